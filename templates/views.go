@@ -1,0 +1,420 @@
+package templates
+
+import "time"
+
+// The values of Page.Section: which entry of the settings navigation is the
+// current one. Pages outside the settings area leave Section empty.
+const (
+	SectionProfile       = "profile"
+	SectionSecurity      = "security"
+	SectionConnectedApps = "connected-apps"
+	SectionApps          = "apps"
+	SectionAdminUsers    = "admin-users"
+	SectionAdminApps     = "admin-apps"
+)
+
+// The values of Notice.Kind.
+const (
+	NoticeSuccess = "success"
+	NoticeError   = "error"
+	NoticeWarning = "warning"
+)
+
+// The kinds of an app, as the field "kind" posts them.
+const (
+	// KindWeb is a confidential client: a server that can keep a secret
+	// (RFC 6749 §2.1).
+	KindWeb = "web"
+	// KindPublic is a public client: browser, mobile or command-line app
+	// without a secret (RFC 6749 §2.1).
+	KindPublic = "public"
+	// KindService is a confidential client that acts for itself
+	// (RFC 6749 §4.4).
+	KindService = "service"
+	// KindResourceServer is a client that only asks the introspection
+	// endpoint (RFC 7662).
+	KindResourceServer = "resource_server"
+)
+
+// The kinds of a scope: how the sentence that stands for it is marked.
+const (
+	ScopeRead   = "read"   // sees data
+	ScopeWrite  = "write"  // creates or changes data
+	ScopeDanger = "danger" // deletes data or does everything
+)
+
+// Page is what every page has in common. Every view embeds it.
+type Page struct {
+	// Title is the text of the browser tab, without the product's name.
+	// Empty: the page's own default.
+	Title string
+	// Nonce is the nonce of this answer's Content-Security-Policy
+	// (script-src). Empty: no script is written and copy buttons stay hidden.
+	Nonce string
+	// Now is the time that relative words ("3 days ago") count from. The
+	// zero value writes dates instead of relative words.
+	Now time.Time
+	// User is who is signed in; nil when nobody is.
+	User *Viewer
+	// Section is the current entry of the settings navigation, one of the
+	// Section constants.
+	Section string
+	// Notice is a message about what just happened, shown above the
+	// content; nil for none.
+	Notice *Notice
+}
+
+// Viewer is the person who looks at the page.
+type Viewer struct {
+	Name  string // display name; empty: the e-mail address stands for it
+	Email string
+	Admin bool // adds the administration group to the navigation
+}
+
+// Notice is a one-sentence message about what just happened.
+type Notice struct {
+	Kind string // one of the Notice constants; another value reads as a success
+	Text string
+}
+
+// LoginView is the sign-in page. It posts flow, email and password to /login.
+type LoginView struct {
+	Page
+	Flow  string // sealed flow, posted back unchanged; empty when signing in to the settings
+	Email string // as typed before, or the fixed address when Reauth is set
+	// Error is why signing in did not work, one sentence; empty for none.
+	Error string
+	// AppName is the client that waits behind the login; empty for none.
+	AppName string
+	// Reauth asks a signed-in person for the password again; the address
+	// can then not be changed.
+	Reauth bool
+	// SetupHint says that there is no user yet and that the set-up link is
+	// in the server's output.
+	SetupHint bool
+}
+
+// LogoutView asks whether to sign out. It posts to /logout without fields.
+type LogoutView struct {
+	Page
+}
+
+// SetupView makes the first administrator. It posts word, name, email and
+// password to /setup.
+type SetupView struct {
+	Page
+	Word  string // one-time word; empty: the page asks for it
+	Name  string
+	Email string
+	Error string // about the whole form; empty for none
+	// Errors is one sentence by field name: word, name, email, password.
+	Errors map[string]string
+}
+
+// ConsentView asks the resource owner for a decision (RFC 6749 §4.1.1). It
+// posts flow, token, scope (repeated), workspace and decision ("approve" or
+// "deny") to /oauth/consent. Page.User is who decides and must be set.
+type ConsentView struct {
+	Page
+	Flow  string // sealed flow, posted back unchanged
+	Token string // per-flow token against cross-site requests
+	App   ConsentApp
+	// SwitchURL leads to signing in as somebody else.
+	SwitchURL string
+	// ResourceName is the API that the access is for.
+	ResourceName string
+	// Scopes are asked for now; those that are not Locked can be unchecked.
+	Scopes []ConsentScope
+	// Known were allowed earlier. They are shown folded and are not posted.
+	Known []ConsentScope
+	// NotGranted says in one short line what the app does not get; empty
+	// leaves the line out.
+	NotGranted string
+	// Lasts is a sentence about how long the access lasts.
+	Lasts string
+	// Workspaces are the ones to choose from; the question is shown only
+	// when there is more than one. A single one is posted unseen.
+	Workspaces []WorkspaceChoice
+	Error      string // why the last answer did not count; empty for none
+}
+
+// ConsentApp is the client that asks.
+type ConsentApp struct {
+	Name string // as its developer wrote it
+	Site string // its web site; empty for none. Shown as a link only when Verified or FirstParty
+	// RedirectHost is where the answer goes: the host of the redirect URI,
+	// or its scheme when that is a private one ("com.example.app:").
+	RedirectHost string
+	Verified     bool // an administrator has checked name and site
+	FirstParty   bool // belongs to whoever runs this server
+	Loopback     bool // the redirect goes to a program on the same computer (RFC 8252 §7.3)
+}
+
+// ConsentScope is one right, in words.
+type ConsentScope struct {
+	Name    string // scope token, the value that is posted
+	Text    string // sentence fragment such as "Read your data"
+	Kind    string // one of the Scope constants
+	New     bool   // not allowed earlier, though others were
+	Locked  bool   // cannot be unchecked; posted unseen
+	Checked bool   // ignored when Locked
+}
+
+// WorkspaceChoice is a workspace that the access can be for.
+type WorkspaceChoice struct {
+	Slug     string // the value that is posted
+	Name     string
+	Selected bool
+}
+
+// ErrorView is the page for everything that went wrong.
+type ErrorView struct {
+	Page
+	Status    int // HTTP status; 0 leaves the number out
+	Heading   string
+	Message   string // what happened and what to do
+	RequestID string // empty leaves the line out
+	BackURL   string // empty for no link
+	BackText  string // text of the link; empty: "Go back"
+}
+
+// ProfileView is /settings/profile. It posts name there.
+type ProfileView struct {
+	Page
+	Name        string // as typed, or as stored
+	Email       string // shown, cannot be changed here
+	UserID      string
+	MemberSince time.Time
+	// Errors is one sentence by field name: name.
+	Errors map[string]string
+}
+
+// SecurityView is /settings/security: password and sessions. It posts
+// current_password and new_password to /settings/security/password, and
+// nothing to /settings/security/sessions/{ID}/end and
+// /settings/security/sessions/end-others.
+type SecurityView struct {
+	Page
+	Sessions []SessionRow
+	// Errors is one sentence by field name: current_password, new_password.
+	Errors map[string]string
+}
+
+// SessionRow is one signed-in browser.
+type SessionRow struct {
+	ID         string // opaque; part of the path of its form
+	Browser    string // in words, such as "Firefox on Linux"; empty when unknown
+	Address    string // IP address
+	Current    bool   // the session that looks at the page; has no form
+	SignedInAt time.Time
+	LastSeenAt time.Time
+}
+
+// ConnectedAppsView is /settings/connected-apps: what the user has allowed.
+// It posts nothing to /settings/connected-apps/{ID}/end and, when there is
+// more than one, to /settings/connected-apps/end-all.
+type ConnectedAppsView struct {
+	Page
+	Apps []ConnectedApp
+}
+
+// ConnectedApp is one client with access.
+type ConnectedApp struct {
+	ID        string // opaque; part of the path of its form
+	Name      string
+	Site      string // empty for none
+	Host      string // where it sends people back to
+	Verified  bool
+	Disabled  bool   // the client is switched off, so the access does not work now
+	Resource  string // name of the API
+	Workspace string // name; empty for none
+	// Scopes are sentences such as "Read your data".
+	Scopes   []string
+	Since    time.Time
+	LastUsed time.Time // zero: never
+	Live     int       // sign-ins that can still get tokens; 0 leaves it out
+}
+
+// AppsView is /settings/developer/apps: the clients that the user built.
+type AppsView struct {
+	Page
+	Apps         []AppRow
+	AuthorizeURL string // authorization endpoint (RFC 6749 §3.1)
+	TokenURL     string // token endpoint (RFC 6749 §3.2)
+}
+
+// AppRow is one client in a list.
+type AppRow struct {
+	ID      string // client_id; part of the path of its page
+	Name    string
+	Kind    string // one of the Kind constants
+	Status  string // "active" or "disabled"
+	Created time.Time
+	Users   int // people who have allowed it
+}
+
+// AppFields are the fields of a client that can be typed. Field names: name,
+// site, kind, redirect_uris, resource (repeated), scope (repeated), refresh,
+// and for administrators first_party, pkce_optional, verified. Checkboxes
+// post "1".
+type AppFields struct {
+	Name string
+	Site string
+	// Kind is one of the Kind constants; empty chooses KindWeb. It is
+	// chosen once: the page of an existing app posts it unseen.
+	Kind string
+	// RedirectURIs is the text of the field, one URI per line.
+	RedirectURIs string
+	// Resources are all that the client may be registered for, each with
+	// its scopes. One alone is posted unseen.
+	Resources []ResourceChoice
+	Refresh   bool // may stay connected: gets refresh tokens
+	// Administrator shows the kind resource_server and the three
+	// switches below.
+	Administrator bool
+	FirstParty    bool // skips the consent page
+	PKCEOptional  bool // may leave out PKCE (RFC 7636)
+	Verified      bool // name and site were checked
+	// NeedPassword asks for the user's password where a secret is made,
+	// because the last sign-in is too old. Field: password.
+	NeedPassword bool
+	// Errors is one sentence by field name.
+	Errors map[string]string
+}
+
+// ResourceChoice is an API that a client can be for.
+type ResourceChoice struct {
+	ID       string // resource indicator (RFC 8707), the value that is posted
+	Name     string
+	Selected bool
+	Scopes   []ScopeChoice
+}
+
+// ScopeChoice is a scope that a client can be registered with. A client's
+// scopes are one set of names: a name that several resources share counts for
+// each of them.
+type ScopeChoice struct {
+	Name    string // scope token, the value that is posted
+	Text    string // sentence fragment such as "Read your data"
+	Kind    string // one of the Scope constants
+	Checked bool
+}
+
+// AppFormView is /settings/developer/apps/new. It posts AppFields, and
+// password when NeedPassword is set, to /settings/developer/apps.
+type AppFormView struct {
+	Page
+	AppFields
+}
+
+// AppView is the page of one client. It posts AppFields to Base; grace ("now",
+// "1h", "24h", "7d"), and password when NeedPassword is set, to Base/secret;
+// nothing to Base/disable and Base/enable; confirm to Base/delete.
+type AppView struct {
+	Page
+	AppFields
+	// Base is the path of this page and the start of its forms' paths:
+	// /settings/developer/apps/{ID} or /admin/apps/{ID}.
+	Base     string
+	ClientID string
+	// SavedName is the stored name: the heading, and what confirm must
+	// equal. Name may hold something just typed. Empty: Name.
+	SavedName string
+	Disabled  bool
+	Owner     string // who it belongs to; empty leaves the line out
+	Created   time.Time
+	Users     int // people who have allowed it
+	// Secrets are the live ones; public clients have none.
+	Secrets       []SecretRow
+	AuthorizeURL  string // authorization endpoint (RFC 6749 §3.1)
+	TokenURL      string // token endpoint (RFC 6749 §3.2)
+	IntrospectURL string // introspection endpoint (RFC 7662 §2); shown for KindResourceServer only
+	MetadataURL   string // RFC 8414 §3; empty leaves the line out
+}
+
+// SecretRow is one live client secret; the secret itself is known to nobody
+// but its owner.
+type SecretRow struct {
+	ID       string
+	Tail     string // its last characters
+	Created  time.Time
+	LastUsed time.Time // zero: never
+	Expires  time.Time // zero: does not expire
+}
+
+// SecretView shows a client secret, once.
+type SecretView struct {
+	Page
+	AppName      string
+	Kind         string // one of the Kind constants; decides the example call
+	ClientID     string
+	Secret       string
+	AuthorizeURL string // authorization endpoint; for KindWeb
+	TokenURL     string // token endpoint
+	// IntrospectURL is the introspection endpoint; for KindResourceServer.
+	IntrospectURL string
+	Scope         string // space-separated, for the example call; may be empty
+	RedirectURI   string // for the example call of KindWeb; may be empty
+	// OldUntil is until when the secret before this one works; zero when
+	// there is none or it has ended.
+	OldUntil time.Time
+	NextURL  string // the client's page
+}
+
+// AdminUsersView is /admin/users. It posts name, email, password, admin ("1"),
+// and current_password when NeedPassword is set, to /admin/users; nothing to
+// /admin/users/{ID}/disable and /admin/users/{ID}/enable. The search is a GET
+// of /admin/users with q.
+type AdminUsersView struct {
+	Page
+	Query   string // what was searched for; empty shows all
+	Users   []AdminUser
+	NextURL string // empty on the last page
+	PrevURL string // empty on the first page
+
+	// What was typed for a new user.
+	NewName  string
+	NewEmail string
+	NewAdmin bool
+	// NeedPassword asks for the administrator's own password, because the
+	// last sign-in is too old. Field: current_password.
+	NeedPassword bool
+	// Errors is one sentence by field name: name, email, password,
+	// current_password. The form is unfolded when there are any.
+	Errors map[string]string
+}
+
+// AdminUser is one user in the administrators' list.
+type AdminUser struct {
+	ID       string // part of the path of its forms
+	Name     string
+	Email    string
+	Admin    bool
+	Disabled bool
+	Created  time.Time
+	LastSeen time.Time // zero: never
+	Self     bool      // the administrator who looks; cannot be disabled here
+}
+
+// AdminAppsView is /admin/apps. It posts nothing to /admin/apps/{ID}/disable,
+// enable, verify and unverify. The search is a GET of /admin/apps with q.
+type AdminAppsView struct {
+	Page
+	Query   string // what was searched for; empty shows all
+	Apps    []AdminApp
+	NextURL string // empty on the last page
+	PrevURL string // empty on the first page
+}
+
+// AdminApp is one client in the administrators' list.
+type AdminApp struct {
+	ID           string // client_id; part of the paths
+	Name         string
+	Owner        string // e-mail or workspace; empty: made by the command
+	Kind         string // one of the Kind constants
+	Verified     bool
+	FirstParty   bool
+	PKCEOptional bool
+	Disabled     bool
+	Created      time.Time
+}
