@@ -1,0 +1,222 @@
+package storage
+
+import (
+	"context"
+	"time"
+)
+
+// Client is an application that asks for tokens (RFC 6749 section 1.1), or a resource server that asks about them.
+type Client struct {
+	ID             string
+	WorkspaceID    string // empty: made by the command, seen by administrators only
+	CreatedBy      string // user id; empty: the command
+	Name           string
+	Site           string // the app's home page; may be empty
+	Public         bool   // has no secret (RFC 6749 section 2.1)
+	PKCEOptional   bool   // an app older than PKCE; never a public one
+	FirstParty     bool   // the consent page is skipped where DESIGN.md allows it
+	ResourceServer bool   // may introspect every credential for its resources
+	Verified       bool   // an administrator vouches for its name
+	RedirectURIs   List   // RFC 6749 section 3.1.2, compared byte for byte
+	GrantTypes     List   // RFC 7591 section 2
+	Scopes         List
+	Resources      List // RFC 8707; the first is the default
+	DisabledAt     Time
+	CreatedAt      Time
+	ChangedAt      Time
+	Secrets        []ClientSecret // live ones, the newest first; empty in lists
+}
+
+// ClientSecret is one secret of a client; two live at most, while rotating.
+type ClientSecret struct {
+	ID         string
+	Digest     []byte // SHA-256 of the secret
+	Tail       string // its last four characters, to tell it by
+	CreatedAt  Time
+	ExpiresAt  Time // zero: never
+	LastUsedAt Time
+}
+
+const clientColumns = `c.id, COALESCE(c.workspace_id, ''), COALESCE(c.created_by, ''), c.name, c.site, c.public, c.pkce_optional, c.first_party,
+	c.resource_server, c.verified, c.redirect_uris, c.grant_types, c.scopes, c.resources, c.disabled_at, c.created_at, c.changed_at`
+
+func (c *Client) fields() []any {
+	return []any{&c.ID, &c.WorkspaceID, &c.CreatedBy, &c.Name, &c.Site, &c.Public, &c.PKCEOptional, &c.FirstParty, &c.ResourceServer,
+		&c.Verified, &c.RedirectURIs, &c.GrantTypes, &c.Scopes, &c.Resources, &c.DisabledAt, &c.CreatedAt, &c.ChangedAt}
+}
+
+func nullable(text string) any {
+	if text == "" {
+		return nil
+	}
+	return text
+}
+
+// InsertClient adds a client with its secrets and the origins from which browsers may call for it.
+func (s *Store) InsertClient(ctx context.Context, c *Client, origins []string) error {
+	c.CreatedAt, c.ChangedAt = s.Now(), s.Now()
+	return s.InTx(ctx, func(ctx context.Context) error {
+		if _, err := s.exec(ctx, `INSERT INTO clients (id, workspace_id, created_by, name, site, public, pkce_optional, first_party, resource_server,
+			verified, redirect_uris, grant_types, scopes, resources, created_at, changed_at)
+			VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $15)`,
+			c.ID, nullable(c.WorkspaceID), nullable(c.CreatedBy), c.Name, c.Site, c.Public, c.PKCEOptional, c.FirstParty, c.ResourceServer,
+			c.Verified, c.RedirectURIs, c.GrantTypes, c.Scopes, c.Resources, c.CreatedAt); err != nil {
+			return err
+		}
+		for i := range c.Secrets {
+			if err := s.insertSecret(ctx, c.ID, c.Secrets[i]); err != nil {
+				return err
+			}
+		}
+		s.changed(ctx)
+		return s.setOrigins(ctx, c.ID, origins)
+	})
+}
+
+func (s *Store) insertSecret(ctx context.Context, clientID string, x ClientSecret) error {
+	_, err := s.exec(ctx, `INSERT INTO client_secrets (id, client_id, digest, tail, created_at, expires_at) VALUES ($1, $2, $3, $4, $5, $6)`,
+		x.ID, clientID, x.Digest, x.Tail, x.CreatedAt, x.ExpiresAt)
+	return err
+}
+
+func (s *Store) setOrigins(ctx context.Context, clientID string, origins []string) error {
+	if _, err := s.exec(ctx, `DELETE FROM client_origins WHERE client_id = $1`, clientID); err != nil {
+		return err
+	}
+	for _, o := range origins {
+		if _, err := s.exec(ctx, `INSERT INTO client_origins (origin, client_id) VALUES ($1, $2) ON CONFLICT DO NOTHING`, o, clientID); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// UpdateClient writes everything of c but its id, owner, secrets and state.
+func (s *Store) UpdateClient(ctx context.Context, c *Client, origins []string) error {
+	c.ChangedAt = s.Now()
+	return s.InTx(ctx, func(ctx context.Context) error {
+		if err := s.execOne(ctx, ErrNotFound, `UPDATE clients SET name = $2, site = $3, public = $4, pkce_optional = $5, first_party = $6,
+			resource_server = $7, verified = $8, redirect_uris = $9, grant_types = $10, scopes = $11, resources = $12, changed_at = $13 WHERE id = $1`,
+			c.ID, c.Name, c.Site, c.Public, c.PKCEOptional, c.FirstParty, c.ResourceServer, c.Verified, c.RedirectURIs, c.GrantTypes,
+			c.Scopes, c.Resources, c.ChangedAt); err != nil {
+			return err
+		}
+		s.changed(ctx)
+		return s.setOrigins(ctx, c.ID, origins)
+	})
+}
+
+// ClientByID returns a client with its live secrets, disabled or not. ErrNotFound where there is none.
+func (s *Store) ClientByID(ctx context.Context, id string) (Client, error) {
+	var c Client
+	found := false
+	err := s.each(ctx, func(scan func(...any) error) error {
+		var x ClientSecret
+		var secretID *string
+		var tail *string
+		if err := scan(append(c.fields(), &secretID, &x.Digest, &tail, &x.CreatedAt, &x.ExpiresAt, &x.LastUsedAt)...); err != nil {
+			return err
+		}
+		found = true
+		if secretID != nil {
+			x.ID, x.Tail = *secretID, *tail
+			c.Secrets = append(c.Secrets, x)
+		}
+		return nil
+	}, `SELECT `+clientColumns+`, x.id, x.digest, x.tail, x.created_at, x.expires_at, x.last_used_at
+		FROM clients c LEFT JOIN client_secrets x ON x.client_id = c.id AND (x.expires_at IS NULL OR x.expires_at > $2)
+		WHERE c.id = $1 ORDER BY x.created_at DESC, x.id DESC`, id, s.Now())
+	if err == nil && !found {
+		err = ErrNotFound
+	}
+	return c, err
+}
+
+// Clients lists all clients in the order in which they were made, from after the one named, at most limit of them.
+func (s *Store) Clients(ctx context.Context, after string, limit int) ([]Client, error) {
+	return s.clients(ctx, `WHERE c.id > $1 ORDER BY c.id LIMIT $2`, after, limit)
+}
+
+// ClientsOfWorkspace lists the apps of one workspace in the order in which they were made.
+func (s *Store) ClientsOfWorkspace(ctx context.Context, workspaceID string) ([]Client, error) {
+	return s.clients(ctx, `WHERE c.workspace_id = $1 ORDER BY c.id LIMIT 1000`, workspaceID)
+}
+
+func (s *Store) clients(ctx context.Context, where string, args ...any) ([]Client, error) {
+	var list []Client
+	err := s.each(ctx, func(scan func(...any) error) error {
+		var c Client
+		if err := scan(c.fields()...); err != nil {
+			return err
+		}
+		list = append(list, c)
+		return nil
+	}, `SELECT `+clientColumns+` FROM clients c `+where, args...)
+	return list, err
+}
+
+// CountUsersOfClient tells how many people have allowed each of the clients named.
+func (s *Store) CountUsersOfClient(ctx context.Context, clientID string) (int64, error) {
+	var n int64
+	err := s.one(ctx, []any{&n}, `SELECT count(DISTINCT user_id) FROM consents WHERE client_id = $1`, clientID)
+	return n, err
+}
+
+// DisableClient keeps a client and every token it holds from working until EnableClient.
+func (s *Store) DisableClient(ctx context.Context, id string) error {
+	return s.changeClient(ctx, `UPDATE clients SET disabled_at = COALESCE(disabled_at, CAST($2 AS BIGINT)) WHERE id = $1`, id, s.Now())
+}
+
+// EnableClient ends what DisableClient began.
+func (s *Store) EnableClient(ctx context.Context, id string) error {
+	return s.changeClient(ctx, `UPDATE clients SET disabled_at = NULL WHERE id = $1`, id)
+}
+
+// DeleteClient removes a client with its secrets, consents, grants and refresh tokens; its access tokens find no
+// client any more.
+func (s *Store) DeleteClient(ctx context.Context, id string) error {
+	return s.changeClient(ctx, `DELETE FROM clients WHERE id = $1`, id)
+}
+
+func (s *Store) changeClient(ctx context.Context, query string, args ...any) error {
+	if err := s.execOne(ctx, ErrNotFound, query, args...); err != nil {
+		return err
+	}
+	s.changed(ctx)
+	return nil
+}
+
+// RotateSecret gives a client a new secret. The newest of the others works for grace longer, or for as long as it
+// would have anyway where that is shorter; any older one ends now, so that never more than two live.
+func (s *Store) RotateSecret(ctx context.Context, clientID string, x ClientSecret, grace time.Duration) error {
+	return s.InTx(ctx, func(ctx context.Context) error {
+		// Writing the client's row first makes two rotations at once wait for each other.
+		if err := s.execOne(ctx, ErrNotFound, `UPDATE clients SET changed_at = $2 WHERE id = $1 AND NOT public`, clientID, s.Now()); err != nil {
+			return err
+		}
+		if _, err := s.exec(ctx, `DELETE FROM client_secrets WHERE client_id = $1 AND (expires_at <= $2 OR id <> (
+			SELECT id FROM client_secrets WHERE client_id = $1 AND (expires_at IS NULL OR expires_at > $2) ORDER BY created_at DESC, id DESC LIMIT 1))`,
+			clientID, s.Now()); err != nil {
+			return err
+		}
+		if grace <= 0 {
+			if _, err := s.exec(ctx, `DELETE FROM client_secrets WHERE client_id = $1`, clientID); err != nil {
+				return err
+			}
+		} else if _, err := s.exec(ctx, `UPDATE client_secrets SET expires_at = $2 WHERE client_id = $1 AND (expires_at IS NULL OR expires_at > $2)`,
+			clientID, s.Now().Add(grace)); err != nil {
+			return err
+		}
+		s.changed(ctx)
+		return s.insertSecret(ctx, clientID, x)
+	})
+}
+
+// OriginAllowed tells whether origin belongs to a redirect URI of an enabled client; clientID narrows it to one
+// (empty: any).
+func (s *Store) OriginAllowed(ctx context.Context, origin, clientID string) (bool, error) {
+	var n int64
+	err := s.one(ctx, []any{&n}, `SELECT count(*) FROM client_origins o JOIN clients c ON c.id = o.client_id
+		WHERE o.origin = $1 AND c.disabled_at IS NULL AND ($2 = '' OR c.id = $2)`, origin, clientID)
+	return n > 0, err
+}

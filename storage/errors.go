@@ -1,0 +1,83 @@
+package storage
+
+import (
+	"context"
+	"database/sql"
+	"errors"
+	"fmt"
+
+	"github.com/jackc/pgx/v5/pgconn"
+	"modernc.org/sqlite"
+	sqlite3 "modernc.org/sqlite/lib"
+)
+
+var (
+	// ErrNotFound says that no row fits.
+	ErrNotFound = errors.New("not found")
+	// ErrExists says that a row with this key is there already.
+	ErrExists = errors.New("exists already")
+	// ErrConsumed says that a single-use thing was used before, or by somebody else just now.
+	ErrConsumed = errors.New("used already")
+	// ErrConflict says that the change would break a rule that the rows together must keep.
+	ErrConflict = errors.New("in conflict with what is stored")
+	// ErrUnavailable says that the database did not do what it was asked: away, slow, full, or refusing. Nothing
+	// may be concluded from it about what is stored; the answer to a caller is 503.
+	ErrUnavailable = errors.New("storage is unavailable")
+)
+
+// unavailable wraps what a driver said, less what may carry values of rows or parameters: a PostgreSQL error's
+// detail quotes them, and so may its message.
+func unavailable(cause error) error {
+	var pg *pgconn.PgError
+	if errors.As(cause, &pg) {
+		return fmt.Errorf("%w: SQLSTATE %s table %q constraint %q", ErrUnavailable, pg.Code, pg.TableName, pg.ConstraintName)
+	}
+	var lite *sqlite.Error
+	if errors.As(cause, &lite) {
+		return fmt.Errorf("%w: sqlite code %d", ErrUnavailable, lite.Code())
+	}
+	if errors.Is(cause, context.Canceled) || errors.Is(cause, context.DeadlineExceeded) {
+		return fmt.Errorf("%w: %w", ErrUnavailable, cause)
+	}
+	return fmt.Errorf("%w: %w", ErrUnavailable, cause)
+}
+
+// classify turns a driver's error into one of this package's.
+func classify(err error) error {
+	switch {
+	case err == nil:
+		return nil
+	case errors.Is(err, sql.ErrNoRows):
+		return ErrNotFound
+	case errors.Is(err, ErrUnavailable), errors.Is(err, errRetry), errors.Is(err, ErrNotFound), errors.Is(err, ErrExists),
+		errors.Is(err, ErrConsumed), errors.Is(err, ErrConflict):
+		return err
+	}
+	var pg *pgconn.PgError
+	if errors.As(err, &pg) {
+		switch pg.Code {
+		case "23505": // unique_violation
+			return ErrExists
+		case "23503": // foreign_key_violation
+			return ErrNotFound
+		case "40001", "40P01": // serialization_failure, deadlock_detected: the whole transaction may be tried again
+			return fmt.Errorf("%w: %w", errRetry, unavailable(err))
+		case "22021", "22P05": // characters that PostgreSQL's text cannot hold: no row can match them
+			return ErrNotFound
+		}
+		return unavailable(err)
+	}
+	var lite *sqlite.Error
+	if errors.As(err, &lite) {
+		switch lite.Code() {
+		case sqlite3.SQLITE_CONSTRAINT_UNIQUE, sqlite3.SQLITE_CONSTRAINT_PRIMARYKEY:
+			return ErrExists
+		case sqlite3.SQLITE_CONSTRAINT_FOREIGNKEY:
+			return ErrNotFound
+		}
+	}
+	return unavailable(err)
+}
+
+// errRetry marks a transaction that PostgreSQL gave up for reasons of timing.
+var errRetry = errors.New("transaction lost a race")

@@ -1,0 +1,196 @@
+package storage
+
+import (
+	"context"
+	"database/sql"
+	"errors"
+	"fmt"
+	"time"
+)
+
+// querier is what a transaction and a pool have in common.
+type querier interface {
+	ExecContext(ctx context.Context, query string, args ...any) (sql.Result, error)
+	QueryContext(ctx context.Context, query string, args ...any) (*sql.Rows, error)
+}
+
+// speaker is on whose behalf statements run.
+type speaker struct {
+	system      bool
+	userID      string
+	workspaceID string
+}
+
+type (
+	speakerKey struct{}
+	txKey      struct{}
+)
+
+// transaction is what the context carries inside InTx.
+type transaction struct {
+	tx      *sql.Tx
+	speaker speaker
+	after   []func()
+}
+
+// System marks ctx as speaking for the server itself: authorize, token, introspection, login, commands, clean-up.
+func System(ctx context.Context) context.Context {
+	return context.WithValue(ctx, speakerKey{}, speaker{system: true})
+}
+
+// Tenant marks ctx as speaking for a signed-in user in one of their workspaces. The caller has checked, as System,
+// that the user is a member. Tenant statements run in transactions only, since the settings that row-level security
+// reads live no longer than one.
+func Tenant(ctx context.Context, userID, workspaceID string) context.Context {
+	return context.WithValue(ctx, speakerKey{}, speaker{userID: userID, workspaceID: workspaceID})
+}
+
+// errNoSpeaker is a fault of the program: a statement whose context says neither System nor Tenant.
+var errNoSpeaker = errors.New("storage: the context says neither System nor Tenant")
+
+// gate is the only way to the database: it gives the transaction in ctx, or a pool of the speaker in ctx.
+func (s *Store) gate(ctx context.Context, write bool) (querier, error) {
+	who, ok := ctx.Value(speakerKey{}).(speaker)
+	if !ok {
+		return nil, errNoSpeaker
+	}
+	if t, ok := ctx.Value(txKey{}).(*transaction); ok {
+		if t.speaker != who {
+			return nil, errors.New("storage: the speaker changed inside a transaction")
+		}
+		return t.tx, nil
+	}
+	if !who.system {
+		return nil, errors.New("storage: a tenant's statement needs a transaction")
+	}
+	if write {
+		return s.system, nil
+	}
+	return s.reader, nil
+}
+
+// exec runs a statement and gives the number of rows that it changed.
+func (s *Store) exec(ctx context.Context, query string, args ...any) (int64, error) {
+	q, err := s.gate(ctx, true)
+	if err != nil {
+		return 0, err
+	}
+	res, err := q.ExecContext(ctx, query, args...)
+	if err != nil {
+		return 0, classify(err)
+	}
+	n, err := res.RowsAffected()
+	return n, classify(err)
+}
+
+// execOne runs a statement that must change exactly one row, else it returns otherwise.
+func (s *Store) execOne(ctx context.Context, otherwise error, query string, args ...any) error {
+	n, err := s.exec(ctx, query, args...)
+	if err != nil {
+		return err
+	}
+	if n != 1 {
+		return otherwise
+	}
+	return nil
+}
+
+// one reads a single row into dest; without one it returns ErrNotFound.
+func (s *Store) one(ctx context.Context, dest []any, query string, args ...any) error {
+	found := false
+	err := s.each(ctx, func(scan func(...any) error) error {
+		if found {
+			return fmt.Errorf("%w: more than one row", ErrUnavailable)
+		}
+		found = true
+		return scan(dest...)
+	}, query, args...)
+	if err == nil && !found {
+		return ErrNotFound
+	}
+	return err
+}
+
+// each calls fn for every row.
+func (s *Store) each(ctx context.Context, fn func(scan func(...any) error) error, query string, args ...any) error {
+	q, err := s.gate(ctx, false)
+	if err != nil {
+		return err
+	}
+	rows, err := q.QueryContext(ctx, query, args...)
+	if err != nil {
+		return classify(err)
+	}
+	defer rows.Close() //nolint:errcheck // rows.Err has said what there is to say
+	for rows.Next() {
+		if err := fn(rows.Scan); err != nil {
+			return classify(err)
+		}
+	}
+	return classify(rows.Err())
+}
+
+// InTx runs fn in one transaction; a call inside another joins it. It commits when fn returns nil, and otherwise, or
+// when fn panics or ctx ends, nothing has happened. When PostgreSQL gives a transaction up for reasons of timing
+// (SQLSTATE 40001, 40P01) fn runs again, three times at most, so that it must do nothing but statements and values.
+// An error of the commit itself wraps ErrUnavailable: it may or may not have happened.
+func (s *Store) InTx(ctx context.Context, fn func(ctx context.Context) error) error {
+	if _, ok := ctx.Value(txKey{}).(*transaction); ok {
+		return fn(ctx)
+	}
+	var err error
+	for attempt := range 4 {
+		if err = s.attempt(ctx, fn); !errors.Is(err, errRetry) || attempt == 3 {
+			break
+		}
+		// The other transaction must get on before this one comes back.
+		select {
+		case <-ctx.Done():
+			return unavailable(ctx.Err())
+		case <-time.After(time.Duration(attempt+1) * 5 * time.Millisecond):
+		}
+	}
+	return err
+}
+
+func (s *Store) attempt(ctx context.Context, fn func(ctx context.Context) error) error {
+	who, ok := ctx.Value(speakerKey{}).(speaker)
+	if !ok {
+		return errNoSpeaker
+	}
+	pool := s.system
+	if !who.system {
+		pool = s.tenant
+	}
+	tx, err := pool.BeginTx(ctx, nil)
+	if err != nil {
+		return classify(err)
+	}
+	defer tx.Rollback() //nolint:errcheck // after a commit it says only that there is nothing left to roll back
+	t := &transaction{tx: tx, speaker: who}
+	if !who.system && s.engine == postgres {
+		if _, err := tx.ExecContext(ctx, `select set_config('app.user_id',$1,true), set_config('app.workspace_id',$2,true)`,
+			who.userID, who.workspaceID); err != nil {
+			return classify(err)
+		}
+	}
+	if err := fn(context.WithValue(ctx, txKey{}, t)); err != nil {
+		return err
+	}
+	if err := tx.Commit(); err != nil {
+		return classify(err)
+	}
+	for _, f := range t.after {
+		f()
+	}
+	return nil
+}
+
+// afterCommit runs f once the transaction in ctx is committed, or at once when there is none.
+func (s *Store) afterCommit(ctx context.Context, f func()) {
+	if t, ok := ctx.Value(txKey{}).(*transaction); ok {
+		t.after = append(t.after, f)
+		return
+	}
+	f()
+}

@@ -1,0 +1,310 @@
+package storage
+
+import (
+	"context"
+	"time"
+)
+
+// Grant is one authorization that a resource owner gave a client: the family of the code, access and refresh tokens
+// that came of it.
+type Grant struct {
+	ID            string
+	ClientID      string
+	UserID        string
+	WorkspaceID   string // in which its tokens act
+	Resource      string // their audience (RFC 8707)
+	Scopes        List
+	AuthTime      Time // when the resource owner signed in
+	CreatedAt     Time
+	ExpiresAt     Time // absolute end of the family
+	RedeemedAt    Time // zero: its code was never exchanged
+	LastUsedAt    Time
+	RevokedAt     Time // zero: alive
+	RevokedReason string
+}
+
+const grantColumns = `g.id, g.client_id, g.user_id, g.workspace_id, g.resource, g.scopes, g.auth_time, g.created_at, g.expires_at,
+	g.redeemed_at, g.last_used_at, g.revoked_at, g.revoked_reason`
+
+func (g *Grant) fields() []any {
+	return []any{&g.ID, &g.ClientID, &g.UserID, &g.WorkspaceID, &g.Resource, &g.Scopes, &g.AuthTime, &g.CreatedAt, &g.ExpiresAt,
+		&g.RedeemedAt, &g.LastUsedAt, &g.RevokedAt, &g.RevokedReason}
+}
+
+// Why a grant was revoked.
+const (
+	RevokedByUser    = "ended by the user"
+	RevokedByClient  = "revoked by the client"
+	RevokedCodeReuse = "authorization code used twice"
+	RevokedReuse     = "refresh token used twice"
+)
+
+// Code is an authorization code (RFC 6749 section 4.1.2) with what its redemption must fit.
+type Code struct {
+	Digest      []byte
+	RedirectURI string
+	Challenge   string // S256 (RFC 7636 section 4.2); empty: issued without
+	ExpiresAt   Time
+	UsedAt      Time // zero: not yet
+	Grant       Grant
+	// UserDisabled is true where the resource owner may not act any more.
+	UserDisabled bool
+	// Role is the resource owner's in the workspace of the grant; empty: they left it.
+	Role string
+}
+
+// InsertGrant adds a grant together with its code, in one transaction with whatever else the caller writes.
+func (s *Store) InsertGrant(ctx context.Context, g Grant, c Code) error {
+	return s.InTx(ctx, func(ctx context.Context) error {
+		if _, err := s.exec(ctx, `INSERT INTO grants (id, client_id, user_id, workspace_id, resource, scopes, auth_time, created_at, expires_at)
+			VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9)`,
+			g.ID, g.ClientID, g.UserID, g.WorkspaceID, g.Resource, g.Scopes, g.AuthTime, g.CreatedAt, g.ExpiresAt); err != nil {
+			return err
+		}
+		_, err := s.exec(ctx, `INSERT INTO codes (digest, grant_id, redirect_uri, challenge, created_at, expires_at) VALUES ($1, $2, $3, $4, $5, $6)`,
+			c.Digest, g.ID, c.RedirectURI, c.Challenge, g.CreatedAt, c.ExpiresAt)
+		return err
+	})
+}
+
+// CodeByDigest finds a code, used or not, expired or not, with its grant.
+func (s *Store) CodeByDigest(ctx context.Context, digest []byte) (Code, error) {
+	c := Code{Digest: digest}
+	err := s.one(ctx, append([]any{&c.RedirectURI, &c.Challenge, &c.ExpiresAt, &c.UsedAt, &c.UserDisabled, &c.Role}, c.Grant.fields()...),
+		`SELECT k.redirect_uri, k.challenge, k.expires_at, k.used_at, u.disabled_at IS NOT NULL OR w.disabled_at IS NOT NULL, COALESCE(m.role, ''), `+grantColumns+`
+		FROM codes k JOIN grants g ON g.id = k.grant_id JOIN users u ON u.id = g.user_id JOIN workspaces w ON w.id = g.workspace_id
+		LEFT JOIN memberships m ON m.workspace_id = g.workspace_id AND m.user_id = g.user_id
+		WHERE k.digest = $1`, digest)
+	return c, err
+}
+
+// ConsumeCode marks a code as used. It returns ErrConsumed unless this call did it (RFC 6749 section 4.1.2).
+func (s *Store) ConsumeCode(ctx context.Context, digest []byte) error {
+	return s.execOne(ctx, ErrConsumed, `UPDATE codes SET used_at = $2 WHERE digest = $1 AND used_at IS NULL`, digest, s.Now())
+}
+
+// AccessToken is an access token as it is stored (RFC 6749 section 1.4).
+type AccessToken struct {
+	Digest    []byte
+	GrantID   string // empty: client_credentials
+	ClientID  string
+	Resource  string
+	Scopes    List
+	CreatedAt Time
+	ExpiresAt Time
+	RevokedAt Time
+}
+
+// InsertAccessToken adds an access token.
+func (s *Store) InsertAccessToken(ctx context.Context, t AccessToken) error {
+	_, err := s.exec(ctx, `INSERT INTO access_tokens (digest, grant_id, client_id, resource, scopes, created_at, expires_at) VALUES ($1, $2, $3, $4, $5, $6, $7)`,
+		t.Digest, nullable(t.GrantID), t.ClientID, t.Resource, t.Scopes, t.CreatedAt, t.ExpiresAt)
+	return err
+}
+
+// Bearer is a token together with everything that decides whether it is good: its client, and where it acts for a
+// person, the grant, the user and the workspace.
+type Bearer struct {
+	Access            AccessToken
+	Refresh           RefreshToken // set instead of Access for a refresh token
+	Grant             Grant        // zero for client_credentials
+	ClientDisabled    bool
+	UserDisabled      bool
+	WorkspaceDisabled bool
+	WorkspaceID       string // of the grant, else of the client; empty: none
+	WorkspaceSlug     string
+	WorkspacePlan     string
+	Role              string // of the user in the workspace; empty: none
+}
+
+const bearerJoins = `
+	JOIN clients c ON c.id = COALESCE(g.client_id, t.client_id)
+	LEFT JOIN users u ON u.id = g.user_id
+	LEFT JOIN workspaces w ON w.id = COALESCE(g.workspace_id, c.workspace_id)
+	LEFT JOIN memberships m ON m.workspace_id = g.workspace_id AND m.user_id = g.user_id
+	WHERE t.digest = $1`
+
+const bearerColumns = `c.disabled_at IS NOT NULL, u.disabled_at IS NOT NULL, w.disabled_at IS NOT NULL,
+	COALESCE(w.id, ''), COALESCE(w.slug, ''), COALESCE(w.plan, ''), COALESCE(m.role, ''),
+	COALESCE(g.id, ''), COALESCE(g.user_id, ''), COALESCE(g.scopes, ''), COALESCE(g.resource, ''), COALESCE(g.client_id, ''), g.auth_time, g.created_at, g.expires_at, g.revoked_at`
+
+func (b *Bearer) fields() []any {
+	return []any{&b.ClientDisabled, &b.UserDisabled, &b.WorkspaceDisabled, &b.WorkspaceID, &b.WorkspaceSlug, &b.WorkspacePlan, &b.Role,
+		&b.Grant.ID, &b.Grant.UserID, &b.Grant.Scopes, &b.Grant.Resource, &b.Grant.ClientID, &b.Grant.AuthTime, &b.Grant.CreatedAt, &b.Grant.ExpiresAt, &b.Grant.RevokedAt}
+}
+
+// AccessTokenByDigest finds an access token, good or not, in one statement. ErrNotFound: it never was, was cleaned
+// up, or its client is gone.
+func (s *Store) AccessTokenByDigest(ctx context.Context, digest []byte) (Bearer, error) {
+	b := Bearer{Access: AccessToken{Digest: digest}}
+	t := &b.Access
+	err := s.one(ctx, append([]any{&t.ClientID, &t.Resource, &t.Scopes, &t.CreatedAt, &t.ExpiresAt, &t.RevokedAt}, b.fields()...), AccessTokenStatement, digest)
+	t.GrantID = b.Grant.ID
+	return b, err
+}
+
+// AccessTokenStatement is the one statement behind AccessTokenByDigest; the benchmark gives it to pgbench.
+const AccessTokenStatement = `SELECT t.client_id, t.resource, t.scopes, t.created_at, t.expires_at, t.revoked_at, ` + bearerColumns + `
+	FROM access_tokens t LEFT JOIN grants g ON g.id = t.grant_id` + bearerJoins
+
+// RefreshToken is a refresh token as it is stored (RFC 6749 section 1.5).
+type RefreshToken struct {
+	Digest    []byte
+	GrantID   string
+	CreatedAt Time
+	ExpiresAt Time // idle end; the grant has the absolute one
+	UsedAt    Time // first use; zero: not yet
+	Uses      int64
+}
+
+// RefreshTokenByDigest finds a refresh token, good or not, in one statement.
+func (s *Store) RefreshTokenByDigest(ctx context.Context, digest []byte) (Bearer, error) {
+	b := Bearer{Refresh: RefreshToken{Digest: digest}}
+	t := &b.Refresh
+	err := s.one(ctx, append([]any{&t.GrantID, &t.CreatedAt, &t.ExpiresAt, &t.UsedAt, &t.Uses}, b.fields()...),
+		`SELECT t.grant_id, t.created_at, t.expires_at, t.used_at, t.uses, `+bearerColumns+`
+		FROM refresh_tokens t JOIN grants g ON g.id = t.grant_id
+		JOIN clients c ON c.id = g.client_id
+		LEFT JOIN users u ON u.id = g.user_id
+		LEFT JOIN workspaces w ON w.id = g.workspace_id
+		LEFT JOIN memberships m ON m.workspace_id = g.workspace_id AND m.user_id = g.user_id
+		WHERE t.digest = $1`, digest)
+	return b, err
+}
+
+// MaxRefreshRepeats is how often a refresh token may be shown again within the reuse window after its first use.
+const MaxRefreshRepeats = 100
+
+// UseRefreshToken marks a refresh token as used, for the first time or again within window of the first. ErrConsumed
+// says that it was used before that, or too often; nothing is changed then.
+func (s *Store) UseRefreshToken(ctx context.Context, digest []byte, window time.Duration) error {
+	now := s.Now()
+	return s.execOne(ctx, ErrConsumed, `UPDATE refresh_tokens SET used_at = COALESCE(used_at, CAST($2 AS BIGINT)), uses = uses + 1
+		WHERE digest = $1 AND (used_at IS NULL OR (used_at > $3 AND uses <= $4))`, digest, now, now.Add(-window), MaxRefreshRepeats)
+}
+
+// InsertRefreshToken adds a refresh token; one that is there already (the successor that a repeat derives again)
+// stays as it is.
+func (s *Store) InsertRefreshToken(ctx context.Context, t RefreshToken) error {
+	_, err := s.exec(ctx, `INSERT INTO refresh_tokens (digest, grant_id, created_at, expires_at) VALUES ($1, $2, $3, $4) ON CONFLICT (digest) DO NOTHING`,
+		t.Digest, t.GrantID, t.CreatedAt, t.ExpiresAt)
+	return err
+}
+
+// RedeemGrant notes that the code of a grant was exchanged.
+func (s *Store) RedeemGrant(ctx context.Context, grantID string) error {
+	_, err := s.exec(ctx, `UPDATE grants SET redeemed_at = $2 WHERE id = $1`, grantID, s.Now())
+	return err
+}
+
+// RevokeGrant ends a whole family at once. Revoking twice keeps the first time and reason.
+func (s *Store) RevokeGrant(ctx context.Context, grantID, reason string) error {
+	if _, err := s.exec(ctx, `UPDATE grants SET revoked_at = $2, revoked_reason = $3 WHERE id = $1 AND revoked_at IS NULL`, grantID, s.Now(), reason); err != nil {
+		return err
+	}
+	s.changed(ctx)
+	return nil
+}
+
+// RevokeAccessToken ends one access token of client_credentials, which has no family.
+func (s *Store) RevokeAccessToken(ctx context.Context, digest []byte) error {
+	if _, err := s.exec(ctx, `UPDATE access_tokens SET revoked_at = $2 WHERE digest = $1 AND revoked_at IS NULL`, digest, s.Now()); err != nil {
+		return err
+	}
+	s.changed(ctx)
+	return nil
+}
+
+// Consent is what a resource owner has allowed a client for one resource and workspace, so that it need not be asked
+// again.
+type Consent struct {
+	UserID      string
+	ClientID    string
+	Resource    string
+	WorkspaceID string
+	Scopes      List
+	CreatedAt   Time
+	ChangedAt   Time
+}
+
+// ConsentFor returns the remembered consent, or ErrNotFound.
+func (s *Store) ConsentFor(ctx context.Context, userID, clientID, resource, workspaceID string) (Consent, error) {
+	c := Consent{UserID: userID, ClientID: clientID, Resource: resource, WorkspaceID: workspaceID}
+	err := s.one(ctx, []any{&c.Scopes, &c.CreatedAt, &c.ChangedAt}, `SELECT scopes, created_at, changed_at FROM consents
+		WHERE user_id = $1 AND client_id = $2 AND resource = $3 AND workspace_id = $4`, userID, clientID, resource, workspaceID)
+	return c, err
+}
+
+// SaveConsent remembers c.Scopes in place of what was remembered.
+func (s *Store) SaveConsent(ctx context.Context, c Consent) error {
+	_, err := s.exec(ctx, `INSERT INTO consents (user_id, client_id, resource, workspace_id, scopes, created_at, changed_at)
+		VALUES ($1, $2, $3, $4, $5, $6, $6)
+		ON CONFLICT (user_id, client_id, resource, workspace_id) DO UPDATE SET scopes = excluded.scopes, changed_at = excluded.changed_at`,
+		c.UserID, c.ClientID, c.Resource, c.WorkspaceID, c.Scopes, s.Now())
+	return err
+}
+
+// DecideFlow notes that a sealed authorization flow was answered. ErrConsumed: it was answered before.
+func (s *Store) DecideFlow(ctx context.Context, flowID, decision string, keep time.Duration) error {
+	now := s.Now()
+	return s.execOne(ctx, ErrConsumed, `INSERT INTO decided_flows (id, decision, decided_at, expires_at) VALUES ($1, $2, $3, $4) ON CONFLICT (id) DO NOTHING`,
+		flowID, decision, now, now.Add(keep))
+}
+
+// FlowDecided tells whether a flow was answered.
+func (s *Store) FlowDecided(ctx context.Context, flowID string) (bool, error) {
+	var n int64
+	err := s.one(ctx, []any{&n}, `SELECT count(*) FROM decided_flows WHERE id = $1`, flowID)
+	return n > 0, err
+}
+
+// LiveGrantsOf lists a user's grants that could still yield tokens, the newest first. It runs as the tenant.
+func (s *Store) LiveGrantsOf(ctx context.Context, userID string) ([]Grant, error) {
+	var list []Grant
+	err := s.InTx(ctx, func(ctx context.Context) error {
+		list = nil
+		return s.each(ctx, func(scan func(...any) error) error {
+			var g Grant
+			if err := scan(g.fields()...); err != nil {
+				return err
+			}
+			list = append(list, g)
+			return nil
+		}, `SELECT `+grantColumns+` FROM grants g WHERE g.user_id = $1 AND g.revoked_at IS NULL AND g.expires_at > $2 ORDER BY g.created_at DESC, g.id DESC LIMIT 1000`,
+			userID, s.Now())
+	})
+	return list, err
+}
+
+// ConsentsOf lists what a user has allowed, the newest first. It runs as the tenant.
+func (s *Store) ConsentsOf(ctx context.Context, userID string) ([]Consent, error) {
+	var list []Consent
+	err := s.InTx(ctx, func(ctx context.Context) error {
+		list = nil
+		return s.each(ctx, func(scan func(...any) error) error {
+			c := Consent{UserID: userID}
+			if err := scan(&c.ClientID, &c.Resource, &c.WorkspaceID, &c.Scopes, &c.CreatedAt, &c.ChangedAt); err != nil {
+				return err
+			}
+			list = append(list, c)
+			return nil
+		}, `SELECT client_id, resource, workspace_id, scopes, created_at, changed_at FROM consents WHERE user_id = $1 ORDER BY changed_at DESC LIMIT 1000`, userID)
+	})
+	return list, err
+}
+
+// EndAccess takes back all that a user has allowed a client: consents are forgotten, and every family of tokens ends
+// in the same transaction. An empty client means all clients.
+func (s *Store) EndAccess(ctx context.Context, userID, clientID string) error {
+	return s.InTx(ctx, func(ctx context.Context) error {
+		if _, err := s.exec(ctx, `DELETE FROM consents WHERE user_id = $1 AND ($2 = '' OR client_id = $2)`, userID, clientID); err != nil {
+			return err
+		}
+		if _, err := s.exec(ctx, `UPDATE grants SET revoked_at = $3, revoked_reason = $4 WHERE user_id = $1 AND ($2 = '' OR client_id = $2) AND revoked_at IS NULL`,
+			userID, clientID, s.Now(), RevokedByUser); err != nil {
+			return err
+		}
+		s.changed(ctx)
+		return nil
+	})
+}

@@ -1,0 +1,143 @@
+package storage
+
+import (
+	"context"
+	"database/sql"
+	"fmt"
+	"io/fs"
+	"log/slog"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/stdlib"
+	"github.com/pressly/goose/v3"
+	"github.com/pressly/goose/v3/lock"
+
+	"doorward/migrations"
+)
+
+// Migration is one step of the schema.
+type Migration struct {
+	Version   int64  // its number, from 1
+	Name      string // its file
+	Applied   bool
+	AppliedAt time.Time // zero while not applied
+}
+
+// Migrate brings the schema to the newest version this program knows. Several nodes may call it at once: one does
+// the work while the others wait. It returns what it applied.
+func (s *Store) Migrate(ctx context.Context) ([]Migration, error) {
+	var done []Migration
+	err := s.withProvider(ctx, true, func(p *goose.Provider) error {
+		if s.engine == sqliteEngine {
+			version, err := p.GetDBVersion(ctx)
+			if err != nil {
+				return fmt.Errorf("read the schema's version: %w", err)
+			}
+			pending, err := p.HasPending(ctx)
+			if err != nil {
+				return fmt.Errorf("read the schema's version: %w", err)
+			}
+			if pending {
+				if err := s.backupSQLite(ctx, version); err != nil {
+					return err
+				}
+			}
+		}
+		results, err := p.Up(ctx)
+		for _, r := range results {
+			if r.Error == nil {
+				done = append(done, Migration{Version: r.Source.Version, Name: r.Source.Path, Applied: true, AppliedAt: s.Now().Time()})
+			}
+		}
+		if err != nil {
+			return fmt.Errorf("migrate: %w", err)
+		}
+		return nil
+	})
+	return done, err
+}
+
+// Migrations lists every step and whether it has been applied. It changes nothing but, on an empty database, the
+// table in which goose keeps count.
+func (s *Store) Migrations(ctx context.Context) ([]Migration, error) {
+	var list []Migration
+	err := s.withProvider(ctx, false, func(p *goose.Provider) error {
+		status, err := p.Status(ctx)
+		if err != nil {
+			return fmt.Errorf("migration status: %w", err)
+		}
+		for _, m := range status {
+			list = append(list, Migration{Version: m.Source.Version, Name: m.Source.Path, Applied: m.State == goose.StateApplied, AppliedAt: m.AppliedAt})
+		}
+		return nil
+	})
+	return list, err
+}
+
+// withProvider gives fn goose's view of the database: as the schema's owner, and alone when exclusive.
+func (s *Store) withProvider(ctx context.Context, exclusive bool, fn func(*goose.Provider) error) error {
+	options := []goose.ProviderOption{goose.WithSlog(slog.New(slog.DiscardHandler))}
+	dialect, db, files := goose.DialectSQLite3, s.system, fs.FS(migrations.SQLite)
+	dir := "sqlite"
+	if s.engine == postgres {
+		dialect, files, dir = goose.DialectPostgres, fs.FS(migrations.Postgres), "postgres"
+		cfg, err := pgx.ParseConfig(s.migrateURL)
+		if err != nil {
+			return fmt.Errorf("database_migrate_url is not a PostgreSQL URL") //nolint:perfsprint // pgx's error would quote the password
+		}
+		// A lock that is not had soon is better than a queue of requests behind one that waits for it.
+		cfg.RuntimeParams["lock_timeout"] = "10s"
+		cfg.RuntimeParams["application_name"] = "doorward migrate"
+		db = stdlib.OpenDB(*cfg)
+		defer db.Close() //nolint:errcheck // nothing is lost with it
+		if exclusive {
+			locker, err := lock.NewPostgresSessionLocker(lock.WithLockTimeout(1, 120))
+			if err != nil {
+				return fmt.Errorf("migration lock: %w", err)
+			}
+			options = append(options, goose.WithSessionLocker(locker))
+		}
+	} else if exclusive {
+		path, err := s.sqlitePath(ctx)
+		if err != nil {
+			return err
+		}
+		unlock, err := lockSQLite(ctx, path)
+		if err != nil {
+			return err
+		}
+		defer unlock()
+	}
+	sub, err := fs.Sub(files, dir)
+	if err != nil {
+		return fmt.Errorf("embedded migrations: %w", err)
+	}
+	p, err := goose.NewProvider(dialect, db, sub, options...)
+	if err != nil {
+		return fmt.Errorf("embedded migrations: %w", err)
+	}
+	return fn(p)
+}
+
+// schemaVersion is the newest migration that the database has.
+func (s *Store) schemaVersion(ctx context.Context) (int64, error) {
+	var version sql.NullInt64
+	if err := s.one(System(ctx), []any{&version}, `SELECT max(version_id) FROM goose_db_version WHERE is_applied`); err != nil {
+		return 0, err
+	}
+	return version.Int64, nil
+}
+
+// wantedVersion is the newest migration that this program has.
+func (s *Store) wantedVersion() (int64, error) {
+	files, dir := migrations.SQLite, "sqlite"
+	if s.engine == postgres {
+		files, dir = migrations.Postgres, "postgres"
+	}
+	entries, err := fs.ReadDir(files, dir)
+	if err != nil {
+		return 0, fmt.Errorf("embedded migrations: %w", err)
+	}
+	return goose.NumericComponent(entries[len(entries)-1].Name()) //nolint:wrapcheck // the name is ours
+}

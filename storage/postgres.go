@@ -1,0 +1,176 @@
+package storage
+
+import (
+	"context"
+	"database/sql"
+	"errors"
+	"fmt"
+	"runtime"
+	"strings"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgconn"
+	"github.com/jackc/pgx/v5/pgxpool"
+	"github.com/jackc/pgx/v5/stdlib"
+)
+
+// The two roles under which the running server speaks. Neither owns a table, so that row-level security holds for
+// both, whatever the login behind them may do.
+const (
+	tenantRole = "doorward_tenant"
+	systemRole = "doorward_system"
+)
+
+func (s *Store) openPostgres(ctx context.Context, url string, o Options) error {
+	conns := o.MaxConns
+	if conns == 0 {
+		conns = max(8, 4*runtime.NumCPU())
+	}
+	migrateURL := o.MigrateURL
+	if migrateURL == "" {
+		migrateURL = url
+	}
+	if err := ensureRoles(ctx, url, migrateURL); err != nil {
+		return err
+	}
+	open := func(role string) (*sql.DB, error) {
+		cfg, err := pgxpool.ParseConfig(url)
+		if err != nil {
+			return nil, errors.New("database_url is not a PostgreSQL URL") // pgx's error would quote the password
+		}
+		cfg.MaxConns = int32(conns) //nolint:gosec // a handful
+		cfg.MaxConnIdleTime = 5 * time.Minute
+		cfg.ConnConfig.ConnectTimeout = 2 * time.Second
+		for k, v := range map[string]string{
+			"role": role, "application_name": "doorward", "statement_timeout": "3s", "lock_timeout": "1s",
+			"idle_in_transaction_session_timeout": "5s", "default_transaction_isolation": "read committed",
+		} {
+			cfg.ConnConfig.RuntimeParams[k] = v
+		}
+		pool, err := pgxpool.NewWithConfig(ctx, cfg)
+		if err != nil {
+			return nil, unavailable(err)
+		}
+		db := stdlib.OpenDBFromPool(pool)
+		db.SetMaxOpenConns(conns)
+		s.closers = append(s.closers, func() { _ = db.Close(); pool.Close() })
+		return db, nil
+	}
+	var err error
+	if s.system, err = open(systemRole); err != nil {
+		return err
+	}
+	s.reader = s.system
+	if s.tenant, err = open(tenantRole); err != nil {
+		return err
+	}
+	s.migrateURL = migrateURL
+	return s.checkRoles(ctx)
+}
+
+// ensureRoles looks whether both runtime roles exist and are granted to the login of url, and makes and grants them
+// where the login of migrateURL may. Otherwise the error holds the SQL for somebody who may.
+func ensureRoles(ctx context.Context, url, migrateURL string) error {
+	login, missing, err := missingRoles(ctx, url)
+	if err != nil || len(missing) == 0 {
+		return err
+	}
+	cfg, err := pgx.ParseConfig(migrateURL)
+	if err != nil {
+		return errors.New("database_migrate_url is not a PostgreSQL URL")
+	}
+	conn, err := pgx.ConnectConfig(ctx, cfg)
+	if err != nil {
+		return unavailable(err)
+	}
+	defer conn.Close(context.WithoutCancel(ctx)) //nolint:errcheck // nothing is lost with it
+	var lines []string
+	for _, role := range missing {
+		create := fmt.Sprintf("CREATE ROLE %s NOLOGIN NOBYPASSRLS", role)
+		grant := fmt.Sprintf("GRANT %s TO %s", role, pgx.Identifier{login}.Sanitize())
+		lines = append(lines, create+"; -- unless it exists", grant+";")
+		for _, stmt := range []string{create, grant} {
+			// Another node may make the same role at this moment: both of these say so.
+			if _, err = conn.Exec(ctx, stmt); sqlState(err) == "42710" || sqlState(err) == "23505" {
+				err = nil
+			}
+			if sqlState(err) == "42501" { // insufficient_privilege
+				if stmt == create && roleExists(ctx, conn, role) {
+					continue
+				}
+				break
+			}
+			if err != nil {
+				return unavailable(err)
+			}
+		}
+	}
+	_, missing, err = missingRoles(ctx, url)
+	if err != nil {
+		return err
+	}
+	if len(missing) > 0 {
+		return fmt.Errorf("the database lacks %s, or %s is not a member, and may not change that; let somebody who may run:\n\n%s\n",
+			strings.Join(missing, " and "), login, strings.Join(lines, "\n"))
+	}
+	return nil
+}
+
+func roleExists(ctx context.Context, conn *pgx.Conn, role string) bool {
+	var n int
+	return conn.QueryRow(ctx, `SELECT 1 FROM pg_roles WHERE rolname = $1`, role).Scan(&n) == nil
+}
+
+// missingRoles tells the login behind url, and which of the two roles it cannot take.
+func missingRoles(ctx context.Context, url string) (login string, missing []string, err error) {
+	cfg, err := pgx.ParseConfig(url)
+	if err != nil {
+		return "", nil, errors.New("database_url is not a PostgreSQL URL")
+	}
+	cfg.ConnectTimeout = 2 * time.Second
+	conn, err := pgx.ConnectConfig(ctx, cfg)
+	if err != nil {
+		return "", nil, unavailable(err)
+	}
+	defer conn.Close(context.WithoutCancel(ctx)) //nolint:errcheck // nothing is lost with it
+	for _, role := range []string{tenantRole, systemRole} {
+		// A superuser is a member of everything without a grant; only existence counts then.
+		var member bool
+		err := conn.QueryRow(ctx, `SELECT session_user, COALESCE((SELECT pg_has_role(session_user, oid, 'MEMBER')
+			FROM pg_roles WHERE rolname = $1), FALSE)`, role).Scan(&login, &member)
+		if err != nil {
+			return "", nil, unavailable(err)
+		}
+		if !member {
+			missing = append(missing, role)
+		}
+	}
+	return login, missing, nil
+}
+
+// checkRoles refuses to go on when a runtime connection could look past row-level security.
+func (s *Store) checkRoles(ctx context.Context) error {
+	for role, db := range map[string]*sql.DB{systemRole: s.system, tenantRole: s.tenant} {
+		var super, bypass, owns bool
+		err := db.QueryRowContext(ctx, `SELECT r.rolsuper, r.rolbypassrls,
+			EXISTS (SELECT 1 FROM pg_class c WHERE c.relowner = r.oid)
+			FROM pg_roles r WHERE r.rolname = current_user`).Scan(&super, &bypass, &owns)
+		if err != nil {
+			return classify(err)
+		}
+		if super || bypass || owns {
+			return fmt.Errorf("the database role %s is a superuser, has BYPASSRLS or owns a table, so that it could read every "+
+				"workspace; let an administrator of the database take that from it", role)
+		}
+	}
+	return nil
+}
+
+func sqlState(err error) string {
+	var pg *pgconn.PgError
+	if errors.As(err, &pg) {
+		return pg.Code
+	}
+	return ""
+}

@@ -1,0 +1,92 @@
+package storage
+
+import (
+	"context"
+	"time"
+)
+
+// Session is a browser in which a resource owner is signed in. The cookie holds a random text of which Digest is the
+// SHA-256; ID names the session to its owner and opens nothing.
+type Session struct {
+	ID        string
+	Digest    []byte
+	UserID    string
+	Data      string // what the web package keeps in it, as JSON
+	AuthTime  Time   // when the password was last given
+	UserAgent string
+	Address   string
+	CreatedAt Time
+	SeenAt    Time
+	ExpiresAt Time // absolute end
+}
+
+const sessionColumns = `id, digest, user_id, data, auth_time, user_agent, address, created_at, seen_at, expires_at`
+
+func (x *Session) fields() []any {
+	return []any{&x.ID, &x.Digest, &x.UserID, &x.Data, &x.AuthTime, &x.UserAgent, &x.Address, &x.CreatedAt, &x.SeenAt, &x.ExpiresAt}
+}
+
+// InsertSession adds a session.
+func (s *Store) InsertSession(ctx context.Context, x Session) error {
+	_, err := s.exec(ctx, `INSERT INTO sessions (`+sessionColumns+`) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10)`,
+		x.ID, x.Digest, x.UserID, x.Data, x.AuthTime, x.UserAgent, x.Address, x.CreatedAt, x.SeenAt, x.ExpiresAt)
+	return err
+}
+
+// LiveSession finds the session of a cookie, with its user. ErrNotFound: there is none, or it ended, was idle for
+// longer than idle, or its user is disabled.
+func (s *Store) LiveSession(ctx context.Context, digest []byte, idle time.Duration) (Session, User, error) {
+	var x Session
+	var u User
+	now := s.Now()
+	err := s.one(ctx, append(x.fields(), u.fields()...), `SELECT s.id, s.digest, s.user_id, s.data, s.auth_time, s.user_agent, s.address,
+		s.created_at, s.seen_at, s.expires_at, u.id, u.email, u.name, u.password_hash, u.password_failures, u.password_changed_at, u.admin,
+		u.disabled_at, u.seen_at, u.created_at
+		FROM sessions s JOIN users u ON u.id = s.user_id
+		WHERE s.digest = $1 AND s.expires_at > $2 AND s.seen_at > $3 AND u.disabled_at IS NULL`, digest, now, now.Add(-idle))
+	return x, u, err
+}
+
+// SetSessionData replaces what the web package keeps in a session.
+func (s *Store) SetSessionData(ctx context.Context, id, data string) error {
+	return s.execOne(ctx, ErrNotFound, `UPDATE sessions SET data = $2 WHERE id = $1`, id, data)
+}
+
+// ReplaceSession ends one session (empty: none) and starts another in one step, so that a cookie that was known
+// before a sign-in is worth nothing after it.
+func (s *Store) ReplaceSession(ctx context.Context, oldID string, x Session) error {
+	return s.InTx(ctx, func(ctx context.Context) error {
+		if oldID != "" {
+			if _, err := s.exec(ctx, `DELETE FROM sessions WHERE id = $1`, oldID); err != nil {
+				return err
+			}
+		}
+		return s.InsertSession(ctx, x)
+	})
+}
+
+// SessionsOf lists a user's sessions that have not ended, the last used first.
+func (s *Store) SessionsOf(ctx context.Context, userID string, idle time.Duration) ([]Session, error) {
+	var list []Session
+	now := s.Now()
+	err := s.each(ctx, func(scan func(...any) error) error {
+		var x Session
+		if err := scan(x.fields()...); err != nil {
+			return err
+		}
+		list = append(list, x)
+		return nil
+	}, `SELECT `+sessionColumns+` FROM sessions WHERE user_id = $1 AND expires_at > $2 AND seen_at > $3 ORDER BY seen_at DESC, id DESC LIMIT 200`,
+		userID, now, now.Add(-idle))
+	return list, err
+}
+
+// EndSession ends one of a user's sessions. ErrNotFound: the user has none of that id.
+func (s *Store) EndSession(ctx context.Context, userID, id string) error {
+	return s.execOne(ctx, ErrNotFound, `DELETE FROM sessions WHERE id = $2 AND user_id = $1`, userID, id)
+}
+
+// EndOtherSessions ends all of a user's sessions but the one named (empty: all), and tells how many that were.
+func (s *Store) EndOtherSessions(ctx context.Context, userID, keepID string) (int64, error) {
+	return s.exec(ctx, `DELETE FROM sessions WHERE user_id = $1 AND id <> $2`, userID, keepID)
+}

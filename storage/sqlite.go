@@ -1,0 +1,136 @@
+package storage
+
+import (
+	"context"
+	"database/sql"
+	"errors"
+	"fmt"
+	"net/url"
+	"os"
+	"path/filepath"
+	"runtime"
+	"slices"
+	"strings"
+
+	_ "modernc.org/sqlite" // the driver "sqlite"
+)
+
+// sqliteDSN puts the settings that every connection needs into the name by which the driver opens it.
+func sqliteDSN(path string, readOnly bool) string {
+	v := url.Values{"_pragma": {
+		"busy_timeout(3000)", "foreign_keys(1)", "synchronous(FULL)", "temp_store(MEMORY)", "cache_size(-16000)",
+	}}
+	if path != ":memory:" {
+		v.Add("_pragma", "journal_mode(WAL)")
+	}
+	if readOnly {
+		v.Add("_pragma", "query_only(1)")
+	} else {
+		// A deferred transaction that turns into a writer fails at once when another writes; an immediate one waits.
+		v.Set("_txlock", "immediate")
+	}
+	return "file:" + strings.NewReplacer("%", "%25", "?", "%3f", "#", "%23").Replace(path) + "?" + v.Encode()
+}
+
+func (s *Store) openSQLite(ctx context.Context, path string) error {
+	if path == "" {
+		return errors.New("database_url names no file after sqlite:")
+	}
+	if path != ":memory:" {
+		if err := os.MkdirAll(filepath.Dir(path), 0o700); err != nil {
+			return fmt.Errorf("make the folder of the database: %w", err)
+		}
+		// SQLite gives its -wal and -shm files the mode of the database, so one file settles all three.
+		f, err := os.OpenFile(path, os.O_CREATE|os.O_RDWR, 0o600) //nolint:gosec // the operator names the file
+		if err != nil {
+			return fmt.Errorf("open the database: %w", err)
+		}
+		if err := errors.Join(f.Chmod(0o600), f.Close()); err != nil {
+			return fmt.Errorf("close the database to others: %w", err)
+		}
+	}
+	open := func(readOnly bool, conns int) (*sql.DB, error) {
+		db, err := sql.Open("sqlite", sqliteDSN(path, readOnly))
+		if err != nil {
+			return nil, fmt.Errorf("open the database: %w", err)
+		}
+		db.SetMaxOpenConns(conns)
+		db.SetMaxIdleConns(conns)
+		s.closers = append(s.closers, func() { _ = db.Close() })
+		return db, nil
+	}
+	// One writer: SQLite has no more, and waiting in Go's queue is fairer than in SQLite's busy loop.
+	writer, err := open(false, 1)
+	if err != nil {
+		return err
+	}
+	s.system, s.tenant, s.reader = writer, writer, writer
+	if path != ":memory:" {
+		if s.reader, err = open(true, max(4, runtime.NumCPU())); err != nil {
+			return err
+		}
+	}
+	if err := writer.PingContext(ctx); err != nil {
+		return classify(err)
+	}
+	return nil
+}
+
+// sqlitePath is the file behind the store, or "" for a database in memory.
+func (s *Store) sqlitePath(ctx context.Context) (string, error) {
+	var path string
+	err := s.one(System(ctx), []any{&path}, `SELECT file FROM pragma_database_list WHERE name = 'main'`)
+	return path, err
+}
+
+// backupSQLite copies the database beside itself before its schema changes, and keeps the last two such copies.
+func (s *Store) backupSQLite(ctx context.Context, version int64) error {
+	path, err := s.sqlitePath(ctx)
+	if err != nil || path == "" {
+		return err
+	}
+	if version == 0 {
+		return nil // nothing in it yet
+	}
+	name := fmt.Sprintf("%s.before-migration-%05d-%d", path, version, s.Now().Unix())
+	if _, err := s.system.ExecContext(ctx, `VACUUM INTO $1`, name); err != nil {
+		return fmt.Errorf("copy the database before the migration: %w", classify(err))
+	}
+	if err := os.Chmod(name, 0o600); err != nil {
+		return fmt.Errorf("close the copy to others: %w", err)
+	}
+	old, err := filepath.Glob(path + ".before-migration-*")
+	if err != nil {
+		return fmt.Errorf("list the copies: %w", err)
+	}
+	slices.Sort(old)
+	for _, f := range old[:max(0, len(old)-2)] {
+		if err := os.Remove(f); err != nil {
+			return fmt.Errorf("remove an old copy: %w", err)
+		}
+	}
+	return nil
+}
+
+// lockSQLite waits until no other process migrates the same file. goose has no lock of its own for SQLite; an
+// exclusive transaction on a second small database is one that the system releases when the process dies.
+func lockSQLite(ctx context.Context, path string) (unlock func(), err error) {
+	if path == "" {
+		return func() {}, nil
+	}
+	db, err := sql.Open("sqlite", "file:"+strings.NewReplacer("%", "%25", "?", "%3f", "#", "%23").Replace(path+".migrate-lock")+
+		"?_txlock=exclusive&_pragma=busy_timeout(60000)")
+	if err != nil {
+		return nil, fmt.Errorf("open the migration lock: %w", err)
+	}
+	db.SetMaxOpenConns(1)
+	tx, err := db.BeginTx(ctx, nil)
+	if err != nil {
+		_ = db.Close()
+		return nil, classify(err)
+	}
+	return func() {
+		_ = tx.Rollback()
+		_ = db.Close()
+	}, nil
+}

@@ -1,0 +1,118 @@
+package storage
+
+import (
+	"context"
+	"database/sql"
+	"errors"
+	"fmt"
+	"strings"
+	"sync/atomic"
+	"time"
+)
+
+type engine int
+
+const (
+	sqliteEngine engine = iota
+	postgres
+)
+
+// Store is the database of one server. Its methods are safe for use by many goroutines. A context given to them says
+// who speaks (System or Tenant) and may carry a transaction (InTx).
+type Store struct {
+	engine     engine
+	system     *sql.DB // writes, and what runs in a transaction, for the server itself
+	reader     *sql.DB // single reads for the server itself; on PostgreSQL the same pool as system
+	tenant     *sql.DB // transactions on behalf of a user
+	touches    touches
+	changes    atomic.Uint64
+	now        atomic.Pointer[func() Time]
+	migrateURL string // PostgreSQL: the login that changes the schema
+	closers    []func()
+}
+
+// Options says how a Store is opened. The zero value is fit for a server.
+type Options struct {
+	// MigrateURL is the login that changes the schema, when that of the database URL may not. Empty: the same.
+	MigrateURL string
+	// MaxConns bounds each PostgreSQL pool; zero is 4 for each processor, at least 8.
+	MaxConns int
+}
+
+// Open connects to the database at url: "sqlite:PATH" (":memory:" for one that lives as long as the Store), or
+// "postgres://…". It changes nothing: call Migrate before the first use. An engine that cannot be reached gives
+// ErrUnavailable; a URL that names none, another error.
+func Open(ctx context.Context, url string, o Options) (*Store, error) {
+	s := &Store{}
+	s.SetClock(func() time.Time { return time.Now() })
+	s.touches.init()
+	var err error
+	switch path, isSQLite := strings.CutPrefix(url, "sqlite:"); {
+	case isSQLite:
+		s.engine = sqliteEngine
+		err = s.openSQLite(ctx, path)
+	case strings.HasPrefix(url, "postgres://"), strings.HasPrefix(url, "postgresql://"):
+		s.engine = postgres
+		err = s.openPostgres(ctx, url, o)
+	default:
+		return nil, errors.New("database_url must start with sqlite: or postgres://")
+	}
+	if err != nil {
+		s.Close()
+		return nil, err
+	}
+	return s, nil
+}
+
+// Close writes what is buffered and ends all connections.
+func (s *Store) Close() {
+	if s.system != nil {
+		ctx, cancel := context.WithTimeout(System(context.Background()), 3*time.Second)
+		_ = s.FlushTouches(ctx) // not facts: a database that is away costs a minute's "last used"
+		cancel()
+	}
+	for i := len(s.closers) - 1; i >= 0; i-- {
+		s.closers[i]()
+	}
+	s.closers = nil
+}
+
+// Engine is "sqlite" or "postgresql".
+func (s *Store) Engine() string {
+	if s.engine == postgres {
+		return "postgresql"
+	}
+	return "sqlite"
+}
+
+// Now is the moment by which everything expires. Nothing asks the database or the machine for the time.
+func (s *Store) Now() Time { return (*s.now.Load())() }
+
+// SetClock replaces the clock behind Now; tests move it.
+func (s *Store) SetClock(now func() time.Time) {
+	f := func() Time { return At(now()) }
+	s.now.Store(&f)
+}
+
+// Generation grows with every committed change, made through this Store, of a client, its secrets, or anything else
+// that may be held in a cache. A cache whose keys contain it never serves what this process has changed.
+func (s *Store) Generation() uint64 { return s.changes.Load() }
+
+// changed makes Generation grow once the change is committed.
+func (s *Store) changed(ctx context.Context) { s.afterCommit(ctx, func() { s.changes.Add(1) }) }
+
+// Ping asks the database for an answer, and that its schema is the one this program knows.
+func (s *Store) Ping(ctx context.Context) error {
+	have, err := s.schemaVersion(ctx)
+	if err != nil {
+		return err
+	}
+	want, err := s.wantedVersion()
+	if err != nil {
+		return err
+	}
+	if have < want {
+		return fmt.Errorf("%w: the schema is at version %d, this program needs %d: run doorward migrate", ErrUnavailable, have, want)
+	}
+	return nil
+}

@@ -1,0 +1,78 @@
+package storage
+
+import (
+	"context"
+	"sync"
+	"time"
+)
+
+// touches remembers when things were last used, and has them written now and then: not facts, so a crash may cost
+// the last few seconds of them.
+type touches struct {
+	mu      sync.Mutex
+	pending map[touchKey]Time
+	written map[touchKey]Time
+}
+
+type touchKey struct{ table, id string }
+
+const (
+	touchEvery = time.Minute // how often one thing's "last used" is written at most
+	touchBound = 100_000     // things remembered at most
+)
+
+func (t *touches) init() {
+	t.pending, t.written = map[touchKey]Time{}, map[touchKey]Time{}
+}
+
+func (s *Store) touch(table, id string) {
+	key, now := touchKey{table, id}, s.Now()
+	t := &s.touches
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if last, ok := t.written[key]; ok && now.Sub(last) < touchEvery {
+		return
+	}
+	if len(t.pending) < touchBound {
+		t.pending[key] = now
+	}
+}
+
+// TouchGrant notes that a token of the grant was used. It is written by FlushTouches, for each thing once a
+// minute at most.
+func (s *Store) TouchGrant(id string) { s.touch("grants", id) }
+
+// TouchSession notes that the browser of a session was seen.
+func (s *Store) TouchSession(id string) { s.touch("sessions", id) }
+
+// TouchSecret notes that a client authenticated with a secret.
+func (s *Store) TouchSecret(id string) { s.touch("client_secrets", id) }
+
+// FlushTouches writes what was noted since it ran last. The server calls it every five seconds and at its end.
+func (s *Store) FlushTouches(ctx context.Context) error {
+	t := &s.touches
+	t.mu.Lock()
+	pending := t.pending
+	t.pending = map[touchKey]Time{}
+	now := s.Now()
+	for key, at := range t.written {
+		if now.Sub(at) >= touchEvery {
+			delete(t.written, key)
+		}
+	}
+	for key, at := range pending {
+		t.written[key] = at
+	}
+	t.mu.Unlock()
+	statements := map[string]string{
+		"grants":         `UPDATE grants SET last_used_at = $2 WHERE id = $1`,
+		"sessions":       `UPDATE sessions SET seen_at = $2 WHERE id = $1 AND seen_at < $2`,
+		"client_secrets": `UPDATE client_secrets SET last_used_at = $2 WHERE id = $1`,
+	}
+	for key, at := range pending {
+		if _, err := s.exec(ctx, statements[key.table], key.id, at); err != nil {
+			return err
+		}
+	}
+	return nil
+}

@@ -1,0 +1,114 @@
+package storage
+
+import (
+	"crypto/sha256"
+	"database/sql/driver"
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/google/uuid"
+)
+
+// Time is a moment in microseconds since 1970, as both engines store it. The zero value is "never" and is stored
+// as NULL.
+type Time int64
+
+// At converts a time.Time, cut to the microsecond.
+func At(t time.Time) Time {
+	if t.IsZero() {
+		return 0
+	}
+	return Time(t.UnixMicro())
+}
+
+// Time converts back, in UTC; the zero Time gives the zero time.Time.
+func (t Time) Time() time.Time {
+	if t == 0 {
+		return time.Time{}
+	}
+	return time.UnixMicro(int64(t)).UTC()
+}
+
+// Unix is the moment in whole seconds since 1970, as OAuth's numbers are (RFC 7662 section 2.2).
+func (t Time) Unix() int64 { return int64(t) / 1e6 }
+
+// Add moves t by d, cut to the microsecond.
+func (t Time) Add(d time.Duration) Time { return t + Time(d.Microseconds()) }
+
+// Sub is the time from u to t.
+func (t Time) Sub(u Time) time.Duration { return time.Duration(t-u) * time.Microsecond }
+
+// IsZero tells whether t is "never".
+func (t Time) IsZero() bool { return t == 0 }
+
+// Value implements driver.Valuer.
+func (t Time) Value() (driver.Value, error) {
+	if t == 0 {
+		return nil, nil //nolint:nilnil // NULL is how "never" is stored
+	}
+	return int64(t), nil
+}
+
+// Scan implements sql.Scanner.
+func (t *Time) Scan(src any) error {
+	switch v := src.(type) {
+	case nil:
+		*t = 0
+	case int64:
+		*t = Time(v)
+	default:
+		return fmt.Errorf("a time is stored as %T, want bigint", src)
+	}
+	return nil
+}
+
+// List is a list of words without spaces, stored as space-separated text.
+type List []string
+
+// ParseList splits text at spaces.
+func ParseList(text string) List { return strings.Fields(text) }
+
+// String joins the words by single spaces.
+func (l List) String() string { return strings.Join(l, " ") }
+
+// Has tells whether word is in the list.
+func (l List) Has(word string) bool { return slices.Contains(l, word) }
+
+// Value implements driver.Valuer.
+func (l List) Value() (driver.Value, error) { return l.String(), nil }
+
+// Scan implements sql.Scanner.
+func (l *List) Scan(src any) error {
+	switch v := src.(type) {
+	case nil:
+		*l = nil
+	case string:
+		*l = ParseList(v)
+	case []byte:
+		*l = ParseList(string(v))
+	default:
+		return fmt.Errorf("a list is stored as %T, want text", src)
+	}
+	return nil
+}
+
+// NewID makes an identifier that sorts by time: a kind, an underscore, and a UUIDv7 (RFC 9562 section 5.7). Kinds
+// are those of DESIGN.md: user, ws, app, grant, session, secret.
+func NewID(kind string) string {
+	return kind + "_" + uuid.Must(uuid.NewV7()).String()
+}
+
+// Digest is what is stored in place of a secret that this server made: with at least 160 random bits there is
+// nothing to guess, so that one SHA-256 is enough.
+func Digest(secret string) []byte {
+	sum := sha256.Sum256([]byte(secret))
+	return sum[:]
+}
+
+// IsID tells whether id is of the form that NewID(kind) gives, so that junk need not be looked up.
+func IsID(kind, id string) bool {
+	rest, ok := strings.CutPrefix(id, kind+"_")
+	return ok && len(rest) == 36 && uuid.Validate(rest) == nil
+}

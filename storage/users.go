@@ -1,0 +1,204 @@
+package storage
+
+import (
+	"context"
+	"fmt"
+	"strings"
+
+	"golang.org/x/text/unicode/norm"
+)
+
+// User is a resource owner: a person who signs in (RFC 6749 section 1.1).
+type User struct {
+	ID                string // user_ and a UUIDv7
+	Email             string // as it was written
+	Name              string
+	PasswordHash      string // PHC string; empty: no password fits
+	PasswordFailures  int64  // wrong passwords since the last right one
+	PasswordChangedAt Time
+	Admin             bool // an administrator of this server, which is no role in any workspace
+	DisabledAt        Time // zero: enabled
+	SeenAt            Time // last sign-in; zero: never
+	CreatedAt         Time
+}
+
+const userColumns = `id, email, name, password_hash, password_failures, password_changed_at, admin, disabled_at, seen_at, created_at`
+
+func (u *User) fields() []any {
+	return []any{&u.ID, &u.Email, &u.Name, &u.PasswordHash, &u.PasswordFailures, &u.PasswordChangedAt, &u.Admin, &u.DisabledAt, &u.SeenAt, &u.CreatedAt}
+}
+
+// EmailKey is what two addresses are compared by: NFC, lower case, no space around.
+func EmailKey(email string) string { return strings.ToLower(norm.NFC.String(strings.TrimSpace(email))) }
+
+// InsertUser adds a user and the personal workspace that comes with each, of which they are the owner. ErrExists
+// says that the address is taken. A zero CreatedAt is now.
+func (s *Store) InsertUser(ctx context.Context, u *User) error {
+	if u.CreatedAt == 0 {
+		u.CreatedAt = s.Now()
+	}
+	if u.PasswordChangedAt == 0 {
+		u.PasswordChangedAt = u.CreatedAt
+	}
+	return s.InTx(ctx, func(ctx context.Context) error {
+		if _, err := s.exec(ctx, `INSERT INTO users (id, email, email_key, name, password_hash, password_changed_at, admin, created_at)
+			VALUES ($1, $2, $3, $4, $5, $6, $7, $8)`,
+			u.ID, u.Email, EmailKey(u.Email), u.Name, u.PasswordHash, u.PasswordChangedAt, u.Admin, u.CreatedAt); err != nil {
+			return err
+		}
+		name := u.Name
+		if name == "" {
+			name = u.Email
+		}
+		id := NewID("ws")
+		if _, err := s.exec(ctx, `INSERT INTO workspaces (id, slug, name, personal_user_id, created_at) VALUES ($1, $2, $3, $4, $5)`,
+			// A slug that says nothing about its owner: workspace names leave in tokens' introspection.
+			id, "personal-"+strings.ReplaceAll(strings.TrimPrefix(id, "ws_"), "-", "")[20:], name, u.ID, u.CreatedAt); err != nil {
+			return err
+		}
+		_, err := s.exec(ctx, `INSERT INTO memberships (workspace_id, user_id, role, created_at) VALUES ($1, $2, 'owner', $3)`, id, u.ID, u.CreatedAt)
+		return err
+	})
+}
+
+// UserByID returns ErrNotFound where there is none.
+func (s *Store) UserByID(ctx context.Context, id string) (User, error) {
+	var u User
+	err := s.one(ctx, u.fields(), `SELECT `+userColumns+` FROM users WHERE id = $1`, id)
+	return u, err
+}
+
+// UserByEmail finds a user whatever the case of the address. ErrNotFound where there is none.
+func (s *Store) UserByEmail(ctx context.Context, email string) (User, error) {
+	var u User
+	err := s.one(ctx, u.fields(), `SELECT `+userColumns+` FROM users WHERE email_key = $1`, EmailKey(email))
+	return u, err
+}
+
+// Users lists users in the order in which they were made, from after the one named (empty: from the first), at most
+// limit of them. A search keeps those whose address or name holds it, whatever its case.
+func (s *Store) Users(ctx context.Context, search, after string, limit int) ([]User, error) {
+	var list []User
+	pattern := "%" + likeEscaper.Replace(strings.ToLower(norm.NFC.String(strings.TrimSpace(search)))) + "%"
+	err := s.each(ctx, func(scan func(...any) error) error {
+		var u User
+		if err := scan(u.fields()...); err != nil {
+			return err
+		}
+		list = append(list, u)
+		return nil
+	}, `SELECT `+userColumns+` FROM users WHERE id > $1 AND (email_key LIKE $2 ESCAPE '!' OR lower(name) LIKE $2 ESCAPE '!') ORDER BY id LIMIT $3`,
+		after, pattern, limit)
+	return list, err
+}
+
+var likeEscaper = strings.NewReplacer("!", "!!", "%", "!%", "_", "!_")
+
+// CountUsers tells how many users there are.
+func (s *Store) CountUsers(ctx context.Context) (int64, error) {
+	var n int64
+	err := s.one(ctx, []any{&n}, `SELECT count(*) FROM users`)
+	return n, err
+}
+
+// SetPasswordHash replaces the password's hash and forgets the failures that the old one collected.
+func (s *Store) SetPasswordHash(ctx context.Context, userID, hash string) error {
+	return s.execOne(ctx, ErrNotFound, `UPDATE users SET password_hash = $2, password_failures = 0, password_changed_at = $3 WHERE id = $1`,
+		userID, hash, s.Now())
+}
+
+// RehashPassword replaces a hash by a stronger one of the same password, unless the password has changed meanwhile.
+func (s *Store) RehashPassword(ctx context.Context, userID, old, hash string) error {
+	_, err := s.exec(ctx, `UPDATE users SET password_hash = $3 WHERE id = $1 AND password_hash = $2`, userID, old, hash)
+	return err
+}
+
+// PasswordFailed counts one wrong password.
+func (s *Store) PasswordFailed(ctx context.Context, userID string) error {
+	_, err := s.exec(ctx, `UPDATE users SET password_failures = password_failures + 1 WHERE id = $1`, userID)
+	return err
+}
+
+// PasswordFitted sets the count of wrong passwords back and notes the sign-in.
+func (s *Store) PasswordFitted(ctx context.Context, userID string) error {
+	_, err := s.exec(ctx, `UPDATE users SET password_failures = 0, seen_at = $2 WHERE id = $1`, userID, s.Now())
+	return err
+}
+
+// RenameUser changes the name shown.
+func (s *Store) RenameUser(ctx context.Context, userID, name string) error {
+	return s.execOne(ctx, ErrNotFound, `UPDATE users SET name = $2 WHERE id = $1`, userID, name)
+}
+
+// DisableUser ends the user's sessions and keeps every credential of theirs from working until EnableUser.
+// Disabling twice keeps the first time.
+func (s *Store) DisableUser(ctx context.Context, userID string) error {
+	return s.InTx(ctx, func(ctx context.Context) error {
+		if err := s.execOne(ctx, ErrNotFound, `UPDATE users SET disabled_at = COALESCE(disabled_at, CAST($2 AS BIGINT)) WHERE id = $1`, userID, s.Now()); err != nil {
+			return err
+		}
+		if _, err := s.exec(ctx, `DELETE FROM sessions WHERE user_id = $1`, userID); err != nil {
+			return err
+		}
+		s.changed(ctx)
+		return nil
+	})
+}
+
+// EnableUser lets a disabled user in again; what they had allowed works again.
+func (s *Store) EnableUser(ctx context.Context, userID string) error {
+	if err := s.execOne(ctx, ErrNotFound, `UPDATE users SET disabled_at = NULL WHERE id = $1`, userID); err != nil {
+		return err
+	}
+	s.changed(ctx)
+	return nil
+}
+
+// DeleteUser removes a user with their personal workspace, sessions, consents, grants, tokens, and the apps of that
+// workspace.
+func (s *Store) DeleteUser(ctx context.Context, userID string) error {
+	if err := s.execOne(ctx, ErrNotFound, `DELETE FROM users WHERE id = $1`, userID); err != nil {
+		return err
+	}
+	s.changed(ctx)
+	return nil
+}
+
+// Workspace is the tenant that apps, and later keys and usage, belong to.
+type Workspace struct {
+	ID         string
+	Slug       string
+	Name       string
+	Plan       string // name of a plan of the configuration; empty: none of its own
+	Personal   bool   // came with a user and goes with them
+	DisabledAt Time
+	Role       string // of the user who was asked for
+}
+
+// WorkspacesOf lists the workspaces a user belongs to, the personal one first, with the user's role in each.
+func (s *Store) WorkspacesOf(ctx context.Context, userID string) ([]Workspace, error) {
+	var list []Workspace
+	err := s.each(ctx, func(scan func(...any) error) error {
+		var w Workspace
+		if err := scan(&w.ID, &w.Slug, &w.Name, &w.Plan, &w.Personal, &w.DisabledAt, &w.Role); err != nil {
+			return err
+		}
+		list = append(list, w)
+		return nil
+	}, `SELECT w.id, w.slug, w.name, w.plan, COALESCE(w.personal_user_id = $1, FALSE), w.disabled_at, m.role
+		FROM memberships m JOIN workspaces w ON w.id = m.workspace_id WHERE m.user_id = $1
+		ORDER BY CASE WHEN w.personal_user_id = $1 THEN 0 ELSE 1 END, w.slug`, userID)
+	return list, err
+}
+
+// PersonalWorkspace is the one that came with the user.
+func (s *Store) PersonalWorkspace(ctx context.Context, userID string) (Workspace, error) {
+	list, err := s.WorkspacesOf(ctx, userID)
+	if err != nil {
+		return Workspace{}, err
+	}
+	if len(list) == 0 || !list[0].Personal {
+		return Workspace{}, fmt.Errorf("personal workspace: %w", ErrNotFound)
+	}
+	return list[0], nil
+}
