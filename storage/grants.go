@@ -17,18 +17,17 @@ type Grant struct {
 	AuthTime      Time // when the resource owner signed in
 	CreatedAt     Time
 	ExpiresAt     Time // absolute end of the family
-	RedeemedAt    Time // zero: its code was never exchanged
 	LastUsedAt    Time
 	RevokedAt     Time // zero: alive
 	RevokedReason string
 }
 
 const grantColumns = `g.id, g.client_id, g.user_id, g.workspace_id, g.resource, g.scopes, g.auth_time, g.created_at, g.expires_at,
-	g.redeemed_at, g.last_used_at, g.revoked_at, g.revoked_reason`
+	g.last_used_at, g.revoked_at, g.revoked_reason`
 
 func (g *Grant) fields() []any {
 	return []any{&g.ID, &g.ClientID, &g.UserID, &g.WorkspaceID, &g.Resource, &g.Scopes, &g.AuthTime, &g.CreatedAt, &g.ExpiresAt,
-		&g.RedeemedAt, &g.LastUsedAt, &g.RevokedAt, &g.RevokedReason}
+		&g.LastUsedAt, &g.RevokedAt, &g.RevokedReason}
 }
 
 // Why a grant was revoked.
@@ -191,11 +190,6 @@ func (s *Store) InsertRefreshToken(ctx context.Context, t RefreshToken) error {
 	return err
 }
 
-// RedeemGrant notes that the code of a grant was exchanged.
-func (s *Store) RedeemGrant(ctx context.Context, grantID string) error {
-	_, err := s.exec(ctx, `UPDATE grants SET redeemed_at = $2 WHERE id = $1`, grantID, s.Now())
-	return err
-}
 
 // RevokeGrant ends a whole family at once. Revoking twice keeps the first time and reason.
 func (s *Store) RevokeGrant(ctx context.Context, grantID, reason string) error {

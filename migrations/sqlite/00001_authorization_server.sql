@@ -120,7 +120,6 @@ CREATE TABLE grants (
     auth_time      bigint NOT NULL,
     created_at     bigint NOT NULL,
     expires_at     bigint NOT NULL, -- absolute end, however often refreshed
-    redeemed_at    bigint,
     last_used_at   bigint,
     revoked_at     bigint,
     revoked_reason text NOT NULL DEFAULT ''
