@@ -1,0 +1,270 @@
+package templates
+
+import (
+	"fmt"
+	"maps"
+	"net/url"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+	"unicode"
+	"unicode/utf8"
+)
+
+// productName ends every page title and stands beside the mark.
+const productName = "Doorward"
+
+// windowTitle is the text of the browser tab. A page that reports faults says
+// so first, because that is what a screen reader reads out after a reload.
+func windowTitle(p Page, fallback string, faulty bool) string {
+	title := p.Title
+	if title == "" {
+		title = fallback
+	}
+	if faulty {
+		title = "Error: " + title
+	}
+	return title + " · " + productName
+}
+
+// display is the name to show for a person.
+func (v *Viewer) display() string {
+	if v.Name != "" {
+		return v.Name
+	}
+	return v.Email
+}
+
+// initial is the first letter of a name, for the tile beside it.
+func initial(name string) string {
+	r, _ := utf8.DecodeRuneInString(strings.TrimSpace(name))
+	if r == utf8.RuneError || !unicode.IsGraphic(r) {
+		return "?"
+	}
+	return string(unicode.ToUpper(r))
+}
+
+// machineTime is the datetime attribute (RFC 3339), in UTC.
+func machineTime(t time.Time) string { return t.UTC().Format(time.RFC3339) }
+
+// fullTime is a time in words, to the minute.
+func fullTime(t time.Time) string { return t.UTC().Format("2 January 2006, 15:04 UTC") }
+
+// day is a date in words.
+func day(t time.Time) string { return t.UTC().Format("2 January 2006") }
+
+// relative is t seen from now: "3 days ago", "in 2 hours". Beyond 30 days, and
+// when now is unknown, it is the date, which then says more.
+func relative(now, t time.Time) string {
+	d := now.Sub(t)
+	past := d >= 0
+	d = d.Abs()
+	if now.IsZero() || d > 30*24*time.Hour {
+		if past {
+			return day(t)
+		}
+		return "on " + day(t)
+	}
+	var amount string
+	switch {
+	case d < time.Minute && past:
+		return "just now"
+	case d < time.Minute:
+		return "in less than a minute"
+	case d < time.Hour:
+		amount = count(int(d/time.Minute), "minute", "minutes")
+	case d < 24*time.Hour:
+		amount = count(int(d/time.Hour), "hour", "hours")
+	default:
+		amount = count(int(d/(24*time.Hour)), "day", "days")
+	}
+	if past {
+		return amount + " ago"
+	}
+	return "in " + amount
+}
+
+// count is a number and its noun.
+func count(n int, one, many string) string {
+	if n == 1 {
+		return "1 " + one
+	}
+	return strconv.Itoa(n) + " " + many
+}
+
+// describe joins the ids of the texts that explain a control; empty ones are
+// left out.
+func describe(ids ...string) string {
+	return strings.Join(slices.DeleteFunc(ids, func(id string) bool { return id == "" }), " ")
+}
+
+// when returns s if ok holds.
+func when(ok bool, s string) string {
+	if ok {
+		return s
+	}
+	return ""
+}
+
+// path joins a fixed start, an id and a fixed end; the id is escaped.
+func path(start, id, end string) string { return start + url.PathEscape(id) + end }
+
+// problem is one fault of a form, linked from the summary above it.
+type problem struct {
+	Field string // field name; empty: about the whole form
+	Text  string
+}
+
+// problems lists the faults of a form in the order of its fields. A fault of
+// a field that is not in order comes last rather than getting lost.
+func problems(general string, errs map[string]string, order ...string) []problem {
+	var list []problem
+	if general != "" {
+		list = append(list, problem{Text: general})
+	}
+	for _, field := range order {
+		if text := errs[field]; text != "" {
+			list = append(list, problem{field, text})
+		}
+	}
+	for _, field := range slices.Sorted(maps.Keys(errs)) {
+		if text := errs[field]; text != "" && !slices.Contains(order, field) {
+			list = append(list, problem{Text: text})
+		}
+	}
+	return list
+}
+
+// kindText is the kind of an app in words.
+func kindText(kind string) string {
+	switch kind {
+	case KindPublic:
+		return "Browser, mobile or command-line app"
+	case KindService:
+		return "Machine to machine"
+	case KindResourceServer:
+		return "Resource server"
+	default:
+		return "Server app"
+	}
+}
+
+// kindOption is one answer to the question what kind of app it is.
+type kindOption struct{ Value, Label, Hint string }
+
+func kindOptions(administrator bool) []kindOption {
+	options := []kindOption{
+		{KindWeb, "Server app", "Runs on a server of yours and can keep a secret."},
+		{KindPublic, "Browser, mobile or command-line app", "Runs on somebody's own device, so it gets no secret. PKCE protects it."},
+		{KindService, "Machine to machine", "Acts for itself, without a person. Gets a secret."},
+	}
+	if administrator {
+		options = append(options, kindOption{KindResourceServer, "Resource server", "An API that asks whether a token is good. Gets a secret and can do nothing else."})
+	}
+	return options
+}
+
+// chosenKind is the kind that the form shows as chosen.
+func (f AppFields) chosenKind() string {
+	if f.Kind == "" {
+		return KindWeb
+	}
+	return f.Kind
+}
+
+// heading is the stored name of the app.
+func (v AppView) heading() string {
+	if v.SavedName != "" {
+		return v.SavedName
+	}
+	return v.Name
+}
+
+// appFieldOrder is the order of the fields on the page, for the summary.
+var appFieldOrder = []string{
+	"name", "site", "kind", "redirect_uris", "resource", "scope", "refresh",
+	"first_party", "pkce_optional", "verified", "grace", "password", "confirm",
+}
+
+// navGroup is a titled part of the settings navigation.
+type navGroup struct {
+	Title string
+	Items []navItem
+}
+
+// navItem is one entry; Section is what Page.Section holds on its pages.
+type navItem struct{ Section, Text, URL string }
+
+// navigation is what the viewer can reach. A new page is one line here.
+func navigation(admin bool) []navGroup {
+	groups := []navGroup{
+		{"Account", []navItem{
+			{SectionProfile, "Profile", "/settings/profile"},
+			{SectionSecurity, "Security", "/settings/security"},
+			{SectionConnectedApps, "Connected apps", "/settings/connected-apps"},
+		}},
+		{"Developer", []navItem{
+			{SectionApps, "Apps I built", "/settings/developer/apps"},
+		}},
+	}
+	if admin {
+		groups = append(groups, navGroup{"Administration", []navItem{
+			{SectionAdminUsers, "Users", "/admin/users"},
+			{SectionAdminApps, "All apps", "/admin/apps"},
+		}})
+	}
+	return groups
+}
+
+// sectionText is the text of the current entry, for the folded navigation.
+func sectionText(section string) string {
+	for _, group := range navigation(true) {
+		for _, item := range group.Items {
+			if item.Section == section {
+				return item.Text
+			}
+		}
+	}
+	return "Menu"
+}
+
+// shellQuote makes one word of a POSIX shell out of s.
+func shellQuote(s string) string {
+	return "'" + strings.ReplaceAll(s, "'", `'\''`) + "'"
+}
+
+// curl is the first call that the app of this view can make.
+func (v SecretView) curl() string {
+	auth := "-u " + shellQuote(v.ClientID+":"+v.Secret)
+	switch v.Kind {
+	case KindResourceServer:
+		return fmt.Sprintf("curl %s \\\n  %s \\\n  -d token=PASTE_A_TOKEN", shellQuote(v.IntrospectURL), auth)
+	case KindService:
+		line := fmt.Sprintf("curl %s \\\n  %s \\\n  -d grant_type=client_credentials", shellQuote(v.TokenURL), auth)
+		if v.Scope != "" {
+			line += " \\\n  --data-urlencode " + shellQuote("scope="+v.Scope)
+		}
+		return line
+	default:
+		redirect := v.RedirectURI
+		if redirect == "" {
+			redirect = "PASTE_THE_REDIRECT_URI"
+		}
+		return fmt.Sprintf("curl %s \\\n  %s \\\n  -d grant_type=authorization_code \\\n  -d code=PASTE_THE_CODE \\\n  -d code_verifier=PASTE_THE_VERIFIER \\\n  --data-urlencode %s",
+			shellQuote(v.TokenURL), auth, shellQuote("redirect_uri="+redirect))
+	}
+}
+
+// env is the same as lines of a .env file.
+func (v SecretView) env() string {
+	lines := "DOORWARD_CLIENT_ID=" + v.ClientID + "\nDOORWARD_CLIENT_SECRET=" + v.Secret
+	switch v.Kind {
+	case KindResourceServer:
+		return lines + "\nDOORWARD_INTROSPECT_URL=" + v.IntrospectURL
+	case KindService:
+		return lines + "\nDOORWARD_TOKEN_URL=" + v.TokenURL
+	default:
+		return lines + "\nDOORWARD_AUTHORIZE_URL=" + v.AuthorizeURL + "\nDOORWARD_TOKEN_URL=" + v.TokenURL
+	}
+}
