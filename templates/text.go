@@ -61,10 +61,7 @@ func relative(now, t time.Time) string {
 	past := d >= 0
 	d = d.Abs()
 	if now.IsZero() || d > 30*24*time.Hour {
-		if past {
-			return day(t)
-		}
-		return "on " + day(t)
+		return day(t)
 	}
 	var amount string
 	switch {

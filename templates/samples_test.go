@@ -1,0 +1,246 @@
+package templates_test
+
+import (
+	"time"
+
+	"doorward/templates"
+
+	"github.com/a-h/templ"
+)
+
+var (
+	now   = time.Date(2026, time.March, 4, 10, 11, 12, 0, time.UTC)
+	ada   = &templates.Viewer{Name: "Ada Lovelace", Email: "ada@example.com"}
+	admin = &templates.Viewer{Name: "Grace Hopper", Email: "grace@example.com", Admin: true}
+)
+
+const (
+	longName = "The Quite Extraordinarily Long-Named Synchronisation Companion for Spreadsheets, Calendars and AntidisestablishmentarianismTrackers"
+	longURI  = "https://synchronisation-companion.development.eu-central-1.example.com/integrations/oauth/callback/a-very-long-path-segment-that-does-not-end"
+)
+
+func page(section string, user *templates.Viewer) templates.Page {
+	return templates.Page{Nonce: "bm9uY2U", Now: now, User: user, Section: section}
+}
+
+func ago(d time.Duration) time.Time { return now.Add(-d) }
+
+const aDay = 24 * time.Hour
+
+// sample is a page with data, under the name of its golden file.
+type sample struct {
+	name string
+	page templ.Component
+}
+
+func fields(administrator bool) templates.AppFields {
+	return templates.AppFields{
+		Name: "Acme Sync", Site: "https://acme.example", Kind: templates.KindWeb,
+		RedirectURIs: "https://acme.example/callback\nhttp://127.0.0.1/callback",
+		Resources: []templates.ResourceChoice{{
+			ID: "https://api.example.com", Name: "Example API", Selected: true,
+			Scopes: []templates.ScopeChoice{
+				{Name: "read", Text: "Read your data", Kind: templates.ScopeRead, Checked: true},
+				{Name: "write", Text: "Create and change your data", Kind: templates.ScopeWrite, Checked: true},
+				{Name: "delete", Text: "Delete your data", Kind: templates.ScopeDanger},
+				{Name: "admin", Text: "Everything", Kind: templates.ScopeDanger},
+			},
+		}},
+		Refresh: true, Administrator: administrator,
+	}
+}
+
+func consent() templates.ConsentView {
+	return templates.ConsentView{
+		Page: page("", ada), Flow: "sealed-flow", Token: "per-flow-token",
+		App:       templates.ConsentApp{Name: "Acme Sync", Site: "https://acme.example", RedirectHost: "acme.example", Verified: true},
+		SwitchURL: "/login?flow=sealed-flow&switch=1", ResourceName: "Example API",
+		Scopes: []templates.ConsentScope{
+			{Name: "read", Text: "Read your data", Kind: templates.ScopeRead, Checked: true},
+			{Name: "write", Text: "Create and change your data", Kind: templates.ScopeWrite, Checked: true},
+			{Name: "delete", Text: "Delete your data", Kind: templates.ScopeDanger, Checked: true},
+		},
+		NotGranted: "It does not get your password, and it cannot change your account.",
+		Lasts:      "The access lasts until 7 days pass without use, and 30 days at most.",
+	}
+}
+
+func secret(kind string) templates.SecretView {
+	return templates.SecretView{
+		Page: page(templates.SectionApps, ada), AppName: "Acme Sync", Kind: kind,
+		ClientID: "app_0195a0c0example", Secret: "dw_cs_EXAMPLEexampleEXAMPLEexampleEXAMPLEexampleEXAMPLE",
+		AuthorizeURL: "https://auth.example.com/oauth/authorize", TokenURL: "https://auth.example.com/oauth/token",
+		IntrospectURL: "https://auth.example.com/oauth/introspect",
+		Scope:         "read write", RedirectURI: "https://acme.example/callback",
+		OldUntil: now.Add(aDay), NextURL: "/settings/developer/apps/app_0195a0c0example",
+	}
+}
+
+func samples() []sample {
+	consentUnverified := consent()
+	consentUnverified.App = templates.ConsentApp{Name: "Acme Sync", Site: "https://acme.example", RedirectHost: "acme.example"}
+	consentUnverified.Workspaces = []templates.WorkspaceChoice{
+		{Slug: "ada", Name: "Ada Lovelace", Selected: true}, {Slug: "engines", Name: "Analytical Engines Ltd"},
+	}
+
+	consentAgain := consent()
+	consentAgain.Known = consentAgain.Scopes[:1:1]
+	consentAgain.Scopes = []templates.ConsentScope{{Name: "write", Text: "Create and change your data", Kind: templates.ScopeWrite, New: true, Locked: true}}
+	consentAgain.Workspaces = []templates.WorkspaceChoice{{Slug: "ada", Name: "Ada Lovelace", Selected: true}}
+	consentAgain.App.FirstParty = true
+
+	consentLoopback := consent()
+	consentLoopback.App = templates.ConsentApp{Name: longName, Site: longURI, RedirectHost: "127.0.0.1:53682", Loopback: true}
+	consentLoopback.ResourceName = "Example API of the Consolidated Instruments Department"
+	consentLoopback.Error = "Choose at least one thing that the app may do, or deny."
+	consentLoopback.Scopes = append(consentLoopback.Scopes, templates.ConsentScope{
+		Name: "capture:documents", Kind: templates.ScopeWrite,
+		Text: "Add documents, pictures and recordings in your name to every collection that you may write to",
+	})
+
+	several := fields(true)
+	several.Resources = append(several.Resources, templates.ResourceChoice{
+		ID: "https://reports.example.com", Name: "Reports API",
+		Scopes: []templates.ScopeChoice{{Name: "reports:read", Text: "Read your reports", Kind: templates.ScopeRead}},
+	})
+	several.RedirectURIs = "http://acme.example/callback"
+	several.NeedPassword = true
+	several.Errors = map[string]string{
+		"redirect_uris": "http://acme.example/callback must start with https.",
+		"scope":         "Choose at least one right.",
+		"password":      "The password is not right.",
+	}
+
+	app := templates.AppView{
+		Page: page(templates.SectionApps, ada), AppFields: fields(false),
+		Base: "/settings/developer/apps/app_0195a0c0example", ClientID: "app_0195a0c0example", SavedName: "Acme Sync",
+		Created: ago(90 * aDay), Users: 12,
+		Secrets: []templates.SecretRow{
+			{ID: "sec_2", Tail: "q8Zt", Created: ago(3 * aDay), LastUsed: ago(4 * time.Minute)},
+			{ID: "sec_1", Tail: "1mXa", Created: ago(90 * aDay), LastUsed: ago(3 * time.Hour), Expires: now.Add(21 * time.Hour)},
+		},
+		AuthorizeURL: "https://auth.example.com/oauth/authorize", TokenURL: "https://auth.example.com/oauth/token",
+		IntrospectURL: "https://auth.example.com/oauth/introspect",
+		MetadataURL:   "https://auth.example.com/.well-known/oauth-authorization-server",
+	}
+	adminApp := app
+	adminApp.Page = page(templates.SectionAdminApps, admin)
+	adminApp.Base = "/admin/apps/app_0195a0c0example"
+	adminApp.Owner = "ada@example.com"
+	adminApp.Disabled = true
+	adminApp.AppFields = fields(true)
+	adminApp.Verified = true
+	adminApp.NeedPassword = true
+	adminApp.Errors = map[string]string{"confirm": "This is not the app's name."}
+	publicApp := app
+	publicApp.Kind = templates.KindPublic
+	publicApp.Secrets = nil
+	serviceApp := app
+	serviceApp.Kind = templates.KindService
+
+	noticed := func(p templates.Page, kind, text string) templates.Page {
+		p.Notice = &templates.Notice{Kind: kind, Text: text}
+		return p
+	}
+
+	users := []templates.AdminUser{
+		{ID: "user_01", Name: "Grace Hopper", Email: "grace@example.com", Admin: true, Created: ago(400 * aDay), LastSeen: ago(time.Minute), Self: true},
+		{ID: "user_02", Name: "Ada Lovelace", Email: "ada@example.com", Created: ago(90 * aDay), LastSeen: ago(2 * aDay)},
+		{ID: "user_03", Email: "a.person.with.a.rather.long.address@a.department.of.a.university.example.com", Created: ago(5 * aDay), Disabled: true},
+	}
+
+	return []sample{
+		{"login", templates.LoginPage(templates.LoginView{Page: page("", nil), Flow: "sealed-flow", AppName: "Acme Sync"})},
+		{"login-plain-setup", templates.LoginPage(templates.LoginView{Page: page("", nil), SetupHint: true})},
+		{"login-error", templates.LoginPage(templates.LoginView{
+			Page: page("", nil), Flow: "sealed-flow", AppName: longName, Email: "ada@example.com",
+			Error: "E-mail and password do not go together. Check both and try again.",
+		})},
+		{"login-reauth", templates.LoginPage(templates.LoginView{Page: page("", ada), Flow: "sealed-flow", Email: "ada@example.com", Reauth: true})},
+		{"login-reauth-app", templates.LoginPage(templates.LoginView{Page: page("", ada), Flow: "sealed-flow", AppName: "Acme Sync", Email: "ada@example.com", Reauth: true})},
+		{"logout", templates.LogoutPage(templates.LogoutView{Page: page("", ada)})},
+		{"setup", templates.SetupPage(templates.SetupView{Page: page("", nil), Word: "one-time-word"})},
+		{"setup-errors", templates.SetupPage(templates.SetupView{
+			Page: page("", nil), Name: "Grace Hopper", Email: "grace@example",
+			Errors: map[string]string{"word": "Enter the set-up word.", "password": "Choose a password of at least 15 characters."},
+		})},
+		{"consent", templates.ConsentPage(consent())},
+		{"consent-unverified", templates.ConsentPage(consentUnverified)},
+		{"consent-again", templates.ConsentPage(consentAgain)},
+		{"consent-loopback", templates.ConsentPage(consentLoopback)},
+		{"error", templates.ErrorPage(templates.ErrorView{
+			Page: page("", nil), Status: 400, Heading: "This request has expired",
+			Message:   "It was open for more than 10 minutes. Go back to the app and start again.",
+			RequestID: "req_0195a0c0example", BackURL: "https://acme.example/callback?error=access_denied", BackText: "Back to Acme Sync",
+		})},
+		{"error-bare", templates.ErrorPage(templates.ErrorView{Page: page("", ada), Status: 404, Heading: "Nothing is here", Message: "The page does not exist, or it is not yours to see.", RequestID: "req_0195a0c0example"})},
+		{"profile", templates.ProfilePage(templates.ProfileView{
+			Page: noticed(page(templates.SectionProfile, ada), templates.NoticeSuccess, "Your name was saved."),
+			Name: "Ada Lovelace", Email: "ada@example.com", UserID: "user_0195a0c0example", MemberSince: ago(400 * aDay),
+		})},
+		{"security", templates.SecurityPage(templates.SecurityView{
+			Page: page(templates.SectionSecurity, admin),
+			Sessions: []templates.SessionRow{
+				{ID: "s1", Browser: "Firefox on Linux", Address: "192.0.2.10", Current: true, SignedInAt: ago(26 * time.Hour), LastSeenAt: ago(10 * time.Second)},
+				{ID: "s2", Browser: "Safari on iPhone", Address: "2001:db8:85a3:8d3:1319:8a2e:370:7348", SignedInAt: ago(5 * aDay), LastSeenAt: ago(3 * time.Hour)},
+				{ID: "s3", Address: "198.51.100.7", SignedInAt: ago(13 * aDay), LastSeenAt: ago(aDay)},
+			},
+		})},
+		{"security-errors", templates.SecurityPage(templates.SecurityView{
+			Page:     page(templates.SectionSecurity, ada),
+			Sessions: []templates.SessionRow{{ID: "s1", Browser: "Firefox on Linux", Address: "192.0.2.10", Current: true, SignedInAt: ago(time.Hour), LastSeenAt: now}},
+			Errors:   map[string]string{"current_password": "The present password is not right.", "new_password": "Choose one of at least 15 characters."},
+		})},
+		{"connected-apps", templates.ConnectedAppsPage(templates.ConnectedAppsView{
+			Page: noticed(page(templates.SectionConnectedApps, ada), templates.NoticeWarning, "Reports has been switched off by its developer."),
+			Apps: []templates.ConnectedApp{
+				{
+					ID: "g1", Name: "Acme Sync", Site: "https://acme.example", Host: "acme.example", Verified: true, Resource: "Example API",
+					Workspace: "Ada Lovelace", Scopes: []string{"Read your data", "Create and change your data"}, Since: ago(90 * aDay), LastUsed: ago(3 * time.Minute), Live: 2,
+				},
+				{
+					ID: "g2", Name: longName, Host: "synchronisation-companion.development.eu-central-1.example.com", Disabled: true, Resource: "Example API",
+					Scopes: []string{"Read your data"}, Since: ago(6 * aDay),
+				},
+			},
+		})},
+		{"connected-apps-empty", templates.ConnectedAppsPage(templates.ConnectedAppsView{Page: page(templates.SectionConnectedApps, ada)})},
+		{"apps", templates.AppsPage(templates.AppsView{
+			Page:         page(templates.SectionApps, ada),
+			AuthorizeURL: "https://auth.example.com/oauth/authorize", TokenURL: "https://auth.example.com/oauth/token",
+			Apps: []templates.AppRow{
+				{ID: "app_1", Name: "Acme Sync", Kind: templates.KindWeb, Status: "active", Created: ago(90 * aDay), Users: 12},
+				{ID: "app_2", Name: "Night import", Kind: templates.KindService, Status: "disabled", Created: ago(2 * aDay)},
+				{ID: "app_3", Name: longName, Kind: templates.KindPublic, Status: "active", Created: ago(time.Hour), Users: 1},
+			},
+		})},
+		{"apps-empty", templates.AppsPage(templates.AppsView{
+			Page:         page(templates.SectionApps, ada),
+			AuthorizeURL: "https://auth.example.com/oauth/authorize", TokenURL: "https://auth.example.com/oauth/token",
+		})},
+		{"app-new", templates.AppFormPage(templates.AppFormView{Page: page(templates.SectionApps, ada), AppFields: templates.AppFields{Resources: fields(false).Resources, Refresh: true}})},
+		{"app-new-errors", templates.AppFormPage(templates.AppFormView{Page: page(templates.SectionApps, admin), AppFields: several})},
+		{"app", templates.AppPage(app)},
+		{"app-admin", templates.AppPage(adminApp)},
+		{"app-public", templates.AppPage(publicApp)},
+		{"app-service", templates.AppPage(serviceApp)},
+		{"secret-web", templates.SecretPage(secret(templates.KindWeb))},
+		{"secret-service", templates.SecretPage(secret(templates.KindService))},
+		{"secret-resource-server", templates.SecretPage(secret(templates.KindResourceServer))},
+		{"admin-users", templates.AdminUsersPage(templates.AdminUsersView{
+			Page: page(templates.SectionAdminUsers, admin), Users: users, NextURL: "/admin/users?after=user_03",
+		})},
+		{"admin-users-errors", templates.AdminUsersPage(templates.AdminUsersView{
+			Page: page(templates.SectionAdminUsers, admin), Query: "lovelace", NewName: "Ada", NewEmail: "ada@example.com", NewAdmin: true,
+			NeedPassword: true, PrevURL: "/admin/users?q=lovelace",
+			Errors: map[string]string{"email": "There is already an account with this address."},
+		})},
+		{"admin-apps", templates.AdminAppsPage(templates.AdminAppsView{
+			Page: page(templates.SectionAdminApps, admin), PrevURL: "/admin/apps", NextURL: "/admin/apps?after=app_2",
+			Apps: []templates.AdminApp{
+				{ID: "app_1", Name: "Acme Sync", Owner: "ada@example.com", Kind: templates.KindWeb, Verified: true, FirstParty: true, Created: ago(90 * aDay)},
+				{ID: "app_2", Name: longName, Kind: templates.KindResourceServer, PKCEOptional: true, Disabled: true, Created: ago(2 * aDay)},
+			},
+		})},
+	}
+}

@@ -1,0 +1,464 @@
+package templates_test
+
+import (
+	"bytes"
+	"context"
+	"flag"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"reflect"
+	"regexp"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"doorward/templates"
+
+	"github.com/a-h/templ"
+	"github.com/google/go-cmp/cmp"
+	"golang.org/x/net/html"
+)
+
+var (
+	update  = flag.Bool("update", false, "write the golden files anew")
+	preview = flag.String("preview", "", "write every page and the assets below this folder, to look at")
+)
+
+// contentHash is left out of golden files: a change of the style sheet is not
+// a change of the pages.
+var contentHash = regexp.MustCompile(`\?v=[0-9a-f]{12}`)
+
+func render(t *testing.T, c templ.Component) string {
+	t.Helper()
+	var b bytes.Buffer
+	if err := c.Render(context.Background(), &b); err != nil {
+		t.Fatalf("render: %v", err)
+	}
+	return b.String()
+}
+
+// perLine breaks the text before each tag, so that a golden file can be read
+// and its difference seen.
+func perLine(s string) string {
+	return strings.TrimPrefix(strings.ReplaceAll(s, "<", "\n<"), "\n") + "\n"
+}
+
+func TestPagesAreAsBefore(t *testing.T) {
+	for _, s := range samples() {
+		t.Run(s.name, func(t *testing.T) {
+			got := perLine(contentHash.ReplaceAllString(render(t, s.page), "?v=HASH"))
+			file := filepath.Join("testdata", s.name+".html")
+			if *update {
+				if err := os.WriteFile(file, []byte(got), 0o644); err != nil {
+					t.Fatal(err)
+				}
+				return
+			}
+			want, err := os.ReadFile(file)
+			if err != nil {
+				t.Fatalf("%v; run go test ./templates -update and look at the difference", err)
+			}
+			if diff := cmp.Diff(string(want), got); diff != "" {
+				t.Errorf("page differs (-golden +now); if it should, run go test ./templates -update:\n%s", diff)
+			}
+		})
+	}
+}
+
+// TestPreview writes the pages as files that a browser opens without a server.
+func TestPreview(t *testing.T) {
+	if *preview == "" {
+		t.Skip("no -preview folder named")
+	}
+	if err := os.MkdirAll(*preview, 0o755); err != nil {
+		t.Fatal(err)
+	}
+	for _, s := range samples() {
+		body := contentHash.ReplaceAllString(render(t, s.page), "")
+		body = strings.ReplaceAll(body, `"/assets/`, `"assets/`)
+		if err := os.WriteFile(filepath.Join(*preview, s.name+".html"), []byte(body), 0o644); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := os.RemoveAll(filepath.Join(*preview, "assets")); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.CopyFS(*preview, templates.Assets); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// node is an element with its attributes.
+type node struct {
+	*html.Node
+}
+
+func (n node) attr(name string) string {
+	v, _ := n.lookup(name)
+	return v
+}
+
+func (n node) lookup(name string) (string, bool) {
+	for _, a := range n.Attr {
+		if a.Key == name {
+			return a.Val, true
+		}
+	}
+	return "", false
+}
+
+func (n node) text() string {
+	var b strings.Builder
+	for d := range n.Descendants() {
+		if d.Type == html.TextNode {
+			b.WriteString(d.Data)
+		}
+	}
+	return strings.Join(strings.Fields(b.String()), " ")
+}
+
+// inside says whether an element of that name is around n.
+func (n node) inside(name string) bool {
+	for a := range n.Ancestors() {
+		if a.Type == html.ElementNode && a.Data == name {
+			return true
+		}
+	}
+	return false
+}
+
+func elements(t *testing.T, page string) []node {
+	t.Helper()
+	doc, err := html.Parse(strings.NewReader(page))
+	if err != nil {
+		t.Fatalf("parse: %v", err)
+	}
+	var list []node
+	for n := range doc.Descendants() {
+		if n.Type == html.ElementNode {
+			list = append(list, node{n})
+		}
+	}
+	return list
+}
+
+func TestEveryControlHasALabel(t *testing.T) {
+	for _, s := range samples() {
+		t.Run(s.name, func(t *testing.T) {
+			all := elements(t, render(t, s.page))
+			labels := map[string]string{}
+			for _, e := range all {
+				if e.Data == "label" {
+					labels[e.attr("for")] = e.text()
+				}
+			}
+			for _, e := range all {
+				_, hidden := e.lookup("hidden")
+				switch e.Data {
+				case "input", "select", "textarea":
+					if e.attr("type") == "hidden" || hidden {
+						continue
+					}
+					if labels[e.attr("id")] == "" {
+						t.Errorf("%s %q has no label", e.Data, e.attr("name"))
+					}
+				case "button", "a", "summary", "legend", "option", "h1", "h2":
+					if e.text() == "" {
+						t.Errorf("%s has no text: %v", e.Data, e.Attr)
+					}
+				case "img":
+					if _, ok := e.lookup("alt"); !ok {
+						t.Errorf("img without alt: %v", e.Attr)
+					}
+				}
+			}
+		})
+	}
+}
+
+func TestIDsAreUniqueAndReferencesResolve(t *testing.T) {
+	for _, s := range samples() {
+		t.Run(s.name, func(t *testing.T) {
+			all := elements(t, render(t, s.page))
+			ids := map[string]bool{}
+			for _, e := range all {
+				if id, ok := e.lookup("id"); ok {
+					if ids[id] || id == "" || strings.ContainsAny(id, " \t\n") {
+						t.Errorf("id %q is there twice, empty or has spaces", id)
+					}
+					ids[id] = true
+				}
+			}
+			for _, e := range all {
+				for _, name := range []string{"for", "aria-describedby", "aria-labelledby", "popovertarget", "data-copy"} {
+					for _, id := range strings.Fields(e.attr(name)) {
+						if !ids[id] {
+							t.Errorf("%s %s=%q names no element", e.Data, name, id)
+						}
+					}
+				}
+				if id, ok := strings.CutPrefix(e.attr("href"), "#"); ok && !ids[id] {
+					t.Errorf("link to #%s names no element", id)
+				}
+			}
+		})
+	}
+}
+
+func TestPagesKeepTheirContentSecurityPolicy(t *testing.T) {
+	for _, s := range samples() {
+		t.Run(s.name, func(t *testing.T) {
+			scripts := 0
+			for _, e := range elements(t, render(t, s.page)) {
+				for _, a := range e.Attr {
+					if a.Key == "style" || strings.HasPrefix(a.Key, "on") {
+						t.Errorf("%s has the attribute %s", e.Data, a.Key)
+					}
+				}
+				switch e.Data {
+				case "style", "iframe", "object", "embed", "base":
+					t.Errorf("page has the element %s", e.Data)
+				case "script":
+					scripts++
+					if e.attr("nonce") != "bm9uY2U" {
+						t.Error("script without the nonce of the page")
+					}
+				}
+				url := e.attr("src")
+				if e.Data == "link" {
+					url = e.attr("href")
+				}
+				if url != "" && !strings.HasPrefix(url, "/assets/") {
+					t.Errorf("%s loads %q, want something below /assets/", e.Data, url)
+				}
+				if e.Data == "form" && (!strings.HasPrefix(e.attr("action"), "/") || strings.HasPrefix(e.attr("action"), "//")) {
+					t.Errorf("form posts to %q, want a path", e.attr("action"))
+				}
+			}
+			if scripts > 1 {
+				t.Errorf("%d scripts, want at most one", scripts)
+			}
+		})
+	}
+}
+
+func TestNoScriptWithoutANonce(t *testing.T) {
+	body := render(t, templates.LogoutPage(templates.LogoutView{}))
+	if strings.Contains(body, "<script") {
+		t.Error("a page without a nonce holds a script")
+	}
+}
+
+func TestAssetsLoadNothingFromElsewhere(t *testing.T) {
+	err := fs.WalkDir(templates.Assets, "assets", func(name string, d fs.DirEntry, err error) error {
+		if err != nil || d.IsDir() {
+			return err
+		}
+		body, err := templates.Assets.ReadFile(name)
+		if err != nil {
+			return err
+		}
+		text := strings.ReplaceAll(string(body), `xmlns="http://www.w3.org/2000/svg"`, "")
+		for _, bad := range []string{"://", "@import", "url("} {
+			if strings.Contains(text, bad) {
+				t.Errorf("%s holds %q", name, bad)
+			}
+		}
+		return nil
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+}
+
+func TestAssetPathChangesWithContentOnly(t *testing.T) {
+	if got := templates.AssetPath("mark.svg"); !regexp.MustCompile(`^/assets/mark\.svg\?v=[0-9a-f]{12}$`).MatchString(got) {
+		t.Errorf("AssetPath = %q", got)
+	}
+	if templates.AssetPath("mark.svg") == templates.AssetPath("copy.js") {
+		t.Error("two assets share a path")
+	}
+}
+
+// hostile fills every string that a view holds with text that would be markup
+// if it were not escaped.
+func hostile(v reflect.Value) {
+	switch v.Kind() {
+	case reflect.Struct:
+		if v.Type() == reflect.TypeFor[time.Time]() {
+			return
+		}
+		for i := range v.NumField() {
+			hostile(v.Field(i))
+		}
+	case reflect.Pointer:
+		v.Set(reflect.New(v.Type().Elem()))
+		hostile(v.Elem())
+	case reflect.Slice:
+		v.Set(reflect.MakeSlice(v.Type(), 2, 2))
+		for i := range v.Len() {
+			hostile(v.Index(i))
+		}
+	case reflect.Map:
+		v.Set(reflect.MakeMap(v.Type()))
+		for _, field := range []string{"name", "email", "password", "word", "confirm", "scope", "kind", "resource", "other"} {
+			v.SetMapIndex(reflect.ValueOf(field), reflect.ValueOf(attack))
+		}
+	case reflect.String:
+		v.SetString(attack)
+	}
+}
+
+const attack = `"'><script>alert(1)</script><img src=x onerror=alert(1)>javascript:alert(1)`
+
+func TestHostileTextComesOutEscaped(t *testing.T) {
+	pages := []any{
+		templates.LoginPage, templates.LogoutPage, templates.SetupPage, templates.ConsentPage, templates.ErrorPage,
+		templates.ProfilePage, templates.SecurityPage, templates.ConnectedAppsPage, templates.AppsPage, templates.AppFormPage,
+		templates.AppPage, templates.SecretPage, templates.AdminUsersPage, templates.AdminAppsPage,
+	}
+	for _, p := range pages {
+		f := reflect.ValueOf(p)
+		t.Run(f.Type().In(0).Name(), func(t *testing.T) {
+			v := reflect.New(f.Type().In(0))
+			hostile(v.Elem())
+			c := f.Call([]reflect.Value{v.Elem()})[0].Interface().(templ.Component)
+			for _, e := range elements(t, render(t, c)) {
+				if e.Data == "script" && !strings.HasPrefix(e.attr("src"), "/assets/") {
+					t.Error("a script of the attacker is in the page")
+				}
+				for _, a := range e.Attr {
+					if strings.HasPrefix(a.Key, "on") || a.Key == "style" {
+						t.Errorf("%s got the attribute %s", e.Data, a.Key)
+					}
+				}
+				if e.Data == "img" && !strings.HasPrefix(e.attr("src"), "/assets/") {
+					t.Error("an image of the attacker is in the page")
+				}
+			}
+		})
+	}
+}
+
+func TestForeignAddressesCannotBeScripts(t *testing.T) {
+	const bad = "javascript:alert(1)"
+	v := consent()
+	v.App.Site, v.SwitchURL = bad, bad
+	app := templates.ConnectedApp{Name: "x", Site: bad, Verified: true}
+	for name, c := range map[string]templ.Component{
+		"consent": templates.ConsentPage(v),
+		"error":   templates.ErrorPage(templates.ErrorView{Heading: "x", BackURL: bad}),
+		"apps":    templates.ConnectedAppsPage(templates.ConnectedAppsView{Apps: []templates.ConnectedApp{app}}),
+	} {
+		for _, e := range elements(t, render(t, c)) {
+			if strings.HasPrefix(e.attr("href"), "javascript:") {
+				t.Errorf("%s: link runs a script", name)
+			}
+		}
+	}
+}
+
+func TestUnverifiedSiteIsNoLink(t *testing.T) {
+	v := consent()
+	v.App.Verified = false
+	for _, e := range elements(t, render(t, templates.ConsentPage(v))) {
+		if e.Data == "a" && e.attr("href") == v.App.Site {
+			t.Error("the site that an unverified app names is a link")
+		}
+	}
+}
+
+// form is what a form sends, by the paths and names that handlers rely on.
+type form struct {
+	action string
+	fields []string
+}
+
+func forms(t *testing.T, c templ.Component) []form {
+	t.Helper()
+	var list []form
+	for _, e := range elements(t, render(t, c)) {
+		if e.Data != "form" || e.attr("action") == "/logout" {
+			continue
+		}
+		f := form{action: e.attr("method") + " " + e.attr("action")}
+		for d := range e.Descendants() {
+			if name := (node{d}).attr("name"); d.Type == html.ElementNode && name != "" && !slices.Contains(f.fields, name) {
+				f.fields = append(f.fields, name)
+			}
+		}
+		list = append(list, f)
+	}
+	return list
+}
+
+func TestFormsPostWhatHandlersRead(t *testing.T) {
+	want := map[string][]form{
+		"login":              {{"post /login", []string{"flow", "email", "password"}}},
+		"login-reauth":       {{"post /login", []string{"flow", "email", "password"}}},
+		"setup":              {{"post /setup", []string{"word", "name", "email", "password"}}},
+		"consent":            {{"post /oauth/consent", []string{"flow", "token", "scope", "decision"}}},
+		"consent-unverified": {{"post /oauth/consent", []string{"flow", "token", "scope", "workspace", "decision"}}},
+		"consent-again":      {{"post /oauth/consent", []string{"flow", "token", "scope", "workspace", "decision"}}},
+		"profile":            {{"post /settings/profile", []string{"name"}}},
+		"security": {
+			{"post /settings/security/password", []string{"current_password", "new_password"}},
+			{"post /settings/security/sessions/s2/end", nil},
+			{"post /settings/security/sessions/s3/end", nil},
+			{"post /settings/security/sessions/end-others", nil},
+		},
+		"connected-apps": {
+			{"post /settings/connected-apps/g1/end", nil},
+			{"post /settings/connected-apps/g2/end", nil},
+			{"post /settings/connected-apps/end-all", nil},
+		},
+		"app-new": {{"post /settings/developer/apps", []string{"name", "site", "kind", "redirect_uris", "resource", "scope", "refresh"}}},
+		"app-new-errors": {{"post /settings/developer/apps", []string{
+			"name", "site", "kind", "redirect_uris", "resource", "scope", "refresh", "verified", "first_party", "pkce_optional", "password",
+		}}},
+		"app": {
+			{"post /settings/developer/apps/app_0195a0c0example/secret", []string{"grace"}},
+			{"post /settings/developer/apps/app_0195a0c0example", []string{"kind", "name", "site", "redirect_uris", "resource", "scope", "refresh"}},
+			{"post /settings/developer/apps/app_0195a0c0example/disable", nil},
+			{"post /settings/developer/apps/app_0195a0c0example/delete", []string{"confirm"}},
+		},
+		"app-admin": {
+			{"post /admin/apps/app_0195a0c0example/secret", []string{"grace", "password"}},
+			{"post /admin/apps/app_0195a0c0example", []string{
+				"kind", "name", "site", "redirect_uris", "resource", "scope", "refresh", "verified", "first_party", "pkce_optional",
+			}},
+			{"post /admin/apps/app_0195a0c0example/enable", nil},
+			{"post /admin/apps/app_0195a0c0example/delete", []string{"confirm"}},
+		},
+		"admin-users-errors": {
+			{"post /admin/users", []string{"name", "email", "password", "admin", "current_password"}},
+			{"get /admin/users", []string{"q"}},
+		},
+		"admin-apps": {
+			{"get /admin/apps", []string{"q"}},
+			{"post /admin/apps/app_1/unverify", nil},
+			{"post /admin/apps/app_1/disable", nil},
+			{"post /admin/apps/app_2/verify", nil},
+			{"post /admin/apps/app_2/enable", nil},
+		},
+	}
+	for _, s := range samples() {
+		if w, ok := want[s.name]; ok {
+			if diff := cmp.Diff(w, forms(t, s.page), cmp.AllowUnexported(form{})); diff != "" {
+				t.Errorf("%s: forms differ (-want +got):\n%s", s.name, diff)
+			}
+		}
+	}
+}
+
+func TestErrorsAreTiedToTheirFields(t *testing.T) {
+	for _, s := range samples() {
+		for _, e := range elements(t, render(t, s.page)) {
+			if e.attr("aria-invalid") == "true" && !strings.Contains(e.attr("aria-describedby"), e.attr("id")+"-error") {
+				t.Errorf("%s: %s is marked as wrong, without its error", s.name, e.attr("name"))
+			}
+		}
+	}
+}

@@ -1,0 +1,86 @@
+package templates
+
+import (
+	"strings"
+	"testing"
+	"time"
+)
+
+func TestRelativeTimes(t *testing.T) {
+	now := time.Date(2026, time.March, 4, 10, 11, 12, 0, time.UTC)
+	tests := []struct {
+		name string
+		now  time.Time
+		at   time.Time
+		want string
+	}{
+		{"this second", now, now, "just now"},
+		{"one minute", now, now.Add(-61 * time.Second), "1 minute ago"},
+		{"hours", now, now.Add(-5 * time.Hour), "5 hours ago"},
+		{"days", now, now.Add(-3*24*time.Hour - time.Minute), "3 days ago"},
+		{"the last relative day", now, now.Add(-30 * 24 * time.Hour), "30 days ago"},
+		{"older is a date", now, now.Add(-31 * 24 * time.Hour), "1 February 2026"},
+		{"soon", now, now.Add(20 * time.Second), "in less than a minute"},
+		{"later", now, now.Add(21 * time.Hour), "in 21 hours"},
+		{"much later is a date", now, now.Add(60 * 24 * time.Hour), "3 May 2026"},
+		{"now unknown", time.Time{}, now, "4 March 2026"},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			if got := relative(tt.now, tt.at); got != tt.want {
+				t.Errorf("relative = %q, want %q", got, tt.want)
+			}
+		})
+	}
+}
+
+func TestTimesAreShownInUTC(t *testing.T) {
+	at := time.Date(2026, time.March, 4, 1, 30, 0, 0, time.FixedZone("", 2*60*60))
+	if got, want := machineTime(at), "2026-03-03T23:30:00Z"; got != want {
+		t.Errorf("machineTime = %q, want %q", got, want)
+	}
+	if got, want := fullTime(at), "3 March 2026, 23:30 UTC"; got != want {
+		t.Errorf("fullTime = %q, want %q", got, want)
+	}
+}
+
+func TestProblemsLoseNoFault(t *testing.T) {
+	got := problems("general", map[string]string{"b": "second", "a": "first", "unknown": "left over", "c": ""}, "a", "b", "c")
+	want := []problem{{"", "general"}, {"a", "first"}, {"b", "second"}, {"", "left over"}}
+	if len(got) != len(want) {
+		t.Fatalf("problems = %v, want %v", got, want)
+	}
+	for i := range want {
+		if got[i] != want[i] {
+			t.Errorf("problem %d = %v, want %v", i, got[i], want[i])
+		}
+	}
+}
+
+func TestInitialOfAnyName(t *testing.T) {
+	for name, want := range map[string]string{"ada": "A", " émile": "É", "": "?", "\xff": "?", "\u202eevil": "?", "日本": "日"} {
+		if got := initial(name); got != want {
+			t.Errorf("initial(%q) = %q, want %q", name, got, want)
+		}
+	}
+}
+
+func TestSecretCallCannotLeaveItsQuotes(t *testing.T) {
+	v := SecretView{Kind: KindService, ClientID: "a", Secret: "b", TokenURL: "https://x/'; rm -rf '", Scope: "read"}
+	if got := v.curl(); !strings.Contains(got, `'https://x/'\''; rm -rf '\'''`) {
+		t.Errorf("curl line is not quoted: %s", got)
+	}
+}
+
+func TestNavigationShowsAdministrationToAdministratorsOnly(t *testing.T) {
+	for _, group := range navigation(false) {
+		for _, item := range group.Items {
+			if strings.HasPrefix(item.URL, "/admin") {
+				t.Errorf("%s is shown to everybody", item.URL)
+			}
+		}
+	}
+	if len(navigation(true)) != len(navigation(false))+1 {
+		t.Error("administrators do not see their group")
+	}
+}
