@@ -1,0 +1,226 @@
+package limit
+
+import (
+	"container/list"
+	"crypto/sha256"
+	"encoding/binary"
+	"sync"
+	"time"
+)
+
+// Rule says how many failures a key may collect.
+type Rule struct {
+	// Count failures within Per are free; the next attempt has to wait. Per begins with the first of them.
+	Count int
+	Per   time.Duration
+	// DoublingTo, unless it is zero, lets single attempts through once Count is reached: the first after a minute,
+	// each later one after twice the wait before, at most this long. Failures are forgotten Per after the wait.
+	// Zero: nothing is let through until Per is over.
+	DoublingTo time.Duration
+	// Forgiving forgets the failures of a key when an attempt succeeds. It must not be set for a key under which an
+	// attacker may succeed at will, such as an address: signing in to an account of one's own would buy more guesses.
+	Forgiving bool
+}
+
+const (
+	firstDelay = time.Minute
+	// keysBound is how many keys are remembered; the one that was used longest ago makes room. A key takes about 250
+	// bytes whatever its length.
+	keysBound = 1 << 16
+	// pendingDelay is the wait where nothing has failed yet but attempts that are under way may.
+	pendingDelay = time.Second
+)
+
+// Failures counts failed attempts under several keys at once, one for each rule. An empty key leaves its rule out.
+// Where the attempt is dear, take Reserve and then one of Succeed, Fail and Release: attempts under way count as
+// failures, so that many at once do not get past the rule together. Where it is cheap, take Check and then Add, so
+// that many good attempts at once do not get into each other's way. Its methods are safe for use by many goroutines.
+type Failures struct {
+	now   func() time.Time
+	rules []Rule
+
+	mu      sync.Mutex
+	entries map[digest]*list.Element
+	order   *list.List // of *entry, the one used longest ago in front
+}
+
+// digest stands for a rule and a key, so that a long key takes no more room than a short one.
+type digest [sha256.Size]byte
+
+type entry struct {
+	digest   digest
+	failures int
+	pending  int       // reservations not yet settled
+	since    time.Time // the first of the failures
+	until    time.Time // no attempt before
+}
+
+// NewFailures takes the clock and the rules; the n-th key given to a method falls under the n-th rule.
+func NewFailures(now func() time.Time, rules ...Rule) *Failures {
+	return &Failures{now: now, rules: rules, entries: map[digest]*list.Element{}, order: list.New()}
+}
+
+// Reserve takes the right to one attempt under every key, or under none: then ok is false and retryAfter, always above
+// zero, is when to come back.
+func (f *Failures) Reserve(keys ...string) (ok bool, retryAfter time.Duration) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	now := f.now()
+	if retryAfter = f.wait(now, true, keys); retryAfter > 0 {
+		return false, retryAfter
+	}
+	for i, key := range keys {
+		if key != "" {
+			f.make(i, key).pending++
+		}
+	}
+	return true, 0
+}
+
+// Succeed settles a reservation whose attempt succeeded.
+func (f *Failures) Succeed(keys ...string) {
+	f.settle(keys, func(e *entry, r Rule, _ time.Time) {
+		if r.Forgiving {
+			e.failures, e.until = 0, time.Time{}
+		}
+	})
+}
+
+// Fail settles a reservation whose attempt failed.
+func (f *Failures) Fail(keys ...string) { f.settle(keys, (*entry).fail) }
+
+// Release settles a reservation whose attempt was not made, or has proved nothing.
+func (f *Failures) Release(keys ...string) { f.settle(keys, func(*entry, Rule, time.Time) {}) }
+
+func (f *Failures) settle(keys []string, outcome func(*entry, Rule, time.Time)) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	now := f.now()
+	for i, key := range keys {
+		if key == "" {
+			continue
+		}
+		e := f.make(i, key)
+		e.pending = max(0, e.pending-1) // 0: the entry made room for others meanwhile
+		e.forget(f.rules[i], now)
+		outcome(e, f.rules[i], now)
+		f.drop(e)
+	}
+}
+
+// Check tells whether an attempt may be made, and takes nothing.
+func (f *Failures) Check(keys ...string) (ok bool, retryAfter time.Duration) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	retryAfter = f.wait(f.now(), false, keys)
+	return retryAfter == 0, retryAfter
+}
+
+// Add counts an attempt that failed. It is not ok where others used up a key since Check: the attempt is then to be
+// answered as if it had not been made, and is not counted.
+func (f *Failures) Add(keys ...string) (ok bool, retryAfter time.Duration) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	now := f.now()
+	if retryAfter = f.wait(now, false, keys); retryAfter > 0 {
+		return false, retryAfter
+	}
+	for i, key := range keys {
+		if key != "" {
+			f.make(i, key).fail(f.rules[i], now)
+		}
+	}
+	return true, 0
+}
+
+// wait is the longest time for which any of the keys has to wait; zero is now.
+func (f *Failures) wait(now time.Time, reserving bool, keys []string) time.Duration {
+	var longest time.Duration
+	for i, key := range keys {
+		if key == "" {
+			continue
+		}
+		element, ok := f.entries[digestOf(i, key)]
+		if !ok {
+			continue
+		}
+		f.order.MoveToBack(element)
+		e, r := element.Value.(*entry), f.rules[i]
+		e.forget(r, now)
+		switch {
+		case now.Before(e.until):
+			longest = max(longest, e.until.Sub(now))
+		case !reserving:
+		case e.failures < r.Count && e.failures+e.pending >= r.Count, e.failures >= r.Count && e.pending > 0:
+			longest = max(longest, pendingDelay)
+		}
+	}
+	return longest
+}
+
+// fail counts a failure and sets the wait that follows from it.
+func (e *entry) fail(r Rule, now time.Time) {
+	if e.failures == 0 {
+		e.since = now
+	}
+	e.failures++
+	switch {
+	case e.failures < r.Count:
+	case r.DoublingTo == 0:
+		e.until = e.since.Add(r.Per)
+	default:
+		delay := r.DoublingTo
+		if doublings := e.failures - r.Count; doublings < 30 {
+			delay = min(delay, firstDelay<<doublings)
+		}
+		e.until = now.Add(delay)
+	}
+}
+
+// forget drops failures whose time is over. A clock that was set back makes nobody wait for longer than the rule says.
+func (e *entry) forget(r Rule, now time.Time) {
+	if e.failures == 0 {
+		return
+	}
+	if e.since.After(now) {
+		e.since = now
+	}
+	if latest := now.Add(max(r.Per, r.DoublingTo)); e.until.After(latest) {
+		e.until = latest
+	}
+	end := e.since.Add(r.Per)
+	if r.DoublingTo > 0 && !e.until.IsZero() {
+		end = e.until.Add(r.Per)
+	}
+	if !now.Before(end) {
+		e.failures, e.until = 0, time.Time{}
+	}
+}
+
+// make finds or makes the entry of a key, as the one used last.
+func (f *Failures) make(rule int, key string) *entry {
+	d := digestOf(rule, key)
+	if element, ok := f.entries[d]; ok {
+		f.order.MoveToBack(element)
+		return element.Value.(*entry)
+	}
+	for len(f.entries) >= keysBound {
+		oldest := f.order.Front()
+		delete(f.entries, f.order.Remove(oldest).(*entry).digest)
+	}
+	e := &entry{digest: d}
+	f.entries[d] = f.order.PushBack(e)
+	return e
+}
+
+// drop forgets an entry that says nothing.
+func (f *Failures) drop(e *entry) {
+	if e.failures == 0 && e.pending == 0 {
+		f.order.Remove(f.entries[e.digest])
+		delete(f.entries, e.digest)
+	}
+}
+
+func digestOf(rule int, key string) digest {
+	return sha256.Sum256(append(binary.AppendUvarint(make([]byte, 0, 64), uint64(rule)), key...)) //nolint:gosec // an index
+}
