@@ -1,0 +1,404 @@
+package main
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"maps"
+	"os"
+	"regexp"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+	"unicode"
+	"unicode/utf8"
+
+	"go.yaml.in/yaml/v3"
+)
+
+// Bounds on what is read, so that a wrong path ends in a sentence and not in a full memory.
+const (
+	maxConfigBytes = 1 << 20
+	maxValueBytes  = 64 << 10
+)
+
+// parser reads values strictly and collects what is wrong with them. It works on yaml.Node, because decoding into
+// structs stops at the first fault or loses its line.
+type parser struct {
+	getenv   func(string) string
+	readFile func(string) ([]byte, error)
+
+	source  string            // where the values being read were written
+	origins map[string]origin // by key
+	faulty  map[string]bool   // keys that have a fault already; their first is the one to mend
+	faults  faults
+}
+
+func newParser(getenv func(string) string) *parser {
+	return &parser{getenv: getenv, readFile: readFile, origins: map[string]origin{}, faulty: map[string]bool{}}
+}
+
+// readFile reads a file of at most maxConfigBytes.
+func readFile(name string) ([]byte, error) {
+	f, err := os.Open(name) //nolint:gosec // the operator names the file
+	if err != nil {
+		return nil, err
+	}
+	defer f.Close() //nolint:errcheck // only read
+	data, err := io.ReadAll(io.LimitReader(f, maxConfigBytes+1))
+	if err == nil && len(data) > maxConfigBytes {
+		err = fmt.Errorf("is larger than %d bytes", maxConfigBytes)
+	}
+	return data, err
+}
+
+// field reads the value of one key from its node.
+type field func(n *yaml.Node, key string)
+
+// fault notes what is wrong with a key, where that key was written; a key's second fault is dropped.
+func (p *parser) fault(key, format string, args ...any) {
+	if p.faulty[key] {
+		return
+	}
+	p.faulty[key] = true
+	p.faults = append(p.faults, fault{origin: p.origin(key), key: key, text: fmt.Sprintf(format, args...)})
+}
+
+// origin is where key was written or, when it was not, where the nearest thing around it was.
+func (p *parser) origin(key string) origin {
+	for key != "" {
+		if o, ok := p.origins[key]; ok {
+			return o
+		}
+		key = key[:max(strings.LastIndexAny(key, ".["), 0)]
+	}
+	return origin{}
+}
+
+// document reads a whole file into fields.
+func (p *parser) document(name string, data []byte, fields map[string]field) {
+	p.source = name
+	whole := func(line int, text string) {
+		p.faults = append(p.faults, fault{origin: origin{source: name, line: line}, text: text})
+	}
+	decoder := yaml.NewDecoder(bytes.NewReader(data))
+	var doc yaml.Node
+	switch err := decoder.Decode(&doc); {
+	case errors.Is(err, io.EOF):
+		return // an empty file changes nothing
+	case err != nil:
+		line, text := syntaxFault(err)
+		whole(line, text)
+		return
+	}
+	var second yaml.Node
+	switch err := decoder.Decode(&second); {
+	case err == nil:
+		whole(second.Line, "holds a second document; keep one, without ---")
+	case !errors.Is(err, io.EOF):
+		line, text := syntaxFault(err)
+		whole(line, text)
+		return
+	}
+	root := deref(doc.Content[0])
+	if root.ShortTag() == "!!null" {
+		return
+	}
+	if root.Kind != yaml.MappingNode {
+		whole(root.Line, "is "+describe(root)+"; write keys and values, such as issuer: https://auth.example.com")
+		return
+	}
+	p.mapping(fields)(root, "")
+}
+
+var yamlLine = regexp.MustCompile(`^line (\d+): `)
+
+// syntaxFault takes the line out of a YAML error and adds what usually mends it.
+func syntaxFault(err error) (line int, text string) {
+	text = strings.TrimPrefix(err.Error(), "yaml: ")
+	if m := yamlLine.FindStringSubmatch(text); m != nil {
+		line, _ = strconv.Atoi(m[1])
+		text = text[len(m[0]):]
+	}
+	text = "is not YAML: " + text
+	switch {
+	case strings.Contains(text, "cannot start any token"):
+		text += "; indent with spaces, not tabs, and put a value that starts with @, ` or % in quotes"
+	case strings.Contains(text, "mapping values are not allowed"):
+		text += "; put a value that holds a colon and a space in quotes, and indent the keys of one mapping alike"
+	case strings.Contains(text, "did not find expected"):
+		text += "; check the indentation and the brackets, and put a value such as \"[::1]:8080\" in quotes"
+	}
+	return line, text
+}
+
+// mapping reads a mapping that may hold these keys and no others, each once.
+func (p *parser) mapping(fields map[string]field) field {
+	known := slices.Sorted(maps.Keys(fields))
+	return func(n *yaml.Node, key string) {
+		p.entries(n, key, func(name string, value *yaml.Node, at string) {
+			if read, ok := fields[name]; ok {
+				read(value, at)
+			} else if like := nearest(name, known); like != "" {
+				p.fault(at, "is not a known key; did you mean %s?", like)
+			} else {
+				p.fault(at, "is not a known key; known here: %s", strings.Join(known, ", "))
+			}
+		})
+	}
+}
+
+// entries calls each for every entry of a mapping, in the order written, and faults names that come twice.
+func (p *parser) entries(n *yaml.Node, key string, each func(name string, value *yaml.Node, key string)) {
+	n = deref(n)
+	if n.Kind != yaml.MappingNode {
+		p.fault(key, "is %s; write keys and values under it, or {} for none", describe(n))
+		return
+	}
+	first := map[string]int{}
+	for i := 0; i+1 < len(n.Content); i += 2 {
+		name, value := deref(n.Content[i]), n.Content[i+1]
+		at := name.Value
+		if len(at) > 80 || strings.ContainsFunc(at, func(r rune) bool { return !unicode.IsPrint(r) }) {
+			at = quote(at)
+		}
+		if key != "" {
+			at = key + "." + at
+		}
+		here := origin{source: p.source, line: name.Line}
+		switch line, twice := first[name.Value]; {
+		case name.Kind != yaml.ScalarNode:
+			p.faults = append(p.faults, fault{origin: here, key: key, text: "has " + describe(name) + " where a key is needed; write a plain name"})
+		case name.ShortTag() == "!!merge":
+			p.faults = append(p.faults, fault{origin: here, key: at, text: "is not supported; write the keys out"})
+		case twice:
+			p.faults = append(p.faults, fault{origin: here, key: at, text: fmt.Sprintf("is written twice, first on line %d; keep one", line)})
+		default:
+			first[name.Value] = name.Line
+			p.origins[at] = here
+			each(name.Value, value, at)
+		}
+	}
+}
+
+// list reads a list. A single plain value is a list of one; an empty one, a list of none; and one that names a
+// variable or a file holds entries separated by white space.
+func (p *parser) list(n *yaml.Node, key string, each field) {
+	n = deref(n)
+	switch {
+	case n.Kind == yaml.SequenceNode:
+		for i, item := range n.Content {
+			at := fmt.Sprintf("%s[%d]", key, i)
+			p.origins[at] = origin{source: p.source, line: item.Line}
+			each(item, at)
+		}
+	case n.Kind == yaml.ScalarNode && n.ShortTag() != "!!null":
+		if !refers(n) {
+			if n.Value != "" {
+				each(n, key)
+			}
+			return
+		}
+		if text, ok := p.scalar(n, key); ok {
+			p.list(words(text, n.Line), key, each)
+		}
+	default:
+		p.fault(key, "is %s; write a list, such as [one, two], or [] for none", describe(n))
+	}
+}
+
+// words makes a list of what white space separates.
+func words(text string, line int) *yaml.Node {
+	n := &yaml.Node{Kind: yaml.SequenceNode, Line: line}
+	for word := range strings.FieldsSeq(text) {
+		n.Content = append(n.Content, &yaml.Node{Kind: yaml.ScalarNode, Tag: "!!str", Value: word, Line: line})
+	}
+	return n
+}
+
+// deref follows an alias. The fixed depth of the schema bounds how often aliases can nest.
+func deref(n *yaml.Node) *yaml.Node {
+	for n.Kind == yaml.AliasNode {
+		n = n.Alias
+	}
+	return n
+}
+
+// refers says whether a value is env:NAME or file:PATH.
+func refers(n *yaml.Node) bool {
+	return n.ShortTag() == "!!str" && (strings.HasPrefix(n.Value, "env:") || strings.HasPrefix(n.Value, "file:"))
+}
+
+// scalar reads one plain value, from the variable or file it names if it names one.
+func (p *parser) scalar(n *yaml.Node, key string) (text string, ok bool) {
+	n = deref(n)
+	if n.Kind != yaml.ScalarNode || n.ShortTag() == "!!null" {
+		p.fault(key, "is %s; write one value, or leave the key out", describe(n))
+		return "", false
+	}
+	if !refers(n) {
+		return n.Value, true
+	}
+	if name, isEnv := strings.CutPrefix(n.Value, "env:"); isEnv {
+		if text = p.getenv(name); text == "" {
+			p.fault(key, "the variable %s is not set; set it, or write the value here", quote(name))
+		}
+		return text, text != ""
+	}
+	name := strings.TrimPrefix(n.Value, "file:")
+	data, err := p.readFile(name)
+	if err != nil {
+		var pathErr *fs.PathError
+		if errors.As(err, &pathErr) {
+			err = pathErr.Err
+		}
+		p.fault(key, "cannot read the file %s: %v; put the value into it and let this user read it", quote(name), err)
+		return "", false
+	}
+	text = strings.TrimRight(string(data), "\r\n")
+	switch {
+	case text == "":
+		p.fault(key, "the file %s is empty; put the value into it", quote(name))
+	case len(text) > maxValueBytes:
+		p.fault(key, "the file %s is larger than %d bytes; put only the value into it", quote(name), maxValueBytes)
+	case !utf8.ValidString(text):
+		p.fault(key, "the file %s is not text; write random bytes as base64", quote(name))
+	default:
+		return text, true
+	}
+	return "", false
+}
+
+// text reads a value that is text. Numbers, dates and the like must be quoted, so that what is read is what was written.
+func (p *parser) text(n *yaml.Node, key string) (string, bool) {
+	n = deref(n)
+	if n.Kind == yaml.ScalarNode && n.ShortTag() != "!!str" && n.ShortTag() != "!!null" {
+		p.fault(key, "is %s; put it in quotes to make it text", describe(n))
+		return "", false
+	}
+	text, ok := p.scalar(n, key)
+	if ok && strings.ContainsFunc(text, func(r rune) bool { return unicode.IsControl(r) && r != '\n' && r != '\t' }) {
+		p.fault(key, "holds a control character; write plain text")
+		return "", false
+	}
+	return text, ok
+}
+
+// one reads text into dst when check, which may be nil, has no objection.
+func (p *parser) one(dst *string, check func(string) error) field {
+	return func(n *yaml.Node, key string) {
+		text, ok := p.text(n, key)
+		if !ok {
+			return
+		}
+		if check != nil {
+			if err := check(text); err != nil {
+				p.fault(key, "%v", err)
+				return
+			}
+		}
+		*dst = text
+	}
+}
+
+// many reads a list of texts into dst, each once and each passing check.
+func (p *parser) many(dst *[]string, check func(string) error) field {
+	return func(n *yaml.Node, key string) {
+		*dst = []string{}
+		p.list(n, key, func(n *yaml.Node, key string) {
+			var text string
+			before := len(p.faults)
+			p.one(&text, check)(n, key)
+			switch {
+			case len(p.faults) > before:
+			case slices.Contains(*dst, text):
+				p.fault(key, "%s is in the list twice; write it once", quote(text))
+			default:
+				*dst = append(*dst, text)
+			}
+		})
+	}
+}
+
+// duration reads a duration of at least least.
+func (p *parser) duration(dst *time.Duration, least time.Duration) field {
+	return func(n *yaml.Node, key string) {
+		text, ok := p.scalar(n, key)
+		if !ok {
+			return
+		}
+		d, err := parseDuration(text)
+		switch {
+		case err != nil:
+			p.fault(key, "%v", err)
+		case d < least:
+			p.fault(key, "%s is too short; write at least %s", formatDuration(d), formatDuration(least))
+		default:
+			*dst = d
+		}
+	}
+}
+
+// number reads a whole number between least and most.
+func (p *parser) number(dst *int64, least, most int64) field {
+	return func(n *yaml.Node, key string) {
+		text, ok := p.scalar(n, key)
+		if !ok {
+			return
+		}
+		v, err := strconv.ParseInt(text, 10, 64)
+		if err != nil || v < least || v > most {
+			p.fault(key, "%s is not a whole number from %d to %d; write one without separators", quote(text), least, most)
+			return
+		}
+		*dst = v
+	}
+}
+
+// flag reads true or false.
+func (p *parser) flag(dst *bool) field {
+	return func(n *yaml.Node, key string) {
+		switch text, ok := p.scalar(n, key); {
+		case !ok:
+		case text == "true" || text == "false":
+			*dst = text == "true"
+		default:
+			p.fault(key, "%s is neither true nor false; write one of them", quote(text))
+		}
+	}
+}
+
+// describe names what a node is, for a sentence that says what was expected instead.
+func describe(n *yaml.Node) string {
+	switch n.Kind {
+	case yaml.MappingNode:
+		return "a mapping of keys and values"
+	case yaml.SequenceNode:
+		return "a list"
+	}
+	switch n.ShortTag() {
+	case "!!null":
+		return "empty"
+	case "!!int", "!!float":
+		return "a number"
+	case "!!bool":
+		return "true or false"
+	case "!!timestamp":
+		return "a date"
+	case "!!str":
+		return "a plain value"
+	}
+	return "a value of type " + quote(n.Tag)
+}
+
+// quote shows a value in a sentence, cut where it is long.
+func quote(s string) string {
+	const most = 80
+	if len(s) > most {
+		s = strings.ToValidUTF8(s[:most], "") + "…"
+	}
+	return strconv.Quote(s)
+}
