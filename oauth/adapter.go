@@ -1,0 +1,343 @@
+package oauth
+
+import (
+	"context"
+	"errors"
+	"net/url"
+	"slices"
+	"time"
+
+	"github.com/ory/fosite"
+
+	"doorward/storage"
+)
+
+// work is what one request to authorize or token is about. It travels in the context through fosite, whose storage
+// interfaces see only signatures: each row is read once, and checked against the client that asks.
+type work struct {
+	client     storage.Client
+	redirect   string          // authorize: the redirect URI that matched
+	grant      storage.Grant   // authorize: to be made; token: found
+	challenge  string          // authorize
+	form       url.Values      // token: the request
+	presented  string          // token: the code or refresh token shown
+	code       *storage.Code   // token: found and usable
+	refresh    *storage.Bearer // token: found and usable
+	successor  string          // token: what follows the refresh token shown
+	resource   *Resource       // of the access token
+	revocation error           // a family had to be revoked and was not
+	scopes     []string        // of the access token
+}
+
+type workKey struct{}
+
+func withWork(ctx context.Context, w *work) context.Context {
+	return context.WithValue(ctx, workKey{}, w)
+}
+
+func workOf(ctx context.Context) (*work, bool) {
+	w, ok := ctx.Value(workKey{}).(*work)
+	return w, ok
+}
+
+// fositeClient is the client as fosite sees it in this request.
+func (w *work) fositeClient() fosite.Client {
+	c := &fosite.DefaultClient{
+		ID: w.client.ID, Public: w.client.Public, RedirectURIs: w.client.RedirectURIs, GrantTypes: w.client.GrantTypes,
+		ResponseTypes: []string{"code"}, Scopes: w.client.Scopes, Audience: w.client.Resources,
+	}
+	if w.redirect != "" {
+		// The edge has matched it; fosite's own matching is looser for loopback addresses and stricter for localhost.
+		c.RedirectURIs = []string{w.redirect}
+	}
+	return c
+}
+
+// errRaced says that between reading a code or refresh token and using it, somebody else used it.
+var errRaced = errors.New("used by another request")
+
+// adapter gives fosite its storage. It is no storage.Transactional: the edge puts one transaction around each
+// response, and what must outlive a refusal runs outside of it.
+type adapter struct{ *Server }
+
+// GetClient implements fosite.ClientManager: the edge has found the client.
+func (a adapter) GetClient(ctx context.Context, id string) (fosite.Client, error) {
+	w, ok := workOf(ctx)
+	if !ok || w.client.ID != id {
+		return nil, fosite.ErrNotFound
+	}
+	return w.fositeClient(), nil
+}
+
+// ClientAssertionJWTValid implements fosite.ClientManager; assertions are refused at the edge.
+func (adapter) ClientAssertionJWTValid(context.Context, string) error { return fosite.ErrJTIKnown }
+
+// SetClientAssertionJWT implements fosite.ClientManager; assertions are refused at the edge.
+func (adapter) SetClientAssertionJWT(context.Context, string, time.Time) error {
+	return fosite.ErrJTIKnown
+}
+
+// CreateAuthorizeCodeSession implements oauth2.AuthorizeCodeStorage: the grant and its code, the challenge inside.
+func (a adapter) CreateAuthorizeCodeSession(ctx context.Context, signature string, _ fosite.Requester) error {
+	w, _ := workOf(ctx)
+	return a.store.InsertGrant(ctx, w.grant, storage.Code{
+		Digest: []byte(signature), RedirectURI: w.redirect, Challenge: w.challenge, ExpiresAt: w.grant.CreatedAt.Add(a.lifetimes.Code),
+	})
+}
+
+// requester is the request that fosite continues: the one of the grant.
+func (w *work) requester(scopes []string) fosite.Requester {
+	r := fosite.NewRequest()
+	r.ID = w.grant.ID
+	r.Client = w.fositeClient()
+	r.RequestedScope, r.GrantedScope = scopes, scopes
+	r.RequestedAudience, r.GrantedAudience = []string{w.grant.Resource}, []string{w.grant.Resource}
+	r.Session = &fositeSession{subject: w.grant.UserID}
+	return r
+}
+
+// GetAuthorizeCodeSession implements oauth2.AuthorizeCodeStorage. Fosite calls it twice in an exchange; the second
+// time it gets what the first one found.
+func (a adapter) GetAuthorizeCodeSession(ctx context.Context, signature string, _ fosite.Session) (fosite.Requester, error) {
+	w, _ := workOf(ctx)
+	if w.code == nil {
+		if signature == "" {
+			return nil, fosite.ErrNotFound
+		}
+		c, err := a.store.CodeByDigest(ctx, []byte(signature))
+		if errors.Is(err, storage.ErrNotFound) {
+			return nil, fosite.ErrNotFound
+		}
+		if err != nil {
+			return nil, err
+		}
+		// Before anything else: a code of another client is no code at all, so that whoever finds a used one in a log
+		// cannot end what it gave its owner.
+		if c.Grant.ClientID != w.client.ID {
+			return nil, fosite.ErrNotFound
+		}
+		w.grant = c.Grant
+		if !c.UsedAt.IsZero() {
+			return w.requester(nil), fosite.ErrInvalidatedAuthorizeCode
+		}
+		if c.ExpiresAt <= a.store.Now() || !c.Grant.RevokedAt.IsZero() || c.UserDisabled || c.Role == "" {
+			return nil, fosite.ErrNotFound
+		}
+		if err := a.narrow(w, c.Role); err != nil {
+			return nil, err
+		}
+		w.code = &c
+	}
+	r := w.requester(w.scopes)
+	if sent := w.form.Get("redirect_uri"); sent != "" {
+		// Compared when sent; RFC 6749 section 4.1.3 wants it, OAuth 2.1 does not, and PKCE does its work.
+		r.(*fosite.Request).Form.Set("redirect_uri", w.code.RedirectURI)
+	}
+	return r, nil
+}
+
+// narrow sets what an access token of the grant may have now: what was granted, less what the client, the catalogue
+// or the user's role has lost since.
+func (a adapter) narrow(w *work, role string) error {
+	r, ok := a.Resource(w.grant.Resource)
+	if !ok || !w.client.Resources.Has(r.ID) {
+		return badGrant(errors.New("the grant's resource is gone from the configuration or the client"))
+	}
+	w.resource, w.scopes = r, nil
+	capped := r.Effective(w.grant.Scopes, role, true)
+	for _, name := range w.grant.Scopes {
+		if w.client.Scopes.Has(name) && slices.Contains(capped, name) {
+			w.scopes = append(w.scopes, name)
+		}
+	}
+	if len(w.scopes) == 0 {
+		return badGrant(errors.New("no scope of the grant is left"))
+	}
+	return nil
+}
+
+// InvalidateAuthorizeCodeSession implements oauth2.AuthorizeCodeStorage: the one write that decides who redeems.
+func (a adapter) InvalidateAuthorizeCodeSession(ctx context.Context, signature string) error {
+	err := a.store.ConsumeCode(ctx, []byte(signature))
+	if errors.Is(err, storage.ErrConsumed) {
+		return errRaced
+	}
+	return err
+}
+
+// CreatePKCERequestSession implements pkce.PKCERequestStorage: the challenge is in the code's row already.
+func (adapter) CreatePKCERequestSession(context.Context, string, fosite.Requester) error { return nil }
+
+// GetPKCERequestSession implements pkce.PKCERequestStorage from the code's row.
+func (a adapter) GetPKCERequestSession(ctx context.Context, _ string, _ fosite.Session) (fosite.Requester, error) {
+	w, _ := workOf(ctx)
+	if w.code == nil || w.code.Challenge == "" {
+		return nil, fosite.ErrNotFound
+	}
+	r := w.requester(w.scopes).(*fosite.Request)
+	r.Form.Set("code_challenge", w.code.Challenge)
+	r.Form.Set("code_challenge_method", "S256")
+	return r, nil
+}
+
+// DeletePKCERequestSession implements pkce.PKCERequestStorage. Fosite calls it before it has checked the verifier;
+// the challenge stays, so that a second attempt without a verifier finds it.
+func (adapter) DeletePKCERequestSession(context.Context, string) error { return nil }
+
+// CreateAccessTokenSession implements oauth2.AccessTokenStorage.
+func (a adapter) CreateAccessTokenSession(ctx context.Context, signature string, _ fosite.Requester) error {
+	w, _ := workOf(ctx)
+	now := a.store.Now()
+	return a.store.InsertAccessToken(ctx, storage.AccessToken{
+		Digest: []byte(signature), GrantID: w.grant.ID, ClientID: w.client.ID, Resource: w.resource.ID, Scopes: w.scopes,
+		CreatedAt: now, ExpiresAt: now.Add(a.lifetimes.Access),
+	})
+}
+
+// GetAccessTokenSession implements oauth2.AccessTokenStorage; no handler in use calls it.
+func (adapter) GetAccessTokenSession(context.Context, string, fosite.Session) (fosite.Requester, error) {
+	return nil, fosite.ErrNotFound
+}
+
+// DeleteAccessTokenSession implements oauth2.AccessTokenStorage; no handler in use calls it.
+func (adapter) DeleteAccessTokenSession(context.Context, string) error { return nil }
+
+// CreateRefreshTokenSession implements oauth2.RefreshTokenStorage.
+func (a adapter) CreateRefreshTokenSession(ctx context.Context, signature, _ string, _ fosite.Requester) error {
+	w, _ := workOf(ctx)
+	now := a.store.Now()
+	return a.store.InsertRefreshToken(ctx, storage.RefreshToken{
+		Digest: []byte(signature), GrantID: w.grant.ID, CreatedAt: now, ExpiresAt: min(now.Add(a.lifetimes.Refresh), w.grant.ExpiresAt),
+	})
+}
+
+// GetRefreshTokenSession implements oauth2.RefreshTokenStorage. A token that was used long enough ago is
+// fosite.ErrInactiveToken, on which fosite has the family revoked; everything else that is wrong with a token ends
+// nothing.
+func (a adapter) GetRefreshTokenSession(ctx context.Context, signature string, _ fosite.Session) (fosite.Requester, error) {
+	w, _ := workOf(ctx)
+	if signature == "" {
+		return nil, fosite.ErrNotFound
+	}
+	b, err := a.store.RefreshTokenByDigest(ctx, []byte(signature))
+	if errors.Is(err, storage.ErrNotFound) {
+		return nil, fosite.ErrNotFound
+	}
+	if err != nil {
+		return nil, err
+	}
+	// As with codes: another client's token is none at all.
+	if b.Grant.ClientID != w.client.ID || !b.Grant.RevokedAt.IsZero() {
+		return nil, fosite.ErrNotFound
+	}
+	w.grant = b.Grant
+	now := a.store.Now()
+	if a.reused(b.Refresh) {
+		return w.requester(nil), fosite.ErrInactiveToken
+	}
+	if b.Refresh.Uses > storage.MaxRefreshRepeats || b.Refresh.ExpiresAt <= now || b.Grant.ExpiresAt <= now ||
+		b.UserDisabled || b.WorkspaceDisabled || b.Role == "" {
+		return nil, fosite.ErrNotFound
+	}
+	if err := a.narrow(w, b.Role); err != nil {
+		return nil, err
+	}
+	w.refresh = &b
+	if w.successor, err = a.successor(ctx, w.presented, b.Refresh.Uses > 0); err != nil {
+		return nil, err
+	}
+	return w.requester(w.scopes), nil
+}
+
+// reused tells whether a refresh token was used longer ago than honest retries take.
+func (s *Server) reused(t storage.RefreshToken) bool {
+	return !t.UsedAt.IsZero() && t.UsedAt <= s.store.Now().Add(-s.lifetimes.RefreshReuseWindow)
+}
+
+// successor is the refresh token after the one presented. After a first use it is the one that this use made, which
+// may have been derived under a secret that is no longer the first.
+func (a adapter) successor(ctx context.Context, presented string, used bool) (string, error) {
+	candidates := a.secrets.successors(presented)
+	if used && len(candidates) > 1 {
+		for _, text := range candidates {
+			_, err := a.store.RefreshTokenByDigest(ctx, storage.Digest(text))
+			if err == nil {
+				return text, nil
+			}
+			if !errors.Is(err, storage.ErrNotFound) {
+				return "", err
+			}
+		}
+	}
+	return candidates[0], nil
+}
+
+// DeleteRefreshTokenSession implements oauth2.RefreshTokenStorage. Fosite calls it on reuse, before it revokes the
+// family; the row stays, as the proof.
+func (adapter) DeleteRefreshTokenSession(context.Context, string) error { return nil }
+
+// RotateRefreshToken implements oauth2.RefreshTokenStorage: the one write that decides who refreshes.
+func (a adapter) RotateRefreshToken(ctx context.Context, _, signature string) error {
+	err := a.store.UseRefreshToken(ctx, []byte(signature), a.lifetimes.RefreshReuseWindow)
+	if errors.Is(err, storage.ErrConsumed) {
+		return errRaced
+	}
+	return err
+}
+
+// RevokeRefreshToken implements oauth2.TokenRevocationStorage: fosite has seen a code or refresh token used twice.
+func (a adapter) RevokeRefreshToken(ctx context.Context, grantID string) error {
+	w, _ := workOf(ctx)
+	reason := storage.RevokedReuse
+	if w.form.Get("grant_type") == GrantAuthorizationCode {
+		reason = storage.RevokedCodeReuse
+	}
+	w.revocation = a.store.RevokeGrant(ctx, grantID, reason)
+	return w.revocation
+}
+
+// RevokeAccessToken implements oauth2.TokenRevocationStorage: an access token ends with its grant.
+func (adapter) RevokeAccessToken(context.Context, string) error { return nil }
+
+// tokenStrategy gives fosite the text of tokens. A signature is the digest that storage finds a token by, or "" for
+// text that cannot be one. What a token is good for, the adapter has decided by then.
+type tokenStrategy struct{ *Server }
+
+func (tokenStrategy) AuthorizeCodeSignature(_ context.Context, code string) string {
+	return digestOf(PrefixCode, code)
+}
+
+func (tokenStrategy) AccessTokenSignature(_ context.Context, token string) string {
+	return digestOf(PrefixAccessToken, token)
+}
+
+func (tokenStrategy) RefreshTokenSignature(_ context.Context, token string) string {
+	return digestOf(PrefixRefreshToken, token)
+}
+
+func (tokenStrategy) GenerateAuthorizeCode(context.Context, fosite.Requester) (code, signature string, err error) {
+	code = NewCredential(PrefixCode)
+	return code, string(storage.Digest(code)), nil
+}
+
+func (tokenStrategy) GenerateAccessToken(context.Context, fosite.Requester) (token, signature string, err error) {
+	token = NewCredential(PrefixAccessToken)
+	return token, string(storage.Digest(token)), nil
+}
+
+func (tokenStrategy) GenerateRefreshToken(ctx context.Context, _ fosite.Requester) (token, signature string, err error) {
+	if w, ok := workOf(ctx); ok && w.successor != "" {
+		token = w.successor
+	} else {
+		token = NewCredential(PrefixRefreshToken)
+	}
+	return token, string(storage.Digest(token)), nil
+}
+
+func (tokenStrategy) ValidateAuthorizeCode(context.Context, fosite.Requester, string) error {
+	return nil
+}
+func (tokenStrategy) ValidateAccessToken(context.Context, fosite.Requester, string) error { return nil }
+func (tokenStrategy) ValidateRefreshToken(context.Context, fosite.Requester, string) error {
+	return nil
+}

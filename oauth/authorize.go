@@ -1,0 +1,487 @@
+package oauth
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"mime"
+	"net/http"
+	"net/url"
+	"regexp"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/ory/fosite"
+
+	"doorward/storage"
+)
+
+// AuthorizeError is what is wrong with an authorization request. Without a RedirectTo it is for a page of ours: the
+// client or its redirect URI is not proven, so that nobody may be sent anywhere (RFC 6749 section 4.1.2.1).
+type AuthorizeError struct {
+	Code        string
+	Description string
+	RedirectTo  string // the whole URL with error, state and iss; empty: show a page
+	Cause       error
+}
+
+// Error implements error.
+func (e *AuthorizeError) Error() string { return e.Code + ": " + e.Description }
+
+// Unwrap gives the cause.
+func (e *AuthorizeError) Unwrap() error { return e.Cause }
+
+// AuthorizeRequest is a valid authorization request (RFC 6749 section 4.1.1).
+type AuthorizeRequest struct {
+	Flow
+	Client   storage.Client
+	Resource *Resource
+}
+
+const (
+	// stateMarker stands for the client's state inside fosite, which refuses a short or missing one.
+	stateMarker = "state-is-kept-by-the-edge"
+	maxState    = 8 << 10 // bytes
+)
+
+// s256 is what RFC 7636 section 4.2 gives for S256: 32 bytes in base64url, whose last character holds four bits.
+var s256 = regexp.MustCompile(`^[A-Za-z0-9_-]{42}[AEIMQUYcgkosw048]$`)
+
+func pageError(description string) *AuthorizeError {
+	return &AuthorizeError{Code: InvalidRequest, Description: description}
+}
+
+// ParseAuthorize reads and validates an authorization request, by GET or by a form POST (RFC 6749 section 3.1). It
+// asks nobody and writes nothing. Errors are *AuthorizeError, or wrap storage.ErrUnavailable.
+func (s *Server) ParseAuthorize(w http.ResponseWriter, r *http.Request) (*AuthorizeRequest, error) {
+	form, err := authorizeParameters(w, r)
+	if err != nil {
+		return nil, err
+	}
+	// First what decides whether the redirect URI may be used at all.
+	if len(form["client_id"]) != 1 || len(form["redirect_uri"]) > 1 {
+		return nil, pageError("The app sent a request that names no app, or names one twice. Its developer must send client_id and redirect_uri once each.")
+	}
+	client, err := s.client(r.Context(), form.Get("client_id"))
+	if errors.Is(err, storage.ErrNotFound) {
+		return nil, pageError("There is no such app here. It may have been removed; its developer can tell.")
+	}
+	if err != nil {
+		return nil, err
+	}
+	Note(r.Context()).ClientID = client.ID
+	redirect := form.Get("redirect_uri")
+	switch {
+	case len(client.RedirectURIs) == 0:
+		return nil, pageError("This app does not sign people in: it is registered without a redirect URI.")
+	case !form.Has("redirect_uri") && len(client.RedirectURIs) == 1:
+		redirect = client.RedirectURIs[0]
+	case !matchRedirectURI(client.RedirectURIs, redirect):
+		return nil, pageError("The app asked to send you to an address that it is not registered with. Its developer must register that redirect URI, letter by letter.")
+	}
+	a := &AuthorizeRequest{Client: client}
+	a.ID, a.CreatedAt, a.ClientID, a.RedirectURI = NewFlowID(), s.store.Now(), client.ID, redirect
+	if values := form["state"]; len(values) > 0 {
+		a.State, a.HasState = values[0], true
+	}
+	if err := s.parseProven(a, form); err != nil {
+		return nil, err
+	}
+	return a, s.runFosite(r.Context(), a)
+}
+
+// authorizeParameters takes the parameters from the query of a GET or the body of a POST, never from both.
+func authorizeParameters(w http.ResponseWriter, r *http.Request) (url.Values, error) {
+	raw := r.URL.RawQuery
+	if r.Method == http.MethodPost {
+		if raw != "" {
+			return nil, pageError("The app sent parameters in the URL and in the body of its request. Its developer must send them in one place.")
+		}
+		mediaType, _, err := mime.ParseMediaType(r.Header.Get("Content-Type"))
+		if err != nil || mediaType != "application/x-www-form-urlencoded" {
+			return nil, pageError("The app sent its request in a form that is not understood. Its developer must send application/x-www-form-urlencoded.")
+		}
+		body, err := io.ReadAll(http.MaxBytesReader(w, r.Body, maxBody))
+		if err != nil {
+			return nil, pageError("The app sent a request that is too large, or that broke off.")
+		}
+		raw = string(body)
+	}
+	form, err := parseForm(raw)
+	if err != nil {
+		return nil, pageError("The app sent a malformed request. Its developer must percent-encode the parameters.")
+	}
+	return form, nil
+}
+
+// fail makes an error that is told to the app, at the redirect URI that is proven to be its own.
+func (s *Server) fail(a *AuthorizeRequest, code, description string, cause error) *AuthorizeError {
+	return &AuthorizeError{Code: code, Description: description, Cause: cause,
+		RedirectTo: s.redirectTo(&a.Flow, url.Values{"error": {code}, "error_description": {description}})}
+}
+
+// redirectTo adds a response to the redirect URI: its registered query stays as it is, state comes back as it came,
+// and iss tells who answers (RFC 9207).
+func (s *Server) redirectTo(f *Flow, response url.Values) string {
+	if f.HasState {
+		response.Set("state", f.State)
+	}
+	response.Set("iss", s.issuer)
+	separator := "?"
+	if strings.Contains(f.RedirectURI, "?") {
+		separator = "&"
+		if strings.HasSuffix(f.RedirectURI, "?") || strings.HasSuffix(f.RedirectURI, "&") {
+			separator = ""
+		}
+	}
+	return f.RedirectURI + separator + response.Encode()
+}
+
+// parseProven reads what may be wrong without anything being wrong with client and redirect URI.
+func (s *Server) parseProven(a *AuthorizeRequest, form url.Values) error {
+	for name, values := range form {
+		if len(values) > 1 {
+			if name == "resource" {
+				return s.fail(a, InvalidTarget, "Send one resource; a token is for one.", nil)
+			}
+			if name == "state" {
+				a.HasState = false // which of them to echo, nobody knows
+			}
+			return s.fail(a, InvalidRequest, "A parameter is there twice; send each once.", nil)
+		}
+		if name != "state" && !isText(values[0]) {
+			return s.fail(a, InvalidRequest, "A parameter holds bytes that are not valid text.", nil)
+		}
+	}
+	if len(a.State) > maxState {
+		a.HasState = false
+		return s.fail(a, InvalidRequest, "state is longer than 8,192 bytes; send a shorter one.", nil)
+	}
+	switch {
+	case form.Get("request") != "" && form.Get("request_uri") != "":
+		return s.fail(a, InvalidRequest, "request and request_uri exclude each other, and neither is supported.", nil)
+	case form.Has("request"):
+		return s.fail(a, RequestNotSupported, "Request objects are not supported; send plain parameters.", nil)
+	case form.Has("request_uri"):
+		return s.fail(a, RequestURINotSupported, "request_uri is not supported; send plain parameters.", nil)
+	case form.Get("response_type") != "code":
+		return s.fail(a, UnsupportedResponseType, "response_type must be code.", nil)
+	case form.Has("response_mode") && form.Get("response_mode") != "query":
+		return s.fail(a, InvalidRequest, "response_mode must be query, or left out.", nil)
+	case !a.Client.GrantTypes.Has(GrantAuthorizationCode):
+		return s.fail(a, "unauthorized_client", "This client is not registered for the authorization code grant.", nil)
+	}
+	if err := s.parseChallenge(a, form); err != nil {
+		return err
+	}
+	var err error
+	if a.Resource, err = s.resourceFor(form.Get("resource"), a.Client.Resources); err != nil {
+		return s.fail(a, InvalidTarget, asError(err).Description, nil)
+	}
+	a.Flow.Resource = a.Resource.ID
+	if err := s.parseScope(a, form.Get("scope")); err != nil {
+		return err
+	}
+	return s.parsePrompt(a, form)
+}
+
+func (s *Server) parseChallenge(a *AuthorizeRequest, form url.Values) error {
+	challenge, method := form.Get("code_challenge"), form.Get("code_challenge_method")
+	switch {
+	case challenge == "" && method == "" && a.Client.PKCEOptional && !a.Client.Public:
+		return nil
+	case challenge == "":
+		return s.fail(a, InvalidRequest, "PKCE is required: send code_challenge and code_challenge_method=S256 (RFC 7636). "+
+			"For an app older than PKCE that keeps a secret, an administrator can mark PKCE as optional.", nil)
+	case method != "S256":
+		return s.fail(a, InvalidRequest, "code_challenge_method must be S256.", nil)
+	case !s256.MatchString(challenge):
+		return s.fail(a, InvalidRequest, "code_challenge must be the 43 base64url characters of the verifier's SHA-256, without padding.", nil)
+	}
+	a.Challenge = challenge
+	return nil
+}
+
+// parseScope checks the scopes asked for against the client and the resource. Without any, those that the client is
+// registered with at this resource are meant (RFC 6749 section 3.3).
+func (s *Server) parseScope(a *AuthorizeRequest, text string) error {
+	asked := strings.Fields(text)
+	if len(asked) == 0 {
+		asked = a.Client.Scopes
+	}
+	for _, name := range asked {
+		_, known := a.Resource.Scope(name)
+		switch {
+		case (!known || !a.Client.Scopes.Has(name)) && text == "":
+			continue
+		case !known:
+			return s.fail(a, InvalidScope, "A scope is not one of the resource; ask only for scopes that it lists.", nil)
+		case !a.Client.Scopes.Has(name):
+			return s.fail(a, InvalidScope, "A scope is not one that this client is registered for.", nil)
+		}
+		if !slices.Contains(a.Scopes, name) {
+			a.Scopes = append(a.Scopes, name)
+		}
+	}
+	if len(a.Scopes) == 0 {
+		return s.fail(a, InvalidScope, "Ask for at least one scope.", nil)
+	}
+	return nil
+}
+
+// parsePrompt reads what the app wants to be asked (OpenID Connect Core section 3.1.2.1); it holds for plain OAuth
+// as well.
+func (s *Server) parsePrompt(a *AuthorizeRequest, form url.Values) error {
+	prompts := strings.Fields(form.Get("prompt"))
+	for _, p := range prompts {
+		if !slices.Contains([]string{"none", "login", "consent"}, p) {
+			return s.fail(a, InvalidRequest, "prompt must be none, login, consent, or login and consent.", nil)
+		}
+	}
+	if slices.Contains(prompts, "none") && len(prompts) > 1 {
+		return s.fail(a, InvalidRequest, "prompt=none excludes all others.", nil)
+	}
+	slices.Sort(prompts)
+	a.Prompt = strings.Join(slices.Compact(prompts), " ")
+	if text := form.Get("max_age"); form.Has("max_age") {
+		n, err := strconv.ParseInt(text, 10, 64)
+		if err != nil || n < 0 || text[0] == '+' {
+			return s.fail(a, InvalidRequest, "max_age must be a whole number of seconds.", nil)
+		}
+		a.MaxAge, a.HasMaxAge = min(n, int64(10*365*24*time.Hour/time.Second)), true
+	}
+	return nil
+}
+
+// form is the request as fosite is given it.
+func (f *Flow) form() url.Values {
+	v := url.Values{
+		"client_id": {f.ClientID}, "redirect_uri": {f.RedirectURI}, "response_type": {"code"}, "state": {stateMarker},
+		"scope": {strings.Join(f.Scopes, " ")}, "audience": {f.Resource},
+	}
+	if f.Challenge != "" {
+		v.Set("code_challenge", f.Challenge)
+		v.Set("code_challenge_method", "S256")
+	}
+	return v
+}
+
+func (s *Server) runFosite(ctx context.Context, a *AuthorizeRequest) error {
+	_, err := s.fositeAuthorize(withWork(ctx, &work{client: a.Client, redirect: a.RedirectURI}), &a.Flow)
+	if err == nil {
+		return nil
+	}
+	e := asError(err)
+	if e.Code == TemporarilyUnavailable {
+		return err
+	}
+	return s.fail(a, e.Code, e.Description, err)
+}
+
+func (s *Server) fositeAuthorize(ctx context.Context, f *Flow) (fosite.AuthorizeRequester, error) {
+	form := f.form()
+	r, err := http.NewRequestWithContext(ctx, http.MethodGet, s.issuer+"/oauth/authorize", nil)
+	if err != nil {
+		return nil, fmt.Errorf("authorize: %w", err)
+	}
+	r.Form, r.PostForm = form, url.Values{}
+	return s.fosite.NewAuthorizeRequest(ctx, r)
+}
+
+// ReopenAuthorize makes the request of a flow again, with the client as it is now. Errors are those of
+// ParseAuthorize.
+func (s *Server) ReopenAuthorize(ctx context.Context, f *Flow) (*AuthorizeRequest, error) {
+	client, err := s.client(ctx, f.ClientID)
+	if errors.Is(err, storage.ErrNotFound) {
+		return nil, pageError("There is no such app here any more.")
+	}
+	if err != nil {
+		return nil, err
+	}
+	Note(ctx).ClientID = client.ID
+	if !matchRedirectURI(client.RedirectURIs, f.RedirectURI) {
+		return nil, pageError("The app is no longer registered with the address that it asked to send you to. Start again from the app.")
+	}
+	a := &AuthorizeRequest{Flow: *f, Client: client}
+	if a.Resource, err = s.resourceFor(f.Resource, client.Resources); err != nil {
+		return nil, s.fail(a, InvalidTarget, asError(err).Description, nil)
+	}
+	for _, name := range a.Scopes {
+		if _, known := a.Resource.Scope(name); !known || !client.Scopes.Has(name) {
+			return nil, s.fail(a, InvalidScope, "A scope is not one that this client is registered for any more.", nil)
+		}
+	}
+	if a.Challenge == "" && (!client.PKCEOptional || client.Public) {
+		return nil, s.fail(a, InvalidRequest, "PKCE is required now: send code_challenge and code_challenge_method=S256 (RFC 7636).", nil)
+	}
+	return a, nil
+}
+
+// NeedsLogin tells whether the resource owner must sign in before this request may go on: they are not signed in, the
+// app asked for it, or they signed in longer ago than it allows. authTime is zero without a session.
+func (f *Flow) NeedsLogin(authTime storage.Time) bool {
+	switch {
+	case authTime.IsZero():
+		return true
+	case slices.Contains(strings.Fields(f.Prompt), "login") && authTime < f.CreatedAt:
+		return true
+	case f.HasMaxAge && authTime < f.CreatedAt.Add(-time.Duration(f.MaxAge)*time.Second):
+		return true
+	}
+	return false
+}
+
+// Known is what a resource owner has allowed the client before, for the resource of the request and in the workspace.
+func (s *Server) Known(ctx context.Context, a *AuthorizeRequest, userID, workspaceID string) ([]string, error) {
+	c, err := s.store.ConsentFor(storage.System(ctx), userID, a.Client.ID, a.Resource.ID, workspaceID)
+	if errors.Is(err, storage.ErrNotFound) {
+		return nil, nil
+	}
+	if err != nil {
+		return nil, fmt.Errorf("remembered consent: %w", err)
+	}
+	return c.Scopes, nil
+}
+
+// NeedsConsent tells whether the consent page must be shown, given what Known says.
+func (a *AuthorizeRequest) NeedsConsent(known []string) bool {
+	https := strings.HasPrefix(a.RedirectURI, "https://")
+	switch {
+	case slices.Contains(strings.Fields(a.Prompt), "consent"):
+		return true
+	case a.Client.Public && !https:
+		// Any program on the machine could be behind such a redirect (RFC 8252 section 8.6).
+		return true
+	case a.Client.FirstParty:
+		return false
+	}
+	return slices.ContainsFunc(a.Scopes, func(name string) bool { return !slices.Contains(known, name) })
+}
+
+// MayAnswerUnasked tells whether an answer, a refusal above all, may be sent to the app without a person having seen
+// a page: not to an app that anybody could have made here and that this person never allowed anything (RFC 9700
+// section 4.11.2), or it would turn this server into a way to send people anywhere.
+func (a *AuthorizeRequest) MayAnswerUnasked(known []string) bool {
+	return a.Client.WorkspaceID == "" || a.Client.Verified || len(known) > 0
+}
+
+// Decision is what the resource owner decided.
+type Decision struct {
+	UserID      string
+	WorkspaceID string // in which the tokens will act
+	Role        string // of the user in it
+	AuthTime    storage.Time
+	Scopes      []string // of those asked for; never empty
+	Remember    bool     // a person saw the page, so that it need not be shown again for these
+	FlowID      string   // answered once; empty: nobody was asked, and authorize itself answers
+}
+
+// ErrAnswered says that the flow was answered before.
+var ErrAnswered = errors.New("the request was answered before")
+
+// Approve issues a code for the request and returns where to send the browser. In one transaction it notes the
+// decision, remembers the consent, and makes the grant with its code.
+func (s *Server) Approve(ctx context.Context, a *AuthorizeRequest, d Decision) (string, error) {
+	now := s.store.Now()
+	scopes := a.Resource.Effective(d.Scopes, d.Role, true)
+	scopes = slices.DeleteFunc(scopes, func(name string) bool { return !slices.Contains(d.Scopes, name) || !slices.Contains(a.Scopes, name) })
+	if len(scopes) == 0 {
+		return "", s.fail(a, AccessDenied, "Nothing of what was asked for may be granted in this workspace.", nil)
+	}
+	f := a.Flow
+	f.Scopes = scopes
+	w := &work{client: a.Client, redirect: a.RedirectURI, challenge: a.Challenge, grant: storage.Grant{
+		ID: storage.NewID("grant"), ClientID: a.Client.ID, UserID: d.UserID, WorkspaceID: d.WorkspaceID, Resource: a.Resource.ID,
+		Scopes: scopes, AuthTime: d.AuthTime, CreatedAt: now, ExpiresAt: now.Add(s.lifetimes.RefreshAbsolute),
+	}}
+	ctx = withWork(storage.System(ctx), w)
+	ar, err := s.fositeAuthorize(ctx, &f)
+	if err != nil {
+		return "", err
+	}
+	for _, name := range scopes {
+		ar.GrantScope(name)
+	}
+	ar.GrantAudience(a.Resource.ID)
+	var code string
+	err = s.store.InTx(ctx, func(ctx context.Context) error {
+		if d.FlowID != "" {
+			if err := s.decide(ctx, d.FlowID, "approved"); err != nil {
+				return err
+			}
+		}
+		// The person and their place in the workspace as they are now, not when the page was made.
+		u, err := s.store.UserByID(ctx, d.UserID)
+		if err != nil {
+			return fmt.Errorf("approve: %w", err)
+		}
+		if !u.DisabledAt.IsZero() {
+			return storage.ErrNotFound
+		}
+		if d.Remember {
+			if err := s.remember(ctx, w.grant); err != nil {
+				return err
+			}
+		}
+		resp, err := s.fosite.NewAuthorizeResponse(ctx, ar, &fositeSession{subject: d.UserID})
+		if err != nil {
+			return err //nolint:wrapcheck // asError reads it
+		}
+		code = resp.GetCode()
+		return nil
+	})
+	switch {
+	case errors.Is(err, ErrAnswered), errors.Is(err, storage.ErrNotFound):
+		return "", err
+	case err != nil:
+		return "", asError(err)
+	}
+	Note(ctx).Subject = d.UserID
+	return s.redirectTo(&a.Flow, url.Values{"code": {code}}), nil
+}
+
+func (s *Server) decide(ctx context.Context, flowID, decision string) error {
+	err := s.store.DecideFlow(ctx, flowID, decision, 2*FlowLifetime)
+	if errors.Is(err, storage.ErrConsumed) {
+		return ErrAnswered
+	}
+	return err //nolint:wrapcheck // storage's own sentinels
+}
+
+// remember adds what was allowed to what was remembered.
+func (s *Server) remember(ctx context.Context, g storage.Grant) error {
+	c, err := s.store.ConsentFor(ctx, g.UserID, g.ClientID, g.Resource, g.WorkspaceID)
+	if err != nil && !errors.Is(err, storage.ErrNotFound) {
+		return fmt.Errorf("remember consent: %w", err)
+	}
+	c = storage.Consent{UserID: g.UserID, ClientID: g.ClientID, Resource: g.Resource, WorkspaceID: g.WorkspaceID, Scopes: c.Scopes}
+	for _, name := range g.Scopes {
+		if !c.Scopes.Has(name) {
+			c.Scopes = append(c.Scopes, name)
+		}
+	}
+	if err := s.store.SaveConsent(ctx, c); err != nil {
+		return fmt.Errorf("remember consent: %w", err)
+	}
+	return nil
+}
+
+// Deny notes that the resource owner said no, and returns where to send the browser.
+func (s *Server) Deny(ctx context.Context, a *AuthorizeRequest, flowID string) (string, error) {
+	if err := s.decide(storage.System(ctx), flowID, "denied"); err != nil {
+		return "", err
+	}
+	return s.fail(a, AccessDenied, "The resource owner denied the request.", nil).RedirectTo, nil
+}
+
+// Refuse makes the answer to a request under prompt=none that would need a page.
+func (s *Server) Refuse(a *AuthorizeRequest, code string) *AuthorizeError {
+	description := "The user must sign in; ask again without prompt=none."
+	if code == ConsentRequired {
+		description = "The user must agree; ask again without prompt=none."
+	}
+	return s.fail(a, code, description, nil)
+}

@@ -1,0 +1,131 @@
+package oauth
+
+import (
+	"bytes"
+	"encoding/json"
+	"errors"
+	"io"
+	"mime"
+	"net/http"
+	"net/url"
+	"strings"
+	"unicode/utf8"
+)
+
+const (
+	maxBody       = 64 << 10 // bytes
+	maxParameters = 100
+)
+
+// readBody reads the parameters of a POST to an OAuth endpoint, from a form (RFC 6749 appendix B) or from a JSON
+// object of strings, which count the same. The query is no part of it, and a request that has one is refused before
+// a secret in it is taken for granted.
+func readBody(w http.ResponseWriter, r *http.Request) (url.Values, error) {
+	if r.Method != http.MethodPost {
+		w.Header().Set("Allow", "POST, OPTIONS")
+		return nil, &Error{Code: InvalidRequest, Status: http.StatusMethodNotAllowed, Description: "Send a POST request."}
+	}
+	if r.URL.RawQuery != "" {
+		return nil, badRequest("Send the parameters in the body; the query of the URL must be empty.")
+	}
+	body, err := io.ReadAll(http.MaxBytesReader(w, r.Body, maxBody))
+	var tooLarge *http.MaxBytesError
+	switch {
+	case errors.As(err, &tooLarge):
+		return nil, &Error{Code: InvalidRequest, Status: http.StatusRequestEntityTooLarge, Description: "The body is larger than 64 KiB."}
+	case err != nil:
+		return nil, &Error{Code: InvalidRequest, Description: "The body could not be read to its end; send it again.", Cause: err}
+	}
+	mediaType, _, err := mime.ParseMediaType(r.Header.Get("Content-Type"))
+	if err != nil {
+		mediaType = ""
+	}
+	var form url.Values
+	switch mediaType {
+	case "application/x-www-form-urlencoded":
+		form, err = parseForm(string(body))
+	case "application/json":
+		form, err = parseJSON(body)
+	default:
+		return nil, badRequest("Send the body as application/x-www-form-urlencoded or application/json.")
+	}
+	if err != nil {
+		return nil, err
+	}
+	for name, values := range form {
+		// A parameter sent without a value counts as left out (RFC 6749 section 3.1).
+		if values[0] == "" && len(values) == 1 {
+			delete(form, name)
+			continue
+		}
+		if len(values) > 1 {
+			if name == "resource" {
+				return nil, &Error{Code: InvalidTarget, Description: "Send one resource; a token is for one."}
+			}
+			return nil, badRequest("A parameter is there twice; send each once.")
+		}
+		if !isText(name) || !isText(values[0]) {
+			return nil, badRequest("A parameter holds bytes that are not valid text.")
+		}
+	}
+	return form, nil
+}
+
+// isText refuses what the database cannot hold or JSON cannot carry: NUL, and bytes that are not UTF-8.
+func isText(s string) bool {
+	return utf8.ValidString(s) && !strings.ContainsRune(s, 0) && !strings.ContainsRune(s, utf8.RuneError)
+}
+
+func parseForm(text string) (url.Values, error) {
+	if strings.Count(text, "&") >= maxParameters {
+		return nil, badRequest("The request has too many parameters.")
+	}
+	form, err := url.ParseQuery(text)
+	if err != nil {
+		return nil, badRequest("The body is not a well-formed form; check its percent-encoding.")
+	}
+	return form, nil
+}
+
+// parseJSON reads an object whose members are strings, numbers or booleans. Duplicate names, which parsers disagree
+// about, are refused, as is anything after the object.
+func parseJSON(body []byte) (url.Values, error) {
+	refused := badRequest("The body must be one JSON object with string values, each name once.")
+	d := json.NewDecoder(bytes.NewReader(body))
+	d.UseNumber()
+	if t, err := d.Token(); err != nil || t != json.Delim('{') {
+		return nil, refused
+	}
+	form := url.Values{}
+	for d.More() {
+		name, err := d.Token()
+		if err != nil {
+			return nil, refused
+		}
+		key, ok := name.(string)
+		if !ok || form.Has(key) || len(form) >= maxParameters {
+			return nil, refused
+		}
+		value, err := d.Token()
+		if err != nil {
+			return nil, refused
+		}
+		switch v := value.(type) {
+		case string:
+			form.Set(key, v)
+		case json.Number:
+			form.Set(key, v.String())
+		case bool:
+			form.Set(key, map[bool]string{true: "true", false: "false"}[v])
+		default:
+			return nil, refused
+		}
+	}
+	if t, err := d.Token(); err != nil || t != json.Delim('}') {
+		return nil, refused
+	}
+	if _, err := d.Token(); !errors.Is(err, io.EOF) {
+		return nil, refused
+	}
+	return form, nil
+}

@@ -1,0 +1,308 @@
+package oauth
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net/url"
+	"slices"
+	"strings"
+	"time"
+	"unicode"
+	"unicode/utf8"
+
+	"github.com/maypok86/otter/v2"
+
+	"doorward/storage"
+)
+
+// Grant types that this server knows (RFC 6749 sections 4.1, 4.4, 6).
+const (
+	GrantAuthorizationCode = "authorization_code"
+	GrantRefreshToken      = "refresh_token"
+	GrantClientCredentials = "client_credentials"
+)
+
+// grantTypes is the one list that enables grants, checks registrations and fills the metadata.
+var grantTypes = []string{GrantAuthorizationCode, GrantRefreshToken, GrantClientCredentials}
+
+// Invalid says what is wrong with one field of a registration, in words for the person who filled it in.
+type Invalid struct {
+	Field   string // name, site, redirect_uris, scope, resource, grant, kind, pkce, first_party, verified
+	Message string // what to do, without the field's name
+}
+
+// Error implements error.
+func (i *Invalid) Error() string { return i.Field + " " + i.Message }
+
+// ClientSpec is what somebody may choose about a client. Administrator says that an administrator or the command
+// chose it; only they may set what only they may set.
+type ClientSpec struct {
+	Name           string
+	Site           string
+	RedirectURIs   []string
+	Grants         []string // nil: what the redirect URIs imply
+	Scopes         []string
+	Resources      []string // nil: the first configured
+	Public         bool
+	PKCEOptional   bool
+	FirstParty     bool
+	ResourceServer bool
+	Verified       bool
+	WorkspaceID    string // empty: no workspace, administrators only
+	CreatedBy      string // user id; empty: the command
+	Administrator  bool
+}
+
+// SpecOf is the spec of a client as it is, to change and give to UpdateClient.
+func SpecOf(c storage.Client) ClientSpec {
+	return ClientSpec{Name: c.Name, Site: c.Site, RedirectURIs: c.RedirectURIs, Grants: c.GrantTypes, Scopes: c.Scopes, Resources: c.Resources,
+		Public: c.Public, PKCEOptional: c.PKCEOptional, FirstParty: c.FirstParty, ResourceServer: c.ResourceServer, Verified: c.Verified,
+		WorkspaceID: c.WorkspaceID, CreatedBy: c.CreatedBy}
+}
+
+// check completes a spec and returns all that is wrong with it, as joined *Invalid errors.
+func (s *Server) check(p *ClientSpec) error {
+	var faults []error
+	fault := func(field, message string, args ...any) {
+		faults = append(faults, &Invalid{Field: field, Message: fmt.Sprintf(message, args...)})
+	}
+	p.Name = strings.TrimSpace(p.Name)
+	switch {
+	case p.Name == "":
+		fault("name", "is missing; give the app a name that people will recognize")
+	case utf8.RuneCountInString(p.Name) > 100:
+		fault("name", "is longer than 100 characters")
+	case !utf8.ValidString(p.Name) || strings.ContainsFunc(p.Name, func(r rune) bool { return unicode.IsControl(r) || unicode.Is(unicode.Cf, r) }):
+		fault("name", "holds control or invisible characters; remove them")
+	}
+	p.Site = strings.TrimSpace(p.Site)
+	if p.Site != "" && !isSite(p.Site) {
+		fault("site", "must be an https URL of at most 500 characters")
+	}
+	if len(p.RedirectURIs) > 20 {
+		fault("redirect_uris", "are more than 20; register fewer")
+	}
+	for i, uri := range p.RedirectURIs {
+		if why := checkRedirectURI(uri); why != "" {
+			fault("redirect_uris", "%q %s", shorten(uri), why)
+		} else if slices.Contains(p.RedirectURIs[:i], uri) {
+			fault("redirect_uris", "%q is there twice", shorten(uri))
+		}
+	}
+	if !p.Administrator && (p.PKCEOptional || p.FirstParty || p.ResourceServer || p.Verified) {
+		fault("kind", "is for administrators: pkce optional, first party, verified and resource server are theirs to set")
+	}
+	s.checkGrants(p, fault)
+	s.checkScopes(p, fault)
+	if p.Public && p.PKCEOptional {
+		fault("pkce", "cannot be optional for a public client: it has no secret to prove itself by (RFC 9700 section 2.1.1)")
+	}
+	return errors.Join(faults...)
+}
+
+func (s *Server) checkGrants(p *ClientSpec, fault func(field, message string, args ...any)) {
+	if p.ResourceServer {
+		if p.Public || p.FirstParty || p.PKCEOptional || len(p.RedirectURIs) > 0 || len(p.Grants) > 0 || len(p.Scopes) > 0 {
+			fault("kind", "resource server asks about tokens and gets none: leave out redirect URIs, grants, scopes, public, pkce and first party")
+		}
+		return
+	}
+	if p.Grants == nil && len(p.RedirectURIs) > 0 {
+		p.Grants = []string{GrantAuthorizationCode, GrantRefreshToken}
+	}
+	if len(p.Grants) == 0 {
+		fault("grant", "is missing: an app without a redirect URI needs %s", GrantClientCredentials)
+	}
+	for i, g := range p.Grants {
+		if !slices.Contains(grantTypes, g) {
+			fault("grant", "%q is unknown; use %s", shorten(g), strings.Join(grantTypes, ", "))
+		} else if slices.Contains(p.Grants[:i], g) {
+			fault("grant", "%q is there twice", g)
+		}
+	}
+	code := slices.Contains(p.Grants, GrantAuthorizationCode)
+	switch {
+	case code && len(p.RedirectURIs) == 0:
+		fault("redirect_uris", "are missing: %s needs one", GrantAuthorizationCode)
+	case !code && len(p.RedirectURIs) > 0 && len(p.Grants) > 0:
+		fault("grant", "needs %s, since there is a redirect URI", GrantAuthorizationCode)
+	}
+	if slices.Contains(p.Grants, GrantRefreshToken) && !code {
+		fault("grant", "%s comes only with %s", GrantRefreshToken, GrantAuthorizationCode)
+	}
+	if slices.Contains(p.Grants, GrantClientCredentials) && p.Public {
+		fault("grant", "%s needs a secret, which a public client has not", GrantClientCredentials)
+	}
+}
+
+func (s *Server) checkScopes(p *ClientSpec, fault func(field, message string, args ...any)) {
+	if len(p.Resources) == 0 {
+		p.Resources = []string{s.resources[0].ID}
+	}
+	var known []*Resource
+	for i, id := range p.Resources {
+		r, ok := s.Resource(id)
+		switch {
+		case !ok:
+			fault("resource", "%q is not in the configuration", shorten(id))
+		case slices.Contains(p.Resources[:i], id):
+			fault("resource", "%q is there twice", id)
+		default:
+			known = append(known, r)
+		}
+	}
+	if len(p.Scopes) == 0 && !p.ResourceServer {
+		fault("scope", "is missing; choose at least one")
+	}
+	for i, name := range p.Scopes {
+		if slices.Contains(p.Scopes[:i], name) {
+			fault("scope", "%q is there twice", shorten(name))
+		} else if len(known) > 0 && !slices.ContainsFunc(known, func(r *Resource) bool { _, ok := r.Scope(name); return ok }) {
+			fault("scope", "%q is not a scope of the app's resources", shorten(name))
+		}
+	}
+}
+
+func isSite(text string) bool {
+	u, err := url.Parse(text)
+	if err != nil || u.Host == "" || u.User != nil || u.Opaque != "" || len(text) > 500 || !isText(text) {
+		return false
+	}
+	return u.Scheme == "https" || (u.Scheme == "http" && slices.Contains([]string{"127.0.0.1", "::1", "localhost"}, u.Hostname()))
+}
+
+// shorten keeps a stranger's text from filling a message.
+func shorten(text string) string {
+	if r := []rune(text); len(r) > 100 {
+		return string(r[:100]) + "…"
+	}
+	return text
+}
+
+func (p *ClientSpec) origins() []string {
+	var out []string
+	for _, uri := range p.RedirectURIs {
+		if o := originOf(uri); o != "" && !slices.Contains(out, o) {
+			out = append(out, o)
+		}
+	}
+	return out
+}
+
+func (p *ClientSpec) apply(c *storage.Client) {
+	c.Name, c.Site, c.RedirectURIs, c.GrantTypes = p.Name, p.Site, p.RedirectURIs, p.Grants
+	c.Scopes, c.Resources = p.Scopes, p.Resources
+	c.PKCEOptional, c.FirstParty, c.ResourceServer, c.Verified = p.PKCEOptional, p.FirstParty, p.ResourceServer, p.Verified
+}
+
+func newSecret(now storage.Time) (string, storage.ClientSecret) {
+	text := NewCredential(PrefixClientSecret)
+	return text, storage.ClientSecret{ID: storage.NewID("secret"), Digest: storage.Digest(text), Tail: text[len(text)-4:], CreatedAt: now}
+}
+
+// CreateClient registers a client. The secret exists nowhere else: storage keeps its digest; it is empty for a public
+// client. What is wrong comes as joined *Invalid errors.
+func (s *Server) CreateClient(ctx context.Context, p ClientSpec) (c storage.Client, secret string, err error) {
+	if err := s.check(&p); err != nil {
+		return c, "", err
+	}
+	c = storage.Client{ID: storage.NewID("app"), WorkspaceID: p.WorkspaceID, CreatedBy: p.CreatedBy, Public: p.Public}
+	p.apply(&c)
+	if !p.Public {
+		var x storage.ClientSecret
+		secret, x = newSecret(s.store.Now())
+		c.Secrets = []storage.ClientSecret{x}
+	}
+	if err := s.store.InsertClient(ctx, &c, p.origins()); err != nil {
+		return c, "", fmt.Errorf("create client: %w", err)
+	}
+	return c, secret, nil
+}
+
+// UpdateClient changes a client to p; whether it has a secret stays as it is. An app that an administrator vouched
+// for loses that when somebody else changes what people know it by.
+func (s *Server) UpdateClient(ctx context.Context, id string, p ClientSpec) (storage.Client, error) {
+	var c storage.Client
+	err := s.store.InTx(ctx, func(ctx context.Context) error {
+		var err error
+		if c, err = s.store.ClientByID(ctx, id); err != nil {
+			return fmt.Errorf("update client: %w", err)
+		}
+		if p.Public != c.Public {
+			return &Invalid{Field: "kind", Message: "cannot change between public and confidential; register a new app"}
+		}
+		if !p.Administrator {
+			p.PKCEOptional, p.FirstParty, p.ResourceServer = c.PKCEOptional, c.FirstParty, c.ResourceServer
+			p.Verified = c.Verified && p.Name == c.Name && p.Site == c.Site && slices.Equal(p.RedirectURIs, c.RedirectURIs)
+			checked := p
+			checked.Administrator = true // what an administrator set before stays
+			if err := s.check(&checked); err != nil {
+				return err
+			}
+			p = checked
+		} else if err := s.check(&p); err != nil {
+			return err
+		}
+		p.apply(&c)
+		if err := s.store.UpdateClient(ctx, &c, p.origins()); err != nil {
+			return fmt.Errorf("update client: %w", err)
+		}
+		return nil
+	})
+	return c, err
+}
+
+// RotateSecret makes a new secret for a confidential client; the one before works for grace longer, 30 days at most.
+func (s *Server) RotateSecret(ctx context.Context, id string, grace time.Duration) (string, storage.ClientSecret, error) {
+	if grace < 0 || grace > 30*24*time.Hour {
+		return "", storage.ClientSecret{}, &Invalid{Field: "grace", Message: "must be between 0 and 30d"}
+	}
+	secret, x := newSecret(s.store.Now())
+	err := s.store.RotateSecret(ctx, id, x, grace)
+	if errors.Is(err, storage.ErrNotFound) {
+		if c, lookup := s.store.ClientByID(ctx, id); lookup == nil && c.Public {
+			return "", x, &Invalid{Field: "kind", Message: "is public: such a client has no secret"}
+		}
+	}
+	if err != nil {
+		return "", x, fmt.Errorf("rotate secret: %w", err)
+	}
+	return secret, x, nil
+}
+
+// clientKey is what a cached client is found by: what this process changes has another generation.
+type clientKey struct {
+	generation uint64
+	id         string
+}
+
+// clientCacheTime bounds how long another process's change of a client may go unseen.
+const clientCacheTime = 500 * time.Millisecond
+
+func newClientCache() *otter.Cache[clientKey, storage.Client] {
+	return otter.Must(&otter.Options[clientKey, storage.Client]{
+		MaximumSize:      10_000,
+		ExpiryCalculator: otter.ExpiryWriting[clientKey, storage.Client](clientCacheTime),
+	})
+}
+
+// client finds an enabled client. Unknown and disabled ones look alike: storage.ErrNotFound.
+func (s *Server) client(ctx context.Context, id string) (storage.Client, error) {
+	if !storage.IsID("app", id) {
+		return storage.Client{}, storage.ErrNotFound
+	}
+	key := clientKey{s.store.Generation(), id}
+	c, ok := s.clients.GetIfPresent(key)
+	if !ok {
+		var err error
+		if c, err = s.store.ClientByID(storage.System(ctx), id); err != nil {
+			return storage.Client{}, fmt.Errorf("client: %w", err)
+		}
+		s.clients.Set(key, c)
+	}
+	if !c.DisabledAt.IsZero() {
+		return storage.Client{}, storage.ErrNotFound
+	}
+	return c, nil
+}

@@ -1,0 +1,135 @@
+package oauth
+
+import (
+	"context"
+	"crypto/subtle"
+	"encoding/base64"
+	"errors"
+	"net/http"
+	"net/url"
+	"strings"
+	"time"
+
+	"doorward/oauth/limit"
+	"doorward/storage"
+)
+
+const basicChallenge = `Basic realm="doorward", charset="UTF-8"`
+
+// credentials is what a request shows of its client, not yet checked.
+type credentials struct {
+	id     string
+	secret string
+	basic  bool // by the Authorization header; else in the body, or nothing but the id
+}
+
+// readCredentials finds the one way in which a request authenticates its client (RFC 6749 section 2.3): the
+// Authorization header or the body, never both.
+func readCredentials(r *http.Request, form url.Values) (credentials, error) {
+	headers := r.Header.Values("Authorization")
+	c := credentials{id: form.Get("client_id"), secret: form.Get("client_secret")}
+	if form.Has("client_assertion") || form.Has("client_assertion_type") {
+		if len(headers) > 0 || c.secret != "" {
+			return c, badRequest("The client authenticates in two ways at once; use one.")
+		}
+		return c, &Error{Code: InvalidClient, Description: "Client assertions are not supported; use client_secret_basic or client_secret_post."}
+	}
+	if len(headers) == 0 {
+		return c, nil
+	}
+	if len(headers) > 1 {
+		return c, badRequest("There are two Authorization headers; send one.")
+	}
+	scheme, rest, _ := strings.Cut(headers[0], " ")
+	if !strings.EqualFold(scheme, "Basic") {
+		return c, &Error{Code: InvalidClient, Description: "The client must authenticate with its id and secret, by HTTP Basic or in the body.", Challenge: basicChallenge}
+	}
+	malformed := badRequest("The Basic credentials are malformed: form-encode id and secret, join them by a colon, then base64.")
+	raw, err := base64.StdEncoding.Strict().DecodeString(strings.TrimLeft(rest, " "))
+	if err != nil {
+		return c, malformed
+	}
+	id, secret, ok := strings.Cut(string(raw), ":")
+	if !ok {
+		return c, malformed
+	}
+	// RFC 6749 section 2.3.1: both are form-encoded before they are joined.
+	id, errID := url.QueryUnescape(id)
+	secret, errSecret := url.QueryUnescape(secret)
+	if errID != nil || errSecret != nil || !isText(id) || !isText(secret) {
+		return c, malformed
+	}
+	if c.secret != "" || (c.id != "" && c.id != id) {
+		return c, badRequest("The client authenticates in the Authorization header and names another client or a secret in the body; use one way.")
+	}
+	return credentials{id: id, secret: secret, basic: true}, nil
+}
+
+// noDigest is compared where there is no client or no secret, so that the answer takes as long as for a wrong one.
+var noDigest = make([]byte, 32)
+
+// authenticate finds the client of a request and checks its secret. A public client has none and names itself in the
+// body. Whoever fails is told the same whether the client is unknown, disabled, or its secret wrong.
+func (s *Server) authenticate(ctx context.Context, r *http.Request, form url.Values) (storage.Client, error) {
+	c, err := readCredentials(r, form)
+	if err != nil {
+		return storage.Client{}, err
+	}
+	refused := &Error{Code: InvalidClient, Description: "The client is unknown, or its credentials are wrong."}
+	if c.basic {
+		refused.Challenge = basicChallenge
+	}
+	if c.id == "" {
+		refused.Description = "The client must authenticate: send client_id and client_secret by HTTP Basic or in the body."
+		return storage.Client{}, refused
+	}
+	address := s.address(r)
+	if ok, wait := s.failures.Check(c.id, address); !ok {
+		return storage.Client{}, tooManyFailures(wait)
+	}
+	client, err := s.client(ctx, c.id)
+	if err != nil && !errors.Is(err, storage.ErrNotFound) {
+		return storage.Client{}, err
+	}
+	known := err == nil
+	fits, secretID := false, ""
+	digest := noDigest
+	if WellFormed(PrefixClientSecret, c.secret) {
+		digest = storage.Digest(c.secret)
+	}
+	now := s.store.Now()
+	for i := range 2 { // as many as can live at once, so that one and two take the same time
+		want := noDigest
+		if i < len(client.Secrets) && (client.Secrets[i].ExpiresAt.IsZero() || client.Secrets[i].ExpiresAt > now) {
+			want = client.Secrets[i].Digest
+		}
+		if subtle.ConstantTimeCompare(digest, want) == 1 && i < len(client.Secrets) && &want[0] != &noDigest[0] {
+			fits, secretID = true, client.Secrets[i].ID
+		}
+	}
+	if known && client.Public {
+		// A public client proves nothing; one that sends a secret is misconfigured or somebody else.
+		fits = c.secret == "" && !c.basic
+	}
+	if !known || !fits {
+		if ok, wait := s.failures.Fail(c.id, address); !ok {
+			return storage.Client{}, tooManyFailures(wait)
+		}
+		return storage.Client{}, refused
+	}
+	if secretID != "" {
+		s.store.TouchSecret(secretID)
+	}
+	Note(ctx).ClientID = client.ID
+	return client, nil
+}
+
+// newAuthenticationFailures counts by the store's clock, which tests move.
+func newAuthenticationFailures(store *storage.Store) *limit.Clients {
+	return limit.NewClients(func() time.Time { return store.Now().Time() })
+}
+
+func tooManyFailures(wait time.Duration) *Error {
+	return &Error{Code: TemporarilyUnavailable, Status: http.StatusTooManyRequests, RetryAfter: wait,
+		Description: "Too many failed attempts for this client from this address; wait as Retry-After says."}
+}

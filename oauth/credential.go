@@ -1,0 +1,79 @@
+package oauth
+
+import (
+	"crypto/rand"
+	"encoding/binary"
+	"hash/crc32"
+	"math/big"
+	"strings"
+
+	"doorward/storage"
+)
+
+// The prefixes of what this server issues. A text with another kind's prefix is never accepted.
+const (
+	PrefixCode         = "dw_ac_"
+	PrefixAccessToken  = "dw_at_"
+	PrefixRefreshToken = "dw_rt_"
+	PrefixClientSecret = "dw_cs_"
+)
+
+const (
+	base62        = "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz"
+	randomDigits  = 43 // base62 digits that hold 256 bits
+	checksumDigit = 6
+)
+
+// NewCredential makes the text of a new credential: the prefix, 256 random bits, and a checksum by which a typing
+// error is known without asking the database.
+func NewCredential(prefix string) string {
+	var b [32]byte
+	_, _ = rand.Read(b[:]) // it never fails; where the system has no randomness, Go ends the process
+	return credential(prefix, b)
+}
+
+func credential(prefix string, random [32]byte) string {
+	body := prefix + digits(random[:], randomDigits)
+	return body + checksum(body)
+}
+
+func checksum(body string) string {
+	var sum [4]byte
+	binary.BigEndian.PutUint32(sum[:], crc32.ChecksumIEEE([]byte(body)))
+	return digits(sum[:], checksumDigit)
+}
+
+// digits writes a number in base62, padded with zeros to width.
+func digits(number []byte, width int) string {
+	n, base, digit := new(big.Int).SetBytes(number), big.NewInt(62), new(big.Int)
+	out := make([]byte, width)
+	for i := width - 1; i >= 0; i-- {
+		n.DivMod(n, base, digit)
+		out[i] = base62[digit.Int64()]
+	}
+	return string(out)
+}
+
+// WellFormed tells whether text could be a credential with this prefix: length, alphabet and checksum. Whether it
+// is one, only the database knows.
+func WellFormed(prefix, text string) bool {
+	if len(text) != len(prefix)+randomDigits+checksumDigit || !strings.HasPrefix(text, prefix) {
+		return false
+	}
+	for i := len(prefix); i < len(text); i++ {
+		c := text[i]
+		if (c < '0' || c > '9') && (c < 'A' || c > 'Z') && (c < 'a' || c > 'z') {
+			return false
+		}
+	}
+	body := text[:len(text)-checksumDigit]
+	return checksum(body) == text[len(body):]
+}
+
+// digestOf is the storage key of a credential, or "" for text that cannot be one.
+func digestOf(prefix, text string) string {
+	if !WellFormed(prefix, text) {
+		return ""
+	}
+	return string(storage.Digest(text))
+}

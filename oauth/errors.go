@@ -1,0 +1,177 @@
+package oauth
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"net/http"
+	"strconv"
+	"time"
+
+	"github.com/ory/fosite"
+
+	"doorward/storage"
+)
+
+// Error codes of RFC 6749 sections 4.1.2.1 and 5.2, RFC 8707 section 2, and OpenID Connect Core section 3.1.2.6.
+const (
+	InvalidRequest          = "invalid_request"
+	InvalidClient           = "invalid_client"
+	InvalidGrant            = "invalid_grant"
+	InvalidScope            = "invalid_scope"
+	InvalidTarget           = "invalid_target"
+	UnauthorizedClient      = "unauthorized_client"
+	UnsupportedGrantType    = "unsupported_grant_type"
+	UnsupportedResponseType = "unsupported_response_type"
+	AccessDenied            = "access_denied"
+	LoginRequired           = "login_required"
+	ConsentRequired         = "consent_required"
+	RequestNotSupported     = "request_not_supported"
+	RequestURINotSupported  = "request_uri_not_supported"
+	ServerError             = "server_error"
+	TemporarilyUnavailable  = "temporarily_unavailable"
+)
+
+// Error is what a client is told: an RFC's code and one sentence that says what to do. Cause is for the log alone.
+type Error struct {
+	Code        string
+	Description string
+	Status      int           // zero: what the code implies
+	RetryAfter  time.Duration // rounded up to seconds; zero: no header
+	Challenge   string        // WWW-Authenticate; empty: no header
+	Cause       error
+}
+
+// Error implements error.
+func (e *Error) Error() string {
+	if e.Cause != nil {
+		return e.Code + ": " + e.Cause.Error()
+	}
+	return e.Code + ": " + e.Description
+}
+
+// Unwrap gives the cause.
+func (e *Error) Unwrap() error { return e.Cause }
+
+func (e *Error) status() int {
+	switch {
+	case e.Status != 0:
+		return e.Status
+	case e.Code == InvalidClient:
+		return http.StatusUnauthorized
+	case e.Code == ServerError:
+		return http.StatusInternalServerError
+	case e.Code == TemporarilyUnavailable:
+		return http.StatusServiceUnavailable
+	}
+	return http.StatusBadRequest
+}
+
+func badRequest(description string) *Error {
+	return &Error{Code: InvalidRequest, Description: description}
+}
+
+// badGrant is the answer to everything that is wrong with a code or a refresh token: one sentence, so that nobody
+// learns more about one that is not theirs.
+func badGrant(cause error) *Error {
+	return &Error{Code: InvalidGrant, Description: "The code or refresh token is not valid: it expired, was used, was revoked, or is not this client's. Start a new authorization.", Cause: cause}
+}
+
+// asError turns any error into the one that a client is told. Fosite's codes outside the RFCs, its hints and the
+// texts of the database go no further than the log.
+func asError(err error) *Error {
+	if errors.Is(err, storage.ErrUnavailable) || errors.Is(err, context.Canceled) || errors.Is(err, context.DeadlineExceeded) {
+		return &Error{Code: TemporarilyUnavailable, Description: "The server cannot reach its storage. Nothing is lost; try again shortly.", RetryAfter: time.Second, Cause: err}
+	}
+	var own *Error
+	if errors.As(err, &own) {
+		return own
+	}
+	var f *fosite.RFC6749Error
+	if !errors.As(err, &f) {
+		return &Error{Code: ServerError, Description: "The server failed. Send the request id to its operator.", Cause: err}
+	}
+	switch f.ErrorField {
+	case InvalidGrant, "token_inactive", "token_expired":
+		return badGrant(err)
+	case InvalidClient:
+		return &Error{Code: InvalidClient, Description: "The client is unknown, or its credentials are wrong.", Cause: err}
+	case InvalidScope, "scope_not_granted":
+		return &Error{Code: InvalidScope, Description: "A scope is not one that this client is registered for.", Cause: err}
+	case UnauthorizedClient:
+		return &Error{Code: UnauthorizedClient, Description: "The client is not registered for this grant type.", Cause: err}
+	case UnsupportedGrantType:
+		return &Error{Code: UnsupportedGrantType, Description: "The grant type is not supported.", Cause: err}
+	case UnsupportedResponseType:
+		return &Error{Code: UnsupportedResponseType, Description: "The response type must be code.", Cause: err}
+	case InvalidRequest, "unsupported_response_mode", "invalid_state":
+		return &Error{Code: InvalidRequest, Description: "The request is not valid.", Cause: err}
+	}
+	return &Error{Code: ServerError, Description: "The server failed. Send the request id to its operator.", Cause: err}
+}
+
+// writeError answers an OAuth endpoint's request (RFC 6749 section 5.2), with the request id beside the RFC's members.
+func writeError(w http.ResponseWriter, r *http.Request, err error) {
+	e := asError(err)
+	Note(r.Context()).Error(e)
+	h := w.Header()
+	if e.Challenge != "" {
+		h.Set("WWW-Authenticate", e.Challenge)
+	}
+	if e.RetryAfter > 0 {
+		h.Set("Retry-After", retryAfter(e.RetryAfter))
+	}
+	writeJSON(w, e.status(), struct {
+		Error       string `json:"error"`
+		Description string `json:"error_description,omitempty"`
+		RequestID   string `json:"request_id,omitempty"`
+	}{e.Code, e.Description, h.Get("X-Request-Id")})
+}
+
+// retryAfter writes a wait in whole seconds, rounded up, at least one (RFC 9110 section 10.2.3).
+func retryAfter(d time.Duration) string {
+	return strconv.FormatInt(max(1, int64((d+time.Second-1)/time.Second)), 10)
+}
+
+// writeJSON answers with what must never be stored on the way (RFC 6749 section 5.1).
+func writeJSON(w http.ResponseWriter, status int, body any) {
+	h := w.Header()
+	h.Set("Content-Type", "application/json")
+	h.Set("Cache-Control", "no-store")
+	h.Set("Pragma", "no-cache")
+	h.Set("X-Content-Type-Options", "nosniff")
+	text, err := json.Marshal(body)
+	if err != nil {
+		status, text = http.StatusInternalServerError, []byte(`{"error":"server_error"}`)
+	}
+	w.WriteHeader(status)
+	_, _ = w.Write(append(text, '\n')) // a client that went away is no fault of ours
+}
+
+// Notes is what a request's log line and the metrics learn from this package. The web package puts an empty one
+// into the context of each request; without one, notes go nowhere.
+type Notes struct {
+	ClientID  string
+	Subject   string
+	GrantType string // one of the RFCs' names, never a client's own text
+	ErrorCode string // of this package's constants
+	Cause     error
+}
+
+type notesKey struct{}
+
+// WithNotes puts n into ctx.
+func WithNotes(ctx context.Context, n *Notes) context.Context {
+	return context.WithValue(ctx, notesKey{}, n)
+}
+
+// Note finds the notes of ctx.
+func Note(ctx context.Context) *Notes {
+	if n, ok := ctx.Value(notesKey{}).(*Notes); ok {
+		return n
+	}
+	return &Notes{}
+}
+
+// Error notes what a client was told, and why.
+func (n *Notes) Error(e *Error) { n.ErrorCode, n.Cause = e.Code, e.Cause }

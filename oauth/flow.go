@@ -1,0 +1,95 @@
+package oauth
+
+import (
+	"crypto/sha256"
+	"crypto/subtle"
+	"encoding/json"
+	"errors"
+	"time"
+
+	"doorward/storage"
+)
+
+// FlowLifetime is how long a person may take over login and consent.
+const FlowLifetime = 10 * time.Minute
+
+// Flow is an authorization request that was found valid and waits for the resource owner. It is not stored: it
+// travels sealed through the login and consent pages, bound to the browser by the digest of a cookie. Names are short
+// because the sealed text is part of a URL.
+type Flow struct {
+	ID           string       `json:"i"`
+	CreatedAt    storage.Time `json:"t"`
+	CookieDigest []byte       `json:"k"`
+	ClientID     string       `json:"c,omitempty"`
+	RedirectURI  string       `json:"r,omitempty"`
+	State        string       `json:"-"`
+	StateBytes   []byte       `json:"s,omitempty"` // state need not be valid UTF-8, and comes back byte for byte
+	HasState     bool         `json:"h,omitempty"`
+	Scopes       []string     `json:"o,omitempty"`
+	Resource     string       `json:"a,omitempty"`
+	Challenge    string       `json:"p,omitempty"`
+	Prompt       string       `json:"m,omitempty"` // none, login, consent or empty (OpenID Connect Core section 3.1.2.1)
+	MaxAge       int64        `json:"g,omitempty"` // seconds, when HasMaxAge
+	HasMaxAge    bool         `json:"x,omitempty"`
+	// ReturnTo is where a sign-in without an app goes on: a path of ours. No other field is set then.
+	ReturnTo string `json:"u,omitempty"`
+}
+
+// ErrFlowExpired says that a flow is genuine but too old.
+var ErrFlowExpired = errors.New("the flow has expired")
+
+// ErrFlowForeign says that a flow was not sealed here, or belongs to another browser.
+var ErrFlowForeign = errors.New("the flow is not of this server or browser")
+
+// SealFlow makes the text of a flow, bound to a cookie's value.
+func (s *Server) SealFlow(f *Flow, cookie string) string {
+	f.CookieDigest = cookieDigest(cookie)
+	f.StateBytes = []byte(f.State)
+	text, err := json.Marshal(f)
+	if err != nil {
+		panic(err) // a struct of strings and numbers
+	}
+	return s.secrets.seal("flow", text)
+}
+
+// NewFlowID names a flow, and the cookie that it is bound to.
+func NewFlowID() string { return storage.NewID("flow") }
+
+// OpenFlow reads a sealed flow. An expired one is returned together with ErrFlowExpired, so that a page can name the
+// app to go back to.
+func (s *Server) OpenFlow(sealed string) (*Flow, error) {
+	if len(sealed) > maxBody {
+		return nil, ErrFlowForeign
+	}
+	text, err := s.secrets.open("flow", sealed)
+	if err != nil {
+		return nil, ErrFlowForeign
+	}
+	f := &Flow{}
+	if err := json.Unmarshal(text, f); err != nil {
+		return nil, ErrFlowForeign
+	}
+	f.State = string(f.StateBytes)
+	if age := s.store.Now().Sub(f.CreatedAt); age > FlowLifetime || age < -time.Minute {
+		return f, ErrFlowExpired
+	}
+	return f, nil
+}
+
+// BoundTo tells whether the flow was begun in the browser that sends this cookie value.
+func (f *Flow) BoundTo(cookie string) bool {
+	return cookie != "" && subtle.ConstantTimeCompare(f.CookieDigest, cookieDigest(cookie)) == 1
+}
+
+func cookieDigest(cookie string) []byte {
+	sum := sha256.Sum256([]byte("flow cookie " + cookie))
+	return sum[:16]
+}
+
+// FormToken binds a form to the parts it was shown for: a flow and a session, say.
+func (s *Server) FormToken(parts ...string) string { return s.secrets.FormToken(parts...) }
+
+// FormTokenFits tells whether token was made for these parts.
+func (s *Server) FormTokenFits(token string, parts ...string) bool {
+	return s.secrets.FormTokenFits(token, parts...)
+}

@@ -1,0 +1,82 @@
+package oauth
+
+import (
+	"context"
+	"net/http"
+	"net/url"
+	"time"
+
+	"github.com/ory/fosite"
+	"github.com/ory/fosite/handler/oauth2"
+	"github.com/ory/fosite/handler/pkce"
+)
+
+// fositeConfig is fosite's configuration; what depends on the client is answered here.
+type fositeConfig struct{ *fosite.Config }
+
+// GetEnforcePKCE implements fosite.EnforcePKCEProvider: every client but one that an administrator excepted. The
+// authorize endpoint has applied the same rule before; here it guards against a change between the two.
+func (c fositeConfig) GetEnforcePKCE(ctx context.Context) bool {
+	w, ok := workOf(ctx)
+	return !ok || !w.client.PKCEOptional || w.client.Public
+}
+
+func (s *Server) newFosite() *fosite.Fosite {
+	// Every strategy is set: fosite fills in the others at the time of a request, without a lock.
+	cfg := fositeConfig{&fosite.Config{
+		AccessTokenLifespan:            s.lifetimes.Access,
+		RefreshTokenLifespan:           s.lifetimes.Refresh,
+		AuthorizeCodeLifespan:          s.lifetimes.Code,
+		EnforcePKCE:                    true,
+		EnablePKCEPlainChallengeMethod: false,
+		RefreshTokenScopes:             []string{}, // the client's grant types decide
+		ScopeStrategy:                  fosite.ExactScopeStrategy,
+		AudienceMatchingStrategy:       fosite.ExactAudienceMatchingStrategy,
+		OmitRedirectScopeParam:         true,
+		MinParameterEntropy:            1, // the edge puts a marker into state, and the real one into the answer
+		AccessTokenIssuer:              s.issuer,
+		TokenURL:                       s.issuer + "/oauth/token",
+		ClientSecretsHasher:            noHasher{},
+		// Registration and the edge have judged the redirect URI.
+		RedirectSecureChecker: func(context.Context, *url.URL) bool { return true },
+		// The edge has authenticated the client before fosite sees the request.
+		ClientAuthenticationStrategy: func(ctx context.Context, _ *http.Request, _ url.Values) (fosite.Client, error) {
+			w, ok := workOf(ctx)
+			if !ok {
+				return nil, fosite.ErrInvalidClient
+			}
+			return w.fositeClient(), nil
+		},
+	}}
+	store, strategy := adapter{s}, tokenStrategy{s}
+	code := &oauth2.AuthorizeExplicitGrantHandler{
+		AccessTokenStrategy: strategy, RefreshTokenStrategy: strategy, AuthorizeCodeStrategy: strategy,
+		CoreStorage: store, TokenRevocationStorage: store, Config: cfg,
+	}
+	proof := &pkce.Handler{AuthorizeCodeStrategy: strategy, Storage: store, Config: cfg}
+	cfg.AuthorizeEndpointHandlers = fosite.AuthorizeEndpointHandlers{code, proof}
+	cfg.TokenEndpointHandlers = fosite.TokenEndpointHandlers{
+		code, proof, // in this order: the proof is checked against the code that the first has found
+		&oauth2.RefreshTokenGrantHandler{AccessTokenStrategy: strategy, RefreshTokenStrategy: strategy, TokenRevocationStorage: store, Config: cfg},
+		&oauth2.ClientCredentialsGrantHandler{
+			HandleHelper: &oauth2.HandleHelper{AccessTokenStrategy: strategy, AccessTokenStorage: store, Config: cfg}, Config: cfg,
+		},
+	}
+	return fosite.NewOAuth2Provider(store, cfg)
+}
+
+// noHasher keeps fosite from ever comparing a secret: the edge does that.
+type noHasher struct{}
+
+func (noHasher) Compare(context.Context, []byte, []byte) error { return fosite.ErrInvalidClient }
+func (noHasher) Hash(context.Context, []byte) ([]byte, error)  { return nil, fosite.ErrServerError }
+
+// fositeSession is what fosite asks of a session. What it would carry is in the unit of work; lifetimes come from
+// the configuration and the server's own clock, so that expiries that fosite sets go nowhere.
+type fositeSession struct{ subject string }
+
+func (*fositeSession) SetExpiresAt(fosite.TokenType, time.Time) {}
+func (*fositeSession) GetExpiresAt(fosite.TokenType) time.Time  { return time.Time{} }
+func (*fositeSession) GetUsername() string                      { return "" }
+func (x *fositeSession) GetSubject() string                     { return x.subject }
+func (x *fositeSession) Clone() fosite.Session                  { c := *x; return &c }

@@ -1,0 +1,53 @@
+package oauth
+
+import (
+	"encoding/json"
+	"net/http"
+	"slices"
+)
+
+// newMetadata makes RFC 8414's document once: nothing in it changes while the server runs, and nothing in it comes
+// from a request.
+func (s *Server) newMetadata() []byte {
+	var scopes []string
+	for _, r := range s.resources {
+		for _, x := range r.Scopes {
+			if !slices.Contains(scopes, x.Name) {
+				scopes = append(scopes, x.Name)
+			}
+		}
+	}
+	methods := []string{"client_secret_basic", "client_secret_post"}
+	text, err := json.Marshal(map[string]any{
+		"issuer":                                         s.issuer,
+		"authorization_endpoint":                         s.issuer + "/oauth/authorize",
+		"token_endpoint":                                 s.issuer + "/oauth/token",
+		"introspection_endpoint":                         s.issuer + "/oauth/introspect",
+		"revocation_endpoint":                            s.issuer + "/oauth/revoke",
+		"scopes_supported":                               scopes,
+		"response_types_supported":                       []string{"code"},
+		"response_modes_supported":                       []string{"query"},
+		"grant_types_supported":                          grantTypes,
+		"token_endpoint_auth_methods_supported":          append(slices.Clone(methods), "none"),
+		"revocation_endpoint_auth_methods_supported":     append(slices.Clone(methods), "none"),
+		"introspection_endpoint_auth_methods_supported":  methods,
+		"code_challenge_methods_supported":               []string{"S256"},
+		"authorization_response_iss_parameter_supported": true, // RFC 9207
+		"request_parameter_supported":                    false,
+		"request_uri_parameter_supported":                false,
+	})
+	if err != nil {
+		panic(err) // strings and lists of them
+	}
+	return append(text, '\n')
+}
+
+// Metadata serves GET /.well-known/oauth-authorization-server (RFC 8414).
+func (s *Server) Metadata(w http.ResponseWriter, _ *http.Request) {
+	h := w.Header()
+	h.Set("Content-Type", "application/json")
+	h.Set("Cache-Control", "public, max-age=300")
+	h.Set("Access-Control-Allow-Origin", "*")
+	h.Set("X-Content-Type-Options", "nosniff")
+	_, _ = w.Write(s.metadata) // a client that went away is no fault of ours
+}

@@ -1,0 +1,156 @@
+package oauth
+
+import (
+	"net/url"
+	"slices"
+	"strconv"
+	"strings"
+)
+
+// loopbackHosts are the names that http redirect URIs may have (RFC 8252 section 7.3); each matches itself alone.
+var loopbackHosts = []string{"127.0.0.1", "[::1]", "localhost"}
+
+// splitLoopback cuts an http URI of a loopback host into host and what follows the port. Anything else, user
+// information say, is not one.
+func splitLoopback(uri string) (host, rest string, ok bool) {
+	after, ok := strings.CutPrefix(uri, "http://")
+	if !ok {
+		return "", "", false
+	}
+	for _, host := range loopbackHosts {
+		rest, ok := strings.CutPrefix(after, host)
+		if !ok {
+			continue
+		}
+		if port, isPort := strings.CutPrefix(rest, ":"); isPort {
+			end := strings.IndexAny(port, "/?")
+			if end < 0 {
+				end = len(port)
+			}
+			n, err := strconv.ParseUint(port[:end], 10, 16)
+			if err != nil || n == 0 || port[0] == '0' || port[0] == '+' {
+				return "", "", false
+			}
+			rest = port[end:]
+		}
+		if rest != "" && rest[0] != '/' && rest[0] != '?' {
+			return "", "", false
+		}
+		return host, rest, true
+	}
+	return "", "", false
+}
+
+// matchRedirectURI tells whether a requested redirect URI is a registered one: byte for byte (RFC 6749 section
+// 3.1.2.3, RFC 9700 section 2.1), but for the port of a loopback one, which a program takes as it comes (RFC 8252
+// section 7.3).
+func matchRedirectURI(registered []string, requested string) bool {
+	if slices.Contains(registered, requested) {
+		return true
+	}
+	host, rest, ok := splitLoopback(requested)
+	if !ok {
+		return false
+	}
+	return slices.ContainsFunc(registered, func(uri string) bool {
+		h, r, ok := splitLoopback(uri)
+		return ok && h == host && r == rest
+	})
+}
+
+// responseParameters may not be in the query of a redirect URI: a client would take them for ours.
+var responseParameters = []string{"code", "state", "error", "error_description", "error_uri", "iss", "response", "access_token", "id_token"}
+
+// checkRedirectURI says what keeps a URI from being registered, or "".
+func checkRedirectURI(uri string) string {
+	switch {
+	case uri == "":
+		return "is empty"
+	case len(uri) > 2000:
+		return "is longer than 2,000 characters"
+	case strings.ContainsFunc(uri, func(r rune) bool { return r <= ' ' || r > '~' }):
+		return "holds spaces or characters outside ASCII; percent-encode them, and write a host name in its xn-- form"
+	case strings.ContainsAny(uri, `\*"<>^{|}`+"`"):
+		return "holds a character that no URI may hold, or a wildcard; write each URI out"
+	case strings.Contains(uri, "#"):
+		return "has a fragment; remove # and what follows (RFC 6749 section 3.1.2)"
+	}
+	u, err := url.Parse(uri)
+	if err != nil || u.Scheme == "" {
+		return "is not an absolute URI"
+	}
+	if !strings.HasPrefix(uri, u.Scheme+":") {
+		return "has capital letters in its scheme; write it in small ones"
+	}
+	if u.User != nil {
+		return "holds user information; remove what stands before the @"
+	}
+	path := strings.ToLower(u.EscapedPath())
+	for _, segment := range strings.Split(strings.ReplaceAll(strings.ReplaceAll(path, "%2e", "."), "%2f", "/"), "/") {
+		if segment == "." || segment == ".." {
+			return "holds . or .. segments; write the path that is meant"
+		}
+	}
+	query, err := url.ParseQuery(u.RawQuery)
+	if err != nil {
+		return "has a malformed query"
+	}
+	for _, name := range responseParameters {
+		if query.Has(name) {
+			return "has " + name + " in its query, which is a parameter of the response; use another name"
+		}
+	}
+	switch {
+	case u.Scheme == "https":
+		if u.Hostname() == "" || u.Opaque != "" {
+			return "names no host"
+		}
+		if !validPort(u) {
+			return "has a malformed port"
+		}
+	case u.Scheme == "http":
+		if _, _, ok := splitLoopback(uri); !ok {
+			return "is plain http; that is allowed for 127.0.0.1, [::1] and localhost only, use https"
+		}
+	case !strings.Contains(u.Scheme, "."):
+		return "has a scheme that is neither https nor a private-use one with a dot, like com.example.app:/callback (RFC 8252 section 7.1)"
+	}
+	return ""
+}
+
+func validPort(u *url.URL) bool {
+	if !strings.Contains(strings.TrimSuffix(u.Host, "]"), ":") || strings.HasSuffix(u.Host, "]") {
+		return true
+	}
+	n, err := strconv.ParseUint(u.Port(), 10, 16)
+	return err == nil && n > 0
+}
+
+// originOf is the web origin of a redirect URI (RFC 6454), or "" where a browser has none for it.
+func originOf(uri string) string {
+	u, err := url.Parse(uri)
+	if err != nil || (u.Scheme != "https" && u.Scheme != "http") {
+		return ""
+	}
+	host := strings.ToLower(u.Host)
+	if (u.Scheme == "https" && u.Port() == "443") || (u.Scheme == "http" && u.Port() == "80") {
+		host = strings.TrimSuffix(host, ":"+u.Port())
+	}
+	return u.Scheme + "://" + host
+}
+
+// RedirectHost is what a person is shown as the place that an answer goes to: the host, or the scheme of an app's
+// own; loopback tells that it is a program on their own machine.
+func RedirectHost(uri string) (host string, loopback bool) {
+	u, err := url.Parse(uri)
+	if err != nil {
+		return "", false
+	}
+	if _, _, ok := splitLoopback(uri); ok {
+		return u.Hostname(), true
+	}
+	if u.Scheme == "https" {
+		return u.Host, false
+	}
+	return u.Scheme, false
+}

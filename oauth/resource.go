@@ -1,0 +1,94 @@
+package oauth
+
+import (
+	"slices"
+	"strings"
+	"time"
+)
+
+// Resource is an API that access tokens are for; its ID is their audience (RFC 8707).
+type Resource struct {
+	ID     string // an absolute URI
+	Name   string // shown to people
+	Scopes []Scope
+	CORS   []string // origins that may call the API from a browser
+}
+
+// Scope is one right at a resource (RFC 6749 section 3.3).
+type Scope struct {
+	Name     string   // action or object:action
+	Text     string   // a sentence for people: what the app may do
+	Implies  []string // other scopes of the same resource that come with it
+	UserOnly bool     // counts only where a person stands behind the credential
+}
+
+// Lifetimes says how long things live. All must be above zero but RefreshReuseWindow, where zero forbids repeats.
+type Lifetimes struct {
+	Access             time.Duration // access tokens
+	Refresh            time.Duration // a refresh token that is not used
+	RefreshAbsolute    time.Duration // a family, however often it is refreshed
+	RefreshReuseWindow time.Duration // in which a used refresh token gives the same successor again
+	Code               time.Duration // authorization codes
+}
+
+// Scope finds a scope of the catalogue.
+func (r *Resource) Scope(name string) (Scope, bool) {
+	i := slices.IndexFunc(r.Scopes, func(s Scope) bool { return s.Name == name })
+	if i < 0 {
+		return Scope{}, false
+	}
+	return r.Scopes[i], true
+}
+
+// Effective is what granted scopes amount to at this resource: those that the catalogue still holds, what they
+// imply, less what a role may not have and, without a person behind it, less what is for persons only. The order
+// is that of granted, implied ones after.
+func (r *Resource) Effective(granted []string, role string, person bool) []string {
+	var out []string
+	var add func(name string)
+	add = func(name string) {
+		s, ok := r.Scope(name)
+		if !ok || slices.Contains(out, name) || (s.UserOnly && !person) {
+			return
+		}
+		out = append(out, name)
+		for _, implied := range s.Implies {
+			add(implied)
+		}
+	}
+	for _, name := range granted {
+		add(name)
+	}
+	if role == "viewer" {
+		out = slices.DeleteFunc(out, func(name string) bool { return name != "read" && !strings.HasSuffix(name, ":read") })
+	}
+	return out
+}
+
+// Resource finds a configured resource by its id.
+func (s *Server) Resource(id string) (*Resource, bool) {
+	i := slices.IndexFunc(s.resources, func(r Resource) bool { return r.ID == id })
+	if i < 0 {
+		return nil, false
+	}
+	return &s.resources[i], true
+}
+
+// Resources lists what is configured; the first is the default.
+func (s *Server) Resources() []Resource { return s.resources }
+
+// resourceFor chooses the resource of a request (RFC 8707 section 2): the one named, which must be the client's, or
+// the client's first.
+func (s *Server) resourceFor(named string, clients []string) (*Resource, error) {
+	if named == "" {
+		if len(clients) == 0 {
+			return nil, &Error{Code: InvalidTarget, Description: "This app is registered for no resource; register it for one."}
+		}
+		named = clients[0]
+	}
+	r, ok := s.Resource(named)
+	if !ok || !slices.Contains(clients, named) {
+		return nil, &Error{Code: InvalidTarget, Description: "The resource is not one that this app is registered for; leave the parameter out, or send the identifier of a resource of this app."}
+	}
+	return r, nil
+}

@@ -1,0 +1,68 @@
+package oauth
+
+import (
+	"errors"
+	"log/slog"
+	"net/http"
+	"net/netip"
+	"slices"
+
+	"github.com/maypok86/otter/v2"
+	"github.com/ory/fosite"
+	"github.com/rs/cors"
+
+	"doorward/oauth/limit"
+	"doorward/storage"
+)
+
+// Config is what a Server is made of. Every field is needed.
+type Config struct {
+	Issuer    string // RFC 8414 section 2; no slash at its end
+	Store     *storage.Store
+	Secrets   *Secrets
+	Resources []Resource // the first is the default
+	Lifetimes Lifetimes
+	Log       *slog.Logger
+	// ClientAddress tells where a request comes from, behind the proxies that are trusted.
+	ClientAddress func(*http.Request) netip.Addr
+}
+
+// Server is the authorization server without its pages. Its methods are safe for many goroutines.
+type Server struct {
+	issuer    string
+	store     *storage.Store
+	secrets   *Secrets
+	resources []Resource
+	lifetimes Lifetimes
+	log       *slog.Logger
+	address   func(*http.Request) netip.Addr
+	clients   *otter.Cache[clientKey, storage.Client]
+	fosite    *fosite.Fosite
+	failures  *limit.Clients
+	cors      *cors.Cors
+	metadata  []byte
+}
+
+// New makes a Server.
+func New(c Config) (*Server, error) {
+	if len(c.Resources) == 0 {
+		return nil, errors.New("no resource configured")
+	}
+	s := &Server{
+		issuer: c.Issuer, store: c.Store, secrets: c.Secrets, resources: slices.Clone(c.Resources), lifetimes: c.Lifetimes, log: c.Log,
+		address: c.ClientAddress, clients: newClientCache(),
+	}
+	s.failures = newAuthenticationFailures(c.Store)
+	s.fosite = s.newFosite()
+	s.cors = s.newCORS()
+	s.metadata = s.newMetadata()
+	return s, nil
+}
+
+// Issuer identifies this server (RFC 8414 section 2).
+func (s *Server) Issuer() string { return s.issuer }
+
+// Horizons says how long what this server issued must be kept after its end.
+func (s *Server) Horizons() storage.PurgeHorizons {
+	return storage.PurgeHorizons{AccessTokens: s.lifetimes.Refresh, Families: s.lifetimes.RefreshAbsolute}
+}

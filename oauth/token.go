@@ -1,0 +1,215 @@
+package oauth
+
+import (
+	"context"
+	"errors"
+	"net/http"
+	"net/url"
+	"slices"
+	"strings"
+
+	"github.com/ory/fosite"
+
+	"doorward/storage"
+)
+
+// Token serves POST /oauth/token (RFC 6749 section 3.2).
+func (s *Server) Token(w http.ResponseWriter, r *http.Request) {
+	form, err := readBody(w, r)
+	s.allowOrigin(w, r, form)
+	if err == nil {
+		err = s.token(w, r, form)
+	}
+	if err != nil {
+		writeError(w, r, err)
+	}
+}
+
+func (s *Server) token(w http.ResponseWriter, r *http.Request, form url.Values) error {
+	ctx := storage.System(r.Context())
+	grant := form.Get("grant_type")
+	switch {
+	case grant == "":
+		return badRequest("grant_type is missing; send authorization_code, refresh_token or client_credentials.")
+	case !slices.Contains(grantTypes, grant):
+		return &Error{Code: UnsupportedGrantType, Description: "grant_type must be authorization_code, refresh_token or client_credentials."}
+	}
+	Note(ctx).GrantType = grant
+	client, err := s.authenticate(ctx, r, form)
+	if err != nil {
+		return err
+	}
+	if !client.GrantTypes.Has(grant) {
+		return &Error{Code: UnauthorizedClient, Description: "This client is not registered for the grant type " + grant + "."}
+	}
+	job := &work{client: client, form: form}
+	if err := s.prepare(job, grant); err != nil {
+		return err
+	}
+	ctx = withWork(ctx, job)
+	// Fosite takes the form as it is given and does not look at the body again.
+	r = r.WithContext(ctx)
+	r.Form, r.PostForm, r.MultipartForm = form, form, nil
+	ar, err := s.fosite.NewAccessRequest(ctx, r, &fositeSession{subject: client.ID})
+	if job.revocation != nil {
+		return job.revocation // fosite would hide that what had to be revoked was not
+	}
+	if err == nil {
+		err = s.finish(job, ar, grant)
+	}
+	if err != nil {
+		return s.spoil(ctx, job, err)
+	}
+	var resp fosite.AccessResponder
+	respond := func(ctx context.Context) (err error) {
+		resp, err = s.fosite.NewAccessResponse(ctx, ar)
+		return err //nolint:wrapcheck // asError reads it
+	}
+	if grant == GrantClientCredentials {
+		err = respond(ctx) // one statement, which needs no transaction around it
+	} else {
+		err = s.store.InTx(ctx, respond)
+	}
+	if errors.Is(err, errRaced) {
+		return s.raced(ctx, job)
+	}
+	if err != nil {
+		return err //nolint:wrapcheck // asError reads it
+	}
+	if job.grant.ID != "" {
+		s.store.TouchGrant(job.grant.ID)
+		Note(ctx).Subject = job.grant.UserID
+	}
+	writeJSON(w, http.StatusOK, tokenResponse{
+		AccessToken: resp.GetAccessToken(), TokenType: "Bearer", ExpiresIn: int64(s.lifetimes.Access.Seconds()),
+		RefreshToken: extra(resp, "refresh_token"), Scope: strings.Join(job.scopes, " "),
+	})
+	return nil
+}
+
+// tokenResponse is RFC 6749 section 5.1.
+type tokenResponse struct {
+	AccessToken  string `json:"access_token"`
+	TokenType    string `json:"token_type"`
+	ExpiresIn    int64  `json:"expires_in"` // seconds
+	RefreshToken string `json:"refresh_token,omitempty"`
+	Scope        string `json:"scope"`
+}
+
+func extra(resp fosite.AccessResponder, name string) string {
+	text, _ := resp.GetExtra(name).(string)
+	return text
+}
+
+// prepare checks what a request must hold before fosite looks at it.
+func (s *Server) prepare(job *work, grant string) error {
+	form := job.form
+	switch grant {
+	case GrantAuthorizationCode:
+		if job.presented = form.Get("code"); job.presented == "" {
+			return badRequest("code is missing.")
+		}
+	case GrantRefreshToken:
+		if job.presented = form.Get("refresh_token"); job.presented == "" {
+			return badRequest("refresh_token is missing.")
+		}
+	case GrantClientCredentials:
+		r, err := s.resourceFor(form.Get("resource"), job.client.Resources)
+		if err != nil {
+			return err
+		}
+		job.resource = r
+		asked := strings.Fields(form.Get("scope"))
+		if len(asked) == 0 {
+			for _, name := range job.client.Scopes {
+				if x, ok := r.Scope(name); ok && !x.UserOnly {
+					asked = append(asked, name)
+				}
+			}
+		}
+		for _, name := range asked {
+			x, ok := r.Scope(name)
+			if !ok || !job.client.Scopes.Has(name) {
+				return &Error{Code: InvalidScope, Description: "A scope is not one that this client is registered for at the resource."}
+			}
+			if x.UserOnly {
+				return &Error{Code: InvalidScope, Description: "A scope is for people only; get it by the authorization code grant."}
+			}
+			if !slices.Contains(job.scopes, name) {
+				job.scopes = append(job.scopes, name)
+			}
+		}
+		if len(job.scopes) == 0 {
+			return &Error{Code: InvalidScope, Description: "This client is registered for no scope at the resource."}
+		}
+		form.Set("scope", strings.Join(job.scopes, " "))
+		form.Set("audience", r.ID)
+	}
+	return nil
+}
+
+// finish applies what the request asks of a grant that fosite has found good: its resource, and fewer scopes.
+func (s *Server) finish(job *work, ar fosite.AccessRequester, grant string) error {
+	if grant == GrantClientCredentials {
+		return nil
+	}
+	if named := job.form.Get("resource"); named != "" && named != job.grant.Resource {
+		return &Error{Code: InvalidTarget, Description: "The grant is for another resource; leave the parameter out."}
+	}
+	asked := strings.Fields(job.form.Get("scope"))
+	if grant != GrantRefreshToken || len(asked) == 0 {
+		return nil
+	}
+	// RFC 6749 section 6: fewer for the access token, never more; the refresh token keeps what was granted.
+	var narrowed []string
+	for _, name := range asked {
+		if !slices.Contains(job.grant.Scopes, name) {
+			return &Error{Code: InvalidScope, Description: "A scope goes beyond what was granted; start a new authorization for it."}
+		}
+		if slices.Contains(job.scopes, name) && !slices.Contains(narrowed, name) {
+			narrowed = append(narrowed, name)
+		}
+	}
+	if len(narrowed) == 0 {
+		return &Error{Code: InvalidScope, Description: "Nothing of what was asked for is left of the grant; start a new authorization."}
+	}
+	job.scopes = narrowed
+	return nil
+}
+
+// spoil consumes the code of a refused exchange where its verifier was wrong or missing: whoever shows a code without
+// its proof has stolen it, or never gets further with it (RFC 9700 section 2.1.1).
+func (s *Server) spoil(ctx context.Context, job *work, cause error) error {
+	var f *fosite.RFC6749Error
+	if job.code == nil || !errors.As(cause, &f) || asError(cause).Code == TemporarilyUnavailable {
+		return cause
+	}
+	if sent := job.form.Get("redirect_uri"); sent != "" && sent != job.code.RedirectURI {
+		return &Error{Code: InvalidGrant, Description: "redirect_uri is not the one of the authorization request; send the same, or none.", Cause: cause}
+	}
+	if err := s.store.ConsumeCode(ctx, job.code.Digest); err != nil && !errors.Is(err, storage.ErrConsumed) {
+		return err //nolint:wrapcheck // storage's own sentinels
+	}
+	return &Error{Code: InvalidGrant, Description: "code_verifier does not fit the code_challenge, or is missing. The code is spent; start a new authorization.", Cause: cause}
+}
+
+// raced answers a request that lost to another one with the same code or refresh token. A code used twice ends its
+// family, as does a refresh token whose reuse window is over.
+func (s *Server) raced(ctx context.Context, job *work) error {
+	if job.code != nil {
+		if err := s.store.RevokeGrant(ctx, job.grant.ID, storage.RevokedCodeReuse); err != nil {
+			return err //nolint:wrapcheck // storage's own sentinels
+		}
+		return badGrant(errRaced)
+	}
+	b, err := s.store.RefreshTokenByDigest(ctx, job.refresh.Refresh.Digest)
+	if err != nil && !errors.Is(err, storage.ErrNotFound) {
+		return err //nolint:wrapcheck // storage's own sentinels
+	}
+	if err == nil && s.reused(b.Refresh) {
+		if err := s.store.RevokeGrant(ctx, job.grant.ID, storage.RevokedReuse); err != nil {
+			return err //nolint:wrapcheck // storage's own sentinels
+		}
+	}
+	return badGrant(errRaced)
+}
