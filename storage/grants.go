@@ -190,7 +190,6 @@ func (s *Store) InsertRefreshToken(ctx context.Context, t RefreshToken) error {
 	return err
 }
 
-
 // RevokeGrant ends a whole family at once. Revoking twice keeps the first time and reason.
 func (s *Store) RevokeGrant(ctx context.Context, grantID, reason string) error {
 	if _, err := s.exec(ctx, `UPDATE grants SET revoked_at = $2, revoked_reason = $3 WHERE id = $1 AND revoked_at IS NULL`, grantID, s.Now(), reason); err != nil {

@@ -10,6 +10,9 @@ const (
 	SettingSecretFingerprint = "secret_fingerprint" // of the first master secret
 	SettingEpoch             = "epoch"              // grows with each restore of a backup
 	SettingSetupWord         = "setup_word"         // hex SHA-256 of the word with which the first administrator is made
+
+	settingUncounted      = "password_failure_uncounted" // when a wrong password was last given that counted for nobody
+	settingAdministrators = "administrators"             // written by whoever is about to take an administrator away
 )
 
 // Setting reads one setting; ErrNotFound where it was never made.

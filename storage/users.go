@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"strings"
+	"time"
 
 	"golang.org/x/text/unicode/norm"
 )
@@ -113,16 +114,29 @@ func (s *Store) RehashPassword(ctx context.Context, userID, old, hash string) er
 	return err
 }
 
-// PasswordFailed counts one wrong password.
-func (s *Store) PasswordFailed(ctx context.Context, userID string) error {
-	_, err := s.exec(ctx, `UPDATE users SET password_failures = password_failures + 1 WHERE id = $1`, userID)
-	return err
+// ReplacePasswordHash is SetPasswordHash for somebody who has shown that old fits. ErrConflict: the password has
+// changed meanwhile.
+func (s *Store) ReplacePasswordHash(ctx context.Context, userID, old, hash string) error {
+	return s.execOne(ctx, ErrConflict, `UPDATE users SET password_hash = $3, password_failures = 0, password_changed_at = $4 WHERE id = $1 AND password_hash = $2`,
+		userID, old, hash, s.Now())
 }
 
-// PasswordFitted sets the count of wrong passwords back and notes the sign-in.
-func (s *Store) PasswordFitted(ctx context.Context, userID string) error {
-	_, err := s.exec(ctx, `UPDATE users SET password_failures = 0, seen_at = $2 WHERE id = $1`, userID, s.Now())
-	return err
+// PasswordFailed counts one wrong password, as long as fewer than bound are counted. Where there is nothing to count,
+// because the user is unknown (empty) or at the bound, as much is written elsewhere, so that the time it takes
+// does not tell.
+func (s *Store) PasswordFailed(ctx context.Context, userID string, bound int64) error {
+	n, err := s.exec(ctx, `UPDATE users SET password_failures = password_failures + 1 WHERE id = $1 AND password_failures < $2`, userID, bound)
+	if err != nil || n > 0 {
+		return err
+	}
+	return s.SetSetting(ctx, settingUncounted, s.Now().Time().Format(time.RFC3339Nano))
+}
+
+// PasswordFitted sets the count of wrong passwords back and notes the sign-in, as long as hash is still the password's,
+// fewer than bound failures are counted and the user is enabled; otherwise ErrConflict.
+func (s *Store) PasswordFitted(ctx context.Context, userID, hash string, bound int64) error {
+	return s.execOne(ctx, ErrConflict, `UPDATE users SET password_failures = 0, seen_at = $4
+		WHERE id = $1 AND password_hash = $2 AND password_failures < $3 AND disabled_at IS NULL`, userID, hash, bound, s.Now())
 }
 
 // RenameUser changes the name shown.
@@ -130,10 +144,29 @@ func (s *Store) RenameUser(ctx context.Context, userID, name string) error {
 	return s.execOne(ctx, ErrNotFound, `UPDATE users SET name = $2 WHERE id = $1`, userID, name)
 }
 
+// keepAnAdministrator returns ErrConflict where userID is the last enabled administrator.
+func (s *Store) keepAnAdministrator(ctx context.Context, userID string) error {
+	// Two administrators who take each other away at once wait here for each other, and the second one sees what
+	// the first did.
+	if err := s.SetSetting(ctx, settingAdministrators, ""); err != nil {
+		return err
+	}
+	var n int64
+	err := s.one(ctx, []any{&n}, `SELECT count(*) FROM users u WHERE u.id = $1 AND u.admin AND u.disabled_at IS NULL AND NOT EXISTS (
+		SELECT 1 FROM users o WHERE o.id <> u.id AND o.admin AND o.disabled_at IS NULL)`, userID)
+	if err == nil && n > 0 {
+		err = ErrConflict
+	}
+	return err
+}
+
 // DisableUser ends the user's sessions and keeps every credential of theirs from working until EnableUser.
-// Disabling twice keeps the first time.
+// Disabling twice keeps the first time. ErrConflict: this is the last enabled administrator.
 func (s *Store) DisableUser(ctx context.Context, userID string) error {
 	return s.InTx(ctx, func(ctx context.Context) error {
+		if err := s.keepAnAdministrator(ctx, userID); err != nil {
+			return err
+		}
 		if err := s.execOne(ctx, ErrNotFound, `UPDATE users SET disabled_at = COALESCE(disabled_at, CAST($2 AS BIGINT)) WHERE id = $1`, userID, s.Now()); err != nil {
 			return err
 		}
@@ -145,9 +178,10 @@ func (s *Store) DisableUser(ctx context.Context, userID string) error {
 	})
 }
 
-// EnableUser lets a disabled user in again; what they had allowed works again.
+// EnableUser lets a disabled user in again; what they had allowed works again, and so does a password that too many
+// failures had put out of use.
 func (s *Store) EnableUser(ctx context.Context, userID string) error {
-	if err := s.execOne(ctx, ErrNotFound, `UPDATE users SET disabled_at = NULL WHERE id = $1`, userID); err != nil {
+	if err := s.execOne(ctx, ErrNotFound, `UPDATE users SET disabled_at = NULL, password_failures = 0 WHERE id = $1`, userID); err != nil {
 		return err
 	}
 	s.changed(ctx)
@@ -155,13 +189,18 @@ func (s *Store) EnableUser(ctx context.Context, userID string) error {
 }
 
 // DeleteUser removes a user with their personal workspace, sessions, consents, grants, tokens, and the apps of that
-// workspace.
+// workspace. ErrConflict: this is the last enabled administrator.
 func (s *Store) DeleteUser(ctx context.Context, userID string) error {
-	if err := s.execOne(ctx, ErrNotFound, `DELETE FROM users WHERE id = $1`, userID); err != nil {
-		return err
-	}
-	s.changed(ctx)
-	return nil
+	return s.InTx(ctx, func(ctx context.Context) error {
+		if err := s.keepAnAdministrator(ctx, userID); err != nil {
+			return err
+		}
+		if err := s.execOne(ctx, ErrNotFound, `DELETE FROM users WHERE id = $1`, userID); err != nil {
+			return err
+		}
+		s.changed(ctx)
+		return nil
+	})
 }
 
 // Workspace is the tenant that apps, and later keys and usage, belong to.
