@@ -1,0 +1,284 @@
+package identity
+
+import (
+	"context"
+	"crypto/subtle"
+	"encoding/base32"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"net/netip"
+	"strings"
+	"unicode"
+	"unicode/utf8"
+
+	"golang.org/x/text/unicode/norm"
+
+	"doorward/storage"
+)
+
+// NewUser is a person to be made.
+type NewUser struct {
+	Email    string
+	Name     string // may be empty
+	Password string
+	Admin    bool // an administrator of this server
+}
+
+// CreateUser makes a person with their personal workspace. What is wrong with u comes as *Invalid, joined when several
+// things are; an address that is taken also wraps storage.ErrExists.
+func (s *Service) CreateUser(ctx context.Context, u NewUser) (storage.User, error) {
+	return s.create(storage.System(ctx), u, func(ctx context.Context) error {
+		// The word for the first administrator dies with the first user.
+		return s.store.DropSetting(ctx, storage.SettingSetupWord)
+	})
+}
+
+// create inserts a user in one transaction with what first does.
+func (s *Service) create(ctx context.Context, u NewUser, first func(context.Context) error) (storage.User, error) {
+	email, emailErr := checkEmail(u.Email)
+	name, nameErr := checkName(u.Name)
+	if err := errors.Join(emailErr, nameErr, checkPassword(u.Password, s.about(u.Email, u.Name))); err != nil {
+		return storage.User{}, err
+	}
+	hash, err := s.hasher.hash(ctx, u.Password)
+	if err != nil {
+		return storage.User{}, err
+	}
+	var user storage.User
+	err = s.store.InTx(ctx, func(ctx context.Context) error {
+		if err := first(ctx); err != nil {
+			return err
+		}
+		user = storage.User{ID: storage.NewID("user"), Email: email, Name: name, PasswordHash: hash, Admin: u.Admin}
+		return s.store.InsertUser(ctx, &user)
+	})
+	switch {
+	case errors.Is(err, storage.ErrExists):
+		return storage.User{}, &Invalid{Field: "email", Message: "There is an account with this address already.", cause: storage.ErrExists}
+	case err != nil:
+		return storage.User{}, fmt.Errorf("create the user: %w", err)
+	}
+	return user, nil
+}
+
+// about lists the texts that a password of theirs must not rest on.
+func (s *Service) about(email, name string) []string {
+	return append([]string{email, name}, s.context...)
+}
+
+// SetupWord makes the word with which the first administrator is made, 160 random bits, and stores its digest: a word
+// that was made before is worth nothing now. It is needed as long as there is no user; afterwards word is empty.
+func (s *Service) SetupWord(ctx context.Context) (word string, needed bool, err error) {
+	word = strings.ToLower(base32.StdEncoding.EncodeToString(random(20)))
+	err = s.store.InTx(storage.System(ctx), func(ctx context.Context) error {
+		users, err := s.store.CountUsers(ctx)
+		if err != nil {
+			return err
+		}
+		if needed = users == 0; !needed {
+			return s.store.DropSetting(ctx, storage.SettingSetupWord)
+		}
+		return s.store.SetSetting(ctx, storage.SettingSetupWord, setupDigest(word))
+	})
+	if err != nil {
+		return "", false, fmt.Errorf("make the set-up word: %w", err)
+	}
+	if !needed {
+		word = ""
+	}
+	return word, needed, nil
+}
+
+func setupDigest(word string) string { return hex.EncodeToString(storage.Digest(word)) }
+
+// CheckSetupWord returns ErrSetupWord unless word is the one that CreateFirstAdministrator would take now.
+func (s *Service) CheckSetupWord(ctx context.Context, word string) error {
+	have, err := s.store.Setting(storage.System(ctx), storage.SettingSetupWord)
+	if errors.Is(err, storage.ErrNotFound) {
+		return ErrSetupWord
+	}
+	if err != nil {
+		return fmt.Errorf("look up the set-up word: %w", err)
+	}
+	if subtle.ConstantTimeCompare([]byte(have), []byte(setupDigest(word))) != 1 {
+		return ErrSetupWord
+	}
+	return nil
+}
+
+// CreateFirstAdministrator makes the first user, an administrator whatever u.Admin says, for whoever holds the word of
+// SetupWord. The word is spent in the same transaction, so that of many at once one succeeds; the others, and those who
+// come after any user was made, get ErrSetupWord. Other errors are those of CreateUser, and spend nothing.
+func (s *Service) CreateFirstAdministrator(ctx context.Context, word string, u NewUser) (storage.User, error) {
+	if err := s.CheckSetupWord(ctx, word); err != nil { // before the dear work
+		return storage.User{}, err
+	}
+	u.Admin = true
+	return s.create(storage.System(ctx), u, func(ctx context.Context) error {
+		if err := s.store.TakeSetting(ctx, storage.SettingSetupWord, setupDigest(word)); errors.Is(err, storage.ErrConsumed) {
+			return ErrSetupWord
+		} else if err != nil {
+			return err
+		}
+		users, err := s.store.CountUsers(ctx)
+		if err == nil && users > 0 {
+			err = ErrSetupWord
+		}
+		return err
+	})
+}
+
+// ChangePassword is for the person themselves: it asks for the current password as Confirm does, and ends all sessions
+// but the one named. Errors are those of Confirm, and *Invalid for the new password.
+func (s *Service) ChangePassword(ctx context.Context, userID, sessionID, current, password string, address netip.Addr) error {
+	ctx = storage.System(ctx)
+	user, err := s.store.UserByID(ctx, userID)
+	if err != nil {
+		return fmt.Errorf("look up the user: %w", err)
+	}
+	if err := checkPassword(password, s.about(user.Email, user.Name)); err != nil {
+		return err
+	}
+	if user, err = s.confirm(ctx, user, current, address); err != nil {
+		return err
+	}
+	hash, err := s.hasher.hash(ctx, password)
+	if err != nil {
+		return err
+	}
+	err = s.store.InTx(ctx, func(ctx context.Context) error {
+		if err := s.store.ReplacePasswordHash(ctx, user.ID, user.PasswordHash, hash); err != nil {
+			return err
+		}
+		_, err := s.store.EndOtherSessions(ctx, user.ID, sessionID)
+		return err
+	})
+	if errors.Is(err, storage.ErrConflict) { // somebody else changed it just now, so what was given is not the current one
+		return ErrWrong
+	}
+	if err != nil {
+		return fmt.Errorf("change the password: %w", err)
+	}
+	return nil
+}
+
+// SetPassword is for an administrator at the command line: it asks for nothing, puts a password that was out of use
+// back into use, and ends all the user's sessions. Errors are *Invalid, and storage.ErrNotFound for no such user.
+func (s *Service) SetPassword(ctx context.Context, userID, password string) error {
+	ctx = storage.System(ctx)
+	user, err := s.store.UserByID(ctx, userID)
+	if err != nil {
+		return fmt.Errorf("look up the user: %w", err)
+	}
+	if err := checkPassword(password, s.about(user.Email, user.Name)); err != nil {
+		return err
+	}
+	hash, err := s.hasher.hash(ctx, password)
+	if err != nil {
+		return err
+	}
+	err = s.store.InTx(ctx, func(ctx context.Context) error {
+		if err := s.store.SetPasswordHash(ctx, user.ID, hash); err != nil {
+			return err
+		}
+		_, err := s.store.EndOtherSessions(ctx, user.ID, "")
+		return err
+	})
+	if err != nil {
+		return fmt.Errorf("set the password: %w", err)
+	}
+	return nil
+}
+
+// Rename changes the name a person is shown by. Errors are *Invalid, and storage.ErrNotFound for no such user.
+func (s *Service) Rename(ctx context.Context, userID, name string) error {
+	name, err := checkName(name)
+	if err != nil {
+		return err
+	}
+	if err := s.store.RenameUser(storage.System(ctx), userID, name); err != nil {
+		return fmt.Errorf("rename the user: %w", err)
+	}
+	return nil
+}
+
+// DisableUser keeps a person out, ends their sessions, and stops whatever acts for them until EnableUser.
+// storage.ErrConflict: this is the last enabled administrator; storage.ErrNotFound: there is no such user.
+func (s *Service) DisableUser(ctx context.Context, userID string) error {
+	return explain("disable the user", s.store.DisableUser(storage.System(ctx), userID))
+}
+
+// EnableUser ends what DisableUser began, and puts a password that was out of use after too many wrong ones back into
+// use. storage.ErrNotFound: there is no such user.
+func (s *Service) EnableUser(ctx context.Context, userID string) error {
+	return explain("enable the user", s.store.EnableUser(storage.System(ctx), userID))
+}
+
+// DeleteUser removes a person and all that is theirs. Errors are those of DisableUser.
+func (s *Service) DeleteUser(ctx context.Context, userID string) error {
+	return explain("delete the user", s.store.DeleteUser(storage.System(ctx), userID))
+}
+
+func explain(what string, err error) error {
+	switch {
+	case err == nil:
+		return nil
+	case errors.Is(err, storage.ErrConflict):
+		return fmt.Errorf("%s: nobody else could administer this server, make or enable another administrator first: %w", what, err)
+	default:
+		return fmt.Errorf("%s: %w", what, err)
+	}
+}
+
+const (
+	maxEmail = 254 // RFC 5321 section 4.5.3.1.3, less the angle brackets
+	maxLocal = 64  // RFC 5321 section 4.5.3.1.1
+	maxName  = 200
+)
+
+// checkEmail takes an address as people have them: a dot-atom, an at sign, a host name (RFC 5322 section 3.4.1), all in
+// ASCII, since letters of other alphabets that look the same would make two accounts look like one.
+func checkEmail(email string) (string, error) {
+	email = strings.Trim(email, " ")
+	local, domain, ok := strings.Cut(email, "@")
+	ok = ok && len(email) <= maxEmail && len(local) <= maxLocal
+	for atom := range strings.SplitSeq(local, ".") {
+		ok = ok && atom != "" && !strings.ContainsFunc(atom, func(r rune) bool {
+			return !alphanumeric(r) && !strings.ContainsRune("!#$%&'*+-/=?^_`{|}~", r)
+		})
+	}
+	for label := range strings.SplitSeq(domain, ".") {
+		ok = ok && label != "" && len(label) <= 63 && label[0] != '-' && label[len(label)-1] != '-' &&
+			!strings.ContainsFunc(label, func(r rune) bool { return !alphanumeric(r) && r != '-' })
+	}
+	if !ok {
+		return "", &Invalid{Field: "email", Message: "Write one address, like name@example.com, with Latin letters only."}
+	}
+	return email, nil
+}
+
+func alphanumeric(r rune) bool {
+	return 'a' <= r && r <= 'z' || 'A' <= r && r <= 'Z' || '0' <= r && r <= '9'
+}
+
+// checkName takes any text that shows as one line in the direction in which it is written.
+func checkName(name string) (string, error) {
+	invalid := func(message string) (string, error) { return "", &Invalid{Field: "name", Message: message} }
+	if len(name) > 8*maxName {
+		return invalid(fmt.Sprintf("Use at most %d characters.", maxName))
+	}
+	if !utf8.ValidString(name) {
+		return invalid("This is not readable text: send it as UTF-8.")
+	}
+	name = strings.Trim(norm.NFC.String(name), " ")
+	if utf8.RuneCountInString(name) > maxName {
+		return invalid(fmt.Sprintf("Use at most %d characters.", maxName))
+	}
+	if strings.ContainsFunc(name, func(r rune) bool {
+		return unicode.IsControl(r) || unicode.In(r, unicode.Zl, unicode.Zp, unicode.Bidi_Control)
+	}) {
+		return invalid("Leave out line breaks and other control characters.")
+	}
+	return name, nil
+}
