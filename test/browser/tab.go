@@ -1,0 +1,293 @@
+package browser
+
+import (
+	"context"
+	"net/url"
+	"os"
+	"slices"
+	"strings"
+	"sync"
+	"testing"
+
+	"github.com/chromedp/cdproto/cdp"
+	"github.com/chromedp/cdproto/emulation"
+	"github.com/chromedp/cdproto/network"
+	"github.com/chromedp/cdproto/page"
+	"github.com/chromedp/chromedp"
+)
+
+// Tab is one tab. It is for one goroutine. Selectors are CSS, and mean the first element that matches; a method waits
+// until there is one.
+type Tab struct {
+	tb       testing.TB
+	ctx      context.Context
+	noScript bool
+
+	mu        sync.Mutex
+	requests  []Request
+	exchanges map[string]int // the browser's request id → index in requests of its latest hop
+}
+
+// Request is one hop of something that the tab loaded: after a redirect the next hop is a request of its own.
+type Request struct {
+	Method   string
+	URL      string
+	Type     string // Document, Stylesheet, Script, Image, Font, Fetch, …
+	Status   int    // 0 until it is answered
+	Location string // the Location header of the answer
+}
+
+// Goto loads a page and waits for its load event. Any HTTP status will do, see [Tab.Status]; an address where nobody
+// answers will not.
+func (t *Tab) Goto(address string) {
+	t.tb.Helper()
+	t.do(chromedp.Navigate(address))
+}
+
+// Click clicks an element and waits for the page that this leads to.
+func (t *Tab) Click(selector string) {
+	t.tb.Helper()
+	t.load(chromedp.Click(chromedp.CSS(selector), chromedp.NodeVisible))
+}
+
+// Press clicks an element that leads to no other page: a checkbox, a disclosure, a button of a script.
+func (t *Tab) Press(selector string) {
+	t.tb.Helper()
+	t.do(chromedp.Click(chromedp.CSS(selector), chromedp.NodeVisible))
+}
+
+// Enter types keys into an element and then Enter, and waits for the page that this leads to.
+func (t *Tab) Enter(selector, keys string) {
+	t.tb.Helper()
+	t.load(chromedp.SendKeys(chromedp.CSS(selector), keys+"\r", chromedp.NodeVisible))
+}
+
+// Fill replaces what stands in a text field by typing.
+func (t *Tab) Fill(selector, text string) {
+	t.tb.Helper()
+	field := chromedp.CSS(selector)
+	t.do(chromedp.Clear(field, chromedp.NodeVisible), chromedp.SendKeys(field, text, chromedp.NodeVisible))
+}
+
+// Keys types keys into whatever has the focus, such as kb.Tab of package chromedp/kb.
+func (t *Tab) Keys(keys string) {
+	t.tb.Helper()
+	t.do(chromedp.KeyEvent(keys))
+}
+
+// Reload loads the page again.
+func (t *Tab) Reload() {
+	t.tb.Helper()
+	t.do(chromedp.Reload())
+}
+
+// Back goes to the page before.
+func (t *Tab) Back() {
+	t.tb.Helper()
+	t.do(chromedp.NavigateBack())
+}
+
+// Wait waits until a visible element matches.
+func (t *Tab) Wait(selector string) {
+	t.tb.Helper()
+	t.do(chromedp.WaitVisible(chromedp.CSS(selector)))
+}
+
+// Has reports whether an element matches now.
+func (t *Tab) Has(selector string) bool {
+	t.tb.Helper()
+	return len(run(t, chromedp.QueryNodeIDs(chromedp.CSSAll(selector), chromedp.AtLeast(0)))) > 0
+}
+
+// Text is the visible text of an element, without white space around it.
+func (t *Tab) Text(selector string) string {
+	t.tb.Helper()
+	return strings.TrimSpace(run(t, chromedp.Text(chromedp.CSS(selector), chromedp.NodeReady)))
+}
+
+// Attribute is the value of an element's attribute, empty when it has none.
+func (t *Tab) Attribute(selector, name string) string {
+	t.tb.Helper()
+	return run(t, chromedp.AttributeValue(chromedp.CSS(selector), name, chromedp.NodeReady)).Value
+}
+
+// HTML is the whole document as it is now.
+func (t *Tab) HTML() string {
+	t.tb.Helper()
+	return run(t, chromedp.OuterHTML(chromedp.CSS("html"), chromedp.NodeReady))
+}
+
+// Title is the document's title.
+func (t *Tab) Title() string {
+	t.tb.Helper()
+	return run(t, chromedp.Title())
+}
+
+// URL is the address of the page.
+func (t *Tab) URL() *url.URL {
+	t.tb.Helper()
+	text := run(t, chromedp.Location())
+	u, err := url.Parse(text)
+	if err != nil {
+		t.tb.Fatalf("address of the page: %v", err)
+	}
+	return u
+}
+
+// Evaluate runs JavaScript in the page and decodes its value into T; a promise is awaited.
+func Evaluate[T any](t *Tab, expression string) T {
+	t.tb.Helper()
+	return run(t, chromedp.Evaluate[T](expression, chromedp.EvalAwaitPromise))
+}
+
+// Overflow is by how many pixels the page is wider than the tab; 0 when nobody has to scroll sideways.
+func (t *Tab) Overflow() int {
+	t.tb.Helper()
+	return Evaluate[int](t, `Math.max(0, document.documentElement.scrollWidth - window.innerWidth)`)
+}
+
+// Screenshot writes the whole page, also what is below the fold, as PNG into a file.
+func (t *Tab) Screenshot(path string) {
+	t.tb.Helper()
+	png := run(t, chromedp.FullScreenshot(100))
+	if err := os.WriteFile(path, png, 0o600); err != nil {
+		t.tb.Fatal(err)
+	}
+}
+
+// Viewport sets the size of the tab in pixels.
+func (t *Tab) Viewport(width, height int) {
+	t.tb.Helper()
+	t.do(chromedp.EmulateViewport(int64(width), int64(height)))
+}
+
+// Dark says whether the person prefers dark pages. It holds for the page shown and all after it.
+func (t *Tab) Dark(dark bool) {
+	t.tb.Helper()
+	scheme := "light"
+	if dark {
+		scheme = "dark"
+	}
+	call(t, emulation.SetEmulatedMedia, emulation.SetEmulatedMediaParams{
+		Features: []*emulation.MediaFeature{{Name: "prefers-color-scheme", Value: scheme}},
+	})
+}
+
+// JavaScript says whether pages may run scripts, from the next page on. The test's own scripts run in any case.
+func (t *Tab) JavaScript(on bool) {
+	t.tb.Helper()
+	t.noScript = !on
+	call(t, emulation.SetScriptExecutionDisabled, emulation.SetScriptExecutionDisabledParams{Value: !on})
+}
+
+// ClearCookies makes the browser forget its cookies.
+func (t *Tab) ClearCookies() {
+	t.tb.Helper()
+	call(t, network.ClearBrowserCookies, cdp.Empty{})
+}
+
+// Cookies are the cookies that the browser would send to an address, HttpOnly ones included.
+func (t *Tab) Cookies(address string) []*network.Cookie {
+	t.tb.Helper()
+	return call(t, network.GetCookies, network.GetCookiesParams{URLs: []string{address}}).Cookies
+}
+
+// Status is the HTTP status of the page, 0 when it has none.
+func (t *Tab) Status() int {
+	for _, r := range slices.Backward(t.Requests()) {
+		if r.Type == string(network.ResourceTypeDocument) {
+			return r.Status
+		}
+	}
+	return 0
+}
+
+// Requests is what the tab has asked for so far, in this order; data: and blob: addresses are left out.
+func (t *Tab) Requests() []Request {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	return slices.Clone(t.requests)
+}
+
+// Foreign is what the tab asked for from other hosts than these, each as name or name:port.
+func (t *Tab) Foreign(hosts ...string) []Request {
+	return slices.DeleteFunc(t.Requests(), func(r Request) bool {
+		u, err := url.Parse(r.URL)
+		return err == nil && (slices.Contains(hosts, u.Host) || slices.Contains(hosts, u.Hostname()))
+	})
+}
+
+// listen keeps the list of requests. It is called in the loop that reads the browser's messages.
+func (t *Tab) listen(event any) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	answered := func(id network.RequestID, r *network.Response) {
+		if n, ok := t.exchanges[string(id)]; ok {
+			t.requests[n].Status = int(r.Status)
+			for name, value := range r.Headers {
+				if text, ok := value.(string); ok && strings.EqualFold(name, "Location") {
+					t.requests[n].Location = text
+				}
+			}
+		}
+	}
+	switch e := event.(type) {
+	case *network.EventRequestWillBeSent:
+		if e.RedirectResponse != nil {
+			answered(e.RequestID, e.RedirectResponse)
+		}
+		if strings.HasPrefix(e.Request.URL, "data:") || strings.HasPrefix(e.Request.URL, "blob:") {
+			return
+		}
+		t.exchanges[string(e.RequestID)] = len(t.requests)
+		t.requests = append(t.requests, Request{Method: e.Request.Method, URL: e.Request.URL, Type: string(e.Type)})
+	case *network.EventResponseReceived:
+		answered(e.RequestID, e.Response)
+	}
+}
+
+func enableNetwork(ctx context.Context, target *chromedp.Target) error {
+	_, err := cdp.Call(ctx, target, network.Enable, network.EnableParams{})
+	return err
+}
+
+// load runs an action and waits for the load event of the page that it leads to.
+func (t *Tab) load(a chromedp.Action[chromedp.Void]) {
+	t.tb.Helper()
+	run(t, chromedp.WaitEvent(page.LoadEventFired, nil, a))
+}
+
+func (t *Tab) do(actions ...chromedp.Action[chromedp.Void]) {
+	t.tb.Helper()
+	run(t, chromedp.Steps(actions...))
+}
+
+func run[T any](t *Tab, a chromedp.Action[T]) T {
+	t.tb.Helper()
+	ctx, cancel := context.WithTimeout(t.ctx, patience)
+	defer cancel()
+	v, err := chromedp.Run(ctx, a)
+	if err != nil {
+		t.tb.Fatalf("browser: %v\n%s", err, t.where())
+	}
+	return v
+}
+
+func call[P, R any](t *Tab, command cdp.Command[P, R], params P) R {
+	t.tb.Helper()
+	return run(t, func(ctx context.Context, target *chromedp.Target) (R, error) {
+		return cdp.Call(ctx, target, command, params)
+	})
+}
+
+// where tells the reader of a failed test what the person would see.
+func (t *Tab) where() string {
+	ctx, cancel := context.WithTimeout(t.ctx, patience/10)
+	defer cancel()
+	address, err := chromedp.Run(ctx, chromedp.Location())
+	if err != nil {
+		return ""
+	}
+	text, _ := chromedp.Run(ctx, chromedp.Evaluate[string](`document.body ? document.body.innerText.slice(0, 2000) : ""`))
+	return "at " + address + "\n" + text
+}
