@@ -189,7 +189,7 @@ func samples() []sample {
 		{"security-errors", templates.SecurityPage(templates.SecurityView{
 			Page:     page(templates.SectionSecurity, ada),
 			Sessions: []templates.SessionRow{{ID: "s1", Browser: "Firefox on Linux", Address: "192.0.2.10", Current: true, SignedInAt: ago(time.Hour), LastSeenAt: now}},
-			Errors:   map[string]string{"current_password": "The present password is not right.", "new_password": "Choose one of at least 15 characters."},
+			Errors:   map[string]string{"current_password": "The current password is not right.", "new_password": "Choose one of at least 15 characters."},
 		})},
 		{"connected-apps", templates.ConnectedAppsPage(templates.ConnectedAppsView{
 			Page: noticed(page(templates.SectionConnectedApps, ada), templates.NoticeWarning, "Reports has been switched off by its developer."),
