@@ -160,7 +160,7 @@ func TestMain(m *testing.M) {
 		_, _ = os.Stdout.WriteString(s.Socket() + "\n")
 		select {}
 	}
-	os.Exit(m.Run())
+	os.Exit(m.Run()) //nolint:forbidigo // it is the main of this test
 }
 
 func TestKilledProcessLeavesNothingBehind(t *testing.T) {

@@ -346,7 +346,7 @@ func account() (*syscall.Credential, error) {
 func freePort(ctx context.Context) (int, error) {
 	var err error
 	for range 50 {
-		port := 20000 + rand.IntN(12000) //nolint:gosec // any will do
+		port := 20000 + rand.IntN(12000)
 		var l net.Listener
 		l, err = new(net.ListenConfig).Listen(ctx, "tcp", net.JoinHostPort("127.0.0.1", strconv.Itoa(port)))
 		if err == nil {

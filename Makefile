@@ -1,0 +1,61 @@
+# Everything a developer runs here. Longer logic is in Go: test/setup/install, test/postgres/run, test/bench.
+
+GOLANGCI := go tool -modfile=tools/go.mod golangci-lint
+
+.PHONY: help
+help: ## what there is
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+.PHONY: run
+run: ## the demo: Doorward, an app that signs in through it and an API, to be seen in a browser
+	CGO_ENABLED=0 go run ./cmd/doorward demo
+
+.PHONY: test
+test: setup ## all tests; installs what they need the first time
+	CGO_ENABLED=1 DOORWARD_TEST_FULL=1 go run ./test/postgres/run -- go test -race -shuffle=on -timeout 15m ./...
+
+.PHONY: test-short
+test-short: ## the tests that need only Go
+	CGO_ENABLED=0 go test -short ./...
+
+.PHONY: setup
+setup: ## install what tests need beside Go: PostgreSQL, Chromium, Node packages and others
+	@CGO_ENABLED=0 go run ./test/setup/install
+
+.PHONY: lint
+lint: ## go vet and golangci-lint
+	go vet ./...
+	$(GOLANGCI) run
+
+.PHONY: vuln
+vuln: ## known holes in what the programs call; asks Go's vulnerability database
+	go tool -modfile=tools/go.mod govulncheck ./...
+
+.PHONY: generate
+generate: ## Go code from templates, and formatting
+	go tool templ generate
+	$(GOLANGCI) fmt
+
+.PHONY: check
+check: lint ## all that must hold before a change goes in: lint, nothing left to generate, test
+	@before=$$(git status --porcelain; git diff | git hash-object --stdin); $(MAKE) --no-print-directory generate && \
+	after=$$(git status --porcelain; git diff | git hash-object --stdin); \
+	[ "$$before" = "$$after" ] || { echo "make generate changed files: commit what it made"; git status --short; exit 1; }
+	@$(MAKE) --no-print-directory test
+
+.PHONY: bench
+bench: setup ## speed against a bare handler and pgbench; writes docs/benchmarks.md
+	go run ./test/bench
+
+.PHONY: faults
+faults: setup ## kills, restarts and cut connections under load
+	DOORWARD_TEST_FULL=1 go test -tags faults -count=1 -timeout 30m -v ./test/faults/...
+
+.PHONY: up
+up: .env ## Doorward and PostgreSQL in containers, at http://localhost:8080
+	docker compose up --build --detach --wait
+
+# The database takes the password when its volume is made, so this file is to stay as long as that.
+.env:
+	@umask 077; printf 'POSTGRES_PASSWORD=%s\n' "$$(head -c 24 /dev/urandom | od -An -tx1 | tr -d ' \n')" > $@
+	@echo "made .env with a password for the database"

@@ -1,0 +1,204 @@
+// Command install gets what the whole of the tests needs beside Go, once: on Debian and its kin by apt-get, as root or
+// through sudo; elsewhere it prints what to install and fails. Node packages come by npm. It says what it does, and
+// when nothing is missing it does nothing.
+package main
+
+import (
+	"crypto/sha256"
+	_ "embed"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"slices"
+	"strings"
+
+	"doorward/test/postgres"
+	"doorward/test/setup"
+)
+
+// apt installs packages without letting them start their services.
+//
+//go:embed apt.sh
+var apt string
+
+// need is something that must be there.
+type need struct {
+	what     string       // for people who install it themselves
+	missing  func() error // nil: it is there
+	packages []string     // of Debian
+}
+
+var needs = []need{
+	{"a C compiler with its library's headers, for Go's race detector", compiler, []string{"gcc", "libc6-dev"}},
+	{"PostgreSQL 15 or later, the server's programs and pgbench", postgreSQL, []string{"postgresql"}},
+	{"Chromium or Chrome", second(setup.Chromium), []string{"chromium", "fonts-liberation"}},
+	{"Python 3 with authlib and requests-oauthlib", second(setup.Python), []string{"python3-authlib", "python3-requests-oauthlib"}},
+	{"the Apache HTTP server with mod_oauth2", apache, []string{"apache2-bin", "libapache2-mod-oauth2"}},
+	{"wrk", second(setup.Wrk), []string{"wrk"}},
+}
+
+// npm is needed only while Node packages are missing.
+var npm = need{"npm", second(func() (string, error) { return exec.LookPath("npm") }), []string{"npm"}}
+
+func main() {
+	if err := run(); err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		os.Exit(1)
+	}
+}
+
+func run() error {
+	stale, err := staleNodePackages()
+	if err != nil {
+		return err
+	}
+	wanted := needs
+	if stale {
+		wanted = append(slices.Clone(needs), npm)
+	}
+	if err := installPrograms(wanted); err != nil {
+		return err
+	}
+	if stale {
+		if err := installNodePackages(); err != nil {
+			return err
+		}
+	}
+	_, err = setup.Node()
+	return err
+}
+
+func installPrograms(wanted []need) error {
+	missing := missingOf(wanted)
+	if len(missing) == 0 {
+		return nil
+	}
+	var packages, lines []string
+	for _, n := range missing {
+		packages = append(packages, n.packages...)
+		lines = append(lines, fmt.Sprintf("  %s (Debian: %s)", n.what, strings.Join(n.packages, " ")))
+	}
+	list := "the tests need, and this machine lacks:\n" + strings.Join(lines, "\n")
+	if _, err := exec.LookPath("apt-get"); err != nil {
+		return errors.New(list + "\nInstall these and try again; `make test-short` needs only Go.")
+	}
+	command := append([]string{"sh", "-c", apt, "apt"}, packages...)
+	if os.Geteuid() != 0 {
+		if _, err := exec.LookPath("sudo"); err != nil {
+			return errors.New(list + "\nYou are not root and there is no sudo; let somebody who may run\n  apt-get install " +
+				strings.Join(packages, " ") + "\nand try again; `make test-short` needs only Go.")
+		}
+		command = append([]string{"sudo"}, command...)
+	}
+	fmt.Println(strings.ToUpper(list[:1]) + list[1:])
+	fmt.Println("Installing by apt-get:", strings.Join(packages, " "))
+	if err := execute("", command...); err != nil {
+		return fmt.Errorf("%w\n%s\nInstall these and try again; `make test-short` needs only Go", err, list)
+	}
+	var still []error
+	for _, n := range missingOf(wanted) {
+		still = append(still, fmt.Errorf("still missing: %s: %w", n.what, n.missing()))
+	}
+	return errors.Join(still...)
+}
+
+func missingOf(wanted []need) []need {
+	return slices.DeleteFunc(slices.Clone(wanted), func(n need) bool { return n.missing() == nil })
+}
+
+// staleNodePackages reports whether the installed Node packages are other ones than those of the lock file.
+func staleNodePackages() (bool, error) {
+	stamp, digest, err := nodeStamp()
+	if err != nil {
+		return false, err
+	}
+	text, err := os.ReadFile(stamp)
+	return err != nil || string(text) != digest, nil
+}
+
+func installNodePackages() error {
+	folder, err := setup.NodeFolder()
+	if err != nil {
+		return err
+	}
+	fmt.Println("Installing the Node packages of test/interop/node")
+	if err := execute(folder, "npm", "ci", "--ignore-scripts"); err != nil {
+		return err
+	}
+	stamp, digest, err := nodeStamp()
+	if err != nil {
+		return err
+	}
+	return os.WriteFile(stamp, []byte(digest), 0o600)
+}
+
+// nodeStamp is the file that tells which lock file the Node packages were installed from, and what it is to say.
+func nodeStamp() (file, digest string, err error) {
+	folder, err := setup.NodeFolder()
+	if err != nil {
+		return "", "", err
+	}
+	lock, err := os.ReadFile(filepath.Join(folder, "package-lock.json"))
+	if err != nil {
+		return "", "", err
+	}
+	sum := sha256.Sum256(lock)
+	return filepath.Join(folder, "node_modules", ".installed"), hex.EncodeToString(sum[:]), nil
+}
+
+func compiler() error {
+	if _, err := exec.LookPath("gcc"); err != nil {
+		if _, err := exec.LookPath("clang"); err != nil {
+			return err
+		}
+	}
+	if _, err := exec.LookPath("xcrun"); err == nil {
+		return nil // the headers are the kit's
+	}
+	_, err := os.Stat("/usr/include/stdlib.h")
+	return err
+}
+
+func postgreSQL() error {
+	if _, err := postgres.Binary("pgbench"); err != nil {
+		return err
+	}
+	initdb, err := postgres.Binary("initdb")
+	if err != nil {
+		return err
+	}
+	out, err := exec.Command(initdb, "--version").Output() //nolint:noctx // at once
+	if err != nil {
+		return err
+	}
+	var major int
+	if _, err := fmt.Sscanf(string(out), "initdb (PostgreSQL) %d", &major); err != nil || major < 15 {
+		return fmt.Errorf("PostgreSQL is too old: %s", out)
+	}
+	return nil
+}
+
+func apache() error {
+	_, _, err := setup.Apache()
+	return err
+}
+
+func second(find func() (string, error)) func() error {
+	return func() error {
+		_, err := find()
+		return err
+	}
+}
+
+func execute(dir string, command ...string) error {
+	cmd := exec.Command(command[0], command[1:]...) //nolint:noctx // ended by hand if at all
+	cmd.Dir = dir
+	cmd.Stdin, cmd.Stdout, cmd.Stderr = os.Stdin, os.Stdout, os.Stderr
+	if err := cmd.Run(); err != nil {
+		return fmt.Errorf("%s: %w", command[0], err)
+	}
+	return nil
+}
