@@ -55,7 +55,8 @@ func pageError(description string) *AuthorizeError {
 }
 
 // ParseAuthorize reads and validates an authorization request, by GET or by a form POST (RFC 6749 section 3.1). It
-// asks nobody and writes nothing. Errors are *AuthorizeError, or wrap storage.ErrUnavailable.
+// asks nobody and writes nothing. Errors are *AuthorizeError, or wrap storage.ErrUnavailable; with one that has a
+// RedirectTo the request is returned as far as it was understood.
 func (s *Server) ParseAuthorize(w http.ResponseWriter, r *http.Request) (*AuthorizeRequest, error) {
 	form, err := authorizeParameters(w, r)
 	if err != nil {
@@ -87,8 +88,11 @@ func (s *Server) ParseAuthorize(w http.ResponseWriter, r *http.Request) (*Author
 	if values := form["state"]; len(values) > 0 {
 		a.State, a.HasState = values[0], true
 	}
+	if slices.Contains(strings.Fields(form.Get("prompt")), "none") {
+		a.Prompt = "none" // also where something before it is wrong: it decides who is told
+	}
 	if err := s.parseProven(a, form); err != nil {
-		return nil, err
+		return a, err
 	}
 	return a, s.runFosite(r.Context(), a)
 }

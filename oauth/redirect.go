@@ -82,6 +82,11 @@ func checkRedirectURI(uri string) string {
 	if !strings.HasPrefix(uri, u.Scheme+":") {
 		return "has capital letters in its scheme; write it in small ones"
 	}
+	if strings.ContainsFunc(u.Host, func(r rune) bool {
+		return (r < '0' || r > '9') && (r < 'a' || r > 'z') && (r < 'A' || r > 'Z') && !strings.ContainsRune(".-_:[]", r)
+	}) {
+		return "has a host with characters that no host name has"
+	}
 	if u.User != nil {
 		return "holds user information; remove what stands before the @"
 	}

@@ -6,6 +6,7 @@ import (
 	"net/http"
 	"net/netip"
 	"slices"
+	"time"
 
 	"github.com/maypok86/otter/v2"
 	"github.com/ory/fosite"
@@ -66,3 +67,6 @@ func (s *Server) Issuer() string { return s.issuer }
 func (s *Server) Horizons() storage.PurgeHorizons {
 	return storage.PurgeHorizons{AccessTokens: s.lifetimes.Refresh, Families: s.lifetimes.RefreshAbsolute}
 }
+
+// AccessLifetime is how long an access token lives.
+func (s *Server) AccessLifetime() time.Duration { return s.lifetimes.Access }

@@ -132,9 +132,11 @@ func (s *Store) ClientByID(ctx context.Context, id string) (Client, error) {
 	return c, err
 }
 
-// Clients lists all clients in the order in which they were made, from after the one named, at most limit of them.
-func (s *Store) Clients(ctx context.Context, after string, limit int) ([]Client, error) {
-	return s.clients(ctx, `WHERE c.id > $1 ORDER BY c.id LIMIT $2`, after, limit)
+// Clients lists all clients in the order in which they were made, from after the one named (empty: from the first), at
+// most limit of them. A search keeps those whose name or id holds it, whatever its case.
+func (s *Store) Clients(ctx context.Context, search, after string, limit int) ([]Client, error) {
+	return s.clients(ctx, `WHERE c.id > $1 AND (lower(c.name) LIKE $2 ESCAPE '!' OR c.id LIKE $2 ESCAPE '!') ORDER BY c.id LIMIT $3`,
+		after, likePattern(search), limit)
 }
 
 // ClientsOfWorkspace lists the apps of one workspace in the order in which they were made.

@@ -23,6 +23,8 @@ var (
 	// ErrUnavailable says that the database did not do what it was asked: away, slow, full, or refusing. Nothing
 	// may be concluded from it about what is stored; the answer to a caller is 503.
 	ErrUnavailable = errors.New("storage is unavailable")
+	// ErrOldSchema says that the database has not had all migrations of this program.
+	ErrOldSchema = errors.New("the schema is too old")
 )
 
 // unavailable wraps what a driver said, less what may carry values of rows or parameters: a PostgreSQL error's

@@ -112,7 +112,19 @@ func (s *Store) Ping(ctx context.Context) error {
 		return err
 	}
 	if have < want {
-		return fmt.Errorf("%w: the schema is at version %d, this program needs %d: run doorward migrate", ErrUnavailable, have, want)
+		return fmt.Errorf("%w: it is at version %d, this program needs %d: run doorward migrate", ErrOldSchema, have, want)
 	}
 	return nil
+}
+
+// Pools are the connection pools by name, for metrics alone: statements go through this package's methods.
+func (s *Store) Pools() map[string]*sql.DB {
+	pools := map[string]*sql.DB{"system": s.system}
+	if s.reader != s.system {
+		pools["reader"] = s.reader
+	}
+	if s.tenant != s.system {
+		pools["tenant"] = s.tenant
+	}
+	return pools
 }

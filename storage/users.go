@@ -80,7 +80,6 @@ func (s *Store) UserByEmail(ctx context.Context, email string) (User, error) {
 // limit of them. A search keeps those whose address or name holds it, whatever its case.
 func (s *Store) Users(ctx context.Context, search, after string, limit int) ([]User, error) {
 	var list []User
-	pattern := "%" + likeEscaper.Replace(strings.ToLower(norm.NFC.String(strings.TrimSpace(search)))) + "%"
 	err := s.each(ctx, func(scan func(...any) error) error {
 		var u User
 		if err := scan(u.fields()...); err != nil {
@@ -89,8 +88,13 @@ func (s *Store) Users(ctx context.Context, search, after string, limit int) ([]U
 		list = append(list, u)
 		return nil
 	}, `SELECT `+userColumns+` FROM users WHERE id > $1 AND (email_key LIKE $2 ESCAPE '!' OR lower(name) LIKE $2 ESCAPE '!') ORDER BY id LIMIT $3`,
-		after, pattern, limit)
+		after, likePattern(search), limit)
 	return list, err
+}
+
+// likePattern finds text that holds search, in which wildcards stand for themselves.
+func likePattern(search string) string {
+	return "%" + likeEscaper.Replace(strings.ToLower(norm.NFC.String(strings.TrimSpace(search)))) + "%"
 }
 
 var likeEscaper = strings.NewReplacer("!", "!!", "%", "!%", "_", "!_")

@@ -1,0 +1,404 @@
+package web
+
+import (
+	"context"
+	"errors"
+	"net/http"
+	"slices"
+	"strings"
+	"time"
+
+	"doorward/oauth"
+	"doorward/oauth/identity"
+	"doorward/storage"
+	"doorward/templates"
+)
+
+// appsBase is where a person finds the apps they built; administrators find all under adminAppsBase.
+const (
+	appsBase      = "/settings/developer/apps"
+	adminAppsBase = "/admin/apps"
+)
+
+func kindOf(c storage.Client) string {
+	switch {
+	case c.ResourceServer:
+		return templates.KindResourceServer
+	case c.Public:
+		return templates.KindPublic
+	case !c.GrantTypes.Has(oauth.GrantAuthorizationCode):
+		return templates.KindService
+	}
+	return templates.KindWeb
+}
+
+// asTenant runs fn on behalf of the visitor in their personal workspace, which their apps belong to.
+func (s *Server) asTenant(r *http.Request, v *visitor, fn func(ctx context.Context, workspaceID string) error) error {
+	ws, err := s.store.PersonalWorkspace(storage.System(r.Context()), v.user.ID)
+	if err != nil {
+		return err //nolint:wrapcheck // storage's own sentinels
+	}
+	return s.store.InTx(storage.Tenant(r.Context(), v.user.ID, ws.ID), func(ctx context.Context) error { //nolint:wrapcheck // fn's own
+		return fn(ctx, ws.ID)
+	})
+}
+
+// appsPage serves GET /settings/developer/apps.
+func (s *Server) appsPage(w http.ResponseWriter, r *http.Request, v *visitor) error {
+	page, err := s.settingsPage(w, r, v, templates.SectionApps)
+	if err != nil {
+		return err
+	}
+	var list []storage.Client
+	err = s.asTenant(r, v, func(ctx context.Context, workspaceID string) (err error) {
+		list, err = s.store.ClientsOfWorkspace(ctx, workspaceID)
+		return err //nolint:wrapcheck // storage's own sentinels
+	})
+	if err != nil {
+		return err
+	}
+	view := templates.AppsView{Page: page, AuthorizeURL: s.oauth.Issuer() + "/oauth/authorize", TokenURL: s.oauth.Issuer() + "/oauth/token"}
+	for _, c := range list {
+		n, err := s.store.CountUsersOfClient(storage.System(r.Context()), c.ID)
+		if err != nil {
+			return err //nolint:wrapcheck // storage's own sentinels
+		}
+		view.Apps = append(view.Apps, templates.AppRow{ID: c.ID, Name: c.Name, Kind: kindOf(c), Status: statusOf(c), Created: c.CreatedAt.Time(), Users: int(n)})
+	}
+	return s.render(w, r, http.StatusOK, view.Nonce, templates.AppsPage(view))
+}
+
+func statusOf(c storage.Client) string {
+	if c.DisabledAt.IsZero() {
+		return "active"
+	}
+	return "disabled"
+}
+
+// fields are the form of an app as it is shown: what is registered, or what was typed.
+func (s *Server) fields(v *visitor, p oauth.ClientSpec, kind string) templates.AppFields {
+	f := templates.AppFields{
+		Name: p.Name, Site: p.Site, Kind: kind, RedirectURIs: strings.Join(p.RedirectURIs, "\n"),
+		Refresh: p.Grants == nil || slices.Contains(p.Grants, oauth.GrantRefreshToken), Administrator: v.user.Admin,
+		FirstParty: p.FirstParty, PKCEOptional: p.PKCEOptional, Verified: p.Verified,
+	}
+	for i, res := range s.oauth.Resources() {
+		choice := templates.ResourceChoice{ID: res.ID, Name: res.Name, Selected: slices.Contains(p.Resources, res.ID) || (len(p.Resources) == 0 && i == 0)}
+		for _, x := range res.Scopes {
+			choice.Scopes = append(choice.Scopes, templates.ScopeChoice{Name: x.Name, Text: scopeText(x), Kind: scopeKind(x), Checked: slices.Contains(p.Scopes, x.Name)})
+		}
+		f.Resources = append(f.Resources, choice)
+	}
+	return f
+}
+
+// typed reads the form of an app. What only administrators may set is read only from them.
+func typed(r *http.Request, v *visitor) (p oauth.ClientSpec, kind string) {
+	form := r.PostForm
+	kind = form.Get("kind")
+	p = oauth.ClientSpec{Name: form.Get("name"), Site: form.Get("site"), Scopes: slices.Compact(slices.Sorted(slices.Values(form["scope"]))), Resources: form["resource"]}
+	for _, line := range strings.FieldsFunc(form.Get("redirect_uris"), func(c rune) bool { return c == '\n' || c == '\r' }) {
+		if line = strings.TrimSpace(line); line != "" {
+			p.RedirectURIs = append(p.RedirectURIs, line)
+		}
+	}
+	switch kind {
+	case templates.KindResourceServer:
+		p.ResourceServer, p.RedirectURIs, p.Scopes = true, nil, nil
+	case templates.KindService:
+		p.Grants, p.RedirectURIs = []string{oauth.GrantClientCredentials}, nil
+	default:
+		p.Public = kind == templates.KindPublic
+		p.Grants = []string{oauth.GrantAuthorizationCode}
+		if form.Get("refresh") != "" {
+			p.Grants = append(p.Grants, oauth.GrantRefreshToken)
+		}
+	}
+	if v.user.Admin {
+		p.Administrator = true
+		p.FirstParty, p.PKCEOptional, p.Verified = form.Get("first_party") != "", form.Get("pkce_optional") != "", form.Get("verified") != ""
+	}
+	return p, kind
+}
+
+// appFormPage serves GET /settings/developer/apps/new.
+func (s *Server) appFormPage(w http.ResponseWriter, r *http.Request, v *visitor) error {
+	view := templates.AppFormView{Page: s.page(w, v, templates.SectionApps), AppFields: s.fields(v, oauth.ClientSpec{}, templates.KindWeb)}
+	view.NeedPassword = !s.fresh(v)
+	return s.render(w, r, http.StatusOK, view.Nonce, templates.AppFormPage(view))
+}
+
+// stepUp asks for the password again when it was given too long ago. It returns the visitor with a session that is
+// fresh, or a sentence for the password field.
+func (s *Server) stepUp(w http.ResponseWriter, r *http.Request, v *visitor, password string) (*visitor, string, error) {
+	if s.fresh(v) {
+		return v, "", nil
+	}
+	if password == "" {
+		return v, "Confirm with your password: you signed in a while ago.", nil
+	}
+	err := s.identity.Confirm(r.Context(), v.user, password, s.proxies.ClientAddress(r))
+	var throttled *identity.Throttled
+	switch {
+	case errors.Is(err, identity.ErrWrong):
+		return v, "That is not your password.", nil
+	case errors.As(err, &throttled):
+		return v, "Too many attempts have failed. Wait " + inWords(throttled.RetryAfter) + ", then try again.", nil
+	case err != nil:
+		return v, "", err
+	}
+	v, err = s.startSession(w, r, v, v.user)
+	return v, "", err
+}
+
+// createApp serves POST /settings/developer/apps. The answer shows the secret, once, and is not kept by the browser.
+func (s *Server) createApp(w http.ResponseWriter, r *http.Request, v *visitor) error {
+	p, kind := typed(r, v)
+	v, fault, err := s.stepUp(w, r, v, r.PostForm.Get("password"))
+	if err != nil {
+		return err
+	}
+	refuse := func(status int, faults map[string]string) error {
+		view := templates.AppFormView{Page: s.page(w, v, templates.SectionApps), AppFields: s.fields(v, p, kind)}
+		view.Errors, view.NeedPassword = faults, !s.fresh(v)
+		return s.render(w, r, status, view.Nonce, templates.AppFormPage(view))
+	}
+	if fault != "" {
+		return refuse(http.StatusForbidden, map[string]string{"password": fault})
+	}
+	if !slices.Contains([]string{templates.KindWeb, templates.KindPublic, templates.KindService, templates.KindResourceServer}, kind) {
+		return refuse(http.StatusBadRequest, map[string]string{"kind": "Choose what kind of app it is."})
+	}
+	var c storage.Client
+	var secret string
+	err = s.asTenant(r, v, func(ctx context.Context, workspaceID string) (err error) {
+		p.WorkspaceID, p.CreatedBy = workspaceID, v.user.ID
+		c, secret, err = s.oauth.CreateClient(ctx, p)
+		return err
+	})
+	if faults := fieldErrors(err); faults != nil {
+		return refuse(http.StatusBadRequest, faults)
+	}
+	if err != nil {
+		return err
+	}
+	next := appsBase + "/" + c.ID
+	if secret == "" {
+		if err := s.setNotice(w, r, v, templates.NoticeSuccess, "The app is registered. It is public, so it has no secret."); err != nil {
+			return err
+		}
+		return redirect(w, next)
+	}
+	return s.showSecret(w, r, v, c, secret, time.Time{}, next)
+}
+
+func (s *Server) showSecret(w http.ResponseWriter, r *http.Request, v *visitor, c storage.Client, secret string, oldUntil time.Time, next string) error {
+	view := templates.SecretView{
+		Page: s.page(w, v, templates.SectionApps), AppName: c.Name, Kind: kindOf(c), ClientID: c.ID, Secret: secret,
+		AuthorizeURL: s.oauth.Issuer() + "/oauth/authorize", TokenURL: s.oauth.Issuer() + "/oauth/token", IntrospectURL: s.oauth.Issuer() + "/oauth/introspect",
+		Scope: c.Scopes.String(), OldUntil: oldUntil, NextURL: next,
+	}
+	if len(c.RedirectURIs) > 0 {
+		view.RedirectURI = c.RedirectURIs[0]
+	}
+	return s.render(w, r, http.StatusOK, view.Nonce, templates.SecretPage(view))
+}
+
+// app finds the client of a page and runs fn in the context that may change it: a person's own in their workspace, an
+// administrator's any. To everybody else it is not there.
+func (s *Server) app(r *http.Request, v *visitor, fn func(ctx context.Context, c storage.Client) error) (base string, err error) {
+	id := r.PathValue("id")
+	if !storage.IsID("app", id) {
+		return "", notFound()
+	}
+	find := func(ctx context.Context, workspaceID string) error {
+		c, err := s.store.ClientByID(ctx, id)
+		if err != nil {
+			return err //nolint:wrapcheck // storage's own sentinels
+		}
+		if workspaceID != "" && c.WorkspaceID != workspaceID {
+			return storage.ErrNotFound
+		}
+		return fn(ctx, c)
+	}
+	if strings.HasPrefix(r.URL.Path, adminAppsBase+"/") {
+		return adminAppsBase + "/" + id, s.store.InTx(storage.System(r.Context()), func(ctx context.Context) error { return find(ctx, "") }) //nolint:wrapcheck // as above
+	}
+	return appsBase + "/" + id, s.asTenant(r, v, find)
+}
+
+// appPage serves GET /settings/developer/apps/{id} and GET /admin/apps/{id}.
+func (s *Server) appPage(w http.ResponseWriter, r *http.Request, v *visitor) error {
+	var c storage.Client
+	base, err := s.app(r, v, func(_ context.Context, found storage.Client) error { c = found; return nil })
+	if err != nil {
+		return err
+	}
+	page, err := s.settingsPage(w, r, v, sectionOf(base))
+	if err != nil {
+		return err
+	}
+	return s.showApp(w, r, http.StatusOK, v, c, base, templates.AppView{Page: page, AppFields: s.fields(v, oauth.SpecOf(c), kindOf(c))})
+}
+
+func sectionOf(base string) string {
+	if strings.HasPrefix(base, adminAppsBase) {
+		return templates.SectionAdminApps
+	}
+	return templates.SectionApps
+}
+
+func (s *Server) showApp(w http.ResponseWriter, r *http.Request, status int, v *visitor, c storage.Client, base string, view templates.AppView) error {
+	n, err := s.store.CountUsersOfClient(storage.System(r.Context()), c.ID)
+	if err != nil {
+		return err //nolint:wrapcheck // storage's own sentinels
+	}
+	view.Base, view.ClientID, view.SavedName, view.Disabled, view.Created, view.Users = base, c.ID, c.Name, !c.DisabledAt.IsZero(), c.CreatedAt.Time(), int(n)
+	view.AuthorizeURL, view.TokenURL = s.oauth.Issuer()+"/oauth/authorize", s.oauth.Issuer()+"/oauth/token"
+	view.IntrospectURL, view.MetadataURL = s.oauth.Issuer()+"/oauth/introspect", s.oauth.Issuer()+"/.well-known/oauth-authorization-server"
+	view.NeedPassword = !s.fresh(v)
+	if view.Owner, err = s.ownerOf(r.Context(), c); err != nil {
+		return err
+	}
+	for _, x := range c.Secrets {
+		view.Secrets = append(view.Secrets, templates.SecretRow{ID: x.ID, Tail: x.Tail, Created: x.CreatedAt.Time(), LastUsed: x.LastUsedAt.Time(), Expires: x.ExpiresAt.Time()})
+	}
+	return s.render(w, r, status, view.Nonce, templates.AppPage(view))
+}
+
+// ownerOf names whoever made an app, for administrators.
+func (s *Server) ownerOf(ctx context.Context, c storage.Client) (string, error) {
+	if c.CreatedBy == "" {
+		return "", nil
+	}
+	u, err := s.store.UserByID(storage.System(ctx), c.CreatedBy)
+	if errors.Is(err, storage.ErrNotFound) {
+		return "", nil
+	}
+	return u.Email, err //nolint:wrapcheck // storage's own sentinels
+}
+
+// updateApp serves POST /settings/developer/apps/{id} and POST /admin/apps/{id}.
+func (s *Server) updateApp(w http.ResponseWriter, r *http.Request, v *visitor) error {
+	p, _ := typed(r, v)
+	var before storage.Client
+	base, err := s.app(r, v, func(ctx context.Context, c storage.Client) error {
+		before = c
+		p.Public, p.ResourceServer = c.Public, c.ResourceServer
+		p.Grants = grantsLike(c, r.PostForm.Get("refresh") != "")
+		if c.ResourceServer {
+			p.RedirectURIs, p.Scopes = nil, nil
+		}
+		_, err := s.oauth.UpdateClient(ctx, c.ID, p)
+		return err //nolint:wrapcheck // fieldErrors reads it
+	})
+	if faults := fieldErrors(err); faults != nil {
+		view := templates.AppView{Page: s.page(w, v, sectionOf(base)), AppFields: s.fields(v, p, kindOf(before))}
+		view.Errors = faults
+		return s.showApp(w, r, http.StatusBadRequest, v, before, base, view)
+	}
+	if err != nil {
+		return err
+	}
+	if err := s.setNotice(w, r, v, templates.NoticeSuccess, "Saved."); err != nil {
+		return err
+	}
+	return redirect(w, base)
+}
+
+// grantsLike keeps a client's grants but for refresh_token, which the form has a switch for.
+func grantsLike(c storage.Client, refresh bool) []string {
+	grants := slices.DeleteFunc(slices.Clone([]string(c.GrantTypes)), func(g string) bool { return g == oauth.GrantRefreshToken })
+	if refresh && slices.Contains(grants, oauth.GrantAuthorizationCode) {
+		grants = append(grants, oauth.GrantRefreshToken)
+	}
+	return grants
+}
+
+// graces are the choices for how long the secret before a new one still works.
+var graces = map[string]time.Duration{"now": 0, "1h": time.Hour, "24h": 24 * time.Hour, "7d": 7 * 24 * time.Hour}
+
+// rotateSecret serves POST …/apps/{id}/secret.
+func (s *Server) rotateSecret(w http.ResponseWriter, r *http.Request, v *visitor) error {
+	v, fault, err := s.stepUp(w, r, v, r.PostForm.Get("password"))
+	if err != nil {
+		return err
+	}
+	var c storage.Client
+	grace, known := graces[r.PostForm.Get("grace")]
+	if fault != "" || !known {
+		faults := map[string]string{"password": fault}
+		if fault == "" {
+			faults = map[string]string{"grace": "Choose how long the old secret works."}
+		}
+		base, err := s.app(r, v, func(_ context.Context, found storage.Client) error { c = found; return nil })
+		if err != nil {
+			return err
+		}
+		view := templates.AppView{Page: s.page(w, v, sectionOf(base)), AppFields: s.fields(v, oauth.SpecOf(c), kindOf(c))}
+		view.Errors = faults
+		return s.showApp(w, r, http.StatusForbidden, v, c, base, view)
+	}
+	var secret string
+	base, err := s.app(r, v, func(ctx context.Context, found storage.Client) (err error) {
+		c = found
+		secret, _, err = s.oauth.RotateSecret(ctx, c.ID, grace)
+		return err
+	})
+	if faults := fieldErrors(err); faults != nil {
+		return &pageError{Status: http.StatusBadRequest, Heading: "No secret was made", Message: sentence(faults["kind"] + faults["grace"]), BackURL: base, BackText: "Go back to the app"}
+	}
+	if err != nil {
+		return err
+	}
+	var oldUntil time.Time
+	if grace > 0 && len(c.Secrets) > 0 {
+		oldUntil = s.now().Add(grace)
+	}
+	return s.showSecret(w, r, v, c, secret, oldUntil, base)
+}
+
+// switchApp serves POST …/apps/{id}/disable and …/enable.
+func (s *Server) switchApp(w http.ResponseWriter, r *http.Request, v *visitor) error {
+	text := "The app works again."
+	base, err := s.app(r, v, func(ctx context.Context, c storage.Client) error {
+		if strings.HasSuffix(r.URL.Path, "/disable") {
+			text = "The app is disabled. None of its tokens works."
+			return s.store.DisableClient(ctx, c.ID) //nolint:wrapcheck // storage's own sentinels
+		}
+		return s.store.EnableClient(ctx, c.ID) //nolint:wrapcheck // storage's own sentinels
+	})
+	return s.appChanged(w, r, v, base, text, err)
+}
+
+// appChanged goes back to where a change of an app was asked for, with a sentence about it.
+func (s *Server) appChanged(w http.ResponseWriter, r *http.Request, v *visitor, base, text string, err error) error {
+	if err != nil {
+		return err
+	}
+	if err := s.setNotice(w, r, v, templates.NoticeSuccess, text); err != nil {
+		return err
+	}
+	return redirect(w, base)
+}
+
+// deleteApp serves POST …/apps/{id}/delete. The app's name must be typed.
+func (s *Server) deleteApp(w http.ResponseWriter, r *http.Request, v *visitor) error {
+	var c storage.Client
+	base, err := s.app(r, v, func(ctx context.Context, found storage.Client) error {
+		c = found
+		if strings.TrimSpace(r.PostForm.Get("confirm")) != c.Name {
+			return nil
+		}
+		return s.store.DeleteClient(ctx, c.ID) //nolint:wrapcheck // storage's own sentinels
+	})
+	if err != nil {
+		return err
+	}
+	if strings.TrimSpace(r.PostForm.Get("confirm")) != c.Name {
+		view := templates.AppView{Page: s.page(w, v, sectionOf(base)), AppFields: s.fields(v, oauth.SpecOf(c), kindOf(c))}
+		view.Errors = map[string]string{"confirm": "Type the app's name exactly as it is shown. Nothing was deleted."}
+		return s.showApp(w, r, http.StatusBadRequest, v, c, base, view)
+	}
+	return s.appChanged(w, r, v, strings.TrimSuffix(base, "/"+c.ID), "The app is deleted, and with it every access it had.", nil)
+}

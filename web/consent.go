@@ -1,0 +1,192 @@
+package web
+
+import (
+	"errors"
+	"net/http"
+	"slices"
+	"strings"
+
+	"doorward/oauth"
+	"doorward/storage"
+	"doorward/templates"
+)
+
+// openConsent finds what a consent page is about: the request of the flow, and who answers it. It sends the browser
+// on by itself (done) where somebody has to sign in first.
+func (s *Server) openConsent(w http.ResponseWriter, r *http.Request, sealed string) (a *oauth.AuthorizeRequest, v *visitor, done bool, err error) {
+	f, err := s.openFlow(r, sealed)
+	if err != nil {
+		return nil, nil, false, err
+	}
+	if a, err = s.reopen(r, f); err != nil {
+		return nil, nil, false, err
+	}
+	if v, err = s.visitor(r); err != nil {
+		return nil, nil, false, err
+	}
+	if a.NeedsLogin(v.authTime()) {
+		return nil, nil, true, redirect(w, "/login?flow="+sealed)
+	}
+	return a, v, false, nil
+}
+
+// consentPage serves GET /oauth/consent.
+func (s *Server) consentPage(w http.ResponseWriter, r *http.Request) error {
+	sealed := r.URL.Query().Get("flow")
+	a, v, done, err := s.openConsent(w, r, sealed)
+	if err != nil || done {
+		return s.consentFailed(w, err)
+	}
+	p, err := s.place(r.Context(), a, v)
+	if err != nil {
+		return err
+	}
+	if !a.NeedsConsent(p.known) {
+		return s.goOn(w, r, a, v, sealed)
+	}
+	return s.showConsent(w, r, http.StatusOK, a, p, sealed, nil, "")
+}
+
+// consentFailed sends what concerns the app to the app, where the redirect URI is still good.
+func (s *Server) consentFailed(w http.ResponseWriter, err error) error {
+	if err == nil {
+		return nil
+	}
+	var refused *oauth.AuthorizeError
+	if errors.As(err, &refused) && refused.RedirectTo != "" {
+		return redirect(w, refused.RedirectTo)
+	}
+	return err
+}
+
+func (s *Server) consentToken(a *oauth.AuthorizeRequest, v *visitor) []string {
+	return []string{"consent", a.ID, v.row.ID, v.user.ID}
+}
+
+// showConsent renders the page; checked is what was ticked before an error, nil for all.
+func (s *Server) showConsent(w http.ResponseWriter, r *http.Request, status int, a *oauth.AuthorizeRequest, p *place, sealed string, checked []string, fault string) error {
+	host, loopback := oauth.RedirectHost(a.RedirectURI)
+	view := templates.ConsentView{
+		Page: s.page(w, p.visitor, ""), Flow: sealed, Token: s.oauth.FormToken(s.consentToken(a, p.visitor)...),
+		App: templates.ConsentApp{Name: a.Client.Name, Site: a.Client.Site, RedirectHost: host, Loopback: loopback,
+			Verified: a.Client.Verified || a.Client.WorkspaceID == "", FirstParty: a.Client.FirstParty},
+		SwitchURL: "/login?switch=1&flow=" + sealed, ResourceName: a.Resource.Name, Error: fault,
+		NotGranted: "It will not see your password, and gets nothing beyond what is listed here.",
+		Lasts:      "",
+	}
+	if a.Client.GrantTypes.Has(oauth.GrantRefreshToken) {
+		view.Lasts = "It stays connected until you end it, or until it has not used the connection for " + days(s.oauth.Horizons().AccessTokens) + ", and for " + days(s.oauth.Horizons().Families) + " at most."
+	} else {
+		view.Lasts = "It gets access once, for " + days(s.oauth.AccessLifetime()) + "."
+	}
+	again := strings.Contains(a.Prompt, "consent")
+	asked := 0
+	for _, name := range a.Scopes {
+		scope, _ := a.Resource.Scope(name)
+		x := templates.ConsentScope{Name: name, Text: scopeText(scope), Kind: scopeKind(scope), Checked: checked == nil || slices.Contains(checked, name)}
+		if !again && slices.Contains(p.known, name) && slices.ContainsFunc(a.Scopes, func(n string) bool { return !slices.Contains(p.known, n) }) {
+			view.Known = append(view.Known, x)
+			continue
+		}
+		x.New = len(p.known) > 0 && !slices.Contains(p.known, name)
+		asked++
+		view.Scopes = append(view.Scopes, x)
+	}
+	if asked == 1 && len(view.Known) == 0 {
+		view.Scopes[0].Locked = true
+	}
+	for _, ws := range p.workspaces {
+		view.Workspaces = append(view.Workspaces, templates.WorkspaceChoice{Slug: ws.Slug, Name: ws.Name, Selected: ws.ID == p.workspace.ID})
+	}
+	return s.render(w, r, status, view.Nonce, templates.ConsentPage(view), formTarget(&a.Flow)...)
+}
+
+// consent serves POST /oauth/consent: the resource owner's decision (RFC 6749 section 4.1.1).
+func (s *Server) consent(w http.ResponseWriter, r *http.Request) error {
+	form := r.PostForm
+	sealed := form.Get("flow")
+	a, v, done, err := s.openConsent(w, r, sealed)
+	if err != nil || done {
+		return s.consentFailed(w, err)
+	}
+	if !s.oauth.FormTokenFits(form.Get("token"), s.consentToken(a, v)...) {
+		return forbidden("The page was made for somebody else, or before you signed in again. Start again from the app.")
+	}
+	p, err := s.place(r.Context(), a, v)
+	if err != nil {
+		return err
+	}
+	if slug := form.Get("workspace"); slug != "" {
+		i := slices.IndexFunc(p.workspaces, func(ws storage.Workspace) bool { return ws.Slug == slug })
+		if i < 0 {
+			return &pageError{Status: http.StatusBadRequest, Heading: "That form cannot be read", Message: "The workspace is not one of yours. Start again from the app."}
+		}
+		if err := s.moveTo(r.Context(), a, p, p.workspaces[i]); err != nil {
+			return err
+		}
+	}
+	switch form.Get("decision") {
+	case "deny":
+		to, err := s.oauth.Deny(r.Context(), a, a.ID)
+		if err != nil {
+			return err
+		}
+		s.endFlow(w, r, &a.Flow)
+		return redirect(w, to)
+	case "approve":
+	default:
+		return &pageError{Status: http.StatusBadRequest, Heading: "That form cannot be read", Message: "Choose to allow or to deny."}
+	}
+	chosen := form["scope"]
+	for _, name := range chosen {
+		if !slices.Contains(a.Scopes, name) {
+			return &pageError{Status: http.StatusBadRequest, Heading: "That form cannot be read", Message: "It names a right that the app did not ask for. Nothing was granted. Start again from the app."}
+		}
+	}
+	granted := slices.Clone(chosen)
+	if !strings.Contains(a.Prompt, "consent") {
+		// What was allowed earlier was shown, folded, and stays.
+		for _, name := range p.known {
+			if slices.Contains(a.Scopes, name) && !slices.Contains(granted, name) {
+				granted = append(granted, name)
+			}
+		}
+	}
+	if len(granted) == 0 {
+		return s.showConsent(w, r, http.StatusBadRequest, a, p, sealed, []string{}, "Choose at least one thing to allow, or deny the request.")
+	}
+	d := p.decision(granted, a.ID)
+	d.Remember = true
+	to, err := s.oauth.Approve(r.Context(), a, d)
+	if errors.Is(err, oauth.ErrAnswered) {
+		return answered(a.RedirectURI)
+	}
+	if err != nil {
+		return s.approveFailed(w, err)
+	}
+	s.endFlow(w, r, &a.Flow)
+	return redirect(w, to)
+}
+
+// scopeText is a scope in words; one without words stands for itself.
+func scopeText(x oauth.Scope) string {
+	if x.Text != "" {
+		return x.Text
+	}
+	return x.Name
+}
+
+// scopeKind sorts a scope by how careful a person should be: by what its name says, and by whether it brings others.
+func scopeKind(x oauth.Scope) string {
+	_, action, ok := strings.Cut(x.Name, ":")
+	if !ok {
+		action = x.Name
+	}
+	switch {
+	case len(x.Implies) > 1, action == "delete", action == "admin":
+		return templates.ScopeDanger
+	case action == "read", strings.HasPrefix(action, "read_"), strings.HasSuffix(action, "_read"):
+		return templates.ScopeRead
+	}
+	return templates.ScopeWrite
+}

@@ -1,0 +1,120 @@
+package web
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"net/http"
+	"strconv"
+	"time"
+
+	"doorward/oauth"
+	"doorward/oauth/identity"
+	"doorward/storage"
+	"doorward/templates"
+)
+
+// pageError is what a person is told instead of a page. Cause is for the log alone.
+type pageError struct {
+	Status     int
+	Heading    string
+	Message    string
+	RetryAfter time.Duration
+	BackURL    string
+	BackText   string
+	Cause      error
+}
+
+func (e *pageError) Error() string {
+	if e.Cause != nil {
+		return e.Heading + ": " + e.Cause.Error()
+	}
+	return e.Heading
+}
+
+func (e *pageError) Unwrap() error { return e.Cause }
+
+func notFound() *pageError {
+	return &pageError{Status: http.StatusNotFound, Heading: "There is nothing here", Message: "The address is wrong, or what was here is gone.", BackURL: "/", BackText: "Go to your settings"}
+}
+
+func forbidden(message string) *pageError {
+	return &pageError{Status: http.StatusForbidden, Heading: "That did not come from this page", Message: message}
+}
+
+// asPageError is the one place where errors of other packages become words for a person.
+func asPageError(err error) *pageError {
+	var own *pageError
+	if errors.As(err, &own) {
+		return own
+	}
+	var throttled *identity.Throttled
+	var authorize *oauth.AuthorizeError
+	var protocol *oauth.Error
+	var tooLarge *http.MaxBytesError
+	switch {
+	case errors.Is(err, storage.ErrUnavailable), errors.Is(err, identity.ErrBusy), errors.Is(err, context.DeadlineExceeded), errors.Is(err, context.Canceled),
+		errors.As(err, &protocol) && protocol.Code == oauth.TemporarilyUnavailable:
+		return &pageError{Status: http.StatusServiceUnavailable, Heading: "Not available right now", Message: "Nothing is lost. Wait a moment, then load this page again.", RetryAfter: time.Second, Cause: err}
+	case errors.As(err, &throttled):
+		return &pageError{Status: http.StatusTooManyRequests, Heading: "Too many attempts", Message: "Wait " + inWords(throttled.RetryAfter) + ", then try again.", RetryAfter: throttled.RetryAfter, Cause: err}
+	case errors.As(err, &authorize):
+		return &pageError{Status: http.StatusBadRequest, Heading: "The app's request cannot be answered", Message: authorize.Description, Cause: err}
+	case errors.As(err, &tooLarge):
+		return &pageError{Status: http.StatusRequestEntityTooLarge, Heading: "That is too much", Message: "What was sent is larger than this page takes.", Cause: err}
+	case errors.Is(err, storage.ErrNotFound):
+		return notFound()
+	case errors.Is(err, oauth.ErrAnswered):
+		return answered("")
+	}
+	return &pageError{Status: http.StatusInternalServerError, Heading: "Something went wrong", Message: "The fault is ours. If it happens again, send the request id to whoever runs this server.", Cause: err}
+}
+
+// writePageError answers with a page, whatever went wrong.
+func (s *Server) writePageError(w http.ResponseWriter, r *http.Request, err error) {
+	e := asPageError(err)
+	if n := oauth.Note(r.Context()); n.Cause == nil {
+		n.Cause = err
+	}
+	if e.RetryAfter > 0 {
+		w.Header().Set("Retry-After", strconv.FormatInt(max(1, int64((e.RetryAfter+time.Second-1)/time.Second)), 10))
+	}
+	view := templates.ErrorView{Page: s.page(w, nil, ""), Status: e.Status, Heading: e.Heading, Message: e.Message,
+		RequestID: w.Header().Get("X-Request-Id"), BackURL: e.BackURL, BackText: e.BackText}
+	s.pageHeaders(w, view.Nonce)
+	var body bytes.Buffer
+	if err := templates.ErrorPage(view).Render(r.Context(), &body); err != nil {
+		// A context that ended keeps templ from rendering; the person may still be there.
+		body.Reset()
+		_ = templates.ErrorPage(view).Render(context.WithoutCancel(r.Context()), &body) // a buffer takes everything
+	}
+	w.WriteHeader(e.Status)
+	_, _ = w.Write(body.Bytes()) // a browser that went away is no fault of ours
+}
+
+// writeFailure answers a request whose handler panicked, in the shape that its caller expects.
+func (s *Server) writeFailure(w http.ResponseWriter, r *http.Request) {
+	if !isMachine(r) {
+		s.writePageError(w, r, errors.New("panic"))
+		return
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.Header().Set("Cache-Control", "no-store")
+	w.WriteHeader(http.StatusInternalServerError)
+	_ = json.NewEncoder(w).Encode(map[string]string{ // as above
+		"error": oauth.ServerError, "error_description": "The server failed. Send the request id to its operator.", "request_id": w.Header().Get("X-Request-Id"),
+	})
+}
+
+// inWords says how long to wait.
+func inWords(d time.Duration) string {
+	if d <= 90*time.Second {
+		n := int64((d + time.Second - 1) / time.Second)
+		if n <= 1 {
+			return "a second"
+		}
+		return strconv.FormatInt(n, 10) + " seconds"
+	}
+	return strconv.FormatInt(int64((d+time.Minute-1)/time.Minute), 10) + " minutes"
+}

@@ -1,0 +1,139 @@
+package web
+
+import (
+	"errors"
+	"net/http"
+
+	"doorward/oauth"
+	"doorward/oauth/identity"
+	"doorward/storage"
+	"doorward/templates"
+)
+
+// loginPage serves GET /login: on the way to an app with its flow, or to a page of ours with return_to.
+func (s *Server) loginPage(w http.ResponseWriter, r *http.Request) error {
+	v, err := s.visitor(r)
+	if err != nil {
+		return err
+	}
+	query := r.URL.Query()
+	sealed := query.Get("flow")
+	if sealed == "" {
+		to := safeReturn(query.Get("return_to"))
+		if v.signedIn() {
+			return redirect(w, to)
+		}
+		f := &oauth.Flow{ID: oauth.NewFlowID(), CreatedAt: s.store.Now(), ReturnTo: to}
+		return s.showLogin(w, r, http.StatusOK, f, nil, templates.LoginView{Page: s.page(w, nil, ""), Flow: s.sealFlow(w, r, f)})
+	}
+	f, err := s.openFlow(r, sealed)
+	if err != nil {
+		return err
+	}
+	a, err := s.reopen(r, f)
+	if err != nil {
+		return err
+	}
+	if !a.NeedsLogin(v.authTime()) && query.Get("switch") == "" {
+		return s.goOn(w, r, a, v, sealed)
+	}
+	view := templates.LoginView{Page: s.page(w, nil, ""), Flow: sealed, AppName: a.Client.Name}
+	if v.signedIn() && query.Get("switch") == "" {
+		view.Email = v.user.Email
+	}
+	return s.showLogin(w, r, http.StatusOK, f, a, view)
+}
+
+func (s *Server) showLogin(w http.ResponseWriter, r *http.Request, status int, f *oauth.Flow, a *oauth.AuthorizeRequest, view templates.LoginView) error {
+	if a == nil {
+		n, err := s.store.CountUsers(storage.System(r.Context()))
+		if err != nil {
+			return err //nolint:wrapcheck // storage's own sentinels
+		}
+		view.SetupHint = n == 0
+	} else {
+		view.AppName = a.Client.Name
+	}
+	return s.render(w, r, status, view.Nonce, templates.LoginPage(view), formTarget(f)...)
+}
+
+// login serves POST /login.
+func (s *Server) login(w http.ResponseWriter, r *http.Request) error {
+	sealed := r.PostForm.Get("flow")
+	if sealed == "" {
+		return forbidden("Load the sign-in page again, and sign in there.")
+	}
+	f, err := s.openFlow(r, sealed)
+	if err != nil {
+		return err
+	}
+	var a *oauth.AuthorizeRequest
+	if f.ClientID != "" {
+		if a, err = s.reopen(r, f); err != nil {
+			return err
+		}
+	}
+	email := r.PostForm.Get("email")
+	known, err := s.knownDevice(r.Context(), r, email)
+	if err != nil {
+		return err
+	}
+	user, err := s.identity.Login(r.Context(), identity.Attempt{
+		Email: email, Password: r.PostForm.Get("password"), Address: s.proxies.ClientAddress(r), KnownDevice: known,
+	})
+	view := templates.LoginView{Page: s.page(w, nil, ""), Flow: sealed, Email: clean(email, 320)}
+	var throttled *identity.Throttled
+	switch {
+	case errors.Is(err, identity.ErrWrong):
+		s.metrics.logins.WithLabelValues("wrong").Inc()
+		view.Error = "The e-mail address or the password is wrong."
+		return s.showLogin(w, r, http.StatusUnauthorized, f, a, view)
+	case errors.As(err, &throttled):
+		s.metrics.logins.WithLabelValues("throttled").Inc()
+		w.Header().Set("Retry-After", seconds(throttled.RetryAfter))
+		view.Error = "Too many attempts have failed. Wait " + inWords(throttled.RetryAfter) + ", then try again."
+		return s.showLogin(w, r, http.StatusTooManyRequests, f, a, view)
+	case err != nil:
+		return err
+	}
+	s.metrics.logins.WithLabelValues("ok").Inc()
+	oauth.Note(r.Context()).Subject = user.ID
+	old, err := s.visitor(r)
+	if err != nil {
+		return err
+	}
+	v, err := s.startSession(w, r, old, user)
+	if err != nil {
+		return err
+	}
+	if a == nil {
+		s.endFlow(w, r, f)
+		return redirect(w, safeReturn(f.ReturnTo))
+	}
+	return s.goOn(w, r, a, v, sealed)
+}
+
+// logoutPage serves GET /logout: a button, since a link must not sign anybody out.
+func (s *Server) logoutPage(w http.ResponseWriter, r *http.Request) error {
+	v, err := s.visitor(r)
+	if err != nil {
+		return err
+	}
+	if !v.signedIn() {
+		return redirect(w, "/login")
+	}
+	view := templates.LogoutView{Page: s.page(w, v, "")}
+	return s.render(w, r, http.StatusOK, view.Nonce, templates.LogoutPage(view))
+}
+
+// logout serves POST /logout.
+func (s *Server) logout(w http.ResponseWriter, r *http.Request) error {
+	v, err := s.visitor(r)
+	if err != nil {
+		return err
+	}
+	if err := s.endSession(w, r, v); err != nil {
+		return err
+	}
+	return redirect(w, "/login")
+}

@@ -1,0 +1,71 @@
+package web
+
+import (
+	"net/http"
+	"strconv"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/client_golang/prometheus/collectors"
+
+	"doorward/oauth"
+	"doorward/storage"
+)
+
+// metrics are what the admin listener shows. No label holds text that a stranger chose.
+type metrics struct {
+	requests *prometheus.CounterVec
+	duration *prometheus.HistogramVec
+	grants   *prometheus.CounterVec
+	refusals *prometheus.CounterVec
+	logins   *prometheus.CounterVec
+}
+
+func newMetrics(registry *prometheus.Registry, store *storage.Store) *metrics {
+	m := &metrics{
+		requests: prometheus.NewCounterVec(prometheus.CounterOpts{
+			Name: "doorward_http_requests_total", Help: "Requests answered, by route, method and status.",
+		}, []string{"route", "method", "status"}),
+		duration: prometheus.NewHistogramVec(prometheus.HistogramOpts{
+			Name: "doorward_http_request_duration_seconds", Help: "Time from a request's headers to the end of its answer, by route.",
+			Buckets: []float64{.0005, .001, .0025, .005, .01, .025, .05, .1, .25, .5, 1, 2.5, 5},
+		}, []string{"route"}),
+		grants: prometheus.NewCounterVec(prometheus.CounterOpts{
+			Name: "doorward_tokens_issued_total", Help: "Successful token requests, by grant type.",
+		}, []string{"grant_type"}),
+		refusals: prometheus.NewCounterVec(prometheus.CounterOpts{
+			Name: "doorward_oauth_errors_total", Help: "OAuth errors answered, by error code.",
+		}, []string{"error"}),
+		logins: prometheus.NewCounterVec(prometheus.CounterOpts{
+			Name: "doorward_logins_total", Help: "Attempts to sign in with a password, by outcome.",
+		}, []string{"outcome"}),
+	}
+	registry.MustRegister(m.requests, m.duration, m.grants, m.refusals, m.logins,
+		collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
+	for name, db := range store.Pools() {
+		registry.MustRegister(collectors.NewDBStatsCollector(db, name))
+	}
+	return m
+}
+
+// methods are those that a label may hold.
+var methods = map[string]bool{
+	http.MethodGet: true, http.MethodHead: true, http.MethodPost: true, http.MethodPut: true, http.MethodPatch: true,
+	http.MethodDelete: true, http.MethodOptions: true,
+}
+
+func (m *metrics) observe(route, method string, status int, took time.Duration, notes *oauth.Notes) {
+	if !methods[method] {
+		method = "other"
+	}
+	if route == "" {
+		route = "none"
+	}
+	m.requests.WithLabelValues(route, method, strconv.Itoa(status)).Inc()
+	m.duration.WithLabelValues(route).Observe(took.Seconds())
+	if notes.ErrorCode != "" {
+		m.refusals.WithLabelValues(notes.ErrorCode).Inc()
+	} else if notes.GrantType != "" && status == http.StatusOK {
+		m.grants.WithLabelValues(notes.GrantType).Inc()
+	}
+}

@@ -1,0 +1,173 @@
+package web
+
+import (
+	"bytes"
+	"crypto/rand"
+	"encoding/base64"
+	"fmt"
+	"net/http"
+	"net/url"
+	"strings"
+
+	"github.com/a-h/templ"
+
+	"doorward/templates"
+)
+
+// maxForm bounds the body of a page's form; a sealed flow is part of some.
+const maxForm = 64 << 10 // bytes
+
+// pageHandler answers a page; an error becomes a page of its own.
+type pageHandler func(w http.ResponseWriter, r *http.Request) error
+
+// plainPage serves a page that needs nobody signed in.
+func (s *Server) plainPage(h pageHandler) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if r.Method == http.MethodPost {
+			r.Body = http.MaxBytesReader(w, r.Body, maxForm)
+			if err := parsePost(r); err != nil {
+				s.writePageError(w, r, err)
+				return
+			}
+		}
+		if err := h(w, r); err != nil {
+			s.writePageError(w, r, err)
+		}
+	})
+}
+
+// parsePost reads a form, and nothing from the query.
+func parsePost(r *http.Request) error {
+	if contentType := r.Header.Get("Content-Type"); contentType != "" && !strings.HasPrefix(contentType, "application/x-www-form-urlencoded") {
+		return &pageError{Status: http.StatusBadRequest, Heading: "That form cannot be read", Message: "Go back, load the page again, and send the form from there."}
+	}
+	if err := r.ParseForm(); err != nil {
+		var e = &pageError{Status: http.StatusBadRequest, Heading: "That form cannot be read", Message: "Go back, load the page again, and send the form from there.", Cause: err}
+		if p := asPageError(err); p.Status == http.StatusRequestEntityTooLarge {
+			return p
+		}
+		return e
+	}
+	return nil
+}
+
+// memberPage serves a page to whoever is signed in; others are asked to sign in first and come back.
+func (s *Server) memberPage(h func(w http.ResponseWriter, r *http.Request, v *visitor) error) http.Handler {
+	return s.plainPage(func(w http.ResponseWriter, r *http.Request) error {
+		v, err := s.visitor(r)
+		if err != nil {
+			return err
+		}
+		if v.signedIn() {
+			return h(w, r, v)
+		}
+		if r.Method != http.MethodGet && r.Method != http.MethodHead {
+			return &pageError{Status: http.StatusUnauthorized, Heading: "You are signed out", Message: "Nothing was changed. Sign in, then do it again.", BackURL: "/login?return_to=" + url.QueryEscape(refererPath(r)), BackText: "Sign in"}
+		}
+		http.Redirect(w, r, "/login?return_to="+url.QueryEscape(r.URL.RequestURI()), http.StatusSeeOther)
+		return nil
+	})
+}
+
+// refererPath is the page of ours that a form was sent from, or the settings.
+func refererPath(r *http.Request) string {
+	if u, err := url.Parse(r.Referer()); err == nil {
+		return safeReturn(u.Path)
+	}
+	return defaultPage
+}
+
+// adminPage serves a page to administrators; to everybody else there is none.
+func (s *Server) adminPage(h func(w http.ResponseWriter, r *http.Request, v *visitor) error) http.Handler {
+	return s.memberPage(func(w http.ResponseWriter, r *http.Request, v *visitor) error {
+		if !v.user.Admin {
+			return notFound()
+		}
+		return h(w, r, v)
+	})
+}
+
+// page is what all views have in common. A visitor of nil is nobody.
+func (s *Server) page(_ http.ResponseWriter, v *visitor, section string) templates.Page {
+	var b [16]byte
+	_, _ = rand.Read(b[:]) // never fails
+	p := templates.Page{Nonce: base64.RawStdEncoding.EncodeToString(b[:]), Now: s.now(), Section: section}
+	if v != nil && v.signedIn() {
+		p.User = &templates.Viewer{Name: v.user.Name, Email: v.user.Email, Admin: v.user.Admin}
+	}
+	return p
+}
+
+// settingsPage is page with the notice that was kept for the visitor.
+func (s *Server) settingsPage(w http.ResponseWriter, r *http.Request, v *visitor, section string) (templates.Page, error) {
+	p := s.page(w, v, section)
+	notice, err := s.takeNotice(w, r, v)
+	if err != nil {
+		return p, err
+	}
+	if kind, text, ok := strings.Cut(notice, ":"); ok {
+		p.Notice = &templates.Notice{Kind: kind, Text: text}
+	}
+	return p, nil
+}
+
+// pageHeaders sets what every page is sent with. Answers to forms may lead to the targets, beside ourselves: browsers
+// hold the redirect after a form to the policy of the page that had it.
+func (s *Server) pageHeaders(w http.ResponseWriter, nonce string, formTargets ...string) {
+	h := w.Header()
+	h.Set("Content-Type", "text/html; charset=utf-8")
+	h.Set("Content-Security-Policy", "default-src 'none'; style-src 'self'; script-src 'nonce-"+nonce+"'; img-src 'self'; font-src 'self'; connect-src 'self'; form-action "+
+		strings.Join(append([]string{"'self'"}, formTargets...), " ")+"; base-uri 'none'; frame-ancestors 'none'")
+	h.Set("X-Frame-Options", "DENY")
+	h.Set("X-Content-Type-Options", "nosniff")
+	h.Set("Referrer-Policy", "no-referrer")
+	h.Set("Cross-Origin-Resource-Policy", "same-origin")
+	h.Set("Permissions-Policy", "publickey-credentials-get=(self), publickey-credentials-create=(self)")
+	h.Set("Cache-Control", "no-store")
+}
+
+// render answers with a page. It is made whole before the first byte goes out, so that a fault gives an error page,
+// not half of one.
+func (s *Server) render(w http.ResponseWriter, r *http.Request, status int, nonce string, c templ.Component, formTargets ...string) error {
+	var body bytes.Buffer
+	if err := c.Render(r.Context(), &body); err != nil {
+		return fmt.Errorf("render: %w", err)
+	}
+	s.pageHeaders(w, nonce, formTargets...)
+	if strings.HasPrefix(r.URL.Path, "/settings/") || strings.HasPrefix(r.URL.Path, "/admin/") {
+		// Not on login and consent, which apps open in windows of their own and wait for.
+		w.Header().Set("Cross-Origin-Opener-Policy", "same-origin")
+	}
+	w.WriteHeader(status)
+	_, _ = w.Write(body.Bytes()) // a browser that went away is no fault of ours
+	return nil
+}
+
+// redirect sends the browser on after a form (RFC 9700 section 4.12: 303, so that no form is sent on).
+func redirect(w http.ResponseWriter, to string) error {
+	h := w.Header()
+	h.Set("Location", to)
+	h.Set("Cache-Control", "no-store")
+	h.Set("Referrer-Policy", "no-referrer")
+	w.WriteHeader(http.StatusSeeOther)
+	return nil
+}
+
+const defaultPage = "/settings/profile"
+
+// safeReturn is where to go on after signing in: a path of ours, else the settings. Anything that a browser could read
+// as another host is refused, and so is what signing in makes no sense before.
+func safeReturn(to string) string {
+	if len(to) > 2000 || !strings.HasPrefix(to, "/") || strings.HasPrefix(to, "//") ||
+		strings.ContainsFunc(to, func(r rune) bool { return r <= ' ' || r == '\\' || r > '~' }) {
+		return defaultPage
+	}
+	u, err := url.Parse(to)
+	if err != nil || u.Host != "" || u.Scheme != "" || u.User != nil || !canonicalPath(u) {
+		return defaultPage
+	}
+	if !strings.HasPrefix(u.Path, "/settings/") && !strings.HasPrefix(u.Path, "/admin/") && u.Path != "/" {
+		return defaultPage
+	}
+	return to
+}

@@ -1,0 +1,139 @@
+package web
+
+import (
+	"io/fs"
+	"net/http"
+	"strings"
+
+	"doorward/templates"
+)
+
+// routes is the whole surface of the public listener. Endpoints of the protocol take requests from anywhere; pages
+// change something for requests of their own origin only.
+func (s *Server) routes() http.Handler {
+	mux := http.NewServeMux()
+	sameOrigin := http.NewCrossOriginProtection()
+	sameOrigin.SetDenyHandler(s.plainPage(func(http.ResponseWriter, *http.Request) error {
+		return forbidden("Another site sent this request. Nothing was changed. If you want it, load the page here and do it from there.")
+	}))
+
+	// The protocol: no cookies, no pages. Each checks the method itself.
+	mux.HandleFunc("/oauth/token", s.oauth.Token)
+	mux.HandleFunc("/oauth/introspect", s.oauth.Introspect)
+	mux.HandleFunc("/oauth/revoke", s.oauth.Revoke)
+	mux.HandleFunc("OPTIONS /oauth/token", s.oauth.Preflight)
+	mux.HandleFunc("OPTIONS /oauth/revoke", s.oauth.Preflight)
+	mux.HandleFunc("GET /.well-known/oauth-authorization-server", s.oauth.Metadata)
+
+	// Authorize takes GET and POST from anywhere, since it decides nothing.
+	mux.Handle("GET /oauth/authorize", s.plainPage(s.authorize))
+	mux.Handle("POST /oauth/authorize", s.rawPage(s.authorize))
+
+	// Pages.
+	page := func(pattern string, h pageHandler) { mux.Handle(pattern, sameOrigin.Handler(s.plainPage(h))) }
+	page("GET /login", s.loginPage)
+	page("POST /login", s.login)
+	page("GET /logout", s.logoutPage)
+	page("POST /logout", s.logout)
+	page("GET /oauth/consent", s.consentPage)
+	page("POST /oauth/consent", s.consent)
+	page("GET /setup", s.setupPage)
+	page("POST /setup", s.setup)
+
+	type memberHandler = func(http.ResponseWriter, *http.Request, *visitor) error
+	member := func(pattern string, h memberHandler) { mux.Handle(pattern, sameOrigin.Handler(s.memberPage(h))) }
+	member("GET /{$}", func(w http.ResponseWriter, _ *http.Request, _ *visitor) error { return redirect(w, defaultPage) })
+	member("GET /settings/{$}", func(w http.ResponseWriter, _ *http.Request, _ *visitor) error { return redirect(w, defaultPage) })
+	member("GET /settings/profile", s.profilePage)
+	member("POST /settings/profile", s.profile)
+	member("GET /settings/security", s.securityPage)
+	member("POST /settings/security/password", s.changePassword)
+	member("POST /settings/security/sessions/{id}/end", s.endOneSession)
+	member("POST /settings/security/sessions/end-others", s.endOtherSessions)
+	member("GET /settings/connected-apps", s.connectedAppsPage)
+	member("POST /settings/connected-apps/{id}/end", s.endAccess)
+	member("POST /settings/connected-apps/end-all", s.endAccess)
+	member("GET "+appsBase, s.appsPage)
+	member("POST "+appsBase, s.createApp)
+	member("GET "+appsBase+"/new", s.appFormPage)
+
+	admin := func(pattern string, h memberHandler) { mux.Handle(pattern, sameOrigin.Handler(s.adminPage(h))) }
+	admin("GET /admin/{$}", func(w http.ResponseWriter, _ *http.Request, _ *visitor) error { return redirect(w, "/admin/users") })
+	admin("GET /admin/users", s.adminUsersPage)
+	admin("POST /admin/users", s.createUser)
+	admin("POST /admin/users/{id}/disable", s.switchUser)
+	admin("POST /admin/users/{id}/enable", s.switchUser)
+	admin("GET "+adminAppsBase, s.adminAppsPage)
+	admin("POST "+adminAppsBase+"/{id}/verify", s.verifyApp)
+	admin("POST "+adminAppsBase+"/{id}/unverify", s.verifyApp)
+
+	// One app, for whoever built it and for administrators.
+	for base, register := range map[string]func(string, memberHandler){appsBase: member, adminAppsBase: admin} {
+		register("GET "+base+"/{id}", s.appPage)
+		register("POST "+base+"/{id}", s.updateApp)
+		register("POST "+base+"/{id}/secret", s.rotateSecret)
+		register("POST "+base+"/{id}/disable", s.switchApp)
+		register("POST "+base+"/{id}/enable", s.switchApp)
+		register("POST "+base+"/{id}/delete", s.deleteApp)
+	}
+
+	mux.HandleFunc("GET /healthz", healthz)
+	mux.HandleFunc("GET /readyz", s.readyz)
+	mux.Handle("GET /assets/", s.assets())
+	mux.Handle("GET /favicon.ico", http.RedirectHandler(templates.AssetPath("mark.svg"), http.StatusSeeOther))
+	mux.Handle("/", s.plainPage(func(http.ResponseWriter, *http.Request) error { return notFound() }))
+	return s.observe(s.guard(s.withMethods(mux)))
+}
+
+// rawPage is plainPage for a handler that reads the body itself.
+func (s *Server) rawPage(h pageHandler) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if err := h(w, r); err != nil {
+			s.writePageError(w, r, err)
+		}
+	})
+}
+
+// assets serves the files of the pages. Their names carry a digest, so that they may be kept for good.
+func (s *Server) assets() http.Handler {
+	files, err := fs.Sub(templates.Assets, "assets")
+	if err != nil {
+		panic(err) // the folder is embedded
+	}
+	server := http.StripPrefix("/assets/", http.FileServerFS(files))
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if strings.HasSuffix(r.URL.Path, "/") {
+			s.writePageError(w, r, notFound()) // no list of files
+			return
+		}
+		if r.URL.RawQuery != "" {
+			w.Header().Set("Cache-Control", "public, max-age=31536000, immutable")
+		} else {
+			w.Header().Set("Cache-Control", "public, max-age=300")
+		}
+		server.ServeHTTP(w, r)
+	})
+}
+
+// withMethods answers 405 where a path is known but the method is not: the catch-all route for pages that do not exist
+// would otherwise answer 404.
+func (s *Server) withMethods(mux *http.ServeMux) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if _, pattern := mux.Handler(r); pattern == "/" {
+			var allowed []string
+			for _, method := range []string{http.MethodGet, http.MethodPost} {
+				probe := r.Clone(r.Context())
+				probe.Method = method
+				if _, p := mux.Handler(probe); p != "/" && p != "" {
+					allowed = append(allowed, method)
+				}
+			}
+			if len(allowed) > 0 {
+				w.Header().Set("Allow", strings.Join(allowed, ", "))
+				s.writePageError(w, r, &pageError{Status: http.StatusMethodNotAllowed, Heading: "That cannot be done here", Message: "This address does not take requests of this kind."})
+				return
+			}
+		}
+		mux.ServeHTTP(w, r)
+	})
+}

@@ -1,0 +1,70 @@
+package web
+
+import (
+	"errors"
+	"log/slog"
+	"net/http"
+	"net/netip"
+	"net/url"
+	"sync/atomic"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+
+	"doorward/oauth"
+	"doorward/oauth/identity"
+	"doorward/storage"
+)
+
+// Config is what a Server is made of. Every field is needed but TrustedProxies.
+type Config struct {
+	Issuer         string
+	Store          *storage.Store
+	OAuth          *oauth.Server
+	Identity       *identity.Service
+	Secrets        *oauth.Secrets
+	TrustedProxies []netip.Prefix // peers whose X-Forwarded-* headers count
+	Log            *slog.Logger
+	Metrics        *prometheus.Registry
+}
+
+// Server answers on the public listener.
+type Server struct {
+	issuer   *url.URL
+	store    *storage.Store
+	oauth    *oauth.Server
+	identity *identity.Service
+	secrets  *oauth.Secrets
+	proxies  Proxies
+	log      *slog.Logger
+	metrics  *metrics
+	sessions *sessionStore
+	secure   bool // the issuer is https: cookies are Secure
+	draining atomic.Bool
+	warned   atomic.Bool // of a forwarding header from a peer that is not trusted
+	handler  http.Handler
+}
+
+// New makes a Server.
+func New(c Config) (*Server, error) {
+	issuer, err := url.Parse(c.Issuer)
+	if err != nil || issuer.Host == "" {
+		return nil, errors.New("the issuer is not a URL")
+	}
+	secure := issuer.Scheme == "https"
+	s := &Server{
+		issuer: issuer, store: c.Store, oauth: c.OAuth, identity: c.Identity, secrets: c.Secrets, proxies: c.TrustedProxies, log: c.Log,
+		metrics: newMetrics(c.Metrics, c.Store), secure: secure, sessions: newSessionStore(c.Store, secure),
+	}
+	s.handler = s.routes()
+	return s, nil
+}
+
+// ServeHTTP implements http.Handler.
+func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) { s.handler.ServeHTTP(w, r) }
+
+// Drain makes the server say that it is not ready, so that a load balancer sends it nothing new.
+func (s *Server) Drain() { s.draining.Store(true) }
+
+// now is the server's clock, which tests move.
+func (s *Server) now() time.Time { return s.store.Now().Time() }

@@ -1,0 +1,243 @@
+package web
+
+import (
+	"context"
+	"crypto/rand"
+	"encoding/base64"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"net/http"
+	"time"
+
+	"github.com/gorilla/sessions"
+
+	"doorward/storage"
+)
+
+const (
+	sessionIdle     = 24 * time.Hour      // without a request
+	sessionAbsolute = 14 * 24 * time.Hour // whatever happens
+	freshness       = 5 * time.Minute     // after which making a secret asks for the password again
+	deviceLifetime  = 90 * 24 * time.Hour // of the cookie that tells a known browser
+)
+
+// cookieName puts the prefix before a name by which browsers hold a cookie to its own host, Secure and Path=/. Over
+// plain http, which only a loopback issuer has, they would refuse it.
+func cookieName(name string, secure bool) string {
+	if secure {
+		return "__Host-" + name
+	}
+	return name
+}
+
+// sessionStore is gorilla's sessions.Store over ours: the cookie holds a random text, its digest and all values are a
+// row, so that a session ends when the row does.
+type sessionStore struct {
+	store  *storage.Store
+	name   string
+	secure bool
+}
+
+func newSessionStore(store *storage.Store, secure bool) *sessionStore {
+	return &sessionStore{store: store, name: cookieName("doorward", secure), secure: secure}
+}
+
+// Keys of a session's values. Those that are not strings are the row itself and its user, and are not written back.
+const (
+	valueRow    = "row"
+	valueUser   = "user"
+	valueNotice = "notice"
+)
+
+// Get implements sessions.Store: one lookup for each request.
+func (s *sessionStore) Get(r *http.Request, name string) (*sessions.Session, error) {
+	return sessions.GetRegistry(r).Get(s, name) //nolint:wrapcheck // it returns what New does
+}
+
+// New implements sessions.Store. A cookie that opens nothing gives an empty session; only storage makes an error.
+func (s *sessionStore) New(r *http.Request, name string) (*sessions.Session, error) {
+	session := sessions.NewSession(s, name)
+	session.IsNew = true
+	session.Options = &sessions.Options{Path: "/", MaxAge: int(sessionAbsolute.Seconds()), Secure: s.secure, HttpOnly: true, SameSite: http.SameSiteLaxMode}
+	cookies := r.CookiesNamed(name)
+	// Of two cookies one was planted, and nobody knows which.
+	if len(cookies) != 1 || len(cookies[0].Value) != cookieLength {
+		return session, nil
+	}
+	row, user, err := s.store.LiveSession(storage.System(r.Context()), storage.Digest(cookies[0].Value), sessionIdle)
+	if errors.Is(err, storage.ErrNotFound) {
+		return session, nil
+	}
+	if err != nil {
+		return session, fmt.Errorf("session: %w", err)
+	}
+	session.ID, session.IsNew = row.ID, false
+	session.Values[valueRow], session.Values[valueUser] = row, user
+	var data map[string]string
+	if err := json.Unmarshal([]byte(row.Data), &data); err == nil {
+		for k, v := range data {
+			session.Values[k] = v
+		}
+	}
+	s.store.TouchSession(row.ID)
+	return session, nil
+}
+
+// Save implements sessions.Store: it writes the values of a session that is there. Sessions begin in start and end in
+// end, each with a cookie of its own.
+func (s *sessionStore) Save(r *http.Request, _ http.ResponseWriter, session *sessions.Session) error {
+	if session.IsNew {
+		return nil
+	}
+	data, err := encodeValues(session)
+	if err != nil {
+		return err
+	}
+	err = s.store.SetSessionData(storage.System(r.Context()), session.ID, data)
+	if err != nil && !errors.Is(err, storage.ErrNotFound) {
+		return fmt.Errorf("session: %w", err)
+	}
+	return nil
+}
+
+func encodeValues(session *sessions.Session) (string, error) {
+	data := map[string]string{}
+	for k, v := range session.Values {
+		key, isKey := k.(string)
+		value, isText := v.(string)
+		if isKey && isText {
+			data[key] = value
+		}
+	}
+	text, err := json.Marshal(data)
+	if err != nil {
+		return "", fmt.Errorf("session: %w", err)
+	}
+	return string(text), nil
+}
+
+// cookieLength is that of 32 random bytes in base64url.
+const cookieLength = 43
+
+func randomText() string {
+	var b [32]byte
+	_, _ = rand.Read(b[:]) // never fails
+	return base64.RawURLEncoding.EncodeToString(b[:])
+}
+
+// visitor is who sends a request: nil fields mean that nobody is signed in.
+type visitor struct {
+	session *sessions.Session
+	row     storage.Session
+	user    storage.User
+}
+
+func (v *visitor) signedIn() bool { return v.user.ID != "" }
+
+// authTime is when the password was last given in this session; zero when nobody is signed in.
+func (v *visitor) authTime() storage.Time { return v.row.AuthTime }
+
+// fresh tells whether the password was given lately enough to make a secret.
+func (s *Server) fresh(v *visitor) bool {
+	return s.store.Now().Sub(v.row.AuthTime) <= freshness
+}
+
+// visitor finds the session of a request.
+func (s *Server) visitor(r *http.Request) (*visitor, error) {
+	session, err := s.sessions.Get(r, s.sessions.name)
+	if err != nil {
+		return nil, err
+	}
+	v := &visitor{session: session}
+	v.row, _ = session.Values[valueRow].(storage.Session)
+	v.user, _ = session.Values[valueUser].(storage.User)
+	return v, nil
+}
+
+// startSession signs a user in: a new session with a new cookie takes the place of the browser's old one, so that a
+// cookie somebody planted before is worth nothing.
+func (s *Server) startSession(w http.ResponseWriter, r *http.Request, old *visitor, user storage.User) (*visitor, error) {
+	now, text := s.store.Now(), randomText()
+	row := storage.Session{
+		ID: storage.NewID("session"), Digest: storage.Digest(text), UserID: user.ID, Data: "{}", AuthTime: now,
+		UserAgent: clean(r.UserAgent(), 300), Address: s.proxies.ClientAddress(r).String(),
+		CreatedAt: now, SeenAt: now, ExpiresAt: now.Add(sessionAbsolute),
+	}
+	if old.signedIn() && old.user.ID == user.ID {
+		// The password once more: the session goes on under a new id and does not live longer for it.
+		row.CreatedAt, row.ExpiresAt = old.row.CreatedAt, old.row.ExpiresAt
+	}
+	if err := s.store.ReplaceSession(storage.System(r.Context()), old.row.ID, row); err != nil {
+		return nil, fmt.Errorf("start session: %w", err)
+	}
+	http.SetCookie(w, sessions.NewCookie(s.sessions.name, text, &sessions.Options{
+		Path: "/", MaxAge: int(row.ExpiresAt.Sub(now).Seconds()), Secure: s.secure, HttpOnly: true, SameSite: http.SameSiteLaxMode,
+	}))
+	s.setCookie(w, "doorward-device", s.deviceMark(user), deviceLifetime)
+	session := sessions.NewSession(s.sessions, s.sessions.name)
+	session.ID = row.ID
+	session.Values[valueRow], session.Values[valueUser] = row, user
+	return &visitor{session: session, row: row, user: user}, nil
+}
+
+// endSession signs the browser out.
+func (s *Server) endSession(w http.ResponseWriter, r *http.Request, v *visitor) error {
+	if v.signedIn() {
+		err := s.store.EndSession(storage.System(r.Context()), v.user.ID, v.row.ID)
+		if err != nil && !errors.Is(err, storage.ErrNotFound) {
+			return fmt.Errorf("end session: %w", err)
+		}
+	}
+	http.SetCookie(w, sessions.NewCookie(s.sessions.name, "", &sessions.Options{
+		Path: "/", MaxAge: -1, Secure: s.secure, HttpOnly: true, SameSite: http.SameSiteLaxMode,
+	}))
+	return nil
+}
+
+// setCookie sets one of our other cookies; a lifetime of zero or less removes it.
+func (s *Server) setCookie(w http.ResponseWriter, name, value string, lifetime time.Duration) {
+	age := int(lifetime.Seconds())
+	if age <= 0 {
+		age = -1
+	}
+	http.SetCookie(w, &http.Cookie{Name: cookieName(name, s.secure), Value: value, Path: "/", MaxAge: age, Secure: s.secure, HttpOnly: true, SameSite: http.SameSiteLaxMode})
+}
+
+// deviceMark tells a browser in which this account signed in before. It opens nothing: it only lets its owner try a
+// password while somebody elsewhere keeps the account throttled. A changed password makes it worthless.
+func (s *Server) deviceMark(user storage.User) string {
+	return s.oauth.FormToken("device", storage.EmailKey(user.Email), user.PasswordChangedAt.Time().Format(time.RFC3339Nano))
+}
+
+// knownDevice tells whether the browser holds the mark of the account behind an address.
+func (s *Server) knownDevice(ctx context.Context, r *http.Request, email string) (bool, error) {
+	c, err := r.Cookie(cookieName("doorward-device", s.secure))
+	if err != nil || len(c.Value) != cookieLength {
+		return false, nil //nolint:nilerr // no cookie
+	}
+	u, err := s.store.UserByEmail(storage.System(ctx), email)
+	if errors.Is(err, storage.ErrNotFound) {
+		return false, nil
+	}
+	if err != nil {
+		return false, fmt.Errorf("known device: %w", err)
+	}
+	return s.oauth.FormTokenFits(c.Value, "device", storage.EmailKey(u.Email), u.PasswordChangedAt.Time().Format(time.RFC3339Nano)), nil
+}
+
+// setNotice keeps a sentence for the next page that this browser is shown.
+func (s *Server) setNotice(w http.ResponseWriter, r *http.Request, v *visitor, kind, text string) error {
+	v.session.Values[valueNotice] = kind + ":" + text
+	return s.sessions.Save(r, w, v.session)
+}
+
+// takeNotice gives the sentence that setNotice kept, once.
+func (s *Server) takeNotice(w http.ResponseWriter, r *http.Request, v *visitor) (text string, err error) {
+	text, ok := v.session.Values[valueNotice].(string)
+	if !ok {
+		return "", nil
+	}
+	delete(v.session.Values, valueNotice)
+	return text, s.sessions.Save(r, w, v.session)
+}

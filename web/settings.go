@@ -1,0 +1,380 @@
+package web
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net/http"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+
+	"doorward/oauth"
+	"doorward/oauth/identity"
+	"doorward/storage"
+	"doorward/templates"
+)
+
+// fieldErrors turns what is wrong with a form into a sentence for each field; nil when err is about something else.
+func fieldErrors(err error) map[string]string {
+	faults := map[string]string{}
+	add := func(field, message string) {
+		if faults[field] != "" {
+			message = faults[field] + " " + message
+		}
+		faults[field] = message
+	}
+	for _, e := range flatten(err) {
+		var person *identity.Invalid
+		var app *oauth.Invalid
+		switch {
+		case errors.As(e, &person):
+			add(person.Field, sentence(person.Message))
+		case errors.As(e, &app):
+			add(app.Field, sentence(fieldLabels[app.Field]+" "+app.Message))
+		default:
+			return nil
+		}
+	}
+	if len(faults) == 0 {
+		return nil
+	}
+	return faults
+}
+
+// fieldLabels are what the sentences of oauth.Invalid begin with.
+var fieldLabels = map[string]string{
+	"name": "The name", "site": "The web site", "redirect_uris": "The redirect URIs:", "scope": "The scope", "resource": "The API", "grant": "The grant",
+	"kind": "The kind", "pkce": "PKCE", "grace": "The time",
+}
+
+func flatten(err error) []error {
+	if joined, ok := err.(interface{ Unwrap() []error }); ok { //nolint:errorlint // joined errors are what is looked for
+		var out []error
+		for _, e := range joined.Unwrap() {
+			out = append(out, flatten(e)...)
+		}
+		return out
+	}
+	if err == nil {
+		return nil
+	}
+	return []error{err}
+}
+
+func sentence(text string) string {
+	text = strings.TrimSpace(text)
+	if text == "" {
+		return ""
+	}
+	text = strings.ToUpper(text[:1]) + text[1:]
+	if !strings.HasSuffix(text, ".") {
+		text += "."
+	}
+	return text
+}
+
+// seconds is a wait for Retry-After: whole seconds, at least one.
+func seconds(d time.Duration) string {
+	return strconv.FormatInt(max(1, int64((d+time.Second-1)/time.Second)), 10)
+}
+
+// days says how long something lasts.
+func days(d time.Duration) string {
+	unit := func(n int64, name string) string {
+		if n == 1 {
+			return "1 " + name
+		}
+		return strconv.FormatInt(n, 10) + " " + name + "s"
+	}
+	switch {
+	case d >= 24*time.Hour && d%(24*time.Hour) == 0:
+		return unit(int64(d/(24*time.Hour)), "day")
+	case d >= time.Hour:
+		return unit(int64(d.Round(time.Hour)/time.Hour), "hour")
+	case d >= time.Minute:
+		return unit(int64(d.Round(time.Minute)/time.Minute), "minute")
+	}
+	return unit(int64(d/time.Second), "second")
+}
+
+// profilePage serves GET /settings/profile.
+func (s *Server) profilePage(w http.ResponseWriter, r *http.Request, v *visitor) error {
+	page, err := s.settingsPage(w, r, v, templates.SectionProfile)
+	if err != nil {
+		return err
+	}
+	return s.showProfile(w, r, http.StatusOK, v, templates.ProfileView{Page: page, Name: v.user.Name})
+}
+
+func (s *Server) showProfile(w http.ResponseWriter, r *http.Request, status int, v *visitor, view templates.ProfileView) error {
+	view.Email, view.UserID, view.MemberSince = v.user.Email, v.user.ID, v.user.CreatedAt.Time()
+	return s.render(w, r, status, view.Nonce, templates.ProfilePage(view))
+}
+
+// profile serves POST /settings/profile.
+func (s *Server) profile(w http.ResponseWriter, r *http.Request, v *visitor) error {
+	name := r.PostForm.Get("name")
+	err := s.identity.Rename(r.Context(), v.user.ID, name)
+	if faults := fieldErrors(err); faults != nil {
+		return s.showProfile(w, r, http.StatusBadRequest, v, templates.ProfileView{Page: s.page(w, v, templates.SectionProfile), Name: clean(name, 300), Errors: faults})
+	}
+	if err != nil {
+		return err
+	}
+	if err := s.setNotice(w, r, v, templates.NoticeSuccess, "Saved."); err != nil {
+		return err
+	}
+	return redirect(w, "/settings/profile")
+}
+
+// securityPage serves GET /settings/security: the password and the browsers that are signed in.
+func (s *Server) securityPage(w http.ResponseWriter, r *http.Request, v *visitor) error {
+	page, err := s.settingsPage(w, r, v, templates.SectionSecurity)
+	if err != nil {
+		return err
+	}
+	return s.showSecurity(w, r, http.StatusOK, v, templates.SecurityView{Page: page})
+}
+
+func (s *Server) showSecurity(w http.ResponseWriter, r *http.Request, status int, v *visitor, view templates.SecurityView) error {
+	list, err := s.sessionsOf(r, v)
+	if err != nil {
+		return err
+	}
+	for _, x := range list {
+		view.Sessions = append(view.Sessions, templates.SessionRow{
+			ID: x.ID, Browser: browserName(x.UserAgent), Address: x.Address, Current: x.ID == v.row.ID,
+			SignedInAt: x.AuthTime.Time(), LastSeenAt: x.SeenAt.Time(),
+		})
+	}
+	return s.render(w, r, status, view.Nonce, templates.SecurityPage(view))
+}
+
+func (s *Server) sessionsOf(r *http.Request, v *visitor) (list []storage.Session, err error) {
+	ctx := storage.Tenant(r.Context(), v.user.ID, "")
+	err = s.store.InTx(ctx, func(ctx context.Context) error {
+		list, err = s.store.SessionsOf(ctx, v.user.ID, sessionIdle)
+		return err //nolint:wrapcheck // storage's own sentinels
+	})
+	return list, err //nolint:wrapcheck // storage's own sentinels
+}
+
+// changePassword serves POST /settings/security/password. All other browsers are signed out by it.
+func (s *Server) changePassword(w http.ResponseWriter, r *http.Request, v *visitor) error {
+	form := r.PostForm
+	err := s.identity.ChangePassword(r.Context(), v.user.ID, v.row.ID, form.Get("current_password"), form.Get("new_password"), s.proxies.ClientAddress(r))
+	view := templates.SecurityView{Page: s.page(w, v, templates.SectionSecurity)}
+	var throttled *identity.Throttled
+	switch faults := fieldErrors(err); {
+	case errors.Is(err, identity.ErrWrong):
+		view.Errors = map[string]string{"current_password": "That is not your current password."}
+		return s.showSecurity(w, r, http.StatusForbidden, v, view)
+	case errors.As(err, &throttled):
+		w.Header().Set("Retry-After", seconds(throttled.RetryAfter))
+		view.Errors = map[string]string{"current_password": "Too many attempts have failed. Wait " + inWords(throttled.RetryAfter) + ", then try again."}
+		return s.showSecurity(w, r, http.StatusTooManyRequests, v, view)
+	case faults != nil:
+		view.Errors = map[string]string{"new_password": faults["password"]}
+		return s.showSecurity(w, r, http.StatusBadRequest, v, view)
+	case err != nil:
+		return err
+	}
+	// A new id after a change of what the session rests on.
+	user, err := s.store.UserByID(storage.System(r.Context()), v.user.ID)
+	if err != nil {
+		return err //nolint:wrapcheck // storage's own sentinels
+	}
+	if v, err = s.startSession(w, r, v, user); err != nil {
+		return err
+	}
+	if err := s.setNotice(w, r, v, templates.NoticeSuccess, "Your password is changed. Every other browser is signed out."); err != nil {
+		return err
+	}
+	return redirect(w, "/settings/security")
+}
+
+// endOneSession serves POST /settings/security/sessions/{id}/end.
+func (s *Server) endOneSession(w http.ResponseWriter, r *http.Request, v *visitor) error {
+	id := r.PathValue("id")
+	if id == v.row.ID {
+		return s.logout(w, r)
+	}
+	err := s.store.InTx(storage.Tenant(r.Context(), v.user.ID, ""), func(ctx context.Context) error {
+		return s.store.EndSession(ctx, v.user.ID, id) //nolint:wrapcheck // storage's own sentinels
+	})
+	if err != nil {
+		return err //nolint:wrapcheck // storage's own sentinels
+	}
+	if err := s.setNotice(w, r, v, templates.NoticeSuccess, "That browser is signed out."); err != nil {
+		return err
+	}
+	return redirect(w, "/settings/security")
+}
+
+// endOtherSessions serves POST /settings/security/sessions/end-others.
+func (s *Server) endOtherSessions(w http.ResponseWriter, r *http.Request, v *visitor) error {
+	var n int64
+	err := s.store.InTx(storage.Tenant(r.Context(), v.user.ID, ""), func(ctx context.Context) (err error) {
+		n, err = s.store.EndOtherSessions(ctx, v.user.ID, v.row.ID)
+		return err //nolint:wrapcheck // storage's own sentinels
+	})
+	if err != nil {
+		return err //nolint:wrapcheck // storage's own sentinels
+	}
+	text := "Every other browser is signed out."
+	if n == 0 {
+		text = "No other browser was signed in."
+	}
+	if err := s.setNotice(w, r, v, templates.NoticeSuccess, text); err != nil {
+		return err
+	}
+	return redirect(w, "/settings/security")
+}
+
+// browserName tells a browser by its User-Agent, for a person who wants to recognize their own.
+func browserName(agent string) string {
+	pick := func(pairs ...[2]string) string {
+		for _, p := range pairs {
+			if strings.Contains(agent, p[0]) {
+				return p[1]
+			}
+		}
+		return ""
+	}
+	browser := pick([2]string{"Edg", "Edge"}, [2]string{"OPR/", "Opera"}, [2]string{"SamsungBrowser", "Samsung Internet"}, [2]string{"Firefox/", "Firefox"},
+		[2]string{"FxiOS", "Firefox"}, [2]string{"CriOS", "Chrome"}, [2]string{"Chrome/", "Chrome"}, [2]string{"Safari/", "Safari"}, [2]string{"curl/", "curl"})
+	system := pick([2]string{"iPhone", "iPhone"}, [2]string{"iPad", "iPad"}, [2]string{"Android", "Android"}, [2]string{"Windows", "Windows"},
+		[2]string{"Mac OS X", "macOS"}, [2]string{"CrOS", "ChromeOS"}, [2]string{"Linux", "Linux"})
+	switch {
+	case browser != "" && system != "":
+		return browser + " on " + system
+	case browser != "":
+		return browser
+	}
+	return system
+}
+
+// connectedAppsPage serves GET /settings/connected-apps: what this person has allowed whom.
+func (s *Server) connectedAppsPage(w http.ResponseWriter, r *http.Request, v *visitor) error {
+	page, err := s.settingsPage(w, r, v, templates.SectionConnectedApps)
+	if err != nil {
+		return err
+	}
+	apps, err := s.connectedApps(r, v)
+	if err != nil {
+		return err
+	}
+	view := templates.ConnectedAppsView{Page: page, Apps: apps}
+	return s.render(w, r, http.StatusOK, view.Nonce, templates.ConnectedAppsPage(view))
+}
+
+// connectedApps lists each app that the person allowed something, or that holds tokens of theirs without having asked.
+func (s *Server) connectedApps(r *http.Request, v *visitor) ([]templates.ConnectedApp, error) {
+	tenant := storage.Tenant(r.Context(), v.user.ID, "")
+	consents, err := s.store.ConsentsOf(tenant, v.user.ID)
+	if err != nil {
+		return nil, err //nolint:wrapcheck // storage's own sentinels
+	}
+	grants, err := s.store.LiveGrantsOf(tenant, v.user.ID)
+	if err != nil {
+		return nil, err //nolint:wrapcheck // storage's own sentinels
+	}
+	workspaces, err := s.store.WorkspacesOf(storage.System(r.Context()), v.user.ID)
+	if err != nil {
+		return nil, err //nolint:wrapcheck // storage's own sentinels
+	}
+	type allowed struct {
+		resource, workspace string
+		scopes              []string
+	}
+	apps := map[string]*templates.ConnectedApp{}
+	granted := map[string]*allowed{}
+	var order []string
+	add := func(clientID, resource, workspace string, scopes []string, since time.Time) *templates.ConnectedApp {
+		app, ok := apps[clientID]
+		if !ok {
+			app = &templates.ConnectedApp{ID: clientID, Since: since}
+			apps[clientID], granted[clientID] = app, &allowed{resource: resource, workspace: workspace}
+			order = append(order, clientID)
+		}
+		if since.Before(app.Since) {
+			app.Since = since
+		}
+		for _, name := range scopes {
+			if x := granted[clientID]; !slices.Contains(x.scopes, name) {
+				x.scopes = append(x.scopes, name)
+				app.Scopes = append(app.Scopes, s.scopeSentence(resource, name))
+			}
+		}
+		return app
+	}
+	for _, c := range consents {
+		add(c.ClientID, c.Resource, c.WorkspaceID, c.Scopes, c.CreatedAt.Time())
+	}
+	for _, g := range grants {
+		app := add(g.ClientID, g.Resource, g.WorkspaceID, g.Scopes, g.CreatedAt.Time())
+		app.Live++
+		if used := g.LastUsedAt.Time(); used.After(app.LastUsed) {
+			app.LastUsed = used
+		}
+	}
+	var list []templates.ConnectedApp
+	for _, id := range order {
+		app := apps[id]
+		c, err := s.store.ClientByID(storage.System(r.Context()), id)
+		if errors.Is(err, storage.ErrNotFound) {
+			continue
+		}
+		if err != nil {
+			return nil, err //nolint:wrapcheck // storage's own sentinels
+		}
+		app.Name, app.Site, app.Disabled, app.Verified = c.Name, c.Site, !c.DisabledAt.IsZero(), c.Verified || c.WorkspaceID == ""
+		if len(c.RedirectURIs) > 0 {
+			app.Host, _ = oauth.RedirectHost(c.RedirectURIs[0])
+		}
+		app.Resource = granted[id].resource
+		if res, ok := s.oauth.Resource(app.Resource); ok {
+			app.Resource = res.Name
+		}
+		if len(workspaces) > 1 {
+			for _, ws := range workspaces {
+				if ws.ID == granted[id].workspace {
+					app.Workspace = ws.Name
+				}
+			}
+		}
+		list = append(list, *app)
+	}
+	return list, nil
+}
+
+func (s *Server) scopeSentence(resource, name string) string {
+	if r, ok := s.oauth.Resource(resource); ok {
+		if x, ok := r.Scope(name); ok {
+			return scopeText(x)
+		}
+	}
+	return name
+}
+
+// endAccess serves POST /settings/connected-apps/{id}/end, and without an id, /settings/connected-apps/end-all. It takes
+// effect before it returns: access and refresh tokens find their grant revoked.
+func (s *Server) endAccess(w http.ResponseWriter, r *http.Request, v *visitor) error {
+	id, all := r.PathValue("id"), strings.HasSuffix(r.URL.Path, "/end-all")
+	if id == "" && !all {
+		return notFound()
+	}
+	if err := s.store.EndAccess(storage.Tenant(r.Context(), v.user.ID, ""), v.user.ID, id); err != nil {
+		return fmt.Errorf("end access: %w", err)
+	}
+	text := "Access is ended. The app would have to ask you again."
+	if all {
+		text = "Access of all apps is ended. Each would have to ask you again."
+	}
+	if err := s.setNotice(w, r, v, templates.NoticeSuccess, text); err != nil {
+		return err
+	}
+	return redirect(w, "/settings/connected-apps")
+}

@@ -1,0 +1,67 @@
+package web
+
+import (
+	"errors"
+	"net/http"
+
+	"doorward/oauth/identity"
+	"doorward/storage"
+	"doorward/templates"
+)
+
+// setupOver is shown once there is a user.
+func setupOver() *pageError {
+	return &pageError{Status: http.StatusNotFound, Heading: "This server is set up", Message: "The first administrator exists; they can make further accounts.", BackURL: "/login", BackText: "Sign in"}
+}
+
+// setupPage serves GET /setup, where the first administrator is made.
+func (s *Server) setupPage(w http.ResponseWriter, r *http.Request) error {
+	n, err := s.store.CountUsers(storage.System(r.Context()))
+	if err != nil {
+		return err //nolint:wrapcheck // storage's own sentinels
+	}
+	if n > 0 {
+		return setupOver()
+	}
+	view := templates.SetupView{Page: s.page(w, nil, ""), Word: clean(r.URL.Query().Get("word"), 100)}
+	return s.render(w, r, http.StatusOK, view.Nonce, templates.SetupPage(view))
+}
+
+// setup serves POST /setup.
+func (s *Server) setup(w http.ResponseWriter, r *http.Request) error {
+	form := r.PostForm
+	n, err := s.store.CountUsers(storage.System(r.Context()))
+	if err != nil {
+		return err //nolint:wrapcheck // storage's own sentinels
+	}
+	if n > 0 {
+		return setupOver()
+	}
+	user, err := s.identity.CreateFirstAdministrator(r.Context(), form.Get("word"), identity.NewUser{
+		Email: form.Get("email"), Name: form.Get("name"), Password: form.Get("password"),
+	})
+	view := templates.SetupView{Page: s.page(w, nil, ""), Word: clean(form.Get("word"), 100), Name: clean(form.Get("name"), 300), Email: clean(form.Get("email"), 320)}
+	if errors.Is(err, identity.ErrSetupWord) {
+		view.Word, view.Errors = "", map[string]string{"word": "This word is not valid any more. Run doorward setup-link for a new one."}
+		return s.render(w, r, http.StatusForbidden, view.Nonce, templates.SetupPage(view))
+	}
+	if faults := fieldErrors(err); faults != nil {
+		view.Errors = faults
+		return s.render(w, r, http.StatusBadRequest, view.Nonce, templates.SetupPage(view))
+	}
+	if err != nil {
+		return err
+	}
+	old, err := s.visitor(r)
+	if err != nil {
+		return err
+	}
+	v, err := s.startSession(w, r, old, user)
+	if err != nil {
+		return err
+	}
+	if err := s.setNotice(w, r, v, templates.NoticeSuccess, "Welcome. You are the first administrator of this server."); err != nil {
+		return err
+	}
+	return redirect(w, defaultPage)
+}
