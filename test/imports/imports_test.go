@@ -1,0 +1,144 @@
+// Package imports_test holds the arrows of the house: which package may import which.
+package imports_test
+
+import (
+	"bytes"
+	"encoding/json"
+	"errors"
+	"go/ast"
+	"go/parser"
+	"go/token"
+	"io"
+	"os/exec"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+)
+
+const module = "doorward"
+
+// arrows says what each of our packages may import of ours. What is not listed may not be, so that a new package and a
+// new arrow are decisions: they are made here, with a word in docs/decisions when the reason is not plain.
+var arrows = map[string][]string{
+	"cmd/doorward": {
+		"migrations", "oauth", "oauth/apikey", "oauth/identity", "oauth/limit", "storage", "templates", "web", "web/api",
+		"web/gateway",
+	},
+	"web":            {"oauth", "oauth/apikey", "oauth/identity", "oauth/limit", "storage", "templates"},
+	"web/api":        {"oauth", "oauth/apikey", "oauth/identity", "oauth/limit", "storage", "templates"},
+	"web/gateway":    {"oauth", "oauth/apikey", "oauth/identity", "oauth/limit", "storage", "templates"},
+	"oauth":          {"oauth/apikey", "oauth/identity", "oauth/limit", "storage"},
+	"oauth/apikey":   {"storage"},
+	"oauth/identity": {"storage"},
+	"oauth/limit":    {"storage"},
+	"storage":        {"migrations"},
+	"migrations":     {},
+	"templates":      {},
+}
+
+// owners says which of our packages alone may import something of others. A path stands for all below it too.
+var owners = map[string][]string{
+	"github.com/ory/fosite":      {"oauth"},
+	"github.com/ory/x":           {},
+	"database/sql":               {"storage"},
+	"github.com/jackc":           {"storage"},
+	"github.com/pressly/goose":   {"storage"},
+	"modernc.org":                {"storage"},
+	"github.com/gorilla":         {"web"},
+	"github.com/a-h/templ":       {"templates", "web"},
+	"github.com/alecthomas/kong": {"cmd/doorward"},
+	"go.yaml.in/yaml":            {"cmd/doorward"},
+	"net/http":                   {"cmd/doorward", "oauth", "oauth/identity", "web", "web/api", "web/gateway"},
+	"testing":                    {},
+}
+
+type goPackage struct {
+	ImportPath, Dir string
+	GoFiles         []string
+	Imports         []string
+}
+
+// ours are the packages of the product, without tests and what serves them.
+func ours(t *testing.T) map[string]goPackage {
+	t.Helper()
+	list := exec.CommandContext(t.Context(), "go", "list", "-e", "-tags=faults", "-json=ImportPath,Dir,GoFiles,Imports", module+"/...")
+	out, err := list.Output()
+	if err != nil {
+		t.Fatalf("go list: %v", err)
+	}
+	found := map[string]goPackage{}
+	for decoder := json.NewDecoder(bytes.NewReader(out)); ; {
+		var p goPackage
+		if err := decoder.Decode(&p); errors.Is(err, io.EOF) {
+			break
+		} else if err != nil {
+			t.Fatal(err)
+		}
+		name := strings.TrimPrefix(p.ImportPath, module+"/")
+		if !within(name, "test") {
+			found[name] = p
+		}
+	}
+	return found
+}
+
+func within(path, parent string) bool { return path == parent || strings.HasPrefix(path, parent+"/") }
+
+func TestPackagesImportOnlyAlongTheArrows(t *testing.T) {
+	packages := ours(t)
+	if len(packages) == 0 {
+		t.Fatal("go list found no packages")
+	}
+	for name, p := range packages {
+		allowed, known := arrows[name]
+		if !known {
+			t.Errorf("%s is a new package: say in arrows what it may import", name)
+		}
+		for _, path := range p.Imports {
+			if of, isOurs := strings.CutPrefix(path, module+"/"); isOurs && !slices.Contains(allowed, of) {
+				t.Errorf("%s imports %s, which is a new arrow", name, of)
+			}
+		}
+	}
+}
+
+func TestLibrariesHaveOneHome(t *testing.T) {
+	for name, p := range ours(t) {
+		for _, path := range p.Imports {
+			for library, homes := range owners {
+				if within(path, library) && !slices.Contains(homes, name) {
+					t.Errorf("%s imports %s, which is for %q only", name, path, homes)
+				}
+			}
+		}
+	}
+}
+
+// TestIdentityIsOnlyAnHTTPClient: oauth/identity may speak to other servers by a client that it is handed; it answers
+// no requests.
+func TestIdentityIsOnlyAnHTTPClient(t *testing.T) {
+	p := ours(t)["oauth/identity"]
+	allowed := []string{"Client", "Header", "NewRequestWithContext", "NoBody", "Request", "Response"}
+	for _, name := range p.GoFiles {
+		file, err := parser.ParseFile(token.NewFileSet(), filepath.Join(p.Dir, name), nil, 0)
+		if err != nil {
+			t.Fatal(err)
+		}
+		ast.Inspect(file, func(n ast.Node) bool {
+			selector, ok := n.(*ast.SelectorExpr)
+			if !ok {
+				return true
+			}
+			from, ok := selector.X.(*ast.Ident)
+			if !ok || from.Name != "http" || from.Obj != nil {
+				return true
+			}
+			used := selector.Sel.Name
+			if !slices.Contains(allowed, used) && !strings.HasPrefix(used, "Method") && !strings.HasPrefix(used, "Status") {
+				t.Errorf("%s uses http.%s", name, used)
+			}
+			return true
+		})
+	}
+}
