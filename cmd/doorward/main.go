@@ -1,3 +1,144 @@
+// Command doorward is the server and the tools of its operator, in one binary. It reads the configuration, wires the
+// packages together, and knows nothing of the protocol or of SQL.
 package main
 
-func main() {}
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"os/signal"
+	"runtime/debug"
+	"syscall"
+
+	"github.com/alecthomas/kong"
+)
+
+func main() {
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	context.AfterFunc(ctx, stop) // a second signal ends the process at once
+	err := run(ctx, os.Args[1:], os.Getenv, os.Stdin, os.Stdout, os.Stderr)
+	os.Exit(exitCode(err, os.Stderr))
+}
+
+// exitCode says on stderr what went wrong and gives 0 for done, 1 for failed, 2 for used wrongly.
+func exitCode(err error, stderr io.Writer) int {
+	if err == nil {
+		return 0
+	}
+	var wrong faults
+	if errors.As(err, &wrong) {
+		_, _ = fmt.Fprintln(stderr, err) // each line names its file already
+		return 1
+	}
+	_, _ = fmt.Fprintln(stderr, "doorward: "+err.Error())
+	var usage *kong.ParseError
+	if errors.As(err, &usage) || errors.As(err, &usageError{}) {
+		return 2
+	}
+	return 1
+}
+
+// usageError marks as used wrongly what only the command itself could see.
+type usageError struct{ error }
+
+// Unwrap gives what was wrong.
+func (u usageError) Unwrap() error { return u.error }
+
+// commands is the command line. Flags of administrative commands have no variables; those of serve are settings.
+type commands struct {
+	Config  string           `help:"Configuration file, YAML (or variable DOORWARD_CONFIG)." placeholder:"FILE"`
+	Version kong.VersionFlag `help:"Print the version."`
+
+	Check      checkCommand      `cmd:"" help:"Report every fault and risk of the configuration and the database; changes nothing."`
+	Migrate    migrateCommand    `cmd:"" help:"Bring the database to the newest schema, or show which migrations are applied."`
+	Health     healthCommand     `cmd:"" help:"Ask the running server whether it is ready; for containers."`
+	User       userCommand       `cmd:"" help:"People: create, list, disable, enable, delete, password."`
+	Client     clientCommand     `cmd:"" help:"Apps: create, list, show, update, disable, enable, delete, secret rotate."`
+	Introspect introspectCommand `cmd:"" help:"Print what the server would answer about a credential."`
+	SetupLink  setupLinkCommand  `cmd:"" help:"Print the link with which the first administrator is made."`
+}
+
+// app is what every command is given of the world.
+type app struct {
+	configFile     string
+	getenv         func(string) string
+	stdin          io.Reader
+	stdout, stderr io.Writer
+}
+
+// exited is thrown by kong's --help and --version, which have nothing left to do.
+type exited int
+
+// run is the whole program but for the exit code. It returns when the command is done, or soon after ctx is.
+func run(ctx context.Context, args []string, getenv func(string) string, stdin io.Reader, stdout, stderr io.Writer) (err error) {
+	var c commands
+	parser, err := kong.New(&c,
+		kong.Name("doorward"),
+		kong.Description("Lets third-party apps act for your users (OAuth 2.0), and tells your APIs who is calling."),
+		kong.Writers(stdout, stderr),
+		kong.Exit(func(code int) { panic(exited(code)) }),
+		kong.Vars{"version": version()},
+		kong.ConfigureHelp(kong.HelpOptions{Compact: true, NoExpandSubcommands: true}),
+		kong.BindTo(ctx, (*context.Context)(nil)),
+	)
+	if err != nil {
+		return fmt.Errorf("command line: %w", err)
+	}
+	defer func() {
+		if thrown := recover(); thrown != nil {
+			if _, ok := thrown.(exited); !ok {
+				panic(thrown)
+			}
+			err = nil
+		}
+	}()
+	chosen, err := parser.Parse(args)
+	if err != nil {
+		return err
+	}
+	a := &app{configFile: c.Config, getenv: getenv, stdin: stdin, stdout: stdout, stderr: stderr}
+	if a.configFile == "" {
+		a.configFile = getenv("DOORWARD_CONFIG")
+	}
+	return chosen.Run(a)
+}
+
+// load reads the configuration; flags are those of serve, by key.
+func (a *app) load(flags map[string][]string) (Config, error) {
+	return loadConfig(a.configFile, flags, a.getenv)
+}
+
+// output is the --json of administrative commands.
+type output struct {
+	JSON bool `name:"json" help:"Print one JSON object or array."`
+}
+
+// print writes v as JSON when that was asked for, else what text writes.
+func (o output) print(a *app, v any, text func(w io.Writer)) error {
+	if !o.JSON {
+		text(a.stdout)
+		return nil
+	}
+	encoder := json.NewEncoder(a.stdout)
+	encoder.SetEscapeHTML(false)
+	encoder.SetIndent("", "  ")
+	return encoder.Encode(v)
+}
+
+// version is what was built: a module version, or the revision of the checkout.
+func version() string {
+	info, ok := debug.ReadBuildInfo()
+	if !ok {
+		return "unknown"
+	}
+	text := info.Main.Version
+	for _, s := range info.Settings {
+		if s.Key == "vcs.revision" && text == "(devel)" {
+			text += " " + s.Value
+		}
+	}
+	return "doorward " + text
+}

@@ -1,0 +1,234 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"maps"
+	"net/url"
+	"os"
+	"slices"
+	"strings"
+	"time"
+
+	"doorward/oauth"
+	"doorward/storage"
+)
+
+type checkCommand struct{ output }
+
+// report is what check found. Faults keep the server from working as configured; risks are what it works with, and
+// what an operator may not have meant.
+type report struct {
+	Faults []string `json:"faults"`
+	Risks  []string `json:"risks"`
+}
+
+func (r *report) fault(format string, args ...any) {
+	r.Faults = append(r.Faults, fmt.Sprintf(format, args...))
+}
+
+func (r *report) risk(format string, args ...any) {
+	r.Risks = append(r.Risks, fmt.Sprintf(format, args...))
+}
+
+// Run reports every fault and risk, and fails on a fault.
+func (o checkCommand) Run(ctx context.Context, a *app) error {
+	r := &report{Faults: []string{}, Risks: []string{}}
+	c, err := a.load(nil)
+	var wrong faults
+	switch {
+	case errors.As(err, &wrong):
+		for _, one := range wrong {
+			r.fault("%s", one)
+		}
+	case err != nil:
+		return err
+	default:
+		r.checkConfig(c)
+		r.checkDatabase(storage.System(ctx), c)
+	}
+	err = o.print(a, r, func(w io.Writer) {
+		for _, one := range r.Faults {
+			_, _ = fmt.Fprintln(w, "fault:", one)
+		}
+		for _, one := range r.Risks {
+			_, _ = fmt.Fprintln(w, "risk:", one)
+		}
+		if len(r.Faults)+len(r.Risks) == 0 {
+			_, _ = fmt.Fprintln(w, "No faults, no risks.")
+		}
+	})
+	if err == nil && len(r.Faults) > 0 {
+		err = fmt.Errorf("check: %d faults, %d risks", len(r.Faults), len(r.Risks))
+	}
+	return err
+}
+
+// checkConfig reports the risks of a configuration without faults.
+func (r *report) checkConfig(c Config) {
+	issuer, err := url.Parse(c.Issuer)
+	if err != nil {
+		r.fault("issuer: %v", err)
+		return
+	}
+	public := slices.ContainsFunc(c.Listen, func(listen string) bool { return !isLoopback(hostOf(listen)) })
+	if issuer.Scheme == "http" {
+		r.risk("issuer: is %s, plain http for browsers on this machine only; write the https URL of your proxy before others use it", c.Issuer)
+	}
+	if public && issuer.Scheme == "http" {
+		r.risk("listen: others reach %s without TLS, and could read passwords and tokens on the way; listen on a loopback address, or let a proxy end TLS and write an https issuer", strings.Join(c.Listen, " "))
+	}
+	if public && len(c.TrustedProxies) == 0 && issuer.Scheme == "https" {
+		r.risk("trusted_proxies: is empty, so all users behind your proxy share one address and its limits, and what the proxy says about TLS does not count; write the proxy's address")
+	}
+	if c.AdminListen != "" && !isLoopback(hostOf(c.AdminListen)) {
+		r.risk("admin_listen: %s may be reached from other machines; keep metrics and pprof on a loopback or private address", c.AdminListen)
+	}
+	if len(c.Secret) == 0 {
+		r.risk("secret: is empty, so it is kept in %s; back that file up with the database", c.secretFile())
+	}
+	if c.Tokens.Access > day {
+		r.risk("tokens.access_lifetime: a stolen access token works for %s; write a shorter one and let apps refresh", formatDuration(c.Tokens.Access))
+	}
+	if c.Tokens.RefreshReuseWindow > time.Minute {
+		r.risk("tokens.refresh_reuse_window: a stolen refresh token goes unnoticed for %s; write 10s", formatDuration(c.Tokens.RefreshReuseWindow))
+	}
+	for _, name := range slices.Sorted(maps.Keys(c.Plans)) {
+		if plan := c.Plans[name]; plan.Day > 0 && plan.Hour > plan.Day {
+			r.risk("plans.%s: day is less than hour, which then never counts; write a day of at least %d", name, plan.Hour)
+		}
+	}
+	r.checkTransport("database_url", c.DatabaseURL)
+	r.checkTransport("database_migrate_url", c.DatabaseMigrateURL)
+}
+
+// checkTransport reports a PostgreSQL login whose password and data others on the network could read.
+func (r *report) checkTransport(key, text string) {
+	u, err := url.Parse(text)
+	if err != nil || !strings.HasPrefix(u.Scheme, "postgres") {
+		return
+	}
+	host := u.Hostname()
+	if h := u.Query().Get("host"); h != "" {
+		host = h
+	}
+	if isLoopback(host) || strings.HasPrefix(host, "/") {
+		return
+	}
+	if mode := u.Query().Get("sslmode"); mode != "verify-full" && mode != "verify-ca" {
+		r.risk("%s: sslmode %s does not make sure that %s is the database; add sslmode=verify-full where the network is not yours alone", key, quoteOr(mode, "prefer"), host)
+	}
+}
+
+func quoteOr(text, otherwise string) string {
+	if text == "" {
+		text = otherwise
+	}
+	return quote(text)
+}
+
+// checkDatabase looks into the database. One that does not exist yet is not made.
+func (r *report) checkDatabase(ctx context.Context, c Config) {
+	if name, ok := strings.CutPrefix(c.DatabaseURL, "sqlite:"); ok {
+		if _, err := os.Stat(name); errors.Is(err, fs.ErrNotExist) {
+			r.risk("database_url: %s does not exist yet; serve makes it", name)
+			return
+		}
+	}
+	store, err := storage.Open(ctx, c.DatabaseURL, storage.Options{MigrateURL: c.DatabaseMigrateURL, MaxConns: commandConns})
+	if err != nil {
+		r.fault("database_url: %v", err)
+		return
+	}
+	defer store.Close()
+	if err := store.Ping(ctx); err != nil {
+		r.fault("database_url: %v", err)
+		return
+	}
+	r.checkSecret(ctx, c, store)
+	r.checkClients(ctx, c, store)
+	switch n, err := store.CountUsers(ctx); {
+	case err != nil:
+		r.fault("database_url: %v", err)
+	case n == 0:
+		r.risk("nobody can sign in yet; make the first administrator with the link of: doorward setup-link")
+	}
+}
+
+// checkSecret compares the master secret with the fingerprint in the database.
+func (r *report) checkSecret(ctx context.Context, c Config, store *storage.Store) {
+	empty, err := store.Empty(ctx)
+	if err != nil {
+		r.fault("database_url: %v", err)
+		return
+	}
+	if len(c.Secret) == 0 && empty {
+		if _, err := os.Stat(c.secretFile()); errors.Is(err, fs.ErrNotExist) {
+			return // serve makes it
+		}
+	}
+	masters, err := loadSecret(c, false) // false: nothing is made
+	if err != nil {
+		r.fault("secret: %v", err)
+		return
+	}
+	secrets, err := oauth.NewSecrets(masters)
+	if err == nil {
+		err = secrets.Held(ctx, store)
+	}
+	if err != nil {
+		r.fault("secret: %v", err)
+	}
+}
+
+// checkClients reports apps with less protection than others, and those that the configuration has left behind.
+func (r *report) checkClients(ctx context.Context, c Config, store *storage.Store) {
+	known := map[string]Resource{}
+	for _, resource := range c.Resources {
+		known[resource.ID] = resource
+	}
+	for after := ""; ; {
+		page, err := store.Clients(ctx, "", after, pageSize)
+		if err != nil {
+			r.fault("database_url: %v", err)
+			return
+		}
+		for _, client := range page {
+			r.checkClient(client, known)
+			after = client.ID
+		}
+		if len(page) < pageSize {
+			return
+		}
+	}
+}
+
+func (r *report) checkClient(c storage.Client, known map[string]Resource) {
+	if !c.DisabledAt.IsZero() {
+		return
+	}
+	name := fmt.Sprintf("app %s (%s)", c.ID, c.Name)
+	if c.PKCEOptional {
+		r.risk("%s: works without PKCE, so a stolen authorization code can be used; when the app sends a code_challenge, run: doorward client update %s --pkce required", name, c.ID)
+	}
+	if c.FirstParty && c.Public && slices.ContainsFunc(c.RedirectURIs, func(uri string) bool { return !strings.HasPrefix(uri, "https://") }) {
+		r.risk("%s: is first-party and public with a redirect URI that any program on a device can take, so people are asked for consent all the same", name)
+	}
+	var scopes []string
+	for _, id := range c.Resources {
+		resource, ok := known[id]
+		if !ok {
+			r.risk("%s: is registered for the resource %s, which is not configured, and gets no tokens for it; add the resource, or run: doorward client update %s --resource ID", name, quote(id), c.ID)
+			continue
+		}
+		scopes = append(scopes, scopeNames(resource)...)
+	}
+	for _, scope := range c.Scopes {
+		if len(scopes) > 0 && !slices.Contains(scopes, scope) {
+			r.risk("%s: is registered for the scope %s, which none of its resources has; run: doorward client update %s --scope \"A B\"", name, quote(scope), c.ID)
+		}
+	}
+}

@@ -1,0 +1,31 @@
+package main
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+)
+
+type introspectCommand struct {
+	output
+	Token string `arg:"" help:"The credential, or - to read it from standard input, where others cannot see it."`
+}
+
+// Run prints what the server would answer about a credential (RFC 7662 section 2.2), which is JSON in any case.
+func (i introspectCommand) Run(ctx context.Context, a *app) error {
+	if i.Token == "-" {
+		var err error
+		if i.Token, err = a.readLine("token"); err != nil {
+			return err
+		}
+	}
+	return a.administer(ctx, func(ctx context.Context, s *server) error {
+		answer, err := s.oauth.IntrospectCredential(ctx, i.Token)
+		if err != nil {
+			return fmt.Errorf("introspect: %w", err)
+		}
+		encoder := json.NewEncoder(a.stdout)
+		encoder.SetIndent("", "  ")
+		return encoder.Encode(answer)
+	})
+}

@@ -1,0 +1,138 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"net/http"
+	"net/http/pprof"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/client_golang/prometheus/promhttp"
+)
+
+// drainTimeout is how long requests may take to finish after the signal to stop; orchestrators kill after 30 s.
+const drainTimeout = 25 * time.Second
+
+// drainer answers requests and can say that it wants no more.
+type drainer interface {
+	http.Handler
+	// Drain makes the answer about readiness a no.
+	Drain()
+}
+
+// listeners are the open sockets of a server. All are open before the first request is answered, so that a port
+// that is taken stops the start and not a half-started server.
+type listeners struct {
+	public []net.Listener
+	admin  net.Listener // nil: none
+}
+
+func listen(ctx context.Context, c Config) (*listeners, error) {
+	var l listeners
+	var lc net.ListenConfig
+	for _, address := range c.Listen {
+		one, err := lc.Listen(ctx, "tcp", address)
+		if err != nil {
+			l.close()
+			return nil, fmt.Errorf("listen: %w; stop what listens there, or write another address", err)
+		}
+		l.public = append(l.public, one)
+	}
+	if c.AdminListen != "" {
+		admin, err := lc.Listen(ctx, "tcp", c.AdminListen)
+		if err != nil {
+			l.close()
+			return nil, fmt.Errorf("admin_listen: %w; stop what listens there, or write another address", err)
+		}
+		l.admin = admin
+	}
+	return &l, nil
+}
+
+// close gives up sockets that no server has taken over.
+func (l *listeners) close() {
+	for _, one := range l.public {
+		_ = one.Close()
+	}
+	if l.admin != nil {
+		_ = l.admin.Close()
+	}
+}
+
+// addresses are where the public sockets listen; a port of 0 is one that was free.
+func (l *listeners) addresses() []string {
+	var all []string
+	for _, one := range l.public {
+		all = append(all, one.Addr().String())
+	}
+	return all
+}
+
+// serve answers requests until ctx is done, then turns readiness off, closes the public listeners, lets what is
+// running finish for at most drain, and ends the admin listener last, so that the end can be watched there.
+func (l *listeners) serve(ctx context.Context, log *slog.Logger, public drainer, admin http.Handler, drain time.Duration) error {
+	main, aside := publicServer(public, log), adminServer(admin, log)
+	failed := make(chan error, len(l.public)+1)
+	start := func(server *http.Server, listener net.Listener) {
+		go func() {
+			if err := server.Serve(listener); !errors.Is(err, http.ErrServerClosed) {
+				failed <- fmt.Errorf("listener %s: %w", listener.Addr(), err)
+			}
+		}()
+	}
+	for _, listener := range l.public {
+		start(main, listener)
+	}
+	if l.admin != nil {
+		start(aside, l.admin)
+	}
+
+	var err error
+	select {
+	case <-ctx.Done():
+		log.Info("draining", "timeout", drain.String())
+	case err = <-failed:
+	}
+	public.Drain()
+	limited, cancel := context.WithTimeout(context.WithoutCancel(ctx), drain)
+	defer cancel()
+	if shutdown := main.Shutdown(limited); shutdown != nil {
+		err = errors.Join(err, fmt.Errorf("requests still running after %s were cut off", drain), main.Close())
+	}
+	return errors.Join(err, aside.Close())
+}
+
+// publicServer bounds what a client may take of the server (time, headers); bodies are bounded where they are read.
+func publicServer(handler http.Handler, log *slog.Logger) *http.Server {
+	return &http.Server{
+		Handler:           handler,
+		ReadHeaderTimeout: 5 * time.Second,
+		ReadTimeout:       10 * time.Second,
+		WriteTimeout:      30 * time.Second,
+		IdleTimeout:       60 * time.Second,
+		MaxHeaderBytes:    32 << 10,
+		ErrorLog:          slog.NewLogLogger(log.Handler(), slog.LevelWarn),
+	}
+}
+
+// adminServer leaves time for a CPU profile, which takes as long as it is asked to.
+func adminServer(handler http.Handler, log *slog.Logger) *http.Server {
+	server := publicServer(handler, log)
+	server.WriteTimeout = 3 * time.Minute
+	return server
+}
+
+// adminHandler serves metrics and pprof, but not pprof's command line, which may hold a password of --database-url.
+func adminHandler(metrics prometheus.Gatherer) http.Handler {
+	mux := http.NewServeMux()
+	mux.Handle("GET /metrics", promhttp.HandlerFor(metrics, promhttp.HandlerOpts{}))
+	mux.HandleFunc("GET /debug/pprof/", pprof.Index)
+	mux.HandleFunc("GET /debug/pprof/profile", pprof.Profile)
+	mux.HandleFunc("GET /debug/pprof/symbol", pprof.Symbol)
+	mux.HandleFunc("GET /debug/pprof/trace", pprof.Trace)
+	return mux
+}

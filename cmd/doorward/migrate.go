@@ -1,0 +1,73 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"text/tabwriter"
+	"time"
+
+	"doorward/storage"
+)
+
+type migrateCommand struct {
+	output
+	Action string `arg:"" optional:"" enum:"status," default:"" help:"status: show the migrations and change nothing."`
+}
+
+// migrationJSON is one migration for scripts; appliedAt is absent while it is not applied.
+type migrationJSON struct {
+	Version   int64      `json:"version"`
+	Name      string     `json:"name"`
+	Applied   bool       `json:"applied"`
+	AppliedAt *time.Time `json:"applied_at,omitempty"`
+}
+
+// Run brings the schema to the newest version or shows where it stands.
+func (m migrateCommand) Run(ctx context.Context, a *app) error {
+	c, err := a.load(nil)
+	if err != nil {
+		return err
+	}
+	store, err := c.openStore(ctx, commandConns)
+	if err != nil {
+		return err
+	}
+	defer store.Close()
+	act, none := store.Migrate, "The schema was up to date."
+	if m.Action == "status" {
+		act, none = store.Migrations, "There are no migrations."
+	}
+	list, err := act(ctx)
+	if err != nil {
+		return fmt.Errorf("migrate: %w", err)
+	}
+	rows := make([]migrationJSON, len(list))
+	for i, one := range list {
+		rows[i] = newMigrationJSON(one)
+	}
+	return m.print(a, rows, func(w io.Writer) {
+		if len(rows) == 0 {
+			_, _ = fmt.Fprintln(w, none)
+			return
+		}
+		table := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
+		for _, row := range rows {
+			when := "pending"
+			if row.AppliedAt != nil {
+				when = row.AppliedAt.Format(time.RFC3339)
+			}
+			_, _ = fmt.Fprintf(table, "%d\t%s\t%s\n", row.Version, row.Name, when)
+		}
+		_ = table.Flush()
+	})
+}
+
+func newMigrationJSON(m storage.Migration) migrationJSON {
+	row := migrationJSON{Version: m.Version, Name: m.Name, Applied: m.Applied, AppliedAt: nil}
+	if m.Applied {
+		at := m.AppliedAt.UTC().Truncate(time.Second)
+		row.AppliedAt = &at
+	}
+	return row
+}

@@ -1,0 +1,164 @@
+package main
+
+import (
+	"bufio"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"net/http"
+	"net/netip"
+	"strings"
+	"time"
+
+	"doorward/oauth"
+	"doorward/oauth/identity"
+	"doorward/oauth/limit"
+	"doorward/storage"
+)
+
+// commandConns is how many PostgreSQL connections a command takes of those that a running server may need.
+const commandConns = 2
+
+// server is what the server and the administrative commands have in common: the functions that make every change.
+type server struct {
+	config   Config
+	store    *storage.Store
+	secrets  *oauth.Secrets
+	oauth    *oauth.Server
+	identity *identity.Service
+}
+
+// openStore connects to the configured database and changes nothing in it.
+func (c Config) openStore(ctx context.Context, conns int) (*storage.Store, error) {
+	store, err := storage.Open(ctx, c.DatabaseURL, storage.Options{MigrateURL: c.DatabaseMigrateURL, MaxConns: conns})
+	if err != nil {
+		return nil, fmt.Errorf("open the database: %w", err)
+	}
+	return store, nil
+}
+
+// newServer wires what works on an open database with a current schema. It loads the master secret, makes one where
+// the database is empty, and refuses a database that belongs to another.
+func newServer(ctx context.Context, c Config, store *storage.Store, log *slog.Logger, address func(*http.Request) netip.Addr) (*server, error) {
+	secrets, err := claimSecret(ctx, c, store)
+	if err != nil {
+		return nil, err
+	}
+	protocol, err := oauth.New(oauth.Config{
+		Issuer:        c.Issuer,
+		Store:         store,
+		Secrets:       secrets,
+		Resources:     c.oauthResources(),
+		Lifetimes:     c.oauthLifetimes(),
+		Log:           log,
+		ClientAddress: address,
+	})
+	if err != nil {
+		return nil, fmt.Errorf("authorization server: %w", err)
+	}
+	people := identity.New(identity.Config{
+		Store:    store,
+		Throttle: limit.NewSignIns(func() time.Time { return store.Now().Time() }),
+		Issuer:   c.Issuer,
+	})
+	return &server{config: c, store: store, secrets: secrets, oauth: protocol, identity: people}, nil
+}
+
+// claimSecret binds the master secret and the database to each other.
+func claimSecret(ctx context.Context, c Config, store *storage.Store) (*oauth.Secrets, error) {
+	empty, err := store.Empty(storage.System(ctx))
+	if err != nil {
+		return nil, fmt.Errorf("master secret: %w", err)
+	}
+	masters, err := loadSecret(c, empty)
+	if err != nil {
+		return nil, err
+	}
+	secrets, err := oauth.NewSecrets(masters)
+	if err != nil {
+		return nil, fmt.Errorf("master secret: %w", err)
+	}
+	if err := secrets.Claim(ctx, store); err != nil {
+		return nil, fmt.Errorf("master secret: %w", err)
+	}
+	return secrets, nil
+}
+
+// open is what every administrative command begins with; the caller closes the store.
+func (a *app) open(ctx context.Context) (*server, error) {
+	c, err := a.load(nil)
+	if err != nil {
+		return nil, err
+	}
+	store, err := c.openStore(ctx, commandConns)
+	if err != nil {
+		return nil, err
+	}
+	server, err := a.openServer(ctx, c, store)
+	if err != nil {
+		store.Close()
+		return nil, err
+	}
+	return server, nil
+}
+
+func (a *app) openServer(ctx context.Context, c Config, store *storage.Store) (*server, error) {
+	if err := store.Ping(ctx); err != nil {
+		migrations, statusErr := store.Migrations(ctx)
+		if statusErr == nil && pending(migrations) > 0 {
+			return nil, errors.New("the database lacks the newest schema; run: doorward migrate")
+		}
+		return nil, fmt.Errorf("database: %w", err)
+	}
+	log := slog.New(slog.NewTextHandler(a.stderr, &slog.HandlerOptions{Level: slog.LevelWarn}))
+	nobody := func(*http.Request) netip.Addr { return netip.Addr{} } // a command has no client behind a request
+	return newServer(ctx, c, store, log, nobody)
+}
+
+func pending(migrations []storage.Migration) int {
+	n := 0
+	for _, m := range migrations {
+		if !m.Applied {
+			n++
+		}
+	}
+	return n
+}
+
+// oauthResources is what the protocol needs of the resources.
+func (c Config) oauthResources() []oauth.Resource {
+	resources := make([]oauth.Resource, len(c.Resources))
+	for i, r := range c.Resources {
+		scopes := make([]oauth.Scope, len(r.Scopes))
+		for j, s := range r.Scopes {
+			scopes[j] = oauth.Scope{Name: s.Name, Text: s.Text, Implies: s.Implies, UserOnly: s.UserOnly}
+		}
+		resources[i] = oauth.Resource{ID: r.ID, Name: r.Name, Scopes: scopes, CORS: r.CORS}
+	}
+	return resources
+}
+
+func (c Config) oauthLifetimes() oauth.Lifetimes {
+	return oauth.Lifetimes{
+		Access:             c.Tokens.Access,
+		Refresh:            c.Tokens.Refresh,
+		RefreshAbsolute:    c.Tokens.RefreshAbsolute,
+		RefreshReuseWindow: c.Tokens.RefreshReuseWindow,
+		Code:               c.Tokens.Code,
+	}
+}
+
+// readLine reads one line of standard input, for what must not stand on the command line, where others see it.
+func (a *app) readLine(what string) (string, error) {
+	line, err := bufio.NewReader(io.LimitReader(a.stdin, maxValueBytes)).ReadString('\n')
+	if err != nil && !errors.Is(err, io.EOF) {
+		return "", fmt.Errorf("read the %s from standard input: %w", what, err)
+	}
+	line = strings.TrimRight(line, "\r\n")
+	if line == "" {
+		return "", usageError{fmt.Errorf("standard input holds no %s; write it there as one line", what)}
+	}
+	return line, nil
+}

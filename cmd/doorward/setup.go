@@ -1,0 +1,34 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"net/url"
+)
+
+type setupLinkCommand struct{ output }
+
+// Run makes a new set-up word, which replaces the one before, and prints its link.
+func (c setupLinkCommand) Run(ctx context.Context, a *app) error {
+	return a.administer(ctx, func(ctx context.Context, s *server) error {
+		link, err := s.setupLink(ctx)
+		if err != nil {
+			return err
+		}
+		if link == "" {
+			return errors.New("there are users already; make another administrator with: doorward user create --admin")
+		}
+		return c.print(a, map[string]string{"url": link}, func(w io.Writer) { _, _ = fmt.Fprintln(w, link) })
+	})
+}
+
+// setupLink is where the first administrator is made, or "" when there is any user.
+func (s *server) setupLink(ctx context.Context) (string, error) {
+	word, needed, err := s.identity.SetupWord(ctx)
+	if err != nil || !needed {
+		return "", err //nolint:wrapcheck // it says what it did
+	}
+	return s.config.Issuer + "/setup?" + url.Values{"word": {word}}.Encode(), nil
+}

@@ -1,0 +1,198 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"strings"
+	"text/tabwriter"
+	"time"
+
+	"doorward/oauth/identity"
+	"doorward/storage"
+)
+
+type userCommand struct {
+	Create   userCreate   `cmd:"" help:"Make an account for a person, with a personal workspace."`
+	List     userList     `cmd:"" help:"List all people."`
+	Disable  userDisable  `cmd:"" help:"Keep a person, and every app that acts for them, from working."`
+	Enable   userEnable   `cmd:"" help:"Let a disabled person in again."`
+	Delete   userDelete   `cmd:"" help:"Delete a person and everything that is theirs."`
+	Password userPassword `cmd:"" help:"Set a person's password, which ends their sessions."`
+}
+
+type userCreate struct {
+	output
+	Email         string `required:"" help:"The address they sign in with." placeholder:"ADDRESS"`
+	Name          string `help:"What others know them by." placeholder:"NAME"`
+	Admin         bool   `help:"Make them an administrator of this server."`
+	PasswordStdin bool   `required:"" help:"Read the password, one line, from standard input."`
+}
+
+// Run makes a user.
+func (c userCreate) Run(ctx context.Context, a *app) error {
+	password, err := a.readLine("password")
+	if err != nil {
+		return err
+	}
+	return a.administer(ctx, func(ctx context.Context, s *server) error {
+		user, err := s.identity.CreateUser(ctx, identity.NewUser{Email: c.Email, Name: c.Name, Password: password, Admin: c.Admin})
+		if err != nil {
+			return invalidPerson(err)
+		}
+		return c.printUser(a, user, "Created")
+	})
+}
+
+type userList struct{ output }
+
+// Run lists all users.
+func (c userList) Run(ctx context.Context, a *app) error {
+	return a.administer(ctx, func(ctx context.Context, s *server) error {
+		rows := []userJSON{}
+		for after := ""; ; {
+			page, err := s.store.Users(ctx, "", after, pageSize)
+			if err != nil {
+				return fmt.Errorf("list users: %w", err)
+			}
+			for _, user := range page {
+				rows = append(rows, newUserJSON(user))
+				after = user.ID
+			}
+			if len(page) < pageSize {
+				break
+			}
+		}
+		return c.print(a, rows, func(w io.Writer) {
+			table := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
+			_, _ = fmt.Fprintln(table, "EMAIL\tNAME\tROLE\tSTATE\tID")
+			for _, row := range rows {
+				_, _ = fmt.Fprintf(table, "%s\t%s\t%s\t%s\t%s\n", row.Email, row.Name, row.role(), row.state(), row.ID)
+			}
+			_ = table.Flush()
+		})
+	})
+}
+
+type userDisable struct {
+	output
+	Email string `arg:"" help:"The person's address."`
+}
+
+// Run disables a user.
+func (c userDisable) Run(ctx context.Context, a *app) error {
+	return c.onUser(ctx, a, c.Email, "Disabled", func(ctx context.Context, s *server, user storage.User) error {
+		return s.identity.DisableUser(ctx, user.ID)
+	})
+}
+
+type userEnable struct {
+	output
+	Email string `arg:"" help:"The person's address."`
+}
+
+// Run enables a user.
+func (c userEnable) Run(ctx context.Context, a *app) error {
+	return c.onUser(ctx, a, c.Email, "Enabled", func(ctx context.Context, s *server, user storage.User) error {
+		return s.identity.EnableUser(ctx, user.ID)
+	})
+}
+
+type userDelete struct {
+	output
+	Email string `arg:"" help:"The person's address."`
+}
+
+// Run deletes a user and shows who it was.
+func (c userDelete) Run(ctx context.Context, a *app) error {
+	return c.onUser(ctx, a, c.Email, "Deleted", func(ctx context.Context, s *server, user storage.User) error {
+		return s.identity.DeleteUser(ctx, user.ID)
+	})
+}
+
+type userPassword struct {
+	output
+	Email         string `arg:"" help:"The person's address."`
+	PasswordStdin bool   `required:"" help:"Read the password, one line, from standard input."`
+}
+
+// Run sets a user's password.
+func (c userPassword) Run(ctx context.Context, a *app) error {
+	password, err := a.readLine("password")
+	if err != nil {
+		return err
+	}
+	return c.onUser(ctx, a, c.Email, "Changed the password of", func(ctx context.Context, s *server, user storage.User) error {
+		return invalidPerson(s.identity.SetPassword(ctx, user.ID, password))
+	})
+}
+
+// onUser acts on one user and shows them as they are afterwards, or were when they are gone.
+func (o output) onUser(ctx context.Context, a *app, email, done string, act func(ctx context.Context, s *server, user storage.User) error) error {
+	return a.administer(ctx, func(ctx context.Context, s *server) error {
+		user, err := s.store.UserByEmail(ctx, email)
+		if errors.Is(err, storage.ErrNotFound) {
+			return fmt.Errorf("there is nobody with the address %s; doorward user list shows all", quote(email))
+		}
+		if err != nil {
+			return fmt.Errorf("look up the user: %w", err)
+		}
+		if err := act(ctx, s, user); err != nil {
+			return err
+		}
+		switch now, err := s.store.UserByID(ctx, user.ID); {
+		case err == nil:
+			user = now
+		case !errors.Is(err, storage.ErrNotFound):
+			return fmt.Errorf("look up the user: %w", err)
+		}
+		return o.printUser(a, user, done)
+	})
+}
+
+// invalidPerson makes a wrong use of what identity found wrong.
+func invalidPerson(err error) error {
+	lines := make([]string, 0, 1)
+	for _, one := range unjoined(err) {
+		var wrong *identity.Invalid
+		if !errors.As(one, &wrong) {
+			return err
+		}
+		lines = append(lines, wrong.Error())
+	}
+	return usageError{errors.New(strings.Join(lines, "\n"))}
+}
+
+// userJSON is a user for scripts.
+type userJSON struct {
+	ID        string    `json:"id"`
+	Email     string    `json:"email"`
+	Name      string    `json:"name"`
+	Admin     bool      `json:"admin"`
+	Disabled  bool      `json:"disabled"`
+	CreatedAt time.Time `json:"created_at"`
+}
+
+func newUserJSON(u storage.User) userJSON {
+	return userJSON{ID: u.ID, Email: u.Email, Name: u.Name, Admin: u.Admin, Disabled: !u.DisabledAt.IsZero(), CreatedAt: seconds(u.CreatedAt)}
+}
+
+func (u userJSON) role() string {
+	if u.Admin {
+		return "administrator"
+	}
+	return ""
+}
+
+func (u userJSON) state() string {
+	if u.Disabled {
+		return "disabled"
+	}
+	return "enabled"
+}
+
+func (o output) printUser(a *app, user storage.User, done string) error {
+	u := newUserJSON(user)
+	return o.print(a, u, func(w io.Writer) { _, _ = fmt.Fprintf(w, "%s %s (%s).\n", done, u.Email, u.ID) })
+}
