@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"math/rand/v2"
 	"net"
 	"net/url"
 	"os"
@@ -105,7 +104,7 @@ func NewServer(ctx context.Context, o Options) (*Server, error) {
 		return nil, errors.Join(err, s.Close())
 	}
 	if o.TCP {
-		if s.port, err = freePort(ctx); err != nil {
+		if s.port, err = setup.FreePort(ctx); err != nil {
 			return nil, errors.Join(err, s.Close())
 		}
 	}
@@ -339,19 +338,4 @@ func account() (*syscall.Credential, error) {
 		return nil, err
 	}
 	return &syscall.Credential{Uid: uint32(uid), Gid: uint32(gid)}, nil
-}
-
-// freePort picks a port below those that the kernel hands to outgoing connections, so that it is still free when the
-// server comes back after a stop.
-func freePort(ctx context.Context) (int, error) {
-	var err error
-	for range 50 {
-		port := 20000 + rand.IntN(12000)
-		var l net.Listener
-		l, err = new(net.ListenConfig).Listen(ctx, "tcp", net.JoinHostPort("127.0.0.1", strconv.Itoa(port)))
-		if err == nil {
-			return port, l.Close()
-		}
-	}
-	return 0, fmt.Errorf("no free port: %w", err)
 }

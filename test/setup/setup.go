@@ -3,8 +3,11 @@
 package setup
 
 import (
+	"context"
 	"errors"
 	"fmt"
+	"math/rand/v2"
+	"net"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -168,4 +171,19 @@ rm -rf "$1"`
 var sweeps struct {
 	sync.Mutex
 	kept []any
+}
+
+// FreePort is a TCP port on 127.0.0.1 that is free now. It lies below those that the kernel hands to outgoing
+// connections, so that a server which stops finds it free again when it comes back.
+func FreePort(ctx context.Context) (int, error) {
+	var err error
+	for range 50 {
+		port := 20000 + rand.IntN(12000)
+		var l net.Listener
+		l, err = new(net.ListenConfig).Listen(ctx, "tcp", net.JoinHostPort("127.0.0.1", strconv.Itoa(port)))
+		if err == nil {
+			return port, l.Close()
+		}
+	}
+	return 0, fmt.Errorf("no free port: %w", err)
 }
