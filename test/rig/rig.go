@@ -1,0 +1,373 @@
+// Package rig puts a whole server together inside a test, on either engine, with a clock that tests move, and speaks
+// to it over HTTP as browsers and programs do. It wires what cmd/doorward wires, without configuration file, signals
+// and time of its own.
+package rig
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"io"
+	"log/slog"
+	"net/http"
+	"net/http/httptest"
+	"net/netip"
+	"net/url"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+
+	"doorward/oauth"
+	"doorward/oauth/identity"
+	"doorward/oauth/limit"
+	"doorward/storage"
+	"doorward/test/stores"
+	"doorward/web"
+)
+
+// Password is every rig user's.
+const Password = "a quiet harbour at dawn"
+
+// Rig is a running server with one user, Alice, who is no administrator.
+type Rig struct {
+	T        testing.TB
+	Store    *storage.Store
+	OAuth    *oauth.Server
+	Identity *identity.Service
+	Secrets  *oauth.Secrets
+	Web      *web.Server
+	HTTP     *httptest.Server
+	URL      string // where it listens; the issuer unless Options say otherwise
+	Issuer   string
+	Alice    storage.User
+	Metrics  *prometheus.Registry
+	Log      *Log
+	offset   atomic.Int64
+}
+
+// Options change what a rig is made of; the zero value is a server as it comes.
+type Options struct {
+	Resources      []oauth.Resource // nil: the default one
+	Lifetimes      oauth.Lifetimes  // zero fields: the defaults
+	Issuer         string           // empty: the URL it listens on
+	TrustedProxies []netip.Prefix
+	Secrets        []string // nil: one
+	NoUser         bool     // leave the database without a user
+}
+
+// Log collects what the server logs, at every level.
+type Log struct {
+	mu   sync.Mutex
+	text bytes.Buffer
+}
+
+// Write implements io.Writer.
+func (l *Log) Write(b []byte) (int, error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.text.Write(b)
+}
+
+// String is all that was logged so far.
+func (l *Log) String() string {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.text.String()
+}
+
+// Each runs fn with a rig on SQLite (a file, so that requests meet) and on PostgreSQL.
+func Each(t *testing.T, o Options, fn func(t *testing.T, r *Rig)) {
+	t.Helper()
+	t.Run("sqlite", func(t *testing.T) { fn(t, New(t, stores.Open(t, stores.SQLite(t)), o)) })
+	t.Run("postgresql", func(t *testing.T) { fn(t, New(t, stores.Open(t, stores.PostgreSQL(t)), o)) })
+}
+
+// Memory is a rig on SQLite in memory, for what storage has no part in.
+func Memory(t testing.TB, o Options) *Rig {
+	t.Helper()
+	return New(t, stores.Open(t, "sqlite::memory:"), o)
+}
+
+// New is a rig on a store. Several on one PostgreSQL database are nodes of one server.
+func New(t testing.TB, store *storage.Store, o Options) *Rig {
+	t.Helper()
+	r := &Rig{T: t, Store: store, Metrics: prometheus.NewRegistry(), Log: &Log{}}
+	store.SetClock(func() time.Time { return time.Now().Add(time.Duration(r.offset.Load())) })
+	listener := httptest.NewUnstartedServer(http.HandlerFunc(func(w http.ResponseWriter, q *http.Request) { r.Web.ServeHTTP(w, q) }))
+	listener.Config.ReadHeaderTimeout, listener.Config.MaxHeaderBytes = 5*time.Second, 32<<10
+	listener.Config.ErrorLog = slog.NewLogLogger(slog.DiscardHandler, slog.LevelError)
+	r.HTTP = listener
+	r.URL = "http://" + listener.Listener.Addr().String()
+	r.Issuer = o.Issuer
+	if r.Issuer == "" {
+		r.Issuer = r.URL
+	}
+	masters := o.Secrets
+	if masters == nil {
+		masters = []string{"a master secret for tests, of 32 bytes or more"}
+	}
+	var keys [][]byte
+	for _, m := range masters {
+		keys = append(keys, []byte(m))
+	}
+	var err error
+	r.Secrets, err = oauth.NewSecrets(keys)
+	r.ok(err)
+	r.ok(r.Secrets.Claim(t.Context(), store))
+	log := slog.New(slog.NewJSONHandler(r.Log, &slog.HandlerOptions{Level: slog.LevelDebug}))
+	resources := o.Resources
+	if resources == nil {
+		resources = []oauth.Resource{{ID: r.Issuer, Name: "Example API", Scopes: []oauth.Scope{
+			{Name: "read", Text: "Read your data"}, {Name: "write", Text: "Create and change your data"},
+			{Name: "delete", Text: "Delete your data"}, {Name: "admin", Text: "Everything", Implies: []string{"read", "write", "delete"}},
+		}}}
+	}
+	lifetimes := o.Lifetimes
+	for _, x := range []struct {
+		have *time.Duration
+		want time.Duration
+	}{
+		{&lifetimes.Access, time.Hour}, {&lifetimes.Refresh, 7 * 24 * time.Hour}, {&lifetimes.RefreshAbsolute, 30 * 24 * time.Hour},
+		{&lifetimes.RefreshReuseWindow, 10 * time.Second}, {&lifetimes.Code, time.Minute},
+	} {
+		if *x.have == 0 {
+			*x.have = x.want
+		} else if *x.have < 0 {
+			*x.have = 0 // the only way to say zero here
+		}
+	}
+	proxies := web.Proxies(o.TrustedProxies)
+	r.OAuth, err = oauth.New(oauth.Config{Issuer: r.Issuer, Store: store, Secrets: r.Secrets, Resources: resources, Lifetimes: lifetimes, Log: log, ClientAddress: proxies.ClientAddress})
+	r.ok(err)
+	r.Identity = identity.New(identity.Config{Store: store, Throttle: limit.NewSignIns(func() time.Time { return store.Now().Time() }), Issuer: r.Issuer})
+	r.Web, err = web.New(web.Config{Issuer: r.Issuer, Store: store, OAuth: r.OAuth, Identity: r.Identity, Secrets: r.Secrets, TrustedProxies: o.TrustedProxies, Log: log, Metrics: r.Metrics})
+	r.ok(err)
+	listener.Start()
+	t.Cleanup(listener.Close)
+	if !o.NoUser {
+		r.Alice = r.User("alice@example.com", "Alice", false)
+	}
+	return r
+}
+
+func (r *Rig) ok(err error) {
+	r.T.Helper()
+	if err != nil {
+		r.T.Fatal(err)
+	}
+}
+
+// System is a context in which a test may ask the store for anything.
+func (r *Rig) System() context.Context { return storage.System(r.T.Context()) }
+
+// Advance moves the server's clock.
+func (r *Rig) Advance(d time.Duration) { r.offset.Add(int64(d)) }
+
+// User makes a user with Password, or finds the one that another node made.
+func (r *Rig) User(email, name string, admin bool) storage.User {
+	r.T.Helper()
+	if u, err := r.Store.UserByEmail(r.System(), email); err == nil {
+		return u
+	}
+	u, err := r.Identity.CreateUser(r.T.Context(), identity.NewUser{Email: email, Name: name, Password: Password, Admin: admin})
+	r.ok(err)
+	return u
+}
+
+// App is a registered client with its secret.
+type App struct {
+	storage.Client
+	Secret   string
+	Redirect string // the redirect URI that it uses
+}
+
+// App registers a client as the command does. Empty fields of the spec become those of the standing client: redirect
+// URIs https://app.example/cb and http://127.0.0.1/cb, scopes read, write and delete.
+func (r *Rig) App(p oauth.ClientSpec) *App {
+	r.T.Helper()
+	p.Administrator = true
+	if p.Name == "" {
+		p.Name = "Standing App"
+	}
+	if !p.ResourceServer {
+		if p.RedirectURIs == nil && len(p.Grants) == 0 {
+			p.RedirectURIs = []string{"https://app.example/cb", "http://127.0.0.1/cb"}
+		}
+		if p.Scopes == nil {
+			p.Scopes = []string{"read", "write", "delete"}
+		}
+	}
+	c, secret, err := r.OAuth.CreateClient(r.System(), p)
+	r.ok(err)
+	app := &App{Client: c, Secret: secret}
+	if len(c.RedirectURIs) > 0 {
+		app.Redirect = c.RedirectURIs[0]
+	}
+	return app
+}
+
+// ResourceServer registers a client that introspects for the default resource.
+func (r *Rig) ResourceServer() *App {
+	r.T.Helper()
+	return r.App(oauth.ClientSpec{Name: "Example API", ResourceServer: true})
+}
+
+// The proof key of every request that does not bring one of its own (RFC 7636 appendix B).
+const (
+	Verifier  = "dBjftJeZ4CVP-mB92K27uhbUJU1p1r_wW1gFWFOEjXk"
+	Challenge = "E9Melhoa2OwvFrEMTJguCHaoeK1t8URWbuGJSstw-cM"
+)
+
+// Params are the parameters of an authorization request of app for scopes.
+func (app *App) Params(scope string) url.Values {
+	v := url.Values{"client_id": {app.ID}, "redirect_uri": {app.Redirect}, "response_type": {"code"}, "state": {"state-" + app.ID[len(app.ID)-4:]},
+		"code_challenge": {Challenge}, "code_challenge_method": {"S256"}}
+	if scope != "" {
+		v.Set("scope", scope)
+	}
+	return v
+}
+
+// Answer is an HTTP response, read to its end.
+type Answer struct {
+	Status   int
+	Header   http.Header
+	Body     string
+	Location *url.URL // nil without
+	Cookies  []*http.Cookie
+}
+
+// JSON is the body as an object; nil when it is none.
+func (a *Answer) JSON() map[string]any {
+	var m map[string]any
+	if json.Unmarshal([]byte(a.Body), &m) != nil {
+		return nil
+	}
+	return m
+}
+
+// Text is a string member of the body.
+func (a *Answer) Text(name string) string {
+	text, _ := a.JSON()[name].(string)
+	return text
+}
+
+// Param is a parameter of the redirect's query.
+func (a *Answer) Param(name string) string {
+	if a.Location == nil {
+		return ""
+	}
+	return a.Location.Query().Get(name)
+}
+
+// Send does one request and follows no redirect. It is safe for goroutines of a test as long as it is not over.
+func (r *Rig) Send(client *http.Client, q *http.Request) *Answer {
+	resp, err := client.Do(q)
+	if err != nil {
+		r.T.Errorf("%s %s: %v", q.Method, q.URL.Path, err)
+		return &Answer{Header: http.Header{}}
+	}
+	defer resp.Body.Close() //nolint:errcheck // read to its end below
+	body, err := io.ReadAll(resp.Body)
+	if err != nil {
+		r.T.Errorf("%s %s: %v", q.Method, q.URL.Path, err)
+	}
+	a := &Answer{Status: resp.StatusCode, Header: resp.Header, Body: string(body), Cookies: resp.Cookies()}
+	if loc := resp.Header.Get("Location"); loc != "" {
+		if a.Location, err = url.Parse(loc); err != nil {
+			r.T.Errorf("Location %q: %v", loc, err)
+		}
+	}
+	return a
+}
+
+// Program is a client without cookies that follows no redirect.
+func (r *Rig) Program() *http.Client {
+	c := *r.HTTP.Client()
+	c.CheckRedirect = func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }
+	return &c
+}
+
+// Request makes a request to a path of the server.
+func (r *Rig) Request(method, path string, body io.Reader, header ...string) *http.Request {
+	r.T.Helper()
+	q, err := http.NewRequestWithContext(r.T.Context(), method, r.URL+path, body)
+	r.ok(err)
+	for i := 0; i+1 < len(header); i += 2 {
+		q.Header.Add(header[i], header[i+1])
+	}
+	return q
+}
+
+// Post sends a form to an endpoint of the protocol, as a program does; headers come in pairs.
+func (r *Rig) Post(path string, form url.Values, header ...string) *Answer {
+	r.T.Helper()
+	return r.Send(r.Program(), r.Request(http.MethodPost, path, strings.NewReader(form.Encode()),
+		append([]string{"Content-Type", "application/x-www-form-urlencoded"}, header...)...))
+}
+
+// PostAs is Post with the client's credentials: by HTTP Basic, or, for a public client, its id in the body.
+func (r *Rig) PostAs(app *App, path string, form url.Values, header ...string) *Answer {
+	r.T.Helper()
+	if app.Public {
+		v := url.Values{"client_id": {app.ID}}
+		for name, values := range form {
+			v[name] = values
+		}
+		return r.Post(path, v, header...)
+	}
+	return r.Post(path, form, append([]string{"Authorization", Basic(app.ID, app.Secret)}, header...)...)
+}
+
+// Basic is the value of an Authorization header (RFC 6749 section 2.3.1).
+func Basic(id, secret string) string {
+	q := &http.Request{Header: http.Header{}}
+	q.SetBasicAuth(url.QueryEscape(id), url.QueryEscape(secret))
+	return q.Header.Get("Authorization")
+}
+
+// Exchange redeems a code with the rig's verifier.
+func (r *Rig) Exchange(app *App, code string) *Answer {
+	r.T.Helper()
+	return r.PostAs(app, "/oauth/token", url.Values{"grant_type": {"authorization_code"}, "code": {code}, "redirect_uri": {app.Redirect}, "code_verifier": {Verifier}})
+}
+
+// Refresh redeems a refresh token.
+func (r *Rig) Refresh(app *App, token string) *Answer {
+	r.T.Helper()
+	return r.PostAs(app, "/oauth/token", url.Values{"grant_type": {"refresh_token"}, "refresh_token": {token}})
+}
+
+// Introspect asks about a credential.
+func (r *Rig) Introspect(app *App, token string) *Answer {
+	r.T.Helper()
+	return r.PostAs(app, "/oauth/introspect", url.Values{"token": {token}})
+}
+
+// Alive tells whether introspection says that a token is active.
+func (r *Rig) Alive(app *App, token string) bool {
+	r.T.Helper()
+	a := r.Introspect(app, token)
+	active, ok := a.JSON()["active"].(bool)
+	if a.Status != http.StatusOK || !ok {
+		r.T.Fatalf("introspection answered %d %s", a.Status, a.Body)
+	}
+	return active
+}
+
+// Tokens signs Alice in in a new browser, has her allow scope, and redeems the code.
+func (r *Rig) Tokens(app *App, scope string) (access, refresh string) {
+	r.T.Helper()
+	a := r.Exchange(app, r.Browser().SignIn(r.Alice.Email).Code(app, scope))
+	if a.Status != http.StatusOK {
+		r.T.Fatalf("exchange answered %d %s", a.Status, a.Body)
+	}
+	return a.Text("access_token"), a.Text("refresh_token")
+}
+
+// BreakStorage makes every statement fail from now on, as a database that is away does.
+func (r *Rig) BreakStorage() { r.Store.Close() }
