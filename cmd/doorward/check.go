@@ -144,7 +144,11 @@ func (r *report) checkDatabase(ctx context.Context, c Config) {
 		return
 	}
 	defer store.Close()
-	if err := store.Ping(ctx); err != nil {
+	switch err := store.Ping(ctx); {
+	case errors.Is(err, storage.ErrOldSchema):
+		r.risk("database_url: migrations are pending, which serve applies; doorward migrate status lists them")
+		return
+	case err != nil:
 		r.fault("database_url: %v", err)
 		return
 	}

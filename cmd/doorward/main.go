@@ -52,6 +52,7 @@ type commands struct {
 	Config  string           `help:"Configuration file, YAML (or variable DOORWARD_CONFIG)." placeholder:"FILE"`
 	Version kong.VersionFlag `help:"Print the version."`
 
+	Serve      serveCommand      `cmd:"" help:"Run the server."`
 	Check      checkCommand      `cmd:"" help:"Report every fault and risk of the configuration and the database; changes nothing."`
 	Migrate    migrateCommand    `cmd:"" help:"Bring the database to the newest schema, or show which migrations are applied."`
 	Health     healthCommand     `cmd:"" help:"Ask the running server whether it is ready; for containers."`

@@ -9,6 +9,7 @@ import (
 	"log/slog"
 	"net/http"
 	"net/netip"
+	"slices"
 	"strings"
 	"time"
 
@@ -106,8 +107,9 @@ func (a *app) open(ctx context.Context) (*server, error) {
 
 func (a *app) openServer(ctx context.Context, c Config, store *storage.Store) (*server, error) {
 	if err := store.Ping(ctx); err != nil {
+		// A database that never had a migration has not even the table that Ping asks.
 		migrations, statusErr := store.Migrations(ctx)
-		if statusErr == nil && pending(migrations) > 0 {
+		if statusErr == nil && slices.ContainsFunc(migrations, func(m storage.Migration) bool { return !m.Applied }) {
 			return nil, errors.New("the database lacks the newest schema; run: doorward migrate")
 		}
 		return nil, fmt.Errorf("database: %w", err)
@@ -115,16 +117,6 @@ func (a *app) openServer(ctx context.Context, c Config, store *storage.Store) (*
 	log := slog.New(slog.NewTextHandler(a.stderr, &slog.HandlerOptions{Level: slog.LevelWarn}))
 	nobody := func(*http.Request) netip.Addr { return netip.Addr{} } // a command has no client behind a request
 	return newServer(ctx, c, store, log, nobody)
-}
-
-func pending(migrations []storage.Migration) int {
-	n := 0
-	for _, m := range migrations {
-		if !m.Applied {
-			n++
-		}
-	}
-	return n
 }
 
 // oauthResources is what the protocol needs of the resources.

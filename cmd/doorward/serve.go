@@ -1,5 +1,18 @@
 package main
 
+import (
+	"context"
+	"fmt"
+	"log/slog"
+	"sync"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+
+	"doorward/storage"
+	"doorward/web"
+)
+
 // serveCommand runs the server. Its flags are the settings of the configuration's top level.
 type serveCommand struct {
 	Issuer             *string  `help:"The server's own URL, as apps and browsers see it. Default: http://localhost:8080" placeholder:"URL"`
@@ -30,4 +43,106 @@ func (s serveCommand) settings() map[string][]string {
 		}
 	}
 	return given
+}
+
+// Run serves until ctx is done.
+func (s serveCommand) Run(ctx context.Context, a *app) error {
+	c, err := a.load(s.settings())
+	if err != nil {
+		return err
+	}
+	log := slog.New(slog.NewJSONHandler(a.stderr, nil))
+	return serve(ctx, c, log, func(server *server, _ []string) error {
+		link, err := server.setupLink(ctx)
+		if err == nil && link != "" {
+			// Not in the log: whoever has the link becomes the administrator.
+			_, _ = fmt.Fprintf(a.stdout, "Nobody can sign in yet. Make the first administrator at\n%s\n", link)
+		}
+		return err
+	})
+}
+
+// serve runs a server: it brings the schema up to date, wires, opens the sockets, calls ready with the addresses that
+// it listens on, and answers until ctx is done and what was running has finished.
+func serve(ctx context.Context, c Config, log *slog.Logger, ready func(s *server, addresses []string) error) (err error) {
+	store, err := c.openStore(ctx, 0)
+	if err != nil {
+		return err
+	}
+	defer store.Close()
+	done, err := store.Migrate(ctx)
+	if err != nil {
+		return fmt.Errorf("migrate the database: %w", err)
+	}
+	for _, m := range done {
+		log.Info("migrated", "version", m.Version, "name", m.Name)
+	}
+
+	proxies := web.Proxies(c.TrustedProxies)
+	server, err := newServer(ctx, c, store, log, proxies.ClientAddress)
+	if err != nil {
+		return err
+	}
+	metrics := prometheus.NewRegistry()
+	pages, err := web.New(web.Config{
+		Issuer:         c.Issuer,
+		Store:          store,
+		OAuth:          server.oauth,
+		Identity:       server.identity,
+		Secrets:        server.secrets,
+		TrustedProxies: proxies,
+		Log:            log,
+		Metrics:        metrics,
+	})
+	if err != nil {
+		return fmt.Errorf("pages: %w", err)
+	}
+	sockets, err := listen(ctx, c)
+	if err != nil {
+		return err
+	}
+	if err := ready(server, sockets.addresses()); err != nil {
+		sockets.close()
+		return err
+	}
+
+	var chores sync.WaitGroup
+	working, stop := context.WithCancel(ctx)
+	defer chores.Wait()
+	defer stop()
+	chores.Go(func() { every(working, touchInterval, log, "write last uses", server.writeTouches) })
+	chores.Go(func() { every(working, purgeInterval, log, "delete what has expired", server.purge) })
+
+	log.Info("ready", "version", version(), "issuer", c.Issuer, "listen", sockets.addresses(), "admin_listen", c.AdminListen, "database", store.Engine())
+	err = sockets.serve(ctx, log, pages, adminHandler(metrics), drainTimeout)
+	log.Info("stopped")
+	return err
+}
+
+const (
+	touchInterval = 5 * time.Second
+	purgeInterval = time.Minute
+)
+
+func (s *server) writeTouches(ctx context.Context) error { return s.store.FlushTouches(ctx) }
+
+func (s *server) purge(ctx context.Context) error {
+	_, err := s.store.Purge(ctx, s.oauth.Horizons())
+	return err
+}
+
+// every does a chore at intervals until ctx is done. One that fails is logged and waits for its next turn.
+func every(ctx context.Context, interval time.Duration, log *slog.Logger, what string, chore func(context.Context) error) {
+	ticker := time.NewTicker(interval)
+	defer ticker.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-ticker.C:
+		}
+		if err := chore(storage.System(ctx)); err != nil && ctx.Err() == nil {
+			log.Warn("chore failed", "chore", what, "error", err)
+		}
+	}
 }
