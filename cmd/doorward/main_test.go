@@ -14,6 +14,8 @@ import (
 
 	"github.com/alecthomas/kong"
 	"github.com/google/go-cmp/cmp"
+
+	"doorward/test/postgres"
 )
 
 const goodPassword = "nineteen llamas dance badly"
@@ -28,6 +30,18 @@ func newCLI(t *testing.T) *cli {
 	t.Helper()
 	t.Chdir(t.TempDir())
 	return &cli{t: t, vars: map[string]string{}}
+}
+
+// onEachEngine gives each engine's empty database to an operator of its own.
+func onEachEngine(t *testing.T, fn func(t *testing.T, c *cli)) {
+	t.Helper()
+	t.Run("sqlite", func(t *testing.T) { fn(t, newCLI(t)) })
+	t.Run("postgresql", func(t *testing.T) {
+		url := postgres.Shared(t).Database(t, "empty", nil)
+		c := newCLI(t)
+		c.vars["DOORWARD_DATABASE_URL"] = url
+		fn(t, c)
+	})
 }
 
 // run gives what a shell would see.
@@ -203,8 +217,9 @@ func TestConfigurationFaultsExit1AndShowAll(t *testing.T) {
 	c.fails(1, "no such file", "", "client", "list", "--config", "other.yaml")
 }
 
-func TestCommandsNeedTheSchema(t *testing.T) {
-	c := newCLI(t)
+func TestCommandsNeedTheSchema(t *testing.T) { onEachEngine(t, testCommandsNeedTheSchema) }
+
+func testCommandsNeedTheSchema(t *testing.T, c *cli) {
 	c.fails(1, "run: doorward migrate", "", "client", "list")
 	status := c.array("migrate", "status")
 	if len(status) == 0 || status[0]["applied"] != false || status[0]["applied_at"] != nil {
@@ -221,8 +236,9 @@ func TestCommandsNeedTheSchema(t *testing.T) {
 	}
 }
 
-func TestUserCommands(t *testing.T) {
-	c := newCLI(t)
+func TestUserCommands(t *testing.T) { onEachEngine(t, testUserCommands) }
+
+func testUserCommands(t *testing.T, c *cli) {
 	c.must("", "migrate")
 	link := c.object("", "setup-link")
 	if url, _ := link["url"].(string); !strings.HasPrefix(url, "http://localhost:8080/setup?word=") {
@@ -265,8 +281,9 @@ func TestUserCommands(t *testing.T) {
 	}
 }
 
-func TestClientCommands(t *testing.T) {
-	c := newCLI(t)
+func TestClientCommands(t *testing.T) { onEachEngine(t, testClientCommands) }
+
+func testClientCommands(t *testing.T, c *cli) {
 	c.must("", "migrate")
 	app := c.object("", "client", "create", "--name", "App", "--site", "https://app.example.com", "--scope", "read write",
 		"--redirect-uri", "https://app.example.com/cb?a=1,2", "--redirect-uri", "http://127.0.0.1/cb")
