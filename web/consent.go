@@ -72,10 +72,9 @@ func (s *Server) showConsent(w http.ResponseWriter, r *http.Request, status int,
 			Verified: a.Client.Verified || a.Client.WorkspaceID == "", FirstParty: a.Client.FirstParty},
 		SwitchURL: "/login?switch=1&flow=" + sealed, ResourceName: a.Resource.Name, Error: fault,
 		NotGranted: "It will not see your password, and gets nothing beyond what is listed here.",
-		Lasts:      "",
 	}
 	if a.Client.GrantTypes.Has(oauth.GrantRefreshToken) {
-		view.Lasts = "It stays connected until you end it, or until it has not used the connection for " + days(s.oauth.Horizons().AccessTokens) + ", and for " + days(s.oauth.Horizons().Families) + " at most."
+		view.Lasts = "It stays connected for " + days(s.oauth.Horizons().Families) + " at most, and no longer once it has gone unused for " + days(s.oauth.Horizons().AccessTokens) + "."
 	} else {
 		view.Lasts = "It gets access once, for " + days(s.oauth.AccessLifetime()) + "."
 	}

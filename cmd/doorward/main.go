@@ -53,6 +53,7 @@ type commands struct {
 	Version kong.VersionFlag `help:"Print the version."`
 
 	Serve      serveCommand      `cmd:"" help:"Run the server."`
+	Demo       demoCommand       `cmd:"" help:"Run a server with a sample user, app and API on this machine, to see how it all goes."`
 	Check      checkCommand      `cmd:"" help:"Report every fault and risk of the configuration and the database; changes nothing."`
 	Migrate    migrateCommand    `cmd:"" help:"Bring the database to the newest schema, or show which migrations are applied."`
 	Health     healthCommand     `cmd:"" help:"Ask the running server whether it is ready; for containers."`

@@ -1,0 +1,135 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"net"
+	"net/http"
+	"os"
+	"path/filepath"
+	"time"
+
+	"doorward/oauth"
+	"doorward/oauth/identity"
+	"doorward/storage"
+)
+
+// demoCommand shows the whole circle on one machine: the server, a person, a third-party app that signs in through it,
+// and an API that introspects.
+type demoCommand struct {
+	Verbose bool `help:"Show the server's log."`
+}
+
+const (
+	demoPort     = "8080" // of the server; the app and the API take the next two, or any where these are taken
+	demoEmail    = "demo@example.com"
+	demoName     = "Dana Demo"
+	demoPassword = "seven lanterns by the canal"
+)
+
+// Run serves until ctx is done. Its database goes with it.
+func (d demoCommand) Run(ctx context.Context, a *app) (err error) {
+	dir, err := os.MkdirTemp("", "doorward-demo-")
+	if err != nil {
+		return fmt.Errorf("make a folder for the demo: %w", err)
+	}
+	defer func() { err = errors.Join(err, os.RemoveAll(dir)) }()
+
+	// Cookies know no ports: the app and the API stand on another host name than the server, as in life.
+	front, err := demoListen(ctx, demoPort)
+	if err != nil {
+		return err
+	}
+	listen := front.Addr().String()
+	_, port, err := net.SplitHostPort(listen)
+	if err != nil {
+		return fmt.Errorf("demo: %w", err)
+	}
+	// The server opens its own socket; this one only found out which port is free.
+	if err := front.Close(); err != nil {
+		return fmt.Errorf("demo: %w", err)
+	}
+	appSocket, err := demoListen(ctx, "8090")
+	if err != nil {
+		return err
+	}
+	apiSocket, err := demoListen(ctx, "8091")
+	if err != nil {
+		return errors.Join(err, appSocket.Close())
+	}
+	c, err := loadConfig("", map[string][]string{
+		"issuer": {"http://localhost:" + port}, "listen": {listen}, "admin_listen": {""}, "database_url": {"sqlite:" + filepath.Join(dir, "doorward.db")},
+	}, func(string) string { return "" })
+	if err != nil {
+		return errors.Join(err, appSocket.Close(), apiSocket.Close())
+	}
+	c.Resources[0].Name = "Notes"
+	log := slog.New(slog.DiscardHandler)
+	if d.Verbose {
+		log = slog.New(slog.NewJSONHandler(a.stderr, nil))
+	}
+	return serve(ctx, c, log, func(s *server, _ []string) error {
+		return startDemo(ctx, s, appSocket, apiSocket, a.stdout)
+	})
+}
+
+// demoListen opens a socket on the port, or on any that is free where something listens there already.
+func demoListen(ctx context.Context, port string) (net.Listener, error) {
+	var lc net.ListenConfig
+	l, err := lc.Listen(ctx, "tcp", "127.0.0.1:"+port)
+	if err != nil {
+		l, err = lc.Listen(ctx, "tcp", "127.0.0.1:0")
+	}
+	if err != nil {
+		return nil, fmt.Errorf("demo: %w", err)
+	}
+	return l, nil
+}
+
+// startDemo makes the person, registers the app and the API by the functions that the commands use, and starts both.
+func startDemo(ctx context.Context, s *server, appSocket, apiSocket net.Listener, out io.Writer) error {
+	appURL, apiURL := "http://"+appSocket.Addr().String(), "http://"+apiSocket.Addr().String()
+	if _, err := s.identity.CreateUser(ctx, identity.NewUser{Email: demoEmail, Name: demoName, Password: demoPassword, Admin: true}); err != nil {
+		return fmt.Errorf("demo user: %w", err)
+	}
+	system := storage.System(ctx)
+	client, secret, err := s.oauth.CreateClient(system, oauth.ClientSpec{
+		Name: "Fieldnotes", Site: appURL, RedirectURIs: []string{appURL + "/callback"}, Scopes: []string{"read", "write", "delete"}, Administrator: true,
+	})
+	if err != nil {
+		return fmt.Errorf("demo app: %w", err)
+	}
+	resourceServer, apiSecret, err := s.oauth.CreateClient(system, oauth.ClientSpec{Name: "Notes API", ResourceServer: true, Administrator: true})
+	if err != nil {
+		return fmt.Errorf("demo API: %w", err)
+	}
+	api := &demoAPI{introspect: s.config.Issuer + "/oauth/introspect", clientID: resourceServer.ID, clientSecret: apiSecret}
+	thirdParty, err := newDemoApp(s.config.Issuer, apiURL, appURL, client.ID, secret)
+	if err != nil {
+		return err
+	}
+	for socket, handler := range map[net.Listener]http.Handler{appSocket: thirdParty, apiSocket: api} {
+		server := &http.Server{Handler: handler, ReadHeaderTimeout: 5 * time.Second}
+		context.AfterFunc(ctx, func() { _ = server.Close() })
+		go func() { _ = server.Serve(socket) }() // it ends with ctx, and says nothing else of interest
+	}
+	_, err = fmt.Fprintf(out, `
+Doorward is running, with a database that goes when you stop it.
+
+  Open        %s        an app that somebody else wrote: connect it
+  Sign in as  %s
+  Password    %s
+
+  Doorward itself   %s
+  The API           %s/notes        asks Doorward about each token
+
+Stop with Ctrl-C.
+`, appURL, demoEmail, demoPassword, s.config.Issuer, apiURL)
+	if err != nil {
+		return fmt.Errorf("demo: %w", err)
+	}
+	return nil
+}
