@@ -137,7 +137,7 @@ func TestOnlyTheCommandsOfThisVersionExist(t *testing.T) {
 	}
 	walk(parser.Model.Node, "")
 	want := []string{
-		"serve", "check", "migrate", "health",
+		"serve", "demo", "check", "migrate", "health",
 		"user create", "user list", "user disable", "user enable", "user delete", "user password",
 		"client create", "client list", "client show", "client update", "client disable", "client enable", "client delete", "client secret rotate",
 		"introspect", "setup-link",
