@@ -5,7 +5,9 @@ import (
 	"database/sql"
 	"errors"
 	"fmt"
+	"strings"
 	"time"
+	"unicode/utf8"
 )
 
 // querier is what a transaction and a pool have in common.
@@ -48,11 +50,23 @@ func Tenant(ctx context.Context, userID, workspaceID string) context.Context {
 // errNoSpeaker is a fault of the program: a statement whose context says neither System nor Tenant.
 var errNoSpeaker = errors.New("storage: the context says neither System nor Tenant")
 
-// gate is the only way to the database: it gives the transaction in ctx, or a pool of the speaker in ctx.
-func (s *Store) gate(ctx context.Context, write bool) (querier, error) {
+// errText wraps ErrNotFound: no row holds such text, and none is to be made of it.
+var errText = fmt.Errorf("%w: text with a NUL byte, or that is not UTF-8", ErrNotFound)
+
+// gate is the only way to the database: it gives the transaction in ctx, or a pool of the speaker in ctx. Text that
+// PostgreSQL cannot hold is stopped here, so that both engines say the same and no transaction is lost over it.
+func (s *Store) gate(ctx context.Context, write bool, args []any) (querier, error) {
 	who, ok := ctx.Value(speakerKey{}).(speaker)
 	if !ok {
 		return nil, errNoSpeaker
+	}
+	for _, arg := range args {
+		if list, ok := arg.(List); ok {
+			arg = list.String()
+		}
+		if text, ok := arg.(string); ok && (strings.IndexByte(text, 0) >= 0 || !utf8.ValidString(text)) {
+			return nil, errText
+		}
 	}
 	if t, ok := ctx.Value(txKey{}).(*transaction); ok {
 		if t.speaker != who {
@@ -71,7 +85,7 @@ func (s *Store) gate(ctx context.Context, write bool) (querier, error) {
 
 // exec runs a statement and gives the number of rows that it changed.
 func (s *Store) exec(ctx context.Context, query string, args ...any) (int64, error) {
-	q, err := s.gate(ctx, true)
+	q, err := s.gate(ctx, true, args)
 	if err != nil {
 		return 0, err
 	}
@@ -113,7 +127,7 @@ func (s *Store) one(ctx context.Context, dest []any, query string, args ...any) 
 
 // each calls fn for every row.
 func (s *Store) each(ctx context.Context, fn func(scan func(...any) error) error, query string, args ...any) error {
-	q, err := s.gate(ctx, false)
+	q, err := s.gate(ctx, false, args)
 	if err != nil {
 		return err
 	}
@@ -177,16 +191,15 @@ func (s *Store) attempt(ctx context.Context, fn func(ctx context.Context) error)
 	if err := fn(context.WithValue(ctx, txKey{}, t)); err != nil {
 		return err
 	}
-	if err := tx.Commit(); err != nil {
-		return classify(err)
-	}
+	err = classify(tx.Commit())
+	// Also when the commit's answer was lost: it may have happened, and what a cache drops for nothing comes back.
 	for _, f := range t.after {
 		f()
 	}
-	return nil
+	return err
 }
 
-// afterCommit runs f once the transaction in ctx is committed, or at once when there is none.
+// afterCommit runs f once the transaction in ctx is committed, or may be, or at once when there is none.
 func (s *Store) afterCommit(ctx context.Context, f func()) {
 	if t, ok := ctx.Value(txKey{}).(*transaction); ok {
 		t.after = append(t.after, f)

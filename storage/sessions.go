@@ -2,6 +2,7 @@ package storage
 
 import (
 	"context"
+	"strings"
 	"time"
 )
 
@@ -28,6 +29,8 @@ func (x *Session) fields() []any {
 
 // InsertSession adds a session.
 func (s *Store) InsertSession(ctx context.Context, x Session) error {
+	// Browsers write what they like there; nobody is kept from signing in over it.
+	x.UserAgent = strings.ReplaceAll(strings.ToValidUTF8(x.UserAgent, "\ufffd"), "\x00", "\ufffd")
 	_, err := s.exec(ctx, `INSERT INTO sessions (`+sessionColumns+`) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10)`,
 		x.ID, x.Digest, x.UserID, x.Data, x.AuthTime, x.UserAgent, x.Address, x.CreatedAt, x.SeenAt, x.ExpiresAt)
 	return err
