@@ -43,7 +43,8 @@ func (s *Store) openPostgres(ctx context.Context, url string, o Options) error {
 		cfg.MaxConnIdleTime = 5 * time.Minute
 		cfg.ConnConfig.ConnectTimeout = 2 * time.Second
 		for k, v := range map[string]string{
-			"role": role, "application_name": "doorward", "statement_timeout": "3s", "lock_timeout": "1s",
+			// A lock is waited for longer than deadlock_timeout (1 s), so that a deadlock is found, and tried again.
+			"role": role, "application_name": "doorward", "statement_timeout": "3s", "lock_timeout": "2s",
 			"idle_in_transaction_session_timeout": "5s", "default_transaction_isolation": "read committed",
 		} {
 			cfg.ConnConfig.RuntimeParams[k] = v
@@ -135,9 +136,11 @@ func missingRoles(ctx context.Context, url string) (login string, missing []stri
 	}
 	defer conn.Close(context.WithoutCancel(ctx)) //nolint:errcheck // nothing is lost with it
 	for _, role := range []string{tenantRole, systemRole} {
-		// A superuser is a member of everything without a grant; only existence counts then.
+		// A superuser is a member of everything without a grant; only existence counts then. From PostgreSQL 16 whoever
+		// made a role is a member that may grant it but, without a grant, not take it.
 		var member bool
-		err := conn.QueryRow(ctx, `SELECT session_user, COALESCE((SELECT pg_has_role(session_user, oid, 'MEMBER')
+		err := conn.QueryRow(ctx, `SELECT session_user, COALESCE((SELECT pg_has_role(session_user, oid,
+			CASE WHEN current_setting('server_version_num')::int >= 160000 THEN 'SET' ELSE 'MEMBER' END)
 			FROM pg_roles WHERE rolname = $1), FALSE)`, role).Scan(&login, &member)
 		if err != nil {
 			return "", nil, unavailable(err)
