@@ -93,11 +93,17 @@ func (s *Store) backupSQLite(ctx context.Context, version int64) error {
 		return nil // nothing in it yet
 	}
 	name := fmt.Sprintf("%s.before-migration-%05d-%d", path, version, s.Now().Unix())
+	// VACUUM INTO takes an empty file, which here is closed to others from the start. A copy of the same second is
+	// one that a start which failed has left.
+	f, err := os.OpenFile(name, os.O_CREATE|os.O_TRUNC|os.O_WRONLY, 0o600) //nolint:gosec // beside the operator's own file
+	if err != nil {
+		return fmt.Errorf("copy the database before the migration: %w", err)
+	}
+	if err := errors.Join(f.Chmod(0o600), f.Close()); err != nil {
+		return fmt.Errorf("close the copy to others: %w", err)
+	}
 	if _, err := s.system.ExecContext(ctx, `VACUUM INTO $1`, name); err != nil {
 		return fmt.Errorf("copy the database before the migration: %w", classify(err))
-	}
-	if err := os.Chmod(name, 0o600); err != nil {
-		return fmt.Errorf("close the copy to others: %w", err)
 	}
 	old, err := filepath.Glob(path + ".before-migration-*")
 	if err != nil {
