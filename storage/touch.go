@@ -1,7 +1,11 @@
 package storage
 
 import (
+	"cmp"
 	"context"
+	"maps"
+	"slices"
+	"strings"
 	"sync"
 	"time"
 )
@@ -18,7 +22,8 @@ type touchKey struct{ table, id string }
 
 const (
 	touchEvery = time.Minute // how often one thing's "last used" is written at most
-	touchBound = 100_000     // things remembered at most
+	touchBound = 100_000     // things noted between two writes at most
+	touchBatch = 200         // rows written in one transaction
 )
 
 func (t *touches) init() {
@@ -69,8 +74,21 @@ func (s *Store) FlushTouches(ctx context.Context) error {
 		"sessions":       `UPDATE sessions SET seen_at = $2 WHERE id = $1 AND seen_at < $2`,
 		"client_secrets": `UPDATE client_secrets SET last_used_at = $2 WHERE id = $1`,
 	}
-	for key, at := range pending {
-		if _, err := s.exec(ctx, statements[key.table], key.id, at); err != nil {
+	// In one order, so that two nodes that write the same rows wait for each other and no more; few at a time, so that
+	// nobody waits long.
+	keys := slices.SortedFunc(maps.Keys(pending), func(a, b touchKey) int {
+		return cmp.Or(strings.Compare(a.table, b.table), strings.Compare(a.id, b.id))
+	})
+	for some := range slices.Chunk(keys, touchBatch) {
+		err := s.InTx(ctx, func(ctx context.Context) error {
+			for _, key := range some {
+				if _, err := s.exec(ctx, statements[key.table], key.id, pending[key]); err != nil {
+					return err
+				}
+			}
+			return nil
+		})
+		if err != nil {
 			return err
 		}
 	}
