@@ -1,0 +1,24 @@
+package storage
+
+import (
+	"context"
+	"database/sql"
+)
+
+// What the suite, which is a stranger to this package, may see beyond its exported names.
+
+const PurgeBatch = purgeBatch
+
+func (s *Store) SystemPool() *sql.DB { return s.system }
+func (s *Store) TenantPool() *sql.DB { return s.tenant }
+
+// Exec is a write through the gate.
+func (s *Store) Exec(ctx context.Context, query string, args ...any) (int64, error) {
+	return s.exec(ctx, query, args...)
+}
+
+// Count is a read of one number through the gate.
+func (s *Store) Count(ctx context.Context, query string, args ...any) (n int64, err error) {
+	err = s.one(ctx, []any{&n}, query, args...)
+	return n, err
+}

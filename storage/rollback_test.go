@@ -1,0 +1,294 @@
+package storage_test
+
+import (
+	"context"
+	"errors"
+	"go/ast"
+	"go/parser"
+	"go/token"
+	"os"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+
+	"doorward/storage"
+)
+
+// writes holds a call of every method that writes, each of which changes something in a new world.
+var writes = map[string]func(ctx context.Context, s *storage.Store, w *world) error{
+	"InsertUser": func(ctx context.Context, s *storage.Store, _ *world) error {
+		return s.InsertUser(ctx, &storage.User{ID: storage.NewID("user"), Email: "new@example.com"})
+	},
+	"SetPasswordHash": func(ctx context.Context, s *storage.Store, w *world) error {
+		return s.SetPasswordHash(ctx, w.user.ID, "new")
+	},
+	"RehashPassword": func(ctx context.Context, s *storage.Store, w *world) error {
+		return s.RehashPassword(ctx, w.user.ID, "hash", "new")
+	},
+	"ReplacePasswordHash": func(ctx context.Context, s *storage.Store, w *world) error {
+		return s.ReplacePasswordHash(ctx, w.user.ID, "hash", "new")
+	},
+	"PasswordFailed": func(ctx context.Context, s *storage.Store, w *world) error {
+		return s.PasswordFailed(ctx, w.user.ID, 100)
+	},
+	"PasswordFitted": func(ctx context.Context, s *storage.Store, w *world) error {
+		return s.PasswordFitted(ctx, w.user.ID, "hash", 100)
+	},
+	"RenameUser": func(ctx context.Context, s *storage.Store, w *world) error {
+		return s.RenameUser(ctx, w.user.ID, "new")
+	},
+	"DisableUser": func(ctx context.Context, s *storage.Store, w *world) error { return s.DisableUser(ctx, w.user.ID) },
+	"EnableUser": func(ctx context.Context, s *storage.Store, w *world) error {
+		if err := s.DisableUser(ctx, w.user.ID); err != nil {
+			return err
+		}
+		return s.EnableUser(ctx, w.user.ID)
+	},
+	"DeleteUser": func(ctx context.Context, s *storage.Store, w *world) error { return s.DeleteUser(ctx, w.user.ID) },
+
+	"InsertSession": func(ctx context.Context, s *storage.Store, w *world) error {
+		x := w.session
+		x.ID, x.Digest = storage.NewID("session"), storage.Digest("new")
+		return s.InsertSession(ctx, x)
+	},
+	"SetSessionData": func(ctx context.Context, s *storage.Store, w *world) error {
+		return s.SetSessionData(ctx, w.session.ID, `{"a":1}`)
+	},
+	"ReplaceSession": func(ctx context.Context, s *storage.Store, w *world) error {
+		x := w.session
+		x.ID, x.Digest = storage.NewID("session"), storage.Digest("new")
+		return s.ReplaceSession(ctx, w.session.ID, x)
+	},
+	"EndSession": func(ctx context.Context, s *storage.Store, w *world) error {
+		return s.EndSession(ctx, w.user.ID, w.session.ID)
+	},
+	"EndOtherSessions": func(ctx context.Context, s *storage.Store, w *world) error {
+		_, err := s.EndOtherSessions(ctx, w.user.ID, "")
+		return err
+	},
+
+	"InsertClient": func(ctx context.Context, s *storage.Store, w *world) error {
+		c := w.client
+		c.ID, c.Secrets = storage.NewID("app"), []storage.ClientSecret{{ID: storage.NewID("secret"), Digest: storage.Digest("new"), CreatedAt: s.Now()}}
+		return s.InsertClient(ctx, &c, []string{"https://new.example"})
+	},
+	"UpdateClient": func(ctx context.Context, s *storage.Store, w *world) error {
+		c := w.client
+		c.Name = "New"
+		return s.UpdateClient(ctx, &c, []string{"https://new.example"})
+	},
+	"DisableClient": func(ctx context.Context, s *storage.Store, w *world) error { return s.DisableClient(ctx, w.client.ID) },
+	"EnableClient": func(ctx context.Context, s *storage.Store, w *world) error {
+		// The world's client is enabled: what changes is what DisableClient did in the same transaction, or nothing.
+		return errors.Join(s.DisableClient(ctx, w.client.ID), s.EnableClient(ctx, w.client.ID), s.SetSetting(ctx, "enabled", "yes"))
+	},
+	"DeleteClient": func(ctx context.Context, s *storage.Store, w *world) error { return s.DeleteClient(ctx, w.client.ID) },
+	"RotateSecret": func(ctx context.Context, s *storage.Store, w *world) error {
+		return s.RotateSecret(ctx, w.client.ID, storage.ClientSecret{ID: storage.NewID("secret"), Digest: storage.Digest("new"), CreatedAt: s.Now()}, time.Hour)
+	},
+
+	"InsertGrant": func(ctx context.Context, s *storage.Store, w *world) error {
+		return s.InsertGrant(ctx, w.newGrant(s.Now()), storage.Code{Digest: storage.Digest("new"), ExpiresAt: s.Now().Add(time.Minute)})
+	},
+	"ConsumeCode": func(ctx context.Context, s *storage.Store, w *world) error { return s.ConsumeCode(ctx, w.code) },
+	"InsertAccessToken": func(ctx context.Context, s *storage.Store, w *world) error {
+		return s.InsertAccessToken(ctx, storage.AccessToken{Digest: storage.Digest("new"), GrantID: w.grant.ID, ClientID: w.client.ID, CreatedAt: s.Now(), ExpiresAt: s.Now()})
+	},
+	"UseRefreshToken": func(ctx context.Context, s *storage.Store, w *world) error {
+		return s.UseRefreshToken(ctx, w.refresh, 0)
+	},
+	"InsertRefreshToken": func(ctx context.Context, s *storage.Store, w *world) error {
+		return s.InsertRefreshToken(ctx, storage.RefreshToken{Digest: storage.Digest("new"), GrantID: w.grant.ID, CreatedAt: s.Now(), ExpiresAt: s.Now()})
+	},
+	"RevokeGrant": func(ctx context.Context, s *storage.Store, w *world) error {
+		return s.RevokeGrant(ctx, w.grant.ID, "test")
+	},
+	"RevokeAccessToken": func(ctx context.Context, s *storage.Store, w *world) error {
+		return s.RevokeAccessToken(ctx, w.clientAccess)
+	},
+	"SaveConsent": func(ctx context.Context, s *storage.Store, w *world) error {
+		return s.SaveConsent(ctx, storage.Consent{UserID: w.user.ID, ClientID: w.client.ID, Resource: "https://api.example", WorkspaceID: w.workspace.ID, Scopes: storage.List{"write"}})
+	},
+	"DecideFlow": func(ctx context.Context, s *storage.Store, _ *world) error {
+		return s.DecideFlow(ctx, "flow", "allowed", time.Minute)
+	},
+	"EndAccess": func(ctx context.Context, s *storage.Store, w *world) error {
+		return s.EndAccess(ctx, w.user.ID, w.client.ID)
+	},
+
+	"SetSetting": func(ctx context.Context, s *storage.Store, _ *world) error { return s.SetSetting(ctx, "word", "new") },
+	"SettingOr": func(ctx context.Context, s *storage.Store, _ *world) error {
+		_, err := s.SettingOr(ctx, "new", "value")
+		return err
+	},
+	"TakeSetting": func(ctx context.Context, s *storage.Store, _ *world) error {
+		return s.TakeSetting(ctx, "word", "digest")
+	},
+	"DropSetting": func(ctx context.Context, s *storage.Store, _ *world) error { return s.DropSetting(ctx, "word") },
+
+	"FlushTouches": func(ctx context.Context, s *storage.Store, w *world) error {
+		s.SetClock(func() time.Time { return noon.Add(time.Hour) })
+		defer stopped(s)
+		s.TouchGrant(w.grant.ID)
+		s.TouchSession(w.session.ID)
+		s.TouchSecret(w.client.Secrets[0].ID)
+		return s.FlushTouches(ctx)
+	},
+	"Purge": func(ctx context.Context, s *storage.Store, _ *world) error {
+		s.SetClock(func() time.Time { return noon.AddDate(1, 0, 0) })
+		defer stopped(s)
+		_, err := s.Purge(ctx, storage.PurgeHorizons{})
+		return err
+	},
+}
+
+var errGivenUp = errors.New("given up")
+
+// rollbacks are the ways in which a transaction ends without having happened.
+var rollbacks = map[string]func(t *testing.T, s *storage.Store, write func(ctx context.Context) error){
+	"error": func(t *testing.T, s *storage.Store, write func(ctx context.Context) error) {
+		err := s.InTx(system(t), func(ctx context.Context) error {
+			if err := write(ctx); err != nil {
+				return err
+			}
+			return errGivenUp
+		})
+		mustBe(t, err, errGivenUp)
+	},
+	"panic": func(t *testing.T, s *storage.Store, write func(ctx context.Context) error) {
+		defer func() {
+			if got := recover(); got != errGivenUp { //nolint:errorlint // the very value
+				t.Fatalf("recovered %v, want the panic of the function", got)
+			}
+		}()
+		_ = s.InTx(system(t), func(ctx context.Context) error {
+			if err := write(ctx); err != nil {
+				return err
+			}
+			panic(errGivenUp)
+		})
+	},
+	"context": func(t *testing.T, s *storage.Store, write func(ctx context.Context) error) {
+		outer, cancel := context.WithCancel(system(t))
+		err := s.InTx(outer, func(ctx context.Context) error {
+			if err := write(ctx); err != nil {
+				return err
+			}
+			cancel()
+			return nil
+		})
+		mustBe(t, err, storage.ErrUnavailable)
+	},
+	"inner transaction": func(t *testing.T, s *storage.Store, write func(ctx context.Context) error) {
+		err := s.InTx(system(t), func(ctx context.Context) error {
+			if err := s.InTx(ctx, write); err != nil {
+				return err
+			}
+			return errGivenUp
+		})
+		mustBe(t, err, errGivenUp)
+	},
+}
+
+func TestEveryWriteIsGoneAfterARollback(t *testing.T) {
+	onEachEngine(t, func(t *testing.T, s *storage.Store) {
+		for name, write := range writes {
+			t.Run(name, func(t *testing.T) {
+				if _, err := s.SystemPool().ExecContext(t.Context(), "DELETE FROM settings"); err != nil {
+					t.Fatal(err)
+				}
+				for _, table := range []string{"users", "clients", "decided_flows", "access_tokens"} {
+					if _, err := s.SystemPool().ExecContext(t.Context(), "DELETE FROM "+table); err != nil {
+						t.Fatal(err)
+					}
+				}
+				w := newWorld(t, s)
+				before, generation := dump(t, s), s.Generation()
+				for way, rollBack := range rollbacks {
+					rollBack(t, s, func(ctx context.Context) error { return write(ctx, s, w) })
+					if diff := cmp.Diff(before, dump(t, s)); diff != "" {
+						t.Fatalf("%s: what was written is still there (-before +after):\n%s", way, diff)
+					}
+					// A commit that was broken off may have happened, so that caches must be dropped.
+					if way != "context" && s.Generation() != generation {
+						t.Errorf("%s: the generation moved without a change", way)
+					}
+					generation = s.Generation()
+				}
+				if err := write(system(t), s, w); err != nil {
+					t.Fatal(err)
+				}
+				if name != "FlushTouches" && cmp.Equal(before, dump(t, s)) {
+					t.Error("the write changes nothing even when it is committed, so this test proves nothing")
+				}
+			})
+		}
+	})
+}
+
+// The methods that write are those from which a call chain leads to Store.exec.
+func TestEveryWriteHasARollbackTest(t *testing.T) {
+	calls := map[string]map[string]bool{} // method → methods of the same receiver that it calls
+	entries, err := os.ReadDir(".")
+	must(t, err)
+	for _, e := range entries {
+		if !strings.HasSuffix(e.Name(), ".go") || strings.HasSuffix(e.Name(), "_test.go") {
+			continue
+		}
+		file, err := parser.ParseFile(token.NewFileSet(), e.Name(), nil, parser.SkipObjectResolution)
+		must(t, err)
+		for _, d := range file.Decls {
+			fn, ok := d.(*ast.FuncDecl)
+			if !ok || fn.Recv == nil || len(fn.Recv.List[0].Names) == 0 {
+				continue
+			}
+			star, ok := fn.Recv.List[0].Type.(*ast.StarExpr)
+			if !ok {
+				continue
+			}
+			if id, ok := star.X.(*ast.Ident); !ok || id.Name != "Store" {
+				continue
+			}
+			receiver := fn.Recv.List[0].Names[0].Name
+			called := map[string]bool{}
+			ast.Inspect(fn.Body, func(n ast.Node) bool {
+				if sel, ok := n.(*ast.SelectorExpr); ok {
+					if id, ok := sel.X.(*ast.Ident); ok && id.Name == receiver {
+						called[sel.Sel.Name] = true
+					}
+				}
+				return true
+			})
+			calls[fn.Name.Name] = called
+		}
+	}
+	if calls["exec"] == nil {
+		t.Fatal("Store.exec is gone: this test looks for its callers")
+	}
+	var reaches func(from string, seen map[string]bool) bool
+	reaches = func(from string, seen map[string]bool) bool {
+		if from == "exec" {
+			return true
+		}
+		seen[from] = true
+		for to := range calls[from] {
+			if !seen[to] && reaches(to, seen) {
+				return true
+			}
+		}
+		return false
+	}
+	for name := range calls {
+		// Close writes through FlushTouches, after everything else.
+		if ast.IsExported(name) && name != "Close" && reaches(name, map[string]bool{}) != (writes[name] != nil) {
+			t.Errorf("%s: writes %v, but is in the table of rollback tests: %v", name, writes[name] == nil, writes[name] != nil)
+		}
+	}
+	for name := range writes {
+		if calls[name] == nil {
+			t.Errorf("%s is in the table of rollback tests and nowhere else", name)
+		}
+	}
+}

@@ -1,0 +1,202 @@
+package storage_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+
+	"doorward/storage"
+	"doorward/test/stores"
+)
+
+// onEachEngine runs a test on SQLite in memory and on PostgreSQL; inParallelOnEachEngine takes SQLite in a file, where
+// several connections meet.
+func onEachEngine(t *testing.T, fn func(t *testing.T, s *storage.Store)) {
+	t.Helper()
+	stores.OnEachEngine(t, func(t *testing.T, s *storage.Store) { fn(t, stopped(s)) })
+}
+
+func inParallelOnEachEngine(t *testing.T, fn func(t *testing.T, s *storage.Store)) {
+	t.Helper()
+	stores.OnEachEngineParallel(t, func(t *testing.T, s *storage.Store) { fn(t, stopped(s)) })
+}
+
+// noon is where the clock of every test stands.
+var noon = time.Date(2026, 11, 22, 12, 0, 0, 0, time.UTC)
+
+func stopped(s *storage.Store) *storage.Store {
+	s.SetClock(func() time.Time { return noon })
+	return s
+}
+
+func system(t *testing.T) context.Context {
+	t.Helper()
+	return storage.System(t.Context())
+}
+
+func must(t *testing.T, err error) {
+	t.Helper()
+	if err != nil {
+		t.Fatal(err)
+	}
+}
+
+func mustBe(t *testing.T, err, want error) {
+	t.Helper()
+	if !errors.Is(err, want) {
+		t.Fatalf("error %v, want %v", err, want)
+	}
+}
+
+// world is one row of everything.
+type world struct {
+	user, admin, otherAdmin storage.User
+	workspace               storage.Workspace
+	client                  storage.Client
+	session                 storage.Session
+	grant                   storage.Grant
+	code, access, refresh   []byte // digests
+	clientAccess            []byte // digest of a token of client_credentials
+}
+
+func newWorld(t *testing.T, s *storage.Store) *world {
+	t.Helper()
+	ctx := system(t)
+	now := s.Now()
+	w := &world{
+		user:       storage.User{ID: storage.NewID("user"), Email: "Ada@Example.com", Name: "Ada", PasswordHash: "hash"},
+		admin:      storage.User{ID: storage.NewID("user"), Email: "root@example.com", Name: "Root", PasswordHash: "hash", Admin: true},
+		otherAdmin: storage.User{ID: storage.NewID("user"), Email: "toor@example.com", Admin: true},
+		code:       storage.Digest("code"), access: storage.Digest("access"), refresh: storage.Digest("refresh"),
+		clientAccess: storage.Digest("client access"),
+	}
+	for _, u := range []*storage.User{&w.user, &w.admin, &w.otherAdmin} {
+		must(t, s.InsertUser(ctx, u))
+	}
+	var err error
+	w.workspace, err = s.PersonalWorkspace(ctx, w.user.ID)
+	must(t, err)
+	w.client = storage.Client{
+		ID: storage.NewID("app"), WorkspaceID: w.workspace.ID, CreatedBy: w.user.ID, Name: "App", Site: "https://app.example",
+		RedirectURIs: storage.List{"https://app.example/cb"}, GrantTypes: storage.List{"authorization_code", "refresh_token"},
+		Scopes: storage.List{"read", "write"}, Resources: storage.List{"https://api.example"},
+		Secrets: []storage.ClientSecret{{ID: storage.NewID("secret"), Digest: storage.Digest("secret"), Tail: "cret", CreatedAt: now}},
+	}
+	must(t, s.InsertClient(ctx, &w.client, []string{"https://app.example"}))
+	w.session = storage.Session{
+		ID: storage.NewID("session"), Digest: storage.Digest("session"), UserID: w.user.ID, Data: "{}", AuthTime: now,
+		UserAgent: "agent", Address: "192.0.2.1", CreatedAt: now, SeenAt: now, ExpiresAt: now.Add(time.Hour),
+	}
+	must(t, s.InsertSession(ctx, w.session))
+	w.grant = w.newGrant(now)
+	must(t, s.InsertGrant(ctx, w.grant, storage.Code{Digest: w.code, RedirectURI: "https://app.example/cb", Challenge: "challenge", ExpiresAt: now.Add(time.Minute)}))
+	must(t, s.InsertAccessToken(ctx, storage.AccessToken{Digest: w.access, GrantID: w.grant.ID, ClientID: w.client.ID, Resource: "https://api.example",
+		Scopes: storage.List{"read"}, CreatedAt: now, ExpiresAt: now.Add(time.Hour)}))
+	must(t, s.InsertAccessToken(ctx, storage.AccessToken{Digest: w.clientAccess, ClientID: w.client.ID, Resource: "https://api.example",
+		Scopes: storage.List{"read"}, CreatedAt: now, ExpiresAt: now.Add(time.Hour)}))
+	must(t, s.InsertRefreshToken(ctx, storage.RefreshToken{Digest: w.refresh, GrantID: w.grant.ID, CreatedAt: now, ExpiresAt: now.Add(time.Hour)}))
+	must(t, s.SaveConsent(ctx, storage.Consent{UserID: w.user.ID, ClientID: w.client.ID, Resource: "https://api.example", WorkspaceID: w.workspace.ID, Scopes: storage.List{"read"}}))
+	must(t, s.SetSetting(ctx, "word", "digest"))
+	return w
+}
+
+func (w *world) newGrant(now storage.Time) storage.Grant {
+	return storage.Grant{
+		ID: storage.NewID("grant"), ClientID: w.client.ID, UserID: w.user.ID, WorkspaceID: w.workspace.ID, Resource: "https://api.example",
+		Scopes: storage.List{"read"}, AuthTime: now, CreatedAt: now, ExpiresAt: now.Add(24 * time.Hour),
+	}
+}
+
+// tables lists the tables of the schema.
+func tables(t *testing.T, s *storage.Store) []string {
+	t.Helper()
+	query := `SELECT name FROM sqlite_schema WHERE type = 'table' AND name NOT LIKE 'sqlite%' ORDER BY name`
+	if s.Engine() == "postgresql" {
+		query = `SELECT relname FROM pg_class WHERE relkind = 'r' AND relnamespace = 'public'::regnamespace ORDER BY relname`
+	}
+	rows, err := s.SystemPool().QueryContext(t.Context(), query)
+	must(t, err)
+	defer rows.Close() //nolint:errcheck // rows.Err is asked
+	var list []string
+	for rows.Next() {
+		var name string
+		must(t, rows.Scan(&name))
+		list = append(list, name)
+	}
+	must(t, rows.Err())
+	return list
+}
+
+// dump is everything that is stored, a line for each row.
+func dump(t *testing.T, s *storage.Store) []string {
+	t.Helper()
+	var lines []string
+	for _, table := range tables(t, s) {
+		rows, err := s.SystemPool().QueryContext(t.Context(), "SELECT * FROM "+table)
+		must(t, err)
+		columns, err := rows.Columns()
+		must(t, err)
+		for rows.Next() {
+			values := make([]any, len(columns))
+			for i := range values {
+				values[i] = new(any)
+			}
+			must(t, rows.Scan(values...))
+			var line strings.Builder
+			fmt.Fprintf(&line, "%s:", table)
+			for i, v := range values {
+				switch v := (*v.(*any)).(type) {
+				case []byte:
+					fmt.Fprintf(&line, " %s=%q", columns[i], v)
+				default:
+					fmt.Fprintf(&line, " %s=%v", columns[i], v)
+				}
+			}
+			lines = append(lines, line.String())
+		}
+		must(t, rows.Err())
+		must(t, rows.Close())
+	}
+	slices.Sort(lines)
+	return lines
+}
+
+// atOnce runs fn n times at once and tells how often it returned nil, and what else it returned.
+func atOnce(n int, fn func(i int) error) (wins int64, failures []error) {
+	var count atomic.Int64
+	var mu sync.Mutex
+	var wg sync.WaitGroup
+	start := make(chan struct{})
+	for i := range n {
+		wg.Go(func() {
+			<-start
+			if err := fn(i); err != nil {
+				mu.Lock()
+				defer mu.Unlock()
+				failures = append(failures, err)
+				return
+			}
+			count.Add(1)
+		})
+	}
+	close(start)
+	wg.Wait()
+	return count.Load(), failures
+}
+
+// connect is a connection of one's own to PostgreSQL.
+func connect(t *testing.T, url string) *pgx.Conn {
+	t.Helper()
+	conn, err := pgx.Connect(t.Context(), url)
+	must(t, err)
+	t.Cleanup(func() { _ = conn.Close(context.WithoutCancel(t.Context())) })
+	return conn
+}
