@@ -1,0 +1,60 @@
+package rig
+
+import (
+	"sync"
+	"testing"
+
+	"doorward/storage"
+	"doorward/test/stores"
+)
+
+// nodesIssuer is what nodes of one server call themselves, whatever they listen on.
+const nodesIssuer = "http://localhost:8080"
+
+// Nodes are two nodes of one server, on one PostgreSQL database: the first with a, the second with b. Both take the
+// same issuer. Each has a clock of its own.
+func Nodes(t *testing.T, a, b Options) []*Rig {
+	t.Helper()
+	url := stores.PostgreSQL(t)
+	a.Issuer, b.Issuer = nodesIssuer, nodesIssuer
+	return []*Rig{New(t, stores.Open(t, url), a), New(t, stores.Open(t, url), b)}
+}
+
+// EachNodes runs fn with one node on SQLite, with one on PostgreSQL, and with two on one PostgreSQL database.
+func EachNodes(t *testing.T, o Options, fn func(t *testing.T, nodes []*Rig)) {
+	t.Helper()
+	Each(t, o, func(t *testing.T, r *Rig) { fn(t, []*Rig{r}) })
+	t.Run("two nodes", func(t *testing.T) { fn(t, Nodes(t, o, o)) })
+}
+
+// AtOnce calls fn n times at the same moment and returns when all have.
+func AtOnce(n int, fn func(i int)) {
+	var ready, done sync.WaitGroup
+	start := make(chan struct{})
+	for i := range n {
+		ready.Add(1)
+		done.Go(func() {
+			ready.Done()
+			<-start
+			fn(i)
+		})
+	}
+	ready.Wait()
+	close(start)
+	done.Wait()
+}
+
+// SQL runs a statement as the server itself may: for changes that no endpoint makes yet.
+func (r *Rig) SQL(query string, args ...any) {
+	r.T.Helper()
+	_, err := r.Store.Pools()["system"].ExecContext(r.T.Context(), query, args...)
+	r.ok(err)
+}
+
+// Grants are the families of a user that could still yield tokens.
+func (r *Rig) Grants(userID string) []storage.Grant {
+	r.T.Helper()
+	list, err := r.Store.LiveGrantsOf(storage.Tenant(r.T.Context(), userID, ""), userID)
+	r.ok(err)
+	return list
+}
