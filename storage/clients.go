@@ -56,10 +56,10 @@ func nullable(text string) any {
 func (s *Store) InsertClient(ctx context.Context, c *Client, origins []string) error {
 	c.CreatedAt, c.ChangedAt = s.Now(), s.Now()
 	return s.InTx(ctx, func(ctx context.Context) error {
-		if _, err := s.exec(ctx, `INSERT INTO clients (id, workspace_id, created_by, name, site, public, pkce_optional, first_party, resource_server,
+		if _, err := s.exec(ctx, `INSERT INTO clients (id, workspace_id, created_by, name, name_key, site, public, pkce_optional, first_party, resource_server,
 			verified, redirect_uris, grant_types, scopes, resources, created_at, changed_at)
-			VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $15)`,
-			c.ID, nullable(c.WorkspaceID), nullable(c.CreatedBy), c.Name, c.Site, c.Public, c.PKCEOptional, c.FirstParty, c.ResourceServer,
+			VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $16)`,
+			c.ID, nullable(c.WorkspaceID), nullable(c.CreatedBy), c.Name, searchKey(c.Name), c.Site, c.Public, c.PKCEOptional, c.FirstParty, c.ResourceServer,
 			c.Verified, c.RedirectURIs, c.GrantTypes, c.Scopes, c.Resources, c.CreatedAt); err != nil {
 			return err
 		}
@@ -95,10 +95,10 @@ func (s *Store) setOrigins(ctx context.Context, clientID string, origins []strin
 func (s *Store) UpdateClient(ctx context.Context, c *Client, origins []string) error {
 	c.ChangedAt = s.Now()
 	return s.InTx(ctx, func(ctx context.Context) error {
-		if err := s.execOne(ctx, ErrNotFound, `UPDATE clients SET name = $2, site = $3, public = $4, pkce_optional = $5, first_party = $6,
+		if err := s.execOne(ctx, ErrNotFound, `UPDATE clients SET name = $2, name_key = $14, site = $3, public = $4, pkce_optional = $5, first_party = $6,
 			resource_server = $7, verified = $8, redirect_uris = $9, grant_types = $10, scopes = $11, resources = $12, changed_at = $13 WHERE id = $1`,
 			c.ID, c.Name, c.Site, c.Public, c.PKCEOptional, c.FirstParty, c.ResourceServer, c.Verified, c.RedirectURIs, c.GrantTypes,
-			c.Scopes, c.Resources, c.ChangedAt); err != nil {
+			c.Scopes, c.Resources, c.ChangedAt, searchKey(c.Name)); err != nil {
 			return err
 		}
 		s.changed(ctx)
@@ -135,7 +135,7 @@ func (s *Store) ClientByID(ctx context.Context, id string) (Client, error) {
 // Clients lists all clients in the order in which they were made, from after the one named (empty: from the first), at
 // most limit of them. A search keeps those whose name or id holds it, whatever its case.
 func (s *Store) Clients(ctx context.Context, search, after string, limit int) ([]Client, error) {
-	return s.clients(ctx, `WHERE c.id > $1 AND (lower(c.name) LIKE $2 ESCAPE '!' OR c.id LIKE $2 ESCAPE '!') ORDER BY c.id LIMIT $3`,
+	return s.clients(ctx, `WHERE c.id > $1 AND (c.name_key LIKE $2 ESCAPE '!' OR c.id LIKE $2 ESCAPE '!') ORDER BY c.id LIMIT $3`,
 		after, likePattern(search), limit)
 }
 

@@ -32,6 +32,9 @@ func (u *User) fields() []any {
 // EmailKey is what two addresses are compared by: NFC, lower case, no space around.
 func EmailKey(email string) string { return strings.ToLower(norm.NFC.String(strings.TrimSpace(email))) }
 
+// searchKey is what a search looks for in a name: SQLite's lower() knows ASCII only.
+func searchKey(text string) string { return strings.ToLower(norm.NFC.String(text)) }
+
 // InsertUser adds a user and the personal workspace that comes with each, of which they are the owner. ErrExists
 // says that the address is taken. A zero CreatedAt is now.
 func (s *Store) InsertUser(ctx context.Context, u *User) error {
@@ -42,9 +45,9 @@ func (s *Store) InsertUser(ctx context.Context, u *User) error {
 		u.PasswordChangedAt = u.CreatedAt
 	}
 	return s.InTx(ctx, func(ctx context.Context) error {
-		if _, err := s.exec(ctx, `INSERT INTO users (id, email, email_key, name, password_hash, password_changed_at, admin, created_at)
-			VALUES ($1, $2, $3, $4, $5, $6, $7, $8)`,
-			u.ID, u.Email, EmailKey(u.Email), u.Name, u.PasswordHash, u.PasswordChangedAt, u.Admin, u.CreatedAt); err != nil {
+		if _, err := s.exec(ctx, `INSERT INTO users (id, email, email_key, name, name_key, password_hash, password_changed_at, admin, created_at)
+			VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9)`,
+			u.ID, u.Email, EmailKey(u.Email), u.Name, searchKey(u.Name), u.PasswordHash, u.PasswordChangedAt, u.Admin, u.CreatedAt); err != nil {
 			return err
 		}
 		name := u.Name
@@ -87,14 +90,18 @@ func (s *Store) Users(ctx context.Context, search, after string, limit int) ([]U
 		}
 		list = append(list, u)
 		return nil
-	}, `SELECT `+userColumns+` FROM users WHERE id > $1 AND (email_key LIKE $2 ESCAPE '!' OR lower(name) LIKE $2 ESCAPE '!') ORDER BY id LIMIT $3`,
+	}, `SELECT `+userColumns+` FROM users WHERE id > $1 AND (email_key LIKE $2 ESCAPE '!' OR name_key LIKE $2 ESCAPE '!') ORDER BY id LIMIT $3`,
 		after, likePattern(search), limit)
 	return list, err
 }
 
 // likePattern finds text that holds search, in which wildcards stand for themselves.
 func likePattern(search string) string {
-	return "%" + likeEscaper.Replace(strings.ToLower(norm.NFC.String(strings.TrimSpace(search)))) + "%"
+	// Longer than anything stored already, and SQLite refuses patterns that are very long.
+	if len(search) > 1000 {
+		search = strings.ToValidUTF8(search[:1000], "")
+	}
+	return "%" + likeEscaper.Replace(searchKey(strings.TrimSpace(search))) + "%"
 }
 
 var likeEscaper = strings.NewReplacer("!", "!!", "%", "!%", "_", "!_")
@@ -145,7 +152,7 @@ func (s *Store) PasswordFitted(ctx context.Context, userID, hash string, bound i
 
 // RenameUser changes the name shown.
 func (s *Store) RenameUser(ctx context.Context, userID, name string) error {
-	return s.execOne(ctx, ErrNotFound, `UPDATE users SET name = $2 WHERE id = $1`, userID, name)
+	return s.execOne(ctx, ErrNotFound, `UPDATE users SET name = $2, name_key = $3 WHERE id = $1`, userID, name, searchKey(name))
 }
 
 // keepAnAdministrator returns ErrConflict where userID is the last enabled administrator.

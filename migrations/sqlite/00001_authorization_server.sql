@@ -9,6 +9,7 @@ CREATE TABLE users (
     email               text NOT NULL,
     email_key           text NOT NULL UNIQUE, -- what equality of addresses is judged by: NFC, lower case
     name                text NOT NULL,
+    name_key            text NOT NULL,        -- what a search looks in: NFC, lower case
     password_hash       text NOT NULL,        -- PHC string; empty: no password, so none fits
     password_failures   bigint NOT NULL DEFAULT 0,
     password_changed_at bigint NOT NULL,
@@ -58,6 +59,7 @@ CREATE TABLE clients (
     workspace_id    text REFERENCES workspaces (id) ON DELETE CASCADE, -- null: made by the command, administrators only
     created_by      text,
     name            text NOT NULL,
+    name_key        text NOT NULL, -- what a search looks in: NFC, lower case
     site            text NOT NULL,
     public          boolean NOT NULL,
     pkce_optional   boolean NOT NULL,
