@@ -5,6 +5,7 @@ import (
 	"database/sql"
 	"errors"
 	"fmt"
+	"strings"
 
 	"github.com/jackc/pgx/v5/pgconn"
 	"modernc.org/sqlite"
@@ -38,11 +39,26 @@ func unavailable(cause error) error {
 	if errors.As(cause, &lite) {
 		return fmt.Errorf("%w: sqlite code %d", ErrUnavailable, lite.Code())
 	}
-	if errors.Is(cause, context.Canceled) || errors.Is(cause, context.DeadlineExceeded) {
+	var connect *pgconn.ConnectError
+	if errors.As(cause, &connect) || errors.Is(cause, context.Canceled) || errors.Is(cause, context.DeadlineExceeded) {
 		return fmt.Errorf("%w: %w", ErrUnavailable, cause)
 	}
-	return fmt.Errorf("%w: %w", ErrUnavailable, cause)
+	return fmt.Errorf("%w: %w", ErrUnavailable, curt{cause})
 }
+
+// curt is an error of which only the text before the first quotation mark is shown: database/sql and pgx quote a value
+// that they could not convert.
+type curt struct{ error }
+
+func (c curt) Error() string {
+	text, _, cut := strings.Cut(c.error.Error(), `"`)
+	if cut {
+		text = strings.TrimRight(text, " (:,") + " …"
+	}
+	return text
+}
+
+func (c curt) Unwrap() error { return c.error }
 
 // classify turns a driver's error into one of this package's.
 func classify(err error) error {
