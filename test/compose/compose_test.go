@@ -199,21 +199,12 @@ func prepare(t *testing.T) host {
 	server["DOORWARD_ISSUER"] = strings.Replace(server["DOORWARD_ISSUER"], "8080", published, 1)
 	server["DOORWARD_ADMIN_LISTEN"] = "127.0.0.1:0"
 
-	h := host{binary: filepath.Join(t.TempDir(), "doorward"), folder: t.TempDir(), issuer: server["DOORWARD_ISSUER"]}
+	h := host{binary: setup.Doorward(t), folder: t.TempDir(), issuer: server["DOORWARD_ISSUER"]}
 	for name, value := range server {
 		h.environment = append(h.environment, name+"="+value)
 	}
 	if err := os.Mkdir(filepath.Join(h.folder, "data"), 0o700); err != nil { // the volume
 		t.Fatal(err)
-	}
-	root, err := setup.Root()
-	if err != nil {
-		t.Fatal(err)
-	}
-	build := exec.CommandContext(t.Context(), "go", "build", "-trimpath", "-o", h.binary, "./cmd/doorward")
-	build.Dir, build.Env = root, append(os.Environ(), "CGO_ENABLED=0")
-	if out, err := build.CombinedOutput(); err != nil {
-		t.Fatalf("build: %v\n%s", err, out)
 	}
 	return h
 }

@@ -128,6 +128,18 @@ func Apache() (server, modules string, err error) {
 // Wrk is the load generator.
 func Wrk() (string, error) { return program("wrk", "wrk") }
 
+// Doorward builds the program as it is shipped, without cgo, and returns its path.
+func Doorward(tb testing.TB) string {
+	tb.Helper()
+	binary := filepath.Join(tb.TempDir(), "doorward")
+	build := exec.CommandContext(tb.Context(), "go", "build", "-o", binary, "doorward/cmd/doorward")
+	build.Env = append(os.Environ(), "CGO_ENABLED=0")
+	if out, err := build.CombinedOutput(); err != nil {
+		tb.Fatalf("build doorward: %v\n%s", err, out)
+	}
+	return binary
+}
+
 func program(what string, names ...string) (string, error) {
 	for _, name := range names {
 		if path, err := exec.LookPath(name); err == nil {
