@@ -2,6 +2,7 @@ package storage
 
 import (
 	"context"
+	"math"
 	"time"
 )
 
@@ -70,16 +71,13 @@ func (s *Store) InsertGrant(ctx context.Context, g Grant, c Code) error {
 func (s *Store) CodeByDigest(ctx context.Context, digest []byte) (Code, error) {
 	c := Code{Digest: digest}
 	err := s.one(ctx, append([]any{&c.RedirectURI, &c.Challenge, &c.ExpiresAt, &c.UsedAt, &c.UserDisabled, &c.Role}, c.Grant.fields()...),
-		`SELECT k.redirect_uri, k.challenge, k.expires_at, k.used_at, u.disabled_at IS NOT NULL OR w.disabled_at IS NOT NULL, COALESCE(m.role, ''), `+grantColumns+`
-		FROM codes k JOIN grants g ON g.id = k.grant_id JOIN users u ON u.id = g.user_id JOIN workspaces w ON w.id = g.workspace_id
-		LEFT JOIN memberships m ON m.workspace_id = g.workspace_id AND m.user_id = g.user_id
-		WHERE k.digest = $1`, digest)
+		CodeStatement, digest)
 	return c, err
 }
 
 // ConsumeCode marks a code as used. It returns ErrConsumed unless this call did it (RFC 6749 section 4.1.2).
 func (s *Store) ConsumeCode(ctx context.Context, digest []byte) error {
-	return s.execOne(ctx, ErrConsumed, `UPDATE codes SET used_at = $2 WHERE digest = $1 AND used_at IS NULL`, digest, s.Now())
+	return s.execOne(ctx, ErrConsumed, ConsumeCodeStatement, digest, s.Now())
 }
 
 // AccessToken is an access token as it is stored (RFC 6749 section 1.4).
@@ -96,7 +94,7 @@ type AccessToken struct {
 
 // InsertAccessToken adds an access token.
 func (s *Store) InsertAccessToken(ctx context.Context, t AccessToken) error {
-	_, err := s.exec(ctx, `INSERT INTO access_tokens (digest, grant_id, client_id, resource, scopes, created_at, expires_at) VALUES ($1, $2, $3, $4, $5, $6, $7)`,
+	_, err := s.exec(ctx, InsertAccessTokenStatement,
 		t.Digest, nullable(t.GrantID), t.ClientID, t.Resource, t.Scopes, t.CreatedAt, t.ExpiresAt)
 	return err
 }
@@ -116,17 +114,6 @@ type Bearer struct {
 	Role              string // of the user in the workspace; empty: none
 }
 
-const bearerJoins = `
-	JOIN clients c ON c.id = COALESCE(g.client_id, t.client_id)
-	LEFT JOIN users u ON u.id = g.user_id
-	LEFT JOIN workspaces w ON w.id = COALESCE(g.workspace_id, c.workspace_id)
-	LEFT JOIN memberships m ON m.workspace_id = g.workspace_id AND m.user_id = g.user_id
-	WHERE t.digest = $1`
-
-const bearerColumns = `c.disabled_at IS NOT NULL, u.disabled_at IS NOT NULL, w.disabled_at IS NOT NULL,
-	COALESCE(w.id, ''), COALESCE(w.slug, ''), COALESCE(w.plan, ''), COALESCE(m.role, ''),
-	COALESCE(g.id, ''), COALESCE(g.user_id, ''), COALESCE(g.scopes, ''), COALESCE(g.resource, ''), COALESCE(g.client_id, ''), g.auth_time, g.created_at, g.expires_at, g.revoked_at`
-
 func (b *Bearer) fields() []any {
 	return []any{&b.ClientDisabled, &b.UserDisabled, &b.WorkspaceDisabled, &b.WorkspaceID, &b.WorkspaceSlug, &b.WorkspacePlan, &b.Role,
 		&b.Grant.ID, &b.Grant.UserID, &b.Grant.Scopes, &b.Grant.Resource, &b.Grant.ClientID, &b.Grant.AuthTime, &b.Grant.CreatedAt, &b.Grant.ExpiresAt, &b.Grant.RevokedAt}
@@ -141,10 +128,6 @@ func (s *Store) AccessTokenByDigest(ctx context.Context, digest []byte) (Bearer,
 	t.GrantID = b.Grant.ID
 	return b, err
 }
-
-// AccessTokenStatement is the one statement behind AccessTokenByDigest; the benchmark gives it to pgbench.
-const AccessTokenStatement = `SELECT t.client_id, t.resource, t.scopes, t.created_at, t.expires_at, t.revoked_at, ` + bearerColumns + `
-	FROM access_tokens t LEFT JOIN grants g ON g.id = t.grant_id` + bearerJoins
 
 // RefreshToken is a refresh token as it is stored (RFC 6749 section 1.5).
 type RefreshToken struct {
@@ -161,13 +144,7 @@ func (s *Store) RefreshTokenByDigest(ctx context.Context, digest []byte) (Bearer
 	b := Bearer{Refresh: RefreshToken{Digest: digest}}
 	t := &b.Refresh
 	err := s.one(ctx, append([]any{&t.GrantID, &t.CreatedAt, &t.ExpiresAt, &t.UsedAt, &t.Uses}, b.fields()...),
-		`SELECT t.grant_id, t.created_at, t.expires_at, t.used_at, t.uses, `+bearerColumns+`
-		FROM refresh_tokens t JOIN grants g ON g.id = t.grant_id
-		JOIN clients c ON c.id = g.client_id
-		LEFT JOIN users u ON u.id = g.user_id
-		LEFT JOIN workspaces w ON w.id = g.workspace_id
-		LEFT JOIN memberships m ON m.workspace_id = g.workspace_id AND m.user_id = g.user_id
-		WHERE t.digest = $1`, digest)
+		RefreshTokenStatement, digest)
 	return b, err
 }
 
@@ -175,17 +152,20 @@ func (s *Store) RefreshTokenByDigest(ctx context.Context, digest []byte) (Bearer
 const MaxRefreshRepeats = 100
 
 // UseRefreshToken marks a refresh token as used, for the first time or again within window of the first. ErrConsumed
-// says that it was used before that, or too often; nothing is changed then.
+// says that it was used before that, or too often; nothing is changed then. A window of zero allows the first use only.
 func (s *Store) UseRefreshToken(ctx context.Context, digest []byte, window time.Duration) error {
 	now := s.Now()
-	return s.execOne(ctx, ErrConsumed, `UPDATE refresh_tokens SET used_at = COALESCE(used_at, CAST($2 AS BIGINT)), uses = uses + 1
-		WHERE digest = $1 AND (used_at IS NULL OR (used_at > $3 AND uses <= $4))`, digest, now, now.Add(-window), MaxRefreshRepeats)
+	after := now.Add(-window)
+	if window <= 0 {
+		after = math.MaxInt64 // else a use by a node whose clock is ahead would lie within it
+	}
+	return s.execOne(ctx, ErrConsumed, UseRefreshTokenStatement, digest, now, after, MaxRefreshRepeats)
 }
 
 // InsertRefreshToken adds a refresh token; one that is there already (the successor that a repeat derives again)
 // stays as it is.
 func (s *Store) InsertRefreshToken(ctx context.Context, t RefreshToken) error {
-	_, err := s.exec(ctx, `INSERT INTO refresh_tokens (digest, grant_id, created_at, expires_at) VALUES ($1, $2, $3, $4) ON CONFLICT (digest) DO NOTHING`,
+	_, err := s.exec(ctx, InsertRefreshTokenStatement,
 		t.Digest, t.GrantID, t.CreatedAt, t.ExpiresAt)
 	return err
 }

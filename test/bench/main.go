@@ -1,0 +1,141 @@
+// Command bench measures Doorward as ratios, in one run on one machine, against two limits: a bare net/http handler
+// that parses a form and writes the same bytes, and pgbench running the same statements with the same number of
+// connections. It prints the table and keeps it in docs/benchmarks.md. A row below its figure makes it fail.
+//
+//	go run ./test/bench                 all rows
+//	go run ./test/bench -only refresh   one row, nothing written
+//
+// Everything is on loopback and ends by itself.
+package main
+
+import (
+	"context"
+	"flag"
+	"fmt"
+	"os"
+	"os/signal"
+	"slices"
+	"strings"
+	"syscall"
+	"time"
+)
+
+func main() {
+	if len(os.Args) > 1 && os.Args[1] == "bare" {
+		serveBare()
+		return
+	}
+	var b bench
+	flag.StringVar(&b.only, "only", "", "measure the row whose name holds this text; writes no file")
+	flag.DurationVar(&b.length, "length", 4*time.Second, "of each measurement")
+	flag.IntVar(&b.rounds, "rounds", 5, "in each of which everything is measured once, in another order")
+	flag.IntVar(&b.many, "tokens", 1_000_000, "live tokens of the large database")
+	flag.BoolVar(&b.lenient, "lenient", false, "do not fail when a row is below its figure")
+	flag.Parse()
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	defer stop()
+	if err := b.run(ctx); err != nil {
+		fmt.Fprintln(os.Stderr, "bench:", err)
+		stop()
+		os.Exit(1)
+	}
+}
+
+// bench is one run.
+type bench struct {
+	only    string
+	length  time.Duration
+	rounds  int
+	many    int
+	lenient bool
+	dir     string // of the run, removed at its end
+}
+
+// row is one line of the table: a path of ours, and the limit it is held against.
+type row struct {
+	name  string
+	limit string // what it is held against, in words
+	want  float64
+	// prepare makes what one measurement of length uses up; nil: nothing.
+	prepare func(ctx context.Context, round int) error
+	ours    func(ctx context.Context, round int) (perSecond float64, err error)
+	against func(ctx context.Context, round int) (perSecond float64, err error)
+
+	rates, limits, ratios []float64
+}
+
+func (b *bench) run(ctx context.Context) error {
+	dir, err := os.MkdirTemp("", "doorward-bench-")
+	if err != nil {
+		return fmt.Errorf("bench folder: %w", err)
+	}
+	b.dir = dir
+	defer os.RemoveAll(dir) //nolint:errcheck // the system cleans up what is left
+	// The server of PostgreSQL's own user reads its data below.
+	if err := os.Chmod(dir, 0o755); err != nil { //nolint:gosec // no secret is in it
+		return fmt.Errorf("bench folder: %w", err)
+	}
+	say("building doorward and this command")
+	if err := b.build(ctx); err != nil {
+		return err
+	}
+	rows, closeAll, err := b.rows(ctx)
+	defer closeAll()
+	if err != nil {
+		return err
+	}
+	if b.only != "" {
+		rows = slices.DeleteFunc(rows, func(r *row) bool { return !strings.Contains(r.name, b.only) })
+	}
+	for round := range b.rounds {
+		for i := range rows {
+			r := rows[(i+round)%len(rows)]
+			if err := b.measure(ctx, r, round); err != nil {
+				return fmt.Errorf("%s: %w", r.name, err)
+			}
+		}
+	}
+	var starts []start
+	if b.only == "" || strings.Contains("start", b.only) {
+		if starts, err = b.starts(ctx); err != nil {
+			return err
+		}
+	}
+	return b.report(rows, starts)
+}
+
+// measure takes one round of a row. Which of the two comes first changes from round to round, so that neither always
+// finds the machine warm.
+func (b *bench) measure(ctx context.Context, r *row, round int) error {
+	if r.prepare != nil {
+		if err := r.prepare(ctx, round); err != nil {
+			return fmt.Errorf("prepare: %w", err)
+		}
+	}
+	var ours, limit float64
+	order := []func() error{
+		func() (err error) { ours, err = r.ours(ctx, round); return err },
+		func() (err error) { limit, err = r.against(ctx, round); return err },
+	}
+	if round%2 == 1 {
+		slices.Reverse(order)
+	}
+	for _, f := range order {
+		if err := f(); err != nil {
+			return err
+		}
+	}
+	r.rates, r.limits, r.ratios = append(r.rates, ours), append(r.limits, limit), append(r.ratios, ours/limit)
+	say("round %d  %-28s %8.0f/s against %8.0f/s  ratio %.2f", round+1, r.name, ours, limit, ours/limit)
+	return nil
+}
+
+func say(format string, args ...any) { fmt.Printf(format+"\n", args...) }
+
+func median(values []float64) float64 {
+	sorted := slices.Sorted(slices.Values(values))
+	if len(sorted) == 0 {
+		return 0
+	}
+	return (sorted[(len(sorted)-1)/2] + sorted[len(sorted)/2]) / 2
+}

@@ -1,0 +1,282 @@
+package main
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"regexp"
+	"strconv"
+	"strings"
+	"syscall"
+	"time"
+
+	"doorward/test/postgres"
+)
+
+const (
+	wrkConns  = 32
+	poolConns = 8 // connections of each of the server's pools on two processors, and of pgbench
+)
+
+// build makes the binaries that are measured: the server's, and this command's for the bare handler.
+func (b *bench) build(ctx context.Context) error {
+	for name, pkg := range map[string]string{"doorward": "doorward/cmd/doorward", "bench": "doorward/test/bench"} {
+		c := exec.CommandContext(ctx, "go", "build", "-o", filepath.Join(b.dir, name), pkg) //nolint:gosec // our own packages
+		if out, err := c.CombinedOutput(); err != nil {
+			return fmt.Errorf("build %s: %w\n%s", pkg, err, out)
+		}
+	}
+	return nil
+}
+
+// process is a server under measurement.
+type process struct {
+	cmd *exec.Cmd
+	url string
+}
+
+// freePort finds one for a server that is told its port.
+func freePort(ctx context.Context) (string, error) {
+	var lc net.ListenConfig
+	l, err := lc.Listen(ctx, "tcp", "127.0.0.1:0")
+	if err != nil {
+		return "", fmt.Errorf("free port: %w", err)
+	}
+	defer l.Close() //nolint:errcheck // it is given up
+	return l.Addr().String(), nil
+}
+
+// start runs a program until stop and waits until it answers at path.
+func startProcess(ctx context.Context, cmd *exec.Cmd, url, path string) (*process, error) {
+	cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
+	var log bytes.Buffer
+	cmd.Stderr = &log
+	if err := cmd.Start(); err != nil {
+		return nil, fmt.Errorf("start %s: %w", cmd.Path, err)
+	}
+	p := &process{cmd: cmd, url: url}
+	deadline := time.Now().Add(20 * time.Second)
+	for {
+		if q, err := http.NewRequestWithContext(ctx, http.MethodGet, url+path, nil); err == nil {
+			if resp, err := http.DefaultClient.Do(q); err == nil { //nolint:forbidigo // a probe on loopback
+				_ = resp.Body.Close()
+				if resp.StatusCode == http.StatusOK {
+					return p, nil
+				}
+			}
+		}
+		if time.Now().After(deadline) || ctx.Err() != nil {
+			p.stop()
+			return nil, fmt.Errorf("%s does not answer: %s", cmd.Path, log.String())
+		}
+		time.Sleep(time.Millisecond)
+	}
+}
+
+func (p *process) stop() {
+	if p == nil {
+		return
+	}
+	_ = p.cmd.Process.Signal(syscall.SIGTERM)
+	_ = p.cmd.Wait()
+}
+
+// server starts the built doorward on a database.
+func (b *bench) server(ctx context.Context, database string) (*process, error) {
+	address, err := freePort(ctx)
+	if err != nil {
+		return nil, err
+	}
+	cmd := exec.Command(filepath.Join(b.dir, "doorward"), "serve") //nolint:gosec,noctx // our own binary; stop ends it
+	cmd.Dir = b.dir
+	cmd.Env = append(os.Environ(), "DOORWARD_ISSUER="+benchIssuer, "DOORWARD_LISTEN="+address, "DOORWARD_ADMIN_LISTEN=",
+		"DOORWARD_DATABASE_URL="+database, "DOORWARD_SECRET="+benchSecret)
+	return startProcess(ctx, cmd, "http://"+address, "/readyz")
+}
+
+// bare starts the bare handler.
+func (b *bench) bare(ctx context.Context, body int) (*process, error) {
+	address, err := freePort(ctx)
+	if err != nil {
+		return nil, err
+	}
+	cmd := exec.Command(filepath.Join(b.dir, "bench"), "bare", address, strconv.Itoa(body)) //nolint:gosec,noctx // as above
+	return startProcess(ctx, cmd, "http://"+address, "/")
+}
+
+// serveBare is what the bare process runs: parse the form, write as many bytes as the answer it stands for.
+func serveBare() {
+	size, err := strconv.Atoi(os.Args[3])
+	if err != nil {
+		os.Exit(2)
+	}
+	answer := bytes.Repeat([]byte("x"), size)
+	s := &http.Server{Addr: os.Args[2], ReadHeaderTimeout: 5 * time.Second, Handler: http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if r.ParseForm() != nil {
+			w.WriteHeader(http.StatusBadRequest)
+			return
+		}
+		w.Header().Set("Content-Type", "application/json")
+		_, _ = w.Write(answer) // the driver may be gone
+	})}
+	if err := s.ListenAndServe(); !errors.Is(err, http.ErrServerClosed) {
+		fmt.Fprintln(os.Stderr, err)
+		os.Exit(1)
+	}
+}
+
+// wrkScript sends each line of a file as a form, each thread its own share of the lines, and starts over at the end.
+const wrkScript = `
+local count = 0
+function setup(thread) thread:set("id", count); count = count + 1 end
+function init(args)
+  requests, at = {}, 0
+  local n = 0
+  for line in io.lines(args[1]) do
+    if n %% tonumber(args[3]) == id then requests[#requests + 1] = wrk.format("POST", nil,
+      {["Content-Type"] = "application/x-www-form-urlencoded", ["Authorization"] = args[2]}, line) end
+    n = n + 1
+  end
+end
+function request()
+  at = at + 1
+  if at > #requests then at = 1 end
+  return requests[at]
+end
+`
+
+const wrkThreads = 2
+
+var (
+	rate   = regexp.MustCompile(`Requests/sec:\s+([0-9.]+)`)
+	total  = regexp.MustCompile(`(\d+) requests in`)
+	failed = regexp.MustCompile(`Non-2xx or 3xx responses: (\d+)|Socket errors: .*`)
+)
+
+// wrk drives url for the run's length: by GET, or with the lines of a file as forms. Any answer but 2xx is an error.
+func (b *bench) wrk(ctx context.Context, url, bodies, authorization string) (float64, error) {
+	args := []string{"-t", strconv.Itoa(wrkThreads), "-c", strconv.Itoa(wrkConns), "-d", strconv.Itoa(int(b.length.Seconds())) + "s"}
+	if bodies == "" {
+		args = append(args, url)
+	} else {
+		script := filepath.Join(b.dir, "post.lua")
+		if err := os.WriteFile(script, []byte(strings.ReplaceAll(wrkScript, "%%", "%")), 0o600); err != nil {
+			return 0, fmt.Errorf("wrk script: %w", err)
+		}
+		args = append(args, "-s", script, url, "--", bodies, authorization, strconv.Itoa(wrkThreads))
+	}
+	out, err := exec.CommandContext(ctx, "wrk", args...).CombinedOutput() //nolint:gosec // arguments of our own
+	if err != nil {
+		return 0, fmt.Errorf("wrk: %w\n%s", err, out)
+	}
+	if m := failed.Find(out); m != nil {
+		return 0, fmt.Errorf("wrk: %s", m)
+	}
+	m := rate.FindSubmatch(out)
+	if m == nil {
+		return 0, fmt.Errorf("wrk printed no rate:\n%s", out)
+	}
+	if bodies != "" {
+		if n := total.FindSubmatch(out); n != nil {
+			b.checkSupply(bodies, string(n[1]))
+		}
+	}
+	return strconv.ParseFloat(string(m[1]), 64)
+}
+
+// checkSupply warns when single-use things ran short; wrk would then have seen errors, too.
+func (b *bench) checkSupply(bodies, sent string) {
+	lines, err := countLines(bodies)
+	n, convErr := strconv.Atoi(sent)
+	if err == nil && convErr == nil && n > lines && strings.Contains(bodies, "once") {
+		say("warning: %d requests for %d single-use things", n, lines)
+	}
+}
+
+func countLines(path string) (int, error) {
+	f, err := os.Open(path) //nolint:gosec // a file of this run
+	if err != nil {
+		return 0, fmt.Errorf("count: %w", err)
+	}
+	defer f.Close() //nolint:errcheck // only read
+	n := 0
+	buf := make([]byte, 1<<16)
+	for {
+		read, err := f.Read(buf)
+		n += bytes.Count(buf[:read], []byte("\n"))
+		if errors.Is(err, io.EOF) {
+			return n, nil
+		}
+		if err != nil {
+			return n, fmt.Errorf("count: %w", err)
+		}
+	}
+}
+
+var tps = regexp.MustCompile(`tps = ([0-9.]+)`)
+
+// pgbench runs statements as one transaction script.
+func (b *bench) pgbench(ctx context.Context, server *postgres.Server, database, name, script string) (float64, error) {
+	path := filepath.Join(b.dir, name+".sql")
+	if err := os.WriteFile(path, []byte(script), 0o600); err != nil {
+		return 0, fmt.Errorf("pgbench script: %w", err)
+	}
+	program, err := postgres.Binary("pgbench")
+	if err != nil {
+		return 0, err
+	}
+	c := exec.CommandContext(ctx, program, "-n", "-M", "prepared", "-c", strconv.Itoa(poolConns), "-j", "2", //nolint:gosec // arguments of our own
+		"-T", strconv.Itoa(int(b.length.Seconds())), "-f", path, database)
+	out, err := c.CombinedOutput()
+	if err != nil {
+		return 0, fmt.Errorf("pgbench: %w\n%s", err, out)
+	}
+	m := tps.FindSubmatch(out)
+	if m == nil || !bytes.Contains(out, []byte("number of failed transactions: 0 ")) {
+		return 0, fmt.Errorf("pgbench:\n%s", out)
+	}
+	return strconv.ParseFloat(string(m[1]), 64)
+}
+
+// start is one start of the server on an empty SQLite database.
+type start struct {
+	ready    time.Duration
+	resident int64 // bytes, a second later
+}
+
+func (b *bench) starts(ctx context.Context) ([]start, error) {
+	var all []start
+	for i := range b.rounds {
+		began := time.Now()
+		p, err := b.server(ctx, "sqlite:"+filepath.Join(b.dir, "start-"+strconv.Itoa(i), "doorward.db"))
+		if err != nil {
+			return nil, err
+		}
+		s := start{ready: time.Since(began)}
+		time.Sleep(time.Second)
+		status, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", p.cmd.Process.Pid))
+		p.stop()
+		if err != nil {
+			return nil, fmt.Errorf("resident memory: %w", err)
+		}
+		for line := range strings.Lines(string(status)) {
+			if kb, ok := strings.CutPrefix(line, "VmRSS:"); ok {
+				n, err := strconv.ParseInt(strings.TrimSuffix(strings.TrimSpace(kb), " kB"), 10, 64)
+				if err != nil {
+					return nil, fmt.Errorf("resident memory: %w", err)
+				}
+				s.resident = n << 10
+			}
+		}
+		say("start %d: ready after %s, %d MiB", i+1, s.ready.Round(time.Millisecond), s.resident>>20)
+		all = append(all, s)
+	}
+	return all, nil
+}
