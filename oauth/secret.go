@@ -13,6 +13,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"strings"
 
 	"doorward/storage"
 )
@@ -72,7 +73,7 @@ func (s *Secrets) seal(purpose string, text []byte) string {
 // open decrypts what seal gave, whichever of the secrets sealed it.
 func (s *Secrets) open(purpose, sealed string) ([]byte, error) {
 	raw, err := base64.RawURLEncoding.Strict().DecodeString(sealed)
-	if err != nil {
+	if err != nil || strings.ContainsAny(sealed, "\r\n") { // which the decoder skips
 		return nil, errOpen
 	}
 	for _, aead := range s.flow {

@@ -64,8 +64,7 @@ func (s *Server) memberPage(h func(w http.ResponseWriter, r *http.Request, v *vi
 		if r.Method != http.MethodGet && r.Method != http.MethodHead {
 			return &pageError{Status: http.StatusUnauthorized, Heading: "You are signed out", Message: "Nothing was changed. Sign in, then do it again.", BackURL: "/login?return_to=" + url.QueryEscape(refererPath(r)), BackText: "Sign in"}
 		}
-		http.Redirect(w, r, "/login?return_to="+url.QueryEscape(r.URL.RequestURI()), http.StatusSeeOther)
-		return nil
+		return redirect(w, "/login?return_to="+url.QueryEscape(r.URL.RequestURI()))
 	})
 }
 
