@@ -243,47 +243,56 @@ func (a adapter) GetRefreshTokenSession(ctx context.Context, signature string, _
 		return nil, err
 	}
 	w.refresh = &b
-	if w.successor, err = a.successor(ctx, w.presented, b.Refresh.Uses > 0); err != nil {
-		return nil, err
-	}
 	return w.requester(w.scopes), nil
 }
 
-// reused tells whether a refresh token was used longer ago than honest retries take.
+// reused tells whether a refresh token was used longer ago than honest retries take. Without a window any use is, also
+// one in the future of a node whose clock is behind.
 func (s *Server) reused(t storage.RefreshToken) bool {
-	return !t.UsedAt.IsZero() && t.UsedAt <= s.store.Now().Add(-s.lifetimes.RefreshReuseWindow)
+	window := s.lifetimes.RefreshReuseWindow
+	return !t.UsedAt.IsZero() && (window <= 0 || t.UsedAt <= s.store.Now().Add(-window))
 }
 
-// successor is the refresh token after the one presented. After a first use it is the one that this use made, which
-// may have been derived under a secret that is no longer the first.
-func (a adapter) successor(ctx context.Context, presented string, used bool) (string, error) {
-	candidates := a.secrets.successors(presented)
-	if used && len(candidates) > 1 {
-		for _, text := range candidates {
-			_, err := a.store.RefreshTokenByDigest(ctx, storage.Digest(text))
-			if err == nil {
-				return text, nil
-			}
-			if !errors.Is(err, storage.ErrNotFound) {
-				return "", err
-			}
+// useRefreshToken uses the token shown, by the one write that decides who refreshes, and finds what follows it. After a
+// first use that is what this use made, perhaps under a secret that is no longer the first here, or not yet. It looks
+// after the write: by then whoever came first has committed, so that two nodes with their secrets in different orders
+// give the same successor.
+func (s *Server) useRefreshToken(ctx context.Context, w *work) error {
+	err := s.store.UseRefreshToken(ctx, w.refresh.Refresh.Digest, s.lifetimes.RefreshReuseWindow)
+	if errors.Is(err, storage.ErrConsumed) {
+		return errRaced
+	}
+	if err != nil {
+		return err //nolint:wrapcheck // storage's own sentinels
+	}
+	candidates, repeated := s.secrets.successors(w.presented), w.refresh.Refresh.Uses > 0
+	w.successor = candidates[0]
+	if !repeated && len(candidates) == 1 {
+		return nil
+	}
+	for _, text := range candidates {
+		_, err := s.store.RefreshTokenByDigest(ctx, storage.Digest(text))
+		if err == nil {
+			w.successor = text
+			return nil
+		}
+		if !errors.Is(err, storage.ErrNotFound) {
+			return err //nolint:wrapcheck // storage's own sentinels
 		}
 	}
-	return candidates[0], nil
+	if repeated {
+		return badGrant(errors.New("the successor was derived under a secret that is gone; another one would fork the family"))
+	}
+	return nil
 }
 
 // DeleteRefreshTokenSession implements oauth2.RefreshTokenStorage. Fosite calls it on reuse, before it revokes the
 // family; the row stays, as the proof.
 func (adapter) DeleteRefreshTokenSession(context.Context, string) error { return nil }
 
-// RotateRefreshToken implements oauth2.RefreshTokenStorage: the one write that decides who refreshes.
-func (a adapter) RotateRefreshToken(ctx context.Context, _, signature string) error {
-	err := a.store.UseRefreshToken(ctx, []byte(signature), a.lifetimes.RefreshReuseWindow)
-	if errors.Is(err, storage.ErrConsumed) {
-		return errRaced
-	}
-	return err
-}
+// RotateRefreshToken implements oauth2.RefreshTokenStorage. Fosite calls it once the successor is made, which is too
+// late to choose it: useRefreshToken has done its work.
+func (adapter) RotateRefreshToken(context.Context, string, string) error { return nil }
 
 // RevokeRefreshToken implements oauth2.TokenRevocationStorage: fosite has seen a code or refresh token used twice.
 func (a adapter) RevokeRefreshToken(ctx context.Context, grantID string) error {

@@ -62,6 +62,11 @@ func (s *Server) token(w http.ResponseWriter, r *http.Request, form url.Values) 
 	}
 	var resp fosite.AccessResponder
 	respond := func(ctx context.Context) (err error) {
+		if job.refresh != nil {
+			if err := s.useRefreshToken(ctx, job); err != nil {
+				return err
+			}
+		}
 		resp, err = s.fosite.NewAccessResponse(ctx, ar)
 		return err //nolint:wrapcheck // asError reads it
 	}
