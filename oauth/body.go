@@ -64,7 +64,9 @@ func readBody(w http.ResponseWriter, r *http.Request) (url.Values, error) {
 			}
 			return nil, badRequest("A parameter is there twice; send each once.")
 		}
-		if !isText(name) || !isText(values[0]) {
+		// A token to introspect or revoke is whatever a stranger sent: text that cannot be one is unknown, not a fault
+		// of the caller.
+		if !isText(name) || (name != "token" && !isText(values[0])) {
 			return nil, badRequest("A parameter holds bytes that are not valid text.")
 		}
 	}
