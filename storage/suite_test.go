@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/stdlib"
 
 	"doorward/storage"
 	"doorward/test/stores"
@@ -199,4 +200,18 @@ func connect(t *testing.T, url string) *pgx.Conn {
 	must(t, err)
 	t.Cleanup(func() { _ = conn.Close(context.WithoutCancel(t.Context())) })
 	return conn
+}
+
+// connectOwner is a connection to a store's PostgreSQL as the login behind it, who owns the tables.
+func connectOwner(t *testing.T, s *storage.Store) *pgx.Conn {
+	t.Helper()
+	conn, err := s.SystemPool().Conn(t.Context())
+	must(t, err)
+	defer conn.Close() //nolint:errcheck // it goes back to its pool
+	var url string
+	must(t, conn.Raw(func(c any) error {
+		url = c.(*stdlib.Conn).Conn().Config().ConnString()
+		return nil
+	}))
+	return connect(t, url)
 }
