@@ -118,6 +118,12 @@ func authorizeParameters(w http.ResponseWriter, r *http.Request) (url.Values, er
 	if err != nil {
 		return nil, pageError("The app sent a malformed request. Its developer must percent-encode the parameters.")
 	}
+	for name, values := range form {
+		// A parameter sent without a value counts as left out (RFC 6749 section 3.1).
+		if len(values) == 1 && values[0] == "" {
+			delete(form, name)
+		}
+	}
 	return form, nil
 }
 
@@ -146,25 +152,26 @@ func (s *Server) redirectTo(f *Flow, response url.Values) string {
 
 // parseProven reads what may be wrong without anything being wrong with client and redirect URI.
 func (s *Server) parseProven(a *AuthorizeRequest, form url.Values) error {
-	for name, values := range form {
-		if len(values) > 1 {
-			if name == "resource" {
-				return s.fail(a, InvalidTarget, "Send one resource; a token is for one.", nil)
-			}
-			if name == "state" {
-				a.HasState = false // which of them to echo, nobody knows
-			}
-			return s.fail(a, InvalidRequest, "A parameter is there twice; send each once.", nil)
-		}
-		if name != "state" && !isText(values[0]) {
-			return s.fail(a, InvalidRequest, "A parameter holds bytes that are not valid text.", nil)
-		}
-	}
-	if len(a.State) > maxState {
+	// First state, since it is part of every answer.
+	switch {
+	case len(form["state"]) > 1:
+		a.HasState = false // which of them to echo, nobody knows
+		return s.fail(a, InvalidRequest, "state is there twice; send each parameter once.", nil)
+	case len(a.State) > maxState:
 		a.HasState = false
 		return s.fail(a, InvalidRequest, "state is longer than 8,192 bytes; send a shorter one.", nil)
 	}
+	for name, values := range form {
+		if len(values) > 1 && name != "resource" {
+			return s.fail(a, InvalidRequest, "A parameter is there twice; send each once.", nil)
+		}
+		if name != "state" && !isText(values[0]) {
+			return s.fail(a, InvalidRequest, "A parameter holds bytes that are not valid text; send UTF-8.", nil)
+		}
+	}
 	switch {
+	case len(form["resource"]) > 1:
+		return s.fail(a, InvalidTarget, "Send one resource; a token is for one.", nil)
 	case form.Get("request") != "" && form.Get("request_uri") != "":
 		return s.fail(a, InvalidRequest, "request and request_uri exclude each other, and neither is supported.", nil)
 	case form.Has("request"):

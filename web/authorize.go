@@ -51,7 +51,7 @@ func (s *Server) authorize(w http.ResponseWriter, r *http.Request) error {
 func (s *Server) refuse(w http.ResponseWriter, r *http.Request, a *oauth.AuthorizeRequest, v *visitor, refused *oauth.AuthorizeError) error {
 	n := oauth.Note(r.Context())
 	n.ErrorCode, n.Cause = refused.Code, refused
-	if a.Prompt == "none" && !a.MayAnswerUnasked(nil) {
+	if !a.MayAnswerUnasked(nil) {
 		var known []string
 		if v.signedIn() && a.Resource != nil {
 			p, err := s.place(r.Context(), a, v)

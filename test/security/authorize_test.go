@@ -1,0 +1,191 @@
+package security
+
+import (
+	"net/http"
+	"net/url"
+	"regexp"
+	"strings"
+	"testing"
+
+	"doorward/oauth"
+	"doorward/test/rig"
+)
+
+// What the cases on authorize share: how to send a request as it is written, and what the three outcomes of
+// reference/security.md section 1 look like: a page, a redirect with an error, a success.
+
+// altered is the request of the standing client with some parameters set; an empty list removes one.
+func altered(params url.Values, changes url.Values) url.Values {
+	v := url.Values{}
+	for name, values := range params {
+		v[name] = values
+	}
+	for name, values := range changes {
+		if len(values) == 0 {
+			delete(v, name)
+		} else {
+			v[name] = values
+		}
+	}
+	return v
+}
+
+// ask sends an authorization request from another site and does not follow the answer.
+func ask(b *rig.Browser, params url.Values) *rig.Answer {
+	b.T.Helper()
+	return askRaw(b, params.Encode())
+}
+
+// askRaw is ask with a query as it goes over the wire.
+func askRaw(b *rig.Browser, query string) *rig.Answer {
+	b.T.Helper()
+	return b.Get("/oauth/authorize?"+query, "Sec-Fetch-Site", "cross-site")
+}
+
+// strangerHost stands in what a test sends, and nowhere in what it gets back.
+const strangerHost = "evil.example"
+
+// wantPage says that a person is told, and nobody is sent anywhere.
+func wantPage(t *testing.T, a *rig.Answer, status int) {
+	t.Helper()
+	if a.Status != status || a.Header.Get("Location") != "" {
+		t.Errorf("answered %d, Location %q, want a page with %d", a.Status, a.Header.Get("Location"), status)
+	}
+	if got := a.Header.Get("Content-Type"); got != "text/html; charset=utf-8" {
+		t.Errorf("Content-Type %q, want a page", got)
+	}
+	for name, want := range map[string]string{"Cache-Control": "no-store", "Referrer-Policy": "no-referrer", "X-Frame-Options": "DENY"} {
+		if got := a.Header.Get(name); got != want {
+			t.Errorf("%s is %q, want %q", name, got, want)
+		}
+	}
+	if strings.Contains(a.Body, strangerHost) {
+		t.Error("the page repeats what a stranger sent")
+	}
+	if len(a.Body) > 20_000 {
+		t.Errorf("the page has %d bytes", len(a.Body))
+	}
+}
+
+// descriptionChars are those that an error_description may hold (RFC 6749 section 4.1.2.1).
+var descriptionChars = regexp.MustCompile(`^[\x20-\x21\x23-\x5B\x5D-\x7E]{10,}$`)
+
+// wantRefusal says that the app is told of an error at exactly its redirect URI, by RFC 6749 section 4.1.2.1 and RFC
+// 9207, with the state that it sent, and without a code or token.
+func wantRefusal(t *testing.T, r *rig.Rig, a *rig.Answer, sent url.Values, code string) {
+	t.Helper()
+	q := answerFor(t, r, a, sent)
+	if q.Get("error") != code {
+		t.Errorf("answered error %q, want %q (status %d, Location %q)", q.Get("error"), code, a.Status, a.Header.Get("Location"))
+	}
+	if text := q.Get("error_description"); !descriptionChars.MatchString(text) {
+		t.Errorf("error_description %q is empty or holds what it may not", text)
+	}
+	for _, name := range []string{"code", "access_token", "id_token", "token_type", "scope"} {
+		if q.Has(name) {
+			t.Errorf("an error came with %s: %s", name, a.Header.Get("Location"))
+		}
+	}
+}
+
+// wantCode says that the app got a code, and gives it.
+func wantCode(t *testing.T, r *rig.Rig, a *rig.Answer, sent url.Values) string {
+	t.Helper()
+	q := answerFor(t, r, a, sent)
+	if q.Get("error") != "" || q.Get("code") == "" {
+		t.Errorf("no code: status %d, Location %q, %s", a.Status, a.Header.Get("Location"), rig.Plain(a.Body))
+	}
+	for name := range q {
+		switch name {
+		case "code", "state", "iss":
+		default:
+			t.Errorf("a success came with %s: %s", name, a.Header.Get("Location"))
+		}
+	}
+	return q.Get("code")
+}
+
+// answerFor reads the query of an answer that went to the app, and checks what all such answers have in common.
+func answerFor(t *testing.T, r *rig.Rig, a *rig.Answer, sent url.Values) url.Values {
+	t.Helper()
+	where := a.Header.Get("Location")
+	query, ok := strings.CutPrefix(where, sent.Get("redirect_uri")+"?")
+	if a.Status != http.StatusSeeOther || !ok {
+		t.Errorf("answered %d, Location %q, want 303 to the redirect URI; %s", a.Status, where, rig.Plain(a.Body))
+		return url.Values{}
+	}
+	if strings.ContainsFunc(where, func(c rune) bool { return c <= ' ' || c > '~' }) {
+		t.Errorf("Location holds what no URI holds: %q", where)
+	}
+	q, err := url.ParseQuery(query)
+	if err != nil {
+		t.Errorf("the answer's query is malformed: %v", err)
+	}
+	for name, values := range q {
+		if len(values) != 1 {
+			t.Errorf("%s is there %d times in %q", name, len(values), where)
+		}
+	}
+	if got := q.Get("iss"); got != r.Issuer {
+		t.Errorf("iss is %q, want %q", got, r.Issuer)
+	}
+	if want := sent["state"]; len(want) == 1 && want[0] != "" {
+		if q.Get("state") != want[0] {
+			t.Errorf("state is %q, want %q", q.Get("state"), want[0])
+		}
+	} else if q.Has("state") {
+		t.Errorf("state is %q, and none was sent that could be told", q.Get("state"))
+	}
+	for name, want := range map[string]string{"Cache-Control": "no-store", "Referrer-Policy": "no-referrer"} {
+		if got := a.Header.Get(name); got != want {
+			t.Errorf("%s is %q, want %q", name, got, want)
+		}
+	}
+	if a.Header.Get("Access-Control-Allow-Origin") != "" {
+		t.Error("authorize allows an origin")
+	}
+	return q
+}
+
+// wantLogin says that the person is asked to sign in.
+func wantLogin(t *testing.T, a *rig.Answer) {
+	t.Helper()
+	if a.Status != http.StatusSeeOther || a.Location == nil || a.Location.Path != "/login" {
+		t.Errorf("answered %d, Location %q, want the login page", a.Status, a.Header.Get("Location"))
+	}
+}
+
+// wantConsent says that the person is asked to agree.
+func wantConsent(t *testing.T, a *rig.Answer) {
+	t.Helper()
+	if a.Status != http.StatusSeeOther || a.Location == nil || a.Location.Path != "/oauth/consent" {
+		t.Errorf("answered %d, Location %q, want the consent page", a.Status, a.Header.Get("Location"))
+	}
+}
+
+// grantCount counts the authorizations that were ever given.
+func grantCount(t *testing.T, r *rig.Rig) (n int) {
+	t.Helper()
+	if err := r.Store.Pools()["system"].QueryRowContext(t.Context(), "SELECT count(*) FROM grants").Scan(&n); err != nil {
+		t.Fatal(err)
+	}
+	return n
+}
+
+// selfRegistered is an app that Mallory made on the page, as everybody may.
+func selfRegistered(t *testing.T, r *rig.Rig, p oauth.ClientSpec) *rig.App {
+	t.Helper()
+	mallory := r.User("mallory@example.com", "Mallory", false)
+	ws, err := r.Store.PersonalWorkspace(r.System(), mallory.ID)
+	if err != nil {
+		t.Fatal(err)
+	}
+	p.WorkspaceID, p.CreatedBy = ws.ID, mallory.ID
+	return r.App(p)
+}
+
+// varying is what differs between two answers that are the same to a person.
+var varying = regexp.MustCompile(`[0-9a-f]{24}|nonce="[^"]*"`)
+
+// unvaried is a page without what differs each time.
+func unvaried(body string) string { return varying.ReplaceAllString(body, "…") }
