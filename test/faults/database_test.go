@@ -1,0 +1,88 @@
+//go:build faults
+
+package faults
+
+import (
+	"context"
+	"database/sql"
+	"net/url"
+	"path/filepath"
+	"testing"
+
+	_ "github.com/jackc/pgx/v5/stdlib" // the driver "pgx"
+	_ "modernc.org/sqlite"             // the driver "sqlite"
+
+	"doorward/test/postgres"
+	"doorward/test/setup"
+)
+
+// onEachEngine runs fn with the URL of an empty database. The PostgreSQL server is one for the test, and never stopped.
+func onEachEngine(t *testing.T, fn func(t *testing.T, databaseURL string)) {
+	t.Helper()
+	setup.Long(t)
+	t.Run("sqlite", func(t *testing.T) { fn(t, sqliteURL) })
+	t.Run("postgresql", func(t *testing.T) {
+		p := postgres.Private(t, postgres.Options{TCP: true})
+		fn(t, emptyDatabase(t, p))
+	})
+}
+
+// emptyDatabase makes a database whose owner may make roles and is no superuser.
+func emptyDatabase(t testing.TB, p *postgres.Server) string {
+	t.Helper()
+	address, err := p.Cluster().CreateLogin(t.Context(), postgres.Login{CreateRole: true, Database: true})
+	ok(t, err)
+	return address
+}
+
+// engineOf names an engine by its URL, as the tables do.
+func engineOf(databaseURL string) string {
+	if databaseURL == sqliteURL {
+		return "SQLite"
+	}
+	return "PostgreSQL"
+}
+
+// database opens the server's database past the server.
+func (s *server) openDatabase(direct string) *sql.DB {
+	s.t.Helper()
+	driver := "pgx"
+	if direct == sqliteURL {
+		driver, direct = "sqlite", "file:"+filepath.Join(s.folder, "data", "doorward.db")+"?_pragma=busy_timeout(5000)"
+	}
+	db, err := sql.Open(driver, direct)
+	ok(s.t, err)
+	s.t.Cleanup(func() { _ = db.Close() })
+	return db
+}
+
+// asSuperuser is the URL of the same database for the superuser of p.
+func asSuperuser(t testing.TB, p *postgres.Server, databaseURL string) string {
+	t.Helper()
+	of, err := url.Parse(databaseURL)
+	ok(t, err)
+	u, err := url.Parse(p.URL())
+	ok(t, err)
+	u.Path = of.Path
+	return u.String()
+}
+
+// number reads one number.
+func number(ctx context.Context, t testing.TB, db *sql.DB, query string, args ...any) (n int) {
+	t.Helper()
+	ok(t, db.QueryRowContext(ctx, query, args...).Scan(&n))
+	return n
+}
+
+// halfDone counts authorizations whose rows do not fit together: a code is spent where there are tokens and nowhere
+// else, each use of a refresh token has made one access token, and each refresh token that was used has one successor.
+// So it also finds a code that has given two sets of tokens.
+const halfDone = `SELECT count(*) FROM (SELECT
+	(SELECT count(*) FROM codes k WHERE k.grant_id = g.id) AS codes,
+	(SELECT count(*) FROM codes k WHERE k.grant_id = g.id AND k.used_at IS NOT NULL) AS spent,
+	(SELECT count(*) FROM access_tokens a WHERE a.grant_id = g.id) AS access,
+	(SELECT count(*) FROM refresh_tokens r WHERE r.grant_id = g.id) AS refresh,
+	(SELECT count(*) FROM refresh_tokens r WHERE r.grant_id = g.id AND r.used_at IS NOT NULL) AS used,
+	(SELECT COALESCE(sum(r.uses), 0) FROM refresh_tokens r WHERE r.grant_id = g.id) AS uses
+	FROM grants g) x
+	WHERE NOT (codes = 1 AND ((spent = 0 AND access = 0 AND refresh = 0) OR (spent = 1 AND access = 1 + uses AND refresh = 1 + used)))`
