@@ -219,7 +219,7 @@ func (s *Server) parseChallenge(a *AuthorizeRequest, form url.Values) error {
 // parseScope checks the scopes asked for against the client and the resource. Without any, those that the client is
 // registered with at this resource are meant (RFC 6749 section 3.3).
 func (s *Server) parseScope(a *AuthorizeRequest, text string) error {
-	asked := strings.Fields(text)
+	asked := scopeNames(text)
 	if len(asked) == 0 {
 		asked = a.Client.Scopes
 	}

@@ -31,6 +31,12 @@ type Lifetimes struct {
 	Code               time.Duration // authorization codes
 }
 
+// scopeNames splits a scope parameter (RFC 6749 section 3.3). Spaces alone separate: what other space there is belongs
+// to a name, which no catalogue holds then.
+func scopeNames(text string) []string {
+	return strings.FieldsFunc(text, func(c rune) bool { return c == ' ' })
+}
+
 // Scope finds a scope of the catalogue.
 func (r *Resource) Scope(name string) (Scope, bool) {
 	i := slices.IndexFunc(r.Scopes, func(s Scope) bool { return s.Name == name })

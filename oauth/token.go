@@ -124,7 +124,7 @@ func (s *Server) prepare(job *work, grant string) error {
 			return err
 		}
 		job.resource = r
-		asked := strings.Fields(form.Get("scope"))
+		asked := scopeNames(form.Get("scope"))
 		if len(asked) == 0 {
 			for _, name := range job.client.Scopes {
 				if x, ok := r.Scope(name); ok && !x.UserOnly {
@@ -161,7 +161,7 @@ func (s *Server) finish(job *work, ar fosite.AccessRequester, grant string) erro
 	if named := job.form.Get("resource"); named != "" && named != job.grant.Resource {
 		return &Error{Code: InvalidTarget, Description: "The grant is for another resource; leave the parameter out."}
 	}
-	asked := strings.Fields(job.form.Get("scope"))
+	asked := scopeNames(job.form.Get("scope"))
 	if grant != GrantRefreshToken || len(asked) == 0 {
 		return nil
 	}

@@ -101,6 +101,7 @@ func (s *Server) writeFailure(w http.ResponseWriter, r *http.Request) {
 	}
 	w.Header().Set("Content-Type", "application/json")
 	w.Header().Set("Cache-Control", "no-store")
+	w.Header().Set("Pragma", "no-cache")
 	w.WriteHeader(http.StatusInternalServerError)
 	_ = json.NewEncoder(w).Encode(map[string]string{ // as above
 		"error": oauth.ServerError, "error_description": "The server failed. Send the request id to its operator.", "request_id": w.Header().Get("X-Request-Id"),
