@@ -3,6 +3,7 @@ package storage
 import (
 	"context"
 	"database/sql"
+	"io/fs"
 )
 
 // What the suite, which is a stranger to this package, may see beyond its exported names.
@@ -22,3 +23,9 @@ func (s *Store) Count(ctx context.Context, query string, args ...any) (n int64, 
 	err = s.one(ctx, []any{&n}, query, args...)
 	return n, err
 }
+
+// SetMigrations replaces the embedded ones, as another release of the program would.
+func (s *Store) SetMigrations(files fs.FS) { s.migrations = files }
+
+// EmbeddedMigrations are the ones of this program.
+func (s *Store) EmbeddedMigrations() fs.FS { return s.migrations }

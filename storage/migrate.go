@@ -12,8 +12,6 @@ import (
 	"github.com/jackc/pgx/v5/stdlib"
 	"github.com/pressly/goose/v3"
 	"github.com/pressly/goose/v3/lock"
-
-	"doorward/migrations"
 )
 
 // Migration is one step of the schema.
@@ -25,8 +23,12 @@ type Migration struct {
 }
 
 // Migrate brings the schema to the newest version this program knows. Several nodes may call it at once: one does
-// the work while the others wait. It returns what it applied.
+// the work while the others wait. It returns what it applied. Where nothing is left to do, it takes no lock and needs no
+// right to change the schema.
 func (s *Store) Migrate(ctx context.Context) ([]Migration, error) {
+	if s.Ping(ctx) == nil {
+		return nil, nil
+	}
 	var done []Migration
 	err := s.withProvider(ctx, true, func(p *goose.Provider) error {
 		if s.engine == sqliteEngine {
@@ -78,10 +80,9 @@ func (s *Store) Migrations(ctx context.Context) ([]Migration, error) {
 // withProvider gives fn goose's view of the database: as the schema's owner, and alone when exclusive.
 func (s *Store) withProvider(ctx context.Context, exclusive bool, fn func(*goose.Provider) error) error {
 	options := []goose.ProviderOption{goose.WithSlog(slog.New(slog.DiscardHandler))}
-	dialect, db, files := goose.DialectSQLite3, s.system, fs.FS(migrations.SQLite)
-	dir := "sqlite"
+	dialect, db := goose.DialectSQLite3, s.system
 	if s.engine == postgres {
-		dialect, files, dir = goose.DialectPostgres, fs.FS(migrations.Postgres), "postgres"
+		dialect = goose.DialectPostgres
 		cfg, err := pgx.ParseConfig(s.migrateURL)
 		if err != nil {
 			return fmt.Errorf("database_migrate_url is not a PostgreSQL URL") //nolint:perfsprint // pgx's error would quote the password
@@ -109,11 +110,7 @@ func (s *Store) withProvider(ctx context.Context, exclusive bool, fn func(*goose
 		}
 		defer unlock()
 	}
-	sub, err := fs.Sub(files, dir)
-	if err != nil {
-		return fmt.Errorf("embedded migrations: %w", err)
-	}
-	p, err := goose.NewProvider(dialect, db, sub, options...)
+	p, err := goose.NewProvider(dialect, db, s.migrations, options...)
 	if err != nil {
 		return fmt.Errorf("embedded migrations: %w", err)
 	}
@@ -131,13 +128,9 @@ func (s *Store) schemaVersion(ctx context.Context) (int64, error) {
 
 // wantedVersion is the newest migration that this program has.
 func (s *Store) wantedVersion() (int64, error) {
-	files, dir := migrations.SQLite, "sqlite"
-	if s.engine == postgres {
-		files, dir = migrations.Postgres, "postgres"
-	}
-	entries, err := fs.ReadDir(files, dir)
+	names, err := fs.Glob(s.migrations, "*.sql")
 	if err != nil {
 		return 0, fmt.Errorf("embedded migrations: %w", err)
 	}
-	return goose.NumericComponent(entries[len(entries)-1].Name()) //nolint:wrapcheck // the name is ours
+	return goose.NumericComponent(names[len(names)-1]) //nolint:wrapcheck // the name is ours
 }

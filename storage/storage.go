@@ -5,9 +5,12 @@ import (
 	"database/sql"
 	"errors"
 	"fmt"
+	"io/fs"
 	"strings"
 	"sync/atomic"
 	"time"
+
+	"doorward/migrations"
 )
 
 type engine int
@@ -28,6 +31,7 @@ type Store struct {
 	changes    atomic.Uint64
 	now        atomic.Pointer[func() Time]
 	migrateURL string // PostgreSQL: the login that changes the schema
+	migrations fs.FS  // of the engine
 	closers    []func()
 }
 
@@ -47,15 +51,19 @@ func Open(ctx context.Context, url string, o Options) (*Store, error) {
 	s.SetClock(func() time.Time { return time.Now() })
 	s.touches.init()
 	var err error
+	dir, files := "sqlite", migrations.SQLite
 	switch path, isSQLite := strings.CutPrefix(url, "sqlite:"); {
 	case isSQLite:
 		s.engine = sqliteEngine
 		err = s.openSQLite(ctx, path)
 	case strings.HasPrefix(url, "postgres://"), strings.HasPrefix(url, "postgresql://"):
-		s.engine = postgres
+		s.engine, dir, files = postgres, "postgres", migrations.Postgres
 		err = s.openPostgres(ctx, url, o)
 	default:
 		return nil, errors.New("database_url must start with sqlite: or postgres://")
+	}
+	if err == nil {
+		s.migrations, err = fs.Sub(files, dir)
 	}
 	if err != nil {
 		s.Close()
