@@ -62,8 +62,8 @@ func run(m *testing.M) (code int, err error) {
 	return code, err
 }
 
-// binary is the program under test, built once.
-var binary = sync.OnceValues(func() (string, error) {
+// builtBinary is the path of the program under test, built once.
+var builtBinary = sync.OnceValues(func() (string, error) {
 	root, err := setup.Root()
 	if err != nil {
 		return "", err

@@ -73,7 +73,7 @@ func (s *server) log() string { return filepath.Join(s.folder, "log") }
 // launch starts the process and does not wait for it.
 func (s *server) launch() {
 	s.t.Helper()
-	path, err := binary()
+	path, err := builtBinary()
 	ok(s.t, err)
 	log, err := os.OpenFile(s.log(), os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o600)
 	ok(s.t, err)
@@ -164,7 +164,7 @@ func (s *server) logged(part string) (n int) {
 
 // command runs an administrative command beside the server.
 func (s *server) command(input string, args ...string) ([]byte, error) {
-	path, err := binary()
+	path, err := builtBinary()
 	if err != nil {
 		return nil, err
 	}

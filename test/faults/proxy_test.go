@@ -1,0 +1,299 @@
+//go:build faults
+
+package faults
+
+import (
+	"bufio"
+	"bytes"
+	"encoding/binary"
+	"errors"
+	"io"
+	"net"
+	"net/url"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+)
+
+// proxy stands between the server and PostgreSQL. It follows PostgreSQL's protocol (version 3, without TLS) as far as
+// knowing which statement is about to be executed, by a simple query or by the extended protocol, and after which
+// others of the same transaction.
+type proxy struct {
+	listener net.Listener
+	target   string
+
+	mu    sync.Mutex
+	rule  *rule
+	conns map[net.Conn]bool
+}
+
+// rule is a fault that happens once, to the first statement that it matches.
+type rule struct {
+	match func(before []string, statement string) bool
+	act   action
+	// happened is closed when it has.
+	happened chan struct{}
+	// release lets a held statement go on.
+	release chan struct{}
+}
+
+type action int
+
+const (
+	pass      action = iota
+	cutBefore        // the connection breaks, and the statement never arrives
+	cutAfter         // the statement is carried out, and the connection breaks before anybody learns of it
+	hold             // the statement waits until release is closed
+)
+
+// newProxy listens on a port of its own and ends with the test.
+func newProxy(t testing.TB, target string) *proxy {
+	t.Helper()
+	listener, err := new(net.ListenConfig).Listen(t.Context(), "tcp", "127.0.0.1:0")
+	ok(t, err)
+	p := &proxy{listener: listener, target: target, conns: map[net.Conn]bool{}}
+	go p.accept()
+	t.Cleanup(func() {
+		_ = listener.Close()
+		p.mu.Lock()
+		defer p.mu.Unlock()
+		for c := range p.conns {
+			_ = c.Close()
+		}
+	})
+	return p
+}
+
+// through is a database's URL by way of the proxy.
+func (p *proxy) through(t testing.TB, databaseURL string) string {
+	t.Helper()
+	u, err := url.Parse(databaseURL)
+	ok(t, err)
+	u.Host = p.listener.Addr().String()
+	return u.String()
+}
+
+// arm sets the next fault.
+func (p *proxy) arm(act action, match func(before []string, statement string) bool) *rule {
+	r := &rule{match: match, act: act, happened: make(chan struct{}), release: make(chan struct{})}
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.rule = r
+	return r
+}
+
+// disarm takes back a fault that has not happened.
+func (p *proxy) disarm() {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.rule = nil
+}
+
+// commitOf matches the commit of a transaction that holds a statement with this text.
+func commitOf(part string) func([]string, string) bool {
+	return func(before []string, statement string) bool {
+		if !strings.EqualFold(statement, "commit") {
+			return false
+		}
+		for _, s := range before {
+			if strings.Contains(s, part) {
+				return true
+			}
+		}
+		return false
+	}
+}
+
+// statement matches a statement with this text outside of any transaction.
+func statement(part string) func([]string, string) bool {
+	return func(before []string, statement string) bool {
+		return len(before) == 0 && strings.Contains(statement, part)
+	}
+}
+
+func (p *proxy) decide(before []string, statement string) *rule {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	r := p.rule
+	if r == nil || !r.match(before, statement) {
+		return nil
+	}
+	p.rule = nil
+	close(r.happened)
+	return r
+}
+
+func (p *proxy) accept() {
+	for {
+		client, err := p.listener.Accept()
+		if err != nil {
+			return // the test is over
+		}
+		server, err := net.DialTimeout("tcp", p.target, time.Second)
+		if err != nil {
+			_ = client.Close()
+			continue
+		}
+		p.mu.Lock()
+		p.conns[client], p.conns[server] = true, true
+		p.mu.Unlock()
+		x := &exchange{proxy: p, client: client, server: server, statements: map[string]string{}, portals: map[string]string{}}
+		go x.answers()
+		go x.questions()
+	}
+}
+
+// exchange is one connection, both ways.
+type exchange struct {
+	*proxy
+	client, server net.Conn
+	statements     map[string]string // text by name of the prepared statement
+	portals        map[string]string // text by name of the portal
+	open           bool              // a transaction is
+	before         []string          // its statements
+
+	mu      sync.Mutex
+	swallow bool // answers go nowhere, and the connection breaks after the last of them
+}
+
+// cut breaks the connection: the client sees a reset, PostgreSQL the end.
+func (x *exchange) cut() {
+	if tcp, ok := x.client.(*net.TCPConn); ok {
+		_ = tcp.SetLinger(0)
+	}
+	_, _ = x.client.Close(), x.server.Close()
+	x.proxy.mu.Lock()
+	defer x.proxy.mu.Unlock()
+	delete(x.conns, x.client)
+	delete(x.conns, x.server)
+}
+
+const maxMessage = 1 << 24
+
+// questions carries what the client sends.
+func (x *exchange) questions() {
+	defer x.cut()
+	from := bufio.NewReader(x.client)
+	// The first message has no type: its length, then a version or a request to cancel.
+	first := make([]byte, 4)
+	if _, err := io.ReadFull(from, first); err != nil {
+		return
+	}
+	n := binary.BigEndian.Uint32(first)
+	if n < 8 || n > 10_000 {
+		return
+	}
+	first = append(first, make([]byte, n-4)...)
+	if _, err := io.ReadFull(from, first[4:]); err != nil {
+		return
+	}
+	if _, err := x.server.Write(first); err != nil {
+		return
+	}
+	for {
+		message, err := readMessage(from)
+		if err != nil || !x.question(message) {
+			return
+		}
+		if _, err := x.server.Write(message); err != nil {
+			return
+		}
+	}
+}
+
+// readMessage reads a type, a length and what they announce.
+func readMessage(from *bufio.Reader) ([]byte, error) {
+	head := make([]byte, 5)
+	if _, err := io.ReadFull(from, head); err != nil {
+		return nil, err
+	}
+	n := binary.BigEndian.Uint32(head[1:])
+	if n < 4 || n > maxMessage {
+		return nil, errors.New("not PostgreSQL's protocol")
+	}
+	message := append(head, make([]byte, n-4)...)
+	_, err := io.ReadFull(from, message[5:])
+	return message, err
+}
+
+// texts are the first n texts of a message, each of which ends with a zero.
+func texts(message []byte, n int) []string {
+	parts := bytes.SplitN(message[5:], []byte{0}, n+1)
+	list := make([]string, n)
+	for i := range min(n, len(parts)) {
+		list[i] = string(parts[i])
+	}
+	return list
+}
+
+// question looks at a message of the client, and tells whether the connection lives on.
+func (x *exchange) question(message []byte) bool {
+	switch message[0] {
+	case 'P': // Parse: statement, query
+		p := texts(message, 2)
+		x.statements[p[0]] = p[1]
+	case 'B': // Bind: portal, statement
+		p := texts(message, 2)
+		x.portals[p[0]] = x.statements[p[1]]
+	case 'E': // Execute: portal
+		return x.execute(x.portals[texts(message, 1)[0]])
+	case 'Q': // Query
+		return x.execute(texts(message, 1)[0])
+	}
+	return true
+}
+
+func (x *exchange) execute(text string) bool {
+	text = strings.TrimRight(strings.TrimSpace(text), ";")
+	r := x.decide(x.before, text)
+	word, _, _ := strings.Cut(strings.ToLower(text), " ")
+	switch word {
+	case "begin", "start":
+		x.open, x.before = true, nil
+	case "commit", "rollback", "end":
+		x.open, x.before = false, nil
+	}
+	if x.open {
+		x.before = append(x.before, text)
+	}
+	if r == nil {
+		return true
+	}
+	switch r.act {
+	case pass:
+	case cutBefore:
+		return false
+	case cutAfter:
+		x.mu.Lock()
+		x.swallow = true
+		x.mu.Unlock()
+	case hold:
+		<-r.release
+	}
+	return true
+}
+
+// answers carries what PostgreSQL sends.
+func (x *exchange) answers() {
+	defer x.cut()
+	from := bufio.NewReader(x.server)
+	for {
+		message, err := readMessage(from)
+		if err != nil {
+			return
+		}
+		x.mu.Lock()
+		swallow := x.swallow
+		x.mu.Unlock()
+		if swallow {
+			if message[0] == 'Z' { // ReadyForQuery: it is done
+				return
+			}
+			continue
+		}
+		if _, err := x.client.Write(message); err != nil {
+			return
+		}
+	}
+}
