@@ -11,8 +11,21 @@ import (
 	"github.com/ory/fosite/handler/pkce"
 )
 
-// fositeConfig is fosite's configuration; what depends on the client is answered here.
-type fositeConfig struct{ *fosite.Config }
+// fositeConfig is fosite's configuration; what depends on the request is answered here.
+type fositeConfig struct {
+	*fosite.Config
+	handlers map[string]fosite.TokenEndpointHandlers // by grant type
+}
+
+// GetTokenEndpointHandlers implements fosite.TokenEndpointHandlersProvider with those of the request's grant type alone:
+// each other one would say, with a stack trace, that it is not meant.
+func (c fositeConfig) GetTokenEndpointHandlers(ctx context.Context) fosite.TokenEndpointHandlers {
+	w, ok := workOf(ctx)
+	if !ok {
+		return nil
+	}
+	return c.handlers[w.form.Get("grant_type")]
+}
 
 // GetEnforcePKCE implements fosite.EnforcePKCEProvider: every client but one that an administrator excepted. The
 // authorize endpoint has applied the same rule before; here it guards against a change between the two.
@@ -23,7 +36,7 @@ func (c fositeConfig) GetEnforcePKCE(ctx context.Context) bool {
 
 func (s *Server) newFosite() *fosite.Fosite {
 	// Every strategy is set: fosite fills in the others at the time of a request, without a lock.
-	cfg := fositeConfig{&fosite.Config{
+	cfg := fositeConfig{handlers: map[string]fosite.TokenEndpointHandlers{}, Config: &fosite.Config{
 		AccessTokenLifespan:            s.lifetimes.Access,
 		RefreshTokenLifespan:           s.lifetimes.Refresh,
 		AuthorizeCodeLifespan:          s.lifetimes.Code,
@@ -55,13 +68,14 @@ func (s *Server) newFosite() *fosite.Fosite {
 	}
 	proof := &pkce.Handler{AuthorizeCodeStrategy: strategy, Storage: store, Config: cfg}
 	cfg.AuthorizeEndpointHandlers = fosite.AuthorizeEndpointHandlers{code, proof}
-	cfg.TokenEndpointHandlers = fosite.TokenEndpointHandlers{
-		code, proof, // in this order: the proof is checked against the code that the first has found
+	// In this order: the proof is checked against the code that the first has found.
+	cfg.handlers[GrantAuthorizationCode] = fosite.TokenEndpointHandlers{code, proof}
+	cfg.handlers[GrantRefreshToken] = fosite.TokenEndpointHandlers{
 		&oauth2.RefreshTokenGrantHandler{AccessTokenStrategy: strategy, RefreshTokenStrategy: strategy, TokenRevocationStorage: store, Config: cfg},
-		&oauth2.ClientCredentialsGrantHandler{
-			HandleHelper: &oauth2.HandleHelper{AccessTokenStrategy: strategy, AccessTokenStorage: store, Config: cfg}, Config: cfg,
-		},
 	}
+	cfg.handlers[GrantClientCredentials] = fosite.TokenEndpointHandlers{&oauth2.ClientCredentialsGrantHandler{
+		HandleHelper: &oauth2.HandleHelper{AccessTokenStrategy: strategy, AccessTokenStorage: store, Config: cfg}, Config: cfg,
+	}}
 	return fosite.NewOAuth2Provider(store, cfg)
 }
 

@@ -3,6 +3,7 @@ package web
 import (
 	"net/http"
 	"strconv"
+	"sync"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -19,6 +20,19 @@ type metrics struct {
 	grants   *prometheus.CounterVec
 	refusals *prometheus.CounterVec
 	logins   *prometheus.CounterVec
+	series   sync.Map // of series to observed: finding a label's child by its text costs more than counting
+}
+
+// series is one combination of the labels of a request.
+type series struct {
+	route, method string
+	status        int
+}
+
+// observed are the children for a series.
+type observed struct {
+	requests prometheus.Counter
+	duration prometheus.Observer
 }
 
 func newMetrics(registry *prometheus.Registry, store *storage.Store) *metrics {
@@ -61,8 +75,14 @@ func (m *metrics) observe(route, method string, status int, took time.Duration, 
 	if route == "" {
 		route = "none"
 	}
-	m.requests.WithLabelValues(route, method, strconv.Itoa(status)).Inc()
-	m.duration.WithLabelValues(route).Observe(took.Seconds())
+	key := series{route, method, status}
+	child, ok := m.series.Load(key)
+	if !ok {
+		child, _ = m.series.LoadOrStore(key, observed{m.requests.WithLabelValues(route, method, strconv.Itoa(status)), m.duration.WithLabelValues(route)})
+	}
+	o := child.(observed) //nolint:errcheck,forcetypeassert // nothing else is stored
+	o.requests.Inc()
+	o.duration.Observe(took.Seconds())
 	if notes.ErrorCode != "" {
 		m.refusals.WithLabelValues(notes.ErrorCode).Inc()
 	} else if notes.GrantType != "" && status == http.StatusOK {

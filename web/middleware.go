@@ -26,60 +26,74 @@ const handling = 8 * time.Second
 // log has of each request.
 func (s *Server) observe(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		start := time.Now()
-		id := requestID(r)
-		w.Header().Set("X-Request-Id", id)
-		notes := &oauth.Notes{}
-		ctx, cancel := context.WithTimeout(oauth.WithNotes(r.Context(), notes), handling)
-		defer cancel()
-		r = r.WithContext(ctx)
-		rec := &recorder{ResponseWriter: w}
+		o := &observation{ResponseWriter: w, start: time.Now(), id: requestID(r)}
+		w.Header().Set("X-Request-Id", o.id)
+		r = r.WithContext(oauth.WithNotes(r.Context(), &o.notes))
 		defer func() {
 			if p := recover(); p != nil {
 				if p == http.ErrAbortHandler { //nolint:errorlint // net/http compares it so
 					panic(p)
 				}
-				s.log.Error("panic", "request_id", id, "panic", p, "stack", string(debug.Stack()))
-				if rec.status == 0 {
-					s.writeFailure(rec, r)
+				s.log.Error("panic", "request_id", o.id, "panic", p, "stack", string(debug.Stack()))
+				if o.status == 0 {
+					s.writeFailure(o, r)
 				}
 			}
-			s.finish(rec, r, notes, id, time.Since(start))
+			s.finish(o, r)
 		}()
 		s.warnOfForwarding(r)
-		next.ServeHTTP(rec, r)
+		next.ServeHTTP(o, r)
 	})
 }
 
-func (s *Server) finish(rec *recorder, r *http.Request, notes *oauth.Notes, id string, took time.Duration) {
-	status := rec.status
-	if status == 0 {
-		status = http.StatusOK
+// bounded ends a request that keeps the database busy for too long; the answer is then 503.
+func bounded(next http.Handler) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		ctx, cancel := context.WithTimeout(r.Context(), handling)
+		defer cancel()
+		next.ServeHTTP(w, r.WithContext(ctx))
+	})
+}
+
+// observation is what there will be to say about a request, and the writer by which its status is learnt.
+type observation struct {
+	http.ResponseWriter
+	start  time.Time
+	id     string
+	status int
+	notes  oauth.Notes
+}
+
+func (s *Server) finish(o *observation, r *http.Request) {
+	took := time.Since(o.start)
+	if o.status == 0 {
+		o.status = http.StatusOK
 	}
-	route := r.Pattern
-	s.metrics.observe(route, r.Method, status, took, notes)
+	s.metrics.observe(r.Pattern, r.Method, o.status, took, &o.notes)
 	level := slog.LevelInfo
-	if status >= http.StatusInternalServerError {
+	if o.status >= http.StatusInternalServerError {
 		level = slog.LevelError
 	}
 	if !s.log.Enabled(r.Context(), level) {
 		return
 	}
 	// Neither path nor query: people put secrets into both.
-	attrs := []slog.Attr{
-		slog.String("request_id", id), slog.String("method", clean(r.Method, 16)), slog.String("route", route), slog.Int("status", status),
-		slog.Float64("ms", float64(took.Microseconds())/1000), slog.String("address", s.proxies.ClientAddress(r).String()),
-	}
-	for name, value := range map[string]string{
-		"client_id": notes.ClientID, "subject": notes.Subject, "grant_type": notes.GrantType, "error": notes.ErrorCode,
-		"user_agent": clean(r.UserAgent(), 200), "referer": originOnly(r.Referer()),
-	} {
+	var space [14]slog.Attr
+	attrs := append(space[:0], slog.String("request_id", o.id), slog.String("method", clean(r.Method, 16)), slog.String("route", r.Pattern),
+		slog.Int("status", o.status), slog.Float64("ms", float64(took.Microseconds())/1000), slog.String("address", s.proxies.ClientAddress(r).String()))
+	add := func(name, value string) {
 		if value != "" {
 			attrs = append(attrs, slog.String(name, value))
 		}
 	}
-	if notes.Cause != nil {
-		attrs = append(attrs, slog.String("cause", clean(notes.Cause.Error(), 500)))
+	add("client_id", o.notes.ClientID)
+	add("subject", o.notes.Subject)
+	add("grant_type", o.notes.GrantType)
+	add("error", o.notes.ErrorCode)
+	add("user_agent", clean(r.UserAgent(), 200))
+	add("referer", originOnly(r.Referer()))
+	if o.notes.Cause != nil {
+		add("cause", clean(o.notes.Cause.Error(), 500))
 	}
 	s.log.LogAttrs(r.Context(), level, "request", attrs...)
 }
@@ -112,6 +126,9 @@ func requestID(r *http.Request) string {
 
 // clean makes a stranger's text fit for a log: cut, and without characters that change how a line looks.
 func clean(text string, limit int) string {
+	if len(text) <= limit && plain(text) {
+		return text
+	}
 	text = strings.ToValidUTF8(text, "?")
 	text = strings.Map(func(r rune) rune {
 		if unicode.IsControl(r) || unicode.Is(unicode.Cf, r) {
@@ -125,8 +142,21 @@ func clean(text string, limit int) string {
 	return text
 }
 
+// plain tells whether text is printable ASCII, as nearly all of it is.
+func plain(text string) bool {
+	for i := range len(text) {
+		if text[i] < ' ' || text[i] > '~' {
+			return false
+		}
+	}
+	return true
+}
+
 // originOnly drops from a Referer what may hold a code or token.
 func originOnly(referer string) string {
+	if referer == "" {
+		return ""
+	}
 	u, err := url.Parse(referer)
 	if err != nil || u.Host == "" {
 		return ""
@@ -134,28 +164,24 @@ func originOnly(referer string) string {
 	return clean(u.Scheme+"://"+u.Host, 200)
 }
 
-// recorder remembers the status of an answer.
-type recorder struct {
-	http.ResponseWriter
-	status int
+// WriteHeader implements http.ResponseWriter.
+func (o *observation) WriteHeader(status int) {
+	if o.status == 0 {
+		o.status = status
+	}
+	o.ResponseWriter.WriteHeader(status)
 }
 
-func (w *recorder) WriteHeader(status int) {
-	if w.status == 0 {
-		w.status = status
+// Write implements http.ResponseWriter.
+func (o *observation) Write(b []byte) (int, error) {
+	if o.status == 0 {
+		o.status = http.StatusOK
 	}
-	w.ResponseWriter.WriteHeader(status)
-}
-
-func (w *recorder) Write(b []byte) (int, error) {
-	if w.status == 0 {
-		w.status = http.StatusOK
-	}
-	return w.ResponseWriter.Write(b) //nolint:wrapcheck // a ResponseWriter's errors are its own
+	return o.ResponseWriter.Write(b) //nolint:wrapcheck // a ResponseWriter's errors are its own
 }
 
 // Unwrap lets http.ResponseController reach the connection.
-func (w *recorder) Unwrap() http.ResponseWriter { return w.ResponseWriter }
+func (o *observation) Unwrap() http.ResponseWriter { return o.ResponseWriter }
 
 // guard refuses what no route should see: methods that mean harm, hosts that are not ours, paths that the mux would
 // rewrite, and plain http that a proxy let through.

@@ -22,18 +22,24 @@ type pageHandler func(w http.ResponseWriter, r *http.Request) error
 
 // plainPage serves a page that needs nobody signed in.
 func (s *Server) plainPage(h pageHandler) http.Handler {
-	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+	return s.rawPage(func(w http.ResponseWriter, r *http.Request) error {
 		if r.Method == http.MethodPost {
 			r.Body = http.MaxBytesReader(w, r.Body, maxForm)
 			if err := parsePost(r); err != nil {
-				s.writePageError(w, r, err)
-				return
+				return err
 			}
 		}
+		return h(w, r)
+	})
+}
+
+// rawPage is plainPage for a handler that reads the body itself.
+func (s *Server) rawPage(h pageHandler) http.Handler {
+	return bounded(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		if err := h(w, r); err != nil {
 			s.writePageError(w, r, err)
 		}
-	})
+	}))
 }
 
 // parsePost reads a form, and nothing from the query.

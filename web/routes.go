@@ -18,11 +18,12 @@ func (s *Server) routes() http.Handler {
 	}))
 
 	// The protocol: no cookies, no pages. Each checks the method itself.
-	mux.HandleFunc("/oauth/token", s.oauth.Token)
-	mux.HandleFunc("/oauth/introspect", s.oauth.Introspect)
-	mux.HandleFunc("/oauth/revoke", s.oauth.Revoke)
-	mux.HandleFunc("OPTIONS /oauth/token", s.oauth.Preflight)
-	mux.HandleFunc("OPTIONS /oauth/revoke", s.oauth.Preflight)
+	machine := func(pattern string, h http.HandlerFunc) { mux.Handle(pattern, bounded(h)) }
+	machine("/oauth/token", s.oauth.Token)
+	machine("/oauth/introspect", s.oauth.Introspect)
+	machine("/oauth/revoke", s.oauth.Revoke)
+	machine("OPTIONS /oauth/token", s.oauth.Preflight)
+	machine("OPTIONS /oauth/revoke", s.oauth.Preflight)
 	mux.HandleFunc("GET /.well-known/oauth-authorization-server", s.oauth.Metadata)
 
 	// Authorize takes GET and POST from anywhere, since it decides nothing.
@@ -78,20 +79,11 @@ func (s *Server) routes() http.Handler {
 	}
 
 	mux.HandleFunc("GET /healthz", healthz)
-	mux.HandleFunc("GET /readyz", s.readyz)
+	machine("GET /readyz", s.readyz)
 	mux.Handle("GET /assets/", s.assets())
 	mux.Handle("GET /favicon.ico", http.RedirectHandler(templates.AssetPath("mark.svg"), http.StatusSeeOther))
-	mux.Handle("/", s.plainPage(func(http.ResponseWriter, *http.Request) error { return notFound() }))
-	return s.observe(s.guard(s.withMethods(mux)))
-}
-
-// rawPage is plainPage for a handler that reads the body itself.
-func (s *Server) rawPage(h pageHandler) http.Handler {
-	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		if err := h(w, r); err != nil {
-			s.writePageError(w, r, err)
-		}
-	})
+	mux.Handle("/", s.rawPage(func(w http.ResponseWriter, r *http.Request) error { return s.noRoute(w, r, mux) }))
+	return s.observe(s.guard(mux))
 }
 
 // assets serves the files of the pages. Their names carry a digest, so that they may be kept for good.
@@ -115,25 +107,19 @@ func (s *Server) assets() http.Handler {
 	})
 }
 
-// withMethods answers 405 where a path is known but the method is not: the catch-all route for pages that do not exist
-// would otherwise answer 404.
-func (s *Server) withMethods(mux *http.ServeMux) http.Handler {
-	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		if _, pattern := mux.Handler(r); pattern == "/" {
-			var allowed []string
-			for _, method := range []string{http.MethodGet, http.MethodPost} {
-				probe := r.Clone(r.Context())
-				probe.Method = method
-				if _, p := mux.Handler(probe); p != "/" && p != "" {
-					allowed = append(allowed, method)
-				}
-			}
-			if len(allowed) > 0 {
-				w.Header().Set("Allow", strings.Join(allowed, ", "))
-				s.writePageError(w, r, &pageError{Status: http.StatusMethodNotAllowed, Heading: "That cannot be done here", Message: "This address does not take requests of this kind."})
-				return
-			}
+// noRoute takes what no other route did: 405 where the path is known and the method is not, else 404.
+func (s *Server) noRoute(w http.ResponseWriter, r *http.Request, mux *http.ServeMux) error {
+	var allowed []string
+	for _, method := range []string{http.MethodGet, http.MethodPost} {
+		probe := r.Clone(r.Context())
+		probe.Method = method
+		if _, pattern := mux.Handler(probe); pattern != "/" && pattern != "" {
+			allowed = append(allowed, method)
 		}
-		mux.ServeHTTP(w, r)
-	})
+	}
+	if len(allowed) == 0 {
+		return notFound()
+	}
+	w.Header().Set("Allow", strings.Join(allowed, ", "))
+	return &pageError{Status: http.StatusMethodNotAllowed, Heading: "That cannot be done here", Message: "This address does not take requests of this kind."}
 }

@@ -56,8 +56,14 @@ func freePort(ctx context.Context) (string, error) {
 // start runs a program until stop and waits until it answers at path.
 func startProcess(ctx context.Context, cmd *exec.Cmd, url, path string) (*process, error) {
 	cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
-	var log bytes.Buffer
-	cmd.Stderr = &log
+	// A file, as a service manager would give: a pipe would have this process read each line, on the same processors.
+	log, err := os.CreateTemp("", "doorward-bench-log-")
+	if err != nil {
+		return nil, fmt.Errorf("log: %w", err)
+	}
+	defer log.Close()           //nolint:errcheck // the child has its own
+	defer os.Remove(log.Name()) //nolint:errcheck // its space goes with the child
+	cmd.Stderr = log
 	if err := cmd.Start(); err != nil {
 		return nil, fmt.Errorf("start %s: %w", cmd.Path, err)
 	}
@@ -74,7 +80,8 @@ func startProcess(ctx context.Context, cmd *exec.Cmd, url, path string) (*proces
 		}
 		if time.Now().After(deadline) || ctx.Err() != nil {
 			p.stop()
-			return nil, fmt.Errorf("%s does not answer: %s", cmd.Path, log.String())
+			said, _ := os.ReadFile(log.Name()) // what there is
+			return nil, fmt.Errorf("%s does not answer: %s", cmd.Path, said)
 		}
 		time.Sleep(time.Millisecond)
 	}
@@ -118,7 +125,7 @@ func serveBare() {
 		os.Exit(2)
 	}
 	answer := bytes.Repeat([]byte("x"), size)
-	s := &http.Server{Addr: os.Args[2], ReadHeaderTimeout: 5 * time.Second, Handler: http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+	s := &http.Server{Addr: os.Args[2], ReadHeaderTimeout: 5 * time.Second, ReadTimeout: 10 * time.Second, WriteTimeout: 30 * time.Second, Handler: http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		if r.ParseForm() != nil {
 			w.WriteHeader(http.StatusBadRequest)
 			return

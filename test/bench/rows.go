@@ -25,7 +25,7 @@ import (
 
 const (
 	benchIssuer = "http://localhost:8080"
-	benchSecret = "a master secret for measuring, of 32 bytes or more"
+	benchSecret = "a-master-secret-for-measuring-of-32-bytes-or-more"
 	verifier    = "dBjftJeZ4CVP-mB92K27uhbUJU1p1r_wW1gFWFOEjXk" // RFC 7636 appendix B
 	challenge   = "E9Melhoa2OwvFrEMTJguCHaoeK1t8URWbuGJSstw-cM"
 	once        = 40_000 // single-use codes or tokens made for each round of a row
@@ -231,7 +231,7 @@ func (b *bench) introspection(s *site, pg *postgres.Server, bodies string) *row 
 
 // number is the digest whose number is in a variable of pgbench.
 func number(variable string) string {
-	return "decode(lpad(to_hex(:" + variable + "), 64, '0'), 'hex')"
+	return "decode(lpad(to_hex(:" + variable + "::bigint), 64, '0'), 'hex')"
 }
 
 // fresh is a digest that nobody has had.
