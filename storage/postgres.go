@@ -86,36 +86,35 @@ func ensureRoles(ctx context.Context, url, migrateURL string) error {
 		return unavailable(err)
 	}
 	defer conn.Close(context.WithoutCancel(ctx)) //nolint:errcheck // nothing is lost with it
-	var lines []string
+	create := func(role string) string { return fmt.Sprintf("CREATE ROLE %s NOLOGIN NOBYPASSRLS", role) }
+	grant := func(role string) string { return fmt.Sprintf("GRANT %s TO %s", role, pgx.Identifier{login}.Sanitize()) }
+	var trouble error
 	for _, role := range missing {
-		create := fmt.Sprintf("CREATE ROLE %s NOLOGIN NOBYPASSRLS", role)
-		grant := fmt.Sprintf("GRANT %s TO %s", role, pgx.Identifier{login}.Sanitize())
-		lines = append(lines, create+"; -- unless it exists", grant+";")
-		for _, stmt := range []string{create, grant} {
-			// Another node may make the same role at this moment: both of these say so.
-			if _, err = conn.Exec(ctx, stmt); sqlState(err) == "42710" || sqlState(err) == "23505" {
-				err = nil
-			}
-			if sqlState(err) == "42501" { // insufficient_privilege
-				if stmt == create && roleExists(ctx, conn, role) {
-					continue
-				}
-				break
-			}
-			if err != nil {
-				return unavailable(err)
+		for _, stmt := range []string{create(role), grant(role)} {
+			switch _, err := conn.Exec(ctx, stmt); sqlState(err) {
+			case "42501", "42704": // insufficient_privilege, and the role that could not be made
+			case "42710", "23505": // duplicate_object, unique_violation: it is there, or another node makes it just now
+			default:
+				trouble = errors.Join(trouble, err)
 			}
 		}
 	}
-	_, missing, err = missingRoles(ctx, url)
-	if err != nil {
+	// What counts is what is there now, whoever made it.
+	if _, missing, err = missingRoles(ctx, url); err != nil || len(missing) == 0 {
 		return err
 	}
-	if len(missing) > 0 {
-		return fmt.Errorf("the database lacks %s, or %s is not a member, and may not change that; let somebody who may run:\n\n%s\n",
-			strings.Join(missing, " and "), login, strings.Join(lines, "\n"))
+	if trouble != nil {
+		return unavailable(trouble)
 	}
-	return nil
+	var lines []string
+	for _, role := range missing {
+		if !roleExists(ctx, conn, role) {
+			lines = append(lines, create(role)+";")
+		}
+		lines = append(lines, grant(role)+";")
+	}
+	return fmt.Errorf("the database lacks %s, or %s is not a member, and may not change that; let somebody who may run:\n\n%s\n",
+		strings.Join(missing, " and "), login, strings.Join(lines, "\n"))
 }
 
 func roleExists(ctx context.Context, conn *pgx.Conn, role string) bool {
@@ -157,14 +156,14 @@ func (s *Store) checkRoles(ctx context.Context) error {
 	for role, db := range map[string]*sql.DB{systemRole: s.system, tenantRole: s.tenant} {
 		var super, bypass, owns bool
 		err := db.QueryRowContext(ctx, `SELECT r.rolsuper, r.rolbypassrls,
-			EXISTS (SELECT 1 FROM pg_class c WHERE c.relowner = r.oid)
+			EXISTS (SELECT 1 FROM pg_class c WHERE pg_has_role(r.oid, c.relowner, 'MEMBER'))
 			FROM pg_roles r WHERE r.rolname = current_user`).Scan(&super, &bypass, &owns)
 		if err != nil {
 			return classify(err)
 		}
 		if super || bypass || owns {
-			return fmt.Errorf("the database role %s is a superuser, has BYPASSRLS or owns a table, so that it could read every "+
-				"workspace; let an administrator of the database take that from it", role)
+			return fmt.Errorf("the database role %s is a superuser, has BYPASSRLS, owns a table or is a member of a role that "+
+				"does, so that it could read every workspace; let an administrator of the database take that from it", role)
 		}
 	}
 	return nil
