@@ -75,11 +75,14 @@ func (s *Server) ParseAuthorize(w http.ResponseWriter, r *http.Request) (*Author
 	}
 	Note(r.Context()).ClientID = client.ID
 	redirect := form.Get("redirect_uri")
+	if redirect == "" && len(client.RedirectURIs) == 1 {
+		redirect = client.RedirectURIs[0]
+	}
 	switch {
 	case len(client.RedirectURIs) == 0:
 		return nil, pageError("This app does not sign people in: it is registered without a redirect URI.")
-	case !form.Has("redirect_uri") && len(client.RedirectURIs) == 1:
-		redirect = client.RedirectURIs[0]
+	case redirect == "":
+		return nil, pageError("The app did not say where to send you afterwards. It is registered with several redirect URIs, so its developer must send redirect_uri.")
 	case !matchRedirectURI(client.RedirectURIs, redirect):
 		return nil, pageError("The app asked to send you to an address that it is not registered with. Its developer must register that redirect URI, letter by letter.")
 	}

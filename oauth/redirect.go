@@ -41,12 +41,23 @@ func splitLoopback(uri string) (host, rest string, ok bool) {
 	return "", "", false
 }
 
+// mayRedirect tells by its scheme whether a browser may be sent to a URI: https, http on loopback, or a private-use
+// scheme (RFC 8252 section 7).
+func mayRedirect(uri string) bool {
+	scheme, _, ok := strings.Cut(uri, ":")
+	if ok && scheme == "http" {
+		_, _, ok = splitLoopback(uri)
+		return ok
+	}
+	return ok && (scheme == "https" || strings.Contains(scheme, "."))
+}
+
 // matchRedirectURI tells whether a requested redirect URI is a registered one: byte for byte (RFC 6749 section
 // 3.1.2.3, RFC 9700 section 2.1), but for the port of a loopback one, which a program takes as it comes (RFC 8252
-// section 7.3).
+// section 7.3). A scheme that does not register does not match either, however it came into the database.
 func matchRedirectURI(registered []string, requested string) bool {
 	if slices.Contains(registered, requested) {
-		return true
+		return mayRedirect(requested)
 	}
 	host, rest, ok := splitLoopback(requested)
 	if !ok {
@@ -114,10 +125,10 @@ func checkRedirectURI(uri string) string {
 			return "has a malformed port"
 		}
 	case u.Scheme == "http":
-		if _, _, ok := splitLoopback(uri); !ok {
+		if !mayRedirect(uri) {
 			return "is plain http; that is allowed for 127.0.0.1, [::1] and localhost only, use https"
 		}
-	case !strings.Contains(u.Scheme, "."):
+	case !mayRedirect(uri):
 		return "has a scheme that is neither https nor a private-use one with a dot, like com.example.app:/callback (RFC 8252 section 7.1)"
 	}
 	return ""

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"math/rand/v2"
 	"net/http"
+	"net/url"
 	"strconv"
 	"strings"
 
@@ -38,7 +39,7 @@ func (s *Server) openFlow(r *http.Request, sealed string) (*oauth.Flow, error) {
 	case errors.Is(err, oauth.ErrFlowExpired):
 		e := &pageError{Status: http.StatusBadRequest, Heading: "This request has expired", Message: "It waited for longer than ten minutes. Start again from the app."}
 		if f.ReturnTo != "" {
-			e.Message, e.BackURL, e.BackText = "It waited for longer than ten minutes.", "/login?return_to="+f.ReturnTo, "Sign in"
+			e.Message, e.BackURL, e.BackText = "It waited for longer than ten minutes.", "/login?return_to="+url.QueryEscape(f.ReturnTo), "Sign in"
 		} else if a, err := s.oauth.ReopenAuthorize(r.Context(), f); err == nil && a.Client.Site != "" && a.Client.Verified {
 			e.BackURL, e.BackText = a.Client.Site, "Go back to "+a.Client.Name
 		}
@@ -95,5 +96,8 @@ func formTarget(f *oauth.Flow) []string {
 	}
 	host, _, _ := strings.Cut(strings.TrimPrefix(rest, "//"), "/")
 	host, _, _ = strings.Cut(host, "?")
+	if strings.HasPrefix(host, "[") {
+		return []string{scheme + ":"} // a policy has no word for IPv6 addresses (CSP Level 3 section 2.3.1)
+	}
 	return []string{scheme + "://" + host}
 }
