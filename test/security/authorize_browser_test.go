@@ -1,0 +1,51 @@
+package security
+
+import (
+	"net"
+	"net/http"
+	"net/http/httptest"
+	"strings"
+	"testing"
+
+	"doorward/oauth"
+	"doorward/test/browser"
+	"doorward/test/rig"
+)
+
+// A browser holds the redirect after the consent form to the page's Content-Security-Policy: it must let every redirect
+// URI through that registers, and no other host.
+func TestConsentLeadsToEveryKindOfLoopback(t *testing.T) {
+	for _, host := range []string{"127.0.0.1", "localhost", "[::1]"} {
+		t.Run(host, func(t *testing.T) {
+			address := "127.0.0.1:0"
+			if host == "[::1]" {
+				address = "[::1]:0"
+			}
+			l, err := net.Listen("tcp", address)
+			if err != nil {
+				t.Skip("no such address on this machine:", err)
+			}
+			app := httptest.NewUnstartedServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+				w.Header().Set("Content-Type", "text/html")
+				_, _ = w.Write([]byte("<h1>Arrived</h1>"))
+			}))
+			_ = app.Listener.Close()
+			app.Listener = l
+			app.Start()
+			t.Cleanup(app.Close)
+			_, port, _ := net.SplitHostPort(l.Addr().String())
+			r := rig.Memory(t, rig.Options{})
+			client := r.App(oauth.ClientSpec{RedirectURIs: []string{"http://" + host + "/cb"}})
+			client.Redirect = "http://" + host + ":" + port + "/cb"
+			tab := browser.New(t)
+			tab.Goto(r.URL + "/oauth/authorize?" + client.Params("read").Encode())
+			tab.Fill("input[name=email]", r.Alice.Email)
+			tab.Fill("input[name=password]", rig.Password)
+			tab.Click("form[action='/login'] button[type=submit]")
+			tab.Click("button[value=approve]")
+			if got := tab.URL().String(); !strings.HasPrefix(got, client.Redirect+"?code=") {
+				t.Errorf("the browser is at %s, not at the app", got)
+			}
+		})
+	}
+}
