@@ -26,6 +26,13 @@ const (
 // grantTypes is the one list that enables grants, checks registrations and fills the metadata.
 var grantTypes = []string{GrantAuthorizationCode, GrantRefreshToken, GrantClientCredentials}
 
+// What one client may have at most.
+const (
+	maxRedirectURIs = 20
+	maxResources    = 20
+	maxScopes       = 200
+)
+
 // Invalid says what is wrong with one field of a registration, in words for the person who filled it in.
 type Invalid struct {
 	Field   string // name, site, redirect_uris, scope, resource, grant, kind, pkce, first_party, verified
@@ -80,8 +87,10 @@ func (s *Server) check(p *ClientSpec) error {
 	if p.Site != "" && !isSite(p.Site) {
 		fault("site", "must be an https URL of at most 500 characters")
 	}
-	if len(p.RedirectURIs) > 20 {
-		fault("redirect_uris", "are more than 20; register fewer")
+	if len(p.RedirectURIs) > maxRedirectURIs || len(p.Scopes) > maxScopes || len(p.Resources) > maxResources || len(p.Grants) > len(grantTypes) {
+		// Nothing that grows with what was sent is looked at one by one, or told about one by one.
+		fault("redirect_uris", "may be %d at most, scopes %d, resources %d and grants %d; register fewer", maxRedirectURIs, maxScopes, maxResources, len(grantTypes))
+		return errors.Join(faults...)
 	}
 	for i, uri := range p.RedirectURIs {
 		if why := checkRedirectURI(uri); why != "" {
@@ -221,7 +230,8 @@ func (s *Server) CreateClient(ctx context.Context, p ClientSpec) (c storage.Clie
 }
 
 // UpdateClient changes a client to p; whether it has a secret stays as it is. An app that an administrator vouched
-// for loses that when somebody else changes what people know it by.
+// for loses that when somebody else changes what people know it by, and a first-party one also when it would get
+// more.
 func (s *Server) UpdateClient(ctx context.Context, id string, p ClientSpec) (storage.Client, error) {
 	var c storage.Client
 	err := s.store.InTx(ctx, func(ctx context.Context) error {
@@ -233,14 +243,17 @@ func (s *Server) UpdateClient(ctx context.Context, id string, p ClientSpec) (sto
 			return &Invalid{Field: "kind", Message: "cannot change between public and confidential; register a new app"}
 		}
 		if !p.Administrator {
-			p.PKCEOptional, p.FirstParty, p.ResourceServer = c.PKCEOptional, c.FirstParty, c.ResourceServer
-			p.Verified = c.Verified && p.Name == c.Name && p.Site == c.Site && slices.Equal(p.RedirectURIs, c.RedirectURIs)
+			alike := p.Name == c.Name && p.Site == c.Site && slices.Equal(p.RedirectURIs, c.RedirectURIs)
+			p.PKCEOptional, p.FirstParty, p.ResourceServer = c.PKCEOptional, c.FirstParty && alike, c.ResourceServer
+			p.Verified = c.Verified && alike
 			checked := p
 			checked.Administrator = true // what an administrator set before stays
 			if err := s.check(&checked); err != nil {
 				return err
 			}
 			p = checked
+			// What people are not asked about may not grow either.
+			p.FirstParty = p.FirstParty && within(p.Scopes, c.Scopes) && within(p.Resources, c.Resources)
 		} else if err := s.check(&p); err != nil {
 			return err
 		}
@@ -251,6 +264,11 @@ func (s *Server) UpdateClient(ctx context.Context, id string, p ClientSpec) (sto
 		return nil
 	})
 	return c, err
+}
+
+// within tells whether all of list is in set.
+func within(list, set []string) bool {
+	return !slices.ContainsFunc(list, func(x string) bool { return !slices.Contains(set, x) })
 }
 
 // RotateSecret makes a new secret for a confidential client; the one before works for grace longer, 30 days at most.

@@ -61,6 +61,9 @@ var writes = map[string]func(ctx context.Context, s *storage.Store, w *world) er
 		x.ID, x.Digest = storage.NewID("session"), storage.Digest("new")
 		return s.ReplaceSession(ctx, w.session.ID, x)
 	},
+	"PasswordStill": func(ctx context.Context, s *storage.Store, w *world) error {
+		return s.PasswordStill(ctx, w.user.ID, w.user.PasswordChangedAt)
+	},
 	"EndSession": func(ctx context.Context, s *storage.Store, w *world) error {
 		return s.EndSession(ctx, w.user.ID, w.session.ID)
 	},

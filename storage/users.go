@@ -150,6 +150,13 @@ func (s *Store) PasswordFitted(ctx context.Context, userID, hash string, bound i
 		WHERE id = $1 AND password_hash = $2 AND password_failures < $3 AND disabled_at IS NULL`, userID, hash, bound, s.Now())
 }
 
+// PasswordStill returns ErrConflict where the user is disabled or their password is not the one that was set at
+// changedAt. Called in the transaction that starts a session, it makes a change of password or a disabling wait for
+// that transaction, so that they end the session too, or makes it wait for them, so that it starts none.
+func (s *Store) PasswordStill(ctx context.Context, userID string, changedAt Time) error {
+	return s.execOne(ctx, ErrConflict, `UPDATE users SET seen_at = $3 WHERE id = $1 AND password_changed_at = $2 AND disabled_at IS NULL`, userID, changedAt, s.Now())
+}
+
 // RenameUser changes the name shown.
 func (s *Store) RenameUser(ctx context.Context, userID, name string) error {
 	return s.execOne(ctx, ErrNotFound, `UPDATE users SET name = $2, name_key = $3 WHERE id = $1`, userID, name, searchKey(name))

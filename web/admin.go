@@ -68,14 +68,14 @@ func (s *Server) showUsers(w http.ResponseWriter, r *http.Request, status int, v
 // createUser serves POST /admin/users.
 func (s *Server) createUser(w http.ResponseWriter, r *http.Request, v *visitor) error {
 	form := r.PostForm
-	v, fault, err := s.stepUp(w, r, v, form.Get("current_password"))
+	v, fault, status, err := s.stepUp(w, r, v, form.Get("current_password"))
 	if err != nil {
 		return err
 	}
 	view := templates.AdminUsersView{Page: s.page(w, v, templates.SectionAdminUsers), NewName: clean(form.Get("name"), 300), NewEmail: clean(form.Get("email"), 320), NewAdmin: form.Get("admin") != ""}
 	if fault != "" {
 		view.Errors = map[string]string{"current_password": fault}
-		return s.showUsers(w, r, http.StatusForbidden, v, view)
+		return s.showUsers(w, r, status, v, view)
 	}
 	u, err := s.identity.CreateUser(r.Context(), identity.NewUser{Email: form.Get("email"), Name: form.Get("name"), Password: form.Get("password"), Admin: form.Get("admin") != ""})
 	if view.Errors = fieldErrors(err); view.Errors != nil {

@@ -129,32 +129,33 @@ func (s *Server) appFormPage(w http.ResponseWriter, r *http.Request, v *visitor)
 }
 
 // stepUp asks for the password again when it was given too long ago. It returns the visitor with a session that is
-// fresh, or a sentence for the password field.
-func (s *Server) stepUp(w http.ResponseWriter, r *http.Request, v *visitor, password string) (*visitor, string, error) {
+// fresh, or a sentence for the password field with the status that it is sent with.
+func (s *Server) stepUp(w http.ResponseWriter, r *http.Request, v *visitor, password string) (_ *visitor, fault string, status int, err error) {
 	if s.fresh(v) {
-		return v, "", nil
+		return v, "", 0, nil
 	}
 	if password == "" {
-		return v, "Confirm with your password: you signed in a while ago.", nil
+		return v, "Confirm with your password: you signed in a while ago.", http.StatusForbidden, nil
 	}
-	err := s.identity.Confirm(r.Context(), v.user, password, s.proxies.ClientAddress(r))
+	err = s.identity.Confirm(r.Context(), v.user, password, s.proxies.ClientAddress(r))
 	var throttled *identity.Throttled
 	switch {
 	case errors.Is(err, identity.ErrWrong):
-		return v, "That is not your password.", nil
+		return v, "That is not your password.", http.StatusForbidden, nil
 	case errors.As(err, &throttled):
-		return v, "Too many attempts have failed. Wait " + inWords(throttled.RetryAfter) + ", then try again.", nil
+		w.Header().Set("Retry-After", seconds(throttled.RetryAfter))
+		return v, "Too many attempts have failed. Wait " + inWords(throttled.RetryAfter) + ", then try again.", http.StatusTooManyRequests, nil
 	case err != nil:
-		return v, "", err
+		return v, "", 0, err
 	}
 	v, err = s.startSession(w, r, v, v.user)
-	return v, "", err
+	return v, "", 0, err
 }
 
 // createApp serves POST /settings/developer/apps. The answer shows the secret, once, and is not kept by the browser.
 func (s *Server) createApp(w http.ResponseWriter, r *http.Request, v *visitor) error {
 	p, kind := typed(r, v)
-	v, fault, err := s.stepUp(w, r, v, r.PostForm.Get("password"))
+	v, fault, status, err := s.stepUp(w, r, v, r.PostForm.Get("password"))
 	if err != nil {
 		return err
 	}
@@ -164,7 +165,7 @@ func (s *Server) createApp(w http.ResponseWriter, r *http.Request, v *visitor) e
 		return s.render(w, r, status, view.Nonce, templates.AppFormPage(view))
 	}
 	if fault != "" {
-		return refuse(http.StatusForbidden, map[string]string{"password": fault})
+		return refuse(status, map[string]string{"password": fault})
 	}
 	if !slices.Contains([]string{templates.KindWeb, templates.KindPublic, templates.KindService, templates.KindResourceServer}, kind) {
 		return refuse(http.StatusBadRequest, map[string]string{"kind": "Choose what kind of app it is."})
@@ -320,7 +321,7 @@ var graces = map[string]time.Duration{"now": 0, "1h": time.Hour, "24h": 24 * tim
 
 // rotateSecret serves POST …/apps/{id}/secret.
 func (s *Server) rotateSecret(w http.ResponseWriter, r *http.Request, v *visitor) error {
-	v, fault, err := s.stepUp(w, r, v, r.PostForm.Get("password"))
+	v, fault, status, err := s.stepUp(w, r, v, r.PostForm.Get("password"))
 	if err != nil {
 		return err
 	}
@@ -329,7 +330,7 @@ func (s *Server) rotateSecret(w http.ResponseWriter, r *http.Request, v *visitor
 	if fault != "" || !known {
 		faults := map[string]string{"password": fault}
 		if fault == "" {
-			faults = map[string]string{"grace": "Choose how long the old secret works."}
+			status, faults = http.StatusBadRequest, map[string]string{"grace": "Choose how long the old secret works."}
 		}
 		base, err := s.app(r, v, func(_ context.Context, found storage.Client) error { c = found; return nil })
 		if err != nil {
@@ -337,7 +338,7 @@ func (s *Server) rotateSecret(w http.ResponseWriter, r *http.Request, v *visitor
 		}
 		view := templates.AppView{Page: s.page(w, v, sectionOf(base)), AppFields: s.fields(v, oauth.SpecOf(c), kindOf(c))}
 		view.Errors = faults
-		return s.showApp(w, r, http.StatusForbidden, v, c, base, view)
+		return s.showApp(w, r, status, v, c, base, view)
 	}
 	var secret string
 	base, err := s.app(r, v, func(ctx context.Context, found storage.Client) (err error) {

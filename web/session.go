@@ -168,7 +168,16 @@ func (s *Server) startSession(w http.ResponseWriter, r *http.Request, old *visit
 		// The password once more: the session goes on under a new id and does not live longer for it.
 		row.CreatedAt, row.ExpiresAt = old.row.CreatedAt, old.row.ExpiresAt
 	}
-	if err := s.store.ReplaceSession(storage.System(r.Context()), old.row.ID, row); err != nil {
+	err := s.store.InTx(storage.System(r.Context()), func(ctx context.Context) error {
+		if err := s.store.PasswordStill(ctx, user.ID, user.PasswordChangedAt); err != nil {
+			return err //nolint:wrapcheck // wrapped below
+		}
+		return s.store.ReplaceSession(ctx, old.row.ID, row) //nolint:wrapcheck // wrapped below
+	})
+	if errors.Is(err, storage.ErrConflict) {
+		return nil, &pageError{Status: http.StatusForbidden, Heading: "You are not signed in", Message: "The password was changed, or the account disabled, while you signed in. Sign in again.", BackURL: "/login", BackText: "Sign in", Cause: err}
+	}
+	if err != nil {
 		return nil, fmt.Errorf("start session: %w", err)
 	}
 	http.SetCookie(w, sessions.NewCookie(s.sessions.name, text, &sessions.Options{
