@@ -1,0 +1,217 @@
+package interop
+
+import (
+	"fmt"
+	"net"
+	"net/http"
+	"net/url"
+	"os"
+	"os/exec"
+	"os/user"
+	"path/filepath"
+	"regexp"
+	"strconv"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+
+	"golang.org/x/oauth2"
+	"golang.org/x/oauth2/clientcredentials"
+
+	"doorward/test/browser"
+	"doorward/test/setup"
+)
+
+// answer is what a resource server made of a request.
+type answer struct {
+	asked  string
+	status int
+	code   string // the error of WWW-Authenticate (RFC 6750 section 3.1)
+}
+
+// The two APIs of one Doorward. Apache is the first.
+const (
+	resource      = "https://files.example.com"
+	otherResource = "https://other.example.com"
+)
+
+// modOAuth2 has Apache guard files by its module mod_oauth2, which asks our introspection endpoint.
+func modOAuth2(t *testing.T) (version string, answers []answer) {
+	t.Helper()
+	program, modules, err := setup.Apache()
+	setup.Need(t, err)
+	s := start(t, "sqlite:data/doorward.db", "resources:\n  - {id: "+resource+", name: Files}\n  - {id: "+otherResource+", name: Other, keys: {prefix: other}}\n")
+	address := apache(t, program, modules, s, s.resourceServer(resource))
+
+	c := s.client("Reader", "--redirect-uri", callback, "--scope", scope, "--resource", resource, "--resource", otherResource,
+		"--grant", "authorization_code", "--grant", "refresh_token", "--grant", "client_credentials")
+	tab := browser.New(t)
+	reader := newApp(t, s, tab, c, "read").exchange()
+	writer := newApp(t, s, tab, c, "read", "write").exchange()
+	machine := clientcredentials.Config{
+		ClientID: c.ID, ClientSecret: c.Secret, TokenURL: s.issuer + "/oauth/token", Scopes: []string{"read"},
+		EndpointParams: url.Values{"resource": {otherResource}},
+	}
+	elsewhere, err := machine.Token(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+
+	ask := func(asked, path, token string, status int, code string) {
+		t.Helper()
+		gotStatus, header := get(t, address+path, token)
+		got := answer{asked: asked, status: gotStatus}
+		if m := regexp.MustCompile(`^Bearer .*error="(\w+)"`).FindStringSubmatch(header.Get("WWW-Authenticate")); m != nil {
+			got.code = m[1]
+		}
+		if want := (answer{asked, status, code}); got != want {
+			t.Errorf("got %+v, want %+v", got, want)
+		}
+		if subject := header.Get("X-Subject"); status == http.StatusOK && !strings.HasPrefix(subject, "user_") {
+			t.Errorf("%s: Apache takes the user for %q", asked, subject)
+		}
+		answers = append(answers, got)
+	}
+	const file, guarded = "/files/note.txt", "/files/write/note.txt"
+	ask("without a token", file, "", http.StatusUnauthorized, "invalid_request")
+	ask("with a token for `read`", file, reader.AccessToken, http.StatusOK, "")
+	ask("with a token for `read`, where `write` is needed", guarded, reader.AccessToken, http.StatusForbidden, "")
+	ask("with a token for `read write`, where `write` is needed", guarded, writer.AccessToken, http.StatusOK, "")
+	ask("with a refresh token", file, reader.RefreshToken, http.StatusUnauthorized, "invalid_token")
+	ask("with a token for another resource", file, elsewhere.AccessToken, http.StatusUnauthorized, "invalid_token")
+	revoke(t, s, c, reader)
+	ask("with a token that was revoked", file, reader.AccessToken, http.StatusUnauthorized, "invalid_token")
+	return dpkgVersion(t, "libapache2-mod-oauth2"), answers
+}
+
+// revoke ends what came of one consent (RFC 7009).
+func revoke(t *testing.T, s *server, c credentials, token *oauth2.Token) {
+	t.Helper()
+	request, err := http.NewRequestWithContext(t.Context(), http.MethodPost, s.issuer+"/oauth/revoke",
+		strings.NewReader(url.Values{"token": {token.RefreshToken}}.Encode()))
+	if err != nil {
+		t.Fatal(err)
+	}
+	request.Header.Set("Content-Type", "application/x-www-form-urlencoded")
+	request.SetBasicAuth(c.ID, c.Secret)
+	if status := do(t, request, nil); status != http.StatusOK {
+		t.Fatalf("revocation answers %d", status)
+	}
+}
+
+// apache starts a private Apache and gives its address. It ends with the test, or else with the process.
+func apache(t *testing.T, program, modules string, s *server, c credentials) (address string) {
+	t.Helper()
+	dir, err := os.MkdirTemp("", "doorward-apache-")
+	if err != nil {
+		t.Fatal(err)
+	}
+	remove, err := setup.Sweep(dir, `cat "$1/pid"`)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = remove() })
+	port, err := setup.FreePort(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	address = net.JoinHostPort("127.0.0.1", strconv.Itoa(port))
+
+	var b strings.Builder
+	fmt.Fprintf(&b, "ServerRoot %q\nDefaultRuntimeDir %[1]q\nDocumentRoot \"%[1]s/www\"\n", dir)
+	fmt.Fprintf(&b, "ServerName 127.0.0.1\nListen %s\nPidFile pid\nErrorLog log\nMutex \"file:%s\"\n", address, dir)
+	for _, name := range []string{"mpm_event", "unixd", "authn_core", "authz_core", "authz_user", "headers", "oauth2"} {
+		fmt.Fprintf(&b, "<IfModule !%s_module>\nLoadModule %[1]s_module %s/mod_%[1]s.so\n</IfModule>\n", name, modules)
+	}
+	// The module keeps an answer for five minutes unless it is told otherwise. Its own oauth2_claim compares the whole of
+	// scope with one word; an expression finds the word in it. Apache first tries it before it looks for a user, where it must
+	// not be what refuses.
+	fmt.Fprintf(&b, `<Location /files/>
+AuthType oauth2
+OAuth2TokenVerify introspect %s/oauth/introspect introspect.auth=client_secret_basic&client_id=%s&client_secret=%s&expiry=0
+OAuth2TargetPass envs=true&remote_user_claim=sub
+Require valid-user
+Header set X-Subject "expr=%%{REMOTE_USER}"
+</Location>
+<Location /files/write/>
+AuthzSendForbiddenOnFailure On
+<RequireAll>
+Require valid-user
+Require expr "-z %%{reqenv:OAUTH2_CLAIM_active} || %%{reqenv:OAUTH2_CLAIM_scope} =~ /(^| )write( |$)/"
+</RequireAll>
+</Location>
+`, s.issuer, c.ID, c.Secret)
+	// -X: one process, in the foreground. It need not be root, so it is not.
+	server := exec.CommandContext(t.Context(), program, "-X", "-f", filepath.Join(dir, "httpd.conf"))
+	server.Dir = dir
+	owned := func(string) {}
+	if os.Geteuid() == 0 {
+		id := nobody(t)
+		server.SysProcAttr = &syscall.SysProcAttr{Credential: id}
+		owned = func(path string) {
+			if err := os.Chown(path, int(id.Uid), int(id.Gid)); err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+	owned(dir)
+	if err := os.MkdirAll(filepath.Join(dir, "www", "files", "write"), 0o755); err != nil {
+		t.Fatal(err)
+	}
+	for name, text := range map[string]string{"httpd.conf": b.String(), "www/files/note.txt": "a note\n", "www/files/write/note.txt": "a note\n"} {
+		path := filepath.Join(dir, name)
+		if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		owned(path)
+	}
+	var said strings.Builder
+	server.Stdout, server.Stderr = &said, &said
+	if err := server.Start(); err != nil {
+		t.Fatal(err)
+	}
+	exited := make(chan struct{})
+	go func() {
+		_ = server.Wait() // how it ended is in its log
+		close(exited)
+	}()
+	t.Cleanup(func() {
+		_ = server.Process.Kill()
+		<-exited
+		if t.Failed() {
+			log, _ := os.ReadFile(filepath.Join(dir, "log"))
+			t.Logf("Apache wrote:\n%s%s", said.String(), log)
+		}
+	})
+	for tick := time.NewTicker(10 * time.Millisecond); ; {
+		conn, err := new(net.Dialer).DialContext(t.Context(), "tcp", address)
+		if err == nil {
+			_ = conn.Close()
+			return "http://" + address
+		}
+		select {
+		case <-exited:
+			t.Fatal("Apache ended")
+		case <-tick.C:
+		}
+	}
+}
+
+// nobody is the account of programs that are to have no rights.
+func nobody(t *testing.T) *syscall.Credential {
+	t.Helper()
+	u, err := user.Lookup("nobody")
+	if err != nil {
+		t.Fatal(err)
+	}
+	uid, err := strconv.ParseUint(u.Uid, 10, 32)
+	if err != nil {
+		t.Fatal(err)
+	}
+	gid, err := strconv.ParseUint(u.Gid, 10, 32)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return &syscall.Credential{Uid: uint32(uid), Gid: uint32(gid)}
+}

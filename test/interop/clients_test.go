@@ -1,0 +1,206 @@
+package interop
+
+import (
+	"bufio"
+	"encoding/json"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+
+	"doorward/test/browser"
+	"doorward/test/setup"
+)
+
+// party is a program by others.
+type party struct {
+	name    string
+	version func(t *testing.T) string
+	pinned  bool // this repository says which version; otherwise the machine does
+	lacks   []string
+	run     func(t *testing.T, e *encounter)
+}
+
+// steps are what a client can do, in the order of the page. What a library has no function for is in lacks of its party.
+var steps = []string{
+	"metadata", "code", "refresh", "introspect", "revoke", "client_credentials", "public_code", "public_refresh",
+	"denied", "used_refresh", "state", "iss",
+}
+
+var clients = []party{
+	{
+		name: "golang.org/x/oauth2", version: goModule("golang.org/x/oauth2"), pinned: true,
+		lacks: []string{"metadata", "introspect", "revoke", "state", "iss"}, run: xoauth2,
+	},
+	{name: "openid-client", version: nodePackage("openid-client"), pinned: true, run: node("openid-client.js")},
+	{name: "oauth4webapi", version: nodePackage("oauth4webapi"), pinned: true, run: node("oauth4webapi.js")},
+	{
+		name: "simple-oauth2", version: nodePackage("simple-oauth2"), pinned: true,
+		lacks: []string{"metadata", "introspect", "state", "iss"}, run: node("simple-oauth2.js"),
+	},
+	{
+		name: "@badgateway/oauth2-client", version: nodePackage("@badgateway/oauth2-client"), pinned: true,
+		lacks: []string{"iss"}, run: node("badgateway-oauth2-client.js"),
+	},
+	{name: "Authlib", version: python("authlib"), lacks: []string{"iss"}, run: script("authlib_client.py")},
+	{
+		name: "requests-oauthlib", version: python("requests_oauthlib"),
+		lacks: []string{"metadata", "introspect", "iss"}, run: script("requests_oauthlib_client.py"),
+	},
+}
+
+// encounter is one client at one server, with a person at a browser.
+type encounter struct {
+	t            *testing.T
+	server       *server
+	tab          *browser.Tab
+	confidential credentials
+	public       credentials
+	judge        credentials // a resource server, to see what has become of tokens
+	got          map[string]string
+}
+
+// line is what a client tells: where a person is to go, or what came of a step.
+type line struct {
+	Open     string `json:"open"`
+	Decision string `json:"decision"`
+
+	Step   string `json:"step"`
+	OK     bool   `json:"ok"`
+	Detail string `json:"detail"` // of a refusal: the library's own name for it
+	Alive  string `json:"alive"`  // a token that is active now
+	Dead   string `json:"dead"`   // one that is not
+}
+
+// report takes a step down, and asks the server about its tokens.
+func (e *encounter) report(l line) {
+	e.t.Helper()
+	if _, twice := e.got[l.Step]; twice || !slices.Contains(steps, l.Step) {
+		e.t.Errorf("step %q is unknown or told twice", l.Step)
+	}
+	if !l.OK {
+		e.t.Errorf("%s: %s", l.Step, l.Detail)
+	}
+	for token, want := range map[string]bool{l.Alive: true, l.Dead: false} {
+		if token == "" {
+			continue
+		}
+		if got := e.server.introspect(e.judge, token); got["active"] != want {
+			e.t.Errorf("after %s a token is %v, want active %v", l.Step, got, want)
+		}
+	}
+	e.got[l.Step] = l.Detail
+}
+
+// meet lets a client do all it can at a server.
+func meet(t *testing.T, s *server, p party) map[string]string {
+	t.Helper()
+	e := &encounter{
+		t: t, server: s, tab: browser.New(t), got: map[string]string{},
+		confidential: s.confidential(p.name), public: s.public(p.name), judge: s.resourceServer(s.issuer),
+	}
+	p.run(t, e)
+	for _, step := range steps {
+		if _, told := e.got[step]; told == slices.Contains(p.lacks, step) {
+			t.Errorf("%s: told %v, though the table of clients says otherwise", step, told)
+		}
+	}
+	return e.got
+}
+
+func node(file string) func(*testing.T, *encounter) {
+	return func(t *testing.T, e *encounter) {
+		t.Helper()
+		program, err := setup.Node()
+		setup.Need(t, err)
+		for _, name := range []string{"openid-client", "oauth4webapi", "simple-oauth2", "@badgateway/oauth2-client"} {
+			_, err := setup.NodePackage(name)
+			setup.Need(t, err)
+		}
+		e.follow(program, filepath.Join("node", file))
+	}
+}
+
+func script(file string) func(*testing.T, *encounter) {
+	return func(t *testing.T, e *encounter) {
+		t.Helper()
+		program, err := setup.Python()
+		setup.Need(t, err)
+		e.follow(program, "-B", filepath.Join("python", file))
+	}
+}
+
+// follow runs a client's script and does what its lines ask for.
+func (e *encounter) follow(program string, args ...string) {
+	e.t.Helper()
+	settings, err := json.Marshal(map[string]any{
+		"issuer": e.server.issuer, "scope": scope, "confidential": e.confidential, "public": e.public,
+	})
+	if err != nil {
+		e.t.Fatal(err)
+	}
+	c := exec.CommandContext(e.t.Context(), program, args...)
+	c.Env = append(os.Environ(), "DOORWARD_INTEROP="+string(settings))
+	var problem strings.Builder
+	c.Stderr = &problem
+	out, err := c.StdoutPipe()
+	if err != nil {
+		e.t.Fatal(err)
+	}
+	in, err := c.StdinPipe()
+	if err != nil {
+		e.t.Fatal(err)
+	}
+	if err := c.Start(); err != nil {
+		e.t.Fatal(err)
+	}
+	defer func() { // also when the browser could not go on and the script still waits for it
+		_ = c.Process.Kill()
+		_ = c.Wait()
+		if e.t.Failed() {
+			e.t.Logf("%s wrote:\n%s", args[len(args)-1], problem.String())
+		}
+	}()
+	for scanner := bufio.NewScanner(out); scanner.Scan(); {
+		var l line
+		if err := json.Unmarshal(scanner.Bytes(), &l); err != nil {
+			e.t.Fatalf("%v: %s", err, scanner.Text())
+		}
+		if l.Open != "" {
+			visit(e.t, e.tab, l.Open, l.Decision)
+			continue
+		}
+		e.report(l)
+		if _, err := in.Write([]byte("\n")); err != nil { // the script waits for it
+			e.t.Fatal(err)
+		}
+	}
+	if err := c.Wait(); err != nil {
+		e.t.Errorf("%s: %v", args[len(args)-1], err)
+	}
+}
+
+// TestProgramsByOthers: each finishes everything it has functions for, and the page says so.
+func TestProgramsByOthers(t *testing.T) {
+	setup.Long(t)
+	// Nobody here has a network that loses answers, and a refresh token used twice is to be refused.
+	s := start(t, "sqlite:data/doorward.db", "tokens: {refresh_reuse_window: 0s}\n")
+	var rows []row
+	for _, p := range clients {
+		t.Run(strings.ReplaceAll(p.name, "/", "_"), func(t *testing.T) {
+			s := *s
+			s.t = t
+			got := meet(t, &s, p)
+			rows = append(rows, row{party: p, version: p.version(t), got: got})
+		})
+	}
+	var answers []answer
+	var version string
+	t.Run("mod_oauth2", func(t *testing.T) { version, answers = modOAuth2(t) })
+	if t.Failed() || len(rows) < len(clients) || answers == nil {
+		return // a part was left out or went wrong, so there is no page
+	}
+	comparePage(t, rows, version, answers)
+}

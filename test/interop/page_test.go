@@ -1,0 +1,245 @@
+package interop
+
+import (
+	"encoding/json"
+	"flag"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"regexp"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+
+	"doorward/test/setup"
+)
+
+var update = flag.Bool("update", false, "write docs/interoperability.md")
+
+// row is what came of a client.
+type row struct {
+	party
+	version string
+	got     map[string]string // step → detail
+}
+
+const head = `<!-- Written by "go test ./test/interop -update"; "make test" fails where it is not what happened. -->
+
+# Programs by others that work with Doorward
+
+"make test" starts the real server and has these programs do all they can with it. A headless Chromium stands for the
+person: it signs in on the login page and answers the consent page. Each library is used as its own documentation says;
+the scripts in [test/interop](../test/interop) are there to copy from.
+
+## Clients
+
+Each signs a person in by the authorization code grant with PKCE, once as a confidential client and once as a public one
+without a secret. – means that the library has no function for it. What tokens are worth after each step is asked of the
+introspection endpoint besides.
+`
+
+// columns of the first table, by step.
+var columns = []struct{ step, title string }{
+	{"metadata", "finds the endpoints (RFC 8414)"},
+	{"code", "code + PKCE"},
+	{"refresh", "refresh"},
+	{"introspect", "introspect"},
+	{"revoke", "revoke"},
+	{"client_credentials", "client credentials"},
+	{"public_code", "public: code + PKCE"},
+	{"public_refresh", "public: refresh"},
+}
+
+// refusals are the columns of the second table.
+var refusals = []struct{ step, title string }{
+	{"denied", "the person denies"},
+	{"used_refresh", "a refresh token used twice"},
+	{"state", "another `state`"},
+	{"iss", "another `iss` (RFC 9207)"},
+}
+
+func page(rows []row, moduleVersion string, answers []answer) string {
+	var b strings.Builder
+	b.WriteString(strings.ReplaceAll(head, `"make test"`, "`make test`"))
+	table := func(titles []string, lines [][]string) {
+		b.WriteString("\n| " + strings.Join(titles, " | ") + " |\n|" + strings.Repeat(" --- |", len(titles)) + "\n")
+		for _, cells := range lines {
+			b.WriteString("| " + strings.Join(cells, " | ") + " |\n")
+		}
+	}
+
+	titles, lines := []string{"client", "version"}, [][]string{}
+	for _, c := range columns {
+		titles = append(titles, c.title)
+	}
+	for _, r := range rows {
+		cells := []string{r.name, r.version}
+		for _, c := range columns {
+			cells = append(cells, mark(r, c.step))
+		}
+		lines = append(lines, cells)
+	}
+	table(titles, lines)
+
+	b.WriteString(`
+What goes wrong arrives as the library's own error: a denied consent as ` + "`access_denied`" + `, a refresh token that was used before
+as ` + "`invalid_grant`" + `, which also ends every token of that consent. (The server runs with ` + "`refresh_reuse_window: 0s`" + ` here. By
+default a second use within ten seconds is taken for a retry.) An answer that was changed on its way is refused by the
+library before it sends the code. "the app" means that the library leaves the answer's query to the app, which found
+` + "`access_denied`" + ` there.
+`)
+	titles, lines = []string{"client"}, [][]string{}
+	for _, c := range refusals {
+		titles = append(titles, c.title)
+	}
+	for _, r := range rows {
+		cells := []string{r.name}
+		for _, c := range refusals {
+			detail, told := r.got[c.step]
+			switch {
+			case !told:
+				detail = "–"
+			case detail == "":
+				detail = "the app"
+			default:
+				detail = "`" + detail + "`"
+			}
+			cells = append(cells, detail)
+		}
+		lines = append(lines, cells)
+	}
+	table(titles, lines)
+
+	fmt.Fprintf(&b, `
+## Resource servers
+
+Apache with mod_oauth2 %s guards files by asking the introspection endpoint, with the credentials of a client made by
+`+"`doorward client create --resource-server`"+`. Its configuration is in [test/interop/apache_test.go](../test/interop/apache_test.go). The module keeps an answer
+for five minutes unless `+"`expiry`"+` says otherwise; here it keeps none, so that a revocation counts at once.
+`, moduleVersion)
+	lines = nil
+	for _, a := range answers {
+		code := ""
+		if a.code != "" {
+			code = "`" + a.code + "`"
+		}
+		lines = append(lines, []string{a.asked, fmt.Sprint(a.status), code})
+	}
+	table([]string{"a file is asked for", "status", "`WWW-Authenticate` says"}, lines)
+	return b.String()
+}
+
+func mark(r row, step string) string {
+	if _, told := r.got[step]; told {
+		return "yes"
+	}
+	return "–"
+}
+
+// comparePage holds docs/interoperability.md against what happened. Versions that the machine chose are not compared,
+// or the next security update of a distribution would make the page wrong.
+func comparePage(t *testing.T, rows []row, moduleVersion string, answers []answer) {
+	t.Helper()
+	root, err := setup.Root()
+	if err != nil {
+		t.Fatal(err)
+	}
+	path := filepath.Join(root, "docs", "interoperability.md")
+	text := page(rows, moduleVersion, answers)
+	if *update {
+		if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
+			t.Fatal(err)
+		}
+		if err := os.WriteFile(path, []byte(text), 0o644); err != nil {
+			t.Fatal(err)
+		}
+		return
+	}
+	kept, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if diff := cmp.Diff(anyVersion(string(kept), rows), anyVersion(text, rows)); diff != "" {
+		t.Errorf("docs/interoperability.md is not what happened (-written +happened); if all is well: go test ./test/interop -update\n%s", diff)
+	}
+}
+
+// anyVersion leaves out the versions that the machine chose.
+func anyVersion(text string, rows []row) string {
+	text = regexp.MustCompile(`mod_oauth2 .* guards`).ReplaceAllString(text, "mod_oauth2 guards")
+	for _, r := range rows {
+		if !r.pinned {
+			text = regexp.MustCompile(`(?m)^\| `+regexp.QuoteMeta(r.name)+` \| [^|]*\d[^|]* \|`).ReplaceAllString(text, "| "+r.name+" |  |")
+		}
+	}
+	return text
+}
+
+func goModule(path string) func(*testing.T) string {
+	return func(t *testing.T) string {
+		t.Helper()
+		out, err := exec.CommandContext(t.Context(), "go", "list", "-m", "-f", "{{.Version}}", path).Output()
+		if err != nil {
+			t.Fatal(err)
+		}
+		return strings.TrimPrefix(strings.TrimSpace(string(out)), "v")
+	}
+}
+
+func nodePackage(name string) func(*testing.T) string {
+	return func(t *testing.T) string {
+		t.Helper()
+		folder, err := setup.NodeFolder()
+		if err != nil {
+			t.Fatal(err)
+		}
+		text, err := os.ReadFile(filepath.Join(folder, "package-lock.json"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		var lock struct {
+			Packages map[string]struct{ Version string }
+		}
+		if err := json.Unmarshal(text, &lock); err != nil {
+			t.Fatal(err)
+		}
+		return lock.Packages["node_modules/"+name].Version
+	}
+}
+
+func python(module string) func(*testing.T) string {
+	return func(t *testing.T) string {
+		t.Helper()
+		program, err := setup.Python()
+		setup.Need(t, err)
+		out, err := exec.CommandContext(t.Context(), program, "-c", "import "+module+"; print("+module+".__version__)").Output()
+		if err != nil {
+			t.Fatal(err)
+		}
+		return strings.TrimSpace(string(out))
+	}
+}
+
+// dpkgVersion is what Debian installed, without the number of Debian's own changes.
+func dpkgVersion(t *testing.T, name string) string {
+	t.Helper()
+	out, err := exec.CommandContext(t.Context(), "dpkg-query", "--show", "--showformat=${Version}", name).Output()
+	if err != nil {
+		return "of an unknown version" // no Debian
+	}
+	version, _, _ := strings.Cut(string(out), "-")
+	return version
+}
+
+func TestPageShowsEveryStep(t *testing.T) {
+	var shown []string
+	for _, c := range slices.Concat(columns, refusals) {
+		shown = append(shown, c.step)
+	}
+	if diff := cmp.Diff(steps, shown); diff != "" {
+		t.Error(diff)
+	}
+}
