@@ -87,10 +87,18 @@ func (s *Server) check(p *ClientSpec) error {
 	if p.Site != "" && !isSite(p.Site) {
 		fault("site", "must be an https URL of at most 500 characters")
 	}
-	if len(p.RedirectURIs) > maxRedirectURIs || len(p.Scopes) > maxScopes || len(p.Resources) > maxResources || len(p.Grants) > len(grantTypes) {
-		// Nothing that grows with what was sent is looked at one by one, or told about one by one.
-		fault("redirect_uris", "may be %d at most, scopes %d, resources %d and grants %d; register fewer", maxRedirectURIs, maxScopes, maxResources, len(grantTypes))
-		return errors.Join(faults...)
+	for _, list := range []struct {
+		field      string
+		have, most int
+	}{
+		{"redirect_uris", len(p.RedirectURIs), maxRedirectURIs}, {"scope", len(p.Scopes), maxScopes},
+		{"resource", len(p.Resources), maxResources}, {"grant", len(p.Grants), len(grantTypes)},
+	} {
+		if list.have > list.most {
+			// Of what is too long, nothing is looked at one by one, nor told about.
+			fault(list.field, "may be %d at most; register fewer", list.most)
+			return errors.Join(faults...)
+		}
 	}
 	for i, uri := range p.RedirectURIs {
 		if why := checkRedirectURI(uri); why != "" {
