@@ -80,7 +80,7 @@ func isText(s string) bool {
 
 func parseForm(text string) (url.Values, error) {
 	if strings.Count(text, "&") >= maxParameters {
-		return nil, badRequest("The request has too many parameters.")
+		return nil, badRequest("The request has more than 100 parameters; send only those that the grant needs.")
 	}
 	form, err := url.ParseQuery(text)
 	if err != nil {

@@ -93,8 +93,8 @@ func (s *Server) authenticate(ctx context.Context, r *http.Request, form url.Val
 	}
 	known := err == nil
 	fits, secretID := false, ""
-	digest := noDigest
-	if WellFormed(PrefixClientSecret, c.secret) {
+	digest, shown := noDigest, WellFormed(PrefixClientSecret, c.secret)
+	if shown {
 		digest = storage.Digest(c.secret)
 	}
 	now := s.store.Now()
@@ -103,7 +103,7 @@ func (s *Server) authenticate(ctx context.Context, r *http.Request, form url.Val
 		if i < len(client.Secrets) && (client.Secrets[i].ExpiresAt.IsZero() || client.Secrets[i].ExpiresAt > now) {
 			want = client.Secrets[i].Digest
 		}
-		if subtle.ConstantTimeCompare(digest, want) == 1 && i < len(client.Secrets) && &want[0] != &noDigest[0] {
+		if subtle.ConstantTimeCompare(digest, want) == 1 && shown && i < len(client.Secrets) {
 			fits, secretID = true, client.Secrets[i].ID
 		}
 	}

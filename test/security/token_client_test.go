@@ -265,19 +265,27 @@ func TestFailedClientAuthenticationIsLimited(t *testing.T) {
 	granted(t, r.PostAs(app, "/oauth/token", ownForm))
 }
 
-// A secret is not compared by its digest's text, and a row without digest fits nothing (fosite passes an empty secret
-// where the stored hash is empty).
+// Fosite passes an empty secret where the stored hash is empty. Here a row whose digest is empty, or what a missing
+// secret is compared with, fits nothing.
 func TestEmptyStoredDigestFitsNothing(t *testing.T) {
 	rig.Each(t, rig.Options{}, func(t *testing.T, r *rig.Rig) {
-		app := robot(r)
-		for _, digest := range [][]byte{{}, make([]byte, 32)} {
-			r.SQL(`UPDATE client_secrets SET digest = $1 WHERE client_id = $2`, digest, app.ID)
-			for _, secret := range []string{"", "x", app.Secret} {
-				refused(t, r.Post("/oauth/token", ownForm, "Authorization", rig.Basic(app.ID, secret)), http.StatusUnauthorized, oauth.InvalidClient)
-			}
-			refused(t, r.Post("/oauth/token", with(ownForm, "client_id", app.ID)), http.StatusUnauthorized, oauth.InvalidClient)
+		for name, damage := range map[string]func(*rig.App){
+			"empty": func(app *rig.App) {
+				r.SQL(`UPDATE client_secrets SET digest = $1 WHERE client_id = $2`, []byte{}, app.ID)
+			},
+			"zeros": func(app *rig.App) {
+				r.SQL(`UPDATE client_secrets SET digest = $1 WHERE client_id = $2`, make([]byte, 32), app.ID)
+			},
+			"no row": func(app *rig.App) { r.SQL(`DELETE FROM client_secrets WHERE client_id = $1`, app.ID) },
+		} {
+			t.Run(name, func(t *testing.T) {
+				app := robot(r)
+				damage(app)
+				for _, secret := range []string{"", "x", app.Secret, wrongSecret} {
+					refused(t, r.Post("/oauth/token", ownForm, "Authorization", rig.Basic(app.ID, secret)), http.StatusUnauthorized, oauth.InvalidClient)
+				}
+				refused(t, r.Post("/oauth/token", with(ownForm, "client_id", app.ID)), http.StatusUnauthorized, oauth.InvalidClient)
+			})
 		}
-		r.SQL(`DELETE FROM client_secrets WHERE client_id = $1`, app.ID)
-		refused(t, r.Post("/oauth/token", with(ownForm, "client_id", app.ID)), http.StatusUnauthorized, oauth.InvalidClient)
 	})
 }
