@@ -83,18 +83,27 @@ func (s *Store) gate(ctx context.Context, write bool, args []any) (querier, erro
 	return s.reader, nil
 }
 
-// exec runs a statement and gives the number of rows that it changed.
-func (s *Store) exec(ctx context.Context, query string, args ...any) (int64, error) {
+// exec runs a statement and gives the number of rows that it changed. Outside of a transaction it is tried again as
+// InTx tries a transaction.
+func (s *Store) exec(ctx context.Context, query string, args ...any) (n int64, err error) {
 	q, err := s.gate(ctx, true, args)
 	if err != nil {
 		return 0, err
 	}
-	res, err := q.ExecContext(ctx, query, args...)
-	if err != nil {
-		return 0, classify(err)
+	run := func() error {
+		res, err := q.ExecContext(ctx, query, args...)
+		if err != nil {
+			return classify(err)
+		}
+		n, err = res.RowsAffected()
+		return classify(err)
 	}
-	n, err := res.RowsAffected()
-	return n, classify(err)
+	if _, ok := ctx.Value(txKey{}).(*transaction); ok {
+		err = run() // it is the whole transaction that is tried again
+	} else {
+		err = again(ctx, run)
+	}
+	return n, err
 }
 
 // execOne runs a statement that must change exactly one row, else it returns otherwise.
@@ -152,9 +161,14 @@ func (s *Store) InTx(ctx context.Context, fn func(ctx context.Context) error) er
 	if _, ok := ctx.Value(txKey{}).(*transaction); ok {
 		return fn(ctx)
 	}
+	return again(ctx, func() error { return s.attempt(ctx, fn) })
+}
+
+// again runs fn, and three times more at most when PostgreSQL gave it up for reasons of timing.
+func again(ctx context.Context, fn func() error) error {
 	var err error
 	for attempt := range 4 {
-		if err = s.attempt(ctx, fn); !errors.Is(err, errRetry) || attempt == 3 {
+		if err = fn(); !errors.Is(err, errRetry) || attempt == 3 {
 			break
 		}
 		// The other transaction must get on before this one comes back.
