@@ -81,7 +81,7 @@ func badGrant(cause error) *Error {
 // texts of the database go no further than the log.
 func asError(err error) *Error {
 	if errors.Is(err, storage.ErrUnavailable) || errors.Is(err, context.Canceled) || errors.Is(err, context.DeadlineExceeded) {
-		return &Error{Code: TemporarilyUnavailable, Description: "The server cannot reach its storage. Nothing is lost; try again shortly.", RetryAfter: time.Second, Cause: err}
+		return &Error{Code: TemporarilyUnavailable, Description: "The server cannot reach its storage. Nothing is lost; try again shortly.", RetryAfter: time.Second, Cause: beneath(err)}
 	}
 	var own *Error
 	if errors.As(err, &own) {
@@ -108,6 +108,15 @@ func asError(err error) *Error {
 		return &Error{Code: InvalidRequest, Description: "The request is not valid.", Cause: err}
 	}
 	return &Error{Code: ServerError, Description: "The server failed. Send the request id to its operator.", Cause: err}
+}
+
+// beneath gives what a fosite error hides: its own text names only a code.
+func beneath(err error) error {
+	var f *fosite.RFC6749Error
+	if errors.As(err, &f) && f.Unwrap() != nil {
+		return f.Unwrap()
+	}
+	return err
 }
 
 // writeError answers an OAuth endpoint's request (RFC 6749 section 5.2), with the request id beside the RFC's members.
