@@ -14,6 +14,7 @@ import (
 	"github.com/chromedp/cdproto/network"
 	"github.com/chromedp/cdproto/page"
 	"github.com/chromedp/chromedp"
+	"github.com/chromedp/chromedp/kb"
 )
 
 // Tab is one tab. It is for one goroutine. Selectors are CSS, and mean the first element that matches; a method waits
@@ -66,7 +67,15 @@ func (t *Tab) Enter(selector, keys string) {
 func (t *Tab) Fill(selector, text string) {
 	t.tb.Helper()
 	field := chromedp.CSS(selector)
-	t.do(chromedp.Clear(field, chromedp.NodeVisible), chromedp.SendKeys(field, text, chromedp.NodeVisible))
+	t.do(chromedp.SendKeys(field, "", chromedp.NodeVisible)) // waits for it, and gives it the focus
+	// What stands there is marked and typed over, as a person would; chromedp's own Clear knows only fields whose text
+	// the page came with.
+	_ = Evaluate[bool](t, `(() => { document.activeElement.select(); return true })()`)
+	if text == "" {
+		t.Keys(kb.Delete)
+		return
+	}
+	t.Keys(text)
 }
 
 // Keys types keys into whatever has the focus, such as kb.Tab of package chromedp/kb.
@@ -161,7 +170,8 @@ func (t *Tab) Viewport(width, height int) {
 	t.do(chromedp.EmulateViewport(int64(width), int64(height)))
 }
 
-// Dark says whether the person prefers dark pages. It holds for the page shown and all after it.
+// Dark says whether the person prefers dark pages. It holds for the page shown and all after it. Transitions are off then,
+// so that nothing is judged half-way between two colours.
 func (t *Tab) Dark(dark bool) {
 	t.tb.Helper()
 	scheme := "light"
@@ -169,7 +179,7 @@ func (t *Tab) Dark(dark bool) {
 		scheme = "dark"
 	}
 	call(t, emulation.SetEmulatedMedia, emulation.SetEmulatedMediaParams{
-		Features: []*emulation.MediaFeature{{Name: "prefers-color-scheme", Value: scheme}},
+		Features: []*emulation.MediaFeature{{Name: "prefers-color-scheme", Value: scheme}, {Name: "prefers-reduced-motion", Value: "reduce"}},
 	})
 }
 

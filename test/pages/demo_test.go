@@ -14,6 +14,7 @@ import (
 	"time"
 
 	"doorward/test/browser"
+	"doorward/test/setup"
 )
 
 // shot writes a picture of the page into the folder that DOORWARD_TEST_SCREENSHOTS names, for people to look at.
@@ -27,10 +28,7 @@ func shot(t *testing.T, tab *browser.Tab, name string) {
 // demo starts "doorward demo" as a person does and gives what it prints.
 func demo(t *testing.T) (appURL, email, password string) {
 	t.Helper()
-	binary := filepath.Join(t.TempDir(), "doorward")
-	if out, err := exec.CommandContext(t.Context(), "go", "build", "-o", binary, "doorward/cmd/doorward").CombinedOutput(); err != nil {
-		t.Fatalf("build: %v\n%s", err, out)
-	}
+	binary := setup.Doorward(t)
 	ctx, cancel := context.WithTimeout(context.Background(), 5*time.Minute)
 	c := exec.CommandContext(ctx, binary, "demo")
 	c.Cancel = func() error { return c.Process.Signal(syscall.SIGTERM) }

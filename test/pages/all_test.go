@@ -1,0 +1,158 @@
+package pages
+
+import (
+	"fmt"
+	"io"
+	"net/http"
+	"net/http/httptest"
+	"net/url"
+	"strings"
+	"testing"
+
+	"doorward/oauth"
+	"doorward/oauth/identity"
+	"doorward/test/browser"
+	"doorward/test/rig"
+)
+
+// person is somebody at a browser.
+type person struct {
+	*browser.Tab
+	t *testing.T
+	r *rig.Rig
+}
+
+func (p *person) open(path string) { p.Goto(p.r.URL + path) }
+
+func (p *person) authorize(app *rig.App, scope string, more ...string) {
+	v := app.Params(scope)
+	for i := 0; i+1 < len(more); i += 2 {
+		v.Set(more[i], more[i+1])
+	}
+	p.open("/oauth/authorize?" + v.Encode())
+}
+
+func (p *person) signIn(email string) {
+	p.Fill(`[name=email]`, email)
+	p.Fill(`[name=password]`, rig.Password)
+	p.Click(`form[action="/login"] [type=submit]`)
+}
+
+// judge looks at the page that is shown, narrow and wide, light and dark: axe finds nothing, nobody scrolls sideways.
+func (p *person) judge(name string) {
+	p.t.Helper()
+	for _, width := range []int{320, 1280} {
+		for _, dark := range []bool{false, true} {
+			p.Viewport(width, 900)
+			p.Dark(dark)
+			where := fmt.Sprintf("%s, %d px, dark %v", name, width, dark)
+			for _, violation := range p.Axe() {
+				p.t.Errorf("%s: %s", where, violation)
+			}
+			if by := p.Overflow(); by > 0 {
+				p.t.Errorf("%s: %d px too wide", where, by)
+			}
+			shot(p.t, p.Tab, strings.ReplaceAll(fmt.Sprintf("%s-%d-%v", name, width, map[bool]string{false: "light", true: "dark"}[dark]), " ", "-"))
+		}
+	}
+	p.Viewport(1280, 900)
+	p.Dark(false)
+}
+
+// Every page, as it is when a person meets it: with scripts, and without, where everything must work as well.
+func TestEveryPageForEverybody(t *testing.T) {
+	for _, javaScript := range []bool{true, false} {
+		t.Run(fmt.Sprintf("javascript %v", javaScript), func(t *testing.T) {
+			everyPage(t, javaScript)
+		})
+	}
+}
+
+func everyPage(t *testing.T, javaScript bool) {
+	t.Helper()
+	r := rig.Memory(t, rig.Options{NoUser: true})
+	p := &person{browser.New(t), t, r}
+	p.JavaScript(javaScript)
+	word, _, err := r.Identity.SetupWord(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+
+	p.open("/login")
+	p.judge("login of an empty server")
+	p.open("/setup?word=" + word)
+	p.judge("setup")
+	p.Fill(`[name=name]`, "Ada Admin")
+	p.Fill(`[name=email]`, "ada@example.com")
+	p.Fill(`[name=password]`, "short")
+	p.Click(`form[action="/setup"] [type=submit]`)
+	p.judge("setup with a fault")
+	p.Fill(`[name=password]`, rig.Password)
+	p.Click(`form[action="/setup"] [type=submit]`)
+	p.judge("profile")
+	if got := p.URL().Path; got != "/settings/profile" {
+		t.Fatalf("after set-up the page is %s", got)
+	}
+
+	for _, page := range []string{"/settings/security", "/settings/connected-apps", "/settings/developer/apps", "/settings/developer/apps/new", "/admin/users", "/admin/apps", "/logout", "/nothing/here"} {
+		p.open(page)
+		p.judge(strings.ReplaceAll(strings.TrimPrefix(page, "/"), "/", " "))
+	}
+
+	p.open("/settings/developer/apps/new")
+	p.Fill(`[name=name]`, " ")
+	p.Fill(`[name=redirect_uris]`, "http://elsewhere.example/cb")
+	p.Click(`main form[action="/settings/developer/apps"] [type=submit]`)
+	p.judge("app form with faults")
+	p.Fill(`[name=name]`, "A rather long-winded name for an application")
+	p.Fill(`[name=redirect_uris]`, "https://an-application-with-a-long-host-name.customers.example.com/oauth/callback")
+	p.Press(`[name=scope][value=read]`)
+	p.Click(`main form[action="/settings/developer/apps"] [type=submit]`)
+	p.judge("secret")
+	if !strings.Contains(p.Text("main"), oauth.PrefixClientSecret) {
+		t.Fatalf("no secret on the page: %s", p.Text("main"))
+	}
+	p.open("/settings/developer/apps")
+	p.judge("apps")
+	p.Click(`main a[href^="/settings/developer/apps/app_"]`)
+	p.judge("app")
+	p.open("/admin/apps")
+	p.judge("admin apps with one")
+
+	if _, err := r.Identity.CreateUser(t.Context(), identity.NewUser{Email: "bo@example.com", Name: "Bo", Password: rig.Password}); err != nil {
+		t.Fatal(err)
+	}
+	p.open("/admin/users")
+	p.judge("admin users with two")
+
+	app := r.App(oauth.ClientSpec{Site: "https://app.example"})
+	back := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { _, _ = io.WriteString(w, "back at the app") }))
+	t.Cleanup(back.Close)
+	app.Redirect = back.URL + "/cb" // the port of a loopback redirect URI is free
+	native := r.App(oauth.ClientSpec{Name: "Command line", Public: true, RedirectURIs: []string{"http://127.0.0.1/cb"}})
+	p.ClearCookies()
+	p.authorize(app, "read write")
+	p.judge("login to an app")
+	p.signIn("nobody@example.com")
+	p.judge("login that failed")
+	p.signIn("bo@example.com")
+	p.judge("consent")
+	p.Press(`input[name=scope][value=write]`)
+	p.Click(`[name=decision][value=approve]`)
+	if got := p.Text("body"); got != "back at the app" {
+		t.Fatalf("after allowing, the page says %q", got)
+	}
+	p.authorize(app, "read write delete")
+	p.judge("consent to more")
+	p.authorize(native, "read", "redirect_uri", "http://127.0.0.1:9/cb")
+	p.judge("consent to a program on this computer")
+	p.open("/settings/connected-apps")
+	p.judge("connected apps with one")
+	p.open("/oauth/authorize?" + url.Values{"client_id": {"app_unknown"}}.Encode())
+	p.judge("wrong client")
+	p.authorize(app, "read", "redirect_uri", "https://elsewhere.example/cb")
+	p.judge("wrong redirect")
+	if foreign := p.Foreign(strings.TrimPrefix(r.URL, "http://"), strings.TrimPrefix(back.URL, "http://")); len(foreign) > 0 {
+		t.Errorf("loaded from elsewhere: %v", foreign)
+	}
+}
