@@ -55,8 +55,8 @@ func pageError(description string) *AuthorizeError {
 }
 
 // ParseAuthorize reads and validates an authorization request, by GET or by a form POST (RFC 6749 section 3.1). It
-// asks nobody and writes nothing. Errors are *AuthorizeError, or wrap storage.ErrUnavailable; with one that has a
-// RedirectTo the request is returned as far as it was understood.
+// asks nobody and writes nothing. Errors are *AuthorizeError or *http.MaxBytesError, or wrap storage.ErrUnavailable;
+// with one that has a RedirectTo the request is returned as far as it was understood.
 func (s *Server) ParseAuthorize(w http.ResponseWriter, r *http.Request) (*AuthorizeRequest, error) {
 	form, err := authorizeParameters(w, r)
 	if err != nil {
@@ -112,8 +112,12 @@ func authorizeParameters(w http.ResponseWriter, r *http.Request) (url.Values, er
 			return nil, pageError("The app sent its request in a form that is not understood. Its developer must send application/x-www-form-urlencoded.")
 		}
 		body, err := io.ReadAll(http.MaxBytesReader(w, r.Body, maxBody))
+		var tooLarge *http.MaxBytesError
+		if errors.As(err, &tooLarge) {
+			return nil, err
+		}
 		if err != nil {
-			return nil, pageError("The app sent a request that is too large, or that broke off.")
+			return nil, pageError("The app's request broke off; try again from the app.")
 		}
 		raw = string(body)
 	}

@@ -37,6 +37,8 @@ func (s *Server) observe(next http.Handler) http.Handler {
 				s.log.Error("panic", "request_id", o.id, "panic", p, "stack", string(debug.Stack()))
 				if o.status == 0 {
 					s.writeFailure(o, r)
+				} else {
+					defer panic(http.ErrAbortHandler) // half an answer must not look like a whole one
 				}
 			}
 			s.finish(o, r)
@@ -192,8 +194,15 @@ func (s *Server) guard(next http.Handler) http.Handler {
 		if s.secure {
 			h.Set("Strict-Transport-Security", "max-age=31536000")
 		}
+		if len(r.TransferEncoding) > 0 || !r.ProtoAtLeast(1, 1) {
+			// Where a proxy may have seen another end of the body than net/http did, which has dropped a Content-Length
+			// beside a Transfer-Encoding by now, nothing after it is a request of anybody's (RFC 9112 section 6.1).
+			h.Set("Connection", "close")
+		}
 		probe := r.URL.Path == "/healthz" || r.URL.Path == "/readyz"
 		switch {
+		case fields(r.Header) > maxFields:
+			http.Error(w, "too many header fields", http.StatusRequestHeaderFieldsTooLarge)
 		case !methods[r.Method]:
 			h.Set("Allow", "GET, HEAD, POST, OPTIONS")
 			http.Error(w, "method not allowed", http.StatusMethodNotAllowed)
@@ -207,6 +216,17 @@ func (s *Server) guard(next http.Handler) http.Handler {
 			next.ServeHTTP(w, r)
 		}
 	})
+}
+
+// maxFields bounds the header lines of a request; net/http bounds their bytes alone.
+const maxFields = 100
+
+// fields counts header lines.
+func fields(h http.Header) (n int) {
+	for _, values := range h {
+		n += len(values)
+	}
+	return n
 }
 
 // refusePlain answers what came over plain http to a server whose issuer is https: people are sent on, programs are

@@ -94,8 +94,8 @@ func (s *Server) assets() http.Handler {
 	}
 	server := http.StripPrefix("/assets/", http.FileServerFS(files))
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		if strings.HasSuffix(r.URL.Path, "/") {
-			s.writePageError(w, r, notFound()) // no list of files
+		if !fs.ValidPath(strings.TrimPrefix(r.URL.Path, "/assets/")) {
+			s.writePageError(w, r, notFound()) // no list of files, and no name that no file can have
 			return
 		}
 		if r.URL.RawQuery != "" {

@@ -125,6 +125,9 @@ func Apache() (server, modules string, err error) {
 	return "", "", errors.New("no mod_oauth2 for Apache: run `make setup`")
 }
 
+// Nginx is the proxy.
+func Nginx() (string, error) { return program("nginx", "nginx", "/usr/sbin/nginx") }
+
 // Wrk is the load generator.
 func Wrk() (string, error) { return program("wrk", "wrk") }
 

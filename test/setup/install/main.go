@@ -37,6 +37,7 @@ var needs = []need{
 	{"Chromium or Chrome", second(setup.Chromium), []string{"chromium", "fonts-liberation"}},
 	{"Python 3 with authlib and requests-oauthlib", second(setup.Python), []string{"python3-authlib", "python3-requests-oauthlib"}},
 	{"the Apache HTTP server with mod_oauth2", apache, []string{"apache2-bin", "libapache2-mod-oauth2"}},
+	{"nginx", second(setup.Nginx), []string{"nginx-light"}},
 	{"wrk", second(setup.Wrk), []string{"wrk"}},
 }
 
