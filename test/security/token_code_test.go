@@ -422,21 +422,18 @@ func TestT15_EveryCodeGivesItsOwnUsersTokens(t *testing.T) {
 		r := nodes[0]
 		app, api := r.App(oauth.ClientSpec{FirstParty: true}), r.ResourceServer()
 		people := crowd
-		if testing.Short() {
-			people = 8
+		if len(nodes) == 1 || testing.Short() {
+			people = 8 // each costs two password hashes
 		}
 		users, browsers := make([]storage.User, people), make([]*rig.Browser, people)
 		for i := range people {
 			users[i] = r.User(fmt.Sprintf("user%d@example.com", i), fmt.Sprint("User ", i), false)
-			browsers[i] = nodes[i%len(nodes)].Browser()
+			// Before the rush: passwords are checked a few at a time, and who waits too long is sent away.
+			browsers[i] = nodes[i%len(nodes)].Browser().SignIn(users[i].Email)
 		}
 		rig.AtOnce(people, func(i int) {
 			b := browsers[i]
-			page := b.Authorize(app.Params("read"))
-			form := b.Form(page, "/login")
-			form.Set("email", users[i].Email)
-			form.Set("password", rig.Password)
-			a := b.Follow(b.PostForm("/login", form))
+			a := b.Get("/oauth/authorize?" + app.Params("read").Encode())
 			code := a.Param("code")
 			if code == "" {
 				t.Errorf("no code: %d %s", a.Status, rig.Plain(a.Body))
