@@ -41,8 +41,10 @@ const clientColumns = `c.id, COALESCE(c.workspace_id, ''), COALESCE(c.created_by
 	c.resource_server, c.verified, c.redirect_uris, c.grant_types, c.scopes, c.resources, c.disabled_at, c.created_at, c.changed_at`
 
 func (c *Client) fields() []any {
-	return []any{&c.ID, &c.WorkspaceID, &c.CreatedBy, &c.Name, &c.Site, &c.Public, &c.PKCEOptional, &c.FirstParty, &c.ResourceServer,
-		&c.Verified, &c.RedirectURIs, &c.GrantTypes, &c.Scopes, &c.Resources, &c.DisabledAt, &c.CreatedAt, &c.ChangedAt}
+	return []any{
+		&c.ID, &c.WorkspaceID, &c.CreatedBy, &c.Name, &c.Site, &c.Public, &c.PKCEOptional, &c.FirstParty, &c.ResourceServer,
+		&c.Verified, &c.RedirectURIs, &c.GrantTypes, &c.Scopes, &c.Resources, &c.DisabledAt, &c.CreatedAt, &c.ChangedAt,
+	}
 }
 
 func nullable(text string) any {

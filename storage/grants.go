@@ -27,8 +27,10 @@ const grantColumns = `g.id, g.client_id, g.user_id, g.workspace_id, g.resource, 
 	g.last_used_at, g.revoked_at, g.revoked_reason`
 
 func (g *Grant) fields() []any {
-	return []any{&g.ID, &g.ClientID, &g.UserID, &g.WorkspaceID, &g.Resource, &g.Scopes, &g.AuthTime, &g.CreatedAt, &g.ExpiresAt,
-		&g.LastUsedAt, &g.RevokedAt, &g.RevokedReason}
+	return []any{
+		&g.ID, &g.ClientID, &g.UserID, &g.WorkspaceID, &g.Resource, &g.Scopes, &g.AuthTime, &g.CreatedAt, &g.ExpiresAt,
+		&g.LastUsedAt, &g.RevokedAt, &g.RevokedReason,
+	}
 }
 
 // Why a grant was revoked.
@@ -115,8 +117,10 @@ type Bearer struct {
 }
 
 func (b *Bearer) fields() []any {
-	return []any{&b.ClientDisabled, &b.UserDisabled, &b.WorkspaceDisabled, &b.WorkspaceID, &b.WorkspaceSlug, &b.WorkspacePlan, &b.Role,
-		&b.Grant.ID, &b.Grant.UserID, &b.Grant.Scopes, &b.Grant.Resource, &b.Grant.ClientID, &b.Grant.AuthTime, &b.Grant.CreatedAt, &b.Grant.ExpiresAt, &b.Grant.RevokedAt}
+	return []any{
+		&b.ClientDisabled, &b.UserDisabled, &b.WorkspaceDisabled, &b.WorkspaceID, &b.WorkspaceSlug, &b.WorkspacePlan, &b.Role,
+		&b.Grant.ID, &b.Grant.UserID, &b.Grant.Scopes, &b.Grant.Resource, &b.Grant.ClientID, &b.Grant.AuthTime, &b.Grant.CreatedAt, &b.Grant.ExpiresAt, &b.Grant.RevokedAt,
+	}
 }
 
 // AccessTokenByDigest finds an access token, good or not, in one statement. ErrNotFound: it never was, was cleaned

@@ -113,7 +113,7 @@ func ensureRoles(ctx context.Context, url, migrateURL string) error {
 		}
 		lines = append(lines, grant(role)+";")
 	}
-	return fmt.Errorf("the database lacks %s, or %s is not a member, and may not change that; let somebody who may run:\n\n%s\n",
+	return fmt.Errorf("the database lacks %s, or %s is not a member, and may not change that; let somebody who may run:\n\n%s",
 		strings.Join(missing, " and "), login, strings.Join(lines, "\n"))
 }
 

@@ -34,7 +34,6 @@ func (s *Store) Purge(ctx context.Context, h PurgeHorizons) (int64, error) {
 		{"grants", "id", now.Add(-h.Families)},
 		{"client_secrets", "id", now.Add(-h.Families)},
 	} {
-		//nolint:gosec // the names are constants of this function
 		query := fmt.Sprintf(`DELETE FROM %[1]s WHERE %[2]s IN (SELECT %[2]s FROM %[1]s WHERE expires_at < $1 ORDER BY expires_at LIMIT %[3]d)`,
 			x.table, x.key, purgeBatch)
 		for {

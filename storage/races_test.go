@@ -45,8 +45,10 @@ func TestT03_CodeIsConsumedOnceWithItsTokens(t *testing.T) {
 		w := newWorld(t, s)
 		onlyOne(t, storage.ErrConsumed, func(ctx context.Context, i int) error {
 			return s.InTx(ctx, func(ctx context.Context) error {
-				err := s.InsertAccessToken(ctx, storage.AccessToken{Digest: storage.Digest(fmt.Sprint("of ", i)), GrantID: w.grant.ID,
-					ClientID: w.client.ID, CreatedAt: s.Now(), ExpiresAt: s.Now()})
+				err := s.InsertAccessToken(ctx, storage.AccessToken{
+					Digest: storage.Digest(fmt.Sprint("of ", i)), GrantID: w.grant.ID,
+					ClientID: w.client.ID, CreatedAt: s.Now(), ExpiresAt: s.Now(),
+				})
 				if err != nil {
 					return err
 				}
@@ -207,7 +209,8 @@ func TestRotationGivesTheOldSecretItsGrace(t *testing.T) {
 		rotate := func(text string, grace time.Duration) {
 			t.Helper()
 			must(t, s.RotateSecret(system(t), w.client.ID, storage.ClientSecret{
-				ID: storage.NewID("secret"), Digest: storage.Digest(text), Tail: text, CreatedAt: s.Now()}, grace))
+				ID: storage.NewID("secret"), Digest: storage.Digest(text), Tail: text, CreatedAt: s.Now(),
+			}, grace))
 		}
 		live := func(want ...string) {
 			t.Helper()

@@ -34,7 +34,7 @@ func sqliteDSN(path string, readOnly bool) string {
 
 func (s *Store) openSQLite(ctx context.Context, path string) error {
 	if path == "" {
-		return errors.New("database_url names no file after sqlite:")
+		return errors.New("database_url names no file: write its path behind sqlite:, such as sqlite:data/doorward.db")
 	}
 	if path != ":memory:" {
 		if err := os.MkdirAll(filepath.Dir(path), 0o700); err != nil {

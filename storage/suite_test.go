@@ -99,10 +99,14 @@ func newWorld(t *testing.T, s *storage.Store) *world {
 	must(t, s.InsertSession(ctx, w.session))
 	w.grant = w.newGrant(now)
 	must(t, s.InsertGrant(ctx, w.grant, storage.Code{Digest: w.code, RedirectURI: "https://app.example/cb", Challenge: "challenge", ExpiresAt: now.Add(time.Minute)}))
-	must(t, s.InsertAccessToken(ctx, storage.AccessToken{Digest: w.access, GrantID: w.grant.ID, ClientID: w.client.ID, Resource: "https://api.example",
-		Scopes: storage.List{"read"}, CreatedAt: now, ExpiresAt: now.Add(time.Hour)}))
-	must(t, s.InsertAccessToken(ctx, storage.AccessToken{Digest: w.clientAccess, ClientID: w.client.ID, Resource: "https://api.example",
-		Scopes: storage.List{"read"}, CreatedAt: now, ExpiresAt: now.Add(time.Hour)}))
+	must(t, s.InsertAccessToken(ctx, storage.AccessToken{
+		Digest: w.access, GrantID: w.grant.ID, ClientID: w.client.ID, Resource: "https://api.example",
+		Scopes: storage.List{"read"}, CreatedAt: now, ExpiresAt: now.Add(time.Hour),
+	}))
+	must(t, s.InsertAccessToken(ctx, storage.AccessToken{
+		Digest: w.clientAccess, ClientID: w.client.ID, Resource: "https://api.example",
+		Scopes: storage.List{"read"}, CreatedAt: now, ExpiresAt: now.Add(time.Hour),
+	}))
 	must(t, s.InsertRefreshToken(ctx, storage.RefreshToken{Digest: w.refresh, GrantID: w.grant.ID, CreatedAt: now, ExpiresAt: now.Add(time.Hour)}))
 	must(t, s.SaveConsent(ctx, storage.Consent{UserID: w.user.ID, ClientID: w.client.ID, Resource: "https://api.example", WorkspaceID: w.workspace.ID, Scopes: storage.List{"read"}}))
 	must(t, s.SetSetting(ctx, "word", "digest"))
@@ -141,32 +145,39 @@ func dump(t *testing.T, s *storage.Store) []string {
 	t.Helper()
 	var lines []string
 	for _, table := range tables(t, s) {
-		rows, err := s.SystemPool().QueryContext(t.Context(), "SELECT * FROM "+table)
-		must(t, err)
-		columns, err := rows.Columns()
-		must(t, err)
-		for rows.Next() {
-			values := make([]any, len(columns))
-			for i := range values {
-				values[i] = new(any)
-			}
-			must(t, rows.Scan(values...))
-			var line strings.Builder
-			fmt.Fprintf(&line, "%s:", table)
-			for i, v := range values {
-				switch v := (*v.(*any)).(type) {
-				case []byte:
-					fmt.Fprintf(&line, " %s=%q", columns[i], v)
-				default:
-					fmt.Fprintf(&line, " %s=%v", columns[i], v)
-				}
-			}
-			lines = append(lines, line.String())
-		}
-		must(t, rows.Err())
-		must(t, rows.Close())
+		lines = append(lines, dumpTable(t, s, table)...)
 	}
 	slices.Sort(lines)
+	return lines
+}
+
+func dumpTable(t *testing.T, s *storage.Store, table string) []string {
+	t.Helper()
+	rows, err := s.SystemPool().QueryContext(t.Context(), "SELECT * FROM "+table)
+	must(t, err)
+	defer rows.Close() //nolint:errcheck // rows.Err is asked
+	columns, err := rows.Columns()
+	must(t, err)
+	var lines []string
+	for rows.Next() {
+		values := make([]any, len(columns))
+		for i := range values {
+			values[i] = new(any)
+		}
+		must(t, rows.Scan(values...))
+		var line strings.Builder
+		fmt.Fprintf(&line, "%s:", table)
+		for i, v := range values {
+			switch v := (*v.(*any)).(type) {
+			case []byte:
+				fmt.Fprintf(&line, " %s=%q", columns[i], v)
+			default:
+				fmt.Fprintf(&line, " %s=%v", columns[i], v)
+			}
+		}
+		lines = append(lines, line.String())
+	}
+	must(t, rows.Err())
 	return lines
 }
 

@@ -223,8 +223,10 @@ func TestS01_UnstorableTextWritesNothing(t *testing.T) {
 				Scopes                                      storage.List
 				RedirectURI, Challenge                      string
 			})
-			return s.InsertGrant(ctx, storage.Grant{ID: x.ID, ClientID: x.ClientID, UserID: x.UserID, WorkspaceID: x.WorkspaceID, Resource: x.Resource, Scopes: x.Scopes,
-				AuthTime: now, CreatedAt: now, ExpiresAt: now}, storage.Code{Digest: storage.Digest("x"), RedirectURI: x.RedirectURI, Challenge: x.Challenge, ExpiresAt: now})
+			return s.InsertGrant(ctx, storage.Grant{
+				ID: x.ID, ClientID: x.ClientID, UserID: x.UserID, WorkspaceID: x.WorkspaceID, Resource: x.Resource, Scopes: x.Scopes,
+				AuthTime: now, CreatedAt: now, ExpiresAt: now,
+			}, storage.Code{Digest: storage.Digest("x"), RedirectURI: x.RedirectURI, Challenge: x.Challenge, ExpiresAt: now})
 		})
 		for _, text := range unstorable {
 			for name, err := range map[string]error{
@@ -269,8 +271,10 @@ func TestUserSearch(t *testing.T) {
 		ctx := system(t)
 		var ids []string
 		for _, u := range []storage.User{
-			{Email: "Ada@Example.com", Name: "Ada Lovelace"}, {Email: "emile@example.com", Name: "Émile"},
-			{Email: "100%@example.org", Name: "Per_Cent"}, {Email: "w@example.org", Name: "ВЛАДИМИР"},
+			{Email: "Ada@Example.com", Name: "Ada Lovelace"},
+			{Email: "emile@example.com", Name: "Émile"},
+			{Email: "100%@example.org", Name: "Per_Cent"},
+			{Email: "w@example.org", Name: "ВЛАДИМИР"},
 		} {
 			u.ID = storage.NewID("user")
 			ids = append(ids, u.ID)
