@@ -17,7 +17,7 @@ import (
 // fields lists the fields that an error finds fault with.
 func fields(err error) []string {
 	var list []string
-	if joined, ok := err.(interface{ Unwrap() []error }); ok { //nolint:errorlint // the outermost is what is returned
+	if joined, ok := err.(interface{ Unwrap() []error }); ok {
 		for _, e := range joined.Unwrap() {
 			list = append(list, fields(e)...)
 		}
