@@ -2,6 +2,7 @@ package oauth
 
 import (
 	"context"
+	"errors"
 	"net/http"
 	"net/url"
 
@@ -10,16 +11,15 @@ import (
 	"doorward/storage"
 )
 
-type corsClientKey struct{}
+type originKey struct{}
 
-// newCORS lets browsers call from the origins of registered redirect URIs, without cookies. Before the real request
-// only the origin is known, and any client's will do; then it must be the client's own.
+// newCORS lets browsers call from the origins of registered redirect URIs, without cookies. Whether an origin is one
+// has been asked before, since a failure to find out is an answer of its own.
 func (s *Server) newCORS() *cors.Cors {
 	return cors.New(cors.Options{
-		AllowOriginVaryRequestFunc: func(r *http.Request, origin string) (bool, []string) {
-			id, _ := r.Context().Value(corsClientKey{}).(string)
-			ok, err := s.store.OriginAllowed(storage.System(r.Context()), origin, id)
-			return err == nil && ok, nil
+		AllowOriginVaryRequestFunc: func(r *http.Request, _ string) (bool, []string) {
+			allowed, _ := r.Context().Value(originKey{}).(bool)
+			return allowed, nil
 		},
 		AllowedMethods: []string{http.MethodPost},
 		AllowedHeaders: []string{"Authorization", "Content-Type"},
@@ -28,18 +28,31 @@ func (s *Server) newCORS() *cors.Cors {
 	})
 }
 
-// Preflight serves OPTIONS /oauth/token and /oauth/revoke.
+// setCORS finds out whether the request's origin is one of the client's, or of any client's when clientID is empty, and
+// sets the headers by which a browser goes on, or hands the answer to the page that asked. It answers a preflight.
+func (s *Server) setCORS(w http.ResponseWriter, r *http.Request, clientID string) error {
+	allowed, err := s.store.OriginAllowed(storage.System(r.Context()), r.Header.Get("Origin"), clientID)
+	if err != nil && !errors.Is(err, storage.ErrNotFound) { // which text that no row can hold gives
+		return err //nolint:wrapcheck // storage's own sentinels
+	}
+	s.cors.HandlerFunc(w, r.WithContext(context.WithValue(r.Context(), originKey{}, allowed)))
+	return nil
+}
+
+// Preflight serves OPTIONS /oauth/token and /oauth/revoke. Before the real request only the origin is known, and any
+// client's will do; then it must be the client's own.
 func (s *Server) Preflight(w http.ResponseWriter, r *http.Request) {
 	if r.Header.Get("Access-Control-Request-Method") == "" {
 		w.Header().Set("Allow", "POST, OPTIONS")
 		w.WriteHeader(http.StatusNoContent)
 		return
 	}
-	s.cors.HandlerFunc(w, r)
+	if err := s.setCORS(w, r, ""); err != nil {
+		writeError(w, r, err)
+	}
 }
 
-// allowOrigin sets the headers by which a browser hands the answer to the page that asked, where the page is of the
-// client that the request names.
+// allowOrigin lets the page that asked read the answer, where it is of the client that the request names.
 func (s *Server) allowOrigin(w http.ResponseWriter, r *http.Request, form url.Values) {
 	if r.Header.Get("Origin") == "" || r.Method != http.MethodPost {
 		return
@@ -48,5 +61,7 @@ func (s *Server) allowOrigin(w http.ResponseWriter, r *http.Request, form url.Va
 	if err != nil {
 		c.id = form.Get("client_id")
 	}
-	s.cors.HandlerFunc(w, r.WithContext(context.WithValue(r.Context(), corsClientKey{}, c.id)))
+	if err := s.setCORS(w, r, c.id); err != nil {
+		Note(r.Context()).Cause = err // the request itself will find the same, and is answered all the same
+	}
 }

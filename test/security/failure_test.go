@@ -1,0 +1,362 @@
+package security
+
+import (
+	"encoding/json"
+	"go/ast"
+	"go/parser"
+	"go/token"
+	"maps"
+	"net/http"
+	"net/url"
+	"path/filepath"
+	"slices"
+	"strconv"
+	"strings"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"doorward/oauth"
+	"doorward/test/rig"
+	"doorward/test/setup"
+)
+
+// failing makes the server's clock panic at its n-th use from now on, once: a fault of the program in the middle of a
+// request, wherever that asks what time it is.
+func failing(r *rig.Rig) (arm func(n int64), fired func() bool) {
+	var left atomic.Int64
+	var did atomic.Bool
+	r.Store.SetClock(func() time.Time {
+		if left.Load() > 0 && left.Add(-1) == 0 {
+			did.Store(true)
+			panic("a fault of the program")
+		}
+		return time.Now()
+	})
+	return func(n int64) { did.Store(false); left.Store(n) }, func() bool { left.Store(0); return did.Load() }
+}
+
+func TestH10_PanicEndsNothingButItsRequest(t *testing.T) {
+	rig.Each(t, rig.Options{}, func(t *testing.T, r *rig.Rig) {
+		app, api := r.App(oauth.ClientSpec{}), r.ResourceServer()
+		machine := robot(r)
+		access, refresh := r.Tokens(app, "read")
+		b := r.Browser().SignIn(r.Alice.Email)
+		code := func() string { return b.Code(app, "read") }
+		// What prepares a request is done before the clock is armed.
+		for name, make := range map[string]func() func() *rig.Answer{
+			"login page": func() func() *rig.Answer { return func() *rig.Answer { return r.Browser().Get("/login") } },
+			"login": func() func() *rig.Answer {
+				b := r.Browser()
+				page := b.Get("/login")
+				return func() *rig.Answer { return b.LogIn(page, r.Alice.Email) }
+			},
+			"authorize": func() func() *rig.Answer {
+				return func() *rig.Answer { return b.Get("/oauth/authorize?" + app.Params("read").Encode()) }
+			},
+			"consent": func() func() *rig.Answer {
+				page := b.Authorize(altered(app.Params("read"), url.Values{"prompt": {"consent"}}))
+				return func() *rig.Answer { return b.Decide(page, "approve") }
+			},
+			"settings": func() func() *rig.Answer { return func() *rig.Answer { return b.Get("/settings/profile") } },
+			"exchange": func() func() *rig.Answer {
+				form := codeForm(app, code())
+				return func() *rig.Answer { return r.PostAs(app, "/oauth/token", form) }
+			},
+			"refresh": func() func() *rig.Answer {
+				_, token := granted(t, r.Exchange(app, code()))
+				return func() *rig.Answer { return r.Refresh(app, token) }
+			},
+			"own token": func() func() *rig.Answer {
+				return func() *rig.Answer { return r.PostAs(machine, "/oauth/token", ownForm) }
+			},
+			"introspect": func() func() *rig.Answer { return func() *rig.Answer { return r.Introspect(api, access) } },
+			"revoke": func() func() *rig.Answer {
+				token, _ := granted(t, r.Exchange(app, code()))
+				return func() *rig.Answer { return r.PostAs(app, "/oauth/revoke", url.Values{"token": {token}}) }
+			},
+		} {
+			t.Run(name, func(t *testing.T) {
+				arm, fired := failing(r)
+				for n := int64(1); ; n++ {
+					send := make()
+					arm(n)
+					a := send()
+					if !fired() {
+						if n == 1 || a.Status >= 400 {
+							t.Errorf("after %d panics: %d", n-1, a.Status)
+						}
+						return
+					}
+					id := a.Header.Get("X-Request-Id")
+					if a.Status != http.StatusInternalServerError || id == "" || !strings.Contains(a.Body, id) || a.Location != nil {
+						t.Fatalf("a panic at use %d of the clock: answered %d %s", n, a.Status, rig.Plain(a.Body))
+					}
+					if innards.MatchString(rig.Plain(a.Body)) || strings.Contains(a.Body, "a fault of the program") {
+						t.Errorf("the answer tells %s", rig.Plain(a.Body))
+					}
+					if strings.HasPrefix(a.Header.Get("Content-Type"), "application/json") {
+						machineHeaders(t, a)
+					}
+					if line := logged(t, r, "panic", id); line["panic"] != "a fault of the program" || !strings.Contains(line["stack"].(string), ".go:") {
+						t.Errorf("the log says %v", line)
+					}
+					if line := logged(t, r, "request", id); line["level"] != "ERROR" || line["status"] != 500.0 {
+						t.Errorf("the log says %v", line)
+					}
+				}
+			})
+		}
+		if !r.Alive(api, access) || !r.Alive(app, refresh) {
+			t.Error("panics ended tokens")
+		}
+	})
+}
+
+// logged is the line of the log with this message about this request.
+func logged(t *testing.T, r *rig.Rig, message, id string) map[string]any {
+	t.Helper()
+	for line := range strings.Lines(r.Log.String()) {
+		var m map[string]any
+		ok(t, json.Unmarshal([]byte(line), &m))
+		if m["msg"] == message && m["request_id"] == id {
+			return m
+		}
+	}
+	t.Errorf("the log has no %q about request %s", message, id)
+	return map[string]any{"stack": ""}
+}
+
+// patterns are all that package web registers, read from its source, so that no route is forgotten.
+func patterns(t *testing.T) []string {
+	t.Helper()
+	root, err := setup.Root()
+	ok(t, err)
+	files, err := filepath.Glob(filepath.Join(root, "web", "*.go"))
+	ok(t, err)
+	constants, calls := map[string][]string{}, []ast.Expr{}
+	for _, name := range files {
+		if strings.HasSuffix(name, "_test.go") {
+			continue
+		}
+		file, err := parser.ParseFile(token.NewFileSet(), name, nil, 0)
+		ok(t, err)
+		ast.Inspect(file, func(n ast.Node) bool {
+			switch n := n.(type) {
+			case *ast.ValueSpec:
+				for i, name := range n.Names {
+					if i < len(n.Values) {
+						if text, ok := n.Values[i].(*ast.BasicLit); ok && text.Kind == token.STRING {
+							constants[name.Name], _ = texts(n.Values[i], nil)
+						}
+					}
+				}
+			case *ast.CallExpr:
+				function := ""
+				switch f := n.Fun.(type) {
+				case *ast.Ident:
+					function = f.Name
+				case *ast.SelectorExpr:
+					if of, ok := f.X.(*ast.Ident); ok && of.Name == "mux" {
+						function = f.Sel.Name
+					}
+				}
+				if slices.Contains([]string{"Handle", "HandleFunc", "machine", "page", "member", "admin", "register"}, function) && len(n.Args) >= 2 {
+					calls = append(calls, n.Args[0])
+				}
+			}
+			return true
+		})
+	}
+	constants["base"] = append(slices.Clone(constants["appsBase"]), constants["adminAppsBase"]...) // the loop over both
+	var all []string
+	for _, call := range calls {
+		if name, isName := call.(*ast.Ident); isName && name.Name == "pattern" {
+			continue // inside one of the helpers
+		}
+		list, err := texts(call, constants)
+		if err != "" {
+			t.Fatalf("a route of package web cannot be read: %s", err)
+		}
+		all = append(all, list...)
+	}
+	slices.Sort(all)
+	return slices.Compact(all)
+}
+
+// texts evaluates literals, constants and sums of them; a name may stand for several texts.
+func texts(e ast.Expr, constants map[string][]string) (list []string, fault string) {
+	switch e := e.(type) {
+	case *ast.BasicLit:
+		text, err := strconv.Unquote(e.Value)
+		if err != nil {
+			return nil, err.Error()
+		}
+		return []string{text}, ""
+	case *ast.Ident:
+		if len(constants[e.Name]) == 0 {
+			return nil, e.Name
+		}
+		return constants[e.Name], ""
+	case *ast.BinaryExpr:
+		left, fault := texts(e.X, constants)
+		if fault != "" {
+			return nil, fault
+		}
+		right, fault := texts(e.Y, constants)
+		for _, l := range left {
+			for _, r := range right {
+				list = append(list, l+r)
+			}
+		}
+		return list, fault
+	}
+	return nil, "an expression"
+}
+
+// Whatever the route: while the database is away the answer is 503 and says when to come back, never that somebody is
+// unknown, signed out, revoked or wrong (T-83, I-09, R-04).
+func TestT83_EveryRouteSaysThatStorageIsAway(t *testing.T) {
+	const (
+		page    = "page"
+		machine = "program"
+		probe   = "probe"
+		works   = "works"
+	)
+	rig.Each(t, rig.Options{}, func(t *testing.T, r *rig.Rig) {
+		app, api := r.App(oauth.ClientSpec{}), r.ResourceServer()
+		public := r.App(oauth.ClientSpec{Name: "Public", Public: true})
+		unread := r.App(oauth.ClientSpec{Name: "In no cache"})
+		admin := r.User("root@example.com", "Root", true)
+		b, stranger := r.Browser().SignIn(admin.Email), r.Browser()
+		loginPage := stranger.Get("/login")
+		appLogin := stranger.Authorize(app.Params("read"))
+		consentPage := b.Authorize(app.Params("read"))
+		consent := b.Form(consentPage, "/oauth/consent")
+		code := b.Code(public, "read")
+		access, refresh := granted(t, r.Exchange(public, b.Code(public, "read")))
+		for _, x := range []*rig.App{app, api, public} {
+			r.Introspect(x, access) // so that the cache knows them
+		}
+		r.BreakStorage()
+
+		get := func(path string) func() *rig.Answer { return func() *rig.Answer { return b.Get(path) } }
+		post := func(path string, form url.Values) func() *rig.Answer {
+			return func() *rig.Answer { return b.PostForm(path, form) }
+		}
+		ask := func(app *rig.App, path string, form url.Values) func() *rig.Answer {
+			return func() *rig.Answer { return r.PostAs(app, path, form) }
+		}
+		preflight := func(path string) func() *rig.Answer {
+			return func() *rig.Answer {
+				return r.Send(r.Program(), r.Request(http.MethodOptions, path, nil, "Origin", "https://app.example", "Access-Control-Request-Method", "POST"))
+			}
+		}
+		password := url.Values{"current_password": {rig.Password}, "new_password": {"another harbour at dusk"}}
+		type request struct {
+			want string
+			send func() *rig.Answer
+		}
+		table := map[string][]request{
+			"/oauth/token": {
+				{machine, ask(public, "/oauth/token", codeForm(public, code))},
+				{machine, ask(public, "/oauth/token", codeForm(public, oauth.NewCredential(oauth.PrefixCode)))},
+				{machine, ask(public, "/oauth/token", refreshForm(refresh))},
+				{machine, ask(app, "/oauth/token", codeForm(app, code))},
+				{machine, ask(app, "/oauth/token", refreshForm(refresh))},
+				{machine, ask(unread, "/oauth/token", refreshForm(refresh))},
+				{machine, ask(&rig.App{Client: unread.Client, Secret: "wrong"}, "/oauth/token", refreshForm(refresh))},
+			},
+			"/oauth/introspect":      {{machine, ask(api, "/oauth/introspect", url.Values{"token": {access}})}, {machine, ask(api, "/oauth/introspect", url.Values{"token": {oauth.NewCredential(oauth.PrefixAccessToken)}})}, {machine, ask(unread, "/oauth/introspect", url.Values{"token": {"x"}})}},
+			"/oauth/revoke":          {{machine, ask(public, "/oauth/revoke", url.Values{"token": {access}})}, {machine, ask(app, "/oauth/revoke", url.Values{"token": {refresh}})}, {machine, ask(unread, "/oauth/revoke", url.Values{"token": {"x"}})}},
+			"OPTIONS /oauth/token":   {{machine, preflight("/oauth/token")}},
+			"OPTIONS /oauth/revoke":  {{machine, preflight("/oauth/revoke")}},
+			"GET /oauth/authorize":   {{page, get("/oauth/authorize?" + app.Params("read").Encode())}, {page, get("/oauth/authorize?" + altered(app.Params("read"), url.Values{"prompt": {"none"}}).Encode())}, {page, get("/oauth/authorize?" + unread.Params("read").Encode())}},
+			"POST /oauth/authorize":  {{page, post("/oauth/authorize", app.Params("read"))}, {page, post("/oauth/authorize", unread.Params("read"))}},
+			"GET /login":             {{page, get("/login")}, {page, func() *rig.Answer { return r.Browser().Get("/login") }}},
+			"POST /login":            {{page, func() *rig.Answer { return stranger.LogIn(loginPage, admin.Email) }}, {page, func() *rig.Answer { return stranger.LogIn(appLogin, "nobody@example.com") }}},
+			"GET /logout":            {{page, get("/logout")}},
+			"POST /logout":           {{page, post("/logout", nil)}},
+			"GET /oauth/consent":     {{page, get("/oauth/consent?flow=" + url.QueryEscape(consent.Get("flow")))}},
+			"POST /oauth/consent":    {{page, post("/oauth/consent", with(consent, "decision", "approve"))}, {page, post("/oauth/consent", with(consent, "decision", "deny"))}},
+			"GET /setup":             {{page, get("/setup")}, {page, func() *rig.Answer { return r.Browser().Get("/setup?word=x") }}},
+			"POST /setup":            {{page, func() *rig.Answer { return r.Browser().PostForm("/setup", url.Values{"word": {"x"}}) }}},
+			"GET /{$}":               {{page, get("/")}},
+			"GET /settings/{$}":      {{page, get("/settings/")}},
+			"GET /settings/profile":  {{page, get("/settings/profile")}},
+			"POST /settings/profile": {{page, post("/settings/profile", url.Values{"name": {"New"}})}},
+			"GET /settings/security": {{page, get("/settings/security")}},
+			"GET /admin/{$}":         {{page, get("/admin/")}},
+			"GET /admin/users":       {{page, get("/admin/users")}},
+			"POST /admin/users":      {{page, post("/admin/users", with(password, "email", "a@example.com"))}},
+			"GET /healthz":           {{works, get("/healthz")}},
+			"GET /readyz":            {{probe, get("/readyz")}},
+			"GET /assets/":           {{works, get("/assets/doorward.css")}},
+			"GET /favicon.ico":       {{works, get("/favicon.ico")}},
+			"/":                      nil, // nothing is there, whatever the database says
+			"GET /.well-known/oauth-authorization-server": {{works, get("/.well-known/oauth-authorization-server")}},
+			"POST /settings/security/password":            {{page, post("/settings/security/password", password)}},
+			"POST /settings/security/sessions/{id}/end":   {{page, post("/settings/security/sessions/session_x/end", nil)}},
+			"POST /settings/security/sessions/end-others": {{page, post("/settings/security/sessions/end-others", nil)}},
+			"GET /settings/connected-apps":                {{page, get("/settings/connected-apps")}},
+			"POST /settings/connected-apps/{id}/end":      {{page, post("/settings/connected-apps/"+app.ID+"/end", nil)}},
+			"POST /settings/connected-apps/end-all":       {{page, post("/settings/connected-apps/end-all", nil)}},
+			"GET /settings/developer/apps":                {{page, get("/settings/developer/apps")}},
+			"POST /settings/developer/apps":               {{page, post("/settings/developer/apps", url.Values{"name": {"New"}, "kind": {"web"}})}},
+			"GET /settings/developer/apps/new":            {{page, get("/settings/developer/apps/new")}},
+			"POST /admin/users/{id}/disable":              {{page, post("/admin/users/"+r.Alice.ID+"/disable", nil)}},
+			"POST /admin/users/{id}/enable":               {{page, post("/admin/users/"+r.Alice.ID+"/enable", nil)}},
+			"GET /admin/apps":                             {{page, get("/admin/apps")}},
+			"POST /admin/apps/{id}/verify":                {{page, post("/admin/apps/"+app.ID+"/verify", nil)}},
+			"POST /admin/apps/{id}/unverify":              {{page, post("/admin/apps/"+app.ID+"/unverify", nil)}},
+		}
+		for _, base := range []string{"/settings/developer/apps", "/admin/apps"} {
+			table["GET "+base+"/{id}"] = []request{{page, get(base + "/" + app.ID)}}
+			table["POST "+base+"/{id}"] = []request{{page, post(base+"/"+app.ID, url.Values{"name": {"New"}})}}
+			for _, verb := range []string{"secret", "disable", "enable", "delete"} {
+				table["POST "+base+"/{id}/"+verb] = []request{{page, post(base+"/"+app.ID+"/"+verb, nil)}}
+			}
+		}
+		registered := patterns(t)
+		for _, pattern := range slices.Sorted(maps.Keys(table)) {
+			if !slices.Contains(registered, pattern) {
+				t.Errorf("%s is no route any more: take it out of this table", pattern)
+			}
+		}
+		for _, pattern := range registered {
+			requests, known := table[pattern]
+			if !known {
+				t.Errorf("%s is a new route: say in this table what it answers while the database is away", pattern)
+			}
+			for _, x := range requests {
+				t.Run(pattern, func(t *testing.T) {
+					a := x.send()
+					if x.want == works {
+						if a.Status >= 400 {
+							t.Errorf("answered %d %s", a.Status, rig.Plain(a.Body))
+						}
+						return
+					}
+					if seconds, err := strconv.Atoi(a.Header.Get("Retry-After")); a.Status != http.StatusServiceUnavailable || err != nil || seconds < 1 {
+						t.Fatalf("answered %d, Retry-After %q: %s", a.Status, a.Header.Get("Retry-After"), rig.Plain(a.Body))
+					}
+					if a.Header.Get("Cache-Control") != "no-store" || a.Location != nil || strings.Contains(strings.Join(a.Header.Values("Set-Cookie"), "\n"), "doorward") {
+						t.Errorf("headers %v", a.Header)
+					}
+					switch x.want {
+					case machine:
+						refused(t, a, http.StatusServiceUnavailable, oauth.TemporarilyUnavailable)
+					case page:
+						if text := rig.Plain(a.Body); !strings.HasPrefix(a.Header.Get("Content-Type"), "text/html") || innards.MatchString(text) || !strings.Contains(text, "Wait a moment") || !strings.Contains(text, a.Header.Get("X-Request-Id")) {
+							t.Errorf("%s: %s", a.Header.Get("Content-Type"), text)
+						}
+					case probe:
+						if a.Text("status") != "unavailable" || a.Text("reason") == "" || innards.MatchString(a.Body) {
+							t.Errorf("answered %s", a.Body)
+						}
+					}
+				})
+			}
+		}
+	})
+}
