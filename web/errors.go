@@ -99,12 +99,25 @@ func (s *Server) writeFailure(w http.ResponseWriter, r *http.Request) {
 		s.writePageError(w, r, errors.New("panic"))
 		return
 	}
+	writeMachineError(w, http.StatusInternalServerError, oauth.ServerError, "The server failed. Send the request id to its operator.")
+}
+
+// refuse answers what must reach no route: programs in the shape of RFC 6749 section 5.2, all others with a line of text.
+func refuse(w http.ResponseWriter, r *http.Request, status int, description string) {
+	if !isMachine(r) {
+		http.Error(w, description, status)
+		return
+	}
+	writeMachineError(w, status, oauth.InvalidRequest, description)
+}
+
+func writeMachineError(w http.ResponseWriter, status int, code, description string) {
 	w.Header().Set("Content-Type", "application/json")
 	w.Header().Set("Cache-Control", "no-store")
 	w.Header().Set("Pragma", "no-cache")
-	w.WriteHeader(http.StatusInternalServerError)
+	w.WriteHeader(status)
 	_ = json.NewEncoder(w).Encode(map[string]string{ // as above
-		"error": oauth.ServerError, "error_description": "The server failed. Send the request id to its operator.", "request_id": w.Header().Get("X-Request-Id"),
+		"error": code, "error_description": description, "request_id": w.Header().Get("X-Request-Id"),
 	})
 }
 

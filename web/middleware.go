@@ -202,12 +202,12 @@ func (s *Server) guard(next http.Handler) http.Handler {
 		probe := r.URL.Path == "/healthz" || r.URL.Path == "/readyz"
 		switch {
 		case fields(r.Header) > maxFields:
-			http.Error(w, "too many header fields", http.StatusRequestHeaderFieldsTooLarge)
+			refuse(w, r, http.StatusRequestHeaderFieldsTooLarge, "The request has more than 100 header fields; send fewer.")
 		case !methods[r.Method]:
 			h.Set("Allow", "GET, HEAD, POST, OPTIONS")
-			http.Error(w, "method not allowed", http.StatusMethodNotAllowed)
+			refuse(w, r, http.StatusMethodNotAllowed, "This method is not taken here; see the Allow header.")
 		case !probe && !s.ours(r):
-			http.Error(w, "this server does not answer for that host", http.StatusMisdirectedRequest)
+			refuse(w, r, http.StatusMisdirectedRequest, "This server does not answer for that host; use the host of its issuer.")
 		case !canonicalPath(r.URL):
 			s.writePageError(w, r, notFound())
 		case !probe && s.secure && strings.EqualFold(s.proxies.forwarded(r, "X-Forwarded-Proto"), "http"):
@@ -236,7 +236,7 @@ func (s *Server) refusePlain(w http.ResponseWriter, r *http.Request) {
 		http.Redirect(w, r, s.issuer.Scheme+"://"+s.issuer.Host+r.URL.RequestURI(), http.StatusPermanentRedirect)
 		return
 	}
-	http.Error(w, "use https", http.StatusBadRequest)
+	refuse(w, r, http.StatusBadRequest, "Use https. What was sent this way has crossed a network in clear: replace the secrets that were in it.")
 }
 
 // isMachine tells whether a path is called by programs, which want JSON.

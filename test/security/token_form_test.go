@@ -6,6 +6,7 @@ import (
 	"mime/multipart"
 	"net/http"
 	"net/http/httptest"
+	"net/netip"
 	"net/url"
 	"os"
 	"slices"
@@ -21,8 +22,10 @@ import (
 func TestT70_UnknownGrantTypesAreUnsupported(t *testing.T) {
 	r := rig.Memory(t, rig.Options{})
 	app := robot(r)
-	for _, grant := range []string{"password", "implicit", "token", "authorization_code ", "Authorization_Code", "urn:ietf:params:oauth:grant-type:jwt-bearer",
-		"urn:ietf:params:oauth:grant-type:device_code", "urn:ietf:params:oauth:grant-type:token-exchange", "authorization_code refresh_token", strings.Repeat("x", 10_000)} {
+	for _, grant := range []string{
+		"password", "implicit", "token", "authorization_code ", "Authorization_Code", "urn:ietf:params:oauth:grant-type:jwt-bearer",
+		"urn:ietf:params:oauth:grant-type:device_code", "urn:ietf:params:oauth:grant-type:token-exchange", "authorization_code refresh_token", strings.Repeat("x", 10_000),
+	} {
 		a := r.PostAs(app, "/oauth/token", url.Values{"grant_type": {grant}, "username": {r.Alice.Email}, "password": {rig.Password}})
 		refused(t, a, http.StatusBadRequest, oauth.UnsupportedGrantType)
 	}
@@ -45,8 +48,10 @@ func TestT71_CodeAndRefreshTokenAreNeeded(t *testing.T) {
 	r := rig.Memory(t, rig.Options{})
 	app := r.App(oauth.ClientSpec{})
 	for _, form := range []url.Values{
-		{"grant_type": {"authorization_code"}}, {"grant_type": {"authorization_code"}, "code": {""}},
-		{"grant_type": {"refresh_token"}}, {"grant_type": {"refresh_token"}, "refresh_token": {""}},
+		{"grant_type": {"authorization_code"}},
+		{"grant_type": {"authorization_code"}, "code": {""}},
+		{"grant_type": {"refresh_token"}},
+		{"grant_type": {"refresh_token"}, "refresh_token": {""}},
 	} {
 		refused(t, r.PostAs(app, "/oauth/token", form), http.StatusBadRequest, oauth.InvalidRequest)
 	}
@@ -179,7 +184,10 @@ func TestT75_JSONIsTakenLikeTheSameForm(t *testing.T) {
 		granted(t, r.Send(r.Program(), q))
 		// What is wrong with a form is wrong with the object, in the same words.
 		for _, form := range []url.Values{
-			{}, {"grant_type": {"password"}}, {"grant_type": {"client_credentials"}}, credentials(machine, url.Values{"grant_type": {"refresh_token"}, "refresh_token": {"x"}}),
+			{},
+			{"grant_type": {"password"}},
+			{"grant_type": {"client_credentials"}},
+			credentials(machine, url.Values{"grant_type": {"refresh_token"}, "refresh_token": {"x"}}),
 			credentials(machine, with(ownForm, "scope", "nonsense")), credentials(machine, with(ownForm, "resource", "nonsense")), credentials(app, refreshForm("x")),
 			credentials(app, codeForm(app, "x")), with(ownForm, "client_id", machine.ID, "client_secret", "x"),
 		} {
@@ -361,6 +369,24 @@ func TestT81_EveryAnswerForbidsStorage(t *testing.T) {
 	machineHeaders(t, a)
 	if a.Header.Get("Access-Control-Allow-Credentials") != "" || a.Header.Get("Access-Control-Allow-Origin") != "" {
 		t.Errorf("headers %v", a.Header)
+	}
+}
+
+// What is refused before any route is in the same shape.
+func TestT81_RefusalsBeforeTheRouteForbidStorage(t *testing.T) {
+	r := rig.Memory(t, rig.Options{Issuer: "https://id.example", TrustedProxies: []netip.Prefix{netip.MustParsePrefix("127.0.0.0/8")}})
+	app := robot(r)
+	for path, form := range protected(app) {
+		send := func(method string, header ...string) *rig.Answer {
+			return r.Send(r.Program(), r.Request(method, path, strings.NewReader(form.Encode()), append([]string{"Content-Type", "application/x-www-form-urlencoded",
+				"Authorization", rig.Basic(app.ID, app.Secret)}, header...)...))
+		}
+		refused(t, send(http.MethodPost, "X-Forwarded-Proto", "http"), http.StatusBadRequest, oauth.InvalidRequest)
+		refused(t, send("PROPFIND"), http.StatusMethodNotAllowed, oauth.InvalidRequest)
+		refused(t, send(http.MethodTrace), http.StatusMethodNotAllowed, oauth.InvalidRequest)
+		if a := send(http.MethodPost, "X-Forwarded-Proto", "https"); a.Status == http.StatusBadRequest && path == "/oauth/token" {
+			t.Errorf("over https: %d %s", a.Status, a.Body)
+		}
 	}
 }
 
