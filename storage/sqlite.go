@@ -11,8 +11,10 @@ import (
 	"runtime"
 	"slices"
 	"strings"
+	"time"
 
-	_ "modernc.org/sqlite" // the driver "sqlite"
+	"modernc.org/sqlite" // the driver "sqlite"
+	sqlite3 "modernc.org/sqlite/lib"
 )
 
 // sqliteDSN puts the settings that every connection needs into the name by which the driver opens it.
@@ -70,10 +72,25 @@ func (s *Store) openSQLite(ctx context.Context, path string) error {
 			return err
 		}
 	}
-	if err := writer.PingContext(ctx); err != nil {
-		return classify(err)
+	return pingSQLite(ctx, writer)
+}
+
+// pingSQLite makes a first connection. Where another process opens the same new file at this moment, one of the two is
+// refused the switch to WAL at once: for that lock SQLite does not wait as busy_timeout says.
+func pingSQLite(ctx context.Context, db *sql.DB) error {
+	deadline := time.Now().Add(3 * time.Second)
+	for {
+		err := db.PingContext(ctx)
+		var lite *sqlite.Error
+		if !errors.As(err, &lite) || lite.Code()&0xff != sqlite3.SQLITE_BUSY || time.Now().After(deadline) {
+			return classify(err)
+		}
+		select {
+		case <-ctx.Done():
+			return unavailable(ctx.Err())
+		case <-time.After(10 * time.Millisecond):
+		}
 	}
-	return nil
 }
 
 // sqlitePath is the file behind the store, or "" for a database in memory.
