@@ -46,6 +46,7 @@ type Rig struct {
 	Alice    storage.User
 	Metrics  *prometheus.Registry
 	Log      *Log
+	Seen     *Secrets // by all clients of this rig
 	offset   atomic.Int64
 }
 
@@ -95,7 +96,7 @@ func Memory(t testing.TB, o Options) *Rig {
 // New is a rig on a store. Several on one PostgreSQL database are nodes of one server.
 func New(t testing.TB, store *storage.Store, o Options) *Rig {
 	t.Helper()
-	r := &Rig{T: t, Store: store, Metrics: prometheus.NewRegistry(), Log: &Log{}}
+	r := &Rig{T: t, Store: store, Metrics: prometheus.NewRegistry(), Log: &Log{}, Seen: &Secrets{kind: map[string]string{}}}
 	store.SetClock(func() time.Time { return time.Now().Add(time.Duration(r.offset.Load())) })
 	listener := httptest.NewUnstartedServer(http.HandlerFunc(func(w http.ResponseWriter, q *http.Request) { r.Web.ServeHTTP(w, q) }))
 	listener.Config.ReadHeaderTimeout, listener.Config.MaxHeaderBytes = 5*time.Second, 32<<10
@@ -113,6 +114,7 @@ func New(t testing.TB, store *storage.Store, o Options) *Rig {
 	var keys [][]byte
 	for _, m := range masters {
 		keys = append(keys, []byte(m))
+		r.Seen.Add(SecretMaster, m)
 	}
 	var err error
 	r.Secrets, err = oauth.NewSecrets(keys)
@@ -147,7 +149,13 @@ func New(t testing.TB, store *storage.Store, o Options) *Rig {
 	r.Web, err = web.New(web.Config{Issuer: r.Issuer, Store: store, OAuth: r.OAuth, Identity: r.Identity, Secrets: r.Secrets, TrustedProxies: o.TrustedProxies, Log: log, Metrics: r.Metrics})
 	r.ok(err)
 	listener.Start()
-	t.Cleanup(listener.Close)
+	listener.Client().Transport = &sniffer{listener.Client().Transport, r.Seen}
+	t.Cleanup(func() {
+		listener.Close()
+		for _, found := range r.Seen.In(r.Log.String()) {
+			t.Errorf("the log shows a secret (O-01): %s", found)
+		}
+	})
 	if !o.NoUser {
 		r.Alice = r.User("alice@example.com", "Alice", false)
 	}

@@ -98,8 +98,10 @@ func TestA21_OnlyS256(t *testing.T) {
 func TestA22_ChallengeIsASHA256InBase64URL(t *testing.T) {
 	c := rig.Challenge
 	var changes []url.Values
-	for _, bad := range []string{"short", c[:42], c + "A", c + "=", c[:42] + "=", "+" + c[1:], "/" + c[1:], c[:42] + "N", c[:20] + " " + c[21:], c + "\n", " " + c, c[:42] + ".", "~" + c[1:],
-		c + c, strings.Repeat("A", 128), c[:40] + "é", c[:42] + "\x00", strings.Repeat("A", 10_000)} {
+	for _, bad := range []string{
+		"short", c[:42], c + "A", c + "=", c[:42] + "=", "+" + c[1:], "/" + c[1:], c[:42] + "N", c[:20] + " " + c[21:], c + "\n", " " + c, c[:42] + ".", "~" + c[1:],
+		c + c, strings.Repeat("A", 128), c[:40] + "é", c[:42] + "\x00", strings.Repeat("A", 10_000),
+	} {
 		changes = append(changes, url.Values{"code_challenge": {bad}})
 	}
 	refuseAsked(t, oauth.ClientSpec{}, "invalid_request", changes...)
@@ -177,7 +179,7 @@ func TestA30_StateTooLongToComeBackIsRefusedWithoutIt(t *testing.T) {
 	sent["state"] = []string{strings.Repeat("x", 60_000)}
 	wantRefusal(t, r, b.PostForm("/oauth/authorize", sent), altered(sent, url.Values{"state": nil}), "invalid_request")
 	sent["state"] = []string{strings.Repeat("x", 64<<10)}
-	wantPage(t, b.PostForm("/oauth/authorize", sent), http.StatusBadRequest)
+	wantPage(t, b.PostForm("/oauth/authorize", sent), http.StatusRequestEntityTooLarge)
 	if a := rawGet(t, r, "/oauth/authorize?"+sent.Encode()); a != http.StatusRequestHeaderFieldsTooLarge {
 		t.Errorf("64 kB of state in the URL: %d, want 431", a)
 	}
@@ -266,9 +268,11 @@ func TestA34_UnknownParametersAreIgnored(t *testing.T) {
 	b := r.Browser().SignIn(r.Alice.Email)
 	b.Code(app, "read")
 	// Those of OpenID Connect and of others, too, cannot change anything.
-	sent := altered(app.Params("read"), url.Values{"extra": {"foobar"}, "audience": {"https://evil.example"}, "subject": {"user_1"}, "display": {"popup"}, "login_hint": {"bob@example.com"},
+	sent := altered(app.Params("read"), url.Values{
+		"extra": {"foobar"}, "audience": {"https://evil.example"}, "subject": {"user_1"}, "display": {"popup"}, "login_hint": {"bob@example.com"},
 		"ui_locales": {"fr"}, "acr_values": {"1"}, "claims": {`{"id_token":{}}`}, "registration": {"{}"}, "dpop_jkt": {"x"}, "client_secret": {"x"}, "user_id": {"x"}, "workspace": {"x"}, "flow": {"x"}, "iss": {"https://evil.example"},
-		"code": {"dw_ac_x"}, "error": {"x"}, "grant_type": {"implicit"}, "authorization_details": {"[]"}, "": {"x"}, "prompt": {""}, "max_age": {""}, "resource": {""}, "request": {""}, "request_uri": {""}, "id_token_hint": {""}})
+		"code": {"dw_ac_x"}, "error": {"x"}, "grant_type": {"implicit"}, "authorization_details": {"[]"}, "": {"x"}, "prompt": {""}, "max_age": {""}, "resource": {""}, "request": {""}, "request_uri": {""}, "id_token_hint": {""},
+	})
 	wantCode(t, r, ask(b, sent), sent)
 }
 
@@ -286,8 +290,10 @@ func TestA35_MalformedQueriesGetAPage(t *testing.T) {
 
 func TestA36_ScopesAreWordsThatTheClientIsRegisteredFor(t *testing.T) {
 	var changes []url.Values
-	for _, scope := range []string{"delete", "*", "read.x", "rea", "reads", "read:*", "READ", "Read", "read admin", "admin", "read,write", "openid", "openid read", "offline_access", "offline read", "offline", "introspect", "readwrite",
-		"read\x7f", "reаd", strings.Repeat("x ", 5000), "accounts:read", "%72ead", "read&write"} {
+	for _, scope := range []string{
+		"delete", "*", "read.x", "rea", "reads", "read:*", "READ", "Read", "read admin", "admin", "read,write", "openid", "openid read", "offline_access", "offline read", "offline", "introspect", "readwrite",
+		"read\x7f", "reаd", strings.Repeat("x ", 5000), "accounts:read", "%72ead", "read&write",
+	} {
 		changes = append(changes, url.Values{"scope": {scope}})
 	}
 	refuseAsked(t, oauth.ClientSpec{Scopes: []string{"read", "write"}}, "invalid_scope", changes...)
