@@ -440,7 +440,7 @@ func (s *Server) Approve(ctx context.Context, a *AuthorizeRequest, d Decision) (
 			return storage.ErrNotFound
 		}
 		if d.Remember {
-			if err := s.remember(ctx, w.grant); err != nil {
+			if err := s.remember(ctx, w.grant, a.Scopes); err != nil {
 				return err
 			}
 		}
@@ -469,15 +469,16 @@ func (s *Server) decide(ctx context.Context, flowID, decision string) error {
 	return err //nolint:wrapcheck // storage's own sentinels
 }
 
-// remember adds what was allowed to what was remembered.
-func (s *Server) remember(ctx context.Context, g storage.Grant) error {
-	c, err := s.store.ConsentFor(ctx, g.UserID, g.ClientID, g.Resource, g.WorkspaceID)
+// remember keeps what was allowed beside what was remembered, and forgets what the person was asked for now and left
+// out.
+func (s *Server) remember(ctx context.Context, g storage.Grant, asked []string) error {
+	before, err := s.store.ConsentFor(ctx, g.UserID, g.ClientID, g.Resource, g.WorkspaceID)
 	if err != nil && !errors.Is(err, storage.ErrNotFound) {
 		return fmt.Errorf("remember consent: %w", err)
 	}
-	c = storage.Consent{UserID: g.UserID, ClientID: g.ClientID, Resource: g.Resource, WorkspaceID: g.WorkspaceID, Scopes: c.Scopes}
-	for _, name := range g.Scopes {
-		if !c.Scopes.Has(name) {
+	c := storage.Consent{UserID: g.UserID, ClientID: g.ClientID, Resource: g.Resource, WorkspaceID: g.WorkspaceID, Scopes: slices.Clone(g.Scopes)}
+	for _, name := range before.Scopes {
+		if !c.Scopes.Has(name) && !slices.Contains(asked, name) {
 			c.Scopes = append(c.Scopes, name)
 		}
 	}

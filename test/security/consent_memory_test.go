@@ -1,0 +1,27 @@
+package security
+
+import (
+	"net/url"
+	"testing"
+
+	"doorward/oauth"
+	"doorward/test/rig"
+)
+
+// What a person leaves out when they are asked again is not remembered from the time before.
+func TestConsentLeftOutIsForgotten(t *testing.T) {
+	rig.Each(t, rig.Options{}, func(t *testing.T, r *rig.Rig) {
+		app := r.App(oauth.ClientSpec{})
+		b := r.Browser().SignIn(r.Alice.Email)
+		b.Code(app, "read write")
+		again := app.Params("read write")
+		again.Set("prompt", "consent")
+		a := b.Decide(b.Authorize(again), "approve", func(v url.Values) { v["scope"] = []string{"read"} })
+		if a.Param("code") == "" {
+			t.Fatalf("no code: %d %s", a.Status, rig.Plain(a.Body))
+		}
+		if a := b.Authorize(app.Params("read write")); a.Location != nil {
+			t.Fatalf("what was left out came back without asking: %v", a.Location)
+		}
+	})
+}
