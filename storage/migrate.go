@@ -117,13 +117,23 @@ func (s *Store) withProvider(ctx context.Context, exclusive bool, fn func(*goose
 	return fn(p)
 }
 
-// schemaVersion is the newest migration that the database has.
+// schemaVersion is the newest migration that the database has; 0 is none.
 func (s *Store) schemaVersion(ctx context.Context) (int64, error) {
 	var version sql.NullInt64
-	if err := s.one(System(ctx), []any{&version}, `SELECT max(version_id) FROM goose_db_version WHERE is_applied`); err != nil {
-		return 0, err
+	err := s.one(System(ctx), []any{&version}, `SELECT max(version_id) FROM goose_db_version WHERE is_applied`)
+	if err == nil {
+		return version.Int64, nil
 	}
-	return version.Int64, nil
+	// A database that never had a migration has not even that table.
+	catalogue := `SELECT count(*) FROM sqlite_master WHERE name = 'goose_db_version'`
+	if s.engine == postgres {
+		catalogue = `SELECT count(*) FROM pg_class WHERE relname = 'goose_db_version'`
+	}
+	var tables int64
+	if s.one(System(ctx), []any{&tables}, catalogue) == nil && tables == 0 {
+		return 0, nil
+	}
+	return 0, err
 }
 
 // wantedVersion is the newest migration that this program has.

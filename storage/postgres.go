@@ -31,7 +31,14 @@ func (s *Store) openPostgres(ctx context.Context, url string, o Options) error {
 	if migrateURL == "" {
 		migrateURL = url
 	}
-	if err := ensureRoles(ctx, url, migrateURL); err != nil {
+	if o.LookOnly {
+		if _, missing, err := missingRoles(ctx, url); err != nil || len(missing) > 0 {
+			if err == nil {
+				err = fmt.Errorf("the database lacks %s, or its login is not a member; serve and migrate make and grant them where the login may", strings.Join(missing, " and "))
+			}
+			return err
+		}
+	} else if err := ensureRoles(ctx, url, migrateURL); err != nil {
 		return err
 	}
 	open := func(role string) (*sql.DB, error) {

@@ -141,6 +141,14 @@ func lockSQLite(ctx context.Context, path string) (unlock func(), err error) {
 	if path == "" {
 		return func() {}, nil
 	}
+	// SQLite would make the file readable by others.
+	f, err := os.OpenFile(path+".migrate-lock", os.O_CREATE|os.O_RDWR, 0o600) //nolint:gosec // the operator names the file
+	if err != nil {
+		return nil, fmt.Errorf("open the migration lock: %w", err)
+	}
+	if err := f.Close(); err != nil {
+		return nil, fmt.Errorf("open the migration lock: %w", err)
+	}
 	db, err := sql.Open("sqlite", "file:"+strings.NewReplacer("%", "%25", "?", "%3f", "#", "%23").Replace(path+".migrate-lock")+
 		"?_txlock=exclusive&_pragma=busy_timeout(60000)")
 	if err != nil {

@@ -39,6 +39,8 @@ type Store struct {
 type Options struct {
 	// MigrateURL is the login that changes the schema, when that of the database URL may not. Empty: the same.
 	MigrateURL string
+	// LookOnly keeps Open from making or granting the PostgreSQL roles: where they are missing it fails.
+	LookOnly bool
 	// MaxConns bounds each PostgreSQL pool; zero is 4 for each processor, at least 8.
 	MaxConns int
 }

@@ -138,7 +138,7 @@ func (r *report) checkDatabase(ctx context.Context, c Config) {
 			return
 		}
 	}
-	store, err := storage.Open(ctx, c.DatabaseURL, storage.Options{MigrateURL: c.DatabaseMigrateURL, MaxConns: commandConns})
+	store, err := storage.Open(ctx, c.DatabaseURL, storage.Options{LookOnly: true, MaxConns: commandConns})
 	if err != nil {
 		r.fault("database_url: %v", err)
 		return

@@ -9,7 +9,6 @@ import (
 	"log/slog"
 	"net/http"
 	"net/netip"
-	"slices"
 	"strings"
 	"time"
 
@@ -106,12 +105,10 @@ func (a *app) open(ctx context.Context) (*server, error) {
 }
 
 func (a *app) openServer(ctx context.Context, c Config, store *storage.Store) (*server, error) {
-	if err := store.Ping(ctx); err != nil {
-		// A database that never had a migration has not even the table that Ping asks.
-		migrations, statusErr := store.Migrations(ctx)
-		if statusErr == nil && slices.ContainsFunc(migrations, func(m storage.Migration) bool { return !m.Applied }) {
-			return nil, errors.New("the database lacks the newest schema; run: doorward migrate")
-		}
+	switch err := store.Ping(ctx); {
+	case errors.Is(err, storage.ErrOldSchema):
+		return nil, errors.New("the database lacks the newest schema; run: doorward migrate")
+	case err != nil:
 		return nil, fmt.Errorf("database: %w", err)
 	}
 	log := slog.New(slog.NewTextHandler(a.stderr, &slog.HandlerOptions{Level: slog.LevelWarn}))
