@@ -494,3 +494,18 @@ func TestDecisionsAreWhole(t *testing.T) {
 		t.Error("there are no decisions")
 	}
 }
+
+// TestDependenciesHaveReasons: what go.mod requires directly is in the record about dependencies.
+func TestDependenciesHaveReasons(t *testing.T) {
+	root, err := setup.Root()
+	if err != nil {
+		t.Fatal(err)
+	}
+	record := page(t, filepath.Join("docs", "decisions", "0010-dependencies.md"))
+	for path := range strings.FieldsSeq(output(t, root, "go", "list", "-m", "-f", "{{if not (or .Indirect .Main)}}{{.Path}}{{end}}", "all")) {
+		name := regexp.MustCompile(`/v\d+$`).ReplaceAllString(strings.TrimPrefix(path, "github.com/"), "")
+		if !strings.Contains(record, "| "+name) {
+			t.Errorf("docs/decisions/0010-dependencies.md has no reason for %s", path)
+		}
+	}
+}
