@@ -58,6 +58,7 @@ func FuzzAuthorizeQuery(f *testing.F) {
 		f.Add(query, false)
 		f.Add(query, true)
 	}
+	f.Add(good+"&x="+strings.Repeat("x", maxBody), true)
 	f.Fuzz(func(t *testing.T, query string, post bool) {
 		query = strings.ReplaceAll(query, "CLIENT", id)
 		a, err := parseText(t, s, query, post)
@@ -99,6 +100,10 @@ func parseText(t *testing.T, s *Server, query string, post bool) (*AuthorizeRequ
 func refusal(t *testing.T, err error) *AuthorizeError {
 	t.Helper()
 	var refused *AuthorizeError
+	var tooLarge *http.MaxBytesError
+	if errors.As(err, &tooLarge) {
+		return &AuthorizeError{Code: InvalidRequest, Description: "too large"}
+	}
 	if err != nil && !errors.As(err, &refused) {
 		t.Fatalf("another error than those of RFC 6749: %v", err)
 	}

@@ -394,7 +394,10 @@ func TestA41_RoleCapsWhatIsGranted(t *testing.T) {
 				t.Errorf("prompt %q: introspection says %s", prompt, got.Body)
 			}
 		}
+		// Where nothing is left, the app is told.
 		sent := app.Params("write")
-		wantRefusal(t, r, ask(b, sent), sent, "access_denied")
+		a := ask(b, sent)
+		wantConsent(t, a)
+		wantRefusal(t, r, b.Decide(b.Follow(a), "approve"), sent, "access_denied")
 	})
 }
