@@ -14,7 +14,7 @@ type Client struct {
 	Site           string // the app's home page; may be empty
 	Public         bool   // has no secret (RFC 6749 section 2.1)
 	PKCEOptional   bool   // an app older than PKCE; never a public one
-	FirstParty     bool   // the consent page is skipped where DESIGN.md allows it
+	FirstParty     bool   // no consent is asked for, but where any program could take the answer (RFC 8252 section 8.6)
 	ResourceServer bool   // may introspect every credential for its resources
 	Verified       bool   // an administrator vouches for its name
 	RedirectURIs   List   // RFC 6749 section 3.1.2, compared byte for byte

@@ -73,7 +73,7 @@ func TestConfigurationExamplesHold(t *testing.T) {
 			dir := t.TempDir()
 			secret := filepath.Join(dir, "secret")
 			for path, text := range map[string]string{
-				secret:                               "kN2vq8Xw4bTzR7mLcYhPdG5sJfA9uEoQ1iVxWnC3tBk6",
+				secret:                              "kN2vq8Xw4bTzR7mLcYhPdG5sJfA9uEoQ1iVxWnC3tBk6",
 				filepath.Join(dir, "doorward.yaml"): regexp.MustCompile(`/etc/doorward/\S*?secret\b`).ReplaceAllString(b.text, secret),
 			} {
 				if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
@@ -104,7 +104,7 @@ func defaults(t *testing.T, binary, yaml string) {
 	}
 	for _, m := range found {
 		key := strings.ReplaceAll(m[1], "-", "_")
-		if !regexp.MustCompile(`(?m)^`+key+`: \[?`+regexp.QuoteMeta(m[2])+`\]?$`).MatchString(yaml) {
+		if !regexp.MustCompile(`(?m)^` + key + `: \[?` + regexp.QuoteMeta(m[2]) + `\]?$`).MatchString(yaml) {
 			t.Errorf("the default of %s is %s; docs/configuration.md says otherwise", key, m[2])
 		}
 	}

@@ -377,7 +377,7 @@ func TestConsentPagePicture(t *testing.T) {
 	picture := filepath.Join(root, "docs", "consent.png")
 	if *update {
 		tab.Screenshot(picture)
-		if err := os.Chmod(picture, 0o644); err != nil { //nolint:gosec // a picture for everybody
+		if err := os.Chmod(picture, 0o644); err != nil {
 			t.Fatal(err)
 		}
 	}

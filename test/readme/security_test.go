@@ -156,7 +156,7 @@ Cases of features that are not there yet have no tests yet. What is promised is 
 	}
 	name := filepath.Join(root, "docs", "security-tests.md")
 	if *update {
-		if err := os.WriteFile(name, []byte(b.String()), 0o644); err != nil { //nolint:gosec // a page for everybody
+		if err := os.WriteFile(name, []byte(b.String()), 0o644); err != nil {
 			t.Fatal(err)
 		}
 	}

@@ -360,7 +360,7 @@ func TestA39_NewScopesAreNotCoveredByEarlierConsent(t *testing.T) {
 	})
 }
 
-// DESIGN.md section 14: a refresh token needs no offline_access, but it needs the grant type.
+// A refresh token needs no offline_access, but it needs the grant type.
 func TestA40_OfflineAccessIsNoScopeAndTheGrantTypeDecides(t *testing.T) {
 	refuseAsked(t, oauth.ClientSpec{}, "invalid_scope", url.Values{"scope": {"read offline_access"}}, url.Values{"scope": {"offline_access"}, "prompt": {"none"}})
 	r := rig.Memory(t, rig.Options{})
