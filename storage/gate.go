@@ -91,6 +91,10 @@ func (s *Store) exec(ctx context.Context, query string, args ...any) (n int64, e
 		return 0, err
 	}
 	run := func() error {
+		if s.native != nil && q == s.system {
+			n, err = s.nativeExec(ctx, query, args)
+			return err
+		}
 		res, err := q.ExecContext(ctx, query, args...)
 		if err != nil {
 			return classify(err)
@@ -139,6 +143,9 @@ func (s *Store) each(ctx context.Context, fn func(scan func(...any) error) error
 	q, err := s.gate(ctx, false, args)
 	if err != nil {
 		return err
+	}
+	if s.native != nil && q == s.reader {
+		return s.nativeEach(ctx, fn, query, args)
 	}
 	rows, err := q.QueryContext(ctx, query, args...)
 	if err != nil {

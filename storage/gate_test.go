@@ -354,7 +354,7 @@ func TestUnavailableDatabaseIsNeverANo(t *testing.T) {
 		s, err := storage.Open(t.Context(), "sqlite::memory:", storage.Options{})
 		must(t, err)
 		t.Cleanup(s.Close)
-		mustBe(t, s.Ping(t.Context()), storage.ErrUnavailable)
+		mustBe(t, s.Ping(t.Context()), storage.ErrOldSchema)
 		_, err = s.Setting(system(t), "word")
 		mustBe(t, err, storage.ErrUnavailable)
 	})

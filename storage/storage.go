@@ -10,6 +10,8 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/jackc/pgx/v5/pgxpool"
+
 	"doorward/migrations"
 )
 
@@ -24,9 +26,10 @@ const (
 // who speaks (System or Tenant) and may carry a transaction (InTx).
 type Store struct {
 	engine     engine
-	system     *sql.DB // writes, and what runs in a transaction, for the server itself
-	reader     *sql.DB // single reads for the server itself; on PostgreSQL the same pool as system
-	tenant     *sql.DB // transactions on behalf of a user
+	system     *sql.DB       // writes, and what runs in a transaction, for the server itself
+	reader     *sql.DB       // single reads for the server itself; on PostgreSQL the same pool as system
+	tenant     *sql.DB       // transactions on behalf of a user
+	native     *pgxpool.Pool // PostgreSQL: the pool behind system, for single statements; nil on SQLite
 	touches    touches
 	changes    atomic.Uint64
 	now        atomic.Pointer[func() Time]
