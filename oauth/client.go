@@ -315,18 +315,27 @@ func newClientCache() *otter.Cache[clientKey, storage.Client] {
 
 // client finds an enabled client. Unknown and disabled ones look alike: storage.ErrNotFound.
 func (s *Server) client(ctx context.Context, id string) (storage.Client, error) {
+	if c, ok := s.clients.GetIfPresent(clientKey{s.store.Generation(), id}); ok {
+		return enabled(c)
+	}
+	return s.readClient(ctx, id)
+}
+
+// readClient is client past the cache.
+func (s *Server) readClient(ctx context.Context, id string) (storage.Client, error) {
 	if !storage.IsID("app", id) {
 		return storage.Client{}, storage.ErrNotFound
 	}
 	key := clientKey{s.store.Generation(), id}
-	c, ok := s.clients.GetIfPresent(key)
-	if !ok {
-		var err error
-		if c, err = s.store.ClientByID(storage.System(ctx), id); err != nil {
-			return storage.Client{}, fmt.Errorf("client: %w", err)
-		}
-		s.clients.Set(key, c)
+	c, err := s.store.ClientByID(storage.System(ctx), id)
+	if err != nil {
+		return storage.Client{}, fmt.Errorf("client: %w", err)
 	}
+	s.clients.Set(key, c)
+	return enabled(c)
+}
+
+func enabled(c storage.Client) (storage.Client, error) {
 	if !c.DisabledAt.IsZero() {
 		return storage.Client{}, storage.ErrNotFound
 	}

@@ -87,34 +87,24 @@ func (s *Server) authenticate(ctx context.Context, r *http.Request, form url.Val
 	if ok, wait := s.failures.Check(c.id, address); !ok {
 		return storage.Client{}, tooManyFailures(wait)
 	}
+	begin := time.Now()
+	_, cached := s.clients.GetIfPresent(clientKey{s.store.Generation(), c.id})
 	client, err := s.client(ctx, c.id)
+	secretID, fits := c.fit(client, err == nil, s.store.Now())
+	if !fits && cached {
+		// As many look-ups as for a client that is unknown, so that the time does not tell; and the secret may be one
+		// that another process has just made.
+		client, err = s.readClient(ctx, c.id)
+		secretID, fits = c.fit(client, err == nil, s.store.Now())
+	}
 	if err != nil && !errors.Is(err, storage.ErrNotFound) {
 		return storage.Client{}, err
 	}
-	known := err == nil
-	fits, secretID := false, ""
-	digest, shown := noDigest, WellFormed(PrefixClientSecret, c.secret)
-	if shown {
-		digest = storage.Digest(c.secret)
-	}
-	now := s.store.Now()
-	for i := range 2 { // as many as can live at once, so that one and two take the same time
-		want := noDigest
-		if i < len(client.Secrets) && (client.Secrets[i].ExpiresAt.IsZero() || client.Secrets[i].ExpiresAt > now) {
-			want = client.Secrets[i].Digest
-		}
-		if subtle.ConstantTimeCompare(digest, want) == 1 && shown && i < len(client.Secrets) {
-			fits, secretID = true, client.Secrets[i].ID
-		}
-	}
-	if known && client.Public {
-		// A public client proves nothing; one that sends a secret is misconfigured or somebody else.
-		fits = c.secret == "" && !c.basic
-	}
-	if !known || !fits {
+	if !fits {
 		if ok, wait := s.failures.Fail(c.id, address); !ok {
 			return storage.Client{}, tooManyFailures(wait)
 		}
+		quiet(ctx, begin)
 		return storage.Client{}, refused
 	}
 	if secretID != "" {
@@ -122,6 +112,28 @@ func (s *Server) authenticate(ctx context.Context, r *http.Request, form url.Val
 	}
 	Note(ctx).ClientID = client.ID
 	return client, nil
+}
+
+// fit tells whether the credentials are those of a client, and which of its secrets was shown.
+func (c credentials) fit(client storage.Client, known bool, now storage.Time) (secretID string, fits bool) {
+	digest, shown := noDigest, WellFormed(PrefixClientSecret, c.secret)
+	if shown {
+		digest = storage.Digest(c.secret)
+	}
+	for i := range 2 { // as many as can live at once, so that one and two take the same time
+		want := noDigest
+		if i < len(client.Secrets) && (client.Secrets[i].ExpiresAt.IsZero() || client.Secrets[i].ExpiresAt > now) {
+			want = client.Secrets[i].Digest
+		}
+		if subtle.ConstantTimeCompare(digest, want) == 1 && shown && i < len(client.Secrets) {
+			secretID, fits = client.Secrets[i].ID, true
+		}
+	}
+	if client.Public {
+		// A public client proves nothing; one that sends a secret is misconfigured or somebody else.
+		fits = c.secret == "" && !c.basic
+	}
+	return secretID, fits && known
 }
 
 // newAuthenticationFailures counts by the store's clock, which tests move.

@@ -1,9 +1,11 @@
 package oauth
 
 import (
+	"context"
+	"errors"
 	"net/http"
 	"net/url"
-	"strings"
+	"time"
 
 	"doorward/storage"
 )
@@ -33,32 +35,13 @@ func (s *Server) revoke(r *http.Request, form url.Values) error {
 	if token == "" {
 		return badRequest("token is missing.")
 	}
-	// The prefix tells the kind, whatever token_type_hint says.
-	var b storage.Bearer
-	var owner string
-	switch {
-	case strings.HasPrefix(token, PrefixAccessToken):
-		digest := digestOf(PrefixAccessToken, token)
-		if digest == "" {
-			return nil
-		}
-		if b, err = s.store.AccessTokenByDigest(ctx, []byte(digest)); err != nil {
-			return ignoreUnknown(err)
-		}
-		owner = b.Access.ClientID
-	case strings.HasPrefix(token, PrefixRefreshToken):
-		digest := digestOf(PrefixRefreshToken, token)
-		if digest == "" {
-			return nil
-		}
-		if b, err = s.store.RefreshTokenByDigest(ctx, []byte(digest)); err != nil {
-			return ignoreUnknown(err)
-		}
-		owner = b.Grant.ClientID
-	default:
-		return nil
+	begin := time.Now()
+	b, owner, err := s.revocable(ctx, token)
+	if err != nil {
+		return err
 	}
 	if owner != client.ID {
+		quiet(ctx, begin)
 		return nil
 	}
 	if b.Grant.ID != "" {
@@ -67,9 +50,18 @@ func (s *Server) revoke(r *http.Request, form url.Values) error {
 	return s.store.RevokeAccessToken(ctx, b.Access.Digest) //nolint:wrapcheck // storage's own sentinels
 }
 
-func ignoreUnknown(err error) error {
-	if unknownOr(err) == ErrUnknown { //nolint:errorlint // it returns that very value
-		return nil
+// revocable finds a token and the client that it was issued to; no client where the token is unknown. The prefix tells
+// the kind, whatever token_type_hint says.
+func (s *Server) revocable(ctx context.Context, token string) (b storage.Bearer, owner string, err error) {
+	if digest := digestOf(PrefixAccessToken, token); digest != "" {
+		b, err = s.store.AccessTokenByDigest(ctx, []byte(digest))
+		owner = b.Access.ClientID
+	} else if digest := digestOf(PrefixRefreshToken, token); digest != "" {
+		b, err = s.store.RefreshTokenByDigest(ctx, []byte(digest))
+		owner = b.Grant.ClientID
 	}
-	return err
+	if errors.Is(err, storage.ErrNotFound) {
+		return storage.Bearer{}, "", nil
+	}
+	return b, owner, err //nolint:wrapcheck // storage's own sentinels
 }
