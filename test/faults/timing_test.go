@@ -1,0 +1,282 @@
+//go:build faults
+
+package faults
+
+import (
+	"bufio"
+	"bytes"
+	"errors"
+	"fmt"
+	"io"
+	"maps"
+	"math"
+	"math/rand/v2"
+	"net"
+	"net/http"
+	"net/netip"
+	"net/url"
+	"slices"
+	"strconv"
+	"strings"
+	"testing"
+	"time"
+
+	"doorward/oauth"
+	"doorward/storage"
+	"doorward/test/rig"
+)
+
+// line is one connection, on which each request is timed from its first byte to the last byte of the answer.
+type line struct {
+	t    testing.TB
+	host string
+	conn net.Conn
+	from *bufio.Reader
+	used int // for addresses that were not there before
+}
+
+func (s *server) line() *line {
+	l := &line{t: s.t, host: s.address}
+	l.dial()
+	s.t.Cleanup(func() { _ = l.conn.Close() })
+	return l
+}
+
+func (l *line) dial() {
+	l.t.Helper()
+	conn, err := net.DialTimeout("tcp", l.host, 5*time.Second)
+	ok(l.t, err)
+	l.conn, l.from = conn, bufio.NewReader(conn)
+}
+
+// address is one that has never failed before, so that no limiter stands in the way.
+func (l *line) address() string {
+	l.used++
+	n := uint32(l.used) //nolint:gosec // a few thousand
+	return netip.AddrFrom4([4]byte{10, byte(n >> 16), byte(n >> 8), byte(n)}).String()
+}
+
+// post sends a form from an address of its own.
+func (l *line) post(path string, form url.Values, header ...string) (reply, time.Duration) {
+	l.t.Helper()
+	var q bytes.Buffer
+	body := form.Encode()
+	fmt.Fprintf(&q, "POST %s HTTP/1.1\r\nHost: %s\r\nX-Forwarded-For: %s\r\nContent-Type: application/x-www-form-urlencoded\r\nContent-Length: %d\r\n", path, l.host, l.address(), len(body))
+	for i := 0; i+1 < len(header); i += 2 {
+		fmt.Fprintf(&q, "%s: %s\r\n", header[i], header[i+1])
+	}
+	q.WriteString("\r\n" + body)
+	ok(l.t, l.conn.SetDeadline(time.Now().Add(20*time.Second)))
+	begin := time.Now()
+	_, err := l.conn.Write(q.Bytes())
+	ok(l.t, err)
+	response, err := http.ReadResponse(l.from, nil)
+	ok(l.t, err)
+	r := reply{status: response.StatusCode, header: response.Header}
+	r.body, err = io.ReadAll(response.Body)
+	took := time.Since(begin)
+	ok(l.t, errors.Join(err, response.Body.Close()))
+	if response.Close {
+		_ = l.conn.Close()
+		l.dial()
+	}
+	return r, took
+}
+
+// shape is what a stranger may compare of an answer, beside its time.
+func shape(r reply) string {
+	header := maps.Clone(r.header)
+	for _, name := range []string{"Date", "X-Request-Id"} {
+		delete(header, name)
+	}
+	if policy := header.Get("Content-Security-Policy"); policy != "" {
+		before, after, _ := strings.Cut(policy, "'nonce-")
+		_, after, _ = strings.Cut(after, "'")
+		header.Set("Content-Security-Policy", before+after)
+	}
+	var text strings.Builder
+	fmt.Fprintf(&text, "%d, %d bytes\n", r.status, len(r.body))
+	for _, name := range slices.Sorted(maps.Keys(header)) {
+		fmt.Fprintf(&text, "%s: %s\n", name, header[name])
+	}
+	return text.String()
+}
+
+// pair is what two kinds of requests took.
+type pair struct {
+	a, b   time.Duration // medians
+	factor float64       // of the difference, to the larger one
+}
+
+func (p pair) String() string {
+	return fmt.Sprintf("%s and %s (%.1f %%)", p.a.Round(time.Microsecond), p.b.Round(time.Microsecond), 100*p.factor)
+}
+
+// compare does two kinds of requests in turns, in either order, and holds every answer against the first one.
+func compare(t *testing.T, tries int, one, other func() (reply, time.Duration)) pair {
+	t.Helper()
+	var took [2][]time.Duration
+	var first string
+	kinds := [2]func() (reply, time.Duration){one, other}
+	const warm = 50
+	for n := range warm + tries {
+		order := rand.IntN(2)
+		for _, k := range []int{order, 1 - order} {
+			r, d := kinds[k]()
+			if first == "" {
+				first = shape(r)
+			} else if s := shape(r); s != first {
+				t.Fatalf("try %d: the answers differ:\n%s\nand\n%s%s", n, first, s, r.body)
+			}
+			if n >= warm {
+				took[k] = append(took[k], d)
+			}
+		}
+	}
+	p := pair{a: median(took[0]), b: median(took[1])}
+	p.factor = math.Abs(float64(p.a-p.b)) / float64(max(p.a, p.b))
+	return p
+}
+
+func median(d []time.Duration) time.Duration { return quantile(d, 0.5) }
+
+func quantile(d []time.Duration, q float64) time.Duration {
+	if len(d) == 0 {
+		return 0
+	}
+	sorted := slices.Sorted(slices.Values(d))
+	return sorted[min(len(sorted)-1, int(q*float64(len(sorted))))]
+}
+
+// judged repeats a comparison at most twice when it fails: what is the server's doing comes back, what is the machine's
+// does not.
+func judged(t *testing.T, fits func(pair) bool, measure func() pair) pair {
+	t.Helper()
+	var p pair
+	for range 3 {
+		if p = measure(); fits(p) {
+			return p
+		}
+		t.Logf("measured %s, once more", p)
+	}
+	t.Errorf("the medians are %s", p)
+	return p
+}
+
+func within5(p pair) bool { return p.factor < 0.05 }
+
+// Whether a client exists shows neither in the answer nor in the time it takes.
+func TestT41_UnknownClientTakesAsLongAsWrongSecret(t *testing.T) {
+	const tries = 2000
+	onEachEngine(t, func(t *testing.T, databaseURL string) {
+		w := newWorld(t, databaseURL)
+		l := w.line()
+		attempt := func(id func() string) func() (reply, time.Duration) {
+			return func() (reply, time.Duration) {
+				return l.post("/oauth/token", url.Values{"grant_type": {"client_credentials"}},
+					"Authorization", rig.Basic(id(), oauth.NewCredential(oauth.PrefixClientSecret)))
+			}
+		}
+		p := judged(t, within5, func() pair {
+			return compare(t, tries, attempt(func() string { return w.app.ID }), attempt(func() string { return storage.NewID("app") }))
+		})
+		report(t, "T-41 "+engineOf(databaseURL), fmt.Sprintf("wrong secret and unknown client in turns, %d of each, each from an address of its own", tries),
+			"same status, body and headers; medians within 5 %", "medians "+p.String())
+	})
+}
+
+// Whether a token was revoked or never issued shows neither in the answer nor in the time it takes.
+func TestI13_RevokedTakesAsLongAsNeverIssued(t *testing.T) {
+	const tries = 2000
+	onEachEngine(t, func(t *testing.T, databaseURL string) {
+		w := newWorld(t, databaseURL)
+		l := w.line()
+		// Many, so that neither is always the same row.
+		var revoked []string
+		for range 50 {
+			r := w.exchange(t.Context(), w.authorize(t.Context()).code())
+			if !r.done() || !w.revoke(t.Context(), r.text("access_token")).done() {
+				t.Fatalf("exchange answered %s", r)
+			}
+			revoked = append(revoked, r.text("access_token"))
+		}
+		attempt := func(token func() string) func() (reply, time.Duration) {
+			return func() (reply, time.Duration) {
+				return l.post("/oauth/introspect", url.Values{"token": {token()}}, "Authorization", rig.Basic(w.api.ID, w.api.Secret))
+			}
+		}
+		p := judged(t, within5, func() pair {
+			return compare(t, tries, attempt(func() string { return revoked[rand.IntN(len(revoked))] }),
+				attempt(func() string { return oauth.NewCredential(oauth.PrefixAccessToken) }))
+		})
+		report(t, "I-13 "+engineOf(databaseURL), fmt.Sprintf("a revoked token and one never issued in turns, %d of each", tries),
+			"same answer; medians within 5 %", "medians "+p.String())
+	})
+}
+
+// Whether an account exists shows neither in the answer nor in the time it takes.
+func TestG01_AbsentAccountTakesAsLongAsExisting(t *testing.T) {
+	// A password takes some 35 ms to check; more tries would take minutes and change nothing about a median of these.
+	const tries = 250
+	onEachEngine(t, func(t *testing.T, databaseURL string) {
+		w := newWorld(t, databaseURL)
+		// Each account is tried less often than puts its password out of use.
+		const accounts = 14
+		email := func(kind string, n int) string { return kind + strconv.Itoa(100+n) + "@example.com" }
+		for n := range accounts {
+			w.user(email("somebody", n))
+		}
+		flow, cookies, r := w.form(t.Context(), "/login", "")
+		if flow == "" {
+			t.Fatalf("the sign-in page answered %s", r)
+		}
+		l := w.line()
+		n := 0
+		attempt := func(kind string) func() (reply, time.Duration) {
+			return func() (reply, time.Duration) {
+				n++
+				return l.post("/login", url.Values{"flow": {flow}, "email": {email(kind, n/2%accounts)}, "password": {"no password of anybody"}},
+					"Cookie", strings.TrimPrefix(cookies, "; "), "Origin", w.url, "Sec-Fetch-Site", "same-origin")
+			}
+		}
+		p := judged(t, within5, func() pair { return compare(t, tries, attempt("somebody"), attempt("nobody11")) })
+		report(t, "G-01 "+engineOf(databaseURL), fmt.Sprintf("sign-in with an existing and an absent account in turns, %d of each", tries),
+			"same status, length and headers; medians within 5 %", "medians "+p.String())
+	})
+}
+
+// A secret of a megabyte is refused before anything is done with it.
+func TestT51_HugeSecretIsRefusedAtOnce(t *testing.T) {
+	const (
+		tries = 101
+		limit = 50 * time.Millisecond
+	)
+	w := newWorld(t, sqliteURL)
+	secret := strings.Repeat("x", 1<<20)
+	form := url.Values{"grant_type": {"client_credentials"}, "client_id": {w.app.ID}, "client_secret": {secret}}.Encode()
+	var took []time.Duration
+	for range tries {
+		conn, err := net.Dial("tcp", w.address)
+		ok(t, err)
+		ok(t, conn.SetDeadline(time.Now().Add(10*time.Second)))
+		begin := time.Now()
+		go func() {
+			// The server need not read it to the end.
+			_, _ = fmt.Fprintf(conn, "POST /oauth/token HTTP/1.1\r\nHost: %s\r\nContent-Type: application/x-www-form-urlencoded\r\nContent-Length: %d\r\n\r\n%s", w.address, len(form), form)
+		}()
+		response, err := http.ReadResponse(bufio.NewReader(conn), nil)
+		ok(t, err)
+		body, err := io.ReadAll(response.Body)
+		ok(t, err)
+		took = append(took, time.Since(begin))
+		if response.StatusCode != http.StatusRequestEntityTooLarge {
+			t.Fatalf("answered %s %s", response.Status, body)
+		}
+		ok(t, errors.Join(response.Body.Close(), conn.Close()))
+	}
+	if m := quantile(took, 0.9); m > limit {
+		t.Errorf("nine of ten are answered within %s, want %s", m, limit)
+	}
+	report(t, "T-51", fmt.Sprintf("a client secret of 1 MB, %d times", tries), "413 within 50 ms",
+		fmt.Sprintf("413, median %s, 90 %% within %s, slowest %s", median(took).Round(10*time.Microsecond), quantile(took, 0.9).Round(10*time.Microsecond), slices.Max(took).Round(10*time.Microsecond)))
+}
