@@ -4,7 +4,7 @@ import (
 	"crypto/rand"
 	"encoding/binary"
 	"hash/crc32"
-	"math/big"
+	"math/bits"
 	"strings"
 
 	"doorward/storage"
@@ -43,13 +43,27 @@ func checksum(body string) string {
 	return digits(sum[:], checksumDigit)
 }
 
-// digits writes a number in base62, padded with zeros to width.
+// digits writes a number of at most 256 bits, big end first, in base62, padded with zeros to width.
 func digits(number []byte, width int) string {
-	n, base, digit := new(big.Int).SetBytes(number), big.NewInt(62), new(big.Int)
+	var padded [32]byte
+	copy(padded[32-len(number):], number)
+	var limbs [4]uint64
+	for i := range limbs {
+		limbs[i] = binary.BigEndian.Uint64(padded[8*i:])
+	}
+	// Ten digits at a time: 62^10 is the largest power that a machine word holds, and math/big would take ten times as
+	// long, on every token.
+	const digitsAtOnce, power = 10, 62 * 62 * 62 * 62 * 62 * 62 * 62 * 62 * 62 * 62
 	out := make([]byte, width)
-	for i := width - 1; i >= 0; i-- {
-		n.DivMod(n, base, digit)
-		out[i] = base62[digit.Int64()]
+	for end := width; end > 0; end -= digitsAtOnce {
+		var rest uint64
+		for i := range limbs {
+			limbs[i], rest = bits.Div64(rest, limbs[i], power)
+		}
+		for i := end - 1; i >= max(0, end-digitsAtOnce); i-- {
+			out[i] = base62[rest%62]
+			rest /= 62
+		}
 	}
 	return string(out)
 }
