@@ -32,9 +32,10 @@ vuln: ## known holes in what the programs call; asks Go's vulnerability database
 	go tool -modfile=tools/go.mod govulncheck ./...
 
 .PHONY: generate
-generate: ## Go code from templates, and formatting
+generate: ## Go code from templates, formatting, and the list of security tests
 	go tool templ generate
 	$(GOLANGCI) fmt
+	go test ./test/readme -count=1 -run TestSecurityTestsAreListed -update
 
 .PHONY: check
 check: lint ## all that must hold before a change goes in: lint, nothing left to generate, test

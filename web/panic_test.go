@@ -27,7 +27,7 @@ func TestH10_HalfAnAnswerIsNotTakenForAWholeOne(t *testing.T) {
 		_, _ = io.WriteString(w, "half")
 		panic("broken")
 	})))
-	response, err := server.Client().Get(server.URL) //nolint:noctx // on loopback
+	response, err := server.Client().Get(server.URL)
 	if err == nil {
 		var body []byte
 		body, err = io.ReadAll(response.Body)

@@ -124,8 +124,10 @@ func New(t testing.TB, store *storage.Store, o Options) *Rig {
 	resources := o.Resources
 	if resources == nil {
 		resources = []oauth.Resource{{ID: r.Issuer, Name: "Example API", Scopes: []oauth.Scope{
-			{Name: "read", Text: "Read your data"}, {Name: "write", Text: "Create and change your data"},
-			{Name: "delete", Text: "Delete your data"}, {Name: "admin", Text: "Everything", Implies: []string{"read", "write", "delete"}},
+			{Name: "read", Text: "Read your data"},
+			{Name: "write", Text: "Create and change your data"},
+			{Name: "delete", Text: "Delete your data"},
+			{Name: "admin", Text: "Everything", Implies: []string{"read", "write", "delete"}},
 		}}}
 	}
 	lifetimes := o.Lifetimes
@@ -133,8 +135,11 @@ func New(t testing.TB, store *storage.Store, o Options) *Rig {
 		have *time.Duration
 		want time.Duration
 	}{
-		{&lifetimes.Access, time.Hour}, {&lifetimes.Refresh, 7 * 24 * time.Hour}, {&lifetimes.RefreshAbsolute, 30 * 24 * time.Hour},
-		{&lifetimes.RefreshReuseWindow, 10 * time.Second}, {&lifetimes.Code, time.Minute},
+		{&lifetimes.Access, time.Hour},
+		{&lifetimes.Refresh, 7 * 24 * time.Hour},
+		{&lifetimes.RefreshAbsolute, 30 * 24 * time.Hour},
+		{&lifetimes.RefreshReuseWindow, 10 * time.Second},
+		{&lifetimes.Code, time.Minute},
 	} {
 		if *x.have == 0 {
 			*x.have = x.want
@@ -232,8 +237,10 @@ const (
 
 // Params are the parameters of an authorization request of app for scopes.
 func (app *App) Params(scope string) url.Values {
-	v := url.Values{"client_id": {app.ID}, "redirect_uri": {app.Redirect}, "response_type": {"code"}, "state": {"state-" + app.ID[len(app.ID)-4:]},
-		"code_challenge": {Challenge}, "code_challenge_method": {"S256"}}
+	v := url.Values{
+		"client_id": {app.ID}, "redirect_uri": {app.Redirect}, "response_type": {"code"}, "state": {"state-" + app.ID[len(app.ID)-4:]},
+		"code_challenge": {Challenge}, "code_challenge_method": {"S256"},
+	}
 	if scope != "" {
 		v.Set("scope", scope)
 	}

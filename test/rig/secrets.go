@@ -33,7 +33,7 @@ const (
 	SecretCookie   = "cookie"
 	SecretFlow     = "flow"
 	SecretForm     = "form token"
-	SecretVerifier = "code verifier"
+	SecretVerifier = "code verifier" //nolint:gosec // what it is called
 	SecretPassword = "password"
 	SecretWord     = "set-up word"
 	SecretMaster   = "master secret"
@@ -63,7 +63,7 @@ func (s *Secrets) Kinds() map[string]int {
 	return n
 }
 
-// In tells which of the secrets text holds, in whole or by their first or last 16 characters: as they are, in base64 and
+// In tells what kinds of secrets text holds, with an example of each: in whole or by their first or last 16 characters: as they are, in base64 and
 // base64url wherever in the encoded bytes they stand, in hexadecimal, percent-encoded, or as JSON writes them.
 func (s *Secrets) In(text string) []string {
 	s.mu.Lock()
@@ -78,13 +78,13 @@ func (s *Secrets) In(text string) []string {
 			}
 		}
 	}
-	found := map[string]bool{}
+	found := map[string]string{}
 	for i := 0; i+window <= len(text); i++ {
-		if what, ok := needles[text[i:i+window]]; ok {
-			found[fmt.Sprintf("%s: …%.100q…", what, text[max(0, i-20):min(len(text), i+60)])] = true
+		if what, ok := needles[text[i:i+window]]; ok && found[what] == "" {
+			found[what] = fmt.Sprintf("%s: …%.100q…", what, text[max(0, i-20):min(len(text), i+60)])
 		}
 	}
-	return slices.Sorted(maps.Keys(found))
+	return slices.Sorted(maps.Values(found))
 }
 
 // forms are the ways in which a secret may be written.

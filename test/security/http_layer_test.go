@@ -492,7 +492,8 @@ func TestH11_TheAdminListenersPathsAreNotPublic(t *testing.T) {
 	port, err := setup.FreePort(t.Context())
 	ok(t, err)
 	aside := net.JoinHostPort("127.0.0.1", strconv.Itoa(port))
-	p := startProcess(t, "DOORWARD_ADMIN_LISTEN="+aside)
+	p := &process{t: t, folder: t.TempDir(), admin: aside, log: &rig.Log{}}
+	p.start()
 	for _, path := range []string{
 		"/metrics", "/debug/pprof/", "/debug/pprof/cmdline", "/debug/pprof/profile?seconds=1", "/debug/pprof/heap", "/debug/vars", "/debug", "/debug/", "/admin/metrics", "/admin/debug/pprof/", "/status", "/server-status", "/stats",
 		"/actuator", "/actuator/env", "/.env", "/config", "/api", "/v1/", "/openapi.json", "/swagger", "/graphql", "/-/reload", "/METRICS", "/metrics/",

@@ -53,8 +53,9 @@ type process struct {
 	t       testing.TB
 	folder  string
 	address string // of the public listener
-	url     string
+	admin   string // address of the admin listener; empty: none
 	env     []string
+	binary  string   // empty: the built one
 	log     *rig.Log // its standard error
 	cmd     *exec.Cmd
 }
@@ -62,8 +63,7 @@ type process struct {
 // startProcess starts the server and waits until it is ready. Settings are NAME=VALUE of its environment.
 func startProcess(t testing.TB, settings ...string) *process {
 	t.Helper()
-	p := &process{t: t, folder: t.TempDir(), log: &rig.Log{}}
-	p.env = append([]string{"DOORWARD_LISTEN=127.0.0.1:0", "DOORWARD_ADMIN_LISTEN="}, settings...)
+	p := &process{t: t, folder: t.TempDir(), env: settings, log: &rig.Log{}}
 	p.start()
 	return p
 }
@@ -71,7 +71,8 @@ func startProcess(t testing.TB, settings ...string) *process {
 // start starts the server on what its folder holds.
 func (p *process) start() {
 	p.t.Helper()
-	p.cmd = p.doorward("serve")
+	// An empty variable is one that is not set, so that only a flag says "none".
+	p.cmd = p.doorward("serve", "--listen=127.0.0.1:0", "--admin-listen="+p.admin)
 	stderr, err := p.cmd.StderrPipe()
 	ok(p.t, err)
 	ok(p.t, p.cmd.Start())
@@ -104,16 +105,18 @@ func (p *process) start() {
 	if p.address, up = <-ready; !up {
 		p.t.Fatalf("serve ended at its start:\n%s", p.log)
 	}
-	p.url = "http://" + p.address
 }
 
 // doorward is a command in the server's folder.
 func (p *process) doorward(args ...string) *exec.Cmd {
 	p.t.Helper()
-	path, err := builtBinary()
-	ok(p.t, err)
-	cmd := program(p.t, path, args...)
-	cmd.Dir, cmd.Env = p.folder, p.env
+	if p.binary == "" {
+		var err error
+		p.binary, err = builtBinary()
+		ok(p.t, err)
+	}
+	cmd := program(p.t, p.binary, args...)
+	cmd.Dir, cmd.Env = p.folder, append([]string{"HOME=" + p.folder}, p.env...) // not the test's own
 	return cmd
 }
 
@@ -245,3 +248,6 @@ func needNginx(t testing.TB) string {
 	setup.Need(t, err)
 	return path
 }
+
+// loopback is where a request came in that no listener has taken.
+var loopback = &net.TCPAddr{IP: net.IPv4(127, 0, 0, 1), Port: 8080}

@@ -287,7 +287,7 @@ func TestO01_ProcessThatCannotStartShowsNoPassword(t *testing.T) {
 		"words": "host=127.0.0.1 password=" + canary, "no host": "postgres://somebody:" + canary + "@/doorward?host=/nowhere", "an IPv6 address cut": "postgres://somebody:" + canary + "@[::1/doorward",
 	} {
 		for _, command := range [][]string{{"serve"}, {"check"}, {"migrate"}, {"user", "list"}} {
-			p := &process{t: t, folder: t.TempDir(), env: []string{"DOORWARD_DATABASE_URL=" + link, "DOORWARD_LISTEN=127.0.0.1:0", "DOORWARD_ADMIN_LISTEN="}}
+			p := &process{t: t, folder: t.TempDir(), env: []string{"DOORWARD_DATABASE_URL=" + link}}
 			out, err := p.doorward(command...).CombinedOutput()
 			if err == nil {
 				t.Errorf("%s: %v works", name, command)
