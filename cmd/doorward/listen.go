@@ -106,13 +106,15 @@ func (l *listeners) serve(ctx context.Context, log *slog.Logger, public drainer,
 	return errors.Join(err, aside.Close())
 }
 
-// publicServer bounds what a client may take of the server (time, headers); bodies are bounded where they are read.
+// publicServer bounds what a client may take of the server (time, headers); bodies are bounded where they are read. No
+// client holds a connection for ten seconds by being slow: closing may take half a second more than each time here, and
+// the time for the answer begins with the body, so that it covers reading that and what package web allows the handling.
 func publicServer(handler http.Handler, log *slog.Logger) *http.Server {
 	return &http.Server{
 		Handler:           handler,
 		ReadHeaderTimeout: 5 * time.Second,
-		ReadTimeout:       10 * time.Second,
-		WriteTimeout:      30 * time.Second,
+		ReadTimeout:       5 * time.Second,
+		WriteTimeout:      9 * time.Second,
 		IdleTimeout:       60 * time.Second,
 		MaxHeaderBytes:    32 << 10,
 		ErrorLog:          slog.NewLogLogger(log.Handler(), slog.LevelWarn),

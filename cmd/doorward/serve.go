@@ -52,7 +52,9 @@ func (s serveCommand) Run(ctx context.Context, a *app) error {
 	if err != nil {
 		return err
 	}
-	log := slog.New(slog.NewJSONHandler(a.stderr, nil))
+	buffer := newLogBuffer(a.stderr)
+	defer buffer.flush()
+	log := slog.New(slog.NewJSONHandler(buffer, nil))
 	if a.getenv("GOGC") == "" {
 		// A few megabytes are alive at any time: by Go's default the collector would run tens of times a second under
 		// load. This costs some 30 MiB then, and nothing when idle.
