@@ -108,7 +108,7 @@ func (l *listeners) serve(ctx context.Context, log *slog.Logger, public drainer,
 
 // publicServer bounds what a client may take of the server (time, headers); bodies are bounded where they are read. No
 // client holds a connection for ten seconds by being slow: closing may take half a second more than each time here, and
-// the time for the answer begins with the body, so that it covers reading that and what package web allows the handling.
+// the time for the answer begins with the body, and a request without a slow one has as long as package web allows.
 func publicServer(handler http.Handler, log *slog.Logger) *http.Server {
 	return &http.Server{
 		Handler:           handler,
