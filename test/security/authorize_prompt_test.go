@@ -102,8 +102,14 @@ func TestA45_A46_MaxAgeAsksWhoeverSignedInLongerAgo(t *testing.T) {
 			maxAge string
 			login  bool
 		}{
-			{2 * time.Second, "1", true}, {2 * time.Second, "10000", false}, {time.Minute, "9223372036854775807", false}, {0, "0", true}, {0, "0", true}, {time.Second, "0", true},
-			{5000 * time.Second, "10000", false}, {5001 * time.Second, "10000", true},
+			{2 * time.Second, "1", true},
+			{2 * time.Second, "10000", false},
+			{time.Minute, "9223372036854775807", false},
+			{0, "0", true},
+			{0, "0", true},
+			{time.Second, "0", true},
+			{5000 * time.Second, "10000", false},
+			{5001 * time.Second, "10000", true},
 		} {
 			r.Advance(step.later)
 			sent := altered(app.Params("read"), url.Values{"max_age": {step.maxAge}})

@@ -117,9 +117,11 @@ func TestA10_LoopbackPathAndQueryMatchByteForByte(t *testing.T) { // CVE-2020-15
 }
 
 func TestA11_LoopbackNamesMatchThemselvesAlone(t *testing.T) {
-	others := []string{"http://127.0.0.2/cb", "http://127.1/cb", "http://0177.0.0.1/cb", "http://[::ffff:127.0.0.1]/cb", "http://2130706433/cb", "http://0x7f.0.0.1/cb", "http://127.0.0.1./cb",
+	others := []string{
+		"http://127.0.0.2/cb", "http://127.1/cb", "http://0177.0.0.1/cb", "http://[::ffff:127.0.0.1]/cb", "http://2130706433/cb", "http://0x7f.0.0.1/cb", "http://127.0.0.1./cb",
 		"http://127.000.000.001/cb", "http://0.0.0.0/cb", "http://[::]/cb", "http://[0:0:0:0:0:0:0:1]/cb", "http://[::1%25lo]/cb", "http://LOCALHOST/cb", "http://localhost./cb",
-		"http://localhost.localdomain/cb", "http://127.0.0.11/cb", "http://127.0.0.2:9/cb", "http://[::1]x/cb"}
+		"http://localhost.localdomain/cb", "http://127.0.0.11/cb", "http://127.0.0.2:9/cb", "http://[::1]x/cb",
+	}
 	names := []string{"http://127.0.0.1/cb", "http://[::1]/cb", "http://localhost/cb"}
 	for i, registered := range names {
 		t.Run(registered, func(t *testing.T) {

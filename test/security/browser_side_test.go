@@ -115,8 +115,10 @@ func TestB01_NoPageCanBeFramed(t *testing.T) {
 	wantPageHeaders(t, "login on the way to an app", login)
 	wantPageHeaders(t, "consent", stranger.Follow(stranger.LogIn(login, r.Alice.Email)))
 	admin := r.Browser().SignIn("root@example.com")
-	for _, path := range []string{"/settings/profile", "/settings/security", "/settings/connected-apps", "/settings/developer/apps", "/settings/developer/apps/new",
-		"/admin/users", "/admin/apps", "/admin/apps/" + app.ID, "/logout", "/settings/developer/apps/nobody"} {
+	for _, path := range []string{
+		"/settings/profile", "/settings/security", "/settings/connected-apps", "/settings/developer/apps", "/settings/developer/apps/new",
+		"/admin/users", "/admin/apps", "/admin/apps/" + app.ID, "/logout", "/settings/developer/apps/nobody",
+	} {
 		wantPageHeaders(t, "administrator "+path, admin.Get(path))
 	}
 }
@@ -660,8 +662,10 @@ func TestB13_WhatStrangersWriteIsText(t *testing.T) {
 	form.Set("password", evil)
 	check("a failed sign-in", b.PostForm("/login", form))
 	check("consent", b.Follow(b.LogIn(login, "root@example.com")))
-	for _, path := range []string{"/settings/profile", "/settings/security", "/settings/connected-apps", "/admin/users?q=" + q + "&after=" + q, "/admin/apps?q=" + q + "&after=" + q,
-		"/admin/apps", "/admin/apps/" + app.ID, "/settings/developer/apps/" + url.PathEscape(evil)} {
+	for _, path := range []string{
+		"/settings/profile", "/settings/security", "/settings/connected-apps", "/admin/users?q=" + q + "&after=" + q, "/admin/apps?q=" + q + "&after=" + q,
+		"/admin/apps", "/admin/apps/" + app.ID, "/settings/developer/apps/" + url.PathEscape(evil),
+	} {
 		check(path, b.Get(path))
 	}
 	check("profile", b.PostForm("/settings/profile", url.Values{"name": {evil + "\x00"}}))

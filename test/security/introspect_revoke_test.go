@@ -204,8 +204,10 @@ func TestI08_WhoIsDisabledHasNoLiveToken(t *testing.T) {
 		type change struct{ off, on func(app *rig.App) error }
 		for name, c := range map[string]change{
 			"app": {func(app *rig.App) error { return one.Store.DisableClient(one.System(), app.ID) }, func(app *rig.App) error { return one.Store.EnableClient(one.System(), app.ID) }},
-			"user": {func(*rig.App) error { return one.Identity.DisableUser(one.System(), one.Alice.ID) },
-				func(*rig.App) error { return one.Identity.EnableUser(one.System(), one.Alice.ID) }},
+			"user": {
+				func(*rig.App) error { return one.Identity.DisableUser(one.System(), one.Alice.ID) },
+				func(*rig.App) error { return one.Identity.EnableUser(one.System(), one.Alice.ID) },
+			},
 		} {
 			t.Run(name, func(t *testing.T) {
 				app, bystander := one.App(oauth.ClientSpec{}), one.App(oauth.ClientSpec{Name: "Bystander", RedirectURIs: []string{"https://by.example/cb"}, Scopes: []string{"read"}, Grants: []string{"authorization_code", "refresh_token", "client_credentials"}})

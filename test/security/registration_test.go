@@ -75,9 +75,11 @@ func TestA15_D02_RedirectURIsThatNeverRegister(t *testing.T) {
 func TestD02_GoodRedirectURIsRegisterAndAreAnsweredAt(t *testing.T) {
 	r := rig.Memory(t, rig.Options{})
 	b := r.Browser().SignIn(r.Alice.Email)
-	for _, uri := range []string{"https://app.example", "https://app.example/", "https://app.example/cb", "https://app.example:8443/cb", "https://192.0.2.1/cb", "https://[2001:db8::1]:8443/cb", "https://app.example/cb?x=1&y=%2F", "https://app.example/cb?",
+	for _, uri := range []string{
+		"https://app.example", "https://app.example/", "https://app.example/cb", "https://app.example:8443/cb", "https://192.0.2.1/cb", "https://[2001:db8::1]:8443/cb", "https://app.example/cb?x=1&y=%2F", "https://app.example/cb?",
 		"https://app.example?x", "https://app.example/cb?state_of=x&codes=1", "https://xn--e1afmkfd.example/cb", "https://APP.example/cb", "https://app.example/%7Ecb", "https://app.example/a//b", "http://127.0.0.1", "http://127.0.0.1:8080/cb", "http://[::1]/cb",
-		"http://localhost:3000/cb?x=1", "com.example.app:/cb", "com.example.app://host/cb", "com.example.app:cb"} {
+		"http://localhost:3000/cb?x=1", "com.example.app:/cb", "com.example.app://host/cb", "com.example.app:cb",
+	} {
 		app := r.App(oauth.ClientSpec{RedirectURIs: []string{uri}})
 		a := b.Decide(b.Authorize(app.Params("read")), "approve")
 		where := a.Header.Get("Location")

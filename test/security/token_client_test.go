@@ -33,8 +33,10 @@ func TestT40_WrongSecretIsInvalidClientWithAChallenge(t *testing.T) {
 	rig.Each(t, rig.Options{}, func(t *testing.T, r *rig.Rig) {
 		app, other := robot(r), robot(r)
 		for path, form := range protected(app) {
-			for name, secret := range map[string]string{"well-formed": wrongSecret, "another client's": other.Secret, "cut": app.Secret[:len(app.Secret)-1],
-				"longer": app.Secret + "0", "another case": strings.ToUpper(app.Secret)} {
+			for name, secret := range map[string]string{
+				"well-formed": wrongSecret, "another client's": other.Secret, "cut": app.Secret[:len(app.Secret)-1],
+				"longer": app.Secret + "0", "another case": strings.ToUpper(app.Secret),
+			} {
 				t.Run(path+" "+name, func(t *testing.T) {
 					basic := r.Post(path, form, "Authorization", rig.Basic(app.ID, secret))
 					refused(t, basic, http.StatusUnauthorized, oauth.InvalidClient)

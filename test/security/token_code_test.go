@@ -382,11 +382,16 @@ func TestT13_CodeDiesWithWhatItRestsOn(t *testing.T) {
 // twoResources is a configuration with two APIs that share the names of scopes.
 func twoResources() []oauth.Resource {
 	scopes := []oauth.Scope{
-		{Name: "read", Text: "Read"}, {Name: "write", Text: "Write", Implies: []string{"capture"}},
-		{Name: "capture", Text: "Add as you", UserOnly: true}, {Name: "me", Text: "Know you", UserOnly: true},
+		{Name: "read", Text: "Read"},
+		{Name: "write", Text: "Write", Implies: []string{"capture"}},
+		{Name: "capture", Text: "Add as you", UserOnly: true},
+		{Name: "me", Text: "Know you", UserOnly: true},
 	}
-	return []oauth.Resource{{ID: "https://one.example", Name: "One", Scopes: scopes}, {ID: "https://two.example", Name: "Two", Scopes: scopes},
-		{ID: "https://three.example", Name: "Three", Scopes: []oauth.Scope{{Name: "other", Text: "Other"}}}}
+	return []oauth.Resource{
+		{ID: "https://one.example", Name: "One", Scopes: scopes},
+		{ID: "https://two.example", Name: "Two", Scopes: scopes},
+		{ID: "https://three.example", Name: "Three", Scopes: []oauth.Scope{{Name: "other", Text: "Other"}}},
+	}
 }
 
 func TestT14_ExchangeCannotWidenTheGrant(t *testing.T) {

@@ -378,8 +378,10 @@ func TestT81_RefusalsBeforeTheRouteForbidStorage(t *testing.T) {
 	app := robot(r)
 	for path, form := range protected(app) {
 		send := func(method string, header ...string) *rig.Answer {
-			return r.Send(r.Program(), r.Request(method, path, strings.NewReader(form.Encode()), append([]string{"Content-Type", "application/x-www-form-urlencoded",
-				"Authorization", rig.Basic(app.ID, app.Secret)}, header...)...))
+			return r.Send(r.Program(), r.Request(method, path, strings.NewReader(form.Encode()), append([]string{
+				"Content-Type", "application/x-www-form-urlencoded",
+				"Authorization", rig.Basic(app.ID, app.Secret),
+			}, header...)...))
 		}
 		refused(t, send(http.MethodPost, "X-Forwarded-Proto", "http"), http.StatusBadRequest, oauth.InvalidRequest)
 		refused(t, send("PROPFIND"), http.StatusMethodNotAllowed, oauth.InvalidRequest)

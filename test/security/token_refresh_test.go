@@ -394,8 +394,10 @@ func TestT30_AccessAndRefreshTokensAreNotEachOther(t *testing.T) {
 		b := r.Browser().SignIn(r.Alice.Email)
 		code := b.Code(app, "read")
 		access, refresh := granted(t, r.Exchange(app, b.Code(app, "read")))
-		for name, text := range map[string]string{"access token": access, "code": code, "client secret": app.Secret, "client id": app.ID,
-			"access token under the other prefix": oauth.PrefixRefreshToken + access[len(oauth.PrefixAccessToken):]} {
+		for name, text := range map[string]string{
+			"access token": access, "code": code, "client secret": app.Secret, "client id": app.ID,
+			"access token under the other prefix": oauth.PrefixRefreshToken + access[len(oauth.PrefixAccessToken):],
+		} {
 			t.Run(name, func(t *testing.T) {
 				refused(t, r.Refresh(app, text), http.StatusBadRequest, oauth.InvalidGrant)
 			})
