@@ -346,7 +346,9 @@ func (tokenStrategy) GenerateRefreshToken(ctx context.Context, _ fosite.Requeste
 func (tokenStrategy) ValidateAuthorizeCode(context.Context, fosite.Requester, string) error {
 	return nil
 }
+
 func (tokenStrategy) ValidateAccessToken(context.Context, fosite.Requester, string) error { return nil }
+
 func (tokenStrategy) ValidateRefreshToken(context.Context, fosite.Requester, string) error {
 	return nil
 }

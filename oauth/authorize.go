@@ -136,8 +136,10 @@ func authorizeParameters(w http.ResponseWriter, r *http.Request) (url.Values, er
 
 // fail makes an error that is told to the app, at the redirect URI that is proven to be its own.
 func (s *Server) fail(a *AuthorizeRequest, code, description string, cause error) *AuthorizeError {
-	return &AuthorizeError{Code: code, Description: description, Cause: cause,
-		RedirectTo: s.redirectTo(&a.Flow, url.Values{"error": {code}, "error_description": {description}})}
+	return &AuthorizeError{
+		Code: code, Description: description, Cause: cause,
+		RedirectTo: s.redirectTo(&a.Flow, url.Values{"error": {code}, "error_description": {description}}),
+	}
 }
 
 // redirectTo adds a response to the redirect URI: its registered query stays as it is, state comes back as it came,

@@ -63,9 +63,11 @@ type ClientSpec struct {
 
 // SpecOf is the spec of a client as it is, to change and give to UpdateClient.
 func SpecOf(c storage.Client) ClientSpec {
-	return ClientSpec{Name: c.Name, Site: c.Site, RedirectURIs: c.RedirectURIs, Grants: c.GrantTypes, Scopes: c.Scopes, Resources: c.Resources,
+	return ClientSpec{
+		Name: c.Name, Site: c.Site, RedirectURIs: c.RedirectURIs, Grants: c.GrantTypes, Scopes: c.Scopes, Resources: c.Resources,
 		Public: c.Public, PKCEOptional: c.PKCEOptional, FirstParty: c.FirstParty, ResourceServer: c.ResourceServer, Verified: c.Verified,
-		WorkspaceID: c.WorkspaceID, CreatedBy: c.CreatedBy}
+		WorkspaceID: c.WorkspaceID, CreatedBy: c.CreatedBy,
+	}
 }
 
 // check completes a spec and returns all that is wrong with it, as joined *Invalid errors.
@@ -91,8 +93,10 @@ func (s *Server) check(p *ClientSpec) error {
 		field      string
 		have, most int
 	}{
-		{"redirect_uris", len(p.RedirectURIs), maxRedirectURIs}, {"scope", len(p.Scopes), maxScopes},
-		{"resource", len(p.Resources), maxResources}, {"grant", len(p.Grants), len(grantTypes)},
+		{"redirect_uris", len(p.RedirectURIs), maxRedirectURIs},
+		{"scope", len(p.Scopes), maxScopes},
+		{"resource", len(p.Resources), maxResources},
+		{"grant", len(p.Grants), len(grantTypes)},
 	} {
 		if list.have > list.most {
 			// Of what is too long, nothing is looked at one by one, nor told about.

@@ -142,6 +142,8 @@ func newAuthenticationFailures(store *storage.Store) *limit.Clients {
 }
 
 func tooManyFailures(wait time.Duration) *Error {
-	return &Error{Code: TemporarilyUnavailable, Status: http.StatusTooManyRequests, RetryAfter: wait,
-		Description: "Too many failed attempts for this client from this address; wait as Retry-After says."}
+	return &Error{
+		Code: TemporarilyUnavailable, Status: http.StatusTooManyRequests, RetryAfter: wait,
+		Description: "Too many failed attempts for this client from this address; wait as Retry-After says.",
+	}
 }

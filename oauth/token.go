@@ -55,7 +55,7 @@ func (s *Server) token(w http.ResponseWriter, r *http.Request, form url.Values) 
 		return job.revocation // fosite would hide that what had to be revoked was not
 	}
 	if err == nil {
-		err = s.finish(job, ar, grant)
+		err = s.finish(job, grant)
 	}
 	if err != nil {
 		return s.spoil(ctx, job, err)
@@ -154,7 +154,7 @@ func (s *Server) prepare(job *work, grant string) error {
 }
 
 // finish applies what the request asks of a grant that fosite has found good: its resource, and fewer scopes.
-func (s *Server) finish(job *work, ar fosite.AccessRequester, grant string) error {
+func (s *Server) finish(job *work, grant string) error {
 	if grant == GrantClientCredentials {
 		return nil
 	}

@@ -3,9 +3,9 @@ package templates_test
 import (
 	"time"
 
-	"doorward/templates"
-
 	"github.com/a-h/templ"
+
+	"doorward/templates"
 )
 
 var (

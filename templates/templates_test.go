@@ -14,11 +14,11 @@ import (
 	"testing"
 	"time"
 
-	"doorward/templates"
-
 	"github.com/a-h/templ"
 	"github.com/google/go-cmp/cmp"
 	"golang.org/x/net/html"
+
+	"doorward/templates"
 )
 
 var (
@@ -117,16 +117,6 @@ func (n node) text() string {
 		}
 	}
 	return strings.Join(strings.Fields(b.String()), " ")
-}
-
-// inside says whether an element of that name is around n.
-func (n node) inside(name string) bool {
-	for a := range n.Ancestors() {
-		if a.Type == html.ElementNode && a.Data == name {
-			return true
-		}
-	}
-	return false
 }
 
 func elements(t *testing.T, page string) []node {

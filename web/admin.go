@@ -59,8 +59,10 @@ func (s *Server) showUsers(w http.ResponseWriter, r *http.Request, status int, v
 	list, view.NextURL, view.PrevURL = paging("/admin/users", query, after, list, func(u storage.User) string { return u.ID })
 	view.Query, view.NeedPassword = query, !s.fresh(v)
 	for _, u := range list {
-		view.Users = append(view.Users, templates.AdminUser{ID: u.ID, Name: u.Name, Email: u.Email, Admin: u.Admin, Disabled: !u.DisabledAt.IsZero(),
-			Created: u.CreatedAt.Time(), LastSeen: u.SeenAt.Time(), Self: u.ID == v.user.ID})
+		view.Users = append(view.Users, templates.AdminUser{
+			ID: u.ID, Name: u.Name, Email: u.Email, Admin: u.Admin, Disabled: !u.DisabledAt.IsZero(),
+			Created: u.CreatedAt.Time(), LastSeen: u.SeenAt.Time(), Self: u.ID == v.user.ID,
+		})
 	}
 	return s.render(w, r, status, view.Nonce, templates.AdminUsersPage(view))
 }
@@ -84,7 +86,7 @@ func (s *Server) createUser(w http.ResponseWriter, r *http.Request, v *visitor) 
 	if err != nil {
 		return err
 	}
-	if err := s.setNotice(w, r, v, templates.NoticeSuccess, u.Email+" can sign in now."); err != nil {
+	if err := s.setNotice(w, r, v, u.Email+" can sign in now."); err != nil {
 		return err
 	}
 	return redirect(w, "/admin/users")
@@ -113,7 +115,7 @@ func (s *Server) switchUser(w http.ResponseWriter, r *http.Request, v *visitor) 
 	if err != nil {
 		return err
 	}
-	if err := s.setNotice(w, r, v, templates.NoticeSuccess, text); err != nil {
+	if err := s.setNotice(w, r, v, text); err != nil {
 		return err
 	}
 	return redirect(w, "/admin/users")
@@ -138,8 +140,10 @@ func (s *Server) adminAppsPage(w http.ResponseWriter, r *http.Request, v *visito
 		if err != nil {
 			return err
 		}
-		view.Apps = append(view.Apps, templates.AdminApp{ID: c.ID, Name: c.Name, Owner: owner, Kind: kindOf(c), Verified: c.Verified, FirstParty: c.FirstParty,
-			PKCEOptional: c.PKCEOptional, Disabled: !c.DisabledAt.IsZero(), Created: c.CreatedAt.Time()})
+		view.Apps = append(view.Apps, templates.AdminApp{
+			ID: c.ID, Name: c.Name, Owner: owner, Kind: kindOf(c), Verified: c.Verified, FirstParty: c.FirstParty,
+			PKCEOptional: c.PKCEOptional, Disabled: !c.DisabledAt.IsZero(), Created: c.CreatedAt.Time(),
+		})
 	}
 	return s.render(w, r, http.StatusOK, view.Nonce, templates.AdminAppsPage(view))
 }

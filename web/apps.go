@@ -185,7 +185,7 @@ func (s *Server) createApp(w http.ResponseWriter, r *http.Request, v *visitor) e
 	}
 	next := appsBase + "/" + c.ID
 	if secret == "" {
-		if err := s.setNotice(w, r, v, templates.NoticeSuccess, "The app is registered. It is public, so it has no secret."); err != nil {
+		if err := s.setNotice(w, r, v, "The app is registered. It is public, so it has no secret."); err != nil {
 			return err
 		}
 		return redirect(w, next)
@@ -301,7 +301,7 @@ func (s *Server) updateApp(w http.ResponseWriter, r *http.Request, v *visitor) e
 	if err != nil {
 		return err
 	}
-	if err := s.setNotice(w, r, v, templates.NoticeSuccess, "Saved."); err != nil {
+	if err := s.setNotice(w, r, v, "Saved."); err != nil {
 		return err
 	}
 	return redirect(w, base)
@@ -377,7 +377,7 @@ func (s *Server) appChanged(w http.ResponseWriter, r *http.Request, v *visitor, 
 	if err != nil {
 		return err
 	}
-	if err := s.setNotice(w, r, v, templates.NoticeSuccess, text); err != nil {
+	if err := s.setNotice(w, r, v, text); err != nil {
 		return err
 	}
 	return redirect(w, base)

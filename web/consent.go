@@ -68,8 +68,10 @@ func (s *Server) showConsent(w http.ResponseWriter, r *http.Request, status int,
 	host, loopback := oauth.RedirectHost(a.RedirectURI)
 	view := templates.ConsentView{
 		Page: s.page(w, p.visitor, ""), Flow: sealed, Token: s.oauth.FormToken(s.consentToken(a, p.visitor)...),
-		App: templates.ConsentApp{Name: a.Client.Name, Site: a.Client.Site, RedirectHost: host, Loopback: loopback,
-			Verified: a.Client.Verified || a.Client.WorkspaceID == "", FirstParty: a.Client.FirstParty},
+		App: templates.ConsentApp{
+			Name: a.Client.Name, Site: a.Client.Site, RedirectHost: host, Loopback: loopback,
+			Verified: a.Client.Verified || a.Client.WorkspaceID == "", FirstParty: a.Client.FirstParty,
+		},
 		SwitchURL: "/login?switch=1&flow=" + sealed, ResourceName: a.Resource.Name, Error: fault,
 		NotGranted: "It will not see your password, and gets nothing beyond what is listed here.",
 	}

@@ -80,8 +80,10 @@ func (s *Server) writePageError(w http.ResponseWriter, r *http.Request, err erro
 	if e.RetryAfter > 0 {
 		w.Header().Set("Retry-After", strconv.FormatInt(max(1, int64((e.RetryAfter+time.Second-1)/time.Second)), 10))
 	}
-	view := templates.ErrorView{Page: s.page(w, nil, ""), Status: e.Status, Heading: e.Heading, Message: e.Message,
-		RequestID: w.Header().Get("X-Request-Id"), BackURL: e.BackURL, BackText: e.BackText}
+	view := templates.ErrorView{
+		Page: s.page(w, nil, ""), Status: e.Status, Heading: e.Heading, Message: e.Message,
+		RequestID: w.Header().Get("X-Request-Id"), BackURL: e.BackURL, BackText: e.BackText,
+	}
 	s.pageHeaders(w, view.Nonce)
 	var body bytes.Buffer
 	if err := templates.ErrorPage(view).Render(r.Context(), &body); err != nil {

@@ -20,7 +20,7 @@ func (s *Server) flowCookie(slot int) string { return "flow-" + strconv.Itoa(slo
 
 // sealFlow seals a flow and binds it to this browser by a new cookie.
 func (s *Server) sealFlow(w http.ResponseWriter, r *http.Request, f *oauth.Flow) string {
-	slot := rand.IntN(flowSlots) //nolint:gosec // which one is no secret
+	slot := rand.IntN(flowSlots)
 	for i := range flowSlots {
 		if _, err := r.Cookie(cookieName(s.flowCookie(i), s.secure)); err != nil {
 			slot = i

@@ -48,7 +48,7 @@ func parsePost(r *http.Request) error {
 		return &pageError{Status: http.StatusBadRequest, Heading: "That form cannot be read", Message: "Go back, load the page again, and send the form from there."}
 	}
 	if err := r.ParseForm(); err != nil {
-		var e = &pageError{Status: http.StatusBadRequest, Heading: "That form cannot be read", Message: "Go back, load the page again, and send the form from there.", Cause: err}
+		e := &pageError{Status: http.StatusBadRequest, Heading: "That form cannot be read", Message: "Go back, load the page again, and send the form from there.", Cause: err}
 		if p := asPageError(err); p.Status == http.StatusRequestEntityTooLarge {
 			return p
 		}
@@ -110,8 +110,8 @@ func (s *Server) settingsPage(w http.ResponseWriter, r *http.Request, v *visitor
 	if err != nil {
 		return p, err
 	}
-	if kind, text, ok := strings.Cut(notice, ":"); ok {
-		p.Notice = &templates.Notice{Kind: kind, Text: text}
+	if notice != "" {
+		p.Notice = &templates.Notice{Kind: templates.NoticeSuccess, Text: notice}
 	}
 	return p, nil
 }

@@ -210,6 +210,7 @@ func (s *Server) setCookie(w http.ResponseWriter, name, value string, lifetime t
 	if age <= 0 {
 		age = -1
 	}
+	//nolint:gosec // Secure where the issuer is https
 	http.SetCookie(w, &http.Cookie{Name: cookieName(name, s.secure), Value: value, Path: "/", MaxAge: age, Secure: s.secure, HttpOnly: true, SameSite: http.SameSiteLaxMode})
 }
 
@@ -236,8 +237,8 @@ func (s *Server) knownDevice(ctx context.Context, r *http.Request, email string)
 }
 
 // setNotice keeps a sentence for the next page that this browser is shown.
-func (s *Server) setNotice(w http.ResponseWriter, r *http.Request, v *visitor, kind, text string) error {
-	v.session.Values[valueNotice] = kind + ":" + text
+func (s *Server) setNotice(w http.ResponseWriter, r *http.Request, v *visitor, text string) error {
+	v.session.Values[valueNotice] = text
 	return s.sessions.Save(r, w, v.session)
 }
 

@@ -50,7 +50,7 @@ var fieldLabels = map[string]string{
 }
 
 func flatten(err error) []error {
-	if joined, ok := err.(interface{ Unwrap() []error }); ok { //nolint:errorlint // joined errors are what is looked for
+	if joined, ok := err.(interface{ Unwrap() []error }); ok {
 		var out []error
 		for _, e := range joined.Unwrap() {
 			out = append(out, flatten(e)...)
@@ -123,7 +123,7 @@ func (s *Server) profile(w http.ResponseWriter, r *http.Request, v *visitor) err
 	if err != nil {
 		return err
 	}
-	if err := s.setNotice(w, r, v, templates.NoticeSuccess, "Saved."); err != nil {
+	if err := s.setNotice(w, r, v, "Saved."); err != nil {
 		return err
 	}
 	return redirect(w, "/settings/profile")
@@ -189,7 +189,7 @@ func (s *Server) changePassword(w http.ResponseWriter, r *http.Request, v *visit
 	if v, err = s.startSession(w, r, v, user); err != nil {
 		return err
 	}
-	if err := s.setNotice(w, r, v, templates.NoticeSuccess, "Your password is changed. Every other browser is signed out."); err != nil {
+	if err := s.setNotice(w, r, v, "Your password is changed. Every other browser is signed out."); err != nil {
 		return err
 	}
 	return redirect(w, "/settings/security")
@@ -207,7 +207,7 @@ func (s *Server) endOneSession(w http.ResponseWriter, r *http.Request, v *visito
 	if err != nil {
 		return err //nolint:wrapcheck // storage's own sentinels
 	}
-	if err := s.setNotice(w, r, v, templates.NoticeSuccess, "That browser is signed out."); err != nil {
+	if err := s.setNotice(w, r, v, "That browser is signed out."); err != nil {
 		return err
 	}
 	return redirect(w, "/settings/security")
@@ -227,7 +227,7 @@ func (s *Server) endOtherSessions(w http.ResponseWriter, r *http.Request, v *vis
 	if n == 0 {
 		text = "No other browser was signed in."
 	}
-	if err := s.setNotice(w, r, v, templates.NoticeSuccess, text); err != nil {
+	if err := s.setNotice(w, r, v, text); err != nil {
 		return err
 	}
 	return redirect(w, "/settings/security")
@@ -373,7 +373,7 @@ func (s *Server) endAccess(w http.ResponseWriter, r *http.Request, v *visitor) e
 	if all {
 		text = "Access of all apps is ended. Each would have to ask you again."
 	}
-	if err := s.setNotice(w, r, v, templates.NoticeSuccess, text); err != nil {
+	if err := s.setNotice(w, r, v, text); err != nil {
 		return err
 	}
 	return redirect(w, "/settings/connected-apps")

@@ -60,7 +60,7 @@ func (s *Server) setup(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return err
 	}
-	if err := s.setNotice(w, r, v, templates.NoticeSuccess, "Welcome. You are the first administrator of this server."); err != nil {
+	if err := s.setNotice(w, r, v, "Welcome. You are the first administrator of this server."); err != nil {
 		return err
 	}
 	return redirect(w, defaultPage)

@@ -263,7 +263,7 @@ func invalid(err error) error {
 
 // unjoined parts what errors.Join put together.
 func unjoined(err error) []error {
-	joined, ok := err.(interface{ Unwrap() []error }) //nolint:errorlint // only the outermost is a list
+	joined, ok := err.(interface{ Unwrap() []error })
 	if !ok {
 		return []error{err}
 	}

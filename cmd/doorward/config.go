@@ -135,7 +135,9 @@ func (Secret) Format(f fmt.State, _ rune) { _, _ = io.WriteString(f, redacted) }
 func (Secret) LogValue() slog.Value { return slog.StringValue(redacted) }
 
 // MarshalText hides the secret from encoders.
-func (Secret) MarshalText() ([]byte, error) { return []byte(redacted), nil }
+func (Secret) MarshalText() ([]byte, error) { //nolint:unparam // encoding.TextMarshaler
+	return []byte(redacted), nil
+}
 
 // defaultConfig is what holds where nothing is written; the resources come after the issuer is known.
 func defaultConfig() Config {
@@ -206,8 +208,16 @@ type setting struct {
 }
 
 var settings = []setting{
-	{"issuer", false}, {"listen", true}, {"admin_listen", false}, {"database_url", false}, {"database_migrate_url", false},
-	{"secret", true}, {"trusted_proxies", true}, {"sign_up", false}, {"audit_retention", false}, {"usage_retention", false},
+	{"issuer", false},
+	{"listen", true},
+	{"admin_listen", false},
+	{"database_url", false},
+	{"database_migrate_url", false},
+	{"secret", true},
+	{"trusted_proxies", true},
+	{"sign_up", false},
+	{"audit_retention", false},
+	{"usage_retention", false},
 }
 
 // fileOnly are the top-level keys that need more than a line.

@@ -97,11 +97,11 @@ func (d *demoApp) visitor(w http.ResponseWriter, r *http.Request) *demoVisitor {
 }
 
 // with runs one step for the browser behind a request and shows the page again.
-func (d *demoApp) with(w http.ResponseWriter, r *http.Request, do func(v *demoVisitor) demoStep) {
+func (d *demoApp) with(w http.ResponseWriter, r *http.Request, do func(ctx context.Context, v *demoVisitor) demoStep) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	v := d.visitor(w, r)
-	if step := do(v); step.Title != "" {
+	if step := do(r.Context(), v); step.Title != "" {
 		v.steps = append([]demoStep{step}, v.steps[:min(len(v.steps), 9)]...)
 	}
 	http.Redirect(w, r, "/", http.StatusSeeOther)
@@ -137,7 +137,7 @@ func (d *demoApp) connect(w http.ResponseWriter, r *http.Request) {
 
 // callback takes the answer: is it ours (state), of the server that was asked (iss, RFC 9207), and a yes?
 func (d *demoApp) callback(w http.ResponseWriter, r *http.Request) {
-	d.with(w, r, func(v *demoVisitor) demoStep {
+	d.with(w, r, func(ctx context.Context, v *demoVisitor) demoStep {
 		q := r.URL.Query()
 		step := demoStep{Title: "Doorward sent you back", Request: "GET /callback?" + shortenSecrets(r.URL.RawQuery)}
 		state, verifier := v.state, v.verifier
@@ -153,7 +153,7 @@ func (d *demoApp) callback(w http.ResponseWriter, r *http.Request) {
 			step.Failed, step.Response = true, q.Get("error")+": "+q.Get("error_description")
 			return step
 		}
-		token, err := d.oauth.Exchange(r.Context(), q.Get("code"), oauth2.VerifierOption(verifier))
+		token, err := d.oauth.Exchange(ctx, q.Get("code"), oauth2.VerifierOption(verifier))
 		if err != nil {
 			step.Failed, step.Response = true, plainError(err)
 			return step
@@ -175,12 +175,12 @@ func (d *demoApp) took(v *demoVisitor, token *oauth2.Token, title, request strin
 // call calls the API with the access token as it is.
 func (d *demoApp) call(w http.ResponseWriter, r *http.Request) {
 	method := r.PostFormValue("method")
-	d.with(w, r, func(v *demoVisitor) demoStep {
+	d.with(w, r, func(ctx context.Context, v *demoVisitor) demoStep {
 		if v.token == nil || (method != http.MethodGet && method != http.MethodPost && method != http.MethodDelete) {
 			return demoStep{}
 		}
 		step := demoStep{Title: "The API answered", Request: method + " /notes\nAuthorization: Bearer " + shortenSecret(v.token.AccessToken)}
-		status, body, err := d.fetch(r.Context(), method, d.apiURL+"/notes", nil, func(q *http.Request) { v.token.SetAuthHeader(q) })
+		status, body, err := d.fetch(ctx, method, d.apiURL+"/notes", nil, func(q *http.Request) { v.token.SetAuthHeader(q) })
 		if err != nil {
 			step.Failed, step.Response = true, plainError(err)
 			return step
@@ -192,12 +192,12 @@ func (d *demoApp) call(w http.ResponseWriter, r *http.Request) {
 
 // refresh gets a new access token, and with it a new refresh token (RFC 6749 section 6).
 func (d *demoApp) refresh(w http.ResponseWriter, r *http.Request) {
-	d.with(w, r, func(v *demoVisitor) demoStep {
+	d.with(w, r, func(ctx context.Context, v *demoVisitor) demoStep {
 		if v.token == nil {
 			return demoStep{}
 		}
 		request := "POST /oauth/token\ngrant_type=refresh_token"
-		token, err := d.oauth.TokenSource(r.Context(), &oauth2.Token{RefreshToken: v.token.RefreshToken}).Token()
+		token, err := d.oauth.TokenSource(ctx, &oauth2.Token{RefreshToken: v.token.RefreshToken}).Token()
 		if err != nil {
 			return demoStep{Title: "Doorward gave no new tokens", Request: request, Response: plainError(err), Failed: true}
 		}
@@ -207,12 +207,12 @@ func (d *demoApp) refresh(w http.ResponseWriter, r *http.Request) {
 
 // revoke ends it from the app's side (RFC 7009). The tokens are kept on purpose: call the API and see.
 func (d *demoApp) revoke(w http.ResponseWriter, r *http.Request) {
-	d.with(w, r, func(v *demoVisitor) demoStep {
+	d.with(w, r, func(ctx context.Context, v *demoVisitor) demoStep {
 		if v.token == nil {
 			return demoStep{}
 		}
 		step := demoStep{Title: "The access was ended; the API will refuse the token now", Request: "POST /oauth/revoke\ntoken=" + shortenSecret(v.token.RefreshToken)}
-		status, body, err := d.fetch(r.Context(), http.MethodPost, d.issuer+"/oauth/revoke", url.Values{"token": {v.token.RefreshToken}}, func(q *http.Request) {
+		status, body, err := d.fetch(ctx, http.MethodPost, d.issuer+"/oauth/revoke", url.Values{"token": {v.token.RefreshToken}}, func(q *http.Request) {
 			q.SetBasicAuth(url.QueryEscape(d.oauth.ClientID), url.QueryEscape(d.oauth.ClientSecret))
 		})
 		if err != nil {

@@ -56,7 +56,7 @@ func TestDrainFinishesRunningRequestsAndTakesNoNew(t *testing.T) {
 	}()
 	answer := make(chan string, 1)
 	go func() {
-		response, err := http.Get("http://" + l.addresses()[1]) //nolint:noctx // ends with the server
+		response, err := http.Get("http://" + l.addresses()[1])
 		if err != nil {
 			answer <- err.Error()
 			return
@@ -92,7 +92,7 @@ func TestDrainCutsOffWhatDoesNotEnd(t *testing.T) {
 	ended := make(chan error, 1)
 	go func() { ended <- l.serve(ctx, slog.New(slog.DiscardHandler), handler, http.NotFoundHandler(), 0) }()
 	go func() {
-		if response, err := http.Get("http://" + l.addresses()[0]); err == nil { //nolint:noctx // ends with the server
+		if response, err := http.Get("http://" + l.addresses()[0]); err == nil {
 			_ = response.Body.Close()
 		}
 	}()
@@ -141,7 +141,7 @@ func TestO01_AdminListenerDoesNotShowTheCommandLine(t *testing.T) {
 		ended <- l.serve(ctx, slog.New(slog.DiscardHandler), newSlowServer(), adminHandler(prometheus.NewRegistry()), time.Minute)
 	}()
 	for path, want := range map[string]int{"/metrics": 200, "/debug/pprof/": 200, "/debug/pprof/goroutine": 200, "/debug/pprof/cmdline": 404} {
-		response, err := http.Get("http://" + l.admin.Addr().String() + path) //nolint:noctx // ends with the server
+		response, err := http.Get("http://" + l.admin.Addr().String() + path)
 		if err != nil {
 			t.Fatal(err)
 		}

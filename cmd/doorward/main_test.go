@@ -100,9 +100,18 @@ func (c *cli) fails(code int, want, stdin string, args ...string) {
 func TestWrongUseExits2(t *testing.T) {
 	c := newCLI(t)
 	for _, args := range [][]string{
-		{}, {"nonsense"}, {"migrate", "nonsense"}, {"client"}, {"client", "secret"}, {"client", "create"}, {"client", "show"},
-		{"client", "secret", "rotate", "app_1", "--grace", "soon"}, {"user", "create", "--email", "a@example.com"}, {"--nonsense"},
-		{"client", "create", "--name", "x", "--pkce", "plain"}, {"introspect"},
+		{},
+		{"nonsense"},
+		{"migrate", "nonsense"},
+		{"client"},
+		{"client", "secret"},
+		{"client", "create"},
+		{"client", "show"},
+		{"client", "secret", "rotate", "app_1", "--grace", "soon"},
+		{"user", "create", "--email", "a@example.com"},
+		{"--nonsense"},
+		{"client", "create", "--name", "x", "--pkce", "plain"},
+		{"introspect"},
 	} {
 		c.fails(2, "doorward: ", "", args...)
 	}

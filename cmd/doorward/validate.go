@@ -38,7 +38,7 @@ func (p *parser) check(c *Config) {
 		}
 		ids[r.ID] = i
 		p.checkResource(c, r, at)
-		p.checkHosts(c, issuer, r, i, hosts)
+		p.checkHosts(issuer, r, i, hosts)
 	}
 	p.checkKeyPrefixes(c)
 }
@@ -326,7 +326,7 @@ func (p *parser) checkTrustedIssuer(c *Config, r Resource, t TrustedIssuer, at s
 }
 
 // checkHosts faults a host that two would answer for. The issuer's host serves pages, which a resource's never does.
-func (p *parser) checkHosts(c *Config, issuer *url.URL, r Resource, index int, seen map[string]int) {
+func (p *parser) checkHosts(issuer *url.URL, r Resource, index int, seen map[string]int) {
 	issuerPort := issuer.Port()
 	if issuerPort == "" {
 		issuerPort = defaultPort(issuer.Scheme)

@@ -397,7 +397,7 @@ func checkScopeName(s string) error {
 	case s == reservedScope || action == reservedScope:
 		return errors.New("is built in, for the keys with which a resource server introspects; choose another name")
 	case !scopeName.MatchString(s) || len(s) > 100:
-		return errors.New("is not a scope's name; write an action or object:action, such as read or accounts:read, of letters, digits, - _ and .")
+		return errors.New("is not a scope's name; write an action or object:action, such as read or accounts:read, of letters, digits, and - _ . between them")
 	}
 	return nil
 }

@@ -28,7 +28,7 @@ const (
 // build makes the binaries that are measured: the server's, and this command's for the bare handler.
 func (b *bench) build(ctx context.Context) error {
 	for name, pkg := range map[string]string{"doorward": "doorward/cmd/doorward", "bench": "doorward/test/bench"} {
-		c := exec.CommandContext(ctx, "go", "build", "-o", filepath.Join(b.dir, name), pkg) //nolint:gosec // our own packages
+		c := exec.CommandContext(ctx, "go", "build", "-o", filepath.Join(b.dir, name), pkg)
 		if out, err := c.CombinedOutput(); err != nil {
 			return fmt.Errorf("build %s: %w\n%s", pkg, err, out)
 		}
@@ -83,7 +83,7 @@ func startProcess(ctx context.Context, cmd *exec.Cmd, url, path string) (*proces
 			said, _ := os.ReadFile(log.Name()) // what there is
 			return nil, fmt.Errorf("%s does not answer: %s", cmd.Path, said)
 		}
-		time.Sleep(time.Millisecond)
+		time.Sleep(time.Millisecond) //nolint:forbidigo // it is the answer that is timed
 	}
 }
 
@@ -101,7 +101,7 @@ func (b *bench) server(ctx context.Context, database string) (*process, error) {
 	if err != nil {
 		return nil, err
 	}
-	cmd := exec.Command(filepath.Join(b.dir, "doorward"), "serve") //nolint:gosec,noctx // our own binary; stop ends it
+	cmd := exec.Command(filepath.Join(b.dir, "doorward"), "serve") //nolint:noctx // stop ends it
 	cmd.Dir = b.dir
 	cmd.Env = append(os.Environ(), "DOORWARD_ISSUER="+benchIssuer, "DOORWARD_LISTEN="+address, "DOORWARD_ADMIN_LISTEN=",
 		"DOORWARD_DATABASE_URL="+database, "DOORWARD_SECRET="+benchSecret)
@@ -114,7 +114,7 @@ func (b *bench) bare(ctx context.Context, body int) (*process, error) {
 	if err != nil {
 		return nil, err
 	}
-	cmd := exec.Command(filepath.Join(b.dir, "bench"), "bare", address, strconv.Itoa(body)) //nolint:gosec,noctx // as above
+	cmd := exec.Command(filepath.Join(b.dir, "bench"), "bare", address, strconv.Itoa(body)) //nolint:noctx // as above
 	return startProcess(ctx, cmd, "http://"+address, "/")
 }
 
@@ -122,7 +122,7 @@ func (b *bench) bare(ctx context.Context, body int) (*process, error) {
 func serveBare() {
 	size, err := strconv.Atoi(os.Args[3])
 	if err != nil {
-		os.Exit(2)
+		os.Exit(2) //nolint:forbidigo // this is the whole of the bare process
 	}
 	answer := bytes.Repeat([]byte("x"), size)
 	s := &http.Server{Addr: os.Args[2], ReadHeaderTimeout: 5 * time.Second, ReadTimeout: 10 * time.Second, WriteTimeout: 30 * time.Second, Handler: http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
@@ -135,7 +135,7 @@ func serveBare() {
 	})}
 	if err := s.ListenAndServe(); !errors.Is(err, http.ErrServerClosed) {
 		fmt.Fprintln(os.Stderr, err)
-		os.Exit(1)
+		os.Exit(1) //nolint:forbidigo // as above
 	}
 }
 
@@ -179,7 +179,7 @@ func (b *bench) wrk(ctx context.Context, url, bodies, authorization string) (flo
 		}
 		args = append(args, "-s", script, url, "--", bodies, authorization, strconv.Itoa(wrkThreads))
 	}
-	out, err := exec.CommandContext(ctx, "wrk", args...).CombinedOutput() //nolint:gosec // arguments of our own
+	out, err := exec.CommandContext(ctx, "wrk", args...).CombinedOutput()
 	if err != nil {
 		return 0, fmt.Errorf("wrk: %w\n%s", err, out)
 	}
@@ -208,7 +208,7 @@ func (b *bench) checkSupply(bodies, sent string) {
 }
 
 func countLines(path string) (int, error) {
-	f, err := os.Open(path) //nolint:gosec // a file of this run
+	f, err := os.Open(path)
 	if err != nil {
 		return 0, fmt.Errorf("count: %w", err)
 	}
@@ -230,7 +230,7 @@ func countLines(path string) (int, error) {
 var tps = regexp.MustCompile(`tps = ([0-9.]+)`)
 
 // pgbench runs statements as one transaction script.
-func (b *bench) pgbench(ctx context.Context, server *postgres.Server, database, name, script string) (float64, error) {
+func (b *bench) pgbench(ctx context.Context, database, name, script string) (float64, error) {
 	path := filepath.Join(b.dir, name+".sql")
 	if err := os.WriteFile(path, []byte(script), 0o600); err != nil {
 		return 0, fmt.Errorf("pgbench script: %w", err)
@@ -239,7 +239,7 @@ func (b *bench) pgbench(ctx context.Context, server *postgres.Server, database, 
 	if err != nil {
 		return 0, err
 	}
-	c := exec.CommandContext(ctx, program, "-n", "-M", "prepared", "-c", strconv.Itoa(poolConns), "-j", "2", //nolint:gosec // arguments of our own
+	c := exec.CommandContext(ctx, program, "-n", "-M", "prepared", "-c", strconv.Itoa(poolConns), "-j", "2",
 		"-T", strconv.Itoa(int(b.length.Seconds())), "-f", path, database)
 	out, err := c.CombinedOutput()
 	if err != nil {
@@ -267,7 +267,7 @@ func (b *bench) starts(ctx context.Context) ([]start, error) {
 			return nil, err
 		}
 		s := start{ready: time.Since(began)}
-		time.Sleep(time.Second)
+		time.Sleep(time.Second) //nolint:forbidigo // idle is the point
 		status, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", p.cmd.Process.Pid))
 		p.stop()
 		if err != nil {

@@ -36,7 +36,7 @@ func (b *bench) report(rows []*row, starts []start) error {
 		fmt.Fprintf(&t, "| start to ready, SQLite | < 150 ms | %.0f ms (%.0f, %.0f) | | | %s |\n", ms, slices.Min(ready), slices.Max(ready), holds(ms < 150))
 		fmt.Fprintf(&t, "| resident memory, idle | < 64 MiB | %.0f MiB (%.0f, %.0f) | | | %s |\n", mib, slices.Min(memory), slices.Max(memory), holds(mib < 64))
 	}
-	fmt.Printf("\n%s\n", t.String())
+	say("\n%s", t.String())
 	if b.only == "" {
 		if err := b.keep(t.String()); err != nil {
 			return err
@@ -72,7 +72,7 @@ registrations is cached.
 	if err := os.MkdirAll("docs", 0o755); err != nil { //nolint:gosec // a folder of the repository
 		return fmt.Errorf("keep the table: %w", err)
 	}
-	if err := os.WriteFile(path, []byte(text), 0o644); err != nil { //nolint:gosec // a file of the repository
+	if err := os.WriteFile(path, []byte(text), 0o644); err != nil {
 		return fmt.Errorf("keep the table: %w", err)
 	}
 	say("kept in %s", path)

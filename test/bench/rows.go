@@ -78,14 +78,19 @@ func (b *bench) open(ctx context.Context, cluster *postgres.Cluster) (*site, err
 	if err := secrets.Claim(ctx, store); err != nil {
 		return s, err
 	}
-	server, err := oauth.New(oauth.Config{Issuer: benchIssuer, Store: store, Secrets: secrets,
-		Resources: []oauth.Resource{{ID: benchIssuer, Name: "API", Scopes: []oauth.Scope{{Name: "read"}, {Name: "write"}}}}})
+	//nolint:exhaustruct_v5 // it only registers
+	server, err := oauth.New(oauth.Config{
+		Issuer: benchIssuer, Store: store, Secrets: secrets,
+		Resources: []oauth.Resource{{ID: benchIssuer, Name: "API", Scopes: []oauth.Scope{{Name: "read"}, {Name: "write"}}}},
+	})
 	if err != nil {
 		return s, err
 	}
 	system := storage.System(ctx)
-	if s.client, s.secret, err = server.CreateClient(system, oauth.ClientSpec{Name: "Load", RedirectURIs: []string{"https://app.example/cb"},
-		Grants: []string{"authorization_code", "refresh_token", "client_credentials"}, Scopes: []string{"read", "write"}, Administrator: true}); err != nil {
+	if s.client, s.secret, err = server.CreateClient(system, oauth.ClientSpec{
+		Name: "Load", RedirectURIs: []string{"https://app.example/cb"},
+		Grants: []string{"authorization_code", "refresh_token", "client_credentials"}, Scopes: []string{"read", "write"}, Administrator: true,
+	}); err != nil {
 		return s, err
 	}
 	if s.api, s.apiSecret, err = server.CreateClient(system, oauth.ClientSpec{Name: "API", ResourceServer: true, Administrator: true}); err != nil {
@@ -116,7 +121,7 @@ func now() int64 { return time.Now().UnixMicro() }
 
 // fill copies n rows into a table and writes the text of their credentials as form bodies, one on each line.
 func (s *site) fill(ctx context.Context, table string, columns []string, n int, prefix, path string, keep int, body func(text string) string, rest ...any) error {
-	f, err := os.Create(path) //nolint:gosec // a file of this run
+	f, err := os.Create(path)
 	if err != nil {
 		return fmt.Errorf("fill: %w", err)
 	}
@@ -172,7 +177,7 @@ func (b *bench) rows(ctx context.Context) (rows []*row, closeAll func(), err err
 	}
 	closers = append(closers, metadataBare.stop)
 
-	rows = append(rows, b.introspection(small, pg, thousand), b.clientCredentials(small, pg), b.exchange(small, pg), b.refresh(small, pg), &row{
+	rows = append(rows, b.introspection(small, thousand), b.clientCredentials(small), b.exchange(small), b.refresh(small), &row{
 		name: "metadata", limit: "bare handler", want: 0.60,
 		ours: func(ctx context.Context, _ int) (float64, error) {
 			return b.wrk(ctx, small.process.url+"/.well-known/oauth-authorization-server", "", "")
@@ -204,7 +209,7 @@ func (b *bench) rows(ctx context.Context) (rows []*row, closeAll func(), err err
 }
 
 // The limit of introspection is the one statement that it runs, for tokens as they are.
-func (b *bench) introspection(s *site, pg *postgres.Server, bodies string) *row {
+func (b *bench) introspection(s *site, bodies string) *row {
 	prepared := false
 	return &row{
 		name: "introspection, opaque", limit: "pgbench select", want: 0.35,
@@ -223,16 +228,14 @@ func (b *bench) introspection(s *site, pg *postgres.Server, bodies string) *row 
 			return b.wrk(ctx, s.process.url+"/oauth/introspect", bodies, basic(s.api.ID, s.apiSecret))
 		},
 		against: func(ctx context.Context, _ int) (float64, error) {
-			return b.pgbench(ctx, pg, s.database, "select", `\set id random(1, 1000)
-`+bind(storage.AccessTokenStatement, number("id"))+";\n")
+			return b.pgbench(ctx, s.database, "select", `\set id random(1, 1000)
+`+bind(storage.AccessTokenStatement, numberedID)+";\n")
 		},
 	}
 }
 
-// number is the digest whose number is in a variable of pgbench.
-func number(variable string) string {
-	return "decode(lpad(to_hex(:" + variable + "::bigint), 64, '0'), 'hex')"
-}
+// numberedID is the digest whose number is in pgbench's variable id.
+const numberedID = "decode(lpad(to_hex(:id::bigint), 64, '0'), 'hex')"
 
 // fresh is a digest that nobody has had.
 const fresh = "(uuid_send(gen_random_uuid()) || uuid_send(gen_random_uuid()))"
@@ -261,7 +264,7 @@ func (s *site) insertRefresh() string {
 	return bind(storage.InsertRefreshTokenStatement, fresh, text(s.grantID), strconv.FormatInt(now(), 10), strconv.FormatInt(now()+day, 10))
 }
 
-func (b *bench) clientCredentials(s *site, pg *postgres.Server) *row {
+func (b *bench) clientCredentials(s *site) *row {
 	bodies := filepath.Join(b.dir, "client-credentials")
 	return &row{
 		name: "client_credentials, opaque", limit: "pgbench insert", want: 0.50,
@@ -272,7 +275,7 @@ func (b *bench) clientCredentials(s *site, pg *postgres.Server) *row {
 			return b.wrk(ctx, s.process.url+"/oauth/token", bodies, basic(s.client.ID, s.secret))
 		},
 		against: func(ctx context.Context, _ int) (float64, error) {
-			return b.pgbench(ctx, pg, s.database, "insert", s.insertAccess("NULL")+";\n")
+			return b.pgbench(ctx, s.database, "insert", s.insertAccess("NULL")+";\n")
 		},
 	}
 }
@@ -282,7 +285,7 @@ func (b *bench) supply(kind string, round int) string {
 	return filepath.Join(b.dir, fmt.Sprintf("once-%s-%d", kind, round))
 }
 
-func (b *bench) exchange(s *site, pg *postgres.Server) *row {
+func (b *bench) exchange(s *site) *row {
 	return &row{
 		name: "code exchange", limit: "pgbench, its statements", want: 0.50,
 		prepare: func(ctx context.Context, round int) error {
@@ -298,10 +301,10 @@ func (b *bench) exchange(s *site, pg *postgres.Server) *row {
 			return b.wrk(ctx, s.process.url+"/oauth/token", b.supply("codes", round), basic(s.client.ID, s.secret))
 		},
 		against: func(ctx context.Context, _ int) (float64, error) {
-			return b.pgbench(ctx, pg, s.database, "exchange", `\set id random(1, `+strconv.Itoa(numbered)+`)
-`+bind(storage.CodeStatement, number("id"))+`;
+			return b.pgbench(ctx, s.database, "exchange", `\set id random(1, `+strconv.Itoa(numbered)+`)
+`+bind(storage.CodeStatement, numberedID)+`;
 BEGIN;
-`+bind(storage.ConsumeCodeStatement, number("id"), strconv.FormatInt(now(), 10))+`;
+`+bind(storage.ConsumeCodeStatement, numberedID, strconv.FormatInt(now(), 10))+`;
 `+s.insertAccess(text(s.grantID))+`;
 `+s.insertRefresh()+`;
 COMMIT;
@@ -310,7 +313,7 @@ COMMIT;
 	}
 }
 
-func (b *bench) refresh(s *site, pg *postgres.Server) *row {
+func (b *bench) refresh(s *site) *row {
 	return &row{
 		name: "refresh", limit: "pgbench, its statements", want: 0.50,
 		prepare: func(ctx context.Context, round int) error {
@@ -327,10 +330,10 @@ func (b *bench) refresh(s *site, pg *postgres.Server) *row {
 		},
 		against: func(ctx context.Context, _ int) (float64, error) {
 			at := strconv.FormatInt(now(), 10)
-			return b.pgbench(ctx, pg, s.database, "refresh", `\set id random(1, `+strconv.Itoa(numbered)+`)
-`+bind(storage.RefreshTokenStatement, number("id"))+`;
+			return b.pgbench(ctx, s.database, "refresh", `\set id random(1, `+strconv.Itoa(numbered)+`)
+`+bind(storage.RefreshTokenStatement, numberedID)+`;
 BEGIN;
-`+bind(storage.UseRefreshTokenStatement, number("id"), at, at, strconv.Itoa(storage.MaxRefreshRepeats))+`;
+`+bind(storage.UseRefreshTokenStatement, numberedID, at, at, strconv.Itoa(storage.MaxRefreshRepeats))+`;
 `+s.insertAccess(text(s.grantID))+`;
 `+s.insertRefresh()+`;
 COMMIT;
@@ -347,7 +350,7 @@ func (s *site) numbered(ctx context.Context, table, columns, values string) erro
 	if _, err := s.owner.Exec(ctx, `DELETE FROM `+table); err != nil {
 		return fmt.Errorf("renew %s: %w", table, err)
 	}
-	//nolint:gosec // names of this file
+
 	if _, err := s.owner.Exec(ctx, `INSERT INTO `+table+` (digest, grant_id, `+columns+`)
 		SELECT decode(lpad(to_hex(i), 64, '0'), 'hex'), $1, `+values+` FROM generate_series(1, `+strconv.Itoa(numbered)+`) i`, s.grantID, now(), now()+day); err != nil {
 		return fmt.Errorf("renew %s: %w", table, err)

@@ -231,7 +231,6 @@ type replay struct {
 	mu      sync.Mutex
 	checked int
 	lost    []string
-	half    int // families of which only a part happened
 }
 
 const replayers = 16

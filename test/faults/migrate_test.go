@@ -159,4 +159,3 @@ func newest(t *testing.T, databaseURL string) int {
 	ok(t, err)
 	return len(list)
 }
-

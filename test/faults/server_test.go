@@ -352,8 +352,10 @@ func (w *world) authorize(ctx context.Context) reply {
 }
 
 func (w *world) params(c client) url.Values {
-	return url.Values{"client_id": {c.ID}, "redirect_uri": {redirect}, "response_type": {"code"}, "scope": {"read"},
-		"code_challenge": {rig.Challenge}, "code_challenge_method": {"S256"}}
+	return url.Values{
+		"client_id": {c.ID}, "redirect_uri": {redirect}, "response_type": {"code"}, "scope": {"read"},
+		"code_challenge": {rig.Challenge}, "code_challenge_method": {"S256"},
+	}
 }
 
 func (w *world) exchange(ctx context.Context, code string) reply {
