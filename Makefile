@@ -49,8 +49,8 @@ bench: setup ## speed against a bare handler and pgbench; writes docs/benchmarks
 	go run ./test/bench
 
 .PHONY: faults
-faults: setup ## kills, restarts and cut connections under load
-	DOORWARD_TEST_FULL=1 go test -tags faults -count=1 -timeout 30m -v ./test/faults/...
+faults: setup ## kills, restarts and cut connections under load; writes docs/faults.md
+	DOORWARD_TEST_FULL=1 go test -tags faults -count=1 -timeout 20m -v ./test/faults -args -update $(FAULTS)
 
 .PHONY: up
 up: .env ## Doorward and PostgreSQL in containers, at http://localhost:8080

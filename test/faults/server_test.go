@@ -302,7 +302,11 @@ func (r reply) String() string {
 	if !json.Valid(body) {
 		body = []byte(rig.Plain(string(body)))
 	}
-	return fmt.Sprintf("%d %.300s %v", r.status, body, r.location)
+	text := fmt.Sprintf("%d %.300s", r.status, bytes.TrimSpace(body))
+	if r.location != nil {
+		text += " to " + r.location.String()
+	}
+	return text
 }
 
 // send does one request. Headers come in pairs.
