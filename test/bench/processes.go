@@ -103,7 +103,7 @@ func (b *bench) server(ctx context.Context, database string) (*process, error) {
 	}
 	cmd := exec.Command(filepath.Join(b.dir, "doorward"), "serve") //nolint:noctx // stop ends it
 	cmd.Dir = b.dir
-	cmd.Env = append(os.Environ(), "DOORWARD_ISSUER="+benchIssuer, "DOORWARD_LISTEN="+address, "DOORWARD_ADMIN_LISTEN=",
+	cmd.Env = append(os.Environ(), "DOORWARD_ISSUER="+benchIssuer, "DOORWARD_LISTEN="+address, "DOORWARD_ADMIN_LISTEN=127.0.0.1:0",
 		"DOORWARD_DATABASE_URL="+database, "DOORWARD_SECRET="+benchSecret)
 	return startProcess(ctx, cmd, "http://"+address, "/readyz")
 }
