@@ -5,7 +5,7 @@
 // The tests need the build tag faults, since they take minutes and judge times:
 //
 //	make faults
-//	go test -tags faults -v -run Z1 ./test/faults -args -rounds 200
+//	go test -tags faults -v -run Z01 ./test/faults -args -rounds 20
 //
 // Everything is on loopback, bounded in count and time, and ends by itself. With -update a run puts its figures into
 // docs/faults.md.
