@@ -72,7 +72,7 @@ func (s *Store) InsertGrant(ctx context.Context, g Grant, c Code) error {
 // CodeByDigest finds a code, used or not, expired or not, with its grant.
 func (s *Store) CodeByDigest(ctx context.Context, digest []byte) (Code, error) {
 	c := Code{Digest: digest}
-	err := s.one(ctx, append([]any{&c.RedirectURI, &c.Challenge, &c.ExpiresAt, &c.UsedAt, &c.UserDisabled, &c.Role}, c.Grant.fields()...),
+	err := s.oneTogether(ctx, append([]any{&c.RedirectURI, &c.Challenge, &c.ExpiresAt, &c.UsedAt, &c.UserDisabled, &c.Role}, c.Grant.fields()...),
 		CodeStatement, digest)
 	return c, err
 }
@@ -96,7 +96,7 @@ type AccessToken struct {
 
 // InsertAccessToken adds an access token.
 func (s *Store) InsertAccessToken(ctx context.Context, t AccessToken) error {
-	_, err := s.exec(ctx, InsertAccessTokenStatement,
+	_, err := s.execTogether(ctx, InsertAccessTokenStatement,
 		t.Digest, nullable(t.GrantID), t.ClientID, t.Resource, t.Scopes, t.CreatedAt, t.ExpiresAt)
 	return err
 }
@@ -128,7 +128,7 @@ func (b *Bearer) fields() []any {
 func (s *Store) AccessTokenByDigest(ctx context.Context, digest []byte) (Bearer, error) {
 	b := Bearer{Access: AccessToken{Digest: digest}}
 	t := &b.Access
-	err := s.one(ctx, append([]any{&t.ClientID, &t.Resource, &t.Scopes, &t.CreatedAt, &t.ExpiresAt, &t.RevokedAt}, b.fields()...), AccessTokenStatement, digest)
+	err := s.oneTogether(ctx, append([]any{&t.ClientID, &t.Resource, &t.Scopes, &t.CreatedAt, &t.ExpiresAt, &t.RevokedAt}, b.fields()...), AccessTokenStatement, digest)
 	t.GrantID = b.Grant.ID
 	return b, err
 }
@@ -147,7 +147,7 @@ type RefreshToken struct {
 func (s *Store) RefreshTokenByDigest(ctx context.Context, digest []byte) (Bearer, error) {
 	b := Bearer{Refresh: RefreshToken{Digest: digest}}
 	t := &b.Refresh
-	err := s.one(ctx, append([]any{&t.GrantID, &t.CreatedAt, &t.ExpiresAt, &t.UsedAt, &t.Uses}, b.fields()...),
+	err := s.oneTogether(ctx, append([]any{&t.GrantID, &t.CreatedAt, &t.ExpiresAt, &t.UsedAt, &t.Uses}, b.fields()...),
 		RefreshTokenStatement, digest)
 	return b, err
 }

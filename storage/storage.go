@@ -30,6 +30,8 @@ type Store struct {
 	reader     *sql.DB       // single reads for the server itself; on PostgreSQL the same pool as system
 	tenant     *sql.DB       // transactions on behalf of a user
 	native     *pgxpool.Pool // PostgreSQL: the pool behind system, for single statements; nil on SQLite
+	reads      *together     // PostgreSQL: single reads that share messages
+	writes     *together     // PostgreSQL: single writes that share messages and commits
 	touches    touches
 	changes    atomic.Uint64
 	now        atomic.Pointer[func() Time]

@@ -1,0 +1,204 @@
+package storage
+
+import (
+	"context"
+	"errors"
+	"sync"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgconn"
+	"github.com/jackc/pgx/v5/pgxpool"
+)
+
+// together sends the single statements of requests that run at the same time to PostgreSQL as one message, in one
+// implicit transaction. Alone, a statement goes at once; while one message is under way the next gathers. Both sides
+// then wake up once for many statements, and writes share their commit. Each statement still begins after its request
+// came in and sees what was committed before it begins (READ COMMITTED), and nobody is answered before the commit.
+//
+// Only statements that touch a row of their own belong here, since all of a message wait for each other.
+type together struct {
+	pool  *pgxpool.Pool
+	queue chan *statement
+	stop  chan struct{}
+	wg    sync.WaitGroup
+}
+
+// How much goes into one message, and for how long it may be under way: longer than a statement and the wait for a
+// connection may take, shorter than a request.
+const (
+	maxTogether     = 64
+	togetherTimeout = 6 * time.Second
+)
+
+// statement is one that waits for its message.
+type statement struct {
+	query   string
+	args    []any
+	row     func(scan func(...any) error) error // called for each row; nil where there is none
+	changed int64
+	err     error
+	done    chan struct{}
+}
+
+// errAlone says that a statement of the same message failed, so that nothing of it has happened.
+var errAlone = errors.New("storage: to be run alone")
+
+func newTogether(pool *pgxpool.Pool, senders int) *together {
+	t := &together{pool: pool, queue: make(chan *statement), stop: make(chan struct{})}
+	for range senders {
+		t.wg.Go(t.send)
+	}
+	return t
+}
+
+// close waits for what is under way.
+func (t *together) close() {
+	close(t.stop)
+	t.wg.Wait()
+}
+
+// run gives a statement to the next message and waits for its end. The error is errAlone where the statement has to
+// be run by itself.
+func (t *together) run(ctx context.Context, st *statement) error {
+	if ctx.Err() != nil {
+		return unavailable(ctx.Err())
+	}
+	st.done = make(chan struct{})
+	select {
+	case t.queue <- st:
+	case <-t.stop:
+		return unavailable(errors.New("the store is closed"))
+	case <-ctx.Done():
+		return unavailable(ctx.Err())
+	}
+	<-st.done // also when ctx ends: it is under way, and writes into what the caller gave
+	return st.err
+}
+
+// send takes what waits, sends it, and begins again.
+func (t *together) send() {
+	for {
+		var message []*statement
+		select {
+		case st := <-t.queue:
+			message = append(message, st)
+		case <-t.stop:
+			return
+		}
+	gather:
+		for len(message) < maxTogether {
+			select {
+			case st := <-t.queue:
+				message = append(message, st)
+			default:
+				break gather
+			}
+		}
+		err := t.deliver(message)
+		for _, st := range message {
+			if err != nil {
+				st.err = err
+			}
+			close(st.done)
+		}
+	}
+}
+
+// deliver runs a message. Its error concerns all of it: nothing has happened, or, where it wraps ErrUnavailable,
+// everything may have.
+func (t *together) deliver(message []*statement) error {
+	ctx, cancel := context.WithTimeout(context.Background(), togetherTimeout)
+	defer cancel()
+	var batch pgx.Batch
+	for _, st := range message {
+		batch.Queue(st.query, st.args...)
+	}
+	results := t.pool.SendBatch(ctx, &batch)
+	var failed error
+	for _, st := range message {
+		if failed = st.read(results); failed != nil {
+			break
+		}
+	}
+	// The commit is answered after the last statement: only what Close says is known.
+	err := errors.Join(failed, results.Close())
+	if refused := (*pgconn.PgError)(nil); errors.As(err, &refused) && refused.SeverityUnlocalized == "ERROR" {
+		return errAlone
+	}
+	return classify(err)
+}
+
+// read takes the answer to one statement. An error of its row's reader is its own and ends nothing.
+func (st *statement) read(results pgx.BatchResults) error {
+	if st.row == nil {
+		tag, err := results.Exec()
+		st.changed = tag.RowsAffected()
+		return err
+	}
+	rows, err := results.Query()
+	if err != nil {
+		return err
+	}
+	for rows.Next() {
+		if err := st.row(rows.Scan); err != nil {
+			st.err = classify(err)
+			break
+		}
+	}
+	rows.Close()
+	if st.err != nil {
+		return nil
+	}
+	return rows.Err()
+}
+
+// execTogether is exec for a statement that may share a message with those of other requests.
+func (s *Store) execTogether(ctx context.Context, query string, args ...any) (int64, error) {
+	st, err := s.statement(ctx, true, query, args)
+	if err != nil {
+		return 0, err
+	}
+	if st != nil {
+		if err = s.writes.run(ctx, st); !errors.Is(err, errAlone) {
+			return st.changed, err
+		}
+	}
+	return s.exec(ctx, query, args...)
+}
+
+// oneTogether is one for a statement that may share a message with those of other requests.
+func (s *Store) oneTogether(ctx context.Context, dest []any, query string, args ...any) error {
+	st, err := s.statement(ctx, false, query, args)
+	if err != nil {
+		return err
+	}
+	if st != nil {
+		found := false
+		st.row = func(scan func(...any) error) error {
+			found = true
+			return scan(dest...)
+		}
+		err = s.reads.run(ctx, st)
+		if err == nil && !found {
+			return ErrNotFound
+		}
+		if !errors.Is(err, errAlone) {
+			return err
+		}
+	}
+	return s.one(ctx, dest, query, args...)
+}
+
+// statement is nil where there is nothing to share: on SQLite and inside a transaction.
+func (s *Store) statement(ctx context.Context, write bool, query string, args []any) (*statement, error) {
+	q, err := s.gate(ctx, write, args)
+	if err != nil || s.native == nil || q != s.system {
+		return nil, err
+	}
+	plain, err := plainArgs(args)
+	if err != nil {
+		return nil, err
+	}
+	return &statement{query: query, args: plain}, nil
+}
