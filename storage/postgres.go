@@ -74,9 +74,11 @@ func (s *Store) openPostgres(ctx context.Context, url string, o Options) error {
 	senders := max(1, conns/4) // one for each processor: enough to keep it busy, few enough for messages to fill
 	s.reads, s.writes = newTogether(s.native, senders), newTogether(s.native, senders)
 	s.closers = append(s.closers, s.reads.close, s.writes.close)
-	if s.tenant, _, err = open(tenantRole); err != nil {
+	var native *pgxpool.Pool
+	if s.tenant, native, err = open(tenantRole); err != nil {
 		return err
 	}
+	s.natives = map[string]*pgxpool.Pool{"system": s.native, "tenant": native}
 	s.migrateURL = migrateURL
 	return s.checkRoles(ctx)
 }

@@ -26,12 +26,13 @@ const (
 // who speaks (System or Tenant) and may carry a transaction (InTx).
 type Store struct {
 	engine     engine
-	system     *sql.DB       // writes, and what runs in a transaction, for the server itself
-	reader     *sql.DB       // single reads for the server itself; on PostgreSQL the same pool as system
-	tenant     *sql.DB       // transactions on behalf of a user
-	native     *pgxpool.Pool // PostgreSQL: the pool behind system, for single statements; nil on SQLite
-	reads      *together     // PostgreSQL: single reads that share messages
-	writes     *together     // PostgreSQL: single writes that share messages and commits
+	system     *sql.DB                  // writes, and what runs in a transaction, for the server itself
+	reader     *sql.DB                  // single reads for the server itself; on PostgreSQL the same pool as system
+	tenant     *sql.DB                  // transactions on behalf of a user
+	native     *pgxpool.Pool            // PostgreSQL: the pool behind system, for single statements; nil on SQLite
+	natives    map[string]*pgxpool.Pool // PostgreSQL: the pools behind system and tenant, by name
+	reads      *together                // PostgreSQL: single reads that share messages
+	writes     *together                // PostgreSQL: single writes that share messages and commits
 	touches    touches
 	changes    atomic.Uint64
 	now        atomic.Pointer[func() Time]
@@ -132,7 +133,7 @@ func (s *Store) Ping(ctx context.Context) error {
 	return nil
 }
 
-// Pools are the connection pools by name, for metrics alone: statements go through this package's methods.
+// Pools are the connection pools by name, for tests that look behind this package: statements go through its methods.
 func (s *Store) Pools() map[string]*sql.DB {
 	pools := map[string]*sql.DB{"system": s.system}
 	if s.reader != s.system {
@@ -142,4 +143,27 @@ func (s *Store) Pools() map[string]*sql.DB {
 		pools["tenant"] = s.tenant
 	}
 	return pools
+}
+
+// PoolStats is how a connection pool is used at the moment.
+type PoolStats struct {
+	Max    int // connections that there may be
+	InUse  int
+	Idle   int
+	Waited time.Duration // by all that ever waited for a connection, together
+}
+
+// PoolStats are the figures of the connection pools by name: system, and tenant on PostgreSQL or reader on SQLite.
+func (s *Store) PoolStats() map[string]PoolStats {
+	all := map[string]PoolStats{}
+	for name, db := range s.Pools() {
+		d := db.Stats()
+		p := PoolStats{Max: d.MaxOpenConnections, InUse: d.InUse, Idle: d.Idle, Waited: d.WaitDuration}
+		if native := s.natives[name]; native != nil { // behind database/sql, and in use without it
+			n := native.Stat()
+			p = PoolStats{Max: int(n.MaxConns()), InUse: int(n.AcquiredConns()), Idle: int(n.IdleConns()), Waited: p.Waited + n.EmptyAcquireWaitTime()}
+		}
+		all[name] = p
+	}
+	return all
 }

@@ -55,11 +55,30 @@ func newMetrics(registry *prometheus.Registry, store *storage.Store) *metrics {
 		}, []string{"outcome"}),
 	}
 	registry.MustRegister(m.requests, m.duration, m.grants, m.refusals, m.logins,
-		collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
-	for name, db := range store.Pools() {
-		registry.MustRegister(collectors.NewDBStatsCollector(db, name))
-	}
+		collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}), pools{store})
 	return m
+}
+
+// pools asks the store for its connection pools whenever somebody looks.
+type pools struct{ store *storage.Store }
+
+var (
+	poolMax    = prometheus.NewDesc("doorward_database_connections_max", "Connections that a pool may open.", []string{"pool"}, nil)
+	poolNow    = prometheus.NewDesc("doorward_database_connections", "Connections of a pool, by state.", []string{"pool", "state"}, nil)
+	poolWaited = prometheus.NewDesc("doorward_database_wait_seconds_total", "Time that statements waited for a connection, together.", []string{"pool"}, nil)
+)
+
+// Describe implements prometheus.Collector.
+func (p pools) Describe(ch chan<- *prometheus.Desc) { prometheus.DescribeByCollect(p, ch) }
+
+// Collect implements prometheus.Collector.
+func (p pools) Collect(ch chan<- prometheus.Metric) {
+	for name, s := range p.store.PoolStats() {
+		ch <- prometheus.MustNewConstMetric(poolMax, prometheus.GaugeValue, float64(s.Max), name)
+		ch <- prometheus.MustNewConstMetric(poolNow, prometheus.GaugeValue, float64(s.InUse), name, "in_use")
+		ch <- prometheus.MustNewConstMetric(poolNow, prometheus.GaugeValue, float64(s.Idle), name, "idle")
+		ch <- prometheus.MustNewConstMetric(poolWaited, prometheus.CounterValue, s.Waited.Seconds(), name)
+	}
 }
 
 // methods are those that a label may hold.

@@ -222,7 +222,7 @@ func TestO06_StrangersMakeNoSeries(t *testing.T) {
 	if after == before {
 		t.Error("nothing was counted, so that this test proves nothing")
 	}
-	for _, family := range []string{"doorward_http_requests_total", "doorward_http_request_duration_seconds", "doorward_oauth_errors_total", "doorward_tokens_issued_total", "doorward_logins_total"} {
+	for _, family := range []string{"doorward_http_requests_total", "doorward_http_request_duration_seconds", "doorward_oauth_errors_total", "doorward_tokens_issued_total", "doorward_logins_total", "doorward_database_connections", "doorward_database_wait_seconds_total"} {
 		if !slices.ContainsFunc([]string{text, "doorward_tokens_issued_total doorward_logins_total"}, func(s string) bool { return strings.Contains(s, family) }) {
 			t.Errorf("no %s", family)
 		}
