@@ -52,11 +52,16 @@ func (s *Store) Migrate(ctx context.Context) ([]Migration, error) {
 				done = append(done, Migration{Version: r.Source.Version, Name: r.Source.Path, Applied: true, AppliedAt: s.Now().Time()})
 			}
 		}
-		if err != nil {
-			return fmt.Errorf("migrate: %w", err)
-		}
-		return nil
+		return err //nolint:wrapcheck // below
 	})
+	switch {
+	case err == nil:
+	case sqlState(err) == "42501": // insufficient_privilege
+		err = fmt.Errorf("the schema lacks migrations, and the login of %s may not change it: let one that may run doorward migrate, "+
+			"or put its URL into database_migrate_url (%w)", s.migrateKey, unavailable(err))
+	default:
+		err = fmt.Errorf("migrate: %w", err)
+	}
 	return done, err
 }
 

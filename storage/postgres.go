@@ -28,9 +28,9 @@ func (s *Store) openPostgres(ctx context.Context, url string, o Options) error {
 	if conns == 0 {
 		conns = max(8, 4*runtime.NumCPU())
 	}
-	migrateURL := o.MigrateURL
+	migrateURL, migrateKey := o.MigrateURL, "database_migrate_url"
 	if migrateURL == "" {
-		migrateURL = url
+		migrateURL, migrateKey = url, "database_url"
 	}
 	if o.LookOnly {
 		if _, missing, err := missingRoles(ctx, url); err != nil || len(missing) > 0 {
@@ -79,7 +79,7 @@ func (s *Store) openPostgres(ctx context.Context, url string, o Options) error {
 		return err
 	}
 	s.natives = map[string]*pgxpool.Pool{"system": s.native, "tenant": native}
-	s.migrateURL = migrateURL
+	s.migrateURL, s.migrateKey = migrateURL, migrateKey
 	return s.checkRoles(ctx)
 }
 

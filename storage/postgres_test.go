@@ -145,6 +145,12 @@ func TestRolesForAMigratingLoginOfItsOwn(t *testing.T) {
 	}
 	// With the schema in place it starts alone.
 	must(t, start(t.Context(), url, storage.Options{}))
+	// Without it, the error says what to do.
+	empty := connect(t, cluster.Login(t, postgres.Login{Database: true})).Config().Database
+	err := start(t.Context(), strings.Replace(login, "/postgres?", "/"+empty+"?", 1), storage.Options{})
+	if err == nil || !strings.Contains(err.Error(), "the login of database_url may not change it") || !strings.Contains(err.Error(), "into database_migrate_url") {
+		t.Errorf("error %v", err)
+	}
 }
 
 func TestS03_StartIsRefusedWhenARoleCouldLookPastRowLevelSecurity(t *testing.T) {

@@ -37,6 +37,7 @@ type Store struct {
 	changes    atomic.Uint64
 	now        atomic.Pointer[func() Time]
 	migrateURL string // PostgreSQL: the login that changes the schema
+	migrateKey string // PostgreSQL: where that URL is from
 	migrations fs.FS  // of the engine
 	closers    []func()
 }

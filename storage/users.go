@@ -113,6 +113,13 @@ func (s *Store) CountUsers(ctx context.Context) (int64, error) {
 	return n, err
 }
 
+// CountAdministrators tells how many enabled administrators there are.
+func (s *Store) CountAdministrators(ctx context.Context) (int64, error) {
+	var n int64
+	err := s.one(ctx, []any{&n}, `SELECT count(*) FROM users WHERE admin AND disabled_at IS NULL`)
+	return n, err
+}
+
 // SetPasswordHash replaces the password's hash and forgets the failures that the old one collected.
 func (s *Store) SetPasswordHash(ctx context.Context, userID, hash string) error {
 	return s.execOne(ctx, ErrNotFound, `UPDATE users SET password_hash = $2, password_failures = 0, password_changed_at = $3 WHERE id = $1`,

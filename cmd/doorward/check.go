@@ -154,12 +154,7 @@ func (r *report) checkDatabase(ctx context.Context, c Config) {
 	}
 	r.checkSecret(ctx, c, store)
 	r.checkClients(ctx, c, store)
-	switch n, err := store.CountUsers(ctx); {
-	case err != nil:
-		r.fault("database_url: %v", err)
-	case n == 0:
-		r.risk("nobody can sign in yet; make the first administrator with the link of: doorward setup-link")
-	}
+	r.checkAdministrators(ctx, store)
 }
 
 // checkSecret compares the master secret with the fingerprint in the database.
@@ -185,6 +180,23 @@ func (r *report) checkSecret(ctx context.Context, c Config, store *storage.Store
 	}
 	if err != nil {
 		r.fault("secret: %v", err)
+	}
+}
+
+// checkAdministrators reports a server that nobody administers.
+func (r *report) checkAdministrators(ctx context.Context, store *storage.Store) {
+	users, err := store.CountUsers(ctx)
+	var administrators int64
+	if err == nil {
+		administrators, err = store.CountAdministrators(ctx)
+	}
+	switch {
+	case err != nil:
+		r.fault("database_url: %v", err)
+	case users == 0:
+		r.risk("nobody can sign in yet; make the first administrator with the link of: doorward setup-link")
+	case administrators == 0:
+		r.risk("nobody who may sign in is an administrator; make one with: doorward user create --admin --email ADDRESS --password-stdin")
 	}
 }
 

@@ -407,7 +407,13 @@ func TestCheckReportsFaultsAndRisks(t *testing.T) {
 	c := newCLI(t)
 	c.must("", "migrate")
 	wantReport(t, c.object("", "check"), nil, []string{"issuer:", "secret:", "nobody can sign in yet"})
-	c.must(goodPassword, "user", "create", "--email", "a@example.com", "--password-stdin")
+	if _, stderr, _ := c.run(goodPassword, "user", "create", "--email", "b@example.com", "--password-stdin"); !strings.Contains(stderr, "no administrator yet") {
+		t.Errorf("user create does not say that nobody administers:\n%s", stderr)
+	}
+	wantReport(t, c.object("", "check"), nil, []string{"issuer:", "secret:", "nobody who may sign in is an administrator"})
+	if _, stderr, _ := c.run(goodPassword, "user", "create", "--email", "a@example.com", "--admin", "--password-stdin"); stderr != "" {
+		t.Errorf("user create --admin says:\n%s", stderr)
+	}
 	c.must("", "client", "create", "--name", "Old", "--pkce", "optional", "--redirect-uri", "https://a.example/cb", "--scope", "read delete")
 	c.must("", "client", "create", "--name", "Device", "--public", "--first-party", "--redirect-uri", "com.example.app:/cb", "--scope", "read")
 	wantReport(t, c.object("", "check"), nil, []string{"issuer:", "secret:", "(Old): works without PKCE", "(Device): is first-party and public"})

@@ -9,6 +9,7 @@ import (
 	"log/slog"
 	"net/http"
 	"net/netip"
+	"os"
 	"strings"
 	"time"
 
@@ -141,6 +142,11 @@ func (c Config) oauthLifetimes() oauth.Lifetimes {
 
 // readLine reads one line of standard input, for what must not stand on the command line, where others see it.
 func (a *app) readLine(what string) (string, error) {
+	if f, ok := a.stdin.(*os.File); ok {
+		if info, err := f.Stat(); err == nil && info.Mode()&os.ModeCharDevice != 0 {
+			_, _ = fmt.Fprintf(a.stderr, "Type the %s, which is shown, and press Enter: ", what)
+		}
+	}
 	line, err := bufio.NewReader(io.LimitReader(a.stdin, maxValueBytes)).ReadString('\n')
 	if err != nil && !errors.Is(err, io.EOF) {
 		return "", fmt.Errorf("read the %s from standard input: %w", what, err)

@@ -41,7 +41,14 @@ func (c userCreate) Run(ctx context.Context, a *app) error {
 		if err != nil {
 			return invalidPerson(err)
 		}
-		return c.printUser(a, user, "Created")
+		if err := c.printUser(a, user, "Created"); err != nil || c.Admin {
+			return err
+		}
+		if n, err := s.store.CountAdministrators(ctx); err == nil && n == 0 {
+			// The link of setup-link is for an empty server and is gone with the first user.
+			_, _ = fmt.Fprintln(a.stderr, "This server has no administrator yet; make one with: doorward user create --admin --email ADDRESS --password-stdin")
+		}
+		return nil
 	})
 }
 
