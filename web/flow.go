@@ -85,7 +85,8 @@ func (s *Server) endFlow(w http.ResponseWriter, r *http.Request, f *oauth.Flow) 
 	}
 }
 
-// formTarget is where the redirect after a form may lead, as a source of a Content-Security-Policy.
+// formTarget is where the redirects after a form may lead, as sources of a Content-Security-Policy: to the app, and on to
+// any host of its scheme, since Chromium holds the app's own redirects after the callback to our policy, too.
 func formTarget(f *oauth.Flow) []string {
 	scheme, rest, ok := strings.Cut(f.RedirectURI, ":")
 	if !ok {
@@ -99,5 +100,5 @@ func formTarget(f *oauth.Flow) []string {
 	if strings.HasPrefix(host, "[") {
 		return []string{scheme + ":"} // a policy has no word for IPv6 addresses (CSP Level 3 section 2.3.1)
 	}
-	return []string{scheme + "://" + host}
+	return []string{scheme + "://" + host, scheme + ":"}
 }
