@@ -191,6 +191,7 @@ func freePort(t *testing.T) string {
 // TestReadmeRunsAsPrinted does what the chapter for newcomers says, block by block, in an empty folder: in one terminal
 // the server, in another the rest, and a browser for what is to be opened. Changed are only ports and the folder's name.
 func TestReadmeRunsAsPrinted(t *testing.T) {
+	setup.Need(t, setup.ReadmePrograms())
 	tab := browser.New(t)
 	root, err := setup.Root()
 	if err != nil {

@@ -131,6 +131,13 @@ func Nginx() (string, error) { return program("nginx", "nginx", "/usr/sbin/nginx
 // Wrk is the load generator.
 func Wrk() (string, error) { return program("wrk", "wrk") }
 
+// ReadmePrograms says what is missing of the programs that the README calls.
+func ReadmePrograms() error {
+	_, curl := program("curl", "curl")
+	_, openssl := program("openssl", "openssl")
+	return errors.Join(curl, openssl)
+}
+
 // Doorward builds the program as it is shipped, without cgo, and returns its path.
 func Doorward(tb testing.TB) string {
 	tb.Helper()

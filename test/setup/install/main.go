@@ -39,6 +39,7 @@ var needs = []need{
 	{"the Apache HTTP server with mod_oauth2", apache, []string{"apache2-bin", "libapache2-mod-oauth2"}},
 	{"nginx", second(setup.Nginx), []string{"nginx-light"}},
 	{"wrk", second(setup.Wrk), []string{"wrk"}},
+	{"curl and openssl, which the README calls", setup.ReadmePrograms, []string{"curl", "openssl"}},
 }
 
 // npm is needed only while Node packages are missing.
