@@ -4,7 +4,9 @@ WORKDIR /src
 COPY go.mod go.sum ./
 RUN go mod download
 COPY . .
-RUN CGO_ENABLED=0 go build -trimpath -ldflags='-s -w' -o /out/doorward ./cmd/doorward \
+# What --version says: there is no checkout in here. docker build --build-arg RELEASE=$(git describe --always) .
+ARG RELEASE=
+RUN CGO_ENABLED=0 go build -trimpath -ldflags="-s -w -X main.release=$RELEASE" -o /out/doorward ./cmd/doorward \
  && mkdir -m 0700 /out/data && mkdir -m 1777 /out/tmp
 
 FROM scratch

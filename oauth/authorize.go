@@ -327,15 +327,15 @@ func (s *Server) ReopenAuthorize(ctx context.Context, f *Flow) (*AuthorizeReques
 	}
 	a := &AuthorizeRequest{Flow: *f, Client: client}
 	if a.Resource, err = s.resourceFor(f.Resource, client.Resources); err != nil {
-		return nil, s.fail(a, InvalidTarget, asError(err).Description, nil)
+		return a, s.fail(a, InvalidTarget, asError(err).Description, nil)
 	}
 	for _, name := range a.Scopes {
 		if _, known := a.Resource.Scope(name); !known || !client.Scopes.Has(name) {
-			return nil, s.fail(a, InvalidScope, "A scope is not one that this client is registered for any more.", nil)
+			return a, s.fail(a, InvalidScope, "A scope is not one that this client is registered for any more.", nil)
 		}
 	}
 	if a.Challenge == "" && (!client.PKCEOptional || client.Public) {
-		return nil, s.fail(a, InvalidRequest, "PKCE is required now: send code_challenge and code_challenge_method=S256 (RFC 7636).", nil)
+		return a, s.fail(a, InvalidRequest, "PKCE is required now: send code_challenge and code_challenge_method=S256 (RFC 7636).", nil)
 	}
 	return a, nil
 }

@@ -22,7 +22,7 @@ const (
 // a secret in it is taken for granted.
 func readBody(w http.ResponseWriter, r *http.Request) (url.Values, error) {
 	if r.Method != http.MethodPost {
-		w.Header().Set("Allow", "POST, OPTIONS")
+		w.Header().Set("Allow", "POST")
 		return nil, &Error{Code: InvalidRequest, Status: http.StatusMethodNotAllowed, Description: "Send a POST request."}
 	}
 	if r.URL.RawQuery != "" {

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"net/url"
 	"slices"
+	"strconv"
 	"strings"
 	"time"
 	"unicode"
@@ -222,11 +223,23 @@ func newSecret(now storage.Time) (string, storage.ClientSecret) {
 	return text, storage.ClientSecret{ID: storage.NewID("secret"), Digest: storage.Digest(text), Tail: text[len(text)-4:], CreatedAt: now}
 }
 
+// MaxClients is how many apps a workspace may have. Two made at the same moment may be one more.
+const MaxClients = 200
+
 // CreateClient registers a client. The secret exists nowhere else: storage keeps its digest; it is empty for a public
 // client. What is wrong comes as joined *Invalid errors.
 func (s *Server) CreateClient(ctx context.Context, p ClientSpec) (c storage.Client, secret string, err error) {
 	if err := s.check(&p); err != nil {
 		return c, "", err
+	}
+	if p.WorkspaceID != "" {
+		n, err := s.store.CountClientsOfWorkspace(ctx, p.WorkspaceID)
+		if err != nil {
+			return c, "", fmt.Errorf("create client: %w", err)
+		}
+		if n >= MaxClients {
+			return c, "", &Invalid{Field: "name", Message: "is one too many: there are " + strconv.Itoa(MaxClients) + " apps already; delete one that nobody uses"}
+		}
 	}
 	c = storage.Client{ID: storage.NewID("app"), WorkspaceID: p.WorkspaceID, CreatedBy: p.CreatedBy, Public: p.Public}
 	p.apply(&c)

@@ -6,7 +6,6 @@ import (
 	"net/http"
 	"net/netip"
 	"slices"
-	"time"
 
 	"github.com/maypok86/otter/v2"
 	"github.com/ory/fosite"
@@ -68,5 +67,5 @@ func (s *Server) Horizons() storage.PurgeHorizons {
 	return storage.PurgeHorizons{AccessTokens: s.lifetimes.Refresh, Families: s.lifetimes.RefreshAbsolute}
 }
 
-// AccessLifetime is how long an access token lives.
-func (s *Server) AccessLifetime() time.Duration { return s.lifetimes.Access }
+// Lifetimes are how long what this server issues lasts.
+func (s *Server) Lifetimes() Lifetimes { return s.lifetimes }

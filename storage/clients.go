@@ -141,6 +141,13 @@ func (s *Store) Clients(ctx context.Context, search, after string, limit int) ([
 		after, likePattern(search), limit)
 }
 
+// CountClientsOfWorkspace tells how many apps a workspace has.
+func (s *Store) CountClientsOfWorkspace(ctx context.Context, workspaceID string) (int64, error) {
+	var n int64
+	err := s.one(ctx, []any{&n}, `SELECT count(*) FROM clients WHERE workspace_id = $1`, workspaceID)
+	return n, err
+}
+
 // ClientsOfWorkspace lists the apps of one workspace in the order in which they were made.
 func (s *Store) ClientsOfWorkspace(ctx context.Context, workspaceID string) ([]Client, error) {
 	return s.clients(ctx, `WHERE c.workspace_id = $1 ORDER BY c.id LIMIT 1000`, workspaceID)

@@ -45,3 +45,13 @@ func AssetPath(name string) string {
 	}
 	return path
 }
+
+// IsAssetPath tells whether path is the address of an asset as it is now.
+func IsAssetPath(path string) bool {
+	for _, p := range assetPaths {
+		if p == path {
+			return true
+		}
+	}
+	return false
+}

@@ -552,7 +552,7 @@ func ConsentPage(v ConsentView) templ.Component {
 			}
 			return nil
 		})
-		templ_7745c5c3_Err = door(v.Page, windowTitle(v.Page, "Allow "+v.App.Name+"?", v.Error != "")).Render(templ.WithChildren(ctx, templ_7745c5c3_Var2), templ_7745c5c3_Buffer)
+		templ_7745c5c3_Err = door(v.Page, windowTitle("Allow "+v.App.Name+"?", v.Error != "")).Render(templ.WithChildren(ctx, templ_7745c5c3_Var2), templ_7745c5c3_Buffer)
 		if templ_7745c5c3_Err != nil {
 			return templ_7745c5c3_Err
 		}

@@ -116,8 +116,8 @@ func samples() []sample {
 		Base: "/settings/developer/apps/app_0195a0c0example", ClientID: "app_0195a0c0example", SavedName: "Acme Sync",
 		Created: ago(90 * aDay), Users: 12,
 		Secrets: []templates.SecretRow{
-			{ID: "sec_2", Tail: "q8Zt", Created: ago(3 * aDay), LastUsed: ago(4 * time.Minute)},
-			{ID: "sec_1", Tail: "1mXa", Created: ago(90 * aDay), LastUsed: ago(3 * time.Hour), Expires: now.Add(21 * time.Hour)},
+			{Tail: "q8Zt", Created: ago(3 * aDay), LastUsed: ago(4 * time.Minute)},
+			{Tail: "1mXa", Created: ago(90 * aDay), LastUsed: ago(3 * time.Hour), Expires: now.Add(21 * time.Hour)},
 		},
 		AuthorizeURL: "https://auth.example.com/oauth/authorize", TokenURL: "https://auth.example.com/oauth/token",
 		IntrospectURL: "https://auth.example.com/oauth/introspect",
@@ -138,8 +138,8 @@ func samples() []sample {
 	serviceApp := app
 	serviceApp.Kind = templates.KindService
 
-	noticed := func(p templates.Page, kind, text string) templates.Page {
-		p.Notice = &templates.Notice{Kind: kind, Text: text}
+	noticed := func(p templates.Page, text string) templates.Page {
+		p.Notice = text
 		return p
 	}
 
@@ -156,8 +156,9 @@ func samples() []sample {
 			Page: page("", nil), Flow: "sealed-flow", AppName: longName, Email: "ada@example.com",
 			Error: "E-mail and password do not go together. Check both and try again.",
 		})},
-		{"login-reauth", templates.LoginPage(templates.LoginView{Page: page("", ada), Flow: "sealed-flow", Email: "ada@example.com", Reauth: true})},
-		{"login-reauth-app", templates.LoginPage(templates.LoginView{Page: page("", ada), Flow: "sealed-flow", AppName: "Acme Sync", Email: "ada@example.com", Reauth: true})},
+		{"login-reauth", templates.LoginPage(templates.LoginView{
+			Page: page("", nil), Flow: "sealed-flow", AppName: "Acme Sync", Email: "ada@example.com", Reauth: true, SwitchURL: "/login?switch=1&flow=sealed-flow",
+		})},
 		{"logout", templates.LogoutPage(templates.LogoutView{Page: page("", ada)})},
 		{"setup", templates.SetupPage(templates.SetupView{Page: page("", nil), Word: "one-time-word"})},
 		{"setup-errors", templates.SetupPage(templates.SetupView{
@@ -175,7 +176,7 @@ func samples() []sample {
 		})},
 		{"error-bare", templates.ErrorPage(templates.ErrorView{Page: page("", ada), Status: 404, Heading: "Nothing is here", Message: "The page does not exist, or it is not yours to see.", RequestID: "req_0195a0c0example"})},
 		{"profile", templates.ProfilePage(templates.ProfileView{
-			Page: noticed(page(templates.SectionProfile, ada), templates.NoticeSuccess, "Your name was saved."),
+			Page: noticed(page(templates.SectionProfile, ada), "Your name was saved."),
 			Name: "Ada Lovelace", Email: "ada@example.com", UserID: "user_0195a0c0example", MemberSince: ago(400 * aDay),
 		})},
 		{"security", templates.SecurityPage(templates.SecurityView{
@@ -192,15 +193,17 @@ func samples() []sample {
 			Errors:   map[string]string{"current_password": "The current password is not right.", "new_password": "Choose one of at least 15 characters."},
 		})},
 		{"connected-apps", templates.ConnectedAppsPage(templates.ConnectedAppsView{
-			Page: noticed(page(templates.SectionConnectedApps, ada), templates.NoticeWarning, "Reports has been switched off by its developer."),
+			Page: noticed(page(templates.SectionConnectedApps, ada), "Access is ended. What the app holds no longer works."),
 			Apps: []templates.ConnectedApp{
 				{
-					ID: "g1", Name: "Acme Sync", Site: "https://acme.example", Host: "acme.example", Verified: true, Resource: "Example API",
-					Workspace: "Ada Lovelace", Scopes: []string{"Read your data", "Create and change your data"}, Since: ago(90 * aDay), LastUsed: ago(3 * time.Minute), Live: 2,
+					ID: "g1", Name: "Acme Sync", Site: "https://acme.example", Host: "acme.example", Verified: true, Access: []templates.ConnectedAccess{
+						{Resource: "Example API", Workspace: "Ada Lovelace", Scopes: []string{"Read your data", "Create and change your data"}},
+						{Resource: "Reports", Workspace: "Ada Lovelace", Scopes: []string{"Read your data"}},
+					}, Since: ago(90 * aDay), LastUsed: ago(3 * time.Minute), Live: 2,
 				},
 				{
-					ID: "g2", Name: longName, Host: "synchronisation-companion.development.eu-central-1.example.com", Disabled: true, Resource: "Example API",
-					Scopes: []string{"Read your data"}, Since: ago(6 * aDay),
+					ID: "g2", Name: longName, Host: "synchronisation-companion.development.eu-central-1.example.com", Disabled: true, FirstParty: true, Since: ago(6 * aDay),
+					Access: []templates.ConnectedAccess{{Resource: "Example API", Scopes: []string{"Read your data"}}},
 				},
 			},
 		})},

@@ -17,11 +17,7 @@ const productName = "Doorward"
 
 // windowTitle is the text of the browser tab. A page that reports faults says
 // so first, because that is what a screen reader reads out after a reload.
-func windowTitle(p Page, fallback string, faulty bool) string {
-	title := p.Title
-	if title == "" {
-		title = fallback
-	}
+func windowTitle(title string, faulty bool) string {
 	if faulty {
 		title = "Error: " + title
 	}

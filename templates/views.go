@@ -13,13 +13,6 @@ const (
 	SectionAdminApps     = "admin-apps"
 )
 
-// The values of Notice.Kind.
-const (
-	NoticeSuccess = "success"
-	NoticeError   = "error"
-	NoticeWarning = "warning"
-)
-
 // The kinds of an app, as the field "kind" posts them.
 const (
 	// KindWeb is a confidential client: a server that can keep a secret
@@ -45,9 +38,6 @@ const (
 
 // Page is what every page has in common. Every view embeds it.
 type Page struct {
-	// Title is the text of the browser tab, without the product's name.
-	// Empty: the page's own default.
-	Title string
 	// Nonce is the nonce of this answer's Content-Security-Policy
 	// (script-src). Empty: no script is written and copy buttons stay hidden.
 	Nonce string
@@ -59,9 +49,9 @@ type Page struct {
 	// Section is the current entry of the settings navigation, one of the
 	// Section constants.
 	Section string
-	// Notice is a message about what just happened, shown above the
-	// content; nil for none.
-	Notice *Notice
+	// Notice is one sentence about what just succeeded, shown above the
+	// content; empty for none.
+	Notice string
 }
 
 // Viewer is the person who looks at the page.
@@ -69,12 +59,6 @@ type Viewer struct {
 	Name  string // display name; empty: the e-mail address stands for it
 	Email string
 	Admin bool // adds the administration group to the navigation
-}
-
-// Notice is a one-sentence message about what just happened.
-type Notice struct {
-	Kind string // one of the Notice constants; another value reads as a success
-	Text string
 }
 
 // LoginView is the sign-in page. It posts flow, email and password to /login.
@@ -86,9 +70,11 @@ type LoginView struct {
 	Error string
 	// AppName is the client that waits behind the login; empty for none.
 	AppName string
-	// Reauth asks a signed-in person for the password again; the address
-	// can then not be changed.
+	// Reauth asks a signed-in person for the password again, because the
+	// client wants that; the address can then not be changed.
 	Reauth bool
+	// SwitchURL leads to signing in as somebody else, when Reauth is set.
+	SwitchURL string
 	// SetupHint says that there is no user yet and that the set-up link is
 	// in the server's output.
 	SetupHint bool
@@ -106,7 +92,6 @@ type SetupView struct {
 	Word  string // one-time word; empty: the page asks for it
 	Name  string
 	Email string
-	Error string // about the whole form; empty for none
 	// Errors is one sentence by field name: word, name, email, password.
 	Errors map[string]string
 }
@@ -220,19 +205,26 @@ type ConnectedAppsView struct {
 
 // ConnectedApp is one client with access.
 type ConnectedApp struct {
-	ID        string // opaque; part of the path of its form
-	Name      string
-	Site      string // empty for none
-	Host      string // where it sends people back to
-	Verified  bool
-	Disabled  bool   // the client is switched off, so the access does not work now
+	ID       string // opaque; part of the path of its form
+	Name     string
+	Site     string // empty for none
+	Host     string // where it sends people back to
+	Verified bool
+	Disabled bool // the client is switched off, so the access does not work now
+	// FirstParty says that the client belongs to whoever runs this server and need not ask again.
+	FirstParty bool
+	Access     []ConnectedAccess
+	Since      time.Time
+	LastUsed   time.Time // zero: never
+	Live       int       // authorizations that have not ended; 0 leaves it out
+}
+
+// ConnectedAccess is what a client may do at one API.
+type ConnectedAccess struct {
 	Resource  string // name of the API
 	Workspace string // name; empty for none
 	// Scopes are sentences such as "Read your data".
-	Scopes   []string
-	Since    time.Time
-	LastUsed time.Time // zero: never
-	Live     int       // sign-ins that can still get tokens; 0 leaves it out
+	Scopes []string
 }
 
 // AppsView is /settings/developer/apps: the clients that the user built.
@@ -335,7 +327,6 @@ type AppView struct {
 // SecretRow is one live client secret; the secret itself is known to nobody
 // but its owner.
 type SecretRow struct {
-	ID       string
 	Tail     string // its last characters
 	Created  time.Time
 	LastUsed time.Time // zero: never

@@ -2,6 +2,7 @@ package web
 
 import (
 	"context"
+	"errors"
 	"net/http"
 	"net/url"
 	"strings"
@@ -74,7 +75,7 @@ func (s *Server) createUser(w http.ResponseWriter, r *http.Request, v *visitor) 
 	if err != nil {
 		return err
 	}
-	view := templates.AdminUsersView{Page: s.page(w, v, templates.SectionAdminUsers), NewName: clean(form.Get("name"), 300), NewEmail: clean(form.Get("email"), 320), NewAdmin: form.Get("admin") != ""}
+	view := templates.AdminUsersView{Page: s.page(v, templates.SectionAdminUsers), NewName: clean(form.Get("name"), 300), NewEmail: clean(form.Get("email"), 320), NewAdmin: form.Get("admin") != ""}
 	if fault != "" {
 		view.Errors = map[string]string{"current_password": fault}
 		return s.showUsers(w, r, status, v, view)
@@ -109,8 +110,8 @@ func (s *Server) switchUser(w http.ResponseWriter, r *http.Request, v *visitor) 
 	} else {
 		err = s.identity.EnableUser(r.Context(), id)
 	}
-	for _, message := range fieldErrors(err) {
-		return &pageError{Status: http.StatusConflict, Heading: "Nothing was changed", Message: message, BackURL: "/admin/users", BackText: "Go back to the users"}
+	if errors.Is(err, storage.ErrConflict) {
+		return &pageError{Status: http.StatusConflict, Heading: "Nothing was changed", Message: "Nobody else could administer this server. Make or enable another administrator first.", BackURL: "/admin/users", BackText: "Go back to the users"}
 	}
 	if err != nil {
 		return err

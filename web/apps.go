@@ -123,7 +123,7 @@ func typed(r *http.Request, v *visitor) (p oauth.ClientSpec, kind string) {
 
 // appFormPage serves GET /settings/developer/apps/new.
 func (s *Server) appFormPage(w http.ResponseWriter, r *http.Request, v *visitor) error {
-	view := templates.AppFormView{Page: s.page(w, v, templates.SectionApps), AppFields: s.fields(v, oauth.ClientSpec{}, templates.KindWeb)}
+	view := templates.AppFormView{Page: s.page(v, templates.SectionApps), AppFields: s.fields(v, oauth.ClientSpec{}, templates.KindWeb)}
 	view.NeedPassword = !s.fresh(v)
 	return s.render(w, r, http.StatusOK, view.Nonce, templates.AppFormPage(view))
 }
@@ -137,14 +137,18 @@ func (s *Server) stepUp(w http.ResponseWriter, r *http.Request, v *visitor, pass
 	if password == "" {
 		return v, "Confirm with your password: you signed in a while ago.", http.StatusForbidden, nil
 	}
-	err = s.identity.Confirm(r.Context(), v.user, password, s.proxies.ClientAddress(r))
+	attempt, err := s.attempt(r, v.user.Email, password)
+	if err != nil {
+		return v, "", 0, err
+	}
+	err = s.identity.Confirm(r.Context(), v.user, attempt)
 	var throttled *identity.Throttled
 	switch {
 	case errors.Is(err, identity.ErrWrong):
 		return v, "That is not your password.", http.StatusForbidden, nil
 	case errors.As(err, &throttled):
 		w.Header().Set("Retry-After", seconds(throttled.RetryAfter))
-		return v, "Too many attempts have failed. Wait " + inWords(throttled.RetryAfter) + ", then try again.", http.StatusTooManyRequests, nil
+		return v, tooOften(throttled), http.StatusTooManyRequests, nil
 	case err != nil:
 		return v, "", 0, err
 	}
@@ -160,7 +164,7 @@ func (s *Server) createApp(w http.ResponseWriter, r *http.Request, v *visitor) e
 		return err
 	}
 	refuse := func(status int, faults map[string]string) error {
-		view := templates.AppFormView{Page: s.page(w, v, templates.SectionApps), AppFields: s.fields(v, p, kind)}
+		view := templates.AppFormView{Page: s.page(v, templates.SectionApps), AppFields: s.fields(v, p, kind)}
 		view.Errors, view.NeedPassword = faults, !s.fresh(v)
 		return s.render(w, r, status, view.Nonce, templates.AppFormPage(view))
 	}
@@ -195,7 +199,7 @@ func (s *Server) createApp(w http.ResponseWriter, r *http.Request, v *visitor) e
 
 func (s *Server) showSecret(w http.ResponseWriter, r *http.Request, v *visitor, c storage.Client, secret string, oldUntil time.Time, next string) error {
 	view := templates.SecretView{
-		Page: s.page(w, v, templates.SectionApps), AppName: c.Name, Kind: kindOf(c), ClientID: c.ID, Secret: secret,
+		Page: s.page(v, sectionOf(next)), AppName: c.Name, Kind: kindOf(c), ClientID: c.ID, Secret: secret,
 		AuthorizeURL: s.oauth.Issuer() + "/oauth/authorize", TokenURL: s.oauth.Issuer() + "/oauth/token", IntrospectURL: s.oauth.Issuer() + "/oauth/introspect",
 		Scope: c.Scopes.String(), OldUntil: oldUntil, NextURL: next,
 	}
@@ -262,7 +266,7 @@ func (s *Server) showApp(w http.ResponseWriter, r *http.Request, status int, v *
 		return err
 	}
 	for _, x := range c.Secrets {
-		view.Secrets = append(view.Secrets, templates.SecretRow{ID: x.ID, Tail: x.Tail, Created: x.CreatedAt.Time(), LastUsed: x.LastUsedAt.Time(), Expires: x.ExpiresAt.Time()})
+		view.Secrets = append(view.Secrets, templates.SecretRow{Tail: x.Tail, Created: x.CreatedAt.Time(), LastUsed: x.LastUsedAt.Time(), Expires: x.ExpiresAt.Time()})
 	}
 	return s.render(w, r, status, view.Nonce, templates.AppPage(view))
 }
@@ -294,7 +298,7 @@ func (s *Server) updateApp(w http.ResponseWriter, r *http.Request, v *visitor) e
 		return err //nolint:wrapcheck // fieldErrors reads it
 	})
 	if faults := fieldErrors(err); faults != nil {
-		view := templates.AppView{Page: s.page(w, v, sectionOf(base)), AppFields: s.fields(v, p, kindOf(before))}
+		view := templates.AppView{Page: s.page(v, sectionOf(base)), AppFields: s.fields(v, p, kindOf(before))}
 		view.Errors = faults
 		return s.showApp(w, r, http.StatusBadRequest, v, before, base, view)
 	}
@@ -336,7 +340,7 @@ func (s *Server) rotateSecret(w http.ResponseWriter, r *http.Request, v *visitor
 		if err != nil {
 			return err
 		}
-		view := templates.AppView{Page: s.page(w, v, sectionOf(base)), AppFields: s.fields(v, oauth.SpecOf(c), kindOf(c))}
+		view := templates.AppView{Page: s.page(v, sectionOf(base)), AppFields: s.fields(v, oauth.SpecOf(c), kindOf(c))}
 		view.Errors = faults
 		return s.showApp(w, r, status, v, c, base, view)
 	}
@@ -372,7 +376,7 @@ func (s *Server) switchApp(w http.ResponseWriter, r *http.Request, v *visitor) e
 	return s.appChanged(w, r, v, base, text, err)
 }
 
-// appChanged goes back to where a change of an app was asked for, with a sentence about it.
+// appChanged goes on to base after a change of an app, with a sentence about it.
 func (s *Server) appChanged(w http.ResponseWriter, r *http.Request, v *visitor, base, text string, err error) error {
 	if err != nil {
 		return err
@@ -397,7 +401,7 @@ func (s *Server) deleteApp(w http.ResponseWriter, r *http.Request, v *visitor) e
 		return err
 	}
 	if strings.TrimSpace(r.PostForm.Get("confirm")) != c.Name {
-		view := templates.AppView{Page: s.page(w, v, sectionOf(base)), AppFields: s.fields(v, oauth.SpecOf(c), kindOf(c))}
+		view := templates.AppView{Page: s.page(v, sectionOf(base)), AppFields: s.fields(v, oauth.SpecOf(c), kindOf(c))}
 		view.Errors = map[string]string{"confirm": "Type the app's name exactly as it is shown. Nothing was deleted."}
 		return s.showApp(w, r, http.StatusBadRequest, v, c, base, view)
 	}

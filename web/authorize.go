@@ -136,10 +136,20 @@ func (s *Server) goOn(w http.ResponseWriter, r *http.Request, a *oauth.Authorize
 	return redirect(w, to)
 }
 
-// reopen makes the request of a flow again. A flow that is for no app is a fault of whoever sent it.
-func (s *Server) reopen(r *http.Request, f *oauth.Flow) (*oauth.AuthorizeRequest, error) {
+// reopen makes the request of a flow again. It answers by itself (done) where the app has to be told that the request
+// is no longer good. A flow that is for no app is a fault of whoever sent it.
+func (s *Server) reopen(w http.ResponseWriter, r *http.Request, f *oauth.Flow) (a *oauth.AuthorizeRequest, done bool, err error) {
 	if f.ClientID == "" {
-		return nil, &pageError{Status: http.StatusBadRequest, Heading: "This request cannot be read", Message: "Start again from the app."}
+		return nil, false, &pageError{Status: http.StatusBadRequest, Heading: "This request cannot be read", Message: "Start again from the app."}
 	}
-	return s.oauth.ReopenAuthorize(r.Context(), f) //nolint:wrapcheck // asPageError reads it
+	a, err = s.oauth.ReopenAuthorize(r.Context(), f)
+	var refused *oauth.AuthorizeError
+	if !errors.As(err, &refused) || refused.RedirectTo == "" {
+		return a, false, err //nolint:wrapcheck // asPageError reads it
+	}
+	v, err := s.visitor(r)
+	if err != nil {
+		return nil, false, err
+	}
+	return nil, true, s.refuse(w, r, a, v, refused)
 }

@@ -18,8 +18,8 @@ func (s *Server) openConsent(w http.ResponseWriter, r *http.Request, sealed stri
 	if err != nil {
 		return nil, nil, false, err
 	}
-	if a, err = s.reopen(r, f); err != nil {
-		return nil, nil, false, err
+	if a, done, err = s.reopen(w, r, f); err != nil || done {
+		return nil, nil, done, err
 	}
 	if v, err = s.visitor(r); err != nil {
 		return nil, nil, false, err
@@ -35,7 +35,7 @@ func (s *Server) consentPage(w http.ResponseWriter, r *http.Request) error {
 	sealed := r.URL.Query().Get("flow")
 	a, v, done, err := s.openConsent(w, r, sealed)
 	if err != nil || done {
-		return s.consentFailed(w, err)
+		return err
 	}
 	p, err := s.place(r.Context(), a, v)
 	if err != nil {
@@ -47,18 +47,6 @@ func (s *Server) consentPage(w http.ResponseWriter, r *http.Request) error {
 	return s.showConsent(w, r, http.StatusOK, a, p, sealed, nil, "")
 }
 
-// consentFailed sends what concerns the app to the app, where the redirect URI is still good.
-func (s *Server) consentFailed(w http.ResponseWriter, err error) error {
-	if err == nil {
-		return nil
-	}
-	var refused *oauth.AuthorizeError
-	if errors.As(err, &refused) && refused.RedirectTo != "" {
-		return redirect(w, refused.RedirectTo)
-	}
-	return err
-}
-
 func (s *Server) consentToken(a *oauth.AuthorizeRequest, v *visitor) []string {
 	return []string{"consent", a.ID, v.row.ID, v.user.ID}
 }
@@ -67,18 +55,18 @@ func (s *Server) consentToken(a *oauth.AuthorizeRequest, v *visitor) []string {
 func (s *Server) showConsent(w http.ResponseWriter, r *http.Request, status int, a *oauth.AuthorizeRequest, p *place, sealed string, checked []string, fault string) error {
 	host, loopback := oauth.RedirectHost(a.RedirectURI)
 	view := templates.ConsentView{
-		Page: s.page(w, p.visitor, ""), Flow: sealed, Token: s.oauth.FormToken(s.consentToken(a, p.visitor)...),
+		Page: s.page(p.visitor, ""), Flow: sealed, Token: s.oauth.FormToken(s.consentToken(a, p.visitor)...),
 		App: templates.ConsentApp{
 			Name: a.Client.Name, Site: a.Client.Site, RedirectHost: host, Loopback: loopback,
 			Verified: a.Client.Verified || a.Client.WorkspaceID == "", FirstParty: a.Client.FirstParty,
 		},
-		SwitchURL: "/login?switch=1&flow=" + sealed, ResourceName: a.Resource.Name, Error: fault,
+		SwitchURL: switchURL(sealed), ResourceName: a.Resource.Name, Error: fault,
 		NotGranted: "It will not see your password, and gets nothing beyond what is listed here.",
 	}
 	if a.Client.GrantTypes.Has(oauth.GrantRefreshToken) {
-		view.Lasts = "It stays connected for " + days(s.oauth.Horizons().Families) + " at most, and no longer once it has gone unused for " + days(s.oauth.Horizons().AccessTokens) + "."
+		view.Lasts = "It stays connected for " + lasting(s.oauth.Lifetimes().RefreshAbsolute) + " at most, and no longer once it has gone unused for " + lasting(s.oauth.Lifetimes().Refresh) + "."
 	} else {
-		view.Lasts = "It gets access once, for " + days(s.oauth.AccessLifetime()) + "."
+		view.Lasts = "It gets access once, for " + lasting(s.oauth.Lifetimes().Access) + "."
 	}
 	again := strings.Contains(a.Prompt, "consent")
 	asked := 0
@@ -108,7 +96,7 @@ func (s *Server) consent(w http.ResponseWriter, r *http.Request) error {
 	sealed := form.Get("flow")
 	a, v, done, err := s.openConsent(w, r, sealed)
 	if err != nil || done {
-		return s.consentFailed(w, err)
+		return err
 	}
 	if !s.oauth.FormTokenFits(form.Get("token"), s.consentToken(a, v)...) {
 		return forbidden("The page was made for somebody else, or before you signed in again. Start again from the app.")
@@ -129,6 +117,9 @@ func (s *Server) consent(w http.ResponseWriter, r *http.Request) error {
 	switch form.Get("decision") {
 	case "deny":
 		to, err := s.oauth.Deny(r.Context(), a, a.ID)
+		if errors.Is(err, oauth.ErrAnswered) {
+			return answered(a.RedirectURI)
+		}
 		if err != nil {
 			return err
 		}

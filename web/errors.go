@@ -58,7 +58,7 @@ func asPageError(err error) *pageError {
 		errors.As(err, &protocol) && protocol.Code == oauth.TemporarilyUnavailable:
 		return &pageError{Status: http.StatusServiceUnavailable, Heading: "Not available right now", Message: "Nothing is lost. Wait a moment, then load this page again.", RetryAfter: time.Second, Cause: err}
 	case errors.As(err, &throttled):
-		return &pageError{Status: http.StatusTooManyRequests, Heading: "Too many attempts", Message: "Wait " + inWords(throttled.RetryAfter) + ", then try again.", RetryAfter: throttled.RetryAfter, Cause: err}
+		return &pageError{Status: http.StatusTooManyRequests, Heading: "Too many attempts", Message: tooOften(throttled), RetryAfter: throttled.RetryAfter, Cause: err}
 	case errors.As(err, &authorize):
 		return &pageError{Status: http.StatusBadRequest, Heading: "The app's request cannot be answered", Message: authorize.Description, Cause: err}
 	case errors.As(err, &tooLarge):
@@ -71,6 +71,11 @@ func asPageError(err error) *pageError {
 	return &pageError{Status: http.StatusInternalServerError, Heading: "Something went wrong", Message: "The fault is ours. If it happens again, send the request id to whoever runs this server.", Cause: err}
 }
 
+// tooOften says what to do about passwords that were wrong too often.
+func tooOften(t *identity.Throttled) string {
+	return "Too many attempts have failed. Wait " + inWords(t.RetryAfter) + ", then try again."
+}
+
 // writePageError answers with a page, whatever went wrong.
 func (s *Server) writePageError(w http.ResponseWriter, r *http.Request, err error) {
 	e := asPageError(err)
@@ -78,10 +83,10 @@ func (s *Server) writePageError(w http.ResponseWriter, r *http.Request, err erro
 		n.Cause = err
 	}
 	if e.RetryAfter > 0 {
-		w.Header().Set("Retry-After", strconv.FormatInt(max(1, int64((e.RetryAfter+time.Second-1)/time.Second)), 10))
+		w.Header().Set("Retry-After", seconds(e.RetryAfter))
 	}
 	view := templates.ErrorView{
-		Page: s.page(w, nil, ""), Status: e.Status, Heading: e.Heading, Message: e.Message,
+		Page: s.page(nil, ""), Status: e.Status, Heading: e.Heading, Message: e.Message,
 		RequestID: w.Header().Get("X-Request-Id"), BackURL: e.BackURL, BackText: e.BackText,
 	}
 	s.pageHeaders(w, view.Nonce)

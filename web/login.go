@@ -24,22 +24,22 @@ func (s *Server) loginPage(w http.ResponseWriter, r *http.Request) error {
 			return redirect(w, to)
 		}
 		f := &oauth.Flow{ID: oauth.NewFlowID(), CreatedAt: s.store.Now(), ReturnTo: to}
-		return s.showLogin(w, r, http.StatusOK, f, nil, templates.LoginView{Page: s.page(w, nil, ""), Flow: s.sealFlow(w, r, f)})
+		return s.showLogin(w, r, http.StatusOK, f, nil, templates.LoginView{Page: s.page(nil, ""), Flow: s.sealFlow(w, r, f)})
 	}
 	f, err := s.openFlow(r, sealed)
 	if err != nil {
 		return err
 	}
-	a, err := s.reopen(r, f)
-	if err != nil {
+	a, done, err := s.reopen(w, r, f)
+	if err != nil || done {
 		return err
 	}
 	if !a.NeedsLogin(v.authTime()) && query.Get("switch") == "" {
 		return s.goOn(w, r, a, v, sealed)
 	}
-	view := templates.LoginView{Page: s.page(w, nil, ""), Flow: sealed, AppName: a.Client.Name}
+	view := templates.LoginView{Page: s.page(nil, ""), Flow: sealed}
 	if v.signedIn() && query.Get("switch") == "" {
-		view.Email = v.user.Email
+		view.Email, view.Reauth, view.SwitchURL = v.user.Email, true, switchURL(sealed)
 	}
 	return s.showLogin(w, r, http.StatusOK, f, a, view)
 }
@@ -57,6 +57,9 @@ func (s *Server) showLogin(w http.ResponseWriter, r *http.Request, status int, f
 	return s.render(w, r, status, view.Nonce, templates.LoginPage(view), formTarget(f)...)
 }
 
+// switchURL leads from a flow to signing in as somebody else.
+func switchURL(sealed string) string { return "/login?switch=1&flow=" + sealed }
+
 // login serves POST /login.
 func (s *Server) login(w http.ResponseWriter, r *http.Request) error {
 	sealed := r.PostForm.Get("flow")
@@ -69,19 +72,18 @@ func (s *Server) login(w http.ResponseWriter, r *http.Request) error {
 	}
 	var a *oauth.AuthorizeRequest
 	if f.ClientID != "" {
-		if a, err = s.reopen(r, f); err != nil {
+		var done bool
+		if a, done, err = s.reopen(w, r, f); err != nil || done {
 			return err
 		}
 	}
 	email := r.PostForm.Get("email")
-	known, err := s.knownDevice(r.Context(), r, email)
+	attempt, err := s.attempt(r, email, r.PostForm.Get("password"))
 	if err != nil {
 		return err
 	}
-	user, err := s.identity.Login(r.Context(), identity.Attempt{
-		Email: email, Password: r.PostForm.Get("password"), Address: s.proxies.ClientAddress(r), KnownDevice: known,
-	})
-	view := templates.LoginView{Page: s.page(w, nil, ""), Flow: sealed, Email: clean(email, 320)}
+	user, err := s.identity.Login(r.Context(), attempt)
+	view := templates.LoginView{Page: s.page(nil, ""), Flow: sealed, Email: clean(email, 320)}
 	var throttled *identity.Throttled
 	switch {
 	case errors.Is(err, identity.ErrWrong):
@@ -91,7 +93,7 @@ func (s *Server) login(w http.ResponseWriter, r *http.Request) error {
 	case errors.As(err, &throttled):
 		s.metrics.logins.WithLabelValues("throttled").Inc()
 		w.Header().Set("Retry-After", seconds(throttled.RetryAfter))
-		view.Error = "Too many attempts have failed. Wait " + inWords(throttled.RetryAfter) + ", then try again."
+		view.Error = tooOften(throttled)
 		return s.showLogin(w, r, http.StatusTooManyRequests, f, a, view)
 	case err != nil:
 		return err
@@ -122,7 +124,7 @@ func (s *Server) logoutPage(w http.ResponseWriter, r *http.Request) error {
 	if !v.signedIn() {
 		return redirect(w, "/login")
 	}
-	view := templates.LogoutView{Page: s.page(w, v, "")}
+	view := templates.LogoutView{Page: s.page(v, "")}
 	return s.render(w, r, http.StatusOK, view.Nonce, templates.LogoutPage(view))
 }
 

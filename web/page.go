@@ -68,18 +68,10 @@ func (s *Server) memberPage(h func(w http.ResponseWriter, r *http.Request, v *vi
 			return h(w, r, v)
 		}
 		if r.Method != http.MethodGet && r.Method != http.MethodHead {
-			return &pageError{Status: http.StatusUnauthorized, Heading: "You are signed out", Message: "Nothing was changed. Sign in, then do it again.", BackURL: "/login?return_to=" + url.QueryEscape(refererPath(r)), BackText: "Sign in"}
+			return &pageError{Status: http.StatusUnauthorized, Heading: "You are signed out", Message: "Nothing was changed. Sign in, then do it again.", BackURL: "/login", BackText: "Sign in"}
 		}
 		return redirect(w, "/login?return_to="+url.QueryEscape(r.URL.RequestURI()))
 	})
-}
-
-// refererPath is the page of ours that a form was sent from, or the settings.
-func refererPath(r *http.Request) string {
-	if u, err := url.Parse(r.Referer()); err == nil {
-		return safeReturn(u.Path)
-	}
-	return defaultPage
 }
 
 // adminPage serves a page to administrators; to everybody else there is none.
@@ -93,7 +85,7 @@ func (s *Server) adminPage(h func(w http.ResponseWriter, r *http.Request, v *vis
 }
 
 // page is what all views have in common. A visitor of nil is nobody.
-func (s *Server) page(_ http.ResponseWriter, v *visitor, section string) templates.Page {
+func (s *Server) page(v *visitor, section string) templates.Page {
 	var b [16]byte
 	_, _ = rand.Read(b[:]) // never fails
 	p := templates.Page{Nonce: base64.RawStdEncoding.EncodeToString(b[:]), Now: s.now(), Section: section}
@@ -105,14 +97,12 @@ func (s *Server) page(_ http.ResponseWriter, v *visitor, section string) templat
 
 // settingsPage is page with the notice that was kept for the visitor.
 func (s *Server) settingsPage(w http.ResponseWriter, r *http.Request, v *visitor, section string) (templates.Page, error) {
-	p := s.page(w, v, section)
+	p := s.page(v, section)
 	notice, err := s.takeNotice(w, r, v)
 	if err != nil {
 		return p, err
 	}
-	if notice != "" {
-		p.Notice = &templates.Notice{Kind: templates.NoticeSuccess, Text: notice}
-	}
+	p.Notice = notice
 	return p, nil
 }
 

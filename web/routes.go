@@ -86,7 +86,8 @@ func (s *Server) routes() http.Handler {
 	return s.observe(s.guard(mux))
 }
 
-// assets serves the files of the pages. Their names carry a digest, so that they may be kept for good.
+// assets serves the files of the pages. Their addresses carry a digest in the query, so that they may be kept for good;
+// with another digest, as a page of another version of this server has, only for a while.
 func (s *Server) assets() http.Handler {
 	files, err := fs.Sub(templates.Assets, "assets")
 	if err != nil {
@@ -98,7 +99,7 @@ func (s *Server) assets() http.Handler {
 			s.writePageError(w, r, notFound()) // no list of files, and no name that no file can have
 			return
 		}
-		if r.URL.RawQuery != "" {
+		if templates.IsAssetPath(r.URL.RequestURI()) {
 			w.Header().Set("Cache-Control", "public, max-age=31536000, immutable")
 		} else {
 			w.Header().Set("Cache-Control", "public, max-age=300")
@@ -121,5 +122,9 @@ func (s *Server) noRoute(w http.ResponseWriter, r *http.Request, mux *http.Serve
 		return notFound()
 	}
 	w.Header().Set("Allow", strings.Join(allowed, ", "))
+	if isMachine(r) {
+		refuse(w, r, http.StatusMethodNotAllowed, "This method is not taken here; see the Allow header.")
+		return nil
+	}
 	return &pageError{Status: http.StatusMethodNotAllowed, Heading: "That cannot be done here", Message: "This address does not take requests of this kind."}
 }

@@ -12,6 +12,7 @@ import (
 
 	"github.com/gorilla/sessions"
 
+	"doorward/oauth/identity"
 	"doorward/storage"
 )
 
@@ -234,6 +235,12 @@ func (s *Server) knownDevice(ctx context.Context, r *http.Request, email string)
 		return false, fmt.Errorf("known device: %w", err)
 	}
 	return s.oauth.FormTokenFits(c.Value, "device", storage.EmailKey(u.Email), u.PasswordChangedAt.Time().Format(time.RFC3339Nano)), nil
+}
+
+// attempt is a password that somebody gave for an account.
+func (s *Server) attempt(r *http.Request, email, password string) (identity.Attempt, error) {
+	known, err := s.knownDevice(r.Context(), r, email)
+	return identity.Attempt{Email: email, Password: password, Address: s.proxies.ClientAddress(r), KnownDevice: known}, err
 }
 
 // setNotice keeps a sentence for the next page that this browser is shown.

@@ -80,23 +80,24 @@ func seconds(d time.Duration) string {
 	return strconv.FormatInt(max(1, int64((d+time.Second-1)/time.Second)), 10)
 }
 
-// days says how long something lasts.
-func days(d time.Duration) string {
-	unit := func(n int64, name string) string {
-		if n == 1 {
-			return "1 " + name
+// lasting says how long something lasts, in the two largest units that it has, rounded down: it is a promise.
+func lasting(d time.Duration) string {
+	var parts []string
+	for _, unit := range []struct {
+		length time.Duration
+		name   string
+	}{{24 * time.Hour, "day"}, {time.Hour, "hour"}, {time.Minute, "minute"}, {time.Second, "second"}} {
+		n := d / unit.length
+		d %= unit.length
+		if n > 0 && len(parts) < 2 {
+			text := strconv.FormatInt(int64(n), 10) + " " + unit.name
+			if n > 1 {
+				text += "s"
+			}
+			parts = append(parts, text)
 		}
-		return strconv.FormatInt(n, 10) + " " + name + "s"
 	}
-	switch {
-	case d >= 24*time.Hour && d%(24*time.Hour) == 0:
-		return unit(int64(d/(24*time.Hour)), "day")
-	case d >= time.Hour:
-		return unit(int64(d.Round(time.Hour)/time.Hour), "hour")
-	case d >= time.Minute:
-		return unit(int64(d.Round(time.Minute)/time.Minute), "minute")
-	}
-	return unit(int64(d/time.Second), "second")
+	return strings.Join(parts, " ")
 }
 
 // profilePage serves GET /settings/profile.
@@ -118,7 +119,7 @@ func (s *Server) profile(w http.ResponseWriter, r *http.Request, v *visitor) err
 	name := r.PostForm.Get("name")
 	err := s.identity.Rename(r.Context(), v.user.ID, name)
 	if faults := fieldErrors(err); faults != nil {
-		return s.showProfile(w, r, http.StatusBadRequest, v, templates.ProfileView{Page: s.page(w, v, templates.SectionProfile), Name: clean(name, 300), Errors: faults})
+		return s.showProfile(w, r, http.StatusBadRequest, v, templates.ProfileView{Page: s.page(v, templates.SectionProfile), Name: clean(name, 300), Errors: faults})
 	}
 	if err != nil {
 		return err
@@ -164,8 +165,12 @@ func (s *Server) sessionsOf(r *http.Request, v *visitor) (list []storage.Session
 // changePassword serves POST /settings/security/password. All other browsers are signed out by it.
 func (s *Server) changePassword(w http.ResponseWriter, r *http.Request, v *visitor) error {
 	form := r.PostForm
-	err := s.identity.ChangePassword(r.Context(), v.user.ID, v.row.ID, form.Get("current_password"), form.Get("new_password"), s.proxies.ClientAddress(r))
-	view := templates.SecurityView{Page: s.page(w, v, templates.SectionSecurity)}
+	current, err := s.attempt(r, v.user.Email, form.Get("current_password"))
+	if err != nil {
+		return err
+	}
+	err = s.identity.ChangePassword(r.Context(), v.user.ID, v.row.ID, current, form.Get("new_password"))
+	view := templates.SecurityView{Page: s.page(v, templates.SectionSecurity)}
 	var throttled *identity.Throttled
 	switch faults := fieldErrors(err); {
 	case errors.Is(err, identity.ErrWrong):
@@ -173,7 +178,7 @@ func (s *Server) changePassword(w http.ResponseWriter, r *http.Request, v *visit
 		return s.showSecurity(w, r, http.StatusForbidden, v, view)
 	case errors.As(err, &throttled):
 		w.Header().Set("Retry-After", seconds(throttled.RetryAfter))
-		view.Errors = map[string]string{"current_password": "Too many attempts have failed. Wait " + inWords(throttled.RetryAfter) + ", then try again."}
+		view.Errors = map[string]string{"current_password": tooOften(throttled)}
 		return s.showSecurity(w, r, http.StatusTooManyRequests, v, view)
 	case faults != nil:
 		view.Errors = map[string]string{"new_password": faults["password"]}
@@ -285,27 +290,29 @@ func (s *Server) connectedApps(r *http.Request, v *visitor) ([]templates.Connect
 	if err != nil {
 		return nil, err //nolint:wrapcheck // storage's own sentinels
 	}
-	type allowed struct {
-		resource, workspace string
-		scopes              []string
-	}
 	apps := map[string]*templates.ConnectedApp{}
-	granted := map[string]*allowed{}
 	var order []string
-	add := func(clientID, resource, workspace string, scopes []string, since time.Time) *templates.ConnectedApp {
+	add := func(clientID, resource, workspaceID string, scopes []string, since time.Time) *templates.ConnectedApp {
 		app, ok := apps[clientID]
 		if !ok {
 			app = &templates.ConnectedApp{ID: clientID, Since: since}
-			apps[clientID], granted[clientID] = app, &allowed{resource: resource, workspace: workspace}
+			apps[clientID] = app
 			order = append(order, clientID)
 		}
 		if since.Before(app.Since) {
 			app.Since = since
 		}
+		where := s.accessTo(resource, workspaceID, workspaces)
+		i := slices.IndexFunc(app.Access, func(x templates.ConnectedAccess) bool {
+			return x.Resource == where.Resource && x.Workspace == where.Workspace
+		})
+		if i < 0 {
+			i = len(app.Access)
+			app.Access = append(app.Access, where)
+		}
 		for _, name := range scopes {
-			if x := granted[clientID]; !slices.Contains(x.scopes, name) {
-				x.scopes = append(x.scopes, name)
-				app.Scopes = append(app.Scopes, s.scopeSentence(resource, name))
+			if text := s.scopeSentence(resource, name); !slices.Contains(app.Access[i].Scopes, text) {
+				app.Access[i].Scopes = append(app.Access[i].Scopes, text)
 			}
 		}
 		return app
@@ -331,23 +338,29 @@ func (s *Server) connectedApps(r *http.Request, v *visitor) ([]templates.Connect
 			return nil, err //nolint:wrapcheck // storage's own sentinels
 		}
 		app.Name, app.Site, app.Disabled, app.Verified = c.Name, c.Site, !c.DisabledAt.IsZero(), c.Verified || c.WorkspaceID == ""
+		app.FirstParty = c.FirstParty
 		if len(c.RedirectURIs) > 0 {
 			app.Host, _ = oauth.RedirectHost(c.RedirectURIs[0])
-		}
-		app.Resource = granted[id].resource
-		if res, ok := s.oauth.Resource(app.Resource); ok {
-			app.Resource = res.Name
-		}
-		if len(workspaces) > 1 {
-			for _, ws := range workspaces {
-				if ws.ID == granted[id].workspace {
-					app.Workspace = ws.Name
-				}
-			}
 		}
 		list = append(list, *app)
 	}
 	return list, nil
+}
+
+// accessTo names an API, and the workspace where the person has several.
+func (s *Server) accessTo(resource, workspaceID string, workspaces []storage.Workspace) templates.ConnectedAccess {
+	x := templates.ConnectedAccess{Resource: resource}
+	if r, ok := s.oauth.Resource(resource); ok {
+		x.Resource = r.Name
+	}
+	if len(workspaces) > 1 {
+		for _, ws := range workspaces {
+			if ws.ID == workspaceID {
+				x.Workspace = ws.Name
+			}
+		}
+	}
+	return x
 }
 
 func (s *Server) scopeSentence(resource, name string) string {
@@ -369,9 +382,9 @@ func (s *Server) endAccess(w http.ResponseWriter, r *http.Request, v *visitor) e
 	if err := s.store.EndAccess(storage.Tenant(r.Context(), v.user.ID, ""), v.user.ID, id); err != nil {
 		return fmt.Errorf("end access: %w", err)
 	}
-	text := "Access is ended. The app would have to ask you again."
+	text := "Access is ended. What the app holds no longer works."
 	if all {
-		text = "Access of all apps is ended. Each would have to ask you again."
+		text = "Access of all apps is ended. What they hold no longer works."
 	}
 	if err := s.setNotice(w, r, v, text); err != nil {
 		return err

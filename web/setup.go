@@ -23,7 +23,7 @@ func (s *Server) setupPage(w http.ResponseWriter, r *http.Request) error {
 	if n > 0 {
 		return setupOver()
 	}
-	view := templates.SetupView{Page: s.page(w, nil, ""), Word: clean(r.URL.Query().Get("word"), 100)}
+	view := templates.SetupView{Page: s.page(nil, ""), Word: clean(r.URL.Query().Get("word"), 100)}
 	return s.render(w, r, http.StatusOK, view.Nonce, templates.SetupPage(view))
 }
 
@@ -40,7 +40,7 @@ func (s *Server) setup(w http.ResponseWriter, r *http.Request) error {
 	user, err := s.identity.CreateFirstAdministrator(r.Context(), form.Get("word"), identity.NewUser{
 		Email: form.Get("email"), Name: form.Get("name"), Password: form.Get("password"),
 	})
-	view := templates.SetupView{Page: s.page(w, nil, ""), Word: clean(form.Get("word"), 100), Name: clean(form.Get("name"), 300), Email: clean(form.Get("email"), 320)}
+	view := templates.SetupView{Page: s.page(nil, ""), Word: clean(form.Get("word"), 100), Name: clean(form.Get("name"), 300), Email: clean(form.Get("email"), 320)}
 	if errors.Is(err, identity.ErrSetupWord) {
 		view.Word, view.Errors = "", map[string]string{"word": "This word is not valid any more. Run doorward setup-link for a new one."}
 		return s.render(w, r, http.StatusForbidden, view.Nonce, templates.SetupPage(view))

@@ -81,7 +81,7 @@ func (r *report) checkConfig(c Config) {
 	if public && issuer.Scheme == "http" {
 		r.risk("listen: others reach %s without TLS, and could read passwords and tokens on the way; listen on a loopback address, or let a proxy end TLS and write an https issuer", strings.Join(c.Listen, " "))
 	}
-	if public && len(c.TrustedProxies) == 0 && issuer.Scheme == "https" {
+	if len(c.TrustedProxies) == 0 && issuer.Scheme == "https" {
 		r.risk("trusted_proxies: is empty, so all users behind your proxy share one address and its limits, and what the proxy says about TLS does not count; write the proxy's address")
 	}
 	if c.AdminListen != "" && !isLoopback(hostOf(c.AdminListen)) {

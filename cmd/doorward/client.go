@@ -98,17 +98,16 @@ func (c clientShow) Run(ctx context.Context, a *app) error {
 
 type clientUpdate struct {
 	output
-	ID             string   `arg:"" help:"The client_id."`
-	Name           *string  `help:"What people know the app by." placeholder:"NAME"`
-	Site           *string  `help:"The app's home page; empty for none." placeholder:"URL"`
-	RedirectURI    []string `name:"redirect-uri" sep:"none" help:"All redirect URIs in place of the present ones; repeat for several." placeholder:"URL"`
-	Scope          *string  `help:"All scopes in place of the present ones." placeholder:"\"A B\""`
-	Resource       []string `sep:"none" help:"All resources in place of the present ones; repeat for several." placeholder:"ID"`
-	Grant          []string `sep:"none" help:"All grant types in place of the present ones; repeat for several." placeholder:"GRANT"`
-	PKCE           *string  `name:"pkce" enum:"required,optional" help:"optional: for a confidential app older than PKCE." placeholder:"required|optional"`
-	FirstParty     *bool    `negatable:"" help:"Your own app: people are not asked for consent."`
-	ResourceServer *bool    `negatable:"" help:"An API that introspects the tokens for its resources."`
-	Verified       *bool    `negatable:"" help:"You vouch for the app's name; the consent page says so."`
+	ID          string   `arg:"" help:"The client_id."`
+	Name        *string  `help:"What people know the app by." placeholder:"NAME"`
+	Site        *string  `help:"The app's home page; empty for none." placeholder:"URL"`
+	RedirectURI []string `name:"redirect-uri" sep:"none" help:"All redirect URIs in place of the present ones; repeat for several." placeholder:"URL"`
+	Scope       *string  `help:"All scopes in place of the present ones." placeholder:"\"A B\""`
+	Resource    []string `sep:"none" help:"All resources in place of the present ones; repeat for several." placeholder:"ID"`
+	Grant       []string `sep:"none" help:"All grant types in place of the present ones; repeat for several." placeholder:"GRANT"`
+	PKCE        *string  `name:"pkce" enum:"required,optional" help:"optional: for a confidential app older than PKCE." placeholder:"required|optional"`
+	FirstParty  *bool    `negatable:"" help:"Your own app: people are not asked for consent."`
+	Verified    *bool    `negatable:"" help:"You vouch for the app's name; the consent page says so."`
 }
 
 // Run changes what was given.
@@ -123,7 +122,6 @@ func (c clientUpdate) Run(ctx context.Context, a *app) error {
 		setIf(&spec.Name, c.Name)
 		setIf(&spec.Site, c.Site)
 		setIf(&spec.FirstParty, c.FirstParty)
-		setIf(&spec.ResourceServer, c.ResourceServer)
 		setIf(&spec.Verified, c.Verified)
 		if c.Scope != nil {
 			spec.Scopes = strings.Fields(*c.Scope)

@@ -24,7 +24,7 @@ type demoCommand struct {
 }
 
 const (
-	demoPort     = "8080" // of the server; the app and the API take the next two, or any where these are taken
+	demoPort     = "8080" // of the server; the app takes 8090 and the API 8091, each of them any other where it is taken
 	demoEmail    = "demo@example.com"
 	demoName     = "Dana Demo"
 	demoPassword = "seven lanterns by the canal"

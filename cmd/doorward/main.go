@@ -3,6 +3,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -130,17 +131,14 @@ func (o output) print(a *app, v any, text func(w io.Writer)) error {
 	return encoder.Encode(v)
 }
 
-// version is what was built: a module version, or the revision of the checkout.
+// release is set by the linker where the build has no checkout to read it from, as in the image.
+var release string
+
+// version is what was built: the release, or what Go read from the checkout.
 func version() string {
 	info, ok := debug.ReadBuildInfo()
 	if !ok {
-		return "unknown"
+		return "doorward " + cmp.Or(release, "unknown")
 	}
-	text := info.Main.Version
-	for _, s := range info.Settings {
-		if s.Key == "vcs.revision" && text == "(devel)" {
-			text += " " + s.Value
-		}
-	}
-	return "doorward " + text
+	return "doorward " + cmp.Or(release, info.Main.Version)
 }

@@ -45,14 +45,13 @@ func (s *Service) Login(ctx context.Context, a Attempt) (storage.User, error) {
 }
 
 // Confirm asks a person who is signed in for the password again. It is throttled together with Login, so that it
-// opens no second way to guess; errors are the same.
-func (s *Service) Confirm(ctx context.Context, user storage.User, password string, address netip.Addr) error {
-	_, err := s.confirm(ctx, user, password, address)
+// opens no second way to guess; errors are the same. The Email of the attempt does not count.
+func (s *Service) Confirm(ctx context.Context, user storage.User, a Attempt) error {
+	_, err := s.confirm(ctx, user, a)
 	return err
 }
 
-func (s *Service) confirm(ctx context.Context, user storage.User, password string, address netip.Addr) (storage.User, error) {
-	a := Attempt{Password: password, Address: address}
+func (s *Service) confirm(ctx context.Context, user storage.User, a Attempt) (storage.User, error) {
 	return s.check(ctx, storage.EmailKey(user.Email), a, func(ctx context.Context) (storage.User, error) {
 		return s.store.UserByID(ctx, user.ID)
 	})

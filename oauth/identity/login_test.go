@@ -128,7 +128,7 @@ func TestG02_HundredFailuresInARowPutThePasswordOutOfUse(t *testing.T) {
 			}
 			r.advance(time.Hour)
 			mustBe(t, r.login(t.Context(), "a@example.com", goodPassword, elsewhere, false), ErrWrong)
-			mustBe(t, r.Confirm(t.Context(), u, goodPassword, elsewhere), ErrWrong)
+			mustBe(t, r.Confirm(t.Context(), u, Attempt{Password: goodPassword, Address: elsewhere}), ErrWrong)
 		}
 
 		for i := range failuresBound - 1 {
@@ -163,13 +163,13 @@ func TestG03_OtherWaysInDoNotRestartGuessing(t *testing.T) {
 		r := newRig(store, false)
 		u := r.user(t, "a@example.com")
 		r.wrong(t, 10, "a@example.com", home, false)
-		mustBeThrottled(t, r.Confirm(t.Context(), u, goodPassword, home))
-		mustBeThrottled(t, r.ChangePassword(t.Context(), u.ID, "", goodPassword, otherPassword, home))
+		mustBeThrottled(t, r.Confirm(t.Context(), u, Attempt{Password: goodPassword, Address: home}))
+		mustBeThrottled(t, r.ChangePassword(t.Context(), u.ID, "", Attempt{Password: goodPassword, Address: home}, otherPassword))
 
 		r.advance(time.Hour)
 		for range 5 {
-			mustBe(t, r.Confirm(t.Context(), u, otherPassword, home), ErrWrong)
-			mustBe(t, r.ChangePassword(t.Context(), u.ID, "", otherPassword, otherPassword, home), ErrWrong)
+			mustBe(t, r.Confirm(t.Context(), u, Attempt{Password: otherPassword, Address: home}), ErrWrong)
+			mustBe(t, r.ChangePassword(t.Context(), u.ID, "", Attempt{Password: otherPassword, Address: home}, otherPassword), ErrWrong)
 		}
 		mustBeThrottled(t, r.login(t.Context(), "a@example.com", goodPassword, home, false))
 		if got := r.reload(t, u.ID).PasswordFailures; got != 20 {
@@ -330,7 +330,7 @@ func TestBusyAndUnavailableAreNoFailures(t *testing.T) {
 			for _, err := range []error{
 				r.login(t.Context(), "a@example.com", goodPassword, home, false),
 				r.login(t.Context(), "nobody@example.com", goodPassword, home, false),
-				r.Confirm(t.Context(), u, goodPassword, home),
+				r.Confirm(t.Context(), u, Attempt{Password: goodPassword, Address: home}),
 			} {
 				mustBe(t, err, storage.ErrUnavailable)
 				if errors.Is(err, ErrWrong) {
@@ -382,7 +382,7 @@ func TestG24_MegabyteNeverReachesTheHash(t *testing.T) {
 		huge := strings.Repeat("x", 1<<20)
 		mustBe(t, r.login(t.Context(), "a@example.com", huge, home, false), ErrWrong)
 		mustBe(t, r.login(t.Context(), "nobody@example.com", huge, home, false), ErrWrong)
-		mustBe(t, r.Confirm(t.Context(), u, huge, home), ErrWrong)
+		mustBe(t, r.Confirm(t.Context(), u, Attempt{Password: huge, Address: home}), ErrWrong)
 		var invalid *Invalid
 		if err := r.SetPassword(t.Context(), u.ID, huge); !errors.As(err, &invalid) {
 			t.Error(err)

@@ -7,7 +7,6 @@ import (
 	"encoding/hex"
 	"errors"
 	"fmt"
-	"net/netip"
 	"strings"
 	"unicode"
 	"unicode/utf8"
@@ -131,7 +130,7 @@ func (s *Service) CreateFirstAdministrator(ctx context.Context, word string, u N
 
 // ChangePassword is for the person themselves: it asks for the current password as Confirm does, and ends all sessions
 // but the one named. Errors are those of Confirm, and *Invalid for the new password.
-func (s *Service) ChangePassword(ctx context.Context, userID, sessionID, current, password string, address netip.Addr) error {
+func (s *Service) ChangePassword(ctx context.Context, userID, sessionID string, current Attempt, password string) error {
 	ctx = storage.System(ctx)
 	user, err := s.store.UserByID(ctx, userID)
 	if err != nil {
@@ -140,7 +139,7 @@ func (s *Service) ChangePassword(ctx context.Context, userID, sessionID, current
 	if err := checkPassword(password, s.about(user.Email, user.Name)); err != nil {
 		return err
 	}
-	if user, err = s.confirm(ctx, user, current, address); err != nil {
+	if user, err = s.confirm(ctx, user, current); err != nil {
 		return err
 	}
 	hash, err := s.hasher.hash(ctx, password)

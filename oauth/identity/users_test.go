@@ -282,14 +282,14 @@ func TestG21_ChangedPasswordEndsTheOtherSessions(t *testing.T) {
 		r.session(t, u.ID)
 		r.session(t, u.ID)
 
-		mustBe(t, r.ChangePassword(t.Context(), u.ID, mine, otherPassword, otherPassword, home), ErrWrong)
-		if err := r.ChangePassword(t.Context(), u.ID, mine, goodPassword, "short", home); !cmp.Equal(fields(err), []string{"password"}) {
+		mustBe(t, r.ChangePassword(t.Context(), u.ID, mine, Attempt{Password: otherPassword, Address: home}, otherPassword), ErrWrong)
+		if err := r.ChangePassword(t.Context(), u.ID, mine, Attempt{Password: goodPassword, Address: home}, "short"); !cmp.Equal(fields(err), []string{"password"}) {
 			t.Errorf("error %v, want Invalid for password", err)
 		}
 		if n := len(r.sessions(t, u.ID)); n != 3 {
 			t.Fatalf("%d sessions after refusals, want 3", n)
 		}
-		if err := r.ChangePassword(t.Context(), u.ID, mine, goodPassword, otherPassword, home); err != nil {
+		if err := r.ChangePassword(t.Context(), u.ID, mine, Attempt{Password: goodPassword, Address: home}, otherPassword); err != nil {
 			t.Fatal(err)
 		}
 		if diff := cmp.Diff(map[string]bool{mine: true}, r.sessions(t, u.ID)); diff != "" {
@@ -319,7 +319,7 @@ func TestOfTwoPasswordChangesAtOnceOneHolds(t *testing.T) {
 		password := func(i int) string { return fmt.Sprintf("%s %c", otherPassword, 'k'+i) }
 		winner := -1
 		wins, errs := atOnce(8, func(i int) error {
-			err := r.ChangePassword(t.Context(), u.ID, "", goodPassword, password(i), home)
+			err := r.ChangePassword(t.Context(), u.ID, "", Attempt{Password: goodPassword, Address: home}, password(i))
 			if err == nil {
 				winner = i
 			}

@@ -260,6 +260,23 @@ func TestA18_NobodyIsBouncedToAStrangersApp(t *testing.T) {
 	})
 }
 
+// Nor by a request that was good when it began, and that the app's owner broke while the page was open.
+func TestA18_NobodyIsBouncedByAFlowThatWasBrokenLater(t *testing.T) {
+	r := rig.Memory(t, rig.Options{})
+	app := selfRegistered(t, r, oauth.ClientSpec{RedirectURIs: []string{"https://evil.example/cb"}})
+	alice := r.Browser().SignIn(r.Alice.Email)
+	page := alice.Authorize(app.Params("read write"))
+	flow := alice.Form(page, "/oauth/consent").Get("flow")
+	spec := oauth.SpecOf(app.Client)
+	spec.Scopes = []string{"read"}
+	if _, err := r.OAuth.UpdateClient(r.System(), app.ID, spec); err != nil {
+		t.Fatal(err)
+	}
+	wantPage(t, alice.Get("/oauth/consent?flow="+flow), http.StatusBadRequest)
+	wantPage(t, alice.Get("/login?flow="+flow), http.StatusBadRequest)
+	wantPage(t, alice.Decide(page, "approve"), http.StatusBadRequest)
+}
+
 func TestA19_FormsAreAnsweredWith303(t *testing.T) {
 	r := rig.Memory(t, rig.Options{})
 	app := r.App(oauth.ClientSpec{})
