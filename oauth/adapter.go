@@ -27,6 +27,7 @@ type work struct {
 	resource   *Resource       // of the access token
 	revocation error           // a family had to be revoked and was not
 	scopes     []string        // of the access token
+	expiresIn  time.Duration   // of the access token
 }
 
 type workKey struct{}
@@ -188,9 +189,14 @@ func (adapter) DeletePKCERequestSession(context.Context, string) error { return 
 func (a adapter) CreateAccessTokenSession(ctx context.Context, signature string, _ fosite.Requester) error {
 	w, _ := workOf(ctx)
 	now := a.store.Now()
+	expires := now.Add(a.lifetimes.Access)
+	if w.grant.ID != "" {
+		expires = min(expires, w.grant.ExpiresAt) // nothing outlives what the person agreed to
+	}
+	w.expiresIn = expires.Sub(now)
 	return a.store.InsertAccessToken(ctx, storage.AccessToken{
 		Digest: []byte(signature), GrantID: w.grant.ID, ClientID: w.client.ID, Resource: w.resource.ID, Scopes: w.scopes,
-		CreatedAt: now, ExpiresAt: now.Add(a.lifetimes.Access),
+		CreatedAt: now, ExpiresAt: expires,
 	})
 }
 

@@ -402,6 +402,9 @@ type Decision struct {
 // ErrAnswered says that the flow was answered before.
 var ErrAnswered = errors.New("the request was answered before")
 
+// ErrNotAllowed says that what the person had allowed, and was not asked for again, was taken back just now.
+var ErrNotAllowed = errors.New("the consent was taken back")
+
 // Approve issues a code for the request and returns where to send the browser. In one transaction it notes the
 // decision, remembers the consent, and makes the grant with its code.
 func (s *Server) Approve(ctx context.Context, a *AuthorizeRequest, d Decision) (string, error) {
@@ -433,7 +436,7 @@ func (s *Server) Approve(ctx context.Context, a *AuthorizeRequest, d Decision) (
 				return err
 			}
 		}
-		// The person and their place in the workspace as they are now, not when the page was made.
+		// The person as they are now, not when the page was made.
 		u, err := s.store.UserByID(ctx, d.UserID)
 		if err != nil {
 			return fmt.Errorf("approve: %w", err)
@@ -442,9 +445,12 @@ func (s *Server) Approve(ctx context.Context, a *AuthorizeRequest, d Decision) (
 			return storage.ErrNotFound
 		}
 		if d.Remember {
-			if err := s.remember(ctx, w.grant, a.Scopes); err != nil {
-				return err
-			}
+			err = s.remember(ctx, w.grant, a.Scopes)
+		} else if !a.Client.FirstParty {
+			err = s.stillAllowed(ctx, w.grant)
+		}
+		if err != nil {
+			return err
 		}
 		resp, err := s.fosite.NewAuthorizeResponse(ctx, ar, &fositeSession{subject: d.UserID})
 		if err != nil {
@@ -454,7 +460,7 @@ func (s *Server) Approve(ctx context.Context, a *AuthorizeRequest, d Decision) (
 		return nil
 	})
 	switch {
-	case errors.Is(err, ErrAnswered), errors.Is(err, storage.ErrNotFound):
+	case errors.Is(err, ErrAnswered), errors.Is(err, ErrNotAllowed), errors.Is(err, storage.ErrNotFound):
 		return "", err
 	case err != nil:
 		return "", asError(err)
@@ -467,6 +473,16 @@ func (s *Server) decide(ctx context.Context, flowID, decision string) error {
 	err := s.store.DecideFlow(ctx, flowID, decision, 2*FlowLifetime)
 	if errors.Is(err, storage.ErrConsumed) {
 		return ErrAnswered
+	}
+	return err //nolint:wrapcheck // storage's own sentinels
+}
+
+// stillAllowed checks, where nobody was asked, that what was remembered still is, and keeps it until the transaction
+// ends: whoever ends the app's access at the same moment also ends what is made here, or makes it impossible.
+func (s *Server) stillAllowed(ctx context.Context, g storage.Grant) error {
+	c, err := s.store.HoldConsent(ctx, g.UserID, g.ClientID, g.Resource, g.WorkspaceID)
+	if errors.Is(err, storage.ErrNotFound) || err == nil && !within(g.Scopes, c.Scopes) {
+		return ErrNotAllowed
 	}
 	return err //nolint:wrapcheck // storage's own sentinels
 }

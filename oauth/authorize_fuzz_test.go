@@ -2,7 +2,6 @@ package oauth
 
 import (
 	"errors"
-	"log/slog"
 	"net/http"
 	"net/http/httptest"
 	"net/netip"
@@ -26,7 +25,7 @@ func fuzzServer(f *testing.F) (s *Server, clientID string) {
 		f.Fatal(err)
 	}
 	s, err = New(Config{
-		Issuer: "https://auth.example", Store: store, Secrets: secrets, Log: slog.New(slog.DiscardHandler),
+		Issuer: "https://auth.example", Store: store, Secrets: secrets,
 		Resources:     []Resource{{ID: "https://api.example", Scopes: []Scope{{Name: "read"}, {Name: "write"}, {Name: "accounts:read"}}}},
 		Lifetimes:     Lifetimes{Access: time.Hour, Refresh: time.Hour, RefreshAbsolute: time.Hour, Code: time.Minute},
 		ClientAddress: func(*http.Request) netip.Addr { return netip.Addr{} },

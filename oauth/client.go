@@ -36,7 +36,7 @@ const (
 
 // Invalid says what is wrong with one field of a registration, in words for the person who filled it in.
 type Invalid struct {
-	Field   string // name, site, redirect_uris, scope, resource, grant, kind, pkce, first_party, verified
+	Field   string // name, site, redirect_uris, scope, resource, grant, kind, pkce, grace
 	Message string // what to do, without the field's name
 }
 
@@ -260,8 +260,12 @@ func (s *Server) CreateClient(ctx context.Context, p ClientSpec) (c storage.Clie
 func (s *Server) UpdateClient(ctx context.Context, id string, p ClientSpec) (storage.Client, error) {
 	var c storage.Client
 	err := s.store.InTx(ctx, func(ctx context.Context) error {
-		var err error
-		if c, err = s.store.ClientByID(ctx, id); err != nil {
+		// What an administrator changes at the same moment must not be written back.
+		err := s.store.HoldClient(ctx, id)
+		if err == nil {
+			c, err = s.store.ClientByID(ctx, id)
+		}
+		if err != nil {
 			return fmt.Errorf("update client: %w", err)
 		}
 		if p.Public != c.Public {

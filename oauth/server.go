@@ -2,7 +2,6 @@ package oauth
 
 import (
 	"errors"
-	"log/slog"
 	"net/http"
 	"net/netip"
 	"slices"
@@ -22,7 +21,6 @@ type Config struct {
 	Secrets   *Secrets
 	Resources []Resource // the first is the default
 	Lifetimes Lifetimes
-	Log       *slog.Logger
 	// ClientAddress tells where a request comes from, behind the proxies that are trusted.
 	ClientAddress func(*http.Request) netip.Addr
 }
@@ -34,7 +32,6 @@ type Server struct {
 	secrets   *Secrets
 	resources []Resource
 	lifetimes Lifetimes
-	log       *slog.Logger
 	address   func(*http.Request) netip.Addr
 	clients   *otter.Cache[clientKey, storage.Client]
 	fosite    *fosite.Fosite
@@ -49,7 +46,7 @@ func New(c Config) (*Server, error) {
 		return nil, errors.New("no resource configured")
 	}
 	s := &Server{
-		issuer: c.Issuer, store: c.Store, secrets: c.Secrets, resources: slices.Clone(c.Resources), lifetimes: c.Lifetimes, log: c.Log,
+		issuer: c.Issuer, store: c.Store, secrets: c.Secrets, resources: slices.Clone(c.Resources), lifetimes: c.Lifetimes,
 		address: c.ClientAddress, clients: newClientCache(),
 	}
 	s.failures = newAuthenticationFailures(c.Store)

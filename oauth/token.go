@@ -86,7 +86,7 @@ func (s *Server) token(w http.ResponseWriter, r *http.Request, form url.Values) 
 		Note(ctx).Subject = job.grant.UserID
 	}
 	writeJSON(w, http.StatusOK, tokenResponse{
-		AccessToken: resp.GetAccessToken(), TokenType: "Bearer", ExpiresIn: int64(s.lifetimes.Access.Seconds()),
+		AccessToken: resp.GetAccessToken(), TokenType: "Bearer", ExpiresIn: int64(job.expiresIn.Seconds()),
 		RefreshToken: extra(resp, "refresh_token"), Scope: strings.Join(job.scopes, " "),
 	})
 	return nil

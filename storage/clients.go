@@ -2,6 +2,7 @@ package storage
 
 import (
 	"context"
+	"strconv"
 	"time"
 )
 
@@ -166,7 +167,7 @@ func (s *Store) clients(ctx context.Context, where string, args ...any) ([]Clien
 	return list, err
 }
 
-// CountUsersOfClient tells how many people have allowed each of the clients named.
+// CountUsersOfClient tells how many people have allowed a client something.
 func (s *Store) CountUsersOfClient(ctx context.Context, clientID string) (int64, error) {
 	var n int64
 	err := s.one(ctx, []any{&n}, `SELECT count(DISTINCT user_id) FROM consents WHERE client_id = $1`, clientID)
@@ -184,17 +185,34 @@ func (s *Store) EnableClient(ctx context.Context, id string) error {
 }
 
 // DeleteClient removes a client with its secrets, consents, grants and refresh tokens; its access tokens find no
-// client any more.
+// client any more. First of all it is disabled; the grants, of which there may be more than one statement could
+// delete in time, go in batches. When it fails in between, it can be called again.
 func (s *Store) DeleteClient(ctx context.Context, id string) error {
+	if err := s.DisableClient(ctx, id); err != nil {
+		return err
+	}
+	for n := int64(purgeBatch); n == purgeBatch; {
+		var err error
+		if n, err = s.exec(ctx, `DELETE FROM grants WHERE id IN (SELECT id FROM grants WHERE client_id = $1 LIMIT `+strconv.Itoa(purgeBatch)+`)`, id); err != nil {
+			return err
+		}
+	}
 	return s.changeClient(ctx, `DELETE FROM clients WHERE id = $1`, id)
 }
 
 func (s *Store) changeClient(ctx context.Context, query string, args ...any) error {
-	if err := s.execOne(ctx, ErrNotFound, query, args...); err != nil {
-		return err
-	}
-	s.changed(ctx)
-	return nil
+	return s.changedBy(ctx, s.execOne(ctx, ErrNotFound, query, args...))
+}
+
+// HoldClient makes everybody else who would change a client wait until the transaction in ctx ends, so that what is
+// read in it afterwards is what is changed.
+func (s *Store) HoldClient(ctx context.Context, id string) error {
+	return s.execOne(ctx, ErrNotFound, `UPDATE clients SET changed_at = $2 WHERE id = $1`, id, s.Now())
+}
+
+// VerifyClient notes that somebody has checked a client's name and site, or takes that back.
+func (s *Store) VerifyClient(ctx context.Context, id string, verified bool) error {
+	return s.changeClient(ctx, `UPDATE clients SET verified = $2, changed_at = $3 WHERE id = $1`, id, verified, s.Now())
 }
 
 // RotateSecret gives a client a new secret. The newest of the others works for grace longer, or for as long as it

@@ -29,3 +29,8 @@ func (s *Store) SetMigrations(files fs.FS) { s.migrations = files }
 
 // EmbeddedMigrations are the ones of this program.
 func (s *Store) EmbeddedMigrations() fs.FS { return s.migrations }
+
+// OneTogether is a read that shares its message with others.
+func (s *Store) OneTogether(ctx context.Context, dest []any, query string, args ...any) error {
+	return s.oneTogether(ctx, dest, query, args...)
+}

@@ -176,20 +176,14 @@ func (s *Store) InsertRefreshToken(ctx context.Context, t RefreshToken) error {
 
 // RevokeGrant ends a whole family at once. Revoking twice keeps the first time and reason.
 func (s *Store) RevokeGrant(ctx context.Context, grantID, reason string) error {
-	if _, err := s.exec(ctx, `UPDATE grants SET revoked_at = $2, revoked_reason = $3 WHERE id = $1 AND revoked_at IS NULL`, grantID, s.Now(), reason); err != nil {
-		return err
-	}
-	s.changed(ctx)
-	return nil
+	_, err := s.exec(ctx, `UPDATE grants SET revoked_at = $2, revoked_reason = $3 WHERE id = $1 AND revoked_at IS NULL`, grantID, s.Now(), reason)
+	return s.changedBy(ctx, err)
 }
 
 // RevokeAccessToken ends one access token of client_credentials, which has no family.
 func (s *Store) RevokeAccessToken(ctx context.Context, digest []byte) error {
-	if _, err := s.exec(ctx, `UPDATE access_tokens SET revoked_at = $2 WHERE digest = $1 AND revoked_at IS NULL`, digest, s.Now()); err != nil {
-		return err
-	}
-	s.changed(ctx)
-	return nil
+	_, err := s.exec(ctx, `UPDATE access_tokens SET revoked_at = $2 WHERE digest = $1 AND revoked_at IS NULL`, digest, s.Now())
+	return s.changedBy(ctx, err)
 }
 
 // Consent is what a resource owner has allowed a client for one resource and workspace, so that it need not be asked
@@ -210,6 +204,15 @@ func (s *Store) ConsentFor(ctx context.Context, userID, clientID, resource, work
 	err := s.one(ctx, []any{&c.Scopes, &c.CreatedAt, &c.ChangedAt}, `SELECT scopes, created_at, changed_at FROM consents
 		WHERE user_id = $1 AND client_id = $2 AND resource = $3 AND workspace_id = $4`, userID, clientID, resource, workspaceID)
 	return c, err
+}
+
+// HoldConsent is ConsentFor, and keeps the consent from being changed until the transaction in ctx ends.
+func (s *Store) HoldConsent(ctx context.Context, userID, clientID, resource, workspaceID string) (Consent, error) {
+	if err := s.execOne(ctx, ErrNotFound, `UPDATE consents SET changed_at = changed_at
+		WHERE user_id = $1 AND client_id = $2 AND resource = $3 AND workspace_id = $4`, userID, clientID, resource, workspaceID); err != nil {
+		return Consent{}, err
+	}
+	return s.ConsentFor(ctx, userID, clientID, resource, workspaceID)
 }
 
 // SaveConsent remembers c.Scopes in place of what was remembered.
@@ -235,21 +238,22 @@ func (s *Store) FlowDecided(ctx context.Context, flowID string) (bool, error) {
 	return n > 0, err
 }
 
-// LiveGrantsOf lists a user's grants that could still yield tokens, the newest first. It runs as the tenant.
+// LiveGrantsOf lists a user's grants that can still be used or yield tokens, the newest first: a code, refresh token or
+// access token of theirs is good.
 func (s *Store) LiveGrantsOf(ctx context.Context, userID string) ([]Grant, error) {
 	var list []Grant
-	err := s.InTx(ctx, func(ctx context.Context) error {
-		list = nil
-		return s.each(ctx, func(scan func(...any) error) error {
-			var g Grant
-			if err := scan(g.fields()...); err != nil {
-				return err
-			}
-			list = append(list, g)
-			return nil
-		}, `SELECT `+grantColumns+` FROM grants g WHERE g.user_id = $1 AND g.revoked_at IS NULL AND g.expires_at > $2 ORDER BY g.created_at DESC, g.id DESC LIMIT 1000`,
-			userID, s.Now())
-	})
+	err := s.each(ctx, func(scan func(...any) error) error {
+		var g Grant
+		if err := scan(g.fields()...); err != nil {
+			return err
+		}
+		list = append(list, g)
+		return nil
+	}, `SELECT `+grantColumns+` FROM grants g WHERE g.user_id = $1 AND g.revoked_at IS NULL AND g.expires_at > $2 AND (
+			EXISTS (SELECT 1 FROM codes k WHERE k.grant_id = g.id AND k.used_at IS NULL AND k.expires_at > $2)
+			OR EXISTS (SELECT 1 FROM refresh_tokens t WHERE t.grant_id = g.id AND t.used_at IS NULL AND t.expires_at > $2)
+			OR EXISTS (SELECT 1 FROM access_tokens t WHERE t.grant_id = g.id AND t.revoked_at IS NULL AND t.expires_at > $2))
+		ORDER BY g.created_at DESC, g.id DESC LIMIT 1000`, userID, s.Now())
 	return list, err
 }
 

@@ -71,7 +71,7 @@ func (s *Store) openPostgres(ctx context.Context, url string, o Options) error {
 		return err
 	}
 	s.reader = s.system
-	senders := max(1, conns/4) // one for each processor: enough to keep it busy, few enough for messages to fill
+	senders := max(1, conns/4) // enough to keep the database busy, few enough for messages to fill
 	s.reads, s.writes = newTogether(s.native, senders), newTogether(s.native, senders)
 	s.closers = append(s.closers, s.reads.close, s.writes.close)
 	var native *pgxpool.Pool

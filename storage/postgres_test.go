@@ -281,7 +281,6 @@ func TestS03_TenantCannotReadUsersCodesOrTokens(t *testing.T) {
 	}
 	// What the dashboard does, it may.
 	for name, call := range map[string]func(ctx context.Context) error{
-		"LiveGrantsOf":       func(ctx context.Context) error { _, err := s.LiveGrantsOf(ctx, w.user.ID); return err },
 		"ConsentsOf":         func(ctx context.Context) error { _, err := s.ConsentsOf(ctx, w.user.ID); return err },
 		"SessionsOf":         func(ctx context.Context) error { _, err := s.SessionsOf(ctx, w.user.ID, 1e9); return err },
 		"ClientByID":         func(ctx context.Context) error { _, err := s.ClientByID(ctx, w.client.ID); return err },
@@ -292,7 +291,6 @@ func TestS03_TenantCannotReadUsersCodesOrTokens(t *testing.T) {
 		"EndAccess":          func(ctx context.Context) error { return writes["EndAccess"](ctx, s, w) },
 		"EndSession":         func(ctx context.Context) error { return writes["EndSession"](ctx, s, w) },
 		"EndOtherSessions":   func(ctx context.Context) error { return writes["EndOtherSessions"](ctx, s, w) },
-		"DeleteClient":       func(ctx context.Context) error { return writes["DeleteClient"](ctx, s, w) },
 	} {
 		err := s.InTx(tenant, func(ctx context.Context) error {
 			if err := call(ctx); err != nil {

@@ -2,13 +2,11 @@ package storage
 
 import (
 	"context"
-	"errors"
 )
 
 // Keys of settings.
 const (
 	SettingSecretFingerprint = "secret_fingerprint" // of the first master secret
-	SettingEpoch             = "epoch"              // grows with each restore of a backup
 	SettingSetupWord         = "setup_word"         // hex SHA-256 of the word with which the first administrator is made
 
 	settingUncounted      = "password_failure_uncounted" // when a wrong password was last given that counted for nobody
@@ -53,8 +51,5 @@ func (s *Store) Empty(ctx context.Context) (bool, error) {
 	var n int64
 	err := s.one(ctx, []any{&n}, `SELECT (SELECT count(*) FROM users) + (SELECT count(*) FROM clients) +
 		(SELECT count(*) FROM settings WHERE key = $1)`, SettingSecretFingerprint)
-	if errors.Is(err, ErrNotFound) {
-		return true, nil
-	}
-	return n == 0, err
+	return n == 0 && err == nil, err
 }

@@ -31,7 +31,12 @@ func sqliteDSN(path string, readOnly bool) string {
 		// A deferred transaction that turns into a writer fails at once when another writes; an immediate one waits.
 		v.Set("_txlock", "immediate")
 	}
-	return "file:" + strings.NewReplacer("%", "%25", "?", "%3f", "#", "%23").Replace(path) + "?" + v.Encode()
+	return sqliteURI(path) + "?" + v.Encode()
+}
+
+// sqliteURI is a file by a name in which nothing is taken for more than it is.
+func sqliteURI(path string) string {
+	return "file:" + strings.NewReplacer("%", "%25", "?", "%3f", "#", "%23").Replace(path)
 }
 
 func (s *Store) openSQLite(ctx context.Context, path string) error {
@@ -122,13 +127,15 @@ func (s *Store) backupSQLite(ctx context.Context, version int64) error {
 	if _, err := s.system.ExecContext(ctx, `VACUUM INTO $1`, name); err != nil {
 		return fmt.Errorf("copy the database before the migration: %w", classify(err))
 	}
-	old, err := filepath.Glob(path + ".before-migration-*")
+	entries, err := os.ReadDir(filepath.Dir(path)) // in the order of their names, which is that of their age
 	if err != nil {
 		return fmt.Errorf("list the copies: %w", err)
 	}
-	slices.Sort(old)
-	for _, f := range old[:max(0, len(old)-2)] {
-		if err := os.Remove(f); err != nil {
+	old := slices.DeleteFunc(entries, func(e os.DirEntry) bool {
+		return !strings.HasPrefix(e.Name(), filepath.Base(path)+".before-migration-")
+	})
+	for _, e := range old[:max(0, len(old)-2)] {
+		if err := os.Remove(filepath.Join(filepath.Dir(path), e.Name())); err != nil {
 			return fmt.Errorf("remove an old copy: %w", err)
 		}
 	}
@@ -149,8 +156,7 @@ func lockSQLite(ctx context.Context, path string) (unlock func(), err error) {
 	if err := f.Close(); err != nil {
 		return nil, fmt.Errorf("open the migration lock: %w", err)
 	}
-	db, err := sql.Open("sqlite", "file:"+strings.NewReplacer("%", "%25", "?", "%3f", "#", "%23").Replace(path+".migrate-lock")+
-		"?_txlock=exclusive&_pragma=busy_timeout(60000)")
+	db, err := sql.Open("sqlite", sqliteURI(path+".migrate-lock")+"?_txlock=exclusive&_pragma=busy_timeout(60000)")
 	if err != nil {
 		return nil, fmt.Errorf("open the migration lock: %w", err)
 	}

@@ -53,7 +53,8 @@ type Options struct {
 }
 
 // Open connects to the database at url: "sqlite:PATH" (":memory:" for one that lives as long as the Store), or
-// "postgres://…". It changes nothing: call Migrate before the first use. An engine that cannot be reached gives
+// "postgres://…". It makes what is needed to connect (the file of SQLite and its folder; on PostgreSQL, unless told to
+// look only, the two roles) and no schema: call Migrate before the first use. An engine that cannot be reached gives
 // ErrUnavailable; a URL that names none, another error.
 func Open(ctx context.Context, url string, o Options) (*Store, error) {
 	s := &Store{}
@@ -115,8 +116,16 @@ func (s *Store) SetClock(now func() time.Time) {
 // that may be held in a cache. A cache whose keys contain it never serves what this process has changed.
 func (s *Store) Generation() uint64 { return s.changes.Load() }
 
-// changed makes Generation grow once the change is committed.
+// changed makes Generation grow once the change is committed, or may be.
 func (s *Store) changed(ctx context.Context) { s.afterCommit(ctx, func() { s.changes.Add(1) }) }
+
+// changedBy is changed for a single statement: also when its answer was lost, since it may have happened.
+func (s *Store) changedBy(ctx context.Context, err error) error {
+	if err == nil || errors.Is(err, ErrUnavailable) {
+		s.changed(ctx)
+	}
+	return err
+}
 
 // Ping asks the database for an answer, and that its schema is the one this program knows.
 func (s *Store) Ping(ctx context.Context) error {

@@ -3,6 +3,7 @@ package storage
 import (
 	"context"
 	"errors"
+	"fmt"
 	"sync"
 	"time"
 
@@ -24,11 +25,12 @@ type together struct {
 	wg    sync.WaitGroup
 }
 
-// How much goes into one message, and for how long it may be under way: longer than a statement and the wait for a
-// connection may take, shorter than a request.
+// How much goes into one message, and for how long it may be under way: longer than a statement may take, and together
+// with the wait for a sender not longer than a request, whose answer would come too late.
 const (
 	maxTogether     = 64
 	togetherTimeout = 6 * time.Second
+	togetherWait    = 2 * time.Second // for a sender
 )
 
 // statement is one that waits for its message.
@@ -41,7 +43,7 @@ type statement struct {
 	done    chan struct{}
 }
 
-// errAlone says that a statement of the same message failed, so that nothing of it has happened.
+// errAlone says that a statement of the same message failed, so that nothing of it has happened, or that it only read.
 var errAlone = errors.New("storage: to be run alone")
 
 func newTogether(pool *pgxpool.Pool, senders int) *together {
@@ -65,12 +67,16 @@ func (t *together) run(ctx context.Context, st *statement) error {
 		return unavailable(ctx.Err())
 	}
 	st.done = make(chan struct{})
+	wait := time.NewTimer(togetherWait)
+	defer wait.Stop()
 	select {
 	case t.queue <- st:
 	case <-t.stop:
 		return unavailable(errors.New("the store is closed"))
 	case <-ctx.Done():
 		return unavailable(ctx.Err())
+	case <-wait.C:
+		return unavailable(errors.New("the database is too slow"))
 	}
 	<-st.done // also when ctx ends: it is under way, and writes into what the caller gave
 	return st.err
@@ -123,13 +129,14 @@ func (t *together) deliver(message []*statement) error {
 	}
 	// The commit is answered after the last statement: only what Close says is known.
 	err := errors.Join(failed, results.Close())
-	if refused := (*pgconn.PgError)(nil); errors.As(err, &refused) && refused.SeverityUnlocalized == "ERROR" {
+	if refused := (*pgconn.PgError)(nil); errors.Is(err, errAlone) || errors.As(err, &refused) && refused.SeverityUnlocalized == "ERROR" {
 		return errAlone
 	}
 	return classify(err)
 }
 
-// read takes the answer to one statement. An error of its row's reader is its own and ends nothing.
+// read takes the answer to one statement. A row that its reader cannot take spoils the message, since pgx then gives
+// up the rest of it.
 func (st *statement) read(results pgx.BatchResults) error {
 	if st.row == nil {
 		tag, err := results.Exec()
@@ -142,14 +149,11 @@ func (st *statement) read(results pgx.BatchResults) error {
 	}
 	for rows.Next() {
 		if err := st.row(rows.Scan); err != nil {
-			st.err = classify(err)
-			break
+			rows.Close()
+			return fmt.Errorf("%w: %w", errAlone, err)
 		}
 	}
 	rows.Close()
-	if st.err != nil {
-		return nil
-	}
 	return rows.Err()
 }
 

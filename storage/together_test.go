@@ -75,6 +75,26 @@ func TestStatementOfASharedMessageFailsAlone(t *testing.T) {
 	}
 }
 
+// A row that its reader cannot take is nobody else's fault.
+func TestRowOfASharedMessageIsUnreadableAlone(t *testing.T) {
+	s := stores.Open(t, stores.PostgreSQL(t))
+	_, errs := atOnce(racers, func(i int) error {
+		if i%8 == 0 {
+			var n int64
+			err := s.OneTogether(system(t), []any{&n}, `SELECT 'no number'`)
+			if !errors.Is(err, storage.ErrUnavailable) {
+				return fmt.Errorf("the unreadable row gives %d, %w", n, err)
+			}
+			return nil
+		}
+		var text string
+		return s.OneTogether(system(t), []any{&text}, `SELECT 'text'`)
+	})
+	for _, err := range errs {
+		t.Error(err)
+	}
+}
+
 // Each request sees what was committed before it asked, whoever shares its message.
 func TestSharedMessagesReadWhatIsCommitted(t *testing.T) {
 	s := stores.Open(t, stores.PostgreSQL(t))

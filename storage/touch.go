@@ -22,7 +22,7 @@ type touchKey struct{ table, id string }
 
 const (
 	touchEvery = time.Minute // how often one thing's "last used" is written at most
-	touchBound = 100_000     // things noted between two writes at most
+	touchBound = 100_000     // things noted between two writes at most, and twice that in a minute
 	touchBatch = 200         // rows written in one transaction
 )
 
@@ -38,7 +38,7 @@ func (s *Store) touch(table, id string) {
 	if last, ok := t.written[key]; ok && now.Sub(last) < touchEvery {
 		return
 	}
-	if len(t.pending) < touchBound {
+	if len(t.pending) < touchBound && len(t.written) < 2*touchBound {
 		t.pending[key] = now
 	}
 }
@@ -65,9 +65,6 @@ func (s *Store) FlushTouches(ctx context.Context) error {
 			delete(t.written, key)
 		}
 	}
-	for key, at := range pending {
-		t.written[key] = at
-	}
 	t.mu.Unlock()
 	statements := map[string]string{
 		"grants":         `UPDATE grants SET last_used_at = $2 WHERE id = $1`,
@@ -91,6 +88,11 @@ func (s *Store) FlushTouches(ctx context.Context) error {
 		if err != nil {
 			return err
 		}
+		t.mu.Lock()
+		for _, key := range some {
+			t.written[key] = pending[key]
+		}
+		t.mu.Unlock()
 	}
 	return nil
 }

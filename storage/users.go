@@ -206,11 +206,7 @@ func (s *Store) DisableUser(ctx context.Context, userID string) error {
 // EnableUser lets a disabled user in again; what they had allowed works again, and so does a password that too many
 // failures had put out of use.
 func (s *Store) EnableUser(ctx context.Context, userID string) error {
-	if err := s.execOne(ctx, ErrNotFound, `UPDATE users SET disabled_at = NULL, password_failures = 0 WHERE id = $1`, userID); err != nil {
-		return err
-	}
-	s.changed(ctx)
-	return nil
+	return s.changedBy(ctx, s.execOne(ctx, ErrNotFound, `UPDATE users SET disabled_at = NULL, password_failures = 0 WHERE id = $1`, userID))
 }
 
 // DeleteUser removes a user with their personal workspace, sessions, consents, grants, tokens, and the apps of that

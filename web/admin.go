@@ -7,7 +7,6 @@ import (
 	"net/url"
 	"strings"
 
-	"doorward/oauth"
 	"doorward/oauth/identity"
 	"doorward/storage"
 	"doorward/templates"
@@ -153,10 +152,7 @@ func (s *Server) adminAppsPage(w http.ResponseWriter, r *http.Request, v *visito
 func (s *Server) verifyApp(w http.ResponseWriter, r *http.Request, v *visitor) error {
 	verified := strings.HasSuffix(r.URL.Path, "/verify")
 	_, err := s.app(r, v, func(ctx context.Context, c storage.Client) error {
-		p := oauth.SpecOf(c)
-		p.Verified, p.Administrator = verified, true
-		_, err := s.oauth.UpdateClient(ctx, c.ID, p)
-		return err //nolint:wrapcheck // storage's own sentinels
+		return s.store.VerifyClient(ctx, c.ID, verified) //nolint:wrapcheck // storage's own sentinels
 	})
 	text := "The app is no longer verified."
 	if verified {

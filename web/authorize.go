@@ -73,6 +73,9 @@ func (s *Server) approveFailed(w http.ResponseWriter, err error) error {
 	if errors.As(err, &refused) && refused.RedirectTo != "" {
 		return redirect(w, refused.RedirectTo)
 	}
+	if errors.Is(err, oauth.ErrNotAllowed) {
+		return &pageError{Status: http.StatusConflict, Heading: "The app's access was ended", Message: "Nothing was granted. Start again from the app if you want to allow it.", Cause: err}
+	}
 	if errors.Is(err, storage.ErrNotFound) {
 		return &pageError{Status: http.StatusForbidden, Heading: "You may not do that any more", Message: "Your account was disabled, or the app was removed, while this page was open. Nothing was granted.", Cause: err}
 	}

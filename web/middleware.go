@@ -261,7 +261,7 @@ func canonicalPath(u *url.URL) bool {
 }
 
 // ours tells whether a request is for the issuer's host. On a loopback address any host that is not known is taken
-// for it, so that a server tried at home works under every name.
+// for it, so that a program finds a server tried at home under every name.
 func (s *Server) ours(r *http.Request) bool {
 	host := r.Host
 	if h := s.proxies.forwarded(r, "X-Forwarded-Host"); h != "" {

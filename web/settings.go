@@ -282,7 +282,7 @@ func (s *Server) connectedApps(r *http.Request, v *visitor) ([]templates.Connect
 	if err != nil {
 		return nil, err //nolint:wrapcheck // storage's own sentinels
 	}
-	grants, err := s.store.LiveGrantsOf(tenant, v.user.ID)
+	grants, err := s.store.LiveGrantsOf(storage.System(r.Context()), v.user.ID) // tenants read no tokens
 	if err != nil {
 		return nil, err //nolint:wrapcheck // storage's own sentinels
 	}

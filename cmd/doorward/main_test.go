@@ -397,6 +397,8 @@ func TestCommandsBindTheDatabaseToItsSecret(t *testing.T) {
 func TestCheckChangesNothing(t *testing.T) {
 	c := newCLI(t)
 	got := c.object("", "check")
+	c.must("", "migrate", "status")
+	c.fails(1, "there is no database at ", "", "user", "list")
 	if left, err := os.ReadDir("."); err != nil || len(left) != 0 {
 		t.Errorf("check left %v, %v", left, err)
 	}

@@ -29,6 +29,9 @@ func (m migrateCommand) Run(ctx context.Context, a *app) error {
 	if err != nil {
 		return err
 	}
+	if m.Action == "status" && c.needDatabase() != nil {
+		c.DatabaseURL = "sqlite::memory:" // where everything is pending, too
+	}
 	store, err := c.openStore(ctx, commandConns)
 	if err != nil {
 		return err

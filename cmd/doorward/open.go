@@ -6,10 +6,11 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"log/slog"
+	"io/fs"
 	"net/http"
 	"net/netip"
 	"os"
+	"path/filepath"
 	"strings"
 	"time"
 
@@ -31,7 +32,7 @@ type server struct {
 	identity *identity.Service
 }
 
-// openStore connects to the configured database and changes nothing in it.
+// openStore connects to the configured database; its schema stays as it is.
 func (c Config) openStore(ctx context.Context, conns int) (*storage.Store, error) {
 	store, err := storage.Open(ctx, c.DatabaseURL, storage.Options{MigrateURL: c.DatabaseMigrateURL, MaxConns: conns})
 	if err != nil {
@@ -40,9 +41,24 @@ func (c Config) openStore(ctx context.Context, conns int) (*storage.Store, error
 	return store, nil
 }
 
+// needDatabase keeps a command that was started in the wrong folder from making an empty database there.
+func (c Config) needDatabase() error {
+	name, ok := strings.CutPrefix(c.DatabaseURL, "sqlite:")
+	if !ok {
+		return nil
+	}
+	if _, err := os.Stat(name); !errors.Is(err, fs.ErrNotExist) {
+		return nil // whatever else is wrong, opening it will say
+	}
+	if absolute, err := filepath.Abs(name); err == nil {
+		name = absolute
+	}
+	return fmt.Errorf("there is no database at %s: if that is where it is to be, run: doorward migrate; else say where it is, with DOORWARD_DATABASE_URL or --config", name)
+}
+
 // newServer wires what works on an open database with a current schema. It loads the master secret, makes one where
 // the database is empty, and refuses a database that belongs to another.
-func newServer(ctx context.Context, c Config, store *storage.Store, log *slog.Logger, address func(*http.Request) netip.Addr) (*server, error) {
+func newServer(ctx context.Context, c Config, store *storage.Store, address func(*http.Request) netip.Addr) (*server, error) {
 	secrets, err := claimSecret(ctx, c, store)
 	if err != nil {
 		return nil, err
@@ -53,7 +69,6 @@ func newServer(ctx context.Context, c Config, store *storage.Store, log *slog.Lo
 		Secrets:       secrets,
 		Resources:     c.oauthResources(),
 		Lifetimes:     c.oauthLifetimes(),
-		Log:           log,
 		ClientAddress: address,
 	})
 	if err != nil {
@@ -93,6 +108,9 @@ func (a *app) open(ctx context.Context) (*server, error) {
 	if err != nil {
 		return nil, err
 	}
+	if err := c.needDatabase(); err != nil {
+		return nil, err
+	}
 	store, err := c.openStore(ctx, commandConns)
 	if err != nil {
 		return nil, err
@@ -112,9 +130,8 @@ func (a *app) openServer(ctx context.Context, c Config, store *storage.Store) (*
 	case err != nil:
 		return nil, fmt.Errorf("database: %w", err)
 	}
-	log := slog.New(slog.NewTextHandler(a.stderr, &slog.HandlerOptions{Level: slog.LevelWarn}))
 	nobody := func(*http.Request) netip.Addr { return netip.Addr{} } // a command has no client behind a request
-	return newServer(ctx, c, store, log, nobody)
+	return newServer(ctx, c, store, nobody)
 }
 
 // oauthResources is what the protocol needs of the resources.

@@ -87,7 +87,7 @@ func serve(ctx context.Context, c Config, log *slog.Logger, ready func(s *server
 	}
 
 	proxies := web.Proxies(c.TrustedProxies)
-	server, err := newServer(ctx, c, store, log, proxies.ClientAddress)
+	server, err := newServer(ctx, c, store, proxies.ClientAddress)
 	if err != nil {
 		return err
 	}

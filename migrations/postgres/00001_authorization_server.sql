@@ -18,7 +18,6 @@ CREATE TABLE users (
     seen_at             bigint,
     created_at          bigint NOT NULL
 );
-CREATE INDEX users_created ON users (created_at, id);
 
 CREATE TABLE sessions (
     id         text PRIMARY KEY,
@@ -77,7 +76,6 @@ CREATE TABLE clients (
     CHECK (NOT (public AND pkce_optional))
 );
 CREATE INDEX clients_workspace ON clients (workspace_id);
-CREATE INDEX clients_created ON clients (created_at, id);
 
 CREATE TABLE client_secrets (
     id           text PRIMARY KEY,

@@ -84,7 +84,14 @@ func effort(password string, context []string) int {
 		}
 		return r
 	}, folded)
-	return min(effortOf([]rune(folded), words), effortOf([]rune(joined), words)+1)
+	return min(effortOf(runes(folded), words), effortOf(runes(joined), words)+1)
+}
+
+// runes are as many characters of a text as a password may have. Folding makes up to 18 of one, and the work grows with
+// their cube.
+func runes(text string) []rune {
+	all := []rune(text)
+	return all[:min(len(all), maxPassword)]
 }
 
 func effortOf(text []rune, words map[string]bool) int {
@@ -101,7 +108,9 @@ func effortOf(text []rune, words map[string]bool) int {
 	}
 	longestWord := longest
 	for word := range words {
-		longestWord = max(longestWord, utf8.RuneCountInString(word))
+		if n := utf8.RuneCountInString(word); n <= len(text) {
+			longestWord = max(longestWord, n)
+		}
 	}
 	known := func(from, to int) bool {
 		for i, s := range spellings {

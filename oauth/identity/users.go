@@ -37,7 +37,7 @@ func (s *Service) CreateUser(ctx context.Context, u NewUser) (storage.User, erro
 func (s *Service) create(ctx context.Context, u NewUser, first func(context.Context) error) (storage.User, error) {
 	email, emailErr := checkEmail(u.Email)
 	name, nameErr := checkName(u.Name)
-	if err := errors.Join(emailErr, nameErr, checkPassword(u.Password, s.about(u.Email, u.Name))); err != nil {
+	if err := errors.Join(emailErr, nameErr, checkPassword(u.Password, s.about(email, name))); err != nil {
 		return storage.User{}, err
 	}
 	hash, err := s.hasher.hash(ctx, u.Password)

@@ -54,7 +54,7 @@ func (r *Rig) SQL(query string, args ...any) {
 // Grants are the families of a user that could still yield tokens.
 func (r *Rig) Grants(userID string) []storage.Grant {
 	r.T.Helper()
-	list, err := r.Store.LiveGrantsOf(storage.Tenant(r.T.Context(), userID, ""), userID)
+	list, err := r.Store.LiveGrantsOf(r.System(), userID)
 	r.ok(err)
 	return list
 }

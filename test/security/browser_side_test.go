@@ -20,15 +20,11 @@ import (
 // grantsOf is what a person has given: live grants and remembered consents.
 func grantsOf(t *testing.T, r *rig.Rig, userID string) (grants []storage.Grant, consents []storage.Consent) {
 	t.Helper()
-	ctx := storage.Tenant(t.Context(), userID, "")
-	grants, err := r.Store.LiveGrantsOf(ctx, userID)
+	consents, err := r.Store.ConsentsOf(storage.Tenant(t.Context(), userID, ""), userID)
 	if err != nil {
 		t.Fatal(err)
 	}
-	if consents, err = r.Store.ConsentsOf(ctx, userID); err != nil {
-		t.Fatal(err)
-	}
-	return grants, consents
+	return r.Grants(userID), consents
 }
 
 func wantNothingGranted(t *testing.T, r *rig.Rig, userID string) {
@@ -60,17 +56,6 @@ func signedIn(r *rig.Rig, value string) string {
 	}
 	r.T.Errorf("the profile answered %d %s", a.Status, rig.Plain(a.Body))
 	return ""
-}
-
-// atOnce runs fn n times at once and waits for all.
-func atOnce(n int, fn func(i int)) {
-	var all sync.WaitGroup
-	start := make(chan struct{})
-	for i := range n {
-		all.Go(func() { <-start; fn(i) })
-	}
-	close(start)
-	all.Wait()
 }
 
 func wantPageHeaders(t *testing.T, name string, a *rig.Answer) {
@@ -256,7 +241,7 @@ func TestB04_DecisionCountsOnce(t *testing.T) {
 				requests[i] = r.Request(http.MethodPost, "/oauth/consent", strings.NewReader(v.Encode()),
 					"Content-Type", "application/x-www-form-urlencoded", "Sec-Fetch-Site", "same-origin", "Cookie", cookies)
 			}
-			atOnce(len(requests), func(i int) {
+			rig.AtOnce(len(requests), func(i int) {
 				a := r.Send(r.Program(), requests[i])
 				switch {
 				case a.Param("code") != "":
@@ -732,7 +717,7 @@ func TestB14_EndedAccessLosesNoRace(t *testing.T) {
 		b := r.Browser().SignIn(r.Alice.Email)
 		code := b.Code(app, "read")
 		var tokens sync.Map
-		atOnce(17, func(i int) {
+		rig.AtOnce(17, func(i int) {
 			switch {
 			case i == 8:
 				b.PostForm("/settings/connected-apps/"+app.ID+"/end", nil)

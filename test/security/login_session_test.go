@@ -709,7 +709,7 @@ func TestG31_ParallelSignUpsMakeOneAccount(t *testing.T) {
 		admin := r.Browser().SignIn(root.Email)
 		cookies := cookieHeader(admin)
 		var made, taken atomic.Int64
-		atOnce(64, func(i int) {
+		rig.AtOnce(64, func(i int) {
 			email := []byte("newcomer@example.com")
 			for bit := range 6 {
 				if i>>bit&1 == 1 {

@@ -438,7 +438,7 @@ func TestSetup_OneWordOneAdministrator(t *testing.T) {
 		wantPage(t, b.PostForm("/setup", weak), http.StatusBadRequest) // and the word is not spent
 
 		var made, refused atomic.Int64
-		atOnce(64, func(i int) {
+		rig.AtOnce(64, func(i int) {
 			v := form(word)
 			v.Set("email", "first"+string(rune('a'+i%26))+"@example.com")
 			a := r.Post("/setup", v, "Sec-Fetch-Site", "same-origin")
