@@ -66,7 +66,7 @@ func (t *together) run(ctx context.Context, st *statement) error {
 	if ctx.Err() != nil {
 		return unavailable(ctx.Err())
 	}
-	st.done = make(chan struct{})
+	st.done, st.err = make(chan struct{}), nil
 	wait := time.NewTimer(togetherWait)
 	defer wait.Stop()
 	select {
@@ -129,7 +129,8 @@ func (t *together) deliver(message []*statement) error {
 	}
 	// The commit is answered after the last statement: only what Close says is known.
 	err := errors.Join(failed, results.Close())
-	if refused := (*pgconn.PgError)(nil); errors.Is(err, errAlone) || errors.As(err, &refused) && refused.SeverityUnlocalized == "ERROR" {
+	refused := (*pgconn.PgError)(nil)
+	if errors.Is(err, errAlone) || len(message) > 1 && errors.As(err, &refused) && refused.SeverityUnlocalized == "ERROR" {
 		return errAlone
 	}
 	return classify(err)
@@ -164,7 +165,7 @@ func (s *Store) execTogether(ctx context.Context, query string, args ...any) (in
 		return 0, err
 	}
 	if st != nil {
-		if err = s.writes.run(ctx, st); !errors.Is(err, errAlone) {
+		if err = again(ctx, func() error { return s.writes.run(ctx, st) }); !errors.Is(err, errAlone) {
 			return st.changed, err
 		}
 	}

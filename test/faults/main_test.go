@@ -124,7 +124,7 @@ func writeFigures() error {
 	}
 	for line := range strings.Lines(string(old)) {
 		cells := strings.Split(strings.TrimSpace(line), " | ")
-		if name, ok := strings.CutPrefix(cells[0], "| "); ok && len(cells) == 4 && name != "Case" {
+		if name, ok := strings.CutPrefix(cells[0], "| "); ok && len(cells) == 4 && name != "Case" && name != "---" {
 			lines[name] = figure{name, cells[1], cells[2], strings.TrimSuffix(cells[3], " |")}
 		}
 	}
