@@ -77,7 +77,8 @@ func (s *Store) InsertClient(ctx context.Context, c *Client, origins []string) e
 }
 
 func (s *Store) insertSecret(ctx context.Context, clientID string, x ClientSecret) error {
-	_, err := s.exec(ctx, `INSERT INTO client_secrets (id, client_id, digest, tail, created_at, expires_at) VALUES ($1, $2, $3, $4, $5, $6)`,
+	_, err := s.exec(ctx, `INSERT INTO client_secrets (id, client_id, workspace_id, digest, tail, created_at, expires_at)
+		VALUES ($1, $2, (SELECT workspace_id FROM clients WHERE id = $2), $3, $4, $5, $6)`,
 		x.ID, clientID, x.Digest, x.Tail, x.CreatedAt, x.ExpiresAt)
 	return err
 }
@@ -87,7 +88,8 @@ func (s *Store) setOrigins(ctx context.Context, clientID string, origins []strin
 		return err
 	}
 	for _, o := range origins {
-		if _, err := s.exec(ctx, `INSERT INTO client_origins (origin, client_id) VALUES ($1, $2) ON CONFLICT DO NOTHING`, o, clientID); err != nil {
+		if _, err := s.exec(ctx, `INSERT INTO client_origins (origin, client_id, workspace_id)
+			VALUES ($1, $2, (SELECT workspace_id FROM clients WHERE id = $2)) ON CONFLICT DO NOTHING`, o, clientID); err != nil {
 			return err
 		}
 	}

@@ -34,3 +34,12 @@ func (s *Store) EmbeddedMigrations() fs.FS { return s.migrations }
 func (s *Store) OneTogether(ctx context.Context, dest []any, query string, args ...any) error {
 	return s.oneTogether(ctx, dest, query, args...)
 }
+
+// TenantTables are those that Leaks tries.
+func TenantTables() []string {
+	var names []string
+	for _, t := range tenantTables {
+		names = append(names, t.table)
+	}
+	return names
+}

@@ -155,6 +155,13 @@ func (r *report) checkDatabase(ctx context.Context, c Config) {
 	r.checkSecret(ctx, c, store)
 	r.checkClients(ctx, c, store)
 	r.checkAdministrators(ctx, store)
+	leaks, err := store.Leaks(ctx)
+	if err != nil {
+		r.fault("database_url: %v", err)
+	}
+	for _, leak := range leaks {
+		r.fault("database_url: workspaces are not kept apart: %s; let the migrations be applied anew, or restore the policies that they make", leak)
+	}
 }
 
 // checkSecret compares the master secret with the fingerprint in the database.
