@@ -31,15 +31,15 @@ func (s *Store) Leaks(ctx context.Context) ([]string, error) {
 	if err != nil {
 		return nil, err
 	}
-	for who, tenant := range map[string]context.Context{"nobody": Tenant(ctx, "", ""), "a stranger": Tenant(ctx, NewID("user"), NewID("ws"))} {
-		err := s.InTx(tenant, func(ctx context.Context) error {
+	for _, who := range []struct{ name, user, workspace string }{{"nobody", "", ""}, {"a stranger", NewID("user"), NewID("ws")}} {
+		err := s.InTx(Tenant(ctx, who.user, who.workspace), func(ctx context.Context) error {
 			for _, t := range tenantTables {
 				var n int64
 				if err := s.one(ctx, []any{&n}, `SELECT count(*) FROM `+t.table); err != nil {
 					return err
 				}
 				if n > 0 {
-					leaks = append(leaks, fmt.Sprintf("as %s, %d rows of %s can be read", who, n, t.table))
+					leaks = append(leaks, fmt.Sprintf("as %s, %d rows of %s can be read", who.name, n, t.table))
 				}
 			}
 			return errRollback

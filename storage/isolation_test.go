@@ -233,8 +233,10 @@ func TestS03_LeaksAreFound(t *testing.T) {
 	for _, c := range []struct{ breaks, heals, want string }{
 		{`ALTER TABLE grants DISABLE ROW LEVEL SECURITY`, `ALTER TABLE grants ENABLE ROW LEVEL SECURITY`, "the table grants has no row-level security"},
 		{`ALTER POLICY tenant ON consents USING (true)`, `ALTER POLICY tenant ON consents USING (user_id = NULLIF(current_setting('app.user_id', true), ''))`, "rows of consents can be read"},
-		{`ALTER POLICY tenant ON clients USING (workspace_id = NULLIF(current_setting('app.workspace_id', true), '')) WITH CHECK (true)`,
-			`ALTER POLICY tenant ON clients WITH CHECK (workspace_id = NULLIF(current_setting('app.workspace_id', true), ''))`, "write an app into another workspace"},
+		{
+			`ALTER POLICY tenant ON clients USING (workspace_id = NULLIF(current_setting('app.workspace_id', true), '')) WITH CHECK (true)`,
+			`ALTER POLICY tenant ON clients WITH CHECK (workspace_id = NULLIF(current_setting('app.workspace_id', true), ''))`, "write an app into another workspace",
+		},
 	} {
 		_, err := owner.Exec(t.Context(), c.breaks)
 		must(t, err)
