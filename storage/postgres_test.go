@@ -223,8 +223,8 @@ func TestS03_RolesMayDoNoMoreThanIsGranted(t *testing.T) {
 	granted := map[string]map[string]string{
 		"doorward_system": {
 			"settings": all, "users": all, "sessions": all, "workspaces": all, "memberships": all, "clients": all, "client_secrets": all,
-			"client_origins": all, "consents": all, "grants": all, "codes": all, "access_tokens": all, "refresh_tokens": all, "decided_flows": all,
-			"goose_db_version": "SELECT",
+			"client_origins": all, "consents": all, "grants": all, "codes": all, "access_tokens": all, "refresh_tokens": all, "decided_flows": all, "invitations": all,
+			"limits": all, "goose_db_version": "SELECT",
 		},
 		"doorward_tenant": {
 			"sessions": "SELECT DELETE", "grants": "SELECT UPDATE", "consents": "SELECT DELETE", "clients": all, "client_secrets": all, "client_origins": all,

@@ -31,6 +31,7 @@ func TestS11_NothingGoesBeforeItsReplayHorizon(t *testing.T) {
 		}{
 			{"decided_flows", 1, 0, 10 * time.Minute},
 			{"sessions", 1, 0, time.Hour},
+			{"invitations", 1, 0, 2 * time.Hour},
 			{"access_tokens", 2, 0, time.Hour + horizons.AccessTokens},
 			{"codes", 1, 0, time.Minute + horizons.Families},
 			{"refresh_tokens", 1, 0, time.Hour + horizons.Families},
@@ -51,7 +52,7 @@ func TestS11_NothingGoesBeforeItsReplayHorizon(t *testing.T) {
 			}
 		}
 		// What does not expire stays.
-		for table, want := range map[string]int64{"users": 3, "workspaces": 3, "memberships": 3, "clients": 1, "consents": 1, "client_origins": 1} {
+		for table, want := range map[string]int64{"users": 3, "workspaces": 4, "memberships": 5, "clients": 1, "consents": 1, "client_origins": 1} {
 			if n, err := s.Count(ctx, "SELECT count(*) FROM "+table); n != want || err != nil {
 				t.Errorf("%d rows of %s (error %v), want %d", n, table, err, want)
 			}

@@ -72,6 +72,41 @@ var writes = map[string]func(ctx context.Context, s *storage.Store, w *world) er
 		return err
 	},
 
+	"InsertWorkspace": func(ctx context.Context, s *storage.Store, w *world) error {
+		return s.InsertWorkspace(ctx, storage.Workspace{ID: storage.NewID("ws"), Slug: "new", Name: "New"}, w.user.ID)
+	},
+	"UpdateWorkspace": func(ctx context.Context, s *storage.Store, w *world) error {
+		return s.UpdateWorkspace(ctx, w.shared.ID, "New", "pro")
+	},
+	"DisableWorkspace": func(ctx context.Context, s *storage.Store, w *world) error {
+		return s.DisableWorkspace(ctx, w.shared.ID)
+	},
+	"EnableWorkspace": func(ctx context.Context, s *storage.Store, w *world) error {
+		// As with EnableClient.
+		return errors.Join(s.DisableWorkspace(ctx, w.shared.ID), s.EnableWorkspace(ctx, w.shared.ID), s.SetSetting(ctx, "enabled", "yes"))
+	},
+	"DeleteWorkspace": func(ctx context.Context, s *storage.Store, w *world) error {
+		return s.DeleteWorkspace(ctx, w.shared.ID)
+	},
+	"AddMember": func(ctx context.Context, s *storage.Store, w *world) error {
+		return s.AddMember(ctx, w.shared.ID, w.otherAdmin.ID, "admin")
+	},
+	"ChangeRole": func(ctx context.Context, s *storage.Store, w *world) error {
+		return s.ChangeRole(ctx, w.shared.ID, w.admin.ID, "viewer")
+	},
+	"RemoveMember": func(ctx context.Context, s *storage.Store, w *world) error {
+		return s.RemoveMember(ctx, w.shared.ID, w.admin.ID)
+	},
+	"InsertInvitation": func(ctx context.Context, s *storage.Store, w *world) error {
+		return s.InsertInvitation(ctx, storage.Invitation{ID: storage.NewID("invitation"), Digest: storage.Digest("new"), WorkspaceID: w.shared.ID, Email: "new@example.com", Role: "member", ExpiresAt: s.Now()})
+	},
+	"DropInvitation": func(ctx context.Context, s *storage.Store, w *world) error {
+		return s.DropInvitation(ctx, w.shared.ID, w.invitation.ID)
+	},
+	"TakeInvitation": func(ctx context.Context, s *storage.Store, w *world) error {
+		_, err := s.TakeInvitation(ctx, w.invitation.Digest, w.otherAdmin.ID)
+		return err
+	},
 	"InsertClient": func(ctx context.Context, s *storage.Store, w *world) error {
 		c := w.client
 		c.ID, c.Secrets = storage.NewID("app"), []storage.ClientSecret{{ID: storage.NewID("secret"), Digest: storage.Digest("new"), CreatedAt: s.Now()}}
@@ -214,7 +249,7 @@ func TestEveryWriteIsGoneAfterARollback(t *testing.T) {
 				if _, err := s.SystemPool().ExecContext(t.Context(), "DELETE FROM settings"); err != nil {
 					t.Fatal(err)
 				}
-				for _, table := range []string{"users", "clients", "decided_flows", "access_tokens"} {
+				for _, table := range []string{"users", "workspaces", "clients", "decided_flows", "access_tokens"} {
 					if _, err := s.SystemPool().ExecContext(t.Context(), "DELETE FROM "+table); err != nil {
 						t.Fatal(err)
 					}
@@ -296,8 +331,8 @@ func TestEveryWriteHasARollbackTest(t *testing.T) {
 		return false
 	}
 	for name := range calls {
-		// Close writes through FlushTouches, after everything else.
-		if ast.IsExported(name) && name != "Close" && reaches(name, map[string]bool{}) != (writes[name] != nil) {
+		// Close writes through FlushTouches, after everything else; what Leaks writes it rolls back, as its own test shows.
+		if ast.IsExported(name) && name != "Close" && name != "Leaks" && reaches(name, map[string]bool{}) != (writes[name] != nil) {
 			t.Errorf("%s: writes %v, but is in the table of rollback tests: %v", name, writes[name] == nil, writes[name] != nil)
 		}
 	}

@@ -60,7 +60,9 @@ func mustBe(t *testing.T, err, want error) {
 // world is one row of everything.
 type world struct {
 	user, admin, otherAdmin storage.User
-	workspace               storage.Workspace
+	workspace               storage.Workspace // the user's personal one
+	shared                  storage.Workspace // of the user, with the administrator as a member
+	invitation              storage.Invitation
 	client                  storage.Client
 	session                 storage.Session
 	grant                   storage.Grant
@@ -110,6 +112,11 @@ func newWorld(t *testing.T, s *storage.Store) *world {
 	must(t, s.InsertRefreshToken(ctx, storage.RefreshToken{Digest: w.refresh, GrantID: w.grant.ID, CreatedAt: now, ExpiresAt: now.Add(time.Hour)}))
 	must(t, s.SaveConsent(ctx, storage.Consent{UserID: w.user.ID, ClientID: w.client.ID, Resource: "https://api.example", WorkspaceID: w.workspace.ID, Scopes: storage.List{"read"}}))
 	must(t, s.SetSetting(ctx, "word", "digest"))
+	w.shared = storage.Workspace{ID: storage.NewID("ws"), Slug: "shared", Name: "Shared"}
+	must(t, s.InsertWorkspace(ctx, w.shared, w.user.ID))
+	must(t, s.AddMember(ctx, w.shared.ID, w.admin.ID, "member"))
+	w.invitation = storage.Invitation{ID: storage.NewID("invitation"), Digest: storage.Digest("word"), WorkspaceID: w.shared.ID, Email: "Eve@example.com", Role: "viewer", ExpiresAt: now.Add(2 * time.Hour)}
+	must(t, s.InsertInvitation(ctx, w.invitation))
 	return w
 }
 

@@ -2,7 +2,6 @@ package storage
 
 import (
 	"context"
-	"fmt"
 	"strings"
 	"time"
 
@@ -209,11 +208,18 @@ func (s *Store) EnableUser(ctx context.Context, userID string) error {
 	return s.changedBy(ctx, s.execOne(ctx, ErrNotFound, `UPDATE users SET disabled_at = NULL, password_failures = 0 WHERE id = $1`, userID))
 }
 
-// DeleteUser removes a user with their personal workspace, sessions, consents, grants, tokens, and the apps of that
-// workspace. ErrConflict: this is the last enabled administrator.
+// DeleteUser removes a user with their sessions, consents, grants and tokens, and every workspace of which they are the
+// only owner, the personal one among them. ErrConflict: this is the last enabled administrator.
 func (s *Store) DeleteUser(ctx context.Context, userID string) error {
 	return s.InTx(ctx, func(ctx context.Context) error {
 		if err := s.keepAnAdministrator(ctx, userID); err != nil {
+			return err
+		}
+		// Two owners who go at the same moment wait here for each other, and the second one takes the workspace along.
+		if _, err := s.exec(ctx, `UPDATE workspaces SET name = name WHERE id IN (SELECT workspace_id FROM memberships WHERE user_id = $1 AND role = $2)`, userID, RoleOwner); err != nil {
+			return err
+		}
+		if _, err := s.exec(ctx, `DELETE FROM workspaces WHERE id IN (SELECT w.id FROM workspaces w WHERE `+soleOwner+`)`, userID, RoleOwner); err != nil {
 			return err
 		}
 		if err := s.execOne(ctx, ErrNotFound, `DELETE FROM users WHERE id = $1`, userID); err != nil {
@@ -222,43 +228,4 @@ func (s *Store) DeleteUser(ctx context.Context, userID string) error {
 		s.changed(ctx)
 		return nil
 	})
-}
-
-// Workspace is the tenant that apps, and later keys and usage, belong to.
-type Workspace struct {
-	ID         string
-	Slug       string
-	Name       string
-	Plan       string // name of a plan of the configuration; empty: none of its own
-	Personal   bool   // came with a user and goes with them
-	DisabledAt Time
-	Role       string // of the user who was asked for
-}
-
-// WorkspacesOf lists the workspaces a user belongs to, the personal one first, with the user's role in each.
-func (s *Store) WorkspacesOf(ctx context.Context, userID string) ([]Workspace, error) {
-	var list []Workspace
-	err := s.each(ctx, func(scan func(...any) error) error {
-		var w Workspace
-		if err := scan(&w.ID, &w.Slug, &w.Name, &w.Plan, &w.Personal, &w.DisabledAt, &w.Role); err != nil {
-			return err
-		}
-		list = append(list, w)
-		return nil
-	}, `SELECT w.id, w.slug, w.name, w.plan, COALESCE(w.personal_user_id = $1, FALSE), w.disabled_at, m.role
-		FROM memberships m JOIN workspaces w ON w.id = m.workspace_id WHERE m.user_id = $1
-		ORDER BY CASE WHEN w.personal_user_id = $1 THEN 0 ELSE 1 END, w.slug`, userID)
-	return list, err
-}
-
-// PersonalWorkspace is the one that came with the user.
-func (s *Store) PersonalWorkspace(ctx context.Context, userID string) (Workspace, error) {
-	list, err := s.WorkspacesOf(ctx, userID)
-	if err != nil {
-		return Workspace{}, err
-	}
-	if len(list) == 0 || !list[0].Personal {
-		return Workspace{}, fmt.Errorf("personal workspace: %w", ErrNotFound)
-	}
-	return list[0], nil
 }

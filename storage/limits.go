@@ -1,0 +1,183 @@
+package storage
+
+import (
+	"context"
+	"fmt"
+	"slices"
+)
+
+// LimitState is what one counter has used of its plan. The zero value is a counter that nobody has used.
+type LimitState struct {
+	HourBegan Time // the first request of the hour window
+	HourUsed  int64
+	DayBegan  Time
+	DayUsed   int64
+	BurstFull Time // when the burst bucket is full again; what is past means that it is
+}
+
+func (st *LimitState) fields() []any {
+	return []any{&st.HourBegan, &st.HourUsed, &st.DayBegan, &st.DayUsed, &st.BurstFull}
+}
+
+// Limit is a counter with its state.
+type Limit struct {
+	Counter string
+	LimitState
+	ExpiresAt Time // nothing of the state counts any more
+}
+
+// LimitCharge is one request to a counter, worked out so far that statements compare and add only. Package limit makes
+// it of a plan.
+type LimitCharge struct {
+	At        Time
+	Cost      int64
+	ExpiresAt Time // no window that the counter may have by this charge ends later
+
+	HourOver Time  // an hour window that began at this moment or before is over
+	HourRoom int64 // most that may be used of it, without this request
+	DayOver  Time
+	DayRoom  int64
+
+	BurstNeed   int64 // microseconds of refilling that this request takes
+	BurstBy     Time  // the bucket must be full again at this moment or before
+	BurstEmpty  Time  // when a bucket is full again that is empty now
+	BurstLatest Time  // a bucket that is full again later than this was filled by a clock that has since been set back
+}
+
+const limitColumns = `hour_began, hour_used, day_began, day_used, burst_full`
+
+// TakeLimitStatement is behind TakeLimit: it changes the row only where all windows admit. PostgreSQL judges the row as
+// it is once others are done with it, so that many at once get no more than there is.
+const TakeLimitStatement = `INSERT INTO limits (counter, ` + limitColumns + `, expires_at)
+	VALUES ($1, CAST($2 AS BIGINT), CAST($3 AS BIGINT), CAST($2 AS BIGINT), CAST($3 AS BIGINT), CAST($2 AS BIGINT) + CAST($8 AS BIGINT), CAST($10 AS BIGINT))
+	ON CONFLICT (counter) DO UPDATE SET
+	hour_began = CASE WHEN limits.hour_began > $4 AND limits.hour_began <= $2 THEN limits.hour_began ELSE CAST($2 AS BIGINT) END,
+	hour_used = CAST($3 AS BIGINT) + CASE WHEN limits.hour_began > $4 THEN limits.hour_used ELSE 0 END,
+	day_began = CASE WHEN limits.day_began > $6 AND limits.day_began <= $2 THEN limits.day_began ELSE CAST($2 AS BIGINT) END,
+	day_used = CAST($3 AS BIGINT) + CASE WHEN limits.day_began > $6 THEN limits.day_used ELSE 0 END,
+	burst_full = CAST($8 AS BIGINT) + CASE WHEN limits.burst_full > $2 THEN limits.burst_full ELSE CAST($2 AS BIGINT) END,
+	expires_at = CAST($10 AS BIGINT)
+	WHERE (limits.hour_began <= $4 OR limits.hour_used <= $5) AND (limits.day_began <= $6 OR limits.day_used <= $7) AND limits.burst_full <= $9
+	RETURNING ` + limitColumns
+
+// TakeLimit charges a counter, or changes nothing of what it has used and returns false. The state is the one after
+// that; a counter that was purged meanwhile has the zero state. Windows that a clock began which has since been set back
+// begin anew at c.At, with what was used of them, so that nobody waits for longer than a window.
+func (s *Store) TakeLimit(ctx context.Context, counter string, c LimitCharge) (LimitState, bool, error) {
+	var st LimitState
+	admitted, err := s.execReturning(ctx, st.fields(), TakeLimitStatement, counter, c.At, c.Cost,
+		c.HourOver, c.HourRoom, c.DayOver, c.DayRoom, c.BurstNeed, c.BurstBy, c.ExpiresAt)
+	if err != nil || admitted {
+		return st, admitted, err
+	}
+	if st, err = s.LimitState(ctx, counter); err != nil {
+		return st, false, ignoreNotFound(err)
+	}
+	if st.HourBegan > c.At || st.DayBegan > c.At || st.BurstFull > c.BurstLatest {
+		_, err = s.exec(ctx, `UPDATE limits SET
+			hour_began = CASE WHEN hour_began > $2 THEN CAST($2 AS BIGINT) ELSE hour_began END,
+			day_began = CASE WHEN day_began > $2 THEN CAST($2 AS BIGINT) ELSE day_began END,
+			burst_full = CASE WHEN burst_full > $3 THEN CAST($4 AS BIGINT) ELSE burst_full END
+			WHERE counter = $1`, counter, c.At, c.BurstLatest, c.BurstEmpty)
+		if err == nil {
+			st, err = s.LimitState(ctx, counter)
+		}
+	}
+	return st, false, ignoreNotFound(err)
+}
+
+// ignoreNotFound is for a row that may have been purged between two statements.
+func ignoreNotFound(err error) error {
+	if err == ErrNotFound { //nolint:errorlint // not what wraps it: text that no row can hold
+		return nil
+	}
+	return err
+}
+
+// LimitState reads what a counter has used; ErrNotFound where it was not used lately.
+func (s *Store) LimitState(ctx context.Context, counter string) (LimitState, error) {
+	var st LimitState
+	err := s.one(ctx, st.fields(), `SELECT `+limitColumns+` FROM limits WHERE counter = $1`, counter)
+	return st, err
+}
+
+// limitBatch is how many counters one statement reads and one transaction writes.
+const limitBatch = 500
+
+// SaveLimits writes counters over what is stored of them.
+func (s *Store) SaveLimits(ctx context.Context, limits []Limit) error {
+	for some := range slices.Chunk(limits, limitBatch) {
+		err := s.InTx(ctx, func(ctx context.Context) error {
+			for _, l := range some {
+				_, err := s.exec(ctx, `INSERT INTO limits (counter, `+limitColumns+`, expires_at) VALUES ($1, $2, $3, $4, $5, $6, $7)
+					ON CONFLICT (counter) DO UPDATE SET hour_began = excluded.hour_began, hour_used = excluded.hour_used,
+					day_began = excluded.day_began, day_used = excluded.day_used, burst_full = excluded.burst_full, expires_at = excluded.expires_at`,
+					l.Counter, l.HourBegan, l.HourUsed, l.DayBegan, l.DayUsed, l.BurstFull, l.ExpiresAt)
+				if err != nil {
+					return err
+				}
+			}
+			return nil
+		})
+		if err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// LoadLimits gives every stored counter of which something counts to fn, by their names.
+func (s *Store) LoadLimits(ctx context.Context, fn func(Limit)) error {
+	after, now := "", s.Now()
+	for {
+		n := 0
+		err := s.each(ctx, func(scan func(...any) error) error {
+			var l Limit
+			if err := scan(append([]any{&l.Counter, &l.ExpiresAt}, l.fields()...)...); err != nil {
+				return err
+			}
+			n, after = n+1, l.Counter
+			fn(l)
+			return nil
+		}, fmt.Sprintf(`SELECT counter, expires_at, `+limitColumns+` FROM limits WHERE counter > $1 AND expires_at >= $2 ORDER BY counter LIMIT %d`, limitBatch),
+			after, now)
+		if err != nil || n < limitBatch {
+			return err
+		}
+	}
+}
+
+// execReturning runs a statement that writes and reads what it returns into dest; found tells whether it changed a row.
+func (s *Store) execReturning(ctx context.Context, dest []any, query string, args ...any) (found bool, err error) {
+	q, err := s.gate(ctx, true, args)
+	if err != nil {
+		return false, err
+	}
+	scan := func(scan func(...any) error) error {
+		found = true
+		return scan(dest...)
+	}
+	run := func() error {
+		found = false
+		if s.native != nil && q == s.system {
+			return s.nativeEach(ctx, scan, query, args)
+		}
+		rows, err := q.QueryContext(ctx, query, args...)
+		if err != nil {
+			return classify(err)
+		}
+		defer rows.Close() //nolint:errcheck // rows.Err has said what there is to say
+		for rows.Next() {
+			if err := scan(rows.Scan); err != nil {
+				return classify(err)
+			}
+		}
+		return classify(rows.Err())
+	}
+	if _, ok := ctx.Value(txKey{}).(*transaction); ok {
+		err = run() // it is the whole transaction that is tried again
+	} else {
+		err = again(ctx, run)
+	}
+	return found, err
+}

@@ -1,0 +1,319 @@
+package storage
+
+import (
+	"context"
+	"errors"
+	"fmt"
+)
+
+// Workspace is the tenant that apps, and later keys and usage, belong to.
+type Workspace struct {
+	ID         string
+	Slug       string
+	Name       string
+	Plan       string // name of a plan of the configuration; empty: none of its own
+	Personal   bool   // came with a user and goes with them
+	DisabledAt Time
+	Role       string // of the user who was asked for
+}
+
+// WorkspacesOf lists the workspaces a user belongs to, the personal one first, with the user's role in each.
+func (s *Store) WorkspacesOf(ctx context.Context, userID string) ([]Workspace, error) {
+	var list []Workspace
+	err := s.each(ctx, func(scan func(...any) error) error {
+		var w Workspace
+		if err := scan(&w.ID, &w.Slug, &w.Name, &w.Plan, &w.Personal, &w.DisabledAt, &w.Role); err != nil {
+			return err
+		}
+		list = append(list, w)
+		return nil
+	}, `SELECT w.id, w.slug, w.name, w.plan, COALESCE(w.personal_user_id = $1, FALSE), w.disabled_at, m.role
+		FROM memberships m JOIN workspaces w ON w.id = m.workspace_id WHERE m.user_id = $1
+		ORDER BY CASE WHEN w.personal_user_id = $1 THEN 0 ELSE 1 END, w.slug`, userID)
+	return list, err
+}
+
+// PersonalWorkspace is the one that came with the user.
+func (s *Store) PersonalWorkspace(ctx context.Context, userID string) (Workspace, error) {
+	list, err := s.WorkspacesOf(ctx, userID)
+	if err != nil {
+		return Workspace{}, err
+	}
+	if len(list) == 0 || !list[0].Personal {
+		return Workspace{}, fmt.Errorf("personal workspace: %w", ErrNotFound)
+	}
+	return list[0], nil
+}
+
+// RoleOwner is the role that each workspace has at least one member with. The order of roles and what they allow is
+// package oauth's.
+const RoleOwner = "owner"
+
+const workspaceColumns = `w.id, w.slug, w.name, w.plan, w.personal_user_id IS NOT NULL, w.disabled_at`
+
+func (w *Workspace) fields() []any {
+	return []any{&w.ID, &w.Slug, &w.Name, &w.Plan, &w.Personal, &w.DisabledAt}
+}
+
+// InsertWorkspace adds a workspace with its first owner. ErrExists: the slug is taken; ErrNotFound: there is no such
+// user.
+func (s *Store) InsertWorkspace(ctx context.Context, w Workspace, ownerID string) error {
+	return s.InTx(ctx, func(ctx context.Context) error {
+		if _, err := s.exec(ctx, `INSERT INTO workspaces (id, slug, name, plan, created_at) VALUES ($1, $2, $3, $4, $5)`, w.ID, w.Slug, w.Name, w.Plan, s.Now()); err != nil {
+			return err
+		}
+		_, err := s.exec(ctx, `INSERT INTO memberships (workspace_id, user_id, role, created_at) VALUES ($1, $2, $3, $4)`, w.ID, ownerID, RoleOwner, s.Now())
+		return err
+	})
+}
+
+// WorkspaceBySlug finds a workspace by its slug, byte for byte. ErrNotFound: there is none.
+func (s *Store) WorkspaceBySlug(ctx context.Context, slug string) (Workspace, error) {
+	var w Workspace
+	err := s.one(ctx, w.fields(), `SELECT `+workspaceColumns+` FROM workspaces w WHERE w.slug = $1`, slug)
+	return w, err
+}
+
+// Workspaces lists all workspaces in the order in which they were made, from after the one named (empty: from the
+// first), at most limit of them.
+func (s *Store) Workspaces(ctx context.Context, after string, limit int) ([]Workspace, error) {
+	var list []Workspace
+	err := s.each(ctx, func(scan func(...any) error) error {
+		var w Workspace
+		if err := scan(w.fields()...); err != nil {
+			return err
+		}
+		list = append(list, w)
+		return nil
+	}, `SELECT `+workspaceColumns+` FROM workspaces w WHERE w.id > $1 ORDER BY w.id LIMIT $2`, after, limit)
+	return list, err
+}
+
+// UpdateWorkspace changes a workspace's name and plan.
+func (s *Store) UpdateWorkspace(ctx context.Context, id, name, plan string) error {
+	return s.changedBy(ctx, s.execOne(ctx, ErrNotFound, `UPDATE workspaces SET name = $2, plan = $3 WHERE id = $1`, id, name, plan))
+}
+
+// DisableWorkspace keeps whatever acts in a workspace from working until EnableWorkspace.
+func (s *Store) DisableWorkspace(ctx context.Context, id string) error {
+	return s.changedBy(ctx, s.execOne(ctx, ErrNotFound, `UPDATE workspaces SET disabled_at = COALESCE(disabled_at, CAST($2 AS BIGINT)) WHERE id = $1`, id, s.Now()))
+}
+
+// EnableWorkspace ends what DisableWorkspace began.
+func (s *Store) EnableWorkspace(ctx context.Context, id string) error {
+	return s.changedBy(ctx, s.execOne(ctx, ErrNotFound, `UPDATE workspaces SET disabled_at = NULL WHERE id = $1`, id))
+}
+
+// DeleteWorkspace removes a workspace with all that is its own. ErrConflict: it is a personal one, which goes with its
+// user; ErrNotFound: there is none.
+func (s *Store) DeleteWorkspace(ctx context.Context, id string) error {
+	return s.InTx(ctx, func(ctx context.Context) error {
+		if err := s.sharedWorkspace(ctx, id); err != nil {
+			return err
+		}
+		if err := s.execOne(ctx, ErrNotFound, `DELETE FROM workspaces WHERE id = $1`, id); err != nil {
+			return err
+		}
+		s.changed(ctx)
+		return nil
+	})
+}
+
+// sharedWorkspace makes whoever changes the members of a workspace wait for each other, and refuses a personal one with
+// ErrConflict.
+func (s *Store) sharedWorkspace(ctx context.Context, id string) error {
+	if err := s.execOne(ctx, ErrNotFound, `UPDATE workspaces SET name = name WHERE id = $1`, id); err != nil {
+		return err
+	}
+	var personal bool
+	err := s.one(ctx, []any{&personal}, `SELECT personal_user_id IS NOT NULL FROM workspaces WHERE id = $1`, id)
+	if err == nil && personal {
+		err = ErrConflict
+	}
+	return err
+}
+
+// Member is a user in a workspace.
+type Member struct {
+	UserID   string
+	Email    string
+	Name     string
+	Role     string
+	Disabled bool // as a user of this server
+	Since    Time
+}
+
+// Members lists the members of a workspace in the order in which they joined, from after the user named (empty: from the
+// first), at most limit of them.
+func (s *Store) Members(ctx context.Context, workspaceID, after string, limit int) ([]Member, error) {
+	var list []Member
+	err := s.each(ctx, func(scan func(...any) error) error {
+		var m Member
+		if err := scan(&m.UserID, &m.Email, &m.Name, &m.Role, &m.Disabled, &m.Since); err != nil {
+			return err
+		}
+		list = append(list, m)
+		return nil
+	}, `SELECT u.id, u.email, u.name, m.role, u.disabled_at IS NOT NULL, m.created_at FROM memberships m JOIN users u ON u.id = m.user_id
+		WHERE m.workspace_id = $1 AND u.id > $2 ORDER BY u.id LIMIT $3`, workspaceID, after, limit)
+	return list, err
+}
+
+// RoleOf is a user's role in a workspace. ErrNotFound: they are no member.
+func (s *Store) RoleOf(ctx context.Context, workspaceID, userID string) (string, error) {
+	var role string
+	err := s.one(ctx, []any{&role}, `SELECT role FROM memberships WHERE workspace_id = $1 AND user_id = $2`, workspaceID, userID)
+	return role, err
+}
+
+// AddMember makes a user a member. ErrExists: they are one already; ErrConflict: the workspace is a personal one;
+// ErrNotFound: there is no such user or workspace.
+func (s *Store) AddMember(ctx context.Context, workspaceID, userID, role string) error {
+	return s.InTx(ctx, func(ctx context.Context) error {
+		if err := s.sharedWorkspace(ctx, workspaceID); err != nil {
+			return err
+		}
+		if _, err := s.exec(ctx, `INSERT INTO memberships (workspace_id, user_id, role, created_at) VALUES ($1, $2, $3, $4)`, workspaceID, userID, role, s.Now()); err != nil {
+			return err
+		}
+		s.changed(ctx)
+		return nil
+	})
+}
+
+// ChangeRole gives a member another role. ErrConflict: they are the last owner, or the workspace is a personal one;
+// ErrNotFound: they are no member.
+func (s *Store) ChangeRole(ctx context.Context, workspaceID, userID, role string) error {
+	return s.changeMember(ctx, workspaceID, role != RoleOwner,
+		`UPDATE memberships SET role = $3 WHERE workspace_id = $1 AND user_id = $2`, workspaceID, userID, role)
+}
+
+// RemoveMember ends a membership. Errors are those of ChangeRole.
+func (s *Store) RemoveMember(ctx context.Context, workspaceID, userID string) error {
+	return s.changeMember(ctx, workspaceID, true, `DELETE FROM memberships WHERE workspace_id = $1 AND user_id = $2`, workspaceID, userID)
+}
+
+// changeMember runs a statement about a membership and, where that takes an owner away, sees to it that another stays.
+func (s *Store) changeMember(ctx context.Context, workspaceID string, away bool, query string, args ...any) error {
+	return s.InTx(ctx, func(ctx context.Context) error {
+		if err := s.sharedWorkspace(ctx, workspaceID); err != nil {
+			return err
+		}
+		if err := s.execOne(ctx, ErrNotFound, query, args...); err != nil {
+			return err
+		}
+		if away {
+			var owners int64
+			if err := s.one(ctx, []any{&owners}, `SELECT count(*) FROM memberships WHERE workspace_id = $1 AND role = $2`, workspaceID, RoleOwner); err != nil {
+				return err
+			}
+			if owners == 0 {
+				return ErrConflict
+			}
+		}
+		s.changed(ctx)
+		return nil
+	})
+}
+
+// SoleWorkspaces lists the workspaces of which a user is the only owner, which go with them; their personal one first.
+func (s *Store) SoleWorkspaces(ctx context.Context, userID string) ([]Workspace, error) {
+	var list []Workspace
+	err := s.each(ctx, func(scan func(...any) error) error {
+		var w Workspace
+		if err := scan(w.fields()...); err != nil {
+			return err
+		}
+		list = append(list, w)
+		return nil
+	}, `SELECT `+workspaceColumns+` FROM workspaces w WHERE `+soleOwner+` ORDER BY CASE WHEN w.personal_user_id IS NULL THEN 1 ELSE 0 END, w.slug`, userID, RoleOwner)
+	return list, err
+}
+
+// soleOwner holds for the workspaces w of which user $1 is the only one with role $2.
+const soleOwner = `EXISTS (SELECT 1 FROM memberships m WHERE m.workspace_id = w.id AND m.user_id = $1 AND m.role = $2)
+	AND NOT EXISTS (SELECT 1 FROM memberships o WHERE o.workspace_id = w.id AND o.user_id <> $1 AND o.role = $2)`
+
+// Invitation is an offer to join a workspace, by a link.
+type Invitation struct {
+	ID          string
+	Digest      []byte // SHA-256 of the word in the link
+	WorkspaceID string
+	Email       string
+	Role        string
+	CreatedBy   string // user id; empty: the command
+	CreatedAt   Time
+	ExpiresAt   Time
+}
+
+// InsertInvitation adds an invitation. One for the same address and workspace is replaced, so that its link ends.
+// ErrConflict: the workspace is a personal one; ErrNotFound: there is none.
+func (s *Store) InsertInvitation(ctx context.Context, i Invitation) error {
+	return s.InTx(ctx, func(ctx context.Context) error {
+		if err := s.sharedWorkspace(ctx, i.WorkspaceID); err != nil {
+			return err
+		}
+		key := EmailKey(i.Email)
+		if _, err := s.exec(ctx, `DELETE FROM invitations WHERE workspace_id = $1 AND email_key = $2`, i.WorkspaceID, key); err != nil {
+			return err
+		}
+		_, err := s.exec(ctx, `INSERT INTO invitations (id, digest, workspace_id, email, email_key, role, created_by, created_at, expires_at)
+			VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9)`, i.ID, i.Digest, i.WorkspaceID, i.Email, key, i.Role, i.CreatedBy, s.Now(), i.ExpiresAt)
+		return err
+	})
+}
+
+const invitationColumns = `i.id, i.digest, i.workspace_id, i.email, i.role, i.created_by, i.created_at, i.expires_at`
+
+func (i *Invitation) fields() []any {
+	return []any{&i.ID, &i.Digest, &i.WorkspaceID, &i.Email, &i.Role, &i.CreatedBy, &i.CreatedAt, &i.ExpiresAt}
+}
+
+// InvitationByDigest finds an invitation that has not ended. ErrNotFound: there is none.
+func (s *Store) InvitationByDigest(ctx context.Context, digest []byte) (Invitation, error) {
+	var i Invitation
+	err := s.one(ctx, i.fields(), `SELECT `+invitationColumns+` FROM invitations i WHERE i.digest = $1 AND i.expires_at > $2`, digest, s.Now())
+	return i, err
+}
+
+// InvitationsOf lists a workspace's invitations that have not ended, the newest first.
+func (s *Store) InvitationsOf(ctx context.Context, workspaceID string) ([]Invitation, error) {
+	var list []Invitation
+	err := s.each(ctx, func(scan func(...any) error) error {
+		var i Invitation
+		if err := scan(i.fields()...); err != nil {
+			return err
+		}
+		list = append(list, i)
+		return nil
+	}, `SELECT `+invitationColumns+` FROM invitations i WHERE i.workspace_id = $1 AND i.expires_at > $2 ORDER BY i.id DESC LIMIT 1000`, workspaceID, s.Now())
+	return list, err
+}
+
+// DropInvitation takes an invitation of a workspace back. ErrNotFound: there is none.
+func (s *Store) DropInvitation(ctx context.Context, workspaceID, id string) error {
+	return s.execOne(ctx, ErrNotFound, `DELETE FROM invitations WHERE workspace_id = $1 AND id = $2`, workspaceID, id)
+}
+
+// TakeInvitation makes a user a member by an invitation, which ends with it, once however many try. ErrConsumed: it was
+// taken, taken back or has ended; ErrExists: they are a member already, and it stays.
+func (s *Store) TakeInvitation(ctx context.Context, digest []byte, userID string) (Invitation, error) {
+	var i Invitation
+	err := s.InTx(ctx, func(ctx context.Context) error {
+		if err := s.one(ctx, i.fields(), `SELECT `+invitationColumns+` FROM invitations i WHERE i.digest = $1`, digest); err != nil {
+			if errors.Is(err, ErrNotFound) {
+				err = ErrConsumed
+			}
+			return err
+		}
+		// First the workspace, as whoever replaces an invitation does.
+		if err := s.sharedWorkspace(ctx, i.WorkspaceID); err != nil {
+			return err
+		}
+		if err := s.execOne(ctx, ErrConsumed, `DELETE FROM invitations WHERE digest = $1 AND expires_at > $2`, digest, s.Now()); err != nil {
+			return err
+		}
+		return s.AddMember(ctx, i.WorkspaceID, userID, i.Role)
+	})
+	return i, err
+}
