@@ -39,15 +39,27 @@ type clientCreate struct {
 	PKCE           string   `name:"pkce" enum:"required,optional" default:"required" help:"optional: for a confidential app older than PKCE." placeholder:"required|optional"`
 	FirstParty     bool     `help:"Your own app: people are not asked for consent."`
 	ResourceServer bool     `help:"An API that introspects the tokens for its --resource."`
+	Workspace      string   `help:"The workspace that the app belongs to. Left out: none, and only administrators see it." placeholder:"SLUG"`
 }
 
 // Run registers a client and shows its secret, this once.
 func (c clientCreate) Run(ctx context.Context, a *app) error {
 	return a.administer(ctx, func(ctx context.Context, s *server) error {
+		workspaceID := ""
+		if c.Workspace != "" {
+			workspace, err := s.store.WorkspaceBySlug(ctx, c.Workspace)
+			if errors.Is(err, storage.ErrNotFound) {
+				return usageError{fmt.Errorf("--workspace: there is no workspace %s", quote(c.Workspace))}
+			}
+			if err != nil {
+				return fmt.Errorf("look up the workspace: %w", err)
+			}
+			workspaceID = workspace.ID
+		}
 		client, secret, err := s.oauth.CreateClient(ctx, oauth.ClientSpec{
 			Name: c.Name, Site: c.Site, RedirectURIs: c.RedirectURI, Grants: c.Grant, Scopes: strings.Fields(c.Scope), Resources: c.Resource,
 			Public: c.Public, PKCEOptional: c.PKCE == "optional", FirstParty: c.FirstParty, ResourceServer: c.ResourceServer, Verified: false,
-			WorkspaceID: "", CreatedBy: "", Administrator: true,
+			WorkspaceID: workspaceID, CreatedBy: "", Administrator: true,
 		})
 		if err != nil {
 			return invalid(err)
@@ -288,6 +300,7 @@ type clientJSON struct {
 	ResourceServer bool         `json:"resource_server"`
 	Verified       bool         `json:"verified"`
 	Disabled       bool         `json:"disabled"`
+	WorkspaceID    string       `json:"workspace_id,omitempty"`
 	CreatedAt      time.Time    `json:"created_at"`
 	Secrets        []secretJSON `json:"secrets,omitempty"`
 }
@@ -304,7 +317,7 @@ func newClientJSON(c storage.Client, secret string) clientJSON {
 		ClientID: c.ID, ClientSecret: secret, Name: c.Name, Site: c.Site,
 		RedirectURIs: notNil(c.RedirectURIs), GrantTypes: notNil(c.GrantTypes), Scope: c.Scopes.String(), Resources: notNil(c.Resources),
 		Public: c.Public, PKCE: "required", FirstParty: c.FirstParty, ResourceServer: c.ResourceServer, Verified: c.Verified,
-		Disabled: !c.DisabledAt.IsZero(), CreatedAt: seconds(c.CreatedAt), Secrets: nil,
+		Disabled: !c.DisabledAt.IsZero(), WorkspaceID: c.WorkspaceID, CreatedAt: seconds(c.CreatedAt), Secrets: nil,
 	}
 	if c.PKCEOptional {
 		row.PKCE = "optional"

@@ -2,6 +2,7 @@ package main
 
 import (
 	"bytes"
+	stdcmp "cmp"
 	"encoding/json"
 	"errors"
 	"net/http"
@@ -15,6 +16,7 @@ import (
 	"github.com/alecthomas/kong"
 	"github.com/google/go-cmp/cmp"
 
+	"doorward/storage"
 	"doorward/test/postgres"
 )
 
@@ -307,6 +309,23 @@ func testClientCommands(t *testing.T, c *cli) {
 	if diff := cmp.Diff([]any{"authorization_code", "refresh_token"}, app["grant_types"]); diff != "" {
 		t.Errorf("grants (-want +got):\n%s", diff)
 	}
+	if _, there := app["workspace_id"]; there {
+		t.Errorf("an app made without --workspace belongs to one: %v", app)
+	}
+	ann := c.object(goodPassword, "user", "create", "--email", "ann@example.com", "--admin", "--password-stdin")
+	store, err := storage.Open(t.Context(), stdcmp.Or(c.vars["DOORWARD_DATABASE_URL"], "sqlite:data/doorward.db"), storage.Options{MaxConns: 1})
+	if err != nil {
+		t.Fatal(err)
+	}
+	workspace, err := store.PersonalWorkspace(storage.System(t.Context()), ann["id"].(string))
+	store.Close()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if own := c.object("", "client", "create", "--name", "Own", "--scope", "read", "--redirect-uri", "https://own.example.com/cb", "--workspace", workspace.Slug); own["workspace_id"] != workspace.ID {
+		t.Errorf("made in workspace %v, want %s", own["workspace_id"], workspace.ID)
+	}
+	c.fails(2, "there is no workspace", "", "client", "create", "--name", "Own", "--scope", "read", "--redirect-uri", "https://own.example.com/cb", "--workspace", "nowhere")
 	shown := c.object("", "client", "show", id)
 	if _, there := shown["client_secret"]; there {
 		t.Error("the secret is shown again")
@@ -356,8 +375,8 @@ func testClientCommands(t *testing.T, c *cli) {
 	c.fails(2, "--grant", "", "client", "create", "--name", "Nothing", "--scope", "read")
 	c.fails(2, "--pkce", "", "client", "create", "--name", "P", "--public", "--pkce", "optional", "--redirect-uri", "https://a.example/cb", "--scope", "read")
 
-	if list := c.array("client", "list"); len(list) != 3 {
-		t.Errorf("%d clients, want 3", len(list))
+	if list := c.array("client", "list"); len(list) != 4 {
+		t.Errorf("%d clients, want 4", len(list))
 	}
 	c.object("", "client", "delete", id)
 	for _, args := range [][]string{{"show", id}, {"delete", id}, {"disable", id}, {"enable", id}, {"update", id}, {"secret", "rotate", id}} {
