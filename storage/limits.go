@@ -2,6 +2,7 @@ package storage
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"slices"
 )
@@ -88,7 +89,7 @@ func (s *Store) TakeLimit(ctx context.Context, counter string, c LimitCharge) (L
 
 // ignoreNotFound is for a row that may have been purged between two statements.
 func ignoreNotFound(err error) error {
-	if err == ErrNotFound { //nolint:errorlint // not what wraps it: text that no row can hold
+	if errors.Is(err, ErrNotFound) {
 		return nil
 	}
 	return err

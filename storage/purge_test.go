@@ -20,6 +20,7 @@ func TestS11_NothingGoesBeforeItsReplayHorizon(t *testing.T) {
 		ctx := system(t)
 		w := newWorld(t, s)
 		must(t, s.DecideFlow(ctx, "flow", "allowed", 10*time.Minute))
+		must(t, s.SaveLimits(ctx, []storage.Limit{savedLimit("counter", s.Now(), 90*time.Minute)}))
 		must(t, s.ConsumeCode(ctx, w.code))
 		must(t, s.UseRefreshToken(ctx, w.refresh, 0))
 		must(t, s.RotateSecret(ctx, w.client.ID, storage.ClientSecret{ID: "secret_new", Digest: storage.Digest("new"), CreatedAt: s.Now()}, 25*time.Hour))
@@ -31,6 +32,7 @@ func TestS11_NothingGoesBeforeItsReplayHorizon(t *testing.T) {
 		}{
 			{"decided_flows", 1, 0, 10 * time.Minute},
 			{"sessions", 1, 0, time.Hour},
+			{"limits", 1, 0, 90 * time.Minute},
 			{"invitations", 1, 0, 2 * time.Hour},
 			{"access_tokens", 2, 0, time.Hour + horizons.AccessTokens},
 			{"codes", 1, 0, time.Minute + horizons.Families},

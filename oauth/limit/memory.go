@@ -1,0 +1,113 @@
+package limit
+
+import (
+	"container/list"
+	"context"
+	"sync"
+
+	"doorward/storage"
+)
+
+// countersBound is how many counters Memory remembers; the one that was used longest ago makes room.
+const countersBound = 1_000_000
+
+// Memory is a Limiter that counts in memory, for one node. It is to be loaded at start, and saved now and then and at
+// the end: what was counted since the last time is lost with the process.
+type Memory struct {
+	store *storage.Store
+	bound int
+
+	saving sync.Mutex // one Save at a time
+	saved  uint64     // all uses up to this one are saved
+
+	mu       sync.Mutex
+	counters map[string]*list.Element
+	order    *list.List // of *counted, the one used longest ago in front
+	uses     uint64
+}
+
+type counted struct {
+	storage.Limit
+	use uint64 // the last; grows along the list
+}
+
+// NewMemory takes the database that it is saved in, whose clock it goes by.
+func NewMemory(store *storage.Store) *Memory {
+	return &Memory{store: store, bound: countersBound, counters: map[string]*list.Element{}, order: list.New()}
+}
+
+// Take implements Limiter; it fails for faults of the caller only.
+func (m *Memory) Take(_ context.Context, counter string, cost int64, plan Plan) (Result, error) {
+	if err := check(counter, cost, plan); err != nil {
+		return Result{}, err
+	}
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	c := charge(m.store.Now(), cost, plan)
+	var x counted
+	element := m.counters[counter]
+	if element != nil {
+		x = *element.Value.(*counted)
+	}
+	if exceeds(cost, plan) {
+		return result(x.LimitState, c, plan, false), nil
+	}
+	var admitted bool
+	x.LimitState, admitted = take(x.LimitState, c)
+	if admitted {
+		x.ExpiresAt = c.ExpiresAt
+	}
+	x.Counter = counter
+	m.put(x.Limit, c.At)
+	return result(x.LimitState, c, plan, admitted), nil
+}
+
+// put remembers a counter as the one used last.
+func (m *Memory) put(l storage.Limit, now storage.Time) {
+	m.uses++
+	if element := m.counters[l.Counter]; element != nil {
+		*element.Value.(*counted) = counted{l, m.uses}
+		m.order.MoveToBack(element)
+		return
+	}
+	for range 2 { // more than comes in, so that what has expired goes by and by
+		if oldest := m.order.Front(); oldest != nil && (len(m.counters) >= m.bound || oldest.Value.(*counted).ExpiresAt < now) {
+			delete(m.counters, m.order.Remove(oldest).(*counted).Counter)
+		}
+	}
+	m.counters[l.Counter] = m.order.PushBack(&counted{l, m.uses})
+}
+
+// Save writes the counters that were used since it was last done.
+func (m *Memory) Save(ctx context.Context) error {
+	m.saving.Lock()
+	defer m.saving.Unlock()
+	m.mu.Lock()
+	uses := m.uses
+	var used []storage.Limit
+	for element := m.order.Back(); element != nil; element = element.Prev() {
+		x := element.Value.(*counted)
+		if x.use <= m.saved {
+			break
+		}
+		used = append(used, x.Limit)
+	}
+	m.mu.Unlock()
+	if err := m.store.SaveLimits(storage.System(ctx), used); err != nil {
+		return err
+	}
+	m.saved = uses
+	return nil
+}
+
+// Load reads what was saved, before the first request.
+func (m *Memory) Load(ctx context.Context) error {
+	m.saving.Lock()
+	defer m.saving.Unlock()
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	now := m.store.Now()
+	err := m.store.LoadLimits(storage.System(ctx), func(l storage.Limit) { m.put(l, now) })
+	m.saved = m.uses
+	return err
+}
