@@ -157,16 +157,7 @@ func (s *Store) ClientsOfWorkspace(ctx context.Context, workspaceID string) ([]C
 }
 
 func (s *Store) clients(ctx context.Context, where string, args ...any) ([]Client, error) {
-	var list []Client
-	err := s.each(ctx, func(scan func(...any) error) error {
-		var c Client
-		if err := scan(c.fields()...); err != nil {
-			return err
-		}
-		list = append(list, c)
-		return nil
-	}, `SELECT `+clientColumns+` FROM clients c `+where, args...)
-	return list, err
+	return collect(ctx, s, (*Client).fields, `SELECT `+clientColumns+` FROM clients c `+where, args...)
 }
 
 // CountUsersOfClient tells how many people have allowed a client something.

@@ -102,12 +102,16 @@ func (s *Store) exec(ctx context.Context, query string, args ...any) (n int64, e
 		n, err = res.RowsAffected()
 		return classify(err)
 	}
-	if _, ok := ctx.Value(txKey{}).(*transaction); ok {
-		err = run() // it is the whole transaction that is tried again
-	} else {
-		err = again(ctx, run)
-	}
+	err = single(ctx, run)
 	return n, err
+}
+
+// single runs a statement, and outside of a transaction tries it again as InTx tries a transaction.
+func single(ctx context.Context, run func() error) error {
+	if _, ok := ctx.Value(txKey{}).(*transaction); ok {
+		return run() // it is the whole transaction that is tried again
+	}
+	return again(ctx, run)
 }
 
 // execOne runs a statement that must change exactly one row, else it returns otherwise.
@@ -144,7 +148,12 @@ func (s *Store) each(ctx context.Context, fn func(scan func(...any) error) error
 	if err != nil {
 		return err
 	}
-	if s.native != nil && q == s.reader {
+	return s.rows(ctx, q, fn, query, args)
+}
+
+// rows calls fn for every row that a statement gives.
+func (s *Store) rows(ctx context.Context, q querier, fn func(scan func(...any) error) error, query string, args []any) error {
+	if s.native != nil && q == s.system {
 		return s.nativeEach(ctx, fn, query, args)
 	}
 	rows, err := q.QueryContext(ctx, query, args...)
@@ -158,6 +167,20 @@ func (s *Store) each(ctx context.Context, fn func(scan func(...any) error) error
 		}
 	}
 	return classify(rows.Err())
+}
+
+// collect reads all rows into a list; fields are where a row's columns go.
+func collect[T any](ctx context.Context, s *Store, fields func(*T) []any, query string, args ...any) ([]T, error) {
+	var list []T
+	err := s.each(ctx, func(scan func(...any) error) error {
+		var row T
+		if err := scan(fields(&row)...); err != nil {
+			return err
+		}
+		list = append(list, row)
+		return nil
+	}, query, args...)
+	return list, err
 }
 
 // InTx runs fn in one transaction; a call inside another joins it. It commits when fn returns nil, and otherwise, or

@@ -241,20 +241,11 @@ func (s *Store) FlowDecided(ctx context.Context, flowID string) (bool, error) {
 // LiveGrantsOf lists a user's grants that can still be used or yield tokens, the newest first: a code, refresh token or
 // access token of theirs is good.
 func (s *Store) LiveGrantsOf(ctx context.Context, userID string) ([]Grant, error) {
-	var list []Grant
-	err := s.each(ctx, func(scan func(...any) error) error {
-		var g Grant
-		if err := scan(g.fields()...); err != nil {
-			return err
-		}
-		list = append(list, g)
-		return nil
-	}, `SELECT `+grantColumns+` FROM grants g WHERE g.user_id = $1 AND g.revoked_at IS NULL AND g.expires_at > $2 AND (
+	return collect(ctx, s, (*Grant).fields, `SELECT `+grantColumns+` FROM grants g WHERE g.user_id = $1 AND g.revoked_at IS NULL AND g.expires_at > $2 AND (
 			EXISTS (SELECT 1 FROM codes k WHERE k.grant_id = g.id AND k.used_at IS NULL AND k.expires_at > $2)
 			OR EXISTS (SELECT 1 FROM refresh_tokens t WHERE t.grant_id = g.id AND t.used_at IS NULL AND t.expires_at > $2)
 			OR EXISTS (SELECT 1 FROM access_tokens t WHERE t.grant_id = g.id AND t.revoked_at IS NULL AND t.expires_at > $2))
 		ORDER BY g.created_at DESC, g.id DESC LIMIT 1000`, userID, s.Now())
-	return list, err
 }
 
 // ConsentsOf lists what a user has allowed, the newest first. It runs as the tenant.

@@ -154,31 +154,12 @@ func (s *Store) execReturning(ctx context.Context, dest []any, query string, arg
 	if err != nil {
 		return false, err
 	}
-	scan := func(scan func(...any) error) error {
-		found = true
-		return scan(dest...)
-	}
-	run := func() error {
+	err = single(ctx, func() error {
 		found = false
-		if s.native != nil && q == s.system {
-			return s.nativeEach(ctx, scan, query, args)
-		}
-		rows, err := q.QueryContext(ctx, query, args...)
-		if err != nil {
-			return classify(err)
-		}
-		defer rows.Close() //nolint:errcheck // rows.Err has said what there is to say
-		for rows.Next() {
-			if err := scan(rows.Scan); err != nil {
-				return classify(err)
-			}
-		}
-		return classify(rows.Err())
-	}
-	if _, ok := ctx.Value(txKey{}).(*transaction); ok {
-		err = run() // it is the whole transaction that is tried again
-	} else {
-		err = again(ctx, run)
-	}
+		return s.rows(ctx, q, func(scan func(...any) error) error {
+			found = true
+			return scan(dest...)
+		}, query, args)
+	})
 	return found, err
 }

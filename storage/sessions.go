@@ -70,18 +70,9 @@ func (s *Store) ReplaceSession(ctx context.Context, oldID string, x Session) err
 
 // SessionsOf lists a user's sessions that have not ended, the last used first.
 func (s *Store) SessionsOf(ctx context.Context, userID string, idle time.Duration) ([]Session, error) {
-	var list []Session
 	now := s.Now()
-	err := s.each(ctx, func(scan func(...any) error) error {
-		var x Session
-		if err := scan(x.fields()...); err != nil {
-			return err
-		}
-		list = append(list, x)
-		return nil
-	}, `SELECT `+sessionColumns+` FROM sessions WHERE user_id = $1 AND expires_at > $2 AND seen_at > $3 ORDER BY seen_at DESC, id DESC LIMIT 200`,
+	return collect(ctx, s, (*Session).fields, `SELECT `+sessionColumns+` FROM sessions WHERE user_id = $1 AND expires_at > $2 AND seen_at > $3 ORDER BY seen_at DESC, id DESC LIMIT 200`,
 		userID, now, now.Add(-idle))
-	return list, err
 }
 
 // EndSession ends one of a user's sessions. ErrNotFound: the user has none of that id.

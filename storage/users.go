@@ -81,17 +81,8 @@ func (s *Store) UserByEmail(ctx context.Context, email string) (User, error) {
 // Users lists users in the order in which they were made, from after the one named (empty: from the first), at most
 // limit of them. A search keeps those whose address or name holds it, whatever its case.
 func (s *Store) Users(ctx context.Context, search, after string, limit int) ([]User, error) {
-	var list []User
-	err := s.each(ctx, func(scan func(...any) error) error {
-		var u User
-		if err := scan(u.fields()...); err != nil {
-			return err
-		}
-		list = append(list, u)
-		return nil
-	}, `SELECT `+userColumns+` FROM users WHERE id > $1 AND (email_key LIKE $2 ESCAPE '!' OR name_key LIKE $2 ESCAPE '!') ORDER BY id LIMIT $3`,
+	return collect(ctx, s, (*User).fields, `SELECT `+userColumns+` FROM users WHERE id > $1 AND (email_key LIKE $2 ESCAPE '!' OR name_key LIKE $2 ESCAPE '!') ORDER BY id LIMIT $3`,
 		after, likePattern(search), limit)
-	return list, err
 }
 
 // likePattern finds text that holds search, in which wildcards stand for themselves.

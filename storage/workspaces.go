@@ -19,18 +19,11 @@ type Workspace struct {
 
 // WorkspacesOf lists the workspaces a user belongs to, the personal one first, with the user's role in each.
 func (s *Store) WorkspacesOf(ctx context.Context, userID string) ([]Workspace, error) {
-	var list []Workspace
-	err := s.each(ctx, func(scan func(...any) error) error {
-		var w Workspace
-		if err := scan(&w.ID, &w.Slug, &w.Name, &w.Plan, &w.Personal, &w.DisabledAt, &w.Role); err != nil {
-			return err
-		}
-		list = append(list, w)
-		return nil
+	return collect(ctx, s, func(w *Workspace) []any {
+		return []any{&w.ID, &w.Slug, &w.Name, &w.Plan, &w.Personal, &w.DisabledAt, &w.Role}
 	}, `SELECT w.id, w.slug, w.name, w.plan, COALESCE(w.personal_user_id = $1, FALSE), w.disabled_at, m.role
 		FROM memberships m JOIN workspaces w ON w.id = m.workspace_id WHERE m.user_id = $1
 		ORDER BY CASE WHEN w.personal_user_id = $1 THEN 0 ELSE 1 END, w.slug`, userID)
-	return list, err
 }
 
 // PersonalWorkspace is the one that came with the user.
@@ -77,16 +70,7 @@ func (s *Store) WorkspaceBySlug(ctx context.Context, slug string) (Workspace, er
 // Workspaces lists all workspaces in the order in which they were made, from after the one named (empty: from the
 // first), at most limit of them.
 func (s *Store) Workspaces(ctx context.Context, after string, limit int) ([]Workspace, error) {
-	var list []Workspace
-	err := s.each(ctx, func(scan func(...any) error) error {
-		var w Workspace
-		if err := scan(w.fields()...); err != nil {
-			return err
-		}
-		list = append(list, w)
-		return nil
-	}, `SELECT `+workspaceColumns+` FROM workspaces w WHERE w.id > $1 ORDER BY w.id LIMIT $2`, after, limit)
-	return list, err
+	return collect(ctx, s, (*Workspace).fields, `SELECT `+workspaceColumns+` FROM workspaces w WHERE w.id > $1 ORDER BY w.id LIMIT $2`, after, limit)
 }
 
 // UpdateWorkspace changes a workspace's name and plan.
@@ -146,17 +130,10 @@ type Member struct {
 // Members lists the members of a workspace in the order in which they joined, from after the user named (empty: from the
 // first), at most limit of them.
 func (s *Store) Members(ctx context.Context, workspaceID, after string, limit int) ([]Member, error) {
-	var list []Member
-	err := s.each(ctx, func(scan func(...any) error) error {
-		var m Member
-		if err := scan(&m.UserID, &m.Email, &m.Name, &m.Role, &m.Disabled, &m.Since); err != nil {
-			return err
-		}
-		list = append(list, m)
-		return nil
+	return collect(ctx, s, func(m *Member) []any {
+		return []any{&m.UserID, &m.Email, &m.Name, &m.Role, &m.Disabled, &m.Since}
 	}, `SELECT u.id, u.email, u.name, m.role, u.disabled_at IS NOT NULL, m.created_at FROM memberships m JOIN users u ON u.id = m.user_id
 		WHERE m.workspace_id = $1 AND u.id > $2 ORDER BY u.id LIMIT $3`, workspaceID, after, limit)
-	return list, err
 }
 
 // RoleOf is a user's role in a workspace. ErrNotFound: they are no member.
@@ -218,16 +195,7 @@ func (s *Store) changeMember(ctx context.Context, workspaceID string, away bool,
 
 // SoleWorkspaces lists the workspaces of which a user is the only owner, which go with them; their personal one first.
 func (s *Store) SoleWorkspaces(ctx context.Context, userID string) ([]Workspace, error) {
-	var list []Workspace
-	err := s.each(ctx, func(scan func(...any) error) error {
-		var w Workspace
-		if err := scan(w.fields()...); err != nil {
-			return err
-		}
-		list = append(list, w)
-		return nil
-	}, `SELECT `+workspaceColumns+` FROM workspaces w WHERE `+soleOwner+` ORDER BY CASE WHEN w.personal_user_id IS NULL THEN 1 ELSE 0 END, w.slug`, userID, RoleOwner)
-	return list, err
+	return collect(ctx, s, (*Workspace).fields, `SELECT `+workspaceColumns+` FROM workspaces w WHERE `+soleOwner+` ORDER BY CASE WHEN w.personal_user_id IS NULL THEN 1 ELSE 0 END, w.slug`, userID, RoleOwner)
 }
 
 // soleOwner holds for the workspaces w of which user $1 is the only one with role $2.
@@ -278,16 +246,7 @@ func (s *Store) InvitationByDigest(ctx context.Context, digest []byte) (Invitati
 
 // InvitationsOf lists a workspace's invitations that have not ended, the newest first.
 func (s *Store) InvitationsOf(ctx context.Context, workspaceID string) ([]Invitation, error) {
-	var list []Invitation
-	err := s.each(ctx, func(scan func(...any) error) error {
-		var i Invitation
-		if err := scan(i.fields()...); err != nil {
-			return err
-		}
-		list = append(list, i)
-		return nil
-	}, `SELECT `+invitationColumns+` FROM invitations i WHERE i.workspace_id = $1 AND i.expires_at > $2 ORDER BY i.id DESC LIMIT 1000`, workspaceID, s.Now())
-	return list, err
+	return collect(ctx, s, (*Invitation).fields, `SELECT `+invitationColumns+` FROM invitations i WHERE i.workspace_id = $1 AND i.expires_at > $2 ORDER BY i.id DESC LIMIT 1000`, workspaceID, s.Now())
 }
 
 // DropInvitation takes an invitation of a workspace back. ErrNotFound: there is none.
