@@ -67,26 +67,36 @@ func TestPagesAreAsBefore(t *testing.T) {
 	}
 }
 
-// TestPreview writes the pages as files that a browser opens without a server.
+var previewAsset = regexp.MustCompile(`"/(assets/[^"?]+)`)
+
+// TestPreview writes the pages as files that a browser opens without a server, with the assets that they name.
 func TestPreview(t *testing.T) {
-	if *preview == "" {
-		t.Skip("no -preview folder named")
+	folder := *preview
+	if folder == "" {
+		folder = t.TempDir()
 	}
-	if err := os.MkdirAll(*preview, 0o755); err != nil {
+	if err := os.MkdirAll(folder, 0o755); err != nil {
 		t.Fatal(err)
 	}
 	for _, s := range samples() {
 		body := contentHash.ReplaceAllString(render(t, s.page), "")
 		body = strings.ReplaceAll(body, `"/assets/`, `"assets/`)
-		if err := os.WriteFile(filepath.Join(*preview, s.name+".html"), []byte(body), 0o644); err != nil {
+		if err := os.WriteFile(filepath.Join(folder, s.name+".html"), []byte(body), 0o644); err != nil {
 			t.Fatal(err)
 		}
 	}
-	if err := os.RemoveAll(filepath.Join(*preview, "assets")); err != nil {
+	if err := os.RemoveAll(filepath.Join(folder, "assets")); err != nil {
 		t.Fatal(err)
 	}
-	if err := os.CopyFS(*preview, templates.Assets); err != nil {
+	if err := os.CopyFS(folder, templates.Assets); err != nil {
 		t.Fatal(err)
+	}
+	for _, s := range samples() {
+		for _, m := range previewAsset.FindAllStringSubmatch(contentHash.ReplaceAllString(render(t, s.page), ""), -1) {
+			if _, err := os.Stat(filepath.Join(folder, m[1])); err != nil {
+				t.Errorf("%s: %v", s.name, err)
+			}
+		}
 	}
 }
 
