@@ -132,11 +132,9 @@ func quoteOr(text, otherwise string) string {
 
 // checkDatabase looks into the database. One that does not exist yet is not made.
 func (r *report) checkDatabase(ctx context.Context, c Config) {
-	if name, ok := strings.CutPrefix(c.DatabaseURL, "sqlite:"); ok {
-		if _, err := os.Stat(name); errors.Is(err, fs.ErrNotExist) {
-			r.risk("database_url: %s does not exist yet; serve makes it", name)
-			return
-		}
+	if name := c.missingDatabase(); name != "" {
+		r.risk("database_url: %s does not exist yet; serve makes it", name)
+		return
 	}
 	store, err := storage.Open(ctx, c.DatabaseURL, storage.Options{LookOnly: true, MaxConns: commandConns})
 	if err != nil {

@@ -29,7 +29,7 @@ func (m migrateCommand) Run(ctx context.Context, a *app) error {
 	if err != nil {
 		return err
 	}
-	if m.Action == "status" && c.needDatabase() != nil {
+	if m.Action == "status" && c.missingDatabase() != "" {
 		c.DatabaseURL = "sqlite::memory:" // where everything is pending, too
 	}
 	store, err := c.openStore(ctx, commandConns)

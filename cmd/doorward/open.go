@@ -41,14 +41,24 @@ func (c Config) openStore(ctx context.Context, conns int) (*storage.Store, error
 	return store, nil
 }
 
-// needDatabase keeps a command that was started in the wrong folder from making an empty database there.
-func (c Config) needDatabase() error {
+// missingDatabase is the SQLite file that is not there yet; empty where it is, and on PostgreSQL. Whatever else is wrong
+// with a file, opening it will say.
+func (c Config) missingDatabase() string {
 	name, ok := strings.CutPrefix(c.DatabaseURL, "sqlite:")
 	if !ok {
-		return nil
+		return ""
 	}
 	if _, err := os.Stat(name); !errors.Is(err, fs.ErrNotExist) {
-		return nil // whatever else is wrong, opening it will say
+		return ""
+	}
+	return name
+}
+
+// needDatabase keeps a command that was started in the wrong folder from making an empty database there.
+func (c Config) needDatabase() error {
+	name := c.missingDatabase()
+	if name == "" {
+		return nil
 	}
 	if absolute, err := filepath.Abs(name); err == nil {
 		name = absolute
