@@ -36,12 +36,16 @@ const (
 
 // Invalid says what is wrong with one field of a registration, in words for the person who filled it in.
 type Invalid struct {
-	Field   string // name, site, redirect_uris, scope, resource, grant, kind, pkce, grace
+	Field   string // as people call it: name, site, redirect_uris, scope, resource, grant, kind, pkce, grace, slug, and so on
 	Message string // what to do, without the field's name
+	cause   error
 }
 
 // Error implements error.
 func (i *Invalid) Error() string { return i.Field + " " + i.Message }
+
+// Unwrap gives the error of storage behind it, such as storage.ErrExists for a slug that is taken.
+func (i *Invalid) Unwrap() error { return i.cause }
 
 // ClientSpec is what somebody may choose about a client. Administrator says that an administrator or the command
 // chose it; only they may set what only they may set.

@@ -111,6 +111,7 @@ func (s *Server) authenticate(ctx context.Context, r *http.Request, form url.Val
 		s.store.TouchSecret(secretID)
 	}
 	Note(ctx).ClientID = client.ID
+	storage.ActorOf(ctx).ClientID = client.ID
 	return client, nil
 }
 

@@ -1,88 +1,27 @@
 package oauth
 
 import (
-	"crypto/rand"
-	"encoding/binary"
-	"hash/crc32"
-	"math/bits"
-	"strings"
-
+	"doorward/oauth/apikey"
 	"doorward/storage"
 )
 
-// The prefixes of what this server issues. A text with another kind's prefix is never accepted.
+// The prefixes of what this server issues, beside those of API keys, which the configuration chooses. A text with
+// another kind's prefix is never accepted.
 const (
-	PrefixCode         = "dw_ac_"
-	PrefixAccessToken  = "dw_at_"
-	PrefixRefreshToken = "dw_rt_"
-	PrefixClientSecret = "dw_cs_"
-)
-
-const (
-	base62        = "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz"
-	randomDigits  = 43 // base62 digits that hold 256 bits
-	checksumDigit = 6
+	PrefixCode          = "dw_ac_"
+	PrefixAccessToken   = "dw_at_"
+	PrefixRefreshToken  = "dw_rt_"
+	PrefixClientSecret  = "dw_cs_"
+	PrefixPersonalToken = apikey.PrefixPersonalToken
 )
 
 // NewCredential makes the text of a new credential: the prefix, 256 random bits, and a checksum by which a typing
 // error is known without asking the database.
-func NewCredential(prefix string) string {
-	var b [32]byte
-	_, _ = rand.Read(b[:]) // it never fails; where the system has no randomness, Go ends the process
-	return credential(prefix, b)
-}
-
-func credential(prefix string, random [32]byte) string {
-	body := prefix + digits(random[:], randomDigits)
-	return body + checksum(body)
-}
-
-func checksum(body string) string {
-	var sum [4]byte
-	binary.BigEndian.PutUint32(sum[:], crc32.ChecksumIEEE([]byte(body)))
-	return digits(sum[:], checksumDigit)
-}
-
-// digits writes a number of at most 256 bits, big end first, in base62, padded with zeros to width.
-func digits(number []byte, width int) string {
-	var padded [32]byte
-	copy(padded[32-len(number):], number)
-	var limbs [4]uint64
-	for i := range limbs {
-		limbs[i] = binary.BigEndian.Uint64(padded[8*i:])
-	}
-	// Ten digits at a time: 62^10 is the largest power that a machine word holds, and math/big would take ten times as
-	// long, on every token.
-	const digitsAtOnce, power = 10, 62 * 62 * 62 * 62 * 62 * 62 * 62 * 62 * 62 * 62
-	out := make([]byte, width)
-	for end := width; end > 0; end -= digitsAtOnce {
-		var rest uint64
-		for i := range limbs {
-			limbs[i], rest = bits.Div64(rest, limbs[i], power)
-		}
-		for i := end - 1; i >= max(0, end-digitsAtOnce); i-- {
-			out[i] = base62[rest%62]
-			rest /= 62
-		}
-	}
-	return string(out)
-}
+func NewCredential(prefix string) string { return apikey.NewText(prefix) }
 
 // WellFormed tells whether text could be a credential with this prefix: length, alphabet and checksum. Whether it
 // is one, only the database knows.
-func WellFormed(prefix, text string) bool {
-	if len(text) != len(prefix)+randomDigits+checksumDigit || !strings.HasPrefix(text, prefix) {
-		return false
-	}
-	for i := len(prefix); i < len(text); i++ {
-		c := text[i]
-		if (c < '0' || c > '9') && (c < 'A' || c > 'Z') && (c < 'a' || c > 'z') {
-			return false
-		}
-	}
-	body := text[:len(text)-checksumDigit]
-	return checksum(body) == text[len(body):]
-}
+func WellFormed(prefix, text string) bool { return apikey.WellFormed(prefix, text) }
 
 // digestOf is the storage key of a credential, or "" for text that cannot be one.
 func digestOf(prefix, text string) string {

@@ -2,9 +2,11 @@ package oauth
 
 import (
 	"context"
+	"encoding/hex"
 	"errors"
 	"net/http"
 	"net/url"
+	"strconv"
 	"strings"
 	"time"
 
@@ -28,7 +30,22 @@ type Introspection struct {
 	WorkspaceID string `json:"workspace_id,omitempty"`
 	Workspace   string `json:"workspace,omitempty"`
 	Role        string `json:"role,omitempty"`
+	Environment string `json:"env,omitempty"`
 	Plan        string `json:"plan,omitempty"`
+	KeyID       string `json:"key_id,omitempty"`
+	// Addresses are the ranges that an API key may be used from, which only the resource server can see; a member of
+	// ours, left out where any will do.
+	Addresses []string   `json:"allowed_addresses,omitempty"`
+	RateLimit *RateLimit `json:"rate_limit,omitempty"` // where a cost was sent, and the credential has a plan
+}
+
+// RateLimit is what a request with a cost was told by the limits.
+type RateLimit struct {
+	Allowed    bool  `json:"allowed"`
+	Limit      int64 `json:"limit"`
+	Remaining  int64 `json:"remaining"`
+	Reset      int64 `json:"reset"`                 // Unix seconds
+	RetryAfter int64 `json:"retry_after,omitempty"` // seconds; where it was refused
 }
 
 // Introspect serves POST /oauth/introspect (RFC 7662).
@@ -44,7 +61,7 @@ func (s *Server) Introspect(w http.ResponseWriter, r *http.Request) {
 
 func (s *Server) introspect(w http.ResponseWriter, r *http.Request, form url.Values) error {
 	ctx := storage.System(r.Context())
-	caller, err := s.authenticateCaller(ctx, r, form)
+	caller, err := s.authenticateIntrospector(ctx, r, form)
 	if err != nil {
 		return err
 	}
@@ -52,22 +69,78 @@ func (s *Server) introspect(w http.ResponseWriter, r *http.Request, form url.Val
 	if token == "" {
 		return badRequest("token is missing.")
 	}
+	cost, counted, err := introspectionCost(form)
+	if err != nil {
+		return err
+	}
+	if !caller.ResourceServer && (counted || form.Has("workspace")) {
+		return badRequest("cost and workspace are for resource servers; leave them out.")
+	}
 	begin := time.Now()
-	p, err := s.Principal(ctx, token)
+	p, err := s.Principal(ctx, token, form.Get("workspace"))
+	if err == nil && form.Has("workspace") && p.Workspace != form.Get("workspace") {
+		err = ErrWorkspace
+	}
 	if err != nil && !inactive(err) {
 		return err
 	}
 	if err != nil || !maySee(caller, p) {
+		if counted && err != nil && p.KeyID != "" && maySee(caller, p) {
+			s.NoteUse(ctx, &p, actionIntrospected, http.StatusOK, reasonOf(err), false)
+		}
 		quiet(ctx, begin)
 		writeJSON(w, http.StatusOK, Introspection{})
 		return nil
 	}
-	if p.GrantID != "" && p.Kind == KindAccessToken {
+	answer := s.describe(p)
+	if counted {
+		taken, err := s.Take(ctx, &p, cost)
+		if err != nil {
+			return err
+		}
+		reason := ""
+		if !taken.Allowed {
+			reason = ReasonLimit
+		}
+		if cost > 0 {
+			s.NoteUse(ctx, &p, actionIntrospected, http.StatusOK, reason, !taken.Allowed)
+		}
+		if p.Limited() {
+			answer.RateLimit = &RateLimit{
+				Allowed: taken.Allowed, Limit: taken.Limit, Remaining: taken.Remaining, Reset: taken.Reset, RetryAfter: int64(taken.RetryAfter / time.Second),
+			}
+		}
+	}
+	s.touch(ctx, &p)
+	Note(ctx).Subject = p.Subject
+	writeJSON(w, http.StatusOK, answer)
+	return nil
+}
+
+// actionIntrospected is what the requests that only a resource server saw are shown as.
+const actionIntrospected = "introspected"
+
+// introspectionCost reads how much of the plan is to be taken; counted is false where nothing was sent.
+func introspectionCost(form url.Values) (cost int64, counted bool, err error) {
+	if !form.Has("cost") {
+		return 0, false, nil
+	}
+	text := form.Get("cost")
+	cost, err = strconv.ParseInt(text, 10, 64)
+	if err != nil || cost < 0 || cost > 1000 || text[0] == '+' {
+		return 0, false, badRequest("cost must be a whole number from 0 to 1000.")
+	}
+	return cost, true, nil
+}
+
+// touch notes that a credential was used.
+func (s *Server) touch(ctx context.Context, p *Principal) {
+	switch {
+	case p.KeyID != "":
+		s.store.TouchKey(p.KeyID, storage.ActorOf(ctx).Address)
+	case p.GrantID != "" && p.Kind == KindAccessToken:
 		s.store.TouchGrant(p.GrantID)
 	}
-	Note(ctx).Subject = p.Subject
-	writeJSON(w, http.StatusOK, s.describe(p))
-	return nil
 }
 
 // quiet makes an answer that tells nothing wait until a millisecond after begin. A row that is there takes some
@@ -81,9 +154,13 @@ func quiet(ctx context.Context, begin time.Time) {
 	}
 }
 
-// authenticateCaller is client authentication where a public client, which proves nothing, is refused, and the
-// challenge comes always.
-func (s *Server) authenticateCaller(ctx context.Context, r *http.Request, form url.Values) (storage.Client, error) {
+// authenticateIntrospector is client authentication where a public client, which proves nothing, is refused, and the
+// challenge comes always. In its place an API key with the scope introspect may stand as a bearer token, which makes its
+// holder a resource server for the key's resource.
+func (s *Server) authenticateIntrospector(ctx context.Context, r *http.Request, form url.Values) (storage.Client, error) {
+	if text, ok := bearer(r); ok {
+		return s.introspectionKey(ctx, r, form, text)
+	}
 	caller, err := s.authenticate(ctx, r, form)
 	var e *Error
 	if errors.As(err, &e) && e.Code == InvalidClient {
@@ -97,9 +174,48 @@ func (s *Server) authenticateCaller(ctx context.Context, r *http.Request, form u
 	return caller, err
 }
 
+// bearer is what a request shows as a bearer token (RFC 6750 section 2.1), in the one Authorization header it has.
+func bearer(r *http.Request) (text string, ok bool) {
+	headers := r.Header.Values("Authorization")
+	if len(headers) != 1 {
+		return "", false
+	}
+	scheme, text, _ := strings.Cut(headers[0], " ")
+	return text, strings.EqualFold(scheme, "Bearer")
+}
+
+const bearerChallenge = `Bearer realm="doorward", error="invalid_token"`
+
+func (s *Server) introspectionKey(ctx context.Context, r *http.Request, form url.Values, text string) (storage.Client, error) {
+	if form.Has("client_id") || form.Has("client_secret") || form.Has("client_assertion") {
+		return storage.Client{}, badRequest("The request authenticates in two ways at once; use one.")
+	}
+	// One caller's wrong keys must not keep another's right one out, so each text counts for itself.
+	id, address := hex.EncodeToString(storage.Digest(text)[:8]), s.address(r)
+	if ok, wait := s.failures.Check(id, address); !ok {
+		return storage.Client{}, tooManyFailures(wait)
+	}
+	begin := time.Now()
+	p, err := s.Principal(ctx, text, "")
+	if err != nil && !inactive(err) {
+		return storage.Client{}, err
+	}
+	if err != nil || p.Kind != KindAPIKey || !p.Has(ScopeIntrospect) || !p.AllowedFrom(address) {
+		if ok, wait := s.failures.Fail(id, address); !ok {
+			return storage.Client{}, tooManyFailures(wait)
+		}
+		quiet(ctx, begin)
+		return storage.Client{}, &Error{
+			Code: InvalidClient, Description: "Only an API key with the scope introspect, or the credentials of a client, may introspect.", Challenge: bearerChallenge,
+		}
+	}
+	s.touch(ctx, &p)
+	return storage.Client{ID: p.KeyID, ResourceServer: true, Resources: storage.List{p.Audience}}, nil
+}
+
 // inactive tells whether an error of Principal is an answer, not a failure.
 func inactive(err error) bool {
-	return errors.Is(err, ErrUnknown) || errors.Is(err, ErrExpired) || errors.Is(err, ErrRevoked) || errors.Is(err, ErrSuspended)
+	return errors.Is(err, ErrUnknown) || errors.Is(err, ErrExpired) || errors.Is(err, ErrRevoked) || errors.Is(err, ErrSuspended) || errors.Is(err, ErrWorkspace)
 }
 
 // maySee tells whether the caller may know anything about a credential: a client about its own tokens, a resource
@@ -114,8 +230,11 @@ func maySee(caller storage.Client, p Principal) bool {
 func (s *Server) describe(p Principal) Introspection {
 	i := Introspection{
 		Active: true, Issuer: s.issuer, Audience: p.Audience, Subject: p.Subject, ClientID: p.ClientID, Scope: strings.Join(p.Scopes, " "),
-		Credential: p.Kind, ExpiresAt: p.ExpiresAt.Unix(), IssuedAt: p.IssuedAt.Unix(), ID: p.ID,
-		WorkspaceID: p.WorkspaceID, Workspace: p.Workspace, Role: p.Role, Plan: p.Plan,
+		Credential: p.Kind, IssuedAt: p.IssuedAt.Unix(), ID: p.ID, WorkspaceID: p.WorkspaceID, Workspace: p.Workspace, Role: p.Role,
+		Environment: p.Environment, Plan: p.Plan, KeyID: p.KeyID, Addresses: p.Addresses,
+	}
+	if !p.ExpiresAt.IsZero() {
+		i.ExpiresAt = p.ExpiresAt.Unix()
 	}
 	if !p.AuthTime.IsZero() {
 		i.AuthTime = p.AuthTime.Unix()
@@ -129,7 +248,7 @@ func (s *Server) describe(p Principal) Introspection {
 // IntrospectCredential is what the server would tell a resource server, or for a refresh token its client, about a
 // credential; for the command.
 func (s *Server) IntrospectCredential(ctx context.Context, text string) (Introspection, error) {
-	p, err := s.Principal(ctx, text)
+	p, err := s.Principal(ctx, text, "")
 	if err != nil {
 		if inactive(err) {
 			err = nil

@@ -1,36 +1,66 @@
 package oauth
 
 import (
+	"cmp"
 	"context"
 	"encoding/hex"
 	"errors"
+	"net/netip"
+	"slices"
 	"strings"
 
+	"doorward/oauth/apikey"
+	"doorward/oauth/limit"
 	"doorward/storage"
 )
 
 // Kinds of credentials, as introspection and the gateway name them.
 const (
-	KindAccessToken  = "access_token"
-	KindRefreshToken = "refresh_token"
+	KindAccessToken         = "access_token"
+	KindRefreshToken        = "refresh_token"
+	KindAPIKey              = storage.KindAPIKey
+	KindPersonalAccessToken = storage.KindPersonalAccessToken
 )
+
+// ScopeIntrospect is the built-in scope of the API keys with which a resource server introspects.
+const ScopeIntrospect = "introspect"
+
+const environmentTest = apikey.Test
 
 // Principal is who stands behind a credential, and what it may do now.
 type Principal struct {
 	Kind        string
-	Subject     string // the user, or with client_credentials the client (RFC 9068 section 2.2)
+	Subject     string // the user, or with client_credentials the client (RFC 9068 section 2.2); empty for an API key
+	UserID      string // empty without a person
 	ClientID    string
 	Audience    string   // id of the resource
 	Scopes      []string // effective: with what they imply, within the role
 	ID          string   // names the token without showing it (RFC 7519 section 4.1.7)
-	GrantID     string   // empty for client_credentials
+	KeyID       string   // of an API key or personal access token
+	GrantID     string   // empty but for tokens of an authorization
 	WorkspaceID string
-	Workspace   string // slug
-	Role        string // effective role in the workspace; empty without a user
-	Plan        string
+	Workspace   string   // slug; empty: acts in none
+	Role        string   // effective role in the workspace; empty without a user
+	TokenRole   string   // the most that a personal access token may be by its own word; empty: no bound
+	Environment string   // live or test, of an API key
+	Addresses   []string // ranges that the credential may come from; empty: any
+	Plan        string   // name; empty: none
+	Limits      limit.Plan
+	Counter     string       // what limits count it as
 	AuthTime    storage.Time // zero without a user
 	IssuedAt    storage.Time
-	ExpiresAt   storage.Time
+	ExpiresAt   storage.Time // zero: never
+}
+
+// Has tells whether the principal's scopes cover one.
+func (p *Principal) Has(scope string) bool { return Covers(p.Scopes, scope) }
+
+// AllowedFrom tells whether the credential may be used from an address.
+func (p *Principal) AllowedFrom(a netip.Addr) bool {
+	return len(p.Addresses) == 0 || slices.ContainsFunc(p.Addresses, func(text string) bool {
+		prefix, err := netip.ParsePrefix(text)
+		return err == nil && prefix.Contains(a.Unmap())
+	})
 }
 
 // Why a credential is good for nothing.
@@ -41,23 +71,75 @@ var (
 	ErrExpired = errors.New("expired credential")
 	// ErrRevoked says that it was revoked or used up.
 	ErrRevoked = errors.New("revoked credential")
-	// ErrSuspended says that its client, user or workspace is disabled.
+	// ErrSuspended says that its client, user or workspace is disabled, or that the key is paused.
 	ErrSuspended = errors.New("credential of a disabled client, user or workspace")
+	// ErrWorkspace says that the workspace that was named is not one in which the credential may act. Whether there is
+	// such a workspace nobody learns.
+	ErrWorkspace = errors.New("not a workspace of this credential")
 )
 
-// Principal turns the text of a credential into who it speaks for. It is the one judge of every credential. The
-// errors are those above, or wrap storage.ErrUnavailable. A refresh token has a Principal too: it may not be used at
-// a resource, but its client may ask about it.
-func (s *Server) Principal(ctx context.Context, credential string) (Principal, error) {
+// Principal turns the text of a credential into who it speaks for. It is the one judge of every credential. Where a
+// workspace is named, by its slug, it must be the credential's; a personal access token acts in it. The errors are those
+// above, with what is known of the credential, or wrap storage.ErrUnavailable. A refresh token has a Principal too: it
+// may not be used at a resource, but its client may ask about it.
+func (s *Server) Principal(ctx context.Context, credential, workspace string) (p Principal, err error) {
 	ctx = storage.System(ctx)
 	switch {
 	case strings.HasPrefix(credential, PrefixAccessToken):
-		return s.accessTokenPrincipal(ctx, credential)
+		p, err = s.accessTokenPrincipal(ctx, credential)
 	case strings.HasPrefix(credential, PrefixRefreshToken):
-		return s.refreshTokenPrincipal(ctx, credential)
+		p, err = s.refreshTokenPrincipal(ctx, credential)
+	default:
+		p, err = s.keyPrincipal(ctx, credential, workspace)
 	}
-	return Principal{}, ErrUnknown
+	if err == nil && workspace != "" && p.Workspace != workspace {
+		err = ErrWorkspace
+	}
+	return p, err
 }
+
+// keyPrincipal is who stands behind an API key or a personal access token.
+func (s *Server) keyPrincipal(ctx context.Context, text, workspace string) (Principal, error) {
+	b, status, err := s.keys.Verify(ctx, text, workspace)
+	if err != nil || status == apikey.Unknown {
+		return Principal{}, cmp.Or(err, ErrUnknown)
+	}
+	k := &b.Key
+	p := Principal{
+		Kind: k.Kind, Subject: k.UserID, UserID: k.UserID, Audience: k.Resource, ID: k.ID, KeyID: k.ID, WorkspaceID: b.WorkspaceID, Workspace: b.WorkspaceSlug,
+		Environment: k.Environment, Addresses: k.Addresses, IssuedAt: k.CreatedAt, ExpiresAt: k.ExpiresAt,
+	}
+	r, known := s.Resource(k.Resource)
+	switch status {
+	case apikey.Expired:
+		return p, ErrExpired
+	case apikey.Revoked:
+		return p, ErrRevoked
+	case apikey.Paused, apikey.Suspended:
+		return p, ErrSuspended
+	}
+	if !known {
+		return p, ErrUnknown // the resource is no longer in the configuration
+	}
+	if k.Kind == KindPersonalAccessToken {
+		p.Role, p.TokenRole = LowerRole(b.Role, k.Role), k.Role
+		p.Plan, p.Limits = s.planOf(b.WorkspacePlan, r.UserPlan)
+		p.Counter = userCounter(k.UserID, r.ID)
+		p.Scopes = r.Effective(k.Scopes, p.Role, true)
+		return p, nil
+	}
+	p.Plan, p.Limits = s.KeyPlan(k, b.WorkspacePlan)
+	p.Counter = "key:" + k.Counter
+	if k.Scopes.Has(ScopeIntrospect) {
+		p.Scopes, p.Plan, p.Limits = []string{ScopeIntrospect}, "", limit.Plan{}
+		return p, nil
+	}
+	p.Scopes = r.Effective(k.Scopes, "", false)
+	return p, nil
+}
+
+// userCounter is what a user's tokens at a resource are counted as, however many there are.
+func userCounter(userID, resource string) string { return "user:" + userID + ":" + resource }
 
 func (s *Server) accessTokenPrincipal(ctx context.Context, text string) (Principal, error) {
 	digest := digestOf(PrefixAccessToken, text)
@@ -104,11 +186,11 @@ func unknownOr(err error) error {
 func (s *Server) judge(p Principal, b storage.Bearer, clientID string, scopes []string, digest []byte) (Principal, error) {
 	person := b.Grant.ID != ""
 	p.ClientID, p.Subject, p.GrantID = clientID, clientID, b.Grant.ID
-	p.WorkspaceID, p.Workspace, p.Plan, p.Role = b.WorkspaceID, b.WorkspaceSlug, b.WorkspacePlan, b.Role
+	p.WorkspaceID, p.Workspace, p.Role = b.WorkspaceID, b.WorkspaceSlug, b.Role
 	// Part of a digest of 256 random bits names the token and tells nothing about it.
 	p.ID = hex.EncodeToString(digest[:16])
 	if person {
-		p.Subject, p.AuthTime = b.Grant.UserID, b.Grant.AuthTime
+		p.Subject, p.UserID, p.AuthTime = b.Grant.UserID, b.Grant.UserID, b.Grant.AuthTime
 	}
 	r, known := s.Resource(p.Audience)
 	switch {
@@ -124,5 +206,12 @@ func (s *Server) judge(p Principal, b storage.Bearer, clientID string, scopes []
 		return p, ErrUnknown // the resource is no longer in the configuration
 	}
 	p.Scopes = r.Effective(scopes, p.Role, person)
+	if person {
+		p.Plan, p.Limits = s.planOf(b.WorkspacePlan, r.UserPlan)
+		p.Counter = userCounter(p.UserID, r.ID)
+	} else {
+		p.Plan, p.Limits = s.planOf(r.ClientPlan)
+		p.Counter = "client:" + clientID + ":" + r.ID
+	}
 	return p, nil
 }

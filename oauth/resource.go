@@ -11,7 +11,24 @@ type Resource struct {
 	ID     string // an absolute URI
 	Name   string // shown to people
 	Scopes []Scope
-	CORS   []string // origins that may call the API from a browser
+	// Objects are what a scope may be narrowed to: with the scope read and the object accounts there is accounts:read.
+	Objects []string
+	CORS    []string // origins that may call the API from a browser
+	Keys    KeyRules
+	// UserPlan limits people outside of a workspace with a plan, ClientPlan clients that act for themselves; empty: no
+	// limit.
+	UserPlan, ClientPlan string
+	// WorkspaceHeader names the workspace that a personal access token is to act in.
+	WorkspaceHeader string
+}
+
+// KeyRules says what the API keys of a resource look like and how they are limited.
+type KeyRules struct {
+	Prefix       string
+	Environments []string // live, test; none: the resource has no API keys
+	DefaultPlan  string   // where neither the key nor its workspace has one; empty: no limit
+	TestPlan     string   // of every test key
+	MaxLifetime  time.Duration
 }
 
 // Scope is one right at a resource (RFC 6749 section 3.3).
@@ -37,13 +54,35 @@ func scopeNames(text string) []string {
 	return strings.FieldsFunc(text, func(c rune) bool { return c == ' ' })
 }
 
-// Scope finds a scope of the catalogue.
+// Scope finds a scope of the catalogue, or one of its scopes for one of its objects.
 func (r *Resource) Scope(name string) (Scope, bool) {
-	i := slices.IndexFunc(r.Scopes, func(s Scope) bool { return s.Name == name })
+	if i := slices.IndexFunc(r.Scopes, func(s Scope) bool { return s.Name == name }); i >= 0 {
+		return r.Scopes[i], true
+	}
+	object, action, ok := strings.Cut(name, ":")
+	if !ok || !slices.Contains(r.Objects, object) {
+		return Scope{}, false
+	}
+	i := slices.IndexFunc(r.Scopes, func(s Scope) bool { return s.Name == action })
 	if i < 0 {
 		return Scope{}, false
 	}
-	return r.Scopes[i], true
+	narrowed := Scope{Name: name, Text: r.Scopes[i].Text + " (" + object + " only)", UserOnly: r.Scopes[i].UserOnly}
+	for _, implied := range r.Scopes[i].Implies {
+		if !strings.Contains(implied, ":") {
+			narrowed.Implies = append(narrowed.Implies, object+":"+implied)
+		}
+	}
+	return narrowed, true
+}
+
+// Covers tells whether effective scopes hold one that is needed: itself, or the same action for all objects.
+func Covers(effective []string, needed string) bool {
+	if slices.Contains(effective, needed) {
+		return true
+	}
+	_, action, ok := strings.Cut(needed, ":")
+	return ok && slices.Contains(effective, action)
 }
 
 // Effective is what granted scopes amount to at this resource: those that the catalogue still holds, what they
@@ -65,10 +104,7 @@ func (r *Resource) Effective(granted []string, role string, person bool) []strin
 	for _, name := range granted {
 		add(name)
 	}
-	if role == "viewer" {
-		out = slices.DeleteFunc(out, func(name string) bool { return name != "read" && !strings.HasSuffix(name, ":read") })
-	}
-	return out
+	return slices.DeleteFunc(out, func(name string) bool { return !RoleHolds(role, name) })
 }
 
 // Resource finds a configured resource by its id.

@@ -7,10 +7,12 @@ import (
 	"net/url"
 	"time"
 
+	"doorward/oauth/apikey"
 	"doorward/storage"
 )
 
-// Revoke serves POST /oauth/revoke (RFC 7009). Any token of a family ends the family.
+// Revoke serves POST /oauth/revoke (RFC 7009). Any token of a family ends the family. An API key or personal access
+// token may be ended by whoever can show it, with or without client authentication.
 func (s *Server) Revoke(w http.ResponseWriter, r *http.Request) {
 	form, err := readBody(w, r)
 	s.allowOrigin(w, r, form)
@@ -27,13 +29,19 @@ func (s *Server) Revoke(w http.ResponseWriter, r *http.Request) {
 
 func (s *Server) revoke(r *http.Request, form url.Values) error {
 	ctx := storage.System(r.Context())
+	token := form.Get("token")
+	if apikey.PrefixOf(token) != "" && len(r.Header.Values("Authorization")) == 0 && !form.Has("client_id") && !form.Has("client_assertion") {
+		return s.RevokeShown(ctx, token) // the key itself is proof enough
+	}
 	client, err := s.authenticate(ctx, r, form)
 	if err != nil {
 		return err
 	}
-	token := form.Get("token")
 	if token == "" {
 		return badRequest("token is missing.")
+	}
+	if apikey.PrefixOf(token) != "" {
+		return s.RevokeShown(ctx, token)
 	}
 	begin := time.Now()
 	b, owner, err := s.revocable(ctx, token)

@@ -15,6 +15,7 @@ import (
 	"slices"
 	"strings"
 
+	"doorward/oauth/apikey"
 	"doorward/storage"
 )
 
@@ -110,7 +111,7 @@ func (s *Secrets) successors(presented string) []string {
 	for i, key := range s.refresh {
 		mac := hmac.New(sha256.New, key)
 		mac.Write([]byte(presented))
-		out[i] = credential(PrefixRefreshToken, [32]byte(mac.Sum(nil)))
+		out[i] = apikey.TextOf(PrefixRefreshToken, [32]byte(mac.Sum(nil)))
 	}
 	return out
 }

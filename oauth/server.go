@@ -10,6 +10,7 @@ import (
 	"github.com/ory/fosite"
 	"github.com/rs/cors"
 
+	"doorward/oauth/apikey"
 	"doorward/oauth/limit"
 	"doorward/storage"
 )
@@ -21,6 +22,8 @@ type Config struct {
 	Secrets   *Secrets
 	Resources []Resource // the first is the default
 	Lifetimes Lifetimes
+	Plans     map[string]limit.Plan // by name
+	Limiter   limit.Limiter
 	// ClientAddress tells where a request comes from, behind the proxies that are trusted.
 	ClientAddress func(*http.Request) netip.Addr
 }
@@ -32,6 +35,9 @@ type Server struct {
 	secrets   *Secrets
 	resources []Resource
 	lifetimes Lifetimes
+	plans     map[string]limit.Plan
+	limiter   limit.Limiter
+	keys      *apikey.Keys
 	address   func(*http.Request) netip.Addr
 	clients   *otter.Cache[clientKey, storage.Client]
 	fosite    *fosite.Fosite
@@ -47,7 +53,7 @@ func New(c Config) (*Server, error) {
 	}
 	s := &Server{
 		issuer: c.Issuer, store: c.Store, secrets: c.Secrets, resources: slices.Clone(c.Resources), lifetimes: c.Lifetimes,
-		address: c.ClientAddress, clients: newClientCache(),
+		plans: c.Plans, limiter: c.Limiter, keys: apikey.New(c.Store), address: c.ClientAddress, clients: newClientCache(),
 	}
 	s.failures = newAuthenticationFailures(c.Store)
 	s.fosite = s.newFosite()

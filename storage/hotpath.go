@@ -36,6 +36,31 @@ const (
 	// InsertRefreshTokenStatement is behind InsertRefreshToken.
 	InsertRefreshTokenStatement = `INSERT INTO refresh_tokens (digest, grant_id, created_at, expires_at)
 		VALUES ($1, $2, $3, $4) ON CONFLICT (digest) DO NOTHING`
+
+	// KeyStatement is behind KeyByDigest: everything that decides about an API key in one row.
+	KeyStatement = `SELECT ` + keyColumns + `, FALSE, w.disabled_at IS NOT NULL, COALESCE(w.id, ''), COALESCE(w.slug, ''), COALESCE(w.plan, ''), ''
+		FROM api_keys k LEFT JOIN workspaces w ON w.id = k.workspace_id
+		WHERE k.digest = $1 AND k.kind = 'api_key'`
+
+	// PersonalTokenStatement is behind PersonalTokenByDigest. A workspace that the user is not in is none.
+	PersonalTokenStatement = `SELECT ` + keyColumns + `, u.disabled_at IS NOT NULL, m.role IS NOT NULL AND w.disabled_at IS NOT NULL,
+		CASE WHEN m.role IS NULL THEN '' ELSE w.id END, CASE WHEN m.role IS NULL THEN '' ELSE w.slug END,
+		CASE WHEN m.role IS NULL THEN '' ELSE w.plan END, COALESCE(m.role, '')
+		FROM api_keys k JOIN users u ON u.id = k.user_id
+		LEFT JOIN workspaces w ON w.slug = $2
+		LEFT JOIN memberships m ON m.workspace_id = w.id AND m.user_id = k.user_id
+		WHERE k.digest = $1 AND k.kind = 'personal_access_token'`
+
+	// InsertKeyStatement is behind InsertKey: it adds no row where the owner has $23 live keys or more.
+	InsertKeyStatement = `INSERT INTO api_keys (id, digest, kind, workspace_id, user_id, resource, environment, prefix, tail, name, name_key, note,
+		scopes, scopes_by_object, role, plan, rate_limit, addresses, counter, created_by, created_at, expires_at)
+		SELECT $1, $2, $3, CAST($4 AS TEXT), CAST($5 AS TEXT), $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, CAST($17 AS BIGINT), $18, $19, $20, CAST($21 AS BIGINT), CAST($22 AS BIGINT)
+		WHERE (SELECT count(*) FROM (SELECT 1 FROM api_keys o WHERE (o.workspace_id = CAST($4 AS TEXT) OR o.user_id = CAST($5 AS TEXT))
+			AND o.revoked_at IS NULL AND (o.expires_at IS NULL OR o.expires_at > $21) LIMIT $23) AS live) < $23`
+
+	// InsertAuditEventStatement is behind Audit.
+	InsertAuditEventStatement = `INSERT INTO audit_events (id, created_at, action, workspace_id, user_id, client_id, credential, key_id, address, request_id, target, detail)
+		VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12)`
 )
 
 const bearerJoins = `

@@ -8,7 +8,7 @@ import (
 )
 
 // tenantTables are those whose rows a tenant may see some of.
-var tenantTables = []string{"sessions", "consents", "grants", "clients", "client_secrets", "client_origins"}
+var tenantTables = []string{"sessions", "consents", "grants", "clients", "client_secrets", "client_origins", "api_keys", "usage_hourly", "recent_requests", "audit_events", "idempotent_requests"}
 
 // errRollback ends a transaction that was only to try something.
 var errRollback = errors.New("storage: rolled back on purpose")

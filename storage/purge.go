@@ -30,6 +30,8 @@ func (s *Store) Purge(ctx context.Context, h PurgeHorizons) (int64, error) {
 		{"decided_flows", "id", now},
 		{"limits", "counter", now},
 		{"invitations", "id", now},
+		{"recent_requests", "id", now},
+		{"idempotent_requests", "digest", now},
 		{"access_tokens", "digest", now.Add(-h.AccessTokens)},
 		{"codes", "digest", now.Add(-h.Families)},
 		{"refresh_tokens", "digest", now.Add(-h.Families)},

@@ -34,6 +34,7 @@ type Store struct {
 	reads      *together                // PostgreSQL: single reads that share messages
 	writes     *together                // PostgreSQL: single writes that share messages and commits
 	touches    touches
+	uses       uses
 	changes    atomic.Uint64
 	now        atomic.Pointer[func() Time]
 	migrateURL string // PostgreSQL: the login that changes the schema
@@ -60,6 +61,7 @@ func Open(ctx context.Context, url string, o Options) (*Store, error) {
 	s := &Store{}
 	s.SetClock(func() time.Time { return time.Now() })
 	s.touches.init()
+	s.uses.init()
 	var err error
 	dir, files := "sqlite", migrations.SQLite
 	switch path, isSQLite := strings.CutPrefix(url, "sqlite:"); {
@@ -87,6 +89,7 @@ func (s *Store) Close() {
 	if s.system != nil {
 		ctx, cancel := context.WithTimeout(System(context.Background()), 3*time.Second)
 		_ = s.FlushTouches(ctx) // not facts: a database that is away costs a minute's "last used"
+		_ = s.FlushUsage(ctx)   // nor these
 		cancel()
 	}
 	for i := len(s.closers) - 1; i >= 0; i-- {

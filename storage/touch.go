@@ -14,11 +14,16 @@ import (
 // the last few seconds of them.
 type touches struct {
 	mu      sync.Mutex
-	pending map[touchKey]Time
+	pending map[touchKey]touched
 	written map[touchKey]Time
 }
 
 type touchKey struct{ table, id string }
+
+type touched struct {
+	at   Time
+	from string // address, where that is kept
+}
 
 const (
 	touchEvery = time.Minute // how often one thing's "last used" is written at most
@@ -27,10 +32,10 @@ const (
 )
 
 func (t *touches) init() {
-	t.pending, t.written = map[touchKey]Time{}, map[touchKey]Time{}
+	t.pending, t.written = map[touchKey]touched{}, map[touchKey]Time{}
 }
 
-func (s *Store) touch(table, id string) {
+func (s *Store) touch(table, id, from string) {
 	key, now := touchKey{table, id}, s.Now()
 	t := &s.touches
 	t.mu.Lock()
@@ -39,26 +44,29 @@ func (s *Store) touch(table, id string) {
 		return
 	}
 	if len(t.pending) < touchBound && len(t.written) < 2*touchBound {
-		t.pending[key] = now
+		t.pending[key] = touched{now, from}
 	}
 }
 
 // TouchGrant notes that a token of the grant was used. It is written by FlushTouches, for each thing once a
 // minute at most.
-func (s *Store) TouchGrant(id string) { s.touch("grants", id) }
+func (s *Store) TouchGrant(id string) { s.touch("grants", id, "") }
 
 // TouchSession notes that the browser of a session was seen.
-func (s *Store) TouchSession(id string) { s.touch("sessions", id) }
+func (s *Store) TouchSession(id string) { s.touch("sessions", id, "") }
 
 // TouchSecret notes that a client authenticated with a secret.
-func (s *Store) TouchSecret(id string) { s.touch("client_secrets", id) }
+func (s *Store) TouchSecret(id string) { s.touch("client_secrets", id, "") }
+
+// TouchKey notes that an API key or personal access token was used from an address.
+func (s *Store) TouchKey(id, address string) { s.touch("api_keys", id, address) }
 
 // FlushTouches writes what was noted since it ran last. The server calls it every five seconds and at its end.
 func (s *Store) FlushTouches(ctx context.Context) error {
 	t := &s.touches
 	t.mu.Lock()
 	pending := t.pending
-	t.pending = map[touchKey]Time{}
+	t.pending = map[touchKey]touched{}
 	now := s.Now()
 	for key, at := range t.written {
 		if now.Sub(at) >= touchEvery {
@@ -70,6 +78,7 @@ func (s *Store) FlushTouches(ctx context.Context) error {
 		"grants":         `UPDATE grants SET last_used_at = $2 WHERE id = $1`,
 		"sessions":       `UPDATE sessions SET seen_at = $2 WHERE id = $1 AND seen_at < $2`,
 		"client_secrets": `UPDATE client_secrets SET last_used_at = $2 WHERE id = $1`,
+		"api_keys":       `UPDATE api_keys SET last_used_at = $2, last_used_address = $3 WHERE id = $1`,
 	}
 	// In one order, so that two nodes that write the same rows wait for each other and no more; few at a time, so that
 	// nobody waits long.
@@ -79,7 +88,11 @@ func (s *Store) FlushTouches(ctx context.Context) error {
 	for some := range slices.Chunk(keys, touchBatch) {
 		err := s.InTx(ctx, func(ctx context.Context) error {
 			for _, key := range some {
-				if _, err := s.exec(ctx, statements[key.table], key.id, pending[key]); err != nil {
+				args := []any{key.id, pending[key].at}
+				if key.table == "api_keys" {
+					args = append(args, pending[key].from)
+				}
+				if _, err := s.exec(ctx, statements[key.table], args...); err != nil {
 					return err
 				}
 			}
@@ -90,7 +103,7 @@ func (s *Store) FlushTouches(ctx context.Context) error {
 		}
 		t.mu.Lock()
 		for _, key := range some {
-			t.written[key] = pending[key]
+			t.written[key] = pending[key].at
 		}
 		t.mu.Unlock()
 	}

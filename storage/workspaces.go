@@ -67,6 +67,13 @@ func (s *Store) WorkspaceBySlug(ctx context.Context, slug string) (Workspace, er
 	return w, err
 }
 
+// WorkspaceByID finds a workspace by its id. ErrNotFound: there is none.
+func (s *Store) WorkspaceByID(ctx context.Context, id string) (Workspace, error) {
+	var w Workspace
+	err := s.one(ctx, w.fields(), `SELECT `+workspaceColumns+` FROM workspaces w WHERE w.id = $1`, id)
+	return w, err
+}
+
 // Workspaces lists all workspaces in the order in which they were made, from after the one named (empty: from the
 // first), at most limit of them.
 func (s *Store) Workspaces(ctx context.Context, after string, limit int) ([]Workspace, error) {

@@ -17,6 +17,7 @@ import (
 	"unicode"
 
 	"doorward/oauth"
+	"doorward/storage"
 )
 
 // handling is how long a request may keep the database busy; what takes longer is answered with 503.
@@ -28,7 +29,8 @@ func (s *Server) observe(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		o := &observation{ResponseWriter: w, start: time.Now(), id: requestID(r)}
 		w.Header().Set("X-Request-Id", o.id)
-		r = r.WithContext(oauth.WithNotes(r.Context(), &o.notes))
+		o.actor = storage.Actor{Address: s.proxies.ClientAddress(r).String(), RequestID: o.id}
+		r = r.WithContext(storage.WithActor(oauth.WithNotes(r.Context(), &o.notes), &o.actor))
 		defer func() {
 			if p := recover(); p != nil {
 				if p == http.ErrAbortHandler { //nolint:errorlint // net/http compares it so
@@ -64,6 +66,7 @@ type observation struct {
 	id     string
 	status int
 	notes  oauth.Notes
+	actor  storage.Actor
 }
 
 func (s *Server) finish(o *observation, r *http.Request) {
@@ -82,7 +85,7 @@ func (s *Server) finish(o *observation, r *http.Request) {
 	// Neither path nor query: people put secrets into both.
 	var space [14]slog.Attr
 	attrs := append(space[:0], slog.String("request_id", o.id), slog.String("method", clean(r.Method, 16)), slog.String("route", r.Pattern),
-		slog.Int("status", o.status), slog.Float64("ms", float64(took.Microseconds())/1000), slog.String("address", s.proxies.ClientAddress(r).String()))
+		slog.Int("status", o.status), slog.Float64("ms", float64(took.Microseconds())/1000), slog.String("address", o.actor.Address))
 	add := func(name, value string) {
 		if value != "" {
 			attrs = append(attrs, slog.String(name, value))

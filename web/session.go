@@ -153,6 +153,10 @@ func (s *Server) visitor(r *http.Request) (*visitor, error) {
 	v := &visitor{session: session}
 	v.row, _ = session.Values[valueRow].(storage.Session)
 	v.user, _ = session.Values[valueUser].(storage.User)
+	if v.signedIn() {
+		a := storage.ActorOf(r.Context())
+		a.UserID, a.Credential = v.user.ID, "session"
+	}
 	return v, nil
 }
 

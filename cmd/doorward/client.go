@@ -228,7 +228,7 @@ func (a *app) administer(ctx context.Context, act func(ctx context.Context, s *s
 		return err
 	}
 	defer s.store.Close()
-	return act(storage.System(ctx), s)
+	return act(storage.WithActor(storage.System(ctx), &storage.Actor{Credential: "command"}), s)
 }
 
 // onClient acts on one client and shows how it is afterwards.

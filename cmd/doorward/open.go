@@ -30,6 +30,7 @@ type server struct {
 	secrets  *oauth.Secrets
 	oauth    *oauth.Server
 	identity *identity.Service
+	limits   *limit.Memory // what is to be saved of the limits; nil where the database counts
 }
 
 // openStore connects to the configured database; its schema stays as it is.
@@ -73,12 +74,20 @@ func newServer(ctx context.Context, c Config, store *storage.Store, address func
 	if err != nil {
 		return nil, err
 	}
+	var limiter limit.Limiter = limit.NewSQL(store)
+	var limits *limit.Memory
+	if store.Engine() == "sqlite" { // which one process serves, and where each count would be a write
+		limits = limit.NewMemory(store)
+		limiter = limits
+	}
 	protocol, err := oauth.New(oauth.Config{
 		Issuer:        c.Issuer,
 		Store:         store,
 		Secrets:       secrets,
 		Resources:     c.oauthResources(),
 		Lifetimes:     c.oauthLifetimes(),
+		Plans:         c.limitPlans(),
+		Limiter:       limiter,
 		ClientAddress: address,
 	})
 	if err != nil {
@@ -89,7 +98,7 @@ func newServer(ctx context.Context, c Config, store *storage.Store, address func
 		Throttle: limit.NewSignIns(func() time.Time { return store.Now().Time() }),
 		Issuer:   c.Issuer,
 	})
-	return &server{config: c, store: store, secrets: secrets, oauth: protocol, identity: people}, nil
+	return &server{config: c, store: store, secrets: secrets, oauth: protocol, identity: people, limits: limits}, nil
 }
 
 // claimSecret binds the master secret and the database to each other.
@@ -152,9 +161,22 @@ func (c Config) oauthResources() []oauth.Resource {
 		for j, s := range r.Scopes {
 			scopes[j] = oauth.Scope{Name: s.Name, Text: s.Text, Implies: s.Implies, UserOnly: s.UserOnly}
 		}
-		resources[i] = oauth.Resource{ID: r.ID, Name: r.Name, Scopes: scopes, CORS: r.CORS}
+		resources[i] = oauth.Resource{
+			ID: r.ID, Name: r.Name, Scopes: scopes, Objects: r.Objects, CORS: r.CORS, UserPlan: r.UserPlan, ClientPlan: r.ClientPlan, WorkspaceHeader: r.WorkspaceHeader,
+			Keys: oauth.KeyRules{
+				Prefix: r.Keys.Prefix, Environments: r.Keys.Kinds, DefaultPlan: r.Keys.DefaultPlan, TestPlan: r.Keys.TestPlan, MaxLifetime: r.Keys.MaxLifetime,
+			},
+		}
 	}
 	return resources
+}
+
+func (c Config) limitPlans() map[string]limit.Plan {
+	plans := make(map[string]limit.Plan, len(c.Plans))
+	for name, p := range c.Plans {
+		plans[name] = limit.Plan{Hour: p.Hour, Day: p.Day, Burst: p.Burst}
+	}
+	return plans
 }
 
 func (c Config) oauthLifetimes() oauth.Lifetimes {

@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"log/slog"
 	"runtime/debug"
@@ -91,6 +92,12 @@ func serve(ctx context.Context, c Config, log *slog.Logger, ready func(s *server
 	if err != nil {
 		return err
 	}
+	if server.limits != nil {
+		if err := server.limits.Load(ctx); err != nil {
+			return fmt.Errorf("read the limits: %w", err)
+		}
+		defer server.saveLimits(log)
+	}
 	metrics := prometheus.NewRegistry()
 	pages, err := web.New(web.Config{
 		Issuer:         c.Issuer,
@@ -118,7 +125,7 @@ func serve(ctx context.Context, c Config, log *slog.Logger, ready func(s *server
 	working, stop := context.WithCancel(ctx)
 	defer chores.Wait()
 	defer stop()
-	chores.Go(func() { every(working, touchInterval, log, "write last uses", server.writeTouches) })
+	chores.Go(func() { every(working, touchInterval, log, "write last uses and counts", server.writeBuffers) })
 	chores.Go(func() { every(working, purgeInterval, log, "delete what has expired", server.purge) })
 
 	log.Info("ready", "version", version(), "issuer", c.Issuer, "listen", sockets.addresses(), "admin_listen", c.AdminListen, "database", store.Engine())
@@ -132,11 +139,27 @@ const (
 	purgeInterval = time.Minute
 )
 
-func (s *server) writeTouches(ctx context.Context) error { return s.store.FlushTouches(ctx) }
+func (s *server) writeBuffers(ctx context.Context) error {
+	err := errors.Join(s.store.FlushTouches(ctx), s.store.FlushUsage(ctx))
+	if s.limits != nil {
+		err = errors.Join(err, s.limits.Save(ctx))
+	}
+	return err
+}
+
+// saveLimits writes the counts at the end; the store writes its own when it is closed.
+func (s *server) saveLimits(log *slog.Logger) {
+	ctx, cancel := context.WithTimeout(context.Background(), 3*time.Second)
+	defer cancel()
+	if err := s.limits.Save(ctx); err != nil {
+		log.Warn("the last counts of the limits are lost", "error", err)
+	}
+}
 
 func (s *server) purge(ctx context.Context) error {
 	_, err := s.store.Purge(ctx, s.oauth.Horizons())
-	return err
+	_, errHistory := s.store.PurgeHistory(ctx, s.config.AuditRetention, s.config.UsageRetention)
+	return errors.Join(err, errHistory)
 }
 
 // every does a chore at intervals until ctx is done. One that fails is logged and waits for its next turn.

@@ -53,6 +53,7 @@ type Rig struct {
 // Options change what a rig is made of; the zero value is a server as it comes.
 type Options struct {
 	Resources      []oauth.Resource // nil: the default one
+	Plans          map[string]limit.Plan
 	Lifetimes      oauth.Lifetimes  // zero fields: the defaults
 	Issuer         string           // empty: the URL it listens on
 	TrustedProxies []netip.Prefix
@@ -128,7 +129,7 @@ func New(t testing.TB, store *storage.Store, o Options) *Rig {
 			{Name: "write", Text: "Create and change your data"},
 			{Name: "delete", Text: "Delete your data"},
 			{Name: "admin", Text: "Everything", Implies: []string{"read", "write", "delete"}},
-		}}}
+		}, Keys: oauth.KeyRules{Prefix: "sk", Environments: []string{"live", "test"}}, WorkspaceHeader: "X-Workspace"}}
 	}
 	lifetimes := o.Lifetimes
 	for _, x := range []struct {
@@ -148,7 +149,7 @@ func New(t testing.TB, store *storage.Store, o Options) *Rig {
 		}
 	}
 	proxies := web.Proxies(o.TrustedProxies)
-	r.OAuth, err = oauth.New(oauth.Config{Issuer: r.Issuer, Store: store, Secrets: r.Secrets, Resources: resources, Lifetimes: lifetimes, ClientAddress: proxies.ClientAddress})
+	r.OAuth, err = oauth.New(oauth.Config{Issuer: r.Issuer, Store: store, Secrets: r.Secrets, Resources: resources, Lifetimes: lifetimes, Plans: o.Plans, Limiter: r.limiter(), ClientAddress: proxies.ClientAddress})
 	r.ok(err)
 	r.Identity = identity.New(identity.Config{Store: store, Throttle: limit.NewSignIns(func() time.Time { return store.Now().Time() }), Issuer: r.Issuer})
 	r.Web, err = web.New(web.Config{Issuer: r.Issuer, Store: store, OAuth: r.OAuth, Identity: r.Identity, Secrets: r.Secrets, TrustedProxies: o.TrustedProxies, Log: log, Metrics: r.Metrics})
@@ -165,6 +166,14 @@ func New(t testing.TB, store *storage.Store, o Options) *Rig {
 		r.Alice = r.User("alice@example.com", "Alice", false)
 	}
 	return r
+}
+
+// limiter counts as cmd/doorward's does.
+func (r *Rig) limiter() limit.Limiter {
+	if r.Store.Engine() == "sqlite" {
+		return limit.NewMemory(r.Store)
+	}
+	return limit.NewSQL(r.Store)
 }
 
 func (r *Rig) ok(err error) {

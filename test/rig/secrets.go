@@ -37,6 +37,10 @@ const (
 	SecretPassword = "password"
 	SecretWord     = "set-up word"
 	SecretMaster   = "master secret"
+
+	SecretKey           = "API key"
+	SecretPersonalToken = "personal access token"
+	SecretInvitation    = "invitation"
 )
 
 // window is how many bytes are compared: what is shorter is found by chance too.
@@ -161,13 +165,16 @@ func (f failed) Read([]byte) (int, error) {
 }
 
 var (
-	credential = regexp.MustCompile(`dw_(ac|at|rt|cs)_[0-9A-Za-z]{49}`)
+	credential = regexp.MustCompile(`(dw_ac|dw_at|dw_rt|dw_cs|dw_in|pat|live|test)_[0-9A-Za-z]{49}`)
 	hidden     = regexp.MustCompile(`name="(flow|token)" value="([^"]+)"`)
 )
 
 func (s *sniffer) credentials(text string) {
 	for _, m := range credential.FindAllStringSubmatch(text, -1) {
-		s.secrets.Add(map[string]string{"ac": SecretCode, "at": SecretAccess, "rt": SecretRefresh, "cs": SecretClient}[m[1]], m[0])
+		s.secrets.Add(map[string]string{
+			"dw_ac": SecretCode, "dw_at": SecretAccess, "dw_rt": SecretRefresh, "dw_cs": SecretClient, "dw_in": SecretInvitation,
+			"pat": SecretPersonalToken, "live": SecretKey, "test": SecretKey,
+		}[m[1]], m[0])
 	}
 }
 

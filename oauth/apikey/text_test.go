@@ -1,4 +1,4 @@
-package oauth
+package apikey
 
 import (
 	"crypto/rand"

@@ -1,0 +1,538 @@
+package oauth
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net/netip"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+	"unicode"
+	"unicode/utf8"
+
+	"doorward/oauth/apikey"
+	"doorward/oauth/limit"
+	"doorward/storage"
+)
+
+// KeySpec is what somebody may choose about an API key or a personal access token.
+type KeySpec struct {
+	Name        string
+	Note        string
+	Resource    string // empty: the first configured
+	Environment string // of an API key; empty: live, or what the resource has
+	Scopes      []string
+	ByObject    bool         // the scopes were given as an object of lists
+	Role        string       // of a personal access token: the most that it may be; empty: what its user is
+	Plan        string       // of an API key; empty: the workspace's
+	RateLimit   int64        // requests an hour in place of the plan's; zero: the plan's
+	ExpiresAt   storage.Time // zero: never
+	Addresses   []string     // ranges or single addresses that it may come from; empty: any
+}
+
+const (
+	maxKeyName   = 100
+	maxKeyNote   = 1000
+	maxAddresses = 50
+	maxRateLimit = 1_000_000_000
+)
+
+// checkKey completes a spec and returns all that is wrong with it, as joined *Invalid errors, and its resource. A
+// resource that is given stands for the one in the configuration.
+func (s *Server) checkKey(p *KeySpec, personal bool, r *Resource) (*Resource, error) {
+	var faults []error
+	fault := func(field, message string, args ...any) {
+		faults = append(faults, &Invalid{Field: field, Message: fmt.Sprintf(message, args...)})
+	}
+	p.Name, p.Note = strings.TrimSpace(p.Name), strings.TrimSpace(p.Note)
+	switch {
+	case p.Name == "":
+		fault("name", "is missing; say what the key is for")
+	case len(p.Name) > 4*maxKeyName || utf8.RuneCountInString(p.Name) > maxKeyName:
+		fault("name", "is longer than %d characters", maxKeyName)
+	case !isLine(p.Name):
+		fault("name", "holds control or invisible characters; remove them")
+	}
+	switch {
+	case len(p.Note) > 4*maxKeyNote || utf8.RuneCountInString(p.Note) > maxKeyNote:
+		fault("note", "is longer than %d characters", maxKeyNote)
+	case !isLine(strings.NewReplacer("\r\n", "", "\n", "", "\t", "").Replace(p.Note)):
+		fault("note", "holds control or invisible characters; remove them")
+	}
+	if p.Resource == "" {
+		p.Resource = s.resources[0].ID
+	}
+	if r == nil {
+		var known bool
+		if r, known = s.Resource(p.Resource); !known {
+			fault("resource", "%q is not in the configuration", shorten(p.Resource))
+			return nil, errors.Join(faults...)
+		}
+	}
+	s.checkKeyScopes(p, r, personal, fault)
+	if personal {
+		if p.Role != "" && !slices.Contains(Roles, p.Role) {
+			fault("role", "%q is no role; use %s", shorten(p.Role), strings.Join(Roles, ", "))
+		}
+		p.Environment = ""
+	} else {
+		s.checkEnvironment(p, r, fault)
+	}
+	now := s.store.Now()
+	switch longest := r.Keys.MaxLifetime; {
+	case !p.ExpiresAt.IsZero() && p.ExpiresAt <= now:
+		fault("expires", "is in the past; choose a later moment")
+	case longest > 0 && (p.ExpiresAt.IsZero() || p.ExpiresAt > now.Add(longest)):
+		fault("expires", "must be within %s; choose an earlier moment", inDays(longest))
+	}
+	p.Addresses = s.checkAddresses(p.Addresses, fault)
+	return r, errors.Join(faults...)
+}
+
+func (s *Server) checkEnvironment(p *KeySpec, r *Resource, fault func(field, message string, args ...any)) {
+	has := r.Keys.Environments
+	if p.Environment == "" && len(has) > 0 {
+		p.Environment = has[0]
+		if slices.Contains(has, apikey.Live) {
+			p.Environment = apikey.Live
+		}
+	}
+	switch {
+	case len(has) == 0:
+		fault("resource", "%q has no API keys; use an app or a personal access token", shorten(p.Resource))
+	case !slices.Contains(has, p.Environment):
+		fault("environment", "%q is unknown; this resource has %s", shorten(p.Environment), strings.Join(has, ", "))
+	}
+}
+
+func (s *Server) checkKeyScopes(p *KeySpec, r *Resource, personal bool, fault func(field, message string, args ...any)) {
+	if len(p.Scopes) == 0 {
+		fault("scope", "is missing; choose at least one")
+	}
+	if len(p.Scopes) > maxScopes {
+		fault("scope", "may be %d at most", maxScopes)
+		return
+	}
+	for i, name := range p.Scopes {
+		if name == ScopeIntrospect && !personal {
+			if len(p.Scopes) > 1 {
+				fault("scope", "%s stands alone: a key that introspects can do nothing else", ScopeIntrospect)
+			}
+			continue
+		}
+		if _, ok := r.Scope(name); !ok {
+			fault("scope", "%q is not a scope of %s", shorten(name), r.Name)
+		} else if slices.Contains(p.Scopes[:i], name) {
+			fault("scope", "%q is there twice", name)
+		}
+	}
+}
+
+// checkAddresses gives ranges as they are stored.
+func (s *Server) checkAddresses(list []string, fault func(field, message string, args ...any)) []string {
+	if len(list) > maxAddresses {
+		fault("addresses", "may be %d at most", maxAddresses)
+		return nil
+	}
+	var out []string
+	for _, text := range list {
+		prefix, err := netip.ParsePrefix(text)
+		if a, errAddress := netip.ParseAddr(text); errAddress == nil && a.Zone() == "" {
+			a = a.Unmap()
+			prefix, err = netip.PrefixFrom(a, a.BitLen()), nil
+		}
+		switch {
+		case err != nil:
+			fault("addresses", "%q is no address or range; write one such as 192.0.2.7 or 192.0.2.0/24", shorten(text))
+		case prefix.Masked() != prefix:
+			fault("addresses", "%q has bits after its range; write %s", shorten(text), prefix.Masked())
+		case !slices.Contains(out, prefix.String()):
+			out = append(out, prefix.String())
+		}
+	}
+	return out
+}
+
+// isLine tells whether text is a line that shows as what it is.
+func isLine(text string) bool {
+	return utf8.ValidString(text) && !strings.ContainsFunc(text, func(r rune) bool {
+		return unicode.IsControl(r) || unicode.In(r, unicode.Cf, unicode.Zl, unicode.Zp)
+	})
+}
+
+func inDays(d time.Duration) string {
+	if d%(24*time.Hour) == 0 {
+		return strconv.Itoa(int(d/(24*time.Hour))) + " days"
+	}
+	return d.String()
+}
+
+// checkKeyPlan refuses a plan or rate limit of a key's own that is more than its workspace has; the command may give any.
+func (s *Server) checkKeyPlan(by *Authority, r *Resource, p *KeySpec, workspacePlan string) error {
+	var faults []error
+	fault := func(field, message string, args ...any) {
+		faults = append(faults, &Invalid{Field: field, Message: fmt.Sprintf(message, args...)})
+	}
+	if p.RateLimit < 0 || p.RateLimit > maxRateLimit {
+		fault("rate limit", "must be between 0 and %d requests an hour", maxRateLimit)
+	}
+	own, known := s.plans[p.Plan]
+	if p.Plan != "" && !known {
+		fault("plan", "%q is not in the configuration", shorten(p.Plan))
+	}
+	// What the key would have without a choice of its own.
+	_, most := s.KeyPlan(&storage.APIKey{Resource: r.ID, Environment: p.Environment}, workspacePlan)
+	if p.Plan != "" && known && !by.Administrator && !planWithin(own, most) {
+		fault("plan", "%q allows more than the workspace's plan; choose a smaller one", p.Plan)
+	}
+	if known && p.Environment != apikey.Test {
+		most = own
+	}
+	if p.RateLimit > 0 && most.Hour > 0 && p.RateLimit > most.Hour {
+		fault("rate limit", "is more than the %d requests an hour that the plan allows; choose less", most.Hour)
+	}
+	return errors.Join(faults...)
+}
+
+// CreateKey makes an API key in the authority's workspace or, with the scope introspect, for a resource server. The text
+// exists nowhere else: storage keeps its digest. What is wrong comes as joined *Invalid errors, what is not allowed as
+// *Forbidden; apikey.ErrTooMany: the workspace has as many keys as it may.
+func (s *Server) CreateKey(ctx context.Context, by Authority, workspacePlan string, p KeySpec) (storage.APIKey, string, error) {
+	introspects := slices.Contains(p.Scopes, ScopeIntrospect)
+	if introspects {
+		if !by.Administrator || by.WorkspaceID != "" {
+			return storage.APIKey{}, "", &Forbidden{Message: "Keys with the scope " + ScopeIntrospect + " belong to a resource, not to a workspace; they are made with: doorward key create --scope " + ScopeIntrospect, Scope: ScopeIntrospect}
+		}
+	} else if err := by.May(MayManageKeys); err != nil {
+		return storage.APIKey{}, "", err
+	}
+	r, err := s.checkKey(&p, false, nil)
+	if r != nil {
+		err = errors.Join(err, s.checkKeyPlan(&by, r, &p, workspacePlan))
+	}
+	if err == nil && by.WorkspaceID == "" && !introspects {
+		err = &Invalid{Field: "workspace", Message: "is missing; a key belongs to one"}
+	}
+	if err == nil {
+		err = by.bounds(p.Scopes, p.Resource, p.ExpiresAt)
+	}
+	if err != nil {
+		return storage.APIKey{}, "", err
+	}
+	return s.issue(ctx, &by, storage.APIKey{
+		Kind: KindAPIKey, WorkspaceID: by.WorkspaceID, Resource: p.Resource, Environment: p.Environment, Prefix: apikey.Prefix(r.Keys.Prefix, p.Environment),
+		Name: p.Name, Note: p.Note, Scopes: p.Scopes, ScopesByObject: p.ByObject, Plan: p.Plan, RateLimit: p.RateLimit, Addresses: p.Addresses,
+		CreatedBy: by.UserID, ExpiresAt: p.ExpiresAt,
+	})
+}
+
+// CreatePersonalToken makes a personal access token for the authority's user. The text exists nowhere else. Errors are
+// those of CreateKey.
+func (s *Server) CreatePersonalToken(ctx context.Context, by Authority, p KeySpec) (storage.APIKey, string, error) {
+	if err := by.person(); err != nil {
+		return storage.APIKey{}, "", err
+	}
+	_, err := s.checkKey(&p, true, nil)
+	if err == nil && (p.Plan != "" || p.RateLimit != 0) {
+		err = &Invalid{Field: "plan", Message: "is that of the workspace a personal access token acts in; leave it and the rate limit out"}
+	}
+	if err == nil {
+		err = by.bounds(p.Scopes, p.Resource, p.ExpiresAt)
+	}
+	if c := by.Credential; err == nil && c != nil && c.TokenRole != "" && (p.Role == "" || !AtLeast(c.TokenRole, p.Role)) {
+		err = &Forbidden{Message: "The credential is held to the role " + c.TokenRole + ", so it cannot give a higher one."}
+	}
+	if err != nil {
+		return storage.APIKey{}, "", err
+	}
+	return s.issue(ctx, &by, storage.APIKey{
+		Kind: KindPersonalAccessToken, UserID: by.UserID, Resource: p.Resource, Prefix: PrefixPersonalToken, Name: p.Name, Note: p.Note,
+		Scopes: p.Scopes, ScopesByObject: p.ByObject, Role: p.Role, Addresses: p.Addresses, CreatedBy: by.UserID, ExpiresAt: p.ExpiresAt,
+	})
+}
+
+// person returns *Forbidden unless a person manages what is theirs alone. An app that acts for them, and a key, may not:
+// what they made would outlive their own access.
+func (a *Authority) person() error {
+	if a.UserID == "" || (a.Credential != nil && a.Credential.Kind != KindPersonalAccessToken) {
+		return &Forbidden{Message: "Personal access tokens are their user's own: sign in, or use a personal access token with the scope " + scopeAdmin + "."}
+	}
+	return a.managing()
+}
+
+func (s *Server) issue(ctx context.Context, by *Authority, k storage.APIKey) (storage.APIKey, string, error) {
+	var text string
+	err := s.store.InTx(ctx, func(ctx context.Context) (err error) {
+		if text, err = s.keys.Issue(ctx, &k); err != nil {
+			return err //nolint:wrapcheck // it says what it did
+		}
+		return s.auditKey(ctx, by, "created", &k, map[string]string{"scopes": k.Scopes.String()})
+	})
+	if err != nil {
+		return storage.APIKey{}, "", err
+	}
+	return k, text, nil
+}
+
+// auditKey notes what was done to a key: in its workspace, or for a personal access token in its user's personal one.
+func (s *Server) auditKey(ctx context.Context, by *Authority, done string, k *storage.APIKey, detail map[string]string) error {
+	workspace := k.WorkspaceID
+	if k.UserID != "" && k.UserID == by.UserID {
+		workspace = by.PersonalID
+	}
+	return s.store.Audit(ctx, storage.AuditEvent{Action: k.Kind + "." + done, WorkspaceID: workspace, Target: k.ID, Detail: detail}, k.UserID) //nolint:wrapcheck // storage's own sentinels
+}
+
+// KeyChange is what is to change about a key or personal access token; nil leaves it as it is.
+type KeyChange struct {
+	Name      *string
+	Note      *string
+	Scopes    *[]string // fewer than it has
+	ByObject  bool      // those scopes were given as an object of lists
+	Role      *string   // of a personal access token; not higher than it was
+	Plan      *string
+	RateLimit *int64
+	Addresses *[]string
+}
+
+// UpdateKey changes one of the owner's keys. It gets no scope that it did not have: for more there are new keys. Errors
+// are those of CreateKey, and storage.ErrNotFound.
+func (s *Server) UpdateKey(ctx context.Context, by Authority, owner storage.KeyOwner, workspacePlan, id string, c KeyChange) (storage.APIKey, error) {
+	if err := by.mayManage(owner); err != nil {
+		return storage.APIKey{}, err
+	}
+	var k storage.APIKey
+	err := s.store.InTx(ctx, func(ctx context.Context) (err error) {
+		if k, err = s.store.HoldKey(ctx, owner, id); err != nil {
+			return fmt.Errorf("update a key: %w", err)
+		}
+		if !k.RevokedAt.IsZero() {
+			return &Invalid{Field: "key", Message: "is revoked and cannot change any more; make a new one"}
+		}
+		changed, err := s.applyKeyChange(&by, &k, workspacePlan, c)
+		if err != nil || len(changed) == 0 {
+			return err
+		}
+		if err := s.store.UpdateKey(ctx, &k); err != nil {
+			return fmt.Errorf("update a key: %w", err)
+		}
+		return s.auditKey(ctx, &by, "updated", &k, changed)
+	})
+	return k, err
+}
+
+func (s *Server) applyKeyChange(by *Authority, k *storage.APIKey, workspacePlan string, c KeyChange) (changed map[string]string, err error) {
+	personal := k.Kind == KindPersonalAccessToken
+	p := KeySpec{
+		Name: k.Name, Note: k.Note, Resource: k.Resource, Environment: k.Environment, Scopes: k.Scopes, ByObject: k.ScopesByObject, Role: k.Role,
+		Plan: k.Plan, RateLimit: k.RateLimit, Addresses: k.Addresses,
+	}
+	changed = map[string]string{}
+	set := func(field string, to *string, from *string) {
+		if to != nil && *to != *from {
+			*from, changed[field] = *to, *to
+		}
+	}
+	set("name", c.Name, &p.Name)
+	set("note", c.Note, &p.Note)
+	set("role", c.Role, &p.Role)
+	set("plan", c.Plan, &p.Plan)
+	for _, field := range []string{"name", "note"} {
+		if _, ok := changed[field]; ok {
+			changed[field] = "changed" // the words themselves are nobody's business later
+		}
+	}
+	if c.RateLimit != nil && *c.RateLimit != p.RateLimit {
+		p.RateLimit, changed["rate_limit"] = *c.RateLimit, strconv.FormatInt(*c.RateLimit, 10)
+	}
+	if c.Addresses != nil {
+		p.Addresses, changed["addresses"] = *c.Addresses, strings.Join(*c.Addresses, " ")
+	}
+	if c.Scopes != nil {
+		p.Scopes, p.ByObject, changed["scopes"] = *c.Scopes, c.ByObject, strings.Join(*c.Scopes, " ")
+	}
+	kept := p
+	if k.Live(s.store.Now()) {
+		kept.ExpiresAt = k.ExpiresAt
+	}
+	r, err := s.checkKeyAsItIs(&kept, personal)
+	if r != nil && !personal {
+		err = errors.Join(err, s.checkKeyPlan(by, r, &kept, workspacePlan))
+	}
+	if personal && (c.Plan != nil || c.RateLimit != nil) || !personal && c.Role != nil {
+		err = errors.Join(err, &Invalid{Field: "kind", Message: "has no such property: a personal access token has neither plan nor rate limit, an API key no role"})
+	}
+	if err != nil {
+		return nil, err
+	}
+	if c.Scopes != nil {
+		held := r.Effective(k.Scopes, "", true)
+		for _, name := range kept.Scopes {
+			if !Covers(held, name) && name != ScopeIntrospect {
+				return nil, &Forbidden{Message: "The key does not hold the scope " + name + ", and a key never gets more; make a new one.", Scope: name}
+			}
+		}
+	}
+	if c.Role != nil && k.Role != "" && (kept.Role == "" || !AtLeast(k.Role, kept.Role)) {
+		return nil, &Forbidden{Message: "The token is held to the role " + k.Role + ", and never gets a higher one; make a new one."}
+	}
+	k.Name, k.Note, k.Scopes, k.ScopesByObject, k.Role = kept.Name, kept.Note, kept.Scopes, kept.ByObject, kept.Role
+	k.Plan, k.RateLimit, k.Addresses = kept.Plan, kept.RateLimit, kept.Addresses
+	return changed, nil
+}
+
+// checkKeyAsItIs is checkKey for a key that is there: its lifetime was checked when it was made, under the rules of then.
+func (s *Server) checkKeyAsItIs(p *KeySpec, personal bool) (*Resource, error) {
+	r, ok := s.Resource(p.Resource)
+	if !ok {
+		return nil, &Invalid{Field: "resource", Message: fmt.Sprintf("%q is not in the configuration any more; revoke the key", shorten(p.Resource))}
+	}
+	lenient := *r
+	lenient.Keys.MaxLifetime = 0
+	if !personal && !slices.Contains(r.Keys.Environments, p.Environment) {
+		lenient.Keys.Environments = append(slices.Clone(r.Keys.Environments), p.Environment)
+	}
+	return s.checkKey(p, personal, &lenient)
+}
+
+// mayManage returns *Forbidden unless the authority may change the owner's keys.
+func (a *Authority) mayManage(owner storage.KeyOwner) error {
+	switch {
+	case a.Administrator:
+		return nil
+	case owner.UserID != "":
+		if owner.UserID != a.UserID {
+			return &Forbidden{Message: "Personal access tokens are their user's own."}
+		}
+		return a.person()
+	case owner.WorkspaceID == "" || owner.WorkspaceID != a.WorkspaceID:
+		return &Forbidden{Message: "The key is of another workspace."}
+	}
+	return a.May(MayManageKeys)
+}
+
+// PauseKey keeps one of the owner's keys from working until ResumeKey. Errors are *Forbidden and storage.ErrNotFound,
+// also for a key that is revoked.
+func (s *Server) PauseKey(ctx context.Context, by Authority, owner storage.KeyOwner, id string) (storage.APIKey, error) {
+	return s.switchKey(ctx, by, owner, id, "paused", s.store.PauseKey)
+}
+
+// ResumeKey ends what PauseKey began. Errors are those of PauseKey.
+func (s *Server) ResumeKey(ctx context.Context, by Authority, owner storage.KeyOwner, id string) (storage.APIKey, error) {
+	return s.switchKey(ctx, by, owner, id, "resumed", s.store.ResumeKey)
+}
+
+// RevokeKey ends one of the owner's keys at once and for good. One that is revoked already stays so. Errors are those of
+// PauseKey.
+func (s *Server) RevokeKey(ctx context.Context, by Authority, owner storage.KeyOwner, id string) (storage.APIKey, error) {
+	k, err := s.switchKey(ctx, by, owner, id, "revoked", s.store.RevokeKey)
+	if errors.Is(err, storage.ErrNotFound) {
+		err = s.store.InTx(ctx, func(ctx context.Context) (err error) {
+			k, err = s.store.Key(ctx, owner, id)
+			return err //nolint:wrapcheck // storage's own sentinels
+		})
+	}
+	return k, err
+}
+
+func (s *Server) switchKey(ctx context.Context, by Authority, owner storage.KeyOwner, id, done string, act func(context.Context, storage.KeyOwner, string) error) (storage.APIKey, error) {
+	if err := by.mayManage(owner); err != nil {
+		return storage.APIKey{}, err
+	}
+	var k storage.APIKey
+	err := s.store.InTx(ctx, func(ctx context.Context) (err error) {
+		if err := act(ctx, owner, id); err != nil {
+			return err
+		}
+		if k, err = s.store.Key(ctx, owner, id); err != nil {
+			return err //nolint:wrapcheck // storage's own sentinels
+		}
+		return s.auditKey(ctx, &by, done, &k, nil)
+	})
+	if err != nil {
+		return k, fmt.Errorf("%s key: %w", done, err)
+	}
+	return k, nil
+}
+
+// RotateKey makes a key that takes the place of one of the owner's, which works for grace longer: 30 days at most. Errors
+// are those of CreateKey, storage.ErrNotFound, and apikey.ErrRotated for one that cannot be rotated any more.
+func (s *Server) RotateKey(ctx context.Context, by Authority, owner storage.KeyOwner, id string, grace time.Duration) (storage.APIKey, string, error) {
+	if err := by.mayManage(owner); err != nil {
+		return storage.APIKey{}, "", err
+	}
+	if grace < 0 || grace > apikey.MaxGrace {
+		return storage.APIKey{}, "", &Invalid{Field: "grace", Message: "must be between 0 and 30d"}
+	}
+	var fresh storage.APIKey
+	var text string
+	err := s.store.InTx(ctx, func(ctx context.Context) error {
+		old, err := s.store.HoldKey(ctx, owner, id)
+		if err != nil {
+			return fmt.Errorf("rotate a key: %w", err)
+		}
+		if !old.Live(s.store.Now()) || old.RotatedInto != "" {
+			return apikey.ErrRotated
+		}
+		// A credential may give no more than it has, also by rotating.
+		if err := by.bounds(old.Scopes, old.Resource, old.ExpiresAt); err != nil && (by.Credential == nil || by.Credential.KeyID != old.ID) {
+			return err
+		}
+		if text, fresh, err = s.keys.Rotate(ctx, old, by.UserID, grace); err != nil {
+			return err //nolint:wrapcheck // it says what it did
+		}
+		return s.auditKey(ctx, &by, "rotated", &old, map[string]string{"into": fresh.ID, "grace": grace.String()})
+	})
+	if err != nil {
+		return storage.APIKey{}, "", err
+	}
+	return fresh, text, nil
+}
+
+// RevokeShown ends the key of a text: whoever can show it may end it. A text that is no key that works is left as it is.
+func (s *Server) RevokeShown(ctx context.Context, text string) error {
+	ctx = storage.System(ctx)
+	b, status, err := s.keys.Verify(ctx, text, "")
+	if err != nil || status == apikey.Unknown || status == apikey.Revoked {
+		return err //nolint:wrapcheck // it says what it did
+	}
+	k := b.Key
+	by := Authority{Administrator: true}
+	if a := storage.ActorOf(ctx); a.Credential == "" {
+		a.UserID, a.Credential, a.KeyID = k.UserID, k.Kind, k.ID
+	}
+	_, err = s.RevokeKey(ctx, by, k.Owner(), k.ID)
+	if errors.Is(err, storage.ErrNotFound) {
+		err = nil // deleted meanwhile
+	}
+	return err
+}
+
+// KeyState is what has become of a key, in a word: live, paused, rotating (until its end another works beside it),
+// expired or revoked.
+func (s *Server) KeyState(k *storage.APIKey) string {
+	switch apikey.StatusOf(k, s.store.Now(), false) {
+	case apikey.Revoked:
+		return "revoked"
+	case apikey.Expired:
+		return "expired"
+	case apikey.Paused:
+		return "paused"
+	}
+	if k.RotatedInto != "" {
+		return "rotating"
+	}
+	return "live"
+}
+
+// Remaining is what is left of a key's plan now, without taking of it; nothing is limited where ok is false.
+func (s *Server) Remaining(ctx context.Context, k *storage.APIKey, workspacePlan string) (r limit.Result, ok bool, err error) {
+	_, plan := s.KeyPlan(k, workspacePlan)
+	if plan == (limit.Plan{}) {
+		return r, false, nil
+	}
+	r, err = s.limiter.Take(ctx, "key:"+k.Counter, 0, plan)
+	return r, true, err //nolint:wrapcheck // storage's own sentinels
+}

@@ -1,0 +1,60 @@
+package oauth
+
+import (
+	"context"
+
+	"doorward/oauth/limit"
+	"doorward/storage"
+)
+
+// Plan finds a plan of the configuration.
+func (s *Server) Plan(name string) (limit.Plan, bool) {
+	p, ok := s.plans[name]
+	return p, ok
+}
+
+// planOf is the first of these plans that there is, with its name; without one, nothing is limited.
+func (s *Server) planOf(names ...string) (string, limit.Plan) {
+	for _, name := range names {
+		if p, ok := s.plans[name]; ok {
+			return name, p
+		}
+	}
+	return "", limit.Plan{}
+}
+
+// KeyPlan is the plan of a key in a workspace whose own plan is given: a test key's is the resource's for tests; else it
+// is the key's own, else its workspace's, else the resource's default. The key's own rate limit takes the place of its
+// hour window.
+func (s *Server) KeyPlan(k *storage.APIKey, workspacePlan string) (string, limit.Plan) {
+	r, ok := s.Resource(k.Resource)
+	if !ok {
+		return "", limit.Plan{}
+	}
+	name, plan := s.planOf(k.Plan, workspacePlan, r.Keys.DefaultPlan)
+	if k.Environment == environmentTest {
+		name, plan = s.planOf(r.Keys.TestPlan)
+	}
+	if k.RateLimit > 0 {
+		plan.Hour = k.RateLimit
+	}
+	return name, plan
+}
+
+// planWithin tells whether a plan allows no more than another in any window.
+func planWithin(p, most limit.Plan) bool {
+	fits := func(have, most int64) bool { return most == 0 || have != 0 && have <= most }
+	return fits(p.Hour, most.Hour) && fits(p.Day, most.Day) && fits(p.Burst, most.Burst)
+}
+
+// Limited tells whether requests of a principal are counted.
+func (p *Principal) Limited() bool { return p.Limits != (limit.Plan{}) }
+
+// Take charges a request to the plan of a principal. Where they have none, everything is allowed and the result says
+// nothing else.
+func (s *Server) Take(ctx context.Context, p *Principal, cost int64) (limit.Result, error) {
+	if !p.Limited() {
+		return limit.Result{Allowed: true}, nil
+	}
+	return s.limiter.Take(ctx, p.Counter, cost, p.Limits) //nolint:wrapcheck // storage's own sentinels
+}

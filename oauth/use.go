@@ -1,0 +1,46 @@
+package oauth
+
+import (
+	"context"
+	"errors"
+
+	"doorward/storage"
+)
+
+// Why a request with a credential was refused, as its owner reads it.
+const (
+	ReasonLimit       = "rate limit exceeded"
+	ReasonExpired     = "the credential has expired"
+	ReasonRevoked     = "the credential was revoked"
+	ReasonSuspended   = "the key is paused, or its user or workspace disabled"
+	ReasonWorkspace   = "not a workspace of this credential"
+	ReasonAddress     = "the address is not one that the key may be used from"
+	ReasonPermissions = "the credential lacks a scope or role"
+)
+
+// reasonOf puts an error of Principal into words.
+func reasonOf(err error) string {
+	switch {
+	case errors.Is(err, ErrExpired):
+		return ReasonExpired
+	case errors.Is(err, ErrRevoked):
+		return ReasonRevoked
+	case errors.Is(err, ErrWorkspace):
+		return ReasonWorkspace
+	}
+	return ReasonSuspended
+}
+
+// NoteUse counts a request with a credential for its workspace, and keeps it among a key's last ones. The action is the
+// server's own words for what was asked; the reason is empty where the request was allowed.
+func (s *Server) NoteUse(ctx context.Context, p *Principal, action string, status int, reason string, limited bool) {
+	id := p.KeyID
+	if id == "" {
+		id = p.ClientID
+	}
+	a := storage.ActorOf(ctx)
+	s.store.NoteUse(storage.Use{
+		WorkspaceID: p.WorkspaceID, CredentialID: id, Credential: p.Kind, RequestID: a.RequestID, Action: action, Status: status, Reason: reason,
+		Limited: limited, Address: a.Address,
+	})
+}

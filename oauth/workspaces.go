@@ -1,0 +1,340 @@
+package oauth
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"regexp"
+	"slices"
+	"strings"
+	"time"
+	"unicode/utf8"
+
+	"doorward/storage"
+)
+
+const (
+	maxWorkspaceName = 100
+	// MaxWorkspaces is how many workspaces a user may belong to before they can make no more.
+	MaxWorkspaces = 100
+	// MaxMembers is how many members and open invitations a workspace may have.
+	MaxMembers = 1000
+	// InvitationLifetime is how long an invitation may be taken.
+	InvitationLifetime = 7 * 24 * time.Hour
+)
+
+var slugForm = regexp.MustCompile(`^[a-z0-9]+(?:-[a-z0-9]+)*$`)
+
+func checkWorkspaceName(name string) (string, error) {
+	name = strings.TrimSpace(name)
+	switch {
+	case name == "":
+		return "", &Invalid{Field: "name", Message: "is missing; give the workspace a name that its members will recognize"}
+	case len(name) > 4*maxWorkspaceName || utf8.RuneCountInString(name) > maxWorkspaceName:
+		return "", &Invalid{Field: "name", Message: "is longer than 100 characters"}
+	case !isLine(name):
+		return "", &Invalid{Field: "name", Message: "holds control or invisible characters; remove them"}
+	}
+	return name, nil
+}
+
+func (s *Server) checkPlanName(plan string) error {
+	if _, ok := s.plans[plan]; plan != "" && !ok {
+		return &Invalid{Field: "plan", Message: fmt.Sprintf("%q is not in the configuration", shorten(plan))}
+	}
+	return nil
+}
+
+// CreateWorkspace makes a workspace with its first owner. A plan may be chosen by the command only. What is wrong comes
+// as joined *Invalid errors; a slug that is taken also wraps storage.ErrExists.
+func (s *Server) CreateWorkspace(ctx context.Context, by Authority, name, slug, plan, ownerID string) (storage.Workspace, error) {
+	ctx = storage.System(ctx)
+	name, err := checkWorkspaceName(name)
+	if len(slug) < 2 || len(slug) > 40 || !slugForm.MatchString(slug) {
+		err = errors.Join(err, &Invalid{Field: "slug", Message: "is not one; write 2 to 40 lower-case letters and digits, with single - between them"})
+	}
+	err = errors.Join(err, s.checkPlanName(plan))
+	if !by.Administrator {
+		if e := by.person(); e != nil {
+			return storage.Workspace{}, e
+		}
+		if plan != "" {
+			err = errors.Join(err, &Invalid{Field: "plan", Message: "cannot be chosen for a new workspace; leave it out"})
+		}
+	}
+	if err != nil {
+		return storage.Workspace{}, err
+	}
+	w := storage.Workspace{ID: storage.NewID("ws"), Slug: slug, Name: name, Plan: plan, Role: RoleOwner}
+	err = s.store.InTx(ctx, func(ctx context.Context) error {
+		if !by.Administrator {
+			have, err := s.store.WorkspacesOf(ctx, ownerID)
+			if err != nil {
+				return err //nolint:wrapcheck // wrapped below
+			}
+			if len(have) >= MaxWorkspaces {
+				return &Invalid{Field: "name", Message: fmt.Sprintf("is one too many: you belong to %d workspaces already; leave or delete one", len(have))}
+			}
+		}
+		if err := s.store.InsertWorkspace(ctx, w, ownerID); err != nil {
+			return err //nolint:wrapcheck // wrapped below
+		}
+		return s.auditWorkspace(ctx, "workspace.created", w.ID, w.ID, map[string]string{"owner": ownerID})
+	})
+	if errors.Is(err, storage.ErrExists) {
+		return w, &Invalid{Field: "slug", Message: fmt.Sprintf("%q is taken; choose another", slug), cause: storage.ErrExists}
+	}
+	if err != nil {
+		return w, fmt.Errorf("create a workspace: %w", err)
+	}
+	return w, nil
+}
+
+func (s *Server) auditWorkspace(ctx context.Context, action, workspaceID, target string, detail map[string]string) error {
+	return s.store.Audit(ctx, storage.AuditEvent{Action: action, WorkspaceID: workspaceID, Target: target, Detail: detail}, "") //nolint:wrapcheck // storage's own sentinels
+}
+
+// inWorkspace checks a permission and runs a change with its audit event in one transaction of the system's.
+func (s *Server) inWorkspace(ctx context.Context, by *Authority, p Permission, what string, change func(ctx context.Context) error) error {
+	if err := by.May(p); err != nil {
+		return err
+	}
+	if err := s.store.InTx(storage.System(ctx), change); err != nil {
+		return fmt.Errorf("%s: %w", what, err)
+	}
+	return nil
+}
+
+// UpdateWorkspace changes the name and plan of the authority's workspace; nil leaves either as it is. Errors are *Invalid
+// and *Forbidden.
+func (s *Server) UpdateWorkspace(ctx context.Context, by Authority, w storage.Workspace, name, plan *string) (storage.Workspace, error) {
+	detail := map[string]string{}
+	if name != nil {
+		checked, err := checkWorkspaceName(*name)
+		if err != nil {
+			return w, err
+		}
+		if checked != w.Name {
+			w.Name, detail["name"] = checked, "changed"
+		}
+	}
+	if plan != nil && *plan != w.Plan {
+		if err := s.checkPlanName(*plan); err != nil {
+			return w, err
+		}
+		w.Plan, detail["plan"] = *plan, *plan
+	}
+	err := s.inWorkspace(ctx, &by, MayChangeWorkspace, "update the workspace", func(ctx context.Context) error {
+		if len(detail) == 0 {
+			return nil
+		}
+		if err := s.store.UpdateWorkspace(ctx, w.ID, w.Name, w.Plan); err != nil {
+			return err //nolint:wrapcheck // wrapped by inWorkspace
+		}
+		return s.auditWorkspace(ctx, "workspace.updated", w.ID, w.ID, detail)
+	})
+	return w, err
+}
+
+// DeleteWorkspace removes a workspace with all that is its own. storage.ErrConflict: it is a personal one, which goes
+// with its user.
+func (s *Server) DeleteWorkspace(ctx context.Context, by Authority, w storage.Workspace) error {
+	return s.inWorkspace(ctx, &by, MayDeleteWorkspace, "delete the workspace", func(ctx context.Context) error {
+		if err := s.store.DeleteWorkspace(ctx, w.ID); err != nil {
+			return err //nolint:wrapcheck // wrapped by inWorkspace
+		}
+		return s.auditWorkspace(ctx, "workspace.deleted", w.ID, w.ID, nil)
+	})
+}
+
+// SwitchWorkspace disables a workspace, so that whatever acts in it stops working, or enables it again. It is for
+// administrators and the command.
+func (s *Server) SwitchWorkspace(ctx context.Context, by Authority, w storage.Workspace, disable bool) error {
+	if !by.Administrator {
+		return &Forbidden{Message: "Only an administrator disables and enables workspaces."}
+	}
+	act, done := s.store.EnableWorkspace, "workspace.enabled"
+	if disable {
+		act, done = s.store.DisableWorkspace, "workspace.disabled"
+	}
+	return s.inWorkspace(ctx, &by, MaySee, done, func(ctx context.Context) error {
+		if err := act(ctx, w.ID); err != nil {
+			return err
+		}
+		return s.auditWorkspace(ctx, done, w.ID, w.ID, nil)
+	})
+}
+
+// mayMakeRole returns *Forbidden or *Invalid unless the authority may give or take a role.
+func (a *Authority) mayMakeRole(role string) error {
+	if !slices.Contains(Roles, role) {
+		return &Invalid{Field: "role", Message: fmt.Sprintf("%q is no role; use %s", shorten(role), strings.Join(Roles, ", "))}
+	}
+	if role == RoleOwner {
+		return a.May(MayManageOwners)
+	}
+	return a.May(MayManageMembers)
+}
+
+// AddMember makes a user a member of a workspace without asking them; only the command does. Errors of storage pass
+// through: ErrExists, ErrConflict for a personal workspace.
+func (s *Server) AddMember(ctx context.Context, by Authority, w storage.Workspace, userID, role string) error {
+	if !by.Administrator {
+		return &Forbidden{Message: "People join a workspace by invitation."}
+	}
+	if err := by.mayMakeRole(role); err != nil {
+		return err
+	}
+	return s.inWorkspace(ctx, &by, MayManageMembers, "add the member", func(ctx context.Context) error {
+		if err := s.store.AddMember(ctx, w.ID, userID, role); err != nil {
+			return err //nolint:wrapcheck // wrapped by inWorkspace
+		}
+		return s.auditWorkspace(ctx, "member.added", w.ID, userID, map[string]string{"role": role})
+	})
+}
+
+// ChangeRole gives a member another role. storage.ErrConflict: they are the last owner; storage.ErrNotFound: they are no
+// member.
+func (s *Server) ChangeRole(ctx context.Context, by Authority, w storage.Workspace, userID, role string) error {
+	if err := by.mayMakeRole(role); err != nil {
+		return err
+	}
+	return s.inWorkspace(ctx, &by, MayManageMembers, "change the role", func(ctx context.Context) error {
+		before, err := s.roleToChange(ctx, &by, w.ID, userID)
+		if err != nil || before == role {
+			return err
+		}
+		if err := s.store.ChangeRole(ctx, w.ID, userID, role); err != nil {
+			return err //nolint:wrapcheck // wrapped by inWorkspace
+		}
+		return s.auditWorkspace(ctx, "member.role_changed", w.ID, userID, map[string]string{"from": before, "to": role})
+	})
+}
+
+// roleToChange is a member's role, which the authority may take from them.
+func (s *Server) roleToChange(ctx context.Context, by *Authority, workspaceID, userID string) (string, error) {
+	before, err := s.store.RoleOf(ctx, workspaceID, userID)
+	if err != nil {
+		return "", err //nolint:wrapcheck // storage's own sentinels
+	}
+	if before == RoleOwner {
+		err = by.May(MayManageOwners)
+	}
+	return before, err
+}
+
+// RemoveMember ends a membership; everybody may end their own. Errors are those of ChangeRole.
+func (s *Server) RemoveMember(ctx context.Context, by Authority, w storage.Workspace, userID string) error {
+	need, own := MayManageMembers, userID == by.UserID && userID != ""
+	if own {
+		need = MaySee
+	}
+	return s.inWorkspace(ctx, &by, need, "remove the member", func(ctx context.Context) error {
+		if !own {
+			if _, err := s.roleToChange(ctx, &by, w.ID, userID); err != nil {
+				return err
+			}
+		}
+		if err := s.store.RemoveMember(ctx, w.ID, userID); err != nil {
+			return err //nolint:wrapcheck // wrapped by inWorkspace
+		}
+		return s.auditWorkspace(ctx, "member.removed", w.ID, userID, nil)
+	})
+}
+
+// Invite offers somebody a place in a workspace, by a link that holds the word returned, which exists nowhere else. One
+// for the same address before ends. storage.ErrConflict: the workspace is a personal one.
+func (s *Server) Invite(ctx context.Context, by Authority, w storage.Workspace, email, role string) (storage.Invitation, string, error) {
+	if err := by.mayMakeRole(role); err != nil {
+		return storage.Invitation{}, "", err
+	}
+	email = strings.TrimSpace(email)
+	if at := strings.LastIndexByte(email, '@'); at < 1 || at == len(email)-1 || len(email) > 254 || !isText(email) || strings.ContainsAny(email, " \t") {
+		return storage.Invitation{}, "", &Invalid{Field: "email", Message: "is no address; write one, like name@example.com"}
+	}
+	word := NewCredential(prefixInvitation)
+	i := storage.Invitation{
+		ID: storage.NewID("invitation"), Digest: storage.Digest(word), WorkspaceID: w.ID, Email: email, Role: role, CreatedBy: by.UserID,
+		ExpiresAt: s.store.Now().Add(InvitationLifetime),
+	}
+	err := s.inWorkspace(ctx, &by, MayManageMembers, "invite", func(ctx context.Context) error {
+		open, err := s.store.InvitationsOf(ctx, w.ID)
+		if err == nil && len(open) >= MaxMembers {
+			err = &Invalid{Field: "email", Message: fmt.Sprintf("is one too many: there are %d open invitations; take some back", len(open))}
+		}
+		if err != nil {
+			return err
+		}
+		members, err := s.store.Members(ctx, w.ID, "", MaxMembers)
+		if err == nil && len(members) >= MaxMembers {
+			err = &Invalid{Field: "email", Message: fmt.Sprintf("is one too many: the workspace has %d members; remove some", len(members))}
+		}
+		if err == nil && slices.ContainsFunc(members, func(m storage.Member) bool { return storage.EmailKey(m.Email) == storage.EmailKey(email) }) {
+			err = &Invalid{Field: "email", Message: "belongs to a member already; change their role instead"}
+		}
+		if err == nil {
+			err = s.store.InsertInvitation(ctx, i)
+		}
+		if err != nil {
+			return err
+		}
+		return s.auditWorkspace(ctx, "invitation.created", w.ID, i.ID, map[string]string{"role": role})
+	})
+	i.CreatedAt = s.store.Now()
+	return i, word, err
+}
+
+// prefixInvitation begins the word of an invitation's link.
+const prefixInvitation = "dw_in_"
+
+// InvitationURL is the link of an invitation.
+func (s *Server) InvitationURL(word string) string { return s.issuer + "/join/" + word }
+
+// DropInvitation takes an invitation back. storage.ErrNotFound: there is none, or it was taken.
+func (s *Server) DropInvitation(ctx context.Context, by Authority, w storage.Workspace, id string) error {
+	return s.inWorkspace(ctx, &by, MayManageMembers, "take the invitation back", func(ctx context.Context) error {
+		if err := s.store.DropInvitation(ctx, w.ID, id); err != nil {
+			return err //nolint:wrapcheck // wrapped by inWorkspace
+		}
+		return s.auditWorkspace(ctx, "invitation.withdrawn", w.ID, id, nil)
+	})
+}
+
+// Invitation finds what a word invites to. storage.ErrNotFound: nothing, or not any more.
+func (s *Server) Invitation(ctx context.Context, word string) (storage.Invitation, storage.Workspace, error) {
+	ctx = storage.System(ctx)
+	if !WellFormed(prefixInvitation, word) {
+		return storage.Invitation{}, storage.Workspace{}, storage.ErrNotFound
+	}
+	i, err := s.store.InvitationByDigest(ctx, storage.Digest(word))
+	if err != nil {
+		return i, storage.Workspace{}, fmt.Errorf("invitation: %w", err)
+	}
+	w, err := s.store.WorkspaceByID(ctx, i.WorkspaceID)
+	if err != nil {
+		return i, w, fmt.Errorf("invitation: %w", err)
+	}
+	return i, w, nil
+}
+
+// TakeInvitation makes a user a member by the word of an invitation, which is for their address alone. *Forbidden: it is
+// for another address; storage.ErrConsumed: it was taken or has ended; storage.ErrExists: they are a member already.
+func (s *Server) TakeInvitation(ctx context.Context, user storage.User, word string) (storage.Workspace, error) {
+	i, w, err := s.Invitation(ctx, word)
+	if err != nil {
+		return w, err
+	}
+	if storage.EmailKey(i.Email) != storage.EmailKey(user.Email) {
+		return w, &Forbidden{Message: "The invitation is for another address; sign in with that one, or ask for a new invitation."}
+	}
+	err = s.store.InTx(storage.System(ctx), func(ctx context.Context) error {
+		if _, err := s.store.TakeInvitation(ctx, i.Digest, user.ID); err != nil {
+			return err //nolint:wrapcheck // wrapped below
+		}
+		return s.auditWorkspace(ctx, "member.added", w.ID, user.ID, map[string]string{"role": i.Role, "invitation": i.ID})
+	})
+	if err != nil {
+		return w, fmt.Errorf("take the invitation: %w", err)
+	}
+	return w, nil
+}

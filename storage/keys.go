@@ -1,0 +1,262 @@
+package storage
+
+import (
+	"context"
+	"fmt"
+	"strings"
+)
+
+// The kinds of rows that api_keys holds, as introspection names them.
+const (
+	KindAPIKey              = "api_key"
+	KindPersonalAccessToken = "personal_access_token" //nolint:gosec // what it is called
+)
+
+// APIKey is an API key, which belongs to a workspace (or, one for introspection, to none), or a personal access token,
+// which belongs to a user.
+type APIKey struct {
+	ID             string
+	Digest         []byte // SHA-256 of the text; empty in what is read
+	Kind           string
+	WorkspaceID    string // empty: a personal access token, or for introspection
+	UserID         string // of a personal access token
+	Resource       string
+	Environment    string // live or test; empty: a personal access token
+	Prefix         string // what the text begins with
+	Tail           string // its last four characters
+	Name           string
+	Note           string
+	Scopes         List
+	ScopesByObject bool   // they were given as an object of lists
+	Role           string // the most that a personal access token may be; empty: what its user is
+	Plan           string // empty: the workspace's
+	RateLimit      int64  // requests an hour; zero: the plan's
+	Addresses      List   // ranges that it may come from; empty: any
+	Counter        string // what limits count it as: the first key of a chain of rotations
+	RotatedInto    string // the key that takes its place; empty: none
+	CreatedBy      string // user id; empty: the command
+	CreatedAt      Time
+	ExpiresAt      Time // zero: never
+	PausedAt       Time // zero: not paused
+	RevokedAt      Time
+	LastUsedAt     Time
+	LastUsedFrom   string // address
+}
+
+// KeyOwner is whose keys are meant: a workspace's API keys, a user's personal access tokens, or, empty, the API keys of
+// resource servers, which belong to none.
+type KeyOwner struct{ WorkspaceID, UserID string }
+
+// Owner is who a key belongs to.
+func (k *APIKey) Owner() KeyOwner { return KeyOwner{k.WorkspaceID, k.UserID} }
+
+const keyColumns = `k.id, k.kind, COALESCE(k.workspace_id, ''), COALESCE(k.user_id, ''), k.resource, k.environment, k.prefix, k.tail, k.name, k.note,
+	k.scopes, k.scopes_by_object, k.role, k.plan, k.rate_limit, k.addresses, k.counter, k.rotated_into, k.created_by, k.created_at, k.expires_at,
+	k.paused_at, k.revoked_at, k.last_used_at, k.last_used_address`
+
+func (k *APIKey) fields() []any {
+	return []any{
+		&k.ID, &k.Kind, &k.WorkspaceID, &k.UserID, &k.Resource, &k.Environment, &k.Prefix, &k.Tail, &k.Name, &k.Note,
+		&k.Scopes, &k.ScopesByObject, &k.Role, &k.Plan, &k.RateLimit, &k.Addresses, &k.Counter, &k.RotatedInto, &k.CreatedBy, &k.CreatedAt, &k.ExpiresAt,
+		&k.PausedAt, &k.RevokedAt, &k.LastUsedAt, &k.LastUsedFrom,
+	}
+}
+
+// Live tells whether a key is neither revoked nor expired at a moment; it may be paused.
+func (k *APIKey) Live(now Time) bool {
+	return k.RevokedAt.IsZero() && (k.ExpiresAt.IsZero() || k.ExpiresAt > now)
+}
+
+// InsertKey adds a key. ErrConflict: its owner has as many live ones as they may; ErrNotFound: there is no such owner.
+// Two at the same moment may be one too many.
+func (s *Store) InsertKey(ctx context.Context, k *APIKey, most int) error {
+	k.CreatedAt = s.Now()
+	if k.Counter == "" {
+		k.Counter = k.ID
+	}
+	return s.execOne(ctx, ErrConflict, InsertKeyStatement,
+		k.ID, k.Digest, k.Kind, nullable(k.WorkspaceID), nullable(k.UserID), k.Resource, k.Environment, k.Prefix, k.Tail, k.Name, searchKey(k.Name), k.Note,
+		k.Scopes, k.ScopesByObject, k.Role, k.Plan, k.RateLimit, k.Addresses, k.Counter, k.CreatedBy, k.CreatedAt, k.ExpiresAt, most)
+}
+
+// KeyBearer is a key with what decides about it.
+type KeyBearer struct {
+	Key               APIKey
+	UserDisabled      bool
+	WorkspaceDisabled bool
+
+	// The key's workspace, or the one that was named where its user is a member of it; empty without.
+	WorkspaceID   string
+	WorkspaceSlug string
+	WorkspacePlan string
+	Role          string // of the user of a personal access token in it
+}
+
+func (b *KeyBearer) fields() []any {
+	return append(b.Key.fields(), &b.UserDisabled, &b.WorkspaceDisabled, &b.WorkspaceID, &b.WorkspaceSlug, &b.WorkspacePlan, &b.Role)
+}
+
+// KeyByDigest finds an API key by the digest of its text.
+func (s *Store) KeyByDigest(ctx context.Context, digest []byte) (KeyBearer, error) {
+	var b KeyBearer
+	err := s.oneTogether(ctx, b.fields(), KeyStatement, digest)
+	return b, err
+}
+
+// PersonalTokenByDigest finds a personal access token by the digest of its text, with its user's place in the workspace
+// of a slug; without one the slug is empty.
+func (s *Store) PersonalTokenByDigest(ctx context.Context, digest []byte, slug string) (KeyBearer, error) {
+	var b KeyBearer
+	err := s.oneTogether(ctx, b.fields(), PersonalTokenStatement, digest, slug)
+	return b, err
+}
+
+// clause is the condition that holds for an owner's keys, with their id as parameter n where they have one.
+func (o KeyOwner) clause(n int) (string, []any) {
+	switch {
+	case o.UserID != "":
+		return fmt.Sprintf(`k.kind = 'personal_access_token' AND k.user_id = $%d`, n), []any{o.UserID}
+	case o.WorkspaceID != "":
+		return fmt.Sprintf(`k.kind = 'api_key' AND k.workspace_id = $%d`, n), []any{o.WorkspaceID}
+	}
+	return `k.kind = 'api_key' AND k.workspace_id IS NULL`, nil
+}
+
+// KeyFilter says which of an owner's keys are wanted. The zero value wants all.
+type KeyFilter struct {
+	Search      string // part of the name, in whatever case
+	Digest      []byte // of the text of one
+	Environment string // live or test
+	State       string // live, paused, expired or revoked
+	CreatedBy   string // a user
+	After       string // id of the last one of the page before; empty: the first page
+	Limit       int
+}
+
+// Keys lists an owner's keys, the newest first.
+func (s *Store) Keys(ctx context.Context, owner KeyOwner, f KeyFilter) ([]APIKey, error) {
+	clause, args := owner.clause(1)
+	where := []string{clause}
+	add := func(condition string, values ...any) {
+		numbers := make([]any, len(values))
+		for i, v := range values {
+			args = append(args, v)
+			numbers[i] = len(args)
+		}
+		where = append(where, fmt.Sprintf(condition, numbers...))
+	}
+	if f.Search != "" {
+		add(`k.name_key LIKE $%d ESCAPE '!'`, likePattern(f.Search))
+	}
+	if f.Digest != nil {
+		add(`k.digest = $%d`, f.Digest)
+	}
+	if f.Environment != "" {
+		add(`k.environment = $%d`, f.Environment)
+	}
+	if f.CreatedBy != "" {
+		add(`k.created_by = $%d`, f.CreatedBy)
+	}
+	if f.After != "" {
+		add(`k.id < $%d`, f.After)
+	}
+	switch f.State {
+	case "live":
+		add(`k.revoked_at IS NULL AND k.paused_at IS NULL AND (k.expires_at IS NULL OR k.expires_at > $%d)`, s.Now())
+	case "paused":
+		add(`k.revoked_at IS NULL AND k.paused_at IS NOT NULL AND (k.expires_at IS NULL OR k.expires_at > $%d)`, s.Now())
+	case "expired":
+		add(`k.revoked_at IS NULL AND k.expires_at <= $%d`, s.Now())
+	case "revoked":
+		add(`k.revoked_at IS NOT NULL`)
+	}
+	args = append(args, f.Limit)
+	return collect(ctx, s, (*APIKey).fields, `SELECT `+keyColumns+` FROM api_keys k WHERE `+strings.Join(where, " AND ")+
+		fmt.Sprintf(` ORDER BY k.id DESC LIMIT $%d`, len(args)), args...)
+}
+
+// Key finds one of an owner's keys. ErrNotFound: they have none of that id.
+func (s *Store) Key(ctx context.Context, owner KeyOwner, id string) (APIKey, error) {
+	var k APIKey
+	clause, args := owner.clause(2)
+	err := s.one(ctx, k.fields(), `SELECT `+keyColumns+` FROM api_keys k WHERE k.id = $1 AND `+clause, append([]any{id}, args...)...)
+	return k, err
+}
+
+// KeyByID finds a key of whomever.
+func (s *Store) KeyByID(ctx context.Context, id string) (APIKey, error) {
+	var k APIKey
+	err := s.one(ctx, k.fields(), `SELECT `+keyColumns+` FROM api_keys k WHERE k.id = $1`, id)
+	return k, err
+}
+
+// UpdateKey writes a key's name, note, scopes, plan, rate limit and addresses, unless it is revoked. ErrNotFound: its
+// owner has no such key, or it is revoked.
+func (s *Store) UpdateKey(ctx context.Context, k *APIKey) error {
+	clause, owner := k.Owner().clause(11)
+	args := []any{k.ID, k.Name, searchKey(k.Name), k.Note, k.Scopes, k.ScopesByObject, k.Plan, k.RateLimit, k.Addresses, k.Role}
+	return s.changedBy(ctx, s.execOne(ctx, ErrNotFound, `UPDATE api_keys AS k SET name = $2, name_key = $3, note = $4, scopes = $5, scopes_by_object = $6,
+		plan = $7, rate_limit = $8, addresses = $9, role = $10 WHERE k.id = $1 AND k.revoked_at IS NULL AND `+clause, append(args, owner...)...))
+}
+
+// HoldKey makes whoever changes a key wait for each other until the transaction ends. ErrNotFound: its owner has no such
+// key.
+func (s *Store) HoldKey(ctx context.Context, owner KeyOwner, id string) (APIKey, error) {
+	clause, args := owner.clause(2)
+	if err := s.execOne(ctx, ErrNotFound, `UPDATE api_keys AS k SET tail = tail WHERE k.id = $1 AND `+clause, append([]any{id}, args...)...); err != nil {
+		return APIKey{}, err
+	}
+	return s.Key(ctx, owner, id)
+}
+
+// PauseKey keeps a key from working until ResumeKey. ErrNotFound: its owner has no such key, or it is revoked.
+func (s *Store) PauseKey(ctx context.Context, owner KeyOwner, id string) error {
+	return s.markKey(ctx, owner, id, `paused_at = COALESCE(k.paused_at, CAST($2 AS BIGINT))`, s.Now())
+}
+
+// ResumeKey ends what PauseKey began.
+func (s *Store) ResumeKey(ctx context.Context, owner KeyOwner, id string) error {
+	return s.markKey(ctx, owner, id, `paused_at = CAST($2 AS BIGINT)`, 0)
+}
+
+// RevokeKey ends a key for good. ErrNotFound: its owner has no such key, or it is revoked already.
+func (s *Store) RevokeKey(ctx context.Context, owner KeyOwner, id string) error {
+	return s.markKey(ctx, owner, id, `revoked_at = CAST($2 AS BIGINT)`, s.Now())
+}
+
+func (s *Store) markKey(ctx context.Context, owner KeyOwner, id, change string, at Time) error {
+	clause, args := owner.clause(3)
+	return s.changedBy(ctx, s.execOne(ctx, ErrNotFound, `UPDATE api_keys AS k SET `+change+` WHERE k.id = $1 AND k.revoked_at IS NULL AND `+clause,
+		append([]any{id, at}, args...)...))
+}
+
+// RotateKey puts a new key in the place of old, which works until the moment named, or its own end where that is
+// sooner. What old itself took the place of ends now. ErrConsumed: old has been rotated, revoked, or has ended.
+func (s *Store) RotateKey(ctx context.Context, old APIKey, fresh *APIKey, until Time) error {
+	return s.InTx(ctx, func(ctx context.Context) error {
+		clause, args := old.Owner().clause(5)
+		if err := s.execOne(ctx, ErrConsumed, `UPDATE api_keys AS k SET rotated_into = $2,
+			expires_at = CASE WHEN k.expires_at < $3 THEN k.expires_at ELSE CAST($3 AS BIGINT) END
+			WHERE k.id = $1 AND k.rotated_into = '' AND k.revoked_at IS NULL AND (k.expires_at IS NULL OR k.expires_at > $4) AND `+clause,
+			append([]any{old.ID, fresh.ID, until, s.Now()}, args...)...); err != nil {
+			return err
+		}
+		clause, args = old.Owner().clause(3)
+		if _, err := s.exec(ctx, `UPDATE api_keys AS k SET revoked_at = CAST($2 AS BIGINT) WHERE k.rotated_into = $1 AND k.revoked_at IS NULL AND `+clause,
+			append([]any{old.ID, s.Now()}, args...)...); err != nil {
+			return err
+		}
+		s.changed(ctx)
+		return s.InsertKey(ctx, fresh, maxInt)
+	})
+}
+
+// maxInt is no bound: what takes the place of another is not one more.
+const maxInt = int(^uint32(0) >> 1)
+
+// KeysRotatedInto lists the keys that are being replaced by one.
+func (s *Store) KeysRotatedInto(ctx context.Context, owner KeyOwner, id string) ([]APIKey, error) {
+	clause, args := owner.clause(2)
+	return collect(ctx, s, (*APIKey).fields, `SELECT `+keyColumns+` FROM api_keys k WHERE k.rotated_into = $1 AND `+clause+` ORDER BY k.id DESC LIMIT 20`,
+		append([]any{id}, args...)...)
+}

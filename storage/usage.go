@@ -1,0 +1,247 @@
+package storage
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+	"sync"
+	"time"
+)
+
+// Use is one request with a credential, as usage counts it and the pages show it.
+type Use struct {
+	WorkspaceID  string // empty: it is counted for nobody
+	CredentialID string // a key, a personal access token or a client
+	Credential   string // its kind
+	RequestID    string
+	Action       string // what was asked for, in the server's words
+	Status       int    // HTTP
+	Reason       string // why it was refused; empty where it was not
+	Limited      bool   // refused by a limit
+	Address      string
+}
+
+// Request is one of the last requests with a key.
+type Request struct {
+	ID        string
+	At        Time
+	RequestID string
+	Action    string
+	Status    int
+	Reason    string
+	Address   string
+}
+
+// Usage is how often a credential was used in an hour.
+type Usage struct {
+	CredentialID string
+	Credential   string
+	Hour         Time // when it begins
+	Allowed      int64
+	Limited      int64
+	Refused      int64
+}
+
+type usageKey struct {
+	workspaceID, credentialID string
+	hour                      Time
+}
+
+// uses gathers what is written every few seconds and at the end: no facts, so a crash may cost the last of it.
+type uses struct {
+	mu      sync.Mutex
+	counts  map[usageKey]*Usage
+	recent  map[string][]recentUse // by key, the oldest first
+	recents int
+	writing sync.Mutex // one FlushUsage at a time
+}
+
+type recentUse struct {
+	Use
+	id string
+	at Time
+}
+
+const (
+	// RecentRequests is how many of a key's last requests are kept.
+	RecentRequests = 100
+	recentLifetime = 30 * 24 * time.Hour
+	recentPerKey   = 20      // noted between two writes for one key; of more, the newest
+	recentBound    = 2000    // noted between two writes
+	usageBound     = 200_000 // rows gathered while the database is away
+	usageBatch     = 200     // rows in one transaction
+)
+
+func (u *uses) init() {
+	u.counts, u.recent = map[usageKey]*Usage{}, map[string][]recentUse{}
+}
+
+// NoteUse counts a request. It is written by FlushUsage.
+func (s *Store) NoteUse(use Use) {
+	now := s.Now()
+	u := &s.uses
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	if use.WorkspaceID != "" {
+		key := usageKey{use.WorkspaceID, use.CredentialID, now - now%Time(time.Hour.Microseconds())}
+		row := u.counts[key]
+		if row == nil && len(u.counts) < usageBound {
+			row = &Usage{CredentialID: use.CredentialID, Credential: use.Credential, Hour: key.hour}
+			u.counts[key] = row
+		}
+		if row != nil {
+			row.note(use)
+		}
+	}
+	if use.Credential != KindAPIKey && use.Credential != KindPersonalAccessToken {
+		return
+	}
+	list := u.recent[use.CredentialID]
+	switch {
+	case len(list) >= recentPerKey:
+		list = append(list[1:len(list):len(list)], recentUse{use, NewID("request"), now})
+	case u.recents < recentBound:
+		u.recents++
+		list = append(list, recentUse{use, NewID("request"), now})
+	default:
+		return
+	}
+	u.recent[use.CredentialID] = list
+}
+
+func (row *Usage) note(use Use) {
+	switch {
+	case use.Limited:
+		row.Limited++
+	case use.Reason != "":
+		row.Refused++
+	default:
+		row.Allowed++
+	}
+}
+
+// FlushUsage writes what was noted since it ran last. The server calls it every five seconds and at its end. What could
+// not be written is kept for the next time.
+func (s *Store) FlushUsage(ctx context.Context) error {
+	u := &s.uses
+	u.writing.Lock()
+	defer u.writing.Unlock()
+	u.mu.Lock()
+	counts, recent := u.counts, u.recent
+	u.counts, u.recent, u.recents = map[usageKey]*Usage{}, map[string][]recentUse{}, 0
+	u.mu.Unlock()
+
+	// In one order, so that two nodes that write the same rows wait for each other and no more.
+	keys := make([]usageKey, 0, len(counts))
+	for key := range counts {
+		keys = append(keys, key)
+	}
+	slices.SortFunc(keys, func(a, b usageKey) int {
+		return cmp.Or(strings.Compare(a.workspaceID, b.workspaceID), strings.Compare(a.credentialID, b.credentialID), cmp.Compare(a.hour, b.hour))
+	})
+	for len(keys) > 0 {
+		some := keys[:min(usageBatch, len(keys))]
+		err := s.InTx(ctx, func(ctx context.Context) error {
+			for _, key := range some {
+				row := counts[key]
+				// A workspace that is gone takes its usage along.
+				if _, err := s.exec(ctx, `INSERT INTO usage_hourly (workspace_id, credential_id, hour, credential, allowed, limited, refused)
+					SELECT w.id, $2, CAST($3 AS BIGINT), $4, CAST($5 AS BIGINT), CAST($6 AS BIGINT), CAST($7 AS BIGINT) FROM workspaces w WHERE w.id = $1
+					ON CONFLICT (workspace_id, credential_id, hour) DO UPDATE SET allowed = usage_hourly.allowed + excluded.allowed,
+					limited = usage_hourly.limited + excluded.limited, refused = usage_hourly.refused + excluded.refused`,
+					key.workspaceID, key.credentialID, key.hour, row.Credential, row.Allowed, row.Limited, row.Refused); err != nil {
+					return err
+				}
+			}
+			return nil
+		})
+		if err != nil {
+			// A commit whose answer was lost may have happened, and is then counted twice: better than not at all.
+			u.keep(keys, counts)
+			return err
+		}
+		keys = keys[len(some):]
+	}
+	ids := make([]string, 0, len(recent))
+	for id := range recent {
+		ids = append(ids, id)
+	}
+	slices.Sort(ids)
+	for _, id := range ids {
+		if err := s.writeRecent(ctx, id, recent[id]); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// keep puts back what could not be written.
+func (u *uses) keep(keys []usageKey, counts map[usageKey]*Usage) {
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	for _, key := range keys {
+		if row := u.counts[key]; row != nil {
+			row.Allowed += counts[key].Allowed
+			row.Limited += counts[key].Limited
+			row.Refused += counts[key].Refused
+		} else {
+			u.counts[key] = counts[key]
+		}
+	}
+}
+
+// writeRecent adds a key's last requests to those that are stored, and drops what is older than the newest hundred.
+func (s *Store) writeRecent(ctx context.Context, keyID string, list []recentUse) error {
+	return s.InTx(ctx, func(ctx context.Context) error {
+		for _, r := range list {
+			if _, err := s.exec(ctx, `INSERT INTO recent_requests (id, key_id, workspace_id, at, request_id, action, status, reason, address, expires_at)
+				SELECT $1, k.id, w.id, CAST($4 AS BIGINT), $5, $6, CAST($7 AS BIGINT), $8, $9, CAST($10 AS BIGINT)
+				FROM api_keys k LEFT JOIN workspaces w ON w.id = $3 WHERE k.id = $2`,
+				r.id, keyID, r.WorkspaceID, r.at, r.RequestID, r.Action, r.Status, r.Reason, r.Address, r.at.Add(recentLifetime)); err != nil {
+				return err
+			}
+		}
+		_, err := s.exec(ctx, fmt.Sprintf(`DELETE FROM recent_requests WHERE key_id = $1 AND id <= (SELECT id FROM recent_requests WHERE key_id = $1 ORDER BY id DESC LIMIT 1 OFFSET %d)`,
+			RecentRequests), keyID)
+		return err
+	})
+}
+
+// UsageOf lists a workspace's usage by the hour, from a moment on and before another, of one credential or, where it is
+// empty, of all; the oldest hour first.
+func (s *Store) UsageOf(ctx context.Context, workspaceID, credentialID string, since, until Time) ([]Usage, error) {
+	query := `SELECT credential_id, credential, hour, allowed, limited, refused FROM usage_hourly WHERE workspace_id = $1 AND hour >= $2 AND hour < $3`
+	args := []any{workspaceID, since, until}
+	if credentialID != "" {
+		query, args = query+` AND credential_id = $4`, append(args, credentialID)
+	}
+	return collect(ctx, s, (*Usage).fields, query+` ORDER BY hour, credential_id`, args...)
+}
+
+// UsageByDay sums a workspace's usage by the day (UTC), for each credential or, where one is named, for it alone; the
+// oldest day first.
+func (s *Store) UsageByDay(ctx context.Context, workspaceID, credentialID string, since, until Time) ([]Usage, error) {
+	const day = `hour - hour % CAST(86400000000 AS BIGINT)`
+	query, args := ``, []any{workspaceID, since, until}
+	if credentialID != "" {
+		query, args = ` AND credential_id = $4`, append(args, credentialID)
+	}
+	return collect(ctx, s, (*Usage).fields, `SELECT credential_id, credential, `+day+`, CAST(sum(allowed) AS BIGINT), CAST(sum(limited) AS BIGINT), CAST(sum(refused) AS BIGINT)
+		FROM usage_hourly WHERE workspace_id = $1 AND hour >= $2 AND hour < $3`+query+` GROUP BY credential_id, credential, `+day+` ORDER BY 3, 1`, args...)
+}
+
+func (row *Usage) fields() []any {
+	return []any{&row.CredentialID, &row.Credential, &row.Hour, &row.Allowed, &row.Limited, &row.Refused}
+}
+
+// RecentRequestsOf lists a key's last requests, the newest first.
+func (s *Store) RecentRequestsOf(ctx context.Context, keyID string) ([]Request, error) {
+	return collect(ctx, s, func(r *Request) []any {
+		return []any{&r.ID, &r.At, &r.RequestID, &r.Action, &r.Status, &r.Reason, &r.Address}
+	}, fmt.Sprintf(`SELECT id, at, request_id, action, status, reason, address FROM recent_requests WHERE key_id = $1 ORDER BY id DESC LIMIT %d`, RecentRequests), keyID)
+}
+
+func isNotFound(err error) bool { return errors.Is(err, ErrNotFound) }
