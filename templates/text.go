@@ -198,6 +198,8 @@ func navigation(admin bool) []navGroup {
 			{SectionConnectedApps, "Connected apps", "/settings/connected-apps"},
 		}},
 		{"Developer", []navItem{
+			{SectionKeys, "API keys", "/settings/developer/api-keys"},
+			{SectionTokens, "Personal access tokens", "/settings/developer/personal-access-tokens"},
 			{SectionApps, "Apps I built", "/settings/developer/apps"},
 		}},
 	}
@@ -208,6 +210,25 @@ func navigation(admin bool) []navGroup {
 		}})
 	}
 	return groups
+}
+
+// workspaceTabs are the pages about one workspace. A new page is one line here;
+// Tab is what its path has after the slug.
+var workspaceTabs = []struct{ Tab, Text string }{
+	{TabKeys, "API keys"},
+}
+
+// tabPath is the end of the path of the current page.
+func (b WorkspaceBar) tabPath() string {
+	return when(b.Tab != "", "/"+b.Tab)
+}
+
+// article is a role as one has it: "a member", "an owner".
+func article(role string) string {
+	if strings.ContainsAny(role[:min(1, len(role))], "aeiou") {
+		return "an " + role
+	}
+	return "a " + role
 }
 
 // sectionText is the text of the current entry, for the folded navigation.

@@ -8,6 +8,8 @@ const (
 	SectionProfile       = "profile"
 	SectionSecurity      = "security"
 	SectionConnectedApps = "connected-apps"
+	SectionKeys          = "api-keys"
+	SectionTokens        = "personal-access-tokens"
 	SectionApps          = "apps"
 	SectionAdminUsers    = "admin-users"
 	SectionAdminApps     = "admin-apps"

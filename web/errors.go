@@ -53,6 +53,7 @@ func asPageError(err error) *pageError {
 	var authorize *oauth.AuthorizeError
 	var protocol *oauth.Error
 	var tooLarge *http.MaxBytesError
+	var no *oauth.Forbidden
 	switch {
 	case errors.Is(err, storage.ErrUnavailable), errors.Is(err, identity.ErrBusy), errors.Is(err, context.DeadlineExceeded), errors.Is(err, context.Canceled),
 		errors.As(err, &protocol) && protocol.Code == oauth.TemporarilyUnavailable:
@@ -63,6 +64,8 @@ func asPageError(err error) *pageError {
 		return &pageError{Status: http.StatusBadRequest, Heading: "The app's request cannot be answered", Message: authorize.Description, Cause: err}
 	case errors.As(err, &tooLarge):
 		return &pageError{Status: http.StatusRequestEntityTooLarge, Heading: "That is too much", Message: "What was sent is larger than this page takes.", Cause: err}
+	case errors.As(err, &no):
+		return &pageError{Status: http.StatusForbidden, Heading: "You may not do that", Message: no.Message, Cause: err}
 	case errors.Is(err, storage.ErrNotFound):
 		return notFound()
 	case errors.Is(err, oauth.ErrAnswered):

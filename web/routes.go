@@ -41,7 +41,6 @@ func (s *Server) routes() http.Handler {
 	page("GET /setup", s.setupPage)
 	page("POST /setup", s.setup)
 
-	type memberHandler = func(http.ResponseWriter, *http.Request, *visitor) error
 	member := func(pattern string, h memberHandler) { mux.Handle(pattern, sameOrigin.Handler(s.memberPage(h))) }
 	member("GET /{$}", func(w http.ResponseWriter, _ *http.Request, _ *visitor) error { return redirect(w, defaultPage) })
 	member("GET /settings/{$}", func(w http.ResponseWriter, _ *http.Request, _ *visitor) error { return redirect(w, defaultPage) })

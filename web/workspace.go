@@ -1,0 +1,98 @@
+package web
+
+import (
+	"errors"
+	"net/http"
+	"slices"
+
+	"doorward/oauth"
+	"doorward/storage"
+	"doorward/templates"
+)
+
+// workspacesBase is where the pages about a person's workspaces begin; that of one goes on with its slug.
+const workspacesBase = "/settings/workspaces"
+
+// valueWorkspace is the session's key for the slug of the workspace that was looked at last.
+const valueWorkspace = "workspace"
+
+// memberHandler answers whoever is signed in.
+type memberHandler = func(w http.ResponseWriter, r *http.Request, v *visitor) error
+
+// workspaceHandler answers a page about one of the visitor's workspaces. by is what they may do in it; all are those that
+// they belong to, the personal one first.
+type workspaceHandler func(w http.ResponseWriter, r *http.Request, v *visitor, by oauth.Authority, ws storage.Workspace, all []storage.Workspace) error
+
+// inWorkspace finds the workspace that a path names. One that is not the visitor's is not there.
+func (s *Server) inWorkspace(h workspaceHandler) memberHandler {
+	return func(w http.ResponseWriter, r *http.Request, v *visitor) error {
+		by, ws, all, err := s.oauth.PersonAuthority(r.Context(), v.user.ID, r.PathValue("slug"))
+		switch {
+		case errors.Is(err, oauth.ErrWorkspace):
+			return notFound()
+		case errors.Is(err, oauth.ErrSuspended):
+			return &pageError{
+				Status: http.StatusForbidden, Heading: "This workspace is disabled", Cause: err, BackURL: "/", BackText: "Go to your settings",
+				Message: "None of its keys and apps works. Whoever runs this server can enable it again.",
+			}
+		case err != nil:
+			return err //nolint:wrapcheck // it says what it did
+		}
+		if seen, _ := v.session.Values[valueWorkspace].(string); seen != ws.Slug {
+			v.session.Values[valueWorkspace] = ws.Slug
+			if err := s.sessions.Save(r, w, v.session); err != nil {
+				return err
+			}
+		}
+		return h(w, r, v, by, ws, all)
+	}
+}
+
+// permitted serves h to those who have a permission in the workspace, and to others a page that says who has it. section
+// and tab are where that page is.
+func (s *Server) permitted(p oauth.Permission, section, tab string, h workspaceHandler) memberHandler {
+	return s.inWorkspace(func(w http.ResponseWriter, r *http.Request, v *visitor, by oauth.Authority, ws storage.Workspace, all []storage.Workspace) error {
+		var no *oauth.Forbidden
+		if err := by.May(p); errors.As(err, &no) {
+			view := templates.NoRoleView{Page: s.page(v, section), Workspace: workspaceBar(ws, all, tab), Message: no.Message}
+			return s.render(w, r, http.StatusForbidden, view.Nonce, templates.NoRolePage(view))
+		}
+		return h(w, r, v, by, ws, all)
+	})
+}
+
+// workspaceBar is what each page about a workspace begins with.
+func workspaceBar(ws storage.Workspace, all []storage.Workspace, tab string) templates.WorkspaceBar {
+	bar := templates.WorkspaceBar{Slug: ws.Slug, Name: ws.Name, Role: ws.Role, Personal: ws.Personal, Tab: tab}
+	for _, x := range all {
+		bar.All = append(bar.All, templates.WorkspaceLink{Slug: x.Slug, Name: x.Name, Current: x.ID == ws.ID, Disabled: !x.DisabledAt.IsZero()})
+	}
+	return bar
+}
+
+// lastWorkspace is the workspace that the visitor looked at last, or their personal one.
+func (s *Server) lastWorkspace(r *http.Request, v *visitor) (storage.Workspace, error) {
+	all, err := s.store.WorkspacesOf(storage.System(r.Context()), v.user.ID)
+	if err != nil {
+		return storage.Workspace{}, err //nolint:wrapcheck // storage's own sentinels
+	}
+	last, _ := v.session.Values[valueWorkspace].(string)
+	if i := slices.IndexFunc(all, func(ws storage.Workspace) bool { return ws.Slug == last && ws.DisabledAt.IsZero() }); i >= 0 {
+		return all[i], nil
+	}
+	if len(all) == 0 {
+		return storage.Workspace{}, storage.ErrNotFound
+	}
+	return all[0], nil
+}
+
+// toWorkspace sends the visitor on to a tab of the workspace they looked at last.
+func (s *Server) toWorkspace(tab string) memberHandler {
+	return func(w http.ResponseWriter, r *http.Request, v *visitor) error {
+		ws, err := s.lastWorkspace(r, v)
+		if err != nil {
+			return err
+		}
+		return redirect(w, workspacesBase+"/"+ws.Slug+"/"+tab)
+	}
+}
