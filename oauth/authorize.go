@@ -457,7 +457,13 @@ func (s *Server) Approve(ctx context.Context, a *AuthorizeRequest, d Decision) (
 			return err //nolint:wrapcheck // asError reads it
 		}
 		code = resp.GetCode()
-		return nil
+		if d.FlowID == "" {
+			return nil // nobody was asked
+		}
+		return s.store.Audit(ctx, storage.AuditEvent{ //nolint:wrapcheck // storage's own sentinels
+			Action: "consent.granted", WorkspaceID: d.WorkspaceID, Target: a.Client.ID,
+			Detail: map[string]string{"grant": w.grant.ID, "scopes": strings.Join(scopes, " "), "resource": a.Resource.ID},
+		}, "")
 	})
 	switch {
 	case errors.Is(err, ErrAnswered), errors.Is(err, ErrNotAllowed), errors.Is(err, storage.ErrNotFound):
@@ -508,7 +514,13 @@ func (s *Server) remember(ctx context.Context, g storage.Grant, asked []string) 
 
 // Deny notes that the resource owner said no, and returns where to send the browser.
 func (s *Server) Deny(ctx context.Context, a *AuthorizeRequest, flowID string) (string, error) {
-	if err := s.decide(storage.System(ctx), flowID, "denied"); err != nil {
+	err := s.store.InTx(storage.System(ctx), func(ctx context.Context) error {
+		if err := s.decide(ctx, flowID, "denied"); err != nil {
+			return err
+		}
+		return s.store.Audit(ctx, storage.AuditEvent{Action: "consent.denied", Target: a.Client.ID}, storage.ActorOf(ctx).UserID) //nolint:wrapcheck // storage's own sentinels
+	})
+	if err != nil {
 		return "", err
 	}
 	return s.fail(a, AccessDenied, "The resource owner denied the request.", nil).RedirectTo, nil

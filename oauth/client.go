@@ -252,10 +252,75 @@ func (s *Server) CreateClient(ctx context.Context, p ClientSpec) (c storage.Clie
 		secret, x = newSecret(s.store.Now())
 		c.Secrets = []storage.ClientSecret{x}
 	}
-	if err := s.store.InsertClient(ctx, &c, p.origins()); err != nil {
+	err = s.store.InTx(ctx, func(ctx context.Context) error {
+		if err := s.store.InsertClient(ctx, &c, p.origins()); err != nil {
+			return err //nolint:wrapcheck // wrapped below
+		}
+		return s.auditClient(ctx, "created", &c, map[string]string{"scopes": c.Scopes.String()})
+	})
+	if err != nil {
 		return c, "", fmt.Errorf("create client: %w", err)
 	}
 	return c, secret, nil
+}
+
+// auditClient notes what was done to a client, in its workspace.
+func (s *Server) auditClient(ctx context.Context, done string, c *storage.Client, detail map[string]string) error {
+	return s.store.Audit(ctx, storage.AuditEvent{Action: "app." + done, WorkspaceID: c.WorkspaceID, Target: c.ID, Detail: detail}, "") //nolint:wrapcheck // storage's own sentinels
+}
+
+// SwitchClient keeps a client and its tokens from working, or lets it work again. storage.ErrNotFound: there is none.
+func (s *Server) SwitchClient(ctx context.Context, id string, disable bool) error {
+	if disable {
+		return s.changeClient(ctx, id, "disabled", s.store.DisableClient)
+	}
+	return s.changeClient(ctx, id, "enabled", s.store.EnableClient)
+}
+
+// VerifyClient notes that an administrator vouches for a client's name, or no longer.
+func (s *Server) VerifyClient(ctx context.Context, id string, verified bool) error {
+	done := "unverified"
+	if verified {
+		done = "verified"
+	}
+	return s.changeClient(ctx, id, done, func(ctx context.Context, id string) error { return s.store.VerifyClient(ctx, id, verified) })
+}
+
+// DeleteClient removes a client and everything that it was given.
+func (s *Server) DeleteClient(ctx context.Context, id string) error {
+	return s.changeClient(ctx, id, "deleted", s.store.DeleteClient)
+}
+
+func (s *Server) changeClient(ctx context.Context, id, done string, act func(context.Context, string) error) error {
+	err := s.store.InTx(ctx, func(ctx context.Context) error {
+		c, err := s.store.ClientByID(ctx, id)
+		if err != nil {
+			return err //nolint:wrapcheck // wrapped below
+		}
+		if err := act(ctx, id); err != nil {
+			return err
+		}
+		return s.auditClient(ctx, done, &c, nil)
+	})
+	if err != nil {
+		return fmt.Errorf("client %s: %w", done, err)
+	}
+	return nil
+}
+
+// EndAccess takes back all that a user has allowed a client, or, where it is empty, all clients. It is noted in the
+// user's personal workspace.
+func (s *Server) EndAccess(ctx context.Context, userID, personalID, clientID string) error {
+	err := s.store.InTx(ctx, func(ctx context.Context) error {
+		if err := s.store.EndAccess(ctx, userID, clientID); err != nil {
+			return err //nolint:wrapcheck // wrapped below
+		}
+		return s.store.Audit(ctx, storage.AuditEvent{Action: "access.ended", WorkspaceID: personalID, Target: clientID}, "") //nolint:wrapcheck // wrapped below
+	})
+	if err != nil {
+		return fmt.Errorf("end access: %w", err)
+	}
+	return nil
 }
 
 // UpdateClient changes a client to p; whether it has a secret stays as it is. An app that an administrator vouched
@@ -294,7 +359,7 @@ func (s *Server) UpdateClient(ctx context.Context, id string, p ClientSpec) (sto
 		if err := s.store.UpdateClient(ctx, &c, p.origins()); err != nil {
 			return fmt.Errorf("update client: %w", err)
 		}
-		return nil
+		return s.auditClient(ctx, "updated", &c, map[string]string{"scopes": c.Scopes.String()})
 	})
 	return c, err
 }
@@ -310,7 +375,16 @@ func (s *Server) RotateSecret(ctx context.Context, id string, grace time.Duratio
 		return "", storage.ClientSecret{}, &Invalid{Field: "grace", Message: "must be between 0 and 30d"}
 	}
 	secret, x := newSecret(s.store.Now())
-	err := s.store.RotateSecret(ctx, id, x, grace)
+	err := s.store.InTx(ctx, func(ctx context.Context) error {
+		if err := s.store.RotateSecret(ctx, id, x, grace); err != nil {
+			return err //nolint:wrapcheck // wrapped below
+		}
+		c, err := s.store.ClientByID(ctx, id)
+		if err != nil {
+			return err //nolint:wrapcheck // wrapped below
+		}
+		return s.auditClient(ctx, "secret_rotated", &c, map[string]string{"secret": x.ID, "grace": grace.String()})
+	})
 	if errors.Is(err, storage.ErrNotFound) {
 		if c, lookup := s.store.ClientByID(ctx, id); lookup == nil && c.Public {
 			return "", x, &Invalid{Field: "kind", Message: "is public: such a client has no secret"}

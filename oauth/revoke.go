@@ -55,7 +55,12 @@ func (s *Server) revoke(r *http.Request, form url.Values) error {
 	if b.Grant.ID != "" {
 		return s.store.RevokeGrant(ctx, b.Grant.ID, storage.RevokedByClient) //nolint:wrapcheck // storage's own sentinels
 	}
-	return s.store.RevokeAccessToken(ctx, b.Access.Digest) //nolint:wrapcheck // storage's own sentinels
+	return s.store.InTx(ctx, func(ctx context.Context) error { //nolint:wrapcheck // storage's own sentinels
+		if err := s.store.RevokeAccessToken(ctx, b.Access.Digest); err != nil {
+			return err //nolint:wrapcheck // storage's own sentinels
+		}
+		return s.auditClient(ctx, "token_revoked", &client, nil)
+	})
 }
 
 // revocable finds a token and the client that it was issued to; no client where the token is unknown. The prefix tells

@@ -176,8 +176,20 @@ func (s *Store) InsertRefreshToken(ctx context.Context, t RefreshToken) error {
 
 // RevokeGrant ends a whole family at once. Revoking twice keeps the first time and reason.
 func (s *Store) RevokeGrant(ctx context.Context, grantID, reason string) error {
-	_, err := s.exec(ctx, `UPDATE grants SET revoked_at = $2, revoked_reason = $3 WHERE id = $1 AND revoked_at IS NULL`, grantID, s.Now(), reason)
-	return s.changedBy(ctx, err)
+	return s.InTx(ctx, func(ctx context.Context) error {
+		n, err := s.exec(ctx, `UPDATE grants SET revoked_at = $2, revoked_reason = $3 WHERE id = $1 AND revoked_at IS NULL`, grantID, s.Now(), reason)
+		if err != nil || n == 0 {
+			return err
+		}
+		s.changed(ctx)
+		e := AuditEvent{Action: "grant.revoked", Target: grantID, Detail: map[string]string{"reason": reason}}
+		var userID string
+		if err := s.one(ctx, []any{&e.WorkspaceID, &userID}, `SELECT workspace_id, user_id FROM grants WHERE id = $1`, grantID); err != nil {
+			return err
+		}
+		e.Detail["user"] = userID
+		return s.Audit(ctx, e, "")
+	})
 }
 
 // RevokeAccessToken ends one access token of client_credentials, which has no family.

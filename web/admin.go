@@ -152,7 +152,7 @@ func (s *Server) adminAppsPage(w http.ResponseWriter, r *http.Request, v *visito
 func (s *Server) verifyApp(w http.ResponseWriter, r *http.Request, v *visitor) error {
 	verified := strings.HasSuffix(r.URL.Path, "/verify")
 	_, err := s.app(r, v, func(ctx context.Context, c storage.Client) error {
-		return s.store.VerifyClient(ctx, c.ID, verified) //nolint:wrapcheck // storage's own sentinels
+		return s.oauth.VerifyClient(ctx, c.ID, verified) //nolint:wrapcheck // storage's own sentinels
 	})
 	text := "The app is no longer verified."
 	if verified {

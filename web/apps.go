@@ -369,9 +369,9 @@ func (s *Server) switchApp(w http.ResponseWriter, r *http.Request, v *visitor) e
 	base, err := s.app(r, v, func(ctx context.Context, c storage.Client) error {
 		if strings.HasSuffix(r.URL.Path, "/disable") {
 			text = "The app is disabled. None of its tokens works."
-			return s.store.DisableClient(ctx, c.ID) //nolint:wrapcheck // storage's own sentinels
+			return s.oauth.SwitchClient(ctx, c.ID, true) //nolint:wrapcheck // storage's own sentinels
 		}
-		return s.store.EnableClient(ctx, c.ID) //nolint:wrapcheck // storage's own sentinels
+		return s.oauth.SwitchClient(ctx, c.ID, false) //nolint:wrapcheck // storage's own sentinels
 	})
 	return s.appChanged(w, r, v, base, text, err)
 }
@@ -400,6 +400,6 @@ func (s *Server) deleteApp(w http.ResponseWriter, r *http.Request, v *visitor) e
 		return s.showApp(w, r, http.StatusBadRequest, v, c, base, view)
 	}
 	// Not in the transaction in which it was found to be theirs: there may be much to delete.
-	err = s.store.DeleteClient(storage.System(r.Context()), c.ID)
+	err = s.oauth.DeleteClient(storage.System(r.Context()), c.ID)
 	return s.appChanged(w, r, v, strings.TrimSuffix(base, "/"+c.ID), "The app is deleted, and with it every access it had.", err)
 }

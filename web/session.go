@@ -177,7 +177,12 @@ func (s *Server) startSession(w http.ResponseWriter, r *http.Request, old *visit
 		if err := s.store.PasswordStill(ctx, user.ID, user.PasswordChangedAt); err != nil {
 			return err //nolint:wrapcheck // wrapped below
 		}
-		return s.store.ReplaceSession(ctx, old.row.ID, row) //nolint:wrapcheck // wrapped below
+		if err := s.store.ReplaceSession(ctx, old.row.ID, row); err != nil {
+			return err //nolint:wrapcheck // wrapped below
+		}
+		return s.store.Audit(ctx, storage.AuditEvent{ //nolint:wrapcheck // wrapped below
+			Action: "login.succeeded", Actor: storage.Actor{UserID: user.ID, Credential: "password"}, Target: user.ID,
+		}, user.ID)
 	})
 	if errors.Is(err, storage.ErrConflict) {
 		return nil, &pageError{Status: http.StatusForbidden, Heading: "You are not signed in", Message: "The password was changed, or the account disabled, while you signed in. Sign in again.", BackURL: "/login", BackText: "Sign in", Cause: err}
@@ -198,7 +203,12 @@ func (s *Server) startSession(w http.ResponseWriter, r *http.Request, old *visit
 // endSession signs the browser out.
 func (s *Server) endSession(w http.ResponseWriter, r *http.Request, v *visitor) error {
 	if v.signedIn() {
-		err := s.store.EndSession(storage.System(r.Context()), v.user.ID, v.row.ID)
+		err := s.store.InTx(storage.System(r.Context()), func(ctx context.Context) error {
+			if err := s.store.EndSession(ctx, v.user.ID, v.row.ID); err != nil {
+				return err //nolint:wrapcheck // wrapped below
+			}
+			return s.store.Audit(ctx, storage.AuditEvent{Action: "session.ended", Target: v.row.ID}, v.user.ID) //nolint:wrapcheck // wrapped below
+		})
 		if err != nil && !errors.Is(err, storage.ErrNotFound) {
 			return fmt.Errorf("end session: %w", err)
 		}

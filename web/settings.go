@@ -3,7 +3,6 @@ package web
 import (
 	"context"
 	"errors"
-	"fmt"
 	"net/http"
 	"slices"
 	"strconv"
@@ -200,14 +199,31 @@ func (s *Server) changePassword(w http.ResponseWriter, r *http.Request, v *visit
 	return redirect(w, "/settings/security")
 }
 
+// personal is a context in which the visitor speaks for themselves, and their personal workspace, which what is theirs
+// alone is noted in.
+func (s *Server) personal(r *http.Request, v *visitor) (context.Context, string, error) {
+	w, err := s.store.PersonalWorkspace(storage.System(r.Context()), v.user.ID)
+	if err != nil {
+		return nil, "", err //nolint:wrapcheck // storage's own sentinels
+	}
+	return storage.Tenant(r.Context(), v.user.ID, w.ID), w.ID, nil
+}
+
 // endOneSession serves POST /settings/security/sessions/{id}/end.
 func (s *Server) endOneSession(w http.ResponseWriter, r *http.Request, v *visitor) error {
 	id := r.PathValue("id")
 	if id == v.row.ID {
 		return s.logout(w, r)
 	}
-	err := s.store.InTx(storage.Tenant(r.Context(), v.user.ID, ""), func(ctx context.Context) error {
-		return s.store.EndSession(ctx, v.user.ID, id) //nolint:wrapcheck // storage's own sentinels
+	own, personalID, err := s.personal(r, v)
+	if err != nil {
+		return err
+	}
+	err = s.store.InTx(own, func(ctx context.Context) error {
+		if err := s.store.EndSession(ctx, v.user.ID, id); err != nil {
+			return err //nolint:wrapcheck // storage's own sentinels
+		}
+		return s.store.Audit(ctx, storage.AuditEvent{Action: "session.ended", WorkspaceID: personalID, Target: id}, "") //nolint:wrapcheck // storage's own sentinels
 	})
 	if err != nil {
 		return err //nolint:wrapcheck // storage's own sentinels
@@ -220,10 +236,18 @@ func (s *Server) endOneSession(w http.ResponseWriter, r *http.Request, v *visito
 
 // endOtherSessions serves POST /settings/security/sessions/end-others.
 func (s *Server) endOtherSessions(w http.ResponseWriter, r *http.Request, v *visitor) error {
+	own, personalID, err := s.personal(r, v)
+	if err != nil {
+		return err
+	}
 	var n int64
-	err := s.store.InTx(storage.Tenant(r.Context(), v.user.ID, ""), func(ctx context.Context) (err error) {
-		n, err = s.store.EndOtherSessions(ctx, v.user.ID, v.row.ID)
-		return err //nolint:wrapcheck // storage's own sentinels
+	err = s.store.InTx(own, func(ctx context.Context) (err error) {
+		if n, err = s.store.EndOtherSessions(ctx, v.user.ID, v.row.ID); err != nil || n == 0 {
+			return err //nolint:wrapcheck // storage's own sentinels
+		}
+		return s.store.Audit(ctx, storage.AuditEvent{ //nolint:wrapcheck // storage's own sentinels
+			Action: "session.others_ended", WorkspaceID: personalID, Target: v.user.ID, Detail: map[string]string{"sessions": strconv.FormatInt(n, 10)},
+		}, "")
 	})
 	if err != nil {
 		return err //nolint:wrapcheck // storage's own sentinels
@@ -379,8 +403,12 @@ func (s *Server) endAccess(w http.ResponseWriter, r *http.Request, v *visitor) e
 	if id == "" && !all {
 		return notFound()
 	}
-	if err := s.store.EndAccess(storage.Tenant(r.Context(), v.user.ID, ""), v.user.ID, id); err != nil {
-		return fmt.Errorf("end access: %w", err)
+	own, personalID, err := s.personal(r, v)
+	if err != nil {
+		return err
+	}
+	if err := s.oauth.EndAccess(own, v.user.ID, personalID, id); err != nil {
+		return err //nolint:wrapcheck // storage's own sentinels
 	}
 	text := "Access is ended. What the app holds no longer works."
 	if all {

@@ -165,7 +165,7 @@ type clientDisable struct {
 
 // Run disables a client.
 func (c clientDisable) Run(ctx context.Context, a *app) error {
-	return c.onClient(ctx, a, c.ID, func(ctx context.Context, s *server) error { return s.store.DisableClient(ctx, c.ID) })
+	return c.onClient(ctx, a, c.ID, func(ctx context.Context, s *server) error { return s.oauth.SwitchClient(ctx, c.ID, true) })
 }
 
 type clientEnable struct {
@@ -175,7 +175,7 @@ type clientEnable struct {
 
 // Run enables a client.
 func (c clientEnable) Run(ctx context.Context, a *app) error {
-	return c.onClient(ctx, a, c.ID, func(ctx context.Context, s *server) error { return s.store.EnableClient(ctx, c.ID) })
+	return c.onClient(ctx, a, c.ID, func(ctx context.Context, s *server) error { return s.oauth.SwitchClient(ctx, c.ID, false) })
 }
 
 type clientDelete struct {
@@ -188,7 +188,7 @@ func (c clientDelete) Run(ctx context.Context, a *app) error {
 	return a.administer(ctx, func(ctx context.Context, s *server) error {
 		client, err := s.store.ClientByID(ctx, c.ID)
 		if err == nil {
-			err = s.store.DeleteClient(ctx, c.ID)
+			err = s.oauth.DeleteClient(ctx, c.ID)
 		}
 		if err != nil {
 			return noClient(c.ID, err)

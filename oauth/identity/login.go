@@ -1,6 +1,7 @@
 package identity
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -75,7 +76,7 @@ func (s *Service) check(ctx context.Context, account string, a Attempt, find fun
 	if err != nil && !errors.Is(err, storage.ErrNotFound) {
 		return storage.User{}, fmt.Errorf("look up the user: %w", err)
 	}
-	bound := boundOf(a.KnownDevice)
+	bound, target := boundOf(a.KnownDevice), user.ID
 	if err != nil || !user.DisabledAt.IsZero() || user.PasswordFailures >= bound {
 		user = storage.User{} // no hash: none fits
 	}
@@ -89,7 +90,14 @@ func (s *Service) check(ctx context.Context, account string, a Attempt, find fun
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), 3*time.Second)
 	defer cancel()
 	if !fits {
-		if err := s.store.PasswordFailed(ctx, user.ID, bound); err != nil {
+		err := s.store.InTx(ctx, func(ctx context.Context) error {
+			if err := s.store.PasswordFailed(ctx, user.ID, bound); err != nil {
+				return err
+			}
+			// With as many statements for nobody as for somebody, so that the time does not tell.
+			return s.store.Audit(ctx, storage.AuditEvent{Action: "login.failed", Target: target}, cmp.Or(target, "nobody"))
+		})
+		if err != nil {
 			return storage.User{}, fmt.Errorf("count a wrong password: %w", err)
 		}
 		return storage.User{}, ErrWrong

@@ -50,7 +50,10 @@ func (s *Service) create(ctx context.Context, u NewUser, first func(context.Cont
 			return err
 		}
 		user = storage.User{ID: storage.NewID("user"), Email: email, Name: name, PasswordHash: hash, Admin: u.Admin}
-		return s.store.InsertUser(ctx, &user)
+		if err := s.store.InsertUser(ctx, &user); err != nil {
+			return err
+		}
+		return s.audit(ctx, "user.created", user.ID)
 	})
 	switch {
 	case errors.Is(err, storage.ErrExists):
@@ -150,8 +153,10 @@ func (s *Service) ChangePassword(ctx context.Context, userID, sessionID string, 
 		if err := s.store.ReplacePasswordHash(ctx, user.ID, user.PasswordHash, hash); err != nil {
 			return err
 		}
-		_, err := s.store.EndOtherSessions(ctx, user.ID, sessionID)
-		return err
+		if _, err := s.store.EndOtherSessions(ctx, user.ID, sessionID); err != nil {
+			return err
+		}
+		return s.audit(ctx, "user.password_changed", user.ID)
 	})
 	if errors.Is(err, storage.ErrConflict) { // somebody else changed it just now, so what was given is not the current one
 		return ErrWrong
@@ -181,8 +186,10 @@ func (s *Service) SetPassword(ctx context.Context, userID, password string) erro
 		if err := s.store.SetPasswordHash(ctx, user.ID, hash); err != nil {
 			return err
 		}
-		_, err := s.store.EndOtherSessions(ctx, user.ID, "")
-		return err
+		if _, err := s.store.EndOtherSessions(ctx, user.ID, ""); err != nil {
+			return err
+		}
+		return s.audit(ctx, "user.password_set", user.ID)
 	})
 	if err != nil {
 		return fmt.Errorf("set the password: %w", err)
@@ -196,27 +203,40 @@ func (s *Service) Rename(ctx context.Context, userID, name string) error {
 	if err != nil {
 		return err
 	}
-	if err := s.store.RenameUser(storage.System(ctx), userID, name); err != nil {
-		return fmt.Errorf("rename the user: %w", err)
-	}
-	return nil
+	return s.change(ctx, "rename the user", "user.renamed", userID, func(ctx context.Context, id string) error { return s.store.RenameUser(ctx, id, name) })
+}
+
+// audit notes what was done to a user, in their personal workspace.
+func (s *Service) audit(ctx context.Context, action, userID string) error {
+	return s.store.Audit(ctx, storage.AuditEvent{Action: action, Target: userID}, userID)
+}
+
+// change does something to a user and notes it, in one transaction.
+func (s *Service) change(ctx context.Context, what, action, userID string, act func(ctx context.Context, userID string) error) error {
+	return explain(what, s.store.InTx(storage.System(ctx), func(ctx context.Context) error {
+		// First, since a user's personal workspace goes with them.
+		if err := s.audit(ctx, action, userID); err != nil {
+			return err
+		}
+		return act(ctx, userID)
+	}))
 }
 
 // DisableUser keeps a person out, ends their sessions, and stops whatever acts for them until EnableUser.
 // storage.ErrConflict: this is the last enabled administrator; storage.ErrNotFound: there is no such user.
 func (s *Service) DisableUser(ctx context.Context, userID string) error {
-	return explain("disable the user", s.store.DisableUser(storage.System(ctx), userID))
+	return s.change(ctx, "disable the user", "user.disabled", userID, s.store.DisableUser)
 }
 
 // EnableUser ends what DisableUser began, and puts a password that was out of use after too many wrong ones back into
 // use. storage.ErrNotFound: there is no such user.
 func (s *Service) EnableUser(ctx context.Context, userID string) error {
-	return explain("enable the user", s.store.EnableUser(storage.System(ctx), userID))
+	return s.change(ctx, "enable the user", "user.enabled", userID, s.store.EnableUser)
 }
 
 // DeleteUser removes a person and all that is theirs. Errors are those of DisableUser.
 func (s *Service) DeleteUser(ctx context.Context, userID string) error {
-	return explain("delete the user", s.store.DeleteUser(storage.System(ctx), userID))
+	return s.change(ctx, "delete the user", "user.deleted", userID, s.store.DeleteUser)
 }
 
 func explain(what string, err error) error {
