@@ -1,0 +1,117 @@
+package oauth
+
+import (
+	"slices"
+	"testing"
+)
+
+// The whole matrix: what a grant, a key or a token with each scope yields under each role and each downscope.
+func TestRolesAndScopes(t *testing.T) {
+	r := &Resource{
+		ID: "https://api.example.com", Objects: []string{"accounts"},
+		Scopes: []Scope{
+			{Name: "read"}, {Name: "write"}, {Name: "delete"}, {Name: "admin", Implies: []string{"read", "write", "delete"}},
+			{Name: "capture", UserOnly: true}, {Name: "reports:read"}, {Name: "reports:write"},
+		},
+	}
+	// Without a bound by a role; for a viewer what begins with read alone is left.
+	yields := map[string][]string{
+		"read":             {"read"},
+		"write":            {"write"},
+		"delete":           {"delete"},
+		"admin":            {"admin", "read", "write", "delete"},
+		"capture":          {"capture"},
+		"reports:read":     {"reports:read"},
+		"reports:write":    {"reports:write"},
+		"accounts:read":    {"accounts:read"},
+		"accounts:write":   {"accounts:write"},
+		"accounts:admin":   {"accounts:admin", "accounts:read", "accounts:write", "accounts:delete"},
+		"accounts:capture": {"accounts:capture"},
+		"reports:delete":   nil, // reports is no object of the resource, but two scopes
+		"none":             nil,
+		"accounts:none":    nil,
+		"introspect":       nil,
+	}
+	viewers := map[string][]string{
+		"read": {"read"}, "admin": {"read"}, "reports:read": {"reports:read"}, "accounts:read": {"accounts:read"}, "accounts:admin": {"accounts:read"},
+	}
+	people := map[string]bool{"capture": true, "accounts:capture": true}
+	for _, role := range append([]string{""}, Roles...) {
+		for _, downscope := range append([]string{""}, Roles...) {
+			effective := LowerRole(role, downscope)
+			if role != "" && downscope != "" && effective != Roles[min(slices.Index(Roles, role), slices.Index(Roles, downscope))] {
+				t.Errorf("%s held to %s is %s", role, downscope, effective)
+			}
+			for scope, want := range yields {
+				if effective == RoleViewer {
+					want = viewers[scope]
+				}
+				if got := r.Effective([]string{scope}, effective, true); !slices.Equal(got, want) {
+					t.Errorf("%s of a %s held to %q yields %v, want %v", scope, role, downscope, got, want)
+				}
+				if people[scope] {
+					want = nil
+				}
+				if got := r.Effective([]string{scope}, effective, false); !slices.Equal(got, want) {
+					t.Errorf("without a person, %s yields %v, want %v", scope, got, want)
+				}
+			}
+		}
+	}
+}
+
+func TestAnActionCoversItForEveryObject(t *testing.T) {
+	for _, x := range []struct {
+		have   []string
+		needed string
+		want   bool
+	}{
+		{[]string{"read"}, "read", true},
+		{[]string{"read"}, "accounts:read", true},
+		{[]string{"accounts:read"}, "accounts:read", true},
+		{[]string{"accounts:read"}, "read", false},
+		{[]string{"accounts:read"}, "reports:read", false},
+		{[]string{"accounts:read"}, "accounts:write", false},
+		{[]string{"write"}, "accounts:read", false},
+		{nil, "read", false},
+	} {
+		if got := Covers(x.have, x.needed); got != x.want {
+			t.Errorf("%v covers %s: %v, want %v", x.have, x.needed, got, x.want)
+		}
+	}
+}
+
+// What each role may do in a workspace (DESIGN.md section 6).
+func TestRolesAndPermissions(t *testing.T) {
+	may := map[Permission][]string{
+		MaySee:             {RoleViewer, RoleMember, RoleAdmin, RoleOwner},
+		MayConsent:         {RoleMember, RoleAdmin, RoleOwner},
+		MayManageKeys:      {RoleAdmin, RoleOwner},
+		MayManageApps:      {RoleAdmin, RoleOwner},
+		MayManageMembers:   {RoleAdmin, RoleOwner},
+		MaySeeUsage:        {RoleAdmin, RoleOwner},
+		MayAudit:           {RoleAdmin, RoleOwner},
+		MayManageOwners:    {RoleOwner},
+		MayChangeWorkspace: {RoleOwner},
+		MayDeleteWorkspace: {RoleOwner},
+	}
+	if len(may) != len(leastRole) {
+		t.Errorf("%d permissions are tested, there are %d", len(may), len(leastRole))
+	}
+	for p, roles := range may {
+		for _, role := range append([]string{"", "administrator"}, Roles...) {
+			if got := RoleMay(role, p); got != slices.Contains(roles, role) {
+				t.Errorf("%q may %s: %v", role, p, got)
+			}
+			by := Authority{Role: role}
+			if err := by.May(p); (err == nil) != slices.Contains(roles, role) {
+				t.Errorf("%q may %s: %v", role, p, err)
+			}
+			// A credential needs the scope admin besides.
+			by.Credential = &Principal{Scopes: []string{"read", "write"}}
+			if by.May(p) == nil {
+				t.Errorf("%q may %s with a credential that does not administer", role, p)
+			}
+		}
+	}
+}
