@@ -13,7 +13,7 @@ import (
 type Authority struct {
 	// Administrator: the command, which may do everything.
 	Administrator bool
-	UserID        string // empty: no person
+	UserID        string // empty: no person; of the command: whose personal access token it makes
 	PersonalID    string // the user's personal workspace; where it is known, what is theirs alone is noted there
 	WorkspaceID   string // in which they act; empty: none
 	Role          string // in it; an API key with the scope admin has that of an admin

@@ -247,9 +247,13 @@ func (s *Server) CreatePersonalToken(ctx context.Context, by Authority, p KeySpe
 	if err != nil {
 		return storage.APIKey{}, "", err
 	}
+	createdBy := by.UserID
+	if by.Administrator {
+		createdBy = "" // the command, for its user
+	}
 	return s.issue(ctx, &by, storage.APIKey{
 		Kind: KindPersonalAccessToken, UserID: by.UserID, Resource: p.Resource, Prefix: PrefixPersonalToken, Name: p.Name, Note: p.Note,
-		Scopes: p.Scopes, ScopesByObject: p.ByObject, Role: p.Role, Addresses: p.Addresses, CreatedBy: by.UserID, ExpiresAt: p.ExpiresAt,
+		Scopes: p.Scopes, ScopesByObject: p.ByObject, Role: p.Role, Addresses: p.Addresses, CreatedBy: createdBy, ExpiresAt: p.ExpiresAt,
 	})
 }
 
@@ -358,7 +362,8 @@ func (s *Server) applyKeyChange(by *Authority, k *storage.APIKey, workspacePlan 
 		kept.ExpiresAt = k.ExpiresAt
 	}
 	r, err := s.checkKeyAsItIs(&kept, personal)
-	if r != nil && !personal {
+	// A plan that was right when it was given does not keep the rest from changing.
+	if r != nil && !personal && (c.Plan != nil || c.RateLimit != nil) {
 		err = errors.Join(err, s.checkKeyPlan(by, r, &kept, workspacePlan))
 	}
 	if personal && (c.Plan != nil || c.RateLimit != nil) || !personal && c.Role != nil {

@@ -106,6 +106,9 @@ func (s *Store) KeyByDigest(ctx context.Context, digest []byte) (KeyBearer, erro
 // PersonalTokenByDigest finds a personal access token by the digest of its text, with its user's place in the workspace
 // of a slug; without one the slug is empty.
 func (s *Store) PersonalTokenByDigest(ctx context.Context, digest []byte, slug string) (KeyBearer, error) {
+	if !storable(slug) {
+		slug = "" // no workspace has it, and the token is there all the same
+	}
 	var b KeyBearer
 	err := s.oneTogether(ctx, b.fields(), PersonalTokenStatement, digest, slug)
 	return b, err
@@ -129,11 +132,13 @@ type KeyFilter struct {
 	Environment string // live or test
 	State       string // live, paused, expired or revoked
 	CreatedBy   string // a user
+	ByUse       bool   // in the order of their last use, the latest first, instead of the newest first
 	After       string // id of the last one of the page before; empty: the first page
+	AfterUse    Time   // when that one was last used, where the order is by use
 	Limit       int
 }
 
-// Keys lists an owner's keys, the newest first.
+// Keys lists an owner's keys, the newest first, or in the order of their use.
 func (s *Store) Keys(ctx context.Context, owner KeyOwner, f KeyFilter) ([]APIKey, error) {
 	clause, args := owner.clause(1)
 	where := []string{clause}
@@ -157,7 +162,14 @@ func (s *Store) Keys(ctx context.Context, owner KeyOwner, f KeyFilter) ([]APIKey
 	if f.CreatedBy != "" {
 		add(`k.created_by = $%d`, f.CreatedBy)
 	}
-	if f.After != "" {
+	order := `k.id DESC`
+	if f.ByUse {
+		order = `COALESCE(k.last_used_at, 0) DESC, k.id DESC`
+	}
+	switch {
+	case f.After != "" && f.ByUse:
+		add(`(COALESCE(k.last_used_at, 0), k.id) < (CAST($%d AS BIGINT), $%d)`, int64(f.AfterUse), f.After)
+	case f.After != "":
 		add(`k.id < $%d`, f.After)
 	}
 	switch f.State {
@@ -172,7 +184,14 @@ func (s *Store) Keys(ctx context.Context, owner KeyOwner, f KeyFilter) ([]APIKey
 	}
 	args = append(args, f.Limit)
 	return collect(ctx, s, (*APIKey).fields, `SELECT `+keyColumns+` FROM api_keys k WHERE `+strings.Join(where, " AND ")+
-		fmt.Sprintf(` ORDER BY k.id DESC LIMIT $%d`, len(args)), args...)
+		fmt.Sprintf(` ORDER BY `+order+` LIMIT $%d`, len(args)), args...)
+}
+
+// LiveKeys lists the keys and personal access tokens of whomever that are neither revoked nor expired, in the order of
+// their ids, from after the one named (empty: from the first), at most limit of them.
+func (s *Store) LiveKeys(ctx context.Context, after string, limit int) ([]APIKey, error) {
+	return collect(ctx, s, (*APIKey).fields, `SELECT `+keyColumns+` FROM api_keys k
+		WHERE k.id > $1 AND k.revoked_at IS NULL AND (k.expires_at IS NULL OR k.expires_at > $2) ORDER BY k.id LIMIT $3`, after, s.Now(), limit)
 }
 
 // Key finds one of an owner's keys. ErrNotFound: they have none of that id.
