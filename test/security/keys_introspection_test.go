@@ -1,0 +1,550 @@
+package security_test
+
+import (
+	"net/http"
+	"net/url"
+	"slices"
+	"strings"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"doorward/oauth"
+	"doorward/oauth/limit"
+	"doorward/storage"
+	"doorward/test/rig"
+)
+
+// catalogue is a resource with all that keys can have: objects, a scope for people alone, and plans.
+func catalogue(r string) []oauth.Resource {
+	return []oauth.Resource{{
+		ID: r, Name: "Example API", Objects: []string{"accounts", "reports"}, UserPlan: "people", ClientPlan: "machines", WorkspaceHeader: "X-Workspace",
+		Scopes: []oauth.Scope{
+			{Name: "read", Text: "Read"}, {Name: "write", Text: "Write"}, {Name: "delete", Text: "Delete"},
+			{Name: "admin", Text: "Everything", Implies: []string{"read", "write", "delete"}},
+			{Name: "capture", Text: "Capture as you", UserOnly: true},
+		},
+		Keys: oauth.KeyRules{Prefix: "sk", Environments: []string{"live", "test"}, DefaultPlan: "free", TestPlan: "sandbox"},
+	}}
+}
+
+const exampleAPI = "https://api.example.com"
+
+var plans = map[string]limit.Plan{
+	"free": {Hour: 10}, "pro": {Hour: 100, Day: 1000, Burst: 50}, "sandbox": {Hour: 3}, "people": {Hour: 20}, "machines": {Hour: 5},
+}
+
+func limited() rig.Options { return rig.Options{Resources: catalogue(exampleAPI), Plans: plans} }
+
+func scopesOf(a *rig.Answer) []string { return strings.Fields(a.Text("scope")) }
+
+// An API key and a personal access token are answered like an access token, with the fields of their own.
+func TestKeysAreIntrospected(t *testing.T) {
+	rig.EachNodes(t, limited(), func(t *testing.T, nodes []*rig.Rig) {
+		r, other := nodes[0], nodes[len(nodes)-1]
+		api := r.ResourceServer()
+		w := r.Workspace("acme", "pro", r.Alice)
+		k, text := r.Key(w, oauth.KeySpec{Scopes: []string{"write", "accounts:read", "capture"}, Addresses: []string{"192.0.2.0/24"}})
+		if !strings.HasPrefix(text, "sk_live_") {
+			t.Errorf("a live key begins with %.8s", text)
+		}
+		a := other.Introspect(api, text)
+		for name, want := range map[string]string{
+			"credential": "api_key", "key_id": k.ID, "workspace": "acme", "workspace_id": w.ID, "env": "live", "plan": "pro", "scope": "write accounts:read",
+			"token_type": "Bearer", "aud": exampleAPI, "iss": r.Issuer, "jti": k.ID, "sub": "", "role": "", "client_id": "",
+		} {
+			if got := a.Text(name); got != want {
+				t.Errorf("%s of a key is %q, want %q", name, got, want)
+			}
+		}
+		if a.JSON()["exp"] != nil {
+			t.Errorf("a key that does not end has exp %v", a.JSON()["exp"])
+		}
+		if list, _ := a.JSON()["allowed_addresses"].([]any); len(list) != 1 || list[0] != "192.0.2.0/24" {
+			t.Errorf("the resource server is not told where the key may come from: %s", a.Body)
+		}
+		if a.JSON()["rate_limit"] != nil {
+			t.Errorf("the answer speaks of limits, though no cost was sent: %s", a.Body)
+		}
+		_, test := r.Key(w, oauth.KeySpec{Environment: "test"})
+		if a := other.Introspect(api, test); !strings.HasPrefix(test, "sk_test_") || a.Text("env") != "test" || a.Text("plan") != "sandbox" {
+			t.Errorf("a test key %.8s: %s", test, a.Body)
+		}
+		pat, text := r.PersonalToken(r.Alice, oauth.KeySpec{Scopes: []string{"admin", "capture"}, ExpiresAt: r.Store.Now().Add(time.Hour)})
+		a = other.Ask(api, text, "workspace", "acme")
+		for name, want := range map[string]string{
+			"credential": "personal_access_token", "key_id": pat.ID, "workspace": "acme", "workspace_id": w.ID, "env": "", "plan": "pro",
+			"scope": "admin read write delete capture", "sub": r.Alice.ID, "role": "owner",
+		} {
+			if got := a.Text(name); got != want {
+				t.Errorf("%s of a personal access token is %q, want %q", name, got, want)
+			}
+		}
+		if a.JSON()["exp"] == nil {
+			t.Error("a token that ends has no exp")
+		}
+		if a := other.Introspect(api, text); a.Text("workspace") != "" || a.Text("sub") != r.Alice.ID || a.JSON()["active"] != true {
+			t.Errorf("without a workspace: %s", a.Body)
+		}
+	})
+}
+
+// Who may ask about keys: resource servers of their resource, with a client's credentials or a key that introspects.
+func TestI03_KeysAreSeenByTheirResourceServersOnly(t *testing.T) {
+	rig.Each(t, limited(), func(t *testing.T, r *rig.Rig) {
+		app := r.App(oauth.ClientSpec{})
+		w := r.Workspace("acme", "", r.Alice)
+		k, text := r.Key(w, oauth.KeySpec{})
+		_, pat := r.PersonalToken(r.Alice, oauth.KeySpec{})
+		for _, token := range []string{text, pat} {
+			if a := r.Introspect(app, token); !r.Dead(a) {
+				t.Errorf("an app sees a key: %s", a.Body)
+			}
+		}
+		introspector, bearer := r.IntrospectionKey()
+		ask := func(bearer, token string, more ...string) *rig.Answer {
+			return r.Post("/oauth/introspect", url.Values{"token": {token}}, append([]string{"Authorization", "Bearer " + bearer}, more...)...)
+		}
+		if a := ask(bearer, text); a.Text("key_id") != k.ID {
+			t.Errorf("a key with the scope introspect is told %d %s", a.Status, a.Body)
+		}
+		access, _ := r.Tokens(app, "read")
+		for name, wrong := range map[string]string{"another key": text, "a personal access token": pat, "an access token": access, "an unknown key": oauth.NewCredential("sk_live_"), "nothing": ""} {
+			a := ask(wrong, text)
+			if a.Status != http.StatusUnauthorized || a.Text("error") != "invalid_client" || a.Header.Get("WWW-Authenticate") == "" {
+				t.Errorf("with %s introspection answers %d %s", name, a.Status, a.Body)
+			}
+		}
+		// It can do nothing else.
+		for _, path := range []string{"/oauth/token", "/oauth/revoke"} {
+			if a := r.Post(path, url.Values{"token": {text}, "grant_type": {"client_credentials"}}, "Authorization", "Bearer "+bearer); a.Status != http.StatusUnauthorized {
+				t.Errorf("%s takes it: %d %s", path, a.Status, a.Body)
+			}
+		}
+		if _, err := r.OAuth.RevokeKey(r.System(), oauth.Command(""), introspector.Owner(), introspector.ID); err != nil {
+			t.Fatal(err)
+		}
+		if a := ask(bearer, text); a.Status != http.StatusUnauthorized {
+			t.Errorf("revoked, it still introspects: %d %s", a.Status, a.Body)
+		}
+	})
+}
+
+// A key is asked for by its maker and bounded by them: nobody in a workspace makes one that introspects.
+func TestK10_IntrospectIsNotAWorkspacesToGive(t *testing.T) {
+	r := rig.Memory(t, limited())
+	w := r.Workspace("acme", "", r.Alice)
+	by, _, _, err := r.OAuth.PersonAuthority(t.Context(), r.Alice.ID, "acme")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for name, p := range map[string]oauth.KeySpec{
+		"alone": {Name: "x", Scopes: []string{"introspect"}}, "beside another": {Name: "x", Scopes: []string{"read", "introspect"}},
+	} {
+		if _, _, err := r.OAuth.CreateKey(storage.Tenant(t.Context(), r.Alice.ID, w.ID), by, w.Plan, p); err == nil {
+			t.Errorf("%s: an owner made a key that introspects", name)
+		}
+	}
+}
+
+func TestK05_K06_RevokedExpiredPausedAndUnknownKeysAreInactiveAtOnce(t *testing.T) {
+	rig.EachNodes(t, limited(), func(t *testing.T, nodes []*rig.Rig) {
+		r, other := nodes[0], nodes[len(nodes)-1]
+		api := r.ResourceServer()
+		w := r.Workspace("acme", "", r.Alice)
+		command := oauth.Command(w.ID)
+		owner := storage.KeyOwner{WorkspaceID: w.ID}
+		for name, end := range map[string]func(k storage.APIKey, text string){
+			"revoked": func(k storage.APIKey, _ string) {
+				_, err := r.OAuth.RevokeKey(r.System(), command, owner, k.ID)
+				must(t, err)
+			},
+			"paused": func(k storage.APIKey, _ string) {
+				_, err := r.OAuth.PauseKey(r.System(), command, owner, k.ID)
+				must(t, err)
+			},
+			"rotated without grace": func(k storage.APIKey, _ string) {
+				_, _, err := r.OAuth.RotateKey(r.System(), command, owner, k.ID, 0)
+				must(t, err)
+			},
+			"revoked by whoever shows it": func(_ storage.APIKey, text string) {
+				if a := r.Post("/oauth/revoke", url.Values{"token": {text}}); a.Status != http.StatusOK {
+					t.Fatalf("revocation answered %d %s", a.Status, a.Body)
+				}
+			},
+			"revoked by a client": func(_ storage.APIKey, text string) {
+				if a := r.PostAs(r.App(oauth.ClientSpec{}), "/oauth/revoke", url.Values{"token": {text}}); a.Status != http.StatusOK {
+					t.Fatalf("revocation answered %d %s", a.Status, a.Body)
+				}
+			},
+		} {
+			k, text := r.Key(w, oauth.KeySpec{})
+			if a := other.Introspect(api, text); a.JSON()["active"] != true {
+				t.Fatalf("%s: a new key is %s", name, a.Body)
+			}
+			end(k, text)
+			for i, node := range []*rig.Rig{r, other} {
+				if a := node.Introspect(api, text); !node.Dead(a) {
+					t.Errorf("%s: node %d says %s", name, i, a.Body)
+				}
+			}
+		}
+		k, text := r.Key(w, oauth.KeySpec{})
+		_, err := r.OAuth.PauseKey(r.System(), command, owner, k.ID)
+		must(t, err)
+		_, err = r.OAuth.ResumeKey(r.System(), command, owner, k.ID)
+		must(t, err)
+		if a := other.Introspect(api, text); a.JSON()["active"] != true {
+			t.Errorf("resumed, a key is %s", a.Body)
+		}
+		_, short := r.Key(w, oauth.KeySpec{ExpiresAt: r.Store.Now().Add(time.Hour)})
+		for _, node := range nodes {
+			node.Advance(59 * time.Minute)
+		}
+		if a := other.Introspect(api, short); a.JSON()["active"] != true {
+			t.Errorf("a minute before its end a key is %s", a.Body)
+		}
+		for _, node := range nodes {
+			node.Advance(2 * time.Minute)
+		}
+		if a := other.Introspect(api, short); !r.Dead(a) {
+			t.Errorf("a minute after its end a key is %s", a.Body)
+		}
+	})
+}
+
+// A wrong client cannot revoke by a key it shows, and a failed authentication is not overlooked.
+func TestRevokingAKeyWithWrongCredentialsIsRefused(t *testing.T) {
+	r := rig.Memory(t, limited())
+	api := r.ResourceServer()
+	_, text := r.Key(r.Workspace("acme", "", r.Alice), oauth.KeySpec{})
+	a := r.Post("/oauth/revoke", url.Values{"token": {text}}, "Authorization", rig.Basic(api.ID, oauth.NewCredential(oauth.PrefixClientSecret)))
+	if a.Status != http.StatusUnauthorized || r.Introspect(api, text).JSON()["active"] != true {
+		t.Errorf("it answered %d %s", a.Status, a.Body)
+	}
+}
+
+func TestK08_RotationKeepsBothUntilTheGraceIsOver(t *testing.T) {
+	rig.EachNodes(t, limited(), func(t *testing.T, nodes []*rig.Rig) {
+		r, other := nodes[0], nodes[len(nodes)-1]
+		api := r.ResourceServer()
+		w := r.Workspace("acme", "", r.Alice)
+		command, owner := oauth.Command(w.ID), storage.KeyOwner{WorkspaceID: w.ID}
+		end := r.Store.Now().Add(48 * time.Hour)
+		first, one := r.Key(w, oauth.KeySpec{Scopes: []string{"read", "reports:write"}, RateLimit: 7, ExpiresAt: end})
+		second, two, err := r.OAuth.RotateKey(r.System(), command, owner, first.ID, 24*time.Hour)
+		must(t, err)
+		if !slices.Equal(second.Scopes, first.Scopes) || second.RateLimit != 7 || second.ExpiresAt != end || second.Counter != first.Counter {
+			t.Errorf("rotation changed the key: %+v", second)
+		}
+		active := func(text string) bool { return other.Introspect(api, text).JSON()["active"] == true }
+		if !active(one) || !active(two) {
+			t.Error("in the grace, both should work")
+		}
+		if _, _, err := r.OAuth.RotateKey(r.System(), command, owner, first.ID, 0); err == nil {
+			t.Error("a key was rotated twice")
+		}
+		_, three, err := r.OAuth.RotateKey(r.System(), command, owner, second.ID, 24*time.Hour)
+		must(t, err)
+		if active(one) || !active(two) || !active(three) {
+			t.Error("rotating the second should end the first at once, and neither of the others")
+		}
+		for _, node := range nodes {
+			node.Advance(25 * time.Hour)
+		}
+		if active(two) || !active(three) {
+			t.Error("after the grace only the last should work")
+		}
+		for _, node := range nodes {
+			node.Advance(24 * time.Hour)
+		}
+		if active(three) {
+			t.Error("the key outlives the end that the first one had")
+		}
+	})
+}
+
+func TestK09_SuspendedWorkspacesAndUsersAndLeftMembers(t *testing.T) {
+	rig.EachNodes(t, limited(), func(t *testing.T, nodes []*rig.Rig) {
+		r, other := nodes[0], nodes[len(nodes)-1]
+		api := r.ResourceServer()
+		bob := r.User("bob@example.com", "Bob", false)
+		w := r.Workspace("acme", "", r.Alice)
+		r.Join(w, bob, "admin")
+		_, key := r.Key(w, oauth.KeySpec{})
+		_, pat := r.PersonalToken(bob, oauth.KeySpec{Scopes: []string{"read", "write"}})
+		dead := func(text string) bool { return other.Dead(other.Ask(api, text, "workspace", "acme")) }
+		if dead(key) || dead(pat) {
+			t.Fatal("new credentials do not work")
+		}
+		command := oauth.Command(w.ID)
+		must(t, r.OAuth.SwitchWorkspace(r.System(), command, w, true))
+		if !dead(key) || !dead(pat) {
+			t.Error("they work in a disabled workspace")
+		}
+		if a := other.Introspect(api, pat); a.JSON()["active"] != true {
+			t.Errorf("a disabled workspace ends a personal access token elsewhere: %s", a.Body)
+		}
+		must(t, r.OAuth.SwitchWorkspace(r.System(), command, w, false))
+		must(t, r.Identity.DisableUser(r.System(), bob.ID))
+		if !dead(pat) || dead(key) {
+			t.Error("a disabled user's token works, or takes the workspace's key along")
+		}
+		must(t, r.Identity.EnableUser(r.System(), bob.ID))
+		// K-23: what the membership is now, not what it was.
+		for _, role := range []string{"owner", "viewer", "member"} {
+			must(t, r.OAuth.ChangeRole(r.System(), command, w, bob.ID, role))
+			want := []string{"read", "write"}
+			if role == "viewer" {
+				want = []string{"read"}
+			}
+			if a := other.Ask(api, pat, "workspace", "acme"); a.Text("role") != role || !slices.Equal(scopesOf(a), want) {
+				t.Errorf("as %s the token is %s", role, a.Body)
+			}
+		}
+		must(t, r.OAuth.RemoveMember(r.System(), command, w, bob.ID))
+		if !dead(pat) {
+			t.Error("who left the workspace still acts in it")
+		}
+		if a := other.Introspect(api, pat); a.JSON()["active"] != true {
+			t.Errorf("leaving one workspace ends the token elsewhere: %s", a.Body)
+		}
+		if dead(key) {
+			t.Error("a key should outlive its maker's membership")
+		}
+		must(t, r.OAuth.DeleteWorkspace(r.System(), command, w))
+		if !dead(key) {
+			t.Error("a key outlives its workspace")
+		}
+	})
+}
+
+// A key is held to its own workspace, a token to those of its user; what cannot be is no different from what is not.
+func TestK16_K18_WorkspacesThatAreNotTheCredentials(t *testing.T) {
+	rig.Each(t, limited(), func(t *testing.T, r *rig.Rig) {
+		api := r.ResourceServer()
+		bob := r.User("bob@example.com", "Bob", false)
+		w := r.Workspace("acme", "", r.Alice)
+		r.Workspace("other", "", bob)
+		_, key := r.Key(w, oauth.KeySpec{})
+		_, pat := r.PersonalToken(r.Alice, oauth.KeySpec{})
+		access, _ := r.Tokens(r.App(oauth.ClientSpec{}), "read")
+		machine := r.PostAs(r.App(oauth.ClientSpec{Grants: []string{"client_credentials"}, Scopes: []string{"read"}}), "/oauth/token", url.Values{"grant_type": {"client_credentials"}}).Text("access_token")
+		for _, slug := range []string{"other", "none", "*", "ACME", "acme ", "%61cme", "acme%", "a_me", strings.Repeat("a", 5000), "é"} {
+			for name, text := range map[string]string{"key": key, "token": pat, "access token": access, "client": machine} {
+				if a := r.Ask(api, text, "workspace", slug); !r.Dead(a) {
+					t.Errorf("a %s in the workspace %.20q is %s", name, slug, a.Body)
+				}
+			}
+		}
+		for name, text := range map[string]string{"key": key, "token": pat} {
+			if a := r.Ask(api, text, "workspace", "acme"); a.JSON()["active"] != true {
+				t.Errorf("a %s in its workspace is %s", name, a.Body)
+			}
+		}
+		// Only a resource server has anything to do with it.
+		for _, parameter := range []string{"workspace", "cost"} {
+			if a := r.Ask(r.App(oauth.ClientSpec{}), access, parameter, "1"); a.Status != http.StatusBadRequest || a.Text("error") != "invalid_request" {
+				t.Errorf("an app may send %s: %d %s", parameter, a.Status, a.Body)
+			}
+		}
+	})
+}
+
+func TestIntrospectionChargesACost(t *testing.T) {
+	rig.Each(t, limited(), func(t *testing.T, r *rig.Rig) {
+		api := r.ResourceServer()
+		w := r.Workspace("acme", "", r.Alice)
+		k, key := r.Key(w, oauth.KeySpec{})
+		limits := func(a *rig.Answer) map[string]any { m, _ := a.JSON()["rate_limit"].(map[string]any); return m }
+		for _, x := range []struct {
+			cost      string
+			allowed   bool
+			remaining float64
+		}{{"0", true, 10}, {"1", true, 9}, {"4", true, 5}, {"6", false, 5}, {"5", true, 0}, {"1", false, 0}, {"0", true, 0}, {"11", false, 0}} {
+			a := r.Ask(api, key, "cost", x.cost)
+			m := limits(a)
+			if a.JSON()["active"] != true || m["allowed"] != x.allowed || m["remaining"] != x.remaining || m["limit"] != 10.0 || (m["retry_after"] != nil) == x.allowed {
+				t.Errorf("cost %s: %s, want allowed %v, remaining %v", x.cost, a.Body, x.allowed, x.remaining)
+			}
+		}
+		for _, wrong := range []string{"-1", "1001", "1.5", "+1", "x", "1 ", "9223372036854775808"} {
+			if a := r.Ask(api, key, "cost", wrong); a.Status != http.StatusBadRequest || a.Text("error") != "invalid_request" {
+				t.Errorf("a cost of %q is answered %d %s", wrong, a.Status, a.Body)
+			}
+		}
+		// What was counted is there for the owner to see, with why it was refused.
+		must(t, r.Store.FlushUsage(r.System()))
+		usage, err := r.Store.UsageOf(r.System(), w.ID, k.ID, 1, r.Store.Now())
+		must(t, err)
+		if len(usage) != 1 || usage[0].Allowed != 3 || usage[0].Limited != 3 || usage[0].Refused != 0 {
+			t.Errorf("usage is %+v, want 3 allowed, 3 limited", usage)
+		}
+		recent, err := r.Store.RecentRequestsOf(r.System(), k.ID)
+		must(t, err)
+		if len(recent) != 6 || recent[0].Reason != oauth.ReasonLimit || recent[1].Reason != oauth.ReasonLimit || recent[2].Reason != "" {
+			t.Errorf("the last requests are %+v", recent)
+		}
+		// A plan that a workspace does not have leaves rate_limit out.
+		unlimited := r.Workspace("unlimited", "", r.Alice)
+		r.SQL(`UPDATE workspaces SET plan = 'gone' WHERE id = $1`, unlimited.ID)
+		_, key = r.Key(unlimited, oauth.KeySpec{})
+		if a := r.Ask(api, key, "cost", "1"); limits(a)["limit"] != 10.0 {
+			t.Errorf("a plan that is not configured any more should fall back to the default: %s", a.Body)
+		}
+	})
+}
+
+// Who is counted as whom, under which plan (DESIGN.md section 9).
+func TestPlansOfEveryKindOfCredential(t *testing.T) {
+	rig.Each(t, limited(), func(t *testing.T, r *rig.Rig) {
+		api := r.ResourceServer()
+		pro := r.Workspace("pro", "pro", r.Alice)
+		free := r.Workspace("free", "", r.Alice)
+		limitOf := func(text string, parameters ...string) float64 {
+			m, _ := r.Ask(api, text, append([]string{"cost", "1"}, parameters...)...).JSON()["rate_limit"].(map[string]any)
+			n, _ := m["limit"].(float64)
+			return n
+		}
+		key := func(w storage.Workspace, p oauth.KeySpec) string { _, text := r.Key(w, p); return text }
+		_, pat := r.PersonalToken(r.Alice, oauth.KeySpec{})
+		access, _ := r.Tokens(r.App(oauth.ClientSpec{}), "read")
+		machines := r.App(oauth.ClientSpec{Grants: []string{"client_credentials"}, Scopes: []string{"read"}})
+		machine := func() string {
+			return r.PostAs(machines, "/oauth/token", url.Values{"grant_type": {"client_credentials"}}).Text("access_token")
+		}
+		for name, x := range map[string]struct{ got, want float64 }{
+			"a key of a workspace with a plan":          {limitOf(key(pro, oauth.KeySpec{})), 100},
+			"a key of one without":                      {limitOf(key(free, oauth.KeySpec{})), 10},
+			"a key with a plan of its own":              {limitOf(key(pro, oauth.KeySpec{Plan: "free"})), 10},
+			"a key with a rate of its own":              {limitOf(key(pro, oauth.KeySpec{RateLimit: 42})), 42},
+			"a test key, whatever the workspace's plan": {limitOf(key(pro, oauth.KeySpec{Environment: "test"})), 3},
+			"a test key with a rate of its own":         {limitOf(key(pro, oauth.KeySpec{Environment: "test", RateLimit: 2})), 2},
+			"a token in a workspace with a plan":        {limitOf(pat, "workspace", "pro"), 100},
+			"a token in one without":                    {limitOf(pat, "workspace", "free"), 20},
+			"a user's access token":                     {limitOf(access), 20},
+			"a client for itself":                       {limitOf(machine()), 5},
+		} {
+			if x.got != x.want {
+				t.Errorf("%s may make %v requests an hour, want %v", name, x.got, x.want)
+			}
+		}
+		// All tokens of a user at a resource count together, as do all of a client.
+		_, another := r.PersonalToken(r.Alice, oauth.KeySpec{})
+		m, _ := r.Ask(api, another, "cost", "1").JSON()["rate_limit"].(map[string]any)
+		if m["remaining"] != 20.0-4 {
+			t.Errorf("after one request by each of three others of the same user there remain %v of 20", m["remaining"])
+		}
+		m, _ = r.Ask(api, machine(), "cost", "1").JSON()["rate_limit"].(map[string]any)
+		if m["remaining"] != 3.0 {
+			t.Errorf("after a request with another token of the same client there remain %v of 5", m["remaining"])
+		}
+	})
+}
+
+// A key never has more than its workspace's plan.
+func TestKeysLimitsStayWithinTheirWorkspaces(t *testing.T) {
+	r := rig.Memory(t, limited())
+	w := r.Workspace("acme", "pro", r.Alice)
+	by, _, _, err := r.OAuth.PersonAuthority(t.Context(), r.Alice.ID, "acme")
+	must(t, err)
+	ctx := storage.Tenant(t.Context(), r.Alice.ID, w.ID)
+	for name, x := range map[string]struct {
+		p  oauth.KeySpec
+		ok bool
+	}{
+		"as much as the plan":       {oauth.KeySpec{RateLimit: 100}, true},
+		"more than the plan":        {oauth.KeySpec{RateLimit: 101}, false},
+		"negative":                  {oauth.KeySpec{RateLimit: -1}, false},
+		"a smaller plan":            {oauth.KeySpec{Plan: "free"}, false}, // without a day and a burst it allows more
+		"the same plan":             {oauth.KeySpec{Plan: "pro"}, true},
+		"an unknown plan":           {oauth.KeySpec{Plan: "none"}, false},
+		"more than its own plan":    {oauth.KeySpec{Plan: "pro", RateLimit: 101}, false},
+		"a test key above its plan": {oauth.KeySpec{Environment: "test", RateLimit: 4}, false},
+		"a test key within":         {oauth.KeySpec{Environment: "test", RateLimit: 3}, true},
+	} {
+		x.p.Name, x.p.Scopes = "x", []string{"read"}
+		if _, _, err := r.OAuth.CreateKey(ctx, by, w.Plan, x.p); (err == nil) != x.ok {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
+}
+
+func TestL01_L02_KeysGetExactlyTheirLimit(t *testing.T) {
+	o := limited()
+	o.Plans = map[string]limit.Plan{"free": {Hour: 40}, "sandbox": {Hour: 1}, "people": {Hour: 40}, "machines": {Hour: 1}}
+	rig.EachNodes(t, o, func(t *testing.T, nodes []*rig.Rig) {
+		r := nodes[0]
+		api := r.ResourceServer()
+		_, key := r.Key(r.Workspace("acme", "", r.Alice), oauth.KeySpec{})
+		_, pat := r.PersonalToken(r.Alice, oauth.KeySpec{})
+		for name, text := range map[string]string{"key": key, "token": pat} {
+			var allowed atomic.Int64
+			rig.AtOnce(64, func(i int) {
+				m, _ := nodes[i%len(nodes)].Ask(api, text, "cost", "1").JSON()["rate_limit"].(map[string]any)
+				if m["allowed"] == true {
+					allowed.Add(1)
+				}
+			})
+			if allowed.Load() != 40 {
+				t.Errorf("of 64 requests with a %s at once %d were allowed, want 40", name, allowed.Load())
+			}
+		}
+	})
+}
+
+func TestL06_L12_KeysCountForThemselves(t *testing.T) {
+	rig.Each(t, limited(), func(t *testing.T, r *rig.Rig) {
+		api := r.ResourceServer()
+		w := r.Workspace("acme", "", r.Alice)
+		k, key := r.Key(w, oauth.KeySpec{})
+		_, other := r.Key(w, oauth.KeySpec{})
+		allowed := func(text string) bool {
+			m, _ := r.Ask(api, text, "cost", "1").JSON()["rate_limit"].(map[string]any)
+			return m["allowed"] == true
+		}
+		for range 10 {
+			if !allowed(key) {
+				t.Fatal("a new key is limited")
+			}
+			// Wrong keys under the same prefix are nobody's requests.
+			r.Ask(api, oauth.NewCredential("sk_live_"), "cost", "1")
+			r.Ask(api, other[:len(other)-1]+"0", "cost", "1")
+		}
+		if allowed(key) || !allowed(other) {
+			t.Error("one key's limit should be its own")
+		}
+		// A key and what it was rotated into share one counter.
+		_, fresh, err := r.OAuth.RotateKey(r.System(), oauth.Command(w.ID), k.Owner(), k.ID, time.Hour)
+		must(t, err)
+		if allowed(fresh) || allowed(key) {
+			t.Error("rotating bought new requests")
+		}
+	})
+}
+
+func TestL13_ALoweredLimitHoldsOnEveryNodeAtOnce(t *testing.T) {
+	rig.EachNodes(t, limited(), func(t *testing.T, nodes []*rig.Rig) {
+		r, other := nodes[0], nodes[len(nodes)-1]
+		api := r.ResourceServer()
+		w := r.Workspace("acme", "pro", r.Alice)
+		k, key := r.Key(w, oauth.KeySpec{RateLimit: 50})
+		for range 5 {
+			other.Ask(api, key, "cost", "1")
+		}
+		lower := int64(5)
+		_, err := r.OAuth.UpdateKey(r.System(), oauth.Command(w.ID), k.Owner(), w.Plan, k.ID, oauth.KeyChange{RateLimit: &lower})
+		must(t, err)
+		m, _ := other.Ask(api, key, "cost", "1").JSON()["rate_limit"].(map[string]any)
+		if m["allowed"] != false || m["limit"] != 5.0 || m["remaining"] != 0.0 {
+			t.Errorf("after the limit was lowered: %v", m)
+		}
+	})
+}
+
+func must(t *testing.T, err error) {
+	t.Helper()
+	if err != nil {
+		t.Fatal(err)
+	}
+}
