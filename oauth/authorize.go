@@ -354,19 +354,17 @@ func (f *Flow) NeedsLogin(authTime storage.Time) bool {
 	return false
 }
 
-// Known is what a resource owner has allowed the client before, for the resource of the request and in the workspace.
-func (s *Server) Known(ctx context.Context, a *AuthorizeRequest, userID, workspaceID string) ([]string, error) {
-	c, err := s.store.ConsentFor(storage.System(ctx), userID, a.Client.ID, a.Resource.ID, workspaceID)
-	if errors.Is(err, storage.ErrNotFound) {
-		return nil, nil
-	}
+// Remembered lists what a resource owner has allowed the client before for the resource of the request, in whatever
+// workspace, the last answer first.
+func (s *Server) Remembered(ctx context.Context, a *AuthorizeRequest, userID string) ([]storage.Consent, error) {
+	list, err := s.store.ConsentsFor(storage.System(ctx), userID, a.Client.ID, a.Resource.ID)
 	if err != nil {
 		return nil, fmt.Errorf("remembered consent: %w", err)
 	}
-	return c.Scopes, nil
+	return list, nil
 }
 
-// NeedsConsent tells whether the consent page must be shown, given what Known says.
+// NeedsConsent tells whether the consent page must be shown, given what was allowed before where the request would act.
 func (a *AuthorizeRequest) NeedsConsent(known []string) bool {
 	https := strings.HasPrefix(a.RedirectURI, "https://")
 	switch {
@@ -384,8 +382,8 @@ func (a *AuthorizeRequest) NeedsConsent(known []string) bool {
 // MayAnswerUnasked tells whether an answer, a refusal above all, may be sent to the app without a person having seen
 // a page: not to an app that anybody could have made here and that this person never allowed anything (RFC 9700
 // section 4.11.2), or it would turn this server into a way to send people anywhere.
-func (a *AuthorizeRequest) MayAnswerUnasked(known []string) bool {
-	return a.Client.WorkspaceID == "" || a.Client.Verified || len(known) > 0
+func (a *AuthorizeRequest) MayAnswerUnasked(allowedBefore bool) bool {
+	return a.Client.WorkspaceID == "" || a.Client.Verified || allowedBefore
 }
 
 // Decision is what the resource owner decided.
@@ -436,12 +434,13 @@ func (s *Server) Approve(ctx context.Context, a *AuthorizeRequest, d Decision) (
 				return err
 			}
 		}
-		// The person as they are now, not when the page was made.
-		u, err := s.store.UserByID(ctx, d.UserID)
+		// The person as they are now, not when the page was made. Whoever is removed later finds that nothing made here
+		// works: each use looks at the membership again.
+		role, err := s.store.ActiveRole(ctx, d.WorkspaceID, d.UserID)
 		if err != nil {
 			return fmt.Errorf("approve: %w", err)
 		}
-		if !u.DisabledAt.IsZero() {
+		if !RoleMay(role, MayConsent) {
 			return storage.ErrNotFound
 		}
 		if d.Remember {

@@ -218,6 +218,15 @@ func (s *Store) ConsentFor(ctx context.Context, userID, clientID, resource, work
 	return c, err
 }
 
+// ConsentsFor lists what a user has allowed a client for one resource, in whatever workspace, the last answer first.
+func (s *Store) ConsentsFor(ctx context.Context, userID, clientID, resource string) ([]Consent, error) {
+	return collect(ctx, s, func(c *Consent) []any {
+		c.UserID, c.ClientID, c.Resource = userID, clientID, resource
+		return []any{&c.WorkspaceID, &c.Scopes, &c.CreatedAt, &c.ChangedAt}
+	}, `SELECT workspace_id, scopes, created_at, changed_at FROM consents
+		WHERE user_id = $1 AND client_id = $2 AND resource = $3 ORDER BY changed_at DESC, workspace_id LIMIT 1000`, userID, clientID, resource)
+}
+
 // HoldConsent is ConsentFor, and keeps the consent from being changed until the transaction in ctx ends.
 func (s *Store) HoldConsent(ctx context.Context, userID, clientID, resource, workspaceID string) (Consent, error) {
 	if err := s.execOne(ctx, ErrNotFound, `UPDATE consents SET changed_at = changed_at

@@ -150,6 +150,14 @@ func (s *Store) RoleOf(ctx context.Context, workspaceID, userID string) (string,
 	return role, err
 }
 
+// ActiveRole is RoleOf for a user who is not disabled, in a workspace that is not. ErrNotFound: they may not act there.
+func (s *Store) ActiveRole(ctx context.Context, workspaceID, userID string) (string, error) {
+	var role string
+	err := s.one(ctx, []any{&role}, `SELECT m.role FROM memberships m JOIN workspaces w ON w.id = m.workspace_id JOIN users u ON u.id = m.user_id
+		WHERE m.workspace_id = $1 AND m.user_id = $2 AND w.disabled_at IS NULL AND u.disabled_at IS NULL`, workspaceID, userID)
+	return role, err
+}
+
 // AddMember makes a user a member. ErrExists: they are one already; ErrConflict: the workspace is a personal one;
 // ErrNotFound: there is no such user or workspace.
 func (s *Store) AddMember(ctx context.Context, workspaceID, userID, role string) error {

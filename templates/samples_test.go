@@ -80,13 +80,15 @@ func samples() []sample {
 	consentUnverified := consent()
 	consentUnverified.App = templates.ConsentApp{Name: "Acme Sync", Site: "https://acme.example", RedirectHost: "acme.example"}
 	consentUnverified.Workspaces = []templates.WorkspaceChoice{
-		{Slug: "ada", Name: "Ada Lovelace", Selected: true}, {Slug: "engines", Name: "Analytical Engines Ltd"},
+		{Slug: "personal-01a205da6a79", Name: "Ada Lovelace", Personal: true, Selected: true}, {Slug: "engines", Name: "Analytical Engines Ltd"},
 	}
+	consentUnverified.OtherWorkspaces = true
 
 	consentAgain := consent()
 	consentAgain.Known = consentAgain.Scopes[:1:1]
 	consentAgain.Scopes = []templates.ConsentScope{{Name: "write", Text: "Create and change your data", Kind: templates.ScopeWrite, New: true, Locked: true}}
 	consentAgain.Workspaces = []templates.WorkspaceChoice{{Slug: "ada", Name: "Ada Lovelace", Selected: true}}
+	consentAgain.OtherWorkspaces = true
 	consentAgain.App.FirstParty = true
 
 	consentLoopback := consent()

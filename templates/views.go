@@ -112,7 +112,7 @@ type ConsentView struct {
 	ResourceName string
 	// Scopes are asked for now; those that are not Locked can be unchecked.
 	Scopes []ConsentScope
-	// Known were allowed earlier. They are shown folded and are not posted.
+	// Known were allowed earlier. They are shown folded and posted unseen.
 	Known []ConsentScope
 	// NotGranted says in one short line what the app does not get; empty
 	// leaves the line out.
@@ -122,7 +122,10 @@ type ConsentView struct {
 	// Workspaces are the ones to choose from; the question is shown only
 	// when there is more than one. A single one is posted unseen.
 	Workspaces []WorkspaceChoice
-	Error      string // why the last answer did not count; empty for none
+	// OtherWorkspaces says that the person belongs to workspaces that are
+	// not offered.
+	OtherWorkspaces bool
+	Error           string // why the last answer did not count; empty for none
 }
 
 // ConsentApp is the client that asks.
@@ -151,6 +154,7 @@ type ConsentScope struct {
 type WorkspaceChoice struct {
 	Slug     string // the value that is posted
 	Name     string
+	Personal bool // came with the person's account
 	Selected bool
 }
 

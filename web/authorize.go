@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"net/http"
+	"slices"
 
 	"doorward/oauth"
 	"doorward/storage"
@@ -34,7 +35,7 @@ func (s *Server) authorize(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return err
 	}
-	if a.NeedsConsent(p.known) {
+	if p.nowhere() || a.NeedsConsent(p.known) {
 		if a.Prompt == "none" {
 			return s.refuse(w, r, a, v, s.oauth.Refuse(a, oauth.ConsentRequired))
 		}
@@ -51,18 +52,16 @@ func (s *Server) authorize(w http.ResponseWriter, r *http.Request) error {
 func (s *Server) refuse(w http.ResponseWriter, r *http.Request, a *oauth.AuthorizeRequest, v *visitor, refused *oauth.AuthorizeError) error {
 	n := oauth.Note(r.Context())
 	n.ErrorCode, n.Cause = refused.Code, refused
-	if !a.MayAnswerUnasked(nil) {
-		var known []string
-		if v.signedIn() && a.Resource != nil {
-			p, err := s.place(r.Context(), a, v)
-			if err != nil {
-				return err
-			}
-			known = p.known
+	allowedBefore := false
+	if !a.MayAnswerUnasked(false) && v.signedIn() && a.Resource != nil {
+		before, err := s.oauth.Remembered(r.Context(), a, v.user.ID)
+		if err != nil {
+			return err //nolint:wrapcheck // storage's own sentinels
 		}
-		if !a.MayAnswerUnasked(known) {
-			return refused
-		}
+		allowedBefore = len(before) > 0
+	}
+	if !a.MayAnswerUnasked(allowedBefore) {
+		return refused
 	}
 	return redirect(w, refused.RedirectTo)
 }
@@ -77,7 +76,7 @@ func (s *Server) approveFailed(w http.ResponseWriter, err error) error {
 		return &pageError{Status: http.StatusConflict, Heading: "The app's access was ended", Message: "Nothing was granted. Start again from the app if you want to allow it.", Cause: err}
 	}
 	if errors.Is(err, storage.ErrNotFound) {
-		return &pageError{Status: http.StatusForbidden, Heading: "You may not do that any more", Message: "Your account was disabled, or the app was removed, while this page was open. Nothing was granted.", Cause: err}
+		return &pageError{Status: http.StatusForbidden, Heading: "You may not do that any more", Message: "Your account or your part in the workspace ended, or the app was removed, while this page was open. Nothing was granted.", Cause: err}
 	}
 	return err
 }
@@ -85,12 +84,17 @@ func (s *Server) approveFailed(w http.ResponseWriter, err error) error {
 // place is where an authorization would act: the person, one of their workspaces, and what they allowed there before.
 type place struct {
 	visitor    *visitor
-	workspace  storage.Workspace
-	workspaces []storage.Workspace
+	workspaces []storage.Workspace // in which they may let an app act, the personal one first
+	more       bool                // they belong to others, in which they may not
+	workspace  storage.Workspace   // the one of their last answer, else the first; zero where there is none
 	known      []string
 }
 
-// place finds the workspace that tokens will act in. The personal one stands first.
+// nowhere tells that there is no workspace in which the person may let an app act.
+func (p *place) nowhere() bool { return len(p.workspaces) == 0 }
+
+// place finds the workspace that tokens will act in: the one that the person chose when this app asked for this API
+// last. Where they may not act there any more, nothing is known, so that they are asked.
 func (s *Server) place(ctx context.Context, a *oauth.AuthorizeRequest, v *visitor) (*place, error) {
 	all, err := s.store.WorkspacesOf(storage.System(ctx), v.user.ID)
 	if err != nil {
@@ -98,20 +102,32 @@ func (s *Server) place(ctx context.Context, a *oauth.AuthorizeRequest, v *visito
 	}
 	p := &place{visitor: v}
 	for _, ws := range all {
-		if ws.DisabledAt.IsZero() {
+		if ws.DisabledAt.IsZero() && oauth.RoleMay(ws.Role, oauth.MayConsent) {
 			p.workspaces = append(p.workspaces, ws)
 		}
 	}
-	if len(p.workspaces) == 0 {
-		return nil, &pageError{Status: http.StatusForbidden, Heading: "You have no workspace", Message: "Every workspace of yours is disabled; ask an administrator of this server."}
+	p.more = len(p.workspaces) < len(all)
+	if p.nowhere() {
+		return p, nil
 	}
-	return p, s.moveTo(ctx, a, p, p.workspaces[0])
+	p.workspace = p.workspaces[0]
+	before, err := s.oauth.Remembered(ctx, a, v.user.ID)
+	if err != nil {
+		return nil, err //nolint:wrapcheck // storage's own sentinels
+	}
+	if len(before) > 0 && p.moveTo(func(ws storage.Workspace) bool { return ws.ID == before[0].WorkspaceID }) {
+		p.known = before[0].Scopes
+	}
+	return p, nil
 }
 
-func (s *Server) moveTo(ctx context.Context, a *oauth.AuthorizeRequest, p *place, ws storage.Workspace) (err error) {
-	p.workspace = ws
-	p.known, err = s.oauth.Known(ctx, a, p.visitor.user.ID, ws.ID)
-	return err //nolint:wrapcheck // storage's own sentinels
+// moveTo chooses another workspace, if there is one like that.
+func (p *place) moveTo(like func(storage.Workspace) bool) bool {
+	i := slices.IndexFunc(p.workspaces, like)
+	if i >= 0 {
+		p.workspace = p.workspaces[i]
+	}
+	return i >= 0
 }
 
 // decision is the person's yes to scopes. A flow id says that they were asked.
@@ -128,7 +144,7 @@ func (s *Server) goOn(w http.ResponseWriter, r *http.Request, a *oauth.Authorize
 	if err != nil {
 		return err
 	}
-	if a.NeedsConsent(p.known) {
+	if p.nowhere() || a.NeedsConsent(p.known) {
 		return redirect(w, "/oauth/consent?flow="+sealed)
 	}
 	to, err := s.oauth.Approve(r.Context(), a, p.decision(a.Scopes, a.ID))

@@ -41,10 +41,21 @@ func (s *Server) consentPage(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return err
 	}
+	if p.nowhere() {
+		return noWorkspace()
+	}
 	if !a.NeedsConsent(p.known) {
 		return s.goOn(w, r, a, v, sealed)
 	}
 	return s.showConsent(w, r, http.StatusOK, a, p, sealed, nil, "")
+}
+
+// noWorkspace is for people of whom no app may get anything.
+func noWorkspace() *pageError {
+	return &pageError{
+		Status: http.StatusForbidden, Heading: "There is no workspace to allow it in",
+		Message: "Every workspace of yours is disabled, or you may only look at it. Ask an owner of one, or an administrator of this server.",
+	}
 }
 
 func (s *Server) consentToken(a *oauth.AuthorizeRequest, v *visitor) []string {
@@ -68,12 +79,13 @@ func (s *Server) showConsent(w http.ResponseWriter, r *http.Request, status int,
 	} else {
 		view.Lasts = "It gets access once, for " + lasting(s.oauth.Lifetimes().Access) + "."
 	}
-	again := strings.Contains(a.Prompt, "consent")
+	// What was allowed before is folded, but where another workspace may be chosen, for which it may be new.
+	fold := !strings.Contains(a.Prompt, "consent") && len(p.workspaces) == 1
 	asked := 0
 	for _, name := range a.Scopes {
 		scope, _ := a.Resource.Scope(name)
 		x := templates.ConsentScope{Name: name, Text: scopeText(scope), Kind: scopeKind(scope), Checked: checked == nil || slices.Contains(checked, name)}
-		if !again && slices.Contains(p.known, name) && slices.ContainsFunc(a.Scopes, func(n string) bool { return !slices.Contains(p.known, n) }) {
+		if fold && slices.Contains(p.known, name) && slices.ContainsFunc(a.Scopes, func(n string) bool { return !slices.Contains(p.known, n) }) {
 			view.Known = append(view.Known, x)
 			continue
 		}
@@ -84,8 +96,9 @@ func (s *Server) showConsent(w http.ResponseWriter, r *http.Request, status int,
 	if asked == 1 && len(view.Known) == 0 {
 		view.Scopes[0].Locked = true
 	}
+	view.OtherWorkspaces = p.more
 	for _, ws := range p.workspaces {
-		view.Workspaces = append(view.Workspaces, templates.WorkspaceChoice{Slug: ws.Slug, Name: ws.Name, Selected: ws.ID == p.workspace.ID})
+		view.Workspaces = append(view.Workspaces, templates.WorkspaceChoice{Slug: ws.Slug, Name: ws.Name, Personal: ws.Personal, Selected: ws.ID == p.workspace.ID})
 	}
 	return s.render(w, r, status, view.Nonce, templates.ConsentPage(view), formTarget(&a.Flow)...)
 }
@@ -100,19 +113,6 @@ func (s *Server) consent(w http.ResponseWriter, r *http.Request) error {
 	}
 	if !s.oauth.FormTokenFits(form.Get("token"), s.consentToken(a, v)...) {
 		return forbidden("The page was made for somebody else, or before you signed in again. Start again from the app.")
-	}
-	p, err := s.place(r.Context(), a, v)
-	if err != nil {
-		return err
-	}
-	if slug := form.Get("workspace"); slug != "" {
-		i := slices.IndexFunc(p.workspaces, func(ws storage.Workspace) bool { return ws.Slug == slug })
-		if i < 0 {
-			return &pageError{Status: http.StatusBadRequest, Heading: "That form cannot be read", Message: "The workspace is not one of yours. Start again from the app."}
-		}
-		if err := s.moveTo(r.Context(), a, p, p.workspaces[i]); err != nil {
-			return err
-		}
 	}
 	switch form.Get("decision") {
 	case "deny":
@@ -129,19 +129,22 @@ func (s *Server) consent(w http.ResponseWriter, r *http.Request) error {
 	default:
 		return &pageError{Status: http.StatusBadRequest, Heading: "That form cannot be read", Message: "Choose to allow or to deny."}
 	}
-	chosen := form["scope"]
-	for _, name := range chosen {
+	p, err := s.place(r.Context(), a, v)
+	if err != nil {
+		return err
+	}
+	if p.nowhere() {
+		return noWorkspace()
+	}
+	// As the memberships are now. Without a word about it the only one is meant.
+	slug := form.Get("workspace")
+	if !(slug == "" && len(p.workspaces) == 1) && !p.moveTo(func(ws storage.Workspace) bool { return ws.Slug == slug }) {
+		return &pageError{Status: http.StatusBadRequest, Heading: "That workspace cannot be chosen", Message: "It is not one in which you may allow apps, or not any more. Nothing was granted. Start again from the app."}
+	}
+	granted := form["scope"]
+	for _, name := range granted {
 		if !slices.Contains(a.Scopes, name) {
 			return &pageError{Status: http.StatusBadRequest, Heading: "That form cannot be read", Message: "It names a right that the app did not ask for. Nothing was granted. Start again from the app."}
-		}
-	}
-	granted := slices.Clone(chosen)
-	if !strings.Contains(a.Prompt, "consent") {
-		// What was allowed earlier was shown, folded, and stays.
-		for _, name := range p.known {
-			if slices.Contains(a.Scopes, name) && !slices.Contains(granted, name) {
-				granted = append(granted, name)
-			}
 		}
 	}
 	if len(granted) == 0 {

@@ -371,33 +371,3 @@ func TestA40_OfflineAccessIsNoScopeAndTheGrantTypeDecides(t *testing.T) {
 		}
 	}
 }
-
-func TestA41_RoleCapsWhatIsGranted(t *testing.T) {
-	rig.Each(t, rig.Options{}, func(t *testing.T, r *rig.Rig) {
-		app, api := r.App(oauth.ClientSpec{}), r.ResourceServer()
-		b := r.Browser().SignIn(r.Alice.Email)
-		b.Code(app, "read write delete") // remembered while she was the owner
-		if _, err := r.Store.Pools()["system"].ExecContext(t.Context(), "UPDATE memberships SET role = 'viewer' WHERE user_id = $1", r.Alice.ID); err != nil {
-			t.Fatal(err)
-		}
-		for _, prompt := range []string{"", "consent"} {
-			sent := altered(app.Params("read write"), url.Values{"prompt": {prompt}})
-			a := ask(b, sent)
-			if a.Location != nil && a.Location.Path == "/oauth/consent" {
-				a = b.Decide(b.Follow(a), "approve")
-			}
-			tok := r.Exchange(app, wantCode(t, r, a, sent))
-			if tok.Text("scope") != "read" {
-				t.Errorf("prompt %q: the token response says %s", prompt, tok.Body)
-			}
-			if got := r.Introspect(api, tok.Text("access_token")); got.Text("scope") != "read" {
-				t.Errorf("prompt %q: introspection says %s", prompt, got.Body)
-			}
-		}
-		// Where nothing is left, the app is told.
-		sent := app.Params("write")
-		a := ask(b, sent)
-		wantConsent(t, a)
-		wantRefusal(t, r, b.Decide(b.Follow(a), "approve"), sent, "access_denied")
-	})
-}

@@ -1,0 +1,277 @@
+package security
+
+import (
+	"net/http"
+	"net/url"
+	"slices"
+	"strings"
+	"testing"
+
+	"doorward/oauth"
+	"doorward/storage"
+	"doorward/test/rig"
+)
+
+// offered are the slugs of the workspaces that a consent page lets a person choose from, the chosen one first.
+func offered(b *rig.Browser, page *rig.Answer) []string {
+	b.T.Helper()
+	list := slices.Clone(b.Form(page, "/oauth/consent")["workspace"])
+	for part := range strings.SplitSeq(page.Body, `name="workspace" value="`) {
+		if slug, _, ok := strings.Cut(part, `"`); ok && !strings.Contains(slug, "<") && !slices.Contains(list, slug) {
+			list = append(list, slug)
+		}
+	}
+	return list
+}
+
+func inWorkspace(slug string) func(url.Values) {
+	return func(v url.Values) { v.Set("workspace", slug) }
+}
+
+// actsIn is the workspace of the token that a code gives, as introspection tells it.
+func actsIn(t *testing.T, r *rig.Rig, app *rig.App, code string) string {
+	t.Helper()
+	a := r.Exchange(app, code)
+	if a.Status != http.StatusOK {
+		t.Fatalf("exchange answered %d %s", a.Status, a.Body)
+	}
+	got := r.Introspect(app, a.Text("access_token"))
+	if got.JSON()["active"] != true {
+		t.Fatalf("introspection answered %s", got.Body)
+	}
+	return got.Text("workspace")
+}
+
+func personal(t *testing.T, r *rig.Rig, userID string) storage.Workspace {
+	t.Helper()
+	w, err := r.Store.PersonalWorkspace(r.System(), userID)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return w
+}
+
+// shared makes a workspace of Bob's in which Alice has a role.
+func shared(t *testing.T, r *rig.Rig, slug, role string) storage.Workspace {
+	t.Helper()
+	w := r.Workspace(slug, "", r.User("bob@example.com", "Bob", false))
+	if role != "" {
+		r.Join(w, r.Alice, role)
+	}
+	return w
+}
+
+// DESIGN.md section 6: a token acts in the workspace picked on the consent page.
+func TestConsentAsksForTheWorkspaceAndRemembersIt(t *testing.T) {
+	rig.Each(t, rig.Options{}, func(t *testing.T, r *rig.Rig) {
+		app := r.App(oauth.ClientSpec{})
+		own := personal(t, r, r.Alice.ID)
+		shared(t, r, "engines", oauth.RoleMember)
+		b := r.Browser().SignIn(r.Alice.Email)
+
+		page := b.Authorize(app.Params("read"))
+		if got := offered(b, page); !slices.Equal(got, []string{own.Slug, "engines"}) {
+			t.Fatalf("the page offers %q, want the personal one, chosen, and the shared one", got)
+		}
+		a := b.Decide(page, "approve", inWorkspace("engines"))
+		if got := actsIn(t, r, app, wantCode(t, r, a, app.Params("read"))); got != "engines" {
+			t.Errorf("the token acts in %q", got)
+		}
+
+		// The same once more: nothing to ask, and the same place.
+		for _, prompt := range []string{"", "none"} {
+			sent := altered(app.Params("read"), url.Values{"prompt": {prompt}})
+			if got := actsIn(t, r, app, wantCode(t, r, ask(b, sent), sent)); got != "engines" {
+				t.Errorf("prompt %q: the token acts in %q", prompt, got)
+			}
+		}
+
+		// Something new is asked, with the last choice chosen, and what is known not folded: it may be new elsewhere.
+		page = b.Authorize(app.Params("read write"))
+		if got := offered(b, page); !slices.Equal(got, []string{"engines", own.Slug}) {
+			t.Errorf("the page offers %q, want the last answer chosen", got)
+		}
+		if got := b.Form(page, "/oauth/consent")["scope"]; !slices.Equal(got, []string{"read", "write"}) || strings.Contains(page.Body, "<details") {
+			t.Errorf("the page asks for %q", got)
+		}
+		b.Decide(page, "approve", inWorkspace(own.Slug))
+		if got := actsIn(t, r, app, b.Code(app, "read write")); got != own.Slug {
+			t.Errorf("after another answer the token acts in %q", got)
+		}
+		_, consents := grantsOf(t, r, r.Alice.ID)
+		if len(consents) != 2 {
+			t.Errorf("%d consents are remembered, want one for each workspace", len(consents))
+		}
+
+		// An app may have the person choose again, and one of this service goes where they chose.
+		page = b.Authorize(altered(app.Params("read"), url.Values{"prompt": {"consent"}}))
+		if got := offered(b, page); !slices.Equal(got, []string{own.Slug, "engines"}) {
+			t.Errorf("prompt=consent offers %q", got)
+		}
+	})
+}
+
+func TestConsentAsksAgainWhereTheLastChoiceIsGone(t *testing.T) {
+	rig.Each(t, rig.Options{}, func(t *testing.T, r *rig.Rig) {
+		for name, end := range map[string]func(w storage.Workspace) error{
+			"removed":  func(w storage.Workspace) error { return r.Store.RemoveMember(r.System(), w.ID, r.Alice.ID) },
+			"viewer":   func(w storage.Workspace) error { return r.Store.ChangeRole(r.System(), w.ID, r.Alice.ID, oauth.RoleViewer) },
+			"disabled": func(w storage.Workspace) error { return r.Store.DisableWorkspace(r.System(), w.ID) },
+		} {
+			t.Run(name, func(t *testing.T) {
+				app := r.App(oauth.ClientSpec{})
+				w := shared(t, r, "ends-"+name, oauth.RoleMember)
+				b := r.Browser().SignIn(r.Alice.Email)
+				own := personal(t, r, r.Alice.ID)
+				b.Decide(b.Authorize(app.Params("read")), "approve", inWorkspace(own.Slug))
+				b.Decide(b.Authorize(altered(app.Params("read"), url.Values{"prompt": {"consent"}})), "approve", inWorkspace(w.Slug))
+				if err := end(w); err != nil {
+					t.Fatal(err)
+				}
+				// Not silently in another one, whatever was allowed there.
+				sent := altered(app.Params("read"), url.Values{"prompt": {"none"}})
+				wantRefusal(t, r, ask(b, sent), sent, "consent_required")
+				page := b.Authorize(app.Params("read"))
+				if got := offered(b, page); slices.Contains(got, w.Slug) || got[0] != own.Slug {
+					t.Errorf("the page offers %q", got)
+				}
+				if got := actsIn(t, r, app, wantCode(t, r, b.Decide(page, "approve"), app.Params("read"))); got != own.Slug {
+					t.Errorf("the token acts in %q", got)
+				}
+			})
+		}
+	})
+}
+
+// K-16 on the page: what is posted is judged by the memberships of now.
+func TestK16_ConsentTakesOnlyWorkspacesInWhichThePersonMayAllowApps(t *testing.T) {
+	rig.Each(t, rig.Options{}, func(t *testing.T, r *rig.Rig) {
+		app := r.App(oauth.ClientSpec{})
+		shared(t, r, "theirs", "")
+		shared(t, r, "looking", oauth.RoleViewer)
+		off, left := shared(t, r, "switched-off", oauth.RoleAdmin), shared(t, r, "left", oauth.RoleMember)
+		mine := shared(t, r, "mine", oauth.RoleAdmin)
+		if err := r.Store.DisableWorkspace(r.System(), off.ID); err != nil {
+			t.Fatal(err)
+		}
+		b := r.Browser().SignIn(r.Alice.Email)
+		own := personal(t, r, r.Alice.ID)
+		page := b.Authorize(app.Params("read"))
+		if got := offered(b, page); !slices.Equal(got, []string{own.Slug, "left", "mine"}) {
+			t.Fatalf("the page offers %q", got)
+		}
+		if err := r.Store.RemoveMember(r.System(), left.ID, r.Alice.ID); err != nil {
+			t.Fatal(err)
+		}
+		for _, slug := range []string{"theirs", "looking", "switched-off", "left", "", "*", "MINE", "mine ", "%6dine", mine.ID, mine.Name + "x", "nobody", "\x00"} {
+			wantPage(t, b.Decide(page, "approve", inWorkspace(slug)), http.StatusBadRequest)
+		}
+		wantPage(t, b.Decide(page, "approve", func(v url.Values) { v.Del("workspace") }), http.StatusBadRequest)
+		wantNothingGranted(t, r, r.Alice.ID)
+		if a := b.Decide(page, "approve", inWorkspace("mine")); actsIn(t, r, app, wantCode(t, r, a, app.Params("read"))) != "mine" {
+			t.Error("what was refused spent the person's answer")
+		}
+	})
+}
+
+// Whoever says no need not say where.
+func TestConsentIsDeniedWithoutAWorkspace(t *testing.T) {
+	r := rig.Memory(t, rig.Options{})
+	app, w := r.App(oauth.ClientSpec{}), shared(t, r, "engines", oauth.RoleMember)
+	b := r.Browser().SignIn(r.Alice.Email)
+	page := b.Authorize(app.Params("read"))
+	if err := r.Store.RemoveMember(r.System(), w.ID, r.Alice.ID); err != nil {
+		t.Fatal(err)
+	}
+	wantRefusal(t, r, b.Decide(page, "deny", inWorkspace(w.Slug)), app.Params("read"), "access_denied")
+}
+
+// Viewers allow no app anything, and what was allowed before they became one shrinks to what a viewer may hold.
+func TestA41_RoleCapsWhatIsGranted(t *testing.T) {
+	rig.Each(t, rig.Options{}, func(t *testing.T, r *rig.Rig) {
+		app, api := r.App(oauth.ClientSpec{}), r.ResourceServer()
+		w := shared(t, r, "engines", oauth.RoleMember)
+		b := r.Browser().SignIn(r.Alice.Email)
+		var codes []string
+		for _, scope := range []string{"read write", "write"} {
+			sent := altered(app.Params(scope), url.Values{"prompt": {"consent"}})
+			codes = append(codes, wantCode(t, r, b.Decide(b.Authorize(sent), "approve", inWorkspace(w.Slug)), sent))
+		}
+		if err := r.Store.ChangeRole(r.System(), w.ID, r.Alice.ID, oauth.RoleViewer); err != nil {
+			t.Fatal(err)
+		}
+		tok := r.Exchange(app, codes[0])
+		if tok.Text("scope") != "read" {
+			t.Errorf("the exchange answered %d %s", tok.Status, tok.Body)
+		}
+		if got := r.Introspect(api, tok.Text("access_token")); got.Text("scope") != "read" || got.Text("role") != oauth.RoleViewer {
+			t.Errorf("introspection says %s", got.Body)
+		}
+		// Where nothing is left, the app is told.
+		if a := r.Exchange(app, codes[1]); a.Status != http.StatusBadRequest || a.Text("access_token") != "" {
+			t.Errorf("the exchange of what a viewer may not hold answered %d %s", a.Status, a.Body)
+		}
+
+		// Whoever is only a viewer is asked nothing, and no app gets anything in their name.
+		if err := r.Store.DisableWorkspace(r.System(), personal(t, r, r.Alice.ID).ID); err != nil {
+			t.Fatal(err)
+		}
+		for _, app := range []*rig.App{app, r.App(oauth.ClientSpec{}), r.App(oauth.ClientSpec{FirstParty: true})} {
+			before := grantCount(t, r)
+			sent := altered(app.Params("read"), url.Values{"prompt": {"none"}})
+			wantRefusal(t, r, ask(b, sent), sent, "consent_required")
+			wantPage(t, b.Authorize(app.Params("read")), http.StatusForbidden)
+			if grantCount(t, r) != before {
+				t.Error("something was granted")
+			}
+		}
+	})
+}
+
+// Whoever is removed while they answer gets nothing that works, and nothing at all once the removal is done.
+func TestConsentRacesWithRemovalFromTheWorkspace(t *testing.T) {
+	rig.Each(t, rig.Options{}, func(t *testing.T, r *rig.Rig) {
+		app, w := r.App(oauth.ClientSpec{}), shared(t, r, "engines", "")
+		alice := r.Browser().SignIn(r.Alice.Email)
+		for range 12 {
+			r.Join(w, r.Alice, oauth.RoleMember)
+			page := alice.Authorize(altered(app.Params("read"), url.Values{"prompt": {"consent"}}))
+			var a *rig.Answer
+			rig.AtOnce(2, func(i int) {
+				if i == 0 {
+					a = alice.Decide(page, "approve", inWorkspace(w.Slug))
+				} else if err := r.Store.RemoveMember(r.System(), w.ID, r.Alice.ID); err != nil {
+					t.Error(err)
+				}
+			})
+			if code := a.Param("code"); code != "" {
+				if got := r.Exchange(app, code); got.Status != http.StatusBadRequest || got.Text("error") != "invalid_grant" {
+					t.Fatalf("a code of before the removal gives %d %s", got.Status, got.Body)
+				}
+			} else if a.Status != http.StatusBadRequest && a.Status != http.StatusForbidden {
+				t.Fatalf("answered %d %s", a.Status, rig.Plain(a.Body))
+			}
+		}
+		// In the order in which nothing can come of it: found to be a member, removed, then approved.
+		r.Join(w, r.Alice, oauth.RoleMember)
+		request, err := r.OAuth.ReopenAuthorize(t.Context(), &oauth.Flow{
+			ID: oauth.NewFlowID(), ClientID: app.ID, RedirectURI: app.Redirect, Scopes: []string{"read"}, Resource: r.Issuer, Challenge: rig.Challenge,
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, remove := range []func() error{
+			func() error { return r.Store.ChangeRole(r.System(), w.ID, r.Alice.ID, oauth.RoleViewer) },
+			func() error { return r.Store.RemoveMember(r.System(), w.ID, r.Alice.ID) },
+		} {
+			before := grantCount(t, r)
+			if err := remove(); err != nil {
+				t.Fatal(err)
+			}
+			d := oauth.Decision{UserID: r.Alice.ID, WorkspaceID: w.ID, Role: oauth.RoleMember, Scopes: []string{"read"}, Remember: true, FlowID: request.ID}
+			if to, err := r.OAuth.Approve(t.Context(), request, d); err == nil || to != "" || grantCount(t, r) != before {
+				t.Errorf("approved: %s, %v", to, err)
+			}
+		}
+	})
+}
