@@ -3,6 +3,7 @@ package oauth
 import (
 	"context"
 	"fmt"
+	"net/netip"
 	"slices"
 
 	"doorward/storage"
@@ -61,23 +62,58 @@ func (a *Authority) managing() error {
 	return nil
 }
 
-// bounds is within what a key may be that the authority makes: a credential never makes a wider one than itself, nor
-// one that lives longer.
-func (a *Authority) bounds(scopes []string, resource string, expires storage.Time) error {
+// bounds is within what a key may be that the authority makes: a credential never makes a wider one than itself, nor one
+// that lives longer, is for live data where it is for tests itself, or may be used from more places.
+func (a *Authority) bounds(k *storage.APIKey) error {
 	c := a.Credential
 	if c == nil {
 		return nil
 	}
-	if c.Audience != resource {
-		return &Forbidden{Message: "The credential is for another resource; a key can only be made for the same one."}
+	if c.Audience != k.Resource {
+		return &Forbidden{Message: "The credential is for another resource; it can only make what is for the same one."}
 	}
-	for _, name := range scopes {
+	for _, name := range k.Scopes {
 		if !c.Has(name) {
 			return &Forbidden{Message: "The credential does not hold the scope " + name + " itself, so it cannot give it.", Scope: name}
 		}
 	}
-	if c.KeyID != "" && !c.ExpiresAt.IsZero() && (expires.IsZero() || expires > c.ExpiresAt) {
+	if c.Environment == environmentTest && k.Environment != environmentTest {
+		return &Forbidden{Message: "A test key makes test keys alone; use a live one."}
+	}
+	if c.KeyID != "" && !c.ExpiresAt.IsZero() && (k.ExpiresAt.IsZero() || k.ExpiresAt > c.ExpiresAt) {
 		return &Forbidden{Message: "The credential ends before the new one would; give it an earlier end."}
+	}
+	return a.boundAddresses(k.Addresses)
+}
+
+// boundAddresses keeps a credential that may be used from some addresses only from letting another be used from more.
+func (a *Authority) boundAddresses(list []string) error {
+	if a.Credential == nil || len(a.Credential.Addresses) == 0 {
+		return nil
+	}
+	outside := func(text string) bool {
+		p, err := netip.ParsePrefix(text)
+		return err != nil || !slices.ContainsFunc(a.Credential.Addresses, func(own string) bool {
+			o, err := netip.ParsePrefix(own)
+			return err == nil && o.Bits() <= p.Bits() && o.Contains(p.Addr())
+		})
+	}
+	if len(list) == 0 || slices.ContainsFunc(list, outside) {
+		return &Forbidden{Message: "The credential may be used from some addresses only; name addresses among them."}
+	}
+	return nil
+}
+
+// MayRegister returns *Forbidden unless the authority may manage apps, and an app of these scopes and resources among
+// them: like a key, a credential makes none that gets more than itself.
+func (a *Authority) MayRegister(scopes, resources []string) error {
+	if err := a.May(MayManageApps); err != nil {
+		return err
+	}
+	for _, resource := range resources {
+		if err := a.bounds(&storage.APIKey{Scopes: scopes, Resource: resource}); err != nil {
+			return err
+		}
 	}
 	return nil
 }

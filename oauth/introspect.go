@@ -86,7 +86,7 @@ func (s *Server) introspect(w http.ResponseWriter, r *http.Request, form url.Val
 	}
 	if err != nil || !maySee(caller, p) {
 		if counted && err != nil && p.KeyID != "" && maySee(caller, p) {
-			s.NoteUse(ctx, &p, actionIntrospected, http.StatusOK, reasonOf(err), false)
+			s.NoteUse(ctx, &p, actionIntrospected, http.StatusOK, ReasonOf(err), false)
 		}
 		quiet(ctx, begin)
 		writeJSON(w, http.StatusOK, Introspection{})
@@ -111,7 +111,7 @@ func (s *Server) introspect(w http.ResponseWriter, r *http.Request, form url.Val
 			}
 		}
 	}
-	s.touch(ctx, &p)
+	s.Touch(ctx, &p)
 	Note(ctx).Subject = p.Subject
 	writeJSON(w, http.StatusOK, answer)
 	return nil
@@ -133,8 +133,8 @@ func introspectionCost(form url.Values) (cost int64, counted bool, err error) {
 	return cost, true, nil
 }
 
-// touch notes that a credential was used.
-func (s *Server) touch(ctx context.Context, p *Principal) {
+// Touch notes that a credential was used, by whoever acts in ctx.
+func (s *Server) Touch(ctx context.Context, p *Principal) {
 	switch {
 	case p.KeyID != "":
 		s.store.TouchKey(p.KeyID, storage.ActorOf(ctx).Address)
@@ -209,7 +209,7 @@ func (s *Server) introspectionKey(ctx context.Context, r *http.Request, form url
 			Code: InvalidClient, Description: "Only an API key with the scope introspect, or the credentials of a client, may introspect.", Challenge: bearerChallenge,
 		}
 	}
-	s.touch(ctx, &p)
+	s.Touch(ctx, &p)
 	return storage.Client{ID: p.KeyID, ResourceServer: true, Resources: storage.List{p.Audience}}, nil
 }
 

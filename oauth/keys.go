@@ -215,23 +215,24 @@ func (s *Server) CreateKey(ctx context.Context, by Authority, workspacePlan stri
 	if err == nil && by.WorkspaceID == "" && !introspects {
 		err = &Invalid{Field: "workspace", Message: "is missing; a key belongs to one"}
 	}
-	if err == nil {
-		err = by.bounds(p.Scopes, p.Resource, p.ExpiresAt)
-	}
 	if err != nil {
 		return storage.APIKey{}, "", err
 	}
-	return s.issue(ctx, &by, storage.APIKey{
+	k := storage.APIKey{
 		Kind: KindAPIKey, WorkspaceID: by.WorkspaceID, Resource: p.Resource, Environment: p.Environment, Prefix: apikey.Prefix(r.Keys.Prefix, p.Environment),
 		Name: p.Name, Note: p.Note, Scopes: p.Scopes, ScopesByObject: p.ByObject, Plan: p.Plan, RateLimit: p.RateLimit, Addresses: p.Addresses,
 		CreatedBy: by.UserID, ExpiresAt: p.ExpiresAt,
-	})
+	}
+	if err := by.bounds(&k); err != nil {
+		return storage.APIKey{}, "", err
+	}
+	return s.issue(ctx, &by, k)
 }
 
 // CreatePersonalToken makes a personal access token for the authority's user. The text exists nowhere else. Errors are
 // those of CreateKey.
 func (s *Server) CreatePersonalToken(ctx context.Context, by Authority, p KeySpec) (storage.APIKey, string, error) {
-	if err := by.person(); err != nil {
+	if err := by.Person(); err != nil {
 		return storage.APIKey{}, "", err
 	}
 	_, err := s.checkKey(&p, true, nil)
@@ -239,7 +240,7 @@ func (s *Server) CreatePersonalToken(ctx context.Context, by Authority, p KeySpe
 		err = &Invalid{Field: "plan", Message: "is that of the workspace a personal access token acts in; leave it and the rate limit out"}
 	}
 	if err == nil {
-		err = by.bounds(p.Scopes, p.Resource, p.ExpiresAt)
+		err = by.bounds(&storage.APIKey{Scopes: p.Scopes, Resource: p.Resource, Addresses: p.Addresses, ExpiresAt: p.ExpiresAt})
 	}
 	if c := by.Credential; err == nil && c != nil && c.TokenRole != "" && (p.Role == "" || !AtLeast(c.TokenRole, p.Role)) {
 		err = &Forbidden{Message: "The credential is held to the role " + c.TokenRole + ", so it cannot give a higher one."}
@@ -257,9 +258,9 @@ func (s *Server) CreatePersonalToken(ctx context.Context, by Authority, p KeySpe
 	})
 }
 
-// person returns *Forbidden unless a person manages what is theirs alone. An app that acts for them, and a key, may not:
+// Person returns *Forbidden unless a person manages what is theirs alone. An app that acts for them, and a key, may not:
 // what they made would outlive their own access.
-func (a *Authority) person() error {
+func (a *Authority) Person() error {
 	if a.UserID == "" || (a.Credential != nil && a.Credential.Kind != KindPersonalAccessToken) {
 		return &Forbidden{Message: "Personal access tokens are their user's own: sign in, or use a personal access token with the scope " + scopeAdmin + "."}
 	}
@@ -383,6 +384,11 @@ func (s *Server) applyKeyChange(by *Authority, k *storage.APIKey, workspacePlan 
 	if c.Role != nil && k.Role != "" && (kept.Role == "" || !AtLeast(k.Role, kept.Role)) {
 		return nil, &Forbidden{Message: "The token is held to the role " + k.Role + ", and never gets a higher one; make a new one."}
 	}
+	if c.Addresses != nil {
+		if err := by.boundAddresses(kept.Addresses); err != nil {
+			return nil, err
+		}
+	}
 	k.Name, k.Note, k.Scopes, k.ScopesByObject, k.Role = kept.Name, kept.Note, kept.Scopes, kept.ByObject, kept.Role
 	k.Plan, k.RateLimit, k.Addresses = kept.Plan, kept.RateLimit, kept.Addresses
 	return changed, nil
@@ -411,7 +417,7 @@ func (a *Authority) mayManage(owner storage.KeyOwner) error {
 		if owner.UserID != a.UserID {
 			return &Forbidden{Message: "Personal access tokens are their user's own."}
 		}
-		return a.person()
+		return a.Person()
 	case owner.WorkspaceID == "" || owner.WorkspaceID != a.WorkspaceID:
 		return &Forbidden{Message: "The key is of another workspace."}
 	}
@@ -482,7 +488,7 @@ func (s *Server) RotateKey(ctx context.Context, by Authority, owner storage.KeyO
 			return apikey.ErrRotated
 		}
 		// A credential may give no more than it has, also by rotating.
-		if err := by.bounds(old.Scopes, old.Resource, old.ExpiresAt); err != nil && (by.Credential == nil || by.Credential.KeyID != old.ID) {
+		if err := by.bounds(&old); err != nil && (by.Credential == nil || by.Credential.KeyID != old.ID) {
 			return err
 		}
 		if text, fresh, err = s.keys.Rotate(ctx, old, by.UserID, grace); err != nil {

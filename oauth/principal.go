@@ -35,6 +35,7 @@ type Principal struct {
 	ClientID    string
 	Audience    string   // id of the resource
 	Scopes      []string // effective: with what they imply, within the role
+	ByObject    bool     // the scopes were given as an object of lists
 	ID          string   // names the token without showing it (RFC 7519 section 4.1.7)
 	KeyID       string   // of an API key or personal access token
 	GrantID     string   // empty but for tokens of an authorization
@@ -107,7 +108,7 @@ func (s *Server) keyPrincipal(ctx context.Context, text, workspace string) (Prin
 	k := &b.Key
 	p := Principal{
 		Kind: k.Kind, Subject: k.UserID, UserID: k.UserID, Audience: k.Resource, ID: k.ID, KeyID: k.ID, WorkspaceID: b.WorkspaceID, Workspace: b.WorkspaceSlug,
-		Environment: k.Environment, Addresses: k.Addresses, IssuedAt: k.CreatedAt, ExpiresAt: k.ExpiresAt,
+		ByObject: k.ScopesByObject, Environment: k.Environment, Addresses: k.Addresses, IssuedAt: k.CreatedAt, ExpiresAt: k.ExpiresAt,
 	}
 	r, known := s.Resource(k.Resource)
 	switch status {

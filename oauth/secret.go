@@ -88,6 +88,13 @@ func (s *Secrets) open(purpose, sealed string) ([]byte, error) {
 	return nil, errOpen
 }
 
+// Seal encrypts text that comes back from outside, or lies in the database. What was sealed for one purpose opens for no
+// other one: a purpose may name whom and what the text is for.
+func (s *Server) Seal(purpose string, text []byte) string { return s.secrets.seal(purpose, text) }
+
+// Open decrypts what Seal gave for the same purpose.
+func (s *Server) Open(purpose, sealed string) ([]byte, error) { return s.secrets.open(purpose, sealed) }
+
 // FormToken binds a form to the parts that it was shown for, a flow and a session, say.
 func (s *Secrets) FormToken(parts ...string) string { return formToken(s.form[0], parts) }
 

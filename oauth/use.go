@@ -18,8 +18,8 @@ const (
 	ReasonPermissions = "the credential lacks a scope or role"
 )
 
-// reasonOf puts an error of Principal into words.
-func reasonOf(err error) string {
+// ReasonOf puts an error of Principal into words.
+func ReasonOf(err error) string {
 	switch {
 	case errors.Is(err, ErrExpired):
 		return ReasonExpired

@@ -55,7 +55,7 @@ func (s *Server) CreateWorkspace(ctx context.Context, by Authority, name, slug, 
 	}
 	err = errors.Join(err, s.checkPlanName(plan))
 	if !by.Administrator {
-		if e := by.person(); e != nil {
+		if e := by.Person(); e != nil {
 			return storage.Workspace{}, e
 		}
 		if plan != "" {
