@@ -53,6 +53,9 @@ var errNoSpeaker = errors.New("storage: the context says neither System nor Tena
 // errText wraps ErrNotFound: no row holds such text, and none is to be made of it.
 var errText = fmt.Errorf("%w: text with a NUL byte, or that is not UTF-8", ErrNotFound)
 
+// storable tells whether PostgreSQL can hold a text.
+func storable(text string) bool { return strings.IndexByte(text, 0) < 0 && utf8.ValidString(text) }
+
 // gate is the only way to the database: it gives the transaction in ctx, or a pool of the speaker in ctx. Text that
 // PostgreSQL cannot hold is stopped here, so that both engines say the same and no transaction is lost over it.
 func (s *Store) gate(ctx context.Context, write bool, args []any) (querier, error) {
@@ -64,7 +67,7 @@ func (s *Store) gate(ctx context.Context, write bool, args []any) (querier, erro
 		if list, ok := arg.(List); ok {
 			arg = list.String()
 		}
-		if text, ok := arg.(string); ok && (strings.IndexByte(text, 0) >= 0 || !utf8.ValidString(text)) {
+		if text, ok := arg.(string); ok && !storable(text) {
 			return nil, errText
 		}
 	}

@@ -141,7 +141,8 @@ func TestGenerationGrowsOnceTheChangeIsCommitted(t *testing.T) {
 		}
 		for _, name := range []string{
 			"DisableUser", "EnableUser", "DeleteUser", "InsertClient", "UpdateClient", "DisableClient", "EnableClient", "DeleteClient",
-			"RotateSecret", "RevokeGrant", "RevokeAccessToken", "EndAccess",
+			"RotateSecret", "RevokeAccessToken", "EndAccess", "UpdateKey", "PauseKey", "ResumeKey", "RotateKey", "RevokeKey",
+			"DisableWorkspace", "EnableWorkspace", "UpdateWorkspace", "ChangeRole", "RemoveMember", "TakeInvitation", "DeleteWorkspace",
 		} {
 			if name == "DeleteUser" {
 				continue // takes the world away; the last below

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 )
 
@@ -41,20 +42,30 @@ func (s *Store) Leaks(ctx context.Context) ([]string, error) {
 			return nil, err
 		}
 	}
-	err = s.InTx(Tenant(ctx, NewID("user"), NewID("ws")), func(ctx context.Context) error {
-		other := Client{ID: NewID("app"), WorkspaceID: NewID("ws")}
-		if err := s.InsertClient(ctx, &other, nil); err != nil {
-			return err
+	for what, write := range map[string]func(ctx context.Context, workspaceID string) error{
+		"an app": func(ctx context.Context, workspaceID string) error {
+			return s.InsertClient(ctx, &Client{ID: NewID("app"), WorkspaceID: workspaceID}, nil)
+		},
+		"an API key": func(ctx context.Context, workspaceID string) error {
+			id := NewID("key")
+			return s.InsertKey(ctx, &APIKey{ID: id, Digest: Digest(id), Kind: KindAPIKey, WorkspaceID: workspaceID}, maxInt)
+		},
+	} {
+		err := s.InTx(Tenant(ctx, NewID("user"), NewID("ws")), func(ctx context.Context) error {
+			if err := write(ctx, NewID("ws")); err != nil {
+				return err
+			}
+			return errRollback
+		})
+		// A row that a policy refuses is refused before its references are looked at.
+		if errors.Is(err, errRollback) || errors.Is(err, ErrNotFound) {
+			leaks = append(leaks, "a tenant can write "+what+" into another workspace")
+		} else if err != nil && !strings.Contains(err.Error(), "42501") { // insufficient_privilege
+			return leaks, err
 		}
-		return errRollback
-	})
-	// A row that a policy refuses is refused before its references are looked at.
-	if errors.Is(err, errRollback) || errors.Is(err, ErrNotFound) {
-		leaks, err = append(leaks, "a tenant can write an app into another workspace"), nil
-	} else if err != nil && strings.Contains(err.Error(), "42501") { // insufficient_privilege
-		err = nil
 	}
-	return leaks, err
+	slices.Sort(leaks)
+	return leaks, nil
 }
 
 // uncovered lists the tables that say whose their rows are, and have no row-level security.

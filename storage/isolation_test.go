@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"math/rand/v2"
 	"strings"
 	"testing"
@@ -31,6 +32,7 @@ func neighbours(t *testing.T, s *storage.Store) (a, b *world) {
 	must(t, s.InsertSession(system(t), storage.Session{ID: storage.NewID("session"), Digest: storage.Digest("neighbour"), UserID: user.ID, Data: "{}", AuthTime: s.Now(), CreatedAt: s.Now(), SeenAt: s.Now(), ExpiresAt: s.Now()}))
 	b.grant = b.newGrant(s.Now())
 	must(t, s.InsertGrant(system(t), b.grant, storage.Code{Digest: storage.Digest("neighbour"), ExpiresAt: s.Now()}))
+	b.addKeys(t, s, "Neighbour's")
 	return a, b
 }
 
@@ -94,18 +96,36 @@ func TestS04_TenantSeesOwnRowsAlone(t *testing.T) {
 		}
 		return got
 	}
-	none := map[string]int{"sessions": 0, "consents": 0, "grants": 0, "clients": 0, "client_secrets": 0, "client_origins": 0}
-	own := map[string]int{"sessions": 1, "consents": 1, "grants": 1, "clients": 1, "client_secrets": 1, "client_origins": 1}
+	none := map[string]int{}
+	for _, table := range storage.TenantTables() {
+		none[table] = 0
+	}
+	with := func(rows map[string]int) map[string]int {
+		all := maps.Clone(none)
+		maps.Copy(all, rows)
+		return all
+	}
+	ofUser := map[string]int{"sessions": 1, "consents": 1, "grants": 1, "api_keys": 1, "recent_requests": 1, "idempotent_requests": 1}
+	ofWorkspace := map[string]int{
+		"clients": 1, "client_secrets": 1, "client_origins": 1, "api_keys": 1, "usage_hourly": 2, "recent_requests": 1, "audit_events": 1,
+		"idempotent_requests": 1,
+	}
+	ofBoth := with(ofUser)
+	maps.Copy(ofBoth, ofWorkspace)
+	ofBoth["api_keys"], ofBoth["recent_requests"] = 2, 2 // of the key and of the token
 	for name, c := range map[string]struct {
 		set             bool
 		user, workspace string
 		want            map[string]int
 	}{
-		"unset":    {false, "", "", none},
-		"empty":    {true, "", "", none},
-		"stranger": {true, "user_x", "ws_x", none},
-		"wildcard": {true, "%", "*", none},
-		"b":        {true, b.user.ID, b.workspace.ID, own},
+		"unset":         {false, "", "", none},
+		"empty":         {true, "", "", none},
+		"stranger":      {true, "user_x", "ws_x", none},
+		"wildcard":      {true, "%", "*", none},
+		"exchanged":     {true, b.workspace.ID, b.user.ID, none},
+		"b":             {true, b.user.ID, b.workspace.ID, ofBoth},
+		"b's workspace": {true, "", b.workspace.ID, with(ofWorkspace)},
+		"user b":        {true, b.user.ID, "", with(ofUser)},
 	} {
 		if diff := cmp.Diff(c.want, counts(c.set, c.user, c.workspace)); diff != "" {
 			t.Errorf("%s (-want +got):\n%s", name, diff)
@@ -128,6 +148,58 @@ func TestS04_TenantSeesOwnRowsAlone(t *testing.T) {
 			continue
 		}
 		mustBe(t, err, storage.ErrNotFound)
+	}
+	before := dump(t, s)
+	for name, call := range map[string]func(ctx context.Context) error{
+		"key":    func(ctx context.Context) error { _, err := s.KeyByID(ctx, a.key.ID); return err },
+		"token":  func(ctx context.Context) error { _, err := s.KeyByID(ctx, a.personal.ID); return err },
+		"update": func(ctx context.Context) error { return writes["UpdateKey"](ctx, s, a) },
+		"hold":   func(ctx context.Context) error { return writes["HoldKey"](ctx, s, a) },
+		"pause":  func(ctx context.Context) error { return writes["PauseKey"](ctx, s, a) },
+		"resume": func(ctx context.Context) error { return s.ResumeKey(ctx, a.key.Owner(), a.key.ID) },
+		"revoke": func(ctx context.Context) error { return writes["RevokeKey"](ctx, s, a) },
+		"answer": func(ctx context.Context) error { _, err := s.KeptAnswer(ctx, a.answer.Digest); return err },
+	} {
+		if err := s.InTx(tenant, call); !errors.Is(err, storage.ErrNotFound) {
+			t.Errorf("%s of another workspace's key: %v", name, err)
+		}
+	}
+	mustBe(t, s.InTx(tenant, func(ctx context.Context) error { return writes["RotateKey"](ctx, s, a) }), storage.ErrConsumed)
+	foreign := storage.IdempotentAnswer{Digest: storage.Digest("x"), Request: storage.Digest("x")}
+	for name, call := range map[string]func(ctx context.Context) error{
+		"an API key":              func(ctx context.Context) error { return writes["InsertKey"](ctx, s, a) },
+		"a personal access token": func(ctx context.Context) error { k := newKey(a.personal.Owner(), "x"); return s.InsertKey(ctx, &k, 10) },
+		"a key to introspect":     func(ctx context.Context) error { k := newKey(storage.KeyOwner{}, "x"); return s.InsertKey(ctx, &k, 10) },
+		"an event": func(ctx context.Context) error {
+			return s.Audit(ctx, storage.AuditEvent{Action: "x", WorkspaceID: a.workspace.ID}, "")
+		},
+		"an event of the server": func(ctx context.Context) error { return s.Audit(ctx, storage.AuditEvent{Action: "x"}, "") },
+		"an answer":              func(ctx context.Context) error { return s.KeepAnswer(ctx, foreign) },
+		"usage": func(ctx context.Context) error {
+			_, err := s.Exec(ctx, `INSERT INTO usage_hourly (workspace_id, credential_id, hour, credential, allowed, limited, refused) VALUES ($1, 'x', 0, 'x', 1, 0, 0)`, a.workspace.ID)
+			return err
+		},
+	} {
+		if err := s.InTx(tenant, call); err == nil || !strings.Contains(err.Error(), "42501") {
+			t.Errorf("%s for somebody else: %v", name, err)
+		}
+	}
+	// Neither can a row of one's own be given to another, nor another's be reached without naming its owner.
+	if err := s.InTx(tenant, func(ctx context.Context) error {
+		_, err := s.Exec(ctx, `UPDATE api_keys SET workspace_id = $1 WHERE id = $2`, a.workspace.ID, b.key.ID)
+		return err
+	}); err == nil || !strings.Contains(err.Error(), "42501") {
+		t.Errorf("a key given to another workspace: %v", err)
+	}
+	must(t, s.InTx(tenant, func(ctx context.Context) error {
+		n, err := s.Exec(ctx, `UPDATE api_keys SET revoked_at = 1 WHERE id NOT IN ($1, $2)`, b.key.ID, b.personal.ID)
+		if n != 0 {
+			t.Errorf("%d keys of others changed", n)
+		}
+		return err
+	}))
+	if diff := cmp.Diff(before, dump(t, s)); diff != "" {
+		t.Errorf("another workspace's rows changed:\n%s", diff)
 	}
 	stolen := a.client
 	stolen.ID, stolen.Secrets = storage.NewID("app"), nil
@@ -183,6 +255,9 @@ func TestS05_NoSettingStaysOnAConnection(t *testing.T) {
 					if n, err := s.Count(ctx, `SELECT count(*) FROM clients WHERE workspace_id <> $1`, mine.workspace.ID); err == nil && n > 0 {
 						return fmt.Errorf("%d foreign apps", n)
 					}
+					if n, err := s.Count(ctx, `SELECT count(*) FROM api_keys WHERE id NOT IN ($1, $2)`, mine.key.ID, mine.personal.ID); err == nil && n > 0 {
+						return fmt.Errorf("%d foreign keys", n)
+					}
 					switch how {
 					case 0:
 						cancel()
@@ -236,6 +311,14 @@ func TestS03_LeaksAreFound(t *testing.T) {
 		{
 			`ALTER POLICY tenant ON clients USING (workspace_id = NULLIF(current_setting('app.workspace_id', true), '')) WITH CHECK (true)`,
 			`ALTER POLICY tenant ON clients WITH CHECK (workspace_id = NULLIF(current_setting('app.workspace_id', true), ''))`, "write an app into another workspace",
+		},
+		{`ALTER TABLE api_keys DISABLE ROW LEVEL SECURITY`, `ALTER TABLE api_keys ENABLE ROW LEVEL SECURITY`, "write an API key into another workspace"},
+		{`ALTER TABLE api_keys DISABLE ROW LEVEL SECURITY`, `ALTER TABLE api_keys ENABLE ROW LEVEL SECURITY`, "as a stranger, 4 rows of api_keys can be read"},
+		{`ALTER TABLE audit_events DISABLE ROW LEVEL SECURITY`, `ALTER TABLE audit_events ENABLE ROW LEVEL SECURITY`, "the table audit_events has no row-level security"},
+		{
+			`DROP POLICY tenant_keys ON api_keys; CREATE POLICY tenant_keys ON api_keys TO doorward_tenant USING (workspace_id = workspace_id)`,
+			`DROP POLICY tenant_keys ON api_keys; CREATE POLICY tenant_keys ON api_keys TO doorward_tenant
+				USING (kind = 'api_key' AND workspace_id = NULLIF(current_setting('app.workspace_id', true), ''))`, "write an API key into another workspace",
 		},
 	} {
 		_, err := owner.Exec(t.Context(), c.breaks)

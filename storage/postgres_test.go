@@ -224,10 +224,13 @@ func TestS03_RolesMayDoNoMoreThanIsGranted(t *testing.T) {
 		"doorward_system": {
 			"settings": all, "users": all, "sessions": all, "workspaces": all, "memberships": all, "clients": all, "client_secrets": all,
 			"client_origins": all, "consents": all, "grants": all, "codes": all, "access_tokens": all, "refresh_tokens": all, "decided_flows": all, "invitations": all,
-			"limits": all, "goose_db_version": "SELECT",
+			"limits": all, "goose_db_version": "SELECT", "api_keys": all, "usage_hourly": all, "recent_requests": "SELECT INSERT DELETE",
+			"audit_events": "SELECT INSERT DELETE", "idempotent_requests": "SELECT INSERT DELETE",
 		},
 		"doorward_tenant": {
 			"sessions": "SELECT DELETE", "grants": "SELECT UPDATE", "consents": "SELECT DELETE", "clients": all, "client_secrets": all, "client_origins": all,
+			"api_keys": "SELECT INSERT UPDATE", "usage_hourly": "SELECT", "recent_requests": "SELECT", "audit_events": "SELECT INSERT",
+			"idempotent_requests": "SELECT INSERT",
 		},
 	}
 	conn := connect(t, url)
@@ -270,6 +273,9 @@ func TestS03_TenantCannotReadUsersCodesOrTokens(t *testing.T) {
 		"new user": func(ctx context.Context) error {
 			return s.InsertUser(ctx, &storage.User{ID: "u", Email: "u@example.com"})
 		},
+		"key by digest": func(ctx context.Context) error { _, err := s.KeyByDigest(ctx, w.key.Digest); return err },
+		"usage":         func(ctx context.Context) error { return writes["FlushUsage"](ctx, s, w) },
+		"history":       func(ctx context.Context) error { return writes["PurgeHistory"](ctx, s, w) },
 		"new token": func(ctx context.Context) error {
 			return s.InsertAccessToken(ctx, storage.AccessToken{Digest: []byte("x"), ClientID: "x"})
 		},
@@ -291,6 +297,17 @@ func TestS03_TenantCannotReadUsersCodesOrTokens(t *testing.T) {
 		"EndAccess":          func(ctx context.Context) error { return writes["EndAccess"](ctx, s, w) },
 		"EndSession":         func(ctx context.Context) error { return writes["EndSession"](ctx, s, w) },
 		"EndOtherSessions":   func(ctx context.Context) error { return writes["EndOtherSessions"](ctx, s, w) },
+		"InsertKey":          func(ctx context.Context) error { return writes["InsertKey"](ctx, s, w) },
+		"UpdateKey":          func(ctx context.Context) error { return writes["UpdateKey"](ctx, s, w) },
+		"HoldKey":            func(ctx context.Context) error { return writes["HoldKey"](ctx, s, w) },
+		"PauseKey":           func(ctx context.Context) error { return writes["PauseKey"](ctx, s, w) },
+		"RevokeKey":          func(ctx context.Context) error { return writes["RevokeKey"](ctx, s, w) },
+		"RotateKey":          func(ctx context.Context) error { return writes["RotateKey"](ctx, s, w) },
+		"KeepAnswer":         func(ctx context.Context) error { return writes["KeepAnswer"](ctx, s, w) },
+		"KeptAnswer":         func(ctx context.Context) error { _, err := s.KeptAnswer(ctx, w.answer.Digest); return err },
+		"Audit": func(ctx context.Context) error {
+			return s.Audit(ctx, storage.AuditEvent{Action: "new", WorkspaceID: w.workspace.ID}, "")
+		},
 	} {
 		err := s.InTx(tenant, func(ctx context.Context) error {
 			if err := call(ctx); err != nil {

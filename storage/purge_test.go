@@ -34,7 +34,9 @@ func TestS11_NothingGoesBeforeItsReplayHorizon(t *testing.T) {
 			{"sessions", 1, 0, time.Hour},
 			{"limits", 1, 0, 90 * time.Minute},
 			{"invitations", 1, 0, 2 * time.Hour},
+			{"idempotent_requests", 1, 0, storage.IdempotentLifetime},
 			{"access_tokens", 2, 0, time.Hour + horizons.AccessTokens},
+			{"recent_requests", 2, 0, 30 * 24 * time.Hour},
 			{"codes", 1, 0, time.Minute + horizons.Families},
 			{"refresh_tokens", 1, 0, time.Hour + horizons.Families},
 			{"grants", 1, 0, 24*time.Hour + horizons.Families},
@@ -54,7 +56,7 @@ func TestS11_NothingGoesBeforeItsReplayHorizon(t *testing.T) {
 			}
 		}
 		// What does not expire stays.
-		for table, want := range map[string]int64{"users": 3, "workspaces": 4, "memberships": 5, "clients": 1, "consents": 1, "client_origins": 1} {
+		for table, want := range map[string]int64{"users": 3, "workspaces": 4, "memberships": 5, "clients": 1, "consents": 1, "client_origins": 1, "api_keys": 2, "usage_hourly": 2, "audit_events": 1} {
 			if n, err := s.Count(ctx, "SELECT count(*) FROM "+table); n != want || err != nil {
 				t.Errorf("%d rows of %s (error %v), want %d", n, table, err, want)
 			}
@@ -183,11 +185,18 @@ func TestLastUsedIsWrittenOnceAMinute(t *testing.T) {
 			must(t, err)
 			c, err := s.ClientByID(ctx, w.client.ID)
 			must(t, err)
-			if grants[0].LastUsedAt != want || x.SeenAt != want || c.Secrets[0].LastUsedAt != want {
-				t.Errorf("last used: grant %v, session %v, secret %v; want %v", grants[0].LastUsedAt, x.SeenAt, c.Secrets[0].LastUsedAt, want)
+			k, err := s.Key(ctx, w.key.Owner(), w.key.ID)
+			must(t, err)
+			if grants[0].LastUsedAt != want || x.SeenAt != want || c.Secrets[0].LastUsedAt != want || k.LastUsedAt != want {
+				t.Errorf("last used: grant %v, session %v, secret %v, key %v; want %v", grants[0].LastUsedAt, x.SeenAt, c.Secrets[0].LastUsedAt, k.LastUsedAt, want)
+			}
+			if address := fmt.Sprint("192.0.2.", want.Time().Minute()); k.LastUsedFrom != address {
+				t.Errorf("the key was last used from %s, want %s", k.LastUsedFrom, address)
 			}
 		}
 		touch := func() {
+			s.TouchKey(w.key.ID, fmt.Sprint("192.0.2.", s.Now().Time().Minute()))
+			s.TouchKey("key_unknown", "192.0.2.9")
 			s.TouchGrant(w.grant.ID)
 			s.TouchSession(w.session.ID)
 			s.TouchSecret(w.client.Secrets[0].ID)

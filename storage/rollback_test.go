@@ -186,12 +186,59 @@ var writes = map[string]func(ctx context.Context, s *storage.Store, w *world) er
 		return s.SaveLimits(ctx, []storage.Limit{savedLimit("saved", s.Now(), time.Hour)})
 	},
 
+	"InsertKey": func(ctx context.Context, s *storage.Store, w *world) error {
+		k := newKey(w.key.Owner(), "New")
+		return s.InsertKey(ctx, &k, 10)
+	},
+	"UpdateKey": func(ctx context.Context, s *storage.Store, w *world) error {
+		k := w.key
+		k.Name = "New"
+		return s.UpdateKey(ctx, &k)
+	},
+	"HoldKey": func(ctx context.Context, s *storage.Store, w *world) error {
+		_, err := s.HoldKey(ctx, w.key.Owner(), w.key.ID)
+		return err
+	},
+	"PauseKey": func(ctx context.Context, s *storage.Store, w *world) error {
+		return s.PauseKey(ctx, w.key.Owner(), w.key.ID)
+	},
+	"ResumeKey": func(ctx context.Context, s *storage.Store, w *world) error {
+		// As with EnableClient.
+		return errors.Join(s.PauseKey(ctx, w.key.Owner(), w.key.ID), s.ResumeKey(ctx, w.key.Owner(), w.key.ID), s.SetSetting(ctx, "resumed", "yes"))
+	},
+	"RevokeKey": func(ctx context.Context, s *storage.Store, w *world) error {
+		return s.RevokeKey(ctx, w.personal.Owner(), w.personal.ID)
+	},
+	"RotateKey": func(ctx context.Context, s *storage.Store, w *world) error {
+		k := newKey(w.key.Owner(), "New")
+		return s.RotateKey(ctx, w.key, &k, s.Now().Add(time.Hour))
+	},
+	"Audit": func(ctx context.Context, s *storage.Store, w *world) error {
+		return s.Audit(ctx, storage.AuditEvent{Action: "new"}, w.user.ID)
+	},
+	"KeepAnswer": func(ctx context.Context, s *storage.Store, w *world) error {
+		a := w.answer
+		a.Digest = storage.Digest("new")
+		return s.KeepAnswer(ctx, a)
+	},
+	"FlushUsage": func(ctx context.Context, s *storage.Store, w *world) error {
+		s.NoteUse(storage.Use{WorkspaceID: w.workspace.ID, CredentialID: w.key.ID, Credential: w.key.Kind})
+		return s.FlushUsage(ctx)
+	},
+	"PurgeHistory": func(ctx context.Context, s *storage.Store, _ *world) error {
+		s.SetClock(func() time.Time { return noon.AddDate(1, 0, 0) })
+		defer stopped(s)
+		_, err := s.PurgeHistory(ctx, time.Hour, time.Hour)
+		return err
+	},
+
 	"FlushTouches": func(ctx context.Context, s *storage.Store, w *world) error {
 		s.SetClock(func() time.Time { return noon.Add(time.Hour) })
 		defer stopped(s)
 		s.TouchGrant(w.grant.ID)
 		s.TouchSession(w.session.ID)
 		s.TouchSecret(w.client.Secrets[0].ID)
+		s.TouchKey(w.key.ID, "192.0.2.2")
 		return s.FlushTouches(ctx)
 	},
 	"Purge": func(ctx context.Context, s *storage.Store, _ *world) error {
@@ -257,7 +304,7 @@ func TestEveryWriteIsGoneAfterARollback(t *testing.T) {
 				if _, err := s.SystemPool().ExecContext(t.Context(), "DELETE FROM settings"); err != nil {
 					t.Fatal(err)
 				}
-				for _, table := range []string{"users", "workspaces", "clients", "decided_flows", "access_tokens"} {
+				for _, table := range []string{"users", "workspaces", "clients", "decided_flows", "access_tokens", "audit_events"} {
 					if _, err := s.SystemPool().ExecContext(t.Context(), "DELETE FROM "+table); err != nil {
 						t.Fatal(err)
 					}
@@ -278,7 +325,7 @@ func TestEveryWriteIsGoneAfterARollback(t *testing.T) {
 				if err := write(system(t), s, w); err != nil {
 					t.Fatal(err)
 				}
-				if name != "FlushTouches" && name != "HoldConsent" && cmp.Equal(before, dump(t, s)) {
+				if name != "FlushTouches" && name != "HoldConsent" && name != "HoldKey" && cmp.Equal(before, dump(t, s)) {
 					t.Error("the write changes nothing even when it is committed, so this test proves nothing")
 				}
 			})
@@ -339,7 +386,7 @@ func TestEveryWriteHasARollbackTest(t *testing.T) {
 		return false
 	}
 	for name := range calls {
-		// Close writes through FlushTouches, after everything else; what Leaks writes it rolls back, as its own test shows.
+		// Close writes through FlushTouches and FlushUsage, after everything else; what Leaks writes it rolls back, as its own test shows.
 		if ast.IsExported(name) && name != "Close" && name != "Leaks" && reaches(name, map[string]bool{}) != (writes[name] != nil) {
 			t.Errorf("%s: writes %v, but is in the table of rollback tests: %v", name, writes[name] == nil, writes[name] != nil)
 		}

@@ -66,8 +66,10 @@ type world struct {
 	client                  storage.Client
 	session                 storage.Session
 	grant                   storage.Grant
-	code, access, refresh   []byte // digests
-	clientAccess            []byte // digest of a token of client_credentials
+	code, access, refresh   []byte         // digests
+	clientAccess            []byte         // digest of a token of client_credentials
+	key, personal           storage.APIKey // of the personal workspace, and of the user
+	answer                  storage.IdempotentAnswer
 }
 
 func newWorld(t *testing.T, s *storage.Store) *world {
@@ -117,7 +119,38 @@ func newWorld(t *testing.T, s *storage.Store) *world {
 	must(t, s.AddMember(ctx, w.shared.ID, w.admin.ID, "member"))
 	w.invitation = storage.Invitation{ID: storage.NewID("invitation"), Digest: storage.Digest("word"), WorkspaceID: w.shared.ID, Email: "Eve@example.com", Role: "viewer", ExpiresAt: now.Add(2 * time.Hour)}
 	must(t, s.InsertInvitation(ctx, w.invitation))
+	w.addKeys(t, s, "")
 	return w
+}
+
+// addKeys adds a key and a personal access token, and what comes of their use.
+func (w *world) addKeys(t *testing.T, s *storage.Store, name string) {
+	t.Helper()
+	w.key = newKey(storage.KeyOwner{WorkspaceID: w.workspace.ID}, name+" Key")
+	w.personal = newKey(storage.KeyOwner{UserID: w.user.ID}, name+" Token")
+	for _, k := range []*storage.APIKey{&w.key, &w.personal} {
+		must(t, s.InsertKey(system(t), k, 10))
+		s.NoteUse(storage.Use{WorkspaceID: w.workspace.ID, CredentialID: k.ID, Credential: k.Kind, RequestID: "request", Action: "introspect", Status: 200, Address: "192.0.2.1"})
+	}
+	must(t, s.FlushUsage(system(t)))
+	must(t, s.Audit(system(t), storage.AuditEvent{Action: "api_key.created", WorkspaceID: w.workspace.ID, Target: w.key.ID}, ""))
+	w.answer = storage.IdempotentAnswer{
+		Digest: storage.Digest(w.user.ID), WorkspaceID: w.workspace.ID, UserID: w.user.ID, Request: storage.Digest("request"), Status: 201, Answer: "sealed",
+	}
+	must(t, s.KeepAnswer(system(t), w.answer))
+}
+
+// newKey is a key that an owner could have.
+func newKey(owner storage.KeyOwner, name string) storage.APIKey {
+	k := storage.APIKey{
+		ID: storage.NewID("key"), Kind: storage.KindAPIKey, WorkspaceID: owner.WorkspaceID, UserID: owner.UserID, Resource: "https://api.example",
+		Environment: "live", Prefix: "sk_live_", Tail: "tail", Name: name, Scopes: storage.List{"read"},
+	}
+	if owner.UserID != "" {
+		k.ID, k.Kind, k.Environment, k.Prefix = storage.NewID("token"), storage.KindPersonalAccessToken, "", "pat_"
+	}
+	k.Digest = storage.Digest("text of " + k.ID)
+	return k
 }
 
 func (w *world) newGrant(now storage.Time) storage.Grant {

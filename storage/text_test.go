@@ -94,12 +94,50 @@ var reads = map[string]func(ctx context.Context, s *storage.Store, text string) 
 		v, err := s.Setting(ctx, text)
 		return v != "", err
 	},
+	"PersonalTokenByDigest": func(ctx context.Context, s *storage.Store, text string) (bool, error) {
+		b, err := s.PersonalTokenByDigest(ctx, []byte(text), "shared")
+		return b.Key.ID != "", err
+	},
+	"Keys": func(ctx context.Context, s *storage.Store, text string) (bool, error) {
+		l, err := s.Keys(ctx, storage.KeyOwner{WorkspaceID: text + "x"}, storage.KeyFilter{Limit: 10})
+		return len(l) > 0, err
+	},
+	"Keys of": func(ctx context.Context, s *storage.Store, text string) (bool, error) {
+		l, err := s.Keys(ctx, storage.KeyOwner{UserID: text + "x"}, storage.KeyFilter{Search: text, Environment: text, CreatedBy: text, After: text, Limit: 10})
+		return len(l) > 0, err
+	},
+	"Key": func(ctx context.Context, s *storage.Store, text string) (bool, error) {
+		k, err := s.KeyByID(ctx, text)
+		return k.ID != "", err
+	},
+	"KeysRotatedInto": func(ctx context.Context, s *storage.Store, text string) (bool, error) {
+		l, err := s.KeysRotatedInto(ctx, storage.KeyOwner{WorkspaceID: text}, text)
+		return len(l) > 0, err
+	},
+	"UsageOf": func(ctx context.Context, s *storage.Store, text string) (bool, error) {
+		l, err := s.UsageOf(ctx, text, text, 0, s.Now()+1)
+		return len(l) > 0, err
+	},
+	"RecentRequestsOf": func(ctx context.Context, s *storage.Store, text string) (bool, error) {
+		l, err := s.RecentRequestsOf(ctx, text)
+		return len(l) > 0, err
+	},
+	"AuditEvents": func(ctx context.Context, s *storage.Store, text string) (bool, error) {
+		l, err := s.AuditEvents(ctx, storage.AuditFilter{WorkspaceID: text + "x", Limit: 10})
+		return len(l) > 0, err
+	},
+	"AuditEvents of": func(ctx context.Context, s *storage.Store, text string) (bool, error) {
+		l, err := s.AuditEvents(ctx, storage.AuditFilter{WorkspaceID: text, Action: text + ".", UserID: text, Target: text, After: text, Limit: 10})
+		return len(l) > 0, err
+	},
 	"digests": func(ctx context.Context, s *storage.Store, text string) (bool, error) {
 		_, err1 := s.AccessTokenByDigest(ctx, []byte(text))
 		_, err2 := s.RefreshTokenByDigest(ctx, []byte(text))
 		_, err3 := s.CodeByDigest(ctx, []byte(text))
 		_, _, err4 := s.LiveSession(ctx, []byte(text), time.Hour)
-		return false, errors.Join(err1, err2, err3, err4)
+		_, err5 := s.KeyByDigest(ctx, []byte(text))
+		_, err6 := s.KeptAnswer(ctx, []byte(text))
+		return false, errors.Join(err1, err2, err3, err4, err5, err6)
 	},
 }
 
@@ -227,6 +265,34 @@ func TestS01_UnstorableTextWritesNothing(t *testing.T) {
 				ID: x.ID, ClientID: x.ClientID, UserID: x.UserID, WorkspaceID: x.WorkspaceID, Resource: x.Resource, Scopes: x.Scopes,
 				AuthTime: now, CreatedAt: now, ExpiresAt: now,
 			}, storage.Code{Digest: storage.Digest("x"), RedirectURI: x.RedirectURI, Challenge: x.Challenge, ExpiresAt: now})
+		})
+		poisoned("InsertKey", w.key, func(r any) error {
+			k := r.(storage.APIKey)
+			if k.ID == w.key.ID {
+				k.ID = "key_x"
+			}
+			k.Digest = storage.Digest("x")
+			k.Note += k.RotatedInto + k.LastUsedFrom // which a new key has not
+			if k.UserID != "" {
+				k.WorkspaceID = ""
+			}
+			return s.InsertKey(ctx, &k, 10)
+		})
+		poisoned("UpdateKey", struct {
+			Name, Note, Plan  string
+			Scopes, Addresses storage.List
+		}{"x", "", "", nil, nil}, func(r any) error {
+			x := r.(struct {
+				Name, Note, Plan  string
+				Scopes, Addresses storage.List
+			})
+			k := w.key
+			k.Name, k.Note, k.Plan, k.Scopes, k.Addresses = x.Name, x.Note, x.Plan, x.Scopes, x.Addresses
+			return s.UpdateKey(ctx, &k)
+		})
+		poisoned("Audit", struct{ Action, WorkspaceID, UserID, Target string }{"x", w.workspace.ID, "x", "x"}, func(r any) error {
+			x := r.(struct{ Action, WorkspaceID, UserID, Target string })
+			return s.Audit(ctx, storage.AuditEvent{Action: x.Action, WorkspaceID: x.WorkspaceID, Actor: storage.Actor{UserID: x.UserID}, Target: x.Target}, "")
 		})
 		for _, text := range unstorable {
 			for name, err := range map[string]error{

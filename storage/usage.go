@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"slices"
 	"strings"
 	"sync"
@@ -133,17 +134,23 @@ func (s *Store) FlushUsage(ctx context.Context) error {
 	counts, recent := u.counts, u.recent
 	u.counts, u.recent, u.recents = map[usageKey]*Usage{}, map[string][]recentUse{}, 0
 	u.mu.Unlock()
-
-	// In one order, so that two nodes that write the same rows wait for each other and no more.
-	keys := make([]usageKey, 0, len(counts))
-	for key := range counts {
-		keys = append(keys, key)
+	err := s.writeCounts(ctx, counts)
+	if err == nil {
+		err = s.writeRecent(ctx, recent)
 	}
-	slices.SortFunc(keys, func(a, b usageKey) int {
+	if err != nil {
+		u.keep(counts, recent)
+	}
+	return err
+}
+
+// writeCounts adds to the usage that is stored, and takes out of counts what it has written.
+func (s *Store) writeCounts(ctx context.Context, counts map[usageKey]*Usage) error {
+	// In one order, so that two nodes that write the same rows wait for each other and no more.
+	keys := slices.SortedFunc(maps.Keys(counts), func(a, b usageKey) int {
 		return cmp.Or(strings.Compare(a.workspaceID, b.workspaceID), strings.Compare(a.credentialID, b.credentialID), cmp.Compare(a.hour, b.hour))
 	})
-	for len(keys) > 0 {
-		some := keys[:min(usageBatch, len(keys))]
+	for some := range slices.Chunk(keys, usageBatch) {
 		err := s.InTx(ctx, func(ctx context.Context) error {
 			for _, key := range some {
 				row := counts[key]
@@ -160,54 +167,62 @@ func (s *Store) FlushUsage(ctx context.Context) error {
 		})
 		if err != nil {
 			// A commit whose answer was lost may have happened, and is then counted twice: better than not at all.
-			u.keep(keys, counts)
 			return err
 		}
-		keys = keys[len(some):]
-	}
-	ids := make([]string, 0, len(recent))
-	for id := range recent {
-		ids = append(ids, id)
-	}
-	slices.Sort(ids)
-	for _, id := range ids {
-		if err := s.writeRecent(ctx, id, recent[id]); err != nil {
-			return err
+		for _, key := range some {
+			delete(counts, key)
 		}
 	}
 	return nil
 }
 
 // keep puts back what could not be written.
-func (u *uses) keep(keys []usageKey, counts map[usageKey]*Usage) {
+func (u *uses) keep(counts map[usageKey]*Usage, recent map[string][]recentUse) {
 	u.mu.Lock()
 	defer u.mu.Unlock()
-	for _, key := range keys {
+	for key, old := range counts {
 		if row := u.counts[key]; row != nil {
-			row.Allowed += counts[key].Allowed
-			row.Limited += counts[key].Limited
-			row.Refused += counts[key].Refused
+			row.Allowed += old.Allowed
+			row.Limited += old.Limited
+			row.Refused += old.Refused
 		} else {
-			u.counts[key] = counts[key]
+			u.counts[key] = old
+		}
+	}
+	for id, old := range recent {
+		list := append(old, u.recent[id]...)
+		list = list[max(0, len(list)-recentPerKey):]
+		if more := len(list) - len(u.recent[id]); u.recents+more <= recentBound {
+			u.recents += more
+			u.recent[id] = list
 		}
 	}
 }
 
-// writeRecent adds a key's last requests to those that are stored, and drops what is older than the newest hundred.
-func (s *Store) writeRecent(ctx context.Context, keyID string, list []recentUse) error {
-	return s.InTx(ctx, func(ctx context.Context) error {
-		for _, r := range list {
-			if _, err := s.exec(ctx, `INSERT INTO recent_requests (id, key_id, workspace_id, at, request_id, action, status, reason, address, expires_at)
-				SELECT $1, k.id, w.id, CAST($4 AS BIGINT), $5, $6, CAST($7 AS BIGINT), $8, $9, CAST($10 AS BIGINT)
-				FROM api_keys k LEFT JOIN workspaces w ON w.id = $3 WHERE k.id = $2`,
-				r.id, keyID, r.WorkspaceID, r.at, r.RequestID, r.Action, r.Status, r.Reason, r.Address, r.at.Add(recentLifetime)); err != nil {
-				return err
+// writeRecent adds the last requests of keys to those that are stored, drops of each key what is older than its newest
+// hundred, and takes out of recent what it has written.
+func (s *Store) writeRecent(ctx context.Context, recent map[string][]recentUse) error {
+	for _, keyID := range slices.Sorted(maps.Keys(recent)) {
+		err := s.InTx(ctx, func(ctx context.Context) error {
+			for _, r := range recent[keyID] {
+				// A request belongs to whom its key belongs to. What a lost answer hid is there already.
+				if _, err := s.exec(ctx, `INSERT INTO recent_requests (id, key_id, workspace_id, user_id, at, request_id, action, status, reason, address, expires_at)
+					SELECT $1, k.id, k.workspace_id, k.user_id, CAST($3 AS BIGINT), $4, $5, CAST($6 AS BIGINT), $7, $8, CAST($9 AS BIGINT)
+					FROM api_keys k WHERE k.id = $2 ON CONFLICT (id) DO NOTHING`,
+					r.id, keyID, r.at, r.RequestID, r.Action, r.Status, r.Reason, r.Address, r.at.Add(recentLifetime)); err != nil {
+					return err
+				}
 			}
+			_, err := s.exec(ctx, fmt.Sprintf(`DELETE FROM recent_requests WHERE key_id = $1 AND id <= (SELECT id FROM recent_requests WHERE key_id = $1 ORDER BY id DESC LIMIT 1 OFFSET %d)`,
+				RecentRequests), keyID)
+			return err
+		})
+		if err != nil && !isNotFound(err) { // a key that went at this moment takes its requests along
+			return err
 		}
-		_, err := s.exec(ctx, fmt.Sprintf(`DELETE FROM recent_requests WHERE key_id = $1 AND id <= (SELECT id FROM recent_requests WHERE key_id = $1 ORDER BY id DESC LIMIT 1 OFFSET %d)`,
-			RecentRequests), keyID)
-		return err
-	})
+		delete(recent, keyID)
+	}
+	return nil
 }
 
 // UsageOf lists a workspace's usage by the hour, from a moment on and before another, of one credential or, where it is

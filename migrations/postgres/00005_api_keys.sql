@@ -69,7 +69,8 @@ GRANT SELECT ON usage_hourly TO doorward_tenant;
 CREATE TABLE recent_requests (
     id           text PRIMARY KEY,
     key_id       text NOT NULL REFERENCES api_keys (id) ON DELETE CASCADE,
-    workspace_id text REFERENCES workspaces (id) ON DELETE CASCADE,
+    workspace_id text, -- the key's, and so is the user: whose request it is
+    user_id      text,
     at           bigint NOT NULL,
     request_id   text NOT NULL,
     action       text NOT NULL, -- what was asked for, without anything that the caller chose
@@ -80,11 +81,11 @@ CREATE TABLE recent_requests (
 );
 CREATE INDEX recent_requests_key ON recent_requests (key_id, id);
 CREATE INDEX recent_requests_expiry ON recent_requests (expires_at);
-CREATE INDEX recent_requests_workspace ON recent_requests (workspace_id);
 
 ALTER TABLE recent_requests ENABLE ROW LEVEL SECURITY;
 CREATE POLICY system ON recent_requests TO doorward_system USING (true);
-CREATE POLICY tenant ON recent_requests TO doorward_tenant USING (workspace_id = NULLIF(current_setting('app.workspace_id', true), ''));
+CREATE POLICY tenant ON recent_requests TO doorward_tenant
+    USING (workspace_id = NULLIF(current_setting('app.workspace_id', true), '') OR user_id = NULLIF(current_setting('app.user_id', true), ''));
 GRANT SELECT, INSERT, DELETE ON recent_requests TO doorward_system;
 GRANT SELECT ON recent_requests TO doorward_tenant;
 

@@ -54,7 +54,8 @@ CREATE INDEX usage_hourly_hour ON usage_hourly (hour);
 CREATE TABLE recent_requests (
     id           text PRIMARY KEY,
     key_id       text NOT NULL REFERENCES api_keys (id) ON DELETE CASCADE,
-    workspace_id text REFERENCES workspaces (id) ON DELETE CASCADE,
+    workspace_id text, -- the key's, and so is the user: whose request it is
+    user_id      text,
     at           bigint NOT NULL,
     request_id   text NOT NULL,
     action       text NOT NULL, -- what was asked for, without anything that the caller chose
@@ -65,7 +66,6 @@ CREATE TABLE recent_requests (
 );
 CREATE INDEX recent_requests_key ON recent_requests (key_id, id);
 CREATE INDEX recent_requests_expiry ON recent_requests (expires_at);
-CREATE INDEX recent_requests_workspace ON recent_requests (workspace_id);
 
 -- Who did what. No foreign keys: events outlive what they are about, and hold ids in place of names.
 CREATE TABLE audit_events (

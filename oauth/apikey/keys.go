@@ -52,11 +52,11 @@ func newText(key *storage.APIKey) string {
 }
 
 // Rotate makes a key that takes the place of old, with all its rights and limits and no later end; old works for grace
-// longer. What old itself took the place of ends at once. ErrRotated: old cannot be rotated any more.
+// longer, or stays paused if it is. What old itself took the place of ends at once. ErrRotated: old cannot be rotated any more.
 func (k *Keys) Rotate(ctx context.Context, old storage.APIKey, createdBy string, grace time.Duration) (text string, fresh storage.APIKey, err error) {
 	fresh = old
 	fresh.CreatedBy, fresh.RotatedInto = createdBy, ""
-	fresh.LastUsedAt, fresh.LastUsedFrom = 0, ""
+	fresh.PausedAt, fresh.LastUsedAt, fresh.LastUsedFrom = 0, 0, ""
 	text = newText(&fresh)
 	err = k.store.RotateKey(ctx, old, &fresh, k.store.Now().Add(grace))
 	if errors.Is(err, storage.ErrConsumed) {
