@@ -196,6 +196,7 @@ func navigation(admin bool) []navGroup {
 			{SectionProfile, "Profile", "/settings/profile"},
 			{SectionSecurity, "Security", "/settings/security"},
 			{SectionConnectedApps, "Connected apps", "/settings/connected-apps"},
+			{SectionWorkspaces, "Workspaces", "/settings/workspaces"},
 		}},
 		{"Developer", []navItem{
 			{SectionKeys, "API keys", "/settings/developer/api-keys"},
@@ -206,6 +207,7 @@ func navigation(admin bool) []navGroup {
 	if admin {
 		groups = append(groups, navGroup{"Administration", []navItem{
 			{SectionAdminUsers, "Users", "/admin/users"},
+			{SectionAdminWorkspaces, "All workspaces", "/admin/workspaces"},
 			{SectionAdminApps, "All apps", "/admin/apps"},
 		}})
 	}
@@ -216,12 +218,15 @@ func navigation(admin bool) []navGroup {
 // Tab is what its path has after the slug.
 var workspaceTabs = []struct{ Tab, Text string }{
 	{TabKeys, "API keys"},
+	{TabApps, "Apps"},
+	{TabMembers, "Members"},
+	{TabUsage, "Usage"},
+	{TabAudit, "Audit"},
+	{TabSettings, "Settings"},
 }
 
-// tabPath is the end of the path of the current page.
-func (b WorkspaceBar) tabPath() string {
-	return when(b.Tab != "", "/"+b.Tab)
-}
+// tabPath is the end of the path of a page about a workspace.
+func tabPath(tab string) string { return when(tab != "", "/"+tab) }
 
 // article is a role as one has it: "a member", "an owner".
 func article(role string) string {

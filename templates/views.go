@@ -5,14 +5,16 @@ import "time"
 // The values of Page.Section: which entry of the settings navigation is the
 // current one. Pages outside the settings area leave Section empty.
 const (
-	SectionProfile       = "profile"
-	SectionSecurity      = "security"
-	SectionConnectedApps = "connected-apps"
-	SectionKeys          = "api-keys"
-	SectionTokens        = "personal-access-tokens"
-	SectionApps          = "apps"
-	SectionAdminUsers    = "admin-users"
-	SectionAdminApps     = "admin-apps"
+	SectionProfile         = "profile"
+	SectionSecurity        = "security"
+	SectionConnectedApps   = "connected-apps"
+	SectionKeys            = "api-keys"
+	SectionTokens          = "personal-access-tokens"
+	SectionApps            = "apps"
+	SectionWorkspaces      = "workspaces"
+	SectionAdminUsers      = "admin-users"
+	SectionAdminWorkspaces = "admin-workspaces"
+	SectionAdminApps       = "admin-apps"
 )
 
 // The kinds of an app, as the field "kind" posts them.
