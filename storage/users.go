@@ -54,9 +54,9 @@ func (s *Store) InsertUser(ctx context.Context, u *User) error {
 			name = u.Email
 		}
 		id := NewID("ws")
-		if _, err := s.exec(ctx, `INSERT INTO workspaces (id, slug, name, personal_user_id, created_at) VALUES ($1, $2, $3, $4, $5)`,
+		if _, err := s.exec(ctx, `INSERT INTO workspaces (id, slug, name, name_key, personal_user_id, created_at) VALUES ($1, $2, $3, $4, $5, $6)`,
 			// A slug that says nothing about its owner: workspace names leave in tokens' introspection.
-			id, "personal-"+strings.ReplaceAll(strings.TrimPrefix(id, "ws_"), "-", "")[20:], name, u.ID, u.CreatedAt); err != nil {
+			id, "personal-"+strings.ReplaceAll(strings.TrimPrefix(id, "ws_"), "-", "")[20:], name, searchKey(name), u.ID, u.CreatedAt); err != nil {
 			return err
 		}
 		_, err := s.exec(ctx, `INSERT INTO memberships (workspace_id, user_id, role, created_at) VALUES ($1, $2, 'owner', $3)`, id, u.ID, u.CreatedAt)

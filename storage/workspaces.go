@@ -52,7 +52,8 @@ func (w *Workspace) fields() []any {
 // user.
 func (s *Store) InsertWorkspace(ctx context.Context, w Workspace, ownerID string) error {
 	return s.InTx(ctx, func(ctx context.Context) error {
-		if _, err := s.exec(ctx, `INSERT INTO workspaces (id, slug, name, plan, created_at) VALUES ($1, $2, $3, $4, $5)`, w.ID, w.Slug, w.Name, w.Plan, s.Now()); err != nil {
+		if _, err := s.exec(ctx, `INSERT INTO workspaces (id, slug, name, name_key, plan, created_at) VALUES ($1, $2, $3, $4, $5, $6)`,
+			w.ID, w.Slug, w.Name, searchKey(w.Name), w.Plan, s.Now()); err != nil {
 			return err
 		}
 		_, err := s.exec(ctx, `INSERT INTO memberships (workspace_id, user_id, role, created_at) VALUES ($1, $2, $3, $4)`, w.ID, ownerID, RoleOwner, s.Now())
@@ -80,9 +81,23 @@ func (s *Store) Workspaces(ctx context.Context, after string, limit int) ([]Work
 	return collect(ctx, s, (*Workspace).fields, `SELECT `+workspaceColumns+` FROM workspaces w WHERE w.id > $1 ORDER BY w.id LIMIT $2`, after, limit)
 }
 
+// ListedWorkspace is a workspace as whoever runs the server sees it.
+type ListedWorkspace struct {
+	Workspace
+	Members   int64
+	CreatedAt Time
+}
+
+// SearchWorkspaces is Workspaces for those whose slug or name holds a text, whatever its case.
+func (s *Store) SearchWorkspaces(ctx context.Context, search, after string, limit int) ([]ListedWorkspace, error) {
+	return collect(ctx, s, func(w *ListedWorkspace) []any { return append(w.fields(), &w.Members, &w.CreatedAt) },
+		`SELECT `+workspaceColumns+`, (SELECT count(*) FROM memberships m WHERE m.workspace_id = w.id), w.created_at FROM workspaces w
+		WHERE w.id > $1 AND (w.slug LIKE $2 ESCAPE '!' OR w.name_key LIKE $2 ESCAPE '!') ORDER BY w.id LIMIT $3`, after, likePattern(search), limit)
+}
+
 // UpdateWorkspace changes a workspace's name and plan.
 func (s *Store) UpdateWorkspace(ctx context.Context, id, name, plan string) error {
-	return s.changedBy(ctx, s.execOne(ctx, ErrNotFound, `UPDATE workspaces SET name = $2, plan = $3 WHERE id = $1`, id, name, plan))
+	return s.changedBy(ctx, s.execOne(ctx, ErrNotFound, `UPDATE workspaces SET name = $2, name_key = $3, plan = $4 WHERE id = $1`, id, name, searchKey(name), plan))
 }
 
 // DisableWorkspace keeps whatever acts in a workspace from working until EnableWorkspace.

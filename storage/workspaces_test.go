@@ -170,3 +170,35 @@ func TestOwnerIsDeletedWhileTheOtherLeaves(t *testing.T) {
 		}
 	})
 }
+
+func TestWorkspacesAreFoundBySlugAndName(t *testing.T) {
+	onEachEngine(t, func(t *testing.T, s *storage.Store) {
+		w := newWorld(t, s)
+		made := storage.Workspace{ID: storage.NewID("ws"), Slug: "aerger", Name: "ÄRGER & Söhne 100%"}
+		must(t, s.InsertWorkspace(system(t), made, w.user.ID))
+		must(t, s.AddMember(system(t), made.ID, w.admin.ID, "viewer"))
+		for search, found := range map[string]bool{
+			"ärger": true, "SÖHNE": true, " aerg": true, "100%": true, "0%%": false, "_": false, "jemand": false, "": true,
+		} {
+			list, err := s.SearchWorkspaces(system(t), search, "", 100)
+			must(t, err)
+			i := slices.IndexFunc(list, func(l storage.ListedWorkspace) bool { return l.ID == made.ID })
+			if i >= 0 != found {
+				t.Errorf("a search for %q found it: %v", search, i >= 0)
+			} else if found && (list[i].Members != 2 || list[i].CreatedAt.IsZero() || list[i].Personal) {
+				t.Errorf("it is listed as %+v", list[i])
+			}
+		}
+		must(t, s.UpdateWorkspace(system(t), made.ID, "Zorn", ""))
+		if list, err := s.SearchWorkspaces(system(t), "zORN", "", 100); err != nil || len(list) != 1 {
+			t.Errorf("%d are found by the new name, error %v", len(list), err)
+		}
+		first, err := s.SearchWorkspaces(system(t), "", "", 1)
+		must(t, err)
+		next, err := s.SearchWorkspaces(system(t), "", first[0].ID, 100)
+		must(t, err)
+		if slices.ContainsFunc(next, func(l storage.ListedWorkspace) bool { return l.ID == first[0].ID }) || len(next) == 0 {
+			t.Error("the second page does not go on after the first")
+		}
+	})
+}
