@@ -152,6 +152,8 @@ func (r *report) checkDatabase(ctx context.Context, c Config) {
 	}
 	r.checkSecret(ctx, c, store)
 	r.checkClients(ctx, c, store)
+	r.checkKeys(ctx, c, store)
+	r.checkWorkspaces(ctx, c, store)
 	r.checkAdministrators(ctx, store)
 	leaks, err := store.Leaks(ctx)
 	if err != nil {
@@ -207,10 +209,7 @@ func (r *report) checkAdministrators(ctx context.Context, store *storage.Store) 
 
 // checkClients reports apps with less protection than others, and those that the configuration has left behind.
 func (r *report) checkClients(ctx context.Context, c Config, store *storage.Store) {
-	known := map[string]Resource{}
-	for _, resource := range c.Resources {
-		known[resource.ID] = resource
-	}
+	known := c.resourcesByID()
 	for after := ""; ; {
 		page, err := store.Clients(ctx, "", after, pageSize)
 		if err != nil {
@@ -227,7 +226,16 @@ func (r *report) checkClients(ctx context.Context, c Config, store *storage.Stor
 	}
 }
 
-func (r *report) checkClient(c storage.Client, known map[string]Resource) {
+// resourcesByID are the configured resources as the protocol sees them.
+func (c Config) resourcesByID() map[string]*oauth.Resource {
+	known := map[string]*oauth.Resource{}
+	for _, resource := range c.oauthResources() {
+		known[resource.ID] = &resource
+	}
+	return known
+}
+
+func (r *report) checkClient(c storage.Client, known map[string]*oauth.Resource) {
 	if !c.DisabledAt.IsZero() {
 		return
 	}
@@ -238,18 +246,111 @@ func (r *report) checkClient(c storage.Client, known map[string]Resource) {
 	if c.FirstParty && c.Public && slices.ContainsFunc(c.RedirectURIs, func(uri string) bool { return !strings.HasPrefix(uri, "https://") }) {
 		r.risk("%s: is first-party and public with a redirect URI that any program on a device can take, so people are asked for consent all the same", name)
 	}
-	var scopes []string
+	var resources []*oauth.Resource
 	for _, id := range c.Resources {
 		resource, ok := known[id]
 		if !ok {
 			r.risk("%s: is registered for the resource %s, which is not configured, and gets no tokens for it; add the resource, or run: doorward client update %s --resource ID", name, quote(id), c.ID)
 			continue
 		}
-		scopes = append(scopes, scopeNames(resource)...)
+		resources = append(resources, resource)
 	}
 	for _, scope := range c.Scopes {
-		if len(scopes) > 0 && !slices.Contains(scopes, scope) {
+		if len(resources) > 0 && !slices.ContainsFunc(resources, func(r *oauth.Resource) bool { _, ok := r.Scope(scope); return ok }) {
 			r.risk("%s: is registered for the scope %s, which none of its resources has; run: doorward client update %s --scope \"A B\"", name, quote(scope), c.ID)
 		}
 	}
+}
+
+// losses counts what the configuration has left behind, of which there may be very many, by what is to be said about it.
+type losses map[loss]tally
+
+// loss is one thing that the configuration has no more.
+type loss struct{ about, advice string }
+
+// tally is how many are concerned, and one of them.
+type tally struct {
+	count int
+	first string
+}
+
+func (l losses) note(about, advice, first string) {
+	t := l[loss{about, advice}]
+	if t.count == 0 {
+		t.first = first
+	}
+	t.count++
+	l[loss{about, advice}] = t
+}
+
+// report makes a risk of each.
+func (l losses) report(r *report) {
+	for _, one := range slices.SortedFunc(maps.Keys(l), func(a, b loss) int { return strings.Compare(a.about, b.about) }) {
+		r.risk("%s: %d, the first is %s; %s", one.about, l[one].count, l[one].first, one.advice)
+	}
+}
+
+// checkKeys reports API keys and personal access tokens that the configuration has left behind.
+func (r *report) checkKeys(ctx context.Context, c Config, store *storage.Store) {
+	known, lost := c.resourcesByID(), losses{}
+	for after := ""; ; {
+		page, err := store.LiveKeys(ctx, after, pageSize)
+		if err != nil {
+			r.fault("database_url: %v", err)
+			return
+		}
+		for _, k := range page {
+			checkKey(k, c, known[k.Resource], lost)
+			after = k.ID
+		}
+		if len(page) < pageSize {
+			break
+		}
+	}
+	lost.report(r)
+}
+
+// checkKey notes what one key has lost; resource is nil where it is not configured.
+func checkKey(k storage.APIKey, c Config, resource *oauth.Resource, lost losses) {
+	kind, revoke := "API keys", "run: doorward key revoke ID"
+	narrow := `run: doorward key update ID --scope "A B"`
+	if k.Kind == storage.KindPersonalAccessToken {
+		kind, revoke = "personal access tokens", "run: doorward token revoke ID"
+		narrow = revoke
+	}
+	if resource == nil {
+		lost.note(fmt.Sprintf("%s for the resource %s, which is not configured, are worth nothing", kind, quote(k.Resource)), "add the resource, or "+revoke, k.ID)
+		return
+	}
+	for _, scope := range k.Scopes {
+		if _, ok := resource.Scope(scope); !ok && scope != oauth.ScopeIntrospect {
+			lost.note(fmt.Sprintf("%s with the scope %s, which %s does not have, may do less than they say", kind, quote(scope), resource.ID), "add the scope, or "+narrow, k.ID)
+		}
+	}
+	if _, ok := c.Plans[k.Plan]; k.Plan != "" && !ok {
+		lost.note(fmt.Sprintf("%s with the plan %s, which is not configured, have that of their workspace, or the default", kind, quote(k.Plan)), "add the plan", k.ID)
+	}
+}
+
+// checkWorkspaces reports workspaces with a plan that the configuration has no more.
+func (r *report) checkWorkspaces(ctx context.Context, c Config, store *storage.Store) {
+	lost := losses{}
+	for after := ""; ; {
+		page, err := store.Workspaces(ctx, after, pageSize)
+		if err != nil {
+			r.fault("database_url: %v", err)
+			return
+		}
+		for _, w := range page {
+			if _, ok := c.Plans[w.Plan]; w.Plan != "" && !ok {
+				lost.note(fmt.Sprintf("workspaces with the plan %s, which is not configured, have the default of each resource", quote(w.Plan)),
+					"add the plan, or run: doorward workspace update SLUG --plan PLAN", w.Slug)
+			}
+			after = w.ID
+		}
+		if len(page) < pageSize {
+			break
+		}
+	}
+	lost.report(r)
 }

@@ -45,21 +45,14 @@ type clientCreate struct {
 // Run registers a client and shows its secret, this once.
 func (c clientCreate) Run(ctx context.Context, a *app) error {
 	return a.administer(ctx, func(ctx context.Context, s *server) error {
-		workspaceID := ""
-		if c.Workspace != "" {
-			workspace, err := s.store.WorkspaceBySlug(ctx, c.Workspace)
-			if errors.Is(err, storage.ErrNotFound) {
-				return usageError{fmt.Errorf("--workspace: there is no workspace %s", quote(c.Workspace))}
-			}
-			if err != nil {
-				return fmt.Errorf("look up the workspace: %w", err)
-			}
-			workspaceID = workspace.ID
+		workspace, err := s.workspaceOfFlag(ctx, c.Workspace)
+		if err != nil {
+			return err
 		}
 		client, secret, err := s.oauth.CreateClient(ctx, oauth.ClientSpec{
 			Name: c.Name, Site: c.Site, RedirectURIs: c.RedirectURI, Grants: c.Grant, Scopes: strings.Fields(c.Scope), Resources: c.Resource,
 			Public: c.Public, PKCEOptional: c.PKCE == "optional", FirstParty: c.FirstParty, ResourceServer: c.ResourceServer, Verified: false,
-			WorkspaceID: workspaceID, CreatedBy: "", Administrator: true,
+			WorkspaceID: workspace.ID, CreatedBy: "", Administrator: true,
 		})
 		if err != nil {
 			return invalid(err)
@@ -252,14 +245,20 @@ func noClient(id string, err error) error {
 	return err
 }
 
-// flagOfField is the flag that sets a field of a registration.
+// flagOfField is the flag that sets a field of a registration; those that stand alone on the command line have none.
 var flagOfField = map[string]string{
 	"name": "--name", "site": "--site", "redirect_uris": "--redirect-uri", "scope": "--scope", "resource": "--resource", "grant": "--grant",
 	"pkce": "--pkce", "first_party": "--first-party", "verified": "--verified", "grace": "--grace",
+	"slug": "--slug", "plan": "--plan", "workspace": "--workspace", "note": "--note", "environment": "--test", "rate limit": "--rate-limit",
+	"expires": "--expires", "addresses": "--address",
 }
 
-// invalid says of each thing wrong with a registration which flag it comes from.
+// invalid says of each thing wrong with a registration which flag it comes from, and what is not allowed.
 func invalid(err error) error {
+	var forbidden *oauth.Forbidden
+	if errors.As(err, &forbidden) {
+		return usageError{errors.New(forbidden.Message)}
+	}
 	lines := make([]string, 0, 1)
 	for _, one := range unjoined(err) {
 		var wrong *oauth.Invalid

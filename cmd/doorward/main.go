@@ -60,6 +60,9 @@ type commands struct {
 	Health     healthCommand     `cmd:"" help:"Ask the running server whether it is ready; for containers."`
 	User       userCommand       `cmd:"" help:"People: create, list, disable, enable, delete, password."`
 	Client     clientCommand     `cmd:"" help:"Apps: create, list, show, update, disable, enable, delete, secret rotate."`
+	Workspace  workspaceCommand  `cmd:"" help:"Workspaces: create, list, update, disable, enable, delete, invite, member."`
+	Key        keyCommand        `cmd:"" help:"API keys: create, list, show, update, pause, resume, revoke, rotate."`
+	Token      tokenCommand      `cmd:"" help:"Personal access tokens: create, list, revoke."`
 	Introspect introspectCommand `cmd:"" help:"Print what the server would answer about a credential."`
 	SetupLink  setupLinkCommand  `cmd:"" help:"Print the link with which the first administrator is made."`
 }

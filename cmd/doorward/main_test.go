@@ -2,7 +2,6 @@ package main
 
 import (
 	"bytes"
-	stdcmp "cmp"
 	"encoding/json"
 	"errors"
 	"net/http"
@@ -151,6 +150,10 @@ func TestOnlyTheCommandsOfThisVersionExist(t *testing.T) {
 		"serve", "demo", "check", "migrate", "health",
 		"user create", "user list", "user disable", "user enable", "user delete", "user password",
 		"client create", "client list", "client show", "client update", "client disable", "client enable", "client delete", "client secret rotate",
+		"workspace create", "workspace list", "workspace update", "workspace disable", "workspace enable", "workspace delete", "workspace invite",
+		"workspace member add", "workspace member remove", "workspace member role",
+		"key create", "key list", "key show", "key update", "key pause", "key resume", "key revoke", "key rotate",
+		"token create", "token list", "token revoke",
 		"introspect", "setup-link",
 	}
 	slices.Sort(names)
@@ -313,10 +316,7 @@ func testClientCommands(t *testing.T, c *cli) {
 		t.Errorf("an app made without --workspace belongs to one: %v", app)
 	}
 	ann := c.object(goodPassword, "user", "create", "--email", "ann@example.com", "--admin", "--password-stdin")
-	store, err := storage.Open(t.Context(), stdcmp.Or(c.vars["DOORWARD_DATABASE_URL"], "sqlite:data/doorward.db"), storage.Options{MaxConns: 1})
-	if err != nil {
-		t.Fatal(err)
-	}
+	store := c.database()
 	workspace, err := store.PersonalWorkspace(storage.System(t.Context()), ann["id"].(string))
 	store.Close()
 	if err != nil {

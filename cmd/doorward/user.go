@@ -111,10 +111,32 @@ type userDelete struct {
 	Email string `arg:"" help:"The person's address."`
 }
 
-// Run deletes a user and shows who it was.
+// Run deletes a user and shows who it was, and the workspaces that went with them.
 func (c userDelete) Run(ctx context.Context, a *app) error {
-	return c.onUser(ctx, a, c.Email, "Deleted", func(ctx context.Context, s *server, user storage.User) error {
-		return s.identity.DeleteUser(ctx, user.ID)
+	return a.administer(ctx, func(ctx context.Context, s *server) error {
+		user, err := s.userByEmail(ctx, c.Email)
+		if err != nil {
+			return err
+		}
+		gone, err := s.store.SoleWorkspaces(ctx, user.ID)
+		if err != nil {
+			return fmt.Errorf("look up what goes with the user: %w", err)
+		}
+		if err := s.identity.DeleteUser(ctx, user.ID); err != nil {
+			return err
+		}
+		u := newUserJSON(user)
+		for _, w := range gone {
+			u.Workspaces = append(u.Workspaces, newWorkspaceJSON(w))
+		}
+		return c.print(a, u, func(w io.Writer) {
+			_, _ = fmt.Fprintf(w, "Deleted %s (%s), and with them the workspaces of which they were the only owner:\n", u.Email, u.ID)
+			table := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
+			for _, x := range u.Workspaces {
+				_, _ = fmt.Fprintf(table, "  %s\t%s\t%s\n", x.Slug, x.Name, x.kind())
+			}
+			_ = table.Flush()
+		})
 	})
 }
 
@@ -135,23 +157,29 @@ func (c userPassword) Run(ctx context.Context, a *app) error {
 	})
 }
 
-// onUser acts on one user and shows them as they are afterwards, or were when they are gone.
+// userByEmail finds a user, or says that they are missing.
+func (s *server) userByEmail(ctx context.Context, email string) (storage.User, error) {
+	user, err := s.store.UserByEmail(ctx, email)
+	switch {
+	case errors.Is(err, storage.ErrNotFound):
+		return user, missing("there is nobody with the address " + quote(email) + "; doorward user list shows all")
+	case err != nil:
+		return user, fmt.Errorf("look up the user: %w", err)
+	}
+	return user, nil
+}
+
+// onUser acts on one user and shows them as they are afterwards.
 func (o output) onUser(ctx context.Context, a *app, email, done string, act func(ctx context.Context, s *server, user storage.User) error) error {
 	return a.administer(ctx, func(ctx context.Context, s *server) error {
-		user, err := s.store.UserByEmail(ctx, email)
-		if errors.Is(err, storage.ErrNotFound) {
-			return fmt.Errorf("there is nobody with the address %s; doorward user list shows all", quote(email))
-		}
+		user, err := s.userByEmail(ctx, email)
 		if err != nil {
-			return fmt.Errorf("look up the user: %w", err)
+			return err
 		}
 		if err := act(ctx, s, user); err != nil {
 			return err
 		}
-		switch now, err := s.store.UserByID(ctx, user.ID); {
-		case err == nil:
-			user = now
-		case !errors.Is(err, storage.ErrNotFound):
+		if user, err = s.store.UserByID(ctx, user.ID); err != nil {
 			return fmt.Errorf("look up the user: %w", err)
 		}
 		return o.printUser(a, user, done)
@@ -179,6 +207,8 @@ type userJSON struct {
 	Admin     bool      `json:"admin"`
 	Disabled  bool      `json:"disabled"`
 	CreatedAt time.Time `json:"created_at"`
+	// Workspaces are those that went with a user who was deleted.
+	Workspaces []workspaceJSON `json:"workspaces,omitempty"`
 }
 
 func newUserJSON(u storage.User) userJSON {

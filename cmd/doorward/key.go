@@ -1,0 +1,385 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"strconv"
+	"strings"
+	"text/tabwriter"
+	"time"
+
+	"doorward/oauth"
+	"doorward/oauth/apikey"
+	"doorward/storage"
+)
+
+type keyCommand struct {
+	Create keyCreate `cmd:"" help:"Make an API key of a workspace, or with --scope introspect one with which an API introspects."`
+	List   keyList   `cmd:"" help:"List the API keys of a workspace, or without one those that introspect."`
+	Show   keyShow   `cmd:"" help:"Show one API key, but never its text."`
+	Update keyUpdate `cmd:"" help:"Change an API key; what is not given stays."`
+	Pause  keyPause  `cmd:"" help:"Keep an API key from working for a while."`
+	Resume keyResume `cmd:"" help:"Let a paused API key work again."`
+	Revoke keyRevoke `cmd:"" help:"End an API key at once and for good."`
+	Rotate keyRotate `cmd:"" help:"Make a key that takes the place of one; that one works a little longer."`
+}
+
+type keyCreate struct {
+	output
+	Workspace string        `help:"The workspace that the key belongs to. Left out only with --scope introspect." placeholder:"SLUG"`
+	Name      string        `required:"" help:"What the key is for." placeholder:"NAME"`
+	Scope     string        `required:"" help:"What the key may do, separated by spaces; introspect stands alone." placeholder:"\"A B\""`
+	Resource  string        `help:"The API it is for. Left out: the first configured." placeholder:"ID"`
+	Test      bool          `help:"A key for tests, with the plan of those."`
+	Plan      string        `help:"A plan of the configuration. Left out: the workspace's." placeholder:"PLAN"`
+	RateLimit int64         `help:"Requests an hour, in place of the plan's." placeholder:"N"`
+	Expires   *durationFlag `help:"When the key ends, from now on. Left out: never." placeholder:"DURATION"`
+	Note      string        `help:"More about it, for those who manage it." placeholder:"TEXT"`
+	Address   []string      `sep:"none" help:"An address or range that it may be used from; repeat for several. Left out: any." placeholder:"CIDR"`
+}
+
+// Run makes an API key and shows its text, this once.
+func (c keyCreate) Run(ctx context.Context, a *app) error {
+	return a.administer(ctx, func(ctx context.Context, s *server) error {
+		w, err := s.workspaceOfFlag(ctx, c.Workspace)
+		if err != nil {
+			return err
+		}
+		environment := ""
+		if c.Test {
+			environment = apikey.Test
+		}
+		k, text, err := s.oauth.CreateKey(ctx, oauth.Command(w.ID), w.Plan, oauth.KeySpec{
+			Name: c.Name, Note: c.Note, Resource: c.Resource, Environment: environment, Scopes: strings.Fields(c.Scope), Plan: c.Plan,
+			RateLimit: c.RateLimit, ExpiresAt: c.Expires.from(s.store.Now()), Addresses: c.Address,
+		})
+		if err != nil {
+			return invalid(tooMany(w.Slug, "API keys", err))
+		}
+		row := newKeyJSON(s, &k)
+		row.Key, row.Workspace = text, w.Slug
+		return c.printKey(a, row)
+	})
+}
+
+// tooMany says what to do where an owner has as many keys as they may, and passes other errors through.
+func tooMany(owner, what string, err error) error {
+	if errors.Is(err, apikey.ErrTooMany) {
+		return fmt.Errorf("%s has %d %s that are neither revoked nor expired, and may have no more; revoke one that nobody uses", owner, apikey.MaxKeys, what)
+	}
+	return err
+}
+
+// from is the moment at which what begins now ends: never where no duration was given.
+func (d *durationFlag) from(now storage.Time) storage.Time {
+	if d == nil {
+		return 0
+	}
+	return now.Add(time.Duration(*d))
+}
+
+type keyList struct {
+	output
+	Workspace string `help:"Whose keys. Left out: those with which APIs introspect, which belong to no workspace." placeholder:"SLUG"`
+}
+
+// Run lists API keys, those that are revoked or have ended among them.
+func (c keyList) Run(ctx context.Context, a *app) error {
+	return a.administer(ctx, func(ctx context.Context, s *server) error {
+		w, err := s.workspaceOfFlag(ctx, c.Workspace)
+		if err != nil {
+			return err
+		}
+		rows, err := s.keysOf(ctx, storage.KeyOwner{WorkspaceID: w.ID})
+		if err != nil {
+			return err
+		}
+		for i := range rows {
+			rows[i].Workspace = w.Slug
+		}
+		return c.printKeys(a, rows)
+	})
+}
+
+type keyShow struct {
+	output
+	ID string `arg:"" help:"The key's id."`
+}
+
+// Run shows one API key.
+func (c keyShow) Run(ctx context.Context, a *app) error {
+	return c.onKey(ctx, a, c.ID, func(_ context.Context, _ *server, k storage.APIKey, _ storage.Workspace) (storage.APIKey, string, error) {
+		return k, "", nil
+	})
+}
+
+type keyUpdate struct {
+	output
+	ID    string  `arg:"" help:"The key's id."`
+	Name  *string `help:"What the key is for." placeholder:"NAME"`
+	Note  *string `help:"More about it; empty for nothing." placeholder:"TEXT"`
+	Scope *string `help:"All scopes in place of the present ones; a key never gets more." placeholder:"\"A B\""`
+}
+
+// Run changes what was given.
+func (c keyUpdate) Run(ctx context.Context, a *app) error {
+	return c.onKey(ctx, a, c.ID, func(ctx context.Context, s *server, k storage.APIKey, w storage.Workspace) (storage.APIKey, string, error) {
+		change := oauth.KeyChange{Name: c.Name, Note: c.Note}
+		if c.Scope != nil {
+			scopes := strings.Fields(*c.Scope)
+			change.Scopes = &scopes
+		}
+		k, err := s.oauth.UpdateKey(ctx, oauth.Command(w.ID), k.Owner(), w.Plan, k.ID, change)
+		return k, "", err
+	})
+}
+
+type keyPause struct {
+	output
+	ID string `arg:"" help:"The key's id."`
+}
+
+// Run pauses an API key.
+func (c keyPause) Run(ctx context.Context, a *app) error {
+	return c.onKey(ctx, a, c.ID, func(ctx context.Context, s *server, k storage.APIKey, w storage.Workspace) (storage.APIKey, string, error) {
+		k, err := s.oauth.PauseKey(ctx, oauth.Command(w.ID), k.Owner(), k.ID)
+		return k, "", err
+	})
+}
+
+type keyResume struct {
+	output
+	ID string `arg:"" help:"The key's id."`
+}
+
+// Run lets an API key work again.
+func (c keyResume) Run(ctx context.Context, a *app) error {
+	return c.onKey(ctx, a, c.ID, func(ctx context.Context, s *server, k storage.APIKey, w storage.Workspace) (storage.APIKey, string, error) {
+		k, err := s.oauth.ResumeKey(ctx, oauth.Command(w.ID), k.Owner(), k.ID)
+		return k, "", err
+	})
+}
+
+type keyRevoke struct {
+	output
+	ID string `arg:"" help:"The key's id."`
+}
+
+// Run revokes an API key.
+func (c keyRevoke) Run(ctx context.Context, a *app) error {
+	return c.onKey(ctx, a, c.ID, func(ctx context.Context, s *server, k storage.APIKey, w storage.Workspace) (storage.APIKey, string, error) {
+		k, err := s.oauth.RevokeKey(ctx, oauth.Command(w.ID), k.Owner(), k.ID)
+		return k, "", err
+	})
+}
+
+type keyRotate struct {
+	output
+	ID    string       `arg:"" help:"The key's id."`
+	Grace durationFlag `default:"24h" help:"How long the key before goes on working, at most 30d. Default 24h." placeholder:"DURATION"`
+}
+
+// Run makes a key in the place of one and shows its text, this once.
+func (c keyRotate) Run(ctx context.Context, a *app) error {
+	return c.onKey(ctx, a, c.ID, func(ctx context.Context, s *server, k storage.APIKey, w storage.Workspace) (storage.APIKey, string, error) {
+		fresh, text, err := s.oauth.RotateKey(ctx, oauth.Command(w.ID), k.Owner(), k.ID, time.Duration(c.Grace))
+		if errors.Is(err, apikey.ErrRotated) {
+			err = fmt.Errorf("API key %s is %s and cannot be rotated any more; make a new one", k.ID, s.oauth.KeyState(&k))
+		}
+		return fresh, text, err
+	})
+}
+
+// onKey acts on one API key, in the workspace that it belongs to, and shows the key that act returns, with its text
+// where that was just made.
+func (o output) onKey(
+	ctx context.Context, a *app, id string, act func(ctx context.Context, s *server, k storage.APIKey, w storage.Workspace) (storage.APIKey, string, error),
+) error {
+	return a.administer(ctx, func(ctx context.Context, s *server) error {
+		k, err := s.keyOfKind(ctx, storage.KindAPIKey, id, "API key", "doorward key list shows those that introspect, and with --workspace SLUG those of a workspace")
+		if err != nil {
+			return err
+		}
+		var w storage.Workspace
+		if k.WorkspaceID != "" {
+			if w, err = s.store.WorkspaceByID(ctx, k.WorkspaceID); err != nil {
+				return fmt.Errorf("look up the key's workspace: %w", err)
+			}
+		}
+		k, text, err := act(ctx, s, k, w)
+		if errors.Is(err, storage.ErrNotFound) {
+			return fmt.Errorf("API key %s is revoked and stays so; make a new one", id)
+		}
+		if err != nil {
+			return invalid(err)
+		}
+		row := newKeyJSON(s, &k)
+		row.Key, row.Workspace = text, w.Slug
+		before, err := s.store.KeysRotatedInto(ctx, k.Owner(), k.ID)
+		if err != nil {
+			return fmt.Errorf("look up what the key replaces: %w", err)
+		}
+		for _, old := range before {
+			if old.Live(s.store.Now()) {
+				row.Replaces = append(row.Replaces, replacedJSON{ID: old.ID, Tail: old.Tail, ExpiresAt: seconds(old.ExpiresAt)})
+			}
+		}
+		return o.printKey(a, row)
+	})
+}
+
+// keyOfKind finds an API key or a personal access token, or says that it is missing.
+func (s *server) keyOfKind(ctx context.Context, kind, id, called, look string) (storage.APIKey, error) {
+	k, err := s.store.KeyByID(ctx, id)
+	switch {
+	case errors.Is(err, storage.ErrNotFound) || err == nil && k.Kind != kind:
+		return k, missing(fmt.Sprintf("there is no %s with the id %s; %s", called, quote(id), look))
+	case err != nil:
+		return k, fmt.Errorf("look up the %s: %w", called, err)
+	}
+	return k, nil
+}
+
+// keysOf lists all keys or personal access tokens of an owner, the newest first.
+func (s *server) keysOf(ctx context.Context, owner storage.KeyOwner) ([]keyJSON, error) {
+	rows := []keyJSON{}
+	for filter := (storage.KeyFilter{Limit: pageSize}); ; {
+		page, err := s.store.Keys(ctx, owner, filter)
+		if err != nil {
+			return nil, fmt.Errorf("list keys: %w", err)
+		}
+		for _, k := range page {
+			rows = append(rows, newKeyJSON(s, &k))
+			filter.After = k.ID
+		}
+		if len(page) < pageSize {
+			return rows, nil
+		}
+	}
+}
+
+// keyJSON is an API key or a personal access token for scripts.
+type keyJSON struct {
+	ID           string         `json:"id"`
+	Key          string         `json:"key,omitempty"`   // only where it was just made
+	Token        string         `json:"token,omitempty"` // likewise, of a personal access token
+	Name         string         `json:"name"`
+	Note         string         `json:"note,omitempty"`
+	WorkspaceID  string         `json:"workspace_id,omitempty"`
+	Workspace    string         `json:"workspace,omitempty"`
+	UserID       string         `json:"user_id,omitempty"`
+	Role         string         `json:"role,omitempty"`
+	Resource     string         `json:"resource"`
+	Environment  string         `json:"environment,omitempty"`
+	Scope        string         `json:"scope"`
+	Plan         string         `json:"plan,omitempty"`
+	RateLimit    int64          `json:"rate_limit,omitempty"`
+	Addresses    []string       `json:"addresses,omitempty"`
+	Prefix       string         `json:"prefix"`
+	Tail         string         `json:"tail"`
+	State        string         `json:"state"`
+	CreatedAt    time.Time      `json:"created_at"`
+	ExpiresAt    *time.Time     `json:"expires_at,omitempty"`
+	LastUsedAt   *time.Time     `json:"last_used_at,omitempty"`
+	LastUsedFrom string         `json:"last_used_from,omitempty"`
+	RotatedInto  string         `json:"rotated_into,omitempty"`
+	Replaces     []replacedJSON `json:"replaces,omitempty"` // what still works beside it
+}
+
+// replacedJSON is a key whose place another takes.
+type replacedJSON struct {
+	ID        string    `json:"id"`
+	Tail      string    `json:"tail"`
+	ExpiresAt time.Time `json:"expires_at"`
+}
+
+func newKeyJSON(s *server, k *storage.APIKey) keyJSON {
+	return keyJSON{
+		ID: k.ID, Name: k.Name, Note: k.Note, WorkspaceID: k.WorkspaceID, UserID: k.UserID, Role: k.Role, Resource: k.Resource, Environment: k.Environment,
+		Scope: k.Scopes.String(), Plan: k.Plan, RateLimit: k.RateLimit, Addresses: k.Addresses, Prefix: k.Prefix, Tail: k.Tail, State: s.oauth.KeyState(k),
+		CreatedAt: seconds(k.CreatedAt), ExpiresAt: secondsOrNever(k.ExpiresAt), LastUsedAt: secondsOrNever(k.LastUsedAt), LastUsedFrom: k.LastUsedFrom,
+		RotatedInto: k.RotatedInto,
+	}
+}
+
+// secondsOrNever is a moment that may be never.
+func secondsOrNever(t storage.Time) *time.Time {
+	if t.IsZero() {
+		return nil
+	}
+	at := seconds(t)
+	return &at
+}
+
+// dayOf is a moment in a table.
+func dayOf(t *time.Time) string {
+	if t == nil {
+		return "never"
+	}
+	return t.Format(time.DateOnly)
+}
+
+// printKeys lists keys as a table.
+func (o output) printKeys(a *app, rows []keyJSON) error {
+	return o.print(a, rows, func(w io.Writer) {
+		table := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
+		_, _ = fmt.Fprintln(table, "ID\tNAME\tTEXT\tSCOPE\tSTATE\tLAST USED\tENDS")
+		for _, row := range rows {
+			_, _ = fmt.Fprintf(table, "%s\t%s\t%s…%s\t%s\t%s\t%s\t%s\n",
+				row.ID, row.Name, row.Prefix, row.Tail, row.Scope, row.State, dayOf(row.LastUsedAt), dayOf(row.ExpiresAt))
+		}
+		_ = table.Flush()
+	})
+}
+
+// printKey shows a key, and its text where it was just made.
+func (o output) printKey(a *app, k keyJSON) error {
+	return o.print(a, k, func(w io.Writer) {
+		table := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
+		row := func(name, value string) {
+			if value != "" {
+				_, _ = fmt.Fprintf(table, "%s\t%s\n", name, value)
+			}
+		}
+		at := func(name string, t *time.Time) {
+			if t != nil {
+				row(name, t.Format(time.RFC3339))
+			}
+		}
+		row("id", k.ID)
+		row("key", k.Key)
+		row("token", k.Token)
+		row("name", k.Name)
+		row("note", strings.ReplaceAll(k.Note, "\n", " "))
+		row("workspace", k.Workspace)
+		row("user", k.UserID)
+		row("role", k.Role)
+		row("resource", k.Resource)
+		row("environment", k.Environment)
+		row("scope", k.Scope)
+		row("plan", k.Plan)
+		if k.RateLimit > 0 {
+			row("rate limit", strconv.FormatInt(k.RateLimit, 10)+" an hour")
+		}
+		row("addresses", strings.Join(k.Addresses, " "))
+		row("text", k.Prefix+"…"+k.Tail)
+		row("state", k.State)
+		at("created", &k.CreatedAt)
+		at("ends", k.ExpiresAt)
+		at("last used", k.LastUsedAt)
+		row("from", k.LastUsedFrom)
+		row("rotated into", k.RotatedInto)
+		for _, old := range k.Replaces {
+			row("replaces", old.ID+" (…"+old.Tail+"), which works until "+old.ExpiresAt.Format(time.RFC3339))
+		}
+		_ = table.Flush()
+		switch {
+		case k.Key != "":
+			_, _ = fmt.Fprintln(w, "\nThe key is shown only now.")
+		case k.Token != "":
+			_, _ = fmt.Fprintln(w, "\nThe token is shown only now.")
+		}
+	})
+}

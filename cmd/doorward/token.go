@@ -1,0 +1,85 @@
+package main
+
+import (
+	"context"
+	"strings"
+
+	"doorward/oauth"
+	"doorward/storage"
+)
+
+type tokenCommand struct {
+	Create tokenCreate `cmd:"" help:"Make a personal access token, which acts as its user."`
+	List   tokenList   `cmd:"" help:"List a user's personal access tokens."`
+	Revoke tokenRevoke `cmd:"" help:"End a personal access token at once and for good."`
+}
+
+type tokenCreate struct {
+	output
+	User     string        `required:"" help:"The address of whom it acts as." placeholder:"ADDRESS"`
+	Name     string        `required:"" help:"What the token is for." placeholder:"NAME"`
+	Scope    string        `required:"" help:"What the token may do, separated by spaces." placeholder:"\"A B\""`
+	Resource string        `help:"The API it is for. Left out: the first configured." placeholder:"ID"`
+	Role     string        `help:"The most that it is to be in a workspace: viewer, member, admin or owner. Left out: what its user is." placeholder:"ROLE"`
+	Expires  *durationFlag `help:"When the token ends, from now on. Left out: never." placeholder:"DURATION"`
+}
+
+// Run makes a personal access token and shows its text, this once.
+func (c tokenCreate) Run(ctx context.Context, a *app) error {
+	return a.administer(ctx, func(ctx context.Context, s *server) error {
+		user, err := s.userByEmail(ctx, c.User)
+		if err != nil {
+			return inFlag("--user", err)
+		}
+		by := oauth.Command("")
+		by.UserID = user.ID
+		k, text, err := s.oauth.CreatePersonalToken(ctx, by, oauth.KeySpec{
+			Name: c.Name, Resource: c.Resource, Scopes: strings.Fields(c.Scope), Role: c.Role, ExpiresAt: c.Expires.from(s.store.Now()),
+		})
+		if err != nil {
+			return invalid(tooMany(user.Email, "personal access tokens", err))
+		}
+		row := newKeyJSON(s, &k)
+		row.Token = text
+		return c.printKey(a, row)
+	})
+}
+
+type tokenList struct {
+	output
+	User string `required:"" help:"The address of whose tokens." placeholder:"ADDRESS"`
+}
+
+// Run lists a user's personal access tokens, those that are revoked or have ended among them.
+func (c tokenList) Run(ctx context.Context, a *app) error {
+	return a.administer(ctx, func(ctx context.Context, s *server) error {
+		user, err := s.userByEmail(ctx, c.User)
+		if err != nil {
+			return inFlag("--user", err)
+		}
+		rows, err := s.keysOf(ctx, storage.KeyOwner{UserID: user.ID})
+		if err != nil {
+			return err
+		}
+		return c.printKeys(a, rows)
+	})
+}
+
+type tokenRevoke struct {
+	output
+	ID string `arg:"" help:"The token's id."`
+}
+
+// Run revokes a personal access token.
+func (c tokenRevoke) Run(ctx context.Context, a *app) error {
+	return a.administer(ctx, func(ctx context.Context, s *server) error {
+		k, err := s.keyOfKind(ctx, storage.KindPersonalAccessToken, c.ID, "personal access token", "doorward token list --user ADDRESS shows a user's")
+		if err != nil {
+			return err
+		}
+		if k, err = s.oauth.RevokeKey(ctx, oauth.Command(""), k.Owner(), k.ID); err != nil {
+			return invalid(err)
+		}
+		return c.printKey(a, newKeyJSON(s, &k))
+	})
+}

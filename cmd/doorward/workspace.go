@@ -1,0 +1,367 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"text/tabwriter"
+	"time"
+
+	"doorward/oauth"
+	"doorward/storage"
+)
+
+type workspaceCommand struct {
+	Create  workspaceCreate  `cmd:"" help:"Make a workspace with its first owner."`
+	List    workspaceList    `cmd:"" help:"List all workspaces."`
+	Update  workspaceUpdate  `cmd:"" help:"Change a workspace; what is not given stays."`
+	Disable workspaceDisable `cmd:"" help:"Keep whatever acts in a workspace from working."`
+	Enable  workspaceEnable  `cmd:"" help:"Let a disabled workspace work again."`
+	Delete  workspaceDelete  `cmd:"" help:"Delete a workspace with its keys, apps and usage."`
+	Invite  workspaceInvite  `cmd:"" help:"Make a link by which somebody joins a workspace."`
+	Member  struct {
+		Add    memberAdd    `cmd:"" help:"Make somebody a member without asking them."`
+		Remove memberRemove `cmd:"" help:"End a membership; keys that the member made stay."`
+		Role   memberRole   `cmd:"" help:"Give a member another role."`
+	} `cmd:"" help:"The members of a workspace: add, remove, role."`
+}
+
+type workspaceCreate struct {
+	output
+	Name  string `required:"" help:"What its members know the workspace by." placeholder:"NAME"`
+	Slug  string `required:"" help:"Its short name for programs, which stays: lower-case letters, digits, and - between them." placeholder:"SLUG"`
+	Owner string `required:"" help:"The address of its first owner." placeholder:"ADDRESS"`
+	Plan  string `help:"A plan of the configuration, for all its keys and members." placeholder:"PLAN"`
+}
+
+// Run makes a workspace.
+func (c workspaceCreate) Run(ctx context.Context, a *app) error {
+	return a.administer(ctx, func(ctx context.Context, s *server) error {
+		owner, err := s.userByEmail(ctx, c.Owner)
+		if err != nil {
+			return inFlag("--owner", err)
+		}
+		w, err := s.oauth.CreateWorkspace(ctx, oauth.Command(""), c.Name, c.Slug, c.Plan, owner.ID)
+		if err != nil {
+			return invalid(err)
+		}
+		return c.printWorkspace(a, w, "Created")
+	})
+}
+
+type workspaceList struct{ output }
+
+// Run lists all workspaces.
+func (c workspaceList) Run(ctx context.Context, a *app) error {
+	return a.administer(ctx, func(ctx context.Context, s *server) error {
+		rows := []workspaceJSON{}
+		for after := ""; ; {
+			page, err := s.store.Workspaces(ctx, after, pageSize)
+			if err != nil {
+				return fmt.Errorf("list workspaces: %w", err)
+			}
+			for _, w := range page {
+				rows = append(rows, newWorkspaceJSON(w))
+				after = w.ID
+			}
+			if len(page) < pageSize {
+				break
+			}
+		}
+		return c.print(a, rows, func(w io.Writer) {
+			table := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
+			_, _ = fmt.Fprintln(table, "SLUG\tNAME\tPLAN\tKIND\tSTATE\tID")
+			for _, row := range rows {
+				_, _ = fmt.Fprintf(table, "%s\t%s\t%s\t%s\t%s\t%s\n", row.Slug, row.Name, row.Plan, row.kind(), row.state(), row.ID)
+			}
+			_ = table.Flush()
+		})
+	})
+}
+
+type workspaceUpdate struct {
+	output
+	Slug string  `arg:"" help:"The workspace's slug."`
+	Name *string `help:"What its members know the workspace by." placeholder:"NAME"`
+	Plan *string `help:"A plan of the configuration; empty for none." placeholder:"PLAN"`
+}
+
+// Run changes what was given.
+func (c workspaceUpdate) Run(ctx context.Context, a *app) error {
+	return c.onWorkspace(ctx, a, c.Slug, "Updated", func(ctx context.Context, s *server, w storage.Workspace) error {
+		_, err := s.oauth.UpdateWorkspace(ctx, oauth.Command(w.ID), w, c.Name, c.Plan)
+		return err
+	})
+}
+
+type workspaceDisable struct {
+	output
+	Slug string `arg:"" help:"The workspace's slug."`
+}
+
+// Run disables a workspace.
+func (c workspaceDisable) Run(ctx context.Context, a *app) error {
+	return c.onWorkspace(ctx, a, c.Slug, "Disabled", func(ctx context.Context, s *server, w storage.Workspace) error {
+		return s.oauth.SwitchWorkspace(ctx, oauth.Command(w.ID), w, true)
+	})
+}
+
+type workspaceEnable struct {
+	output
+	Slug string `arg:"" help:"The workspace's slug."`
+}
+
+// Run enables a workspace.
+func (c workspaceEnable) Run(ctx context.Context, a *app) error {
+	return c.onWorkspace(ctx, a, c.Slug, "Enabled", func(ctx context.Context, s *server, w storage.Workspace) error {
+		return s.oauth.SwitchWorkspace(ctx, oauth.Command(w.ID), w, false)
+	})
+}
+
+type workspaceDelete struct {
+	output
+	Slug string `arg:"" help:"The workspace's slug."`
+}
+
+// Run deletes a workspace and shows what it was.
+func (c workspaceDelete) Run(ctx context.Context, a *app) error {
+	return c.onWorkspace(ctx, a, c.Slug, "Deleted", func(ctx context.Context, s *server, w storage.Workspace) error {
+		err := s.oauth.DeleteWorkspace(ctx, oauth.Command(w.ID), w)
+		if errors.Is(err, storage.ErrConflict) {
+			return fmt.Errorf("%s is a personal workspace, which goes with its user: doorward user delete", quote(w.Slug))
+		}
+		return err
+	})
+}
+
+type workspaceInvite struct {
+	output
+	Slug  string `arg:"" help:"The workspace's slug."`
+	Email string `arg:"" help:"The address of whom you invite, with which they sign in."`
+	Role  string `required:"" help:"What they will be: viewer, member, admin or owner." placeholder:"ROLE"`
+}
+
+// Run makes an invitation and shows its link, this once.
+func (c workspaceInvite) Run(ctx context.Context, a *app) error {
+	return a.administer(ctx, func(ctx context.Context, s *server) error {
+		w, err := s.workspaceBySlug(ctx, c.Slug)
+		if err != nil {
+			return err
+		}
+		i, word, err := s.oauth.Invite(ctx, oauth.Command(w.ID), w, c.Email, c.Role)
+		if errors.Is(err, storage.ErrConflict) {
+			return othersIn(w)
+		}
+		if err != nil {
+			return invalid(err)
+		}
+		row := invitationJSON{ID: i.ID, Workspace: w.Slug, Email: i.Email, Role: i.Role, Link: s.oauth.InvitationURL(word), ExpiresAt: seconds(i.ExpiresAt)}
+		return c.print(a, row, func(out io.Writer) {
+			_, _ = fmt.Fprintf(out, "Give %s this link, by which they join %s as %s until %s. It is shown only now:\n\n%s\n",
+				row.Email, row.Workspace, row.Role, row.ExpiresAt.Format(time.RFC3339), row.Link)
+		})
+	})
+}
+
+type memberAdd struct {
+	output
+	Slug  string `arg:"" help:"The workspace's slug."`
+	Email string `arg:"" help:"The person's address."`
+	Role  string `required:"" help:"What they will be: viewer, member, admin or owner." placeholder:"ROLE"`
+}
+
+// Run makes a user a member.
+func (c memberAdd) Run(ctx context.Context, a *app) error {
+	return c.onMember(ctx, a, c.Slug, c.Email, c.Role, "Added", func(ctx context.Context, s *server, w storage.Workspace, user storage.User) error {
+		err := s.oauth.AddMember(ctx, oauth.Command(w.ID), w, user.ID, c.Role)
+		switch {
+		case errors.Is(err, storage.ErrExists):
+			return fmt.Errorf("%s is a member of %s already; for another role: doorward workspace member role", user.Email, quote(w.Slug))
+		case errors.Is(err, storage.ErrConflict):
+			return othersIn(w)
+		}
+		return err
+	})
+}
+
+type memberRemove struct {
+	output
+	Slug  string `arg:"" help:"The workspace's slug."`
+	Email string `arg:"" help:"The member's address."`
+}
+
+// Run ends a membership.
+func (c memberRemove) Run(ctx context.Context, a *app) error {
+	return c.onMember(ctx, a, c.Slug, c.Email, "", "Removed", func(ctx context.Context, s *server, w storage.Workspace, user storage.User) error {
+		return noMember(w, user, s.oauth.RemoveMember(ctx, oauth.Command(w.ID), w, user.ID))
+	})
+}
+
+type memberRole struct {
+	output
+	Slug  string `arg:"" help:"The workspace's slug."`
+	Email string `arg:"" help:"The member's address."`
+	Role  string `arg:"" help:"What they are to be: viewer, member, admin or owner."`
+}
+
+// Run changes a member's role.
+func (c memberRole) Run(ctx context.Context, a *app) error {
+	return c.onMember(ctx, a, c.Slug, c.Email, c.Role, "Changed", func(ctx context.Context, s *server, w storage.Workspace, user storage.User) error {
+		return noMember(w, user, s.oauth.ChangeRole(ctx, oauth.Command(w.ID), w, user.ID, c.Role))
+	})
+}
+
+// onWorkspace acts on one workspace and shows it as it is afterwards, or was when it is gone.
+func (o output) onWorkspace(ctx context.Context, a *app, slug, done string, act func(ctx context.Context, s *server, w storage.Workspace) error) error {
+	return a.administer(ctx, func(ctx context.Context, s *server) error {
+		w, err := s.workspaceBySlug(ctx, slug)
+		if err != nil {
+			return err
+		}
+		if err := act(ctx, s, w); err != nil {
+			return invalid(err)
+		}
+		switch now, err := s.store.WorkspaceByID(ctx, w.ID); {
+		case err == nil:
+			w = now
+		case !errors.Is(err, storage.ErrNotFound):
+			return fmt.Errorf("look up the workspace: %w", err)
+		}
+		return o.printWorkspace(a, w, done)
+	})
+}
+
+// onMember acts on one user in one workspace and says what was done; a role that is empty is not told.
+func (o output) onMember(
+	ctx context.Context, a *app, slug, email, role, done string, act func(ctx context.Context, s *server, w storage.Workspace, user storage.User) error,
+) error {
+	return a.administer(ctx, func(ctx context.Context, s *server) error {
+		w, err := s.workspaceBySlug(ctx, slug)
+		if err != nil {
+			return err
+		}
+		user, err := s.userByEmail(ctx, email)
+		if err != nil {
+			return err
+		}
+		if err := act(ctx, s, w, user); err != nil {
+			return invalid(err)
+		}
+		row := memberJSON{Workspace: w.Slug, UserID: user.ID, Email: user.Email, Role: role}
+		return o.print(a, row, func(out io.Writer) {
+			as := ""
+			if role != "" {
+				as = " as " + role
+			}
+			_, _ = fmt.Fprintf(out, "%s %s (%s) in %s%s.\n", done, row.Email, row.UserID, row.Workspace, as)
+		})
+	})
+}
+
+// missing says that there is no such thing, and where to look. It is a storage.ErrNotFound.
+type missing string
+
+// Error implements error.
+func (m missing) Error() string { return string(m) }
+
+// Unwrap says what kind of error it is.
+func (missing) Unwrap() error { return storage.ErrNotFound }
+
+// inFlag makes a wrong use of what a flag names and there is not.
+func inFlag(flag string, err error) error {
+	if errors.Is(err, storage.ErrNotFound) {
+		return usageError{fmt.Errorf("%s: %w", flag, err)}
+	}
+	return err
+}
+
+// workspaceBySlug finds a workspace, or says that it is missing.
+func (s *server) workspaceBySlug(ctx context.Context, slug string) (storage.Workspace, error) {
+	w, err := s.store.WorkspaceBySlug(ctx, slug)
+	switch {
+	case errors.Is(err, storage.ErrNotFound):
+		return w, missing("there is no workspace " + quote(slug) + "; doorward workspace list shows all")
+	case err != nil:
+		return w, fmt.Errorf("look up the workspace: %w", err)
+	}
+	return w, nil
+}
+
+// workspaceOfFlag finds the workspace that --workspace names; where it names none, the workspace is empty.
+func (s *server) workspaceOfFlag(ctx context.Context, slug string) (storage.Workspace, error) {
+	if slug == "" {
+		return storage.Workspace{}, nil
+	}
+	w, err := s.workspaceBySlug(ctx, slug)
+	return w, inFlag("--workspace", err)
+}
+
+// othersIn says that nobody else joins a personal workspace.
+func othersIn(w storage.Workspace) error {
+	return fmt.Errorf("%s is a personal workspace, whose user is its one member; make another with: doorward workspace create", quote(w.Slug))
+}
+
+// noMember says why a membership could not be changed.
+func noMember(w storage.Workspace, user storage.User, err error) error {
+	switch {
+	case errors.Is(err, storage.ErrNotFound):
+		return fmt.Errorf("%s is no member of %s", user.Email, quote(w.Slug))
+	case errors.Is(err, storage.ErrConflict) && w.Personal:
+		return othersIn(w)
+	case errors.Is(err, storage.ErrConflict):
+		return fmt.Errorf("%s is the only owner of %s; make somebody else an owner first", user.Email, quote(w.Slug))
+	}
+	return err
+}
+
+// workspaceJSON is a workspace for scripts.
+type workspaceJSON struct {
+	ID       string `json:"id"`
+	Slug     string `json:"slug"`
+	Name     string `json:"name"`
+	Plan     string `json:"plan"` // empty: none of its own
+	Personal bool   `json:"personal"`
+	Disabled bool   `json:"disabled"`
+}
+
+// memberJSON is a membership for scripts.
+type memberJSON struct {
+	Workspace string `json:"workspace"`
+	UserID    string `json:"user_id"`
+	Email     string `json:"email"`
+	Role      string `json:"role,omitempty"` // empty: it is over
+}
+
+// invitationJSON is an invitation for scripts.
+type invitationJSON struct {
+	ID        string    `json:"id"`
+	Workspace string    `json:"workspace"`
+	Email     string    `json:"email"`
+	Role      string    `json:"role"`
+	Link      string    `json:"link"`
+	ExpiresAt time.Time `json:"expires_at"`
+}
+
+func newWorkspaceJSON(w storage.Workspace) workspaceJSON {
+	return workspaceJSON{ID: w.ID, Slug: w.Slug, Name: w.Name, Plan: w.Plan, Personal: w.Personal, Disabled: !w.DisabledAt.IsZero()}
+}
+
+func (w workspaceJSON) kind() string {
+	if w.Personal {
+		return "personal"
+	}
+	return "shared"
+}
+
+func (w workspaceJSON) state() string {
+	if w.Disabled {
+		return "disabled"
+	}
+	return "enabled"
+}
+
+func (o output) printWorkspace(a *app, w storage.Workspace, done string) error {
+	row := newWorkspaceJSON(w)
+	return o.print(a, row, func(out io.Writer) { _, _ = fmt.Fprintf(out, "%s %s (%s).\n", done, row.Slug, row.ID) })
+}
