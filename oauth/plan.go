@@ -2,6 +2,7 @@ package oauth
 
 import (
 	"context"
+	"slices"
 
 	"doorward/oauth/limit"
 	"doorward/storage"
@@ -39,6 +40,23 @@ func (s *Server) KeyPlan(k *storage.APIKey, workspacePlan string) (string, limit
 		plan.Hour = k.RateLimit
 	}
 	return name, plan
+}
+
+// PlansFor lists the plans, by name, that a key may be given in place of the one it would have: those that allow no more.
+// A test key has no choice.
+func (s *Server) PlansFor(k *storage.APIKey, workspacePlan string) []string {
+	if k.Environment == environmentTest {
+		return nil
+	}
+	without, most := s.KeyPlan(&storage.APIKey{Resource: k.Resource, Environment: k.Environment}, workspacePlan)
+	var names []string
+	for name, plan := range s.plans {
+		if name != without && planWithin(plan, most) {
+			names = append(names, name)
+		}
+	}
+	slices.Sort(names)
+	return names
 }
 
 // planWithin tells whether a plan allows no more than another in any window.

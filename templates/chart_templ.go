@@ -27,11 +27,11 @@ func (d UsageDay) total() int64 { return d.Allowed + d.Limited + d.Refused }
 
 // line is the day in words, for who points at its bar.
 func (d UsageDay) line() string {
-	return fmt.Sprintf("%s: %s allowed, %s over the limit, %s refused", day(d.Day), number(d.Allowed), number(d.Limited), number(d.Refused))
+	return fmt.Sprintf("%s: %s allowed, %s over the limit, %s refused", day(d.Day), Number(d.Allowed), Number(d.Limited), Number(d.Refused))
 }
 
-// number is a number with its thousands set apart.
-func number(n int64) string {
+// Number is a number with its thousands set apart.
+func Number(n int64) string {
 	text := strconv.FormatInt(n, 10)
 	for i := len(text) - 3; i > 0 && text[i-1] != '-'; i -= 3 {
 		text = text[:i] + "," + text[i:]
@@ -57,9 +57,9 @@ func usageText(days []UsageDay) string {
 	case all == 0:
 		return fmt.Sprintf("No requests in the last %d days", len(days))
 	case refused == 0:
-		return fmt.Sprintf("Requests in the last %d days: %s, none of them refused", len(days), number(all))
+		return fmt.Sprintf("Requests in the last %d days: %s, none of them refused", len(days), Number(all))
 	}
-	return fmt.Sprintf("Requests in the last %d days: %s, of which %s were refused", len(days), number(all), number(refused))
+	return fmt.Sprintf("Requests in the last %d days: %s, of which %s were refused", len(days), Number(all), Number(refused))
 }
 
 // segment is one part of a bar.
@@ -290,7 +290,7 @@ func usageChart(days []UsageDay) templ.Component {
 				return templ_7745c5c3_Err
 			}
 			var templ_7745c5c3_Var13 string
-			templ_7745c5c3_Var13, templ_7745c5c3_Err = templ.JoinStringErrs(number(most(days)))
+			templ_7745c5c3_Var13, templ_7745c5c3_Err = templ.JoinStringErrs(Number(most(days)))
 			if templ_7745c5c3_Err != nil {
 				return templ.Error{Err: templ_7745c5c3_Err, FileName: `templates/chart.templ`, Line: 114, Col: 65}
 			}
@@ -515,7 +515,7 @@ func usageChart(days []UsageDay) templ.Component {
 					return templ_7745c5c3_Err
 				}
 				var templ_7745c5c3_Var29 string
-				templ_7745c5c3_Var29, templ_7745c5c3_Err = templ.JoinStringErrs(number(d.Allowed))
+				templ_7745c5c3_Var29, templ_7745c5c3_Err = templ.JoinStringErrs(Number(d.Allowed))
 				if templ_7745c5c3_Err != nil {
 					return templ.Error{Err: templ_7745c5c3_Err, FileName: `templates/chart.templ`, Line: 148, Col: 31}
 				}
@@ -528,7 +528,7 @@ func usageChart(days []UsageDay) templ.Component {
 					return templ_7745c5c3_Err
 				}
 				var templ_7745c5c3_Var30 string
-				templ_7745c5c3_Var30, templ_7745c5c3_Err = templ.JoinStringErrs(number(d.Limited))
+				templ_7745c5c3_Var30, templ_7745c5c3_Err = templ.JoinStringErrs(Number(d.Limited))
 				if templ_7745c5c3_Err != nil {
 					return templ.Error{Err: templ_7745c5c3_Err, FileName: `templates/chart.templ`, Line: 149, Col: 31}
 				}
@@ -541,7 +541,7 @@ func usageChart(days []UsageDay) templ.Component {
 					return templ_7745c5c3_Err
 				}
 				var templ_7745c5c3_Var31 string
-				templ_7745c5c3_Var31, templ_7745c5c3_Err = templ.JoinStringErrs(number(d.Refused))
+				templ_7745c5c3_Var31, templ_7745c5c3_Err = templ.JoinStringErrs(Number(d.Refused))
 				if templ_7745c5c3_Err != nil {
 					return templ.Error{Err: templ_7745c5c3_Err, FileName: `templates/chart.templ`, Line: 150, Col: 31}
 				}

@@ -318,6 +318,7 @@ func TestHostileTextComesOutEscaped(t *testing.T) {
 		templates.LoginPage, templates.LogoutPage, templates.SetupPage, templates.ConsentPage, templates.ErrorPage,
 		templates.ProfilePage, templates.SecurityPage, templates.ConnectedAppsPage, templates.AppsPage, templates.AppFormPage,
 		templates.AppPage, templates.SecretPage, templates.AdminUsersPage, templates.AdminAppsPage,
+		templates.KeysPage, templates.KeyFormPage, templates.KeySecretPage, templates.KeyPage, templates.NoRolePage,
 	}
 	for _, p := range pages {
 		f := reflect.ValueOf(p)
@@ -431,6 +432,32 @@ func TestFormsPostWhatHandlersRead(t *testing.T) {
 			}},
 			{"post /admin/apps/app_0195a0c0example/enable", nil},
 			{"post /admin/apps/app_0195a0c0example/delete", []string{"confirm"}},
+		},
+		"keys": {{"post /settings/workspaces/engines/api-keys/search", []string{"q", "environment", "state"}}},
+		"key-new": {{"post /settings/workspaces/engines/api-keys", []string{
+			"name", "note", "environment", "resource", "scope-0", "rate_limit", "expires", "addresses",
+		}}},
+		"key-new-errors": {{"post /settings/workspaces/engines/api-keys", []string{
+			"name", "note", "environment", "resource", "scope-0", "scope-1", "plan", "rate_limit", "expires", "addresses", "password",
+		}}},
+		"key": {
+			{"post /settings/workspaces/engines/api-keys/key_1", []string{"name", "note", "scope-0", "rate_limit", "addresses"}},
+			{"post /settings/workspaces/engines/api-keys/key_1/rotate", []string{"grace"}},
+			{"post /settings/workspaces/engines/api-keys/key_1/pause", nil},
+			{"post /settings/workspaces/engines/api-keys/key_1/revoke", []string{"confirm"}},
+		},
+		"key-errors": {
+			{"post /settings/workspaces/engines/api-keys/key_1", []string{"name", "note", "scope-0", "plan", "rate_limit", "addresses"}},
+			{"post /settings/workspaces/engines/api-keys/key_1/rotate", []string{"grace", "password"}},
+			{"post /settings/workspaces/engines/api-keys/key_1/resume", nil},
+			{"post /settings/workspaces/engines/api-keys/key_1/revoke", []string{"confirm"}},
+		},
+		"token-new": {{"post /settings/developer/personal-access-tokens", []string{"name", "note", "resource", "scope-0", "role", "expires", "addresses"}}},
+		"token": {
+			{"post /settings/developer/personal-access-tokens/token_1", []string{"name", "note", "scope-0", "role", "addresses"}},
+			{"post /settings/developer/personal-access-tokens/token_1/rotate", []string{"grace"}},
+			{"post /settings/developer/personal-access-tokens/token_1/pause", nil},
+			{"post /settings/developer/personal-access-tokens/token_1/revoke", nil},
 		},
 		"admin-users-errors": {
 			{"post /admin/users", []string{"name", "email", "password", "admin", "current_password"}},

@@ -77,6 +77,21 @@ func (s *Server) routes() http.Handler {
 		register("POST "+base+"/{id}/delete", s.deleteApp)
 	}
 
+	// One set of pages for a workspace's API keys and a person's own tokens.
+	member("GET /settings/developer/api-keys", s.toWorkspace(templates.TabKeys))
+	for base, place := range map[string]func(keyHandler) memberHandler{keysBase: s.apiKeys, tokensBase: s.personalTokens} {
+		member("GET "+base, place(s.keysPage))
+		member("POST "+base, place(s.createKey))
+		member("POST "+base+"/search", place(s.findKeys))
+		member("GET "+base+"/new", place(s.keyFormPage))
+		member("GET "+base+"/{id}", place(s.keyPage))
+		member("POST "+base+"/{id}", place(s.updateKey))
+		member("POST "+base+"/{id}/rotate", place(s.rotateKey))
+		member("POST "+base+"/{id}/pause", place(s.switchKey))
+		member("POST "+base+"/{id}/resume", place(s.switchKey))
+		member("POST "+base+"/{id}/revoke", place(s.revokeKey))
+	}
+
 	mux.HandleFunc("GET /healthz", healthz)
 	machine("GET /readyz", s.readyz)
 	mux.Handle("GET /assets/", s.assets())

@@ -1,0 +1,76 @@
+package web
+
+import (
+	"errors"
+	"net/http"
+
+	"doorward/oauth"
+	"doorward/storage"
+	"doorward/templates"
+)
+
+// tokensBase is where a person's own personal access tokens are.
+const tokensBase = "/settings/developer/personal-access-tokens"
+
+// personalTokens serves h to the visitor, about their own personal access tokens.
+func (s *Server) personalTokens(h keyHandler) memberHandler {
+	return func(w http.ResponseWriter, r *http.Request, v *visitor) error {
+		by, ws, all, err := s.oauth.PersonAuthority(r.Context(), v.user.ID, "")
+		if err != nil && !errors.Is(err, oauth.ErrSuspended) { // the tokens work in other workspaces
+			return err //nolint:wrapcheck // it says what it did
+		}
+		return h(w, r, keyPlace{v: v, by: by, ws: ws, all: all, owner: storage.KeyOwner{UserID: v.user.ID}, base: tokensBase})
+	}
+}
+
+// reach is in which workspaces a personal access token works, and as what: held to each of these roles.
+func reach(all []storage.Workspace, roles ...string) (list []templates.Reach) {
+	for _, ws := range all {
+		x := templates.Reach{Slug: ws.Slug, Name: ws.Name, Role: ws.Role, Disabled: !ws.DisabledAt.IsZero()}
+		if len(roles) > 1 {
+			x.As = append(x.As, templates.RoleAs{Effective: ws.Role}) // as long as none is chosen
+		}
+		for _, role := range roles {
+			x.As = append(x.As, templates.RoleAs{Token: role, Effective: oauth.LowerRole(ws.Role, role)})
+		}
+		list = append(list, x)
+	}
+	return list
+}
+
+// roleHints say what a token that is held to a role may do.
+var roleHints = map[string]string{
+	"":               "Whatever your role in the workspace is.",
+	oauth.RoleViewer: "It reads, and no more.",
+	oauth.RoleMember: "It does what members do.",
+	oauth.RoleAdmin:  "It does all that admins do, and nothing that takes an owner.",
+}
+
+// roleOptions are what a token may be held to. Held to owner it would be what it is without.
+func roleOptions(chosen string, hints bool) (list []templates.Option) {
+	for _, role := range []string{"", oauth.RoleViewer, oauth.RoleMember, oauth.RoleAdmin} {
+		o := templates.Option{Value: role, Text: roleText(role), Selected: role == chosen}
+		if hints {
+			o.Hint = roleHints[role]
+		}
+		list = append(list, o)
+	}
+	return list
+}
+
+func roleText(role string) string {
+	if role == "" {
+		return "What I am"
+	}
+	return "A" + map[bool]string{true: "n", false: ""}[role == oauth.RoleAdmin || role == oauth.RoleOwner] + " " + role
+}
+
+// roleOptionsWithin are those of roleOptions that are not above a bound.
+func roleOptionsWithin(chosen, most string) (list []templates.Option) {
+	for _, o := range roleOptions(chosen, false) {
+		if most == "" || o.Value != "" && oauth.AtLeast(most, o.Value) {
+			list = append(list, o)
+		}
+	}
+	return list
+}
