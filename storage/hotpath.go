@@ -38,12 +38,12 @@ const (
 		VALUES ($1, $2, $3, $4) ON CONFLICT (digest) DO NOTHING`
 
 	// KeyStatement is behind KeyByDigest: everything that decides about an API key in one row.
-	KeyStatement = `SELECT ` + keyColumns + `, FALSE, w.disabled_at IS NOT NULL, COALESCE(w.id, ''), COALESCE(w.slug, ''), COALESCE(w.plan, ''), ''
+	KeyStatement = `SELECT ` + keyBearerColumns + `, FALSE, w.disabled_at IS NOT NULL, COALESCE(w.id, ''), COALESCE(w.slug, ''), COALESCE(w.plan, ''), ''
 		FROM api_keys k LEFT JOIN workspaces w ON w.id = k.workspace_id
 		WHERE k.digest = $1 AND k.kind = 'api_key'`
 
 	// PersonalTokenStatement is behind PersonalTokenByDigest. A workspace that the user is not in is none.
-	PersonalTokenStatement = `SELECT ` + keyColumns + `, u.disabled_at IS NOT NULL, m.role IS NOT NULL AND w.disabled_at IS NOT NULL,
+	PersonalTokenStatement = `SELECT ` + keyBearerColumns + `, u.disabled_at IS NOT NULL, m.role IS NOT NULL AND w.disabled_at IS NOT NULL,
 		CASE WHEN m.role IS NULL THEN '' ELSE w.id END, CASE WHEN m.role IS NULL THEN '' ELSE w.slug END,
 		CASE WHEN m.role IS NULL THEN '' ELSE w.plan END, COALESCE(m.role, '')
 		FROM api_keys k JOIN users u ON u.id = k.user_id

@@ -79,7 +79,7 @@ func (s *Store) InsertKey(ctx context.Context, k *APIKey, most int) error {
 		k.Scopes, k.ScopesByObject, k.Role, k.Plan, k.RateLimit, k.Addresses, k.Counter, k.CreatedBy, k.CreatedAt, k.ExpiresAt, most)
 }
 
-// KeyBearer is a key with what decides about it.
+// KeyBearer is a key with what decides about it, and no more: its name, note, text and last use are empty.
 type KeyBearer struct {
 	Key               APIKey
 	UserDisabled      bool
@@ -92,8 +92,17 @@ type KeyBearer struct {
 	Role          string // of the user of a personal access token in it
 }
 
+// keyBearerColumns are few, since each costs time at every request.
+const keyBearerColumns = `k.id, k.kind, COALESCE(k.workspace_id, ''), COALESCE(k.user_id, ''), k.resource, k.environment, k.scopes, k.scopes_by_object, k.role, k.plan,
+	k.rate_limit, k.addresses, k.counter, k.rotated_into, k.created_at, k.expires_at, k.paused_at, k.revoked_at`
+
 func (b *KeyBearer) fields() []any {
-	return append(b.Key.fields(), &b.UserDisabled, &b.WorkspaceDisabled, &b.WorkspaceID, &b.WorkspaceSlug, &b.WorkspacePlan, &b.Role)
+	k := &b.Key
+	return []any{
+		&k.ID, &k.Kind, &k.WorkspaceID, &k.UserID, &k.Resource, &k.Environment, &k.Scopes, &k.ScopesByObject, &k.Role, &k.Plan,
+		&k.RateLimit, &k.Addresses, &k.Counter, &k.RotatedInto, &k.CreatedAt, &k.ExpiresAt, &k.PausedAt, &k.RevokedAt,
+		&b.UserDisabled, &b.WorkspaceDisabled, &b.WorkspaceID, &b.WorkspaceSlug, &b.WorkspacePlan, &b.Role,
+	}
 }
 
 // KeyByDigest finds an API key by the digest of its text.

@@ -3,6 +3,7 @@ package storage_test
 import (
 	"context"
 	"fmt"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -74,5 +75,40 @@ func TestS11_PurgeLeavesLimitsThatAreUsedMeanwhile(t *testing.T) {
 	must(t, <-released)
 	if _, err := s.LimitState(system(t), "counter"); err != nil || n != 0 {
 		t.Errorf("%d rows went, error %v", n, err)
+	}
+}
+
+// Counters share messages in one order, whatever order requests come in, so that nodes do not wait for each other in a
+// circle; each gets exactly its own.
+func TestCountersOfManyRequestsOnTwoNodes(t *testing.T) {
+	url := stores.PostgreSQL(t)
+	nodes := []*storage.Store{stopped(stores.Open(t, url)), stopped(stores.Open(t, url))}
+	const counters, room, requests = 10, 50, 200 // 64 times 200 requests for 10 times 51
+	var admitted [counters]atomic.Int64
+	ctx := system(t)
+	_, failures := atOnce(64, func(i int) error {
+		s := nodes[i%2]
+		for n := range requests {
+			c := (i*7 + n*3) % counters
+			_, ok, err := s.TakeLimit(ctx, fmt.Sprintf("counter-%d", c), storage.LimitCharge{
+				At: s.Now(), Cost: 1, ExpiresAt: s.Now().Add(time.Hour), HourOver: s.Now().Add(-time.Hour), HourRoom: room, DayOver: s.Now().Add(-24 * time.Hour), DayRoom: 1 << 40,
+				BurstBy: s.Now(), BurstEmpty: s.Now(), BurstLatest: s.Now(),
+			})
+			if err != nil {
+				return err
+			}
+			if ok {
+				admitted[c].Add(1)
+			}
+		}
+		return nil
+	})
+	if len(failures) > 0 {
+		t.Fatalf("%d requests failed, the first: %v", len(failures), failures[0])
+	}
+	for c := range admitted {
+		if n := admitted[c].Load(); n != room+1 {
+			t.Errorf("counter %d admitted %d, want %d", c, n, room+1)
+		}
 	}
 }

@@ -171,3 +171,44 @@ func lockSQLite(ctx context.Context, path string) (unlock func(), err error) {
 		_ = db.Close()
 	}, nil
 }
+
+// oneCompiled is one for a statement that SQLite keeps compiled on each of its connections, since compiling takes
+// longer than running it. It does nothing (done is false) on PostgreSQL and inside a transaction.
+func (s *Store) oneCompiled(ctx context.Context, dest []any, query string, args []any) (done bool, err error) {
+	if s.engine != sqliteEngine {
+		return false, nil
+	}
+	q, err := s.gate(ctx, false, args)
+	if err != nil {
+		return true, err
+	}
+	if q != s.reader {
+		return false, nil
+	}
+	kept, ok := s.compiled.Load(query)
+	if !ok {
+		fresh, err := s.reader.PrepareContext(context.WithoutCancel(ctx), query)
+		if err != nil {
+			return true, classify(err)
+		}
+		var lost bool
+		if kept, lost = s.compiled.LoadOrStore(query, fresh); lost {
+			_ = fresh.Close() // another one was quicker
+		}
+	}
+	rows, err := kept.(*sql.Stmt).QueryContext(ctx, args...)
+	if err != nil {
+		return true, classify(err)
+	}
+	defer rows.Close() //nolint:errcheck // rows.Err has said what there is to say
+	found := rows.Next()
+	if found {
+		if err := rows.Scan(dest...); err != nil {
+			return true, classify(err)
+		}
+	}
+	if err := rows.Err(); err != nil || found {
+		return true, classify(err)
+	}
+	return true, ErrNotFound
+}

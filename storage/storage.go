@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io/fs"
 	"strings"
+	"sync"
 	"sync/atomic"
 	"time"
 
@@ -33,6 +34,8 @@ type Store struct {
 	natives    map[string]*pgxpool.Pool // PostgreSQL: the pools behind system and tenant, by name
 	reads      *together                // PostgreSQL: single reads that share messages
 	writes     *together                // PostgreSQL: single writes that share messages and commits
+	counts     *together                // PostgreSQL: counters of limits, likewise
+	compiled   sync.Map                 // SQLite: statements of the reader that are kept compiled, by their text
 	touches    touches
 	uses       uses
 	changes    atomic.Uint64

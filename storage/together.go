@@ -4,6 +4,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
+	"strings"
 	"sync"
 	"time"
 
@@ -17,7 +19,8 @@ import (
 // then wake up once for many statements, and writes share their commit. Each statement still begins after its request
 // came in and sees what was committed before it begins (READ COMMITTED), and nobody is answered before the commit.
 //
-// Only statements that touch a row of their own belong here, since all of a message wait for each other.
+// Only statements that touch a row of their own belong here, since all of a message wait for each other; or one that
+// others touch too, in an order of rows that all messages keep, so that no two wait for each other in a circle.
 type together struct {
 	pool  *pgxpool.Pool
 	queue chan *statement
@@ -38,6 +41,7 @@ type statement struct {
 	query   string
 	args    []any
 	row     func(scan func(...any) error) error // called for each row; nil where there is none
+	order   string                              // what the statements of a message are sorted by
 	changed int64
 	err     error
 	done    chan struct{}
@@ -116,6 +120,7 @@ func (t *together) send() {
 func (t *together) deliver(message []*statement) error {
 	ctx, cancel := context.WithTimeout(context.Background(), togetherTimeout)
 	defer cancel()
+	slices.SortStableFunc(message, func(a, b *statement) int { return strings.Compare(a.order, b.order) })
 	var batch pgx.Batch
 	for _, st := range message {
 		batch.Queue(st.query, st.args...)
@@ -172,8 +177,36 @@ func (s *Store) execTogether(ctx context.Context, query string, args ...any) (in
 	return s.exec(ctx, query, args...)
 }
 
-// oneTogether is one for a statement that may share a message with those of other requests.
+// execReturningTogether is execReturning for a statement that may share a message with those of other requests that write
+// rows of the same table; row names the one that this writes.
+func (s *Store) execReturningTogether(ctx context.Context, row string, dest []any, query string, args ...any) (found bool, err error) {
+	st, err := s.statement(ctx, true, query, args)
+	if err != nil {
+		return false, err
+	}
+	if st != nil {
+		st.order = row
+		st.row = func(scan func(...any) error) error {
+			found = true
+			return scan(dest...)
+		}
+		err = again(ctx, func() error {
+			found = false
+			return s.counts.run(ctx, st)
+		})
+		if !errors.Is(err, errAlone) {
+			return found, err
+		}
+	}
+	return s.execReturning(ctx, dest, query, args...)
+}
+
+// oneTogether is one for a statement that may share a message with those of other requests. There are few such
+// statements, so that SQLite keeps them compiled.
 func (s *Store) oneTogether(ctx context.Context, dest []any, query string, args ...any) error {
+	if done, err := s.oneCompiled(ctx, dest, query, args); done {
+		return err
+	}
 	st, err := s.statement(ctx, false, query, args)
 	if err != nil {
 		return err
