@@ -95,6 +95,15 @@ func (p *process) stop() {
 	_ = p.cmd.Wait()
 }
 
+// benchConfig gives every key a plan of all three windows that is never used up.
+const benchConfig = `
+plans:
+  bench: {hour: 1000000000, day: 1000000000, burst: 1000000}
+resources:
+  - id: ` + benchIssuer + `
+    keys: {default_plan: bench}
+`
+
 // server starts the built doorward on a database.
 func (b *bench) server(ctx context.Context, database string) (*process, error) {
 	address, err := freePort(ctx)
@@ -103,7 +112,11 @@ func (b *bench) server(ctx context.Context, database string) (*process, error) {
 	}
 	cmd := exec.Command(filepath.Join(b.dir, "doorward"), "serve") //nolint:noctx // stop ends it
 	cmd.Dir = b.dir
-	cmd.Env = append(os.Environ(), "DOORWARD_ISSUER="+benchIssuer, "DOORWARD_LISTEN="+address, "DOORWARD_ADMIN_LISTEN=127.0.0.1:0",
+	config := filepath.Join(b.dir, "doorward.yaml")
+	if err := os.WriteFile(config, []byte(benchConfig), 0o600); err != nil {
+		return nil, fmt.Errorf("configuration: %w", err)
+	}
+	cmd.Env = append(os.Environ(), "DOORWARD_CONFIG="+config, "DOORWARD_ISSUER="+benchIssuer, "DOORWARD_LISTEN="+address, "DOORWARD_ADMIN_LISTEN=127.0.0.1:0",
 		"DOORWARD_DATABASE_URL="+database, "DOORWARD_SECRET="+benchSecret)
 	return startProcess(ctx, cmd, "http://"+address, "/readyz")
 }
@@ -148,7 +161,7 @@ function init(args)
   local n = 0
   for line in io.lines(args[1]) do
     if n %% tonumber(args[3]) == id then requests[#requests + 1] = wrk.format("POST", nil,
-      {["Content-Type"] = "application/x-www-form-urlencoded", ["Authorization"] = args[2]}, line) end
+      {["Content-Type"] = args[4], ["Authorization"] = args[2]}, line) end
     n = n + 1
   end
 end
@@ -167,7 +180,8 @@ var (
 	failed = regexp.MustCompile(`Non-2xx or 3xx responses: (\d+)|Socket errors: .*`)
 )
 
-// wrk drives url for the run's length: by GET, or with the lines of a file as forms. Any answer but 2xx is an error.
+// wrk drives url for the run's length: by GET, or with the lines of a file as forms, or, where they begin with a brace,
+// as JSON. Any answer but 2xx is an error.
 func (b *bench) wrk(ctx context.Context, url, bodies, authorization string) (float64, error) {
 	args := []string{"-t", strconv.Itoa(wrkThreads), "-c", strconv.Itoa(wrkConns), "-d", strconv.Itoa(int(b.length.Seconds())) + "s"}
 	if bodies == "" {
@@ -177,7 +191,13 @@ func (b *bench) wrk(ctx context.Context, url, bodies, authorization string) (flo
 		if err := os.WriteFile(script, []byte(strings.ReplaceAll(wrkScript, "%%", "%")), 0o600); err != nil {
 			return 0, fmt.Errorf("wrk script: %w", err)
 		}
-		args = append(args, "-s", script, url, "--", bodies, authorization, strconv.Itoa(wrkThreads))
+		contentType := "application/x-www-form-urlencoded"
+		if first, err := firstByte(bodies); err != nil {
+			return 0, err
+		} else if first == '{' {
+			contentType = "application/json"
+		}
+		args = append(args, "-s", script, url, "--", bodies, authorization, strconv.Itoa(wrkThreads), contentType)
 	}
 	out, err := exec.CommandContext(ctx, "wrk", args...).CombinedOutput()
 	if err != nil {
@@ -205,6 +225,17 @@ func (b *bench) checkSupply(bodies, sent string) {
 	if err == nil && convErr == nil && n > lines && strings.Contains(bodies, "once") {
 		say("warning: %d requests for %d single-use things", n, lines)
 	}
+}
+
+func firstByte(path string) (byte, error) {
+	f, err := os.Open(path)
+	if err != nil {
+		return 0, fmt.Errorf("bodies: %w", err)
+	}
+	defer f.Close() //nolint:errcheck // only read
+	var b [1]byte
+	_, err = f.Read(b[:])
+	return b[0], err
 }
 
 func countLines(path string) (int, error) {

@@ -44,6 +44,7 @@ type site struct {
 	user      storage.User
 	workspace storage.Workspace
 	grantID   string
+	adminKey  string // makes keys
 }
 
 func (s *site) close() {
@@ -63,44 +64,7 @@ func (b *bench) open(ctx context.Context, cluster *postgres.Cluster) (*site, err
 	if s.database, err = cluster.CreateDatabase(ctx, "bench", func(context.Context, string) error { return nil }); err != nil {
 		return s, err
 	}
-	store, err := storage.Open(ctx, s.database, storage.Options{MaxConns: 2})
-	if err != nil {
-		return s, err
-	}
-	defer store.Close()
-	if _, err := store.Migrate(ctx); err != nil {
-		return s, err
-	}
-	secrets, err := oauth.NewSecrets([][]byte{[]byte(benchSecret)})
-	if err != nil {
-		return s, err
-	}
-	if err := secrets.Claim(ctx, store); err != nil {
-		return s, err
-	}
-	//nolint:exhaustruct_v5 // it only registers
-	server, err := oauth.New(oauth.Config{
-		Issuer: benchIssuer, Store: store, Secrets: secrets,
-		Resources: []oauth.Resource{{ID: benchIssuer, Name: "API", Scopes: []oauth.Scope{{Name: "read"}, {Name: "write"}}}},
-	})
-	if err != nil {
-		return s, err
-	}
-	system := storage.System(ctx)
-	if s.client, s.secret, err = server.CreateClient(system, oauth.ClientSpec{
-		Name: "Load", RedirectURIs: []string{"https://app.example/cb"},
-		Grants: []string{"authorization_code", "refresh_token", "client_credentials"}, Scopes: []string{"read", "write"}, Administrator: true,
-	}); err != nil {
-		return s, err
-	}
-	if s.api, s.apiSecret, err = server.CreateClient(system, oauth.ClientSpec{Name: "API", ResourceServer: true, Administrator: true}); err != nil {
-		return s, err
-	}
-	people := identity.New(identity.Config{Store: store, Throttle: limit.NewSignIns(time.Now), Issuer: benchIssuer})
-	if s.user, err = people.CreateUser(ctx, identity.NewUser{Email: "load@example.com", Name: "Load", Password: "seven lanterns by the canal"}); err != nil {
-		return s, err
-	}
-	if s.workspace, err = store.PersonalWorkspace(system, s.user.ID); err != nil {
+	if err := s.register(ctx); err != nil {
 		return s, err
 	}
 	if s.owner, err = pgx.Connect(ctx, s.database); err != nil {
@@ -113,6 +77,55 @@ func (b *bench) open(ctx context.Context, cluster *postgres.Cluster) (*site, err
 	}
 	s.process, err = b.server(ctx, s.database)
 	return s, err
+}
+
+// register makes what the database begins with, by the functions that the commands use.
+func (s *site) register(ctx context.Context) error {
+	store, err := storage.Open(ctx, s.database, storage.Options{MaxConns: 2})
+	if err != nil {
+		return err
+	}
+	defer store.Close()
+	if _, err := store.Migrate(ctx); err != nil {
+		return err
+	}
+	secrets, err := oauth.NewSecrets([][]byte{[]byte(benchSecret)})
+	if err != nil {
+		return err
+	}
+	if err := secrets.Claim(ctx, store); err != nil {
+		return err
+	}
+	//nolint:exhaustruct_v5 // it only registers
+	server, err := oauth.New(oauth.Config{
+		Issuer: benchIssuer, Store: store, Secrets: secrets,
+		Resources: []oauth.Resource{{
+			ID: benchIssuer, Name: "API", Scopes: []oauth.Scope{{Name: "read"}, {Name: "write"}, {Name: "admin", Implies: []string{"read", "write"}}},
+			Keys: oauth.KeyRules{Prefix: "sk", Environments: []string{"live"}},
+		}},
+	})
+	if err != nil {
+		return err
+	}
+	system := storage.System(ctx)
+	if s.client, s.secret, err = server.CreateClient(system, oauth.ClientSpec{
+		Name: "Load", RedirectURIs: []string{"https://app.example/cb"},
+		Grants: []string{"authorization_code", "refresh_token", "client_credentials"}, Scopes: []string{"read", "write"}, Administrator: true,
+	}); err != nil {
+		return err
+	}
+	if s.api, s.apiSecret, err = server.CreateClient(system, oauth.ClientSpec{Name: "API", ResourceServer: true, Administrator: true}); err != nil {
+		return err
+	}
+	people := identity.New(identity.Config{Store: store, Throttle: limit.NewSignIns(time.Now), Issuer: benchIssuer})
+	if s.user, err = people.CreateUser(ctx, identity.NewUser{Email: "load@example.com", Name: "Load", Password: "seven lanterns by the canal"}); err != nil {
+		return err
+	}
+	if s.workspace, err = store.PersonalWorkspace(system, s.user.ID); err != nil {
+		return err
+	}
+	_, s.adminKey, err = server.CreateKey(system, oauth.Command(s.workspace.ID), "", oauth.KeySpec{Name: "Load", Scopes: []string{"admin"}})
+	return err
 }
 
 const day = int64(24 * 3600 * 1e6) // microseconds
@@ -184,6 +197,12 @@ func (b *bench) rows(ctx context.Context) (rows []*row, closeAll func(), err err
 		},
 		against: func(ctx context.Context, _ int) (float64, error) { return b.wrk(ctx, metadataBare.url, "", "") },
 	})
+	keys, closeKeys, err := b.keyRows(ctx, cluster, small)
+	closers = append(closers, closeKeys)
+	if err != nil {
+		return nil, closeAll, err
+	}
+	rows = append(rows, keys...)
 	if b.only == "" || strings.Contains("live tokens", b.only) {
 		say("filling a database with %d live tokens", b.many)
 		large, err := b.open(ctx, cluster)
