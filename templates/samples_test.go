@@ -352,7 +352,7 @@ func samples() []sample {
 		})},
 		{"connected-apps-empty", templates.ConnectedAppsPage(templates.ConnectedAppsView{Page: page(templates.SectionConnectedApps, ada)})},
 		{"apps", templates.AppsPage(templates.AppsView{
-			Page:         page(templates.SectionApps, ada),
+			Page: page(templates.SectionApps, ada), Base: "/settings/developer/apps",
 			AuthorizeURL: "https://auth.example.com/oauth/authorize", TokenURL: "https://auth.example.com/oauth/token",
 			Apps: []templates.AppRow{
 				{ID: "app_1", Name: "Acme Sync", Kind: templates.KindWeb, Status: "active", Created: ago(90 * aDay), Users: 12},
@@ -361,11 +361,11 @@ func samples() []sample {
 			},
 		})},
 		{"apps-empty", templates.AppsPage(templates.AppsView{
-			Page:         page(templates.SectionApps, ada),
+			Page: page(templates.SectionApps, ada), Base: "/settings/developer/apps",
 			AuthorizeURL: "https://auth.example.com/oauth/authorize", TokenURL: "https://auth.example.com/oauth/token",
 		})},
-		{"app-new", templates.AppFormPage(templates.AppFormView{Page: page(templates.SectionApps, ada), AppFields: templates.AppFields{Resources: fields(false).Resources, Refresh: true}})},
-		{"app-new-errors", templates.AppFormPage(templates.AppFormView{Page: page(templates.SectionApps, admin), AppFields: several})},
+		{"app-new", templates.AppFormPage(templates.AppFormView{Page: page(templates.SectionApps, ada), Base: "/settings/developer/apps", AppFields: templates.AppFields{Resources: fields(false).Resources, Refresh: true}})},
+		{"app-new-errors", templates.AppFormPage(templates.AppFormView{Page: page(templates.SectionApps, admin), Base: "/settings/developer/apps", AppFields: several})},
 		{"app", templates.AppPage(app)},
 		{"app-admin", templates.AppPage(adminApp)},
 		{"app-public", templates.AppPage(publicApp)},

@@ -235,9 +235,13 @@ type ConnectedAccess struct {
 	Scopes []string
 }
 
-// AppsView is /settings/developer/apps: the clients that the user built.
+// AppsView is the clients of a workspace: those that the user built in their
+// personal one, at /settings/developer/apps, or those of a workspace, at
+// /settings/workspaces/{slug}/apps.
 type AppsView struct {
 	Page
+	Base         string       // path of this page
+	Workspace    WorkspaceBar // zero: not said
 	Apps         []AppRow
 	AuthorizeURL string // authorization endpoint (RFC 6749 §3.1)
 	TokenURL     string // token endpoint (RFC 6749 §3.2)
@@ -300,11 +304,13 @@ type ScopeChoice struct {
 	Checked bool
 }
 
-// AppFormView is /settings/developer/apps/new. It posts AppFields, and
-// password when NeedPassword is set, to /settings/developer/apps.
+// AppFormView makes a client. It posts AppFields, and password when NeedPassword
+// is set, to Base.
 type AppFormView struct {
 	Page
 	AppFields
+	Base      string       // path of the list
+	Workspace WorkspaceBar // zero: not said
 }
 
 // AppView is the page of one client. It posts AppFields to Base; grace ("now",
@@ -314,9 +320,11 @@ type AppView struct {
 	Page
 	AppFields
 	// Base is the path of this page and the start of its forms' paths:
-	// /settings/developer/apps/{ID} or /admin/apps/{ID}.
-	Base     string
-	ClientID string
+	// /settings/developer/apps/{ID}, /settings/workspaces/{slug}/apps/{ID} or
+	// /admin/apps/{ID}.
+	Base      string
+	Workspace WorkspaceBar // zero: not said
+	ClientID  string
 	// SavedName is the stored name: the heading, and what confirm must
 	// equal. Name may hold something just typed. Empty: Name.
 	SavedName string
@@ -344,6 +352,7 @@ type SecretRow struct {
 // SecretView shows a client secret, once.
 type SecretView struct {
 	Page
+	Workspace    WorkspaceBar // zero: not said
 	AppName      string
 	Kind         string // one of the Kind constants; decides the example call
 	ClientID     string

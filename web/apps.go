@@ -32,32 +32,70 @@ func kindOf(c storage.Client) string {
 	return templates.KindWeb
 }
 
-// asTenant runs fn on behalf of the visitor in their personal workspace, which their apps belong to.
-func (s *Server) asTenant(r *http.Request, v *visitor, fn func(ctx context.Context, workspaceID string) error) error {
-	ws, err := s.store.PersonalWorkspace(storage.System(r.Context()), v.user.ID)
-	if err != nil {
-		return err //nolint:wrapcheck // storage's own sentinels
-	}
-	return s.store.InTx(storage.Tenant(r.Context(), v.user.ID, ws.ID), func(ctx context.Context) error { //nolint:wrapcheck // fn's own
-		return fn(ctx, ws.ID)
-	})
+// appPlace is where apps are looked at: a workspace's, or, for administrators, all.
+type appPlace struct {
+	base        string // path of the list
+	section     string
+	workspaceID string                 // empty: all
+	bar         templates.WorkspaceBar // of the pages about a workspace
 }
 
-// appsPage serves GET /settings/developer/apps.
-func (s *Server) appsPage(w http.ResponseWriter, r *http.Request, v *visitor) error {
-	page, err := s.settingsPage(w, r, v, templates.SectionApps)
+// appHandler answers a page about apps.
+type appHandler func(w http.ResponseWriter, r *http.Request, v *visitor, at appPlace) error
+
+// ownApps serves a page about the apps of the visitor's personal workspace.
+func (s *Server) ownApps(h appHandler) memberHandler {
+	return func(w http.ResponseWriter, r *http.Request, v *visitor) error {
+		ws, err := s.store.PersonalWorkspace(storage.System(r.Context()), v.user.ID)
+		if err != nil {
+			return err //nolint:wrapcheck // storage's own sentinels
+		}
+		return h(w, r, v, appPlace{base: appsBase, section: templates.SectionApps, workspaceID: ws.ID})
+	}
+}
+
+// workspaceApps serves a page about the apps of the workspace that the path names.
+func (s *Server) workspaceApps(h appHandler) memberHandler {
+	return s.permitted(oauth.MayManageApps, templates.SectionWorkspaces, templates.TabApps,
+		func(w http.ResponseWriter, r *http.Request, v *visitor, _ oauth.Authority, ws storage.Workspace, all []storage.Workspace) error {
+			return h(w, r, v, appPlace{
+				base: workspacesBase + "/" + ws.Slug + "/" + templates.TabApps, section: templates.SectionWorkspaces,
+				workspaceID: ws.ID, bar: workspaceBar(ws, all, templates.TabApps),
+			})
+		})
+}
+
+// allApps serves a page about whatever app there is, to administrators.
+func (s *Server) allApps(h appHandler) memberHandler {
+	return func(w http.ResponseWriter, r *http.Request, v *visitor) error {
+		return h(w, r, v, appPlace{base: adminAppsBase, section: templates.SectionAdminApps})
+	}
+}
+
+// inApps runs fn in a transaction that reaches the apps of a place and no others.
+func (s *Server) inApps(r *http.Request, v *visitor, at appPlace, fn func(ctx context.Context) error) error {
+	ctx := storage.System(r.Context())
+	if at.workspaceID != "" {
+		ctx = storage.Tenant(r.Context(), v.user.ID, at.workspaceID)
+	}
+	return s.store.InTx(ctx, fn) //nolint:wrapcheck // fn's own
+}
+
+// appsPage serves GET …/apps.
+func (s *Server) appsPage(w http.ResponseWriter, r *http.Request, v *visitor, at appPlace) error {
+	page, err := s.settingsPage(w, r, v, at.section)
 	if err != nil {
 		return err
 	}
 	var list []storage.Client
-	err = s.asTenant(r, v, func(ctx context.Context, workspaceID string) (err error) {
-		list, err = s.store.ClientsOfWorkspace(ctx, workspaceID)
+	err = s.inApps(r, v, at, func(ctx context.Context) (err error) {
+		list, err = s.store.ClientsOfWorkspace(ctx, at.workspaceID)
 		return err //nolint:wrapcheck // storage's own sentinels
 	})
 	if err != nil {
 		return err
 	}
-	view := templates.AppsView{Page: page, AuthorizeURL: s.oauth.Issuer() + "/oauth/authorize", TokenURL: s.oauth.Issuer() + "/oauth/token"}
+	view := templates.AppsView{Page: page, Base: at.base, Workspace: at.bar, AuthorizeURL: s.oauth.Issuer() + "/oauth/authorize", TokenURL: s.oauth.Issuer() + "/oauth/token"}
 	for _, c := range list {
 		n, err := s.store.CountUsersOfClient(storage.System(r.Context()), c.ID)
 		if err != nil {
@@ -121,9 +159,9 @@ func typed(r *http.Request, v *visitor) (p oauth.ClientSpec, kind string) {
 	return p, kind
 }
 
-// appFormPage serves GET /settings/developer/apps/new.
-func (s *Server) appFormPage(w http.ResponseWriter, r *http.Request, v *visitor) error {
-	view := templates.AppFormView{Page: s.page(v, templates.SectionApps), AppFields: s.fields(v, oauth.ClientSpec{}, templates.KindWeb)}
+// appFormPage serves GET …/apps/new.
+func (s *Server) appFormPage(w http.ResponseWriter, r *http.Request, v *visitor, at appPlace) error {
+	view := templates.AppFormView{Page: s.page(v, at.section), Base: at.base, Workspace: at.bar, AppFields: s.fields(v, oauth.ClientSpec{}, templates.KindWeb)}
 	view.NeedPassword = !s.fresh(v)
 	return s.render(w, r, http.StatusOK, view.Nonce, templates.AppFormPage(view))
 }
@@ -156,15 +194,15 @@ func (s *Server) stepUp(w http.ResponseWriter, r *http.Request, v *visitor, pass
 	return v, "", 0, err
 }
 
-// createApp serves POST /settings/developer/apps. The answer shows the secret, once, and is not kept by the browser.
-func (s *Server) createApp(w http.ResponseWriter, r *http.Request, v *visitor) error {
+// createApp serves POST …/apps. The answer shows the secret, once, and is not kept by the browser.
+func (s *Server) createApp(w http.ResponseWriter, r *http.Request, v *visitor, at appPlace) error {
 	p, kind := typed(r, v)
 	v, fault, status, err := s.stepUp(w, r, v, r.PostForm.Get("password"))
 	if err != nil {
 		return err
 	}
 	refuse := func(status int, faults map[string]string) error {
-		view := templates.AppFormView{Page: s.page(v, templates.SectionApps), AppFields: s.fields(v, p, kind)}
+		view := templates.AppFormView{Page: s.page(v, at.section), Base: at.base, Workspace: at.bar, AppFields: s.fields(v, p, kind)}
 		view.Errors, view.NeedPassword = faults, !s.fresh(v)
 		return s.render(w, r, status, view.Nonce, templates.AppFormPage(view))
 	}
@@ -176,8 +214,8 @@ func (s *Server) createApp(w http.ResponseWriter, r *http.Request, v *visitor) e
 	}
 	var c storage.Client
 	var secret string
-	err = s.asTenant(r, v, func(ctx context.Context, workspaceID string) (err error) {
-		p.WorkspaceID, p.CreatedBy = workspaceID, v.user.ID
+	err = s.inApps(r, v, at, func(ctx context.Context) (err error) {
+		p.WorkspaceID, p.CreatedBy = at.workspaceID, v.user.ID
 		c, secret, err = s.oauth.CreateClient(ctx, p)
 		return err
 	})
@@ -187,19 +225,19 @@ func (s *Server) createApp(w http.ResponseWriter, r *http.Request, v *visitor) e
 	if err != nil {
 		return err
 	}
-	next := appsBase + "/" + c.ID
+	next := at.base + "/" + c.ID
 	if secret == "" {
 		if err := s.setNotice(w, r, v, "The app is registered. It is public, so it has no secret."); err != nil {
 			return err
 		}
 		return redirect(w, next)
 	}
-	return s.showSecret(w, r, v, c, secret, time.Time{}, next)
+	return s.showSecret(w, r, v, at, c, secret, time.Time{}, next)
 }
 
-func (s *Server) showSecret(w http.ResponseWriter, r *http.Request, v *visitor, c storage.Client, secret string, oldUntil time.Time, next string) error {
+func (s *Server) showSecret(w http.ResponseWriter, r *http.Request, v *visitor, at appPlace, c storage.Client, secret string, oldUntil time.Time, next string) error {
 	view := templates.SecretView{
-		Page: s.page(v, sectionOf(next)), AppName: c.Name, Kind: kindOf(c), ClientID: c.ID, Secret: secret,
+		Page: s.page(v, at.section), Workspace: at.bar, AppName: c.Name, Kind: kindOf(c), ClientID: c.ID, Secret: secret,
 		AuthorizeURL: s.oauth.Issuer() + "/oauth/authorize", TokenURL: s.oauth.Issuer() + "/oauth/token", IntrospectURL: s.oauth.Issuer() + "/oauth/introspect",
 		Scope: c.Scopes.String(), OldUntil: oldUntil, NextURL: next,
 	}
@@ -209,55 +247,45 @@ func (s *Server) showSecret(w http.ResponseWriter, r *http.Request, v *visitor, 
 	return s.render(w, r, http.StatusOK, view.Nonce, templates.SecretPage(view))
 }
 
-// app finds the client of a page and runs fn in the context that may change it: a person's own in their workspace, an
-// administrator's any. To everybody else it is not there.
-func (s *Server) app(r *http.Request, v *visitor, fn func(ctx context.Context, c storage.Client) error) (base string, err error) {
+// app finds the client of a page and runs fn in the context that may change it: an administrator's is any, everybody
+// else's is of the workspace that they look at. To others it is not there.
+func (s *Server) app(r *http.Request, v *visitor, at appPlace, fn func(ctx context.Context, c storage.Client) error) (base string, err error) {
 	id := r.PathValue("id")
 	if !storage.IsID("app", id) {
 		return "", notFound()
 	}
-	find := func(ctx context.Context, workspaceID string) error {
+	return at.base + "/" + id, s.inApps(r, v, at, func(ctx context.Context) error {
 		c, err := s.store.ClientByID(ctx, id)
 		if err != nil {
 			return err //nolint:wrapcheck // storage's own sentinels
 		}
-		if workspaceID != "" && c.WorkspaceID != workspaceID {
+		if at.workspaceID != "" && c.WorkspaceID != at.workspaceID {
 			return storage.ErrNotFound
 		}
 		return fn(ctx, c)
-	}
-	if strings.HasPrefix(r.URL.Path, adminAppsBase+"/") {
-		return adminAppsBase + "/" + id, s.store.InTx(storage.System(r.Context()), func(ctx context.Context) error { return find(ctx, "") }) //nolint:wrapcheck // as above
-	}
-	return appsBase + "/" + id, s.asTenant(r, v, find)
+	})
 }
 
-// appPage serves GET /settings/developer/apps/{id} and GET /admin/apps/{id}.
-func (s *Server) appPage(w http.ResponseWriter, r *http.Request, v *visitor) error {
+// appPage serves GET …/apps/{id}.
+func (s *Server) appPage(w http.ResponseWriter, r *http.Request, v *visitor, at appPlace) error {
 	var c storage.Client
-	base, err := s.app(r, v, func(_ context.Context, found storage.Client) error { c = found; return nil })
+	base, err := s.app(r, v, at, func(_ context.Context, found storage.Client) error { c = found; return nil })
 	if err != nil {
 		return err
 	}
-	page, err := s.settingsPage(w, r, v, sectionOf(base))
+	page, err := s.settingsPage(w, r, v, at.section)
 	if err != nil {
 		return err
 	}
-	return s.showApp(w, r, http.StatusOK, v, c, base, templates.AppView{Page: page, AppFields: s.fields(v, oauth.SpecOf(c), kindOf(c))})
+	return s.showApp(w, r, http.StatusOK, v, at, c, base, templates.AppView{Page: page, AppFields: s.fields(v, oauth.SpecOf(c), kindOf(c))})
 }
 
-func sectionOf(base string) string {
-	if strings.HasPrefix(base, adminAppsBase) {
-		return templates.SectionAdminApps
-	}
-	return templates.SectionApps
-}
-
-func (s *Server) showApp(w http.ResponseWriter, r *http.Request, status int, v *visitor, c storage.Client, base string, view templates.AppView) error {
+func (s *Server) showApp(w http.ResponseWriter, r *http.Request, status int, v *visitor, at appPlace, c storage.Client, base string, view templates.AppView) error {
 	n, err := s.store.CountUsersOfClient(storage.System(r.Context()), c.ID)
 	if err != nil {
 		return err //nolint:wrapcheck // storage's own sentinels
 	}
+	view.Workspace = at.bar
 	view.Base, view.ClientID, view.SavedName, view.Disabled, view.Created, view.Users = base, c.ID, c.Name, !c.DisabledAt.IsZero(), c.CreatedAt.Time(), int(n)
 	view.AuthorizeURL, view.TokenURL = s.oauth.Issuer()+"/oauth/authorize", s.oauth.Issuer()+"/oauth/token"
 	view.IntrospectURL, view.MetadataURL = s.oauth.Issuer()+"/oauth/introspect", s.oauth.Issuer()+"/.well-known/oauth-authorization-server"
@@ -283,11 +311,11 @@ func (s *Server) ownerOf(ctx context.Context, c storage.Client) (string, error) 
 	return u.Email, err //nolint:wrapcheck // storage's own sentinels
 }
 
-// updateApp serves POST /settings/developer/apps/{id} and POST /admin/apps/{id}.
-func (s *Server) updateApp(w http.ResponseWriter, r *http.Request, v *visitor) error {
+// updateApp serves POST …/apps/{id}.
+func (s *Server) updateApp(w http.ResponseWriter, r *http.Request, v *visitor, at appPlace) error {
 	p, _ := typed(r, v)
 	var before storage.Client
-	base, err := s.app(r, v, func(ctx context.Context, c storage.Client) error {
+	base, err := s.app(r, v, at, func(ctx context.Context, c storage.Client) error {
 		before = c
 		p.Public, p.ResourceServer = c.Public, c.ResourceServer
 		p.Grants = grantsLike(c, r.PostForm.Get("refresh") != "")
@@ -298,9 +326,9 @@ func (s *Server) updateApp(w http.ResponseWriter, r *http.Request, v *visitor) e
 		return err //nolint:wrapcheck // fieldErrors reads it
 	})
 	if faults := fieldErrors(err); faults != nil {
-		view := templates.AppView{Page: s.page(v, sectionOf(base)), AppFields: s.fields(v, p, kindOf(before))}
+		view := templates.AppView{Page: s.page(v, at.section), AppFields: s.fields(v, p, kindOf(before))}
 		view.Errors = faults
-		return s.showApp(w, r, http.StatusBadRequest, v, before, base, view)
+		return s.showApp(w, r, http.StatusBadRequest, v, at, before, base, view)
 	}
 	if err != nil {
 		return err
@@ -324,7 +352,7 @@ func grantsLike(c storage.Client, refresh bool) []string {
 var graces = map[string]time.Duration{"now": 0, "1h": time.Hour, "24h": 24 * time.Hour, "7d": 7 * 24 * time.Hour}
 
 // rotateSecret serves POST …/apps/{id}/secret.
-func (s *Server) rotateSecret(w http.ResponseWriter, r *http.Request, v *visitor) error {
+func (s *Server) rotateSecret(w http.ResponseWriter, r *http.Request, v *visitor, at appPlace) error {
 	v, fault, status, err := s.stepUp(w, r, v, r.PostForm.Get("password"))
 	if err != nil {
 		return err
@@ -336,16 +364,16 @@ func (s *Server) rotateSecret(w http.ResponseWriter, r *http.Request, v *visitor
 		if fault == "" {
 			status, faults = http.StatusBadRequest, map[string]string{"grace": "Choose how long the old secret works."}
 		}
-		base, err := s.app(r, v, func(_ context.Context, found storage.Client) error { c = found; return nil })
+		base, err := s.app(r, v, at, func(_ context.Context, found storage.Client) error { c = found; return nil })
 		if err != nil {
 			return err
 		}
-		view := templates.AppView{Page: s.page(v, sectionOf(base)), AppFields: s.fields(v, oauth.SpecOf(c), kindOf(c))}
+		view := templates.AppView{Page: s.page(v, at.section), AppFields: s.fields(v, oauth.SpecOf(c), kindOf(c))}
 		view.Errors = faults
-		return s.showApp(w, r, status, v, c, base, view)
+		return s.showApp(w, r, status, v, at, c, base, view)
 	}
 	var secret string
-	base, err := s.app(r, v, func(ctx context.Context, found storage.Client) (err error) {
+	base, err := s.app(r, v, at, func(ctx context.Context, found storage.Client) (err error) {
 		c = found
 		secret, _, err = s.oauth.RotateSecret(ctx, c.ID, grace)
 		return err
@@ -360,13 +388,13 @@ func (s *Server) rotateSecret(w http.ResponseWriter, r *http.Request, v *visitor
 	if grace > 0 && len(c.Secrets) > 0 {
 		oldUntil = s.now().Add(grace)
 	}
-	return s.showSecret(w, r, v, c, secret, oldUntil, base)
+	return s.showSecret(w, r, v, at, c, secret, oldUntil, base)
 }
 
 // switchApp serves POST …/apps/{id}/disable and …/enable.
-func (s *Server) switchApp(w http.ResponseWriter, r *http.Request, v *visitor) error {
+func (s *Server) switchApp(w http.ResponseWriter, r *http.Request, v *visitor, at appPlace) error {
 	text := "The app works again."
-	base, err := s.app(r, v, func(ctx context.Context, c storage.Client) error {
+	base, err := s.app(r, v, at, func(ctx context.Context, c storage.Client) error {
 		if strings.HasSuffix(r.URL.Path, "/disable") {
 			text = "The app is disabled. None of its tokens works."
 			return s.oauth.SwitchClient(ctx, c.ID, true) //nolint:wrapcheck // storage's own sentinels
@@ -388,18 +416,18 @@ func (s *Server) appChanged(w http.ResponseWriter, r *http.Request, v *visitor, 
 }
 
 // deleteApp serves POST …/apps/{id}/delete. The app's name must be typed.
-func (s *Server) deleteApp(w http.ResponseWriter, r *http.Request, v *visitor) error {
+func (s *Server) deleteApp(w http.ResponseWriter, r *http.Request, v *visitor, at appPlace) error {
 	var c storage.Client
-	base, err := s.app(r, v, func(_ context.Context, found storage.Client) error { c = found; return nil })
+	base, err := s.app(r, v, at, func(_ context.Context, found storage.Client) error { c = found; return nil })
 	if err != nil {
 		return err
 	}
 	if strings.TrimSpace(r.PostForm.Get("confirm")) != c.Name {
-		view := templates.AppView{Page: s.page(v, sectionOf(base)), AppFields: s.fields(v, oauth.SpecOf(c), kindOf(c))}
+		view := templates.AppView{Page: s.page(v, at.section), AppFields: s.fields(v, oauth.SpecOf(c), kindOf(c))}
 		view.Errors = map[string]string{"confirm": "Type the app's name exactly as it is shown. Nothing was deleted."}
-		return s.showApp(w, r, http.StatusBadRequest, v, c, base, view)
+		return s.showApp(w, r, http.StatusBadRequest, v, at, c, base, view)
 	}
 	// Not in the transaction in which it was found to be theirs: there may be much to delete.
 	err = s.oauth.DeleteClient(storage.System(r.Context()), c.ID)
-	return s.appChanged(w, r, v, strings.TrimSuffix(base, "/"+c.ID), "The app is deleted, and with it every access it had.", err)
+	return s.appChanged(w, r, v, at.base, "The app is deleted, and with it every access it had.", err)
 }

@@ -53,9 +53,6 @@ func (s *Server) routes() http.Handler {
 	member("GET /settings/connected-apps", s.connectedAppsPage)
 	member("POST /settings/connected-apps/{id}/end", s.endAccess)
 	member("POST /settings/connected-apps/end-all", s.endAccess)
-	member("GET "+appsBase, s.appsPage)
-	member("POST "+appsBase, s.createApp)
-	member("GET "+appsBase+"/new", s.appFormPage)
 
 	admin := func(pattern string, h memberHandler) { mux.Handle(pattern, sameOrigin.Handler(s.adminPage(h))) }
 	admin("GET /admin/{$}", func(w http.ResponseWriter, _ *http.Request, _ *visitor) error { return redirect(w, "/admin/users") })
@@ -64,17 +61,30 @@ func (s *Server) routes() http.Handler {
 	admin("POST /admin/users/{id}/disable", s.switchUser)
 	admin("POST /admin/users/{id}/enable", s.switchUser)
 	admin("GET "+adminAppsBase, s.adminAppsPage)
-	admin("POST "+adminAppsBase+"/{id}/verify", s.verifyApp)
-	admin("POST "+adminAppsBase+"/{id}/unverify", s.verifyApp)
+	admin("POST "+adminAppsBase+"/{id}/verify", s.allApps(s.verifyApp))
+	admin("POST "+adminAppsBase+"/{id}/unverify", s.allApps(s.verifyApp))
 
-	// One app, for whoever built it and for administrators.
-	for base, register := range map[string]func(string, memberHandler){appsBase: member, adminAppsBase: admin} {
-		register("GET "+base+"/{id}", s.appPage)
-		register("POST "+base+"/{id}", s.updateApp)
-		register("POST "+base+"/{id}/secret", s.rotateSecret)
-		register("POST "+base+"/{id}/disable", s.switchApp)
-		register("POST "+base+"/{id}/enable", s.switchApp)
-		register("POST "+base+"/{id}/delete", s.deleteApp)
+	// Apps, for whoever built them, for those who manage the workspace's, and for administrators.
+	for _, x := range []struct {
+		base     string
+		register func(string, memberHandler)
+		at       func(appHandler) memberHandler
+	}{
+		{appsBase, member, s.ownApps},
+		{workspacesBase + "/{slug}/" + templates.TabApps, member, s.workspaceApps},
+		{adminAppsBase, admin, s.allApps},
+	} {
+		if x.base != adminAppsBase {
+			x.register("GET "+x.base, x.at(s.appsPage))
+			x.register("POST "+x.base, x.at(s.createApp))
+			x.register("GET "+x.base+"/new", x.at(s.appFormPage))
+		}
+		x.register("GET "+x.base+"/{id}", x.at(s.appPage))
+		x.register("POST "+x.base+"/{id}", x.at(s.updateApp))
+		x.register("POST "+x.base+"/{id}/secret", x.at(s.rotateSecret))
+		x.register("POST "+x.base+"/{id}/disable", x.at(s.switchApp))
+		x.register("POST "+x.base+"/{id}/enable", x.at(s.switchApp))
+		x.register("POST "+x.base+"/{id}/delete", x.at(s.deleteApp))
 	}
 
 	// One set of pages for a workspace's API keys and a person's own tokens.
