@@ -248,6 +248,39 @@ func (s *Store) UsageByDay(ctx context.Context, workspaceID, credentialID string
 		FROM usage_hourly WHERE workspace_id = $1 AND hour >= $2 AND hour < $3`+query+` GROUP BY credential_id, credential, `+day+` ORDER BY 3, 1`, args...)
 }
 
+// UsageFilter says which usage is wanted.
+type UsageFilter struct {
+	WorkspaceID  string // needed
+	CredentialID string // empty: of all
+	Since        Time
+	Until        Time // before it
+	ByDay        bool // summed by the day (UTC); else by the hour
+	// AfterHour and AfterID are those of the last row of the page before; zero: the first page.
+	AfterHour Time
+	AfterID   string
+	Limit     int
+}
+
+// UsagePage lists a workspace's usage by credential and hour or day, the oldest first.
+func (s *Store) UsagePage(ctx context.Context, f UsageFilter) ([]Usage, error) {
+	begin := `hour`
+	if f.ByDay {
+		begin = `(hour - hour % CAST(86400000000 AS BIGINT))`
+	}
+	query, args := `WHERE workspace_id = $1 AND hour >= $2 AND hour < $3`, []any{f.WorkspaceID, int64(f.Since), f.Until}
+	if f.CredentialID != "" {
+		args = append(args, f.CredentialID)
+		query += fmt.Sprintf(` AND credential_id = $%d`, len(args))
+	}
+	if f.AfterID != "" {
+		args = append(args, f.AfterHour, f.AfterID)
+		query += fmt.Sprintf(` AND (`+begin+`, credential_id) > (CAST($%d AS BIGINT), $%d)`, len(args)-1, len(args))
+	}
+	args = append(args, f.Limit)
+	return collect(ctx, s, (*Usage).fields, `SELECT credential_id, credential, `+begin+`, CAST(sum(allowed) AS BIGINT), CAST(sum(limited) AS BIGINT), CAST(sum(refused) AS BIGINT)
+		FROM usage_hourly `+query+` GROUP BY credential_id, credential, `+begin+fmt.Sprintf(` ORDER BY 3, 1 LIMIT $%d`, len(args)), args...)
+}
+
 func (row *Usage) fields() []any {
 	return []any{&row.CredentialID, &row.Credential, &row.Hour, &row.Allowed, &row.Limited, &row.Refused}
 }

@@ -149,12 +149,31 @@ type Member struct {
 	Since    Time
 }
 
+const memberColumns = `u.id, u.email, u.name, m.role, u.disabled_at IS NOT NULL, m.created_at`
+
+func (m *Member) fields() []any {
+	return []any{&m.UserID, &m.Email, &m.Name, &m.Role, &m.Disabled, &m.Since}
+}
+
+// Member finds a member of a workspace. ErrNotFound: there is none of that user id.
+func (s *Store) Member(ctx context.Context, workspaceID, userID string) (Member, error) {
+	var m Member
+	err := s.one(ctx, m.fields(), `SELECT `+memberColumns+` FROM memberships m JOIN users u ON u.id = m.user_id WHERE m.workspace_id = $1 AND u.id = $2`, workspaceID, userID)
+	return m, err
+}
+
+// FirstOwner is the owner who has been in a workspace for longest. ErrNotFound: there is no such workspace.
+func (s *Store) FirstOwner(ctx context.Context, workspaceID string) (User, error) {
+	var u User
+	err := s.one(ctx, u.fields(), `SELECT `+userColumns+` FROM users WHERE id = (
+		SELECT user_id FROM memberships WHERE workspace_id = $1 AND role = $2 ORDER BY created_at, user_id LIMIT 1)`, workspaceID, RoleOwner)
+	return u, err
+}
+
 // Members lists the members of a workspace in the order in which they joined, from after the user named (empty: from the
 // first), at most limit of them.
 func (s *Store) Members(ctx context.Context, workspaceID, after string, limit int) ([]Member, error) {
-	return collect(ctx, s, func(m *Member) []any {
-		return []any{&m.UserID, &m.Email, &m.Name, &m.Role, &m.Disabled, &m.Since}
-	}, `SELECT u.id, u.email, u.name, m.role, u.disabled_at IS NOT NULL, m.created_at FROM memberships m JOIN users u ON u.id = m.user_id
+	return collect(ctx, s, (*Member).fields, `SELECT `+memberColumns+` FROM memberships m JOIN users u ON u.id = m.user_id
 		WHERE m.workspace_id = $1 AND u.id > $2 ORDER BY u.id LIMIT $3`, workspaceID, after, limit)
 }
 
