@@ -188,7 +188,7 @@ func freePort(t *testing.T) string {
 	return strconv.Itoa(port)
 }
 
-// TestReadmeRunsAsPrinted does what the chapter for newcomers says, block by block, in an empty folder: in one terminal
+// TestReadmeRunsAsPrinted does what the chapters for newcomers say, block by block, in an empty folder: in one terminal
 // the server, in another the rest, and a browser for what is to be opened. Changed are only ports and the folder's name.
 func TestReadmeRunsAsPrinted(t *testing.T) {
 	setup.Need(t, setup.ReadmePrograms())
@@ -199,7 +199,8 @@ func TestReadmeRunsAsPrinted(t *testing.T) {
 	}
 	folder := filepath.Join(t.TempDir(), "try")
 	server, app := freePort(t), freePort(t)
-	text := strings.NewReplacer("8080", server, "8099", app, "../try", folder).Replace(chapter(t, page(t, "README.md"), "Connect your own app"))
+	text := strings.NewReplacer("8080", server, "8099", app, "../try", folder).
+		Replace(chapter(t, page(t, "README.md"), "Connect your own app") + chapter(t, page(t, "README.md"), "Make an API key"))
 	all := blocks(text)
 	next := func(language, contains string) block {
 		t.Helper()
@@ -311,6 +312,21 @@ func TestReadmeRunsAsPrinted(t *testing.T) {
 	tab.Goto("http://localhost:" + server + "/settings/connected-apps")
 	if text := tab.Text("main"); !strings.Contains(text, "My app") {
 		t.Errorf("connected apps: %s", text)
+	}
+	three := open(t, folder, append(env, "DOORWARD_ISSUER=http://localhost:"+server))
+	var key struct{ ID, Key string }
+	object("\n"+strings.SplitN(three.run(next("sh", "key create --workspace acme").text), "\n", 2)[1], &key)
+	if !strings.HasPrefix(key.Key, "sk_live_") || !strings.HasPrefix(key.ID, "key_") {
+		t.Errorf("made the key %+v", key)
+	}
+	about.Active, about.Scope = nil, ""
+	object("\n"+three.run(next("sh", "/oauth/introspect").text), &about)
+	if about.Active == nil || !*about.Active || about.Scope != "read write" {
+		t.Errorf("introspection of the key: %+v", about)
+	}
+	ended := three.run(next("sh", "key rotate").text)
+	if strings.Count(ended, `"active": true`) != 1 || strings.Index(ended, `"active": false`) > strings.Index(ended, `"active": true`) || strings.Contains(ended, key.Key) {
+		t.Errorf("rotated and revoked:\n%s", ended)
 	}
 	if len(all) > 0 {
 		t.Errorf("blocks that nobody runs: %+v", all)
