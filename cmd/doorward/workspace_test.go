@@ -136,9 +136,17 @@ func testWorkspaceCommands(t *testing.T, c *cli) {
 	c.fails(1, "is a personal workspace", "", "workspace", "member", "add", personal, "ada@example.com", "--role", "viewer")
 	c.fails(1, "is a personal workspace", "", "workspace", "member", "remove", personal, "bob@example.com")
 	for _, args := range [][]string{
-		{"update", "nowhere"}, {"update", "ACME"}, {"update", "%"}, {"update", "acme\x00"}, {"disable", "nowhere"}, {"enable", "nowhere"}, {"delete", "nowhere"},
-		{"invite", "nowhere", "a@example.com", "--role", "viewer"}, {"member", "add", "nowhere", "ada@example.com", "--role", "viewer"},
-		{"member", "remove", "nowhere", "ada@example.com"}, {"member", "role", "nowhere", "ada@example.com", "viewer"},
+		{"update", "nowhere"},
+		{"update", "ACME"},
+		{"update", "%"},
+		{"update", "acme\x00"},
+		{"disable", "nowhere"},
+		{"enable", "nowhere"},
+		{"delete", "nowhere"},
+		{"invite", "nowhere", "a@example.com", "--role", "viewer"},
+		{"member", "add", "nowhere", "ada@example.com", "--role", "viewer"},
+		{"member", "remove", "nowhere", "ada@example.com"},
+		{"member", "role", "nowhere", "ada@example.com", "viewer"},
 	} {
 		c.fails(1, "there is no workspace ", "", append([]string{"workspace"}, args...)...)
 	}
