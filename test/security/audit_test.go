@@ -1,0 +1,212 @@
+package security_test
+
+import (
+	"net/url"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"doorward/oauth"
+	"doorward/oauth/identity"
+	"doorward/storage"
+	"doorward/test/rig"
+)
+
+// events are what happened in a workspace since a mark, the oldest first.
+func events(t *testing.T, r *rig.Rig, workspaceID string) []storage.AuditEvent {
+	t.Helper()
+	list, err := r.Store.AuditEvents(r.System(), storage.AuditFilter{WorkspaceID: workspaceID, Limit: 1000})
+	must(t, err)
+	slices.Reverse(list)
+	return list
+}
+
+// O-05: each of these leaves exactly one event, in the workspace it concerns, that says who did it, with what, from where.
+func TestO05_EachChangeLeavesOneEvent(t *testing.T) {
+	rig.Each(t, limited(), func(t *testing.T, r *rig.Rig) {
+		bob := r.User("bob@example.com", "Bob", false)
+		w := r.Workspace("acme", "pro", r.Alice)
+		personal, err := r.Store.PersonalWorkspace(r.System(), r.Alice.ID)
+		must(t, err)
+		bobs, err := r.Store.PersonalWorkspace(r.System(), bob.ID)
+		must(t, err)
+		b := r.Browser()
+		app := r.App(oauth.ClientSpec{WorkspaceID: w.ID})
+		command, owner := oauth.Command(w.ID), storage.KeyOwner{WorkspaceID: w.ID}
+		var k, pat storage.APIKey
+		var text, patText, word string
+		var access, refresh, next string
+		ctx := storage.WithActor(r.System(), &storage.Actor{UserID: r.Alice.ID, Credential: "session", Address: "192.0.2.7", RequestID: "request-1"})
+		for _, x := range []struct {
+			action, workspace string
+			target            func() string
+			do                func()
+		}{
+			{"login.failed", personal.ID, func() string { return r.Alice.ID }, func() {
+				stranger := r.Browser()
+				form := stranger.Form(stranger.Get("/login"), "/login")
+				form.Set("email", r.Alice.Email)
+				form.Set("password", "not this one, surely")
+				stranger.PostForm("/login", form)
+			}},
+			{"login.succeeded", personal.ID, func() string { return r.Alice.ID }, func() { b.SignIn(r.Alice.Email) }},
+			{"consent.granted", personal.ID, func() string { return app.ID }, func() {
+				a := r.Exchange(app, b.Code(app, "read"))
+				access, refresh = a.Text("access_token"), a.Text("refresh_token")
+			}},
+			{"grant.revoked", personal.ID, nil, func() {
+				next = r.Refresh(app, refresh).Text("refresh_token")
+				r.Advance(time.Minute)
+				r.Refresh(app, refresh) // reuse
+				r.Refresh(app, refresh) // and once more, which changes nothing
+				r.Refresh(app, next)
+			}},
+			{"consent.denied", personal.ID, func() string { return app.ID }, func() {
+				v := app.Params("write")
+				b.Decide(b.Authorize(v), "deny")
+			}},
+			{"access.ended", personal.ID, func() string { return app.ID }, func() { b.PostForm("/settings/connected-apps/"+app.ID+"/end", nil) }},
+			{"api_key.created", w.ID, func() string { return k.ID }, func() {
+				k, text, err = r.OAuth.CreateKey(ctx, command, w.Plan, oauth.KeySpec{Name: "x", Scopes: []string{"read", "write"}})
+				must(t, err)
+			}},
+			{"api_key.updated", w.ID, func() string { return k.ID }, func() {
+				name, scopes := "y", []string{"read"}
+				_, err := r.OAuth.UpdateKey(ctx, command, owner, w.Plan, k.ID, oauth.KeyChange{Name: &name, Scopes: &scopes})
+				must(t, err)
+				_, err = r.OAuth.UpdateKey(ctx, command, owner, w.Plan, k.ID, oauth.KeyChange{Name: &name}) // no change
+				must(t, err)
+			}},
+			{"api_key.paused", w.ID, func() string { return k.ID }, func() {
+				_, err := r.OAuth.PauseKey(ctx, command, owner, k.ID)
+				must(t, err)
+			}},
+			{"api_key.resumed", w.ID, func() string { return k.ID }, func() {
+				_, err := r.OAuth.ResumeKey(ctx, command, owner, k.ID)
+				must(t, err)
+			}},
+			{"api_key.rotated", w.ID, func() string { return k.ID }, func() {
+				_, text, err = r.OAuth.RotateKey(ctx, command, owner, k.ID, time.Hour)
+				must(t, err)
+			}},
+			{"api_key.revoked", w.ID, nil, func() {
+				r.Post("/oauth/revoke", url.Values{"token": {text}})
+				r.Post("/oauth/revoke", url.Values{"token": {text}}) // it is already
+			}},
+			{"personal_access_token.created", personal.ID, func() string { return pat.ID }, func() { pat, patText = r.PersonalToken(r.Alice, oauth.KeySpec{}) }},
+			{"personal_access_token.revoked", personal.ID, func() string { return pat.ID }, func() { r.Post("/oauth/revoke", url.Values{"token": {patText}}) }},
+			{"invitation.created", w.ID, nil, func() {
+				_, word, err = r.OAuth.Invite(ctx, command, w, bob.Email, "member")
+				must(t, err)
+			}},
+			{"member.added", w.ID, func() string { return bob.ID }, func() {
+				_, err := r.OAuth.TakeInvitation(ctx, bob, word)
+				must(t, err)
+			}},
+			{"member.role_changed", w.ID, func() string { return bob.ID }, func() {
+				must(t, r.OAuth.ChangeRole(ctx, command, w, bob.ID, "admin"))
+				must(t, r.OAuth.ChangeRole(ctx, command, w, bob.ID, "admin"))
+			}},
+			{"member.removed", w.ID, func() string { return bob.ID }, func() { must(t, r.OAuth.RemoveMember(ctx, command, w, bob.ID)) }},
+			{"workspace.updated", w.ID, func() string { return w.ID }, func() {
+				plan := "free"
+				_, err := r.OAuth.UpdateWorkspace(ctx, command, w, nil, &plan)
+				must(t, err)
+			}},
+			{"workspace.disabled", w.ID, func() string { return w.ID }, func() { must(t, r.OAuth.SwitchWorkspace(ctx, command, w, true)) }},
+			{"workspace.enabled", w.ID, func() string { return w.ID }, func() { must(t, r.OAuth.SwitchWorkspace(ctx, command, w, false)) }},
+			{"app.disabled", w.ID, func() string { return app.ID }, func() { must(t, r.OAuth.SwitchClient(ctx, app.ID, true)) }},
+			{"app.enabled", w.ID, func() string { return app.ID }, func() { must(t, r.OAuth.SwitchClient(ctx, app.ID, false)) }},
+			{"app.secret_rotated", w.ID, func() string { return app.ID }, func() {
+				_, _, err := r.OAuth.RotateSecret(ctx, app.ID, time.Hour)
+				must(t, err)
+			}},
+			{"app.deleted", w.ID, func() string { return app.ID }, func() { must(t, r.OAuth.DeleteClient(ctx, app.ID)) }},
+			{"app.created", w.ID, nil, func() { r.App(oauth.ClientSpec{WorkspaceID: w.ID}) }},
+			{"user.renamed", bobs.ID, func() string { return bob.ID }, func() { must(t, r.Identity.Rename(ctx, bob.ID, "Robert")) }},
+			{"user.disabled", bobs.ID, func() string { return bob.ID }, func() { must(t, r.Identity.DisableUser(ctx, bob.ID)) }},
+			{"user.enabled", bobs.ID, func() string { return bob.ID }, func() { must(t, r.Identity.EnableUser(ctx, bob.ID)) }},
+			{"user.password_set", bobs.ID, func() string { return bob.ID }, func() { must(t, r.Identity.SetPassword(ctx, bob.ID, "another quiet harbour at noon")) }},
+			{"user.deleted", bobs.ID, func() string { return bob.ID }, func() { must(t, r.Identity.DeleteUser(ctx, bob.ID)) }},
+			{"session.ended", personal.ID, nil, func() { b.PostForm("/logout", nil) }},
+			{"workspace.deleted", w.ID, func() string { return w.ID }, func() { must(t, r.OAuth.DeleteWorkspace(ctx, command, w)) }},
+		} {
+			before := len(events(t, r, x.workspace))
+			others := map[string]int{}
+			for _, id := range []string{personal.ID, w.ID, bobs.ID} {
+				others[id] = len(events(t, r, id))
+			}
+			x.do()
+			list := events(t, r, x.workspace)
+			if len(list) != before+1 {
+				t.Errorf("%s: %d events, want one: %+v", x.action, len(list)-before, list[before:])
+				continue
+			}
+			e := list[before]
+			if e.Action != x.action || x.target != nil && e.Target != x.target() {
+				t.Errorf("the event is %s on %s, want %s", e.Action, e.Target, x.action)
+			}
+			for id, n := range others {
+				if id != x.workspace && len(events(t, r, id)) != n {
+					t.Errorf("%s left an event in another workspace", x.action)
+				}
+			}
+		}
+		_ = access
+		// Who, with what, from where.
+		var created storage.AuditEvent
+		for _, e := range events(t, r, w.ID) {
+			if e.Action == "api_key.created" {
+				created = e
+			}
+		}
+		if created.UserID != r.Alice.ID || created.Credential != "session" || created.Address != "192.0.2.7" || created.RequestID != "request-1" {
+			t.Errorf("the event does not say who: %+v", created)
+		}
+		for _, e := range events(t, r, personal.ID) {
+			switch e.Action {
+			case "login.succeeded", "consent.granted", "access.ended":
+				if e.UserID != r.Alice.ID || e.Address != "127.0.0.1" || e.RequestID == "" || e.Credential == "" {
+					t.Errorf("%s does not say who: %+v", e.Action, e)
+				}
+			case "grant.revoked":
+				if e.ClientID != app.ID || e.Detail["reason"] != storage.RevokedReuse {
+					t.Errorf("a reuse does not say whose: %+v", e)
+				}
+			}
+			for _, name := range []string{"Alice", "alice@", "Bob", "Robert", "acme"} {
+				for _, value := range e.Detail {
+					if strings.Contains(value, name) {
+						t.Errorf("%s holds a name: %v", e.Action, e.Detail)
+					}
+				}
+			}
+		}
+	})
+}
+
+// A failed sign-in to an account that does not exist is noted for the operator, and no change without its event.
+func TestO05_WhatFailsLeavesNoEventOfAChange(t *testing.T) {
+	r := rig.Memory(t, limited())
+	w := r.Workspace("acme", "", r.Alice)
+	before := events(t, r, w.ID)
+	if _, _, err := r.OAuth.CreateKey(r.System(), oauth.Command(w.ID), "", oauth.KeySpec{Name: "x", Scopes: []string{"none"}}); err == nil {
+		t.Error("a key with an unknown scope was made")
+	}
+	if err := r.OAuth.ChangeRole(r.System(), oauth.Command(w.ID), w, r.Alice.ID, "viewer"); err == nil {
+		t.Error("the last owner was made a viewer")
+	}
+	if _, err := r.OAuth.PauseKey(r.System(), oauth.Command(w.ID), storage.KeyOwner{WorkspaceID: w.ID}, "key_none"); err == nil {
+		t.Error("a key that is not there was paused")
+	}
+	if after := events(t, r, w.ID); len(after) != len(before) {
+		t.Errorf("events of what did not happen: %+v", after[len(before):])
+	}
+	if _, err := r.Identity.Login(t.Context(), identity.Attempt{Email: "nobody@example.com", Password: "not this one, surely"}); err == nil {
+		t.Error("nobody signed in")
+	}
+	if list := events(t, r, ""); len(list) == 0 || list[len(list)-1].Action != "login.failed" || list[len(list)-1].Target != "" {
+		t.Errorf("the operator's events are %+v", list)
+	}
+}
