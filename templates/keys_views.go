@@ -382,6 +382,16 @@ func (r KeyResource) narrowed() bool {
 	})
 }
 
+// settingsFaulty tells whether the settings were refused, so that they are shown.
+func (v KeyView) settingsFaulty() bool {
+	for field, text := range v.Errors {
+		if text != "" && field != "grace" && field != "password" && field != "confirm" {
+			return true
+		}
+	}
+	return false
+}
+
 func requestCount(n int64) string {
 	if n == 1 {
 		return "1 request"

@@ -3,6 +3,7 @@ package web
 import (
 	"errors"
 	"net/http"
+	"strings"
 
 	"doorward/oauth"
 	"doorward/storage"
@@ -40,7 +41,7 @@ func reach(all []storage.Workspace, roles ...string) (list []templates.Reach) {
 
 // roleHints say what a token that is held to a role may do.
 var roleHints = map[string]string{
-	"":               "Whatever your role in the workspace is.",
+	"":               "Whatever you are in the workspace.",
 	oauth.RoleViewer: "It reads, and no more.",
 	oauth.RoleMember: "It does what members do.",
 	oauth.RoleAdmin:  "It does all that admins do, and nothing that takes an owner.",
@@ -60,9 +61,9 @@ func roleOptions(chosen string, hints bool) (list []templates.Option) {
 
 func roleText(role string) string {
 	if role == "" {
-		return "What I am"
+		return "My own role"
 	}
-	return "A" + map[bool]string{true: "n", false: ""}[role == oauth.RoleAdmin || role == oauth.RoleOwner] + " " + role
+	return strings.ToUpper(role[:1]) + role[1:]
 }
 
 // roleOptionsWithin are those of roleOptions that are not above a bound.
