@@ -101,14 +101,14 @@ type KeyRow struct {
 type Reach struct {
 	Slug     string
 	Name     string
-	Role     string // of its user
 	Disabled bool
-	// As is the effective role for each role that a token may be held to,
-	// the empty one first: the lower of that and Role.
+	// As is what it is there. Where the role that it is held to is still to be
+	// chosen, what it would be for each, without one first.
 	As []RoleAs
 }
 
-// RoleAs is what comes of the user's role and that of the token.
+// RoleAs is the lower of the user's role and the one that the token is held to,
+// which is empty where it is not.
 type RoleAs struct{ Token, Effective string }
 
 // KeyFields are the fields of a key that can be typed. Field names: name, note,

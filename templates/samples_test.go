@@ -122,9 +122,9 @@ func keyRows() []templates.KeyRow {
 
 func reachNow() []templates.Reach {
 	return []templates.Reach{
-		{Slug: "ada", Name: "Ada Lovelace", Role: "owner", As: []templates.RoleAs{{Token: "", Effective: "owner"}, {Token: "viewer", Effective: "viewer"}, {Token: "member", Effective: "member"}, {Token: "admin", Effective: "admin"}}},
-		{Slug: "engines", Name: "Analytical Engines Ltd", Role: "member", As: []templates.RoleAs{{Token: "", Effective: "member"}, {Token: "viewer", Effective: "viewer"}, {Token: "member", Effective: "member"}, {Token: "admin", Effective: "member"}}},
-		{Slug: "old", Name: "Old works", Role: "viewer", Disabled: true},
+		{Slug: "ada", Name: "Ada Lovelace", As: []templates.RoleAs{{Token: "", Effective: "owner"}, {Token: "viewer", Effective: "viewer"}, {Token: "member", Effective: "member"}, {Token: "admin", Effective: "admin"}}},
+		{Slug: "engines", Name: "Analytical Engines Ltd", As: []templates.RoleAs{{Token: "", Effective: "member"}, {Token: "viewer", Effective: "viewer"}, {Token: "member", Effective: "member"}, {Token: "admin", Effective: "member"}}},
+		{Slug: "old", Name: "Old works", Disabled: true},
 	}
 }
 

@@ -490,7 +490,7 @@ func (s *Server) keyFormPage(w http.ResponseWriter, r *http.Request, p keyPlace)
 func (s *Server) showKeyForm(w http.ResponseWriter, r *http.Request, status int, p keyPlace, fields templates.KeyFields) error {
 	view := templates.KeyFormView{Page: s.page(p.v, p.section()), KeyPlace: p.view(), KeyFields: fields}
 	if p.personal() {
-		view.Reach = reach(p.all, oauth.Roles...)
+		view.Reach = reaches(p.all)
 	}
 	return s.render(w, r, status, view.Nonce, templates.KeyFormPage(view))
 }

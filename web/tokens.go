@@ -24,17 +24,23 @@ func (s *Server) personalTokens(h keyHandler) memberHandler {
 	}
 }
 
-// reach is in which workspaces a personal access token works, and as what: held to each of these roles.
-func reach(all []storage.Workspace, roles ...string) (list []templates.Reach) {
+// reach is in which workspaces a personal access token that is held to a role works, and as what.
+func reach(all []storage.Workspace, role string) (list []templates.Reach) {
 	for _, ws := range all {
-		x := templates.Reach{Slug: ws.Slug, Name: ws.Name, Role: ws.Role, Disabled: !ws.DisabledAt.IsZero()}
-		if len(roles) > 1 {
-			x.As = append(x.As, templates.RoleAs{Effective: ws.Role}) // as long as none is chosen
+		list = append(list, templates.Reach{
+			Slug: ws.Slug, Name: ws.Name, Disabled: !ws.DisabledAt.IsZero(), As: []templates.RoleAs{{Effective: oauth.LowerRole(ws.Role, role)}},
+		})
+	}
+	return list
+}
+
+// reaches is reach for every role that a token may be held to, for a page on which one is chosen.
+func reaches(all []storage.Workspace) []templates.Reach {
+	list := reach(all, "")
+	for i := range list {
+		for _, role := range oauth.Roles {
+			list[i].As = append(list[i].As, templates.RoleAs{Token: role, Effective: oauth.LowerRole(all[i].Role, role)})
 		}
-		for _, role := range roles {
-			x.As = append(x.As, templates.RoleAs{Token: role, Effective: oauth.LowerRole(ws.Role, role)})
-		}
-		list = append(list, x)
 	}
 	return list
 }
