@@ -13,6 +13,8 @@ import (
 	"doorward/oauth/identity"
 	"doorward/storage"
 	"doorward/templates"
+	"doorward/web/api"
+	"doorward/web/gateway"
 )
 
 // pageError is what a person is told instead of a page. Cause is for the log alone.
@@ -105,6 +107,10 @@ func (s *Server) writePageError(w http.ResponseWriter, r *http.Request, err erro
 
 // writeFailure answers a request whose handler panicked, in the shape that its caller expects.
 func (s *Server) writeFailure(w http.ResponseWriter, r *http.Request) {
+	if api.Owns(r.URL.Path) {
+		s.api.Refuse(w, &gateway.Refusal{Kind: gateway.Failed, Detail: "The server failed. Send the request id to its operator."})
+		return
+	}
 	if !isMachine(r) {
 		s.writePageError(w, r, errors.New("panic"))
 		return
@@ -112,8 +118,20 @@ func (s *Server) writeFailure(w http.ResponseWriter, r *http.Request) {
 	writeMachineError(w, http.StatusInternalServerError, oauth.ServerError, "The server failed. Send the request id to its operator.")
 }
 
-// refuse answers what must reach no route: programs in the shape of RFC 6749 section 5.2, all others with a line of text.
-func refuse(w http.ResponseWriter, r *http.Request, status int, description string) {
+// turnAway answers what must reach no route: callers of an API in its shape, other programs in that of RFC 6749 section
+// 5.2, all others with a line of text.
+func (s *Server) turnAway(w http.ResponseWriter, r *http.Request, status int, description string) {
+	if api.Owns(r.URL.Path) {
+		kind := gateway.BadRequest
+		switch status {
+		case http.StatusNotFound:
+			kind = gateway.NotFound
+		case http.StatusMethodNotAllowed:
+			kind = gateway.MethodNotAllowed
+		}
+		s.api.Refuse(w, &gateway.Refusal{Kind: kind, Status: status, Detail: description})
+		return
+	}
 	if !isMachine(r) {
 		http.Error(w, description, status)
 		return

@@ -18,6 +18,7 @@ import (
 
 	"doorward/oauth"
 	"doorward/storage"
+	"doorward/web/api"
 )
 
 // handling is how long a request may keep the database busy; what takes longer is answered with 503.
@@ -205,12 +206,14 @@ func (s *Server) guard(next http.Handler) http.Handler {
 		probe := r.URL.Path == "/healthz" || r.URL.Path == "/readyz"
 		switch {
 		case fields(r.Header) > maxFields:
-			refuse(w, r, http.StatusRequestHeaderFieldsTooLarge, "The request has more than 100 header fields; send fewer.")
+			s.turnAway(w, r, http.StatusRequestHeaderFieldsTooLarge, "The request has more than 100 header fields; send fewer.")
 		case !methods[r.Method]:
 			h.Set("Allow", "GET, HEAD, POST, OPTIONS")
-			refuse(w, r, http.StatusMethodNotAllowed, "This method is not taken here; see the Allow header.")
+			s.turnAway(w, r, http.StatusMethodNotAllowed, "This method is not taken here; see the Allow header.")
 		case !probe && !s.ours(r):
-			refuse(w, r, http.StatusMisdirectedRequest, "This server does not answer for that host; use the host of its issuer.")
+			s.turnAway(w, r, http.StatusMisdirectedRequest, "This server does not answer for that host; use the host of its issuer.")
+		case !canonicalPath(r.URL) && api.Owns(r.URL.Path):
+			s.turnAway(w, r, http.StatusNotFound, "There is nothing here; check the address.")
 		case !canonicalPath(r.URL):
 			s.writePageError(w, r, notFound())
 		case !probe && s.secure && strings.EqualFold(s.proxies.forwarded(r, "X-Forwarded-Proto"), "http"):
@@ -239,7 +242,7 @@ func (s *Server) refusePlain(w http.ResponseWriter, r *http.Request) {
 		http.Redirect(w, r, s.issuer.Scheme+"://"+s.issuer.Host+r.URL.RequestURI(), http.StatusPermanentRedirect)
 		return
 	}
-	refuse(w, r, http.StatusBadRequest, "Use https. What was sent this way has crossed a network in clear: replace the secrets that were in it.")
+	s.turnAway(w, r, http.StatusBadRequest, "Use https. What was sent this way has crossed a network in clear: replace the secrets that were in it.")
 }
 
 // isMachine tells whether a path is called by programs, which want JSON.
@@ -248,7 +251,7 @@ func isMachine(r *http.Request) bool {
 	case "/oauth/token", "/oauth/introspect", "/oauth/revoke", "/healthz", "/readyz":
 		return true
 	}
-	return strings.HasPrefix(r.URL.Path, "/.well-known/")
+	return strings.HasPrefix(r.URL.Path, "/.well-known/") || api.Owns(r.URL.Path)
 }
 
 // canonicalPath tells whether http.ServeMux would take the path as it is, instead of redirecting to a cleaner one.

@@ -6,6 +6,7 @@ import (
 	"strings"
 
 	"doorward/templates"
+	"doorward/web/api"
 )
 
 // routes is the whole surface of the public listener. Endpoints of the protocol take requests from anywhere; pages
@@ -25,6 +26,8 @@ func (s *Server) routes() http.Handler {
 	machine("OPTIONS /oauth/token", s.oauth.Preflight)
 	machine("OPTIONS /oauth/revoke", s.oauth.Preflight)
 	mux.HandleFunc("GET /.well-known/oauth-authorization-server", s.oauth.Metadata)
+
+	s.api.Register(mux, bounded)
 
 	// Authorize takes GET and POST from anywhere, since it decides nothing.
 	mux.Handle("GET /oauth/authorize", s.plainPage(s.authorize))
@@ -135,19 +138,23 @@ func (s *Server) assets() http.Handler {
 // noRoute takes what no other route did: 405 where the path is known and the method is not, else 404.
 func (s *Server) noRoute(w http.ResponseWriter, r *http.Request, mux *http.ServeMux) error {
 	var allowed []string
-	for _, method := range []string{http.MethodGet, http.MethodPost} {
+	for _, method := range []string{http.MethodGet, http.MethodPost, http.MethodPatch, http.MethodDelete} {
 		probe := r.Clone(r.Context())
 		probe.Method = method
 		if _, pattern := mux.Handler(probe); pattern != "/" && pattern != "" {
 			allowed = append(allowed, method)
 		}
 	}
+	if len(allowed) == 0 && api.Owns(r.URL.Path) {
+		s.turnAway(w, r, http.StatusNotFound, "There is nothing here; check the address.")
+		return nil
+	}
 	if len(allowed) == 0 {
 		return notFound()
 	}
 	w.Header().Set("Allow", strings.Join(allowed, ", "))
 	if isMachine(r) {
-		refuse(w, r, http.StatusMethodNotAllowed, "This method is not taken here; see the Allow header.")
+		s.turnAway(w, r, http.StatusMethodNotAllowed, "This method is not taken here; see the Allow header.")
 		return nil
 	}
 	return &pageError{Status: http.StatusMethodNotAllowed, Heading: "That cannot be done here", Message: "This address does not take requests of this kind."}

@@ -14,16 +14,19 @@ import (
 	"doorward/oauth"
 	"doorward/oauth/identity"
 	"doorward/storage"
+	"doorward/web/api"
+	"doorward/web/gateway"
 )
 
-// Config is what a Server is made of. Every field is needed but TrustedProxies.
+// Config is what a Server is made of. Every field is needed but TrustedProxies and Shapes.
 type Config struct {
 	Issuer         string
 	Store          *storage.Store
 	OAuth          *oauth.Server
 	Identity       *identity.Service
 	Secrets        *oauth.Secrets
-	TrustedProxies []netip.Prefix // peers whose X-Forwarded-* headers count
+	Shapes         map[string]gateway.Shape // of the refusals of resources, by their ids; without one, flat
+	TrustedProxies []netip.Prefix           // peers whose X-Forwarded-* headers count
 	Log            *slog.Logger
 	Metrics        *prometheus.Registry
 }
@@ -34,6 +37,7 @@ type Server struct {
 	store    *storage.Store
 	oauth    *oauth.Server
 	identity *identity.Service
+	api      *api.API
 	secrets  *oauth.Secrets
 	proxies  Proxies
 	log      *slog.Logger
@@ -56,6 +60,7 @@ func New(c Config) (*Server, error) {
 		issuer: issuer, store: c.Store, oauth: c.OAuth, identity: c.Identity, secrets: c.Secrets, proxies: c.TrustedProxies, log: c.Log,
 		metrics: newMetrics(c.Metrics, c.Store), secure: secure, sessions: newSessionStore(c.Store, secure),
 	}
+	s.api = api.New(api.Config{Store: c.Store, OAuth: c.OAuth, Shapes: c.Shapes, ClientAddress: s.proxies.ClientAddress, Visitor: s.apiVisitor})
 	s.handler = s.routes()
 	return s, nil
 }
@@ -68,3 +73,12 @@ func (s *Server) Drain() { s.draining.Store(true) }
 
 // now is the server's clock, which tests move.
 func (s *Server) now() time.Time { return s.store.Now().Time() }
+
+// apiVisitor tells the management API who is signed in.
+func (s *Server) apiVisitor(r *http.Request) (api.Visitor, error) {
+	v, err := s.visitor(r)
+	if err != nil {
+		return api.Visitor{}, err
+	}
+	return api.Visitor{User: v.user, Fresh: s.fresh(v)}, nil
+}

@@ -18,6 +18,7 @@ import (
 	"doorward/oauth/identity"
 	"doorward/oauth/limit"
 	"doorward/storage"
+	"doorward/web/gateway"
 )
 
 // commandConns is how many PostgreSQL connections a command takes of those that a running server may need.
@@ -169,6 +170,15 @@ func (c Config) oauthResources() []oauth.Resource {
 		}
 	}
 	return resources
+}
+
+// shapes are how refusals look, by resource.
+func (c Config) shapes() map[string]gateway.Shape {
+	shapes := make(map[string]gateway.Shape, len(c.Resources))
+	for _, r := range c.Resources {
+		shapes[r.ID] = gateway.Shape{Name: r.Errors, Texts: gateway.Texts(r.ErrorTexts), ExpiredStatus: int(r.ExpiredStatus)}
+	}
+	return shapes
 }
 
 func (c Config) limitPlans() map[string]limit.Plan {

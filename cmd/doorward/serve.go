@@ -105,6 +105,7 @@ func serve(ctx context.Context, c Config, log *slog.Logger, ready func(s *server
 		OAuth:          server.oauth,
 		Identity:       server.identity,
 		Secrets:        server.secrets,
+		Shapes:         c.shapes(),
 		TrustedProxies: proxies,
 		Log:            log,
 		Metrics:        metrics,

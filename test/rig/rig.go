@@ -27,6 +27,7 @@ import (
 	"doorward/storage"
 	"doorward/test/stores"
 	"doorward/web"
+	"doorward/web/gateway"
 )
 
 // Password is every rig user's.
@@ -54,8 +55,9 @@ type Rig struct {
 type Options struct {
 	Resources      []oauth.Resource // nil: the default one
 	Plans          map[string]limit.Plan
-	Lifetimes      oauth.Lifetimes  // zero fields: the defaults
-	Issuer         string           // empty: the URL it listens on
+	Shapes         map[string]gateway.Shape
+	Lifetimes      oauth.Lifetimes // zero fields: the defaults
+	Issuer         string          // empty: the URL it listens on
 	TrustedProxies []netip.Prefix
 	Secrets        []string // nil: one
 	NoUser         bool     // leave the database without a user
@@ -152,7 +154,7 @@ func New(t testing.TB, store *storage.Store, o Options) *Rig {
 	r.OAuth, err = oauth.New(oauth.Config{Issuer: r.Issuer, Store: store, Secrets: r.Secrets, Resources: resources, Lifetimes: lifetimes, Plans: o.Plans, Limiter: r.limiter(), ClientAddress: proxies.ClientAddress})
 	r.ok(err)
 	r.Identity = identity.New(identity.Config{Store: store, Throttle: limit.NewSignIns(func() time.Time { return store.Now().Time() }), Issuer: r.Issuer})
-	r.Web, err = web.New(web.Config{Issuer: r.Issuer, Store: store, OAuth: r.OAuth, Identity: r.Identity, Secrets: r.Secrets, TrustedProxies: o.TrustedProxies, Log: log, Metrics: r.Metrics})
+	r.Web, err = web.New(web.Config{Issuer: r.Issuer, Store: store, OAuth: r.OAuth, Identity: r.Identity, Secrets: r.Secrets, Shapes: o.Shapes, TrustedProxies: o.TrustedProxies, Log: log, Metrics: r.Metrics})
 	r.ok(err)
 	listener.Start()
 	listener.Client().Transport = &sniffer{listener.Client().Transport, r.Seen}

@@ -40,6 +40,7 @@ var statuses = map[Kind]int{
 // Refusal is why a request is not served, before it has a shape.
 type Refusal struct {
 	Kind   Kind
+	Status int    // zero: the kind's
 	Detail string // one sentence that says what to do
 	// KeyID names the key that was sent, where it once was a real one; whoever guesses learns no id.
 	KeyID       string
@@ -249,6 +250,9 @@ func (s Shape) Body(r *Refusal) (status int, body any) {
 	}
 	if r.Kind == Expired && r.AccessToken && s.ExpiredStatus != 0 {
 		status = s.ExpiredStatus
+	}
+	if r.Status != 0 {
+		status = r.Status
 	}
 	return status, own.body(status, w, r)
 }

@@ -1,0 +1,152 @@
+package api
+
+import (
+	"bytes"
+	"context"
+	"crypto/sha256"
+	"encoding/hex"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"net/http"
+
+	"doorward/storage"
+	"doorward/web/gateway"
+)
+
+// reply is an answer that is ready to be written.
+type reply struct {
+	status   int
+	body     []byte // empty: none
+	replayed bool   // it was given before, to a request with the same Idempotency-Key
+}
+
+func (a reply) write(w http.ResponseWriter) {
+	if a.replayed {
+		w.Header().Set("Idempotency-Replayed", "true")
+	}
+	if len(a.body) == 0 {
+		w.Header().Set("Cache-Control", "no-store")
+		w.WriteHeader(a.status)
+		return
+	}
+	gateway.WriteJSON(w, a.status, a.body)
+}
+
+// action is what an operation does once its request has been read. It may run more than once, as storage.InTx says.
+type action func(ctx context.Context) (any, error)
+
+// act has the operation done: a tenant's in one transaction, and, where the request carries an Idempotency-Key, once
+// however often it comes.
+func (c *call) act(do action) (reply, error) {
+	run := func(ctx context.Context) (reply, error) {
+		answer, err := do(ctx)
+		if err != nil || c.op.status == http.StatusNoContent {
+			return reply{status: c.op.status}, err
+		}
+		body, err := json.Marshal(answer)
+		if err != nil {
+			return reply{}, fmt.Errorf("write the answer: %w", err)
+		}
+		return reply{status: c.op.status, body: body}, nil
+	}
+	ctx := c.context()
+	key, err := c.idempotencyKey()
+	if err != nil {
+		return reply{}, err
+	}
+	switch {
+	case key != "":
+		return c.once(ctx, key, run)
+	case c.op.speaker == asSystem:
+		return run(ctx) // what it does together is in transactions of its own
+	}
+	var done reply
+	err = c.store.InTx(ctx, func(ctx context.Context) (err error) { done, err = run(ctx); return err })
+	return done, err
+}
+
+// idempotencyKey is that of a request which makes something; empty without.
+func (c *call) idempotencyKey() (string, error) {
+	values := c.r.Header.Values("Idempotency-Key")
+	if c.r.Method != http.MethodPost || len(values) == 0 {
+		return "", nil
+	}
+	fits := len(values) == 1 && len(values[0]) >= 1 && len(values[0]) <= 255
+	for i := 0; fits && i < len(values[0]); i++ {
+		fits = values[0][i] > ' ' && values[0][i] <= '~'
+	}
+	if !fits {
+		return "", badRequest("Idempotency-Key must be there once, with 1 to 255 visible characters of ASCII.")
+	}
+	return values[0], nil
+}
+
+var errAnswered = errors.New("answered already")
+
+// once runs a change and keeps its answer in the same transaction. The same request again, or at the same time, has the
+// same answer.
+func (c *call) once(ctx context.Context, key string, run func(context.Context) (reply, error)) (reply, error) {
+	digest := digestOf("idempotency key", c.caller(), key)
+	request := digestOf(c.r.Method, c.r.URL.RequestURI(), c.by.WorkspaceID, string(c.body))
+	if before, err := c.kept(ctx, digest, request); !errors.Is(err, storage.ErrNotFound) {
+		return before, err
+	}
+	var done reply
+	err := c.store.InTx(ctx, func(ctx context.Context) (err error) {
+		if done, err = run(ctx); err != nil {
+			return err
+		}
+		err = c.store.KeepAnswer(ctx, storage.IdempotentAnswer{
+			Digest: digest, WorkspaceID: c.by.WorkspaceID, UserID: c.by.UserID, Request: request, Status: done.status,
+			Answer: c.oauth.Seal(answerPurpose(digest), done.body),
+		})
+		if errors.Is(err, storage.ErrExists) {
+			err = errAnswered
+		}
+		return err //nolint:wrapcheck // storage's own sentinels
+	})
+	if err == nil {
+		return done, nil
+	}
+	// Another one of the same may have been quicker, and made what this one then stumbled over.
+	before, lookup := c.kept(ctx, digest, request)
+	switch {
+	case !errors.Is(lookup, storage.ErrNotFound):
+		return before, lookup
+	case errors.Is(err, errAnswered):
+		return reply{}, conflict("This Idempotency-Key was used a day ago; use a new one.")
+	}
+	return reply{}, err
+}
+
+// kept is the answer that was given to a request before. storage.ErrNotFound: none.
+func (c *call) kept(ctx context.Context, digest, request []byte) (reply, error) {
+	var answer storage.IdempotentAnswer
+	err := c.store.InTx(ctx, func(ctx context.Context) (err error) {
+		answer, err = c.store.KeptAnswer(ctx, digest)
+		return err //nolint:wrapcheck // storage's own sentinels
+	})
+	if err != nil {
+		return reply{}, err //nolint:wrapcheck // as above
+	}
+	if !bytes.Equal(answer.Request, request) {
+		return reply{}, conflict("This Idempotency-Key was used for another request; use a new one.")
+	}
+	body, err := c.oauth.Open(answerPurpose(digest), answer.Answer)
+	if err != nil {
+		return reply{}, conflict("The answer to this Idempotency-Key can no longer be read; use a new one.")
+	}
+	return reply{status: answer.Status, body: body, replayed: true}, nil
+}
+
+func answerPurpose(digest []byte) string { return "idempotent answer " + hex.EncodeToString(digest) }
+
+// digestOf is one digest of several texts, wherever one ends and the next begins.
+func digestOf(parts ...string) []byte {
+	sum := sha256.New()
+	for _, part := range parts {
+		fmt.Fprintf(sum, "%d:%s", len(part), part)
+	}
+	return sum.Sum(nil)
+}

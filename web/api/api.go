@@ -1,0 +1,88 @@
+package api
+
+import (
+	"net/http"
+	"net/netip"
+	"strings"
+
+	"doorward/oauth"
+	"doorward/storage"
+	"doorward/web/gateway"
+)
+
+// Config is what an API is made of. Every field is needed.
+type Config struct {
+	Store *storage.Store
+	OAuth *oauth.Server
+	// Shapes are how the refusals of resources look, by their ids; a resource without one has the zero value.
+	Shapes map[string]gateway.Shape
+	// ClientAddress tells where a request comes from, behind the proxies that are trusted.
+	ClientAddress func(*http.Request) netip.Addr
+	// Visitor finds out who is signed in in a browser.
+	Visitor func(*http.Request) (Visitor, error)
+}
+
+// Visitor is who is signed in in a browser.
+type Visitor struct {
+	User  storage.User // without an id: nobody
+	Fresh bool         // the sign-in is recent enough for making a secret
+}
+
+// API answers the management API's requests. Its methods are safe for many goroutines.
+type API struct {
+	store      *storage.Store
+	oauth      *oauth.Server
+	shapes     map[string]gateway.Shape
+	address    func(*http.Request) netip.Addr
+	visitor    func(*http.Request) (Visitor, error)
+	sameOrigin *http.CrossOriginProtection
+	operations []operation
+	document   []byte // OpenAPI, as JSON
+}
+
+// New makes an API.
+func New(c Config) *API {
+	a := &API{
+		store: c.Store, oauth: c.OAuth, shapes: c.Shapes, address: c.ClientAddress, visitor: c.Visitor, sameOrigin: http.NewCrossOriginProtection(),
+	}
+	a.operations = a.table()
+	a.document = a.describe()
+	return a
+}
+
+// documentPath is where the OpenAPI document is.
+const documentPath = "/openapi.json"
+
+// Register adds the API's routes to a mux, each behind the middleware.
+func (a *API) Register(mux *http.ServeMux, middleware func(http.Handler) http.Handler) {
+	for i := range a.operations {
+		o := &a.operations[i]
+		mux.Handle(o.method+" "+o.path, middleware(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { a.serve(w, r, o) })))
+	}
+	mux.HandleFunc("GET "+documentPath, func(w http.ResponseWriter, _ *http.Request) {
+		w.Header().Set("Content-Type", "application/json")
+		w.Header().Set("Cache-Control", "no-cache")
+		_, _ = w.Write(a.document) // a client that went away is no fault of ours
+	})
+}
+
+// Owns tells whether a path is this API's, whether or not there is something.
+func Owns(path string) bool {
+	return path == documentPath || strings.HasPrefix(path+"/", "/v1/") || strings.HasPrefix(path+"/", "/api/")
+}
+
+// Refuse answers a request for one of the API's paths that reached none of its routes.
+func (a *API) Refuse(w http.ResponseWriter, refusal *gateway.Refusal) {
+	a.shapeOf(nil).Write(w, refusal)
+}
+
+// shapeOf is the shape of the resource that a credential is for, or of the default one.
+func (a *API) shapeOf(p *oauth.Principal) gateway.Shape {
+	id := a.oauth.Resources()[0].ID
+	if p != nil {
+		if _, known := a.oauth.Resource(p.Audience); known {
+			id = p.Audience
+		}
+	}
+	return a.shapes[id]
+}

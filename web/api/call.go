@@ -1,0 +1,289 @@
+package api
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"net/http"
+	"strconv"
+	"strings"
+
+	"doorward/oauth"
+	"doorward/oauth/limit"
+	"doorward/storage"
+	"doorward/web/gateway"
+)
+
+// call is one request on its way to its answer.
+type call struct {
+	*API
+	op *operation
+	w  http.ResponseWriter
+	r  *http.Request
+
+	principal *oauth.Principal // of the credential, as far as it is known; nil for a browser session
+	visitor   Visitor          // of a browser session
+	by        oauth.Authority
+	workspace storage.Workspace
+	unknown   bool // the workspace that the path names is none of the caller's
+	taken     limit.Result
+	reason    string // why the request was refused, as the credential's owner reads it
+	body      []byte
+}
+
+// serve judges a request in the order of credential, workspace, limit and permission, and has it done.
+func (a *API) serve(w http.ResponseWriter, r *http.Request, o *operation) {
+	c := &call{API: a, op: o, w: w, r: r}
+	reply, err := c.judge()
+	if err != nil {
+		refusal := asRefusal(err)
+		oauth.Note(r.Context()).Cause = refusal
+		a.shapeOf(c.principal).Write(w, refusal)
+		reply.status, _ = a.shapeOf(c.principal).Body(refusal)
+		c.reason = cmp.Or(c.reason, reasons[refusal.Kind])
+	} else {
+		reply.write(w)
+	}
+	if p := c.principal; p != nil {
+		a.oauth.NoteUse(r.Context(), p, o.method+" "+o.path, reply.status, c.reason, reply.status == http.StatusTooManyRequests)
+	}
+}
+
+// reasons are those of refusals of a credential that is good in itself. What is wrong with a request otherwise refuses
+// nothing to its credential.
+var reasons = map[gateway.Kind]string{gateway.Forbidden: oauth.ReasonPermissions, gateway.Limited: oauth.ReasonLimit}
+
+func (c *call) judge() (reply, error) {
+	err := c.authenticate()
+	if err == nil {
+		err = c.charge()
+	}
+	if err == nil {
+		err = c.authorize()
+	}
+	if err != nil {
+		return reply{}, err
+	}
+	act, err := c.op.prepare(c)
+	if err != nil {
+		return reply{}, err
+	}
+	return c.act(act)
+}
+
+// authenticate finds out who asks and in which workspace. A credential is read from the one Authorization header alone;
+// without it, it is the browser's session that counts.
+func (c *call) authenticate() error {
+	headers := c.r.Header.Values("Authorization")
+	switch len(headers) {
+	case 0:
+		return c.authenticateSession()
+	case 1:
+		scheme, text, _ := strings.Cut(headers[0], " ")
+		if !strings.EqualFold(scheme, "Bearer") || text == "" {
+			return &gateway.Refusal{Kind: gateway.Missing}
+		}
+		return c.authenticateCredential(text)
+	}
+	return badRequest("The request has two Authorization headers; send one.")
+}
+
+func (c *call) authenticateCredential(text string) error {
+	ctx := c.r.Context()
+	if strings.HasPrefix(text, oauth.PrefixRefreshToken) {
+		return &gateway.Refusal{Kind: gateway.Invalid} // it is for the token endpoint alone
+	}
+	p, err := c.oauth.Principal(ctx, text, "")
+	if err != nil {
+		return c.useless(&p, err)
+	}
+	c.principal = &p
+	actor := storage.ActorOf(ctx)
+	actor.UserID, actor.ClientID, actor.Credential, actor.KeyID = p.UserID, p.ClientID, p.Kind, p.KeyID
+	note := oauth.Note(ctx)
+	note.Subject, note.ClientID = p.Subject, p.ClientID
+	if !p.AllowedFrom(c.address(c.r)) {
+		c.reason = oauth.ReasonAddress
+		return forbidden("The key may not be used from this address.")
+	}
+	c.oauth.Touch(ctx, &p)
+	resource, _ := c.oauth.Resource(p.Audience) // Principal has found it
+	slug, named := c.named(resource)
+	if named && slug != p.Workspace {
+		if p.Kind == oauth.KindPersonalAccessToken && slug != "" {
+			p, err = c.oauth.Principal(ctx, text, slug)
+		} else {
+			err = oauth.ErrWorkspace
+		}
+	}
+	if errors.Is(err, oauth.ErrWorkspace) && c.op.where == inPath {
+		c.unknown, err = true, nil
+	}
+	if err != nil {
+		return c.useless(&p, err)
+	}
+	if c.op.where == inHeader && p.WorkspaceID == "" {
+		c.reason = oauth.ReasonWorkspace
+		if p.Kind == oauth.KindPersonalAccessToken {
+			return badRequest("Name the workspace in the header " + resource.WorkspaceHeader + ".")
+		}
+		return forbidden(notTheirs)
+	}
+	if c.op.whoAmI || c.unknown {
+		return nil
+	}
+	c.by, c.workspace, err = c.oauth.CredentialAuthority(ctx, &p)
+	if errors.Is(err, storage.ErrNotFound) {
+		return c.useless(&p, oauth.ErrRevoked) // deleted at this moment
+	}
+	return err //nolint:wrapcheck // it says what it did
+}
+
+// notTheirs is what is said about every workspace that a credential may not act in, whether there is such a one or not.
+const notTheirs = "The workspace that was named is not one of this credential."
+
+// useless is the refusal of a credential that is good for nothing, or not in the workspace that was named.
+func (c *call) useless(p *oauth.Principal, err error) error {
+	known := p.KeyID != "" || p.ClientID != ""
+	if known {
+		c.principal, c.reason = p, oauth.ReasonOf(err)
+	}
+	refusal := &gateway.Refusal{AccessToken: p.Kind == oauth.KindAccessToken, Cause: err}
+	switch {
+	case errors.Is(err, oauth.ErrUnknown):
+		refusal.Kind = gateway.Invalid
+		c.principal = nil
+	case errors.Is(err, oauth.ErrRevoked):
+		refusal.Kind, refusal.KeyID = gateway.Invalid, p.KeyID
+	case errors.Is(err, oauth.ErrExpired):
+		refusal.Kind, refusal.ExpiredAt, refusal.Detail = gateway.Expired, p.ExpiresAt.Time(), "The API key has expired; use another."
+	case errors.Is(err, oauth.ErrSuspended):
+		refusal.Kind, refusal.Detail = gateway.Forbidden, "The key is paused, or its app, user or workspace disabled."
+	case errors.Is(err, oauth.ErrWorkspace):
+		refusal.Kind, refusal.Detail = gateway.Forbidden, notTheirs
+	default:
+		c.principal = nil
+		return err
+	}
+	return refusal
+}
+
+// named is the workspace that a request names, by its path or else by the header of a resource. An empty slug is one
+// that cannot be anybody's.
+func (c *call) named(resource *oauth.Resource) (slug string, named bool) {
+	if c.op.where == inPath {
+		return c.r.PathValue("slug"), true
+	}
+	values := c.r.Header.Values(resource.WorkspaceHeader)
+	if len(values) != 1 {
+		return "", len(values) > 0
+	}
+	return values[0], true
+}
+
+func (c *call) authenticateSession() error {
+	ctx := c.r.Context()
+	if err := c.sameOrigin.Check(c.r); err != nil {
+		return &gateway.Refusal{Kind: gateway.Forbidden, Detail: "Another site sent this request; nothing was changed.", Cause: err}
+	}
+	v, err := c.API.visitor(c.r)
+	if err != nil {
+		return err
+	}
+	if v.User.ID == "" {
+		return &gateway.Refusal{Kind: gateway.Missing}
+	}
+	c.visitor = v
+	oauth.Note(ctx).Subject = v.User.ID
+	slug, named := c.named(&c.oauth.Resources()[0])
+	if named && slug == "" {
+		return forbidden(notTheirs)
+	}
+	c.by, c.workspace, _, err = c.oauth.PersonAuthority(ctx, v.User.ID, slug)
+	switch {
+	case errors.Is(err, oauth.ErrWorkspace) && c.op.where == inPath:
+		c.unknown = true
+		return nil
+	case errors.Is(err, oauth.ErrWorkspace):
+		return forbidden(notTheirs)
+	case errors.Is(err, oauth.ErrSuspended):
+		return forbidden("The workspace is disabled.")
+	}
+	return err //nolint:wrapcheck // it says what it did
+}
+
+// charge takes one request from the plan of a credential; those of a browser session are not counted.
+func (c *call) charge() error {
+	if c.principal == nil {
+		return nil
+	}
+	var err error
+	if c.taken, err = c.oauth.Take(storage.System(c.r.Context()), c.principal, 1); err != nil {
+		return err //nolint:wrapcheck // storage's own sentinels
+	}
+	if t := c.taken; t.Limit > 0 {
+		h := c.w.Header()
+		h.Set("X-RateLimit-Limit", strconv.FormatInt(t.Limit, 10))
+		h.Set("X-RateLimit-Remaining", strconv.FormatInt(t.Remaining, 10))
+		h.Set("X-RateLimit-Reset", strconv.FormatInt(t.Reset, 10))
+	}
+	if !c.taken.Allowed {
+		return &gateway.Refusal{Kind: gateway.Limited, Detail: "Too many requests.", RetryAfter: c.taken.RetryAfter}
+	}
+	return nil
+}
+
+// scopeAdmin is what a credential needs for everything but asking who it is.
+const scopeAdmin = "admin"
+
+// authorize refuses what the caller may not do, whatever it is about.
+func (c *call) authorize() error {
+	if p := c.principal; p != nil {
+		switch {
+		case p.Has(oauth.ScopeIntrospect):
+			return forbidden("A key that introspects can do nothing else.")
+		case !c.op.whoAmI && !p.Has(scopeAdmin):
+			return &gateway.Refusal{
+				Kind: gateway.Forbidden, Scope: scopeAdmin,
+				Detail: "The permission " + scopeAdmin + " is missing for " + c.op.method + " " + c.op.path + "; use a credential that has it.",
+			}
+		}
+	}
+	if c.unknown {
+		return storage.ErrNotFound
+	}
+	if c.op.may != "" {
+		if err := c.by.May(c.op.may); err != nil {
+			return err //nolint:wrapcheck // *oauth.Forbidden
+		}
+	}
+	if c.op.speaker == asPerson {
+		if err := c.by.Person(); err != nil {
+			return err //nolint:wrapcheck // *oauth.Forbidden
+		}
+	}
+	if c.op.secret && c.principal == nil && !c.visitor.Fresh {
+		return &gateway.Refusal{Kind: gateway.StepUp, Detail: "You signed in a while ago; sign in again, then repeat this."}
+	}
+	return nil
+}
+
+// caller names who asks, so that what is theirs alone can be bound to them.
+func (c *call) caller() string {
+	if p := c.principal; p != nil {
+		return strings.Join([]string{p.Kind, p.KeyID, p.ClientID, p.UserID}, " ")
+	}
+	return "session " + c.visitor.User.ID
+}
+
+// context is ctx on behalf of whom the operation is done.
+func (c *call) context() context.Context {
+	ctx := c.r.Context()
+	switch c.op.speaker {
+	case asTenant:
+		return storage.Tenant(ctx, c.by.UserID, c.by.WorkspaceID)
+	case asPerson:
+		return storage.Tenant(ctx, c.by.UserID, c.by.PersonalID)
+	}
+	return storage.System(ctx)
+}

@@ -1,0 +1,87 @@
+package api
+
+import (
+	"context"
+	"errors"
+	"strconv"
+	"strings"
+	"time"
+
+	"doorward/oauth"
+	"doorward/oauth/apikey"
+	"doorward/storage"
+	"doorward/web/gateway"
+)
+
+func badRequest(detail string) *gateway.Refusal {
+	return &gateway.Refusal{Kind: gateway.BadRequest, Detail: detail}
+}
+
+func forbidden(detail string) *gateway.Refusal {
+	return &gateway.Refusal{Kind: gateway.Forbidden, Detail: detail}
+}
+
+func conflict(detail string) *gateway.Refusal {
+	return &gateway.Refusal{Kind: gateway.Conflict, Detail: detail}
+}
+
+// asRefusal is the one place where errors of other packages become answers.
+func asRefusal(err error) *gateway.Refusal {
+	var own *gateway.Refusal
+	var forbidden *oauth.Forbidden
+	invalid := faults(err)
+	switch {
+	case errors.As(err, &own):
+		return own
+	case errors.Is(err, storage.ErrUnavailable), errors.Is(err, context.Canceled), errors.Is(err, context.DeadlineExceeded):
+		return &gateway.Refusal{Kind: gateway.Unavailable, Detail: "The server cannot reach its storage. Nothing is lost; try again shortly.", RetryAfter: time.Second, Cause: err}
+	case errors.As(err, &forbidden):
+		return &gateway.Refusal{Kind: gateway.Forbidden, Detail: forbidden.Message, Scope: forbidden.Scope}
+	case len(invalid) > 0 && errors.Is(err, storage.ErrExists):
+		return conflict(sentence(invalid))
+	case len(invalid) > 0:
+		return badRequest(sentence(invalid))
+	case errors.Is(err, apikey.ErrTooMany):
+		return conflict("There are " + strconv.Itoa(apikey.MaxKeys) + " live keys already; revoke those that nobody uses.")
+	case errors.Is(err, apikey.ErrRotated):
+		return conflict("The key was rotated before, is revoked, or has ended; make a new one.")
+	case errors.Is(err, storage.ErrNotFound):
+		return &gateway.Refusal{Kind: gateway.NotFound, Detail: "There is nothing here, or nothing that is yours."}
+	}
+	return &gateway.Refusal{Kind: gateway.Failed, Detail: "The server failed. Send the request id to its operator.", Cause: err}
+}
+
+// faults are the *oauth.Invalid errors that err joins.
+func faults(err error) []*oauth.Invalid {
+	switch e := err.(type) { //nolint:errorlint // it unwraps by itself
+	case *oauth.Invalid:
+		return []*oauth.Invalid{e}
+	case interface{ Unwrap() []error }:
+		var all []*oauth.Invalid
+		for _, one := range e.Unwrap() {
+			all = append(all, faults(one)...)
+		}
+		return all
+	case interface{ Unwrap() error }:
+		return faults(e.Unwrap())
+	}
+	return nil
+}
+
+// members are the names that fields have in JSON where package oauth calls them otherwise.
+var members = map[string]string{
+	"scope": "scopes", "rate limit": "rateLimit", "expires": "expiresAt", "redirect_uris": "redirectUris", "grant": "grants", "pkce": "pkceOptional",
+}
+
+// sentence puts all faults into one.
+func sentence(all []*oauth.Invalid) string {
+	var parts []string
+	for _, f := range all {
+		name := f.Field
+		if member, ok := members[name]; ok {
+			name = member
+		}
+		parts = append(parts, name+" "+f.Message)
+	}
+	return strings.Join(parts, ". ") + "."
+}

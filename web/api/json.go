@@ -1,0 +1,293 @@
+package api
+
+import (
+	"bytes"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"mime"
+	"net/http"
+	"reflect"
+	"strings"
+	"time"
+	"unicode/utf8"
+
+	"doorward/storage"
+	"doorward/web/gateway"
+)
+
+const maxBody = 64 << 10 // bytes
+
+// none is the type of a query, body or answer that there is not.
+type none struct{}
+
+// Moment is a time in JSON: RFC 3339 in UTC, in whole seconds.
+type Moment storage.Time
+
+// MarshalJSON implements json.Marshaler.
+func (m Moment) MarshalJSON() ([]byte, error) {
+	return []byte(`"` + storage.Time(m).Time().Format(time.RFC3339) + `"`), nil
+}
+
+var errMoment = errors.New("no moment")
+
+// UnmarshalJSON implements json.Unmarshaler.
+func (m *Moment) UnmarshalJSON(text []byte) error {
+	var s string
+	if err := json.Unmarshal(text, &s); err != nil {
+		return errMoment
+	}
+	t, ok := parseMoment(s)
+	if !ok {
+		return errMoment
+	}
+	*m = Moment(t)
+	return nil
+}
+
+// parseMoment reads RFC 3339. What is before 1970, where storage's "never" lies, counts as its first microsecond.
+func parseMoment(text string) (storage.Time, bool) {
+	t, err := time.Parse(time.RFC3339, text)
+	if err != nil {
+		return 0, false
+	}
+	return max(1, storage.Time(t.UnixMicro())), true
+}
+
+// maybe is a moment that may be missing.
+func maybe(t storage.Time) *Moment {
+	if t.IsZero() {
+		return nil
+	}
+	m := Moment(t)
+	return &m
+}
+
+// text is a string that may be missing.
+func text(s string) *string {
+	if s == "" {
+		return nil
+	}
+	return &s
+}
+
+// Scopes are given as a list (["read","accounts:write"]), or by object ({"accounts":["read","write"]}), and are shown as
+// they were given.
+type Scopes struct {
+	List     []string
+	ByObject bool
+}
+
+// MarshalJSON implements json.Marshaler.
+func (s Scopes) MarshalJSON() ([]byte, error) {
+	objects, order := map[string][]string{}, []string{}
+	for _, name := range s.List {
+		object, action, ok := strings.Cut(name, ":")
+		if !s.ByObject || !ok {
+			return json.Marshal(append([]string{}, s.List...)) //nolint:wrapcheck // a list of strings
+		}
+		if objects[object] == nil {
+			order = append(order, object)
+		}
+		objects[object] = append(objects[object], action)
+	}
+	if len(order) == 0 {
+		return []byte("[]"), nil
+	}
+	var b bytes.Buffer
+	for i, object := range order {
+		b.WriteByte("{,"[min(i, 1)])
+		name, _ := json.Marshal(object)             // a string
+		actions, _ := json.Marshal(objects[object]) // strings
+		b.Write(name)
+		b.WriteByte(':')
+		b.Write(actions)
+	}
+	b.WriteByte('}')
+	return b.Bytes(), nil
+}
+
+// UnmarshalJSON implements json.Unmarshaler.
+func (s *Scopes) UnmarshalJSON(text []byte) error {
+	if len(text) == 0 || text[0] != '{' {
+		return json.Unmarshal(text, &s.List) //nolint:wrapcheck // the caller words it
+	}
+	s.ByObject = true
+	return eachMember(text, func(object string, value json.RawMessage) error {
+		var actions []string
+		if err := json.Unmarshal(value, &actions); err != nil {
+			return err //nolint:wrapcheck // as above
+		}
+		for _, action := range actions {
+			s.List = append(s.List, object+":"+action)
+		}
+		return nil
+	})
+}
+
+// Change is a member of a PATCH: left out, it leaves what is there; null takes away what is there (RFC 7396), where that
+// can be missing.
+type Change[T any] struct {
+	Set   bool
+	Value T // null: the zero value
+}
+
+// UnmarshalJSON implements json.Unmarshaler.
+func (c *Change[T]) UnmarshalJSON(text []byte) error {
+	c.Set = true
+	return json.Unmarshal(text, &c.Value) //nolint:wrapcheck // the caller words it
+}
+
+// MarshalJSON implements json.Marshaler, for the examples of the document.
+func (c Change[T]) MarshalJSON() ([]byte, error) {
+	return json.Marshal(c.Value) //nolint:wrapcheck // as what it holds
+}
+
+// IsZero keeps a change that is none out of an example.
+func (c Change[T]) IsZero() bool { return !c.Set }
+
+// pointer is nil for a change that is none.
+func (c Change[T]) pointer() *T {
+	if !c.Set {
+		return nil
+	}
+	return &c.Value
+}
+
+var errTwice = errors.New("a name is there twice")
+
+// eachMember calls fn for each member of an object, which must be the whole text and have each name once.
+func eachMember(text []byte, fn func(name string, value json.RawMessage) error) error {
+	d := json.NewDecoder(bytes.NewReader(text))
+	if t, err := d.Token(); err != nil || t != json.Delim('{') {
+		return errors.New("no object")
+	}
+	seen := map[string]bool{}
+	for d.More() {
+		t, err := d.Token()
+		if err != nil {
+			return err //nolint:wrapcheck // the caller words it
+		}
+		name, _ := t.(string) // where a name stands the decoder takes nothing else
+		if seen[name] {
+			return fmt.Errorf("%w: %q", errTwice, shorten(name))
+		}
+		seen[name] = true
+		var value json.RawMessage
+		if err := d.Decode(&value); err != nil {
+			return err //nolint:wrapcheck // as above
+		}
+		if err := fn(name, value); err != nil {
+			return err
+		}
+	}
+	if _, err := d.Token(); err != nil {
+		return err //nolint:wrapcheck // as above
+	}
+	if _, err := d.Token(); !errors.Is(err, io.EOF) {
+		return errors.New("text after the object")
+	}
+	return nil
+}
+
+// readBody reads the whole body, which must be JSON where there is one.
+func (c *call) readBody() error {
+	body, err := io.ReadAll(http.MaxBytesReader(c.w, c.r.Body, maxBody))
+	var tooLarge *http.MaxBytesError
+	switch {
+	case errors.As(err, &tooLarge):
+		return &gateway.Refusal{Kind: gateway.TooLarge, Detail: "The body is larger than 64 KiB."}
+	case err != nil:
+		return &gateway.Refusal{Kind: gateway.BadRequest, Detail: "The body could not be read to its end; send it again.", Cause: err}
+	}
+	c.body = body
+	if len(body) == 0 {
+		return nil
+	}
+	if mediaType, _, err := mime.ParseMediaType(c.r.Header.Get("Content-Type")); err != nil || mediaType != "application/json" {
+		return &gateway.Refusal{Kind: gateway.MediaType, Detail: "Send the body as application/json."}
+	}
+	return nil
+}
+
+// decode reads a JSON object into a struct: no member that the struct has not, none twice, nothing after it. A null
+// counts as left out, but for a Change. What is wrong is named, and no value is repeated.
+func decode(body []byte, into any) error {
+	target := reflect.ValueOf(into).Elem()
+	if len(body) == 0 {
+		return nil
+	}
+	if !utf8.Valid(body) {
+		return badRequest("The body is not valid UTF-8.")
+	}
+	err := eachMember(body, func(name string, value json.RawMessage) error {
+		for i := range target.NumField() {
+			if memberName(target.Type().Field(i)) == name {
+				return decodeMember(name, value, target.Field(i))
+			}
+		}
+		return badRequest(fmt.Sprintf("The member %q is unknown here; leave it out.", shorten(name)))
+	})
+	var own *gateway.Refusal
+	switch {
+	case err == nil, errors.As(err, &own):
+		return err
+	case errors.Is(err, errTwice):
+		return badRequest("In the body " + err.Error() + ".")
+	}
+	return badRequest("The body must be one JSON object.")
+}
+
+func decodeMember(name string, value json.RawMessage, field reflect.Value) error {
+	if string(value) == "null" {
+		if c, ok := field.Addr().Interface().(interface{ UnmarshalJSON([]byte) error }); ok && isChange(field.Type()) {
+			_ = c.UnmarshalJSON(value) // null fits every type
+		}
+		return nil
+	}
+	if err := json.Unmarshal(value, field.Addr().Interface()); err != nil {
+		return badRequest(fmt.Sprintf("The member %q must be %s.", name, kindOf(field.Type())))
+	}
+	return nil
+}
+
+// memberName is the name of a struct's field in JSON.
+func memberName(f reflect.StructField) string {
+	name, _, _ := strings.Cut(f.Tag.Get("json"), ",")
+	return name
+}
+
+func isChange(t reflect.Type) bool {
+	return t.Kind() == reflect.Struct && t.NumField() == 2 && strings.HasPrefix(t.Name(), "Change[")
+}
+
+// kindOf says what a member of a type must be.
+func kindOf(t reflect.Type) string {
+	if isChange(t) {
+		return kindOf(t.Field(1).Type)
+	}
+	switch t {
+	case reflect.TypeFor[Scopes]():
+		return "a list of strings, or an object of such lists with each name once"
+	case reflect.TypeFor[Moment]():
+		return "a moment such as 2030-12-31T23:59:59Z"
+	}
+	switch t.Kind() {
+	case reflect.Bool:
+		return "true or false"
+	case reflect.Int64:
+		return "a whole number"
+	case reflect.Slice:
+		return "a list of strings"
+	}
+	return "a string"
+}
+
+// shorten keeps a stranger's text from filling a message.
+func shorten(text string) string {
+	if r := []rune(text); len(r) > 40 {
+		return string(r[:40]) + "…"
+	}
+	return text
+}

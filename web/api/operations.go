@@ -1,0 +1,86 @@
+package api
+
+import (
+	"context"
+	"net/http"
+	"reflect"
+	"slices"
+
+	"doorward/oauth"
+)
+
+// speaker is on whose behalf an operation reads and writes.
+type speaker int
+
+const (
+	asSystem speaker = iota // the server itself; the operation looks after whose rows they are
+	asTenant                // the caller, in the workspace that the request names
+	asPerson                // the caller, in their personal workspace: what is theirs alone
+)
+
+// place is where a request names its workspace.
+type place int
+
+const (
+	nowhere place = iota
+	inHeader
+	inPath
+)
+
+// operation is one thing that the API does. Routes, judgement and document are made from it.
+type operation struct {
+	method, path string
+	id           string // operationId of the document
+	tag          string
+	summary      string
+	text         string // more for the document
+	status       int    // of success
+	where        place
+	speaker      speaker
+	whoAmI       bool             // any credential may ask, whatever its scopes
+	may          oauth.Permission // in the workspace; empty: what the operation itself checks
+	secret       bool             // the answer holds a secret: a browser session must be fresh
+	conflict     string           // when the answer is 409; empty: never
+	request      any              // an example, of the type that is decoded; nil: no body
+	answer       any              // likewise of what is answered; nil: no body
+
+	query, in, out reflect.Type
+	// prepare reads the request and gives what is to be done with it.
+	prepare func(c *call) (action, error)
+}
+
+// on completes an operation with what it does and the types of its query, body and answer.
+func on[Query, In, Out any](o operation, do func(ctx context.Context, c *call, query *Query, in *In) (Out, error)) operation {
+	o.query, o.in, o.out = reflect.TypeFor[Query](), reflect.TypeFor[In](), reflect.TypeFor[Out]()
+	o.prepare = func(c *call) (action, error) {
+		query, in := new(Query), new(In)
+		if err := c.readQuery(query); err != nil {
+			return nil, err
+		}
+		if o.in != reflect.TypeFor[none]() {
+			if err := c.readBody(); err != nil {
+				return nil, err
+			}
+			if err := decode(c.body, in); err != nil {
+				return nil, err
+			}
+		}
+		return func(ctx context.Context) (any, error) { return do(ctx, c, query, in) }, nil
+	}
+	return o
+}
+
+// table is all that the API does.
+func (a *API) table() []operation {
+	return slices.Concat(a.whoAmI(), a.keys())
+}
+
+const (
+	get    = http.MethodGet
+	post   = http.MethodPost
+	patch  = http.MethodPatch
+	remove = http.MethodDelete
+)
+
+// exampleTime is what times in examples are.
+const exampleTime = Moment(1_767_225_600_000_000) // 2026-01-01T00:00:00Z

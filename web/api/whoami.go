@@ -1,0 +1,127 @@
+package api
+
+import (
+	"cmp"
+	"context"
+	"fmt"
+	"strings"
+
+	"doorward/oauth/apikey"
+	"doorward/storage"
+)
+
+// Test is what a credential is told about itself.
+type Test struct {
+	Authenticated bool       `json:"authenticated" doc:"Always true."`
+	KeyID         *string    `json:"keyId" doc:"Of an API key or personal access token; null for what is neither."`
+	Scopes        Scopes     `json:"scopes" doc:"What it may do here and now; none for a browser session, whose rights are those of the role."`
+	RateLimit     *RateLimit `json:"rateLimit" doc:"As in the headers of the same answer; null where nothing is counted."`
+}
+
+// RateLimit is what is left of a plan.
+type RateLimit struct {
+	Limit     int64 `json:"limit" doc:"Requests in the window."`
+	Remaining int64 `json:"remaining"`
+	Reset     int64 `json:"reset" doc:"Unix seconds: when the window ends."`
+}
+
+// Me is the user or, with an API key, the workspace's owner.
+type Me struct {
+	ID        string  `json:"id"`
+	Email     string  `json:"email"`
+	Tier      *string `json:"tier" doc:"Name of the plan, in lower case; null: none."`
+	CreatedAt Moment  `json:"created_at"`
+}
+
+// User is the user or, with an API key, the workspace's owner, whose id is a bare UUID.
+type User struct {
+	ID        string `json:"id" format:"uuid"`
+	Email     string `json:"email"`
+	CreatedAt Moment `json:"created_at"`
+}
+
+const exampleUser = "0198c5a2-7d3e-7c4b-9a51-2f6e8d0b1c37"
+
+func (a *API) whoAmI() []operation {
+	const tag = "Who am I"
+	key := a.exampleKey()
+	return []operation{
+		on(operation{
+			method: get, path: "/v1/auth/test", id: "testCredential", tag: tag, summary: "What a credential is worth", status: 200, whoAmI: true,
+			text:   "Any credential may ask, whatever its permissions. It counts as one request.",
+			answer: Test{Authenticated: true, KeyID: ptr(keyID), Scopes: key.Scopes, RateLimit: &RateLimit{1000, 999, int64(exampleTime)/1e6 + 3600}},
+		}, a.testCredential),
+		on(operation{
+			method: get, path: "/api/auth/me", id: "getAccount", tag: tag, summary: "Whose credential this is, and their plan", status: 200, whoAmI: true,
+			text:   "With an API key: the workspace's longest-standing owner.",
+			answer: Me{ID: "user_" + exampleUser, Email: "alice@example.com", Tier: ptr("free"), CreatedAt: exampleTime},
+		}, a.account),
+		on(operation{
+			method: get, path: "/api/me", id: "getUser", tag: tag, summary: "Whose credential this is", status: 200, whoAmI: true,
+			text:   "With an API key: the workspace's longest-standing owner.",
+			answer: User{ID: exampleUser, Email: "alice@example.com", CreatedAt: exampleTime},
+		}, a.user),
+	}
+}
+
+func (a *API) testCredential(_ context.Context, c *call, _, _ *none) (Test, error) {
+	t := Test{Authenticated: true}
+	if p := c.principal; p != nil {
+		t.KeyID, t.Scopes = text(p.KeyID), Scopes{List: p.Scopes, ByObject: p.ByObject}
+	}
+	if c.taken.Limit > 0 {
+		t.RateLimit = &RateLimit{c.taken.Limit, c.taken.Remaining, c.taken.Reset}
+	}
+	return t, nil
+}
+
+// person is the user of a credential or session; of a key or client, the longest-standing owner of its workspace.
+func (c *call) person(ctx context.Context) (storage.User, error) {
+	p := c.principal
+	switch {
+	case p == nil:
+		return c.visitor.User, nil
+	case p.UserID != "":
+		return c.store.UserByID(ctx, p.UserID) //nolint:wrapcheck // storage's own sentinels
+	case p.WorkspaceID == "":
+		return storage.User{}, forbidden("No person stands behind this credential.")
+	}
+	return c.store.FirstOwner(ctx, p.WorkspaceID) //nolint:wrapcheck // storage's own sentinels
+}
+
+func (a *API) account(ctx context.Context, c *call, _, _ *none) (Me, error) {
+	u, err := c.person(ctx)
+	if err != nil {
+		return Me{}, err
+	}
+	tier, err := c.tier(ctx)
+	if err != nil {
+		return Me{}, err
+	}
+	return Me{ID: u.ID, Email: u.Email, Tier: text(strings.ToLower(tier)), CreatedAt: Moment(u.CreatedAt)}, nil
+}
+
+// tier is the plan that counts for the caller: of a key, the one that its workspace's live keys have.
+func (c *call) tier(ctx context.Context) (string, error) {
+	p := c.principal
+	if p == nil {
+		return cmp.Or(c.workspace.Plan, c.oauth.Resources()[0].UserPlan), nil
+	}
+	if p.KeyID == "" || p.UserID != "" || p.WorkspaceID == "" {
+		return p.Plan, nil
+	}
+	w, err := c.store.WorkspaceByID(ctx, p.WorkspaceID)
+	if err != nil {
+		return "", fmt.Errorf("tier: %w", err)
+	}
+	tier, _ := c.oauth.KeyPlan(&storage.APIKey{Resource: p.Audience, Environment: apikey.Live}, w.Plan)
+	return tier, nil
+}
+
+func (a *API) user(ctx context.Context, c *call, _, _ *none) (User, error) {
+	u, err := c.person(ctx)
+	if err != nil {
+		return User{}, err
+	}
+	return User{ID: strings.TrimPrefix(u.ID, "user_"), Email: u.Email, CreatedAt: Moment(u.CreatedAt)}, nil
+}
