@@ -9,7 +9,7 @@ import (
 // The kinds of rows that api_keys holds, as introspection names them.
 const (
 	KindAPIKey              = "api_key"
-	KindPersonalAccessToken = "personal_access_token" //nolint:gosec // what it is called
+	KindPersonalAccessToken = "personal_access_token"
 )
 
 // APIKey is an API key, which belongs to a workspace (or, one for introspection, to none), or a personal access token,

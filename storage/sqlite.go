@@ -193,7 +193,7 @@ func (s *Store) oneCompiled(ctx context.Context, dest []any, query string, args 
 		}
 		var lost bool
 		if kept, lost = s.compiled.LoadOrStore(query, fresh); lost {
-			_ = fresh.Close() // another one was quicker
+			_ = fresh.Close() //nolint:sqlclosecheck // another one was quicker
 		}
 	}
 	rows, err := kept.(*sql.Stmt).QueryContext(ctx, args...)
