@@ -22,6 +22,8 @@ const (
 	factRefresh  = "refresh"  // Shown became Access and Refresh
 	factRevoke   = "revoke"   // the family was revoked
 	factEnded    = "ended"    // the family ended because its code was shown twice; nobody told us so
+	factKey      = "key"      // the API key Access is alive; the one that it took the place of, in its grace, is as before
+	factKeyEnd   = "key-end"  // the API key Shown was revoked
 )
 
 // fact is a line of the book.
@@ -139,6 +141,7 @@ type chapter struct {
 	cookies  []string
 	clients  []string // access tokens of client_credentials
 	families []*story
+	keys     map[string]state // API keys, and whether each was revoked
 }
 
 // read reads the book from the file, from a byte on.
@@ -149,7 +152,7 @@ func (b *book) read(from int64) chapter {
 	defer f.Close() //nolint:errcheck // only read
 	_, err = f.Seek(from, io.SeekStart)
 	ok(b.t, err)
-	var c chapter
+	c := chapter{keys: map[string]state{}}
 	families := map[int]*story{}
 	for decoder := json.NewDecoder(bufio.NewReader(f)); ; {
 		var x fact
@@ -164,6 +167,12 @@ func (b *book) read(from int64) chapter {
 			continue
 		case factClient:
 			c.clients = append(c.clients, x.Access)
+			continue
+		case factKey:
+			c.keys[x.Access] = no
+			continue
+		case factKeyEnd:
+			c.keys[x.Shown] = max(c.keys[x.Shown], stateOf(x.Sure))
 			continue
 		}
 		s := families[x.Family]

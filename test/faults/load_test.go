@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"net/http"
+	"net/url"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -45,6 +46,8 @@ func (w *world) begin(b *book, families *atomic.Int64, workers int, patient bool
 		switch {
 		case i%16 == 0:
 			work = l.signIn
+		case i%16 == 3:
+			work = l.keep
 		case patient && i == 1:
 			work = l.ask
 		case patient && i == 2:
@@ -192,6 +195,34 @@ func (l *load) live() {
 	}
 }
 
+// keep lives an API key's life: made, sometimes rotated with grace, and mostly revoked.
+func (l *load) keep() {
+	ctx := l.inFlight
+	r := l.manage(ctx, http.MethodPost, "/v1/api-keys", `{"name":"Load","scopes":["read"]}`)
+	if done, _ := l.judge("make a key", r); !done {
+		return
+	}
+	id, text := r.text("id"), r.text("key")
+	l.book.write(fact{Op: factKey, Sure: true, Access: text})
+	if rand.IntN(3) == 0 {
+		r := l.manage(ctx, http.MethodPost, "/v1/api-keys/"+id+"/rotate", `{"grace":"24h"}`)
+		if done, _ := l.judge("rotate a key", r); !done {
+			return // it works either way, and what took its place nobody knows
+		}
+		id, text = r.text("id"), r.text("key")
+		l.book.write(fact{Op: factKey, Sure: true, Access: text})
+	}
+	for rand.IntN(10) > 0 && !l.stopped.Load() {
+		r := l.manage(ctx, http.MethodDelete, "/v1/api-keys/"+id, "")
+		done, _ := l.judge("revoke a key", r)
+		l.book.write(fact{Op: factKeyEnd, Sure: done, Shown: text})
+		if done || !l.patient {
+			break
+		}
+	}
+	pause(ctx, 5*time.Millisecond) // a workspace has room for 10,000
+}
+
 // redeem exchanges a code. going is false where it is not known, or the load has ended.
 func (l *load) redeem(id int, code string) (refresh string, going bool) {
 	for asked := 1; ; asked++ {
@@ -257,6 +288,9 @@ func (w *world) replay(b *book, from int64, final bool) *replay {
 	for _, token := range c.clients {
 		jobs <- func() { p.alive(token, true, "a client's token") }
 	}
+	for text, revoked := range c.keys {
+		jobs <- func() { p.key(text, revoked) }
+	}
 	for _, s := range c.families {
 		jobs <- func() { p.family(s) }
 	}
@@ -278,6 +312,13 @@ func (p *replay) expect(good bool, what string, r reply) {
 func (p *replay) alive(token string, want bool, what string) {
 	active, r := p.active(p.t.Context(), token)
 	p.expect(r.status == http.StatusOK && active == want, fmt.Sprintf("%s, active %t", what, want), r)
+}
+
+// key asks about an API key as its resource server.
+func (p *replay) key(text string, revoked state) {
+	r := p.call(p.t.Context(), p.api, "/oauth/introspect", url.Values{"token": {text}})
+	active, isBool := r.object()["active"].(bool)
+	p.expect(r.status == http.StatusOK && isBool && (revoked == maybe || active == (revoked == no)), "an API key", r)
 }
 
 func (p *replay) family(s *story) {

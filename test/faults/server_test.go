@@ -205,6 +205,7 @@ type world struct {
 	app    client
 	api    client // introspects
 	cookie string // of Alice's session
+	key    string // makes API keys in a workspace of its own
 }
 
 const (
@@ -228,6 +229,15 @@ func newWorld(t testing.TB, databaseURL string, settings ...string) *world {
 		t.Fatalf("sign-in answered %d %v", r.status, r.err)
 	}
 	w.cookie = r.cookie
+	_, err := s.command("", "workspace", "create", "--name", "Load", "--slug", "load", "--owner", alice)
+	ok(t, err)
+	out, err := s.command("", "key", "create", "--workspace", "load", "--name", "Load", "--scope", "admin", "--json")
+	ok(t, err)
+	var made struct {
+		Key string `json:"key"`
+	}
+	ok(t, json.Unmarshal(out, &made))
+	w.key = made.Key
 	return w
 }
 
@@ -259,7 +269,7 @@ type reply struct {
 
 // done tells whether the server has acknowledged the request.
 func (r reply) done() bool {
-	return r.err == nil && (r.status == http.StatusOK || r.status == http.StatusSeeOther)
+	return r.err == nil && (r.status == http.StatusOK || r.status == http.StatusSeeOther || r.status == http.StatusCreated || r.status == http.StatusNoContent)
 }
 
 // away tells whether the server has said, in the one way it may, that its storage is away.
@@ -309,18 +319,34 @@ func (r reply) String() string {
 	return text
 }
 
-// send does one request. Headers come in pairs.
+// manage asks the management API with the key that may, with a JSON body unless it is empty.
+func (w *world) manage(ctx context.Context, method, path, body string) reply {
+	if body == "" {
+		return w.sendBody(ctx, method, path, "", "", "Authorization", "Bearer "+w.key)
+	}
+	return w.sendBody(ctx, method, path, "application/json", body, "Authorization", "Bearer "+w.key)
+}
+
+// send does one request with a form, unless that is nil. Headers come in pairs.
 func (w *world) send(ctx context.Context, method, path string, form url.Values, header ...string) reply {
+	if form == nil {
+		return w.sendBody(ctx, method, path, "", "", header...)
+	}
+	return w.sendBody(ctx, method, path, "application/x-www-form-urlencoded", form.Encode(), header...)
+}
+
+// sendBody does one request with a body of a type, unless that is empty.
+func (w *world) sendBody(ctx context.Context, method, path, contentType, text string, header ...string) reply {
 	var body io.Reader = http.NoBody
-	if form != nil {
-		body = strings.NewReader(form.Encode())
+	if contentType != "" {
+		body = strings.NewReader(text)
 	}
 	q, err := http.NewRequestWithContext(ctx, method, w.url+path, body)
 	if err != nil {
 		return reply{err: err}
 	}
-	if form != nil {
-		q.Header.Set("Content-Type", "application/x-www-form-urlencoded")
+	if contentType != "" {
+		q.Header.Set("Content-Type", contentType)
 	}
 	for i := 0; i+1 < len(header); i += 2 {
 		q.Header.Add(header[i], header[i+1])
