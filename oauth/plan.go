@@ -2,6 +2,7 @@ package oauth
 
 import (
 	"context"
+	"maps"
 	"slices"
 
 	"doorward/oauth/limit"
@@ -13,6 +14,9 @@ func (s *Server) Plan(name string) (limit.Plan, bool) {
 	p, ok := s.plans[name]
 	return p, ok
 }
+
+// Plans lists the plans of the configuration by name.
+func (s *Server) Plans() []string { return slices.Sorted(maps.Keys(s.plans)) }
 
 // planOf is the first of these plans that there is, with its name; without one, nothing is limited.
 func (s *Server) planOf(names ...string) (string, limit.Plan) {

@@ -8,7 +8,10 @@ import (
 	"slices"
 	"strings"
 	"time"
+	"unicode"
 	"unicode/utf8"
+
+	"golang.org/x/text/unicode/norm"
 
 	"doorward/storage"
 )
@@ -24,6 +27,35 @@ const (
 )
 
 var slugForm = regexp.MustCompile(`^[a-z0-9]+(?:-[a-z0-9]+)*$`)
+
+const (
+	minSlug = 2
+	maxSlug = 40
+)
+
+// SlugsFor proposes slugs for a workspace of a name, the best first; the last of them is hardly ever taken.
+func SlugsFor(name string) []string {
+	var b strings.Builder
+	for _, c := range norm.NFKD.String(strings.ToLower(name)) {
+		switch {
+		case c >= 'a' && c <= 'z', c >= '0' && c <= '9':
+			b.WriteRune(c)
+		case unicode.Is(unicode.Mn, c), c == '\'', c == '’':
+			// An accent was parted from its letter by NFKD; an apostrophe joins.
+		case b.Len() > 0 && !strings.HasSuffix(b.String(), "-"):
+			b.WriteByte('-')
+		}
+		if b.Len() >= maxSlug-5 {
+			break // room for what makes it another
+		}
+	}
+	slug := strings.Trim(b.String(), "-")
+	if len(slug) < minSlug {
+		slug = "workspace"
+	}
+	id := storage.NewID("ws")
+	return []string{slug, slug + "-2", slug + "-3", slug + "-" + id[len(id)-4:]}
+}
 
 func checkWorkspaceName(name string) (string, error) {
 	name = strings.TrimSpace(name)
@@ -50,7 +82,7 @@ func (s *Server) checkPlanName(plan string) error {
 func (s *Server) CreateWorkspace(ctx context.Context, by Authority, name, slug, plan, ownerID string) (storage.Workspace, error) {
 	ctx = storage.System(ctx)
 	name, err := checkWorkspaceName(name)
-	if len(slug) < 2 || len(slug) > 40 || !slugForm.MatchString(slug) {
+	if len(slug) < minSlug || len(slug) > maxSlug || !slugForm.MatchString(slug) {
 		err = errors.Join(err, &Invalid{Field: "slug", Message: "is not one; write 2 to 40 lower-case letters and digits, with single - between them"})
 	}
 	err = errors.Join(err, s.checkPlanName(plan))

@@ -4,6 +4,8 @@ import (
 	"context"
 	"fmt"
 	"strings"
+	"sync"
+	"time"
 )
 
 // The kinds of rows that api_keys holds, as introspection names them.
@@ -68,15 +70,65 @@ func (k *APIKey) Live(now Time) bool {
 }
 
 // InsertKey adds a key. ErrConflict: its owner has as many live ones as they may; ErrNotFound: there is no such owner.
-// Two at the same moment may be one too many.
+// Several made within a second on as many nodes may be that many too many.
 func (s *Store) InsertKey(ctx context.Context, k *APIKey, most int) error {
+	if err := s.room(ctx, k.Owner(), most); err != nil {
+		return err
+	}
 	k.CreatedAt = s.Now()
 	if k.Counter == "" {
 		k.Counter = k.ID
 	}
-	return s.execOne(ctx, ErrConflict, InsertKeyStatement,
+	_, err := s.exec(ctx, InsertKeyStatement,
 		k.ID, k.Digest, k.Kind, nullable(k.WorkspaceID), nullable(k.UserID), k.Resource, k.Environment, k.Prefix, k.Tail, k.Name, searchKey(k.Name), k.Note,
-		k.Scopes, k.ScopesByObject, k.Role, k.Plan, k.RateLimit, k.Addresses, k.Counter, k.CreatedBy, k.CreatedAt, k.ExpiresAt, most)
+		k.Scopes, k.ScopesByObject, k.Role, k.Plan, k.RateLimit, k.Addresses, k.Counter, k.CreatedBy, k.CreatedAt, k.ExpiresAt)
+	return err
+}
+
+// liveKeys remembers how many live keys owners have, so that making many does not count as many each time.
+type liveKeys struct {
+	mu     sync.Mutex
+	owners map[KeyOwner]liveCount
+}
+
+type liveCount struct {
+	keys int // at most: what was rolled back or has ended since is among them
+	at   Time
+}
+
+const (
+	liveCountTime  = time.Second // for which a count is believed
+	liveCountBound = 1000        // owners that are remembered
+)
+
+// room returns ErrConflict where an owner has as many live keys as they may. What is near the bound is counted anew.
+func (s *Store) room(ctx context.Context, owner KeyOwner, most int) error {
+	if most == maxInt {
+		return nil
+	}
+	l, now := &s.liveKeys, s.Now()
+	l.mu.Lock()
+	known, ok := l.owners[owner]
+	l.mu.Unlock()
+	if !ok || now.Sub(known.at).Abs() >= liveCountTime || known.keys >= most-most/10 {
+		clause, args := owner.clause(1)
+		known.at = now
+		if err := s.one(ctx, []any{&known.keys}, fmt.Sprintf(`SELECT count(*) FROM (SELECT 1 FROM api_keys k WHERE %s AND k.revoked_at IS NULL
+			AND (k.expires_at IS NULL OR k.expires_at > $%d) LIMIT $%d) AS live`, clause, len(args)+1, len(args)+2), append(args, now, most)...); err != nil {
+			return err
+		}
+	}
+	if known.keys >= most {
+		return ErrConflict
+	}
+	known.keys++
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.owners == nil || len(l.owners) >= liveCountBound {
+		l.owners = map[KeyOwner]liveCount{}
+	}
+	l.owners[owner] = known
+	return nil
 }
 
 // KeyBearer is a key with what decides about it, and no more: its name, note, text and last use are empty.
@@ -201,6 +253,13 @@ func (s *Store) Keys(ctx context.Context, owner KeyOwner, f KeyFilter) ([]APIKey
 func (s *Store) LiveKeys(ctx context.Context, after string, limit int) ([]APIKey, error) {
 	return collect(ctx, s, (*APIKey).fields, `SELECT `+keyColumns+` FROM api_keys k
 		WHERE k.id > $1 AND k.revoked_at IS NULL AND (k.expires_at IS NULL OR k.expires_at > $2) ORDER BY k.id LIMIT $3`, after, s.Now(), limit)
+}
+
+// CountKeysOfWorkspace tells how many API keys a workspace has that are not revoked.
+func (s *Store) CountKeysOfWorkspace(ctx context.Context, workspaceID string) (int64, error) {
+	var n int64
+	err := s.one(ctx, []any{&n}, `SELECT count(*) FROM api_keys WHERE workspace_id = $1 AND revoked_at IS NULL`, workspaceID)
+	return n, err
 }
 
 // Key finds one of an owner's keys. ErrNotFound: they have none of that id.

@@ -292,7 +292,7 @@ func samples() []sample {
 		{ID: "user_03", Email: "a.person.with.a.rather.long.address@a.department.of.a.university.example.com", Created: ago(5 * aDay), Disabled: true},
 	}
 
-	return []sample{
+	return append(workspaceSamples(), []sample{
 		{"login", templates.LoginPage(templates.LoginView{Page: page("", nil), Flow: "sealed-flow", AppName: "Acme Sync"})},
 		{"login-plain-setup", templates.LoginPage(templates.LoginView{Page: page("", nil), SetupHint: true})},
 		{"login-error", templates.LoginPage(templates.LoginView{
@@ -424,5 +424,5 @@ func samples() []sample {
 				{ID: "app_2", Name: longName, Kind: templates.KindResourceServer, PKCEOptional: true, Disabled: true, Created: ago(2 * aDay)},
 			},
 		})},
-	}
+	}...)
 }

@@ -129,7 +129,7 @@ func (s *Server) render(w http.ResponseWriter, r *http.Request, status int, nonc
 		return fmt.Errorf("render: %w", err)
 	}
 	s.pageHeaders(w, nonce, formTargets...)
-	if strings.HasPrefix(r.URL.Path, "/settings/") || strings.HasPrefix(r.URL.Path, "/admin/") {
+	if strings.HasPrefix(r.URL.Path, "/settings/") || strings.HasPrefix(r.URL.Path, "/admin/") || strings.HasPrefix(r.URL.Path, joinBase) {
 		// Not on login and consent, which apps open in windows of their own and wait for.
 		w.Header().Set("Cross-Origin-Opener-Policy", "same-origin")
 	}
@@ -161,7 +161,7 @@ func safeReturn(to string) string {
 	if err != nil || u.Host != "" || u.Scheme != "" || u.User != nil || !canonicalPath(u) {
 		return defaultPage
 	}
-	if !strings.HasPrefix(u.Path, "/settings/") && !strings.HasPrefix(u.Path, "/admin/") && u.Path != "/" {
+	if !strings.HasPrefix(u.Path, "/settings/") && !strings.HasPrefix(u.Path, "/admin/") && !strings.HasPrefix(u.Path, joinBase) && u.Path != "/" {
 		return defaultPage
 	}
 	return to

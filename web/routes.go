@@ -5,6 +5,7 @@ import (
 	"net/http"
 	"strings"
 
+	"doorward/oauth"
 	"doorward/templates"
 	"doorward/web/api"
 )
@@ -57,12 +58,36 @@ func (s *Server) routes() http.Handler {
 	member("POST /settings/connected-apps/{id}/end", s.endAccess)
 	member("POST /settings/connected-apps/end-all", s.endAccess)
 
+	member("GET "+joinBase+"{word}", s.joinPage)
+	member("POST "+joinBase+"{word}", s.join)
+	member("GET "+workspacesBase, s.workspacesPage)
+	member("POST "+workspacesBase, s.createWorkspace)
+	for pattern, h := range map[string]workspaceHandler{
+		"GET ":                            s.workspacePage,
+		"POST ":                           s.updateWorkspace,
+		"POST /leave":                     s.leaveWorkspace,
+		"POST /delete":                    s.deleteWorkspace,
+		"GET /" + templates.TabMembers:    s.membersPage,
+		"POST /members/{id}/role":         s.changeRole,
+		"POST /members/{id}/remove":       s.removeMember,
+		"POST /invitations":               s.invite,
+		"POST /invitations/{id}/withdraw": s.withdraw,
+	} {
+		method, rest, _ := strings.Cut(pattern, " ")
+		member(method+" "+workspacesBase+"/{slug}"+rest, s.inWorkspace(h))
+	}
+	member("GET "+workspacesBase+"/{slug}/"+templates.TabUsage, s.permitted(oauth.MaySeeUsage, templates.SectionWorkspaces, templates.TabUsage, s.usagePage))
+	member("GET "+workspacesBase+"/{slug}/"+templates.TabAudit, s.permitted(oauth.MayAudit, templates.SectionWorkspaces, templates.TabAudit, s.auditPage))
+
 	admin := func(pattern string, h memberHandler) { mux.Handle(pattern, sameOrigin.Handler(s.adminPage(h))) }
 	admin("GET /admin/{$}", func(w http.ResponseWriter, _ *http.Request, _ *visitor) error { return redirect(w, "/admin/users") })
 	admin("GET /admin/users", s.adminUsersPage)
 	admin("POST /admin/users", s.createUser)
 	admin("POST /admin/users/{id}/disable", s.switchUser)
 	admin("POST /admin/users/{id}/enable", s.switchUser)
+	admin("GET /admin/workspaces", s.adminWorkspacesPage)
+	admin("POST /admin/workspaces/{id}/disable", s.switchWorkspace)
+	admin("POST /admin/workspaces/{id}/enable", s.switchWorkspace)
 	admin("GET "+adminAppsBase, s.adminAppsPage)
 	admin("POST "+adminAppsBase+"/{id}/verify", s.allApps(s.verifyApp))
 	admin("POST "+adminAppsBase+"/{id}/unverify", s.allApps(s.verifyApp))

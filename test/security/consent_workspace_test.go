@@ -114,8 +114,10 @@ func TestConsentAsksForTheWorkspaceAndRemembersIt(t *testing.T) {
 func TestConsentAsksAgainWhereTheLastChoiceIsGone(t *testing.T) {
 	rig.Each(t, rig.Options{}, func(t *testing.T, r *rig.Rig) {
 		for name, end := range map[string]func(w storage.Workspace) error{
-			"removed":  func(w storage.Workspace) error { return r.Store.RemoveMember(r.System(), w.ID, r.Alice.ID) },
-			"viewer":   func(w storage.Workspace) error { return r.Store.ChangeRole(r.System(), w.ID, r.Alice.ID, oauth.RoleViewer) },
+			"removed": func(w storage.Workspace) error { return r.Store.RemoveMember(r.System(), w.ID, r.Alice.ID) },
+			"viewer": func(w storage.Workspace) error {
+				return r.Store.ChangeRole(r.System(), w.ID, r.Alice.ID, oauth.RoleViewer)
+			},
 			"disabled": func(w storage.Workspace) error { return r.Store.DisableWorkspace(r.System(), w.ID) },
 		} {
 			t.Run(name, func(t *testing.T) {

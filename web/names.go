@@ -1,0 +1,100 @@
+package web
+
+import (
+	"context"
+	"errors"
+
+	"doorward/oauth"
+	"doorward/storage"
+	"doorward/templates"
+)
+
+// names finds what the ids on a workspace's pages stand for, each once. What there is no more keeps its id.
+type names struct {
+	s      *Server
+	ws     storage.Workspace
+	people people
+	known  map[string]templates.Named
+}
+
+func (s *Server) namesIn(ws storage.Workspace) *names {
+	return &names{s: s, ws: ws, people: people{s, map[string]string{}}, known: map[string]templates.Named{}}
+}
+
+// learn looks up the workspace's own keys and apps among ids. ctx speaks for its tenant.
+func (n *names) learn(ctx context.Context, ids ...string) error {
+	for _, id := range ids {
+		if _, ok := n.known[id]; ok {
+			continue
+		}
+		var err error
+		switch {
+		case storage.IsID("key", id):
+			var k storage.APIKey
+			if k, err = n.s.store.Key(ctx, storage.KeyOwner{WorkspaceID: n.ws.ID}, id); err == nil {
+				n.known[id] = templates.Named{Text: k.Name, URL: workspacePath(n.ws) + "/" + templates.TabKeys + "/" + id}
+			}
+		case storage.IsID("app", id):
+			var c storage.Client
+			if c, err = n.s.store.ClientByID(ctx, id); err == nil && c.WorkspaceID == n.ws.ID {
+				n.known[id] = templates.Named{Text: c.Name, URL: workspacePath(n.ws) + "/" + templates.TabApps + "/" + id}
+			}
+		}
+		if err != nil && !errors.Is(err, storage.ErrNotFound) {
+			return err //nolint:wrapcheck // storage's own sentinels
+		}
+	}
+	return nil
+}
+
+// of is what an id stands for: what was learnt, else a person, the workspace, whose personal access token it is, or an
+// app of somebody else that a member let in.
+func (n *names) of(ctx context.Context, id string) (templates.Named, error) {
+	if x, ok := n.known[id]; ok || id == "" {
+		return x, nil
+	}
+	ctx = storage.System(ctx)
+	x := templates.Named{Text: id, IsID: true}
+	name := func(text string, err error) error {
+		if err == nil {
+			x = templates.Named{Text: text}
+		} else if !errors.Is(err, storage.ErrNotFound) {
+			return err
+		}
+		return nil
+	}
+	var err error
+	switch {
+	case storage.IsID("user", id):
+		var u storage.User
+		u, err = n.s.store.UserByID(ctx, id)
+		if u.Name == "" {
+			u.Name = u.Email
+		}
+		err = name(u.Name, err)
+	case id == n.ws.ID:
+		err = name(n.ws.Name, nil)
+	case storage.IsID("token", id):
+		var k storage.APIKey
+		if k, err = n.s.store.KeyByID(ctx, id); err == nil {
+			var owner string
+			owner, err = n.people.name(ctx, k.UserID)
+			k.Tail += " of " + owner
+		}
+		err = name(masked(&k), err)
+	case storage.IsID("app", id):
+		var c storage.Client
+		c, err = n.s.store.ClientByID(ctx, id)
+		err = name(c.Name, err)
+	}
+	if err != nil {
+		return x, err
+	}
+	n.known[id] = x
+	return x, nil
+}
+
+// readAs runs fn in a transaction that reads what is a workspace's own.
+func (s *Server) readAs(ctx context.Context, by oauth.Authority, fn func(ctx context.Context) error) error {
+	return s.store.InTx(storage.Tenant(ctx, by.UserID, by.WorkspaceID), fn) //nolint:wrapcheck // fn's own
+}

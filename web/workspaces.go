@@ -1,0 +1,233 @@
+package web
+
+import (
+	"context"
+	"errors"
+	"net/http"
+	"slices"
+	"strings"
+
+	"doorward/oauth"
+	"doorward/oauth/limit"
+	"doorward/storage"
+	"doorward/templates"
+)
+
+// workspacePath is where the pages about one workspace begin.
+func workspacePath(ws storage.Workspace) string { return workspacesBase + "/" + ws.Slug }
+
+// changed goes on after a change, with a sentence about it.
+func (s *Server) changed(w http.ResponseWriter, r *http.Request, v *visitor, to, text string) error {
+	if err := s.setNotice(w, r, v, text); err != nil {
+		return err
+	}
+	return redirect(w, to)
+}
+
+// workspacesPage serves GET /settings/workspaces.
+func (s *Server) workspacesPage(w http.ResponseWriter, r *http.Request, v *visitor) error {
+	page, err := s.settingsPage(w, r, v, templates.SectionWorkspaces)
+	if err != nil {
+		return err
+	}
+	return s.showWorkspaces(w, r, http.StatusOK, v, templates.WorkspacesView{Page: page})
+}
+
+func (s *Server) showWorkspaces(w http.ResponseWriter, r *http.Request, status int, v *visitor, view templates.WorkspacesView) error {
+	list, err := s.store.WorkspacesOf(storage.System(r.Context()), v.user.ID)
+	if err != nil {
+		return err //nolint:wrapcheck // storage's own sentinels
+	}
+	for _, ws := range list {
+		view.Workspaces = append(view.Workspaces, templates.WorkspaceRow{
+			Slug: ws.Slug, Name: ws.Name, Role: ws.Role, Plan: ws.Plan, Personal: ws.Personal, Disabled: !ws.DisabledAt.IsZero(),
+		})
+	}
+	return s.render(w, r, status, view.Nonce, templates.WorkspacesPage(view))
+}
+
+// createWorkspace serves POST /settings/workspaces. A slug that is left out is made from the name.
+func (s *Server) createWorkspace(w http.ResponseWriter, r *http.Request, v *visitor) error {
+	name, slug := r.PostForm.Get("name"), strings.TrimSpace(r.PostForm.Get("slug"))
+	slugs := []string{slug}
+	if slug == "" {
+		slugs = oauth.SlugsFor(name)
+	}
+	by := oauth.Authority{UserID: v.user.ID}
+	var ws storage.Workspace
+	var err error
+	for _, slug := range slugs {
+		if ws, err = s.oauth.CreateWorkspace(r.Context(), by, name, slug, "", v.user.ID); !errors.Is(err, storage.ErrExists) {
+			break
+		}
+	}
+	if faults := fieldErrors(err); faults != nil {
+		return s.showWorkspaces(w, r, http.StatusBadRequest, v, templates.WorkspacesView{
+			Page: s.page(v, templates.SectionWorkspaces), NewName: clean(name, 300), NewSlug: clean(slug, 100), Errors: faults,
+		})
+	}
+	if err != nil {
+		return err //nolint:wrapcheck // it says what it did
+	}
+	return s.changed(w, r, v, workspacePath(ws)+"/"+templates.TabMembers, "The workspace is made. Invite those you work with.")
+}
+
+// workspacePage serves GET /settings/workspaces/{slug}.
+func (s *Server) workspacePage(w http.ResponseWriter, r *http.Request, v *visitor, by oauth.Authority, ws storage.Workspace, all []storage.Workspace) error {
+	page, err := s.settingsPage(w, r, v, templates.SectionWorkspaces)
+	if err != nil {
+		return err
+	}
+	return s.showWorkspace(w, r, http.StatusOK, v, by, ws, all, templates.WorkspaceView{Page: page, Name: ws.Name}, ws.Plan)
+}
+
+// showWorkspace renders the settings of a workspace; plan is the one that is chosen in the form.
+func (s *Server) showWorkspace(w http.ResponseWriter, r *http.Request, status int, v *visitor, by oauth.Authority, ws storage.Workspace, all []storage.Workspace,
+	view templates.WorkspaceView, plan string,
+) error {
+	view.Workspace, view.ID, view.PlanText = workspaceBar(ws, all, templates.TabSettings), ws.ID, s.planOption(ws.Plan)
+	view.MayChange, view.MayLeave = by.May(oauth.MayChangeWorkspace) == nil, !ws.Personal
+	view.MayDelete = !ws.Personal && by.May(oauth.MayDeleteWorkspace) == nil
+	names := append([]string{""}, s.oauth.Plans()...)
+	if !slices.Contains(names, ws.Plan) {
+		names = append(names, ws.Plan) // no longer in the configuration
+	}
+	for _, name := range names {
+		view.Plans = append(view.Plans, templates.Option{Value: name, Text: s.planOption(name), Selected: name == plan})
+	}
+	if view.MayDelete {
+		var err error
+		if view.Goes, err = s.contentOf(r.Context(), v, ws); err != nil {
+			return err
+		}
+	}
+	return s.render(w, r, status, view.Nonce, templates.WorkspacePage(view))
+}
+
+// planOption is a plan of a workspace in words.
+func (s *Server) planOption(name string) string {
+	if name == "" {
+		return "None of its own"
+	}
+	plan, known := s.oauth.Plan(name)
+	switch {
+	case !known:
+		return name + " (not in the configuration, so without effect)"
+	case plan == (limit.Plan{}):
+		return name + " (without limits)"
+	}
+	return name + inBrackets(planText(plan))
+}
+
+// contentOf counts what goes with a workspace.
+func (s *Server) contentOf(ctx context.Context, v *visitor, ws storage.Workspace) (n templates.WorkspaceContent, err error) {
+	members, err := s.store.Members(storage.System(ctx), ws.ID, "", oauth.MaxMembers)
+	if err != nil {
+		return n, err //nolint:wrapcheck // storage's own sentinels
+	}
+	n.Members = len(members)
+	err = s.store.InTx(storage.Tenant(ctx, v.user.ID, ws.ID), func(ctx context.Context) error {
+		apps, err := s.store.CountClientsOfWorkspace(ctx, ws.ID)
+		if err != nil {
+			return err //nolint:wrapcheck // storage's own sentinels
+		}
+		keys, err := s.store.CountKeysOfWorkspace(ctx, ws.ID)
+		n.Apps, n.Keys = int(apps), int(keys)
+		return err //nolint:wrapcheck // storage's own sentinels
+	})
+	return n, err //nolint:wrapcheck // storage's own sentinels
+}
+
+// updateWorkspace serves POST /settings/workspaces/{slug}.
+func (s *Server) updateWorkspace(w http.ResponseWriter, r *http.Request, v *visitor, by oauth.Authority, ws storage.Workspace, all []storage.Workspace) error {
+	name, plan := r.PostForm.Get("name"), ws.Plan
+	if r.PostForm.Has("plan") {
+		plan = r.PostForm.Get("plan")
+	}
+	_, err := s.oauth.UpdateWorkspace(r.Context(), by, ws, &name, &plan)
+	if faults := fieldErrors(err); faults != nil {
+		return s.showWorkspace(w, r, http.StatusBadRequest, v, by, ws, all,
+			templates.WorkspaceView{Page: s.page(v, templates.SectionWorkspaces), Name: clean(name, 300), Errors: faults}, plan)
+	}
+	if err != nil {
+		return err //nolint:wrapcheck // it says what it did
+	}
+	return s.changed(w, r, v, workspacePath(ws), "Saved.")
+}
+
+// leaveWorkspace serves POST /settings/workspaces/{slug}/leave.
+func (s *Server) leaveWorkspace(w http.ResponseWriter, r *http.Request, v *visitor, by oauth.Authority, ws storage.Workspace, _ []storage.Workspace) error {
+	err := s.oauth.RemoveMember(r.Context(), by, ws, v.user.ID)
+	if errors.Is(err, storage.ErrConflict) {
+		return &pageError{
+			Status: http.StatusConflict, Heading: "You cannot leave this workspace", Cause: err, BackURL: workspacePath(ws), BackText: "Go back to the workspace",
+			Message: "A workspace keeps at least one owner, and you are its last. Make somebody else an owner first, or delete the workspace.",
+		}
+	}
+	if err != nil {
+		return err //nolint:wrapcheck // it says what it did
+	}
+	return s.changed(w, r, v, workspacesBase, "You have left "+ws.Name+".")
+}
+
+// deleteWorkspace serves POST /settings/workspaces/{slug}/delete. The workspace's slug must be typed.
+func (s *Server) deleteWorkspace(w http.ResponseWriter, r *http.Request, v *visitor, by oauth.Authority, ws storage.Workspace, all []storage.Workspace) error {
+	if err := by.May(oauth.MayDeleteWorkspace); err != nil {
+		return err //nolint:wrapcheck // asPageError reads it
+	}
+	if strings.TrimSpace(r.PostForm.Get("confirm")) != ws.Slug {
+		return s.showWorkspace(w, r, http.StatusBadRequest, v, by, ws, all, templates.WorkspaceView{
+			Page: s.page(v, templates.SectionWorkspaces), Name: ws.Name,
+			Errors: map[string]string{"confirm": "Type the slug exactly as it is shown. Nothing was deleted."},
+		}, ws.Plan)
+	}
+	err := s.oauth.DeleteWorkspace(r.Context(), by, ws)
+	if errors.Is(err, storage.ErrConflict) {
+		return &pageError{
+			Status: http.StatusConflict, Heading: "This workspace cannot be deleted", Cause: err, BackURL: workspacePath(ws), BackText: "Go back to the workspace",
+			Message: "It came with your account, and goes with it.",
+		}
+	}
+	if err != nil {
+		return err //nolint:wrapcheck // it says what it did
+	}
+	return s.changed(w, r, v, workspacesBase, ws.Name+" is deleted, and all that belonged to it.")
+}
+
+// adminWorkspacesPage serves GET /admin/workspaces: what there is, and nothing of what is in it.
+func (s *Server) adminWorkspacesPage(w http.ResponseWriter, r *http.Request, v *visitor) error {
+	page, err := s.settingsPage(w, r, v, templates.SectionAdminWorkspaces)
+	if err != nil {
+		return err
+	}
+	query, after := clean(r.URL.Query().Get("q"), 200), clean(r.URL.Query().Get("after"), 64)
+	list, err := s.store.SearchWorkspaces(storage.System(r.Context()), query, after, listLength+1)
+	if err != nil {
+		return err //nolint:wrapcheck // storage's own sentinels
+	}
+	view := templates.AdminWorkspacesView{Page: page, Query: query}
+	list, view.NextURL, view.PrevURL = paging("/admin/workspaces", query, after, list, func(ws storage.ListedWorkspace) string { return ws.ID })
+	for _, ws := range list {
+		view.Workspaces = append(view.Workspaces, templates.AdminWorkspace{
+			ID: ws.ID, Slug: ws.Slug, Name: ws.Name, Plan: ws.Plan, Members: int(ws.Members), Personal: ws.Personal,
+			Disabled: !ws.DisabledAt.IsZero(), Created: ws.CreatedAt.Time(),
+		})
+	}
+	return s.render(w, r, http.StatusOK, view.Nonce, templates.AdminWorkspacesPage(view))
+}
+
+// switchWorkspace serves POST /admin/workspaces/{id}/disable and …/enable.
+func (s *Server) switchWorkspace(w http.ResponseWriter, r *http.Request, v *visitor) error {
+	ws, err := s.store.WorkspaceByID(storage.System(r.Context()), r.PathValue("id"))
+	if err != nil {
+		return err //nolint:wrapcheck // storage's own sentinels
+	}
+	disable, text := strings.HasSuffix(r.URL.Path, "/disable"), ws.Name+" works again."
+	if disable {
+		text = ws.Name + " is disabled. Nothing that acts in it works."
+	}
+	if err := s.oauth.SwitchWorkspace(r.Context(), oauth.Authority{Administrator: true, UserID: v.user.ID}, ws, disable); err != nil {
+		return err //nolint:wrapcheck // it says what it did
+	}
+	return s.changed(w, r, v, "/admin/workspaces", text)
+}
