@@ -51,12 +51,10 @@ const (
 		LEFT JOIN memberships m ON m.workspace_id = w.id AND m.user_id = k.user_id
 		WHERE k.digest = $1 AND k.kind = 'personal_access_token'`
 
-	// InsertKeyStatement is behind InsertKey: it adds no row where the owner has $23 live keys or more.
+	// InsertKeyStatement is behind InsertKey.
 	InsertKeyStatement = `INSERT INTO api_keys (id, digest, kind, workspace_id, user_id, resource, environment, prefix, tail, name, name_key, note,
 		scopes, scopes_by_object, role, plan, rate_limit, addresses, counter, created_by, created_at, expires_at)
-		SELECT $1, $2, $3, CAST($4 AS TEXT), CAST($5 AS TEXT), $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, CAST($17 AS BIGINT), $18, $19, $20, CAST($21 AS BIGINT), CAST($22 AS BIGINT)
-		WHERE (SELECT count(*) FROM (SELECT 1 FROM api_keys o WHERE (o.workspace_id = CAST($4 AS TEXT) OR o.user_id = CAST($5 AS TEXT))
-			AND o.revoked_at IS NULL AND (o.expires_at IS NULL OR o.expires_at > $21) LIMIT $23) AS live) < $23`
+		VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19, $20, $21, $22)`
 
 	// InsertAuditEventStatement is behind Audit.
 	InsertAuditEventStatement = `INSERT INTO audit_events (id, created_at, action, workspace_id, user_id, client_id, credential, key_id, address, request_id, target, detail)

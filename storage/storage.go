@@ -38,6 +38,7 @@ type Store struct {
 	compiled   sync.Map                 // SQLite: statements of the reader that are kept compiled, by their text
 	touches    touches
 	uses       uses
+	liveKeys   liveKeys
 	changes    atomic.Uint64
 	now        atomic.Pointer[func() Time]
 	migrateURL string // PostgreSQL: the login that changes the schema

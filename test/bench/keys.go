@@ -164,7 +164,7 @@ func (b *bench) makingKeys(s *site) *row {
 			rate, err := b.pgbench(ctx, s.database, "making-keys", `BEGIN;
 select set_config('app.user_id', '', true), set_config('app.workspace_id', `+text(s.workspace.ID)+`, true);
 `+bind(storage.InsertKeyStatement, id, fresh, "'api_key'", text(s.workspace.ID), "NULL", text(benchIssuer), "'live'", "'sk_live_'", "'tail'", "'Made'", "'made'", "''",
-				"'read write'", "FALSE", "''", "''", "0", "''", id, "''", at, "NULL", strconv.Itoa(apikey.MaxKeys))+`;
+				"'read write'", "FALSE", "''", "''", "0", "''", id, "''", at, "NULL")+`;
 `+bind(storage.InsertAuditEventStatement, "'event_' || gen_random_uuid()", at, "'api_key.created'", text(s.workspace.ID), "''", "''", "'api_key'", "''", "'127.0.0.1'", "''", id, "'{}'")+`;
 COMMIT;
 `)
