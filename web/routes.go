@@ -28,7 +28,7 @@ func (s *Server) routes() http.Handler {
 	machine("OPTIONS /oauth/revoke", s.oauth.Preflight)
 	mux.HandleFunc("GET /.well-known/oauth-authorization-server", s.oauth.Metadata)
 
-	s.api.Register(mux, bounded)
+	s.api.Register(func(pattern string, h http.Handler) { mux.Handle(pattern, bounded(h)) })
 
 	// Authorize takes GET and POST from anywhere, since it decides nothing.
 	mux.Handle("GET /oauth/authorize", s.plainPage(s.authorize))

@@ -60,7 +60,7 @@ func New(c Config) (*Server, error) {
 		issuer: issuer, store: c.Store, oauth: c.OAuth, identity: c.Identity, secrets: c.Secrets, proxies: c.TrustedProxies, log: c.Log,
 		metrics: newMetrics(c.Metrics, c.Store), secure: secure, sessions: newSessionStore(c.Store, secure),
 	}
-	s.api = api.New(api.Config{Store: c.Store, OAuth: c.OAuth, Shapes: c.Shapes, ClientAddress: s.proxies.ClientAddress, Visitor: s.apiVisitor})
+	s.api = api.New(api.Config{Store: c.Store, OAuth: c.OAuth, Shapes: c.Shapes, ClientAddress: s.proxies.ClientAddress, SessionCookie: s.sessions.name, Visitor: s.apiVisitor})
 	s.handler = s.routes()
 	return s, nil
 }

@@ -18,6 +18,8 @@ type Config struct {
 	Shapes map[string]gateway.Shape
 	// ClientAddress tells where a request comes from, behind the proxies that are trusted.
 	ClientAddress func(*http.Request) netip.Addr
+	// SessionCookie is the name of the cookie of a browser session.
+	SessionCookie string
 	// Visitor finds out who is signed in in a browser.
 	Visitor func(*http.Request) (Visitor, error)
 }
@@ -46,24 +48,24 @@ func New(c Config) *API {
 		store: c.Store, oauth: c.OAuth, shapes: c.Shapes, address: c.ClientAddress, visitor: c.Visitor, sameOrigin: http.NewCrossOriginProtection(),
 	}
 	a.operations = a.table()
-	a.document = a.describe()
+	a.document = a.describe(c.SessionCookie)
 	return a
 }
 
 // documentPath is where the OpenAPI document is.
 const documentPath = "/openapi.json"
 
-// Register adds the API's routes to a mux, each behind the middleware.
-func (a *API) Register(mux *http.ServeMux, middleware func(http.Handler) http.Handler) {
+// Register hands over the API's routes, by the patterns of http.ServeMux.
+func (a *API) Register(handle func(pattern string, h http.Handler)) {
 	for i := range a.operations {
 		o := &a.operations[i]
-		mux.Handle(o.method+" "+o.path, middleware(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { a.serve(w, r, o) })))
+		handle(o.method+" "+o.path, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { a.serve(w, r, o) }))
 	}
-	mux.HandleFunc("GET "+documentPath, func(w http.ResponseWriter, _ *http.Request) {
+	handle("GET "+documentPath, http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
 		w.Header().Set("Content-Type", "application/json")
 		w.Header().Set("Cache-Control", "no-cache")
 		_, _ = w.Write(a.document) // a client that went away is no fault of ours
-	})
+	}))
 }
 
 // Owns tells whether a path is this API's, whether or not there is something.

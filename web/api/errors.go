@@ -25,6 +25,9 @@ func conflict(detail string) *gateway.Refusal {
 	return &gateway.Refusal{Kind: gateway.Conflict, Detail: detail}
 }
 
+// notFound is what is said about what is not there and about what is somebody else's.
+const notFound = "There is nothing here, or nothing that is yours."
+
 // asRefusal is the one place where errors of other packages become answers.
 func asRefusal(err error) *gateway.Refusal {
 	var own *gateway.Refusal
@@ -46,7 +49,7 @@ func asRefusal(err error) *gateway.Refusal {
 	case errors.Is(err, apikey.ErrRotated):
 		return conflict("The key was rotated before, is revoked, or has ended; make a new one.")
 	case errors.Is(err, storage.ErrNotFound):
-		return &gateway.Refusal{Kind: gateway.NotFound, Detail: "There is nothing here, or nothing that is yours."}
+		return &gateway.Refusal{Kind: gateway.NotFound, Detail: notFound}
 	}
 	return &gateway.Refusal{Kind: gateway.Failed, Detail: "The server failed. Send the request id to its operator.", Cause: err}
 }

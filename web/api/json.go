@@ -130,12 +130,13 @@ func (s *Scopes) UnmarshalJSON(text []byte) error {
 // can be missing.
 type Change[T any] struct {
 	Set   bool
+	Null  bool
 	Value T // null: the zero value
 }
 
 // UnmarshalJSON implements json.Unmarshaler.
 func (c *Change[T]) UnmarshalJSON(text []byte) error {
-	c.Set = true
+	c.Set, c.Null = true, string(text) == "null"
 	return json.Unmarshal(text, &c.Value) //nolint:wrapcheck // the caller words it
 }
 
@@ -259,13 +260,19 @@ func memberName(f reflect.StructField) string {
 }
 
 func isChange(t reflect.Type) bool {
-	return t.Kind() == reflect.Struct && t.NumField() == 2 && strings.HasPrefix(t.Name(), "Change[")
+	return t.Kind() == reflect.Struct && strings.HasPrefix(t.Name(), "Change[")
+}
+
+// changed is the type of what a Change holds.
+func changed(t reflect.Type) reflect.Type {
+	f, _ := t.FieldByName("Value")
+	return f.Type
 }
 
 // kindOf says what a member of a type must be.
 func kindOf(t reflect.Type) string {
 	if isChange(t) {
-		return kindOf(t.Field(1).Type)
+		return kindOf(changed(t))
 	}
 	switch t {
 	case reflect.TypeFor[Scopes]():

@@ -75,16 +75,15 @@ type KeyFilter struct {
 	CreatedBy   string `query:"createdBy" doc:"Id of a user."`
 }
 
-const keyID = "key_0198c5a2-7d3e-7c4b-9a51-2f6e8d0b1c37"
+const keyID = "key_" + exampleUUID
 
 func (a *API) keys() []operation {
 	create := a.exampleNewKey()
 	shown := a.exampleKey()
 	made := shown
 	made.Key = shown.Masked
-	base := operation{tag: "API keys", status: 200, where: inHeader, speaker: asTenant, may: oauth.MayManageKeys}
 	with := func(o operation) operation {
-		o.tag, o.where, o.speaker, o.may = base.tag, base.where, base.speaker, base.may
+		o.tag, o.where, o.speaker, o.may = "API keys", inHeader, asTenant, oauth.MayManageKeys
 		return o
 	}
 	return []operation{
@@ -256,7 +255,7 @@ func (a *API) updateKey(ctx context.Context, c *call, _ *none, in *KeyChange) (K
 		return Key{}, err
 	}
 	change := oauth.KeyChange{Name: in.Name, Note: in.Note.pointer(), Plan: in.Plan.pointer(), RateLimit: in.RateLimit.pointer(), Addresses: in.Addresses.pointer()}
-	if in.RateLimit.Set && in.RateLimit.Value != 0 {
+	if in.RateLimit.Set && !in.RateLimit.Null {
 		if _, err := rateLimit(&in.RateLimit.Value); err != nil {
 			return Key{}, err
 		}

@@ -72,7 +72,7 @@ func on[Query, In, Out any](o operation, do func(ctx context.Context, c *call, q
 
 // table is all that the API does.
 func (a *API) table() []operation {
-	return slices.Concat(a.whoAmI(), a.keys())
+	return slices.Concat(a.whoAmI(), a.keys(), a.tokens(), a.apps(), a.workspaces(), a.history())
 }
 
 const (
@@ -81,6 +81,9 @@ const (
 	patch  = http.MethodPatch
 	remove = http.MethodDelete
 )
+
+// exampleUUID is that of every id in examples.
+const exampleUUID = "0198c5a2-7d3e-7c4b-9a51-2f6e8d0b1c37"
 
 // exampleTime is what times in examples are.
 const exampleTime = Moment(1_767_225_600_000_000) // 2026-01-01T00:00:00Z

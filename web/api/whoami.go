@@ -40,8 +40,6 @@ type User struct {
 	CreatedAt Moment `json:"created_at"`
 }
 
-const exampleUser = "0198c5a2-7d3e-7c4b-9a51-2f6e8d0b1c37"
-
 func (a *API) whoAmI() []operation {
 	const tag = "Who am I"
 	key := a.exampleKey()
@@ -54,12 +52,12 @@ func (a *API) whoAmI() []operation {
 		on(operation{
 			method: get, path: "/api/auth/me", id: "getAccount", tag: tag, summary: "Whose credential this is, and their plan", status: 200, whoAmI: true,
 			text:   "With an API key: the workspace's longest-standing owner.",
-			answer: Me{ID: "user_" + exampleUser, Email: "alice@example.com", Tier: ptr("free"), CreatedAt: exampleTime},
+			answer: Me{ID: "user_" + exampleUUID, Email: "alice@example.com", Tier: ptr("free"), CreatedAt: exampleTime},
 		}, a.account),
 		on(operation{
 			method: get, path: "/api/me", id: "getUser", tag: tag, summary: "Whose credential this is", status: 200, whoAmI: true,
 			text:   "With an API key: the workspace's longest-standing owner.",
-			answer: User{ID: exampleUser, Email: "alice@example.com", CreatedAt: exampleTime},
+			answer: User{ID: exampleUUID, Email: "alice@example.com", CreatedAt: exampleTime},
 		}, a.user),
 	}
 }

@@ -1,0 +1,276 @@
+package api
+
+import (
+	"context"
+	"fmt"
+
+	"doorward/oauth"
+	"doorward/storage"
+)
+
+// App is a client (RFC 6749 section 2), as it is shown.
+type App struct {
+	ID             string      `json:"id" doc:"The client_id."`
+	Secret         string      `json:"secret,omitempty" doc:"The client_secret, in the answer that makes it and never again; a public app has none."`
+	Name           string      `json:"name"`
+	Site           *string     `json:"site" doc:"The app's home page."`
+	Workspace      string      `json:"workspace" doc:"Slug of the workspace that it belongs to."`
+	RedirectURIs   []string    `json:"redirectUris"`
+	Grants         []string    `json:"grants" doc:"Grant types (RFC 7591 section 2)."`
+	Scopes         []string    `json:"scopes" doc:"The most that it may ask for."`
+	Resources      []string    `json:"resources" doc:"The APIs that it may ask for tokens of; the first is the default."`
+	Public         bool        `json:"public" doc:"It has no secret."`
+	PKCEOptional   bool        `json:"pkceOptional" doc:"It is older than PKCE."`
+	FirstParty     bool        `json:"firstParty" doc:"People are not asked."`
+	ResourceServer bool        `json:"resourceServer" doc:"It introspects, and gets no tokens."`
+	Verified       bool        `json:"verified" doc:"An administrator vouches for its name."`
+	Disabled       bool        `json:"disabled" doc:"Neither it nor any of its tokens works."`
+	Secrets        []AppSecret `json:"secrets" doc:"The live ones, the newest first; two at most, while rotating. Empty in lists."`
+	CreatedAt      Moment      `json:"createdAt"`
+	CreatedBy      *string     `json:"createdBy" doc:"User; null: the command, or a key."`
+	ChangedAt      Moment      `json:"changedAt"`
+}
+
+// AppSecret is what there is to see of a client secret.
+type AppSecret struct {
+	Tail       string  `json:"tail" doc:"Its last four characters."`
+	CreatedAt  Moment  `json:"createdAt"`
+	ExpiresAt  *Moment `json:"expiresAt" doc:"null: never."`
+	LastUsedAt *Moment `json:"lastUsedAt"`
+}
+
+// NewApp is what may be chosen about an app.
+type NewApp struct {
+	Name         string   `json:"name" doc:"What people will know it by: 1 to 100 characters."`
+	RedirectURIs []string `json:"redirectUris,omitempty" doc:"Where people come back to; https, loopback http, or a scheme of the app's own. None for an app that acts for itself."`
+	Scopes       []string `json:"scopes" doc:"The most that it may ask for."`
+	Site         string   `json:"site,omitempty" doc:"Its home page."`
+	Grants       []string `json:"grants,omitempty" doc:"authorization_code, refresh_token, client_credentials; left out: the first two, where there is a redirect URI."`
+	Resources    []string `json:"resources,omitempty" doc:"The APIs that it may ask for tokens of; left out: that of the credential, or the first."`
+	Public       bool     `json:"public,omitempty" doc:"It cannot keep a secret, as in a browser or on a phone."`
+	PKCEOptional bool     `json:"pkceOptional,omitempty" doc:"It is older than PKCE. For administrators."`
+	FirstParty   bool     `json:"firstParty,omitempty" doc:"People are not asked. For administrators."`
+}
+
+// AppChange is what may change about an app.
+type AppChange struct {
+	Name         *string        `json:"name,omitempty"`
+	Site         Change[string] `json:"site,omitzero" doc:"null: none."`
+	RedirectURIs *[]string      `json:"redirectUris,omitempty"`
+	Grants       *[]string      `json:"grants,omitempty"`
+	Scopes       *[]string      `json:"scopes,omitempty"`
+	Resources    *[]string      `json:"resources,omitempty"`
+	PKCEOptional *bool          `json:"pkceOptional,omitempty" doc:"For administrators."`
+	FirstParty   *bool          `json:"firstParty,omitempty" doc:"For administrators."`
+	Disabled     *bool          `json:"disabled,omitempty" doc:"true: neither it nor any of its tokens works until this is false again."`
+}
+
+func (a *API) apps() []operation {
+	with := func(o operation) operation {
+		o.tag, o.where, o.may = "Apps", inHeader, oauth.MayManageApps
+		if o.speaker == asSystem && o.method != remove {
+			o.speaker = asTenant
+		}
+		return o
+	}
+	key := a.exampleKey()
+	create := NewApp{Name: "Example App", RedirectURIs: []string{"https://app.example.com/callback"}, Scopes: key.Scopes.List, Site: "https://app.example.com"}
+	shown := App{
+		ID: "app_" + exampleUUID, Name: create.Name, Site: &create.Site, Workspace: "acme", RedirectURIs: create.RedirectURIs,
+		Grants: []string{oauth.GrantAuthorizationCode, oauth.GrantRefreshToken}, Scopes: create.Scopes, Resources: []string{key.Resource},
+		Secrets: []AppSecret{{Tail: "x0Zb", CreatedAt: exampleTime}}, CreatedAt: exampleTime, ChangedAt: exampleTime,
+	}
+	made := shown
+	made.Secret = oauth.PrefixClientSecret + "…x0Zb"
+	return []operation{
+		on(with(operation{
+			method: post, path: "/v1/apps", id: "createApp", summary: "Register an app", status: 201, secret: true, request: create, answer: made,
+			text: "The client secret is in the member `secret` of this answer and nowhere else.",
+		}), a.createApp),
+		on(with(operation{
+			method: get, path: "/v1/apps", id: "listApps", summary: "List apps", status: 200, text: "The oldest first.",
+			answer: List[App]{Data: []App{withoutSecrets(shown)}},
+		}), a.listApps),
+		on(with(operation{method: get, path: "/v1/apps/{id}", id: "getApp", summary: "Show an app", status: 200, answer: shown}), a.getApp),
+		on(with(operation{
+			method: patch, path: "/v1/apps/{id}", id: "updateApp", summary: "Change, disable or enable an app", status: 200,
+			request: AppChange{Name: ptr("Example App"), Disabled: ptr(false)}, answer: shown,
+		}), a.updateApp),
+		on(with(operation{
+			method: post, path: "/v1/apps/{id}/secret", id: "rotateAppSecret", summary: "Replace an app's secret", status: 201, secret: true,
+			text: "The secret before works for a while longer; any older one ends now.", request: Rotation{Grace: ptr("24h")}, answer: made,
+		}), a.rotateAppSecret),
+		on(with(operation{
+			method: remove, path: "/v1/apps/{id}", id: "deleteApp", summary: "Delete an app", status: 204,
+			text: "With everything that people have allowed it.",
+		}), a.deleteApp),
+	}
+}
+
+func withoutSecrets(shown App) App {
+	shown.Secrets = []AppSecret{}
+	return shown
+}
+
+// showApp is an app as it is answered.
+func (c *call) showApp(x *storage.Client) App {
+	shown := App{
+		ID: x.ID, Name: x.Name, Site: text(x.Site), Workspace: c.workspace.Slug, RedirectURIs: list(x.RedirectURIs), Grants: list(x.GrantTypes),
+		Scopes: list(x.Scopes), Resources: list(x.Resources), Public: x.Public, PKCEOptional: x.PKCEOptional, FirstParty: x.FirstParty,
+		ResourceServer: x.ResourceServer, Verified: x.Verified, Disabled: !x.DisabledAt.IsZero(), Secrets: []AppSecret{},
+		CreatedAt: Moment(x.CreatedAt), CreatedBy: text(x.CreatedBy), ChangedAt: Moment(x.ChangedAt),
+	}
+	for _, secret := range x.Secrets {
+		shown.Secrets = append(shown.Secrets, AppSecret{
+			Tail: secret.Tail, CreatedAt: Moment(secret.CreatedAt), ExpiresAt: maybe(secret.ExpiresAt), LastUsedAt: maybe(secret.LastUsedAt),
+		})
+	}
+	return shown
+}
+
+// findApp finds an app of the workspace by the id in the path; nobody else's is there.
+func (c *call) findApp(ctx context.Context) (storage.Client, error) {
+	id, err := c.id("id", "app")
+	if err != nil {
+		return storage.Client{}, err
+	}
+	x, err := c.store.ClientByID(ctx, id)
+	if err == nil && x.WorkspaceID != c.by.WorkspaceID {
+		err = storage.ErrNotFound
+	}
+	return x, err //nolint:wrapcheck // storage's own sentinels
+}
+
+func (a *API) createApp(ctx context.Context, c *call, _ *none, in *NewApp) (App, error) {
+	p := oauth.ClientSpec{
+		Name: in.Name, Site: in.Site, RedirectURIs: in.RedirectURIs, Grants: in.Grants, Scopes: in.Scopes, Resources: in.Resources, Public: in.Public,
+		PKCEOptional: in.PKCEOptional, FirstParty: in.FirstParty, WorkspaceID: c.by.WorkspaceID, CreatedBy: c.by.UserID, Administrator: c.administrator(),
+	}
+	if len(p.Resources) == 0 && c.principal != nil {
+		p.Resources = []string{c.principal.Audience}
+	}
+	if err := c.by.MayRegister(p.Scopes, p.Resources); err != nil {
+		return App{}, err //nolint:wrapcheck // *oauth.Forbidden
+	}
+	x, secret, err := a.oauth.CreateClient(ctx, p)
+	if err != nil {
+		return App{}, err //nolint:wrapcheck // it says what it did
+	}
+	shown := c.showApp(&x)
+	shown.Secret = secret
+	return shown, nil
+}
+
+// administrator tells whether an administrator of this server asks, from a browser.
+func (c *call) administrator() bool { return c.principal == nil && c.visitor.User.Admin }
+
+func (a *API) listApps(ctx context.Context, c *call, q *Page, _ *none) (List[App], error) {
+	after, err := c.after(q)
+	if err != nil {
+		return List[App]{}, err
+	}
+	rows, err := a.store.ClientsOfWorkspace(ctx, c.by.WorkspaceID)
+	if err != nil {
+		return List[App]{}, fmt.Errorf("list apps: %w", err)
+	}
+	place := func(x *storage.Client) string { return x.ID }
+	return listOf(c, q, cut(q, rows, after, place), place, c.showApp), nil
+}
+
+func (a *API) getApp(ctx context.Context, c *call, _, _ *none) (App, error) {
+	x, err := c.findApp(ctx)
+	if err != nil {
+		return App{}, err
+	}
+	return c.showApp(&x), nil
+}
+
+func (a *API) updateApp(ctx context.Context, c *call, _ *none, in *AppChange) (App, error) {
+	x, err := c.findApp(ctx)
+	if err != nil {
+		return App{}, err
+	}
+	p := oauth.SpecOf(x)
+	p.Administrator = c.administrator()
+	if !p.Administrator && (in.PKCEOptional != nil || in.FirstParty != nil) {
+		return App{}, badRequest("pkceOptional and firstParty are an administrator's to set; leave them out.")
+	}
+	set(&p.Name, in.Name)
+	set(&p.Site, in.Site.pointer())
+	set(&p.RedirectURIs, in.RedirectURIs)
+	set(&p.Grants, in.Grants)
+	set(&p.Scopes, in.Scopes)
+	set(&p.Resources, in.Resources)
+	set(&p.PKCEOptional, in.PKCEOptional)
+	set(&p.FirstParty, in.FirstParty)
+	if err := c.by.MayRegister(p.Scopes, p.Resources); err != nil {
+		return App{}, err //nolint:wrapcheck // *oauth.Forbidden
+	}
+	if in.changesApp() {
+		if x, err = a.oauth.UpdateClient(ctx, x.ID, p); err != nil {
+			return App{}, err //nolint:wrapcheck // it says what it did
+		}
+	}
+	if in.Disabled != nil && *in.Disabled == x.DisabledAt.IsZero() {
+		if err := a.oauth.SwitchClient(ctx, x.ID, *in.Disabled); err != nil {
+			return App{}, err //nolint:wrapcheck // as above
+		}
+		x.DisabledAt = 0
+		if *in.Disabled {
+			x.DisabledAt = a.store.Now()
+		}
+	}
+	return c.showApp(&x), nil
+}
+
+// changesApp tells whether anything but its state is to change.
+func (in *AppChange) changesApp() bool {
+	rest := *in
+	rest.Disabled = nil
+	return rest.Name != nil || rest.Site.Set || rest.RedirectURIs != nil || rest.Grants != nil || rest.Scopes != nil || rest.Resources != nil ||
+		rest.PKCEOptional != nil || rest.FirstParty != nil
+}
+
+// set changes what is to change.
+func set[T any](what *T, to *T) {
+	if to != nil {
+		*what = *to
+	}
+}
+
+func (a *API) rotateAppSecret(ctx context.Context, c *call, _ *none, in *Rotation) (App, error) {
+	x, err := c.findApp(ctx)
+	if err != nil {
+		return App{}, err
+	}
+	grace, err := in.grace()
+	if err != nil {
+		return App{}, err
+	}
+	if err := c.by.MayRegister(x.Scopes, x.Resources); err != nil {
+		return App{}, err //nolint:wrapcheck // *oauth.Forbidden
+	}
+	secret, _, err := a.oauth.RotateSecret(ctx, x.ID, grace)
+	if err == nil {
+		x, err = c.findApp(ctx)
+	}
+	if err != nil {
+		return App{}, err //nolint:wrapcheck // it says what it did
+	}
+	shown := c.showApp(&x)
+	shown.Secret = secret
+	return shown, nil
+}
+
+// deleteApp looks as the tenant and deletes as the system: there may be much to delete that is not the tenant's own.
+func (a *API) deleteApp(ctx context.Context, c *call, _, _ *none) (none, error) {
+	var x storage.Client
+	err := a.store.InTx(storage.Tenant(ctx, c.by.UserID, c.by.WorkspaceID), func(ctx context.Context) (err error) {
+		x, err = c.findApp(ctx)
+		return err
+	})
+	if err == nil {
+		err = a.oauth.DeleteClient(ctx, x.ID)
+	}
+	return none{}, err //nolint:wrapcheck // it says what it did
+}

@@ -1,0 +1,256 @@
+package api
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+
+	"doorward/oauth"
+	"doorward/storage"
+)
+
+// Workspace is a workspace, as one of its members sees it.
+type Workspace struct {
+	ID       string  `json:"id"`
+	Slug     string  `json:"slug" doc:"Names it in paths and headers."`
+	Name     string  `json:"name"`
+	Plan     *string `json:"plan" doc:"null: none of its own."`
+	Personal bool    `json:"personal" doc:"It came with a user and goes with them."`
+	Disabled bool    `json:"disabled" doc:"Nothing works in it."`
+	Role     string  `json:"role" enum:"viewer,member,admin,owner" doc:"The caller's; that of a key is admin."`
+}
+
+// NewWorkspace is what may be chosen about a workspace.
+type NewWorkspace struct {
+	Name string `json:"name" doc:"1 to 100 characters."`
+	Slug string `json:"slug" pattern:"^[a-z0-9]+(-[a-z0-9]+)*$" doc:"2 to 40 characters: lower-case letters, digits, single hyphens between. It never changes."`
+}
+
+// WorkspaceChange is what may change about a workspace.
+type WorkspaceChange struct {
+	Name *string        `json:"name,omitempty"`
+	Plan Change[string] `json:"plan,omitzero" doc:"A plan of the configuration; null: none of its own."`
+}
+
+// Member is a user in a workspace.
+type Member struct {
+	UserID   string `json:"userId"`
+	Email    string `json:"email"`
+	Name     string `json:"name"`
+	Role     string `json:"role" enum:"viewer,member,admin,owner"`
+	Disabled bool   `json:"disabled" doc:"Their account is."`
+	JoinedAt Moment `json:"joinedAt"`
+}
+
+// MemberChange is what may change about a member.
+type MemberChange struct {
+	Role string `json:"role" enum:"viewer,member,admin,owner"`
+}
+
+// Invitation is an offer to join a workspace.
+type Invitation struct {
+	ID        string  `json:"id"`
+	URL       string  `json:"url,omitempty" doc:"The link to send, in the answer that makes it and never again."`
+	Email     string  `json:"email" doc:"The address of whoever may take it."`
+	Role      string  `json:"role" enum:"viewer,member,admin,owner"`
+	CreatedAt Moment  `json:"createdAt"`
+	CreatedBy *string `json:"createdBy" doc:"User; null: the command, or a key."`
+	ExpiresAt Moment  `json:"expiresAt"`
+}
+
+// NewInvitation is whom to invite.
+type NewInvitation struct {
+	Email string `json:"email"`
+	Role  string `json:"role" enum:"viewer,member,admin,owner"`
+}
+
+func (a *API) workspaces() []operation {
+	shown := Workspace{ID: "ws_" + exampleUUID, Slug: "acme", Name: "Acme", Role: oauth.RoleOwner}
+	member := Member{UserID: "user_" + exampleUUID, Email: "bob@example.com", Name: "Bob", Role: oauth.RoleMember, JoinedAt: exampleTime}
+	invited := Invitation{
+		ID: "invitation_" + exampleUUID, Email: "carol@example.com", Role: oauth.RoleMember, CreatedAt: exampleTime, CreatedBy: ptr("user_" + exampleUUID),
+		ExpiresAt: Moment(storage.Time(exampleTime).Add(oauth.InvitationLifetime)),
+	}
+	made := invited
+	made.URL = a.oauth.InvitationURL("dw_in_…")
+	list := func(o operation) operation { o.tag = "Workspaces"; return o }
+	one := func(o operation) operation { o.tag, o.where = "Workspaces", inPath; return o }
+	const base = "/v1/workspaces/{slug}"
+	return []operation{
+		on(list(operation{
+			method: post, path: "/v1/workspaces", id: "createWorkspace", summary: "Make a workspace", status: 201, conflict: "The slug is taken.",
+			text: "For people: a browser session or a personal access token. Whoever makes it is its owner.", request: NewWorkspace{Name: "Acme", Slug: "acme"}, answer: shown,
+		}), a.createWorkspace),
+		on(list(operation{
+			method: get, path: "/v1/workspaces", id: "listWorkspaces", summary: "List your workspaces", status: 200,
+			text: "An API key, and an app that acts for somebody, see the one in which they act.", answer: List[Workspace]{Data: []Workspace{shown}},
+		}), a.listWorkspaces),
+		on(one(operation{method: get, path: base, id: "getWorkspace", summary: "Show a workspace", status: 200, may: oauth.MaySee, answer: shown}), a.getWorkspace),
+		on(one(operation{
+			method: patch, path: base, id: "updateWorkspace", summary: "Change a workspace's name or plan", status: 200, may: oauth.MayChangeWorkspace,
+			request: WorkspaceChange{Name: ptr("Acme")}, answer: shown,
+		}), a.updateWorkspace),
+		on(one(operation{
+			method: get, path: base + "/members", id: "listMembers", summary: "List members", status: 200, may: oauth.MaySee, answer: List[Member]{Data: []Member{member}},
+		}), a.listMembers),
+		on(one(operation{
+			method: patch, path: base + "/members/{userId}", id: "updateMember", summary: "Give a member another role", status: 200, may: oauth.MayManageMembers,
+			request: MemberChange{Role: oauth.RoleMember}, answer: member, conflict: "The workspace would have no owner, or is a personal one.",
+		}), a.updateMember),
+		on(one(operation{
+			method: remove, path: base + "/members/{userId}", id: "removeMember", summary: "Remove a member, or leave", status: 204, may: oauth.MaySee,
+			conflict: "The workspace would have no owner, or is a personal one.",
+		}), a.removeMember),
+		on(one(operation{
+			method: post, path: base + "/invitations", id: "createInvitation", summary: "Invite somebody", status: 201, may: oauth.MayManageMembers,
+			text: "The link is in the member `url` of this answer and nowhere else: send it to them. An invitation to the same address before ends.", request: NewInvitation{Email: invited.Email, Role: invited.Role}, answer: made,
+			conflict: "The workspace is a personal one.",
+		}), a.createInvitation),
+		on(one(operation{
+			method: get, path: base + "/invitations", id: "listInvitations", summary: "List open invitations", status: 200, may: oauth.MayManageMembers,
+			text: "The oldest first.", answer: List[Invitation]{Data: []Invitation{invited}},
+		}), a.listInvitations),
+		on(one(operation{
+			method: remove, path: base + "/invitations/{id}", id: "withdrawInvitation", summary: "Take an invitation back", status: 204, may: oauth.MayManageMembers,
+		}), a.withdrawInvitation),
+		on(one(operation{
+			method: remove, path: base, id: "deleteWorkspace", summary: "Delete a workspace", status: 204, may: oauth.MayDeleteWorkspace,
+			text: "With its keys, apps, usage and memberships. What was done in it stays in the record of the server.", conflict: "It is a personal one, which goes with its user.",
+		}), a.deleteWorkspace),
+	}
+}
+
+func showWorkspace(w *storage.Workspace) Workspace {
+	return Workspace{ID: w.ID, Slug: w.Slug, Name: w.Name, Plan: text(w.Plan), Personal: w.Personal, Disabled: !w.DisabledAt.IsZero(), Role: w.Role}
+}
+
+func (a *API) createWorkspace(ctx context.Context, c *call, _ *none, in *NewWorkspace) (Workspace, error) {
+	w, err := a.oauth.CreateWorkspace(ctx, c.by, in.Name, in.Slug, "", c.by.UserID)
+	return showWorkspace(&w), err //nolint:wrapcheck // it says what it did
+}
+
+func (a *API) listWorkspaces(ctx context.Context, c *call, q *Page, _ *none) (List[Workspace], error) {
+	after, err := c.after(q)
+	if err != nil {
+		return List[Workspace]{}, err
+	}
+	var rows []storage.Workspace
+	switch {
+	case c.principal == nil || c.principal.Kind == oauth.KindPersonalAccessToken:
+		if rows, err = a.store.WorkspacesOf(ctx, c.by.UserID); err != nil {
+			return List[Workspace]{}, fmt.Errorf("list workspaces: %w", err)
+		}
+	case c.by.WorkspaceID != "":
+		rows = []storage.Workspace{c.workspace} // all that they can reach
+	}
+	for i := range rows {
+		if p := c.principal; p != nil {
+			rows[i].Role = oauth.LowerRole(rows[i].Role, p.TokenRole)
+		}
+	}
+	place := func(w *storage.Workspace) string { return w.ID }
+	slices.SortFunc(rows, func(a, b storage.Workspace) int { return cmp.Compare(a.ID, b.ID) })
+	return listOf(c, q, cut(q, rows, after, place), place, showWorkspace), nil
+}
+
+func (a *API) getWorkspace(_ context.Context, c *call, _, _ *none) (Workspace, error) {
+	return showWorkspace(&c.workspace), nil
+}
+
+func (a *API) updateWorkspace(ctx context.Context, c *call, _ *none, in *WorkspaceChange) (Workspace, error) {
+	w, err := a.oauth.UpdateWorkspace(ctx, c.by, c.workspace, in.Name, in.Plan.pointer())
+	return showWorkspace(&w), err //nolint:wrapcheck // it says what it did
+}
+
+func (a *API) deleteWorkspace(ctx context.Context, c *call, _, _ *none) (none, error) {
+	err := a.oauth.DeleteWorkspace(ctx, c.by, c.workspace)
+	if errors.Is(err, storage.ErrConflict) {
+		err = conflict("This is a personal workspace; it goes with its user.")
+	}
+	return none{}, err //nolint:wrapcheck // it says what it did
+}
+
+func showMember(m *storage.Member) Member {
+	return Member{UserID: m.UserID, Email: m.Email, Name: m.Name, Role: m.Role, Disabled: m.Disabled, JoinedAt: Moment(m.Since)}
+}
+
+func (a *API) listMembers(ctx context.Context, c *call, q *Page, _ *none) (List[Member], error) {
+	after, err := c.after(q)
+	if err != nil {
+		return List[Member]{}, err
+	}
+	rows, err := a.store.Members(ctx, c.workspace.ID, after, q.size()+1)
+	if err != nil {
+		return List[Member]{}, fmt.Errorf("list members: %w", err)
+	}
+	return listOf(c, q, rows, func(m *storage.Member) string { return m.UserID }, showMember), nil
+}
+
+// lastOwner says what a conflict about members is.
+func lastOwner(err error) error {
+	if errors.Is(err, storage.ErrConflict) {
+		return conflict("They are the last owner, or the workspace is a personal one; make somebody else an owner first.")
+	}
+	return err
+}
+
+func (a *API) updateMember(ctx context.Context, c *call, _ *none, in *MemberChange) (Member, error) {
+	id, err := c.id("userId", "user")
+	if err != nil {
+		return Member{}, err
+	}
+	if err := a.oauth.ChangeRole(ctx, c.by, c.workspace, id, in.Role); err != nil {
+		return Member{}, lastOwner(err)
+	}
+	m, err := a.store.Member(ctx, c.workspace.ID, id)
+	return showMember(&m), err //nolint:wrapcheck // storage's own sentinels
+}
+
+func (a *API) removeMember(ctx context.Context, c *call, _, _ *none) (none, error) {
+	id, err := c.id("userId", "user")
+	if err == nil {
+		err = lastOwner(a.oauth.RemoveMember(ctx, c.by, c.workspace, id))
+	}
+	return none{}, err
+}
+
+func (a *API) showInvitation(i *storage.Invitation) Invitation {
+	return Invitation{ID: i.ID, Email: i.Email, Role: i.Role, CreatedAt: Moment(i.CreatedAt), CreatedBy: text(i.CreatedBy), ExpiresAt: Moment(i.ExpiresAt)}
+}
+
+func (a *API) createInvitation(ctx context.Context, c *call, _ *none, in *NewInvitation) (Invitation, error) {
+	i, word, err := a.oauth.Invite(ctx, c.by, c.workspace, in.Email, in.Role)
+	if errors.Is(err, storage.ErrConflict) {
+		err = conflict("This is a personal workspace, which has no other members; make one to share.")
+	}
+	if err != nil {
+		return Invitation{}, err //nolint:wrapcheck // it says what it did
+	}
+	shown := a.showInvitation(&i)
+	shown.URL = a.oauth.InvitationURL(word)
+	return shown, nil
+}
+
+func (a *API) listInvitations(ctx context.Context, c *call, q *Page, _ *none) (List[Invitation], error) {
+	after, err := c.after(q)
+	if err != nil {
+		return List[Invitation]{}, err
+	}
+	rows, err := a.store.InvitationsOf(ctx, c.workspace.ID)
+	if err != nil {
+		return List[Invitation]{}, fmt.Errorf("list invitations: %w", err)
+	}
+	slices.Reverse(rows)
+	place := func(i *storage.Invitation) string { return i.ID }
+	return listOf(c, q, cut(q, rows, after, place), place, a.showInvitation), nil
+}
+
+func (a *API) withdrawInvitation(ctx context.Context, c *call, _, _ *none) (none, error) {
+	id, err := c.id("id", "invitation")
+	if err == nil {
+		err = a.oauth.DropInvitation(ctx, c.by, c.workspace, id)
+	}
+	return none{}, err //nolint:wrapcheck // it says what it did
+}
