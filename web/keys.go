@@ -20,7 +20,7 @@ import (
 )
 
 // keysBase is where the API keys of a workspace are.
-const keysBase = workspacesBase + "/{slug}/" + templates.TabKeys
+const keysBase = workspaceBase + "/" + templates.TabKeys
 
 // usageDays is how many days a chart of a key shows, today included.
 const usageDays = 30

@@ -62,22 +62,17 @@ func (s *Server) routes() http.Handler {
 	member("POST "+joinBase+"{word}", s.join)
 	member("GET "+workspacesBase, s.workspacesPage)
 	member("POST "+workspacesBase, s.createWorkspace)
-	for pattern, h := range map[string]workspaceHandler{
-		"GET ":                            s.workspacePage,
-		"POST ":                           s.updateWorkspace,
-		"POST /leave":                     s.leaveWorkspace,
-		"POST /delete":                    s.deleteWorkspace,
-		"GET /" + templates.TabMembers:    s.membersPage,
-		"POST /members/{id}/role":         s.changeRole,
-		"POST /members/{id}/remove":       s.removeMember,
-		"POST /invitations":               s.invite,
-		"POST /invitations/{id}/withdraw": s.withdraw,
-	} {
-		method, rest, _ := strings.Cut(pattern, " ")
-		member(method+" "+workspacesBase+"/{slug}"+rest, s.inWorkspace(h))
-	}
-	member("GET "+workspacesBase+"/{slug}/"+templates.TabUsage, s.permitted(oauth.MaySeeUsage, templates.SectionWorkspaces, templates.TabUsage, s.usagePage))
-	member("GET "+workspacesBase+"/{slug}/"+templates.TabAudit, s.permitted(oauth.MayAudit, templates.SectionWorkspaces, templates.TabAudit, s.auditPage))
+	member("GET "+workspaceBase, s.inWorkspace(s.workspacePage))
+	member("POST "+workspaceBase, s.inWorkspace(s.updateWorkspace))
+	member("POST "+workspaceBase+"/leave", s.inWorkspace(s.leaveWorkspace))
+	member("POST "+workspaceBase+"/delete", s.inWorkspace(s.deleteWorkspace))
+	member("GET "+workspaceBase+"/"+templates.TabMembers, s.inWorkspace(s.membersPage))
+	member("POST "+workspaceBase+"/members/{id}/role", s.inWorkspace(s.changeRole))
+	member("POST "+workspaceBase+"/members/{id}/remove", s.inWorkspace(s.removeMember))
+	member("POST "+workspaceBase+"/invitations", s.inWorkspace(s.invite))
+	member("POST "+workspaceBase+"/invitations/{id}/withdraw", s.inWorkspace(s.withdraw))
+	member("GET "+workspaceBase+"/"+templates.TabUsage, s.permitted(oauth.MaySeeUsage, templates.SectionWorkspaces, templates.TabUsage, s.usagePage))
+	member("GET "+workspaceBase+"/"+templates.TabAudit, s.permitted(oauth.MayAudit, templates.SectionWorkspaces, templates.TabAudit, s.auditPage))
 
 	admin := func(pattern string, h memberHandler) { mux.Handle(pattern, sameOrigin.Handler(s.adminPage(h))) }
 	admin("GET /admin/{$}", func(w http.ResponseWriter, _ *http.Request, _ *visitor) error { return redirect(w, "/admin/users") })
@@ -92,21 +87,22 @@ func (s *Server) routes() http.Handler {
 	admin("POST "+adminAppsBase+"/{id}/verify", s.allApps(s.verifyApp))
 	admin("POST "+adminAppsBase+"/{id}/unverify", s.allApps(s.verifyApp))
 
-	// Apps, for whoever built them, for those who manage the workspace's, and for administrators.
+	for base, at := range map[string]func(appHandler) memberHandler{appsBase: s.ownApps, workspaceBase + "/" + templates.TabApps: s.workspaceApps} {
+		member("GET "+base, at(s.appsPage))
+		member("POST "+base, at(s.createApp))
+		member("GET "+base+"/new", at(s.appFormPage))
+	}
+
+	// One app, for whoever built it, for those who manage its workspace's, and for administrators.
 	for _, x := range []struct {
 		base     string
 		register func(string, memberHandler)
 		at       func(appHandler) memberHandler
 	}{
 		{appsBase, member, s.ownApps},
-		{workspacesBase + "/{slug}/" + templates.TabApps, member, s.workspaceApps},
+		{workspaceBase + "/" + templates.TabApps, member, s.workspaceApps},
 		{adminAppsBase, admin, s.allApps},
 	} {
-		if x.base != adminAppsBase {
-			x.register("GET "+x.base, x.at(s.appsPage))
-			x.register("POST "+x.base, x.at(s.createApp))
-			x.register("GET "+x.base+"/new", x.at(s.appFormPage))
-		}
 		x.register("GET "+x.base+"/{id}", x.at(s.appPage))
 		x.register("POST "+x.base+"/{id}", x.at(s.updateApp))
 		x.register("POST "+x.base+"/{id}/secret", x.at(s.rotateSecret))

@@ -17,6 +17,7 @@ import (
 	"time"
 
 	"doorward/oauth"
+	"doorward/storage"
 	"doorward/test/rig"
 	"doorward/test/setup"
 )
@@ -134,60 +135,103 @@ func patterns(t *testing.T) []string {
 	ok(t, err)
 	files, err := filepath.Glob(filepath.Join(root, "web", "*.go"))
 	ok(t, err)
-	constants, calls := map[string][]string{}, []ast.Expr{}
-	for _, name := range files {
+	var parsed []*ast.File
+	constants := map[string][]string{}
+	views, err := filepath.Glob(filepath.Join(root, "templates", "*views.go")) // they say what the paths of tabs end in
+	ok(t, err)
+	for _, name := range append(files, views...) {
 		if strings.HasSuffix(name, "_test.go") {
 			continue
 		}
 		file, err := parser.ParseFile(token.NewFileSet(), name, nil, 0)
 		ok(t, err)
-		ast.Inspect(file, func(n ast.Node) bool {
-			switch n := n.(type) {
-			case *ast.ValueSpec:
-				for i, name := range n.Names {
-					if i < len(n.Values) {
-						if text, ok := n.Values[i].(*ast.BasicLit); ok && text.Kind == token.STRING {
-							constants[name.Name], _ = texts(n.Values[i], nil)
+		parsed = append(parsed, file)
+	}
+	for range 2 { // a constant may be made of one that comes later
+		for _, file := range parsed {
+			ast.Inspect(file, func(n ast.Node) bool {
+				if n, isSpec := n.(*ast.ValueSpec); isSpec {
+					for i, name := range n.Names {
+						if i < len(n.Values) {
+							if list, fault := texts(n.Values[i], constants); fault == "" {
+								constants[name.Name], constants["templates."+name.Name] = list, list
+							}
 						}
 					}
 				}
+				return true
+			})
+		}
+	}
+	var all []string
+	for _, file := range parsed {
+		ast.Inspect(file, func(n ast.Node) bool {
+			switch n := n.(type) {
+			case *ast.RangeStmt:
+				each(n, constants)
 			case *ast.CallExpr:
 				function := ""
 				switch f := n.Fun.(type) {
 				case *ast.Ident:
 					function = f.Name
 				case *ast.SelectorExpr:
-					if of, ok := f.X.(*ast.Ident); ok && of.Name == "mux" {
+					if of, ok := f.X.(*ast.Ident); ok && (of.Name == "mux" || f.Sel.Name == "register") {
 						function = f.Sel.Name
 					}
 				}
 				if slices.Contains([]string{"Handle", "HandleFunc", "machine", "page", "member", "admin", "register"}, function) && len(n.Args) >= 2 {
-					calls = append(calls, n.Args[0])
+					if name, isName := n.Args[0].(*ast.Ident); isName && name.Name == "pattern" {
+						return true // inside one of the helpers
+					}
+					list, fault := texts(n.Args[0], constants)
+					if fault != "" {
+						t.Fatalf("a route of package web cannot be read: %s", fault)
+					}
+					all = append(all, list...)
 				}
 			}
 			return true
 		})
 	}
-	constants["base"] = append(slices.Clone(constants["appsBase"]), constants["adminAppsBase"]...) // the loop over both
-	var all []string
-	for _, call := range calls {
-		if name, isName := call.(*ast.Ident); isName && name.Name == "pattern" {
-			continue // inside one of the helpers
-		}
-		list, err := texts(call, constants)
-		if err != "" {
-			t.Fatalf("a route of package web cannot be read: %s", err)
-		}
-		all = append(all, list...)
-	}
 	slices.Sort(all)
 	return slices.Compact(all)
+}
+
+// each takes what a loop runs over, the keys of a map or the first fields of structs, as the texts that its variable
+// stands for.
+func each(loop *ast.RangeStmt, constants map[string][]string) {
+	over, isLiteral := loop.X.(*ast.CompositeLit)
+	if !isLiteral {
+		return
+	}
+	list, variable := []string{}, ""
+	for _, element := range over.Elts {
+		switch element := element.(type) {
+		case *ast.KeyValueExpr:
+			keys, _ := texts(element.Key, constants)
+			list = append(list, keys...)
+			if key, isName := loop.Key.(*ast.Ident); isName {
+				variable = key.Name
+			}
+		case *ast.CompositeLit:
+			if value, isName := loop.Value.(*ast.Ident); isName && len(element.Elts) > 0 {
+				first, _ := texts(element.Elts[0], constants)
+				list, variable = append(list, first...), value.Name+".base"
+			}
+		}
+	}
+	if variable != "" && len(list) > 0 {
+		constants[variable] = list
+	}
 }
 
 // texts evaluates literals, constants and sums of them; a name may stand for several texts.
 func texts(e ast.Expr, constants map[string][]string) (list []string, fault string) {
 	switch e := e.(type) {
 	case *ast.BasicLit:
+		if e.Kind != token.STRING {
+			return nil, e.Value
+		}
 		text, err := strconv.Unquote(e.Value)
 		if err != nil {
 			return nil, err.Error()
@@ -198,6 +242,12 @@ func texts(e ast.Expr, constants map[string][]string) (list []string, fault stri
 			return nil, e.Name
 		}
 		return constants[e.Name], ""
+	case *ast.SelectorExpr:
+		of, isName := e.X.(*ast.Ident)
+		if !isName || len(constants[of.Name+"."+e.Sel.Name]) == 0 {
+			return nil, e.Sel.Name
+		}
+		return constants[of.Name+"."+e.Sel.Name], ""
 	case *ast.BinaryExpr:
 		left, fault := texts(e.X, constants)
 		if fault != "" {
@@ -238,6 +288,7 @@ func TestT83_EveryRouteSaysThatStorageIsAway(t *testing.T) {
 		for _, x := range []*rig.App{app, api, public} {
 			r.Introspect(x, access) // so that the cache knows them
 		}
+		slug := personalSlug(r, r.Alice.ID)
 		r.BreakStorage()
 
 		get := func(path string) func() *rig.Answer { return func() *rig.Answer { return b.Get(path) } }
@@ -301,21 +352,55 @@ func TestT83_EveryRouteSaysThatStorageIsAway(t *testing.T) {
 			"GET /settings/connected-apps":                {{page, get("/settings/connected-apps")}},
 			"POST /settings/connected-apps/{id}/end":      {{page, post("/settings/connected-apps/"+app.ID+"/end", nil)}},
 			"POST /settings/connected-apps/end-all":       {{page, post("/settings/connected-apps/end-all", nil)}},
-			"GET /settings/developer/apps":                {{page, get("/settings/developer/apps")}},
-			"POST /settings/developer/apps":               {{page, post("/settings/developer/apps", url.Values{"name": {"New"}, "kind": {"web"}})}},
-			"GET /settings/developer/apps/new":            {{page, get("/settings/developer/apps/new")}},
+			"GET /settings/workspaces":                    {{page, get("/settings/workspaces")}},
+			"POST /settings/workspaces":                   {{page, post("/settings/workspaces", url.Values{"name": {"New"}, "slug": {"new"}})}},
+			"GET /join/{word}":                            {{page, get("/join/x")}},
+			"POST /join/{word}":                           {{page, post("/join/x", nil)}},
+			"GET /admin/workspaces":                       {{page, get("/admin/workspaces")}},
+			"POST /admin/workspaces/{id}/disable":         {{page, post("/admin/workspaces/x/disable", nil)}},
+			"POST /admin/workspaces/{id}/enable":          {{page, post("/admin/workspaces/x/enable", nil)}},
+			"GET /settings/developer/api-keys":            {{page, get("/settings/developer/api-keys")}},
 			"POST /admin/users/{id}/disable":              {{page, post("/admin/users/"+r.Alice.ID+"/disable", nil)}},
 			"POST /admin/users/{id}/enable":               {{page, post("/admin/users/"+r.Alice.ID+"/enable", nil)}},
 			"GET /admin/apps":                             {{page, get("/admin/apps")}},
 			"POST /admin/apps/{id}/verify":                {{page, post("/admin/apps/"+app.ID+"/verify", nil)}},
 			"POST /admin/apps/{id}/unverify":              {{page, post("/admin/apps/"+app.ID+"/unverify", nil)}},
 		}
-		for _, base := range []string{"/settings/developer/apps", "/admin/apps"} {
-			table["GET "+base+"/{id}"] = []request{{page, get(base + "/" + app.ID)}}
-			table["POST "+base+"/{id}"] = []request{{page, post(base+"/"+app.ID, url.Values{"name": {"New"}})}}
-			for _, verb := range []string{"secret", "disable", "enable", "delete"} {
-				table["POST "+base+"/{id}/"+verb] = []request{{page, post(base+"/"+app.ID+"/"+verb, nil)}}
+		for base, at := range map[string]string{
+			"/settings/developer/apps": "/settings/developer/apps", "/admin/apps": "/admin/apps", "/settings/workspaces/{slug}/apps": "/settings/workspaces/" + slug + "/apps",
+		} {
+			if base != "/admin/apps" {
+				table["GET "+base] = []request{{page, get(at)}}
+				table["POST "+base] = []request{{page, post(at, url.Values{"name": {"New"}, "kind": {"web"}})}}
+				table["GET "+base+"/new"] = []request{{page, get(at + "/new")}}
 			}
+			table["GET "+base+"/{id}"] = []request{{page, get(at + "/" + app.ID)}}
+			table["POST "+base+"/{id}"] = []request{{page, post(at+"/"+app.ID, url.Values{"name": {"New"}})}}
+			for _, verb := range []string{"secret", "disable", "enable", "delete"} {
+				table["POST "+base+"/{id}/"+verb] = []request{{page, post(at+"/"+app.ID+"/"+verb, nil)}}
+			}
+		}
+		for list, at := range map[string]string{"/settings/workspaces/{slug}/api-keys": keysPage(slug), tokensPage: tokensPage} {
+			key := at + "/" + storage.NewID("key")
+			table["GET "+list] = []request{{page, get(at)}}
+			table["POST "+list] = []request{{page, post(at, url.Values{"name": {"New"}, "scope-0": {"read"}, "expires": {"never"}})}}
+			table["POST "+list+"/search"] = []request{{page, post(at+"/search", url.Values{"q": {"new"}})}}
+			table["GET "+list+"/new"] = []request{{page, get(at + "/new")}}
+			table["GET "+list+"/{id}"] = []request{{page, get(key)}}
+			table["POST "+list+"/{id}"] = []request{{page, post(key, url.Values{"name": {"New"}})}}
+			for _, verb := range []string{"rotate", "pause", "resume", "revoke"} {
+				table["POST "+list+"/{id}/"+verb] = []request{{page, post(key+"/"+verb, url.Values{"grace": {"1h"}})}}
+			}
+		}
+		for path, form := range map[string]url.Values{
+			"": {"name": {"New"}}, "/leave": {}, "/delete": {"confirm": {slug}}, "/members/{id}/role": {"role": {"viewer"}}, "/members/{id}/remove": {},
+			"/invitations": {"email": {"c@example.com"}, "role": {"viewer"}}, "/invitations/{id}/withdraw": {},
+		} {
+			at := strings.Replace(path, "{id}", r.Alice.ID, 1)
+			table["POST /settings/workspaces/{slug}"+path] = []request{{page, post("/settings/workspaces/"+slug+at, form)}}
+		}
+		for _, path := range []string{"", "/members", "/usage", "/audit"} {
+			table["GET /settings/workspaces/{slug}"+path] = []request{{page, get("/settings/workspaces/" + slug + path)}}
 		}
 		registered := patterns(t)
 		for _, pattern := range slices.Sorted(maps.Keys(table)) {
