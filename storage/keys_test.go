@@ -507,6 +507,16 @@ func TestK08_RotatingTheSuccessorEndsTheOldestAtOnce(t *testing.T) {
 				}
 			}
 		}
+		// One that was revoked before then keeps its moment.
+		first, second, third := insertKey(t, s, owner, "first", nil), newKey(owner, "second"), newKey(owner, "third")
+		must(t, s.RotateKey(ctx, first, &second, s.Now().Add(time.Hour)))
+		must(t, s.RevokeKey(ctx, owner, first.ID))
+		revoked := s.Now()
+		s.SetClock(func() time.Time { return noon.Add(time.Minute) })
+		must(t, s.RotateKey(ctx, second, &third, s.Now().Add(time.Hour)))
+		if k, err := s.Key(ctx, owner, first.ID); err != nil || k.RevokedAt != revoked {
+			t.Errorf("revoked at %v, then at %v, error %v", revoked, k.RevokedAt, err)
+		}
 		if k, err := s.Key(ctx, owner, bystander.ID); err != nil || !k.Live(s.Now()) {
 			t.Errorf("another key: live %v, error %v", k.Live(s.Now()), err)
 		}

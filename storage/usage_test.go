@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -206,6 +207,38 @@ func TestUsageThatCouldNotBeWrittenIsWrittenOnceLater(t *testing.T) {
 		}
 		if requests, err := s.RecentRequestsOf(system(t), w.key.ID); err != nil || len(requests) != 1+4 { // one is of the new world
 			t.Errorf("%d last requests, error %v", len(requests), err)
+		}
+	})
+}
+
+// during is a context that does something when it is first asked.
+type during struct {
+	context.Context //nolint:containedctx // it is one
+
+	do func()
+}
+
+func (d during) Value(key any) any {
+	d.do()
+	return d.Context.Value(key)
+}
+
+// What comes while a write that fails is under way is added to what the write had taken.
+func TestUsageThatComesWhileItCannotBeWritten(t *testing.T) {
+	onEachEngine(t, func(t *testing.T, s *storage.Store) {
+		w := newWorld(t, s)
+		k := insertKey(t, s, w.key.Owner(), "Key", nil)
+		used(s, w.shared.ID, k, 1, 2, 3)
+		ctx, cancel := context.WithCancel(system(t))
+		cancel()
+		mustBe(t, s.FlushUsage(during{ctx, sync.OnceFunc(func() { used(s, w.shared.ID, k, 4, 5, 6) })}), storage.ErrUnavailable)
+		must(t, s.FlushUsage(system(t)))
+		if got := usage(t, s, w.shared.ID, k.ID, noon, noon.Add(day)); got != "22T12:00:00 api_key: 5 7 9" {
+			t.Error(got)
+		}
+		list, err := s.RecentRequestsOf(system(t), k.ID)
+		if err != nil || len(list) != 20 || !slices.IsSortedFunc(list, func(a, b storage.Request) int { return strings.Compare(b.ID, a.ID) }) {
+			t.Errorf("%d requests, error %v", len(list), err)
 		}
 	})
 }
