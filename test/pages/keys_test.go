@@ -1,0 +1,209 @@
+package pages
+
+import (
+	"fmt"
+	"net/http"
+	"strings"
+	"testing"
+	"time"
+
+	"doorward/oauth"
+	"doorward/oauth/limit"
+	"doorward/storage"
+	"doorward/test/browser"
+	"doorward/test/rig"
+)
+
+// resources are two APIs, one of them with objects.
+func resources() []oauth.Resource {
+	scopes := []oauth.Scope{
+		{Name: "read", Text: "Read your data"}, {Name: "write", Text: "Create and change your data"}, {Name: "delete", Text: "Delete your data"},
+		{Name: "admin", Text: "Everything", Implies: []string{"read", "write", "delete"}},
+	}
+	keys := oauth.KeyRules{Prefix: "sk", Environments: []string{"live", "test"}, DefaultPlan: "free", TestPlan: "free"}
+	return []oauth.Resource{
+		{ID: "https://api.example.com", Name: "Example API", Scopes: scopes, Keys: keys, WorkspaceHeader: "X-Workspace"},
+		{ID: "https://crm.example.com", Name: "Customers", Scopes: scopes, Objects: []string{"opportunities", "accounts", "contacts"}, Keys: keys, WorkspaceHeader: "X-Workspace"},
+	}
+}
+
+// lived makes keys that have been in use for a month, and leaves the clock where it was.
+func lived(t *testing.T, r *rig.Rig, w storage.Workspace) {
+	t.Helper()
+	const days = 29
+	r.Advance(-days * 24 * time.Hour)
+	var keys []storage.APIKey
+	for _, p := range []oauth.KeySpec{
+		{Name: "Night import", Scopes: []string{"read", "write"}, ExpiresAt: r.Store.Now().Add(90 * 24 * time.Hour)},
+		{Name: "Dashboard", Scopes: []string{"read"}, ExpiresAt: r.Store.Now().Add(39 * 24 * time.Hour)},
+		{Name: "Staging", Scopes: []string{"read", "write", "delete"}, Environment: "test"},
+		{Name: "Sales sync", Resource: "https://crm.example.com", Scopes: []string{"opportunities:read", "opportunities:write", "accounts:read"}},
+		{Name: "Old dashboard", Scopes: []string{"read"}, ExpiresAt: r.Store.Now().Add(20 * 24 * time.Hour)},
+	} {
+		k, _ := r.Key(w, p)
+		keys = append(keys, k)
+	}
+	for day := range days + 1 {
+		for i, k := range keys[:4] {
+			for n := range (4+(day*7+i*5)%13)*(12-3*i) + 1 {
+				use := storage.Use{
+					WorkspaceID: w.ID, CredentialID: k.ID, Credential: k.Kind, RequestID: fmt.Sprintf("0195a0c0%016x", day*1000+n),
+					Action: "GET /v1/documents", Status: http.StatusOK, Address: "192.0.2.10",
+				}
+				switch {
+				case n%17 == 13 && day%3 == 1:
+					use.Status, use.Reason, use.Limited = http.StatusTooManyRequests, oauth.ReasonLimit, true
+				case n%23 == 5:
+					use.Status, use.Reason, use.Action = http.StatusForbidden, oauth.ReasonPermissions, "DELETE /v1/documents/17"
+				}
+				r.Store.NoteUse(use)
+			}
+			if day == days {
+				r.Store.TouchKey(k.ID, "192.0.2.10")
+			}
+		}
+		if err := r.Store.FlushUsage(r.System()); err != nil {
+			t.Fatal(err)
+		}
+		if day < days {
+			r.Advance(24 * time.Hour)
+		}
+	}
+	if err := r.Store.FlushTouches(r.System()); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// The pages of API keys and personal access tokens, with scripts and without: a person makes a key, copies it, calls with
+// it, sees the call, replaces the key, revokes it, and it is refused at once.
+func TestKeyPagesForEverybody(t *testing.T) {
+	for _, javaScript := range []bool{true, false} {
+		t.Run(fmt.Sprintf("javascript %v", javaScript), func(t *testing.T) {
+			keyPages(t, javaScript)
+		})
+	}
+}
+
+func keyPages(t *testing.T, javaScript bool) {
+	t.Helper()
+	r := rig.Memory(t, rig.Options{Resources: resources(), Plans: map[string]limit.Plan{
+		"free": {Hour: 100, Burst: 20}, "pro": {Hour: 1000, Burst: 100}, "enterprise": {Hour: 10_000},
+	}})
+	w := r.Workspace("analytical-engines", "pro", r.Alice)
+	lived(t, r, w)
+	p := &person{browser.New(t), t, r}
+	p.JavaScript(javaScript)
+	const list = "/settings/workspaces/analytical-engines/api-keys"
+	call := func(key string, header ...string) int {
+		q := r.Request(http.MethodGet, "/v1/auth/test", nil, append([]string{"Authorization", "Bearer " + key}, header...)...)
+		return r.Send(r.Program(), q).Status
+	}
+
+	p.open("/settings/developer/api-keys")
+	p.signIn(r.Alice.Email)
+	p.judge("keys of none")
+	p.Press(`.ws-switch summary`)
+	p.judge("workspace switcher")
+	p.Click(`.ws-switch a[href="` + list + `"]`)
+	if got := p.URL().Path; got != list {
+		t.Fatalf("the switcher leads to %s", got)
+	}
+	p.judge("api keys")
+	p.Fill(`[name=q]`, "nothing like it")
+	p.Click(`.key-search [type=submit]`)
+	p.judge("keys of which none fits")
+
+	p.open(list + "/new")
+	p.judge("new key")
+	p.Fill(`[name=name]`, " ")
+	p.Fill(`[name=rate_limit]`, "5000")
+	p.Fill(`[name=addresses]`, "somewhere")
+	p.Click(`.key-form [type=submit]`)
+	p.judge("new key with faults")
+	p.Fill(`[name=name]`, "Reports")
+	p.Fill(`[name=rate_limit]`, "")
+	p.Fill(`[name=addresses]`, "")
+	p.Press(`[name=resource][value="https://crm.example.com"]`)
+	p.Press(`[name=scope-1][value="read"]`)
+	p.judge("new key for the other API")
+	p.Press(`[name=resource][value="https://api.example.com"]`)
+	p.Press(`[name=scope-0][value="read"]`)
+	p.Click(`.key-form [type=submit]`)
+	p.judge("key shown")
+	key := p.Text("#key")
+	if got := call(key); got != http.StatusOK {
+		t.Fatalf("a call with the new key answers %d", got)
+	}
+	p.Click(`a.btn.main`)
+	p.judge("key with a call")
+	if text := p.Text("main"); !strings.Contains(text, "Requests in the last 30 days: 1, none of them refused") || !strings.Contains(text, "GET /v1/auth/test") || strings.Contains(text, key) {
+		t.Errorf("after a call the page of its key says %s", text)
+	}
+	page := p.URL().Path
+	p.Press(`details.unfold summary`)
+	p.judge("key settings")
+
+	p.Click(`form[action$="/rotate"] [type=submit]`)
+	fresh := p.Text("#key")
+	if call(key) != http.StatusOK || call(fresh) != http.StatusOK {
+		t.Error("while one replaces the other, not both work")
+	}
+	p.Click(`a.btn.main`)
+	p.judge("key that replaces another")
+	if text := p.Text("main"); !strings.Contains(text, "2 requests came with it in the last 24 hours") {
+		t.Errorf("the page does not say what still comes with the old one: %s", text)
+	}
+	freshPage := p.URL().Path
+	p.open(page)
+	p.judge("key being replaced")
+	p.open(freshPage)
+	p.Click(`form[action$="/pause"] [type=submit]`)
+	p.judge("key paused")
+	if got := call(fresh); got == http.StatusOK {
+		t.Error("a paused key works")
+	}
+	p.Click(`form[action$="/resume"] [type=submit]`)
+	p.Fill(`[name=confirm]`, "Reports")
+	p.Click(`form[action$="/revoke"] [type=submit]`)
+	p.judge("keys after one was revoked")
+	if got := call(fresh); got != http.StatusUnauthorized {
+		t.Errorf("a revoked key is answered with %d", got)
+	}
+	p.open(freshPage)
+	p.judge("key revoked")
+	p.open(list)
+	p.Click(`main .rows a[href^="` + list + `/key_"]`)
+	p.judge("api key")
+
+	const tokens = "/settings/developer/personal-access-tokens"
+	p.open(tokens)
+	p.judge("tokens of none")
+	p.open(tokens + "/new")
+	p.Fill(`[name=name]`, "Editor")
+	p.Press(`[name=scope-0][value="read"]`)
+	p.Press(`[name=role][value="viewer"]`)
+	p.judge("new token")
+	if text := p.Text(".key-form .reach"); strings.Contains(text, "owner") {
+		t.Errorf("held to viewer, the token would be %s", text)
+	}
+	p.Click(`.key-form [type=submit]`)
+	p.judge("token shown")
+	token := p.Text("#key")
+	if got := call(token, "X-Workspace", w.Slug); got != http.StatusOK {
+		t.Errorf("a call with the new token answers %d", got)
+	}
+	p.Click(`a.btn.main`)
+	p.judge("token with a call")
+	p.open(tokens)
+	p.judge("tokens")
+
+	bob := r.User("bob@example.com", "Bob", false)
+	r.Join(w, bob, oauth.RoleViewer)
+	p.ClearCookies()
+	p.open(list)
+	p.signIn(bob.Email)
+	p.judge("keys for a viewer")
+	if foreign := p.Foreign(strings.TrimPrefix(r.URL, "http://")); len(foreign) > 0 {
+		t.Errorf("loaded from elsewhere: %v", foreign)
+	}
+}
