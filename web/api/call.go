@@ -109,7 +109,7 @@ func (c *call) authenticateCredential(text string) error {
 	c.oauth.Touch(ctx, &p)
 	resource, _ := c.oauth.Resource(p.Audience) // Principal has found it
 	slug, named := c.named(resource)
-	if named && slug != p.Workspace {
+	if named && (slug == "" || slug != p.Workspace) {
 		if p.Kind == oauth.KindPersonalAccessToken && slug != "" {
 			p, err = c.oauth.Principal(ctx, text, slug)
 		} else {

@@ -61,7 +61,7 @@ func setParameter(field reflect.Value, f reflect.StructField, value string) erro
 		field.SetInt(int64(t))
 	case int64:
 		n, err := strconv.ParseInt(value, 10, 64)
-		if err != nil || n < bound(f, "minimum") || n > bound(f, "maximum") {
+		if err != nil || strconv.FormatInt(n, 10) != value || n < bound(f, "minimum") || n > bound(f, "maximum") {
 			return badRequest("The query parameter " + name + " must be a whole number from " + f.Tag.Get("minimum") + " to " + f.Tag.Get("maximum") + ".")
 		}
 		field.SetInt(n)
