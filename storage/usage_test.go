@@ -3,6 +3,7 @@ package storage_test
 import (
 	"cmp"
 	"context"
+	"errors"
 	"fmt"
 	"slices"
 	"strings"
@@ -129,14 +130,15 @@ func TestUsageOfTwoNodesIsSummed(t *testing.T) {
 					for _, k := range order {
 						used(nodes[i%2], w.shared.ID, k, 1, 1, 1)
 					}
-					if err := nodes[i%2].FlushUsage(system(t)); err != nil {
+					// A wait that was too long loses nothing either.
+					if err := nodes[i%2].FlushUsage(system(t)); err != nil && !errors.Is(err, storage.ErrUnavailable) {
 						return err
 					}
 				}
 				return nil
 			})
-			if len(errs) > 0 {
-				t.Fatal(errs)
+			for _, err := range append(errs, nodes[0].FlushUsage(system(t)), nodes[1].FlushUsage(system(t))) {
+				must(t, err)
 			}
 			for _, k := range keys {
 				if got, want := usage(t, nodes[0], w.shared.ID, k.ID, noon, noon.Add(day)), fmt.Sprintf("22T12:00:00 %s: 80 80 80", k.Kind); got != want {
