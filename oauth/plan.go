@@ -3,6 +3,7 @@ package oauth
 import (
 	"context"
 	"maps"
+	"net/netip"
 	"slices"
 
 	"doorward/oauth/limit"
@@ -71,6 +72,17 @@ func planWithin(p, most limit.Plan) bool {
 
 // Limited tells whether requests of a principal are counted.
 func (p *Principal) Limited() bool { return p.Limits != (limit.Plan{}) }
+
+// TakeAnonymous charges a request without a good credential to the address that it comes from. Where a resource does not
+// count such, counted is false.
+func (s *Server) TakeAnonymous(ctx context.Context, r *Resource, from netip.Addr) (result limit.Result, counted bool, err error) {
+	_, plan := s.planOf(r.AnonymousPlan)
+	if plan == (limit.Plan{}) {
+		return limit.Result{Allowed: true}, false, nil
+	}
+	result, err = s.limiter.Take(ctx, "address:"+limit.AddressKey(from)+":"+r.ID, 1, plan)
+	return result, true, err //nolint:wrapcheck // storage's own sentinels
+}
 
 // Take charges a request to the plan of a principal. Where they have none, everything is allowed and the result says
 // nothing else.

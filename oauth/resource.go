@@ -18,6 +18,9 @@ type Resource struct {
 	// UserPlan limits people outside of a workspace with a plan, ClientPlan clients that act for themselves; empty: no
 	// limit.
 	UserPlan, ClientPlan string
+	// AnonymousPlan limits requests that are refused for want of a good credential, by the address that they come from;
+	// empty: they are not counted.
+	AnonymousPlan string
 	// WorkspaceHeader names the workspace that a personal access token is to act in.
 	WorkspaceHeader string
 }

@@ -70,7 +70,7 @@ func (k *APIKey) Live(now Time) bool {
 }
 
 // InsertKey adds a key. ErrConflict: its owner has as many live ones as they may; ErrNotFound: there is no such owner.
-// Several made within a second on as many nodes may be that many too many.
+// Of those made at the same moment, or within a second on other nodes, some may be too many.
 func (s *Store) InsertKey(ctx context.Context, k *APIKey, most int) error {
 	if err := s.room(ctx, k.Owner(), most); err != nil {
 		return err

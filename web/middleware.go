@@ -30,7 +30,7 @@ func (s *Server) observe(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		o := &observation{ResponseWriter: w, start: time.Now(), id: requestID(r)}
 		w.Header().Set("X-Request-Id", o.id)
-		o.actor = storage.Actor{Address: s.proxies.ClientAddress(r).String(), RequestID: o.id}
+		o.actor = storage.Actor{Address: s.proxies.ClientAddress(r).WithZone("").String(), RequestID: o.id} // a zone is any text
 		r = r.WithContext(storage.WithActor(oauth.WithNotes(r.Context(), &o.notes), &o.actor))
 		defer func() {
 			if p := recover(); p != nil {

@@ -163,7 +163,7 @@ func (c Config) oauthResources() []oauth.Resource {
 			scopes[j] = oauth.Scope{Name: s.Name, Text: s.Text, Implies: s.Implies, UserOnly: s.UserOnly}
 		}
 		resources[i] = oauth.Resource{
-			ID: r.ID, Name: r.Name, Scopes: scopes, Objects: r.Objects, CORS: r.CORS, UserPlan: r.UserPlan, ClientPlan: r.ClientPlan, WorkspaceHeader: r.WorkspaceHeader,
+			ID: r.ID, Name: r.Name, Scopes: scopes, Objects: r.Objects, CORS: r.CORS, UserPlan: r.UserPlan, ClientPlan: r.ClientPlan, AnonymousPlan: r.AnonymousPlan, WorkspaceHeader: r.WorkspaceHeader,
 			Keys: oauth.KeyRules{
 				Prefix: r.Keys.Prefix, Environments: r.Keys.Kinds, DefaultPlan: r.Keys.DefaultPlan, TestPlan: r.Keys.TestPlan, MaxLifetime: r.Keys.MaxLifetime,
 			},

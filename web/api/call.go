@@ -36,7 +36,7 @@ func (a *API) serve(w http.ResponseWriter, r *http.Request, o *operation) {
 	c := &call{API: a, op: o, w: w, r: r}
 	reply, err := c.judge()
 	if err != nil {
-		refusal := asRefusal(err)
+		refusal := c.anonymous(asRefusal(err))
 		oauth.Note(r.Context()).Cause = refusal
 		a.shapeOf(c.principal).Write(w, refusal)
 		reply.status, _ = a.shapeOf(c.principal).Body(refusal)
@@ -47,6 +47,45 @@ func (a *API) serve(w http.ResponseWriter, r *http.Request, o *operation) {
 	if p := c.principal; p != nil {
 		a.oauth.NoteUse(r.Context(), p, o.method+" "+o.path, reply.status, c.reason, reply.status == http.StatusTooManyRequests)
 	}
+}
+
+// anonymous counts a request without a good credential by its address, where the resource has a plan for such.
+func (c *call) anonymous(refusal *gateway.Refusal) *gateway.Refusal {
+	if refusal.Kind != gateway.Missing && refusal.Kind != gateway.Invalid && refusal.Kind != gateway.Expired {
+		return refusal
+	}
+	r := &c.oauth.Resources()[0]
+	if c.principal != nil {
+		if known, ok := c.oauth.Resource(c.principal.Audience); ok {
+			r = known
+		}
+	}
+	taken, counted, err := c.oauth.TakeAnonymous(storage.System(c.r.Context()), r, c.address(c.r))
+	switch {
+	case err != nil:
+		return asRefusal(err)
+	case !counted:
+		return refusal
+	}
+	c.rateHeaders(taken)
+	if !taken.Allowed {
+		return limited(taken)
+	}
+	return refusal
+}
+
+// rateHeaders tells what is left.
+func (c *call) rateHeaders(taken limit.Result) {
+	if taken.Limit > 0 {
+		h := c.w.Header()
+		h.Set("X-RateLimit-Limit", strconv.FormatInt(taken.Limit, 10))
+		h.Set("X-RateLimit-Remaining", strconv.FormatInt(taken.Remaining, 10))
+		h.Set("X-RateLimit-Reset", strconv.FormatInt(taken.Reset, 10))
+	}
+}
+
+func limited(taken limit.Result) *gateway.Refusal {
+	return &gateway.Refusal{Kind: gateway.Limited, Detail: "Too many requests.", RetryAfter: taken.RetryAfter}
 }
 
 // reasons are those of refusals of a credential that is good in itself. What is wrong with a request otherwise refuses
@@ -221,14 +260,9 @@ func (c *call) charge() error {
 	if c.taken, err = c.oauth.Take(storage.System(c.r.Context()), c.principal, 1); err != nil {
 		return err //nolint:wrapcheck // storage's own sentinels
 	}
-	if t := c.taken; t.Limit > 0 {
-		h := c.w.Header()
-		h.Set("X-RateLimit-Limit", strconv.FormatInt(t.Limit, 10))
-		h.Set("X-RateLimit-Remaining", strconv.FormatInt(t.Remaining, 10))
-		h.Set("X-RateLimit-Reset", strconv.FormatInt(t.Reset, 10))
-	}
+	c.rateHeaders(c.taken)
 	if !c.taken.Allowed {
-		return &gateway.Refusal{Kind: gateway.Limited, Detail: "Too many requests.", RetryAfter: c.taken.RetryAfter}
+		return limited(c.taken)
 	}
 	return nil
 }
