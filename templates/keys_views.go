@@ -258,6 +258,9 @@ type KeySecretView struct {
 // soon is how long before its end a key is marked.
 const soon = 14 * 24 * time.Hour
 
+// shownRequests is how many of the last requests are shown at once.
+const shownRequests = 8
+
 // keyStates are the states to filter by.
 var keyStates = []string{"live", "paused", "expired", "revoked"}
 

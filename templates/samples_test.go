@@ -205,6 +205,9 @@ func samples() []sample {
 	rotating.Replaces, rotating.CanRotate, rotating.NeedPassword = nil, false, true
 	rotating.ReplacedBy = &templates.RelatedKey{ID: "key_9", Masked: "sk_test_…9oPl", State: "live"}
 	rotating.Lately = 1
+	for len(rotating.Requests) < 12 {
+		rotating.Requests = append(rotating.Requests, rotating.Requests[:3]...)
+	}
 	ended := key()
 	ended.KeyRow = keyRows()[4]
 	ended.Final, ended.Revoked, ended.CanRotate, ended.Replaces, ended.Requests, ended.Events, ended.Ranges = true, ago(aDay), false, nil, nil, nil, nil

@@ -701,6 +701,9 @@ func (s *Server) keyHistory(ctx context.Context, p *keyPlace, k *storage.APIKey,
 		}
 		view.Events = append(view.Events, templates.KeyEvent{At: events[i].CreatedAt.Time(), Text: eventText(&events[i]), Who: who, Address: events[i].Address})
 	}
+	if len(old) > 0 { // noted with the key that it took the place of
+		view.Events = append(view.Events, templates.KeyEvent{At: view.Created, Text: "Made in place of " + masked(&old[0]), Who: view.Creator})
+	}
 	return nil
 }
 

@@ -1,6 +1,7 @@
 package pages
 
 import (
+	"errors"
 	"fmt"
 	"net/http"
 	"strings"
@@ -32,6 +33,10 @@ func lived(t *testing.T, r *rig.Rig, w storage.Workspace) {
 	t.Helper()
 	const days = 29
 	r.Advance(-days * 24 * time.Hour)
+	by, _, _, err := r.OAuth.PersonAuthority(t.Context(), r.Alice.ID, w.Slug)
+	if err != nil {
+		t.Fatal(err)
+	}
 	var keys []storage.APIKey
 	for _, p := range []oauth.KeySpec{
 		{Name: "Night import", Scopes: []string{"read", "write"}, ExpiresAt: r.Store.Now().Add(90 * 24 * time.Hour)},
@@ -40,7 +45,11 @@ func lived(t *testing.T, r *rig.Rig, w storage.Workspace) {
 		{Name: "Sales sync", Resource: "https://crm.example.com", Scopes: []string{"opportunities:read", "opportunities:write", "accounts:read"}},
 		{Name: "Old dashboard", Scopes: []string{"read"}, ExpiresAt: r.Store.Now().Add(20 * 24 * time.Hour)},
 	} {
-		k, _ := r.Key(w, p)
+		ctx := storage.WithActor(t.Context(), &storage.Actor{UserID: r.Alice.ID, Credential: "session", Address: "192.0.2.10"})
+		k, _, err := r.OAuth.CreateKey(storage.Tenant(ctx, r.Alice.ID, w.ID), by, w.Plan, p)
+		if err != nil {
+			t.Fatal(err)
+		}
 		keys = append(keys, k)
 	}
 	for day := range days + 1 {
@@ -58,19 +67,16 @@ func lived(t *testing.T, r *rig.Rig, w storage.Workspace) {
 				}
 				r.Store.NoteUse(use)
 			}
-			if day == days {
+			if day == days-i*i {
 				r.Store.TouchKey(k.ID, "192.0.2.10")
 			}
 		}
-		if err := r.Store.FlushUsage(r.System()); err != nil {
+		if err := errors.Join(r.Store.FlushUsage(r.System()), r.Store.FlushTouches(r.System())); err != nil {
 			t.Fatal(err)
 		}
 		if day < days {
 			r.Advance(24 * time.Hour)
 		}
-	}
-	if err := r.Store.FlushTouches(r.System()); err != nil {
-		t.Fatal(err)
 	}
 }
 
@@ -89,7 +95,10 @@ func keyPages(t *testing.T, javaScript bool) {
 	r := rig.Memory(t, rig.Options{Resources: resources(), Plans: map[string]limit.Plan{
 		"free": {Hour: 100, Burst: 20}, "pro": {Hour: 1000, Burst: 100}, "enterprise": {Hour: 10_000},
 	}})
-	w := r.Workspace("analytical-engines", "pro", r.Alice)
+	w, err := r.OAuth.CreateWorkspace(t.Context(), oauth.Command(""), "Analytical Engines", "analytical-engines", "pro", r.Alice.ID)
+	if err != nil {
+		t.Fatal(err)
+	}
 	lived(t, r, w)
 	p := &person{browser.New(t), t, r}
 	p.JavaScript(javaScript)
@@ -172,6 +181,8 @@ func keyPages(t *testing.T, javaScript bool) {
 	p.open(freshPage)
 	p.judge("key revoked")
 	p.open(list)
+	p.Fill(`[name=q]`, "night")
+	p.Click(`.key-search [type=submit]`)
 	p.Click(`main .rows a[href^="` + list + `/key_"]`)
 	p.judge("api key")
 
