@@ -176,7 +176,7 @@ func TestEveryRouteIsInTheDocumentAndBack(t *testing.T) {
 		// What is there asks for a credential; what is not says so.
 		for _, try := range []string{"GET", "POST", "PUT", "PATCH", "DELETE"} {
 			_, documented := at(doc, doc, "paths", path).(object)[strings.ToLower(try)]
-			a := send(r, try, regexp.MustCompile(`\{\w+\}`).ReplaceAllString(path, "x"), "", "")
+			a := r.JSON(try, regexp.MustCompile(`\{\w+\}`).ReplaceAllString(path, "x"), "", "")
 			if want := map[bool]int{true: 401, false: 405}[documented]; a.Status != want {
 				t.Errorf("%s %s answered %d, want %d", try, path, a.Status, want)
 			}
@@ -312,7 +312,7 @@ func TestExamplesRunAsTheyStand(t *testing.T) {
 		if strings.HasPrefix(path, "/v1/workspaces") || strings.HasPrefix(path, "/v1/personal") {
 			credential = token
 		}
-		a := send(r, method, target, credential, body)
+		a := r.JSON(method, target, credential, body)
 		success := 0
 		for status := range o["responses"].(object) {
 			if n, _ := strconv.Atoi(status); n < 300 {
