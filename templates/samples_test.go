@@ -171,8 +171,10 @@ func tokenFields() templates.KeyFields {
 	f := keyFields()
 	f.Environments, f.PlanText = nil, ""
 	f.Roles = []templates.Option{
-		{Value: "", Text: "My own role", Hint: "Whatever your role in the workspace is.", Selected: true}, {Value: "viewer", Text: "Viewer", Hint: "It reads, and no more."},
-		{Value: "member", Text: "Member", Hint: "It does what members do."}, {Value: "admin", Text: "Admin", Hint: "It does all that admins do."},
+		{Value: "", Text: "My own role", Hint: "Whatever your role in the workspace is.", Selected: true},
+		{Value: "viewer", Text: "Viewer", Hint: "It reads, and no more."},
+		{Value: "member", Text: "Member", Hint: "It does what members do."},
+		{Value: "admin", Text: "Admin", Hint: "It does all that admins do."},
 	}
 	return f
 }

@@ -745,8 +745,12 @@ func eventText(e *storage.AuditEvent) string {
 	case "updated":
 		var parts []string
 		for _, x := range []struct{ field, text string }{
-			{"name", "renamed"}, {"note", "note changed"}, {"scopes", "rights now " + strings.Join(strings.Fields(e.Detail["scopes"]), ", ")},
-			{"role", "now at most " + e.Detail["role"]}, {"plan", "plan now " + e.Detail["plan"]}, {"rate_limit", "limit now " + e.Detail["rate_limit"] + " requests an hour"},
+			{"name", "renamed"},
+			{"note", "note changed"},
+			{"scopes", "rights now " + strings.Join(strings.Fields(e.Detail["scopes"]), ", ")},
+			{"role", "now at most " + e.Detail["role"]},
+			{"plan", "plan now " + e.Detail["plan"]},
+			{"rate_limit", "limit now " + e.Detail["rate_limit"] + " requests an hour"},
 			{"addresses", "addresses now " + e.Detail["addresses"]},
 		} {
 			if value, ok := e.Detail[x.field]; ok {

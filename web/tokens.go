@@ -11,7 +11,7 @@ import (
 )
 
 // tokensBase is where a person's own personal access tokens are.
-const tokensBase = "/settings/developer/personal-access-tokens"
+const tokensBase = "/settings/developer/personal-access-tokens" //nolint:gosec // a path
 
 // personalTokens serves h to the visitor, about their own personal access tokens.
 func (s *Server) personalTokens(h keyHandler) memberHandler {

@@ -18,7 +18,9 @@ import (
 // resources are two APIs, one of them with objects.
 func resources() []oauth.Resource {
 	scopes := []oauth.Scope{
-		{Name: "read", Text: "Read your data"}, {Name: "write", Text: "Create and change your data"}, {Name: "delete", Text: "Delete your data"},
+		{Name: "read", Text: "Read your data"},
+		{Name: "write", Text: "Create and change your data"},
+		{Name: "delete", Text: "Delete your data"},
 		{Name: "admin", Text: "Everything", Implies: []string{"read", "write", "delete"}},
 	}
 	keys := oauth.KeyRules{Prefix: "sk", Environments: []string{"live", "test"}, DefaultPlan: "free", TestPlan: "free"}
