@@ -3,6 +3,7 @@ package rig
 import (
 	"net/http"
 	"net/url"
+	"strings"
 
 	"doorward/oauth"
 	"doorward/storage"
@@ -30,6 +31,7 @@ func (r *Rig) Key(w storage.Workspace, p oauth.KeySpec) (storage.APIKey, string)
 	r.T.Helper()
 	k, text, err := r.OAuth.CreateKey(r.System(), oauth.Command(w.ID), w.Plan, standing(p))
 	r.ok(err)
+	r.Seen.Add(SecretKey, text)
 	return k, text
 }
 
@@ -40,6 +42,7 @@ func (r *Rig) PersonalToken(u storage.User, p oauth.KeySpec) (storage.APIKey, st
 	by.UserID = u.ID
 	k, text, err := r.OAuth.CreatePersonalToken(r.System(), by, standing(p))
 	r.ok(err)
+	r.Seen.Add(SecretPersonalToken, text)
 	return k, text
 }
 
@@ -48,6 +51,7 @@ func (r *Rig) IntrospectionKey() (storage.APIKey, string) {
 	r.T.Helper()
 	k, text, err := r.OAuth.CreateKey(r.System(), oauth.Command(""), "", oauth.KeySpec{Name: "Example API", Scopes: []string{oauth.ScopeIntrospect}})
 	r.ok(err)
+	r.Seen.Add(SecretKey, text)
 	return k, text
 }
 
@@ -65,6 +69,12 @@ func standing(p oauth.KeySpec) oauth.KeySpec {
 func (r *Rig) Call(method, path, token string, header ...string) *Answer {
 	r.T.Helper()
 	return r.Send(r.Program(), r.Request(method, path, nil, append([]string{"Authorization", "Bearer " + token}, header...)...))
+}
+
+// CallJSON is Call with a JSON body.
+func (r *Rig) CallJSON(method, path, token, body string, header ...string) *Answer {
+	r.T.Helper()
+	return r.Send(r.Program(), r.Request(method, path, strings.NewReader(body), append([]string{"Authorization", "Bearer " + token, "Content-Type", "application/json"}, header...)...))
 }
 
 // Ask introspects with further parameters in pairs, such as cost and workspace.

@@ -1,4 +1,4 @@
-package security_test
+package security
 
 import (
 	"net/url"
@@ -17,7 +17,7 @@ import (
 func events(t *testing.T, r *rig.Rig, workspaceID string) []storage.AuditEvent {
 	t.Helper()
 	list, err := r.Store.AuditEvents(r.System(), storage.AuditFilter{WorkspaceID: workspaceID, Limit: 1000})
-	must(t, err)
+	ok(t, err)
 	slices.Reverse(list)
 	return list
 }
@@ -28,9 +28,9 @@ func TestO05_EachChangeLeavesOneEvent(t *testing.T) {
 		bob := r.User("bob@example.com", "Bob", false)
 		w := r.Workspace("acme", "pro", r.Alice)
 		personal, err := r.Store.PersonalWorkspace(r.System(), r.Alice.ID)
-		must(t, err)
+		ok(t, err)
 		bobs, err := r.Store.PersonalWorkspace(r.System(), bob.ID)
-		must(t, err)
+		ok(t, err)
 		b := r.Browser()
 		app := r.App(oauth.ClientSpec{WorkspaceID: w.ID})
 		command, owner := oauth.Command(w.ID), storage.KeyOwner{WorkspaceID: w.ID}
@@ -69,26 +69,26 @@ func TestO05_EachChangeLeavesOneEvent(t *testing.T) {
 			{"access.ended", personal.ID, func() string { return app.ID }, func() { b.PostForm("/settings/connected-apps/"+app.ID+"/end", nil) }},
 			{"api_key.created", w.ID, func() string { return k.ID }, func() {
 				k, text, err = r.OAuth.CreateKey(ctx, command, w.Plan, oauth.KeySpec{Name: "x", Scopes: []string{"read", "write"}})
-				must(t, err)
+				ok(t, err)
 			}},
 			{"api_key.updated", w.ID, func() string { return k.ID }, func() {
 				name, scopes := "y", []string{"read"}
 				_, err := r.OAuth.UpdateKey(ctx, command, owner, w.Plan, k.ID, oauth.KeyChange{Name: &name, Scopes: &scopes})
-				must(t, err)
+				ok(t, err)
 				_, err = r.OAuth.UpdateKey(ctx, command, owner, w.Plan, k.ID, oauth.KeyChange{Name: &name}) // no change
-				must(t, err)
+				ok(t, err)
 			}},
 			{"api_key.paused", w.ID, func() string { return k.ID }, func() {
 				_, err := r.OAuth.PauseKey(ctx, command, owner, k.ID)
-				must(t, err)
+				ok(t, err)
 			}},
 			{"api_key.resumed", w.ID, func() string { return k.ID }, func() {
 				_, err := r.OAuth.ResumeKey(ctx, command, owner, k.ID)
-				must(t, err)
+				ok(t, err)
 			}},
 			{"api_key.rotated", w.ID, func() string { return k.ID }, func() {
 				_, text, err = r.OAuth.RotateKey(ctx, command, owner, k.ID, time.Hour)
-				must(t, err)
+				ok(t, err)
 			}},
 			{"api_key.revoked", w.ID, nil, func() {
 				r.Post("/oauth/revoke", url.Values{"token": {text}})
@@ -98,39 +98,39 @@ func TestO05_EachChangeLeavesOneEvent(t *testing.T) {
 			{"personal_access_token.revoked", personal.ID, func() string { return pat.ID }, func() { r.Post("/oauth/revoke", url.Values{"token": {patText}}) }},
 			{"invitation.created", w.ID, nil, func() {
 				_, word, err = r.OAuth.Invite(ctx, command, w, bob.Email, "member")
-				must(t, err)
+				ok(t, err)
 			}},
 			{"member.added", w.ID, func() string { return bob.ID }, func() {
 				_, err := r.OAuth.TakeInvitation(ctx, bob, word)
-				must(t, err)
+				ok(t, err)
 			}},
 			{"member.role_changed", w.ID, func() string { return bob.ID }, func() {
-				must(t, r.OAuth.ChangeRole(ctx, command, w, bob.ID, "admin"))
-				must(t, r.OAuth.ChangeRole(ctx, command, w, bob.ID, "admin"))
+				ok(t, r.OAuth.ChangeRole(ctx, command, w, bob.ID, "admin"))
+				ok(t, r.OAuth.ChangeRole(ctx, command, w, bob.ID, "admin"))
 			}},
-			{"member.removed", w.ID, func() string { return bob.ID }, func() { must(t, r.OAuth.RemoveMember(ctx, command, w, bob.ID)) }},
+			{"member.removed", w.ID, func() string { return bob.ID }, func() { ok(t, r.OAuth.RemoveMember(ctx, command, w, bob.ID)) }},
 			{"workspace.updated", w.ID, func() string { return w.ID }, func() {
 				plan := "free"
 				_, err := r.OAuth.UpdateWorkspace(ctx, command, w, nil, &plan)
-				must(t, err)
+				ok(t, err)
 			}},
-			{"workspace.disabled", w.ID, func() string { return w.ID }, func() { must(t, r.OAuth.SwitchWorkspace(ctx, command, w, true)) }},
-			{"workspace.enabled", w.ID, func() string { return w.ID }, func() { must(t, r.OAuth.SwitchWorkspace(ctx, command, w, false)) }},
-			{"app.disabled", w.ID, func() string { return app.ID }, func() { must(t, r.OAuth.SwitchClient(ctx, app.ID, true)) }},
-			{"app.enabled", w.ID, func() string { return app.ID }, func() { must(t, r.OAuth.SwitchClient(ctx, app.ID, false)) }},
+			{"workspace.disabled", w.ID, func() string { return w.ID }, func() { ok(t, r.OAuth.SwitchWorkspace(ctx, command, w, true)) }},
+			{"workspace.enabled", w.ID, func() string { return w.ID }, func() { ok(t, r.OAuth.SwitchWorkspace(ctx, command, w, false)) }},
+			{"app.disabled", w.ID, func() string { return app.ID }, func() { ok(t, r.OAuth.SwitchClient(ctx, app.ID, true)) }},
+			{"app.enabled", w.ID, func() string { return app.ID }, func() { ok(t, r.OAuth.SwitchClient(ctx, app.ID, false)) }},
 			{"app.secret_rotated", w.ID, func() string { return app.ID }, func() {
 				_, _, err := r.OAuth.RotateSecret(ctx, app.ID, time.Hour)
-				must(t, err)
+				ok(t, err)
 			}},
-			{"app.deleted", w.ID, func() string { return app.ID }, func() { must(t, r.OAuth.DeleteClient(ctx, app.ID)) }},
+			{"app.deleted", w.ID, func() string { return app.ID }, func() { ok(t, r.OAuth.DeleteClient(ctx, app.ID)) }},
 			{"app.created", w.ID, nil, func() { r.App(oauth.ClientSpec{WorkspaceID: w.ID}) }},
-			{"user.renamed", bobs.ID, func() string { return bob.ID }, func() { must(t, r.Identity.Rename(ctx, bob.ID, "Robert")) }},
-			{"user.disabled", bobs.ID, func() string { return bob.ID }, func() { must(t, r.Identity.DisableUser(ctx, bob.ID)) }},
-			{"user.enabled", bobs.ID, func() string { return bob.ID }, func() { must(t, r.Identity.EnableUser(ctx, bob.ID)) }},
-			{"user.password_set", bobs.ID, func() string { return bob.ID }, func() { must(t, r.Identity.SetPassword(ctx, bob.ID, "another quiet harbour at noon")) }},
-			{"user.deleted", bobs.ID, func() string { return bob.ID }, func() { must(t, r.Identity.DeleteUser(ctx, bob.ID)) }},
+			{"user.renamed", bobs.ID, func() string { return bob.ID }, func() { ok(t, r.Identity.Rename(ctx, bob.ID, "Robert")) }},
+			{"user.disabled", bobs.ID, func() string { return bob.ID }, func() { ok(t, r.Identity.DisableUser(ctx, bob.ID)) }},
+			{"user.enabled", bobs.ID, func() string { return bob.ID }, func() { ok(t, r.Identity.EnableUser(ctx, bob.ID)) }},
+			{"user.password_set", bobs.ID, func() string { return bob.ID }, func() { ok(t, r.Identity.SetPassword(ctx, bob.ID, "another quiet harbour at noon")) }},
+			{"user.deleted", bobs.ID, func() string { return bob.ID }, func() { ok(t, r.Identity.DeleteUser(ctx, bob.ID)) }},
 			{"session.ended", personal.ID, nil, func() { b.PostForm("/logout", nil) }},
-			{"workspace.deleted", w.ID, func() string { return w.ID }, func() { must(t, r.OAuth.DeleteWorkspace(ctx, command, w)) }},
+			{"workspace.deleted", w.ID, func() string { return w.ID }, func() { ok(t, r.OAuth.DeleteWorkspace(ctx, command, w)) }},
 		} {
 			before := len(events(t, r, x.workspace))
 			others := map[string]int{}

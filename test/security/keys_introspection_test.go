@@ -1,4 +1,4 @@
-package security_test
+package security
 
 import (
 	"net/http"
@@ -157,15 +157,15 @@ func TestK05_K06_RevokedExpiredPausedAndUnknownKeysAreInactiveAtOnce(t *testing.
 		for name, end := range map[string]func(k storage.APIKey, text string){
 			"revoked": func(k storage.APIKey, _ string) {
 				_, err := r.OAuth.RevokeKey(r.System(), command, owner, k.ID)
-				must(t, err)
+				ok(t, err)
 			},
 			"paused": func(k storage.APIKey, _ string) {
 				_, err := r.OAuth.PauseKey(r.System(), command, owner, k.ID)
-				must(t, err)
+				ok(t, err)
 			},
 			"rotated without grace": func(k storage.APIKey, _ string) {
 				_, _, err := r.OAuth.RotateKey(r.System(), command, owner, k.ID, 0)
-				must(t, err)
+				ok(t, err)
 			},
 			"revoked by whoever shows it": func(_ storage.APIKey, text string) {
 				if a := r.Post("/oauth/revoke", url.Values{"token": {text}}); a.Status != http.StatusOK {
@@ -191,9 +191,9 @@ func TestK05_K06_RevokedExpiredPausedAndUnknownKeysAreInactiveAtOnce(t *testing.
 		}
 		k, text := r.Key(w, oauth.KeySpec{})
 		_, err := r.OAuth.PauseKey(r.System(), command, owner, k.ID)
-		must(t, err)
+		ok(t, err)
 		_, err = r.OAuth.ResumeKey(r.System(), command, owner, k.ID)
-		must(t, err)
+		ok(t, err)
 		if a := other.Introspect(api, text); a.JSON()["active"] != true {
 			t.Errorf("resumed, a key is %s", a.Body)
 		}
@@ -233,7 +233,7 @@ func TestK08_RotationKeepsBothUntilTheGraceIsOver(t *testing.T) {
 		end := r.Store.Now().Add(48 * time.Hour)
 		first, one := r.Key(w, oauth.KeySpec{Scopes: []string{"read", "reports:write"}, RateLimit: 7, ExpiresAt: end})
 		second, two, err := r.OAuth.RotateKey(r.System(), command, owner, first.ID, 24*time.Hour)
-		must(t, err)
+		ok(t, err)
 		if !slices.Equal(second.Scopes, first.Scopes) || second.RateLimit != 7 || second.ExpiresAt != end || second.Counter != first.Counter {
 			t.Errorf("rotation changed the key: %+v", second)
 		}
@@ -245,7 +245,7 @@ func TestK08_RotationKeepsBothUntilTheGraceIsOver(t *testing.T) {
 			t.Error("a key was rotated twice")
 		}
 		_, three, err := r.OAuth.RotateKey(r.System(), command, owner, second.ID, 24*time.Hour)
-		must(t, err)
+		ok(t, err)
 		if active(one) || !active(two) || !active(three) {
 			t.Error("rotating the second should end the first at once, and neither of the others")
 		}
@@ -278,22 +278,22 @@ func TestK09_SuspendedWorkspacesAndUsersAndLeftMembers(t *testing.T) {
 			t.Fatal("new credentials do not work")
 		}
 		command := oauth.Command(w.ID)
-		must(t, r.OAuth.SwitchWorkspace(r.System(), command, w, true))
+		ok(t, r.OAuth.SwitchWorkspace(r.System(), command, w, true))
 		if !dead(key) || !dead(pat) {
 			t.Error("they work in a disabled workspace")
 		}
 		if a := other.Introspect(api, pat); a.JSON()["active"] != true {
 			t.Errorf("a disabled workspace ends a personal access token elsewhere: %s", a.Body)
 		}
-		must(t, r.OAuth.SwitchWorkspace(r.System(), command, w, false))
-		must(t, r.Identity.DisableUser(r.System(), bob.ID))
+		ok(t, r.OAuth.SwitchWorkspace(r.System(), command, w, false))
+		ok(t, r.Identity.DisableUser(r.System(), bob.ID))
 		if !dead(pat) || dead(key) {
 			t.Error("a disabled user's token works, or takes the workspace's key along")
 		}
-		must(t, r.Identity.EnableUser(r.System(), bob.ID))
+		ok(t, r.Identity.EnableUser(r.System(), bob.ID))
 		// K-23: what the membership is now, not what it was.
 		for _, role := range []string{"owner", "viewer", "member"} {
-			must(t, r.OAuth.ChangeRole(r.System(), command, w, bob.ID, role))
+			ok(t, r.OAuth.ChangeRole(r.System(), command, w, bob.ID, role))
 			want := []string{"read", "write"}
 			if role == "viewer" {
 				want = []string{"read"}
@@ -302,7 +302,7 @@ func TestK09_SuspendedWorkspacesAndUsersAndLeftMembers(t *testing.T) {
 				t.Errorf("as %s the token is %s", role, a.Body)
 			}
 		}
-		must(t, r.OAuth.RemoveMember(r.System(), command, w, bob.ID))
+		ok(t, r.OAuth.RemoveMember(r.System(), command, w, bob.ID))
 		if !dead(pat) {
 			t.Error("who left the workspace still acts in it")
 		}
@@ -312,7 +312,7 @@ func TestK09_SuspendedWorkspacesAndUsersAndLeftMembers(t *testing.T) {
 		if dead(key) {
 			t.Error("a key should outlive its maker's membership")
 		}
-		must(t, r.OAuth.DeleteWorkspace(r.System(), command, w))
+		ok(t, r.OAuth.DeleteWorkspace(r.System(), command, w))
 		if !dead(key) {
 			t.Error("a key outlives its workspace")
 		}
@@ -374,14 +374,14 @@ func TestIntrospectionChargesACost(t *testing.T) {
 			}
 		}
 		// What was counted is there for the owner to see, with why it was refused.
-		must(t, r.Store.FlushUsage(r.System()))
+		ok(t, r.Store.FlushUsage(r.System()))
 		usage, err := r.Store.UsageOf(r.System(), w.ID, k.ID, 1, r.Store.Now())
-		must(t, err)
+		ok(t, err)
 		if len(usage) != 1 || usage[0].Allowed != 3 || usage[0].Limited != 3 || usage[0].Refused != 0 {
 			t.Errorf("usage is %+v, want 3 allowed, 3 limited", usage)
 		}
 		recent, err := r.Store.RecentRequestsOf(r.System(), k.ID)
-		must(t, err)
+		ok(t, err)
 		if len(recent) != 6 || recent[0].Reason != oauth.ReasonLimit || recent[1].Reason != oauth.ReasonLimit || recent[2].Reason != "" {
 			t.Errorf("the last requests are %+v", recent)
 		}
@@ -447,7 +447,7 @@ func TestKeysLimitsStayWithinTheirWorkspaces(t *testing.T) {
 	r := rig.Memory(t, limited())
 	w := r.Workspace("acme", "pro", r.Alice)
 	by, _, _, err := r.OAuth.PersonAuthority(t.Context(), r.Alice.ID, "acme")
-	must(t, err)
+	ok(t, err)
 	ctx := storage.Tenant(t.Context(), r.Alice.ID, w.ID)
 	for name, x := range map[string]struct {
 		p  oauth.KeySpec
@@ -516,7 +516,7 @@ func TestL06_L12_KeysCountForThemselves(t *testing.T) {
 		}
 		// A key and what it was rotated into share one counter.
 		_, fresh, err := r.OAuth.RotateKey(r.System(), oauth.Command(w.ID), k.Owner(), k.ID, time.Hour)
-		must(t, err)
+		ok(t, err)
 		if allowed(fresh) || allowed(key) {
 			t.Error("rotating bought new requests")
 		}
@@ -534,17 +534,10 @@ func TestL13_ALoweredLimitHoldsOnEveryNodeAtOnce(t *testing.T) {
 		}
 		lower := int64(5)
 		_, err := r.OAuth.UpdateKey(r.System(), oauth.Command(w.ID), k.Owner(), w.Plan, k.ID, oauth.KeyChange{RateLimit: &lower})
-		must(t, err)
+		ok(t, err)
 		m, _ := other.Ask(api, key, "cost", "1").JSON()["rate_limit"].(map[string]any)
 		if m["allowed"] != false || m["limit"] != 5.0 || m["remaining"] != 0.0 {
 			t.Errorf("after the limit was lowered: %v", m)
 		}
 	})
-}
-
-func must(t *testing.T, err error) {
-	t.Helper()
-	if err != nil {
-		t.Fatal(err)
-	}
 }

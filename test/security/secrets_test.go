@@ -96,8 +96,33 @@ func live(t *testing.T, r *rig.Rig) (access string) {
 	denied := alice.Authorize(altered(app.Params("read delete"), url.Values{"prompt": {"consent"}}))
 	done("denial", alice.Decide(denied, "deny"), 303)
 
+	// Keys, tokens and invitations, by every way there is.
+	w := r.Workspace("acme", "", r.Alice)
+	slug := "/settings/workspaces/acme"
+	_, admin := r.Key(w, oauth.KeySpec{Scopes: []string{"admin"}})
+	_, introspects := r.IntrospectionKey()
+	_, personal := r.PersonalToken(r.Alice, oauth.KeySpec{Scopes: []string{"admin"}})
+	byAPI := done("key", r.CallJSON(http.MethodPost, "/v1/api-keys", admin, `{"name":"x","scopes":["read"]}`, "Idempotency-Key", "once"), 201)
+	done("key again", r.CallJSON(http.MethodPost, "/v1/api-keys", admin, `{"name":"x","scopes":["read"]}`, "Idempotency-Key", "once"), 201)
+	rotated := done("rotation", r.CallJSON(http.MethodPost, "/v1/api-keys/"+byAPI.Text("id")+"/rotate", admin, `{"grace":"1h"}`), 201)
+	byToken := done("token", r.CallJSON(http.MethodPost, "/v1/personal-access-tokens", personal, `{"name":"x","scopes":["read"]}`), 201)
+	invited := done("invitation", r.CallJSON(http.MethodPost, "/v1/workspaces/acme/invitations", personal, `{"email":"bob@example.com","role":"member"}`), 201)
+	word = invited.Text("url")[strings.LastIndex(invited.Text("url"), "/")+1:]
+	done("an invitation of somebody else", alice.Get("/join/"+word), 200, 403)
+	done("secret", r.CallJSON(http.MethodPost, "/v1/apps/"+r.App(oauth.ClientSpec{WorkspaceID: w.ID}).ID+"/secret", admin, `{}`), 200, 201)
+	done("revocation", r.Post("/oauth/revoke", url.Values{"token": {byAPI.Text("key")}}), 200)
+	done("revoked", r.Call(http.MethodGet, "/v1/auth/test", byAPI.Text("key")), 401)
+	for _, path := range []string{"/v1/auth/test", "/v1/api-keys", "/v1/api-keys/" + rotated.Text("id"), "/v1/usage", "/v1/audit-events"} {
+		done(path, r.Call(http.MethodGet, path, admin), 200)
+	}
+	for _, path := range []string{slug, slug + "/api-keys", slug + "/api-keys/" + rotated.Text("id"), slug + "/members", slug + "/usage", slug + "/audit", "/settings/developer/personal-access-tokens"} {
+		done(path, alice.Get(path), 200)
+	}
+	ok(t, r.Store.FlushUsage(r.System()))
+
 	// Secrets where they do not belong, live ones and such as could be.
 	others := []string{
+		admin, introspects, personal, byAPI.Text("key"), rotated.Text("key"), byToken.Text("token"), word,
 		access, refresh, next, revoked, machines, app.Secret, form.Get("code"), oauth.NewCredential(oauth.PrefixAccessToken), oauth.NewCredential(oauth.PrefixRefreshToken),
 		oauth.NewCredential(oauth.PrefixCode), oauth.NewCredential(oauth.PrefixClientSecret), "sk_live_" + strings.Repeat("canary", 8), "pat_" + strings.Repeat("canary", 8), rig.Password,
 	}
@@ -119,11 +144,16 @@ func live(t *testing.T, r *rig.Rig) (access string) {
 		r.Post("/oauth/revoke", url.Values{"token": {x}, "token_type_hint": {x}, "client_id": {x}})
 		postJSON(r, "/oauth/token", asJSON(t, url.Values{"grant_type": {"refresh_token"}, "refresh_token": {x}, "client_id": {app.ID}, "client_secret": {x}}))
 		postJSON(r, "/oauth/token", `{"refresh_token":"`+x+`",}`)
+		r.CallJSON(http.MethodPost, "/v1/api-keys", admin, asJSON(t, url.Values{"name": {x}, "scopes": {x}, "note": {x}, x: {x}}), "Idempotency-Key", x, "X-Workspace", x)
+		r.CallJSON(http.MethodPatch, "/v1/api-keys/"+url.PathEscape(x), x, `{"name":"`+x+`",}`)
+		r.Ask(api, x, "workspace", x, "cost", x)
 		for _, path := range []string{
 			"/oauth/authorize?code=" + escaped + "&state=" + escaped + "&client_id=" + escaped, "/oauth/authorize?" + altered(app.Params("read"), url.Values{"state": {x}, "login_hint": {x}, "id_token_hint": {x}}).Encode(),
 			"/oauth/authorize?" + altered(app.Params("read"), url.Values{"scope": {x}}).Encode(), "/oauth/authorize?" + altered(app.Params("read"), url.Values{"redirect_uri": {"https://app.example/cb?x=" + escaped}}).Encode(),
 			"/login?flow=" + escaped, "/login?return_to=%2Fsettings%2Fprofile%3Fcode%3D" + escaped, "/oauth/consent?flow=" + escaped, "/setup?word=" + escaped, "/nothing/" + url.PathEscape(x),
 			"/settings/developer/apps/" + url.PathEscape(x), "/assets/" + url.PathEscape(x), "/callback?code=" + escaped,
+			"/v1/api-keys?search=" + escaped, "/v1/api-keys/" + url.PathEscape(x), "/v1/api-keys?cursor=" + escaped, "/v1/auth/test?access_token=" + escaped, "/join/" + url.PathEscape(x),
+			slug + "/api-keys?q=" + escaped, slug + "/api-keys/" + url.PathEscape(x), slug + "/audit?after=" + escaped, "/settings/workspaces/" + url.PathEscape(x),
 		} {
 			for _, b := range []*rig.Browser{alice, r.Browser()} {
 				b.Get(path, "Referer", r.URL+"/login?flow="+escaped, "Authorization", "Bearer "+x, "Cookie", "doorward="+x+"; flow-0="+x, "Origin", "https://app.example")
@@ -160,6 +190,7 @@ func live(t *testing.T, r *rig.Rig) (access string) {
 	r.Store.SetClock(func() time.Time { return time.Now().Add(time.Minute) })
 	for _, kind := range []string{
 		rig.SecretCode, rig.SecretAccess, rig.SecretRefresh, rig.SecretClient, rig.SecretCookie, rig.SecretFlow, rig.SecretForm, rig.SecretVerifier, rig.SecretPassword, rig.SecretWord, rig.SecretMaster,
+		rig.SecretKey, rig.SecretPersonalToken, rig.SecretInvitation,
 	} {
 		if r.Seen.Kinds()[kind] == 0 {
 			t.Errorf("no %s was seen, so that this test proves nothing about one", kind)
