@@ -83,7 +83,7 @@ func (s *Server) CreateWorkspace(ctx context.Context, by Authority, name, slug, 
 	ctx = storage.System(ctx)
 	name, err := checkWorkspaceName(name)
 	if len(slug) < minSlug || len(slug) > maxSlug || !slugForm.MatchString(slug) {
-		err = errors.Join(err, &Invalid{Field: "slug", Message: "is not one; write 2 to 40 lower-case letters and digits, with single - between them"})
+		err = errors.Join(err, &Invalid{Field: "slug", Message: "must be 2 to 40 lower-case letters and digits, with single hyphens between them"})
 	}
 	err = errors.Join(err, s.checkPlanName(plan))
 	if !by.Administrator {

@@ -81,7 +81,7 @@ func workspaceSamples() []sample {
 		Rows: []templates.UsageRow{
 			{Who: templates.Named{Text: "Night import", URL: "/settings/workspaces/engines/api-keys/key_1"}, Kind: "api_key", Total: templates.UsageDay{Allowed: 14_202, Limited: 560, Refused: 12}},
 			{Who: templates.Named{Text: longName, URL: "/settings/workspaces/engines/apps/app_1"}, Kind: "access_token", Total: templates.UsageDay{Allowed: 902}},
-			{Who: templates.Named{Text: "pat_…x7Qa of Charles Babbage"}, Kind: "personal_access_token", Total: templates.UsageDay{Allowed: 40, Refused: 3}},
+			{Who: templates.Named{Text: "pat_…x7Qa"}, Kind: "personal_access_token", Owner: "Charles Babbage", Total: templates.UsageDay{Allowed: 40, Refused: 3}},
 			{Who: templates.Named{Text: "key_01a205da-6b79-700e-9a81-73bb64712baf", IsID: true}, Kind: "api_key", Total: templates.UsageDay{Refused: 1}},
 		},
 		More: 7, Rest: templates.UsageDay{Allowed: 7},

@@ -145,6 +145,7 @@ type UsageView struct {
 type UsageRow struct {
 	Who   Named
 	Kind  string // as introspection names it
+	Owner string // of a personal access token
 	Total UsageDay
 }
 

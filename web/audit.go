@@ -1,6 +1,7 @@
 package web
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"maps"
@@ -169,7 +170,11 @@ func (s *Server) auditDays(ctx context.Context, names *names, events []storage.A
 			row.Target = of(e.Target)
 		}
 		for _, name := range slices.Sorted(maps.Keys(e.Detail)) {
-			if value := of(e.Detail[name]); value.Text != "" {
+			value := of(e.Detail[name])
+			if d, err := time.ParseDuration(value.Text); err == nil && name == "grace" {
+				value.Text = cmp.Or(lasting(d), "none")
+			}
+			if value.Text != "" {
 				row.Facts = append(row.Facts, templates.Fact{Name: name, Value: value.Text})
 			}
 		}

@@ -15,10 +15,13 @@ type names struct {
 	ws     storage.Workspace
 	people people
 	known  map[string]templates.Named
+	owners map[string]string // of personal access tokens that were looked up
+	// invited are the addresses of open invitations by their ids, once one was asked for.
+	invited map[string]string
 }
 
 func (s *Server) namesIn(ws storage.Workspace) *names {
-	return &names{s: s, ws: ws, people: people{s, map[string]string{}}, known: map[string]templates.Named{}}
+	return &names{s: s, ws: ws, people: people{s, map[string]string{}}, known: map[string]templates.Named{}, owners: map[string]string{}}
 }
 
 // learn looks up the workspace's own keys and apps among ids. ctx speaks for its tenant.
@@ -47,8 +50,8 @@ func (n *names) learn(ctx context.Context, ids ...string) error {
 	return nil
 }
 
-// of is what an id stands for: what was learnt, else a person, the workspace, whose personal access token it is, or an
-// app of somebody else that a member let in.
+// of is what an id stands for: what was learnt, else a person, the workspace, a personal access token of a member, an app
+// of somebody else that a member let in, or an open invitation.
 func (n *names) of(ctx context.Context, id string) (templates.Named, error) {
 	if x, ok := n.known[id]; ok || id == "" {
 		return x, nil
@@ -77,21 +80,38 @@ func (n *names) of(ctx context.Context, id string) (templates.Named, error) {
 	case storage.IsID("token", id):
 		var k storage.APIKey
 		if k, err = n.s.store.KeyByID(ctx, id); err == nil {
-			var owner string
-			owner, err = n.people.name(ctx, k.UserID)
-			k.Tail += " of " + owner
+			n.owners[id], err = n.people.name(ctx, k.UserID)
 		}
 		err = name(masked(&k), err)
 	case storage.IsID("app", id):
 		var c storage.Client
 		c, err = n.s.store.ClientByID(ctx, id)
 		err = name(c.Name, err)
+	case storage.IsID("invitation", id):
+		if err = n.readInvitations(ctx); err == nil && n.invited[id] != "" {
+			err = name(n.invited[id], nil)
+		}
 	}
 	if err != nil {
 		return x, err
 	}
 	n.known[id] = x
 	return x, nil
+}
+
+func (n *names) readInvitations(ctx context.Context) error {
+	if n.invited != nil {
+		return nil
+	}
+	open, err := n.s.store.InvitationsOf(ctx, n.ws.ID)
+	if err != nil {
+		return err //nolint:wrapcheck // storage's own sentinels
+	}
+	n.invited = map[string]string{}
+	for _, i := range open {
+		n.invited[i.ID] = i.Email
+	}
+	return nil
 }
 
 // readAs runs fn in a transaction that reads what is a workspace's own.

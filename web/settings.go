@@ -46,7 +46,7 @@ func fieldErrors(err error) map[string]string {
 var fieldLabels = map[string]string{
 	"name": "The name", "site": "The web site", "redirect_uris": "The redirect URIs:", "scope": "The scope", "resource": "The API", "grant": "The grant",
 	"kind": "The kind", "pkce": "PKCE", "grace": "The time", "note": "The note", "environment": "The environment", "expires": "The end", "role": "The role",
-	"plan": "The plan", "rate limit": "The limit", "addresses": "The addresses:", "key": "It", "slug": "The slug", "email": "The address",
+	"plan": "The plan", "rate limit": "The limit", "addresses": "The addresses:", "key": "It", "slug": "The slug", "email": "That",
 }
 
 func flatten(err error) []error {

@@ -63,6 +63,7 @@ func (s *Server) usagePage(w http.ResponseWriter, r *http.Request, v *visitor, b
 		if row.Who, err = names.of(r.Context(), id); err != nil {
 			return err
 		}
+		row.Owner = names.owners[id]
 		view.Rows = append(view.Rows, row)
 	}
 	return s.render(w, r, http.StatusOK, view.Nonce, templates.UsagePage(view))

@@ -74,7 +74,7 @@ func testWorkspaceCommands(t *testing.T, c *cli) {
 		}
 	}
 	c.fails(2, `--slug "acme" is taken; choose another`, "", "workspace", "create", "--name", "Acme", "--slug", "acme", "--owner", "ada@example.com")
-	c.fails(2, "--slug is not one; write", "", "workspace", "create", "--name", "Acme", "--slug", "Acme!", "--owner", "ada@example.com")
+	c.fails(2, "--slug must be 2 to 40", "", "workspace", "create", "--name", "Acme", "--slug", "Acme!", "--owner", "ada@example.com")
 	c.fails(2, "--name is missing", "", "workspace", "create", "--name", " ", "--slug", "other", "--owner", "ada@example.com")
 	c.fails(2, `--plan "gold" is not in the configuration`, "", "workspace", "create", "--name", "Acme", "--slug", "other", "--owner", "ada@example.com", "--plan", "gold")
 	c.fails(2, "--owner: there is nobody with the address", "", "workspace", "create", "--name", "Acme", "--slug", "other", "--owner", "nobody@example.com")

@@ -1,0 +1,181 @@
+package pages
+
+import (
+	"fmt"
+	"strings"
+	"testing"
+	"time"
+
+	"doorward/oauth"
+	"doorward/oauth/limit"
+	"doorward/storage"
+	"doorward/test/browser"
+	"doorward/test/rig"
+)
+
+// The pages about workspaces, their members, usage and audit, and the choice of one on the way to an app, with scripts
+// and without.
+func TestWorkspacePagesForEverybody(t *testing.T) {
+	for _, javaScript := range []bool{true, false} {
+		t.Run(fmt.Sprintf("javascript %v", javaScript), func(t *testing.T) {
+			workspacePages(t, javaScript)
+		})
+	}
+}
+
+func workspacePages(t *testing.T, javaScript bool) {
+	t.Helper()
+	r := rig.Memory(t, rig.Options{Plans: map[string]limit.Plan{"free": {Hour: 100, Burst: 20}, "pro": {Hour: 1000, Day: 10_000}}})
+	bob, root := r.User("bob@example.com", "Bob Builder", false), r.User("root@example.com", "Root", true)
+	alice := &person{browser.New(t), t, r}
+	alice.JavaScript(javaScript)
+
+	alice.open("/settings/workspaces")
+	alice.signIn(r.Alice.Email)
+	alice.judge("workspaces of one")
+	alice.open("/settings/workspaces")
+	alice.Press(`details.unfold summary`)
+	alice.Fill(`[name=name]`, "Ärger & Söhne")
+	alice.Fill(`[name=slug]`, "Not A Slug")
+	alice.Click(`main form[action="/settings/workspaces"] [type=submit]`)
+	alice.judge("workspaces with a fault")
+	alice.Fill(`[name=slug]`, "")
+	alice.Click(`main form[action="/settings/workspaces"] [type=submit]`)
+	const base = "/settings/workspaces/arger-sohne"
+	if got := alice.URL().Path; got != base+"/members" {
+		t.Fatalf("after making a workspace the page is %s: %s", got, alice.Text("main"))
+	}
+	ws, err := r.Store.WorkspaceBySlug(r.System(), "arger-sohne")
+	if err != nil {
+		t.Fatal(err)
+	}
+	alice.judge("members of one")
+	alice.Fill(`[name=email]`, r.Alice.Email)
+	alice.Click(`form[action$="/invitations"] [type=submit]`)
+	alice.judge("members with a fault")
+	alice.Fill(`[name=email]`, bob.Email)
+	alice.Click(`form[action$="/invitations"] [type=submit]`)
+	alice.judge("members with a link")
+	link := alice.Text("#invitation-url")
+	r.Seen.Add(rig.SecretInvitation, link[strings.LastIndex(link, "/")+1:])
+
+	// Another person opens the link, then the one it is for.
+	word := strings.TrimPrefix(link, r.Issuer)
+	other := &person{browser.New(t), t, r}
+	other.JavaScript(javaScript)
+	other.open(word)
+	other.signIn(root.Email)
+	other.judge("invitation of somebody else")
+	b := &person{browser.New(t), t, r}
+	b.JavaScript(javaScript)
+	b.open(word)
+	b.signIn(bob.Email)
+	b.judge("invitation")
+	b.Click(`form[action^="/join/"] [type=submit]`)
+	b.judge("members as a member")
+	b.open(word)
+	b.judge("invitation that was used")
+	for _, tab := range []string{"", "/usage", "/audit", "/apps"} {
+		b.open(base + tab)
+		b.judge("workspace as a member " + strings.TrimPrefix(tab, "/"))
+	}
+
+	alice.open(base + "/members")
+	alice.judge("members of two")
+	alice.Fill(`[name=email]`, "carol@example.com")
+	alice.Click(`form[action$="/invitations"] [type=submit]`)
+	carols := alice.Text("#invitation-url")
+	r.Seen.Add(rig.SecretInvitation, carols[strings.LastIndex(carols, "/")+1:])
+	alice.open(base + "/members")
+	alice.judge("members and an invitation")
+	alice.Click(`form[action$="/members/` + r.Alice.ID + `/role"] [type=submit]`) // what is chosen is what she is
+	for _, page := range []string{"", "/apps", "/apps/new", "/usage"} {
+		alice.open(base + page)
+		alice.judge("workspace " + strings.ReplaceAll(strings.TrimPrefix(page, "/"), "/", " "))
+	}
+	fill(t, r, ws, r.Alice, bob)
+	alice.open(base + "/usage")
+	alice.judge("usage")
+	alice.open(base + "/audit")
+	alice.judge("audit")
+	alice.open(base + "/audit?what=member.&from=2020-01-01&to=yesterday")
+	alice.judge("audit with a fault")
+	alice.open(base)
+	alice.Fill(`[name=confirm]`, "something else")
+	alice.Click(`form[action$="/delete"] [type=submit]`)
+	alice.judge("workspace that was not deleted")
+	alice.open("/settings/workspaces")
+	alice.judge("workspaces of two")
+
+	app := r.App(oauth.ClientSpec{Name: "Fieldnotes", Site: "https://app.example"})
+	alice.authorize(app, "read write")
+	alice.judge("consent with workspaces")
+
+	other.open("/admin/workspaces")
+	other.judge("admin workspaces")
+	other.Fill(`[name=q]`, "SÖHNE")
+	other.Click(`form[role=search] [type=submit]`)
+	other.Click(`form[action="/admin/workspaces/` + ws.ID + `/disable"] [type=submit]`)
+	other.judge("admin workspaces with one disabled")
+	alice.open(base)
+	alice.judge("workspace that is disabled")
+	alice.open("/settings/workspaces")
+	alice.judge("workspaces with one disabled")
+	if foreign := alice.Foreign(strings.TrimPrefix(r.URL, "http://")); len(foreign) > 0 {
+		t.Errorf("loaded from elsewhere: %v", foreign)
+	}
+}
+
+// fill uses and changes a workspace for a month.
+func fill(t *testing.T, r *rig.Rig, ws storage.Workspace, owner, member storage.User) {
+	t.Helper()
+	actor := &storage.Actor{UserID: owner.ID, Credential: "session", Address: "192.0.2.10", RequestID: "5d3649948300d307c15c7cc6"}
+	ctx := storage.WithActor(r.System(), actor)
+	by := oauth.Command(ws.ID)
+	key := func(name string, scopes ...string) storage.APIKey {
+		k, _, err := r.OAuth.CreateKey(ctx, by, ws.Plan, oauth.KeySpec{Name: name, Resource: r.Issuer, Environment: "live", Scopes: scopes})
+		ok(t, err)
+		return k
+	}
+	night, deploy := key("Night import", "read", "write"), key("Deployment of the web site", "read")
+	token, _ := r.PersonalToken(member, oauth.KeySpec{Name: "Laptop"})
+	app, _, err := r.OAuth.CreateClient(ctx, oauth.ClientSpec{
+		Name: "Calendar sync", WorkspaceID: ws.ID, CreatedBy: owner.ID, RedirectURIs: []string{"https://calendar.example/cb"}, Scopes: []string{"read"},
+	})
+	ok(t, err)
+	ok(t, r.OAuth.ChangeRole(ctx, by, ws, member.ID, oauth.RoleAdmin))
+	actor.UserID, actor.Credential, actor.KeyID, actor.Address = member.ID, oauth.KindPersonalAccessToken, token.ID, "2001:db8::17"
+	_, _, err = r.OAuth.RotateKey(ctx, by, storage.KeyOwner{WorkspaceID: ws.ID}, deploy.ID, time.Hour)
+	ok(t, err)
+	*actor = storage.Actor{Credential: "command"}
+	pro := "pro"
+	_, err = r.OAuth.UpdateWorkspace(ctx, by, ws, nil, &pro)
+	ok(t, err)
+	use := func(id, kind string, n int, reason string, limited bool) {
+		for range n {
+			r.Store.NoteUse(storage.Use{WorkspaceID: ws.ID, CredentialID: id, Credential: kind, Action: "GET /v1/auth/test", Status: 200, Reason: reason, Limited: limited})
+		}
+	}
+	r.Advance(-29 * 24 * time.Hour)
+	for day := range 30 {
+		if day > 0 {
+			r.Advance(24 * time.Hour)
+		}
+		if day < 6 {
+			continue
+		}
+		use(night.ID, oauth.KindAPIKey, 40+day*day%37*9, "", false)
+		use(deploy.ID, oauth.KindAPIKey, day%4*30, "", false)
+		use(token.ID, oauth.KindPersonalAccessToken, day%3*5, "", false)
+		use(app.ID, oauth.KindAccessToken, day%5*22, "", false)
+		use(night.ID, oauth.KindAPIKey, day%9/8*80, oauth.ReasonLimit, true)
+		use(deploy.ID, oauth.KindAPIKey, day%6/5*25, oauth.ReasonPermissions, false)
+	}
+}
+
+func ok(t *testing.T, err error) {
+	t.Helper()
+	if err != nil {
+		t.Fatal(err)
+	}
+}
