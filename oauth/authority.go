@@ -118,9 +118,6 @@ func (a *Authority) MayRegister(scopes, resources []string) error {
 	return nil
 }
 
-// owner is whose API keys the authority manages.
-func (a *Authority) owner() storage.KeyOwner { return storage.KeyOwner{WorkspaceID: a.WorkspaceID} }
-
 // PersonAuthority is the authority of a signed-in person in one of their workspaces, by its slug, or, where that is
 // empty, in their personal one; with that workspace and all that they belong to. ErrWorkspace: they are in none of that
 // name; ErrSuspended: it is disabled.

@@ -184,7 +184,7 @@ func bearer(r *http.Request) (text string, ok bool) {
 	return text, strings.EqualFold(scheme, "Bearer")
 }
 
-const bearerChallenge = `Bearer realm="doorward", error="invalid_token"`
+const bearerChallenge = `Bearer realm="doorward", error="invalid_token"` //nolint:gosec // of RFC 6750 section 3
 
 func (s *Server) introspectionKey(ctx context.Context, r *http.Request, form url.Values, text string) (storage.Client, error) {
 	if form.Has("client_id") || form.Has("client_secret") || form.Has("client_assertion") {

@@ -531,6 +531,7 @@ func (s *Server) KeyState(k *storage.APIKey) string {
 		return "expired"
 	case apikey.Paused:
 		return "paused"
+	case apikey.Unknown, apikey.Good, apikey.Suspended: // which is not the key's own
 	}
 	if k.RotatedInto != "" {
 		return "rotating"

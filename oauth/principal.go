@@ -118,6 +118,7 @@ func (s *Server) keyPrincipal(ctx context.Context, text, workspace string) (Prin
 		return p, ErrRevoked
 	case apikey.Paused, apikey.Suspended:
 		return p, ErrSuspended
+	case apikey.Unknown, apikey.Good:
 	}
 	if !known {
 		return p, ErrUnknown // the resource is no longer in the configuration

@@ -10,8 +10,13 @@ func TestRolesAndScopes(t *testing.T) {
 	r := &Resource{
 		ID: "https://api.example.com", Objects: []string{"accounts"},
 		Scopes: []Scope{
-			{Name: "read"}, {Name: "write"}, {Name: "delete"}, {Name: "admin", Implies: []string{"read", "write", "delete"}},
-			{Name: "capture", UserOnly: true}, {Name: "reports:read"}, {Name: "reports:write"},
+			{Name: "read"},
+			{Name: "write"},
+			{Name: "delete"},
+			{Name: "admin", Implies: []string{"read", "write", "delete"}},
+			{Name: "capture", UserOnly: true},
+			{Name: "reports:read"},
+			{Name: "reports:write"},
 		},
 	}
 	// Without a bound by a role; for a viewer what begins with read alone is left.

@@ -96,7 +96,7 @@ func serve(ctx context.Context, c Config, log *slog.Logger, ready func(s *server
 		if err := server.limits.Load(ctx); err != nil {
 			return fmt.Errorf("read the limits: %w", err)
 		}
-		defer server.saveLimits(log)
+		defer server.saveLimits(log) //nolint:contextcheck // ctx is done by then
 	}
 	metrics := prometheus.NewRegistry()
 	pages, err := web.New(web.Config{

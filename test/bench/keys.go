@@ -141,7 +141,7 @@ func (b *bench) keyCheck(s *site, ours func(context.Context, int) (float64, erro
 // Making a key is one transaction: whose it is, the key, and the audit event.
 func (b *bench) makingKeys(s *site) *row {
 	bodies := filepath.Join(b.dir, "making-keys")
-	clear := func(ctx context.Context) error {
+	clean := func(ctx context.Context) error {
 		// A workspace holds no more than 10,000 live ones.
 		_, err := s.owner.Exec(ctx, `DELETE FROM api_keys WHERE name = 'Made'`)
 		return err
@@ -149,14 +149,14 @@ func (b *bench) makingKeys(s *site) *row {
 	return &row{
 		name: "making keys", limit: "pgbench, its statements", want: 0.50,
 		prepare: func(ctx context.Context, _ int) error {
-			if err := clear(ctx); err != nil {
+			if err := clean(ctx); err != nil {
 				return err
 			}
 			return os.WriteFile(bodies, []byte(strings.Repeat(`{"name":"Made","scopes":["read","write"]}`+"\n", 4)), 0o600)
 		},
 		ours: func(ctx context.Context, _ int) (float64, error) {
 			rate, err := b.wrk(ctx, s.process.url+"/v1/api-keys", bodies, "Bearer "+s.adminKey)
-			return rate, errors.Join(err, clear(ctx))
+			return rate, errors.Join(err, clean(ctx))
 		},
 		against: func(ctx context.Context, _ int) (float64, error) {
 			at := strconv.FormatInt(now(), 10)
@@ -168,7 +168,7 @@ select set_config('app.user_id', '', true), set_config('app.workspace_id', `+tex
 `+bind(storage.InsertAuditEventStatement, "'event_' || gen_random_uuid()", at, "'api_key.created'", text(s.workspace.ID), "''", "''", "'api_key'", "''", "'127.0.0.1'", "''", id, "'{}'")+`;
 COMMIT;
 `)
-			return rate, errors.Join(err, clear(ctx))
+			return rate, errors.Join(err, clean(ctx))
 		},
 	}
 }

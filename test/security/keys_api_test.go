@@ -388,7 +388,7 @@ func TestK20_SecretsAreShownOnce(t *testing.T) {
 		_, admin := r.Key(w, oauth.KeySpec{Scopes: []string{"admin"}})
 		_, pat := r.PersonalToken(r.Alice, oauth.KeySpec{Scopes: []string{"admin"}})
 		var secrets, ids []string
-		make := func(path, credential, body, member string) {
+		issue := func(path, credential, body, member string) {
 			a := r.JSON("POST", path, credential, body)
 			answered(t, "POST "+path, a, http.StatusCreated)
 			secrets, ids = append(secrets, a.Text(member)), append(ids, a.Text("id"))
@@ -396,12 +396,12 @@ func TestK20_SecretsAreShownOnce(t *testing.T) {
 				t.Errorf("POST %s: %s", path, a.Body)
 			}
 		}
-		make("/v1/api-keys", admin, `{"name":"x","scopes":["read"]}`, "key")
-		make("/v1/api-keys/"+ids[0]+"/rotate", admin, `{}`, "key")
-		make("/v1/personal-access-tokens", pat, `{"name":"x","scopes":["read"]}`, "token")
-		make("/v1/apps", admin, `{"name":"x","grants":["client_credentials"],"scopes":["read"]}`, "secret")
-		make("/v1/apps/"+ids[3]+"/secret", admin, `{}`, "secret")
-		make("/v1/workspaces/acme/invitations", admin, `{"email":"bob@example.com","role":"member"}`, "url")
+		issue("/v1/api-keys", admin, `{"name":"x","scopes":["read"]}`, "key")
+		issue("/v1/api-keys/"+ids[0]+"/rotate", admin, `{}`, "key")
+		issue("/v1/personal-access-tokens", pat, `{"name":"x","scopes":["read"]}`, "token")
+		issue("/v1/apps", admin, `{"name":"x","grants":["client_credentials"],"scopes":["read"]}`, "secret")
+		issue("/v1/apps/"+ids[3]+"/secret", admin, `{}`, "secret")
+		issue("/v1/workspaces/acme/invitations", admin, `{"email":"bob@example.com","role":"member"}`, "url")
 		secrets[5] = secrets[5][strings.LastIndexByte(secrets[5], '/')+1:]
 		for _, text := range secrets[:3] {
 			answered(t, "a call", r.JSON("GET", "/v1/auth/test", text, ""), http.StatusOK)

@@ -20,7 +20,9 @@ func catalogue(r string) []oauth.Resource {
 	return []oauth.Resource{{
 		ID: r, Name: "Example API", Objects: []string{"accounts", "reports"}, UserPlan: "people", ClientPlan: "machines", WorkspaceHeader: "X-Workspace",
 		Scopes: []oauth.Scope{
-			{Name: "read", Text: "Read"}, {Name: "write", Text: "Write"}, {Name: "delete", Text: "Delete"},
+			{Name: "read", Text: "Read"},
+			{Name: "write", Text: "Write"},
+			{Name: "delete", Text: "Delete"},
 			{Name: "admin", Text: "Everything", Implies: []string{"read", "write", "delete"}},
 			{Name: "capture", Text: "Capture as you", UserOnly: true},
 		},
