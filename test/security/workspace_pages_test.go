@@ -1,0 +1,527 @@
+package security
+
+import (
+	"net/http"
+	"net/url"
+	"regexp"
+	"strings"
+	"testing"
+	"time"
+
+	"doorward/oauth"
+	"doorward/storage"
+	"doorward/test/rig"
+)
+
+const workspaces = "/settings/workspaces"
+
+// cast is one person of each role in a workspace of their own, each at a browser, and one who is in none.
+type cast struct {
+	ws   storage.Workspace
+	user map[string]storage.User
+	at   map[string]*rig.Browser
+}
+
+func newCast(r *rig.Rig, slug string) cast {
+	r.T.Helper()
+	c := cast{user: map[string]storage.User{}, at: map[string]*rig.Browser{}}
+	for _, role := range append([]string{"stranger"}, oauth.Roles...) {
+		u := r.User(role+"@"+slug+".example.com", "", false)
+		c.user[role], c.at[role] = u, r.Browser().SignIn(u.Email)
+	}
+	c.ws = r.Workspace(slug, "", c.user[oauth.RoleOwner])
+	for _, role := range oauth.Roles[:3] {
+		r.Join(c.ws, c.user[role], role)
+	}
+	return c
+}
+
+// roles are those of a workspace's members by their user id.
+func roles(t *testing.T, r *rig.Rig, ws storage.Workspace) map[string]string {
+	t.Helper()
+	list, err := r.Store.Members(r.System(), ws.ID, "", 1000)
+	if err != nil {
+		t.Fatal(err)
+	}
+	m := map[string]string{}
+	for _, x := range list {
+		m[x.UserID] = x.Role
+	}
+	return m
+}
+
+func newApp() url.Values {
+	return url.Values{"name": {"Made"}, "kind": {"web"}, "redirect_uris": {"https://app.example/cb"}, "scope": {"read"}}
+}
+
+// DESIGN.md section 6: who may do what in a workspace, on its pages. What a role may not is told to it and changes nothing;
+// to those who are in no role the workspace is not there.
+func TestRolesOnTheWorkspacePages(t *testing.T) {
+	rig.Each(t, rig.Options{}, func(t *testing.T, r *rig.Rig) {
+		c := newCast(r, "engines")
+		base, target := workspaces+"/engines", r.User("target@example.com", "", false)
+		r.Join(c.ws, target, oauth.RoleViewer)
+		for _, x := range []struct {
+			method, path string
+			form         url.Values
+			least        string
+			status       int
+		}{
+			{"GET", "", nil, oauth.RoleViewer, http.StatusOK},
+			{"GET", "/members", nil, oauth.RoleViewer, http.StatusOK},
+			{"GET", "/apps", nil, oauth.RoleAdmin, http.StatusOK},
+			{"GET", "/apps/new", nil, oauth.RoleAdmin, http.StatusOK},
+			{"POST", "/apps", newApp(), oauth.RoleAdmin, http.StatusOK},
+			{"GET", "/usage", nil, oauth.RoleAdmin, http.StatusOK},
+			{"GET", "/audit", nil, oauth.RoleAdmin, http.StatusOK},
+			{"POST", "/invitations", url.Values{"email": {"new@example.com"}, "role": {"admin"}}, oauth.RoleAdmin, http.StatusOK},
+			{"POST", "/invitations", url.Values{"email": {"new@example.com"}, "role": {"owner"}}, oauth.RoleOwner, http.StatusOK},
+			{"POST", "/members/" + target.ID + "/role", url.Values{"role": {"member"}}, oauth.RoleAdmin, http.StatusSeeOther},
+			{"POST", "/members/" + target.ID + "/role", url.Values{"role": {"owner"}}, oauth.RoleOwner, http.StatusSeeOther},
+			{"POST", "/members/" + target.ID + "/role", url.Values{"role": {"viewer"}}, oauth.RoleOwner, http.StatusSeeOther}, // an owner by now
+			{"POST", "", url.Values{"name": {"Renamed"}}, oauth.RoleOwner, http.StatusSeeOther},
+			{"POST", "/members/" + target.ID + "/remove", nil, oauth.RoleAdmin, http.StatusSeeOther},
+			{"POST", "/delete", url.Values{"confirm": {"engines"}}, oauth.RoleOwner, http.StatusSeeOther},
+		} {
+			for _, role := range append([]string{"stranger"}, oauth.Roles...) {
+				want := http.StatusForbidden
+				switch {
+				case role == "stranger":
+					want = http.StatusNotFound
+				case oauth.AtLeast(role, x.least):
+					want = x.status
+				}
+				if want == http.StatusSeeOther && role == oauth.RoleAdmin && strings.HasSuffix(x.path, "/remove") {
+					continue // the owner does it
+				}
+				b := c.at[role]
+				var a *rig.Answer
+				before, _ := r.Store.WorkspaceByID(r.System(), c.ws.ID)
+				members := len(roles(t, r, c.ws))
+				if x.method == http.MethodGet {
+					a = b.Get(base + x.path)
+				} else {
+					a = b.PostForm(base+x.path, x.form)
+				}
+				if a.Status != want {
+					t.Errorf("%s %s %v as %s answered %d %s, want %d", x.method, x.path, x.form, role, a.Status, rig.Plain(a.Body), want)
+				}
+				after, _ := r.Store.WorkspaceByID(r.System(), c.ws.ID)
+				if want >= 400 && (after.Name != before.Name || len(roles(t, r, c.ws)) != members) {
+					t.Errorf("%s %s as %s changed something", x.method, x.path, role)
+				}
+				if want == http.StatusForbidden && !strings.Contains(a.Body, x.least) && !strings.Contains(a.Body, "owner") {
+					t.Errorf("%s %s as %s does not say who may: %s", x.method, x.path, role, rig.Plain(a.Body))
+				}
+			}
+		}
+		if _, err := r.Store.WorkspaceByID(r.System(), c.ws.ID); err == nil {
+			t.Error("the workspace is still there")
+		}
+	})
+}
+
+// K-14 for pages: another's workspace answers as one that never was, by whatever name.
+func TestK14_ForeignWorkspacesAreNotThere(t *testing.T) {
+	rig.Each(t, rig.Options{}, func(t *testing.T, r *rig.Rig) {
+		c := newCast(r, "theirs")
+		b := r.Browser().SignIn(r.Alice.Email)
+		own := personal(t, r, r.Alice.ID)
+		app := r.App(oauth.ClientSpec{WorkspaceID: c.ws.ID, CreatedBy: c.user[oauth.RoleOwner].ID})
+		key, _ := r.Key(c.ws, oauth.KeySpec{})
+		invitation, _, err := r.OAuth.Invite(r.System(), oauth.Command(c.ws.ID), c.ws, "x@example.com", oauth.RoleMember)
+		if err != nil {
+			t.Fatal(err)
+		}
+		before := roles(t, r, c.ws)
+		for _, path := range []string{"", "/members", "/usage", "/audit", "/apps", "/apps/new", "/apps/" + app.ID, "/api-keys", "/api-keys/" + key.ID} {
+			want := b.Get(workspaces + "/nobodys" + path)
+			wantPage(t, want, http.StatusNotFound)
+			for _, slug := range []string{"theirs", "THEIRS", c.ws.ID, "%74heirs", "theirs%00", "theirs%20", strings.Repeat("x", 3000)} {
+				if a := b.Get(workspaces + "/" + slug + path); a.Status != want.Status || unvaried(a.Body) != unvaried(want.Body) {
+					t.Errorf("GET %s%s answered %d %s", slug, path, a.Status, rig.Plain(a.Body))
+				}
+			}
+		}
+		for path, form := range map[string]url.Values{
+			"": {"name": {"Stolen"}}, "/leave": nil, "/delete": {"confirm": {"theirs"}}, "/members/" + c.user["viewer"].ID + "/role": {"role": {"owner"}},
+			"/members/" + r.Alice.ID + "/role": {"role": {"owner"}}, "/members/" + c.user["viewer"].ID + "/remove": nil, "/invitations": {"email": {r.Alice.Email}, "role": {"owner"}},
+			"/invitations/" + invitation.ID + "/withdraw": nil, "/apps": newApp(), "/apps/" + app.ID: newApp(), "/apps/" + app.ID + "/secret": {"grace": {"now"}},
+			"/apps/" + app.ID + "/disable": nil, "/apps/" + app.ID + "/delete": {"confirm": {app.Name}},
+		} {
+			want := b.PostForm(workspaces+"/nobodys"+path, form)
+			if a := b.PostForm(workspaces+"/theirs"+path, form); a.Status != http.StatusNotFound || unvaried(a.Body) != unvaried(want.Body) {
+				t.Errorf("POST %s answered %d %s", path, a.Status, rig.Plain(a.Body))
+			}
+			// Under the name of one's own workspace another's things are not there either.
+			if strings.Contains(path, "_") && !strings.Contains(path, r.Alice.ID) {
+				if a := b.PostForm(workspaces+"/"+own.Slug+path, form); a.Status == http.StatusSeeOther || a.Status == http.StatusOK {
+					t.Errorf("POST %s in the own workspace answered %d", path, a.Status)
+				}
+			}
+		}
+		if after := roles(t, r, c.ws); len(after) != len(before) || after[c.user["viewer"].ID] != oauth.RoleViewer {
+			t.Errorf("the members changed: %v", after)
+		}
+		if now, err := r.Store.ClientByID(r.System(), app.ID); err != nil || now.Name != app.Name || !now.DisabledAt.IsZero() || len(now.Secrets) != 1 {
+			t.Errorf("the app changed: %+v, %v", now, err)
+		}
+		if open, err := r.Store.InvitationsOf(r.System(), c.ws.ID); err != nil || len(open) != 1 {
+			t.Errorf("%d invitations, error %v", len(open), err)
+		}
+		if list := b.Get(workspaces); strings.Contains(list.Body, "theirs") {
+			t.Error("the list shows another's workspace")
+		}
+	})
+}
+
+func TestLastOwnerStaysOnThePages(t *testing.T) {
+	rig.Each(t, rig.Options{}, func(t *testing.T, r *rig.Rig) {
+		c := newCast(r, "engines")
+		owner, base := c.user[oauth.RoleOwner], workspaces+"/engines"
+		b := c.at[oauth.RoleOwner]
+		for path, form := range map[string]url.Values{
+			"/leave": nil, "/members/" + owner.ID + "/remove": nil, "/members/" + owner.ID + "/role": {"role": {"admin"}},
+		} {
+			a := b.PostForm(base+path, form)
+			wantPage(t, a, http.StatusConflict)
+			if !strings.Contains(a.Body, "at least one owner") {
+				t.Errorf("%s says %s", path, rig.Plain(a.Body))
+			}
+		}
+		if roles(t, r, c.ws)[owner.ID] != oauth.RoleOwner {
+			t.Fatal("the last owner is none any more")
+		}
+		// With another one they may go.
+		if a := b.PostForm(base+"/members/"+c.user["admin"].ID+"/role", url.Values{"role": {"owner"}}); a.Status != http.StatusSeeOther {
+			t.Fatalf("answered %d", a.Status)
+		}
+		if a := b.PostForm(base+"/leave", nil); a.Status != http.StatusSeeOther || a.Location.Path != workspaces {
+			t.Errorf("leaving answered %d %v", a.Status, a.Location)
+		}
+		wantPage(t, b.Get(base), http.StatusNotFound)
+
+		// A personal workspace has one member, and goes with them.
+		own := workspaces + "/" + personal(t, r, owner.ID).Slug
+		for path, form := range map[string]url.Values{
+			"/leave": nil, "/delete": {"confirm": {strings.TrimPrefix(own, workspaces+"/")}}, "/invitations": {"email": {"x@example.com"}, "role": {"viewer"}},
+			"/members/" + owner.ID + "/role": {"role": {"viewer"}},
+		} {
+			wantPage(t, b.PostForm(own+path, form), http.StatusConflict)
+		}
+		wantPage(t, b.PostForm(base+"/members/"+owner.ID+"/role", url.Values{"role": {"king"}}), http.StatusNotFound)
+		wantPage(t, c.at["admin"].PostForm(base+"/members/"+c.user["viewer"].ID+"/role", url.Values{"role": {"king"}}), http.StatusBadRequest)
+		wantPage(t, c.at["admin"].PostForm(base+"/members/nobody/role", url.Values{"role": {"viewer"}}), http.StatusNotFound)
+	})
+}
+
+// B-02 for these pages: another site's form changes nothing.
+func TestB02_WorkspacePagesTakeTheirOwnFormsOnly(t *testing.T) {
+	rig.Each(t, rig.Options{}, func(t *testing.T, r *rig.Rig) {
+		c := newCast(r, "engines")
+		root := r.Browser().SignIn(r.User("root@example.com", "Root", true).Email)
+		invitation, word, err := r.OAuth.Invite(r.System(), oauth.Command(c.ws.ID), c.ws, c.user["stranger"].Email, oauth.RoleOwner)
+		if err != nil {
+			t.Fatal(err)
+		}
+		r.Seen.Add(rig.SecretInvitation, word)
+		base, viewer := workspaces+"/engines", c.user["viewer"].ID
+		before := roles(t, r, c.ws)
+		for _, x := range []struct {
+			b    *rig.Browser
+			path string
+			form url.Values
+		}{
+			{c.at["owner"], base, url.Values{"name": {"Stolen"}}},
+			{c.at["owner"], base + "/delete", url.Values{"confirm": {"engines"}}},
+			{c.at["owner"], base + "/members/" + viewer + "/role", url.Values{"role": {"owner"}}},
+			{c.at["owner"], base + "/members/" + viewer + "/remove", nil},
+			{c.at["owner"], base + "/invitations", url.Values{"email": {"evil@evil.example"}, "role": {"owner"}}},
+			{c.at["owner"], base + "/invitations/" + invitation.ID + "/withdraw", nil},
+			{c.at["owner"], base + "/apps", newApp()},
+			{c.at["owner"], workspaces, url.Values{"name": {"Made elsewhere"}}},
+			{c.at["admin"], base + "/leave", nil},
+			{c.at["stranger"], "/join/" + word, nil},
+			{root, "/admin/workspaces/" + c.ws.ID + "/disable", nil},
+		} {
+			for _, headers := range [][]string{{"Sec-Fetch-Site", "cross-site"}, {"Sec-Fetch-Site", "same-site"}, {"Origin", "https://evil.example"}, {"Origin", "null"}} {
+				q := r.Request(http.MethodPost, x.path, strings.NewReader(x.form.Encode()), append([]string{"Content-Type", "application/x-www-form-urlencoded", "Cookie", cookieHeader(x.b)}, headers...)...)
+				wantPage(t, r.Send(r.Program(), q), http.StatusForbidden)
+			}
+			wantPage(t, r.Browser().PostForm(x.path, x.form), http.StatusUnauthorized)
+		}
+		now, err := r.Store.WorkspaceByID(r.System(), c.ws.ID)
+		if err != nil || now.Name != c.ws.Name || !now.DisabledAt.IsZero() || len(roles(t, r, c.ws)) != len(before) || roles(t, r, c.ws)[viewer] != oauth.RoleViewer {
+			t.Errorf("something changed: %+v, %v", now, err)
+		}
+		if open, err := r.Store.InvitationsOf(r.System(), c.ws.ID); err != nil || len(open) != 1 || open[0].ID != invitation.ID {
+			t.Errorf("the invitations changed: %v, %v", open, err)
+		}
+	})
+}
+
+var joinLink = regexp.MustCompile(`/join/(dw_in_[0-9A-Za-z]+)`)
+
+// An invitation is shown once, is for one address, and works once; who may not use it learns nothing of why.
+func TestInvitationsAreForOneAddressOnce(t *testing.T) {
+	rig.Each(t, rig.Options{}, func(t *testing.T, r *rig.Rig) {
+		c := newCast(r, "engines")
+		owner, base := c.at["owner"], workspaces+"/engines"
+		invite := func(email, role string) string {
+			a := owner.PostForm(base+"/invitations", url.Values{"email": {email}, "role": {role}})
+			m := joinLink.FindStringSubmatch(a.Body)
+			if a.Status != http.StatusOK || m == nil {
+				t.Fatalf("no link: %d %s", a.Status, rig.Plain(a.Body))
+			}
+			r.Seen.Add(rig.SecretInvitation, m[1])
+			if strings.Contains(owner.Get(base+"/members").Body, m[1]) {
+				t.Error("the link is shown again")
+			}
+			return "/join/" + m[1]
+		}
+		link := invite(strings.ToUpper(r.Alice.Email), oauth.RoleMember)
+
+		// Signed out: by way of the sign-in page, and back.
+		b := r.Browser()
+		login := b.Follow(b.Get(link))
+		if strings.Contains(login.Body, "engines") {
+			t.Error("the invitation shows before anybody has signed in")
+		}
+		page := b.Follow(b.LogIn(login, r.Alice.Email))
+		if page.Status != http.StatusOK || !strings.Contains(page.Body, "engines") || !strings.Contains(page.Body, "a member") {
+			t.Fatalf("after signing in: %d %s", page.Status, rig.Plain(page.Body))
+		}
+		wantPageHeaders(t, "invitation", page)
+
+		// Another's address.
+		other := c.at["stranger"].Get(link)
+		if other.Status != http.StatusOK || !strings.Contains(other.Body, "another address") || strings.Contains(other.Body, `action="/join/`) {
+			t.Errorf("to another address the page says %s", rig.Plain(other.Body))
+		}
+		wantPage(t, c.at["stranger"].PostForm(link, nil), http.StatusForbidden)
+		if len(roles(t, r, c.ws)) != 4 {
+			t.Fatal("the wrong person joined")
+		}
+
+		if a := b.PostForm(link, nil); a.Status != http.StatusSeeOther || roles(t, r, c.ws)[r.Alice.ID] != oauth.RoleMember {
+			t.Fatalf("joining answered %d %s", a.Status, rig.Plain(a.Body))
+		}
+		want := b.Get("/join/" + oauth.NewCredential("dw_in_"))
+		wantPage(t, want, http.StatusNotFound)
+		withdrawn := invite(c.user["stranger"].Email, oauth.RoleOwner)
+		open, err := r.Store.InvitationsOf(r.System(), c.ws.ID)
+		if err != nil || len(open) != 1 {
+			t.Fatalf("%d invitations, error %v", len(open), err)
+		}
+		if a := owner.PostForm(base+"/invitations/"+open[0].ID+"/withdraw", nil); a.Status != http.StatusSeeOther {
+			t.Fatalf("taking back answered %d", a.Status)
+		}
+		replaced := invite(c.user["stranger"].Email, oauth.RoleViewer)
+		expired := invite(c.user["stranger"].Email, oauth.RoleAdmin)
+		r.Advance(oauth.InvitationLifetime)
+		late := r.Browser().SignIn(c.user["stranger"].Email)
+		for name, path := range map[string]string{
+			"used": link, "taken back": withdrawn, "replaced": replaced, "expired": expired, "cut": link[:len(link)-1], "longer": link + "0", "a word": "/join/x",
+			"not ASCII": "/join/%ff%e2%80%ae", "another kind": "/join/" + oauth.NewCredential("dw_ac_"),
+		} {
+			for _, a := range []*rig.Answer{late.Get(path), late.PostForm(path, nil)} {
+				if a.Status != want.Status || unvaried(a.Body) != unvaried(want.Body) {
+					t.Errorf("%s answered %d %s", name, a.Status, rig.Plain(a.Body))
+				}
+			}
+		}
+		if len(roles(t, r, c.ws)) != 5 {
+			t.Errorf("the members are %v", roles(t, r, c.ws))
+		}
+	})
+}
+
+// Invitations are taken by one of many who try at once, whatever they hold.
+func TestInvitationIsTakenOnce(t *testing.T) {
+	rig.Each(t, rig.Options{}, func(t *testing.T, r *rig.Rig) {
+		c := newCast(r, "engines")
+		_, word, err := r.OAuth.Invite(r.System(), oauth.Command(c.ws.ID), c.ws, r.Alice.Email, oauth.RoleMember)
+		if err != nil {
+			t.Fatal(err)
+		}
+		r.Seen.Add(rig.SecretInvitation, word)
+		b := r.Browser().SignIn(r.Alice.Email)
+		var answers [16]*rig.Answer
+		rig.AtOnce(len(answers), func(i int) { answers[i] = b.PostForm("/join/"+word, nil) })
+		for _, a := range answers {
+			if a.Status != http.StatusSeeOther && a.Status != http.StatusNotFound {
+				t.Errorf("answered %d %s", a.Status, rig.Plain(a.Body))
+			}
+		}
+		events, err := r.Store.AuditEvents(r.System(), storage.AuditFilter{WorkspaceID: c.ws.ID, Action: "member.added", UserID: r.Alice.ID, Limit: 10})
+		if err != nil || len(events) != 1 || roles(t, r, c.ws)[r.Alice.ID] != oauth.RoleMember {
+			t.Errorf("%d joined, error %v", len(events), err)
+		}
+	})
+}
+
+// Administrators see that a workspace is there and switch it off, and read nothing in it (DESIGN.md section 6).
+func TestAdministratorsDisableWorkspacesAndReadNothing(t *testing.T) {
+	rig.Each(t, rig.Options{}, func(t *testing.T, r *rig.Rig) {
+		c := newCast(r, "engines")
+		app := r.App(oauth.ClientSpec{Name: "Inner workings", WorkspaceID: c.ws.ID, CreatedBy: c.user["owner"].ID})
+		_, key := r.Key(c.ws, oauth.KeySpec{Name: "Innermost"})
+		root := r.Browser().SignIn(r.User("root@example.com", "Root", true).Email)
+		list := root.Get("/admin/workspaces?q=ENGINES")
+		if !strings.Contains(list.Body, "engines") || !strings.Contains(list.Body, "4 members") || strings.Contains(list.Body, "Inner") || strings.Contains(list.Body, r.Alice.Email) {
+			t.Errorf("the list says %s", rig.Plain(list.Body))
+		}
+		for _, path := range []string{"", "/members", "/usage", "/audit", "/apps", "/apps/" + app.ID, "/api-keys"} {
+			wantPage(t, root.Get(workspaces+"/engines"+path), http.StatusNotFound)
+		}
+		api := r.ResourceServer()
+		if a := r.Ask(api, key); r.Dead(a) {
+			t.Fatalf("the key does not work: %s", a.Body)
+		}
+		if a := root.PostForm("/admin/workspaces/"+c.ws.ID+"/disable", nil); a.Status != http.StatusSeeOther {
+			t.Fatalf("answered %d", a.Status)
+		}
+		if a := r.Ask(api, key); !r.Dead(a) {
+			t.Errorf("a key of a disabled workspace works: %s", a.Body)
+		}
+		for _, path := range []string{"", "/members", "/usage", "/apps"} {
+			wantPage(t, c.at["owner"].Get(workspaces+"/engines"+path), http.StatusForbidden)
+		}
+		wantPage(t, c.at["owner"].PostForm(workspaces+"/engines/invitations", url.Values{"email": {"x@example.com"}, "role": {"viewer"}}), http.StatusForbidden)
+		root.PostForm("/admin/workspaces/"+c.ws.ID+"/enable", nil)
+		if a := r.Ask(api, key); r.Dead(a) {
+			t.Errorf("enabled again, the key does not work: %s", a.Body)
+		}
+		wantPage(t, root.PostForm("/admin/workspaces/"+storage.NewID("ws")+"/disable", nil), http.StatusNotFound)
+		nothing := c.at["owner"].Get("/nothing-at-all")
+		for _, a := range []*rig.Answer{c.at["owner"].Get("/admin/workspaces"), c.at["owner"].PostForm("/admin/workspaces/"+c.ws.ID+"/disable", nil)} {
+			if a.Status != http.StatusNotFound || unvaried(a.Body) != unvaried(nothing.Body) {
+				t.Errorf("to others it answered %d", a.Status)
+			}
+		}
+	})
+}
+
+// An app belongs to the workspace that it was made in: its admins manage it, and it stays when its maker leaves.
+func TestAppsBelongToTheirWorkspace(t *testing.T) {
+	rig.Each(t, rig.Options{}, func(t *testing.T, r *rig.Rig) {
+		c := newCast(r, "engines")
+		base := workspaces + "/engines/apps"
+		made := c.at["admin"].PostForm(base, newApp())
+		id := regexp.MustCompile(`app_[0-9a-f-]{36}`).FindString(made.Body)
+		app, err := r.Store.ClientByID(r.System(), id)
+		if err != nil || app.WorkspaceID != c.ws.ID || app.CreatedBy != c.user["admin"].ID {
+			t.Fatalf("made %+v, %v: %d", app, err, made.Status)
+		}
+		if a := c.at["owner"].Get(base + "/" + id); a.Status != http.StatusOK {
+			t.Errorf("the owner is answered %d", a.Status)
+		}
+		for _, path := range []string{"/settings/developer/apps/" + id, workspaces + "/" + personal(t, r, c.user["admin"].ID).Slug + "/apps/" + id} {
+			wantPage(t, c.at["admin"].Get(path), http.StatusNotFound)
+		}
+		if strings.Contains(c.at["admin"].Get("/settings/developer/apps").Body, id) {
+			t.Error("the app is among those of the personal workspace")
+		}
+		c.at["admin"].PostForm(workspaces+"/engines/leave", nil)
+		wantPage(t, c.at["admin"].Get(base+"/"+id), http.StatusNotFound)
+		if a := c.at["owner"].PostForm(base+"/"+id+"/secret", url.Values{"grace": {"now"}}); a.Status != http.StatusOK || !strings.Contains(a.Body, oauth.PrefixClientSecret) {
+			t.Errorf("a new secret for the owner: %d", a.Status)
+		}
+		if a := c.at["owner"].PostForm(base+"/"+id+"/delete", url.Values{"confirm": {"Made"}}); a.Status != http.StatusSeeOther || a.Location.Path != base {
+			t.Errorf("deleting answered %d %v", a.Status, a.Location)
+		}
+	})
+}
+
+// Slugs are made from names, also where the name has nothing for one or the first choice is taken.
+func TestWorkspaceIsMadeFromItsName(t *testing.T) {
+	r := rig.Memory(t, rig.Options{})
+	b := r.Browser().SignIn(r.Alice.Email)
+	for i, x := range []struct{ name, slug string }{
+		{"Analytical Engines Ltd.", "analytical-engines-ltd"}, {"Analytical  Engines, Ltd", "analytical-engines-ltd-2"}, {"Ångström's Größe", "angstroms-gro-e"}, {"株式会社", "workspace"},
+		{"x", "workspace-2"}, {strings.Repeat("long ", 20), "long-long-long-long-long-long-long"},
+	} {
+		a := b.PostForm(workspaces, url.Values{"name": {x.name}, "slug": {" "}})
+		if a.Status != http.StatusSeeOther || a.Location.Path != workspaces+"/"+x.slug+"/members" {
+			t.Errorf("%d: %q went to %d %v, want the slug %s", i, x.name, a.Status, a.Location, x.slug)
+		}
+	}
+	for _, form := range []url.Values{{"name": {""}}, {"name": {"ok"}, "slug": {"Not-One"}}, {"name": {"ok"}, "slug": {"analytical-engines-ltd"}}, {"name": {"a\u202eb"}}, {"name": {strings.Repeat("x", 101)}}} {
+		wantPage(t, b.PostForm(workspaces, form), http.StatusBadRequest)
+	}
+}
+
+func TestUsageAndAuditOfAWorkspace(t *testing.T) {
+	rig.Each(t, rig.Options{}, func(t *testing.T, r *rig.Rig) {
+		c, other := newCast(r, "engines"), newCast(r, "others")
+		key, _ := r.Key(c.ws, oauth.KeySpec{Name: "Night import"})
+		foreign, _ := r.Key(other.ws, oauth.KeySpec{Name: "Somebody's"})
+		token, _ := r.PersonalToken(c.user["member"], oauth.KeySpec{Name: "My own laptop"})
+		use := func(ws storage.Workspace, id, kind string, n int, reason string, limited bool) {
+			for range n {
+				r.Store.NoteUse(storage.Use{WorkspaceID: ws.ID, CredentialID: id, Credential: kind, Status: 200, Reason: reason, Limited: limited})
+			}
+		}
+		use(c.ws, key.ID, oauth.KindAPIKey, 41, "", false)
+		use(c.ws, token.ID, oauth.KindPersonalAccessToken, 3, "", false)
+		r.Advance(29 * 24 * time.Hour)
+		admin := r.Browser().SignIn(c.user["admin"].Email)
+		use(c.ws, key.ID, oauth.KindAPIKey, 7, "", false)
+		use(c.ws, key.ID, oauth.KindAPIKey, 5, oauth.ReasonLimit, true)
+		use(c.ws, key.ID, oauth.KindAPIKey, 2, oauth.ReasonPermissions, false)
+		use(other.ws, foreign.ID, oauth.KindAPIKey, 999, "", false)
+		text := rig.Plain(admin.Get(workspaces + "/engines/usage").Body)
+		for _, want := range []string{"last 30 days: 58, of which 7 were refused", "Night import API key 48 5 2", "Personal access token of member@engines.example.com 3 0 0"} {
+			if !strings.Contains(text, want) {
+				t.Errorf("the page lacks %q: %s", want, text)
+			}
+		}
+		for _, no := range []string{"999", "Somebody", "My own laptop", foreign.ID} {
+			if strings.Contains(text, no) {
+				t.Errorf("the page says %q", no)
+			}
+		}
+		r.Advance(24 * time.Hour)
+		admin = r.Browser().SignIn(c.user["admin"].Email)
+		if text := rig.Plain(admin.Get(workspaces + "/engines/usage").Body); !strings.Contains(text, "last 30 days: 14,") {
+			t.Errorf("a day later the page says %s", text)
+		}
+
+		// Audit: newest first, in pages, by what, whom and when, each with its words.
+		owner := r.Browser().SignIn(c.user["owner"].Email)
+		for i := range 60 {
+			role := oauth.Roles[i%2]
+			if a := owner.PostForm(workspaces+"/engines/members/"+c.user["viewer"].ID+"/role", url.Values{"role": {role}}); a.Status != http.StatusSeeOther {
+				t.Fatalf("answered %d", a.Status)
+			}
+		}
+		page := admin.Get(workspaces + "/engines/audit?what=member.")
+		next := regexp.MustCompile(`rel="next" href="([^"]+)"`).FindStringSubmatch(page.Body)
+		if strings.Count(page.Body, "Changed a member") != 50 || next == nil {
+			t.Fatalf("the first page has %d events: %s", strings.Count(page.Body, "Changed a member"), rig.Plain(page.Body))
+		}
+		second := admin.Get(strings.ReplaceAll(next[1], "&amp;", "&"))
+		if n := strings.Count(second.Body, "Changed a member"); n != 9 || !strings.Contains(second.Body, "Became a member") {
+			t.Errorf("the second page has %d changes: %s", n, rig.Plain(second.Body))
+		}
+		count := func(query, text string) int {
+			return strings.Count(admin.Get(workspaces+"/engines/audit?"+query).Body, text)
+		}
+		today := r.Store.Now().Time().UTC().Format(time.DateOnly)
+		for query, want := range map[string]int{
+			"who=" + c.user["owner"].ID: 50, "who=" + c.user["viewer"].ID: 0, "what=api_key.": 0, "from=" + today: 50, "to=" + today: 50, "from=2100-01-01": 0, "to=2020-01-01": 0,
+			"what=nonsense": 50, "after=event_x": 50, "after=event_": 0, "who=nobody": 50, "what=%25": 50, "what=member.&who=" + c.user["owner"].ID + "&from=" + today + "&to=" + today: 50,
+		} {
+			if got := count(query, "Changed a member"); got != want {
+				t.Errorf("?%s shows %d changes, want %d", query, got, want)
+			}
+		}
+		if n := count("what=api_key.", "Night import"); n == 0 {
+			t.Error("the key that was made has no name in the audit")
+		}
+		wantPage(t, admin.Get(workspaces+"/engines/audit?from=yesterday"), http.StatusBadRequest)
+		if body := admin.Get(workspaces + "/engines/audit").Body; strings.Contains(body, other.ws.ID) || strings.Contains(body, "Somebody") {
+			t.Error("the audit shows another workspace's events")
+		}
+	})
+}
