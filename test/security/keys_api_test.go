@@ -375,6 +375,13 @@ func TestK19_ACredentialIsReadFromOneHeaderAlone(t *testing.T) {
 			t.Errorf("%s: %s", what, a.Body)
 		}
 	}
+	// What is for the token endpoint alone opens nothing here, however real it is.
+	app := r.App(oauth.ClientSpec{})
+	code := r.Browser().SignIn(r.Alice.Email).Code(app, "read")
+	_, refresh := r.Tokens(app, "read")
+	for what, text := range map[string]string{"a code": code, "a refresh token": refresh, "a client secret": app.Secret} {
+		answered(t, what, ask("/v1/auth/test", "Authorization", "Bearer "+text), http.StatusUnauthorized)
+	}
 	answered(t, "two Authorization headers", ask("/v1/api-keys", "Authorization", "Bearer "+admin, "Authorization", "Bearer "+admin), http.StatusBadRequest)
 	answered(t, "X-API-Key beside the header", ask("/v1/api-keys", "Authorization", "Bearer "+admin, "X-API-Key", "anything"), http.StatusOK)
 	answered(t, "the scheme in lower case", ask("/v1/api-keys", "Authorization", "bearer "+admin), http.StatusOK)

@@ -134,7 +134,7 @@ func (d *document) operation(o *operation) object {
 	}
 	if o.request != nil {
 		body := object{"content": object{"application/json": object{"schema": d.schema(o.in, true), "example": o.request}}}
-		if len(required(o.in, true)) > 0 || o.method == patch {
+		if o.needsBody() {
 			body["required"] = true
 		}
 		out["requestBody"] = body

@@ -61,6 +61,9 @@ func on[Query, In, Out any](o operation, do func(ctx context.Context, c *call, q
 			if err := c.readBody(); err != nil {
 				return nil, err
 			}
+			if len(c.body) == 0 && o.needsBody() {
+				return nil, badRequest("The body is missing; send a JSON object.")
+			}
 			if err := decode(c.body, in); err != nil {
 				return nil, err
 			}
@@ -69,6 +72,9 @@ func on[Query, In, Out any](o operation, do func(ctx context.Context, c *call, q
 	}
 	return o
 }
+
+// needsBody tells whether a request without a body is none: it would say nothing of what must be said, or change nothing.
+func (o *operation) needsBody() bool { return o.method == patch || len(required(o.in, true)) > 0 }
 
 // table is all that the API does.
 func (a *API) table() []operation {

@@ -254,13 +254,13 @@ func TestNullIsLikeLeftOut(t *testing.T) {
 		t.Errorf("made %v", a)
 	}
 	id := a["id"].(string)
-	for _, body := range []string{`{}`, `{"name":null,"scopes":null,"paused":null}`, ""} {
+	for _, body := range []string{`{}`, `{"name":null,"scopes":null,"paused":null}`} {
 		if now := want(t, r.JSON("PATCH", "/v1/api-keys/"+id, admin, body), http.StatusOK); now["name"] != "x" {
 			t.Errorf("%s: %v", body, now)
 		}
 	}
 	for body, says := range map[string]string{
-		"": "name", `{}`: "name", `{"name":null,"scopes":null}`: "scopes", `{"name":"x","scopes":["read"],"type":"live","environment":"test"}`: "environment",
+		"": "body", `{}`: "name", `{"name":null,"scopes":null}`: "scopes", `{"name":"x","scopes":["read"],"type":"live","environment":"test"}`: "environment",
 		`{"name":"x","scopes":["read"],"type":"prod"}`: "environment", `{"name":"x","scopes":["read"],"expiresAt":"0001-01-01T00:00:00Z"}`: "expiresAt",
 		`{"name":"x","scopes":["read"],"expiresAt":"1970-01-01T00:00:00Z"}`: "expiresAt", `{"name":"x","scopes":["read"],"expiresAt":"tomorrow"}`: "expiresAt",
 		`{"name":"x","scopes":["read"],"expiresAt":1}`: "expiresAt", `{"name":"x","scopes":["read"],"rateLimit":0}`: "rateLimit",
@@ -272,6 +272,7 @@ func TestNullIsLikeLeftOut(t *testing.T) {
 			t.Errorf("%s: %s", body, a.Body)
 		}
 	}
+	want(t, r.JSON("PATCH", "/v1/api-keys/"+id, admin, ""), http.StatusBadRequest)
 	for _, body := range []string{`{"grace":"31d"}`, `{"grace":"-1h"}`, `{"grace":"1w"}`, `{"grace":3600}`, `{"grace":"999999999d"}`, `{"grace":""}`} {
 		want(t, r.JSON("POST", "/v1/api-keys/"+id+"/rotate", admin, body), http.StatusBadRequest)
 	}
