@@ -86,7 +86,7 @@ func wantPageHeaders(t *testing.T, name string, a *rig.Answer) {
 
 func TestB01_NoPageCanBeFramed(t *testing.T) {
 	r := rig.Memory(t, rig.Options{})
-	r.User("root@example.com", "Root", true)
+	root := r.User("root@example.com", "Root", true)
 	app := r.App(oauth.ClientSpec{})
 	stranger := r.Browser()
 	for _, path := range []string{"/login", "/setup", "/no-such-page", "/oauth/consent?flow=x", "/login?flow=x", "/oauth/authorize", "/assets/"} {
@@ -103,6 +103,7 @@ func TestB01_NoPageCanBeFramed(t *testing.T) {
 	for _, path := range []string{
 		"/settings/profile", "/settings/security", "/settings/connected-apps", "/settings/developer/apps", "/settings/developer/apps/new",
 		"/admin/users", "/admin/apps", "/admin/apps/" + app.ID, "/logout", "/settings/developer/apps/nobody",
+		keysPage(personalSlug(r, root.ID)), keysPage(personalSlug(r, root.ID)) + "/new", tokensPage, tokensPage + "/new", keysPage("nobody"),
 	} {
 		wantPageHeaders(t, "administrator "+path, admin.Get(path))
 	}
