@@ -132,7 +132,7 @@ func (s *Server) keyPrincipal(ctx context.Context, text, workspace string) (Prin
 	}
 	p.Plan, p.Limits = s.KeyPlan(k, b.WorkspacePlan)
 	p.Counter = "key:" + k.Counter
-	if k.Scopes.Has(ScopeIntrospect) {
+	if k.Scopes.Has(ScopeIntrospect) && k.WorkspaceID == "" { // it would see the credentials of every workspace
 		p.Scopes, p.Plan, p.Limits = []string{ScopeIntrospect}, "", limit.Plan{}
 		return p, nil
 	}

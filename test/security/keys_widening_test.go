@@ -1,0 +1,38 @@
+package security
+
+import (
+	"net/http"
+	"slices"
+	"testing"
+
+	"doorward/oauth"
+	"doorward/test/rig"
+)
+
+// A key for introspection sees the credentials of every workspace, so none of a workspace may become one.
+func TestK11_NoKeyOfAWorkspaceBecomesOneThatIntrospects(t *testing.T) {
+	rig.Each(t, rig.Options{}, func(t *testing.T, r *rig.Rig) {
+		w := r.Workspace("acme", "", r.Alice)
+		_, admin := r.Key(w, oauth.KeySpec{Scopes: []string{"admin"}})
+		k, text := r.Key(w, oauth.KeySpec{Scopes: []string{"admin"}})
+		answered(t, "by the API", r.JSON("PATCH", "/v1/api-keys/"+k.ID, admin, `{"scopes":["introspect"]}`), http.StatusForbidden)
+		b := r.Browser().SignIn(r.Alice.Email)
+		page := b.Get("/settings/workspaces/acme/api-keys/" + k.ID)
+		form := b.Form(page, "/settings/workspaces/acme/api-keys/"+k.ID)
+		form["scope-0"] = []string{"introspect"}
+		if a := b.PostForm("/settings/workspaces/acme/api-keys/"+k.ID, form); a.Status < 400 {
+			t.Errorf("the page answered %d", a.Status)
+		}
+		after, err := r.Store.KeyByID(r.System(), k.ID)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if !slices.Equal(after.Scopes, []string{"admin"}) {
+			t.Errorf("its scopes are %v now", after.Scopes)
+		}
+		a := r.Post("/oauth/introspect", map[string][]string{"token": {admin}}, "Authorization", "Bearer "+text)
+		if a.Status != http.StatusUnauthorized {
+			t.Errorf("it introspects: %d %s", a.Status, a.Body)
+		}
+	})
+}
