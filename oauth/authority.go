@@ -110,6 +110,9 @@ func (a *Authority) MayRegister(scopes, resources []string) error {
 	if err := a.May(MayManageApps); err != nil {
 		return err
 	}
+	if len(resources) == 0 {
+		resources = []string{""} // it will be for the first configured, which a credential has not named
+	}
 	for _, resource := range resources {
 		if err := a.bounds(&storage.APIKey{Scopes: scopes, Resource: resource}); err != nil {
 			return err

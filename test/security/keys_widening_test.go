@@ -36,3 +36,25 @@ func TestK11_NoKeyOfAWorkspaceBecomesOneThatIntrospects(t *testing.T) {
 		}
 	})
 }
+
+// What a credential may not register it may not change an app into either, by whatever is left out.
+func TestK11_NoAppGetsMoreThanTheCredentialThatChangesIt(t *testing.T) {
+	o := rig.Options{Resources: []oauth.Resource{
+		{ID: "https://one.example", Scopes: []oauth.Scope{{Name: "admin", Implies: []string{"read"}}, {Name: "read"}}, Keys: oauth.KeyRules{Prefix: "sk", Environments: []string{"live", "test"}}, WorkspaceHeader: "X-Workspace"},
+		{ID: "https://two.example", Scopes: []oauth.Scope{{Name: "admin", Implies: []string{"read"}}, {Name: "read"}}, Keys: oauth.KeyRules{Prefix: "tk", Environments: []string{"live", "test"}}, WorkspaceHeader: "X-Workspace"},
+	}}
+	rig.Each(t, o, func(t *testing.T, r *rig.Rig) {
+		w := r.Workspace("acme", "", r.Alice)
+		_, two := r.Key(w, oauth.KeySpec{Scopes: []string{"admin"}, Resource: "https://two.example"})
+		_, test := r.Key(w, oauth.KeySpec{Scopes: []string{"admin"}, Environment: "test"})
+		made := r.JSON("POST", "/v1/apps", two, `{"name":"x","grants":["client_credentials"],"scopes":["admin"]}`)
+		answered(t, "an app for the resource of the key", made, http.StatusCreated)
+		for what, body := range map[string]string{
+			"another resource": `{"resources":["https://one.example"]}`, "the default one": `{"resources":[]}`, "both": `{"resources":["https://two.example","https://one.example"]}`,
+		} {
+			answered(t, what, r.JSON("PATCH", "/v1/apps/"+made.Text("id"), two, body), http.StatusForbidden)
+		}
+		answered(t, "by a test key", r.JSON("PATCH", "/v1/apps/"+made.Text("id"), test, `{"resources":[],"redirectUris":[]}`), http.StatusForbidden)
+		answered(t, "what it may", r.JSON("PATCH", "/v1/apps/"+made.Text("id"), two, `{"name":"y"}`), http.StatusOK)
+	})
+}
