@@ -24,9 +24,11 @@ func resources() []oauth.Resource {
 		{Name: "admin", Text: "Everything", Implies: []string{"read", "write", "delete"}},
 	}
 	keys := oauth.KeyRules{Prefix: "sk", Environments: []string{"live", "test"}, DefaultPlan: "free", TestPlan: "free"}
+	crm := keys
+	crm.Prefix = "crm"
 	return []oauth.Resource{
 		{ID: "https://api.example.com", Name: "Example API", Scopes: scopes, Keys: keys, WorkspaceHeader: "X-Workspace"},
-		{ID: "https://crm.example.com", Name: "Customers", Scopes: scopes, Objects: []string{"opportunities", "accounts", "contacts"}, Keys: keys, WorkspaceHeader: "X-Workspace"},
+		{ID: "https://crm.example.com", Name: "Customers", Scopes: scopes, Objects: []string{"opportunities", "accounts", "contacts"}, Keys: crm, WorkspaceHeader: "X-Workspace"},
 	}
 }
 
