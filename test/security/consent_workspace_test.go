@@ -255,24 +255,29 @@ func TestConsentRacesWithRemovalFromTheWorkspace(t *testing.T) {
 			}
 		}
 		// In the order in which nothing can come of it: found to be a member, removed, then approved.
-		r.Join(w, r.Alice, oauth.RoleMember)
-		request, err := r.OAuth.ReopenAuthorize(t.Context(), &oauth.Flow{
-			ID: oauth.NewFlowID(), ClientID: app.ID, RedirectURI: app.Redirect, Scopes: []string{"read"}, Resource: r.Issuer, Challenge: rig.Challenge,
-		})
-		if err != nil {
-			t.Fatal(err)
-		}
-		for _, remove := range []func() error{
-			func() error { return r.Store.ChangeRole(r.System(), w.ID, r.Alice.ID, oauth.RoleViewer) },
-			func() error { return r.Store.RemoveMember(r.System(), w.ID, r.Alice.ID) },
+		for name, change := range map[string]func(w storage.Workspace) error{
+			"unchanged": func(storage.Workspace) error { return nil },
+			"viewer": func(w storage.Workspace) error {
+				return r.Store.ChangeRole(r.System(), w.ID, r.Alice.ID, oauth.RoleViewer)
+			},
+			"removed":  func(w storage.Workspace) error { return r.Store.RemoveMember(r.System(), w.ID, r.Alice.ID) },
+			"disabled": func(w storage.Workspace) error { return r.Store.DisableWorkspace(r.System(), w.ID) },
 		} {
-			before := grantCount(t, r)
-			if err := remove(); err != nil {
+			w := shared(t, r, "becomes-"+name, oauth.RoleMember)
+			request, err := r.OAuth.ReopenAuthorize(t.Context(), &oauth.Flow{
+				ID: oauth.NewFlowID(), ClientID: app.ID, RedirectURI: app.Redirect, Scopes: []string{"read"}, Resource: r.Issuer, Challenge: rig.Challenge,
+			})
+			if err != nil {
 				t.Fatal(err)
 			}
-			d := oauth.Decision{UserID: r.Alice.ID, WorkspaceID: w.ID, Role: oauth.RoleMember, Scopes: []string{"read"}, Remember: true, FlowID: request.ID}
-			if to, err := r.OAuth.Approve(t.Context(), request, d); err == nil || to != "" || grantCount(t, r) != before {
-				t.Errorf("approved: %s, %v", to, err)
+			before := grantCount(t, r)
+			if err := change(w); err != nil {
+				t.Fatal(err)
+			}
+			d := oauth.Decision{UserID: r.Alice.ID, WorkspaceID: w.ID, Role: oauth.RoleMember, AuthTime: r.Store.Now(), Scopes: []string{"read"}, Remember: true, FlowID: request.ID}
+			to, err := r.OAuth.Approve(t.Context(), request, d)
+			if done := err == nil && strings.Contains(to, "code="); done != (name == "unchanged") || grantCount(t, r) > before != done {
+				t.Errorf("%s: approved %v, error %v", name, done, err)
 			}
 		}
 	})

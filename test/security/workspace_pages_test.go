@@ -192,6 +192,9 @@ func TestLastOwnerStaysOnThePages(t *testing.T) {
 		if roles(t, r, c.ws)[owner.ID] != oauth.RoleOwner {
 			t.Fatal("the last owner is none any more")
 		}
+		for _, typed := range []string{"", "Engines", c.ws.ID, "engines-"} {
+			wantPage(t, b.PostForm(base+"/delete", url.Values{"confirm": {typed}}), http.StatusBadRequest)
+		}
 		// With another one they may go.
 		if a := b.PostForm(base+"/members/"+c.user["admin"].ID+"/role", url.Values{"role": {"owner"}}); a.Status != http.StatusSeeOther {
 			t.Fatalf("answered %d", a.Status)
