@@ -1,9 +1,12 @@
 package security
 
 import (
+	"io"
 	"net/http"
+	"net/http/httptrace"
 	"slices"
 	"testing"
+	"time"
 
 	"doorward/oauth"
 	"doorward/test/rig"
@@ -56,5 +59,50 @@ func TestK11_NoAppGetsMoreThanTheCredentialThatChangesIt(t *testing.T) {
 		}
 		answered(t, "by a test key", r.JSON("PATCH", "/v1/apps/"+made.Text("id"), test, `{"resources":[],"redirectUris":[]}`), http.StatusForbidden)
 		answered(t, "what it may", r.JSON("PATCH", "/v1/apps/"+made.Text("id"), two, `{"name":"y"}`), http.StatusOK)
+	})
+}
+
+// Whoever sends the body of a request slowly has the rights of when it is complete, not of when they began.
+func TestK06_K23_ASlowBodyKeepsNoRights(t *testing.T) {
+	rig.Each(t, rig.Options{}, func(t *testing.T, r *rig.Rig) {
+		w := r.Workspace("acme", "", r.Alice)
+		bob := r.User("bob@example.com", "Bob", false)
+		r.Join(w, bob, "admin")
+		k, key := r.Key(w, oauth.KeySpec{Scopes: []string{"admin"}})
+		_, pat := r.PersonalToken(bob, oauth.KeySpec{Scopes: []string{"admin"}})
+		for what, x := range map[string]struct {
+			credential string
+			end        func() error
+			status     int
+		}{
+			"a key that is revoked meanwhile": {key, func() error {
+				_, err := r.OAuth.RevokeKey(r.System(), oauth.Command(w.ID), k.Owner(), k.ID)
+				return err
+			}, http.StatusUnauthorized},
+			"an admin who is removed meanwhile": {pat, func() error {
+				return r.OAuth.RemoveMember(r.System(), oauth.Command(w.ID), w, bob.ID)
+			}, http.StatusForbidden},
+		} {
+			body, sender := io.Pipe()
+			q := r.Request("POST", "/v1/api-keys", body, append(workspaceOf(x.credential, "acme"),
+				"Authorization", "Bearer "+x.credential, "Content-Type", "application/json", "Expect", "100-continue")...)
+			before := liveKeys(r, w)
+			// The server asks for the body when it begins to read it.
+			q = q.WithContext(httptrace.WithClientTrace(q.Context(), &httptrace.ClientTrace{Got100Continue: func() {
+				if err := x.end(); err != nil {
+					t.Error(err)
+				}
+				go func() {
+					_, _ = sender.Write([]byte(`{"name":"x","scopes":["read"]}`))
+					_ = sender.Close()
+				}()
+			}}))
+			transport := &http.Transport{ExpectContinueTimeout: time.Minute}
+			answered(t, what, r.Send(&http.Client{Transport: transport}, q), x.status)
+			transport.CloseIdleConnections()
+			if n := liveKeys(r, w); n > before {
+				t.Errorf("%s: it made a key", what)
+			}
+		}
 	})
 }

@@ -29,6 +29,7 @@ type call struct {
 	taken     limit.Result
 	reason    string // why the request was refused, as the credential's owner reads it
 	body      []byte
+	broken    error // why the body is not whole
 }
 
 // serve judges a request in the order of credential, workspace, limit and permission, and has it done.
@@ -93,6 +94,7 @@ func limited(taken limit.Result) *gateway.Refusal {
 var reasons = map[gateway.Kind]string{gateway.Forbidden: oauth.ReasonPermissions, gateway.Limited: oauth.ReasonLimit}
 
 func (c *call) judge() (reply, error) {
+	c.receive()
 	err := c.authenticate()
 	if err == nil {
 		err = c.charge()

@@ -192,18 +192,24 @@ func eachMember(text []byte, fn func(name string, value json.RawMessage) error) 
 	return nil
 }
 
-// readBody reads the whole body, which must be JSON where there is one.
+// receive takes in the whole body. It comes before everything else: whoever sends theirs slowly must not be judged by
+// rights that are gone when it is complete.
+func (c *call) receive() {
+	if c.op.in != reflect.TypeFor[none]() {
+		c.body, c.broken = io.ReadAll(http.MaxBytesReader(c.w, c.r.Body, maxBody))
+	}
+}
+
+// readBody refuses what was received, where it is not whole or not JSON.
 func (c *call) readBody() error {
-	body, err := io.ReadAll(http.MaxBytesReader(c.w, c.r.Body, maxBody))
 	var tooLarge *http.MaxBytesError
 	switch {
-	case errors.As(err, &tooLarge):
+	case errors.As(c.broken, &tooLarge):
 		return &gateway.Refusal{Kind: gateway.TooLarge, Detail: "The body is larger than 64 KiB."}
-	case err != nil:
-		return &gateway.Refusal{Kind: gateway.BadRequest, Detail: "The body could not be read to its end; send it again.", Cause: err}
+	case c.broken != nil:
+		return &gateway.Refusal{Kind: gateway.BadRequest, Detail: "The body could not be read to its end; send it again.", Cause: c.broken}
 	}
-	c.body = body
-	if len(body) == 0 {
+	if len(c.body) == 0 {
 		return nil
 	}
 	if mediaType, _, err := mime.ParseMediaType(c.r.Header.Get("Content-Type")); err != nil || mediaType != "application/json" {
