@@ -343,14 +343,35 @@ func (s *Server) Invitation(ctx context.Context, word string) (storage.Invitatio
 		return i, storage.Workspace{}, fmt.Errorf("invitation: %w", err)
 	}
 	w, err := s.store.WorkspaceByID(ctx, i.WorkspaceID)
+	if err == nil {
+		err = s.stillGiven(ctx, i)
+	}
 	if err != nil {
 		return i, w, fmt.Errorf("invitation: %w", err)
 	}
 	return i, w, nil
 }
 
+// stillGiven returns storage.ErrNotFound where whoever made an invitation may no longer give its role: with what they
+// kept for themselves they would come back.
+func (s *Server) stillGiven(ctx context.Context, i storage.Invitation) error {
+	if i.CreatedBy == "" {
+		return nil // the command, or a key of the workspace
+	}
+	need := MayManageMembers
+	if i.Role == RoleOwner {
+		need = MayManageOwners
+	}
+	role, err := s.store.ActiveRole(ctx, i.WorkspaceID, i.CreatedBy)
+	if err == nil && !RoleMay(role, need) {
+		err = storage.ErrNotFound
+	}
+	return err //nolint:wrapcheck // storage's own sentinels
+}
+
 // TakeInvitation makes a user a member by the word of an invitation, which is for their address alone. *Forbidden: it is
-// for another address; storage.ErrConsumed: it was taken or has ended; storage.ErrExists: they are a member already.
+// for another address; storage.ErrConsumed, storage.ErrNotFound: it was taken or has ended, or whoever made it may no
+// longer give it; storage.ErrExists: they are a member already.
 func (s *Server) TakeInvitation(ctx context.Context, user storage.User, word string) (storage.Workspace, error) {
 	i, w, err := s.Invitation(ctx, word)
 	if err != nil {
@@ -362,6 +383,9 @@ func (s *Server) TakeInvitation(ctx context.Context, user storage.User, word str
 	err = s.store.InTx(storage.System(ctx), func(ctx context.Context) error {
 		if _, err := s.store.TakeInvitation(ctx, i.Digest, user.ID); err != nil {
 			return err //nolint:wrapcheck // wrapped below
+		}
+		if err := s.stillGiven(ctx, i); err != nil { // now that nobody's role can change meanwhile
+			return err
 		}
 		return s.auditWorkspace(ctx, "member.added", w.ID, user.ID, map[string]string{"role": i.Role, "invitation": i.ID})
 	})

@@ -1,14 +1,17 @@
 package security
 
 import (
+	"errors"
 	"io"
 	"net/http"
 	"net/http/httptrace"
+	"net/url"
 	"slices"
 	"testing"
 	"time"
 
 	"doorward/oauth"
+	"doorward/storage"
 	"doorward/test/rig"
 )
 
@@ -102,6 +105,44 @@ func TestK06_K23_ASlowBodyKeepsNoRights(t *testing.T) {
 			transport.CloseIdleConnections()
 			if n := liveKeys(r, w); n > before {
 				t.Errorf("%s: it made a key", what)
+			}
+		}
+	})
+}
+
+// An invitation is worth what its maker's role still is when it is taken, so that nobody keeps one to come back by.
+func TestG34_AnInvitationEndsWithTheRightToGiveIt(t *testing.T) {
+	rig.Each(t, rig.Options{}, func(t *testing.T, r *rig.Rig) {
+		w := r.Workspace("acme", "", r.Alice)
+		for name, lose := range map[string]func(id string) error{
+			"removed":  func(id string) error { return r.OAuth.RemoveMember(r.System(), oauth.Command(w.ID), w, id) },
+			"demoted":  func(id string) error { return r.OAuth.ChangeRole(r.System(), oauth.Command(w.ID), w, id, "member") },
+			"disabled": func(id string) error { return r.Store.DisableUser(r.System(), id) },
+			"":         func(string) error { return nil },
+		} {
+			maker := r.User("maker-"+name+"@example.com", "Maker", false)
+			guest := r.User("guest-"+name+"@example.com", "Guest", false)
+			r.Join(w, maker, "admin")
+			by, _, _, err := r.OAuth.PersonAuthority(t.Context(), maker.ID, w.Slug)
+			if err != nil {
+				t.Fatal(err)
+			}
+			_, word, err := r.OAuth.Invite(t.Context(), by, w, guest.Email, "admin")
+			if err != nil {
+				t.Fatal(err)
+			}
+			r.Seen.Add(rig.SecretInvitation, word)
+			if err := lose(maker.ID); err != nil {
+				t.Fatal(err)
+			}
+			b := r.Browser().SignIn(guest.Email)
+			shown, taken := b.Get("/join/"+word), b.PostForm("/join/"+word, url.Values{})
+			role, err := r.Store.RoleOf(r.System(), w.ID, guest.ID)
+			switch {
+			case name == "" && (shown.Status != http.StatusOK || taken.Status != http.StatusSeeOther || role != "admin"):
+				t.Errorf("by an admin: %d, %d, %q", shown.Status, taken.Status, role)
+			case name != "" && (shown.Status != http.StatusNotFound || taken.Status != http.StatusNotFound || !errors.Is(err, storage.ErrNotFound)):
+				t.Errorf("by somebody who was %s: %d, %d, %q %v", name, shown.Status, taken.Status, role, err)
 			}
 		}
 	})
