@@ -48,6 +48,11 @@ func (a *Authority) May(p Permission) error {
 	if err := a.managing(); err != nil {
 		return err
 	}
+	if p == MayManageMembers {
+		if err := a.reaches(""); err != nil { // whom it lets in could make live keys
+			return err
+		}
+	}
 	if !RoleMay(a.Role, p) {
 		return &Forbidden{Message: "To " + string(p) + " in this workspace takes the role " + leastRole[p] + "; ask an owner for it."}
 	}
@@ -77,13 +82,21 @@ func (a *Authority) bounds(k *storage.APIKey) error {
 			return &Forbidden{Message: "The credential does not hold the scope " + name + " itself, so it cannot give it.", Scope: name}
 		}
 	}
-	if c.Environment == environmentTest && k.Environment != environmentTest {
-		return &Forbidden{Message: "A test key makes test keys alone; use a live one."}
+	if err := a.reaches(k.Environment); err != nil {
+		return err
 	}
 	if c.KeyID != "" && !c.ExpiresAt.IsZero() && (k.ExpiresAt.IsZero() || k.ExpiresAt > c.ExpiresAt) {
 		return &Forbidden{Message: "The credential ends before the new one would; give it an earlier end."}
 	}
 	return a.boundAddresses(k.Addresses)
+}
+
+// reaches returns *Forbidden for a test key that would make or change what is live: it lies about more freely.
+func (a *Authority) reaches(environment string) error {
+	if a.Credential != nil && a.Credential.Environment == environmentTest && environment != environmentTest {
+		return &Forbidden{Message: "A test key makes and changes test keys alone; use a live one."}
+	}
+	return nil
 }
 
 // boundAddresses keeps a credential that may be used from some addresses only from letting another be used from more.

@@ -313,6 +313,9 @@ func (s *Server) UpdateKey(ctx context.Context, by Authority, owner storage.KeyO
 		if k, err = s.store.HoldKey(ctx, owner, id); err != nil {
 			return fmt.Errorf("update a key: %w", err)
 		}
+		if err := by.reaches(k.Environment); err != nil {
+			return err
+		}
 		if !k.RevokedAt.IsZero() {
 			return &Invalid{Field: "key", Message: "is revoked and cannot change any more; make a new one"}
 		}
@@ -459,6 +462,9 @@ func (s *Server) switchKey(ctx context.Context, by Authority, owner storage.KeyO
 		}
 		if k, err = s.store.Key(ctx, owner, id); err != nil {
 			return err //nolint:wrapcheck // storage's own sentinels
+		}
+		if err := by.reaches(k.Environment); err != nil {
+			return err
 		}
 		return s.auditKey(ctx, &by, done, &k, nil)
 	})

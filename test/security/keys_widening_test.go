@@ -147,3 +147,37 @@ func TestG34_AnInvitationEndsWithTheRightToGiveIt(t *testing.T) {
 		}
 	})
 }
+
+// Test keys are handed out more freely than live ones, so what they manage ends at test keys.
+func TestK02_K11_ATestKeyReachesNothingThatIsLive(t *testing.T) {
+	rig.Each(t, rig.Options{}, func(t *testing.T, r *rig.Rig) {
+		w := r.Workspace("acme", "", r.Alice)
+		bob := r.User("bob@example.com", "Bob", false)
+		r.Join(w, bob, "member")
+		_, admin := r.Key(w, oauth.KeySpec{Scopes: []string{"admin"}})
+		_, test := r.Key(w, oauth.KeySpec{Scopes: []string{"admin"}, Environment: "test"})
+		live, _ := r.Key(w, oauth.KeySpec{Addresses: []string{"192.0.2.0/24"}})
+		own, _ := r.Key(w, oauth.KeySpec{Environment: "test"})
+		if _, err := r.OAuth.PauseKey(r.System(), oauth.Command(w.ID), live.Owner(), live.ID); err != nil {
+			t.Fatal(err)
+		}
+		before := r.JSON("GET", "/v1/api-keys/"+live.ID, admin, "").Body
+		for _, x := range []struct{ method, path, body string }{
+			{"PATCH", "/v1/api-keys/" + live.ID, `{"paused":false}`},
+			{"PATCH", "/v1/api-keys/" + live.ID, `{"addresses":null}`},
+			{"POST", "/v1/api-keys/" + live.ID + "/rotate", ""},
+			{"DELETE", "/v1/api-keys/" + live.ID, ""},
+			{"POST", "/v1/workspaces/acme/invitations", `{"email":"mallory@example.com","role":"admin"}`},
+			{"PATCH", "/v1/workspaces/acme/members/" + bob.ID, `{"role":"admin"}`},
+			{"DELETE", "/v1/workspaces/acme/members/" + bob.ID, ""},
+		} {
+			answered(t, x.method+" "+x.path+" "+x.body, r.JSON(x.method, x.path, test, x.body), http.StatusForbidden)
+		}
+		if after := r.JSON("GET", "/v1/api-keys/"+live.ID, admin, "").Body; after != before {
+			t.Errorf("%s\n%s", before, after)
+		}
+		answered(t, "a test key by another", r.JSON("PATCH", "/v1/api-keys/"+own.ID, test, `{"paused":true}`), http.StatusOK)
+		answered(t, "a live key by another", r.JSON("PATCH", "/v1/api-keys/"+live.ID, admin, `{"paused":false}`), http.StatusOK)
+		answered(t, "a test key by a live one", r.JSON("DELETE", "/v1/api-keys/"+own.ID, admin, ""), http.StatusNoContent)
+	})
+}
