@@ -280,15 +280,20 @@ type keyForm struct {
 	addresses string
 }
 
+// keyResources are those that the place's keys can be for.
+func (s *Server) keyResources(p *keyPlace) []oauth.Resource {
+	return slices.DeleteFunc(slices.Clone(s.oauth.Resources()), func(res oauth.Resource) bool { return len(res.Keys.Environments) == 0 && !p.personal() })
+}
+
 // typedKey reads the form of a new key, or of the settings of one.
-func (s *Server) typedKey(r *http.Request) keyForm {
+func (s *Server) typedKey(r *http.Request, p *keyPlace) keyForm {
 	form := r.PostForm
 	f := keyForm{rateLimit: strings.TrimSpace(form.Get("rate_limit")), expires: form.Get("expires"), addresses: form.Get("addresses")}
 	f.KeySpec = oauth.KeySpec{
 		Name: form.Get("name"), Note: form.Get("note"), Resource: form.Get("resource"), Environment: form.Get("environment"), Role: form.Get("role"),
 		Plan: form.Get("plan"), Addresses: strings.FieldsFunc(f.addresses, func(c rune) bool { return strings.ContainsRune(" ,\t\r\n", c) }),
 	}
-	i := max(0, slices.IndexFunc(s.oauth.Resources(), func(res oauth.Resource) bool { return res.ID == f.Resource }))
+	i := max(0, slices.IndexFunc(s.keyResources(p), func(res oauth.Resource) bool { return res.ID == f.Resource }))
 	f.Scopes = slices.Compact(slices.Sorted(slices.Values(form["scope-"+strconv.Itoa(i)])))
 	return f
 }
@@ -374,10 +379,7 @@ func (s *Server) keyFields(p *keyPlace, f keyForm) templates.KeyFields {
 	fields := templates.KeyFields{
 		Name: clean(f.Name, 300), Note: f.Note, RateLimit: clean(f.rateLimit, 20), Addresses: f.addresses, Expiries: s.expiries(f.expires), NeedPassword: !s.fresh(p.v),
 	}
-	for i, res := range s.oauth.Resources() {
-		if len(res.Keys.Environments) == 0 && !p.personal() {
-			continue
-		}
+	for i, res := range s.keyResources(p) {
 		chosen := f.Resource == res.ID || f.Resource == "" && i == 0
 		fields.Resources = append(fields.Resources, keyResource(&res, chosen, f.Scopes, nil))
 	}
@@ -498,7 +500,7 @@ func (s *Server) showKeyForm(w http.ResponseWriter, r *http.Request, status int,
 // createKey serves POST …/api-keys and …/personal-access-tokens. The answer shows the key, once, and is not kept by the
 // browser.
 func (s *Server) createKey(w http.ResponseWriter, r *http.Request, p keyPlace) error {
-	f := s.typedKey(r)
+	f := s.typedKey(r, &p)
 	v, fault, status, err := s.stepUp(w, r, p.v, r.PostForm.Get("password"))
 	if err != nil {
 		return err
@@ -773,7 +775,7 @@ func (s *Server) updateKey(w http.ResponseWriter, r *http.Request, p keyPlace) e
 	if err != nil {
 		return err
 	}
-	f := s.typedKey(r)
+	f := s.typedKey(r, &p)
 	f.Scopes = slices.Compact(slices.Sorted(slices.Values(r.PostForm["scope-0"])))
 	err = f.number()
 	if err == nil {

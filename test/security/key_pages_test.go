@@ -437,3 +437,31 @@ func TestKeyPages_ListsAreInTheOrderOfUse(t *testing.T) {
 		}
 	})
 }
+
+// Where a resource has no keys the form leaves it out, and what is chosen is still for the one that is shown.
+func TestKeyPages_AResourceWithoutKeysIsLeftOut(t *testing.T) {
+	scopes := []oauth.Scope{{Name: "read"}, {Name: "write"}}
+	r := rig.Memory(t, rig.Options{Resources: []oauth.Resource{
+		{ID: "https://first.example", Name: "First", Scopes: scopes, WorkspaceHeader: "X-Workspace"},
+		{ID: "https://second.example", Name: "Second", Scopes: scopes, Keys: oauth.KeyRules{Prefix: "sec", Environments: []string{"live"}, MaxLifetime: 45 * 24 * time.Hour}},
+	}})
+	w := r.Workspace("engines", "", r.Alice)
+	b := r.Browser().SignIn(r.Alice.Email)
+	form := b.Form(b.Get(keysPage(w.Slug)+"/new"), keysPage(w.Slug))
+	if got := form["resource"]; len(got) != 1 || got[0] != "https://second.example" {
+		t.Fatalf("the form is for %q", got)
+	}
+	form.Set("name", "Import")
+	form.Set("scope-0", "write")
+	for expires, want := range map[string]int{"longest": http.StatusOK, "30": http.StatusOK, "90": http.StatusBadRequest, "never": http.StatusBadRequest} {
+		form.Set("expires", expires)
+		if a := b.PostForm(keysPage(w.Slug), form); a.Status != want {
+			t.Errorf("expires %s: answered %d %s", expires, a.Status, rig.Plain(a.Body))
+		}
+	}
+	for _, k := range keysOf(r, storage.KeyOwner{WorkspaceID: w.ID}) {
+		if k.Resource != "https://second.example" || k.Scopes.String() != "write" || k.Prefix != "sec_live_" || k.ExpiresAt.Sub(r.Store.Now()) > 45*24*time.Hour {
+			t.Errorf("made was %+v", k)
+		}
+	}
+}
