@@ -144,7 +144,7 @@ func (s *Server) checkAddresses(list []string, fault func(field, message string,
 			prefix, err = netip.PrefixFrom(a, a.BitLen()), nil
 		}
 		switch {
-		case err != nil:
+		case err != nil, prefix.Addr().Is4In6(): // requests come from addresses that are not mapped
 			fault("addresses", "%q is no address or range; write one such as 192.0.2.7 or 192.0.2.0/24", shorten(text))
 		case prefix.Masked() != prefix:
 			fault("addresses", "%q has bits after its range; write %s", shorten(text), prefix.Masked())
@@ -360,6 +360,9 @@ func (s *Server) applyKeyChange(by *Authority, k *storage.APIKey, workspacePlan 
 	}
 	if c.Scopes != nil {
 		p.Scopes, p.ByObject, changed["scopes"] = *c.Scopes, c.ByObject, strings.Join(*c.Scopes, " ")
+	}
+	if len(changed) == 0 {
+		return changed, nil // what is there was right under the rules of then
 	}
 	kept := p
 	if k.Live(s.store.Now()) {

@@ -181,3 +181,29 @@ func TestK02_K11_ATestKeyReachesNothingThatIsLive(t *testing.T) {
 		answered(t, "a test key by a live one", r.JSON("DELETE", "/v1/api-keys/"+own.ID, admin, ""), http.StatusNoContent)
 	})
 }
+
+// A key can be paused whatever has become of the configuration: that is when somebody is in a hurry.
+func TestK07_AKeyOfARightThatIsGoneCanStillBePaused(t *testing.T) {
+	rig.Each(t, rig.Options{}, func(t *testing.T, r *rig.Rig) {
+		w := r.Workspace("acme", "", r.Alice)
+		_, admin := r.Key(w, oauth.KeySpec{Scopes: []string{"admin"}})
+		k, text := r.Key(w, oauth.KeySpec{})
+		r.SQL(`UPDATE api_keys SET scopes = 'read gone' WHERE id = $1`, k.ID)
+		path := "/v1/api-keys/" + k.ID
+		answered(t, "a name", r.JSON("PATCH", path, admin, `{"name":"x"}`), http.StatusBadRequest)
+		answered(t, "before", r.JSON("GET", "/v1/auth/test", text, ""), http.StatusOK)
+		answered(t, "pausing", r.JSON("PATCH", path, admin, `{"paused":true}`), http.StatusOK)
+		answered(t, "after", r.JSON("GET", "/v1/auth/test", text, ""), http.StatusForbidden)
+	})
+}
+
+// A range that no address is ever in would make a key that works nowhere.
+func TestK25_ARangeOfMappedAddressesIsRefused(t *testing.T) {
+	r := rig.Memory(t, rig.Options{})
+	w := r.Workspace("acme", "", r.Alice)
+	_, admin := r.Key(w, oauth.KeySpec{Scopes: []string{"admin"}})
+	answered(t, "a range", r.JSON("POST", "/v1/api-keys", admin, `{"name":"x","scopes":["read"],"addresses":["::ffff:127.0.0.0/104"]}`), http.StatusBadRequest)
+	made := r.JSON("POST", "/v1/api-keys", admin, `{"name":"x","scopes":["read"],"addresses":["::ffff:127.0.0.1"]}`)
+	answered(t, "an address", made, http.StatusCreated)
+	answered(t, "using it", r.JSON("GET", "/v1/auth/test", made.Text("key"), ""), http.StatusOK)
+}
