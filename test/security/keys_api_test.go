@@ -382,6 +382,12 @@ func TestK19_ACredentialIsReadFromOneHeaderAlone(t *testing.T) {
 	for what, text := range map[string]string{"a code": code, "a refresh token": refresh, "a client secret": app.Secret} {
 		answered(t, what, ask("/v1/auth/test", "Authorization", "Bearer "+text), http.StatusUnauthorized)
 	}
+	// Where somebody puts one by mistake it is refused, and is not in the log.
+	answered(t, "a key as the name of a parameter", ask("/v1/api-keys?"+admin+"=1", "Authorization", "Bearer "+admin), http.StatusBadRequest)
+	for _, body := range []string{`{"` + admin + `":1}`, `{"name":"x","scopes":["` + admin + `"]}`, `{"name":"x","scopes":["read"],"plan":"` + admin + `"}`} {
+		answered(t, "a key in a body", r.JSON("POST", "/v1/api-keys", admin, body), http.StatusBadRequest)
+	}
+	answered(t, "a key in a path", ask("/v1/api-keys/"+admin, "Authorization", "Bearer "+admin), http.StatusNotFound)
 	answered(t, "two Authorization headers", ask("/v1/api-keys", "Authorization", "Bearer "+admin, "Authorization", "Bearer "+admin), http.StatusBadRequest)
 	answered(t, "X-API-Key beside the header", ask("/v1/api-keys", "Authorization", "Bearer "+admin, "X-API-Key", "anything"), http.StatusOK)
 	answered(t, "the scheme in lower case", ask("/v1/api-keys", "Authorization", "bearer "+admin), http.StatusOK)

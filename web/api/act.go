@@ -38,7 +38,7 @@ type action func(ctx context.Context) (any, error)
 
 // act has the operation done: a tenant's in one transaction, and, where the request carries an Idempotency-Key, once
 // however often it comes.
-func (c *call) act(do action) (reply, error) {
+func (c *call) act(ctx context.Context, do action) (reply, error) {
 	run := func(ctx context.Context) (reply, error) {
 		answer, err := do(ctx)
 		if err != nil || c.op.status == http.StatusNoContent {
@@ -50,7 +50,7 @@ func (c *call) act(do action) (reply, error) {
 		}
 		return reply{status: c.op.status, body: body}, nil
 	}
-	ctx := c.context()
+	ctx = c.speak(ctx)
 	key, err := c.idempotencyKey()
 	if err != nil {
 		return reply{}, err

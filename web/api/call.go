@@ -35,9 +35,9 @@ type call struct {
 // serve judges a request in the order of credential, workspace, limit and permission, and has it done.
 func (a *API) serve(w http.ResponseWriter, r *http.Request, o *operation) {
 	c := &call{API: a, op: o, w: w, r: r}
-	reply, err := c.judge()
+	reply, err := c.judge(r.Context())
 	if err != nil {
-		refusal := c.anonymous(asRefusal(err))
+		refusal := c.anonymous(r.Context(), asRefusal(err))
 		oauth.Note(r.Context()).Cause = refusal
 		a.shapeOf(c.principal).Write(w, refusal)
 		reply.status, _ = a.shapeOf(c.principal).Body(refusal)
@@ -51,7 +51,7 @@ func (a *API) serve(w http.ResponseWriter, r *http.Request, o *operation) {
 }
 
 // anonymous counts a request without a good credential by its address, where the resource has a plan for such.
-func (c *call) anonymous(refusal *gateway.Refusal) *gateway.Refusal {
+func (c *call) anonymous(ctx context.Context, refusal *gateway.Refusal) *gateway.Refusal {
 	if refusal.Kind != gateway.Missing && refusal.Kind != gateway.Invalid && refusal.Kind != gateway.Expired {
 		return refusal
 	}
@@ -61,7 +61,7 @@ func (c *call) anonymous(refusal *gateway.Refusal) *gateway.Refusal {
 			r = known
 		}
 	}
-	taken, counted, err := c.oauth.TakeAnonymous(storage.System(c.r.Context()), r, c.address(c.r))
+	taken, counted, err := c.oauth.TakeAnonymous(storage.System(ctx), r, c.address(c.r))
 	switch {
 	case err != nil:
 		return asRefusal(err)
@@ -93,11 +93,11 @@ func limited(taken limit.Result) *gateway.Refusal {
 // nothing to its credential.
 var reasons = map[gateway.Kind]string{gateway.Forbidden: oauth.ReasonPermissions, gateway.Limited: oauth.ReasonLimit}
 
-func (c *call) judge() (reply, error) {
+func (c *call) judge(ctx context.Context) (reply, error) {
 	c.receive()
-	err := c.authenticate()
+	err := c.authenticate(ctx)
 	if err == nil {
-		err = c.charge()
+		err = c.charge(ctx)
 	}
 	if err == nil {
 		err = c.authorize()
@@ -109,28 +109,27 @@ func (c *call) judge() (reply, error) {
 	if err != nil {
 		return reply{}, err
 	}
-	return c.act(act)
+	return c.act(ctx, act)
 }
 
 // authenticate finds out who asks and in which workspace. A credential is read from the one Authorization header alone;
 // without it, it is the browser's session that counts.
-func (c *call) authenticate() error {
+func (c *call) authenticate(ctx context.Context) error {
 	headers := c.r.Header.Values("Authorization")
 	switch len(headers) {
 	case 0:
-		return c.authenticateSession()
+		return c.authenticateSession(ctx)
 	case 1:
 		scheme, text, _ := strings.Cut(headers[0], " ")
 		if !strings.EqualFold(scheme, "Bearer") || text == "" {
 			return &gateway.Refusal{Kind: gateway.Missing}
 		}
-		return c.authenticateCredential(text)
+		return c.authenticateCredential(ctx, text)
 	}
 	return badRequest("The request has two Authorization headers; send one.")
 }
 
-func (c *call) authenticateCredential(text string) error {
-	ctx := c.r.Context()
+func (c *call) authenticateCredential(ctx context.Context, text string) error {
 	if strings.HasPrefix(text, oauth.PrefixRefreshToken) {
 		return &gateway.Refusal{Kind: gateway.Invalid} // it is for the token endpoint alone
 	}
@@ -222,8 +221,7 @@ func (c *call) named(resource *oauth.Resource) (slug string, named bool) {
 	return values[0], true
 }
 
-func (c *call) authenticateSession() error {
-	ctx := c.r.Context()
+func (c *call) authenticateSession(ctx context.Context) error {
 	if err := c.sameOrigin.Check(c.r); err != nil {
 		return &gateway.Refusal{Kind: gateway.Forbidden, Detail: "Another site sent this request; nothing was changed.", Cause: err}
 	}
@@ -254,12 +252,12 @@ func (c *call) authenticateSession() error {
 }
 
 // charge takes one request from the plan of a credential; those of a browser session are not counted.
-func (c *call) charge() error {
+func (c *call) charge(ctx context.Context) error {
 	if c.principal == nil {
 		return nil
 	}
 	var err error
-	if c.taken, err = c.oauth.Take(storage.System(c.r.Context()), c.principal, 1); err != nil {
+	if c.taken, err = c.oauth.Take(storage.System(ctx), c.principal, 1); err != nil {
 		return err //nolint:wrapcheck // storage's own sentinels
 	}
 	c.rateHeaders(c.taken)
@@ -312,10 +310,10 @@ func (c *call) caller() string {
 	return "session " + c.visitor.User.ID
 }
 
-// context is ctx on behalf of whom the operation is done.
-func (c *call) context() context.Context {
-	ctx := c.r.Context()
+// speak is ctx on behalf of whom the operation is done.
+func (c *call) speak(ctx context.Context) context.Context {
 	switch c.op.speaker {
+	case asSystem:
 	case asTenant:
 		return storage.Tenant(ctx, c.by.UserID, c.by.WorkspaceID)
 	case asPerson:

@@ -109,8 +109,12 @@ func TestLifeOfAPersonalAccessToken(t *testing.T) {
 		access, _ := r.Tokens(app, "admin")
 		for _, other := range []string{access, adminKey(r, r.Workspace("acme", "", r.Alice))} {
 			for _, q := range []struct{ method, path, body string }{
-				{"POST", "/v1/personal-access-tokens", `{"name":"x","scopes":["read"]}`}, {"GET", "/v1/personal-access-tokens", ""}, {"GET", path, ""},
-				{"PATCH", path, `{"name":"x"}`}, {"DELETE", path, ""}, {"POST", "/v1/workspaces", `{"name":"x","slug":"xx"}`},
+				{"POST", "/v1/personal-access-tokens", `{"name":"x","scopes":["read"]}`},
+				{"GET", "/v1/personal-access-tokens", ""},
+				{"GET", path, ""},
+				{"PATCH", path, `{"name":"x"}`},
+				{"DELETE", path, ""},
+				{"POST", "/v1/workspaces", `{"name":"x","slug":"xx"}`},
 			} {
 				want(t, r.JSON(q.method, q.path, other, q.body), http.StatusForbidden)
 			}

@@ -222,10 +222,19 @@ func TestPathsOfTheAPIAnswerInItsShape(t *testing.T) {
 		status       int
 		allow        string
 	}{
-		{"GET", "/v1/nothing", 404, ""}, {"GET", "/v1", 404, ""}, {"GET", "/v1/", 404, ""}, {"GET", "/api/x", 404, ""}, {"GET", "/v1/api-keys/", 404, ""},
-		{"GET", "/v1//api-keys", 404, ""}, {"GET", "/v1/../v1/api-keys", 404, ""},
-		{"DELETE", "/v1/api-keys", 405, "GET, POST"}, {"PUT", "/v1/api-keys/x", 405, "GET, PATCH, DELETE"}, {"OPTIONS", "/v1/api-keys", 405, "GET, POST"},
-		{"POST", "/v1/auth/test", 405, "GET"}, {"PATCH", "/openapi.json", 405, "GET"}, {"TRACE", "/v1/api-keys", 405, "GET, HEAD, POST, OPTIONS"},
+		{"GET", "/v1/nothing", 404, ""},
+		{"GET", "/v1", 404, ""},
+		{"GET", "/v1/", 404, ""},
+		{"GET", "/api/x", 404, ""},
+		{"GET", "/v1/api-keys/", 404, ""},
+		{"GET", "/v1//api-keys", 404, ""},
+		{"GET", "/v1/../v1/api-keys", 404, ""},
+		{"DELETE", "/v1/api-keys", 405, "GET, POST"},
+		{"PUT", "/v1/api-keys/x", 405, "GET, PATCH, DELETE"},
+		{"OPTIONS", "/v1/api-keys", 405, "GET, POST"},
+		{"POST", "/v1/auth/test", 405, "GET"},
+		{"PATCH", "/openapi.json", 405, "GET"},
+		{"TRACE", "/v1/api-keys", 405, "GET, HEAD, POST, OPTIONS"},
 	} {
 		a := r.JSON(x.method, x.path, "", "", "Origin", "https://elsewhere.example", "Access-Control-Request-Method", "GET")
 		if a.Status != x.status || a.JSON()["statusCode"] != float64(x.status) || a.Header.Get("Allow") != x.allow || a.Header.Get("Access-Control-Allow-Origin") != "" {
@@ -280,7 +289,7 @@ func TestNullIsLikeLeftOut(t *testing.T) {
 }
 
 // A role that is taken away, and a membership, count for the next request.
-func TestAPersonalTokenHasTheRightsOfNow(t *testing.T) {
+func TestK09_K23_APersonalTokenHasTheRightsOfNow(t *testing.T) {
 	rig.EachNodes(t, rig.Options{}, func(t *testing.T, nodes []*rig.Rig) {
 		r, other := nodes[0], nodes[len(nodes)-1]
 		bob := r.User("bob@example.com", "Bob", false)

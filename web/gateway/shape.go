@@ -51,9 +51,9 @@ type Refusal struct {
 	Cause       error // for the log alone
 }
 
-// Error implements error.
+// Error implements error, for the log: without the detail, which may repeat what a stranger sent.
 func (r *Refusal) Error() string {
-	text := http.StatusText(statuses[r.Kind]) + ": " + r.Detail
+	text := "refused: " + http.StatusText(statuses[r.Kind])
 	if r.Cause != nil {
 		text += ": " + r.Cause.Error()
 	}
@@ -288,7 +288,7 @@ func WriteJSON(w http.ResponseWriter, status int, text []byte) {
 func (r *Refusal) challenge() string {
 	const realm = `Bearer realm="doorward"`
 	code, more, description := "", "", r.Detail
-	switch r.Kind { //nolint:exhaustive // the others are not about the credential
+	switch r.Kind {
 	case Missing:
 		return realm // RFC 6750 section 3.1: without a credential there is nothing wrong with it
 	case Invalid, Expired:
