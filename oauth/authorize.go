@@ -434,9 +434,9 @@ func (s *Server) Approve(ctx context.Context, a *AuthorizeRequest, d Decision) (
 				return err
 			}
 		}
-		// The person as they are now, not when the page was made. Whoever is removed later finds that nothing made here
-		// works: each use looks at the membership again.
-		role, err := s.store.ActiveRole(ctx, d.WorkspaceID, d.UserID)
+		// The person as they are now, not when the page was made. Whoever removes them at the same moment also ends what is
+		// made here, or makes it impossible.
+		role, err := s.store.HoldRole(ctx, d.WorkspaceID, d.UserID)
 		if err != nil {
 			return fmt.Errorf("approve: %w", err)
 		}

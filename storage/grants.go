@@ -37,6 +37,7 @@ func (g *Grant) fields() []any {
 const (
 	RevokedByUser    = "ended by the user"
 	RevokedByClient  = "revoked by the client"
+	RevokedByLeaving = "the user left the workspace"
 	RevokedCodeReuse = "authorization code used twice"
 	RevokedReuse     = "refresh token used twice"
 )

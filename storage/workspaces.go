@@ -192,6 +192,14 @@ func (s *Store) ActiveRole(ctx context.Context, workspaceID, userID string) (str
 	return role, err
 }
 
+// HoldRole is ActiveRole, and keeps the membership from being changed until the transaction in ctx ends.
+func (s *Store) HoldRole(ctx context.Context, workspaceID, userID string) (string, error) {
+	if err := s.execOne(ctx, ErrNotFound, `UPDATE memberships SET role = role WHERE workspace_id = $1 AND user_id = $2`, workspaceID, userID); err != nil {
+		return "", err
+	}
+	return s.ActiveRole(ctx, workspaceID, userID)
+}
+
 // AddMember makes a user a member. ErrExists: they are one already; ErrConflict: the workspace is a personal one;
 // ErrNotFound: there is no such user or workspace.
 func (s *Store) AddMember(ctx context.Context, workspaceID, userID, role string) error {
@@ -214,9 +222,17 @@ func (s *Store) ChangeRole(ctx context.Context, workspaceID, userID, role string
 		`UPDATE memberships SET role = $3 WHERE workspace_id = $1 AND user_id = $2`, workspaceID, userID, role)
 }
 
-// RemoveMember ends a membership. Errors are those of ChangeRole.
+// RemoveMember ends a membership, and every grant by which apps act for the user in the workspace, so that none comes back
+// when they do. What they allowed stays remembered. Errors are those of ChangeRole.
 func (s *Store) RemoveMember(ctx context.Context, workspaceID, userID string) error {
-	return s.changeMember(ctx, workspaceID, true, `DELETE FROM memberships WHERE workspace_id = $1 AND user_id = $2`, workspaceID, userID)
+	return s.InTx(ctx, func(ctx context.Context) error {
+		if err := s.changeMember(ctx, workspaceID, true, `DELETE FROM memberships WHERE workspace_id = $1 AND user_id = $2`, workspaceID, userID); err != nil {
+			return err
+		}
+		_, err := s.exec(ctx, `UPDATE grants SET revoked_at = $3, revoked_reason = $4 WHERE workspace_id = $1 AND user_id = $2 AND revoked_at IS NULL`,
+			workspaceID, userID, s.Now(), RevokedByLeaving)
+		return err
+	})
 }
 
 // changeMember runs a statement about a membership and, where that takes an owner away, sees to it that another stays.

@@ -235,6 +235,7 @@ func TestConsentRacesWithRemovalFromTheWorkspace(t *testing.T) {
 	rig.Each(t, rig.Options{}, func(t *testing.T, r *rig.Rig) {
 		app, w := r.App(oauth.ClientSpec{}), shared(t, r, "engines", "")
 		alice := r.Browser().SignIn(r.Alice.Email)
+		var codes []string
 		for range 12 {
 			r.Join(w, r.Alice, oauth.RoleMember)
 			page := alice.Authorize(altered(app.Params("read"), url.Values{"prompt": {"consent"}}))
@@ -247,12 +248,20 @@ func TestConsentRacesWithRemovalFromTheWorkspace(t *testing.T) {
 				}
 			})
 			if code := a.Param("code"); code != "" {
-				if got := r.Exchange(app, code); got.Status != http.StatusBadRequest || got.Text("error") != "invalid_grant" {
-					t.Fatalf("a code of before the removal gives %d %s", got.Status, got.Body)
-				}
+				codes = append(codes, code)
 			} else if a.Status != http.StatusBadRequest && a.Status != http.StatusForbidden {
 				t.Fatalf("answered %d %s", a.Status, rig.Plain(a.Body))
 			}
+		}
+		// Not even once they are back.
+		r.Join(w, r.Alice, oauth.RoleMember)
+		for _, code := range codes {
+			if got := r.Exchange(app, code); got.Status != http.StatusBadRequest || got.Text("error") != "invalid_grant" {
+				t.Fatalf("a code of before the removal gives %d %s", got.Status, got.Body)
+			}
+		}
+		if live := r.Grants(r.Alice.ID); len(live) != 0 {
+			t.Errorf("%d grants live after the removal", len(live))
 		}
 		// In the order in which nothing can come of it: found to be a member, removed, then approved.
 		for name, change := range map[string]func(w storage.Workspace) error{
