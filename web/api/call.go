@@ -122,7 +122,7 @@ func (c *call) authenticate(ctx context.Context) error {
 	case 1:
 		scheme, text, _ := strings.Cut(headers[0], " ")
 		if !strings.EqualFold(scheme, "Bearer") || text == "" {
-			return &gateway.Refusal{Kind: gateway.Missing}
+			return &gateway.Refusal{Kind: gateway.Missing, Cause: errMissing}
 		}
 		return c.authenticateCredential(ctx, text)
 	}
@@ -131,7 +131,7 @@ func (c *call) authenticate(ctx context.Context) error {
 
 func (c *call) authenticateCredential(ctx context.Context, text string) error {
 	if strings.HasPrefix(text, oauth.PrefixRefreshToken) {
-		return &gateway.Refusal{Kind: gateway.Invalid} // it is for the token endpoint alone
+		return &gateway.Refusal{Kind: gateway.Invalid, Cause: oauth.ErrUnknown} // it is for the token endpoint alone
 	}
 	p, err := c.oauth.Principal(ctx, text, "")
 	if err != nil {
@@ -178,6 +178,9 @@ func (c *call) authenticateCredential(ctx context.Context, text string) error {
 	}
 	return err //nolint:wrapcheck // it says what it did
 }
+
+// errMissing is for the log, which always tells what some shapes do not.
+var errMissing = errors.New("no credential")
 
 // notTheirs is what is said about every workspace that a credential may not act in, whether there is such a one or not.
 const notTheirs = "The workspace that was named is not one of this credential."
@@ -230,7 +233,7 @@ func (c *call) authenticateSession(ctx context.Context) error {
 		return err
 	}
 	if v.User.ID == "" {
-		return &gateway.Refusal{Kind: gateway.Missing}
+		return &gateway.Refusal{Kind: gateway.Missing, Cause: errMissing}
 	}
 	c.visitor = v
 	oauth.Note(ctx).Subject = v.User.ID
