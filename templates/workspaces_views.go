@@ -238,7 +238,7 @@ func credentialText(kind string) string {
 }
 
 // auditTexts are actions in words. One that is not here is shown as it is.
-var auditTexts = map[string]string{
+var auditTexts = map[string]string{ //nolint:gosec // what was done, no secret
 	"access.ended":                  "Ended an app's access",
 	"api_key.created":               "Made an API key",
 	"api_key.paused":                "Paused an API key",

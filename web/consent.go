@@ -138,7 +138,7 @@ func (s *Server) consent(w http.ResponseWriter, r *http.Request) error {
 	}
 	// As the memberships are now. Without a word about it the only one is meant.
 	slug := form.Get("workspace")
-	if !(slug == "" && len(p.workspaces) == 1) && !p.moveTo(func(ws storage.Workspace) bool { return ws.Slug == slug }) {
+	if (slug != "" || len(p.workspaces) > 1) && !p.moveTo(func(ws storage.Workspace) bool { return ws.Slug == slug }) {
 		return &pageError{Status: http.StatusBadRequest, Heading: "That workspace cannot be chosen", Message: "It is not one in which you may allow apps, or not any more. Nothing was granted. Start again from the app."}
 	}
 	granted := form["scope"]

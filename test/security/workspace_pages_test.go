@@ -441,8 +441,12 @@ func TestWorkspaceIsMadeFromItsName(t *testing.T) {
 	r := rig.Memory(t, rig.Options{})
 	b := r.Browser().SignIn(r.Alice.Email)
 	for i, x := range []struct{ name, slug string }{
-		{"Analytical Engines Ltd.", "analytical-engines-ltd"}, {"Analytical  Engines, Ltd", "analytical-engines-ltd-2"}, {"Ångström's Größe", "angstroms-gro-e"}, {"株式会社", "workspace"},
-		{"x", "workspace-2"}, {strings.Repeat("long ", 20), "long-long-long-long-long-long-long"},
+		{"Analytical Engines Ltd.", "analytical-engines-ltd"},
+		{"Analytical  Engines, Ltd", "analytical-engines-ltd-2"},
+		{"Ångström's Größe", "angstroms-gro-e"},
+		{"株式会社", "workspace"},
+		{"x", "workspace-2"},
+		{strings.Repeat("long ", 20), "long-long-long-long-long-long-long"},
 	} {
 		a := b.PostForm(workspaces, url.Values{"name": {x.name}, "slug": {" "}})
 		if a.Status != http.StatusSeeOther || a.Location.Path != workspaces+"/"+x.slug+"/members" {
