@@ -496,7 +496,7 @@ func TestH11_TheAdminListenersPathsAreNotPublic(t *testing.T) {
 	p.start()
 	for _, path := range []string{
 		"/metrics", "/debug/pprof/", "/debug/pprof/cmdline", "/debug/pprof/profile?seconds=1", "/debug/pprof/heap", "/debug/vars", "/debug", "/debug/", "/admin/metrics", "/admin/debug/pprof/", "/status", "/server-status", "/stats",
-		"/actuator", "/actuator/env", "/.env", "/config", "/api", "/v1/", "/openapi.json", "/swagger", "/graphql", "/-/reload", "/METRICS", "/metrics/",
+		"/actuator", "/actuator/env", "/.env", "/config", "/api", "/v1/", "/swagger", "/graphql", "/-/reload", "/METRICS", "/metrics/",
 	} {
 		for _, method := range []string{"GET", "POST"} {
 			e := p.send(method + " " + path + " HTTP/1.1\r\nHost: localhost\r\nContent-Length: 0\r\n\r\n")
