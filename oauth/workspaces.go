@@ -141,11 +141,13 @@ func (s *Server) inWorkspace(ctx context.Context, by *Authority, p Permission, w
 // and *Forbidden.
 func (s *Server) UpdateWorkspace(ctx context.Context, by Authority, w storage.Workspace, name, plan *string) (storage.Workspace, error) {
 	detail := map[string]string{}
+	var newName *string
 	if name != nil {
 		checked, err := checkWorkspaceName(*name)
 		if err != nil {
 			return w, err
 		}
+		newName = &checked
 		if checked != w.Name {
 			w.Name, detail["name"] = checked, "changed"
 		}
@@ -160,7 +162,7 @@ func (s *Server) UpdateWorkspace(ctx context.Context, by Authority, w storage.Wo
 		if len(detail) == 0 {
 			return nil
 		}
-		if err := s.store.UpdateWorkspace(ctx, w.ID, w.Name, w.Plan); err != nil {
+		if err := s.store.UpdateWorkspace(ctx, w.ID, newName, plan); err != nil {
 			return err //nolint:wrapcheck // wrapped by inWorkspace
 		}
 		return s.auditWorkspace(ctx, "workspace.updated", w.ID, w.ID, detail)
@@ -245,6 +247,10 @@ func (s *Server) ChangeRole(ctx context.Context, by Authority, w storage.Workspa
 
 // roleToChange is a member's role, which the authority may take from them.
 func (s *Server) roleToChange(ctx context.Context, by *Authority, workspaceID, userID string) (string, error) {
+	// So that nobody makes them an owner between this look and the change.
+	if err := s.store.HoldWorkspace(ctx, workspaceID); err != nil {
+		return "", err //nolint:wrapcheck // storage's own sentinels
+	}
 	before, err := s.store.RoleOf(ctx, workspaceID, userID)
 	if err != nil {
 		return "", err //nolint:wrapcheck // storage's own sentinels
@@ -294,6 +300,9 @@ func (s *Server) Invite(ctx context.Context, by Authority, w storage.Workspace, 
 		if err == nil && len(open) >= MaxMembers {
 			err = &Invalid{Field: "email", Message: fmt.Sprintf("is one too many: there are %d open invitations; take some back", len(open))}
 		}
+		if err == nil {
+			err = by.mayEnd(open, func(o storage.Invitation) bool { return storage.EmailKey(o.Email) == storage.EmailKey(email) })
+		}
 		if err != nil {
 			return err
 		}
@@ -316,6 +325,16 @@ func (s *Server) Invite(ctx context.Context, by Authority, w storage.Workspace, 
 	return i, word, err
 }
 
+// mayEnd returns *Forbidden where one of the invitations that are meant makes an owner, and the authority may not.
+func (a *Authority) mayEnd(open []storage.Invitation, meant func(storage.Invitation) bool) error {
+	for _, i := range open {
+		if meant(i) && i.Role == RoleOwner {
+			return a.May(MayManageOwners)
+		}
+	}
+	return nil
+}
+
 // prefixInvitation begins the word of an invitation's link.
 const prefixInvitation = "dw_in_"
 
@@ -325,6 +344,13 @@ func (s *Server) InvitationURL(word string) string { return s.issuer + "/join/" 
 // DropInvitation takes an invitation back. storage.ErrNotFound: there is none, or it was taken.
 func (s *Server) DropInvitation(ctx context.Context, by Authority, w storage.Workspace, id string) error {
 	return s.inWorkspace(ctx, &by, MayManageMembers, "take the invitation back", func(ctx context.Context) error {
+		open, err := s.store.InvitationsOf(ctx, w.ID)
+		if err == nil {
+			err = by.mayEnd(open, func(o storage.Invitation) bool { return o.ID == id })
+		}
+		if err != nil {
+			return err
+		}
 		if err := s.store.DropInvitation(ctx, w.ID, id); err != nil {
 			return err //nolint:wrapcheck // wrapped by inWorkspace
 		}

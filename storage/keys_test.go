@@ -67,7 +67,7 @@ func TestKeyByDigestSaysWhatDecides(t *testing.T) {
 	onEachEngine(t, func(t *testing.T, s *storage.Store) {
 		w := newWorld(t, s)
 		ctx := system(t)
-		must(t, s.UpdateWorkspace(ctx, w.shared.ID, "Shared", "pro"))
+		must(t, s.UpdateWorkspace(ctx, w.shared.ID, nil, new("pro")))
 		k := insertKey(t, s, storage.KeyOwner{WorkspaceID: w.shared.ID}, "Key", func(k *storage.APIKey) {
 			k.CreatedBy, k.Scopes, k.ScopesByObject, k.Plan, k.RateLimit = w.admin.ID, storage.List{"accounts:read"}, true, "pro", 7
 			k.Addresses, k.Counter, k.ExpiresAt = storage.List{"192.0.2.0/24"}, "key_first", s.Now().Add(time.Hour)
@@ -109,7 +109,7 @@ func TestK18_PersonalTokenByDigestSaysWhatDecides(t *testing.T) {
 	onEachEngine(t, func(t *testing.T, s *storage.Store) {
 		w := newWorld(t, s)
 		ctx := system(t)
-		must(t, s.UpdateWorkspace(ctx, w.shared.ID, "Shared", "pro"))
+		must(t, s.UpdateWorkspace(ctx, w.shared.ID, nil, new("pro")))
 		foreign := storage.Workspace{ID: storage.NewID("ws"), Slug: "foreign", Name: "Foreign", Plan: "pro"}
 		must(t, s.InsertWorkspace(ctx, foreign, w.otherAdmin.ID))
 		k := insertKey(t, s, storage.KeyOwner{UserID: w.admin.ID}, "Token", func(k *storage.APIKey) { k.Role, k.Addresses = "member", storage.List{"::1/128"} })

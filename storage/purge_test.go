@@ -263,3 +263,19 @@ func TestS10_DumpHoldsNoSecret(t *testing.T) {
 		}
 	})
 }
+
+// "Last used" that could not be written, because whoever had it written went away, is written the next time.
+func TestTouchesThatCouldNotBeWrittenAreKept(t *testing.T) {
+	onEachEngine(t, func(t *testing.T, s *storage.Store) {
+		w := newWorld(t, s)
+		s.TouchKey(w.key.ID, "192.0.2.7")
+		gone, cancel := context.WithCancel(system(t))
+		cancel()
+		mustBe(t, s.FlushTouches(gone), storage.ErrUnavailable)
+		must(t, s.FlushTouches(system(t)))
+		k, err := s.KeyByID(system(t), w.key.ID)
+		if err != nil || k.LastUsedFrom != "192.0.2.7" || k.LastUsedAt != s.Now() {
+			t.Errorf("last used at %v from %q, error %v", k.LastUsedAt, k.LastUsedFrom, err)
+		}
+	})
+}

@@ -76,8 +76,10 @@ var writes = map[string]func(ctx context.Context, s *storage.Store, w *world) er
 		return s.InsertWorkspace(ctx, storage.Workspace{ID: storage.NewID("ws"), Slug: "new", Name: "New"}, w.user.ID)
 	},
 	"UpdateWorkspace": func(ctx context.Context, s *storage.Store, w *world) error {
-		return s.UpdateWorkspace(ctx, w.shared.ID, "New", "pro")
+		name, plan := "New", "pro"
+		return s.UpdateWorkspace(ctx, w.shared.ID, &name, &plan)
 	},
+	"HoldWorkspace": func(ctx context.Context, s *storage.Store, w *world) error { return s.HoldWorkspace(ctx, w.shared.ID) },
 	"DisableWorkspace": func(ctx context.Context, s *storage.Store, w *world) error {
 		return s.DisableWorkspace(ctx, w.shared.ID)
 	},
@@ -329,7 +331,7 @@ func TestEveryWriteIsGoneAfterARollback(t *testing.T) {
 				if err := write(system(t), s, w); err != nil {
 					t.Fatal(err)
 				}
-				if name != "FlushTouches" && name != "HoldConsent" && name != "HoldKey" && name != "HoldRole" && cmp.Equal(before, dump(t, s)) {
+				if name != "FlushTouches" && name != "HoldConsent" && name != "HoldWorkspace" && name != "HoldKey" && name != "HoldRole" && cmp.Equal(before, dump(t, s)) {
 					t.Error("the write changes nothing even when it is committed, so this test proves nothing")
 				}
 			})

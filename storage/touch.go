@@ -61,7 +61,8 @@ func (s *Store) TouchSecret(id string) { s.touch("client_secrets", id, "") }
 // TouchKey notes that an API key or personal access token was used from an address.
 func (s *Store) TouchKey(id, address string) { s.touch("api_keys", id, address) }
 
-// FlushTouches writes what was noted since it ran last. The server calls it every five seconds and at its end.
+// FlushTouches writes what was noted since it ran last. The server calls it every five seconds and at its end. What could
+// not be written is kept for the next time.
 func (s *Store) FlushTouches(ctx context.Context) error {
 	t := &s.touches
 	t.mu.Lock()
@@ -85,7 +86,8 @@ func (s *Store) FlushTouches(ctx context.Context) error {
 	keys := slices.SortedFunc(maps.Keys(pending), func(a, b touchKey) int {
 		return cmp.Or(strings.Compare(a.table, b.table), strings.Compare(a.id, b.id))
 	})
-	for some := range slices.Chunk(keys, touchBatch) {
+	for done := 0; done < len(keys); done += touchBatch {
+		some := keys[done:min(done+touchBatch, len(keys))]
 		err := s.InTx(ctx, func(ctx context.Context) error {
 			for _, key := range some {
 				args := []any{key.id, pending[key].at}
@@ -99,6 +101,13 @@ func (s *Store) FlushTouches(ctx context.Context) error {
 			return nil
 		})
 		if err != nil {
+			t.mu.Lock()
+			defer t.mu.Unlock()
+			for _, key := range keys[done:] {
+				if _, newer := t.pending[key]; !newer && len(t.pending) < touchBound {
+					t.pending[key] = pending[key]
+				}
+			}
 			return err
 		}
 		t.mu.Lock()

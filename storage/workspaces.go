@@ -95,9 +95,23 @@ func (s *Store) SearchWorkspaces(ctx context.Context, search, after string, limi
 		WHERE w.id > $1 AND (w.slug LIKE $2 ESCAPE '!' OR w.name_key LIKE $2 ESCAPE '!') ORDER BY w.id LIMIT $3`, after, likePattern(search), limit)
 }
 
-// UpdateWorkspace changes a workspace's name and plan.
-func (s *Store) UpdateWorkspace(ctx context.Context, id, name, plan string) error {
-	return s.changedBy(ctx, s.execOne(ctx, ErrNotFound, `UPDATE workspaces SET name = $2, name_key = $3, plan = $4 WHERE id = $1`, id, name, searchKey(name), plan))
+// UpdateWorkspace changes a workspace's name and plan; nil leaves either as it is.
+func (s *Store) UpdateWorkspace(ctx context.Context, id string, name, plan *string) error {
+	var key *string
+	if name != nil {
+		text := searchKey(*name)
+		key = &text
+	}
+	return s.changedBy(ctx, s.execOne(ctx, ErrNotFound, `UPDATE workspaces SET name = COALESCE(CAST($2 AS TEXT), name), name_key = COALESCE(CAST($3 AS TEXT), name_key),
+		plan = COALESCE(CAST($4 AS TEXT), plan) WHERE id = $1`, id, pointed(name), pointed(key), pointed(plan)))
+}
+
+// pointed is the text behind a pointer, or NULL.
+func pointed(text *string) any {
+	if text == nil {
+		return nil
+	}
+	return *text
 }
 
 // DisableWorkspace keeps whatever acts in a workspace from working until EnableWorkspace.
@@ -123,6 +137,12 @@ func (s *Store) DeleteWorkspace(ctx context.Context, id string) error {
 		s.changed(ctx)
 		return nil
 	})
+}
+
+// HoldWorkspace makes whoever changes the members of a workspace wait until the transaction ends. ErrConflict: it is a
+// personal one; ErrNotFound: there is none.
+func (s *Store) HoldWorkspace(ctx context.Context, id string) error {
+	return s.sharedWorkspace(ctx, id)
 }
 
 // sharedWorkspace makes whoever changes the members of a workspace wait for each other, and refuses a personal one with

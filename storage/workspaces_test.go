@@ -189,7 +189,7 @@ func TestWorkspacesAreFoundBySlugAndName(t *testing.T) {
 				t.Errorf("it is listed as %+v", list[i])
 			}
 		}
-		must(t, s.UpdateWorkspace(system(t), made.ID, "Zorn", ""))
+		must(t, s.UpdateWorkspace(system(t), made.ID, new("Zorn"), nil))
 		if list, err := s.SearchWorkspaces(system(t), "zORN", "", 100); err != nil || len(list) != 1 {
 			t.Errorf("%d are found by the new name, error %v", len(list), err)
 		}

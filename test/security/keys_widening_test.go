@@ -207,3 +207,37 @@ func TestK25_ARangeOfMappedAddressesIsRefused(t *testing.T) {
 	answered(t, "an address", made, http.StatusCreated)
 	answered(t, "using it", r.JSON("GET", "/v1/auth/test", made.Text("key"), ""), http.StatusOK)
 }
+
+// An administrator of a workspace neither takes back nor replaces an invitation that makes an owner, and a rename leaves
+// the plan alone that was chosen meanwhile.
+func TestK11_OwnersInvitationsAndPlansAreTheirs(t *testing.T) {
+	rig.Each(t, limited(), func(t *testing.T, r *rig.Rig) {
+		bob := r.User("bob@example.com", "Bob", false)
+		w := r.Workspace("acme", "free", r.Alice)
+		r.Join(w, bob, "admin")
+		owner, _, _, err := r.OAuth.PersonAuthority(t.Context(), r.Alice.ID, "acme")
+		ok(t, err)
+		admin, _, _, err := r.OAuth.PersonAuthority(t.Context(), bob.ID, "acme")
+		ok(t, err)
+		i, word, err := r.OAuth.Invite(t.Context(), owner, w, "carol@example.com", "owner")
+		ok(t, err)
+		var forbidden *oauth.Forbidden
+		if _, _, err := r.OAuth.Invite(t.Context(), admin, w, "Carol@example.com", "viewer"); !errors.As(err, &forbidden) {
+			t.Errorf("an administrator replaces the invitation of an owner: %v", err)
+		}
+		if err := r.OAuth.DropInvitation(t.Context(), admin, w, i.ID); !errors.As(err, &forbidden) {
+			t.Errorf("an administrator takes the invitation of an owner back: %v", err)
+		}
+		if _, _, err := r.OAuth.Invitation(t.Context(), word); err != nil {
+			t.Errorf("the invitation is gone: %v", err)
+		}
+		plan, name := "pro", "Acme & Sons"
+		_, err = r.OAuth.UpdateWorkspace(t.Context(), owner, w, nil, &plan)
+		ok(t, err)
+		_, err = r.OAuth.UpdateWorkspace(t.Context(), owner, w, &name, nil) // with the workspace as it was read before
+		ok(t, err)
+		if now, err := r.Store.WorkspaceByID(r.System(), w.ID); err != nil || now.Plan != plan || now.Name != name {
+			t.Errorf("the workspace is %+v, error %v", now, err)
+		}
+	})
+}
