@@ -456,7 +456,7 @@ func (s *Server) Approve(ctx context.Context, a *AuthorizeRequest, d Decision) (
 			return err //nolint:wrapcheck // asError reads it
 		}
 		code = resp.GetCode()
-		if d.FlowID == "" {
+		if !d.Remember {
 			return nil // nobody was asked
 		}
 		return s.store.Audit(ctx, storage.AuditEvent{ //nolint:wrapcheck // storage's own sentinels
