@@ -9,6 +9,7 @@ import (
 	"mime"
 	"net/http"
 	"reflect"
+	"slices"
 	"strings"
 	"time"
 	"unicode/utf8"
@@ -230,8 +231,8 @@ func decode(body []byte, into any) error {
 	}
 	err := eachMember(body, func(name string, value json.RawMessage) error {
 		for i := range target.NumField() {
-			if memberName(target.Type().Field(i)) == name {
-				return decodeMember(name, value, target.Field(i))
+			if f := target.Type().Field(i); memberName(f) == name {
+				return decodeMember(f, value, target.Field(i))
 			}
 		}
 		return badRequest(fmt.Sprintf("The member %q is unknown here; leave it out.", shorten(name)))
@@ -246,7 +247,7 @@ func decode(body []byte, into any) error {
 	return badRequest("The body must be one JSON object.")
 }
 
-func decodeMember(name string, value json.RawMessage, field reflect.Value) error {
+func decodeMember(f reflect.StructField, value json.RawMessage, field reflect.Value) error {
 	if string(value) == "null" {
 		if c, ok := field.Addr().Interface().(interface{ UnmarshalJSON([]byte) error }); ok && isChange(field.Type()) {
 			_ = c.UnmarshalJSON(value) // null fits every type
@@ -254,7 +255,11 @@ func decodeMember(name string, value json.RawMessage, field reflect.Value) error
 		return nil
 	}
 	if err := json.Unmarshal(value, field.Addr().Interface()); err != nil {
-		return badRequest(fmt.Sprintf("The member %q must be %s.", name, kindOf(field.Type())))
+		return badRequest(fmt.Sprintf("The member %q must be %s.", memberName(f), kindOf(field.Type())))
+	}
+	// An empty one too: it would count as left out, and what is left out may mean the most there is.
+	if list := f.Tag.Get("enum"); list != "" && !slices.Contains(strings.Split(list, ","), reflect.Indirect(field).String()) {
+		return badRequest(fmt.Sprintf("The member %q must be one of %s.", memberName(f), strings.ReplaceAll(list, ",", ", ")))
 	}
 	return nil
 }

@@ -270,7 +270,7 @@ func TestNullIsLikeLeftOut(t *testing.T) {
 	}
 	for body, says := range map[string]string{
 		"": "body", `{}`: "name", `{"name":null,"scopes":null}`: "scopes", `{"name":"x","scopes":["read"],"type":"live","environment":"test"}`: "environment",
-		`{"name":"x","scopes":["read"],"type":"prod"}`: "environment", `{"name":"x","scopes":["read"],"expiresAt":"0001-01-01T00:00:00Z"}`: "expiresAt",
+		`{"name":"x","scopes":["read"],"type":"prod"}`: "type", `{"name":"x","scopes":["read"],"expiresAt":"0001-01-01T00:00:00Z"}`: "expiresAt",
 		`{"name":"x","scopes":["read"],"expiresAt":"1970-01-01T00:00:00Z"}`: "expiresAt", `{"name":"x","scopes":["read"],"expiresAt":"tomorrow"}`: "expiresAt",
 		`{"name":"x","scopes":["read"],"expiresAt":1}`: "expiresAt", `{"name":"x","scopes":["read"],"rateLimit":0}`: "rateLimit",
 		`{"name":"x","scopes":["read","read"]}`: "scopes", `{"name":"x","scopes":{"read":["accounts"]}}`: "scopes", `{"name":"x","scopes":["read"],"plan":"gold"}`: "plan",
@@ -282,6 +282,15 @@ func TestNullIsLikeLeftOut(t *testing.T) {
 		}
 	}
 	want(t, r.JSON("PATCH", "/v1/api-keys/"+id, admin, ""), http.StatusBadRequest)
+	// Nothing between the quotes is no way to leave something out: a role left out is the highest there is.
+	_, token := r.PersonalToken(r.Alice, oauth.KeySpec{Scopes: []string{"admin"}})
+	for member, path := range map[string]string{"environment": "api-keys", "type": "api-keys", "role": "personal-access-tokens"} {
+		a := r.JSON("POST", "/v1/"+path, token, `{"name":"x","scopes":["read"],"`+member+`":""}`, "X-Workspace", "acme")
+		want(t, a, http.StatusBadRequest)
+		if !strings.Contains(a.Text("message"), member) {
+			t.Errorf("an empty %s: %s", member, a.Body)
+		}
+	}
 	for _, body := range []string{`{"grace":"31d"}`, `{"grace":"-1h"}`, `{"grace":"1w"}`, `{"grace":3600}`, `{"grace":"999999999d"}`, `{"grace":""}`} {
 		want(t, r.JSON("POST", "/v1/api-keys/"+id+"/rotate", admin, body), http.StatusBadRequest)
 	}
