@@ -83,15 +83,21 @@ func (e *encounter) report(l line) {
 	if !l.OK {
 		e.t.Errorf("%s: %s", l.Step, l.Detail)
 	}
+	e.server.judge(e.judge, l)
+	e.got[l.Step] = l.Detail
+}
+
+// judge asks the server about the tokens of a step.
+func (s *server) judge(c credentials, l line) {
+	s.t.Helper()
 	for token, want := range map[string]bool{l.Alive: true, l.Dead: false} {
 		if token == "" {
 			continue
 		}
-		if got := e.server.introspect(e.judge, token); got["active"] != want {
-			e.t.Errorf("after %s a token is %v, want active %v", l.Step, got, want)
+		if got := s.introspect(c, token); got["active"] != want {
+			s.t.Errorf("after %s a token is %v, want active %v", l.Step, got, want)
 		}
 	}
-	e.got[l.Step] = l.Detail
 }
 
 // meet lets a client do all it can at a server.
@@ -135,51 +141,67 @@ func script(file string) func(*testing.T, *encounter) {
 // follow runs a client's script and does what its lines ask for.
 func (e *encounter) follow(program string, args ...string) {
 	e.t.Helper()
-	settings, err := json.Marshal(map[string]any{
-		"issuer": e.server.issuer, "scope": scope, "confidential": e.confidential, "public": e.public,
-	})
-	if err != nil {
-		e.t.Fatal(err)
-	}
-	c := exec.CommandContext(e.t.Context(), program, args...)
-	c.Env = append(os.Environ(), "DOORWARD_INTEROP="+string(settings))
+	settings := map[string]any{"issuer": e.server.issuer, "scope": scope, "confidential": e.confidential, "public": e.public}
+	listen(e.t, settings, func(l line) (waits bool) {
+		if l.Open != "" {
+			visit(e.t, e.tab, l.Open, l.Decision)
+			return false
+		}
+		e.report(l)
+		return true
+	}, program, args...)
+}
+
+// listen runs a script and hands over what it tells, line by line. heard says whether the script waits until it is done.
+func listen(t *testing.T, settings any, heard func(line) (waits bool), program string, args ...string) {
+	t.Helper()
+	c := exec.CommandContext(t.Context(), program, args...)
+	c.Env = withSettings(t, settings)
 	var problem strings.Builder
 	c.Stderr = &problem
 	out, err := c.StdoutPipe()
 	if err != nil {
-		e.t.Fatal(err)
+		t.Fatal(err)
 	}
 	in, err := c.StdinPipe()
 	if err != nil {
-		e.t.Fatal(err)
+		t.Fatal(err)
 	}
 	if err := c.Start(); err != nil {
-		e.t.Fatal(err)
+		t.Fatal(err)
 	}
 	defer func() { // also when the browser could not go on and the script still waits for it
 		_ = c.Process.Kill()
 		_ = c.Wait()
-		if e.t.Failed() {
-			e.t.Logf("%s wrote:\n%s", args[len(args)-1], problem.String())
+		if t.Failed() {
+			t.Logf("%s wrote:\n%s", args[len(args)-1], problem.String())
 		}
 	}()
 	for scanner := bufio.NewScanner(out); scanner.Scan(); {
 		var l line
 		if err := json.Unmarshal(scanner.Bytes(), &l); err != nil {
-			e.t.Fatalf("%v: %s", err, scanner.Text())
+			t.Fatalf("%v: %s", err, scanner.Text())
 		}
-		if l.Open != "" {
-			visit(e.t, e.tab, l.Open, l.Decision)
+		if !heard(l) {
 			continue
 		}
-		e.report(l)
-		if _, err := in.Write([]byte("\n")); err != nil { // the script waits for it
-			e.t.Fatal(err)
+		if _, err := in.Write([]byte("\n")); err != nil {
+			t.Fatal(err)
 		}
 	}
 	if err := c.Wait(); err != nil {
-		e.t.Errorf("%s: %v", args[len(args)-1], err)
+		t.Errorf("%s: %v", args[len(args)-1], err)
 	}
+}
+
+// withSettings is the environment of a script.
+func withSettings(t *testing.T, settings any) []string {
+	t.Helper()
+	text, err := json.Marshal(settings)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return append(os.Environ(), "DOORWARD_INTEROP="+string(text))
 }
 
 // TestProgramsByOthers: each finishes everything it has functions for, and the page says so.
@@ -199,8 +221,10 @@ func TestProgramsByOthers(t *testing.T) {
 	var answers []answer
 	var version string
 	t.Run("mod_oauth2", func(t *testing.T) { version, answers = modOAuth2(t) })
-	if t.Failed() || len(rows) < len(clients) || answers == nil {
+	var d document
+	t.Run("management API", func(t *testing.T) { d = managementAPI(t) })
+	if t.Failed() || len(rows) < len(clients) || answers == nil || d.steps == nil || d.calls == 0 {
 		return // a part was left out or went wrong, so there is no page
 	}
-	comparePage(t, rows, version, answers)
+	comparePage(t, rows, version, answers, d)
 }

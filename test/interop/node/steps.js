@@ -10,7 +10,8 @@ export const settings = JSON.parse(process.env.DOORWARD_INTEROP)
 
 const answers = createInterface({ input: process.stdin })[Symbol.asyncIterator]()
 const say = (line) => process.stdout.write(JSON.stringify(line) + '\n')
-const report = async (line) => {
+// report tells a line, and waits until the test is done with it.
+export const report = async (line) => {
   say({ ok: true, ...line })
   await answers.next()
 }
@@ -47,7 +48,13 @@ export async function run(main) {
   }
 }
 
-// step does something that is to work, and reports what it resolves with.
+/**
+ * step does something that is to work, and reports what it resolves with.
+ * @template [T=void]
+ * @param {string} name
+ * @param {() => Promise<{ value?: T, alive?: string | undefined, dead?: string | undefined } | void>} work
+ * @returns {Promise<T>}
+ */
 export async function step(name, work) {
   const { value, ...rest } = (await work()) ?? {}
   await report({ step: name, ...rest })
@@ -70,7 +77,12 @@ export async function refusal(name, work, describe, rest = {}) {
   await report({ step: name, detail, ...rest })
 }
 
-// check throws unless it holds.
+/**
+ * check throws unless it holds.
+ * @param {unknown} holds
+ * @param {string} what
+ * @returns {asserts holds}
+ */
 export function check(holds, what) {
   if (!holds) {
     throw new Error(what)
