@@ -11,8 +11,8 @@ run: ## the demo: Doorward, an app that signs in through it and an API, to be se
 	CGO_ENABLED=0 go run ./cmd/doorward demo
 
 .PHONY: test
-test: setup ## all tests; installs what they need the first time
-	CGO_ENABLED=1 DOORWARD_TEST_FULL=1 go run ./test/postgres/run -- go test -race -shuffle=on -timeout 15m ./...
+test: setup ## all tests, the longest packages first; installs what they need the first time
+	CGO_ENABLED=1 DOORWARD_TEST_FULL=1 go run ./test/postgres/run -- go test -race -shuffle=on -timeout 15m ./test/security ./test/pages ./storage ./...
 
 .PHONY: test-short
 test-short: ## the tests that need only Go

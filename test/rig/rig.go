@@ -197,10 +197,34 @@ func (r *Rig) User(email, name string, admin bool) storage.User {
 	if u, err := r.Store.UserByEmail(r.System(), email); err == nil {
 		return u
 	}
-	u, err := r.Identity.CreateUser(r.T.Context(), identity.NewUser{Email: email, Name: name, Password: Password, Admin: admin})
-	r.ok(err)
+	u := storage.User{ID: storage.NewID("user"), Email: email, Name: name, PasswordHash: passwordHash(), Admin: admin}
+	r.ok(r.Store.InTx(r.System(), func(ctx context.Context) error {
+		if err := r.Store.DropSetting(ctx, storage.SettingSetupWord); err != nil {
+			return err //nolint:wrapcheck // it goes to the test
+		}
+		return r.Store.InsertUser(ctx, &u) //nolint:wrapcheck // as above
+	}))
 	return u
 }
+
+// passwordHash is that of Password, computed once: it takes as long as a hundred requests.
+var passwordHash = sync.OnceValue(func() string {
+	ctx := context.Background()
+	store, err := storage.Open(ctx, "sqlite::memory:", storage.Options{})
+	if err != nil {
+		panic(err)
+	}
+	defer store.Close()
+	if _, err := store.Migrate(ctx); err != nil {
+		panic(err)
+	}
+	people := identity.New(identity.Config{Store: store, Throttle: limit.NewSignIns(time.Now), Issuer: nodesIssuer})
+	u, err := people.CreateUser(ctx, identity.NewUser{Email: "once@example.com", Password: Password})
+	if err != nil {
+		panic(err)
+	}
+	return u.PasswordHash
+})
 
 // App is a registered client with its secret.
 type App struct {
