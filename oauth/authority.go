@@ -157,8 +157,9 @@ func (s *Server) PersonAuthority(ctx context.Context, userID, slug string) (Auth
 	return a, all[i], all, nil
 }
 
-// CredentialAuthority is the authority of whoever shows a credential, in the workspace it acts in; that is empty for a
-// personal access token for which none was named, and for a client of no workspace.
+// CredentialAuthority is the authority of whoever shows a credential, with the workspace it acts in, of which it knows
+// id, slug and plan alone; that is empty for a personal access token for which none was named, and for a client of no
+// workspace.
 func (s *Server) CredentialAuthority(ctx context.Context, p *Principal) (Authority, storage.Workspace, error) {
 	a := Authority{UserID: p.UserID, WorkspaceID: p.WorkspaceID, Role: p.Role, Credential: p}
 	if p.UserID == "" && p.WorkspaceID != "" {
@@ -172,13 +173,5 @@ func (s *Server) CredentialAuthority(ctx context.Context, p *Principal) (Authori
 		}
 		a.PersonalID = personal.ID
 	}
-	if p.WorkspaceID == "" {
-		return a, storage.Workspace{}, nil
-	}
-	w, err := s.store.WorkspaceByID(ctx, p.WorkspaceID)
-	if err != nil {
-		return a, w, fmt.Errorf("workspace: %w", err)
-	}
-	w.Role = a.Role
-	return a, w, nil
+	return a, storage.Workspace{ID: p.WorkspaceID, Slug: p.Workspace, Plan: p.WorkspacePlan, Role: a.Role}, nil
 }

@@ -29,28 +29,29 @@ const environmentTest = apikey.Test
 
 // Principal is who stands behind a credential, and what it may do now.
 type Principal struct {
-	Kind        string
-	Subject     string // the user, or with client_credentials the client (RFC 9068 section 2.2); empty for an API key
-	UserID      string // empty without a person
-	ClientID    string
-	Audience    string   // id of the resource
-	Scopes      []string // effective: with what they imply, within the role
-	ByObject    bool     // the scopes were given as an object of lists
-	ID          string   // names the token without showing it (RFC 7519 section 4.1.7)
-	KeyID       string   // of an API key or personal access token
-	GrantID     string   // empty but for tokens of an authorization
-	WorkspaceID string
-	Workspace   string   // slug; empty: acts in none
-	Role        string   // effective role in the workspace; empty without a user
-	TokenRole   string   // the most that a personal access token may be by its own word; empty: no bound
-	Environment string   // live or test, of an API key
-	Addresses   []string // ranges that the credential may come from; empty: any
-	Plan        string   // name; empty: none
-	Limits      limit.Plan
-	Counter     string       // what limits count it as
-	AuthTime    storage.Time // zero without a user
-	IssuedAt    storage.Time
-	ExpiresAt   storage.Time // zero: never
+	Kind          string
+	Subject       string // the user, or with client_credentials the client (RFC 9068 section 2.2); empty for an API key
+	UserID        string // empty without a person
+	ClientID      string
+	Audience      string   // id of the resource
+	Scopes        []string // effective: with what they imply, within the role
+	ByObject      bool     // the scopes were given as an object of lists
+	ID            string   // names the token without showing it (RFC 7519 section 4.1.7)
+	KeyID         string   // of an API key or personal access token
+	GrantID       string   // empty but for tokens of an authorization
+	WorkspaceID   string
+	Workspace     string   // slug; empty: acts in none
+	WorkspacePlan string   // name of the workspace\'s own plan, which need not be the one that counts; empty: none
+	Role          string   // effective role in the workspace; empty without a user
+	TokenRole     string   // the most that a personal access token may be by its own word; empty: no bound
+	Environment   string   // live or test, of an API key
+	Addresses     []string // ranges that the credential may come from; empty: any
+	Plan          string   // name; empty: none
+	Limits        limit.Plan
+	Counter       string       // what limits count it as
+	AuthTime      storage.Time // zero without a user
+	IssuedAt      storage.Time
+	ExpiresAt     storage.Time // zero: never
 }
 
 // Has tells whether the principal's scopes cover one.
@@ -107,7 +108,7 @@ func (s *Server) keyPrincipal(ctx context.Context, text, workspace string) (Prin
 	}
 	k := &b.Key
 	p := Principal{
-		Kind: k.Kind, Subject: k.UserID, UserID: k.UserID, Audience: k.Resource, ID: k.ID, KeyID: k.ID, WorkspaceID: b.WorkspaceID, Workspace: b.WorkspaceSlug,
+		Kind: k.Kind, Subject: k.UserID, UserID: k.UserID, Audience: k.Resource, ID: k.ID, KeyID: k.ID, WorkspaceID: b.WorkspaceID, Workspace: b.WorkspaceSlug, WorkspacePlan: b.WorkspacePlan,
 		ByObject: k.ScopesByObject, Environment: k.Environment, Addresses: k.Addresses, IssuedAt: k.CreatedAt, ExpiresAt: k.ExpiresAt,
 	}
 	r, known := s.Resource(k.Resource)
@@ -188,7 +189,7 @@ func unknownOr(err error) error {
 func (s *Server) judge(p Principal, b storage.Bearer, clientID string, scopes []string, digest []byte) (Principal, error) {
 	person := b.Grant.ID != ""
 	p.ClientID, p.Subject, p.GrantID = clientID, clientID, b.Grant.ID
-	p.WorkspaceID, p.Workspace, p.Role = b.WorkspaceID, b.WorkspaceSlug, b.Role
+	p.WorkspaceID, p.Workspace, p.WorkspacePlan, p.Role = b.WorkspaceID, b.WorkspaceSlug, b.WorkspacePlan, b.Role
 	// Part of a digest of 256 random bits names the token and tells nothing about it.
 	p.ID = hex.EncodeToString(digest[:16])
 	if person {

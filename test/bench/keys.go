@@ -40,7 +40,13 @@ func (b *bench) keyRows(ctx context.Context, cluster *postgres.Cluster, small *s
 			return b.wrk(ctx, s.process.url+"/oauth/introspect", bodies, basic(s.api.ID, s.apiSecret))
 		}
 	}
-	rows = append(rows, b.keyCheck(small, check(small, thousand)), b.makingKeys(small))
+	// As it comes: the limits have rows of their own.
+	unlimited, err := b.serverWith(ctx, small.database, "# nothing\n")
+	closers = append(closers, unlimited.stop)
+	if err != nil {
+		return nil, closeAll, err
+	}
+	rows = append(rows, b.keyCheck(small, check(small, thousand)), b.makingKeys(small, unlimited))
 
 	lite, liteKeys, err := b.sqlite(ctx)
 	closers = append(closers, lite.close)
@@ -139,7 +145,7 @@ func (b *bench) keyCheck(s *site, ours func(context.Context, int) (float64, erro
 }
 
 // Making a key is one transaction: whose it is, the key, and the audit event.
-func (b *bench) makingKeys(s *site) *row {
+func (b *bench) makingKeys(s *site, server *process) *row {
 	bodies := filepath.Join(b.dir, "making-keys")
 	clean := func(ctx context.Context) error {
 		// A workspace holds no more than 10,000 live ones.
@@ -155,19 +161,20 @@ func (b *bench) makingKeys(s *site) *row {
 			return os.WriteFile(bodies, []byte(strings.Repeat(`{"name":"Made","scopes":["read","write"]}`+"\n", 4)), 0o600)
 		},
 		ours: func(ctx context.Context, _ int) (float64, error) {
-			rate, err := b.wrk(ctx, s.process.url+"/v1/api-keys", bodies, "Bearer "+s.adminKey)
+			rate, err := b.wrk(ctx, server.url+"/v1/api-keys", bodies, "Bearer "+s.adminKey)
 			return rate, errors.Join(err, clean(ctx))
 		},
 		against: func(ctx context.Context, _ int) (float64, error) {
 			at := strconv.FormatInt(now(), 10)
 			id := "'key_' || gen_random_uuid()"
+			// As the same role, so that the same policies are checked.
 			rate, err := b.pgbench(ctx, s.database, "making-keys", `BEGIN;
 select set_config('app.user_id', '', true), set_config('app.workspace_id', `+text(s.workspace.ID)+`, true);
 `+bind(storage.InsertKeyStatement, id, fresh, "'api_key'", text(s.workspace.ID), "NULL", text(benchIssuer), "'live'", "'sk_live_'", "'tail'", "'Made'", "'made'", "''",
 				"'read write'", "FALSE", "''", "''", "0", "''", id, "''", at, "NULL")+`;
 `+bind(storage.InsertAuditEventStatement, "'event_' || gen_random_uuid()", at, "'api_key.created'", text(s.workspace.ID), "''", "''", "'api_key'", "''", "'127.0.0.1'", "''", id, "'{}'")+`;
 COMMIT;
-`)
+`, "PGOPTIONS=-c role=doorward_tenant")
 			return rate, errors.Join(err, clean(ctx))
 		},
 	}

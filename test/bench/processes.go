@@ -106,14 +106,18 @@ resources:
 
 // server starts the built doorward on a database.
 func (b *bench) server(ctx context.Context, database string) (*process, error) {
+	return b.serverWith(ctx, database, benchConfig)
+}
+
+func (b *bench) serverWith(ctx context.Context, database, configuration string) (*process, error) {
 	address, err := freePort(ctx)
 	if err != nil {
 		return nil, err
 	}
 	cmd := exec.Command(filepath.Join(b.dir, "doorward"), "serve") //nolint:noctx // stop ends it
 	cmd.Dir = b.dir
-	config := filepath.Join(b.dir, "doorward.yaml")
-	if err := os.WriteFile(config, []byte(benchConfig), 0o600); err != nil {
+	config := filepath.Join(b.dir, "doorward-"+strings.ReplaceAll(address, ":", "-")+".yaml")
+	if err := os.WriteFile(config, []byte(configuration), 0o600); err != nil {
 		return nil, fmt.Errorf("configuration: %w", err)
 	}
 	cmd.Env = append(os.Environ(), "DOORWARD_CONFIG="+config, "DOORWARD_ISSUER="+benchIssuer, "DOORWARD_LISTEN="+address, "DOORWARD_ADMIN_LISTEN=127.0.0.1:0",
@@ -261,7 +265,7 @@ func countLines(path string) (int, error) {
 var tps = regexp.MustCompile(`tps = ([0-9.]+)`)
 
 // pgbench runs statements as one transaction script.
-func (b *bench) pgbench(ctx context.Context, database, name, script string) (float64, error) {
+func (b *bench) pgbench(ctx context.Context, database, name, script string, settings ...string) (float64, error) {
 	path := filepath.Join(b.dir, name+".sql")
 	if err := os.WriteFile(path, []byte(script), 0o600); err != nil {
 		return 0, fmt.Errorf("pgbench script: %w", err)
@@ -272,6 +276,7 @@ func (b *bench) pgbench(ctx context.Context, database, name, script string) (flo
 	}
 	c := exec.CommandContext(ctx, program, "-n", "-M", "prepared", "-c", strconv.Itoa(poolConns), "-j", "2",
 		"-T", strconv.Itoa(int(b.length.Seconds())), "-f", path, database)
+	c.Env = append(os.Environ(), settings...)
 	out, err := c.CombinedOutput()
 	if err != nil {
 		return 0, fmt.Errorf("pgbench: %w\n%s", err, out)

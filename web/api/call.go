@@ -173,6 +173,11 @@ func (c *call) authenticateCredential(ctx context.Context, text string) error {
 		return nil
 	}
 	c.by, c.workspace, err = c.oauth.CredentialAuthority(ctx, &p)
+	if err == nil && c.op.where != inHeader && c.workspace.ID != "" {
+		// It is about the workspace itself, of which the credential does not know all.
+		c.workspace, err = c.store.WorkspaceByID(storage.System(ctx), c.workspace.ID)
+		c.workspace.Role = c.by.Role
+	}
 	if errors.Is(err, storage.ErrNotFound) {
 		return c.useless(&p, oauth.ErrRevoked) // deleted at this moment
 	}
