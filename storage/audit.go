@@ -5,7 +5,6 @@ import (
 	"encoding/json"
 	"fmt"
 	"strings"
-	"time"
 )
 
 // Actor is who does something, as audit events tell it. Whoever serves a request puts one into its context (WithActor)
@@ -56,7 +55,7 @@ func (s *Store) Audit(ctx context.Context, e AuditEvent, personalOf string) erro
 	}
 	if e.WorkspaceID == "" && personalOf != "" {
 		err := s.one(ctx, []any{&e.WorkspaceID}, `SELECT id FROM workspaces WHERE personal_user_id = $1`, personalOf)
-		if err != nil && !isNotFound(err) {
+		if err := ignoreNotFound(err); err != nil {
 			return err
 		}
 	}
@@ -128,29 +127,4 @@ func (s *Store) AuditEvents(ctx context.Context, f AuditFilter) ([]AuditEvent, e
 	}, `SELECT id, created_at, action, workspace_id, user_id, client_id, credential, key_id, address, request_id, target, detail FROM audit_events
 		WHERE `+strings.Join(where, " AND ")+fmt.Sprintf(" ORDER BY id DESC LIMIT $%d", len(args)), args...)
 	return list, err
-}
-
-// PurgeHistory deletes audit events and usage that are older than they are kept, in batches, until none is left or ctx
-// ends. It returns how many rows went.
-func (s *Store) PurgeHistory(ctx context.Context, audit, usage time.Duration) (int64, error) {
-	var total int64
-	for _, x := range []struct {
-		query string
-		keep  time.Duration
-	}{
-		{`DELETE FROM audit_events WHERE id IN (SELECT id FROM audit_events WHERE created_at < $1 ORDER BY created_at LIMIT %d)`, audit},
-		{`DELETE FROM usage_hourly WHERE (workspace_id, credential_id, hour) IN (SELECT workspace_id, credential_id, hour FROM usage_hourly WHERE hour < $1 ORDER BY hour LIMIT %d)`, usage},
-	} {
-		for {
-			n, err := s.exec(ctx, fmt.Sprintf(x.query, purgeBatch), s.Now().Add(-x.keep))
-			total += n
-			if err != nil {
-				return total, err
-			}
-			if n < purgeBatch {
-				break
-			}
-		}
-	}
-	return total, nil
 }

@@ -131,14 +131,23 @@ func (s *Store) execOne(ctx context.Context, otherwise error, query string, args
 
 // one reads a single row into dest; without one it returns ErrNotFound.
 func (s *Store) one(ctx context.Context, dest []any, query string, args ...any) error {
+	q, err := s.gate(ctx, false, args)
+	if err != nil {
+		return err
+	}
+	return s.oneFrom(ctx, q, dest, query, args)
+}
+
+// oneFrom is one for a querier that the gate gave.
+func (s *Store) oneFrom(ctx context.Context, q querier, dest []any, query string, args []any) error {
 	found := false
-	err := s.each(ctx, func(scan func(...any) error) error {
+	err := s.rows(ctx, q, func(scan func(...any) error) error {
 		if found {
 			return fmt.Errorf("%w: more than one row", ErrUnavailable)
 		}
 		found = true
 		return scan(dest...)
-	}, query, args...)
+	}, query, args)
 	if err == nil && !found {
 		return ErrNotFound
 	}

@@ -38,19 +38,35 @@ func (s *Store) Purge(ctx context.Context, h PurgeHorizons) (int64, error) {
 		{"grants", "id", now.Add(-h.Families)},
 		{"client_secrets", "id", now.Add(-h.Families)},
 	} {
-		// PostgreSQL judges a row again that was in use; only the outer condition sees that its end has moved meanwhile.
-		query := fmt.Sprintf(`DELETE FROM %[1]s WHERE expires_at < $1 AND %[2]s IN (SELECT %[2]s FROM %[1]s WHERE expires_at < $1 ORDER BY expires_at LIMIT %[3]d)`,
-			x.table, x.key, purgeBatch)
-		for {
-			n, err := s.exec(ctx, query, x.before)
-			total += n
-			if err != nil {
-				return total, err
-			}
-			if n < purgeBatch {
-				break
-			}
+		n, err := s.purge(ctx, x.table, x.key, "expires_at", x.before)
+		total += n
+		if err != nil {
+			return total, err
 		}
 	}
 	return total, nil
+}
+
+// PurgeHistory deletes audit events and usage that are older than they are kept, as Purge does.
+func (s *Store) PurgeHistory(ctx context.Context, audit, usage time.Duration) (int64, error) {
+	events, err := s.purge(ctx, "audit_events", "id", "created_at", s.Now().Add(-audit))
+	if err != nil {
+		return events, err
+	}
+	rows, err := s.purge(ctx, "usage_hourly", "workspace_id, credential_id, hour", "hour", s.Now().Add(-usage))
+	return events + rows, err
+}
+
+// purge deletes the rows of a table in which a moment lies before another; key is what its rows are told by.
+func (s *Store) purge(ctx context.Context, table, key, moment string, before Time) (total int64, err error) {
+	// PostgreSQL judges a row again that was in use; only the outer condition sees that its end has moved meanwhile.
+	query := fmt.Sprintf(`DELETE FROM %[1]s WHERE %[3]s < $1 AND (%[2]s) IN (SELECT %[2]s FROM %[1]s WHERE %[3]s < $1 ORDER BY %[3]s LIMIT %[4]d)`,
+		table, key, moment, purgeBatch)
+	for {
+		n, err := s.exec(ctx, query, before)
+		total += n
+		if err != nil || n < purgeBatch {
+			return total, err
+		}
+	}
 }

@@ -172,43 +172,46 @@ func lockSQLite(ctx context.Context, path string) (unlock func(), err error) {
 	}, nil
 }
 
-// oneCompiled is one for a statement that SQLite keeps compiled on each of its connections, since compiling takes
-// longer than running it. It does nothing (done is false) on PostgreSQL and inside a transaction.
-func (s *Store) oneCompiled(ctx context.Context, dest []any, query string, args []any) (done bool, err error) {
-	if s.engine != sqliteEngine {
-		return false, nil
-	}
+// oneCompiled is one for a statement that SQLite keeps compiled on each of the reader's connections, since compiling
+// takes longer than running it.
+func (s *Store) oneCompiled(ctx context.Context, dest []any, query string, args []any) error {
 	q, err := s.gate(ctx, false, args)
 	if err != nil {
-		return true, err
+		return err
 	}
-	if q != s.reader {
-		return false, nil
-	}
-	kept, ok := s.compiled.Load(query)
-	if !ok {
-		fresh, err := s.reader.PrepareContext(context.WithoutCancel(ctx), query)
-		if err != nil {
-			return true, classify(err)
-		}
-		var lost bool
-		if kept, lost = s.compiled.LoadOrStore(query, fresh); lost {
-			_ = fresh.Close() //nolint:sqlclosecheck // another one was quicker
+	if q == s.reader {
+		if q, err = s.compile(ctx, query); err != nil {
+			return err
 		}
 	}
-	rows, err := kept.(*sql.Stmt).QueryContext(ctx, args...)
+	return s.oneFrom(ctx, q, dest, query, args)
+}
+
+// compile gives the reader's statement of a query, which there is once.
+func (s *Store) compile(ctx context.Context, query string) (querier, error) {
+	if kept, ok := s.compiled.Load(query); ok {
+		return kept.(compiled), nil
+	}
+	fresh, err := s.reader.PrepareContext(context.WithoutCancel(ctx), query)
 	if err != nil {
-		return true, classify(err)
+		return nil, classify(err)
 	}
-	defer rows.Close() //nolint:errcheck // rows.Err has said what there is to say
-	found := rows.Next()
-	if found {
-		if err := rows.Scan(dest...); err != nil {
-			return true, classify(err)
-		}
+	kept, lost := s.compiled.LoadOrStore(query, compiled{fresh})
+	if lost {
+		_ = fresh.Close() //nolint:sqlclosecheck // another one was quicker
 	}
-	if err := rows.Err(); err != nil || found {
-		return true, classify(err)
-	}
-	return true, ErrNotFound
+	return kept.(compiled), nil
+}
+
+// compiled is a querier that knows one query, whatever it is given.
+type compiled struct{ stmt *sql.Stmt }
+
+// QueryContext implements querier.
+func (c compiled) QueryContext(ctx context.Context, _ string, args ...any) (*sql.Rows, error) {
+	return c.stmt.QueryContext(ctx, args...) //nolint:wrapcheck // the caller classifies it
+}
+
+// ExecContext implements querier.
+func (c compiled) ExecContext(ctx context.Context, _ string, args ...any) (sql.Result, error) {
+	return c.stmt.ExecContext(ctx, args...) //nolint:wrapcheck // as above
 }

@@ -204,8 +204,8 @@ func (s *Store) execReturningTogether(ctx context.Context, row string, dest []an
 // oneTogether is one for a statement that may share a message with those of other requests. There are few such
 // statements, so that SQLite keeps them compiled.
 func (s *Store) oneTogether(ctx context.Context, dest []any, query string, args ...any) error {
-	if done, err := s.oneCompiled(ctx, dest, query, args); done {
-		return err
+	if s.engine == sqliteEngine {
+		return s.oneCompiled(ctx, dest, query, args)
 	}
 	st, err := s.statement(ctx, false, query, args)
 	if err != nil {

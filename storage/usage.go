@@ -3,7 +3,6 @@ package storage
 import (
 	"cmp"
 	"context"
-	"errors"
 	"fmt"
 	"maps"
 	"slices"
@@ -217,7 +216,7 @@ func (s *Store) writeRecent(ctx context.Context, recent map[string][]recentUse) 
 				RecentRequests), keyID)
 			return err
 		})
-		if err != nil && !isNotFound(err) { // a key that went at this moment takes its requests along
+		if err := ignoreNotFound(err); err != nil { // a key that went at this moment takes its requests along
 			return err
 		}
 		delete(recent, keyID)
@@ -228,24 +227,13 @@ func (s *Store) writeRecent(ctx context.Context, recent map[string][]recentUse) 
 // UsageOf lists a workspace's usage by the hour, from a moment on and before another, of one credential or, where it is
 // empty, of all; the oldest hour first.
 func (s *Store) UsageOf(ctx context.Context, workspaceID, credentialID string, since, until Time) ([]Usage, error) {
-	query := `SELECT credential_id, credential, hour, allowed, limited, refused FROM usage_hourly WHERE workspace_id = $1 AND hour >= $2 AND hour < $3`
-	args := []any{workspaceID, since, until}
-	if credentialID != "" {
-		query, args = query+` AND credential_id = $4`, append(args, credentialID)
-	}
-	return collect(ctx, s, (*Usage).fields, query+` ORDER BY hour, credential_id`, args...)
+	return s.UsagePage(ctx, UsageFilter{WorkspaceID: workspaceID, CredentialID: credentialID, Since: since, Until: until})
 }
 
 // UsageByDay sums a workspace's usage by the day (UTC), for each credential or, where one is named, for it alone; the
 // oldest day first.
 func (s *Store) UsageByDay(ctx context.Context, workspaceID, credentialID string, since, until Time) ([]Usage, error) {
-	const day = `hour - hour % CAST(86400000000 AS BIGINT)`
-	query, args := ``, []any{workspaceID, since, until}
-	if credentialID != "" {
-		query, args = ` AND credential_id = $4`, append(args, credentialID)
-	}
-	return collect(ctx, s, (*Usage).fields, `SELECT credential_id, credential, `+day+`, CAST(sum(allowed) AS BIGINT), CAST(sum(limited) AS BIGINT), CAST(sum(refused) AS BIGINT)
-		FROM usage_hourly WHERE workspace_id = $1 AND hour >= $2 AND hour < $3`+query+` GROUP BY credential_id, credential, `+day+` ORDER BY 3, 1`, args...)
+	return s.UsagePage(ctx, UsageFilter{WorkspaceID: workspaceID, CredentialID: credentialID, Since: since, Until: until, ByDay: true})
 }
 
 // UsageFilter says which usage is wanted.
@@ -258,7 +246,7 @@ type UsageFilter struct {
 	// AfterHour and AfterID are those of the last row of the page before; zero: the first page.
 	AfterHour Time
 	AfterID   string
-	Limit     int
+	Limit     int // zero: all
 }
 
 // UsagePage lists a workspace's usage by credential and hour or day, the oldest first.
@@ -276,9 +264,13 @@ func (s *Store) UsagePage(ctx context.Context, f UsageFilter) ([]Usage, error) {
 		args = append(args, f.AfterHour, f.AfterID)
 		query += fmt.Sprintf(` AND (`+begin+`, credential_id) > (CAST($%d AS BIGINT), $%d)`, len(args)-1, len(args))
 	}
-	args = append(args, f.Limit)
+	query += ` GROUP BY credential_id, credential, ` + begin + ` ORDER BY 3, 1`
+	if f.Limit > 0 {
+		args = append(args, f.Limit)
+		query += fmt.Sprintf(` LIMIT $%d`, len(args))
+	}
 	return collect(ctx, s, (*Usage).fields, `SELECT credential_id, credential, `+begin+`, CAST(sum(allowed) AS BIGINT), CAST(sum(limited) AS BIGINT), CAST(sum(refused) AS BIGINT)
-		FROM usage_hourly `+query+` GROUP BY credential_id, credential, `+begin+fmt.Sprintf(` ORDER BY 3, 1 LIMIT $%d`, len(args)), args...)
+		FROM usage_hourly `+query, args...)
 }
 
 func (row *Usage) fields() []any {
@@ -291,5 +283,3 @@ func (s *Store) RecentRequestsOf(ctx context.Context, keyID string) ([]Request, 
 		return []any{&r.ID, &r.At, &r.RequestID, &r.Action, &r.Status, &r.Reason, &r.Address}
 	}, fmt.Sprintf(`SELECT id, at, request_id, action, status, reason, address FROM recent_requests WHERE key_id = $1 ORDER BY id DESC LIMIT %d`, RecentRequests), keyID)
 }
-
-func isNotFound(err error) bool { return errors.Is(err, ErrNotFound) }

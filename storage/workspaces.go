@@ -128,7 +128,7 @@ func (s *Store) EnableWorkspace(ctx context.Context, id string) error {
 // user; ErrNotFound: there is none.
 func (s *Store) DeleteWorkspace(ctx context.Context, id string) error {
 	return s.InTx(ctx, func(ctx context.Context) error {
-		if err := s.sharedWorkspace(ctx, id); err != nil {
+		if err := s.HoldWorkspace(ctx, id); err != nil {
 			return err
 		}
 		if err := s.execOne(ctx, ErrNotFound, `DELETE FROM workspaces WHERE id = $1`, id); err != nil {
@@ -142,12 +142,6 @@ func (s *Store) DeleteWorkspace(ctx context.Context, id string) error {
 // HoldWorkspace makes whoever changes the members of a workspace wait until the transaction ends. ErrConflict: it is a
 // personal one; ErrNotFound: there is none.
 func (s *Store) HoldWorkspace(ctx context.Context, id string) error {
-	return s.sharedWorkspace(ctx, id)
-}
-
-// sharedWorkspace makes whoever changes the members of a workspace wait for each other, and refuses a personal one with
-// ErrConflict.
-func (s *Store) sharedWorkspace(ctx context.Context, id string) error {
 	if err := s.execOne(ctx, ErrNotFound, `UPDATE workspaces SET name = name WHERE id = $1`, id); err != nil {
 		return err
 	}
@@ -224,7 +218,7 @@ func (s *Store) HoldRole(ctx context.Context, workspaceID, userID string) (strin
 // ErrNotFound: there is no such user or workspace.
 func (s *Store) AddMember(ctx context.Context, workspaceID, userID, role string) error {
 	return s.InTx(ctx, func(ctx context.Context) error {
-		if err := s.sharedWorkspace(ctx, workspaceID); err != nil {
+		if err := s.HoldWorkspace(ctx, workspaceID); err != nil {
 			return err
 		}
 		if _, err := s.exec(ctx, `INSERT INTO memberships (workspace_id, user_id, role, created_at) VALUES ($1, $2, $3, $4)`, workspaceID, userID, role, s.Now()); err != nil {
@@ -258,7 +252,7 @@ func (s *Store) RemoveMember(ctx context.Context, workspaceID, userID string) er
 // changeMember runs a statement about a membership and, where that takes an owner away, sees to it that another stays.
 func (s *Store) changeMember(ctx context.Context, workspaceID string, away bool, query string, args ...any) error {
 	return s.InTx(ctx, func(ctx context.Context) error {
-		if err := s.sharedWorkspace(ctx, workspaceID); err != nil {
+		if err := s.HoldWorkspace(ctx, workspaceID); err != nil {
 			return err
 		}
 		if err := s.execOne(ctx, ErrNotFound, query, args...); err != nil {
@@ -303,7 +297,7 @@ type Invitation struct {
 // ErrConflict: the workspace is a personal one; ErrNotFound: there is none.
 func (s *Store) InsertInvitation(ctx context.Context, i Invitation) error {
 	return s.InTx(ctx, func(ctx context.Context) error {
-		if err := s.sharedWorkspace(ctx, i.WorkspaceID); err != nil {
+		if err := s.HoldWorkspace(ctx, i.WorkspaceID); err != nil {
 			return err
 		}
 		key := EmailKey(i.Email)
@@ -351,7 +345,7 @@ func (s *Store) TakeInvitation(ctx context.Context, digest []byte, userID string
 			return err
 		}
 		// First the workspace, as whoever replaces an invitation does.
-		if err := s.sharedWorkspace(ctx, i.WorkspaceID); err != nil {
+		if err := s.HoldWorkspace(ctx, i.WorkspaceID); err != nil {
 			return err
 		}
 		if err := s.execOne(ctx, ErrConsumed, `DELETE FROM invitations WHERE digest = $1 AND expires_at > $2`, digest, s.Now()); err != nil {
