@@ -6,6 +6,7 @@ import (
 	"net/netip"
 	"slices"
 
+	"doorward/oauth/apikey"
 	"doorward/storage"
 )
 
@@ -37,8 +38,8 @@ type Forbidden struct {
 // Error implements error.
 func (f *Forbidden) Error() string { return "forbidden: " + f.Message }
 
-// scopeAdmin is what a credential needs to manage anything.
-const scopeAdmin = "admin"
+// ScopeAdmin is what a credential needs to manage anything.
+const ScopeAdmin = "admin"
 
 // May returns *Forbidden unless the authority has a permission in its workspace.
 func (a *Authority) May(p Permission) error {
@@ -61,8 +62,8 @@ func (a *Authority) May(p Permission) error {
 
 // managing returns *Forbidden for a credential that may not manage.
 func (a *Authority) managing() error {
-	if a.Credential != nil && !a.Credential.Has(scopeAdmin) {
-		return &Forbidden{Message: "The credential lacks the scope " + scopeAdmin + "; use one that has it.", Scope: scopeAdmin}
+	if a.Credential != nil && !a.Credential.Has(ScopeAdmin) {
+		return &Forbidden{Message: "The credential lacks the scope " + ScopeAdmin + "; use one that has it.", Scope: ScopeAdmin}
 	}
 	return nil
 }
@@ -93,7 +94,7 @@ func (a *Authority) bounds(k *storage.APIKey) error {
 
 // reaches returns *Forbidden for a test key that would make or change what is live: it lies about more freely.
 func (a *Authority) reaches(environment string) error {
-	if a.Credential != nil && a.Credential.Environment == environmentTest && environment != environmentTest {
+	if a.Credential != nil && a.Credential.Environment == apikey.Test && environment != apikey.Test {
 		return &Forbidden{Message: "A test key makes and changes test keys alone; use a live one."}
 	}
 	return nil

@@ -47,6 +47,29 @@ func (i *Invalid) Error() string { return i.Field + " " + i.Message }
 // Unwrap gives the error of storage behind it, such as storage.ErrExists for a slug that is taken.
 func (i *Invalid) Unwrap() error { return i.cause }
 
+// faults gathers what is wrong with a registration.
+type faults []error
+
+func (f *faults) add(field, message string, args ...any) {
+	*f = append(*f, &Invalid{Field: field, Message: fmt.Sprintf(message, args...)})
+}
+
+// Unjoin lists the errors that errors.Join has joined, one after the other; of nil there are none.
+func Unjoin(err error) []error {
+	joined, ok := err.(interface{ Unwrap() []error })
+	switch {
+	case err == nil:
+		return nil
+	case !ok:
+		return []error{err}
+	}
+	var all []error
+	for _, one := range joined.Unwrap() {
+		all = append(all, Unjoin(one)...)
+	}
+	return all
+}
+
 // ClientSpec is what somebody may choose about a client. Administrator says that an administrator or the command
 // chose it; only they may set what only they may set.
 type ClientSpec struct {
@@ -77,10 +100,8 @@ func SpecOf(c storage.Client) ClientSpec {
 
 // check completes a spec and returns all that is wrong with it, as joined *Invalid errors.
 func (s *Server) check(p *ClientSpec) error {
-	var faults []error
-	fault := func(field, message string, args ...any) {
-		faults = append(faults, &Invalid{Field: field, Message: fmt.Sprintf(message, args...)})
-	}
+	var all faults
+	fault := all.add
 	p.Name = strings.TrimSpace(p.Name)
 	switch {
 	case p.Name == "":
@@ -106,7 +127,7 @@ func (s *Server) check(p *ClientSpec) error {
 		if list.have > list.most {
 			// Of what is too long, nothing is looked at one by one, nor told about.
 			fault(list.field, "may be %d at most; register fewer", list.most)
-			return errors.Join(faults...)
+			return errors.Join(all...)
 		}
 	}
 	for i, uri := range p.RedirectURIs {
@@ -124,7 +145,7 @@ func (s *Server) check(p *ClientSpec) error {
 	if p.Public && p.PKCEOptional {
 		fault("pkce", "cannot be optional for a public client: it has no secret to prove itself by (RFC 9700 section 2.1.1)")
 	}
-	return errors.Join(faults...)
+	return errors.Join(all...)
 }
 
 func (s *Server) checkGrants(p *ClientSpec, fault func(field, message string, args ...any)) {

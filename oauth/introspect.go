@@ -78,9 +78,6 @@ func (s *Server) introspect(w http.ResponseWriter, r *http.Request, form url.Val
 	}
 	begin := time.Now()
 	p, err := s.Principal(ctx, token, form.Get("workspace"))
-	if err == nil && form.Has("workspace") && p.Workspace != form.Get("workspace") {
-		err = ErrWorkspace
-	}
 	if err != nil && !inactive(err) {
 		return err
 	}

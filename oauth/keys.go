@@ -1,6 +1,7 @@
 package oauth
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -42,24 +43,17 @@ const (
 // checkKey completes a spec and returns all that is wrong with it, as joined *Invalid errors, and its resource. A
 // resource that is given stands for the one in the configuration.
 func (s *Server) checkKey(p *KeySpec, personal bool, r *Resource) (*Resource, error) {
-	var faults []error
-	fault := func(field, message string, args ...any) {
-		faults = append(faults, &Invalid{Field: field, Message: fmt.Sprintf(message, args...)})
-	}
+	var all faults
+	fault := all.add
 	p.Name, p.Note = strings.TrimSpace(p.Name), strings.TrimSpace(p.Note)
-	switch {
-	case p.Name == "":
+	if p.Name == "" {
 		fault("name", "is missing; say what the key is for")
-	case len(p.Name) > 4*maxKeyName || utf8.RuneCountInString(p.Name) > maxKeyName:
-		fault("name", "is longer than %d characters", maxKeyName)
-	case !isLine(p.Name):
-		fault("name", "holds control or invisible characters; remove them")
+	} else if why := checkLine(p.Name, maxKeyName); why != "" {
+		fault("name", "%s", why)
 	}
-	switch {
-	case len(p.Note) > 4*maxKeyNote || utf8.RuneCountInString(p.Note) > maxKeyNote:
-		fault("note", "is longer than %d characters", maxKeyNote)
-	case !isLine(strings.NewReplacer("\r\n", "", "\n", "", "\t", "").Replace(p.Note)):
-		fault("note", "holds control or invisible characters; remove them")
+	// Its characters, and of its lines what stands in them.
+	if why := cmp.Or(checkLength(p.Note, maxKeyNote), checkLine(strings.NewReplacer("\r\n", "", "\n", "", "\t", "").Replace(p.Note), maxKeyNote)); why != "" {
+		fault("note", "%s", why)
 	}
 	if p.Resource == "" {
 		p.Resource = s.resources[0].ID
@@ -68,7 +62,7 @@ func (s *Server) checkKey(p *KeySpec, personal bool, r *Resource) (*Resource, er
 		var known bool
 		if r, known = s.Resource(p.Resource); !known {
 			fault("resource", "%q is not in the configuration", shorten(p.Resource))
-			return nil, errors.Join(faults...)
+			return nil, errors.Join(all...)
 		}
 	}
 	s.checkKeyScopes(p, r, personal, fault)
@@ -88,7 +82,7 @@ func (s *Server) checkKey(p *KeySpec, personal bool, r *Resource) (*Resource, er
 		fault("expires", "must be within %s; choose an earlier moment", inDays(longest))
 	}
 	p.Addresses = s.checkAddresses(p.Addresses, fault)
-	return r, errors.Join(faults...)
+	return r, errors.Join(all...)
 }
 
 func (s *Server) checkEnvironment(p *KeySpec, r *Resource, fault func(field, message string, args ...any)) {
@@ -155,11 +149,23 @@ func (s *Server) checkAddresses(list []string, fault func(field, message string,
 	return out
 }
 
-// isLine tells whether text is a line that shows as what it is.
-func isLine(text string) bool {
-	return utf8.ValidString(text) && !strings.ContainsFunc(text, func(r rune) bool {
+// checkLine says what is wrong with text that is to be a line of at most so many characters and to show as what it is.
+func checkLine(text string, most int) string {
+	why := checkLength(text, most)
+	if why == "" && (!utf8.ValidString(text) || strings.ContainsFunc(text, func(r rune) bool {
 		return unicode.IsControl(r) || unicode.In(r, unicode.Cf, unicode.Zl, unicode.Zp)
-	})
+	})) {
+		why = "holds control or invisible characters; remove them"
+	}
+	return why
+}
+
+// checkLength says that a text has more than so many characters.
+func checkLength(text string, most int) string {
+	if len(text) > 4*most || utf8.RuneCountInString(text) > most {
+		return "is longer than " + strconv.Itoa(most) + " characters"
+	}
+	return ""
 }
 
 func inDays(d time.Duration) string {
@@ -171,10 +177,8 @@ func inDays(d time.Duration) string {
 
 // checkKeyPlan refuses a plan or rate limit of a key's own that is more than its workspace has; the command may give any.
 func (s *Server) checkKeyPlan(by *Authority, r *Resource, p *KeySpec, workspacePlan string) error {
-	var faults []error
-	fault := func(field, message string, args ...any) {
-		faults = append(faults, &Invalid{Field: field, Message: fmt.Sprintf(message, args...)})
-	}
+	var all faults
+	fault := all.add
 	if p.RateLimit < 0 || p.RateLimit > maxRateLimit {
 		fault("rate limit", "must be between 0 and %d requests an hour", maxRateLimit)
 	}
@@ -193,7 +197,7 @@ func (s *Server) checkKeyPlan(by *Authority, r *Resource, p *KeySpec, workspaceP
 	if p.RateLimit > 0 && most.Hour > 0 && p.RateLimit > most.Hour {
 		fault("rate limit", "is more than the %d requests an hour that the plan allows; choose less", most.Hour)
 	}
-	return errors.Join(faults...)
+	return errors.Join(all...)
 }
 
 // CreateKey makes an API key in the authority's workspace or, with the scope introspect, for a resource server. The text
@@ -262,7 +266,7 @@ func (s *Server) CreatePersonalToken(ctx context.Context, by Authority, p KeySpe
 // what they made would outlive their own access.
 func (a *Authority) Person() error {
 	if a.UserID == "" || (a.Credential != nil && a.Credential.Kind != KindPersonalAccessToken) {
-		return &Forbidden{Message: "Personal access tokens are their user's own: sign in, or use a personal access token with the scope " + scopeAdmin + "."}
+		return &Forbidden{Message: "Personal access tokens are their user's own: sign in, or use a personal access token with the scope " + ScopeAdmin + "."}
 	}
 	return a.managing()
 }
@@ -554,6 +558,6 @@ func (s *Server) Remaining(ctx context.Context, k *storage.APIKey, workspacePlan
 	if plan == (limit.Plan{}) {
 		return r, false, nil
 	}
-	r, err = s.limiter.Take(ctx, "key:"+k.Counter, 0, plan)
+	r, err = s.limiter.Take(ctx, keyCounter(k), 0, plan)
 	return r, true, err //nolint:wrapcheck // storage's own sentinels
 }

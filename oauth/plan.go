@@ -6,6 +6,7 @@ import (
 	"net/netip"
 	"slices"
 
+	"doorward/oauth/apikey"
 	"doorward/oauth/limit"
 	"doorward/storage"
 )
@@ -38,7 +39,7 @@ func (s *Server) KeyPlan(k *storage.APIKey, workspacePlan string) (string, limit
 		return "", limit.Plan{}
 	}
 	name, plan := s.planOf(k.Plan, workspacePlan, r.Keys.DefaultPlan)
-	if k.Environment == environmentTest {
+	if k.Environment == apikey.Test {
 		name, plan = s.planOf(r.Keys.TestPlan)
 	}
 	if k.RateLimit > 0 {
@@ -50,7 +51,7 @@ func (s *Server) KeyPlan(k *storage.APIKey, workspacePlan string) (string, limit
 // PlansFor lists the plans, by name, that a key may be given in place of the one it would have: those that allow no more.
 // A test key has no choice.
 func (s *Server) PlansFor(k *storage.APIKey, workspacePlan string) []string {
-	if k.Environment == environmentTest {
+	if k.Environment == apikey.Test {
 		return nil
 	}
 	without, most := s.KeyPlan(&storage.APIKey{Resource: k.Resource, Environment: k.Environment}, workspacePlan)

@@ -25,8 +25,6 @@ const (
 // ScopeIntrospect is the built-in scope of the API keys with which a resource server introspects.
 const ScopeIntrospect = "introspect"
 
-const environmentTest = apikey.Test
-
 // Principal is who stands behind a credential, and what it may do now.
 type Principal struct {
 	Kind          string
@@ -132,7 +130,7 @@ func (s *Server) keyPrincipal(ctx context.Context, text, workspace string) (Prin
 		return p, nil
 	}
 	p.Plan, p.Limits = s.KeyPlan(k, b.WorkspacePlan)
-	p.Counter = "key:" + k.Counter
+	p.Counter = keyCounter(k)
 	if k.Scopes.Has(ScopeIntrospect) && k.WorkspaceID == "" { // it would see the credentials of every workspace
 		p.Scopes, p.Plan, p.Limits = []string{ScopeIntrospect}, "", limit.Plan{}
 		return p, nil
@@ -140,6 +138,9 @@ func (s *Server) keyPrincipal(ctx context.Context, text, workspace string) (Prin
 	p.Scopes = r.Effective(k.Scopes, "", false)
 	return p, nil
 }
+
+// keyCounter is what an API key is counted as: the same as what it took the place of.
+func keyCounter(k *storage.APIKey) string { return "key:" + k.Counter }
 
 // userCounter is what a user's tokens at a resource are counted as, however many there are.
 func userCounter(userID, resource string) string { return "user:" + userID + ":" + resource }

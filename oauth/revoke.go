@@ -30,18 +30,20 @@ func (s *Server) Revoke(w http.ResponseWriter, r *http.Request) {
 func (s *Server) revoke(r *http.Request, form url.Values) error {
 	ctx := storage.System(r.Context())
 	token := form.Get("token")
-	if apikey.PrefixOf(token) != "" && len(r.Header.Values("Authorization")) == 0 && !form.Has("client_id") && !form.Has("client_assertion") {
-		return s.RevokeShown(ctx, token) // the key itself is proof enough
+	key := apikey.PrefixOf(token) != ""
+	var client storage.Client
+	// A key itself is proof enough; but who authenticates must do it right.
+	if !key || len(r.Header.Values("Authorization")) > 0 || form.Has("client_id") || form.Has("client_assertion") {
+		var err error
+		if client, err = s.authenticate(ctx, r, form); err != nil {
+			return err
+		}
 	}
-	client, err := s.authenticate(ctx, r, form)
-	if err != nil {
-		return err
-	}
-	if token == "" {
-		return badRequest("token is missing.")
-	}
-	if apikey.PrefixOf(token) != "" {
+	switch {
+	case key:
 		return s.RevokeShown(ctx, token)
+	case token == "":
+		return badRequest("token is missing.")
 	}
 	begin := time.Now()
 	b, owner, err := s.revocable(ctx, token)

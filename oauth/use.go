@@ -1,6 +1,7 @@
 package oauth
 
 import (
+	"cmp"
 	"context"
 	"errors"
 
@@ -34,13 +35,9 @@ func ReasonOf(err error) string {
 // NoteUse counts a request with a credential for its workspace, and keeps it among a key's last ones. The action is the
 // server's own words for what was asked; the reason is empty where the request was allowed.
 func (s *Server) NoteUse(ctx context.Context, p *Principal, action string, status int, reason string, limited bool) {
-	id := p.KeyID
-	if id == "" {
-		id = p.ClientID
-	}
 	a := storage.ActorOf(ctx)
 	s.store.NoteUse(storage.Use{
-		WorkspaceID: p.WorkspaceID, CredentialID: id, Credential: p.Kind, RequestID: a.RequestID, Action: action, Status: status, Reason: reason,
+		WorkspaceID: p.WorkspaceID, CredentialID: cmp.Or(p.KeyID, p.ClientID), Credential: p.Kind, RequestID: a.RequestID, Action: action, Status: status, Reason: reason,
 		Limited: limited, Address: a.Address,
 	})
 }

@@ -9,7 +9,6 @@ import (
 	"strings"
 	"time"
 	"unicode"
-	"unicode/utf8"
 
 	"golang.org/x/text/unicode/norm"
 
@@ -59,13 +58,12 @@ func SlugsFor(name string) []string {
 
 func checkWorkspaceName(name string) (string, error) {
 	name = strings.TrimSpace(name)
-	switch {
-	case name == "":
-		return "", &Invalid{Field: "name", Message: "is missing; give the workspace a name that its members will recognize"}
-	case len(name) > 4*maxWorkspaceName || utf8.RuneCountInString(name) > maxWorkspaceName:
-		return "", &Invalid{Field: "name", Message: "is longer than 100 characters"}
-	case !isLine(name):
-		return "", &Invalid{Field: "name", Message: "holds control or invisible characters; remove them"}
+	why := checkLine(name, maxWorkspaceName)
+	if name == "" {
+		why = "is missing; give the workspace a name that its members will recognize"
+	}
+	if why != "" {
+		return "", &Invalid{Field: "name", Message: why}
 	}
 	return name, nil
 }

@@ -24,7 +24,7 @@ func fieldErrors(err error) map[string]string {
 		}
 		faults[field] = message
 	}
-	for _, e := range flatten(err) {
+	for _, e := range oauth.Unjoin(err) {
 		var person *identity.Invalid
 		var app *oauth.Invalid
 		switch {
@@ -47,20 +47,6 @@ var fieldLabels = map[string]string{
 	"name": "The name", "site": "The web site", "redirect_uris": "The redirect URIs:", "scope": "The scope", "resource": "The API", "grant": "The grant",
 	"kind": "The kind", "pkce": "PKCE", "grace": "The time", "note": "The note", "environment": "The environment", "expires": "The end", "role": "The role",
 	"plan": "The plan", "rate limit": "The limit", "addresses": "The addresses:", "key": "It", "slug": "The slug", "email": "That",
-}
-
-func flatten(err error) []error {
-	if joined, ok := err.(interface{ Unwrap() []error }); ok {
-		var out []error
-		for _, e := range joined.Unwrap() {
-			out = append(out, flatten(e)...)
-		}
-		return out
-	}
-	if err == nil {
-		return nil
-	}
-	return []error{err}
 }
 
 func sentence(text string) string {

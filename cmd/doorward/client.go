@@ -259,8 +259,11 @@ func invalid(err error) error {
 	if errors.As(err, &forbidden) {
 		return usageError{errors.New(forbidden.Message)}
 	}
+	if err == nil {
+		return nil
+	}
 	lines := make([]string, 0, 1)
-	for _, one := range unjoined(err) {
+	for _, one := range oauth.Unjoin(err) {
 		var wrong *oauth.Invalid
 		if !errors.As(one, &wrong) {
 			return err
@@ -268,19 +271,6 @@ func invalid(err error) error {
 		lines = append(lines, cmp.Or(flagOfField[wrong.Field], wrong.Field)+" "+wrong.Message)
 	}
 	return usageError{errors.New(strings.Join(lines, "\n"))}
-}
-
-// unjoined parts what errors.Join put together.
-func unjoined(err error) []error {
-	joined, ok := err.(interface{ Unwrap() []error })
-	if !ok {
-		return []error{err}
-	}
-	var all []error
-	for _, one := range joined.Unwrap() {
-		all = append(all, unjoined(one)...)
-	}
-	return all
 }
 
 // clientJSON is a client for scripts, by the names of RFC 7591 section 2 where it has them.

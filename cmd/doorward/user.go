@@ -9,6 +9,7 @@ import (
 	"text/tabwriter"
 	"time"
 
+	"doorward/oauth"
 	"doorward/oauth/identity"
 	"doorward/storage"
 )
@@ -188,8 +189,11 @@ func (o output) onUser(ctx context.Context, a *app, email, done string, act func
 
 // invalidPerson makes a wrong use of what identity found wrong.
 func invalidPerson(err error) error {
+	if err == nil {
+		return nil
+	}
 	lines := make([]string, 0, 1)
-	for _, one := range unjoined(err) {
+	for _, one := range oauth.Unjoin(err) {
 		var wrong *identity.Invalid
 		if !errors.As(one, &wrong) {
 			return err

@@ -275,19 +275,16 @@ func (c *call) charge(ctx context.Context) error {
 	return nil
 }
 
-// scopeAdmin is what a credential needs for everything but asking who it is.
-const scopeAdmin = "admin"
-
 // authorize refuses what the caller may not do, whatever it is about.
 func (c *call) authorize() error {
 	if p := c.principal; p != nil {
 		switch {
 		case p.Has(oauth.ScopeIntrospect):
 			return forbidden("A key that introspects can do nothing else.")
-		case !c.op.whoAmI && !p.Has(scopeAdmin):
+		case !c.op.whoAmI && !p.Has(oauth.ScopeAdmin):
 			return &gateway.Refusal{
-				Kind: gateway.Forbidden, Scope: scopeAdmin,
-				Detail: "The permission " + scopeAdmin + " is missing for " + c.op.method + " " + c.op.path + "; use a credential that has it.",
+				Kind: gateway.Forbidden, Scope: oauth.ScopeAdmin,
+				Detail: "The permission " + oauth.ScopeAdmin + " is missing for " + c.op.method + " " + c.op.path + "; use a credential that has it.",
 			}
 		}
 	}

@@ -219,7 +219,7 @@ func (d *document) refusals(o *operation) map[int]*gateway.Refusal {
 		r := &gateway.Refusal{Kind: kind, Detail: refusalTexts[kind], AccessToken: true, ExpiredAt: time.UnixMicro(int64(exampleTime))}
 		switch kind { //nolint:exhaustive // the others have no more
 		case gateway.Forbidden:
-			r.Scope = scopeAdmin
+			r.Scope = oauth.ScopeAdmin
 		case gateway.Limited:
 			r.RetryAfter = 27 * time.Second
 		case gateway.Expired:
