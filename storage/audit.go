@@ -67,9 +67,8 @@ func (s *Store) Audit(ctx context.Context, e AuditEvent, personalOf string) erro
 		}
 		detail = string(text)
 	}
-	_, err := s.exec(ctx, InsertAuditEventStatement, NewID("event"), s.Now(), e.Action, e.WorkspaceID, e.UserID, e.ClientID, e.Credential, e.KeyID,
+	return s.execLater(ctx, InsertAuditEventStatement, NewID("event"), s.Now(), e.Action, e.WorkspaceID, e.UserID, e.ClientID, e.Credential, e.KeyID,
 		e.Address, e.RequestID, e.Target, detail)
-	return err
 }
 
 // AuditFilter says which events are wanted. The zero value of a field wants all.

@@ -10,10 +10,73 @@ import (
 	"unicode/utf8"
 )
 
-// querier is what a transaction and a pool have in common.
+// querier is where statements run: a pool, or a transaction. Its errors are the driver's.
 type querier interface {
-	ExecContext(ctx context.Context, query string, args ...any) (sql.Result, error)
-	QueryContext(ctx context.Context, query string, args ...any) (*sql.Rows, error)
+	exec(ctx context.Context, query string, args []any) (changed int64, err error)
+	each(ctx context.Context, fn func(scan func(...any) error) error, query string, args []any) error
+}
+
+// conversation is an open transaction.
+type conversation interface {
+	querier
+	// later is exec for a write of which nobody counts the rows. It is done before the next statement, or with the
+	// commit; so is its error told.
+	later(ctx context.Context, query string, args []any) error
+	commit(ctx context.Context) error
+	// end rolls back what has not been committed, and gives the connection back.
+	end()
+}
+
+// standard is a querier of database/sql.
+type standard struct {
+	on interface {
+		ExecContext(ctx context.Context, query string, args ...any) (sql.Result, error)
+		QueryContext(ctx context.Context, query string, args ...any) (*sql.Rows, error)
+	}
+}
+
+// exec implements querier.
+func (q standard) exec(ctx context.Context, query string, args []any) (int64, error) {
+	res, err := q.on.ExecContext(ctx, query, args...)
+	if err != nil {
+		return 0, err //nolint:wrapcheck // the caller classifies it
+	}
+	return res.RowsAffected() //nolint:wrapcheck // as above
+}
+
+// each implements querier.
+func (q standard) each(ctx context.Context, fn func(scan func(...any) error) error, query string, args []any) error {
+	rows, err := q.on.QueryContext(ctx, query, args...)
+	if err != nil {
+		return err //nolint:wrapcheck // the caller classifies it
+	}
+	defer rows.Close() //nolint:errcheck // rows.Err has said what there is to say
+	for rows.Next() {
+		if err := fn(rows.Scan); err != nil {
+			return err
+		}
+	}
+	return rows.Err() //nolint:wrapcheck // as above
+}
+
+// standardTx is a transaction of database/sql, in which nothing waits.
+type standardTx struct {
+	standard
+	tx *sql.Tx
+}
+
+// later implements conversation.
+func (t standardTx) later(ctx context.Context, query string, args []any) error {
+	_, err := t.exec(ctx, query, args)
+	return err
+}
+
+// commit implements conversation.
+func (t standardTx) commit(context.Context) error { return t.tx.Commit() } //nolint:wrapcheck // the caller classifies it
+
+// end implements conversation.
+func (t standardTx) end() {
+	_ = t.tx.Rollback() // after a commit it says only that there is nothing left to roll back
 }
 
 // speaker is on whose behalf statements run.
@@ -30,7 +93,7 @@ type (
 
 // transaction is what the context carries inside InTx.
 type transaction struct {
-	tx      *sql.Tx
+	conversation
 	speaker speaker
 	after   []func()
 }
@@ -71,19 +134,22 @@ func (s *Store) gate(ctx context.Context, write bool, args []any) (querier, erro
 			return nil, errText
 		}
 	}
-	if t, ok := ctx.Value(txKey{}).(*transaction); ok {
+	if t := inside(ctx); t != nil {
 		if t.speaker != who {
 			return nil, errors.New("storage: the speaker changed inside a transaction")
 		}
-		return t.tx, nil
+		return t, nil
 	}
 	if !who.system {
 		return nil, errors.New("storage: a tenant's statement needs a transaction")
 	}
-	if write {
-		return s.system, nil
+	switch {
+	case s.native != nil:
+		return nativePool{s.native}, nil
+	case write:
+		return standard{s.system}, nil
 	}
-	return s.reader, nil
+	return standard{s.reader}, nil
 }
 
 // exec runs a statement and gives the number of rows that it changed. Outside of a transaction it is tried again as
@@ -93,25 +159,36 @@ func (s *Store) exec(ctx context.Context, query string, args ...any) (n int64, e
 	if err != nil {
 		return 0, err
 	}
-	run := func() error {
-		if s.native != nil && q == s.system {
-			n, err = s.nativeExec(ctx, query, args)
-			return err
-		}
-		res, err := q.ExecContext(ctx, query, args...)
-		if err != nil {
-			return classify(err)
-		}
-		n, err = res.RowsAffected()
+	err = single(ctx, func() error {
+		n, err = q.exec(ctx, query, args)
 		return classify(err)
-	}
-	err = single(ctx, run)
+	})
 	return n, err
+}
+
+// execLater is exec for a write of which nobody counts the rows. In a transaction its error, such as ErrNotFound for
+// what it refers to, may come only with a later statement or the commit.
+func (s *Store) execLater(ctx context.Context, query string, args ...any) error {
+	t := inside(ctx)
+	if t == nil {
+		_, err := s.exec(ctx, query, args...)
+		return err
+	}
+	if _, err := s.gate(ctx, true, args); err != nil {
+		return err
+	}
+	return classify(t.later(ctx, query, args))
+}
+
+// inside is the transaction that ctx carries; nil without one.
+func inside(ctx context.Context) *transaction {
+	t, _ := ctx.Value(txKey{}).(*transaction)
+	return t
 }
 
 // single runs a statement, and outside of a transaction tries it again as InTx tries a transaction.
 func single(ctx context.Context, run func() error) error {
-	if _, ok := ctx.Value(txKey{}).(*transaction); ok {
+	if inside(ctx) != nil {
 		return run() // it is the whole transaction that is tried again
 	}
 	return again(ctx, run)
@@ -135,13 +212,13 @@ func (s *Store) one(ctx context.Context, dest []any, query string, args ...any) 
 	if err != nil {
 		return err
 	}
-	return s.oneFrom(ctx, q, dest, query, args)
+	return oneFrom(ctx, q, dest, query, args)
 }
 
 // oneFrom is one for a querier that the gate gave.
-func (s *Store) oneFrom(ctx context.Context, q querier, dest []any, query string, args []any) error {
+func oneFrom(ctx context.Context, q querier, dest []any, query string, args []any) error {
 	found := false
-	err := s.rows(ctx, q, func(scan func(...any) error) error {
+	err := q.each(ctx, func(scan func(...any) error) error {
 		if found {
 			return fmt.Errorf("%w: more than one row", ErrUnavailable)
 		}
@@ -151,7 +228,7 @@ func (s *Store) oneFrom(ctx context.Context, q querier, dest []any, query string
 	if err == nil && !found {
 		return ErrNotFound
 	}
-	return err
+	return classify(err)
 }
 
 // each calls fn for every row.
@@ -160,25 +237,7 @@ func (s *Store) each(ctx context.Context, fn func(scan func(...any) error) error
 	if err != nil {
 		return err
 	}
-	return s.rows(ctx, q, fn, query, args)
-}
-
-// rows calls fn for every row that a statement gives.
-func (s *Store) rows(ctx context.Context, q querier, fn func(scan func(...any) error) error, query string, args []any) error {
-	if s.native != nil && q == s.system {
-		return s.nativeEach(ctx, fn, query, args)
-	}
-	rows, err := q.QueryContext(ctx, query, args...)
-	if err != nil {
-		return classify(err)
-	}
-	defer rows.Close() //nolint:errcheck // rows.Err has said what there is to say
-	for rows.Next() {
-		if err := fn(rows.Scan); err != nil {
-			return classify(err)
-		}
-	}
-	return classify(rows.Err())
+	return classify(q.each(ctx, fn, query, args))
 }
 
 // collect reads all rows into a list; fields are where a row's columns go.
@@ -200,7 +259,7 @@ func collect[T any](ctx context.Context, s *Store, fields func(*T) []any, query 
 // (SQLSTATE 40001, 40P01) fn runs again, three times at most, so that it must do nothing but statements and values.
 // An error of the commit itself wraps ErrUnavailable: it may or may not have happened.
 func (s *Store) InTx(ctx context.Context, fn func(ctx context.Context) error) error {
-	if _, ok := ctx.Value(txKey{}).(*transaction); ok {
+	if inside(ctx) != nil {
 		return fn(ctx)
 	}
 	return again(ctx, func() error { return s.attempt(ctx, fn) })
@@ -228,36 +287,32 @@ func (s *Store) attempt(ctx context.Context, fn func(ctx context.Context) error)
 	if !ok {
 		return errNoSpeaker
 	}
-	pool := s.system
-	if !who.system {
-		pool = s.tenant
+	begin := s.beginPostgres
+	if s.engine != postgres {
+		begin = s.beginSQLite
 	}
-	tx, err := pool.BeginTx(ctx, nil)
+	c, err := begin(ctx, who)
 	if err != nil {
 		return classify(err)
 	}
-	defer tx.Rollback() //nolint:errcheck // after a commit it says only that there is nothing left to roll back
-	t := &transaction{tx: tx, speaker: who}
-	if !who.system && s.engine == postgres {
-		if _, err := tx.ExecContext(ctx, `select set_config('app.user_id',$1,true), set_config('app.workspace_id',$2,true)`,
-			who.userID, who.workspaceID); err != nil {
-			return classify(err)
-		}
-	}
+	defer c.end()
+	t := &transaction{conversation: c, speaker: who}
 	if err := fn(context.WithValue(ctx, txKey{}, t)); err != nil {
 		return err
 	}
-	err = classify(tx.Commit())
+	err = classify(c.commit(ctx))
 	// Also when the commit's answer was lost: it may have happened, and what a cache drops for nothing comes back.
-	for _, f := range t.after {
-		f()
+	if err == nil || errors.Is(err, ErrUnavailable) {
+		for _, f := range t.after {
+			f()
+		}
 	}
 	return err
 }
 
 // afterCommit runs f once the transaction in ctx is committed, or may be, or at once when there is none.
 func (s *Store) afterCommit(ctx context.Context, f func()) {
-	if t, ok := ctx.Value(txKey{}).(*transaction); ok {
+	if t := inside(ctx); t != nil {
 		t.after = append(t.after, f)
 		return
 	}

@@ -59,14 +59,13 @@ type Code struct {
 // InsertGrant adds a grant together with its code, in one transaction with whatever else the caller writes.
 func (s *Store) InsertGrant(ctx context.Context, g Grant, c Code) error {
 	return s.InTx(ctx, func(ctx context.Context) error {
-		if _, err := s.exec(ctx, `INSERT INTO grants (id, client_id, user_id, workspace_id, resource, scopes, auth_time, created_at, expires_at)
+		if err := s.execLater(ctx, `INSERT INTO grants (id, client_id, user_id, workspace_id, resource, scopes, auth_time, created_at, expires_at)
 			VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9)`,
 			g.ID, g.ClientID, g.UserID, g.WorkspaceID, g.Resource, g.Scopes, g.AuthTime, g.CreatedAt, g.ExpiresAt); err != nil {
 			return err
 		}
-		_, err := s.exec(ctx, `INSERT INTO codes (digest, grant_id, redirect_uri, challenge, created_at, expires_at) VALUES ($1, $2, $3, $4, $5, $6)`,
+		return s.execLater(ctx, `INSERT INTO codes (digest, grant_id, redirect_uri, challenge, created_at, expires_at) VALUES ($1, $2, $3, $4, $5, $6)`,
 			c.Digest, g.ID, c.RedirectURI, c.Challenge, g.CreatedAt, c.ExpiresAt)
-		return err
 	})
 }
 
@@ -95,10 +94,13 @@ type AccessToken struct {
 	RevokedAt Time
 }
 
-// InsertAccessToken adds an access token.
+// InsertAccessToken adds an access token. In a transaction an error may come only from its end.
 func (s *Store) InsertAccessToken(ctx context.Context, t AccessToken) error {
-	_, err := s.execTogether(ctx, InsertAccessTokenStatement,
-		t.Digest, nullable(t.GrantID), t.ClientID, t.Resource, t.Scopes, t.CreatedAt, t.ExpiresAt)
+	args := []any{t.Digest, nullable(t.GrantID), t.ClientID, t.Resource, t.Scopes, t.CreatedAt, t.ExpiresAt}
+	if inside(ctx) != nil {
+		return s.execLater(ctx, InsertAccessTokenStatement, args...)
+	}
+	_, err := s.execTogether(ctx, InsertAccessTokenStatement, args...)
 	return err
 }
 
@@ -168,11 +170,9 @@ func (s *Store) UseRefreshToken(ctx context.Context, digest []byte, window time.
 }
 
 // InsertRefreshToken adds a refresh token; one that is there already (the successor that a repeat derives again)
-// stays as it is.
+// stays as it is. In a transaction an error may come only from its end.
 func (s *Store) InsertRefreshToken(ctx context.Context, t RefreshToken) error {
-	_, err := s.exec(ctx, InsertRefreshTokenStatement,
-		t.Digest, t.GrantID, t.CreatedAt, t.ExpiresAt)
-	return err
+	return s.execLater(ctx, InsertRefreshTokenStatement, t.Digest, t.GrantID, t.CreatedAt, t.ExpiresAt)
 }
 
 // RevokeGrant ends a whole family at once. Revoking twice keeps the first time and reason.

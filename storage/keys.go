@@ -69,7 +69,8 @@ func (k *APIKey) Live(now Time) bool {
 	return k.RevokedAt.IsZero() && (k.ExpiresAt.IsZero() || k.ExpiresAt > now)
 }
 
-// InsertKey adds a key. ErrConflict: its owner has as many live ones as they may; ErrNotFound: there is no such owner.
+// InsertKey adds a key. ErrConflict: its owner has as many live ones as they may; ErrNotFound, in a
+// transaction perhaps only from its end: there is no such owner.
 // Of those made at the same moment, or within a second on other nodes, some may be too many.
 func (s *Store) InsertKey(ctx context.Context, k *APIKey, most int) error {
 	if err := s.room(ctx, k.Owner(), most); err != nil {
@@ -79,10 +80,9 @@ func (s *Store) InsertKey(ctx context.Context, k *APIKey, most int) error {
 	if k.Counter == "" {
 		k.Counter = k.ID
 	}
-	_, err := s.exec(ctx, InsertKeyStatement,
+	return s.execLater(ctx, InsertKeyStatement,
 		k.ID, k.Digest, k.Kind, nullable(k.WorkspaceID), nullable(k.UserID), k.Resource, k.Environment, k.Prefix, k.Tail, k.Name, searchKey(k.Name), k.Note,
 		k.Scopes, k.ScopesByObject, k.Role, k.Plan, k.RateLimit, k.Addresses, k.Counter, k.CreatedBy, k.CreatedAt, k.ExpiresAt)
-	return err
 }
 
 // liveKeys remembers how many live keys owners have, so that making many does not count as many each time.

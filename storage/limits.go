@@ -156,10 +156,10 @@ func (s *Store) execReturning(ctx context.Context, dest []any, query string, arg
 	}
 	err = single(ctx, func() error {
 		found = false
-		return s.rows(ctx, q, func(scan func(...any) error) error {
+		return classify(q.each(ctx, func(scan func(...any) error) error {
 			found = true
 			return scan(dest...)
-		}, query, args)
+		}, query, args))
 	})
 	return found, err
 }

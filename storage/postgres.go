@@ -190,33 +190,42 @@ func sqlState(err error) string {
 	return ""
 }
 
-// nativeExec and nativeEach run a single statement on pgx's own pool. Going around database/sql saves about a fifth of
-// what the server itself does for an introspection, which is mostly such a statement.
-func (s *Store) nativeExec(ctx context.Context, query string, args []any) (int64, error) {
+// nativePool runs single statements on pgx's own pool. Going around database/sql saves about a fifth of what the server
+// itself does for an introspection, which is mostly such a statement.
+type nativePool struct{ pool *pgxpool.Pool }
+
+// exec implements querier.
+func (q nativePool) exec(ctx context.Context, query string, args []any) (int64, error) {
 	plain, err := plainArgs(args)
 	if err != nil {
 		return 0, err
 	}
-	tag, err := s.native.Exec(ctx, query, plain...)
-	return tag.RowsAffected(), classify(err)
+	tag, err := q.pool.Exec(ctx, query, plain...)
+	return tag.RowsAffected(), err //nolint:wrapcheck // the caller classifies it
 }
 
-func (s *Store) nativeEach(ctx context.Context, fn func(scan func(...any) error) error, query string, args []any) error {
+// each implements querier.
+func (q nativePool) each(ctx context.Context, fn func(scan func(...any) error) error, query string, args []any) error {
 	plain, err := plainArgs(args)
 	if err != nil {
 		return err
 	}
-	rows, err := s.native.Query(ctx, query, plain...)
+	rows, err := q.pool.Query(ctx, query, plain...)
 	if err != nil {
-		return classify(err)
+		return err //nolint:wrapcheck // the caller classifies it
 	}
+	return eachNative(rows, fn)
+}
+
+// eachNative calls fn for every row.
+func eachNative(rows pgx.Rows, fn func(scan func(...any) error) error) error {
 	defer rows.Close()
 	for rows.Next() {
 		if err := fn(rows.Scan); err != nil {
-			return classify(err)
+			return err
 		}
 	}
-	return classify(rows.Err())
+	return rows.Err() //nolint:wrapcheck // the caller classifies it
 }
 
 // plainArgs asks our own types for what they are stored as. pgx would look through them at the integer or the slice

@@ -172,6 +172,18 @@ func lockSQLite(ctx context.Context, path string) (unlock func(), err error) {
 	}, nil
 }
 
+func (s *Store) beginSQLite(ctx context.Context, who speaker) (conversation, error) {
+	pool := s.system
+	if !who.system {
+		pool = s.tenant
+	}
+	tx, err := pool.BeginTx(ctx, nil)
+	if err != nil {
+		return nil, err //nolint:wrapcheck // the caller classifies it
+	}
+	return standardTx{standard{tx}, tx}, nil
+}
+
 // oneCompiled is one for a statement that SQLite keeps compiled on each of the reader's connections, since compiling
 // takes longer than running it.
 func (s *Store) oneCompiled(ctx context.Context, dest []any, query string, args []any) error {
@@ -179,18 +191,18 @@ func (s *Store) oneCompiled(ctx context.Context, dest []any, query string, args 
 	if err != nil {
 		return err
 	}
-	if q == s.reader {
+	if inside(ctx) == nil {
 		if q, err = s.compile(ctx, query); err != nil {
 			return err
 		}
 	}
-	return s.oneFrom(ctx, q, dest, query, args)
+	return oneFrom(ctx, q, dest, query, args)
 }
 
 // compile gives the reader's statement of a query, which there is once.
 func (s *Store) compile(ctx context.Context, query string) (querier, error) {
 	if kept, ok := s.compiled.Load(query); ok {
-		return kept.(compiled), nil
+		return standard{kept.(compiled)}, nil
 	}
 	fresh, err := s.reader.PrepareContext(context.WithoutCancel(ctx), query)
 	if err != nil {
@@ -200,18 +212,18 @@ func (s *Store) compile(ctx context.Context, query string) (querier, error) {
 	if lost {
 		_ = fresh.Close() //nolint:sqlclosecheck // another one was quicker
 	}
-	return kept.(compiled), nil
+	return standard{kept.(compiled)}, nil
 }
 
-// compiled is a querier that knows one query, whatever it is given.
+// compiled knows one query, whatever it is given.
 type compiled struct{ stmt *sql.Stmt }
 
-// QueryContext implements querier.
+// QueryContext gives the rows of its query.
 func (c compiled) QueryContext(ctx context.Context, _ string, args ...any) (*sql.Rows, error) {
 	return c.stmt.QueryContext(ctx, args...) //nolint:wrapcheck // the caller classifies it
 }
 
-// ExecContext implements querier.
+// ExecContext runs its query.
 func (c compiled) ExecContext(ctx context.Context, _ string, args ...any) (sql.Result, error) {
 	return c.stmt.ExecContext(ctx, args...) //nolint:wrapcheck // as above
 }

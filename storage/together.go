@@ -230,8 +230,7 @@ func (s *Store) oneTogether(ctx context.Context, dest []any, query string, args 
 
 // statement is nil where there is nothing to share: on SQLite and inside a transaction.
 func (s *Store) statement(ctx context.Context, write bool, query string, args []any) (*statement, error) {
-	q, err := s.gate(ctx, write, args)
-	if err != nil || s.native == nil || q != s.system {
+	if _, err := s.gate(ctx, write, args); err != nil || s.native == nil || inside(ctx) != nil {
 		return nil, err
 	}
 	plain, err := plainArgs(args)

@@ -1,0 +1,131 @@
+package storage
+
+import (
+	"context"
+	"errors"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgconn"
+	"github.com/jackc/pgx/v5/pgxpool"
+)
+
+// pipeline is a transaction of PostgreSQL in few messages. What nobody waits for the answer of (BEGIN, the settings of a
+// tenant, writes given to later) goes with the next statement that somebody does, or with the COMMIT: each message is a
+// journey there and back, and that is most of what a short transaction costs.
+type pipeline struct {
+	conn    *pgxpool.Conn
+	waiting *pgx.Batch
+}
+
+const (
+	maxWaiting      = 64 // statements, so that a long transaction is not kept in memory
+	rollbackTimeout = time.Second
+)
+
+func (s *Store) beginPostgres(ctx context.Context, who speaker) (conversation, error) {
+	pool := s.natives["system"]
+	if !who.system {
+		pool = s.natives["tenant"]
+	}
+	conn, err := pool.Acquire(ctx)
+	if err != nil {
+		return nil, err //nolint:wrapcheck // the caller classifies it
+	}
+	p := &pipeline{conn: conn, waiting: &pgx.Batch{}}
+	p.waiting.Queue(`begin`)
+	if !who.system {
+		p.waiting.Queue(`select set_config('app.user_id',$1,true), set_config('app.workspace_id',$2,true)`, who.userID, who.workspaceID)
+	}
+	return p, nil
+}
+
+// exec implements querier.
+func (p *pipeline) exec(ctx context.Context, query string, args []any) (changed int64, err error) {
+	plain, err := plainArgs(args)
+	if err != nil {
+		return 0, err
+	}
+	p.waiting.Queue(query, plain...)
+	err = p.send(ctx, func(results pgx.BatchResults) error {
+		tag, err := results.Exec()
+		changed = tag.RowsAffected()
+		return err //nolint:wrapcheck // the caller classifies it
+	})
+	return changed, err
+}
+
+// each implements querier.
+func (p *pipeline) each(ctx context.Context, fn func(scan func(...any) error) error, query string, args []any) error {
+	plain, err := plainArgs(args)
+	if err != nil {
+		return err
+	}
+	p.waiting.Queue(query, plain...)
+	return p.send(ctx, func(results pgx.BatchResults) error {
+		rows, err := results.Query()
+		if err != nil {
+			return err //nolint:wrapcheck // the caller classifies it
+		}
+		return eachNative(rows, fn)
+	})
+}
+
+// later implements conversation.
+func (p *pipeline) later(ctx context.Context, query string, args []any) error {
+	if p.waiting.Len() >= maxWaiting {
+		_, err := p.exec(ctx, query, args)
+		return err
+	}
+	plain, err := plainArgs(args)
+	if err != nil {
+		return err
+	}
+	p.waiting.Queue(query, plain...)
+	return nil
+}
+
+// commit implements conversation. PostgreSQL answers the COMMIT of a transaction in which something failed with ROLLBACK.
+func (p *pipeline) commit(ctx context.Context) error {
+	p.waiting.Queue(`commit`)
+	return p.send(ctx, func(results pgx.BatchResults) error {
+		tag, err := results.Exec()
+		if err == nil && tag.String() != "COMMIT" {
+			err = pgx.ErrTxCommitRollback
+		}
+		return err //nolint:wrapcheck // the caller classifies it
+	})
+}
+
+// end implements conversation. A connection that is not out of its transaction after this is closed by its pool.
+func (p *pipeline) end() {
+	if status := p.conn.Conn().PgConn().TxStatus(); status == 'T' || status == 'E' {
+		ctx, cancel := context.WithTimeout(context.Background(), rollbackTimeout)
+		defer cancel()
+		_, _ = p.conn.Exec(ctx, `rollback`)
+	}
+	p.conn.Release()
+}
+
+// send sends what waits; read takes the answer to the last of it. Where an earlier one fails, PostgreSQL skips the rest,
+// and the error is that one's.
+func (p *pipeline) send(ctx context.Context, read func(pgx.BatchResults) error) error {
+	batch := p.waiting
+	p.waiting = &pgx.Batch{}
+	results := p.conn.SendBatch(ctx, batch)
+	var err error
+	for range batch.Len() - 1 {
+		if _, err = results.Exec(); err != nil {
+			break
+		}
+	}
+	if err == nil {
+		err = read(results)
+	}
+	closing := results.Close()
+	var said *pgconn.PgError
+	if err == nil || !errors.As(err, &said) && errors.As(closing, &said) {
+		err = closing
+	}
+	return err //nolint:wrapcheck // the caller classifies it
+}
