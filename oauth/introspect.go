@@ -77,7 +77,7 @@ func (s *Server) introspect(w http.ResponseWriter, r *http.Request, form url.Val
 		return badRequest("cost and workspace are for resource servers; leave them out.")
 	}
 	begin := time.Now()
-	p, err := s.Principal(ctx, token, form.Get("workspace"))
+	p, err := s.Principal(ctx, token, At{Resources: caller.Resources, Workspace: form.Get("workspace")})
 	if err != nil && !inactive(err) {
 		return err
 	}
@@ -193,7 +193,7 @@ func (s *Server) introspectionKey(ctx context.Context, r *http.Request, form url
 		return storage.Client{}, tooManyFailures(wait)
 	}
 	begin := time.Now()
-	p, err := s.Principal(ctx, text, "")
+	p, err := s.Principal(ctx, text, At{})
 	if err != nil && !inactive(err) {
 		return storage.Client{}, err
 	}
@@ -245,7 +245,7 @@ func (s *Server) describe(p Principal) Introspection {
 // IntrospectCredential is what the server would tell a resource server, or for a refresh token its client, about a
 // credential; for the command.
 func (s *Server) IntrospectCredential(ctx context.Context, text string) (Introspection, error) {
-	p, err := s.Principal(ctx, text, "")
+	p, err := s.Principal(ctx, text, At{})
 	if err != nil {
 		if inactive(err) {
 			err = nil

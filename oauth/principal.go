@@ -78,11 +78,18 @@ var (
 	ErrWorkspace = errors.New("not a workspace of this credential")
 )
 
+// At is where a credential is shown. The zero value says nothing about it.
+type At struct {
+	Resources []string // ids, of which the credential may be for one; what only a resource trusts is judged by it
+	Workspace string   // slug of the one that is named; empty: none is
+}
+
 // Principal turns the text of a credential into who it speaks for. It is the one judge of every credential. Where a
-// workspace is named, by its slug, it must be the credential's; a personal access token acts in it. The errors are those
+// workspace is named it must be the credential's; a personal access token acts in it. That the credential is for the
+// resource where it is shown, the caller compares. The errors are those
 // above, with what is known of the credential, or wrap storage.ErrUnavailable. A refresh token has a Principal too: it
 // may not be used at a resource, but its client may ask about it.
-func (s *Server) Principal(ctx context.Context, credential, workspace string) (p Principal, err error) {
+func (s *Server) Principal(ctx context.Context, credential string, at At) (p Principal, err error) {
 	ctx = storage.System(ctx)
 	switch {
 	case strings.HasPrefix(credential, PrefixAccessToken):
@@ -90,9 +97,9 @@ func (s *Server) Principal(ctx context.Context, credential, workspace string) (p
 	case strings.HasPrefix(credential, PrefixRefreshToken):
 		p, err = s.refreshTokenPrincipal(ctx, credential)
 	default:
-		p, err = s.keyPrincipal(ctx, credential, workspace)
+		p, err = s.keyPrincipal(ctx, credential, at.Workspace)
 	}
-	if err == nil && workspace != "" && p.Workspace != workspace {
+	if err == nil && at.Workspace != "" && p.Workspace != at.Workspace {
 		err = ErrWorkspace
 	}
 	return p, err

@@ -133,7 +133,7 @@ func (c *call) authenticateCredential(ctx context.Context, text string) error {
 	if strings.HasPrefix(text, oauth.PrefixRefreshToken) {
 		return &gateway.Refusal{Kind: gateway.Invalid, Cause: oauth.ErrUnknown} // it is for the token endpoint alone
 	}
-	p, err := c.oauth.Principal(ctx, text, "")
+	p, err := c.oauth.Principal(ctx, text, oauth.At{})
 	if err != nil {
 		return c.useless(&p, err)
 	}
@@ -151,7 +151,7 @@ func (c *call) authenticateCredential(ctx context.Context, text string) error {
 	slug, named := c.named(resource)
 	if named && (slug == "" || slug != p.Workspace) {
 		if p.Kind == oauth.KindPersonalAccessToken && slug != "" {
-			p, err = c.oauth.Principal(ctx, text, slug)
+			p, err = c.oauth.Principal(ctx, text, oauth.At{Workspace: slug})
 		} else {
 			err = oauth.ErrWorkspace
 		}
