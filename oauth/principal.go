@@ -20,6 +20,7 @@ const (
 	KindRefreshToken        = "refresh_token"
 	KindAPIKey              = storage.KindAPIKey
 	KindPersonalAccessToken = storage.KindPersonalAccessToken
+	KindForeignJWT          = "foreign_jwt"
 )
 
 // ScopeIntrospect is the built-in scope of the API keys with which a resource server introspects.

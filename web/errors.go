@@ -108,7 +108,7 @@ func (s *Server) writePageError(w http.ResponseWriter, r *http.Request, err erro
 // writeFailure answers a request whose handler panicked, in the shape that its caller expects.
 func (s *Server) writeFailure(w http.ResponseWriter, r *http.Request) {
 	if api.Owns(r.URL.Path) {
-		s.api.Refuse(w, &gateway.Refusal{Kind: gateway.Failed, Detail: "The server failed. Send the request id to its operator."})
+		s.api.Refuse(w, r, &gateway.Refusal{Kind: gateway.Failed, Detail: "The server failed. Send the request id to its operator."})
 		return
 	}
 	if !isMachine(r) {
@@ -129,7 +129,7 @@ func (s *Server) turnAway(w http.ResponseWriter, r *http.Request, status int, de
 		case http.StatusMethodNotAllowed:
 			kind = gateway.MethodNotAllowed
 		}
-		s.api.Refuse(w, &gateway.Refusal{Kind: kind, Status: status, Detail: description})
+		s.api.Refuse(w, r, &gateway.Refusal{Kind: kind, Status: status, Detail: description})
 		return
 	}
 	if !isMachine(r) {

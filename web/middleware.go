@@ -19,6 +19,7 @@ import (
 	"doorward/oauth"
 	"doorward/storage"
 	"doorward/web/api"
+	"doorward/web/gateway"
 )
 
 // handling is how long a request may keep the database busy; what takes longer is answered with 503.
@@ -194,7 +195,6 @@ func (o *observation) Unwrap() http.ResponseWriter { return o.ResponseWriter }
 func (s *Server) guard(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		h := w.Header()
-		h.Set("X-Content-Type-Options", "nosniff")
 		if s.secure {
 			h.Set("Strict-Transport-Security", "max-age=31536000")
 		}
@@ -203,6 +203,10 @@ func (s *Server) guard(next http.Handler) http.Handler {
 			// beside a Transfer-Encoding by now, nothing after it is a request of anybody's (RFC 9112 section 6.1).
 			h.Set("Connection", "close")
 		}
+		if s.toGateway(w, r, next) {
+			return
+		}
+		h.Set("X-Content-Type-Options", "nosniff")
 		probe := r.URL.Path == "/healthz" || r.URL.Path == "/readyz"
 		switch {
 		case fields(r.Header) > maxFields:
@@ -222,6 +226,48 @@ func (s *Server) guard(next http.Handler) http.Handler {
 			next.ServeHTTP(w, r)
 		}
 	})
+}
+
+// toGateway answers what is of the gateway: requests on the hosts of APIs, and what trusted proxies ask about requests that
+// they have, on whatever host. Where it returns false the request is the issuer's.
+func (s *Server) toGateway(w http.ResponseWriter, r *http.Request, next http.Handler) bool {
+	if s.proxies.trusted(r) {
+		switch r.URL.Path {
+		case gateway.ForwardPath:
+			r.Pattern = gateway.ForwardPath
+			s.gateway.ForwardAuth(w, r)
+			return true
+		case gateway.NginxPath:
+			r.Pattern = gateway.NginxPath
+			s.gateway.NginxAuth(w, r)
+			return true
+		}
+	}
+	host := s.host(r)
+	a := s.gateway.Host(host)
+	if a == nil || canonicalHost(host, s.issuer.Scheme) == canonicalHost(s.issuer.Host, s.issuer.Scheme) {
+		return false
+	}
+	r.Pattern = a.ID
+	switch {
+	case fields(r.Header) > maxFields:
+		s.gateway.Refuse(w, r, a, &gateway.Refusal{Kind: gateway.BadRequest, Status: http.StatusRequestHeaderFieldsTooLarge, Detail: "The request has more than 100 header fields; send fewer."})
+	case !methods[r.Method]:
+		s.gateway.Refuse(w, r, a, &gateway.Refusal{Kind: gateway.MethodNotAllowed, Detail: "This method is not taken here."})
+	case s.secure && strings.EqualFold(s.proxies.forwarded(r, "X-Forwarded-Proto"), "http"):
+		s.gateway.Refuse(w, r, a, &gateway.Refusal{Kind: gateway.BadRequest, Detail: "Use https. What was sent this way has crossed a network in clear: replace the secrets that were in it."})
+	default:
+		s.gateway.Serve(w, r, a, next)
+	}
+	return true
+}
+
+// host is the one that a request names, to a trusted proxy where it came through one.
+func (s *Server) host(r *http.Request) string {
+	if h := s.proxies.forwarded(r, "X-Forwarded-Host"); h != "" {
+		return h
+	}
+	return r.Host
 }
 
 // maxFields bounds the header lines of a request; net/http bounds their bytes alone.
@@ -269,11 +315,7 @@ func canonicalPath(u *url.URL) bool {
 // ours tells whether a request is for the issuer's host. On a loopback address any host that is not known is taken
 // for it, so that a program finds a server tried at home under every name.
 func (s *Server) ours(r *http.Request) bool {
-	host := r.Host
-	if h := s.proxies.forwarded(r, "X-Forwarded-Host"); h != "" {
-		host = h
-	}
-	if canonicalHost(host, s.issuer.Scheme) == canonicalHost(s.issuer.Host, s.issuer.Scheme) {
+	if canonicalHost(s.host(r), s.issuer.Scheme) == canonicalHost(s.issuer.Host, s.issuer.Scheme) {
 		return true
 	}
 	local, ok := r.Context().Value(http.LocalAddrContextKey).(net.Addr)

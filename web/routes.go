@@ -8,6 +8,7 @@ import (
 	"doorward/oauth"
 	"doorward/templates"
 	"doorward/web/api"
+	"doorward/web/gateway"
 )
 
 // routes is the whole surface of the public listener. Endpoints of the protocol take requests from anywhere; pages
@@ -125,6 +126,10 @@ func (s *Server) routes() http.Handler {
 		member("POST "+base+"/{id}/resume", place(s.switchKey))
 		member("POST "+base+"/{id}/revoke", place(s.revokeKey))
 	}
+
+	// What trusted proxies ask never comes here; others are told why they may not.
+	mux.HandleFunc(gateway.ForwardPath, s.gateway.ForwardAuth)
+	mux.HandleFunc(gateway.NginxPath, s.gateway.NginxAuth)
 
 	mux.HandleFunc("GET /healthz", healthz)
 	machine("GET /readyz", s.readyz)

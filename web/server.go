@@ -18,15 +18,15 @@ import (
 	"doorward/web/gateway"
 )
 
-// Config is what a Server is made of. Every field is needed but TrustedProxies and Shapes.
+// Config is what a Server is made of. Every field is needed but TrustedProxies and APIs.
 type Config struct {
 	Issuer         string
 	Store          *storage.Store
 	OAuth          *oauth.Server
 	Identity       *identity.Service
 	Secrets        *oauth.Secrets
-	Shapes         map[string]gateway.Shape // of the refusals of resources, by their ids; without one, flat
-	TrustedProxies []netip.Prefix           // peers whose X-Forwarded-* headers count
+	APIs           []gateway.API  // how resources are served and their refusals look; without one, flat
+	TrustedProxies []netip.Prefix // peers whose X-Forwarded-* headers count
 	Log            *slog.Logger
 	Metrics        *prometheus.Registry
 }
@@ -38,6 +38,7 @@ type Server struct {
 	oauth    *oauth.Server
 	identity *identity.Service
 	api      *api.API
+	gateway  *gateway.Gateway
 	secrets  *oauth.Secrets
 	proxies  Proxies
 	log      *slog.Logger
@@ -60,7 +61,11 @@ func New(c Config) (*Server, error) {
 		issuer: issuer, store: c.Store, oauth: c.OAuth, identity: c.Identity, secrets: c.Secrets, proxies: c.TrustedProxies, log: c.Log,
 		metrics: newMetrics(c.Metrics, c.Store), secure: secure, sessions: newSessionStore(c.Store, secure),
 	}
-	s.api = api.New(api.Config{Store: c.Store, OAuth: c.OAuth, Shapes: c.Shapes, ClientAddress: s.proxies.ClientAddress, SessionCookie: s.sessions.name, Visitor: s.apiVisitor})
+	s.gateway, err = gateway.New(gateway.Config{OAuth: c.OAuth, APIs: c.APIs, ClientAddress: s.proxies.ClientAddress, Trusted: s.proxies.trusted, Secure: secure})
+	if err != nil {
+		return nil, err //nolint:wrapcheck // it says what it is about
+	}
+	s.api = api.New(api.Config{Store: c.Store, OAuth: c.OAuth, Gateway: s.gateway, ClientAddress: s.proxies.ClientAddress, SessionCookie: s.sessions.name, Visitor: s.apiVisitor})
 	s.handler = s.routes()
 	return s, nil
 }

@@ -9,6 +9,7 @@ import (
 	"io/fs"
 	"net/http"
 	"net/netip"
+	"net/url"
 	"os"
 	"path/filepath"
 	"strings"
@@ -172,13 +173,24 @@ func (c Config) oauthResources() []oauth.Resource {
 	return resources
 }
 
-// shapes are how refusals look, by resource.
-func (c Config) shapes() map[string]gateway.Shape {
-	shapes := make(map[string]gateway.Shape, len(c.Resources))
-	for _, r := range c.Resources {
-		shapes[r.ID] = gateway.Shape{Name: r.Errors, Texts: gateway.Texts(r.ErrorTexts), ExpiredStatus: int(r.ExpiredStatus)}
+// apis are the resources as the gateway serves them.
+func (c Config) apis() []gateway.API {
+	apis := make([]gateway.API, len(c.Resources))
+	for i, r := range c.Resources {
+		a := gateway.API{
+			ID: r.ID, Hosts: r.Hosts, Builtin: r.Builtin, CORS: r.CORS,
+			Shape: gateway.Shape{Name: r.Errors, Texts: gateway.Texts(r.ErrorTexts), ExpiredStatus: int(r.ExpiredStatus)},
+			Rules: make([]gateway.Rule, len(r.Routes)),
+		}
+		if r.Upstream != "" {
+			a.Upstream, _ = url.Parse(r.Upstream) // checkUpstream has done it
+		}
+		for j, route := range r.Routes {
+			a.Rules[j] = gateway.Rule(route)
+		}
+		apis[i] = a
 	}
-	return shapes
+	return apis
 }
 
 func (c Config) limitPlans() map[string]limit.Plan {

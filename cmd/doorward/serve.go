@@ -105,7 +105,7 @@ func serve(ctx context.Context, c Config, log *slog.Logger, ready func(s *server
 		OAuth:          server.oauth,
 		Identity:       server.identity,
 		Secrets:        server.secrets,
-		Shapes:         c.shapes(),
+		APIs:           c.apis(),
 		TrustedProxies: proxies,
 		Log:            log,
 		Metrics:        metrics,

@@ -55,9 +55,10 @@ type Rig struct {
 type Options struct {
 	Resources      []oauth.Resource // nil: the default one
 	Plans          map[string]limit.Plan
-	Shapes         map[string]gateway.Shape
-	Lifetimes      oauth.Lifetimes // zero fields: the defaults
-	Issuer         string          // empty: the URL it listens on
+	Shapes         map[string]gateway.Shape // of the refusals of resources, by id
+	APIs           []gateway.API            // nil: of each resource the shape alone
+	Lifetimes      oauth.Lifetimes          // zero fields: the defaults
+	Issuer         string                   // empty: the URL it listens on
 	TrustedProxies []netip.Prefix
 	Secrets        []string // nil: one
 	NoUser         bool     // leave the database without a user
@@ -154,7 +155,7 @@ func New(t testing.TB, store *storage.Store, o Options) *Rig {
 	r.OAuth, err = oauth.New(oauth.Config{Issuer: r.Issuer, Store: store, Secrets: r.Secrets, Resources: resources, Lifetimes: lifetimes, Plans: o.Plans, Limiter: r.limiter(), ClientAddress: proxies.ClientAddress})
 	r.ok(err)
 	r.Identity = identity.New(identity.Config{Store: store, Throttle: limit.NewSignIns(func() time.Time { return store.Now().Time() }), Issuer: r.Issuer})
-	r.Web, err = web.New(web.Config{Issuer: r.Issuer, Store: store, OAuth: r.OAuth, Identity: r.Identity, Secrets: r.Secrets, Shapes: o.Shapes, TrustedProxies: o.TrustedProxies, Log: log, Metrics: r.Metrics})
+	r.Web, err = web.New(web.Config{Issuer: r.Issuer, Store: store, OAuth: r.OAuth, Identity: r.Identity, Secrets: r.Secrets, APIs: o.apis(), TrustedProxies: o.TrustedProxies, Log: log, Metrics: r.Metrics})
 	r.ok(err)
 	listener.Start()
 	listener.Client().Transport = &sniffer{listener.Client().Transport, r.Seen}
@@ -421,3 +422,14 @@ func (r *Rig) Tokens(app *App, scope string) (access, refresh string) {
 
 // BreakStorage makes every statement fail from now on, as a database that is away does.
 func (r *Rig) BreakStorage() { r.Store.Close() }
+
+// apis are how the gateway serves the resources.
+func (o *Options) apis() []gateway.API {
+	apis := o.APIs
+	if apis == nil {
+		for id, shape := range o.Shapes {
+			apis = append(apis, gateway.API{ID: id, Shape: shape})
+		}
+	}
+	return apis
+}

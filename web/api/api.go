@@ -14,8 +14,8 @@ import (
 type Config struct {
 	Store *storage.Store
 	OAuth *oauth.Server
-	// Shapes are how the refusals of resources look, by their ids; a resource without one has the zero value.
-	Shapes map[string]gateway.Shape
+	// Gateway knows how the refusals of resources look.
+	Gateway *gateway.Gateway
 	// ClientAddress tells where a request comes from, behind the proxies that are trusted.
 	ClientAddress func(*http.Request) netip.Addr
 	// SessionCookie is the name of the cookie of a browser session.
@@ -34,7 +34,7 @@ type Visitor struct {
 type API struct {
 	store      *storage.Store
 	oauth      *oauth.Server
-	shapes     map[string]gateway.Shape
+	gateway    *gateway.Gateway
 	address    func(*http.Request) netip.Addr
 	visitor    func(*http.Request) (Visitor, error)
 	sameOrigin *http.CrossOriginProtection
@@ -45,7 +45,7 @@ type API struct {
 // New makes an API.
 func New(c Config) *API {
 	a := &API{
-		store: c.Store, oauth: c.OAuth, shapes: c.Shapes, address: c.ClientAddress, visitor: c.Visitor, sameOrigin: http.NewCrossOriginProtection(),
+		store: c.Store, oauth: c.OAuth, gateway: c.Gateway, address: c.ClientAddress, visitor: c.Visitor, sameOrigin: http.NewCrossOriginProtection(),
 	}
 	a.operations = a.table()
 	a.document = a.describe(c.SessionCookie)
@@ -74,17 +74,25 @@ func Owns(path string) bool {
 }
 
 // Refuse answers a request for one of the API's paths that reached none of its routes.
-func (a *API) Refuse(w http.ResponseWriter, refusal *gateway.Refusal) {
-	a.shapeOf(nil).Write(w, refusal)
+func (a *API) Refuse(w http.ResponseWriter, r *http.Request, refusal *gateway.Refusal) {
+	a.shapeOf(r, nil).Write(w, refusal)
 }
 
-// shapeOf is the shape of the resource that a credential is for, or of the default one.
-func (a *API) shapeOf(p *oauth.Principal) gateway.Shape {
-	id := a.oauth.Resources()[0].ID
-	if p != nil {
-		if _, known := a.oauth.Resource(p.Audience); known {
-			id = p.Audience
-		}
+// concerned is the resource on whose host a request came, else the one that a credential is for, else the default one.
+func (a *API) concerned(r *http.Request, p *oauth.Principal) *oauth.Resource {
+	id := ""
+	if host := gateway.ConcernedAPI(r.Context()); host != nil {
+		id = host.ID
+	} else if p != nil {
+		id = p.Audience
 	}
-	return a.shapes[id]
+	if known, ok := a.oauth.Resource(id); ok {
+		return known
+	}
+	return &a.oauth.Resources()[0]
+}
+
+// shapeOf is how the refusals of the resource concerned look.
+func (a *API) shapeOf(r *http.Request, p *oauth.Principal) gateway.Shape {
+	return a.gateway.Shape(a.concerned(r, p).ID)
 }

@@ -5,7 +5,6 @@ import (
 	"context"
 	"errors"
 	"net/http"
-	"strconv"
 	"strings"
 
 	"doorward/oauth"
@@ -39,8 +38,9 @@ func (a *API) serve(w http.ResponseWriter, r *http.Request, o *operation) {
 	if err != nil {
 		refusal := c.anonymous(r.Context(), asRefusal(err))
 		oauth.Note(r.Context()).Cause = refusal
-		a.shapeOf(c.principal).Write(w, refusal)
-		reply.status, _ = a.shapeOf(c.principal).Body(refusal)
+		shape := a.shapeOf(r, c.principal)
+		shape.Write(w, refusal)
+		reply.status, _ = shape.Body(refusal)
 		c.reason = cmp.Or(c.reason, reasons[refusal.Kind])
 	} else {
 		reply.write(w)
@@ -52,41 +52,11 @@ func (a *API) serve(w http.ResponseWriter, r *http.Request, o *operation) {
 
 // anonymous counts a request without a good credential by its address, where the resource has a plan for such.
 func (c *call) anonymous(ctx context.Context, refusal *gateway.Refusal) *gateway.Refusal {
-	if refusal.Kind != gateway.Missing && refusal.Kind != gateway.Invalid && refusal.Kind != gateway.Expired {
-		return refusal
-	}
-	r := &c.oauth.Resources()[0]
-	if c.principal != nil {
-		if known, ok := c.oauth.Resource(c.principal.Audience); ok {
-			r = known
-		}
-	}
-	taken, counted, err := c.oauth.TakeAnonymous(storage.System(ctx), r, c.address(c.r))
-	switch {
-	case err != nil:
-		return asRefusal(err)
-	case !counted:
-		return refusal
-	}
-	c.rateHeaders(taken)
-	if !taken.Allowed {
-		return limited(taken)
+	taken, counted, refusal := gateway.Anonymous(storage.System(ctx), c.oauth, c.concerned(c.r, c.principal), refusal, c.address(c.r))
+	if counted {
+		gateway.RateHeaders(c.w.Header(), taken)
 	}
 	return refusal
-}
-
-// rateHeaders tells what is left.
-func (c *call) rateHeaders(taken limit.Result) {
-	if taken.Limit > 0 {
-		h := c.w.Header()
-		h.Set("X-RateLimit-Limit", strconv.FormatInt(taken.Limit, 10))
-		h.Set("X-RateLimit-Remaining", strconv.FormatInt(taken.Remaining, 10))
-		h.Set("X-RateLimit-Reset", strconv.FormatInt(taken.Reset, 10))
-	}
-}
-
-func limited(taken limit.Result) *gateway.Refusal {
-	return &gateway.Refusal{Kind: gateway.Limited, Detail: "Too many requests.", RetryAfter: taken.RetryAfter}
 }
 
 // reasons are those of refusals of a credential that is good in itself. What is wrong with a request otherwise refuses
@@ -115,25 +85,28 @@ func (c *call) judge(ctx context.Context) (reply, error) {
 // authenticate finds out who asks and in which workspace. A credential is read from the one Authorization header alone;
 // without it, it is the browser's session that counts.
 func (c *call) authenticate(ctx context.Context) error {
-	headers := c.r.Header.Values("Authorization")
-	switch len(headers) {
-	case 0:
+	if len(c.r.Header.Values("Authorization")) == 0 && gateway.ConcernedAPI(ctx) == nil {
 		return c.authenticateSession(ctx)
-	case 1:
-		scheme, text, _ := strings.Cut(headers[0], " ")
-		if !strings.EqualFold(scheme, "Bearer") || text == "" {
-			return &gateway.Refusal{Kind: gateway.Missing, Cause: errMissing}
-		}
-		return c.authenticateCredential(ctx, text)
 	}
-	return badRequest("The request has two Authorization headers; send one.")
+	text, err := gateway.Credential(c.r.Header)
+	if err != nil {
+		return err //nolint:wrapcheck // *gateway.Refusal
+	}
+	return c.authenticateCredential(ctx, text)
 }
 
 func (c *call) authenticateCredential(ctx context.Context, text string) error {
 	if strings.HasPrefix(text, oauth.PrefixRefreshToken) {
 		return &gateway.Refusal{Kind: gateway.Invalid, Cause: oauth.ErrUnknown} // it is for the token endpoint alone
 	}
-	p, err := c.oauth.Principal(ctx, text, oauth.At{})
+	at := oauth.At{}
+	if host := gateway.ConcernedAPI(ctx); host != nil {
+		at.Resources = []string{host.ID}
+	}
+	p, err := c.oauth.Principal(ctx, text, at)
+	if err == nil && len(at.Resources) > 0 && p.Audience != at.Resources[0] {
+		return &gateway.Refusal{Kind: gateway.Invalid, Cause: errElsewhere}
+	}
 	if err != nil {
 		return c.useless(&p, err)
 	}
@@ -151,7 +124,8 @@ func (c *call) authenticateCredential(ctx context.Context, text string) error {
 	slug, named := c.named(resource)
 	if named && (slug == "" || slug != p.Workspace) {
 		if p.Kind == oauth.KindPersonalAccessToken && slug != "" {
-			p, err = c.oauth.Principal(ctx, text, oauth.At{Workspace: slug})
+			at.Workspace = slug
+			p, err = c.oauth.Principal(ctx, text, at)
 		} else {
 			err = oauth.ErrWorkspace
 		}
@@ -167,7 +141,7 @@ func (c *call) authenticateCredential(ctx context.Context, text string) error {
 		if p.Kind == oauth.KindPersonalAccessToken {
 			return badRequest("Name the workspace in the header " + resource.WorkspaceHeader + ".")
 		}
-		return forbidden(notTheirs)
+		return forbidden(gateway.NotTheirs)
 	}
 	if c.op.whoAmI || c.unknown {
 		return nil
@@ -184,36 +158,20 @@ func (c *call) authenticateCredential(ctx context.Context, text string) error {
 	return err //nolint:wrapcheck // it says what it did
 }
 
-// errMissing is for the log, which always tells what some shapes do not.
-var errMissing = errors.New("no credential")
-
-// notTheirs is what is said about every workspace that a credential may not act in, whether there is such a one or not.
-const notTheirs = "The workspace that was named is not one of this credential."
+var (
+	errMissing   = errors.New("no credential")
+	errElsewhere = errors.New("a credential for another API")
+)
 
 // useless is the refusal of a credential that is good for nothing, or not in the workspace that was named.
 func (c *call) useless(p *oauth.Principal, err error) error {
-	known := p.KeyID != "" || p.ClientID != ""
-	if known {
-		c.principal, c.reason = p, oauth.ReasonOf(err)
-	}
-	refusal := &gateway.Refusal{AccessToken: p.Kind == oauth.KindAccessToken, Cause: err}
-	switch {
-	case errors.Is(err, oauth.ErrUnknown):
-		refusal.Kind = gateway.Invalid
+	var refusal *gateway.Refusal
+	if err = gateway.Useless(p, err); errors.As(err, &refusal) && gateway.Known(p) && !errors.Is(err, oauth.ErrUnknown) {
+		c.principal, c.reason = p, oauth.ReasonOf(refusal.Cause)
+	} else {
 		c.principal = nil
-	case errors.Is(err, oauth.ErrRevoked):
-		refusal.Kind, refusal.KeyID = gateway.Invalid, p.KeyID
-	case errors.Is(err, oauth.ErrExpired):
-		refusal.Kind, refusal.ExpiredAt, refusal.Detail = gateway.Expired, p.ExpiresAt.Time(), "The API key has expired; use another."
-	case errors.Is(err, oauth.ErrSuspended):
-		refusal.Kind, refusal.Detail = gateway.Forbidden, "The key is paused, or its app, user or workspace disabled."
-	case errors.Is(err, oauth.ErrWorkspace):
-		refusal.Kind, refusal.Detail = gateway.Forbidden, notTheirs
-	default:
-		c.principal = nil
-		return err
 	}
-	return refusal
+	return err
 }
 
 // named is the workspace that a request names, by its path or else by the header of a resource. An empty slug is one
@@ -244,7 +202,7 @@ func (c *call) authenticateSession(ctx context.Context) error {
 	oauth.Note(ctx).Subject = v.User.ID
 	slug, named := c.named(&c.oauth.Resources()[0])
 	if named && slug == "" {
-		return forbidden(notTheirs)
+		return forbidden(gateway.NotTheirs)
 	}
 	c.by, c.workspace, _, err = c.oauth.PersonAuthority(ctx, v.User.ID, slug)
 	switch {
@@ -252,7 +210,7 @@ func (c *call) authenticateSession(ctx context.Context) error {
 		c.unknown = true
 		return nil
 	case errors.Is(err, oauth.ErrWorkspace):
-		return forbidden(notTheirs)
+		return forbidden(gateway.NotTheirs)
 	case errors.Is(err, oauth.ErrSuspended):
 		return forbidden("The workspace is disabled.")
 	}
@@ -268,9 +226,9 @@ func (c *call) charge(ctx context.Context) error {
 	if c.taken, err = c.oauth.Take(storage.System(ctx), c.principal, 1); err != nil {
 		return err //nolint:wrapcheck // storage's own sentinels
 	}
-	c.rateHeaders(c.taken)
+	gateway.RateHeaders(c.w.Header(), c.taken)
 	if !c.taken.Allowed {
-		return limited(c.taken)
+		return gateway.TooMany(c.taken)
 	}
 	return nil
 }

@@ -2,7 +2,6 @@ package api
 
 import (
 	"encoding/json"
-	"maps"
 	"net/http"
 	"reflect"
 	"regexp"
@@ -211,7 +210,7 @@ func (d *document) refusals(o *operation) map[int]*gateway.Refusal {
 	if o.request != nil {
 		kinds = append(kinds, gateway.TooLarge, gateway.MediaType)
 	}
-	if slices.ContainsFunc(slices.Collect(maps.Values(d.shapes)), func(s gateway.Shape) bool { return s.ExpiredStatus == gateway.StatusExpired }) {
+	if slices.ContainsFunc(d.gateway.APIs(), func(a *gateway.API) bool { return a.Shape.ExpiredStatus == gateway.StatusExpired }) {
 		kinds = append(kinds, gateway.Expired)
 	}
 	out := map[int]*gateway.Refusal{}
@@ -273,7 +272,7 @@ func (d *document) response(status int, text string, refusal *gateway.Refusal) o
 	case http.StatusTooManyRequests, http.StatusServiceUnavailable:
 		more = map[string]string{"Retry-After": "RetryAfter"}
 	}
-	_, example := d.shapeOf(nil).Body(refusal)
+	_, example := d.gateway.Shape(d.oauth.Resources()[0].ID).Body(refusal)
 	return object{
 		"description": text, "headers": headerRefs(rateHeaders, more),
 		"content": object{"application/json": object{"schema": d.errorSchema(refusal), "example": example}},
@@ -284,7 +283,7 @@ func (d *document) response(status int, text string, refusal *gateway.Refusal) o
 func (d *document) errorSchema(refusal *gateway.Refusal) object {
 	var refs []object
 	for _, r := range d.oauth.Resources() {
-		_, body := d.shapes[r.ID].Body(refusal)
+		_, body := d.gateway.Shape(r.ID).Body(refusal)
 		ref := d.schema(reflect.TypeOf(body), false)
 		if !slices.ContainsFunc(refs, func(have object) bool { return have["$ref"] == ref["$ref"] }) {
 			refs = append(refs, ref)

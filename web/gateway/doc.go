@@ -1,3 +1,4 @@
-// Package gateway answers for the APIs behind this server: what it refuses on their behalf has the shape that their
-// vendors promised. It decides nothing about credentials; package oauth does.
+// Package gateway stands in front of the APIs of resources. It decides whether a request may reach one (by the routes of
+// the configuration and what package oauth says of the credential), passes it on or answers proxies that ask, and gives
+// what is refused the shape that the API's vendor promised. It knows no SQL and makes no credentials.
 package gateway

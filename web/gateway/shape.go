@@ -27,6 +27,8 @@ const (
 	MediaType                    // the body is not JSON
 	Failed                       // a fault of the server
 	Unavailable                  // a part of it is away
+	UpstreamAway                 // the API behind the gateway cannot be reached
+	UpstreamSlow                 // it did not answer in time
 )
 
 // StatusExpired is the status that some vendors promised for an expired access token; it has no name in HTTP.
@@ -35,6 +37,7 @@ const StatusExpired = 419
 var statuses = map[Kind]int{
 	Missing: 401, Invalid: 401, Expired: 401, StepUp: 403, Forbidden: 403, Limited: 429, BadRequest: 400, NotFound: 404, MethodNotAllowed: 405,
 	Conflict: 409, TooLarge: 413, MediaType: 415, Failed: 500, Unavailable: 503,
+	UpstreamAway: 502, UpstreamSlow: 504,
 }
 
 // Refusal is why a request is not served, before it has a shape.
@@ -73,6 +76,8 @@ type Shape struct {
 	Texts Texts
 	// ExpiredStatus is that of an expired access token: 401, as is zero, or 419.
 	ExpiredStatus int
+	// Metadata is where the API's protected resource metadata are (RFC 9728 section 5.1); empty: nowhere.
+	Metadata string
 }
 
 // Texts are the messages of 401, of an expired credential, and of 403.
@@ -169,6 +174,8 @@ var shapes = map[string]shape{
 			MediaType:        {"unsupported_media_type", "Unsupported media type"},
 			Failed:           {"internal_error", "The server failed"},
 			Unavailable:      {"service_unavailable", "Not available right now"},
+			UpstreamAway:     {"bad_gateway", "The API cannot be reached"},
+			UpstreamSlow:     {"gateway_timeout", "The API did not answer in time"},
 		},
 		body: func(_ int, w words, r *Refusal) any {
 			b := NestedError{Code: w.code, Message: w.message, Details: r.Detail}
@@ -201,6 +208,8 @@ var shapes = map[string]shape{
 			MediaType:        {"UNSUPPORTED_MEDIA_TYPE", ""},
 			Failed:           {"INTERNAL_ERROR", ""},
 			Unavailable:      {"SERVICE_UNAVAILABLE", ""},
+			UpstreamAway:     {"BAD_GATEWAY", ""},
+			UpstreamSlow:     {"GATEWAY_TIMEOUT", ""},
 		},
 		body: func(_ int, w words, r *Refusal) any {
 			b := EnvelopeError{Code: w.code, Message: w.message}
@@ -261,17 +270,22 @@ func (s Shape) Body(r *Refusal) (status int, body any) {
 func (s Shape) Write(w http.ResponseWriter, r *Refusal) {
 	status, body := s.Body(r)
 	h := w.Header()
-	if c := r.challenge(); c != "" {
-		h.Set("WWW-Authenticate", c)
-	}
-	if r.Kind == Limited || r.RetryAfter > 0 {
-		h.Set("Retry-After", strconv.FormatInt(r.seconds(), 10))
-	}
+	s.headers(h, r)
 	text, err := json.Marshal(body)
 	if err != nil {
 		panic(err) // structs of strings and numbers
 	}
 	WriteJSON(w, status, text)
+}
+
+// headers are those of a refusal beside its body.
+func (s Shape) headers(h http.Header, r *Refusal) {
+	if c := r.challenge(s.Metadata); c != "" {
+		h.Set("WWW-Authenticate", c)
+	}
+	if r.Kind == Limited || r.RetryAfter > 0 {
+		h.Set("Retry-After", strconv.FormatInt(r.seconds(), 10))
+	}
 }
 
 // WriteJSON answers with a body that must not be stored on the way.
@@ -284,23 +298,26 @@ func WriteJSON(w http.ResponseWriter, status int, text []byte) {
 	_, _ = w.Write(append(text, '\n')) // a client that went away is no fault of ours
 }
 
-// challenge is the value of WWW-Authenticate; empty: none.
-func (r *Refusal) challenge() string {
+// challenge is the value of WWW-Authenticate; empty: none. It says where the metadata are.
+func (r *Refusal) challenge(metadata string) string {
 	const realm = `Bearer realm="doorward"`
 	code, more, description := "", "", r.Detail
+	if r.Scope != "" && (r.Kind == Missing || r.Kind == Forbidden) {
+		more = `, scope="` + quotable(r.Scope) + `"`
+	}
+	if metadata != "" {
+		more += `, resource_metadata="` + quotable(metadata) + `"` // RFC 9728 section 5.1
+	}
 	switch r.Kind {
 	case Missing:
-		return realm // RFC 6750 section 3.1: without a credential there is nothing wrong with it
+		return realm + more // RFC 6750 section 3.1: without a credential there is nothing wrong with it
 	case Invalid, Expired:
 		// One sentence for all, so that a shape which tells them apart does so in its body alone.
 		code, description = "invalid_token", "The credential is unknown, has expired or was revoked."
 	case Forbidden:
 		code = "insufficient_scope"
-		if r.Scope != "" {
-			more = `, scope="` + quotable(r.Scope) + `"`
-		}
 	case StepUp:
-		code, more = "insufficient_user_authentication", `, max_age="300"`
+		code, more = "insufficient_user_authentication", `, max_age="300"`+more
 	default:
 		return ""
 	}

@@ -1,0 +1,215 @@
+package gateway
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"io"
+	"net"
+	"net/http"
+	"net/http/httputil"
+	"strings"
+	"sync"
+	"time"
+
+	"doorward/oauth"
+	"doorward/storage"
+)
+
+// How long the parts of a forwarded request may take, and how much it may carry. What flows is not bounded in time: each
+// piece of a body, either way, has patience of its own, so that streams last.
+const (
+	dialTimeout   = 2 * time.Second
+	headerTimeout = 30 * time.Second // until the upstream begins to answer
+	patience      = 30 * time.Second // for the next piece from the caller, and for the caller to take one
+	maxBody       = 64 << 20         // bytes
+	judgeTimeout  = 8 * time.Second  // of the decision, which asks the database
+)
+
+// statusCallerGone is how a request is noted whose caller went away before there was an answer; it has no name in HTTP.
+const statusCallerGone = 499
+
+// forwarded is what the parts of one request's way through the proxy know of each other.
+type forwarded struct {
+	verdict Verdict
+	status  int // of the upstream; zero: it has not answered
+}
+
+type forwardedKey struct{}
+
+// forward judges a request on an API's host and, where that is allowed and there is an upstream, passes it on.
+func (g *Gateway) forward(w http.ResponseWriter, r *http.Request, a *API) {
+	r.Pattern = a.ID // in the log and the metrics, where no path may stand
+	if g.proxies[a] == nil {
+		g.Refuse(w, r, a, &Refusal{Kind: NotFound, Detail: "This server judges requests for this API and does not pass them on; call the API itself."})
+		return
+	}
+	v := g.decide(r, a, Request{Method: r.Method, Path: r.URL.EscapedPath(), Header: r.Header, Address: g.address(r)})
+	ctx := r.Context()
+	RateHeaders(w.Header(), v.Taken)
+	if v.Refusal != nil {
+		g.Refuse(w, r, a, v.Refusal)
+		status, _ := a.Shape.Body(v.Refusal)
+		g.Note(ctx, &v, r.Method, status)
+		return
+	}
+	f := &forwarded{verdict: v}
+	patient(w, r)
+	// Also when the upstream breaks off in the middle, which ends in a panic of net/http's own.
+	defer func() { g.Note(ctx, &f.verdict, r.Method, cmp.Or(f.status, statusCallerGone)) }()
+	g.proxies[a].ServeHTTP(&patientWriter{ResponseWriter: w, control: http.NewResponseController(w)}, r.WithContext(context.WithValue(ctx, forwardedKey{}, f)))
+}
+
+// decide is Decide in its time.
+func (g *Gateway) decide(r *http.Request, a *API, q Request) Verdict {
+	ctx, cancel := context.WithTimeout(r.Context(), judgeTimeout)
+	defer cancel()
+	return g.Decide(ctx, a, q)
+}
+
+// newProxy makes the proxy of an API. The body goes on as it comes, piece by piece, and so does the answer.
+func (g *Gateway) newProxy(a *API) http.Handler {
+	dialer := &net.Dialer{Timeout: dialTimeout, KeepAlive: 30 * time.Second}
+	return &httputil.ReverseProxy{
+		Rewrite: func(p *httputil.ProxyRequest) {
+			p.SetURL(a.Upstream)
+			// As it came, parameters that Go cannot parse included: nothing was decided by the query.
+			p.Out.URL.RawQuery = p.In.URL.RawQuery
+			if g.trusted(p.In) {
+				p.Out.Header["X-Forwarded-For"] = p.In.Header["X-Forwarded-For"]
+			}
+			p.SetXForwarded()
+			if proto := p.In.Header.Get("X-Forwarded-Proto"); proto != "" && g.trusted(p.In) {
+				p.Out.Header.Set("X-Forwarded-Proto", proto)
+			}
+			if host := p.In.Header.Get("X-Forwarded-Host"); host != "" && g.trusted(p.In) {
+				p.Out.Header.Set("X-Forwarded-Host", host)
+			}
+			f := p.In.Context().Value(forwardedKey{}).(*forwarded)
+			clearIdentity(p.Out.Header)
+			dropOwnCookies(p.Out)
+			p.Out.Header.Set("X-Request-Id", storage.ActorOf(p.In.Context()).RequestID)
+			// After what the caller's Connection header named was dropped, so that it cannot name these.
+			setIdentity(p.Out.Header, f.verdict.Principal)
+		},
+		ModifyResponse: func(answer *http.Response) error {
+			f := answer.Request.Context().Value(forwardedKey{}).(*forwarded)
+			f.status = answer.StatusCode
+			h := answer.Header
+			for _, name := range []string{"X-Request-Id", "Strict-Transport-Security"} {
+				h.Del(name) // this server has said it
+			}
+			if f.verdict.Taken.Limit > 0 {
+				for _, name := range []string{"X-Ratelimit-Limit", "X-Ratelimit-Remaining", "X-Ratelimit-Reset"} {
+					h.Del(name)
+				}
+			}
+			if a.cors != nil {
+				for name := range h {
+					if strings.HasPrefix(name, "Access-Control-") {
+						h.Del(name)
+					}
+				}
+			}
+			return nil
+		},
+		ErrorHandler: func(w http.ResponseWriter, r *http.Request, err error) {
+			f := r.Context().Value(forwardedKey{}).(*forwarded)
+			refusal := upstreamFailure(err)
+			f.status, _ = a.Shape.Body(refusal)
+			if errors.Is(err, context.Canceled) && r.Context().Err() != nil {
+				oauth.Note(r.Context()).Cause = err
+				panic(http.ErrAbortHandler) // the caller has gone
+			}
+			g.Refuse(w, r, a, refusal)
+		},
+		Transport: &http.Transport{
+			DialContext:           dialer.DialContext,
+			TLSHandshakeTimeout:   5 * time.Second,
+			ResponseHeaderTimeout: headerTimeout,
+			ExpectContinueTimeout: time.Second,
+			IdleConnTimeout:       90 * time.Second,
+			MaxIdleConns:          512,
+			MaxIdleConnsPerHost:   512,
+			DisableCompression:    true, // what the caller asks for goes to the upstream
+			ForceAttemptHTTP2:     true,
+			Proxy:                 nil, // the environment has no say in where an API's requests go
+		},
+		FlushInterval: -1, // each piece at once
+		BufferPool:    &buffers,
+	}
+}
+
+// upstreamFailure is what a caller is told where no answer of the upstream can be passed on.
+func upstreamFailure(err error) *Refusal {
+	var large *http.MaxBytesError
+	var slow net.Error
+	switch {
+	case errors.As(err, &large):
+		return &Refusal{Kind: TooLarge, Detail: "The body is larger than 64 MiB, the most that is passed on.", Cause: err}
+	case errors.As(err, &slow) && slow.Timeout():
+		return &Refusal{Kind: UpstreamSlow, Detail: "The API did not answer in time; try again later.", Cause: err}
+	}
+	return &Refusal{Kind: UpstreamAway, Detail: "The API cannot be reached right now; try again shortly.", Cause: err}
+}
+
+// patient gives a request the time that streams take, in place of that of the server's own short answers.
+func patient(w http.ResponseWriter, r *http.Request) {
+	control := http.NewResponseController(w)
+	_ = control.SetWriteDeadline(time.Time{}) // none of these can fail on a connection of net/http
+	if r.Body == nil || r.Body == http.NoBody || r.ContentLength == 0 || r.Header.Get("Upgrade") != "" {
+		_ = control.SetReadDeadline(time.Time{})
+		return
+	}
+	r.Body = &patientBody{ReadCloser: http.MaxBytesReader(w, r.Body, maxBody), control: control}
+}
+
+// patientBody gives the caller new time for each piece of a body.
+type patientBody struct {
+	io.ReadCloser
+	control *http.ResponseController
+}
+
+// Read implements io.Reader.
+func (b *patientBody) Read(p []byte) (int, error) {
+	_ = b.control.SetReadDeadline(time.Now().Add(patience))
+	n, err := b.ReadCloser.Read(p)
+	if err != nil {
+		// From here on net/http reads only to learn that the caller goes away, which may take any time.
+		_ = b.control.SetReadDeadline(time.Time{})
+	}
+	return n, err //nolint:wrapcheck // io.EOF is compared
+}
+
+// patientWriter gives the caller new time to take each piece of an answer.
+type patientWriter struct {
+	http.ResponseWriter
+	control *http.ResponseController
+}
+
+// Write implements io.Writer.
+func (w *patientWriter) Write(p []byte) (int, error) {
+	_ = w.control.SetWriteDeadline(time.Now().Add(patience))
+	return w.ResponseWriter.Write(p) //nolint:wrapcheck // a ResponseWriter's errors are its own
+}
+
+// Unwrap lets http.ResponseController reach the connection.
+func (w *patientWriter) Unwrap() http.ResponseWriter { return w.ResponseWriter }
+
+// buffers are those in which answers are copied.
+var buffers bufferPool
+
+type bufferPool struct{ pool sync.Pool }
+
+const bufferSize = 32 << 10
+
+// Get implements httputil.BufferPool.
+func (b *bufferPool) Get() []byte {
+	if p, ok := b.pool.Get().(*[]byte); ok {
+		return *p
+	}
+	return make([]byte, bufferSize)
+}
+
+// Put implements httputil.BufferPool.
+func (b *bufferPool) Put(p []byte) { b.pool.Put(&p) }
