@@ -170,7 +170,7 @@ func decodedPath(escaped string) (path string, ok bool) {
 			}
 		}
 		decoded, err := url.PathUnescape(escaped)
-		if err != nil {
+		if err != nil || escapedTwice(decoded) {
 			return "", false
 		}
 		path = decoded
@@ -188,8 +188,7 @@ func decodedPath(escaped string) (path string, ok bool) {
 	return path, true
 }
 
-// hides tells whether what follows a percent sign stands for a character that changes which path is meant, or is the
-// escape of a percent sign that begins another escape.
+// hides tells whether what follows a percent sign stands for a character that changes which path is meant.
 func hides(text string) bool {
 	if len(text) < 2 {
 		return true
@@ -197,8 +196,16 @@ func hides(text string) bool {
 	switch strings.ToLower(text[:2]) {
 	case "2e", "2f", "5c", "3b", "00":
 		return true
-	case "25":
-		return len(text) >= 4 && isHex(text[2]) && isHex(text[3])
+	}
+	return false
+}
+
+// escapedTwice tells whether a decoded text could be decoded once more.
+func escapedTwice(text string) bool {
+	for i := range len(text) {
+		if text[i] == '%' && i+2 < len(text) && isHex(text[i+1]) && isHex(text[i+2]) {
+			return true
+		}
 	}
 	return false
 }
