@@ -64,6 +64,7 @@ type commands struct {
 	Key        keyCommand        `cmd:"" help:"API keys: create, list, show, update, pause, resume, revoke, rotate."`
 	Token      tokenCommand      `cmd:"" help:"Personal access tokens: create, list, revoke."`
 	Introspect introspectCommand `cmd:"" help:"Print what the server would answer about a credential."`
+	Explain    explainCommand    `cmd:"" help:"Say which route decides about a request, what it is refused for, and what would pass."`
 	SetupLink  setupLinkCommand  `cmd:"" help:"Print the link with which the first administrator is made."`
 }
 

@@ -32,6 +32,7 @@ type Verdict struct {
 	Taken     limit.Result     // of the plan; where Limit is zero nothing was counted
 	Reason    string           // why it was refused, as the credential's owner reads it
 	Steps     []string         // what was found out, one after the other; of Explain alone
+	object    string           // what {object} stands for in the rule
 }
 
 // maxExplained bounds how many steps are told.
@@ -96,7 +97,7 @@ func (j *judging) request(ctx context.Context, r *Request) error {
 		return &Refusal{Kind: BadRequest, Detail: "The path is not in its plain form; send it without dot segments, double slashes, backslashes, semicolons and escapes of these."}
 	}
 	rule, object := j.routes.match(r.Method, path)
-	j.v.Rule = rule
+	j.v.Rule, j.v.object = rule, object
 	if rule == nil {
 		j.step("no route takes %s %s", r.Method, path)
 	} else {
@@ -181,6 +182,9 @@ func (j *judging) credential(ctx context.Context, r *Request, text string) error
 	if !p.AllowedFrom(r.Address) && !j.dry { // a command asks from nowhere
 		j.v.Reason = oauth.ReasonAddress
 		return &Refusal{Kind: Forbidden, Detail: "The key may not be used from this address."}
+	}
+	if j.dry && len(p.Addresses) > 0 {
+		j.step("it may be used from %s only", strings.Join(p.Addresses, ", "))
 	}
 	if !j.dry {
 		j.oauth.Touch(ctx, &p)
@@ -337,6 +341,25 @@ func (j *judging) permissions(method, object string) error {
 func (j *judging) denied(scope, detail, why string) error {
 	j.v.Reason = why
 	return &Refusal{Kind: Forbidden, Scope: scope, Detail: detail, Cause: errors.New(why)}
+}
+
+// Needed says in words what would pass where the verdict was reached; empty where nothing would, or nothing is needed.
+func (v *Verdict) Needed(method string) string {
+	if v.Rule == nil || v.Rule.Public {
+		return ""
+	}
+	kinds := v.Rule.Credentials
+	if len(kinds) == 0 {
+		kinds = []string{oauth.KindAPIKey, oauth.KindPersonalAccessToken, oauth.KindAccessToken, oauth.KindForeignJWT}
+	}
+	text := listOf(kinds, kindNames)
+	if needs := v.Rule.needs(v.object); len(needs) > 0 {
+		text += " with " + strings.Join(needs, " and ")
+	}
+	if v.Rule.Role != "" {
+		text += ", of a user who is at least " + v.Rule.Role + " in the workspace"
+	}
+	return text + ", for " + v.Rule.named(method, v.object)
 }
 
 // named says which requests a rule is about, in words that hold nothing of what a stranger sent.

@@ -1,0 +1,145 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"net/netip"
+	"net/url"
+	"slices"
+	"strings"
+
+	"doorward/web/gateway"
+)
+
+type explainCommand struct {
+	output
+	Method     string   `arg:"" help:"GET, POST, …"`
+	URL        string   `arg:"" name:"url" help:"Of the request, on a host of one of the configured resources."`
+	Credential string   `help:"The credential to judge; only - is taken, which reads it from standard input, where others cannot see it." placeholder:"-"`
+	Workspace  string   `help:"Slug that the request names in the resource's workspace header." placeholder:"SLUG"`
+	Header     []string `sep:"none" help:"A further header, for a request with two of a kind, say; repeat for several." placeholder:"'NAME: VALUE'"`
+}
+
+// explanationJSON is an explanation for scripts.
+type explanationJSON struct {
+	Resource string   `json:"resource"`
+	Allowed  bool     `json:"allowed"`
+	Status   int      `json:"status"`
+	Route    *string  `json:"route"` // null: none takes the request
+	Reason   *string  `json:"reason"`
+	Needed   *string  `json:"needed"` // what would pass; null: nothing would, or nothing is needed
+	Steps    []string `json:"steps"`
+}
+
+// Run says which route decides about a request, what it is refused for, and what would pass. It charges nothing.
+func (e explainCommand) Run(ctx context.Context, a *app) error {
+	u, err := url.Parse(e.URL)
+	if err != nil || u.Host == "" || u.Scheme != "http" && u.Scheme != "https" {
+		return usageError{fmt.Errorf("%s is not a URL; write it in full, such as https://api.example.com/v1/accounts", quote(e.URL))}
+	}
+	if e.Credential != "" && e.Credential != "-" {
+		return usageError{errors.New("--credential takes only -, for standard input: what stands on the command line is seen by others")}
+	}
+	method := strings.ToUpper(e.Method)
+	header := http.Header{}
+	for _, line := range e.Header {
+		name, value, ok := strings.Cut(line, ":")
+		if !ok {
+			return usageError{fmt.Errorf("%s is no header; write 'Name: value'", quote(line))}
+		}
+		header.Add(strings.TrimSpace(name), strings.TrimSpace(value))
+	}
+	if e.Credential == "-" {
+		text, err := a.readLine("credential")
+		if err != nil {
+			return err
+		}
+		header.Add("Authorization", "Bearer "+text)
+	}
+	return a.administer(ctx, func(ctx context.Context, s *server) error {
+		g, err := gateway.New(gateway.Config{
+			OAuth: s.oauth, APIs: s.config.apis(), Secure: strings.HasPrefix(s.config.Issuer, "https:"),
+			ClientAddress: func(*http.Request) netip.Addr { return netip.Addr{} }, Trusted: func(*http.Request) bool { return false },
+		})
+		if err != nil {
+			return err //nolint:wrapcheck // it says what it is about
+		}
+		api := g.Host(u.Host)
+		if api == nil {
+			return usageError{fmt.Errorf("no resource has the host %s; the hosts are %s", quote(u.Host), strings.Join(hostsOf(g), ", "))}
+		}
+		if e.Workspace != "" {
+			resource, _ := s.oauth.Resource(api.ID) // which gateway.New has found
+			header.Set(resource.WorkspaceHeader, e.Workspace)
+		}
+		path := u.EscapedPath()
+		if path == "" {
+			path = "/"
+		}
+		if api.HasBuiltin(u.Path) {
+			return e.print(a, explanationJSON{Resource: api.ID, Allowed: true, Status: http.StatusOK, Steps: []string{"the path is one of Doorward's own (builtin), which judges by itself and no route"}}, func(w io.Writer) {
+				_, _ = fmt.Fprintf(w, "%s is one of Doorward's own paths on this host (builtin); no route decides about it.\n", u.Path)
+			})
+		}
+		if s.limits != nil {
+			if err := s.limits.Load(ctx); err != nil { // as the running server wrote them last
+				return fmt.Errorf("read the limits: %w", err)
+			}
+		}
+		v := g.Explain(ctx, api, gateway.Request{Method: method, Path: path, Header: header})
+		return e.print(a, e.explanation(api, &v, method), func(w io.Writer) { e.text(w, api, &v, method) })
+	})
+}
+
+func hostsOf(g *gateway.Gateway) []string {
+	var hosts []string
+	for _, a := range g.APIs() {
+		hosts = append(hosts, a.Hosts...)
+	}
+	if len(hosts) == 0 {
+		return []string{"none, since no resource has hosts"}
+	}
+	slices.Sort(hosts)
+	return hosts
+}
+
+func (e explainCommand) explanation(api *gateway.API, v *gateway.Verdict, method string) explanationJSON {
+	x := explanationJSON{Resource: api.ID, Allowed: v.Refusal == nil, Status: http.StatusOK, Steps: v.Steps}
+	if v.Refusal != nil {
+		x.Status, _ = api.Shape.Body(v.Refusal)
+		x.Reason = &v.Reason
+	}
+	if v.Rule != nil {
+		name := v.Rule.String()
+		x.Route = &name
+	}
+	if needed := v.Needed(method); needed != "" {
+		x.Needed = &needed
+	}
+	return x
+}
+
+func (e explainCommand) text(w io.Writer, api *gateway.API, v *gateway.Verdict, method string) {
+	out := func(format string, args ...any) { _, _ = fmt.Fprintf(w, format+"\n", args...) }
+	out("resource  %s", api.ID)
+	if v.Rule != nil {
+		out("route     %s", v.Rule)
+	} else {
+		out("route     none")
+	}
+	if v.Refusal == nil {
+		out("answer    allowed")
+	} else {
+		status, _ := api.Shape.Body(v.Refusal)
+		out("answer    %d: %s", status, v.Reason)
+	}
+	if needed := v.Needed(method); needed != "" {
+		out("passes    %s", needed)
+	}
+	for i, step := range v.Steps {
+		out("%2d. %s", i+1, step)
+	}
+}
