@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"maps"
 	"slices"
+	"strconv"
 	"strings"
 	"sync"
 	"time"
@@ -24,7 +25,7 @@ type Use struct {
 	Address      string
 }
 
-// Request is one of the last requests with a key.
+// Request is one of the last requests with a key, or with tokens of an app.
 type Request struct {
 	ID        string
 	At        Time
@@ -32,7 +33,7 @@ type Request struct {
 	Action    string
 	Status    int
 	Reason    string
-	Address   string
+	Address   string // empty for an app's, which may come from the devices of people
 }
 
 // Usage is how often a credential was used in an hour.
@@ -54,9 +55,16 @@ type usageKey struct {
 type uses struct {
 	mu      sync.Mutex
 	counts  map[usageKey]*Usage
-	recent  map[string][]recentUse // by key, the oldest first
+	recent  map[recentKey][]recentUse // the oldest first
 	recents int
 	writing sync.Mutex // one FlushUsage at a time
+}
+
+// recentKey is whose requests are kept together, and of which kind: what was refused is looked for later, and is not to be
+// pushed out by what was not.
+type recentKey struct {
+	credentialID string
+	refused      bool
 }
 
 type recentUse struct {
@@ -66,17 +74,17 @@ type recentUse struct {
 }
 
 const (
-	// RecentRequests is how many of a key's last requests are kept.
+	// RecentRequests is how many of a key's or app's last requests are kept, of those that were refused and of the others.
 	RecentRequests = 100
 	recentLifetime = 30 * 24 * time.Hour
-	recentPerKey   = 20      // noted between two writes for one key; of more, the newest
+	recentPerKey   = 20      // noted between two writes for one recentKey; of more, the newest
 	recentBound    = 2000    // noted between two writes
 	usageBound     = 200_000 // rows gathered while the database is away
 	usageBatch     = 200     // rows in one transaction
 )
 
 func (u *uses) init() {
-	u.counts, u.recent = map[usageKey]*Usage{}, map[string][]recentUse{}
+	u.counts, u.recent = map[usageKey]*Usage{}, map[recentKey][]recentUse{}
 }
 
 // NoteUse counts a request. It is written by FlushUsage.
@@ -96,10 +104,11 @@ func (s *Store) NoteUse(use Use) {
 			row.note(use)
 		}
 	}
-	if use.Credential != KindAPIKey && use.Credential != KindPersonalAccessToken {
+	if use.CredentialID == "" {
 		return
 	}
-	list := u.recent[use.CredentialID]
+	key := recentKey{use.CredentialID, use.Reason != ""}
+	list := u.recent[key]
 	switch {
 	case len(list) >= recentPerKey:
 		list = append(list[1:len(list):len(list)], recentUse{use, NewID("request"), now})
@@ -109,7 +118,7 @@ func (s *Store) NoteUse(use Use) {
 	default:
 		return
 	}
-	u.recent[use.CredentialID] = list
+	u.recent[key] = list
 }
 
 func (row *Usage) note(use Use) {
@@ -131,7 +140,7 @@ func (s *Store) FlushUsage(ctx context.Context) error {
 	defer u.writing.Unlock()
 	u.mu.Lock()
 	counts, recent := u.counts, u.recent
-	u.counts, u.recent, u.recents = map[usageKey]*Usage{}, map[string][]recentUse{}, 0
+	u.counts, u.recent, u.recents = map[usageKey]*Usage{}, map[recentKey][]recentUse{}, 0
 	u.mu.Unlock()
 	err := s.writeCounts(ctx, counts)
 	if err == nil {
@@ -176,7 +185,7 @@ func (s *Store) writeCounts(ctx context.Context, counts map[usageKey]*Usage) err
 }
 
 // keep puts back what could not be written.
-func (u *uses) keep(counts map[usageKey]*Usage, recent map[string][]recentUse) {
+func (u *uses) keep(counts map[usageKey]*Usage, recent map[recentKey][]recentUse) {
 	u.mu.Lock()
 	defer u.mu.Unlock()
 	for key, old := range counts {
@@ -198,28 +207,43 @@ func (u *uses) keep(counts map[usageKey]*Usage, recent map[string][]recentUse) {
 	}
 }
 
-// writeRecent adds the last requests of keys to those that are stored, drops of each key what is older than its newest
-// hundred, and takes out of recent what it has written.
-func (s *Store) writeRecent(ctx context.Context, recent map[string][]recentUse) error {
-	for _, keyID := range slices.Sorted(maps.Keys(recent)) {
+// writeRecent adds the last requests of keys and apps to those that are stored, drops of each what is older than its
+// newest hundred of a kind, and takes out of recent what it has written.
+func (s *Store) writeRecent(ctx context.Context, recent map[recentKey][]recentUse) error {
+	keys := slices.SortedFunc(maps.Keys(recent), func(a, b recentKey) int {
+		return cmp.Or(strings.Compare(a.credentialID, b.credentialID), strings.Compare(fmt.Sprint(a.refused), fmt.Sprint(b.refused)))
+	})
+	for _, key := range keys {
 		err := s.InTx(ctx, func(ctx context.Context) error {
-			for _, r := range recent[keyID] {
-				// A request belongs to whom its key belongs to. What a lost answer hid is there already.
-				if _, err := s.exec(ctx, `INSERT INTO recent_requests (id, key_id, workspace_id, user_id, at, request_id, action, status, reason, address, expires_at)
+			column, insert := "client_id", `INSERT INTO recent_requests (id, client_id, workspace_id, at, request_id, action, status, reason, address, expires_at)
+					SELECT $1, c.id, c.workspace_id, CAST($3 AS BIGINT), $4, $5, CAST($6 AS BIGINT), $7, $8, CAST($9 AS BIGINT)
+					FROM clients c WHERE c.id = $2 ON CONFLICT (id) DO NOTHING`
+			if recent[key][0].Credential != KindAPIKey && recent[key][0].Credential != KindPersonalAccessToken {
+				for i := range recent[key] {
+					recent[key][i].Address = "" // of the people who use the app, perhaps
+				}
+			} else {
+				// A request belongs to whom its key belongs to.
+				column, insert = "key_id", `INSERT INTO recent_requests (id, key_id, workspace_id, user_id, at, request_id, action, status, reason, address, expires_at)
 					SELECT $1, k.id, k.workspace_id, k.user_id, CAST($3 AS BIGINT), $4, $5, CAST($6 AS BIGINT), $7, $8, CAST($9 AS BIGINT)
-					FROM api_keys k WHERE k.id = $2 ON CONFLICT (id) DO NOTHING`,
-					r.id, keyID, r.at, r.RequestID, r.Action, r.Status, r.Reason, r.Address, r.at.Add(recentLifetime)); err != nil {
+					FROM api_keys k WHERE k.id = $2 ON CONFLICT (id) DO NOTHING`
+			}
+			for _, r := range recent[key] { // what a lost answer hid is there already
+				if err := s.execLater(ctx, insert, r.id, key.credentialID, r.at, r.RequestID, r.Action, r.Status, r.Reason, r.Address, r.at.Add(recentLifetime)); err != nil {
 					return err
 				}
 			}
-			_, err := s.exec(ctx, fmt.Sprintf(`DELETE FROM recent_requests WHERE key_id = $1 AND id <= (SELECT id FROM recent_requests WHERE key_id = $1 ORDER BY id DESC LIMIT 1 OFFSET %d)`,
-				RecentRequests), keyID)
-			return err
+			kind := `reason = ''`
+			if key.refused {
+				kind = `reason <> ''`
+			}
+			return s.execLater(ctx, fmt.Sprintf(`DELETE FROM recent_requests WHERE %s = $1 AND %s AND id <= (SELECT id FROM recent_requests WHERE %s = $1 AND %s ORDER BY id DESC LIMIT 1 OFFSET %d)`,
+				column, kind, column, kind, RecentRequests), key.credentialID)
 		})
 		if err := ignoreNotFound(err); err != nil { // a key that went at this moment takes its requests along
 			return err
 		}
-		delete(recent, keyID)
+		delete(recent, key)
 	}
 	return nil
 }
@@ -277,9 +301,19 @@ func (row *Usage) fields() []any {
 	return []any{&row.CredentialID, &row.Credential, &row.Hour, &row.Allowed, &row.Limited, &row.Refused}
 }
 
-// RecentRequestsOf lists a key's last requests, the newest first.
-func (s *Store) RecentRequestsOf(ctx context.Context, keyID string) ([]Request, error) {
+// RecentRequestsOf lists the last requests of a key or an app, by its id, the newest first.
+func (s *Store) RecentRequestsOf(ctx context.Context, id string) ([]Request, error) {
+	return s.requests(ctx, `ORDER BY id DESC LIMIT `+strconv.Itoa(RecentRequests), id)
+}
+
+// RecentRequest finds, among the requests of a key or an app that are kept, those with a request id; callers may have
+// given the same one to several.
+func (s *Store) RecentRequest(ctx context.Context, id, requestID string) ([]Request, error) {
+	return s.requests(ctx, `AND request_id = $2 ORDER BY id DESC LIMIT 10`, id, requestID)
+}
+
+func (s *Store) requests(ctx context.Context, rest string, args ...any) ([]Request, error) {
 	return collect(ctx, s, func(r *Request) []any {
 		return []any{&r.ID, &r.At, &r.RequestID, &r.Action, &r.Status, &r.Reason, &r.Address}
-	}, fmt.Sprintf(`SELECT id, at, request_id, action, status, reason, address FROM recent_requests WHERE key_id = $1 ORDER BY id DESC LIMIT %d`, RecentRequests), keyID)
+	}, `SELECT id, at, request_id, action, status, reason, address FROM recent_requests WHERE (key_id = $1 OR client_id = $1) `+rest, args...)
 }

@@ -102,11 +102,6 @@ func TestUsageIsSummedByTheHour(t *testing.T) {
 				t.Errorf("by the day of %q: %s, want %s", credential, got, want)
 			}
 		}
-		// Whatever is not a key or token has no list of last requests, and a use without a workspace has its place there.
-		requests, err := s.RecentRequestsOf(system(t), w.client.ID)
-		if len(requests) != 0 || err != nil {
-			t.Errorf("%d requests of an app, error %v", len(requests), err)
-		}
 	})
 }
 
@@ -239,7 +234,7 @@ func TestUsageThatComesWhileItCannotBeWritten(t *testing.T) {
 			t.Error(got)
 		}
 		list, err := s.RecentRequestsOf(system(t), k.ID)
-		if err != nil || len(list) != 20 || !slices.IsSortedFunc(list, func(a, b storage.Request) int { return strings.Compare(b.ID, a.ID) }) {
+		if err != nil || len(list) != 5+16 || !slices.IsSortedFunc(list, func(a, b storage.Request) int { return strings.Compare(b.ID, a.ID) }) {
 			t.Errorf("%d requests, error %v", len(list), err)
 		}
 	})
@@ -278,6 +273,48 @@ func TestRequestsThatCouldNotBeWrittenAreWrittenOnceLater(t *testing.T) {
 			if got := usage(t, s, w.workspace.ID, c.key.ID, noon, noon.Add(day)); got != "22T12:00:00 api_key: 30 0 0" {
 				t.Errorf("%s: %s", c.key.Name, got)
 			}
+		}
+	})
+}
+
+// Of an app, addresses are those of the people who use it. What was refused stays, however much was not.
+func TestTheLastRequestsOfAnAppAreKeptWithoutAddresses(t *testing.T) {
+	onEachEngine(t, func(t *testing.T, s *storage.Store) {
+		w := newWorld(t, s)
+		note := func(id, reason string) {
+			s.NoteUse(storage.Use{WorkspaceID: w.workspace.ID, CredentialID: w.client.ID, Credential: "access_token", RequestID: id, Action: "GET /v1/**", Status: 200, Reason: reason, Address: "192.0.2.7"})
+		}
+		note("refused", "no scope")
+		for batch := range 8 {
+			for i := range 20 {
+				note(fmt.Sprint("allowed ", batch, " ", i), "")
+			}
+			must(t, s.FlushUsage(system(t)))
+		}
+		list, err := s.RecentRequestsOf(system(t), w.client.ID)
+		if err != nil || len(list) != storage.RecentRequests || list[0].RequestID != "allowed 7 19" || list[0].Address != "" {
+			t.Errorf("%d requests, error %v, the newest %+v", len(list), err, list[0])
+		}
+		found, err := s.RecentRequest(system(t), w.client.ID, "refused")
+		if err != nil || len(found) != 1 || found[0].Reason != "no scope" || found[0].Address != "" {
+			t.Errorf("found %+v, error %v", found, err)
+		}
+		if found, err := s.RecentRequest(system(t), w.key.ID, "refused"); len(found) != 0 || err != nil {
+			t.Errorf("of another: %+v, error %v", found, err)
+		}
+		// The app's workspace may read them, and nobody else.
+		for workspace, want := range map[string]int{w.client.WorkspaceID: 1, w.shared.ID: 0} {
+			must(t, s.InTx(storage.Tenant(t.Context(), w.admin.ID, workspace), func(ctx context.Context) error {
+				found, err := s.RecentRequest(ctx, w.client.ID, "refused")
+				if s.Engine() == "postgresql" && len(found) != want {
+					t.Errorf("as a tenant of %s: %+v", workspace, found)
+				}
+				return err
+			}))
+		}
+		must(t, s.DeleteClient(system(t), w.client.ID))
+		if n, err := s.Count(system(t), `SELECT count(*) FROM recent_requests WHERE client_id IS NOT NULL`); n != 0 || err != nil {
+			t.Errorf("%d are left of a deleted app, error %v", n, err)
 		}
 	})
 }

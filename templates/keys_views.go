@@ -205,7 +205,7 @@ type KeyView struct {
 	ReplacedBy *RelatedKey
 	// Lately is how many requests came with it in the last 24 hours.
 	Lately   int64
-	Requests []KeyRequest
+	Requests Requests
 	Events   []KeyEvent
 	Reach    []Reach
 }
@@ -221,14 +221,22 @@ type RelatedKey struct {
 	Lately       int64 // requests in the last 24 hours
 }
 
-// KeyRequest is one of the last requests with a key.
+// Requests are the last requests with a key or an app.
+type Requests struct {
+	Path  string       // of the page, to which the search comes back
+	Last  []KeyRequest // the newest first
+	Asked string       // id of a request that was looked for; empty: none was
+	Found []KeyRequest
+}
+
+// KeyRequest is one of the last requests with a key or an app.
 type KeyRequest struct {
 	At        time.Time
 	Action    string
 	Status    int
 	Reason    string // why it was refused; empty: it was not
 	RequestID string
-	Address   string
+	Address   string // empty: an app's, which is not told
 }
 
 // KeyEvent is something that was done to a key.

@@ -190,11 +190,11 @@ func key() templates.KeyView {
 			{ID: "key_0", Masked: "sk_live_…7yTr", State: "rotating", Ends: now.Add(20 * time.Hour), LastUsed: ago(2 * time.Hour), LastUsedFrom: "198.51.100.7", Lately: 1204},
 			{ID: "key_00", Masked: "sk_live_…8uIo", State: "revoked", LastUsed: ago(2 * aDay)},
 		},
-		Requests: []templates.KeyRequest{
+		Requests: templates.Requests{Path: keyPlace().Base + "/key_1", Last: []templates.KeyRequest{
 			{At: ago(4 * time.Minute), Action: "GET /v1/auth/test", Status: 200, RequestID: "0195a0c0exampleexample01", Address: "192.0.2.10"},
 			{At: ago(5 * time.Minute), Action: "POST /v1/api-keys", Status: 403, Reason: "the credential lacks a scope or role", RequestID: "0195a0c0exampleexample02", Address: "192.0.2.10"},
 			{At: ago(2 * aDay), Action: "introspected", Status: 429, Reason: "rate limit exceeded", RequestID: "0195a0c0exampleexample03", Address: "2001:db8:85a3:8d3:1319:8a2e:370:7348"},
-		},
+		}},
 		Events: []templates.KeyEvent{
 			{At: ago(aDay), Text: "Rights now read, write.", Who: "Grace Hopper", Address: "198.51.100.7"}, {At: ago(40 * aDay), Text: "Made, with the rights read, write, delete", Who: "", Address: "192.0.2.10"},
 		},
@@ -207,12 +207,13 @@ func samples() []sample {
 	rotating.Replaces, rotating.CanRotate, rotating.NeedPassword = nil, false, true
 	rotating.ReplacedBy = &templates.RelatedKey{ID: "key_9", Masked: "sk_test_…9oPl", State: "live"}
 	rotating.Lately = 1
-	for len(rotating.Requests) < 12 {
-		rotating.Requests = append(rotating.Requests, rotating.Requests[:3]...)
+	for len(rotating.Requests.Last) < 12 {
+		rotating.Requests.Last = append(rotating.Requests.Last, rotating.Requests.Last[:3]...)
 	}
+	rotating.Requests.Asked, rotating.Requests.Found = rotating.Requests.Last[1].RequestID, rotating.Requests.Last[1:2]
 	ended := key()
 	ended.KeyRow = keyRows()[4]
-	ended.Final, ended.Revoked, ended.CanRotate, ended.Replaces, ended.Requests, ended.Events, ended.Ranges = true, ago(aDay), false, nil, nil, nil, nil
+	ended.Final, ended.Revoked, ended.CanRotate, ended.Replaces, ended.Requests, ended.Events, ended.Ranges = true, ago(aDay), false, nil, templates.Requests{}, nil, nil
 	wrong := key()
 	wrong.State, wrong.Plans, wrong.NeedPassword = "paused", objectFields().Plans, true
 	wrong.Errors = map[string]string{"name": "The name is missing.", "grace": "Choose how long the old one works.", "password": "That is not your password.", "confirm": "Type the name exactly as it is shown."}
@@ -221,6 +222,7 @@ func samples() []sample {
 	token.KeyRow = templates.KeyRow{
 		ID: "token_1", Name: "Editor", Masked: "pat_…q8Zt", State: "live", Scopes: []string{"read", "write"}, Role: "member", Created: ago(3 * aDay), Days: month(30),
 	}
+	token.Requests.Path = tokenPlace().Base + "/token_1"
 	token.Confirm, token.Replaces, token.LimitText, token.Left, token.OldDays, token.Reach = false, nil, "", "", 0, reachNow()
 
 	consentUnverified := consent()
@@ -271,9 +273,14 @@ func samples() []sample {
 		IntrospectURL: "https://auth.example.com/oauth/introspect",
 		MetadataURL:   "https://auth.example.com/.well-known/oauth-authorization-server",
 	}
+	app.Requests = templates.Requests{Path: app.Base, Last: []templates.KeyRequest{
+		{At: ago(3 * time.Minute), Action: "POST /v1/**", Status: 403, RequestID: "0195a0c0exampleexample04", Reason: "the route POST /v1/** needs the scope write, and the credential has read"},
+		{At: ago(4 * time.Minute), Action: "GET /v1/**", Status: 200, RequestID: "0195a0c0exampleexample05"},
+	}, Asked: "0195a0c0exampleexample99"}
 	adminApp := app
 	adminApp.Page = page(templates.SectionAdminApps, admin)
 	adminApp.Base = "/admin/apps/app_0195a0c0example"
+	adminApp.Requests.Path = adminApp.Base
 	adminApp.Owner = "ada@example.com"
 	adminApp.Disabled = true
 	adminApp.AppFields = fields(true)

@@ -423,12 +423,14 @@ func TestFormsPostWhatHandlersRead(t *testing.T) {
 		}}},
 		"app": {
 			{"post /settings/developer/apps/app_0195a0c0example/secret", []string{"grace"}},
+			{"get /settings/developer/apps/app_0195a0c0example#h-requests", []string{"request"}},
 			{"post /settings/developer/apps/app_0195a0c0example", []string{"kind", "name", "site", "redirect_uris", "resource", "scope", "refresh"}},
 			{"post /settings/developer/apps/app_0195a0c0example/disable", nil},
 			{"post /settings/developer/apps/app_0195a0c0example/delete", []string{"confirm"}},
 		},
 		"app-admin": {
 			{"post /admin/apps/app_0195a0c0example/secret", []string{"grace", "password"}},
+			{"get /admin/apps/app_0195a0c0example#h-requests", []string{"request"}},
 			{"post /admin/apps/app_0195a0c0example", []string{
 				"kind", "name", "site", "redirect_uris", "resource", "scope", "refresh", "verified", "first_party", "pkce_optional",
 			}},
@@ -443,12 +445,14 @@ func TestFormsPostWhatHandlersRead(t *testing.T) {
 			"name", "note", "environment", "resource", "scope-0", "scope-1", "plan", "rate_limit", "expires", "addresses", "password",
 		}}},
 		"key": {
+			{"get /settings/workspaces/engines/api-keys/key_1#h-requests", []string{"request"}},
 			{"post /settings/workspaces/engines/api-keys/key_1/rotate", []string{"grace"}},
 			{"post /settings/workspaces/engines/api-keys/key_1", []string{"name", "note", "scope-0", "rate_limit", "addresses"}},
 			{"post /settings/workspaces/engines/api-keys/key_1/pause", nil},
 			{"post /settings/workspaces/engines/api-keys/key_1/revoke", []string{"confirm"}},
 		},
 		"key-errors": {
+			{"get /settings/workspaces/engines/api-keys/key_1#h-requests", []string{"request"}},
 			{"post /settings/workspaces/engines/api-keys/key_1/rotate", []string{"grace", "password"}},
 			{"post /settings/workspaces/engines/api-keys/key_1", []string{"name", "note", "scope-0", "plan", "rate_limit", "addresses"}},
 			{"post /settings/workspaces/engines/api-keys/key_1/resume", nil},
@@ -456,6 +460,7 @@ func TestFormsPostWhatHandlersRead(t *testing.T) {
 		},
 		"token-new": {{"post /settings/developer/personal-access-tokens", []string{"name", "note", "resource", "scope-0", "role", "expires", "addresses"}}},
 		"token": {
+			{"get /settings/developer/personal-access-tokens/token_1#h-requests", []string{"request"}},
 			{"post /settings/developer/personal-access-tokens/token_1/rotate", []string{"grace"}},
 			{"post /settings/developer/personal-access-tokens/token_1", []string{"name", "note", "scope-0", "role", "addresses"}},
 			{"post /settings/developer/personal-access-tokens/token_1/pause", nil},

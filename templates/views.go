@@ -334,6 +334,7 @@ type AppView struct {
 	Users     int // people who have allowed it
 	// Secrets are the live ones; public clients have none.
 	Secrets       []SecretRow
+	Requests      Requests // with its tokens
 	AuthorizeURL  string // authorization endpoint (RFC 6749 §3.1)
 	TokenURL      string // token endpoint (RFC 6749 §3.2)
 	IntrospectURL string // introspection endpoint (RFC 7662 §2); shown for KindResourceServer only

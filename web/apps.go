@@ -268,6 +268,7 @@ func (s *Server) app(r *http.Request, v *visitor, at appPlace, fn func(ctx conte
 
 // appPage serves GET …/apps/{id}.
 func (s *Server) appPage(w http.ResponseWriter, r *http.Request, v *visitor, at appPlace) error {
+	s.writeUses(r.Context())
 	var c storage.Client
 	base, err := s.app(r, v, at, func(_ context.Context, found storage.Client) error { c = found; return nil })
 	if err != nil {
@@ -291,6 +292,13 @@ func (s *Server) showApp(w http.ResponseWriter, r *http.Request, status int, v *
 	view.IntrospectURL, view.MetadataURL = s.oauth.Issuer()+"/oauth/introspect", s.oauth.Issuer()+"/.well-known/oauth-authorization-server"
 	view.NeedPassword = !s.fresh(v)
 	if view.Owner, err = s.ownerOf(r.Context(), c); err != nil {
+		return err
+	}
+	err = s.inApps(r, v, at, func(ctx context.Context) (err error) {
+		view.Requests, err = s.requestsOf(ctx, c.ID, base, r.URL.Query().Get("request"))
+		return err
+	})
+	if err != nil {
 		return err
 	}
 	for _, x := range c.Secrets {

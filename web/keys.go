@@ -613,6 +613,7 @@ func (s *Server) showKey(w http.ResponseWriter, r *http.Request, status int, p k
 	} else if err := s.keyLimits(r.Context(), &p, k, f.Plan, &view); err != nil {
 		return err
 	}
+	view.Requests.Asked = r.URL.Query().Get("request")
 	if err := s.keyHistory(r.Context(), &p, k, &view, &names); err != nil {
 		return err
 	}
@@ -687,11 +688,8 @@ func (s *Server) keyHistory(ctx context.Context, p *keyPlace, k *storage.APIKey,
 			}
 			view.Replaces = append(view.Replaces, related)
 		}
-		list, err := s.store.RecentRequestsOf(ctx, k.ID)
-		for _, x := range list {
-			view.Requests = append(view.Requests, templates.KeyRequest{At: x.At.Time(), Action: x.Action, Status: x.Status, Reason: x.Reason, RequestID: x.RequestID, Address: x.Address})
-		}
-		return err //nolint:wrapcheck // storage's own sentinels
+		view.Requests, err = s.requestsOf(ctx, k.ID, p.base+"/"+k.ID, view.Requests.Asked)
+		return err
 	})
 	if err != nil {
 		return err
