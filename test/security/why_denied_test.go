@@ -1,0 +1,71 @@
+package security
+
+import (
+	"net/http"
+	"net/url"
+	"strings"
+	"testing"
+
+	"doorward/oauth"
+	"doorward/test/rig"
+	"doorward/web/gateway"
+)
+
+// Whoever owns a key or built an app finds a request by its id, and reads which rule refused it and what would have
+// passed; nobody else does.
+func TestTheOwnerFindsWhyARequestWasRefused(t *testing.T) {
+	const api = "https://api.example.com"
+	o := rig.Options{
+		Resources: []oauth.Resource{{
+			ID: api, Name: "Example API", Scopes: []oauth.Scope{{Name: "read", Text: "Read"}, {Name: "write", Text: "Write"}}, WorkspaceHeader: "X-Workspace",
+			Keys: oauth.KeyRules{Prefix: "sk", Environments: []string{"live"}},
+		}},
+		APIs: []gateway.API{{
+			ID: api, Hosts: []string{"api.example.com"}, Upstream: &url.URL{Scheme: "http", Host: "127.0.0.1:1"},
+			Rules: []gateway.Rule{{Methods: []string{"POST"}, Path: "/v1/**", Scopes: []string{"write"}, Cost: 1}},
+		}},
+	}
+	rig.Each(t, o, func(t *testing.T, r *rig.Rig) {
+		r.User("bob@example.com", "Bob", false)
+		acme := r.Workspace("acme", "", r.Alice)
+		k, key := r.Key(acme, oauth.KeySpec{Scopes: []string{"read"}})
+		app := r.App(oauth.ClientSpec{WorkspaceID: acme.ID, Scopes: []string{"read"}, Resources: []string{api}})
+		access, _ := r.Tokens(app, "read")
+		refused := func(credential string) string {
+			q := r.Request(http.MethodPost, "/v1/accounts", strings.NewReader("{}"), "Authorization", "Bearer "+credential)
+			q.Host = "api.example.com"
+			a := r.Send(r.Program(), q)
+			if a.Status != http.StatusForbidden {
+				t.Fatalf("%d %s", a.Status, a.Body)
+			}
+			return a.Header.Get("X-Request-Id")
+		}
+		byKey, byApp := refused(key), refused(access)
+		const why = "the route POST /v1/** needs the scope write, and the credential has read"
+		alice := r.Browser().SignIn("alice@example.com")
+		keyPage, appPage := keysPage("acme")+"/"+k.ID, "/settings/workspaces/acme/apps/"+app.ID
+		for page, id := range map[string]string{keyPage: byKey, appPage: byApp} {
+			a := alice.Get(page + "?request=" + id)
+			_, found, searched := strings.Cut(a.Body, `<div role="status">`)
+			if a.Status != http.StatusOK || !searched || !strings.Contains(rig.Plain(found), why) || !strings.Contains(found, id) {
+				t.Errorf("%s: %d %s", page, a.Status, rig.Plain(found))
+			}
+			if a := alice.Get(page + "?request=nosuchrequest"); !strings.Contains(rig.Plain(a.Body), "No request with the id nosuchrequest is among those that are kept") {
+				t.Errorf("%s: %s", page, rig.Plain(a.Body))
+			}
+		}
+		// One's page does not tell about the other's requests.
+		if a := alice.Get(keyPage + "?request=" + byApp); strings.Contains(a.Body, `role="status"`) && !strings.Contains(rig.Plain(a.Body), "No request with the id") {
+			t.Error("the page of a key shows a request of an app")
+		}
+		if a := alice.Get(appPage); strings.Contains(a.Body, "127.0.0.1 ") || strings.Contains(rig.Plain(a.Body), "· 127.0.0.1") {
+			t.Error("the page of an app shows from which address its users come")
+		}
+		stranger := r.Browser().SignIn("bob@example.com")
+		for _, page := range []string{keyPage, appPage} {
+			if a := stranger.Get(page + "?request=" + byKey); a.Status != http.StatusNotFound && a.Status != http.StatusForbidden {
+				t.Errorf("a stranger reads %s: %d", page, a.Status)
+			}
+		}
+	})
+}
