@@ -25,6 +25,13 @@ func main() {
 		serveBare()
 		return
 	}
+	if len(os.Args) > 3 && os.Args[1] == "bare-proxy" {
+		if err := serveBareProxy(os.Args[2], os.Args[3]); err != nil {
+			fmt.Fprintln(os.Stderr, err)
+			os.Exit(1)
+		}
+		return
+	}
 	var b bench
 	flag.StringVar(&b.only, "only", "", "measure the row whose name holds this text; writes no file")
 	flag.DurationVar(&b.length, "length", 4*time.Second, "of each measurement")

@@ -53,8 +53,35 @@ func freePort(ctx context.Context) (string, error) {
 	return l.Addr().String(), nil
 }
 
-// start runs a program until stop and waits until it answers at path.
+// startProcess runs a program until stop and waits until it answers at path.
 func startProcess(ctx context.Context, cmd *exec.Cmd, url, path string) (*process, error) {
+	return startUntil(ctx, cmd, url, func() bool {
+		q, err := http.NewRequestWithContext(ctx, http.MethodGet, url+path, nil)
+		if err != nil {
+			return false
+		}
+		resp, err := http.DefaultClient.Do(q) //nolint:forbidigo // a probe on loopback
+		if err != nil {
+			return false
+		}
+		_ = resp.Body.Close()
+		return resp.StatusCode == http.StatusOK
+	})
+}
+
+// startListener runs a program until stop and waits until it listens.
+func startListener(ctx context.Context, cmd *exec.Cmd, url string) (*process, error) {
+	return startUntil(ctx, cmd, url, func() bool {
+		conn, err := (&net.Dialer{}).DialContext(ctx, "tcp", strings.TrimPrefix(url, "http://"))
+		if err != nil {
+			return false
+		}
+		_ = conn.Close()
+		return true
+	})
+}
+
+func startUntil(ctx context.Context, cmd *exec.Cmd, url string, ready func() bool) (*process, error) {
 	cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
 	// A file, as a service manager would give: a pipe would have this process read each line, on the same processors.
 	log, err := os.CreateTemp("", "doorward-bench-log-")
@@ -70,13 +97,8 @@ func startProcess(ctx context.Context, cmd *exec.Cmd, url, path string) (*proces
 	p := &process{cmd: cmd, url: url}
 	deadline := time.Now().Add(20 * time.Second)
 	for {
-		if q, err := http.NewRequestWithContext(ctx, http.MethodGet, url+path, nil); err == nil {
-			if resp, err := http.DefaultClient.Do(q); err == nil { //nolint:forbidigo // a probe on loopback
-				_ = resp.Body.Close()
-				if resp.StatusCode == http.StatusOK {
-					return p, nil
-				}
-			}
+		if ready() {
+			return p, nil
 		}
 		if time.Now().After(deadline) || ctx.Err() != nil {
 			p.stop()
@@ -203,6 +225,11 @@ func (b *bench) wrk(ctx context.Context, url, bodies, authorization string) (flo
 		}
 		args = append(args, "-s", script, url, "--", bodies, authorization, strconv.Itoa(wrkThreads), contentType)
 	}
+	return b.runWrk(ctx, args, bodies)
+}
+
+// runWrk runs wrk; bodies names the files of what it sends.
+func (b *bench) runWrk(ctx context.Context, args []string, bodies ...string) (float64, error) {
 	out, err := exec.CommandContext(ctx, "wrk", args...).CombinedOutput()
 	if err != nil {
 		return 0, fmt.Errorf("wrk: %w\n%s", err, out)
@@ -214,9 +241,9 @@ func (b *bench) wrk(ctx context.Context, url, bodies, authorization string) (flo
 	if m == nil {
 		return 0, fmt.Errorf("wrk printed no rate:\n%s", out)
 	}
-	if bodies != "" {
-		if n := total.FindSubmatch(out); n != nil {
-			b.checkSupply(bodies, string(n[1]))
+	for _, file := range bodies {
+		if n := total.FindSubmatch(out); n != nil && file != "" {
+			b.checkSupply(file, string(n[1]))
 		}
 	}
 	return strconv.ParseFloat(string(m[1]), 64)

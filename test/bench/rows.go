@@ -203,6 +203,12 @@ func (b *bench) rows(ctx context.Context) (rows []*row, closeAll func(), err err
 		return nil, closeAll, err
 	}
 	rows = append(rows, keys...)
+	gateways, closeGateways, err := b.gatewayRows(ctx, small)
+	closers = append(closers, closeGateways)
+	if err != nil {
+		return nil, closeAll, err
+	}
+	rows = append(rows, gateways...)
 	if b.only == "" || strings.Contains("live tokens", b.only) {
 		say("filling a database with %d live tokens", b.many)
 		large, err := b.open(ctx, cluster)

@@ -1,0 +1,164 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net/http"
+	"net/http/httputil"
+	"net/url"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"time"
+
+	"doorward/test/setup"
+)
+
+// gatewayHost is what the measured API is called.
+const gatewayHost = "api.bench.example"
+
+// gatewayRows measures Doorward in front of an API: asked by nginx, as its own proxy, and with many routes.
+func (b *bench) gatewayRows(ctx context.Context, s *site) (rows []*row, closeAll func(), err error) {
+	var closers []func()
+	closeAll = func() {
+		for _, f := range closers {
+			f()
+		}
+	}
+	keep := func(p *process, err error) (*process, error) {
+		closers = append(closers, p.stop)
+		return p, err
+	}
+	if b.only != "" && !strings.Contains(b.only, "gateway") {
+		return nil, closeAll, nil
+	}
+	// The API, and what answers nginx in Doorward's place: the same bare handler.
+	bare, err := keep(b.bare(ctx, 100))
+	if err != nil {
+		return nil, closeAll, err
+	}
+	server := func(routes int) (*process, error) {
+		return keep(b.serverWith(ctx, s.database, gatewayConfig(bare.url, routes)))
+	}
+	ten, err := server(10)
+	if err != nil {
+		return nil, closeAll, err
+	}
+	many, err := server(10_000)
+	if err != nil {
+		return nil, closeAll, err
+	}
+	pass, err := keep(b.program(ctx, "bare-proxy", bare.url))
+	if err != nil {
+		return nil, closeAll, err
+	}
+	asking, err := keep(b.nginx(ctx, ten.url, bare.url))
+	if err != nil {
+		return nil, closeAll, err
+	}
+	askingBare, err := keep(b.nginx(ctx, bare.url, bare.url))
+	if err != nil {
+		return nil, closeAll, err
+	}
+	get := func(p *process) func(context.Context, int) (float64, error) {
+		return func(ctx context.Context, _ int) (float64, error) {
+			return b.wrkGet(ctx, p.url+"/v1/thing7/9", "Host: "+gatewayHost, "Authorization: Bearer "+s.adminKey)
+		}
+	}
+	return []*row{
+		{name: "gateway: nginx with auth_request", limit: "nginx asking the bare handler", want: 0.50, ours: get(asking), against: get(askingBare)},
+		{name: "gateway: built-in proxy", limit: "bare httputil.ReverseProxy", want: 0.40, ours: get(ten), against: get(pass)},
+		{name: "gateway: 10000 routes", limit: "with ten", want: 0.83, ours: get(many), against: get(ten)}, // 1 / 1.2
+	}, closeAll, nil
+}
+
+// gatewayConfig has the API behind the built-in proxy, and as many routes; nothing is limited.
+func gatewayConfig(upstream string, routes int) string {
+	var text strings.Builder
+	fmt.Fprintf(&text, "trusted_proxies: [127.0.0.1]\nresources:\n  - id: %s\n    hosts: [%s]\n    upstream: %s\n    routes:\n", benchIssuer, gatewayHost, upstream)
+	for i := range routes {
+		fmt.Fprintf(&text, "      - {methods: [GET], path: \"/v1/thing%d/*\", scopes: [read]}\n", i)
+	}
+	return text.String()
+}
+
+// program starts this command as one of the servers that it can be.
+func (b *bench) program(ctx context.Context, name string, args ...string) (*process, error) {
+	address, err := freePort(ctx)
+	if err != nil {
+		return nil, err
+	}
+	cmd := exec.Command(filepath.Join(b.dir, "bench"), append([]string{name, address}, args...)...) //nolint:noctx // stop ends it
+	return startProcess(ctx, cmd, "http://"+address, "/")
+}
+
+// serveBareProxy passes everything on, and is what the built-in proxy is held against.
+func serveBareProxy(address, upstream string) error {
+	target, err := url.Parse(upstream)
+	if err != nil {
+		return fmt.Errorf("upstream: %w", err)
+	}
+	proxy := &httputil.ReverseProxy{
+		Rewrite:   func(p *httputil.ProxyRequest) { p.SetURL(target) },
+		Transport: &http.Transport{MaxIdleConns: 512, MaxIdleConnsPerHost: 512, DisableCompression: true}, // else it would be slower than it is
+	}
+	s := &http.Server{Addr: address, ReadHeaderTimeout: 5 * time.Second, Handler: proxy}
+	if err := s.ListenAndServe(); !errors.Is(err, http.ErrServerClosed) {
+		return fmt.Errorf("bare proxy: %w", err)
+	}
+	return nil
+}
+
+// nginx starts nginx with the recipe of examples/, asking one server and passing on to another.
+func (b *bench) nginx(ctx context.Context, asked, api string) (*process, error) {
+	binary, err := setup.Nginx()
+	if err != nil {
+		return nil, err
+	}
+	root, err := setup.Root()
+	if err != nil {
+		return nil, err
+	}
+	text, err := os.ReadFile(filepath.Join(root, "examples", "nginx", "nginx.conf"))
+	if err != nil {
+		return nil, fmt.Errorf("recipe: %w", err)
+	}
+	address, err := freePort(ctx)
+	if err != nil {
+		return nil, err
+	}
+	folder := filepath.Join(b.dir, "nginx-"+strings.ReplaceAll(address, ":", "-"))
+	if err := os.Mkdir(folder, 0o755); err != nil { //nolint:gosec // nothing secret is in it
+		return nil, fmt.Errorf("nginx: %w", err)
+	}
+	conf := string(text)
+	for _, change := range [][2]string{
+		{"server 127.0.0.1:8080;", "server " + strings.TrimPrefix(asked, "http://") + ";"},
+		{"server 127.0.0.1:9000;", "server " + strings.TrimPrefix(api, "http://") + ";"},
+		{"listen 80;", "listen " + address + ";"},
+		{"\nhttp {\n", fmt.Sprintf("\nhttp {\naccess_log off; client_body_temp_path %[1]s/body; proxy_temp_path %[1]s/proxy; fastcgi_temp_path %[1]s/fastcgi; uwsgi_temp_path %[1]s/uwsgi; scgi_temp_path %[1]s/scgi; keepalive_requests 1000000;\n", folder)},
+	} {
+		if strings.Count(conf, change[0]) != 1 {
+			return nil, fmt.Errorf("the recipe has %q not once", change[0])
+		}
+		conf = strings.Replace(conf, change[0], change[1], 1)
+	}
+	file := filepath.Join(folder, "nginx.conf")
+	if err := os.WriteFile(file, []byte(conf), 0o600); err != nil {
+		return nil, fmt.Errorf("nginx: %w", err)
+	}
+	cmd := exec.Command(binary, "-p", folder, "-c", file, "-e", "stderr", "-g", "daemon off; error_log stderr crit; pid "+filepath.Join(folder, "pid")+";") //nolint:noctx // stop ends it
+	return startListener(ctx, cmd, "http://"+address)
+}
+
+// wrkGet drives url by GET with some headers. Any answer but 2xx is an error.
+func (b *bench) wrkGet(ctx context.Context, url string, headers ...string) (float64, error) {
+	args := []string{"-t", strconv.Itoa(wrkThreads), "-c", strconv.Itoa(wrkConns), "-d", strconv.Itoa(int(b.length.Seconds())) + "s"}
+	for _, h := range headers {
+		args = append(args, "-H", h)
+	}
+	return b.runWrk(ctx, append(args, url))
+}
