@@ -1,0 +1,91 @@
+package main
+
+import (
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+)
+
+// explain says which route decides, what was refused and what would pass, charges nothing and shows no credential.
+func TestExplain(t *testing.T) { onEachEngine(t, testExplain) }
+
+func testExplain(t *testing.T, c *cli) {
+	file := filepath.Join(t.TempDir(), "doorward.yaml")
+	if err := os.WriteFile(file, []byte(`
+plans:
+  free: {hour: 100}
+resources:
+  - id: https://api.example.com
+    hosts: [api.example.com]
+    keys: {default_plan: free}
+    routes:
+      - {methods: [GET], path: /v1/**, scopes: [read]}
+      - {methods: [POST], path: /v1/**, scopes: [write], role: member, credentials: [personal_access_token]}
+      - {path: /health, public: true}
+`), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	with := func(args ...string) []string { return append([]string{"--config", file}, args...) }
+	c.must("", with("migrate")...)
+	c.people("ann@example.com")
+	c.must("", with("workspace", "create", "--name", "Acme", "--slug", "acme", "--owner", "ann@example.com")...)
+	made := c.object("", with("key", "create", "--workspace", "acme", "--name", "Import", "--scope", "read")...)
+	key := text(t, made, "key")
+	for _, test := range []struct {
+		name, method, url string
+		credential        bool
+		want              map[string]any
+		says              []string
+	}{
+		{"allowed", "GET", "https://api.example.com/v1/x?a=b", true, map[string]any{"allowed": true, "status": 200.0, "route": "GET /v1/**", "reason": nil}, []string{"100 of 100 are left"}},
+		{"no credential", "GET", "https://api.example.com/v1/x", false, map[string]any{"allowed": false, "status": 401.0, "route": "GET /v1/**"}, []string{"no credential was sent"}},
+		{"wrong kind", "post", "https://api.example.com/v1/x", true, map[string]any{
+			"allowed": false, "status": 403.0, "reason": "the route POST /v1/** takes no API key; it takes a personal access token",
+			"needed": "a personal access token with write, of a user who is at least member in the workspace, for POST /v1/**",
+		}, nil},
+		{"no route", "DELETE", "https://api.example.com/v1/x", true, map[string]any{"allowed": false, "status": 403.0, "route": nil, "needed": nil}, []string{"no route takes DELETE /v1/x"}},
+		{"public", "GET", "https://api.example.com/health", false, map[string]any{"allowed": true, "route": "any method /health"}, []string{"public"}},
+		{"two meanings", "GET", "https://api.example.com/v1/%2e%2e/x", true, map[string]any{"allowed": false, "status": 400.0}, []string{"plain form"}},
+		{"built in", "GET", "https://api.example.com/v1/auth/test", true, map[string]any{"allowed": true}, []string{"builtin"}},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			args, in := with("explain", test.method, test.url), ""
+			if test.credential {
+				args, in = append(args, "--credential", "-"), key+"\n"
+			}
+			got := c.object(in, args...)
+			for name, want := range test.want {
+				if got[name] != want {
+					t.Errorf("%s is %v, want %v", name, got[name], want)
+				}
+			}
+			out := c.must(in, args...)
+			if steps, ok := got["steps"].([]any); ok {
+				for _, step := range steps {
+					out += "\n" + step.(string)
+				}
+			}
+			for _, want := range test.says {
+				if !strings.Contains(out, want) {
+					t.Errorf("it does not say %q:\n%s", want, out)
+				}
+			}
+			if strings.Contains(out, key) {
+				t.Error("it shows the key")
+			}
+		})
+	}
+	// Several explanations later nothing of the plan is gone.
+	if got := c.object(key+"\n", with("explain", "GET", "https://api.example.com/v1/x", "--credential", "-")...); !strings.Contains(strings.Join(stepsOf(got["steps"]), "\n"), "100 of 100 are left") {
+		t.Errorf("%v", got["steps"])
+	}
+}
+
+func stepsOf(list any) []string {
+	var out []string
+	for _, x := range list.([]any) {
+		out = append(out, x.(string))
+	}
+	return out
+}
