@@ -54,6 +54,8 @@ type Code struct {
 	UserDisabled bool
 	// Role is the resource owner's in the workspace of the grant; empty: they left it.
 	Role string
+	// WorkspaceSlug is of the workspace of the grant.
+	WorkspaceSlug string
 }
 
 // InsertGrant adds a grant together with its code, in one transaction with whatever else the caller writes.
@@ -72,7 +74,7 @@ func (s *Store) InsertGrant(ctx context.Context, g Grant, c Code) error {
 // CodeByDigest finds a code, used or not, expired or not, with its grant.
 func (s *Store) CodeByDigest(ctx context.Context, digest []byte) (Code, error) {
 	c := Code{Digest: digest}
-	err := s.oneTogether(ctx, append([]any{&c.RedirectURI, &c.Challenge, &c.ExpiresAt, &c.UsedAt, &c.UserDisabled, &c.Role}, c.Grant.fields()...),
+	err := s.oneTogether(ctx, append([]any{&c.RedirectURI, &c.Challenge, &c.ExpiresAt, &c.UsedAt, &c.UserDisabled, &c.Role, &c.WorkspaceSlug}, c.Grant.fields()...),
 		CodeStatement, digest)
 	return c, err
 }

@@ -15,7 +15,7 @@ const (
 
 	// CodeStatement is behind CodeByDigest.
 	CodeStatement = `SELECT k.redirect_uri, k.challenge, k.expires_at, k.used_at, u.disabled_at IS NOT NULL OR w.disabled_at IS NOT NULL,
-		COALESCE(m.role, ''), ` + grantColumns + `
+		COALESCE(m.role, ''), w.slug, ` + grantColumns + `
 		FROM codes k JOIN grants g ON g.id = k.grant_id
 		JOIN users u ON u.id = g.user_id
 		JOIN workspaces w ON w.id = g.workspace_id

@@ -33,3 +33,18 @@ func (s *Store) KeptAnswer(ctx context.Context, digest []byte) (IdempotentAnswer
 		digest, s.Now())
 	return a, err
 }
+
+// SealedAnswers lists kept answers by their digests, with nothing but what is sealed, after a digest.
+func (s *Store) SealedAnswers(ctx context.Context, after []byte, limit int) ([]IdempotentAnswer, error) {
+	if after == nil {
+		after = []byte{}
+	}
+	return collect(ctx, s, func(a *IdempotentAnswer) []any { return []any{&a.Digest, &a.Answer} },
+		`SELECT digest, answer FROM idempotent_requests WHERE digest > $1 AND expires_at > $2 ORDER BY digest LIMIT $3`, after, s.Now(), limit)
+}
+
+// ResealAnswer puts an answer sealed under another secret in the place of what it was. ErrConsumed: it is gone, or not
+// that any more.
+func (s *Store) ResealAnswer(ctx context.Context, digest []byte, before, after string) error {
+	return s.execOne(ctx, ErrConsumed, `UPDATE idempotent_requests SET answer = $3 WHERE digest = $1 AND answer = $2`, digest, before, after)
+}

@@ -33,6 +33,7 @@ func (s *Store) Purge(ctx context.Context, h PurgeHorizons) (int64, error) {
 		{"recent_requests", "id", now},
 		{"idempotent_requests", "digest", now},
 		{"access_tokens", "digest", now.Add(-h.AccessTokens)},
+		{"signing_keys", "id", now.Add(-h.AccessTokens)}, // by which a token is known to have expired
 		{"codes", "digest", now.Add(-h.Families)},
 		{"refresh_tokens", "digest", now.Add(-h.Families)},
 		{"grants", "id", now.Add(-h.Families)},

@@ -56,7 +56,7 @@ func TestS11_NothingGoesBeforeItsReplayHorizon(t *testing.T) {
 			}
 		}
 		// What does not expire stays.
-		for table, want := range map[string]int64{"users": 3, "workspaces": 4, "memberships": 5, "clients": 1, "consents": 1, "client_origins": 1, "api_keys": 2, "usage_hourly": 2, "audit_events": 1} {
+		for table, want := range map[string]int64{"users": 3, "workspaces": 4, "memberships": 5, "clients": 1, "consents": 1, "client_origins": 1, "api_keys": 2, "usage_hourly": 2, "audit_events": 1, "signing_keys": 2} {
 			if n, err := s.Count(ctx, "SELECT count(*) FROM "+table); n != want || err != nil {
 				t.Errorf("%d rows of %s (error %v), want %d", n, table, err, want)
 			}

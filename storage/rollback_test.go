@@ -227,6 +227,24 @@ var writes = map[string]func(ctx context.Context, s *storage.Store, w *world) er
 		a.Digest = storage.Digest("new")
 		return s.KeepAnswer(ctx, a)
 	},
+	"ResealAnswer": func(ctx context.Context, s *storage.Store, w *world) error {
+		return s.ResealAnswer(ctx, w.answer.Digest, w.answer.Answer, "new")
+	},
+	"InsertSigningKey": func(ctx context.Context, s *storage.Store, w *world) error {
+		return errors.Join(s.DropSigningKey(ctx, w.active.ID), s.InsertSigningKey(ctx, newSigningKey(s, storage.SigningActive)))
+	},
+	"RetireSigningKey": func(ctx context.Context, s *storage.Store, w *world) error {
+		return s.RetireSigningKey(ctx, w.active.ID, s.Now().Add(time.Hour))
+	},
+	"DropSigningKey": func(ctx context.Context, s *storage.Store, w *world) error {
+		return s.DropSigningKey(ctx, w.active.ID)
+	},
+	"ActivateSigningKey": func(ctx context.Context, s *storage.Store, w *world) error {
+		return errors.Join(s.DropSigningKey(ctx, w.active.ID), s.ActivateSigningKey(ctx, w.next.ID))
+	},
+	"ResealSigningKey": func(ctx context.Context, s *storage.Store, w *world) error {
+		return s.ResealSigningKey(ctx, w.active.ID, w.active.Sealed, "new")
+	},
 	"FlushUsage": func(ctx context.Context, s *storage.Store, w *world) error {
 		s.NoteUse(storage.Use{WorkspaceID: w.workspace.ID, CredentialID: w.key.ID, Credential: w.key.Kind})
 		return s.FlushUsage(ctx)
@@ -310,7 +328,7 @@ func TestEveryWriteIsGoneAfterARollback(t *testing.T) {
 				if _, err := s.SystemPool().ExecContext(t.Context(), "DELETE FROM settings"); err != nil {
 					t.Fatal(err)
 				}
-				for _, table := range []string{"users", "workspaces", "clients", "decided_flows", "access_tokens", "audit_events"} {
+				for _, table := range []string{"users", "workspaces", "clients", "decided_flows", "access_tokens", "audit_events", "signing_keys"} {
 					if _, err := s.SystemPool().ExecContext(t.Context(), "DELETE FROM "+table); err != nil {
 						t.Fatal(err)
 					}

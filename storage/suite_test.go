@@ -70,6 +70,16 @@ type world struct {
 	clientAccess            []byte         // digest of a token of client_credentials
 	key, personal           storage.APIKey // of the personal workspace, and of the user
 	answer                  storage.IdempotentAnswer
+	active, next            storage.SigningKey
+}
+
+// newSigningKey is a key in a state.
+func newSigningKey(s *storage.Store, state string) storage.SigningKey {
+	k := storage.SigningKey{ID: storage.NewID("signing"), State: state, Public: "{}", Sealed: "sealed", CreatedAt: s.Now()}
+	if state == storage.SigningActive {
+		k.ActivatedAt = s.Now()
+	}
+	return k
 }
 
 func newWorld(t *testing.T, s *storage.Store) *world {
@@ -114,6 +124,9 @@ func newWorld(t *testing.T, s *storage.Store) *world {
 	must(t, s.InsertRefreshToken(ctx, storage.RefreshToken{Digest: w.refresh, GrantID: w.grant.ID, CreatedAt: now, ExpiresAt: now.Add(time.Hour)}))
 	must(t, s.SaveConsent(ctx, storage.Consent{UserID: w.user.ID, ClientID: w.client.ID, Resource: "https://api.example", WorkspaceID: w.workspace.ID, Scopes: storage.List{"read"}}))
 	must(t, s.SetSetting(ctx, "word", "digest"))
+	w.active, w.next = newSigningKey(s, storage.SigningActive), newSigningKey(s, storage.SigningNext)
+	must(t, s.InsertSigningKey(ctx, w.active))
+	must(t, s.InsertSigningKey(ctx, w.next))
 	w.shared = storage.Workspace{ID: storage.NewID("ws"), Slug: "shared", Name: "Shared"}
 	must(t, s.InsertWorkspace(ctx, w.shared, w.user.ID))
 	must(t, s.AddMember(ctx, w.shared.ID, w.admin.ID, "member"))
