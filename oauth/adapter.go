@@ -7,6 +7,7 @@ import (
 	"slices"
 	"time"
 
+	"github.com/go-jose/go-jose/v4"
 	"github.com/ory/fosite"
 
 	"doorward/storage"
@@ -27,7 +28,12 @@ type work struct {
 	resource   *Resource       // of the access token
 	revocation error           // a family had to be revoked and was not
 	scopes     []string        // of the access token
-	expiresIn  time.Duration   // of the access token
+	issuedAt   storage.Time    // of the access token, as are the next two
+	expiresAt  storage.Time
+	expiresIn  time.Duration
+	signer     jose.Signer // of the access token; nil: it is opaque
+	workspace  storage.Workspace
+	role       string // in the workspace; empty without a person
 }
 
 type workKey struct{}
@@ -127,7 +133,7 @@ func (a adapter) GetAuthorizeCodeSession(ctx context.Context, signature string, 
 		if err := a.narrow(w, c.Role); err != nil {
 			return nil, err
 		}
-		w.code = &c
+		w.code, w.workspace, w.role = &c, storage.Workspace{ID: c.Grant.WorkspaceID, Slug: c.WorkspaceSlug}, c.Role
 	}
 	r := w.requester(w.scopes)
 	if sent := w.form.Get("redirect_uri"); sent != "" {
@@ -188,15 +194,9 @@ func (adapter) DeletePKCERequestSession(context.Context, string) error { return 
 // CreateAccessTokenSession implements oauth2.AccessTokenStorage.
 func (a adapter) CreateAccessTokenSession(ctx context.Context, signature string, _ fosite.Requester) error {
 	w, _ := workOf(ctx)
-	now := a.store.Now()
-	expires := now.Add(a.lifetimes.Access)
-	if w.grant.ID != "" {
-		expires = min(expires, w.grant.ExpiresAt) // nothing outlives what the person agreed to
-	}
-	w.expiresIn = expires.Sub(now)
 	return a.store.InsertAccessToken(ctx, storage.AccessToken{
 		Digest: []byte(signature), GrantID: w.grant.ID, ClientID: w.client.ID, Resource: w.resource.ID, Scopes: w.scopes,
-		CreatedAt: now, ExpiresAt: expires,
+		CreatedAt: w.issuedAt, ExpiresAt: w.expiresAt,
 	})
 }
 
@@ -248,7 +248,7 @@ func (a adapter) GetRefreshTokenSession(ctx context.Context, signature string, _
 	if err := a.narrow(w, b.Role); err != nil {
 		return nil, err
 	}
-	w.refresh = &b
+	w.refresh, w.workspace, w.role = &b, storage.Workspace{ID: b.WorkspaceID, Slug: b.WorkspaceSlug}, b.Role
 	return w.requester(w.scopes), nil
 }
 
@@ -335,7 +335,20 @@ func (tokenStrategy) GenerateAuthorizeCode(context.Context, fosite.Requester) (c
 	return code, string(storage.Digest(code)), nil
 }
 
-func (tokenStrategy) GenerateAccessToken(context.Context, fosite.Requester) (token, signature string, err error) {
+func (t tokenStrategy) GenerateAccessToken(ctx context.Context, _ fosite.Requester) (token, signature string, err error) {
+	w, ok := workOf(ctx)
+	if !ok {
+		return "", "", fosite.ErrServerError
+	}
+	w.issuedAt = t.store.Now()
+	w.expiresAt = w.issuedAt.Add(t.lifetimes.Access)
+	if w.grant.ID != "" {
+		w.expiresAt = min(w.expiresAt, w.grant.ExpiresAt) // nothing outlives what the person agreed to
+	}
+	w.expiresIn = w.expiresAt.Sub(w.issuedAt)
+	if w.signer != nil {
+		return t.signAccessToken(w)
+	}
 	token = NewCredential(PrefixAccessToken)
 	return token, string(storage.Digest(token)), nil
 }

@@ -33,6 +33,9 @@ type Introspection struct {
 	Environment string `json:"env,omitempty"`
 	Plan        string `json:"plan,omitempty"`
 	KeyID       string `json:"key_id,omitempty"`
+	// iss and sub of a foreign JWT; members of ours.
+	ForeignIssuer  string `json:"foreign_issuer,omitempty"`
+	ForeignSubject string `json:"foreign_subject,omitempty"`
 	// Addresses are the ranges that an API key may be used from, which only the resource server can see; a member of
 	// ours, left out where any will do.
 	Addresses []string   `json:"allowed_addresses,omitempty"`
@@ -229,6 +232,7 @@ func (s *Server) describe(p Principal) Introspection {
 		Active: true, Issuer: s.issuer, Audience: p.Audience, Subject: p.Subject, ClientID: p.ClientID, Scope: strings.Join(p.Scopes, " "),
 		Credential: p.Kind, IssuedAt: p.IssuedAt.Unix(), ID: p.ID, WorkspaceID: p.WorkspaceID, Workspace: p.Workspace, Role: p.Role,
 		Environment: p.Environment, Plan: p.Plan, KeyID: p.KeyID, Addresses: p.Addresses,
+		ForeignIssuer: p.ForeignIssuer, ForeignSubject: p.ForeignSubject,
 	}
 	if !p.ExpiresAt.IsZero() {
 		i.ExpiresAt = p.ExpiresAt.Unix()

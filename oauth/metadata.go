@@ -4,6 +4,8 @@ import (
 	"encoding/json"
 	"net/http"
 	"slices"
+	"strconv"
+	"time"
 )
 
 // newMetadata makes RFC 8414's document once: nothing in it changes while the server runs, and nothing in it comes
@@ -18,7 +20,7 @@ func (s *Server) newMetadata() []byte {
 		}
 	}
 	methods := []string{"client_secret_basic", "client_secret_post"}
-	text, err := json.Marshal(map[string]any{
+	document := map[string]any{
 		"issuer":                                         s.issuer,
 		"authorization_endpoint":                         s.issuer + "/oauth/authorize",
 		"token_endpoint":                                 s.issuer + "/oauth/token",
@@ -35,7 +37,11 @@ func (s *Server) newMetadata() []byte {
 		"authorization_response_iss_parameter_supported": true, // RFC 9207
 		"request_parameter_supported":                    false,
 		"request_uri_parameter_supported":                false,
-	})
+	}
+	if s.signsJWT() {
+		document["jwks_uri"] = s.issuer + "/oauth/jwks"
+	}
+	text, err := json.Marshal(document)
 	if err != nil {
 		panic(err) // strings and lists of them
 	}
@@ -43,11 +49,16 @@ func (s *Server) newMetadata() []byte {
 }
 
 // Metadata serves GET /.well-known/oauth-authorization-server (RFC 8414).
-func (s *Server) Metadata(w http.ResponseWriter, _ *http.Request) {
+func (s *Server) Metadata(w http.ResponseWriter, _ *http.Request) { writePublic(w, s.metadata) }
+
+// writePublic answers with a document for everybody, which may be kept for jwksMaxAge.
+func writePublic(w http.ResponseWriter, text []byte) {
 	h := w.Header()
 	h.Set("Content-Type", "application/json")
-	h.Set("Cache-Control", "public, max-age=300")
+	h.Set("Cache-Control", publicCache)
 	h.Set("Access-Control-Allow-Origin", "*")
 	h.Set("X-Content-Type-Options", "nosniff")
-	_, _ = w.Write(s.metadata) // a client that went away is no fault of ours
+	_, _ = w.Write(text) // a client that went away is no fault of ours
 }
+
+var publicCache = "public, max-age=" + strconv.Itoa(int(jwksMaxAge/time.Second))

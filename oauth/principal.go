@@ -29,7 +29,7 @@ const ScopeIntrospect = "introspect"
 // Principal is who stands behind a credential, and what it may do now.
 type Principal struct {
 	Kind          string
-	Subject       string // the user, or with client_credentials the client (RFC 9068 section 2.2); empty for an API key
+	Subject       string // the user, or with client_credentials the client (RFC 9068 section 2.2); of a foreign JWT a name for issuer and subject together; empty for an API key
 	UserID        string // empty without a person
 	ClientID      string
 	Audience      string   // id of the resource
@@ -51,6 +51,8 @@ type Principal struct {
 	AuthTime      storage.Time // zero without a user
 	IssuedAt      storage.Time
 	ExpiresAt     storage.Time // zero: never
+	// ForeignIssuer and ForeignSubject are iss and sub of a foreign JWT, whose subject is nobody that this server knows.
+	ForeignIssuer, ForeignSubject string
 }
 
 // Has tells whether the principal's scopes cover one.
@@ -97,6 +99,8 @@ func (s *Server) Principal(ctx context.Context, credential string, at At) (p Pri
 		p, err = s.accessTokenPrincipal(ctx, credential)
 	case strings.HasPrefix(credential, PrefixRefreshToken):
 		p, err = s.refreshTokenPrincipal(ctx, credential)
+	case looksLikeJWT(credential):
+		p, err = s.jwtPrincipal(ctx, credential, at.Resources)
 	default:
 		p, err = s.keyPrincipal(ctx, credential, at.Workspace)
 	}
@@ -162,12 +166,18 @@ func (s *Server) accessTokenPrincipal(ctx context.Context, text string) (Princip
 	if err != nil {
 		return Principal{}, unknownOr(err)
 	}
+	// Part of a digest of 256 random bits names the token and tells nothing about it.
+	return s.accessPrincipal(b, hex.EncodeToString([]byte(digest[:16])))
+}
+
+// accessPrincipal is who stands behind an access token of either form; id names it.
+func (s *Server) accessPrincipal(b storage.Bearer, id string) (Principal, error) {
 	t := b.Access
-	p := Principal{Kind: KindAccessToken, Audience: t.Resource, IssuedAt: t.CreatedAt, ExpiresAt: t.ExpiresAt}
+	p := Principal{Kind: KindAccessToken, Audience: t.Resource, ID: id, IssuedAt: t.CreatedAt, ExpiresAt: t.ExpiresAt}
 	if !t.RevokedAt.IsZero() {
 		return p, ErrRevoked
 	}
-	return s.judge(p, b, t.ClientID, t.Scopes, []byte(digest))
+	return s.judge(p, b, t.ClientID, t.Scopes)
 }
 
 func (s *Server) refreshTokenPrincipal(ctx context.Context, text string) (Principal, error) {
@@ -180,11 +190,11 @@ func (s *Server) refreshTokenPrincipal(ctx context.Context, text string) (Princi
 		return Principal{}, unknownOr(err)
 	}
 	t := b.Refresh
-	p := Principal{Kind: KindRefreshToken, Audience: b.Grant.Resource, IssuedAt: t.CreatedAt, ExpiresAt: min(t.ExpiresAt, b.Grant.ExpiresAt)}
+	p := Principal{Kind: KindRefreshToken, Audience: b.Grant.Resource, ID: hex.EncodeToString([]byte(digest[:16])), IssuedAt: t.CreatedAt, ExpiresAt: min(t.ExpiresAt, b.Grant.ExpiresAt)}
 	if !t.UsedAt.IsZero() {
 		return p, ErrRevoked
 	}
-	return s.judge(p, b, b.Grant.ClientID, b.Grant.Scopes, []byte(digest))
+	return s.judge(p, b, b.Grant.ClientID, b.Grant.Scopes)
 }
 
 func unknownOr(err error) error {
@@ -195,12 +205,10 @@ func unknownOr(err error) error {
 }
 
 // judge decides what both kinds of tokens have in common.
-func (s *Server) judge(p Principal, b storage.Bearer, clientID string, scopes []string, digest []byte) (Principal, error) {
+func (s *Server) judge(p Principal, b storage.Bearer, clientID string, scopes []string) (Principal, error) {
 	person := b.Grant.ID != ""
 	p.ClientID, p.Subject, p.GrantID = clientID, clientID, b.Grant.ID
 	p.WorkspaceID, p.Workspace, p.WorkspacePlan, p.Role = b.WorkspaceID, b.WorkspaceSlug, b.WorkspacePlan, b.Role
-	// Part of a digest of 256 random bits names the token and tells nothing about it.
-	p.ID = hex.EncodeToString(digest[:16])
 	if person {
 		p.Subject, p.UserID, p.AuthTime = b.Grant.UserID, b.Grant.UserID, b.Grant.AuthTime
 	}

@@ -23,6 +23,21 @@ type Resource struct {
 	AnonymousPlan string
 	// WorkspaceHeader names the workspace that a personal access token is to act in.
 	WorkspaceHeader string
+	// JWT has access tokens issued as JWTs (RFC 9068), which a resource server can verify by itself; else they are opaque.
+	JWT bool
+	// TrustedIssuers are others whose JWTs are credentials for this resource.
+	TrustedIssuers []TrustedIssuer
+}
+
+// TrustedIssuer is a foreign issuer of JWTs. Exactly one of HS256Secret and JWKSURL is set.
+type TrustedIssuer struct {
+	Issuer      string   // what stands in iss (RFC 7519 section 4.1.1), byte for byte
+	Audience    string   // what stands in aud, alone or among others
+	HS256Secret []byte   // at least 32 bytes
+	JWKSURL     string   // where the issuer publishes its keys; https unless the host is loopback
+	Algorithms  []string // that its keys sign with (RFC 7518 section 3.1), none of them symmetric
+	Scopes      []string // what its tokens may do here, whatever they say themselves
+	Plan        string   // empty: the resource's for users
 }
 
 // KeyRules says what the API keys of a resource look like and how they are limited.

@@ -74,8 +74,14 @@ func (s *Server) revocable(ctx context.Context, token string) (b storage.Bearer,
 	} else if digest := digestOf(PrefixRefreshToken, token); digest != "" {
 		b, err = s.store.RefreshTokenByDigest(ctx, []byte(digest))
 		owner = b.Grant.ClientID
+	} else if t, ok := parseJWT(token); ok && t.issuer == s.issuer {
+		var claims ownClaims
+		if claims, err = s.verifyOwn(ctx, t); err == nil {
+			b, err = s.store.AccessTokenByDigest(ctx, storage.Digest(claims.ID))
+			owner = b.Access.ClientID
+		}
 	}
-	if errors.Is(err, storage.ErrNotFound) {
+	if errors.Is(err, storage.ErrNotFound) || errors.Is(err, ErrUnknown) {
 		return storage.Bearer{}, "", nil
 	}
 	return b, owner, err //nolint:wrapcheck // storage's own sentinels

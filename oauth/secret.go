@@ -88,6 +88,19 @@ func (s *Secrets) open(purpose, sealed string) ([]byte, error) {
 	return nil, errOpen
 }
 
+// reseal seals a text under the first secret; anew is false where it is already.
+func (s *Secrets) reseal(purpose, sealed string) (after string, anew bool, err error) {
+	text, err := s.open(purpose, sealed)
+	if err != nil {
+		return "", false, err
+	}
+	first := &Secrets{flow: s.flow[:1]}
+	if _, err := first.open(purpose, sealed); err == nil {
+		return sealed, false, nil
+	}
+	return s.seal(purpose, text), true, nil
+}
+
 // Seal encrypts text that comes back from outside, or lies in the database. What was sealed for one purpose opens for no
 // other one: a purpose may name whom and what the text is for.
 func (s *Server) Seal(purpose string, text []byte) string { return s.secrets.seal(purpose, text) }

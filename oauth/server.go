@@ -44,6 +44,8 @@ type Server struct {
 	failures  *limit.Clients
 	cors      *cors.Cors
 	metadata  []byte
+	keyring   keyring
+	trusts    map[string][]*trust // by the id of the resource
 }
 
 // New makes a Server.
@@ -59,6 +61,7 @@ func New(c Config) (*Server, error) {
 	s.fosite = s.newFosite()
 	s.cors = s.newCORS()
 	s.metadata = s.newMetadata()
+	s.trusts = s.newTrusts()
 	return s, nil
 }
 

@@ -60,6 +60,9 @@ func (s *Server) token(w http.ResponseWriter, r *http.Request, form url.Values) 
 	if err != nil {
 		return s.spoil(ctx, job, err)
 	}
+	if err := s.prepareJWT(ctx, job); err != nil {
+		return err
+	}
 	var resp fosite.AccessResponder
 	respond := func(ctx context.Context) (err error) {
 		if job.refresh != nil {

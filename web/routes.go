@@ -29,6 +29,8 @@ func (s *Server) routes() http.Handler {
 	machine("OPTIONS /oauth/revoke", s.oauth.Preflight)
 	mux.HandleFunc("GET /.well-known/oauth-authorization-server", s.oauth.Metadata)
 
+	machine("GET /oauth/jwks", s.oauth.JWKS)
+
 	s.api.Register(func(pattern string, h http.Handler) { mux.Handle(pattern, bounded(h)) })
 
 	// Authorize takes GET and POST from anywhere, since it decides nothing.

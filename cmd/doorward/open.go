@@ -165,12 +165,23 @@ func (c Config) oauthResources() []oauth.Resource {
 		}
 		resources[i] = oauth.Resource{
 			ID: r.ID, Name: r.Name, Scopes: scopes, Objects: r.Objects, CORS: r.CORS, UserPlan: r.UserPlan, ClientPlan: r.ClientPlan, AnonymousPlan: r.AnonymousPlan, WorkspaceHeader: r.WorkspaceHeader,
+			JWT: r.Tokens == "jwt", TrustedIssuers: oauthTrustedIssuers(r.TrustedIssuers),
 			Keys: oauth.KeyRules{
 				Prefix: r.Keys.Prefix, Environments: r.Keys.Kinds, DefaultPlan: r.Keys.DefaultPlan, TestPlan: r.Keys.TestPlan, MaxLifetime: r.Keys.MaxLifetime,
 			},
 		}
 	}
 	return resources
+}
+
+func oauthTrustedIssuers(list []TrustedIssuer) []oauth.TrustedIssuer {
+	issuers := make([]oauth.TrustedIssuer, len(list))
+	for i, t := range list {
+		issuers[i] = oauth.TrustedIssuer{
+			Issuer: t.Issuer, Audience: t.Audience, HS256Secret: []byte(t.HS256Secret), JWKSURL: t.JWKSURL, Algorithms: t.Algorithms, Scopes: t.Scopes, Plan: t.Plan,
+		}
+	}
+	return issuers
 }
 
 // apis are the resources as the gateway serves them.

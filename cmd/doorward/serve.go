@@ -92,6 +92,9 @@ func serve(ctx context.Context, c Config, log *slog.Logger, ready func(s *server
 	if err != nil {
 		return err
 	}
+	if err := server.oauth.KeepSigningKeys(ctx); err != nil {
+		return err
+	}
 	if server.limits != nil {
 		if err := server.limits.Load(ctx); err != nil {
 			return fmt.Errorf("read the limits: %w", err)
@@ -160,7 +163,7 @@ func (s *server) saveLimits(log *slog.Logger) {
 func (s *server) purge(ctx context.Context) error {
 	_, err := s.store.Purge(ctx, s.oauth.Horizons())
 	_, errHistory := s.store.PurgeHistory(ctx, s.config.AuditRetention, s.config.UsageRetention)
-	return errors.Join(err, errHistory)
+	return errors.Join(err, errHistory, s.oauth.KeepSigningKeys(ctx))
 }
 
 // every does a chore at intervals until ctx is done. One that fails is logged and waits for its next turn.

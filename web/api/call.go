@@ -239,6 +239,8 @@ func (c *call) authorize() error {
 		switch {
 		case p.Has(oauth.ScopeIntrospect):
 			return forbidden("A key that introspects can do nothing else.")
+		case !c.op.whoAmI && p.Kind == oauth.KindForeignJWT:
+			return forbidden("A token of another issuer can manage nothing here; use a credential of this server.")
 		case !c.op.whoAmI && !p.Has(oauth.ScopeAdmin):
 			return &gateway.Refusal{
 				Kind: gateway.Forbidden, Scope: oauth.ScopeAdmin,
