@@ -87,7 +87,9 @@ var foreignTypes = []string{"", "jwt", "at+jwt", "application/at+jwt"}
 
 // plain tells whether what an issuer names somebody or something by can be passed on: without characters that could end a
 // line somewhere, and no longer than OpenID Connect Core section 2 has a sub.
-func plain(name string) bool { return len(name) <= 255 && !strings.ContainsFunc(name, unicode.IsControl) }
+func plain(name string) bool {
+	return len(name) <= 255 && !strings.ContainsFunc(name, unicode.IsControl)
+}
 
 // foreignPrincipal is whom a JWT of a trusted issuer speaks of, at the first of the resources that trusts it; all of them
 // where none is named.

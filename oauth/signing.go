@@ -308,6 +308,17 @@ func (s *Server) RotateSigningKey(ctx context.Context, compromised bool) (storag
 	if err != nil {
 		return storage.SigningKey{}, err
 	}
+	signs := next
+	signs.State, signs.ActivatedAt = storage.SigningActive, now
+	// The secret that the next one is sealed under may be lost.
+	_, err = s.openSigningKey(next)
+	useless := compromised && err != nil
+	if useless {
+		signs, err = s.newSigningKey(storage.SigningActive)
+	}
+	if err != nil {
+		return storage.SigningKey{}, err
+	}
 	err = s.store.InTx(ctx, func(ctx context.Context) error {
 		done := "rotated"
 		if compromised {
@@ -318,11 +329,16 @@ func (s *Server) RotateSigningKey(ctx context.Context, compromised bool) (storag
 		if err == nil {
 			err = s.store.ActivateSigningKey(ctx, next.ID)
 		}
+		if err == nil && useless {
+			if err = s.store.DropSigningKey(ctx, next.ID); err == nil {
+				err = s.insertSigningKey(ctx, signs)
+			}
+		}
 		if err == nil {
 			err = s.insertSigningKey(ctx, after)
 		}
 		if err == nil {
-			err = s.auditSigningKey(ctx, done, active.ID, map[string]string{"into": next.ID})
+			err = s.auditSigningKey(ctx, done, active.ID, map[string]string{"into": signs.ID})
 		}
 		return err
 	})
@@ -333,8 +349,7 @@ func (s *Server) RotateSigningKey(ctx context.Context, compromised bool) (storag
 	case err != nil:
 		return storage.SigningKey{}, fmt.Errorf("rotate the signing keys: %w", err)
 	}
-	next.State, next.ActivatedAt = storage.SigningActive, now
-	return next, nil
+	return signs, nil
 }
 
 // SigningKeys lists the signing keys, the newest first, without those that no token is left of.

@@ -63,6 +63,8 @@ type commands struct {
 	Workspace  workspaceCommand  `cmd:"" help:"Workspaces: create, list, update, disable, enable, delete, invite, member."`
 	Key        keyCommand        `cmd:"" help:"API keys: create, list, show, update, pause, resume, revoke, rotate."`
 	Token      tokenCommand      `cmd:"" help:"Personal access tokens: create, list, revoke."`
+	SigningKey signingKeyCommand `cmd:"" help:"Keys that JWT access tokens are signed with: list, rotate."`
+	Secret     secretCommand     `cmd:"" help:"The master secret: reseal."`
 	Introspect introspectCommand `cmd:"" help:"Print what the server would answer about a credential."`
 	Explain    explainCommand    `cmd:"" help:"Say which route decides about a request, what it is refused for, and what would pass."`
 	SetupLink  setupLinkCommand  `cmd:"" help:"Print the link with which the first administrator is made."`

@@ -1,0 +1,168 @@
+package main
+
+import (
+	"os"
+	"strings"
+	"testing"
+	"time"
+
+	"doorward/storage"
+	"doorward/web/api"
+)
+
+const signingConfig = "resources:\n  - {id: 'https://api.example.com', tokens: jwt}\n"
+
+// signing is an operator whose access tokens are JWTs, with the keys that serve makes when it starts.
+func (c *cli) signing() {
+	c.t.Helper()
+	if err := os.WriteFile("doorward.yaml", []byte(signingConfig), 0o600); err != nil {
+		c.t.Fatal(err)
+	}
+	c.vars["DOORWARD_CONFIG"] = "doorward.yaml"
+	c.must("", "migrate")
+	c.onServer(func(s *server) {
+		if err := s.oauth.KeepSigningKeys(c.t.Context()); err != nil {
+			c.t.Fatal(err)
+		}
+	})
+}
+
+// onServer does something with the operator's configuration and database, as a running server would.
+func (c *cli) onServer(do func(s *server)) {
+	c.t.Helper()
+	a := &app{configFile: c.vars["DOORWARD_CONFIG"], getenv: environ(c.vars)}
+	s, err := a.open(c.t.Context())
+	if err != nil {
+		c.t.Fatal(err)
+	}
+	defer s.store.Close()
+	do(s)
+}
+
+func (c *cli) kids() map[string]string {
+	c.t.Helper()
+	kids := map[string]string{}
+	for _, k := range c.array("signing-key", "list") {
+		kids[text(c.t, k, "state")] = text(c.t, k, "kid")
+	}
+	return kids
+}
+
+func TestSigningKeysByCommand(t *testing.T) { onEachEngine(t, testSigningKeys) }
+
+func testSigningKeys(t *testing.T, c *cli) {
+	c.must("", "migrate")
+	if list := c.array("signing-key", "list"); len(list) != 0 {
+		t.Errorf("keys where no token is a JWT: %v", list)
+	}
+	c.fails(1, "write tokens: jwt", "", "signing-key", "rotate")
+	c.signing()
+	before := c.kids()
+	if len(before) != 2 || before["next"] == "" || before["active"] == "" {
+		t.Fatalf("keys %v", before)
+	}
+	c.fails(1, "rotate after 20", "", "signing-key", "rotate")
+	if now := c.object("", "signing-key", "rotate", "--compromised"); now["kid"] != before["next"] || now["state"] != "active" || now["alg"] != "ES256" {
+		t.Errorf("after dropping %v, %v signs", before["active"], now)
+	}
+	after := c.kids()
+	if after["active"] != before["next"] || after["retiring"] != "" || after["next"] == before["next"] {
+		t.Errorf("keys were %v, are %v", before, after)
+	}
+	c.onServer(func(s *server) {
+		s.store.SetClock(func() time.Time { return time.Now().Add(10 * time.Minute) })
+		if _, err := s.oauth.RotateSigningKey(c.t.Context(), false); err != nil {
+			t.Fatal(err)
+		}
+	})
+	if last := c.kids(); last["retiring"] != after["active"] || last["active"] != after["next"] {
+		t.Errorf("keys were %v, are %v", after, last)
+	}
+	if out := c.must("", "signing-key", "list"); !strings.Contains(out, after["active"]) || strings.Contains(out, "sealed") {
+		t.Errorf("the list is\n%s", out)
+	}
+}
+
+// What was sealed under the old secret opens under the new one alone, once it was sealed anew.
+func TestSecretReseal(t *testing.T) { onEachEngine(t, testSecretReseal) }
+
+func testSecretReseal(t *testing.T, c *cli) {
+	old, anew := oldSecret, newSecret
+	c.vars["DOORWARD_SECRET"] = old
+	set := func(secrets ...string) {
+		delete(c.vars, "DOORWARD_SECRET")
+		config := signingConfig + "secret:\n"
+		for _, s := range secrets {
+			config += "  - '" + s + "'\n"
+		}
+		if err := os.WriteFile("doorward.yaml", []byte(config), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	c.signing()
+	digest := storage.Digest("answer")
+	c.onServer(func(s *server) {
+		err := s.store.KeepAnswer(storage.System(t.Context()), storage.IdempotentAnswer{Digest: digest, Request: digest, Answer: s.oauth.Seal(api.AnswerPurpose(digest), []byte("kept"))})
+		if err != nil {
+			t.Fatal(err)
+		}
+	})
+	if done := c.object("", "secret", "reseal"); done["signing_keys"] != 0.0 || done["answers"] != 0.0 {
+		t.Errorf("under its own secret: %v", done)
+	}
+	set(anew, old)
+	if done := c.object("", "secret", "reseal"); done["signing_keys"] != 2.0 || done["answers"] != 1.0 {
+		t.Errorf("under another one: %v", done)
+	}
+	if done := c.object("", "secret", "reseal"); done["signing_keys"] != 0.0 || done["answers"] != 0.0 {
+		t.Errorf("the second time: %v", done)
+	}
+	set(anew)
+	c.onServer(func(s *server) {
+		if err := s.oauth.KeepSigningKeys(t.Context()); err != nil {
+			t.Errorf("without the old secret: %v", err)
+		}
+		kept, err := s.store.KeptAnswer(storage.System(t.Context()), digest)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if body, err := s.oauth.Open(api.AnswerPurpose(digest), kept.Answer); string(body) != "kept" || err != nil {
+			t.Errorf("the answer is %q, %v", body, err)
+		}
+	})
+}
+
+// A secret that is lost takes the private halves with it; the way out is one command.
+func TestSigningKeysAfterALostSecret(t *testing.T) {
+	c := newCLI(t)
+	c.vars["DOORWARD_SECRET"] = oldSecret
+	c.signing()
+	before := c.kids()
+	c.onServer(func(s *server) {
+		if err := s.store.DropSetting(storage.System(t.Context()), storage.SettingSecretFingerprint); err != nil {
+			t.Fatal(err)
+		}
+	})
+	c.vars["DOORWARD_SECRET"] = newSecret
+	c.onServer(func(s *server) {
+		if err := s.oauth.KeepSigningKeys(t.Context()); err == nil || !strings.Contains(err.Error(), "doorward signing-key rotate --compromised") {
+			t.Errorf("with another secret: %v", err)
+		}
+	})
+	c.fails(1, "signing key "+before["active"], "", "secret", "reseal")
+	c.must("", "signing-key", "rotate", "--compromised")
+	after := c.kids()
+	if len(after) != 2 || after["active"] == before["next"] {
+		t.Errorf("keys were %v, are %v", before, after)
+	}
+	c.onServer(func(s *server) {
+		if err := s.oauth.KeepSigningKeys(t.Context()); err != nil {
+			t.Error(err)
+		}
+	})
+}
+
+const (
+	oldSecret = "the-old-master-secret-of-these-tests"
+	newSecret = "the-new-master-secret-of-these-tests"
+)
