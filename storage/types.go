@@ -95,7 +95,7 @@ func (l *List) Scan(src any) error {
 }
 
 // NewID makes an identifier that sorts by time: a kind, an underscore, and a UUIDv7 (RFC 9562 section 5.7). Kinds
-// are user, ws, app, grant, session, secret and flow.
+// are user, ws, app, grant, session, secret, flow and signing.
 func NewID(kind string) string {
 	return kind + "_" + uuid.Must(uuid.NewV7()).String()
 }

@@ -41,6 +41,7 @@ var arrows = map[string][]string{
 var owners = map[string][]string{
 	"github.com/ory/fosite":      {"oauth"},
 	"github.com/ory/x":           {},
+	"github.com/go-jose":         {"oauth", "oauth/resource"}, // what signs, and what verifies without us
 	"database/sql":               {"storage"},
 	"github.com/jackc":           {"storage"},
 	"github.com/pressly/goose":   {"storage"},

@@ -42,7 +42,7 @@ var sections = []section{
 	{"Forward-auth", "", "F-01…F-16"},
 	{"Login: passwords and sessions", "G-01…G-05 G-12 G-19…G-24 G-31", "G-06…G-34"},
 	{"Registration, and documents that are fetched", "", "D-01…D-13"},
-	{"JWT and keys", "", "J-01…J-11"},
+	{"JWT and keys", "J-01…J-06 J-08…J-10", "J-11"},
 	{"DPoP, mutual TLS, token exchange", "", "P-01…P-10 X-01…X-06"},
 	{"HTTP layer", "H-01…H-06 H-08…H-14", ""},
 	{"Storage, tenancy, logs", "S-01 S-03 S-10…S-12 O-01…O-04 O-06", "S-02…S-09 O-05"},
