@@ -211,7 +211,7 @@ func (k *remoteKeys) find(ctx context.Context, kid string, algorithm jose.Signat
 		}
 		if k.fetching == nil && k.due(now, len(found) > 0) {
 			k.fetching = make(chan struct{})
-			go k.fetch(k.fetching)
+			go k.fetch(k.fetching) //nolint:contextcheck // others wait for it too, so it does not end with this request
 		}
 		fetching, fault := k.fetching, k.fault
 		old := now.Sub(k.fetchedAt).Abs() >= remoteAge

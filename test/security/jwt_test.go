@@ -208,7 +208,7 @@ func TestJ01_UnsignedOrSignedWithOurPublicKey(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	for name, secret := range map[string][]byte{"PEM": pem.EncodeToMemory(&pem.Block{Type: "PUBLIC KEY", Bytes: der}), "DER": der, "JWK": jwk, "X": key.X.FillBytes(make([]byte, 32))} { //nolint:staticcheck // what an attacker would take
+	for name, secret := range map[string][]byte{"PEM": pem.EncodeToMemory(&pem.Block{Type: "PUBLIC KEY", Bytes: der}), "DER": der, "JWK": jwk, "X": key.X.FillBytes(make([]byte, 32))} {
 		j.refused(t, "HS256 with our public key as "+name, sign(t, jose.HS256, secret, header("HS256"), claims))
 	}
 	stranger, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
