@@ -32,6 +32,7 @@ var arrows = map[string][]string{
 	"oauth/apikey":   {"storage"},
 	"oauth/identity": {"storage"},
 	"oauth/limit":    {"storage"},
+	"oauth/resource": {}, // others import it into their APIs, which should get nothing of the server's with it
 	"storage":        {"migrations"},
 	"migrations":     {},
 	"templates":      {},
@@ -50,7 +51,7 @@ var owners = map[string][]string{
 	"github.com/a-h/templ":       {"templates", "web"},
 	"github.com/alecthomas/kong": {"cmd/doorward"},
 	"go.yaml.in/yaml":            {"cmd/doorward"},
-	"net/http":                   {"cmd/doorward", "oauth", "oauth/identity", "web", "web/api", "web/gateway"},
+	"net/http":                   {"cmd/doorward", "oauth", "oauth/identity", "oauth/resource", "web", "web/api", "web/gateway"},
 	"testing":                    {},
 }
 

@@ -1,0 +1,122 @@
+package resource
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"net/netip"
+	"slices"
+	"strings"
+	"time"
+)
+
+// Claims are what is known about the caller of a request. Requests may share the lists in it, so do not change them.
+type Claims struct {
+	Subject     string    // the user, or with client_credentials the client; empty: an API key
+	ClientID    string    // the app; empty: none
+	Scopes      []string  // what the credential may do, what was granted and what that implies; ask Covers
+	Credential  string    // access_token, api_key, personal_access_token, foreign_jwt
+	WorkspaceID string    // the workspace that the credential acts in; empty: none
+	Workspace   string    // its slug
+	Role        string    // the user's in that workspace; empty: a key, or no workspace
+	KeyID       string    // of an API key or personal access token, for logs; empty: neither
+	Environment string    // live or test; empty: no API key
+	Plan        string    // the plan that limits the credential; empty: none
+	ID          string    // jti, names the credential without showing it
+	ExpiresAt   time.Time // zero: it does not end
+	IssuedAt    time.Time // zero: not told
+	AuthTime    time.Time // when the user last gave the password; zero: not told
+
+	// ForeignIssuer and ForeignSubject are iss and sub of a JWT from an issuer that the server trusts; else empty.
+	ForeignIssuer, ForeignSubject string
+}
+
+// Covers tells whether the caller may do what needs a scope: the scope itself is there, or for object:action the
+// action.
+func (c *Claims) Covers(needed string) bool {
+	if slices.Contains(c.Scopes, needed) {
+		return true
+	}
+	_, action, ok := strings.Cut(needed, ":")
+	return ok && slices.Contains(c.Scopes, action)
+}
+
+type contextKey struct{}
+
+// FromContext gives the claims of the request that Require let pass. ok is false where it was not asked.
+func FromContext(ctx context.Context) (c Claims, ok bool) {
+	c, ok = ctx.Value(contextKey{}).(Claims)
+	return c, ok
+}
+
+// members are those of an introspection answer (RFC 7662 section 2.2) and of a JWT access token (RFC 9068 section 2.2).
+type members struct {
+	Active         bool     `json:"active"` // of introspection alone
+	Issuer         string   `json:"iss"`
+	Audience       audience `json:"aud"`
+	Subject        string   `json:"sub"`
+	ClientID       string   `json:"client_id"`
+	Scope          string   `json:"scope"`
+	Credential     string   `json:"credential"`
+	ID             string   `json:"jti"`
+	ExpiresAt      *int64   `json:"exp"` // Unix seconds, as are the next three
+	NotBefore      *int64   `json:"nbf"`
+	IssuedAt       *int64   `json:"iat"`
+	AuthTime       *int64   `json:"auth_time"`
+	WorkspaceID    string   `json:"workspace_id"`
+	Workspace      string   `json:"workspace"`
+	Role           string   `json:"role"`
+	Environment    string   `json:"env"`
+	Plan           string   `json:"plan"`
+	KeyID          string   `json:"key_id"`
+	ForeignIssuer  string   `json:"foreign_issuer"`
+	ForeignSubject string   `json:"foreign_subject"`
+
+	Addresses []netip.Prefix `json:"allowed_addresses"` // of introspection alone, as is the next
+	RateLimit *rateLimit     `json:"rate_limit"`
+}
+
+// rateLimit is what the limits say where a cost was sent.
+type rateLimit struct {
+	Allowed    bool  `json:"allowed"`
+	Limit      int64 `json:"limit"`
+	Remaining  int64 `json:"remaining"`
+	Reset      int64 `json:"reset"`       // Unix seconds
+	RetryAfter int64 `json:"retry_after"` // seconds
+}
+
+// audience is one resource: a credential that others may use as well could be one that they were shown.
+type audience string
+
+// UnmarshalJSON takes a string, or a list of one.
+func (a *audience) UnmarshalJSON(text []byte) error {
+	var one string
+	if json.Unmarshal(text, &one) == nil {
+		*a = audience(one)
+		return nil
+	}
+	var list []string
+	if err := json.Unmarshal(text, &list); err != nil || len(list) != 1 {
+		return errors.New("aud is not one resource")
+	}
+	*a = audience(list[0])
+	return nil
+}
+
+// maxTime is a time that no credential names, in Unix seconds. Beyond, sums of times overflow.
+const maxTime = 1 << 40
+
+func (m *members) claims() Claims {
+	at := func(seconds *int64) time.Time {
+		if seconds == nil || *seconds <= 0 || *seconds > maxTime {
+			return time.Time{}
+		}
+		return time.Unix(*seconds, 0)
+	}
+	return Claims{
+		Subject: m.Subject, ClientID: m.ClientID, Scopes: strings.Fields(m.Scope), Credential: m.Credential,
+		WorkspaceID: m.WorkspaceID, Workspace: m.Workspace, Role: m.Role, KeyID: m.KeyID, Environment: m.Environment, Plan: m.Plan, ID: m.ID,
+		ExpiresAt: at(m.ExpiresAt), IssuedAt: at(m.IssuedAt), AuthTime: at(m.AuthTime),
+		ForeignIssuer: m.ForeignIssuer, ForeignSubject: m.ForeignSubject,
+	}
+}

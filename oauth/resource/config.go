@@ -1,0 +1,220 @@
+package resource
+
+import (
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"net/http"
+	"net/netip"
+	"net/url"
+	"regexp"
+	"strings"
+	"time"
+
+	"github.com/maypok86/otter/v2"
+)
+
+// Config says which API this is, whom it asks and how. Issuer and Resource are required, and one of two ways to judge
+// a credential: credentials for introspection, or VerifyJWT.
+//
+// With both, an access token in the form of a JWT from Issuer is verified here, and all else, such as API keys, is asked
+// about. A JWT that is verified here is good until its exp, whatever is revoked meanwhile.
+type Config struct {
+	// Issuer is the authorization server's identifier (RFC 8414 section 2), character for character: https, or http on a
+	// loopback host.
+	Issuer string
+	// Resource is this API's identifier, the id of the resource in the server's configuration. A credential counts only
+	// when it is its audience (RFC 8707, RFC 9068 section 4).
+	Resource string
+
+	// ClientID and ClientSecret are the API's own credentials, made with "client create --resource-server"; they go by
+	// HTTP Basic. Empty: Key, or no introspection.
+	ClientID, ClientSecret string
+	// Key is an API key with the scope introspect, in place of ClientID and ClientSecret.
+	Key string
+	// IntrospectionURL is the endpoint of RFC 7662; empty: the one in the issuer's metadata (RFC 8414).
+	IntrospectionURL string
+	// Cost is what a request takes from its caller's plan, 0 to 1000; 0 takes nothing and tells how much is left, below
+	// zero does not ask about limits. nil: limits are not asked about. The answers then carry X-RateLimit-Limit,
+	// -Remaining and -Reset, and a request over the limit is 429. It needs introspection, is asked each time whatever
+	// CacheFor says, and for JWTs too.
+	Cost func(*http.Request) int
+	// CacheFor is how long an answer of the introspection endpoint may be used again, at most five minutes. A credential
+	// that was revoked works so much longer; never past its exp. Answers that refuse are not kept. 0: each request is
+	// asked about, and revocation holds at once.
+	CacheFor time.Duration
+	// CacheSize bounds the answers that are kept; 0: 10,000.
+	CacheSize int
+
+	// VerifyJWT has access tokens in the form of JWTs verified here (RFC 9068, ES256 only).
+	VerifyJWT bool
+	// JWKSURL is where the server's public keys are; empty: what the issuer's metadata says. No token says so.
+	JWKSURL string
+
+	// WorkspaceHeader is the header in which a caller names a workspace, such as X-Workspace. A personal access token
+	// must name one then, and no credential may name one that is not its own. Empty: none is read.
+	WorkspaceHeader string
+	// ClientAddress tells where a request comes from, for keys that may be used from some addresses only. Behind a proxy
+	// it has to know which headers to believe. nil: the peer of the connection.
+	ClientAddress func(*http.Request) netip.Addr
+
+	// WriteError writes status and body of a refusal; the headers that RFC 6750 and the limits ask for are set already.
+	// nil: JSON with error, message, statusCode and, on 429, retryAfter.
+	WriteError func(http.ResponseWriter, *http.Request, *Refusal)
+
+	// Name, Documentation (a URL) and Scopes are told to clients by Metadata (RFC 9728 section 2). Empty: left out.
+	Name, Documentation string
+	Scopes              []string
+
+	// Client sends what is asked; its redirects are not followed. nil: one with a time-out of five seconds.
+	Client *http.Client
+	// Log takes what refused requests with 500 and 503, which is the operator's to know and not the caller's. nil:
+	// slog.Default().
+	Log *slog.Logger
+	// Now tells the time; nil: time.Now.
+	Now func() time.Time
+}
+
+const (
+	defaultCacheSize = 10_000
+	maxCacheFor      = 5 * time.Minute
+	askTimeout       = 5 * time.Second
+)
+
+// Verifier judges the credentials of requests to one API. It is safe for use by many at once.
+type Verifier struct {
+	config      Config
+	client      *http.Client
+	metadataURL string                         // of this API (RFC 9728); empty: its identifier is no https URL
+	cache       *otter.Cache[question, answer] // nil: nothing is kept
+	discovered  discovered
+	keys        keySet
+}
+
+// attributes of a challenge and paths are made from identifiers, so these must hold nothing that means something there.
+var plainURI = regexp.MustCompile(`^[A-Za-z][A-Za-z0-9+.-]*:[A-Za-z0-9._~:/?@!$&'()*+,;=%\[\]-]+$`)
+
+var headerName = regexp.MustCompile("^[A-Za-z0-9!#$%&'*+.^_`|~-]+$")
+
+// New checks c and asks nobody yet: a server that is away at start is no fault. The error tells everything that is
+// wrong at once.
+func New(c Config) (*Verifier, error) {
+	var faults []error
+	fault := func(format string, args ...any) { faults = append(faults, fmt.Errorf(format, args...)) }
+	if err := reachable(c.Issuer); err != nil {
+		fault("Issuer %q %w", c.Issuer, err)
+	} else if strings.Contains(c.Issuer, "?") {
+		fault("Issuer %q has a query; give the issuer as it stands in the server's metadata", c.Issuer)
+	}
+	if !plainURI.MatchString(c.Resource) {
+		fault("Resource %q is not an absolute URI without a fragment; give the id of this API's resource", c.Resource)
+	}
+	for _, x := range []struct{ name, url string }{{"IntrospectionURL", c.IntrospectionURL}, {"JWKSURL", c.JWKSURL}} {
+		if x.url == "" {
+			continue
+		}
+		if err := reachable(x.url); err != nil {
+			fault("%s %q %w", x.name, x.url, err)
+		}
+	}
+	switch {
+	case (c.ClientID == "") != (c.ClientSecret == ""):
+		fault("ClientID and ClientSecret go together; one of them is missing")
+	case c.ClientID != "" && c.Key != "":
+		fault("ClientID and Key are two ways to introspect; give one")
+	case c.ClientID == "" && c.Key == "" && !c.VerifyJWT:
+		fault("there is no way to judge a credential; give ClientID and ClientSecret, Key, or VerifyJWT")
+	case c.ClientID == "" && c.Key == "" && (c.Cost != nil || c.CacheFor != 0 || c.IntrospectionURL != ""):
+		fault("Cost, CacheFor and IntrospectionURL need introspection; give ClientID and ClientSecret, or Key")
+	}
+	if !c.VerifyJWT && c.JWKSURL != "" {
+		fault("JWKSURL has no effect without VerifyJWT")
+	}
+	if c.CacheFor < 0 || c.CacheFor > maxCacheFor {
+		fault("CacheFor is %v; give 0 to %v", c.CacheFor, maxCacheFor)
+	}
+	if c.CacheSize < 0 {
+		fault("CacheSize is %d; give a positive number, or 0 for %d", c.CacheSize, defaultCacheSize)
+	}
+	if c.WorkspaceHeader != "" && !headerName.MatchString(c.WorkspaceHeader) {
+		fault("WorkspaceHeader %q is not the name of a header", c.WorkspaceHeader)
+	}
+	if len(faults) > 0 {
+		return nil, fmt.Errorf("resource: %w", errors.Join(faults...))
+	}
+	if c.ClientAddress == nil {
+		c.ClientAddress = peer
+	}
+	if c.WriteError == nil {
+		c.WriteError = writeError
+	}
+	if c.Log == nil {
+		c.Log = slog.Default()
+	}
+	if c.Now == nil {
+		c.Now = time.Now
+	}
+	if c.CacheSize == 0 {
+		c.CacheSize = defaultCacheSize
+	}
+	v := &Verifier{config: c, client: client(c.Client), keys: keySet{turn: make(chan struct{}, 1)}}
+	if u, err := url.Parse(c.Resource); err == nil && reachable(c.Resource) == nil {
+		v.metadataURL = u.Scheme + "://" + u.Host + wellKnown(protectedResource, u.EscapedPath())
+	}
+	if c.CacheFor > 0 {
+		cache, err := otter.New(&otter.Options[question, answer]{
+			MaximumSize: c.CacheSize, ExpiryCalculator: otter.ExpiryWriting[question, answer](c.CacheFor),
+		})
+		if err != nil {
+			return nil, fmt.Errorf("resource: make the cache: %w", err)
+		}
+		v.cache = cache
+	}
+	return v, nil
+}
+
+// client is a copy of c, or a new one, that follows no redirect: what it sends are credentials.
+func client(c *http.Client) *http.Client {
+	own := http.Client{}
+	if c != nil {
+		own = *c
+	} else {
+		own.Timeout = askTimeout
+		own.Transport = &http.Transport{
+			Proxy: http.ProxyFromEnvironment, ForceAttemptHTTP2: true, MaxIdleConns: 100, MaxIdleConnsPerHost: 100, IdleConnTimeout: 90 * time.Second,
+		}
+	}
+	own.CheckRedirect = func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }
+	return &own
+}
+
+// reachable says what is wrong with a URL that credentials are sent to or keys come from.
+func reachable(text string) error {
+	u, err := url.Parse(text)
+	if err != nil || u.Host == "" || u.User != nil || strings.Contains(text, "#") || !plainURI.MatchString(text) {
+		return errors.New("is not a URL with a host and without a fragment")
+	}
+	if u.Scheme == "https" || u.Scheme == "http" && loopback(u.Hostname()) {
+		return nil
+	}
+	return errors.New("must be https, or http on a loopback host")
+}
+
+func loopback(host string) bool {
+	a, err := netip.ParseAddr(host)
+	return host == "localhost" || err == nil && a.Unmap().IsLoopback()
+}
+
+// peer is the address at the other end of a request's connection.
+func peer(r *http.Request) netip.Addr {
+	host, _, err := net.SplitHostPort(r.RemoteAddr)
+	if err != nil {
+		return netip.Addr{}
+	}
+	a, err := netip.ParseAddr(host)
+	if err != nil {
+		return netip.Addr{}
+	}
+	return a.Unmap().WithZone("")
+}

@@ -1,0 +1,189 @@
+package resource
+
+import (
+	"context"
+	"crypto/ecdsa"
+	"crypto/elliptic"
+	"encoding/json"
+	"errors"
+	"net/http"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/go-jose/go-jose/v4"
+	"github.com/go-jose/go-jose/v4/jwt"
+)
+
+const (
+	keysFor     = 10 * time.Minute // keys are fetched anew after that
+	keysAtMost  = time.Hour        // and are not used beyond that, where they cannot be
+	seekEvery   = time.Minute      // a key that is not among them is looked for once in that
+	retryAfter  = 10 * time.Second // a fetch that failed is tried again after that
+	clockSkew   = 30 * time.Second // that nbf may be ahead
+	maxKeys     = 100
+	jwtParts    = 3
+	accessToken = "access_token" // what a JWT that says nothing of its kind is (RFC 9068)
+)
+
+// ours reads a token as a JWT that says it comes from Issuer. Nothing of it is believed yet; whether it is asked about or
+// verified here, somebody checks it.
+func (v *Verifier) ours(token string) (*jwt.JSONWebToken, bool) {
+	if strings.Count(token, ".") != jwtParts-1 {
+		return nil, false
+	}
+	t, err := jwt.ParseSigned(token, []jose.SignatureAlgorithm{jose.ES256}) // no algorithm but the one, whatever the header says
+	if err != nil {
+		return nil, false
+	}
+	var c struct {
+		Issuer string `json:"iss"`
+	}
+	if err := t.UnsafeClaimsWithoutVerification(&c); err != nil || c.Issuer != v.config.Issuer {
+		return nil, false
+	}
+	return t, true
+}
+
+// verify checks a JWT access token (RFC 9068 section 4). Of its header, typ, alg and kid are used; a key or an address
+// in it means nothing.
+func (v *Verifier) verify(ctx context.Context, t *jwt.JSONWebToken) (Claims, error) {
+	header := t.Headers[0]
+	typ, _ := header.ExtraHeaders[jose.HeaderType].(string)
+	typ = strings.TrimPrefix(strings.ToLower(typ), "application/")
+	if typ != "at+jwt" || header.KeyID == "" {
+		return Claims{}, errInvalidToken
+	}
+	key, err := v.key(ctx, header.KeyID)
+	if err != nil {
+		return Claims{}, err
+	}
+	var m members
+	if err := t.Claims(key, &m); err != nil {
+		return Claims{}, errInvalidToken
+	}
+	now, c := v.config.Now(), m.claims()
+	switch {
+	case m.Issuer != v.config.Issuer, string(m.Audience) != v.config.Resource:
+		return Claims{}, errInvalidToken
+	case !c.ExpiresAt.After(now): // also where there is none
+		return Claims{}, errInvalidToken
+	case m.NotBefore != nil && (*m.NotBefore > maxTime || time.Unix(*m.NotBefore, 0).After(now.Add(clockSkew))):
+		return Claims{}, errInvalidToken
+	}
+	if c.Credential == "" {
+		c.Credential = accessToken
+	}
+	return c, nil
+}
+
+// keySet are the server's public keys by kid.
+type keySet struct {
+	turn chan struct{} // of one: whoever fetches
+
+	mu     sync.RWMutex
+	keys   map[string]*ecdsa.PublicKey
+	at     time.Time // when they were fetched; zero: never
+	failed time.Time // when that was tried last without success; zero: it went well
+	sought time.Time // when they were fetched for a kid that was not among them
+}
+
+var errKeysAway = errors.New("the server's keys could not be fetched a moment ago")
+
+// look finds a key, or says that it is wanted of the server.
+func (s *keySet) look(kid string, now time.Time) (key *ecdsa.PublicKey, fetch bool, err error) {
+	s.mu.RLock()
+	defer s.mu.RUnlock()
+	age := now.Sub(s.at)
+	usable, fresh := !s.at.IsZero() && age < keysAtMost, !s.at.IsZero() && age < keysFor
+	if usable {
+		key = s.keys[kid]
+	}
+	switch {
+	case key != nil && fresh:
+		return key, false, nil
+	case !s.failed.IsZero() && now.Sub(s.failed) < retryAfter:
+		if key == nil {
+			err = unavailable(errKeysAway, retryAfter)
+		}
+		return key, false, err
+	case fresh && !s.sought.IsZero() && now.Sub(s.sought) < seekEvery:
+		return nil, false, errInvalidToken
+	}
+	return key, true, nil
+}
+
+// key is the server's public key of that name.
+func (v *Verifier) key(ctx context.Context, kid string) (*ecdsa.PublicKey, error) {
+	s, now := &v.keys, v.config.Now()
+	key, fetch, err := s.look(kid, now)
+	if !fetch {
+		return key, err
+	}
+	select {
+	case s.turn <- struct{}{}:
+		defer func() { <-s.turn }()
+	case <-ctx.Done():
+		return nil, unavailable(ctx.Err(), 0)
+	}
+	key, fetch, err = s.look(kid, now) // somebody may have fetched meanwhile
+	if !fetch {
+		return key, err
+	}
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), askTimeout) // others wait for it too
+	defer cancel()
+	keys, err := v.fetchKeys(ctx)
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if err != nil {
+		s.failed = now
+		if key != nil {
+			v.config.Log.WarnContext(ctx, "the server's keys cannot be fetched; those from before are used on", "error", err)
+			return key, nil
+		}
+		return nil, err
+	}
+	if !s.at.IsZero() && now.Sub(s.at) < keysFor {
+		s.sought = now
+	}
+	s.keys, s.at, s.failed = keys, now, time.Time{}
+	if key = keys[kid]; key == nil {
+		return nil, errInvalidToken
+	}
+	return key, nil
+}
+
+// fetchKeys reads the server's key set (RFC 7517 section 5). Keys that are not for ES256 signatures are passed over, since
+// a server may have others for other ends.
+func (v *Verifier) fetchKeys(ctx context.Context) (map[string]*ecdsa.PublicKey, error) {
+	address := v.config.JWKSURL
+	if address == "" {
+		m, err := v.metadata(ctx)
+		if err != nil {
+			return nil, err
+		}
+		address = m.JWKSURI
+	}
+	q, err := http.NewRequestWithContext(ctx, http.MethodGet, address, nil)
+	if err != nil {
+		return nil, misused(err)
+	}
+	q.Header.Set("Accept", "application/json")
+	var set struct {
+		Keys []json.RawMessage `json:"keys"`
+	}
+	if err := v.fetch(q, &set); err != nil {
+		return nil, err
+	}
+	keys := map[string]*ecdsa.PublicKey{}
+	for _, text := range set.Keys[:min(len(set.Keys), maxKeys)] {
+		var k jose.JSONWebKey
+		if k.UnmarshalJSON(text) != nil || k.KeyID == "" || (k.Use != "" && k.Use != "sig") || (k.Algorithm != "" && k.Algorithm != string(jose.ES256)) {
+			continue
+		}
+		if public, ok := k.Key.(*ecdsa.PublicKey); ok && public.Curve == elliptic.P256() {
+			keys[k.KeyID] = public
+		}
+	}
+	return keys, nil
+}

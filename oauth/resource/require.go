@@ -1,0 +1,174 @@
+package resource
+
+import (
+	"context"
+	"errors"
+	"net/http"
+	"net/netip"
+	"regexp"
+	"strings"
+	"time"
+)
+
+const (
+	maxToken         = 8 << 10 // bytes
+	personalToken    = "personal_access_token"
+	maxWorkspaceSlug = 100
+)
+
+// token68 is the syntax of a bearer token (RFC 6750 section 2.1).
+var token68 = regexp.MustCompile(`^[A-Za-z0-9._~+/-]+=*$`)
+
+// Require is middleware that lets a request pass whose credential covers every scope; without scopes, any credential
+// for this API. The handler behind it finds the caller by FromContext. It reads the one Authorization header and nothing
+// else (RFC 6750 section 2.1), and judges in this order: credential, workspace, address, limit, scopes.
+//
+// Refusals: 401 without a valid credential, 403 for what it may not do, 400 for a request that says two things at once,
+// 429 over the limit, 503 where the authorization server cannot be asked, 500 where it refuses the API's own credentials.
+func (v *Verifier) Require(scopes ...string) func(http.Handler) http.Handler {
+	return func(next http.Handler) http.Handler {
+		return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+			claims, err := v.admit(w.Header(), r, scopes)
+			if err != nil {
+				v.refuse(w, r, err)
+				return
+			}
+			next.ServeHTTP(w, r.WithContext(context.WithValue(r.Context(), contextKey{}, claims)))
+		})
+	}
+}
+
+// admit judges a request; what the limits say goes into the header h of its answer.
+func (v *Verifier) admit(h http.Header, r *http.Request, scopes []string) (Claims, error) {
+	token, err := bearer(r)
+	if err != nil {
+		return Claims{}, err
+	}
+	workspace, err := v.workspace(r)
+	if err != nil {
+		return Claims{}, err
+	}
+	a, err := v.judge(r, token, workspace)
+	if err != nil {
+		return Claims{}, err
+	}
+	c := a.claims
+	if v.config.WorkspaceHeader != "" && c.Credential == personalToken && c.Workspace == "" {
+		return Claims{}, badRequest("Name the workspace in the header " + v.config.WorkspaceHeader + ".")
+	}
+	if l := a.limit; l != nil {
+		l.show(h)
+		if !l.Allowed {
+			return Claims{}, l.refusal()
+		}
+	}
+	for _, needed := range scopes {
+		if !c.Covers(needed) {
+			return Claims{}, &Refusal{
+				Status: http.StatusForbidden, Code: InsufficientScope, Description: "The credential does not have the scope " + needed + ".", Scope: strings.Join(scopes, " "),
+			}
+		}
+	}
+	return c, nil
+}
+
+// bearer is the token in the one Authorization header.
+func bearer(r *http.Request) (string, error) {
+	headers := r.Header.Values("Authorization")
+	if len(headers) > 1 {
+		return "", badRequest("The request has two Authorization headers; send one.")
+	}
+	if len(headers) == 1 {
+		scheme, token, _ := strings.Cut(headers[0], " ")
+		switch {
+		case !strings.EqualFold(scheme, "Bearer") || token == "":
+		case len(token) > maxToken || !token68.MatchString(token):
+			return "", errInvalidToken
+		default:
+			return token, nil
+		}
+	}
+	// RFC 6750 section 3.1: where nothing was shown, nothing is wrong with it.
+	return "", &Refusal{Status: http.StatusUnauthorized, Description: "Send an access token or API key in the header Authorization, after the word Bearer."}
+}
+
+// workspace is the slug that a request names; empty: none.
+func (v *Verifier) workspace(r *http.Request) (string, error) {
+	if v.config.WorkspaceHeader == "" {
+		return "", nil
+	}
+	switch values := r.Header.Values(v.config.WorkspaceHeader); len(values) {
+	case 0:
+		return "", nil
+	case 1:
+		if values[0] == "" {
+			return "", badRequest("The header " + v.config.WorkspaceHeader + " is empty; name a workspace or leave it out.")
+		}
+		return values[0], nil
+	}
+	return "", badRequest("The header " + v.config.WorkspaceHeader + " is there twice; send it once.")
+}
+
+// answer is what came of judging a credential.
+type answer struct {
+	claims    Claims
+	limit     *rateLimit     // nil: not limited, or not asked
+	addresses []netip.Prefix // that it may be used from; none: all
+	until     time.Time      // a kept answer counts
+}
+
+func (v *Verifier) introspects() bool { return v.config.ClientID != "" || v.config.Key != "" }
+
+// judge finds out what a token is worth, in the workspace that the request names.
+func (v *Verifier) judge(r *http.Request, token, workspace string) (answer, error) {
+	cost := -1
+	if v.config.Cost != nil {
+		cost = v.config.Cost(r)
+	}
+	if v.config.VerifyJWT {
+		if jwt, ok := v.ours(token); ok || !v.introspects() {
+			if !ok {
+				return answer{}, errInvalidToken
+			}
+			claims, err := v.verify(r.Context(), jwt)
+			if err != nil {
+				return answer{}, err
+			}
+			if workspace != "" && workspace != claims.Workspace {
+				return answer{}, errWorkspace
+			}
+			if cost < 0 {
+				return answer{claims: claims}, nil
+			}
+			// Only the server can count. The question is asked after its cheap part was judged.
+		}
+	}
+	a, err := v.askIn(r, token, workspace, cost)
+	if err != nil {
+		return answer{}, err
+	}
+	if len(a.addresses) > 0 && !within(a.addresses, v.config.ClientAddress(r)) {
+		return answer{}, &Refusal{Status: http.StatusForbidden, Code: InsufficientScope, Description: "The key may not be used from this address."}
+	}
+	return a, nil
+}
+
+// refuse answers with a refusal.
+func (v *Verifier) refuse(w http.ResponseWriter, r *http.Request, err error) {
+	var refusal *Refusal
+	if !errors.As(err, &refusal) {
+		refusal = unavailable(err, 0)
+	}
+	if refusal.Err != nil && r.Context().Err() == nil { // who has gone away is no news for the operator
+		v.config.Log.ErrorContext(r.Context(), "the authorization server cannot tell who is calling", "error", refusal.Err, "status", refusal.Status)
+	}
+	h := w.Header()
+	h.Set("Cache-Control", "no-store")
+	if c := v.challenge(refusal); c != "" {
+		h.Set("WWW-Authenticate", c)
+	}
+	if refusal.RetryAfter > 0 {
+		h.Set("Retry-After", seconds(refusal.RetryAfter))
+	}
+	v.config.WriteError(w, r, refusal)
+}
