@@ -11,7 +11,7 @@ import (
 // Error codes of RFC 6750 section 3.1.
 const (
 	InvalidRequest    = "invalid_request"
-	InvalidToken      = "invalid_token" //nolint:gosec // a word of the RFC
+	InvalidToken      = "invalid_token"
 	InsufficientScope = "insufficient_scope"
 )
 

@@ -593,8 +593,17 @@ func TestConfigIsCheckedWhole(t *testing.T) {
 
 func TestScopeCoverageIsTheServers(t *testing.T) {
 	for _, x := range []struct{ have, need string }{
-		{"read", "read"}, {"read", "accounts:read"}, {"accounts:read", "read"}, {"accounts:read", "accounts:read"}, {"accounts:read", "accounts:write"},
-		{"", "read"}, {"accounts", "accounts:read"}, {"read write", "x:write"}, {"read", ""}, {"read", ":read"}, {"b:c", "a:b:c"},
+		{"read", "read"},
+		{"read", "accounts:read"},
+		{"accounts:read", "read"},
+		{"accounts:read", "accounts:read"},
+		{"accounts:read", "accounts:write"},
+		{"", "read"},
+		{"accounts", "accounts:read"},
+		{"read write", "x:write"},
+		{"read", ""},
+		{"read", ":read"},
+		{"b:c", "a:b:c"},
 	} {
 		c := resource.Claims{Scopes: strings.Fields(x.have)}
 		if got, want := c.Covers(x.need), oauth.Covers(c.Scopes, x.need); got != want {

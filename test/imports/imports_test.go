@@ -36,6 +36,8 @@ var arrows = map[string][]string{
 	"storage":        {"migrations"},
 	"migrations":     {},
 	"templates":      {},
+
+	"examples/resource-server": {"oauth/resource"},
 }
 
 // owners says which of our packages alone may import something of others. A path stands for all below it too.
@@ -51,7 +53,7 @@ var owners = map[string][]string{
 	"github.com/a-h/templ":       {"templates", "web"},
 	"github.com/alecthomas/kong": {"cmd/doorward"},
 	"go.yaml.in/yaml":            {"cmd/doorward"},
-	"net/http":                   {"cmd/doorward", "oauth", "oauth/identity", "oauth/resource", "web", "web/api", "web/gateway"},
+	"net/http":                   {"cmd/doorward", "examples/resource-server", "oauth", "oauth/identity", "oauth/resource", "web", "web/api", "web/gateway"},
 	"testing":                    {},
 }
 
