@@ -9,80 +9,69 @@ import (
 	"os/exec"
 	"os/user"
 	"path/filepath"
-	"regexp"
 	"strconv"
 	"strings"
 	"syscall"
 	"testing"
 	"time"
 
-	"golang.org/x/oauth2"
-	"golang.org/x/oauth2/clientcredentials"
-
-	"doorward/test/browser"
 	"doorward/test/setup"
+	"golang.org/x/oauth2"
 )
 
-// answer is what a resource server made of a request.
-type answer struct {
-	asked  string
-	status int
-	code   string // the error of WWW-Authenticate (RFC 6750 section 3.1)
+// apacheFiles has Apache guard files by its module mod_oauth2, which asks our introspection endpoint.
+func apacheFiles(t *testing.T, s *server, api credentials) string {
+	t.Helper()
+	// The module keeps an answer for five minutes unless it is told otherwise. Its own oauth2_claim compares the whole of
+	// scope with one word; an expression finds the word in it. Apache first tries it before it looks for a user, where it must
+	// not be what refuses.
+	return apache(t, fmt.Sprintf(`<Location /files/>
+AuthType oauth2
+OAuth2TokenVerify introspect %s/oauth/introspect introspect.auth=client_secret_basic&client_id=%s&client_secret=%s&expiry=0
+OAuth2TargetPass envs=true&remote_user_claim=sub
+Require valid-user
+Header set X-Subject "expr=%%{REMOTE_USER}"
+</Location>
+<Location /files/write/>
+AuthzSendForbiddenOnFailure On
+<RequireAll>
+Require valid-user
+Require expr "-z %%{reqenv:OAUTH2_CLAIM_active} || %%{reqenv:OAUTH2_CLAIM_scope} =~ /(^| )write( |$)/"
+</RequireAll>
+</Location>
+`, s.issuer, api.ID, api.Secret)) + "/files"
 }
 
-// The two APIs of one Doorward. Apache is the first.
-const (
-	resource      = "https://files.example.com"
-	otherResource = "https://other.example.com"
-)
-
-// modOAuth2 has Apache guard files by its module mod_oauth2, which asks our introspection endpoint.
-func modOAuth2(t *testing.T) (version string, answers []answer) {
+// apacheSignedFiles has Apache guard files by mod_oauth2, which verifies signed tokens with our public keys.
+func apacheSignedFiles(t *testing.T, s *server, _ credentials) string {
 	t.Helper()
-	program, modules, err := setup.Apache()
-	setup.Need(t, err)
-	s := start(t, "sqlite:data/doorward.db", "resources:\n  - {id: "+resource+", name: Files}\n  - {id: "+otherResource+", name: Other, keys: {prefix: other}}\n")
-	address := apache(t, program, modules, s, s.resourceServer(resource))
+	// The module checks signature and time. For whom the token is, is ours to ask.
+	return apache(t, fmt.Sprintf(`<Location /files/>
+AuthType oauth2
+OAuth2TokenVerify jwks_uri %s/oauth/jwks verify.iss=required&verify.exp=required
+OAuth2TargetPass envs=true&remote_user_claim=sub
+<RequireAll>
+Require valid-user
+Require oauth2_claim iss:%[1]s
+Require oauth2_claim aud:%[2]s
+</RequireAll>
+Header set X-Subject "expr=%%{REMOTE_USER}"
+</Location>
+<Location /files/write/>
+AuthzSendForbiddenOnFailure On
+<RequireAll>
+Require valid-user
+Require oauth2_claim iss:%[1]s
+Require oauth2_claim aud:%[2]s
+Require expr "-z %%{reqenv:OAUTH2_CLAIM_iss} || %%{reqenv:OAUTH2_CLAIM_scope} =~ /(^| )write( |$)/"
+</RequireAll>
+</Location>
+`, s.issuer, signedResource)) + "/files"
+}
 
-	c := s.client("Reader", "--redirect-uri", callback, "--scope", scope, "--resource", resource, "--resource", otherResource,
-		"--grant", "authorization_code", "--grant", "refresh_token", "--grant", "client_credentials")
-	tab := browser.New(t)
-	reader := newApp(t, s, tab, c, "read").exchange()
-	writer := newApp(t, s, tab, c, "read", "write").exchange()
-	machine := clientcredentials.Config{
-		ClientID: c.ID, ClientSecret: c.Secret, TokenURL: s.issuer + "/oauth/token", Scopes: []string{"read"},
-		EndpointParams: url.Values{"resource": {otherResource}},
-	}
-	elsewhere, err := machine.Token(t.Context())
-	if err != nil {
-		t.Fatal(err)
-	}
-
-	ask := func(asked, path, token string, status int, code string) {
-		t.Helper()
-		gotStatus, header := get(t, address+path, token)
-		got := answer{asked: asked, status: gotStatus}
-		if m := regexp.MustCompile(`^Bearer .*error="(\w+)"`).FindStringSubmatch(header.Get("WWW-Authenticate")); m != nil {
-			got.code = m[1]
-		}
-		if want := (answer{asked, status, code}); got != want {
-			t.Errorf("got %+v, want %+v", got, want)
-		}
-		if subject := header.Get("X-Subject"); status == http.StatusOK && !strings.HasPrefix(subject, "user_") {
-			t.Errorf("%s: Apache takes the user for %q", asked, subject)
-		}
-		answers = append(answers, got)
-	}
-	const file, guarded = "/files/note.txt", "/files/write/note.txt"
-	ask("without a token", file, "", http.StatusUnauthorized, "invalid_request")
-	ask("with a token for `read`", file, reader.AccessToken, http.StatusOK, "")
-	ask("with a token for `read`, where `write` is needed", guarded, reader.AccessToken, http.StatusForbidden, "")
-	ask("with a token for `read write`, where `write` is needed", guarded, writer.AccessToken, http.StatusOK, "")
-	ask("with a refresh token", file, reader.RefreshToken, http.StatusUnauthorized, "invalid_token")
-	ask("with a token for another resource", file, elsewhere.AccessToken, http.StatusUnauthorized, "invalid_token")
-	revoke(t, s, c, reader)
-	ask("with a token that was revoked", file, reader.AccessToken, http.StatusUnauthorized, "invalid_token")
-	return dpkgVersion(t, "libapache2-mod-oauth2"), answers
+func modOAuth2Version(t *testing.T) string {
+	t.Helper()
+	return dpkgVersion(t, "libapache2-mod-oauth2")
 }
 
 // revoke ends what came of one consent (RFC 7009).
@@ -100,9 +89,12 @@ func revoke(t *testing.T, s *server, c credentials, token *oauth2.Token) {
 	}
 }
 
-// apache starts a private Apache and gives its address. It ends with the test, or else with the process.
-func apache(t *testing.T, program, modules string, s *server, c credentials) (address string) {
+// apache starts a private Apache with two files, as configuration says, and gives its address. It ends with the test, or
+// else with the process.
+func apache(t *testing.T, configuration string) (address string) {
 	t.Helper()
+	program, modules, err := setup.Apache()
+	setup.Need(t, err)
 	dir, err := os.MkdirTemp("", "doorward-apache-")
 	if err != nil {
 		t.Fatal(err)
@@ -124,24 +116,7 @@ func apache(t *testing.T, program, modules string, s *server, c credentials) (ad
 	for _, name := range []string{"mpm_event", "unixd", "authn_core", "authz_core", "authz_user", "headers", "oauth2"} {
 		fmt.Fprintf(&b, "<IfModule !%s_module>\nLoadModule %[1]s_module %s/mod_%[1]s.so\n</IfModule>\n", name, modules)
 	}
-	// The module keeps an answer for five minutes unless it is told otherwise. Its own oauth2_claim compares the whole of
-	// scope with one word; an expression finds the word in it. Apache first tries it before it looks for a user, where it must
-	// not be what refuses.
-	fmt.Fprintf(&b, `<Location /files/>
-AuthType oauth2
-OAuth2TokenVerify introspect %s/oauth/introspect introspect.auth=client_secret_basic&client_id=%s&client_secret=%s&expiry=0
-OAuth2TargetPass envs=true&remote_user_claim=sub
-Require valid-user
-Header set X-Subject "expr=%%{REMOTE_USER}"
-</Location>
-<Location /files/write/>
-AuthzSendForbiddenOnFailure On
-<RequireAll>
-Require valid-user
-Require expr "-z %%{reqenv:OAUTH2_CLAIM_active} || %%{reqenv:OAUTH2_CLAIM_scope} =~ /(^| )write( |$)/"
-</RequireAll>
-</Location>
-`, s.issuer, c.ID, c.Secret)
+	b.WriteString(configuration)
 	// -X: one process, in the foreground. It need not be root, so it is not.
 	server := exec.CommandContext(t.Context(), program, "-X", "-f", filepath.Join(dir, "httpd.conf"))
 	server.Dir = dir

@@ -218,13 +218,13 @@ func TestProgramsByOthers(t *testing.T) {
 			rows = append(rows, row{party: p, version: p.version(t), got: got})
 		})
 	}
-	var answers []answer
-	var version string
-	t.Run("mod_oauth2", func(t *testing.T) { version, answers = modOAuth2(t) })
+	var asking, verifying guarded
+	t.Run("introspection", func(t *testing.T) { asking = resourceServers(t, false) })
+	t.Run("signed tokens", func(t *testing.T) { verifying = resourceServers(t, true) })
 	var d document
 	t.Run("management API", func(t *testing.T) { d = managementAPI(t) })
-	if t.Failed() || len(rows) < len(clients) || answers == nil || d.steps == nil || d.calls == 0 {
+	if t.Failed() || len(rows) < len(clients) || asking.got == nil || verifying.got == nil || d.steps == nil || d.calls == 0 {
 		return // a part was left out or went wrong, so there is no page
 	}
-	comparePage(t, rows, version, answers, d)
+	comparePage(t, rows, []guarded{asking, verifying}, d)
 }

@@ -61,7 +61,7 @@ var refusals = []struct{ step, title string }{
 	{"iss", "another `iss` (RFC 9207)"},
 }
 
-func page(rows []row, moduleVersion string, answers []answer, d document) string {
+func page(rows []row, kinds []guarded, d document) string {
 	var b strings.Builder
 	b.WriteString(strings.ReplaceAll(head, `"make test"`, "`make test`"))
 	table := func(titles []string, lines [][]string) {
@@ -113,22 +113,23 @@ library before it sends the code. "the app" means that the library leaves the an
 	}
 	table(titles, lines)
 
-	fmt.Fprintf(&b, `
+	b.WriteString(`
 ## Resource servers
 
-Apache with mod_oauth2 %s guards files by asking the introspection endpoint, with the credentials of a client made by
-`+"`doorward client create --resource-server`"+`. Its configuration is in [test/interop/apache_test.go](../test/interop/apache_test.go). The module keeps an answer
-for five minutes unless `+"`expiry`"+` says otherwise; here it keeps none, so that a revocation counts at once.
-`, moduleVersion)
-	lines = nil
-	for _, a := range answers {
-		code := ""
-		if a.code != "" {
-			code = "`" + a.code + "`"
-		}
-		lines = append(lines, []string{a.asked, fmt.Sprint(a.status), code})
-	}
-	table([]string{"a file is asked for", "status", "`WWW-Authenticate` says"}, lines)
+These guard two files. They ask the introspection endpoint, with the credentials of a client made by
+` + "`doorward client create --resource-server`" + `, or verify signed access tokens (RFC 9068) with the keys at ` + "`/oauth/jwks`" + `.
+[resource-servers.md](resource-servers.md) says what to choose and what to mind. Each cell is the status, and what
+` + "`WWW-Authenticate`" + ` says.
+
+By introspection, without keeping answers, so that a revocation counts at once:
+`)
+	titles, lines = kinds[0].lines()
+	table(titles, lines)
+	b.WriteString(`
+By signed tokens, which stay good until they expire:
+`)
+	titles, lines = kinds[1].lines()
+	table(titles, lines)
 
 	fmt.Fprintf(&b, `
 ## The management API
@@ -173,14 +174,14 @@ func mark(r row, step string) string {
 
 // comparePage holds docs/interoperability.md against what happened. Versions that the machine chose are not compared,
 // or the next security update of a distribution would make the page wrong.
-func comparePage(t *testing.T, rows []row, moduleVersion string, answers []answer, d document) {
+func comparePage(t *testing.T, rows []row, kinds []guarded, d document) {
 	t.Helper()
 	root, err := setup.Root()
 	if err != nil {
 		t.Fatal(err)
 	}
 	path := filepath.Join(root, "docs", "interoperability.md")
-	text := page(rows, moduleVersion, answers, d)
+	text := page(rows, kinds, d)
 	if *update {
 		if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
 			t.Fatal(err)
@@ -201,7 +202,7 @@ func comparePage(t *testing.T, rows []row, moduleVersion string, answers []answe
 
 // anyVersion leaves out the versions that the machine chose.
 func anyVersion(text string, rows []row) string {
-	text = regexp.MustCompile(`mod_oauth2 .* guards`).ReplaceAllString(text, "mod_oauth2 guards")
+	text = regexp.MustCompile(`(?m)^\| version \| .*`).ReplaceAllString(text, "| version |") // of resource servers
 	for _, r := range rows {
 		if !r.pinned {
 			text = regexp.MustCompile(`(?m)^\| `+regexp.QuoteMeta(r.name)+` \| [^|]*\d[^|]* \|`).ReplaceAllString(text, "| "+r.name+" |  |")

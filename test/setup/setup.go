@@ -100,15 +100,15 @@ func Chromium() (string, error) {
 	return program("Chromium", "chromium", "chromium-browser", "google-chrome")
 }
 
-// Python is the interpreter that has authlib and requests_oauthlib. Debian's packages serve Debian's own interpreter
+// Python is the interpreter that has authlib, requests_oauthlib and flask. Debian's packages serve Debian's own interpreter
 // only, and PATH may have another before it.
 func Python() (string, error) {
 	for _, path := range []string{"/usr/bin/python3", "python3"} {
-		if exec.Command(path, "-c", "import authlib, requests_oauthlib").Run() == nil { //nolint:noctx // at once
+		if exec.Command(path, "-c", "import authlib, flask, requests_oauthlib").Run() == nil { //nolint:noctx // at once
 			return exec.LookPath(path)
 		}
 	}
-	return "", errors.New("no Python 3 with authlib and requests_oauthlib: run `make setup`")
+	return "", errors.New("no Python 3 with authlib, flask and requests_oauthlib: run `make setup`")
 }
 
 // Apache is the Apache HTTP server, and modules the folder of its modules with mod_oauth2.so.

@@ -35,7 +35,7 @@ var needs = []need{
 	{"a C compiler with its library's headers, for Go's race detector", compiler, []string{"gcc", "libc6-dev"}},
 	{"PostgreSQL 15 or later, the server's programs and pgbench", postgreSQL, []string{"postgresql"}},
 	{"Chromium or Chrome", second(setup.Chromium), []string{"chromium", "fonts-liberation"}},
-	{"Python 3 with authlib and requests-oauthlib", second(setup.Python), []string{"python3-authlib", "python3-requests-oauthlib"}},
+	{"Python 3 with authlib, flask and requests-oauthlib", second(setup.Python), []string{"python3-authlib", "python3-flask", "python3-requests-oauthlib"}},
 	{"the Apache HTTP server with mod_oauth2", apache, []string{"apache2-bin", "libapache2-mod-oauth2"}},
 	{"nginx", second(setup.Nginx), []string{"nginx-light"}},
 	{"wrk", second(setup.Wrk), []string{"wrk"}},
