@@ -45,26 +45,23 @@ Require expr "-z %%{reqenv:OAUTH2_CLAIM_active} || %%{reqenv:OAUTH2_CLAIM_scope}
 // apacheSignedFiles has Apache guard files by mod_oauth2, which verifies signed tokens with our public keys.
 func apacheSignedFiles(t *testing.T, s *server, _ credentials) string {
 	t.Helper()
-	// The module checks signature and time. For whom the token is, is ours to ask.
+	// The module checks signature and time. Who issued the token and for whom is ours to ask, by expressions for the reason
+	// given above.
 	return apache(t, fmt.Sprintf(`<Location /files/>
 AuthType oauth2
-OAuth2TokenVerify jwks_uri %s/oauth/jwks verify.iss=required&verify.exp=required
+OAuth2TokenVerify jwks_uri %s/oauth/jwks verify.exp=required
 OAuth2TargetPass envs=true&remote_user_claim=sub
 <RequireAll>
 Require valid-user
-Require oauth2_claim iss:%[1]s
-Require oauth2_claim aud:%[2]s
+Require expr "-z %%{reqenv:OAUTH2_CLAIM_sub} || %%{reqenv:OAUTH2_CLAIM_iss} == '%[1]s'"
+Require expr "-z %%{reqenv:OAUTH2_CLAIM_sub} || %%{reqenv:OAUTH2_CLAIM_aud} == '%[2]s'"
 </RequireAll>
 Header set X-Subject "expr=%%{REMOTE_USER}"
 </Location>
 <Location /files/write/>
+AuthMerging And
 AuthzSendForbiddenOnFailure On
-<RequireAll>
-Require valid-user
-Require oauth2_claim iss:%[1]s
-Require oauth2_claim aud:%[2]s
-Require expr "-z %%{reqenv:OAUTH2_CLAIM_iss} || %%{reqenv:OAUTH2_CLAIM_scope} =~ /(^| )write( |$)/"
-</RequireAll>
+Require expr "-z %%{reqenv:OAUTH2_CLAIM_sub} || %%{reqenv:OAUTH2_CLAIM_scope} =~ /(^| )write( |$)/"
 </Location>
 `, s.issuer, signedResource)) + "/files"
 }

@@ -2,6 +2,7 @@ package interop
 
 import (
 	"bufio"
+	"database/sql"
 	"encoding/json"
 	"fmt"
 	"net/http"
@@ -11,9 +12,11 @@ import (
 	"regexp"
 	"strings"
 	"testing"
+	"time"
 
 	"golang.org/x/oauth2"
 	"golang.org/x/oauth2/clientcredentials"
+	_ "modernc.org/sqlite" // the server's database
 
 	"doorward/test/browser"
 	"doorward/test/setup"
@@ -145,9 +148,19 @@ func tampered(token *oauth2.Token) string {
 	return parts[0] + "." + parts[1][:at] + string(other) + parts[1][at+1:] + "." + parts[2]
 }
 
-// rotate has the server sign by another key than before.
+// rotate has the server sign by another key than before. That waits until every verifier can have seen the next key, so
+// the key is made older first.
 func rotate(t *testing.T, s *server) {
 	t.Helper()
+	db, err := sql.Open("sqlite", filepath.Join(s.folder, "data", "doorward.db"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer db.Close() //nolint:errcheck // what was written is committed
+	day := (24 * time.Hour).Microseconds()
+	if _, err := db.ExecContext(t.Context(), "UPDATE signing_keys SET created_at = created_at - $1", day); err != nil {
+		t.Fatal(err)
+	}
 	s.command("", "signing-key", "rotate")
 }
 
