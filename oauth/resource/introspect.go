@@ -125,7 +125,7 @@ func (v *Verifier) fetch(q *http.Request, into any) error {
 		return unavailable(fmt.Errorf("%s: %w", what, err), 0)
 	case resp.StatusCode == http.StatusTooManyRequests || resp.StatusCode >= http.StatusInternalServerError:
 		wait, _ := strconv.Atoi(resp.Header.Get("Retry-After"))
-		return unavailable(fmt.Errorf("%s: status %d", what, resp.StatusCode), time.Duration(min(max(wait, 0), 60))*time.Second)
+		return unavailable(fmt.Errorf("%s: status %d", what, resp.StatusCode), time.Duration(wait)*time.Second)
 	case resp.StatusCode != http.StatusOK:
 		return misused(fmt.Errorf("%s: status %d; check the URL and the API's own credentials", what, resp.StatusCode))
 	case len(body) > maxAnswer:

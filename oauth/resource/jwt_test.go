@@ -289,6 +289,7 @@ func TestJ05_ClaimsThatDoNotHold(t *testing.T) {
 		{"exp": 0},
 		{"exp": now},
 		{"exp": int64(9223372036854775807)},
+		{"exp": int64(1)<<40 + 1},
 		{"exp": []any{now + 60}},
 		{"nbf": now + 31},
 		{"nbf": int64(9223372036854775807)},
