@@ -37,7 +37,7 @@ func (r *report) risk(format string, args ...any) {
 // Run reports every fault and risk, and fails on a fault.
 func (o checkCommand) Run(ctx context.Context, a *app) error {
 	r := &report{Faults: []string{}, Risks: []string{}}
-	c, err := a.load(nil)
+	c, where, err := parseConfig(a.configFile, nil, a.getenv)
 	var wrong faults
 	switch {
 	case errors.As(err, &wrong):
@@ -48,6 +48,7 @@ func (o checkCommand) Run(ctx context.Context, a *app) error {
 		return err
 	default:
 		r.checkConfig(c)
+		r.checkRoutes(c, where)
 		r.checkDatabase(storage.System(ctx), c)
 	}
 	err = o.print(a, r, func(w io.Writer) {
@@ -103,6 +104,43 @@ func (r *report) checkConfig(c Config) {
 	}
 	r.checkTransport("database_url", c.DatabaseURL)
 	r.checkTransport("database_migrate_url", c.DatabaseMigrateURL)
+}
+
+// mostShadows bounds the risks that routes give, of which one often explains the others.
+const mostShadows = 100
+
+// checkRoutes reports routes that an earlier one with fewer needs takes requests from.
+func (r *report) checkRoutes(c Config, where func(key string) origin) {
+	for i, resource := range c.Resources {
+		at := fmt.Sprintf("resources[%d].routes", i)
+		found, more := partlyShadowed(resource, mostShadows)
+		for _, one := range found {
+			later, earlier := resource.Routes[one.later], resource.Routes[one.earlier]
+			r.risk("resources[%d].%s: asks for %s, but %s before it asks for %s and takes %s; if that is not meant, move the later route up, or narrow the earlier",
+				i, nameRoute(at, one.later, later, where), asks(later), nameRoute(at, one.earlier, earlier, where), asks(earlier), one.example)
+		}
+		if more {
+			r.risk("%s: more than %d routes lose requests to earlier ones that ask for less; mend those above, then check again", at, mostShadows)
+		}
+	}
+}
+
+// asks is what a route asks of a credential, in words.
+func asks(r Route) string {
+	if r.Public {
+		return "nothing (public)"
+	}
+	words := "any credential"
+	if len(r.Scopes) > 0 {
+		words = strings.Join(r.Scopes, " and ")
+	}
+	if r.Credentials != nil {
+		words += " of a " + strings.Join(r.Credentials, " or ")
+	}
+	if r.Role != "" {
+		words += ", role " + r.Role
+	}
+	return words
 }
 
 // checkTransport reports a PostgreSQL login whose password and data others on the network could read.

@@ -110,6 +110,9 @@ type Route struct {
 	Public      bool
 }
 
+// credentialKinds are what a route may let pass.
+var credentialKinds = []string{"access_token", "api_key", "personal_access_token", "foreign_jwt"}
+
 // TrustedIssuer is a foreign issuer whose JWTs count as credentials. Exactly one of HS256Secret and JWKSURL is set.
 type TrustedIssuer struct {
 	Issuer, Audience string
@@ -229,6 +232,12 @@ func flagName(key string) string { return "--" + strings.ReplaceAll(key, "_", "-
 // loadConfig reads the file at path (none when empty), the variables and the flags given, by key. It changes nothing
 // and returns every fault at once, as faults. An empty variable counts as not set, as containers pass it on.
 func loadConfig(path string, flags map[string][]string, getenv func(string) string) (Config, error) {
+	c, _, err := parseConfig(path, flags, getenv)
+	return c, err
+}
+
+// parseConfig does what loadConfig does and tells where each key was written.
+func parseConfig(path string, flags map[string][]string, getenv func(string) string) (Config, func(key string) origin, error) {
 	p := newParser(getenv)
 	c := defaultConfig()
 	fields := p.topLevel(&c)
@@ -258,7 +267,7 @@ func loadConfig(path string, flags map[string][]string, getenv func(string) stri
 	if path != "" {
 		data, err := p.readFile(path)
 		if err != nil {
-			return c, fmt.Errorf("read the configuration: %w", err)
+			return c, p.origin, fmt.Errorf("read the configuration: %w", err)
 		}
 		overridden := p.origins
 		p.origins = map[string]origin{}
@@ -269,9 +278,9 @@ func loadConfig(path string, flags map[string][]string, getenv func(string) stri
 	}
 	p.check(&c)
 	if len(p.faults) > 0 {
-		return c, p.faults.sorted()
+		return c, p.origin, p.faults.sorted()
 	}
-	return c, nil
+	return c, p.origin, nil
 }
 
 // written makes the node that a flag or variable stands for: one value, or a list of several.
@@ -411,7 +420,7 @@ func (p *parser) route(n *yaml.Node, key string) Route {
 		"methods":     p.many(&r.Methods, checkMethod),
 		"path":        p.one(&r.Path, checkRoutePath),
 		"scopes":      p.many(&r.Scopes, nil),
-		"credentials": p.many(&r.Credentials, oneOf("access_token", "api_key", "personal_access_token", "foreign_jwt")),
+		"credentials": p.many(&r.Credentials, oneOf(credentialKinds...)),
 		"role":        p.one(&r.Role, oneOf("viewer", "member", "admin", "owner")),
 		"cost":        p.number(&r.Cost, 0, 1000),
 		"public":      p.flag(&r.Public),

@@ -34,11 +34,12 @@ type parser struct {
 	source  string            // where the values being read were written
 	origins map[string]origin // by key
 	faulty  map[string]bool   // keys that have a fault already; their first is the one to mend
+	around  map[string]bool   // keys around those
 	faults  faults
 }
 
 func newParser(getenv func(string) string) *parser {
-	return &parser{getenv: getenv, readFile: readFile, origins: map[string]origin{}, faulty: map[string]bool{}}
+	return &parser{getenv: getenv, readFile: readFile, origins: map[string]origin{}, faulty: map[string]bool{}, around: map[string]bool{}}
 }
 
 // readFile reads a file of at most maxConfigBytes.
@@ -64,6 +65,10 @@ func (p *parser) fault(key, format string, args ...any) {
 		return
 	}
 	p.faulty[key] = true
+	for outer := key; outer != ""; {
+		outer = outer[:max(strings.LastIndexAny(outer, ".["), 0)]
+		p.around[outer] = true
+	}
 	p.faults = append(p.faults, fault{origin: p.origin(key), key: key, text: fmt.Sprintf(format, args...)})
 }
 

@@ -44,14 +44,7 @@ func (p *parser) check(c *Config) {
 }
 
 // clean says whether neither the key nor anything in it has a fault, so that what is missing was not merely misread.
-func (p *parser) clean(key string) bool {
-	for faulty := range p.faulty {
-		if faulty == key || strings.HasPrefix(faulty, key+".") || strings.HasPrefix(faulty, key+"[") {
-			return false
-		}
-	}
-	return true
-}
+func (p *parser) clean(key string) bool { return !p.faulty[key] && !p.around[key] }
 
 func (p *parser) checkListeners(c *Config) {
 	if len(c.Listen) == 0 && p.clean("listen") {
@@ -127,9 +120,7 @@ func (p *parser) checkResource(c *Config, r Resource, at string) {
 	p.checkPlan(c, at+".keys.default_plan", r.Keys.DefaultPlan)
 	p.checkPlan(c, at+".keys.test_plan", r.Keys.TestPlan)
 	p.checkScopes(r, at+".scopes")
-	for i, route := range r.Routes {
-		p.checkRoute(r, i, route, fmt.Sprintf("%s.routes[%d]", at, i))
-	}
+	p.checkRoutes(r, at+".routes")
 	issuers := map[string]bool{}
 	for i, t := range r.TrustedIssuers {
 		key := fmt.Sprintf("%s.trusted_issuers[%d]", at, i)
@@ -211,38 +202,93 @@ func reaches(implies map[string][]string, from, to string, seen map[string]bool)
 	return false
 }
 
+// catalogue is what a resource's scopes may be, for looking many up.
+type catalogue struct {
+	names          []string // in the order written
+	known, objects map[string]bool
+}
+
+func newCatalogue(r Resource) catalogue {
+	c := catalogue{names: scopeNames(r), known: map[string]bool{}, objects: map[string]bool{}}
+	for _, name := range c.names {
+		c.known[name] = true
+	}
+	for _, object := range r.Objects {
+		c.objects[object] = true
+	}
+	return c
+}
+
 // checkScopeUse faults a scope that is needed or given somewhere and not in the catalogue. An object:action is in it
 // as such, or when the action is and the object is listed.
-func (p *parser) checkScopeUse(r Resource, key, name, path string) {
-	known := scopeNames(r)
+func (p *parser) checkScopeUse(c catalogue, key, name, path string) {
 	object, action, qualified := strings.Cut(name, ":")
 	switch {
 	case name == reservedScope:
 		p.fault(key, "introspect is built in and opens no route; write a scope of this resource")
-	case slices.Contains(known, name):
+	case c.known[name]:
 	case !qualified:
-		p.fault(key, "%s is not a scope of this resource; write one of %s", quote(name), strings.Join(known, ", "))
+		p.fault(key, "%s is not a scope of this resource; write one of %s", quote(name), strings.Join(c.names, ", "))
 	case object == "{object}" && path != "" && !strings.Contains(path, "{object}"):
 		p.fault(key, "%s needs {object} in the path, such as /v1/{object}/**", quote(name))
-	case object != "{object}" && !slices.Contains(r.Objects, object):
+	case object != "{object}" && !c.objects[object]:
 		p.fault(key, "%s is not in objects; add it there, or write another scope", quote(object))
 	case object == "{object}" && path == "":
 		p.fault(key, "%s works in routes only; write a scope of this resource", quote(name))
-	case !slices.Contains(known, action):
-		p.fault(key, "%s is not an action of this resource; write one of %s after the colon", quote(action), strings.Join(known, ", "))
+	case !c.known[action]:
+		p.fault(key, "%s is not an action of this resource; write one of %s after the colon", quote(action), strings.Join(c.names, ", "))
 	}
 }
 
-func (p *parser) checkRoute(r Resource, index int, route Route, at string) {
-	if route.Path == "" {
-		p.fault(at+".path", "is missing; write one, such as /v1/**")
-		return
+// checkRoutes checks each route, and that those before it leave it something.
+func (p *parser) checkRoutes(r Resource, at string) {
+	scopes, tree := newCatalogue(r), newRouteTree(r)
+	for i, route := range r.Routes {
+		key := fmt.Sprintf("%s[%d]", at, i)
+		if route.Path == "" {
+			p.fault(key+".path", "is missing; write one, such as /v1/**")
+			continue
+		}
+		p.checkRoute(scopes, route, key)
+		if earlier := tree.takenBefore(route); len(earlier) > 0 {
+			p.fault(key, "is never reached, because %s; move it further up", p.takeAll(r, at, earlier))
+		}
+		tree.add(route, i)
 	}
-	if strings.Contains(route.Path, "{object}") && len(r.Objects) == 0 {
+}
+
+// takeAll says which routes take all requests of one after them.
+func (p *parser) takeAll(r Resource, at string, earlier []int) string {
+	const most = 3
+	var names []string
+	for _, i := range earlier[:min(most, len(earlier))] {
+		names = append(names, nameRoute(at, i, r.Routes[i], p.origin))
+	}
+	switch {
+	case len(earlier) == 1:
+		return names[0] + " before it takes all its requests"
+	case len(earlier) > most:
+		names = append(names, fmt.Sprintf("%d more", len(earlier)-most))
+	}
+	last := len(names) - 1
+	return strings.Join(names[:last], ", ") + " and " + names[last] + " before it take all its requests together"
+}
+
+// nameRoute names a route with its path and where it was written.
+func nameRoute(at string, index int, r Route, where func(key string) origin) string {
+	name := fmt.Sprintf("routes[%d] (%s", index, r.Path)
+	if o := where(fmt.Sprintf("%s[%d]", at, index)); o.line > 0 {
+		name += fmt.Sprintf(", line %d", o.line)
+	}
+	return name + ")"
+}
+
+func (p *parser) checkRoute(c catalogue, route Route, at string) {
+	if strings.Contains(route.Path, "{object}") && len(c.objects) == 0 {
 		p.fault(at+".path", "has {object}, but the resource lists no objects; write objects: [accounts, …] or * for any segment")
 	}
 	for i, name := range route.Scopes {
-		p.checkScopeUse(r, fmt.Sprintf("%s.scopes[%d]", at, i), name, route.Path)
+		p.checkScopeUse(c, fmt.Sprintf("%s.scopes[%d]", at, i), name, route.Path)
 	}
 	_, costs := p.origins[at+".cost"]
 	needs := len(route.Scopes) > 0 || len(route.Credentials) > 0 || route.Role != ""
@@ -259,41 +305,6 @@ func (p *parser) checkRoute(r Resource, index int, route Route, at string) {
 			p.fault(at+"."+name, "is an empty list, which nothing matches; leave the key out for all %s", name)
 		}
 	}
-	for i, earlier := range r.Routes[:index] {
-		if covers(earlier, route, r.Objects) {
-			p.fault(at, "is never reached, because routes[%d] (%s) before it takes all its requests; move it further up", i, earlier.Path)
-			return
-		}
-	}
-}
-
-// covers says whether every request that b matches is taken by a before it.
-func covers(a, b Route, objects []string) bool {
-	if a.Path == "" || (a.Methods != nil && b.Methods == nil) {
-		return false
-	}
-	for _, method := range b.Methods {
-		if a.Methods != nil && !slices.Contains(a.Methods, method) && (method != "HEAD" || !slices.Contains(a.Methods, "GET")) {
-			return false
-		}
-	}
-	as, bs := strings.Split(a.Path[1:], "/"), strings.Split(b.Path[1:], "/")
-	for i, segment := range as {
-		if segment == "**" {
-			return true // also when b ends here: /x/** matches /x
-		}
-		if i >= len(bs) || bs[i] == "**" {
-			return false
-		}
-		switch {
-		case segment == bs[i]:
-		case segment == "*" && bs[i] != "":
-		case segment == "{object}" && slices.Contains(objects, bs[i]):
-		default:
-			return false
-		}
-	}
-	return len(as) == len(bs)
 }
 
 func (p *parser) checkTrustedIssuer(c *Config, r Resource, t TrustedIssuer, at string) {
@@ -319,8 +330,9 @@ func (p *parser) checkTrustedIssuer(c *Config, r Resource, t TrustedIssuer, at s
 	case keys && len(t.Algorithms) == 0 && p.clean(at+".algorithms"):
 		p.fault(at+".algorithms", "is missing; write what the issuer signs with, such as [ES256]")
 	}
+	scopes := newCatalogue(r)
 	for i, name := range t.Scopes {
-		p.checkScopeUse(r, fmt.Sprintf("%s.scopes[%d]", at, i), name, "")
+		p.checkScopeUse(scopes, fmt.Sprintf("%s.scopes[%d]", at, i), name, "")
 	}
 	p.checkPlan(c, at+".plan", t.Plan)
 }
