@@ -66,6 +66,7 @@ type commands struct {
 	SigningKey signingKeyCommand `cmd:"" help:"Keys that JWT access tokens are signed with: list, rotate."`
 	Secret     secretCommand     `cmd:"" help:"The master secret: reseal."`
 	Routes     routesCommand     `cmd:"" help:"Routes of a resource: from-openapi."`
+	Docs       docsCommand       `cmd:"" help:"Print the page that tells the customers of an API how to authenticate, in Markdown."`
 	Introspect introspectCommand `cmd:"" help:"Print what the server would answer about a credential."`
 	Explain    explainCommand    `cmd:"" help:"Say which route decides about a request, what it is refused for, and what would pass."`
 	SetupLink  setupLinkCommand  `cmd:"" help:"Print the link with which the first administrator is made."`

@@ -100,15 +100,15 @@ func Chromium() (string, error) {
 	return program("Chromium", "chromium", "chromium-browser", "google-chrome")
 }
 
-// Python is the interpreter that has authlib, requests_oauthlib and flask. Debian's packages serve Debian's own interpreter
+// Python is the interpreter that has authlib, flask, requests and requests_oauthlib. Debian's packages serve Debian's own interpreter
 // only, and PATH may have another before it.
 func Python() (string, error) {
 	for _, path := range []string{"/usr/bin/python3", "python3"} {
-		if exec.Command(path, "-c", "import authlib, flask, requests_oauthlib").Run() == nil { //nolint:noctx // at once
+		if exec.Command(path, "-c", "import authlib, flask, requests, requests_oauthlib").Run() == nil { //nolint:noctx // at once
 			return exec.LookPath(path)
 		}
 	}
-	return "", errors.New("no Python 3 with authlib, flask and requests_oauthlib: run `make setup`")
+	return "", errors.New("no Python 3 with authlib, flask, requests and requests_oauthlib: run `make setup`")
 }
 
 // Apache is the Apache HTTP server, and modules the folder of its modules with mod_oauth2.so.
@@ -124,6 +124,18 @@ func Apache() (server, modules string, err error) {
 	}
 	return "", "", errors.New("no mod_oauth2 for Apache: run `make setup`")
 }
+
+// PHP is the interpreter, for the command line, with its curl extension.
+func PHP() (string, error) {
+	path, err := program("PHP", "php")
+	if err == nil && exec.Command(path, "-r", "exit(function_exists('curl_init') ? 0 : 1);").Run() != nil { //nolint:noctx // at once
+		err = errors.New("PHP lacks its curl extension: run `make setup`")
+	}
+	return path, err
+}
+
+// Ruby is the interpreter.
+func Ruby() (string, error) { return program("Ruby", "ruby") }
 
 // Nginx is the proxy.
 func Nginx() (string, error) { return program("nginx", "nginx", "/usr/sbin/nginx") }
