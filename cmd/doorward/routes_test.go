@@ -93,6 +93,28 @@ routes:
 	}
 }
 
+// TestRoutesPageShowsWhatIsPrinted holds the examples of docs/routes.md to the program.
+func TestRoutesPageShowsWhatIsPrinted(t *testing.T) {
+	page, err := os.ReadFile("../../docs/routes.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	yaml := fenced(string(page))["yaml"]
+	c := newCLI(t)
+	writeFile(t, "openapi.yaml", yaml[1])
+	if diff := cmp.Diff(yaml[2], c.must("", "routes", "from-openapi", "openapi.yaml")); diff != "" {
+		t.Errorf("-want +got:\n%s", diff)
+	}
+	for _, routes := range []string{yaml[0], yaml[2]} {
+		mustLoad(t, "resources:\n- id: https://a.example\n  objects: [accounts]\n  scopes: {read: {text: R}, write: {text: W}, capture: {text: C}}\n"+indent(routes, "  "), nil)
+	}
+	c.writeConfig("resources:\n- id: https://a.example\n\n\n\n\n  routes:\n  - {path: /v1/*/public, public: true}\n  - {path: /v1/admin/**, scopes: [admin]}\n")
+	_, risk, _ := strings.Cut(string(page), "```\nrisk: ")
+	if risk, _, _ = strings.Cut(risk, "\n```"); !strings.Contains(c.must("", "check"), "risk: "+risk+"\n") {
+		t.Errorf("check does not print: %s\n%s", risk, c.must("", "check"))
+	}
+}
+
 func TestRoutesWithoutSecurityAreByMethod(t *testing.T) {
 	c := newCLI(t)
 	got := c.must("\ufeff{\n\t\"openapi\": \"3.1.0\", \"paths\": {\"\\/a\": {\"get\": {}, \"post\": {}, \"put\": {}, \"patch\": {}, \"delete\": {}, \"options\": {}, \"head\": {\"description\": \"\\ud83d\\ude00\"}}}}",
