@@ -3,7 +3,6 @@ package main
 import (
 	"context"
 	_ "embed"
-	"encoding/json"
 	"fmt"
 	"io"
 	"net/http"
@@ -503,17 +502,8 @@ func (p *authPage) documentOAuth(c Config, r Resource) {
 	if p.JWT {
 		access = "eyJ…"
 	}
-	text, err := json.MarshalIndent(struct {
-		AccessToken  string `json:"access_token"`
-		TokenType    string `json:"token_type"`
-		ExpiresIn    int64  `json:"expires_in"`
-		RefreshToken string `json:"refresh_token"`
-		Scope        string `json:"scope"`
-	}{access, "Bearer", int64(c.Tokens.Access / time.Second), oauth.PrefixRefreshToken + "…", scope}, "", "  ")
-	if err != nil {
-		panic(err) // strings and a number
-	}
-	p.TokenAnswer = string(text)
+	p.TokenAnswer = fmt.Sprintf("{\n  %q: %q,\n  %q: %q,\n  %q: %d,\n  %q: %q,\n  %q: %q\n}",
+		"access_token", access, "token_type", "Bearer", "expires_in", c.Tokens.Access/time.Second, "refresh_token", oauth.PrefixRefreshToken+"…", "scope", scope)
 	if strings.HasPrefix(r.ID, "https:") {
 		p.MetadataURL = gateway.Metadata(r.ID)
 	}

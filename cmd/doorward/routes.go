@@ -90,7 +90,7 @@ func (a *app) readDocument(file string) (name string, data []byte, err error) {
 	if file == "-" {
 		name = "standard input"
 	} else {
-		f, err := os.Open(file)
+		f, err := os.Open(file) //nolint:gosec // the operator names the file
 		if err != nil {
 			return name, nil, fmt.Errorf("read the OpenAPI document: %w", err)
 		}
@@ -178,7 +178,6 @@ type openAPI struct {
 	index map[*yaml.Node]map[string]*yaml.Node // of mappings in which something was looked up
 	roles bool                                 // requirements of every kind may list roles: from 3.1 on
 
-	base    string
 	schemes map[string]string // type by name
 	tree    pathNode
 	count   int

@@ -186,7 +186,7 @@ func (t *routeTree) first(method, path string) int {
 	if bit < 0 {
 		bit = methodBits - 1
 	}
-	return int(all[bit]) - 1
+	return int(all[bit]) - 1 //nolint:gosec // there are fewer methods than bits
 }
 
 // takenBefore are the routes of the tree that together take every request of another, in their order; none where that
@@ -331,8 +331,10 @@ type routeNeeds struct {
 }
 
 func newRouteComparison(r Resource) *routeComparison {
+	config := defaultConfig()
+	config.Resources = []Resource{r}
 	c := &routeComparison{
-		resource: Config{Resources: []Resource{r}}.oauthResources()[0], objects: newRouteTree(r).objects, routes: r.Routes,
+		resource: config.oauthResources()[0], objects: newRouteTree(r).objects, routes: r.Routes,
 		heads: make([]routeHead, len(r.Routes)), paths: make([][]string, len(r.Routes)),
 	}
 	numbers, needs := map[string]int32{}, map[string]int32{}
