@@ -10,6 +10,7 @@ import (
 	"io"
 	"net/http"
 	"net/http/httptest"
+	"net/url"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -20,6 +21,8 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
+	"doorward/oauth"
+	"doorward/test/rig"
 	"doorward/test/setup"
 )
 
@@ -298,4 +301,88 @@ func (v *vendor) ask(t *testing.T, method, host, path, credential string) (int, 
 		t.Fatalf("%v\n%s", err, body)
 	}
 	return response.StatusCode, response.Header, strings.TrimSpace(string(body))
+}
+
+// TestDocsStepsOfOAuthRun goes the way that the page shows, with a user who says yes, and makes a key as it shows.
+func TestDocsStepsOfOAuthRun(t *testing.T) {
+	setup.Long(t)
+	curl, err := exec.LookPath("curl")
+	setup.Need(t, err)
+	_, err = exec.LookPath("openssl")
+	setup.Need(t, err)
+	r := rig.Memory(t, rig.Options{})
+	app := r.App(oauth.ClientSpec{RedirectURIs: []string{"https://app.example.net/callback"}})
+	_, admin := r.Key(r.Workspace("acme", "", r.Alice), oauth.KeySpec{Scopes: []string{"admin", "read"}})
+	c := newCLI(t)
+	c.writeConfig("issuer: " + r.Issuer + "\n")
+	page := c.must("", "docs")
+	blocks := fenced(page)
+	vars := map[string]string{"CLIENT_ID": app.ID, "CLIENT_SECRET": app.Secret, "ADMIN_KEY": admin}
+	shell := func(with, more string) string {
+		for _, block := range blocks["sh"] {
+			if !strings.Contains(block, with) {
+				continue
+			}
+			cmd := exec.CommandContext(t.Context(), "sh", "-euc", block+more)
+			cmd.Env = []string{"PATH=" + os.Getenv("PATH") + string(os.PathListSeparator) + filepath.Dir(curl)}
+			for name, value := range vars {
+				cmd.Env = append(cmd.Env, name+"="+value)
+			}
+			out, err := cmd.Output()
+			if err != nil {
+				t.Fatalf("%v\n%s", err, block)
+			}
+			return string(out)
+		}
+		t.Fatalf("no block with %s", with)
+		return ""
+	}
+	object := func(out string) map[string]any {
+		var v map[string]any
+		if err := json.Unmarshal([]byte(out), &v); err != nil {
+			t.Fatalf("%v\n%s", err, out)
+		}
+		return v
+	}
+
+	lines := strings.Split(shell("/oauth/authorize?", "\necho \"$VERIFIER\"\necho \"$STATE\"\n"), "\n")
+	to, err := url.Parse(lines[0])
+	if err != nil || !strings.HasPrefix(lines[0], r.Issuer+"/") {
+		t.Fatal(lines[0], err)
+	}
+	browser := r.Browser().SignIn(r.Alice.Email)
+	back := browser.Decide(browser.Authorize(to.Query()), "approve")
+	if back.Param("state") != lines[2] || back.Param("iss") != r.Issuer {
+		t.Errorf("the browser comes back to %v", back.Location)
+	}
+	vars["VERIFIER"], vars["CODE"] = lines[1], back.Param("code")
+	got := object(shell("grant_type=authorization_code", ""))
+	shown := object(blocks["json"][len(blocks["json"])-1])
+	for name, value := range shown {
+		if text, ok := value.(string); ok && strings.HasSuffix(text, "…") {
+			if !strings.HasPrefix(fmt.Sprint(got[name]), strings.TrimSuffix(text, "…")) {
+				t.Errorf("%s is %v, and the page has %s", name, got[name], text)
+			}
+		} else if got[name] != value {
+			t.Errorf("%s is %v, and the page has %v", name, got[name], value)
+		}
+	}
+	if len(got) != len(shown) {
+		t.Errorf("the answer is %v, and the page has %v", got, shown)
+	}
+	vars["ACCESS_TOKEN"], vars["REFRESH_TOKEN"] = fmt.Sprint(got["access_token"]), fmt.Sprint(got["refresh_token"])
+	if me := object(shell("/api/me", "")); me["email"] != r.Alice.Email {
+		t.Errorf("who am I: %v", me)
+	}
+	if got = object(shell("grant_type=refresh_token", "")); got["access_token"] == vars["ACCESS_TOKEN"] {
+		t.Errorf("refreshed: %v", got)
+	}
+	vars["ACCESS_TOKEN"], vars["REFRESH_TOKEN"] = fmt.Sprint(got["access_token"]), fmt.Sprint(got["refresh_token"])
+	shell("/oauth/revoke", "")
+	if me := object(shell("/api/me", "")); me["statusCode"] != 401.0 {
+		t.Errorf("after it was revoked: %v", me)
+	}
+	if key := object(shell("/v1/api-keys", "")); !strings.HasPrefix(fmt.Sprint(key["key"]), "sk_live_") {
+		t.Errorf("made %v", key)
+	}
 }
