@@ -156,6 +156,7 @@ func TestOnlyTheCommandsOfThisVersionExist(t *testing.T) {
 		"token create", "token list", "token revoke",
 		"signing-key list", "signing-key rotate", "secret reseal",
 		"introspect", "setup-link",
+		"routes from-openapi", "explain", "docs", "introspect", "setup-link",
 	}
 	slices.Sort(names)
 	slices.Sort(want)
