@@ -155,7 +155,6 @@ func TestOnlyTheCommandsOfThisVersionExist(t *testing.T) {
 		"key create", "key list", "key show", "key update", "key pause", "key resume", "key revoke", "key rotate",
 		"token create", "token list", "token revoke",
 		"signing-key list", "signing-key rotate", "secret reseal",
-		"introspect", "setup-link",
 		"routes from-openapi", "explain", "docs", "introspect", "setup-link",
 	}
 	slices.Sort(names)
