@@ -140,6 +140,9 @@ func Ruby() (string, error) { return program("Ruby", "ruby") }
 // Nginx is the proxy.
 func Nginx() (string, error) { return program("nginx", "nginx", "/usr/sbin/nginx") }
 
+// Caddy is the other proxy.
+func Caddy() (string, error) { return program("Caddy", "caddy") }
+
 // Wrk is the load generator.
 func Wrk() (string, error) { return program("wrk", "wrk") }
 

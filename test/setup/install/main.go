@@ -40,6 +40,7 @@ var needs = []need{
 	{"Ruby", second(setup.Ruby), []string{"ruby"}},
 	{"the Apache HTTP server with mod_oauth2", apache, []string{"apache2-bin", "libapache2-mod-oauth2"}},
 	{"nginx", second(setup.Nginx), []string{"nginx-light"}},
+	{"Caddy", second(setup.Caddy), []string{"caddy"}},
 	{"wrk", second(setup.Wrk), []string{"wrk"}},
 	{"curl and openssl, which the README calls", setup.ReadmePrograms, []string{"curl", "openssl"}},
 }

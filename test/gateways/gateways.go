@@ -1,0 +1,131 @@
+// Package gateways starts the proxies of examples/ with the files that are there, in front of an API and with a Doorward
+// to ask. Its tests send the same requests through them and through Doorward's own proxy.
+package gateways
+
+import (
+	"context"
+	"fmt"
+	"net"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+
+	"doorward/test/rig"
+	"doorward/test/setup"
+)
+
+// Nginx runs nginx with examples/nginx/nginx.conf until the test ends, and gives the address that it listens on. It asks
+// doorward and passes on to api, which are addresses as well.
+func Nginx(tb testing.TB, doorward, api string) (address string) {
+	tb.Helper()
+	setup.Long(tb)
+	binary, err := setup.Nginx()
+	setup.Need(tb, err)
+	folder, address := tb.TempDir(), free(tb)
+	text := example(tb, "nginx", "nginx.conf")
+	for _, change := range [][2]string{
+		{"server 127.0.0.1:8080;", "server " + doorward + ";"},
+		{"server 127.0.0.1:9000;", "server " + api + ";"},
+		{"listen 80;", "listen " + address + ";"},
+		// What a machine's own nginx.conf says, for a folder that anybody may write to.
+		{"\nhttp {\n", fmt.Sprintf("\nhttp {\naccess_log off; client_body_temp_path %[1]s/body; proxy_temp_path %[1]s/proxy; fastcgi_temp_path %[1]s/fastcgi; uwsgi_temp_path %[1]s/uwsgi; scgi_temp_path %[1]s/scgi; keepalive_requests 100000;\n", folder)},
+	} {
+		if strings.Count(text, change[0]) != 1 {
+			tb.Fatalf("nginx.conf has %q not once", change[0])
+		}
+		text = strings.Replace(text, change[0], change[1], 1)
+	}
+	file := filepath.Join(folder, "nginx.conf")
+	if err := os.WriteFile(file, []byte(text), 0o600); err != nil {
+		tb.Fatal(err)
+	}
+	serve(tb, address, nil, binary, "-p", folder, "-c", file, "-e", "stderr",
+		"-g", "daemon off; master_process off; error_log stderr warn; pid "+filepath.Join(folder, "pid")+";")
+	return address
+}
+
+// Caddy is Nginx with Caddy and examples/caddy/Caddyfile.
+func Caddy(tb testing.TB, doorward, api string) (address string) {
+	tb.Helper()
+	setup.Long(tb)
+	binary, err := setup.Caddy()
+	setup.Need(tb, err)
+	root, err := setup.Root()
+	if err != nil {
+		tb.Fatal(err)
+	}
+	folder, address := tb.TempDir(), free(tb)
+	_, port, err := net.SplitHostPort(address)
+	if err != nil {
+		tb.Fatal(err)
+	}
+	serve(tb, address, []string{
+		"SITE=http://:" + port, "DOORWARD=" + doorward, "UPSTREAM=" + api,
+		"HOME=" + folder, "XDG_CONFIG_HOME=" + folder, "XDG_DATA_HOME=" + folder, "CADDY_ADMIN=unix/" + filepath.Join(folder, "admin"),
+	}, binary, "run", "--adapter", "caddyfile", "--config", filepath.Join(root, "examples", "caddy", "Caddyfile"))
+	return address
+}
+
+// example is a file of examples/.
+func example(tb testing.TB, path ...string) string {
+	tb.Helper()
+	root, err := setup.Root()
+	if err != nil {
+		tb.Fatal(err)
+	}
+	text, err := os.ReadFile(filepath.Join(append([]string{root, "examples"}, path...)...))
+	if err != nil {
+		tb.Fatal(err)
+	}
+	return string(text)
+}
+
+func free(tb testing.TB) string {
+	tb.Helper()
+	port, err := setup.FreePort(tb.Context())
+	if err != nil {
+		tb.Fatal(err)
+	}
+	return net.JoinHostPort("127.0.0.1", strconv.Itoa(port))
+}
+
+// serve runs a server until the test ends, and waits until it listens.
+func serve(tb testing.TB, address string, env []string, binary string, args ...string) {
+	tb.Helper()
+	log := &rig.Log{}
+	cmd := exec.CommandContext(context.WithoutCancel(tb.Context()), binary, args...)
+	cmd.SysProcAttr = &syscall.SysProcAttr{Setsid: true} // out of the reach of a terminal's interrupt
+	cmd.Env = append(os.Environ(), env...)
+	cmd.Stdout, cmd.Stderr = log, log
+	if err := cmd.Start(); err != nil {
+		tb.Fatal(err)
+	}
+	ended := make(chan error, 1)
+	go func() { ended <- cmd.Wait() }()
+	tb.Cleanup(func() {
+		_ = cmd.Process.Kill() // it may have ended
+		<-ended
+		if tb.Failed() {
+			tb.Logf("%s said:\n%.4000s", filepath.Base(binary), log)
+		}
+	})
+	for range 1500 {
+		if conn, err := (&net.Dialer{}).DialContext(tb.Context(), "tcp", address); err == nil {
+			_ = conn.Close()
+			return
+		}
+		select {
+		case err := <-ended:
+			ended <- err
+			tb.Fatalf("%s ended: %v\n%s", filepath.Base(binary), err, log)
+		case <-tb.Context().Done():
+		case <-time.After(10 * time.Millisecond): // it is another process
+		}
+	}
+	tb.Fatalf("%s does not listen:\n%s", filepath.Base(binary), log)
+}

@@ -1,0 +1,271 @@
+package gateways
+
+import (
+	"bufio"
+	"bytes"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"net/http/httptest"
+	"net/netip"
+	"net/url"
+	"strconv"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"doorward/oauth"
+	"doorward/oauth/limit"
+	"doorward/storage"
+	"doorward/test/rig"
+	"doorward/test/stores"
+	"doorward/web/gateway"
+)
+
+// The two APIs of one Doorward. All requests are for the first unless they name another host.
+const (
+	resource, host           = "https://api.example.com", "api.example.com"
+	otherResource, otherHost = "https://other.example.com", "other.example.com"
+	page                     = "https://app.example.com" // whose scripts may call the first
+)
+
+// stranger is where requests come from: loopback too, but no trusted proxy.
+const stranger = "127.0.0.9"
+
+// world is a Doorward with an API and the ways to it.
+type world struct {
+	*rig.Rig
+	t      *testing.T
+	api    *canary
+	fronts []front
+	now    *atomic.Int64 // microseconds; the server's clock stands still
+	shared storage.Workspace
+}
+
+// front is one way to the API.
+type front struct{ name, address string }
+
+// Names of fronts.
+const (
+	builtin = "built-in proxy"
+	nginx   = "nginx"
+	caddy   = "Caddy"
+)
+
+// newWorld starts all on a store.
+func newWorld(t *testing.T, store *storage.Store) *world {
+	t.Helper()
+	api := newCanary(t)
+	upstream, err := url.Parse(api.server.URL)
+	ok(t, err)
+	scopes := []oauth.Scope{
+		{Name: "read", Text: "Read your data"}, {Name: "write", Text: "Change your data"},
+		{Name: "admin", Text: "Everything", Implies: []string{"read", "write"}},
+	}
+	rules := []gateway.Rule{
+		{Path: "/public", Public: true},
+		{Methods: []string{"GET"}, Path: "/admin/**", Scopes: []string{"admin"}, Cost: 1},
+		{Methods: []string{"GET"}, Path: "/**", Scopes: []string{"read"}, Cost: 1},
+		{Methods: []string{"POST"}, Path: "/**", Scopes: []string{"write"}, Cost: 1},
+	}
+	own := []string{"/oauth/token", "/oauth/revoke", "/oauth/introspect", "/v1/api-keys", "/v1/auth/test", "/api/auth/me", "/api/me"}
+	r := rig.New(t, store, rig.Options{
+		Issuer: "http://localhost:8080", TrustedProxies: []netip.Prefix{netip.MustParsePrefix("127.0.0.1/32")},
+		Plans: map[string]limit.Plan{"wide": {Hour: 1_000_000}, "narrow": {Hour: 2}},
+		Resources: []oauth.Resource{
+			{ID: resource, Name: "API", Scopes: scopes, Keys: oauth.KeyRules{Prefix: "sk", Environments: []string{"live", "test"}, DefaultPlan: "wide"}, WorkspaceHeader: "X-Workspace", UserPlan: "wide"},
+			{ID: otherResource, Name: "Other", Scopes: scopes, Keys: oauth.KeyRules{Prefix: "ok", Environments: []string{"live"}}, WorkspaceHeader: "X-Workspace"},
+		},
+		APIs: []gateway.API{
+			{ID: resource, Hosts: []string{host}, Upstream: upstream, Builtin: own, CORS: []string{page}, Shape: gateway.Shape{ExpiredStatus: gateway.StatusExpired}, Rules: rules},
+			{ID: otherResource, Hosts: []string{otherHost}, Upstream: upstream, Builtin: own, Shape: gateway.Shape{Name: "nested", Texts: gateway.Texts{Forbidden: "Ça ne va pas 🚪"}}, Rules: rules},
+		},
+	})
+	w := &world{Rig: r, t: t, api: api, now: &atomic.Int64{}}
+	w.now.Store(time.Now().UnixMicro())
+	store.SetClock(func() time.Time { return time.UnixMicro(w.now.Load()) })
+	doorward := r.HTTP.Listener.Addr().String()
+	behind := api.server.Listener.Addr().String()
+	w.fronts = []front{{builtin, doorward}, {nginx, Nginx(t, doorward, behind)}, {caddy, Caddy(t, doorward, behind)}}
+	w.shared = r.Workspace("acme", "", r.Alice)
+	return w
+}
+
+// memory is a world on SQLite in memory, for what storage has no part in.
+func memory(t *testing.T) *world {
+	t.Helper()
+	return newWorld(t, stores.Open(t, "sqlite::memory:"))
+}
+
+// each runs fn for each front.
+func (w *world) each(fn func(t *testing.T, f front)) {
+	for _, f := range w.fronts {
+		w.t.Run(f.name, func(t *testing.T) {
+			w.api.take()
+			fn(t, f)
+		})
+	}
+}
+
+// key makes an API key of the shared workspace with some scopes and is its bearer header.
+func (w *world) key(scopes ...string) (storage.APIKey, string) {
+	w.t.Helper()
+	k, text := w.Key(w.shared, oauth.KeySpec{Scopes: scopes})
+	return k, "Authorization: Bearer " + text
+}
+
+// token is an access token of Alice's for the first resource, by the code grant.
+func (w *world) token(scope string) string {
+	w.t.Helper()
+	app := w.App(oauth.ClientSpec{Scopes: []string{"read", "write"}, Grants: []string{"client_credentials"}})
+	a := w.PostAs(app, "/oauth/token", url.Values{"grant_type": {"client_credentials"}, "scope": {scope}})
+	if a.Status != http.StatusOK {
+		w.t.Fatalf("token answered %d %s", a.Status, a.Body)
+	}
+	return a.Text("access_token")
+}
+
+// connection is one of a client, over which requests are written as text, so that nothing makes them plainer.
+type connection struct {
+	net.Conn
+	t *testing.T
+	r *bufio.Reader
+}
+
+// dial connects to a front from a place that nobody trusts.
+func (f front) dial(t *testing.T) *connection {
+	t.Helper()
+	dialer := net.Dialer{LocalAddr: &net.TCPAddr{IP: net.ParseIP(stranger)}}
+	conn, err := dialer.DialContext(t.Context(), "tcp", f.address)
+	ok(t, err)
+	t.Cleanup(func() { _ = conn.Close() })
+	ok(t, conn.SetDeadline(time.Now().Add(time.Minute)))
+	return &connection{Conn: conn, t: t, r: bufio.NewReader(conn)}
+}
+
+// write sends a request with header lines; without one for Host, it is for the first API.
+func (c *connection) write(method, target, body string, lines ...string) {
+	c.t.Helper()
+	var text bytes.Buffer
+	fmt.Fprintf(&text, "%s %s HTTP/1.1\r\n", method, target)
+	if !strings.Contains("\n"+strings.ToLower(strings.Join(lines, "\n")), "\nhost:") {
+		fmt.Fprintf(&text, "Host: %s\r\n", host)
+	}
+	if body != "" {
+		fmt.Fprintf(&text, "Content-Length: %d\r\n", len(body))
+	}
+	for _, line := range lines {
+		text.WriteString(line + "\r\n")
+	}
+	text.WriteString("\r\n" + body)
+	_, err := c.Write(text.Bytes())
+	ok(c.t, err)
+}
+
+// head reads the beginning of the next answer.
+func (c *connection) head(method string) *http.Response {
+	c.t.Helper()
+	response, err := http.ReadResponse(c.r, &http.Request{Method: method})
+	ok(c.t, err)
+	return response
+}
+
+// answer reads the next answer to its end.
+func (c *connection) answer(method string) *rig.Answer {
+	c.t.Helper()
+	response := c.head(method)
+	defer response.Body.Close() //nolint:errcheck // read to its end
+	body, err := io.ReadAll(response.Body)
+	ok(c.t, err)
+	return &rig.Answer{Status: response.StatusCode, Header: response.Header, Body: string(body)}
+}
+
+// send does one request over a connection of its own.
+func (f front) send(t *testing.T, method, target string, lines ...string) *rig.Answer {
+	t.Helper()
+	c := f.dial(t)
+	c.write(method, target, "", lines...)
+	return c.answer(method)
+}
+
+// seen is a request as it reached the API.
+type seen struct {
+	method, target, host, body string
+	header                     http.Header
+}
+
+// canary is the API: it keeps what reaches it.
+type canary struct {
+	server *httptest.Server
+	mu     sync.Mutex
+	all    []seen
+	count  atomic.Int64
+	// serve answers in place of a plain 200; nil: it does not.
+	serve atomic.Pointer[http.HandlerFunc]
+}
+
+func newCanary(t *testing.T) *canary {
+	t.Helper()
+	c := &canary{}
+	c.server = httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		c.count.Add(1)
+		if fn := c.serve.Load(); fn != nil {
+			(*fn)(w, r)
+			return
+		}
+		body, _ := io.ReadAll(r.Body) // a caller may go away
+		c.mu.Lock()
+		c.all = append(c.all, seen{r.Method, r.RequestURI, r.Host, string(body), r.Header.Clone()})
+		c.mu.Unlock()
+		w.Header().Set("X-RateLimit-Limit", "of the API")
+		w.Header().Set("X-Canary", strconv.Itoa(len(body)))
+		_, _ = io.WriteString(w, "from the API")
+	}))
+	t.Cleanup(c.server.Close)
+	return c
+}
+
+// does has the API answer with fn until the test ends.
+func (c *canary) does(t *testing.T, fn http.HandlerFunc) {
+	c.serve.Store(&fn)
+	t.Cleanup(func() { c.serve.Store(nil) })
+}
+
+// take gives what reached the API since it was asked last.
+func (c *canary) take() []seen {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	all := c.all
+	c.all = nil
+	c.count.Store(0)
+	return all
+}
+
+// one is the one request that reached the API.
+func (c *canary) one(t *testing.T) seen {
+	t.Helper()
+	all := c.take()
+	if len(all) != 1 {
+		t.Fatalf("%d requests reached the API", len(all))
+	}
+	return all[0]
+}
+
+// nothing holds that no request reached the API.
+func (w *world) nothing(t *testing.T) {
+	t.Helper()
+	if n := w.api.count.Load(); n != 0 {
+		t.Errorf("%d requests reached the API: %v", n, w.api.take())
+	}
+	w.api.take()
+}
+
+func ok(t testing.TB, err error) {
+	t.Helper()
+	if err != nil {
+		t.Fatal(err)
+	}
+}
