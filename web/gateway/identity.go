@@ -49,12 +49,15 @@ func headerText(text string) string {
 
 // clearIdentity drops what a caller sent in place of identity headers, however it is written: servers that turn headers
 // into variables take X_Auth_Subject for X-Auth-Subject. With them go the other names under which APIs expect to be told
-// by their gateway who calls.
+// by their gateway who calls, and those by which some take a request for another than was judged: its address and its
+// method.
 func clearIdentity(h http.Header) {
 	for name := range h {
 		plain := strings.ReplaceAll(strings.ToLower(name), "_", "-")
 		switch plain {
-		case "remote-user", "x-remote-user", "x-forwarded-user":
+		case "remote-user", "x-remote-user", "x-forwarded-user",
+			"x-forwarded-uri", "x-forwarded-prefix", "x-original-uri", "x-original-url", "x-rewrite-url",
+			"x-forwarded-method", "x-original-method", "x-http-method", "x-http-method-override", "x-method-override":
 			delete(h, name)
 		default:
 			if strings.HasPrefix(plain, "x-auth-") {
