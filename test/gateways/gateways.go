@@ -55,19 +55,19 @@ func Caddy(tb testing.TB, doorward, api string) (address string) {
 	setup.Long(tb)
 	binary, err := setup.Caddy()
 	setup.Need(tb, err)
-	root, err := setup.Root()
-	if err != nil {
-		tb.Fatal(err)
-	}
 	folder, address := tb.TempDir(), free(tb)
 	_, port, err := net.SplitHostPort(address)
 	if err != nil {
 		tb.Fatal(err)
 	}
+	file := filepath.Join(folder, "Caddyfile")
+	// Several run beside each other, and its admin endpoint has one port.
+	if err := os.WriteFile(file, []byte("{\n\tadmin off\n}\n\n"+example(tb, "caddy", "Caddyfile")), 0o600); err != nil {
+		tb.Fatal(err)
+	}
 	serve(tb, address, []string{
-		"SITE=http://:" + port, "DOORWARD=" + doorward, "UPSTREAM=" + api,
-		"HOME=" + folder, "XDG_CONFIG_HOME=" + folder, "XDG_DATA_HOME=" + folder, "CADDY_ADMIN=unix/" + filepath.Join(folder, "admin"),
-	}, binary, "run", "--adapter", "caddyfile", "--config", filepath.Join(root, "examples", "caddy", "Caddyfile"))
+		"SITE=http://:" + port, "DOORWARD=" + doorward, "UPSTREAM=" + api, "HOME=" + folder, "XDG_CONFIG_HOME=" + folder, "XDG_DATA_HOME=" + folder,
+	}, binary, "run", "--adapter", "caddyfile", "--config", file)
 	return address
 }
 
