@@ -92,6 +92,13 @@ func (g *Gateway) ask(w http.ResponseWriter, r *http.Request, names asked) (Shap
 	if err == nil && a == nil {
 		err = &Refusal{Kind: Forbidden, Detail: "No API of this server has that host.", Cause: errHost}
 	}
+	if a != nil && a.cors != nil {
+		// What lets a page read the answer. The method is that of the proxy's question: as a preflight this would be
+		// answered here, with a status that proxies take for a yes.
+		actual := *r
+		actual.Method = http.MethodGet
+		a.cors.HandlerFunc(w, &actual)
+	}
 	if err != nil {
 		shape := Shape{}
 		if a != nil {
