@@ -193,20 +193,23 @@ func (g *Gateway) Serve(w http.ResponseWriter, r *http.Request, a *API, builtin 
 		w.Header().Set("X-Content-Type-Options", "nosniff")
 		builtin.ServeHTTP(w, r)
 	}
+	// A path out of its plain form is refused like any other; the builtin handler would redirect to what it takes it for.
+	_, plain := decodedPath(r.URL.EscapedPath())
+	isOwn := plain && a.HasBuiltin(r.URL.Path)
 	switch {
 	case a.metadata != nil && (r.URL.Path == a.metaPath || r.URL.Path == wellKnown):
 		a.serveMetadata(w, r)
-	case a.HasBuiltin(r.URL.Path) && (strings.HasPrefix(r.URL.Path, "/oauth/") || strings.HasPrefix(r.URL.Path, "/.well-known/")):
+	case isOwn && (strings.HasPrefix(r.URL.Path, "/oauth/") || strings.HasPrefix(r.URL.Path, "/.well-known/")):
 		own(w, r) // they know by themselves which pages may call them
 	case a.cors != nil:
 		a.cors.Handler(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-			if a.HasBuiltin(r.URL.Path) {
+			if isOwn {
 				own(w, r)
 			} else {
 				g.forward(w, r, a)
 			}
 		})).ServeHTTP(w, r)
-	case a.HasBuiltin(r.URL.Path):
+	case isOwn:
 		own(w, r)
 	default:
 		g.forward(w, r, a)
