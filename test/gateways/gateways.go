@@ -44,7 +44,7 @@ func Nginx(tb testing.TB, doorward, api string) (address string) {
 	if err := os.WriteFile(file, []byte(text), 0o600); err != nil {
 		tb.Fatal(err)
 	}
-	serve(tb, address, nil, binary, "-p", folder, "-c", file, "-e", "stderr",
+	serve(tb, folder, address, nil, binary, "-p", folder, "-c", file, "-e", "stderr",
 		"-g", "daemon off; master_process off; error_log stderr warn; pid "+filepath.Join(folder, "pid")+";")
 	return address
 }
@@ -65,7 +65,7 @@ func Caddy(tb testing.TB, doorward, api string) (address string) {
 	if err := os.WriteFile(file, []byte("{\n\tadmin off\n}\n\n"+example(tb, "caddy", "Caddyfile")), 0o600); err != nil {
 		tb.Fatal(err)
 	}
-	serve(tb, address, []string{
+	serve(tb, folder, address, []string{
 		"SITE=http://:" + port, "DOORWARD=" + doorward, "UPSTREAM=" + api, "HOME=" + folder, "XDG_CONFIG_HOME=" + folder, "XDG_DATA_HOME=" + folder,
 	}, binary, "run", "--adapter", "caddyfile", "--config", file)
 	return address
@@ -94,8 +94,9 @@ func free(tb testing.TB) string {
 	return net.JoinHostPort("127.0.0.1", strconv.Itoa(port))
 }
 
-// serve runs a server until the test ends, and waits until it listens.
-func serve(tb testing.TB, address string, env []string, binary string, args ...string) {
+// serve runs a server until the test ends, or this process however it does, and waits until it listens. The folder is its
+// own, and goes with it.
+func serve(tb testing.TB, folder, address string, env []string, binary string, args ...string) {
 	tb.Helper()
 	log := &rig.Log{}
 	cmd := exec.CommandContext(context.WithoutCancel(tb.Context()), binary, args...)
@@ -107,9 +108,21 @@ func serve(tb testing.TB, address string, env []string, binary string, args ...s
 	}
 	ended := make(chan error, 1)
 	go func() { ended <- cmd.Wait() }()
+	id := filepath.Join(folder, "process")
+	if err := os.WriteFile(id, []byte(strconv.Itoa(cmd.Process.Pid)), 0o600); err != nil {
+		tb.Fatal(err)
+	}
+	sweep, err := setup.Sweep(folder, `cat "$1/process"`)
+	if err != nil {
+		tb.Fatal(err)
+	}
 	tb.Cleanup(func() {
 		_ = cmd.Process.Kill() // it may have ended
 		<-ended
+		_ = os.Remove(id) // another process may get the number
+		if err := sweep(); err != nil {
+			tb.Error(err)
+		}
 		if tb.Failed() {
 			tb.Logf("%s said:\n%.4000s", filepath.Base(binary), log)
 		}
@@ -121,7 +134,7 @@ func serve(tb testing.TB, address string, env []string, binary string, args ...s
 		}
 		select {
 		case err := <-ended:
-			ended <- err
+			ended <- err // for the clean-up
 			tb.Fatalf("%s ended: %v\n%s", filepath.Base(binary), err, log)
 		case <-tb.Context().Done():
 		case <-time.After(10 * time.Millisecond): // it is another process

@@ -1,0 +1,224 @@
+package gateways
+
+import (
+	"bufio"
+	"fmt"
+	"io"
+	"net/http"
+	"strings"
+	"testing"
+
+	"golang.org/x/net/websocket"
+)
+
+// Each piece is sent only when the caller has had the one before, so that a front which waits for more stands still.
+func TestAnswersFlowPieceByPiece(t *testing.T) {
+	w := memory(t)
+	_, key := w.key("read")
+	next := make(chan struct{})
+	w.api.does(t, func(rw http.ResponseWriter, r *http.Request) {
+		rw.Header().Set("Content-Type", "text/event-stream")
+		for i := range 5 {
+			if _, err := fmt.Fprintf(rw, "data: %d\n\n", i); err != nil {
+				return
+			}
+			_ = http.NewResponseController(rw).Flush() // as above
+			select {
+			case <-next:
+			case <-r.Context().Done():
+				return
+			}
+		}
+	})
+	w.each(func(t *testing.T, f front) {
+		c := f.dial(t)
+		c.write("GET", "/events", "", key, "Accept: text/event-stream")
+		response := c.head("GET")
+		defer response.Body.Close() //nolint:errcheck // read to its end
+		if response.StatusCode != http.StatusOK || response.Header.Get("Content-Type") != "text/event-stream" || response.Header.Get("X-RateLimit-Limit") == "" {
+			t.Fatalf("answered %d %v", response.StatusCode, response.Header)
+		}
+		lines := bufio.NewReader(response.Body)
+		for i := range 5 {
+			line, err := lines.ReadString('\n')
+			ok(t, err)
+			if line != fmt.Sprintf("data: %d\n", i) {
+				t.Fatalf("piece %d is %q", i, line)
+			}
+			_, err = lines.ReadString('\n')
+			ok(t, err)
+			next <- struct{}{}
+		}
+		if rest, err := io.ReadAll(lines); err != nil || len(rest) > 0 {
+			t.Errorf("the end is %q, %v", rest, err)
+		}
+	})
+}
+
+// The API has each piece of a body before the caller sends the next.
+func TestBodiesFlowPieceByPiece(t *testing.T) {
+	w := memory(t)
+	_, key := w.key("write")
+	had := make(chan string)
+	w.api.does(t, func(rw http.ResponseWriter, r *http.Request) {
+		lines := bufio.NewReader(r.Body)
+		for {
+			line, err := lines.ReadString('\n')
+			if err != nil {
+				break
+			}
+			select {
+			case had <- line:
+			case <-r.Context().Done():
+				return
+			}
+		}
+		rw.WriteHeader(http.StatusCreated)
+	})
+	w.each(func(t *testing.T, f front) {
+		for name, chunked := range map[string]bool{"in chunks": true, "of known length": false} {
+			c := f.dial(t)
+			length := "Content-Length: 40"
+			if chunked {
+				length = "Transfer-Encoding: chunked"
+			}
+			c.write("POST", "/upload", "", key, length)
+			for i := range 5 {
+				piece := fmt.Sprintf("piece %d\n", i)
+				if chunked {
+					_, err := fmt.Fprintf(c, "%x\r\n%s\r\n", len(piece), piece)
+					ok(t, err)
+				} else {
+					_, err := io.WriteString(c, piece)
+					ok(t, err)
+				}
+				select {
+				case got := <-had:
+					if got != piece {
+						t.Fatalf("%s: the API has %q", name, got)
+					}
+				case <-t.Context().Done():
+					t.Fatal(name)
+				}
+			}
+			if chunked {
+				_, err := io.WriteString(c, "0\r\n\r\n")
+				ok(t, err)
+			}
+			if a := c.answer("POST"); a.Status != http.StatusCreated {
+				t.Errorf("%s: answered %d", name, a.Status)
+			}
+		}
+	})
+}
+
+func TestWebSocketsPass(t *testing.T) {
+	w := memory(t)
+	k, key := w.key("read")
+	echo := websocket.Server{Handler: func(ws *websocket.Conn) {
+		for {
+			var text string
+			if websocket.Message.Receive(ws, &text) != nil {
+				return
+			}
+			if websocket.Message.Send(ws, ws.Request().Header.Get("X-Auth-Key")+" says "+text) != nil {
+				return
+			}
+		}
+	}}
+	w.api.does(t, echo.ServeHTTP)
+	w.each(func(t *testing.T, f front) {
+		config, err := websocket.NewConfig("ws://"+host+"/socket", page)
+		ok(t, err)
+		name, value, _ := strings.Cut(key, ": ")
+		config.Header.Set(name, value)
+		ws, err := websocket.NewClient(config, f.dial(t))
+		ok(t, err)
+		defer ws.Close() //nolint:errcheck // its end is no matter
+		for _, text := range []string{"one", "two", strings.Repeat("x", 100_000)} {
+			ok(t, websocket.Message.Send(ws, text))
+			var got string
+			ok(t, websocket.Message.Receive(ws, &got))
+			if got != k.ID+" says "+text {
+				t.Errorf("got %.100q", got)
+			}
+		}
+		// Without a credential there is none.
+		config.Header.Del(name)
+		if ws, err := websocket.NewClient(config, f.dial(t)); err == nil {
+			_ = ws.Close()
+			t.Error("a WebSocket without a credential passed")
+		}
+	})
+}
+
+// Many wait for a slow API; others are served meanwhile, by it and by Doorward.
+func TestASlowAPIHoldsNobodyElseUp(t *testing.T) {
+	const waiting = 100
+	w := memory(t)
+	_, key := w.key("read")
+	_, slowKey := w.key("read")
+	arrived, release := make(chan struct{}, waiting), make(chan struct{})
+	w.api.does(t, func(rw http.ResponseWriter, r *http.Request) {
+		if r.URL.Path != "/slow" {
+			return
+		}
+		arrived <- struct{}{}
+		select {
+		case <-release:
+		case <-r.Context().Done():
+		}
+	})
+	w.each(func(t *testing.T, f front) {
+		var slow []*connection
+		for range waiting {
+			c := f.dial(t)
+			c.write("GET", "/slow", "", slowKey)
+			slow = append(slow, c)
+		}
+		for range waiting {
+			<-arrived
+		}
+		for range 20 {
+			if a := f.send(t, "GET", "/fast", key); a.Status != http.StatusOK {
+				t.Errorf("a fast one answered %d %s", a.Status, a.Body)
+			}
+			if a := f.send(t, "GET", "/fast"); a.Status != http.StatusUnauthorized {
+				t.Errorf("one without a credential answered %d", a.Status)
+			}
+			if a := f.send(t, "GET", "/v1/auth/test", key); a.Status != http.StatusOK {
+				t.Errorf("a built-in path answered %d", a.Status)
+			}
+		}
+		for range slow {
+			release <- struct{}{}
+		}
+		for _, c := range slow {
+			if a := c.answer("GET"); a.Status != http.StatusOK {
+				t.Errorf("a slow one answered %d", a.Status)
+			}
+		}
+	})
+}
+
+// A caller who goes away takes the API's work along.
+func TestACallerWhoGoesAwayEndsTheRequest(t *testing.T) {
+	w := memory(t)
+	_, key := w.key("read")
+	arrived, ended := make(chan struct{}), make(chan struct{})
+	w.api.does(t, func(_ http.ResponseWriter, r *http.Request) {
+		arrived <- struct{}{}
+		<-r.Context().Done()
+		ended <- struct{}{}
+	})
+	w.each(func(t *testing.T, f front) {
+		c := f.dial(t)
+		c.write("GET", "/slow", "", key)
+		<-arrived
+		ok(t, c.Close())
+		<-ended
+		if a := f.send(t, "GET", "/x"); a.Status != http.StatusUnauthorized {
+			t.Errorf("after it: answered %d", a.Status)
+		}
+	})
+}
