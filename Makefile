@@ -51,6 +51,7 @@ bench: setup ## speed against a bare handler and pgbench; writes docs/benchmarks
 .PHONY: faults
 faults: setup ## kills, restarts and cut connections under load; writes docs/faults.md
 	DOORWARD_TEST_FULL=1 go test -tags faults -count=1 -timeout 25m -v ./test/faults -args -update $(FAULTS)
+	DOORWARD_TEST_FULL=1 go test -tags faults -count=1 -timeout 15m -run 'F16_|H04_' ./test/gateways
 
 .PHONY: up
 up: .env ## Doorward and PostgreSQL in containers, at http://localhost:8080
