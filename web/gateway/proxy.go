@@ -88,6 +88,11 @@ func (g *Gateway) newProxy(a *API) http.Handler {
 			f := p.In.Context().Value(forwardedKey{}).(*forwarded)
 			clearIdentity(p.Out.Header)
 			dropOwnCookies(p.Out)
+			if !strings.EqualFold(p.Out.Header.Get("Upgrade"), "websocket") {
+				// What comes after a change to h2c would be requests that nobody judged.
+				p.Out.Header.Del("Upgrade")
+				p.Out.Header.Del("Connection")
+			}
 			p.Out.Header.Set("X-Request-Id", storage.ActorOf(p.In.Context()).RequestID)
 			// After what the caller's Connection header named was dropped, so that it cannot name these.
 			setIdentity(p.Out.Header, f.verdict.Principal)
