@@ -272,6 +272,7 @@ func TestF08_AHostIsKnownByEverySpellingAndNoOther(t *testing.T) {
 
 func TestF09_NoKindOfRequestPassesByItself(t *testing.T) {
 	w := memory(t)
+	_, key := w.key("read")
 	w.each(func(t *testing.T, f front) {
 		for name, test := range map[string]struct {
 			method string
@@ -289,6 +290,16 @@ func TestF09_NoKindOfRequestPassesByItself(t *testing.T) {
 		} {
 			if a := f.send(t, test.method, "/x", test.lines...); a.Status != http.StatusUnauthorized {
 				t.Errorf("%s answered %d %s", name, a.Status, a.Body)
+			}
+		}
+		// Nor does one that passed open the way for others, in another protocol.
+		for _, protocol := range []string{"h2c", "HTTP/2.0", "TLS/1.0", "websocket, h2c"} {
+			if a := f.send(t, "GET", "/x", key, "Connection: Upgrade, HTTP2-Settings", "Upgrade: "+protocol, "HTTP2-Settings: AAMAAABkAARAAAAAAAIAAAAA"); a.Status != http.StatusOK {
+				t.Errorf("an upgrade to %s answered %d", protocol, a.Status)
+				continue
+			}
+			if s := w.api.one(t); s.header.Get("Upgrade") != "" {
+				t.Errorf("the API sees an upgrade to %s", s.header.Get("Upgrade"))
 			}
 		}
 		// Doorward answers a preflight, and the API never sees it.
