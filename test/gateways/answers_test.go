@@ -167,7 +167,8 @@ func TestBuiltInPathsAndMetadataComeThroughEveryFront(t *testing.T) {
 		if a := c.answer("POST"); a.Status != 200 || a.Text("access_token") == "" {
 			t.Errorf("/oauth/token: answered %d %s", a.Status, a.Body)
 		}
-		for _, target := range []string{"/login", "/settings/profile", "/oauth/authorize", "/v1/api-keysx", "/V1/AUTH/TEST", "/oauth/token/../../login", "/v1/auth/test/%2e%2e/x", "/v1/api-keys//x",
+		for _, target := range []string{
+			"/login", "/settings/profile", "/oauth/authorize", "/v1/api-keysx", "/V1/AUTH/TEST", "/oauth/token/../../login", "/v1/auth/test/%2e%2e/x", "/v1/api-keys//x",
 			"/oauth/token/x", "/v1/auth/test/x", "/v1/auth/test/", "/api/me/x", "/oauth/token/",
 		} {
 			// Of nginx itself are the pages that a path gets which leads nowhere.

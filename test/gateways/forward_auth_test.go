@@ -165,8 +165,15 @@ func TestF04_TwoAddressesAreRefused(t *testing.T) {
 			t.Fatalf("%s answered %d %s", path, a.Status, a.Body)
 		}
 		for _, more := range [][]string{
-			{"X-Original-URL: /public"}, {"X-Rewrite-Url: /public"}, {"X-Forwarded-Uri: /public"}, {"X-Original-Uri: /public"}, {"X-Original-URL: /x", "X-Original-URL: /public"},
-			{good[0]}, {good[1]}, {good[2]}, {"X-Original-Uri: /x", "X-Forwarded-Uri: /y"},
+			{"X-Original-URL: /public"},
+			{"X-Rewrite-Url: /public"},
+			{"X-Forwarded-Uri: /public"},
+			{"X-Original-Uri: /public"},
+			{"X-Original-URL: /x", "X-Original-URL: /public"},
+			{good[0]},
+			{good[1]},
+			{good[2]},
+			{"X-Original-Uri: /x", "X-Forwarded-Uri: /y"},
 		} {
 			if a := w.asked(t, path, append(more, good...)...); a.Status != http.StatusForbidden {
 				t.Errorf("%s with %v answered %d", path, more, a.Status)
@@ -441,8 +448,14 @@ func TestF14_TheAddressIsTheLastHopThatNobodyTrusts(t *testing.T) {
 	there, here := restricted(inside), restricted(stranger)
 	w.each(func(t *testing.T, f front) {
 		for _, lines := range [][]string{
-			{"X-Forwarded-For: " + inside}, {"X-Forwarded-For: " + inside, "X-Forwarded-For: " + inside}, {"X-Forwarded-For: " + inside + ", 127.0.0.1"}, {"X-Real-Ip: " + inside},
-			{"Forwarded: for=" + inside}, {"X-Forwarded-For: " + inside + ","}, {"X-Forwarded-For: x, " + inside}, {"X-Client-Ip: " + inside, "True-Client-Ip: " + inside},
+			{"X-Forwarded-For: " + inside},
+			{"X-Forwarded-For: " + inside, "X-Forwarded-For: " + inside},
+			{"X-Forwarded-For: " + inside + ", 127.0.0.1"},
+			{"X-Real-Ip: " + inside},
+			{"Forwarded: for=" + inside},
+			{"X-Forwarded-For: " + inside + ","},
+			{"X-Forwarded-For: x, " + inside},
+			{"X-Client-Ip: " + inside, "True-Client-Ip: " + inside},
 		} {
 			if a := f.send(t, "GET", "/x", append(lines, there)...); a.Status != http.StatusForbidden {
 				t.Errorf("%v: a key for %s answered %d %s", lines, inside, a.Status, a.Body)

@@ -106,8 +106,12 @@ func serve(tb testing.TB, folder, address string, env []string, binary string, a
 	if err := cmd.Start(); err != nil {
 		tb.Fatal(err)
 	}
-	ended := make(chan error, 1)
-	go func() { ended <- cmd.Wait() }()
+	var exit error
+	ended := make(chan struct{})
+	go func() {
+		exit = cmd.Wait()
+		close(ended)
+	}()
 	id := filepath.Join(folder, "process")
 	if err := os.WriteFile(id, []byte(strconv.Itoa(cmd.Process.Pid)), 0o600); err != nil {
 		tb.Fatal(err)
@@ -119,7 +123,7 @@ func serve(tb testing.TB, folder, address string, env []string, binary string, a
 	tb.Cleanup(func() {
 		_ = cmd.Process.Kill() // it may have ended
 		<-ended
-		_ = os.Remove(id) // another process may get the number
+		_ = os.Remove(id)      // another process may get the number
 		if err := sweep(); err != nil {
 			tb.Error(err)
 		}
@@ -133,9 +137,8 @@ func serve(tb testing.TB, folder, address string, env []string, binary string, a
 			return
 		}
 		select {
-		case err := <-ended:
-			ended <- err // for the clean-up
-			tb.Fatalf("%s ended: %v\n%s", filepath.Base(binary), err, log)
+		case <-ended:
+			tb.Fatalf("%s ended: %v\n%s", filepath.Base(binary), exit, log)
 		case <-tb.Context().Done():
 		case <-time.After(10 * time.Millisecond): // it is another process
 		}

@@ -62,7 +62,8 @@ func newWorld(t *testing.T, store *storage.Store) *world {
 	upstream, err := url.Parse(api.server.URL)
 	ok(t, err)
 	scopes := []oauth.Scope{
-		{Name: "read", Text: "Read your data"}, {Name: "write", Text: "Change your data"},
+		{Name: "read", Text: "Read your data"},
+		{Name: "write", Text: "Change your data"},
 		{Name: "admin", Text: "Everything", Implies: []string{"read", "write"}},
 	}
 	rules := []gateway.Rule{
