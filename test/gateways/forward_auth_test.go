@@ -34,7 +34,7 @@ func TestF01_WithoutACredentialItIs401AndNeverARedirect(t *testing.T) {
 
 // identity are the headers by which an API learns who calls.
 var identity = []string{
-	"X-Auth-Subject", "X-Auth-Client", "X-Auth-Scope", "X-Auth-Credential", "X-Auth-Workspace-Id", "X-Auth-Workspace", "X-Auth-Role", "X-Auth-Env", "X-Auth-Plan", "X-Auth-Key",
+	"X-Auth-Subject", "X-Auth-Client", "X-Auth-Scope", "X-Auth-Credential", "X-Auth-Workspace-Id", "X-Auth-Workspace", "X-Auth-Role", "X-Auth-Env", "X-Auth-Plan", "X-Auth-Key", "X-Auth-Foreign-Issuer", "X-Auth-Foreign-Subject",
 }
 
 // plain is the name of a header as servers see it that make variables of headers.

@@ -123,7 +123,7 @@ func serve(tb testing.TB, folder, address string, env []string, binary string, a
 	tb.Cleanup(func() {
 		_ = cmd.Process.Kill() // it may have ended
 		<-ended
-		_ = os.Remove(id)      // another process may get the number
+		_ = os.Remove(id) // another process may get the number
 		if err := sweep(); err != nil {
 			tb.Error(err)
 		}

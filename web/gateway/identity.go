@@ -24,6 +24,8 @@ var identityHeaders = []struct {
 	{"X-Auth-Env", func(p *oauth.Principal) string { return p.Environment }},
 	{"X-Auth-Plan", func(p *oauth.Principal) string { return p.Plan }},
 	{"X-Auth-Key", func(p *oauth.Principal) string { return p.KeyID }},
+	{"X-Auth-Foreign-Issuer", func(p *oauth.Principal) string { return p.ForeignIssuer }},
+	{"X-Auth-Foreign-Subject", func(p *oauth.Principal) string { return p.ForeignSubject }},
 }
 
 // setIdentity writes the headers of who calls; nil: nobody is known.
