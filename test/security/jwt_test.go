@@ -615,7 +615,7 @@ func TestForeignJWTIsACredential(t *testing.T) {
 	outside := newIssuer(t)
 	secret := []byte("the secret of a project, of 32 bytes or more")
 	o := limited()
-	o.Resources[0].TrustedIssuers = []oauth.TrustedIssuer{outside.trusted(), {Issuer: "https://x.supabase.co/auth/v1", Audience: "authenticated", HS256Secret: secret, Scopes: []string{"write"}}}
+	o.Resources[0].TrustedIssuers = []oauth.TrustedIssuer{outside.trusted(), {Issuer: "https://x.supabase.co/auth/v1", Audience: "authenticated", HS256Secret: secret, Scopes: []string{"admin"}}}
 	rig.Each(t, o, func(t *testing.T, r *rig.Rig) {
 		j := &jwtRig{Rig: r, app: r.App(oauth.ClientSpec{}), api: r.ResourceServer()}
 		remote := sign(t, jose.ES256, outside.key, map[string]any{"alg": "ES256", "kid": outside.kid, "typ": "JWT"}, outside.claims(r))
@@ -635,7 +635,7 @@ func TestForeignJWTIsACredential(t *testing.T) {
 		claims := map[string]any{"iss": "https://x.supabase.co/auth/v1", "aud": []string{"other", "authenticated"}, "sub": "their user", "exp": r.Store.Now().Unix() + 600}
 		local := sign(t, jose.HS256, secret, map[string]any{"alg": "HS256", "typ": "JWT"}, claims)
 		b := r.Introspect(j.api, local)
-		if b.Text("plan") != "people" || b.Text("scope") != "write" || b.Text("sub") == sub || b.Text("foreign_subject") != "their user" {
+		if b.Text("plan") != "people" || b.Text("scope") != "admin read write delete" || b.Text("sub") == sub || b.Text("foreign_subject") != "their user" {
 			t.Errorf("with a secret: %s", b.Body)
 		}
 		j.taken(t, "by its keys", remote)
