@@ -15,8 +15,9 @@ import (
 	"testing"
 	"time"
 
-	"doorward/test/setup"
 	"golang.org/x/oauth2"
+
+	"doorward/test/setup"
 )
 
 // apacheFiles has Apache guard files by its module mod_oauth2, which asks our introspection endpoint.
