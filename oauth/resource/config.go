@@ -1,6 +1,7 @@
 package resource
 
 import (
+	"crypto/sha256"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -47,7 +48,8 @@ type Config struct {
 	// CacheSize bounds the answers that are kept; 0: 10,000.
 	CacheSize int
 
-	// VerifyJWT has access tokens in the form of JWTs verified here (RFC 9068, ES256 only).
+	// VerifyJWT has access tokens in the form of JWTs verified here (RFC 9068, ES256 only). The signatures of the last 10,000
+	// are remembered by the digests of the tokens; key and time are compared each time.
 	VerifyJWT bool
 	// JWKSURL is where the server's public keys are; empty: what the issuer's metadata says. No token says so.
 	JWKSURL string
@@ -88,6 +90,7 @@ type Verifier struct {
 	client      *http.Client
 	metadataURL string                         // of this API (RFC 9728); empty: its identifier is no https URL
 	cache       *otter.Cache[question, answer] // nil: nothing is kept
+	seen        *otter.Cache[[sha256.Size]byte, seen]
 	discovered  discovered
 	keys        keySet
 }
@@ -161,6 +164,13 @@ func New(c Config) (*Verifier, error) {
 	v := &Verifier{config: c, client: client(c.Client), keys: keySet{turn: make(chan struct{}, 1)}}
 	if u, err := url.Parse(c.Resource); err == nil && reachable(c.Resource) == nil {
 		v.metadataURL = u.Scheme + "://" + u.Host + wellKnown(protectedResource, u.EscapedPath())
+	}
+	if c.VerifyJWT {
+		cache, err := otter.New(&otter.Options[[sha256.Size]byte, seen]{MaximumSize: maxSeen})
+		if err != nil {
+			return nil, fmt.Errorf("resource: make the cache of JWTs: %w", err)
+		}
+		v.seen = cache
 	}
 	if c.CacheFor > 0 {
 		cache, err := otter.New(&otter.Options[question, answer]{

@@ -4,6 +4,7 @@ import (
 	"context"
 	"crypto/ecdsa"
 	"crypto/elliptic"
+	"crypto/sha256"
 	"encoding/json"
 	"errors"
 	"net/http"
@@ -26,6 +27,45 @@ const (
 	accessToken = "access_token" // what a JWT that says nothing of its kind is (RFC 9068)
 )
 
+// seen is a JWT whose signature was found good, which stays so. Each time is compared whether the key is still one of the
+// server's, and what the members say.
+type seen struct {
+	kid     string
+	key     *ecdsa.PublicKey
+	members *members
+}
+
+// maxSeen bounds how many JWTs are remembered by their digests. Verifying one anew takes some ten times as long as all
+// else that is done for a request.
+const maxSeen = 10_000
+
+// signed verifies a JWT access token of the server's. ours is false where a token does not say that it is one.
+func (v *Verifier) signed(ctx context.Context, token string) (c Claims, ours bool, err error) {
+	digest := sha256.Sum256([]byte(token))
+	if s, ok := v.seen.GetIfPresent(digest); ok {
+		key, err := v.key(ctx, s.kid)
+		if err != nil {
+			return Claims{}, true, err
+		}
+		if key.Equal(s.key) {
+			c, err := v.accept(s.members)
+			return c, true, err
+		}
+	}
+	t, ok := v.ours(token)
+	if !ok {
+		return Claims{}, false, nil
+	}
+	s, err := v.verify(ctx, t)
+	if err != nil {
+		return Claims{}, true, err
+	}
+	if c, err = v.accept(s.members); err == nil {
+		v.seen.Set(digest, s)
+	}
+	return c, true, err
+}
+
 // ours reads a token as a JWT that says it comes from Issuer. Nothing of it is believed yet; whether it is asked about or
 // verified here, somebody checks it.
 func (v *Verifier) ours(token string) (*jwt.JSONWebToken, bool) {
@@ -45,23 +85,28 @@ func (v *Verifier) ours(token string) (*jwt.JSONWebToken, bool) {
 	return t, true
 }
 
-// verify checks a JWT access token (RFC 9068 section 4). Of its header, typ, alg and kid are used; a key or an address
-// in it means nothing.
-func (v *Verifier) verify(ctx context.Context, t *jwt.JSONWebToken) (Claims, error) {
+// verify checks header and signature of a JWT access token (RFC 9068 section 4). Of its header, typ, alg and kid are used;
+// a key or an address in it means nothing.
+func (v *Verifier) verify(ctx context.Context, t *jwt.JSONWebToken) (seen, error) {
 	header := t.Headers[0]
 	typ, _ := header.ExtraHeaders[jose.HeaderType].(string)
 	typ = strings.TrimPrefix(strings.ToLower(typ), "application/")
 	if typ != "at+jwt" || header.KeyID == "" {
-		return Claims{}, errInvalidToken
+		return seen{}, errInvalidToken
 	}
 	key, err := v.key(ctx, header.KeyID)
 	if err != nil {
-		return Claims{}, err
+		return seen{}, err
 	}
 	var m members
 	if err := t.Claims(key, &m); err != nil {
-		return Claims{}, errInvalidToken
+		return seen{}, errInvalidToken
 	}
+	return seen{header.KeyID, key, &m}, nil
+}
+
+// accept judges what a JWT says, now.
+func (v *Verifier) accept(m *members) (Claims, error) {
 	now, c := v.config.Now(), m.claims()
 	switch {
 	case m.Issuer != v.config.Issuer, string(m.Audience) != v.config.Resource:

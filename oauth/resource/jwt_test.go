@@ -583,3 +583,35 @@ func FuzzToken(f *testing.F) {
 		}
 	})
 }
+
+// A token that was verified before is not verified anew, and ends all the same: with its time, and with its key.
+func TestJ10_ATokenThatWasSeenEndsWithItsKey(t *testing.T) {
+	first, second := newKey(t, "one"), newKey(t, "two")
+	s := newIssuer(t, first)
+	a := newAPI(t, s.config())
+	token := s.token(first, map[string]any{"exp": s.now.Load() + 3600})
+	ask := func(status int) {
+		t.Helper()
+		w, _ := a.ask(request(token), "read")
+		if w.Code != status {
+			t.Errorf("got %d, want %d", w.Code, status)
+		}
+	}
+	ask(204)
+	ask(204)
+	other := newKey(t, "one") // the same name, another key
+	s.publish(other, second)
+	s.now.Add(600)
+	ask(401)
+	s.publish(first, second)
+	s.now.Add(600)
+	ask(204)
+	s.publish(second)
+	s.now.Add(600)
+	ask(401)
+	s.publish(first)
+	s.now.Add(600)
+	ask(204)
+	s.now.Add(1200)
+	ask(401) // its time is over
+}

@@ -126,11 +126,10 @@ func (v *Verifier) judge(r *http.Request, token, workspace string) (answer, erro
 		cost = v.config.Cost(r)
 	}
 	if v.config.VerifyJWT {
-		if jwt, ok := v.ours(token); ok || !v.introspects() {
-			if !ok {
+		if claims, ours, err := v.signed(r.Context(), token); ours || !v.introspects() {
+			if !ours {
 				return answer{}, errInvalidToken
 			}
-			claims, err := v.verify(r.Context(), jwt)
 			if err != nil {
 				return answer{}, err
 			}

@@ -1,7 +1,9 @@
 package main
 
 import (
+	"bytes"
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"net/http"
@@ -14,8 +16,12 @@ import (
 	"strings"
 	"time"
 
+	"doorward/oauth/resource"
 	"doorward/test/setup"
 )
+
+// bareBody is how many bytes the measured API answers with.
+const bareBody = 100
 
 // gatewayHost is what the measured API is called.
 const gatewayHost = "api.bench.example"
@@ -36,7 +42,7 @@ func (b *bench) gatewayRows(ctx context.Context, s *site) (rows []*row, closeAll
 		return nil, closeAll, nil
 	}
 	// The API, and what answers nginx in Doorward's place: the same bare handler.
-	bare, err := keep(b.bare(ctx, 100))
+	bare, err := keep(b.bare(ctx, bareBody))
 	if err != nil {
 		return nil, closeAll, err
 	}
@@ -63,6 +69,23 @@ func (b *bench) gatewayRows(ctx context.Context, s *site) (rows []*row, closeAll
 	if err != nil {
 		return nil, closeAll, err
 	}
+	signing, err := keep(b.serverWith(ctx, s.database, "resources: [{id: "+benchIssuer+", tokens: jwt}]\n"))
+	if err != nil {
+		return nil, closeAll, err
+	}
+	jwt, err := clientCredentials(ctx, signing.url, s)
+	if err != nil {
+		return nil, closeAll, err
+	}
+	guarded, err := keep(b.programListening(ctx, "guarded", signing.url+"/oauth/jwks"))
+	if err != nil {
+		return nil, closeAll, err
+	}
+	withJWT := func(p *process) func(context.Context, int) (float64, error) {
+		return func(ctx context.Context, _ int) (float64, error) {
+			return b.wrkGet(ctx, p.url+"/", "Authorization: Bearer "+jwt)
+		}
+	}
 	get := func(p *process) func(context.Context, int) (float64, error) {
 		return func(ctx context.Context, _ int) (float64, error) {
 			return b.wrkGet(ctx, p.url+"/v1/thing7/9", "Host: "+gatewayHost, "Authorization: Bearer "+s.adminKey)
@@ -72,6 +95,7 @@ func (b *bench) gatewayRows(ctx context.Context, s *site) (rows []*row, closeAll
 		{name: "gateway: nginx with auth_request", limit: "nginx asking the bare handler", want: 0.50, ours: get(asking), against: get(askingBare)},
 		{name: "gateway: built-in proxy", limit: "bare httputil.ReverseProxy", want: 0.40, ours: get(ten), against: get(pass)},
 		{name: "gateway: 10000 routes", limit: "with ten", want: 0.83, ours: get(many), against: get(ten)}, // 1 / 1.2
+		{name: "gateway: a JWT verified offline", limit: "bare handler", want: 0.30, ours: withJWT(guarded), against: withJWT(bare)},
 	}, closeAll, nil
 }
 
@@ -93,6 +117,56 @@ func (b *bench) program(ctx context.Context, name string, args ...string) (*proc
 	}
 	cmd := exec.Command(filepath.Join(b.dir, "bench"), append([]string{name, address}, args...)...) //nolint:noctx // stop ends it
 	return startProcess(ctx, cmd, "http://"+address, "/")
+}
+
+// programListening is program for one that answers nobody without a credential.
+func (b *bench) programListening(ctx context.Context, name string, args ...string) (*process, error) {
+	address, err := freePort(ctx)
+	if err != nil {
+		return nil, err
+	}
+	cmd := exec.Command(filepath.Join(b.dir, "bench"), append([]string{name, address}, args...)...) //nolint:noctx // stop ends it
+	return startListener(ctx, cmd, "http://"+address)
+}
+
+// clientCredentials gets an access token.
+func clientCredentials(ctx context.Context, server string, s *site) (string, error) {
+	q, err := http.NewRequestWithContext(ctx, http.MethodPost, server+"/oauth/token", strings.NewReader("grant_type=client_credentials&scope=read"))
+	if err != nil {
+		return "", fmt.Errorf("token: %w", err)
+	}
+	q.Header.Set("Content-Type", "application/x-www-form-urlencoded")
+	q.SetBasicAuth(s.client.ID, s.secret)
+	resp, err := http.DefaultClient.Do(q) //nolint:forbidigo // on loopback
+	if err != nil {
+		return "", fmt.Errorf("token: %w", err)
+	}
+	defer resp.Body.Close() //nolint:errcheck // it was only read
+	var answer struct {
+		AccessToken string `json:"access_token"`
+	}
+	if err := json.NewDecoder(resp.Body).Decode(&answer); err != nil || strings.Count(answer.AccessToken, ".") != 2 {
+		return "", fmt.Errorf("token: %s, no JWT: %w", resp.Status, err)
+	}
+	return answer.AccessToken, nil
+}
+
+// serveGuarded is an API that verifies signed access tokens itself, and writes what the bare handler writes.
+func serveGuarded(address, jwks string) error {
+	//nolint:exhaustruct_v5 // all else is as it comes
+	guard, err := resource.New(resource.Config{Issuer: benchIssuer, Resource: benchIssuer, VerifyJWT: true, JWKSURL: jwks})
+	if err != nil {
+		return fmt.Errorf("guarded API: %w", err)
+	}
+	answer := bytes.Repeat([]byte("x"), bareBody)
+	s := &http.Server{Addr: address, ReadHeaderTimeout: 5 * time.Second, Handler: guard.Require("read")(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+		w.Header().Set("Content-Type", "application/json")
+		_, _ = w.Write(answer) // the driver may be gone
+	}))}
+	if err := s.ListenAndServe(); !errors.Is(err, http.ErrServerClosed) {
+		return fmt.Errorf("guarded API: %w", err)
+	}
+	return nil
 }
 
 // serveBareProxy passes everything on, and is what the built-in proxy is held against.

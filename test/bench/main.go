@@ -25,12 +25,14 @@ func main() {
 		serveBare()
 		return
 	}
-	if len(os.Args) > 3 && os.Args[1] == "bare-proxy" {
-		if err := serveBareProxy(os.Args[2], os.Args[3]); err != nil {
-			fmt.Fprintln(os.Stderr, err)
-			os.Exit(1)
+	for name, serve := range map[string]func(address, of string) error{"bare-proxy": serveBareProxy, "guarded": serveGuarded} {
+		if len(os.Args) > 3 && os.Args[1] == name {
+			if err := serve(os.Args[2], os.Args[3]); err != nil {
+				fmt.Fprintln(os.Stderr, err)
+				os.Exit(1)
+			}
+			return
 		}
-		return
 	}
 	var b bench
 	flag.StringVar(&b.only, "only", "", "measure the row whose name holds this text; writes no file")
