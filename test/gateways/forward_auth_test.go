@@ -321,6 +321,21 @@ func TestF09_NoKindOfRequestPassesByItself(t *testing.T) {
 	})
 }
 
+// A proxy that asks with the caller's own method asks all the same; a preflight is no yes.
+func TestF09_AQuestionIsNoPreflight(t *testing.T) {
+	w := memory(t)
+	for _, path := range questions {
+		q := w.Request(http.MethodOptions, path, nil, "Origin", page, "Access-Control-Request-Method", "GET")
+		for _, line := range question(path, "/x") {
+			name, value, _ := strings.Cut(line, ": ")
+			q.Header.Set(name, value)
+		}
+		if a := w.Send(w.Program(), q); a.Status < 400 {
+			t.Errorf("%s answered %d %v", path, a.Status, a.Header)
+		}
+	}
+}
+
 func TestF10_CookiesCountForNothing(t *testing.T) {
 	w := memory(t)
 	b := w.Browser().SignIn(w.Alice.Email)
