@@ -335,10 +335,10 @@ type AppView struct {
 	// Secrets are the live ones; public clients have none.
 	Secrets       []SecretRow
 	Requests      Requests // with its tokens
-	AuthorizeURL  string // authorization endpoint (RFC 6749 §3.1)
-	TokenURL      string // token endpoint (RFC 6749 §3.2)
-	IntrospectURL string // introspection endpoint (RFC 7662 §2); shown for KindResourceServer only
-	MetadataURL   string // RFC 8414 §3; empty leaves the line out
+	AuthorizeURL  string   // authorization endpoint (RFC 6749 §3.1)
+	TokenURL      string   // token endpoint (RFC 6749 §3.2)
+	IntrospectURL string   // introspection endpoint (RFC 7662 §2); shown for KindResourceServer only
+	MetadataURL   string   // RFC 8414 §3; empty leaves the line out
 }
 
 // SecretRow is one live client secret; the secret itself is known to nobody

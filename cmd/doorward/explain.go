@@ -60,7 +60,7 @@ func (e explainCommand) Run(ctx context.Context, a *app) error {
 		header.Add("Authorization", "Bearer "+text)
 	}
 	return a.administer(ctx, func(ctx context.Context, s *server) error {
-		g, err := gateway.New(gateway.Config{
+		g, err := gateway.New(gateway.Config{ //nolint:contextcheck // requests bring their own
 			OAuth: s.oauth, APIs: s.config.apis(), Secure: strings.HasPrefix(s.config.Issuer, "https:"),
 			ClientAddress: func(*http.Request) netip.Addr { return netip.Addr{} }, Trusted: func(*http.Request) bool { return false },
 		})

@@ -102,7 +102,7 @@ func serve(ctx context.Context, c Config, log *slog.Logger, ready func(s *server
 		defer server.saveLimits(log) //nolint:contextcheck // ctx is done by then
 	}
 	metrics := prometheus.NewRegistry()
-	pages, err := web.New(web.Config{
+	pages, err := web.New(web.Config{ //nolint:contextcheck // requests bring their own
 		Issuer:         c.Issuer,
 		Store:          store,
 		OAuth:          server.oauth,

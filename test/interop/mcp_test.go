@@ -88,7 +88,7 @@ func TestMCP(t *testing.T) {
 func metadataOf(t *testing.T, mcp, issuer string) {
 	t.Helper()
 	client := &http.Client{Timeout: 10 * time.Second}
-	refused, err := client.Post(mcp, "application/json", strings.NewReader("{}")) //nolint:noctx // it has a time-out
+	refused, err := client.Post(mcp, "application/json", strings.NewReader("{}"))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -98,7 +98,7 @@ func metadataOf(t *testing.T, mcp, issuer string) {
 	if refused.StatusCode != http.StatusUnauthorized || !found || !strings.Contains(refused.Header.Get("WWW-Authenticate"), `scope="read"`) {
 		t.Fatalf("%d %s", refused.StatusCode, refused.Header.Get("WWW-Authenticate"))
 	}
-	answer, err := client.Get(address) //nolint:noctx // as above
+	answer, err := client.Get(address)
 	if err != nil {
 		t.Fatal(err)
 	}

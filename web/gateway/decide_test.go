@@ -7,6 +7,7 @@ import (
 	"net/http/httptest"
 	"net/netip"
 	"net/url"
+	"slices"
 	"strings"
 	"sync/atomic"
 	"testing"
@@ -51,7 +52,9 @@ func newSite(t *testing.T, rules []gateway.Rule, change func(*oauth.Resource, *g
 		t.Fatal(err)
 	}
 	scopes := []oauth.Scope{
-		{Name: "read", Text: "Read"}, {Name: "write", Text: "Write"}, {Name: "capture", Text: "Capture", UserOnly: true},
+		{Name: "read", Text: "Read"},
+		{Name: "write", Text: "Write"},
+		{Name: "capture", Text: "Capture", UserOnly: true},
 		{Name: "admin", Text: "All", Implies: []string{"read", "write"}},
 	}
 	resource := func(id string) oauth.Resource {
@@ -83,26 +86,21 @@ func (s *site) decide(method, path, credential string, header ...string) gateway
 	if credential != "" {
 		h.Set("Authorization", "Bearer "+credential)
 	}
-	for i := 0; i < len(header); i += 2 {
-		h.Add(header[i], header[i+1])
+	for pair := range slices.Chunk(header, 2) {
+		h.Add(pair[0], pair[1])
 	}
 	return s.gateway.Decide(context.Background(), s.gateway.API(apiID), gateway.Request{Method: method, Path: path, Header: h, Address: netip.MustParseAddr(fromHere)})
 }
 
 // call sends a request to the API's host.
-func (s *site) call(method, target, credential, body string, header ...string) *http.Response {
+func (s *site) call(method, target, credential, body string, header ...string) *rig.Answer {
 	s.T.Helper()
+	if credential != "" {
+		header = append(header, "Authorization", "Bearer "+credential)
+	}
 	r := s.Request(method, target, strings.NewReader(body), header...)
 	r.Host = apiHost
-	if credential != "" {
-		r.Header.Set("Authorization", "Bearer "+credential)
-	}
-	answer, err := s.HTTP.Client().Transport.RoundTrip(r)
-	if err != nil {
-		s.T.Fatal(err)
-	}
-	s.T.Cleanup(func() { _ = answer.Body.Close() })
-	return answer
+	return s.Send(s.Program(), r)
 }
 
 var rules = []gateway.Rule{
@@ -231,9 +229,8 @@ func TestTheProxyPassesOnWhatIsAllowed(t *testing.T) {
 	k, key := s.Key(acme, oauth.KeySpec{Scopes: []string{"admin"}})
 	answer := s.call("POST", "/v1/heavy?q=a;b&c=%zz+d", key, "the body", "X-Auth-Subject", "somebody", "X_Auth_Role", "owner", "Remote-User", "root", "Connection", "X-Auth-Key",
 		"Cookie", "doorward=abc; other=1; __Host-doorward-device=2", "X-Forwarded-For", "203.0.113.9")
-	body, _ := io.ReadAll(answer.Body)
-	if answer.StatusCode != http.StatusTeapot || string(body) != "/v1/heavy?q=a;b&c=%zz+d the body" {
-		t.Errorf("%d %s", answer.StatusCode, body)
+	if answer.Status != http.StatusTeapot || answer.Body != "/v1/heavy?q=a;b&c=%zz+d the body" {
+		t.Errorf("%d %s", answer.Status, answer.Body)
 	}
 	if h := answer.Header; h.Get("X-RateLimit-Limit") != "10" || len(h.Values("X-RateLimit-Limit")) != 1 || h.Get("X-RateLimit-Remaining") != "6" ||
 		len(h.Values("X-Request-Id")) != 1 || h.Get("X-Request-Id") == "of-the-upstream" {
@@ -258,9 +255,9 @@ func TestTheProxyPassesOnWhatIsAllowed(t *testing.T) {
 	if got := s.last.Load().Header["X-Auth-Key"]; len(got) != 1 || got[0] != "" {
 		t.Errorf("on a public route the upstream sees X-Auth-Key %q", got)
 	}
-	if answer := s.call("GET", "/v1/accounts", "", ""); answer.StatusCode != http.StatusUnauthorized ||
+	if answer := s.call("GET", "/v1/accounts", "", ""); answer.Status != http.StatusUnauthorized ||
 		!strings.Contains(answer.Header.Get("WWW-Authenticate"), `scope="accounts:read", resource_metadata="https://api.example.com/.well-known/oauth-protected-resource"`) {
-		t.Errorf("%d %v", answer.StatusCode, answer.Header)
+		t.Errorf("%d %v", answer.Status, answer.Header)
 	}
 	if n := s.calls.Load(); n != 2 {
 		t.Errorf("%d requests reached the upstream, want 2", n)
@@ -299,14 +296,8 @@ func TestHostDecides(t *testing.T) {
 			if c.credential != "" {
 				r.Header.Set("Authorization", "Bearer "+c.credential)
 			}
-			answer, err := s.HTTP.Client().Transport.RoundTrip(r)
-			if err != nil {
-				t.Fatal(err)
-			}
-			defer answer.Body.Close() //nolint:errcheck // a test's
-			if answer.StatusCode != c.status || answer.Header.Get("Set-Cookie") != "" {
-				body, _ := io.ReadAll(answer.Body)
-				t.Errorf("%d %s, want %d", answer.StatusCode, body, c.status)
+			if answer := s.Send(s.Program(), r); answer.Status != c.status || answer.Header.Get("Set-Cookie") != "" {
+				t.Errorf("%d %s, want %d", answer.Status, answer.Body, c.status)
 			}
 		})
 	}
@@ -317,18 +308,18 @@ func TestH09_PagesOfOtherOrigins(t *testing.T) {
 	s := newSite(t, rules, func(_ *oauth.Resource, a *gateway.API) { a.CORS = []string{"https://app.example.com"} })
 	_, key := s.Key(s.Workspace("acme", "", s.Alice), oauth.KeySpec{Scopes: []string{"read"}})
 	preflight := s.call("OPTIONS", "/v1/accounts", "", "", "Origin", "https://app.example.com", "Access-Control-Request-Method", "PUT", "Access-Control-Request-Headers", "authorization,x-workspace")
-	if h := preflight.Header; preflight.StatusCode != http.StatusNoContent || h.Get("Access-Control-Allow-Origin") != "https://app.example.com" || h.Get("Access-Control-Allow-Credentials") != "" ||
+	if h := preflight.Header; preflight.Status != http.StatusNoContent || h.Get("Access-Control-Allow-Origin") != "https://app.example.com" || h.Get("Access-Control-Allow-Credentials") != "" ||
 		!strings.Contains(h.Get("Access-Control-Allow-Headers"), "authorization") || h.Get("Access-Control-Allow-Methods") != "PUT" {
-		t.Errorf("preflight %d %v", preflight.StatusCode, h)
+		t.Errorf("preflight %d %v", preflight.Status, h)
 	}
 	for _, origin := range []string{"https://evil.example", "null", "https://app.example.com.evil.example"} {
 		if h := s.call("OPTIONS", "/v1/accounts", "", "", "Origin", origin, "Access-Control-Request-Method", "GET").Header; h.Get("Access-Control-Allow-Origin") != "" {
 			t.Errorf("%s: %v", origin, h)
 		}
 	}
-	real := s.call("GET", "/v1/accounts", key, "", "Origin", "https://app.example.com")
-	if h := real.Header; h.Get("Access-Control-Allow-Origin") != "https://app.example.com" || !strings.Contains(h.Get("Access-Control-Expose-Headers"), "X-Ratelimit-Remaining") || h.Get("X-RateLimit-Remaining") != "9" {
-		t.Errorf("%d %v: a preflight cost something, or the answer cannot be read", real.StatusCode, h)
+	answer := s.call("GET", "/v1/accounts", key, "", "Origin", "https://app.example.com")
+	if h := answer.Header; h.Get("Access-Control-Allow-Origin") != "https://app.example.com" || !strings.Contains(h.Get("Access-Control-Expose-Headers"), "X-Ratelimit-Remaining") || h.Get("X-RateLimit-Remaining") != "9" {
+		t.Errorf("%d %v: a preflight cost something, or the answer cannot be read", answer.Status, h)
 	}
 	if n := s.calls.Load(); n != 1 {
 		t.Errorf("%d requests reached the upstream, want 1", n)
@@ -369,8 +360,7 @@ func TestUpstreamAway(t *testing.T) {
 	s := newSite(t, rules, func(_ *oauth.Resource, a *gateway.API) { a.Upstream, a.Shape.Name = away, "nested" })
 	_, key := s.Key(s.Workspace("acme", "", s.Alice), oauth.KeySpec{Scopes: []string{"read"}})
 	answer := s.call("GET", "/v1/any", key, "")
-	body, _ := io.ReadAll(answer.Body)
-	if answer.StatusCode != http.StatusBadGateway || !strings.Contains(string(body), `"code":"bad_gateway"`) || answer.Header.Get("X-RateLimit-Limit") == "" {
-		t.Errorf("%d %s %v", answer.StatusCode, body, answer.Header)
+	if answer.Status != http.StatusBadGateway || !strings.Contains(answer.Body, `"code":"bad_gateway"`) || answer.Header.Get("X-RateLimit-Limit") == "" {
+		t.Errorf("%d %s %v", answer.Status, answer.Body, answer.Header)
 	}
 }

@@ -61,7 +61,7 @@ func TestTheFirstRuleThatMatchesDecides(t *testing.T) {
 
 // The tree gives what looking at each rule in its order gives.
 func TestTheTreeKeepsTheOrderOfTheConfiguration(t *testing.T) {
-	random := rand.New(rand.NewPCG(1, 2)) //nolint:gosec // a test that repeats itself
+	random := rand.New(rand.NewPCG(1, 2))
 	words := []string{"a", "b", "accounts", "*", "{object}", "**"}
 	objects := []string{"accounts", "b"}
 	for range 300 {
