@@ -139,7 +139,9 @@ func patterns(t *testing.T) []string {
 	constants := map[string][]string{}
 	views, err := filepath.Glob(filepath.Join(root, "templates", "*views.go")) // they say what the paths of tabs end in
 	ok(t, err)
-	for _, name := range append(files, views...) {
+	gateway, err := filepath.Glob(filepath.Join(root, "web", "gateway", "*.go")) // and where proxies ask
+	ok(t, err)
+	for _, name := range slices.Concat(files, views, gateway) {
 		if strings.HasSuffix(name, "_test.go") {
 			continue
 		}
@@ -154,7 +156,7 @@ func patterns(t *testing.T) []string {
 					for i, name := range n.Names {
 						if i < len(n.Values) {
 							if list, fault := texts(n.Values[i], constants); fault == "" {
-								constants[name.Name], constants["templates."+name.Name] = list, list
+								constants[name.Name], constants["templates."+name.Name], constants["gateway."+name.Name] = list, list, list
 							}
 						}
 					}
@@ -272,6 +274,7 @@ func TestT83_EveryRouteSaysThatStorageIsAway(t *testing.T) {
 		machine = "program"
 		probe   = "probe"
 		works   = "works"
+		turned  = "turned away, whatever storage does"
 	)
 	rig.Each(t, rig.Options{}, func(t *testing.T, r *rig.Rig) {
 		app, api := r.App(oauth.ClientSpec{}), r.ResourceServer()
@@ -341,6 +344,9 @@ func TestT83_EveryRouteSaysThatStorageIsAway(t *testing.T) {
 			"GET /admin/users":       {{page, get("/admin/users")}},
 			"POST /admin/users":      {{page, post("/admin/users", with(password, "email", "a@example.com"))}},
 			"GET /healthz":           {{works, get("/healthz")}},
+			"/gateway/forward":       {{turned, get("/gateway/forward")}}, // nobody's proxy; what one is told, F-12 says
+			"/gateway/nginx":         {{turned, get("/gateway/nginx")}},
+			"GET /oauth/jwks":        {{machine, get("/oauth/jwks")}},
 			"GET /readyz":            {{probe, get("/readyz")}},
 			"GET /assets/":           {{works, get("/assets/doorward.css")}},
 			"GET /favicon.ico":       {{works, get("/favicon.ico")}},
@@ -418,6 +424,12 @@ func TestT83_EveryRouteSaysThatStorageIsAway(t *testing.T) {
 					a := x.send()
 					if x.want == works {
 						if a.Status >= 400 {
+							t.Errorf("answered %d %s", a.Status, rig.Plain(a.Body))
+						}
+						return
+					}
+					if x.want == turned {
+						if a.Status != http.StatusForbidden {
 							t.Errorf("answered %d %s", a.Status, rig.Plain(a.Body))
 						}
 						return

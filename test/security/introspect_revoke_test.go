@@ -497,7 +497,7 @@ func TestR09_NoJSONP(t *testing.T) {
 func TestU01_NoUserinfoYet(t *testing.T) {
 	r := rig.Memory(t, rig.Options{})
 	access, _ := r.Tokens(r.App(oauth.ClientSpec{}), "read")
-	for _, path := range []string{"/userinfo", "/oauth/userinfo", "/oauth/jwks", "/.well-known/openid-configuration", "/oauth/par", "/oauth/register", "/oauth/device", "/signup", "/gateway/forward"} {
+	for _, path := range []string{"/userinfo", "/oauth/userinfo", "/.well-known/openid-configuration", "/oauth/par", "/oauth/register", "/oauth/device", "/signup"} {
 		for _, method := range []string{http.MethodGet, http.MethodPost} {
 			if a := r.Send(r.Program(), r.Request(method, path, nil, "Authorization", "Bearer "+access)); a.Status != http.StatusNotFound {
 				t.Errorf("%s %s answered %d", method, path, a.Status)
