@@ -189,6 +189,19 @@ func keyPages(t *testing.T, javaScript bool) {
 	p.Click(`.key-search [type=submit]`)
 	p.Click(`main .rows a[href^="` + list + `/key_"]`)
 	p.judge("api key")
+	// Somebody complains about a request, and sends the id that came with the answer.
+	p.Fill(`[name=request]`, fmt.Sprintf("0195a0c0%016x", 28*1000+5))
+	p.Click(`form[action$="#h-requests"] [type=submit]`)
+	p.judge("key with a request that was looked for")
+	if text := p.Text(`[role=status]`); !strings.Contains(text, "DELETE /v1/documents/17") || !strings.Contains(text, oauth.ReasonPermissions) {
+		t.Errorf("looked for, the request is told as %s", text)
+	}
+	p.Fill(`[name=request]`, "of-nobody")
+	p.Click(`form[action$="#h-requests"] [type=submit]`)
+	p.judge("key with a request that is not there")
+	if text := p.Text(`[role=status]`); !strings.Contains(text, "No request with the id of-nobody") {
+		t.Errorf("the page says %s", text)
+	}
 
 	const tokens = "/settings/developer/personal-access-tokens"
 	p.open(tokens)
