@@ -1,0 +1,163 @@
+package vendors
+
+import (
+	"flag"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"regexp"
+	"strconv"
+	"strings"
+	"sync"
+	"testing"
+	"text/tabwriter"
+
+	"doorward/test/setup"
+)
+
+var update = flag.Bool("update", false, "write docs/vendors.md and the answers in the READMEs of examples/")
+
+// binary is the server, built once.
+var binary string
+
+func TestMain(m *testing.M) {
+	flag.Parse()
+	os.Exit(whole(m)) //nolint:forbidigo // it is the main of this test
+}
+
+func whole(m *testing.M) int {
+	if testing.Short() {
+		return m.Run()
+	}
+	dir, err := os.MkdirTemp("", "doorward-vendors-")
+	if err != nil {
+		panic(err)
+	}
+	defer os.RemoveAll(dir) //nolint:errcheck // the system's own clean-up gets it
+	binary = filepath.Join(dir, "doorward")
+	build := exec.Command("go", "build", "-o", binary, "doorward/cmd/doorward")
+	build.Env = append(os.Environ(), "CGO_ENABLED=0")
+	if out, err := build.CombinedOutput(); err != nil {
+		_, _ = fmt.Fprintf(os.Stderr, "build: %v\n%s", err, out)
+		return 1
+	}
+	defer func() {
+		for _, v := range all {
+			v.close()
+		}
+	}()
+	status := m.Run()
+	outcomes.print()
+	if status == 0 && *update {
+		if err := outcomes.write(); err != nil {
+			_, _ = fmt.Fprintln(os.Stderr, err)
+			return 1
+		}
+	}
+	return status
+}
+
+// pointName is how tests of points are called.
+var pointName = regexp.MustCompile(`^Test(Sophosic|Sophic|Torvus|Scopien|Generic)([0-9]{2})_\w+`)
+
+// outcomes are those of the tests that ran, by the names of the tests.
+var outcomes = registry{failed: map[string]bool{}}
+
+type registry struct {
+	mu     sync.Mutex
+	failed map[string]bool
+}
+
+// note remembers at its end how a test went.
+func note(t *testing.T) {
+	t.Helper()
+	t.Cleanup(func() {
+		outcomes.mu.Lock()
+		defer outcomes.mu.Unlock()
+		name := pointName.FindString(t.Name())
+		outcomes.failed[name] = outcomes.failed[name] || t.Failed() || t.Skipped()
+	})
+}
+
+// test is the name of the one about a point, and whether it ran and holds.
+func (r *registry) test(vendor string, number int) (name string, ran, holds bool) {
+	for name, failed := range r.failed {
+		m := pointName.FindStringSubmatch(name)
+		if n, _ := strconv.Atoi(m[2]); n == number && strings.EqualFold(m[1], vendor) {
+			return name, true, !failed
+		}
+	}
+	return "", false, false
+}
+
+// print says how many points hold of those that were looked at.
+func (r *registry) print() {
+	if len(r.failed) == 0 {
+		return
+	}
+	w := tabwriter.NewWriter(os.Stdout, 0, 0, 2, ' ', 0)
+	_, _ = fmt.Fprintln(w, "vendor\tpoints\tin scope\ttested now\tholding")
+	for _, v := range all {
+		points, scope, ran, holding := 0, 0, 0, 0
+		for _, p := range pointsOf[v.name] {
+			points++
+			if p.outside == "" {
+				scope++
+			}
+			if _, did, holds := r.test(v.name, p.number); did {
+				ran++
+				if holds {
+					holding++
+				}
+			}
+		}
+		_, _ = fmt.Fprintf(w, "%s\t%d\t%d\t%d\t%d\n", v.title, points, scope, ran, holding)
+	}
+	_ = w.Flush()
+}
+
+// write makes docs/vendors.md.
+func (r *registry) write() error {
+	root, err := setup.Root()
+	if err != nil {
+		return err
+	}
+	var b strings.Builder
+	b.WriteString(`# Five vendors
+
+Five API vendors publish a page about authentication for their customers. Under [examples](../examples) there is for each a
+configuration of Doorward, a small API without any code about keys and tokens, and such a page, whose commands work as printed.
+What the pages promise is listed here, point by point, with the test that holds it: each against the real server with that
+configuration, by its own proxy and by nginx. This page is made by ` + "`go test ./test/vendors -args -update`" + `.
+
+| vendor | points | in scope | holding |
+| --- | --- | --- | --- |
+`)
+	var rest strings.Builder
+	for _, v := range all {
+		points, scope, holding := 0, 0, 0
+		fmt.Fprintf(&rest, "\n## %s\n\nThe [configuration](../examples/%s/doorward.yaml), the [API](../examples/%[2]s/api/api.go), the [page](../examples/%[2]s/README.md): `make example-%[2]s`.\n\n| | point | test |\n| --- | --- | --- |\n", v.title, v.name)
+		for _, p := range pointsOf[v.name] {
+			points++
+			name, ran, holds := r.test(v.name, p.number)
+			switch {
+			case p.outside != "":
+				name = "out of scope: " + p.outside
+			case !ran:
+				return fmt.Errorf("no test of %s %d has run: run all of them to write docs/vendors.md", v.title, p.number)
+			default:
+				name = "`" + name + "`"
+			}
+			if p.outside == "" {
+				scope++
+				if holds {
+					holding++
+				}
+			}
+			fmt.Fprintf(&rest, "| %d | %s | %s |\n", p.number, p.text, name)
+		}
+		fmt.Fprintf(&b, "| [%s](#%s) | %d | %d | %d |\n", v.title, strings.ReplaceAll(strings.ToLower(v.title), " ", "-"), points, scope, holding)
+	}
+	return os.WriteFile(filepath.Join(root, "docs", "vendors.md"), []byte(b.String()+rest.String()), 0o600)
+}
