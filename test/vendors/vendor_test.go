@@ -95,15 +95,8 @@ func running(t *testing.T) *vendor {
 	if v.problem != nil {
 		t.Fatalf("start %s: %v\n%s", v.title, v.problem, v.log.String())
 	}
-	t.Cleanup(func() {
-		if t.Failed() {
-			t.Logf("the end of the server's log:\n%s", tail(v.log.String(), 2000))
-		}
-	})
 	return v
 }
-
-func tail(text string, bytes int) string { return text[max(0, len(text)-bytes):] }
 
 func (v *vendor) start(cluster *postgres.Cluster, nginx string) error {
 	ctx := context.Background()
@@ -337,6 +330,7 @@ type way struct {
 	*vendor
 	t    *testing.T
 	base string
+	as   *person // who manages keys and tokens; nil: the owner
 }
 
 // each runs a point by both ways.
@@ -346,7 +340,7 @@ func each(t *testing.T, point func(t *testing.T, w *way)) {
 	for name, base := range map[string]string{"proxy": v.api, "nginx": v.nginx} {
 		t.Run(name, func(t *testing.T) {
 			note(t)
-			point(t, &way{v, t, base})
+			point(t, &way{vendor: v, t: t, base: base})
 		})
 	}
 }
@@ -356,7 +350,7 @@ func once(t *testing.T) *way {
 	t.Helper()
 	v := running(t)
 	note(t)
-	return &way{v, t, v.api}
+	return &way{vendor: v, t: t, base: v.api}
 }
 
 // answer is a response, read to its end.
@@ -573,13 +567,17 @@ func (p *person) authorize(t *testing.T, address string) url.Values {
 	return nil
 }
 
-// manage calls the management API as the signed-in owner of all workspaces, in the one named, which counts for no limit.
+// manage calls the management API from the browser of a person, in the workspace named, which counts for no limit.
 func (w *way) manage(method, path, workspace, body string) *answer {
 	w.t.Helper()
 	if time.Since(w.person.at) > 4*time.Minute { // making secrets takes a fresh sign-in
 		p, err := w.signIn(ownerEmail)
 		ok(w.t, err)
 		w.vendor.person = p
+	}
+	p := w.person
+	if w.as != nil {
+		p = w.as
 	}
 	q, err := http.NewRequestWithContext(w.t.Context(), method, w.app+path, strings.NewReader(body))
 	ok(w.t, err)
@@ -592,7 +590,7 @@ func (w *way) manage(method, path, workspace, body string) *answer {
 	if workspace != "" {
 		q.Header.Set(name, workspace)
 	}
-	return send(w.t, w.person.client, q)
+	return send(w.t, p.client, q)
 }
 
 // key is an API key or personal access token.
