@@ -47,6 +47,7 @@ type KeyRules struct {
 	DefaultPlan  string   // where neither the key nor its workspace has one; empty: no limit
 	TestPlan     string   // of every test key
 	MaxLifetime  time.Duration
+	NewText      string // on the button that leads to a new key; empty: the pages' own words
 }
 
 // Scope is one right at a resource (RFC 6749 section 3.3).

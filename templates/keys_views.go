@@ -1,6 +1,7 @@
 package templates
 
 import (
+	"cmp"
 	"slices"
 	"strings"
 	"time"
@@ -46,6 +47,9 @@ type KeyPlace struct {
 	// Base is the path of the list and the start of all others.
 	Base     string
 	Personal bool
+	// NewText is on the button that leads to a new API key; empty: "Generate
+	// New Key".
+	NewText string
 	// Workspace is that of API keys.
 	Workspace WorkspaceBar
 }
@@ -369,7 +373,7 @@ func (p KeyPlace) makeText() string {
 	if p.Personal {
 		return "Generate New Token"
 	}
-	return "Generate New Key"
+	return cmp.Or(p.NewText, "Generate New Key")
 }
 
 func (p KeyPlace) newTitle() string {

@@ -33,6 +33,8 @@ type keyPlace struct {
 	all   []storage.Workspace
 	owner storage.KeyOwner
 	base  string
+	// newText is what the button says that leads to a new key.
+	newText string
 }
 
 // keyHandler answers a page about keys.
@@ -44,7 +46,7 @@ func (s *Server) apiKeys(h keyHandler) memberHandler {
 		func(w http.ResponseWriter, r *http.Request, v *visitor, by oauth.Authority, ws storage.Workspace, all []storage.Workspace) error {
 			return h(w, r, keyPlace{
 				v: v, by: by, ws: ws, all: all, owner: storage.KeyOwner{WorkspaceID: ws.ID},
-				base: workspacesBase + "/" + ws.Slug + "/" + templates.TabKeys,
+				base: workspacesBase + "/" + ws.Slug + "/" + templates.TabKeys, newText: s.oauth.Resources()[0].Keys.NewText,
 			})
 		})
 }
@@ -67,6 +69,7 @@ func (p *keyPlace) section() string {
 func (p *keyPlace) view() templates.KeyPlace {
 	place := templates.KeyPlace{Base: p.base, Personal: p.personal()}
 	if !p.personal() {
+		place.NewText = p.newText
 		place.Workspace = workspaceBar(p.ws, p.all, templates.TabKeys)
 	}
 	return place

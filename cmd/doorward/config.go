@@ -97,6 +97,7 @@ type Keys struct {
 	Kinds                 []string // live, test; none: the resource has no API keys
 	DefaultPlan, TestPlan string
 	MaxLifetime           time.Duration // 0: no bound
+	NewText               string        // on the button of the dashboard that leads to a new key; empty: its own words
 }
 
 // Route is one rule of the gateway; the first that matches decides.
@@ -198,7 +199,7 @@ func defaultResource(id string) Resource {
 			{Name: "admin", Text: "Everything", Implies: []string{"read", "write", "delete"}, UserOnly: false},
 		},
 		Objects:        nil,
-		Keys:           Keys{Prefix: "sk", Kinds: []string{"live", "test"}, DefaultPlan: "", TestPlan: "", MaxLifetime: 0},
+		Keys:           Keys{Prefix: "sk", Kinds: []string{"live", "test"}, DefaultPlan: "", TestPlan: "", MaxLifetime: 0, NewText: ""},
 		Routes:         nil,
 		TrustedIssuers: nil,
 	}
@@ -372,6 +373,7 @@ func (p *parser) resource(n *yaml.Node, key string) Resource {
 			"default_plan": p.one(&r.Keys.DefaultPlan, nil),
 			"test_plan":    p.one(&r.Keys.TestPlan, nil),
 			"max_lifetime": p.duration(&r.Keys.MaxLifetime, 0),
+			"new_text":     p.one(&r.Keys.NewText, checkText),
 		}),
 		"routes": func(n *yaml.Node, key string) {
 			p.list(n, key, func(n *yaml.Node, key string) { r.Routes = append(r.Routes, p.route(n, key)) })

@@ -126,7 +126,7 @@ resources:
       capture: {text: Add documents as you, user_only: true}
       "reports:read": {text: Read reports}
     objects: [opportunities, accounts]
-    keys: {prefix: ex, kinds: [live], default_plan: free, test_plan: free, max_lifetime: 90d}
+    keys: {prefix: ex, kinds: [live], default_plan: free, test_plan: free, max_lifetime: 90d, new_text: Make one}
     routes:
       - {methods: [GET], path: "/v1/{object}/**", scopes: ["{object}:read", "accounts:write"]}
       - {methods: POST, path: /v1/capture, scopes: [capture], credentials: [personal_access_token, access_token], role: member}
@@ -173,7 +173,7 @@ func TestConfigReadsEveryKey(t *testing.T) {
 				{Name: "reports:read", Text: "Read reports"},
 			},
 			Objects: []string{"opportunities", "accounts"},
-			Keys:    Keys{Prefix: "ex", Kinds: []string{"live"}, DefaultPlan: "free", TestPlan: "free", MaxLifetime: 90 * day},
+			Keys:    Keys{Prefix: "ex", Kinds: []string{"live"}, DefaultPlan: "free", TestPlan: "free", MaxLifetime: 90 * day, NewText: "Make one"},
 			Routes: []Route{
 				{Methods: []string{"GET"}, Path: "/v1/{object}/**", Scopes: []string{"{object}:read", "accounts:write"}, Cost: 1},
 				{Methods: []string{"POST"}, Path: "/v1/capture", Scopes: []string{"capture"}, Credentials: []string{"personal_access_token", "access_token"}, Role: "member", Cost: 1},

@@ -167,7 +167,7 @@ func (c Config) oauthResources() []oauth.Resource {
 			ID: r.ID, Name: r.Name, Scopes: scopes, Objects: r.Objects, CORS: r.CORS, UserPlan: r.UserPlan, ClientPlan: r.ClientPlan, AnonymousPlan: r.AnonymousPlan, WorkspaceHeader: r.WorkspaceHeader,
 			JWT: r.Tokens == "jwt", TrustedIssuers: oauthTrustedIssuers(r.TrustedIssuers),
 			Keys: oauth.KeyRules{
-				Prefix: r.Keys.Prefix, Environments: r.Keys.Kinds, DefaultPlan: r.Keys.DefaultPlan, TestPlan: r.Keys.TestPlan, MaxLifetime: r.Keys.MaxLifetime,
+				Prefix: r.Keys.Prefix, Environments: r.Keys.Kinds, DefaultPlan: r.Keys.DefaultPlan, TestPlan: r.Keys.TestPlan, MaxLifetime: r.Keys.MaxLifetime, NewText: r.Keys.NewText,
 			},
 		}
 	}
