@@ -46,7 +46,7 @@ func TestSophic01_BothAreMadeUnderDeveloper(t *testing.T) {
 		return shown
 	}
 	w.want("the key", w.get(documents, make("/settings/developer/api-keys", "sophic_live_")), http.StatusOK)
-	w.want("the token", w.get(documents, make("/settings/developer/tokens", "pat_"), inTeam), http.StatusOK)
+	w.want("the token", w.get(documents, make("/settings/developer/personal-access-tokens", "pat_"), inTeam), http.StatusOK)
 }
 
 func TestSophic02_OnlyDigestsAreStored(t *testing.T) {
@@ -453,4 +453,3 @@ func (w *way) resource(t *testing.T) string {
 	}
 	return string(m[1])
 }
-

@@ -47,7 +47,9 @@ func generate(w http.ResponseWriter, r *http.Request) {
 	answer(w, http.StatusOK, map[string]any{"success": true, "text": strings.ToUpper(in.Prompt) + "!"})
 }
 
-func at(r *http.Request) shelf { return shelf{r.Header.Get("X-Auth-Workspace-Id"), r.PathValue("kind")} }
+func at(r *http.Request) shelf {
+	return shelf{r.Header.Get("X-Auth-Workspace-Id"), r.PathValue("kind")}
+}
 
 func (s *service) list(w http.ResponseWriter, r *http.Request) {
 	s.mu.Lock()
