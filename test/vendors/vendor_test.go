@@ -634,3 +634,16 @@ func from(t *testing.T, address string) *http.Client {
 	t.Cleanup(transport.CloseIdleConnections)
 	return &c
 }
+
+// secure is the address of another server on the same database, whose issuer is https; for either way it is the proxy
+// before it that says how a request came.
+func (w *way) secure(t *testing.T) string {
+	t.Helper()
+	port, err := setup.FreePort(t.Context())
+	ok(t, err)
+	listen := net.JoinHostPort("127.0.0.1", strconv.Itoa(port))
+	v := &vendor{folder: w.folder, env: append(slices.Clone(w.env), "DOORWARD_ISSUER=https://torvus.example", "DOORWARD_LISTEN="+listen)}
+	t.Cleanup(v.close)
+	ok(t, v.run("http://"+listen+"/healthz", binary, "serve"))
+	return "http://" + listen
+}
