@@ -4,11 +4,31 @@ GOLANGCI := go tool -modfile=tools/go.mod golangci-lint
 
 .PHONY: help
 help: ## what there is
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-16s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 .PHONY: run
 run: ## the demo: Doorward, an app that signs in through it and an API, to be seen in a browser
 	CGO_ENABLED=0 go run ./cmd/doorward demo
+
+.PHONY: example-generic
+example-generic: ## an API behind Doorward, with its page for customers in examples/generic: an AI API
+	@CGO_ENABLED=0 go run ./examples/run generic $(ARGS)
+
+.PHONY: example-scopien
+example-scopien: ## an API behind Doorward, with its page for customers in examples/scopien: a CRM: objects, test keys, plans
+	@CGO_ENABLED=0 go run ./examples/run scopien $(ARGS)
+
+.PHONY: example-sophic
+example-sophic: ## an API behind Doorward, with its page for customers in examples/sophic: workspaces, personal access tokens, MCP
+	@CGO_ENABLED=0 go run ./examples/run sophic $(ARGS)
+
+.PHONY: example-sophosic
+example-sophosic: ## an API behind Doorward, with its page for customers in examples/sophosic: tiers, Supabase sessions, OAuth
+	@CGO_ENABLED=0 go run ./examples/run sophosic $(ARGS)
+
+.PHONY: example-torvus
+example-torvus: ## an API behind Doorward, with its page for customers in examples/torvus: JWTs, 419
+	@CGO_ENABLED=0 go run ./examples/run torvus $(ARGS)
 
 .PHONY: test
 test: setup ## all tests, the longest packages first; installs what they need the first time

@@ -127,7 +127,7 @@ func (v *vendor) start(cluster *postgres.Cluster, nginx string) error {
 		return err
 	}
 	v.env = append(os.Environ(), "DOORWARD_CONFIG=doorward.yaml", "DOORWARD_DATABASE_URL="+v.database, "DOORWARD_TRUSTED_PROXIES=127.0.0.1",
-		"SUPABASE_JWT_SECRET="+supabaseSecret)
+		"DOORWARD_SECRET=a master secret of the tests of vendors", "SUPABASE_JWT_SECRET="+supabaseSecret)
 	if err := v.run(v.app+"/readyz", binary, "serve"); err != nil {
 		return err
 	}
@@ -197,7 +197,7 @@ func (v *vendor) run(ready string, name string, args ...string) error {
 		}
 		select {
 		case <-ended:
-			return fmt.Errorf("%s has ended", name)
+			return fmt.Errorf("%s has ended: %s", name, v.log.String())
 		case <-time.After(20 * time.Millisecond):
 		}
 	}
@@ -480,18 +480,23 @@ func (v *vendor) signIn(email string) (*person, error) {
 	c := *client
 	c.Jar = jar
 	p := &person{v: v, client: &c, email: email, at: time.Now()}
-	page, err := p.visit(http.MethodGet, v.app+"/login", nil)
+	return p, p.logIn(email)
+}
+
+// logIn sends the form of the page for signing in.
+func (p *person) logIn(email string) error {
+	page, err := p.visit(http.MethodGet, p.v.app+"/login", nil)
 	if err != nil {
-		return nil, err
+		return err
 	}
 	form := fields(page.body, "/login")
 	form.Set("email", email)
 	form.Set("password", password)
-	a, err := p.visit(http.MethodPost, v.app+"/login", form)
+	a, err := p.visit(http.MethodPost, p.v.app+"/login", form)
 	if err == nil && a.status != http.StatusSeeOther {
 		err = fmt.Errorf("sign-in answered %d %s", a.status, rig.Plain(a.body))
 	}
-	return p, err
+	return err
 }
 
 // visit does what a browser does at a page of the app's host.
