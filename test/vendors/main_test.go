@@ -145,7 +145,8 @@ configuration, by its own proxy and by nginx. This page is made by ` + "`go test
 			case p.outside != "":
 				name = "out of scope: " + p.outside
 			case !ran:
-				return fmt.Errorf("no test of %s %d has run: run all of them to write docs/vendors.md", v.title, p.number)
+				_, _ = fmt.Fprintf(os.Stderr, "docs/vendors.md is written when all tests run; there was none of %s %d\n", v.title, p.number)
+				return nil
 			default:
 				name = "`" + name + "`"
 			}

@@ -127,7 +127,7 @@ func (v *vendor) start(cluster *postgres.Cluster, nginx string) error {
 		return err
 	}
 	v.env = append(os.Environ(), "DOORWARD_CONFIG=doorward.yaml", "DOORWARD_DATABASE_URL="+v.database, "DOORWARD_TRUSTED_PROXIES=127.0.0.1",
-		"DOORWARD_SECRET=a master secret of the tests of vendors", "SUPABASE_JWT_SECRET="+supabaseSecret)
+		"DOORWARD_SECRET=a-master-secret-of-the-tests-of-vendors", "SUPABASE_JWT_SECRET="+supabaseSecret)
 	if err := v.run(v.app+"/readyz", binary, "serve"); err != nil {
 		return err
 	}
@@ -649,6 +649,6 @@ func (w *way) secure(t *testing.T) string {
 	listen := net.JoinHostPort("127.0.0.1", strconv.Itoa(port))
 	v := &vendor{folder: w.folder, env: append(slices.Clone(w.env), "DOORWARD_ISSUER=https://torvus.example", "DOORWARD_LISTEN="+listen)}
 	t.Cleanup(v.close)
-	ok(t, v.run("http://"+listen+"/healthz", binary, "serve"))
+	ok(t, v.run("http://"+strings.Replace(listen, "127.0.0.1", "localhost", 1)+"/healthz", binary, "serve")) // 127.0.0.1 is the API's host
 	return "http://" + listen
 }
