@@ -48,6 +48,7 @@ type sample struct {
 		Doorward []string          // a command's arguments; $NAME is what was kept
 		Stdin    string            // what it is asked for
 		Keep     map[string]string // name of a variable → member of the answer
+		Until    map[string]any    // members that the answer is to have; the command is repeated until it has
 	}
 	Session *struct { // of somebody who is signed in to the app of the vendor, elsewhere
 		Keep   string
@@ -181,19 +182,41 @@ func (e *example) serve(ctx context.Context, out io.Writer) error {
 	if err := server.Start(); err != nil {
 		return err
 	}
-	ended := make(chan error, 1)
-	go func() { ended <- server.Wait() }()
-	defer func() {
+	ended := make(chan struct{})
+	go func() {
+		_ = server.Wait() // what there is to say about it is in its log
+		close(ended)
+	}()
+	end := func() {
 		_ = server.Process.Signal(syscall.SIGTERM) // it may have ended
 		<-ended
-	}()
+	}
+	defer end()
 	if err := ready(ctx, e.app+"/readyz", ended); err != nil {
-		ended <- nil
+		end()
 		return fmt.Errorf("%w\n%s", err, log.String())
 	}
 	for _, step := range e.Steps {
-		if err := e.step(ctx, step.Doorward, step.Stdin, step.Keep); err != nil {
+		made, err := e.step(ctx, step.Doorward, step.Stdin)
+		for n := 0; err == nil && !has(made, step.Until); n++ {
+			if n == 100 {
+				return fmt.Errorf("doorward %s: never answers %v", strings.Join(step.Doorward, " "), step.Until)
+			}
+			select {
+			case <-ctx.Done():
+			case <-time.After(100 * time.Millisecond):
+			}
+			made, err = e.step(ctx, step.Doorward, step.Stdin)
+		}
+		if err != nil {
 			return err
+		}
+		for _, name := range slices.Sorted(maps.Keys(step.Keep)) {
+			value, _ := made[step.Keep[name]].(string)
+			if value == "" {
+				return fmt.Errorf("doorward %s: there is no %s in its answer", strings.Join(step.Doorward, " "), step.Keep[name])
+			}
+			e.keep(name, value)
 		}
 	}
 	if e.Session != nil {
@@ -203,9 +226,8 @@ func (e *example) serve(ctx context.Context, out io.Writer) error {
 	select {
 	case <-ctx.Done():
 		return nil
-	case err := <-ended:
-		ended <- nil
-		return fmt.Errorf("doorward has ended: %w\n%s", err, log.String())
+	case <-ended:
+		return fmt.Errorf("doorward has ended\n%s", log.String())
 	}
 }
 
@@ -228,7 +250,7 @@ func (e *example) command(ctx context.Context, args ...string) *exec.Cmd {
 }
 
 // ready waits until the server answers.
-func ready(ctx context.Context, address string, ended chan error) error {
+func ready(ctx context.Context, address string, ended <-chan struct{}) error {
 	client := &http.Client{Timeout: time.Second}
 	for range 500 {
 		q, err := http.NewRequestWithContext(ctx, http.MethodGet, address, http.NoBody)
@@ -244,16 +266,16 @@ func ready(ctx context.Context, address string, ended chan error) error {
 		select {
 		case <-ctx.Done():
 			return ctx.Err()
-		case err := <-ended:
-			return fmt.Errorf("doorward has ended: %w", err)
+		case <-ended:
+			return errors.New("doorward has ended")
 		case <-time.After(20 * time.Millisecond):
 		}
 	}
 	return errors.New("doorward does not get ready")
 }
 
-// step runs an administrative command and keeps what is wanted of its answer.
-func (e *example) step(ctx context.Context, args []string, stdin string, keep map[string]string) error {
+// step runs an administrative command and gives its answer; nil: it is no object.
+func (e *example) step(ctx context.Context, args []string, stdin string) (map[string]any, error) {
 	expanded := make([]string, 0, len(args)+1)
 	for _, arg := range args {
 		expanded = append(expanded, os.Expand(arg, func(name string) string { return e.env[name] }))
@@ -264,23 +286,21 @@ func (e *example) step(ctx context.Context, args []string, stdin string, keep ma
 	cmd.Stderr = &said
 	answer, err := cmd.Output()
 	if err != nil {
-		return fmt.Errorf("doorward %s: %w\n%s", strings.Join(expanded, " "), err, said.String())
+		return nil, fmt.Errorf("doorward %s: %w\n%s", strings.Join(args, " "), err, said.String())
 	}
 	var made map[string]any
-	if len(keep) > 0 {
-		if err := json.Unmarshal(answer, &made); err != nil {
-			return fmt.Errorf("doorward %s: %w", strings.Join(expanded, " "), err)
+	_ = json.Unmarshal(answer, &made) // some answer with a list, or nothing
+	return made, nil
+}
+
+// has tells whether an answer has these members.
+func has(answer, members map[string]any) bool {
+	for name, want := range members {
+		if answer[name] != want {
+			return false
 		}
 	}
-	for _, name := range slices.Sorted(maps.Keys(keep)) {
-		member := keep[name]
-		value, _ := made[member].(string)
-		if value == "" {
-			return fmt.Errorf("doorward %s: there is no %s in its answer", strings.Join(expanded, " "), member)
-		}
-		e.keep(name, value)
-	}
-	return nil
+	return true
 }
 
 func (e *example) keep(name, value string) {

@@ -32,7 +32,7 @@ func TestSophic01_BothAreMadeUnderDeveloper(t *testing.T) {
 	tab.Fill(`[name=email]`, ownerEmail)
 	tab.Fill(`[name=password]`, password)
 	tab.Click(`form[action="/login"] [type=submit]`)
-	make := func(path, prefix string) string {
+	create := func(path, prefix string) string {
 		t.Helper()
 		tab.Goto(w.app + path)
 		tab.Click("main a.btn.main")
@@ -45,8 +45,8 @@ func TestSophic01_BothAreMadeUnderDeveloper(t *testing.T) {
 		}
 		return shown
 	}
-	w.want("the key", w.get(documents, make("/settings/developer/api-keys", "sophic_live_")), http.StatusOK)
-	w.want("the token", w.get(documents, make("/settings/developer/personal-access-tokens", "pat_"), inTeam), http.StatusOK)
+	w.want("the key", w.get(documents, create("/settings/developer/api-keys", "sophic_live_")), http.StatusOK)
+	w.want("the token", w.get(documents, create("/settings/developer/personal-access-tokens", "pat_"), inTeam), http.StatusOK)
 }
 
 func TestSophic02_OnlyDigestsAreStored(t *testing.T) {

@@ -104,7 +104,11 @@ func (v *vendor) start(cluster *postgres.Cluster, nginx string) error {
 	if v.folder, err = os.MkdirTemp("", "doorward-"+v.name+"-"); err != nil {
 		return err
 	}
-	v.stop = append(v.stop, func() { _ = os.RemoveAll(v.folder) })
+	remove, err := setup.Sweep(v.folder, "true")
+	if err != nil {
+		return err
+	}
+	v.stop = append(v.stop, func() { _ = remove() })
 	if v.database, err = cluster.CreateDatabase(ctx, "vendors", nil); err != nil {
 		return err
 	}
@@ -183,9 +187,16 @@ func (v *vendor) run(ready string, name string, args ...string) error {
 		_ = cmd.Wait() // it is killed
 		close(ended)
 	}()
-	v.stop = append(v.stop, func() {
+	// Also where this process ends in a panic.
+	end, err := setup.Sweep(filepath.Join(v.folder, "run-"+strconv.Itoa(cmd.Process.Pid)), fmt.Sprintf("echo %d", cmd.Process.Pid))
+	if err != nil {
 		_ = cmd.Process.Kill()
+		return err
+	}
+	v.stop = append(v.stop, func() {
+		_ = cmd.Process.Kill() // faster than the end by Sweep, which then finds nothing
 		<-ended
+		_ = end()
 	})
 	for range 1500 {
 		resp, err := http.Get(ready)
