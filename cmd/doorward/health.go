@@ -7,6 +7,7 @@ import (
 	"net"
 	"net/http"
 	"net/netip"
+	neturl "net/url"
 	"strings"
 	"time"
 )
@@ -31,6 +32,10 @@ func (healthCommand) Run(ctx context.Context, a *app) error {
 	request, err := http.NewRequestWithContext(ctx, http.MethodGet, url, http.NoBody)
 	if err != nil {
 		return fmt.Errorf("ask %s: %w", url, err)
+	}
+	// Where it listens may be the host of an API, which has no such path of ours.
+	if issuer, err := neturl.Parse(c.Issuer); err == nil {
+		request.Host = issuer.Host
 	}
 	client := &http.Client{
 		Transport:     &http.Transport{DisableKeepAlives: true}, // and no proxy, whatever the environment says

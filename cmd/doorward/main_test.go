@@ -487,7 +487,7 @@ func TestHealth(t *testing.T) {
 	c := newCLI(t)
 	status := http.StatusOK
 	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		if r.URL.Path != "/readyz" {
+		if r.URL.Path != "/readyz" || r.Host != "login.example.com" { // 127.0.0.1 may be the host of an API
 			status = http.StatusNotFound
 		}
 		w.Header().Set("Location", "/elsewhere")
@@ -496,6 +496,7 @@ func TestHealth(t *testing.T) {
 	defer server.Close()
 	_, port, _ := strings.Cut(server.Listener.Addr().String(), ":")
 	c.vars["DOORWARD_LISTEN"] = "0.0.0.0:" + port
+	c.vars["DOORWARD_ISSUER"], c.vars["DOORWARD_SECRET"] = "https://login.example.com", testSecret
 	c.vars["HTTP_PROXY"] = "http://127.0.0.1:1"
 	c.must("", "health")
 	for _, status = range []int{http.StatusServiceUnavailable, http.StatusFound, http.StatusNoContent} {
