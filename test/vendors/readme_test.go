@@ -112,7 +112,8 @@ func TestReadmes(t *testing.T) {
 				answer := strings.TrimSpace(page[last:m[0]]) == "" && waiting != "" && (language == "json" || language == "text")
 				switch {
 				case answer: // of the block before
-					want := shown(language, strings.NewReplacer(flatten(back)...).Replace(printed))
+					asPrinted := strings.NewReplacer(flatten(back)...)
+					code, want := asPrinted.Replace(code), shown(language, asPrinted.Replace(printed))
 					b.WriteString(page[last:m[4]])
 					b.WriteString(want)
 					last, waiting = m[5], ""
