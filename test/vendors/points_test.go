@@ -118,7 +118,7 @@ var pointsOf = map[string][]point{
 		"the 401 body; `details` says invalid or revoked",
 		"the 429 body; `retryAfter` inside `error`, and in `details`",
 		"plans starter, professional, enterprise",
-		"every answer has the three `X-RateLimit-*`",
+		"every answer about a key has the three `X-RateLimit-*` (a path that is in no plain form is 400 before any key is looked at)",
 		"`GET /v1/auth/test` says what the headers of the same answer say",
 		"`GET /v1/api-keys` lists, without secrets",
 		"`DELETE /v1/api-keys/{id}`: the next use is 401",

@@ -76,8 +76,8 @@ func TestReadmes(t *testing.T) {
 	python, err := setup.Python()
 	setup.Need(t, err)
 	programs := map[string]string{"node": node, "python": python}
-	for _, name := range []string{"php", "ruby"} {
-		path, err := exec.LookPath(name)
+	for name, find := range map[string]func() (string, error){"php": setup.PHP, "ruby": setup.Ruby} {
+		path, err := find()
 		setup.Need(t, err)
 		programs[name] = path
 	}
