@@ -173,7 +173,8 @@ func originOnly(referer string) string {
 
 // WriteHeader implements http.ResponseWriter.
 func (o *observation) WriteHeader(status int) {
-	if o.status == 0 {
+	interim := status < http.StatusOK && status != http.StatusSwitchingProtocols // the answer itself follows
+	if o.status == 0 && !interim {
 		o.status = status
 	}
 	o.ResponseWriter.WriteHeader(status)

@@ -2,6 +2,7 @@ package gateways
 
 import (
 	"encoding/json"
+	"io"
 	"net/http"
 	"net/http/httptest"
 	"slices"
@@ -296,4 +297,56 @@ func TestABodyOverTheLimitIs413(t *testing.T) {
 			t.Errorf("the API got %d bytes", len(all[0].body))
 		}
 	})
+}
+
+// An interim answer of the API, which a caller can ask for, takes nothing away from what Doorward says in the answer
+// itself, and is not taken for it.
+func TestInterimAnswersTakeNothingAway(t *testing.T) {
+	w := memory(t)
+	_, key := w.key("read", "write")
+	for name, test := range map[string]struct {
+		lines []string
+		serve http.HandlerFunc
+	}{
+		"100, asked for": {[]string{"Expect: 100-continue"}, func(rw http.ResponseWriter, r *http.Request) {
+			_, _ = io.ReadAll(r.Body)
+			_, _ = io.WriteString(rw, "done")
+		}},
+		"103": {nil, func(rw http.ResponseWriter, _ *http.Request) {
+			rw.Header().Set("Link", "</style.css>; rel=preload")
+			rw.WriteHeader(http.StatusEarlyHints)
+			_, _ = io.WriteString(rw, "done")
+		}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			w.api.does(t, test.serve)
+			w.each(func(t *testing.T, f front) {
+				if f.name == nginx && test.lines == nil {
+					return // the one that Debian has knows no interim answer that nobody asked for
+				}
+				c := f.dial(t)
+				c.write("POST", "/x", "body", append(test.lines, key, "Origin: "+page)...)
+				response := c.head("POST")
+				for response.StatusCode < http.StatusOK {
+					response = c.head("POST")
+				}
+				defer response.Body.Close() //nolint:errcheck // a test's
+				h := response.Header
+				if response.StatusCode != http.StatusOK || h.Get("X-RateLimit-Limit") != "1000000" || h.Get("X-Request-Id") == "" || h.Get("Access-Control-Allow-Origin") != page {
+					t.Errorf("answered %d %v", response.StatusCode, h)
+				}
+			})
+		})
+	}
+	families, err := w.Metrics.Gather()
+	ok(t, err)
+	for _, f := range families {
+		for _, m := range f.GetMetric() {
+			for _, l := range m.GetLabel() {
+				if l.GetName() == "status" && strings.HasPrefix(l.GetValue(), "1") {
+					t.Errorf("an interim answer is counted for the answer: %s", m)
+				}
+			}
+		}
+	}
 }

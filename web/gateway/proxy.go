@@ -57,7 +57,7 @@ func (g *Gateway) forward(w http.ResponseWriter, r *http.Request, a *API) {
 	patient(w, r)
 	// Also when the upstream breaks off in the middle, which ends in a panic of net/http's own.
 	defer func() { g.Note(ctx, &f.verdict, r.Method, cmp.Or(f.status, statusCallerGone)) }()
-	g.proxies[a].ServeHTTP(&patientWriter{ResponseWriter: w, control: http.NewResponseController(w)}, r.WithContext(context.WithValue(ctx, forwardedKey{}, f)))
+	g.proxies[a].ServeHTTP(&patientWriter{ResponseWriter: w, control: http.NewResponseController(w), said: w.Header().Clone()}, r.WithContext(context.WithValue(ctx, forwardedKey{}, f)))
 }
 
 // decide is Decide in its time.
@@ -190,6 +190,24 @@ func (b *patientBody) Read(p []byte) (int, error) {
 type patientWriter struct {
 	http.ResponseWriter
 	control *http.ResponseController
+	said    http.Header // what this server had to say before the API said anything
+	cleared bool        // of that nothing is left
+}
+
+// WriteHeader implements http.ResponseWriter. After an interim answer, such as the 100 that a caller asks for, the proxy
+// empties the header, and what this server has said is said again.
+func (w *patientWriter) WriteHeader(status int) {
+	switch {
+	case status < http.StatusOK && status != http.StatusSwitchingProtocols:
+		w.cleared = true
+	case w.cleared:
+		w.cleared = false
+		h := w.Header()
+		for name, values := range w.said {
+			h[name] = append(values, h[name]...)
+		}
+	}
+	w.ResponseWriter.WriteHeader(status)
 }
 
 // Write implements io.Writer.
