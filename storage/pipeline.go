@@ -16,6 +16,7 @@ import (
 type pipeline struct {
 	conn    *pgxpool.Conn
 	waiting *pgx.Batch
+	failed  error // of a message that left no transaction in which more could be done
 }
 
 const (
@@ -108,8 +109,12 @@ func (p *pipeline) end() {
 }
 
 // send sends what waits; read takes the answer to the last of it. Where an earlier one fails, PostgreSQL skips the rest,
-// and the error is that one's.
+// and the error is that one's. Where a message fails before its BEGIN has run, which PostgreSQL knows nothing of, all that
+// comes after would be done outside of a transaction, and is not sent.
 func (p *pipeline) send(ctx context.Context, read func(pgx.BatchResults) error) error {
+	if p.failed != nil {
+		return p.failed
+	}
 	batch := p.waiting
 	p.waiting = &pgx.Batch{}
 	results := p.conn.SendBatch(ctx, batch)
@@ -126,6 +131,9 @@ func (p *pipeline) send(ctx context.Context, read func(pgx.BatchResults) error) 
 	var said *pgconn.PgError
 	if err == nil || !errors.As(err, &said) && errors.As(closing, &said) {
 		err = closing
+	}
+	if err != nil && p.conn.Conn().PgConn().TxStatus() != 'T' {
+		p.failed = err
 	}
 	return err //nolint:wrapcheck // the caller classifies it
 }
