@@ -91,6 +91,10 @@ func cmpReason(said string, r *Refusal) string {
 }
 
 func (j *judging) request(ctx context.Context, r *Request) error {
+	if r.Method != strings.ToUpper(r.Method) { // which is how some APIs would take it
+		j.step("the method is not in capitals")
+		return &Refusal{Kind: BadRequest, Detail: "Write the method in capitals."}
+	}
 	path, ok := decodedPath(r.Path)
 	if !ok {
 		j.step("the path is not in its plain form: it has . or .. segments, //, a backslash, a semicolon or an escape of one")
