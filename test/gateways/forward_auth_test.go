@@ -88,6 +88,24 @@ func TestF02_TheAPISeesOurIdentityHeadersAlone(t *testing.T) {
 	})
 }
 
+// What was judged by a header's name reaches no API that reads it by another spelling: many servers turn headers into
+// variables, where a hyphen and an underscore are one.
+func TestF02_NoHeaderComesWithUnderscores(t *testing.T) {
+	w := memory(t)
+	_, key := w.key("read")
+	w.each(func(t *testing.T, f front) {
+		a := f.send(t, "GET", "/x", key, "X_Workspace: evil", "x_forwarded_for: evil", "X_Forwarded-Host: evil", "X_Request_Id: evil-evil", "Content_Length: 7")
+		if a.Status != http.StatusOK {
+			t.Fatalf("answered %d %s", a.Status, a.Body)
+		}
+		for have, values := range w.api.one(t).header {
+			if strings.Contains(have, "_") {
+				t.Errorf("the API sees %s: %v", have, values)
+			}
+		}
+	})
+}
+
 // addresses are headers in which a request's address, or what goes before it, is sent.
 var addresses = []string{"X-Forwarded-Uri", "X-Original-URI", "X-Original-URL", "X-Rewrite-Url", "X-Forwarded-Prefix", "X-Forwarded-Method", "X-Original-Method", "X-HTTP-Method-Override"}
 

@@ -49,20 +49,20 @@ func headerText(text string) string {
 	return text
 }
 
-// clearIdentity drops what a caller sent in place of identity headers, however it is written: servers that turn headers
-// into variables take X_Auth_Subject for X-Auth-Subject. With them go the other names under which APIs expect to be told
-// by their gateway who calls, and those by which some take a request for another than was judged: its address and its
-// method.
+// clearIdentity drops what a caller sent in place of identity headers. With them go the other names under which APIs
+// expect to be told by their gateway who calls, and those by which some take a request for another than was judged: its
+// address and its method. No name with an underscore stays: servers that turn headers into variables take X_Auth_Subject
+// for X-Auth-Subject, and X_Workspace for the X-Workspace that was judged.
 func clearIdentity(h http.Header) {
 	for name := range h {
-		plain := strings.ReplaceAll(strings.ToLower(name), "_", "-")
+		plain := strings.ToLower(name)
 		switch plain {
 		case "remote-user", "x-remote-user", "x-forwarded-user",
 			"x-forwarded-uri", "x-forwarded-prefix", "x-original-uri", "x-original-url", "x-rewrite-url",
 			"x-forwarded-method", "x-original-method", "x-http-method", "x-http-method-override", "x-method-override":
 			delete(h, name)
 		default:
-			if strings.HasPrefix(plain, "x-auth-") {
+			if strings.HasPrefix(plain, "x-auth-") || strings.Contains(plain, "_") {
 				delete(h, name)
 			}
 		}
