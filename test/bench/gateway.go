@@ -17,6 +17,7 @@ import (
 	"time"
 
 	"doorward/oauth/resource"
+	"doorward/test/gateways"
 	"doorward/test/setup"
 )
 
@@ -192,14 +193,6 @@ func (b *bench) nginx(ctx context.Context, asked, api string) (*process, error) 
 	if err != nil {
 		return nil, err
 	}
-	root, err := setup.Root()
-	if err != nil {
-		return nil, err
-	}
-	text, err := os.ReadFile(filepath.Join(root, "examples", "nginx", "nginx.conf"))
-	if err != nil {
-		return nil, fmt.Errorf("recipe: %w", err)
-	}
 	address, err := freePort(ctx)
 	if err != nil {
 		return nil, err
@@ -208,17 +201,9 @@ func (b *bench) nginx(ctx context.Context, asked, api string) (*process, error) 
 	if err := os.Mkdir(folder, 0o755); err != nil { //nolint:gosec // nothing secret is in it
 		return nil, fmt.Errorf("nginx: %w", err)
 	}
-	conf := string(text)
-	for _, change := range [][2]string{
-		{"server 127.0.0.1:8080;", "server " + strings.TrimPrefix(asked, "http://") + ";"},
-		{"server 127.0.0.1:9000;", "server " + strings.TrimPrefix(api, "http://") + ";"},
-		{"listen 80;", "listen " + address + ";"},
-		{"\nhttp {\n", fmt.Sprintf("\nhttp {\naccess_log off; client_body_temp_path %[1]s/body; proxy_temp_path %[1]s/proxy; fastcgi_temp_path %[1]s/fastcgi; uwsgi_temp_path %[1]s/uwsgi; scgi_temp_path %[1]s/scgi; keepalive_requests 1000000;\n", folder)},
-	} {
-		if strings.Count(conf, change[0]) != 1 {
-			return nil, fmt.Errorf("the recipe has %q not once", change[0])
-		}
-		conf = strings.Replace(conf, change[0], change[1], 1)
+	conf, err := gateways.NginxConfiguration(folder, address, strings.TrimPrefix(asked, "http://"), strings.TrimPrefix(api, "http://"))
+	if err != nil {
+		return nil, err
 	}
 	file := filepath.Join(folder, "nginx.conf")
 	if err := os.WriteFile(file, []byte(conf), 0o600); err != nil {

@@ -27,18 +27,9 @@ func Nginx(tb testing.TB, doorward, api string) (address string) {
 	binary, err := setup.Nginx()
 	setup.Need(tb, err)
 	folder, address := tb.TempDir(), free(tb)
-	text := example(tb, "nginx", "nginx.conf")
-	for _, change := range [][2]string{
-		{"server 127.0.0.1:8080;", "server " + doorward + ";"},
-		{"server 127.0.0.1:9000;", "server " + api + ";"},
-		{"listen 80;", "listen " + address + ";"},
-		// What a machine's own nginx.conf says, for a folder that anybody may write to.
-		{"\nhttp {\n", fmt.Sprintf("\nhttp {\naccess_log off; client_body_temp_path %[1]s/body; proxy_temp_path %[1]s/proxy; fastcgi_temp_path %[1]s/fastcgi; uwsgi_temp_path %[1]s/uwsgi; scgi_temp_path %[1]s/scgi; keepalive_requests 100000;\n", folder)},
-	} {
-		if strings.Count(text, change[0]) != 1 {
-			tb.Fatalf("nginx.conf has %q not once", change[0])
-		}
-		text = strings.Replace(text, change[0], change[1], 1)
+	text, err := NginxConfiguration(folder, address, doorward, api)
+	if err != nil {
+		tb.Fatal(err)
 	}
 	file := filepath.Join(folder, "nginx.conf")
 	if err := os.WriteFile(file, []byte(text), 0o600); err != nil {
@@ -47,6 +38,33 @@ func Nginx(tb testing.TB, doorward, api string) (address string) {
 	serve(tb, folder, address, nil, binary, "-p", folder, "-c", file, "-e", "stderr",
 		"-g", "daemon off; master_process off; error_log stderr warn; pid "+filepath.Join(folder, "pid")+";")
 	return address
+}
+
+// NginxConfiguration is examples/nginx/nginx.conf for a folder and addresses: where nginx listens, whom it asks, and where
+// the API is.
+func NginxConfiguration(folder, address, doorward, api string) (string, error) {
+	root, err := setup.Root()
+	if err != nil {
+		return "", err
+	}
+	read, err := os.ReadFile(filepath.Join(root, "examples", "nginx", "nginx.conf"))
+	if err != nil {
+		return "", fmt.Errorf("recipe: %w", err)
+	}
+	text := string(read)
+	for _, change := range [][2]string{
+		{"server 127.0.0.1:8080;", "server " + doorward + ";"},
+		{"server 127.0.0.1:9000;", "server " + api + ";"},
+		{"listen 80;", "listen " + address + ";"},
+		// What a machine's own nginx.conf says, for a folder that anybody may write to.
+		{"\nhttp {\n", fmt.Sprintf("\nhttp {\naccess_log off; client_body_temp_path %[1]s/body; proxy_temp_path %[1]s/proxy; fastcgi_temp_path %[1]s/fastcgi; uwsgi_temp_path %[1]s/uwsgi; scgi_temp_path %[1]s/scgi; keepalive_requests 1000000;\n", folder)},
+	} {
+		if strings.Count(text, change[0]) != 1 {
+			return "", fmt.Errorf("nginx.conf has %q not once", change[0])
+		}
+		text = strings.Replace(text, change[0], change[1], 1)
+	}
+	return text, nil
 }
 
 // Caddy is Nginx with Caddy and examples/caddy/Caddyfile.
