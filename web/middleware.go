@@ -36,6 +36,11 @@ func (s *Server) observe(next http.Handler) http.Handler {
 		defer func() {
 			if p := recover(); p != nil {
 				if p == http.ErrAbortHandler { //nolint:errorlint // net/http compares it so
+					// The caller has gone, or the API broke off: there is a line about that too.
+					if o.status == 0 {
+						o.status = gateway.StatusCallerGone
+					}
+					s.finish(o, r)
 					panic(p)
 				}
 				s.log.Error("panic", "request_id", o.id, "panic", p, "stack", string(debug.Stack()))

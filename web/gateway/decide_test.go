@@ -380,3 +380,39 @@ func TestF05_AMethodInOtherLettersIsRefused(t *testing.T) {
 		t.Errorf("a method of the API's own: %v", v.Refusal)
 	}
 }
+
+// A request whose caller goes away leaves a line in the log and is noted with its key, like any other.
+func TestACallerWhoGoesAwayIsNoted(t *testing.T) {
+	ctx, leave := context.WithCancel(t.Context())
+	upstream := httptest.NewServer(http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) {
+		leave()
+		<-r.Context().Done()
+	}))
+	t.Cleanup(upstream.Close)
+	target, err := url.Parse(upstream.URL)
+	if err != nil {
+		t.Fatal(err)
+	}
+	s := newSite(t, rules, func(_ *oauth.Resource, a *gateway.API) { a.Upstream = target })
+	k, key := s.Key(s.Workspace("acme", "", s.Alice), oauth.KeySpec{Scopes: []string{"read"}})
+	r := httptest.NewRequestWithContext(ctx, http.MethodGet, "/v1/any", nil)
+	r.Host = apiHost
+	r.Header.Set("Authorization", "Bearer "+key)
+	func() {
+		defer func() {
+			if p := recover(); p != http.ErrAbortHandler { //nolint:errorlint // net/http compares it so
+				t.Errorf("it ended with %v", p)
+			}
+		}()
+		s.Web.ServeHTTP(httptest.NewRecorder(), r)
+	}()
+	if text := s.Log.String(); !strings.Contains(text, `"status":499`) {
+		t.Errorf("the log says %s", text)
+	}
+	if err := s.Store.FlushUsage(s.System()); err != nil {
+		t.Fatal(err)
+	}
+	if requests, err := s.Store.RecentRequestsOf(s.System(), k.ID); err != nil || len(requests) != 1 || requests[0].Status != gateway.StatusCallerGone {
+		t.Errorf("%+v, %v", requests, err)
+	}
+}

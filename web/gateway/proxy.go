@@ -26,8 +26,8 @@ const (
 	judgeTimeout  = 8 * time.Second  // of the decision, which asks the database
 )
 
-// statusCallerGone is how a request is noted whose caller went away before there was an answer; it has no name in HTTP.
-const statusCallerGone = 499
+// StatusCallerGone is how a request is noted whose caller went away before there was an answer; it has no name in HTTP.
+const StatusCallerGone = 499
 
 // forwarded is what the parts of one request's way through the proxy know of each other.
 type forwarded struct {
@@ -56,7 +56,7 @@ func (g *Gateway) forward(w http.ResponseWriter, r *http.Request, a *API) {
 	f := &forwarded{verdict: v}
 	patient(w, r)
 	// Also when the upstream breaks off in the middle, which ends in a panic of net/http's own.
-	defer func() { g.Note(ctx, &f.verdict, r.Method, cmp.Or(f.status, statusCallerGone)) }()
+	defer func() { g.Note(ctx, &f.verdict, r.Method, cmp.Or(f.status, StatusCallerGone)) }()
 	g.proxies[a].ServeHTTP(&patientWriter{ResponseWriter: w, control: http.NewResponseController(w), said: w.Header().Clone()}, r.WithContext(context.WithValue(ctx, forwardedKey{}, f)))
 }
 
@@ -120,12 +120,12 @@ func (g *Gateway) newProxy(a *API) http.Handler {
 		},
 		ErrorHandler: func(w http.ResponseWriter, r *http.Request, err error) {
 			f := r.Context().Value(forwardedKey{}).(*forwarded)
-			refusal := upstreamFailure(err)
-			f.status, _ = a.Shape.Body(refusal)
 			if errors.Is(err, context.Canceled) && r.Context().Err() != nil {
 				oauth.Note(r.Context()).Cause = err
 				panic(http.ErrAbortHandler) // the caller has gone
 			}
+			refusal := upstreamFailure(err)
+			f.status, _ = a.Shape.Body(refusal)
 			g.Refuse(w, r, a, refusal)
 		},
 		Transport: &http.Transport{
