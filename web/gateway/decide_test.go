@@ -332,6 +332,7 @@ func TestTheOwnerLearnsWhy(t *testing.T) {
 	k, key := s.Key(s.Workspace("acme", "", s.Alice), oauth.KeySpec{Scopes: []string{"accounts:read"}})
 	refused := s.call("GET", "/v1/contacts/7", key, "")
 	s.call("GET", "/v1/accounts/7?secret=1", key, "")
+	s.HTTP.Close() // what is passed on is noted at its end
 	if err := s.Store.FlushUsage(s.System()); err != nil {
 		t.Fatal(err)
 	}

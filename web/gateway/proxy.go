@@ -48,9 +48,9 @@ func (g *Gateway) forward(w http.ResponseWriter, r *http.Request, a *API) {
 	ctx := r.Context()
 	RateHeaders(w.Header(), v.Taken)
 	if v.Refusal != nil {
-		g.Refuse(w, r, a, v.Refusal)
 		status, _ := a.Shape.Body(v.Refusal)
-		g.Note(ctx, &v, r.Method, status)
+		g.Note(ctx, &v, r.Method, status) // before the answer, which may have its reader look for it
+		g.Refuse(w, r, a, v.Refusal)
 		return
 	}
 	f := &forwarded{verdict: v}
