@@ -222,3 +222,43 @@ func TestACallerWhoGoesAwayEndsTheRequest(t *testing.T) {
 		}
 	})
 }
+
+// Nobody's requests stay out of log and metrics because they go away before the answer, or because the API breaks off in it.
+func TestH10_RequestsThatBreakOffAreLogged(t *testing.T) {
+	w := memory(t)
+	_, key := w.key("read")
+	arrived, ended := make(chan struct{}), make(chan struct{})
+	w.api.does(t, func(rw http.ResponseWriter, r *http.Request) {
+		if r.URL.Path == "/half" {
+			_, _ = io.WriteString(rw, "half")
+			_ = http.NewResponseController(rw).Flush() // it cannot fail here
+			panic(http.ErrAbortHandler)
+		}
+		arrived <- struct{}{}
+		<-r.Context().Done()
+		ended <- struct{}{}
+	})
+	f := w.fronts[0]
+	c := f.dial(t)
+	c.write("GET", "/slow", "", key, "X-Request-Id: goes-away")
+	<-arrived
+	ok(t, c.Close())
+	<-ended
+	c = f.dial(t)
+	c.write("GET", "/half", "", key, "X-Request-Id: breaks-off")
+	response := c.head("GET")
+	if body, err := io.ReadAll(response.Body); err == nil {
+		t.Errorf("half an answer looks whole: %q", body)
+	}
+	_ = response.Body.Close()
+	w.HTTP.Close() // waits for what is under way
+	for id, status := range map[string]string{"goes-away": `"status":499`, "breaks-off": `"status":200`} {
+		found := false
+		for line := range strings.Lines(w.Log.String()) {
+			found = found || strings.Contains(line, `"msg":"request"`) && strings.Contains(line, `"request_id":"`+id+`"`) && strings.Contains(line, status)
+		}
+		if !found {
+			t.Errorf("the log has no request %s with %s", id, status)
+		}
+	}
+}
