@@ -7,6 +7,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"doorward/oauth"
 	"doorward/storage"
@@ -398,15 +399,21 @@ func TestF11_ACredentialForAnotherResourceIs401(t *testing.T) {
 	w := memory(t)
 	_, own := w.key("read")
 	_, text := w.Key(w.shared, oauth.KeySpec{Scopes: []string{"read"}, Resource: otherResource})
-	others := map[string]string{
-		"a key": text,
-	}
+	others := map[string]string{"a key": text}
 	_, others["a personal token"] = w.PersonalToken(w.Alice, oauth.KeySpec{Scopes: []string{"read"}, Resource: otherResource})
+	soon := storage.Time(w.now.Load()).Add(time.Minute)
+	_, others["a key that has expired"] = w.Key(w.shared, oauth.KeySpec{Scopes: []string{"read"}, Resource: otherResource, ExpiresAt: soon})
+	paused, text := w.Key(w.shared, oauth.KeySpec{Scopes: []string{"read"}, Resource: otherResource})
+	others["a key that is paused"] = text
+	w.SQL("UPDATE api_keys SET paused_at = 1 WHERE id = $1", paused.ID)
+	w.now.Add(2 * time.Minute.Microseconds())
 	w.each(func(t *testing.T, f front) {
 		for name, text := range others {
-			a := f.send(t, "GET", "/x", "Authorization: Bearer "+text, "X-Workspace: acme")
-			if a.Status != http.StatusUnauthorized || !strings.Contains(a.Header.Get("WWW-Authenticate"), `error="invalid_token"`) {
-				t.Errorf("%s: answered %d %v %s", name, a.Status, a.Header, a.Body)
+			for _, target := range []string{"/x", "/v1/auth/test"} { // the second is Doorward's own
+				a := f.send(t, "GET", target, "Authorization: Bearer "+text, "X-Workspace: acme")
+				if a.Status != http.StatusUnauthorized || !strings.Contains(a.Header.Get("WWW-Authenticate"), `error="invalid_token"`) {
+					t.Errorf("%s: %s answered %d %v %s", name, target, a.Status, a.Header, a.Body)
+				}
 			}
 		}
 		if a := f.send(t, "GET", "/x", "Host: "+otherHost, own); a.Status != http.StatusUnauthorized {
