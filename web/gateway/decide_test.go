@@ -11,6 +11,7 @@ import (
 	"strings"
 	"sync/atomic"
 	"testing"
+	"time"
 
 	"doorward/oauth"
 	"doorward/oauth/limit"
@@ -433,3 +434,34 @@ func TestF05_AMethodInOtherLettersIsRefused(t *testing.T) {
 		t.Errorf("a method of the API's own: %v", v.Refusal)
 	}
 }
+
+// deadlines is a writer that keeps until when the caller has time to send.
+type deadlines struct {
+	*httptest.ResponseRecorder
+	read time.Time
+}
+
+func (d *deadlines) SetReadDeadline(t time.Time) error { d.read = t; return nil }
+func (d *deadlines) SetWriteDeadline(time.Time) error  { return nil }
+
+// net/http reads a little more of a body that was refused. Nobody gets all the time in the world for that.
+func TestH02_TheRestOfABodyOverTheLimitHasItsTime(t *testing.T) {
+	s := newSite(t, []gateway.Rule{{Path: "/**", Public: true}}, nil)
+	for name, c := range map[string]struct {
+		size int64
+		ends bool // there is a time by which the rest must come
+	}{"whole": {1 << 20, false}, "over the limit": {64<<20 + 100, true}} {
+		t.Run(name, func(t *testing.T) {
+			w := &deadlines{ResponseRecorder: httptest.NewRecorder()}
+			r := httptest.NewRequestWithContext(t.Context(), "POST", "http://"+apiHost+"/x", io.LimitReader(zeros{}, c.size))
+			s.gateway.Serve(w, r, s.gateway.API(apiID), http.NotFoundHandler())
+			if w.read.IsZero() == c.ends {
+				t.Errorf("answered %d; the rest must come by %v", w.Code, w.read)
+			}
+		})
+	}
+}
+
+type zeros struct{}
+
+func (zeros) Read(p []byte) (int, error) { clear(p); return len(p), nil }
