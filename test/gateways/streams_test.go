@@ -262,3 +262,29 @@ func TestH10_RequestsThatBreakOffAreLogged(t *testing.T) {
 		}
 	}
 }
+
+// Where somebody before us may have seen another end of a body, nothing after it is a request of anybody's; not even where
+// the caller asks for an interim answer, after which the header of the answer is made anew.
+func TestH03_NothingFollowsABodyWithTwoEnds(t *testing.T) {
+	w := memory(t)
+	_, key := w.key("read", "write")
+	for name, lines := range map[string]string{
+		"two lengths":                 "Content-Length: 4\r\nTransfer-Encoding: chunked\r\n",
+		"two lengths and an interim":  "Content-Length: 4\r\nTransfer-Encoding: chunked\r\nExpect: 100-continue\r\n",
+		"two lengths and an upgrade":  "Content-Length: 4\r\nTransfer-Encoding: chunked\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n",
+		"chunks and a trailer for us": "Transfer-Encoding: chunked\r\nTrailer: X-Auth-Subject\r\n",
+	} {
+		c := w.fronts[0].dial(t)
+		next := "GET /admin/x HTTP/1.1\r\nHost: " + host + "\r\n" + key + "\r\n\r\n"
+		_, err := io.WriteString(c, "POST /x HTTP/1.1\r\nHost: "+host+"\r\n"+key+"\r\n"+lines+"\r\n1\r\nx\r\n0\r\nX-Auth-Subject: evil\r\n\r\n"+next)
+		ok(t, err)
+		all, err := io.ReadAll(c) // to the end of the connection
+		ok(t, err)
+		if n := strings.Count(string(all), "HTTP/1.1 2") + strings.Count(string(all), "HTTP/1.1 4"); n != 1 {
+			t.Errorf("%s: %d answers: %q", name, n, all)
+		}
+		if s := w.api.one(t); s.method != "POST" || s.body != "x" || strings.Contains(fmt.Sprint(s.header), "evil") {
+			t.Errorf("%s: the API sees %+v", name, s)
+		}
+	}
+}
