@@ -419,22 +419,6 @@ func TestACallerWhoGoesAwayIsNoted(t *testing.T) {
 	}
 }
 
-// APIs that write a method in capitals before they look at it would do what another rule decides about.
-func TestF05_AMethodInOtherLettersIsRefused(t *testing.T) {
-	s := newSite(t, []gateway.Rule{
-		{Methods: []string{"DELETE"}, Path: "/v1/**", Scopes: []string{"admin"}, Cost: 1},
-		{Path: "/v1/**", Public: true},
-	}, nil)
-	for _, method := range []string{"delete", "Delete", "DELETe"} {
-		if v := s.decide(method, "/v1/x", ""); v.Refusal == nil || v.Refusal.Kind != gateway.BadRequest {
-			t.Errorf("%s: %v", method, v.Refusal)
-		}
-	}
-	if v := s.decide("PURGE", "/v1/x", ""); v.Refusal != nil {
-		t.Errorf("a method of the API's own: %v", v.Refusal)
-	}
-}
-
 // deadlines is a writer that keeps until when the caller has time to send.
 type deadlines struct {
 	*httptest.ResponseRecorder
