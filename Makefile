@@ -32,7 +32,7 @@ example-torvus: ## an API behind Doorward, with its page for customers in exampl
 
 .PHONY: test
 test: setup ## all tests, the longest packages first; installs what they need the first time
-	CGO_ENABLED=1 DOORWARD_TEST_FULL=1 go run ./test/postgres/run -- go test -race -shuffle=on -timeout 15m ./test/security ./test/pages ./storage ./...
+	CGO_ENABLED=1 DOORWARD_TEST_FULL=1 go run ./test/postgres/run -- go test -race -shuffle=on -timeout 20m ./test/security ./test/pages ./storage ./...
 
 .PHONY: test-short
 test-short: ## the tests that need only Go
@@ -71,7 +71,7 @@ bench: setup ## speed against a bare handler and pgbench; writes docs/benchmarks
 .PHONY: faults
 faults: setup ## kills, restarts and cut connections under load; writes docs/faults.md
 	DOORWARD_TEST_FULL=1 go test -tags faults -count=1 -timeout 25m -v ./test/faults -args -update $(FAULTS)
-	DOORWARD_TEST_FULL=1 go test -tags faults -count=1 -timeout 15m -run 'F16_|H04_' ./test/gateways
+	DOORWARD_TEST_FULL=1 go test -tags faults -count=1 -timeout 20m -run 'F16_|H04_' ./test/gateways
 
 .PHONY: up
 up: .env ## Doorward and PostgreSQL in containers, at http://localhost:8080
