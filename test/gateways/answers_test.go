@@ -345,6 +345,17 @@ func TestInterimAnswersTakeNothingAway(t *testing.T) {
 			})
 		})
 	}
+	// A caller of HTTP/1.0 would take it for the answer.
+	w.api.does(t, func(rw http.ResponseWriter, _ *http.Request) {
+		rw.WriteHeader(http.StatusEarlyHints)
+		_, _ = io.WriteString(rw, "done")
+	})
+	old := w.fronts[0].dial(t)
+	_, err := io.WriteString(old, "POST /x HTTP/1.0\r\nHost: "+host+"\r\n"+key+"\r\nExpect: 100-continue\r\nContent-Length: 4\r\n\r\nbody")
+	ok(t, err)
+	if all, err := io.ReadAll(old); err != nil || strings.Count(string(all), "HTTP/1.") != 1 || !strings.HasPrefix(string(all), "HTTP/1.0 200") {
+		t.Errorf("to HTTP/1.0 it answered %q, %v", all, err)
+	}
 	families, err := w.Metrics.Gather()
 	ok(t, err)
 	for _, f := range families {

@@ -57,7 +57,7 @@ func (g *Gateway) forward(w http.ResponseWriter, r *http.Request, a *API) {
 	patient(w, r)
 	// Also when the upstream breaks off in the middle, which ends in a panic of net/http's own.
 	defer func() { g.Note(ctx, &f.verdict, r.Method, cmp.Or(f.status, StatusCallerGone)) }()
-	g.proxies[a].ServeHTTP(&patientWriter{ResponseWriter: w, control: http.NewResponseController(w), said: w.Header().Clone()}, r.WithContext(context.WithValue(ctx, forwardedKey{}, f)))
+	g.proxies[a].ServeHTTP(&patientWriter{ResponseWriter: w, control: http.NewResponseController(w), said: w.Header().Clone(), interim: r.ProtoAtLeast(1, 1)}, r.WithContext(context.WithValue(ctx, forwardedKey{}, f)))
 }
 
 // decide is Decide in its time.
@@ -192,6 +192,7 @@ type patientWriter struct {
 	control *http.ResponseController
 	said    http.Header // what this server had to say before the API said anything
 	cleared bool        // of that nothing is left
+	interim bool        // the caller's HTTP knows interim answers (RFC 9110 section 15.2)
 }
 
 // WriteHeader implements http.ResponseWriter. After an interim answer, such as the 100 that a caller asks for, the proxy
@@ -200,6 +201,9 @@ func (w *patientWriter) WriteHeader(status int) {
 	switch {
 	case status < http.StatusOK && status != http.StatusSwitchingProtocols:
 		w.cleared = true
+		if !w.interim {
+			return
+		}
 	case w.cleared:
 		w.cleared = false
 		h := w.Header()
