@@ -1,6 +1,7 @@
 package web
 
 import (
+	"cmp"
 	"context"
 	"crypto/rand"
 	"encoding/hex"
@@ -268,12 +269,22 @@ func (s *Server) toGateway(w http.ResponseWriter, r *http.Request, next http.Han
 	return true
 }
 
-// host is the one that a request names, to a trusted proxy where it came through one.
+// host is the one that a request names, to a trusted proxy where it came through one. Some proxies add the name that they
+// saw to what their caller sent: where names differ, nobody's is taken, and what comes back is no host.
 func (s *Server) host(r *http.Request) string {
-	if h := s.proxies.forwarded(r, "X-Forwarded-Host"); h != "" {
-		return h
+	if !s.proxies.trusted(r) {
+		return r.Host
 	}
-	return r.Host
+	all := strings.Join(r.Header.Values("X-Forwarded-Host"), ",")
+	first, rest, more := strings.Cut(all, ",")
+	for more {
+		var name string
+		name, rest, more = strings.Cut(rest, ",")
+		if !strings.EqualFold(strings.TrimSpace(name), strings.TrimSpace(first)) {
+			return all
+		}
+	}
+	return cmp.Or(strings.TrimSpace(first), r.Host)
 }
 
 // maxFields bounds the header lines of a request; net/http bounds their bytes alone.

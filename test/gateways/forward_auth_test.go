@@ -294,6 +294,16 @@ func TestF08_AHostIsKnownByEverySpellingAndNoOther(t *testing.T) {
 			}
 		}
 	}
+	// A proxy that adds the name it saw to the one that its caller sent leaves two, and neither counts.
+	for name, lines := range map[string][]string{
+		"a list":    {"X-Forwarded-Host: " + host + ", " + otherHost},
+		"two lines": {"X-Forwarded-Host: " + host, "X-Forwarded-Host: " + otherHost},
+	} {
+		if a := w.asked(t, "/public", append(lines, "Host: "+otherHost)...); a.Status == http.StatusOK {
+			t.Errorf("%s of forwarded hosts answered %d %s", name, a.Status, a.Body)
+		}
+		w.nothing(t)
+	}
 }
 
 func TestF09_NoKindOfRequestPassesByItself(t *testing.T) {
