@@ -39,7 +39,7 @@ resources:
 		says              []string
 	}{
 		{"allowed", "GET", "https://api.example.com/v1/x?a=b", true, map[string]any{"allowed": true, "status": 200.0, "route": "GET /v1/**", "reason": nil}, []string{"100 of 100 are left"}},
-		{"no credential", "GET", "https://api.example.com/v1/x", false, map[string]any{"allowed": false, "status": 401.0, "route": "GET /v1/**"}, []string{"no credential was sent"}},
+		{"no credential", "GET", "https://api.example.com/v1/x", false, map[string]any{"allowed": false, "status": 401.0, "route": "GET /v1/**", "reason": "no credential"}, []string{"no credential was sent", "answer    401: no credential\n"}},
 		{"wrong kind", "post", "https://api.example.com/v1/x", true, map[string]any{
 			"allowed": false, "status": 403.0, "reason": "the route POST /v1/** takes no API key; it takes a personal access token",
 			"needed": "a personal access token with write, of a user who is at least member in the workspace, for POST /v1/**",

@@ -79,13 +79,16 @@ func (g *Gateway) judge(ctx context.Context, a *API, r Request, dry bool) Verdic
 	return j.v
 }
 
-// cmpReason is what the owner of a credential reads about a refusal: what was said where it happened, else its own sentence.
+// cmpReason is what the owner of a credential, or of the server, reads about a refusal: what was said where it happened,
+// else its own sentence, which those have not that say no more to the caller, else the cause.
 func cmpReason(said string, r *Refusal) string {
 	switch {
 	case said != "":
 		return said
 	case r.Kind == Limited:
 		return oauth.ReasonLimit
+	case r.Detail == "" && r.Cause != nil:
+		return r.Cause.Error()
 	}
 	return r.Detail
 }
