@@ -31,6 +31,10 @@ func (s *Server) routes() http.Handler {
 
 	machine("GET /oauth/jwks", s.oauth.JWKS)
 
+	// Of APIs at an address of the issuer's; the hosts of others have their own.
+	mux.HandleFunc("GET /.well-known/oauth-protected-resource", s.resourceMetadata)
+	mux.HandleFunc("GET /.well-known/oauth-protected-resource/{path...}", s.resourceMetadata)
+
 	s.api.Register(func(pattern string, h http.Handler) { mux.Handle(pattern, bounded(h)) })
 
 	// Authorize takes GET and POST from anywhere, since it decides nothing.
@@ -161,6 +165,13 @@ func (s *Server) assets() http.Handler {
 		}
 		server.ServeHTTP(w, r)
 	})
+}
+
+// resourceMetadata answers with the metadata of an API (RFC 9728).
+func (s *Server) resourceMetadata(w http.ResponseWriter, r *http.Request) {
+	if !s.gateway.ServeMetadata(w, r) {
+		s.turnAway(w, r, http.StatusNotFound, "There is nothing here; check the address.")
+	}
 }
 
 // noRoute takes what no other route did: 405 where the path is known and the method is not, else 404.

@@ -304,6 +304,39 @@ func TestHostDecides(t *testing.T) {
 	}
 }
 
+// The metadata of an API at an address of the issuer's, which challenges there name, are on the issuer's host; those of
+// other APIs are not (RFC 9728 section 3.1).
+func TestMetadataOfAnAPIAtTheIssuersAddress(t *testing.T) {
+	const issuer = "http://localhost:8080"
+	var resources []oauth.Resource
+	var apis []gateway.API
+	for _, id := range []string{issuer, issuer + "/mcp/", otherID + "/other"} {
+		resources = append(resources, oauth.Resource{ID: id, Name: id, Scopes: []oauth.Scope{{Name: "read", Text: "Read"}}})
+		apis = append(apis, gateway.API{ID: id})
+	}
+	r := rig.Memory(t, rig.Options{Issuer: issuer, Resources: resources, APIs: apis})
+	get := func(method, path string) *rig.Answer { return r.Send(r.Program(), r.Request(method, path, nil)) }
+	const at = "/.well-known/oauth-protected-resource"
+	for path, id := range map[string]string{at: issuer, at + "/mcp": issuer + "/mcp/"} {
+		a := get("GET", path)
+		if a.Status != http.StatusOK || a.Text("resource") != id || a.Header.Get("Access-Control-Allow-Origin") != "*" {
+			t.Errorf("%s: %d %s", path, a.Status, a.Body)
+		}
+		if a := get("POST", path); a.Status != http.StatusMethodNotAllowed {
+			t.Errorf("POST %s: %d", path, a.Status)
+		}
+	}
+	for _, path := range []string{at + "/", at + "/other", at + "/mcp/"} {
+		if a := get("GET", path); a.Status != http.StatusNotFound || strings.Contains(string(a.Body), otherID) {
+			t.Errorf("%s: %d %s, want 404", path, a.Status, a.Body)
+		}
+	}
+	challenge := get("GET", "/v1/auth/test").Header.Get("WWW-Authenticate") // of the first
+	if want := issuer + at; !strings.Contains(challenge, `resource_metadata="`+want+`"`) {
+		t.Errorf("the challenge is %s, want one that names %s", challenge, want)
+	}
+}
+
 // Pages of the origins in the configuration may call, and read what they are told about limits; others may not.
 func TestH09_PagesOfOtherOrigins(t *testing.T) {
 	s := newSite(t, rules, func(_ *oauth.Resource, a *gateway.API) { a.CORS = []string{"https://app.example.com"} })

@@ -216,6 +216,19 @@ func (g *Gateway) Serve(w http.ResponseWriter, r *http.Request, a *API, builtin 
 	}
 }
 
+// ServeMetadata answers with the metadata of the API whose identifier is an address of the issuer's, as that of a server
+// without `resources` is, and whose metadata are therefore on the issuer's host (RFC 9728 section 3.1). False: the path is
+// that of no such API, and nothing was answered.
+func (g *Gateway) ServeMetadata(w http.ResponseWriter, r *http.Request) bool {
+	i := slices.IndexFunc(g.apis, func(a *API) bool {
+		return a.metadata != nil && strings.HasPrefix(a.Shape.Metadata, g.oauth.Issuer()+wellKnown) && a.metaPath == r.URL.Path
+	})
+	if i >= 0 {
+		g.apis[i].serveMetadata(w, r)
+	}
+	return i >= 0
+}
+
 func (a *API) serveMetadata(w http.ResponseWriter, r *http.Request) {
 	h := w.Header()
 	h.Set("Access-Control-Allow-Origin", "*")
