@@ -327,7 +327,7 @@ func TestMetadataOfAnAPIAtTheIssuersAddress(t *testing.T) {
 		}
 	}
 	for _, path := range []string{at + "/", at + "/other", at + "/mcp/"} {
-		if a := get("GET", path); a.Status != http.StatusNotFound || strings.Contains(string(a.Body), otherID) {
+		if a := get("GET", path); a.Status != http.StatusNotFound || strings.Contains(a.Body, otherID) {
 			t.Errorf("%s: %d %s, want 404", path, a.Status, a.Body)
 		}
 	}

@@ -179,7 +179,7 @@ type patientBody struct {
 func (b *patientBody) Read(p []byte) (int, error) {
 	_ = b.control.SetReadDeadline(time.Now().Add(patience))
 	n, err := b.ReadCloser.Read(p)
-	if err == io.EOF { //nolint:errorlint // a body ends with it as it is
+	if err == io.EOF {
 		// From here on net/http reads only to learn that the caller goes away, which may take any time.
 		_ = b.control.SetReadDeadline(time.Time{})
 	}
