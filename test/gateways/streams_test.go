@@ -288,3 +288,18 @@ func TestH03_NothingFollowsABodyWithTwoEnds(t *testing.T) {
 		}
 	}
 }
+
+// Where an API sends its callers on to is theirs to follow: no front asks there in its own name.
+func TestF05_NoFrontFollowsARedirect(t *testing.T) {
+	w := memory(t)
+	_, key := w.key("read")
+	w.api.does(t, func(rw http.ResponseWriter, r *http.Request) {
+		http.Redirect(rw, r, "/admin/x", http.StatusTemporaryRedirect)
+	})
+	w.each(func(t *testing.T, f front) {
+		a := f.send(t, "GET", "/x", key)
+		if n := w.api.count.Load(); a.Status != http.StatusTemporaryRedirect || a.Header.Get("Location") != "/admin/x" || n != 1 {
+			t.Errorf("answered %d %v after %d requests", a.Status, a.Header, n)
+		}
+	})
+}
