@@ -3,10 +3,12 @@ package gateway_test
 import (
 	"context"
 	"io"
+	"log/slog"
 	"net/http"
 	"net/http/httptest"
 	"net/netip"
 	"net/url"
+	"os"
 	"slices"
 	"strings"
 	"sync/atomic"
@@ -74,7 +76,7 @@ func newSite(t *testing.T, rules []gateway.Rule, change func(*oauth.Resource, *g
 		Resources: []oauth.Resource{first, second}, Plans: map[string]limit.Plan{"small": {Hour: 10}, "strangers": {Hour: 3}},
 		APIs: []gateway.API{api, {ID: otherID, Hosts: []string{"other.example.com"}}},
 	})
-	if s.gateway, err = gateway.New(gateway.Config{OAuth: s.OAuth, APIs: []gateway.API{api}, Trusted: func(*http.Request) bool { return false }, ClientAddress: func(*http.Request) netip.Addr { return netip.Addr{} }}); err != nil {
+	if s.gateway, err = gateway.New(gateway.Config{OAuth: s.OAuth, APIs: []gateway.API{api}, Trusted: func(*http.Request) bool { return false }, ClientAddress: func(*http.Request) netip.Addr { return netip.Addr{} }, Log: slog.New(slog.DiscardHandler)}); err != nil {
 		t.Fatal(err)
 	}
 	return s
@@ -482,3 +484,18 @@ func TestH02_TheRestOfABodyOverTheLimitHasItsTime(t *testing.T) {
 type zeros struct{}
 
 func (zeros) Read(p []byte) (int, error) { clear(p); return len(p), nil }
+
+// late is a body of which the next piece does not come.
+type late struct{}
+
+func (late) Read([]byte) (int, error) { return 0, os.ErrDeadlineExceeded }
+
+// It is the caller who was too slow, and not the API.
+func TestABodyThatDoesNotComeIsTheCallersFault(t *testing.T) {
+	s := newSite(t, []gateway.Rule{{Path: "/**", Public: true}}, nil)
+	w := &deadlines{ResponseRecorder: httptest.NewRecorder()}
+	s.gateway.Serve(w, httptest.NewRequestWithContext(t.Context(), "POST", "http://"+apiHost+"/x", late{}), s.gateway.API(apiID), http.NotFoundHandler())
+	if w.Code != http.StatusRequestTimeout || !strings.Contains(w.Body.String(), "did not come in time") {
+		t.Errorf("%d %s", w.Code, w.Body)
+	}
+}

@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"log/slog"
 	"net"
 	"net/http"
 	"net/netip"
@@ -28,6 +29,8 @@ type Config struct {
 	Trusted func(*http.Request) bool
 	// Secure says that callers must use https, since the issuer does.
 	Secure bool
+	// Log takes what goes wrong in the middle of an answer.
+	Log *slog.Logger
 }
 
 // API is one resource as the gateway serves it.
@@ -56,6 +59,7 @@ type Gateway struct {
 	address func(*http.Request) netip.Addr
 	trusted func(*http.Request) bool
 	secure  bool
+	log     *slog.Logger
 	proxies map[*API]http.Handler
 }
 
@@ -64,7 +68,7 @@ const wellKnown = "/.well-known/oauth-protected-resource"
 
 // New makes a Gateway.
 func New(c Config) (*Gateway, error) {
-	g := &Gateway{oauth: c.OAuth, hosts: map[string]*API{}, address: c.ClientAddress, trusted: c.Trusted, secure: c.Secure, proxies: map[*API]http.Handler{}}
+	g := &Gateway{oauth: c.OAuth, hosts: map[string]*API{}, address: c.ClientAddress, trusted: c.Trusted, secure: c.Secure, log: c.Log, proxies: map[*API]http.Handler{}}
 	for _, a := range c.APIs {
 		r, ok := c.OAuth.Resource(a.ID)
 		if !ok {

@@ -4,10 +4,13 @@ import (
 	"cmp"
 	"context"
 	"errors"
+	"fmt"
 	"io"
+	"log/slog"
 	"net"
 	"net/http"
 	"net/http/httputil"
+	"os"
 	"strings"
 	"sync"
 	"time"
@@ -140,6 +143,7 @@ func (g *Gateway) newProxy(a *API) http.Handler {
 			ForceAttemptHTTP2:     true,
 			Proxy:                 nil, // the environment has no say in where an API's requests go
 		},
+		ErrorLog:      slog.NewLogLogger(g.log.Handler(), slog.LevelWarn),
 		FlushInterval: -1, // each piece at once
 		BufferPool:    &buffers,
 	}
@@ -150,6 +154,8 @@ func upstreamFailure(err error) *Refusal {
 	var large *http.MaxBytesError
 	var slow net.Error
 	switch {
+	case errors.Is(err, errCallerSlow):
+		return &Refusal{Kind: BadRequest, Status: http.StatusRequestTimeout, Detail: "The body did not come in time; send it again.", Cause: err}
 	case errors.As(err, &large):
 		return &Refusal{Kind: TooLarge, Detail: "The body is larger than 64 MiB, the most that is passed on.", Cause: err}
 	case errors.As(err, &slow) && slow.Timeout():
@@ -183,8 +189,14 @@ func (b *patientBody) Read(p []byte) (int, error) {
 		// From here on net/http reads only to learn that the caller goes away, which may take any time.
 		_ = b.control.SetReadDeadline(time.Time{})
 	}
+	if errors.Is(err, os.ErrDeadlineExceeded) {
+		err = fmt.Errorf("%w: %w", errCallerSlow, err)
+	}
 	return n, err //nolint:wrapcheck // io.EOF is compared
 }
+
+// errCallerSlow says that the next piece of a body did not come in its time.
+var errCallerSlow = errors.New("the caller was too slow")
 
 // patientWriter gives the caller new time to take each piece of an answer.
 type patientWriter struct {
