@@ -34,6 +34,19 @@ func TestRelativeTimes(t *testing.T) {
 	}
 }
 
+func TestUsageInWords(t *testing.T) {
+	for want, d := range map[string]UsageDay{
+		"No requests in the last 1 days":                              {},
+		"Requests in the last 1 days: 2, none of them refused":        {Allowed: 2},
+		"Requests in the last 1 days: 3, of which 1 was refused":      {Allowed: 2, Limited: 1},
+		"Requests in the last 1 days: 1,004, of which 2 were refused": {Allowed: 1002, Limited: 1, Refused: 1},
+	} {
+		if got := usageText([]UsageDay{d}); got != want {
+			t.Errorf("%+v is %q, want %q", d, got, want)
+		}
+	}
+}
+
 func TestTimesAreShownInUTC(t *testing.T) {
 	at := time.Date(2026, time.March, 4, 1, 30, 0, 0, time.FixedZone("", 2*60*60))
 	if got, want := machineTime(at), "2026-03-03T23:30:00Z"; got != want {
