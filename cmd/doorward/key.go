@@ -217,6 +217,9 @@ func (o output) onKey(
 		}
 		row := newKeyJSON(s, &k)
 		row.Key, row.Workspace = text, w.Slug
+		if row.Requests, err = s.requestsOf(ctx, &k); err != nil {
+			return err
+		}
 		before, err := s.store.KeysRotatedInto(ctx, k.Owner(), k.ID)
 		if err != nil {
 			return fmt.Errorf("look up what the key replaces: %w", err)
@@ -286,6 +289,54 @@ type keyJSON struct {
 	LastUsedFrom string         `json:"last_used_from,omitempty"`
 	RotatedInto  string         `json:"rotated_into,omitempty"`
 	Replaces     []replacedJSON `json:"replaces,omitempty"` // what still works beside it
+	Requests     *requestsJSON  `json:"requests,omitempty"` // where there were some
+}
+
+// requestsJSON is how often a key was used in the last 30 days, and the last times.
+type requestsJSON struct {
+	Allowed int64         `json:"allowed"`
+	Limited int64         `json:"limited"` // refused by a limit
+	Refused int64         `json:"refused"` // by anything else
+	Last    []requestJSON `json:"last"`    // the newest first
+}
+
+// requestJSON is one request, with why it was refused.
+type requestJSON struct {
+	At        time.Time `json:"at"`
+	Action    string    `json:"action"`
+	Status    int       `json:"status"`
+	Reason    string    `json:"reason,omitempty"`
+	RequestID string    `json:"request_id"`
+	Address   string    `json:"address,omitempty"`
+}
+
+// shownRequests is how many of a key's last requests are shown.
+const shownRequests = 10
+
+// requestsOf reads how a key was used; nil where it was not. What a running server has counted it writes every five seconds.
+func (s *server) requestsOf(ctx context.Context, k *storage.APIKey) (*requestsJSON, error) {
+	r := requestsJSON{Last: []requestJSON{}}
+	if k.WorkspaceID != "" {
+		now := s.store.Now()
+		hours, err := s.store.UsageOf(ctx, k.WorkspaceID, k.ID, now.Add(-30*day), now.Add(time.Hour))
+		if err != nil {
+			return nil, fmt.Errorf("read the key's usage: %w", err)
+		}
+		for _, hour := range hours {
+			r.Allowed, r.Limited, r.Refused = r.Allowed+hour.Allowed, r.Limited+hour.Limited, r.Refused+hour.Refused
+		}
+	}
+	last, err := s.store.RecentRequestsOf(ctx, k.ID)
+	if err != nil {
+		return nil, fmt.Errorf("read the key's last requests: %w", err)
+	}
+	for _, x := range last[:min(len(last), shownRequests)] {
+		r.Last = append(r.Last, requestJSON{At: seconds(x.At), Action: x.Action, Status: x.Status, Reason: x.Reason, RequestID: x.RequestID, Address: x.Address})
+	}
+	if r.Allowed+r.Limited+r.Refused == 0 && len(r.Last) == 0 {
+		return nil, nil
+	}
+	return &r, nil
 }
 
 // replacedJSON is a key whose place another takes.
@@ -373,6 +424,12 @@ func (o output) printKey(a *app, k keyJSON) error {
 		row("rotated into", k.RotatedInto)
 		for _, old := range k.Replaces {
 			row("replaces", old.ID+" (…"+old.Tail+"), which works until "+old.ExpiresAt.Format(time.RFC3339))
+		}
+		if r := k.Requests; r != nil {
+			row("30 days", fmt.Sprintf("%d allowed, %d over a limit, %d refused", r.Allowed, r.Limited, r.Refused))
+			for _, x := range r.Last {
+				row("request", strings.TrimSpace(fmt.Sprintf("%s  %s  %d  %s  %s", x.At.Format(time.RFC3339), x.Action, x.Status, x.RequestID, x.Reason)))
+			}
 		}
 		_ = table.Flush()
 		switch {

@@ -11,6 +11,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"doorward/oauth/apikey"
+	"doorward/storage"
 )
 
 // active tells what introspect says about a credential.
@@ -253,4 +254,35 @@ func TestK26_CommandsSayTheLimitOfKeys(t *testing.T) {
 	if other := errors.New("other"); !errors.Is(tooMany("acme", "API keys", other), other) {
 		t.Error("other errors do not pass")
 	}
+}
+
+// What came with a key, and why it was refused, is told by the command as the page tells it.
+func TestKeyShowTellsTheLastRequests(t *testing.T) {
+	onEachEngine(t, func(t *testing.T, c *cli) {
+		c.must("", "migrate")
+		c.people("ann@example.com")
+		c.must("", "workspace", "create", "--name", "Acme", "--slug", "acme", "--owner", "ann@example.com")
+		made := c.object("", "key", "create", "--workspace", "acme", "--name", "Import", "--scope", "read")
+		id := text(t, made, "id")
+		if shown := c.object("", "key", "show", id); shown["requests"] != nil {
+			t.Errorf("of a key that was not used: %v", shown["requests"])
+		}
+		store := c.database()
+		for _, reason := range []string{"", "no scope"} {
+			store.NoteUse(storage.Use{
+				WorkspaceID: text(t, made, "workspace_id"), CredentialID: id, Credential: storage.KindAPIKey, RequestID: "request-" + reason, Action: "GET /v1/**", Status: 200, Reason: reason,
+			})
+		}
+		store.Close() // which writes what was noted
+		requests, ok := c.object("", "key", "show", id)["requests"].(map[string]any)
+		if !ok || requests["allowed"] != 1.0 || requests["refused"] != 1.0 || requests["limited"] != 0.0 || len(requests["last"].([]any)) != 2 {
+			t.Fatalf("requests %v", requests)
+		}
+		if newest := requests["last"].([]any)[0].(map[string]any); newest["reason"] != "no scope" || newest["request_id"] != "request-no scope" || newest["action"] != "GET /v1/**" {
+			t.Errorf("the newest is %v", newest)
+		}
+		if out := c.must("", "key", "show", id); !strings.Contains(out, "1 allowed, 0 over a limit, 1 refused") || !strings.Contains(out, "no scope") {
+			t.Error(out)
+		}
+	})
 }
