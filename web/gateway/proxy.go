@@ -185,7 +185,7 @@ type patientBody struct {
 func (b *patientBody) Read(p []byte) (int, error) {
 	_ = b.control.SetReadDeadline(time.Now().Add(patience))
 	n, err := b.ReadCloser.Read(p)
-	if err == io.EOF {
+	if errors.Is(err, io.EOF) {
 		// From here on net/http reads only to learn that the caller goes away, which may take any time.
 		_ = b.control.SetReadDeadline(time.Time{})
 	}
