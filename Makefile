@@ -30,13 +30,9 @@ example-sophosic: ## an API behind Doorward, with its page for customers in exam
 example-torvus: ## an API behind Doorward, with its page for customers in examples/torvus: JWTs, 419
 	@CGO_ENABLED=0 go run ./examples/run torvus $(ARGS)
 
-# The race detector watches all Go code but that of SQLite, which is C made into Go: there it takes five times as long as the
-# rest of the tests, and finds what is not ours.
-RACE := -race -gcflags=modernc.org/...=-race=false
-
 .PHONY: test
 test: setup ## all tests, the longest packages first; installs what they need the first time
-	CGO_ENABLED=1 DOORWARD_TEST_FULL=1 go run ./test/postgres/run -- go test $(RACE) -shuffle=on -timeout 25m ./test/security ./test/pages ./storage ./...
+	CGO_ENABLED=1 DOORWARD_TEST_FULL=1 go run ./test/postgres/run -- go test -race -shuffle=on -timeout 40m ./test/security ./test/pages ./storage ./...
 
 .PHONY: test-short
 test-short: ## the tests that need only Go
