@@ -71,7 +71,10 @@ func (x *torn) tokensOf(code string) (access, refresh, families int) {
 	return access, refresh, families
 }
 
-var hiddenToken = regexp.MustCompile(`name="token" value="([^"]+)"`)
+var (
+	hiddenToken = regexp.MustCompile(`name="token" value="([^"]+)"`)
+	workspaces  = regexp.MustCompile(`name="workspace" value="([^"]+)"`) // the first is the person's own
+)
 
 // consent is a consent page that waits for its answer.
 func (x *torn) consent() (cookies string, form url.Values) {
@@ -89,10 +92,11 @@ func (x *torn) consent() (cookies string, form url.Values) {
 	}
 	flow, bound, page := x.form(ctx, r.location.RequestURI(), cookies)
 	token := hiddenToken.FindSubmatch(page.body)
-	if flow == "" || token == nil {
+	workspace := workspaces.FindSubmatch(page.body)
+	if flow == "" || token == nil || workspace == nil {
 		x.t.Fatalf("consent answered %s", page)
 	}
-	return bound, url.Values{"flow": {flow}, "token": {string(token[1])}, "scope": {"read"}, "decision": {"approve"}}
+	return bound, url.Values{"flow": {flow}, "token": {string(token[1])}, "scope": {"read"}, "workspace": {string(workspace[1])}, "decision": {"approve"}}
 }
 
 // operation is something that changes what is stored.
@@ -210,7 +214,7 @@ func (x *torn) operations() []operation {
 				t.Errorf("the second token is not alive: %s", r)
 			}
 		}},
-		{"revoke", statement("UPDATE grants SET revoked_at"), func() func() reply {
+		{"revoke", commitOf("UPDATE grants SET revoked_at"), func() func() reply {
 			token = x.tokens().text("access_token")
 			return func() reply { return x.revoke(ctx, token) }
 		}, func(t *testing.T, second reply, done bool) {
