@@ -5,7 +5,6 @@ import (
 	"errors"
 	"strconv"
 	"strings"
-	"time"
 
 	"doorward/oauth"
 	"doorward/oauth/apikey"
@@ -37,7 +36,7 @@ func asRefusal(err error) *gateway.Refusal {
 	case errors.As(err, &own):
 		return own
 	case errors.Is(err, storage.ErrUnavailable), errors.Is(err, context.Canceled), errors.Is(err, context.DeadlineExceeded):
-		return &gateway.Refusal{Kind: gateway.Unavailable, Detail: "The server cannot reach its storage. Nothing is lost; try again shortly.", RetryAfter: time.Second, Cause: err}
+		return gateway.AsRefusal(err)
 	case errors.As(err, &forbidden):
 		return &gateway.Refusal{Kind: gateway.Forbidden, Detail: forbidden.Message, Scope: forbidden.Scope}
 	case len(invalid) > 0 && errors.Is(err, storage.ErrExists):
@@ -51,7 +50,7 @@ func asRefusal(err error) *gateway.Refusal {
 	case errors.Is(err, storage.ErrNotFound):
 		return &gateway.Refusal{Kind: gateway.NotFound, Detail: notFound}
 	}
-	return &gateway.Refusal{Kind: gateway.Failed, Detail: "The server failed. Send the request id to its operator.", Cause: err}
+	return gateway.AsRefusal(err)
 }
 
 // faults are the *oauth.Invalid errors that err joins.
