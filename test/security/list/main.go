@@ -46,6 +46,13 @@ var sections = []section{
 	{"DPoP, mutual TLS, token exchange", "", "P-01…P-10 X-01…X-06"},
 	{"HTTP layer", "H-01…H-06 H-08…H-14", ""},
 	{"Storage, tenancy, logs", "S-01 S-03 S-10…S-12 O-01…O-04 O-06", "S-02…S-09 O-05"},
+	{"Access that was taken away", "V-01…V-09", ""},
+	{"Rights", "V-10…V-18", ""},
+	{"Gateway", "V-20…V-25", ""},
+	{"Bounds", "V-30…V-34", ""},
+	{"Input from outside", "V-40…V-54", ""},
+	{"Pages", "V-60…V-65", ""},
+	{"Messages and documents", "V-70…V-79", ""},
 	{"Faults", "Z-1 Z-2 Z-4a Z-4b Z-4c Z-13", "Z-3 Z-4 Z-4d Z-5…Z-27"},
 }
 
@@ -209,11 +216,23 @@ func render(repository fs.FS) (text []byte, missing []string, err error) {
 			return nil, nil, err
 		}
 		var lines []string
+		head := "| case | tests |\n| --- | --- |\n"
+		stated := slices.ContainsFunc(now, func(i id) bool { return rules[i.String()] != "" })
+		if stated {
+			head = "| case | rule | tests |\n| --- | --- | --- |\n"
+		}
 		for _, i := range inOrder(slices.Concat(now, later)) {
 			tests := cases[i]
 			delete(cases, i)
+			rule := ""
+			if stated {
+				if rule = rules[i.String()]; rule == "" {
+					missing = append(missing, i.String()+" (its rule)")
+				}
+				rule += " | "
+			}
 			if len(tests) > 0 {
-				lines = append(lines, fmt.Sprintf("| %s | %s |\n", i, strings.Join(sorted(tests), "<br>")))
+				lines = append(lines, fmt.Sprintf("| %s | %s%s |\n", i, rule, strings.Join(sorted(tests), "<br>")))
 			} else if slices.Contains(now, i) {
 				missing = append(missing, i.String())
 			}
@@ -223,7 +242,7 @@ func render(repository fs.FS) (text []byte, missing []string, err error) {
 			if note != "" {
 				note += "\n\n"
 			}
-			fmt.Fprintf(&out, "\n## %s\n\n%s| case | tests |\n| --- | --- |\n%s", s.title, note, strings.Join(lines, ""))
+			fmt.Fprintf(&out, "\n## %s\n\n%s%s%s", s.title, note, head, strings.Join(lines, ""))
 		}
 	}
 	var unknown []error

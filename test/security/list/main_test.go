@@ -62,3 +62,19 @@ func TestTestsAreFoundByTheirIDs(t *testing.T) {
 		t.Errorf("a case that there is not: error %v", err)
 	}
 }
+
+func TestCasesWithRulesShowThem(t *testing.T) {
+	file := &fstest.MapFile{Data: []byte("package a\n\nfunc TestV01_Disabled(t *testing.T) {}\n")}
+	text, missing, err := render(fstest.MapFS{"a/one_test.go": file})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if line := "| V-01 | " + rules["V-01"] + " | [TestV01_Disabled](../a/one_test.go) |"; !strings.Contains(string(text), line) {
+		t.Errorf("no line %s in\n%s", line, text)
+	}
+	for _, m := range missing {
+		if strings.HasSuffix(m, "(its rule)") {
+			t.Errorf("no sentence for %s", m)
+		}
+	}
+}
