@@ -426,12 +426,22 @@ type clientKey struct {
 // clientCacheTime bounds how long another process's change of a client may go unseen.
 const clientCacheTime = 500 * time.Millisecond
 
-func newClientCache() *otter.Cache[clientKey, storage.Client] {
+func newClientCache(store *storage.Store) *otter.Cache[clientKey, storage.Client] {
 	return otter.Must(&otter.Options[clientKey, storage.Client]{
 		MaximumSize:      10_000,
 		ExpiryCalculator: otter.ExpiryWriting[clientKey, storage.Client](clientCacheTime),
+		Clock:            storeClock{store},
 	})
 }
+
+// storeClock lets a cache tell the time as the store does, so that tests which move the store's clock see entries expire.
+type storeClock struct{ store *storage.Store }
+
+// NowNano is the store's time in nanoseconds since 1970.
+func (c storeClock) NowNano() int64 { return c.store.Now().Time().UnixNano() }
+
+// Tick paces the cache's own clean-up, which decides nothing.
+func (c storeClock) Tick(d time.Duration) <-chan time.Time { return time.Tick(d) }
 
 // client finds an enabled client. Unknown and disabled ones look alike: storage.ErrNotFound.
 func (s *Server) client(ctx context.Context, id string) (storage.Client, error) {

@@ -55,7 +55,7 @@ func New(c Config) (*Server, error) {
 	}
 	s := &Server{
 		issuer: c.Issuer, store: c.Store, secrets: c.Secrets, resources: slices.Clone(c.Resources), lifetimes: c.Lifetimes,
-		plans: c.Plans, limiter: c.Limiter, keys: apikey.New(c.Store), address: c.ClientAddress, clients: newClientCache(),
+		plans: c.Plans, limiter: c.Limiter, keys: apikey.New(c.Store), address: c.ClientAddress, clients: newClientCache(c.Store),
 	}
 	s.failures = newAuthenticationFailures(c.Store)
 	s.fosite = s.newFosite()
