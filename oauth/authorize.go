@@ -392,7 +392,7 @@ type Decision struct {
 	WorkspaceID string // in which the tokens will act
 	Role        string // of the user in it
 	AuthTime    storage.Time
-	Scopes      []string // of those asked for; never empty
+	Scopes      []string // of those asked for; with Remember, the others are refused
 	Remember    bool     // a person saw the page, so that it need not be shown again for these
 	FlowID      string   // answered once; empty: nobody was asked, and authorize itself answers
 }
@@ -407,8 +407,7 @@ var ErrNotAllowed = errors.New("the consent was taken back")
 // decision, remembers the consent, and makes the grant with its code.
 func (s *Server) Approve(ctx context.Context, a *AuthorizeRequest, d Decision) (string, error) {
 	now := s.store.Now()
-	scopes := a.Resource.Effective(d.Scopes, d.Role, true)
-	scopes = slices.DeleteFunc(scopes, func(name string) bool { return !slices.Contains(d.Scopes, name) || !slices.Contains(a.Scopes, name) })
+	scopes := a.Granted(d.Scopes, d.Role)
 	if len(scopes) == 0 {
 		return "", s.fail(a, AccessDenied, "Nothing of what was asked for may be granted in this workspace.", nil)
 	}
@@ -444,7 +443,7 @@ func (s *Server) Approve(ctx context.Context, a *AuthorizeRequest, d Decision) (
 			return storage.ErrNotFound
 		}
 		if d.Remember {
-			err = s.remember(ctx, w.grant, a.Scopes)
+			err = s.remember(ctx, a, w.grant)
 		} else if !a.Client.FirstParty {
 			err = s.stillAllowed(ctx, w.grant)
 		}
@@ -492,26 +491,56 @@ func (s *Server) stillAllowed(ctx context.Context, g storage.Grant) error {
 	return err //nolint:wrapcheck // storage's own sentinels
 }
 
-// remember keeps what was allowed beside what was remembered, and forgets what the person was asked for now and left
-// out.
-func (s *Server) remember(ctx context.Context, g storage.Grant, asked []string) error {
-	before, err := s.store.ConsentFor(ctx, g.UserID, g.ClientID, g.Resource, g.WorkspaceID)
+// Granted is what an authorization that allows these of the scopes asked for may hold. What was asked for and is not
+// among them is refused, and a refused scope is never granted by way of another: one that includes it is refused too.
+func (a *AuthorizeRequest) Granted(allowed []string, role string) []string {
+	refused := slices.DeleteFunc(slices.Clone(a.Scopes), func(name string) bool { return slices.Contains(allowed, name) })
+	within := a.Resource.Effective(allowed, role, true)
+	return slices.DeleteFunc(slices.Clone(a.Scopes), func(name string) bool {
+		return !slices.Contains(allowed, name) || !slices.Contains(within, name) ||
+			slices.ContainsFunc(refused, func(no string) bool { return a.Resource.Includes(name, no) })
+	})
+}
+
+// remember keeps what was allowed beside what was remembered, and takes back what the person was asked for now and left
+// out: from what is remembered, and from every grant of theirs to this client for this resource and workspace. The grant
+// of this answer is not made yet.
+func (s *Server) remember(ctx context.Context, a *AuthorizeRequest, g storage.Grant) error {
+	// Held until the transaction ends, so that of two answers at once the later one sees the earlier one's.
+	before, err := s.store.HoldConsent(ctx, g.UserID, g.ClientID, g.Resource, g.WorkspaceID)
 	if err != nil && !errors.Is(err, storage.ErrNotFound) {
 		return fmt.Errorf("remember consent: %w", err)
 	}
+	refused := slices.DeleteFunc(slices.Clone(a.Scopes), func(name string) bool { return slices.Contains(g.Scopes, name) })
 	c := storage.Consent{UserID: g.UserID, ClientID: g.ClientID, Resource: g.Resource, WorkspaceID: g.WorkspaceID, Scopes: slices.Clone(g.Scopes)}
-	for _, name := range before.Scopes {
-		if !c.Scopes.Has(name) && !slices.Contains(asked, name) {
+	for _, name := range a.Resource.Without(before.Scopes, refused) {
+		if !c.Scopes.Has(name) {
 			c.Scopes = append(c.Scopes, name)
 		}
 	}
 	if err := s.store.SaveConsent(ctx, c); err != nil {
 		return fmt.Errorf("remember consent: %w", err)
 	}
+	if len(refused) == 0 {
+		return nil
+	}
+	narrowed, err := s.store.NarrowGrants(ctx, g, func(held []string) []string { return a.Resource.Without(held, refused) })
+	if err != nil {
+		return fmt.Errorf("narrow grants: %w", err)
+	}
+	for _, id := range narrowed {
+		err := s.store.Audit(ctx, storage.AuditEvent{
+			Action: "grant.narrowed", WorkspaceID: g.WorkspaceID, Target: id, Detail: map[string]string{"app": g.ClientID, "refused": strings.Join(refused, " ")},
+		}, "")
+		if err != nil {
+			return fmt.Errorf("narrow grants: %w", err)
+		}
+	}
 	return nil
 }
 
-// Deny notes that the resource owner said no, and returns where to send the browser.
+// Deny notes that the resource owner said no, and returns where to send the browser. What they allowed the app before
+// stays as it is: it ends under Connected apps.
 func (s *Server) Deny(ctx context.Context, a *AuthorizeRequest, flowID string) (string, error) {
 	err := s.store.InTx(storage.System(ctx), func(ctx context.Context) error {
 		if err := s.decide(ctx, flowID, "denied"); err != nil {

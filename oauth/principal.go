@@ -226,6 +226,12 @@ func (s *Server) judge(p Principal, b storage.Bearer, clientID string, scopes []
 		return p, ErrUnknown // the resource is no longer in the configuration
 	}
 	p.Scopes = r.Effective(scopes, p.Role, person)
+	if person && !slices.Equal(scopes, []string(b.Grant.Scopes)) {
+		// What the grant lost after the token was issued, the token has lost too.
+		if p.Scopes = r.coveredBy(p.Scopes, b.Grant.Scopes); len(p.Scopes) == 0 && len(r.coveredBy(scopes, b.Grant.Scopes)) == 0 {
+			return p, ErrRevoked
+		}
+	}
 	if person {
 		p.Plan, p.Limits = s.planOf(b.WorkspacePlan, r.UserPlan)
 		p.Counter = userCounter(p.UserID, r.ID)

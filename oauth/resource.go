@@ -126,6 +126,44 @@ func (r *Resource) Effective(granted []string, role string, person bool) []strin
 	return slices.DeleteFunc(out, func(name string) bool { return !RoleHolds(role, name) })
 }
 
+// Includes reports whether granting one scope also grants another: the first implies the second, perhaps through others,
+// or is the same action for all objects. Every known scope includes itself.
+func (r *Resource) Includes(scope, other string) bool {
+	return Covers(r.Effective([]string{scope}, "", true), other)
+}
+
+// Without is what remains of granted scopes once others are refused. No refused scope is covered by the result: a scope
+// that includes a refused one is replaced by those scopes that it implies and that include none.
+func (r *Resource) Without(granted, refused []string) []string {
+	var out []string
+	var keep func(name string)
+	keep = func(name string) {
+		if slices.Contains(out, name) {
+			return
+		}
+		if !slices.ContainsFunc(refused, func(no string) bool { return no == name || r.Includes(name, no) }) {
+			out = append(out, name)
+			return
+		}
+		s, _ := r.Scope(name)
+		for _, implied := range s.Implies {
+			if implied != name {
+				keep(implied)
+			}
+		}
+	}
+	for _, name := range granted {
+		keep(name)
+	}
+	return out
+}
+
+// coveredBy is what of effective scopes granted ones still cover.
+func (r *Resource) coveredBy(effective, granted []string) []string {
+	held := r.Effective(granted, "", true)
+	return slices.DeleteFunc(slices.Clone(effective), func(name string) bool { return !Covers(held, name) })
+}
+
 // Resource finds a configured resource by its id.
 func (s *Server) Resource(id string) (*Resource, bool) {
 	i := slices.IndexFunc(s.resources, func(r Resource) bool { return r.ID == id })

@@ -3,6 +3,7 @@ package storage
 import (
 	"context"
 	"math"
+	"slices"
 	"time"
 )
 
@@ -193,6 +194,41 @@ func (s *Store) RevokeGrant(ctx context.Context, grantID, reason string) error {
 		e.Detail["user"] = userID
 		return s.Audit(ctx, e, "")
 	})
+}
+
+// NarrowGrants changes the scopes of every live grant that has the user, client, resource and workspace of like to what
+// narrow makes of them, and returns the ids of those that were narrowed. A grant that is left without scopes is revoked
+// instead. Concurrent grants of the same kind are the caller's to exclude, as HoldConsent and SaveConsent do.
+func (s *Store) NarrowGrants(ctx context.Context, like Grant, narrow func(scopes []string) []string) (narrowed []string, err error) {
+	err = s.InTx(ctx, func(ctx context.Context) error {
+		narrowed = nil
+		live, err := collect(ctx, s, (*Grant).fields, `SELECT `+grantColumns+` FROM grants g
+			WHERE g.user_id = $1 AND g.client_id = $2 AND g.resource = $3 AND g.workspace_id = $4 AND g.revoked_at IS NULL AND g.expires_at > $5 ORDER BY g.id`,
+			like.UserID, like.ClientID, like.Resource, like.WorkspaceID, s.Now())
+		if err != nil {
+			return err
+		}
+		for _, g := range live {
+			left := List(narrow(g.Scopes))
+			switch {
+			case slices.Equal(left, g.Scopes):
+				continue
+			case len(left) == 0:
+				err = s.RevokeGrant(ctx, g.ID, RevokedByUser)
+			default:
+				_, err = s.exec(ctx, `UPDATE grants SET scopes = $2 WHERE id = $1`, g.ID, left)
+				narrowed = append(narrowed, g.ID)
+			}
+			if err != nil {
+				return err
+			}
+		}
+		if len(narrowed) > 0 {
+			s.changed(ctx)
+		}
+		return nil
+	})
+	return narrowed, err
 }
 
 // RevokeAccessToken ends one access token of client_credentials, which has no family.

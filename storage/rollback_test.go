@@ -157,6 +157,10 @@ var writes = map[string]func(ctx context.Context, s *storage.Store, w *world) er
 	"RevokeGrant": func(ctx context.Context, s *storage.Store, w *world) error {
 		return s.RevokeGrant(ctx, w.grant.ID, "test")
 	},
+	"NarrowGrants": func(ctx context.Context, s *storage.Store, w *world) error {
+		_, err := s.NarrowGrants(ctx, w.grant, func([]string) []string { return []string{"less"} })
+		return err
+	},
 	"RevokeAccessToken": func(ctx context.Context, s *storage.Store, w *world) error {
 		return s.RevokeAccessToken(ctx, w.clientAccess)
 	},

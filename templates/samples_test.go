@@ -56,9 +56,9 @@ func consent() templates.ConsentView {
 		App:       templates.ConsentApp{Name: "Acme Sync", Site: "https://acme.example", RedirectHost: "acme.example", Verified: true},
 		SwitchURL: "/login?flow=sealed-flow&switch=1", ResourceName: "Example API",
 		Scopes: []templates.ConsentScope{
-			{Name: "read", Text: "Read your data", Kind: templates.ScopeRead, Checked: true},
-			{Name: "write", Text: "Create and change your data", Kind: templates.ScopeWrite, Checked: true},
-			{Name: "delete", Text: "Delete your data", Kind: templates.ScopeDanger, Checked: true},
+			{Value: "read", Text: "Read your data", Kind: templates.ScopeRead, Checked: true},
+			{Value: "write", Text: "Create and change your data", Kind: templates.ScopeWrite, Checked: true},
+			{Value: "delete purge", Text: "Delete your data", Includes: []string{"Empty the bin", "Delete your account"}, Kind: templates.ScopeDanger, Checked: true},
 		},
 		NotGranted: "It does not get your password, and it cannot change your account.",
 		Lasts:      "The access lasts until 7 days pass without use, and 30 days at most.",
@@ -234,7 +234,7 @@ func samples() []sample {
 
 	consentAgain := consent()
 	consentAgain.Known = consentAgain.Scopes[:1:1]
-	consentAgain.Scopes = []templates.ConsentScope{{Name: "write", Text: "Create and change your data", Kind: templates.ScopeWrite, New: true, Locked: true}}
+	consentAgain.Scopes = []templates.ConsentScope{{Value: "write", Text: "Create and change your data", Kind: templates.ScopeWrite, New: true, Locked: true}}
 	consentAgain.Workspaces = []templates.WorkspaceChoice{{Slug: "ada", Name: "Ada Lovelace", Selected: true}}
 	consentAgain.OtherWorkspaces = true
 	consentAgain.App.FirstParty = true
@@ -244,7 +244,7 @@ func samples() []sample {
 	consentLoopback.ResourceName = "Example API of the Consolidated Instruments Department"
 	consentLoopback.Error = "Choose at least one thing that the app may do, or deny."
 	consentLoopback.Scopes = append(consentLoopback.Scopes, templates.ConsentScope{
-		Name: "capture:documents", Kind: templates.ScopeWrite,
+		Value: "capture:documents", Kind: templates.ScopeWrite,
 		Text: "Add documents, pictures and recordings in your name to every collection that you may write to",
 	})
 

@@ -142,14 +142,16 @@ type ConsentApp struct {
 	Loopback     bool // the redirect goes to a program on the same computer (RFC 8252 §7.3)
 }
 
-// ConsentScope is one right, in words.
+// ConsentScope is one right, in words, with those that come with it: they are
+// granted and refused together.
 type ConsentScope struct {
-	Name    string // scope token, the value that is posted
-	Text    string // sentence fragment such as "Read your data"
-	Kind    string // one of the Scope constants
-	New     bool   // not allowed earlier, though others were
-	Locked  bool   // cannot be unchecked; posted unseen
-	Checked bool   // ignored when Locked
+	Value    string   // what is posted: the scope, and those asked for that it includes, separated by spaces
+	Text     string   // sentence fragment such as "Read your data"
+	Includes []string // texts of the scopes that come with it
+	Kind     string   // one of the Scope constants
+	New      bool     // not allowed earlier, though others were
+	Locked   bool     // cannot be unchecked; posted unseen
+	Checked  bool     // ignored when Locked
 }
 
 // WorkspaceChoice is a workspace that the access can be for.

@@ -257,6 +257,7 @@ var auditTexts = map[string]string{ //nolint:gosec // what was done, no secret
 	"app.verified":                  "Verified an app",
 	"consent.denied":                "Denied an app access",
 	"consent.granted":               "Allowed an app access",
+	"grant.narrowed":                "Took rights back from an app",
 	"grant.revoked":                 "An app's access was revoked",
 	"invitation.created":            "Invited somebody",
 	"invitation.withdrawn":          "Took an invitation back",

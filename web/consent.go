@@ -81,19 +81,29 @@ func (s *Server) showConsent(w http.ResponseWriter, r *http.Request, status int,
 	}
 	// What was allowed before is folded, but where another workspace may be chosen, for which it may be new.
 	fold := !strings.Contains(a.Prompt, "consent") && len(p.workspaces) == 1
-	asked := 0
-	for _, name := range a.Scopes {
-		scope, _ := a.Resource.Scope(name)
-		x := templates.ConsentScope{Name: name, Text: scopeText(scope), Kind: scopeKind(scope), Checked: checked == nil || slices.Contains(checked, name)}
-		if fold && slices.Contains(p.known, name) && slices.ContainsFunc(a.Scopes, func(n string) bool { return !slices.Contains(p.known, n) }) {
-			view.Known = append(view.Known, x)
+	if fold {
+		fold = slices.ContainsFunc(a.Scopes, func(name string) bool { return !slices.Contains(p.known, name) })
+	}
+	for _, top := range scopeGroups(a.Resource, a.Scopes) {
+		all := strings.Fields(top.Value)
+		top.Checked = checked == nil || !slices.ContainsFunc(all, func(name string) bool { return !slices.Contains(checked, name) })
+		fresh := slices.ContainsFunc(all, func(name string) bool { return !slices.Contains(p.known, name) })
+		if fold && !fresh {
+			view.Known = append(view.Known, top)
 			continue
 		}
-		x.New = len(p.known) > 0 && !slices.Contains(p.known, name)
-		asked++
-		view.Scopes = append(view.Scopes, x)
+		if fold {
+			// What was allowed before stays allowed whatever becomes of that which would include it now.
+			for _, known := range scopeGroups(a.Resource, slices.DeleteFunc(slices.Clone(all), func(name string) bool { return !slices.Contains(p.known, name) })) {
+				if !slices.ContainsFunc(view.Known, func(x templates.ConsentScope) bool { return x.Value == known.Value }) && !includesFresh(a, p, known) {
+					view.Known = append(view.Known, known)
+				}
+			}
+		}
+		top.New = len(p.known) > 0 && fresh
+		view.Scopes = append(view.Scopes, top)
 	}
-	if asked == 1 && len(view.Known) == 0 {
+	if len(view.Scopes) == 1 && len(view.Known) == 0 {
 		view.Scopes[0].Locked = true
 	}
 	view.OtherWorkspaces = p.more
@@ -141,14 +151,21 @@ func (s *Server) consent(w http.ResponseWriter, r *http.Request) error {
 	if (slug != "" || len(p.workspaces) > 1) && !p.moveTo(func(ws storage.Workspace) bool { return ws.Slug == slug }) {
 		return &pageError{Status: http.StatusBadRequest, Heading: "That workspace cannot be chosen", Message: "It is not one in which you may allow apps, or not any more. Nothing was granted. Start again from the app."}
 	}
-	granted := form["scope"]
+	var granted []string
+	for _, value := range form["scope"] { // each a scope, with those that it includes after it
+		granted = append(granted, strings.Split(value, " ")...)
+	}
 	for _, name := range granted {
 		if !slices.Contains(a.Scopes, name) {
 			return &pageError{Status: http.StatusBadRequest, Heading: "That form cannot be read", Message: "It names a right that the app did not ask for. Nothing was granted. Start again from the app."}
 		}
 	}
-	if len(granted) == 0 {
-		return s.showConsent(w, r, http.StatusBadRequest, a, p, sealed, []string{}, "Choose at least one thing to allow, or deny the request.")
+	if len(a.Granted(granted, p.workspace.Role)) == 0 {
+		fault := "Choose at least one thing to allow, or deny the request."
+		if len(granted) > 0 {
+			fault += " What includes something that you refuse is refused with it."
+		}
+		return s.showConsent(w, r, http.StatusBadRequest, a, p, sealed, []string{}, fault)
 	}
 	d := p.decision(granted, a.ID)
 	d.Remember = true
@@ -161,6 +178,45 @@ func (s *Server) consent(w http.ResponseWriter, r *http.Request) error {
 	}
 	s.endFlow(w, r, &a.Flow)
 	return redirect(w, to)
+}
+
+// includesFresh reports whether a right that was allowed before would bring one that was not: then it is asked about.
+func includesFresh(a *oauth.AuthorizeRequest, p *place, known templates.ConsentScope) bool {
+	return slices.ContainsFunc(a.Scopes, func(name string) bool {
+		return !slices.Contains(p.known, name) && slices.ContainsFunc(strings.Fields(known.Value), func(x string) bool { return a.Resource.Includes(x, name) })
+	})
+}
+
+// scopeGroups are the scopes that were asked for, each with what it includes under it: those asked for too, which it is
+// granted and refused together with, and those that it would bring unasked. A scope that another one includes is shown
+// there only.
+func scopeGroups(r *oauth.Resource, asked []string) (list []templates.ConsentScope) {
+	for i, name := range asked {
+		inside := slices.ContainsFunc(asked, func(other string) bool {
+			// Of two that include each other the first is the one above.
+			return other != name && r.Includes(other, name) && (!r.Includes(name, other) || slices.Index(asked, other) < i)
+		})
+		if inside {
+			continue
+		}
+		scope, _ := r.Scope(name)
+		x := templates.ConsentScope{Value: name, Text: scopeText(scope), Kind: scopeKind(scope)}
+		with := r.Effective([]string{name}, "", true)[1:]
+		for _, other := range asked {
+			if other != name && r.Includes(name, other) {
+				x.Value += " " + other
+				if !slices.Contains(with, other) {
+					with = append(with, other) // the same action for one object
+				}
+			}
+		}
+		for _, other := range with {
+			included, _ := r.Scope(other)
+			x.Includes = append(x.Includes, scopeText(included))
+		}
+		list = append(list, x)
+	}
+	return list
 }
 
 // scopeText is a scope in words; one without words stands for itself.
