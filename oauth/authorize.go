@@ -418,6 +418,14 @@ func (s *Server) Approve(ctx context.Context, a *AuthorizeRequest, d Decision) (
 		Scopes: scopes, AuthTime: d.AuthTime, CreatedAt: now, ExpiresAt: now.Add(s.lifetimes.RefreshAbsolute),
 	}}
 	ctx = withWork(storage.System(ctx), w)
+	taken, err := s.limiter.Take(ctx, "grants:"+a.Client.ID+":"+d.UserID, 1, grantsOfUser)
+	if err != nil {
+		return "", asError(err)
+	}
+	if !taken.Allowed {
+		return "", s.fail(a, TemporarilyUnavailable, "This app asks for the same user too often; use the tokens that it has, and try again later.",
+			fmt.Errorf("more than %d authorizations of one user and client an hour, or %d a minute", grantsOfUser.Hour, grantsOfUser.Burst))
+	}
 	ar, err := s.fositeAuthorize(ctx, &f)
 	if err != nil {
 		return "", err

@@ -5,6 +5,7 @@ import (
 	"net/http"
 	"net/netip"
 	"slices"
+	"time"
 
 	"github.com/maypok86/otter/v2"
 	"github.com/ory/fosite"
@@ -15,6 +16,18 @@ import (
 	"doorward/storage"
 )
 
+// TokenLimits bound what clients get of the token endpoint. Zero is no limit.
+type TokenLimits struct {
+	ClientRequests int64 // of one client for itself (client_credentials), in a minute
+	ClientLive     int64 // tokens of one client for itself that can be live at once
+}
+
+// Bounds of what one user and client, or one grant, can add to the database. They are far above what any program needs.
+var (
+	grantsOfUser     = limit.Plan{Hour: 600, Burst: 60}
+	refreshesOfGrant = limit.Rule{Count: 600, Per: time.Hour} // on each node; none without TokenLimits.ClientRequests
+)
+
 // Config is what a Server is made of. Every field is needed.
 type Config struct {
 	Issuer    string // RFC 8414 section 2; no slash at its end
@@ -22,6 +35,7 @@ type Config struct {
 	Secrets   *Secrets
 	Resources []Resource // the first is the default
 	Lifetimes Lifetimes
+	Tokens    TokenLimits
 	Plans     map[string]limit.Plan // by name
 	Limiter   limit.Limiter
 	// ClientAddress tells where a request comes from, behind the proxies that are trusted.
@@ -35,6 +49,8 @@ type Server struct {
 	secrets   *Secrets
 	resources []Resource
 	lifetimes Lifetimes
+	tokens    TokenLimits
+	refreshes *limit.Rate
 	plans     map[string]limit.Plan
 	limiter   limit.Limiter
 	keys      *apikey.Keys
@@ -54,9 +70,10 @@ func New(c Config) (*Server, error) {
 		return nil, errors.New("no resource configured")
 	}
 	s := &Server{
-		issuer: c.Issuer, store: c.Store, secrets: c.Secrets, resources: slices.Clone(c.Resources), lifetimes: c.Lifetimes,
+		issuer: c.Issuer, store: c.Store, secrets: c.Secrets, resources: slices.Clone(c.Resources), lifetimes: c.Lifetimes, tokens: c.Tokens,
 		plans: c.Plans, limiter: c.Limiter, keys: apikey.New(c.Store), address: c.ClientAddress, clients: newClientCache(c.Store),
 	}
+	s.refreshes = limit.NewRate(func() time.Time { return c.Store.Now().Time() }, refreshesOfGrant)
 	s.failures = newAuthenticationFailures(c.Store)
 	s.fosite = s.newFosite()
 	s.cors = s.newCORS()

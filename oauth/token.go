@@ -3,13 +3,16 @@ package oauth
 import (
 	"context"
 	"errors"
+	"fmt"
 	"net/http"
 	"net/url"
 	"slices"
 	"strings"
+	"time"
 
 	"github.com/ory/fosite"
 
+	"doorward/oauth/limit"
 	"doorward/storage"
 )
 
@@ -43,6 +46,11 @@ func (s *Server) token(w http.ResponseWriter, r *http.Request, form url.Values) 
 		return &Error{Code: UnauthorizedClient, Description: "This client is not registered for the grant type " + grant + "."}
 	}
 	job := &work{client: client, form: form}
+	if grant == GrantClientCredentials {
+		if err := s.takeOwnRequest(ctx, client.ID); err != nil {
+			return err
+		}
+	}
 	if err := s.prepare(job, grant); err != nil {
 		return err
 	}
@@ -63,6 +71,11 @@ func (s *Server) token(w http.ResponseWriter, r *http.Request, form url.Values) 
 	if err := s.prepareJWT(ctx, job); err != nil {
 		return err
 	}
+	release, err := s.reserveToken(ctx, job, grant)
+	if err != nil {
+		return err
+	}
+	defer release()
 	var resp fosite.AccessResponder
 	respond := func(ctx context.Context) (err error) {
 		if job.refresh != nil {
@@ -93,6 +106,51 @@ func (s *Server) token(w http.ResponseWriter, r *http.Request, form url.Values) 
 		RefreshToken: extra(resp, "refresh_token"), Scope: strings.Join(job.scopes, " "),
 	})
 	return nil
+}
+
+// takeOwnRequest counts a request of a client for a token of its own, on all nodes together.
+func (s *Server) takeOwnRequest(ctx context.Context, clientID string) error {
+	if s.tokens.ClientRequests == 0 {
+		return nil
+	}
+	taken, err := s.limiter.Take(ctx, "tokens:"+clientID, 1, limit.Plan{Burst: s.tokens.ClientRequests})
+	if err != nil || taken.Allowed {
+		return err //nolint:wrapcheck // storage's own sentinels
+	}
+	return &Error{
+		Code: TemporarilyUnavailable, Status: http.StatusTooManyRequests, RetryAfter: taken.RetryAfter,
+		Description: fmt.Sprintf("This client asks for tokens more than %d times a minute; use each token until it expires, and wait as Retry-After says.", s.tokens.ClientRequests),
+		Cause:       errors.New("more token requests a minute than tokens.client_requests allows"),
+	}
+}
+
+// reserveToken makes sure that there is room for the tokens of a request; release ends the reservation.
+func (s *Server) reserveToken(ctx context.Context, job *work, grant string) (release func(), err error) {
+	none := func() {}
+	switch {
+	case grant == GrantRefreshToken && s.tokens.ClientRequests > 0:
+		if ok, wait := s.refreshes.Take(job.grant.ID); !ok {
+			return none, &Error{
+				Code: TemporarilyUnavailable, Status: http.StatusTooManyRequests, RetryAfter: wait,
+				Description: "This grant was refreshed too often; use each access token until it expires, and wait as Retry-After says.",
+				Cause:       fmt.Errorf("more than %d refreshes of one grant an hour", refreshesOfGrant.Count),
+			}
+		}
+	case grant == GrantClientCredentials && s.tokens.ClientLive > 0:
+		release, full, err := s.store.ReserveOwnToken(ctx, job.client.ID, int(s.tokens.ClientLive))
+		if errors.Is(err, storage.ErrConflict) {
+			return none, &Error{
+				Code: TemporarilyUnavailable, Status: http.StatusTooManyRequests, RetryAfter: max(full.Sub(s.store.Now()), time.Second),
+				Description: fmt.Sprintf("This client has %d live tokens of its own, which is the most there may be; use each until it expires, or revoke those that are not needed.", s.tokens.ClientLive),
+				Cause:       errors.New("as many live tokens as tokens.client_live allows"),
+			}
+		}
+		if err != nil {
+			return none, err //nolint:wrapcheck // storage's own sentinels
+		}
+		return release, nil
+	}
+	return none, nil
 }
 
 // tokenResponse is RFC 6749 section 5.1.

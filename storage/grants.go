@@ -41,6 +41,7 @@ const (
 	RevokedByLeaving = "the user left the workspace"
 	RevokedCodeReuse = "authorization code used twice"
 	RevokedReuse     = "refresh token used twice"
+	RevokedForOthers = "the oldest of too many grants of one user and client"
 )
 
 // Code is an authorization code (RFC 6749 section 4.1.2) with what its redemption must fit.
@@ -59,9 +60,30 @@ type Code struct {
 	WorkspaceSlug string
 }
 
-// InsertGrant adds a grant together with its code, in one transaction with whatever else the caller writes.
+// MaxLiveGrants is how many grants of one user and client can be live at once: as many as the user has devices and
+// browsers in which they use the client, and more.
+const MaxLiveGrants = 50
+
+// liveGrant is the condition that a grant can still be used or yield tokens at the moment $2.
+const liveGrant = `g.revoked_at IS NULL AND g.expires_at > $2 AND (
+			EXISTS (SELECT 1 FROM codes k WHERE k.grant_id = g.id AND k.used_at IS NULL AND k.expires_at > $2)
+			OR EXISTS (SELECT 1 FROM refresh_tokens t WHERE t.grant_id = g.id AND t.used_at IS NULL AND t.expires_at > $2)
+			OR EXISTS (SELECT 1 FROM access_tokens t WHERE t.grant_id = g.id AND t.revoked_at IS NULL AND t.expires_at > $2))`
+
+// InsertGrant adds a grant together with its code, in one transaction with whatever else the caller writes. Of more than
+// MaxLiveGrants of its user and client the oldest end.
 func (s *Store) InsertGrant(ctx context.Context, g Grant, c Code) error {
 	return s.InTx(ctx, func(ctx context.Context) error {
+		oldest, err := collect(ctx, s, (*Grant).fields, `SELECT `+grantColumns+` FROM grants g WHERE g.user_id = $1 AND g.client_id = $3 AND `+liveGrant+`
+			ORDER BY g.created_at DESC, g.id DESC LIMIT 1000 OFFSET $4`, g.UserID, s.Now(), g.ClientID, MaxLiveGrants-1)
+		if err != nil {
+			return err
+		}
+		for _, o := range oldest {
+			if err := s.RevokeGrant(ctx, o.ID, RevokedForOthers); err != nil {
+				return err
+			}
+		}
 		if err := s.execLater(ctx, `INSERT INTO grants (id, client_id, user_id, workspace_id, resource, scopes, auth_time, created_at, expires_at)
 			VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9)`,
 			g.ID, g.ClientID, g.UserID, g.WorkspaceID, g.Resource, g.Scopes, g.AuthTime, g.CreatedAt, g.ExpiresAt); err != nil {
@@ -301,10 +323,7 @@ func (s *Store) FlowDecided(ctx context.Context, flowID string) (bool, error) {
 // LiveGrantsOf lists a user's grants that can still be used or yield tokens, the newest first: a code, refresh token or
 // access token of theirs is good.
 func (s *Store) LiveGrantsOf(ctx context.Context, userID string) ([]Grant, error) {
-	return collect(ctx, s, (*Grant).fields, `SELECT `+grantColumns+` FROM grants g WHERE g.user_id = $1 AND g.revoked_at IS NULL AND g.expires_at > $2 AND (
-			EXISTS (SELECT 1 FROM codes k WHERE k.grant_id = g.id AND k.used_at IS NULL AND k.expires_at > $2)
-			OR EXISTS (SELECT 1 FROM refresh_tokens t WHERE t.grant_id = g.id AND t.used_at IS NULL AND t.expires_at > $2)
-			OR EXISTS (SELECT 1 FROM access_tokens t WHERE t.grant_id = g.id AND t.revoked_at IS NULL AND t.expires_at > $2))
+	return collect(ctx, s, (*Grant).fields, `SELECT `+grantColumns+` FROM grants g WHERE g.user_id = $1 AND `+liveGrant+`
 		ORDER BY g.created_at DESC, g.id DESC LIMIT 1000`, userID, s.Now())
 }
 

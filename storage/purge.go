@@ -1,6 +1,7 @@
 package storage
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"time"
@@ -23,23 +24,77 @@ func (s *Store) Purge(ctx context.Context, h PurgeHorizons) (int64, error) {
 	now := s.Now()
 	var total int64
 	for _, x := range []struct {
-		table, key string
-		before     Time
+		table, key, moment string
+		before             Time
+		where              string // further condition, of an index
 	}{
-		{"sessions", "id", now},
-		{"decided_flows", "id", now},
-		{"limits", "counter", now},
-		{"invitations", "id", now},
-		{"recent_requests", "id", now},
-		{"idempotent_requests", "digest", now},
-		{"access_tokens", "digest", now.Add(-h.AccessTokens)},
-		{"signing_keys", "id", now.Add(-h.AccessTokens)}, // by which a token is known to have expired
-		{"codes", "digest", now.Add(-h.Families)},
-		{"refresh_tokens", "digest", now.Add(-h.Families)},
-		{"grants", "id", now.Add(-h.Families)},
-		{"client_secrets", "id", now.Add(-h.Families)},
+		{table: "sessions", before: now},
+		{table: "decided_flows", before: now},
+		{table: "limits", key: "counter", before: now},
+		{table: "invitations", before: now},
+		{table: "sign_in_links", key: "digest", before: now},
+		{table: "recent_requests", before: now},
+		{table: "idempotent_requests", key: "digest", before: now},
+		{table: "access_tokens", key: "digest", before: now.Add(-ownTokensStay), where: "grant_id IS NULL"},
+		{table: "access_tokens", key: "digest", before: now.Add(-h.AccessTokens), where: "grant_id IS NOT NULL"},
+		{table: "signing_keys", before: now.Add(-h.AccessTokens)}, // by which a token is known to have expired
+		{table: "codes", key: "digest", before: now.Add(-h.Families)},
+		{table: "refresh_tokens", key: "digest", before: now.Add(-h.Families)},
+		{table: "grants", before: now.Add(-h.Families)},
+		// There is nothing left of a revoked family that a replay could end.
+		{table: "grants", moment: "revoked_at", before: now.Add(-h.AccessTokens), where: "revoked_at IS NOT NULL"},
+		{table: "client_secrets", before: now.Add(-h.Families)},
 	} {
-		n, err := s.purge(ctx, x.table, x.key, "expires_at", x.before)
+		n, err := s.purge(ctx, x.table, cmp.Or(x.key, "id"), cmp.Or(x.moment, "expires_at"), cmp.Or(x.where, "TRUE"), x.before)
+		total += n
+		if err != nil {
+			return total, err
+		}
+	}
+	n, err := s.purgeUnusedGrants(ctx, now.Add(-unusedGrantsStay))
+	return total + n, err
+}
+
+const (
+	// ownTokensStay is for how long a token that a client got for itself stays after its end. Its client knows when it
+	// ends, and there is no family that a replay could be of.
+	ownTokensStay = time.Hour
+	// unusedGrantsStay is for how long a grant whose code was never redeemed stays after the end of the code.
+	unusedGrantsStay = time.Hour
+)
+
+// purgeUnusedGrants deletes grants whose code ended before a moment without being redeemed: no token came of them, so
+// there is nothing that a replay of the code could end.
+func (s *Store) purgeUnusedGrants(ctx context.Context, before Time) (total int64, err error) {
+	// As in purge, the outer condition sees a code that was redeemed meanwhile.
+	query := fmt.Sprintf(`DELETE FROM grants WHERE id IN (SELECT grant_id FROM codes WHERE used_at IS NULL AND expires_at < $1 ORDER BY expires_at LIMIT %d)
+		AND NOT EXISTS (SELECT 1 FROM codes c WHERE c.grant_id = grants.id AND c.used_at IS NOT NULL)`, purgeBatch)
+	for {
+		n, err := s.exec(ctx, query, before)
+		total += n
+		if err != nil || n < purgeBatch {
+			return total, err
+		}
+	}
+}
+
+// PurgeHistory deletes audit events, counts of failed sign-ins, revoked and expired keys, and usage that are older than
+// they are kept, as Purge does. Keys are kept for as long as the audit events that name them.
+func (s *Store) PurgeHistory(ctx context.Context, audit, usage time.Duration) (int64, error) {
+	now := s.Now()
+	var total int64
+	for _, x := range []struct {
+		table, key, moment string
+		before             Time
+		where              string
+	}{
+		{"audit_events", "id", "created_at", now.Add(-audit), "TRUE"},
+		{"sign_in_failures", "user_id, hour", "hour", now.Add(-audit), "TRUE"},
+		{"api_keys", "id", "revoked_at", now.Add(-audit), "revoked_at IS NOT NULL"},
+		{"api_keys", "id", "expires_at", now.Add(-audit), "expires_at IS NOT NULL"},
+		{"usage_hourly", "workspace_id, credential_id, hour", "hour", now.Add(-usage), "TRUE"},
+	} {
+		n, err := s.purge(ctx, x.table, x.key, x.moment, x.where, x.before)
 		total += n
 		if err != nil {
 			return total, err
@@ -48,21 +103,12 @@ func (s *Store) Purge(ctx context.Context, h PurgeHorizons) (int64, error) {
 	return total, nil
 }
 
-// PurgeHistory deletes audit events and usage that are older than they are kept, as Purge does.
-func (s *Store) PurgeHistory(ctx context.Context, audit, usage time.Duration) (int64, error) {
-	events, err := s.purge(ctx, "audit_events", "id", "created_at", s.Now().Add(-audit))
-	if err != nil {
-		return events, err
-	}
-	rows, err := s.purge(ctx, "usage_hourly", "workspace_id, credential_id, hour", "hour", s.Now().Add(-usage))
-	return events + rows, err
-}
-
 // purge deletes the rows of a table in which a moment lies before another; key is what its rows are told by.
-func (s *Store) purge(ctx context.Context, table, key, moment string, before Time) (total int64, err error) {
+// where is a further condition, by which an index is found.
+func (s *Store) purge(ctx context.Context, table, key, moment, where string, before Time) (total int64, err error) {
 	// PostgreSQL judges a row again that was in use; only the outer condition sees that its end has moved meanwhile.
-	query := fmt.Sprintf(`DELETE FROM %[1]s WHERE %[3]s < $1 AND (%[2]s) IN (SELECT %[2]s FROM %[1]s WHERE %[3]s < $1 ORDER BY %[3]s LIMIT %[4]d)`,
-		table, key, moment, purgeBatch)
+	query := fmt.Sprintf(`DELETE FROM %[1]s WHERE %[3]s < $1 AND %[5]s AND (%[2]s) IN (SELECT %[2]s FROM %[1]s WHERE %[3]s < $1 AND %[5]s ORDER BY %[3]s LIMIT %[4]d)`,
+		table, key, moment, purgeBatch, where)
 	for {
 		n, err := s.exec(ctx, query, before)
 		total += n

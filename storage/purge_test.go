@@ -33,9 +33,10 @@ func TestS11_NothingGoesBeforeItsReplayHorizon(t *testing.T) {
 			{"decided_flows", 1, 0, 10 * time.Minute},
 			{"sessions", 1, 0, time.Hour},
 			{"limits", 1, 0, 90 * time.Minute},
+			{"access_tokens", 2, 1, 2 * time.Hour}, // that of client_credentials
 			{"invitations", 1, 0, 2 * time.Hour},
 			{"idempotent_requests", 1, 0, storage.IdempotentLifetime},
-			{"access_tokens", 2, 0, time.Hour + horizons.AccessTokens},
+			{"access_tokens", 1, 0, time.Hour + horizons.AccessTokens},
 			{"recent_requests", 2, 0, 30 * 24 * time.Hour},
 			{"codes", 1, 0, time.Minute + horizons.Families},
 			{"refresh_tokens", 1, 0, time.Hour + horizons.Families},
@@ -95,7 +96,7 @@ func TestS11_PurgeGoesByBatches(t *testing.T) {
 		const rows = 2*storage.PurgeBatch + 500
 		must(t, s.InTx(ctx, func(ctx context.Context) error {
 			for i := range rows {
-				err := s.InsertAccessToken(ctx, storage.AccessToken{Digest: storage.Digest(fmt.Sprint(i)), ClientID: w.client.ID, CreatedAt: s.Now(), ExpiresAt: s.Now().Add(time.Second)})
+				err := s.InsertAccessToken(ctx, storage.AccessToken{Digest: storage.Digest(fmt.Sprint(i)), GrantID: w.grant.ID, ClientID: w.client.ID, CreatedAt: s.Now(), ExpiresAt: s.Now().Add(time.Second)})
 				if err != nil {
 					return err
 				}

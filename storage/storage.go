@@ -39,6 +39,7 @@ type Store struct {
 	touches    touches
 	uses       uses
 	liveKeys   liveKeys
+	own        ownTokens
 	changes    atomic.Uint64
 	now        atomic.Pointer[func() Time]
 	migrateURL string // PostgreSQL: the login that changes the schema

@@ -32,8 +32,8 @@ type Config struct {
 	TrustedProxies []netip.Prefix
 	// SignUp is closed.
 	SignUp string
-	// Tokens are the lifetimes of what the token endpoint gives.
-	Tokens Lifetimes
+	// Tokens are the lifetimes of what the token endpoint gives, and how much of it one client may have.
+	Tokens Tokens
 	// AuditRetention and UsageRetention say how long audit events and usage are kept.
 	AuditRetention, UsageRetention time.Duration
 	// Plans are the rate-limit plans by name.
@@ -42,13 +42,15 @@ type Config struct {
 	Resources []Resource
 }
 
-// Lifetimes of codes and tokens.
-type Lifetimes struct {
+// Tokens are the lifetimes of codes and tokens, and their bounds.
+type Tokens struct {
 	Access             time.Duration
 	Refresh            time.Duration // idle
 	RefreshAbsolute    time.Duration // of the whole family
 	RefreshReuseWindow time.Duration // 0 forbids repeats
 	Code               time.Duration
+	ClientRequests     int64 // token requests of a client for itself in a minute; 0: no limit
+	ClientLive         int64 // live tokens of a client for itself; 0: no limit
 }
 
 // Plan holds the windows of a rate limit in requests; 0 means unlimited.
@@ -154,12 +156,14 @@ func defaultConfig() Config {
 		Secret:             nil,
 		TrustedProxies:     nil,
 		SignUp:             "closed",
-		Tokens: Lifetimes{
+		Tokens: Tokens{
 			Access:             time.Hour,
 			Refresh:            7 * day,
 			RefreshAbsolute:    30 * day,
 			RefreshReuseWindow: 10 * time.Second,
 			Code:               time.Minute,
+			ClientRequests:     600,
+			ClientLive:         10_000,
 		},
 		AuditRetention: 400 * day,
 		UsageRetention: 400 * day,
@@ -315,6 +319,8 @@ func (p *parser) topLevel(c *Config) map[string]field {
 			"refresh_absolute_lifetime": p.duration(&c.Tokens.RefreshAbsolute, time.Second),
 			"refresh_reuse_window":      p.duration(&c.Tokens.RefreshReuseWindow, 0),
 			"code_lifetime":             p.duration(&c.Tokens.Code, time.Second),
+			"client_requests":           p.number(&c.Tokens.ClientRequests, 0, 1_000_000),
+			"client_live":               p.number(&c.Tokens.ClientLive, 0, 10_000_000),
 		}),
 		"plans": func(n *yaml.Node, key string) {
 			p.entries(n, key, func(name string, n *yaml.Node, key string) {

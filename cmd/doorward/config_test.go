@@ -64,7 +64,7 @@ func TestConfigWithNothingSetIsTheDocumentedDefault(t *testing.T) {
 		AdminListen:    "127.0.0.1:8081",
 		DatabaseURL:    "sqlite:data/doorward.db",
 		SignUp:         "closed",
-		Tokens:         Lifetimes{Access: time.Hour, Refresh: 168 * time.Hour, RefreshAbsolute: 720 * time.Hour, RefreshReuseWindow: 10 * time.Second, Code: 60 * time.Second},
+		Tokens:         Tokens{Access: time.Hour, Refresh: 168 * time.Hour, RefreshAbsolute: 720 * time.Hour, RefreshReuseWindow: 10 * time.Second, Code: 60 * time.Second, ClientRequests: 600, ClientLive: 10_000},
 		AuditRetention: 9600 * time.Hour,
 		UsageRetention: 9600 * time.Hour,
 		Plans:          map[string]Plan{},
@@ -99,6 +99,8 @@ tokens:
   refresh_absolute_lifetime: 2d
   refresh_reuse_window: 0
   code_lifetime: 90s
+  client_requests: 0
+  client_live: 20000
 audit_retention: 30d
 usage_retention: 60d
 plans:
@@ -155,7 +157,7 @@ func TestConfigReadsEveryKey(t *testing.T) {
 		Secret:             []Secret{testSecret, "ABCDEFGHIJKLMNOPQRSTUVWXYZ012345"},
 		TrustedProxies:     []netip.Prefix{netip.MustParsePrefix("10.0.0.0/8"), netip.MustParsePrefix("::1/128")},
 		SignUp:             "closed",
-		Tokens:             Lifetimes{Access: 30 * time.Minute, Refresh: 36 * time.Hour, RefreshAbsolute: 48 * time.Hour, Code: 90 * time.Second},
+		Tokens:             Tokens{Access: 30 * time.Minute, Refresh: 36 * time.Hour, RefreshAbsolute: 48 * time.Hour, Code: 90 * time.Second, ClientLive: 20_000},
 		AuditRetention:     720 * time.Hour,
 		UsageRetention:     1440 * time.Hour,
 		Plans:              map[string]Plan{"free": {Hour: 100, Burst: 20}, "pro": {Hour: 1000, Day: 5000, Burst: 100}, "unbounded": {}},

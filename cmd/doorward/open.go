@@ -88,6 +88,7 @@ func newServer(ctx context.Context, c Config, store *storage.Store, address func
 		Secrets:       secrets,
 		Resources:     c.oauthResources(),
 		Lifetimes:     c.oauthLifetimes(),
+		Tokens:        oauth.TokenLimits{ClientRequests: c.Tokens.ClientRequests, ClientLive: c.Tokens.ClientLive},
 		Plans:         c.limitPlans(),
 		Limiter:       limiter,
 		ClientAddress: address,

@@ -139,7 +139,8 @@ func (b *bench) serverWith(ctx context.Context, database, configuration string) 
 	cmd := exec.Command(filepath.Join(b.dir, "doorward"), "serve") //nolint:noctx // stop ends it
 	cmd.Dir = b.dir
 	config := filepath.Join(b.dir, "doorward-"+strings.ReplaceAll(address, ":", "-")+".yaml")
-	if err := os.WriteFile(config, []byte(configuration), 0o600); err != nil {
+	// One client takes the part of many.
+	if err := os.WriteFile(config, []byte("tokens: {client_requests: 0, client_live: 0}\n"+configuration), 0o600); err != nil {
 		return nil, fmt.Errorf("configuration: %w", err)
 	}
 	cmd.Env = append(os.Environ(), "DOORWARD_CONFIG="+config, "DOORWARD_ISSUER="+benchIssuer, "DOORWARD_LISTEN="+address, "DOORWARD_ADMIN_LISTEN=127.0.0.1:0",

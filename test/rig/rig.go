@@ -58,6 +58,7 @@ type Options struct {
 	Shapes         map[string]gateway.Shape // of the refusals of resources, by id
 	APIs           []gateway.API            // nil: of each resource the shape alone
 	Lifetimes      oauth.Lifetimes          // zero fields: the defaults
+	Tokens         *oauth.TokenLimits       // nil: the defaults
 	Issuer         string                   // empty: the URL it listens on
 	TrustedProxies []netip.Prefix
 	Secrets        []string // nil: one
@@ -151,8 +152,12 @@ func New(t testing.TB, store *storage.Store, o Options) *Rig {
 			*x.have = 0 // the only way to say zero here
 		}
 	}
+	tokens := oauth.TokenLimits{ClientRequests: 600, ClientLive: 10_000}
+	if o.Tokens != nil {
+		tokens = *o.Tokens
+	}
 	proxies := web.Proxies(o.TrustedProxies)
-	r.OAuth, err = oauth.New(oauth.Config{Issuer: r.Issuer, Store: store, Secrets: r.Secrets, Resources: resources, Lifetimes: lifetimes, Plans: o.Plans, Limiter: r.limiter(), ClientAddress: proxies.ClientAddress})
+	r.OAuth, err = oauth.New(oauth.Config{Issuer: r.Issuer, Store: store, Secrets: r.Secrets, Resources: resources, Lifetimes: lifetimes, Tokens: tokens, Plans: o.Plans, Limiter: r.limiter(), ClientAddress: proxies.ClientAddress})
 	r.ok(err)
 	r.ok(r.OAuth.KeepSigningKeys(r.System()))
 	r.Identity = identity.New(identity.Config{Store: store, Throttle: limit.NewSignIns(func() time.Time { return store.Now().Time() }), Issuer: r.Issuer})
