@@ -237,8 +237,8 @@ func (s *Store) RotateSecret(ctx context.Context, clientID string, x ClientSecre
 // OriginAllowed tells whether origin belongs to a redirect URI of an enabled client; clientID narrows it to one
 // (empty: any).
 func (s *Store) OriginAllowed(ctx context.Context, origin, clientID string) (bool, error) {
-	var n int64
-	err := s.one(ctx, []any{&n}, `SELECT count(*) FROM client_origins o JOIN clients c ON c.id = o.client_id
-		WHERE o.origin = $1 AND c.disabled_at IS NULL AND ($2 = '' OR c.id = $2)`, origin, clientID)
-	return n > 0, err
+	var allowed bool
+	err := s.one(ctx, []any{&allowed}, `SELECT EXISTS (SELECT 1 FROM client_origins o JOIN clients c ON c.id = o.client_id
+		WHERE o.origin = $1 AND c.disabled_at IS NULL AND ($2 = '' OR c.id = $2))`, origin, clientID)
+	return allowed, err
 }

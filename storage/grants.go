@@ -315,9 +315,9 @@ func (s *Store) DecideFlow(ctx context.Context, flowID, decision string, keep ti
 
 // FlowDecided tells whether a flow was answered.
 func (s *Store) FlowDecided(ctx context.Context, flowID string) (bool, error) {
-	var n int64
-	err := s.one(ctx, []any{&n}, `SELECT count(*) FROM decided_flows WHERE id = $1`, flowID)
-	return n > 0, err
+	var decided bool
+	err := s.one(ctx, []any{&decided}, `SELECT EXISTS (SELECT 1 FROM decided_flows WHERE id = $1)`, flowID)
+	return decided, err
 }
 
 // LiveGrantsOf lists a user's grants that can still be used or yield tokens, the newest first: a code, refresh token or

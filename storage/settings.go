@@ -48,8 +48,8 @@ func (s *Store) DropSetting(ctx context.Context, key string) error {
 
 // Empty tells whether nobody has used the database yet: no user, client or secret fingerprint.
 func (s *Store) Empty(ctx context.Context) (bool, error) {
-	var n int64
-	err := s.one(ctx, []any{&n}, `SELECT (SELECT count(*) FROM users) + (SELECT count(*) FROM clients) +
-		(SELECT count(*) FROM settings WHERE key = $1)`, SettingSecretFingerprint)
-	return n == 0 && err == nil, err
+	var used bool
+	err := s.one(ctx, []any{&used}, `SELECT EXISTS (SELECT 1 FROM users) OR EXISTS (SELECT 1 FROM clients) OR
+		EXISTS (SELECT 1 FROM settings WHERE key = $1)`, SettingSecretFingerprint)
+	return !used && err == nil, err
 }

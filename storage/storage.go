@@ -41,6 +41,7 @@ type Store struct {
 	liveKeys   liveKeys
 	own        ownTokens
 	changes    atomic.Uint64
+	hadUser    atomic.Bool
 	now        atomic.Pointer[func() Time]
 	migrateURL string // PostgreSQL: the login that changes the schema
 	migrateKey string // PostgreSQL: where that URL is from

@@ -96,7 +96,27 @@ func likePattern(search string) string {
 
 var likeEscaper = strings.NewReplacer("!", "!!", "%", "!%", "_", "!_")
 
-// CountUsers tells how many users there are.
+// HasUser reports whether there is any user.
+func (s *Store) HasUser(ctx context.Context) (bool, error) {
+	var has bool
+	err := s.one(ctx, []any{&has}, `SELECT EXISTS (SELECT 1 FROM users)`)
+	return has, err
+}
+
+// HadUser reports whether this Store has ever seen a user, and asks the database only until it has: for pages that any
+// visitor can load.
+func (s *Store) HadUser(ctx context.Context) (bool, error) {
+	if s.hadUser.Load() {
+		return true, nil
+	}
+	has, err := s.HasUser(ctx)
+	if has {
+		s.hadUser.Store(true)
+	}
+	return has, err
+}
+
+// CountUsers reports how many users there are. It reads every row, so no page that any visitor can load may call it.
 func (s *Store) CountUsers(ctx context.Context) (int64, error) {
 	var n int64
 	err := s.one(ctx, []any{&n}, `SELECT count(*) FROM users`)

@@ -46,11 +46,11 @@ func (s *Server) loginPage(w http.ResponseWriter, r *http.Request) error {
 
 func (s *Server) showLogin(w http.ResponseWriter, r *http.Request, status int, f *oauth.Flow, a *oauth.AuthorizeRequest, view templates.LoginView) error {
 	if a == nil {
-		n, err := s.store.CountUsers(storage.System(r.Context()))
+		had, err := s.store.HadUser(storage.System(r.Context()))
 		if err != nil {
 			return err //nolint:wrapcheck // storage's own sentinels
 		}
-		view.SetupHint = n == 0
+		view.SetupHint = !had
 	} else {
 		view.AppName = a.Client.Name
 	}

@@ -16,11 +16,11 @@ func setupOver() *pageError {
 
 // setupPage serves GET /setup, where the first administrator is made.
 func (s *Server) setupPage(w http.ResponseWriter, r *http.Request) error {
-	n, err := s.store.CountUsers(storage.System(r.Context()))
+	has, err := s.store.HasUser(storage.System(r.Context()))
 	if err != nil {
 		return err //nolint:wrapcheck // storage's own sentinels
 	}
-	if n > 0 {
+	if has {
 		return setupOver()
 	}
 	view := templates.SetupView{Page: s.page(nil, ""), Word: clean(r.URL.Query().Get("word"), 100)}
@@ -30,11 +30,11 @@ func (s *Server) setupPage(w http.ResponseWriter, r *http.Request) error {
 // setup serves POST /setup.
 func (s *Server) setup(w http.ResponseWriter, r *http.Request) error {
 	form := r.PostForm
-	n, err := s.store.CountUsers(storage.System(r.Context()))
+	has, err := s.store.HasUser(storage.System(r.Context()))
 	if err != nil {
 		return err //nolint:wrapcheck // storage's own sentinels
 	}
-	if n > 0 {
+	if has {
 		return setupOver()
 	}
 	user, err := s.identity.CreateFirstAdministrator(r.Context(), form.Get("word"), identity.NewUser{

@@ -33,4 +33,8 @@ CREATE TABLE sign_in_links (
 CREATE INDEX sign_in_links_user ON sign_in_links (user_id);
 CREATE INDEX sign_in_links_expiry ON sign_in_links (expires_at);
 
+ALTER TABLE sign_in_failures ENABLE ROW LEVEL SECURITY;
+ALTER TABLE sign_in_links ENABLE ROW LEVEL SECURITY;
+CREATE POLICY system ON sign_in_failures TO doorward_system USING (true);
+CREATE POLICY system ON sign_in_links TO doorward_system USING (true);
 GRANT SELECT, INSERT, UPDATE, DELETE ON sign_in_failures, sign_in_links TO doorward_system;

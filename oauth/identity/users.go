@@ -74,11 +74,11 @@ func (s *Service) about(email, name string) []string {
 func (s *Service) SetupWord(ctx context.Context) (word string, needed bool, err error) {
 	word = strings.ToLower(base32.StdEncoding.EncodeToString(random(20)))
 	err = s.store.InTx(storage.System(ctx), func(ctx context.Context) error {
-		users, err := s.store.CountUsers(ctx)
+		has, err := s.store.HasUser(ctx)
 		if err != nil {
 			return err
 		}
-		if needed = users == 0; !needed {
+		if needed = !has; !needed {
 			return s.store.DropSetting(ctx, storage.SettingSetupWord)
 		}
 		return s.store.SetSetting(ctx, storage.SettingSetupWord, setupDigest(word))
@@ -123,8 +123,8 @@ func (s *Service) CreateFirstAdministrator(ctx context.Context, word string, u N
 		} else if err != nil {
 			return err
 		}
-		users, err := s.store.CountUsers(ctx)
-		if err == nil && users > 0 {
+		has, err := s.store.HasUser(ctx)
+		if err == nil && has {
 			err = ErrSetupWord
 		}
 		return err
