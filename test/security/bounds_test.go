@@ -3,7 +3,11 @@ package security
 import (
 	"net/http"
 	"net/url"
+	"os"
+	"path/filepath"
+	"regexp"
 	"strconv"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -277,4 +281,51 @@ func TestV30_RevokedKeysGoAfterTheAuditRetention(t *testing.T) {
 			t.Errorf("too late: %v", f)
 		}
 	})
+}
+
+// Doors that any visitor can knock at count no rows: they ask whether there is one.
+func TestV31_PagesForAnyVisitorCountNoRows(t *testing.T) {
+	rig.Each(t, rig.Options{NoUser: true}, func(t *testing.T, r *rig.Rig) {
+		hint := "set-up link when it started"
+		for range 2 {
+			if a := r.Browser().Get("/login"); a.Status != http.StatusOK || !strings.Contains(a.Body, hint) {
+				t.Errorf("without a user: %d, hint missing", a.Status)
+			}
+			if a := r.Browser().Get("/setup"); a.Status != http.StatusOK {
+				t.Errorf("set-up without a user: %d", a.Status)
+			}
+		}
+		r.User("first@example.com", "First", true)
+		for range 2 {
+			if a := r.Browser().Get("/login"); a.Status != http.StatusOK || strings.Contains(a.Body, hint) {
+				t.Errorf("with a user: %d, or the hint is still there", a.Status)
+			}
+			if a := r.Browser().Get("/setup"); a.Status != http.StatusNotFound {
+				t.Errorf("set-up with a user: %d", a.Status)
+			}
+		}
+		// Once a user was seen, /login no longer asks.
+		r.SQL(`DELETE FROM users`)
+		if a := r.Browser().Get("/login"); strings.Contains(a.Body, hint) {
+			t.Error("/login asked the database again")
+		}
+	})
+}
+
+// No statement counts rows to learn whether there are any.
+func TestV31_ExistenceIsNotCounted(t *testing.T) {
+	counted := regexp.MustCompile("func \\(s \\*Store\\) (\\w+)\\([^{]*\\) \\(bool, error\\) \\{(?:[^}]|\\}[^\\n])*?SELECT count\\(\\*\\)")
+	files, err := filepath.Glob("../../storage/*.go")
+	if err != nil || len(files) < 10 {
+		t.Fatal(files, err)
+	}
+	for _, name := range files {
+		text, err := os.ReadFile(name)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, m := range counted.FindAllSubmatch(text, -1) {
+			t.Errorf("%s: %s counts rows to learn whether there is one", name, m[1])
+		}
+	}
 }
