@@ -8,6 +8,7 @@ import (
 	"mime"
 	"net/http"
 	"net/url"
+	"slices"
 	"strings"
 	"unicode/utf8"
 )
@@ -19,8 +20,8 @@ const (
 
 // readBody reads the parameters of a POST to an OAuth endpoint, from a form (RFC 6749 appendix B) or from a JSON
 // object of strings, which count the same. The query is no part of it, and a request that has one is refused before
-// a secret in it is taken for granted.
-func readBody(w http.ResponseWriter, r *http.Request) (url.Values, error) {
+// a secret in it is taken for granted. A parameter without a value is left out, but for those in keepEmpty.
+func readBody(w http.ResponseWriter, r *http.Request, keepEmpty ...string) (url.Values, error) {
 	if r.Method != http.MethodPost {
 		w.Header().Set("Allow", "POST")
 		return nil, &Error{Code: InvalidRequest, Status: http.StatusMethodNotAllowed, Description: "Send a POST request."}
@@ -54,7 +55,7 @@ func readBody(w http.ResponseWriter, r *http.Request) (url.Values, error) {
 	}
 	for name, values := range form {
 		// A parameter sent without a value counts as left out (RFC 6749 section 3.1).
-		if values[0] == "" && len(values) == 1 {
+		if values[0] == "" && len(values) == 1 && !slices.Contains(keepEmpty, name) {
 			delete(form, name)
 			continue
 		}

@@ -53,7 +53,7 @@ type RateLimit struct {
 
 // Introspect serves POST /oauth/introspect (RFC 7662).
 func (s *Server) Introspect(w http.ResponseWriter, r *http.Request) {
-	form, err := readBody(w, r)
+	form, err := readBody(w, r, "workspace")
 	if err == nil {
 		err = s.introspect(w, r, form)
 	}
@@ -80,7 +80,7 @@ func (s *Server) introspect(w http.ResponseWriter, r *http.Request, form url.Val
 		return badRequest("cost and workspace are for resource servers; leave them out.")
 	}
 	begin := time.Now()
-	p, err := s.Principal(ctx, token, At{Resources: caller.Resources, Workspace: form.Get("workspace")})
+	p, err := s.Principal(ctx, token, At{Resources: caller.Resources, Workspace: form.Get("workspace"), Named: form.Has("workspace")})
 	if err != nil && !inactive(err) {
 		return err
 	}
@@ -247,9 +247,13 @@ func (s *Server) describe(p Principal) Introspection {
 }
 
 // IntrospectCredential is what the server would tell a resource server, or for a refresh token its client, about a
-// credential; for the command.
-func (s *Server) IntrospectCredential(ctx context.Context, text string) (Introspection, error) {
-	p, err := s.Principal(ctx, text, At{})
+// credential; for the command. Where a workspace is named, it is asked about in that one.
+func (s *Server) IntrospectCredential(ctx context.Context, text string, workspace *string) (Introspection, error) {
+	var at At
+	if workspace != nil {
+		at.Workspace, at.Named = *workspace, true
+	}
+	p, err := s.Principal(ctx, text, at)
 	if err != nil {
 		if inactive(err) {
 			err = nil

@@ -34,6 +34,7 @@ type Principal struct {
 	ClientID      string
 	Audience      string   // id of the resource
 	Scopes        []string // effective: with what they imply, within the role
+	OwnScopes     []string // of a personal access token: effective on what is its user's own, in no workspace
 	ByObject      bool     // the scopes were given as an object of lists
 	ID            string   // names the token without showing it (RFC 7519 section 4.1.7)
 	KeyID         string   // of an API key or personal access token
@@ -41,7 +42,7 @@ type Principal struct {
 	WorkspaceID   string
 	Workspace     string   // slug; empty: acts in none
 	WorkspacePlan string   // name of the workspace\'s own plan, which need not be the one that counts; empty: none
-	Role          string   // effective role in the workspace; empty without a user
+	Role          string   // effective role in the workspace; empty without a user or a workspace
 	TokenRole     string   // the most that a personal access token may be by its own word; empty: no bound
 	Environment   string   // live or test, of an API key
 	Addresses     []string // ranges that the credential may come from; empty: any
@@ -84,11 +85,12 @@ var (
 // At is where a credential is shown. The zero value says nothing about it.
 type At struct {
 	Resources []string // ids, of which the credential may be for one; what only a resource trusts is judged by it
-	Workspace string   // slug of the one that is named; empty: none is
+	Workspace string   // slug of the one that is named
+	Named     bool     // a workspace is named, also where its slug is empty, which is no workspace's
 }
 
 // Principal turns the text of a credential into who it speaks for. It is the one judge of every credential. Where a
-// workspace is named it must be the credential's; a personal access token acts in it. That the credential is for the
+// workspace is named it must be the credential's; a personal access token acts in it, and without one has no role. That the credential is for the
 // resource where it is shown, the caller compares. The errors are those
 // above, with what is known of the credential, or wrap storage.ErrUnavailable. A refresh token has a Principal too: it
 // may not be used at a resource, but its client may ask about it.
@@ -104,7 +106,7 @@ func (s *Server) Principal(ctx context.Context, credential string, at At) (p Pri
 	default:
 		p, err = s.keyPrincipal(ctx, credential, at.Workspace)
 	}
-	if err == nil && at.Workspace != "" && p.Workspace != at.Workspace {
+	if err == nil && (at.Named && at.Workspace == "" || at.Workspace != "" && p.Workspace != at.Workspace) {
 		err = ErrWorkspace
 	}
 	return p, err
@@ -135,10 +137,19 @@ func (s *Server) keyPrincipal(ctx context.Context, text, workspace string) (Prin
 		return p, ErrUnknown // the resource is no longer in the configuration
 	}
 	if k.Kind == KindPersonalAccessToken {
-		p.Role, p.TokenRole = LowerRole(b.Role, k.Role), k.Role
+		p.TokenRole, p.OwnScopes = k.Role, r.Effective(k.Scopes, k.Role, true)
 		p.Plan, p.Limits = s.planOf(b.WorkspacePlan, r.UserPlan)
 		p.Counter = userCounter(k.UserID, r.ID)
-		p.Scopes = r.Effective(k.Scopes, p.Role, true)
+		// The role that the token is held to bounds the user's own and is none by itself. Without a workspace there is no
+		// role, and the scopes are those that the token has in every workspace of its user.
+		least := b.LowestRole
+		if b.Role != "" {
+			p.Role = LowerRole(b.Role, k.Role)
+			least = b.Role
+		}
+		if least != "" {
+			p.Scopes = r.Effective(k.Scopes, LowerRole(least, k.Role), true)
+		}
 		return p, nil
 	}
 	p.Plan, p.Limits = s.KeyPlan(k, b.WorkspacePlan)

@@ -38,14 +38,17 @@ const (
 		VALUES ($1, $2, $3, $4) ON CONFLICT (digest) DO NOTHING`
 
 	// KeyStatement is behind KeyByDigest: everything that decides about an API key in one row.
-	KeyStatement = `SELECT ` + keyBearerColumns + `, FALSE, w.disabled_at IS NOT NULL, COALESCE(w.id, ''), COALESCE(w.slug, ''), COALESCE(w.plan, ''), ''
+	KeyStatement = `SELECT ` + keyBearerColumns + `, FALSE, w.disabled_at IS NOT NULL, COALESCE(w.id, ''), COALESCE(w.slug, ''), COALESCE(w.plan, ''), '', ''
 		FROM api_keys k LEFT JOIN workspaces w ON w.id = k.workspace_id
 		WHERE k.digest = $1 AND k.kind = 'api_key'`
 
-	// PersonalTokenStatement is behind PersonalTokenByDigest. A workspace that the user is not in is none.
+	// PersonalTokenStatement is behind PersonalTokenByDigest. A workspace that the user is not in is none. Without a slug
+	// the last column is the lowest role that the user has in any workspace.
 	PersonalTokenStatement = `SELECT ` + keyBearerColumns + `, u.disabled_at IS NOT NULL, m.role IS NOT NULL AND w.disabled_at IS NOT NULL,
 		CASE WHEN m.role IS NULL THEN '' ELSE w.id END, CASE WHEN m.role IS NULL THEN '' ELSE w.slug END,
-		CASE WHEN m.role IS NULL THEN '' ELSE w.plan END, COALESCE(m.role, '')
+		CASE WHEN m.role IS NULL THEN '' ELSE w.plan END, COALESCE(m.role, ''),
+		CASE WHEN $2 = '' THEN COALESCE((SELECT l.role FROM memberships l WHERE l.user_id = k.user_id
+			ORDER BY CASE l.role WHEN 'viewer' THEN 0 WHEN 'member' THEN 1 WHEN 'admin' THEN 2 ELSE 3 END LIMIT 1), '') ELSE '' END
 		FROM api_keys k JOIN users u ON u.id = k.user_id
 		LEFT JOIN workspaces w ON w.slug = $2
 		LEFT JOIN memberships m ON m.workspace_id = w.id AND m.user_id = k.user_id

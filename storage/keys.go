@@ -142,6 +142,7 @@ type KeyBearer struct {
 	WorkspaceSlug string
 	WorkspacePlan string
 	Role          string // of the user of a personal access token in it
+	LowestRole    string // of that user in any workspace, where none was named; empty: they are in none
 }
 
 // keyBearerColumns are few, since each costs time at every request.
@@ -153,7 +154,7 @@ func (b *KeyBearer) fields() []any {
 	return []any{
 		&k.ID, &k.Kind, &k.WorkspaceID, &k.UserID, &k.Resource, &k.Environment, &k.Scopes, &k.ScopesByObject, &k.Role, &k.Plan,
 		&k.RateLimit, &k.Addresses, &k.Counter, &k.RotatedInto, &k.CreatedAt, &k.ExpiresAt, &k.PausedAt, &k.RevokedAt,
-		&b.UserDisabled, &b.WorkspaceDisabled, &b.WorkspaceID, &b.WorkspaceSlug, &b.WorkspacePlan, &b.Role,
+		&b.UserDisabled, &b.WorkspaceDisabled, &b.WorkspaceID, &b.WorkspaceSlug, &b.WorkspacePlan, &b.Role, &b.LowestRole,
 	}
 }
 
@@ -167,11 +168,15 @@ func (s *Store) KeyByDigest(ctx context.Context, digest []byte) (KeyBearer, erro
 // PersonalTokenByDigest finds a personal access token by the digest of its text, with its user's place in the workspace
 // of a slug; without one the slug is empty.
 func (s *Store) PersonalTokenByDigest(ctx context.Context, digest []byte, slug string) (KeyBearer, error) {
-	if !storable(slug) {
+	possible := storable(slug)
+	if !possible {
 		slug = "" // no workspace has it, and the token is there all the same
 	}
 	var b KeyBearer
 	err := s.oneTogether(ctx, b.fields(), PersonalTokenStatement, digest, slug)
+	if !possible {
+		b.LowestRole = ""
+	}
 	return b, err
 }
 

@@ -124,12 +124,19 @@ func TestK18_PersonalTokenByDigestSaysWhatDecides(t *testing.T) {
 		shared := storage.KeyBearer{WorkspaceID: w.shared.ID, WorkspaceSlug: "shared", WorkspacePlan: "pro", Role: "member"}
 		check("a member", "shared", shared)
 		none := append([]string{
-			"", "foreign", "nowhere", "SHARED", "Shared", "shared ", " shared", "share", "shared%", "%", "_hared", "*", "shared%00", "%73hared", "shared\x00", "\x00",
+			"foreign", "nowhere", "SHARED", "Shared", "shared ", " shared", "share", "shared%", "%", "_hared", "*", "shared%00", "%73hared", "shared\x00", "\x00",
 			"\xff", "shared\xc3", w.shared.ID, w.workspace.Slug, "shared,foreign", "ſhared",
 		}, hostile...)
 		for _, slug := range none {
 			check("no workspace of theirs", slug, storage.KeyBearer{})
 		}
+		// Without a workspace, what they are at the least somewhere.
+		check("none", "", storage.KeyBearer{LowestRole: "member"})
+		must(t, s.AddMember(ctx, foreign.ID, w.admin.ID, "viewer"))
+		check("none", "", storage.KeyBearer{LowestRole: "viewer"})
+		must(t, s.ChangeRole(ctx, foreign.ID, w.admin.ID, "owner"))
+		check("none", "", storage.KeyBearer{LowestRole: "member"})
+		must(t, s.RemoveMember(ctx, foreign.ID, w.admin.ID))
 		// Decided at each request.
 		must(t, s.ChangeRole(ctx, w.shared.ID, w.admin.ID, "viewer"))
 		shared.Role = "viewer"
@@ -139,12 +146,12 @@ func TestK18_PersonalTokenByDigestSaysWhatDecides(t *testing.T) {
 		shared.WorkspaceDisabled = true
 		check("a disabled workspace", "shared", shared)
 		check("a disabled workspace that they are not in", "foreign", storage.KeyBearer{})
-		check("a disabled workspace that is not meant", "", storage.KeyBearer{})
+		check("a disabled workspace that is not meant", "", storage.KeyBearer{LowestRole: "viewer"})
 		must(t, s.EnableWorkspace(ctx, w.shared.ID))
 		must(t, s.DisableUser(ctx, w.admin.ID))
 		shared.WorkspaceDisabled, shared.UserDisabled = false, true
 		check("a disabled user", "shared", shared)
-		check("a disabled user", "", storage.KeyBearer{UserDisabled: true})
+		check("a disabled user", "", storage.KeyBearer{UserDisabled: true, LowestRole: "viewer"})
 		must(t, s.EnableUser(ctx, w.admin.ID))
 		must(t, s.RemoveMember(ctx, w.shared.ID, w.admin.ID))
 		check("no member any more", "shared", storage.KeyBearer{})

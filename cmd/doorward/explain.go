@@ -20,7 +20,7 @@ type explainCommand struct {
 	Method     string   `arg:"" help:"GET, POST, …"`
 	URL        string   `arg:"" name:"url" help:"Of the request, on a host of one of the configured resources."`
 	Credential string   `help:"The credential to judge; only - is taken, which reads it from standard input, where others cannot see it." placeholder:"-"`
-	Workspace  string   `help:"Slug that the request names in the resource's workspace header." placeholder:"SLUG"`
+	Workspace  *string  `help:"Slug that the request names in the resource's workspace header." placeholder:"SLUG"`
 	Header     []string `sep:"none" help:"A further header, for a request with two of a kind, say; repeat for several." placeholder:"'NAME: VALUE'"`
 }
 
@@ -72,9 +72,9 @@ func (e explainCommand) Run(ctx context.Context, a *app) error {
 		if api == nil {
 			return usageError{fmt.Errorf("no resource has the host %s; the hosts are %s", quote(u.Host), strings.Join(hostsOf(g), ", "))}
 		}
-		if e.Workspace != "" {
+		if e.Workspace != nil {
 			resource, _ := s.oauth.Resource(api.ID) // which gateway.New has found
-			header.Set(resource.WorkspaceHeader, e.Workspace)
+			header.Set(resource.WorkspaceHeader, *e.Workspace)
 		}
 		path := u.EscapedPath()
 		if path == "" {

@@ -8,7 +8,8 @@ import (
 
 type introspectCommand struct {
 	output
-	Token string `arg:"" help:"The credential, or - to read it from standard input, where others cannot see it."`
+	Token     string  `arg:"" help:"The credential, or - to read it from standard input, where others cannot see it."`
+	Workspace *string `help:"Slug of the workspace that a personal access token is asked about in. Left out: none, so that it has no role." placeholder:"SLUG"`
 }
 
 // Run prints what the server would answer about a credential (RFC 7662 section 2.2), which is JSON in any case.
@@ -20,7 +21,7 @@ func (i introspectCommand) Run(ctx context.Context, a *app) error {
 		}
 	}
 	return a.administer(ctx, func(ctx context.Context, s *server) error {
-		answer, err := s.oauth.IntrospectCredential(ctx, i.Token)
+		answer, err := s.oauth.IntrospectCredential(ctx, i.Token, i.Workspace)
 		if err != nil {
 			return fmt.Errorf("introspect: %w", err)
 		}

@@ -136,6 +136,9 @@ func (c *call) authenticateCredential(ctx context.Context, text string) error {
 	if err != nil {
 		return c.useless(&p, err)
 	}
+	if p.OwnScopes != nil && !c.op.whoAmI && (c.unknown || !named && c.op.where != inHeader) {
+		p.Scopes = p.OwnScopes // it is about what is the user's own, or about nothing: no role of theirs counts
+	}
 	if c.op.where == inHeader && p.WorkspaceID == "" {
 		c.reason = oauth.ReasonWorkspace
 		if p.Kind == oauth.KindPersonalAccessToken {

@@ -1,0 +1,88 @@
+package security
+
+import (
+	"net/http"
+	"strings"
+	"testing"
+
+	"doorward/oauth"
+	"doorward/test/rig"
+)
+
+// The role that a personal access token is held to is a bound that its holder typed. Without a workspace there is no role,
+// and no scope that a role of its user takes away somewhere.
+func TestV12_APersonalTokenHasNoRoleWithoutAWorkspace(t *testing.T) {
+	rig.Each(t, rig.Options{}, func(t *testing.T, r *rig.Rig) {
+		api, command := r.ResourceServer(), oauth.Command("")
+		bob := r.User("bob@example.com", "Bob", false)
+		r.Workspace("acme", "", r.Alice)
+		tokens := map[string]string{}
+		for _, role := range append([]string{""}, oauth.Roles...) {
+			_, tokens[role] = r.PersonalToken(bob, oauth.KeySpec{Name: "as " + role, Role: role, Scopes: []string{"admin"}})
+		}
+		want := func(when string, scopeOf func(role string) string) {
+			t.Helper()
+			for role, token := range tokens {
+				a := r.Introspect(api, token)
+				if a.JSON()["active"] != true || a.JSON()["role"] != nil || a.JSON()["workspace"] != nil || a.Text("scope") != scopeOf(role) {
+					t.Errorf("%s a token held to %q is %s", when, role, a.Body)
+				}
+				if got := r.JSON(http.MethodGet, "/v1/auth/test", token, ""); got.Status != http.StatusOK || strings.Contains(got.Body, "admin") != strings.Contains(scopeOf(role), "admin") {
+					t.Errorf("%s a token held to %q is told %d %s", when, role, got.Status, got.Body)
+				}
+			}
+		}
+		everything, reading := "admin read write delete", func(string) string { return "read" }
+		want("of an owner everywhere", func(role string) string {
+			if role == oauth.RoleViewer {
+				return "read"
+			}
+			return everything
+		})
+		w, err := r.Store.WorkspaceBySlug(r.System(), "acme")
+		ok(t, err)
+		command.WorkspaceID = w.ID
+		ok(t, r.OAuth.AddMember(r.System(), command, w, bob.ID, oauth.RoleViewer))
+		want("of a viewer somewhere", reading)
+		for role, token := range tokens {
+			if a := r.Ask(api, token, "workspace", "acme"); a.Text("role") != oauth.RoleViewer || a.Text("scope") != "read" {
+				t.Errorf("in the workspace a token held to %q is %s", role, a.Body)
+			}
+		}
+		// What is the user's own has nothing to do with their roles: they still manage their tokens.
+		if a := r.JSON(http.MethodGet, "/v1/personal-access-tokens", tokens[""], ""); a.Status != http.StatusOK {
+			t.Errorf("a viewer's own tokens: %d %s", a.Status, a.Body)
+		}
+		if a := r.JSON(http.MethodGet, "/v1/personal-access-tokens", tokens[oauth.RoleViewer], ""); a.Status != http.StatusForbidden {
+			t.Errorf("with a token held to viewer: %d %s", a.Status, a.Body)
+		}
+		// Nor do they become members by naming a workspace that they are not in.
+		ok(t, r.OAuth.RemoveMember(r.System(), command, w, bob.ID))
+		for role, token := range tokens {
+			if a := r.Ask(api, token, "workspace", "acme"); !r.Dead(a) {
+				t.Errorf("in a workspace of others a token held to %q is %s", role, a.Body)
+			}
+		}
+	})
+}
+
+// An empty workspace is no workspace, for whatever credential and at every door.
+func TestV12_AnEmptyWorkspaceIsInvalid(t *testing.T) {
+	rig.Each(t, rig.Options{}, func(t *testing.T, r *rig.Rig) {
+		api := r.ResourceServer()
+		w := r.Workspace("acme", "", r.Alice)
+		_, key := r.Key(w, oauth.KeySpec{Scopes: []string{"admin"}})
+		_, token := r.PersonalToken(r.Alice, oauth.KeySpec{Scopes: []string{"admin"}})
+		access, _ := r.Tokens(r.App(oauth.ClientSpec{}), "read")
+		for name, credential := range map[string]string{"an API key": key, "a personal access token": token, "an access token": access} {
+			if a := r.Ask(api, credential, "workspace", ""); !r.Dead(a) {
+				t.Errorf("introspection of %s: %s", name, a.Body)
+			}
+			for _, path := range []string{"/v1/auth/test", "/v1/api-keys"} {
+				if a := r.JSON(http.MethodGet, path, credential, "", "X-Workspace", ""); a.Status != http.StatusForbidden {
+					t.Errorf("%s at %s: %d %s", name, path, a.Status, a.Body)
+				}
+			}
+		}
+	})
+}
