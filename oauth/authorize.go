@@ -2,6 +2,7 @@ package oauth
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -395,6 +396,8 @@ type Decision struct {
 	Scopes      []string // of those asked for; with Remember, the others are refused
 	Remember    bool     // a person saw the page, so that it need not be shown again for these
 	FlowID      string   // answered once; empty: nobody was asked, and authorize itself answers
+	// Choice is what the page's form said. Only the same choice again gets the same answer, see [Server.SameAnswer].
+	Choice string
 }
 
 // ErrAnswered says that the flow was answered before.
@@ -463,6 +466,11 @@ func (s *Server) Approve(ctx context.Context, a *AuthorizeRequest, d Decision) (
 			return err //nolint:wrapcheck // asError reads it
 		}
 		code = resp.GetCode()
+		if d.FlowID != "" {
+			if err := s.keepAnswer(ctx, d.FlowID, answer{UserID: d.UserID, Choice: d.Choice, Response: url.Values{"code": {code}}}); err != nil {
+				return err
+			}
+		}
 		if !d.Remember {
 			return nil // nobody was asked
 		}
@@ -487,6 +495,83 @@ func (s *Server) decide(ctx context.Context, flowID, decision string) error {
 		return ErrAnswered
 	}
 	return err //nolint:wrapcheck // storage's own sentinels
+}
+
+// answer is what is kept, sealed, with a decided flow.
+type answer struct {
+	UserID   string     `json:"u"` // the resource owner who decided
+	Choice   string     `json:"c"`
+	Response url.Values `json:"r"` // the parameters that the app was sent, without state and iss
+}
+
+func flowAnswerPurpose(flowID string) string { return "answer of flow " + flowID }
+
+// keepAnswer keeps the answer to a flow for the lifetime of a code, in the transaction that decides the flow.
+func (s *Server) keepAnswer(ctx context.Context, flowID string, x answer) error {
+	text, err := json.Marshal(x)
+	if err != nil {
+		return fmt.Errorf("keep the answer: %w", err)
+	}
+	return s.store.KeepFlowAnswer(ctx, flowID, s.secrets.seal(flowAnswerPurpose(flowID), text), s.store.Now().Add(s.lifetimes.Code)) //nolint:wrapcheck // storage's own sentinels
+}
+
+// keptAnswer opens what keepAnswer kept. ErrNotAnswered: the flow was not decided. The answer is zero when it is too old,
+// or was sealed under a secret that is not in the list any more.
+func (s *Server) keptAnswer(ctx context.Context, flowID string) (x answer, err error) {
+	sealed, err := s.store.FlowAnswer(storage.System(ctx), flowID)
+	if errors.Is(err, storage.ErrNotFound) {
+		return x, ErrNotAnswered
+	}
+	if err != nil || sealed == "" {
+		return x, err //nolint:wrapcheck // storage's own sentinels
+	}
+	text, err := s.secrets.open(flowAnswerPurpose(flowID), sealed)
+	if err != nil {
+		return answer{}, nil //nolint:nilerr // as if it were too old
+	}
+	if err := json.Unmarshal(text, &x); err != nil {
+		return answer{}, fmt.Errorf("kept answer: %w", err)
+	}
+	return x, nil
+}
+
+// ErrNotAnswered says that nobody has answered the flow yet.
+var ErrNotAnswered = errors.New("the request was not answered yet")
+
+// SameAnswer returns where the browser was sent when the same user made the same choice before, so that a form sent twice
+// leads to one code and to one place. ErrAnswered: the flow was answered, but differently, by another user, or longer ago
+// than a code lives. ErrNotAnswered: the flow is still open.
+func (s *Server) SameAnswer(ctx context.Context, f *Flow, userID, choice string) (string, error) {
+	x, err := s.keptAnswer(ctx, f.ID)
+	if err != nil {
+		return "", err
+	}
+	if x.UserID == "" || x.UserID != userID || x.Choice != choice {
+		return "", ErrAnswered
+	}
+	return s.redirectTo(f, x.Response), nil
+}
+
+// OpenAnswer returns where the user's answer to a flow sent the browser, as long as the app has not redeemed the code in it;
+// empty when there is no such answer. It serves people who go back before the app has signed them in.
+func (s *Server) OpenAnswer(ctx context.Context, f *Flow, userID string) (string, error) {
+	x, err := s.keptAnswer(ctx, f.ID)
+	if errors.Is(err, ErrNotAnswered) {
+		return "", nil
+	}
+	if err != nil || x.UserID == "" || x.UserID != userID {
+		return "", err
+	}
+	if code := x.Response.Get("code"); code != "" {
+		c, err := s.store.CodeByDigest(storage.System(ctx), storage.Digest(code))
+		if errors.Is(err, storage.ErrNotFound) || err == nil && !c.UsedAt.IsZero() {
+			return "", nil
+		}
+		if err != nil {
+			return "", err //nolint:wrapcheck // storage's own sentinels
+		}
+	}
+	return s.redirectTo(f, x.Response), nil
 }
 
 // stillAllowed checks, where nobody was asked, that what was remembered still is, and keeps it until the transaction
@@ -548,18 +633,22 @@ func (s *Server) remember(ctx context.Context, a *AuthorizeRequest, g storage.Gr
 }
 
 // Deny notes that the resource owner said no, and returns where to send the browser. What they allowed the app before
-// stays as it is: it ends under Connected apps.
-func (s *Server) Deny(ctx context.Context, a *AuthorizeRequest, flowID string) (string, error) {
+// stays as it is: it ends under Connected apps. choice is as in [Decision].
+func (s *Server) Deny(ctx context.Context, a *AuthorizeRequest, userID, choice string) (string, error) {
+	response := url.Values{"error": {AccessDenied}, "error_description": {"The resource owner denied the request."}}
 	err := s.store.InTx(storage.System(ctx), func(ctx context.Context) error {
-		if err := s.decide(ctx, flowID, "denied"); err != nil {
+		if err := s.decide(ctx, a.ID, "denied"); err != nil {
 			return err
 		}
-		return s.store.Audit(ctx, storage.AuditEvent{Action: "consent.denied", Target: a.Client.ID}, storage.ActorOf(ctx).UserID) //nolint:wrapcheck // storage's own sentinels
+		if err := s.keepAnswer(ctx, a.ID, answer{UserID: userID, Choice: choice, Response: response}); err != nil {
+			return err
+		}
+		return s.store.Audit(ctx, storage.AuditEvent{Action: "consent.denied", Target: a.Client.ID}, userID) //nolint:wrapcheck // storage's own sentinels
 	})
 	if err != nil {
 		return "", err
 	}
-	return s.fail(a, AccessDenied, "The resource owner denied the request.", nil).RedirectTo, nil
+	return s.redirectTo(&a.Flow, response), nil
 }
 
 // Refuse makes the answer to a request under prompt=none that would need a page.

@@ -313,11 +313,17 @@ func (s *Store) DecideFlow(ctx context.Context, flowID, decision string, keep ti
 		flowID, decision, now, now.Add(keep))
 }
 
-// FlowDecided tells whether a flow was answered.
-func (s *Store) FlowDecided(ctx context.Context, flowID string) (bool, error) {
-	var decided bool
-	err := s.one(ctx, []any{&decided}, `SELECT EXISTS (SELECT 1 FROM decided_flows WHERE id = $1)`, flowID)
-	return decided, err
+// KeepFlowAnswer keeps what the browser was sent on with when a flow was decided, sealed, until a time. ErrNotFound: the
+// flow was not decided.
+func (s *Store) KeepFlowAnswer(ctx context.Context, flowID, sealed string, until Time) error {
+	return s.execOne(ctx, ErrNotFound, `UPDATE decided_flows SET answer = $2, answer_until = $3 WHERE id = $1`, flowID, sealed, until)
+}
+
+// FlowAnswer is what KeepFlowAnswer kept with a decided flow; empty when its time is over or nothing was kept.
+// ErrNotFound: the flow was not decided.
+func (s *Store) FlowAnswer(ctx context.Context, flowID string) (sealed string, err error) {
+	err = s.one(ctx, []any{&sealed}, `SELECT CASE WHEN answer_until > $2 THEN answer ELSE '' END FROM decided_flows WHERE id = $1`, flowID, s.Now())
+	return sealed, err
 }
 
 // LiveGrantsOf lists a user's grants that can still be used or yield tokens, the newest first: a code, refresh token or

@@ -126,11 +126,27 @@ func TestB05_FlowIsDecidedOnce(t *testing.T) {
 		onlyOne(t, storage.ErrConsumed, func(ctx context.Context, i int) error {
 			return s.DecideFlow(ctx, "flow", fmt.Sprint("decision ", i), time.Minute)
 		})
-		if done, err := s.FlowDecided(system(t), "flow"); !done || err != nil {
-			t.Errorf("decided %v, error %v", done, err)
+		if _, err := s.FlowAnswer(system(t), "flow"); err != nil {
+			t.Errorf("the decided flow: %v", err)
 		}
-		if done, err := s.FlowDecided(system(t), "other"); done || err != nil {
-			t.Errorf("another flow: decided %v, error %v", done, err)
+		if _, err := s.FlowAnswer(system(t), "other"); !errors.Is(err, storage.ErrNotFound) {
+			t.Errorf("another flow: %v, want ErrNotFound", err)
+		}
+	})
+}
+
+// What a flow was answered with is there until its time, and no longer.
+func TestV60_AnswersOfFlowsEnd(t *testing.T) {
+	onEachEngine(t, func(t *testing.T, s *storage.Store) {
+		ctx := system(t)
+		mustBe(t, s.KeepFlowAnswer(ctx, "flow", "sealed", s.Now().Add(time.Minute)), storage.ErrNotFound)
+		must(t, s.DecideFlow(ctx, "flow", "approved", 20*time.Minute))
+		must(t, s.KeepFlowAnswer(ctx, "flow", "sealed", s.Now().Add(time.Minute)))
+		for after, want := range map[time.Duration]string{0: "sealed", time.Minute - time.Microsecond: "sealed", time.Minute: ""} {
+			s.SetClock(func() time.Time { return noon.Add(after) })
+			if got, err := s.FlowAnswer(ctx, "flow"); got != want || err != nil {
+				t.Errorf("after %v: %q, error %v; want %q", after, got, err, want)
+			}
 		}
 	})
 }

@@ -171,6 +171,9 @@ var writes = map[string]func(ctx context.Context, s *storage.Store, w *world) er
 	"SaveConsent": func(ctx context.Context, s *storage.Store, w *world) error {
 		return s.SaveConsent(ctx, storage.Consent{UserID: w.user.ID, ClientID: w.client.ID, Resource: "https://api.example", WorkspaceID: w.workspace.ID, Scopes: storage.List{"write"}})
 	},
+	"KeepFlowAnswer": func(ctx context.Context, s *storage.Store, _ *world) error {
+		return errors.Join(s.DecideFlow(ctx, "flow", "allowed", time.Minute), s.KeepFlowAnswer(ctx, "flow", "sealed", s.Now().Add(time.Minute)))
+	},
 	"DecideFlow": func(ctx context.Context, s *storage.Store, _ *world) error {
 		return s.DecideFlow(ctx, "flow", "allowed", time.Minute)
 	},

@@ -81,8 +81,9 @@ var reads = map[string]func(ctx context.Context, s *storage.Store, text string) 
 		n, err := s.CountUsersOfClient(ctx, text)
 		return n > 0, err
 	},
-	"FlowDecided": func(ctx context.Context, s *storage.Store, text string) (bool, error) {
-		return s.FlowDecided(ctx, text)
+	"FlowAnswer": func(ctx context.Context, s *storage.Store, text string) (bool, error) {
+		answer, err := s.FlowAnswer(ctx, text)
+		return answer != "", err
 	},
 	"OriginAllowed": func(ctx context.Context, s *storage.Store, text string) (bool, error) {
 		return s.OriginAllowed(ctx, text, "")

@@ -1,6 +1,10 @@
 package templates
 
-import "time"
+import (
+	"time"
+
+	"github.com/a-h/templ"
+)
 
 // The values of Page.Section: which entry of the settings navigation is the
 // current one. Pages outside the settings area leave Section empty.
@@ -171,6 +175,8 @@ type ErrorView struct {
 	RequestID string // empty leaves the line out
 	BackURL   string // empty for no link
 	BackText  string // text of the link; empty: "Go back"
+	// AnswerURL takes the place of BackURL: an app's registered redirect URI with our answer, whose scheme may be its own.
+	AnswerURL templ.SafeURL
 }
 
 // ProfileView is /settings/profile. It posts name there.

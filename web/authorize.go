@@ -43,7 +43,7 @@ func (s *Server) authorize(w http.ResponseWriter, r *http.Request) error {
 	}
 	to, err := s.oauth.Approve(r.Context(), a, p.decision(a.Scopes, ""))
 	if err != nil {
-		return s.approveFailed(w, err)
+		return s.approveFailed(w, a, err)
 	}
 	return redirect(w, to)
 }
@@ -67,18 +67,21 @@ func (s *Server) refuse(w http.ResponseWriter, r *http.Request, a *oauth.Authori
 }
 
 // approveFailed sorts out what Approve may return: an answer for the app, or a page.
-func (s *Server) approveFailed(w http.ResponseWriter, err error) error {
+func (s *Server) approveFailed(w http.ResponseWriter, a *oauth.AuthorizeRequest, err error) error {
 	var refused *oauth.AuthorizeError
-	if errors.As(err, &refused) && refused.RedirectTo != "" {
+	var e *pageError
+	switch {
+	case errors.As(err, &refused) && refused.RedirectTo != "":
 		return redirect(w, refused.RedirectTo)
+	case errors.Is(err, oauth.ErrNotAllowed):
+		e = &pageError{Status: http.StatusConflict, Heading: "The app's access was ended", Message: "Nothing was granted. Start again from the app if you want to allow it.", Cause: err}
+	case errors.Is(err, storage.ErrNotFound):
+		e = &pageError{Status: http.StatusForbidden, Heading: "You may not do that any more", Message: "Your account or your part in the workspace ended, or the app was removed, while this page was open. Nothing was granted.", Cause: err}
+	default:
+		return err
 	}
-	if errors.Is(err, oauth.ErrNotAllowed) {
-		return &pageError{Status: http.StatusConflict, Heading: "The app's access was ended", Message: "Nothing was granted. Start again from the app if you want to allow it.", Cause: err}
-	}
-	if errors.Is(err, storage.ErrNotFound) {
-		return &pageError{Status: http.StatusForbidden, Heading: "You may not do that any more", Message: "Your account or your part in the workspace ended, or the app was removed, while this page was open. Nothing was granted.", Cause: err}
-	}
-	return err
+	e.toApp(a, false)
+	return e
 }
 
 // place is where an authorization would act: the person, one of their workspaces, and what they allowed there before.
@@ -148,8 +151,11 @@ func (s *Server) goOn(w http.ResponseWriter, r *http.Request, a *oauth.Authorize
 		return redirect(w, "/oauth/consent?flow="+sealed)
 	}
 	to, err := s.oauth.Approve(r.Context(), a, p.decision(a.Scopes, a.ID))
+	if errors.Is(err, oauth.ErrAnswered) {
+		return s.sameAnswer(w, r, &a.Flow, v, "")
+	}
 	if err != nil {
-		return s.approveFailed(w, err)
+		return s.approveFailed(w, a, err)
 	}
 	s.endFlow(w, r, &a.Flow)
 	return redirect(w, to)
@@ -159,7 +165,7 @@ func (s *Server) goOn(w http.ResponseWriter, r *http.Request, a *oauth.Authorize
 // is no longer good. A flow that is for no app is a fault of whoever sent it.
 func (s *Server) reopen(w http.ResponseWriter, r *http.Request, f *oauth.Flow) (a *oauth.AuthorizeRequest, done bool, err error) {
 	if f.ClientID == "" {
-		return nil, false, &pageError{Status: http.StatusBadRequest, Heading: "This request cannot be read", Message: "Start again from the app."}
+		return nil, false, &pageError{Status: http.StatusBadRequest, Heading: "This request cannot be read", Message: "It is a sign-in without an app. Start again from the app."}
 	}
 	a, err = s.oauth.ReopenAuthorize(r.Context(), f)
 	var refused *oauth.AuthorizeError

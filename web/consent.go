@@ -3,6 +3,7 @@ package web
 import (
 	"errors"
 	"net/http"
+	"net/url"
 	"slices"
 	"strings"
 
@@ -11,18 +12,25 @@ import (
 	"doorward/templates"
 )
 
-// openConsent finds what a consent page is about: the request of the flow, and who answers it. It sends the browser
-// on by itself (done) where somebody has to sign in first.
-func (s *Server) openConsent(w http.ResponseWriter, r *http.Request, sealed string) (a *oauth.AuthorizeRequest, v *visitor, done bool, err error) {
-	f, err := s.openFlow(r, sealed)
+// openConsent finds what a consent page is about: the request of the flow, and who answers it. It answers by itself (done)
+// where somebody has to sign in first, and where the flow was answered before: the same choice leads to the same place; for
+// a page that only asks, choice is empty.
+func (s *Server) openConsent(w http.ResponseWriter, r *http.Request, sealed, choice string) (a *oauth.AuthorizeRequest, v *visitor, done bool, err error) {
+	f, decided, err := s.openFlow(r, sealed)
 	if err != nil {
 		return nil, nil, false, err
 	}
-	if a, done, err = s.reopen(w, r, f); err != nil || done {
-		return nil, nil, done, err
-	}
 	if v, err = s.visitor(r); err != nil {
 		return nil, nil, false, err
+	}
+	if decided {
+		if choice != "" && s.oauth.FormTokenFits(r.PostForm.Get("token"), s.consentToken(f, v)...) {
+			return nil, nil, true, s.sameAnswer(w, r, f, v, choice)
+		}
+		return nil, nil, true, s.answered(r, f, v)
+	}
+	if a, done, err = s.reopen(w, r, f); err != nil || done {
+		return nil, nil, done, err
 	}
 	if a.NeedsLogin(v.authTime()) {
 		return nil, nil, true, redirect(w, "/login?flow="+sealed)
@@ -33,7 +41,7 @@ func (s *Server) openConsent(w http.ResponseWriter, r *http.Request, sealed stri
 // consentPage serves GET /oauth/consent.
 func (s *Server) consentPage(w http.ResponseWriter, r *http.Request) error {
 	sealed := r.URL.Query().Get("flow")
-	a, v, done, err := s.openConsent(w, r, sealed)
+	a, v, done, err := s.openConsent(w, r, sealed, "")
 	if err != nil || done {
 		return err
 	}
@@ -58,15 +66,24 @@ func noWorkspace() *pageError {
 	}
 }
 
-func (s *Server) consentToken(a *oauth.AuthorizeRequest, v *visitor) []string {
-	return []string{"consent", a.ID, v.row.ID, v.user.ID}
+func (s *Server) consentToken(f *oauth.Flow, v *visitor) []string {
+	return []string{"consent", f.ID, v.row.ID, v.user.ID}
+}
+
+// choiceOf is what a consent form says, in one text: the same choice again gets the same answer.
+func choiceOf(form url.Values) string {
+	decision := form.Get("decision")
+	if decision == "deny" {
+		return decision
+	}
+	return strings.Join(append([]string{decision, form.Get("workspace")}, slices.Compact(slices.Sorted(slices.Values(form["scope"])))...), " ")
 }
 
 // showConsent renders the page; checked is what was ticked before an error, nil for all.
 func (s *Server) showConsent(w http.ResponseWriter, r *http.Request, status int, a *oauth.AuthorizeRequest, p *place, sealed string, checked []string, fault string) error {
 	host, loopback := oauth.RedirectHost(a.RedirectURI)
 	view := templates.ConsentView{
-		Page: s.page(p.visitor, ""), Flow: sealed, Token: s.oauth.FormToken(s.consentToken(a, p.visitor)...),
+		Page: s.page(p.visitor, ""), Flow: sealed, Token: s.oauth.FormToken(s.consentToken(&a.Flow, p.visitor)...),
 		App: templates.ConsentApp{
 			Name: a.Client.Name, Site: a.Client.Site, RedirectHost: host, Loopback: loopback,
 			Verified: a.Client.Verified || a.Client.WorkspaceID == "", FirstParty: a.Client.FirstParty,
@@ -116,19 +133,21 @@ func (s *Server) showConsent(w http.ResponseWriter, r *http.Request, status int,
 // consent serves POST /oauth/consent: the resource owner's decision (RFC 6749 section 4.1.1).
 func (s *Server) consent(w http.ResponseWriter, r *http.Request) error {
 	form := r.PostForm
-	sealed := form.Get("flow")
-	a, v, done, err := s.openConsent(w, r, sealed)
+	sealed, choice := form.Get("flow"), choiceOf(form)
+	a, v, done, err := s.openConsent(w, r, sealed, choice)
 	if err != nil || done {
 		return err
 	}
-	if !s.oauth.FormTokenFits(form.Get("token"), s.consentToken(a, v)...) {
-		return forbidden("The page was made for somebody else, or before you signed in again. Start again from the app.")
+	if !s.oauth.FormTokenFits(form.Get("token"), s.consentToken(&a.Flow, v)...) {
+		e := forbidden("The page was made for another account, or before you signed in again. Nothing was granted. Load it again, and answer there.")
+		e.BackURL, e.BackText = "/oauth/consent?flow="+url.QueryEscape(sealed), "Load the page again"
+		return e
 	}
 	switch form.Get("decision") {
 	case "deny":
-		to, err := s.oauth.Deny(r.Context(), a, a.ID)
+		to, err := s.oauth.Deny(r.Context(), a, v.user.ID, choice)
 		if errors.Is(err, oauth.ErrAnswered) {
-			return answered(a.RedirectURI)
+			return s.sameAnswer(w, r, &a.Flow, v, choice)
 		}
 		if err != nil {
 			return err
@@ -168,13 +187,13 @@ func (s *Server) consent(w http.ResponseWriter, r *http.Request) error {
 		return s.showConsent(w, r, http.StatusBadRequest, a, p, sealed, []string{}, fault)
 	}
 	d := p.decision(granted, a.ID)
-	d.Remember = true
+	d.Remember, d.Choice = true, choice
 	to, err := s.oauth.Approve(r.Context(), a, d)
 	if errors.Is(err, oauth.ErrAnswered) {
-		return answered(a.RedirectURI)
+		return s.sameAnswer(w, r, &a.Flow, v, choice)
 	}
 	if err != nil {
-		return s.approveFailed(w, err)
+		return s.approveFailed(w, a, err)
 	}
 	s.endFlow(w, r, &a.Flow)
 	return redirect(w, to)

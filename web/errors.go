@@ -7,7 +7,10 @@ import (
 	"errors"
 	"net/http"
 	"strconv"
+	"strings"
 	"time"
+
+	"github.com/a-h/templ"
 
 	"doorward/oauth"
 	"doorward/oauth/identity"
@@ -25,6 +28,7 @@ type pageError struct {
 	RetryAfter time.Duration
 	BackURL    string
 	BackText   string
+	AnswerURL  string // in place of BackURL: the redirect URI of an app with our answer, which may have a scheme of its own
 	Cause      error
 }
 
@@ -42,7 +46,7 @@ func notFound() *pageError {
 }
 
 func forbidden(message string) *pageError {
-	return &pageError{Status: http.StatusForbidden, Heading: "That did not come from this page", Message: message}
+	return &pageError{Status: http.StatusForbidden, Heading: "We couldn't verify this form", Message: message}
 }
 
 // asPageError is the one place where errors of other packages become words for a person.
@@ -70,8 +74,6 @@ func asPageError(err error) *pageError {
 		return &pageError{Status: http.StatusForbidden, Heading: "You may not do that", Message: no.Message, Cause: err}
 	case errors.Is(err, storage.ErrNotFound):
 		return notFound()
-	case errors.Is(err, oauth.ErrAnswered):
-		return answered("")
 	}
 	return &pageError{Status: http.StatusInternalServerError, Heading: "Something went wrong", Message: "The fault is ours. If it happens again, send the request id to whoever runs this server.", Cause: err}
 }
@@ -92,7 +94,10 @@ func (s *Server) writePageError(w http.ResponseWriter, r *http.Request, err erro
 	}
 	view := templates.ErrorView{
 		Page: s.page(nil, ""), Status: e.Status, Heading: e.Heading, Message: e.Message,
-		RequestID: w.Header().Get("X-Request-Id"), BackURL: e.BackURL, BackText: e.BackText,
+		RequestID: w.Header().Get("X-Request-Id"), BackURL: e.BackURL, BackText: e.BackText, AnswerURL: templ.SafeURL(e.AnswerURL),
+	}
+	if e.BackURL == "" && e.AnswerURL == "" {
+		view.BackURL, view.BackText = wayOn(r, e.Status)
 	}
 	s.pageHeaders(w, view.Nonce)
 	var body bytes.Buffer
@@ -103,6 +108,17 @@ func (s *Server) writePageError(w http.ResponseWriter, r *http.Request, err erro
 	}
 	w.WriteHeader(e.Status)
 	_, _ = w.Write(body.Bytes()) // a browser that went away is no fault of ours
+}
+
+// wayOn is the link of an error page that names none, so that no page is a dead end: to the same page where waiting may
+// help, else to the settings, past the sign-in page where that is needed.
+func wayOn(r *http.Request, status int) (to, text string) {
+	again := r.URL.RequestURI()
+	sameHost := strings.HasPrefix(again, "/") && !strings.HasPrefix(again, "//") && !strings.Contains(again, "\\")
+	if r.Method == http.MethodGet && sameHost && (status == http.StatusTooManyRequests || status >= http.StatusInternalServerError) {
+		return again, "Try again"
+	}
+	return "/", "Go to your settings"
 }
 
 // writeFailure answers a request whose handler panicked, in the shape that its caller expects.

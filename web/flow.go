@@ -32,41 +32,109 @@ func (s *Server) sealFlow(w http.ResponseWriter, r *http.Request, f *oauth.Flow)
 	return s.oauth.SealFlow(f, value)
 }
 
-// openFlow reads the flow of a request and checks that it was begun in this browser and not answered.
-func (s *Server) openFlow(r *http.Request, sealed string) (*oauth.Flow, error) {
-	f, err := s.oauth.OpenFlow(sealed)
+// openFlow reads the flow of a request. decided reports that it was answered before: then it is returned whatever its age
+// and browser, for SameAnswer and answered. One that is still open must be young enough and have begun in this browser.
+func (s *Server) openFlow(r *http.Request, sealed string) (f *oauth.Flow, decided bool, err error) {
+	f, opened := s.oauth.OpenFlow(sealed)
+	if opened != nil && !errors.Is(opened, oauth.ErrFlowExpired) {
+		return nil, false, &pageError{Status: http.StatusBadRequest, Heading: "This request cannot be read", Message: "The address is damaged or incomplete. Start again from the app.", Cause: opened}
+	}
+	_, err = s.store.FlowAnswer(storage.System(r.Context()), f.ID)
 	switch {
-	case errors.Is(err, oauth.ErrFlowExpired):
-		e := &pageError{Status: http.StatusBadRequest, Heading: "This request has expired", Message: "It waited for longer than ten minutes. Start again from the app."}
-		if f.ReturnTo != "" {
-			e.Message, e.BackURL, e.BackText = "It waited for longer than ten minutes.", "/login?return_to="+url.QueryEscape(f.ReturnTo), "Sign in"
-		} else if a, err := s.oauth.ReopenAuthorize(r.Context(), f); err == nil && a.Client.Site != "" && a.Client.Verified {
-			e.BackURL, e.BackText = a.Client.Site, "Go back to "+a.Client.Name
-		}
-		return nil, e
-	case err != nil:
-		return nil, &pageError{Status: http.StatusBadRequest, Heading: "This request cannot be read", Message: "The address is damaged or incomplete. Start again from the app.", Cause: err}
+	case err == nil:
+		return f, true, nil
+	case !errors.Is(err, storage.ErrNotFound):
+		return nil, false, err //nolint:wrapcheck // storage's own sentinels
+	}
+	if opened != nil {
+		return nil, false, s.startAgain(r, f, &pageError{
+			Status: http.StatusBadRequest, Heading: "This request has expired", Message: "It waited for longer than ten minutes. Start again from the app.", Cause: opened,
+		})
 	}
 	if _, ok := s.boundSlot(r, f); !ok {
-		return nil, &pageError{Status: http.StatusForbidden, Heading: "This was begun in another browser", Message: "For your safety it can only be finished in the browser where it began. Start again from the app."}
+		return nil, false, s.startAgain(r, f, &pageError{
+			Status: http.StatusForbidden, Heading: "This sign-in started in another browser",
+			Message: "For your safety it can only be finished in the browser where it started, with cookies allowed. Start again from the app.",
+		})
 	}
-	decided, err := s.store.FlowDecided(storage.System(r.Context()), f.ID)
-	if err != nil {
-		return nil, err //nolint:wrapcheck // storage's own sentinels
-	}
-	if decided {
-		return nil, answered(f.RedirectURI)
-	}
-	return f, nil
+	return f, false, nil
 }
 
-// answered is shown to whoever sends a decision again.
-func answered(redirectURI string) *pageError {
-	message := "Your answer counted the first time; sending it again changes nothing. Go back to the app."
-	if host, loopback := oauth.RedirectHost(redirectURI); host != "" && !loopback {
-		message = "Your answer counted the first time; sending it again changes nothing. Go back to the app at " + host + "."
+// startAgain adds the way on from a flow that cannot be finished: for one without an app, to sign in again.
+func (s *Server) startAgain(r *http.Request, f *oauth.Flow, e *pageError) *pageError {
+	if f.ReturnTo != "" {
+		e.Message = strings.Replace(e.Message, "Start again from the app.", "Sign in again.", 1)
+		e.BackURL, e.BackText = "/login?return_to="+url.QueryEscape(safeReturn(f.ReturnTo)), "Sign in"
+		return e
 	}
-	return &pageError{Status: http.StatusConflict, Heading: "You have answered this already", Message: message}
+	if a, err := s.oauth.ReopenAuthorize(r.Context(), f); err == nil {
+		e.toApp(a, false)
+	}
+	return e
+}
+
+// toApp adds a link to the app, without an answer, where it is safe to lead people there: to an app that this server's
+// operator registered or verified, and to one that the person has just answered, whose host the page had named.
+func (e *pageError) toApp(a *oauth.AuthorizeRequest, answered bool) {
+	text := "Go back to " + a.Client.Name
+	known := a.Client.Verified || a.Client.WorkspaceID == ""
+	if known && a.Client.Site != "" {
+		e.BackURL, e.BackText = a.Client.Site, text
+		return
+	}
+	u, err := url.Parse(a.RedirectURI)
+	if (known || answered) && err == nil && u.Host != "" && (u.Scheme == "https" || u.Scheme == "http") {
+		if !known {
+			text = "Go to " + u.Host
+		}
+		e.BackURL, e.BackText = u.Scheme+"://"+u.Host+"/", text
+	}
+}
+
+// sameAnswer sends the browser where the same choice of the same person sent it before, or says that the flow was answered.
+func (s *Server) sameAnswer(w http.ResponseWriter, r *http.Request, f *oauth.Flow, v *visitor, choice string) error {
+	// The app as it is now: one that was disabled meanwhile gets nothing.
+	if _, err := s.oauth.ReopenAuthorize(r.Context(), f); err != nil || !v.signedIn() {
+		return s.answered(r, f, v)
+	}
+	to, err := s.oauth.SameAnswer(r.Context(), f, v.user.ID, choice)
+	if errors.Is(err, oauth.ErrAnswered) {
+		return s.answered(r, f, v)
+	}
+	if err != nil {
+		return err //nolint:wrapcheck // storage's own sentinels
+	}
+	s.endFlow(w, r, f)
+	return redirect(w, to)
+}
+
+// answered is the page about a flow that was answered before, with the way on: to where that answer led as long as the app
+// has made nothing of it, else to the app.
+func (s *Server) answered(r *http.Request, f *oauth.Flow, v *visitor) error {
+	e := &pageError{
+		Status: http.StatusConflict, Heading: "You already answered this request",
+		Message: "Your first answer counts, and sending another one changes nothing. To answer differently, start again from the app.",
+	}
+	a, err := s.oauth.ReopenAuthorize(r.Context(), f)
+	var refused *oauth.AuthorizeError
+	switch {
+	case errors.As(err, &refused):
+		return e // the app is gone, or is another one now
+	case err != nil:
+		return err //nolint:wrapcheck // storage's own sentinels
+	}
+	e.toApp(a, true)
+	if !v.signedIn() {
+		return e
+	}
+	to, err := s.oauth.OpenAnswer(r.Context(), f, v.user.ID)
+	if err != nil {
+		return err //nolint:wrapcheck // storage's own sentinels
+	}
+	if to != "" {
+		e.AnswerURL, e.BackText = to, "Continue to "+a.Client.Name
+	}
+	return e
 }
 
 func (s *Server) boundSlot(r *http.Request, f *oauth.Flow) (slot int, ok bool) {

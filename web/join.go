@@ -1,12 +1,15 @@
 package web
 
 import (
+	"context"
 	"errors"
 	"net/http"
+	"slices"
 
 	"doorward/oauth"
 	"doorward/storage"
 	"doorward/templates"
+	"doorward/web/api"
 )
 
 // joinBase is where invitations lead; their word follows.
@@ -16,20 +19,57 @@ const joinBase = "/join/"
 func noInvitation(err error) *pageError {
 	return &pageError{
 		Status: http.StatusNotFound, Heading: "This invitation does not work", Cause: err, BackURL: "/", BackText: "Go to your settings",
-		Message: "It was used or taken back, has ended, or its link is incomplete. Ask whoever invited you for a new one.",
+		Message: "It was used or withdrawn, it has expired, or its link is incomplete. Ask the person who invited you for a new one.",
 	}
 }
 
-// joinPage serves GET /join/{word}.
+// joinPage serves GET /join/{word}. People who have joined by the link go on to the workspace.
 func (s *Server) joinPage(w http.ResponseWriter, r *http.Request, v *visitor) error {
-	i, ws, err := s.oauth.Invitation(r.Context(), r.PathValue("word"))
+	word := r.PathValue("word")
+	i, ws, err := s.oauth.Invitation(r.Context(), word)
 	if errors.Is(err, storage.ErrNotFound) {
+		before, joined, lookup := s.joinedBy(r.Context(), v, word)
+		switch {
+		case lookup != nil:
+			return lookup
+		case joined:
+			return redirect(w, workspacePath(before)+"/"+templates.TabMembers)
+		}
 		return noInvitation(err)
 	}
 	if err != nil {
 		return err //nolint:wrapcheck // it says what it did
 	}
 	return s.showJoin(w, r, http.StatusOK, v, i, ws)
+}
+
+// joinedDigest is what it is remembered by that somebody joined by a link.
+func joinedDigest(v *visitor, word string) []byte { return formDigest("joined", v.user.ID, word) }
+
+// joinedBy finds the workspace that the visitor joined by a link, while they are a member of it. The invitation itself is
+// gone, so that the link is good for nothing else.
+func (s *Server) joinedBy(ctx context.Context, v *visitor, word string) (ws storage.Workspace, joined bool, err error) {
+	ctx, digest := storage.System(ctx), joinedDigest(v, word)
+	kept, err := s.store.KeptAnswer(ctx, digest)
+	if errors.Is(err, storage.ErrNotFound) {
+		return ws, false, nil
+	}
+	if err != nil {
+		return ws, false, err //nolint:wrapcheck // storage's own sentinels
+	}
+	id, err := s.oauth.Open(api.AnswerPurpose(digest), kept.Answer)
+	if err != nil {
+		return ws, false, nil //nolint:nilerr // sealed under a secret that is gone: as if nobody had joined
+	}
+	all, err := s.store.WorkspacesOf(ctx, v.user.ID)
+	if err != nil {
+		return ws, false, err //nolint:wrapcheck // storage's own sentinels
+	}
+	i := slices.IndexFunc(all, func(ws storage.Workspace) bool { return ws.ID == string(id) })
+	if i < 0 {
+		return ws, false, nil
+	}
+	return all[i], true, nil
 }
 
 func (s *Server) showJoin(w http.ResponseWriter, r *http.Request, status int, v *visitor, i storage.Invitation, ws storage.Workspace) error {
@@ -48,7 +88,17 @@ func (s *Server) showJoin(w http.ResponseWriter, r *http.Request, status int, v 
 // join serves POST /join/{word}.
 func (s *Server) join(w http.ResponseWriter, r *http.Request, v *visitor) error {
 	word := r.PathValue("word")
-	ws, err := s.oauth.TakeInvitation(r.Context(), v.user, word)
+	var ws storage.Workspace
+	err := s.store.InTx(storage.System(r.Context()), func(ctx context.Context) (err error) {
+		if ws, err = s.oauth.TakeInvitation(ctx, v.user, word); err != nil {
+			return err //nolint:wrapcheck // read below
+		}
+		digest := joinedDigest(v, word)
+		return s.store.KeepAnswer(ctx, storage.IdempotentAnswer{ //nolint:wrapcheck // storage's own sentinels
+			Digest: digest, WorkspaceID: ws.ID, UserID: v.user.ID, Request: digest, Status: http.StatusSeeOther,
+			Answer: s.oauth.Seal(api.AnswerPurpose(digest), []byte(ws.ID)),
+		})
+	})
 	var other *oauth.Forbidden
 	switch {
 	case errors.As(err, &other):
@@ -63,7 +113,14 @@ func (s *Server) join(w http.ResponseWriter, r *http.Request, v *visitor) error 
 	case errors.Is(err, storage.ErrExists):
 		return s.changed(w, r, v, workspacePath(ws), "You are a member of "+ws.Name+" already.")
 	case errors.Is(err, storage.ErrNotFound), errors.Is(err, storage.ErrConsumed):
-		return noInvitation(err)
+		before, joined, lookup := s.joinedBy(r.Context(), v, word)
+		if lookup != nil {
+			return lookup
+		}
+		if !joined {
+			return noInvitation(err)
+		}
+		ws = before // the form was sent twice
 	case err != nil:
 		return err //nolint:wrapcheck // it says what it did
 	}

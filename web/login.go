@@ -26,9 +26,12 @@ func (s *Server) loginPage(w http.ResponseWriter, r *http.Request) error {
 		f := &oauth.Flow{ID: oauth.NewFlowID(), CreatedAt: s.store.Now(), ReturnTo: to}
 		return s.showLogin(w, r, http.StatusOK, f, nil, templates.LoginView{Page: s.page(nil, ""), Flow: s.sealFlow(w, r, f)})
 	}
-	f, err := s.openFlow(r, sealed)
+	f, decided, err := s.openFlow(r, sealed)
 	if err != nil {
 		return err
+	}
+	if decided {
+		return s.answered(r, f, v)
 	}
 	a, done, err := s.reopen(w, r, f)
 	if err != nil || done {
@@ -66,9 +69,24 @@ func (s *Server) login(w http.ResponseWriter, r *http.Request) error {
 	if sealed == "" {
 		return forbidden("Load the sign-in page again, and sign in there.")
 	}
-	f, err := s.openFlow(r, sealed)
+	old, err := s.visitor(r)
 	if err != nil {
 		return err
+	}
+	email := r.PostForm.Get("email")
+	f, decided, err := s.openFlow(r, sealed)
+	if err != nil {
+		if to := s.afterSignIn(sealed, old, email); to != "" {
+			return redirect(w, to)
+		}
+		return err
+	}
+	if _, bound := s.boundSlot(r, f); decided && !bound {
+		// Sent again after the first answer arrived, which took the flow's cookie along.
+		if storage.EmailKey(email) != storage.EmailKey(old.user.Email) {
+			return s.answered(r, f, old)
+		}
+		return s.sameAnswer(w, r, f, old, "")
 	}
 	var a *oauth.AuthorizeRequest
 	if f.ClientID != "" {
@@ -77,7 +95,6 @@ func (s *Server) login(w http.ResponseWriter, r *http.Request) error {
 			return err
 		}
 	}
-	email := r.PostForm.Get("email")
 	attempt, err := s.attempt(r, email, r.PostForm.Get("password"))
 	if err != nil {
 		return err
@@ -100,10 +117,6 @@ func (s *Server) login(w http.ResponseWriter, r *http.Request) error {
 	}
 	s.metrics.logins.WithLabelValues("ok").Inc()
 	oauth.Note(r.Context()).Subject = user.ID
-	old, err := s.visitor(r)
-	if err != nil {
-		return err
-	}
 	v, err := s.startSession(w, r, old, user)
 	if err != nil {
 		return err
@@ -113,6 +126,16 @@ func (s *Server) login(w http.ResponseWriter, r *http.Request) error {
 		return redirect(w, safeReturn(f.ReturnTo))
 	}
 	return s.goOn(w, r, a, v, sealed)
+}
+
+// afterSignIn is where a sign-in form goes on that was sent again after the first one signed the same person in: the browser
+// has dropped the flow's cookie by then. Empty for anything else.
+func (s *Server) afterSignIn(sealed string, v *visitor, email string) string {
+	f, err := s.oauth.OpenFlow(sealed)
+	if err != nil || f.ReturnTo == "" || !v.signedIn() || storage.EmailKey(email) != storage.EmailKey(v.user.Email) {
+		return ""
+	}
+	return safeReturn(f.ReturnTo)
 }
 
 // logoutPage serves GET /logout: a button, since a link must not sign anybody out.
