@@ -70,6 +70,9 @@ var noDigest = make([]byte, 32)
 
 // authenticate finds the client of a request and checks its secret. A public client has none and names itself in the
 // body. Whoever fails is told the same whether the client is unknown, disabled, or its secret wrong.
+//
+// The limits count and stop failures only: a right secret is accepted whatever others at its address got wrong. It is too
+// long to be guessed at any rate, and comparing it costs a hash, so there is no need to keep it out.
 func (s *Server) authenticate(ctx context.Context, r *http.Request, form url.Values) (storage.Client, error) {
 	c, err := readCredentials(r, form)
 	if err != nil {
@@ -82,10 +85,6 @@ func (s *Server) authenticate(ctx context.Context, r *http.Request, form url.Val
 	if c.id == "" {
 		refused.Description = "The client must authenticate: send client_id and client_secret by HTTP Basic or in the body."
 		return storage.Client{}, refused
-	}
-	address := s.address(r)
-	if ok, wait := s.failures.Check(c.id, address); !ok {
-		return storage.Client{}, tooManyFailures(wait)
 	}
 	begin := time.Now()
 	_, cached := s.clients.GetIfPresent(clientKey{s.store.Generation(), c.id})
@@ -101,10 +100,10 @@ func (s *Server) authenticate(ctx context.Context, r *http.Request, form url.Val
 		return storage.Client{}, err
 	}
 	if !fits {
-		if ok, wait := s.failures.Fail(c.id, address); !ok {
+		quiet(ctx, begin)
+		if ok, wait := s.failures.Fail(c.id, s.address(r)); !ok {
 			return storage.Client{}, tooManyFailures(wait)
 		}
-		quiet(ctx, begin)
 		return storage.Client{}, refused
 	}
 	if secretID != "" {

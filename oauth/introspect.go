@@ -190,21 +190,18 @@ func (s *Server) introspectionKey(ctx context.Context, r *http.Request, form url
 	if form.Has("client_id") || form.Has("client_secret") || form.Has("client_assertion") {
 		return storage.Client{}, badRequest("The request authenticates in two ways at once; use one.")
 	}
-	// One caller's wrong keys must not keep another's right one out, so each text counts for itself.
+	// As in authenticate, only failures are counted and stopped.
 	id, address := hex.EncodeToString(storage.Digest(text)[:8]), s.address(r)
-	if ok, wait := s.failures.Check(id, address); !ok {
-		return storage.Client{}, tooManyFailures(wait)
-	}
 	begin := time.Now()
 	p, err := s.Principal(ctx, text, At{})
 	if err != nil && !inactive(err) {
 		return storage.Client{}, err
 	}
 	if err != nil || p.Kind != KindAPIKey || !p.Has(ScopeIntrospect) || !p.AllowedFrom(address) {
+		quiet(ctx, begin)
 		if ok, wait := s.failures.Fail(id, address); !ok {
 			return storage.Client{}, tooManyFailures(wait)
 		}
-		quiet(ctx, begin)
 		return storage.Client{}, &Error{
 			Code: InvalidClient, Description: "Only an API key with the scope introspect, or the credentials of a client, may introspect.", Challenge: bearerChallenge,
 		}

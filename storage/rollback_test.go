@@ -36,6 +36,15 @@ var writes = map[string]func(ctx context.Context, s *storage.Store, w *world) er
 	"PasswordFitted": func(ctx context.Context, s *storage.Store, w *world) error {
 		return s.PasswordFitted(ctx, w.user.ID, "hash", 100)
 	},
+	"AuditSignInFailure": func(ctx context.Context, s *storage.Store, w *world) error {
+		return s.AuditSignInFailure(ctx, w.user.ID)
+	},
+	"InsertSignInLink": func(ctx context.Context, s *storage.Store, w *world) error {
+		return s.InsertSignInLink(ctx, w.user.ID, storage.Digest("link"), s.Now().Add(time.Hour))
+	},
+	"TakeSignInLink": func(ctx context.Context, s *storage.Store, w *world) error {
+		return errors.Join(s.InsertSignInLink(ctx, w.user.ID, storage.Digest("link"), s.Now().Add(time.Hour)), s.TakeSignInLink(ctx, storage.Digest("link"), w.user.ID))
+	},
 	"RenameUser": func(ctx context.Context, s *storage.Store, w *world) error {
 		return s.RenameUser(ctx, w.user.ID, "new")
 	},

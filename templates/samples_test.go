@@ -315,6 +315,7 @@ func samples() []sample {
 			Page: page("", nil), Flow: "sealed-flow", AppName: "Acme Sync", Email: "ada@example.com", Reauth: true, SwitchURL: "/login?switch=1&flow=sealed-flow",
 		})},
 		{"logout", templates.LogoutPage(templates.LogoutView{Page: page("", ada)})},
+		{"sign-in-link", templates.SignInLinkPage(templates.SignInLinkView{Page: page("", nil), Word: "one-time-word", Email: "ada@example.com"})},
 		{"setup", templates.SetupPage(templates.SetupView{Page: page("", nil), Word: "one-time-word"})},
 		{"setup-errors", templates.SetupPage(templates.SetupView{
 			Page: page("", nil), Name: "Grace Hopper", Email: "grace@example",

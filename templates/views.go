@@ -93,6 +93,14 @@ type LogoutView struct {
 	Page
 }
 
+// SignInLinkView asks whether to use up a sign-in link. It posts word.
+type SignInLinkView struct {
+	Page
+
+	Word  string
+	Email string
+}
+
 // SetupView makes the first administrator. It posts word, name, email and
 // password to /setup.
 type SetupView struct {

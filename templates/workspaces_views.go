@@ -262,6 +262,7 @@ var auditTexts = map[string]string{ //nolint:gosec // what was done, no secret
 	"invitation.created":            "Invited somebody",
 	"invitation.withdrawn":          "Took an invitation back",
 	"login.failed":                  "Failed to sign in",
+	"login.link_created":            "Made a sign-in link",
 	"login.succeeded":               "Signed in",
 	"member.added":                  "Became a member",
 	"member.removed":                "Ended a membership",

@@ -45,6 +45,8 @@ func (s *Server) routes() http.Handler {
 	page := func(pattern string, h pageHandler) { mux.Handle(pattern, sameOrigin.Handler(s.plainPage(h))) }
 	page("GET /login", s.loginPage)
 	page("POST /login", s.login)
+	page("GET /login/link", s.signInLinkPage)
+	page("POST /login/link", s.signInLink)
 	page("GET /logout", s.logoutPage)
 	page("POST /logout", s.logout)
 	page("GET /oauth/consent", s.consentPage)

@@ -163,6 +163,12 @@ func (s *Server) visitor(r *http.Request) (*visitor, error) {
 // startSession signs a user in: a new session with a new cookie takes the place of the browser's old one, so that a
 // cookie somebody planted before is worth nothing.
 func (s *Server) startSession(w http.ResponseWriter, r *http.Request, old *visitor, user storage.User) (*visitor, error) {
+	return s.startSessionBy(w, r, old, user, "password", func(context.Context) error { return nil })
+}
+
+// startSessionBy is startSession for a user who proved who they are with a credential, which use uses up in the same
+// transaction.
+func (s *Server) startSessionBy(w http.ResponseWriter, r *http.Request, old *visitor, user storage.User, credential string, use func(context.Context) error) (*visitor, error) {
 	now, text := s.store.Now(), randomText()
 	row := storage.Session{
 		ID: storage.NewID("session"), Digest: storage.Digest(text), UserID: user.ID, Data: "{}", AuthTime: now,
@@ -174,6 +180,9 @@ func (s *Server) startSession(w http.ResponseWriter, r *http.Request, old *visit
 		row.CreatedAt, row.ExpiresAt = old.row.CreatedAt, old.row.ExpiresAt
 	}
 	err := s.store.InTx(storage.System(r.Context()), func(ctx context.Context) error {
+		if err := use(ctx); err != nil {
+			return err
+		}
 		if err := s.store.PasswordStill(ctx, user.ID, user.PasswordChangedAt); err != nil {
 			return err //nolint:wrapcheck // wrapped below
 		}
@@ -181,7 +190,7 @@ func (s *Server) startSession(w http.ResponseWriter, r *http.Request, old *visit
 			return err //nolint:wrapcheck // wrapped below
 		}
 		return s.store.Audit(ctx, storage.AuditEvent{ //nolint:wrapcheck // wrapped below
-			Action: "login.succeeded", Actor: storage.Actor{UserID: user.ID, Credential: "password"}, Target: user.ID,
+			Action: "login.succeeded", Actor: storage.Actor{UserID: user.ID, Credential: credential}, Target: user.ID,
 		}, user.ID)
 	})
 	if errors.Is(err, storage.ErrConflict) {

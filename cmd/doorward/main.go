@@ -58,7 +58,7 @@ type commands struct {
 	Check      checkCommand      `cmd:"" help:"Report every fault and risk of the configuration and the database; changes nothing."`
 	Migrate    migrateCommand    `cmd:"" help:"Bring the database to the newest schema, or show which migrations are applied."`
 	Health     healthCommand     `cmd:"" help:"Ask the running server whether it is ready; for containers."`
-	User       userCommand       `cmd:"" help:"People: create, list, disable, enable, delete, password."`
+	User       userCommand       `cmd:"" help:"People: create, list, disable, enable, delete, password, sign-in-link."`
 	Client     clientCommand     `cmd:"" help:"Apps: create, list, show, update, disable, enable, delete, secret rotate."`
 	Workspace  workspaceCommand  `cmd:"" help:"Workspaces: create, list, update, disable, enable, delete, invite, member."`
 	Key        keyCommand        `cmd:"" help:"API keys: create, list, show, update, pause, resume, revoke, rotate."`

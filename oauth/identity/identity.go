@@ -50,6 +50,8 @@ var (
 	ErrWrong = errors.New("the address or the password is wrong")
 	// ErrBusy says that too many passwords are being checked; the answer to a caller is 503.
 	ErrBusy = errors.New("too many passwords are being checked, try again in a moment")
+	// ErrDisabled says that the user is disabled and cannot be let in.
+	ErrDisabled = errors.New("the user is disabled; enable them first with doorward user enable")
 	// ErrSetupWord says that this is not the word with which the first administrator is made, or no longer.
 	ErrSetupWord = errors.New("this set-up link is not valid any more: ask for a new one with doorward setup-link")
 )

@@ -1,7 +1,6 @@
 package identity
 
 import (
-	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -95,7 +94,7 @@ func (s *Service) check(ctx context.Context, account string, a Attempt, find fun
 				return err
 			}
 			// With as many statements for nobody as for somebody, so that the time does not tell.
-			return s.store.Audit(ctx, storage.AuditEvent{Action: "login.failed", Target: target}, cmp.Or(target, "nobody"))
+			return s.store.AuditSignInFailure(ctx, target)
 		})
 		if err != nil {
 			return storage.User{}, fmt.Errorf("count a wrong password: %w", err)

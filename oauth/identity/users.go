@@ -8,6 +8,7 @@ import (
 	"errors"
 	"fmt"
 	"strings"
+	"time"
 	"unicode"
 	"unicode/utf8"
 
@@ -129,6 +130,24 @@ func (s *Service) CreateFirstAdministrator(ctx context.Context, word string, u N
 		}
 		return err
 	})
+}
+
+// SignInLinkLifetime is for how long a link of SignInLink works.
+const SignInLinkLifetime = 15 * time.Minute
+
+// SignInLink makes a word of 256 random bits with which an existing user signs in once, without a password, and stores its
+// digest; earlier ones of the user stop working. It is for an operator, who gives it to the user: the way in that nobody
+// can close by guessing at the password. ErrDisabled: the user is disabled.
+func (s *Service) SignInLink(ctx context.Context, userID string) (word string, err error) {
+	word = strings.ToLower(base32.StdEncoding.WithPadding(base32.NoPadding).EncodeToString(random(32)))
+	err = s.store.InsertSignInLink(storage.System(ctx), userID, storage.Digest(word), s.store.Now().Add(SignInLinkLifetime))
+	if errors.Is(err, storage.ErrConflict) {
+		return "", ErrDisabled
+	}
+	if err != nil {
+		return "", fmt.Errorf("make a sign-in link: %w", err)
+	}
+	return word, nil
 }
 
 // ChangePassword is for the person themselves: it asks for the current password as Confirm does, and ends all sessions

@@ -64,7 +64,7 @@ func (s *SignIns) Release(account string, a netip.Addr, knownDevice bool) {
 }
 
 // Clients limits failed client authentication (RFC 6749 section 2.3.1): 20 a minute for a client from one address, 100
-// a minute from one address.
+// a minute from one address. A right secret is not asked about, so that no failures keep it out.
 type Clients struct{ f *Failures }
 
 // NewClients takes the clock.
@@ -72,15 +72,8 @@ func NewClients(now func() time.Time) *Clients {
 	return &Clients{NewFailures(now, Rule{Count: 20, Per: time.Minute}, Rule{Count: 100, Per: time.Minute})}
 }
 
-// Check tells whether a client, which need not exist, may be authenticated from an address; it is asked before the
-// database is. Where ok is false, retryAfter is when to come back.
-func (c *Clients) Check(clientID string, a netip.Addr) (ok bool, retryAfter time.Duration) {
-	address := AddressKey(a)
-	return c.f.Check(pair(clientID, address), address)
-}
-
-// Fail counts a failed authentication. Where ok is false, others have used up what Check saw: the answer is the same
-// as where Check refuses.
+// Fail counts a failed authentication of a client, which need not exist, from an address. Where ok is false it is one too
+// many, and retryAfter is when to come back.
 func (c *Clients) Fail(clientID string, a netip.Addr) (ok bool, retryAfter time.Duration) {
 	address := AddressKey(a)
 	return c.f.Add(pair(clientID, address), address)
