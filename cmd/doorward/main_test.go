@@ -148,7 +148,7 @@ func TestOnlyTheCommandsOfThisVersionExist(t *testing.T) {
 	walk(parser.Model.Node, "")
 	want := []string{
 		"serve", "demo", "check", "migrate", "health",
-		"user create", "user list", "user disable", "user enable", "user delete", "user password",
+		"user create", "user list", "user disable", "user enable", "user delete", "user password", "user sign-in-link",
 		"client create", "client list", "client show", "client update", "client disable", "client enable", "client delete", "client secret rotate",
 		"workspace create", "workspace list", "workspace update", "workspace disable", "workspace enable", "workspace delete", "workspace invite",
 		"workspace member add", "workspace member remove", "workspace member role",
@@ -282,6 +282,14 @@ func testUserCommands(t *testing.T, c *cli) {
 		t.Errorf("enabled: %v", got)
 	}
 	c.fails(1, "nobody else could administer", "", "user", "disable", "ada@example.com")
+	// V-33: a way in that guessing at the password does not close.
+	if url, _ := c.object("", "user", "sign-in-link", "ADA@example.com")["url"].(string); !strings.HasPrefix(url, "http://localhost:8080/login/link?word=") {
+		t.Errorf("sign-in-link prints %q", url)
+	}
+	c.fails(1, "there is nobody with the address", "", "user", "sign-in-link", "carol@example.com")
+	c.object("", "user", "disable", "bob@example.com")
+	c.fails(1, "the user is disabled", "", "user", "sign-in-link", "bob@example.com")
+	c.object("", "user", "enable", "bob@example.com")
 	c.fails(2, "password: ", "short", "user", "password", "bob@example.com", "--password-stdin")
 	c.object("another "+goodPassword, "user", "password", "bob@example.com", "--password-stdin")
 	if got := c.object("", "user", "delete", "bob@example.com"); got["email"] != "bob@example.com" {
