@@ -130,6 +130,9 @@ func asks(r Route) string {
 	if r.Public {
 		return "nothing (public)"
 	}
+	if r.Refuse {
+		return "what no credential has (refuse)"
+	}
 	words := "any credential"
 	if len(r.Scopes) > 0 {
 		words = strings.Join(r.Scopes, " and ")

@@ -111,6 +111,7 @@ type Route struct {
 	Role        string   // the least role in the workspace; empty: any
 	Cost        int64
 	Public      bool
+	Refuse      bool // every request is refused
 }
 
 // credentialKinds are what a route may let pass.
@@ -423,7 +424,7 @@ func (p *parser) scopes(dst *[]Scope) field {
 }
 
 func (p *parser) route(n *yaml.Node, key string) Route {
-	r := Route{Methods: nil, Path: "", Scopes: nil, Credentials: nil, Role: "", Cost: 1, Public: false}
+	r := Route{Methods: nil, Path: "", Scopes: nil, Credentials: nil, Role: "", Cost: 1, Public: false, Refuse: false}
 	p.mapping(map[string]field{
 		"methods":     p.many(&r.Methods, checkMethod),
 		"path":        p.one(&r.Path, checkRoutePath),
@@ -432,6 +433,7 @@ func (p *parser) route(n *yaml.Node, key string) Route {
 		"role":        p.one(&r.Role, oneOf("viewer", "member", "admin", "owner")),
 		"cost":        p.number(&r.Cost, 0, 1000),
 		"public":      p.flag(&r.Public),
+		"refuse":      p.flag(&r.Refuse),
 	})(n, key)
 	return r
 }

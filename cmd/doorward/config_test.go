@@ -237,7 +237,7 @@ resources:
 		`c.yaml:20: resources[0].scopes.read.implies[0]: "write" is not a scope of this resource; write one of introspect, read`,
 		`c.yaml:22: resources[0].routes[0].methods[0]: "get" is not in capitals; write GET`,
 		`c.yaml:22: resources[0].routes[0].path: "v1" does not start with /; write a path, such as /v1/**`,
-		`c.yaml:23: resources[0].routes[1]: does not say what is needed; write scopes: [read], or scopes: [] for every valid credential, or public: true`,
+		`c.yaml:23: resources[0].routes[1]: does not say what is needed; write scopes: [read], or scopes: [] for every valid credential, or public: true, or refuse: true`,
 	}
 	if err == nil {
 		t.Fatal("no faults")
@@ -382,6 +382,8 @@ func TestConfigResourceFaultsSayWhatToWrite(t *testing.T) {
 		"route credential":      {"routes: [{path: /a, credentials: [refresh_token]}]", at + `routes[0].credentials[0]: "refresh_token" is not one of the values`},
 		"route role":            {"routes: [{path: /a, role: superuser}]", at + `routes[0].role: "superuser" is not one of the values it can have; write one of: viewer, member, admin, owner`},
 		"route public scopes":   {"routes: [{path: /a, scopes: [read], public: true}]", at + "routes[0].public: is true, but the route also lists scopes"},
+		"route refuse scopes":   {"routes: [{path: /a, scopes: [read], refuse: true}]", at + "routes[0].refuse: is true, so nothing passes, but the route also has scopes"},
+		"route refuse public":   {"routes: [{path: /a, public: true, refuse: true}]", at + "routes[0].refuse: is true, so nothing passes"},
 		"route public cost":     {"routes: [{path: /a, cost: 2, public: true}]", at + "routes[0].cost: has no effect, a public route costs nothing"},
 		"route shadowed":        {"routes:\n- {path: /v1/**, scopes: [read]}\n- {path: /v1, scopes: [write]}", "c.yaml:6: resources[0].routes[1]: is never reached, because routes[0] (/v1/**, line 5) before it takes all its requests"},
 		"route shadowed by two": {"objects: [a, b]\nroutes:\n- {path: /a, scopes: [read]}\n- {path: /b, public: true}\n- {path: '/{object}', scopes: [write]}", "c.yaml:8: resources[0].routes[2]: is never reached, because routes[0] (/a, line 6) and routes[1] (/b, line 7) before it take all its requests together"},

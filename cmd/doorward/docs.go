@@ -237,7 +237,7 @@ func readable(r Resource, kind string) string {
 	}
 	for i, route := range r.Routes {
 		isKey := kind == oauth.KindAPIKey
-		if route.Public || (route.Credentials != nil && !slices.Contains(route.Credentials, kind)) ||
+		if route.Public || route.Refuse || (route.Credentials != nil && !slices.Contains(route.Credentials, kind)) ||
 			(isKey && (route.Role != "" || slices.ContainsFunc(route.Scopes, userOnly))) {
 			continue
 		}
@@ -286,6 +286,9 @@ func (p *authPage) documentRoutes(r Resource) {
 		if i == mostDocumented {
 			p.MoreRoutes = len(r.Routes) - i
 			return
+		}
+		if route.Refuse {
+			continue // customers cannot use it
 		}
 		d := docsRoute{Methods: "any method", Path: route.Path, Needs: "any credential"}
 		if route.Methods != nil {

@@ -20,6 +20,7 @@ resources:
     hosts: [api.example.com]
     keys: {default_plan: free}
     routes:
+      - {path: /v1/closed, refuse: true}
       - {methods: [GET], path: /v1/**, scopes: [read]}
       - {methods: [POST], path: /v1/**, scopes: [write], role: member, credentials: [personal_access_token]}
       - {path: /health, public: true}
@@ -45,6 +46,9 @@ resources:
 			"needed": "a personal access token with write, of a user who is at least member in the workspace, for POST /v1/**",
 		}, nil},
 		{"no route", "DELETE", "https://api.example.com/v1/x", true, map[string]any{"allowed": false, "status": 403.0, "route": nil, "needed": nil}, []string{"no route takes DELETE /v1/x"}},
+		{"refused", "GET", "https://api.example.com/v1/closed", true, map[string]any{
+			"allowed": false, "status": 403.0, "route": "any method /v1/closed", "reason": "the route any method /v1/closed refuses every request", "needed": nil,
+		}, []string{"it refuses every request"}},
 		{"public", "GET", "https://api.example.com/health", false, map[string]any{"allowed": true, "route": "any method /health"}, []string{"public"}},
 		{"two meanings", "GET", "https://api.example.com/v1/%2e%2e/x", true, map[string]any{"allowed": false, "status": 400.0}, []string{"plain form"}},
 		{"built in", "GET", "https://api.example.com/v1/auth/test", true, map[string]any{"allowed": true}, []string{"builtin"}},

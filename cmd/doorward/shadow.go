@@ -325,6 +325,7 @@ type routeHead struct {
 // routeNeeds is what a route asks of a credential.
 type routeNeeds struct {
 	public      bool
+	refuse      bool
 	scopes      []string
 	credentials []string
 	role        string
@@ -360,8 +361,8 @@ func newRouteComparison(r Resource) *routeComparison {
 			}
 			h.segments[j] = numbers[segment]
 		}
-		n := routeNeeds{public: route.Public, scopes: slices.Sorted(slices.Values(route.Scopes)), credentials: slices.Sorted(slices.Values(route.Credentials)), role: route.Role}
-		key := fmt.Sprintf("%v %q %q %q", n.public, n.scopes, n.credentials, n.role)
+		n := routeNeeds{public: route.Public, refuse: route.Refuse, scopes: slices.Sorted(slices.Values(route.Scopes)), credentials: slices.Sorted(slices.Values(route.Credentials)), role: route.Role}
+		key := fmt.Sprintf("%v %v %q %q %q", n.public, n.refuse, n.scopes, n.credentials, n.role)
 		if _, ok := needs[key]; !ok {
 			needs[key] = int32(len(c.needs)) //nolint:gosec // bounded by the file
 			c.needs = append(c.needs, n)
@@ -497,6 +498,9 @@ var roles = []string{"", "viewer", "member", "admin", "owner"}
 
 // passes says whether what fulfils some needs fulfils others.
 func (c *routeComparison) passes(held, needed *routeNeeds) bool {
+	if held.refuse || needed.refuse {
+		return held.refuse
+	}
 	if held.public || needed.public {
 		return needed.public
 	}

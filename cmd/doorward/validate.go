@@ -293,12 +293,15 @@ func (p *parser) checkRoute(c catalogue, route Route, at string) {
 	_, costs := p.origins[at+".cost"]
 	needs := len(route.Scopes) > 0 || len(route.Credentials) > 0 || route.Role != ""
 	switch {
+	case route.Refuse && (needs || route.Public || costs):
+		p.fault(at+".refuse", "is true, so nothing passes, but the route also has scopes, credentials, a role, a cost or public; leave out one or the other")
+	case route.Refuse:
 	case route.Public && needs:
 		p.fault(at+".public", "is true, but the route also lists scopes, credentials or a role; leave out one or the other")
 	case route.Public && costs:
 		p.fault(at+".cost", "has no effect, a public route costs nothing; leave it out")
 	case !route.Public && !needs && route.Scopes == nil && p.clean(at):
-		p.fault(at, "does not say what is needed; write scopes: [read], or scopes: [] for every valid credential, or public: true")
+		p.fault(at, "does not say what is needed; write scopes: [read], or scopes: [] for every valid credential, or public: true, or refuse: true")
 	}
 	for name, list := range map[string][]string{"methods": route.Methods, "credentials": route.Credentials} {
 		if list != nil && len(list) == 0 && p.clean(at+"."+name) {

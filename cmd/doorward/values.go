@@ -49,7 +49,7 @@ func checkText(s string) error {
 		return errors.New("is blank; write some words, or leave the key out")
 	case strings.ContainsAny(s, "\n\t"):
 		return errors.New("has more than one line; write it in one")
-	case len(s) > 500:
+	case len(s) > maxRoutePath:
 		return errors.New("is longer than 500 bytes; write it shorter")
 	}
 	return nil
@@ -384,20 +384,24 @@ func checkHeader(s string) error {
 }
 
 var (
-	scopeName  = regexp.MustCompile(`^[A-Za-z0-9][A-Za-z0-9_.-]*(:[A-Za-z0-9][A-Za-z0-9_.-]*)?$`)
+	scopeName  = regexp.MustCompile(`^[\x21\x23-\x5B\x5D-\x7E]+$`) // RFC 6749 section 3.3
 	objectName = regexp.MustCompile(`^[A-Za-z0-9][A-Za-z0-9_.-]*$`)
 )
 
 // reservedScope lets an API key introspect and is in no catalogue.
 const reservedScope = "introspect"
 
-// checkScopeName accepts action or object:action.
+const maxScopeName = 200 // bytes
+
+// checkScopeName accepts any scope that RFC 6749 section 3.3 allows, but for names that have a meaning here.
 func checkScopeName(s string) error {
-	switch _, action, _ := strings.Cut(s, ":"); {
-	case s == reservedScope || action == reservedScope:
+	switch {
+	case s == reservedScope:
 		return errors.New("is built in, for the keys with which a resource server introspects; choose another name")
-	case !scopeName.MatchString(s) || len(s) > 100:
-		return errors.New("is not a scope's name; write an action or object:action, such as read or accounts:read, of letters, digits, and - _ . between them")
+	case strings.Contains(s, "{object}"):
+		return errors.New("holds {object}, which in a route stands for an object; choose another name")
+	case !scopeName.MatchString(s) || len(s) > maxScopeName:
+		return fmt.Errorf("is not a scope's name; write up to %d printable ASCII characters without spaces, quotes and backslashes (RFC 6749 section 3.3), such as read, accounts:read or https://api.example.com/auth/read", maxScopeName)
 	}
 	return nil
 }
@@ -429,6 +433,8 @@ func checkMethod(s string) error {
 	}
 	return oneOf(methods...)(s)
 }
+
+const maxRoutePath = 500 // bytes
 
 // checkRoutePath accepts literal segments, * for one segment, {object}, and ** at the end for any number of them.
 func checkRoutePath(s string) error {

@@ -113,6 +113,9 @@ func (j *judging) request(ctx context.Context, r *Request) error {
 			j.step("it is public: nothing is needed, nothing is counted")
 			return nil
 		}
+		if rule.Refuse {
+			j.step("it refuses every request")
+		}
 		if object != "" {
 			j.step("{object} is %s", object)
 		}
@@ -321,6 +324,9 @@ func Anonymous(ctx context.Context, server *oauth.Server, r *oauth.Resource, ref
 // permissions compares what the route needs with what the credential has.
 func (j *judging) permissions(method, object string) error {
 	rule, p := j.v.Rule, j.v.Principal
+	if rule != nil && rule.Refuse {
+		return j.denied("", "This API does not serve this request; check method and path.", fmt.Sprintf("the route %s refuses every request", rule))
+	}
 	if rule == nil {
 		return j.denied("", "No route of this API takes this request; check method and path.", "no route takes the request")
 	}
@@ -352,7 +358,7 @@ func (j *judging) denied(scope, detail, why string) error {
 
 // Needed says in words what would pass where the verdict was reached; empty where nothing would, or nothing is needed.
 func (v *Verdict) Needed(method string) string {
-	if v.Rule == nil || v.Rule.Public {
+	if v.Rule == nil || v.Rule.Public || v.Rule.Refuse {
 		return ""
 	}
 	kinds := v.Rule.Credentials

@@ -17,6 +17,7 @@ type Rule struct {
 	Role        string   // the least role in the workspace; empty: any, and none
 	Cost        int64    // of the plan
 	Public      bool     // nothing is needed, nothing is counted
+	Refuse      bool     // every request is refused, as one that no rule matches is; nothing else is set then
 }
 
 // String names the rule as the configuration does.

@@ -1,0 +1,554 @@
+// Package openapi reads OpenAPI documents slowly and plainly, for tests of `doorward routes from-openapi`: it says what
+// each operation needs, and whether routes let a request pass that an operation would not. It shares no code with the
+// importer, and has no bounds.
+package openapi
+
+import (
+	"bytes"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"maps"
+	"net/url"
+	"path"
+	"regexp"
+	"slices"
+	"strconv"
+	"strings"
+
+	"go.yaml.in/yaml/v3"
+)
+
+// Methods are those that the gateway forwards.
+var Methods = []string{"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"}
+
+// Operation is an operation of a document.
+type Operation struct {
+	Method, Template string
+	// Security are alternatives, each a list of scopes that are all needed. Empty, and not Public: nothing may pass.
+	Security [][]string
+	Public   bool
+	// Elsewhere: its servers are not those of the document.
+	Elsewhere bool
+
+	segments []string // of the template with the path before it, without query and fragment
+	match    *regexp.Regexp
+}
+
+// Document is what was read.
+type Document struct {
+	Version, Title string
+	Operations     []Operation
+
+	read  func(name string) ([]byte, error)
+	files map[string]any
+	root  any
+	base  string
+}
+
+// at is a value in a file.
+type at struct {
+	file string
+	v    any
+}
+
+// Read reads a document whose files read gives.
+func Read(name string, read func(name string) ([]byte, error)) (*Document, error) {
+	d := &Document{read: read, files: map[string]any{}}
+	var err error
+	if d.root, err = d.load(name); err != nil {
+		return nil, err
+	}
+	root, ok := d.root.(map[string]any)
+	if !ok {
+		return nil, errors.New("not a mapping")
+	}
+	d.Version = fmt.Sprint(root["openapi"])
+	if root["openapi"] == nil {
+		d.Version = "Swagger " + fmt.Sprint(root["swagger"])
+	}
+	if info, ok := root["info"].(map[string]any); ok {
+		d.Title = strings.TrimSpace(fmt.Sprint(info["title"], " ", info["version"]))
+	}
+	d.base = d.basePath(root)
+	paths, err := d.all(at{name, root["paths"]})
+	if err != nil {
+		return nil, err
+	}
+	for _, layer := range paths {
+		for template, item := range layer.v.(map[string]any) {
+			if strings.HasPrefix(template, "/") {
+				d.readPath(name, root, template, at{layer.file, item})
+			}
+		}
+	}
+	return d, nil
+}
+
+func (d *Document) basePath(root map[string]any) string {
+	text, _ := root["basePath"].(string)
+	if servers, ok := root["servers"].([]any); ok && len(servers) > 0 {
+		server, _ := servers[0].(map[string]any)
+		text, _ = server["url"].(string)
+		variables, _ := server["variables"].(map[string]any)
+		for name, v := range variables {
+			if v, ok := v.(map[string]any); ok {
+				text = strings.ReplaceAll(text, "{"+name+"}", fmt.Sprint(v["default"]))
+			}
+		}
+		if _, after, ok := strings.Cut(text, "://"); ok {
+			_, text, ok = strings.Cut(after, "/")
+			if ok {
+				text = "/" + text
+			}
+		}
+	}
+	return strings.TrimRight(text, "/")
+}
+
+func (d *Document) load(name string) (any, error) {
+	if v, ok := d.files[name]; ok {
+		if v == nil {
+			return nil, errors.New("not readable")
+		}
+		return v, nil
+	}
+	d.files[name] = nil
+	data, err := d.read(name)
+	if err != nil {
+		return nil, err
+	}
+	var v any
+	if trimmed := bytes.TrimPrefix(data, []byte("\ufeff")); json.Valid(trimmed) {
+		err = json.Unmarshal(trimmed, &v)
+	} else {
+		err = yaml.Unmarshal(data, &v)
+	}
+	if err != nil {
+		return nil, fmt.Errorf("%s: %w", name, err)
+	}
+	v = plain(v)
+	d.files[name] = v
+	return v, nil
+}
+
+// plain makes the keys of all mappings text.
+func plain(v any) any {
+	switch v := v.(type) {
+	case map[any]any:
+		out := map[string]any{}
+		for k, x := range v {
+			out[fmt.Sprint(k)] = plain(x)
+		}
+		return out
+	case map[string]any:
+		for k, x := range v {
+			v[k] = plain(x)
+		}
+	case []any:
+		for i, x := range v {
+			v[i] = plain(x)
+		}
+	}
+	return v
+}
+
+// all are a mapping and what its $ref leads to, and so on.
+func (d *Document) all(p at) ([]at, error) {
+	var out []at
+	for range 40 {
+		m, ok := p.v.(map[string]any)
+		if !ok {
+			return nil, errors.New("not a mapping")
+		}
+		out = append(out, p)
+		ref, ok := m["$ref"]
+		if !ok {
+			return out, nil
+		}
+		next, err := d.follow(p.file, ref)
+		if err != nil {
+			return nil, err
+		}
+		p = next
+	}
+	return nil, errors.New("a circle")
+}
+
+func (d *Document) follow(from string, ref any) (at, error) {
+	text, ok := ref.(string)
+	if !ok {
+		return at{}, errors.New("not a reference")
+	}
+	name, pointer, _ := strings.Cut(text, "#")
+	p := at{file: from}
+	if name != "" {
+		decoded, err := url.PathUnescape(name)
+		if err != nil {
+			return at{}, err
+		}
+		p.file = path.Join(path.Dir(from), decoded)
+	}
+	var err error
+	if p.v, err = d.load(p.file); err != nil {
+		return at{}, err
+	}
+	if pointer, err = url.PathUnescape(pointer); err != nil {
+		return at{}, err
+	}
+	if pointer == "" {
+		return p, nil
+	}
+	for _, step := range strings.Split(pointer, "/")[1:] {
+		step = strings.ReplaceAll(strings.ReplaceAll(step, "~1", "/"), "~0", "~")
+		switch v := p.v.(type) {
+		case map[string]any:
+			next, ok := v[step]
+			if !ok {
+				layers, err := d.all(p)
+				if err != nil || len(layers) < 2 {
+					return at{}, errors.New("not there")
+				}
+				p = layers[len(layers)-1]
+				next, ok = p.v.(map[string]any)[step]
+				if !ok {
+					return at{}, errors.New("not there")
+				}
+			}
+			p.v = next
+		case []any:
+			i, err := strconv.Atoi(step)
+			if err != nil || i < 0 || i >= len(v) {
+				return at{}, errors.New("not there")
+			}
+			p.v = v[i]
+		default:
+			return at{}, errors.New("not there")
+		}
+	}
+	return p, nil
+}
+
+func (d *Document) readPath(name string, root map[string]any, template string, item at) {
+	layers, err := d.all(item)
+	if err != nil {
+		for _, method := range Methods {
+			d.add(Operation{Method: method, Template: template})
+		}
+		return
+	}
+	elsewhere := false
+	for _, layer := range layers {
+		elsewhere = elsewhere || !d.here(layer.v.(map[string]any)["servers"])
+	}
+	for _, layer := range layers {
+		for key, value := range layer.v.(map[string]any) {
+			method := strings.ToUpper(key)
+			if !slices.Contains(Methods, method) {
+				continue
+			}
+			o := Operation{Method: method, Template: template, Elsewhere: elsewhere}
+			d.secure(&o, name, root, at{layer.file, value})
+			d.add(o)
+		}
+	}
+}
+
+// here reports whether servers are left out or begin with the first of the document.
+func (d *Document) here(servers any) bool {
+	own, ok := servers.([]any)
+	all, _ := d.root.(map[string]any)["servers"].([]any)
+	if !ok || len(own) == 0 {
+		return servers == nil
+	}
+	a, ok := own[0].(map[string]any)
+	return ok && len(all) > 0 && fmt.Sprint(a["url"]) == fmt.Sprint(all[0].(map[string]any)["url"])
+}
+
+// secure finds what an operation needs.
+func (d *Document) secure(o *Operation, name string, root map[string]any, p at) {
+	layers, err := d.all(p)
+	if err != nil {
+		return
+	}
+	var given []at
+	for i, layer := range layers {
+		m := layer.v.(map[string]any)
+		o.Elsewhere = o.Elsewhere || !d.here(m["servers"])
+		if security, ok := m["security"]; ok {
+			given = append(given, at{layer.file, security})
+		} else if security, ok := root["security"]; ok && i == len(layers)-1 {
+			given = append(given, at{name, security})
+		}
+	}
+	if len(given) == 0 {
+		scope := map[string]string{"POST": "write", "PUT": "write", "PATCH": "write", "DELETE": "delete"}[o.Method]
+		if scope == "" {
+			scope = "read"
+		}
+		o.Security = [][]string{{scope}}
+		return
+	}
+	// Each that is given has to be fulfilled. More than one comes of keys beside a $ref.
+	o.Public, o.Security = true, nil
+	for _, one := range given {
+		public, alternatives := d.alternatives(name, root, one)
+		switch {
+		case public:
+		case o.Public:
+			o.Public, o.Security = false, alternatives
+		default:
+			var both [][]string
+			for _, a := range o.Security {
+				for _, b := range alternatives {
+					both = append(both, slices.Concat(a, b))
+				}
+			}
+			o.Security = both
+		}
+	}
+}
+
+func (d *Document) alternatives(name string, root map[string]any, p at) (public bool, all [][]string) {
+	p, ok := d.resolve(p)
+	list, isList := p.v.([]any)
+	if !ok || !isList {
+		return false, nil
+	}
+	for _, item := range list {
+		item, ok := d.resolve(at{p.file, item})
+		m, isMap := item.v.(map[string]any)
+		if !ok || !isMap {
+			continue
+		}
+		scopes, usable := []string{}, true
+		for scheme, value := range m {
+			list, ok := d.resolve(at{item.file, value})
+			values, isList := list.v.([]any)
+			if !ok || !isList || !d.hasScheme(name, root, scheme) {
+				usable = false
+				break
+			}
+			for _, v := range values {
+				scopes = append(scopes, fmt.Sprint(v))
+			}
+		}
+		if usable {
+			all = append(all, scopes)
+			public = public || len(m) == 0
+		}
+	}
+	return public || len(list) == 0, all
+}
+
+func (d *Document) resolve(p at) (at, bool) {
+	m, ok := p.v.(map[string]any)
+	if !ok {
+		return p, true
+	}
+	if _, ok := m["$ref"]; !ok {
+		return p, true
+	}
+	layers, err := d.all(p)
+	if err == nil {
+		return layers[len(layers)-1], true
+	}
+	next, err := d.follow(p.file, m["$ref"])
+	if err != nil {
+		return p, false
+	}
+	return next, true
+}
+
+func (d *Document) hasScheme(name string, root map[string]any, scheme string) bool {
+	schemes := at{name, root["securityDefinitions"]}
+	if components, ok := root["components"]; ok {
+		layers, err := d.all(at{name, components})
+		if err != nil {
+			return false
+		}
+		last := layers[len(layers)-1]
+		schemes = at{last.file, last.v.(map[string]any)["securitySchemes"]}
+	}
+	layers, err := d.all(schemes)
+	if err != nil {
+		return false
+	}
+	for _, layer := range layers {
+		if value, ok := layer.v.(map[string]any)[scheme]; ok {
+			last, err := d.all(at{layer.file, value})
+			return err == nil && last[len(last)-1].v.(map[string]any)["type"] != nil
+		}
+	}
+	return false
+}
+
+var brace = regexp.MustCompile(`\{[^{}]*\}`)
+
+func (d *Document) add(o Operation) {
+	text := d.base + o.Template
+	if i := strings.IndexAny(text, "?#"); i >= 0 {
+		text = text[:i]
+	}
+	o.segments = strings.Split(text[1:], "/")
+	var out strings.Builder
+	for _, segment := range o.segments {
+		out.WriteString("/")
+		end := 0
+		for _, m := range brace.FindAllStringIndex(segment, -1) {
+			out.WriteString(regexp.QuoteMeta(unescape(segment[end:m[0]])) + "[^/]+")
+			end = m[1]
+		}
+		out.WriteString(regexp.QuoteMeta(unescape(segment[end:])))
+	}
+	o.match = regexp.MustCompile("^" + out.String() + "$")
+	d.Operations = append(d.Operations, o)
+}
+
+func unescape(text string) string {
+	if decoded, err := url.PathUnescape(text); err == nil {
+		return decoded
+	}
+	return text
+}
+
+// isTemplate reports whether a segment is one template as a whole.
+func isTemplate(segment string) bool { return brace.FindString(segment) == segment && segment != "" }
+
+// moreSpecific reports whether one operation's path is a special case of another's, segment by segment.
+func (o *Operation) moreSpecific(other *Operation) bool {
+	if o.Template == other.Template || len(o.segments) != len(other.segments) || strings.Contains(o.Template, "?") {
+		return false
+	}
+	special := false
+	for i, a := range o.segments {
+		b := other.segments[i]
+		switch {
+		case strings.ContainsAny(a, "{}") && !isTemplate(a):
+			return false // it leaves requests to the other
+		case isTemplate(a) && isTemplate(b), a == b:
+		case strings.ContainsAny(b, "{}") && !isTemplate(a):
+			special = true
+		default:
+			return false
+		}
+	}
+	return special
+}
+
+// MeantFor are the operations that a request, with a decoded path, may be meant for.
+func (d *Document) MeantFor(method, path string) []Operation {
+	var all []Operation
+	for _, o := range d.Operations {
+		if !o.Elsewhere && (o.Method == method || method == "HEAD" && o.Method == "GET") && o.match.MatchString(path) {
+			all = append(all, o)
+		}
+	}
+	return slices.DeleteFunc(slices.Clone(all), func(o Operation) bool {
+		return slices.ContainsFunc(all, func(other Operation) bool {
+			return (other.Method == o.Method || other.Method == "HEAD") && other.moreSpecific(&o)
+		})
+	})
+}
+
+// Route is what is printed with --json.
+type Route struct {
+	Methods []string
+	Path    string
+	Scopes  []string
+	Public  bool
+	Refuse  bool
+}
+
+// First is the route that decides about a request, with a decoded path; nil: it is refused.
+func First(routes []Route, method, path string) *Route {
+	for i, r := range routes {
+		if (slices.Contains(r.Methods, method) || method == "HEAD" && slices.Contains(r.Methods, "GET")) &&
+			matches(strings.Split(r.Path[1:], "/"), strings.Split(path[1:], "/")) {
+			return &routes[i]
+		}
+	}
+	return nil
+}
+
+func matches(pattern, segments []string) bool {
+	for i, p := range pattern {
+		if p == "**" {
+			return true
+		}
+		if i >= len(segments) || (p != segments[i] && (p != "*" || segments[i] == "")) {
+			return false
+		}
+	}
+	return len(pattern) == len(segments)
+}
+
+// Looser says how routes let a request pass that an operation would not; empty: they do not.
+func (d *Document) Looser(routes []Route, method, path string) string {
+	r := First(routes, method, path)
+	if r == nil || r.Refuse {
+		return ""
+	}
+	meant := d.MeantFor(method, path)
+	if len(meant) == 0 && r.Public {
+		return fmt.Sprintf("%s %s is public by %s, and no operation matches it", method, path, r.Path)
+	}
+	for _, o := range meant {
+		enough := slices.ContainsFunc(o.Security, func(scopes []string) bool {
+			return !slices.ContainsFunc(scopes, func(s string) bool { return !slices.Contains(r.Scopes, s) })
+		})
+		if !o.Public && (r.Public || !enough) {
+			return fmt.Sprintf("%s %s passes with public %v, scopes %v by %s, and %s %s needs one of %v", method, path, r.Public, r.Scopes, r.Path, o.Method, o.Template, o.Security)
+		}
+	}
+	return ""
+}
+
+// Examples are paths for requests to try: each template with texts of its own and with those of others in the same
+// place.
+func (d *Document) Examples() []string {
+	const most = 60 // of one template
+	texts := map[int][]string{}
+	for _, o := range d.Operations {
+		for i, segment := range o.segments {
+			if !strings.ContainsAny(segment, "{}") && !slices.Contains(texts[i], unescape(segment)) && segment != "" && len(texts[i]) < 6 {
+				texts[i] = append(texts[i], unescape(segment))
+			}
+		}
+	}
+	all := map[string]bool{}
+	for _, o := range d.Operations {
+		paths := []string{""}
+		for i, segment := range o.segments {
+			choices := []string{unescape(segment)}
+			if strings.ContainsAny(segment, "{}") {
+				choices = []string{unescape(brace.ReplaceAllString(segment, "zz"))}
+				if isTemplate(segment) {
+					choices = append(choices, texts[i]...)
+				}
+			}
+			var next []string
+			for _, p := range paths {
+				for _, c := range choices {
+					if len(next) < most {
+						next = append(next, p+"/"+c)
+					}
+				}
+			}
+			paths = next
+		}
+		for _, p := range paths {
+			all[p] = true
+		}
+	}
+	return slices.Sorted(maps.Keys(all))
+}
+
+// Example is a path that the operation's template matches.
+func (o *Operation) Example() string {
+	var out strings.Builder
+	for _, segment := range o.segments {
+		out.WriteString("/" + unescape(brace.ReplaceAllString(segment, "zz")))
+	}
+	return out.String()
+}
