@@ -354,7 +354,7 @@ func TestConfigResourceFaultsSayWhatToWrite(t *testing.T) {
 		"key plan":              {"keys: {test_plan: pro}", at + `keys.test_plan: "pro" is not a plan`},
 		"no scopes":             {"scopes: {}", at + "scopes: holds no scope; write at least one"},
 		"scope list":            {"scopes: [read]", at + "scopes: is a list; write keys and values under it"},
-		"scope name":            {`scopes: {"a:b:c": {text: x}}`, at + "scopes.a:b:c: is not a scope's name"},
+		"scope name":            {`scopes: {'a"b': {text: x}}`, at + `scopes.a"b: is not a scope's name`},
 		"scope space":           {`scopes: {"read all": {text: x}}`, at + "scopes.read all: is not a scope's name"},
 		"scope circle":          {"scopes: {a: {text: A, implies: b}, b: {text: B, implies: a}}", at + "scopes.a.implies: leads back to a itself"},
 		"scope itself":          {"scopes: {a: {text: A, implies: a}}", at + "scopes.a.implies: leads back to a itself"},
