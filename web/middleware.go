@@ -239,14 +239,16 @@ func (s *Server) guard(next http.Handler) http.Handler {
 // they have, on whatever host. Where it returns false the request is the issuer's.
 func (s *Server) toGateway(w http.ResponseWriter, r *http.Request, next http.Handler) bool {
 	if s.proxies.trusted(r) {
-		switch r.URL.Path {
-		case gateway.ForwardPath:
-			r.Pattern = gateway.ForwardPath
-			s.gateway.ForwardAuth(w, r)
-			return true
-		case gateway.NginxPath:
-			r.Pattern = gateway.NginxPath
-			s.gateway.NginxAuth(w, r)
+		if endpoint, ok := gateway.Asks(r.URL.Path); ok {
+			r.Pattern = endpoint
+			switch endpoint {
+			case gateway.ForwardPath:
+				s.gateway.ForwardAuth(w, r)
+			case gateway.NginxPath:
+				s.gateway.NginxAuth(w, r)
+			case gateway.EnvoyPath:
+				s.gateway.EnvoyAuth(w, r)
+			}
 			return true
 		}
 	}

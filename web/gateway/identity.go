@@ -2,7 +2,6 @@ package gateway
 
 import (
 	"net/http"
-	"net/url"
 	"strings"
 
 	"doorward/oauth"
@@ -14,18 +13,19 @@ var identityHeaders = []struct {
 	name  string
 	value func(*oauth.Principal) string
 }{
-	{"X-Auth-Subject", func(p *oauth.Principal) string { return p.Subject }},
-	{"X-Auth-Client", func(p *oauth.Principal) string { return p.ClientID }},
+	{"X-Auth-Subject", func(p *oauth.Principal) string { return encoded(p.Subject) }},
+	{"X-Auth-Client", func(p *oauth.Principal) string { return encoded(p.ClientID) }},
+	// A list, whose entries hold neither spaces nor what is no printable ASCII (RFC 6749 section 3.3); never escaped.
 	{"X-Auth-Scope", func(p *oauth.Principal) string { return strings.Join(p.Scopes, " ") }},
-	{"X-Auth-Credential", func(p *oauth.Principal) string { return p.Kind }},
-	{"X-Auth-Workspace-Id", func(p *oauth.Principal) string { return p.WorkspaceID }},
-	{"X-Auth-Workspace", func(p *oauth.Principal) string { return p.Workspace }},
-	{"X-Auth-Role", func(p *oauth.Principal) string { return p.Role }},
-	{"X-Auth-Env", func(p *oauth.Principal) string { return p.Environment }},
-	{"X-Auth-Plan", func(p *oauth.Principal) string { return p.Plan }},
-	{"X-Auth-Key", func(p *oauth.Principal) string { return p.KeyID }},
-	{"X-Auth-Foreign-Issuer", func(p *oauth.Principal) string { return p.ForeignIssuer }},
-	{"X-Auth-Foreign-Subject", func(p *oauth.Principal) string { return p.ForeignSubject }},
+	{"X-Auth-Credential", func(p *oauth.Principal) string { return encoded(p.Kind) }},
+	{"X-Auth-Workspace-Id", func(p *oauth.Principal) string { return encoded(p.WorkspaceID) }},
+	{"X-Auth-Workspace", func(p *oauth.Principal) string { return encoded(p.Workspace) }},
+	{"X-Auth-Role", func(p *oauth.Principal) string { return encoded(p.Role) }},
+	{"X-Auth-Env", func(p *oauth.Principal) string { return encoded(p.Environment) }},
+	{"X-Auth-Plan", func(p *oauth.Principal) string { return encoded(p.Plan) }},
+	{"X-Auth-Key", func(p *oauth.Principal) string { return encoded(p.KeyID) }},
+	{"X-Auth-Foreign-Issuer", func(p *oauth.Principal) string { return encoded(p.ForeignIssuer) }},
+	{"X-Auth-Foreign-Subject", func(p *oauth.Principal) string { return encoded(p.ForeignSubject) }},
 }
 
 // setIdentity writes the headers of who calls; nil: nobody is known.
@@ -33,53 +33,74 @@ func setIdentity(h http.Header, p *oauth.Principal) {
 	for _, x := range identityHeaders {
 		value := ""
 		if p != nil {
-			value = headerText(x.value(p))
+			value = x.value(p)
 		}
 		h[x.name] = []string{value}
 	}
 }
 
-// headerText makes a text fit for a header: what is no printable ASCII is written as an escape.
-func headerText(text string) string {
+// encoded writes a free text as a header takes it, so that two texts are never the same header: each byte of its UTF-8
+// that is a space, a percent sign or no printable ASCII is an escape of RFC 3986 section 2.1 (%20, %25, %C3%A9), and no
+// other byte is. A percent-decoder gives the text back; one for forms, which takes + for a space, does not.
+func encoded(text string) string {
+	escape := func(c byte) bool { return c <= ' ' || c > '~' || c == '%' }
+	n := 0
 	for i := range len(text) {
-		if text[i] < ' ' || text[i] > '~' {
-			return url.PathEscape(text)
+		if escape(text[i]) {
+			n++
 		}
 	}
-	return text
+	if n == 0 {
+		return text
+	}
+	const digits = "0123456789ABCDEF"
+	out := make([]byte, 0, len(text)+2*n)
+	for i := range len(text) {
+		if c := text[i]; escape(c) {
+			out = append(out, '%', digits[c>>4], digits[c&15])
+		} else {
+			out = append(out, c)
+		}
+	}
+	return string(out)
 }
 
-// clearIdentity drops what a caller sent in place of identity headers. With them go the other names under which APIs
-// expect to be told by their gateway who calls, and those by which some take a request for another than was judged: its
-// address and its method. No name with an underscore stays: servers that turn headers into variables take X_Auth_Subject
-// for X-Auth-Subject, and X_Workspace for the X-Workspace that was judged.
-func clearIdentity(h http.Header) {
-	for name := range h {
-		plain := strings.ToLower(name)
-		switch plain {
-		case "remote-user", "x-remote-user", "x-forwarded-user",
-			"x-forwarded-uri", "x-forwarded-prefix", "x-original-uri", "x-original-url", "x-rewrite-url",
-			"x-forwarded-method", "x-original-method", "x-http-method", "x-http-method-override", "x-method-override":
-			delete(h, name)
-		default:
-			if strings.HasPrefix(plain, "x-auth-") || strings.Contains(plain, "_") {
-				delete(h, name)
+// ownCookie reports whether a cookie is one of this server's pages: the session, the marks of a device, and those of
+// authorizations under way.
+func ownCookie(name string) bool {
+	name = strings.TrimPrefix(strings.ToLower(name), "__host-")
+	slot, isFlow := strings.CutPrefix(name, "flow-")
+	return strings.HasPrefix(name, "doorward") || isFlow && slot != "" && strings.Trim(slot, "0123456789") == ""
+}
+
+// otherCookies are a request's cookies without those of this server's pages, as they came: browsers send these along where
+// the pages and an API have one host name, since cookies know no ports. Servers take names apart in their own ways, so that
+// what has a name of ours between spaces or quotes goes too.
+func otherCookies(lines []string) []string {
+	var kept []string
+	for _, line := range lines {
+		for pair := range strings.SplitSeq(line, ";") {
+			name, _, _ := strings.Cut(pair, "=")
+			if pair = strings.TrimSpace(pair); pair != "" && !ownCookie(strings.Trim(name, " \t\"")) {
+				kept = append(kept, pair)
 			}
 		}
 	}
+	if kept == nil {
+		return nil
+	}
+	return []string{strings.Join(kept, "; ")}
 }
 
-// dropOwnCookies keeps the cookies of this server's pages from an API behind it: browsers send them along where both have
-// one host name, since cookies know no ports.
-func dropOwnCookies(r *http.Request) {
-	if len(r.Header["Cookie"]) == 0 {
+// dropOwnCookies keeps the cookies of this server's pages from an API behind it.
+func dropOwnCookies(h http.Header) {
+	lines := h["Cookie"]
+	if len(lines) == 0 {
 		return
 	}
-	all := r.Cookies()
-	r.Header.Del("Cookie")
-	for _, c := range all {
-		if !strings.HasPrefix(strings.TrimPrefix(c.Name, "__Host-"), "doorward") {
-			r.AddCookie(c)
-		}
+	if kept := otherCookies(lines); kept != nil {
+		h["Cookie"] = kept
+	} else {
+		delete(h, "Cookie")
 	}
 }

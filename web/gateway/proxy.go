@@ -82,17 +82,18 @@ func (g *Gateway) newProxy(a *API) http.Handler {
 				p.Out.Header["X-Forwarded-For"] = p.In.Header["X-Forwarded-For"]
 			}
 			p.SetXForwarded()
-			if proto := p.In.Header.Get("X-Forwarded-Proto"); proto != "" && g.trusted(p.In) {
+			if proto := strings.ToLower(p.In.Header.Get("X-Forwarded-Proto")); (proto == "http" || proto == "https") && g.trusted(p.In) {
 				p.Out.Header.Set("X-Forwarded-Proto", proto)
 			}
 			if host := p.In.Header.Get("X-Forwarded-Host"); host != "" && g.trusted(p.In) {
 				p.Out.Header.Set("X-Forwarded-Host", host)
 			}
 			f := p.In.Context().Value(forwardedKey{}).(*forwarded)
-			clearIdentity(p.Out.Header)
-			dropOwnCookies(p.Out)
-			if !strings.EqualFold(p.Out.Header.Get("Upgrade"), "websocket") {
-				// What comes after a change to h2c would be requests that nobody judged.
+			clearHeaders(p.Out.Header)
+			dropOwnCookies(p.Out.Header)
+			p.Out.Trailer = nil // it comes after all was judged
+			p.Out.URL.User = nil
+			if !mayUpgrade(p.In, p.Out.Header.Get("Upgrade")) {
 				p.Out.Header.Del("Upgrade")
 				p.Out.Header.Del("Connection")
 			}
@@ -147,6 +148,13 @@ func (g *Gateway) newProxy(a *API) http.Handler {
 		FlushInterval: -1, // each piece at once
 		BufferPool:    &buffers,
 	}
+}
+
+// mayUpgrade reports whether a request may change the protocol of its connection: to WebSocket, in the one form that this
+// has (RFC 6455 section 4.1). What comes after a change to another one, h2c above all, would be requests that nobody
+// judged, and where a body comes first it is not clear to everybody where that one ends.
+func mayUpgrade(r *http.Request, protocol string) bool {
+	return strings.EqualFold(protocol, "websocket") && r.Method == http.MethodGet && r.ProtoAtLeast(1, 1) && r.ContentLength == 0 && len(r.TransferEncoding) == 0
 }
 
 // upstreamFailure is what a caller is told where no answer of the upstream can be passed on.

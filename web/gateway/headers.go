@@ -1,0 +1,217 @@
+package gateway
+
+import (
+	"net/http"
+	"slices"
+	"strings"
+)
+
+// Family is a group of request headers by which an API is told who calls, where from, what is asked for or how. They are
+// for a gateway to write and never for a caller, so none passes from a caller to an API.
+type Family struct {
+	// Prefix is how the names of the family begin, in canonical form. Case does not count.
+	Prefix string
+	// Known are the rest of the names that real software reads, the empty text for the prefix itself. The recipes for
+	// proxies that can remove a header only by its whole name list these.
+	Known []string
+	// Only says that nothing but the known names is of the family, since others of the prefix are an API's own.
+	Only bool
+}
+
+// Families are all headers that callers may not send through. The proxies' files in examples/ remove the same ones: a test
+// holds them equal. Adding a family here and running the tests of test/gateways with -update changes the files.
+var Families = []Family{
+	// Ours, and those of others under the same prefix: oauth2-proxy, OpenStack and many APIs of their own.
+	{Prefix: "X-Auth-", Known: []string{
+		"User", "User-Id", "Username", "Userid", "Name", "Email", "Group", "Groups", "Roles", "Sub", "Token", "Account", "Tenant", "Org", "Organization", "Scopes", "Principal", "Claims", "Provider",
+		"Request-User", "Request-Email", "Request-Groups", "Request-Preferred-Username", "Request-Access-Token", "Request-Redirect",
+	}},
+	{Prefix: "X-Authenticated", Known: []string{"", "-User", "-Userid", "-User-Id", "-Username", "-Email", "-Groups", "-Scope", "-Client-Id", "-By"}},
+	{Prefix: "X-Authentik-", Known: []string{"Username", "Groups", "Email", "Name", "Uid", "Jwt", "Entitlements", "Meta-Jwks", "Meta-Outpost", "Meta-Provider", "Meta-App", "Meta-Version"}},
+	{Prefix: "X-Doorward-", Known: []string{"Status", "Body"}},
+	// Names without a vendor.
+	{Prefix: "Remote-", Known: []string{"User", "Email", "Groups", "Group", "Name", "Addr", "Host", "Port", "Ident", "Role", "Roles", "Id"}},
+	{Prefix: "X-Remote-", Known: []string{"User", "Email", "Group", "Groups", "Name", "Uid", "Addr", "Ip", "Host", "Port", "Extra", "Role", "Roles", "User-Id"}},
+	{Prefix: "X-User", Only: true, Known: []string{"", "-Id", "-Name", "-Email", "-Group", "-Groups", "-Role", "-Roles", "-Scopes", "-Claims", "id", "name", "info", "-Info"}},
+	{Prefix: "X-Id-Token", Only: true, Known: []string{""}},
+	{Prefix: "X-Jwt-", Known: []string{"Payload", "Claims", "Claim-Sub", "Claim-Email", "Claim-Groups", "Assertion"}},
+	// Grafana, Kong, Pomerium, Vouch, Tailscale, Teleport, SiteMinder, mod_auth_openidc, mod_auth_mellon, Shibboleth.
+	{Prefix: "X-Webauth-", Known: []string{"User", "Email", "Name", "Groups", "Role", "Orgs"}},
+	{Prefix: "X-Consumer-", Known: []string{"Id", "Username", "Custom-Id", "Groups"}},
+	{Prefix: "X-Credential-", Known: []string{"Identifier", "Username"}},
+	{Prefix: "X-Anonymous-Consumer", Known: []string{""}},
+	{Prefix: "X-Pomerium-", Known: []string{"Jwt-Assertion", "Claim-Email", "Claim-User", "Claim-Groups", "Claim-Name"}},
+	{Prefix: "X-Vouch-", Known: []string{"User", "Success", "Idp-Claims-Groups", "Idp-Claims-Email", "Idp-Accesstoken", "Idp-Idtoken"}},
+	{Prefix: "Tailscale-", Known: []string{"User-Login", "User-Name", "User-Profile-Pic", "App-Capabilities"}},
+	{Prefix: "Teleport-", Known: []string{"Jwt-Assertion"}},
+	{Prefix: "Sm-", Known: []string{"User", "Userdn", "Universalid", "Authtype", "Serversessionid"}},
+	{Prefix: "Oidc-", Known: []string{"Claim-Sub", "Claim-Email", "Claim-Name", "Claim-Groups", "Claim-Preferred-Username", "Access-Token", "Id-Token", "Id-Token-Payload", "Userinfo-Json"}},
+	{Prefix: "X-Oidc-", Known: []string{"Claim-Sub", "Claim-Email", "User", "Sub"}},
+	{Prefix: "Mellon-", Known: []string{"Name-Id", "Email"}},
+	{Prefix: "Shib-", Known: []string{"Session-Id", "Identity-Provider", "Application-Id"}},
+	{Prefix: "X-Saml-", Known: []string{"User", "Email"}},
+	{Prefix: "Eppn", Only: true, Known: []string{""}},
+	// Clouds.
+	{Prefix: "X-Amzn-Oidc-", Known: []string{"Accesstoken", "Identity", "Data"}},
+	{Prefix: "X-Amzn-Mtls-", Known: []string{"Clientcert", "Clientcert-Leaf", "Clientcert-Subject", "Clientcert-Issuer", "Clientcert-Serial-Number", "Clientcert-Validity"}},
+	{Prefix: "X-Apigateway-", Known: []string{"Api-Userinfo"}},
+	{Prefix: "X-Endpoint-Api-", Known: []string{"Userinfo", "Consumer-Type", "Consumer-Number"}},
+	{Prefix: "X-Goog-Authenticated-User-", Known: []string{"Email", "Id"}},
+	{Prefix: "X-Goog-Iap-", Known: []string{"Jwt-Assertion"}},
+	{Prefix: "X-Ms-Client-Principal", Known: []string{"", "-Id", "-Name", "-Idp"}},
+	{Prefix: "X-Ms-Token-", Known: []string{"Aad-Access-Token", "Aad-Id-Token"}},
+	{Prefix: "X-Client-Principal", Known: []string{""}},
+	{Prefix: "Cf-Access-", Known: []string{"Authenticated-User-Email", "Jwt-Assertion"}},
+	// Client certificates: RFC 9440, ingress-nginx, HAProxy, IIS and others.
+	{Prefix: "Client-Cert", Known: []string{"", "-Chain"}},
+	{Prefix: "X-Client-Cert", Known: []string{"", "-Dn", "-Verify", "ificate"}},
+	{Prefix: "X-Client-Verify", Known: []string{""}},
+	{Prefix: "X-Client-Dn", Known: []string{""}},
+	{Prefix: "X-Client-S-Dn", Known: []string{""}},
+	{Prefix: "Ssl-", Known: []string{"Client-Cert", "Client-Verify", "Client-Subject-Dn", "Client-Issuer-Dn", "Client-S-Dn", "Client-I-Dn", "Client-Fingerprint", "Client-Serial"}},
+	{Prefix: "X-Ssl-", Known: []string{"Client-Cert", "Client-Verify", "Client-Dn", "Client-Cn", "Client-S-Dn", "Client-Subject-Dn", "Client-Issuer-Dn", "Client-Sha1", "Cert", "Issuer"}},
+	{Prefix: "X-Tls-", Known: []string{"Client-Cert", "Client-Verify", "Client-Subject-Dn"}},
+	{Prefix: "X-Arr-", Known: []string{"Clientcert", "Ssl", "Log-Id"}},
+	// Where a request comes from and what it was before it was forwarded. X-Forwarded-For, -Host and -Proto are written by
+	// every gateway, over what the caller sent.
+	{Prefix: "Forwarded", Only: true, Known: []string{""}},
+	{Prefix: "X-Forwarded", Known: []string{
+		"", "-User", "-Email", "-Groups", "-Preferred-Username", "-Access-Token", "-Authorization", "-Client-Cert", "-Tls-Client-Cert", "-Tls-Client-Cert-Info",
+		"-Port", "-Ssl", "-Scheme", "-Protocol", "-Server", "-Path", "-Prefix", "-Uri", "-Url", "-Method", "-By", "-Client-Ip", "-Remote-User",
+	}},
+	{Prefix: "X-Original-", Known: []string{"Uri", "Url", "Method", "Host", "Path", "For", "Proto", "Forwarded-For", "Forwarded-Host", "Forwarded-Proto", "Remote-Addr", "Query"}},
+	{Prefix: "X-Rewrite-", Known: []string{"Url", "Uri", "Path"}},
+	{Prefix: "X-Envoy-", Known: []string{"Original-Path", "Original-Host", "Original-Method", "External-Address", "Internal", "Peer-Metadata", "Peer-Metadata-Id", "Decorator-Operation", "Auth-Headers-To-Remove"}},
+	{Prefix: "X-Real-Ip", Known: []string{""}},
+	{Prefix: "X-Client-Ip", Known: []string{""}},
+	{Prefix: "X-Cluster-Client-Ip", Known: []string{""}},
+	{Prefix: "X-Originating-Ip", Known: []string{""}},
+	{Prefix: "True-Client-Ip", Known: []string{""}},
+	{Prefix: "Client-Ip", Known: []string{""}},
+	{Prefix: "Cf-Connecting-Ip", Known: []string{"", "v6"}},
+	{Prefix: "Fastly-Client-Ip", Known: []string{""}},
+	{Prefix: "X-Azure-", Known: []string{"Clientip", "Socketip"}},
+	{Prefix: "X-Proxy", Known: []string{"", "-User", "-Remote-User", "user-Ip"}},
+	{Prefix: "Proxy", Known: []string{"", "-User", "-Client-Ip"}}, // HTTP_PROXY is where CGI programs send their own requests
+	{Prefix: "X-Host", Only: true, Known: []string{"", "-Override"}},
+	{Prefix: "X-Http-Host-Override", Known: []string{""}},
+	{Prefix: "X-Scheme", Only: true, Known: []string{""}},
+	{Prefix: "X-Url-Scheme", Known: []string{""}},
+	{Prefix: "X-Https", Only: true, Known: []string{""}},
+	{Prefix: "Front-End-Https", Known: []string{""}},
+	{Prefix: "X-Sent-From", Known: []string{""}},
+	// How frameworks are told to take a request for another than it is: the path they are mounted at, the method, whether
+	// their own middleware has run, and where files to send lie.
+	{Prefix: "X-Script-", Known: []string{"Name"}},
+	{Prefix: "Script-Name", Known: []string{""}},
+	{Prefix: "Path-Info", Known: []string{""}},
+	{Prefix: "X-Base-", Known: []string{"Path", "Url"}},
+	{Prefix: "X-Middleware-", Known: []string{"Subrequest", "Subrequest-Id", "Invoke", "Prefetch", "Next", "Rewrite", "Override-Headers", "Set-Cookie"}},
+	{Prefix: "X-Http-Method", Known: []string{"", "-Override"}},
+	{Prefix: "X-Method", Known: []string{"", "-Override"}},
+	{Prefix: "X-Override-Method", Known: []string{""}},
+	{Prefix: "Http-Method", Known: []string{"", "-Override"}},
+	{Prefix: "Method-Override", Known: []string{""}},
+	{Prefix: "X-Sendfile-", Known: []string{"Type"}},
+	{Prefix: "X-Accel-", Known: []string{"Mapping", "Redirect"}},
+}
+
+// written are the headers of the families that every gateway writes itself, over what the caller sent.
+var written = []string{"X-Forwarded-For", "X-Forwarded-Host", "X-Forwarded-Proto"}
+
+// familiesBy are the families by the byte that tells most of them apart: the first, or what follows X-, in lower case.
+var familiesBy = func() (index [256][]*Family) {
+	for i := range Families {
+		f := &Families[i]
+		c := mark(f.Prefix)
+		index[c] = append(index[c], f)
+	}
+	return index
+}()
+
+func mark(name string) byte {
+	if len(name) > 2 && (name[0] == 'X' || name[0] == 'x') && name[1] == '-' {
+		name = name[2:]
+	}
+	return name[0] | 0x20
+}
+
+// plainName reports whether a header's name consists of letters, digits and hyphens. No other name passes: servers that
+// turn headers into variables write an underscore for every other character, so that X_Auth_Subject and X.Auth.Subject
+// would be X-Auth-Subject.
+func plainName(name string) bool {
+	for i := range len(name) {
+		c := name[i]
+		if c != '-' && (c < '0' || c > '9') && (c|0x20 < 'a' || c|0x20 > 'z') {
+			return false
+		}
+	}
+	return name != ""
+}
+
+// family finds the family that a header is of; nil: none. Those that each gateway writes are of none.
+func family(name string) (f *Family, known bool) {
+	for _, f := range familiesBy[mark(name)] {
+		if len(name) < len(f.Prefix) || !strings.EqualFold(name[:len(f.Prefix)], f.Prefix) {
+			continue
+		}
+		rest := name[len(f.Prefix):]
+		known := slices.ContainsFunc(f.Known, func(k string) bool { return strings.EqualFold(k, rest) })
+		if f.Only && !known || slices.ContainsFunc(written, func(w string) bool { return strings.EqualFold(w, name) }) {
+			continue
+		}
+		return f, known
+	}
+	return nil, false
+}
+
+// MayPass reports whether a header of a caller goes on to an API: its name is plain, and it is of no family that gateways
+// write. It is the one rule for Doorward's own proxy and for the proxies that ask it.
+func MayPass(name string) bool {
+	if !plainName(name) {
+		return false
+	}
+	f, _ := family(name)
+	return f == nil
+}
+
+// KnownHeaders are the whole names of all families that are known, without our own identity headers, in order.
+func KnownHeaders() []string {
+	var names []string
+	for _, f := range Families {
+		for _, rest := range f.Known {
+			names = append(names, f.Prefix+rest)
+		}
+	}
+	slices.Sort(names)
+	return names
+}
+
+// IdentityHeaders are the names of the headers that say to an API who calls.
+func IdentityHeaders() []string {
+	names := make([]string, len(identityHeaders))
+	for i, x := range identityHeaders {
+		names[i] = x.name
+	}
+	return names
+}
+
+// stopped lists which of a request's headers may not pass, in order.
+func stopped(h http.Header) (names []string) {
+	for name := range h {
+		if !MayPass(name) && !slices.Contains(written, name) {
+			names = append(names, name)
+		}
+	}
+	slices.Sort(names)
+	return names
+}
+
+// clearHeaders removes from a caller's headers what may not pass.
+func clearHeaders(h http.Header) {
+	for name := range h {
+		if !MayPass(name) && !slices.Contains(written, name) {
+			delete(h, name)
+		}
+	}
+}
