@@ -89,6 +89,41 @@ func Caddy(tb testing.TB, doorward, api string) (address string) {
 	return address
 }
 
+// Envoy is Nginx with Envoy and examples/envoy/envoy.yaml.
+func Envoy(tb testing.TB, doorward, api string) (address string) {
+	tb.Helper()
+	setup.Long(tb)
+	binary, err := setup.Envoy()
+	setup.Need(tb, err)
+	folder, address := tb.TempDir(), free(tb)
+	text := example(tb, "envoy", "envoy.yaml")
+	for _, change := range [][2]string{
+		{"{address: 127.0.0.1, port_value: 8080}", socketAddress(tb, doorward)},
+		{"{address: 127.0.0.1, port_value: 9000}", socketAddress(tb, api)},
+		{"{address: 0.0.0.0, port_value: 80}", socketAddress(tb, address)},
+	} {
+		if strings.Count(text, change[0]) != 1 {
+			tb.Fatalf("envoy.yaml has %q not once", change[0])
+		}
+		text = strings.Replace(text, change[0], change[1], 1)
+	}
+	file := filepath.Join(folder, "envoy.yaml")
+	if err := os.WriteFile(file, []byte(text), 0o600); err != nil {
+		tb.Fatal(err)
+	}
+	serve(tb, folder, address, nil, binary, "-c", file, "--use-dynamic-base-id", "--concurrency", "1", "--log-level", "warning")
+	return address
+}
+
+func socketAddress(tb testing.TB, address string) string {
+	tb.Helper()
+	host, port, err := net.SplitHostPort(address)
+	if err != nil {
+		tb.Fatal(err)
+	}
+	return fmt.Sprintf("{address: %s, port_value: %s}", host, port)
+}
+
 // example is a file of examples/.
 func example(tb testing.TB, path ...string) string {
 	tb.Helper()

