@@ -258,14 +258,18 @@ func (s *Server) parseScope(a *AuthorizeRequest, text string) error {
 func (s *Server) parsePrompt(a *AuthorizeRequest, form url.Values) error {
 	prompts := strings.Fields(form.Get("prompt"))
 	for _, p := range prompts {
-		if !slices.Contains([]string{"none", "login", "consent"}, p) {
-			return s.fail(a, InvalidRequest, "prompt must be none, login, consent, or login and consent.", nil)
+		if !slices.Contains([]string{"none", "login", "consent", "select_account"}, p) {
+			return s.fail(a, InvalidRequest, "prompt must be none, or one or more of login, consent and select_account.", nil)
 		}
+	}
+	slices.Sort(prompts)
+	if slices.Equal(prompts, []string{"none", promptSelectAccount}) {
+		// What OpenID Connect Core section 3.1.2.6 has for a choice of accounts that may not be shown.
+		return s.fail(a, AccountSelectionRequired, "The user must choose an account; ask again without prompt=none.", nil)
 	}
 	if slices.Contains(prompts, "none") && len(prompts) > 1 {
 		return s.fail(a, InvalidRequest, "prompt=none excludes all others.", nil)
 	}
-	slices.Sort(prompts)
 	a.Prompt = strings.Join(slices.Compact(prompts), " ")
 	if text := form.Get("max_age"); form.Has("max_age") {
 		n, err := strconv.ParseInt(text, 10, 64)
@@ -355,6 +359,22 @@ func (f *Flow) NeedsLogin(authTime storage.Time) bool {
 	return false
 }
 
+// promptSelectAccount asks for a choice of accounts (OpenID Connect Core section 3.1.2.1).
+const promptSelectAccount = "select_account"
+
+// NeedsSelection reports whether the signed-in resource owner must confirm with which account this request goes on: the app
+// asked for it, and they have not signed in for this request.
+func (f *Flow) NeedsSelection(authTime storage.Time) bool {
+	return slices.Contains(strings.Fields(f.Prompt), promptSelectAccount) && authTime < f.CreatedAt
+}
+
+// Selected is the flow after its resource owner has chosen the account that they are signed in with.
+func (f *Flow) Selected() *Flow {
+	g := *f
+	g.Prompt = strings.Join(slices.DeleteFunc(strings.Fields(f.Prompt), func(p string) bool { return p == promptSelectAccount }), " ")
+	return &g
+}
+
 // Remembered lists what a resource owner has allowed the client before for the resource of the request, in whatever
 // workspace, the last answer first.
 func (s *Server) Remembered(ctx context.Context, a *AuthorizeRequest, userID string) ([]storage.Consent, error) {
@@ -421,13 +441,18 @@ func (s *Server) Approve(ctx context.Context, a *AuthorizeRequest, d Decision) (
 		Scopes: scopes, AuthTime: d.AuthTime, CreatedAt: now, ExpiresAt: now.Add(s.lifetimes.RefreshAbsolute),
 	}}
 	ctx = withWork(storage.System(ctx), w)
-	taken, err := s.limiter.Take(ctx, "grants:"+a.Client.ID+":"+d.UserID, 1, grantsOfUser)
-	if err != nil {
-		return "", asError(err)
+	charge := func(ctx context.Context) error {
+		taken, err := s.limiter.Take(ctx, "grants:"+a.Client.ID+":"+d.UserID, 1, grantsOfUser)
+		if err == nil && !taken.Allowed {
+			err = s.fail(a, TemporarilyUnavailable, "This app asks for the same user too often; use the tokens that it has, and try again later.",
+				fmt.Errorf("more than %d authorizations of one user and client an hour, or %d a minute", grantsOfUser.Hour, grantsOfUser.Burst))
+		}
+		return err //nolint:wrapcheck // storage's own sentinels
 	}
-	if !taken.Allowed {
-		return "", s.fail(a, TemporarilyUnavailable, "This app asks for the same user too often; use the tokens that it has, and try again later.",
-			fmt.Errorf("more than %d authorizations of one user and client an hour, or %d a minute", grantsOfUser.Hour, grantsOfUser.Burst))
+	if d.FlowID == "" {
+		if err := charge(ctx); err != nil {
+			return "", approveError(err)
+		}
 	}
 	ar, err := s.fositeAuthorize(ctx, &f)
 	if err != nil {
@@ -441,6 +466,9 @@ func (s *Server) Approve(ctx context.Context, a *AuthorizeRequest, d Decision) (
 	err = s.store.InTx(ctx, func(ctx context.Context) error {
 		if d.FlowID != "" {
 			if err := s.decide(ctx, d.FlowID, "approved"); err != nil {
+				return err
+			}
+			if err := charge(ctx); err != nil { // not before: the same form sent again counts once
 				return err
 			}
 		}
@@ -479,14 +507,20 @@ func (s *Server) Approve(ctx context.Context, a *AuthorizeRequest, d Decision) (
 			Detail: map[string]string{"grant": w.grant.ID, "scopes": strings.Join(scopes, " "), "resource": a.Resource.ID},
 		}, "")
 	})
-	switch {
-	case errors.Is(err, ErrAnswered), errors.Is(err, ErrNotAllowed), errors.Is(err, storage.ErrNotFound):
-		return "", err
-	case err != nil:
-		return "", asError(err)
+	if err != nil {
+		return "", approveError(err)
 	}
 	Note(ctx).Subject = d.UserID
 	return s.redirectTo(&a.Flow, url.Values{"code": {code}}), nil
+}
+
+// approveError is an error of Approve as its callers read it.
+func approveError(err error) error {
+	var refused *AuthorizeError
+	if errors.Is(err, ErrAnswered) || errors.Is(err, ErrNotAllowed) || errors.Is(err, storage.ErrNotFound) || errors.As(err, &refused) {
+		return err
+	}
+	return asError(err)
 }
 
 func (s *Server) decide(ctx context.Context, flowID, decision string) error {

@@ -26,10 +26,12 @@ const (
 	AccessDenied            = "access_denied"
 	LoginRequired           = "login_required"
 	ConsentRequired         = "consent_required"
-	RequestNotSupported     = "request_not_supported"
-	RequestURINotSupported  = "request_uri_not_supported"
-	ServerError             = "server_error"
-	TemporarilyUnavailable  = "temporarily_unavailable"
+	// AccountSelectionRequired is that of a request that asks for a choice of accounts and forbids to show one.
+	AccountSelectionRequired = "account_selection_required"
+	RequestNotSupported      = "request_not_supported"
+	RequestURINotSupported   = "request_uri_not_supported"
+	ServerError              = "server_error"
+	TemporarilyUnavailable   = "temporarily_unavailable"
 )
 
 // Error is what a client is told: an RFC's code and one sentence that says what to do. Cause is for the log alone.

@@ -88,6 +88,17 @@ type LoginView struct {
 	SetupHint bool
 }
 
+// SelectView is /login for a person who is signed in and must confirm with which account they go on. It posts flow and
+// select to /login.
+type SelectView struct {
+	Page
+	Flow         string
+	Token        string
+	AppName      string
+	SwitchURL    string // signs in with another account
+	NeedPassword bool   // the password is asked for next
+}
+
 // LogoutView asks whether to sign out. It posts to /logout without fields.
 type LogoutView struct {
 	Page

@@ -25,7 +25,7 @@ func (s *Server) authorize(w http.ResponseWriter, r *http.Request) error {
 	if refused != nil {
 		return s.refuse(w, r, a, v, refused)
 	}
-	if a.NeedsLogin(v.authTime()) {
+	if a.NeedsLogin(v.authTime()) || a.NeedsSelection(v.authTime()) {
 		if a.Prompt == "none" {
 			return s.refuse(w, r, a, v, s.oauth.Refuse(a, oauth.LoginRequired))
 		}

@@ -32,7 +32,7 @@ func (s *Server) openConsent(w http.ResponseWriter, r *http.Request, sealed, cho
 	if a, done, err = s.reopen(w, r, f); err != nil || done {
 		return nil, nil, done, err
 	}
-	if a.NeedsLogin(v.authTime()) {
+	if a.NeedsLogin(v.authTime()) || a.NeedsSelection(v.authTime()) {
 		return nil, nil, true, redirect(w, "/login?flow="+sealed)
 	}
 	return a, v, false, nil

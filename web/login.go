@@ -2,7 +2,9 @@ package web
 
 import (
 	"errors"
+	"fmt"
 	"net/http"
+	"net/url"
 
 	"doorward/oauth"
 	"doorward/oauth/identity"
@@ -36,6 +38,13 @@ func (s *Server) loginPage(w http.ResponseWriter, r *http.Request) error {
 	a, done, err := s.reopen(w, r, f)
 	if err != nil || done {
 		return err
+	}
+	if query.Get("switch") == "" && v.signedIn() && a.NeedsSelection(v.authTime()) {
+		page := s.page(v, "")
+		view := templates.SelectView{
+			Page: page, Flow: sealed, Token: s.oauth.FormToken(selectToken(f, v)...), AppName: a.Client.Name, SwitchURL: switchURL(sealed), NeedPassword: a.NeedsLogin(v.authTime()),
+		}
+		return s.render(w, r, http.StatusOK, view.Nonce, templates.SelectPage(view), formTarget(f)...)
 	}
 	if !a.NeedsLogin(v.authTime()) && query.Get("switch") == "" {
 		return s.goOn(w, r, a, v, sealed)
@@ -95,6 +104,9 @@ func (s *Server) login(w http.ResponseWriter, r *http.Request) error {
 			return err
 		}
 	}
+	if token := r.PostForm.Get("select"); token != "" && a != nil {
+		return s.selectAccount(w, r, f, a, old, token)
+	}
 	attempt, err := s.attempt(r, email, r.PostForm.Get("password"))
 	if err != nil {
 		return err
@@ -124,6 +136,30 @@ func (s *Server) login(w http.ResponseWriter, r *http.Request) error {
 	if a == nil {
 		s.endFlow(w, r, f)
 		return redirect(w, safeReturn(f.ReturnTo))
+	}
+	return s.goOn(w, r, a, v, sealed)
+}
+
+func selectToken(f *oauth.Flow, v *visitor) []string {
+	return []string{"select", f.ID, v.row.ID, v.user.ID}
+}
+
+// selectAccount goes on with the account that the visitor is signed in with (OpenID Connect Core section 3.1.2.1).
+func (s *Server) selectAccount(w http.ResponseWriter, r *http.Request, f *oauth.Flow, a *oauth.AuthorizeRequest, v *visitor, token string) error {
+	slot, bound := s.boundSlot(r, f)
+	if !bound || !v.signedIn() || !s.oauth.FormTokenFits(token, selectToken(f, v)...) {
+		e := forbidden("The page was made for another account, or before you signed in again. Load it again, and choose there.")
+		e.BackURL, e.BackText = "/login?flow="+url.QueryEscape(r.PostForm.Get("flow")), "Load the page again"
+		return e
+	}
+	cookie, err := r.Cookie(cookieName(s.flowCookie(slot), s.secure))
+	if err != nil {
+		return fmt.Errorf("flow cookie: %w", err) // boundSlot has read it
+	}
+	a.Flow = *f.Selected()
+	sealed := s.oauth.SealFlow(&a.Flow, cookie.Value)
+	if a.NeedsLogin(v.authTime()) {
+		return redirect(w, "/login?flow="+sealed)
 	}
 	return s.goOn(w, r, a, v, sealed)
 }

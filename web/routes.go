@@ -57,6 +57,7 @@ func (s *Server) routes() http.Handler {
 	member := func(pattern string, h memberHandler) { mux.Handle(pattern, sameOrigin.Handler(s.memberPage(h))) }
 	member("GET /{$}", func(w http.ResponseWriter, _ *http.Request, _ *visitor) error { return redirect(w, defaultPage) })
 	member("GET /settings/{$}", func(w http.ResponseWriter, _ *http.Request, _ *visitor) error { return redirect(w, defaultPage) })
+	member("GET /settings", func(w http.ResponseWriter, _ *http.Request, _ *visitor) error { return redirect(w, defaultPage) })
 	member("GET /settings/profile", s.profilePage)
 	member("POST /settings/profile", s.profile)
 	member("GET /settings/security", s.securityPage)
@@ -84,6 +85,7 @@ func (s *Server) routes() http.Handler {
 	member("GET "+workspaceBase+"/"+templates.TabAudit, s.permitted(oauth.MayAudit, templates.SectionWorkspaces, templates.TabAudit, s.auditPage))
 
 	admin := func(pattern string, h memberHandler) { mux.Handle(pattern, sameOrigin.Handler(s.adminPage(h))) }
+	admin("GET /admin", func(w http.ResponseWriter, _ *http.Request, _ *visitor) error { return redirect(w, "/admin/users") })
 	admin("GET /admin/{$}", func(w http.ResponseWriter, _ *http.Request, _ *visitor) error { return redirect(w, "/admin/users") })
 	admin("GET /admin/users", s.adminUsersPage)
 	admin("POST /admin/users", s.createUser)
@@ -121,7 +123,9 @@ func (s *Server) routes() http.Handler {
 	}
 
 	// One set of pages for a workspace's API keys and a person's own tokens.
-	member("GET /settings/developer/api-keys", s.toWorkspace(templates.TabKeys))
+	for _, path := range []string{"/settings/developer", "/settings/developer/{$}", "/settings/developer/api-keys"} {
+		member("GET "+path, s.toWorkspace(templates.TabKeys))
+	}
 	for base, place := range map[string]func(keyHandler) memberHandler{keysBase: s.apiKeys, tokensBase: s.personalTokens} {
 		member("GET "+base, place(s.keysPage))
 		member("POST "+base, place(s.createKey))

@@ -352,6 +352,7 @@ func (p *parser) window(dst *int64) field { return p.number(dst, 1, mostRequests
 // resource reads one entry of resources over the defaults.
 func (p *parser) resource(n *yaml.Node, key string) Resource {
 	r := defaultResource("")
+	r.Keys.Prefix = "" // see deriveKeyPrefixes
 	r.ErrorTexts = ErrorTexts{Unauthorized: "", Expired: "", Forbidden: ""}
 	p.mapping(map[string]field{
 		"id":       p.one(&r.ID, checkResourceID),

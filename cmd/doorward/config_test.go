@@ -320,7 +320,7 @@ func TestConfigFaultsSayWhatToWrite(t *testing.T) {
 		"resource id bare":        {"resources: [{id: api.example.com}]", start + `resources[0].id: "api.example.com" is not an absolute URI; write one`},
 		"resource id fragment":    {`resources: [{id: "https://a.example#x"}]`, start + "resources[0].id: has a fragment, which RFC 8707 forbids"},
 		"resource id twice":       {"resources: [{id: urn:a}, {id: urn:a, keys: {prefix: x}}]", start + `resources[1].id: "urn:a" is also the id of resources[0]`},
-		"prefix twice":            {"resources:\n- {id: urn:a}\n- {id: urn:b}", "c.yaml:3: resources[1].keys.prefix: gives keys that start with sk_live_, and the keys of resources[0] start with sk_live_; write another prefix"},
+		"prefix twice":            {"resources:\n- {id: urn:a}\n- {id: urn:b, keys: {prefix: acme}}\n- {id: urn:c, keys: {prefix: acme}}", "c.yaml:4: resources[2].keys.prefix: gives keys that start with acme_live_, and the keys of resources[1] start with acme_live_; write another prefix"},
 		"host twice":              {"resources:\n- {id: urn:a, hosts: a.example}\n- {id: urn:b, hosts: a.example, keys: {prefix: x}}", `c.yaml:3: resources[1].hosts[0]: "a.example" is also a host of resources[0]`},
 	} {
 		t.Run(name, func(t *testing.T) { wantFault(t, tc.text, tc.want) })
@@ -567,4 +567,24 @@ func FuzzConfig(f *testing.F) {
 			}
 		}
 	})
+}
+
+// Resources that leave their key prefix out start side by side, and none takes a prefix that another one wrote.
+func TestV77_KeyPrefixesAreDerived(t *testing.T) {
+	for text, want := range map[string]string{
+		"[{id: urn:a}, {id: urn:b}, {id: urn:c}]":                                                     "sk sk2 sk3",
+		"[{id: urn:a, keys: {prefix: sk2}}, {id: urn:b}, {id: urn:c}]":                                "sk2 sk sk3",
+		"[{id: urn:a}, {id: urn:b, keys: {prefix: sk}}, {id: urn:c, keys: {kinds: []}}, {id: urn:d}]": "sk2 sk sk3 sk4",
+		"[{id: urn:a, keys: {prefix: acme}}, {id: urn:b, keys: {prefix: other}}]":                     "acme other",
+		"[{id: urn:a, keys: {kinds: [live]}}, {id: urn:b, keys: {kinds: [test], max_lifetime: 90d}}]": "sk sk2",
+	} {
+		c := mustLoad(t, "resources: "+text, nil)
+		var got []string
+		for _, r := range c.Resources {
+			got = append(got, r.Keys.Prefix)
+		}
+		if strings.Join(got, " ") != want {
+			t.Errorf("%s: %q, want %q", text, got, want)
+		}
+	}
 }

@@ -7,6 +7,7 @@ import (
 	"net/netip"
 	"net/url"
 	"slices"
+	"strconv"
 	"strings"
 	"time"
 )
@@ -30,6 +31,7 @@ func (p *parser) check(c *Config) {
 	if len(c.Resources) == 0 && p.clean("resources") {
 		c.Resources = []Resource{defaultResource(c.Issuer)}
 	}
+	deriveKeyPrefixes(c)
 	ids, hosts := map[string]int{}, map[string]int{}
 	for i, r := range c.Resources {
 		at := fmt.Sprintf("resources[%d]", i)
@@ -356,6 +358,27 @@ func (p *parser) checkHosts(issuer *url.URL, r Resource, index int, seen map[str
 			p.fault(key, "%s is also a host of resources[%d]; give each resource its own", quote(host), first)
 		}
 		seen[host] = index
+	}
+}
+
+// deriveKeyPrefixes gives each resource that leaves its key prefix out the first of sk, sk2, sk3, … that no other has.
+func deriveKeyPrefixes(c *Config) {
+	taken := map[string]bool{}
+	for _, r := range c.Resources {
+		taken[r.Keys.Prefix] = true
+	}
+	n := 1
+	for i := range c.Resources {
+		if c.Resources[i].Keys.Prefix != "" {
+			continue
+		}
+		prefix := defaultResource("").Keys.Prefix
+		for taken[prefix] {
+			n++
+			prefix = defaultResource("").Keys.Prefix + strconv.Itoa(n)
+		}
+		taken[prefix] = true
+		c.Resources[i].Keys.Prefix = prefix
 	}
 }
 

@@ -42,6 +42,7 @@ func TestV60_TheSameAnswerTwiceLeadsToTheSamePlace(t *testing.T) {
 				n := 0
 				places.Range(func(any, any) bool { n++; return true })
 				if n != 1 {
+					places.Range(func(to, _ any) bool { t.Logf("place %v", to); return true })
 					t.Errorf("%s: %d different places", decision, n)
 				}
 				want := map[string]int{"approve": 1}[decision]
@@ -55,7 +56,7 @@ func TestV60_TheSameAnswerTwiceLeadsToTheSamePlace(t *testing.T) {
 		first := b.Decide(page, "approve")
 		to := first.Header.Get("Location")
 		if first.Param("code") == "" {
-			t.Fatalf("no code: %d %s", first.Status, rig.Plain(first.Body))
+			t.Fatalf("no code: %d %v %s", first.Status, first.Location, rig.Plain(first.Body))
 		}
 		if got := b.Decide(page, "approve").Header.Get("Location"); got != to {
 			t.Errorf("after the flow's cookie was dropped, the same answer leads to %q", got)
@@ -116,7 +117,7 @@ func TestV60_ASignInSentTwiceGoesOn(t *testing.T) {
 			first := b.LogIn(page, r.Alice.Email)
 			to := first.Header.Get("Location")
 			if first.Param("code") == "" {
-				t.Fatalf("no code: %d %s", first.Status, rig.Plain(first.Body))
+				t.Fatalf("no code: %d %v %s", first.Status, first.Location, rig.Plain(first.Body))
 			}
 			if got := b.LogIn(page, r.Alice.Email).Header.Get("Location"); got != to {
 				t.Errorf("with the session, the form leads to %q", got)
