@@ -404,7 +404,7 @@ func (a *AuthorizeRequest) NeedsConsent(known []string) bool {
 // a page: not to an app that anybody could have made here and that this person never allowed anything (RFC 9700
 // section 4.11.2), or it would turn this server into a way to send people anywhere.
 func (a *AuthorizeRequest) MayAnswerUnasked(allowedBefore bool) bool {
-	return a.Client.WorkspaceID == "" || a.Client.Verified || allowedBefore
+	return RegisteredByOperator(&a.Client) || a.Client.Verified || allowedBefore
 }
 
 // Decision is what the resource owner decided.

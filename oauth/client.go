@@ -89,6 +89,10 @@ type ClientSpec struct {
 	Administrator  bool
 }
 
+// RegisteredByOperator reports whether a client belongs to no workspace: an administrator or the command registered it,
+// and only they change it.
+func RegisteredByOperator(c *storage.Client) bool { return c.WorkspaceID == "" }
+
 // SpecOf is the spec of a client as it is, to change and give to UpdateClient.
 func SpecOf(c storage.Client) ClientSpec {
 	return ClientSpec{
@@ -207,6 +211,8 @@ func (s *Server) checkScopes(p *ClientSpec, fault func(field, message string, ar
 			fault("scope", "%q is there twice", shorten(name))
 		} else if len(known) > 0 && !slices.ContainsFunc(known, func(r *Resource) bool { _, ok := r.Scope(name); return ok }) {
 			fault("scope", "%q is not a scope of the app's resources", shorten(name))
+		} else if len(known) > 0 && len(p.Grants) > 0 && !slices.Contains(p.Grants, GrantAuthorizationCode) && !slices.ContainsFunc(known, func(r *Resource) bool { x, ok := r.Scope(name); return ok && !x.UserOnly }) {
+			fault("scope", "%q counts only where a person stands behind the token, and an app with %s alone acts for itself; leave it out", shorten(name), GrantClientCredentials)
 		}
 	}
 }

@@ -116,8 +116,10 @@ func (s *Server) checkKeyScopes(p *KeySpec, r *Resource, personal bool, fault fu
 			}
 			continue
 		}
-		if _, ok := r.Scope(name); !ok {
+		if x, ok := r.Scope(name); !ok {
 			fault("scope", "%q is not a scope of %s", shorten(name), r.Name)
+		} else if x.UserOnly && !personal {
+			fault("scope", "%q counts only where a person stands behind the credential, so never for an API key; leave it out, or make a personal access token", name)
 		} else if slices.Contains(p.Scopes[:i], name) {
 			fault("scope", "%q is there twice", name)
 		}
@@ -372,7 +374,7 @@ func (s *Server) applyKeyChange(by *Authority, k *storage.APIKey, workspacePlan 
 	if k.Live(s.store.Now()) {
 		kept.ExpiresAt = k.ExpiresAt
 	}
-	r, err := s.checkKeyAsItIs(&kept, personal)
+	r, err := s.checkKeyAsItIs(&kept, personal, c.Scopes != nil)
 	// A plan that was right when it was given does not keep the rest from changing.
 	if r != nil && !personal && (c.Plan != nil || c.RateLimit != nil) {
 		err = errors.Join(err, s.checkKeyPlan(by, r, &kept, workspacePlan))
@@ -404,14 +406,21 @@ func (s *Server) applyKeyChange(by *Authority, k *storage.APIKey, workspacePlan 
 	return changed, nil
 }
 
-// checkKeyAsItIs is checkKey for a key that is there: its lifetime was checked when it was made, under the rules of then.
-func (s *Server) checkKeyAsItIs(p *KeySpec, personal bool) (*Resource, error) {
+// checkKeyAsItIs is checkKey for a key that is there: its lifetime, and its scopes unless they change, were checked when it
+// was made, under the rules of then.
+func (s *Server) checkKeyAsItIs(p *KeySpec, personal, newScopes bool) (*Resource, error) {
 	r, ok := s.Resource(p.Resource)
 	if !ok {
 		return nil, &Invalid{Field: "resource", Message: fmt.Sprintf("%q is not in the configuration any more; revoke the key", shorten(p.Resource))}
 	}
 	lenient := *r
 	lenient.Keys.MaxLifetime = 0
+	if !newScopes {
+		lenient.Scopes = slices.Clone(r.Scopes)
+		for i := range lenient.Scopes {
+			lenient.Scopes[i].UserOnly = false
+		}
+	}
 	if !personal && !slices.Contains(r.Keys.Environments, p.Environment) {
 		lenient.Keys.Environments = append(slices.Clone(r.Keys.Environments), p.Environment)
 	}

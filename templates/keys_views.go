@@ -189,6 +189,8 @@ type KeyView struct {
 	KeyRow
 	// Resource is the name of the API.
 	Resource string
+	// Includes are the scopes that come with the key's own.
+	Includes []string
 	// Final says that the key is revoked: nothing about it can change.
 	Final bool
 	// CanRotate says that another may take its place.

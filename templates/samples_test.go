@@ -43,7 +43,9 @@ func fields(administrator bool) templates.AppFields {
 				{Name: "read", Text: "Read your data", Kind: templates.ScopeRead, Checked: true},
 				{Name: "write", Text: "Create and change your data", Kind: templates.ScopeWrite, Checked: true},
 				{Name: "delete", Text: "Delete your data", Kind: templates.ScopeDanger},
-				{Name: "admin", Text: "Everything", Kind: templates.ScopeDanger},
+				{Name: "admin", Text: "Everything", Kind: templates.ScopeDanger, Also: []string{"Read your data"}, Under: []templates.IncludedChoice{
+					{Name: "capture", Text: "Add to your data", Kind: templates.ScopeWrite, UserOnly: true},
+				}},
 			},
 		}},
 		Refresh: true, Administrator: administrator,

@@ -156,11 +156,12 @@ type ConsentView struct {
 // ConsentApp is the client that asks.
 type ConsentApp struct {
 	Name string // as its developer wrote it
-	Site string // its web site; empty for none. Shown as a link only when Verified or FirstParty
+	Site string // its web site; empty for none. Shown as a link only beside a badge
 	// RedirectHost is where the answer goes: the host of the redirect URI,
 	// or its scheme when that is a private one ("com.example.app:").
 	RedirectHost string
 	Verified     bool // an administrator has checked name and site
+	Operator     bool // registered by the operator of this server
 	FirstParty   bool // belongs to whoever runs this server
 	Loopback     bool // the redirect goes to a program on the same computer (RFC 8252 §7.3)
 }
@@ -244,8 +245,9 @@ type ConnectedApp struct {
 	Name     string
 	Site     string // empty for none
 	Host     string // where it sends people back to
-	Verified bool
-	Disabled bool // the client is switched off, so the access does not work now
+	Verified bool   // an administrator has checked name and site
+	Operator bool   // registered by the operator of this server
+	Disabled bool   // the client is switched off, so the access does not work now
 	// FirstParty says that the client belongs to whoever runs this server and need not ask again.
 	FirstParty bool
 	Access     []ConnectedAccess
@@ -325,10 +327,26 @@ type ResourceChoice struct {
 // scopes are one set of names: a name that several resources share counts for
 // each of them.
 type ScopeChoice struct {
-	Name    string // scope token, the value that is posted
-	Text    string // sentence fragment such as "Read your data"
-	Kind    string // one of the Scope constants
-	Checked bool
+	Name     string // scope token, the value that is posted
+	Text     string // sentence fragment such as "Read your data"
+	Kind     string // one of the Scope constants
+	Checked  bool
+	UserOnly bool             // counts only where a person stands behind the credential; said where that may not be so
+	Under    []IncludedChoice // those that come with it
+	Also     []string         // texts of those that come with it and are listed elsewhere
+}
+
+// IncludedChoice is a ScopeChoice under another one.
+type IncludedChoice struct {
+	Name     string
+	Text     string
+	Kind     string
+	Checked  bool
+	UserOnly bool
+}
+
+func (c IncludedChoice) choice() ScopeChoice {
+	return ScopeChoice{Name: c.Name, Text: c.Text, Kind: c.Kind, Checked: c.Checked, UserOnly: c.UserOnly}
 }
 
 // AppFormView makes a client. It posts AppFields, and password when NeedPassword
@@ -449,6 +467,7 @@ type AdminApp struct {
 	Owner        string // e-mail or workspace; empty: made by the command
 	Kind         string // one of the Kind constants
 	Verified     bool
+	Operator     bool // registered by the operator of this server
 	FirstParty   bool
 	PKCEOptional bool
 	Disabled     bool

@@ -7,6 +7,7 @@ import (
 	"net/url"
 	"strings"
 
+	"doorward/oauth"
 	"doorward/oauth/identity"
 	"doorward/storage"
 	"doorward/templates"
@@ -141,7 +142,7 @@ func (s *Server) adminAppsPage(w http.ResponseWriter, r *http.Request, v *visito
 			return err
 		}
 		view.Apps = append(view.Apps, templates.AdminApp{
-			ID: c.ID, Name: c.Name, Owner: owner, Kind: kindOf(c), Verified: c.Verified, FirstParty: c.FirstParty,
+			ID: c.ID, Name: c.Name, Owner: owner, Kind: kindOf(c), Verified: c.Verified, Operator: oauth.RegisteredByOperator(&c), FirstParty: c.FirstParty,
 			PKCEOptional: c.PKCEOptional, Disabled: !c.DisabledAt.IsZero(), Created: c.CreatedAt.Time(),
 		})
 	}
@@ -156,7 +157,7 @@ func (s *Server) verifyApp(w http.ResponseWriter, r *http.Request, v *visitor, a
 	})
 	text := "The app is no longer verified."
 	if verified {
-		text = "The app is verified: people see its name and site without a warning."
+		text = "The app is verified: the consent page says so."
 	}
 	return s.appChanged(w, r, v, adminAppsBase, text, err)
 }

@@ -122,9 +122,11 @@ func (s *Server) fields(v *visitor, p oauth.ClientSpec, kind string) templates.A
 	}
 	for i, res := range s.oauth.Resources() {
 		choice := templates.ResourceChoice{ID: res.ID, Name: res.Name, Selected: slices.Contains(p.Resources, res.ID) || (len(p.Resources) == 0 && i == 0)}
+		var names []string
 		for _, x := range res.Scopes {
-			choice.Scopes = append(choice.Scopes, templates.ScopeChoice{Name: x.Name, Text: scopeText(x), Kind: scopeKind(x), Checked: slices.Contains(p.Scopes, x.Name)})
+			names = append(names, x.Name)
 		}
+		choice.Scopes = scopeTree(&res, names, true, func(name string) bool { return slices.Contains(p.Scopes, name) })
 		f.Resources = append(f.Resources, choice)
 	}
 	return f

@@ -86,7 +86,7 @@ func (s *Server) showConsent(w http.ResponseWriter, r *http.Request, status int,
 		Page: s.page(p.visitor, ""), Flow: sealed, Token: s.oauth.FormToken(s.consentToken(&a.Flow, p.visitor)...),
 		App: templates.ConsentApp{
 			Name: a.Client.Name, Site: a.Client.Site, RedirectHost: host, Loopback: loopback,
-			Verified: a.Client.Verified || a.Client.WorkspaceID == "", FirstParty: a.Client.FirstParty,
+			Verified: a.Client.Verified, Operator: oauth.RegisteredByOperator(&a.Client), FirstParty: a.Client.FirstParty,
 		},
 		SwitchURL: switchURL(sealed), ResourceName: a.Resource.Name, Error: fault,
 		NotGranted: "It will not see your password, and gets nothing beyond what is listed here.",

@@ -77,7 +77,7 @@ func (s *Server) startAgain(r *http.Request, f *oauth.Flow, e *pageError) *pageE
 // operator registered or verified, and to one that the person has just answered, whose host the page had named.
 func (e *pageError) toApp(a *oauth.AuthorizeRequest, answered bool) {
 	text := "Go back to " + a.Client.Name
-	known := a.Client.Verified || a.Client.WorkspaceID == ""
+	known := a.Client.Verified || oauth.RegisteredByOperator(&a.Client)
 	if known && a.Client.Site != "" {
 		e.BackURL, e.BackText = a.Client.Site, text
 		return

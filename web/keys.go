@@ -384,7 +384,7 @@ func (s *Server) keyFields(p *keyPlace, f keyForm) templates.KeyFields {
 	}
 	for i, res := range s.keyResources(p) {
 		chosen := f.Resource == res.ID || f.Resource == "" && i == 0
-		fields.Resources = append(fields.Resources, keyResource(&res, chosen, f.Scopes, nil))
+		fields.Resources = append(fields.Resources, keyResource(&res, chosen, p.personal(), f.Scopes, nil))
 	}
 	if p.personal() {
 		fields.Roles = roleOptions(f.Role, true)
@@ -451,21 +451,34 @@ func planText(plan limit.Plan) string {
 	return strings.Join(parts, ", ")
 }
 
-// keyResource is a resource with the scopes that can be chosen: all, or those that effective ones cover.
-func keyResource(res *oauth.Resource, chosen bool, checked, held []string) templates.KeyResource {
+// keyResource is a resource with the scopes that can be chosen: all, or those that effective ones cover. Scopes that count
+// only for people are not offered for API keys.
+func keyResource(res *oauth.Resource, chosen, personal bool, checked, held []string) templates.KeyResource {
 	out := templates.KeyResource{ID: res.ID, Name: res.Name, Selected: chosen}
 	has := func(name string) bool { return chosen && slices.Contains(checked, name) }
-	offered := func(name string) bool { return held == nil || oauth.Covers(held, name) }
+	offered := func(x *oauth.Scope, name string) bool {
+		return (personal || !x.UserOnly) && (held == nil || oauth.Covers(held, name))
+	}
+	var names []string
 	for _, x := range res.Scopes {
-		if offered(x.Name) {
-			out.Scopes = append(out.Scopes, templates.ScopeChoice{Name: x.Name, Text: scopeText(x), Kind: scopeKind(x), Checked: has(x.Name)})
+		if offered(&x, x.Name) {
+			names = append(names, x.Name)
 		}
 	}
+	out.Scopes = scopeTree(res, names, personal, has)
 	for _, object := range res.Objects {
 		choice := templates.ObjectChoice{Name: object}
 		for _, x := range res.Scopes {
-			if name := object + ":" + x.Name; !strings.Contains(x.Name, ":") && offered(name) {
-				choice.Scopes = append(choice.Scopes, templates.ScopeChoice{Name: name, Text: x.Name, Kind: scopeKind(x), Checked: has(name)})
+			if name := object + ":" + x.Name; !strings.Contains(x.Name, ":") && offered(&x, name) {
+				text := x.Name
+				var with []string
+				for _, included := range res.Effective([]string{name}, "", personal)[1:] {
+					with = append(with, strings.TrimPrefix(included, object+":"))
+				}
+				if len(with) > 0 {
+					text += " (includes " + strings.Join(with, ", ") + ")"
+				}
+				choice.Scopes = append(choice.Scopes, templates.ScopeChoice{Name: name, Text: text, Kind: scopeKind(x), Checked: has(name)})
 			}
 		}
 		if len(choice.Scopes) > 0 {
@@ -473,6 +486,36 @@ func keyResource(res *oauth.Resource, chosen bool, checked, held []string) templ
 		}
 	}
 	return out
+}
+
+// scopeTree is scopes to choose from, in the order of the catalogue, each under the one that includes it: those come
+// together. What several include stands under the first of them.
+func scopeTree(res *oauth.Resource, names []string, person bool, checked func(name string) bool) (tree []templates.ScopeChoice) {
+	choice := func(name string) templates.ScopeChoice {
+		x, _ := res.Scope(name)
+		return templates.ScopeChoice{Name: name, Text: scopeText(x), Kind: scopeKind(x), Checked: checked(name), UserOnly: x.UserOnly}
+	}
+	placed := map[string]bool{}
+	for _, name := range names {
+		if slices.ContainsFunc(names, func(other string) bool {
+			return other != name && res.Includes(other, name) && !res.Includes(name, other)
+		}) {
+			continue
+		}
+		top := choice(name)
+		included := slices.DeleteFunc(res.Effective([]string{name}, "", person), func(other string) bool { return other == name })
+		slices.SortStableFunc(included, func(a, b string) int { return slices.Index(names, a) - slices.Index(names, b) })
+		for _, other := range included {
+			if x := choice(other); slices.Contains(names, other) && !placed[other] {
+				placed[other] = true
+				top.Under = append(top.Under, templates.IncludedChoice{Name: x.Name, Text: x.Text, Kind: x.Kind, Checked: x.Checked, UserOnly: x.UserOnly})
+			} else {
+				top.Also = append(top.Also, x.Text)
+			}
+		}
+		tree = append(tree, top)
+	}
+	return tree
 }
 
 // keyFaults are fieldErrors under the names that the forms have.
@@ -609,7 +652,8 @@ func (s *Server) showKey(w http.ResponseWriter, r *http.Request, status int, p k
 	view.KeyFields = templates.KeyFields{Name: clean(f.Name, 300), Note: f.Note, RateLimit: clean(f.rateLimit, 20), Addresses: f.addresses, NeedPassword: !s.fresh(p.v), Errors: faults}
 	if res, ok := s.oauth.Resource(k.Resource); ok {
 		view.Resource = res.Name
-		view.Resources = []templates.KeyResource{keyResource(res, true, f.Scopes, append([]string{}, res.Effective(k.Scopes, "", true)...))}
+		view.Includes = slices.DeleteFunc(res.Effective(k.Scopes, "", p.personal()), func(name string) bool { return k.Scopes.Has(name) })
+		view.Resources = []templates.KeyResource{keyResource(res, true, p.personal(), f.Scopes, append([]string{}, res.Effective(k.Scopes, "", true)...))}
 	}
 	if p.personal() {
 		view.Reach, view.Roles = reach(p.all, k.Role), roleOptionsWithin(f.Role, k.Role)

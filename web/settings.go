@@ -348,8 +348,8 @@ func (s *Server) connectedApps(r *http.Request, v *visitor) ([]templates.Connect
 		if err != nil {
 			return nil, err //nolint:wrapcheck // storage's own sentinels
 		}
-		app.Name, app.Site, app.Disabled, app.Verified = c.Name, c.Site, !c.DisabledAt.IsZero(), c.Verified || c.WorkspaceID == ""
-		app.FirstParty = c.FirstParty
+		app.Name, app.Site, app.Disabled, app.Verified = c.Name, c.Site, !c.DisabledAt.IsZero(), c.Verified
+		app.FirstParty, app.Operator = c.FirstParty, oauth.RegisteredByOperator(&c)
 		if len(c.RedirectURIs) > 0 {
 			app.Host, _ = oauth.RedirectHost(c.RedirectURIs[0])
 		}

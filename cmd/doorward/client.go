@@ -375,6 +375,9 @@ func (o output) printClient(a *app, client storage.Client, secret string) error 
 		if c.Verified {
 			row("verified", "yes")
 		}
+		if c.WorkspaceID == "" {
+			row("registered by", "the operator")
+		}
 		row("state", c.state())
 		row("created", c.CreatedAt.Format(time.RFC3339))
 		for _, x := range c.Secrets {

@@ -139,7 +139,7 @@ func authenticationPage(c Config, index int) (string, error) {
 	p := authPage{
 		Name: cell(r.Name), API: apiBase(c, r), Issuer: c.Issuer, Secure: strings.HasPrefix(c.Issuer, "https:"), Others: len(c.Resources) > 1,
 		JWT: r.Tokens == "jwt", WorkspaceHeader: r.WorkspaceHeader, Scopes: r.Scopes, Objects: r.Objects, Expired419: r.ExpiredStatus == gateway.StatusExpired,
-		FirstScope: r.Scopes[0].Name, FirstAction: r.Scopes[0].Name,
+		FirstScope: firstForKeys(r.Scopes), FirstAction: firstForKeys(r.Scopes),
 		AccessLifetime: inWords(c.Tokens.Access), CodeLifetime: inWords(c.Tokens.Code), RefreshLifetime: inWords(c.Tokens.Refresh), RefreshAbsolute: inWords(c.Tokens.RefreshAbsolute),
 	}
 	if r.Name == r.ID {
@@ -180,6 +180,17 @@ func authenticationPage(c Config, index int) (string, error) {
 		return "", fmt.Errorf("write the page: %w", err)
 	}
 	return out.String(), nil
+}
+
+// firstForKeys is the first scope that an API key may have; where there is none, the first.
+func firstForKeys(scopes []Scope) string {
+	return scopes[max(0, slices.IndexFunc(scopes, func(s Scope) bool { return !s.UserOnly }))].Name
+}
+
+// userOnly reports whether a scope of a resource counts only where a person stands behind the credential.
+func userOnly(r Resource, scope string) bool {
+	_, action, _ := strings.Cut(scope, ":")
+	return slices.ContainsFunc(r.Scopes, func(s Scope) bool { return s.UserOnly && (s.Name == scope || s.Name == action) })
 }
 
 // apiBase is where the API's routes are: on its first host, else on that of its id, else where its customers see it.
@@ -231,14 +242,10 @@ func readable(r Resource, kind string) string {
 	for i, route := range r.Routes {
 		tree.add(route, i)
 	}
-	userOnly := func(scope string) bool {
-		_, action, _ := strings.Cut(scope, ":")
-		return slices.ContainsFunc(r.Scopes, func(s Scope) bool { return s.UserOnly && (s.Name == scope || s.Name == action) })
-	}
 	for i, route := range r.Routes {
 		isKey := kind == oauth.KindAPIKey
 		if route.Public || route.Refuse || (route.Credentials != nil && !slices.Contains(route.Credentials, kind)) ||
-			(isKey && (route.Role != "" || slices.ContainsFunc(route.Scopes, userOnly))) {
+			(isKey && (route.Role != "" || slices.ContainsFunc(route.Scopes, func(name string) bool { return userOnly(r, name) }))) {
 			continue
 		}
 		if path := examplePath(r, route); tree.first(http.MethodGet, path) == i {
@@ -299,6 +306,9 @@ func (p *authPage) documentRoutes(r Resource) {
 			d.Needs = "nothing"
 		case len(route.Scopes) > 0:
 			d.Needs = code(route.Scopes, " and ")
+			if slices.ContainsFunc(route.Scopes, func(name string) bool { return userOnly(r, name) }) && len(r.Keys.Kinds) > 0 && route.Credentials == nil {
+				d.Needs += " (not with an API key)"
+			}
 		}
 		if route.Credentials != nil {
 			kinds := make([]string, len(route.Credentials))

@@ -39,7 +39,7 @@ type Key struct {
 // NewKey is what may be chosen about an API key.
 type NewKey struct {
 	Name        string   `json:"name" doc:"What it is for, in a few words: 1 to 100 characters."`
-	Scopes      Scopes   `json:"scopes" doc:"What it may do: a list, or an object of lists."`
+	Scopes      Scopes   `json:"scopes" doc:"What it may do: a list, or an object of lists. Scopes that count only for people (user_only) are refused."`
 	RateLimit   *int64   `json:"rateLimit,omitempty" minimum:"1" doc:"Requests an hour, no more than the plan has; left out: the plan's."`
 	ExpiresAt   *Moment  `json:"expiresAt" doc:"Left out or null: never."`
 	Note        string   `json:"note,omitempty" doc:"More words, up to 1000 characters."`
@@ -119,8 +119,10 @@ func ptr[T any](v T) *T { return &v }
 func (a *API) exampleNewKey() NewKey {
 	r := a.oauth.Resources()[0]
 	k := NewKey{Name: "Nightly import"}
-	for _, scope := range r.Scopes[:min(2, len(r.Scopes))] {
-		k.Scopes.List = append(k.Scopes.List, scope.Name)
+	for _, scope := range r.Scopes {
+		if !scope.UserOnly && len(k.Scopes.List) < 2 { // an API key cannot be given the others
+			k.Scopes.List = append(k.Scopes.List, scope.Name)
+		}
 	}
 	_, plan := a.oauth.KeyPlan(&storage.APIKey{Resource: r.ID}, "")
 	if limit := int64(1000); plan.Hour == 0 || plan.Hour >= limit {

@@ -1,0 +1,153 @@
+package security
+
+import (
+	"net/http"
+	"net/url"
+	"slices"
+	"strings"
+	"testing"
+
+	"doorward/oauth"
+	"doorward/test/rig"
+)
+
+// An app is called verified where an administrator verified it, and nowhere else; what the operator registered is called
+// that; and a warning about programs on the user's computer stands beside no badge.
+func TestV15_OneWordForOneFact(t *testing.T) {
+	r := rig.Memory(t, rig.Options{})
+	admin := r.User("root@example.com", "Root", true)
+	w := r.Workspace("acme", "", r.Alice)
+	b, root := r.Browser().SignIn(r.Alice.Email), r.Browser().SignIn(admin.Email)
+	const verified, operator, unchecked, part = "Verified", "Registered by the operator", "Nobody has checked this app", "Part of this service"
+	words := func(page string) (found []string) {
+		for _, word := range []string{verified, operator, unchecked, part} {
+			if strings.Contains(page, word) {
+				found = append(found, word)
+			}
+		}
+		return found
+	}
+	check := func(app *rig.App, where, page string, want ...string) {
+		t.Helper()
+		if got := words(page); !slices.Equal(got, want) {
+			t.Errorf("%s: %s says %q, want %q", app.Name, where, got, want)
+		}
+	}
+	uris := []string{"https://app.example/cb"}
+	for _, x := range []struct {
+		spec                      oauth.ClientSpec
+		consent, connected, admin string
+	}{
+		{oauth.ClientSpec{Name: "Command", RedirectURIs: uris}, operator, operator, operator},
+		{oauth.ClientSpec{Name: "Builder", RedirectURIs: uris, WorkspaceID: w.ID}, unchecked, "", ""},
+		{oauth.ClientSpec{Name: "Checked", RedirectURIs: uris, WorkspaceID: w.ID, Verified: true}, verified, verified, verified},
+		{oauth.ClientSpec{Name: "Ours", RedirectURIs: uris, FirstParty: true, WorkspaceID: w.ID}, part, part, part},
+		{oauth.ClientSpec{Name: "Local", RedirectURIs: []string{"http://127.0.0.1/cb"}, Public: true}, "", operator, operator},
+		{oauth.ClientSpec{Name: "LocalChecked", RedirectURIs: []string{"http://127.0.0.1/cb"}, Public: true, WorkspaceID: w.ID, Verified: true}, "", verified, verified},
+		{oauth.ClientSpec{Name: "LocalOurs", RedirectURIs: []string{"http://127.0.0.1/cb"}, Public: true, WorkspaceID: w.ID, FirstParty: true}, "", part, part},
+	} {
+		app := r.App(x.spec)
+		page := b.Authorize(askedAgain(app, "read"))
+		body := rig.Plain(page.Body)
+		check(app, "consent", body, slices.DeleteFunc([]string{x.consent}, func(s string) bool { return s == "" })...)
+		if local := strings.HasPrefix(app.Name, "Local"); local != strings.Contains(body, "a program on this computer") {
+			t.Errorf("%s: consent says %s", app.Name, body)
+		}
+		b.Decide(page, "approve")
+		_, connected, _ := strings.Cut(rig.Plain(b.Get("/settings/connected-apps").Body), " "+app.Name+" ")
+		connected, _, _ = strings.Cut(connected, "End access")
+		if got := strings.Contains(connected, "Not verified"); got != (x.connected == "") || x.connected != "" && !slices.Equal(words(connected), []string{x.connected}) {
+			t.Errorf("%s: Connected apps says %s", app.Name, connected)
+		}
+		_, listed, _ := strings.Cut(rig.Plain(root.Get("/admin/apps?q="+app.Name).Body), " "+app.Name+" ")
+		listed, _, _ = strings.Cut(listed, "Disable")
+		check(app, "All apps", listed, slices.DeleteFunc([]string{x.admin}, func(s string) bool { return s == "" })...)
+	}
+}
+
+// personOnly is a catalogue with a scope that counts only for people, by itself and as what another one implies.
+func personOnly() rig.Options {
+	o := everything()
+	o.Resources[0].Scopes = append(o.Resources[0].Scopes,
+		oauth.Scope{Name: "capture", Text: "Capture in your name", UserOnly: true}, oauth.Scope{Name: "inbox", Text: "Fill the inbox", Implies: []string{"capture", "write"}})
+	return o
+}
+
+// Scopes that count only for people are neither offered nor taken where no person stands behind the credential.
+func TestV16_UserOnlyScopesAreNotForKeysAndServices(t *testing.T) {
+	r := rig.Memory(t, personOnly())
+	w := r.Workspace("acme", "", r.Alice)
+	b := r.Browser().SignIn(r.Alice.Email)
+	path := "/settings/workspaces/acme/api-keys"
+	page := b.Get(path + "/new")
+	if strings.Contains(page.Body, "capture") || strings.Contains(page.Body, "Capture") || !strings.Contains(page.Body, `value="inbox"`) {
+		t.Errorf("the page offers %s", rig.Plain(page.Body))
+	}
+	if page := b.Get("/settings/developer/personal-access-tokens/new"); !strings.Contains(page.Body, `value="capture"`) || !strings.Contains(page.Body, `value="files:capture"`) {
+		t.Error("personal access tokens are not offered what is for people")
+	}
+	const why = "counts only where a person stands behind"
+	_, admin := r.Key(w, oauth.KeySpec{Name: "admin", Scopes: []string{"admin", "inbox"}})
+	for _, scope := range []string{"capture", "files:capture"} {
+		form := url.Values{"name": {"x"}, "resource": {"https://api.example"}, "environment": {"live"}, "expires": {"90"}, "scope-0": {"read", scope}}
+		if a := b.PostForm(path, form); a.Status != http.StatusBadRequest || !strings.Contains(a.Body, why) {
+			t.Errorf("the page took %s: %d %s", scope, a.Status, rig.Plain(a.Body))
+		}
+		if a := r.CallJSON(http.MethodPost, "/v1/api-keys", admin, `{"name":"x","scopes":["`+scope+`"]}`); a.Status != http.StatusBadRequest || !strings.Contains(a.Body, why) {
+			t.Errorf("the API took %s: %d %s", scope, a.Status, a.Body)
+		}
+		if _, _, err := r.OAuth.CreateKey(r.System(), oauth.Command(w.ID), "", oauth.KeySpec{Name: "x", Scopes: []string{scope}}); err == nil || !strings.Contains(err.Error(), why) {
+			t.Errorf("the command took %s: %v", scope, err)
+		}
+		service := oauth.ClientSpec{Name: "Service", Grants: []string{"client_credentials"}, Scopes: []string{"read", scope}, Administrator: true}
+		if _, _, err := r.OAuth.CreateClient(r.System(), service); err == nil || !strings.Contains(err.Error(), why) {
+			t.Errorf("a service took %s: %v", scope, err)
+		}
+		service.Grants, service.RedirectURIs = nil, []string{"https://app.example/cb"}
+		if _, _, err := r.OAuth.CreateClient(r.System(), service); err != nil {
+			t.Errorf("an app for people refused %s: %v", scope, err)
+		}
+		_, token := r.PersonalToken(r.Alice, oauth.KeySpec{Name: scope, Scopes: []string{scope}})
+		if got := r.Ask(r.ResourceServer(), token).Text("scope"); got != scope {
+			t.Errorf("a personal access token with %s has %q", scope, got)
+		}
+	}
+	// A key from before keeps its other scopes, its name may change, and nothing is added.
+	old, text := r.Key(w, oauth.KeySpec{Name: "old", Scopes: []string{"read"}})
+	r.SQL(`UPDATE api_keys SET scopes = 'read capture' WHERE id = $1`, old.ID)
+	name := "renamed"
+	if _, err := r.OAuth.UpdateKey(r.System(), oauth.Command(w.ID), old.Owner(), "", old.ID, oauth.KeyChange{Name: &name}); err != nil {
+		t.Errorf("an older key cannot be renamed: %v", err)
+	}
+	scopes := []string{"read", "capture"}
+	if _, err := r.OAuth.UpdateKey(r.System(), oauth.Command(w.ID), old.Owner(), "", old.ID, oauth.KeyChange{Scopes: &scopes}); err == nil {
+		t.Error("an older key was given the scope again")
+	}
+	if got := r.Ask(r.ResourceServer(), text).Text("scope"); got != "read" {
+		t.Errorf("the older key has %q", got)
+	}
+}
+
+// The pages that make keys and tokens show what a scope includes under it, say that it comes too, and give it.
+func TestV14_PagesForKeysShowImpliedScopesUnderTheirOwn(t *testing.T) {
+	r := rig.Memory(t, everything())
+	r.Workspace("acme", "", r.Alice)
+	b := r.Browser().SignIn(r.Alice.Email)
+	for _, path := range []string{"/settings/workspaces/acme/api-keys/new", "/settings/developer/personal-access-tokens/new", "/settings/developer/apps/new"} {
+		body := rig.Plain(b.Get(path).Body)
+		i := strings.Index(body, "Everything admin Includes all that is listed under it.")
+		if i < 0 || !strings.Contains(body[i:], "Read read") || !strings.Contains(body[i:], "Manage manage") || !strings.Contains(body[i:], "Delete delete") || strings.Contains(body[:i], "Delete delete") {
+			t.Errorf("%s: %s", path, body)
+		}
+	}
+	form := url.Values{"name": {"x"}, "resource": {"https://api.example"}, "environment": {"live"}, "expires": {"90"}, "scope-0": {"manage"}}
+	if a := b.PostForm("/settings/workspaces/acme/api-keys", form); !strings.Contains(rig.Plain(b.Follow(a).Body), "x") {
+		t.Fatalf("%d %s", a.Status, rig.Plain(a.Body))
+	}
+	w, err := r.Store.WorkspaceBySlug(r.System(), "acme")
+	ok(t, err)
+	k, _ := r.Key(w, oauth.KeySpec{Name: "y", Scopes: []string{"manage", "read"}})
+	if body := rig.Plain(b.Get("/settings/workspaces/acme/api-keys/" + k.ID).Body); !strings.Contains(body, "manage read with what they include: write") {
+		t.Errorf("the key's page says %s", body)
+	}
+}
