@@ -147,7 +147,7 @@ func (a adapter) GetAuthorizeCodeSession(ctx context.Context, signature string, 
 // or the user's role has lost since.
 func (a adapter) narrow(w *work, role string) error {
 	r, ok := a.Resource(w.grant.Resource)
-	if !ok || !w.client.Resources.Has(r.ID) {
+	if !ok || !containsResource(w.client.Resources, r.ID) {
 		return badGrant(errors.New("the grant's resource is gone from the configuration or the client"))
 	}
 	w.resource, w.scopes = r, nil

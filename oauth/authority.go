@@ -75,7 +75,7 @@ func (a *Authority) bounds(k *storage.APIKey) error {
 	if c == nil {
 		return nil
 	}
-	if c.Audience != k.Resource {
+	if !SameResource(c.Audience, k.Resource) {
 		return &Forbidden{Message: "The credential is for another resource; it can only make what is for the same one."}
 	}
 	for _, name := range k.Scopes {

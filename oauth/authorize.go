@@ -84,7 +84,7 @@ func (s *Server) ParseAuthorize(w http.ResponseWriter, r *http.Request) (*Author
 		return nil, pageError("This app does not sign people in: it is registered without a redirect URI.")
 	case redirect == "":
 		return nil, pageError("The app did not say where to send you afterwards. It is registered with several redirect URIs, so its developer must send redirect_uri.")
-	case !matchRedirectURI(client.RedirectURIs, redirect):
+	case !matchRedirectURI(client.RedirectURIs, redirect, s.redirectSchemes):
 		return nil, pageError("The app asked to send you to an address that it is not registered with. Its developer must register that redirect URI, letter by letter.")
 	}
 	a := &AuthorizeRequest{Client: client}
@@ -327,7 +327,7 @@ func (s *Server) ReopenAuthorize(ctx context.Context, f *Flow) (*AuthorizeReques
 		return nil, err
 	}
 	Note(ctx).ClientID = client.ID
-	if !matchRedirectURI(client.RedirectURIs, f.RedirectURI) {
+	if !matchRedirectURI(client.RedirectURIs, f.RedirectURI, s.redirectSchemes) {
 		return nil, pageError("The app is no longer registered with the address that it asked to send you to. Start again from the app.")
 	}
 	a := &AuthorizeRequest{Flow: *f, Client: client}
@@ -391,7 +391,7 @@ func (a *AuthorizeRequest) NeedsConsent(known []string) bool {
 	switch {
 	case slices.Contains(strings.Fields(a.Prompt), "consent"):
 		return true
-	case a.Client.Public && !https:
+	case a.Client.Public && !https, hasBareScheme(a.RedirectURI):
 		// Any program on the machine could be behind such a redirect (RFC 8252 section 8.6).
 		return true
 	case a.Client.FirstParty:
@@ -399,6 +399,10 @@ func (a *AuthorizeRequest) NeedsConsent(known []string) bool {
 	}
 	return slices.ContainsFunc(a.Scopes, func(name string) bool { return !slices.Contains(known, name) })
 }
+
+// BareScheme reports whether the answer goes to whichever program has claimed a scheme without a dot, which people must be
+// warned of.
+func (a *AuthorizeRequest) BareScheme() bool { return hasBareScheme(a.RedirectURI) }
 
 // MayAnswerUnasked tells whether an answer, a refusal above all, may be sent to the app without a person having seen
 // a page: not to an app that anybody could have made here and that this person never allowed anything (RFC 9700

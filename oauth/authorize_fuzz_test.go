@@ -123,7 +123,7 @@ func accepted(t *testing.T, s *Server, a *AuthorizeRequest, sent url.Values) {
 	if sent.Get("redirect_uri") != a.RedirectURI || sent.Get("client_id") != a.ClientID || sent.Get("state") != a.State || sent.Get("response_type") != "code" || sent.Get("request")+sent.Get("request_uri") != "" {
 		t.Fatalf("%v became %+v", sent, a.Flow)
 	}
-	if !matchRedirectURI(a.Client.RedirectURIs, a.RedirectURI) || !s256.MatchString(a.Challenge) || sent.Get("code_challenge") != a.Challenge || sent.Get("code_challenge_method") != "S256" || a.Flow.Resource != "https://api.example" {
+	if !matchRedirectURI(a.Client.RedirectURIs, a.RedirectURI, nil) || !s256.MatchString(a.Challenge) || sent.Get("code_challenge") != a.Challenge || sent.Get("code_challenge_method") != "S256" || a.Flow.Resource != "https://api.example" {
 		t.Fatalf("accepted %+v", a.Flow)
 	}
 	if len(a.Scopes) == 0 || slices.ContainsFunc(a.Scopes, func(x string) bool { return !a.Client.Scopes.Has(x) }) || len(slices.Compact(slices.Sorted(slices.Values(a.Scopes)))) != len(a.Scopes) {

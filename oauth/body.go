@@ -29,6 +29,10 @@ func readBody(w http.ResponseWriter, r *http.Request, keepEmpty ...string) (url.
 	if r.URL.RawQuery != "" {
 		return nil, badRequest("Send the parameters in the body; the query of the URL must be empty.")
 	}
+	if IsEncoded(r.Header) {
+		w.Header().Set("Accept-Encoding", "identity")
+		return nil, &Error{Code: InvalidRequest, Status: http.StatusUnsupportedMediaType, Description: EncodedBody}
+	}
 	body, err := io.ReadAll(http.MaxBytesReader(w, r.Body, maxBody))
 	var tooLarge *http.MaxBytesError
 	switch {
@@ -74,6 +78,19 @@ func readBody(w http.ResponseWriter, r *http.Request, keepEmpty ...string) (url.
 	return form, nil
 }
 
+// EncodedBody is what is said about a body of which IsEncoded is true; the status is 415 (RFC 9110 section 15.5.16).
+const EncodedBody = "The body is compressed or otherwise encoded, which is not supported; send it without Content-Encoding."
+
+// IsEncoded reports whether a body has a content coding (RFC 9110 section 8.4), which no endpoint decodes.
+func IsEncoded(h http.Header) bool {
+	return slices.ContainsFunc(h.Values("Content-Encoding"), func(value string) bool {
+		return slices.ContainsFunc(strings.Split(value, ","), func(coding string) bool {
+			coding = strings.TrimSpace(coding)
+			return coding != "" && !strings.EqualFold(coding, "identity")
+		})
+	})
+}
+
 // isText refuses what the database cannot hold or JSON cannot carry: NUL, and bytes that are not UTF-8.
 func isText(s string) bool {
 	return utf8.ValidString(s) && !strings.ContainsRune(s, 0) && !strings.ContainsRune(s, utf8.RuneError)
@@ -91,7 +108,7 @@ func parseForm(text string) (url.Values, error) {
 }
 
 // parseJSON reads an object whose members are strings, numbers or booleans. Duplicate names, which parsers disagree
-// about, are refused, as is anything after the object.
+// about, are refused, as is anything after the object. What is wrong with a member is said with its name.
 func parseJSON(body []byte) (url.Values, error) {
 	refused := badRequest("The body must be one JSON object with string values, each name once.")
 	d := json.NewDecoder(bytes.NewReader(body))
@@ -106,8 +123,13 @@ func parseJSON(body []byte) (url.Values, error) {
 			return nil, refused
 		}
 		key, ok := name.(string)
-		if !ok || form.Has(key) || len(form) >= maxParameters {
+		switch {
+		case !ok:
 			return nil, refused
+		case form.Has(key):
+			return nil, badRequest("The member " + shown(key) + " is in the body twice; send it once.")
+		case len(form) >= maxParameters:
+			return nil, badRequest("The body has more than 100 members; send only those that the grant needs.")
 		}
 		value, err := d.Token()
 		if err != nil {
@@ -120,8 +142,10 @@ func parseJSON(body []byte) (url.Values, error) {
 			form.Set(key, v.String())
 		case bool:
 			form.Set(key, map[bool]string{true: "true", false: "false"}[v])
+		case nil:
+			return nil, badRequest("The member " + shown(key) + " is null; leave it out, or send a string.")
 		default:
-			return nil, refused
+			return nil, badRequest("The member " + shown(key) + " is a list or an object; send a string.")
 		}
 	}
 	if t, err := d.Token(); err != nil || t != json.Delim('}') {

@@ -135,7 +135,7 @@ func (s *Server) check(p *ClientSpec) error {
 		}
 	}
 	for i, uri := range p.RedirectURIs {
-		if why := checkRedirectURI(uri); why != "" {
+		if why := checkRedirectURI(uri, s.redirectSchemes); why != "" {
 			fault("redirect_uris", "%q %s", shorten(uri), why)
 		} else if slices.Contains(p.RedirectURIs[:i], uri) {
 			fault("redirect_uris", "%q is there twice", shorten(uri))
@@ -191,16 +191,17 @@ func (s *Server) checkScopes(p *ClientSpec, fault func(field, message string, ar
 	if len(p.Resources) == 0 {
 		p.Resources = []string{s.resources[0].ID}
 	}
+	p.Resources = slices.Clone(p.Resources) // which may be a stored client's
 	var known []*Resource
 	for i, id := range p.Resources {
 		r, ok := s.Resource(id)
 		switch {
 		case !ok:
 			fault("resource", "%q is not in the configuration", shorten(id))
-		case slices.Contains(p.Resources[:i], id):
+		case containsResource(p.Resources[:i], id):
 			fault("resource", "%q is there twice", id)
 		default:
-			known = append(known, r)
+			known, p.Resources[i] = append(known, r), r.ID
 		}
 	}
 	if len(p.Scopes) == 0 && !p.ResourceServer {
@@ -378,7 +379,8 @@ func (s *Server) UpdateClient(ctx context.Context, id string, p ClientSpec) (sto
 			}
 			p = checked
 			// What people are not asked about may not grow either.
-			p.FirstParty = p.FirstParty && within(p.Scopes, c.Scopes) && within(p.Resources, c.Resources)
+			p.FirstParty = p.FirstParty && within(p.Scopes, c.Scopes) &&
+				!slices.ContainsFunc(p.Resources, func(id string) bool { return !containsResource(c.Resources, id) })
 		} else if err := s.check(&p); err != nil {
 			return err
 		}

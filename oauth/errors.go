@@ -82,6 +82,9 @@ func badGrant(cause error) *Error {
 // asError turns any error into the one that a client is told. Fosite's codes outside the RFCs, its hints and the
 // texts of the database go no further than the log.
 func asError(err error) *Error {
+	if errors.Is(err, ErrIssuerKeys) && !errors.Is(err, context.Canceled) {
+		return &Error{Code: TemporarilyUnavailable, Description: IssuerKeysUnavailable, RetryAfter: remoteRetry, Cause: err}
+	}
 	if errors.Is(err, storage.ErrUnavailable) || errors.Is(err, context.Canceled) || errors.Is(err, context.DeadlineExceeded) {
 		return &Error{Code: TemporarilyUnavailable, Description: "The server cannot reach its storage. Nothing is lost; try again shortly.", RetryAfter: time.Second, Cause: beneath(err)}
 	}

@@ -85,6 +85,10 @@ func (s *Server) introspect(w http.ResponseWriter, r *http.Request, form url.Val
 		return err
 	}
 	if err != nil || !maySee(caller, p) {
+		Note(ctx).Cause = err
+		if err == nil {
+			Note(ctx).Cause = errNotTheirs
+		}
 		if counted && err != nil && p.KeyID != "" && maySee(caller, p) {
 			s.NoteUse(ctx, &p, actionIntrospected, http.StatusOK, ReasonOf(err), false)
 		}
@@ -116,6 +120,9 @@ func (s *Server) introspect(w http.ResponseWriter, r *http.Request, form url.Val
 	writeJSON(w, http.StatusOK, answer)
 	return nil
 }
+
+// errNotTheirs is for the log: the caller may not know more about a credential than about one that there is not.
+var errNotTheirs = errors.New("the caller may not see this credential: it is for another resource, or another client's")
 
 // actionIntrospected is what the requests that only a resource server saw are shown as.
 const actionIntrospected = "introspected"
@@ -180,8 +187,14 @@ func bearer(r *http.Request) (text string, ok bool) {
 	if len(headers) != 1 {
 		return "", false
 	}
-	scheme, text, _ := strings.Cut(headers[0], " ")
-	return text, strings.EqualFold(scheme, "Bearer")
+	return Bearer(headers[0])
+}
+
+// Bearer is the token in the value of an Authorization header; ok is false where its scheme is another. One or more spaces
+// stand between scheme and token (RFC 9110 section 11.4).
+func Bearer(authorization string) (token string, ok bool) {
+	scheme, rest, _ := strings.Cut(authorization, " ")
+	return strings.TrimLeft(rest, " "), strings.EqualFold(scheme, "Bearer")
 }
 
 const bearerChallenge = `Bearer realm="doorward", error="invalid_token"` //nolint:gosec // of RFC 6750 section 3
@@ -197,13 +210,16 @@ func (s *Server) introspectionKey(ctx context.Context, r *http.Request, form url
 	if err != nil && !inactive(err) {
 		return storage.Client{}, err
 	}
-	if err != nil || p.Kind != KindAPIKey || !p.Has(ScopeIntrospect) || !p.AllowedFrom(address) {
+	if err == nil && p.Kind == KindAPIKey && !p.AllowedFrom(address) {
+		err = errors.New("the key may not be used from this address")
+	}
+	if err != nil || p.Kind != KindAPIKey || !p.Has(ScopeIntrospect) {
 		quiet(ctx, begin)
 		if ok, wait := s.failures.Fail(id, address); !ok {
 			return storage.Client{}, tooManyFailures(wait)
 		}
 		return storage.Client{}, &Error{
-			Code: InvalidClient, Description: "Only an API key with the scope introspect, or the credentials of a client, may introspect.", Challenge: bearerChallenge,
+			Code: InvalidClient, Description: "Only an API key with the scope introspect, or the credentials of a client, may introspect.", Challenge: bearerChallenge, Cause: err,
 		}
 	}
 	s.Touch(ctx, &p)
@@ -221,7 +237,7 @@ func maySee(caller storage.Client, p Principal) bool {
 	if p.ClientID == caller.ID {
 		return true
 	}
-	return caller.ResourceServer && p.Kind != KindRefreshToken && caller.Resources.Has(p.Audience)
+	return caller.ResourceServer && p.Kind != KindRefreshToken && containsResource(caller.Resources, p.Audience)
 }
 
 func (s *Server) describe(p Principal) Introspection {
@@ -244,18 +260,19 @@ func (s *Server) describe(p Principal) Introspection {
 }
 
 // IntrospectCredential is what the server would tell a resource server, or for a refresh token its client, about a
-// credential; for the command. Where a workspace is named, it is asked about in that one.
-func (s *Server) IntrospectCredential(ctx context.Context, text string, workspace *string) (Introspection, error) {
+// credential; for the command. Where a workspace is named, it is asked about in that one. Of one that is not active the
+// reason says why, which no caller is told.
+func (s *Server) IntrospectCredential(ctx context.Context, text string, workspace *string) (answer Introspection, reason string, err error) {
 	var at At
 	if workspace != nil {
 		at.Workspace, at.Named = *workspace, true
 	}
 	p, err := s.Principal(ctx, text, at)
-	if err != nil {
-		if inactive(err) {
-			err = nil
-		}
-		return Introspection{}, err
+	switch {
+	case err == nil:
+		return s.describe(p), "", nil
+	case inactive(err):
+		return Introspection{}, err.Error(), nil
 	}
-	return s.describe(p), nil
+	return Introspection{}, "", err
 }

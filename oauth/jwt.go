@@ -2,10 +2,21 @@ package oauth
 
 import (
 	"context"
+	"crypto"
+	"crypto/ecdsa"
+	"crypto/ed25519"
+	"crypto/hmac"
 	"crypto/rand"
+	"crypto/rsa"
+	_ "crypto/sha512" // for hashes
 	"encoding/base64"
 	"errors"
 	"fmt"
+	"maps"
+	"math"
+	"math/big"
+	"slices"
+	"strconv"
 	"strings"
 	"time"
 
@@ -29,32 +40,38 @@ const (
 
 // parsedJWT is a JWT of which nothing is believed yet.
 type parsedJWT struct {
-	text      string
 	algorithm jose.SignatureAlgorithm
 	typ       string // empty: left out
 	kid       string // empty: left out
+	members   int    // of the header
 	issuer    string
 	payload   []byte
+	signed    string // header and payload as they are signed (RFC 7515 section 5.2)
+	signature []byte
 }
 
-// looksLikeJWT tells whether a credential has three parts, as no other kind has.
+// looksLikeJWT reports whether a credential has three parts, as no other kind has.
 func looksLikeJWT(text string) bool { return strings.Count(text, ".") == 2 }
 
-// forbidden are the headers that would have a verifier take the key from the token itself or from where it says, and
-// the one that asks for what is not done here (RFC 7515 section 4.1).
-var forbidden = []string{"jwk", "jku", "x5u", "x5c", "crit"}
-
-// parseJWT takes a JWT in compact form (RFC 7515 section 7.1) apart. Only the one right spelling of each part is taken:
-// base64url without padding, line ends and spare bits, and JSON objects in which no name stands twice.
-func parseJWT(text string) (*parsedJWT, bool) {
-	if len(text) > maxJWT || !looksLikeJWT(text) || strings.ContainsAny(text, "\r\n") { // which the decoder skips
-		return nil, false
+// parseJWT takes a JWT in compact form (RFC 7515 section 7.1) apart. Only the one right spelling of each part is accepted:
+// base64url without padding, line ends and spare bits, and JSON objects in which no name stands twice. The error wraps
+// ErrUnknown and says what is wrong.
+//
+// Header members that name or hold a key (jwk, jku, x5u, x5c and the thumbprints) are optional for their reader (RFC 7515
+// section 4.1) and are ignored: keys come from the configuration alone, and nothing that a token says is fetched. crit asks
+// for extensions that must be understood, and none is.
+func parseJWT(text string) (*parsedJWT, error) {
+	if len(text) > maxJWT {
+		return nil, unknown("the JWT has %d bytes, more than the %d that are accepted; have its issuer put less into it, such as fewer groups", len(text), maxJWT)
+	}
+	if !looksLikeJWT(text) || strings.ContainsAny(text, "\r\n") { // which the decoder skips
+		return nil, unknown("the JWT does not have three parts separated by dots")
 	}
 	var parts [3][]byte
 	for i, part := range strings.Split(text, ".") {
 		raw, err := base64.RawURLEncoding.Strict().DecodeString(part)
 		if err != nil || len(raw) == 0 {
-			return nil, false
+			return nil, unknown("the %s of the JWT is not base64url without padding", [3]string{"header", "payload", "signature"}[i])
 		}
 		parts[i] = raw
 	}
@@ -62,67 +79,146 @@ func parseJWT(text string) (*parsedJWT, bool) {
 	var claims struct {
 		Issuer string `json:"iss"`
 	}
-	if josejson.Unmarshal(parts[0], &header) != nil || josejson.Unmarshal(parts[1], &claims) != nil {
-		return nil, false
+	if err := josejson.Unmarshal(parts[0], &header); err != nil {
+		return nil, unknown("the header of the JWT is not a JSON object with each name once")
 	}
-	for _, name := range forbidden {
-		if _, ok := header[name]; ok {
-			return nil, false
-		}
+	if err := josejson.Unmarshal(parts[1], &claims); err != nil {
+		return nil, unknown("the payload of the JWT is not a JSON object with each name once, or iss is not a string")
 	}
-	t := &parsedJWT{text: text, issuer: claims.Issuer, payload: parts[1]}
+	if _, ok := header["crit"]; ok {
+		return nil, unknown("the header of the JWT has crit, and no extension is supported (RFC 7515 section 4.1.11)")
+	}
+	t := &parsedJWT{members: len(header), issuer: claims.Issuer, payload: parts[1], signed: text[:strings.LastIndexByte(text, '.')], signature: parts[2]}
 	for name, to := range map[string]*string{"alg": (*string)(&t.algorithm), "typ": &t.typ, "kid": &t.kid} {
 		value, ok := header[name]
 		if !ok {
 			continue
 		}
 		if *to, ok = value.(string); !ok || *to == "" {
-			return nil, false
+			return nil, unknown("%s in the header of the JWT is not a string, or is empty", name)
 		}
 	}
-	return t, t.issuer != ""
-}
-
-// signedBy tells whether the signature is of a key, by one of the algorithms.
-func (t *parsedJWT) signedBy(key any, algorithms ...jose.SignatureAlgorithm) bool {
-	signed, err := jose.ParseSignedCompact(t.text, algorithms)
-	if err != nil {
-		return false
+	if t.issuer == "" {
+		return nil, unknown("the JWT has no iss")
 	}
-	_, err = signed.Verify(key)
-	return err == nil
+	return t, nil
 }
 
-// times are the claims about time (RFC 7519 section 4.1), in whole seconds since 1970; nil where they are left out.
-type times struct {
-	ExpiresAt *int64 `json:"exp"`
-	NotBefore *int64 `json:"nbf,omitempty"`
-	IssuedAt  *int64 `json:"iat"`
+// hashes are those that an algorithm signs (RFC 7518 section 3.1).
+var hashes = map[jose.SignatureAlgorithm]crypto.Hash{
+	jose.HS256: crypto.SHA256, jose.ES256: crypto.SHA256, jose.ES384: crypto.SHA384, jose.ES512: crypto.SHA512,
+	jose.RS256: crypto.SHA256, jose.RS384: crypto.SHA384, jose.RS512: crypto.SHA512, jose.PS256: crypto.SHA256, jose.PS384: crypto.SHA384, jose.PS512: crypto.SHA512,
 }
 
-// begun tells whether a token has an end, and is good already.
-func (x times) begun(now storage.Time) bool {
-	if x.ExpiresAt == nil || *x.ExpiresAt <= 0 {
-		return false
+// signedBy reports whether the signature is of a key, by the algorithm that the header names, which must be one that this
+// kind of key is for. A secret verifies nothing but HS256, and a public key never that.
+//
+// It is not go-jose's, which reads the certificates and the key that a header may hold, and refuses the token where it
+// cannot (docs/decisions/0026).
+func (t *parsedJWT) signedBy(key any) bool {
+	hash := hashes[t.algorithm]
+	digest := func() []byte {
+		h := hash.New()
+		h.Write([]byte(t.signed))
+		return h.Sum(nil)
 	}
-	latest := now.Add(leeway).Unix()
-	for _, moment := range []*int64{x.ExpiresAt, x.NotBefore, x.IssuedAt} {
-		if moment != nil && (*moment < 0 || *moment > maxMoment || (moment != x.ExpiresAt && *moment > latest)) {
+	switch k := key.(type) {
+	case []byte:
+		if t.algorithm != jose.HS256 {
 			return false
 		}
+		mac := hmac.New(hash.New, k)
+		mac.Write([]byte(t.signed))
+		return hmac.Equal(mac.Sum(nil), t.signature)
+	case *ecdsa.PublicKey:
+		size := (k.Curve.Params().BitSize + 7) / 8
+		if !signs(k, t.algorithm) || len(t.signature) != 2*size {
+			return false
+		}
+		return ecdsa.Verify(k, digest(), new(big.Int).SetBytes(t.signature[:size]), new(big.Int).SetBytes(t.signature[size:]))
+	case *rsa.PublicKey:
+		switch {
+		case !signs(k, t.algorithm):
+			return false
+		case strings.HasPrefix(string(t.algorithm), "PS"):
+			return rsa.VerifyPSS(k, hash, digest(), t.signature, &rsa.PSSOptions{SaltLength: rsa.PSSSaltLengthEqualsHash, Hash: hash}) == nil
+		}
+		return rsa.VerifyPKCS1v15(k, hash, digest(), t.signature) == nil
+	case ed25519.PublicKey:
+		return signs(k, t.algorithm) && ed25519.Verify(k, []byte(t.signed), t.signature)
 	}
-	return true
+	return false
 }
 
-// over tells whether a token has ended.
-func (x times) over(now storage.Time) bool { return moment(x.ExpiresAt) <= now }
+// numericDate is a claim about time (RFC 7519 section 2): a JSON number of seconds since 1970, which may have a fraction or
+// an exponent. Here it is whole microseconds, rounded down; zero where the claim is left out.
+type numericDate storage.Time
 
-// moment is a claim about time; zero where it is left out.
-func moment(seconds *int64) storage.Time {
-	if seconds == nil {
-		return 0
+// UnmarshalJSON implements json.Unmarshaler. It refuses what is not a number, and what is before 1970 or after the year 9999.
+func (d *numericDate) UnmarshalJSON(text []byte) error {
+	var number josejson.Number
+	if len(text) == 0 || text[0] == '"' || josejson.Unmarshal(text, &number) != nil || number == "" {
+		return errors.New("is not a number")
 	}
-	return storage.Time(*seconds * 1e6)
+	seconds, err := strconv.ParseFloat(string(number), 64) // an exponent that is too large is an error
+	if err != nil || seconds < 0 || seconds > maxMoment {
+		return errors.New("is not a moment between 1970 and 9999")
+	}
+	*d = numericDate(math.Floor(seconds * 1e6))
+	return nil
+}
+
+// MarshalJSON implements json.Marshaler, in whole seconds.
+func (d numericDate) MarshalJSON() ([]byte, error) {
+	return strconv.AppendInt(nil, storage.Time(d).Unix(), 10), nil
+}
+
+// times are the claims about time (RFC 7519 section 4.1).
+type times struct {
+	ExpiresAt numericDate `json:"exp"`
+	NotBefore numericDate `json:"nbf,omitempty"`
+	IssuedAt  numericDate `json:"iat,omitempty"`
+}
+
+// check reports what keeps a token from being good, but its end: it must have one, and must have begun. The error wraps
+// ErrUnknown.
+func (x times) check(now storage.Time) error {
+	latest := numericDate(now.Add(leeway))
+	switch {
+	case x.ExpiresAt == 0:
+		return unknown("the JWT has no exp")
+	case x.NotBefore > latest:
+		return unknown("the JWT is not valid before %s (nbf)", storage.Time(x.NotBefore).Time().UTC().Format(time.RFC3339))
+	case x.IssuedAt > latest:
+		return unknown("the JWT says that it was issued at %s, which is in the future (iat); compare the clocks", storage.Time(x.IssuedAt).Time().UTC().Format(time.RFC3339))
+	}
+	return nil
+}
+
+// over reports whether a token has ended.
+func (x times) over(now storage.Time) bool { return storage.Time(x.ExpiresAt) <= now }
+
+// readClaims reads claims by their names; those that are left out change nothing. The error wraps ErrUnknown and says which
+// is wrong.
+func readClaims(payload []byte, into map[string]any) error {
+	var all map[string]josejson.RawMessage
+	if josejson.Unmarshal(payload, &all) != nil {
+		return unknown("the payload of the JWT is not a JSON object with each name once")
+	}
+	for _, name := range slices.Sorted(maps.Keys(into)) {
+		raw, ok := all[name]
+		if !ok {
+			continue
+		}
+		if err := josejson.Unmarshal(raw, into[name]); err != nil {
+			why := err.Error()
+			if _, isDate := into[name].(*numericDate); !isDate {
+				why = "does not have the type that RFC 7519 gives it"
+			}
+			return unknown("%s in the JWT %s", name, why)
+		}
+	}
+	return nil
 }
 
 // ownClaims are those of our access tokens (RFC 9068 section 2.2), beside iss. What a verifier would learn by introspection
@@ -160,9 +256,8 @@ func (s *Server) prepareJWT(ctx context.Context, w *work) (err error) {
 
 // signAccessToken makes a JWT; its signature, in fosite's sense, is the digest of its jti.
 func (s *Server) signAccessToken(w *work) (token, signature string, err error) {
-	issued, expires := w.issuedAt.Unix(), w.expiresAt.Unix()
 	c := ownClaims{
-		Issuer: s.issuer, Audience: w.resource.ID, Subject: w.client.ID, ClientID: w.client.ID, times: times{ExpiresAt: &expires, IssuedAt: &issued},
+		Issuer: s.issuer, Audience: w.resource.ID, Subject: w.client.ID, ClientID: w.client.ID, times: times{ExpiresAt: numericDate(w.expiresAt), IssuedAt: numericDate(w.issuedAt)},
 		ID: rand.Text(), Scope: strings.Join(w.resource.Effective(w.scopes, w.role, w.grant.ID != ""), " "),
 		WorkspaceID: w.workspace.ID, Workspace: w.workspace.Slug, Role: w.role, Credential: KindAccessToken,
 	}
@@ -187,8 +282,15 @@ func (s *Server) signAccessToken(w *work) (token, signature string, err error) {
 // verifyOwn checks all of an access token of ours but its end and what its row says. ErrUnknown: it is none.
 func (s *Server) verifyOwn(ctx context.Context, t *parsedJWT) (ownClaims, error) {
 	var c ownClaims
-	if t.typ != typeAccessToken || t.algorithm != jose.ES256 || !storage.IsID(kindSigning, t.kid) {
-		return c, ErrUnknown
+	switch {
+	case t.typ != typeAccessToken:
+		return c, unknown("the JWT has our iss and the typ %s, and an access token has %s", shown(t.typ), typeAccessToken)
+	case t.algorithm != jose.ES256:
+		return c, unknown("the JWT has our iss and is signed with %s, and access tokens are signed with ES256", shown(string(t.algorithm)))
+	case !storage.IsID(kindSigning, t.kid):
+		return c, unknown("the JWT has our iss and the kid %s, which is not of this server's signing keys", shown(t.kid))
+	case t.members != 3:
+		return c, unknown("the JWT has our iss and more in its header than typ, alg and kid")
 	}
 	keys, err := s.signingKeys(ctx, nil)
 	if err == nil && keys.public[t.kid] == nil {
@@ -198,20 +300,22 @@ func (s *Server) verifyOwn(ctx context.Context, t *parsedJWT) (ownClaims, error)
 		return c, err
 	}
 	key := keys.public[t.kid]
-	if key == nil || !t.signedBy(key, jose.ES256) {
-		return c, ErrUnknown
+	switch {
+	case key == nil:
+		return c, unknown("the signing key %s of the JWT does not exist, or was dropped; it may be of another server or database", t.kid)
+	case !t.signedBy(key):
+		return c, unknown("the signature of the JWT is wrong: it was changed or cut, or forged")
+	case josejson.Unmarshal(t.payload, &c) != nil || c.Issuer != s.issuer || c.ID == "":
+		return c, unknown("the claims of the JWT are not those of an access token")
 	}
-	if josejson.Unmarshal(t.payload, &c) != nil || c.Issuer != s.issuer || c.ID == "" || !c.begun(s.store.Now()) {
-		return c, ErrUnknown
-	}
-	return c, nil
+	return c, c.check(s.store.Now())
 }
 
 // jwtPrincipal is who stands behind a JWT, ours or that of an issuer that a resource trusts.
 func (s *Server) jwtPrincipal(ctx context.Context, text string, resources []string) (Principal, error) {
-	t, ok := parseJWT(text)
-	if !ok {
-		return Principal{}, ErrUnknown
+	t, err := parseJWT(text)
+	if err != nil {
+		return Principal{}, err
 	}
 	if t.issuer != s.issuer {
 		return s.foreignPrincipal(ctx, t, resources)
@@ -222,10 +326,10 @@ func (s *Server) jwtPrincipal(ctx context.Context, text string, resources []stri
 	}
 	b, err := s.store.AccessTokenByDigest(ctx, storage.Digest(c.ID))
 	if err != nil {
-		return Principal{}, unknownOr(err)
+		return Principal{}, unknownOr(err, "the access token is not in the database: it expired long ago, or its app, user or authorization was deleted")
 	}
 	if c.Audience != b.Access.Resource || c.ClientID != b.Access.ClientID {
-		return Principal{}, ErrUnknown
+		return Principal{}, unknown("the claims of the JWT are not those that its access token was issued with")
 	}
 	p, err := s.accessPrincipal(b, c.ID)
 	if err == nil && c.over(s.store.Now()) {

@@ -64,6 +64,7 @@ func (s *Server) checkKey(p *KeySpec, personal bool, r *Resource) (*Resource, er
 			fault("resource", "%q is not in the configuration", shorten(p.Resource))
 			return nil, errors.Join(all...)
 		}
+		p.Resource = r.ID
 	}
 	s.checkKeyScopes(p, r, personal, fault)
 	if personal {

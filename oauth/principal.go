@@ -1,12 +1,13 @@
 package oauth
 
 import (
-	"cmp"
 	"context"
 	"encoding/hex"
 	"errors"
+	"fmt"
 	"net/netip"
 	"slices"
+	"strconv"
 	"strings"
 
 	"doorward/oauth/apikey"
@@ -69,7 +70,8 @@ func (p *Principal) AllowedFrom(a netip.Addr) bool {
 
 // Why a credential is good for nothing.
 var (
-	// ErrUnknown says that the text never was a credential of this server, or is forgotten.
+	// ErrUnknown says that the text never was a credential of this server, or is forgotten. Errors that wrap it say why, for
+	// the operator alone.
 	ErrUnknown = errors.New("unknown credential")
 	// ErrExpired says that its time is over.
 	ErrExpired = errors.New("expired credential")
@@ -81,6 +83,19 @@ var (
 	// such a workspace nobody learns.
 	ErrWorkspace = errors.New("not a workspace of this credential")
 )
+
+// unknown is ErrUnknown with what is wrong, for the log and the operator's commands. The caller is told one sentence for all.
+func unknown(format string, args ...any) error {
+	return fmt.Errorf("%w: %s", ErrUnknown, fmt.Sprintf(format, args...))
+}
+
+// errRemoved is why a credential of a resource that was removed is unknown.
+func errRemoved(resource string) error {
+	return unknown("its resource %s is no longer in the configuration", shown(resource))
+}
+
+// shown quotes what a stranger sent for a sentence, cut where it is long.
+func shown(text string) string { return strconv.Quote(shorten(text)) }
 
 // At is where a credential is shown. The zero value says nothing about it.
 type At struct {
@@ -115,8 +130,13 @@ func (s *Server) Principal(ctx context.Context, credential string, at At) (p Pri
 // keyPrincipal is who stands behind an API key or a personal access token.
 func (s *Server) keyPrincipal(ctx context.Context, text, workspace string) (Principal, error) {
 	b, status, err := s.keys.Verify(ctx, text, workspace)
-	if err != nil || status == apikey.Unknown {
-		return Principal{}, cmp.Or(err, ErrUnknown)
+	switch {
+	case err != nil:
+		return Principal{}, err //nolint:wrapcheck // it says what it did
+	case status == apikey.Unknown && apikey.PrefixOf(text) == "":
+		return Principal{}, unknown("it does not have the form of a token or key of this server, or was changed or cut when it was copied")
+	case status == apikey.Unknown:
+		return Principal{}, unknown("no API key or personal access token of this database has this text; it may be of another server, or was deleted")
 	}
 	k := &b.Key
 	p := Principal{
@@ -134,8 +154,9 @@ func (s *Server) keyPrincipal(ctx context.Context, text, workspace string) (Prin
 	case apikey.Unknown, apikey.Good:
 	}
 	if !known {
-		return p, ErrUnknown // the resource is no longer in the configuration
+		return p, errRemoved(k.Resource)
 	}
+	p.Audience = r.ID
 	if k.Kind == KindPersonalAccessToken {
 		p.TokenRole, p.OwnScopes = k.Role, r.Effective(k.Scopes, k.Role, true)
 		p.Plan, p.Limits = s.planOf(b.WorkspacePlan, r.UserPlan)
@@ -171,11 +192,11 @@ func userCounter(userID, resource string) string { return "user:" + userID + ":"
 func (s *Server) accessTokenPrincipal(ctx context.Context, text string) (Principal, error) {
 	digest := digestOf(PrefixAccessToken, text)
 	if digest == "" {
-		return Principal{}, ErrUnknown
+		return Principal{}, unknown("it starts like an access token and was changed or cut when it was copied")
 	}
 	b, err := s.store.AccessTokenByDigest(ctx, []byte(digest))
 	if err != nil {
-		return Principal{}, unknownOr(err)
+		return Principal{}, unknownOr(err, "no access token of this database has this text; it may be of another server, or expired long ago")
 	}
 	// Part of a digest of 256 random bits names the token and tells nothing about it.
 	return s.accessPrincipal(b, hex.EncodeToString([]byte(digest[:16])))
@@ -194,11 +215,11 @@ func (s *Server) accessPrincipal(b storage.Bearer, id string) (Principal, error)
 func (s *Server) refreshTokenPrincipal(ctx context.Context, text string) (Principal, error) {
 	digest := digestOf(PrefixRefreshToken, text)
 	if digest == "" {
-		return Principal{}, ErrUnknown
+		return Principal{}, unknown("it starts like a refresh token and was changed or cut when it was copied")
 	}
 	b, err := s.store.RefreshTokenByDigest(ctx, []byte(digest))
 	if err != nil {
-		return Principal{}, unknownOr(err)
+		return Principal{}, unknownOr(err, "no refresh token of this database has this text; it may be of another server, or expired long ago")
 	}
 	t := b.Refresh
 	p := Principal{Kind: KindRefreshToken, Audience: b.Grant.Resource, ID: hex.EncodeToString([]byte(digest[:16])), IssuedAt: t.CreatedAt, ExpiresAt: min(t.ExpiresAt, b.Grant.ExpiresAt)}
@@ -208,9 +229,9 @@ func (s *Server) refreshTokenPrincipal(ctx context.Context, text string) (Princi
 	return s.judge(p, b, b.Grant.ClientID, b.Grant.Scopes)
 }
 
-func unknownOr(err error) error {
+func unknownOr(err error, why string) error {
 	if errors.Is(err, storage.ErrNotFound) {
-		return ErrUnknown
+		return unknown("%s", why)
 	}
 	return err
 }
@@ -234,9 +255,9 @@ func (s *Server) judge(p Principal, b storage.Bearer, clientID string, scopes []
 	case person && b.Role == "":
 		return p, ErrRevoked // the user left the workspace
 	case !known:
-		return p, ErrUnknown // the resource is no longer in the configuration
+		return p, errRemoved(p.Audience)
 	}
-	p.Scopes = r.Effective(scopes, p.Role, person)
+	p.Audience, p.Scopes = r.ID, r.Effective(scopes, p.Role, person)
 	if person && !slices.Equal(scopes, []string(b.Grant.Scopes)) {
 		// What the grant lost after the token was issued, the token has lost too.
 		if p.Scopes = r.coveredBy(p.Scopes, b.Grant.Scopes); len(p.Scopes) == 0 && len(r.coveredBy(scopes, b.Grant.Scopes)) == 0 {

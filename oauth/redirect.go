@@ -41,23 +41,30 @@ func splitLoopback(uri string) (host, rest string, ok bool) {
 	return "", "", false
 }
 
-// mayRedirect tells by its scheme whether a browser may be sent to a URI: https, http on loopback, or a private-use
-// scheme (RFC 8252 section 7).
-func mayRedirect(uri string) bool {
+// mayRedirect reports by its scheme whether a browser may be sent to a URI: https, http on loopback, a private-use
+// scheme with a dot (RFC 8252 section 7), or one of those without that the operator allows.
+func mayRedirect(uri string, allowed []string) bool {
 	scheme, _, ok := strings.Cut(uri, ":")
 	if ok && scheme == "http" {
 		_, _, ok = splitLoopback(uri)
 		return ok
 	}
-	return ok && (scheme == "https" || strings.Contains(scheme, "."))
+	return ok && (scheme == "https" || strings.Contains(scheme, ".") || slices.Contains(allowed, scheme))
+}
+
+// hasBareScheme reports whether a redirect URI has a scheme that no domain name vouches for, as one with a dot does in part
+// (RFC 8252 section 7.1): any program can claim it.
+func hasBareScheme(uri string) bool {
+	scheme, _, ok := strings.Cut(uri, ":")
+	return ok && scheme != "https" && scheme != "http" && !strings.Contains(scheme, ".")
 }
 
 // matchRedirectURI tells whether a requested redirect URI is a registered one: byte for byte (RFC 6749 section
 // 3.1.2.3, RFC 9700 section 2.1), but for the port of a loopback one, which a program takes as it comes (RFC 8252
 // section 7.3). A scheme that does not register does not match either, however it came into the database.
-func matchRedirectURI(registered []string, requested string) bool {
+func matchRedirectURI(registered []string, requested string, allowed []string) bool {
 	if slices.Contains(registered, requested) {
-		return mayRedirect(requested)
+		return mayRedirect(requested, allowed)
 	}
 	host, rest, ok := splitLoopback(requested)
 	if !ok {
@@ -72,8 +79,8 @@ func matchRedirectURI(registered []string, requested string) bool {
 // responseParameters may not be in the query of a redirect URI: a client would take them for ours.
 var responseParameters = []string{"code", "state", "error", "error_description", "error_uri", "iss", "response", "access_token", "id_token"}
 
-// checkRedirectURI says what keeps a URI from being registered, or "".
-func checkRedirectURI(uri string) string {
+// checkRedirectURI says what keeps a URI from being registered, or "". Schemes without a dot must be among allowed.
+func checkRedirectURI(uri string, allowed []string) string {
 	switch {
 	case uri == "":
 		return "is empty"
@@ -122,14 +129,18 @@ func checkRedirectURI(uri string) string {
 			return "names no host"
 		}
 		if !validPort(u) {
-			return "has a malformed port"
+			return "has a port that is not a number from 1 to 65535; correct it, or leave it out"
 		}
 	case u.Scheme == "http":
-		if !mayRedirect(uri) {
+		if !mayRedirect(uri, nil) {
+			if slices.Contains(loopbackHosts, strings.TrimSuffix(u.Host, ":"+u.Port())) && u.Port() != "" {
+				return "has a port that is not a number from 1 to 65535; leave it out, and any port of this loopback host will do (RFC 8252 section 7.3)"
+			}
 			return "is plain http; that is allowed for 127.0.0.1, [::1] and localhost only, use https"
 		}
-	case !mayRedirect(uri):
-		return "has a scheme that is neither https nor a private-use one with a dot, like com.example.app:/callback (RFC 8252 section 7.1)"
+	case !mayRedirect(uri, allowed):
+		return "has a scheme that is neither https nor a private-use one with a dot, like com.example.app:/callback (RFC 8252 section 7.1); " +
+			"the operator of this server can allow others, such as cursor, with redirect_schemes in the configuration"
 	}
 	return ""
 }

@@ -46,20 +46,20 @@ func FuzzRedirectMatch(f *testing.F) {
 	}
 	s := &Server{issuer: "https://auth.example"}
 	f.Fuzz(func(t *testing.T, registered, requested string) {
-		matched := matchRedirectURI([]string{"https://other.example/cb", registered}, requested)
+		matched := matchRedirectURI([]string{"https://other.example/cb", registered}, requested, nil)
 		if want := alike(registered, requested); matched != want && requested != "https://other.example/cb" {
 			t.Fatalf("registered %q, requested %q: matched %v, want %v", registered, requested, matched, want)
 		}
-		if checkRedirectURI(registered) != "" {
+		if checkRedirectURI(registered, nil) != "" {
 			return
 		}
-		if !matchRedirectURI([]string{registered}, registered) {
+		if !matchRedirectURI([]string{registered}, registered, nil) {
 			t.Fatalf("%q registers and does not match itself", registered)
 		}
 		if !matched || requested == "https://other.example/cb" {
 			requested = registered
 		}
-		if why := checkRedirectURI(requested); why != "" {
+		if why := checkRedirectURI(requested, nil); why != "" {
 			t.Fatalf("%q matches the registered %q, and would not register: %s", requested, registered, why)
 		}
 		readAlike(t, s, registered, requested)

@@ -29,10 +29,12 @@ type Resource struct {
 	TrustedIssuers []TrustedIssuer
 }
 
-// TrustedIssuer is a foreign issuer of JWTs. Exactly one of HS256Secret and JWKSURL is set.
+// TrustedIssuer is a foreign issuer of JWTs, or one of several entries for it: a token must satisfy one entry as a whole.
+// Exactly one of HS256Secret and JWKSURL is set, and Audiences or ClientIDs or both.
 type TrustedIssuer struct {
 	Issuer      string   // what stands in iss (RFC 7519 section 4.1.1), byte for byte
-	Audience    string   // what stands in aud, alone or among others
+	Audiences   []string // one of them must stand in aud, alone or among others; empty: the token must have no aud
+	ClientIDs   []string // one of them must be client_id; empty: it is not looked at
 	HS256Secret []byte   // at least 32 bytes
 	JWKSURL     string   // where the issuer publishes its keys; https unless the host is loopback
 	Algorithms  []string // that its keys sign with (RFC 7518 section 3.1), none of them symmetric
@@ -164,13 +166,59 @@ func (r *Resource) coveredBy(effective, granted []string) []string {
 	return slices.DeleteFunc(slices.Clone(effective), func(name string) bool { return !Covers(held, name) })
 }
 
-// Resource finds a configured resource by its id.
+// Resource finds a configured resource by its id, in any spelling that SameResource takes for it. Its ID is the configured
+// spelling, the one to store and to show.
 func (s *Server) Resource(id string) (*Resource, bool) {
-	i := slices.IndexFunc(s.resources, func(r Resource) bool { return r.ID == id })
-	if i < 0 {
-		return nil, false
+	for _, same := range []func(a, b string) bool{func(a, b string) bool { return a == b }, SameResource} { // the first is enough for what is stored
+		if i := slices.IndexFunc(s.resources, func(r Resource) bool { return same(r.ID, id) }); i >= 0 {
+			return &s.resources[i], true
+		}
 	}
-	return &s.resources[i], true
+	return nil, false
+}
+
+// SameResource reports whether two resource identifiers (RFC 8707 section 2) are equal by RFC 3986 sections 6.2.2.1 and
+// 6.2.3: scheme and host without regard to case, an empty path as "/", and the port that the scheme has by itself as none.
+// All else is compared byte for byte; a fragment makes an identifier equal to nothing else.
+func SameResource(a, b string) bool { return a == b || CanonicalResource(a) == CanonicalResource(b) }
+
+// CanonicalResource is the one spelling of all resource identifiers that SameResource takes for equal. It is for comparing:
+// what is stored and shown is the spelling of the configuration. Text without // after its scheme comes back as it is, but
+// for the case of the scheme.
+func CanonicalResource(id string) string {
+	scheme, rest, ok := strings.Cut(id, ":")
+	if !ok {
+		return id
+	}
+	scheme = strings.ToLower(scheme)
+	after, ok := strings.CutPrefix(rest, "//")
+	if !ok {
+		return scheme + ":" + rest
+	}
+	end := strings.IndexAny(after, "/?#")
+	if end < 0 {
+		end = len(after)
+	}
+	host, path := after[:end], after[end:]
+	if strings.Contains(host, "@") { // user information, whose case counts and which no resource has
+		return id
+	}
+	host = strings.ToLower(host)
+	usual := map[string]string{"https": ":443", "http": ":80"}[scheme]
+	if bare := strings.TrimSuffix(host, usual); bare != host {
+		host = bare
+	} else {
+		host = strings.TrimSuffix(host, ":")
+	}
+	if !strings.HasPrefix(path, "/") {
+		path = "/" + path
+	}
+	return scheme + "://" + host + path
+}
+
+// containsResource reports whether a list of identifiers holds one.
+func containsResource(list []string, id string) bool {
+	return slices.Contains(list, id) || slices.ContainsFunc(list, func(x string) bool { return SameResource(x, id) })
 }
 
 // Resources lists what is configured; the first is the default.
@@ -186,7 +234,7 @@ func (s *Server) resourceFor(named string, clients []string) (*Resource, error) 
 		named = clients[0]
 	}
 	r, ok := s.Resource(named)
-	if !ok || !slices.Contains(clients, named) {
+	if !ok || !containsResource(clients, named) {
 		return nil, &Error{Code: InvalidTarget, Description: "The resource is not one that this app is registered for; leave the parameter out, or send the identifier of a resource of this app."}
 	}
 	return r, nil

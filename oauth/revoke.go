@@ -74,7 +74,7 @@ func (s *Server) revocable(ctx context.Context, token string) (b storage.Bearer,
 	} else if digest := digestOf(PrefixRefreshToken, token); digest != "" {
 		b, err = s.store.RefreshTokenByDigest(ctx, []byte(digest))
 		owner = b.Grant.ClientID
-	} else if t, ok := parseJWT(token); ok && t.issuer == s.issuer {
+	} else if t, e := parseJWT(token); e == nil && t.issuer == s.issuer {
 		var claims ownClaims
 		if claims, err = s.verifyOwn(ctx, t); err == nil {
 			b, err = s.store.AccessTokenByDigest(ctx, storage.Digest(claims.ID))

@@ -28,16 +28,18 @@ var (
 	refreshesOfGrant = limit.Rule{Count: 600, Per: time.Hour} // on each node; none without TokenLimits.ClientRequests
 )
 
-// Config is what a Server is made of. Every field is needed.
+// Config is what a Server is made of. Every field is needed but RedirectSchemes.
 type Config struct {
 	Issuer    string // RFC 8414 section 2; no slash at its end
 	Store     *storage.Store
 	Secrets   *Secrets
 	Resources []Resource // the first is the default
-	Lifetimes Lifetimes
-	Tokens    TokenLimits
-	Plans     map[string]limit.Plan // by name
-	Limiter   limit.Limiter
+	// RedirectSchemes are those without a dot that redirect URIs may have; empty: none.
+	RedirectSchemes []string
+	Lifetimes       Lifetimes
+	Tokens          TokenLimits
+	Plans           map[string]limit.Plan // by name
+	Limiter         limit.Limiter
 	// ClientAddress tells where a request comes from, behind the proxies that are trusted.
 	ClientAddress func(*http.Request) netip.Addr
 }
@@ -48,20 +50,22 @@ type Server struct {
 	store     *storage.Store
 	secrets   *Secrets
 	resources []Resource
-	lifetimes Lifetimes
-	tokens    TokenLimits
-	refreshes *limit.Rate
-	plans     map[string]limit.Plan
-	limiter   limit.Limiter
-	keys      *apikey.Keys
-	address   func(*http.Request) netip.Addr
-	clients   *otter.Cache[clientKey, storage.Client]
-	fosite    *fosite.Fosite
-	failures  *limit.Clients
-	cors      *cors.Cors
-	metadata  []byte
-	keyring   keyring
-	trusts    map[string][]*trust // by the id of the resource
+	// redirectSchemes are those of Config.
+	redirectSchemes []string
+	lifetimes       Lifetimes
+	tokens          TokenLimits
+	refreshes       *limit.Rate
+	plans           map[string]limit.Plan
+	limiter         limit.Limiter
+	keys            *apikey.Keys
+	address         func(*http.Request) netip.Addr
+	clients         *otter.Cache[clientKey, storage.Client]
+	fosite          *fosite.Fosite
+	failures        *limit.Clients
+	cors            *cors.Cors
+	metadata        []byte
+	keyring         keyring
+	trusts          map[string][]*trust // by the id of the resource
 }
 
 // New makes a Server.
@@ -70,7 +74,7 @@ func New(c Config) (*Server, error) {
 		return nil, errors.New("no resource configured")
 	}
 	s := &Server{
-		issuer: c.Issuer, store: c.Store, secrets: c.Secrets, resources: slices.Clone(c.Resources), lifetimes: c.Lifetimes, tokens: c.Tokens,
+		issuer: c.Issuer, store: c.Store, secrets: c.Secrets, resources: slices.Clone(c.Resources), redirectSchemes: c.RedirectSchemes, lifetimes: c.Lifetimes, tokens: c.Tokens,
 		plans: c.Plans, limiter: c.Limiter, keys: apikey.New(c.Store), address: c.ClientAddress, clients: newClientCache(c.Store),
 	}
 	s.refreshes = limit.NewRate(func() time.Time { return c.Store.Now().Time() }, refreshesOfGrant)

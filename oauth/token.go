@@ -219,7 +219,7 @@ func (s *Server) finish(job *work, grant string) error {
 	if grant == GrantClientCredentials {
 		return nil
 	}
-	if named := job.form.Get("resource"); named != "" && named != job.grant.Resource {
+	if named := job.form.Get("resource"); named != "" && !SameResource(named, job.grant.Resource) {
 		return &Error{Code: InvalidTarget, Description: "The grant is for another resource; leave the parameter out."}
 	}
 	asked := scopeNames(job.form.Get("scope"))

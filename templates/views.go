@@ -164,6 +164,7 @@ type ConsentApp struct {
 	Operator     bool // registered by the operator of this server
 	FirstParty   bool // belongs to whoever runs this server
 	Loopback     bool // the redirect goes to a program on the same computer (RFC 8252 §7.3)
+	BareScheme   bool // RedirectHost is a scheme without a dot, which any program can claim
 }
 
 // ConsentScope is one right, in words, with those that come with it: they are

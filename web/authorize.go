@@ -13,6 +13,9 @@ import (
 // authorize serves GET and POST /oauth/authorize (RFC 6749 section 4.1.1). It validates and asks nothing: where
 // nothing has to be asked it answers with a code, else it sends the browser to login or consent.
 func (s *Server) authorize(w http.ResponseWriter, r *http.Request) error {
+	if r.Method == http.MethodPost && oauth.IsEncoded(r.Header) {
+		return encodedBody(w)
+	}
 	a, err := s.oauth.ParseAuthorize(w, r)
 	var refused *oauth.AuthorizeError
 	if err != nil && (!errors.As(err, &refused) || refused.RedirectTo == "") {

@@ -85,7 +85,7 @@ func (s *Server) showConsent(w http.ResponseWriter, r *http.Request, status int,
 	view := templates.ConsentView{
 		Page: s.page(p.visitor, ""), Flow: sealed, Token: s.oauth.FormToken(s.consentToken(&a.Flow, p.visitor)...),
 		App: templates.ConsentApp{
-			Name: a.Client.Name, Site: a.Client.Site, RedirectHost: host, Loopback: loopback,
+			Name: a.Client.Name, Site: a.Client.Site, RedirectHost: host, Loopback: loopback, BareScheme: a.BareScheme(),
 			Verified: a.Client.Verified, Operator: oauth.RegisteredByOperator(&a.Client), FirstParty: a.Client.FirstParty,
 		},
 		SwitchURL: switchURL(sealed), ResourceName: a.Resource.Name, Error: fault,

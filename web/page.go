@@ -11,6 +11,7 @@ import (
 
 	"github.com/a-h/templ"
 
+	"doorward/oauth"
 	"doorward/templates"
 )
 
@@ -24,6 +25,9 @@ type pageHandler func(w http.ResponseWriter, r *http.Request) error
 func (s *Server) plainPage(h pageHandler) http.Handler {
 	return s.rawPage(func(w http.ResponseWriter, r *http.Request) error {
 		if r.Method == http.MethodPost {
+			if oauth.IsEncoded(r.Header) {
+				return encodedBody(w)
+			}
 			r.Body = http.MaxBytesReader(w, r.Body, maxForm)
 			if err := parsePost(r); err != nil {
 				return err
@@ -40,6 +44,12 @@ func (s *Server) rawPage(h pageHandler) http.Handler {
 			s.writePageError(w, r, err)
 		}
 	}))
+}
+
+// encodedBody is what is said about a form that oauth.IsEncoded finds compressed.
+func encodedBody(w http.ResponseWriter) *pageError {
+	w.Header().Set("Accept-Encoding", "identity")
+	return &pageError{Status: http.StatusUnsupportedMediaType, Heading: "That form cannot be read", Message: oauth.EncodedBody}
 }
 
 // parsePost reads a form, and nothing from the query.

@@ -35,11 +35,23 @@ func (s *Server) routes() http.Handler {
 	mux.HandleFunc("GET /.well-known/oauth-protected-resource", s.resourceMetadata)
 	mux.HandleFunc("GET /.well-known/oauth-protected-resource/{path...}", s.resourceMetadata)
 
+	// Pages of any origin may read these, with headers of their own (MCP-Protocol-Version, say), for which browsers ask first.
+	for _, path := range []string{"/.well-known/oauth-authorization-server", "/oauth/jwks"} {
+		mux.HandleFunc("OPTIONS "+path, oauth.PreflightPublic)
+	}
+	mux.HandleFunc("OPTIONS /.well-known/oauth-protected-resource", s.resourceMetadata)
+	mux.HandleFunc("OPTIONS /.well-known/oauth-protected-resource/{path...}", s.resourceMetadata)
+
 	s.api.Register(func(pattern string, h http.Handler) { mux.Handle(pattern, bounded(h)) })
 
 	// Authorize takes GET and POST from anywhere, since it decides nothing.
 	mux.Handle("GET /oauth/authorize", s.plainPage(s.authorize))
 	mux.Handle("POST /oauth/authorize", s.rawPage(s.authorize))
+
+	// A GET of these may issue a code. HEAD asks for the headers alone (RFC 9110 section 9.3.2) and must issue nothing.
+	for _, path := range []string{"/oauth/authorize", "/oauth/consent", "/login"} {
+		mux.HandleFunc("HEAD "+path, headOnly)
+	}
 
 	// Pages.
 	page := func(pattern string, h pageHandler) { mux.Handle(pattern, sameOrigin.Handler(s.plainPage(h))) }
@@ -149,6 +161,13 @@ func (s *Server) routes() http.Handler {
 	mux.Handle("GET /favicon.ico", http.RedirectHandler(templates.AssetPath("mark.svg"), http.StatusSeeOther))
 	mux.Handle("/", s.rawPage(func(w http.ResponseWriter, r *http.Request) error { return s.noRoute(w, r, mux) }))
 	return s.observe(s.guard(mux))
+}
+
+// headOnly answers HEAD for pages of which a GET may change something: that there is a page, and nothing else.
+func headOnly(w http.ResponseWriter, _ *http.Request) {
+	w.Header().Set("Content-Type", "text/html; charset=utf-8")
+	w.Header().Set("Cache-Control", "no-store")
+	w.WriteHeader(http.StatusOK)
 }
 
 // assets serves the files of the pages. Their addresses carry a digest in the query, so that they may be kept for good;

@@ -271,7 +271,7 @@ func (r *report) checkClients(ctx context.Context, c Config, store *storage.Stor
 func (c Config) resourcesByID() map[string]*oauth.Resource {
 	known := map[string]*oauth.Resource{}
 	for _, resource := range c.oauthResources() {
-		known[resource.ID] = &resource
+		known[oauth.CanonicalResource(resource.ID)] = &resource
 	}
 	return known
 }
@@ -289,7 +289,7 @@ func (r *report) checkClient(c storage.Client, known map[string]*oauth.Resource)
 	}
 	var resources []*oauth.Resource
 	for _, id := range c.Resources {
-		resource, ok := known[id]
+		resource, ok := known[oauth.CanonicalResource(id)]
 		if !ok {
 			r.risk("%s: is registered for the resource %s, which is not configured, and gets no tokens for it; add the resource, or run: doorward client update %s --resource ID", name, quote(id), c.ID)
 			continue
@@ -341,7 +341,7 @@ func (r *report) checkKeys(ctx context.Context, c Config, store *storage.Store) 
 			return
 		}
 		for _, k := range page {
-			checkKey(k, c, known[k.Resource], lost)
+			checkKey(k, c, known[oauth.CanonicalResource(k.Resource)], lost)
 			after = k.ID
 		}
 		if len(page) < pageSize {

@@ -30,6 +30,8 @@ type Config struct {
 	Secret []Secret
 	// TrustedProxies are the peers whose X-Forwarded-* headers count.
 	TrustedProxies []netip.Prefix
+	// RedirectSchemes are those without a dot that redirect URIs may have, such as cursor.
+	RedirectSchemes []string
 	// SignUp is closed.
 	SignUp string
 	// Tokens are the lifetimes of what the token endpoint gives, and how much of it one client may have.
@@ -117,14 +119,17 @@ type Route struct {
 // credentialKinds are what a route may let pass.
 var credentialKinds = []string{"access_token", "api_key", "personal_access_token", "foreign_jwt"}
 
-// TrustedIssuer is a foreign issuer whose JWTs count as credentials. Exactly one of HS256Secret and JWKSURL is set.
+// TrustedIssuer is a foreign issuer whose JWTs count as credentials, or one of several entries for it: a token must satisfy
+// one of them as a whole. Exactly one of HS256Secret and JWKSURL is set.
 type TrustedIssuer struct {
-	Issuer, Audience string
-	HS256Secret      Secret
-	JWKSURL          string
-	Algorithms       []string // for JWKSURL
-	Scopes           []string
-	Plan             string
+	Issuer      string
+	Audiences   []string // nil: tokens have no aud
+	ClientIDs   []string // nil: client_id is not looked at
+	HS256Secret Secret
+	JWKSURL     string
+	Algorithms  []string // for JWKSURL
+	Scopes      []string
+	Plan        string
 }
 
 // Secret is text that shows in no log, message or dump.
@@ -156,6 +161,7 @@ func defaultConfig() Config {
 		DatabaseMigrateURL: "",
 		Secret:             nil,
 		TrustedProxies:     nil,
+		RedirectSchemes:    nil,
 		SignUp:             "closed",
 		Tokens: Tokens{
 			Access:             time.Hour,
@@ -224,6 +230,7 @@ var settings = []setting{
 	{"database_migrate_url", false},
 	{"secret", true},
 	{"trusted_proxies", true},
+	{"redirect_schemes", true},
 	{"sign_up", false},
 	{"audit_retention", false},
 	{"usage_retention", false},
@@ -311,6 +318,7 @@ func (p *parser) topLevel(c *Config) map[string]field {
 		"database_migrate_url": p.one(&c.DatabaseMigrateURL, orEmpty(checkMigrateURL)),
 		"secret":               p.secrets(&c.Secret),
 		"trusted_proxies":      p.prefixes(&c.TrustedProxies),
+		"redirect_schemes":     p.many(&c.RedirectSchemes, checkRedirectScheme),
 		"sign_up":              p.one(&c.SignUp, checkSignUp),
 		"audit_retention":      p.duration(&c.AuditRetention, day),
 		"usage_retention":      p.duration(&c.UsageRetention, day),
@@ -443,8 +451,9 @@ func (p *parser) trustedIssuer(n *yaml.Node, key string) TrustedIssuer {
 	var t TrustedIssuer
 	p.mapping(map[string]field{
 		"issuer":       p.one(&t.Issuer, checkForeignIssuer),
-		"audience":     p.one(&t.Audience, checkText),
-		"hs256_secret": p.secret(&t.HS256Secret),
+		"audience":     p.many(&t.Audiences, checkText),
+		"client_ids":   p.many(&t.ClientIDs, checkText),
+		"hs256_secret": p.sharedSecret(&t.HS256Secret),
 		"jwks_url":     p.one(&t.JWKSURL, checkJWKSURL),
 		"algorithms":   p.many(&t.Algorithms, checkAlgorithm),
 		"scopes":       p.many(&t.Scopes, nil),
@@ -480,6 +489,19 @@ func (p *parser) secret(dst *Secret) field {
 			return
 		}
 		*dst = Secret(text)
+	}
+}
+
+// sharedSecret reads a secret that an issuer signs with. A public key is none: it verifies for everybody who can read it.
+func (p *parser) sharedSecret(dst *Secret) field {
+	return func(n *yaml.Node, key string) {
+		var s Secret
+		p.secret(&s)(n, key)
+		if text := strings.TrimSpace(string(s)); strings.Contains(text, "-----BEGIN") || strings.HasPrefix(text, "{") || strings.HasPrefix(text, "ssh-") {
+			p.fault(key, "is a key pair's key, with which anybody who has the public half could sign; write jwks_url and algorithms instead")
+			return
+		}
+		*dst = s
 	}
 }
 

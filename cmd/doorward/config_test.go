@@ -184,8 +184,8 @@ func TestConfigReadsEveryKey(t *testing.T) {
 				{Path: "/health", Cost: 1, Public: true},
 			},
 			TrustedIssuers: []TrustedIssuer{
-				{Issuer: "https://x.supabase.co/auth/v1", Audience: "authenticated", HS256Secret: testSecret + "!", Scopes: []string{"read"}, Plan: "pro"},
-				{Issuer: "https://idp.example.org", Audience: "api", JWKSURL: "https://idp.example.org/jwks", Algorithms: []string{"ES256"}},
+				{Issuer: "https://x.supabase.co/auth/v1", Audiences: []string{"authenticated"}, HS256Secret: testSecret + "!", Scopes: []string{"read"}, Plan: "pro"},
+				{Issuer: "https://idp.example.org", Audiences: []string{"api"}, JWKSURL: "https://idp.example.org/jwks", Algorithms: []string{"ES256"}},
 			},
 		}, other},
 	})

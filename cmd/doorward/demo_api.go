@@ -40,7 +40,8 @@ func (d *demoAPI) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		demoJSON(w, http.StatusMethodNotAllowed, map[string]string{"error": "method_not_allowed"})
 		return
 	}
-	token, ok := strings.CutPrefix(r.Header.Get("Authorization"), "Bearer ")
+	scheme, token, _ := strings.Cut(r.Header.Get("Authorization"), " ")
+	token, ok := strings.TrimLeft(token, " "), strings.EqualFold(scheme, "Bearer")
 	if !ok {
 		// RFC 6750 section 3: no error code where nothing was shown.
 		w.Header().Set("WWW-Authenticate", `Bearer realm="notes"`)

@@ -47,7 +47,7 @@ func (c Config) resourceIndex(id string) (int, error) {
 	for i, r := range c.Resources {
 		ids[i] = r.ID
 	}
-	switch i := slices.Index(ids, id); {
+	switch i := slices.IndexFunc(ids, func(x string) bool { return oauth.SameResource(x, id) }); {
 	case id == "" && len(ids) == 1:
 		return 0, nil
 	case id == "":

@@ -4,6 +4,8 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+
+	"doorward/oauth"
 )
 
 type introspectCommand struct {
@@ -12,7 +14,8 @@ type introspectCommand struct {
 	Workspace *string `help:"Slug of the workspace that a personal access token is asked about in. Left out: none, so that it has no role." placeholder:"SLUG"`
 }
 
-// Run prints what the server would answer about a credential (RFC 7662 section 2.2), which is JSON in any case.
+// Run prints what the server would answer about a credential (RFC 7662 section 2.2), which is JSON in any case, and of one
+// that is not active the reason.
 func (i introspectCommand) Run(ctx context.Context, a *app) error {
 	if i.Token == "-" {
 		var err error
@@ -21,12 +24,15 @@ func (i introspectCommand) Run(ctx context.Context, a *app) error {
 		}
 	}
 	return a.administer(ctx, func(ctx context.Context, s *server) error {
-		answer, err := s.oauth.IntrospectCredential(ctx, i.Token, i.Workspace)
+		answer, reason, err := s.oauth.IntrospectCredential(ctx, i.Token, i.Workspace)
 		if err != nil {
 			return fmt.Errorf("introspect: %w", err)
 		}
 		encoder := json.NewEncoder(a.stdout)
 		encoder.SetIndent("", "  ")
-		return encoder.Encode(answer)
+		return encoder.Encode(struct {
+			oauth.Introspection
+			Reason string `json:"reason,omitempty"` // why it is not active, which the endpoint does not tell
+		}{answer, reason})
 	})
 }

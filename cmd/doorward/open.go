@@ -83,15 +83,16 @@ func newServer(ctx context.Context, c Config, store *storage.Store, address func
 		limiter = limits
 	}
 	protocol, err := oauth.New(oauth.Config{
-		Issuer:        c.Issuer,
-		Store:         store,
-		Secrets:       secrets,
-		Resources:     c.oauthResources(),
-		Lifetimes:     c.oauthLifetimes(),
-		Tokens:        oauth.TokenLimits{ClientRequests: c.Tokens.ClientRequests, ClientLive: c.Tokens.ClientLive},
-		Plans:         c.limitPlans(),
-		Limiter:       limiter,
-		ClientAddress: address,
+		Issuer:          c.Issuer,
+		Store:           store,
+		Secrets:         secrets,
+		Resources:       c.oauthResources(),
+		RedirectSchemes: c.RedirectSchemes,
+		Lifetimes:       c.oauthLifetimes(),
+		Tokens:          oauth.TokenLimits{ClientRequests: c.Tokens.ClientRequests, ClientLive: c.Tokens.ClientLive},
+		Plans:           c.limitPlans(),
+		Limiter:         limiter,
+		ClientAddress:   address,
 	})
 	if err != nil {
 		return nil, fmt.Errorf("authorization server: %w", err)
@@ -179,7 +180,7 @@ func oauthTrustedIssuers(list []TrustedIssuer) []oauth.TrustedIssuer {
 	issuers := make([]oauth.TrustedIssuer, len(list))
 	for i, t := range list {
 		issuers[i] = oauth.TrustedIssuer{
-			Issuer: t.Issuer, Audience: t.Audience, HS256Secret: []byte(t.HS256Secret), JWKSURL: t.JWKSURL, Algorithms: t.Algorithms, Scopes: t.Scopes, Plan: t.Plan,
+			Issuer: t.Issuer, Audiences: t.Audiences, ClientIDs: t.ClientIDs, HS256Secret: []byte(t.HS256Secret), JWKSURL: t.JWKSURL, Algorithms: t.Algorithms, Scopes: t.Scopes, Plan: t.Plan,
 		}
 	}
 	return issuers

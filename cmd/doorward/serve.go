@@ -23,6 +23,7 @@ type serveCommand struct {
 	DatabaseURL        *string  `name:"database-url" help:"sqlite:PATH or postgres://... Default: sqlite:data/doorward.db" placeholder:"URL"`
 	DatabaseMigrateURL *string  `name:"database-migrate-url" help:"PostgreSQL login that may change the schema, when that of --database-url may not." placeholder:"URL"`
 	TrustedProxies     []string `sep:"none" help:"Proxy whose X-Forwarded-* headers count; repeat for several." placeholder:"CIDR"`
+	RedirectSchemes    []string `sep:"none" help:"Scheme without a dot that redirect URIs of apps may have, such as cursor; repeat for several." placeholder:"SCHEME"`
 	SignUp             *string  `help:"Who may make an account: closed." placeholder:"closed"`
 	AuditRetention     *string  `help:"How long audit events are kept. Default: 400d" placeholder:"DURATION"`
 	UsageRetention     *string  `help:"How long usage is kept. Default: 400d" placeholder:"DURATION"`
@@ -39,7 +40,7 @@ func (s serveCommand) settings() map[string][]string {
 			given[key] = []string{*value}
 		}
 	}
-	for key, values := range map[string][]string{"listen": s.Listen, "trusted_proxies": s.TrustedProxies} {
+	for key, values := range map[string][]string{"listen": s.Listen, "trusted_proxies": s.TrustedProxies, "redirect_schemes": s.RedirectSchemes} {
 		if values != nil {
 			given[key] = values
 		}

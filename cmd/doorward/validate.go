@@ -10,6 +10,8 @@ import (
 	"strconv"
 	"strings"
 	"time"
+
+	"doorward/oauth"
 )
 
 // check finds what is wrong between values; what is wrong with one value alone was found when it was read. It adds the
@@ -35,10 +37,11 @@ func (p *parser) check(c *Config) {
 	ids, hosts := map[string]int{}, map[string]int{}
 	for i, r := range c.Resources {
 		at := fmt.Sprintf("resources[%d]", i)
-		if first, twice := ids[r.ID]; twice && r.ID != "" {
+		id := oauth.CanonicalResource(r.ID)
+		if first, twice := ids[id]; twice && id != "" {
 			p.fault(at+".id", "%s is also the id of resources[%d]; give each resource its own", quote(r.ID), first)
 		}
-		ids[r.ID] = i
+		ids[id] = i
 		p.checkResource(c, r, at)
 		p.checkHosts(issuer, r, i, hosts)
 	}
@@ -123,14 +126,12 @@ func (p *parser) checkResource(c *Config, r Resource, at string) {
 	p.checkPlan(c, at+".keys.test_plan", r.Keys.TestPlan)
 	p.checkScopes(r, at+".scopes")
 	p.checkRoutes(r, at+".routes")
-	issuers := map[string]bool{}
 	for i, t := range r.TrustedIssuers {
 		key := fmt.Sprintf("%s.trusted_issuers[%d]", at, i)
 		p.checkTrustedIssuer(c, r, t, key)
-		if issuers[t.Issuer] && t.Issuer != "" {
-			p.fault(key+".issuer", "%s is in the list twice; write it once", quote(t.Issuer))
+		if j := slices.IndexFunc(r.TrustedIssuers[:i], func(earlier TrustedIssuer) bool { return takesAll(earlier, t) }); j >= 0 && p.clean(key) {
+			p.fault(key, "is never reached, because trusted_issuers[%d] before it accepts the same tokens; leave one of them out, or move the narrower one up", j)
 		}
-		issuers[t.Issuer] = true
 	}
 }
 
@@ -319,8 +320,14 @@ func (p *parser) checkTrustedIssuer(c *Config, r Resource, t TrustedIssuer, at s
 	case t.Issuer == c.Issuer:
 		p.fault(at+".issuer", "is our own issuer, whose tokens count anyway; leave the entry out")
 	}
-	if t.Audience == "" {
-		p.fault(at+".audience", "is missing; write what stands in aud of the tokens, so that those for others are refused")
+	switch _, clients := p.origins[at+".client_ids"]; {
+	case clients && len(t.ClientIDs) == 0 && p.clean(at+".client_ids"):
+		p.fault(at+".client_ids", "is an empty list; write what stands in client_id of the tokens, or leave the key out")
+	case !clients && len(t.Audiences) == 0 && p.clean(at+".audience"):
+		p.fault(at+".audience", "is missing; write what stands in aud of the tokens, so that those for others are refused, or client_ids where the issuer's access tokens have no aud")
+	}
+	if _, written := p.origins[at+".audience"]; written && len(t.Audiences) == 0 && len(t.ClientIDs) > 0 && p.clean(at+".audience") {
+		p.fault(at+".audience", "is an empty list; write what stands in aud of the tokens, or leave the key out")
 	}
 	_, secret := p.origins[at+".hs256_secret"]
 	_, keys := p.origins[at+".jwks_url"]
@@ -340,6 +347,17 @@ func (p *parser) checkTrustedIssuer(c *Config, r Resource, t TrustedIssuer, at s
 		p.checkScopeUse(scopes, fmt.Sprintf("%s.scopes[%d]", at, i), name, "")
 	}
 	p.checkPlan(c, at+".plan", t.Plan)
+}
+
+// takesAll reports whether every token that a second entry accepts is accepted by the first, so that the second decides
+// about none.
+func takesAll(first, second TrustedIssuer) bool {
+	holds := func(list, part []string) bool { // no list is no condition
+		return len(list) == 0 || len(part) > 0 && !slices.ContainsFunc(part, func(x string) bool { return !slices.Contains(list, x) })
+	}
+	return first.Issuer != "" && first.Issuer == second.Issuer && first.HS256Secret == second.HS256Secret && first.JWKSURL == second.JWKSURL &&
+		(first.JWKSURL == "" || holds(first.Algorithms, second.Algorithms)) && (len(first.Audiences) == 0) == (len(second.Audiences) == 0) &&
+		holds(first.Audiences, second.Audiences) && holds(first.ClientIDs, second.ClientIDs)
 }
 
 // checkHosts faults a host that two would answer for. The issuer's host serves pages, which a resource's never does.

@@ -268,6 +268,29 @@ func checkSignUp(s string) error {
 	return oneOf("closed")(s)
 }
 
+var (
+	uriScheme = regexp.MustCompile(`^[a-z][a-z0-9+-]{1,38}[a-z0-9]$`)
+	// usedSchemes mean something else to a browser or to an operating system than "hand this to the app": they run, show or
+	// open things.
+	usedSchemes = []string{
+		"about", "blob", "chrome", "chrome-extension", "content", "data", "edge", "feed", "file", "filesystem", "ftp", "ftps", "intent", "jar", "javascript", "livescript", "mailto",
+		"market", "mocha", "resource", "search-ms", "shell", "sms", "smsto", "ssh", "tel", "telnet", "urn", "vbscript", "view-source", "wss",
+	}
+)
+
+// checkRedirectScheme accepts a scheme of an app that has no dot, such as cursor.
+func checkRedirectScheme(s string) error {
+	switch {
+	case s == "http" || s == "https" || strings.Contains(s, "."):
+		return fmt.Errorf("%s needs no entry: https, http on loopback and schemes with a dot are allowed; leave it out", quote(s))
+	case !uriScheme.MatchString(s):
+		return fmt.Errorf("%s is not a scheme; write it in small letters without the colon, such as cursor", quote(s))
+	case slices.Contains(usedSchemes, s) || strings.HasPrefix(s, "ms-"):
+		return fmt.Errorf("%s has a meaning of its own for browsers or operating systems, so a redirect to it could do more than answer an app; write the scheme of an app", quote(s))
+	}
+	return nil
+}
+
 // parsePrefix reads an address or a CIDR range.
 func parsePrefix(s string) (netip.Prefix, error) {
 	if addr, err := netip.ParseAddr(s); err == nil {

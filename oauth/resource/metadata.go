@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"net/http"
 	"net/url"
+	"regexp"
 	"strings"
 	"sync"
 	"time"
@@ -50,8 +51,15 @@ func (v *Verifier) Metadata() http.Handler {
 	}
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		h := w.Header()
-		if r.Method != http.MethodGet && r.Method != http.MethodHead {
-			h.Set("Allow", "GET, HEAD")
+		switch r.Method {
+		case http.MethodGet, http.MethodHead:
+		case http.MethodOptions:
+			h.Set("Allow", "GET, HEAD, OPTIONS")
+			preflight(h, r)
+			w.WriteHeader(http.StatusNoContent)
+			return
+		default:
+			h.Set("Allow", "GET, HEAD, OPTIONS")
 			http.Error(w, "Send a GET request.", http.StatusMethodNotAllowed)
 			return
 		}
@@ -60,6 +68,30 @@ func (v *Verifier) Metadata() http.Handler {
 		h.Set("Cache-Control", "public, max-age=300")
 		_, _ = w.Write(append(body[:len(body):len(body)], '\n')) // a client that went away is no fault of ours
 	})
+}
+
+// requestHeader is a name that a preflight may ask for.
+var requestHeader = regexp.MustCompile("^[A-Za-z0-9-]{1,64}$")
+
+// preflight allows a page of any origin to read the metadata with headers of its own, such as MCP-Protocol-Version.
+func preflight(h http.Header, r *http.Request) {
+	h.Set("Access-Control-Allow-Origin", "*")
+	if r.Header.Get("Access-Control-Request-Method") == "" {
+		return
+	}
+	const asked = "Access-Control-Request-Headers"
+	var names []string
+	for name := range strings.SplitSeq(strings.Join(r.Header.Values(asked), ","), ",") {
+		if name = strings.TrimSpace(name); requestHeader.MatchString(name) && len(names) < 64 {
+			names = append(names, name)
+		}
+	}
+	h.Set("Access-Control-Allow-Methods", "GET, HEAD")
+	if len(names) > 0 {
+		h.Set("Access-Control-Allow-Headers", strings.Join(names, ", "))
+	}
+	h.Set("Access-Control-Max-Age", "600") // seconds
+	h.Add("Vary", asked)
 }
 
 // serverMetadata is what is needed of the authorization server's metadata (RFC 8414 section 2).

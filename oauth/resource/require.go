@@ -80,6 +80,7 @@ func bearer(r *http.Request) (string, error) {
 	}
 	if len(headers) == 1 {
 		scheme, token, _ := strings.Cut(headers[0], " ")
+		token = strings.TrimLeft(token, " ") // one or more (RFC 9110 section 11.4)
 		switch {
 		case !strings.EqualFold(scheme, "Bearer") || token == "":
 		case len(token) > maxToken || !token68.MatchString(token):

@@ -548,7 +548,7 @@ func TestMetadataOfTheAPI(t *testing.T) {
 		t.Errorf("the document (-want +got):\n%s", diff)
 	}
 	w = httptest.NewRecorder()
-	if a.v.Metadata().ServeHTTP(w, httptest.NewRequest(http.MethodPost, a.v.MetadataPath(), nil)); w.Code != http.StatusMethodNotAllowed || w.Header().Get("Allow") != "GET, HEAD" {
+	if a.v.Metadata().ServeHTTP(w, httptest.NewRequest(http.MethodPost, a.v.MetadataPath(), nil)); w.Code != http.StatusMethodNotAllowed || w.Header().Get("Allow") != "GET, HEAD, OPTIONS" {
 		t.Errorf("a POST gets %d %v", w.Code, w.Header())
 	}
 	urn := newAPI(t, resource.Config{Issuer: "https://auth.example.com", Key: "sk_live_x", Resource: "urn:example:api"})

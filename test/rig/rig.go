@@ -53,16 +53,17 @@ type Rig struct {
 
 // Options change what a rig is made of; the zero value is a server as it comes.
 type Options struct {
-	Resources      []oauth.Resource // nil: the default one
-	Plans          map[string]limit.Plan
-	Shapes         map[string]gateway.Shape // of the refusals of resources, by id
-	APIs           []gateway.API            // nil: of each resource the shape alone
-	Lifetimes      oauth.Lifetimes          // zero fields: the defaults
-	Tokens         *oauth.TokenLimits       // nil: the defaults
-	Issuer         string                   // empty: the URL it listens on
-	TrustedProxies []netip.Prefix
-	Secrets        []string // nil: one
-	NoUser         bool     // leave the database without a user
+	Resources       []oauth.Resource // nil: the default one
+	Plans           map[string]limit.Plan
+	Shapes          map[string]gateway.Shape // of the refusals of resources, by id
+	APIs            []gateway.API            // nil: of each resource the shape alone
+	Lifetimes       oauth.Lifetimes          // zero fields: the defaults
+	Tokens          *oauth.TokenLimits       // nil: the defaults
+	Issuer          string                   // empty: the URL it listens on
+	TrustedProxies  []netip.Prefix
+	RedirectSchemes []string // without a dot
+	Secrets         []string // nil: one
+	NoUser          bool     // leave the database without a user
 }
 
 // Log collects what the server logs, at every level.
@@ -157,7 +158,7 @@ func New(t testing.TB, store *storage.Store, o Options) *Rig {
 		tokens = *o.Tokens
 	}
 	proxies := web.Proxies(o.TrustedProxies)
-	r.OAuth, err = oauth.New(oauth.Config{Issuer: r.Issuer, Store: store, Secrets: r.Secrets, Resources: resources, Lifetimes: lifetimes, Tokens: tokens, Plans: o.Plans, Limiter: r.limiter(), ClientAddress: proxies.ClientAddress})
+	r.OAuth, err = oauth.New(oauth.Config{Issuer: r.Issuer, Store: store, Secrets: r.Secrets, Resources: resources, RedirectSchemes: o.RedirectSchemes, Lifetimes: lifetimes, Tokens: tokens, Plans: o.Plans, Limiter: r.limiter(), ClientAddress: proxies.ClientAddress})
 	r.ok(err)
 	r.ok(r.OAuth.KeepSigningKeys(r.System()))
 	r.Identity = identity.New(identity.Config{Store: store, Throttle: limit.NewSignIns(func() time.Time { return store.Now().Time() }), Issuer: r.Issuer})

@@ -253,10 +253,16 @@ func TestJ03_KeysInOrNamedByTheHeader(t *testing.T) {
 		j.refused(t, name+" with its key", sign(t, jose.ES256, mine, header, own))
 		j.refused(t, name+" with our key", sign(t, jose.ES256, key, header, own))
 		header["kid"] = outside.kid
-		j.refused(t, name+" with the key of a trusted issuer", sign(t, jose.ES256, outside.key, header, foreign))
+		j.refused(t, name+" with its key as a trusted issuer's", sign(t, jose.ES256, mine, header, foreign))
+		token := sign(t, jose.ES256, outside.key, header, foreign)
+		if name == "crit" {
+			j.refused(t, name+" with the key of a trusted issuer", token)
+		} else {
+			j.taken(t, name+" with the key of a trusted issuer", token) // V-45: it is ignored
+		}
 	}
 	bait.wantFetches(t, 0)
-	outside.wantFetches(t, 0)
+	outside.wantFetches(t, 1)
 }
 
 func TestJ04_OtherTokensAreNoAccessTokens(t *testing.T) {
@@ -285,9 +291,9 @@ func TestJ05_ClaimsThatAreWrong(t *testing.T) {
 	now := j.Store.Now().Unix()
 	gone := map[string]any{} // a value that means: leave the claim out
 	both := map[string][]any{
-		"exp": {gone, nil, "1e9", fmt.Sprint(now + 60), json.Number(fmt.Sprintf("%d.5", now+60)), json.Number(fmt.Sprintf("%d.0", now+60)), -1, json.Number("1e30"), json.Number("1e10"), json.Number("99999999999999999999"), int64(1) << 60, true, []int64{now + 60}, now, 0},
-		"nbf": {now + 3600, "0", json.Number("1.5"), -5, int64(1) << 60},
-		"iat": {now + 3600, fmt.Sprint(now), json.Number("1e30"), -5},
+		"exp": {gone, nil, "1e9", fmt.Sprint(now + 60), -1, json.Number("1e30"), json.Number("1e400"), json.Number("1e-400"), json.Number("-1e9"), json.Number("99999999999999999999"), int64(1) << 60, true, []int64{now + 60}, now, 0},
+		"nbf": {now + 3600, "0", nil, true, json.Number("1e400"), json.Number("-0.5"), -5, int64(1) << 60},
+		"iat": {now + 3600, fmt.Sprint(now), nil, json.Number("1e30"), -5},
 		"iss": {gone, nil, 1, "", []string{j.Issuer}},
 		"sub": {[]string{"a"}, 7},
 	}
@@ -596,7 +602,7 @@ func (i *issuer) publish(t *testing.T, keys ...jose.JSONWebKey) {
 func (i *issuer) answers(h http.HandlerFunc) { i.answer.Store(&h) }
 
 func (i *issuer) trusted() oauth.TrustedIssuer {
-	return oauth.TrustedIssuer{Issuer: i.URL, Audience: "authenticated", JWKSURL: i.URL + "/keys", Algorithms: []string{"ES256"}, Scopes: []string{"read", "capture"}, Plan: "pro"}
+	return oauth.TrustedIssuer{Issuer: i.URL, Audiences: []string{"authenticated"}, JWKSURL: i.URL + "/keys", Algorithms: []string{"ES256"}, Scopes: []string{"read", "capture"}, Plan: "pro"}
 }
 
 func (i *issuer) claims(r *rig.Rig) map[string]any {
@@ -615,7 +621,7 @@ func TestForeignJWTIsACredential(t *testing.T) {
 	outside := newIssuer(t)
 	secret := []byte("the secret of a project, of 32 bytes or more")
 	o := limited()
-	o.Resources[0].TrustedIssuers = []oauth.TrustedIssuer{outside.trusted(), {Issuer: "https://x.supabase.co/auth/v1", Audience: "authenticated", HS256Secret: secret, Scopes: []string{"admin"}}}
+	o.Resources[0].TrustedIssuers = []oauth.TrustedIssuer{outside.trusted(), {Issuer: "https://x.supabase.co/auth/v1", Audiences: []string{"authenticated"}, HS256Secret: secret, Scopes: []string{"admin"}}}
 	rig.Each(t, o, func(t *testing.T, r *rig.Rig) {
 		j := &jwtRig{Rig: r, app: r.App(oauth.ClientSpec{}), api: r.ResourceServer()}
 		remote := sign(t, jose.ES256, outside.key, map[string]any{"alg": "ES256", "kid": outside.kid, "typ": "JWT"}, outside.claims(r))

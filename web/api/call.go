@@ -97,14 +97,14 @@ func (c *call) authenticate(ctx context.Context) error {
 
 func (c *call) authenticateCredential(ctx context.Context, text string) error {
 	if strings.HasPrefix(text, oauth.PrefixRefreshToken) {
-		return &gateway.Refusal{Kind: gateway.Invalid, Cause: oauth.ErrUnknown} // it is for the token endpoint alone
+		return &gateway.Refusal{Kind: gateway.Invalid, Cause: gateway.ErrRefreshToken}
 	}
 	at := oauth.At{}
 	if host := gateway.ConcernedAPI(ctx); host != nil {
 		at.Resources = []string{host.ID}
 	}
 	p, err := c.oauth.Principal(ctx, text, at)
-	if (err == nil || gateway.Known(&p)) && len(at.Resources) > 0 && p.Audience != at.Resources[0] {
+	if (err == nil || gateway.Known(&p)) && len(at.Resources) > 0 && !oauth.SameResource(p.Audience, at.Resources[0]) {
 		return &gateway.Refusal{Kind: gateway.Invalid, Cause: errElsewhere}
 	}
 	if err != nil {

@@ -14,6 +14,7 @@ import (
 	"time"
 	"unicode/utf8"
 
+	"doorward/oauth"
 	"doorward/storage"
 	"doorward/web/gateway"
 )
@@ -209,6 +210,10 @@ func (c *call) readBody() error {
 		return &gateway.Refusal{Kind: gateway.TooLarge, Detail: "The body is larger than 64 KiB."}
 	case c.broken != nil:
 		return &gateway.Refusal{Kind: gateway.BadRequest, Detail: "The body could not be read to its end; send it again.", Cause: c.broken}
+	}
+	if oauth.IsEncoded(c.r.Header) && (len(c.body) > 0 || c.broken != nil) {
+		c.w.Header().Set("Accept-Encoding", "identity")
+		return &gateway.Refusal{Kind: gateway.MediaType, Detail: oauth.EncodedBody}
 	}
 	if len(c.body) == 0 {
 		return nil

@@ -148,14 +148,17 @@ func Credential(h http.Header) (string, error) {
 	case 0:
 		return "", &Refusal{Kind: Missing, Cause: errMissing}
 	case 1:
-		scheme, text, _ := strings.Cut(headers[0], " ")
-		if !strings.EqualFold(scheme, "Bearer") || text == "" {
+		text, ok := oauth.Bearer(headers[0])
+		if !ok || text == "" {
 			return "", &Refusal{Kind: Missing, Cause: errMissing}
 		}
 		return text, nil
 	}
 	return "", &Refusal{Kind: BadRequest, Detail: "The request has two Authorization headers; send one."}
 }
+
+// ErrRefreshToken is why a refresh token is no credential for an API; for the log.
+var ErrRefreshToken = errors.New("a refresh token is for the token endpoint alone")
 
 // errMissing is for the log, which always tells what some shapes do not.
 var errMissing = errors.New("no credential")
@@ -167,7 +170,7 @@ const reasonElsewhere = "the credential is for another API"
 func (j *judging) credential(ctx context.Context, r *Request, text string) error {
 	if strings.HasPrefix(text, oauth.PrefixRefreshToken) {
 		j.step("a refresh token is for the token endpoint alone")
-		return &Refusal{Kind: Invalid, Cause: oauth.ErrUnknown}
+		return &Refusal{Kind: Invalid, Cause: ErrRefreshToken}
 	}
 	at := oauth.At{Resources: []string{j.ID}}
 	p, err := j.oauth.Principal(ctx, text, at)
@@ -175,7 +178,7 @@ func (j *judging) credential(ctx context.Context, r *Request, text string) error
 		j.v.Principal = &p
 		j.step("the credential is %s", describe(&p))
 	}
-	if (err == nil || Known(&p)) && p.Audience != j.ID {
+	if (err == nil || Known(&p)) && !oauth.SameResource(p.Audience, j.ID) {
 		j.step("it is for %s, not for %s", p.Audience, j.ID)
 		j.v.Reason = reasonElsewhere
 		return &Refusal{Kind: Invalid, Cause: errors.New(reasonElsewhere)}
@@ -443,6 +446,8 @@ func AsRefusal(err error) *Refusal {
 	switch {
 	case errors.As(err, &own):
 		return own
+	case errors.Is(err, oauth.ErrIssuerKeys) && !errors.Is(err, context.Canceled):
+		return &Refusal{Kind: Unavailable, Detail: oauth.IssuerKeysUnavailable, RetryAfter: 5 * time.Second, Cause: err}
 	case errors.Is(err, storage.ErrUnavailable), errors.Is(err, context.Canceled), errors.Is(err, context.DeadlineExceeded):
 		return &Refusal{Kind: Unavailable, Detail: "The server cannot reach its storage. Nothing is lost; try again shortly.", RetryAfter: time.Second, Cause: err}
 	}

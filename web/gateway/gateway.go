@@ -157,7 +157,7 @@ func (g *Gateway) Host(host string) *API {
 
 // API finds the API of a resource by its id; nil: none.
 func (g *Gateway) API(id string) *API {
-	i := slices.IndexFunc(g.apis, func(a *API) bool { return a.ID == id })
+	i := slices.IndexFunc(g.apis, func(a *API) bool { return oauth.SameResource(a.ID, id) })
 	if i < 0 {
 		return nil
 	}
@@ -236,8 +236,12 @@ func (g *Gateway) ServeMetadata(w http.ResponseWriter, r *http.Request) bool {
 func (a *API) serveMetadata(w http.ResponseWriter, r *http.Request) {
 	h := w.Header()
 	h.Set("Access-Control-Allow-Origin", "*")
+	if r.Method == http.MethodOptions {
+		oauth.PreflightPublic(w, r)
+		return
+	}
 	if r.Method != http.MethodGet && r.Method != http.MethodHead {
-		h.Set("Allow", "GET, HEAD")
+		h.Set("Allow", "GET, HEAD, OPTIONS")
 		a.Shape.Write(w, &Refusal{Kind: MethodNotAllowed, Detail: "This method is not taken here; see the Allow header."})
 		return
 	}
