@@ -36,9 +36,8 @@ func (s *Server) routes() http.Handler {
 	mux.HandleFunc("GET /.well-known/oauth-protected-resource/{path...}", s.resourceMetadata)
 
 	// Pages of any origin may read these, with headers of their own (MCP-Protocol-Version, say), for which browsers ask first.
-	for _, path := range []string{"/.well-known/oauth-authorization-server", "/oauth/jwks"} {
-		mux.HandleFunc("OPTIONS "+path, oauth.PreflightPublic)
-	}
+	mux.HandleFunc("OPTIONS /.well-known/oauth-authorization-server", oauth.PreflightPublic)
+	mux.HandleFunc("OPTIONS /oauth/jwks", oauth.PreflightPublic)
 	mux.HandleFunc("OPTIONS /.well-known/oauth-protected-resource", s.resourceMetadata)
 	mux.HandleFunc("OPTIONS /.well-known/oauth-protected-resource/{path...}", s.resourceMetadata)
 
@@ -49,9 +48,9 @@ func (s *Server) routes() http.Handler {
 	mux.Handle("POST /oauth/authorize", s.rawPage(s.authorize))
 
 	// A GET of these may issue a code. HEAD asks for the headers alone (RFC 9110 section 9.3.2) and must issue nothing.
-	for _, path := range []string{"/oauth/authorize", "/oauth/consent", "/login"} {
-		mux.HandleFunc("HEAD "+path, headOnly)
-	}
+	mux.HandleFunc("HEAD /oauth/authorize", headOnly)
+	mux.HandleFunc("HEAD /oauth/consent", headOnly)
+	mux.HandleFunc("HEAD /login", headOnly)
 
 	// Pages.
 	page := func(pattern string, h pageHandler) { mux.Handle(pattern, sameOrigin.Handler(s.plainPage(h))) }

@@ -77,11 +77,11 @@ func TestFosite_OpaqueResourcesAreComparedWhole(t *testing.T) { // 3.2 no. 6
 	r := rig.Memory(t, rig.Options{Resources: two})
 	app := r.App(oauth.ClientSpec{Scopes: []string{"read"}, Resources: []string{"urn:svc:a", "https://api.example/x"}})
 	b := r.Browser().SignIn(r.Alice.Email)
-	for _, resource := range []string{"urn:svc:b", "urn:svc:", "urn:svc:aa", "URN:svc:a", "urn:other", "https://api.example/x/../admin", "https://user@api.example/x", "https://api.example/x?y", "https://api.example/x#y", "https://api.example/x/", "https://api.example/x/y", "https://api.example", "x"} {
+	for _, resource := range []string{"urn:svc:b", "urn:svc:", "urn:svc:aa", "urn:SVC:a", "urn:other", "https://api.example/x/../admin", "https://user@api.example/x", "https://api.example/x?y", "https://api.example/x#y", "https://api.example/x/", "https://api.example/x/y", "https://api.example", "x"} {
 		sent := altered(app.Params("read"), url.Values{"resource": {resource}})
 		wantRefusal(t, r, ask(b, sent), sent, "invalid_target")
 	}
-	for asked, want := range map[string]string{"": "urn:svc:a", "urn:svc:a": "urn:svc:a", "https://api.example/x": "https://api.example/x"} {
+	for asked, want := range map[string]string{"": "urn:svc:a", "urn:svc:a": "urn:svc:a", "URN:svc:a": "urn:svc:a", "https://api.example/x": "https://api.example/x"} {
 		sent := altered(app.Params("read"), url.Values{"resource": {asked}})
 		a := ask(b, sent)
 		if a.Location != nil && a.Location.Path == "/oauth/consent" {

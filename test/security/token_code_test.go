@@ -402,7 +402,7 @@ func TestT14_ExchangeCannotWidenTheGrant(t *testing.T) {
 		params := with(app.Params("read"), "resource", "https://two.example")
 		a := b.Decide(b.Authorize(params), "approve")
 		code := a.Param("code")
-		for _, resource := range []string{"https://one.example", "https://three.example", "https://two.example/", "https://nowhere.example", r.Issuer} {
+		for _, resource := range []string{"https://one.example", "https://three.example", "https://two.example/x", "https://nowhere.example", r.Issuer} {
 			refused(t, r.PostAs(app, "/oauth/token", with(codeForm(app, code), "resource", resource)), http.StatusBadRequest, oauth.InvalidTarget)
 		}
 		tokens := r.PostAs(app, "/oauth/token", with(codeForm(app, code), "resource", "https://two.example", "scope", "read write me capture", "audience", "https://one.example"))

@@ -122,7 +122,7 @@ func TestT73_UserOnlyScopesAreNotForMachines(t *testing.T) {
 func TestT14_T79_ResourceOfAMachineMustBeItsOwn(t *testing.T) {
 	rig.Each(t, rig.Options{Resources: twoResources()}, func(t *testing.T, r *rig.Rig) {
 		app := r.App(oauth.ClientSpec{Grants: []string{oauth.GrantClientCredentials}, Scopes: []string{"read", "other"}, Resources: []string{"https://two.example", "https://three.example"}})
-		for _, resource := range []string{"https://one.example", "https://two.example/", "HTTPS://two.example", "https://two.example#x", "nonsense", "https://two.example https://three.example"} {
+		for _, resource := range []string{"https://one.example", "https://two.example/x", "https://two.example//", "https://two.example#x", "nonsense", "https://two.example https://three.example"} {
 			refused(t, r.PostAs(app, "/oauth/token", with(ownForm, "resource", resource)), http.StatusBadRequest, oauth.InvalidTarget)
 		}
 		for _, two := range [][]string{{"https://two.example", "https://three.example"}, {"https://two.example", "https://two.example"}, {"", "https://two.example"}} {
