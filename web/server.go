@@ -1,6 +1,7 @@
 package web
 
 import (
+	"context"
 	"errors"
 	"log/slog"
 	"net/http"
@@ -61,7 +62,7 @@ func New(c Config) (*Server, error) {
 		issuer: issuer, store: c.Store, oauth: c.OAuth, identity: c.Identity, secrets: c.Secrets, proxies: c.TrustedProxies, log: c.Log,
 		metrics: newMetrics(c.Metrics, c.Store), secure: secure, sessions: newSessionStore(c.Store, secure),
 	}
-	s.gateway, err = gateway.New(gateway.Config{OAuth: c.OAuth, APIs: c.APIs, ClientAddress: s.proxies.ClientAddress, Trusted: s.proxies.trusted, Secure: secure, Log: c.Log})
+	s.gateway, err = gateway.New(gateway.Config{OAuth: c.OAuth, APIs: c.APIs, ClientAddress: s.proxies.ClientAddress, Trusted: s.proxies.trusted, Secure: secure, Log: c.Log, Now: s.now})
 	if err != nil {
 		return nil, err //nolint:wrapcheck // it says what it is about
 	}
@@ -75,6 +76,9 @@ func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) { s.handler.S
 
 // Drain makes the server say that it is not ready, so that a load balancer sends it nothing new.
 func (s *Server) Drain() { s.draining.Store(true) }
+
+// Recheck judges the requests again that last, and is to be called every gateway.RecheckInterval.
+func (s *Server) Recheck(ctx context.Context) { s.gateway.Recheck(ctx) }
 
 // now is the server's clock, which tests move.
 func (s *Server) now() time.Time { return s.store.Now().Time() }

@@ -75,6 +75,7 @@ type Resource struct {
 	ExpiredStatus   int64      // 401 or 419
 	WorkspaceHeader string
 	AnonymousPlan   string // empty: 401s are not counted
+	Anonymous       Concurrency
 	UserPlan        string // empty: no limit
 	ClientPlan      string // empty: no limit
 	Scopes          []Scope
@@ -83,6 +84,9 @@ type Resource struct {
 	Routes          []Route
 	TrustedIssuers  []TrustedIssuer
 }
+
+// Concurrency bounds the requests under way at once to public routes; 0 is no bound.
+type Concurrency struct{ Total, PerAddress int64 }
 
 // ErrorTexts are the messages of 401, of 401 or 419 for an expired credential, and of 403.
 type ErrorTexts struct{ Unauthorized, Expired, Forbidden string }
@@ -201,6 +205,7 @@ func defaultResource(id string) Resource {
 		ExpiredStatus:   401,
 		WorkspaceHeader: "X-Workspace",
 		AnonymousPlan:   "",
+		Anonymous:       Concurrency{Total: 1000, PerAddress: 100},
 		UserPlan:        "",
 		ClientPlan:      "",
 		Scopes: []Scope{
@@ -379,10 +384,14 @@ func (p *parser) resource(n *yaml.Node, key string) Resource {
 		"expired_status":   p.expiredStatus(&r.ExpiredStatus),
 		"workspace_header": p.one(&r.WorkspaceHeader, checkHeader),
 		"anonymous_plan":   p.one(&r.AnonymousPlan, nil),
-		"user_plan":        p.one(&r.UserPlan, nil),
-		"client_plan":      p.one(&r.ClientPlan, nil),
-		"scopes":           p.scopes(&r.Scopes),
-		"objects":          p.many(&r.Objects, checkObject),
+		"anonymous_concurrency": p.mapping(map[string]field{
+			"total":       p.number(&r.Anonymous.Total, 0, 1_000_000),
+			"per_address": p.number(&r.Anonymous.PerAddress, 0, 1_000_000),
+		}),
+		"user_plan":   p.one(&r.UserPlan, nil),
+		"client_plan": p.one(&r.ClientPlan, nil),
+		"scopes":      p.scopes(&r.Scopes),
+		"objects":     p.many(&r.Objects, checkObject),
 		"keys": p.mapping(map[string]field{
 			"prefix":       p.one(&r.Keys.Prefix, checkKeyPrefix),
 			"kinds":        p.many(&r.Keys.Kinds, oneOf("live", "test")),

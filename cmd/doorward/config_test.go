@@ -72,7 +72,7 @@ func TestConfigWithNothingSetIsTheDocumentedDefault(t *testing.T) {
 			ID: "http://localhost:8080", Name: "http://localhost:8080",
 			Builtin: []string{"/oauth/token", "/oauth/revoke", "/oauth/introspect", "/v1/api-keys", "/v1/auth/test", "/api/auth/me", "/api/me"},
 			Tokens:  "opaque", Errors: "flat", ErrorTexts: ErrorTexts{words, words, "Insufficient permissions"},
-			ExpiredStatus: 401, WorkspaceHeader: "X-Workspace",
+			ExpiredStatus: 401, WorkspaceHeader: "X-Workspace", Anonymous: Concurrency{Total: 1000, PerAddress: 100},
 			Scopes: []Scope{
 				{Name: "read", Text: "Read your data"},
 				{Name: "write", Text: "Create and change your data"},
@@ -120,6 +120,7 @@ resources:
     expired_status: 419
     workspace_header: x-sophic-workspace
     anonymous_plan: free
+    anonymous_concurrency: {total: 50, per_address: 5}
     user_plan: pro
     client_plan: unbounded
     scopes:
@@ -167,7 +168,8 @@ func TestConfigReadsEveryKey(t *testing.T) {
 			Builtin: []string{"/oauth/token", "/v1/auth/test"}, CORS: []string{"https://app.example.com"},
 			Tokens: "jwt", Errors: "nested", ErrorTexts: ErrorTexts{"Who are you", "Invalid API key", "Not for you"},
 			ExpiredStatus: 419, WorkspaceHeader: "x-sophic-workspace",
-			AnonymousPlan: "free", UserPlan: "pro", ClientPlan: "unbounded",
+			AnonymousPlan: "free",
+			Anonymous:     Concurrency{Total: 50, PerAddress: 5}, UserPlan: "pro", ClientPlan: "unbounded",
 			Scopes: []Scope{
 				{Name: "read", Text: "Read your data"},
 				{Name: "write", Text: "Change your data", Implies: []string{"read"}},

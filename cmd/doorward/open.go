@@ -192,8 +192,9 @@ func (c Config) apis() []gateway.API {
 	for i, r := range c.Resources {
 		a := gateway.API{
 			ID: r.ID, Hosts: r.Hosts, Builtin: r.Builtin, CORS: r.CORS,
-			Shape: gateway.Shape{Name: r.Errors, Texts: gateway.Texts(r.ErrorTexts), ExpiredStatus: int(r.ExpiredStatus)},
-			Rules: make([]gateway.Rule, len(r.Routes)),
+			Shape:     gateway.Shape{Name: r.Errors, Texts: gateway.Texts(r.ErrorTexts), ExpiredStatus: int(r.ExpiredStatus)},
+			Rules:     make([]gateway.Rule, len(r.Routes)),
+			Anonymous: gateway.Concurrency{Total: int(r.Anonymous.Total), PerAddress: int(r.Anonymous.PerAddress)},
 		}
 		if r.Upstream != "" {
 			a.Upstream, _ = url.Parse(r.Upstream) // checkUpstream has done it

@@ -13,6 +13,7 @@ import (
 
 	"doorward/storage"
 	"doorward/web"
+	"doorward/web/gateway"
 )
 
 // serveCommand runs the server. Its flags are the settings of the configuration's top level.
@@ -132,6 +133,13 @@ func serve(ctx context.Context, c Config, log *slog.Logger, ready func(s *server
 	defer stop()
 	chores.Go(func() { every(working, touchInterval, log, "write last uses and counts", server.writeBuffers) })
 	chores.Go(func() { every(working, purgeInterval, log, "delete what has expired", server.purge) })
+
+	chores.Go(func() {
+		every(working, gateway.RecheckInterval, log, "judge requests again that last", func(ctx context.Context) error {
+			pages.Recheck(ctx)
+			return nil
+		})
+	})
 
 	log.Info("ready", "version", version(), "issuer", c.Issuer, "listen", sockets.addresses(), "admin_listen", c.AdminListen, "database", store.Engine())
 	err = sockets.serve(ctx, log, pages, adminHandler(metrics), drainTimeout)

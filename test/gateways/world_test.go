@@ -59,6 +59,15 @@ const (
 // newWorld starts all on a store.
 func newWorld(t *testing.T, store *storage.Store) *world {
 	t.Helper()
+	w := alone(t, store)
+	doorward, behind := w.fronts[0].address, w.api.server.Listener.Addr().String()
+	w.fronts = append(w.fronts, front{nginx, Nginx(t, doorward, behind)}, front{caddy, Caddy(t, doorward, behind)}, front{envoy, Envoy(t, doorward, behind)})
+	return w
+}
+
+// alone starts Doorward with its own proxy, and no other, on a store.
+func alone(t *testing.T, store *storage.Store) *world {
+	t.Helper()
 	api := newCanary(t)
 	upstream, err := url.Parse(api.server.URL)
 	ok(t, err)
@@ -82,16 +91,14 @@ func newWorld(t *testing.T, store *storage.Store) *world {
 			{ID: otherResource, Name: "Other", Scopes: scopes, Keys: oauth.KeyRules{Prefix: "ok", Environments: []string{"live"}}, WorkspaceHeader: "X-Workspace"},
 		},
 		APIs: []gateway.API{
-			{ID: resource, Hosts: []string{host}, Upstream: upstream, Builtin: own, CORS: []string{page}, Shape: gateway.Shape{ExpiredStatus: gateway.StatusExpired}, Rules: rules},
+			{ID: resource, Hosts: []string{host}, Upstream: upstream, Builtin: own, CORS: []string{page}, Anonymous: gateway.Concurrency{Total: 5, PerAddress: 3}, Shape: gateway.Shape{ExpiredStatus: gateway.StatusExpired}, Rules: rules},
 			{ID: otherResource, Hosts: []string{otherHost}, Upstream: upstream, Builtin: own, Shape: gateway.Shape{Name: "nested", Texts: gateway.Texts{Forbidden: "Ça ne va pas 🚪"}}, Rules: rules},
 		},
 	})
 	w := &world{Rig: r, t: t, api: api, now: &atomic.Int64{}}
 	w.now.Store(time.Now().UnixMicro())
 	store.SetClock(func() time.Time { return time.UnixMicro(w.now.Load()) })
-	doorward := r.HTTP.Listener.Addr().String()
-	behind := api.server.Listener.Addr().String()
-	w.fronts = []front{{builtin, doorward}, {nginx, Nginx(t, doorward, behind)}, {caddy, Caddy(t, doorward, behind)}, {envoy, Envoy(t, doorward, behind)}}
+	w.fronts = []front{{builtin, r.HTTP.Listener.Addr().String()}}
 	w.shared = r.Workspace("acme", "", r.Alice)
 	return w
 }
@@ -140,7 +147,13 @@ type connection struct {
 // dial connects to a front from a place that nobody trusts.
 func (f front) dial(t *testing.T) *connection {
 	t.Helper()
-	dialer := net.Dialer{LocalAddr: &net.TCPAddr{IP: net.ParseIP(stranger)}}
+	return f.dialFrom(t, stranger)
+}
+
+// dialFrom connects to a front from some address of this machine.
+func (f front) dialFrom(t *testing.T, from string) *connection {
+	t.Helper()
+	dialer := net.Dialer{LocalAddr: &net.TCPAddr{IP: net.ParseIP(from)}}
 	conn, err := dialer.DialContext(t.Context(), "tcp", f.address)
 	ok(t, err)
 	t.Cleanup(func() { _ = conn.Close() })

@@ -42,7 +42,8 @@ const maxExplained = 20
 type judging struct {
 	*API
 	oauth *oauth.Server
-	dry   bool // nothing is charged or noted
+	dry   bool // nothing is charged or noted, and the steps are told
+	again bool // it was allowed before: nothing is charged or noted
 	v     Verdict
 }
 
@@ -56,21 +57,30 @@ func (j *judging) step(format string, args ...any) {
 // refuses is in Verdict.Refusal, also that storage is away. The caller notes the use (Note), since the status of what is
 // allowed is not known yet.
 func (g *Gateway) Decide(ctx context.Context, a *API, r Request) Verdict {
-	return g.judge(ctx, a, r, false)
+	return g.judge(ctx, a, r, first)
 }
 
 // Explain is Decide with its steps told, that charges and notes nothing.
 func (g *Gateway) Explain(ctx context.Context, a *API, r Request) Verdict {
-	return g.judge(ctx, a, r, true)
+	return g.judge(ctx, a, r, explained)
 }
 
-func (g *Gateway) judge(ctx context.Context, a *API, r Request, dry bool) Verdict {
+// occasion is why a request is judged.
+type occasion int
+
+const (
+	first     occasion = iota // it has come
+	explained                 // somebody asks how it would be judged
+	again                     // it lasts
+)
+
+func (g *Gateway) judge(ctx context.Context, a *API, r Request, why occasion) Verdict {
 	ctx = storage.System(ctx)
-	j := judging{API: a, oauth: g.oauth, dry: dry}
+	j := judging{API: a, oauth: g.oauth, dry: why == explained, again: why == again}
 	err := j.request(ctx, &r)
 	if err != nil {
 		j.v.Refusal = AsRefusal(err)
-		if !dry {
+		if why == first {
 			j.anonymous(ctx, r.Address)
 		}
 		j.v.Reason = cmpReason(j.v.Reason, j.v.Refusal)
@@ -186,7 +196,7 @@ func (j *judging) credential(ctx context.Context, r *Request, text string) error
 	if err != nil {
 		return j.useless(&p, err)
 	}
-	if !j.dry {
+	if !j.dry && !j.again {
 		actor := storage.ActorOf(ctx)
 		actor.UserID, actor.ClientID, actor.Credential, actor.KeyID = p.UserID, p.ClientID, p.Kind, p.KeyID
 		note := oauth.Note(ctx)
@@ -199,7 +209,7 @@ func (j *judging) credential(ctx context.Context, r *Request, text string) error
 	if j.dry && len(p.Addresses) > 0 {
 		j.step("it may be used from %s only", strings.Join(p.Addresses, ", "))
 	}
-	if !j.dry {
+	if !j.dry && !j.again {
 		j.oauth.Touch(ctx, &p)
 	}
 	if p.Has(oauth.ScopeIntrospect) && p.WorkspaceID == "" && p.Kind == oauth.KindAPIKey {
@@ -273,6 +283,9 @@ func Useless(p *oauth.Principal, err error) error {
 
 // charge takes what the request costs from the plan.
 func (j *judging) charge(ctx context.Context) (err error) {
+	if j.again {
+		return nil
+	}
 	p, cost := j.v.Principal, int64(1)
 	if j.v.Rule != nil {
 		cost = j.v.Rule.Cost

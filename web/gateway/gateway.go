@@ -13,6 +13,7 @@ import (
 	"net/url"
 	"slices"
 	"strings"
+	"time"
 
 	"github.com/rs/cors"
 
@@ -31,6 +32,8 @@ type Config struct {
 	Secure bool
 	// Log takes what goes wrong in the middle of an answer.
 	Log *slog.Logger
+	// Now is the clock by which requests that last are judged again; nil: time.Now.
+	Now func() time.Time
 }
 
 // API is one resource as the gateway serves it.
@@ -42,7 +45,10 @@ type API struct {
 	CORS     []string // origins whose pages may call; none: preflights go through the routes
 	Shape    Shape    // of refusals
 	Rules    []Rule
+	// Anonymous bounds the requests under way to public routes, which are passed on.
+	Anonymous Concurrency
 
+	crowd    *crowd
 	resource *oauth.Resource
 	routes   *routes
 	cors     *cors.Cors // nil: none
@@ -61,6 +67,8 @@ type Gateway struct {
 	secure  bool
 	log     *slog.Logger
 	proxies map[*API]http.Handler
+	now     func() time.Time
+	lives   lives
 }
 
 // wellKnown is where protected resource metadata are, before the path of the resource (RFC 9728 section 3.1).
@@ -68,13 +76,16 @@ const wellKnown = "/.well-known/oauth-protected-resource"
 
 // New makes a Gateway.
 func New(c Config) (*Gateway, error) {
-	g := &Gateway{oauth: c.OAuth, hosts: map[string]*API{}, address: c.ClientAddress, trusted: c.Trusted, secure: c.Secure, log: c.Log, proxies: map[*API]http.Handler{}}
+	g := &Gateway{oauth: c.OAuth, hosts: map[string]*API{}, address: c.ClientAddress, trusted: c.Trusted, secure: c.Secure, log: c.Log, proxies: map[*API]http.Handler{}, now: c.Now}
+	if g.now == nil {
+		g.now = time.Now
+	}
 	for _, a := range c.APIs {
 		r, ok := c.OAuth.Resource(a.ID)
 		if !ok {
 			return nil, fmt.Errorf("gateway: there is no resource %s", a.ID)
 		}
-		a.resource, a.routes = r, newRoutes(a.Rules, r.Objects)
+		a.resource, a.routes, a.crowd = r, newRoutes(a.Rules, r.Objects), &crowd{}
 		a.describe(c.OAuth.Issuer())
 		if len(a.CORS) > 0 {
 			a.cors = newCORS(a.CORS)

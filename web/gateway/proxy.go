@@ -13,6 +13,7 @@ import (
 	"os"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"doorward/oauth"
@@ -27,6 +28,10 @@ const (
 	patience      = 30 * time.Second // for the next piece from the caller, and for the caller to take one
 	maxBody       = 64 << 20         // bytes
 	judgeTimeout  = 8 * time.Second  // of the decision, which asks the database
+
+	// The whole body of an anonymous request may take a minute, and as long more as it takes at the slowest rate.
+	anonymousGrace = time.Minute
+	anonymousRate  = 16 << 10 // bytes a second
 )
 
 // StatusCallerGone is how a request is noted whose caller went away before there was an answer; it has no name in HTTP.
@@ -35,7 +40,8 @@ const StatusCallerGone = 499
 // forwarded is what the parts of one request's way through the proxy know of each other.
 type forwarded struct {
 	verdict Verdict
-	status  int // of the upstream; zero: it has not answered
+	status  int          // of the upstream; zero: it has not answered
+	body    *patientBody // nil: there is none
 }
 
 type forwardedKey struct{}
@@ -47,7 +53,8 @@ func (g *Gateway) forward(w http.ResponseWriter, r *http.Request, a *API) {
 		g.Refuse(w, r, a, &Refusal{Kind: NotFound, Detail: "This server judges requests for this API and does not pass them on; call the API itself."})
 		return
 	}
-	v := g.decide(r, a, Request{Method: r.Method, Path: r.URL.EscapedPath(), Header: r.Header, Address: g.address(r)})
+	q := Request{Method: r.Method, Path: r.URL.EscapedPath(), Header: r.Header, Address: g.address(r)}
+	v := g.decide(r, a, q)
 	ctx := r.Context()
 	RateHeaders(w.Header(), v.Taken)
 	if v.Refusal != nil {
@@ -57,10 +64,39 @@ func (g *Gateway) forward(w http.ResponseWriter, r *http.Request, a *API) {
 		return
 	}
 	f := &forwarded{verdict: v}
-	patient(w, r)
+	public := v.Rule.Public
+	if public {
+		leave, refusal := a.crowd.enter(q.Address, a.Anonymous)
+		if refusal != nil {
+			g.Refuse(w, r, a, refusal)
+			return
+		}
+		defer leave()
+	} else {
+		lasting, end := context.WithCancelCause(ctx)
+		defer end(nil)
+		one := &live{api: a, request: q, end: end, judged: g.now()}
+		g.lives.add(one)
+		defer g.lives.remove(one)
+		ctx = lasting
+	}
+	f.body = patient(w, r, public)
 	// Also when the upstream breaks off in the middle, which ends in a panic of net/http's own.
-	defer func() { g.Note(ctx, &f.verdict, r.Method, cmp.Or(f.status, StatusCallerGone)) }()
+	defer func() {
+		if closed := closedBy(ctx); closed != nil {
+			oauth.Note(ctx).Cause = closed
+			f.verdict.Reason = closed.verdict.Reason
+		}
+		g.Note(context.WithoutCancel(ctx), &f.verdict, r.Method, cmp.Or(f.status, StatusCallerGone))
+	}()
 	g.proxies[a].ServeHTTP(&patientWriter{ResponseWriter: w, control: http.NewResponseController(w), said: w.Header().Clone(), interim: r.ProtoAtLeast(1, 1)}, r.WithContext(context.WithValue(ctx, forwardedKey{}, f)))
+}
+
+// closedBy is why a request was ended by Recheck; nil: it was not.
+func closedBy(ctx context.Context) *closedError {
+	var closed *closedError
+	errors.As(context.Cause(ctx), &closed)
+	return closed
 }
 
 // decide is Decide in its time.
@@ -124,11 +160,16 @@ func (g *Gateway) newProxy(a *API) http.Handler {
 		},
 		ErrorHandler: func(w http.ResponseWriter, r *http.Request, err error) {
 			f := r.Context().Value(forwardedKey{}).(*forwarded)
+			if closed := closedBy(r.Context()); closed != nil {
+				f.status, _ = a.Shape.Body(closed.verdict.Refusal)
+				g.Refuse(w, r, a, closed.verdict.Refusal)
+				return
+			}
 			if errors.Is(err, context.Canceled) && r.Context().Err() != nil {
 				oauth.Note(r.Context()).Cause = err
 				panic(http.ErrAbortHandler) // the caller has gone
 			}
-			refusal := upstreamFailure(err)
+			refusal := upstreamFailure(err, f.body.failure())
 			f.status, _ = a.Shape.Body(refusal)
 			g.Refuse(w, r, a, refusal)
 		},
@@ -157,51 +198,89 @@ func mayUpgrade(r *http.Request, protocol string) bool {
 	return strings.EqualFold(protocol, "websocket") && r.Method == http.MethodGet && r.ProtoAtLeast(1, 1) && r.ContentLength == 0 && len(r.TransferEncoding) == 0
 }
 
-// upstreamFailure is what a caller is told where no answer of the upstream can be passed on.
-func upstreamFailure(err error) *Refusal {
+// upstreamFailure is what a caller is told where no answer of the upstream can be passed on; byCaller is what was wrong with
+// their body, nil where nothing was.
+func upstreamFailure(err, byCaller error) *Refusal {
 	var large *http.MaxBytesError
 	var slow net.Error
 	switch {
-	case errors.Is(err, errCallerSlow):
-		return &Refusal{Kind: BadRequest, Status: http.StatusRequestTimeout, Detail: "The body did not come in time; send it again.", Cause: err}
-	case errors.As(err, &large):
-		return &Refusal{Kind: TooLarge, Detail: "The body is larger than 64 MiB, the most that is passed on.", Cause: err}
+	case errors.Is(byCaller, errCallerSlow):
+		return &Refusal{Kind: BadRequest, Status: http.StatusRequestTimeout, Detail: "The body did not come in time; send it again.", Cause: byCaller}
+	case errors.As(byCaller, &large):
+		return &Refusal{Kind: TooLarge, Detail: "The body is larger than 64 MiB, the most that is passed on.", Cause: byCaller}
+	case byCaller != nil:
+		return &Refusal{Kind: BadRequest, Detail: "The body is malformed or ends too early; send it again.", Cause: fmt.Errorf("the caller's body: %w", byCaller)}
 	case errors.As(err, &slow) && slow.Timeout():
 		return &Refusal{Kind: UpstreamSlow, Detail: "The API did not answer in time; try again later.", Cause: err}
 	}
 	return &Refusal{Kind: UpstreamAway, Detail: "The API cannot be reached right now; try again shortly.", Cause: err}
 }
 
-// patient gives a request the time that streams take, in place of that of the server's own short answers.
-func patient(w http.ResponseWriter, r *http.Request) {
+// patient gives a request the time that streams take, in place of that of the server's own short answers. What is anonymous
+// gets less of it. The body is nil where there is none.
+func patient(w http.ResponseWriter, r *http.Request, anonymous bool) *patientBody {
 	control := http.NewResponseController(w)
 	_ = control.SetWriteDeadline(time.Time{}) // none of these can fail on a connection of net/http
 	if r.Body == nil || r.Body == http.NoBody {
 		_ = control.SetReadDeadline(time.Time{})
-		return
+		return nil
 	}
-	r.Body = &patientBody{ReadCloser: http.MaxBytesReader(w, r.Body, maxBody), control: control}
+	b := &patientBody{ReadCloser: http.MaxBytesReader(w, r.Body, maxBody), deadline: control.SetReadDeadline, now: time.Now}
+	if anonymous {
+		b.until = b.now().Add(anonymousGrace)
+	}
+	r.Body = b
+	return b
 }
 
-// patientBody gives the caller new time for each piece of a body.
+// patientBody gives the caller new time for each piece of a body, and where that is bounded no more than a slow line takes
+// for all of it, since for as long as it lasts it holds a connection to the API.
 type patientBody struct {
 	io.ReadCloser
-	control *http.ResponseController
+	deadline func(time.Time) error
+	now      func() time.Time
+	until    time.Time // when it must have come, at the slowest rate; zero: there is no bound
+	failed   atomic.Pointer[error]
+}
+
+// failure is what was wrong with the body that the caller sent; nil: nothing, so far.
+func (b *patientBody) failure() error {
+	if b == nil {
+		return nil
+	}
+	if err := b.failed.Load(); err != nil {
+		return *err
+	}
+	return nil
 }
 
 // Read implements io.Reader.
 func (b *patientBody) Read(p []byte) (int, error) {
-	_ = b.control.SetReadDeadline(time.Now().Add(patience))
+	deadline := b.now().Add(patience)
+	if !b.until.IsZero() && b.until.Before(deadline) {
+		deadline = b.until
+	}
+	_ = b.deadline(deadline) // as in patient
 	n, err := b.ReadCloser.Read(p)
+	if !b.until.IsZero() {
+		b.until = b.until.Add(time.Duration(n) * time.Second / anonymousRate)
+	}
 	if errors.Is(err, io.EOF) {
 		// From here on net/http reads only to learn that the caller goes away, which may take any time.
-		_ = b.control.SetReadDeadline(time.Time{})
+		_ = b.deadline(time.Time{}) // as in patient
+		return n, err               //nolint:wrapcheck // io.EOF is compared
 	}
 	if errors.Is(err, os.ErrDeadlineExceeded) {
 		err = fmt.Errorf("%w: %w", errCallerSlow, err)
 	}
-	return n, err //nolint:wrapcheck // io.EOF is compared
+	if err != nil && !errors.Is(err, http.ErrBodyReadAfterClose) { // which says that the upstream was faster to fail
+		b.failed.CompareAndSwap(nil, &err)
+	}
+	return n, err //nolint:wrapcheck // as above
 }
+
+// errCrowd says that as many anonymous requests are under way as may be.
+var errCrowd = errors.New("too many anonymous requests at once (anonymous_concurrency)")
 
 // errCallerSlow says that the next piece of a body did not come in its time.
 var errCallerSlow = errors.New("the caller was too slow")

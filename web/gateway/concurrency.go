@@ -1,0 +1,48 @@
+package gateway
+
+import (
+	"net/netip"
+	"sync"
+	"time"
+
+	"doorward/oauth/limit"
+)
+
+// Concurrency bounds how many requests are under way at once that no credential answers for. Zero is no bound.
+type Concurrency struct {
+	Total      int
+	PerAddress int // of one address of IPv4, or one /64 of IPv6
+}
+
+// crowd counts the anonymous requests under way for an API.
+type crowd struct {
+	mu    sync.Mutex
+	total int
+	by    map[string]int
+}
+
+// enter counts one more request, which leave ends, or refuses it.
+func (c *crowd) enter(from netip.Addr, most Concurrency) (leave func(), refusal *Refusal) {
+	key := limit.AddressKey(from)
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	switch {
+	case most.PerAddress > 0 && c.by[key] >= most.PerAddress:
+		return nil, &Refusal{Kind: Limited, Detail: "Too many requests at once from your address; wait until some have ended.", RetryAfter: time.Second}
+	case most.Total > 0 && c.total >= most.Total:
+		return nil, &Refusal{Kind: Unavailable, Detail: "Too many requests at once; try again shortly.", RetryAfter: time.Second, Cause: errCrowd}
+	}
+	if c.by == nil {
+		c.by = map[string]int{}
+	}
+	c.total++
+	c.by[key]++
+	return func() {
+		c.mu.Lock()
+		defer c.mu.Unlock()
+		c.total--
+		if c.by[key]--; c.by[key] == 0 {
+			delete(c.by, key)
+		}
+	}, nil
+}
