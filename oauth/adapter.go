@@ -3,6 +3,7 @@ package oauth
 import (
 	"context"
 	"errors"
+	"fmt"
 	"net/url"
 	"slices"
 	"time"
@@ -27,6 +28,7 @@ type work struct {
 	successor  string          // token: what follows the refresh token shown
 	resource   *Resource       // of the access token
 	revocation error           // a family had to be revoked and was not
+	cause      error           // why the code or refresh token is refused; for the log
 	scopes     []string        // of the access token
 	issuedAt   storage.Time    // of the access token, as are the next two
 	expiresAt  storage.Time
@@ -35,6 +37,9 @@ type work struct {
 	workspace  storage.Workspace
 	role       string // in the workspace; empty without a person
 }
+
+// because notes for the log why a code or refresh token is refused, which its sender is not told.
+func (w *work) because(format string, args ...any) { w.cause = fmt.Errorf(format, args...) }
 
 type workKey struct{}
 
@@ -109,10 +114,12 @@ func (a adapter) GetAuthorizeCodeSession(ctx context.Context, signature string, 
 	w, _ := workOf(ctx)
 	if w.code == nil {
 		if signature == "" {
+			w.because("what was sent as the code is not an authorization code of this server")
 			return nil, fosite.ErrNotFound
 		}
 		c, err := a.store.CodeByDigest(ctx, []byte(signature))
 		if errors.Is(err, storage.ErrNotFound) {
+			w.because("the code is unknown: it was never issued, or was deleted after it ended")
 			return nil, fosite.ErrNotFound
 		}
 		if err != nil {
@@ -121,13 +128,25 @@ func (a adapter) GetAuthorizeCodeSession(ctx context.Context, signature string, 
 		// Before anything else: a code of another client is no code at all, so that whoever finds a used one in a log
 		// cannot end what it gave its owner.
 		if c.Grant.ClientID != w.client.ID {
+			w.because("the code was issued to another client, %s", c.Grant.ClientID)
 			return nil, fosite.ErrNotFound
 		}
 		w.grant = c.Grant
 		if !c.UsedAt.IsZero() {
+			w.because("the code was used before, at %s; its grant %s is revoked", c.UsedAt.Time().UTC().Format(time.RFC3339), c.Grant.ID)
 			return w.requester(nil), fosite.ErrInvalidatedAuthorizeCode
 		}
 		if c.ExpiresAt <= a.store.Now() || !c.Grant.RevokedAt.IsZero() || c.UserDisabled || c.Role == "" {
+			switch {
+			case !c.Grant.RevokedAt.IsZero():
+				w.because("the grant %s of the code was revoked: %s", c.Grant.ID, c.Grant.RevokedReason)
+			case c.UserDisabled:
+				w.because("the user of the code, or the workspace, is disabled")
+			case c.Role == "":
+				w.because("the user of the code left the workspace")
+			default:
+				w.because("the code expired at %s", c.ExpiresAt.Time().UTC().Format(time.RFC3339))
+			}
 			return nil, fosite.ErrNotFound
 		}
 		if err := a.narrow(w, c.Role); err != nil {
@@ -223,10 +242,12 @@ func (a adapter) CreateRefreshTokenSession(ctx context.Context, signature, _ str
 func (a adapter) GetRefreshTokenSession(ctx context.Context, signature string, _ fosite.Session) (fosite.Requester, error) {
 	w, _ := workOf(ctx)
 	if signature == "" {
+		w.because("what was sent as the refresh token is not a refresh token of this server")
 		return nil, fosite.ErrNotFound
 	}
 	b, err := a.store.RefreshTokenByDigest(ctx, []byte(signature))
 	if errors.Is(err, storage.ErrNotFound) {
+		w.because("the refresh token is unknown: it was never issued, or was deleted after it ended")
 		return nil, fosite.ErrNotFound
 	}
 	if err != nil {
@@ -234,15 +255,32 @@ func (a adapter) GetRefreshTokenSession(ctx context.Context, signature string, _
 	}
 	// As with codes: another client's token is none at all.
 	if b.Grant.ClientID != w.client.ID || !b.Grant.RevokedAt.IsZero() {
+		w.because("the grant %s of the refresh token was revoked at %s", b.Grant.ID, b.Grant.RevokedAt.Time().UTC().Format(time.RFC3339))
+		if b.Grant.ClientID != w.client.ID {
+			w.because("the refresh token was issued to another client, %s", b.Grant.ClientID)
+		}
 		return nil, fosite.ErrNotFound
 	}
 	w.grant = b.Grant
 	now := a.store.Now()
 	if a.reused(b.Refresh) {
+		w.because("the refresh token was used before, at %s; its grant %s is revoked", b.Refresh.UsedAt.Time().UTC().Format(time.RFC3339), b.Grant.ID)
 		return w.requester(nil), fosite.ErrInactiveToken
 	}
 	if b.Refresh.Uses > storage.MaxRefreshRepeats || b.Refresh.ExpiresAt <= now || b.Grant.ExpiresAt <= now ||
 		b.UserDisabled || b.WorkspaceDisabled || b.Role == "" {
+		switch {
+		case b.UserDisabled:
+			w.because("the user of the refresh token is disabled")
+		case b.WorkspaceDisabled:
+			w.because("the workspace of the refresh token is disabled")
+		case b.Role == "":
+			w.because("the user of the refresh token left the workspace")
+		case b.Refresh.Uses > storage.MaxRefreshRepeats:
+			w.because("the refresh token was repeated more than %d times within the reuse window", storage.MaxRefreshRepeats)
+		default:
+			w.because("the refresh token expired at %s", min(b.Refresh.ExpiresAt, b.Grant.ExpiresAt).Time().UTC().Format(time.RFC3339))
+		}
 		return nil, fosite.ErrNotFound
 	}
 	if err := a.narrow(w, b.Role); err != nil {

@@ -30,7 +30,12 @@ type AuthorizeError struct {
 }
 
 // Error implements error.
-func (e *AuthorizeError) Error() string { return e.Code + ": " + e.Description }
+func (e *AuthorizeError) Error() string {
+	if e.Cause != nil {
+		return e.Code + ": " + e.Cause.Error()
+	}
+	return e.Code + ": " + e.Description
+}
 
 // Unwrap gives the cause.
 func (e *AuthorizeError) Unwrap() error { return e.Cause }
@@ -51,6 +56,14 @@ const (
 // s256 is what RFC 7636 section 4.2 gives for S256: 32 bytes in base64url, whose last character holds four bits.
 var s256 = regexp.MustCompile(`^[A-Za-z0-9_-]{42}[AEIMQUYcgkosw048]$`)
 
+// unregistered is what is wrong with a redirect URI that is not the client's. The page shows it to the developer who wrote
+// the link; what is registered, only the log.
+func unregistered(requested string, registered []string) *AuthorizeError {
+	e := pageError("The app asked to send you to " + quoted(requested) + ", which it is not registered with. Its developer must register that redirect URI, letter by letter.")
+	e.Cause = fmt.Errorf("the redirect URI %s is not registered; %d are, such as %s", quoted(requested), len(registered), quoted(registered[0]))
+	return e
+}
+
 func pageError(description string) *AuthorizeError {
 	return &AuthorizeError{Code: InvalidRequest, Description: description}
 }
@@ -67,6 +80,7 @@ func (s *Server) ParseAuthorize(w http.ResponseWriter, r *http.Request) (*Author
 	if len(form["client_id"]) != 1 || len(form["redirect_uri"]) > 1 {
 		return nil, pageError("The app sent a request that names no app, or names one twice. Its developer must send client_id and redirect_uri once each.")
 	}
+	Note(r.Context()).Client(form.Get("client_id"))
 	client, err := s.client(r.Context(), form.Get("client_id"))
 	if errors.Is(err, storage.ErrNotFound) {
 		return nil, pageError("There is no such app here. It may have been removed; its developer can tell.")
@@ -85,7 +99,7 @@ func (s *Server) ParseAuthorize(w http.ResponseWriter, r *http.Request) (*Author
 	case redirect == "":
 		return nil, pageError("The app did not say where to send you afterwards. It is registered with several redirect URIs, so its developer must send redirect_uri.")
 	case !matchRedirectURI(client.RedirectURIs, redirect, s.redirectSchemes):
-		return nil, pageError("The app asked to send you to an address that it is not registered with. Its developer must register that redirect URI, letter by letter.")
+		return nil, unregistered(redirect, client.RedirectURIs)
 	}
 	a := &AuthorizeRequest{Client: client}
 	a.ID, a.CreatedAt, a.ClientID, a.RedirectURI = NewFlowID(), s.store.Now(), client.ID, redirect
@@ -448,8 +462,10 @@ func (s *Server) Approve(ctx context.Context, a *AuthorizeRequest, d Decision) (
 	charge := func(ctx context.Context) error {
 		taken, err := s.limiter.Take(ctx, "grants:"+a.Client.ID+":"+d.UserID, 1, grantsOfUser)
 		if err == nil && !taken.Allowed {
-			err = s.fail(a, TemporarilyUnavailable, "This app asks for the same user too often; use the tokens that it has, and try again later.",
+			e := s.fail(a, TemporarilyUnavailable, "This app asks for the same user too often; use the tokens that it has, and try again later.",
 				fmt.Errorf("more than %d authorizations of one user and client an hour, or %d a minute", grantsOfUser.Hour, grantsOfUser.Burst))
+			Note(ctx).ErrorCode, Note(ctx).Cause = e.Code, e
+			return e
 		}
 		return err //nolint:wrapcheck // storage's own sentinels
 	}

@@ -79,9 +79,7 @@ func (s *Server) authenticate(ctx context.Context, r *http.Request, form url.Val
 		return storage.Client{}, err
 	}
 	refused := &Error{Code: InvalidClient, Description: "The client is unknown, or its credentials are wrong."}
-	if c.basic {
-		refused.Challenge = basicChallenge
-	}
+	Note(ctx).Client(c.id)
 	if c.id == "" {
 		refused.Description = "The client must authenticate: send client_id and client_secret by HTTP Basic or in the body."
 		return storage.Client{}, refused
@@ -101,8 +99,11 @@ func (s *Server) authenticate(ctx context.Context, r *http.Request, form url.Val
 	}
 	if !fits {
 		quiet(ctx, begin)
+		refused.Cause = s.whyNot(c, client, err == nil)
 		if ok, wait := s.failures.Fail(c.id, s.address(r)); !ok {
-			return storage.Client{}, tooManyFailures(wait)
+			limited := tooManyFailures(wait)
+			limited.Cause = refused.Cause
+			return storage.Client{}, limited
 		}
 		return storage.Client{}, refused
 	}
@@ -112,6 +113,28 @@ func (s *Server) authenticate(ctx context.Context, r *http.Request, form url.Val
 	Note(ctx).ClientID = client.ID
 	storage.ActorOf(ctx).ClientID = client.ID
 	return client, nil
+}
+
+// whyNot says for the log why credentials are not those of a client.
+func (s *Server) whyNot(c credentials, client storage.Client, found bool) error {
+	switch {
+	case !found && !storage.IsID("app", c.id):
+		return errors.New("the client id is not one of this server")
+	case !found:
+		if _, cached := s.clients.GetIfPresent(clientKey{s.store.Generation(), c.id}); cached {
+			return errors.New("the client, or what it depends on, is disabled")
+		}
+		return errors.New("there is no client with this id")
+	case client.Public && c.basic:
+		return errors.New("the client is public, and the request authenticates it with HTTP Basic; it must send client_id in the body and no secret")
+	case client.Public:
+		return errors.New("the client is public, and the request sends a secret; it must send none")
+	case c.secret == "":
+		return errors.New("the request sends no secret of this confidential client")
+	case !WellFormed(PrefixClientSecret, c.secret):
+		return errors.New("what was sent as the secret is not a client secret of this server; it may have been cut or changed on the way")
+	}
+	return errors.New("the secret is not one of this client's, or expired after a rotation")
 }
 
 // fit tells whether the credentials are those of a client, and which of its secrets was shown.

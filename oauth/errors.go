@@ -6,6 +6,7 @@ import (
 	"errors"
 	"net/http"
 	"strconv"
+	"strings"
 	"time"
 
 	"github.com/ory/fosite"
@@ -129,8 +130,11 @@ func writeError(w http.ResponseWriter, r *http.Request, err error) {
 	e := asError(err)
 	Note(r.Context()).Error(e)
 	h := w.Header()
-	if e.Challenge != "" {
+	switch {
+	case e.Challenge != "":
 		h.Set("WWW-Authenticate", e.Challenge)
+	case e.status() == http.StatusUnauthorized:
+		h.Set("WWW-Authenticate", basicChallenge) // RFC 9110 section 15.5.2: also where the secret was in the body
 	}
 	if e.RetryAfter > 0 {
 		h.Set("Retry-After", retryAfter(e.RetryAfter))
@@ -165,7 +169,7 @@ func writeJSON(w http.ResponseWriter, status int, body any) {
 // Notes is what a request's log line and the metrics learn from this package. The web package puts an empty one
 // into the context of each request; without one, notes go nowhere.
 type Notes struct {
-	ClientID  string
+	ClientID  string // as the request names it, escaped and cut
 	Subject   string
 	GrantType string // one of the RFCs' names, never a client's own text
 	ErrorCode string // of this package's constants
@@ -188,4 +192,27 @@ func Note(ctx context.Context) *Notes {
 }
 
 // Error notes what a client was told, and why.
-func (n *Notes) Error(e *Error) { n.ErrorCode, n.Cause = e.Code, e.Cause }
+func (n *Notes) Error(e *Error) {
+	n.ErrorCode, n.Cause = e.Code, e.Cause
+	if n.Cause == nil && e.Description != "" {
+		n.Cause = errors.New(e.Description)
+	}
+}
+
+// Client notes the client id that a request names, whether or not there is such a client. A credential that was sent in
+// its place is not repeated.
+func (n *Notes) Client(id string) {
+	switch {
+	case strings.HasPrefix(id, "dw_") || len(id) > 60:
+		id = "(no client id)"
+	default:
+		id = strings.Trim(strconv.QuoteToASCII(id), `"`)
+	}
+	n.ClientID = id
+}
+
+// CallerGone reports whether an error came of the caller going away: ctx, the request's, was canceled by nothing else. Our
+// own time limits give context.DeadlineExceeded, and a server that cuts requests off cancels with a cause of its own.
+func CallerGone(ctx context.Context, err error) bool {
+	return err != nil && errors.Is(err, context.Canceled) && context.Cause(ctx) == context.Canceled //nolint:errorlint // a cause of its own may wrap it
+}

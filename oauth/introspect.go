@@ -4,7 +4,9 @@ import (
 	"context"
 	"encoding/hex"
 	"errors"
+	"fmt"
 	"net/http"
+	"net/netip"
 	"net/url"
 	"strconv"
 	"strings"
@@ -219,11 +221,25 @@ func (s *Server) introspectionKey(ctx context.Context, r *http.Request, form url
 			return storage.Client{}, tooManyFailures(wait)
 		}
 		return storage.Client{}, &Error{
-			Code: InvalidClient, Description: "Only an API key with the scope introspect, or the credentials of a client, may introspect.", Challenge: bearerChallenge, Cause: err,
+			Code: InvalidClient, Description: "Only an API key with the scope introspect, or the credentials of a client, may introspect.", Challenge: bearerChallenge,
+			Cause: whyNoIntrospector(p, err, address),
 		}
 	}
 	s.Touch(ctx, &p)
 	return storage.Client{ID: p.KeyID, ResourceServer: true, Resources: storage.List{p.Audience}}, nil
+}
+
+// whyNoIntrospector says for the log why a bearer token does not make its holder a resource server.
+func whyNoIntrospector(p Principal, err error, from netip.Addr) error {
+	switch {
+	case err != nil:
+		return fmt.Errorf("the bearer token: %w", err)
+	case p.Kind != KindAPIKey:
+		return fmt.Errorf("the bearer token is of the kind %s; introspection takes an API key", p.Kind)
+	case !p.Has(ScopeIntrospect):
+		return fmt.Errorf("the API key %s lacks the scope %s", p.KeyID, ScopeIntrospect)
+	}
+	return fmt.Errorf("the API key %s may not be used from %s", p.KeyID, from)
 }
 
 // inactive tells whether an error of Principal is an answer, not a failure.

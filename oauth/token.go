@@ -7,6 +7,7 @@ import (
 	"net/http"
 	"net/url"
 	"slices"
+	"strconv"
 	"strings"
 	"time"
 
@@ -66,7 +67,7 @@ func (s *Server) token(w http.ResponseWriter, r *http.Request, form url.Values) 
 		err = s.finish(job, grant)
 	}
 	if err != nil {
-		return s.spoil(ctx, job, err)
+		return job.explain(s.spoil(ctx, job, err))
 	}
 	if err := s.prepareJWT(ctx, job); err != nil {
 		return err
@@ -251,12 +252,22 @@ func (s *Server) spoil(ctx context.Context, job *work, cause error) error {
 		return cause
 	}
 	if sent := job.form.Get("redirect_uri"); sent != "" && sent != job.code.RedirectURI {
-		return &Error{Code: InvalidGrant, Description: "redirect_uri is not the one of the authorization request; send the same, or none.", Cause: cause}
+		return &Error{Code: InvalidGrant, Description: "redirect_uri is not the one of the authorization request; send the same, or none.",
+			Cause: fmt.Errorf("redirect_uri %s is not the one of the authorization request, %s", quoted(sent), quoted(job.code.RedirectURI))}
 	}
 	if err := s.store.ConsumeCode(ctx, job.code.Digest); err != nil && !errors.Is(err, storage.ErrConsumed) {
 		return err //nolint:wrapcheck // storage's own sentinels
 	}
-	return &Error{Code: InvalidGrant, Description: "code_verifier does not fit the code_challenge, or is missing. The code is spent; start a new authorization.", Cause: cause}
+	why := errors.New("code_verifier does not fit the code_challenge; the code is spent")
+	switch verifier := job.form.Get("code_verifier"); {
+	case verifier == "":
+		why = errors.New("code_verifier is missing; the code is spent")
+	case job.code.Challenge == "":
+		why = errors.New("code_verifier was sent for a code that was issued without code_challenge; the code is spent")
+	case len(verifier) < 43 || len(verifier) > 128:
+		why = fmt.Errorf("code_verifier has %d characters instead of 43 to 128; the code is spent", len(verifier))
+	}
+	return &Error{Code: InvalidGrant, Description: "code_verifier does not fit the code_challenge, or is missing. The code is spent; start a new authorization.", Cause: why}
 }
 
 // raced answers a request that lost to another one with the same code or refresh token. A code used twice ends its
@@ -266,7 +277,7 @@ func (s *Server) raced(ctx context.Context, job *work) error {
 		if err := s.store.RevokeGrant(ctx, job.grant.ID, storage.RevokedCodeReuse); err != nil {
 			return err //nolint:wrapcheck // storage's own sentinels
 		}
-		return badGrant(errRaced)
+		return badGrant(fmt.Errorf("the code was used by another request at the same moment; its grant %s is revoked", job.grant.ID))
 	}
 	b, err := s.store.RefreshTokenByDigest(ctx, job.refresh.Refresh.Digest)
 	if err != nil && !errors.Is(err, storage.ErrNotFound) {
@@ -277,5 +288,25 @@ func (s *Server) raced(ctx context.Context, job *work) error {
 			return err //nolint:wrapcheck // storage's own sentinels
 		}
 	}
-	return badGrant(errRaced)
+	return badGrant(fmt.Errorf("the refresh token of the grant %s was used by another request at the same moment", job.grant.ID))
 }
+
+// explain puts the true cause of a refusal beside what the client is told.
+func (w *work) explain(err error) error {
+	if e := asError(err); e.Code == InvalidGrant && w.cause != nil {
+		told := *e
+		told.Cause = w.cause
+		return &told
+	}
+	return err
+}
+
+// quoted is text that a stranger sent, fit for a log or a page: quoted, in ASCII, and cut.
+func quoted(text string) string {
+	if len(text) > maxShown {
+		text = strings.ToValidUTF8(text[:maxShown], "") + "…"
+	}
+	return strconv.QuoteToASCII(text)
+}
+
+const maxShown = 300 // bytes

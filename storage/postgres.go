@@ -39,7 +39,7 @@ func (s *Store) openPostgres(ctx context.Context, url string, o Options) error {
 			}
 			return err
 		}
-	} else if err := ensureRoles(ctx, url, migrateURL); err != nil {
+	} else if err := ensureRoles(ctx, url, migrateURL, migrateKey); err != nil {
 		return err
 	}
 	open := func(role string) (*sql.DB, *pgxpool.Pool, error) {
@@ -85,7 +85,7 @@ func (s *Store) openPostgres(ctx context.Context, url string, o Options) error {
 
 // ensureRoles looks whether both runtime roles exist and are granted to the login of url, and makes and grants them
 // where the login of migrateURL may. Otherwise the error holds the SQL for somebody who may.
-func ensureRoles(ctx context.Context, url, migrateURL string) error {
+func ensureRoles(ctx context.Context, url, migrateURL, migrateKey string) error {
 	login, missing, err := missingRoles(ctx, url)
 	if err != nil || len(missing) == 0 {
 		return err
@@ -96,7 +96,7 @@ func ensureRoles(ctx context.Context, url, migrateURL string) error {
 	}
 	conn, err := pgx.ConnectConfig(ctx, cfg)
 	if err != nil {
-		return unavailable(err)
+		return connectTrouble(migrateKey, migrateURL, err)
 	}
 	defer conn.Close(context.WithoutCancel(ctx)) //nolint:errcheck // nothing is lost with it
 	create := func(role string) string { return fmt.Sprintf("CREATE ROLE %s NOLOGIN NOBYPASSRLS", role) }
@@ -144,9 +144,12 @@ func missingRoles(ctx context.Context, url string) (login string, missing []stri
 	cfg.ConnectTimeout = 2 * time.Second
 	conn, err := pgx.ConnectConfig(ctx, cfg)
 	if err != nil {
-		return "", nil, unavailable(err)
+		return "", nil, connectTrouble("database_url", url, err)
 	}
 	defer conn.Close(context.WithoutCancel(ctx)) //nolint:errcheck // nothing is lost with it
+	if err := checkVersion(ctx, conn); err != nil {
+		return "", nil, err
+	}
 	for _, role := range []string{tenantRole, systemRole} {
 		// A superuser is a member of everything without a grant; only existence counts then. From PostgreSQL 16 whoever
 		// made a role is a member that may grant it but, without a grant, not take it.
@@ -162,6 +165,20 @@ func missingRoles(ctx context.Context, url string) (login string, missing []stri
 		}
 	}
 	return login, missing, nil
+}
+
+// leastVersion is the oldest PostgreSQL on which the schema works.
+const leastVersion = 15
+
+func checkVersion(ctx context.Context, conn *pgx.Conn) error {
+	var number int
+	if err := conn.QueryRow(ctx, `SELECT current_setting('server_version_num')::int`).Scan(&number); err != nil {
+		return unavailable(err)
+	}
+	if version := number / 10000; version < leastVersion {
+		return fmt.Errorf("database_url: the PostgreSQL server is of version %d; Doorward needs %d or later", version, leastVersion)
+	}
+	return nil
 }
 
 // checkRoles refuses to go on when a runtime connection could look past row-level security.

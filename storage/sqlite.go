@@ -45,15 +45,15 @@ func (s *Store) openSQLite(ctx context.Context, path string) error {
 	}
 	if path != ":memory:" {
 		if err := os.MkdirAll(filepath.Dir(path), 0o700); err != nil {
-			return fmt.Errorf("make the folder of the database: %w", err)
+			return fmt.Errorf("database_url: the directory of the SQLite database cannot be created: %w; create it, or let this user write there", err)
 		}
 		// SQLite gives its -wal and -shm files the mode of the database, so one file settles all three.
 		f, err := os.OpenFile(path, os.O_CREATE|os.O_RDWR, 0o600) //nolint:gosec // the operator names the file
 		if err != nil {
-			return fmt.Errorf("open the database: %w", err)
+			return fmt.Errorf("database_url: the SQLite database cannot be opened for writing: %w; let this user read and write the file and its directory", err)
 		}
 		if err := errors.Join(f.Chmod(0o600), f.Close()); err != nil {
-			return fmt.Errorf("close the database to others: %w", err)
+			return fmt.Errorf("database_url: %s cannot be closed to others: %w; the file must belong to this user", path, err)
 		}
 	}
 	open := func(readOnly bool, conns int) (*sql.DB, error) {
@@ -77,7 +77,10 @@ func (s *Store) openSQLite(ctx context.Context, path string) error {
 			return err
 		}
 	}
-	return pingSQLite(ctx, writer)
+	if err := pingSQLite(ctx, writer); err != nil {
+		return fmt.Errorf("database_url: %s: %w", path, err)
+	}
+	return nil
 }
 
 // pingSQLite makes a first connection. Where another process opens the same new file at this moment, one of the two is

@@ -106,6 +106,7 @@ func (s *Server) writePageError(w http.ResponseWriter, r *http.Request, err erro
 		body.Reset()
 		_ = templates.ErrorPage(view).Render(context.WithoutCancel(r.Context()), &body) // a buffer takes everything
 	}
+	challenge(w, e.Status)
 	w.WriteHeader(e.Status)
 	_, _ = w.Write(body.Bytes()) // a browser that went away is no fault of ours
 }

@@ -5,6 +5,7 @@ import (
 	"context"
 	"crypto/rand"
 	"encoding/hex"
+	"errors"
 	"log/slog"
 	"net"
 	"net/http"
@@ -79,6 +80,10 @@ type observation struct {
 
 func (s *Server) finish(o *observation, r *http.Request) {
 	took := time.Since(o.start)
+	if oauth.CallerGone(r.Context(), o.notes.Cause) {
+		// Whatever was answered, there was nobody to read it: that is no fault of the server or its database.
+		o.status, o.notes.ErrorCode, o.notes.Cause = gateway.StatusCallerGone, "", errCallerGone
+	}
 	if o.status == 0 {
 		o.status = http.StatusOK
 	}
@@ -110,6 +115,9 @@ func (s *Server) finish(o *observation, r *http.Request) {
 	}
 	s.log.LogAttrs(r.Context(), level, "request", attrs...)
 }
+
+// errCallerGone is the cause of a request whose caller went away before it was answered.
+var errCallerGone = errors.New("the caller went away before the answer")
 
 // warnOfForwarding says once that a proxy is there whom nobody told us to trust.
 func (s *Server) warnOfForwarding(r *http.Request) {

@@ -131,6 +131,14 @@ func (s *Server) pageHeaders(w http.ResponseWriter, nonce string, formTargets ..
 	h.Set("Cache-Control", "no-store")
 }
 
+// challenge says beside a 401 on a page how to sign in: by a form, which has no scheme of its own (RFC 9110 section
+// 15.5.2). Browsers ignore a scheme that they do not know.
+func challenge(w http.ResponseWriter, status int) {
+	if status == http.StatusUnauthorized {
+		w.Header().Set("WWW-Authenticate", `Form realm="doorward", action="/login"`)
+	}
+}
+
 // render answers with a page. It is made whole before the first byte goes out, so that a fault gives an error page,
 // not half of one.
 func (s *Server) render(w http.ResponseWriter, r *http.Request, status int, nonce string, c templ.Component, formTargets ...string) error {
@@ -143,6 +151,7 @@ func (s *Server) render(w http.ResponseWriter, r *http.Request, status int, nonc
 		// Not on login and consent, which apps open in windows of their own and wait for.
 		w.Header().Set("Cross-Origin-Opener-Policy", "same-origin")
 	}
+	challenge(w, status)
 	w.WriteHeader(status)
 	_, _ = w.Write(body.Bytes()) // a browser that went away is no fault of ours
 	return nil

@@ -17,6 +17,9 @@ import (
 // drainTimeout is how long requests may take to finish after the signal to stop; orchestrators kill after 30 s.
 const drainTimeout = 25 * time.Second
 
+// errCutOff is why requests end that are still running after drainTimeout.
+var errCutOff = errors.New("the server was stopped")
+
 // drainer answers requests and can say that it wants no more.
 type drainer interface {
 	http.Handler
@@ -76,6 +79,10 @@ func (l *listeners) addresses() []string {
 // running finish for at most drain, and ends the admin listener last, so that the end can be watched there.
 func (l *listeners) serve(ctx context.Context, log *slog.Logger, public drainer, admin http.Handler, drain time.Duration) error {
 	main, aside := publicServer(public, log), adminServer(admin, log)
+	// What is cut off at the end must not look like callers who went away.
+	base, cutOff := context.WithCancelCause(context.WithoutCancel(ctx))
+	defer cutOff(nil)
+	main.BaseContext = func(net.Listener) context.Context { return base }
 	failed := make(chan error, len(l.public)+1)
 	start := func(server *http.Server, listener net.Listener) {
 		go func() {
@@ -101,6 +108,7 @@ func (l *listeners) serve(ctx context.Context, log *slog.Logger, public drainer,
 	limited, cancel := context.WithTimeout(context.WithoutCancel(ctx), drain)
 	defer cancel()
 	if shutdown := main.Shutdown(limited); shutdown != nil {
+		cutOff(errCutOff)
 		err = errors.Join(err, fmt.Errorf("requests still running after %s were cut off", drain), main.Close())
 	}
 	return errors.Join(err, aside.Close())

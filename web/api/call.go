@@ -41,6 +41,9 @@ func (a *API) serve(w http.ResponseWriter, r *http.Request, o *operation) {
 		shape := a.shapeOf(r, c.principal)
 		shape.Write(w, refusal)
 		reply.status, _ = shape.Body(refusal)
+		if oauth.CallerGone(r.Context(), err) {
+			reply.status = gateway.StatusCallerGone
+		}
 		c.reason = cmp.Or(c.reason, reasons[refusal.Kind])
 	} else {
 		reply.write(w)

@@ -479,6 +479,9 @@ func (g *Gateway) Note(ctx context.Context, v *Verdict, method string, status in
 	if knownMethods[method] {
 		action = method + " " + action
 	}
+	if v.Refusal != nil && oauth.CallerGone(ctx, v.Refusal.Cause) {
+		status = StatusCallerGone
+	}
 	g.oauth.NoteUse(ctx, v.Principal, action, status, v.Reason, v.Refusal != nil && v.Refusal.Kind == Limited)
 }
 

@@ -1,0 +1,131 @@
+package storage_test
+
+import (
+	"net"
+	"net/url"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/jackc/pgx/v5/pgproto3"
+
+	"doorward/storage"
+	"doorward/test/stores"
+)
+
+// refusing answers every login with a SQLSTATE, as a PostgreSQL server does that asks for a password.
+func refusing(t *testing.T, code string) (address string) {
+	t.Helper()
+	l, err := new(net.ListenConfig).Listen(t.Context(), "tcp", "127.0.0.1:0")
+	must(t, err)
+	t.Cleanup(func() { _ = l.Close() })
+	go func() {
+		for {
+			conn, err := l.Accept()
+			if err != nil {
+				return
+			}
+			go func() {
+				defer conn.Close() //nolint:errcheck // a test's own
+				b := pgproto3.NewBackend(conn, conn)
+				for {
+					m, err := b.ReceiveStartupMessage()
+					if err != nil {
+						return
+					}
+					if _, ok := m.(*pgproto3.SSLRequest); ok {
+						_, _ = conn.Write([]byte("N"))
+						continue
+					}
+					b.Send(&pgproto3.ErrorResponse{Severity: "FATAL", Code: code, Message: "secret-word in a message"})
+					_ = b.Flush()
+					return
+				}
+			}()
+		}
+	}()
+	return l.Addr().String()
+}
+
+// openFails opens a database that cannot be, and wants one sentence with all words and without the password.
+func openFails(t *testing.T, databaseURL string, words ...string) {
+	t.Helper()
+	s, err := storage.Open(t.Context(), databaseURL, storage.Options{})
+	if err == nil {
+		s.Close()
+		t.Fatal("it opens")
+	}
+	text := err.Error()
+	for _, word := range words {
+		if !strings.Contains(text, word) {
+			t.Errorf("%q lacks %q", text, word)
+		}
+	}
+	for _, bad := range []string{"secret-word", "\n", `table "" constraint ""`} {
+		if strings.Contains(text, bad) {
+			t.Errorf("%q shows %q", text, bad)
+		}
+	}
+}
+
+func TestV70_PostgreSQLConnectionErrorsSayWhatToDo(t *testing.T) {
+	good, err := url.Parse(stores.PostgreSQL(t))
+	must(t, err)
+	change := func(f func(u *url.URL, q url.Values)) string {
+		u := *good
+		q := u.Query()
+		f(&u, q)
+		u.RawQuery = q.Encode()
+		return u.String()
+	}
+	closed, err := new(net.ListenConfig).Listen(t.Context(), "tcp", "127.0.0.1:0")
+	must(t, err)
+	nobody := closed.Addr().String()
+	must(t, closed.Close())
+
+	for code, words := range map[string][]string{
+		"28P01": {"refuses the password of the user", `"ada"`, "write the right one"},
+		"28000": {"does not let the user", `"ada"`, "pg_hba.conf"},
+		"3D000": {"has no database", `"shop"`, "CREATE DATABASE"},
+		"42501": {"may not connect to the database", "grant it CONNECT"},
+		"53300": {"has no connection left", "max_connections"},
+		"57P03": {"is starting up or shutting down"},
+		"XX000": {"SQLSTATE XX000"},
+	} {
+		t.Run(code, func(t *testing.T) {
+			address := refusing(t, code)
+			openFails(t, "postgres://ada:secret-word@"+address+"/shop", append(words, "database_url: ", address)...)
+		})
+	}
+	t.Run("no such database", func(t *testing.T) {
+		openFails(t, change(func(u *url.URL, _ url.Values) { u.Path = "/missing" }), "has no database", `"missing"`)
+	})
+	t.Run("unknown host", func(t *testing.T) {
+		openFails(t, "postgres://ada:secret-word@no-such-host.invalid/shop", `"no-such-host.invalid" is not known`)
+	})
+	t.Run("refused", func(t *testing.T) {
+		openFails(t, "postgres://ada:secret-word@"+nobody+"/shop", "nothing listens at "+nobody)
+	})
+	t.Run("no TLS", func(t *testing.T) {
+		openFails(t, "postgres://ada:secret-word@"+refusing(t, "28P01")+"/shop?sslmode=require", "does not speak TLS")
+	})
+	t.Run("not a URL", func(t *testing.T) {
+		openFails(t, "postgres://ada:secret-word@host:port/shop", "database_url is not a PostgreSQL URL")
+	})
+}
+
+func TestV70_SQLiteErrorsSayWhatToDo(t *testing.T) {
+	dir := t.TempDir()
+	file := filepath.Join(dir, "file")
+	must(t, os.WriteFile(file, []byte(strings.Repeat("this is no database\n", 100)), 0o600))
+	openFails(t, "sqlite:"+file, "is not a SQLite database", file)
+	openFails(t, "sqlite:"+filepath.Join(file, "sub", "x.db"), "directory of the SQLite database cannot be created")
+	openFails(t, "sqlite:"+dir, "cannot be opened for writing", "let this user read and write")
+	if os.Geteuid() == 0 {
+		return // to whom nothing is read-only
+	}
+	closed := filepath.Join(dir, "closed")
+	must(t, os.Mkdir(closed, 0o500))
+	openFails(t, "sqlite:"+filepath.Join(closed, "x.db"), "cannot be opened for writing", "permission denied")
+}

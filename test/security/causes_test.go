@@ -1,0 +1,274 @@
+package security
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"net/http"
+	"net/http/httptest"
+	"net/url"
+	"strings"
+	"testing"
+	"time"
+
+	"doorward/oauth"
+	"doorward/test/rig"
+)
+
+// lastLine is the line of the log about the last request.
+func lastLine(t *testing.T, r *rig.Rig) map[string]any {
+	t.Helper()
+	lines := strings.Split(strings.TrimSpace(r.Log.String()), "\n")
+	var line map[string]any
+	if err := json.Unmarshal([]byte(lines[len(lines)-1]), &line); err != nil {
+		t.Fatal(err)
+	}
+	return line
+}
+
+func TestV71_TheLogStatesTheTrueCause(t *testing.T) {
+	rig.Each(t, rig.Options{}, func(t *testing.T, r *rig.Rig) {
+		app, other, public, disabled := r.App(oauth.ClientSpec{}), r.App(oauth.ClientSpec{}), r.App(oauth.ClientSpec{Public: true}), r.App(oauth.ClientSpec{})
+		if err := r.Store.DisableClient(r.System(), disabled.ID); err != nil {
+			t.Fatal(err)
+		}
+		b := r.Browser().SignIn(r.Alice.Email)
+		code := func() string { return b.Code(app, "read") }
+		exchange := func(code string, change ...string) url.Values {
+			v := url.Values{"grant_type": {"authorization_code"}, "code": {code}, "code_verifier": {rig.Verifier}, "redirect_uri": {app.Redirect}}
+			for i := 0; i < len(change); i += 2 {
+				v.Set(change[i], change[i+1])
+			}
+			return v
+		}
+		refresh := func(token string) url.Values {
+			return url.Values{"grant_type": {"refresh_token"}, "refresh_token": {token}}
+		}
+		used := code()
+		if a := r.PostAs(app, "/oauth/token", exchange(used)); a.Status != http.StatusOK {
+			t.Fatal(a.Body)
+		}
+		_, revoked := r.Tokens(app, "read")
+		r.PostAs(app, "/oauth/revoke", url.Values{"token": {revoked}})
+		_, reused := r.Tokens(app, "read")
+		r.Refresh(app, reused)
+		r.Advance(time.Minute)
+		expired := code()
+		r.Advance(2 * time.Minute)
+		_, good := r.Tokens(app, "read")
+
+		bodies := map[string]bool{}
+		for _, x := range []struct {
+			name, error, cause string
+			app                *rig.App
+			form               url.Values
+		}{
+			{"used", "invalid_grant", "the code was used before, at ", app, exchange(used)},
+			{"expired", "invalid_grant", "the code expired at ", app, exchange(expired)},
+			{"unknown", "invalid_grant", "the code is unknown", app, exchange(oauth.NewCredential(oauth.PrefixCode))},
+			{"no code", "invalid_grant", "not an authorization code of this server", app, exchange("nonsense")},
+			{"of another client", "invalid_grant", "issued to another client, " + app.ID, other, exchange(code())},
+			{"wrong verifier", "invalid_grant", "code_verifier does not fit", app, exchange(code(), "code_verifier", strings.Repeat("x", 43))},
+			{"short verifier", "invalid_grant", "code_verifier has 3 characters", app, exchange(code(), "code_verifier", "abc")},
+			{"no verifier", "invalid_grant", "code_verifier is missing", app, exchange(code(), "code_verifier", "")},
+			{"other redirect URI", "invalid_grant", `redirect_uri \"http://127.0.0.1:9/cb\\nx\" is not the one of the authorization request, \"` + app.Redirect, app, exchange(code(), "redirect_uri", "http://127.0.0.1:9/cb\nx")},
+			{"revoked family", "invalid_grant", "was revoked at ", app, refresh(revoked)},
+			{"refresh of another client", "invalid_grant", "issued to another client, " + app.ID, other, refresh(good)},
+			{"refresh unknown", "invalid_grant", "the refresh token is unknown", app, refresh(oauth.NewCredential(oauth.PrefixRefreshToken))},
+			{"refresh reused", "invalid_grant", "the refresh token was used before, at ", app, refresh(reused)},
+			{"grant type", "unauthorized_client", "not registered for the grant type", app, url.Values{"grant_type": {"client_credentials"}}},
+			{"no code at all", "invalid_request", "code is missing", app, url.Values{"grant_type": {"authorization_code"}}},
+		} {
+			a := r.PostAs(x.app, "/oauth/token", x.form)
+			line := lastLine(t, r)
+			if a.JSON()["error"] != x.error || line["client_id"] != x.app.ID {
+				t.Errorf("%s: answer %s, log %v", x.name, a.Body, line)
+			}
+			if text, _ := json.Marshal(line["cause"]); !strings.Contains(string(text), x.cause) {
+				t.Errorf("%s: the log says %s, want %q", x.name, text, x.cause)
+			}
+			if x.error == "invalid_grant" {
+				body := a.JSON()["error_description"].(string)
+				bodies[body] = true
+				if strings.Contains(body, app.ID) || strings.Contains(body, "at 20") {
+					t.Errorf("%s: the answer tells more: %s", x.name, body)
+				}
+			}
+		}
+		if len(bodies) > 3 { // the code's, its verifier's and its redirect URI's
+			t.Errorf("answers differ: %v", bodies)
+		}
+
+		for _, x := range []struct{ name, id, secret, cause string }{
+			{"unknown", "app_00000000-0000-7000-8000-000000000000", wrongSecret, "there is no client with this id"},
+			{"no id of ours", "my-client\n", wrongSecret, "not one of this server"},
+			{"disabled", disabled.ID, disabled.Secret, "disabled"},
+			{"wrong secret", app.ID, other.Secret, "the secret is not one of this client's"},
+			{"cut secret", app.ID, app.Secret[:20], "may have been cut"},
+			{"public", public.ID, wrongSecret, "public"},
+		} {
+			a := r.Post("/oauth/token", ownForm, "Authorization", rig.Basic(x.id, x.secret))
+			refused(t, a, http.StatusUnauthorized, oauth.InvalidClient)
+			line := lastLine(t, r)
+			if got := line["client_id"]; got != strings.ReplaceAll(x.id, "\n", `\n`) || !strings.Contains(fmt.Sprint(line["cause"]), x.cause) {
+				t.Errorf("%s: log %v", x.name, line)
+			}
+		}
+		// A secret in the place of the id is not repeated.
+		r.Post("/oauth/token", ownForm, "Authorization", rig.Basic(app.Secret, app.ID))
+		if strings.Contains(r.Log.String(), app.Secret) {
+			t.Error("the log shows a secret that was sent as client_id")
+		}
+	})
+}
+
+func TestV71_AnUnregisteredRedirectURIIsNamed(t *testing.T) {
+	r := rig.Memory(t, rig.Options{})
+	app := r.App(oauth.ClientSpec{})
+	for sent, shown := range map[string]string{
+		"https://app.example/other":                        `"https://app.example/other"`,
+		"https://app.example/<script>":                     `"https://app.example/<script>"`,
+		"https://app.example/\u202egpj":                    `\u202egpj`,
+		"https://app.example/" + strings.Repeat("x", 4000): strings.Repeat("x", 200),
+	} {
+		params := app.Params("read")
+		params.Set("redirect_uri", sent)
+		a := r.Browser().Get("/oauth/authorize?" + params.Encode())
+		wantPage(t, a, http.StatusBadRequest)
+		line := lastLine(t, r)
+		if line["client_id"] != app.ID || !strings.Contains(fmt.Sprint(line["cause"]), shown) || len(fmt.Sprint(line["cause"])) > 600 {
+			t.Errorf("log %v", line)
+		}
+		escaped := strings.NewReplacer(`"`, "&#34;", "<", "&lt;", ">", "&gt;").Replace(shown)
+		if !strings.Contains(a.Body, escaped) || strings.Contains(a.Body, "<script>") || strings.Contains(a.Body, strings.Repeat("x", 400)) {
+			t.Errorf("the page does not name %q: %s", shown, a.Body)
+		}
+	}
+}
+
+// Every 401 says how to authenticate (RFC 9110 section 15.5.2).
+func TestV76_Every401CarriesAChallenge(t *testing.T) {
+	r := rig.Memory(t, rig.Options{})
+	app, public := robot(r), r.App(oauth.ClientSpec{Public: true})
+	n := 0
+	check := func(name string, a *rig.Answer) {
+		t.Helper()
+		n++
+		if a.Status != http.StatusUnauthorized || a.Header.Get("WWW-Authenticate") == "" {
+			t.Errorf("%s: %d with challenge %q: %s", name, a.Status, a.Header.Get("WWW-Authenticate"), a.Body)
+		}
+	}
+	for path, form := range protected(app) {
+		for name, a := range map[string]*rig.Answer{
+			"nothing":        r.Post(path, form),
+			"wrong in body":  r.Post(path, with(form, "client_id", app.ID, "client_secret", wrongSecret)),
+			"none in body":   r.Post(path, with(form, "client_id", app.ID)),
+			"unknown":        r.Post(path, with(form, "client_id", "app_x", "client_secret", "x")),
+			"wrong by Basic": r.Post(path, form, "Authorization", rig.Basic(app.ID, wrongSecret)),
+			"Digest":         r.Post(path, form, "Authorization", "Digest x"),
+			"assertion":      r.Post(path, with(form, "client_assertion", "x", "client_assertion_type", "x")),
+			"public, secret": r.Post(path, with(form, "client_id", public.ID, "client_secret", "x")),
+		} {
+			check(path+" "+name, a)
+		}
+	}
+	for _, path := range []string{"/oauth/introspect"} {
+		check(path+" bearer", r.Post(path, url.Values{"token": {"x"}}, "Authorization", "Bearer sk_live_x"))
+		check(path+" public", r.Post(path, with(url.Values{"token": {"x"}}, "client_id", public.ID)))
+	}
+	for _, path := range []string{"/v1/auth/test", "/v1/api-keys", "/v1/apps", "/v1/workspaces", "/api/auth/me", "/api/me"} {
+		check(path, r.Call("GET", path, ""))
+		check(path+" wrong", r.Call("GET", path, "sk_live_x"))
+	}
+	b := r.Browser()
+	page := b.Get("/login")
+	form := b.Form(page, "/login")
+	form.Set("email", r.Alice.Email)
+	form.Set("password", "not this one, surely")
+	check("/login", b.PostForm("/login", form))
+	check("signed out", r.Browser().PostForm("/settings/profile", url.Values{"name": {"x"}}))
+	if n < 36 {
+		t.Errorf("%d answers were looked at", n)
+	}
+}
+
+// A caller that goes away is neither an error nor a 503; a server that fails or gives up is.
+func TestV78_CallersWhoGoAwayAreNoErrors(t *testing.T) {
+	rig.Each(t, rig.Options{}, func(t *testing.T, r *rig.Rig) {
+		app, api := robot(r), r.ResourceServer()
+		w, err := r.Store.PersonalWorkspace(r.System(), r.Alice.ID)
+		if err != nil {
+			t.Fatal(err)
+		}
+		_, key := r.Key(w, oauth.KeySpec{Name: "Key", Scopes: []string{"read"}})
+		b := r.Browser().SignIn(r.Alice.Email)
+		page := r.Browser()
+		login := page.Form(page.Get("/login"), "/login")
+		login.Set("email", r.Alice.Email)
+		login.Set("password", rig.Password)
+		post := func(path string, form url.Values, header ...string) *http.Request {
+			return r.Request("POST", path, strings.NewReader(form.Encode()), append([]string{"Content-Type", "application/x-www-form-urlencoded"}, header...)...)
+		}
+		doors := map[string]func() *http.Request{
+			"token": func() *http.Request {
+				return post("/oauth/token", ownForm, "Authorization", rig.Basic(app.ID, app.Secret))
+			},
+			"introspect": func() *http.Request {
+				return post("/oauth/introspect", url.Values{"token": {"dw_at_x"}}, "Authorization", rig.Basic(api.ID, api.Secret))
+			},
+			"revoke": func() *http.Request {
+				return post("/oauth/revoke", url.Values{"token": {"x"}}, "Authorization", rig.Basic(app.ID, app.Secret))
+			},
+			"authorize": func() *http.Request { return r.Request("GET", "/oauth/authorize?"+app.Params("read").Encode(), nil) },
+			"login":     func() *http.Request { return post("/login", login, "Origin", r.Issuer) },
+			"page":      func() *http.Request { return r.Request("GET", "/settings/profile", nil) },
+			"API":       func() *http.Request { return r.Request("GET", "/v1/auth/test", nil, "Authorization", "Bearer "+key) },
+			"keys":      func() *http.Request { return r.Request("GET", "/v1/api-keys", nil, "Authorization", "Bearer "+key) },
+		}
+		ask := func(ctx context.Context, q *http.Request) map[string]any {
+			t.Helper()
+			for _, c := range b.Cookies() {
+				if q.URL.Path == "/settings/profile" {
+					q.AddCookie(c)
+				}
+			}
+			q.RequestURI, q.RemoteAddr = "", "127.0.0.1:1"
+			q.Host = strings.TrimPrefix(r.Issuer, "http://")
+			r.Web.ServeHTTP(httptest.NewRecorder(), q.WithContext(ctx))
+			return lastLine(t, r)
+		}
+		metrics := func(status string) bool {
+			families, err := r.Metrics.Gather()
+			if err != nil {
+				t.Fatal(err)
+			}
+			return strings.Contains(fmt.Sprint(families), `name:"status" value:"`+status+`"`) || strings.Contains(fmt.Sprint(families), `name:"status"  value:"`+status+`"`)
+		}
+		for name, door := range doors {
+			gone, cancel := context.WithCancel(t.Context())
+			cancel()
+			if line := ask(gone, door()); line["level"] != "INFO" || line["status"] != 499.0 || line["error"] != nil {
+				t.Errorf("%s: a caller who went away is logged as %v", name, line)
+			}
+		}
+		if metrics("503") || metrics("500") {
+			t.Error("the metrics count callers who went away as failures")
+		}
+		for name, door := range doors {
+			late, cancel := context.WithDeadline(t.Context(), time.Unix(0, 0))
+			if line := ask(late, door()); line["level"] != "ERROR" || line["status"] != 503.0 {
+				t.Errorf("%s: a time limit of our own is logged as %v", name, line)
+			}
+			cancel()
+			cut, end := context.WithCancelCause(t.Context())
+			end(errors.New("the server was stopped"))
+			if line := ask(cut, door()); line["level"] != "ERROR" || line["status"] != 503.0 {
+				t.Errorf("%s: a request that the server cut off is logged as %v", name, line)
+			}
+		}
+		if !metrics("503") {
+			t.Error("the metrics do not count failures")
+		}
+	})
+}
