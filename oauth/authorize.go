@@ -428,6 +428,7 @@ func (a *AuthorizeRequest) MayAnswerUnasked(allowedBefore bool) bool {
 // Decision is what the resource owner decided.
 type Decision struct {
 	UserID      string
+	SessionID   string // in which they decided; when it has ended meanwhile, nothing is granted
 	WorkspaceID string // in which the tokens will act
 	Role        string // of the user in it
 	AuthTime    storage.Time
@@ -494,7 +495,7 @@ func (s *Server) Approve(ctx context.Context, a *AuthorizeRequest, d Decision) (
 		}
 		// The person as they are now, not when the page was made. Whoever removes them at the same moment also ends what is
 		// made here, or makes it impossible.
-		role, err := s.store.HoldRole(ctx, d.WorkspaceID, d.UserID)
+		role, err := s.store.HoldRole(ctx, d.WorkspaceID, d.UserID, d.SessionID)
 		if err != nil {
 			return fmt.Errorf("approve: %w", err)
 		}

@@ -265,6 +265,9 @@ func (s *Server) CreateClient(ctx context.Context, p ClientSpec) (c storage.Clie
 		return c, "", err
 	}
 	if p.WorkspaceID != "" {
+		if err := s.issuesIn(ctx, p.WorkspaceID); err != nil {
+			return c, "", err
+		}
 		n, err := s.store.CountClientsOfWorkspace(ctx, p.WorkspaceID)
 		if err != nil {
 			return c, "", fmt.Errorf("create client: %w", err)
@@ -297,12 +300,30 @@ func (s *Server) auditClient(ctx context.Context, done string, c *storage.Client
 	return s.store.Audit(ctx, storage.AuditEvent{Action: "app." + done, WorkspaceID: c.WorkspaceID, Target: c.ID, Detail: detail}, "") //nolint:wrapcheck // storage's own sentinels
 }
 
-// SwitchClient keeps a client and its tokens from working, or lets it work again. storage.ErrNotFound: there is none.
-func (s *Server) SwitchClient(ctx context.Context, id string, disable bool) error {
+// SwitchClient keeps a client and its tokens from working, or lets it work again, for which it takes as much authority
+// as disabled it. *Forbidden: the authority is less; storage.ErrNotFound: there is no such client.
+func (s *Server) SwitchClient(ctx context.Context, by Authority, id string, disable bool) error {
+	done := "enabled"
 	if disable {
-		return s.changeClient(ctx, id, "disabled", s.store.DisableClient)
+		done = "disabled"
 	}
-	return s.changeClient(ctx, id, "enabled", s.store.EnableClient)
+	return s.changeClient(ctx, id, done, func(ctx context.Context, id string) error {
+		if err := s.store.HoldClient(ctx, id); err != nil {
+			return err //nolint:wrapcheck // wrapped by changeClient
+		}
+		c, err := s.store.ClientByID(ctx, id)
+		switch {
+		case err != nil:
+			return err //nolint:wrapcheck // as above
+		case disable:
+			return s.store.DisableClient(ctx, id, by.stops(c.DisabledBy, false)) //nolint:wrapcheck // as above
+		case !c.DisabledAt.IsZero():
+			if err := by.MayStart(c.DisabledBy, false, "app", "disabled", "enable"); err != nil {
+				return err
+			}
+		}
+		return s.store.EnableClient(ctx, id) //nolint:wrapcheck // as above
+	})
 }
 
 // VerifyClient notes that an administrator vouches for a client's name, or no longer.
@@ -365,6 +386,10 @@ func (s *Server) UpdateClient(ctx context.Context, id string, p ClientSpec) (sto
 		if err != nil {
 			return fmt.Errorf("update client: %w", err)
 		}
+		if !p.Administrator && !c.DisabledAt.IsZero() && c.DisabledBy == StoppedByAdministrator {
+			// What it will be when it works again is what the administrator has seen.
+			return &Forbidden{Message: "An administrator of this server disabled this app, so only an administrator can change it."}
+		}
 		if p.Public != c.Public {
 			return &Invalid{Field: "kind", Message: "cannot change between public and confidential; register a new app"}
 		}
@@ -399,6 +424,7 @@ func within(list, set []string) bool {
 }
 
 // RotateSecret makes a new secret for a confidential client; the one before works for grace longer, 30 days at most.
+// A client that is disabled, or whose workspace is, gets none: *Invalid.
 func (s *Server) RotateSecret(ctx context.Context, id string, grace time.Duration) (string, storage.ClientSecret, error) {
 	if grace < 0 || grace > 30*24*time.Hour {
 		return "", storage.ClientSecret{}, &Invalid{Field: "grace", Message: "must be between 0 and 30d"}
@@ -411,6 +437,12 @@ func (s *Server) RotateSecret(ctx context.Context, id string, grace time.Duratio
 		c, err := s.store.ClientByID(ctx, id)
 		if err != nil {
 			return err //nolint:wrapcheck // wrapped below
+		}
+		if !c.DisabledAt.IsZero() {
+			return &Invalid{Field: "kind", Message: "is that of a disabled app, which gets no new secret; enable it first"}
+		}
+		if err := s.issuesIn(ctx, c.WorkspaceID); err != nil {
+			return err
 		}
 		return s.auditClient(ctx, "secret_rotated", &c, map[string]string{"secret": x.ID, "grace": grace.String()})
 	})
@@ -425,6 +457,12 @@ func (s *Server) RotateSecret(ctx context.Context, id string, grace time.Duratio
 	return secret, x, nil
 }
 
+// cachedClient is a client, and whether it may be used.
+type cachedClient struct {
+	storage.Client
+	usable bool
+}
+
 // clientKey is what a cached client is found by: what this process changes has another generation.
 type clientKey struct {
 	generation uint64
@@ -434,10 +472,10 @@ type clientKey struct {
 // clientCacheTime bounds how long another process's change of a client may go unseen.
 const clientCacheTime = 500 * time.Millisecond
 
-func newClientCache(store *storage.Store) *otter.Cache[clientKey, storage.Client] {
-	return otter.Must(&otter.Options[clientKey, storage.Client]{
+func newClientCache(store *storage.Store) *otter.Cache[clientKey, cachedClient] {
+	return otter.Must(&otter.Options[clientKey, cachedClient]{
 		MaximumSize:      10_000,
-		ExpiryCalculator: otter.ExpiryWriting[clientKey, storage.Client](clientCacheTime),
+		ExpiryCalculator: otter.ExpiryWriting[clientKey, cachedClient](clientCacheTime),
 		Clock:            storeClock{store},
 	})
 }
@@ -451,7 +489,8 @@ func (c storeClock) NowNano() int64 { return c.store.Now().Time().UnixNano() }
 // Tick paces the cache's own clean-up, which decides nothing.
 func (c storeClock) Tick(d time.Duration) <-chan time.Time { return time.Tick(d) }
 
-// client finds an enabled client. Unknown and disabled ones look alike: storage.ErrNotFound.
+// client finds a client that may be used: neither it nor its workspace is disabled. Unknown and disabled ones look alike:
+// storage.ErrNotFound.
 func (s *Server) client(ctx context.Context, id string) (storage.Client, error) {
 	if c, ok := s.clients.GetIfPresent(clientKey{s.store.Generation(), id}); ok {
 		return enabled(c)
@@ -465,17 +504,18 @@ func (s *Server) readClient(ctx context.Context, id string) (storage.Client, err
 		return storage.Client{}, storage.ErrNotFound
 	}
 	key := clientKey{s.store.Generation(), id}
-	c, err := s.store.ClientByID(storage.System(ctx), id)
+	c, usable, err := s.store.ClientInUse(storage.System(ctx), id)
 	if err != nil {
 		return storage.Client{}, fmt.Errorf("client: %w", err)
 	}
-	s.clients.Set(key, c)
-	return enabled(c)
+	found := cachedClient{c, usable}
+	s.clients.Set(key, found)
+	return enabled(found)
 }
 
-func enabled(c storage.Client) (storage.Client, error) {
-	if !c.DisabledAt.IsZero() {
+func enabled(c cachedClient) (storage.Client, error) {
+	if !c.usable {
 		return storage.Client{}, storage.ErrNotFound
 	}
-	return c, nil
+	return c.Client, nil
 }

@@ -233,6 +233,9 @@ func (s *Server) CreateKey(ctx context.Context, by Authority, workspacePlan stri
 	if err := by.bounds(&k); err != nil {
 		return storage.APIKey{}, "", err
 	}
+	if err := s.issuesIn(ctx, k.WorkspaceID); err != nil {
+		return storage.APIKey{}, "", err
+	}
 	return s.issue(ctx, &by, k)
 }
 
@@ -253,6 +256,9 @@ func (s *Server) CreatePersonalToken(ctx context.Context, by Authority, p KeySpe
 		err = &Forbidden{Message: "The credential is held to the role " + c.TokenRole + ", so it cannot give a higher one."}
 	}
 	if err != nil {
+		return storage.APIKey{}, "", err
+	}
+	if err := s.issuesTo(ctx, by.UserID); err != nil {
 		return storage.APIKey{}, "", err
 	}
 	createdBy := by.UserID
@@ -447,12 +453,30 @@ func (a *Authority) mayManage(owner storage.KeyOwner) error {
 // PauseKey keeps one of the owner's keys from working until ResumeKey. Errors are *Forbidden and storage.ErrNotFound,
 // also for a key that is revoked.
 func (s *Server) PauseKey(ctx context.Context, by Authority, owner storage.KeyOwner, id string) (storage.APIKey, error) {
-	return s.switchKey(ctx, by, owner, id, "paused", s.store.PauseKey)
+	return s.switchKey(ctx, by, owner, id, "paused", func(ctx context.Context, owner storage.KeyOwner, id string) error {
+		k, err := s.store.HoldKey(ctx, owner, id)
+		if err != nil {
+			return err //nolint:wrapcheck // wrapped by switchKey
+		}
+		return s.store.PauseKey(ctx, owner, id, by.stops(k.PausedBy, owner.UserID != "")) //nolint:wrapcheck // as above
+	})
 }
 
-// ResumeKey ends what PauseKey began. Errors are those of PauseKey.
+// ResumeKey ends what PauseKey began, for which it takes as much authority as paused the key. Errors are those of
+// PauseKey.
 func (s *Server) ResumeKey(ctx context.Context, by Authority, owner storage.KeyOwner, id string) (storage.APIKey, error) {
-	return s.switchKey(ctx, by, owner, id, "resumed", s.store.ResumeKey)
+	return s.switchKey(ctx, by, owner, id, "resumed", func(ctx context.Context, owner storage.KeyOwner, id string) error {
+		k, err := s.store.HoldKey(ctx, owner, id)
+		if err != nil {
+			return err //nolint:wrapcheck // wrapped by switchKey
+		}
+		if !k.PausedAt.IsZero() {
+			if err := by.MayStart(k.PausedBy, owner.UserID != "", "key", "paused", "resume"); err != nil {
+				return err
+			}
+		}
+		return s.store.ResumeKey(ctx, owner, id) //nolint:wrapcheck // as above
+	})
 }
 
 // RevokeKey ends one of the owner's keys at once and for good. One that is revoked already stays so. Errors are those of
@@ -491,8 +515,8 @@ func (s *Server) switchKey(ctx context.Context, by Authority, owner storage.KeyO
 	return k, nil
 }
 
-// RotateKey makes a key that takes the place of one of the owner's, which works for grace longer: 30 days at most. Errors
-// are those of CreateKey, storage.ErrNotFound, and apikey.ErrRotated for one that cannot be rotated any more.
+// RotateKey makes a key that takes the place of one of the owner's, which works for grace longer: 30 days at most. A key
+// that is paused is not rotated: *Invalid. Other errors are those of CreateKey, storage.ErrNotFound, and apikey.ErrRotated for one that cannot be rotated any more.
 func (s *Server) RotateKey(ctx context.Context, by Authority, owner storage.KeyOwner, id string, grace time.Duration) (storage.APIKey, string, error) {
 	if err := by.mayManage(owner); err != nil {
 		return storage.APIKey{}, "", err
@@ -509,6 +533,12 @@ func (s *Server) RotateKey(ctx context.Context, by Authority, owner storage.KeyO
 		}
 		if !old.Live(s.store.Now()) || old.RotatedInto != "" {
 			return apikey.ErrRotated
+		}
+		if !old.PausedAt.IsZero() {
+			return &Invalid{Field: "key", Message: "is paused, so nothing takes its place; resume it first"}
+		}
+		if err := cmp.Or(s.issuesIn(ctx, old.WorkspaceID), s.issuesTo(ctx, old.UserID)); err != nil {
+			return err
 		}
 		// A credential may give no more than it has, also by rotating.
 		if err := by.bounds(&old); err != nil && (by.Credential == nil || by.Credential.KeyID != old.ID) {

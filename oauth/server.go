@@ -59,7 +59,7 @@ type Server struct {
 	limiter         limit.Limiter
 	keys            *apikey.Keys
 	address         func(*http.Request) netip.Addr
-	clients         *otter.Cache[clientKey, storage.Client]
+	clients         *otter.Cache[clientKey, cachedClient]
 	fosite          *fosite.Fosite
 	failures        *limit.Clients
 	cors            *cors.Cors

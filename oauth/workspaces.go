@@ -92,6 +92,9 @@ func (s *Server) CreateWorkspace(ctx context.Context, by Authority, name, slug, 
 			err = errors.Join(err, &Invalid{Field: "plan", Message: "cannot be chosen for a new workspace; leave it out"})
 		}
 	}
+	if err == nil {
+		err = s.issuesTo(ctx, ownerID)
+	}
 	if err != nil {
 		return storage.Workspace{}, err
 	}
@@ -112,7 +115,11 @@ func (s *Server) CreateWorkspace(ctx context.Context, by Authority, name, slug, 
 		return s.auditWorkspace(ctx, "workspace.created", w.ID, w.ID, map[string]string{"owner": ownerID})
 	})
 	if errors.Is(err, storage.ErrExists) {
-		return w, &Invalid{Field: "slug", Message: fmt.Sprintf("%q is taken; choose another", slug), cause: storage.ErrExists}
+		message := fmt.Sprintf("%q is taken; choose another", slug)
+		if _, err := s.store.SlugReservedUntil(ctx, slug); err == nil {
+			message = fmt.Sprintf("%q belonged to a workspace that was deleted, and stays reserved for %s after that; choose another", slug, inDays(storage.SlugReservation))
+		}
+		return w, &Invalid{Field: "slug", Message: message, cause: storage.ErrExists}
 	}
 	if err != nil {
 		return w, fmt.Errorf("create a workspace: %w", err)
@@ -179,8 +186,9 @@ func (s *Server) DeleteWorkspace(ctx context.Context, by Authority, w storage.Wo
 	})
 }
 
-// SwitchWorkspace disables a workspace, so that whatever acts in it stops working, or enables it again. It is for
-// administrators and the command.
+// SwitchWorkspace disables a workspace, so that its keys, its apps and whatever else acts in it stop working, or enables
+// it again, also a shared one whose owners are all disabled. It is for administrators and the command.
+// storage.ErrConflict: it is the personal workspace of a disabled user, and works again when they are enabled.
 func (s *Server) SwitchWorkspace(ctx context.Context, by Authority, w storage.Workspace, disable bool) error {
 	if !by.Administrator {
 		return &Forbidden{Message: "Only an administrator disables and enables workspaces."}
@@ -225,8 +233,21 @@ func (s *Server) AddMember(ctx context.Context, by Authority, w storage.Workspac
 	})
 }
 
-// ChangeRole gives a member another role. storage.ErrConflict: they are the last owner; storage.ErrNotFound: they are no
-// member.
+// stillWorks returns storage.ErrConflict where a change of members left a workspace without an enabled owner, which stops
+// it. Only an administrator may make such a change.
+func (s *Server) stillWorks(ctx context.Context, by *Authority, workspaceID string) error {
+	if by.Administrator {
+		return nil
+	}
+	now, err := s.store.WorkspaceByID(ctx, workspaceID)
+	if err == nil && !now.DisabledAt.IsZero() {
+		err = storage.ErrConflict
+	}
+	return err //nolint:wrapcheck // storage's own sentinels
+}
+
+// ChangeRole gives a member another role. storage.ErrConflict: they are the last enabled owner; storage.ErrNotFound: they
+// are not a member.
 func (s *Server) ChangeRole(ctx context.Context, by Authority, w storage.Workspace, userID, role string) error {
 	if err := by.mayMakeRole(role); err != nil {
 		return err
@@ -238,6 +259,9 @@ func (s *Server) ChangeRole(ctx context.Context, by Authority, w storage.Workspa
 		}
 		if err := s.store.ChangeRole(ctx, w.ID, userID, role); err != nil {
 			return err //nolint:wrapcheck // wrapped by inWorkspace
+		}
+		if err := s.stillWorks(ctx, &by, w.ID); err != nil {
+			return err
 		}
 		return s.auditWorkspace(ctx, "member.role_changed", w.ID, userID, map[string]string{"from": before, "to": role})
 	})
@@ -273,6 +297,9 @@ func (s *Server) RemoveMember(ctx context.Context, by Authority, w storage.Works
 		}
 		if err := s.store.RemoveMember(ctx, w.ID, userID); err != nil {
 			return err //nolint:wrapcheck // wrapped by inWorkspace
+		}
+		if err := s.stillWorks(ctx, &by, w.ID); err != nil {
+			return err
 		}
 		return s.auditWorkspace(ctx, "member.removed", w.ID, userID, nil)
 	})
@@ -376,9 +403,17 @@ func (s *Server) Invitation(ctx context.Context, word string) (storage.Invitatio
 	return i, w, nil
 }
 
-// stillGiven returns storage.ErrNotFound where whoever made an invitation may no longer give its role: with what they
+// stillGiven returns storage.ErrNotFound where the workspace is disabled, or whoever made an invitation may no longer
+// give its role: with what they
 // kept for themselves they would come back.
 func (s *Server) stillGiven(ctx context.Context, i storage.Invitation) error {
+	w, err := s.store.WorkspaceByID(ctx, i.WorkspaceID)
+	if err == nil && !w.DisabledAt.IsZero() {
+		err = storage.ErrNotFound
+	}
+	if err != nil {
+		return err //nolint:wrapcheck // storage's own sentinels
+	}
 	if i.CreatedBy == "" {
 		return nil // the command, or a key of the workspace
 	}

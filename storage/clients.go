@@ -23,6 +23,7 @@ type Client struct {
 	Scopes         List
 	Resources      List // RFC 8707; the first is the default
 	DisabledAt     Time
+	DisabledBy     string // how much authority disabled it; empty: it is enabled
 	CreatedAt      Time
 	ChangedAt      Time
 	Secrets        []ClientSecret // live ones, the newest first; empty in lists
@@ -39,12 +40,12 @@ type ClientSecret struct {
 }
 
 const clientColumns = `c.id, COALESCE(c.workspace_id, ''), COALESCE(c.created_by, ''), c.name, c.site, c.public, c.pkce_optional, c.first_party,
-	c.resource_server, c.verified, c.redirect_uris, c.grant_types, c.scopes, c.resources, c.disabled_at, c.created_at, c.changed_at`
+	c.resource_server, c.verified, c.redirect_uris, c.grant_types, c.scopes, c.resources, c.disabled_at, c.disabled_by, c.created_at, c.changed_at`
 
 func (c *Client) fields() []any {
 	return []any{
 		&c.ID, &c.WorkspaceID, &c.CreatedBy, &c.Name, &c.Site, &c.Public, &c.PKCEOptional, &c.FirstParty, &c.ResourceServer,
-		&c.Verified, &c.RedirectURIs, &c.GrantTypes, &c.Scopes, &c.Resources, &c.DisabledAt, &c.CreatedAt, &c.ChangedAt,
+		&c.Verified, &c.RedirectURIs, &c.GrantTypes, &c.Scopes, &c.Resources, &c.DisabledAt, &c.DisabledBy, &c.CreatedAt, &c.ChangedAt,
 	}
 }
 
@@ -113,13 +114,24 @@ func (s *Store) UpdateClient(ctx context.Context, c *Client, origins []string) e
 
 // ClientByID returns a client with its live secrets, disabled or not. ErrNotFound where there is none.
 func (s *Store) ClientByID(ctx context.Context, id string) (Client, error) {
-	var c Client
+	c, _, err := s.clientByID(ctx, id, `FALSE`)
+	return c, err
+}
+
+// ClientInUse is ClientByID, and reports whether the client may be used: neither it nor its workspace is disabled.
+func (s *Store) ClientInUse(ctx context.Context, id string) (c Client, usable bool, err error) {
+	// Not part of ClientByID, since tenants read no workspaces.
+	c, stopped, err := s.clientByID(ctx, id, `EXISTS (SELECT 1 FROM workspaces w WHERE w.id = c.workspace_id AND w.disabled_at IS NOT NULL)`)
+	return c, err == nil && !stopped && c.DisabledAt.IsZero(), err
+}
+
+func (s *Store) clientByID(ctx context.Context, id, column string) (c Client, value bool, err error) {
 	found := false
-	err := s.each(ctx, func(scan func(...any) error) error {
+	err = s.each(ctx, func(scan func(...any) error) error {
 		var x ClientSecret
 		var secretID *string
 		var tail *string
-		if err := scan(append(c.fields(), &secretID, &x.Digest, &tail, &x.CreatedAt, &x.ExpiresAt, &x.LastUsedAt)...); err != nil {
+		if err := scan(append(c.fields(), &value, &secretID, &x.Digest, &tail, &x.CreatedAt, &x.ExpiresAt, &x.LastUsedAt)...); err != nil {
 			return err
 		}
 		found = true
@@ -128,13 +140,13 @@ func (s *Store) ClientByID(ctx context.Context, id string) (Client, error) {
 			c.Secrets = append(c.Secrets, x)
 		}
 		return nil
-	}, `SELECT `+clientColumns+`, x.id, x.digest, x.tail, x.created_at, x.expires_at, x.last_used_at
+	}, `SELECT `+clientColumns+`, `+column+`, x.id, x.digest, x.tail, x.created_at, x.expires_at, x.last_used_at
 		FROM clients c LEFT JOIN client_secrets x ON x.client_id = c.id AND (x.expires_at IS NULL OR x.expires_at > $2)
 		WHERE c.id = $1 ORDER BY x.created_at DESC, x.id DESC`, id, s.Now())
 	if err == nil && !found {
 		err = ErrNotFound
 	}
-	return c, err
+	return c, value, err
 }
 
 // Clients lists all clients in the order in which they were made, from after the one named (empty: from the first), at
@@ -167,21 +179,22 @@ func (s *Store) CountUsersOfClient(ctx context.Context, clientID string) (int64,
 	return n, err
 }
 
-// DisableClient keeps a client and every token it holds from working until EnableClient.
-func (s *Store) DisableClient(ctx context.Context, id string) error {
-	return s.changeClient(ctx, `UPDATE clients SET disabled_at = COALESCE(disabled_at, CAST($2 AS BIGINT)) WHERE id = $1`, id, s.Now())
+// DisableClient keeps a client and every token it holds from working until EnableClient, and notes how much authority
+// asked for that. Disabling again keeps the first time.
+func (s *Store) DisableClient(ctx context.Context, id, by string) error {
+	return s.changeClient(ctx, `UPDATE clients SET disabled_at = COALESCE(disabled_at, CAST($2 AS BIGINT)), disabled_by = $3 WHERE id = $1`, id, s.Now(), by)
 }
 
 // EnableClient ends what DisableClient began.
 func (s *Store) EnableClient(ctx context.Context, id string) error {
-	return s.changeClient(ctx, `UPDATE clients SET disabled_at = NULL WHERE id = $1`, id)
+	return s.changeClient(ctx, `UPDATE clients SET disabled_at = NULL, disabled_by = '' WHERE id = $1`, id)
 }
 
 // DeleteClient removes a client with its secrets, consents, grants and refresh tokens; its access tokens find no
 // client any more. First of all it is disabled; the grants, of which there may be more than one statement could
 // delete in time, go in batches. When it fails in between, it can be called again.
 func (s *Store) DeleteClient(ctx context.Context, id string) error {
-	if err := s.DisableClient(ctx, id); err != nil {
+	if err := s.changeClient(ctx, `UPDATE clients SET disabled_at = COALESCE(disabled_at, CAST($2 AS BIGINT)) WHERE id = $1`, id, s.Now()); err != nil {
 		return err
 	}
 	for n := int64(purgeBatch); n == purgeBatch; {
@@ -234,11 +247,12 @@ func (s *Store) RotateSecret(ctx context.Context, clientID string, x ClientSecre
 	})
 }
 
-// OriginAllowed tells whether origin belongs to a redirect URI of an enabled client; clientID narrows it to one
-// (empty: any).
+// OriginAllowed reports whether origin belongs to a redirect URI of a client that may be used; clientID narrows it to
+// one (empty: any).
 func (s *Store) OriginAllowed(ctx context.Context, origin, clientID string) (bool, error) {
 	var allowed bool
 	err := s.one(ctx, []any{&allowed}, `SELECT EXISTS (SELECT 1 FROM client_origins o JOIN clients c ON c.id = o.client_id
-		WHERE o.origin = $1 AND c.disabled_at IS NULL AND ($2 = '' OR c.id = $2))`, origin, clientID)
+		WHERE o.origin = $1 AND c.disabled_at IS NULL AND ($2 = '' OR c.id = $2)
+			AND NOT EXISTS (SELECT 1 FROM workspaces w WHERE w.id = c.workspace_id AND w.disabled_at IS NOT NULL))`, origin, clientID)
 	return allowed, err
 }

@@ -110,6 +110,12 @@ func Tenant(ctx context.Context, userID, workspaceID string) context.Context {
 	return context.WithValue(ctx, speakerKey{}, speaker{userID: userID, workspaceID: workspaceID})
 }
 
+// IsSystem reports whether ctx speaks for the server itself.
+func IsSystem(ctx context.Context) bool {
+	who, _ := ctx.Value(speakerKey{}).(speaker)
+	return who.system
+}
+
 // errNoSpeaker is a fault of the program: a statement whose context says neither System nor Tenant.
 var errNoSpeaker = errors.New("storage: the context says neither System nor Tenant")
 

@@ -39,6 +39,10 @@ const (
 	RevokedByUser    = "ended by the user"
 	RevokedByClient  = "revoked by the client"
 	RevokedByLeaving = "the user left the workspace"
+
+	RevokedByDisabling     = "the user was disabled"
+	RevokedByAdministrator = "ended by an administrator"
+
 	RevokedCodeReuse = "authorization code used twice"
 	RevokedReuse     = "refresh token used twice"
 	RevokedForOthers = "the oldest of too many grants of one user and client"

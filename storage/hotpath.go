@@ -67,10 +67,12 @@ const (
 const bearerJoins = `
 		LEFT JOIN users u ON u.id = g.user_id
 		LEFT JOIN workspaces w ON w.id = COALESCE(g.workspace_id, c.workspace_id)
+		LEFT JOIN workspaces o ON o.id = c.workspace_id
 		LEFT JOIN memberships m ON m.workspace_id = g.workspace_id AND m.user_id = g.user_id
 		WHERE t.digest = $1`
 
-const bearerColumns = `c.disabled_at IS NOT NULL, u.disabled_at IS NOT NULL, w.disabled_at IS NOT NULL,
+// bearerColumns count a client of a disabled workspace as disabled.
+const bearerColumns = `c.disabled_at IS NOT NULL OR o.disabled_at IS NOT NULL, u.disabled_at IS NOT NULL, w.disabled_at IS NOT NULL,
 		COALESCE(w.id, ''), COALESCE(w.slug, ''), COALESCE(w.plan, ''), COALESCE(m.role, ''),
 		COALESCE(g.id, ''), COALESCE(g.user_id, ''), COALESCE(g.scopes, ''), COALESCE(g.resource, ''), COALESCE(g.client_id, ''),
 		g.auth_time, g.created_at, g.expires_at, g.revoked_at`

@@ -38,8 +38,9 @@ type APIKey struct {
 	RotatedInto    string // the key that takes its place; empty: none
 	CreatedBy      string // user id; empty: the command
 	CreatedAt      Time
-	ExpiresAt      Time // zero: never
-	PausedAt       Time // zero: not paused
+	ExpiresAt      Time   // zero: never
+	PausedAt       Time   // zero: not paused
+	PausedBy       string // how much authority paused it; empty: it is not paused
 	RevokedAt      Time
 	LastUsedAt     Time
 	LastUsedFrom   string // address
@@ -54,13 +55,13 @@ func (k *APIKey) Owner() KeyOwner { return KeyOwner{k.WorkspaceID, k.UserID} }
 
 const keyColumns = `k.id, k.kind, COALESCE(k.workspace_id, ''), COALESCE(k.user_id, ''), k.resource, k.environment, k.prefix, k.tail, k.name, k.note,
 	k.scopes, k.scopes_by_object, k.role, k.plan, k.rate_limit, k.addresses, k.counter, k.rotated_into, k.created_by, k.created_at, k.expires_at,
-	k.paused_at, k.revoked_at, k.last_used_at, k.last_used_address`
+	k.paused_at, k.paused_by, k.revoked_at, k.last_used_at, k.last_used_address`
 
 func (k *APIKey) fields() []any {
 	return []any{
 		&k.ID, &k.Kind, &k.WorkspaceID, &k.UserID, &k.Resource, &k.Environment, &k.Prefix, &k.Tail, &k.Name, &k.Note,
 		&k.Scopes, &k.ScopesByObject, &k.Role, &k.Plan, &k.RateLimit, &k.Addresses, &k.Counter, &k.RotatedInto, &k.CreatedBy, &k.CreatedAt, &k.ExpiresAt,
-		&k.PausedAt, &k.RevokedAt, &k.LastUsedAt, &k.LastUsedFrom,
+		&k.PausedAt, &k.PausedBy, &k.RevokedAt, &k.LastUsedAt, &k.LastUsedFrom,
 	}
 }
 
@@ -301,14 +302,15 @@ func (s *Store) HoldKey(ctx context.Context, owner KeyOwner, id string) (APIKey,
 	return s.Key(ctx, owner, id)
 }
 
-// PauseKey keeps a key from working until ResumeKey. ErrNotFound: its owner has no such key, or it is revoked.
-func (s *Store) PauseKey(ctx context.Context, owner KeyOwner, id string) error {
-	return s.markKey(ctx, owner, id, `paused_at = COALESCE(k.paused_at, CAST($2 AS BIGINT))`, s.Now())
+// PauseKey keeps a key from working until ResumeKey, and notes how much authority asked for that. Pausing again keeps
+// the first time. ErrNotFound: its owner has no such key, or it is revoked.
+func (s *Store) PauseKey(ctx context.Context, owner KeyOwner, id, by string) error {
+	return s.markKey(ctx, owner, id, `paused_at = COALESCE(k.paused_at, CAST($2 AS BIGINT)), paused_by = $3`, s.Now(), by)
 }
 
 // ResumeKey ends what PauseKey began.
 func (s *Store) ResumeKey(ctx context.Context, owner KeyOwner, id string) error {
-	return s.markKey(ctx, owner, id, `paused_at = CAST($2 AS BIGINT)`, 0)
+	return s.markKey(ctx, owner, id, `paused_at = CAST($2 AS BIGINT), paused_by = $3`, Time(0), "")
 }
 
 // RevokeKey ends a key for good. ErrNotFound: its owner has no such key, or it is revoked already.
@@ -316,10 +318,17 @@ func (s *Store) RevokeKey(ctx context.Context, owner KeyOwner, id string) error 
 	return s.markKey(ctx, owner, id, `revoked_at = CAST($2 AS BIGINT)`, s.Now())
 }
 
-func (s *Store) markKey(ctx context.Context, owner KeyOwner, id, change string, at Time) error {
-	clause, args := owner.clause(3)
+// RevokeTokensOf ends all of a user's personal access tokens for good, and returns how many there were.
+func (s *Store) RevokeTokensOf(ctx context.Context, userID string) (int64, error) {
+	n, err := s.exec(ctx, `UPDATE api_keys SET revoked_at = $2 WHERE kind = 'personal_access_token' AND user_id = $1 AND revoked_at IS NULL`, userID, s.Now())
+	return n, s.changedBy(ctx, err)
+}
+
+// markKey makes a change whose first values are $2 and so on.
+func (s *Store) markKey(ctx context.Context, owner KeyOwner, id, change string, values ...any) error {
+	clause, args := owner.clause(2 + len(values))
 	return s.changedBy(ctx, s.execOne(ctx, ErrNotFound, `UPDATE api_keys AS k SET `+change+` WHERE k.id = $1 AND k.revoked_at IS NULL AND `+clause,
-		append([]any{id, at}, args...)...))
+		append(append([]any{id}, values...), args...)...))
 }
 
 // RotateKey puts a new key in the place of old, which works until the moment named, or its own end where that is

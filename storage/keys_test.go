@@ -91,7 +91,7 @@ func TestKeyByDigestSaysWhatDecides(t *testing.T) {
 		must(t, s.DisableWorkspace(ctx, w.shared.ID))
 		want.WorkspaceDisabled = true
 		check("its workspace is disabled", k.Digest, want)
-		must(t, s.PauseKey(ctx, k.Owner(), k.ID))
+		must(t, s.PauseKey(ctx, k.Owner(), k.ID, "administrator"))
 		want.Key.PausedAt = s.Now()
 		check("it is paused", k.Digest, want)
 
@@ -189,7 +189,7 @@ func TestKeysAreFilteredAndPaged(t *testing.T) {
 		pausedEnded := add("paused-ended", func(k *storage.APIKey) { k.ExpiresAt = now - 1 })
 		revoked := add("revoked", nil)
 		revokedEnded := add("revoked-ended", func(k *storage.APIKey) { k.ExpiresAt = now - 1 })
-		must(t, errors.Join(s.PauseKey(ctx, owner, paused.ID), s.PauseKey(ctx, owner, pausedEnded.ID), s.PauseKey(ctx, owner, revoked.ID),
+		must(t, errors.Join(s.PauseKey(ctx, owner, paused.ID, "administrator"), s.PauseKey(ctx, owner, pausedEnded.ID, "administrator"), s.PauseKey(ctx, owner, revoked.ID, "administrator"),
 			s.RevokeKey(ctx, owner, revoked.ID), s.RevokeKey(ctx, owner, revokedEnded.ID)))
 		for _, c := range []struct {
 			filter storage.KeyFilter
@@ -361,7 +361,7 @@ func changes(s *storage.Store, k storage.APIKey, owner storage.KeyOwner) map[str
 		"Key":       func(ctx context.Context) error { _, err := s.Key(ctx, owner, id); return err },
 		"HoldKey":   func(ctx context.Context) error { _, err := s.HoldKey(ctx, owner, id); return err },
 		"UpdateKey": func(ctx context.Context) error { return s.UpdateKey(ctx, &k) },
-		"PauseKey":  func(ctx context.Context) error { return s.PauseKey(ctx, owner, id) },
+		"PauseKey":  func(ctx context.Context) error { return s.PauseKey(ctx, owner, id, "administrator") },
 		"ResumeKey": func(ctx context.Context) error { return s.ResumeKey(ctx, owner, id) },
 		"RevokeKey": func(ctx context.Context) error { return s.RevokeKey(ctx, owner, id) },
 		"RotateKey": func(ctx context.Context) error {
@@ -412,9 +412,9 @@ func TestKeyIsPausedAndResumed(t *testing.T) {
 			must(t, err)
 			return k.PausedAt
 		}
-		must(t, s.PauseKey(ctx, w.key.Owner(), w.key.ID))
+		must(t, s.PauseKey(ctx, w.key.Owner(), w.key.ID, "administrator"))
 		s.SetClock(func() time.Time { return noon.Add(time.Minute) })
-		must(t, s.PauseKey(ctx, w.key.Owner(), w.key.ID))
+		must(t, s.PauseKey(ctx, w.key.Owner(), w.key.ID, "administrator"))
 		if got := paused(); got != storage.At(noon) {
 			t.Errorf("paused at %v, want when it was first", got)
 		}
@@ -620,7 +620,7 @@ func TestK26_BoundCountsLiveKeysOfTheOwner(t *testing.T) {
 			must(t, err)
 			third, err := insert(nil)
 			must(t, err)
-			must(t, s.PauseKey(ctx, owner, third.ID)) // still counts
+			must(t, s.PauseKey(ctx, owner, third.ID, "administrator")) // still counts
 			full := func(what string) {
 				t.Helper()
 				before := dumpTable(t, s, "api_keys")

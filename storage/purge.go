@@ -32,6 +32,7 @@ func (s *Store) Purge(ctx context.Context, h PurgeHorizons) (int64, error) {
 		{table: "decided_flows", before: now},
 		{table: "limits", key: "counter", before: now},
 		{table: "invitations", before: now},
+		{table: "reserved_slugs", key: "slug", before: now},
 		{table: "sign_in_links", key: "digest", before: now},
 		{table: "recent_requests", before: now},
 		{table: "idempotent_requests", key: "digest", before: now},

@@ -55,6 +55,23 @@ var writes = map[string]func(ctx context.Context, s *storage.Store, w *world) er
 		}
 		return s.EnableUser(ctx, w.user.ID)
 	},
+	"SignOut": func(ctx context.Context, s *storage.Store, w *world) error {
+		_, err := s.SignOut(ctx, w.user.ID)
+		return err
+	},
+	"EndGrants": func(ctx context.Context, s *storage.Store, w *world) error {
+		_, err := s.EndGrants(ctx, w.user.ID, storage.RevokedByAdministrator)
+		return err
+	},
+	"ForgetConsents": func(ctx context.Context, s *storage.Store, w *world) error { return s.ForgetConsents(ctx, w.user.ID) },
+	"RevokeTokensOf": func(ctx context.Context, s *storage.Store, w *world) error {
+		_, err := s.RevokeTokensOf(ctx, w.user.ID)
+		return err
+	},
+	"UpdateUser": func(ctx context.Context, s *storage.Store, w *world) error {
+		email, name, admin := "another@example.com", "Another", true
+		return s.UpdateUser(ctx, w.user.ID, storage.UserUpdate{Email: &email, Name: &name, Admin: &admin})
+	},
 	"DeleteUser": func(ctx context.Context, s *storage.Store, w *world) error { return s.DeleteUser(ctx, w.user.ID) },
 
 	"InsertSession": func(ctx context.Context, s *storage.Store, w *world) error {
@@ -109,7 +126,7 @@ var writes = map[string]func(ctx context.Context, s *storage.Store, w *world) er
 		return s.RemoveMember(ctx, w.shared.ID, w.admin.ID)
 	},
 	"HoldRole": func(ctx context.Context, s *storage.Store, w *world) error {
-		_, err := s.HoldRole(ctx, w.shared.ID, w.admin.ID)
+		_, err := s.HoldRole(ctx, w.shared.ID, w.user.ID, w.session.ID)
 		return err
 	},
 	"InsertInvitation": func(ctx context.Context, s *storage.Store, w *world) error {
@@ -132,10 +149,12 @@ var writes = map[string]func(ctx context.Context, s *storage.Store, w *world) er
 		c.Name = "New"
 		return s.UpdateClient(ctx, &c, []string{"https://new.example"})
 	},
-	"DisableClient": func(ctx context.Context, s *storage.Store, w *world) error { return s.DisableClient(ctx, w.client.ID) },
+	"DisableClient": func(ctx context.Context, s *storage.Store, w *world) error {
+		return s.DisableClient(ctx, w.client.ID, "administrator")
+	},
 	"EnableClient": func(ctx context.Context, s *storage.Store, w *world) error {
 		// The world's client is enabled: what changes is what DisableClient did in the same transaction, or nothing.
-		return errors.Join(s.DisableClient(ctx, w.client.ID), s.EnableClient(ctx, w.client.ID), s.SetSetting(ctx, "enabled", "yes"))
+		return errors.Join(s.DisableClient(ctx, w.client.ID, "administrator"), s.EnableClient(ctx, w.client.ID), s.SetSetting(ctx, "enabled", "yes"))
 	},
 	"DeleteClient": func(ctx context.Context, s *storage.Store, w *world) error { return s.DeleteClient(ctx, w.client.ID) },
 	"HoldClient": func(ctx context.Context, s *storage.Store, w *world) error {
@@ -222,11 +241,11 @@ var writes = map[string]func(ctx context.Context, s *storage.Store, w *world) er
 		return err
 	},
 	"PauseKey": func(ctx context.Context, s *storage.Store, w *world) error {
-		return s.PauseKey(ctx, w.key.Owner(), w.key.ID)
+		return s.PauseKey(ctx, w.key.Owner(), w.key.ID, "administrator")
 	},
 	"ResumeKey": func(ctx context.Context, s *storage.Store, w *world) error {
 		// As with EnableClient.
-		return errors.Join(s.PauseKey(ctx, w.key.Owner(), w.key.ID), s.ResumeKey(ctx, w.key.Owner(), w.key.ID), s.SetSetting(ctx, "resumed", "yes"))
+		return errors.Join(s.PauseKey(ctx, w.key.Owner(), w.key.ID, "administrator"), s.ResumeKey(ctx, w.key.Owner(), w.key.ID), s.SetSetting(ctx, "resumed", "yes"))
 	},
 	"RevokeKey": func(ctx context.Context, s *storage.Store, w *world) error {
 		return s.RevokeKey(ctx, w.personal.Owner(), w.personal.ID)
@@ -344,7 +363,7 @@ func TestEveryWriteIsGoneAfterARollback(t *testing.T) {
 				if _, err := s.SystemPool().ExecContext(t.Context(), "DELETE FROM settings"); err != nil {
 					t.Fatal(err)
 				}
-				for _, table := range []string{"users", "workspaces", "clients", "decided_flows", "access_tokens", "audit_events", "signing_keys"} {
+				for _, table := range []string{"users", "workspaces", "reserved_slugs", "clients", "decided_flows", "access_tokens", "audit_events", "signing_keys"} {
 					if _, err := s.SystemPool().ExecContext(t.Context(), "DELETE FROM "+table); err != nil {
 						t.Fatal(err)
 					}

@@ -216,6 +216,8 @@ func TestS01_UnstorableTextWritesNothing(t *testing.T) {
 					bad := reflect.New(v.Type()).Elem()
 					bad.Set(v)
 					switch f := bad.Field(i); {
+					case v.Type().Field(i).Name == "DisabledBy", v.Type().Field(i).Name == "PausedBy":
+						continue // nothing is inserted as stopped
 					case f.Kind() == reflect.String:
 						f.SetString(text)
 					case f.Type() == reflect.TypeFor[storage.List]():

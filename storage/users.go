@@ -2,6 +2,7 @@ package storage
 
 import (
 	"context"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -267,49 +268,191 @@ func (s *Store) keepAnAdministrator(ctx context.Context, userID string) error {
 	return err
 }
 
-// DisableUser ends the user's sessions and keeps every credential of theirs from working until EnableUser.
-// Disabling twice keeps the first time. ErrConflict: this is the last enabled administrator.
-func (s *Store) DisableUser(ctx context.Context, userID string) error {
+// DisableUser ends the user's sessions and grants for good, and keeps their personal access tokens from working until
+// EnableUser. It also stops the workspaces of which no other owner is enabled, except the shared ones whose ids are in
+// keep. Disabling again keeps the first time. ErrConflict: this is the last enabled administrator.
+func (s *Store) DisableUser(ctx context.Context, userID string, keep ...string) error {
 	return s.InTx(ctx, func(ctx context.Context) error {
 		if err := s.keepAnAdministrator(ctx, userID); err != nil {
+			return err
+		}
+		if err := s.holdOwned(ctx, userID); err != nil {
 			return err
 		}
 		if err := s.execOne(ctx, ErrNotFound, `UPDATE users SET disabled_at = COALESCE(disabled_at, CAST($2 AS BIGINT)) WHERE id = $1`, userID, s.Now()); err != nil {
 			return err
 		}
-		if _, err := s.exec(ctx, `DELETE FROM sessions WHERE user_id = $1`, userID); err != nil {
+		if _, err := s.SignOut(ctx, userID); err != nil {
 			return err
 		}
-		if _, err := s.exec(ctx, `DELETE FROM sign_in_links WHERE user_id = $1`, userID); err != nil {
+		if _, err := s.EndGrants(ctx, userID, RevokedByDisabling); err != nil {
 			return err
+		}
+		without, err := s.WorkspacesStoppedWith(ctx, userID)
+		if err != nil {
+			return err
+		}
+		for _, w := range without {
+			if !w.Personal && slices.Contains(keep, w.ID) {
+				continue
+			}
+			if _, err := s.stopWithoutOwner(ctx, w.ID); err != nil {
+				return err
+			}
 		}
 		s.changed(ctx)
 		return nil
 	})
 }
 
-// EnableUser lets a disabled user in again; what they had allowed works again, and so does a password that too many
-// failures had put out of use.
+// EnableUser lets a disabled user in again, and lets the workspaces work again that were stopped because none of their
+// owners was enabled. A password that too many failures had put out of use works again too. What DisableUser ended for
+// good stays ended.
 func (s *Store) EnableUser(ctx context.Context, userID string) error {
-	return s.changedBy(ctx, s.execOne(ctx, ErrNotFound, `UPDATE users SET disabled_at = NULL, password_failures = 0 WHERE id = $1`, userID))
+	return s.InTx(ctx, func(ctx context.Context) error {
+		if err := s.holdOwned(ctx, userID); err != nil {
+			return err
+		}
+		if err := s.execOne(ctx, ErrNotFound, `UPDATE users SET disabled_at = NULL, password_failures = 0 WHERE id = $1`, userID); err != nil {
+			return err
+		}
+		owned, err := s.OwnedBy(ctx, userID)
+		if err != nil {
+			return err
+		}
+		for _, w := range owned {
+			if _, err := s.startWithOwner(ctx, w.ID); err != nil {
+				return err
+			}
+		}
+		s.changed(ctx)
+		return nil
+	})
+}
+
+// holdOwned makes every other change of the owners of a user's workspaces wait until the transaction ends, and likewise
+// every authorization that the user is about to give in any workspace: those take the membership's row (HoldRole).
+func (s *Store) holdOwned(ctx context.Context, userID string) error {
+	// Workspaces first, as changes of members do.
+	if _, err := s.exec(ctx, `UPDATE workspaces SET name = name WHERE id IN (SELECT workspace_id FROM memberships WHERE user_id = $1 AND role = $2)`, userID, RoleOwner); err != nil {
+		return err
+	}
+	return s.holdAuthorizations(ctx, userID)
+}
+
+// holdAuthorizations makes every authorization that a user is about to give wait until the transaction ends.
+func (s *Store) holdAuthorizations(ctx context.Context, userID string) error {
+	_, err := s.exec(ctx, `UPDATE memberships SET role = role WHERE user_id = $1`, userID)
+	return err
+}
+
+// SignOut ends all of a user's sessions and the links that would start one, and returns how many sessions there were. An authorization that is being given in one of
+// them fails or is given before, so that EndGrants in the same transaction ends it too.
+func (s *Store) SignOut(ctx context.Context, userID string) (sessions int64, err error) {
+	err = s.InTx(ctx, func(ctx context.Context) error {
+		if err := s.holdAuthorizations(ctx, userID); err != nil {
+			return err
+		}
+		if _, err := s.exec(ctx, `DELETE FROM sign_in_links WHERE user_id = $1`, userID); err != nil {
+			return err
+		}
+		sessions, err = s.EndOtherSessions(ctx, userID, "")
+		return err
+	})
+	return sessions, err
+}
+
+// EndGrants revokes all of a user's grants, with their codes, access and refresh tokens, and returns how many there
+// were. What the user allowed stays remembered.
+func (s *Store) EndGrants(ctx context.Context, userID, reason string) (int64, error) {
+	n, err := s.exec(ctx, `UPDATE grants SET revoked_at = $2, revoked_reason = $3 WHERE user_id = $1 AND revoked_at IS NULL AND expires_at > $2`, userID, s.Now(), reason)
+	return n, s.changedBy(ctx, err)
+}
+
+// ForgetConsents forgets everything that a user has allowed apps, so that each has to ask again.
+func (s *Store) ForgetConsents(ctx context.Context, userID string) error {
+	_, err := s.exec(ctx, `DELETE FROM consents WHERE user_id = $1`, userID)
+	return err
+}
+
+// UserUpdate is what to change about a user; nil leaves it as it is.
+type UserUpdate struct {
+	Email *string
+	Name  *string
+	Admin *bool
+	// LeaveNoAdministrator allows the change of Admin that leaves the server without an enabled administrator.
+	LeaveNoAdministrator bool
+}
+
+// UpdateUser changes a user. ErrExists: another user has the address; ErrConflict: this is the last enabled
+// administrator; ErrNotFound: there is no such user.
+func (s *Store) UpdateUser(ctx context.Context, userID string, c UserUpdate) error {
+	var emailKey, nameKey *string
+	if c.Email != nil {
+		key := EmailKey(*c.Email)
+		emailKey = &key
+	}
+	if c.Name != nil {
+		key := searchKey(*c.Name)
+		nameKey = &key
+	}
+	return s.InTx(ctx, func(ctx context.Context) error {
+		if c.Admin != nil && !*c.Admin && !c.LeaveNoAdministrator {
+			if err := s.keepAnAdministrator(ctx, userID); err != nil {
+				return err
+			}
+		}
+		if err := s.execOne(ctx, ErrNotFound, `UPDATE users SET email = COALESCE(CAST($2 AS TEXT), email), email_key = COALESCE(CAST($3 AS TEXT), email_key),
+			name = COALESCE(CAST($4 AS TEXT), name), name_key = COALESCE(CAST($5 AS TEXT), name_key) WHERE id = $1`,
+			userID, pointed(c.Email), pointed(emailKey), pointed(c.Name), pointed(nameKey)); err != nil {
+			return err
+		}
+		if c.Admin != nil {
+			if _, err := s.exec(ctx, `UPDATE users SET admin = $2 WHERE id = $1`, userID, *c.Admin); err != nil {
+				return err
+			}
+		}
+		s.changed(ctx)
+		return nil
+	})
 }
 
 // DeleteUser removes a user with their sessions, consents, grants and tokens, and every workspace of which they are the
-// only owner, the personal one among them. ErrConflict: this is the last enabled administrator.
+// only owner, the personal one among them. It stops the workspaces of which all other owners are disabled. ErrConflict:
+// this is the last enabled administrator.
 func (s *Store) DeleteUser(ctx context.Context, userID string) error {
 	return s.InTx(ctx, func(ctx context.Context) error {
 		if err := s.keepAnAdministrator(ctx, userID); err != nil {
 			return err
 		}
 		// Two owners who go at the same moment wait here for each other, and the second one takes the workspace along.
-		if _, err := s.exec(ctx, `UPDATE workspaces SET name = name WHERE id IN (SELECT workspace_id FROM memberships WHERE user_id = $1 AND role = $2)`, userID, RoleOwner); err != nil {
+		if err := s.holdOwned(ctx, userID); err != nil {
+			return err
+		}
+		if err := s.reserveSlugs(ctx, `SELECT w.slug, w.id, CAST($3 AS BIGINT) FROM workspaces w WHERE `+soleOwner, userID, RoleOwner); err != nil {
 			return err
 		}
 		if _, err := s.exec(ctx, `DELETE FROM workspaces WHERE id IN (SELECT w.id FROM workspaces w WHERE `+soleOwner+`)`, userID, RoleOwner); err != nil {
 			return err
 		}
+		without, err := s.WorkspacesStoppedWith(ctx, userID)
+		if err != nil {
+			return err
+		}
+		var disabled bool
+		if err := s.one(ctx, []any{&disabled}, `SELECT disabled_at IS NOT NULL FROM users WHERE id = $1`, userID); err != nil {
+			return err
+		}
 		if err := s.execOne(ctx, ErrNotFound, `DELETE FROM users WHERE id = $1`, userID); err != nil {
 			return err
+		}
+		for _, w := range without {
+			if disabled {
+				break // what works without an enabled owner was kept by an administrator
+			}
+			if _, err := s.stopWithoutOwner(ctx, w.ID); err != nil {
+				return err
+			}
 		}
 		s.changed(ctx)
 		return nil

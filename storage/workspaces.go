@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"time"
 )
 
 // Workspace is the tenant that apps, and later keys and usage, belong to.
@@ -13,15 +14,18 @@ type Workspace struct {
 	Name       string
 	Plan       string // name of a plan of the configuration; empty: none of its own
 	Personal   bool   // came with a user and goes with them
-	DisabledAt Time
-	Role       string // of the user who was asked for
+	DisabledAt Time   // zero: enabled
+	// DisabledFor is one of the owners, where the workspace is disabled because all of them are. Empty: an administrator
+	// disabled it, or it is enabled.
+	DisabledFor string
+	Role        string // of the user who was asked for
 }
 
 // WorkspacesOf lists the workspaces a user belongs to, the personal one first, with the user's role in each.
 func (s *Store) WorkspacesOf(ctx context.Context, userID string) ([]Workspace, error) {
 	return collect(ctx, s, func(w *Workspace) []any {
-		return []any{&w.ID, &w.Slug, &w.Name, &w.Plan, &w.Personal, &w.DisabledAt, &w.Role}
-	}, `SELECT w.id, w.slug, w.name, w.plan, COALESCE(w.personal_user_id = $1, FALSE), w.disabled_at, m.role
+		return []any{&w.ID, &w.Slug, &w.Name, &w.Plan, &w.Personal, &w.DisabledAt, &w.DisabledFor, &w.Role}
+	}, `SELECT w.id, w.slug, w.name, w.plan, COALESCE(w.personal_user_id = $1, FALSE), w.disabled_at, w.disabled_for, m.role
 		FROM memberships m JOIN workspaces w ON w.id = m.workspace_id WHERE m.user_id = $1
 		ORDER BY CASE WHEN w.personal_user_id = $1 THEN 0 ELSE 1 END, w.slug`, userID)
 }
@@ -42,21 +46,48 @@ func (s *Store) PersonalWorkspace(ctx context.Context, userID string) (Workspace
 // package oauth's.
 const RoleOwner = "owner"
 
-const workspaceColumns = `w.id, w.slug, w.name, w.plan, w.personal_user_id IS NOT NULL, w.disabled_at`
+const workspaceColumns = `w.id, w.slug, w.name, w.plan, w.personal_user_id IS NOT NULL, w.disabled_at, w.disabled_for`
 
 func (w *Workspace) fields() []any {
-	return []any{&w.ID, &w.Slug, &w.Name, &w.Plan, &w.Personal, &w.DisabledAt}
+	return []any{&w.ID, &w.Slug, &w.Name, &w.Plan, &w.Personal, &w.DisabledAt, &w.DisabledFor}
 }
 
-// InsertWorkspace adds a workspace with its first owner. ErrExists: the slug is taken; ErrNotFound: there is no such
-// user.
+// SlugReservation is for how long nobody can take the slug of a workspace that was deleted: APIs and logs may still know
+// its owner by it.
+const SlugReservation = 400 * 24 * time.Hour
+
+// reserveSlugs keeps the slugs that a query finds, with the ids of their workspaces and the end of the reservation as its
+// last parameter.
+func (s *Store) reserveSlugs(ctx context.Context, query string, args ...any) error {
+	_, err := s.exec(ctx, `INSERT INTO reserved_slugs (slug, workspace_id, expires_at) `+query+
+		` ON CONFLICT (slug) DO UPDATE SET workspace_id = excluded.workspace_id, expires_at = excluded.expires_at`, append(args, s.Now().Add(SlugReservation))...)
+	return err
+}
+
+// SlugReservedUntil is when the slug of a deleted workspace can be taken again. ErrNotFound: it is not reserved.
+func (s *Store) SlugReservedUntil(ctx context.Context, slug string) (Time, error) {
+	var until Time
+	err := s.one(ctx, []any{&until}, `SELECT expires_at FROM reserved_slugs WHERE slug = $1 AND expires_at > $2`, slug, s.Now())
+	return until, err
+}
+
+// InsertWorkspace adds a workspace with its first owner. ErrExists: the slug is taken, or reserved because a workspace
+// had it that was deleted; ErrNotFound: there is no such user.
 func (s *Store) InsertWorkspace(ctx context.Context, w Workspace, ownerID string) error {
 	return s.InTx(ctx, func(ctx context.Context) error {
 		if _, err := s.exec(ctx, `INSERT INTO workspaces (id, slug, name, name_key, plan, created_at) VALUES ($1, $2, $3, $4, $5, $6)`,
 			w.ID, w.Slug, w.Name, searchKey(w.Name), w.Plan, s.Now()); err != nil {
 			return err
 		}
-		_, err := s.exec(ctx, `INSERT INTO memberships (workspace_id, user_id, role, created_at) VALUES ($1, $2, $3, $4)`, w.ID, ownerID, RoleOwner, s.Now())
+		// Looked up after the insertion, which waits for whoever deletes the workspace that has the slug.
+		_, err := s.SlugReservedUntil(ctx, w.Slug)
+		if err == nil {
+			return ErrExists
+		}
+		if !errors.Is(err, ErrNotFound) {
+			return err
+		}
+		_, err = s.exec(ctx, `INSERT INTO memberships (workspace_id, user_id, role, created_at) VALUES ($1, $2, $3, $4)`, w.ID, ownerID, RoleOwner, s.Now())
 		return err
 	})
 }
@@ -114,21 +145,65 @@ func pointed(text *string) any {
 	return *text
 }
 
-// DisableWorkspace keeps whatever acts in a workspace from working until EnableWorkspace.
+// DisableWorkspace keeps a workspace, its keys and its apps from working until EnableWorkspace, whoever of its owners is
+// enabled meanwhile.
 func (s *Store) DisableWorkspace(ctx context.Context, id string) error {
-	return s.changedBy(ctx, s.execOne(ctx, ErrNotFound, `UPDATE workspaces SET disabled_at = COALESCE(disabled_at, CAST($2 AS BIGINT)) WHERE id = $1`, id, s.Now()))
+	return s.changedBy(ctx, s.execOne(ctx, ErrNotFound, `UPDATE workspaces SET disabled_at = COALESCE(disabled_at, CAST($2 AS BIGINT)), disabled_for = '' WHERE id = $1`, id, s.Now()))
 }
 
-// EnableWorkspace ends what DisableWorkspace began.
+// EnableWorkspace lets a workspace work again, also a shared one without an enabled owner. ErrConflict: it is the
+// personal one of a disabled user; ErrNotFound: there is none.
 func (s *Store) EnableWorkspace(ctx context.Context, id string) error {
-	return s.changedBy(ctx, s.execOne(ctx, ErrNotFound, `UPDATE workspaces SET disabled_at = NULL WHERE id = $1`, id))
+	return s.InTx(ctx, func(ctx context.Context) error {
+		if err := s.execOne(ctx, ErrNotFound, `UPDATE workspaces SET disabled_at = NULL, disabled_for = '' WHERE id = $1`, id); err != nil {
+			return err
+		}
+		s.changed(ctx)
+		return s.execOne(ctx, ErrConflict, `UPDATE workspaces SET name = name WHERE id = $1 AND NOT EXISTS (
+			SELECT 1 FROM users u WHERE u.id = personal_user_id AND u.disabled_at IS NOT NULL)`, id)
+	})
 }
 
-// DeleteWorkspace removes a workspace with all that is its own. ErrConflict: it is a personal one, which goes with its
+// enabledOwner holds for the workspaces w that have an owner who is not disabled.
+const enabledOwner = `EXISTS (SELECT 1 FROM memberships m JOIN users u ON u.id = m.user_id WHERE m.workspace_id = w.id AND m.role = '` + RoleOwner + `' AND u.disabled_at IS NULL)`
+
+// stopWithoutOwner disables a workspace none of whose owners is enabled, unless it is disabled, and reports whether it
+// did. The caller holds the workspace.
+func (s *Store) stopWithoutOwner(ctx context.Context, id string) (bool, error) {
+	n, err := s.exec(ctx, `UPDATE workspaces AS w SET disabled_at = $2, disabled_for = COALESCE((SELECT max(m.user_id) FROM memberships m WHERE m.workspace_id = w.id AND m.role = $3), '')
+		WHERE w.id = $1 AND w.disabled_at IS NULL AND NOT `+enabledOwner, id, s.Now(), RoleOwner)
+	return n > 0, err
+}
+
+// startWithOwner ends what stopWithoutOwner began, where an owner is enabled now, and reports whether it did.
+func (s *Store) startWithOwner(ctx context.Context, id string) (bool, error) {
+	n, err := s.exec(ctx, `UPDATE workspaces AS w SET disabled_at = NULL, disabled_for = '' WHERE w.id = $1 AND w.disabled_for <> '' AND `+enabledOwner, id)
+	return n > 0, err
+}
+
+// OwnedBy lists the workspaces of which a user is an owner.
+func (s *Store) OwnedBy(ctx context.Context, userID string) ([]Workspace, error) {
+	return collect(ctx, s, (*Workspace).fields, `SELECT `+workspaceColumns+` FROM workspaces w JOIN memberships m ON m.workspace_id = w.id
+		WHERE m.user_id = $1 AND m.role = $2 ORDER BY w.id`, userID, RoleOwner)
+}
+
+// WorkspacesStoppedWith lists the workspaces that stop when a user is disabled, their personal one first: they are an
+// owner, and no other owner is enabled.
+func (s *Store) WorkspacesStoppedWith(ctx context.Context, userID string) ([]Workspace, error) {
+	return collect(ctx, s, (*Workspace).fields, `SELECT `+workspaceColumns+` FROM workspaces w JOIN memberships o ON o.workspace_id = w.id
+		WHERE o.user_id = $1 AND o.role = $2 AND NOT EXISTS (SELECT 1 FROM memberships m JOIN users u ON u.id = m.user_id
+			WHERE m.workspace_id = w.id AND m.user_id <> $1 AND m.role = $2 AND u.disabled_at IS NULL)
+		ORDER BY CASE WHEN w.personal_user_id IS NULL THEN 1 ELSE 0 END, w.slug`, userID, RoleOwner)
+}
+
+// DeleteWorkspace removes a workspace with all that is its own, and keeps its slug from being taken again. ErrConflict: it is a personal one, which goes with its
 // user; ErrNotFound: there is none.
 func (s *Store) DeleteWorkspace(ctx context.Context, id string) error {
 	return s.InTx(ctx, func(ctx context.Context) error {
 		if err := s.HoldWorkspace(ctx, id); err != nil {
+			return err
+		}
+		if err := s.reserveSlugs(ctx, `SELECT w.slug, w.id, CAST($2 AS BIGINT) FROM workspaces w WHERE w.id = $1`, id); err != nil {
 			return err
 		}
 		if err := s.execOne(ctx, ErrNotFound, `DELETE FROM workspaces WHERE id = $1`, id); err != nil {
@@ -206,9 +281,19 @@ func (s *Store) ActiveRole(ctx context.Context, workspaceID, userID string) (str
 	return role, err
 }
 
-// HoldRole is ActiveRole, and keeps the membership from being changed until the transaction in ctx ends.
-func (s *Store) HoldRole(ctx context.Context, workspaceID, userID string) (string, error) {
+// HoldRole is ActiveRole for a user in one of their sessions, and keeps the membership from being changed, the user from
+// being disabled and their sessions from being ended by an administrator until the transaction in ctx ends. ErrNotFound:
+// also when the session has ended.
+func (s *Store) HoldRole(ctx context.Context, workspaceID, userID, sessionID string) (string, error) {
 	if err := s.execOne(ctx, ErrNotFound, `UPDATE memberships SET role = role WHERE workspace_id = $1 AND user_id = $2`, workspaceID, userID); err != nil {
+		return "", err
+	}
+	var sessions int64
+	err := s.one(ctx, []any{&sessions}, `SELECT count(*) FROM sessions WHERE id = $1 AND user_id = $2 AND expires_at > $3`, sessionID, userID, s.Now())
+	if err == nil && sessions == 0 {
+		err = ErrNotFound
+	}
+	if err != nil {
 		return "", err
 	}
 	return s.ActiveRole(ctx, workspaceID, userID)
@@ -225,12 +310,14 @@ func (s *Store) AddMember(ctx context.Context, workspaceID, userID, role string)
 			return err
 		}
 		s.changed(ctx)
-		return nil
+		_, err := s.startWithOwner(ctx, workspaceID)
+		return err
 	})
 }
 
-// ChangeRole gives a member another role. ErrConflict: they are the last owner, or the workspace is a personal one;
-// ErrNotFound: they are no member.
+// ChangeRole gives a member another role. A workspace that is left without an enabled owner stops; one that was stopped
+// for that reason and has one again works again. ErrConflict: they are the last owner, or the workspace is a personal
+// one; ErrNotFound: they are not a member.
 func (s *Store) ChangeRole(ctx context.Context, workspaceID, userID, role string) error {
 	return s.changeMember(ctx, workspaceID, role != RoleOwner,
 		`UPDATE memberships SET role = $3 WHERE workspace_id = $1 AND user_id = $2`, workspaceID, userID, role)
@@ -249,10 +336,14 @@ func (s *Store) RemoveMember(ctx context.Context, workspaceID, userID string) er
 	})
 }
 
-// changeMember runs a statement about a membership and, where that takes an owner away, sees to it that another stays.
+// changeMember runs a statement about a membership and, where that takes an owner away, makes sure that another stays.
 func (s *Store) changeMember(ctx context.Context, workspaceID string, away bool, query string, args ...any) error {
 	return s.InTx(ctx, func(ctx context.Context) error {
 		if err := s.HoldWorkspace(ctx, workspaceID); err != nil {
+			return err
+		}
+		var before bool
+		if err := s.one(ctx, []any{&before}, `SELECT `+enabledOwner+` FROM workspaces w WHERE w.id = $1`, workspaceID); err != nil {
 			return err
 		}
 		if err := s.execOne(ctx, ErrNotFound, query, args...); err != nil {
@@ -268,7 +359,11 @@ func (s *Store) changeMember(ctx context.Context, workspaceID string, away bool,
 			}
 		}
 		s.changed(ctx)
-		return nil
+		_, err := s.startWithOwner(ctx, workspaceID)
+		if err == nil && before { // without one before, it works because an administrator said so
+			_, err = s.stopWithoutOwner(ctx, workspaceID)
+		}
+		return err
 	})
 }
 

@@ -193,6 +193,9 @@ type KeyView struct {
 	Includes []string
 	// Final says that the key is revoked: nothing about it can change.
 	Final bool
+	// Held says why whoever looks at a paused key cannot resume it; empty: they
+	// can.
+	Held string
 	// CanRotate says that another may take its place.
 	CanRotate bool
 	// Confirm asks for the name before it is revoked.

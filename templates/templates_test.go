@@ -429,7 +429,6 @@ func TestFormsPostWhatHandlersRead(t *testing.T) {
 			{"post /settings/developer/apps/app_0195a0c0example/delete", []string{"confirm"}},
 		},
 		"app-admin": {
-			{"post /admin/apps/app_0195a0c0example/secret", []string{"grace", "password"}},
 			{"get /admin/apps/app_0195a0c0example#h-requests", []string{"request"}},
 			{"post /admin/apps/app_0195a0c0example", []string{
 				"kind", "name", "site", "redirect_uris", "resource", "scope", "refresh", "verified", "first_party", "pkce_optional",

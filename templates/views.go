@@ -375,9 +375,12 @@ type AppView struct {
 	// equal. Name may hold something just typed. Empty: Name.
 	SavedName string
 	Disabled  bool
-	Owner     string // who it belongs to; empty leaves the line out
-	Created   time.Time
-	Users     int // people who have allowed it
+	// Held says why whoever looks at a disabled app cannot enable it; empty:
+	// they can.
+	Held    string
+	Owner   string // who it belongs to; empty leaves the line out
+	Created time.Time
+	Users   int // people who have allowed it
 	// Secrets are the live ones; public clients have none.
 	Secrets       []SecretRow
 	Requests      Requests // with its tokens

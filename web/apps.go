@@ -37,6 +37,7 @@ type appPlace struct {
 	base        string // path of the list
 	section     string
 	workspaceID string                 // empty: all
+	by          oauth.Authority        // with which apps are disabled and enabled there
 	bar         templates.WorkspaceBar // of the pages about a workspace
 }
 
@@ -50,15 +51,19 @@ func (s *Server) ownApps(h appHandler) memberHandler {
 		if err != nil {
 			return err //nolint:wrapcheck // storage's own sentinels
 		}
-		return h(w, r, v, appPlace{base: appsBase, section: templates.SectionApps, workspaceID: ws.ID})
+		if !ws.DisabledAt.IsZero() {
+			return &pageError{Status: http.StatusForbidden, Heading: "Your workspace is disabled", Message: "An administrator of this server disabled it. Nothing that acts in it works, and nothing new is made in it.", BackURL: "/settings/profile", BackText: "Go to your profile"}
+		}
+		return h(w, r, v, appPlace{base: appsBase, section: templates.SectionApps, workspaceID: ws.ID, by: oauth.Authority{UserID: v.user.ID, WorkspaceID: ws.ID, Role: ws.Role}})
 	}
 }
 
 // workspaceApps serves a page about the apps of the workspace that the path names.
 func (s *Server) workspaceApps(h appHandler) memberHandler {
 	return s.permitted(oauth.MayManageApps, templates.SectionWorkspaces, templates.TabApps,
-		func(w http.ResponseWriter, r *http.Request, v *visitor, _ oauth.Authority, ws storage.Workspace, all []storage.Workspace) error {
+		func(w http.ResponseWriter, r *http.Request, v *visitor, by oauth.Authority, ws storage.Workspace, all []storage.Workspace) error {
 			return h(w, r, v, appPlace{
+				by:   by,
 				base: workspacesBase + "/" + ws.Slug + "/" + templates.TabApps, section: templates.SectionWorkspaces,
 				workspaceID: ws.ID, bar: workspaceBar(ws, all, templates.TabApps),
 			})
@@ -68,7 +73,7 @@ func (s *Server) workspaceApps(h appHandler) memberHandler {
 // allApps serves a page about whatever app there is, to administrators.
 func (s *Server) allApps(h appHandler) memberHandler {
 	return func(w http.ResponseWriter, r *http.Request, v *visitor) error {
-		return h(w, r, v, appPlace{base: adminAppsBase, section: templates.SectionAdminApps})
+		return h(w, r, v, appPlace{base: adminAppsBase, section: templates.SectionAdminApps, by: oauth.Authority{Administrator: true, UserID: v.user.ID}})
 	}
 }
 
@@ -293,6 +298,9 @@ func (s *Server) showApp(w http.ResponseWriter, r *http.Request, status int, v *
 	view.AuthorizeURL, view.TokenURL = s.oauth.Issuer()+"/oauth/authorize", s.oauth.Issuer()+"/oauth/token"
 	view.IntrospectURL, view.MetadataURL = s.oauth.Issuer()+"/oauth/introspect", s.oauth.Issuer()+"/.well-known/oauth-authorization-server"
 	view.NeedPassword = !s.fresh(v)
+	if view.Disabled {
+		view.Held = held(at.by.MayStart(c.DisabledBy, false, "app", "disabled", "change and enable"))
+	}
 	if view.Owner, err = s.ownerOf(r.Context(), c); err != nil {
 		return err
 	}
@@ -389,7 +397,7 @@ func (s *Server) rotateSecret(w http.ResponseWriter, r *http.Request, v *visitor
 		return err
 	})
 	if faults := fieldErrors(err); faults != nil {
-		return &pageError{Status: http.StatusBadRequest, Heading: "No secret was made", Message: sentence(faults["kind"] + faults["grace"]), BackURL: base, BackText: "Go back to the app"}
+		return &pageError{Status: http.StatusBadRequest, Heading: "No secret was made", Message: joined(faults), BackURL: base, BackText: "Go back to the app"}
 	}
 	if err != nil {
 		return err
@@ -407,9 +415,9 @@ func (s *Server) switchApp(w http.ResponseWriter, r *http.Request, v *visitor, a
 	base, err := s.app(r, v, at, func(ctx context.Context, c storage.Client) error {
 		if strings.HasSuffix(r.URL.Path, "/disable") {
 			text = "The app is disabled. None of its tokens works."
-			return s.oauth.SwitchClient(ctx, c.ID, true) //nolint:wrapcheck // storage's own sentinels
+			return s.oauth.SwitchClient(ctx, at.by, c.ID, true) //nolint:wrapcheck // storage's own sentinels
 		}
-		return s.oauth.SwitchClient(ctx, c.ID, false) //nolint:wrapcheck // storage's own sentinels
+		return s.oauth.SwitchClient(ctx, at.by, c.ID, false) //nolint:wrapcheck // storage's own sentinels
 	})
 	return s.appChanged(w, r, v, base, text, err)
 }

@@ -139,7 +139,7 @@ func (p *place) moveTo(like func(storage.Workspace) bool) bool {
 // decision is the person's yes to scopes. A flow id says that they were asked.
 func (p *place) decision(scopes []string, flowID string) oauth.Decision {
 	return oauth.Decision{
-		UserID: p.visitor.user.ID, WorkspaceID: p.workspace.ID, Role: p.workspace.Role, AuthTime: p.visitor.authTime(),
+		UserID: p.visitor.user.ID, SessionID: p.visitor.row.ID, WorkspaceID: p.workspace.ID, Role: p.workspace.Role, AuthTime: p.visitor.authTime(),
 		Scopes: scopes, FlowID: flowID,
 	}
 }

@@ -644,7 +644,10 @@ func (s *Server) showKey(w http.ResponseWriter, r *http.Request, status int, p k
 	}
 	view := templates.KeyView{Page: page, KeyPlace: p.view(), KeyRow: s.keyRow(k, creator), Resource: k.Resource, Ranges: k.Addresses, Revoked: k.RevokedAt.Time()}
 	view.Final = view.State == "revoked"
-	view.CanRotate = k.Live(s.store.Now()) && k.RotatedInto == ""
+	view.CanRotate = k.Live(s.store.Now()) && k.RotatedInto == "" && k.PausedAt.IsZero()
+	if !k.PausedAt.IsZero() {
+		view.Held = held(p.by.MayStart(k.PausedBy, p.personal(), "key", "paused", "resume"))
+	}
 	view.Confirm = k.Environment == apikey.Live
 	if age := s.now().Sub(view.Created); age > oldAge {
 		view.OldDays = int(age / (24 * time.Hour))
@@ -884,6 +887,12 @@ func (s *Server) rotateKey(w http.ResponseWriter, r *http.Request, p keyPlace) e
 		return &pageError{
 			Status: http.StatusConflict, Heading: "Nothing was made", Cause: err, BackURL: p.base + "/" + k.ID, BackText: "Go back to it",
 			Message: "It has been replaced or revoked, or has ended. Make a new one instead.",
+		}
+	}
+	if faults := fieldErrors(err); faults != nil {
+		return &pageError{
+			Status: http.StatusBadRequest, Heading: "Nothing was made", Cause: err, BackURL: p.base + "/" + k.ID, BackText: "Go back to it",
+			Message: joined(faults),
 		}
 	}
 	if err != nil {

@@ -3,6 +3,7 @@ package web
 import (
 	"context"
 	"errors"
+	"maps"
 	"net/http"
 	"slices"
 	"strconv"
@@ -14,6 +15,24 @@ import (
 	"doorward/storage"
 	"doorward/templates"
 )
+
+// joined is all that fieldErrors found, as one text.
+func joined(faults map[string]string) string {
+	var all []string
+	for _, field := range slices.Sorted(maps.Keys(faults)) {
+		all = append(all, faults[field])
+	}
+	return strings.Join(all, " ")
+}
+
+// held is why something that is stopped cannot be started by whoever looks at it; empty: they can.
+func held(err error) string {
+	var no *oauth.Forbidden
+	if errors.As(err, &no) {
+		return no.Message
+	}
+	return ""
+}
 
 // fieldErrors turns what is wrong with a form into a sentence for each field; nil when err is about something else.
 func fieldErrors(err error) map[string]string {

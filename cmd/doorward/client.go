@@ -158,7 +158,9 @@ type clientDisable struct {
 
 // Run disables a client.
 func (c clientDisable) Run(ctx context.Context, a *app) error {
-	return c.onClient(ctx, a, c.ID, func(ctx context.Context, s *server) error { return s.oauth.SwitchClient(ctx, c.ID, true) })
+	return c.onClient(ctx, a, c.ID, func(ctx context.Context, s *server) error {
+		return s.oauth.SwitchClient(ctx, oauth.Command(""), c.ID, true)
+	})
 }
 
 type clientEnable struct {
@@ -168,7 +170,9 @@ type clientEnable struct {
 
 // Run enables a client.
 func (c clientEnable) Run(ctx context.Context, a *app) error {
-	return c.onClient(ctx, a, c.ID, func(ctx context.Context, s *server) error { return s.oauth.SwitchClient(ctx, c.ID, false) })
+	return c.onClient(ctx, a, c.ID, func(ctx context.Context, s *server) error {
+		return s.oauth.SwitchClient(ctx, oauth.Command(""), c.ID, false)
+	})
 }
 
 type clientDelete struct {
@@ -289,6 +293,7 @@ type clientJSON struct {
 	ResourceServer bool         `json:"resource_server"`
 	Verified       bool         `json:"verified"`
 	Disabled       bool         `json:"disabled"`
+	DisabledBy     string       `json:"disabled_by,omitempty"` // administrator, or a role in its workspace
 	WorkspaceID    string       `json:"workspace_id,omitempty"`
 	CreatedAt      time.Time    `json:"created_at"`
 	Secrets        []secretJSON `json:"secrets,omitempty"`
@@ -306,7 +311,7 @@ func newClientJSON(c storage.Client, secret string) clientJSON {
 		ClientID: c.ID, ClientSecret: secret, Name: c.Name, Site: c.Site,
 		RedirectURIs: notNil(c.RedirectURIs), GrantTypes: notNil(c.GrantTypes), Scope: c.Scopes.String(), Resources: notNil(c.Resources),
 		Public: c.Public, PKCE: "required", FirstParty: c.FirstParty, ResourceServer: c.ResourceServer, Verified: c.Verified,
-		Disabled: !c.DisabledAt.IsZero(), WorkspaceID: c.WorkspaceID, CreatedAt: seconds(c.CreatedAt), Secrets: nil,
+		Disabled: !c.DisabledAt.IsZero(), DisabledBy: c.DisabledBy, WorkspaceID: c.WorkspaceID, CreatedAt: seconds(c.CreatedAt), Secrets: nil,
 	}
 	if c.PKCEOptional {
 		row.PKCE = "optional"
@@ -378,7 +383,11 @@ func (o output) printClient(a *app, client storage.Client, secret string) error 
 		if c.WorkspaceID == "" {
 			row("registered by", "the operator")
 		}
-		row("state", c.state())
+		state := c.state()
+		if c.DisabledBy != "" {
+			state += " by " + pausedBy(c.DisabledBy)
+		}
+		row("state", state)
 		row("created", c.CreatedAt.Format(time.RFC3339))
 		for _, x := range c.Secrets {
 			until := ""

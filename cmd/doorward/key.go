@@ -283,6 +283,7 @@ type keyJSON struct {
 	Prefix       string         `json:"prefix"`
 	Tail         string         `json:"tail"`
 	State        string         `json:"state"`
+	PausedBy     string         `json:"paused_by,omitempty"` // administrator, user, or a role in its workspace
 	CreatedAt    time.Time      `json:"created_at"`
 	ExpiresAt    *time.Time     `json:"expires_at,omitempty"`
 	LastUsedAt   *time.Time     `json:"last_used_at,omitempty"`
@@ -349,7 +350,7 @@ type replacedJSON struct {
 func newKeyJSON(s *server, k *storage.APIKey) keyJSON {
 	return keyJSON{
 		ID: k.ID, Name: k.Name, Note: k.Note, WorkspaceID: k.WorkspaceID, UserID: k.UserID, Role: k.Role, Resource: k.Resource, Environment: k.Environment,
-		Scope: k.Scopes.String(), Plan: k.Plan, RateLimit: k.RateLimit, Addresses: k.Addresses, Prefix: k.Prefix, Tail: k.Tail, State: s.oauth.KeyState(k),
+		Scope: k.Scopes.String(), Plan: k.Plan, RateLimit: k.RateLimit, Addresses: k.Addresses, Prefix: k.Prefix, Tail: k.Tail, State: s.oauth.KeyState(k), PausedBy: k.PausedBy,
 		CreatedAt: seconds(k.CreatedAt), ExpiresAt: secondsOrNever(k.ExpiresAt), LastUsedAt: secondsOrNever(k.LastUsedAt), LastUsedFrom: k.LastUsedFrom,
 		RotatedInto: k.RotatedInto,
 	}
@@ -416,7 +417,11 @@ func (o output) printKey(a *app, k keyJSON) error {
 		}
 		row("addresses", strings.Join(k.Addresses, " "))
 		row("text", k.Prefix+"…"+k.Tail)
-		row("state", k.State)
+		state := k.State
+		if k.PausedBy != "" {
+			state += " by " + pausedBy(k.PausedBy)
+		}
+		row("state", state)
 		at("created", &k.CreatedAt)
 		at("ends", k.ExpiresAt)
 		at("last used", k.LastUsedAt)
@@ -439,4 +444,15 @@ func (o output) printKey(a *app, k keyJSON) error {
 			_, _ = fmt.Fprintln(w, "\nThe token is shown only now.")
 		}
 	})
+}
+
+// pausedBy says who paused a key.
+func pausedBy(by string) string {
+	switch by {
+	case oauth.StoppedByAdministrator:
+		return "an administrator of this server"
+	case oauth.StoppedByUser:
+		return "its user"
+	}
+	return "an " + by + " of the workspace"
 }

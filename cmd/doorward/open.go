@@ -225,12 +225,29 @@ func (c Config) oauthLifetimes() oauth.Lifetimes {
 	}
 }
 
+// terminal reports whether standard input is a terminal, at which somebody can answer.
+func (a *app) terminal() bool {
+	f, ok := a.stdin.(*os.File)
+	if !ok {
+		return false
+	}
+	info, err := f.Stat()
+	return err == nil && info.Mode()&os.ModeCharDevice != 0
+}
+
+// readWords reads a line of words from standard input, which may be empty.
+func (a *app) readWords() ([]string, error) {
+	line, err := bufio.NewReader(io.LimitReader(a.stdin, maxValueBytes)).ReadString('\n')
+	if err != nil && !errors.Is(err, io.EOF) {
+		return nil, fmt.Errorf("read standard input: %w", err)
+	}
+	return strings.Fields(line), nil
+}
+
 // readLine reads one line of standard input, for what must not stand on the command line, where others see it.
 func (a *app) readLine(what string) (string, error) {
-	if f, ok := a.stdin.(*os.File); ok {
-		if info, err := f.Stat(); err == nil && info.Mode()&os.ModeCharDevice != 0 {
-			_, _ = fmt.Fprintf(a.stderr, "Type the %s, which is shown, and press Enter: ", what)
-		}
+	if a.terminal() {
+		_, _ = fmt.Fprintf(a.stderr, "Type the %s, which is shown, and press Enter: ", what)
 	}
 	line, err := bufio.NewReader(io.LimitReader(a.stdin, maxValueBytes)).ReadString('\n')
 	if err != nil && !errors.Is(err, io.EOF) {

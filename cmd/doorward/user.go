@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"net/url"
+	"slices"
 	"strings"
 	"text/tabwriter"
 	"time"
@@ -18,10 +19,12 @@ import (
 type userCommand struct {
 	Create   userCreate   `cmd:"" help:"Make an account for a person, with a personal workspace."`
 	List     userList     `cmd:"" help:"List all people."`
-	Disable  userDisable  `cmd:"" help:"Keep a person, and every app that acts for them, from working."`
-	Enable   userEnable   `cmd:"" help:"Let a disabled person in again."`
+	Update   userUpdate   `cmd:"" help:"Change a person's address or name, or make them an administrator; what is not given stays."`
+	SignOut  userSignOut  `cmd:"" name:"sign-out" help:"End a person's sessions, and with --apps and --tokens what else acts for them."`
+	Disable  userDisable  `cmd:"" help:"Keep a person, everything that acts for them and the workspaces that they alone own from working."`
+	Enable   userEnable   `cmd:"" help:"Let a disabled person in again, and their workspaces work again."`
 	Delete   userDelete   `cmd:"" help:"Delete a person and everything that is theirs."`
-	Password userPassword `cmd:"" help:"Set a person's password, which ends their sessions."`
+	Password userPassword `cmd:"" help:"Set a person's password, which ends their sessions and the access of apps."`
 
 	SignInLink userSignInLink `cmd:"" help:"Print a link with which a person signs in once, within 15 minutes, without a password."`
 }
@@ -50,7 +53,7 @@ func (c userCreate) Run(ctx context.Context, a *app) error {
 		}
 		if n, err := s.store.CountAdministrators(ctx); err == nil && n == 0 {
 			// The link of setup-link is for an empty server and is gone with the first user.
-			_, _ = fmt.Fprintln(a.stderr, "This server has no administrator yet; make one with: doorward user create --admin --email ADDRESS --password-stdin")
+			_, _ = fmt.Fprintln(a.stderr, "This server has no administrator yet; make one with: doorward user update ADDRESS --admin")
 		}
 		return nil
 	})
@@ -86,16 +89,119 @@ func (c userList) Run(ctx context.Context, a *app) error {
 	})
 }
 
-type userDisable struct {
+type userUpdate struct {
 	output
-	Email string `arg:"" help:"The person's address."`
+	Address              string  `arg:"" name:"email" help:"The person's address."`
+	Email                *string `name:"email" help:"Another address to sign in with; their sessions end." placeholder:"ADDRESS"`
+	Name                 *string `help:"What others know them by; empty for nothing." placeholder:"NAME"`
+	Admin                *bool   `negatable:"" help:"Make them an administrator of this server; --no-admin takes that away."`
+	LeaveNoAdministrator bool    `help:"With --no-admin: go ahead even if nobody can administer this server afterwards."`
 }
 
-// Run disables a user.
-func (c userDisable) Run(ctx context.Context, a *app) error {
-	return c.onUser(ctx, a, c.Email, "Disabled", func(ctx context.Context, s *server, user storage.User) error {
-		return s.identity.DisableUser(ctx, user.ID)
+// Run changes what was given.
+func (c userUpdate) Run(ctx context.Context, a *app) error {
+	if c.Email == nil && c.Name == nil && c.Admin == nil {
+		return usageError{errors.New("say what to change: --email, --name, --admin or --no-admin")}
+	}
+	return c.onUser(ctx, a, c.Address, "Updated", func(ctx context.Context, s *server, user storage.User) error {
+		_, err := s.identity.UpdateUser(ctx, user.ID, identity.UserChange{Email: c.Email, Name: c.Name, Admin: c.Admin, LeaveNoAdministrator: c.LeaveNoAdministrator})
+		if errors.Is(err, storage.ErrConflict) {
+			return fmt.Errorf("%s is the last administrator who is not disabled: make another one first, or add --leave-no-administrator", user.Email)
+		}
+		return invalidPerson(err)
 	})
+}
+
+type userSignOut struct {
+	output
+	Email  string `arg:"" help:"The person's address."`
+	Apps   bool   `help:"Also end the access of every app that they allowed; each has to ask again."`
+	Tokens bool   `help:"Also revoke all their personal access tokens."`
+}
+
+// Run ends a user's sessions and what else was asked for, and lists their personal access tokens.
+func (c userSignOut) Run(ctx context.Context, a *app) error {
+	return c.endFor(ctx, a, c.Email, "Signed out", func(ctx context.Context, s *server, user storage.User) (identity.Ended, error) {
+		return s.identity.SignOut(ctx, user.ID, identity.Ending{Apps: c.Apps, Tokens: c.Tokens})
+	})
+}
+
+type userDisable struct {
+	output
+	Email          string   `arg:"" help:"The person's address."`
+	KeepWorkspace  []string `sep:"none" help:"A shared workspace that goes on working although no other owner is enabled; repeat for several." placeholder:"SLUG"`
+	KeepWorkspaces bool     `help:"All shared workspaces go on working although no other owner is enabled."`
+}
+
+// Run disables a user and shows the workspaces that were disabled with them.
+func (c userDisable) Run(ctx context.Context, a *app) error {
+	return a.administer(ctx, func(ctx context.Context, s *server) error {
+		user, err := s.userByEmail(ctx, c.Email)
+		if err != nil {
+			return err
+		}
+		with, err := s.store.WorkspacesStoppedWith(ctx, user.ID)
+		if err != nil {
+			return fmt.Errorf("look up the user's workspaces: %w", err)
+		}
+		keep, err := c.kept(a, user, with)
+		if err != nil {
+			return err
+		}
+		if err := s.identity.DisableUser(ctx, user.ID, keep...); err != nil {
+			return err
+		}
+		if user, err = s.store.UserByID(ctx, user.ID); err != nil {
+			return fmt.Errorf("look up the user: %w", err)
+		}
+		u := newUserJSON(user)
+		for _, w := range with {
+			if w, err = s.store.WorkspaceByID(ctx, w.ID); err != nil {
+				return fmt.Errorf("look up the user's workspaces: %w", err)
+			}
+			if !w.DisabledAt.IsZero() {
+				u.Workspaces = append(u.Workspaces, newWorkspaceJSON(w))
+			}
+		}
+		return c.print(a, u, func(w io.Writer) {
+			_, _ = fmt.Fprintf(w, "Disabled %s (%s). These workspaces have no other enabled owner and are disabled too:\n", u.Email, u.ID)
+			printWorkspaceList(w, u.Workspaces)
+		})
+	})
+}
+
+// kept are the ids of the workspaces that go on working. At a terminal the person is asked where no flag says it.
+func (c userDisable) kept(a *app, user storage.User, with []storage.Workspace) (ids []string, err error) {
+	var shared []storage.Workspace
+	for _, w := range with {
+		if !w.Personal {
+			shared = append(shared, w)
+		}
+	}
+	slugs := c.KeepWorkspace
+	if len(slugs) == 0 && !c.KeepWorkspaces && !c.JSON && len(shared) > 0 && a.terminal() {
+		_, _ = fmt.Fprintf(a.stderr, "%s is the only enabled owner of these workspaces. They are disabled too, with their keys and apps:\n", user.Email)
+		for _, w := range shared {
+			_, _ = fmt.Fprintf(a.stderr, "  %s  %s\n", w.Slug, w.Name)
+		}
+		_, _ = fmt.Fprint(a.stderr, "Type the slugs of those that are to go on working, with spaces between, or only press Enter: ")
+		if slugs, err = a.readWords(); err != nil {
+			return nil, err
+		}
+	}
+	for _, slug := range slugs {
+		i := slices.IndexFunc(shared, func(w storage.Workspace) bool { return w.Slug == slug })
+		if i < 0 {
+			return nil, usageError{fmt.Errorf("%s is not a shared workspace of which %s is the only enabled owner; nothing was changed", quote(slug), user.Email)}
+		}
+		ids = append(ids, shared[i].ID)
+	}
+	if c.KeepWorkspaces {
+		for _, w := range shared {
+			ids = append(ids, w.ID)
+		}
+	}
+	return ids, nil
 }
 
 type userEnable struct {
@@ -135,29 +241,36 @@ func (c userDelete) Run(ctx context.Context, a *app) error {
 		}
 		return c.print(a, u, func(w io.Writer) {
 			_, _ = fmt.Fprintf(w, "Deleted %s (%s), and with them the workspaces of which they were the only owner:\n", u.Email, u.ID)
-			table := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
-			for _, x := range u.Workspaces {
-				_, _ = fmt.Fprintf(table, "  %s\t%s\t%s\n", x.Slug, x.Name, x.kind())
-			}
-			_ = table.Flush()
+			printWorkspaceList(w, u.Workspaces)
 		})
 	})
+}
+
+func printWorkspaceList(w io.Writer, list []workspaceJSON) {
+	table := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
+	for _, x := range list {
+		_, _ = fmt.Fprintf(table, "  %s\t%s\t%s\n", x.Slug, x.Name, x.kind())
+	}
+	_ = table.Flush()
 }
 
 type userPassword struct {
 	output
 	Email         string `arg:"" help:"The person's address."`
 	PasswordStdin bool   `required:"" help:"Read the password, one line, from standard input."`
+	KeepApps      bool   `help:"Leave the apps that they allowed their access."`
+	Tokens        bool   `help:"Also revoke all their personal access tokens."`
 }
 
-// Run sets a user's password.
+// Run sets a user's password, ends what acts for them, and lists their personal access tokens.
 func (c userPassword) Run(ctx context.Context, a *app) error {
 	password, err := a.readLine("password")
 	if err != nil {
 		return err
 	}
-	return c.onUser(ctx, a, c.Email, "Changed the password of", func(ctx context.Context, s *server, user storage.User) error {
-		return invalidPerson(s.identity.SetPassword(ctx, user.ID, password))
+	return c.endFor(ctx, a, c.Email, "Changed the password of", func(ctx context.Context, s *server, user storage.User) (identity.Ended, error) {
+		ended, err := s.identity.SetPassword(ctx, user.ID, password, identity.Ending{Apps: !c.KeepApps, Tokens: c.Tokens})
+		return ended, invalidPerson(err)
 	})
 }
 
@@ -180,6 +293,52 @@ func (c userSignInLink) Run(ctx context.Context, a *app) error {
 		link := s.config.Issuer + "/login/link?" + url.Values{"word": {word}}.Encode()
 		return c.print(a, map[string]string{"url": link}, func(w io.Writer) { _, _ = fmt.Fprintln(w, link) })
 	})
+}
+
+// endFor ends what acts for one user and shows what ended.
+func (o output) endFor(ctx context.Context, a *app, email, done string, act func(ctx context.Context, s *server, user storage.User) (identity.Ended, error)) error {
+	return a.administer(ctx, func(ctx context.Context, s *server) error {
+		user, err := s.userByEmail(ctx, email)
+		if err != nil {
+			return err
+		}
+		ended, err := act(ctx, s, user)
+		if err != nil {
+			return err
+		}
+		row := endedJSON{userJSON: newUserJSON(user), Sessions: ended.Sessions, Grants: ended.Grants, Revoked: ended.Revoked, Tokens: []keyJSON{}}
+		for _, k := range ended.Tokens {
+			if k, err = s.store.KeyByID(ctx, k.ID); err != nil {
+				return fmt.Errorf("look up a personal access token: %w", err)
+			}
+			row.Tokens = append(row.Tokens, newKeyJSON(s, &k))
+		}
+		return o.print(a, row, func(w io.Writer) {
+			_, _ = fmt.Fprintf(w, "%s %s (%s). Ended: sessions %d, authorizations of apps %d, personal access tokens %d.\n", done, row.Email, row.ID, row.Sessions, row.Grants, row.Revoked)
+			if len(row.Tokens) == 0 {
+				return
+			}
+			text := "These personal access tokens go on working; --tokens revokes them:"
+			if row.Revoked > 0 {
+				text = "Revoked personal access tokens:"
+			}
+			_, _ = fmt.Fprintln(w, text)
+			table := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
+			for _, k := range row.Tokens {
+				_, _ = fmt.Fprintf(table, "  %s\t%s\t%s\t%s\n", k.ID, k.Name, k.Scope, k.State)
+			}
+			_ = table.Flush()
+		})
+	})
+}
+
+// endedJSON is a user with what ended for them, for scripts.
+type endedJSON struct {
+	userJSON
+	Sessions int64     `json:"sessions_ended"`
+	Grants   int64     `json:"grants_ended"`
+	Revoked  int64     `json:"tokens_revoked"`
+	Tokens   []keyJSON `json:"tokens"` // personal access tokens that were neither revoked nor expired
 }
 
 // userByEmail finds a user, or says that they are missing.
@@ -235,7 +394,7 @@ type userJSON struct {
 	Admin     bool      `json:"admin"`
 	Disabled  bool      `json:"disabled"`
 	CreatedAt time.Time `json:"created_at"`
-	// Workspaces are those that went with a user who was deleted.
+	// Workspaces are those that went with a user who was deleted, or are disabled with one who was disabled.
 	Workspaces []workspaceJSON `json:"workspaces,omitempty"`
 }
 

@@ -115,7 +115,14 @@ type workspaceEnable struct {
 // Run enables a workspace.
 func (c workspaceEnable) Run(ctx context.Context, a *app) error {
 	return c.onWorkspace(ctx, a, c.Slug, "Enabled", func(ctx context.Context, s *server, w storage.Workspace) error {
-		return s.oauth.SwitchWorkspace(ctx, oauth.Command(w.ID), w, false)
+		err := s.oauth.SwitchWorkspace(ctx, oauth.Command(w.ID), w, false)
+		if errors.Is(err, storage.ErrConflict) {
+			return fmt.Errorf("%s is the personal workspace of a disabled user; it works again when they are enabled: doorward user enable", quote(w.Slug))
+		}
+		if err == nil && w.DisabledFor != "" {
+			_, _ = fmt.Fprintf(a.stderr, "None of the owners of %s is enabled; it works all the same now.\n", w.Slug)
+		}
+		return err
 	})
 }
 
@@ -323,6 +330,8 @@ type workspaceJSON struct {
 	Plan     string `json:"plan"` // empty: none of its own
 	Personal bool   `json:"personal"`
 	Disabled bool   `json:"disabled"`
+	// DisabledFor is an owner, where the workspace is disabled because none of its owners is enabled.
+	DisabledFor string `json:"disabled_for,omitempty"`
 }
 
 // memberJSON is a membership for scripts.
@@ -344,7 +353,7 @@ type invitationJSON struct {
 }
 
 func newWorkspaceJSON(w storage.Workspace) workspaceJSON {
-	return workspaceJSON{ID: w.ID, Slug: w.Slug, Name: w.Name, Plan: w.Plan, Personal: w.Personal, Disabled: !w.DisabledAt.IsZero()}
+	return workspaceJSON{ID: w.ID, Slug: w.Slug, Name: w.Name, Plan: w.Plan, Personal: w.Personal, Disabled: !w.DisabledAt.IsZero(), DisabledFor: w.DisabledFor}
 }
 
 func (w workspaceJSON) kind() string {
@@ -355,6 +364,9 @@ func (w workspaceJSON) kind() string {
 }
 
 func (w workspaceJSON) state() string {
+	if w.DisabledFor != "" {
+		return "disabled, as its owners are"
+	}
 	if w.Disabled {
 		return "disabled"
 	}

@@ -284,7 +284,7 @@ func TestK09_StatusOfAKey(t *testing.T) {
 			check("at its end", endingText, Expired)
 			w.at(0)
 
-			w.must(w.store.PauseKey(w.ctx, live.Owner(), live.ID))
+			w.must(w.store.PauseKey(w.ctx, live.Owner(), live.ID, "administrator"))
 			check("paused", liveText, Paused)
 			w.must(w.store.ResumeKey(w.ctx, live.Owner(), live.ID))
 			check("resumed", liveText, Good)
@@ -296,12 +296,12 @@ func TestK09_StatusOfAKey(t *testing.T) {
 			if name == "token" {
 				check("of a disabled user", liveText, Suspended)
 			} else {
-				check("made by a disabled user", liveText, Good)
+				check("of a workspace whose only owner is disabled", liveText, Suspended)
 			}
 
 			// The reason that lasts longest is the one that is told.
 			w.must(w.store.DisableWorkspace(w.ctx, w.workspace.ID))
-			w.must(w.store.PauseKey(w.ctx, ending.Owner(), ending.ID))
+			w.must(w.store.PauseKey(w.ctx, ending.Owner(), ending.ID, "administrator"))
 			check("paused and suspended", endingText, Paused)
 			w.at(time.Hour)
 			check("ended, paused and suspended", endingText, Expired)
@@ -414,7 +414,7 @@ func TestK08_RotatingTwiceEndsTheOldestAtOnce(t *testing.T) {
 func TestRotatingAPausedKey(t *testing.T) {
 	onEachEngine(t, func(t *testing.T, w *world) {
 		old, oldText := w.issue(w.key())
-		w.must(w.store.PauseKey(w.ctx, old.Owner(), old.ID))
+		w.must(w.store.PauseKey(w.ctx, old.Owner(), old.ID, "administrator"))
 		old, err := w.store.Key(w.ctx, old.Owner(), old.ID)
 		w.must(err)
 		text, fresh, err := w.Rotate(w.ctx, old, "", time.Hour)

@@ -139,13 +139,13 @@ func TestG02_HundredFailuresInARowPutThePasswordOutOfUse(t *testing.T) {
 		}
 		r.advance(time.Hour)
 		outOfUse() // 100 more, since the success set the count back
-		if err := r.SetPassword(t.Context(), u.ID, otherPassword); err != nil {
+		if _, err := r.SetPassword(t.Context(), u.ID, otherPassword, Ending{Apps: true}); err != nil {
 			t.Fatal(err)
 		}
 		if err := r.login(t.Context(), "a@example.com", otherPassword, elsewhere, false); err != nil {
 			t.Fatalf("after an administrator set a new password: %v", err)
 		}
-		if err := r.SetPassword(t.Context(), u.ID, goodPassword); err != nil {
+		if _, err := r.SetPassword(t.Context(), u.ID, goodPassword, Ending{Apps: true}); err != nil {
 			t.Fatal(err)
 		}
 		outOfUse()
@@ -384,7 +384,7 @@ func TestG24_MegabyteNeverReachesTheHash(t *testing.T) {
 		mustBe(t, r.login(t.Context(), "nobody@example.com", huge, home, false), ErrWrong)
 		mustBe(t, r.Confirm(t.Context(), u, Attempt{Password: huge, Address: home}), ErrWrong)
 		var invalid *Invalid
-		if err := r.SetPassword(t.Context(), u.ID, huge); !errors.As(err, &invalid) {
+		if _, err := r.SetPassword(t.Context(), u.ID, huge, Ending{}); !errors.As(err, &invalid) {
 			t.Error(err)
 		}
 		if r.hashes.Load() != before {

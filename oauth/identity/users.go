@@ -7,6 +7,7 @@ import (
 	"encoding/hex"
 	"errors"
 	"fmt"
+	"strconv"
 	"strings"
 	"time"
 	"unicode"
@@ -151,7 +152,7 @@ func (s *Service) SignInLink(ctx context.Context, userID string) (word string, e
 }
 
 // ChangePassword is for the person themselves: it asks for the current password as Confirm does, and ends all sessions
-// but the one named. Errors are those of Confirm, and *Invalid for the new password.
+// but the one named. Apps keep the access that the person allowed, which ends under Connected apps. Errors are those of Confirm, and *Invalid for the new password.
 func (s *Service) ChangePassword(ctx context.Context, userID, sessionID string, current Attempt, password string) error {
 	ctx = storage.System(ctx)
 	user, err := s.store.UserByID(ctx, userID)
@@ -186,32 +187,185 @@ func (s *Service) ChangePassword(ctx context.Context, userID, sessionID string, 
 	return nil
 }
 
-// SetPassword is for an administrator at the command line: it asks for nothing, puts a password that was out of use
-// back into use, and ends all the user's sessions. Errors are *Invalid, and storage.ErrNotFound for no such user.
-func (s *Service) SetPassword(ctx context.Context, userID, password string) error {
+// SetPassword is for an administrator: it asks for nothing, puts a password that was out of use back into use, and signs
+// the user out as SignOut does. Errors are *Invalid, and storage.ErrNotFound for no such user.
+func (s *Service) SetPassword(ctx context.Context, userID, password string, end Ending) (Ended, error) {
 	ctx = storage.System(ctx)
+	var ended Ended
 	user, err := s.store.UserByID(ctx, userID)
 	if err != nil {
-		return fmt.Errorf("look up the user: %w", err)
+		return ended, fmt.Errorf("look up the user: %w", err)
 	}
 	if err := checkPassword(password, s.about(user.Email, user.Name)); err != nil {
-		return err
+		return ended, err
 	}
 	hash, err := s.hasher.hash(ctx, password)
 	if err != nil {
-		return err
+		return ended, err
 	}
-	err = s.store.InTx(ctx, func(ctx context.Context) error {
+	err = s.store.InTx(ctx, func(ctx context.Context) (err error) {
 		if err := s.store.SetPasswordHash(ctx, user.ID, hash); err != nil {
 			return err
 		}
-		if _, err := s.store.EndOtherSessions(ctx, user.ID, ""); err != nil {
+		if ended, err = s.end(ctx, user.ID, end); err != nil {
 			return err
 		}
-		return s.audit(ctx, "user.password_set", user.ID)
+		return s.store.Audit(ctx, storage.AuditEvent{Action: "user.password_set", Target: user.ID, Detail: ended.detail()}, user.ID)
 	})
 	if err != nil {
-		return fmt.Errorf("set the password: %w", err)
+		return ended, fmt.Errorf("set the password: %w", err)
+	}
+	return ended, nil
+}
+
+// Ending is what else ends when a user is signed out of every browser.
+type Ending struct {
+	Apps   bool // what apps were allowed: their grants end, and each app has to ask again
+	Tokens bool // the user's personal access tokens
+}
+
+// Ended is what SignOut or SetPassword ended.
+type Ended struct {
+	Sessions int64
+	Grants   int64            // authorizations of apps, each with its codes, access and refresh tokens
+	Revoked  int64            // personal access tokens
+	Tokens   []storage.APIKey // the personal access tokens that were neither revoked nor expired; they still are unless Ending said otherwise
+}
+
+func (e *Ended) detail() map[string]string {
+	return map[string]string{
+		"sessions": strconv.FormatInt(e.Sessions, 10), "grants": strconv.FormatInt(e.Grants, 10), "tokens": strconv.FormatInt(e.Revoked, 10),
+	}
+}
+
+// maxListed is how many personal access tokens Ended lists.
+const maxListed = 1000
+
+func (s *Service) end(ctx context.Context, userID string, end Ending) (e Ended, err error) {
+	if e.Sessions, err = s.store.SignOut(ctx, userID); err != nil {
+		return e, err
+	}
+	if end.Apps {
+		if e.Grants, err = s.store.EndGrants(ctx, userID, storage.RevokedByAdministrator); err != nil {
+			return e, err
+		}
+		if err = s.store.ForgetConsents(ctx, userID); err != nil {
+			return e, err
+		}
+	}
+	if e.Tokens, err = s.LiveTokens(ctx, userID); err != nil || !end.Tokens {
+		return e, err
+	}
+	e.Revoked, err = s.store.RevokeTokensOf(ctx, userID)
+	return e, err
+}
+
+// LiveTokens lists a user's personal access tokens that are neither revoked nor expired, paused ones among them.
+func (s *Service) LiveTokens(ctx context.Context, userID string) (list []storage.APIKey, err error) {
+	ctx = storage.System(ctx)
+	for _, state := range []string{"live", "paused"} {
+		some, err := s.store.Keys(ctx, storage.KeyOwner{UserID: userID}, storage.KeyFilter{State: state, Limit: maxListed})
+		if err != nil {
+			return nil, fmt.Errorf("list personal access tokens: %w", err)
+		}
+		list = append(list, some...)
+	}
+	return list, nil
+}
+
+// SignOut ends all of a user's sessions, and what else end says, for good. storage.ErrNotFound: there is no such user.
+func (s *Service) SignOut(ctx context.Context, userID string, end Ending) (ended Ended, err error) {
+	err = s.store.InTx(storage.System(ctx), func(ctx context.Context) (err error) {
+		if _, err := s.store.UserByID(ctx, userID); err != nil {
+			return err
+		}
+		if ended, err = s.end(ctx, userID, end); err != nil {
+			return err
+		}
+		return s.store.Audit(ctx, storage.AuditEvent{Action: "user.signed_out", Target: userID, Detail: ended.detail()}, userID)
+	})
+	if err != nil {
+		return ended, fmt.Errorf("sign the user out: %w", err)
+	}
+	return ended, nil
+}
+
+// UserChange is what an administrator changes about a user; nil leaves it as it is.
+type UserChange struct {
+	Email *string
+	Name  *string
+	Admin *bool
+	// LeaveNoAdministrator allows a change that leaves the server without an enabled administrator; for the command only.
+	LeaveNoAdministrator bool
+}
+
+// UpdateUser changes a user's address or name, makes them an administrator of this server or takes that away. A change of
+// address signs them out of every browser. What is wrong comes as *Invalid, joined when several things are; an address
+// that is taken also wraps storage.ErrExists. storage.ErrConflict: this is the last enabled administrator;
+// storage.ErrNotFound: there is no such user.
+func (s *Service) UpdateUser(ctx context.Context, userID string, c UserChange) (storage.User, error) {
+	ctx = storage.System(ctx)
+	var faults [2]error
+	if c.Email != nil {
+		email, err := checkEmail(*c.Email)
+		c.Email, faults[0] = &email, err
+	}
+	if c.Name != nil {
+		name, err := checkName(*c.Name)
+		c.Name, faults[1] = &name, err
+	}
+	if err := errors.Join(faults[:]...); err != nil {
+		return storage.User{}, err
+	}
+	var user storage.User
+	err := s.store.InTx(ctx, func(ctx context.Context) error {
+		before, err := s.store.UserByID(ctx, userID)
+		if err != nil {
+			return err
+		}
+		update := storage.UserUpdate{Email: c.Email, Name: c.Name, LeaveNoAdministrator: c.LeaveNoAdministrator}
+		if c.Admin != nil && *c.Admin != before.Admin {
+			update.Admin = c.Admin
+		}
+		if err := s.store.UpdateUser(ctx, userID, update); err != nil {
+			return err
+		}
+		if user, err = s.store.UserByID(ctx, userID); err != nil {
+			return err
+		}
+		return s.auditUpdate(ctx, before, user)
+	})
+	switch {
+	case errors.Is(err, storage.ErrExists):
+		return user, &Invalid{Field: "email", Message: "There is an account with this address already.", cause: storage.ErrExists}
+	case err != nil:
+		return user, explain("update the user", err)
+	}
+	return user, nil
+}
+
+// auditUpdate notes each thing that changed about a user, and signs them out where it was their address.
+func (s *Service) auditUpdate(ctx context.Context, before, after storage.User) error {
+	if before.Email != after.Email {
+		if _, err := s.store.SignOut(ctx, after.ID); err != nil {
+			return err
+		}
+	}
+	for _, x := range []struct {
+		action  string
+		changed bool
+	}{
+		{"user.email_changed", before.Email != after.Email},
+		{"user.renamed", before.Name != after.Name},
+		{"user.made_administrator", !before.Admin && after.Admin},
+		{"user.unmade_administrator", before.Admin && !after.Admin},
+	} {
+		if !x.changed {
+			continue
+		}
+		if err := s.audit(ctx, x.action, after.ID); err != nil {
+			return err
+		}
 	}
 	return nil
 }
@@ -241,16 +395,52 @@ func (s *Service) change(ctx context.Context, what, action, userID string, act f
 	}))
 }
 
-// DisableUser keeps a person out, ends their sessions, and stops whatever acts for them until EnableUser.
-// storage.ErrConflict: this is the last enabled administrator; storage.ErrNotFound: there is no such user.
-func (s *Service) DisableUser(ctx context.Context, userID string) error {
-	return s.change(ctx, "disable the user", "user.disabled", userID, s.store.DisableUser)
+// DisableUser keeps a person out, ends their sessions and the access that they allowed apps for good, and stops their
+// personal access tokens and every workspace of which no other owner is enabled until EnableUser. Shared workspaces whose
+// ids are in keep go on working. storage.ErrConflict: this is the last enabled administrator; storage.ErrNotFound: there
+// is no such user.
+func (s *Service) DisableUser(ctx context.Context, userID string, keep ...string) error {
+	return s.change(ctx, "disable the user", "user.disabled", userID, s.withWorkspaces(func(ctx context.Context, id string) error {
+		return s.store.DisableUser(ctx, id, keep...)
+	}))
 }
 
-// EnableUser ends what DisableUser began, and puts a password that was out of use after too many wrong ones back into
-// use. storage.ErrNotFound: there is no such user.
+// EnableUser lets a person in again, and puts a password that was out of use after too many wrong ones back into use.
+// Their personal access tokens and the workspaces that were stopped with them work again; sessions and the access of apps
+// have ended for good. storage.ErrNotFound: there is no such user.
 func (s *Service) EnableUser(ctx context.Context, userID string) error {
-	return s.change(ctx, "enable the user", "user.enabled", userID, s.store.EnableUser)
+	return s.change(ctx, "enable the user", "user.enabled", userID, s.withWorkspaces(s.store.EnableUser))
+}
+
+// withWorkspaces is act that also notes in each workspace of which the user is an owner that it was stopped or works
+// again with them.
+func (s *Service) withWorkspaces(act func(ctx context.Context, userID string) error) func(ctx context.Context, userID string) error {
+	return func(ctx context.Context, userID string) error {
+		before, err := s.store.OwnedBy(ctx, userID)
+		if err != nil {
+			return err
+		}
+		if err := act(ctx, userID); err != nil {
+			return err
+		}
+		for _, w := range before {
+			now, err := s.store.WorkspaceByID(ctx, w.ID)
+			if err != nil {
+				return err
+			}
+			if now.DisabledAt.IsZero() == w.DisabledAt.IsZero() {
+				continue
+			}
+			action := "workspace.enabled"
+			if w.DisabledAt.IsZero() {
+				action = "workspace.disabled"
+			}
+			if err := s.store.Audit(ctx, storage.AuditEvent{Action: action, WorkspaceID: w.ID, Target: w.ID, Detail: map[string]string{"with_user": userID}}, ""); err != nil {
+				return err
+			}
+		}
+		return nil
+	}
 }
 
 // DeleteUser removes a person and all that is theirs. Errors are those of DisableUser.

@@ -302,13 +302,14 @@ func TestG21_ChangedPasswordEndsTheOtherSessions(t *testing.T) {
 		if err := r.login(t.Context(), "a@example.com", otherPassword, home, false); err != nil {
 			t.Error(err)
 		}
-		if err := r.SetPassword(t.Context(), u.ID, goodPassword); err != nil {
+		if _, err := r.SetPassword(t.Context(), u.ID, goodPassword, Ending{Apps: true}); err != nil {
 			t.Fatal(err)
 		}
 		if n := len(r.sessions(t, u.ID)); n != 0 {
 			t.Errorf("%d sessions after an administrator set the password, want none", n)
 		}
-		mustBe(t, r.SetPassword(t.Context(), "user_nobody", goodPassword), storage.ErrNotFound)
+		_, err := r.SetPassword(t.Context(), "user_nobody", goodPassword, Ending{})
+		mustBe(t, err, storage.ErrNotFound)
 	})
 }
 
@@ -359,7 +360,7 @@ func TestLoginLosesAgainstAChangeMeanwhile(t *testing.T) {
 			if err := r.EnableUser(t.Context(), u.ID); err != nil {
 				t.Fatal(err)
 			}
-			if err := r.SetPassword(t.Context(), u.ID, goodPassword); err != nil {
+			if _, err := r.SetPassword(t.Context(), u.ID, goodPassword, Ending{Apps: true}); err != nil {
 				t.Fatal(err)
 			}
 			key := r.hasher.key
@@ -413,7 +414,7 @@ func TestLastAdministratorStays(t *testing.T) {
 			t.Fatal(err)
 		}
 		mustBe(t, r.DeleteUser(t.Context(), two.ID), storage.ErrConflict)
-		for _, do := range []func(context.Context, string) error{r.DisableUser, r.EnableUser, r.DeleteUser} {
+		for _, do := range []func(context.Context, string) error{func(ctx context.Context, id string) error { return r.DisableUser(ctx, id) }, r.EnableUser, r.DeleteUser} {
 			mustBe(t, do(t.Context(), one.ID), storage.ErrNotFound)
 		}
 		mustBe(t, r.Rename(t.Context(), one.ID, "x"), storage.ErrNotFound)

@@ -116,8 +116,8 @@ func TestO05_EachChangeLeavesOneEvent(t *testing.T) {
 			}},
 			{"workspace.disabled", w.ID, func() string { return w.ID }, func() { ok(t, r.OAuth.SwitchWorkspace(ctx, command, w, true)) }},
 			{"workspace.enabled", w.ID, func() string { return w.ID }, func() { ok(t, r.OAuth.SwitchWorkspace(ctx, command, w, false)) }},
-			{"app.disabled", w.ID, func() string { return app.ID }, func() { ok(t, r.OAuth.SwitchClient(ctx, app.ID, true)) }},
-			{"app.enabled", w.ID, func() string { return app.ID }, func() { ok(t, r.OAuth.SwitchClient(ctx, app.ID, false)) }},
+			{"app.disabled", w.ID, func() string { return app.ID }, func() { ok(t, r.OAuth.SwitchClient(ctx, oauth.Command(""), app.ID, true)) }},
+			{"app.enabled", w.ID, func() string { return app.ID }, func() { ok(t, r.OAuth.SwitchClient(ctx, oauth.Command(""), app.ID, false)) }},
 			{"app.secret_rotated", w.ID, func() string { return app.ID }, func() {
 				_, _, err := r.OAuth.RotateSecret(ctx, app.ID, time.Hour)
 				ok(t, err)
@@ -127,7 +127,10 @@ func TestO05_EachChangeLeavesOneEvent(t *testing.T) {
 			{"user.renamed", bobs.ID, func() string { return bob.ID }, func() { ok(t, r.Identity.Rename(ctx, bob.ID, "Robert")) }},
 			{"user.disabled", bobs.ID, func() string { return bob.ID }, func() { ok(t, r.Identity.DisableUser(ctx, bob.ID)) }},
 			{"user.enabled", bobs.ID, func() string { return bob.ID }, func() { ok(t, r.Identity.EnableUser(ctx, bob.ID)) }},
-			{"user.password_set", bobs.ID, func() string { return bob.ID }, func() { ok(t, r.Identity.SetPassword(ctx, bob.ID, "another quiet harbour at noon")) }},
+			{"user.password_set", bobs.ID, func() string { return bob.ID }, func() {
+				_, err := r.Identity.SetPassword(ctx, bob.ID, "another quiet harbour at noon", identity.Ending{})
+				ok(t, err)
+			}},
 			{"user.deleted", bobs.ID, func() string { return bob.ID }, func() { ok(t, r.Identity.DeleteUser(ctx, bob.ID)) }},
 			{"session.ended", personal.ID, nil, func() { b.PostForm("/logout", nil) }},
 			{"workspace.deleted", w.ID, func() string { return w.ID }, func() { ok(t, r.OAuth.DeleteWorkspace(ctx, command, w)) }},

@@ -191,7 +191,7 @@ func TestA14_ParametersOfAPostComeFromItsBodyAlone(t *testing.T) {
 func TestA16_UnknownDisabledAndDeletedClientsLookAlike(t *testing.T) {
 	rig.Each(t, rig.Options{}, func(t *testing.T, r *rig.Rig) {
 		live, disabled, deleted := r.App(oauth.ClientSpec{}), r.App(oauth.ClientSpec{Name: "Disabled evil.example"}), r.App(oauth.ClientSpec{})
-		if err := r.Store.DisableClient(r.System(), disabled.ID); err != nil {
+		if err := r.Store.DisableClient(r.System(), disabled.ID, "administrator"); err != nil {
 			t.Fatal(err)
 		}
 		if err := r.Store.DeleteClient(r.System(), deleted.ID); err != nil {

@@ -375,7 +375,7 @@ func TestB08_DisabledBetweenPageAndAnswer(t *testing.T) {
 			t.Helper()
 			app := r.App(oauth.ClientSpec{})
 			if off == nil {
-				off, on = func() error { return r.Store.DisableClient(r.System(), app.ID) }, func() error { return r.Store.EnableClient(r.System(), app.ID) }
+				off, on = func() error { return r.Store.DisableClient(r.System(), app.ID, "administrator") }, func() error { return r.Store.EnableClient(r.System(), app.ID) }
 			}
 			b := r.Browser().SignIn(r.Alice.Email)
 			page := b.Authorize(app.Params("read"))

@@ -6,6 +6,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"doorward/oauth"
 	"doorward/storage"
@@ -283,11 +284,21 @@ func TestConsentRacesWithRemovalFromTheWorkspace(t *testing.T) {
 			if err := change(w); err != nil {
 				t.Fatal(err)
 			}
-			d := oauth.Decision{UserID: r.Alice.ID, WorkspaceID: w.ID, Role: oauth.RoleMember, AuthTime: r.Store.Now(), Scopes: []string{"read"}, Remember: true, FlowID: request.ID}
+			d := oauth.Decision{UserID: r.Alice.ID, SessionID: sessionOf(t, r, r.Alice.ID), WorkspaceID: w.ID, Role: oauth.RoleMember, AuthTime: r.Store.Now(), Scopes: []string{"read"}, Remember: true, FlowID: request.ID}
 			to, err := r.OAuth.Approve(t.Context(), request, d)
 			if done := err == nil && strings.Contains(to, "code="); done != (name == "unchanged") || grantCount(t, r) > before != done {
 				t.Errorf("%s: approved %v, error %v", name, done, err)
 			}
 		}
 	})
+}
+
+// sessionOf is the id of a session of a user.
+func sessionOf(t *testing.T, r *rig.Rig, userID string) string {
+	t.Helper()
+	list, err := r.Store.SessionsOf(r.System(), userID, 24*time.Hour)
+	if err != nil || len(list) == 0 {
+		t.Fatalf("sessions %d, error %v", len(list), err)
+	}
+	return list[0].ID
 }

@@ -59,7 +59,7 @@ func TestI01_CallerMustAuthenticate(t *testing.T) {
 		})
 	}
 	t.Run("disabled resource server", func(t *testing.T) {
-		if err := r.Store.DisableClient(r.System(), api.ID); err != nil {
+		if err := r.Store.DisableClient(r.System(), api.ID, "administrator"); err != nil {
 			t.Fatal(err)
 		}
 		refused(t, r.Introspect(api, access), http.StatusUnauthorized, "invalid_client")
@@ -203,7 +203,7 @@ func TestI08_WhoIsDisabledHasNoLiveToken(t *testing.T) {
 		api := one.ResourceServer()
 		type change struct{ off, on func(app *rig.App) error }
 		for name, c := range map[string]change{
-			"app": {func(app *rig.App) error { return one.Store.DisableClient(one.System(), app.ID) }, func(app *rig.App) error { return one.Store.EnableClient(one.System(), app.ID) }},
+			"app": {func(app *rig.App) error { return one.Store.DisableClient(one.System(), app.ID, "administrator") }, func(app *rig.App) error { return one.Store.EnableClient(one.System(), app.ID) }},
 			"user": {
 				func(*rig.App) error { return one.Identity.DisableUser(one.System(), one.Alice.ID) },
 				func(*rig.App) error { return one.Identity.EnableUser(one.System(), one.Alice.ID) },

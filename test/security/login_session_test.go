@@ -227,7 +227,7 @@ func TestG05_VictimsBrowserStillGetsIn(t *testing.T) {
 		t.Run("not after a change of password", func(t *testing.T) {
 			old := r.Browser()
 			old.SetCookie(&http.Cookie{Name: "doorward-device", Value: cookie(victim, "doorward-device"), Path: "/"})
-			if err := r.Identity.SetPassword(r.System(), r.Alice.ID, "an entirely other harbour"); err != nil {
+			if _, err := r.Identity.SetPassword(r.System(), r.Alice.ID, "an entirely other harbour", identity.Ending{Apps: true}); err != nil {
 				t.Fatal(err)
 			}
 			wantThrottled(t, attempt(old, r.Alice.Email, "an entirely other harbour"))
@@ -410,7 +410,7 @@ func TestG21_EndedSessionIsEndedOnEveryNode(t *testing.T) {
 				if err != nil {
 					t.Fatal(err)
 				}
-				if err := one.Identity.SetPassword(one.System(), u.ID, changed); err != nil {
+				if _, err := one.Identity.SetPassword(one.System(), u.ID, changed, identity.Ending{Apps: true}); err != nil {
 					t.Fatal(err)
 				}
 				return nil
@@ -499,8 +499,11 @@ func TestG21_SignInUnderWayDoesNotOutliveANewPassword(t *testing.T) {
 			t.Fatal(err)
 		}
 		for name, then := range map[string]func(id string) error{
-			"password set": func(id string) error { return r.Identity.SetPassword(r.System(), id, "an entirely other harbour") },
-			"disabled":     func(id string) error { return r.Identity.DisableUser(r.System(), id) },
+			"password set": func(id string) error {
+				_, err := r.Identity.SetPassword(r.System(), id, "an entirely other harbour", identity.Ending{})
+				return err
+			},
+			"disabled": func(id string) error { return r.Identity.DisableUser(r.System(), id) },
 		} {
 			for _, way := range []string{"sign-in", "step-up"} {
 				t.Run(name+" during "+way, func(t *testing.T) {

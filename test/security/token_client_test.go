@@ -55,7 +55,7 @@ func TestT40_WrongSecretIsInvalidClientWithAChallenge(t *testing.T) {
 func TestT41_UnknownClientLooksLikeAWrongSecret(t *testing.T) {
 	rig.Each(t, rig.Options{}, func(t *testing.T, r *rig.Rig) {
 		app, disabled, deleted := robot(r), robot(r), robot(r)
-		if err := r.Store.DisableClient(r.System(), disabled.ID); err != nil {
+		if err := r.Store.DisableClient(r.System(), disabled.ID, "administrator"); err != nil {
 			t.Fatal(err)
 		}
 		if err := r.Store.DeleteClient(r.System(), deleted.ID); err != nil {

@@ -348,7 +348,7 @@ func TestT13_CodeDiesWithWhatItRestsOn(t *testing.T) {
 			})
 		}, oauth.UnauthorizedClient},
 		"client disabled": {func(t *testing.T, r *rig.Rig, app *rig.App) {
-			if err := r.Store.DisableClient(r.System(), app.ID); err != nil {
+			if err := r.Store.DisableClient(r.System(), app.ID, "administrator"); err != nil {
 				t.Fatal(err)
 			}
 		}, oauth.InvalidClient},

@@ -97,7 +97,7 @@ func TestV60_AnAppThatWasDisabledBetweenTwoClicksGetsNothing(t *testing.T) {
 		b := r.Browser().SignIn(r.Alice.Email)
 		page := b.Authorize(app.Params("read"))
 		code := b.Decide(page, "approve").Param("code")
-		ok(t, r.Store.DisableClient(r.System(), app.ID))
+		ok(t, r.Store.DisableClient(r.System(), app.ID, oauth.StoppedByAdministrator))
 		a := b.Decide(page, "approve")
 		wantAnswered(t, a)
 		if strings.Contains(a.Body, code) || strings.Contains(wayOn(t, a), "app.example") {

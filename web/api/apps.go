@@ -25,6 +25,7 @@ type App struct {
 	ResourceServer bool        `json:"resourceServer" doc:"It introspects, and gets no tokens."`
 	Verified       bool        `json:"verified" doc:"An administrator vouches for its name."`
 	Disabled       bool        `json:"disabled" doc:"Neither it nor any of its tokens works."`
+	DisabledBy     *string     `json:"disabledBy" enum:"administrator,owner,admin" doc:"Who disabled it: an administrator of the server, or a role in the workspace. As much authority enables it again. null: it is not disabled."`
 	Secrets        []AppSecret `json:"secrets" doc:"The live ones, the newest first; two at most, while rotating. Empty in lists."`
 	CreatedAt      Moment      `json:"createdAt"`
 	CreatedBy      *string     `json:"createdBy" doc:"User; null: the command, or a key."`
@@ -62,7 +63,7 @@ type AppChange struct {
 	Resources    *[]string      `json:"resources,omitempty"`
 	PKCEOptional *bool          `json:"pkceOptional,omitempty" doc:"For administrators."`
 	FirstParty   *bool          `json:"firstParty,omitempty" doc:"For administrators."`
-	Disabled     *bool          `json:"disabled,omitempty" doc:"true: neither it nor any of its tokens works until this is false again."`
+	Disabled     *bool          `json:"disabled,omitempty" doc:"true: neither it nor any of its tokens works until this is false again, for which it takes as much authority as disabled it."`
 }
 
 func (a *API) apps() []operation {
@@ -117,7 +118,7 @@ func (c *call) showApp(x *storage.Client) App {
 	shown := App{
 		ID: x.ID, Name: x.Name, Site: text(x.Site), Workspace: c.workspace.Slug, RedirectURIs: list(x.RedirectURIs), Grants: list(x.GrantTypes),
 		Scopes: list(x.Scopes), Resources: list(x.Resources), Public: x.Public, PKCEOptional: x.PKCEOptional, FirstParty: x.FirstParty,
-		ResourceServer: x.ResourceServer, Verified: x.Verified, Disabled: !x.DisabledAt.IsZero(), Secrets: []AppSecret{},
+		ResourceServer: x.ResourceServer, Verified: x.Verified, Disabled: !x.DisabledAt.IsZero(), DisabledBy: text(x.DisabledBy), Secrets: []AppSecret{},
 		CreatedAt: Moment(x.CreatedAt), CreatedBy: text(x.CreatedBy), ChangedAt: Moment(x.ChangedAt),
 	}
 	for _, secret := range x.Secrets {
@@ -212,12 +213,11 @@ func (a *API) updateApp(ctx context.Context, c *call, _ *none, in *AppChange) (A
 		}
 	}
 	if in.Disabled != nil && *in.Disabled == x.DisabledAt.IsZero() {
-		if err := a.oauth.SwitchClient(ctx, x.ID, *in.Disabled); err != nil {
+		if err := a.oauth.SwitchClient(ctx, c.by, x.ID, *in.Disabled); err != nil {
 			return App{}, err //nolint:wrapcheck // as above
 		}
-		x.DisabledAt = 0
-		if *in.Disabled {
-			x.DisabledAt = a.store.Now()
+		if x, err = c.findApp(ctx); err != nil {
+			return App{}, err
 		}
 	}
 	return c.showApp(&x), nil

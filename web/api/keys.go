@@ -32,6 +32,7 @@ type Key struct {
 	LastUsedAt   *Moment  `json:"lastUsedAt" doc:"To the minute."`
 	LastUsedFrom *string  `json:"lastUsedFrom" doc:"Network address."`
 	PausedAt     *Moment  `json:"pausedAt"`
+	PausedBy     *string  `json:"pausedBy" enum:"administrator,owner,admin" doc:"Who paused it: an administrator of the server, or a role in the workspace. As much authority resumes it. null: it is not paused."`
 	RevokedAt    *Moment  `json:"revokedAt"`
 	RotatedInto  *string  `json:"rotatedInto" doc:"Id of the key that takes its place."`
 }
@@ -58,7 +59,7 @@ type KeyChange struct {
 	Plan      Change[string]   `json:"plan,omitzero" doc:"null: the workspace's."`
 	RateLimit Change[int64]    `json:"rateLimit,omitzero" minimum:"1" doc:"null: the plan's."`
 	Addresses Change[[]string] `json:"addresses,omitzero" doc:"null: any."`
-	Paused    *bool            `json:"paused,omitempty" doc:"true: it does not work until this is false again."`
+	Paused    *bool            `json:"paused,omitempty" doc:"true: it does not work until this is false again, for which it takes as much authority as paused it."`
 }
 
 // Rotation says how a key or secret is replaced.
@@ -154,7 +155,7 @@ func (c *call) showKey(k *storage.APIKey) Key {
 		ID: k.ID, Name: k.Name, Note: k.Note, Workspace: c.workspace.Slug, Resource: k.Resource, Environment: k.Environment,
 		Scopes: Scopes{List: k.Scopes, ByObject: k.ScopesByObject}, Plan: text(k.Plan), ExpiresAt: maybe(k.ExpiresAt), Addresses: list(k.Addresses),
 		Status: c.oauth.KeyState(k), Masked: k.Prefix + "…" + k.Tail, CreatedAt: Moment(k.CreatedAt), CreatedBy: text(k.CreatedBy),
-		LastUsedAt: maybe(k.LastUsedAt), LastUsedFrom: text(k.LastUsedFrom), PausedAt: maybe(k.PausedAt), RevokedAt: maybe(k.RevokedAt),
+		LastUsedAt: maybe(k.LastUsedAt), LastUsedFrom: text(k.LastUsedFrom), PausedAt: maybe(k.PausedAt), PausedBy: text(k.PausedBy), RevokedAt: maybe(k.RevokedAt),
 		RotatedInto: text(k.RotatedInto),
 	}
 	if plan.Hour > 0 {

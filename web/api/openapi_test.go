@@ -316,6 +316,7 @@ func TestExamplesRunAsTheyStand(t *testing.T) {
 		if strings.HasPrefix(path, "/v1/workspaces") || strings.HasPrefix(path, "/v1/personal") {
 			credential = token
 		}
+		r.SQL(`DELETE FROM reserved_slugs`) // the example is run more than once
 		a := r.JSON(method, target, credential, body)
 		success := 0
 		for status := range o["responses"].(object) {

@@ -25,6 +25,7 @@ type Token struct {
 	LastUsedAt   *Moment  `json:"lastUsedAt" doc:"To the minute."`
 	LastUsedFrom *string  `json:"lastUsedFrom" doc:"Network address."`
 	PausedAt     *Moment  `json:"pausedAt"`
+	PausedBy     *string  `json:"pausedBy" enum:"administrator,user" doc:"Who paused it: an administrator of the server, or its user. null: it is not paused."`
 	RevokedAt    *Moment  `json:"revokedAt"`
 }
 
@@ -98,7 +99,7 @@ func (c *call) showToken(k *storage.APIKey) Token {
 	return Token{
 		ID: k.ID, Name: k.Name, Note: k.Note, Resource: k.Resource, Scopes: Scopes{List: k.Scopes, ByObject: k.ScopesByObject}, Role: text(k.Role),
 		ExpiresAt: maybe(k.ExpiresAt), Addresses: list(k.Addresses), Status: c.oauth.KeyState(k), Masked: k.Prefix + "…" + k.Tail,
-		CreatedAt: Moment(k.CreatedAt), LastUsedAt: maybe(k.LastUsedAt), LastUsedFrom: text(k.LastUsedFrom), PausedAt: maybe(k.PausedAt), RevokedAt: maybe(k.RevokedAt),
+		CreatedAt: Moment(k.CreatedAt), LastUsedAt: maybe(k.LastUsedAt), LastUsedFrom: text(k.LastUsedFrom), PausedAt: maybe(k.PausedAt), PausedBy: text(k.PausedBy), RevokedAt: maybe(k.RevokedAt),
 	}
 }
 

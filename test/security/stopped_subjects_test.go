@@ -1,0 +1,532 @@
+package security
+
+import (
+	"errors"
+	"net/http"
+	"net/url"
+	"testing"
+	"time"
+
+	"doorward/oauth"
+	"doorward/oauth/identity"
+	"doorward/storage"
+	"doorward/test/rig"
+)
+
+
+// worksWith reports whether a credential is let in by the management API and active at introspection, which must agree.
+// One that is not, but is known, is forbidden there.
+func worksWith(t *testing.T, r *rig.Rig, api *rig.App, credential string) bool {
+	t.Helper()
+	a, alive := r.Call(http.MethodGet, "/v1/auth/test", credential), r.Alive(api, credential)
+	if (a.Status == http.StatusOK) != alive || a.Status != http.StatusOK && a.Status != http.StatusForbidden && a.Status != http.StatusUnauthorized {
+		t.Errorf("management API %d %s, introspection active %v", a.Status, a.Body, alive)
+	}
+	return alive
+}
+
+func TestV01_DisabledUserKeepsNoKeyOrApp(t *testing.T) {
+	rig.Each(t, rig.Options{}, func(t *testing.T, r *rig.Rig) {
+		api := r.ResourceServer()
+		bob := r.User("bob@example.com", "Bob", false)
+		own, sole, kept := personal(t, r, r.Alice.ID), r.Workspace("sole", "", r.Alice), r.Workspace("kept", "", r.Alice)
+		shared, pair := r.Workspace("shared", "", r.Alice), r.Workspace("pair", "", r.Alice)
+		r.Join(shared, bob, oauth.RoleOwner)
+		r.Join(pair, bob, oauth.RoleAdmin)
+		places := map[string]storage.Workspace{"own": own, "sole": sole, "kept": kept, "shared": shared, "pair": pair}
+		keys, apps, tokens := map[string]string{}, map[string]*rig.App{}, map[string]string{}
+		for name, w := range places {
+			_, keys[name] = r.Key(w, oauth.KeySpec{Scopes: []string{"admin"}})
+			apps[name] = r.App(oauth.ClientSpec{Grants: []string{oauth.GrantClientCredentials}, WorkspaceID: w.ID})
+			a := r.PostAs(apps[name], "/oauth/token", url.Values{"grant_type": {"client_credentials"}})
+			tokens[name], _ = a.JSON()["access_token"].(string)
+		}
+		_, pat := r.PersonalToken(r.Alice, oauth.KeySpec{Scopes: []string{"admin"}})
+		check := func(when string, want map[string]bool) {
+			t.Helper()
+			for name := range places {
+				if got := worksWith(t, r, api, keys[name]); got != want[name] {
+					t.Errorf("%s: the key of %s works %v", when, name, got)
+				}
+				if got := worksWith(t, r, api, tokens[name]); got != want[name] {
+					t.Errorf("%s: the token of the app of %s works %v", when, name, got)
+				}
+				a := r.PostAs(apps[name], "/oauth/token", url.Values{"grant_type": {"client_credentials"}})
+				if got := a.Status == http.StatusOK; got != want[name] || !got && a.JSON()["error"] != "invalid_client" {
+					t.Errorf("%s: a new token for the app of %s: %d %s", when, name, a.Status, a.Body)
+				}
+				made := r.JSON(http.MethodPost, "/v1/api-keys", keys[name], `{"name":"Another","scopes":["read"]}`)
+				if got := made.Status == http.StatusCreated; got != want[name] {
+					t.Errorf("%s: another key with the key of %s: %d %s", when, name, made.Status, made.Body)
+				}
+			}
+		}
+		all := map[string]bool{"own": true, "sole": true, "kept": true, "shared": true, "pair": true}
+		check("enabled", all)
+
+		ok(t, r.Identity.DisableUser(r.System(), r.Alice.ID, kept.ID, own.ID)) // the personal one is never kept
+		check("disabled", map[string]bool{"kept": true, "shared": true})
+		if worksWith(t, r, api, pat) {
+			t.Error("the personal access token of a disabled user works")
+		}
+		ok(t, r.Identity.DisableUser(r.System(), bob.ID))
+		check("the other owner disabled too", map[string]bool{"kept": true})
+		ok(t, r.Identity.EnableUser(r.System(), bob.ID))
+		check("the other owner enabled again", map[string]bool{"kept": true, "shared": true})
+
+		// Nothing new is made for them either.
+		by := oauth.Command("")
+		by.UserID = r.Alice.ID
+		var invalid *oauth.Invalid
+		if _, _, err := r.OAuth.CreatePersonalToken(r.System(), by, oauth.KeySpec{Name: "New", Scopes: []string{"read"}}); !errors.As(err, &invalid) {
+			t.Errorf("a personal access token for a disabled user: error %v", err)
+		}
+		if _, _, err := r.OAuth.CreateKey(r.System(), oauth.Command(sole.ID), "", oauth.KeySpec{Name: "New", Scopes: []string{"read"}}); !errors.As(err, &invalid) {
+			t.Errorf("a key in a disabled workspace: error %v", err)
+		}
+		if _, _, err := r.OAuth.CreateClient(r.System(), oauth.ClientSpec{Name: "New", Grants: []string{oauth.GrantClientCredentials}, Scopes: []string{"read"}, WorkspaceID: sole.ID, Administrator: true}); !errors.As(err, &invalid) {
+			t.Errorf("an app in a disabled workspace: error %v", err)
+		}
+		if _, err := r.OAuth.CreateWorkspace(r.System(), oauth.Command(""), "New", "new-one", "", r.Alice.ID); !errors.As(err, &invalid) {
+			t.Errorf("a workspace of a disabled owner: error %v", err)
+		}
+		if err := r.OAuth.SwitchWorkspace(r.System(), oauth.Command(own.ID), own, false); !errors.Is(err, storage.ErrConflict) {
+			t.Errorf("enabling the personal workspace of a disabled user: error %v", err)
+		}
+
+		// Another owner brings it back, and so does enabling the only one; what an administrator disabled stays disabled.
+		ok(t, r.OAuth.ChangeRole(r.System(), oauth.Command(pair.ID), pair, bob.ID, oauth.RoleOwner))
+		check("with another owner", map[string]bool{"kept": true, "shared": true, "pair": true})
+		ok(t, r.OAuth.SwitchWorkspace(r.System(), oauth.Command(sole.ID), sole, true))
+		ok(t, r.Identity.EnableUser(r.System(), r.Alice.ID))
+		check("enabled again", map[string]bool{"own": true, "kept": true, "shared": true, "pair": true})
+		ok(t, r.OAuth.SwitchWorkspace(r.System(), oauth.Command(sole.ID), sole, false))
+		check("and the workspace", all)
+		if !worksWith(t, r, api, pat) {
+			t.Error("the personal access token of an enabled user does not work")
+		}
+	})
+}
+
+func TestV01_WorkspaceWithoutAnEnabledOwnerStops(t *testing.T) {
+	rig.Each(t, rig.Options{}, func(t *testing.T, r *rig.Rig) {
+		api := r.ResourceServer()
+		ways := map[string]struct {
+			do   func(w storage.Workspace, owner storage.User) error
+			want bool // it works afterwards
+		}{
+			"deleted": {func(_ storage.Workspace, owner storage.User) error { return r.Identity.DeleteUser(r.System(), owner.ID) }, false},
+			"removed by the command": {func(w storage.Workspace, owner storage.User) error {
+				return r.OAuth.RemoveMember(r.System(), oauth.Command(w.ID), w, owner.ID)
+			}, false},
+			"made a member by the command": {func(w storage.Workspace, owner storage.User) error {
+				return r.OAuth.ChangeRole(r.System(), oauth.Command(w.ID), w, owner.ID, oauth.RoleMember)
+			}, false},
+			"leaving": {func(w storage.Workspace, owner storage.User) error {
+				err := r.OAuth.RemoveMember(r.System(), oauth.Authority{UserID: owner.ID, WorkspaceID: w.ID, Role: oauth.RoleOwner}, w, owner.ID)
+				if !errors.Is(err, storage.ErrConflict) {
+					t.Errorf("the last enabled owner may leave: error %v", err)
+				}
+				return nil
+			}, true},
+		}
+		n := 0
+		for name, way := range ways {
+			n++
+			suffix := string(rune('a' + n))
+			one, two := r.User("one-"+suffix+"@example.com", "One", false), r.User("two-"+suffix+"@example.com", "Two", false)
+			w := r.Workspace("two-owners-"+suffix, "", one)
+			r.Join(w, two, oauth.RoleOwner)
+			_, key := r.Key(w, oauth.KeySpec{})
+			ok(t, r.Identity.DisableUser(r.System(), two.ID))
+			if !worksWith(t, r, api, key) {
+				t.Fatalf("%s: an enabled owner is left, and the key does not work", name)
+			}
+			ok(t, way.do(w, one))
+			if got := worksWith(t, r, api, key); got != way.want {
+				t.Errorf("%s: the key works %v", name, got)
+			}
+			ok(t, r.Identity.EnableUser(r.System(), two.ID))
+			if !worksWith(t, r, api, key) {
+				t.Errorf("%s: an owner is enabled again, and the key does not work", name)
+			}
+		}
+	})
+}
+
+func TestV02_AppStopsWithItsWorkspace(t *testing.T) {
+	rig.Each(t, rig.Options{}, func(t *testing.T, r *rig.Rig) {
+		api := r.ResourceServer()
+		dev := r.User("dev@example.com", "Dev", false)
+		b := r.Browser().SignIn(r.Alice.Email)
+		stops := map[string]struct{ off, on func(w storage.Workspace, app *rig.App) error }{
+			"workspace": {
+				func(w storage.Workspace, _ *rig.App) error {
+					return r.OAuth.SwitchWorkspace(r.System(), oauth.Command(w.ID), w, true)
+				},
+				func(w storage.Workspace, _ *rig.App) error {
+					return r.OAuth.SwitchWorkspace(r.System(), oauth.Command(w.ID), w, false)
+				},
+			},
+			"developer": {
+				func(storage.Workspace, *rig.App) error { return r.Identity.DisableUser(r.System(), dev.ID) },
+				func(storage.Workspace, *rig.App) error { return r.Identity.EnableUser(r.System(), dev.ID) },
+			},
+			"app": {
+				func(_ storage.Workspace, app *rig.App) error {
+					return r.OAuth.SwitchClient(r.System(), oauth.Command(""), app.ID, true)
+				},
+				func(_ storage.Workspace, app *rig.App) error {
+					return r.OAuth.SwitchClient(r.System(), oauth.Command(""), app.ID, false)
+				},
+			},
+		}
+		for name, stop := range stops {
+			w := r.Workspace("of-"+name, "", dev)
+			app := r.App(oauth.ClientSpec{WorkspaceID: w.ID, Grants: []string{"authorization_code", "refresh_token", "client_credentials"}, RedirectURIs: []string{"https://app.example/cb"}})
+			a := r.Exchange(app, b.Code(app, "read"))
+			access, _ := a.JSON()["access_token"].(string)
+			refresh, _ := a.JSON()["refresh_token"].(string)
+			code := b.Code(app, "read") // without a page: consent is remembered
+
+			ok(t, stop.off(w, app))
+			if worksWith(t, r, api, access) {
+				t.Errorf("%s: a token of a stopped app works", name)
+			}
+			if got := r.Call(http.MethodGet, "/v1/auth/test", access); got.Status != http.StatusForbidden {
+				t.Errorf("%s: %d %s", name, got.Status, got.Body)
+			}
+			for what, answer := range map[string]*rig.Answer{
+				"client_credentials": r.PostAs(app, "/oauth/token", url.Values{"grant_type": {"client_credentials"}}),
+				"refresh":            r.Refresh(app, refresh),
+				"code":               r.Exchange(app, code),
+				"introspect":         r.PostAs(app, "/oauth/introspect", url.Values{"token": {access}}),
+				"revoke":             r.PostAs(app, "/oauth/revoke", url.Values{"token": {access}}),
+			} {
+				if answer.Status != http.StatusUnauthorized || answer.JSON()["error"] != "invalid_client" {
+					t.Errorf("%s, %s: %d %s", name, what, answer.Status, answer.Body)
+				}
+			}
+			for what, params := range map[string]url.Values{"authorize": app.Params("read"), "authorize unasked": app.Params("read")} {
+				if what == "authorize unasked" {
+					params.Set("prompt", "none")
+				}
+				if page := b.Authorize(params); page.Status != http.StatusBadRequest || page.Location != nil {
+					t.Errorf("%s, %s: %d to %v", name, what, page.Status, page.Location)
+				}
+			}
+
+			ok(t, stop.on(w, app))
+			if !worksWith(t, r, api, access) {
+				t.Errorf("%s: a token that is still valid does not work again", name)
+			}
+			if got := r.Refresh(app, refresh); got.Status != http.StatusOK {
+				t.Errorf("%s: refresh afterwards: %d %s", name, got.Status, got.Body)
+			}
+		}
+	})
+}
+
+func TestV02_ResourceServerStopsWithItsWorkspace(t *testing.T) {
+	rig.Each(t, rig.Options{}, func(t *testing.T, r *rig.Rig) {
+		w := r.Workspace("apis", "", r.Alice)
+		api := r.App(oauth.ClientSpec{Name: "API", ResourceServer: true, WorkspaceID: w.ID})
+		_, key := r.Key(personal(t, r, r.User("bob@example.com", "Bob", false).ID), oauth.KeySpec{})
+		if !r.Alive(api, key) {
+			t.Fatal("it cannot introspect")
+		}
+		ok(t, r.Identity.DisableUser(r.System(), r.Alice.ID))
+		if a := r.Introspect(api, key); a.Status != http.StatusUnauthorized || a.JSON()["error"] != "invalid_client" {
+			t.Errorf("%d %s", a.Status, a.Body)
+		}
+	})
+}
+
+func TestV03_OnlyAsMuchAuthorityStartsAgain(t *testing.T) {
+	rig.Each(t, rig.Options{}, func(t *testing.T, r *rig.Rig) {
+		w := personal(t, r, r.Alice.ID)
+		owner := oauth.Authority{UserID: r.Alice.ID, PersonalID: w.ID, WorkspaceID: w.ID, Role: oauth.RoleOwner}
+		admin, command := owner, oauth.Command(w.ID)
+		admin.Role = oauth.RoleAdmin
+		app := r.App(oauth.ClientSpec{WorkspaceID: w.ID})
+		key, _ := r.Key(w, oauth.KeySpec{})
+		token, _ := r.PersonalToken(r.Alice, oauth.KeySpec{})
+		keyOwner, tokenOwner := storage.KeyOwner{WorkspaceID: w.ID}, storage.KeyOwner{UserID: r.Alice.ID}
+		ctx := r.System()
+		for name, thing := range map[string]struct {
+			stop, start func(by oauth.Authority) error
+			levels      []oauth.Authority // the lowest first
+		}{
+			"app": {
+				func(by oauth.Authority) error { return r.OAuth.SwitchClient(ctx, by, app.ID, true) },
+				func(by oauth.Authority) error { return r.OAuth.SwitchClient(ctx, by, app.ID, false) },
+				[]oauth.Authority{admin, owner, command},
+			},
+			"key": {
+				func(by oauth.Authority) error { _, err := r.OAuth.PauseKey(ctx, by, keyOwner, key.ID); return err },
+				func(by oauth.Authority) error { _, err := r.OAuth.ResumeKey(ctx, by, keyOwner, key.ID); return err },
+				[]oauth.Authority{admin, owner, command},
+			},
+			"personal access token": {
+				func(by oauth.Authority) error { _, err := r.OAuth.PauseKey(ctx, by, tokenOwner, token.ID); return err },
+				func(by oauth.Authority) error { _, err := r.OAuth.ResumeKey(ctx, by, tokenOwner, token.ID); return err },
+				[]oauth.Authority{owner, command},
+			},
+		} {
+			for i, stops := range thing.levels {
+				for j, starts := range thing.levels {
+					ok(t, thing.stop(stops))
+					ok(t, thing.stop(thing.levels[0])) // stopping it again with less authority changes nothing
+					err := thing.start(starts)
+					var no *oauth.Forbidden
+					if allowed := j >= i; allowed != (err == nil) || !allowed && !errors.As(err, &no) {
+						t.Errorf("%s stopped at level %d, started at level %d: error %v", name, i, j, err)
+					}
+					ok(t, thing.start(command))
+				}
+			}
+			// More authority than it was stopped with counts from then on.
+			ok(t, thing.stop(thing.levels[0]))
+			ok(t, thing.stop(command))
+			if err := thing.start(thing.levels[0]); err == nil {
+				t.Errorf("%s: stopped by its owner and then an administrator, it was started by its owner", name)
+			}
+			ok(t, thing.start(command))
+		}
+	})
+}
+
+func TestV03_BuilderCannotUndoAnAdministrator(t *testing.T) {
+	rig.Each(t, rig.Options{}, func(t *testing.T, r *rig.Rig) {
+		w := personal(t, r, r.Alice.ID)
+		app := r.App(oauth.ClientSpec{WorkspaceID: w.ID})
+		key, text := r.Key(w, oauth.KeySpec{})
+		_, admin := r.Key(w, oauth.KeySpec{Scopes: []string{"admin"}})
+		b := r.Browser().SignIn(r.Alice.Email)
+		api := r.ResourceServer()
+		ok(t, r.OAuth.SwitchClient(r.System(), oauth.Command(""), app.ID, true))
+		_, err := r.OAuth.PauseKey(r.System(), oauth.Command(w.ID), storage.KeyOwner{WorkspaceID: w.ID}, key.ID)
+		ok(t, err)
+
+		for what, a := range map[string]*rig.Answer{
+			"PATCH app":              r.JSON(http.MethodPatch, "/v1/apps/"+app.ID, admin, `{"disabled":false}`),
+			"PATCH redirect URIs":    r.JSON(http.MethodPatch, "/v1/apps/"+app.ID, admin, `{"redirectUris":["https://other.example/cb"]}`),
+			"PATCH app in a session": b.JSON(http.MethodPatch, "/v1/apps/"+app.ID, `{"disabled":false}`),
+			"PATCH key":              r.JSON(http.MethodPatch, "/v1/api-keys/"+key.ID, admin, `{"paused":false}`),
+			"page of the app":        b.PostForm("/settings/developer/apps/"+app.ID+"/enable", nil),
+			"page of the key":        b.PostForm("/settings/workspaces/"+w.Slug+"/api-keys/"+key.ID+"/resume", nil),
+		} {
+			if a.Status != http.StatusForbidden {
+				t.Errorf("%s: %d %s", what, a.Status, a.Body)
+			}
+		}
+		for what, a := range map[string]*rig.Answer{
+			"API secret":  r.JSON(http.MethodPost, "/v1/apps/"+app.ID+"/secret", admin, `{}`),
+			"page secret": b.PostForm("/settings/developer/apps/"+app.ID+"/secret", url.Values{"grace": {"24h"}}),
+			"rotate":      r.JSON(http.MethodPost, "/v1/api-keys/"+key.ID+"/rotate", admin, `{}`),
+		} {
+			if a.Status != http.StatusBadRequest {
+				t.Errorf("%s: %d %s", what, a.Status, a.Body)
+			}
+		}
+		// The operator gets no new one either before it is enabled.
+		var invalid *oauth.Invalid
+		if _, _, err := r.OAuth.RotateSecret(r.System(), app.ID, time.Hour); !errors.As(err, &invalid) {
+			t.Errorf("secret by the command: error %v", err)
+		}
+		if _, _, err := r.OAuth.RotateKey(r.System(), oauth.Command(w.ID), storage.KeyOwner{WorkspaceID: w.ID}, key.ID, time.Hour); !errors.As(err, &invalid) {
+			t.Errorf("rotation by the command: error %v", err)
+		}
+		if worksWith(t, r, api, text) {
+			t.Error("the paused key works")
+		}
+		if c, err := r.Store.ClientByID(r.System(), app.ID); err != nil || c.DisabledAt.IsZero() || len(c.Secrets) != 1 || c.RedirectURIs[0] != app.Redirect {
+			t.Errorf("the app is %+v, error %v", c, err)
+		}
+		// The builder sees why.
+		if shown := r.JSON(http.MethodGet, "/v1/apps/"+app.ID, admin, "").JSON(); shown["disabledBy"] != "administrator" {
+			t.Errorf("the app is shown as %v", shown)
+		}
+		if shown := r.JSON(http.MethodGet, "/v1/api-keys/"+key.ID, admin, "").JSON(); shown["pausedBy"] != "administrator" {
+			t.Errorf("the key is shown as %v", shown)
+		}
+	})
+}
+
+func TestV06_EnablingRevivesNothingThatDisablingEnded(t *testing.T) {
+	rig.Each(t, rig.Options{}, func(t *testing.T, r *rig.Rig) {
+		api, app := r.ResourceServer(), r.App(oauth.ClientSpec{})
+		b := r.Browser().SignIn(r.Alice.Email)
+		a := r.Exchange(app, b.Code(app, "read"))
+		access, _ := a.JSON()["access_token"].(string)
+		refresh, _ := a.JSON()["refresh_token"].(string)
+		code := b.Code(app, "read")
+		_, pat := r.PersonalToken(r.Alice, oauth.KeySpec{})
+		_, key := r.Key(personal(t, r, r.Alice.ID), oauth.KeySpec{})
+
+		ok(t, r.Identity.DisableUser(r.System(), r.Alice.ID))
+		ok(t, r.Identity.EnableUser(r.System(), r.Alice.ID))
+		if worksWith(t, r, api, access) || r.Alive(app, refresh) {
+			t.Error("a token from before works again")
+		}
+		for what, answer := range map[string]*rig.Answer{"refresh": r.Refresh(app, refresh), "code": r.Exchange(app, code)} {
+			if answer.Status != http.StatusBadRequest || answer.JSON()["error"] != "invalid_grant" {
+				t.Errorf("%s: %d %s", what, answer.Status, answer.Body)
+			}
+		}
+		if page := b.Get("/settings/profile"); page.Status != http.StatusSeeOther {
+			t.Errorf("the session from before: %d", page.Status)
+		}
+		if !worksWith(t, r, api, pat) || !worksWith(t, r, api, key) {
+			t.Error("a personal access token or key does not work again")
+		}
+	})
+}
+
+func TestV06_ResetAndSignOutEndWhatActsForAUser(t *testing.T) {
+	rig.Each(t, rig.Options{}, func(t *testing.T, r *rig.Rig) {
+		api, app := r.ResourceServer(), r.App(oauth.ClientSpec{})
+		reset := func(e identity.Ending) (identity.Ended, error) {
+			return r.Identity.SetPassword(r.System(), r.Alice.ID, rig.Password, e)
+		}
+		signOut := func(e identity.Ending) (identity.Ended, error) {
+			return r.Identity.SignOut(r.System(), r.Alice.ID, e)
+		}
+		for name, act := range map[string]func(identity.Ending) (identity.Ended, error){"reset": reset, "sign-out": signOut} {
+			for _, end := range []identity.Ending{{}, {Apps: true}, {Tokens: true}, {Apps: true, Tokens: true}} {
+				b := r.Browser().SignIn(r.Alice.Email)
+				a := r.Exchange(app, b.Code(app, "read"))
+				access, _ := a.JSON()["access_token"].(string)
+				refresh, _ := a.JSON()["refresh_token"].(string)
+				code := b.Code(app, "read")
+				consent := app.Params("write")
+				page := b.Follow(b.Authorize(consent))
+				k, pat := r.PersonalToken(r.Alice, oauth.KeySpec{})
+
+				ended, err := act(end)
+				ok(t, err)
+				if got := worksWith(t, r, api, access); got == end.Apps {
+					t.Errorf("%s %+v: the app's token works %v", name, end, got)
+				}
+				if got := r.Exchange(app, code).Status == http.StatusOK; got == end.Apps {
+					t.Errorf("%s %+v: the code works %v", name, end, got)
+				}
+				if got := r.Refresh(app, refresh).Status == http.StatusOK; got == end.Apps {
+					t.Errorf("%s %+v: refresh works %v", name, end, got)
+				}
+				if got := worksWith(t, r, api, pat); got == end.Tokens {
+					t.Errorf("%s %+v: the personal access token works %v", name, end, got)
+				}
+				if b.Get("/settings/profile").Status != http.StatusSeeOther {
+					t.Errorf("%s %+v: the session works", name, end)
+				}
+				if answer := b.Decide(page, "approve"); answer.Location != nil && answer.Location.Query().Has("code") {
+					t.Errorf("%s %+v: a consent page from before gave a code", name, end)
+				}
+				listed := false
+				for _, x := range ended.Tokens {
+					listed = listed || x.ID == k.ID
+				}
+				if ended.Sessions < 1 || !listed || (ended.Grants > 0) != end.Apps || (ended.Revoked > 0) != end.Tokens {
+					t.Errorf("%s %+v: ended %+v", name, end, ended)
+				}
+			}
+		}
+	})
+}
+
+func TestV06_NothingIsGrantedInASessionThatHasEnded(t *testing.T) {
+	rig.Each(t, rig.Options{}, func(t *testing.T, r *rig.Rig) {
+		app := r.App(oauth.ClientSpec{})
+		r.Browser().SignIn(r.Alice.Email)
+		w := personal(t, r, r.Alice.ID)
+		d := oauth.Decision{UserID: r.Alice.ID, SessionID: sessionOf(t, r, r.Alice.ID), WorkspaceID: w.ID, Role: oauth.RoleOwner, AuthTime: r.Store.Now(), Scopes: []string{"read"}, Remember: true}
+		// The page was checked, then the user is signed out, then the decision is written.
+		for _, end := range []func() error{
+			func() error { return nil },
+			func() error {
+				_, err := r.Identity.SignOut(r.System(), r.Alice.ID, identity.Ending{Apps: true})
+				return err
+			},
+		} {
+			request, err := r.OAuth.ReopenAuthorize(t.Context(), &oauth.Flow{
+				ID: oauth.NewFlowID(), ClientID: app.ID, RedirectURI: app.Redirect, Scopes: []string{"read"}, Resource: r.Issuer, Challenge: rig.Challenge,
+			})
+			ok(t, err)
+			ok(t, end())
+			before := len(r.Grants(r.Alice.ID))
+			_, err = r.OAuth.Approve(t.Context(), request, d)
+			if made := len(r.Grants(r.Alice.ID)) > before; made != (err == nil) || made != (before == 0 && err == nil) || err != nil && !errors.Is(err, storage.ErrNotFound) {
+				t.Errorf("granted %v, error %v", made, err)
+			}
+		}
+		if live := r.Grants(r.Alice.ID); len(live) != 0 {
+			t.Errorf("%d grants live", len(live))
+		}
+	})
+}
+
+func TestV08_SlugOfADeletedWorkspaceStaysReserved(t *testing.T) {
+	rig.Each(t, rig.Options{}, func(t *testing.T, r *rig.Rig) {
+		carol := r.User("carol@example.com", "Carol", false)
+		deleted, gone := r.Workspace("deleted", "", r.Alice), r.Workspace("gone", "", carol)
+		personal := personal(t, r, carol.ID)
+		ok(t, r.OAuth.DeleteWorkspace(r.System(), oauth.Command(deleted.ID), deleted))
+		ok(t, r.Identity.DeleteUser(r.System(), carol.ID))
+		take := func(slug string) error {
+			_, err := r.OAuth.CreateWorkspace(r.System(), oauth.Authority{UserID: r.Alice.ID}, "Mine", slug, "", r.Alice.ID)
+			return err
+		}
+		slugs := []string{deleted.Slug, gone.Slug, personal.Slug}
+		for range 2 {
+			for _, slug := range slugs {
+				if err := take(slug); !errors.Is(err, storage.ErrExists) {
+					t.Errorf("%s: error %v", slug, err)
+				}
+				if _, err := r.OAuth.CreateWorkspace(r.System(), oauth.Command(""), "Mine", slug, "", r.Alice.ID); !errors.Is(err, storage.ErrExists) {
+					t.Errorf("%s by the command: error %v", slug, err)
+				}
+			}
+			r.Advance(400*24*time.Hour - time.Minute)
+			_, err := r.Store.Purge(r.System(), r.OAuth.Horizons())
+			ok(t, err)
+		}
+		r.Advance(time.Minute)
+		for _, slug := range slugs {
+			ok(t, take(slug))
+		}
+	})
+}
+
+func TestV64_UsersAreChangedWithTheLastAdministratorRule(t *testing.T) {
+	rig.Each(t, rig.Options{}, func(t *testing.T, r *rig.Rig) {
+		root := r.User("root@example.com", "Root", true)
+		yes, no, email, name := true, false, "renamed@example.com", "Renamed"
+		if _, err := r.Identity.UpdateUser(r.System(), root.ID, identity.UserChange{Admin: &no}); !errors.Is(err, storage.ErrConflict) {
+			t.Errorf("the last administrator: error %v", err)
+		}
+		b := r.Browser().SignIn(r.Alice.Email)
+		u, err := r.Identity.UpdateUser(r.System(), r.Alice.ID, identity.UserChange{Admin: &yes, Name: &name})
+		ok(t, err)
+		if !u.Admin || u.Name != name || b.Get("/admin/users").Status != http.StatusOK {
+			t.Errorf("made an administrator: %+v", u)
+		}
+		ok(t, func() error {
+			_, err := r.Identity.UpdateUser(r.System(), root.ID, identity.UserChange{Admin: &no})
+			return err
+		}())
+		if _, err := r.Identity.UpdateUser(r.System(), r.Alice.ID, identity.UserChange{Email: &root.Email}); !errors.Is(err, storage.ErrExists) {
+			t.Errorf("an address that is taken: error %v", err)
+		}
+		_, err = r.Identity.UpdateUser(r.System(), r.Alice.ID, identity.UserChange{Email: &email})
+		ok(t, err)
+		if b.Get("/settings/profile").Status != http.StatusSeeOther {
+			t.Error("the session outlives a change of address")
+		}
+		if page := r.Browser().SignIn(email).Get("/settings/profile"); page.Status != http.StatusOK {
+			t.Errorf("sign-in with the new address: %d", page.Status)
+		}
+		_, err = r.Identity.UpdateUser(r.System(), r.Alice.ID, identity.UserChange{Admin: &no, LeaveNoAdministrator: true})
+		ok(t, err)
+	})
+}
