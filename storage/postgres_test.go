@@ -225,7 +225,7 @@ func TestS03_RolesMayDoNoMoreThanIsGranted(t *testing.T) {
 			"settings": all, "users": all, "sessions": all, "workspaces": all, "memberships": all, "clients": all, "client_secrets": all,
 			"client_origins": all, "consents": all, "grants": all, "codes": all, "access_tokens": all, "refresh_tokens": all, "decided_flows": all, "invitations": all,
 			"limits": all, "goose_db_version": "SELECT", "api_keys": all, "usage_hourly": all, "recent_requests": "SELECT INSERT DELETE",
-			"audit_events": "SELECT INSERT DELETE", "idempotent_requests": all, "signing_keys": all, "sign_in_failures": all, "sign_in_links": all,
+			"audit_events": "SELECT INSERT DELETE", "idempotent_requests": all, "signing_keys": all, "sign_in_failures": all, "sign_in_links": all, "reserved_slugs": all,
 		},
 		"doorward_tenant": {
 			"sessions": "SELECT DELETE", "grants": "SELECT UPDATE", "consents": "SELECT DELETE", "clients": all, "client_secrets": all, "client_origins": all,
