@@ -395,7 +395,7 @@ func (s *Server) applyKeyChange(by *Authority, k *storage.APIKey, workspacePlan 
 	if c.Scopes != nil {
 		held := append(r.Effective(k.Scopes, "", true), k.Scopes...) // introspect is in no catalogue
 		for _, name := range kept.Scopes {
-			if !Covers(held, name) {
+			if !r.Covers(held, name) {
 				return nil, &Forbidden{Message: "The key does not hold the scope " + name + ", and a key never gets more; make a new one.", Scope: name}
 			}
 		}

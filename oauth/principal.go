@@ -35,6 +35,7 @@ type Principal struct {
 	ClientID      string
 	Audience      string   // id of the resource
 	Scopes        []string // effective: with what they imply, within the role
+	Objects       []string // of the resource
 	OwnScopes     []string // of a personal access token: effective on what is its user's own, in no workspace
 	ByObject      bool     // the scopes were given as an object of lists
 	ID            string   // names the token without showing it (RFC 7519 section 4.1.7)
@@ -57,8 +58,8 @@ type Principal struct {
 	ForeignIssuer, ForeignSubject string
 }
 
-// Has tells whether the principal's scopes cover one.
-func (p *Principal) Has(scope string) bool { return Covers(p.Scopes, scope) }
+// Has reports whether the principal's scopes cover one.
+func (p *Principal) Has(scope string) bool { return covers(p.Scopes, scope, p.Objects) }
 
 // AllowedFrom tells whether the credential may be used from an address.
 func (p *Principal) AllowedFrom(a netip.Addr) bool {
@@ -120,6 +121,9 @@ func (s *Server) Principal(ctx context.Context, credential string, at At) (p Pri
 		p, err = s.jwtPrincipal(ctx, credential, at.Resources)
 	default:
 		p, err = s.keyPrincipal(ctx, credential, at.Workspace)
+	}
+	if r, ok := s.Resource(p.Audience); ok {
+		p.Objects = r.Objects
 	}
 	if err == nil && (at.Named && at.Workspace == "" || at.Workspace != "" && p.Workspace != at.Workspace) {
 		err = ErrWorkspace

@@ -54,7 +54,7 @@ type KeyRules struct {
 
 // Scope is one right at a resource (RFC 6749 section 3.3).
 type Scope struct {
-	Name     string   // action or object:action
+	Name     string   // any that RFC 6749 section 3.3 allows; SplitScope says when it is object:action
 	Text     string   // a sentence for people: what the app may do
 	Implies  []string // other scopes of the same resource that come with it
 	UserOnly bool     // counts only where a person stands behind the credential
@@ -80,8 +80,8 @@ func (r *Resource) Scope(name string) (Scope, bool) {
 	if i := slices.IndexFunc(r.Scopes, func(s Scope) bool { return s.Name == name }); i >= 0 {
 		return r.Scopes[i], true
 	}
-	object, action, ok := strings.Cut(name, ":")
-	if !ok || !slices.Contains(r.Objects, object) {
+	object, action, ok := SplitScope(name, r.Objects)
+	if !ok {
 		return Scope{}, false
 	}
 	i := slices.IndexFunc(r.Scopes, func(s Scope) bool { return s.Name == action })
@@ -97,12 +97,27 @@ func (r *Resource) Scope(name string) (Scope, bool) {
 	return narrowed, true
 }
 
-// Covers tells whether effective scopes hold one that is needed: itself, or the same action for all objects.
-func Covers(effective []string, needed string) bool {
+// SplitScope splits a scope object:action. Only where the object is one of objects, and the action has no colon of its
+// own, does a colon have this meaning; other scopes may hold colons too, such as https://api.example.com/auth/read.
+func SplitScope(name string, objects []string) (object, action string, ok bool) {
+	object, action, ok = strings.Cut(name, ":")
+	if !ok || action == "" || strings.Contains(action, ":") || !slices.Contains(objects, object) {
+		return "", "", false
+	}
+	return object, action, true
+}
+
+// Covers reports whether effective scopes hold one that is needed: itself or, where it is for one of the resource's
+// objects, the same action for all of them.
+func (r *Resource) Covers(effective []string, needed string) bool {
+	return covers(effective, needed, r.Objects)
+}
+
+func covers(effective []string, needed string, objects []string) bool {
 	if slices.Contains(effective, needed) {
 		return true
 	}
-	_, action, ok := strings.Cut(needed, ":")
+	_, action, ok := SplitScope(needed, objects)
 	return ok && slices.Contains(effective, action)
 }
 
@@ -131,7 +146,7 @@ func (r *Resource) Effective(granted []string, role string, person bool) []strin
 // Includes reports whether granting one scope also grants another: the first implies the second, perhaps through others,
 // or is the same action for all objects. Every known scope includes itself.
 func (r *Resource) Includes(scope, other string) bool {
-	return Covers(r.Effective([]string{scope}, "", true), other)
+	return r.Covers(r.Effective([]string{scope}, "", true), other)
 }
 
 // Without is what remains of granted scopes once others are refused. No refused scope is covered by the result: a scope
@@ -163,7 +178,7 @@ func (r *Resource) Without(granted, refused []string) []string {
 // coveredBy is what of effective scopes granted ones still cover.
 func (r *Resource) coveredBy(effective, granted []string) []string {
 	held := r.Effective(granted, "", true)
-	return slices.DeleteFunc(slices.Clone(effective), func(name string) bool { return !Covers(held, name) })
+	return slices.DeleteFunc(slices.Clone(effective), func(name string) bool { return !r.Covers(held, name) })
 }
 
 // Resource finds a configured resource by its id, in any spelling that SameResource takes for it. Its ID is the configured

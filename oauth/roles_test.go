@@ -80,9 +80,51 @@ func TestAnActionCoversItForEveryObject(t *testing.T) {
 		{[]string{"write"}, "accounts:read", false},
 		{nil, "read", false},
 	} {
-		if got := Covers(x.have, x.needed); got != x.want {
+		r := Resource{Objects: []string{"accounts", "reports"}}
+		if got := r.Covers(x.have, x.needed); got != x.want {
 			t.Errorf("%v covers %s: %v, want %v", x.have, x.needed, got, x.want)
 		}
+	}
+}
+
+// TestV43_AColonMeansSomethingForDeclaredObjectsOnly: a scope is any that RFC 6749 section 3.3 allows, and object:action
+// has its meaning where the object is declared and the action is one word.
+func TestV43_AColonMeansSomethingForDeclaredObjectsOnly(t *testing.T) {
+	r := Resource{Objects: []string{"accounts"}, Scopes: []Scope{
+		{Name: "read", Implies: []string{"https://a.example/auth/list"}}, {Name: "delete"}, {Name: "users:delete"}, {Name: "read:admin"}, {Name: "meeting:read:admin"},
+		{Name: "https://a.example/auth/read"}, {Name: "https://a.example/auth/list"}, {Name: "//a.example/x"}, {Name: "accounts:delete:all"},
+	}}
+	for _, x := range r.Scopes {
+		if got := r.Effective([]string{x.Name}, "", true); got[0] != x.Name || !r.Covers(got, x.Name) {
+			t.Errorf("%s yields %v", x.Name, got)
+		}
+	}
+	for _, x := range []struct {
+		have, needed string
+		want         bool
+	}{
+		{"delete", "users:delete", false},
+		{"delete", "accounts:delete", true},
+		{"read:admin", "meeting:read:admin", false},
+		{"read:admin", "accounts:read:admin", false},
+		{"delete:all", "accounts:delete:all", false},
+		{"delete", "accounts:delete:all", false},
+		{"//a.example/auth/read", "https://a.example/auth/read", false},
+		{"read", "https://a.example/auth/list", true},
+		{"accounts:read", "https://a.example/auth/list", false},
+		{"", "accounts:", false},
+	} {
+		if got := r.Covers(r.Effective([]string{x.have}, "", true), x.needed); got != x.want {
+			t.Errorf("%s covers %s: %v, want %v", x.have, x.needed, got, x.want)
+		}
+	}
+	for _, name := range []string{"accounts:read:admin", "users:read", "https://a.example/x"} {
+		if _, ok := r.Scope(name); ok {
+			t.Errorf("%s is a scope", name)
+		}
+	}
+	if got := r.Effective([]string{"meeting:read:admin", "https://a.example/auth/read", "read"}, RoleViewer, true); len(got) != 1 || got[0] != "read" {
+		t.Errorf("a viewer may have %v", got)
 	}
 }
 

@@ -248,14 +248,15 @@ func scopeText(x oauth.Scope) string {
 
 // scopeKind sorts a scope by how careful a person should be: by what its name says, and by whether it brings others.
 func scopeKind(x oauth.Scope) string {
-	_, action, ok := strings.Cut(x.Name, ":")
-	if !ok {
-		action = x.Name
+	words := strings.FieldsFunc(strings.ToLower(x.Name), func(c rune) bool { return c == ':' || c == '/' || c == '.' || c == '?' || c == '#' })
+	action := x.Name
+	if len(words) > 0 {
+		action = words[len(words)-1]
 	}
 	switch {
-	case len(x.Implies) > 1, action == "delete", action == "admin":
+	case len(x.Implies) > 1, slices.Contains(words, "delete"), slices.Contains(words, "admin"):
 		return templates.ScopeDanger
-	case action == "read", strings.HasPrefix(action, "read_"), strings.HasSuffix(action, "_read"):
+	case action == "read", action == "readonly", strings.HasPrefix(action, "read_"), strings.HasSuffix(action, "_read"):
 		return templates.ScopeRead
 	}
 	return templates.ScopeWrite

@@ -457,7 +457,7 @@ func keyResource(res *oauth.Resource, chosen, personal bool, checked, held []str
 	out := templates.KeyResource{ID: res.ID, Name: res.Name, Selected: chosen}
 	has := func(name string) bool { return chosen && slices.Contains(checked, name) }
 	offered := func(x *oauth.Scope, name string) bool {
-		return (personal || !x.UserOnly) && (held == nil || oauth.Covers(held, name))
+		return (personal || !x.UserOnly) && (held == nil || res.Covers(held, name))
 	}
 	var names []string
 	for _, x := range res.Scopes {
@@ -562,8 +562,11 @@ func (s *Server) createKey(w http.ResponseWriter, r *http.Request, p keyPlace) e
 	}
 	err = errors.Join(f.number(), s.end(&f))
 	if err == nil {
-		f.ByObject = slices.ContainsFunc(f.Scopes, func(name string) bool { return strings.Contains(name, ":") }) &&
-			!slices.ContainsFunc(f.Scopes, func(name string) bool { return !strings.Contains(name, ":") })
+		res, _ := s.oauth.Resource(f.Resource)
+		f.ByObject = res != nil && len(f.Scopes) > 0 && !slices.ContainsFunc(f.Scopes, func(name string) bool {
+			_, _, ok := oauth.SplitScope(name, res.Objects)
+			return !ok
+		})
 		var k storage.APIKey
 		var text string
 		if p.personal() {

@@ -433,7 +433,7 @@ func (p *parser) scopes(dst *[]Scope) field {
 			s := Scope{Name: name, Text: "", Implies: nil, UserOnly: false}
 			p.mapping(map[string]field{
 				"text":      p.one(&s.Text, checkText),
-				"implies":   p.many(&s.Implies, nil),
+				"implies":   p.scopeNames(&s.Implies),
 				"user_only": p.flag(&s.UserOnly),
 			})(n, key)
 			*dst = append(*dst, s)
@@ -446,7 +446,7 @@ func (p *parser) route(n *yaml.Node, key string) Route {
 	p.mapping(map[string]field{
 		"methods":     p.many(&r.Methods, checkMethod),
 		"path":        p.one(&r.Path, checkRoutePath),
-		"scopes":      p.many(&r.Scopes, nil),
+		"scopes":      p.scopeNames(&r.Scopes),
 		"credentials": p.many(&r.Credentials, oneOf(credentialKinds...)),
 		"role":        p.one(&r.Role, oneOf("viewer", "member", "admin", "owner")),
 		"cost":        p.number(&r.Cost, 0, 1000),
@@ -465,7 +465,7 @@ func (p *parser) trustedIssuer(n *yaml.Node, key string) TrustedIssuer {
 		"hs256_secret": p.sharedSecret(&t.HS256Secret),
 		"jwks_url":     p.one(&t.JWKSURL, checkJWKSURL),
 		"algorithms":   p.many(&t.Algorithms, checkAlgorithm),
-		"scopes":       p.many(&t.Scopes, nil),
+		"scopes":       p.scopeNames(&t.Scopes),
 		"plan":         p.one(&t.Plan, nil),
 	})(n, key)
 	return t

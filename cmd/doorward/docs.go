@@ -189,7 +189,7 @@ func firstForKeys(scopes []Scope) string {
 
 // userOnly reports whether a scope of a resource counts only where a person stands behind the credential.
 func userOnly(r Resource, scope string) bool {
-	_, action, _ := strings.Cut(scope, ":")
+	_, action, _ := oauth.SplitScope(strings.Replace(scope, "{object}", "{}", 1), append([]string{"{}"}, r.Objects...))
 	return slices.ContainsFunc(r.Scopes, func(s Scope) bool { return s.UserOnly && (s.Name == scope || s.Name == action) })
 }
 

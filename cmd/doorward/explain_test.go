@@ -86,6 +86,53 @@ resources:
 	}
 }
 
+// TestV43_AnyScopeCanBeNamed: in the catalogue, in what implies it, in routes and for keys.
+func TestV43_AnyScopeCanBeNamed(t *testing.T) {
+	c := newCLI(t)
+	c.writeConfig(`
+resources:
+  - id: https://api.example.com
+    hosts: [api.example.com]
+    objects: [accounts]
+    scopes:
+      https://www.googleapis.com/auth/x: {text: X}
+      meeting:read:admin: {text: M}
+      read:admin: {text: RA, implies: ['file:read']}
+      delete: {text: D}
+      users:delete: {text: UD}
+      file:read: {text: F}
+      x:introspect: {text: I}
+      "!#[]^{|}~": {text: P}
+    routes:
+      - {path: /url, scopes: ['https://www.googleapis.com/auth/x']}
+      - {path: /meeting, scopes: ['meeting:read:admin']}
+      - {path: /users, scopes: ['users:delete']}
+      - {path: /accounts, scopes: ['accounts:delete']}
+      - {path: /file, scopes: ['file:read', x:introspect]}
+      - {path: /signs, scopes: ["!#[]^{|}~"]}
+`)
+	c.must("", "migrate")
+	c.people("ann@example.com")
+	c.must("", "workspace", "create", "--name", "Acme", "--slug", "acme", "--owner", "ann@example.com")
+	for _, test := range []struct{ scopes, passes string }{
+		{"https://www.googleapis.com/auth/x", "/url"},
+		{"meeting:read:admin", "/meeting"},
+		{"read:admin x:introspect", "/file"},
+		{"delete", "/accounts"},
+		{"users:delete", "/users"},
+		{"!#[]^{|}~", "/signs"},
+	} {
+		key := text(t, c.object("", "key", "create", "--workspace", "acme", "--name", "K", "--scope", test.scopes), "key")
+		for _, path := range []string{"/url", "/meeting", "/users", "/accounts", "/file", "/signs"} {
+			got := c.object(key+"\n", "explain", "GET", "https://api.example.com"+path, "--credential", "-")
+			if got["allowed"] != (path == test.passes) {
+				t.Errorf("%s with %s: %v", path, test.scopes, got)
+			}
+		}
+	}
+	c.fails(2, `--scope "accounts:read:admin" is not a scope of https://api.example.com`, "", "key", "create", "--workspace", "acme", "--name", "K", "--scope", "accounts:read:admin")
+}
+
 func stepsOf(list any) []string {
 	var out []string
 	for _, x := range list.([]any) {

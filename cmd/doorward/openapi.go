@@ -641,6 +641,9 @@ func expandHosts(host string, variables map[string][]string) []string {
 		var next []string
 		for _, h := range hosts {
 			for _, value := range variables[name] {
+				if value == "" {
+					value = template
+				}
 				if len(next) < maxServerHosts {
 					next = append(next, strings.ReplaceAll(h, template, value))
 				}

@@ -311,12 +311,31 @@ func (p *parser) one(dst *string, check func(string) error) field {
 
 // many reads a list of texts into dst, each once and each passing check.
 func (p *parser) many(dst *[]string, check func(string) error) field {
+	return p.texts(dst, func(dst *string) field { return p.one(dst, check) })
+}
+
+// scopeNames reads a list of scopes into dst, each once. A name in the list may begin with env: or file:, which is no
+// reference there.
+func (p *parser) scopeNames(dst *[]string) field {
+	return p.texts(dst, func(dst *string) field {
+		return func(n *yaml.Node, key string) {
+			if n = deref(n); refers(n) {
+				*dst = n.Value
+				return
+			}
+			p.one(dst, nil)(n, key)
+		}
+	})
+}
+
+// texts reads a list of texts into dst, each once, with the reader that one makes for each.
+func (p *parser) texts(dst *[]string, one func(dst *string) field) field {
 	return func(n *yaml.Node, key string) {
 		*dst = []string{}
 		p.list(n, key, func(n *yaml.Node, key string) {
 			var text string
 			before := len(p.faults)
-			p.one(&text, check)(n, key)
+			one(&text)(n, key)
 			switch {
 			case len(p.faults) > before:
 			case slices.Contains(*dst, text):

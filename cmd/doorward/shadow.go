@@ -515,11 +515,17 @@ func (c *routeComparison) passes(held, needed *routeNeeds) bool {
 	}
 	effective := c.effective(held.scopes)
 	for _, scope := range needed.scopes {
-		if !oauth.Covers(effective, scope) {
+		if !c.resource.Covers(effective, scope) && !coversObject(effective, scope) {
 			return false
 		}
 	}
 	return true
+}
+
+// coversObject reports whether effective scopes hold the action of a scope {object}:action.
+func coversObject(effective []string, scope string) bool {
+	action, ok := strings.CutPrefix(scope, "{object}:")
+	return ok && slices.Contains(effective, action)
 }
 
 // effective is what scopes amount to, those of {object} too.

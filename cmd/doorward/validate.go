@@ -226,6 +226,7 @@ func newCatalogue(r Resource) catalogue {
 // as such, or when the action is and the object is listed.
 func (p *parser) checkScopeUse(c catalogue, key, name, path string) {
 	object, action, qualified := strings.Cut(name, ":")
+	qualified = qualified && !strings.Contains(action, ":") && !strings.HasPrefix(action, "//")
 	switch {
 	case name == reservedScope:
 		p.fault(key, "introspect is built in and opens no route; write a scope of this resource")

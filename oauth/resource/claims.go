@@ -15,6 +15,7 @@ type Claims struct {
 	Subject     string    // the user, or with client_credentials the client; empty: an API key
 	ClientID    string    // the app; empty: none
 	Scopes      []string  // what the credential may do, what was granted and what that implies; ask Covers
+	Objects     []string  // Config.Objects
 	Credential  string    // access_token, api_key, personal_access_token, foreign_jwt
 	WorkspaceID string    // the workspace that the credential acts in; empty: none
 	Workspace   string    // its slug
@@ -31,14 +32,14 @@ type Claims struct {
 	ForeignIssuer, ForeignSubject string
 }
 
-// Covers tells whether the caller may do what needs a scope: the scope itself is there, or for object:action the
-// action.
+// Covers reports whether the caller may do what needs a scope: the scope itself is there or, for object:action with one
+// of Config.Objects, the action.
 func (c *Claims) Covers(needed string) bool {
 	if slices.Contains(c.Scopes, needed) {
 		return true
 	}
-	_, action, ok := strings.Cut(needed, ":")
-	return ok && slices.Contains(c.Scopes, action)
+	object, action, ok := strings.Cut(needed, ":")
+	return ok && action != "" && !strings.Contains(action, ":") && slices.Contains(c.Objects, object) && slices.Contains(c.Scopes, action)
 }
 
 type contextKey struct{}

@@ -65,6 +65,10 @@ type Config struct {
 	// nil: JSON with error, message, statusCode and, on 429, retryAfter.
 	WriteError func(http.ResponseWriter, *http.Request, *Refusal)
 
+	// Objects are the resource's objects in the server's configuration: for each of them a scope such as read covers
+	// OBJECT:read. nil: a scope covers only itself.
+	Objects []string
+
 	// Name, Documentation (a URL) and Scopes are told to clients by Metadata (RFC 9728 section 2). Empty: left out.
 	Name, Documentation string
 	Scopes              []string

@@ -53,6 +53,7 @@ func (v *Verifier) admit(h http.Header, r *http.Request, scopes []string) (Claim
 		return Claims{}, err
 	}
 	c := a.claims
+	c.Objects = v.config.Objects
 	if v.config.WorkspaceHeader != "" && c.Credential == personalToken && c.Workspace == "" {
 		return Claims{}, badRequest("Name the workspace in the header " + v.config.WorkspaceHeader + ".")
 	}

@@ -66,7 +66,7 @@ func newAPI(t *testing.T, c resource.Config) *api {
 // config asks the server of a rig.
 func config(r *rig.Rig) resource.Config {
 	server := r.ResourceServer()
-	return resource.Config{Issuer: r.Issuer, ClientID: server.ID, ClientSecret: server.Secret, Now: func() time.Time { return r.Store.Now().Time() }}
+	return resource.Config{Issuer: r.Issuer, ClientID: server.ID, ClientSecret: server.Secret, Objects: []string{"accounts"}, Now: func() time.Time { return r.Store.Now().Time() }}
 }
 
 // request is one with a bearer token, unless that is empty; headers come in pairs.
@@ -591,7 +591,7 @@ func TestConfigIsCheckedWhole(t *testing.T) {
 	}
 }
 
-func TestScopeCoverageIsTheServers(t *testing.T) {
+func TestV43_ScopeCoverageIsTheServers(t *testing.T) {
 	for _, x := range []struct{ have, need string }{
 		{"read", "read"},
 		{"read", "accounts:read"},
@@ -605,9 +605,12 @@ func TestScopeCoverageIsTheServers(t *testing.T) {
 		{"read", ":read"},
 		{"b:c", "a:b:c"},
 	} {
-		c := resource.Claims{Scopes: strings.Fields(x.have)}
-		if got, want := c.Covers(x.need), oauth.Covers(c.Scopes, x.need); got != want {
-			t.Errorf("%q covers %q: %v, and the server says %v", x.have, x.need, got, want)
+		for _, objects := range [][]string{nil, {"accounts", "a"}} {
+			c := resource.Claims{Scopes: strings.Fields(x.have), Objects: objects}
+			r := oauth.Resource{Objects: objects}
+			if got, want := c.Covers(x.need), r.Covers(c.Scopes, x.need); got != want {
+				t.Errorf("%q covers %q with objects %v: %v, and the server says %v", x.have, x.need, objects, got, want)
+			}
 		}
 	}
 }

@@ -35,7 +35,7 @@ var rules = map[string]string{
 	"V-40": "An OpenAPI element that the importer does not understand never makes a route less strict.",
 	"V-41": "YAML merge keys and anchors mean what YAML says.",
 	"V-42": "One unusual element does not refuse a document: all faults are reported at once, and the rest is imported.",
-	"V-43": "Every scope that RFC 6749 section 3.3 allows can be named.",
+	"V-43": "Every scope that RFC 6749 section 3.3 allows can be named, and a colon in it has a meaning for declared objects only.",
 	"V-44": "A trusted issuer may have several keys, algorithms and audiences, and a token satisfies one entry as a whole.",
 	"V-45": "NumericDate may have a fraction or an exponent, and header members that name keys are ignored and never fetched.",
 	"V-46": "The operator learns the true reason why a JWT was refused; the caller gets one sentence.",
