@@ -252,6 +252,13 @@ func (s *Store) RenameUser(ctx context.Context, userID, name string) error {
 	return s.execOne(ctx, ErrNotFound, `UPDATE users SET name = $2, name_key = $3 WHERE id = $1`, userID, name, searchKey(name))
 }
 
+// HasAdministrator reports whether any enabled user is an administrator.
+func (s *Store) HasAdministrator(ctx context.Context) (bool, error) {
+	var has bool
+	err := s.one(ctx, []any{&has}, `SELECT EXISTS (SELECT 1 FROM users WHERE admin AND disabled_at IS NULL)`)
+	return has, err
+}
+
 // keepAnAdministrator returns ErrConflict where userID is the last enabled administrator.
 func (s *Store) keepAnAdministrator(ctx context.Context, userID string) error {
 	// Two administrators who take each other away at once wait here for each other, and the second one sees what

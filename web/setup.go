@@ -10,8 +10,18 @@ import (
 	"doorward/templates"
 )
 
-// setupOver is shown once there is a user.
-func setupOver() *pageError {
+// setupOver is shown once there is a user. Where none of them is an administrator, it says what to do about that.
+func (s *Server) setupOver(r *http.Request) error {
+	has, err := s.store.HasAdministrator(storage.System(r.Context()))
+	if err != nil {
+		return err //nolint:wrapcheck // storage's own sentinels
+	}
+	if !has {
+		return &pageError{
+			Status: http.StatusNotFound, Heading: "This server has users, but no administrator", BackURL: "/login", BackText: "Sign in",
+			Message: "The operator can make one of the users an administrator with: doorward user update ADDRESS --admin",
+		}
+	}
 	return &pageError{Status: http.StatusNotFound, Heading: "This server is set up", Message: "The first administrator exists; they can make further accounts.", BackURL: "/login", BackText: "Sign in"}
 }
 
@@ -22,7 +32,7 @@ func (s *Server) setupPage(w http.ResponseWriter, r *http.Request) error {
 		return err //nolint:wrapcheck // storage's own sentinels
 	}
 	if has {
-		return setupOver()
+		return s.setupOver(r)
 	}
 	view := templates.SetupView{Page: s.page(nil, ""), Word: clean(r.URL.Query().Get("word"), 100)}
 	return s.render(w, r, http.StatusOK, view.Nonce, templates.SetupPage(view))
@@ -85,11 +95,11 @@ func (s *Server) setUpAlready(w http.ResponseWriter, r *http.Request) error {
 	u, err := s.store.UserByEmail(storage.System(r.Context()), form.Get("email"))
 	switch {
 	case errors.Is(err, storage.ErrNotFound):
-		return setupOver()
+		return s.setupOver(r)
 	case err != nil:
 		return err //nolint:wrapcheck // storage's own sentinels
 	case !u.Admin || s.store.Now().Sub(u.CreatedAt) > setUpAgain:
-		return setupOver()
+		return s.setupOver(r)
 	}
 	attempt, err := s.attempt(r, u.Email, form.Get("password"))
 	if err != nil {
@@ -97,7 +107,7 @@ func (s *Server) setUpAlready(w http.ResponseWriter, r *http.Request) error {
 	}
 	user, err := s.identity.Login(r.Context(), attempt)
 	if errors.Is(err, identity.ErrWrong) {
-		return setupOver()
+		return s.setupOver(r)
 	}
 	if err != nil {
 		return err

@@ -30,7 +30,7 @@ func lastLine(t *testing.T, r *rig.Rig) map[string]any {
 func TestV71_TheLogStatesTheTrueCause(t *testing.T) {
 	rig.Each(t, rig.Options{}, func(t *testing.T, r *rig.Rig) {
 		app, other, public, disabled := r.App(oauth.ClientSpec{}), r.App(oauth.ClientSpec{}), r.App(oauth.ClientSpec{Public: true}), r.App(oauth.ClientSpec{})
-		if err := r.Store.DisableClient(r.System(), disabled.ID); err != nil {
+		if err := r.Store.DisableClient(r.System(), disabled.ID, oauth.StoppedByAdministrator); err != nil {
 			t.Fatal(err)
 		}
 		b := r.Browser().SignIn(r.Alice.Email)

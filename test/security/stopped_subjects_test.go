@@ -4,6 +4,7 @@ import (
 	"errors"
 	"net/http"
 	"net/url"
+	"strings"
 	"testing"
 	"time"
 
@@ -528,5 +529,24 @@ func TestV64_UsersAreChangedWithTheLastAdministratorRule(t *testing.T) {
 		}
 		_, err = r.Identity.UpdateUser(r.System(), r.Alice.ID, identity.UserChange{Admin: &no, LeaveNoAdministrator: true})
 		ok(t, err)
+	})
+}
+
+func TestV64_SetUpPageSaysWhenThereIsNoAdministrator(t *testing.T) {
+	rig.Each(t, rig.Options{}, func(t *testing.T, r *rig.Rig) {
+		page := func() string { return r.Browser().Get("/setup").Body }
+		if body := page(); !strings.Contains(body, "no administrator") || !strings.Contains(body, "doorward user update ADDRESS --admin") {
+			t.Errorf("with a user and no administrator: %s", body)
+		}
+		root := r.User("root@example.com", "Root", true)
+		if body := page(); strings.Contains(body, "no administrator") {
+			t.Errorf("with an administrator: %s", body)
+		}
+		no := false
+		_, err := r.Identity.UpdateUser(r.System(), root.ID, identity.UserChange{Admin: &no, LeaveNoAdministrator: true})
+		ok(t, err)
+		if body := page(); !strings.Contains(body, "no administrator") {
+			t.Errorf("with none any more: %s", body)
+		}
 	})
 }
