@@ -100,12 +100,12 @@ func (s *Server) switchUser(w http.ResponseWriter, r *http.Request, v *visitor) 
 	if err != nil {
 		return err //nolint:wrapcheck // storage's own sentinels
 	}
-	text := u.Email + " can sign in again, and what they had allowed works again."
+	text := u.Email + " can sign in again. Their keys, tokens and workspaces work again; sessions and the access of apps have ended."
 	if strings.HasSuffix(r.URL.Path, "/disable") {
 		if id == v.user.ID {
 			return &pageError{Status: http.StatusBadRequest, Heading: "You cannot disable yourself", Message: "Ask another administrator, or use the command.", BackURL: "/admin/users", BackText: "Go back to the users"}
 		}
-		text = u.Email + " is signed out everywhere, and none of their credentials works."
+		text = u.Email + " is signed out everywhere, and none of their credentials works. The workspaces without another enabled owner are disabled too."
 		err = s.identity.DisableUser(r.Context(), id)
 	} else {
 		err = s.identity.EnableUser(r.Context(), id)

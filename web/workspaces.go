@@ -226,7 +226,12 @@ func (s *Server) switchWorkspace(w http.ResponseWriter, r *http.Request, v *visi
 	if disable {
 		text = ws.Name + " is disabled. Nothing that acts in it works."
 	}
-	if err := s.oauth.SwitchWorkspace(r.Context(), oauth.Authority{Administrator: true, UserID: v.user.ID}, ws, disable); err != nil {
+	if err := s.oauth.SwitchWorkspace(r.Context(), oauth.Authority{Administrator: true, UserID: v.user.ID}, ws, disable); errors.Is(err, storage.ErrConflict) {
+		return &pageError{
+			Status: http.StatusConflict, Heading: "Nothing was changed", Cause: err, BackURL: "/admin/workspaces", BackText: "Go back to the workspaces",
+			Message: "This is the personal workspace of a disabled user. It works again when the user is enabled.",
+		}
+	} else if err != nil {
 		return err //nolint:wrapcheck // it says what it did
 	}
 	return s.changed(w, r, v, "/admin/workspaces", text)
