@@ -2,6 +2,7 @@ package oauth
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"net/netip"
 	"slices"
@@ -10,10 +11,9 @@ import (
 	"doorward/storage"
 )
 
-// Authority is who manages something, and how far their rights go. Whoever calls has found out who it is; the functions
-// that change things compare.
+// Authority is who manages something, and how far their rights go. The caller has found out who it is; Decide compares.
 type Authority struct {
-	// Administrator: the command, which may do everything.
+	// Administrator: the command, or an administrator of this server on its pages. No role and no workspace bounds it.
 	Administrator bool
 	UserID        string // empty: no person; of the command: whose personal access token it makes
 	PersonalID    string // the user's personal workspace; where it is known, what is theirs alone is noted there
@@ -22,6 +22,12 @@ type Authority struct {
 	// Credential is the principal of the credential by which they came; nil for a browser session and the command, whose
 	// rights are those of the role.
 	Credential *Principal
+	// Manages: the credential is an access token of an app that the operator allows to create what outlives it.
+	Manages bool
+	// Session: they came with a browser session, and not with a credential or by the command.
+	Session bool
+	// Fresh: in that session they proved who they are a few minutes ago at most.
+	Fresh bool
 }
 
 // Command is the authority of the command line, in a workspace or, where it is empty, in none.
@@ -38,112 +44,165 @@ type Forbidden struct {
 // Error implements error.
 func (f *Forbidden) Error() string { return "forbidden: " + f.Message }
 
+// ErrStale says that a browser session must prove again who it belongs to before it does what gives lasting power.
+// Nothing was done.
+var ErrStale = errors.New("the sign-in is too long ago for what gives lasting power")
+
 // ScopeAdmin is what a credential needs to manage anything.
 const ScopeAdmin = "admin"
 
-// May returns *Forbidden unless the authority has a permission in its workspace.
-func (a *Authority) May(p Permission) error {
-	if a.Administrator {
-		return nil
-	}
-	if err := a.managing(); err != nil {
-		return err
-	}
-	if p == MayManageMembers {
-		if err := a.reaches(""); err != nil { // whom it lets in could make live keys
+// Act is what somebody asks to do, as far as rights depend on it.
+type Act struct {
+	// Permission is what it takes in the workspace. Empty: no role is needed.
+	Permission Permission
+	// Own: it is about what belongs to the person alone, in no workspace.
+	Own bool
+	// Environment is that of the API key that it is about. Empty: that is not known yet, or it is not about a key.
+	Environment string
+	// Lasts: it creates, widens, enables or replaces something that works on by itself, so that its power stays when the
+	// credential is gone. Everything else takes something away, or changes nothing about what anybody may do.
+	Lasts bool
+	// Light: though it lasts, it gives too little to ask a person for their password.
+	Light bool
+	// Gives is the most that what it creates or widens may do, for each resource.
+	Gives []Reach
+	// GivesRole is the role that it gives to a person. Empty: none.
+	GivesRole string
+}
+
+// Reach is how far something reaches that can be used by itself.
+type Reach struct {
+	Resource  string
+	Scopes    []string
+	ExpiresAt storage.Time // zero: never
+	Addresses []string     // ranges that it may come from; empty: any
+	Role      string       // of a personal access token: the most that it may be; empty: it is none
+}
+
+// Decide is the one judge of what may be created, widened or managed: keys, personal access tokens, apps, their secrets,
+// invitations, members and workspaces alike. It returns *Forbidden, or ErrStale where a person has to prove again who
+// they are.
+func (a *Authority) Decide(act Act) error {
+	if !a.Administrator {
+		if err := a.permitted(&act); err != nil {
 			return err
 		}
 	}
-	if !RoleMay(a.Role, p) {
-		return &Forbidden{Message: "To " + string(p) + " in this workspace takes the role " + leastRole[p] + "; ask an owner for it."}
+	if act.Lasts && !act.Light && a.Session && !a.Fresh {
+		return ErrStale
 	}
 	return nil
 }
 
-// managing returns *Forbidden for a credential that may not manage.
-func (a *Authority) managing() error {
-	if a.Credential != nil && !a.Credential.Has(ScopeAdmin) {
+func (a *Authority) permitted(act *Act) error {
+	c := a.Credential
+	if c != nil && !c.Has(ScopeAdmin) {
 		return &Forbidden{Message: "The credential lacks the scope " + ScopeAdmin + "; use one that has it.", Scope: ScopeAdmin}
 	}
+	if act.Own && (a.UserID == "" || c != nil && c.Kind != KindPersonalAccessToken && !a.Manages) {
+		return &Forbidden{Message: "Personal access tokens and new workspaces are their user's own: sign in, or use a personal access token with the scope " + ScopeAdmin + "."}
+	}
+	// A test key is handed out more freely than a live one, so that all that it reaches is test keys.
+	if c != nil && c.Environment == apikey.Test && (act.Permission != MayManageKeys || act.Environment != "" && act.Environment != apikey.Test) {
+		return &Forbidden{Message: "A test key manages test keys and nothing else; use a live one."}
+	}
+	if act.Permission != "" && !RoleMay(a.Role, act.Permission) {
+		return &Forbidden{Message: "To " + string(act.Permission) + " in this workspace takes the role " + leastRole[act.Permission] + "; ask an owner for it."}
+	}
+	if !act.Lasts || c == nil {
+		return nil
+	}
+	if err := a.outlived(); err != nil {
+		return err
+	}
+	for i := range act.Gives {
+		if err := c.within(&act.Gives[i]); err != nil {
+			return err
+		}
+	}
+	if act.GivesRole != "" {
+		// A membership has no end, and its member may come from anywhere.
+		if err := c.bounds(0, nil, act.GivesRole); err != nil {
+			return err
+		}
+	}
 	return nil
 }
 
-// bounds is within what a key may be that the authority makes: a credential never makes a wider one than itself, nor one
-// that lives longer, is for live data where it is for tests itself, or may be used from more places.
-func (a *Authority) bounds(k *storage.APIKey) error {
-	c := a.Credential
-	if c == nil {
-		return nil
+// outlived returns *Forbidden for an access token: what it made would stay when the access that a user allowed has ended.
+func (a *Authority) outlived() error {
+	if c := a.Credential; c != nil && c.Kind == KindAccessToken && !a.Manages {
+		return &Forbidden{Message: "An app's access token ends, and what it creates, widens or enables here would stay. Use an API key or a personal access token; " +
+			"the operator can allow it to an app with: doorward client update " + c.ClientID + " --manages"}
 	}
-	if !SameResource(c.Audience, k.Resource) {
+	return nil
+}
+
+// within returns *Forbidden for what reaches further than the credential: it holds a scope that the credential does not,
+// is for another resource, lives longer, or may be used from more places.
+func (p *Principal) within(r *Reach) error {
+	if !SameResource(p.Audience, r.Resource) {
 		return &Forbidden{Message: "The credential is for another resource; it can only make what is for the same one."}
 	}
-	for _, name := range k.Scopes {
-		if !c.Has(name) {
+	for _, name := range r.Scopes {
+		if !p.Has(name) {
 			return &Forbidden{Message: "The credential does not hold the scope " + name + " itself, so it cannot give it.", Scope: name}
 		}
 	}
-	if err := a.reaches(k.Environment); err != nil {
-		return err
-	}
-	if c.KeyID != "" && !c.ExpiresAt.IsZero() && (k.ExpiresAt.IsZero() || k.ExpiresAt > c.ExpiresAt) {
-		return &Forbidden{Message: "The credential ends before the new one would; give it an earlier end."}
-	}
-	return a.boundAddresses(k.Addresses)
+	return p.bounds(r.ExpiresAt, r.Addresses, r.Role)
 }
 
-// reaches returns *Forbidden for a test key that would make or change what is live: it lies about more freely.
-func (a *Authority) reaches(environment string) error {
-	if a.Credential != nil && a.Credential.Environment == apikey.Test && environment != apikey.Test {
-		return &Forbidden{Message: "A test key makes and changes test keys alone; use a live one."}
+// bounds holds what a credential creates within its own restrictions of time, place and role.
+func (p *Principal) bounds(ends storage.Time, addresses []string, role string) error {
+	// The end of an access token is not a restriction that somebody chose; whether its work may stay is Manages.
+	if p.KeyID != "" && !p.ExpiresAt.IsZero() {
+		switch {
+		case ends.IsZero():
+			return &Forbidden{Message: "The credential has an end, and what it would give has none. Give it an earlier end, or use a credential without one."}
+		case ends > p.ExpiresAt:
+			return &Forbidden{Message: "The credential ends before the new one would; give it an earlier end."}
+		}
+	}
+	if len(p.Addresses) > 0 && !addressesWithin(addresses, p.Addresses) {
+		return &Forbidden{Message: "The credential may be used from some addresses only, and what it would give from others too. Name addresses among them, or use a credential without this restriction."}
+	}
+	if p.TokenRole != "" && role != "" && !AtLeast(p.TokenRole, role) {
+		return &Forbidden{Message: "The credential is held to the role " + p.TokenRole + ", so it cannot give a higher one."}
 	}
 	return nil
 }
 
-// boundAddresses keeps a credential that may be used from some addresses only from letting another be used from more.
-func (a *Authority) boundAddresses(list []string) error {
-	if a.Credential == nil || len(a.Credential.Addresses) == 0 {
-		return nil
+// addressesWithin reports whether ranges lie within others; no ranges are any address.
+func addressesWithin(list, bound []string) bool {
+	if len(bound) == 0 {
+		return true
 	}
 	outside := func(text string) bool {
 		p, err := netip.ParsePrefix(text)
-		return err != nil || !slices.ContainsFunc(a.Credential.Addresses, func(own string) bool {
+		return err != nil || !slices.ContainsFunc(bound, func(own string) bool {
 			o, err := netip.ParsePrefix(own)
 			return err == nil && o.Bits() <= p.Bits() && o.Contains(p.Addr())
 		})
 	}
-	if len(list) == 0 || slices.ContainsFunc(list, outside) {
-		return &Forbidden{Message: "The credential may be used from some addresses only; name addresses among them."}
-	}
-	return nil
+	return len(list) > 0 && !slices.ContainsFunc(list, outside)
 }
 
-// MayRegister returns *Forbidden unless the authority may manage apps, and an app of these scopes and resources among
-// them: like a key, a credential makes none that gets more than itself.
-func (a *Authority) MayRegister(scopes, resources []string) error {
-	if err := a.May(MayManageApps); err != nil {
-		return err
-	}
-	if len(resources) == 0 {
-		resources = []string{""} // it will be for the first configured, which a credential has not named
-	}
-	for _, resource := range resources {
-		if err := a.bounds(&storage.APIKey{Scopes: scopes, Resource: resource}); err != nil {
-			return err
-		}
-	}
-	return nil
-}
+// May returns *Forbidden unless the authority has a permission in its workspace, for what takes something away or only
+// looks. For a test key with MayManageKeys it still depends on the key.
+func (a *Authority) May(p Permission) error { return a.Decide(Act{Permission: p}) }
+
+// Person returns *Forbidden unless a person manages what is theirs alone.
+func (a *Authority) Person() error { return a.Decide(Act{Own: true}) }
 
 // PersonAuthority is the authority of a signed-in person in one of their workspaces, by its slug, or, where that is
 // empty, in their personal one; with that workspace and all that they belong to. ErrWorkspace: they are in none of that
-// name; ErrSuspended: it is disabled.
+// name; ErrSuspended: it is disabled. It is that of a session which is not fresh: the caller sets Fresh where it is.
 func (s *Server) PersonAuthority(ctx context.Context, userID, slug string) (Authority, storage.Workspace, []storage.Workspace, error) {
 	all, err := s.store.WorkspacesOf(storage.System(ctx), userID)
 	if err != nil {
 		return Authority{}, storage.Workspace{}, nil, fmt.Errorf("workspaces: %w", err)
 	}
-	a := Authority{UserID: userID}
+	a := Authority{UserID: userID, Session: true}
 	if len(all) > 0 && all[0].Personal {
 		a.PersonalID = all[0].ID
 	}
@@ -158,7 +217,7 @@ func (s *Server) PersonAuthority(ctx context.Context, userID, slug string) (Auth
 	return a, all[i], all, nil
 }
 
-// CredentialAuthority is the authority of whoever shows a credential, with the workspace it acts in, of which it knows
+// CredentialAuthority is the authority of the holder of a credential, with the workspace it acts in, of which it knows
 // id, slug and plan alone; that is empty for a personal access token for which none was named, and for a client of no
 // workspace.
 func (s *Server) CredentialAuthority(ctx context.Context, p *Principal) (Authority, storage.Workspace, error) {
@@ -167,6 +226,14 @@ func (s *Server) CredentialAuthority(ctx context.Context, p *Principal) (Authori
 		a.Role = RoleAdmin // what the scope admin makes of a key or client; May asks for it
 	}
 	ctx = storage.System(ctx)
+	if p.Kind == KindAccessToken {
+		switch c, err := s.client(ctx, p.ClientID); {
+		case err == nil:
+			a.Manages = c.Manages
+		case !errors.Is(err, storage.ErrNotFound):
+			return a, storage.Workspace{}, err
+		}
+	}
 	if p.UserID != "" {
 		personal, err := s.store.PersonalWorkspace(ctx, p.UserID)
 		if err != nil {

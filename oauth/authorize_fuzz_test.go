@@ -33,7 +33,7 @@ func fuzzServer(f *testing.F) (s *Server, clientID string) {
 	if err != nil {
 		f.Fatal(err)
 	}
-	c, _, err := s.CreateClient(storage.System(f.Context()), ClientSpec{
+	c, _, err := s.CreateClient(storage.System(f.Context()), Command(""), ClientSpec{
 		Name: "App", RedirectURIs: []string{"https://app.example/cb?a=b", "http://127.0.0.1/cb"}, Scopes: []string{"read", "accounts:read"}, Administrator: true,
 	})
 	if err != nil {

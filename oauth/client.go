@@ -84,6 +84,7 @@ type ClientSpec struct {
 	FirstParty     bool
 	ResourceServer bool
 	Verified       bool
+	Manages        bool
 	WorkspaceID    string // empty: no workspace, administrators only
 	CreatedBy      string // user id; empty: the command
 	Administrator  bool
@@ -97,7 +98,7 @@ func RegisteredByOperator(c *storage.Client) bool { return c.WorkspaceID == "" }
 func SpecOf(c storage.Client) ClientSpec {
 	return ClientSpec{
 		Name: c.Name, Site: c.Site, RedirectURIs: c.RedirectURIs, Grants: c.GrantTypes, Scopes: c.Scopes, Resources: c.Resources,
-		Public: c.Public, PKCEOptional: c.PKCEOptional, FirstParty: c.FirstParty, ResourceServer: c.ResourceServer, Verified: c.Verified,
+		Public: c.Public, PKCEOptional: c.PKCEOptional, FirstParty: c.FirstParty, ResourceServer: c.ResourceServer, Verified: c.Verified, Manages: c.Manages,
 		WorkspaceID: c.WorkspaceID, CreatedBy: c.CreatedBy,
 	}
 }
@@ -141,8 +142,8 @@ func (s *Server) check(p *ClientSpec) error {
 			fault("redirect_uris", "%q is there twice", shorten(uri))
 		}
 	}
-	if !p.Administrator && (p.PKCEOptional || p.FirstParty || p.ResourceServer || p.Verified) {
-		fault("kind", "is for administrators: pkce optional, first party, verified and resource server are theirs to set")
+	if !p.Administrator && (p.PKCEOptional || p.FirstParty || p.ResourceServer || p.Verified || p.Manages) {
+		fault("kind", "is for administrators: pkce optional, first party, verified, manages and resource server are theirs to set")
 	}
 	s.checkGrants(p, fault)
 	s.checkScopes(p, fault)
@@ -154,8 +155,8 @@ func (s *Server) check(p *ClientSpec) error {
 
 func (s *Server) checkGrants(p *ClientSpec, fault func(field, message string, args ...any)) {
 	if p.ResourceServer {
-		if p.Public || p.FirstParty || p.PKCEOptional || len(p.RedirectURIs) > 0 || len(p.Grants) > 0 || len(p.Scopes) > 0 {
-			fault("kind", "resource server asks about tokens and gets none: leave out redirect URIs, grants, scopes, public, pkce and first party")
+		if p.Public || p.FirstParty || p.PKCEOptional || p.Manages || len(p.RedirectURIs) > 0 || len(p.Grants) > 0 || len(p.Scopes) > 0 {
+			fault("kind", "resource server asks about tokens and gets none: leave out redirect URIs, grants, scopes, public, pkce, manages and first party")
 		}
 		return
 	}
@@ -247,7 +248,7 @@ func (p *ClientSpec) origins() []string {
 func (p *ClientSpec) apply(c *storage.Client) {
 	c.Name, c.Site, c.RedirectURIs, c.GrantTypes = p.Name, p.Site, p.RedirectURIs, p.Grants
 	c.Scopes, c.Resources = p.Scopes, p.Resources
-	c.PKCEOptional, c.FirstParty, c.ResourceServer, c.Verified = p.PKCEOptional, p.FirstParty, p.ResourceServer, p.Verified
+	c.PKCEOptional, c.FirstParty, c.ResourceServer, c.Verified, c.Manages = p.PKCEOptional, p.FirstParty, p.ResourceServer, p.Verified, p.Manages
 }
 
 func newSecret(now storage.Time) (string, storage.ClientSecret) {
@@ -258,10 +259,39 @@ func newSecret(now storage.Time) (string, storage.ClientSecret) {
 // MaxClients is how many apps a workspace may have. Two made at the same moment may be one more.
 const MaxClients = 200
 
+// appAct is an act about an app of a workspace that takes something away or changes nothing. storage.ErrNotFound: the app
+// belongs to another workspace.
+func (a *Authority) appAct(workspaceID string) (Act, error) {
+	if !a.Administrator && (workspaceID == "" || workspaceID != a.WorkspaceID) {
+		return Act{}, storage.ErrNotFound
+	}
+	return Act{Permission: MayManageApps}, nil
+}
+
+// decideApp decides about an act on an app. One that lasts lets the app do all that its registration allows: it has no end
+// and may be used from anywhere.
+func (a *Authority) decideApp(workspaceID string, lasts bool, scopes, resources []string) error {
+	act, err := a.appAct(workspaceID)
+	if err != nil {
+		return err
+	}
+	act.Lasts = lasts
+	for _, id := range resources {
+		act.Gives = append(act.Gives, Reach{Resource: id, Scopes: scopes})
+	}
+	return a.Decide(act)
+}
+
 // CreateClient registers a client. The secret exists nowhere else: storage keeps its digest; it is empty for a public
-// client. What is wrong comes as joined *Invalid errors.
-func (s *Server) CreateClient(ctx context.Context, p ClientSpec) (c storage.Client, secret string, err error) {
+// client. What is wrong comes as joined *Invalid errors, what is not allowed as *Forbidden or ErrStale.
+func (s *Server) CreateClient(ctx context.Context, by Authority, p ClientSpec) (c storage.Client, secret string, err error) {
+	if err := by.decideApp(p.WorkspaceID, true, nil, nil); err != nil {
+		return c, "", err
+	}
 	if err := s.check(&p); err != nil {
+		return c, "", err
+	}
+	if err := by.decideApp(p.WorkspaceID, true, p.Scopes, p.Resources); err != nil {
 		return c, "", err
 	}
 	if p.WorkspaceID != "" {
@@ -301,13 +331,13 @@ func (s *Server) auditClient(ctx context.Context, done string, c *storage.Client
 }
 
 // SwitchClient keeps a client and its tokens from working, or lets it work again, for which it takes as much authority
-// as disabled it. *Forbidden: the authority is less; storage.ErrNotFound: there is no such client.
+// as disabled it. *Forbidden, ErrStale: the authority is less; storage.ErrNotFound: there is no such client.
 func (s *Server) SwitchClient(ctx context.Context, by Authority, id string, disable bool) error {
 	done := "enabled"
 	if disable {
 		done = "disabled"
 	}
-	return s.changeClient(ctx, id, done, func(ctx context.Context, id string) error {
+	return s.changeClient(ctx, by, id, done, !disable, func(ctx context.Context, id string) error {
 		if err := s.store.HoldClient(ctx, id); err != nil {
 			return err //nolint:wrapcheck // wrapped by changeClient
 		}
@@ -327,24 +357,30 @@ func (s *Server) SwitchClient(ctx context.Context, by Authority, id string, disa
 }
 
 // VerifyClient notes that an administrator vouches for a client's name, or no longer.
-func (s *Server) VerifyClient(ctx context.Context, id string, verified bool) error {
+func (s *Server) VerifyClient(ctx context.Context, by Authority, id string, verified bool) error {
+	if !by.Administrator {
+		return &Forbidden{Message: "Only an administrator of this server vouches for an app."}
+	}
 	done := "unverified"
 	if verified {
 		done = "verified"
 	}
-	return s.changeClient(ctx, id, done, func(ctx context.Context, id string) error { return s.store.VerifyClient(ctx, id, verified) })
+	return s.changeClient(ctx, by, id, done, false, func(ctx context.Context, id string) error { return s.store.VerifyClient(ctx, id, verified) })
 }
 
-// DeleteClient removes a client and everything that it was given.
-func (s *Server) DeleteClient(ctx context.Context, id string) error {
-	return s.changeClient(ctx, id, "deleted", s.store.DeleteClient)
+// DeleteClient removes a client and everything that it was given. Errors are those of SwitchClient.
+func (s *Server) DeleteClient(ctx context.Context, by Authority, id string) error {
+	return s.changeClient(ctx, by, id, "deleted", false, s.store.DeleteClient)
 }
 
-func (s *Server) changeClient(ctx context.Context, id, done string, act func(context.Context, string) error) error {
+func (s *Server) changeClient(ctx context.Context, by Authority, id, done string, lasts bool, act func(context.Context, string) error) error {
 	err := s.store.InTx(ctx, func(ctx context.Context) error {
 		c, err := s.store.ClientByID(ctx, id)
 		if err != nil {
 			return err //nolint:wrapcheck // wrapped below
+		}
+		if err := by.decideApp(c.WorkspaceID, lasts, c.Scopes, c.Resources); err != nil {
+			return err
 		}
 		if err := act(ctx, id); err != nil {
 			return err
@@ -373,9 +409,9 @@ func (s *Server) EndAccess(ctx context.Context, userID, personalID, clientID str
 }
 
 // UpdateClient changes a client to p; whether it has a secret stays as it is. An app that an administrator vouched
-// for loses that when somebody else changes what people know it by, and a first-party one also when it would get
-// more.
-func (s *Server) UpdateClient(ctx context.Context, id string, p ClientSpec) (storage.Client, error) {
+// for loses that when somebody else changes what people know it by, and a first-party one and one that manages also when
+// it would get more. Errors are those of CreateClient, and storage.ErrNotFound.
+func (s *Server) UpdateClient(ctx context.Context, by Authority, id string, p ClientSpec) (storage.Client, error) {
 	var c storage.Client
 	err := s.store.InTx(ctx, func(ctx context.Context) error {
 		// What an administrator changes at the same moment must not be written back.
@@ -385,6 +421,9 @@ func (s *Server) UpdateClient(ctx context.Context, id string, p ClientSpec) (sto
 		}
 		if err != nil {
 			return fmt.Errorf("update client: %w", err)
+		}
+		if err := by.decideApp(c.WorkspaceID, false, nil, nil); err != nil {
+			return err
 		}
 		if !p.Administrator && !c.DisabledAt.IsZero() && c.DisabledBy == StoppedByAdministrator {
 			// What it will be when it works again is what the administrator has seen.
@@ -396,7 +435,7 @@ func (s *Server) UpdateClient(ctx context.Context, id string, p ClientSpec) (sto
 		if !p.Administrator {
 			alike := p.Name == c.Name && p.Site == c.Site && slices.Equal(p.RedirectURIs, c.RedirectURIs)
 			p.PKCEOptional, p.FirstParty, p.ResourceServer = c.PKCEOptional, c.FirstParty && alike, c.ResourceServer
-			p.Verified = c.Verified && alike
+			p.Verified, p.Manages = c.Verified && alike, c.Manages && alike
 			checked := p
 			checked.Administrator = true // what an administrator set before stays
 			if err := s.check(&checked); err != nil {
@@ -404,10 +443,15 @@ func (s *Server) UpdateClient(ctx context.Context, id string, p ClientSpec) (sto
 			}
 			p = checked
 			// What people are not asked about may not grow either.
-			p.FirstParty = p.FirstParty && within(p.Scopes, c.Scopes) &&
-				!slices.ContainsFunc(p.Resources, func(id string) bool { return !containsResource(c.Resources, id) })
+			more := !within(p.Scopes, c.Scopes) || slices.ContainsFunc(p.Resources, func(id string) bool { return !containsResource(c.Resources, id) })
+			p.FirstParty, p.Manages = p.FirstParty && !more, p.Manages && !more && within(p.Grants, c.GrantTypes)
 		} else if err := s.check(&p); err != nil {
 			return err
+		}
+		if p.widens(&c) {
+			if err := by.decideApp(c.WorkspaceID, true, p.Scopes, p.Resources); err != nil {
+				return err
+			}
 		}
 		p.apply(&c)
 		if err := s.store.UpdateClient(ctx, &c, p.origins()); err != nil {
@@ -418,6 +462,13 @@ func (s *Server) UpdateClient(ctx context.Context, id string, p ClientSpec) (sto
 	return c, err
 }
 
+// widens reports whether a client as it is could get anything by this spec that it cannot get now, or get it elsewhere.
+func (p *ClientSpec) widens(c *storage.Client) bool {
+	return !within(p.RedirectURIs, c.RedirectURIs) || !within(p.Grants, c.GrantTypes) || !within(p.Scopes, c.Scopes) ||
+		slices.ContainsFunc(p.Resources, func(id string) bool { return !containsResource(c.Resources, id) }) ||
+		p.PKCEOptional && !c.PKCEOptional || p.FirstParty && !c.FirstParty || p.Manages && !c.Manages || p.ResourceServer && !c.ResourceServer
+}
+
 // within tells whether all of list is in set.
 func within(list, set []string) bool {
 	return !slices.ContainsFunc(list, func(x string) bool { return !slices.Contains(set, x) })
@@ -425,16 +476,20 @@ func within(list, set []string) bool {
 
 // RotateSecret makes a new secret for a confidential client; the one before works for grace longer, 30 days at most.
 // A client that is disabled, or whose workspace is, gets none: *Invalid.
-func (s *Server) RotateSecret(ctx context.Context, id string, grace time.Duration) (string, storage.ClientSecret, error) {
+// Errors are those of SwitchClient, and *Invalid.
+func (s *Server) RotateSecret(ctx context.Context, by Authority, id string, grace time.Duration) (string, storage.ClientSecret, error) {
 	if grace < 0 || grace > 30*24*time.Hour {
 		return "", storage.ClientSecret{}, &Invalid{Field: "grace", Message: "must be between 0 and 30d"}
 	}
 	secret, x := newSecret(s.store.Now())
 	err := s.store.InTx(ctx, func(ctx context.Context) error {
-		if err := s.store.RotateSecret(ctx, id, x, grace); err != nil {
-			return err //nolint:wrapcheck // wrapped below
-		}
 		c, err := s.store.ClientByID(ctx, id)
+		if err == nil {
+			err = by.decideApp(c.WorkspaceID, true, c.Scopes, c.Resources)
+		}
+		if err == nil {
+			err = s.store.RotateSecret(ctx, id, x, grace)
+		}
 		if err != nil {
 			return err //nolint:wrapcheck // wrapped below
 		}

@@ -212,7 +212,7 @@ func (s *Server) CreateKey(ctx context.Context, by Authority, workspacePlan stri
 		if !by.Administrator || by.WorkspaceID != "" {
 			return storage.APIKey{}, "", &Forbidden{Message: "Keys with the scope " + ScopeIntrospect + " belong to a resource, not to a workspace; they are made with: doorward key create --scope " + ScopeIntrospect, Scope: ScopeIntrospect}
 		}
-	} else if err := by.May(MayManageKeys); err != nil {
+	} else if err := by.Decide(Act{Permission: MayManageKeys, Lasts: true}); err != nil {
 		return storage.APIKey{}, "", err
 	}
 	r, err := s.checkKey(&p, false, nil)
@@ -230,8 +230,10 @@ func (s *Server) CreateKey(ctx context.Context, by Authority, workspacePlan stri
 		Name: p.Name, Note: p.Note, Scopes: p.Scopes, ScopesByObject: p.ByObject, Plan: p.Plan, RateLimit: p.RateLimit, Addresses: p.Addresses,
 		CreatedBy: by.UserID, ExpiresAt: p.ExpiresAt,
 	}
-	if err := by.bounds(&k); err != nil {
-		return storage.APIKey{}, "", err
+	if !introspects {
+		if err := by.Decide(lastingAct(&k)); err != nil {
+			return storage.APIKey{}, "", err
+		}
 	}
 	if err := s.issuesIn(ctx, k.WorkspaceID); err != nil {
 		return storage.APIKey{}, "", err
@@ -242,18 +244,12 @@ func (s *Server) CreateKey(ctx context.Context, by Authority, workspacePlan stri
 // CreatePersonalToken makes a personal access token for the authority's user. The text exists nowhere else. Errors are
 // those of CreateKey.
 func (s *Server) CreatePersonalToken(ctx context.Context, by Authority, p KeySpec) (storage.APIKey, string, error) {
-	if err := by.Person(); err != nil {
+	if err := by.Decide(Act{Own: true, Lasts: true}); err != nil {
 		return storage.APIKey{}, "", err
 	}
 	_, err := s.checkKey(&p, true, nil)
 	if err == nil && (p.Plan != "" || p.RateLimit != 0) {
 		err = &Invalid{Field: "plan", Message: "is that of the workspace a personal access token acts in; leave it and the rate limit out"}
-	}
-	if err == nil {
-		err = by.bounds(&storage.APIKey{Scopes: p.Scopes, Resource: p.Resource, Addresses: p.Addresses, ExpiresAt: p.ExpiresAt})
-	}
-	if c := by.Credential; err == nil && c != nil && c.TokenRole != "" && (p.Role == "" || !AtLeast(c.TokenRole, p.Role)) {
-		err = &Forbidden{Message: "The credential is held to the role " + c.TokenRole + ", so it cannot give a higher one."}
 	}
 	if err != nil {
 		return storage.APIKey{}, "", err
@@ -265,19 +261,37 @@ func (s *Server) CreatePersonalToken(ctx context.Context, by Authority, p KeySpe
 	if by.Administrator {
 		createdBy = "" // the command, for its user
 	}
-	return s.issue(ctx, &by, storage.APIKey{
+	k := storage.APIKey{
 		Kind: KindPersonalAccessToken, UserID: by.UserID, Resource: p.Resource, Prefix: PrefixPersonalToken, Name: p.Name, Note: p.Note,
 		Scopes: p.Scopes, ScopesByObject: p.ByObject, Role: p.Role, Addresses: p.Addresses, CreatedBy: createdBy, ExpiresAt: p.ExpiresAt,
-	})
+	}
+	if err == nil {
+		err = by.Decide(lastingAct(&k))
+	}
+	if err != nil {
+		return storage.APIKey{}, "", err
+	}
+	return s.issue(ctx, &by, k)
 }
 
-// Person returns *Forbidden unless a person manages what is theirs alone. An app that acts for them, and a key, may not:
-// what they made would outlive their own access.
-func (a *Authority) Person() error {
-	if a.UserID == "" || (a.Credential != nil && a.Credential.Kind != KindPersonalAccessToken) {
-		return &Forbidden{Message: "Personal access tokens are their user's own: sign in, or use a personal access token with the scope " + ScopeAdmin + "."}
+// keyAct is an act about a key or personal access token that takes something away or changes nothing.
+func keyAct(k *storage.APIKey) Act {
+	if k.UserID != "" {
+		return Act{Own: true}
 	}
-	return a.managing()
+	return Act{Permission: MayManageKeys, Environment: k.Environment}
+}
+
+// lastingAct is an act after which a key or personal access token can be used as it is.
+func lastingAct(k *storage.APIKey) Act {
+	act := keyAct(k)
+	act.Lasts = true
+	r := Reach{Resource: k.Resource, Scopes: k.Scopes, ExpiresAt: k.ExpiresAt, Addresses: k.Addresses}
+	if k.UserID != "" {
+		r.Role = cmp.Or(k.Role, RoleOwner)
+	}
+	act.Gives = []Reach{r}
+	return act
 }
 
 func (s *Server) issue(ctx context.Context, by *Authority, k storage.APIKey) (storage.APIKey, string, error) {
@@ -326,15 +340,22 @@ func (s *Server) UpdateKey(ctx context.Context, by Authority, owner storage.KeyO
 		if k, err = s.store.HoldKey(ctx, owner, id); err != nil {
 			return fmt.Errorf("update a key: %w", err)
 		}
-		if err := by.reaches(k.Environment); err != nil {
+		if err := by.Decide(keyAct(&k)); err != nil {
 			return err
 		}
 		if !k.RevokedAt.IsZero() {
 			return &Invalid{Field: "key", Message: "is revoked and cannot change any more; make a new one"}
 		}
+		before := k
 		changed, err := s.applyKeyChange(&by, &k, workspacePlan, c)
 		if err != nil || len(changed) == 0 {
 			return err
+		}
+		// Asking for any address is asking to widen, also where nothing bounded it before.
+		if s.widens(&before, &k, workspacePlan) || c.Addresses != nil && len(k.Addresses) == 0 {
+			if err := by.Decide(lastingAct(&k)); err != nil {
+				return err
+			}
 		}
 		if err := s.store.UpdateKey(ctx, &k); err != nil {
 			return fmt.Errorf("update a key: %w", err)
@@ -403,14 +424,16 @@ func (s *Server) applyKeyChange(by *Authority, k *storage.APIKey, workspacePlan 
 	if c.Role != nil && k.Role != "" && (kept.Role == "" || !AtLeast(k.Role, kept.Role)) {
 		return nil, &Forbidden{Message: "The token is held to the role " + k.Role + ", and never gets a higher one; make a new one."}
 	}
-	if c.Addresses != nil {
-		if err := by.boundAddresses(kept.Addresses); err != nil {
-			return nil, err
-		}
-	}
 	k.Name, k.Note, k.Scopes, k.ScopesByObject, k.Role = kept.Name, kept.Note, kept.Scopes, kept.ByObject, kept.Role
 	k.Plan, k.RateLimit, k.Addresses = kept.Plan, kept.RateLimit, kept.Addresses
 	return changed, nil
+}
+
+// widens reports whether a key that was changed can do anything that it could not before. Its scopes and role never grow.
+func (s *Server) widens(before, after *storage.APIKey, workspacePlan string) bool {
+	_, had := s.KeyPlan(before, workspacePlan)
+	_, has := s.KeyPlan(after, workspacePlan)
+	return !addressesWithin(after.Addresses, before.Addresses) || !planWithin(has, had)
 }
 
 // checkKeyAsItIs is checkKey for a key that is there: its lifetime, and its scopes unless they change, were checked when it
@@ -443,7 +466,7 @@ func (a *Authority) mayManage(owner storage.KeyOwner) error {
 		if owner.UserID != a.UserID {
 			return &Forbidden{Message: "Personal access tokens are their user's own."}
 		}
-		return a.Person()
+		return a.Decide(Act{Own: true})
 	case owner.WorkspaceID == "" || owner.WorkspaceID != a.WorkspaceID:
 		return &Forbidden{Message: "The key is of another workspace."}
 	}
@@ -453,7 +476,7 @@ func (a *Authority) mayManage(owner storage.KeyOwner) error {
 // PauseKey keeps one of the owner's keys from working until ResumeKey. Errors are *Forbidden and storage.ErrNotFound,
 // also for a key that is revoked.
 func (s *Server) PauseKey(ctx context.Context, by Authority, owner storage.KeyOwner, id string) (storage.APIKey, error) {
-	return s.switchKey(ctx, by, owner, id, "paused", func(ctx context.Context, owner storage.KeyOwner, id string) error {
+	return s.switchKey(ctx, by, owner, id, "paused", keyAct, func(ctx context.Context, owner storage.KeyOwner, id string) error {
 		k, err := s.store.HoldKey(ctx, owner, id)
 		if err != nil {
 			return err //nolint:wrapcheck // wrapped by switchKey
@@ -465,7 +488,7 @@ func (s *Server) PauseKey(ctx context.Context, by Authority, owner storage.KeyOw
 // ResumeKey ends what PauseKey began, for which it takes as much authority as paused the key. Errors are those of
 // PauseKey.
 func (s *Server) ResumeKey(ctx context.Context, by Authority, owner storage.KeyOwner, id string) (storage.APIKey, error) {
-	return s.switchKey(ctx, by, owner, id, "resumed", func(ctx context.Context, owner storage.KeyOwner, id string) error {
+	return s.switchKey(ctx, by, owner, id, "resumed", lastingAct, func(ctx context.Context, owner storage.KeyOwner, id string) error {
 		k, err := s.store.HoldKey(ctx, owner, id)
 		if err != nil {
 			return err //nolint:wrapcheck // wrapped by switchKey
@@ -482,7 +505,7 @@ func (s *Server) ResumeKey(ctx context.Context, by Authority, owner storage.KeyO
 // RevokeKey ends one of the owner's keys at once and for good. One that is revoked already stays so. Errors are those of
 // PauseKey.
 func (s *Server) RevokeKey(ctx context.Context, by Authority, owner storage.KeyOwner, id string) (storage.APIKey, error) {
-	k, err := s.switchKey(ctx, by, owner, id, "revoked", s.store.RevokeKey)
+	k, err := s.switchKey(ctx, by, owner, id, "revoked", keyAct, s.store.RevokeKey)
 	if errors.Is(err, storage.ErrNotFound) {
 		err = s.store.InTx(ctx, func(ctx context.Context) (err error) {
 			k, err = s.store.Key(ctx, owner, id)
@@ -492,7 +515,9 @@ func (s *Server) RevokeKey(ctx context.Context, by Authority, owner storage.KeyO
 	return k, err
 }
 
-func (s *Server) switchKey(ctx context.Context, by Authority, owner storage.KeyOwner, id, done string, act func(context.Context, storage.KeyOwner, string) error) (storage.APIKey, error) {
+func (s *Server) switchKey(
+	ctx context.Context, by Authority, owner storage.KeyOwner, id, done string, asked func(*storage.APIKey) Act, act func(context.Context, storage.KeyOwner, string) error,
+) (storage.APIKey, error) {
 	if err := by.mayManage(owner); err != nil {
 		return storage.APIKey{}, err
 	}
@@ -504,7 +529,7 @@ func (s *Server) switchKey(ctx context.Context, by Authority, owner storage.KeyO
 		if k, err = s.store.Key(ctx, owner, id); err != nil {
 			return err //nolint:wrapcheck // storage's own sentinels
 		}
-		if err := by.reaches(k.Environment); err != nil {
+		if err := by.Decide(asked(&k)); err != nil {
 			return err
 		}
 		return s.auditKey(ctx, &by, done, &k, nil)
@@ -531,6 +556,13 @@ func (s *Server) RotateKey(ctx context.Context, by Authority, owner storage.KeyO
 		if err != nil {
 			return fmt.Errorf("rotate a key: %w", err)
 		}
+		act := lastingAct(&old)
+		if by.Credential != nil && by.Credential.KeyID == old.ID {
+			act.Gives = nil // what takes its own place has its own rights and end
+		}
+		if err := by.Decide(act); err != nil {
+			return err
+		}
 		if !old.Live(s.store.Now()) || old.RotatedInto != "" {
 			return apikey.ErrRotated
 		}
@@ -538,10 +570,6 @@ func (s *Server) RotateKey(ctx context.Context, by Authority, owner storage.KeyO
 			return &Invalid{Field: "key", Message: "is paused, so nothing takes its place; resume it first"}
 		}
 		if err := cmp.Or(s.issuesIn(ctx, old.WorkspaceID), s.issuesTo(ctx, old.UserID)); err != nil {
-			return err
-		}
-		// A credential may give no more than it has, also by rotating.
-		if err := by.bounds(&old); err != nil && (by.Credential == nil || by.Credential.KeyID != old.ID) {
 			return err
 		}
 		if text, fresh, err = s.keys.Rotate(ctx, old, by.UserID, grace); err != nil {

@@ -30,9 +30,9 @@ func (s *Server) planOf(names ...string) (string, limit.Plan) {
 	return "", limit.Plan{}
 }
 
-// KeyPlan is the plan of a key in a workspace whose own plan is given: a test key's is the resource's for tests; else it
-// is the key's own, else its workspace's, else the resource's default. The key's own rate limit takes the place of its
-// hour window.
+// KeyPlan is the plan of a key in a workspace whose own plan is given. A test key has the resource's for tests. Without one,
+// and for other keys, it is the key's own (which a test key has not), else its workspace's, else the resource's default. A
+// rate limit of the key's own that is lower takes the place of the hour window.
 func (s *Server) KeyPlan(k *storage.APIKey, workspacePlan string) (string, limit.Plan) {
 	r, ok := s.Resource(k.Resource)
 	if !ok {
@@ -40,9 +40,9 @@ func (s *Server) KeyPlan(k *storage.APIKey, workspacePlan string) (string, limit
 	}
 	name, plan := s.planOf(k.Plan, workspacePlan, r.Keys.DefaultPlan)
 	if k.Environment == apikey.Test {
-		name, plan = s.planOf(r.Keys.TestPlan)
+		name, plan = s.planOf(r.Keys.TestPlan, workspacePlan, r.Keys.DefaultPlan)
 	}
-	if k.RateLimit > 0 {
+	if k.RateLimit > 0 && (plan.Hour == 0 || k.RateLimit < plan.Hour) {
 		plan.Hour = k.RateLimit
 	}
 	return name, plan

@@ -58,6 +58,26 @@ type Scope struct {
 	Text     string   // a sentence for people: what the app may do
 	Implies  []string // other scopes of the same resource that come with it
 	UserOnly bool     // counts only where a person stands behind the credential
+	// Dangerous: whoever has it can do lasting harm, so that a person allows it only with a fresh proof of who they are.
+	// nil: one that is called admin, or that implies two others or more, is.
+	Dangerous *bool
+}
+
+// IsDangerous reports whether a scope by itself is dangerous; see Resource.Dangerous for what it implies.
+func (x *Scope) IsDangerous() bool {
+	if x.Dangerous != nil {
+		return *x.Dangerous
+	}
+	_, action, narrowed := strings.Cut(x.Name, ":")
+	return x.Name == ScopeAdmin || narrowed && action == ScopeAdmin || len(x.Implies) > 1
+}
+
+// Dangerous reports whether scopes, with what they imply, include one that is dangerous.
+func (r *Resource) Dangerous(scopes []string) bool {
+	return slices.ContainsFunc(r.Effective(scopes, "", true), func(name string) bool {
+		x, _ := r.Scope(name)
+		return x.IsDangerous()
+	})
 }
 
 // Lifetimes says how long things live. All must be above zero but RefreshReuseWindow, where zero forbids repeats.
@@ -88,7 +108,7 @@ func (r *Resource) Scope(name string) (Scope, bool) {
 	if i < 0 {
 		return Scope{}, false
 	}
-	narrowed := Scope{Name: name, Text: r.Scopes[i].Text + " (" + object + " only)", UserOnly: r.Scopes[i].UserOnly}
+	narrowed := Scope{Name: name, Text: r.Scopes[i].Text + " (" + object + " only)", UserOnly: r.Scopes[i].UserOnly, Dangerous: r.Scopes[i].Dangerous}
 	for _, implied := range r.Scopes[i].Implies {
 		if !strings.Contains(implied, ":") {
 			narrowed.Implies = append(narrowed.Implies, object+":"+implied)

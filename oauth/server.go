@@ -28,7 +28,7 @@ var (
 	refreshesOfGrant = limit.Rule{Count: 600, Per: time.Hour} // on each node; none without TokenLimits.ClientRequests
 )
 
-// Config is what a Server is made of. Every field is needed but RedirectSchemes.
+// Config is what a Server is made of. Every field is needed but RedirectSchemes and OwnersSetPlans.
 type Config struct {
 	Issuer    string // RFC 8414 section 2; no slash at its end
 	Store     *storage.Store
@@ -39,7 +39,9 @@ type Config struct {
 	Lifetimes       Lifetimes
 	Tokens          TokenLimits
 	Plans           map[string]limit.Plan // by name
-	Limiter         limit.Limiter
+	// OwnersSetPlans lets the owners of a workspace choose its plan; else administrators of this server do.
+	OwnersSetPlans bool
+	Limiter        limit.Limiter
 	// ClientAddress tells where a request comes from, behind the proxies that are trusted.
 	ClientAddress func(*http.Request) netip.Addr
 }
@@ -56,6 +58,7 @@ type Server struct {
 	tokens          TokenLimits
 	refreshes       *limit.Rate
 	plans           map[string]limit.Plan
+	ownPlans        bool // owners set the plan of their workspace
 	limiter         limit.Limiter
 	keys            *apikey.Keys
 	address         func(*http.Request) netip.Addr
@@ -75,7 +78,7 @@ func New(c Config) (*Server, error) {
 	}
 	s := &Server{
 		issuer: c.Issuer, store: c.Store, secrets: c.Secrets, resources: slices.Clone(c.Resources), redirectSchemes: c.RedirectSchemes, lifetimes: c.Lifetimes, tokens: c.Tokens,
-		plans: c.Plans, limiter: c.Limiter, keys: apikey.New(c.Store), address: c.ClientAddress, clients: newClientCache(c.Store),
+		plans: c.Plans, ownPlans: c.OwnersSetPlans, limiter: c.Limiter, keys: apikey.New(c.Store), address: c.ClientAddress, clients: newClientCache(c.Store),
 	}
 	s.refreshes = limit.NewRate(func() time.Time { return c.Store.Now().Time() }, refreshesOfGrant)
 	s.failures = newAuthenticationFailures(c.Store)

@@ -18,6 +18,7 @@ type Client struct {
 	FirstParty     bool   // no consent is asked for, but where any program could take the answer (RFC 8252 section 8.6)
 	ResourceServer bool   // may introspect every credential for its resources
 	Verified       bool   // an administrator vouches for its name
+	Manages        bool   // its access tokens may create what outlives them
 	RedirectURIs   List   // RFC 6749 section 3.1.2, compared byte for byte
 	GrantTypes     List   // RFC 7591 section 2
 	Scopes         List
@@ -40,12 +41,12 @@ type ClientSecret struct {
 }
 
 const clientColumns = `c.id, COALESCE(c.workspace_id, ''), COALESCE(c.created_by, ''), c.name, c.site, c.public, c.pkce_optional, c.first_party,
-	c.resource_server, c.verified, c.redirect_uris, c.grant_types, c.scopes, c.resources, c.disabled_at, c.disabled_by, c.created_at, c.changed_at`
+	c.resource_server, c.verified, c.manages, c.redirect_uris, c.grant_types, c.scopes, c.resources, c.disabled_at, c.disabled_by, c.created_at, c.changed_at`
 
 func (c *Client) fields() []any {
 	return []any{
 		&c.ID, &c.WorkspaceID, &c.CreatedBy, &c.Name, &c.Site, &c.Public, &c.PKCEOptional, &c.FirstParty, &c.ResourceServer,
-		&c.Verified, &c.RedirectURIs, &c.GrantTypes, &c.Scopes, &c.Resources, &c.DisabledAt, &c.DisabledBy, &c.CreatedAt, &c.ChangedAt,
+		&c.Verified, &c.Manages, &c.RedirectURIs, &c.GrantTypes, &c.Scopes, &c.Resources, &c.DisabledAt, &c.DisabledBy, &c.CreatedAt, &c.ChangedAt,
 	}
 }
 
@@ -61,10 +62,10 @@ func (s *Store) InsertClient(ctx context.Context, c *Client, origins []string) e
 	c.CreatedAt, c.ChangedAt = s.Now(), s.Now()
 	return s.InTx(ctx, func(ctx context.Context) error {
 		if _, err := s.exec(ctx, `INSERT INTO clients (id, workspace_id, created_by, name, name_key, site, public, pkce_optional, first_party, resource_server,
-			verified, redirect_uris, grant_types, scopes, resources, created_at, changed_at)
-			VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $16)`,
+			verified, manages, redirect_uris, grant_types, scopes, resources, created_at, changed_at)
+			VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $17)`,
 			c.ID, nullable(c.WorkspaceID), nullable(c.CreatedBy), c.Name, searchKey(c.Name), c.Site, c.Public, c.PKCEOptional, c.FirstParty, c.ResourceServer,
-			c.Verified, c.RedirectURIs, c.GrantTypes, c.Scopes, c.Resources, c.CreatedAt); err != nil {
+			c.Verified, c.Manages, c.RedirectURIs, c.GrantTypes, c.Scopes, c.Resources, c.CreatedAt); err != nil {
 			return err
 		}
 		for i := range c.Secrets {
@@ -102,9 +103,9 @@ func (s *Store) UpdateClient(ctx context.Context, c *Client, origins []string) e
 	c.ChangedAt = s.Now()
 	return s.InTx(ctx, func(ctx context.Context) error {
 		if err := s.execOne(ctx, ErrNotFound, `UPDATE clients SET name = $2, name_key = $14, site = $3, public = $4, pkce_optional = $5, first_party = $6,
-			resource_server = $7, verified = $8, redirect_uris = $9, grant_types = $10, scopes = $11, resources = $12, changed_at = $13 WHERE id = $1`,
+			resource_server = $7, verified = $8, redirect_uris = $9, grant_types = $10, scopes = $11, resources = $12, changed_at = $13, manages = $15 WHERE id = $1`,
 			c.ID, c.Name, c.Site, c.Public, c.PKCEOptional, c.FirstParty, c.ResourceServer, c.Verified, c.RedirectURIs, c.GrantTypes,
-			c.Scopes, c.Resources, c.ChangedAt, searchKey(c.Name)); err != nil {
+			c.Scopes, c.Resources, c.ChangedAt, searchKey(c.Name), c.Manages); err != nil {
 			return err
 		}
 		s.changed(ctx)

@@ -261,6 +261,12 @@ func (s *Store) LiveKeys(ctx context.Context, after string, limit int) ([]APIKey
 		WHERE k.id > $1 AND k.revoked_at IS NULL AND (k.expires_at IS NULL OR k.expires_at > $2) ORDER BY k.id LIMIT $3`, after, s.Now(), limit)
 }
 
+// KeysWithLimits lists the API keys of a workspace that are not revoked and have a plan or rate limit of their own.
+func (s *Store) KeysWithLimits(ctx context.Context, workspaceID string) ([]APIKey, error) {
+	return collect(ctx, s, (*APIKey).fields, `SELECT `+keyColumns+` FROM api_keys k
+		WHERE k.workspace_id = $1 AND k.revoked_at IS NULL AND (k.plan <> '' OR k.rate_limit <> 0)`, workspaceID)
+}
+
 // CountKeysOfWorkspace tells how many API keys a workspace has that are not revoked.
 func (s *Store) CountKeysOfWorkspace(ctx context.Context, workspaceID string) (int64, error) {
 	var n int64

@@ -383,9 +383,11 @@ type Invitation struct {
 	WorkspaceID string
 	Email       string
 	Role        string
-	CreatedBy   string // user id; empty: the command
-	CreatedAt   Time
-	ExpiresAt   Time
+	CreatedBy   string // user id; empty: the command, or a credential without a person
+	// CredentialID is the key, personal access token or app that it was sent with, and that it ends with; empty: none.
+	CredentialID string
+	CreatedAt    Time
+	ExpiresAt    Time
 }
 
 // InsertInvitation adds an invitation. One for the same address and workspace is replaced, so that its link ends.
@@ -399,16 +401,16 @@ func (s *Store) InsertInvitation(ctx context.Context, i Invitation) error {
 		if _, err := s.exec(ctx, `DELETE FROM invitations WHERE workspace_id = $1 AND email_key = $2`, i.WorkspaceID, key); err != nil {
 			return err
 		}
-		_, err := s.exec(ctx, `INSERT INTO invitations (id, digest, workspace_id, email, email_key, role, created_by, created_at, expires_at)
-			VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9)`, i.ID, i.Digest, i.WorkspaceID, i.Email, key, i.Role, i.CreatedBy, s.Now(), i.ExpiresAt)
+		_, err := s.exec(ctx, `INSERT INTO invitations (id, digest, workspace_id, email, email_key, role, created_by, credential_id, created_at, expires_at)
+			VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10)`, i.ID, i.Digest, i.WorkspaceID, i.Email, key, i.Role, i.CreatedBy, i.CredentialID, s.Now(), i.ExpiresAt)
 		return err
 	})
 }
 
-const invitationColumns = `i.id, i.digest, i.workspace_id, i.email, i.role, i.created_by, i.created_at, i.expires_at`
+const invitationColumns = `i.id, i.digest, i.workspace_id, i.email, i.role, i.created_by, i.credential_id, i.created_at, i.expires_at`
 
 func (i *Invitation) fields() []any {
-	return []any{&i.ID, &i.Digest, &i.WorkspaceID, &i.Email, &i.Role, &i.CreatedBy, &i.CreatedAt, &i.ExpiresAt}
+	return []any{&i.ID, &i.Digest, &i.WorkspaceID, &i.Email, &i.Role, &i.CreatedBy, &i.CredentialID, &i.CreatedAt, &i.ExpiresAt}
 }
 
 // InvitationByDigest finds an invitation that has not ended. ErrNotFound: there is none.

@@ -419,7 +419,7 @@ func TestFormsPostWhatHandlersRead(t *testing.T) {
 		},
 		"app-new": {{"post /settings/developer/apps", []string{"name", "site", "kind", "redirect_uris", "resource", "scope", "refresh"}}},
 		"app-new-errors": {{"post /settings/developer/apps", []string{
-			"name", "site", "kind", "redirect_uris", "resource", "scope", "refresh", "verified", "first_party", "pkce_optional", "password",
+			"name", "site", "kind", "redirect_uris", "resource", "scope", "refresh", "verified", "first_party", "manages", "pkce_optional", "password",
 		}}},
 		"app": {
 			{"post /settings/developer/apps/app_0195a0c0example/secret", []string{"grace"}},
@@ -431,7 +431,7 @@ func TestFormsPostWhatHandlersRead(t *testing.T) {
 		"app-admin": {
 			{"get /admin/apps/app_0195a0c0example#h-requests", []string{"request"}},
 			{"post /admin/apps/app_0195a0c0example", []string{
-				"kind", "name", "site", "redirect_uris", "resource", "scope", "refresh", "verified", "first_party", "pkce_optional",
+				"kind", "name", "site", "redirect_uris", "resource", "scope", "refresh", "verified", "first_party", "manages", "pkce_optional",
 			}},
 			{"post /admin/apps/app_0195a0c0example/enable", nil},
 			{"post /admin/apps/app_0195a0c0example/delete", []string{"confirm"}},

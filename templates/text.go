@@ -177,7 +177,7 @@ func (v AppView) heading() string {
 // appFieldOrder is the order of the fields on the page, for the summary.
 var appFieldOrder = []string{
 	"name", "site", "kind", "redirect_uris", "resource", "scope", "refresh",
-	"first_party", "pkce_optional", "verified", "grace", "password", "confirm",
+	"first_party", "manages", "pkce_optional", "verified", "grace", "password", "confirm",
 }
 
 // navGroup is a titled part of the settings navigation.

@@ -289,8 +289,8 @@ type AppRow struct {
 
 // AppFields are the fields of a client that can be typed. Field names: name,
 // site, kind, redirect_uris, resource (repeated), scope (repeated), refresh,
-// and for administrators first_party, pkce_optional, verified. Checkboxes
-// post "1".
+// and for administrators first_party, manages, pkce_optional, verified.
+// Checkboxes post "1".
 type AppFields struct {
 	Name string
 	Site string
@@ -303,10 +303,11 @@ type AppFields struct {
 	// its scopes. One alone is posted unseen.
 	Resources []ResourceChoice
 	Refresh   bool // may stay connected: gets refresh tokens
-	// Administrator shows the kind resource_server and the three
+	// Administrator shows the kind resource_server and the four
 	// switches below.
 	Administrator bool
 	FirstParty    bool // skips the consent page
+	Manages       bool // its tokens may create what outlives them
 	PKCEOptional  bool // may leave out PKCE (RFC 7636)
 	Verified      bool // name and site were checked
 	// NeedPassword asks for the user's password where a secret is made,

@@ -45,7 +45,7 @@ type WorkspaceView struct {
 	ID        string
 	Name      string // as typed, or as stored
 	PlanText  string // the plan and what it allows
-	// Plans are those to choose from.
+	// Plans are those to choose from; none where the user may not set it.
 	Plans []Option
 	// MayChange shows the form, MayDelete the end of it all.
 	MayChange, MayDelete bool
@@ -204,6 +204,8 @@ type AdminWorkspacesView struct {
 	Workspaces []AdminWorkspace
 	NextURL    string // empty on the last page
 	PrevURL    string // empty on the first page
+	// Plans are the names of those that a workspace may be given.
+	Plans []string
 }
 
 // AdminWorkspace is one workspace in the administrators' list.
@@ -303,3 +305,17 @@ func factText(name string) string { return strings.ReplaceAll(name, "_", " ") }
 
 // clock is a time of a day.
 func clock(t time.Time) string { return t.UTC().Format("15:04") }
+
+// planOptions are the plans that a workspace may be given, the one it has chosen.
+func planOptions(names []string, chosen string) []Option {
+	list := []Option{{Text: "No plan of its own", Selected: chosen == ""}}
+	known := chosen == ""
+	for _, name := range names {
+		list = append(list, Option{Value: name, Text: name, Selected: name == chosen})
+		known = known || name == chosen
+	}
+	if !known {
+		list = append(list, Option{Value: chosen, Text: chosen + " (not in the configuration)", Selected: true})
+	}
+	return list
+}

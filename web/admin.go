@@ -108,6 +108,10 @@ func (s *Server) switchUser(w http.ResponseWriter, r *http.Request, v *visitor) 
 		text = u.Email + " is signed out everywhere, and none of their credentials works. The workspaces without another enabled owner are disabled too."
 		err = s.identity.DisableUser(r.Context(), id)
 	} else {
+		by := s.administrator(v)
+		if err := by.Decide(oauth.Act{Lasts: true}); err != nil {
+			return err //nolint:wrapcheck // *oauth.Forbidden or ErrStale
+		}
 		err = s.identity.EnableUser(r.Context(), id)
 	}
 	if errors.Is(err, storage.ErrConflict) {
@@ -153,7 +157,7 @@ func (s *Server) adminAppsPage(w http.ResponseWriter, r *http.Request, v *visito
 func (s *Server) verifyApp(w http.ResponseWriter, r *http.Request, v *visitor, at appPlace) error {
 	verified := strings.HasSuffix(r.URL.Path, "/verify")
 	_, err := s.app(r, v, at, func(ctx context.Context, c storage.Client) error {
-		return s.oauth.VerifyClient(ctx, c.ID, verified) //nolint:wrapcheck // storage's own sentinels
+		return s.oauth.VerifyClient(ctx, at.by, c.ID, verified) //nolint:wrapcheck // storage's own sentinels
 	})
 	text := "The app is no longer verified."
 	if verified {

@@ -36,8 +36,8 @@ func kindOf(c storage.Client) string {
 type appPlace struct {
 	base        string // path of the list
 	section     string
+	by          oauth.Authority
 	workspaceID string                 // empty: all
-	by          oauth.Authority        // with which apps are disabled and enabled there
 	bar         templates.WorkspaceBar // of the pages about a workspace
 }
 
@@ -47,14 +47,11 @@ type appHandler func(w http.ResponseWriter, r *http.Request, v *visitor, at appP
 // ownApps serves a page about the apps of the visitor's personal workspace.
 func (s *Server) ownApps(h appHandler) memberHandler {
 	return func(w http.ResponseWriter, r *http.Request, v *visitor) error {
-		ws, err := s.store.PersonalWorkspace(storage.System(r.Context()), v.user.ID)
+		by, ws, _, err := s.authority(r, v, "")
 		if err != nil {
-			return err //nolint:wrapcheck // storage's own sentinels
+			return err
 		}
-		if !ws.DisabledAt.IsZero() {
-			return &pageError{Status: http.StatusForbidden, Heading: "Your workspace is disabled", Message: "An administrator of this server disabled it. Nothing that acts in it works, and nothing new is made in it.", BackURL: "/settings/profile", BackText: "Go to your profile"}
-		}
-		return h(w, r, v, appPlace{base: appsBase, section: templates.SectionApps, workspaceID: ws.ID, by: oauth.Authority{UserID: v.user.ID, WorkspaceID: ws.ID, Role: ws.Role}})
+		return h(w, r, v, appPlace{base: appsBase, section: templates.SectionApps, by: by, workspaceID: ws.ID})
 	}
 }
 
@@ -63,8 +60,7 @@ func (s *Server) workspaceApps(h appHandler) memberHandler {
 	return s.permitted(oauth.MayManageApps, templates.SectionWorkspaces, templates.TabApps,
 		func(w http.ResponseWriter, r *http.Request, v *visitor, by oauth.Authority, ws storage.Workspace, all []storage.Workspace) error {
 			return h(w, r, v, appPlace{
-				by:   by,
-				base: workspacesBase + "/" + ws.Slug + "/" + templates.TabApps, section: templates.SectionWorkspaces,
+				base: workspacesBase + "/" + ws.Slug + "/" + templates.TabApps, section: templates.SectionWorkspaces, by: by,
 				workspaceID: ws.ID, bar: workspaceBar(ws, all, templates.TabApps),
 			})
 		})
@@ -73,7 +69,7 @@ func (s *Server) workspaceApps(h appHandler) memberHandler {
 // allApps serves a page about whatever app there is, to administrators.
 func (s *Server) allApps(h appHandler) memberHandler {
 	return func(w http.ResponseWriter, r *http.Request, v *visitor) error {
-		return h(w, r, v, appPlace{base: adminAppsBase, section: templates.SectionAdminApps, by: oauth.Authority{Administrator: true, UserID: v.user.ID}})
+		return h(w, r, v, appPlace{base: adminAppsBase, section: templates.SectionAdminApps, by: s.administrator(v)})
 	}
 }
 
@@ -123,7 +119,7 @@ func (s *Server) fields(v *visitor, p oauth.ClientSpec, kind string) templates.A
 	f := templates.AppFields{
 		Name: p.Name, Site: p.Site, Kind: kind, RedirectURIs: strings.Join(p.RedirectURIs, "\n"),
 		Refresh: p.Grants == nil || slices.Contains(p.Grants, oauth.GrantRefreshToken), Administrator: v.user.Admin,
-		FirstParty: p.FirstParty, PKCEOptional: p.PKCEOptional, Verified: p.Verified,
+		FirstParty: p.FirstParty, Manages: p.Manages, PKCEOptional: p.PKCEOptional, Verified: p.Verified,
 	}
 	for i, res := range s.oauth.Resources() {
 		choice := templates.ResourceChoice{ID: res.ID, Name: res.Name, Selected: slices.Contains(p.Resources, res.ID) || (len(p.Resources) == 0 && i == 0)}
@@ -161,7 +157,7 @@ func typed(r *http.Request, v *visitor) (p oauth.ClientSpec, kind string) {
 	}
 	if v.user.Admin {
 		p.Administrator = true
-		p.FirstParty, p.PKCEOptional, p.Verified = form.Get("first_party") != "", form.Get("pkce_optional") != "", form.Get("verified") != ""
+		p.FirstParty, p.PKCEOptional, p.Verified, p.Manages = form.Get("first_party") != "", form.Get("pkce_optional") != "", form.Get("verified") != "", form.Get("manages") != ""
 	}
 	return p, kind
 }
@@ -208,6 +204,7 @@ func (s *Server) createApp(w http.ResponseWriter, r *http.Request, v *visitor, a
 	if err != nil {
 		return err
 	}
+	at.by.Fresh = s.fresh(v)
 	refuse := func(status int, faults map[string]string) error {
 		view := templates.AppFormView{Page: s.page(v, at.section), Base: at.base, Workspace: at.bar, AppFields: s.fields(v, p, kind)}
 		view.Errors, view.NeedPassword = faults, !s.fresh(v)
@@ -223,7 +220,7 @@ func (s *Server) createApp(w http.ResponseWriter, r *http.Request, v *visitor, a
 	var secret string
 	err = s.inApps(r, v, at, func(ctx context.Context) (err error) {
 		p.WorkspaceID, p.CreatedBy = at.workspaceID, v.user.ID
-		c, secret, err = s.oauth.CreateClient(ctx, p)
+		c, secret, err = s.oauth.CreateClient(ctx, at.by, p)
 		return err
 	})
 	if faults := fieldErrors(err); faults != nil {
@@ -340,7 +337,7 @@ func (s *Server) updateApp(w http.ResponseWriter, r *http.Request, v *visitor, a
 		if c.ResourceServer {
 			p.RedirectURIs, p.Scopes = nil, nil
 		}
-		_, err := s.oauth.UpdateClient(ctx, c.ID, p)
+		_, err := s.oauth.UpdateClient(ctx, at.by, c.ID, p)
 		return err //nolint:wrapcheck // fieldErrors reads it
 	})
 	if faults := fieldErrors(err); faults != nil {
@@ -375,6 +372,7 @@ func (s *Server) rotateSecret(w http.ResponseWriter, r *http.Request, v *visitor
 	if err != nil {
 		return err
 	}
+	at.by.Fresh = s.fresh(v)
 	var c storage.Client
 	grace, known := graces[r.PostForm.Get("grace")]
 	if fault != "" || !known {
@@ -393,7 +391,7 @@ func (s *Server) rotateSecret(w http.ResponseWriter, r *http.Request, v *visitor
 	var secret string
 	base, err := s.app(r, v, at, func(ctx context.Context, found storage.Client) (err error) {
 		c = found
-		secret, _, err = s.oauth.RotateSecret(ctx, c.ID, grace)
+		secret, _, err = s.oauth.RotateSecret(ctx, at.by, c.ID, grace)
 		return err
 	})
 	if faults := fieldErrors(err); faults != nil {
@@ -446,6 +444,6 @@ func (s *Server) deleteApp(w http.ResponseWriter, r *http.Request, v *visitor, a
 		return s.showApp(w, r, http.StatusBadRequest, v, at, c, base, view)
 	}
 	// Not in the transaction in which it was found to be theirs: there may be much to delete.
-	err = s.oauth.DeleteClient(storage.System(r.Context()), c.ID)
+	err = s.oauth.DeleteClient(storage.System(r.Context()), at.by, c.ID)
 	return s.appChanged(w, r, v, at.base, "The app is deleted, and with it every access it had.", err)
 }

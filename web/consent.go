@@ -186,6 +186,12 @@ func (s *Server) consent(w http.ResponseWriter, r *http.Request) error {
 		}
 		return s.showConsent(w, r, http.StatusBadRequest, a, p, sealed, []string{}, fault)
 	}
+	if a.Resource.Dangerous(granted) && !s.fresh(v) {
+		if v, done, err = s.prove(w, r, v, formTarget(&a.Flow)...); err != nil || done {
+			return err
+		}
+		p.visitor = v
+	}
 	d := p.decision(granted, a.ID)
 	d.Remember, d.Choice = true, choice
 	to, err := s.oauth.Approve(r.Context(), a, d)
@@ -254,7 +260,7 @@ func scopeKind(x oauth.Scope) string {
 		action = words[len(words)-1]
 	}
 	switch {
-	case len(x.Implies) > 1, slices.Contains(words, "delete"), slices.Contains(words, "admin"):
+	case x.IsDangerous(), slices.Contains(words, "delete"), slices.Contains(words, "admin"):
 		return templates.ScopeDanger
 	case action == "read", action == "readonly", strings.HasPrefix(action, "read_"), strings.HasSuffix(action, "_read"):
 		return templates.ScopeRead

@@ -551,7 +551,7 @@ func (s *Server) createKey(w http.ResponseWriter, r *http.Request, p keyPlace) e
 	if err != nil {
 		return err
 	}
-	p.v = v
+	p.v, p.by.Fresh = v, s.fresh(v)
 	refuse := func(status int, faults map[string]string) error {
 		fields := s.keyFields(&p, f)
 		fields.Errors = faults
@@ -872,7 +872,7 @@ func (s *Server) rotateKey(w http.ResponseWriter, r *http.Request, p keyPlace) e
 	if err != nil {
 		return err
 	}
-	p.v = v
+	p.v, p.by.Fresh = v, s.fresh(v)
 	k, err := s.key(r, &p)
 	if err != nil {
 		return err

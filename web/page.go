@@ -4,9 +4,13 @@ import (
 	"bytes"
 	"crypto/rand"
 	"encoding/base64"
+	"errors"
 	"fmt"
+	"maps"
 	"net/http"
 	"net/url"
+	"path"
+	"slices"
 	"strings"
 
 	"github.com/a-h/templ"
@@ -75,13 +79,51 @@ func (s *Server) memberPage(h func(w http.ResponseWriter, r *http.Request, v *vi
 			return err
 		}
 		if v.signedIn() {
-			return h(w, r, v)
+			return s.proven(w, r, v, h)
 		}
 		if r.Method != http.MethodGet && r.Method != http.MethodHead {
 			return &pageError{Status: http.StatusUnauthorized, Heading: "You are signed out", Message: "Nothing was changed. Sign in, then do it again.", BackURL: "/login", BackText: "Sign in"}
 		}
 		return redirect(w, "/login?return_to="+url.QueryEscape(r.URL.RequestURI()))
 	})
+}
+
+// proven serves h. Where h answers oauth.ErrStale, having done nothing, it asks for the password and then serves h once
+// more, so that every form that gives lasting power asks in the same way.
+func (s *Server) proven(w http.ResponseWriter, r *http.Request, v *visitor, h memberHandler) error {
+	err := h(w, r, v)
+	if !errors.Is(err, oauth.ErrStale) {
+		return err
+	}
+	v, done, err := s.prove(w, r, v)
+	if err != nil || done {
+		return err
+	}
+	return h(w, r, v)
+}
+
+// proofField is the field of a form in which a person gives their password again.
+const proofField = "current_password"
+
+// prove makes a session fresh with the password that a form brings. Where it brings none, or a wrong one, prove answers
+// with a page that asks for it and sends the form again (done); such forms may lead to the targets.
+func (s *Server) prove(w http.ResponseWriter, r *http.Request, v *visitor, formTargets ...string) (_ *visitor, done bool, err error) {
+	v, fault, status, err := s.stepUp(w, r, v, r.PostForm.Get(proofField))
+	if err != nil || fault == "" {
+		return v, false, err
+	}
+	view := templates.ProofView{Page: s.page(v, ""), Action: r.URL.Path, BackURL: safeReturn(path.Dir(r.URL.Path))}
+	if r.PostForm.Get(proofField) != "" {
+		view.Fault = fault
+	}
+	for _, name := range slices.Sorted(maps.Keys(r.PostForm)) {
+		for _, value := range r.PostForm[name] {
+			if name != proofField {
+				view.Fields = append(view.Fields, templates.FormField{Name: name, Value: value})
+			}
+		}
+	}
+	return v, true, s.render(w, r, status, view.Nonce, templates.ProofPage(view), formTargets...)
 }
 
 // adminPage serves a page to administrators; to everybody else there is none.

@@ -105,6 +105,7 @@ func (s *Server) routes() http.Handler {
 	admin("GET /admin/workspaces", s.adminWorkspacesPage)
 	admin("POST /admin/workspaces/{id}/disable", s.switchWorkspace)
 	admin("POST /admin/workspaces/{id}/enable", s.switchWorkspace)
+	admin("POST /admin/workspaces/{id}/plan", s.planWorkspace)
 	admin("GET "+adminAppsBase, s.adminAppsPage)
 	admin("POST "+adminAppsBase+"/{id}/verify", s.allApps(s.verifyApp))
 	admin("POST "+adminAppsBase+"/{id}/unverify", s.allApps(s.verifyApp))

@@ -20,6 +20,7 @@ func (s *Server) personalTokens(h keyHandler) memberHandler {
 		if err != nil && !errors.Is(err, oauth.ErrSuspended) { // the tokens work in other workspaces
 			return err //nolint:wrapcheck // it says what it did
 		}
+		by.Fresh = s.fresh(v)
 		return h(w, r, keyPlace{v: v, by: by, ws: ws, all: all, owner: storage.KeyOwner{UserID: v.user.ID}, base: tokensBase})
 	}
 }

@@ -29,17 +29,9 @@ type workspaceHandler func(w http.ResponseWriter, r *http.Request, v *visitor, b
 // inWorkspace finds the workspace that a path names. One that is not the visitor's is not there.
 func (s *Server) inWorkspace(h workspaceHandler) memberHandler {
 	return func(w http.ResponseWriter, r *http.Request, v *visitor) error {
-		by, ws, all, err := s.oauth.PersonAuthority(r.Context(), v.user.ID, r.PathValue("slug"))
-		switch {
-		case errors.Is(err, oauth.ErrWorkspace):
-			return notFound()
-		case errors.Is(err, oauth.ErrSuspended):
-			return &pageError{
-				Status: http.StatusForbidden, Heading: "This workspace is disabled", Cause: err, BackURL: "/", BackText: "Go to your settings",
-				Message: "None of its keys and apps works. Whoever runs this server can enable it again.",
-			}
-		case err != nil:
-			return err //nolint:wrapcheck // it says what it did
+		by, ws, all, err := s.authority(r, v, r.PathValue("slug"))
+		if err != nil {
+			return err
 		}
 		if seen, _ := v.session.Values[valueWorkspace].(string); seen != ws.Slug {
 			v.session.Values[valueWorkspace] = ws.Slug
@@ -49,6 +41,28 @@ func (s *Server) inWorkspace(h workspaceHandler) memberHandler {
 		}
 		return h(w, r, v, by, ws, all)
 	}
+}
+
+// authority is what the visitor may do in one of their workspaces, by its slug, or, where that is empty, in their personal
+// one; with that workspace and all that they belong to.
+func (s *Server) authority(r *http.Request, v *visitor, slug string) (oauth.Authority, storage.Workspace, []storage.Workspace, error) {
+	by, ws, all, err := s.oauth.PersonAuthority(r.Context(), v.user.ID, slug)
+	by.Fresh = s.fresh(v)
+	switch {
+	case errors.Is(err, oauth.ErrWorkspace):
+		err = notFound()
+	case errors.Is(err, oauth.ErrSuspended):
+		err = &pageError{
+			Status: http.StatusForbidden, Heading: "This workspace is disabled", Cause: err, BackURL: "/", BackText: "Go to your settings",
+			Message: "None of its keys and apps works. Whoever runs this server can enable it again.",
+		}
+	}
+	return by, ws, all, err //nolint:wrapcheck // it says what it did
+}
+
+// administrator is the authority of an administrator on the pages for them.
+func (s *Server) administrator(v *visitor) oauth.Authority {
+	return oauth.Authority{Administrator: true, UserID: v.user.ID, Session: true, Fresh: s.fresh(v)}
 }
 
 // permitted serves h to those who have a permission in the workspace, and to others a page that says who has it. section

@@ -53,7 +53,7 @@ func (s *Server) createWorkspace(w http.ResponseWriter, r *http.Request, v *visi
 	if slug == "" {
 		slugs = oauth.SlugsFor(name)
 	}
-	by := oauth.Authority{UserID: v.user.ID}
+	by := oauth.Authority{UserID: v.user.ID, Session: true, Fresh: s.fresh(v)}
 	var ws storage.Workspace
 	var err error
 	for _, slug := range slugs {
@@ -91,6 +91,13 @@ func (s *Server) showWorkspace(w http.ResponseWriter, r *http.Request, status in
 	names := append([]string{""}, s.oauth.Plans()...)
 	if !slices.Contains(names, ws.Plan) {
 		names = append(names, ws.Plan) // no longer in the configuration
+	}
+	var no *oauth.Forbidden
+	switch err := s.oauth.MaySetPlan(r.Context(), &by); {
+	case errors.As(err, &no):
+		names = nil
+	case err != nil:
+		return err //nolint:wrapcheck // it says what it did
 	}
 	for _, name := range names {
 		view.Plans = append(view.Plans, templates.Option{Value: name, Text: s.planOption(name), Selected: name == plan})
@@ -141,10 +148,12 @@ func (s *Server) contentOf(ctx context.Context, v *visitor, ws storage.Workspace
 // updateWorkspace serves POST /settings/workspaces/{slug}.
 func (s *Server) updateWorkspace(w http.ResponseWriter, r *http.Request, v *visitor, by oauth.Authority, ws storage.Workspace, all []storage.Workspace) error {
 	name, plan := r.PostForm.Get("name"), ws.Plan
+	var chosen *string
 	if r.PostForm.Has("plan") {
 		plan = r.PostForm.Get("plan")
+		chosen = &plan
 	}
-	_, err := s.oauth.UpdateWorkspace(r.Context(), by, ws, &name, &plan)
+	_, err := s.oauth.UpdateWorkspace(r.Context(), by, ws, &name, chosen)
 	if faults := fieldErrors(err); faults != nil {
 		return s.showWorkspace(w, r, http.StatusBadRequest, v, by, ws, all,
 			templates.WorkspaceView{Page: s.page(v, templates.SectionWorkspaces), Name: clean(name, 300), Errors: faults}, plan)
@@ -205,7 +214,7 @@ func (s *Server) adminWorkspacesPage(w http.ResponseWriter, r *http.Request, v *
 	if err != nil {
 		return err //nolint:wrapcheck // storage's own sentinels
 	}
-	view := templates.AdminWorkspacesView{Page: page, Query: query}
+	view := templates.AdminWorkspacesView{Page: page, Query: query, Plans: s.oauth.Plans()}
 	list, view.NextURL, view.PrevURL = paging("/admin/workspaces", query, after, list, func(ws storage.ListedWorkspace) string { return ws.ID })
 	for _, ws := range list {
 		view.Workspaces = append(view.Workspaces, templates.AdminWorkspace{
@@ -226,7 +235,7 @@ func (s *Server) switchWorkspace(w http.ResponseWriter, r *http.Request, v *visi
 	if disable {
 		text = ws.Name + " is disabled. Nothing that acts in it works."
 	}
-	if err := s.oauth.SwitchWorkspace(r.Context(), oauth.Authority{Administrator: true, UserID: v.user.ID}, ws, disable); errors.Is(err, storage.ErrConflict) {
+	if err := s.oauth.SwitchWorkspace(r.Context(), s.administrator(v), ws, disable); errors.Is(err, storage.ErrConflict) {
 		return &pageError{
 			Status: http.StatusConflict, Heading: "Nothing was changed", Cause: err, BackURL: "/admin/workspaces", BackText: "Go back to the workspaces",
 			Message: "This is the personal workspace of a disabled user. It works again when the user is enabled.",
@@ -235,4 +244,21 @@ func (s *Server) switchWorkspace(w http.ResponseWriter, r *http.Request, v *visi
 		return err //nolint:wrapcheck // it says what it did
 	}
 	return s.changed(w, r, v, "/admin/workspaces", text)
+}
+
+// planWorkspace serves POST /admin/workspaces/{id}/plan.
+func (s *Server) planWorkspace(w http.ResponseWriter, r *http.Request, v *visitor) error {
+	ws, err := s.store.WorkspaceByID(storage.System(r.Context()), r.PathValue("id"))
+	if err != nil {
+		return err //nolint:wrapcheck // storage's own sentinels
+	}
+	plan := r.PostForm.Get("plan")
+	_, err = s.oauth.UpdateWorkspace(r.Context(), s.administrator(v), ws, nil, &plan)
+	if faults := fieldErrors(err); faults != nil {
+		return &pageError{Status: http.StatusBadRequest, Heading: "Nothing was changed", Message: "The plan " + faults["plan"] + ".", Cause: err, BackURL: "/admin/workspaces", BackText: "Go back to the workspaces"}
+	}
+	if err != nil {
+		return err //nolint:wrapcheck // it says what it did
+	}
+	return s.changed(w, r, v, "/admin/workspaces", ws.Name+" has another plan now.")
 }

@@ -38,6 +38,7 @@ type clientCreate struct {
 	Public         bool     `help:"Without a secret: an app on the user's device or in the browser."`
 	PKCE           string   `name:"pkce" enum:"required,optional" default:"required" help:"optional: for a confidential app older than PKCE." placeholder:"required|optional"`
 	FirstParty     bool     `help:"Your own app: people are not asked for consent."`
+	Manages        bool     `help:"Your own dashboard: its access tokens may create keys, apps and members that stay when they end."`
 	ResourceServer bool     `help:"An API that introspects the tokens for its --resource."`
 	Workspace      string   `help:"The workspace that the app belongs to. Left out: none, and only administrators see it." placeholder:"SLUG"`
 }
@@ -49,9 +50,9 @@ func (c clientCreate) Run(ctx context.Context, a *app) error {
 		if err != nil {
 			return err
 		}
-		client, secret, err := s.oauth.CreateClient(ctx, oauth.ClientSpec{
+		client, secret, err := s.oauth.CreateClient(ctx, oauth.Command(workspace.ID), oauth.ClientSpec{
 			Name: c.Name, Site: c.Site, RedirectURIs: c.RedirectURI, Grants: c.Grant, Scopes: strings.Fields(c.Scope), Resources: c.Resource,
-			Public: c.Public, PKCEOptional: c.PKCE == "optional", FirstParty: c.FirstParty, ResourceServer: c.ResourceServer, Verified: false,
+			Public: c.Public, PKCEOptional: c.PKCE == "optional", FirstParty: c.FirstParty, ResourceServer: c.ResourceServer, Verified: false, Manages: c.Manages,
 			WorkspaceID: workspace.ID, CreatedBy: "", Administrator: true,
 		})
 		if err != nil {
@@ -112,6 +113,7 @@ type clientUpdate struct {
 	Grant       []string `sep:"none" help:"All grant types in place of the present ones; repeat for several." placeholder:"GRANT"`
 	PKCE        *string  `name:"pkce" enum:"required,optional" help:"optional: for a confidential app older than PKCE." placeholder:"required|optional"`
 	FirstParty  *bool    `negatable:"" help:"Your own app: people are not asked for consent."`
+	Manages     *bool    `negatable:"" help:"Your own dashboard: its access tokens may create keys, apps and members that stay when they end."`
 	Verified    *bool    `negatable:"" help:"You vouch for the app's name; the consent page says so."`
 }
 
@@ -128,6 +130,7 @@ func (c clientUpdate) Run(ctx context.Context, a *app) error {
 		setIf(&spec.Site, c.Site)
 		setIf(&spec.FirstParty, c.FirstParty)
 		setIf(&spec.Verified, c.Verified)
+		setIf(&spec.Manages, c.Manages)
 		if c.Scope != nil {
 			spec.Scopes = strings.Fields(*c.Scope)
 		}
@@ -139,7 +142,7 @@ func (c clientUpdate) Run(ctx context.Context, a *app) error {
 				*dst = given
 			}
 		}
-		_, err = s.oauth.UpdateClient(ctx, c.ID, spec)
+		_, err = s.oauth.UpdateClient(ctx, oauth.Command(""), c.ID, spec)
 		return invalid(err)
 	})
 }
@@ -185,7 +188,7 @@ func (c clientDelete) Run(ctx context.Context, a *app) error {
 	return a.administer(ctx, func(ctx context.Context, s *server) error {
 		client, err := s.store.ClientByID(ctx, c.ID)
 		if err == nil {
-			err = s.oauth.DeleteClient(ctx, c.ID)
+			err = s.oauth.DeleteClient(ctx, oauth.Command(""), c.ID)
 		}
 		if err != nil {
 			return noClient(c.ID, err)
@@ -203,7 +206,7 @@ type secretRotate struct {
 // Run makes a new secret and shows it, this once.
 func (c secretRotate) Run(ctx context.Context, a *app) error {
 	return a.administer(ctx, func(ctx context.Context, s *server) error {
-		secret, _, err := s.oauth.RotateSecret(ctx, c.ID, time.Duration(c.Grace))
+		secret, _, err := s.oauth.RotateSecret(ctx, oauth.Command(""), c.ID, time.Duration(c.Grace))
 		if err != nil {
 			return noClient(c.ID, invalid(err))
 		}
@@ -292,6 +295,7 @@ type clientJSON struct {
 	FirstParty     bool         `json:"first_party"`
 	ResourceServer bool         `json:"resource_server"`
 	Verified       bool         `json:"verified"`
+	Manages        bool         `json:"manages"`
 	Disabled       bool         `json:"disabled"`
 	DisabledBy     string       `json:"disabled_by,omitempty"` // administrator, or a role in its workspace
 	WorkspaceID    string       `json:"workspace_id,omitempty"`
@@ -310,7 +314,7 @@ func newClientJSON(c storage.Client, secret string) clientJSON {
 	row := clientJSON{
 		ClientID: c.ID, ClientSecret: secret, Name: c.Name, Site: c.Site,
 		RedirectURIs: notNil(c.RedirectURIs), GrantTypes: notNil(c.GrantTypes), Scope: c.Scopes.String(), Resources: notNil(c.Resources),
-		Public: c.Public, PKCE: "required", FirstParty: c.FirstParty, ResourceServer: c.ResourceServer, Verified: c.Verified,
+		Public: c.Public, PKCE: "required", FirstParty: c.FirstParty, ResourceServer: c.ResourceServer, Verified: c.Verified, Manages: c.Manages,
 		Disabled: !c.DisabledAt.IsZero(), DisabledBy: c.DisabledBy, WorkspaceID: c.WorkspaceID, CreatedAt: seconds(c.CreatedAt), Secrets: nil,
 	}
 	if c.PKCEOptional {
@@ -382,6 +386,9 @@ func (o output) printClient(a *app, client storage.Client, secret string) error 
 		}
 		if c.WorkspaceID == "" {
 			row("registered by", "the operator")
+		}
+		if c.Manages {
+			row("manages", "yes")
 		}
 		state := c.state()
 		if c.DisabledBy != "" {

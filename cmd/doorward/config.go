@@ -40,6 +40,8 @@ type Config struct {
 	AuditRetention, UsageRetention time.Duration
 	// Plans are the rate-limit plans by name.
 	Plans map[string]Plan
+	// PlansBy says who sets the plan of a workspace: administrators or owners.
+	PlansBy string
 	// Resources are the APIs that tokens and keys are for; the first is the default. There is at least one.
 	Resources []Resource
 }
@@ -97,6 +99,8 @@ type Scope struct {
 	Text     string   // what the consent page says
 	Implies  []string // further scopes that this one covers
 	UserOnly bool     // counts only where a user acts
+	// Dangerous asks people for a fresh proof before they allow it; nil: as its name and what it implies suggest.
+	Dangerous *bool
 }
 
 // Keys says what the API keys of a resource look like and how they are limited.
@@ -179,6 +183,7 @@ func defaultConfig() Config {
 		AuditRetention: 400 * day,
 		UsageRetention: 400 * day,
 		Plans:          map[string]Plan{},
+		PlansBy:        "administrators",
 		Resources:      nil,
 	}
 }
@@ -209,10 +214,10 @@ func defaultResource(id string) Resource {
 		UserPlan:        "",
 		ClientPlan:      "",
 		Scopes: []Scope{
-			{Name: "read", Text: "Read your data", Implies: nil, UserOnly: false},
-			{Name: "write", Text: "Create and change your data", Implies: nil, UserOnly: false},
-			{Name: "delete", Text: "Delete your data", Implies: nil, UserOnly: false},
-			{Name: "admin", Text: "Everything", Implies: []string{"read", "write", "delete"}, UserOnly: false},
+			{Name: "read", Text: "Read your data", Implies: nil, UserOnly: false, Dangerous: nil},
+			{Name: "write", Text: "Create and change your data", Implies: nil, UserOnly: false, Dangerous: nil},
+			{Name: "delete", Text: "Delete your data", Implies: nil, UserOnly: false, Dangerous: nil},
+			{Name: "admin", Text: "Everything", Implies: []string{"read", "write", "delete"}, UserOnly: false, Dangerous: nil},
 		},
 		Objects:        nil,
 		Keys:           Keys{Prefix: "sk", Kinds: []string{"live", "test"}, DefaultPlan: "", TestPlan: "", MaxLifetime: 0, NewText: ""},
@@ -237,6 +242,7 @@ var settings = []setting{
 	{"trusted_proxies", true},
 	{"redirect_schemes", true},
 	{"sign_up", false},
+	{"plans_by", false},
 	{"audit_retention", false},
 	{"usage_retention", false},
 }
@@ -325,6 +331,7 @@ func (p *parser) topLevel(c *Config) map[string]field {
 		"trusted_proxies":      p.prefixes(&c.TrustedProxies),
 		"redirect_schemes":     p.many(&c.RedirectSchemes, checkRedirectScheme),
 		"sign_up":              p.one(&c.SignUp, checkSignUp),
+		"plans_by":             p.one(&c.PlansBy, oneOf("administrators", "owners")),
 		"audit_retention":      p.duration(&c.AuditRetention, day),
 		"usage_retention":      p.duration(&c.UsageRetention, day),
 		"tokens": p.mapping(map[string]field{
@@ -430,11 +437,12 @@ func (p *parser) scopes(dst *[]Scope) field {
 			if err := checkScopeName(name); err != nil {
 				p.fault(key, "%v", err)
 			}
-			s := Scope{Name: name, Text: "", Implies: nil, UserOnly: false}
+			s := Scope{Name: name, Text: "", Implies: nil, UserOnly: false, Dangerous: nil}
 			p.mapping(map[string]field{
 				"text":      p.one(&s.Text, checkText),
 				"implies":   p.scopeNames(&s.Implies),
 				"user_only": p.flag(&s.UserOnly),
+				"dangerous": p.choice(&s.Dangerous),
 			})(n, key)
 			*dst = append(*dst, s)
 		})

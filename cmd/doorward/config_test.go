@@ -67,6 +67,7 @@ func TestConfigWithNothingSetIsTheDocumentedDefault(t *testing.T) {
 		Tokens:         Tokens{Access: time.Hour, Refresh: 168 * time.Hour, RefreshAbsolute: 720 * time.Hour, RefreshReuseWindow: 10 * time.Second, Code: 60 * time.Second, ClientRequests: 600, ClientLive: 10_000},
 		AuditRetention: 9600 * time.Hour,
 		UsageRetention: 9600 * time.Hour,
+		PlansBy:        "administrators",
 		Plans:          map[string]Plan{},
 		Resources: []Resource{{
 			ID: "http://localhost:8080", Name: "http://localhost:8080",
@@ -161,6 +162,7 @@ func TestConfigReadsEveryKey(t *testing.T) {
 		Tokens:             Tokens{Access: 30 * time.Minute, Refresh: 36 * time.Hour, RefreshAbsolute: 48 * time.Hour, Code: 90 * time.Second, ClientLive: 20_000},
 		AuditRetention:     720 * time.Hour,
 		UsageRetention:     1440 * time.Hour,
+		PlansBy:            "administrators",
 		Plans:              map[string]Plan{"free": {Hour: 100, Burst: 20}, "pro": {Hour: 1000, Day: 5000, Burst: 100}, "unbounded": {}},
 		Resources: []Resource{{
 			ID: "https://api.example.com", Name: "Example API",

@@ -91,6 +91,7 @@ func newServer(ctx context.Context, c Config, store *storage.Store, address func
 		Lifetimes:       c.oauthLifetimes(),
 		Tokens:          oauth.TokenLimits{ClientRequests: c.Tokens.ClientRequests, ClientLive: c.Tokens.ClientLive},
 		Plans:           c.limitPlans(),
+		OwnersSetPlans:  c.PlansBy == "owners",
 		Limiter:         limiter,
 		ClientAddress:   address,
 	})
@@ -163,7 +164,7 @@ func (c Config) oauthResources() []oauth.Resource {
 	for i, r := range c.Resources {
 		scopes := make([]oauth.Scope, len(r.Scopes))
 		for j, s := range r.Scopes {
-			scopes[j] = oauth.Scope{Name: s.Name, Text: s.Text, Implies: s.Implies, UserOnly: s.UserOnly}
+			scopes[j] = oauth.Scope{Name: s.Name, Text: s.Text, Implies: s.Implies, UserOnly: s.UserOnly, Dangerous: s.Dangerous}
 		}
 		resources[i] = oauth.Resource{
 			ID: r.ID, Name: r.Name, Scopes: scopes, Objects: r.Objects, CORS: r.CORS, UserPlan: r.UserPlan, ClientPlan: r.ClientPlan, AnonymousPlan: r.AnonymousPlan, WorkspaceHeader: r.WorkspaceHeader,

@@ -395,6 +395,15 @@ func (p *parser) flag(dst *bool) field {
 	}
 }
 
+// choice is flag for what may also be left to its default.
+func (p *parser) choice(dst **bool) field {
+	return func(n *yaml.Node, key string) {
+		var chosen bool
+		p.flag(&chosen)(n, key)
+		*dst = &chosen
+	}
+}
+
 // describe names what a node is, for a sentence that says what was expected instead.
 func describe(n *yaml.Node) string {
 	switch n.Kind {

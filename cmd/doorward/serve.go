@@ -26,6 +26,7 @@ type serveCommand struct {
 	TrustedProxies     []string `sep:"none" help:"Proxy whose X-Forwarded-* headers count; repeat for several." placeholder:"CIDR"`
 	RedirectSchemes    []string `sep:"none" help:"Scheme without a dot that redirect URIs of apps may have, such as cursor; repeat for several." placeholder:"SCHEME"`
 	SignUp             *string  `help:"Who may make an account: closed." placeholder:"closed"`
+	PlansBy            *string  `help:"Who sets the plan of a workspace: administrators or owners. Default: administrators" placeholder:"WHO"`
 	AuditRetention     *string  `help:"How long audit events are kept. Default: 400d" placeholder:"DURATION"`
 	UsageRetention     *string  `help:"How long usage is kept. Default: 400d" placeholder:"DURATION"`
 }
@@ -35,7 +36,7 @@ func (s serveCommand) settings() map[string][]string {
 	given := map[string][]string{}
 	for key, value := range map[string]*string{
 		"issuer": s.Issuer, "admin_listen": s.AdminListen, "database_url": s.DatabaseURL, "database_migrate_url": s.DatabaseMigrateURL,
-		"sign_up": s.SignUp, "audit_retention": s.AuditRetention, "usage_retention": s.UsageRetention,
+		"sign_up": s.SignUp, "plans_by": s.PlansBy, "audit_retention": s.AuditRetention, "usage_retention": s.UsageRetention,
 	} {
 		if value != nil {
 			given[key] = []string{*value}

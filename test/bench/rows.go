@@ -108,13 +108,13 @@ func (s *site) register(ctx context.Context) error {
 		return err
 	}
 	system := storage.System(ctx)
-	if s.client, s.secret, err = server.CreateClient(system, oauth.ClientSpec{
+	if s.client, s.secret, err = server.CreateClient(system, oauth.Command(""), oauth.ClientSpec{
 		Name: "Load", RedirectURIs: []string{"https://app.example/cb"},
 		Grants: []string{"authorization_code", "refresh_token", "client_credentials"}, Scopes: []string{"read", "write"}, Administrator: true,
 	}); err != nil {
 		return err
 	}
-	if s.api, s.apiSecret, err = server.CreateClient(system, oauth.ClientSpec{Name: "API", ResourceServer: true, Administrator: true}); err != nil {
+	if s.api, s.apiSecret, err = server.CreateClient(system, oauth.Command(""), oauth.ClientSpec{Name: "API", ResourceServer: true, Administrator: true}); err != nil {
 		return err
 	}
 	people := identity.New(identity.Config{Store: store, Throttle: limit.NewSignIns(time.Now), Issuer: benchIssuer})

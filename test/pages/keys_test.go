@@ -41,6 +41,7 @@ func lived(t *testing.T, r *rig.Rig, w storage.Workspace) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	by.Fresh = true
 	var keys []storage.APIKey
 	for _, p := range []oauth.KeySpec{
 		{Name: "Night import", Scopes: []string{"read", "write"}, ExpiresAt: r.Store.Now().Add(90 * 24 * time.Hour)},

@@ -139,7 +139,7 @@ func fill(t *testing.T, r *rig.Rig, ws storage.Workspace, owner, member storage.
 	}
 	night, deploy := key("Night import", "read", "write"), key("Deployment of the web site", "read")
 	token, _ := r.PersonalToken(member, oauth.KeySpec{Name: "Laptop"})
-	app, _, err := r.OAuth.CreateClient(ctx, oauth.ClientSpec{
+	app, _, err := r.OAuth.CreateClient(ctx, oauth.Command(""), oauth.ClientSpec{
 		Name: "Calendar sync", WorkspaceID: ws.ID, CreatedBy: owner.ID, RedirectURIs: []string{"https://calendar.example/cb"}, Scopes: []string{"read"},
 	})
 	ok(t, err)

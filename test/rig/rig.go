@@ -55,6 +55,7 @@ type Rig struct {
 type Options struct {
 	Resources       []oauth.Resource // nil: the default one
 	Plans           map[string]limit.Plan
+	OwnersSetPlans  bool
 	Shapes          map[string]gateway.Shape // of the refusals of resources, by id
 	APIs            []gateway.API            // nil: of each resource the shape alone
 	Lifetimes       oauth.Lifetimes          // zero fields: the defaults
@@ -158,7 +159,7 @@ func New(t testing.TB, store *storage.Store, o Options) *Rig {
 		tokens = *o.Tokens
 	}
 	proxies := web.Proxies(o.TrustedProxies)
-	r.OAuth, err = oauth.New(oauth.Config{Issuer: r.Issuer, Store: store, Secrets: r.Secrets, Resources: resources, RedirectSchemes: o.RedirectSchemes, Lifetimes: lifetimes, Tokens: tokens, Plans: o.Plans, Limiter: r.limiter(), ClientAddress: proxies.ClientAddress})
+	r.OAuth, err = oauth.New(oauth.Config{Issuer: r.Issuer, Store: store, Secrets: r.Secrets, Resources: resources, RedirectSchemes: o.RedirectSchemes, Lifetimes: lifetimes, Tokens: tokens, Plans: o.Plans, OwnersSetPlans: o.OwnersSetPlans, Limiter: r.limiter(), ClientAddress: proxies.ClientAddress})
 	r.ok(err)
 	r.ok(r.OAuth.KeepSigningKeys(r.System()))
 	r.Identity = identity.New(identity.Config{Store: store, Throttle: limit.NewSignIns(func() time.Time { return store.Now().Time() }), Issuer: r.Issuer})
@@ -257,7 +258,7 @@ func (r *Rig) App(p oauth.ClientSpec) *App {
 			p.Scopes = []string{"read", "write", "delete"}
 		}
 	}
-	c, secret, err := r.OAuth.CreateClient(r.System(), p)
+	c, secret, err := r.OAuth.CreateClient(r.System(), oauth.Command(""), p)
 	r.ok(err)
 	app := &App{Client: c, Secret: secret}
 	if len(c.RedirectURIs) > 0 {

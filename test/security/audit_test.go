@@ -119,10 +119,10 @@ func TestO05_EachChangeLeavesOneEvent(t *testing.T) {
 			{"app.disabled", w.ID, func() string { return app.ID }, func() { ok(t, r.OAuth.SwitchClient(ctx, oauth.Command(""), app.ID, true)) }},
 			{"app.enabled", w.ID, func() string { return app.ID }, func() { ok(t, r.OAuth.SwitchClient(ctx, oauth.Command(""), app.ID, false)) }},
 			{"app.secret_rotated", w.ID, func() string { return app.ID }, func() {
-				_, _, err := r.OAuth.RotateSecret(ctx, app.ID, time.Hour)
+				_, _, err := r.OAuth.RotateSecret(ctx, oauth.Command(""), app.ID, time.Hour)
 				ok(t, err)
 			}},
-			{"app.deleted", w.ID, func() string { return app.ID }, func() { ok(t, r.OAuth.DeleteClient(ctx, app.ID)) }},
+			{"app.deleted", w.ID, func() string { return app.ID }, func() { ok(t, r.OAuth.DeleteClient(ctx, oauth.Command(""), app.ID)) }},
 			{"app.created", w.ID, nil, func() { r.App(oauth.ClientSpec{WorkspaceID: w.ID}) }},
 			{"user.renamed", bobs.ID, func() string { return bob.ID }, func() { ok(t, r.Identity.Rename(ctx, bob.ID, "Robert")) }},
 			{"user.disabled", bobs.ID, func() string { return bob.ID }, func() { ok(t, r.Identity.DisableUser(ctx, bob.ID)) }},

@@ -252,7 +252,7 @@ func TestA18_NobodyIsBouncedToAStrangersApp(t *testing.T) {
 		// An administrator vouches for an app.
 		spec := oauth.SpecOf(app.Client)
 		spec.Administrator, spec.Verified = true, true
-		if _, err := r.OAuth.UpdateClient(r.System(), app.ID, spec); err != nil {
+		if _, err := r.OAuth.UpdateClient(r.System(), oauth.Command(""), app.ID, spec); err != nil {
 			t.Fatal(err)
 		}
 		wantRefusal(t, r, ask(bob, sent), sent, "consent_required")
@@ -269,7 +269,7 @@ func TestA18_NobodyIsBouncedByAFlowThatWasBrokenLater(t *testing.T) {
 	flow := alice.Form(page, "/oauth/consent").Get("flow")
 	spec := oauth.SpecOf(app.Client)
 	spec.Scopes = []string{"read"}
-	if _, err := r.OAuth.UpdateClient(r.System(), app.ID, spec); err != nil {
+	if _, err := r.OAuth.UpdateClient(r.System(), oauth.Command(""), app.ID, spec); err != nil {
 		t.Fatal(err)
 	}
 	wantPage(t, alice.Get("/oauth/consent?flow="+flow), http.StatusBadRequest)

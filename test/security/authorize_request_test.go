@@ -79,7 +79,7 @@ func TestA20_ExceptionIsForOneConfidentialClientAndItsMissingChallengeAlone(t *t
 	page := b.Authorize(altered(sent, url.Values{"prompt": {"consent"}}))
 	spec := oauth.SpecOf(optional.Client)
 	spec.Administrator, spec.PKCEOptional = true, false
-	if _, err := r.OAuth.UpdateClient(r.System(), optional.ID, spec); err != nil {
+	if _, err := r.OAuth.UpdateClient(r.System(), oauth.Command(""), optional.ID, spec); err != nil {
 		t.Fatal(err)
 	}
 	wantRefusal(t, r, b.Decide(page, "approve"), sent, "invalid_request")

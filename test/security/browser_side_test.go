@@ -411,7 +411,7 @@ func TestB08_DisabledBetweenPageAndAnswer(t *testing.T) {
 			page := b.Authorize(app.Params("read"))
 			spec := oauth.SpecOf(app.Client)
 			spec.RedirectURIs, spec.Administrator = []string{"https://new.example/cb"}, true
-			if _, err := r.OAuth.UpdateClient(r.System(), app.ID, spec); err != nil {
+			if _, err := r.OAuth.UpdateClient(r.System(), oauth.Command(""), app.ID, spec); err != nil {
 				t.Fatal(err)
 			}
 			for _, decision := range []string{"approve", "deny"} {

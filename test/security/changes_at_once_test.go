@@ -23,7 +23,7 @@ func TestVerificationThatIsTakenBackIsNotWrittenBack(t *testing.T) {
 			rig.AtOnce(8, func(i int) {
 				var err error
 				if i != 4 {
-					_, err = r.OAuth.UpdateClient(r.System(), app.ID, own)
+					_, err = r.OAuth.UpdateClient(r.System(), oauth.Command(""), app.ID, own)
 				} else {
 					err = r.Store.VerifyClient(r.System(), app.ID, false)
 				}

@@ -100,11 +100,11 @@ func TestV16_UserOnlyScopesAreNotForKeysAndServices(t *testing.T) {
 			t.Errorf("the command took %s: %v", scope, err)
 		}
 		service := oauth.ClientSpec{Name: "Service", Grants: []string{"client_credentials"}, Scopes: []string{"read", scope}, Administrator: true}
-		if _, _, err := r.OAuth.CreateClient(r.System(), service); err == nil || !strings.Contains(err.Error(), why) {
+		if _, _, err := r.OAuth.CreateClient(r.System(), oauth.Command(""), service); err == nil || !strings.Contains(err.Error(), why) {
 			t.Errorf("a service took %s: %v", scope, err)
 		}
 		service.Grants, service.RedirectURIs = nil, []string{"https://app.example/cb"}
-		if _, _, err := r.OAuth.CreateClient(r.System(), service); err != nil {
+		if _, _, err := r.OAuth.CreateClient(r.System(), oauth.Command(""), service); err != nil {
 			t.Errorf("an app for people refused %s: %v", scope, err)
 		}
 		_, token := r.PersonalToken(r.Alice, oauth.KeySpec{Name: scope, Scopes: []string{scope}})

@@ -140,6 +140,7 @@ func TestK10_IntrospectIsNotAWorkspacesToGive(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	by.Fresh = true
 	for name, p := range map[string]oauth.KeySpec{
 		"alone": {Name: "x", Scopes: []string{"introspect"}}, "beside another": {Name: "x", Scopes: []string{"read", "introspect"}},
 	} {
@@ -450,6 +451,7 @@ func TestKeysLimitsStayWithinTheirWorkspaces(t *testing.T) {
 	w := r.Workspace("acme", "pro", r.Alice)
 	by, _, _, err := r.OAuth.PersonAuthority(t.Context(), r.Alice.ID, "acme")
 	ok(t, err)
+	by.Fresh = true
 	ctx := storage.Tenant(t.Context(), r.Alice.ID, w.ID)
 	for name, x := range map[string]struct {
 		p  oauth.KeySpec

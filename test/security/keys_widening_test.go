@@ -127,6 +127,7 @@ func TestG34_AnInvitationEndsWithTheRightToGiveIt(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
+			by.Fresh = true
 			_, word, err := r.OAuth.Invite(t.Context(), by, w, guest.Email, "admin")
 			if err != nil {
 				t.Fatal(err)
@@ -219,6 +220,7 @@ func TestK11_OwnersInvitationsAndPlansAreTheirs(t *testing.T) {
 		ok(t, err)
 		admin, _, _, err := r.OAuth.PersonAuthority(t.Context(), bob.ID, "acme")
 		ok(t, err)
+		owner.Fresh, admin.Fresh = true, true
 		i, word, err := r.OAuth.Invite(t.Context(), owner, w, "carol@example.com", "owner")
 		ok(t, err)
 		var forbidden *oauth.Forbidden
@@ -232,7 +234,7 @@ func TestK11_OwnersInvitationsAndPlansAreTheirs(t *testing.T) {
 			t.Errorf("the invitation is gone: %v", err)
 		}
 		plan, name := "pro", "Acme & Sons"
-		_, err = r.OAuth.UpdateWorkspace(t.Context(), owner, w, nil, &plan)
+		_, err = r.OAuth.UpdateWorkspace(t.Context(), oauth.Command(w.ID), w, nil, &plan)
 		ok(t, err)
 		_, err = r.OAuth.UpdateWorkspace(t.Context(), owner, w, &name, nil) // with the workspace as it was read before
 		ok(t, err)

@@ -33,10 +33,10 @@ func refusedField(t *testing.T, r *rig.Rig, p oauth.ClientSpec, field string) {
 			t.Errorf("%s: the message has %d bytes: %.200s", what, len(err.Error()), err)
 		}
 	}
-	_, _, err := r.OAuth.CreateClient(r.System(), p)
+	_, _, err := r.OAuth.CreateClient(r.System(), oauth.Command(""), p)
 	wrong("create", err)
 	good := r.App(oauth.ClientSpec{Public: p.Public})
-	_, err = r.OAuth.UpdateClient(r.System(), good.ID, p)
+	_, err = r.OAuth.UpdateClient(r.System(), oauth.Command(""), good.ID, p)
 	wrong("update", err)
 	if c, err := r.Store.ClientByID(r.System(), good.ID); err != nil || !slices.Equal(c.RedirectURIs, good.RedirectURIs) || c.PKCEOptional {
 		t.Errorf("the client is changed all the same: %+v %v", c, err)
@@ -152,7 +152,7 @@ func TestA20_OptionalPKCECannotBeSetOnAPublicClient(t *testing.T) {
 		uris := []string{"https://app.example/cb"}
 		refusedField(t, r, oauth.ClientSpec{RedirectURIs: uris, Public: true, PKCEOptional: true, Administrator: true}, "pkce")
 		// By anybody but an administrator it cannot be set at all.
-		_, _, err := r.OAuth.CreateClient(r.System(), oauth.ClientSpec{Name: "App", RedirectURIs: uris, Scopes: []string{"read"}, PKCEOptional: true})
+		_, _, err := r.OAuth.CreateClient(r.System(), oauth.Command(""), oauth.ClientSpec{Name: "App", RedirectURIs: uris, Scopes: []string{"read"}, PKCEOptional: true})
 		var fault *oauth.Invalid
 		if !errors.As(err, &fault) || fault.Field != "kind" {
 			t.Errorf("a developer may make PKCE optional: %v", err)
@@ -160,7 +160,7 @@ func TestA20_OptionalPKCECannotBeSetOnAPublicClient(t *testing.T) {
 		own := selfRegistered(t, r, oauth.ClientSpec{RedirectURIs: uris})
 		spec := oauth.SpecOf(own.Client)
 		spec.PKCEOptional, spec.FirstParty, spec.Verified, spec.ResourceServer = true, true, true, true
-		c, err := r.OAuth.UpdateClient(r.System(), own.ID, spec)
+		c, err := r.OAuth.UpdateClient(r.System(), oauth.Command(""), own.ID, spec)
 		if err != nil || c.PKCEOptional || c.FirstParty || c.Verified || c.ResourceServer {
 			t.Errorf("a developer set what is an administrator's: %+v %v", c, err)
 		}
@@ -168,7 +168,7 @@ func TestA20_OptionalPKCECannotBeSetOnAPublicClient(t *testing.T) {
 		optional := r.App(oauth.ClientSpec{PKCEOptional: true})
 		spec = oauth.SpecOf(optional.Client)
 		spec.Administrator, spec.Public = true, true
-		if _, err := r.OAuth.UpdateClient(r.System(), optional.ID, spec); !errors.As(err, &fault) {
+		if _, err := r.OAuth.UpdateClient(r.System(), oauth.Command(""), optional.ID, spec); !errors.As(err, &fault) {
 			t.Errorf("a confidential client became public: %v", err)
 		}
 		// The page: a developer's form with the field, an administrator's on a public app.
@@ -227,7 +227,7 @@ func TestD08_RegistrationStaysWithinPolicy(t *testing.T) {
 		x.spec.Administrator = true
 		refusedField(t, r, x.spec, x.field)
 	}
-	if _, _, err := r.OAuth.CreateClient(r.System(), oauth.ClientSpec{Name: "API", ResourceServer: true}); err == nil {
+	if _, _, err := r.OAuth.CreateClient(r.System(), oauth.Command(""), oauth.ClientSpec{Name: "API", ResourceServer: true}); err == nil {
 		t.Error("a developer made a resource server")
 	}
 }

@@ -327,7 +327,7 @@ func TestAuthorization_OnlyAdministratorsVouchForApps(t *testing.T) {
 			p := oauth.SpecOf(get())
 			p.Name, p.Site, p.RedirectURIs, p.Scopes = "My App", "", []string{"https://mine.example/cb"}, []string{"read"}
 			p.Verified, p.FirstParty, p.PKCEOptional, p.Administrator = true, true, true, true
-			if _, err := r.OAuth.UpdateClient(r.System(), id, p); err != nil {
+			if _, err := r.OAuth.UpdateClient(r.System(), oauth.Command(""), id, p); err != nil {
 				t.Fatal(err)
 			}
 		}

@@ -205,7 +205,7 @@ func TestT50_RotatedSecretWorksToTheEndOfItsGrace(t *testing.T) {
 		}
 		rotate := func(grace time.Duration) string {
 			t.Helper()
-			secret, _, err := r.OAuth.RotateSecret(r.System(), app.ID, grace)
+			secret, _, err := r.OAuth.RotateSecret(r.System(), oauth.Command(""), app.ID, grace)
 			if err != nil {
 				t.Fatal(err)
 			}

@@ -195,7 +195,7 @@ func change(r *rig.Rig, app *rig.App, f func(*oauth.ClientSpec)) {
 	p := oauth.SpecOf(app.Client)
 	p.Administrator = true
 	f(&p)
-	if _, err := r.OAuth.UpdateClient(r.System(), app.ID, p); err != nil {
+	if _, err := r.OAuth.UpdateClient(r.System(), oauth.Command(""), app.ID, p); err != nil {
 		r.T.Fatal(err)
 	}
 }

@@ -22,6 +22,7 @@ type App struct {
 	Public         bool        `json:"public" doc:"It has no secret."`
 	PKCEOptional   bool        `json:"pkceOptional" doc:"It is older than PKCE."`
 	FirstParty     bool        `json:"firstParty" doc:"People are not asked."`
+	Manages        bool        `json:"manages" doc:"Its access tokens may create here what outlives them."`
 	ResourceServer bool        `json:"resourceServer" doc:"It introspects, and gets no tokens."`
 	Verified       bool        `json:"verified" doc:"An administrator vouches for its name."`
 	Disabled       bool        `json:"disabled" doc:"Neither it nor any of its tokens works."`
@@ -51,6 +52,7 @@ type NewApp struct {
 	Public       bool     `json:"public,omitempty" doc:"It cannot keep a secret, as in a browser or on a phone."`
 	PKCEOptional bool     `json:"pkceOptional,omitempty" doc:"It is older than PKCE. For administrators."`
 	FirstParty   bool     `json:"firstParty,omitempty" doc:"People are not asked. For administrators."`
+	Manages      bool     `json:"manages,omitempty" doc:"Its access tokens may create here what outlives them. For administrators."`
 }
 
 // AppChange is what may change about an app.
@@ -63,6 +65,7 @@ type AppChange struct {
 	Resources    *[]string      `json:"resources,omitempty"`
 	PKCEOptional *bool          `json:"pkceOptional,omitempty" doc:"For administrators."`
 	FirstParty   *bool          `json:"firstParty,omitempty" doc:"For administrators."`
+	Manages      *bool          `json:"manages,omitempty" doc:"For administrators."`
 	Disabled     *bool          `json:"disabled,omitempty" doc:"true: neither it nor any of its tokens works until this is false again, for which it takes as much authority as disabled it."`
 }
 
@@ -85,7 +88,7 @@ func (a *API) apps() []operation {
 	made.Secret = oauth.PrefixClientSecret + "…x0Zb"
 	return []operation{
 		on(with(operation{
-			method: post, path: "/v1/apps", id: "createApp", summary: "Register an app", status: 201, secret: true, request: create, answer: made,
+			method: post, path: "/v1/apps", id: "createApp", summary: "Register an app", status: 201, request: create, answer: made,
 			text: "The client secret is in the member `secret` of this answer and nowhere else.",
 		}), a.createApp),
 		on(with(operation{
@@ -98,7 +101,7 @@ func (a *API) apps() []operation {
 			request: AppChange{Name: ptr("Example App"), Disabled: ptr(false)}, answer: shown,
 		}), a.updateApp),
 		on(with(operation{
-			method: post, path: "/v1/apps/{id}/secret", id: "rotateAppSecret", summary: "Replace an app's secret", status: 201, secret: true,
+			method: post, path: "/v1/apps/{id}/secret", id: "rotateAppSecret", summary: "Replace an app's secret", status: 201,
 			text: "The secret before works for a while longer; any older one ends now.", request: Rotation{Grace: ptr("24h")}, answer: made,
 		}), a.rotateAppSecret),
 		on(with(operation{
@@ -117,7 +120,7 @@ func withoutSecrets(shown App) App {
 func (c *call) showApp(x *storage.Client) App {
 	shown := App{
 		ID: x.ID, Name: x.Name, Site: text(x.Site), Workspace: c.workspace.Slug, RedirectURIs: list(x.RedirectURIs), Grants: list(x.GrantTypes),
-		Scopes: list(x.Scopes), Resources: list(x.Resources), Public: x.Public, PKCEOptional: x.PKCEOptional, FirstParty: x.FirstParty,
+		Scopes: list(x.Scopes), Resources: list(x.Resources), Public: x.Public, PKCEOptional: x.PKCEOptional, FirstParty: x.FirstParty, Manages: x.Manages,
 		ResourceServer: x.ResourceServer, Verified: x.Verified, Disabled: !x.DisabledAt.IsZero(), DisabledBy: text(x.DisabledBy), Secrets: []AppSecret{},
 		CreatedAt: Moment(x.CreatedAt), CreatedBy: text(x.CreatedBy), ChangedAt: Moment(x.ChangedAt),
 	}
@@ -145,15 +148,12 @@ func (c *call) findApp(ctx context.Context) (storage.Client, error) {
 func (a *API) createApp(ctx context.Context, c *call, _ *none, in *NewApp) (App, error) {
 	p := oauth.ClientSpec{
 		Name: in.Name, Site: in.Site, RedirectURIs: in.RedirectURIs, Grants: in.Grants, Scopes: in.Scopes, Resources: in.Resources, Public: in.Public,
-		PKCEOptional: in.PKCEOptional, FirstParty: in.FirstParty, WorkspaceID: c.by.WorkspaceID, CreatedBy: c.by.UserID, Administrator: c.administrator(),
+		PKCEOptional: in.PKCEOptional, FirstParty: in.FirstParty, Manages: in.Manages, WorkspaceID: c.by.WorkspaceID, CreatedBy: c.by.UserID, Administrator: c.administrator(),
 	}
 	if len(p.Resources) == 0 && c.principal != nil {
 		p.Resources = []string{c.principal.Audience}
 	}
-	if err := c.by.MayRegister(p.Scopes, p.Resources); err != nil {
-		return App{}, err //nolint:wrapcheck // *oauth.Forbidden
-	}
-	x, secret, err := a.oauth.CreateClient(ctx, p)
+	x, secret, err := a.oauth.CreateClient(ctx, c.by, p)
 	if err != nil {
 		return App{}, err //nolint:wrapcheck // it says what it did
 	}
@@ -193,8 +193,8 @@ func (a *API) updateApp(ctx context.Context, c *call, _ *none, in *AppChange) (A
 	}
 	p := oauth.SpecOf(x)
 	p.Administrator = c.administrator()
-	if !p.Administrator && (in.PKCEOptional != nil || in.FirstParty != nil) {
-		return App{}, badRequest("pkceOptional and firstParty are an administrator's to set; leave them out.")
+	if !p.Administrator && (in.PKCEOptional != nil || in.FirstParty != nil || in.Manages != nil) {
+		return App{}, badRequest("pkceOptional, firstParty and manages are an administrator's to set; leave them out.")
 	}
 	set(&p.Name, in.Name)
 	set(&p.Site, in.Site.pointer())
@@ -204,11 +204,9 @@ func (a *API) updateApp(ctx context.Context, c *call, _ *none, in *AppChange) (A
 	set(&p.Resources, in.Resources)
 	set(&p.PKCEOptional, in.PKCEOptional)
 	set(&p.FirstParty, in.FirstParty)
-	if err := c.by.MayRegister(p.Scopes, p.Resources); err != nil {
-		return App{}, err //nolint:wrapcheck // *oauth.Forbidden
-	}
+	set(&p.Manages, in.Manages)
 	if in.changesApp() {
-		if x, err = a.oauth.UpdateClient(ctx, x.ID, p); err != nil {
+		if x, err = a.oauth.UpdateClient(ctx, c.by, x.ID, p); err != nil {
 			return App{}, err //nolint:wrapcheck // it says what it did
 		}
 	}
@@ -228,7 +226,7 @@ func (in *AppChange) changesApp() bool {
 	rest := *in
 	rest.Disabled = nil
 	return rest.Name != nil || rest.Site.Set || rest.RedirectURIs != nil || rest.Grants != nil || rest.Scopes != nil || rest.Resources != nil ||
-		rest.PKCEOptional != nil || rest.FirstParty != nil
+		rest.PKCEOptional != nil || rest.FirstParty != nil || rest.Manages != nil
 }
 
 // set changes what is to change.
@@ -247,10 +245,7 @@ func (a *API) rotateAppSecret(ctx context.Context, c *call, _ *none, in *Rotatio
 	if err != nil {
 		return App{}, err
 	}
-	if err := c.by.MayRegister(x.Scopes, x.Resources); err != nil {
-		return App{}, err //nolint:wrapcheck // *oauth.Forbidden
-	}
-	secret, _, err := a.oauth.RotateSecret(ctx, x.ID, grace)
+	secret, _, err := a.oauth.RotateSecret(ctx, c.by, x.ID, grace)
 	if err == nil {
 		x, err = c.findApp(ctx)
 	}
@@ -270,7 +265,7 @@ func (a *API) deleteApp(ctx context.Context, c *call, _, _ *none) (none, error) 
 		return err
 	})
 	if err == nil {
-		err = a.oauth.DeleteClient(ctx, x.ID)
+		err = a.oauth.DeleteClient(ctx, c.by, x.ID)
 	}
 	return none{}, err //nolint:wrapcheck // it says what it did
 }

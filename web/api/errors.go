@@ -37,6 +37,8 @@ func asRefusal(err error) *gateway.Refusal {
 		return own
 	case errors.Is(err, storage.ErrUnavailable), errors.Is(err, context.Canceled), errors.Is(err, context.DeadlineExceeded):
 		return gateway.AsRefusal(err)
+	case errors.Is(err, oauth.ErrStale):
+		return &gateway.Refusal{Kind: gateway.StepUp, Detail: "You signed in a while ago; sign in again, then repeat this."}
 	case errors.As(err, &forbidden):
 		return &gateway.Refusal{Kind: gateway.Forbidden, Detail: forbidden.Message, Scope: forbidden.Scope}
 	case len(invalid) > 0 && errors.Is(err, storage.ErrExists):

@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"doorward/oauth"
+	"doorward/oauth/apikey"
 	"doorward/storage"
 )
 
@@ -89,7 +90,7 @@ func (a *API) keys() []operation {
 	}
 	return []operation{
 		on(with(operation{
-			method: post, path: "/v1/api-keys", id: "createApiKey", summary: "Make an API key", status: 201, secret: true, request: create, answer: made,
+			method: post, path: "/v1/api-keys", id: "createApiKey", summary: "Make an API key", status: 201, request: create, answer: made,
 			text:     "The key itself is in the member `key` of this answer and nowhere else. It never holds more than whoever makes it.",
 			conflict: "The workspace has as many live keys as it may.",
 		}), a.createKey),
@@ -103,7 +104,7 @@ func (a *API) keys() []operation {
 			request: KeyChange{Name: ptr("Nightly import"), Paused: ptr(false)}, answer: shown,
 		}), a.updateKey),
 		on(with(operation{
-			method: post, path: "/v1/api-keys/{id}/rotate", id: "rotateApiKey", summary: "Replace an API key", status: 201, secret: true,
+			method: post, path: "/v1/api-keys/{id}/rotate", id: "rotateApiKey", summary: "Replace an API key", status: 201,
 			text:    "Makes a key with the same rights that takes the place of this one, which works for a while longer. Both count as one for limits.",
 			request: Rotation{Grace: ptr("24h")}, answer: made, conflict: "The key was rotated before, is revoked, or has ended.",
 		}), a.rotateKey),
@@ -220,8 +221,15 @@ func (a *API) listKeys(ctx context.Context, c *call, q *KeyFilter, _ *none) (Lis
 	if err != nil {
 		return List[Key]{}, err
 	}
+	environment := q.Environment
+	if p := c.principal; p != nil && p.Environment == apikey.Test {
+		if environment == apikey.Live {
+			return List[Key]{}, forbidden("A test key sees test keys and nothing else; use a live one.")
+		}
+		environment = apikey.Test
+	}
 	rows, err := a.store.Keys(ctx, c.owner(), storage.KeyFilter{
-		Search: q.Search, Environment: q.Environment, State: q.Status, CreatedBy: q.CreatedBy, After: after, Limit: q.size() + 1,
+		Search: q.Search, Environment: environment, State: q.Status, CreatedBy: q.CreatedBy, After: after, Limit: q.size() + 1,
 	})
 	if err != nil {
 		return List[Key]{}, fmt.Errorf("list keys: %w", err)
@@ -248,6 +256,9 @@ func (a *API) getKey(ctx context.Context, c *call, _, _ *none) (Key, error) {
 	k, err := a.store.Key(ctx, c.owner(), id)
 	if err != nil {
 		return Key{}, fmt.Errorf("show a key: %w", err)
+	}
+	if err := c.by.Decide(oauth.Act{Permission: oauth.MayManageKeys, Environment: k.Environment}); err != nil {
+		return Key{}, err //nolint:wrapcheck // *oauth.Forbidden
 	}
 	return c.showKey(&k), nil
 }

@@ -210,7 +210,7 @@ func TestLifeOfAnApp(t *testing.T) {
 }
 
 func TestLifeOfAWorkspace(t *testing.T) {
-	rig.Each(t, rig.Options{Plans: map[string]limit.Plan{"pro": {Hour: 1000}}}, func(t *testing.T, r *rig.Rig) {
+	rig.Each(t, rig.Options{Plans: map[string]limit.Plan{"pro": {Hour: 1000}}, OwnersSetPlans: true}, func(t *testing.T, r *rig.Rig) {
 		bob := r.User("bob@example.com", "Bob", false)
 		b, bobs := r.Browser().SignIn(r.Alice.Email), r.Browser().SignIn(bob.Email)
 		made := want(t, b.JSON("POST", "/v1/workspaces", `{"name":"Acme","slug":"acme"}`), http.StatusCreated)

@@ -37,9 +37,9 @@ type operation struct {
 	status       int    // of success
 	where        place
 	speaker      speaker
+	administers  bool             // an administrator of this server may name any workspace in the path
 	whoAmI       bool             // any credential may ask, whatever its scopes
 	may          oauth.Permission // in the workspace; empty: what the operation itself checks
-	secret       bool             // the answer holds a secret: a browser session must be fresh
 	conflict     string           // when the answer is 409; empty: never
 	request      any              // an example, of the type that is decoded; nil: no body
 	answer       any              // likewise of what is answered; nil: no body

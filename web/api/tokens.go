@@ -72,7 +72,7 @@ func (a *API) tokens() []operation {
 	made.Token = shown.Masked
 	return []operation{
 		on(with(operation{
-			method: post, path: "/v1/personal-access-tokens", id: "createPersonalAccessToken", summary: "Make a personal access token", status: 201, secret: true,
+			method: post, path: "/v1/personal-access-tokens", id: "createPersonalAccessToken", summary: "Make a personal access token", status: 201,
 			text:    "It acts as its user in every workspace that they belong to. The token itself is in the member `token` of this answer and nowhere else.",
 			request: create, answer: made, conflict: "The user has as many live tokens as they may.",
 		}), a.createToken),

@@ -19,7 +19,7 @@ type Workspace struct {
 	Plan     *string `json:"plan" doc:"null: none of its own."`
 	Personal bool    `json:"personal" doc:"It came with a user and goes with them."`
 	Disabled bool    `json:"disabled" doc:"Nothing works in it."`
-	Role     string  `json:"role" enum:"viewer,member,admin,owner" doc:"The caller's; that of a key is admin."`
+	Role     *string `json:"role" enum:"viewer,member,admin,owner" doc:"The caller's; that of a key is admin. null: an administrator of this server who is not a member."`
 }
 
 // NewWorkspace is what may be chosen about a workspace.
@@ -67,7 +67,7 @@ type NewInvitation struct {
 }
 
 func (a *API) workspaces() []operation {
-	shown := Workspace{ID: "ws_" + exampleUUID, Slug: "acme", Name: "Acme", Role: oauth.RoleOwner}
+	shown := Workspace{ID: "ws_" + exampleUUID, Slug: "acme", Name: "Acme", Role: ptr(oauth.RoleOwner)}
 	member := Member{UserID: "user_" + exampleUUID, Email: "bob@example.com", Name: "Bob", Role: oauth.RoleMember, JoinedAt: exampleTime}
 	invited := Invitation{
 		ID: "invitation_" + exampleUUID, Email: "carol@example.com", Role: oauth.RoleMember, CreatedAt: exampleTime, CreatedBy: ptr("user_" + exampleUUID),
@@ -89,7 +89,9 @@ func (a *API) workspaces() []operation {
 		}), a.listWorkspaces),
 		on(one(operation{method: get, path: base, id: "getWorkspace", summary: "Show a workspace", status: 200, may: oauth.MaySee, answer: shown}), a.getWorkspace),
 		on(one(operation{
-			method: patch, path: base, id: "updateWorkspace", summary: "Change a workspace's name or plan", status: 200, may: oauth.MayChangeWorkspace,
+			method: patch, path: base, id: "updateWorkspace", summary: "Change a workspace's name or plan", status: 200, administers: true,
+			text: "The name takes the role owner. The plan is for administrators of this server, in any workspace, with a personal access token of their own that is held to no role; " +
+				"where the configuration says `plans_by: owners`, owners set it too.",
 			request: WorkspaceChange{Name: ptr("Acme")}, answer: shown,
 		}), a.updateWorkspace),
 		on(one(operation{
@@ -123,7 +125,7 @@ func (a *API) workspaces() []operation {
 }
 
 func showWorkspace(w *storage.Workspace) Workspace {
-	return Workspace{ID: w.ID, Slug: w.Slug, Name: w.Name, Plan: text(w.Plan), Personal: w.Personal, Disabled: !w.DisabledAt.IsZero(), Role: w.Role}
+	return Workspace{ID: w.ID, Slug: w.Slug, Name: w.Name, Plan: text(w.Plan), Personal: w.Personal, Disabled: !w.DisabledAt.IsZero(), Role: text(w.Role)}
 }
 
 func (a *API) createWorkspace(ctx context.Context, c *call, _ *none, in *NewWorkspace) (Workspace, error) {
