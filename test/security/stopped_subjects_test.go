@@ -85,7 +85,7 @@ func TestV01_DisabledUserKeepsNoKeyOrApp(t *testing.T) {
 		if _, _, err := r.OAuth.CreateKey(r.System(), oauth.Command(sole.ID), "", oauth.KeySpec{Name: "New", Scopes: []string{"read"}}); !errors.As(err, &invalid) {
 			t.Errorf("a key in a disabled workspace: error %v", err)
 		}
-		if _, _, err := r.OAuth.CreateClient(r.System(), oauth.ClientSpec{Name: "New", Grants: []string{oauth.GrantClientCredentials}, Scopes: []string{"read"}, WorkspaceID: sole.ID, Administrator: true}); !errors.As(err, &invalid) {
+		if _, _, err := r.OAuth.CreateClient(r.System(), oauth.Command(""), oauth.ClientSpec{Name: "New", Grants: []string{oauth.GrantClientCredentials}, Scopes: []string{"read"}, WorkspaceID: sole.ID, Administrator: true}); !errors.As(err, &invalid) {
 			t.Errorf("an app in a disabled workspace: error %v", err)
 		}
 		if _, err := r.OAuth.CreateWorkspace(r.System(), oauth.Command(""), "New", "new-one", "", r.Alice.ID); !errors.As(err, &invalid) {
@@ -332,7 +332,7 @@ func TestV03_BuilderCannotUndoAnAdministrator(t *testing.T) {
 		}
 		// The operator gets no new one either before it is enabled.
 		var invalid *oauth.Invalid
-		if _, _, err := r.OAuth.RotateSecret(r.System(), app.ID, time.Hour); !errors.As(err, &invalid) {
+		if _, _, err := r.OAuth.RotateSecret(r.System(), oauth.Command(""), app.ID, time.Hour); !errors.As(err, &invalid) {
 			t.Errorf("secret by the command: error %v", err)
 		}
 		if _, _, err := r.OAuth.RotateKey(r.System(), oauth.Command(w.ID), storage.KeyOwner{WorkspaceID: w.ID}, key.ID, time.Hour); !errors.As(err, &invalid) {
