@@ -4,16 +4,14 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"net/url"
 	"slices"
 	"strconv"
 	"strings"
 	"time"
-	"unicode"
-	"unicode/utf8"
 
 	"github.com/maypok86/otter/v2"
 
+	"doorward/oauth/input"
 	"doorward/storage"
 )
 
@@ -29,6 +27,7 @@ var grantTypes = []string{GrantAuthorizationCode, GrantRefreshToken, GrantClient
 
 // What one client may have at most.
 const (
+	maxAppName      = 100
 	maxRedirectURIs = 20
 	maxResources    = 20
 	maxScopes       = 200
@@ -88,6 +87,7 @@ type ClientSpec struct {
 	WorkspaceID    string // empty: no workspace, administrators only
 	CreatedBy      string // user id; empty: the command
 	Administrator  bool
+	was            string // the name of the client that is changed
 }
 
 // RegisteredByOperator reports whether a client belongs to no workspace: an administrator or the command registered it,
@@ -107,18 +107,12 @@ func SpecOf(c storage.Client) ClientSpec {
 func (s *Server) check(p *ClientSpec) error {
 	var all faults
 	fault := all.add
-	p.Name = strings.TrimSpace(p.Name)
-	switch {
-	case p.Name == "":
-		fault("name", "is missing; give the app a name that people will recognize")
-	case utf8.RuneCountInString(p.Name) > 100:
-		fault("name", "is longer than 100 characters")
-	case !utf8.ValidString(p.Name) || strings.ContainsFunc(p.Name, func(r rune) bool { return unicode.IsControl(r) || unicode.Is(unicode.Cf, r) }):
-		fault("name", "holds control or invisible characters; remove them")
+	if p.Name != p.was || p.was == "" { // what is there was right under the rules of then
+		s.checkAppName(p, fault)
 	}
 	p.Site = strings.TrimSpace(p.Site)
-	if p.Site != "" && !isSite(p.Site) {
-		fault("site", "must be an https URL of at most 500 characters")
+	if p.Site != "" && !input.Site(p.Site) {
+		fault("site", "must be an https URL of at most 500 characters, in ASCII: percent-encode others, and write a host name in its xn-- form")
 	}
 	for _, list := range []struct {
 		field      string
@@ -219,12 +213,24 @@ func (s *Server) checkScopes(p *ClientSpec, fault func(field, message string, ar
 	}
 }
 
-func isSite(text string) bool {
-	u, err := url.Parse(text)
-	if err != nil || u.Host == "" || u.User != nil || u.Opaque != "" || len(text) > 500 || !isText(text) {
-		return false
+// checkAppName checks what an app wants to be called. Nobody calls it what only this server says, and only the operator
+// calls it by the name of the server or an API.
+func (s *Server) checkAppName(p *ClientSpec, fault func(field, message string, args ...any)) {
+	var why string
+	p.Name, why = input.Line(p.Name, maxAppName)
+	if why == "" && p.Name == "" {
+		why = "is missing; give the app a name that people will recognize"
 	}
-	return u.Scheme == "https" || (u.Scheme == "http" && slices.Contains([]string{"127.0.0.1", "::1", "localhost"}, u.Hostname()))
+	if why == "" {
+		own := []string{"Doorward"}
+		for _, r := range s.resources {
+			own = append(own, r.Name)
+		}
+		why = input.Claim(p.Name, own, p.Administrator)
+	}
+	if why != "" {
+		fault("name", "%s", why)
+	}
 }
 
 // shorten keeps a stranger's text from filling a message.
@@ -429,6 +435,7 @@ func (s *Server) UpdateClient(ctx context.Context, by Authority, id string, p Cl
 			// What it will be when it works again is what the administrator has seen.
 			return &Forbidden{Message: "An administrator of this server disabled this app, so only an administrator can change it."}
 		}
+		p.was = c.Name
 		if p.Public != c.Public {
 			return &Invalid{Field: "kind", Message: "cannot change between public and confidential; register a new app"}
 		}

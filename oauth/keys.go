@@ -10,10 +10,9 @@ import (
 	"strconv"
 	"strings"
 	"time"
-	"unicode"
-	"unicode/utf8"
 
 	"doorward/oauth/apikey"
+	"doorward/oauth/input"
 	"doorward/oauth/limit"
 	"doorward/storage"
 )
@@ -45,14 +44,13 @@ const (
 func (s *Server) checkKey(p *KeySpec, personal bool, r *Resource) (*Resource, error) {
 	var all faults
 	fault := all.add
-	p.Name, p.Note = strings.TrimSpace(p.Name), strings.TrimSpace(p.Note)
-	if p.Name == "" {
-		fault("name", "is missing; say what the key is for")
-	} else if why := checkLine(p.Name, maxKeyName); why != "" {
+	var why string
+	if p.Name, why = input.Line(p.Name, maxKeyName); why != "" {
 		fault("name", "%s", why)
+	} else if p.Name == "" {
+		fault("name", "is missing; say what the key is for")
 	}
-	// Its characters, and of its lines what stands in them.
-	if why := cmp.Or(checkLength(p.Note, maxKeyNote), checkLine(strings.NewReplacer("\r\n", "", "\n", "", "\t", "").Replace(p.Note), maxKeyNote)); why != "" {
+	if p.Note, why = input.Lines(p.Note, maxKeyNote); why != "" {
 		fault("note", "%s", why)
 	}
 	if p.Resource == "" {
@@ -117,14 +115,23 @@ func (s *Server) checkKeyScopes(p *KeySpec, r *Resource, personal bool, fault fu
 			}
 			continue
 		}
-		if x, ok := r.Scope(name); !ok {
+		if _, ok := r.Scope(name); !ok {
 			fault("scope", "%q is not a scope of %s", shorten(name), r.Name)
-		} else if x.UserOnly && !personal {
-			fault("scope", "%q counts only where a person stands behind the credential, so never for an API key; leave it out, or make a personal access token", name)
 		} else if slices.Contains(p.Scopes[:i], name) {
 			fault("scope", "%q is there twice", name)
 		}
 	}
+}
+
+// checkPersonOnly refuses scopes for an API key that would never count for it.
+func checkPersonOnly(r *Resource, scopes []string) error {
+	var all faults
+	for _, name := range scopes {
+		if x, ok := r.Scope(name); ok && x.UserOnly {
+			all.add("scope", "%q counts only where a person stands behind the credential, so never for an API key; leave it out, or make a personal access token", name)
+		}
+	}
+	return errors.Join(all...)
 }
 
 // checkAddresses gives ranges as they are stored.
@@ -150,25 +157,6 @@ func (s *Server) checkAddresses(list []string, fault func(field, message string,
 		}
 	}
 	return out
-}
-
-// checkLine says what is wrong with text that is to be a line of at most so many characters and to show as what it is.
-func checkLine(text string, most int) string {
-	why := checkLength(text, most)
-	if why == "" && (!utf8.ValidString(text) || strings.ContainsFunc(text, func(r rune) bool {
-		return unicode.IsControl(r) || unicode.In(r, unicode.Cf, unicode.Zl, unicode.Zp)
-	})) {
-		why = "holds control or invisible characters; remove them"
-	}
-	return why
-}
-
-// checkLength says that a text has more than so many characters.
-func checkLength(text string, most int) string {
-	if len(text) > 4*most || utf8.RuneCountInString(text) > most {
-		return "is longer than " + strconv.Itoa(most) + " characters"
-	}
-	return ""
 }
 
 func inDays(d time.Duration) string {
@@ -234,6 +222,9 @@ func (s *Server) CreateKey(ctx context.Context, by Authority, workspacePlan stri
 		if err := by.Decide(lastingAct(&k)); err != nil {
 			return storage.APIKey{}, "", err
 		}
+	}
+	if err := checkPersonOnly(r, p.Scopes); err != nil {
+		return storage.APIKey{}, "", err
 	}
 	if err := s.issuesIn(ctx, k.WorkspaceID); err != nil {
 		return storage.APIKey{}, "", err
@@ -402,7 +393,10 @@ func (s *Server) applyKeyChange(by *Authority, k *storage.APIKey, workspacePlan 
 	if k.Live(s.store.Now()) {
 		kept.ExpiresAt = k.ExpiresAt
 	}
-	r, err := s.checkKeyAsItIs(&kept, personal, c.Scopes != nil)
+	r, err := s.checkKeyAsItIs(&kept, personal)
+	if r != nil && !personal && c.Scopes != nil {
+		err = errors.Join(err, checkPersonOnly(r, kept.Scopes))
+	}
 	// A plan that was right when it was given does not keep the rest from changing.
 	if r != nil && !personal && (c.Plan != nil || c.RateLimit != nil) {
 		err = errors.Join(err, s.checkKeyPlan(by, r, &kept, workspacePlan))
@@ -436,21 +430,14 @@ func (s *Server) widens(before, after *storage.APIKey, workspacePlan string) boo
 	return !addressesWithin(after.Addresses, before.Addresses) || !planWithin(has, had)
 }
 
-// checkKeyAsItIs is checkKey for a key that is there: its lifetime, and its scopes unless they change, were checked when it
-// was made, under the rules of then.
-func (s *Server) checkKeyAsItIs(p *KeySpec, personal, newScopes bool) (*Resource, error) {
+// checkKeyAsItIs is checkKey for a key that is there: its lifetime was checked when it was made, under the rules of then.
+func (s *Server) checkKeyAsItIs(p *KeySpec, personal bool) (*Resource, error) {
 	r, ok := s.Resource(p.Resource)
 	if !ok {
 		return nil, &Invalid{Field: "resource", Message: fmt.Sprintf("%q is not in the configuration any more; revoke the key", shorten(p.Resource))}
 	}
 	lenient := *r
 	lenient.Keys.MaxLifetime = 0
-	if !newScopes {
-		lenient.Scopes = slices.Clone(r.Scopes)
-		for i := range lenient.Scopes {
-			lenient.Scopes[i].UserOnly = false
-		}
-	}
 	if !personal && !slices.Contains(r.Keys.Environments, p.Environment) {
 		lenient.Keys.Environments = append(slices.Clone(r.Keys.Environments), p.Environment)
 	}

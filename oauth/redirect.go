@@ -5,6 +5,8 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+
+	"doorward/oauth/input"
 )
 
 // loopbackHosts are the names that http redirect URIs may have (RFC 8252 section 7.3); each matches itself alone.
@@ -100,13 +102,16 @@ func checkRedirectURI(uri string, allowed []string) string {
 	if !strings.HasPrefix(uri, u.Scheme+":") {
 		return "has capital letters in its scheme; write it in small ones"
 	}
-	if strings.ContainsFunc(u.Host, func(r rune) bool {
-		return (r < '0' || r > '9') && (r < 'a' || r > 'z') && (r < 'A' || r > 'Z') && !strings.ContainsRune(".-_:[]", r)
-	}) {
-		return "has a host with characters that no host name has"
-	}
 	if u.User != nil {
 		return "holds user information; remove what stands before the @"
+	}
+	if authority, present := input.AuthorityOf(uri); present && authority != "" {
+		switch {
+		case !input.Host(input.HostOf(authority)):
+			return "has a host that is neither a host name nor an IPv4 address nor an IPv6 address in brackets; correct it"
+		case u.Scheme != "http" && !input.Authority(authority):
+			return "has a port that is not a number from 1 to 65535; correct it, or leave it out"
+		}
 	}
 	path := strings.ToLower(u.EscapedPath())
 	for _, segment := range strings.Split(strings.ReplaceAll(strings.ReplaceAll(path, "%2e", "."), "%2f", "/"), "/") {
@@ -128,9 +133,6 @@ func checkRedirectURI(uri string, allowed []string) string {
 		if u.Hostname() == "" || u.Opaque != "" {
 			return "names no host"
 		}
-		if !validPort(u) {
-			return "has a port that is not a number from 1 to 65535; correct it, or leave it out"
-		}
 	case u.Scheme == "http":
 		if !mayRedirect(uri, nil) {
 			if slices.Contains(loopbackHosts, strings.TrimSuffix(u.Host, ":"+u.Port())) && u.Port() != "" {
@@ -143,14 +145,6 @@ func checkRedirectURI(uri string, allowed []string) string {
 			"the operator of this server can allow others, such as cursor, with redirect_schemes in the configuration"
 	}
 	return ""
-}
-
-func validPort(u *url.URL) bool {
-	if !strings.Contains(strings.TrimSuffix(u.Host, "]"), ":") || strings.HasSuffix(u.Host, "]") {
-		return true
-	}
-	n, err := strconv.ParseUint(u.Port(), 10, 16)
-	return err == nil && n > 0
 }
 
 // originOf is the web origin of a redirect URI (RFC 6454), or "" where a browser has none for it.

@@ -14,6 +14,7 @@ import (
 	"golang.org/x/text/unicode/norm"
 
 	"doorward/oauth/apikey"
+	"doorward/oauth/input"
 	"doorward/storage"
 )
 
@@ -59,9 +60,8 @@ func SlugsFor(name string) []string {
 }
 
 func checkWorkspaceName(name string) (string, error) {
-	name = strings.TrimSpace(name)
-	why := checkLine(name, maxWorkspaceName)
-	if name == "" {
+	name, why := input.Line(name, maxWorkspaceName)
+	if why == "" && name == "" {
 		why = "is missing; give the workspace a name that its members will recognize"
 	}
 	if why != "" {
@@ -389,9 +389,9 @@ func (s *Server) Invite(ctx context.Context, by Authority, w storage.Workspace, 
 	if err := cmp.Or(checkRole(role), by.Decide(givesRole(role))); err != nil {
 		return storage.Invitation{}, "", err
 	}
-	email = strings.TrimSpace(email)
-	if at := strings.LastIndexByte(email, '@'); at < 1 || at == len(email)-1 || len(email) > 254 || !isText(email) || strings.ContainsAny(email, " \t") {
-		return storage.Invitation{}, "", &Invalid{Field: "email", Message: "is no address; write one, like name@example.com"}
+	email = strings.Trim(email, " ")
+	if !input.Email(email) {
+		return storage.Invitation{}, "", &Invalid{Field: "email", Message: "is no address; write one, like name@example.com, with Latin letters only"}
 	}
 	word := NewCredential(prefixInvitation)
 	i := storage.Invitation{

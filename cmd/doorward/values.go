@@ -11,6 +11,8 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+
+	"doorward/oauth/input"
 )
 
 // The checks here look at one value by itself and say in a sentence what to write instead.
@@ -51,6 +53,9 @@ func checkText(s string) error {
 		return errors.New("has more than one line; write it in one")
 	case len(s) > maxRoutePath:
 		return errors.New("is longer than 500 bytes; write it shorter")
+	}
+	if _, wrong := input.Line(s, maxRoutePath); wrong != "" {
+		return errors.New(wrong)
 	}
 	return nil
 }

@@ -10,11 +10,8 @@ import (
 	"strconv"
 	"strings"
 	"time"
-	"unicode"
-	"unicode/utf8"
 
-	"golang.org/x/text/unicode/norm"
-
+	"doorward/oauth/input"
 	"doorward/storage"
 )
 
@@ -459,54 +456,21 @@ func explain(what string, err error) error {
 	}
 }
 
-const (
-	maxEmail = 254 // RFC 5321 section 4.5.3.1.3, less the angle brackets
-	maxLocal = 64  // RFC 5321 section 4.5.3.1.1
-	maxName  = 200
-)
+const maxName = 200
 
-// checkEmail takes an address as people have them: a dot-atom, an at sign, a host name (RFC 5322 section 3.4.1), all in
-// ASCII, since letters of other alphabets that look the same would make two accounts look like one.
 func checkEmail(email string) (string, error) {
 	email = strings.Trim(email, " ")
-	local, domain, ok := strings.Cut(email, "@")
-	ok = ok && len(email) <= maxEmail && len(local) <= maxLocal
-	for atom := range strings.SplitSeq(local, ".") {
-		ok = ok && atom != "" && !strings.ContainsFunc(atom, func(r rune) bool {
-			return !alphanumeric(r) && !strings.ContainsRune("!#$%&'*+-/=?^_`{|}~", r)
-		})
-	}
-	for label := range strings.SplitSeq(domain, ".") {
-		ok = ok && label != "" && len(label) <= 63 && label[0] != '-' && label[len(label)-1] != '-' &&
-			!strings.ContainsFunc(label, func(r rune) bool { return !alphanumeric(r) && r != '-' })
-	}
-	if !ok {
+	if !input.Email(email) {
 		return "", &Invalid{Field: "email", Message: "Write one address, like name@example.com, with Latin letters only."}
 	}
 	return email, nil
 }
 
-func alphanumeric(r rune) bool {
-	return 'a' <= r && r <= 'z' || 'A' <= r && r <= 'Z' || '0' <= r && r <= '9'
-}
-
-// checkName takes any text that shows as one line in the direction in which it is written.
+// checkName takes a name, or none.
 func checkName(name string) (string, error) {
-	invalid := func(message string) (string, error) { return "", &Invalid{Field: "name", Message: message} }
-	if len(name) > 8*maxName {
-		return invalid(fmt.Sprintf("Use at most %d characters.", maxName))
-	}
-	if !utf8.ValidString(name) {
-		return invalid("This is not readable text: send it as UTF-8.")
-	}
-	name = strings.Trim(norm.NFC.String(name), " ")
-	if utf8.RuneCountInString(name) > maxName {
-		return invalid(fmt.Sprintf("Use at most %d characters.", maxName))
-	}
-	if strings.ContainsFunc(name, func(r rune) bool {
-		return unicode.IsControl(r) || unicode.In(r, unicode.Zl, unicode.Zp, unicode.Bidi_Control)
-	}) {
-		return invalid("Leave out line breaks and other control characters.")
+	name, wrong := input.Line(name, maxName)
+	if wrong != "" {
+		return "", &Invalid{Field: "name", Message: "The name " + wrong + "."}
 	}
 	return name, nil
 }

@@ -87,13 +87,13 @@ func TestV16_UserOnlyScopesAreNotForKeysAndServices(t *testing.T) {
 		t.Error("personal access tokens are not offered what is for people")
 	}
 	const why = "counts only where a person stands behind"
-	_, admin := r.Key(w, oauth.KeySpec{Name: "admin", Scopes: []string{"admin", "inbox"}})
+	_, admin := r.PersonalToken(r.Alice, oauth.KeySpec{Name: "admin", Scopes: []string{"admin", "capture"}})
 	for _, scope := range []string{"capture", "files:capture"} {
 		form := url.Values{"name": {"x"}, "resource": {"https://api.example"}, "environment": {"live"}, "expires": {"90"}, "scope-0": {"read", scope}}
 		if a := b.PostForm(path, form); a.Status != http.StatusBadRequest || !strings.Contains(a.Body, why) {
 			t.Errorf("the page took %s: %d %s", scope, a.Status, rig.Plain(a.Body))
 		}
-		if a := r.CallJSON(http.MethodPost, "/v1/api-keys", admin, `{"name":"x","scopes":["`+scope+`"]}`); a.Status != http.StatusBadRequest || !strings.Contains(a.Body, why) {
+		if a := r.CallJSON(http.MethodPost, "/v1/api-keys", admin, `{"name":"x","scopes":["`+scope+`"]}`, "X-Workspace", "acme"); a.Status != http.StatusBadRequest || !strings.Contains(a.Body, why) {
 			t.Errorf("the API took %s: %d %s", scope, a.Status, a.Body)
 		}
 		if _, _, err := r.OAuth.CreateKey(r.System(), oauth.Command(w.ID), "", oauth.KeySpec{Name: "x", Scopes: []string{scope}}); err == nil || !strings.Contains(err.Error(), why) {

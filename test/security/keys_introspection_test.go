@@ -46,7 +46,7 @@ func TestKeysAreIntrospected(t *testing.T) {
 		r, other := nodes[0], nodes[len(nodes)-1]
 		api := r.ResourceServer()
 		w := r.Workspace("acme", "pro", r.Alice)
-		k, text := r.Key(w, oauth.KeySpec{Scopes: []string{"write", "accounts:read", "capture"}, Addresses: []string{"192.0.2.0/24"}})
+		k, text := r.Key(w, oauth.KeySpec{Scopes: []string{"write", "accounts:read"}, Addresses: []string{"192.0.2.0/24"}})
 		if !strings.HasPrefix(text, "sk_live_") {
 			t.Errorf("a live key begins with %.8s", text)
 		}
