@@ -40,10 +40,10 @@ func TestV15_OneWordForOneFact(t *testing.T) {
 	}{
 		{oauth.ClientSpec{Name: "Command", RedirectURIs: uris}, operator, operator, operator},
 		{oauth.ClientSpec{Name: "Builder", RedirectURIs: uris, WorkspaceID: w.ID}, unchecked, "", ""},
-		{oauth.ClientSpec{Name: "Checked", RedirectURIs: uris, WorkspaceID: w.ID, Verified: true}, verified, verified, verified},
+		{oauth.ClientSpec{Name: "Examined", RedirectURIs: uris, WorkspaceID: w.ID, Verified: true}, verified, verified, verified},
 		{oauth.ClientSpec{Name: "Ours", RedirectURIs: uris, FirstParty: true, WorkspaceID: w.ID}, part, part, part},
 		{oauth.ClientSpec{Name: "Local", RedirectURIs: []string{"http://127.0.0.1/cb"}, Public: true}, "", operator, operator},
-		{oauth.ClientSpec{Name: "LocalChecked", RedirectURIs: []string{"http://127.0.0.1/cb"}, Public: true, WorkspaceID: w.ID, Verified: true}, "", verified, verified},
+		{oauth.ClientSpec{Name: "LocalExamined", RedirectURIs: []string{"http://127.0.0.1/cb"}, Public: true, WorkspaceID: w.ID, Verified: true}, "", verified, verified},
 		{oauth.ClientSpec{Name: "LocalOurs", RedirectURIs: []string{"http://127.0.0.1/cb"}, Public: true, WorkspaceID: w.ID, FirstParty: true}, "", part, part},
 	} {
 		app := r.App(x.spec)
