@@ -227,7 +227,7 @@ resources:
 		`c.yaml:2: listen[0]: "127.0.0.1" is not host:port; write both, such as 127.0.0.1:8080`,
 		`c.yaml:3: databse_url: is not a known key; did you mean database_url?`,
 		`c.yaml:4: sign_up: open needs mail, which this version does not send; write closed and make accounts with: doorward user create`,
-		`c.yaml:6: tokens.access_lifetime: has no unit; write 3600s if you mean seconds`,
+		`c.yaml:6: tokens.access_lifetime: has no unit; write 3600d for days, 3600h for hours, or 3600s for seconds`,
 		`c.yaml:7: tokens.code_lifetime: is longer than 10m, the most that RFC 6749 recommends; write 60s`,
 		`c.yaml:8: tokens: is written twice, first on line 5; keep one`,
 		`c.yaml:9: audit_retention: is a list; write one value, or leave the key out`,
