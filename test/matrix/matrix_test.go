@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"doorward/oauth"
+	"doorward/oauth/identity"
 	"doorward/storage"
 	"doorward/test/rig"
 )
@@ -82,8 +83,37 @@ var table = []row{
 	},
 	{
 		name: "the user's password is reset by an administrator",
-		stop: func(c *cast) { c.ok(c.first().Identity.SetPassword(c.system(), c.user.ID, "another harbour at dusk")) },
+		stop: func(c *cast) {
+			_, err := c.first().Identity.SetPassword(c.system(), c.user.ID, "another harbour at dusk", identity.Ending{Apps: true})
+			c.ok(err)
+		},
 		then: all(ended, ofGrants, ofSession),
+	},
+	{
+		name: "the user's password is reset, and apps keep their access",
+		stop: func(c *cast) {
+			_, err := c.first().Identity.SetPassword(c.system(), c.user.ID, "another harbour at dusk", identity.Ending{})
+			c.ok(err)
+		},
+		then: all(ended, ofSession),
+	},
+	{
+		name: "the user is signed out everywhere, of apps and with tokens",
+		stop: func(c *cast) {
+			_, err := c.first().Identity.SignOut(c.system(), c.user.ID, identity.Ending{Apps: true, Tokens: true})
+			c.ok(err)
+		},
+		then: all(ended, ofGrants, ofSession, []string{"personal access token"}),
+	},
+	{
+		name: "the user changes their own password in another browser",
+		stop: func(c *cast) {
+			a := c.other.PostForm("/settings/security/password", url.Values{"current_password": {rig.Password}, "new_password": {"another harbour at dusk"}})
+			if a.Status != http.StatusSeeOther {
+				c.t.Fatalf("changing the password answered %d %s", a.Status, rig.Plain(a.Body))
+			}
+		},
+		then: all(ended, ofSession),
 	},
 	{
 		name: "the user leaves the workspace",
@@ -140,9 +170,9 @@ var table = []row{
 	// The app.
 	{
 		name: "the app is disabled",
-		stop: func(c *cast) { c.ok(c.first().OAuth.SwitchClient(c.system(), c.app.ID, true)) },
+		stop: func(c *cast) { c.ok(c.first().OAuth.SwitchClient(c.system(), oauth.Command(""), c.app.ID, true)) },
 		then: all(suspended, ofApp),
-		undo: func(c *cast) { c.ok(c.first().OAuth.SwitchClient(c.system(), c.app.ID, false)) },
+		undo: func(c *cast) { c.ok(c.first().OAuth.SwitchClient(c.system(), oauth.Command(""), c.app.ID, false)) },
 	},
 	{
 		name: "the app's workspace is disabled",
