@@ -3,12 +3,16 @@ package matrix
 import (
 	"cmp"
 	"context"
+	"errors"
 	"maps"
 	"net/http"
 	"net/url"
+	"os"
 	"slices"
 	"testing"
 	"time"
+
+	"golang.org/x/net/websocket"
 
 	"doorward/oauth"
 	"doorward/oauth/identity"
@@ -298,6 +302,8 @@ var table = []row{
 			} {
 				c.texts[name] = make(n.Store.Now().Add(time.Minute))
 			}
+			c.open("API key", opaqueHost)
+			c.open("personal access token", opaqueHost, "X-Workspace", c.workspace.Slug)
 			c.later(time.Minute)
 		},
 		then: all(ended, []string{"API key", "personal access token", "code"}),
@@ -330,11 +336,15 @@ func TestV01_V02_V04_V06_AccessThatWasTakenAwayStaysAway(t *testing.T) {
 				w.elapse()
 				c.check("", row.then, nil)
 				if row.undo == nil {
+					c.checkSockets(row.then)
 					return
 				}
 				row.undo(c)
 				w.elapse()
 				c.check("afterwards ", row.again, row.then)
+				row.stop(c)
+				w.elapse()
+				c.checkSockets(row.then)
 			})
 		}
 	})
@@ -344,6 +354,25 @@ func TestV01_V02_V04_V06_AccessThatWasTakenAwayStaysAway(t *testing.T) {
 func (w *world) elapse() {
 	if len(w.nodes) > 1 {
 		w.later(time.Second)
+	}
+}
+
+// checkSockets has the connections that last judged again, as each node does by itself at least once a minute: those of
+// what works go on, and the others are closed.
+func (c *cast) checkSockets(want map[string]state) {
+	c.t.Helper()
+	last := c.nodes[len(c.nodes)-1]
+	last.Advance(time.Minute)
+	last.Web.Recheck(c.t.Context())
+	for thing, ws := range c.sockets {
+		text := "x"
+		if cmp.Or(want[thing], works) == works {
+			if err := errors.Join(websocket.Message.Send(ws, text), websocket.Message.Receive(ws, &text)); err != nil {
+				c.t.Errorf("the %s works, but its WebSocket was closed: %v", thing, err)
+			}
+		} else if err := websocket.Message.Receive(ws, &text); err == nil || errors.Is(err, os.ErrDeadlineExceeded) {
+			c.t.Errorf("the %s %s, but its WebSocket goes on", thing, want[thing])
+		}
 	}
 }
 

@@ -4,6 +4,7 @@ package matrix
 
 import (
 	"io"
+	"net"
 	"net/http"
 	"net/http/httptest"
 	"net/netip"
@@ -154,7 +155,8 @@ type cast struct {
 	flow               *rig.Answer  // a consent page that the user has open in it
 	other              *rig.Browser // another of the user's, for what ends sessions other than the one at hand
 
-	texts map[string]string // of the credentials, by the name of the thing
+	texts   map[string]string          // of the credentials, by the name of the thing
+	sockets map[string]*websocket.Conn // opened with a credential through the proxy of the last node, by the name of the thing
 }
 
 func (w *world) newCast(t *testing.T) *cast {
@@ -195,7 +197,33 @@ func (w *world) newCast(t *testing.T) *cast {
 			t.Fatalf("no %s was issued", name)
 		}
 	}
+	c.open("access token", opaqueHost)
+	c.open("JWT", jwtHost)
+	c.open("client token", opaqueHost)
+	c.open("API key", opaqueHost)
+	c.open("personal access token", opaqueHost, "X-Workspace", c.workspace.Slug)
 	return c
+}
+
+// open opens a WebSocket with a credential; headers come in pairs.
+func (c *cast) open(thing, host string, header ...string) {
+	c.t.Helper()
+	config, err := websocket.NewConfig("ws://"+host+"/socket", "https://app.example")
+	ok(c.t, err)
+	config.Header.Set("Authorization", "Bearer "+c.texts[thing])
+	for i := 0; i+1 < len(header); i += 2 {
+		config.Header.Set(header[i], header[i+1])
+	}
+	conn, err := (&net.Dialer{}).DialContext(c.t.Context(), "tcp", c.nodes[len(c.nodes)-1].HTTP.Listener.Addr().String())
+	ok(c.t, err)
+	c.t.Cleanup(func() { _ = conn.Close() })
+	ok(c.t, conn.SetDeadline(time.Now().Add(time.Minute)))
+	ws, err := websocket.NewClient(config, conn)
+	ok(c.t, err)
+	if c.sockets == nil {
+		c.sockets = map[string]*websocket.Conn{}
+	}
+	c.sockets[thing] = ws
 }
 
 // code is one that the user gave the app for an API, in the workspace.
