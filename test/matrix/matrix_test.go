@@ -362,7 +362,7 @@ func (w *world) elapse() {
 func (c *cast) checkSockets(want map[string]state) {
 	c.t.Helper()
 	last := c.nodes[len(c.nodes)-1]
-	last.Advance(time.Minute)
+	c.later(time.Minute)
 	last.Web.Recheck(c.t.Context())
 	for thing, ws := range c.sockets {
 		text := "x"
