@@ -196,13 +196,13 @@ var table = []row{
 	},
 	{
 		name: "the app is deleted",
-		stop: func(c *cast) { c.ok(c.first().OAuth.DeleteClient(c.system(), c.app.ID)) },
+		stop: func(c *cast) { c.ok(c.first().OAuth.DeleteClient(c.system(), oauth.Command(""), c.app.ID)) },
 		then: all(ended, ofApp),
 	},
 	{
 		name: "the app's secret is replaced at once",
 		stop: func(c *cast) {
-			_, _, err := c.first().OAuth.RotateSecret(c.system(), c.app.ID, 0)
+			_, _, err := c.first().OAuth.RotateSecret(c.system(), oauth.Command(""), c.app.ID, 0)
 			c.ok(err)
 		},
 		then: all(ended, []string{"the app's secret", "client credentials", "refresh token", "code"}),
@@ -213,6 +213,18 @@ var table = []row{
 		name: "the user ends the app's access",
 		stop: func(c *cast) { c.ok(c.first().OAuth.EndAccess(c.system(), c.user.ID, c.personal(c.user).ID, c.app.ID)) },
 		then: all(ended, ofGrants, []string{"silent authorization"}),
+	},
+	{
+		name: "the user consents again, to reading alone",
+		stop: func(c *cast) {
+			params := c.app.Params("read write admin")
+			params.Set("prompt", "consent")
+			page := c.other.Authorize(params)
+			if a := c.other.Decide(page, "approve", func(v url.Values) { v["scope"], v["workspace"] = []string{"read"}, []string{c.workspace.Slug} }); a.Param("code") == "" {
+				c.t.Fatalf("consent answered %d %s", a.Status, rig.Plain(a.Body))
+			}
+		},
+		then: and(at(doorManages, "access token"), at(doorWrites, "access token")), // the JWT is for another API
 	},
 	{
 		name: "the access token is revoked",
@@ -327,7 +339,7 @@ var table = []row{
 // usedUp are things that a door uses up when they work, so that each is tried at one door of one node only.
 var usedUp = []string{"open consent page", "code", "invitation"}
 
-func TestV01_V02_V04_V06_AccessThatWasTakenAwayStaysAway(t *testing.T) {
+func TestV01_V02_V04_V06_V07_V09_AccessThatWasTakenAwayStaysAway(t *testing.T) {
 	eachWorld(t, func(t *testing.T, w *world) {
 		for _, row := range table {
 			t.Run(row.name, func(t *testing.T) {
