@@ -12,6 +12,8 @@ import (
 	"fmt"
 	"net/http"
 	"net/url"
+	"os"
+	"regexp"
 	"slices"
 	"strings"
 	"testing"
@@ -314,6 +316,23 @@ func TestV49_RedirectURIsOfRealClientsWork(t *testing.T) {
 		if a := b.Decide(page, "approve"); a.Param("code") == "" || !strings.HasPrefix(a.Location.String(), x[1]+"?") {
 			t.Errorf("%s: %d %v", name, a.Status, a.Location)
 		}
+	}
+	// The documentation names them, and every URI that it names can be registered.
+	document, err := os.ReadFile("../../docs/mcp.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	named := regexp.MustCompile("`([a-z]+://[^`]+)`").FindAllStringSubmatch(string(document), -1)
+	for name, x := range clientRedirects {
+		if !slices.ContainsFunc(named, func(m []string) bool { return m[1] == x[0] }) {
+			t.Errorf("docs/mcp.md does not say what to register for %s: %s", name, x[0])
+		}
+	}
+	for _, m := range named {
+		if strings.HasPrefix(m[1], "https://mcp.example.com/") || strings.Contains(m[1], "…") {
+			continue // of the server
+		}
+		r.App(oauth.ClientSpec{Name: "As documented", Public: true, RedirectURIs: []string{m[1]}})
 	}
 	cursor := oauth.ClientSpec{Name: "x", Public: true, Scopes: []string{"read"}, RedirectURIs: []string{"cursor://anysphere.cursor-mcp/oauth/callback"}}
 	plain := rig.Memory(t, rig.Options{})
