@@ -257,7 +257,7 @@ func TestV47_AResourceIsFoundInEverySpelling(t *testing.T) {
 				t.Errorf("a token is for %q", k.Resource)
 			}
 		}
-		if _, _, err := r.OAuth.CreateClient(r.System(), oauth.ClientSpec{Name: "x", Grants: []string{oauth.GrantClientCredentials}, Scopes: []string{"read"}, Resources: []string{"https://two.example", "https://two.example/"}}); err == nil {
+		if _, _, err := r.OAuth.CreateClient(r.System(), oauth.Command(""), oauth.ClientSpec{Name: "x", Grants: []string{oauth.GrantClientCredentials}, Scopes: []string{"read"}, Resources: []string{"https://two.example", "https://two.example/"}}); err == nil {
 			t.Error("one resource twice is accepted")
 		}
 	})
@@ -338,13 +338,13 @@ func TestV49_RedirectURIsOfRealClientsWork(t *testing.T) {
 	plain := rig.Memory(t, rig.Options{})
 	for _, administrator := range []bool{true, false} {
 		cursor.Administrator = administrator
-		if _, _, err := plain.OAuth.CreateClient(plain.System(), cursor); err == nil || !strings.Contains(err.Error(), "redirect_schemes") {
+		if _, _, err := plain.OAuth.CreateClient(plain.System(), oauth.Command(""), cursor); err == nil || !strings.Contains(err.Error(), "redirect_schemes") {
 			t.Errorf("without the operator's leave: %v", err)
 		}
 	}
 	for _, uri := range []string{"javascript:alert(1)", "data:text/html,x", "Cursor://x", "curso://x", "vscode://x"} {
 		cursor.RedirectURIs = []string{uri}
-		if _, _, err := r.OAuth.CreateClient(r.System(), cursor); err == nil {
+		if _, _, err := r.OAuth.CreateClient(r.System(), oauth.Command(""), cursor); err == nil {
 			t.Errorf("%s is registered", uri)
 		}
 	}
@@ -399,7 +399,7 @@ func TestV50_EncodedBodiesAre415AndHEADIssuesNothing(t *testing.T) {
 		t.Errorf("introspection with spaces after Bearer: %d", a.Status)
 	}
 	for _, uri := range []string{"http://127.0.0.1:0/cb", "http://localhost:0", "https://app.example:0/cb", "http://[::1]:99999/cb"} {
-		_, _, err := r.OAuth.CreateClient(r.System(), oauth.ClientSpec{Name: "x", Scopes: []string{"read"}, RedirectURIs: []string{uri}})
+		_, _, err := r.OAuth.CreateClient(r.System(), oauth.Command(""), oauth.ClientSpec{Name: "x", Scopes: []string{"read"}, RedirectURIs: []string{uri}})
 		if err == nil || !strings.Contains(err.Error(), "port") || strings.Contains(err.Error(), "plain http") {
 			t.Errorf("%s: %v", uri, err)
 		}
