@@ -315,7 +315,7 @@ const attack = `"'><script>alert(1)</script><img src=x onerror=alert(1)>javascri
 
 func TestHostileTextComesOutEscaped(t *testing.T) {
 	pages := []any{
-		templates.LoginPage, templates.SelectPage, templates.LogoutPage, templates.SetupPage, templates.ConsentPage, templates.ErrorPage,
+		templates.LoginPage, templates.SelectPage, templates.ConfirmPage, templates.LogoutPage, templates.SetupPage, templates.ConsentPage, templates.ErrorPage,
 		templates.ProfilePage, templates.SecurityPage, templates.ConnectedAppsPage, templates.AppsPage, templates.AppFormPage,
 		templates.AppPage, templates.SecretPage, templates.AdminUsersPage, templates.AdminAppsPage,
 		templates.WorkspacesPage, templates.WorkspacePage, templates.MembersPage, templates.JoinPage, templates.UsagePage, templates.AuditPage,

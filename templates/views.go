@@ -60,6 +60,7 @@ type Page struct {
 	// Notice is one sentence about what just succeeded, shown above the
 	// content; empty for none.
 	Notice string
+	Undo   string // path that undoes what the notice says; empty: nothing does
 }
 
 // Viewer is the person who looks at the page.

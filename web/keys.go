@@ -930,7 +930,7 @@ func (s *Server) revokeKey(w http.ResponseWriter, r *http.Request, p keyPlace) e
 	if err != nil {
 		return err
 	}
-	if k.Environment == apikey.Live && strings.TrimSpace(r.PostForm.Get("confirm")) != k.Name {
+	if (k.Environment == apikey.Live || r.PostForm.Get("confirmed") != "yes") && strings.TrimSpace(r.PostForm.Get("confirm")) != k.Name {
 		return s.showKey(w, r, http.StatusBadRequest, p, &k, s.page(p.v, p.section()), formOf(&k),
 			map[string]string{"confirm": "Type the name exactly as it is shown. Nothing was revoked."})
 	}

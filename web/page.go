@@ -150,11 +150,11 @@ func (s *Server) page(v *visitor, section string) templates.Page {
 // settingsPage is page with the notice that was kept for the visitor.
 func (s *Server) settingsPage(w http.ResponseWriter, r *http.Request, v *visitor, section string) (templates.Page, error) {
 	p := s.page(v, section)
-	notice, err := s.takeNotice(w, r, v)
+	notice, undo, err := s.takeNotice(w, r, v)
 	if err != nil {
 		return p, err
 	}
-	p.Notice = notice
+	p.Notice, p.Undo = notice, undo
 	return p, nil
 }
 

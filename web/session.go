@@ -49,6 +49,7 @@ const (
 	valueRow    = "row"
 	valueUser   = "user"
 	valueNotice = "notice"
+	valueUndo   = "undo" // path that undoes what the notice says
 )
 
 // Get implements sessions.Store: one lookup for each request.
@@ -272,12 +273,14 @@ func (s *Server) setNotice(w http.ResponseWriter, r *http.Request, v *visitor, t
 	return s.sessions.Save(r, w, v.session)
 }
 
-// takeNotice gives the sentence that setNotice kept, once.
-func (s *Server) takeNotice(w http.ResponseWriter, r *http.Request, v *visitor) (text string, err error) {
+// takeNotice gives the sentence that setNotice kept, once, and the path that undoes what it says.
+func (s *Server) takeNotice(w http.ResponseWriter, r *http.Request, v *visitor) (text, undo string, err error) {
 	text, ok := v.session.Values[valueNotice].(string)
 	if !ok {
-		return "", nil
+		return "", "", nil
 	}
+	undo, _ = v.session.Values[valueUndo].(string)
 	delete(v.session.Values, valueNotice)
-	return text, s.sessions.Save(r, w, v.session)
+	delete(v.session.Values, valueUndo)
+	return text, undo, s.sessions.Save(r, w, v.session)
 }

@@ -181,3 +181,35 @@ func TestPagesAreSeenSmallAndDark(t *testing.T) {
 		t.Errorf("screenshot: %v, %v", img.Bounds(), err)
 	}
 }
+
+// Chromium may call a navigation aborted although a page arrives: that page is judged, not what Chromium called it.
+func TestV79_AnAbortedNavigationIsJudgedByThePageThatArrives(t *testing.T) {
+	begun := make(chan struct{})
+	mux := http.NewServeMux()
+	write := func(w http.ResponseWriter, body string) {
+		w.Header().Set("Content-Type", "text/html; charset=utf-8")
+		_, _ = fmt.Fprint(w, head+body+"</main></body></html>")
+	}
+	mux.HandleFunc("GET /first", func(w http.ResponseWriter, _ *http.Request) {
+		write(w, `<h1>First</h1><script>fetch("/begun").then(() => { location = "/arrives" })</script>`)
+	})
+	mux.HandleFunc("GET /begun", func(_ http.ResponseWriter, r *http.Request) {
+		select {
+		case <-begun:
+		case <-r.Context().Done():
+		}
+	})
+	mux.HandleFunc("GET /aborted", func(w http.ResponseWriter, _ *http.Request) {
+		w.WriteHeader(http.StatusNoContent) // for Chromium an aborted navigation
+		close(begun)
+	})
+	mux.HandleFunc("GET /arrives", func(w http.ResponseWriter, _ *http.Request) { write(w, "<h1>Arrived</h1>") })
+	s := httptest.NewServer(mux)
+	t.Cleanup(s.Close)
+	tab := browser.New(t)
+	tab.Goto(s.URL + "/first")
+	tab.Goto(s.URL + "/aborted")
+	if got := tab.Text("h1"); got != "Arrived" {
+		t.Errorf("the page says %q", got)
+	}
+}

@@ -38,11 +38,21 @@ type Request struct {
 	Location string // the Location header of the answer
 }
 
-// Goto loads a page and waits for its load event. Any HTTP status will do, see [Tab.Status]; an address where nobody
-// answers will not.
+// aborted is what Chromium says of a navigation that gave way to another one. It says so now and then of one that follows
+// redirects, although its page arrives.
+const aborted = "net::ERR_ABORTED"
+
+// Goto loads a page and waits for the load event of the page that arrives. Any HTTP status will do, see [Tab.Status]; an
+// address where nothing answers will not.
 func (t *Tab) Goto(address string) {
 	t.tb.Helper()
-	t.do(chromedp.Navigate(address))
+	t.load(chromedp.Func(func(ctx context.Context, target *chromedp.Target) error {
+		res, err := cdp.Call(ctx, target, page.Navigate, page.NavigateParams{URL: address})
+		if err == nil && res.ErrorText != "" && res.ErrorText != aborted {
+			err = &chromedp.LoadError{ErrorText: res.ErrorText}
+		}
+		return err
+	}))
 }
 
 // Click clicks an element and waits for the page that this leads to.

@@ -172,6 +172,8 @@ func keyPages(t *testing.T, javaScript bool) {
 	p.judge("key being replaced")
 	p.open(freshPage)
 	p.Click(`form[action$="/pause"] [type=submit]`)
+	p.judge("a key is about to be paused")
+	p.Click(`form[action$="/pause"] [type=submit]`)
 	p.judge("key paused")
 	if got := call(fresh); got == http.StatusOK {
 		t.Error("a paused key works")

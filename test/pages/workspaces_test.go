@@ -116,6 +116,8 @@ func workspacePages(t *testing.T, javaScript bool) {
 	other.Fill(`[name=q]`, "SÖHNE")
 	other.Click(`form[role=search] [type=submit]`)
 	other.Click(`form[action="/admin/workspaces/` + ws.ID + `/disable"] [type=submit]`)
+	other.judge("a workspace is about to be disabled")
+	other.Click(`main form[action="/admin/workspaces/` + ws.ID + `/disable"] [type=submit]`)
 	other.judge("admin workspaces with one disabled")
 	alice.open(base)
 	alice.judge("workspace that is disabled")

@@ -175,3 +175,17 @@ func (b *Browser) Code(app *App, scope string) string {
 	}
 	return code
 }
+
+// Confirm does what a page asks about first: it opens the page that says what ends, and sends its form with fields added.
+func (b *Browser) Confirm(path string, more url.Values) *Answer {
+	b.T.Helper()
+	page := b.Get(path)
+	if page.Status != http.StatusOK {
+		return page
+	}
+	form := b.Form(page, path)
+	for name, values := range more {
+		form[name] = values
+	}
+	return b.PostForm(path, form)
+}

@@ -66,7 +66,7 @@ func TestO05_EachChangeLeavesOneEvent(t *testing.T) {
 				v := app.Params("write")
 				b.Decide(b.Authorize(v), "deny")
 			}},
-			{"access.ended", personal.ID, func() string { return app.ID }, func() { b.PostForm("/settings/connected-apps/"+app.ID+"/end", nil) }},
+			{"access.ended", personal.ID, func() string { return app.ID }, func() { b.Confirm("/settings/connected-apps/"+app.ID+"/end", nil) }},
 			{"api_key.created", w.ID, func() string { return k.ID }, func() {
 				k, text, err = r.OAuth.CreateKey(ctx, command, w.Plan, oauth.KeySpec{Name: "x", Scopes: []string{"read", "write"}})
 				ok(t, err)

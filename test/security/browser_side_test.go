@@ -730,7 +730,7 @@ func TestB14_EndedAccessLosesNoRace(t *testing.T) {
 		rig.AtOnce(17, func(i int) {
 			switch {
 			case i == 8:
-				b.PostForm("/settings/connected-apps/"+app.ID+"/end", nil)
+				b.Confirm("/settings/connected-apps/"+app.ID+"/end", nil)
 			case i == 9:
 				a := r.Exchange(app, code)
 				tokens.Store(a.Text("access_token"), a.Text("refresh_token"))

@@ -69,7 +69,7 @@ func TestAccessThatIsEndedIsNotGrantedAgainAtTheSameMoment(t *testing.T) {
 			rig.AtOnce(len(answers)+1, func(i int) {
 				if i < len(answers) {
 					answers[i] = alice.Get("/oauth/authorize?"+silent.Encode(), "Sec-Fetch-Site", "cross-site")
-				} else if a := alice.PostForm("/settings/connected-apps/"+app.ID+"/end", nil); a.Status != http.StatusSeeOther {
+				} else if a := alice.Confirm("/settings/connected-apps/"+app.ID+"/end", nil); a.Status != http.StatusSeeOther {
 					t.Errorf("end answered %d", a.Status)
 				}
 			})

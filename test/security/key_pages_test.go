@@ -333,7 +333,7 @@ func TestKeyPages_TheWholeLifeOfAKey(t *testing.T) {
 		if k := keysOf(r, storage.KeyOwner{WorkspaceID: w.ID})[0]; k.Name != "Renamed" || k.RateLimit != 0 || len(k.Addresses) != 0 || k.Plan != "free" || k.Scopes.String() != "read" {
 			t.Errorf("saved was %+v", k)
 		}
-		b.PostForm(path+"/pause", nil)
+		b.Confirm(path+"/pause", nil)
 		if r.Alive(api, text) || !strings.Contains(b.Get(path).Body, "Resume") {
 			t.Error("a paused key works, or its page does not say so")
 		}
@@ -397,7 +397,7 @@ func TestTokenPages_ATokenIsItsUsers(t *testing.T) {
 		if a := b.PostForm(path, url.Values{"name": {"x"}, "scope-0": {"read", "write"}, "role": {"admin"}}); a.Status != http.StatusForbidden {
 			t.Errorf("a higher role answers %d", a.Status)
 		}
-		if a := b.PostForm(path+"/revoke", nil); a.Header.Get("Location") != tokensPage || !r.Dead(r.Introspect(api, text)) {
+		if a := b.Confirm(path+"/revoke", nil); a.Header.Get("Location") != tokensPage || !r.Dead(r.Introspect(api, text)) {
 			t.Errorf("revoking answers %d, or the token works on", a.Status)
 		}
 	})

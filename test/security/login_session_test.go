@@ -390,13 +390,13 @@ func TestG21_EndedSessionIsEndedOnEveryNode(t *testing.T) {
 				page := b.Get("/settings/security")
 				_, rest, _ := strings.Cut(page.Body, `action="/settings/security/sessions/session_`)
 				id, _, _ := strings.Cut(rest, "/")
-				if a := b.PostForm("/settings/security/sessions/session_"+id+"/end", nil); a.Status != http.StatusSeeOther {
+				if a := b.Confirm("/settings/security/sessions/session_"+id+"/end", nil); a.Status != http.StatusSeeOther {
 					t.Fatalf("ending a session answered %d", a.Status)
 				}
 				return b
 			},
 			"sign out everywhere else": func(_ *testing.T, b, _ *rig.Browser) *rig.Browser {
-				b.PostForm("/settings/security/sessions/end-others", nil)
+				b.Confirm("/settings/security/sessions/end-others", nil)
 				return b
 			},
 			"change of password": func(t *testing.T, b, _ *rig.Browser) *rig.Browser {
@@ -420,7 +420,7 @@ func TestG21_EndedSessionIsEndedOnEveryNode(t *testing.T) {
 				if err != nil {
 					t.Fatal(err)
 				}
-				if a := admin.PostForm("/admin/users/"+u.ID+"/disable", nil); a.Status != http.StatusSeeOther {
+				if a := admin.Confirm("/admin/users/"+u.ID+"/disable", nil); a.Status != http.StatusSeeOther {
 					t.Fatalf("disable answered %d", a.Status)
 				}
 				return nil

@@ -163,7 +163,7 @@ func live(t *testing.T, r *rig.Rig) (access string) {
 		r.Send(r.Program(), r.Request("PROPFIND", "/?access_token="+escaped, nil, "Authorization", "Bearer "+x))
 		alice.PostForm("/login", url.Values{"flow": {x}, "email": {x}, "password": {x}})
 		alice.PostForm("/oauth/consent", url.Values{"flow": {x}, "token": {x}, "decision": {x}})
-		alice.PostForm("/settings/security/sessions/"+url.PathEscape(x)+"/end", nil)
+		alice.Confirm("/settings/security/sessions/"+url.PathEscape(x)+"/end", nil)
 	}
 
 	password := "another password for Alice's harbour"

@@ -103,7 +103,7 @@ func TestStepUp_SecretsNeedAFreshPassword(t *testing.T) {
 			b := r.Browser().SignIn(r.Alice.Email)
 			r.Advance(time.Hour)
 			b.Code(foreign, "read")
-			if a := b.PostForm("/settings/connected-apps/"+foreign.ID+"/end", nil); a.Status != http.StatusSeeOther {
+			if a := b.Confirm("/settings/connected-apps/"+foreign.ID+"/end", nil); a.Status != http.StatusSeeOther {
 				t.Errorf("answered %d", a.Status)
 			}
 		})
@@ -199,7 +199,7 @@ func TestAuthorization_AnothersThingsAreNotThere(t *testing.T) {
 				a := r.Exchange(operators, victim.Code(operators, "read"))
 				return a.Text("access_token"), a.Text("refresh_token")
 			}()
-			want := b.PostForm("/settings/connected-apps/"+storage.NewID("app")+"/end", nil)
+			want := b.Confirm("/settings/connected-apps/"+storage.NewID("app")+"/end", nil)
 			for _, path := range []string{"/settings/connected-apps/" + operators.ID + "/end", "/settings/connected-apps/%ff/end", "/settings/connected-apps/end-all"} {
 				if a := b.PostForm(path, nil); a.Status != want.Status && a.Status != http.StatusNotFound {
 					t.Errorf("%s answered %d %s", path, a.Status, rig.Plain(a.Body))
@@ -253,9 +253,9 @@ func TestAuthorization_AdministrationIsNotThereForOthers(t *testing.T) {
 		if a := admin.Get("/admin/users"); a.Status != http.StatusOK {
 			t.Fatalf("the administrator is answered %d", a.Status)
 		}
-		wantPage(t, admin.PostForm("/admin/users/"+root.ID+"/disable", nil), http.StatusBadRequest) // themselves
+		wantPage(t, admin.Confirm("/admin/users/"+root.ID+"/disable", nil), http.StatusBadRequest) // themselves
 		second := r.User("second@example.com", "Second", true)
-		if a := r.Browser().SignIn(second.Email).PostForm("/admin/users/"+root.ID+"/disable", nil); a.Status != http.StatusSeeOther {
+		if a := r.Browser().SignIn(second.Email).Confirm("/admin/users/"+root.ID+"/disable", nil); a.Status != http.StatusSeeOther {
 			t.Fatalf("disable answered %d", a.Status)
 		}
 		if a := admin.Get("/admin/users"); a.Status == http.StatusOK {
@@ -365,7 +365,7 @@ func TestDisabledAppIsOutAtOnce(t *testing.T) {
 		access, refresh := one.Tokens(app, "read")
 		b := one.Browser().SignIn(one.Alice.Email)
 		code := b.Code(app, "read")
-		if a := admin.PostForm("/admin/apps/"+app.ID+"/disable", nil); a.Status != http.StatusSeeOther {
+		if a := admin.Confirm("/admin/apps/"+app.ID+"/disable", nil); a.Status != http.StatusSeeOther {
 			t.Fatalf("disable answered %d", a.Status)
 		}
 		for _, node := range []*rig.Rig{one, two} {
@@ -391,7 +391,7 @@ func TestDisabledUserIsOutAtOnce(t *testing.T) {
 		code := b.Code(app, "read")
 		login := r.Browser()
 		page := login.Authorize(app.Params("read"))
-		if a := admin.PostForm("/admin/users/"+r.Alice.ID+"/disable", nil); a.Status != http.StatusSeeOther {
+		if a := admin.Confirm("/admin/users/"+r.Alice.ID+"/disable", nil); a.Status != http.StatusSeeOther {
 			t.Fatalf("disable answered %d", a.Status)
 		}
 		wantInactive(t, "access token", r.Introspect(api, access))

@@ -199,7 +199,7 @@ func TestLastOwnerStaysOnThePages(t *testing.T) {
 		if a := b.PostForm(base+"/members/"+c.user["admin"].ID+"/role", url.Values{"role": {"owner"}}); a.Status != http.StatusSeeOther {
 			t.Fatalf("answered %d", a.Status)
 		}
-		if a := b.PostForm(base+"/leave", nil); a.Status != http.StatusSeeOther || a.Location.Path != workspaces {
+		if a := b.Confirm(base+"/leave", nil); a.Status != http.StatusSeeOther || a.Location.Path != workspaces {
 			t.Errorf("leaving answered %d %v", a.Status, a.Location)
 		}
 		wantPage(t, b.Get(base), http.StatusNotFound)
@@ -316,7 +316,7 @@ func TestInvitationsAreForOneAddressOnce(t *testing.T) {
 		if err != nil || len(open) != 1 {
 			t.Fatalf("%d invitations, error %v", len(open), err)
 		}
-		if a := owner.PostForm(base+"/invitations/"+open[0].ID+"/withdraw", nil); a.Status != http.StatusSeeOther {
+		if a := owner.Confirm(base+"/invitations/"+open[0].ID+"/withdraw", nil); a.Status != http.StatusSeeOther {
 			t.Fatalf("taking back answered %d", a.Status)
 		}
 		replaced := invite(c.user["stranger"].Email, oauth.RoleViewer)
@@ -381,7 +381,7 @@ func TestAdministratorsDisableWorkspacesAndReadNothing(t *testing.T) {
 		if a := r.Ask(api, key); r.Dead(a) {
 			t.Fatalf("the key does not work: %s", a.Body)
 		}
-		if a := root.PostForm("/admin/workspaces/"+c.ws.ID+"/disable", nil); a.Status != http.StatusSeeOther {
+		if a := root.Confirm("/admin/workspaces/"+c.ws.ID+"/disable", nil); a.Status != http.StatusSeeOther {
 			t.Fatalf("answered %d", a.Status)
 		}
 		if a := r.Ask(api, key); !r.Dead(a) {
@@ -395,9 +395,9 @@ func TestAdministratorsDisableWorkspacesAndReadNothing(t *testing.T) {
 		if a := r.Ask(api, key); r.Dead(a) {
 			t.Errorf("enabled again, the key does not work: %s", a.Body)
 		}
-		wantPage(t, root.PostForm("/admin/workspaces/"+storage.NewID("ws")+"/disable", nil), http.StatusNotFound)
+		wantPage(t, root.Confirm("/admin/workspaces/"+storage.NewID("ws")+"/disable", nil), http.StatusNotFound)
 		nothing := c.at["owner"].Get("/nothing-at-all")
-		for _, a := range []*rig.Answer{c.at["owner"].Get("/admin/workspaces"), c.at["owner"].PostForm("/admin/workspaces/"+c.ws.ID+"/disable", nil)} {
+		for _, a := range []*rig.Answer{c.at["owner"].Get("/admin/workspaces"), c.at["owner"].Confirm("/admin/workspaces/"+c.ws.ID+"/disable", nil)} {
 			if a.Status != http.StatusNotFound || unvaried(a.Body) != unvaried(nothing.Body) {
 				t.Errorf("to others it answered %d", a.Status)
 			}
