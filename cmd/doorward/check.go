@@ -52,6 +52,7 @@ func (o checkCommand) Run(ctx context.Context, a *app) error {
 		r.checkConfig(c)
 		r.checkFiles(a.configFile, c)
 		r.checkRoutes(c, where)
+		r.checkSpellings(c, where)
 		r.checkDatabase(storage.System(ctx), c)
 	}
 	err = o.print(a, r, func(w io.Writer) {
@@ -172,6 +173,22 @@ func (r *report) checkRoutes(c Config, where func(key string) origin) {
 		}
 		if more {
 			r.risk("%s: more than %d routes lose requests to earlier ones that ask for less; mend those above, then check again", at, mostShadows)
+		}
+	}
+}
+
+// checkSpellings reports routes whose path, in another spelling, another route lets somebody through to whom they refuse.
+func (r *report) checkSpellings(c Config, where func(key string) origin) {
+	for i, resource := range c.Resources {
+		at := fmt.Sprintf("resources[%d].routes", i)
+		found, more := otherSpellings(resource, mostShadows)
+		for _, one := range found {
+			strict, general := resource.Routes[one.later], resource.Routes[one.earlier]
+			r.risk("resources[%d].%s: asks for %s, but %s takes %s, another spelling of its path, and asks for %s; if your API takes both for the same path, as Express, ASP.NET and others do, write paths: loose for the resource",
+				i, nameRoute(at, one.later, strict, where), asks(strict), nameRoute(at, one.earlier, general, where), one.example, asks(general))
+		}
+		if more {
+			r.risk("%s: more than %d routes let other spellings of a stricter one through; write paths: loose for the resource if your API does not tell them apart", at, mostShadows)
 		}
 	}
 }

@@ -83,12 +83,19 @@ type Resource struct {
 	Scopes          []Scope
 	Objects         []string
 	Keys            Keys
+	Paths           string // how the API compares paths: exact or loose
 	Routes          []Route
 	TrustedIssuers  []TrustedIssuer
 }
 
 // Concurrency bounds the requests under way at once to public routes; 0 is no bound.
 type Concurrency struct{ Total, PerAddress int64 }
+
+// How an API compares the paths of requests with its own.
+const (
+	pathsExact = "exact"
+	pathsLoose = "loose" // without regard to case and to a slash at the end
+)
 
 // ErrorTexts are the messages of 401, of 401 or 419 for an expired credential, and of 403.
 type ErrorTexts struct{ Unauthorized, Expired, Forbidden string }
@@ -221,6 +228,7 @@ func defaultResource(id string) Resource {
 		},
 		Objects:        nil,
 		Keys:           Keys{Prefix: "sk", Kinds: []string{"live", "test"}, DefaultPlan: "", TestPlan: "", MaxLifetime: 0, NewText: ""},
+		Paths:          pathsExact,
 		Routes:         nil,
 		TrustedIssuers: nil,
 	}
@@ -407,6 +415,7 @@ func (p *parser) resource(n *yaml.Node, key string) Resource {
 			"max_lifetime": p.duration(&r.Keys.MaxLifetime, 0),
 			"new_text":     p.one(&r.Keys.NewText, checkText),
 		}),
+		"paths": p.one(&r.Paths, oneOf(pathsExact, pathsLoose)),
 		"routes": func(n *yaml.Node, key string) {
 			p.list(n, key, func(n *yaml.Node, key string) { r.Routes = append(r.Routes, p.route(n, key)) })
 		},

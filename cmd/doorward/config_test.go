@@ -74,7 +74,7 @@ func TestConfigWithNothingSetIsTheDocumentedDefault(t *testing.T) {
 			ID: "http://localhost:8080", Name: "http://localhost:8080",
 			Builtin: []string{"/oauth/token", "/oauth/revoke", "/oauth/introspect", "/v1/api-keys", "/v1/auth/test", "/api/auth/me", "/api/me"},
 			Tokens:  "opaque", Errors: "flat", ErrorTexts: ErrorTexts{words, words, "Insufficient permissions"},
-			ExpiredStatus: 401, WorkspaceHeader: "X-Workspace", Anonymous: Concurrency{Total: 1000, PerAddress: 100},
+			ExpiredStatus: 401, WorkspaceHeader: "X-Workspace", Paths: "exact", Anonymous: Concurrency{Total: 1000, PerAddress: 100},
 			Scopes: []Scope{
 				{Name: "read", Text: "Read your data"},
 				{Name: "write", Text: "Create and change your data"},
@@ -123,6 +123,7 @@ resources:
     workspace_header: x-sophic-workspace
     anonymous_plan: free
     anonymous_concurrency: {total: 50, per_address: 5}
+    paths: loose
     user_plan: pro
     client_plan: unbounded
     scopes:
@@ -172,7 +173,7 @@ func TestConfigReadsEveryKey(t *testing.T) {
 			Tokens: "jwt", Errors: "nested", ErrorTexts: ErrorTexts{"Who are you", "Invalid API key", "Not for you"},
 			ExpiredStatus: 419, WorkspaceHeader: "x-sophic-workspace",
 			AnonymousPlan: "free",
-			Anonymous:     Concurrency{Total: 50, PerAddress: 5}, UserPlan: "pro", ClientPlan: "unbounded",
+			Paths:         "loose", Anonymous: Concurrency{Total: 50, PerAddress: 5}, UserPlan: "pro", ClientPlan: "unbounded",
 			Scopes: []Scope{
 				{Name: "read", Text: "Read your data"},
 				{Name: "write", Text: "Change your data", Implies: []string{"read"}},

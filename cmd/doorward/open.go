@@ -195,6 +195,7 @@ func (c Config) apis() []gateway.API {
 			ID: r.ID, Hosts: r.Hosts, Builtin: r.Builtin, CORS: r.CORS,
 			Shape:     gateway.Shape{Name: r.Errors, Texts: gateway.Texts(r.ErrorTexts), ExpiredStatus: int(r.ExpiredStatus)},
 			Rules:     make([]gateway.Rule, len(r.Routes)),
+			Loose:     r.Paths == pathsLoose,
 			Anonymous: gateway.Concurrency{Total: int(r.Anonymous.Total), PerAddress: int(r.Anonymous.PerAddress)},
 		}
 		if r.Upstream != "" {

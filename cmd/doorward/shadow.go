@@ -5,8 +5,11 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+	"unicode"
+	"unicode/utf8"
 
 	"doorward/oauth"
+	"doorward/web/gateway"
 )
 
 // methodSet holds methods, a bit for each that a route can name; the highest stands for all others together.
@@ -73,6 +76,23 @@ type routeNode struct {
 	star, object *routeNode
 	ends         takers // routes whose path ends here
 	below        takers // routes with ** here
+}
+
+// asCompared is a resource with its routes and objects in the spelling that requests are compared with.
+func (r Resource) asCompared() Resource {
+	if r.Paths != pathsLoose {
+		return r
+	}
+	r.Routes, r.Objects = slices.Clone(r.Routes), slices.Clone(r.Objects)
+	for i := range r.Routes {
+		if r.Routes[i].Path != "" {
+			r.Routes[i].Path = gateway.LoosePath(r.Routes[i].Path)
+		}
+	}
+	for i := range r.Objects {
+		r.Objects[i] = gateway.LoosePath(r.Objects[i])
+	}
+	return r
 }
 
 func newRouteTree(r Resource) *routeTree {
@@ -273,6 +293,7 @@ type partly struct {
 // partlyShadowed finds for each route the first before it that asks less and takes some, not all, of its requests. One
 // that is a special case of the later, as /health is of /**, is an exception that was meant. At most so many are given.
 func partlyShadowed(r Resource, most int) (found []partly, more bool) {
+	r = r.asCompared()
 	c := newRouteComparison(r)
 	for later := range c.routes {
 		for earlier := range later {
@@ -292,6 +313,95 @@ func partlyShadowed(r Resource, most int) (found []partly, more bool) {
 		}
 	}
 	return found, false
+}
+
+// otherSpellings finds for each route another one that takes a request for its path in another spelling, with a slash at the
+// end or in another case, and lets somebody pass whom the route itself would refuse. An API that compares paths loosely takes
+// both for the same. At most so many are given; where the resource compares loosely there are none.
+func otherSpellings(r Resource, most int) (found []partly, more bool) {
+	if r.Paths == pathsLoose {
+		return nil, false
+	}
+	c, tree := newRouteComparison(r), newRouteTree(r)
+	for i, route := range r.Routes {
+		tree.add(route, i)
+	}
+	for i, route := range r.Routes {
+		index, method, path := c.otherSpelling(tree, i, route)
+		if index < 0 {
+			continue
+		}
+		if len(found) == most {
+			return found, true
+		}
+		found = append(found, partly{index, i, method + " " + path})
+	}
+	return found, false
+}
+
+// otherSpelling is a request in another spelling that another route than the i-th takes and asks less for; -1: there is none.
+func (c *routeComparison) otherSpelling(tree *routeTree, i int, route Route) (index int, method, path string) {
+	path = c.example(route.Path)
+	var spellings []string
+	if !strings.HasSuffix(route.Path, "/") && !strings.HasSuffix(route.Path, "**") {
+		spellings = append(spellings, path+"/")
+	}
+	if strings.HasSuffix(route.Path, "/") && path != "/" {
+		spellings = append(spellings, strings.TrimSuffix(path, "/"))
+	}
+	if other := otherCase(route.Path); other != route.Path {
+		spellings = append(spellings, c.example(other))
+	}
+	for bit, method := range methods {
+		if c.heads[i].methods&(1<<bit) == 0 || tree.first(method, path) != i {
+			continue
+		}
+		for _, spelling := range spellings {
+			index := tree.first(method, spelling)
+			if index >= 0 && index != i && !c.passes(&c.needs[c.heads[index].need], &c.needs[c.heads[i].need]) {
+				return index, method, spelling
+			}
+		}
+	}
+	return -1, "", ""
+}
+
+// example is a path that a route takes.
+func (c *routeComparison) example(path string) string {
+	parts := segments(path)
+	for i, segment := range parts {
+		switch segment {
+		case "*", "**":
+			parts[i] = "x"
+		case "{object}":
+			for object := range c.objects {
+				parts[i] = object
+				break
+			}
+		}
+	}
+	return "/" + strings.Join(parts, "/")
+}
+
+// otherCase turns the first letter of the last segment that is written out and has one.
+func otherCase(path string) string {
+	parts := segments(path)
+	for i := len(parts) - 1; i >= 0; i-- {
+		if parts[i] == "{object}" {
+			continue
+		}
+		for j, letter := range parts[i] {
+			turned := unicode.ToUpper(letter)
+			if turned == letter {
+				turned = unicode.ToLower(letter)
+			}
+			if turned != letter {
+				parts[i] = parts[i][:j] + string(turned) + parts[i][j+utf8.RuneLen(letter):]
+				return "/" + strings.Join(parts, "/")
+			}
+		}
+	}
+	return path
 }
 
 // methodIn names one method of a set.

@@ -246,7 +246,15 @@ func (p *parser) checkScopeUse(c catalogue, key, name, path string) {
 
 // checkRoutes checks each route, and that those before it leave it something.
 func (p *parser) checkRoutes(r Resource, at string) {
-	scopes, tree := newCatalogue(r), newRouteTree(r)
+	scopes, compared := newCatalogue(r), r.asCompared()
+	tree := newRouteTree(compared)
+	if r.Paths == pathsLoose {
+		for i, object := range compared.Objects {
+			if first := slices.Index(compared.Objects, object); first < i && r.Objects[first] != r.Objects[i] {
+				p.fault(strings.TrimSuffix(at, "routes")+"objects", "%s and %s differ in case alone, which paths: loose does not tell apart; write one of them", quote(r.Objects[first]), quote(r.Objects[i]))
+			}
+		}
+	}
 	for i, route := range r.Routes {
 		key := fmt.Sprintf("%s[%d]", at, i)
 		if route.Path == "" {
@@ -254,6 +262,7 @@ func (p *parser) checkRoutes(r Resource, at string) {
 			continue
 		}
 		p.checkRoute(scopes, route, key)
+		route.Path = compared.Routes[i].Path
 		if earlier := tree.takenBefore(route); len(earlier) > 0 {
 			p.fault(key, "is never reached, because %s; move it further up", p.takeAll(r, at, earlier))
 		}

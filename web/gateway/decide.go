@@ -113,7 +113,11 @@ func (j *judging) request(ctx context.Context, r *Request) error {
 		j.step("the path is not in its plain form: it has . or .. segments, //, a backslash, a semicolon or an escape of one")
 		return &Refusal{Kind: BadRequest, Detail: "The path is not in its plain form; send it without dot segments, double slashes, backslashes, semicolons and escapes of these."}
 	}
-	rule, object := j.routes.match(r.Method, path)
+	rule, object, ok := j.routes.find(r.Method, path, r.Path)
+	if !ok {
+		j.step("the path could be taken for one of another route by an API that compares paths loosely (paths: loose)")
+		return &Refusal{Kind: BadRequest, Detail: "The path could be taken for another one; send it as the documentation of the API writes it, without escapes that nothing needs and without an ending that it does not have there."}
+	}
 	j.v.Rule, j.v.object = rule, object
 	if rule == nil {
 		j.step("no route takes %s %s", r.Method, path)

@@ -45,6 +45,8 @@ type API struct {
 	CORS     []string // origins whose pages may call; none: preflights go through the routes
 	Shape    Shape    // of refusals
 	Rules    []Rule
+	// Loose says that the API takes paths for the same that differ in case or in a slash at their end.
+	Loose bool
 	// Anonymous bounds the requests under way to public routes, which are passed on.
 	Anonymous Concurrency
 
@@ -85,7 +87,7 @@ func New(c Config) (*Gateway, error) {
 		if !ok {
 			return nil, fmt.Errorf("gateway: there is no resource %s", a.ID)
 		}
-		a.resource, a.routes, a.crowd = r, newRoutes(a.Rules, r.Objects), &crowd{}
+		a.resource, a.routes, a.crowd = r, newRoutes(a.Rules, r.Objects, a.Loose), &crowd{}
 		a.describe(c.OAuth.Issuer())
 		if len(a.CORS) > 0 {
 			a.cors = newCORS(a.CORS)

@@ -50,6 +50,8 @@ func (r *Rule) takes(method string) bool {
 type routes struct {
 	rules   []Rule
 	objects []string
+	known   []string // objects as they are compared
+	loose   bool     // paths are compared as LoosePath writes them
 	root    node
 }
 
@@ -62,11 +64,21 @@ type node struct {
 	below  []int // rules that take all that follows, and what ends here
 }
 
-func newRoutes(rules []Rule, objects []string) *routes {
-	t := &routes{rules: rules, objects: objects}
+func newRoutes(rules []Rule, objects []string, loose bool) *routes {
+	t := &routes{rules: rules, objects: objects, known: objects, loose: loose}
+	if loose {
+		t.known = make([]string, len(objects))
+		for i, object := range objects {
+			t.known[i] = looseText(object)
+		}
+	}
 	for i := range rules {
 		n := &t.root
-		segments := strings.Split(strings.TrimPrefix(rules[i].Path, "/"), "/")
+		path := rules[i].Path
+		if loose {
+			path = LoosePath(path)
+		}
+		segments := strings.Split(strings.TrimPrefix(path, "/"), "/")
 		for _, segment := range segments {
 			if segment == "**" {
 				n.below = append(n.below, i)
@@ -138,8 +150,10 @@ func (s *search) walk(n *node, rest string, more bool, object string) {
 	if n.any != nil {
 		s.walk(n.any, rest, more, object)
 	}
-	if n.object != nil && slices.Contains(s.objects, segment) {
-		s.walk(n.object, rest, more, segment)
+	if n.object != nil {
+		if i := slices.Index(s.known, segment); i >= 0 {
+			s.walk(n.object, rest, more, s.objects[i])
+		}
 	}
 }
 

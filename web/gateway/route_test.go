@@ -19,7 +19,7 @@ func TestTheFirstRuleThatMatchesDecides(t *testing.T) {
 		{Path: "/v1/**", Methods: []string{"DELETE"}},
 		{Path: "/"},
 		{Path: "/a b"},
-	}, []string{"accounts", "contacts"})
+	}, []string{"accounts", "contacts"}, false)
 	for _, c := range []struct {
 		method, path string
 		want         int // index; -1: none
@@ -81,7 +81,7 @@ func TestTheTreeKeepsTheOrderOfTheConfiguration(t *testing.T) {
 			r.Cost = int64(len(rules))
 			rules = append(rules, r)
 		}
-		routes := newRoutes(rules, objects)
+		routes := newRoutes(rules, objects, false)
 		for range 100 {
 			var segments []string
 			for range random.IntN(5) {
@@ -178,7 +178,7 @@ func BenchmarkMatch(b *testing.B) {
 		for i := range n {
 			rules = append(rules, Rule{Methods: []string{"GET"}, Path: fmt.Sprintf("/v1/thing%d/*/**", i)})
 		}
-		routes := newRoutes(rules, nil)
+		routes := newRoutes(rules, nil, false)
 		b.Run(fmt.Sprint(n), func(b *testing.B) {
 			for b.Loop() {
 				if rule, _ := routes.match("GET", "/v1/thing7/9/parts"); rule == nil {
