@@ -187,6 +187,29 @@ func addressesWithin(list, bound []string) bool {
 	return len(list) > 0 && !slices.ContainsFunc(list, outside)
 }
 
+// MayAdminister returns *Forbidden unless the authority is that of an enabled administrator of this server: in a browser, or
+// with a personal access token of their own that is held to no role. No API key, client or access token of an app has it,
+// whoever is behind it.
+func (s *Server) MayAdminister(ctx context.Context, by *Authority) error {
+	if by.Administrator {
+		return nil
+	}
+	c := by.Credential
+	if by.Session || c != nil && c.Kind == KindPersonalAccessToken && c.TokenRole == "" && c.Has(ScopeAdmin) {
+		switch u, err := s.store.UserByID(storage.System(ctx), by.UserID); {
+		case err == nil && u.Admin && u.DisabledAt.IsZero():
+			return nil
+		case err != nil && !errors.Is(err, storage.ErrNotFound):
+			return fmt.Errorf("administer the server: %w", err)
+		}
+	}
+	return &Forbidden{Message: "This is for administrators of this server: in a browser, or with a personal access token of theirs that has the scope " + ScopeAdmin + " and is held to no role."}
+}
+
+// MayGivePower decides about making somebody an administrator of this server, giving an account another address or
+// password, and enabling it: what they get has no end and works from anywhere. Errors are those of Decide.
+func (a *Authority) MayGivePower() error { return a.Decide(Act{Lasts: true, GivesRole: RoleOwner}) }
+
 // May returns *Forbidden unless the authority has a permission in its workspace, for what takes something away or only
 // looks. For a test key with MayManageKeys it still depends on the key.
 func (a *Authority) May(p Permission) error { return a.Decide(Act{Permission: p}) }

@@ -144,21 +144,12 @@ func (s *Server) inWorkspace(ctx context.Context, by *Authority, act Act, what s
 	return nil
 }
 
-// MaySetPlan returns *Forbidden unless the authority may choose the plan of its workspace: an administrator of this server
-// in a browser or with a personal access token of their own that is held to no role, or, where the configuration lets them,
-// an owner.
+// MaySetPlan returns *Forbidden unless the authority may choose the plan of its workspace: as MayAdminister, or, where the
+// configuration lets them, as an owner.
 func (s *Server) MaySetPlan(ctx context.Context, by *Authority) error {
-	if by.Administrator {
-		return nil
-	}
-	c := by.Credential
-	if by.Session || c != nil && c.Kind == KindPersonalAccessToken && c.TokenRole == "" && c.Has(ScopeAdmin) {
-		switch u, err := s.store.UserByID(storage.System(ctx), by.UserID); {
-		case err == nil && u.Admin && u.DisabledAt.IsZero():
-			return nil
-		case err != nil && !errors.Is(err, storage.ErrNotFound):
-			return fmt.Errorf("set a plan: %w", err)
-		}
+	var no *Forbidden
+	if err := s.MayAdminister(ctx, by); !errors.As(err, &no) {
+		return err
 	}
 	if s.ownPlans {
 		return by.Decide(Act{Permission: MayChangeWorkspace, Lasts: true, Light: true})

@@ -66,7 +66,7 @@ func New(c Config) (*Server, error) {
 	if err != nil {
 		return nil, err //nolint:wrapcheck // it says what it is about
 	}
-	s.api = api.New(api.Config{Store: c.Store, OAuth: c.OAuth, Gateway: s.gateway, ClientAddress: s.proxies.ClientAddress, SessionCookie: s.sessions.name, Visitor: s.apiVisitor})
+	s.api = api.New(api.Config{Store: c.Store, OAuth: c.OAuth, Identity: c.Identity, Gateway: s.gateway, ClientAddress: s.proxies.ClientAddress, SessionCookie: s.sessions.name, Visitor: s.apiVisitor})
 	s.handler = s.routes()
 	return s, nil
 }

@@ -106,9 +106,6 @@ func run(ctx context.Context, args []string, getenv func(string) string, stdin i
 			err = nil
 		}
 	}()
-	if len(args) == 0 {
-		args = []string{"--help"}
-	}
 	chosen, err := parser.Parse(args)
 	if err != nil {
 		return err

@@ -6,6 +6,7 @@ import (
 	"strings"
 
 	"doorward/oauth"
+	"doorward/oauth/identity"
 	"doorward/storage"
 	"doorward/web/gateway"
 )
@@ -14,6 +15,8 @@ import (
 type Config struct {
 	Store *storage.Store
 	OAuth *oauth.Server
+	// Identity changes users.
+	Identity *identity.Service
 	// Gateway knows how the refusals of resources look.
 	Gateway *gateway.Gateway
 	// ClientAddress tells where a request comes from, behind the proxies that are trusted.
@@ -34,6 +37,7 @@ type Visitor struct {
 type API struct {
 	store      *storage.Store
 	oauth      *oauth.Server
+	identity   *identity.Service
 	gateway    *gateway.Gateway
 	address    func(*http.Request) netip.Addr
 	visitor    func(*http.Request) (Visitor, error)
@@ -45,7 +49,7 @@ type API struct {
 // New makes an API.
 func New(c Config) *API {
 	a := &API{
-		store: c.Store, oauth: c.OAuth, gateway: c.Gateway, address: c.ClientAddress, visitor: c.Visitor, sameOrigin: http.NewCrossOriginProtection(),
+		store: c.Store, oauth: c.OAuth, identity: c.Identity, gateway: c.Gateway, address: c.ClientAddress, visitor: c.Visitor, sameOrigin: http.NewCrossOriginProtection(),
 	}
 	a.operations = a.table()
 	a.document = a.describe(c.SessionCookie)

@@ -77,7 +77,7 @@ func (c *call) judge(ctx context.Context) (reply, error) {
 		err = c.charge(ctx)
 	}
 	if err == nil {
-		err = c.authorize()
+		err = c.authorize(ctx)
 	}
 	if err != nil {
 		return reply{}, err
@@ -206,9 +206,6 @@ func (c *call) authenticateSession(ctx context.Context) error {
 		return err
 	}
 	if v.User.ID == "" {
-		if _, err := gateway.Credential(c.r.Header); err != nil {
-			return err // it names a header that is not read
-		}
 		return &gateway.Refusal{Kind: gateway.Missing, Cause: errMissing}
 	}
 	c.visitor = v
@@ -275,7 +272,7 @@ func (c *call) charge(ctx context.Context) error {
 }
 
 // authorize refuses what the caller may not do, whatever it is about.
-func (c *call) authorize() error {
+func (c *call) authorize(ctx context.Context) error {
 	if p := c.principal; p != nil {
 		switch {
 		case p.Has(oauth.ScopeIntrospect):
@@ -294,6 +291,9 @@ func (c *call) authorize() error {
 	}
 	if c.op.whoAmI {
 		return nil
+	}
+	if c.op.server {
+		return c.oauth.MayAdminister(ctx, &c.by) //nolint:wrapcheck // *oauth.Forbidden
 	}
 	return c.by.Decide(oauth.Act{Permission: c.op.may, Own: c.op.speaker == asPerson}) //nolint:wrapcheck // *oauth.Forbidden
 }

@@ -34,7 +34,7 @@ func (a *API) describe(sessionCookie string) []byte {
 		"openapi": "3.1.0",
 		"info": object{
 			"title": "Doorward management API", "version": "1.0.0",
-			"description": "API keys, personal access tokens, apps, workspaces, usage and audit events. JSON in camelCase; times in RFC 3339, UTC; " +
+			"description": "API keys, personal access tokens, apps, workspaces, users, usage and audit events. JSON in camelCase; times in RFC 3339, UTC; " +
 				"a member that is null counts as left out, but in PATCH, where it takes away what can be missing. Unknown members and query parameters are refused.",
 			"license": object{"name": "Apache 2.0", "identifier": "Apache-2.0"},
 		},
@@ -48,6 +48,7 @@ func (a *API) describe(sessionCookie string) []byte {
 			{"name": "Workspaces", "description": "Tenants, their members and invitations."},
 			{"name": "Usage", "description": "How often credentials were used."},
 			{"name": "Audit", "description": "Who did what."},
+			{"name": "Users", "description": "All people with an account, for administrators of this server."},
 		},
 		"paths": paths,
 		"components": object{
@@ -145,6 +146,8 @@ func (d *document) operation(o *operation) object {
 // needs says what a caller must be.
 func (o *operation) needs() string {
 	switch {
+	case o.server:
+		return "For administrators of this server: a browser session, or a personal access token with the permission admin that is held to no role."
 	case o.speaker == asPerson:
 		return "For people: a browser session, or a personal access token with the permission admin."
 	case o.may != "":
@@ -158,7 +161,7 @@ var pathNames = regexp.MustCompile(`\{(\w+)\}`)
 
 // kindsOfIDs are what begins the ids in paths.
 var kindsOfIDs = []struct{ path, kind string }{
-	{"/invitations/{id}", "invitation"}, {"/v1/api-keys/", "key"}, {"/v1/personal-access-tokens/", "token"}, {"/v1/apps/", "app"},
+	{"/invitations/{id}", "invitation"}, {"/v1/api-keys/", "key"}, {"/v1/personal-access-tokens/", "token"}, {"/v1/apps/", "app"}, {"/v1/users/", "user"},
 }
 
 func (d *document) parameters(o *operation) []object {

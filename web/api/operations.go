@@ -38,6 +38,7 @@ type operation struct {
 	where        place
 	speaker      speaker
 	administers  bool             // an administrator of this server may name any workspace in the path
+	server       bool             // for administrators of this server alone
 	whoAmI       bool             // any credential may ask, whatever its scopes
 	may          oauth.Permission // in the workspace; empty: what the operation itself checks
 	conflict     string           // when the answer is 409; empty: never
@@ -78,7 +79,7 @@ func (o *operation) needsBody() bool { return o.method == patch || len(required(
 
 // table is all that the API does.
 func (a *API) table() []operation {
-	return slices.Concat(a.whoAmI(), a.keys(), a.tokens(), a.apps(), a.workspaces(), a.history())
+	return slices.Concat(a.whoAmI(), a.keys(), a.tokens(), a.apps(), a.workspaces(), a.history(), a.users())
 }
 
 const (

@@ -230,6 +230,16 @@ var matrix = []asked{
 	{"withdrawInvitation", "", "DELETE", "/v1/workspaces/acme/invitations/{invitation}", "", "+-++-+++-+++++-++0"},
 	{"listUsage", "", "GET", "/v1/usage", "", "+-++-+!+-+++++-++!"},
 	{"listAuditEvents", "", "GET", "/v1/audit-events", "", "+-++-+!+-+++++-++!"},
+
+	{"listUsers", "", "GET", "/v1/users", "", "-----------------+"},
+	{"showUser", "", "GET", "/v1/users/{user}", "", "-----------------+"},
+	{"updateUser", "their name", "PATCH", "/v1/users/{user}", `{"name":"y"}`, "-----------------+"},
+	{"updateUser", "their address", "PATCH", "/v1/users/{user}", `{"email":"{email}"}`, "-----------------+"},
+	{"updateUser", "administrator", "PATCH", "/v1/users/{user}", `{"admin":true}`, "-----------------+"},
+	{"updateUser", "disable them", "PATCH", "/v1/users/{user}", `{"disabled":true}`, "-----------------+"},
+	{"updateUser", "enable them", "PATCH", "/v1/users/{user}", `{"disabled":false}`, "-----------------+"},
+	{"signOutUser", "", "POST", "/v1/users/{user}/sign-out", `{"apps":true,"tokens":true}`, "-----------------+"},
+
 	{"deleteWorkspace", "", "DELETE", "/v1/workspaces/acme", "", "-----++--+++---++0"}, // the last, since nothing is left after it
 }
 
@@ -280,6 +290,7 @@ func (w *world) fill(text string) string {
 			w.Join(w.acme, u, "member")
 			return u.ID
 		},
+		"user": func() string { return w.User(fmt.Sprintf("user%d@example.com", w.n), "User", false).ID },
 		"invitation": func() string {
 			i, word, err := w.OAuth.Invite(w.System(), oauth.Command(w.acme.ID), w.acme, fmt.Sprintf("open%d@example.com", w.n), "member")
 			must(err)
