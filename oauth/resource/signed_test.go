@@ -17,7 +17,7 @@ func TestJ09_TokensOfTheServerAcrossRotation(t *testing.T) {
 	o.Resources[0].JWT = true
 	r := rig.Memory(t, o)
 	app := r.App(oauth.ClientSpec{})
-	a := newAPI(t, resource.Config{Issuer: r.Issuer, VerifyJWT: true, Now: func() time.Time { return r.Store.Now().Time() }})
+	a := newAPI(t, resource.Config{Issuer: r.Issuer, VerifyJWT: true, Objects: []string{"accounts"}, Now: func() time.Time { return r.Store.Now().Time() }})
 	before, refresh := r.Tokens(app, "read")
 	w, c := a.ask(request(before), "accounts:read")
 	a.want(w, http.StatusNoContent, "")

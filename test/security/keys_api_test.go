@@ -371,7 +371,11 @@ func TestK19_ACredentialIsReadFromOneHeaderAlone(t *testing.T) {
 		"a made-up token of mine": ask("/v1/api-keys", "Authorization", "Bearer "+oauth.NewCredential("pat_")),
 	} {
 		answered(t, what, a, http.StatusUnauthorized)
-		if want := `{"error":"Unauthorized","message":"Invalid or missing API key","statusCode":401}` + "\n"; a.Body != want {
+		message := "Invalid or missing API key"
+		if what == "X-API-Key" {
+			message += ". The header X-Api-Key is not read; send the key in the header Authorization, after the word Bearer."
+		}
+		if want := `{"error":"Unauthorized","message":"` + message + `","statusCode":401}` + "\n"; a.Body != want {
 			t.Errorf("%s: %s", what, a.Body)
 		}
 	}
