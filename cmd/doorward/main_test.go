@@ -148,7 +148,7 @@ func TestOnlyTheCommandsOfThisVersionExist(t *testing.T) {
 	walk(parser.Model.Node, "")
 	want := []string{
 		"serve", "demo", "check", "migrate", "health",
-		"user create", "user list", "user disable", "user enable", "user delete", "user password", "user sign-in-link",
+		"user create", "user list", "user disable", "user enable", "user delete", "user password", "user sign-in-link", "user sign-out", "user update",
 		"client create", "client list", "client show", "client update", "client disable", "client enable", "client delete", "client secret rotate",
 		"workspace create", "workspace list", "workspace update", "workspace disable", "workspace enable", "workspace delete", "workspace invite",
 		"workspace member add", "workspace member remove", "workspace member role",

@@ -66,7 +66,7 @@ func testTokenCommands(t *testing.T, c *cli) {
 		t.Errorf("list prints:\n%s", list)
 	}
 	events := slices.DeleteFunc(c.audited(personal.ID), func(action string) bool { return strings.HasPrefix(action, "user.") })
-	if diff := cmp.Diff([]string{"personal_access_token.created", "personal_access_token.created", "personal_access_token.revoked"}, events); diff != "" {
+	if diff := cmp.Diff([]string{"personal_access_token.created", "workspace.disabled", "workspace.enabled", "personal_access_token.created", "personal_access_token.revoked"}, events); diff != "" {
 		t.Errorf("audit events (-want +got):\n%s", diff)
 	}
 }

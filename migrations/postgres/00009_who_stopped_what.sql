@@ -16,6 +16,8 @@ CREATE TABLE reserved_slugs (
     expires_at   bigint NOT NULL
 );
 CREATE INDEX reserved_slugs_expiry ON reserved_slugs (expires_at);
+ALTER TABLE reserved_slugs ENABLE ROW LEVEL SECURITY;
+CREATE POLICY system ON reserved_slugs TO doorward_system USING (true);
 GRANT SELECT, INSERT, UPDATE, DELETE ON reserved_slugs TO doorward_system;
 
 -- What was stopped before, by the record of it. What has none was stopped by an administrator.

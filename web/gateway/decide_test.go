@@ -118,7 +118,7 @@ func TestTheDecision(t *testing.T) {
 	s := newSite(t, rules, nil)
 	acme := s.Workspace("acme", "", s.Alice)
 	_, reader := s.Key(acme, oauth.KeySpec{Scopes: []string{"accounts:read"}})
-	_, writer := s.Key(acme, oauth.KeySpec{Scopes: []string{"write", "capture"}})
+	_, writer := s.Key(acme, oauth.KeySpec{Scopes: []string{"write"}})
 	_, bound := s.Key(acme, oauth.KeySpec{Scopes: []string{"read"}, Addresses: []string{"198.51.100.0/24"}})
 	_, elsewhere := s.Key(acme, oauth.KeySpec{Scopes: []string{"read"}, Resource: otherID})
 	_, introspector := s.IntrospectionKey()
