@@ -101,7 +101,6 @@ func (c *cli) fails(code int, want, stdin string, args ...string) {
 func TestWrongUseExits2(t *testing.T) {
 	c := newCLI(t)
 	for _, args := range [][]string{
-		{},
 		{"nonsense"},
 		{"migrate", "nonsense"},
 		{"client"},
