@@ -159,7 +159,7 @@ func TestK02_K11_ATestKeyReachesNothingThatIsLive(t *testing.T) {
 		_, test := r.Key(w, oauth.KeySpec{Scopes: []string{"admin"}, Environment: "test"})
 		live, _ := r.Key(w, oauth.KeySpec{Addresses: []string{"192.0.2.0/24"}})
 		own, _ := r.Key(w, oauth.KeySpec{Environment: "test"})
-		if _, err := r.OAuth.PauseKey(r.System(), oauth.Command(w.ID), live.Owner(), live.ID); err != nil {
+		if _, err := r.OAuth.PauseKey(r.System(), oauth.Authority{UserID: r.Alice.ID, WorkspaceID: w.ID, Role: oauth.RoleAdmin}, live.Owner(), live.ID); err != nil {
 			t.Fatal(err)
 		}
 		before := r.JSON("GET", "/v1/api-keys/"+live.ID, admin, "").Body

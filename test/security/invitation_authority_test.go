@@ -1,0 +1,138 @@
+package security
+
+import (
+	"errors"
+	"fmt"
+	"net/http"
+	"strings"
+	"testing"
+	"time"
+
+	"doorward/oauth"
+	"doorward/storage"
+	"doorward/test/rig"
+)
+
+// An invitation is as valid as the credential and the user behind it are when it is accepted. One that was sent with a key
+// ends with that key and with the key's creator; one that was sent from a page belongs to the member, and no longer to the
+// session.
+func TestV04_InvitationIsAsValidAsItsSenderIsWhenItIsAccepted(t *testing.T) {
+	type sent struct {
+		ws     storage.Workspace
+		sender storage.User
+		key    storage.APIKey // that it was sent with; zero for a page
+	}
+	rig.Each(t, rig.Options{}, func(t *testing.T, r *rig.Rig) {
+		owner, guest := r.User("owner@example.com", "Owner", false), r.Browser().SignIn(r.Alice.Email)
+		asOwner := func(x sent) oauth.Authority {
+			return oauth.Authority{UserID: owner.ID, WorkspaceID: x.ws.ID, Role: oauth.RoleOwner}
+		}
+		user := map[string]func(x sent) error{
+			"its user is as before": func(sent) error { return nil },
+			"its user was removed":  func(x sent) error { return r.OAuth.RemoveMember(r.System(), asOwner(x), x.ws, x.sender.ID) },
+			"its user became a member": func(x sent) error {
+				return r.OAuth.ChangeRole(r.System(), asOwner(x), x.ws, x.sender.ID, oauth.RoleMember)
+			},
+			"its user became an owner": func(x sent) error {
+				return r.OAuth.ChangeRole(r.System(), asOwner(x), x.ws, x.sender.ID, oauth.RoleOwner)
+			},
+			"its user was disabled": func(x sent) error { return r.Identity.DisableUser(r.System(), x.sender.ID) },
+			"its user was disabled and enabled": func(x sent) error {
+				return errors.Join(r.Identity.DisableUser(r.System(), x.sender.ID), r.Identity.EnableUser(r.System(), x.sender.ID))
+			},
+			"the workspace was disabled": func(x sent) error {
+				return r.OAuth.SwitchWorkspace(r.System(), oauth.Command(x.ws.ID), x.ws, true)
+			},
+		}
+		key := map[string]func(x sent) error{
+			"the key was revoked": func(x sent) error {
+				_, err := r.OAuth.RevokeKey(r.System(), asOwner(x), x.key.Owner(), x.key.ID)
+				return err
+			},
+			"the key was paused": func(x sent) error {
+				_, err := r.OAuth.PauseKey(r.System(), asOwner(x), x.key.Owner(), x.key.ID)
+				return err
+			},
+			"the key was paused and resumed": func(x sent) error {
+				_, paused := r.OAuth.PauseKey(r.System(), asOwner(x), x.key.Owner(), x.key.ID)
+				_, resumed := r.OAuth.ResumeKey(r.System(), asOwner(x), x.key.Owner(), x.key.ID)
+				return errors.Join(paused, resumed)
+			},
+			"the key was rotated": func(x sent) error { // the old one works on for a day
+				_, text, err := r.OAuth.RotateKey(r.System(), asOwner(x), x.key.Owner(), x.key.ID, 24*time.Hour)
+				r.Seen.Add(rig.SecretKey, text)
+				return err
+			},
+			"the key has ended": func(x sent) error {
+				r.SQL("UPDATE api_keys SET expires_at = $1 WHERE id = $2", r.Store.Now(), x.key.ID)
+				return nil
+			},
+			"the key lost its scope": func(x sent) error {
+				_, err := r.OAuth.UpdateKey(r.System(), asOwner(x), x.key.Owner(), "", x.key.ID, oauth.KeyChange{Scopes: &[]string{"read"}})
+				return err
+			},
+			"the key got addresses": func(x sent) error {
+				_, err := r.OAuth.UpdateKey(r.System(), asOwner(x), x.key.Owner(), "", x.key.ID, oauth.KeyChange{Addresses: &[]string{"192.0.2.1/32"}})
+				return err
+			},
+		}
+		good := map[string]bool{
+			"its user is as before": true, "its user became an owner": true, "its user was disabled and enabled": true, "the key was paused and resumed": true,
+		}
+		n := 0
+		try := func(way, what string, change func(sent) error) {
+			n++
+			x := sent{ws: r.Workspace(fmt.Sprintf("acme-%d", n), "", owner), sender: r.User(fmt.Sprintf("sender-%d@example.com", n), "Sender", false)}
+			r.Join(x.ws, x.sender, oauth.RoleAdmin)
+			by, _, _, err := r.OAuth.PersonAuthority(t.Context(), x.sender.ID, x.ws.Slug)
+			ok(t, err)
+			by.Fresh = true
+			var word string
+			if way == "page" {
+				_, word, err = r.OAuth.Invite(t.Context(), by, x.ws, r.Alice.Email, oauth.RoleAdmin)
+			} else {
+				var text string
+				if way == "key" {
+					x.key, text, err = r.OAuth.CreateKey(r.System(), by, "", oauth.KeySpec{Name: "x", Scopes: []string{"admin"}})
+				} else {
+					x.key, text, err = r.OAuth.CreatePersonalToken(r.System(), by, oauth.KeySpec{Name: "x", Scopes: []string{"admin"}})
+				}
+				ok(t, err)
+				r.Seen.Add(rig.SecretKey, text)
+				a := r.JSON("POST", "/v1/workspaces/"+x.ws.Slug+"/invitations", text, `{"email":"`+r.Alice.Email+`","role":"admin"}`, "X-Workspace", x.ws.Slug)
+				_, word, _ = strings.Cut(a.Text("url"), "/join/")
+			}
+			if err != nil || word == "" {
+				t.Fatalf("%s: not sent: %v", way, err)
+			}
+			r.Seen.Add(rig.SecretInvitation, word)
+			ok(t, change(x))
+			shown, taken := guest.Get("/join/"+word), guest.PostForm("/join/"+word, nil)
+			role, err := r.Store.RoleOf(r.System(), x.ws.ID, r.Alice.ID)
+			if good[what] != (role == oauth.RoleAdmin) || good[what] != (shown.Status == http.StatusOK) || good[what] != (taken.Status == http.StatusSeeOther) {
+				t.Errorf("sent with a %s; %s: shown %d, taken %d, role %q %v", way, what, shown.Status, taken.Status, role, err)
+			}
+		}
+		for what, change := range user {
+			for _, way := range []string{"page", "key", "token"} {
+				try(way, what, change)
+			}
+		}
+		for what, change := range key {
+			try("key", what, change)
+		}
+		// Signing out ends the session, and not what the member did in it.
+		x := r.Workspace("acme", "", owner)
+		at := r.Browser().SignIn(owner.Email)
+		m := joinLink.FindStringSubmatch(at.PostForm(workspaces+"/acme/invitations", map[string][]string{"email": {r.Alice.Email}, "role": {"admin"}}).Body)
+		if m == nil {
+			t.Fatal("no link")
+		}
+		r.Seen.Add(rig.SecretInvitation, m[1])
+		at.PostForm("/logout", at.Form(at.Get("/logout"), "/logout"))
+		wantSignedOut := at.Get("/settings/profile")
+		if a := guest.PostForm("/join/"+m[1], nil); wantSignedOut.Status != http.StatusSeeOther || a.Status != http.StatusSeeOther || roles(t, r, x)[r.Alice.ID] != oauth.RoleAdmin {
+			t.Errorf("after its sender signed out: %d %s", a.Status, rig.Plain(a.Body))
+		}
+	})
+}
