@@ -432,6 +432,14 @@ func samples() []sample {
 			NeedPassword: true, PrevURL: "/admin/users?q=lovelace",
 			Errors: map[string]string{"email": "There is already an account with this address."},
 		})},
+		{"admin-user", templates.AdminUserPage(templates.AdminUserView{
+			Page: page(templates.SectionAdminUsers, admin), AdminUser: templates.AdminUser{ID: "user_01", Name: "Ada", Email: "ada@example.com"}, SavedEmail: "ada@example.com",
+			Workspaces: []string{"Ada (ada)", "Engines (engines)"}, Tokens: []string{"Laptop: pat_…x0Zb"},
+		})},
+		{"admin-user-errors", templates.AdminUserPage(templates.AdminUserView{
+			Page: page(templates.SectionAdminUsers, admin), AdminUser: templates.AdminUser{ID: "user_01", Name: "Ada", Email: "ada", Disabled: true}, SavedEmail: "ada@example.com",
+			NeedPassword: true, Errors: map[string]string{"email": "Write one address.", "admin": "Nobody else could administer this server.", "current_password": "That is not your password."},
+		})},
 		{"admin-apps", templates.AdminAppsPage(templates.AdminAppsView{
 			Page: page(templates.SectionAdminApps, admin), PrevURL: "/admin/apps", NextURL: "/admin/apps?after=app_2",
 			Apps: []templates.AdminApp{

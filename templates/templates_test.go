@@ -317,7 +317,7 @@ func TestHostileTextComesOutEscaped(t *testing.T) {
 	pages := []any{
 		templates.LoginPage, templates.SelectPage, templates.ConfirmPage, templates.LogoutPage, templates.SetupPage, templates.ConsentPage, templates.ErrorPage,
 		templates.ProfilePage, templates.SecurityPage, templates.ConnectedAppsPage, templates.AppsPage, templates.AppFormPage,
-		templates.AppPage, templates.SecretPage, templates.AdminUsersPage, templates.AdminAppsPage,
+		templates.AppPage, templates.SecretPage, templates.AdminUsersPage, templates.AdminUserPage, templates.AdminAppsPage,
 		templates.WorkspacesPage, templates.WorkspacePage, templates.MembersPage, templates.JoinPage, templates.UsagePage, templates.AuditPage,
 		templates.AdminWorkspacesPage,
 		templates.KeysPage, templates.KeyFormPage, templates.KeySecretPage, templates.KeyPage, templates.NoRolePage,

@@ -106,16 +106,23 @@ func (s *Server) switchUser(w http.ResponseWriter, r *http.Request, v *visitor) 
 			return &pageError{Status: http.StatusBadRequest, Heading: "You cannot disable yourself", Message: "Ask another administrator, or use the command.", BackURL: "/admin/users", BackText: "Go back to the users"}
 		}
 		text = u.Email + " is signed out everywhere, and none of their credentials works. The workspaces without another enabled owner are disabled too."
-		err = s.identity.DisableUser(r.Context(), id)
+		var keep []string
+		if keep, err = s.kept(r, id); err != nil {
+			return err
+		}
+		if len(keep) > 0 {
+			text = strings.TrimSuffix(text, ".") + ", but for those that you keep working."
+		}
+		err = s.identity.DisableUser(r.Context(), id, keep...)
 	} else {
 		by := s.administrator(v)
-		if err := by.Decide(oauth.Act{Lasts: true}); err != nil {
+		if err := by.MayGivePower(); err != nil {
 			return err //nolint:wrapcheck // *oauth.Forbidden or ErrStale
 		}
 		err = s.identity.EnableUser(r.Context(), id)
 	}
 	if errors.Is(err, storage.ErrConflict) {
-		return &pageError{Status: http.StatusConflict, Heading: "Nothing was changed", Message: "Nobody else could administer this server. Make or enable another administrator first.", BackURL: "/admin/users", BackText: "Go back to the users"}
+		return &pageError{Status: http.StatusConflict, Heading: "Nothing was changed", Message: lastAdministrator, BackURL: "/admin/users", BackText: "Go back to the users"}
 	}
 	if err != nil {
 		return err

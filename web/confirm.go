@@ -122,20 +122,28 @@ func (s *Server) confirmUser(w http.ResponseWriter, r *http.Request, v *visitor)
 		ending(len(apps), "app loses its access", "apps lose their access", apps...),
 		ending(len(tokens), "personal access token stops", "personal access tokens stop", tokens...),
 	)
-	own, err := s.store.SoleWorkspaces(ctx, u.ID)
+	own, err := s.store.WorkspacesStoppedWith(ctx, u.ID)
 	if err != nil {
 		return err //nolint:wrapcheck // storage's own sentinels
 	}
+	var keep []templates.ConfirmChoice
 	for _, ws := range own {
+		if !ws.DisabledAt.IsZero() {
+			continue // it is stopped already
+		}
 		text, err := s.workspaceEnds(ctx, ws)
 		if err != nil {
 			return err
 		}
-		list = append(list, "The workspace "+ws.Name+", which only they own, stops: "+text)
+		list = append(list, "The workspace "+ws.Name+", of which no other owner is enabled, stops: "+text)
+		if !ws.Personal {
+			keep = append(keep, templates.ConfirmChoice{Name: "keep", Value: ws.ID, Label: ws.Name, Hint: ws.Slug})
+		}
 	}
 	return s.askFirst(w, r, templates.ConfirmView{
 		Page: s.page(v, templates.SectionAdminUsers), Title: "Disable " + u.Email + "?", Ends: list, Button: "Disable the user", CancelURL: "/admin/users",
-		Stays: "Nothing is deleted. You can enable the user again; sessions and the access of apps do not come back.",
+		Stays:       "Nothing is deleted. You can enable the user again; sessions and the access of apps do not come back.",
+		ChoicesText: "Shared workspaces that go on working without an enabled owner", Choices: keep,
 	})
 }
 
