@@ -111,6 +111,12 @@ func workspacePages(t *testing.T, javaScript bool) {
 	alice.authorize(app, "read write")
 	alice.judge("consent with workspaces")
 
+	other.open("/admin/users/" + r.Alice.ID)
+	other.judge("admin user")
+	other.open("/admin/users/" + r.Alice.ID + "/sign-out")
+	other.judge("a user is about to be signed out")
+	other.open("/admin/users/" + r.Alice.ID + "/disable")
+	other.judge("a user is about to be disabled")
 	other.open("/admin/workspaces")
 	other.judge("admin workspaces")
 	other.Fill(`[name=q]`, "SÖHNE")
