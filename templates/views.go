@@ -61,6 +61,7 @@ type Page struct {
 	// content; empty for none.
 	Notice string
 	Undo   string // path that undoes what the notice says; empty: nothing does
+	Form   string // id of the page's forms that create something: the same id again creates nothing
 }
 
 // Viewer is the person who looks at the page.

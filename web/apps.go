@@ -75,11 +75,15 @@ func (s *Server) allApps(h appHandler) memberHandler {
 
 // inApps runs fn in a transaction that reaches the apps of a place and no others.
 func (s *Server) inApps(r *http.Request, v *visitor, at appPlace, fn func(ctx context.Context) error) error {
-	ctx := storage.System(r.Context())
-	if at.workspaceID != "" {
-		ctx = storage.Tenant(r.Context(), v.user.ID, at.workspaceID)
+	return s.store.InTx(at.context(r, v), fn) //nolint:wrapcheck // fn's own
+}
+
+// context is the one in which the apps of a place are read and changed.
+func (at *appPlace) context(r *http.Request, v *visitor) context.Context {
+	if at.workspaceID == "" {
+		return storage.System(r.Context())
 	}
-	return s.store.InTx(ctx, fn) //nolint:wrapcheck // fn's own
+	return storage.Tenant(r.Context(), v.user.ID, at.workspaceID)
 }
 
 // appsPage serves GET …/apps.
@@ -217,11 +221,14 @@ func (s *Server) createApp(w http.ResponseWriter, r *http.Request, v *visitor, a
 		return refuse(http.StatusBadRequest, map[string]string{"kind": "Choose what kind of app it is."})
 	}
 	var c storage.Client
-	var secret string
-	err = s.inApps(r, v, at, func(ctx context.Context) (err error) {
+	x, view, err := s.createOnce(at.context(r, v), r, v, at.workspaceID, func(ctx context.Context) (x newSecret, err error) {
 		p.WorkspaceID, p.CreatedBy = at.workspaceID, v.user.ID
-		c, secret, err = s.oauth.CreateClient(ctx, at.by, p)
-		return err
+		err = s.store.InTx(ctx, func(ctx context.Context) error {
+			c, x.Secret, err = s.oauth.CreateClient(ctx, at.by, p)
+			return err
+		})
+		x.ID = c.ID
+		return x, err //nolint:wrapcheck // fieldErrors reads it
 	})
 	if faults := fieldErrors(err); faults != nil {
 		return refuse(http.StatusBadRequest, faults)
@@ -230,13 +237,19 @@ func (s *Server) createApp(w http.ResponseWriter, r *http.Request, v *visitor, a
 		return err
 	}
 	next := at.base + "/" + c.ID
-	if secret == "" {
+	if view != "" && kind != templates.KindPublic {
+		return redirect(w, at.base+"/shown?view="+view)
+	}
+	if x.Secret == "" {
+		if x.ID == "" {
+			next = at.base // the form was sent twice
+		}
 		if err := s.setNotice(w, r, v, "The app is registered. It is public, so it has no secret."); err != nil {
 			return err
 		}
 		return redirect(w, next)
 	}
-	return s.showSecret(w, r, v, at, c, secret, time.Time{}, next)
+	return s.showSecret(w, r, v, at, c, x.Secret, time.Time{}, next)
 }
 
 func (s *Server) showSecret(w http.ResponseWriter, r *http.Request, v *visitor, at appPlace, c storage.Client, secret string, oldUntil time.Time, next string) error {
@@ -388,15 +401,7 @@ func (s *Server) rotateSecret(w http.ResponseWriter, r *http.Request, v *visitor
 		view.Errors = faults
 		return s.showApp(w, r, status, v, at, c, base, view)
 	}
-	var secret string
-	base, err := s.app(r, v, at, func(ctx context.Context, found storage.Client) (err error) {
-		c = found
-		secret, _, err = s.oauth.RotateSecret(ctx, at.by, c.ID, grace)
-		return err
-	})
-	if faults := fieldErrors(err); faults != nil {
-		return &pageError{Status: http.StatusBadRequest, Heading: "No secret was made", Message: joined(faults), BackURL: base, BackText: "Go back to the app"}
-	}
+	base, err := s.app(r, v, at, func(_ context.Context, found storage.Client) error { c = found; return nil })
 	if err != nil {
 		return err
 	}
@@ -404,7 +409,24 @@ func (s *Server) rotateSecret(w http.ResponseWriter, r *http.Request, v *visitor
 	if grace > 0 && len(c.Secrets) > 0 {
 		oldUntil = s.now().Add(grace)
 	}
-	return s.showSecret(w, r, v, at, c, secret, oldUntil, base)
+	x, once, err := s.createOnce(at.context(r, v), r, v, at.workspaceID, func(ctx context.Context) (x newSecret, err error) {
+		x.ID, x.OldUntil = c.ID, oldUntil
+		err = s.store.InTx(ctx, func(ctx context.Context) error {
+			x.Secret, _, err = s.oauth.RotateSecret(ctx, at.by, c.ID, grace)
+			return err
+		})
+		return x, err //nolint:wrapcheck // fieldErrors reads it
+	})
+	if faults := fieldErrors(err); faults != nil {
+		return &pageError{Status: http.StatusBadRequest, Heading: "No secret was made", Message: joined(faults), BackURL: base, BackText: "Go back to the app"}
+	}
+	if err != nil {
+		return err
+	}
+	if once != "" {
+		return redirect(w, at.base+"/shown?view="+once)
+	}
+	return s.showSecret(w, r, v, at, c, x.Secret, oldUntil, base)
 }
 
 // switchApp serves POST …/apps/{id}/disable and …/enable.

@@ -568,14 +568,22 @@ func (s *Server) createKey(w http.ResponseWriter, r *http.Request, p keyPlace) e
 			return !ok
 		})
 		var k storage.APIKey
-		var text string
-		if p.personal() {
-			k, text, err = s.oauth.CreatePersonalToken(p.tenant(r.Context()), p.by, f.KeySpec)
-		} else {
-			k, text, err = s.oauth.CreateKey(p.tenant(r.Context()), p.by, p.ws.Plan, f.KeySpec)
+		var x newSecret
+		var view string
+		x, view, err = s.createOnce(p.tenant(r.Context()), r, p.v, p.ws.ID, func(ctx context.Context) (x newSecret, err error) {
+			if p.personal() {
+				k, x.Secret, err = s.oauth.CreatePersonalToken(ctx, p.by, f.KeySpec)
+			} else {
+				k, x.Secret, err = s.oauth.CreateKey(ctx, p.by, p.ws.Plan, f.KeySpec)
+			}
+			x.ID = k.ID
+			return x, err //nolint:wrapcheck // keyFaults reads it
+		})
+		if err == nil && view != "" {
+			return redirect(w, p.base+"/shown?view="+view)
 		}
 		if err == nil {
-			return s.showKeySecret(w, r, p, &k, text, time.Time{})
+			return s.showKeySecret(w, r, p, &k, x.Secret, time.Time{})
 		}
 	}
 	if faults := keyFaults(err); faults != nil {
@@ -885,7 +893,18 @@ func (s *Server) rotateKey(w http.ResponseWriter, r *http.Request, p keyPlace) e
 		}
 		return s.showKey(w, r, status, p, &k, s.page(p.v, p.section()), formOf(&k), faults)
 	}
-	fresh, text, err := s.oauth.RotateKey(p.tenant(r.Context()), p.by, p.owner, k.ID, grace)
+	var oldUntil time.Time
+	if grace > 0 {
+		if oldUntil = s.now().Add(grace); !k.ExpiresAt.IsZero() && k.ExpiresAt.Time().Before(oldUntil) {
+			oldUntil = k.ExpiresAt.Time()
+		}
+	}
+	var fresh storage.APIKey
+	x, view, err := s.createOnce(p.tenant(r.Context()), r, p.v, p.ws.ID, func(ctx context.Context) (x newSecret, err error) {
+		fresh, x.Secret, err = s.oauth.RotateKey(ctx, p.by, p.owner, k.ID, grace)
+		x.ID, x.OldUntil = fresh.ID, oldUntil
+		return x, err //nolint:wrapcheck // it says what it did
+	})
 	if errors.Is(err, apikey.ErrRotated) {
 		return &pageError{
 			Status: http.StatusConflict, Heading: "Nothing was made", Cause: err, BackURL: p.base + "/" + k.ID, BackText: "Go back to it",
@@ -901,13 +920,10 @@ func (s *Server) rotateKey(w http.ResponseWriter, r *http.Request, p keyPlace) e
 	if err != nil {
 		return err //nolint:wrapcheck // it says what it did
 	}
-	var oldUntil time.Time
-	if grace > 0 {
-		if oldUntil = s.now().Add(grace); !k.ExpiresAt.IsZero() && k.ExpiresAt.Time().Before(oldUntil) {
-			oldUntil = k.ExpiresAt.Time()
-		}
+	if view != "" {
+		return redirect(w, p.base+"/shown?view="+view)
 	}
-	return s.showKeySecret(w, r, p, &fresh, text, oldUntil)
+	return s.showKeySecret(w, r, p, &fresh, x.Secret, oldUntil)
 }
 
 // switchKey serves POST …/{id}/pause and …/resume.

@@ -1,6 +1,7 @@
 package web
 
 import (
+	"context"
 	"errors"
 	"net/http"
 	"strings"
@@ -110,7 +111,12 @@ func (s *Server) removeMember(w http.ResponseWriter, r *http.Request, v *visitor
 // invite serves POST …/invitations. The answer shows the link, once, and is not kept by the browser.
 func (s *Server) invite(w http.ResponseWriter, r *http.Request, v *visitor, by oauth.Authority, ws storage.Workspace, all []storage.Workspace) error {
 	email, role := r.PostForm.Get("email"), r.PostForm.Get("role")
-	i, word, err := s.oauth.Invite(r.Context(), by, ws, email, role)
+	var i storage.Invitation
+	x, once, err := s.createOnce(storage.System(r.Context()), r, v, ws.ID, func(ctx context.Context) (x newSecret, err error) {
+		i, x.Secret, err = s.oauth.Invite(ctx, by, ws, email, role)
+		x.ID = i.ID
+		return x, err //nolint:wrapcheck // it says what it did
+	})
 	if errors.Is(err, storage.ErrConflict) {
 		return s.memberChanged(w, r, v, by, ws, all, "", err)
 	}
@@ -122,7 +128,10 @@ func (s *Server) invite(w http.ResponseWriter, r *http.Request, v *visitor, by o
 	if err != nil {
 		return err //nolint:wrapcheck // it says what it did
 	}
-	view.Made = &templates.MadeInvitation{Email: i.Email, URL: s.oauth.InvitationURL(word), Expires: i.ExpiresAt.Time()}
+	if once != "" {
+		return redirect(w, workspacePath(ws)+"/"+templates.TabMembers+"/shown?view="+once)
+	}
+	view.Made = &templates.MadeInvitation{Email: i.Email, URL: s.oauth.InvitationURL(x.Secret), Expires: i.ExpiresAt.Time()}
 	return s.showMembers(w, r, http.StatusOK, v, by, ws, all, view, "")
 }
 
@@ -130,4 +139,24 @@ func (s *Server) invite(w http.ResponseWriter, r *http.Request, v *visitor, by o
 func (s *Server) withdraw(w http.ResponseWriter, r *http.Request, v *visitor, by oauth.Authority, ws storage.Workspace, all []storage.Workspace) error {
 	err := s.oauth.DropInvitation(r.Context(), by, ws, r.PathValue("id"))
 	return s.memberChanged(w, r, v, by, ws, all, "The invitation is taken back. Its link no longer works.", err)
+}
+
+// shownInvitation serves GET …/members/shown.
+func (s *Server) shownInvitation(w http.ResponseWriter, r *http.Request, v *visitor, by oauth.Authority, ws storage.Workspace, all []storage.Workspace) error {
+	x, err := s.takeSecret(r, v)
+	if err != nil {
+		return err
+	}
+	if x.Secret == "" {
+		e := alreadyShown(workspacePath(ws)+"/"+templates.TabMembers, newSecret{})
+		e.Heading, e.Message = "This link was already shown", "It is shown once. Nothing new was created. If you did not copy it, invite the person again for a new link."
+		return e
+	}
+	i, _, err := s.oauth.Invitation(r.Context(), x.Secret)
+	if err != nil {
+		return err //nolint:wrapcheck // it says what it did
+	}
+	view := templates.MembersView{Page: s.page(v, templates.SectionWorkspaces)}
+	view.Made = &templates.MadeInvitation{Email: i.Email, URL: s.oauth.InvitationURL(x.Secret), Expires: i.ExpiresAt.Time()}
+	return s.showMembers(w, r, http.StatusOK, v, by, ws, all, view, "")
 }

@@ -142,6 +142,7 @@ func (s *Server) page(v *visitor, section string) templates.Page {
 	_, _ = rand.Read(b[:]) // never fails
 	p := templates.Page{Nonce: base64.RawStdEncoding.EncodeToString(b[:]), Now: s.now(), Section: section}
 	if v != nil && v.signedIn() {
+		p.Form = randomText()
 		p.User = &templates.Viewer{Name: v.user.Name, Email: v.user.Email, Admin: v.user.Admin}
 	}
 	return p

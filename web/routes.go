@@ -93,6 +93,7 @@ func (s *Server) routes() http.Handler {
 	member("POST "+workspaceBase+"/leave", confirmed(s.inWorkspace(s.leaveWorkspace)))
 	member("POST "+workspaceBase+"/delete", s.inWorkspace(s.deleteWorkspace))
 	member("GET "+workspaceBase+"/"+templates.TabMembers, s.inWorkspace(s.membersPage))
+	member("GET "+workspaceBase+"/members/shown", s.inWorkspace(s.shownInvitation))
 	member("POST "+workspaceBase+"/members/{id}/role", s.inWorkspace(s.changeRole))
 	member("GET "+workspaceBase+"/members/{id}/remove", s.inWorkspace(s.confirmMember))
 	member("POST "+workspaceBase+"/members/{id}/remove", confirmed(s.inWorkspace(s.removeMember)))
@@ -141,6 +142,7 @@ func (s *Server) routes() http.Handler {
 		{adminAppsBase, admin, s.allApps},
 	} {
 		x.register("GET "+x.base+"/{id}", x.at(s.appPage))
+		x.register("GET "+x.base+"/shown", x.at(s.shownSecret))
 		x.register("POST "+x.base+"/{id}", x.at(s.updateApp))
 		x.register("POST "+x.base+"/{id}/secret", x.at(s.rotateSecret))
 		x.register("GET "+x.base+"/{id}/disable", x.at(s.confirmApp))
@@ -158,6 +160,7 @@ func (s *Server) routes() http.Handler {
 		member("POST "+base, place(s.createKey))
 		member("POST "+base+"/search", place(s.findKeys))
 		member("GET "+base+"/new", place(s.keyFormPage))
+		member("GET "+base+"/shown", place(s.shownKey))
 		member("GET "+base+"/{id}", place(s.keyPage))
 		member("POST "+base+"/{id}", place(s.updateKey))
 		member("POST "+base+"/{id}/rotate", place(s.rotateKey))

@@ -1,6 +1,14 @@
 // Copy buttons. They are hidden until this runs, because without it they do nothing.
 "use strict";
 
+// A secret is shown once: people who leave before they copied it, or said that they stored it, are asked first.
+let stored = !document.querySelector("[data-leave]");
+window.addEventListener("beforeunload", (event) => {
+  if (!stored) event.preventDefault();
+});
+document.querySelector("[data-stored]")?.addEventListener("click", () => { stored = true; });
+document.addEventListener("copy", () => { stored = true; });
+
 for (const button of document.querySelectorAll("button[data-copy]")) {
   if (!navigator.clipboard) break;
   const label = button.querySelector("[data-label]");
@@ -11,6 +19,7 @@ for (const button of document.querySelectorAll("button[data-copy]")) {
     let said = "Copied";
     try {
       await navigator.clipboard.writeText(text);
+      stored = true;
     } catch {
       said = "Not copied";
     }

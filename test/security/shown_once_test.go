@@ -1,0 +1,92 @@
+package security
+
+import (
+	"net/http"
+	"net/url"
+	"strings"
+	"sync"
+	"testing"
+
+	"doorward/oauth"
+	"doorward/storage"
+	"doorward/test/rig"
+)
+
+// A secret that a page creates is shown once, to the session that created it, and neither a reload nor a form that is sent
+// twice creates another one.
+func TestV62_ASecretIsShownOnceAndCreatedOnce(t *testing.T) {
+	rig.Each(t, rig.Options{}, func(t *testing.T, r *rig.Rig) {
+		ws := r.Workspace("engines", "", r.Alice)
+		b := r.Browser().SignIn(r.Alice.Email)
+		key, _ := r.Key(ws, oauth.KeySpec{Name: "Old"})
+		app := r.App(oauth.ClientSpec{WorkspaceID: ws.ID, CreatedBy: r.Alice.ID})
+		const base = "/settings/workspaces/engines"
+		keys := func() int { return len(keysOf(r, storage.KeyOwner{WorkspaceID: ws.ID})) }
+		for _, x := range []struct {
+			name, page, action string
+			fields             url.Values
+			mark               string // begins the secret
+			count              func() int
+		}{
+			{"API key", base + "/api-keys/new", base + "/api-keys", url.Values{"name": {"New"}, "scope-0": {"read"}, "expires": {"90"}, "environment": {"live"}}, "sk_live_", keys},
+			{"rotated key", base + "/api-keys/" + key.ID, base + "/api-keys/" + key.ID + "/rotate", url.Values{"grace": {"1h"}}, "sk_live_", keys},
+			{"token", tokensPage + "/new", tokensPage, url.Values{"name": {"New"}, "scope-0": {"read"}, "expires": {"90"}, "role": {""}}, "pat_", func() int { return len(keysOf(r, storage.KeyOwner{UserID: r.Alice.ID})) }},
+			{"app", base + "/apps/new", base + "/apps", url.Values{"name": {"New app"}, "kind": {"web"}, "redirect_uris": {"https://new.example/cb"}, "scope": {"read"}}, oauth.PrefixClientSecret, func() int {
+				n, err := r.Store.CountClientsOfWorkspace(r.System(), ws.ID)
+				ok(t, err)
+				return int(n)
+			}},
+			{"rotated secret", base + "/apps/" + app.ID, base + "/apps/" + app.ID + "/secret", url.Values{"grace": {"24h"}}, oauth.PrefixClientSecret, func() int {
+				c, err := r.Store.ClientByID(r.System(), app.ID)
+				ok(t, err)
+				return len(c.Secrets)
+			}},
+			{"invitation", base + "/members", base + "/invitations", url.Values{"email": {"carol@example.com"}, "role": {"member"}}, "/join/dw_in_", func() int {
+				list, err := r.Store.InvitationsOf(r.System(), ws.ID)
+				ok(t, err)
+				return len(list)
+			}},
+		} {
+			t.Run(x.name, func(t *testing.T) {
+				before := x.count()
+				form := b.Form(b.Get(x.page), x.action)
+				for name, values := range x.fields {
+					form[name] = values
+				}
+				var places sync.Map
+				rig.AtOnce(8, func(int) {
+					a := b.PostForm(x.action, form)
+					if a.Status != http.StatusSeeOther || a.Header.Get("Cache-Control") != "no-store" {
+						t.Errorf("sent: %d %s", a.Status, rig.Plain(a.Body))
+					}
+					places.Store(a.Header.Get("Location"), true)
+				})
+				var to string
+				n := 0
+				places.Range(func(place, _ any) bool { to = place.(string); n++; return true })
+				if n != 1 || x.count() != before+1 {
+					t.Fatalf("%d places, %d created", n, x.count()-before)
+				}
+				// Another session of the same person sees nothing, and takes nothing away.
+				if a := r.Browser().SignIn(r.Alice.Email).Get(to); a.Status != http.StatusGone || strings.Contains(a.Body, x.mark) {
+					t.Errorf("another session is answered %d", a.Status)
+				}
+				first := b.Get(to)
+				wantPage(t, first, http.StatusOK)
+				if !strings.Contains(first.Body, x.mark) || !strings.Contains(first.Body, "gone when you leave or reload") {
+					t.Errorf("the page shows no secret, or no warning: %s", rig.Plain(first.Body))
+				}
+				for _, a := range []*rig.Answer{b.Get(to), b.Follow(b.PostForm(x.action, form))} {
+					wantPage(t, a, http.StatusGone)
+					if !strings.Contains(a.Body, "already shown") || strings.Contains(a.Body, x.mark) {
+						t.Errorf("again, the page says %s", rig.Plain(a.Body))
+					}
+					wayOn(t, a)
+				}
+				if x.count() != before+1 {
+					t.Errorf("%d created", x.count()-before)
+				}
+			})
+		}
+	})
+}
