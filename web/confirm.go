@@ -13,21 +13,21 @@ import (
 	"doorward/templates"
 )
 
-// confirmed serves h to the form of a confirmation page. Any other form changes nothing and leads to that page, which is at
-// the same path.
-func confirmed(h memberHandler) memberHandler {
+// confirmed serves act to the form of a confirmation page, and ask, which is that page, to any other form: it changes
+// nothing, and is refused to those whom act would refuse.
+func confirmed(ask, act memberHandler) memberHandler {
 	return func(w http.ResponseWriter, r *http.Request, v *visitor) error {
 		// The name of a key, typed, is as good; revokeKey compares it.
 		typed := strings.HasSuffix(r.URL.Path, "/revoke") && r.PostForm.Has("confirm")
 		if r.PostForm.Get("confirmed") != "yes" && !typed {
-			return redirect(w, r.URL.EscapedPath())
+			return ask(w, r, v)
 		}
-		for act, undo := range map[string]string{"/disable": "/enable", "/pause": "/resume"} {
-			if base, ok := strings.CutSuffix(r.URL.EscapedPath(), act); ok {
+		for end, undo := range map[string]string{"/disable": "/enable", "/pause": "/resume"} {
+			if base, ok := strings.CutSuffix(r.URL.EscapedPath(), end); ok {
 				v.session.Values[valueUndo] = base + undo // kept with the notice of what was done
 			}
 		}
-		return h(w, r, v)
+		return act(w, r, v)
 	}
 }
 

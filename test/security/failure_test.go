@@ -374,6 +374,16 @@ func TestT83_EveryRouteSaysThatStorageIsAway(t *testing.T) {
 			"GET /admin/workspaces":                                   {{page, get("/admin/workspaces")}},
 			"POST /admin/workspaces/{id}/disable":                     {{page, post("/admin/workspaces/x/disable", nil)}},
 			"POST /admin/workspaces/{id}/enable":                      {{page, post("/admin/workspaces/x/enable", nil)}},
+			"GET /settings":                                           {{page, get("/settings")}},
+			"GET /admin":                                              {{page, get("/admin")}},
+			"GET /settings/developer":                                 {{page, get("/settings/developer")}},
+			"GET /settings/developer/{$}":                             {{page, get("/settings/developer/")}},
+			"GET /settings/security/sessions/{id}/end":                {{page, get("/settings/security/sessions/session_x/end")}},
+			"GET /settings/security/sessions/end-others":              {{page, get("/settings/security/sessions/end-others")}},
+			"GET /settings/connected-apps/{id}/end":                   {{page, get("/settings/connected-apps/" + app.ID + "/end")}},
+			"GET /settings/connected-apps/end-all":                    {{page, get("/settings/connected-apps/end-all")}},
+			"GET /admin/workspaces/{id}/disable":                      {{page, get("/admin/workspaces/x/disable")}},
+			"GET /admin/users/{id}/disable":                           {{page, get("/admin/users/" + r.Alice.ID + "/disable")}},
 			"GET /settings/developer/api-keys":                        {{page, get("/settings/developer/api-keys")}},
 			"POST /admin/users/{id}/disable":                          {{page, post("/admin/users/"+r.Alice.ID+"/disable", nil)}},
 			"POST /admin/users/{id}/enable":                           {{page, post("/admin/users/"+r.Alice.ID+"/enable", nil)}},
@@ -390,6 +400,8 @@ func TestT83_EveryRouteSaysThatStorageIsAway(t *testing.T) {
 				table["GET "+base+"/new"] = []request{{page, get(at + "/new")}}
 			}
 			table["GET "+base+"/{id}"] = []request{{page, get(at + "/" + app.ID)}}
+			table["GET "+base+"/{id}/disable"] = []request{{page, get(at + "/" + app.ID + "/disable")}}
+			table["GET "+base+"/shown"] = []request{{page, get(at + "/shown?view=x")}}
 			table["POST "+base+"/{id}"] = []request{{page, post(at+"/"+app.ID, url.Values{"name": {"New"}})}}
 			for _, verb := range []string{"secret", "disable", "enable", "delete"} {
 				table["POST "+base+"/{id}/"+verb] = []request{{page, post(at+"/"+app.ID+"/"+verb, nil)}}
@@ -402,6 +414,10 @@ func TestT83_EveryRouteSaysThatStorageIsAway(t *testing.T) {
 			table["POST "+list+"/search"] = []request{{page, post(at+"/search", url.Values{"q": {"new"}})}}
 			table["GET "+list+"/new"] = []request{{page, get(at + "/new")}}
 			table["GET "+list+"/{id}"] = []request{{page, get(key)}}
+			table["GET "+list+"/shown"] = []request{{page, get(at + "/shown?view=x")}}
+			for _, verb := range []string{"pause", "revoke"} {
+				table["GET "+list+"/{id}/"+verb] = []request{{page, get(key + "/" + verb)}}
+			}
 			table["POST "+list+"/{id}"] = []request{{page, post(key, url.Values{"name": {"New"}})}}
 			for _, verb := range []string{"rotate", "pause", "resume", "revoke"} {
 				table["POST "+list+"/{id}/"+verb] = []request{{page, post(key+"/"+verb, url.Values{"grace": {"1h"}})}}
@@ -414,8 +430,8 @@ func TestT83_EveryRouteSaysThatStorageIsAway(t *testing.T) {
 			at := strings.Replace(path, "{id}", r.Alice.ID, 1)
 			table["POST /settings/workspaces/{slug}"+path] = []request{{page, post("/settings/workspaces/"+slug+at, form)}}
 		}
-		for _, path := range []string{"", "/members", "/usage", "/audit"} {
-			table["GET /settings/workspaces/{slug}"+path] = []request{{page, get("/settings/workspaces/" + slug + path)}}
+		for _, path := range []string{"", "/members", "/usage", "/audit", "/leave", "/members/{id}/remove", "/members/shown", "/invitations/{id}/withdraw"} {
+			table["GET /settings/workspaces/{slug}"+path] = []request{{page, get("/settings/workspaces/" + slug + strings.Replace(path, "{id}", r.Alice.ID, 1))}}
 		}
 		registered := patterns(t)
 		for _, pattern := range slices.Sorted(maps.Keys(table)) {

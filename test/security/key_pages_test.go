@@ -455,7 +455,7 @@ func TestKeyPages_AResourceWithoutKeysIsLeftOut(t *testing.T) {
 	form.Set("scope-0", "write")
 	for expires, want := range map[string]int{"longest": http.StatusOK, "30": http.StatusOK, "90": http.StatusBadRequest, "never": http.StatusBadRequest} {
 		form.Set("expires", expires)
-		if a := b.PostForm(keysPage(w.Slug), form); a.Status != want {
+		if a := b.Follow(b.PostForm(keysPage(w.Slug), form)); a.Status != want {
 			t.Errorf("expires %s: answered %d %s", expires, a.Status, rig.Plain(a.Body))
 		}
 	}

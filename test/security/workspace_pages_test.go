@@ -80,7 +80,7 @@ func TestRolesOnTheWorkspacePages(t *testing.T) {
 			{"POST", "/members/" + target.ID + "/role", url.Values{"role": {"owner"}}, oauth.RoleOwner, http.StatusSeeOther},
 			{"POST", "/members/" + target.ID + "/role", url.Values{"role": {"viewer"}}, oauth.RoleOwner, http.StatusSeeOther}, // an owner by now
 			{"POST", "", url.Values{"name": {"Renamed"}}, oauth.RoleOwner, http.StatusSeeOther},
-			{"POST", "/members/" + target.ID + "/remove", nil, oauth.RoleAdmin, http.StatusSeeOther},
+			{"POST", "/members/" + target.ID + "/remove", url.Values{"confirmed": {"yes"}}, oauth.RoleAdmin, http.StatusSeeOther},
 			{"POST", "/delete", url.Values{"confirm": {"engines"}}, oauth.RoleOwner, http.StatusSeeOther},
 		} {
 			for _, role := range append([]string{"stranger"}, oauth.Roles...) {
@@ -425,7 +425,7 @@ func TestAppsBelongToTheirWorkspace(t *testing.T) {
 		if strings.Contains(c.at["admin"].Get("/settings/developer/apps").Body, id) {
 			t.Error("the app is among those of the personal workspace")
 		}
-		c.at["admin"].PostForm(workspaces+"/engines/leave", nil)
+		c.at["admin"].Confirm(workspaces+"/engines/leave", nil)
 		wantPage(t, c.at["admin"].Get(base+"/"+id), http.StatusNotFound)
 		if a := c.at["owner"].PostForm(base+"/"+id+"/secret", url.Values{"grace": {"now"}}); a.Status != http.StatusOK || !strings.Contains(a.Body, oauth.PrefixClientSecret) {
 			t.Errorf("a new secret for the owner: %d", a.Status)
