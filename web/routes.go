@@ -112,7 +112,7 @@ func (s *Server) routes() http.Handler {
 	admin("POST /admin/users/{id}", s.updateUser)
 	admin("POST /admin/users/{id}/password", s.setUserPassword)
 	admin("GET /admin/users/{id}/sign-out", s.confirmSignOut)
-	admin("POST /admin/users/{id}/sign-out", confirmed(s.signOutUser))
+	admin("POST /admin/users/{id}/sign-out", confirmed(s.confirmSignOut, s.signOutUser))
 	admin("GET /admin/users/{id}/disable", s.confirmUser)
 	admin("POST /admin/users/{id}/disable", confirmed(s.confirmUser, s.switchUser))
 	admin("POST /admin/users/{id}/enable", s.switchUser)
