@@ -421,6 +421,13 @@ func samples() []sample {
 			CallURL: "https://auth.example.com/v1/auth/test", Header: "X-Workspace", Slug: "ada", NextURL: "/settings/developer/personal-access-tokens/token_1",
 		})},
 		{"token", templates.KeyPage(token)},
+		{"proof", templates.ProofPage(templates.ProofView{
+			Page: page("", ada), Action: "/settings/workspaces/engines/invitations", BackURL: "/settings/workspaces/engines/members",
+			Fields: []templates.FormField{{Name: "email", Value: "new@example.com"}, {Name: "role", Value: "admin"}},
+		})},
+		{"proof-error", templates.ProofPage(templates.ProofView{
+			Page: page("", ada), Action: "/settings/workspaces/engines/invitations", BackURL: "/settings/workspaces/engines/members", Fault: "That is not your password.",
+		})},
 		{"no-role", templates.NoRolePage(templates.NoRoleView{
 			Page: page(templates.SectionKeys, ada), Workspace: keyPlace().Workspace, Message: "To manage keys in this workspace takes the role admin; ask an owner for it.",
 		})},

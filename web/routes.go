@@ -3,6 +3,7 @@ package web
 import (
 	"io/fs"
 	"net/http"
+	"slices"
 	"strings"
 
 	"doorward/oauth"
@@ -14,7 +15,7 @@ import (
 // routes is the whole surface of the public listener. Endpoints of the protocol take requests from anywhere; pages
 // change something for requests of their own origin only.
 func (s *Server) routes() http.Handler {
-	mux := http.NewServeMux()
+	mux := &routeMux{ServeMux: http.NewServeMux(), patterns: &s.patterns}
 	sameOrigin := http.NewCrossOriginProtection()
 	sameOrigin.SetDenyHandler(s.plainPage(func(http.ResponseWriter, *http.Request) error {
 		return forbidden("Another site sent this request. Nothing was changed. If you want it, load the page here and do it from there.")
@@ -179,9 +180,30 @@ func (s *Server) routes() http.Handler {
 	machine("GET /readyz", s.readyz)
 	mux.Handle("GET /assets/", s.assets())
 	mux.Handle("GET /favicon.ico", http.RedirectHandler(templates.AssetPath("mark.svg"), http.StatusSeeOther))
-	mux.Handle("/", s.rawPage(func(w http.ResponseWriter, r *http.Request) error { return s.noRoute(w, r, mux) }))
+	mux.Handle("/", s.rawPage(func(w http.ResponseWriter, r *http.Request) error { return s.noRoute(w, r, mux.ServeMux) }))
 	return s.observe(s.guard(mux))
 }
+
+// routeMux notes the patterns that it is given.
+type routeMux struct {
+	*http.ServeMux
+	patterns *[]string
+}
+
+// Handle registers a handler, as ServeMux does.
+func (m *routeMux) Handle(pattern string, h http.Handler) {
+	*m.patterns = append(*m.patterns, pattern)
+	m.ServeMux.Handle(pattern, h)
+}
+
+// HandleFunc registers a handler, as ServeMux does.
+func (m *routeMux) HandleFunc(pattern string, h func(http.ResponseWriter, *http.Request)) {
+	m.Handle(pattern, http.HandlerFunc(h))
+}
+
+// Patterns lists what the public listener serves, as http.ServeMux has it, so that a test can ask for a decision about
+// each.
+func (s *Server) Patterns() []string { return slices.Clone(s.patterns) }
 
 // headOnly answers HEAD for pages of which a GET may change something: that there is a page, and nothing else.
 func headOnly(w http.ResponseWriter, _ *http.Request) {

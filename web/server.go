@@ -49,6 +49,7 @@ type Server struct {
 	draining atomic.Bool
 	warned   atomic.Bool // of a forwarding header from a peer that is not trusted
 	handler  http.Handler
+	patterns []string // of its routes
 }
 
 // New makes a Server.

@@ -1,0 +1,300 @@
+package web_test
+
+import (
+	"fmt"
+	"net/http"
+	"net/url"
+	"strings"
+	"testing"
+	"time"
+
+	"doorward/oauth"
+	"doorward/storage"
+	"doorward/test/rig"
+)
+
+// form is one form of a page: who may send it, and whether it gives power that lasts, so that a session whose sign-in is
+// over five minutes old is asked for the password.
+type form struct {
+	pattern, what string
+	body          string // {…} stands for what world.fill makes, as in the path
+	right         string
+	proof         bool
+}
+
+// The rights. For each but none and own the test sends the form as somebody who lacks it, too.
+const (
+	none  = "none"          // gives nothing, or asks for a secret of its own
+	own   = "own"           // what belongs to the person who is signed in
+	admin = "administrator" // of this server
+)
+
+const appFields = "name=Standing+App&kind=web&scope=read&scope=write&scope=delete&refresh=1&redirect_uris="
+
+var (
+	ofKeys    = string(oauth.MayManageKeys)
+	ofApps    = string(oauth.MayManageApps)
+	ofMembers = string(oauth.MayManageMembers)
+	ofOwners  = string(oauth.MayManageOwners)
+)
+
+func forms() []form {
+	list := []form{
+		{"POST /oauth/authorize", "asks, and decides nothing", "", none, false},
+		{"POST /login", "the password is in it", "", none, false},
+		{"POST /login/link", "the secret word is in it", "", none, false},
+		{"POST /logout", "", "", none, false},
+		{"POST /setup", "the secret word is in it", "", none, false},
+		{"POST /oauth/consent", "see TestV13_ConsentToADangerousScope", "", none, false},
+		{"POST /join/{word}", "the sender's right is asked for", "", none, false},
+
+		{"POST /settings/profile", "", "name=Other", own, false},
+		{"POST /settings/security/password", "the old password is always in it", "", none, false},
+		{"POST /settings/security/sessions/{id}/end", "", "", none, false},
+		{"POST /settings/security/sessions/end-others", "", "confirmed=yes", own, false},
+		{"POST /settings/connected-apps/{id}/end", "", "", none, false},
+		{"POST /settings/connected-apps/end-all", "", "confirmed=yes", own, false},
+
+		{"POST /settings/workspaces", "", "name=Made&slug=made", own, false},
+		{"POST /settings/workspaces/{slug}", "its name", "name=Renamed", string(oauth.MayChangeWorkspace), false},
+		{"POST /settings/workspaces/{slug}/leave", "", "confirmed=no", own, false},
+		{"POST /settings/workspaces/{slug}/members/{id}/role", "to admin", "role=admin", ofMembers, true},
+		{"POST /settings/workspaces/{slug}/members/{id}/role", "to owner", "role=owner", ofOwners, true},
+		{"POST /settings/workspaces/{slug}/members/{id}/role", "to viewer", "role=viewer", ofMembers, false},
+		{"POST /settings/workspaces/{slug}/members/{id}/remove", "", "confirmed=yes", ofMembers, false},
+		{"POST /settings/workspaces/{slug}/invitations", "of a member", "email={email}&role=member", ofMembers, false},
+		{"POST /settings/workspaces/{slug}/invitations", "of an admin", "email={email}&role=admin", ofMembers, true},
+		{"POST /settings/workspaces/{slug}/invitations", "of an owner", "email={email}&role=owner", ofOwners, true},
+		{"POST /settings/workspaces/{slug}/invitations/{id}/withdraw", "", "confirmed=yes", ofMembers, false},
+
+		{"POST /admin/users", "", "email={email}&password={password}", admin, true},
+		{"POST /admin/users/{id}/disable", "", "confirmed=yes", admin, false},
+		{"POST /admin/users/{id}/enable", "", "", admin, true},
+		{"POST /admin/workspaces/{id}/disable", "", "confirmed=yes", admin, false},
+		{"POST /admin/workspaces/{id}/enable", "", "", admin, true},
+		{"POST /admin/workspaces/{id}/plan", "", "plan=", admin, false},
+		{"POST /admin/apps/{id}/verify", "", "", admin, false},
+		{"POST /admin/apps/{id}/unverify", "", "", admin, false},
+	}
+	for base, right := range map[string]string{"/settings/developer/apps": own, "/settings/workspaces/{slug}/apps": ofApps, "/admin/apps": admin} {
+		if right != admin {
+			list = append(list, form{"POST " + base, "", "name=x&kind=web&scope=read&redirect_uris=https://x.example/cb", right, true})
+		}
+		list = append(list,
+			form{"POST " + base + "/{id}", "another redirect URI", appFields + "https://more.example/cb", right, true},
+			form{"POST " + base + "/{id}", "fewer redirect URIs", appFields + "https://app.example/cb", right, false},
+			form{"POST " + base + "/{id}/secret", "", "grace=24h", right, true},
+			form{"POST " + base + "/{id}/disable", "", "confirmed=yes", right, false},
+			form{"POST " + base + "/{id}/enable", "", "", right, true},
+			form{"POST " + base + "/{id}/delete", "", "confirm=Standing+App", right, false},
+		)
+	}
+	for base, right := range map[string]string{"/settings/workspaces/{slug}/api-keys": ofKeys, "/settings/developer/personal-access-tokens": own} {
+		list = append(list,
+			form{"POST " + base, "", "name=x&resource={issuer}&scope-0=read&expires=never&environment=live", right, true},
+			form{"POST " + base + "/search", "only looks", "q=sk_live_x", right, false},
+			form{"POST " + base + "/{id}", "its name", "name=y&scope-0=read&addresses=192.0.2.1", right, false},
+			form{"POST " + base + "/{id}", "from any address", "name=Standing+Key&scope-0=read&addresses=", right, true},
+			form{"POST " + base + "/{id}/rotate", "", "grace=24h", right, true},
+			form{"POST " + base + "/{id}/pause", "", "confirmed=yes", right, false},
+			form{"POST " + base + "/{id}/resume", "", "", right, true},
+			form{"POST " + base + "/{id}/revoke", "", "confirm=Standing+Key", right, false},
+		)
+	}
+	// The last, since nothing is left after it.
+	return append(list, form{"POST /settings/workspaces/{slug}/delete", "", "confirm=engines", string(oauth.MayDeleteWorkspace), false})
+}
+
+type pagesWorld struct {
+	*rig.Rig
+	ws   storage.Workspace
+	root storage.User
+	n    int
+}
+
+// fill makes what a form of the pattern is about, for the owner, and gives its path and body.
+func (w *pagesWorld) fill(f form) (path, body string) {
+	w.T.Helper()
+	w.n++
+	must := func(err error) {
+		if err != nil {
+			w.T.Fatal(f.pattern, err)
+		}
+	}
+	_, path, _ = strings.Cut(f.pattern, " ")
+	by := oauth.Authority{UserID: w.root.ID, WorkspaceID: w.ws.ID, Role: oauth.RoleOwner}
+	var id string
+	switch {
+	case strings.Contains(path, "/members/"):
+		u := w.User(fmt.Sprintf("member%d@example.com", w.n), "Member", false)
+		w.Join(w.ws, u, "member")
+		id = u.ID
+	case strings.Contains(path, "/invitations/"):
+		i, word, err := w.OAuth.Invite(w.System(), oauth.Command(w.ws.ID), w.ws, fmt.Sprintf("open%d@example.com", w.n), "member")
+		must(err)
+		w.Seen.Add(rig.SecretInvitation, word)
+		id = i.ID
+	case strings.HasPrefix(path, "/admin/users/"):
+		u := w.User(fmt.Sprintf("user%d@example.com", w.n), "User", false)
+		if strings.HasSuffix(path, "/enable") {
+			must(w.Identity.DisableUser(w.System(), u.ID))
+		}
+		id = u.ID
+	case strings.HasPrefix(path, "/admin/workspaces/"):
+		ws := w.Workspace(fmt.Sprintf("ws%d", w.n), "", w.root)
+		if strings.HasSuffix(path, "/enable") {
+			must(w.OAuth.SwitchWorkspace(w.System(), oauth.Command(ws.ID), ws, true))
+		}
+		id = ws.ID
+	case strings.Contains(path, "/apps/"):
+		app := w.App(oauth.ClientSpec{WorkspaceID: by.WorkspaceID, CreatedBy: w.root.ID, RedirectURIs: []string{"https://app.example/cb", "https://two.example/cb"}})
+		if strings.Contains(path, "/settings/developer/") {
+			personal, err := w.Store.PersonalWorkspace(w.System(), w.root.ID)
+			must(err)
+			app = w.App(oauth.ClientSpec{WorkspaceID: personal.ID, CreatedBy: w.root.ID, RedirectURIs: []string{"https://app.example/cb", "https://two.example/cb"}})
+			by.WorkspaceID = personal.ID
+		}
+		if strings.HasSuffix(path, "/enable") {
+			must(w.OAuth.SwitchClient(w.System(), by, app.ID, true))
+		}
+		id = app.ID
+	case strings.Contains(path, "{id}"):
+		spec := oauth.KeySpec{Addresses: []string{"192.0.2.1"}}
+		k, _ := w.Key(w.ws, spec)
+		if strings.Contains(path, "personal-access-tokens") {
+			k, _ = w.PersonalToken(w.root, spec)
+		}
+		if strings.HasSuffix(path, "/resume") {
+			_, err := w.OAuth.PauseKey(w.System(), by, k.Owner(), k.ID)
+			must(err)
+		}
+		id = k.ID
+	}
+	fill := strings.NewReplacer("{slug}", w.ws.Slug, "{id}", id, "{email}", fmt.Sprintf("new%d@example.com", w.n), "{password}", url.QueryEscape(rig.Password), "{issuer}", url.QueryEscape(w.Issuer))
+	return fill.Replace(path), fill.Replace(f.body)
+}
+
+// Every form of every page has a row above that says who may send it, and whether it gives power that lasts. In a session
+// whose sign-in is over five minutes old such a form is answered with a question for the password, having done nothing, and
+// is done with the right one.
+func TestV13_EveryFormOfEveryPageHasADecision(t *testing.T) {
+	r := rig.Memory(t, rig.Options{})
+	w := &pagesWorld{Rig: r, root: r.User("root@example.com", "Root", true)}
+	w.ws = r.Workspace("engines", "", w.root)
+	r.Join(w.ws, r.Alice, oauth.RoleViewer)
+	root, viewer := r.Browser().SignIn(w.root.Email), r.Browser().SignIn(r.Alice.Email)
+
+	rows := map[string]bool{}
+	for _, f := range forms() {
+		rows[f.pattern] = true
+	}
+	for _, pattern := range r.Web.Patterns() {
+		method, path, _ := strings.Cut(pattern, " ")
+		machine := strings.HasPrefix(path, "/v1/") || strings.HasPrefix(path, "/api/") // web/api has their matrix
+		if method == http.MethodPost && !machine && !rows[pattern] {
+			t.Errorf("%s has no row: decide who may, and whether it asks for the password", pattern)
+		}
+		if method != http.MethodGet && method != http.MethodHead && method != http.MethodOptions && method != http.MethodPost && strings.Contains(pattern, " ") && !machine {
+			t.Errorf("%s: pages have forms only", pattern)
+		}
+		delete(rows, pattern)
+	}
+	for pattern := range rows {
+		t.Errorf("%s has a row and does not exist", pattern)
+	}
+
+	for _, f := range forms() {
+		if f.right == none {
+			continue
+		}
+		name := f.pattern + " " + f.what
+		path, body := w.fill(f)
+		sent, err := url.ParseQuery(body)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if f.right != own {
+			if a := viewer.PostForm(path, sent); a.Status != http.StatusForbidden && a.Status != http.StatusNotFound || strings.Contains(a.Body, `type="password"`) {
+				t.Errorf("%s: without the right to %s it answers %d %s", name, f.right, a.Status, rig.Plain(a.Body))
+			}
+		}
+		r.Advance(5*time.Minute + time.Second)
+		events := func() int {
+			list, err := r.Store.AuditEvents(r.System(), storage.AuditFilter{Limit: 1000})
+			if err != nil {
+				t.Fatal(err)
+			}
+			return len(list)
+		}
+		before := events()
+		asked := root.PostForm(path, sent)
+		if !f.proof {
+			if asked.Status >= 400 {
+				t.Errorf("%s: a session that is not fresh is answered %d %s", name, asked.Status, rig.Plain(asked.Body))
+			}
+			continue
+		}
+		field := "current_password"
+		if !strings.Contains(asked.Body, `name="current_password"`) {
+			field = "password" // a page with a field of its own for it
+		}
+		sent.Set(field, "not the password")
+		wrong := root.PostForm(path, sent)
+		for _, a := range []*rig.Answer{asked, wrong} {
+			if a.Status != http.StatusForbidden || !strings.Contains(a.Body, `type="password"`) {
+				t.Errorf("%s: a session that is not fresh is answered %d %s", name, a.Status, rig.Plain(a.Body))
+			}
+		}
+		if events() != before {
+			t.Errorf("%s: something was done before the password was right", name)
+		}
+		sent.Set(field, rig.Password)
+		if a := root.PostForm(path, sent); a.Status >= 400 {
+			t.Errorf("%s: with the password it answers %d %s", name, a.Status, rig.Plain(a.Body))
+		}
+	}
+}
+
+// A person allows a scope that is dangerous with a fresh proof only. The right password then does what was asked; nothing is
+// granted before.
+func TestV13_ConsentToADangerousScope(t *testing.T) {
+	rig.Each(t, rig.Options{}, func(t *testing.T, r *rig.Rig) {
+		for scope, dangerous := range map[string]bool{"read": false, "read write delete": false, "admin": true, "read admin": true} {
+			app := r.App(oauth.ClientSpec{Scopes: []string{"read", "write", "delete", "admin"}})
+			b := r.Browser().SignIn(r.Alice.Email)
+			r.Advance(5*time.Minute + time.Second)
+			sent := b.Form(b.Authorize(app.Params(scope)), "/oauth/consent")
+			sent.Set("decision", "approve")
+			a := b.PostForm("/oauth/consent", sent)
+			if !dangerous {
+				if a.Param("code") == "" {
+					t.Errorf("%s: asked for the password: %d %s", scope, a.Status, rig.Plain(a.Body))
+				}
+				continue
+			}
+			again := b.Form(a, "/oauth/consent")
+			again.Set("current_password", "not the password")
+			wrong := b.PostForm("/oauth/consent", again)
+			for _, a := range []*rig.Answer{a, wrong} {
+				if a.Status != http.StatusForbidden || !strings.Contains(a.Body, `name="current_password"`) || a.Param("code") != "" {
+					t.Errorf("%s: answered %d %s", scope, a.Status, rig.Plain(a.Body))
+				}
+			}
+			if id, err := r.Store.PersonalWorkspace(r.System(), r.Alice.ID); err != nil || len(r.Grants(r.Alice.ID)) != 0 {
+				t.Errorf("%s: granted before the password was right, in %v %v", scope, id.Slug, err)
+			}
+			again = b.Form(wrong, "/oauth/consent")
+			again.Set("current_password", rig.Password)
+			done := b.PostForm("/oauth/consent", again)
+			code := done.Param("code")
+			if code == "" {
+				t.Errorf("%s: with the password: %d %s", scope, done.Status, rig.Plain(done.Body))
+				continue
+			}
+			if got := r.Exchange(app, code); got.Status != http.StatusOK || !strings.Contains(" "+got.Text("scope")+" ", " admin ") {
+				t.Errorf("%s: the code gives %d %s", scope, got.Status, got.Body)
+			}
+			b.PostForm("/settings/connected-apps/end-all", url.Values{"confirmed": {"yes"}})
+		}
+	})
+}
