@@ -96,6 +96,9 @@ func (s *Server) showConsent(w http.ResponseWriter, r *http.Request, status int,
 	} else {
 		view.Lasts = "It gets access once, for " + lasting(s.oauth.Lifetimes().Access) + "."
 	}
+	if a.Client.Manages && slices.Contains(a.Scopes, oauth.ScopeAdmin) {
+		view.Lasts += " API keys, apps and members that it creates for you stay when its access ends."
+	}
 	// What was allowed before is folded, but where another workspace may be chosen, for which it may be new.
 	fold := !strings.Contains(a.Prompt, "consent") && len(p.workspaces) == 1
 	if fold {
