@@ -378,6 +378,9 @@ type AppView struct {
 	// equal. Name may hold something just typed. Empty: Name.
 	SavedName string
 	Disabled  bool
+	// Why says who disabled the app, or that it stopped with its workspace;
+	// empty: it works.
+	Why string
 	// Held says why whoever looks at a disabled app cannot enable it; empty:
 	// they can.
 	Held    string

@@ -309,7 +309,17 @@ func (s *Server) showApp(w http.ResponseWriter, r *http.Request, status int, v *
 	view.IntrospectURL, view.MetadataURL = s.oauth.Issuer()+"/oauth/introspect", s.oauth.Issuer()+"/.well-known/oauth-authorization-server"
 	view.NeedPassword = !s.fresh(v)
 	if view.Disabled {
+		view.Why = oauth.StoppedText(c.DisabledBy, "app", "disabled") + "."
 		view.Held = held(at.by.MayStart(c.DisabledBy, false, "app", "disabled", "change and enable"))
+	}
+	if c.WorkspaceID != "" {
+		ws, err := s.store.WorkspaceByID(storage.System(r.Context()), c.WorkspaceID)
+		if err != nil {
+			return err //nolint:wrapcheck // storage's own sentinels
+		}
+		if why := whyDisabled(ws); why != "" {
+			view.Why = strings.TrimSpace(view.Why + " The app does not work while its workspace is disabled. " + why)
+		}
 	}
 	if view.Owner, err = s.ownerOf(r.Context(), c); err != nil {
 		return err
@@ -325,6 +335,17 @@ func (s *Server) showApp(w http.ResponseWriter, r *http.Request, status int, v *
 		view.Secrets = append(view.Secrets, templates.SecretRow{Tail: x.Tail, Created: x.CreatedAt.Time(), LastUsed: x.LastUsedAt.Time(), Expires: x.ExpiresAt.Time()})
 	}
 	return s.render(w, r, status, view.Nonce, templates.AppPage(view))
+}
+
+// whyDisabled says why a workspace is disabled; empty: it is not.
+func whyDisabled(ws storage.Workspace) string {
+	switch {
+	case ws.DisabledAt.IsZero():
+		return ""
+	case ws.DisabledFor != "":
+		return "The workspace " + ws.Name + " stopped because none of its owners is enabled."
+	}
+	return "An administrator of this server disabled the workspace " + ws.Name + "."
 }
 
 // ownerOf names whoever made an app, for administrators.

@@ -241,7 +241,15 @@ func (o output) onClient(ctx context.Context, a *app, id string, act func(ctx co
 		if err != nil {
 			return noClient(id, err)
 		}
-		return o.printClient(a, client, "")
+		shown := newClientJSON(client, "")
+		if client.WorkspaceID != "" {
+			w, err := s.store.WorkspaceByID(ctx, client.WorkspaceID)
+			if err != nil {
+				return fmt.Errorf("look up the workspace: %w", err)
+			}
+			shown.WorkspaceDisabled = !w.DisabledAt.IsZero()
+		}
+		return o.printClientJSON(a, shown)
 	})
 }
 
@@ -282,25 +290,27 @@ func invalid(err error) error {
 
 // clientJSON is a client for scripts, by the names of RFC 7591 section 2 where it has them.
 type clientJSON struct {
-	ClientID       string       `json:"client_id"`
-	ClientSecret   string       `json:"client_secret,omitempty"` // only where it was just made
-	Name           string       `json:"client_name"`
-	Site           string       `json:"client_uri,omitempty"`
-	RedirectURIs   []string     `json:"redirect_uris"`
-	GrantTypes     []string     `json:"grant_types"`
-	Scope          string       `json:"scope"`
-	Resources      []string     `json:"resources"`
-	Public         bool         `json:"public"`
-	PKCE           string       `json:"pkce"`
-	FirstParty     bool         `json:"first_party"`
-	ResourceServer bool         `json:"resource_server"`
-	Verified       bool         `json:"verified"`
-	Manages        bool         `json:"manages"`
-	Disabled       bool         `json:"disabled"`
-	DisabledBy     string       `json:"disabled_by,omitempty"` // administrator, or a role in its workspace
-	WorkspaceID    string       `json:"workspace_id,omitempty"`
-	CreatedAt      time.Time    `json:"created_at"`
-	Secrets        []secretJSON `json:"secrets,omitempty"`
+	ClientID       string   `json:"client_id"`
+	ClientSecret   string   `json:"client_secret,omitempty"` // only where it was just made
+	Name           string   `json:"client_name"`
+	Site           string   `json:"client_uri,omitempty"`
+	RedirectURIs   []string `json:"redirect_uris"`
+	GrantTypes     []string `json:"grant_types"`
+	Scope          string   `json:"scope"`
+	Resources      []string `json:"resources"`
+	Public         bool     `json:"public"`
+	PKCE           string   `json:"pkce"`
+	FirstParty     bool     `json:"first_party"`
+	ResourceServer bool     `json:"resource_server"`
+	Verified       bool     `json:"verified"`
+	Manages        bool     `json:"manages"`
+	Disabled       bool     `json:"disabled"`
+	DisabledBy     string   `json:"disabled_by,omitempty"` // administrator, or a role in its workspace
+	// WorkspaceDisabled: the client does not work while its workspace is disabled.
+	WorkspaceDisabled bool         `json:"workspace_disabled,omitempty"`
+	WorkspaceID       string       `json:"workspace_id,omitempty"`
+	CreatedAt         time.Time    `json:"created_at"`
+	Secrets           []secretJSON `json:"secrets,omitempty"`
 }
 
 // secretJSON tells the secrets of a client apart without showing them.
@@ -356,7 +366,10 @@ func (c clientJSON) state() string {
 
 // printClient shows a client, and its secret where it was just made.
 func (o output) printClient(a *app, client storage.Client, secret string) error {
-	c := newClientJSON(client, secret)
+	return o.printClientJSON(a, newClientJSON(client, secret))
+}
+
+func (o output) printClientJSON(a *app, c clientJSON) error {
 	return o.print(a, c, func(w io.Writer) {
 		table := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
 		row := func(name, value string) {
@@ -394,6 +407,9 @@ func (o output) printClient(a *app, client storage.Client, secret string) error 
 		if c.DisabledBy != "" {
 			state += " by " + pausedBy(c.DisabledBy)
 		}
+		if c.WorkspaceDisabled {
+			state += ", stopped with its workspace"
+		}
 		row("state", state)
 		row("created", c.CreatedAt.Format(time.RFC3339))
 		for _, x := range c.Secrets {
@@ -404,7 +420,7 @@ func (o output) printClient(a *app, client storage.Client, secret string) error 
 			row("secret", "…"+x.Tail+", since "+x.CreatedAt.Format(time.RFC3339)+until)
 		}
 		_ = table.Flush()
-		if secret != "" {
+		if c.ClientSecret != "" {
 			_, _ = fmt.Fprintln(w, "\nThe secret is shown only now.")
 		}
 	})

@@ -143,3 +143,23 @@ func TestV64_PageChangesAUser(t *testing.T) {
 		}
 	})
 }
+
+func TestV03_PageOfAnAppSaysWhyItDoesNotWork(t *testing.T) {
+	rig.Each(t, rig.Options{}, func(t *testing.T, r *rig.Rig) {
+		app := r.App(oauth.ClientSpec{CreatedBy: r.Alice.ID, WorkspaceID: r.Workspace("acme", "", r.Alice).ID})
+		root := r.Browser().SignIn(r.User("root@example.com", "Root", true).Email)
+		says := func(text string, want bool) {
+			t.Helper()
+			if body := rig.Plain(root.Get("/admin/apps/" + app.ID).Body); strings.Contains(body, text) != want {
+				t.Errorf("says %q %v: %s", text, !want, body)
+			}
+		}
+		says("does not work", false)
+		ok(t, r.Identity.DisableUser(r.System(), r.Alice.ID))
+		says("none of its owners is enabled", true)
+		ok(t, r.Identity.EnableUser(r.System(), r.Alice.ID))
+		says("does not work", false)
+		root.Confirm("/admin/apps/"+app.ID+"/disable", nil)
+		says("An administrator of this server disabled this app", true)
+	})
+}
