@@ -43,7 +43,7 @@ func TestV01_V06_V64_CommandsChangeAUser(t *testing.T) {
 	for _, slug := range []string{"sole", "kept"} {
 		c.must("", "workspace", "create", "--slug", slug, "--name", slug, "--owner", "bob@example.com")
 	}
-	app := text(t, c.object("", "client", "create", "--name", "Sync", "--workspace", "sole", "--grant", "client_credentials", "--scope", "read"), "id")
+	app := text(t, c.object("", "client", "create", "--name", "Sync", "--workspace", "sole", "--grant", "client_credentials", "--scope", "read"), "client_id")
 	stopped := func(args ...string) int {
 		t.Helper()
 		list, _ := c.object("", append([]string{"user", "disable", "bob@example.com"}, args...)...)["workspaces"].([]any)
