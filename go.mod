@@ -1,6 +1,6 @@
 module doorward
 
-go 1.26.0
+go 1.26.8
 
 require (
 	github.com/a-h/templ v0.3.977

@@ -13,6 +13,8 @@ import (
 	"strings"
 	"time"
 
+	"go.yaml.in/yaml/v3"
+
 	"doorward/oauth"
 	"doorward/storage"
 )
@@ -48,6 +50,7 @@ func (o checkCommand) Run(ctx context.Context, a *app) error {
 		return err
 	default:
 		r.checkConfig(c)
+		r.checkFiles(a.configFile, c)
 		r.checkRoutes(c, where)
 		r.checkSpellings(c, where)
 		r.checkDatabase(storage.System(ctx), c)
@@ -105,6 +108,54 @@ func (r *report) checkConfig(c Config) {
 	}
 	r.checkTransport("database_url", c.DatabaseURL)
 	r.checkTransport("database_migrate_url", c.DatabaseMigrateURL)
+}
+
+// checkFiles reports files with secrets that other users of this machine can read.
+func (r *report) checkFiles(configFile string, c Config) {
+	files := map[string]string{c.secretFile(): "the master secret"}
+	if name, ok := strings.CutPrefix(c.DatabaseURL, "sqlite:"); ok {
+		files[name] = "the database"
+	}
+	if text, err := os.ReadFile(configFile); configFile != "" && err == nil { //nolint:gosec // the operator names the file
+		var root yaml.Node
+		if yaml.Unmarshal(text, &root) == nil && holdsSecret(&root) {
+			files[configFile] = "a secret"
+		}
+	}
+	for _, name := range slices.Sorted(maps.Keys(files)) {
+		if info, err := os.Stat(name); err == nil && info.Mode().Perm()&0o077 != 0 {
+			r.risk("%s: contains %s, and its mode %04o lets other users of this machine at it; run: chmod 600 %s", name, files[name], info.Mode().Perm(), name)
+		}
+	}
+}
+
+// holdsSecret reports whether a part of the configuration contains a secret itself, not the name of where it is.
+func holdsSecret(n *yaml.Node) bool {
+	if n.Kind != yaml.MappingNode {
+		return slices.ContainsFunc(n.Content, holdsSecret)
+	}
+	for i := 0; i+1 < len(n.Content); i += 2 {
+		value := n.Content[i+1]
+		found := false
+		switch n.Content[i].Value {
+		case "secret", "hs256_secret":
+			found = value.Kind == yaml.ScalarNode && inlineText(value) || slices.ContainsFunc(value.Content, inlineText)
+		case "database_url", "database_migrate_url":
+			u, err := url.Parse(value.Value)
+			if err == nil && u.User != nil && inlineText(value) {
+				_, found = u.User.Password()
+			}
+		}
+		if found || holdsSecret(value) {
+			return true
+		}
+	}
+	return false
+}
+
+// inlineText reports whether a value is written in the file, rather than the name of a variable or file that has it.
+func inlineText(n *yaml.Node) bool {
+	return n.Kind == yaml.ScalarNode && n.Value != "" && !strings.HasPrefix(n.Value, "env:") && !strings.HasPrefix(n.Value, "file:")
 }
 
 // mostShadows bounds the risks that routes give, of which one often explains the others.

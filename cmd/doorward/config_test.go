@@ -8,6 +8,7 @@ import (
 	"os"
 	"path/filepath"
 	"reflect"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -228,7 +229,7 @@ resources:
 		`c.yaml:2: listen[0]: "127.0.0.1" is not host:port; write both, such as 127.0.0.1:8080`,
 		`c.yaml:3: databse_url: is not a known key; did you mean database_url?`,
 		`c.yaml:4: sign_up: open needs mail, which this version does not send; write closed and make accounts with: doorward user create`,
-		`c.yaml:6: tokens.access_lifetime: has no unit; write 3600s if you mean seconds`,
+		`c.yaml:6: tokens.access_lifetime: has no unit; write 3600d for days, 3600h for hours, or 3600s for seconds`,
 		`c.yaml:7: tokens.code_lifetime: is longer than 10m, the most that RFC 6749 recommends; write 60s`,
 		`c.yaml:8: tokens: is written twice, first on line 5; keep one`,
 		`c.yaml:9: audit_retention: is a list; write one value, or leave the key out`,
@@ -306,6 +307,9 @@ func TestConfigFaultsSayWhatToWrite(t *testing.T) {
 		"short secret":            {"secret: hunter2", start + "secret: has 7 bytes and needs 32; make one with: openssl rand"},
 		"poor secret":             {"secret: aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa", start + "secret: repeats a few characters"},
 		"secret twice":            {"secret: [" + testSecret + ", " + testSecret + "]", start + "secret[1]: is in the list twice; write it once"},
+		"redirect scheme bad":     {"redirect_schemes: [javascript]", start + `redirect_schemes[0]: "javascript" has a meaning of its own`},
+		"redirect scheme colon":   {"redirect_schemes: ['cursor:']", start + `redirect_schemes[0]: "cursor:" is not a scheme`},
+		"redirect scheme https":   {"redirect_schemes: https", start + `redirect_schemes: "https" needs no entry`},
 		"trust everybody":         {"trusted_proxies: 0.0.0.0/0", start + `trusted_proxies: "0.0.0.0/0" trusts everybody`},
 		"trust host bits":         {"trusted_proxies: 10.1.2.3/8", start + `trusted_proxies: "10.1.2.3/8" names one address and a range; write 10.0.0.0/8 for the range or 10.1.2.3 for the address`},
 		"negative duration":       {"tokens: {access_lifetime: -1h}", start + "tokens.access_lifetime: is negative"},
@@ -395,6 +399,9 @@ func TestConfigResourceFaultsSayWhatToWrite(t *testing.T) {
 		"issuer own":            {"trusted_issuers: [{issuer: 'http://localhost:8080', audience: x, jwks_url: 'https://x.example/jwks', algorithms: ES256}]", at + "trusted_issuers[0].issuer: is our own issuer"},
 		"issuer empty":          {"trusted_issuers: [{}]", at + "trusted_issuers[0].issuer: is missing"},
 		"issuer no audience":    {"trusted_issuers: [{issuer: 'https://x.example'}]", at + "trusted_issuers[0].audience: is missing; write what stands in aud"},
+		"issuer never reached":  {"trusted_issuers: [{issuer: 'https://x.example', audience: [x, y], hs256_secret: " + testSecret + "}, {issuer: 'https://x.example', audience: x, hs256_secret: " + testSecret + ", scopes: [read]}]", at + "trusted_issuers[1]: is never reached, because trusted_issuers[0]"},
+		"issuer no clients":     {"trusted_issuers: [{issuer: 'https://x.example', client_ids: [], hs256_secret: " + testSecret + "}]", at + "trusted_issuers[0].client_ids: is an empty list"},
+		"issuer public key":     {"trusted_issuers: [{issuer: 'https://x.example', audience: x, hs256_secret: '-----BEGIN PUBLIC KEY----- MFkwEwYHKoZIzj0CAQYIKoZIzj0DAQcDQgAE'}]", at + "trusted_issuers[0].hs256_secret: is a key pair's key"},
 		"issuer no key":         {"trusted_issuers: [{issuer: 'https://x.example', audience: x}]", at + "trusted_issuers[0]: has neither hs256_secret nor jwks_url"},
 		"issuer both keys":      {"trusted_issuers: [{issuer: 'https://x.example', audience: x, hs256_secret: " + testSecret + ", jwks_url: 'https://x.example/jwks'}]", at + "trusted_issuers[0]: has both hs256_secret and jwks_url"},
 		"issuer weak secret":    {"trusted_issuers: [{issuer: 'https://x.example', audience: x, hs256_secret: hunter2}]", at + "trusted_issuers[0].hs256_secret: has 7 bytes and needs 32"},
@@ -591,5 +598,39 @@ func TestV77_KeyPrefixesAreDerived(t *testing.T) {
 		if strings.Join(got, " ") != want {
 			t.Errorf("%s: %q, want %q", text, got, want)
 		}
+	}
+}
+
+// An issuer may move from a shared secret to published keys, give each app an audience of its own, or leave aud out.
+func TestV44_AnIssuerMayHaveSeveralEntries(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "c.yaml")
+	text := `
+redirect_schemes: [cursor]
+resources:
+  - id: https://api.example.com
+    scopes: {read: {text: Read}}
+    trusted_issuers:
+      - {issuer: https://x.example, audience: authenticated, hs256_secret: ` + testSecret + `, scopes: [read]}
+      - {issuer: https://x.example, audience: authenticated, jwks_url: https://x.example/jwks, algorithms: [ES256], scopes: [read]}
+      - {issuer: https://x.example, audience: [b, c], jwks_url: https://x.example/jwks, algorithms: [ES256, RS256]}
+      - {issuer: https://y.example, client_ids: [app], jwks_url: https://y.example/jwks, algorithms: RS256}
+`
+	if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	c, err := loadConfig(path, nil, func(string) string { return "" })
+	if err != nil {
+		t.Fatal(err)
+	}
+	got := c.Resources[0].TrustedIssuers
+	if len(got) != 4 || !slices.Equal(got[2].Audiences, []string{"b", "c"}) || !slices.Equal(got[3].ClientIDs, []string{"app"}) || got[3].Audiences != nil || !slices.Equal(c.RedirectSchemes, []string{"cursor"}) {
+		t.Errorf("read %+v", got)
+	}
+	twice := strings.Replace(text, "resources:", "resources:\n  - {id: https://API.example.com:443/}", 1)
+	if err := os.WriteFile(path, []byte(twice), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := loadConfig(path, nil, func(string) string { return "" }); err == nil || !strings.Contains(err.Error(), "is also the id of resources[0]") {
+		t.Errorf("V-47: one resource in two spellings: %v", err)
 	}
 }

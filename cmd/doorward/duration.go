@@ -23,7 +23,7 @@ func parseDuration(s string) (time.Duration, error) {
 	case strings.HasPrefix(s, "-"):
 		return 0, errors.New("is negative; write a duration such as 90s, 15m, 1h or 7d")
 	case s != "" && strings.Trim(s, "0123456789") == "" && len(s) < 12:
-		return 0, fmt.Errorf("has no unit; write %ss if you mean seconds", s)
+		return 0, fmt.Errorf("has no unit; write %sd for days, %sh for hours, or %ss for seconds", s, s, s)
 	}
 	units := []struct {
 		name string

@@ -8,6 +8,8 @@ import (
 	"net"
 	"net/http"
 	"net/http/pprof"
+	"net/netip"
+	"strings"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -145,4 +147,26 @@ func adminHandler(metrics prometheus.Gatherer) http.Handler {
 	mux.HandleFunc("GET /debug/pprof/symbol", pprof.Symbol)
 	mux.HandleFunc("GET /debug/pprof/trace", pprof.Trace)
 	return mux
+}
+
+// namedHosts answers only requests whose Host is the configured one, an address, localhost or, where the listener is on
+// all addresses, a name without a dot, as container networks give. A page of another site that has its own name resolve
+// to this machine (DNS rebinding) sends that name, and reads nothing.
+func namedHosts(listen string, next http.Handler) http.Handler {
+	configured := strings.ToLower(hostOf(listen))
+	ip, err := netip.ParseAddr(configured)
+	everywhere := configured == "" || err == nil && ip.IsUnspecified()
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		host := strings.ToLower(strings.TrimSuffix(r.Host, "."))
+		if name, _, err := net.SplitHostPort(host); err == nil {
+			host = name
+		}
+		host = strings.Trim(host, "[]")
+		_, err := netip.ParseAddr(host)
+		if err != nil && host != "localhost" && host != configured && !(everywhere && host != "" && !strings.Contains(host, ".")) {
+			http.Error(w, "This listener does not answer for that host; use its address.", http.StatusMisdirectedRequest)
+			return
+		}
+		next.ServeHTTP(w, r)
+	})
 }

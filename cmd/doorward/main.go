@@ -106,6 +106,9 @@ func run(ctx context.Context, args []string, getenv func(string) string, stdin i
 			err = nil
 		}
 	}()
+	if len(args) == 0 {
+		args = []string{"--help"}
+	}
 	chosen, err := parser.Parse(args)
 	if err != nil {
 		return err

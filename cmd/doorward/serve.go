@@ -143,7 +143,7 @@ func serve(ctx context.Context, c Config, log *slog.Logger, ready func(s *server
 	})
 
 	log.Info("ready", "version", version(), "issuer", c.Issuer, "listen", sockets.addresses(), "admin_listen", c.AdminListen, "database", store.Engine())
-	err = sockets.serve(ctx, log, pages, adminHandler(metrics), drainTimeout)
+	err = sockets.serve(ctx, log, pages, namedHosts(c.AdminListen, adminHandler(metrics)), drainTimeout)
 	log.Info("stopped")
 	return err
 }

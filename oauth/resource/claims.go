@@ -4,8 +4,10 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"math"
 	"net/netip"
 	"slices"
+	"strconv"
 	"strings"
 	"time"
 )
@@ -60,10 +62,10 @@ type members struct {
 	Scope          string   `json:"scope"`
 	Credential     string   `json:"credential"`
 	ID             string   `json:"jti"`
-	ExpiresAt      *int64   `json:"exp"` // Unix seconds, as are the next three
-	NotBefore      *int64   `json:"nbf"`
-	IssuedAt       *int64   `json:"iat"`
-	AuthTime       *int64   `json:"auth_time"`
+	ExpiresAt      date     `json:"exp"`
+	NotBefore      date     `json:"nbf"`
+	IssuedAt       date     `json:"iat"`
+	AuthTime       date     `json:"auth_time"`
 	WorkspaceID    string   `json:"workspace_id"`
 	Workspace      string   `json:"workspace"`
 	Role           string   `json:"role"`
@@ -107,17 +109,67 @@ func (a *audience) UnmarshalJSON(text []byte) error {
 // maxTime is a time that no credential names, in Unix seconds. Beyond, sums of times overflow.
 const maxTime = 1 << 40
 
-func (m *members) claims() Claims {
-	at := func(seconds *int64) time.Time {
-		if seconds == nil || *seconds <= 0 || *seconds > maxTime {
-			return time.Time{}
-		}
-		return time.Unix(*seconds, 0)
+// date is a NumericDate (RFC 7519 section 2): seconds since 1970, perhaps with a fraction or an exponent, which JSON numbers
+// may have. Here it is whole microseconds, rounded down; zero where the member is left out or null.
+type date int64
+
+// UnmarshalJSON implements json.Unmarshaler. It refuses what is not a number, or before 1970.
+func (d *date) UnmarshalJSON(text []byte) error {
+	if string(text) == "null" {
+		*d = 0
+		return nil
 	}
+	seconds, err := strconv.ParseFloat(string(text), 64)
+	if err != nil || !(seconds >= 0) { // NaN too, though no JSON has it
+		return errors.New("a time is not a number of seconds since 1970")
+	}
+	*d = date(math.Floor(min(seconds, maxTime+1) * 1e6))
+	return nil
+}
+
+// time is the moment; zero where there is none, or one that no credential has.
+func (d date) time() time.Time {
+	if d <= 0 || d > maxTime*1e6 {
+		return time.Time{}
+	}
+	return time.UnixMicro(int64(d))
+}
+
+// same reports whether two identifiers of resources are equal by RFC 3986 section 6.2.3: scheme and host without regard to
+// case, an empty path as "/", and the port that the scheme has by itself as none.
+func same(a, b string) bool { return a == b || canonical(a) == canonical(b) }
+
+func canonical(id string) string {
+	scheme, rest, ok := strings.Cut(id, ":")
+	after, hasHost := strings.CutPrefix(rest, "//")
+	if scheme = strings.ToLower(scheme); !ok || !hasHost {
+		return scheme + ":" + rest
+	}
+	end := strings.IndexAny(after, "/?#")
+	if end < 0 {
+		end = len(after)
+	}
+	host, path := strings.ToLower(after[:end]), after[end:]
+	if strings.Contains(host, "@") {
+		return id
+	}
+	usual := map[string]string{"https": ":443", "http": ":80"}[scheme]
+	if bare := strings.TrimSuffix(host, usual); bare != host {
+		host = bare
+	} else {
+		host = strings.TrimSuffix(host, ":")
+	}
+	if !strings.HasPrefix(path, "/") {
+		path = "/" + path
+	}
+	return scheme + "://" + host + path
+}
+
+func (m *members) claims() Claims {
 	return Claims{
 		Subject: m.Subject, ClientID: m.ClientID, Scopes: strings.Fields(m.Scope), Credential: m.Credential,
 		WorkspaceID: m.WorkspaceID, Workspace: m.Workspace, Role: m.Role, KeyID: m.KeyID, Environment: m.Environment, Plan: m.Plan, ID: m.ID,
-		ExpiresAt: at(m.ExpiresAt), IssuedAt: at(m.IssuedAt), AuthTime: at(m.AuthTime),
+		ExpiresAt: m.ExpiresAt.time(), IssuedAt: m.IssuedAt.time(), AuthTime: m.AuthTime.time(),
 		ForeignIssuer: m.ForeignIssuer, ForeignSubject: m.ForeignSubject,
 	}
 }

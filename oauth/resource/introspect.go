@@ -101,7 +101,7 @@ func (v *Verifier) introspect(ctx context.Context, token, workspace string, cost
 	if err := v.fetch(q, &m); err != nil {
 		return answer{}, err
 	}
-	if !m.Active || string(m.Audience) != v.config.Resource {
+	if !m.Active || !same(string(m.Audience), v.config.Resource) {
 		return answer{}, errInvalidToken
 	}
 	return answer{claims: m.claims(), limit: m.RateLimit, addresses: m.Addresses}, nil

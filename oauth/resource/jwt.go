@@ -109,11 +109,11 @@ func (v *Verifier) verify(ctx context.Context, t *jwt.JSONWebToken) (seen, error
 func (v *Verifier) accept(m *members) (Claims, error) {
 	now, c := v.config.Now(), m.claims()
 	switch {
-	case m.Issuer != v.config.Issuer, string(m.Audience) != v.config.Resource:
+	case m.Issuer != v.config.Issuer, !same(string(m.Audience), v.config.Resource):
 		return Claims{}, errInvalidToken
 	case !c.ExpiresAt.After(now): // also where there is none
 		return Claims{}, errInvalidToken
-	case m.NotBefore != nil && (*m.NotBefore > maxTime || time.Unix(*m.NotBefore, 0).After(now.Add(clockSkew))):
+	case m.NotBefore > date(now.Add(clockSkew).UnixMicro()):
 		return Claims{}, errInvalidToken
 	}
 	if c.Credential == "" {

@@ -9,6 +9,7 @@ import (
 	"encoding/base64"
 	"encoding/json"
 	"encoding/pem"
+	"fmt"
 	"net/http"
 	"net/http/httptest"
 	"strings"
@@ -284,7 +285,8 @@ func TestJ05_ClaimsThatDoNotHold(t *testing.T) {
 		{"exp": nil},
 		{"exp": "9999999999"},
 		{"exp": 1e30},
-		{"exp": float64(now) + 60.5},
+		{"exp": float64(now) - 0.5},
+		{"nbf": -1.5},
 		{"exp": -1},
 		{"exp": 0},
 		{"exp": now},
@@ -614,4 +616,64 @@ func TestJ10_ATokenThatWasSeenEndsWithItsKey(t *testing.T) {
 	ask(204)
 	s.now.Add(1200)
 	ask(401) // its time is over
+}
+
+// Dates may have a fraction or an exponent, members of the header that name keys are ignored, one resource has several
+// spellings, and several spaces may stand after Bearer.
+func TestV45_V47_V50_WhatOtherIssuersAndClientsWrite(t *testing.T) {
+	k := newKey(t, "one")
+	s := newIssuer(t, k)
+	c := s.config()
+	c.Resource = "https://API.example.com:443"
+	v, err := resource.New(c)
+	if err != nil {
+		t.Fatal(err)
+	}
+	status := func(authorization string) int {
+		q := httptest.NewRequest(http.MethodGet, "/", nil)
+		q.Header.Set("Authorization", authorization)
+		w := httptest.NewRecorder()
+		v.Require("read")(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(http.StatusNoContent) })).ServeHTTP(w, q)
+		return w.Code
+	}
+	now := s.now.Load()
+	number := func(format string, n int64) json.Number { return json.Number(fmt.Sprintf(format, n)) }
+	for name, x := range map[string]struct {
+		change map[string]any
+		want   int
+	}{
+		"a fraction":         {map[string]any{"exp": number("%d.5", now+60), "nbf": number("%d.25", now-1), "iat": number("%d.75", now-1)}, http.StatusNoContent},
+		"an exponent":        {map[string]any{"exp": number("%de0", now+60)}, http.StatusNoContent},
+		"a slash":            {map[string]any{"aud": "https://api.example.com/"}, http.StatusNoContent},
+		"over by a half":     {map[string]any{"exp": number("%d.5", now-1)}, http.StatusUnauthorized},
+		"too large":          {map[string]any{"exp": json.Number("1e400")}, http.StatusUnauthorized},
+		"another path":       {map[string]any{"aud": "https://api.example.com/x"}, http.StatusUnauthorized},
+		"another port":       {map[string]any{"aud": "https://api.example.com:8443"}, http.StatusUnauthorized},
+		"nbf in the future":  {map[string]any{"nbf": number("%d.5", now+31)}, http.StatusUnauthorized},
+		"nbf as text":        {map[string]any{"nbf": fmt.Sprint(now)}, http.StatusUnauthorized},
+		"user information":   {map[string]any{"aud": "https://x@api.example.com"}, http.StatusUnauthorized},
+		"the scheme of less": {map[string]any{"aud": "http://api.example.com"}, http.StatusUnauthorized},
+	} {
+		claims := s.claims(map[string]any{"aud": "https://api.example.com"})
+		for member, value := range x.change {
+			claims[member] = value
+		}
+		if got := status("Bearer " + sign(t, jose.ES256, k.Key, k.KeyID, nil, claims)); got != x.want {
+			t.Errorf("%s: %d, want %d", name, got, x.want)
+		}
+	}
+	token := sign(t, jose.ES256, k.Key, k.KeyID, map[string]any{"jku": "https://elsewhere.example/keys", "x5u": "https://elsewhere.example/x"}, s.claims(map[string]any{"aud": "https://api.example.com"}))
+	for _, spaces := range []string{" ", "  ", "    "} {
+		if got := status("Bearer" + spaces + token); got != http.StatusNoContent {
+			t.Errorf("%d spaces: %d", len(spaces), got)
+		}
+	}
+	q := httptest.NewRequest(http.MethodOptions, v.MetadataPath(), nil)
+	q.Header.Set("Access-Control-Request-Method", "GET")
+	q.Header.Set("Access-Control-Request-Headers", "mcp-protocol-version")
+	w := httptest.NewRecorder()
+	v.Metadata().ServeHTTP(w, q)
+	if w.Code != http.StatusNoContent || w.Header().Get("Access-Control-Allow-Origin") != "*" || w.Header().Get("Access-Control-Allow-Headers") != "mcp-protocol-version" {
+		t.Errorf("V-48: a preflight is answered %d %v", w.Code, w.Header())
+	}
 }

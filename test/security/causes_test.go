@@ -272,3 +272,13 @@ func TestV78_CallersWhoGoAwayAreNoErrors(t *testing.T) {
 		}
 	})
 }
+
+func TestV75_AKeyInAnotherHeaderIsHinted(t *testing.T) {
+	r := rig.Memory(t, rig.Options{})
+	for _, name := range []string{"X-API-Key", "Api-Key"} {
+		a := r.JSON("GET", "/v1/auth/test", "", "", name, "sk_live_x")
+		if a.Status != http.StatusUnauthorized || !strings.Contains(a.Body, "is not read; send the key in the header Authorization") || strings.Contains(a.Body, "sk_live_x") {
+			t.Errorf("%s: %d %s", name, a.Status, a.Body)
+		}
+	}
+}

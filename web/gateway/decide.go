@@ -160,6 +160,11 @@ func Credential(h http.Header) (string, error) {
 	headers := h.Values("Authorization")
 	switch len(headers) {
 	case 0:
+		for _, name := range []string{"X-Api-Key", "Api-Key", "Apikey", "X-Auth-Token", "X-Access-Token"} {
+			if h.Get(name) != "" {
+				return "", &Refusal{Kind: Missing, Cause: fmt.Errorf("no credential: the header %s is not read", name), Detail: "The header " + name + " is not read; send the key in the header Authorization, after the word Bearer."}
+			}
+		}
 		return "", &Refusal{Kind: Missing, Cause: errMissing}
 	case 1:
 		text, ok := oauth.Bearer(headers[0])

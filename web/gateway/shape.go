@@ -181,7 +181,7 @@ var shapes = map[string]shape{
 			b := NestedError{Code: w.code, Message: w.message, Details: r.Detail}
 			switch r.Kind { //nolint:exhaustive // the others have the case's own sentence
 			case Missing:
-				b.Details = "No API key was sent; send it in the header Authorization, after the word Bearer."
+				b.Details = or(r.Detail, "No API key was sent; send it in the header Authorization, after the word Bearer.")
 			case Invalid:
 				b.Details = "The API key is invalid or has been revoked."
 			case Limited:
@@ -218,7 +218,7 @@ var shapes = map[string]shape{
 			}
 			switch r.Kind { //nolint:exhaustive // the others have no facts beside their message
 			case Missing:
-				b.Details.Header = "Authorization"
+				b.Details.Header, b.Details.Reason = "Authorization", r.Detail
 			case Invalid:
 				b.Details.KeyID = r.KeyID
 			case Expired:
@@ -233,6 +233,14 @@ var shapes = map[string]shape{
 	},
 }
 
+// or is text, or, where it is empty, another.
+func or(text, otherwise string) string {
+	if text == "" {
+		return otherwise
+	}
+	return text
+}
+
 // Body gives the status and the body, to be written as JSON, of a refusal.
 func (s Shape) Body(r *Refusal) (status int, body any) {
 	name := s.Name
@@ -241,16 +249,13 @@ func (s Shape) Body(r *Refusal) (status int, body any) {
 	}
 	own := shapes[name]
 	w, status := own.words[r.Kind], statuses[r.Kind]
-	or := func(text, otherwise string) string {
-		if text == "" {
-			return otherwise
-		}
-		return text
-	}
 	if w.message == "" {
 		switch r.Kind { //nolint:exhaustive // the others are not for a vendor to word
 		case Missing, Invalid:
 			w.message = or(s.Texts.Unauthorized, own.texts.Unauthorized)
+			if r.Kind == Missing && r.Detail != "" && name != "nested" {
+				w.message += ". " + r.Detail
+			}
 		case Expired:
 			w.message = or(s.Texts.Expired, own.texts.Expired)
 		case Forbidden:

@@ -216,23 +216,15 @@ func render(repository fs.FS) (text []byte, missing []string, err error) {
 			return nil, nil, err
 		}
 		var lines []string
-		head := "| case | tests |\n| --- | --- |\n"
-		stated := slices.ContainsFunc(now, func(i id) bool { return rules[i.String()] != "" })
-		if stated {
-			head = "| case | rule | tests |\n| --- | --- | --- |\n"
-		}
 		for _, i := range inOrder(slices.Concat(now, later)) {
 			tests := cases[i]
 			delete(cases, i)
-			rule := ""
-			if stated {
-				if rule = rules[i.String()]; rule == "" {
+			if len(tests) > 0 {
+				rule := rules[i.String()]
+				if rule == "" {
 					missing = append(missing, i.String()+" (its rule)")
 				}
-				rule += " | "
-			}
-			if len(tests) > 0 {
-				lines = append(lines, fmt.Sprintf("| %s | %s%s |\n", i, rule, strings.Join(sorted(tests), "<br>")))
+				lines = append(lines, fmt.Sprintf("| %s | %s | %s |\n", i, rule, strings.Join(sorted(tests), "<br>")))
 			} else if slices.Contains(now, i) {
 				missing = append(missing, i.String())
 			}
@@ -242,7 +234,7 @@ func render(repository fs.FS) (text []byte, missing []string, err error) {
 			if note != "" {
 				note += "\n\n"
 			}
-			fmt.Fprintf(&out, "\n## %s\n\n%s%s%s", s.title, note, head, strings.Join(lines, ""))
+			fmt.Fprintf(&out, "\n## %s\n\n%s| case | rule | tests |\n| --- | --- | --- |\n%s", s.title, note, strings.Join(lines, ""))
 		}
 	}
 	var unknown []error

@@ -1,0 +1,173 @@
+package main
+
+import (
+	"net/http"
+	"net/http/httptest"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"regexp"
+	"slices"
+	"strings"
+	"testing"
+)
+
+// documents are the Markdown files that people read.
+func documents(t *testing.T) map[string]string {
+	t.Helper()
+	texts := map[string]string{}
+	for _, pattern := range []string{"*.md", "docs/*.md", "examples/*.md", "examples/*/*.md"} {
+		names, err := filepath.Glob(filepath.Join("../..", pattern))
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, name := range names {
+			text, err := os.ReadFile(name)
+			if err != nil {
+				t.Fatal(err)
+			}
+			texts[name] = string(text)
+		}
+	}
+	if len(texts) < 20 {
+		t.Fatalf("%d documents", len(texts))
+	}
+	return texts
+}
+
+// Examples run with curl 7.81, which has no --json.
+func TestV74_ExamplesNeedNoNewCurl(t *testing.T) {
+	recent := regexp.MustCompile(`curl\b[^\n|]*(?: --json[ =]| --url-query| --variable)`)
+	for name, text := range documents(t) {
+		for _, line := range recent.FindAllString(text, -1) {
+			t.Errorf("%s: %s", name, line)
+		}
+	}
+}
+
+// No document denies what the server has.
+func TestV73_NoDocumentDeniesAFeature(t *testing.T) {
+	for name, text := range documents(t) {
+		if filepath.Base(filepath.Dir(name)) == "decisions" {
+			continue
+		}
+		for feature, denial := range map[string]string{
+			"an audit log":          `(?i)\b(no|without an?|lacks an?) audit (log|trail)\b`,
+			"a gateway":             `(?i)(\bno gateway\b|\ba gateway that asks for you\. see the \[status\]|gateway (comes|follows|is planned))`,
+			"API keys":              `(?i)\bno api keys? (yet|in this version)`,
+			"JWT access tokens":     `(?i)(no (signed|jwt) (access )?tokens (yet|in this version)|jwts? (come|follow) later)`,
+			"a management API":      `(?i)\bno management api\b`,
+			"rate limits":           `(?i)\bno (rate )?limits (yet|in this version)`,
+			"key rotation":          `(?i)\bno (key )?rotation (yet|in this version)`,
+			"several nodes":         `(?i)only one node (works|is supported)`,
+			"workspace invitations": `(?i)\bno invitations (yet|in this version)`,
+		} {
+			if found := regexp.MustCompile(denial).FindString(text); found != "" {
+				t.Errorf("%s denies %s: %q", name, feature, found)
+			}
+		}
+	}
+}
+
+// The words of docs/resource-servers.md give a module that builds.
+func TestV72_TheMiddlewareIsUsedAsTheDocumentSays(t *testing.T) {
+	text, err := os.ReadFile("../../docs/resource-servers.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, block, _ := strings.Cut(string(text), "```sh\n")
+	block, _, _ = strings.Cut(block, "```")
+	root, err := filepath.Abs("../..")
+	if err != nil {
+		t.Fatal(err)
+	}
+	dir := t.TempDir()
+	if err := os.Symlink(root, filepath.Join(dir, "doorward")); err != nil {
+		t.Skip(err)
+	}
+	api := filepath.Join(dir, "api")
+	for name, content := range map[string]string{
+		"go.mod":  "module api\n\ngo 1.26\n",
+		"main.go": "package main\n\nimport \"doorward/oauth/resource\"\n\nfunc main() {\n\t_, _ = resource.New(resource.Config{Issuer: \"https://auth.example.com\"})\n}\n",
+	} {
+		if err := os.MkdirAll(api, 0o700); err != nil {
+			t.Fatal(err)
+		}
+		if err := os.WriteFile(filepath.Join(api, name), []byte(content), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	cmd := exec.CommandContext(t.Context(), "sh", "-ec", block+"\ngo build -o /dev/null .")
+	cmd.Dir = api
+	if out, err := cmd.CombinedOutput(); err != nil {
+		t.Errorf("%v:\n%s\n%s", err, block, out)
+	}
+	// What is copied needs nothing else of this module.
+	files, err := filepath.Glob("../../oauth/resource/*.go")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, name := range files {
+		if source, err := os.ReadFile(name); err != nil || !strings.HasSuffix(name, "_test.go") && strings.Contains(string(source), `"doorward/`) {
+			t.Errorf("%s imports another package of this module (error %v)", name, err)
+		}
+	}
+}
+
+func TestV75_AdminListenerAnswersForItsOwnNames(t *testing.T) {
+	ok := http.HandlerFunc(func(http.ResponseWriter, *http.Request) {})
+	for listen, hosts := range map[string]map[string]bool{
+		"127.0.0.1:8081":      {"127.0.0.1:8081": true, "localhost:8081": true, "LOCALHOST": true, "[::1]:8081": true, "evil.example:8081": false, "evil.example": false, "doorward": false, "": false, "127.0.0.1.evil.example": false},
+		":8081":               {"10.0.0.7:8081": true, "doorward:8081": true, "evil.example": false},
+		"admin.internal:8081": {"admin.internal:8081": true, "Admin.Internal.": true, "evil.example": false},
+	} {
+		for host, want := range hosts {
+			q := httptest.NewRequestWithContext(t.Context(), "GET", "http://x/metrics", nil)
+			q.Host = host
+			w := httptest.NewRecorder()
+			namedHosts(listen, ok).ServeHTTP(w, q)
+			if got := w.Code == http.StatusOK; got != want {
+				t.Errorf("%s, host %q: %d", listen, host, w.Code)
+			}
+		}
+	}
+}
+
+func TestV75_CheckReportsSecretsThatOthersCanRead(t *testing.T) {
+	dir := t.TempDir()
+	for text, want := range map[string]bool{
+		"secret: a master secret in the file, of 32 bytes\n":      true,
+		"secret:\n  - env:X\n  - a master secret in the file\n":   true,
+		"secret: env:DOORWARD_MASTER\n":                           false,
+		"database_url: postgres://a:b@h/d\n":                      true,
+		"database_url: postgres://a@h/d\n":                        false,
+		"resources: [{trusted_issuers: [{hs256_secret: abc}]}]\n": true,
+		"issuer: https://auth.example.com\n":                      false,
+	} {
+		file := filepath.Join(dir, "c.yaml")
+		for _, mode := range []os.FileMode{0o600, 0o640, 0o604} {
+			if err := os.WriteFile(file, []byte(text), 0o600); err != nil {
+				t.Fatal(err)
+			}
+			if err := os.Chmod(file, mode); err != nil {
+				t.Fatal(err)
+			}
+			r := &report{}
+			r.checkFiles(file, defaultConfig())
+			got := slices.ContainsFunc(r.Risks, func(risk string) bool { return strings.Contains(risk, "c.yaml: contains a secret") })
+			if got != (want && mode != 0o600) {
+				t.Errorf("mode %o, %q: %v", mode, text, r.Risks)
+			}
+		}
+	}
+}
+
+func TestV75_BareCommandPrintsHelp(t *testing.T) {
+	var out, errs strings.Builder
+	if err := run(t.Context(), nil, func(string) string { return "" }, strings.NewReader(""), &out, &errs); err != nil || !strings.Contains(out.String(), "sign-in-link") {
+		t.Errorf("error %v: %s%s", err, out.String(), errs.String())
+	}
+	if _, err := parseDuration("90"); err == nil || !strings.Contains(err.Error(), "90d") {
+		t.Errorf("90: %v", err)
+	}
+}
