@@ -403,7 +403,8 @@ func (s *Server) changeClient(ctx context.Context, by Authority, id, done string
 // user's personal workspace.
 func (s *Server) EndAccess(ctx context.Context, userID, personalID, clientID string) error {
 	err := s.store.InTx(ctx, func(ctx context.Context) error {
-		if err := s.store.EndAccess(ctx, userID, clientID); err != nil {
+		ended, err := s.store.EndAccess(ctx, userID, clientID)
+		if err != nil || !ended {
 			return err //nolint:wrapcheck // wrapped below
 		}
 		return s.store.Audit(ctx, storage.AuditEvent{Action: "access.ended", WorkspaceID: personalID, Target: clientID}, "") //nolint:wrapcheck // wrapped below

@@ -18,7 +18,9 @@ import (
 
 // TokenLimits bound what clients get of the token endpoint. Zero is no limit.
 type TokenLimits struct {
-	ClientRequests int64 // of one client for itself (client_credentials), in a minute
+	// ClientRequests are those of one client for itself (client_credentials), in a minute. Zero lifts the bounds of
+	// refreshes and changes too.
+	ClientRequests int64
 	ClientLive     int64 // tokens of one client for itself that can be live at once
 }
 

@@ -355,17 +355,21 @@ func (s *Store) ConsentsOf(ctx context.Context, userID string) ([]Consent, error
 }
 
 // EndAccess takes back all that a user has allowed a client: consents are forgotten, and every family of tokens ends
-// in the same transaction. An empty client means all clients.
-func (s *Store) EndAccess(ctx context.Context, userID, clientID string) error {
-	return s.InTx(ctx, func(ctx context.Context) error {
-		if _, err := s.exec(ctx, `DELETE FROM consents WHERE user_id = $1 AND ($2 = '' OR client_id = $2)`, userID, clientID); err != nil {
+// in the same transaction. An empty client means all clients. It reports whether there was anything to end.
+func (s *Store) EndAccess(ctx context.Context, userID, clientID string) (ended bool, err error) {
+	err = s.InTx(ctx, func(ctx context.Context) error {
+		consents, err := s.exec(ctx, `DELETE FROM consents WHERE user_id = $1 AND ($2 = '' OR client_id = $2)`, userID, clientID)
+		if err != nil {
 			return err
 		}
-		if _, err := s.exec(ctx, `UPDATE grants SET revoked_at = $3, revoked_reason = $4 WHERE user_id = $1 AND ($2 = '' OR client_id = $2) AND revoked_at IS NULL`,
-			userID, clientID, s.Now(), RevokedByUser); err != nil {
+		grants, err := s.exec(ctx, `UPDATE grants SET revoked_at = $3, revoked_reason = $4 WHERE user_id = $1 AND ($2 = '' OR client_id = $2) AND revoked_at IS NULL`,
+			userID, clientID, s.Now(), RevokedByUser)
+		if err != nil {
 			return err
 		}
+		ended = consents+grants > 0
 		s.changed(ctx)
 		return nil
 	})
+	return ended, err
 }

@@ -206,7 +206,8 @@ var writes = map[string]func(ctx context.Context, s *storage.Store, w *world) er
 		return s.DecideFlow(ctx, "flow", "allowed", time.Minute)
 	},
 	"EndAccess": func(ctx context.Context, s *storage.Store, w *world) error {
-		return s.EndAccess(ctx, w.user.ID, w.client.ID)
+		_, err := s.EndAccess(ctx, w.user.ID, w.client.ID)
+		return err
 	},
 
 	"SetSetting": func(ctx context.Context, s *storage.Store, _ *world) error { return s.SetSetting(ctx, "word", "new") },

@@ -27,10 +27,25 @@ func (x *Session) fields() []any {
 	return []any{&x.ID, &x.Digest, &x.UserID, &x.Data, &x.AuthTime, &x.UserAgent, &x.Address, &x.CreatedAt, &x.SeenAt, &x.ExpiresAt}
 }
 
-// InsertSession adds a session.
+// MaxSessions is how many sessions of one user are kept: far more than anybody has browsers.
+const MaxSessions = 100
+
+// InsertSession adds a session. Of more than MaxSessions of its user the oldest end.
 func (s *Store) InsertSession(ctx context.Context, x Session) error {
 	// Browsers write what they like there; nobody is kept from signing in over it.
 	x.UserAgent = strings.ReplaceAll(strings.ToValidUTF8(x.UserAgent, "\ufffd"), "\x00", "\ufffd")
+	return s.InTx(ctx, func(ctx context.Context) error {
+		// Sign-ins at the same moment may leave a few more, which end with the next one.
+		_, err := s.exec(ctx, `DELETE FROM sessions WHERE id IN (SELECT id FROM sessions WHERE user_id = $1 ORDER BY created_at DESC, id DESC LIMIT 1000 OFFSET $2)`,
+			x.UserID, MaxSessions-1)
+		if err != nil {
+			return err
+		}
+		return s.insertSession(ctx, x)
+	})
+}
+
+func (s *Store) insertSession(ctx context.Context, x Session) error {
 	_, err := s.exec(ctx, `INSERT INTO sessions (`+sessionColumns+`) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10)`,
 		x.ID, x.Digest, x.UserID, x.Data, x.AuthTime, x.UserAgent, x.Address, x.CreatedAt, x.SeenAt, x.ExpiresAt)
 	return err

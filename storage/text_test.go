@@ -309,7 +309,7 @@ func TestS01_UnstorableTextWritesNothing(t *testing.T) {
 				"RotateSecret tail": s.RotateSecret(ctx, w.client.ID, storage.ClientSecret{ID: "secret_x", Digest: storage.Digest("x"), Tail: text, CreatedAt: now}, 0),
 				"TakeSetting":       s.TakeSetting(ctx, "word", text),
 				"EndSession":        s.EndSession(ctx, w.user.ID, text),
-				"EndAccess":         s.EndAccess(ctx, w.user.ID, text),
+				"EndAccess":         second(s.EndAccess(ctx, w.user.ID, text)),
 			} {
 				if !errors.Is(err, storage.ErrNotFound) {
 					t.Errorf("%s(%q): error %v", name, text, err)
@@ -321,6 +321,9 @@ func TestS01_UnstorableTextWritesNothing(t *testing.T) {
 		}
 	})
 }
+
+// second is the error of what returns something else too.
+func second[T any](_ T, err error) error { return err }
 
 func TestStrangeUserAgentKeepsNobodyOut(t *testing.T) {
 	onEachEngine(t, func(t *testing.T, s *storage.Store) {

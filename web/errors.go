@@ -60,12 +60,18 @@ func asPageError(err error) *pageError {
 	var protocol *oauth.Error
 	var tooLarge *http.MaxBytesError
 	var no *oauth.Forbidden
+	var tooMany *oauth.TooManyChanges
 	switch {
 	case errors.Is(err, storage.ErrUnavailable), errors.Is(err, identity.ErrBusy), errors.Is(err, context.DeadlineExceeded), errors.Is(err, context.Canceled),
 		errors.As(err, &protocol) && protocol.Code == oauth.TemporarilyUnavailable:
 		return &pageError{Status: http.StatusServiceUnavailable, Heading: "Not available right now", Message: "Nothing is lost. Wait a moment, then load this page again.", RetryAfter: time.Second, Cause: err}
 	case errors.As(err, &throttled):
 		return &pageError{Status: http.StatusTooManyRequests, Heading: "Too many attempts", Message: tooOften(throttled), RetryAfter: throttled.RetryAfter, Cause: err}
+	case errors.As(err, &tooMany):
+		return &pageError{
+			Status: http.StatusTooManyRequests, Heading: "Too often", RetryAfter: tooMany.RetryAfter, Cause: err,
+			Message: "You, or programs that act for you, have done this very often in a short time. Nothing was changed now. Wait " + inWords(tooMany.RetryAfter) + ", then try again. What you want to revoke or delete need not wait.",
+		}
 	case errors.As(err, &authorize):
 		return &pageError{Status: http.StatusBadRequest, Heading: "The app's request cannot be answered", Message: authorize.Description, Cause: err}
 	case errors.As(err, &tooLarge):

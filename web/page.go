@@ -88,9 +88,19 @@ func (s *Server) memberPage(h func(w http.ResponseWriter, r *http.Request, v *vi
 	})
 }
 
+// uncounted are the last words of the addresses of forms that oauth.Server.TakeChange is not asked about: what ends
+// something once and for good, or changes nothing; and the password, which TakeSignIn counts, so that programs that act
+// for a person cannot keep them from changing it.
+var uncounted = []string{"revoke", "delete", "remove", "withdraw", "leave", "end", "end-others", "end-all", "password", "search"}
+
 // proven serves h. Where h answers oauth.ErrStale, having done nothing, it asks for the password and then serves h once
 // more, so that every form that gives lasting power asks in the same way.
 func (s *Server) proven(w http.ResponseWriter, r *http.Request, v *visitor, h memberHandler) error {
+	if r.Method == http.MethodPost && !slices.Contains(uncounted, path.Base(r.URL.Path)) {
+		if err := s.oauth.TakeChange(r.Context(), &oauth.Authority{UserID: v.user.ID}); err != nil {
+			return err //nolint:wrapcheck // asPageError reads it
+		}
+	}
 	err := h(w, r, v)
 	if !errors.Is(err, oauth.ErrStale) {
 		return err

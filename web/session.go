@@ -164,6 +164,9 @@ func (s *Server) visitor(r *http.Request) (*visitor, error) {
 // startSession signs a user in: a new session with a new cookie takes the place of the browser's old one, so that a
 // cookie somebody planted before is worth nothing.
 func (s *Server) startSession(w http.ResponseWriter, r *http.Request, old *visitor, user storage.User) (*visitor, error) {
+	if err := s.oauth.TakeSignIn(r.Context(), user.ID); err != nil {
+		return nil, err //nolint:wrapcheck // asPageError reads it
+	}
 	return s.startSessionBy(w, r, old, user, "password", func(context.Context) error { return nil })
 }
 

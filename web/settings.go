@@ -170,6 +170,10 @@ func (s *Server) sessionsOf(r *http.Request, v *visitor) (list []storage.Session
 // changePassword serves POST /settings/security/password. All other browsers are signed out by it.
 func (s *Server) changePassword(w http.ResponseWriter, r *http.Request, v *visitor) error {
 	form := r.PostForm
+	// It starts a session of its own: counted before anything is done, and apart from what can be done without the password.
+	if err := s.oauth.TakeSignIn(r.Context(), v.user.ID); err != nil {
+		return err //nolint:wrapcheck // asPageError reads it
+	}
 	current, err := s.attempt(r, v.user.Email, form.Get("current_password"))
 	if err != nil {
 		return err
@@ -196,7 +200,7 @@ func (s *Server) changePassword(w http.ResponseWriter, r *http.Request, v *visit
 	if err != nil {
 		return err //nolint:wrapcheck // storage's own sentinels
 	}
-	if v, err = s.startSession(w, r, v, user); err != nil {
+	if v, err = s.startSessionBy(w, r, v, user, "password", func(context.Context) error { return nil }); err != nil {
 		return err
 	}
 	if err := s.setNotice(w, r, v, "Your password is changed. Every other browser is signed out."); err != nil {

@@ -80,6 +80,11 @@ resources:
 			}
 		})
 	}
+	// A key in a header that is not read is hinted at (V-75).
+	hinted := c.object("", with("explain", "GET", "https://api.example.com/v1/x", "--header", "X-API-Key: "+key)...)
+	if hinted["status"] != 401.0 || !strings.Contains(strings.Join(stepsOf(hinted["steps"]), "\n")+text(t, hinted, "reason"), "the header X-Api-Key is not read") {
+		t.Errorf("%v", hinted)
+	}
 	// Several explanations later nothing of the plan is gone.
 	if got := c.object(key+"\n", with("explain", "GET", "https://api.example.com/v1/x", "--credential", "-")...); !strings.Contains(strings.Join(stepsOf(got["steps"]), "\n"), "100 of 100 are left") {
 		t.Errorf("%v", got["steps"])

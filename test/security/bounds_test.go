@@ -251,6 +251,219 @@ func TestV30_RefreshesOfOneGrantAreLimited(t *testing.T) {
 	}
 }
 
+// One who creates and revokes in a loop is stopped, whatever they come with; without any plan.
+func TestV30_ChangesAreLimitedWithoutAPlan(t *testing.T) {
+	rig.EachNodes(t, rig.Options{}, func(t *testing.T, nodes []*rig.Rig) {
+		r := nodes[0]
+		w := r.Workspace("acme", "", r.Alice)
+		_, personal := r.PersonalToken(r.Alice, oauth.KeySpec{Name: "Robot", Scopes: []string{"admin"}, Role: oauth.RoleOwner})
+		_, key := r.Key(w, oauth.KeySpec{Name: "Admin", Scopes: []string{"admin"}})
+		_, second := r.Key(w, oauth.KeySpec{Name: "Second", Scopes: []string{"admin"}})
+		inAcme := []string{"X-Workspace", "acme"}
+		n := 0
+		node := func() *rig.Rig { n++; return nodes[n%len(nodes)] }
+		slug := func() string { return "w" + strconv.Itoa(n) }
+		loops := map[string][]func() *rig.Answer{
+			"a user": {
+				func() *rig.Answer {
+					return node().JSON("POST", "/v1/api-keys", personal, `{"name":"x","scopes":["read"]}`, inAcme...)
+				},
+				func() *rig.Answer {
+					return node().JSON("POST", "/v1/personal-access-tokens", personal, `{"name":"x","scopes":["read"]}`)
+				},
+				func() *rig.Answer {
+					return node().JSON("POST", "/v1/apps", personal, `{"name":"x","redirectUris":["https://x.example/"],"scopes":["read"]}`, inAcme...)
+				},
+				func() *rig.Answer {
+					return node().JSON("POST", "/v1/workspaces", personal, `{"name":"x","slug":"`+slug()+`"}`, "Idempotency-Key", slug())
+				},
+				func() *rig.Answer {
+					return node().JSON("POST", "/v1/workspaces/acme/invitations", personal, `{"role":"member","email":"`+slug()+`@example.com"}`)
+				},
+				func() *rig.Answer {
+					return node().JSON("PATCH", "/v1/workspaces/acme", personal, `{"name":"`+slug()+`"}`)
+				},
+			},
+			"a workspace": {
+				func() *rig.Answer { return node().JSON("POST", "/v1/api-keys", key, `{"name":"x","scopes":["read"]}`) },
+				func() *rig.Answer {
+					return node().JSON("POST", "/v1/api-keys", second, `{"name":"x","scopes":["read"]}`)
+				},
+			},
+		}
+		stopped := func(what string, a *rig.Answer) {
+			t.Helper()
+			wait, err := strconv.Atoi(a.Header.Get("Retry-After"))
+			if a.Status != http.StatusTooManyRequests || err != nil || wait < 1 {
+				t.Errorf("%s: %d, Retry-After %q: %s", what, a.Status, a.Header.Get("Retry-After"), a.Body)
+			}
+		}
+		var last string
+		for who, kinds := range loops {
+			done := 0
+			for i := range 100 {
+				a := kinds[i%len(kinds)]()
+				if a.Status == http.StatusTooManyRequests {
+					break
+				}
+				if a.Status != http.StatusCreated && a.Status != http.StatusOK {
+					t.Fatalf("%s, change %d: %d %s", who, i, a.Status, a.Body)
+				}
+				if i%len(kinds) == 0 {
+					last = a.Text("id")
+				}
+				done++
+			}
+			if done < 60 || done > 75 { // some come back while the test runs
+				t.Errorf("%s: %d changes at once, want 60", who, done)
+			}
+			for i, change := range kinds {
+				stopped(who+" "+strconv.Itoa(i), change())
+			}
+		}
+		// The pages count for the same user.
+		b := r.Browser().SignIn(r.Alice.Email)
+		form := func() url.Values { return b.Form(b.Get("/settings/profile"), "/settings/profile") }
+		a := b.PostForm("/settings/profile", form())
+		stopped("a page", a)
+		if !strings.Contains(a.Body, "Too often") || !strings.Contains(a.Header.Get("Content-Type"), "text/html") {
+			t.Errorf("no page: %s", a.Body)
+		}
+		// What reads, and what takes access away, is not counted.
+		for path, want := range map[string]string{"GET": "/v1/api-keys", "DELETE": "/v1/api-keys/" + last} {
+			if a := r.JSON(path, want, personal, "", inAcme...); a.Status >= 300 {
+				t.Errorf("%s %s: %d %s", path, want, a.Status, a.Body)
+			}
+		}
+		bob := r.User("bob@example.com", "Bob", false)
+		_, others := r.PersonalToken(bob, oauth.KeySpec{Name: "Other", Scopes: []string{"admin"}})
+		if a := r.JSON("POST", "/v1/personal-access-tokens", others, `{"name":"x","scopes":["read"]}`); a.Status != http.StatusCreated {
+			t.Errorf("another user: %d %s", a.Status, a.Body)
+		}
+		for _, n := range nodes {
+			n.Advance(time.Minute)
+		}
+		if a := b.PostForm("/settings/profile", form()); a.Status == http.StatusTooManyRequests {
+			t.Errorf("after a minute: %d", a.Status)
+		}
+	})
+}
+
+func TestV30_ChangesOfAnHourAreLimited(t *testing.T) {
+	rig.Each(t, rig.Options{}, func(t *testing.T, r *rig.Rig) {
+		by := oauth.Authority{UserID: r.Alice.ID}
+		for i := range 600 {
+			if i%60 == 0 {
+				r.Advance(time.Minute)
+			}
+			if err := r.OAuth.TakeChange(r.System(), &by); err != nil {
+				t.Fatalf("change %d: %v", i, err)
+			}
+		}
+		r.Advance(time.Minute)
+		var tooMany *oauth.TooManyChanges
+		if err := r.OAuth.TakeChange(r.System(), &by); !errors.As(err, &tooMany) || tooMany.RetryAfter < 45*time.Minute {
+			t.Errorf("change 601 within the hour: %v", err)
+		}
+		r.Advance(time.Hour)
+		if err := r.OAuth.TakeChange(r.System(), &by); err != nil {
+			t.Errorf("an hour later: %v", err)
+		}
+	})
+}
+
+func TestV30_TheOldestOfMoreThanAHundredSessionsEnds(t *testing.T) {
+	rig.Each(t, rig.Options{}, func(t *testing.T, r *rig.Rig) {
+		first := r.Browser().SignIn(r.Alice.Email)
+		r.Advance(time.Second)
+		second := r.Browser().SignIn(r.Alice.Email)
+		signedIn := func(b *rig.Browser) bool { return b.Get("/settings/profile").Status == http.StatusOK }
+		add := func() {
+			r.Advance(time.Second)
+			now := r.Store.Now()
+			id := storage.NewID("session")
+			if err := r.Store.InsertSession(r.System(), storage.Session{
+				ID: id, Digest: storage.Digest(id), UserID: r.Alice.ID, Data: "{}", AuthTime: now, CreatedAt: now, SeenAt: now, ExpiresAt: now.Add(time.Hour),
+			}); err != nil {
+				t.Fatal(err)
+			}
+		}
+		for range storage.MaxSessions - 2 {
+			add()
+		}
+		if !signedIn(first) {
+			t.Fatalf("of %d sessions one ended", storage.MaxSessions)
+		}
+		add()
+		if signedIn(first) {
+			t.Error("the oldest session lives on")
+		}
+		if !signedIn(second) {
+			t.Error("more than the oldest ended")
+		}
+	})
+}
+
+func TestV30_SignInsAreLimited(t *testing.T) {
+	r := rig.Memory(t, rig.Options{})
+	for range 60 {
+		if err := r.OAuth.TakeSignIn(r.System(), r.Alice.ID); err != nil {
+			t.Fatal(err)
+		}
+	}
+	b := r.Browser()
+	if a := b.LogIn(b.Get("/login"), r.Alice.Email); a.Status != http.StatusTooManyRequests || a.Header.Get("Retry-After") == "" {
+		t.Errorf("sign-in 61 in a minute: %d", a.Status)
+	}
+	r.Advance(time.Minute)
+	r.Browser().SignIn(r.Alice.Email)
+}
+
+// Ending what has ended notes nothing, so that nothing that takes away grows without a bound.
+func TestV30_EndingTwiceIsNotedOnce(t *testing.T) {
+	rig.Each(t, rig.Options{}, func(t *testing.T, r *rig.Rig) {
+		w := r.Workspace("acme", "", r.Alice)
+		_, admin := r.Key(w, oauth.KeySpec{Scopes: []string{"admin"}})
+		k, _ := r.Key(w, oauth.KeySpec{Name: "x"})
+		app := r.App(oauth.ClientSpec{})
+		r.Tokens(app, "read")
+		b := r.Browser().SignIn(r.Alice.Email)
+		events := func() (n int) {
+			t.Helper()
+			if err := r.Store.Pools()["system"].QueryRowContext(t.Context(), `SELECT count(*) FROM audit_events`).Scan(&n); err != nil {
+				t.Fatal(err)
+			}
+			return n
+		}
+		for what, end := range map[string]func() *rig.Answer{
+			"a key": func() *rig.Answer { return r.JSON("DELETE", "/v1/api-keys/"+k.ID, admin, "") },
+			"an app": func() *rig.Answer {
+				return b.PostForm("/settings/connected-apps/"+app.ID+"/end", url.Values{"confirmed": {"yes"}})
+			},
+			"all apps": func() *rig.Answer {
+				return b.PostForm("/settings/connected-apps/end-all", url.Values{"confirmed": {"yes"}})
+			},
+			"sessions": func() *rig.Answer {
+				return b.PostForm("/settings/security/sessions/end-others", url.Values{"confirmed": {"yes"}})
+			},
+			"a session": func() *rig.Answer {
+				return b.PostForm("/settings/security/sessions/session_x/end", url.Values{"confirmed": {"yes"}})
+			},
+		} {
+			end()
+			before := events()
+			for range 3 {
+				if a := end(); a.Status >= 500 || a.Status == http.StatusTooManyRequests {
+					t.Errorf("%s: %d", what, a.Status)
+				}
+			}
+			if after := events(); after != before {
+				t.Errorf("%s: %d events more", what, after-before)
+			}
+		}
+	})
+}
+
 func TestV30_RevokedKeysGoAfterTheAuditRetention(t *testing.T) {
 	rig.Each(t, rig.Options{}, func(t *testing.T, r *rig.Rig) {
 		w, err := r.Store.PersonalWorkspace(r.System(), r.Alice.ID)

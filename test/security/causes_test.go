@@ -7,13 +7,16 @@ import (
 	"fmt"
 	"net/http"
 	"net/http/httptest"
+	"net/netip"
 	"net/url"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
 
 	"doorward/oauth"
 	"doorward/test/rig"
+	"doorward/web/gateway"
 )
 
 // lastLine is the line of the log about the last request.
@@ -193,9 +196,88 @@ func TestV76_Every401CarriesAChallenge(t *testing.T) {
 	}
 }
 
+const gatewayHost = "api.example.com"
+
+// gatewayOptions are those of a server with an API behind its gateway, whose proxies are on this machine.
+func gatewayOptions(t *testing.T) rig.Options {
+	t.Helper()
+	upstream := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(http.StatusOK) }))
+	t.Cleanup(upstream.Close)
+	target, err := url.Parse(upstream.URL)
+	if err != nil {
+		t.Fatal(err)
+	}
+	const id = "https://" + gatewayHost
+	return rig.Options{
+		TrustedProxies: []netip.Prefix{netip.MustParsePrefix("127.0.0.0/8")},
+		Resources: []oauth.Resource{{
+			ID: id, Name: "An API", Scopes: []oauth.Scope{{Name: "read", Text: "Read"}, {Name: "write", Text: "Write"}, {Name: "delete", Text: "Delete"}}, WorkspaceHeader: "X-Workspace",
+			Keys: oauth.KeyRules{Prefix: "sk", Environments: []string{"live"}},
+		}},
+		APIs: []gateway.API{{ID: id, Hosts: []string{gatewayHost}, Upstream: target, Rules: []gateway.Rule{{Path: "/v1/**", Scopes: []string{"read"}, Cost: 1}}}},
+	}
+}
+
+// gatewayDoors are the ways to ask for GET /v1/x of that API, with further headers.
+func gatewayDoors(r *rig.Rig) map[string]func(header ...string) *http.Request {
+	ask := func(host, path string, question ...string) func(header ...string) *http.Request {
+		return func(header ...string) *http.Request {
+			q := r.Request("GET", path, nil, append(question, header...)...)
+			if host != "" {
+				q.Host = host
+			}
+			return q
+		}
+	}
+	return map[string]func(header ...string) *http.Request{
+		"proxy":         ask(gatewayHost, "/v1/x"),
+		"Caddy":         ask("", gateway.ForwardPath, "X-Forwarded-Method", "GET", "X-Forwarded-Host", gatewayHost, "X-Forwarded-Uri", "/v1/x"),
+		"nginx":         ask("", gateway.NginxPath, "X-Original-Method", "GET", "X-Original-Host", gatewayHost, "X-Original-Uri", "/v1/x"),
+		"ingress-nginx": ask("", gateway.NginxPath, "X-Original-Method", "GET", "X-Original-Url", "https://"+gatewayHost+"/v1/x"),
+		"Envoy":         ask(gatewayHost, gateway.EnvoyPath+"/v1/x"),
+	}
+}
+
+func TestV76_Every401OfTheGatewayCarriesAChallenge(t *testing.T) {
+	r := rig.Memory(t, gatewayOptions(t))
+	w := r.Workspace("acme", "", r.Alice)
+	revoked, revokedText := r.Key(w, oauth.KeySpec{Scopes: []string{"read"}})
+	if err := r.Store.RevokeKey(r.System(), revoked.Owner(), revoked.ID); err != nil {
+		t.Fatal(err)
+	}
+	_, expired := r.Key(w, oauth.KeySpec{Scopes: []string{"read"}, ExpiresAt: r.Store.Now().Add(time.Minute)})
+	_, good := r.Key(w, oauth.KeySpec{Scopes: []string{"read"}})
+	r.Advance(time.Hour)
+	for door, ask := range gatewayDoors(r) {
+		if a := r.Send(r.Program(), ask("Authorization", "Bearer "+good)); a.Status != http.StatusOK || a.Header.Get("WWW-Authenticate") != "" {
+			t.Errorf("%s: a good key: %d %v", door, a.Status, a.Header)
+		}
+		for what, header := range map[string][]string{
+			"nothing":       nil,
+			"Basic":         {"Authorization", rig.Basic("x", "y")},
+			"no token":      {"Authorization", "Bearer"},
+			"unknown":       {"Authorization", "Bearer sk_live_x"},
+			"revoked":       {"Authorization", "Bearer " + revokedText},
+			"expired":       {"Authorization", "Bearer " + expired},
+			"refresh token": {"Authorization", "Bearer " + oauth.PrefixRefreshToken + "x"},
+			"a JWT":         {"Authorization", "Bearer e30.e30.e30"},
+			"other header":  {"X-Api-Key", good},
+		} {
+			a := r.Send(r.Program(), ask(header...))
+			status := a.Status
+			if door == "nginx" { // which makes the answer of these headers
+				status, _ = strconv.Atoi(a.Header.Get("X-Doorward-Status"))
+			}
+			if status != http.StatusUnauthorized || !strings.HasPrefix(a.Header.Get("WWW-Authenticate"), "Bearer realm=") {
+				t.Errorf("%s, %s: %d with challenge %q", door, what, status, a.Header.Get("WWW-Authenticate"))
+			}
+		}
+	}
+}
+
 // A caller that goes away is neither an error nor a 503; a server that fails or gives up is.
 func TestV78_CallersWhoGoAwayAreNoErrors(t *testing.T) {
-	rig.Each(t, rig.Options{}, func(t *testing.T, r *rig.Rig) {
+	rig.Each(t, gatewayOptions(t), func(t *testing.T, r *rig.Rig) {
 		app, api := robot(r), r.ResourceServer()
 		w, err := r.Store.PersonalWorkspace(r.System(), r.Alice.ID)
 		if err != nil {
@@ -226,6 +308,11 @@ func TestV78_CallersWhoGoAwayAreNoErrors(t *testing.T) {
 			"API":       func() *http.Request { return r.Request("GET", "/v1/auth/test", nil, "Authorization", "Bearer "+key) },
 			"keys":      func() *http.Request { return r.Request("GET", "/v1/api-keys", nil, "Authorization", "Bearer "+key) },
 		}
+		for name, ask := range gatewayDoors(r) {
+			if name != "nginx" { // which is told by a header; the door of ingress-nginx is the same
+				doors["gateway, "+name] = func() *http.Request { return ask("Authorization", "Bearer "+key) }
+			}
+		}
 		ask := func(ctx context.Context, q *http.Request) map[string]any {
 			t.Helper()
 			for _, c := range b.Cookies() {
@@ -234,7 +321,9 @@ func TestV78_CallersWhoGoAwayAreNoErrors(t *testing.T) {
 				}
 			}
 			q.RequestURI, q.RemoteAddr = "", "127.0.0.1:1"
-			q.Host = strings.TrimPrefix(r.Issuer, "http://")
+			if q.Host != gatewayHost {
+				q.Host = strings.TrimPrefix(r.Issuer, "http://")
+			}
 			r.Web.ServeHTTP(httptest.NewRecorder(), q.WithContext(ctx))
 			return lastLine(t, r)
 		}
@@ -252,7 +341,7 @@ func TestV78_CallersWhoGoAwayAreNoErrors(t *testing.T) {
 				t.Errorf("%s: a caller who went away is logged as %v", name, line)
 			}
 		}
-		if metrics("503") || metrics("500") {
+		if metrics("500") || metrics("502") || metrics("503") || metrics("504") {
 			t.Error("the metrics count callers who went away as failures")
 		}
 		for name, door := range doors {
@@ -279,6 +368,19 @@ func TestV75_AKeyInAnotherHeaderIsHinted(t *testing.T) {
 		a := r.JSON("GET", "/v1/auth/test", "", "", name, "sk_live_x")
 		if a.Status != http.StatusUnauthorized || !strings.Contains(a.Body, "is not read; send the key in the header Authorization") || strings.Contains(a.Body, "sk_live_x") {
 			t.Errorf("%s: %d %s", name, a.Status, a.Body)
+		}
+	}
+}
+
+func TestV75_TheGatewayHintsAtAKeyInAnotherHeader(t *testing.T) {
+	r := rig.Memory(t, gatewayOptions(t))
+	for door, ask := range gatewayDoors(r) {
+		for _, name := range []string{"X-API-Key", "Api-Key", "X-Auth-Token"} {
+			a := r.Send(r.Program(), ask(name, "sk_live_x"))
+			text := a.Body + a.Header.Get("X-Doorward-Body")
+			if !strings.Contains(text, "is not read; send the key in the header Authorization") || strings.Contains(text, "sk_live_x") {
+				t.Errorf("%s, %s: %d %s", door, name, a.Status, text)
+			}
 		}
 	}
 }

@@ -184,7 +184,7 @@ func breakWrites(r *rig.Rig, owner func(string), verb, table string) (mend func(
 // endAccess takes back what Alice allowed, as her page of connected apps does.
 func endAccess(r *rig.Rig, app *rig.App) {
 	r.T.Helper()
-	if err := r.Store.EndAccess(storage.Tenant(r.T.Context(), r.Alice.ID, ""), r.Alice.ID, app.ID); err != nil {
+	if _, err := r.Store.EndAccess(storage.Tenant(r.T.Context(), r.Alice.ID, ""), r.Alice.ID, app.ID); err != nil {
 		r.T.Fatal(err)
 	}
 }

@@ -79,6 +79,9 @@ func (c *call) judge(ctx context.Context) (reply, error) {
 	if err == nil {
 		err = c.authorize(ctx)
 	}
+	if err == nil && c.op.method != get && c.op.method != remove {
+		err = c.oauth.TakeChange(ctx, &c.by)
+	}
 	if err != nil {
 		return reply{}, err
 	}

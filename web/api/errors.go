@@ -31,6 +31,7 @@ const notFound = "There is nothing here, or nothing that is yours."
 func asRefusal(err error) *gateway.Refusal {
 	var own *gateway.Refusal
 	var forbidden *oauth.Forbidden
+	var tooMany *oauth.TooManyChanges
 	invalid := faults(err)
 	switch {
 	case errors.As(err, &own):
@@ -41,6 +42,8 @@ func asRefusal(err error) *gateway.Refusal {
 		return &gateway.Refusal{Kind: gateway.StepUp, Detail: "You signed in a while ago; sign in again, then repeat this."}
 	case errors.As(err, &forbidden):
 		return &gateway.Refusal{Kind: gateway.Forbidden, Detail: forbidden.Message, Scope: forbidden.Scope}
+	case errors.As(err, &tooMany):
+		return &gateway.Refusal{Kind: gateway.Limited, RetryAfter: tooMany.RetryAfter, Cause: tooMany}
 	case len(invalid) > 0 && errors.Is(err, storage.ErrExists):
 		return conflict(sentence(invalid))
 	case len(invalid) > 0:

@@ -443,7 +443,7 @@ func TestACallerWhoGoesAwayIsNoted(t *testing.T) {
 		}()
 		s.Web.ServeHTTP(httptest.NewRecorder(), r)
 	}()
-	if text := s.Log.String(); !strings.Contains(text, `"status":499`) {
+	if text := s.Log.String(); !strings.Contains(text, `"status":499`) || strings.Contains(text, `"level":"ERROR"`) {
 		t.Errorf("the log says %s", text)
 	}
 	if err := s.Store.FlushUsage(s.System()); err != nil {
