@@ -1,6 +1,9 @@
 package storage_test
 
 import (
+	"database/sql"
+	"encoding/binary"
+	"errors"
 	"net"
 	"net/url"
 	"os"
@@ -112,6 +115,98 @@ func TestV70_PostgreSQLConnectionErrorsSayWhatToDo(t *testing.T) {
 	})
 	t.Run("not a URL", func(t *testing.T) {
 		openFails(t, "postgres://ada:secret-word@host:port/shop", "database_url is not a PostgreSQL URL")
+	})
+}
+
+// A server that is too old is named with its version and the one that is needed.
+func TestV70_AnOldPostgreSQLSaysWhatIsNeeded(t *testing.T) {
+	l, err := new(net.ListenConfig).Listen(t.Context(), "tcp", "127.0.0.1:0")
+	must(t, err)
+	t.Cleanup(func() { _ = l.Close() })
+	go func() {
+		for {
+			conn, err := l.Accept()
+			if err != nil {
+				return
+			}
+			go ofVersion(conn, 140_011)
+		}
+	}()
+	openFails(t, "postgres://ada:secret-word@"+l.Addr().String()+"/shop?sslmode=disable", "database_url: ", "of version 14", "needs 15 or later")
+}
+
+// ofVersion lets everybody in and answers every query with one number, as a PostgreSQL server of that version does that
+// is asked for it.
+func ofVersion(conn net.Conn, number uint32) {
+	defer conn.Close() //nolint:errcheck // a test's own
+	b := pgproto3.NewBackend(conn, conn)
+	if _, err := b.ReceiveStartupMessage(); err != nil {
+		return
+	}
+	ready := &pgproto3.ReadyForQuery{TxStatus: 'I'}
+	b.Send(&pgproto3.AuthenticationOk{})
+	b.Send(ready)
+	for b.Flush() == nil {
+		m, err := b.Receive()
+		if err != nil {
+			return
+		}
+		switch m.(type) {
+		case *pgproto3.Parse:
+			b.Send(&pgproto3.ParseComplete{})
+		case *pgproto3.Describe:
+			b.Send(&pgproto3.ParameterDescription{})
+			b.Send(&pgproto3.RowDescription{Fields: []pgproto3.FieldDescription{{Name: []byte("version"), DataTypeOID: 23, DataTypeSize: 4, TypeModifier: -1}}})
+		case *pgproto3.Bind:
+			b.Send(&pgproto3.BindComplete{})
+		case *pgproto3.Execute:
+			b.Send(&pgproto3.DataRow{Values: [][]byte{binary.BigEndian.AppendUint32(nil, number)}})
+			b.Send(&pgproto3.CommandComplete{CommandTag: []byte("SELECT 1")})
+		case *pgproto3.Sync:
+			b.Send(ready)
+		case *pgproto3.Query: // a ping
+			b.Send(&pgproto3.EmptyQueryResponse{})
+			b.Send(ready)
+		case *pgproto3.Terminate:
+			return
+		}
+	}
+}
+
+// What stops a running SQLite is said in one sentence, is ErrUnavailable, and changes nothing.
+func TestV70_AFullOrLockedSQLiteSaysWhatToDo(t *testing.T) {
+	file := filepath.Join(t.TempDir(), "doorward.db")
+	s := stores.Open(t, "sqlite:"+file)
+	fails := func(err error, words string) {
+		t.Helper()
+		if !errors.Is(err, storage.ErrUnavailable) || !strings.Contains(err.Error(), words) {
+			t.Errorf("error %v, want ErrUnavailable with %q", err, words)
+		}
+	}
+	s.SystemPool().SetMaxOpenConns(1) // pragmas are a connection's own
+	pragma := func(text string) {
+		t.Helper()
+		_, err := s.SystemPool().ExecContext(t.Context(), "PRAGMA "+text)
+		must(t, err)
+	}
+	t.Run("full", func(t *testing.T) {
+		pragma("max_page_count = 1") // which SQLite takes for the size that the file has
+		fails(s.SetSetting(storage.System(t.Context()), "large", strings.Repeat("x", 4<<20)), "the disk is full")
+		_, err := s.Setting(storage.System(t.Context()), "large")
+		if !errors.Is(err, storage.ErrNotFound) {
+			t.Errorf("what did not fit is there: %v", err)
+		}
+	})
+	t.Run("locked", func(t *testing.T) {
+		other, err := sql.Open("sqlite", "file:"+file+"?_txlock=exclusive")
+		must(t, err)
+		t.Cleanup(func() { _ = other.Close() })
+		tx, err := other.BeginTx(t.Context(), nil)
+		must(t, err)
+		pragma("busy_timeout = 0")
+		fails(s.SetSetting(storage.System(t.Context()), "small", "x"), "locked by another process")
+		must(t, tx.Rollback())
+		must(t, s.SetSetting(storage.System(t.Context()), "small", "x"))
 	})
 }
 

@@ -82,7 +82,7 @@ resources:
 	}
 	// A key in a header that is not read is hinted at (V-75).
 	hinted := c.object("", with("explain", "GET", "https://api.example.com/v1/x", "--header", "X-API-Key: "+key)...)
-	if hinted["status"] != 401.0 || !strings.Contains(strings.Join(stepsOf(hinted["steps"]), "\n")+text(t, hinted, "reason"), "the header X-Api-Key is not read") {
+	if hinted["status"] != 401.0 || !strings.Contains(strings.Join(stepsOf(hinted["steps"]), "\n")+text(t, hinted, "reason"), "The header X-Api-Key is not read") {
 		t.Errorf("%v", hinted)
 	}
 	// Several explanations later nothing of the plan is gone.

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"maps"
 	"net/http"
 	"net/http/httptest"
 	"os"
@@ -10,6 +11,10 @@ import (
 	"slices"
 	"strings"
 	"testing"
+
+	"github.com/alecthomas/kong"
+
+	"doorward/test/rig"
 )
 
 // documents are the Markdown files that people read.
@@ -45,26 +50,103 @@ func TestV74_ExamplesNeedNoNewCurl(t *testing.T) {
 	}
 }
 
-// No document denies what the server has.
-func TestV73_NoDocumentDeniesAFeature(t *testing.T) {
-	for name, text := range documents(t) {
-		if filepath.Base(filepath.Dir(name)) == "decisions" {
-			continue
+// offered are the features of a running server, in words: what its metadata, its management API's document and its
+// commands name.
+func offered(t *testing.T) map[string]bool {
+	t.Helper()
+	words := map[string]bool{}
+	add := func(text string) {
+		if text = strings.ToLower(strings.NewReplacer("_", " ", "-", " ").Replace(strings.TrimSpace(text))); text != "" {
+			words[text] = true
 		}
-		for feature, denial := range map[string]string{
-			"an audit log":          `(?i)\b(no|without an?|lacks an?) audit (log|trail)\b`,
-			"a gateway":             `(?i)(\bno gateway\b|\ba gateway that asks for you\. see the \[status\]|gateway (comes|follows|is planned))`,
-			"API keys":              `(?i)\bno api keys? (yet|in this version)`,
-			"JWT access tokens":     `(?i)(no (signed|jwt) (access )?tokens (yet|in this version)|jwts? (come|follow) later)`,
-			"a management API":      `(?i)\bno management api\b`,
-			"rate limits":           `(?i)\bno (rate )?limits (yet|in this version)`,
-			"key rotation":          `(?i)\bno (key )?rotation (yet|in this version)`,
-			"several nodes":         `(?i)only one node (works|is supported)`,
-			"workspace invitations": `(?i)\bno invitations (yet|in this version)`,
-		} {
-			if found := regexp.MustCompile(denial).FindString(text); found != "" {
-				t.Errorf("%s denies %s: %q", name, feature, found)
+	}
+	r := rig.Memory(t, rig.Options{})
+	for name, value := range r.Call("GET", "/.well-known/oauth-authorization-server", "").JSON() {
+		if value == false {
+			continue // denied by the metadata itself
+		}
+		add(strings.TrimSuffix(strings.TrimSuffix(name, "_endpoint"), "_supported"))
+		if list, ok := value.([]any); ok && name != "scopes_supported" && name != "response_types_supported" {
+			for _, x := range list {
+				add(x.(string))
 			}
+		}
+	}
+	operations := 0
+	for _, path := range r.Call("GET", "/openapi.json", "").JSON()["paths"].(map[string]any) {
+		for _, o := range path.(map[string]any) {
+			if o, ok := o.(map[string]any); ok {
+				operations++
+				for _, tag := range o["tags"].([]any) {
+					add(tag.(string))
+				}
+			}
+		}
+	}
+	if operations < 20 {
+		t.Fatalf("the document has %d operations", operations)
+	}
+	parser, err := kong.New(&commands{}, kong.Vars{"version": ""})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, leaf := range parser.Model.Leaves(true) {
+		for n := leaf; n != nil && n.Type == kong.CommandNode; n = n.Parent {
+			add(n.Name)
+		}
+	}
+	return words
+}
+
+// denials find sentences which say that there is no such feature. A plain "no WORD" is too common where it is about one
+// thing ("no key of that name"), so that something about this version has to follow.
+func denials(word string) *regexp.Regexp {
+	w := strings.ReplaceAll(regexp.QuoteMeta(strings.TrimSuffix(word, "s")), " ", "[ _-]")
+	const version = `(yet|so far|for now|at present|in this (version|release)|in (v|version )?[0-9.]+)\b`
+	return regexp.MustCompile(`(?i)\b(no|without an?|lacks an?) ` + w + `(e?s|ies)?( (log|trail|command|endpoint|page|API))?,? ` + version +
+		`|\b` + w + `s?( (log|trail|command|endpoint|page|API|grant)s?)? (is|are) (not (yet )?(supported|implemented|available|offered)|planned|still to come)\b` +
+		`|\b` + w + `s? (comes?|follows?|will come|will follow) (later|in a later|in the next|with)` +
+		`|\b(does not|doesn't|do not|cannot) (yet )?(support|offer|implement|serve) ` + w + `s?\b`)
+}
+
+// No document denies what the server has: neither what it names itself, nor the features of this list, of which the
+// server has what is named beside them.
+func TestV73_NoDocumentDeniesAFeature(t *testing.T) {
+	has := offered(t)
+	patterns := map[string]*regexp.Regexp{}
+	for word := range has {
+		patterns[word] = denials(word)
+	}
+	for feature, x := range map[string]struct{ word, denial string }{
+		"an audit log":          {"audit", `(?i)\b(no|without an?|lacks an?) audit (log|trail)\b`},
+		"a gateway":             {"explain", `(?i)(\bno gateway\b|\ba gateway that asks for you\. see the \[status\]|gateway (comes|follows|is planned))`},
+		"API keys":              {"key", `(?i)\bno api keys? (yet|in this version)`},
+		"JWT access tokens":     {"signing key", `(?i)(no (signed|jwt) (access )?tokens (yet|in this version)|jwts? (come|follow) later)`},
+		"a management API":      {"api keys", `(?i)\bno management api\b`},
+		"rate limits":           {"usage", `(?i)\bno (rate )?limits (yet|in this version)`},
+		"key rotation":          {"rotate", `(?i)\bno (key )?rotation (yet|in this version)`},
+		"workspace invitations": {"workspace", `(?i)\bno invitations (yet|in this version)`},
+		"several nodes":         {"", `(?i)only one node (works|is supported)`},
+	} {
+		if x.word != "" && !has[x.word] {
+			t.Errorf("the server no longer names %q, so that %s may rightly be denied; it names %v", x.word, feature, slices.Sorted(maps.Keys(has)))
+		}
+		patterns[feature] = regexp.MustCompile(x.denial)
+	}
+	for name, text := range documents(t) {
+		for feature, denial := range patterns {
+			if found := denial.FindString(strings.Join(strings.Fields(text), " ")); found != "" {
+				t.Errorf("%s denies %q: %q", name, feature, found)
+			}
+		}
+	}
+	// Sentences of the kind that was found.
+	for text, word := range map[string]string{
+		"There is no audit log in this version.": "audit", "Introspection is not yet supported.": "introspection", "It does not support refresh tokens": "refresh token",
+		"Workspaces are planned.": "workspace", "There are no personal access tokens yet.": "personal access tokens", "routes come later": "routes",
+	} {
+		if !denials(word).MatchString(text) {
+			t.Errorf("%q is not found to deny %s", text, word)
 		}
 	}
 }
