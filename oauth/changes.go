@@ -11,7 +11,7 @@ import (
 )
 
 // changes bound what one user, or the keys and apps of one workspace by themselves, can change. They are far above what
-// a person does, and a program that needs more can wait. None without TokenLimits.ClientRequests.
+// a person does, and a program that needs more can wait. None with TokenLimits.UnlimitedChanges.
 var changes = limit.Plan{Hour: 600, Burst: 60}
 
 // TooManyChanges says that a change has to wait. Nothing was done.
@@ -40,7 +40,7 @@ func (s *Server) TakeSignIn(ctx context.Context, userID string) error {
 }
 
 func (s *Server) takeChange(ctx context.Context, counter string) error {
-	if s.tokens.ClientRequests == 0 {
+	if s.tokens.UnlimitedChanges {
 		return nil
 	}
 	taken, err := s.limiter.Take(storage.System(ctx), counter, 1, changes)

@@ -18,10 +18,12 @@ import (
 
 // TokenLimits bound what clients get of the token endpoint. Zero is no limit.
 type TokenLimits struct {
-	// ClientRequests are those of one client for itself (client_credentials), in a minute. Zero lifts the bounds of
-	// refreshes and changes too.
+	// ClientRequests are those of one client for itself (client_credentials), in a minute. Zero lifts the bound of
+	// refreshes too.
 	ClientRequests int64
 	ClientLive     int64 // tokens of one client for itself that can be live at once
+	// UnlimitedChanges lifts the bounds of TakeChange and TakeSignIn.
+	UnlimitedChanges bool
 }
 
 // Bounds of what one user and client, or one grant, can add to the database. They are far above what any program needs.

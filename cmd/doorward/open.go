@@ -89,7 +89,7 @@ func newServer(ctx context.Context, c Config, store *storage.Store, address func
 		Resources:       c.oauthResources(),
 		RedirectSchemes: c.RedirectSchemes,
 		Lifetimes:       c.oauthLifetimes(),
-		Tokens:          oauth.TokenLimits{ClientRequests: c.Tokens.ClientRequests, ClientLive: c.Tokens.ClientLive},
+		Tokens:          oauth.TokenLimits{ClientRequests: c.Tokens.ClientRequests, ClientLive: c.Tokens.ClientLive, UnlimitedChanges: c.Tokens.ClientRequests == 0},
 		Plans:           c.limitPlans(),
 		OwnersSetPlans:  c.PlansBy == "owners",
 		Limiter:         limiter,

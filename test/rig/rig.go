@@ -64,6 +64,7 @@ type Options struct {
 	TrustedProxies  []netip.Prefix
 	RedirectSchemes []string // without a dot
 	Secrets         []string // nil: one
+	LimitChanges    bool     // as a server does; tests of other things change more than people do
 	NoUser          bool     // leave the database without a user
 }
 
@@ -158,6 +159,7 @@ func New(t testing.TB, store *storage.Store, o Options) *Rig {
 	if o.Tokens != nil {
 		tokens = *o.Tokens
 	}
+	tokens.UnlimitedChanges = !o.LimitChanges
 	proxies := web.Proxies(o.TrustedProxies)
 	r.OAuth, err = oauth.New(oauth.Config{Issuer: r.Issuer, Store: store, Secrets: r.Secrets, Resources: resources, RedirectSchemes: o.RedirectSchemes, Lifetimes: lifetimes, Tokens: tokens, Plans: o.Plans, OwnersSetPlans: o.OwnersSetPlans, Limiter: r.limiter(), ClientAddress: proxies.ClientAddress})
 	r.ok(err)

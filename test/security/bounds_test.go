@@ -253,7 +253,7 @@ func TestV30_RefreshesOfOneGrantAreLimited(t *testing.T) {
 
 // One who creates and revokes in a loop is stopped, whatever they come with; without any plan.
 func TestV30_ChangesAreLimitedWithoutAPlan(t *testing.T) {
-	rig.EachNodes(t, rig.Options{}, func(t *testing.T, nodes []*rig.Rig) {
+	rig.EachNodes(t, rig.Options{LimitChanges: true}, func(t *testing.T, nodes []*rig.Rig) {
 		r := nodes[0]
 		w := r.Workspace("acme", "", r.Alice)
 		_, personal := r.PersonalToken(r.Alice, oauth.KeySpec{Name: "Robot", Scopes: []string{"admin"}, Role: oauth.RoleOwner})
@@ -350,7 +350,7 @@ func TestV30_ChangesAreLimitedWithoutAPlan(t *testing.T) {
 }
 
 func TestV30_ChangesOfAnHourAreLimited(t *testing.T) {
-	rig.Each(t, rig.Options{}, func(t *testing.T, r *rig.Rig) {
+	rig.Each(t, rig.Options{LimitChanges: true}, func(t *testing.T, r *rig.Rig) {
 		by := oauth.Authority{UserID: r.Alice.ID}
 		for i := range 600 {
 			if i%60 == 0 {
@@ -405,7 +405,7 @@ func TestV30_TheOldestOfMoreThanAHundredSessionsEnds(t *testing.T) {
 }
 
 func TestV30_SignInsAreLimited(t *testing.T) {
-	r := rig.Memory(t, rig.Options{})
+	r := rig.Memory(t, rig.Options{LimitChanges: true})
 	for range 60 {
 		if err := r.OAuth.TakeSignIn(r.System(), r.Alice.ID); err != nil {
 			t.Fatal(err)
