@@ -68,6 +68,10 @@ func forms() []form {
 		{"POST /settings/workspaces/{slug}/invitations/{id}/withdraw", "", "confirmed=yes", ofMembers, false},
 
 		{"POST /admin/users", "", "email={email}&password={password}", admin, true},
+		{"POST /admin/users/{id}", "another address", "name=User&email={email}", admin, true},
+		{"POST /admin/users/{id}", "an administrator", "name=User&email={email}&admin=on", admin, true},
+		{"POST /admin/users/{id}/password", "", "password={password}", admin, true},
+		{"POST /admin/users/{id}/sign-out", "", "confirmed=yes&apps=on", admin, false},
 		{"POST /admin/users/{id}/disable", "", "confirmed=yes", admin, false},
 		{"POST /admin/users/{id}/enable", "", "", admin, true},
 		{"POST /admin/workspaces/{id}/disable", "", "confirmed=yes", admin, false},

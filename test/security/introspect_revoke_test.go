@@ -228,9 +228,10 @@ func TestI08_WhoIsDisabledHasNoLiveToken(t *testing.T) {
 				if err := c.on(app); err != nil {
 					t.Fatal(err)
 				}
+				// What an app holds was suspended with it; what a user allowed ended with the user's access.
 				for _, node := range []*rig.Rig{one, two} {
-					if !node.Alive(api, access) {
-						t.Error("the token does not work after what was disabled is enabled again")
+					if alive := node.Alive(api, access); alive != (name == "app") {
+						t.Errorf("after the %s is enabled again the token is active: %v", name, alive)
 					}
 				}
 			})

@@ -14,7 +14,6 @@ import (
 	"doorward/test/rig"
 )
 
-
 // worksWith reports whether a credential is let in by the management API and active at introspection, which must agree.
 // One that is not, but is known, is forbidden there.
 func worksWith(t *testing.T, r *rig.Rig, api *rig.App, credential string) bool {
@@ -116,7 +115,9 @@ func TestV01_WorkspaceWithoutAnEnabledOwnerStops(t *testing.T) {
 			do   func(w storage.Workspace, owner storage.User) error
 			want bool // it works afterwards
 		}{
-			"deleted": {func(_ storage.Workspace, owner storage.User) error { return r.Identity.DeleteUser(r.System(), owner.ID) }, false},
+			"deleted": {func(_ storage.Workspace, owner storage.User) error {
+				return r.Identity.DeleteUser(r.System(), owner.ID)
+			}, false},
 			"removed by the command": {func(w storage.Workspace, owner storage.User) error {
 				return r.OAuth.RemoveMember(r.System(), oauth.Command(w.ID), w, owner.ID)
 			}, false},
@@ -160,7 +161,9 @@ func TestV02_AppStopsWithItsWorkspace(t *testing.T) {
 		api := r.ResourceServer()
 		dev := r.User("dev@example.com", "Dev", false)
 		b := r.Browser().SignIn(r.Alice.Email)
-		stops := map[string]struct{ off, on func(w storage.Workspace, app *rig.App) error }{
+		stops := map[string]struct {
+			off, on func(w storage.Workspace, app *rig.App) error
+		}{
 			"workspace": {
 				func(w storage.Workspace, _ *rig.App) error {
 					return r.OAuth.SwitchWorkspace(r.System(), oauth.Command(w.ID), w, true)
