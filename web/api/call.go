@@ -209,6 +209,9 @@ func (c *call) authenticateSession(ctx context.Context) error {
 		return err
 	}
 	if v.User.ID == "" {
+		if _, err := gateway.Credential(c.r.Header); err != nil {
+			return err // it names a header that is not read
+		}
 		return &gateway.Refusal{Kind: gateway.Missing, Cause: errMissing}
 	}
 	c.visitor = v
