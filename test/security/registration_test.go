@@ -125,7 +125,7 @@ func TestD02_PageRefusesWhatTheCommandRefuses(t *testing.T) {
 		if err != nil || len(list) > 1 { // the one with an empty line is good
 			t.Fatalf("%d clients registered, %v", len(list), err)
 		}
-		a := b.PostForm(base, fill("https://app.example/page"))
+		a := b.Follow(b.PostForm(base, fill("https://app.example/page")))
 		if a.Status != http.StatusOK || !strings.Contains(a.Body, oauth.PrefixClientSecret) {
 			t.Fatalf("a good app is refused: %d %s", a.Status, rig.Plain(a.Body))
 		}
@@ -182,7 +182,7 @@ func TestA20_OptionalPKCECannotBeSetOnAPublicClient(t *testing.T) {
 			for name, value := range map[string]string{"name": "Sneaky", "kind": who.kind, "scope": "read", "redirect_uris": "https://app.example/cb", "pkce_optional": "on", "first_party": "on", "verified": "on"} {
 				form.Set(name, value)
 			}
-			if a := b.PostForm(base, form); a.Status != who.status {
+			if a := b.Follow(b.PostForm(base, form)); a.Status != who.status {
 				t.Errorf("%s: %d %s", who.email, a.Status, rig.Plain(a.Body))
 			}
 		}

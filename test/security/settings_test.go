@@ -202,7 +202,7 @@ func TestAuthorization_AnothersThingsAreNotThere(t *testing.T) {
 			}()
 			want := b.Confirm("/settings/connected-apps/"+storage.NewID("app")+"/end", nil)
 			for _, path := range []string{"/settings/connected-apps/" + operators.ID + "/end", "/settings/connected-apps/%ff/end", "/settings/connected-apps/end-all"} {
-				if a := b.PostForm(path, nil); a.Status != want.Status && a.Status != http.StatusNotFound {
+				if a := b.Confirm(path, nil); a.Status != want.Status && a.Status != http.StatusNotFound && (a.Status != http.StatusSeeOther || !strings.HasSuffix(path, "end-all")) {
 					t.Errorf("%s answered %d %s", path, a.Status, rig.Plain(a.Body))
 				}
 			}

@@ -457,6 +457,9 @@ func TestT33_RefreshRacingRevocationLeavesNothingAlive(t *testing.T) {
 		app, api := r.App(oauth.ClientSpec{}), r.ResourceServer()
 		b := r.Browser().SignIn(r.Alice.Email)
 		for i := range rounds {
+			for _, node := range nodes {
+				node.Advance(10 * time.Second) // within what one user and app may ask for (V-30)
+			}
 			access, refresh := granted(t, r.Exchange(app, b.Code(app, "read")))
 			answers := make([]*rig.Answer, 3)
 			rig.AtOnce(3, func(n int) {

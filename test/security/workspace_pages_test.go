@@ -181,7 +181,7 @@ func TestLastOwnerStaysOnThePages(t *testing.T) {
 		owner, base := c.user[oauth.RoleOwner], workspaces+"/engines"
 		b := c.at[oauth.RoleOwner]
 		for path, form := range map[string]url.Values{
-			"/leave": nil, "/members/" + owner.ID + "/remove": nil, "/members/" + owner.ID + "/role": {"role": {"admin"}},
+			"/leave": {"confirmed": {"yes"}}, "/members/" + owner.ID + "/remove": {"confirmed": {"yes"}}, "/members/" + owner.ID + "/role": {"role": {"admin"}},
 		} {
 			a := b.PostForm(base+path, form)
 			wantPage(t, a, http.StatusConflict)
@@ -207,7 +207,7 @@ func TestLastOwnerStaysOnThePages(t *testing.T) {
 		// A personal workspace has one member, and goes with them.
 		own := workspaces + "/" + personal(t, r, owner.ID).Slug
 		for path, form := range map[string]url.Values{
-			"/leave": nil, "/delete": {"confirm": {strings.TrimPrefix(own, workspaces+"/")}}, "/invitations": {"email": {"x@example.com"}, "role": {"viewer"}},
+			"/leave": {"confirmed": {"yes"}}, "/delete": {"confirm": {strings.TrimPrefix(own, workspaces+"/")}}, "/invitations": {"email": {"x@example.com"}, "role": {"viewer"}},
 			"/members/" + owner.ID + "/role": {"role": {"viewer"}},
 		} {
 			wantPage(t, b.PostForm(own+path, form), http.StatusConflict)
