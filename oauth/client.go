@@ -524,6 +524,7 @@ func (s *Server) RotateSecret(ctx context.Context, by Authority, id string, grac
 type cachedClient struct {
 	storage.Client
 	usable bool
+	until  storage.Time // when it is to be read again
 }
 
 // clientKey is what a cached client is found by: what this process changes has another generation.
@@ -535,27 +536,20 @@ type clientKey struct {
 // clientCacheTime bounds how long another process's change of a client may go unseen.
 const clientCacheTime = 500 * time.Millisecond
 
-func newClientCache(store *storage.Store) *otter.Cache[clientKey, cachedClient] {
-	return otter.Must(&otter.Options[clientKey, cachedClient]{
-		MaximumSize:      10_000,
-		ExpiryCalculator: otter.ExpiryWriting[clientKey, cachedClient](clientCacheTime),
-		Clock:            storeClock{store},
-	})
+func newClientCache() *otter.Cache[clientKey, cachedClient] {
+	return otter.Must(&otter.Options[clientKey, cachedClient]{MaximumSize: 10_000})
 }
 
-// storeClock lets a cache tell the time as the store does, so that tests which move the store's clock see entries expire.
-type storeClock struct{ store *storage.Store }
-
-// NowNano is the store's time in nanoseconds since 1970.
-func (c storeClock) NowNano() int64 { return c.store.Now().Time().UnixNano() }
-
-// Tick paces the cache's own clean-up, which decides nothing.
-func (c storeClock) Tick(d time.Duration) <-chan time.Time { return time.Tick(d) }
+// cachedClient finds a client that was read no longer than clientCacheTime ago, by the store's clock.
+func (s *Server) cachedClient(id string) (c cachedClient, ok bool) {
+	c, ok = s.clients.GetIfPresent(clientKey{s.store.Generation(), id})
+	return c, ok && s.store.Now() < c.until
+}
 
 // client finds a client that may be used: neither it nor its workspace is disabled. Unknown and disabled ones look alike:
 // storage.ErrNotFound.
 func (s *Server) client(ctx context.Context, id string) (storage.Client, error) {
-	if c, ok := s.clients.GetIfPresent(clientKey{s.store.Generation(), id}); ok {
+	if c, ok := s.cachedClient(id); ok {
 		return enabled(c)
 	}
 	return s.readClient(ctx, id)
@@ -566,12 +560,12 @@ func (s *Server) readClient(ctx context.Context, id string) (storage.Client, err
 	if !storage.IsID("app", id) {
 		return storage.Client{}, storage.ErrNotFound
 	}
-	key := clientKey{s.store.Generation(), id}
+	key, until := clientKey{s.store.Generation(), id}, s.store.Now().Add(clientCacheTime)
 	c, usable, err := s.store.ClientInUse(storage.System(ctx), id)
 	if err != nil {
 		return storage.Client{}, fmt.Errorf("client: %w", err)
 	}
-	found := cachedClient{c, usable}
+	found := cachedClient{c, usable, until}
 	s.clients.Set(key, found)
 	return enabled(found)
 }

@@ -85,7 +85,7 @@ func (s *Server) authenticate(ctx context.Context, r *http.Request, form url.Val
 		return storage.Client{}, refused
 	}
 	begin := time.Now()
-	_, cached := s.clients.GetIfPresent(clientKey{s.store.Generation(), c.id})
+	_, cached := s.cachedClient(c.id)
 	client, err := s.client(ctx, c.id)
 	secretID, fits := c.fit(client, err == nil, s.store.Now())
 	if !fits && cached {
@@ -121,7 +121,7 @@ func (s *Server) whyNot(c credentials, client storage.Client, found bool) error 
 	case !found && !storage.IsID("app", c.id):
 		return errors.New("the client id is not one of this server")
 	case !found:
-		if _, cached := s.clients.GetIfPresent(clientKey{s.store.Generation(), c.id}); cached {
+		if _, cached := s.cachedClient(c.id); cached {
 			return errors.New("the client, or what it depends on, is disabled")
 		}
 		return errors.New("there is no client with this id")
