@@ -59,8 +59,8 @@ var s256 = regexp.MustCompile(`^[A-Za-z0-9_-]{42}[AEIMQUYcgkosw048]$`)
 // unregistered is what is wrong with a redirect URI that is not the client's. The page shows it to the developer who wrote
 // the link; what is registered, only the log.
 func unregistered(requested string, registered []string) *AuthorizeError {
-	e := pageError("The app asked to send you to " + quoted(requested) + ", which it is not registered with. Its developer must register that redirect URI, letter by letter.")
-	e.Cause = fmt.Errorf("the redirect URI %s is not registered; %d are, such as %s", quoted(requested), len(registered), quoted(registered[0]))
+	e := pageError("The app asked to send you to " + quotedURI(requested) + ", which it is not registered with. Its developer must register that redirect URI, letter by letter.")
+	e.Cause = fmt.Errorf("the redirect URI %s is not registered; %d are, such as %s", quotedURI(requested), len(registered), quotedURI(registered[0]))
 	return e
 }
 

@@ -199,16 +199,21 @@ func (n *Notes) Error(e *Error) {
 	}
 }
 
-// Client notes the client id that a request names, whether or not there is such a client. A credential that was sent in
-// its place is not repeated.
+// Client notes the client id that a request names, whether or not there is such a client. What cannot be one is not
+// repeated: a credential or password may have been sent in its place. Space and line ends around it are kept, escaped,
+// since they are why an id is not found.
 func (n *Notes) Client(id string) {
-	switch {
-	case strings.HasPrefix(id, "dw_") || len(id) > 60:
-		id = "(no client id)"
-	default:
-		id = strings.Trim(strconv.QuoteToASCII(id), `"`)
+	trimmed := strings.TrimSpace(id)
+	if len(id) > 60 || strings.HasPrefix(trimmed, "dw_") || secretIn(trimmed) >= 0 || strings.ContainsFunc(trimmed, notOfClientIDs) {
+		n.ClientID = "(no client id)"
+		return
 	}
-	n.ClientID = id
+	n.ClientID = strings.Trim(strconv.QuoteToASCII(id), `"`)
+}
+
+// notOfClientIDs reports the characters that the client ids of no common server have.
+func notOfClientIDs(c rune) bool {
+	return c > '~' || !alphanumeric(byte(c)) && !strings.ContainsRune("_-.~:/", c)
 }
 
 // CallerGone reports whether an error came of the caller going away: ctx, the request's, was canceled by nothing else. Our

@@ -95,8 +95,8 @@ func errRemoved(resource string) error {
 	return unknown("its resource %s is no longer in the configuration", shown(resource))
 }
 
-// shown quotes what a stranger sent for a sentence, cut where it is long.
-func shown(text string) string { return strconv.Quote(shorten(text)) }
+// shown quotes what a stranger sent for a sentence, without credentials, and cut where it is long.
+func shown(text string) string { return strconv.Quote(shorten(Redacted(text))) }
 
 // At is where a credential is shown. The zero value says nothing about it.
 type At struct {

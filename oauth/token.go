@@ -253,7 +253,7 @@ func (s *Server) spoil(ctx context.Context, job *work, cause error) error {
 	}
 	if sent := job.form.Get("redirect_uri"); sent != "" && sent != job.code.RedirectURI {
 		return &Error{Code: InvalidGrant, Description: "redirect_uri is not the one of the authorization request; send the same, or none.",
-			Cause: fmt.Errorf("redirect_uri %s is not the one of the authorization request, %s", quoted(sent), quoted(job.code.RedirectURI))}
+			Cause: fmt.Errorf("redirect_uri %s is not the one of the authorization request, %s", quotedURI(sent), quotedURI(job.code.RedirectURI))}
 	}
 	if err := s.store.ConsumeCode(ctx, job.code.Digest); err != nil && !errors.Is(err, storage.ErrConsumed) {
 		return err //nolint:wrapcheck // storage's own sentinels
@@ -301,12 +301,12 @@ func (w *work) explain(err error) error {
 	return err
 }
 
-// quoted is text that a stranger sent, fit for a log or a page: quoted, in ASCII, and cut.
-func quoted(text string) string {
-	if len(text) > maxShown {
-		text = strings.ToValidUTF8(text[:maxShown], "") + "…"
+// quotedURI is a URI that a stranger sent, fit for a log or a page: without secrets, quoted, in ASCII, and cut.
+func quotedURI(uri string) string {
+	if uri = RedactedURI(uri); len(uri) > maxShown {
+		uri = strings.ToValidUTF8(uri[:maxShown], "") + "…"
 	}
-	return strconv.QuoteToASCII(text)
+	return strconv.QuoteToASCII(uri)
 }
 
 const maxShown = 300 // bytes

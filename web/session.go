@@ -12,6 +12,7 @@ import (
 
 	"github.com/gorilla/sessions"
 
+	"doorward/oauth"
 	"doorward/oauth/identity"
 	"doorward/storage"
 )
@@ -176,7 +177,7 @@ func (s *Server) startSessionBy(w http.ResponseWriter, r *http.Request, old *vis
 	now, text := s.store.Now(), randomText()
 	row := storage.Session{
 		ID: storage.NewID("session"), Digest: storage.Digest(text), UserID: user.ID, Data: "{}", AuthTime: now,
-		UserAgent: clean(r.UserAgent(), 300), Address: s.proxies.ClientAddress(r).String(),
+		UserAgent: clean(oauth.Redacted(r.UserAgent()), 300), Address: s.proxies.ClientAddress(r).String(),
 		CreatedAt: now, SeenAt: now, ExpiresAt: now.Add(sessionAbsolute),
 	}
 	if old.signedIn() && old.user.ID == user.ID {

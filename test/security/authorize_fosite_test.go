@@ -186,8 +186,15 @@ func TestFosite_ErrorTextsAreOurOwnAndRepeatNothing(t *testing.T) { // 2.6, GHSA
 	for _, name := range []string{"scope", "prompt", "response_type", "response_mode", "code_challenge", "code_challenge_method", "max_age", "resource", "request", "request_uri", "redirect_uri", "client_id", "error", "error_description", "error_hint"} {
 		sent := altered(app.Params("read"), url.Values{name: {script}})
 		a := ask(b, sent)
+		body := wantInertURI(t, a.Body)
+		if name == "redirect_uri" && (body == a.Body || strings.Contains(a.Body, script)) {
+			t.Errorf("the page does not name the redirect URI, or not as text: %s", a.Body)
+		}
+		if name != "redirect_uri" && body != a.Body {
+			t.Errorf("%s: the page names a redirect URI: %s", name, rig.Plain(a.Body))
+		}
 		for _, text := range []string{script, url.QueryEscape(script), "alert", "fosite", "Fosite", "OAuth 2.0 Client", "github"} {
-			if strings.Contains(a.Body+a.Param("error_description")+a.Param("error"), text) {
+			if strings.Contains(body+a.Param("error_description")+a.Param("error"), text) {
 				t.Errorf("%s: the answer holds %q: %s", name, text, rig.Plain(a.Body)+a.Header.Get("Location"))
 			}
 		}

@@ -42,8 +42,40 @@ func askRaw(b *rig.Browser, query string) *rig.Answer {
 	return b.Get("/oauth/authorize?"+query, "Sec-Fetch-Site", "cross-site")
 }
 
-// strangerHost stands in what a test sends, and nowhere in what it gets back.
+// strangerHost stands in what a test sends, and nowhere in what it gets back but a redirect URI that is not registered.
 const strangerHost = "evil.example"
+
+// requestedURI is the place of a page that names the redirect URI of the request, for the developer who wrote it.
+var requestedURI = regexp.MustCompile(`The app asked to send you to (&#34;[^<]*?&#34;), which it is not registered with\.`)
+
+// wantInertURI checks that a page names the requested redirect URI at most once, as text that is escaped and cut, and gives
+// the page without it.
+func wantInertURI(t *testing.T, body string) (rest string) {
+	t.Helper()
+	found := requestedURI.FindAllStringSubmatchIndex(body, -1)
+	if len(found) == 0 {
+		return body
+	}
+	if len(found) > 1 {
+		t.Errorf("the page names the redirect URI %d times", len(found))
+	}
+	from, to := found[0][2], found[0][3]
+	shown := body[from:to]
+	if strings.ContainsFunc(shown, func(c rune) bool { return c < ' ' || c > '~' }) { // control, bidi and blank characters among them
+		t.Errorf("the page shows characters of the redirect URI that it must escape: %q", shown)
+	}
+	if strings.ContainsAny(shown, `<>"'`) {
+		t.Errorf("the page shows the redirect URI as markup: %q", shown)
+	}
+	if before := body[:from]; strings.LastIndexByte(before, '<') > strings.LastIndexByte(before, '>') || strings.Count(before, "<a ") != strings.Count(before, "</a>") {
+		t.Errorf("the redirect URI stands in a tag or a link: %q", before[max(0, from-200):])
+	}
+	// 300 bytes, of which escaping may make six from one.
+	if len(shown) > 6*300+20 {
+		t.Errorf("the page shows %d bytes of the redirect URI", len(shown))
+	}
+	return body[:from] + body[to:]
+}
 
 // wantPage says that a person is told, and nobody is sent anywhere.
 func wantPage(t *testing.T, a *rig.Answer, status int) {
@@ -59,7 +91,7 @@ func wantPage(t *testing.T, a *rig.Answer, status int) {
 			t.Errorf("%s is %q, want %q", name, got, want)
 		}
 	}
-	if strings.Contains(a.Body, strangerHost) {
+	if rest := wantInertURI(t, a.Body); strings.Contains(rest, strangerHost) {
 		t.Error("the page repeats what a stranger sent")
 	}
 	if len(a.Body) > 20_000 {

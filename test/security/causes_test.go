@@ -134,6 +134,10 @@ func TestV71_AnUnregisteredRedirectURIIsNamed(t *testing.T) {
 		"https://app.example/<script>":                     `"https://app.example/<script>"`,
 		"https://app.example/\u202egpj":                    `\u202egpj`,
 		"https://app.example/" + strings.Repeat("x", 4000): strings.Repeat("x", 200),
+		// Nothing that may be secret is repeated, neither in the log nor on the page.
+		"https://app.example/other?code=secret-word&a=secret-word":     `"https://app.example/other?code=[redacted]&a=[redacted]"`,
+		"https://user:secret-word@app.example/other#token=secret-word": `"https://[redacted]@app.example/other#[redacted]"`,
+		"https://app.example/" + app.Secret:                            `"https://app.example/dw_cs_[redacted]"`,
 	} {
 		params := app.Params("read")
 		params.Set("redirect_uri", sent)
@@ -143,9 +147,13 @@ func TestV71_AnUnregisteredRedirectURIIsNamed(t *testing.T) {
 		if line["client_id"] != app.ID || !strings.Contains(fmt.Sprint(line["cause"]), shown) || len(fmt.Sprint(line["cause"])) > 600 {
 			t.Errorf("log %v", line)
 		}
-		escaped := strings.NewReplacer(`"`, "&#34;", "<", "&lt;", ">", "&gt;").Replace(shown)
+		escaped := strings.NewReplacer(`"`, "&#34;", "&", "&amp;", "<", "&lt;", ">", "&gt;").Replace(shown)
 		if !strings.Contains(a.Body, escaped) || strings.Contains(a.Body, "<script>") || strings.Contains(a.Body, strings.Repeat("x", 400)) {
 			t.Errorf("the page does not name %q: %s", shown, a.Body)
+		}
+		wantInertURI(t, a.Body)
+		if text := a.Body + fmt.Sprint(line); strings.Contains(text, "secret-word") || strings.Contains(text, app.Secret[10:]) {
+			t.Errorf("a secret in %q is shown: %s", sent, text)
 		}
 	}
 }

@@ -309,7 +309,7 @@ var rules = map[string]string{
 	"V-64": "Administrators are made and unmade, and addresses changed, by page, API and command, and one administrator always remains.",
 	"V-65": "prompt=select_account lets the user choose the account.",
 	"V-70": "A failed connection to the database is one sentence with the server, the user and what to do, and never the password.",
-	"V-71": "The log states the true cause of every refusal in the protocol, with the client id and what was requested.",
+	"V-71": "The log states the true cause of every refusal in the protocol, with the client id and what was requested, and repeats no credential that was sent in the wrong place.",
 	"V-72": "The documented way to use the middleware for Go works as printed.",
 	"V-73": "The documents deny no feature that the server has.",
 	"V-74": "The examples run with the curl of a distribution that is still supported.",
