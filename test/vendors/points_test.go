@@ -63,7 +63,7 @@ var pointsOf = map[string][]point{
 		"only their SHA-256 is stored; a dump holds no token, and the digest finds the row",
 		"the whole key is shown once",
 		"a key belongs to one workspace and reaches no other's content",
-		"scopes `read`, `capture`, `admin`",
+		"scopes `read`, `capture`, `admin`; a new workspace key cannot have `capture`",
 		"`GET /documents`, `/search`, `/grep` need `read`",
 		"`POST /api/ingest/cli` needs `capture` and a user's credential",
 		"a workspace key with `capture` is 403 there",

@@ -150,7 +150,8 @@ func (v *vendor) start(cluster *postgres.Cluster, nginx string) error {
 	return err
 }
 
-// configuration is the vendor's, with free ports in place of its own. Those of the kind "2" are the upstream's.
+// configuration is the vendor's, with free ports in place of its own and without limits on changes, of which the tests make
+// more than a person does. Ports of the kind "2" are the upstream's.
 func (v *vendor) configuration(ctx context.Context, taken map[string]string) (string, error) {
 	root, err := setup.Root()
 	if err != nil {
@@ -171,6 +172,11 @@ func (v *vendor) configuration(ctx context.Context, taken map[string]string) (st
 		return m[1] + ":" + taken[kind]
 	})
 	v.app, v.api = "http://localhost:"+taken["0"], "http://127.0.0.1:"+taken["1"]
+	if limits := "tokens:\n  client_requests: 0\n"; strings.Contains(out, "\ntokens:\n") {
+		out = strings.Replace(out, "\ntokens:\n", "\n"+limits, 1)
+	} else {
+		out += limits
+	}
 	return out, err
 }
 
