@@ -172,10 +172,14 @@ func (v *vendor) configuration(ctx context.Context, taken map[string]string) (st
 		return m[1] + ":" + taken[kind]
 	})
 	v.app, v.api = "http://localhost:"+taken["0"], "http://127.0.0.1:"+taken["1"]
-	if limits := "tokens:\n  client_requests: 0\n"; strings.Contains(out, "\ntokens:\n") {
-		out = strings.Replace(out, "\ntokens:\n", "\n"+limits, 1)
-	} else {
-		out += limits
+	const limits = "client_requests: 0"
+	switch {
+	case strings.Contains(out, "\ntokens: {"):
+		out = strings.Replace(out, "\ntokens: {", "\ntokens: {"+limits+", ", 1)
+	case strings.Contains(out, "\ntokens:\n"):
+		out = strings.Replace(out, "\ntokens:\n", "\ntokens:\n  "+limits+"\n", 1)
+	default:
+		out += "tokens: {" + limits + "}\n"
 	}
 	return out, err
 }
