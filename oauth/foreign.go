@@ -269,7 +269,7 @@ func (e *issuerKeysError) Error() string {
 func (e *issuerKeysError) Unwrap() error { return e.cause }
 
 func (e *issuerKeysError) Is(target error) bool {
-	return target == ErrIssuerKeys || target == storage.ErrUnavailable //nolint:errorlint // what errors.Is asks for
+	return target == ErrIssuerKeys || target == storage.ErrUnavailable // what errors.Is asks for
 }
 
 // How keys of others are fetched and kept.

@@ -208,20 +208,38 @@ func FuzzV34_KeySets(f *testing.F) {
 
 func TestV47_IdentifiersOfResourcesAreComparedAsURIs(t *testing.T) {
 	for _, same := range [][2]string{
-		{"https://api.example.com", "https://api.example.com/"}, {"https://api.example.com", "HTTPS://API.example.COM"}, {"https://api.example.com", "https://api.example.com:443"},
-		{"https://api.example.com", "https://api.example.com:/"}, {"http://localhost:80/", "http://LOCALHOST"}, {"https://api.example.com/v1", "https://API.example.com:443/v1"},
-		{"https://api.example.com?x=1", "https://api.example.com/?x=1"}, {"https://[::1]", "https://[::1]:443/"}, {"urn:example:api", "URN:example:api"}, {"mcp://host", "mcp://HOST/"},
+		{"https://api.example.com", "https://api.example.com/"},
+		{"https://api.example.com", "HTTPS://API.example.COM"},
+		{"https://api.example.com", "https://api.example.com:443"},
+		{"https://api.example.com", "https://api.example.com:/"},
+		{"http://localhost:80/", "http://LOCALHOST"},
+		{"https://api.example.com/v1", "https://API.example.com:443/v1"},
+		{"https://api.example.com?x=1", "https://api.example.com/?x=1"},
+		{"https://[::1]", "https://[::1]:443/"},
+		{"urn:example:api", "URN:example:api"},
+		{"mcp://host", "mcp://HOST/"},
 	} {
 		if !SameResource(same[0], same[1]) || !SameResource(same[1], same[0]) {
 			t.Errorf("%q and %q are not the same", same[0], same[1])
 		}
 	}
 	for _, other := range [][2]string{
-		{"https://api.example.com/v1", "https://api.example.com/v1/"}, {"https://api.example.com/v1", "https://api.example.com/V1"}, {"https://api.example.com", "http://api.example.com"},
-		{"https://api.example.com", "https://api.example.com:8443"}, {"https://api.example.com", "https://api.example.com:80"}, {"https://api.example.com", "https://api.example.com#x"},
-		{"https://api.example.com", "https://api.example.com//"}, {"https://api.example.com", "https://u@api.example.com"}, {"https://api.example.com", "https://api.example.com."},
-		{"https://api.example.com", "https://api.example.com::443"}, {"https://api.example.com", "https:api.example.com"}, {"https://api.example.com", "https://api.example.com/?"},
-		{"https://api.example.com", ""}, {"https://api.example.com", "api.example.com"}, {"urn:example:api", "urn:EXAMPLE:api"}, {"https://api.example.com", "https://evil.example\\@api.example.com"},
+		{"https://api.example.com/v1", "https://api.example.com/v1/"},
+		{"https://api.example.com/v1", "https://api.example.com/V1"},
+		{"https://api.example.com", "http://api.example.com"},
+		{"https://api.example.com", "https://api.example.com:8443"},
+		{"https://api.example.com", "https://api.example.com:80"},
+		{"https://api.example.com", "https://api.example.com#x"},
+		{"https://api.example.com", "https://api.example.com//"},
+		{"https://api.example.com", "https://u@api.example.com"},
+		{"https://api.example.com", "https://api.example.com."},
+		{"https://api.example.com", "https://api.example.com::443"},
+		{"https://api.example.com", "https:api.example.com"},
+		{"https://api.example.com", "https://api.example.com/?"},
+		{"https://api.example.com", ""},
+		{"https://api.example.com", "api.example.com"},
+		{"urn:example:api", "urn:EXAMPLE:api"},
+		{"https://api.example.com", "https://evil.example\\@api.example.com"},
 	} {
 		if SameResource(other[0], other[1]) || SameResource(other[1], other[0]) {
 			t.Errorf("%q and %q are the same", other[0], other[1])

@@ -91,8 +91,15 @@ func TestAnActionCoversItForEveryObject(t *testing.T) {
 // has its meaning where the object is declared and the action is one word.
 func TestV43_AColonMeansSomethingForDeclaredObjectsOnly(t *testing.T) {
 	r := Resource{Objects: []string{"accounts"}, Scopes: []Scope{
-		{Name: "read", Implies: []string{"https://a.example/auth/list"}}, {Name: "delete"}, {Name: "users:delete"}, {Name: "read:admin"}, {Name: "meeting:read:admin"},
-		{Name: "https://a.example/auth/read"}, {Name: "https://a.example/auth/list"}, {Name: "//a.example/x"}, {Name: "accounts:delete:all"},
+		{Name: "read", Implies: []string{"https://a.example/auth/list"}},
+		{Name: "delete"},
+		{Name: "users:delete"},
+		{Name: "read:admin"},
+		{Name: "meeting:read:admin"},
+		{Name: "https://a.example/auth/read"},
+		{Name: "https://a.example/auth/list"},
+		{Name: "//a.example/x"},
+		{Name: "accounts:delete:all"},
 	}}
 	for _, x := range r.Scopes {
 		if got := r.Effective([]string{x.Name}, "", true); got[0] != x.Name || !r.Covers(got, x.Name) {

@@ -252,8 +252,10 @@ func (s *Server) spoil(ctx context.Context, job *work, cause error) error {
 		return cause
 	}
 	if sent := job.form.Get("redirect_uri"); sent != "" && sent != job.code.RedirectURI {
-		return &Error{Code: InvalidGrant, Description: "redirect_uri is not the one of the authorization request; send the same, or none.",
-			Cause: fmt.Errorf("redirect_uri %s is not the one of the authorization request, %s", quotedURI(sent), quotedURI(job.code.RedirectURI))}
+		return &Error{
+			Code: InvalidGrant, Description: "redirect_uri is not the one of the authorization request; send the same, or none.",
+			Cause: fmt.Errorf("redirect_uri %s is not the one of the authorization request, %s", quotedURI(sent), quotedURI(job.code.RedirectURI)),
+		}
 	}
 	if err := s.store.ConsumeCode(ctx, job.code.Digest); err != nil && !errors.Is(err, storage.ErrConsumed) {
 		return err //nolint:wrapcheck // storage's own sentinels

@@ -303,7 +303,7 @@ func (s *Store) DisableUser(ctx context.Context, userID string, keep ...string) 
 			if !w.Personal && slices.Contains(keep, w.ID) {
 				continue
 			}
-			if _, err := s.stopWithoutOwner(ctx, w.ID); err != nil {
+			if err := s.stopWithoutOwner(ctx, w.ID); err != nil {
 				return err
 			}
 		}
@@ -328,7 +328,7 @@ func (s *Store) EnableUser(ctx context.Context, userID string) error {
 			return err
 		}
 		for _, w := range owned {
-			if _, err := s.startWithOwner(ctx, w.ID); err != nil {
+			if err := s.startWithOwner(ctx, w.ID); err != nil {
 				return err
 			}
 		}
@@ -457,7 +457,7 @@ func (s *Store) DeleteUser(ctx context.Context, userID string) error {
 			if disabled {
 				break // what works without an enabled owner was kept by an administrator
 			}
-			if _, err := s.stopWithoutOwner(ctx, w.ID); err != nil {
+			if err := s.stopWithoutOwner(ctx, w.ID); err != nil {
 				return err
 			}
 		}

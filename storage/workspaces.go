@@ -167,18 +167,18 @@ func (s *Store) EnableWorkspace(ctx context.Context, id string) error {
 // enabledOwner holds for the workspaces w that have an owner who is not disabled.
 const enabledOwner = `EXISTS (SELECT 1 FROM memberships m JOIN users u ON u.id = m.user_id WHERE m.workspace_id = w.id AND m.role = '` + RoleOwner + `' AND u.disabled_at IS NULL)`
 
-// stopWithoutOwner disables a workspace none of whose owners is enabled, unless it is disabled, and reports whether it
-// did. The caller holds the workspace.
-func (s *Store) stopWithoutOwner(ctx context.Context, id string) (bool, error) {
-	n, err := s.exec(ctx, `UPDATE workspaces AS w SET disabled_at = $2, disabled_for = COALESCE((SELECT max(m.user_id) FROM memberships m WHERE m.workspace_id = w.id AND m.role = $3), '')
+// stopWithoutOwner disables a workspace none of whose owners is enabled, unless it is disabled. The caller holds the
+// workspace.
+func (s *Store) stopWithoutOwner(ctx context.Context, id string) error {
+	_, err := s.exec(ctx, `UPDATE workspaces AS w SET disabled_at = $2, disabled_for = COALESCE((SELECT max(m.user_id) FROM memberships m WHERE m.workspace_id = w.id AND m.role = $3), '')
 		WHERE w.id = $1 AND w.disabled_at IS NULL AND NOT `+enabledOwner, id, s.Now(), RoleOwner)
-	return n > 0, err
+	return err
 }
 
-// startWithOwner ends what stopWithoutOwner began, where an owner is enabled now, and reports whether it did.
-func (s *Store) startWithOwner(ctx context.Context, id string) (bool, error) {
-	n, err := s.exec(ctx, `UPDATE workspaces AS w SET disabled_at = NULL, disabled_for = '' WHERE w.id = $1 AND w.disabled_for <> '' AND `+enabledOwner, id)
-	return n > 0, err
+// startWithOwner ends what stopWithoutOwner began, where an owner is enabled now.
+func (s *Store) startWithOwner(ctx context.Context, id string) error {
+	_, err := s.exec(ctx, `UPDATE workspaces AS w SET disabled_at = NULL, disabled_for = '' WHERE w.id = $1 AND w.disabled_for <> '' AND `+enabledOwner, id)
+	return err
 }
 
 // OwnedBy lists the workspaces of which a user is an owner.
@@ -196,8 +196,8 @@ func (s *Store) WorkspacesStoppedWith(ctx context.Context, userID string) ([]Wor
 		ORDER BY CASE WHEN w.personal_user_id IS NULL THEN 1 ELSE 0 END, w.slug`, userID, RoleOwner)
 }
 
-// DeleteWorkspace removes a workspace with all that is its own, and keeps its slug from being taken again. ErrConflict: it is a personal one, which goes with its
-// user; ErrNotFound: there is none.
+// DeleteWorkspace removes a workspace with all that is its own, and keeps its slug from being taken again. ErrConflict: it
+// is a personal one, which goes with its user; ErrNotFound: there is none.
 func (s *Store) DeleteWorkspace(ctx context.Context, id string) error {
 	return s.InTx(ctx, func(ctx context.Context) error {
 		if err := s.HoldWorkspace(ctx, id); err != nil {
@@ -310,7 +310,7 @@ func (s *Store) AddMember(ctx context.Context, workspaceID, userID, role string)
 			return err
 		}
 		s.changed(ctx)
-		_, err := s.startWithOwner(ctx, workspaceID)
+		err := s.startWithOwner(ctx, workspaceID)
 		return err
 	})
 }
@@ -359,9 +359,9 @@ func (s *Store) changeMember(ctx context.Context, workspaceID string, away bool,
 			}
 		}
 		s.changed(ctx)
-		_, err := s.startWithOwner(ctx, workspaceID)
+		err := s.startWithOwner(ctx, workspaceID)
 		if err == nil && before { // without one before, it works because an administrator said so
-			_, err = s.stopWithoutOwner(ctx, workspaceID)
+			err = s.stopWithoutOwner(ctx, workspaceID)
 		}
 		return err
 	})

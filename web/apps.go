@@ -75,7 +75,7 @@ func (s *Server) allApps(h appHandler) memberHandler {
 
 // inApps runs fn in a transaction that reaches the apps of a place and no others.
 func (s *Server) inApps(r *http.Request, v *visitor, at appPlace, fn func(ctx context.Context) error) error {
-	return s.store.InTx(at.context(r, v), fn) //nolint:wrapcheck // fn's own
+	return s.store.InTx(at.context(r, v), fn) //nolint:wrapcheck,contextcheck // fn's own; the request brings its context
 }
 
 // context is the one in which the apps of a place are read and changed.

@@ -163,7 +163,8 @@ func namedHosts(listen string, next http.Handler) http.Handler {
 		}
 		host = strings.Trim(host, "[]")
 		_, err := netip.ParseAddr(host)
-		if err != nil && host != "localhost" && host != configured && !(everywhere && host != "" && !strings.Contains(host, ".")) {
+		local := everywhere && host != "" && !strings.Contains(host, ".") // as names in a network of containers are
+		if err != nil && host != "localhost" && host != configured && !local {
 			http.Error(w, "This listener does not answer for that host; use its address.", http.StatusMisdirectedRequest)
 			return
 		}

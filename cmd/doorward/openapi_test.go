@@ -126,30 +126,40 @@ func TestV40_ReferencesKeepTheirSecurity(t *testing.T) {
 	runImportCases(t, map[string]importCase{
 		"operation": {"security: [{key: []}]\nx-o: {a: " + admin + "}\npaths: {/a: {delete: {$ref: '#/x-o/a'}}}", nil, []string{"DELETE /a admin"}, ""},
 		"operation in a file": {
-			"security: [{key: []}]\npaths: {/a: {delete: {$ref: ops/a.yml}}}", []string{"ops/a.yml", "security: [{oauth: [admin]}]"},
-			[]string{"DELETE /a admin"}, "",
+			"security: [{key: []}]\npaths: {/a: {delete: {$ref: ops/a.yml}}}",
+			[]string{"ops/a.yml", "security: [{oauth: [admin]}]"},
+			[]string{"DELETE /a admin"},
+			"",
 		},
 		"file from a file in a folder": {
 			"paths: {/a: {$ref: 'paths/a.json'}}",
 			[]string{"paths/a.json", `{"put": {"$ref": "../ops/put%20a.yaml#/x/0"}}`, "ops/put a.yaml", "x: [{security: [{oauth: [admin]}]}]"},
-			[]string{"PUT /a admin"}, "",
+			[]string{"PUT /a admin"},
+			"",
 		},
 		"back to the document": {
-			"paths: {/a: {$ref: a.yaml}}\nx-b: " + admin, []string{"a.yaml", "get: {$ref: 'd.yaml#/x-b'}", "d.yaml", "x-b: {security: []}"},
-			[]string{"GET /a admin"}, "",
+			"paths: {/a: {$ref: a.yaml}}\nx-b: " + admin,
+			[]string{"a.yaml", "get: {$ref: 'd.yaml#/x-b'}", "d.yaml", "x-b: {security: []}"},
+			[]string{"GET /a admin"},
+			"",
 		},
 		"escapes of pointers": {
 			"paths: {'/a/{b}~c': {get: {$ref: '#/paths/~1d~1%7Be%7D~0/get'}}, '/d/{e}~': {get: " + admin + "}}", nil,
-			[]string{"GET /a/* admin", "GET /d/* admin"}, "",
+			[]string{"GET /a/* admin", "GET /d/* admin"},
+			"",
 		},
 		"through a reference": {"paths: {/a: {get: {$ref: '#/paths/~1b/get'}}, /b: {$ref: '#/x-b'}}\nx-b: {get: " + admin + "}", nil, []string{"GET /a admin", "GET /b admin"}, ""},
 		"path items of components": {
 			"openapi: 3.1.0\ncomponents: {securitySchemes: {oauth: {type: oauth2}}, pathItems: {a: {get: " + admin + "}}}\npaths: {/a: {$ref: '#/components/pathItems/a', get: {security: []}, put: {security: []}}}\nwebhooks: {w: {post: {}}}",
-			nil, []string{"GET /a admin", "PUT /a public"}, "",
+			nil,
+			[]string{"GET /a admin", "PUT /a public"},
+			"",
 		},
 		"beside a reference": {
 			"x-o: {a: {security: [{oauth: [read]}]}, b: {}}\nsecurity: [{oauth: [write]}]\npaths: {/a: {get: {$ref: '#/x-o/a', security: []}, put: {$ref: '#/x-o/b', security: []}, post: {$ref: '#/x-o/a', security: [{oauth: [more]}]}}}",
-			nil, []string{"GET /a read", "POST /a more+read", "PUT /a write"}, "",
+			nil,
+			[]string{"GET /a read", "POST /a more+read", "PUT /a write"},
+			"",
 		},
 		"security and schemes": {
 			"x-s: [{$ref: '#/x-r'}]\nx-r: {oauth: {$ref: '#/x-l'}}\nx-l: [admin]\npaths: {/a: {get: {security: {$ref: '#/x-s'}}}}", nil, []string{"GET /a admin"}, "",
@@ -157,7 +167,9 @@ func TestV40_ReferencesKeepTheirSecurity(t *testing.T) {
 		"all paths": {"paths: {$ref: paths.yaml, /b: {get: {security: []}}}", []string{"paths.yaml", "/a: {get: " + admin + "}"}, []string{"GET /b public", "GET /a admin"}, ""},
 		"components in a file": {
 			"openapi: 3.0.0\ncomponents: {$ref: 'c.yaml'}\npaths: {/a: {get: " + admin + "}}",
-			[]string{"c.yaml", "securitySchemes: {oauth: {$ref: 's.yaml'}}", "s.yaml", "type: oauth2"}, []string{"GET /a admin"}, "",
+			[]string{"c.yaml", "securitySchemes: {oauth: {$ref: 's.yaml'}}", "s.yaml", "type: oauth2"},
+			[]string{"GET /a admin"},
+			"",
 		},
 
 		"no such file":   {"security: []\npaths: {/a: {get: {$ref: x.yaml}, put: {}}}", nil, []string{"GET /a refuse", "PUT /a public"}, `Refused: GET /a: d.yaml:7: GET /a refers to "x.yaml", a file that does not exist`},
@@ -178,7 +190,8 @@ func TestV40_ReferencesKeepTheirSecurity(t *testing.T) {
 		"security":         {"security: {$ref: x.yaml}\npaths: {/a: {get: {}, put: {security: []}}}", nil, []string{"GET /a refuse", "PUT /a public"}, "Refused: GET /a: "},
 		"scheme": {
 			"openapi: 3.0.0\nsecurity: []\ncomponents: {securitySchemes: {s: {$ref: x.yaml}}}\npaths: {/a: {get: {security: [{s: [x]}]}, put: {}}}", nil,
-			[]string{"GET /a refuse", "PUT /a public"}, `the security scheme "s" refers to "x.yaml"`,
+			[]string{"GET /a refuse", "PUT /a public"},
+			`the security scheme "s" refers to "x.yaml"`,
 		},
 	})
 }
@@ -233,7 +246,8 @@ func TestV40_WhatIsNotUnderstoodRefuses(t *testing.T) {
 		"deep template":        {"security: []\npaths: {'/a/{p+}': {get: {}}, '/{b}/{c}/{d}': {get: {}}}", nil, []string{"GET /a/* public", "GET /a/** refuse", "GET /*/*/* public"}, "may stand for several segments"},
 		"all at once": {
 			"security: []\npaths: {/a: {get: }, /b: {get: {$ref: x.yaml}}, /c: {get: {security: [{none: []}]}}, /d: {get: {}}}", nil,
-			[]string{"GET /a refuse", "GET /b refuse", "GET /c refuse", "GET /d public"}, "each of 3 elements could not be read",
+			[]string{"GET /a refuse", "GET /b refuse", "GET /c refuse", "GET /d public"},
+			"each of 3 elements could not be read",
 		},
 	})
 	for name, scheme := range map[string]string{"type": "{type: magic}", "no type": "{}", "null": "", "circle": "{$ref: '#/components/securitySchemes/s'}", "tag": "!x {type: oauth2}"} {
@@ -299,12 +313,13 @@ func TestV41_AliasBombsEnd(t *testing.T) {
 	}
 }
 
-// TestV42_OneUnusualElementDoesNotStopTheRest
+// One unusual element is told about, and the rest is imported.
 func TestV42_OneUnusualElementDoesNotStopTheRest(t *testing.T) {
 	runImportCases(t, map[string]importCase{
 		"queries and fragments": {
 			"paths:\n  /a: {get: {security: [{oauth: [read]}]}}\n  '/a?beta=true': {get: {security: [{oauth: [beta]}]}, put: {security: [{oauth: [w]}]}}\n  '/a#x': {get: {security: []}}\n  '/b?x': {get: {security: []}}\n  '/c{?page,size}': {get: {security: [{oauth: [c]}]}}", nil,
-			[]string{"GET /a beta+read", "PUT /a w", "GET /b public", "GET /c c"}, "a query in a path makes a variant",
+			[]string{"GET /a beta+read", "PUT /a w", "GET /b public", "GET /c c"},
+			"a query in a path makes a variant",
 		},
 		"a variant leaves the rest": {
 			"paths: {'/b?x': {get: {security: []}}, '/{c}': {get: {security: [{oauth: [c]}]}}}", nil, []string{"GET /b c", "GET /* c"}, "",
@@ -312,11 +327,13 @@ func TestV42_OneUnusualElementDoesNotStopTheRest(t *testing.T) {
 		"scopes of a bearer scheme": {"paths: {/a: {get: {security: [{key: ['a:b']}]}}}", nil, []string{"GET /a a:b"}, "scopes of a scheme that has none in this version of OpenAPI; they were kept"},
 		"unreachable paths": {
 			"security: []\npaths: {/a/../b: {get: {}}, /a//b: {get: {}}, '/a%2Fb': {get: {}}, '/a;b': {get: {}}, '/a\\b': {get: {}}, /ok: {get: {}}}", nil,
-			[]string{"GET /ok public"}, "Left out: GET /a/../b",
+			[]string{"GET /ok public"},
+			"Left out: GET /a/../b",
 		},
 		"texts that a route cannot have": {
 			"security: []\npaths: {'/a/*': {get: {}}, '/b/:id': {get: {}}, '/c/x%25': {get: {}}, '/d/%2A%2a': {get: {}}}", nil,
-			[]string{"GET /a/* any credential", "GET /b/* any credential", "GET /c/* any credential", "GET /d/* any credential"}, "a route cannot have its text",
+			[]string{"GET /a/* any credential", "GET /b/* any credential", "GET /c/* any credential", "GET /d/* any credential"},
+			"a route cannot have its text",
 		},
 		"a long path": {"paths: {/a/" + strings.Repeat("x", 600) + ": {get: {security: [{oauth: [a]}]}}, '/a/{b}': {get: {security: []}}}", nil, []string{"GET /a/* a"}, ""},
 		"byte order mark": {
@@ -325,7 +342,8 @@ func TestV42_OneUnusualElementDoesNotStopTheRest(t *testing.T) {
 		"optional": {"paths: {/a: {get: {security: [{}, {oauth: [a]}]}, put: {security: [{}]}}}", nil, []string{"GET,PUT /a public"}, "security is optional there"},
 		"Swagger 2.0": {
 			"swagger: '2.0'\nhost: api.example.com\nbasePath: /v1/\nsecurityDefinitions: {o: {type: oauth2}, b: {type: basic}}\nsecurity: [{b: []}]\npaths: {/a: {get: {}, put: {security: [{o: [w]}]}, post: {security: [{http: []}]}}}", nil,
-			[]string{"GET /v1/a any credential", "POST /v1/a refuse", "PUT /v1/a w"}, "which is not in securityDefinitions",
+			[]string{"GET /v1/a any credential", "POST /v1/a refuse", "PUT /v1/a w"},
+			"which is not in securityDefinitions",
 		},
 	})
 }
@@ -349,12 +367,13 @@ func TestV51_GetAndHeadNeedTheSame(t *testing.T) {
 		"HEAD alone":   {"paths: {/a: {head: {security: []}}, /b: {get: {security: []}}}", nil, []string{"HEAD /a public", "GET /b public"}, ""},
 		"of a general path": {
 			"paths: {/a: {get: {security: []}}, '/{b}': {head: {security: [{oauth: [admin]}]}}}", nil,
-			[]string{"HEAD /a admin", "GET /a public", "HEAD /* admin"}, "",
+			[]string{"HEAD /a admin", "GET /a public", "HEAD /* admin"},
+			"",
 		},
 	})
 }
 
-// TestV52_APublicRouteIsNotWidened
+// A template in a part of a segment opens no more than it names.
 func TestV52_APublicRouteIsNotWidened(t *testing.T) {
 	runImportCases(t, map[string]importCase{
 		"part of a segment":   {"paths: {'/r/{id}.pdf': {get: {security: []}}}", nil, []string{"GET /r/* any credential"}, "the path is public, but the route matches more"},
@@ -364,7 +383,8 @@ func TestV52_APublicRouteIsNotWidened(t *testing.T) {
 		"with a scope":        {"paths: {'/r/{id}.pdf': {get: {security: [{oauth: [a]}]}}, '/r/{id}': {get: {security: []}}}", nil, []string{"GET /r/* a"}, ""},
 		"before a general path": {
 			"paths: {'/r/{id}.pdf': {get: {security: [{oauth: [a]}]}}, '/{x}/{y}': {get: {security: [{oauth: [b]}]}}}", nil,
-			[]string{"GET /r/* a+b", "GET /*/* b"}, "it also needs what more general paths need",
+			[]string{"GET /r/* a+b", "GET /*/* b"},
+			"it also needs what more general paths need",
 		},
 	})
 }
@@ -383,15 +403,18 @@ func TestV53_OnlyTheRoutesOfThisHost(t *testing.T) {
 		"without default": {"servers: [{url: '/{tenant}/v1'}]\nsecurity: []\npaths: {/a: {get: {}}}", nil, []string{"GET /*/v1/a public"}, ""},
 		"crossing": {
 			"paths: {'/{tenant}/b': {get: {security: [{oauth: [admin]}]}}, '/x/{name}': {get: {security: []}}}", nil,
-			[]string{"GET /x/b admin", "GET /x/* public", "GET /*/b admin"}, "first at GET /x/* and /*/b: the two paths cross",
+			[]string{"GET /x/b admin", "GET /x/* public", "GET /*/b admin"},
+			"first at GET /x/* and /*/b: the two paths cross",
 		},
 		"crossing at a path of its own": {
 			"paths: {'/{tenant}/b': {get: {security: [{oauth: [admin]}]}}, '/x/{name}': {get: {security: []}}, /x/b: {get: {security: [{oauth: [own]}]}}}", nil,
-			[]string{"GET /x/b own", "GET /x/* public", "GET /*/b admin"}, "",
+			[]string{"GET /x/b own", "GET /x/* public", "GET /*/b admin"},
+			"",
 		},
 		"three that cross": {
 			"paths: {'/a/{x}/{y}': {get: {security: [{oauth: [a]}]}}, '/{x}/b/{y}': {get: {security: [{oauth: [b]}]}}, '/{x}/{y}/c': {get: {security: [{oauth: [c]}]}}}", nil,
-			[]string{"GET /a/b/c a+b+c", "GET /a/b/* a+b", "GET /a/*/c a+c", "GET /a/*/* a", "GET /*/b/c b+c", "GET /*/b/* b", "GET /*/*/c c"}, "",
+			[]string{"GET /a/b/c a+b+c", "GET /a/b/* a+b", "GET /a/*/c a+c", "GET /a/*/* a", "GET /*/b/c b+c", "GET /*/b/* b", "GET /*/*/c c"},
+			"",
 		},
 		"other methods": {"paths: {'/{tenant}/b': {get: {security: [{oauth: [admin]}]}}, '/x/{name}': {put: {security: []}}}", nil, []string{"PUT /x/* public", "GET /*/b admin"}, ""},
 	})
@@ -425,8 +448,7 @@ func randomDocument(random *rand.Rand) map[string]string {
 		return pick("[]", "[{o: [read]}]", "[{o: [admin, 'x:1']}]", "[{k: []}]", "[{}, {o: [read]}]", "[{o: [a]}, {k: [], o: [b]}]", "null", "none", "[{none: [a]}]",
 			"[null]", "[{o: }]", "*security", "{$ref: '#/x-security'}", "[{none: []}, {o: [c]}]", "{$ref: 'f/a.yaml#/security'}", "[{$ref: '#/x-r'}]", "[{<<: *r}]")
 	}
-	var operation func() string
-	operation = func() string {
+	operation := func() string {
 		switch random.IntN(12) {
 		case 0:
 			return "{}"
@@ -544,7 +566,7 @@ func notLooser(t *testing.T, files map[string]string) (compared int) {
 func TestV40_ImportedRoutesAreNeverLooser(t *testing.T) {
 	compared := 0
 	for seed := range 200 {
-		compared += notLooser(t, randomDocument(rand.New(rand.NewPCG(uint64(seed), 1)))) //nolint:gosec // the same at each run
+		compared += notLooser(t, randomDocument(rand.New(rand.NewPCG(uint64(seed), 1)))) // the same at each run
 	}
 	if compared < 20_000 {
 		t.Errorf("only %d requests were compared", compared)
@@ -558,9 +580,9 @@ func FuzzOpenAPI(f *testing.F) {
 	f.Add(`{"openapi":"3.1.0","paths":{"/a":{"get":{}}}}`)
 	f.Add("openapi: 3.1.0\npaths: {/a: &a {$ref: '#/paths/~1a'}, /b: *a}")
 	for seed := range 20 {
-		f.Add(randomDocument(rand.New(rand.NewPCG(uint64(seed), 2)))["d.yaml"]) //nolint:gosec // the same at each run
+		f.Add(randomDocument(rand.New(rand.NewPCG(uint64(seed), 2)))["d.yaml"]) // the same at each run
 	}
-	beside := randomDocument(rand.New(rand.NewPCG(1, 2))) //nolint:gosec // likewise
+	beside := randomDocument(rand.New(rand.NewPCG(1, 2))) // likewise
 	f.Fuzz(func(t *testing.T, document string) {
 		files := maps.Clone(beside)
 		files["d.yaml"] = document

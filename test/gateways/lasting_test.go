@@ -57,6 +57,7 @@ func TestV07_WhatLastsEndsWithItsCredential(t *testing.T) {
 				c := f.dial(t)
 				c.write("GET", "/events", "", key)
 				stream := c.head("GET")
+				t.Cleanup(func() { _ = stream.Body.Close() })
 				piece := make([]byte, 9)
 				_, err = io.ReadFull(stream.Body, piece)
 				ok(t, err)
@@ -125,6 +126,7 @@ func TestV07_WithoutStorageWhatLastsEndsAfterFiveMinutes(t *testing.T) {
 	c := f.dial(t)
 	c.write("GET", "/events", "", key)
 	stream := c.head("GET")
+	defer stream.Body.Close() //nolint:errcheck // it is cut
 	_, err := io.ReadFull(stream.Body, make([]byte, 9))
 	ok(t, err)
 	w.SQL("ALTER TABLE api_keys RENAME TO api_keys_away")

@@ -48,6 +48,7 @@ func (d *door) want(s state) bool {
 		return d.answer == "403"
 	case ended:
 		return slices.Contains(d.end, d.answer)
+	case refused:
 	}
 	return slices.Contains(d.stop, d.answer) || slices.Contains(d.end, d.answer)
 }

@@ -534,7 +534,7 @@ func TestV31_PagesForAnyVisitorCountNoRows(t *testing.T) {
 
 // No statement counts rows to learn whether there are any.
 func TestV31_ExistenceIsNotCounted(t *testing.T) {
-	counted := regexp.MustCompile("func \\(s \\*Store\\) (\\w+)\\([^{]*\\) \\(bool, error\\) \\{(?:[^}]|\\}[^\\n])*?SELECT count\\(\\*\\)")
+	counted := regexp.MustCompile(`func \(s \*Store\) (\w+)\([^{]*\) \(bool, error\) \{(?:[^}]|\}[^\n])*?SELECT count\(\*\)`)
 	files, err := filepath.Glob("../../storage/*.go")
 	if err != nil || len(files) < 10 {
 		t.Fatal(files, err)

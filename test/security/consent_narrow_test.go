@@ -202,13 +202,17 @@ func TestV09_JWTsAreNarrowed(t *testing.T) {
 
 // everything is a catalogue in which scopes imply others.
 func everything() rig.Options {
-	return rig.Options{Resources: []oauth.Resource{{ID: "https://api.example", Name: "API", Objects: []string{"files"}, WorkspaceHeader: "X-Workspace",
+	return rig.Options{Resources: []oauth.Resource{{
+		ID: "https://api.example", Name: "API", Objects: []string{"files"}, WorkspaceHeader: "X-Workspace",
 		Keys: oauth.KeyRules{Prefix: "sk", Environments: []string{"live", "test"}},
 		Scopes: []oauth.Scope{
-			{Name: "read", Text: "Read"}, {Name: "write", Text: "Write"}, {Name: "delete", Text: "Delete"},
+			{Name: "read", Text: "Read"},
+			{Name: "write", Text: "Write"},
+			{Name: "delete", Text: "Delete"},
 			{Name: "manage", Text: "Manage", Implies: []string{"write"}},
 			{Name: "admin", Text: "Everything", Implies: []string{"read", "manage", "delete"}},
-		}}}}
+		},
+	}}}
 }
 
 // A scope that was asked for and is not among the answer is covered by no token, whatever would imply it.

@@ -43,7 +43,9 @@ func newWorld(t *testing.T) *world {
 		Resources: []oauth.Resource{{
 			ID: id, Name: "Example API", WorkspaceHeader: "X-Workspace",
 			Scopes: []oauth.Scope{
-				{Name: "read", Text: "Read"}, {Name: "write", Text: "Write"}, {Name: "bill", Text: "Send bills"},
+				{Name: "read", Text: "Read"},
+				{Name: "write", Text: "Write"},
+				{Name: "bill", Text: "Send bills"},
 				{Name: "admin", Text: "Manage", Implies: []string{"read", "write"}},
 			},
 			Keys:           oauth.KeyRules{Prefix: "sk", Environments: []string{"live", "test"}},

@@ -56,8 +56,12 @@ func TestV64_OnlyAdministratorsManageUsers(t *testing.T) {
 			path := "/v1/users/" + u.ID
 			got := ""
 			for _, q := range [][3]string{
-				{"GET", path, ""}, {"POST", path + "/sign-out", `{}`}, {"PATCH", path, `{"name":"y"}`},
-				{"PATCH", path, `{"email":"other` + u.Email + `"}`}, {"PATCH", path, `{"admin":true}`}, {"PATCH", path, `{"disabled":false}`},
+				{"GET", path, ""},
+				{"POST", path + "/sign-out", `{}`},
+				{"PATCH", path, `{"name":"y"}`},
+				{"PATCH", path, `{"email":"other` + u.Email + `"}`},
+				{"PATCH", path, `{"admin":true}`},
+				{"PATCH", path, `{"disabled":false}`},
 			} {
 				got += letter(x.ask(q[0], q[1], q[2]))
 			}

@@ -39,12 +39,12 @@ func main() {
 // figures imports one document and tries each of its operations, and paths that several templates match.
 func figures(doorward, file string) (line string, problems []string, err error) {
 	folder := filepath.Dir(file)
-	d, err := openapi.Read(filepath.Base(file), func(name string) ([]byte, error) { return os.ReadFile(filepath.Join(folder, name)) }) //nolint:gosec // the developer names the file
+	d, err := openapi.Read(filepath.Base(file), func(name string) ([]byte, error) { return os.ReadFile(filepath.Join(folder, name)) }) // the developer names the file
 	if err != nil {
 		return "", nil, err //nolint:wrapcheck // it names the file
 	}
 	var stdout, stderr bytes.Buffer
-	c := exec.Command(doorward, "routes", "from-openapi", "--json", file) //nolint:gosec,noctx // the developer names both
+	c := exec.Command(doorward, "routes", "from-openapi", "--json", file) //nolint:noctx // the developer names both
 	c.Stdout, c.Stderr = &stdout, &stderr
 	if err := c.Run(); err != nil {
 		return "", nil, fmt.Errorf("%w: %s", err, stderr.String())
