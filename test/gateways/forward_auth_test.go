@@ -544,7 +544,7 @@ func TestF15_IdentityHeadersHoldNamesAsWeKnowThem(t *testing.T) {
 	w := memory(t)
 	_, token := w.PersonalToken(w.Alice, oauth.KeySpec{Scopes: []string{"read"}})
 	w.each(func(t *testing.T, f front) {
-		for _, scheme := range []string{"Bearer", "bearer", "BEARER"} {
+		for _, scheme := range []string{"Bearer", "bearer", "BEARER", "Bearer "} { // one space or more: RFC 9110 section 11.4
 			a := f.send(t, "GET", "/x", "authorization: "+scheme+" "+token, "x-workspace: acme")
 			if a.Status != http.StatusOK {
 				t.Errorf("%s: answered %d %s", scheme, a.Status, a.Body)
@@ -555,7 +555,7 @@ func TestF15_IdentityHeadersHoldNamesAsWeKnowThem(t *testing.T) {
 			}
 		}
 		for _, line := range []string{
-			"Authorization: Basic " + strings.TrimPrefix(rig.Basic(w.Alice.ID, rig.Password), "Basic "), "Authorization: Bearer  " + token, "Authorization: Bearer " + token + "=", "Authorization: Bearer " + strings.ToUpper(token), "Authorization: " + token,
+			"Authorization: Basic " + strings.TrimPrefix(rig.Basic(w.Alice.ID, rig.Password), "Basic "), "Authorization: Bearer " + token + "=", "Authorization: Bearer " + strings.ToUpper(token), "Authorization: " + token,
 			"X-API-Key: " + token, "Authorization: Bearer " + w.Alice.Email,
 		} {
 			if a := f.send(t, "GET", "/x", line, "X-Workspace: acme"); a.Status != http.StatusUnauthorized {
