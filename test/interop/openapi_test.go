@@ -113,13 +113,15 @@ func callAll(t *testing.T, program string, s *server) (calls, kinds int) {
 	s.command("", "workspace", "create", "--name", "Standing", "--slug", slug, "--owner", email)
 	key := s.command("", "key", "create", "--workspace", slug, "--name", "Admin", "--scope", "admin")
 	token := s.command("", "token", "create", "--user", email, "--name", "Admin", "--scope", "admin")
+	s.command("", "user", "update", email, "--admin") // without it the operations about users are 403
+	var users []any
 	for _, name := range []string{"bob", "dave", "frank"} {
-		s.command(password, "user", "create", "--email", name+"@example.com", "--name", name, "--password-stdin")
+		users = append(users, s.command(password, "user", "create", "--email", name+"@example.com", "--name", name, "--password-stdin")["id"])
 		s.command("", "workspace", "member", "add", slug, name+"@example.com", "--role", "viewer")
 	}
 	var got struct{ Calls, Operations, Succeeded int }
 	nodeScript(t, program, "openapi-calls.js", map[string]any{
-		"issuer": s.issuer, "key": key["key"], "token": token["token"], "workspace": slug, "keep": []any{slug, key["id"], token["id"]}, "seed": callsSeed,
+		"issuer": s.issuer, "key": key["key"], "token": token["token"], "workspace": slug, "users": users, "keep": []any{slug, key["id"], token["id"]}, "seed": callsSeed,
 	}, &got)
 	t.Logf("%+v, seed %d", got, callsSeed)
 	return got.Calls, got.Operations

@@ -13,9 +13,9 @@ import { Ajv2020 } from 'ajv/dist/2020.js'
 import addFormats from 'ajv-formats'
 import fc from 'fast-check'
 
-// settings is {issuer, key, token, workspace, keep, seed}. The two credentials are good for all in a workspace. What is in
-// keep is not to be changed, or the callers would end themselves.
-const { issuer, key, token, workspace, keep, seed } = JSON.parse(process.env.DOORWARD_INTEROP)
+// settings is {issuer, key, token, workspace, users, keep, seed}. The two credentials are good for all in a workspace, and
+// the token is an administrator's. What is in keep is not to be changed, or the callers would end themselves.
+const { issuer, key, token, workspace, users, keep, seed } = JSON.parse(process.env.DOORWARD_INTEROP)
 const document = await (await fetch(`${issuer}/openapi.json`)).json()
 keep.push((await (await fetch(`${issuer}/api/auth/me`, { headers: { Authorization: `Bearer ${token}` } })).json()).id)
 
@@ -284,7 +284,7 @@ const perOperation = 12
 const strangersPerOperation = 3
 const sequences = 30
 const options = { seed, endOnFailure: true }
-const newPool = () => new Map([['/v1/workspaces/', [workspace]]])
+const newPool = () => new Map([['/v1/workspaces/', [workspace]], ['/v1/users/', [...users]]])
 
 // The examples of the document, each of which works.
 const examples = newPool()
