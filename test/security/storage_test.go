@@ -40,7 +40,7 @@ func TestS01_NoInputReachesSQL(t *testing.T) {
 			return b, b.Form(b.Get("/login"), "/login")
 		}
 		// What a password is made of is in no log, so none is a text that is sent as a client id or redirect URI as well.
-		password := func(x string) string { return "'p" + x }
+		password := func(x string) string { return "'p" + x + "p'" }
 		typed := func(field, x string) string {
 			if field == "password" || field == "code_verifier" {
 				return password(x)
