@@ -27,6 +27,7 @@ type Tab struct {
 	mu        sync.Mutex
 	requests  []Request
 	exchanges map[string]int // the browser's request id → index in requests of its latest hop
+	warned    int            // how often a page asked before it was left
 }
 
 // Request is one hop of something that the tab loaded: after a redirect the next hop is a request of its own.
@@ -263,7 +264,27 @@ func (t *Tab) listen(event any) {
 		t.requests = append(t.requests, Request{Method: e.Request.Method, URL: e.Request.URL, Type: string(e.Type)})
 	case *network.EventResponseReceived:
 		answered(e.RequestID, e.Response)
+	case *page.EventJavascriptDialogOpening:
+		if e.Type == page.DialogTypeBeforeunload {
+			t.warned++
+			go t.leave() // not in this loop, which has to read the answer
+		}
 	}
+}
+
+// leave answers a page that asks before it is left that the person means to. A tab that closes meanwhile needs no answer.
+func (t *Tab) leave() {
+	_ = chromedp.Do(t.ctx, chromedp.Func(func(ctx context.Context, target *chromedp.Target) error {
+		_, err := cdp.Call(ctx, target, page.HandleJavaScriptDialog, page.HandleJavaScriptDialogParams{Accept: true})
+		return err
+	}))
+}
+
+// Warned is how often a page has asked before it was left. The tab always leaves.
+func (t *Tab) Warned() int {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	return t.warned
 }
 
 func enableNetwork(ctx context.Context, target *chromedp.Target) error {

@@ -149,6 +149,9 @@ func keyPages(t *testing.T, javaScript bool) {
 		t.Fatalf("a call with the new key answers %d", got)
 	}
 	p.Click(`a.btn.main`)
+	if n := p.Warned(); n > 0 {
+		t.Errorf("a person who says that the key is stored is asked %d times", n)
+	}
 	p.judge("key with a call")
 	if text := p.Text("main"); !strings.Contains(text, "Requests in the last 30 days: 1, none of them refused") || !strings.Contains(text, "GET /v1/auth/test") || strings.Contains(text, key) {
 		t.Errorf("after a call the page of its key says %s", text)
