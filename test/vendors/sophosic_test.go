@@ -370,7 +370,11 @@ func TestSophosic17_OneBodyForEveryUselessKey(t *testing.T) {
 			"revoked":          w.get(data, w.revoked("free", readData).text),
 			"in another place": w.get(data, "", header("X-API-Key", w.key("free", readData).text)),
 		} {
-			w.same(what, a, http.StatusUnauthorized, sophosic401)
+			want := sophosic401
+			if what == "in another place" { // it says where it is read
+				want = strings.Replace(want, "API key", "API key. The header X-Api-Key is not read; send the key in the header Authorization, after the word Bearer.", 1)
+			}
+			w.same(what, a, http.StatusUnauthorized, want)
 			if !strings.HasPrefix(a.header.Get("WWW-Authenticate"), "Bearer ") || !strings.HasPrefix(a.header.Get("Content-Type"), "application/json") {
 				t.Errorf("%s: %v", what, a.header)
 			}

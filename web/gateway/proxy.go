@@ -165,11 +165,15 @@ func (g *Gateway) newProxy(a *API) http.Handler {
 				g.Refuse(w, r, a, closed.verdict.Refusal)
 				return
 			}
+			byCaller := f.body.failure()
 			if errors.Is(err, context.Canceled) && r.Context().Err() != nil {
-				oauth.Note(r.Context()).Cause = err
-				panic(http.ErrAbortHandler) // the caller has gone
+				// One who has sent less than they said, with nothing more to come, may still be there to read why.
+				if byCaller = f.body.last(); byCaller == nil {
+					oauth.Note(r.Context()).Cause = err
+					panic(http.ErrAbortHandler) // the caller has gone
+				}
 			}
-			refusal := upstreamFailure(err, f.body.failure())
+			refusal := upstreamFailure(err, byCaller)
 			f.status, _ = a.Shape.Body(refusal)
 			g.Refuse(w, r, a, refusal)
 		},
@@ -241,6 +245,7 @@ type patientBody struct {
 	now      func() time.Time
 	until    time.Time // when it must have come, at the slowest rate; zero: there is no bound
 	failed   atomic.Pointer[error]
+	reading  sync.Mutex // held while a piece is read
 }
 
 // failure is what was wrong with the body that the caller sent; nil: nothing, so far.
@@ -254,8 +259,20 @@ func (b *patientBody) failure() error {
 	return nil
 }
 
+// last is failure, after a read that is under way. It is for when the caller's connection has ended, and reads with it.
+func (b *patientBody) last() error {
+	if b == nil {
+		return nil
+	}
+	b.reading.Lock()
+	defer b.reading.Unlock()
+	return b.failure()
+}
+
 // Read implements io.Reader.
 func (b *patientBody) Read(p []byte) (int, error) {
+	b.reading.Lock()
+	defer b.reading.Unlock()
 	deadline := b.now().Add(patience)
 	if !b.until.IsZero() && b.until.Before(deadline) {
 		deadline = b.until
