@@ -213,7 +213,7 @@ func (n *Notes) Client(id string) {
 
 // notOfClientIDs reports the characters that the client ids of no common server have.
 func notOfClientIDs(c rune) bool {
-	return c > '~' || !alphanumeric(byte(c)) && !strings.ContainsRune("_-.~:/", c)
+	return !alphanumeric(c) && !strings.ContainsRune("_-.~:/", c)
 }
 
 // CallerGone reports whether an error came of the caller going away: ctx, the request's, was canceled by nothing else. Our

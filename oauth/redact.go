@@ -117,7 +117,7 @@ func eachWord(text string, find func(word string) int) string {
 }
 
 func hasSecret(text string, find func(word string) int) bool {
-	for _, word := range strings.FieldsFunc(text, func(c rune) bool { return c > '~' || !wordByte(byte(c)) }) {
+	for _, word := range strings.FieldsFunc(text, func(c rune) bool { return !wordByte(c) }) {
 		if find(word) >= 0 {
 			return true
 		}
@@ -128,11 +128,11 @@ func hasSecret(text string, find func(word string) int) bool {
 // minSecret is less than the length of anything that is redacted.
 const minSecret = 14
 
-func wordByte(c byte) bool {
+func wordByte[C byte | rune](c C) bool {
 	return alphanumeric(c) || c == '_' || c == '-' || c == '.' || c == '%'
 }
 
-func alphanumeric(c byte) bool {
+func alphanumeric[C byte | rune](c C) bool {
 	return c >= '0' && c <= '9' || c >= 'A' && c <= 'Z' || c >= 'a' && c <= 'z'
 }
 

@@ -73,11 +73,6 @@ func (s *Server) allApps(h appHandler) memberHandler {
 	}
 }
 
-// inApps runs fn in a transaction that reaches the apps of a place and no others.
-func (s *Server) inApps(r *http.Request, v *visitor, at appPlace, fn func(ctx context.Context) error) error {
-	return s.store.InTx(at.context(r, v), fn) //nolint:wrapcheck,contextcheck // fn's own; the request brings its context
-}
-
 // context is the one in which the apps of a place are read and changed.
 func (at *appPlace) context(r *http.Request, v *visitor) context.Context {
 	if at.workspaceID == "" {
@@ -93,7 +88,7 @@ func (s *Server) appsPage(w http.ResponseWriter, r *http.Request, v *visitor, at
 		return err
 	}
 	var list []storage.Client
-	err = s.inApps(r, v, at, func(ctx context.Context) (err error) {
+	err = s.store.InTx(at.context(r, v), func(ctx context.Context) (err error) {
 		list, err = s.store.ClientsOfWorkspace(ctx, at.workspaceID)
 		return err //nolint:wrapcheck // storage's own sentinels
 	})
@@ -236,20 +231,17 @@ func (s *Server) createApp(w http.ResponseWriter, r *http.Request, v *visitor, a
 	if err != nil {
 		return err
 	}
-	next := at.base + "/" + c.ID
-	if view != "" && kind != templates.KindPublic {
+	if kind != templates.KindPublic {
 		return redirect(w, at.base+"/shown?view="+view)
 	}
-	if x.Secret == "" {
-		if x.ID == "" {
-			next = at.base // the form was sent twice
-		}
-		if err := s.setNotice(w, r, v, "The app is registered. It is public, so it has no secret."); err != nil {
-			return err
-		}
-		return redirect(w, next)
+	next := at.base + "/" + c.ID
+	if x.ID == "" {
+		next = at.base // the form was sent twice
 	}
-	return s.showSecret(w, r, v, at, c, x.Secret, time.Time{}, next)
+	if err := s.setNotice(w, r, v, "The app is registered. It is public, so it has no secret."); err != nil {
+		return err
+	}
+	return redirect(w, next)
 }
 
 func (s *Server) showSecret(w http.ResponseWriter, r *http.Request, v *visitor, at appPlace, c storage.Client, secret string, oldUntil time.Time, next string) error {
@@ -271,7 +263,7 @@ func (s *Server) app(r *http.Request, v *visitor, at appPlace, fn func(ctx conte
 	if !storage.IsID("app", id) {
 		return "", notFound()
 	}
-	return at.base + "/" + id, s.inApps(r, v, at, func(ctx context.Context) error {
+	return at.base + "/" + id, s.store.InTx(at.context(r, v), func(ctx context.Context) error {
 		c, err := s.store.ClientByID(ctx, id)
 		if err != nil {
 			return err //nolint:wrapcheck // storage's own sentinels
@@ -324,7 +316,7 @@ func (s *Server) showApp(w http.ResponseWriter, r *http.Request, status int, v *
 	if view.Owner, err = s.ownerOf(r.Context(), c); err != nil {
 		return err
 	}
-	err = s.inApps(r, v, at, func(ctx context.Context) (err error) {
+	err = s.store.InTx(at.context(r, v), func(ctx context.Context) (err error) {
 		view.Requests, err = s.requestsOf(ctx, c.ID, base, r.URL.Query().Get("request"))
 		return err
 	})
@@ -430,7 +422,7 @@ func (s *Server) rotateSecret(w http.ResponseWriter, r *http.Request, v *visitor
 	if grace > 0 && len(c.Secrets) > 0 {
 		oldUntil = s.now().Add(grace)
 	}
-	x, once, err := s.createOnce(at.context(r, v), r, v, at.workspaceID, func(ctx context.Context) (x newSecret, err error) {
+	_, view, err := s.createOnce(at.context(r, v), r, v, at.workspaceID, func(ctx context.Context) (x newSecret, err error) {
 		x.ID, x.OldUntil = c.ID, oldUntil
 		err = s.store.InTx(ctx, func(ctx context.Context) error {
 			x.Secret, _, err = s.oauth.RotateSecret(ctx, at.by, c.ID, grace)
@@ -444,10 +436,7 @@ func (s *Server) rotateSecret(w http.ResponseWriter, r *http.Request, v *visitor
 	if err != nil {
 		return err
 	}
-	if once != "" {
-		return redirect(w, at.base+"/shown?view="+once)
-	}
-	return s.showSecret(w, r, v, at, c, x.Secret, oldUntil, base)
+	return redirect(w, at.base+"/shown?view="+view)
 }
 
 // switchApp serves POST …/apps/{id}/disable and …/enable.

@@ -567,10 +567,9 @@ func (s *Server) createKey(w http.ResponseWriter, r *http.Request, p keyPlace) e
 			_, _, ok := oauth.SplitScope(name, res.Objects)
 			return !ok
 		})
-		var k storage.APIKey
-		var x newSecret
 		var view string
-		x, view, err = s.createOnce(p.tenant(r.Context()), r, p.v, p.ws.ID, func(ctx context.Context) (x newSecret, err error) {
+		_, view, err = s.createOnce(p.tenant(r.Context()), r, p.v, p.ws.ID, func(ctx context.Context) (x newSecret, err error) {
+			var k storage.APIKey
 			if p.personal() {
 				k, x.Secret, err = s.oauth.CreatePersonalToken(ctx, p.by, f.KeySpec)
 			} else {
@@ -579,11 +578,8 @@ func (s *Server) createKey(w http.ResponseWriter, r *http.Request, p keyPlace) e
 			x.ID = k.ID
 			return x, err //nolint:wrapcheck // keyFaults reads it
 		})
-		if err == nil && view != "" {
-			return redirect(w, p.base+"/shown?view="+view)
-		}
 		if err == nil {
-			return s.showKeySecret(w, r, p, &k, x.Secret, time.Time{})
+			return redirect(w, p.base+"/shown?view="+view)
 		}
 	}
 	if faults := keyFaults(err); faults != nil {
@@ -899,8 +895,8 @@ func (s *Server) rotateKey(w http.ResponseWriter, r *http.Request, p keyPlace) e
 			oldUntil = k.ExpiresAt.Time()
 		}
 	}
-	var fresh storage.APIKey
-	x, view, err := s.createOnce(p.tenant(r.Context()), r, p.v, p.ws.ID, func(ctx context.Context) (x newSecret, err error) {
+	_, view, err := s.createOnce(p.tenant(r.Context()), r, p.v, p.ws.ID, func(ctx context.Context) (x newSecret, err error) {
+		var fresh storage.APIKey
 		fresh, x.Secret, err = s.oauth.RotateKey(ctx, p.by, p.owner, k.ID, grace)
 		x.ID, x.OldUntil = fresh.ID, oldUntil
 		return x, err //nolint:wrapcheck // it says what it did
@@ -920,10 +916,7 @@ func (s *Server) rotateKey(w http.ResponseWriter, r *http.Request, p keyPlace) e
 	if err != nil {
 		return err //nolint:wrapcheck // it says what it did
 	}
-	if view != "" {
-		return redirect(w, p.base+"/shown?view="+view)
-	}
-	return s.showKeySecret(w, r, p, &fresh, x.Secret, oldUntil)
+	return redirect(w, p.base+"/shown?view="+view)
 }
 
 // switchKey serves POST …/{id}/pause and …/resume.

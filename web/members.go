@@ -108,11 +108,11 @@ func (s *Server) removeMember(w http.ResponseWriter, r *http.Request, v *visitor
 	return s.memberChanged(w, r, v, by, ws, all, "They are no member any more. API keys and apps that they made stay.", err)
 }
 
-// invite serves POST …/invitations. The answer shows the link, once, and is not kept by the browser.
+// invite serves POST …/invitations. The page that follows shows the link, once.
 func (s *Server) invite(w http.ResponseWriter, r *http.Request, v *visitor, by oauth.Authority, ws storage.Workspace, all []storage.Workspace) error {
 	email, role := r.PostForm.Get("email"), r.PostForm.Get("role")
-	var i storage.Invitation
-	x, once, err := s.createOnce(storage.System(r.Context()), r, v, ws.ID, func(ctx context.Context) (x newSecret, err error) {
+	_, once, err := s.createOnce(storage.System(r.Context()), r, v, ws.ID, func(ctx context.Context) (x newSecret, err error) {
+		var i storage.Invitation
 		i, x.Secret, err = s.oauth.Invite(ctx, by, ws, email, role)
 		x.ID = i.ID
 		return x, err //nolint:wrapcheck // it says what it did
@@ -128,11 +128,7 @@ func (s *Server) invite(w http.ResponseWriter, r *http.Request, v *visitor, by o
 	if err != nil {
 		return err //nolint:wrapcheck // it says what it did
 	}
-	if once != "" {
-		return redirect(w, workspacePath(ws)+"/"+templates.TabMembers+"/shown?view="+once)
-	}
-	view.Made = &templates.MadeInvitation{Email: i.Email, URL: s.oauth.InvitationURL(x.Secret), Expires: i.ExpiresAt.Time()}
-	return s.showMembers(w, r, http.StatusOK, v, by, ws, all, view, "")
+	return redirect(w, workspacePath(ws)+"/"+templates.TabMembers+"/shown?view="+once)
 }
 
 // withdraw serves POST …/invitations/{id}/withdraw.

@@ -2,6 +2,7 @@ package web
 
 import (
 	"context"
+	"crypto/rand"
 	"crypto/sha256"
 	"encoding/base64"
 	"encoding/json"
@@ -34,15 +35,14 @@ type newSecret struct {
 var errSentTwice = errors.New("the form was sent twice")
 
 // createOnce creates what a form of ours asks for, once however often the form is sent, and keeps the secret, sealed, for
-// the page that shows it to this session: view is its name, for takeSecret. Without a form's id, as from a program, the
-// secret is returned and view is empty.
+// the page that shows it to this session: view is its name, for takeSecret. A form without its id, which no page of ours
+// sends, creates one each time.
 func (s *Server) createOnce(ctx context.Context, r *http.Request, v *visitor, workspaceID string, create func(ctx context.Context) (newSecret, error)) (x newSecret, view string, err error) {
-	if len(r.PostForm.Get("form")) != cookieLength {
-		x, err = create(ctx)
-		return x, "", err
-	}
 	said := maps.Clone(r.PostForm)
 	delete(said, "password")
+	if len(said.Get("form")) != cookieLength {
+		said.Set("form", rand.Text())
+	}
 	view = base64.RawURLEncoding.EncodeToString(formDigest("form", r.URL.Path, said.Encode()))
 	digest := viewDigest(v, view)
 	err = s.store.InTx(ctx, func(ctx context.Context) error {
@@ -151,7 +151,7 @@ func (s *Server) shownSecret(w http.ResponseWriter, r *http.Request, v *visitor,
 		return alreadyShown(at.base, x)
 	}
 	var c storage.Client
-	err = s.inApps(r, v, at, func(ctx context.Context) (err error) {
+	err = s.store.InTx(at.context(r, v), func(ctx context.Context) (err error) {
 		if c, err = s.store.ClientByID(ctx, x.ID); err == nil && at.workspaceID != "" && c.WorkspaceID != at.workspaceID {
 			err = storage.ErrNotFound
 		}

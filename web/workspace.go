@@ -54,7 +54,7 @@ func (s *Server) authority(r *http.Request, v *visitor, slug string) (oauth.Auth
 	case errors.Is(err, oauth.ErrSuspended):
 		err = &pageError{
 			Status: http.StatusForbidden, Heading: "This workspace is disabled", Cause: err, BackURL: "/", BackText: "Go to your settings",
-			Message: "None of its keys and apps works. Whoever runs this server can enable it again.",
+			Message: whyDisabled(ws) + " None of its API keys and apps works. An administrator can enable it again.",
 		}
 	}
 	return by, ws, all, err //nolint:wrapcheck // it says what it did

@@ -127,7 +127,7 @@ func TestV07_WithoutStorageWhatLastsEndsAfterFiveMinutes(t *testing.T) {
 	c := f.dial(t)
 	c.write("GET", "/events", "", key)
 	stream := c.head("GET")
-	defer stream.Body.Close() //nolint:errcheck // it is cut
+	t.Cleanup(func() { _ = stream.Body.Close() })
 	_, err := io.ReadFull(stream.Body, make([]byte, 9))
 	ok(t, err)
 	w.SQL("ALTER TABLE api_keys RENAME TO api_keys_away")
