@@ -54,6 +54,16 @@ func (b *Browser) PostForm(path string, form url.Values, header ...string) *Answ
 		append([]string{"Content-Type", "application/x-www-form-urlencoded", "Sec-Fetch-Site", "same-origin", "Origin", b.URL}, header...)...))
 }
 
+// Submit is PostForm, followed to the page that shows the secret which the form created, if it did.
+func (b *Browser) Submit(path string, form url.Values, header ...string) *Answer {
+	b.T.Helper()
+	a := b.PostForm(path, form, header...)
+	if a.Status == http.StatusSeeOther && a.Location != nil && strings.HasSuffix(a.Location.Path, "/shown") {
+		return b.Follow(a)
+	}
+	return a
+}
+
 // Follow goes on to where an answer leads, as long as that is the server.
 func (b *Browser) Follow(a *Answer) *Answer {
 	b.T.Helper()

@@ -535,7 +535,7 @@ func makeApp(b *rig.Browser, fields ...string) *rig.Answer {
 	for i := 0; i+1 < len(fields); i += 2 {
 		v.Set(fields[i], fields[i+1])
 	}
-	return b.PostForm("/settings/developer/apps", v)
+	return b.Submit("/settings/developer/apps", v)
 }
 
 func TestB11_NoOriginMayReadPages(t *testing.T) {

@@ -124,7 +124,7 @@ func TestV04_InvitationIsAsValidAsItsSenderIsWhenItIsAccepted(t *testing.T) {
 		// Signing out ends the session, and not what the member did in it.
 		x := r.Workspace("acme", "", owner)
 		at := r.Browser().SignIn(owner.Email)
-		m := joinLink.FindStringSubmatch(at.PostForm(workspaces+"/acme/invitations", map[string][]string{"email": {r.Alice.Email}, "role": {"admin"}}).Body)
+		m := joinLink.FindStringSubmatch(at.Submit(workspaces+"/acme/invitations", map[string][]string{"email": {r.Alice.Email}, "role": {"admin"}}).Body)
 		if m == nil {
 			t.Fatal("no link")
 		}

@@ -37,7 +37,7 @@ func makeKey(b *rig.Browser, list string, fields ...string) *rig.Answer {
 	for i := 0; i+1 < len(fields); i += 2 {
 		v.Set(fields[i], fields[i+1])
 	}
-	return b.PostForm(list, v)
+	return b.Submit(list, v)
 }
 
 // keyShown is the text of the key that a page shows, and the path of the key's own page.
@@ -101,7 +101,7 @@ func TestK21_KeysAreMadeFromOurPagesWithAFreshPassword(t *testing.T) {
 				r.Advance(5*time.Minute + time.Second)
 				old := cookie(b, "doorward")
 				for _, wrong := range []string{"", "wrong", strings.ToUpper(rig.Password)} {
-					for _, a := range []*rig.Answer{makeKey(b, list, "password", wrong), b.PostForm(path+"/rotate", url.Values{"grace": {"24h"}, "password": {wrong}})} {
+					for _, a := range []*rig.Answer{makeKey(b, list, "password", wrong), b.Submit(path+"/rotate", url.Values{"grace": {"24h"}, "password": {wrong}})} {
 						wantPage(t, a, http.StatusForbidden)
 						if !strings.Contains(a.Body, `name="password"`) || strings.Contains(a.Body, `<code id="key">`) {
 							t.Errorf("with the password %q: %s", wrong, rig.Plain(a.Body))
@@ -113,7 +113,7 @@ func TestK21_KeysAreMadeFromOurPagesWithAFreshPassword(t *testing.T) {
 				}
 				keyShown(t, makeKey(b, list, "password", rig.Password), prefix)
 				r.Advance(5*time.Minute + time.Second)
-				keyShown(t, b.PostForm(path+"/rotate", url.Values{"grace": {"24h"}, "password": {rig.Password}}), prefix)
+				keyShown(t, b.Submit(path+"/rotate", url.Values{"grace": {"24h"}, "password": {rig.Password}}), prefix)
 				if n := len(keysOf(r, owner)); n != before+2 {
 					t.Errorf("%d keys, want %d", n, before+2)
 				}
@@ -131,7 +131,7 @@ func TestK20_AKeyIsOnNoPageButTheFirst(t *testing.T) {
 				made := makeKey(b, list)
 				text, path := keyShown(t, made, prefix)
 				wantPage(t, made, http.StatusOK)
-				rotated := b.PostForm(path+"/rotate", url.Values{"grace": {"1h"}})
+				rotated := b.Submit(path+"/rotate", url.Values{"grace": {"1h"}})
 				second, path2 := keyShown(t, rotated, prefix)
 				secrets := []string{text, text[len(prefix):], second, second[len(prefix):]}
 				if strings.Contains(rotated.Body, text) {
@@ -341,17 +341,17 @@ func TestKeyPages_TheWholeLifeOfAKey(t *testing.T) {
 		if !r.Alive(api, text) {
 			t.Error("a resumed key does not work")
 		}
-		fresh, path2 := keyShown(t, b.PostForm(path+"/rotate", url.Values{"grace": {"1h"}}), "sk_live_")
+		fresh, path2 := keyShown(t, b.Submit(path+"/rotate", url.Values{"grace": {"1h"}}), "sk_live_")
 		r.Ask(api, text, "cost", "1")
 		for at, want := range map[string]string{path: "Another key takes its place", path2: "The old one works until"} {
 			if page := rig.Plain(b.Get(at).Body); !strings.Contains(page, want) || !strings.Contains(page, "8 requests came with it in the last 24 hours") {
 				t.Errorf("while rotating %s says: %s", at, page)
 			}
 		}
-		if a := b.PostForm(path+"/rotate", url.Values{"grace": {"1h"}}); a.Status != http.StatusConflict {
+		if a := b.Submit(path+"/rotate", url.Values{"grace": {"1h"}}); a.Status != http.StatusConflict {
 			t.Errorf("rotating twice answers %d", a.Status)
 		}
-		if a := b.PostForm(path2+"/rotate", url.Values{"grace": {"forever"}}); a.Status != http.StatusBadRequest {
+		if a := b.Submit(path2+"/rotate", url.Values{"grace": {"forever"}}); a.Status != http.StatusBadRequest {
 			t.Errorf("an unknown grace answers %d", a.Status)
 		}
 		if a := b.PostForm(path2+"/revoke", url.Values{"confirm": {"something"}}); a.Status != http.StatusBadRequest || !r.Alive(api, fresh) {

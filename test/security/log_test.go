@@ -145,7 +145,7 @@ func TestO04_WhatTheDatabaseQuotesIsNotLogged(t *testing.T) {
 			"sessions":      func() *rig.Answer { b := r.Browser(); return b.LogIn(b.Get("/login"), r.Alice.Email) },
 			"access_tokens": func() *rig.Answer { return r.Exchange(app, code) },
 			"clients": func() *rig.Answer {
-				return admin.PostForm("/settings/developer/apps", url.Values{"name": {"New"}, "kind": {"web"}, "redirect_uris": {"https://new.example/cb"}, "scope": {"read"}, "resource": {r.Issuer}})
+				return admin.Submit("/settings/developer/apps", url.Values{"name": {"New"}, "kind": {"web"}, "redirect_uris": {"https://new.example/cb"}, "scope": {"read"}, "resource": {r.Issuer}})
 			},
 		} {
 			mend := breakWrites(r, owner, "INSERT", table)

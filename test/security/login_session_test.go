@@ -148,12 +148,12 @@ func TestG03_OtherWaysInCountTogether(t *testing.T) {
 	b := with("doorward") // whoever has stolen the session
 	for i := range 3 {
 		wantPage(t, makeApp(b, "password", "wrong "+strconv.Itoa(i)), http.StatusForbidden)
-		wantPage(t, b.PostForm(path+"/secret", url.Values{"grace": {"now"}, "password": {"wrong"}}), http.StatusForbidden)
+		wantPage(t, b.Submit(path+"/secret", url.Values{"grace": {"now"}, "password": {"wrong"}}), http.StatusForbidden)
 		wantPage(t, b.PostForm("/settings/security/password", url.Values{"current_password": {"wrong"}, "new_password": {"an entirely other harbour"}}), http.StatusForbidden)
 	}
 	wantPage(t, attempt(r.Browser(), r.Alice.Email, "wrong"), http.StatusUnauthorized) // the tenth
 	wantThrottled(t, makeApp(b, "password", rig.Password))
-	wantThrottled(t, b.PostForm(path+"/secret", url.Values{"grace": {"now"}, "password": {rig.Password}}))
+	wantThrottled(t, b.Submit(path+"/secret", url.Values{"grace": {"now"}, "password": {rig.Password}}))
 	wantThrottled(t, b.PostForm("/settings/security/password", url.Values{"current_password": {rig.Password}, "new_password": {"an entirely other harbour"}}))
 	wantThrottled(t, attempt(r.Browser(), r.Alice.Email, rig.Password))
 	// Which does not keep the person out of their own browser (G-02); what fails there counts there, too.

@@ -112,7 +112,7 @@ func TestD02_PageRefusesWhatTheCommandRefuses(t *testing.T) {
 				continue // white space around a line is the form's, not the URI's
 			}
 			for _, uris := range []string{uri, "https://app.example/cb\n" + uri} {
-				a := b.PostForm(base, fill(uris))
+				a := b.Submit(base, fill(uris))
 				if uri == "" && uris != "" {
 					continue // an empty line
 				}
@@ -125,7 +125,7 @@ func TestD02_PageRefusesWhatTheCommandRefuses(t *testing.T) {
 		if err != nil || len(list) > 1 { // the one with an empty line is good
 			t.Fatalf("%d clients registered, %v", len(list), err)
 		}
-		a := b.Follow(b.PostForm(base, fill("https://app.example/page")))
+		a := b.Follow(b.Submit(base, fill("https://app.example/page")))
 		if a.Status != http.StatusOK || !strings.Contains(a.Body, oauth.PrefixClientSecret) {
 			t.Fatalf("a good app is refused: %d %s", a.Status, rig.Plain(a.Body))
 		}
@@ -182,7 +182,7 @@ func TestA20_OptionalPKCECannotBeSetOnAPublicClient(t *testing.T) {
 			for name, value := range map[string]string{"name": "Sneaky", "kind": who.kind, "scope": "read", "redirect_uris": "https://app.example/cb", "pkce_optional": "on", "first_party": "on", "verified": "on"} {
 				form.Set(name, value)
 			}
-			if a := b.Follow(b.PostForm(base, form)); a.Status != who.status {
+			if a := b.Follow(b.Submit(base, form)); a.Status != who.status {
 				t.Errorf("%s: %d %s", who.email, a.Status, rig.Plain(a.Body))
 			}
 		}
@@ -250,7 +250,7 @@ func TestRegistrationOfVeryManyThingsIsRefusedInOneSentence(t *testing.T) {
 	form := b.Form(b.Get(base+"/new"), base)
 	form.Set("name", "Page app")
 	form.Set("redirect_uris", strings.Repeat("x\n", 15_000))
-	if a := b.PostForm(base, form); a.Status != http.StatusBadRequest || strings.Count(a.Body, "register fewer") == 0 || len(a.Body) > 100_000 {
+	if a := b.Submit(base, form); a.Status != http.StatusBadRequest || strings.Count(a.Body, "register fewer") == 0 || len(a.Body) > 100_000 {
 		t.Errorf("%d, %d bytes", a.Status, len(a.Body))
 	}
 }

@@ -67,11 +67,11 @@ func live(t *testing.T, r *rig.Rig) (access string) {
 	done("login", alice.LogIn(page, "alice@example.com"), 303)
 
 	// An app of her own, whose secret is shown once and rotated.
-	made := done("app", alice.PostForm("/settings/developer/apps", url.Values{
+	made := done("app", alice.Submit("/settings/developer/apps", url.Values{
 		"name": {"Hers"}, "kind": {"web"}, "redirect_uris": {"https://hers.example/cb"}, "scope": {"read"}, "resource": {r.OAuth.Resources()[0].ID}, "refresh": {"on"},
 	}), 200)
 	own := clientID.FindString(made.Body)
-	done("secret", alice.PostForm("/settings/developer/apps/"+own+"/secret", url.Values{"grace": {"1h"}}), 200)
+	done("secret", alice.Submit("/settings/developer/apps/"+own+"/secret", url.Values{"grace": {"1h"}}), 200)
 	for _, path := range []string{"/settings/developer/apps/" + own, "/settings/developer/apps", "/settings/security", "/settings/profile", "/settings/connected-apps"} {
 		done(path, alice.Get(path), 200)
 	}

@@ -53,10 +53,10 @@ func TestStepUp_SecretsNeedAFreshPassword(t *testing.T) {
 			"an app":       {func(p string) *rig.Answer { return makeApp(b, "password", p) }, func() int { return len(appsOf(t, r, root.ID)) }},
 			"a public app": {func(p string) *rig.Answer { return makeApp(b, "password", p, "kind", "public") }, func() int { return len(appsOf(t, r, root.ID)) }},
 			"a secret": {func(p string) *rig.Answer {
-				return b.PostForm(path+"/secret", url.Values{"grace": {"24h"}, "password": {p}})
+				return b.Submit(path+"/secret", url.Values{"grace": {"24h"}, "password": {p}})
 			}, func() int { return secrets(id) }},
 			"a secret of another's app": {func(p string) *rig.Answer {
-				return b.PostForm("/admin/apps/"+foreign.ID+"/secret", url.Values{"grace": {"24h"}, "password": {p}})
+				return b.Submit("/admin/apps/"+foreign.ID+"/secret", url.Values{"grace": {"24h"}, "password": {p}})
 			}, func() int { return secrets(foreign.ID) }},
 			"a user": {func(p string) *rig.Answer {
 				return b.PostForm("/admin/users", url.Values{"email": {"new@example.com"}, "password": {rig.Password}, "current_password": {p}})
@@ -119,7 +119,7 @@ func TestStepUp_SecretsNeedAFreshPassword(t *testing.T) {
 			b := r.Browser().SignIn(root.Email)
 			before := secrets(id)
 			for _, grace := range []string{"", "10000h", "-1h", "forever"} {
-				wantPage(t, b.PostForm(path+"/secret", url.Values{"grace": {grace}}), http.StatusBadRequest)
+				wantPage(t, b.Submit(path+"/secret", url.Values{"grace": {grace}}), http.StatusBadRequest)
 			}
 			if secrets(id) != before {
 				t.Error("a secret was made")

@@ -326,7 +326,7 @@ func TestV03_BuilderCannotUndoAnAdministrator(t *testing.T) {
 		}
 		for what, a := range map[string]*rig.Answer{
 			"API secret":  r.JSON(http.MethodPost, "/v1/apps/"+app.ID+"/secret", admin, `{}`),
-			"page secret": b.PostForm("/settings/developer/apps/"+app.ID+"/secret", url.Values{"grace": {"24h"}}),
+			"page secret": b.Submit("/settings/developer/apps/"+app.ID+"/secret", url.Values{"grace": {"24h"}}),
 			"rotate":      r.JSON(http.MethodPost, "/v1/api-keys/"+key.ID+"/rotate", admin, `{}`),
 		} {
 			if a.Status != http.StatusBadRequest {

@@ -101,9 +101,9 @@ func TestS01_NoInputReachesSQL(t *testing.T) {
 			}
 			check("name", x, b.PostForm("/settings/profile", url.Values{"name": {x}}))
 			check("password", x, b.PostForm("/settings/security/password", url.Values{"current_password": {rig.Password}, "new_password": {password(x)}}))
-			check("app", x, b.PostForm("/settings/developer/apps", url.Values{"name": {x}, "kind": {"web"}, "site": {x}, "redirect_uris": {"https://x.example/" + path}, "scope": {"read"}, "resource": {r.Issuer}}))
+			check("app", x, b.Submit("/settings/developer/apps", url.Values{"name": {x}, "kind": {"web"}, "site": {x}, "redirect_uris": {"https://x.example/" + path}, "scope": {"read"}, "resource": {r.Issuer}}))
 			for _, name := range []string{"kind", "redirect_uris", "scope", "resource", "site", "refresh", "password"} {
-				check("app "+name, x, b.PostForm("/settings/developer/apps", with(url.Values{"name": {"x"}, "kind": {"web"}, "redirect_uris": {"https://x.example/cb"}, "scope": {"read"}, "resource": {r.Issuer}}, name, typed(name, x))))
+				check("app "+name, x, b.Submit("/settings/developer/apps", with(url.Values{"name": {"x"}, "kind": {"web"}, "redirect_uris": {"https://x.example/cb"}, "scope": {"read"}, "resource": {r.Issuer}}, name, typed(name, x))))
 			}
 			for _, name := range []string{"email", "name", "password"} {
 				check("user "+name, x, admin.PostForm("/admin/users", with(url.Values{"email": {"x"}, "name": {"X"}, "password": {"x"}}, name, typed(name, x))))

@@ -163,3 +163,26 @@ func TestV03_PageOfAnAppSaysWhyItDoesNotWork(t *testing.T) {
 		says("An administrator of this server disabled this app", true)
 	})
 }
+
+func TestV03_PageOfADisabledWorkspaceSaysWhy(t *testing.T) {
+	rig.Each(t, rig.Options{}, func(t *testing.T, r *rig.Rig) {
+		ws := r.Workspace("acme", "", r.Alice)
+		bob := r.User("bob@example.com", "Bob", false)
+		ok(t, r.Store.AddMember(r.System(), ws.ID, bob.ID, oauth.RoleMember))
+		root := r.Browser().SignIn(r.User("root@example.com", "Root", true).Email)
+		member := r.Browser().SignIn(bob.Email)
+		says := func(status int, text string) {
+			t.Helper()
+			a := member.Get(workspaces + "/acme")
+			if body := rig.Plain(member.Follow(a).Body); !strings.Contains(body, text) || member.Follow(a).Status != status {
+				t.Errorf("want %d %q: %d %s", status, text, a.Status, body)
+			}
+		}
+		ok(t, r.Identity.DisableUser(r.System(), r.Alice.ID))
+		says(http.StatusForbidden, "stopped because none of its owners is enabled")
+		ok(t, r.Identity.EnableUser(r.System(), r.Alice.ID))
+		says(http.StatusOK, "acme")
+		root.Confirm("/admin/workspaces/"+ws.ID+"/disable", nil)
+		says(http.StatusForbidden, "An administrator of this server disabled the workspace")
+	})
+}

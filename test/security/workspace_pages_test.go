@@ -101,7 +101,7 @@ func TestRolesOnTheWorkspacePages(t *testing.T) {
 				if x.method == http.MethodGet {
 					a = b.Get(base + x.path)
 				} else {
-					a = b.PostForm(base+x.path, x.form)
+					a = b.Submit(base+x.path, x.form)
 				}
 				if a.Status != want {
 					t.Errorf("%s %s %v as %s answered %d %s, want %d", x.method, x.path, x.form, role, a.Status, rig.Plain(a.Body), want)
@@ -271,7 +271,7 @@ func TestInvitationsAreForOneAddressOnce(t *testing.T) {
 		c := newCast(r, "engines")
 		owner, base := c.at["owner"], workspaces+"/engines"
 		invite := func(email, role string) string {
-			a := owner.PostForm(base+"/invitations", url.Values{"email": {email}, "role": {role}})
+			a := owner.Submit(base+"/invitations", url.Values{"email": {email}, "role": {role}})
 			m := joinLink.FindStringSubmatch(a.Body)
 			if a.Status != http.StatusOK || m == nil {
 				t.Fatalf("no link: %d %s", a.Status, rig.Plain(a.Body))
@@ -390,7 +390,7 @@ func TestAdministratorsDisableWorkspacesAndReadNothing(t *testing.T) {
 		for _, path := range []string{"", "/members", "/usage", "/apps"} {
 			wantPage(t, c.at["owner"].Get(workspaces+"/engines"+path), http.StatusForbidden)
 		}
-		wantPage(t, c.at["owner"].PostForm(workspaces+"/engines/invitations", url.Values{"email": {"x@example.com"}, "role": {"viewer"}}), http.StatusForbidden)
+		wantPage(t, c.at["owner"].Submit(workspaces+"/engines/invitations", url.Values{"email": {"x@example.com"}, "role": {"viewer"}}), http.StatusForbidden)
 		root.PostForm("/admin/workspaces/"+c.ws.ID+"/enable", nil)
 		if a := r.Ask(api, key); r.Dead(a) {
 			t.Errorf("enabled again, the key does not work: %s", a.Body)
@@ -410,7 +410,7 @@ func TestAppsBelongToTheirWorkspace(t *testing.T) {
 	rig.Each(t, rig.Options{}, func(t *testing.T, r *rig.Rig) {
 		c := newCast(r, "engines")
 		base := workspaces + "/engines/apps"
-		made := c.at["admin"].PostForm(base, newApp())
+		made := c.at["admin"].Submit(base, newApp())
 		id := regexp.MustCompile(`app_[0-9a-f-]{36}`).FindString(made.Body)
 		app, err := r.Store.ClientByID(r.System(), id)
 		if err != nil || app.WorkspaceID != c.ws.ID || app.CreatedBy != c.user["admin"].ID {
@@ -427,7 +427,7 @@ func TestAppsBelongToTheirWorkspace(t *testing.T) {
 		}
 		c.at["admin"].Confirm(workspaces+"/engines/leave", nil)
 		wantPage(t, c.at["admin"].Get(base+"/"+id), http.StatusNotFound)
-		if a := c.at["owner"].PostForm(base+"/"+id+"/secret", url.Values{"grace": {"now"}}); a.Status != http.StatusOK || !strings.Contains(a.Body, oauth.PrefixClientSecret) {
+		if a := c.at["owner"].Submit(base+"/"+id+"/secret", url.Values{"grace": {"now"}}); a.Status != http.StatusOK || !strings.Contains(a.Body, oauth.PrefixClientSecret) {
 			t.Errorf("a new secret for the owner: %d", a.Status)
 		}
 		if a := c.at["owner"].PostForm(base+"/"+id+"/delete", url.Values{"confirm": {"Made"}}); a.Status != http.StatusSeeOther || a.Location.Path != base {
