@@ -163,7 +163,7 @@ func (s *Server) adminAppsPage(w http.ResponseWriter, r *http.Request, v *visito
 // verifyApp serves POST /admin/apps/{id}/verify and …/unverify.
 func (s *Server) verifyApp(w http.ResponseWriter, r *http.Request, v *visitor, at appPlace) error {
 	verified := strings.HasSuffix(r.URL.Path, "/verify")
-	_, err := s.app(r, v, at, func(ctx context.Context, c storage.Client) error {
+	_, err := s.app(at.context(r.Context(), v), at, r.PathValue("id"), func(ctx context.Context, c storage.Client) error {
 		return s.oauth.VerifyClient(ctx, at.by, c.ID, verified) //nolint:wrapcheck // storage's own sentinels
 	})
 	text := "The app is no longer verified."

@@ -74,11 +74,11 @@ func (s *Server) allApps(h appHandler) memberHandler {
 }
 
 // context is the one in which the apps of a place are read and changed.
-func (at *appPlace) context(r *http.Request, v *visitor) context.Context {
+func (at *appPlace) context(ctx context.Context, v *visitor) context.Context {
 	if at.workspaceID == "" {
-		return storage.System(r.Context())
+		return storage.System(ctx)
 	}
-	return storage.Tenant(r.Context(), v.user.ID, at.workspaceID)
+	return storage.Tenant(ctx, v.user.ID, at.workspaceID)
 }
 
 // appsPage serves GET …/apps.
@@ -88,7 +88,7 @@ func (s *Server) appsPage(w http.ResponseWriter, r *http.Request, v *visitor, at
 		return err
 	}
 	var list []storage.Client
-	err = s.store.InTx(at.context(r, v), func(ctx context.Context) (err error) {
+	err = s.store.InTx(at.context(r.Context(), v), func(ctx context.Context) (err error) {
 		list, err = s.store.ClientsOfWorkspace(ctx, at.workspaceID)
 		return err //nolint:wrapcheck // storage's own sentinels
 	})
@@ -216,7 +216,7 @@ func (s *Server) createApp(w http.ResponseWriter, r *http.Request, v *visitor, a
 		return refuse(http.StatusBadRequest, map[string]string{"kind": "Choose what kind of app it is."})
 	}
 	var c storage.Client
-	x, view, err := s.createOnce(at.context(r, v), r, v, at.workspaceID, func(ctx context.Context) (x newSecret, err error) {
+	x, view, err := s.createOnce(at.context(r.Context(), v), r, v, at.workspaceID, func(ctx context.Context) (x newSecret, err error) {
 		p.WorkspaceID, p.CreatedBy = at.workspaceID, v.user.ID
 		err = s.store.InTx(ctx, func(ctx context.Context) error {
 			c, x.Secret, err = s.oauth.CreateClient(ctx, at.by, p)
@@ -258,12 +258,11 @@ func (s *Server) showSecret(w http.ResponseWriter, r *http.Request, v *visitor, 
 
 // app finds the client of a page and runs fn in the context that may change it: an administrator's is any, everybody
 // else's is of the workspace that they look at. To others it is not there.
-func (s *Server) app(r *http.Request, v *visitor, at appPlace, fn func(ctx context.Context, c storage.Client) error) (base string, err error) {
-	id := r.PathValue("id")
+func (s *Server) app(ctx context.Context, at appPlace, id string, fn func(ctx context.Context, c storage.Client) error) (base string, err error) {
 	if !storage.IsID("app", id) {
 		return "", notFound()
 	}
-	return at.base + "/" + id, s.store.InTx(at.context(r, v), func(ctx context.Context) error {
+	return at.base + "/" + id, s.store.InTx(ctx, func(ctx context.Context) error {
 		c, err := s.store.ClientByID(ctx, id)
 		if err != nil {
 			return err //nolint:wrapcheck // storage's own sentinels
@@ -279,7 +278,7 @@ func (s *Server) app(r *http.Request, v *visitor, at appPlace, fn func(ctx conte
 func (s *Server) appPage(w http.ResponseWriter, r *http.Request, v *visitor, at appPlace) error {
 	s.writeUses(r.Context())
 	var c storage.Client
-	base, err := s.app(r, v, at, func(_ context.Context, found storage.Client) error { c = found; return nil })
+	base, err := s.app(at.context(r.Context(), v), at, r.PathValue("id"), func(_ context.Context, found storage.Client) error { c = found; return nil })
 	if err != nil {
 		return err
 	}
@@ -316,7 +315,7 @@ func (s *Server) showApp(w http.ResponseWriter, r *http.Request, status int, v *
 	if view.Owner, err = s.ownerOf(r.Context(), c); err != nil {
 		return err
 	}
-	err = s.store.InTx(at.context(r, v), func(ctx context.Context) (err error) {
+	err = s.store.InTx(at.context(r.Context(), v), func(ctx context.Context) (err error) {
 		view.Requests, err = s.requestsOf(ctx, c.ID, base, r.URL.Query().Get("request"))
 		return err
 	})
@@ -356,7 +355,7 @@ func (s *Server) ownerOf(ctx context.Context, c storage.Client) (string, error) 
 func (s *Server) updateApp(w http.ResponseWriter, r *http.Request, v *visitor, at appPlace) error {
 	p, _ := typed(r, v)
 	var before storage.Client
-	base, err := s.app(r, v, at, func(ctx context.Context, c storage.Client) error {
+	base, err := s.app(at.context(r.Context(), v), at, r.PathValue("id"), func(ctx context.Context, c storage.Client) error {
 		before = c
 		p.Public, p.ResourceServer = c.Public, c.ResourceServer
 		p.Grants = grantsLike(c, r.PostForm.Get("refresh") != "")
@@ -406,7 +405,7 @@ func (s *Server) rotateSecret(w http.ResponseWriter, r *http.Request, v *visitor
 		if fault == "" {
 			status, faults = http.StatusBadRequest, map[string]string{"grace": "Choose how long the old secret works."}
 		}
-		base, err := s.app(r, v, at, func(_ context.Context, found storage.Client) error { c = found; return nil })
+		base, err := s.app(at.context(r.Context(), v), at, r.PathValue("id"), func(_ context.Context, found storage.Client) error { c = found; return nil })
 		if err != nil {
 			return err
 		}
@@ -414,7 +413,7 @@ func (s *Server) rotateSecret(w http.ResponseWriter, r *http.Request, v *visitor
 		view.Errors = faults
 		return s.showApp(w, r, status, v, at, c, base, view)
 	}
-	base, err := s.app(r, v, at, func(_ context.Context, found storage.Client) error { c = found; return nil })
+	base, err := s.app(at.context(r.Context(), v), at, r.PathValue("id"), func(_ context.Context, found storage.Client) error { c = found; return nil })
 	if err != nil {
 		return err
 	}
@@ -422,7 +421,7 @@ func (s *Server) rotateSecret(w http.ResponseWriter, r *http.Request, v *visitor
 	if grace > 0 && len(c.Secrets) > 0 {
 		oldUntil = s.now().Add(grace)
 	}
-	_, view, err := s.createOnce(at.context(r, v), r, v, at.workspaceID, func(ctx context.Context) (x newSecret, err error) {
+	_, view, err := s.createOnce(at.context(r.Context(), v), r, v, at.workspaceID, func(ctx context.Context) (x newSecret, err error) {
 		x.ID, x.OldUntil = c.ID, oldUntil
 		err = s.store.InTx(ctx, func(ctx context.Context) error {
 			x.Secret, _, err = s.oauth.RotateSecret(ctx, at.by, c.ID, grace)
@@ -442,7 +441,7 @@ func (s *Server) rotateSecret(w http.ResponseWriter, r *http.Request, v *visitor
 // switchApp serves POST …/apps/{id}/disable and …/enable.
 func (s *Server) switchApp(w http.ResponseWriter, r *http.Request, v *visitor, at appPlace) error {
 	text := "The app works again."
-	base, err := s.app(r, v, at, func(ctx context.Context, c storage.Client) error {
+	base, err := s.app(at.context(r.Context(), v), at, r.PathValue("id"), func(ctx context.Context, c storage.Client) error {
 		if strings.HasSuffix(r.URL.Path, "/disable") {
 			text = "The app is disabled. None of its tokens works."
 			return s.oauth.SwitchClient(ctx, at.by, c.ID, true) //nolint:wrapcheck // storage's own sentinels
@@ -466,7 +465,7 @@ func (s *Server) appChanged(w http.ResponseWriter, r *http.Request, v *visitor, 
 // deleteApp serves POST …/apps/{id}/delete. The app's name must be typed.
 func (s *Server) deleteApp(w http.ResponseWriter, r *http.Request, v *visitor, at appPlace) error {
 	var c storage.Client
-	base, err := s.app(r, v, at, func(_ context.Context, found storage.Client) error { c = found; return nil })
+	base, err := s.app(at.context(r.Context(), v), at, r.PathValue("id"), func(_ context.Context, found storage.Client) error { c = found; return nil })
 	if err != nil {
 		return err
 	}

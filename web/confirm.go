@@ -193,7 +193,7 @@ func (s *Server) confirmWorkspace(w http.ResponseWriter, r *http.Request, v *vis
 // confirmApp serves GET …/apps/{id}/disable.
 func (s *Server) confirmApp(w http.ResponseWriter, r *http.Request, v *visitor, at appPlace) error {
 	var c storage.Client
-	base, err := s.app(r, v, at, func(_ context.Context, found storage.Client) error { c = found; return nil })
+	base, err := s.app(at.context(r.Context(), v), at, r.PathValue("id"), func(_ context.Context, found storage.Client) error { c = found; return nil })
 	if err != nil {
 		return err
 	}

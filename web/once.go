@@ -151,7 +151,7 @@ func (s *Server) shownSecret(w http.ResponseWriter, r *http.Request, v *visitor,
 		return alreadyShown(at.base, x)
 	}
 	var c storage.Client
-	err = s.store.InTx(at.context(r, v), func(ctx context.Context) (err error) {
+	err = s.store.InTx(at.context(r.Context(), v), func(ctx context.Context) (err error) {
 		if c, err = s.store.ClientByID(ctx, x.ID); err == nil && at.workspaceID != "" && c.WorkspaceID != at.workspaceID {
 			err = storage.ErrNotFound
 		}
