@@ -12,7 +12,7 @@ import (
 
 // changes bound what one user, or the keys and apps of one workspace by themselves, can change. They are far above what
 // a person does, and a program that needs more can wait. None with TokenLimits.UnlimitedChanges.
-var changes = limit.Plan{Hour: 600, Burst: 60}
+var changes = limit.Plan{Hour: 3600, Burst: 600}
 
 // TooManyChanges says that a change has to wait. Nothing was done.
 type TooManyChanges struct{ RetryAfter time.Duration }

@@ -28,7 +28,7 @@ func (x *Session) fields() []any {
 }
 
 // MaxSessions is how many sessions of one user are kept: far more than anybody has browsers.
-const MaxSessions = 100
+const MaxSessions = 1000
 
 // InsertSession adds a session. Of more than MaxSessions of its user the oldest end.
 func (s *Store) InsertSession(ctx context.Context, x Session) error {
