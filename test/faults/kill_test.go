@@ -14,6 +14,7 @@ import (
 func TestZ01_KilledServerLosesNothingAcknowledged(t *testing.T) {
 	onEachEngine(t, func(t *testing.T, databaseURL string) {
 		w := newWorld(t, databaseURL)
+		w.crowd(400)
 		b := newBook(t)
 		var families atomic.Int64
 		var wrong, lost, done, checked int

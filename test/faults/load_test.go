@@ -103,7 +103,7 @@ func (l *load) complaints() (int, string) {
 
 // signIn makes a session now and then: a password takes as long to check as a hundred requests.
 func (l *load) signIn() {
-	r := l.login(l.inFlight, alice, rig.Password)
+	r := l.login(l.inFlight, l.next().email, rig.Password)
 	if done, _ := l.judge("sign-in", r); done {
 		if r.cookie == "" {
 			l.complain("sign-in without a session", r)
@@ -162,7 +162,7 @@ func (l *load) live() {
 		}
 		return
 	}
-	r := l.authorize(ctx)
+	r := l.authorizeWith(ctx, l.next().cookie)
 	if done, _ := l.judge("authorize", r); !done {
 		return
 	}

@@ -24,6 +24,7 @@ func TestZ02_DatabaseCrashGivesOnly503(t *testing.T) {
 	p := postgres.Private(t, postgres.Options{TCP: true, Durable: true})
 	databaseURL := emptyDatabase(t, p)
 	w := newWorld(t, databaseURL)
+	w.crowd(200)
 	b := newBook(t)
 	var families atomic.Int64
 	l := w.begin(b, &families, 16, true)

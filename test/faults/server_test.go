@@ -18,10 +18,12 @@ import (
 	"regexp"
 	"strconv"
 	"strings"
+	"sync/atomic"
 	"syscall"
 	"testing"
 	"time"
 
+	"doorward/storage"
 	"doorward/test/rig"
 	"doorward/test/setup"
 )
@@ -206,7 +208,13 @@ type world struct {
 	api    client // introspects
 	cookie string // of Alice's session
 	key    string // makes API keys in a workspace of its own
+
+	people []person // see crowd
+	turn   atomic.Int64
 }
+
+// person is one of many who are signed in.
+type person struct{ email, cookie string }
 
 const (
 	alice    = "alice@example.com"
@@ -217,6 +225,10 @@ const (
 func newWorld(t testing.TB, databaseURL string, settings ...string) *world {
 	t.Helper()
 	s := newServer(t, databaseURL, settings...)
+	// The limits have tests of their own.
+	config := filepath.Join(s.folder, "doorward.yaml")
+	ok(t, os.WriteFile(config, []byte("tokens: {client_requests: 0, client_live: 0}\n"), 0o600))
+	s.env = append(s.env, "DOORWARD_CONFIG="+config)
 	s.start()
 	w := &world{server: s, http: program(64)}
 	t.Cleanup(w.http.CloseIdleConnections)
@@ -240,6 +252,34 @@ func newWorld(t testing.TB, databaseURL string, settings ...string) *world {
 	w.key = made.Key
 	return w
 }
+
+// crowd makes so many people who are signed in, with the rig's password. Of the live grants of one of them and the app, and
+// of the sessions of one, only so many are kept.
+func (w *world) crowd(n int) {
+	w.t.Helper()
+	address := w.database
+	if address == sqliteURL {
+		address = "sqlite:" + filepath.Join(w.folder, "data", "doorward.db")
+	}
+	store, err := storage.Open(w.t.Context(), address, storage.Options{})
+	ok(w.t, err)
+	defer store.Close()
+	ctx := storage.System(w.t.Context())
+	first, err := store.UserByEmail(ctx, alice)
+	ok(w.t, err)
+	for i := range n {
+		u := storage.User{ID: storage.NewID("user"), Email: fmt.Sprintf("person%d@example.com", i), Name: "Somebody", PasswordHash: first.PasswordHash}
+		ok(w.t, store.InsertUser(ctx, &u))
+		r := w.login(ctx, u.Email, rig.Password)
+		if r.status != http.StatusSeeOther || r.cookie == "" {
+			w.t.Fatalf("sign-in answered %s", r)
+		}
+		w.people = append(w.people, person{u.Email, r.cookie})
+	}
+}
+
+// next is one of the people, each in their turn.
+func (w *world) next() person { return w.people[int(w.turn.Add(1))%len(w.people)] }
 
 // user makes a person with the rig's password.
 func (s *server) user(email string) {
@@ -377,8 +417,11 @@ func (w *world) call(ctx context.Context, c client, path string, form url.Values
 }
 
 // authorize has the signed-in person's browser ask for a code, which comes at once.
-func (w *world) authorize(ctx context.Context) reply {
-	return w.send(ctx, http.MethodGet, "/oauth/authorize?"+w.params(w.app).Encode(), nil, "Cookie", "doorward="+w.cookie)
+func (w *world) authorize(ctx context.Context) reply { return w.authorizeWith(ctx, w.cookie) }
+
+// authorizeWith is authorize with another session.
+func (w *world) authorizeWith(ctx context.Context, cookie string) reply {
+	return w.send(ctx, http.MethodGet, "/oauth/authorize?"+w.params(w.app).Encode(), nil, "Cookie", "doorward="+cookie)
 }
 
 func (w *world) params(c client) url.Values {
