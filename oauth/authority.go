@@ -240,6 +240,15 @@ func (s *Server) PersonAuthority(ctx context.Context, userID, slug string) (Auth
 	return a, all[i], all, nil
 }
 
+// person is the user who answers for what the authority creates: the user themselves, or the one behind an API key.
+// Empty: the command, or nobody is known.
+func (a *Authority) person() string {
+	if a.UserID == "" && a.Credential != nil {
+		return a.Credential.createdBy
+	}
+	return a.UserID
+}
+
 // CredentialAuthority is the authority of the holder of a credential, with the workspace it acts in, of which it knows
 // id, slug and plan alone; that is empty for a personal access token for which none was named, and for a client of no
 // workspace.

@@ -460,21 +460,13 @@ func (s *Server) Approve(ctx context.Context, a *AuthorizeRequest, d Decision) (
 		Scopes: scopes, AuthTime: d.AuthTime, CreatedAt: now, ExpiresAt: now.Add(s.lifetimes.RefreshAbsolute),
 	}}
 	ctx = withWork(storage.System(ctx), w)
-	charge := func(ctx context.Context) error {
-		if s.tokens.UnlimitedChanges {
-			return nil
-		}
-		taken, err := s.limiter.Take(ctx, "grants:"+a.Client.ID+":"+d.UserID, 1, grantsOfUser)
-		if err == nil && !taken.Allowed {
-			e := s.fail(a, TemporarilyUnavailable, "This app asks for the same user too often; use the tokens that it has, and try again later.",
-				fmt.Errorf("more than %d authorizations of one user and client an hour, or %d a minute", grantsOfUser.Hour, grantsOfUser.Burst))
-			Note(ctx).ErrorCode, Note(ctx).Cause = e.Code, e
-			return e
-		}
-		return err //nolint:wrapcheck // storage's own sentinels
+	if err := s.mayIssue(ctx, a.Client.ID); errors.Is(err, storage.ErrNotFound) {
+		return "", pageError("There is no such app here any more.")
+	} else if err != nil {
+		return "", err
 	}
 	if d.FlowID == "" {
-		if err := charge(ctx); err != nil {
+		if err := s.chargeAnswer(ctx, a, d.UserID); err != nil {
 			return "", approveError(err)
 		}
 	}
@@ -492,7 +484,7 @@ func (s *Server) Approve(ctx context.Context, a *AuthorizeRequest, d Decision) (
 			if err := s.decide(ctx, d.FlowID, "approved"); err != nil {
 				return err
 			}
-			if err := charge(ctx); err != nil { // not before: the same form sent again counts once
+			if err := s.chargeAnswer(ctx, a, d.UserID); err != nil { // not before: the same form sent again counts once
 				return err
 			}
 		}
@@ -536,6 +528,21 @@ func (s *Server) Approve(ctx context.Context, a *AuthorizeRequest, d Decision) (
 	}
 	Note(ctx).Subject = d.UserID
 	return s.redirectTo(&a.Flow, url.Values{"code": {code}}), nil
+}
+
+// chargeAnswer counts an answer of a user to a client, yes or no.
+func (s *Server) chargeAnswer(ctx context.Context, a *AuthorizeRequest, userID string) error {
+	if s.tokens.UnlimitedChanges {
+		return nil
+	}
+	taken, err := s.limiter.Take(ctx, "grants:"+a.Client.ID+":"+userID, 1, grantsOfUser)
+	if err == nil && !taken.Allowed {
+		e := s.fail(a, TemporarilyUnavailable, "This app asks for the same user too often; use the tokens that it has, and try again later.",
+			fmt.Errorf("more than %d answers of one user to one client an hour, or %d a minute", grantsOfUser.Hour, grantsOfUser.Burst))
+		Note(ctx).ErrorCode, Note(ctx).Cause = e.Code, e
+		return e
+	}
+	return err //nolint:wrapcheck // storage's own sentinels
 }
 
 // approveError is an error of Approve as its callers read it.
@@ -698,13 +705,16 @@ func (s *Server) Deny(ctx context.Context, a *AuthorizeRequest, userID, choice s
 		if err := s.decide(ctx, a.ID, "denied"); err != nil {
 			return err
 		}
+		if err := s.chargeAnswer(ctx, a, userID); err != nil { // not before: the same form sent again counts once
+			return err
+		}
 		if err := s.keepAnswer(ctx, a.ID, answer{UserID: userID, Choice: choice, Response: response}); err != nil {
 			return err
 		}
 		return s.store.Audit(ctx, storage.AuditEvent{Action: "consent.denied", Target: a.Client.ID}, userID) //nolint:wrapcheck // storage's own sentinels
 	})
 	if err != nil {
-		return "", err
+		return "", approveError(err)
 	}
 	return s.redirectTo(&a.Flow, response), nil
 }

@@ -570,6 +570,19 @@ func (s *Server) readClient(ctx context.Context, id string) (storage.Client, err
 	return enabled(found)
 }
 
+// mayIssue returns storage.ErrNotFound for a client that another process disabled since the cache read it, so that
+// nothing is issued for it any more.
+func (s *Server) mayIssue(ctx context.Context, id string) error {
+	usable, err := s.store.ClientUsable(storage.System(ctx), id)
+	if err != nil {
+		return fmt.Errorf("client: %w", err)
+	}
+	if !usable {
+		return storage.ErrNotFound
+	}
+	return nil
+}
+
 func enabled(c cachedClient) (storage.Client, error) {
 	if !c.usable {
 		return storage.Client{}, storage.ErrNotFound

@@ -65,6 +65,12 @@ func readCredentials(r *http.Request, form url.Values) (credentials, error) {
 	return credentials{id: id, secret: secret, basic: true}, nil
 }
 
+// clientRefused is the one sentence for a client that is unknown, disabled, or shows a wrong secret.
+const clientRefused = "The client is unknown, or its credentials are wrong."
+
+// errClientDisabled is for the log.
+var errClientDisabled = errors.New("the client, or what it depends on, is disabled")
+
 // noDigest is compared where there is no client or no secret, so that the answer takes as long as for a wrong one.
 var noDigest = make([]byte, 32)
 
@@ -78,7 +84,7 @@ func (s *Server) authenticate(ctx context.Context, r *http.Request, form url.Val
 	if err != nil {
 		return storage.Client{}, err
 	}
-	refused := &Error{Code: InvalidClient, Description: "The client is unknown, or its credentials are wrong."}
+	refused := &Error{Code: InvalidClient, Description: clientRefused}
 	Note(ctx).Client(c.id)
 	if c.id == "" {
 		refused.Description = "The client must authenticate: send client_id and client_secret by HTTP Basic or in the body."
@@ -122,7 +128,7 @@ func (s *Server) whyNot(c credentials, client storage.Client, found bool) error 
 		return errors.New("the client id is not one of this server")
 	case !found:
 		if _, cached := s.cachedClient(c.id); cached {
-			return errors.New("the client, or what it depends on, is disabled")
+			return errClientDisabled
 		}
 		return errors.New("there is no client with this id")
 	case client.Public && c.basic:

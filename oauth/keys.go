@@ -216,7 +216,7 @@ func (s *Server) CreateKey(ctx context.Context, by Authority, workspacePlan stri
 	k := storage.APIKey{
 		Kind: KindAPIKey, WorkspaceID: by.WorkspaceID, Resource: p.Resource, Environment: p.Environment, Prefix: apikey.Prefix(r.Keys.Prefix, p.Environment),
 		Name: p.Name, Note: p.Note, Scopes: p.Scopes, ScopesByObject: p.ByObject, Plan: p.Plan, RateLimit: p.RateLimit, Addresses: p.Addresses,
-		CreatedBy: by.UserID, ExpiresAt: p.ExpiresAt,
+		CreatedBy: by.person(), ExpiresAt: p.ExpiresAt,
 	}
 	if !introspects {
 		if err := by.Decide(lastingAct(&k)); err != nil {

@@ -40,6 +40,7 @@ type Principal struct {
 	ByObject      bool     // the scopes were given as an object of lists
 	ID            string   // names the token without showing it (RFC 7519 section 4.1.7)
 	KeyID         string   // of an API key or personal access token
+	createdBy     string   // of an API key: the user behind it; empty: the command, or nobody is known
 	GrantID       string   // empty but for tokens of an authorization
 	WorkspaceID   string
 	Workspace     string   // slug; empty: acts in none
@@ -146,6 +147,7 @@ func (s *Server) keyPrincipal(ctx context.Context, text, workspace string) (Prin
 	p := Principal{
 		Kind: k.Kind, Subject: k.UserID, UserID: k.UserID, Audience: k.Resource, ID: k.ID, KeyID: k.ID, WorkspaceID: b.WorkspaceID, Workspace: b.WorkspaceSlug, WorkspacePlan: b.WorkspacePlan,
 		ByObject: k.ScopesByObject, Environment: k.Environment, Addresses: k.Addresses, IssuedAt: k.CreatedAt, ExpiresAt: k.ExpiresAt,
+		createdBy: k.CreatedBy,
 	}
 	r, known := s.Resource(k.Resource)
 	switch status {

@@ -58,7 +58,8 @@ func (s *Server) revoke(r *http.Request, form url.Values) error {
 		return s.store.RevokeGrant(ctx, b.Grant.ID, storage.RevokedByClient) //nolint:wrapcheck // storage's own sentinels
 	}
 	return s.store.InTx(ctx, func(ctx context.Context) error { //nolint:wrapcheck // storage's own sentinels
-		if err := s.store.RevokeAccessToken(ctx, b.Access.Digest); err != nil {
+		ended, err := s.store.RevokeAccessToken(ctx, b.Access.Digest)
+		if err != nil || !ended {
 			return err //nolint:wrapcheck // storage's own sentinels
 		}
 		return s.auditClient(ctx, "token_revoked", &client, nil)

@@ -46,6 +46,11 @@ func (s *Server) token(w http.ResponseWriter, r *http.Request, form url.Values) 
 	if !client.GrantTypes.Has(grant) {
 		return &Error{Code: UnauthorizedClient, Description: "This client is not registered for the grant type " + grant + "."}
 	}
+	if err := s.mayIssue(ctx, client.ID); errors.Is(err, storage.ErrNotFound) {
+		return &Error{Code: InvalidClient, Description: clientRefused, Cause: errClientDisabled}
+	} else if err != nil {
+		return err
+	}
 	job := &work{client: client, form: form}
 	if grant == GrantClientCredentials {
 		if err := s.takeOwnRequest(ctx, client.ID); err != nil {

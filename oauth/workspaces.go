@@ -408,6 +408,12 @@ func (s *Server) Invite(ctx context.Context, by Authority, w storage.Workspace, 
 			err = &Invalid{Field: "email", Message: "belongs to a member already; change their role instead"}
 		}
 		if err == nil {
+			// What could not be accepted is not sent: the user behind a key may be a member no more.
+			if _, err = s.stillGiven(ctx, i); errors.Is(err, storage.ErrNotFound) {
+				err = &Forbidden{Message: "The user behind this credential may not invite with this role any more, so the invitation would not work; use another credential."}
+			}
+		}
+		if err == nil {
 			err = s.store.InsertInvitation(ctx, i)
 		}
 		if err != nil {

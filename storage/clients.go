@@ -2,6 +2,7 @@ package storage
 
 import (
 	"context"
+	"errors"
 	"strconv"
 	"time"
 )
@@ -124,6 +125,15 @@ func (s *Store) ClientInUse(ctx context.Context, id string) (c Client, usable bo
 	// Not part of ClientByID, since tenants read no workspaces.
 	c, stopped, err := s.clientByID(ctx, id, `EXISTS (SELECT 1 FROM workspaces w WHERE w.id = c.workspace_id AND w.disabled_at IS NOT NULL)`)
 	return c, err == nil && !stopped && c.DisabledAt.IsZero(), err
+}
+
+// ClientUsable reports whether neither a client nor its workspace is disabled, as ClientInUse does, with less work.
+func (s *Store) ClientUsable(ctx context.Context, id string) (usable bool, err error) {
+	err = s.oneTogether(ctx, []any{&usable}, ClientUsableStatement, id)
+	if errors.Is(err, ErrNotFound) {
+		return false, nil
+	}
+	return usable, err
 }
 
 func (s *Store) clientByID(ctx context.Context, id, column string) (c Client, value bool, err error) {

@@ -257,10 +257,11 @@ func (s *Store) NarrowGrants(ctx context.Context, like Grant, narrow func(scopes
 	return narrowed, err
 }
 
-// RevokeAccessToken ends one access token of client_credentials, which has no family.
-func (s *Store) RevokeAccessToken(ctx context.Context, digest []byte) error {
-	_, err := s.exec(ctx, `UPDATE access_tokens SET revoked_at = $2 WHERE digest = $1 AND revoked_at IS NULL`, digest, s.Now())
-	return s.changedBy(ctx, err)
+// RevokeAccessToken ends one access token of client_credentials, which has no family. ended is false where it had been
+// revoked before, or is none.
+func (s *Store) RevokeAccessToken(ctx context.Context, digest []byte) (ended bool, err error) {
+	n, err := s.exec(ctx, `UPDATE access_tokens SET revoked_at = $2 WHERE digest = $1 AND revoked_at IS NULL`, digest, s.Now())
+	return n > 0, s.changedBy(ctx, err)
 }
 
 // Consent is what a resource owner has allowed a client for one resource and workspace, so that it need not be asked

@@ -22,6 +22,10 @@ const (
 		LEFT JOIN memberships m ON m.workspace_id = g.workspace_id AND m.user_id = g.user_id
 		WHERE k.digest = $1`
 
+	// ClientUsableStatement is behind ClientUsable.
+	ClientUsableStatement = `SELECT c.disabled_at IS NULL AND w.disabled_at IS NULL
+		FROM clients c LEFT JOIN workspaces w ON w.id = c.workspace_id WHERE c.id = $1`
+
 	// ConsumeCodeStatement is behind ConsumeCode.
 	ConsumeCodeStatement = `UPDATE codes SET used_at = $2 WHERE digest = $1 AND used_at IS NULL`
 

@@ -148,13 +148,13 @@ type KeyBearer struct {
 
 // keyBearerColumns are few, since each costs time at every request.
 const keyBearerColumns = `k.id, k.kind, COALESCE(k.workspace_id, ''), COALESCE(k.user_id, ''), k.resource, k.environment, k.scopes, k.scopes_by_object, k.role, k.plan,
-	k.rate_limit, k.addresses, k.counter, k.rotated_into, k.created_at, k.expires_at, k.paused_at, k.revoked_at`
+	k.rate_limit, k.addresses, k.counter, k.rotated_into, k.created_by, k.created_at, k.expires_at, k.paused_at, k.revoked_at`
 
 func (b *KeyBearer) fields() []any {
 	k := &b.Key
 	return []any{
 		&k.ID, &k.Kind, &k.WorkspaceID, &k.UserID, &k.Resource, &k.Environment, &k.Scopes, &k.ScopesByObject, &k.Role, &k.Plan,
-		&k.RateLimit, &k.Addresses, &k.Counter, &k.RotatedInto, &k.CreatedAt, &k.ExpiresAt, &k.PausedAt, &k.RevokedAt,
+		&k.RateLimit, &k.Addresses, &k.Counter, &k.RotatedInto, &k.CreatedBy, &k.CreatedAt, &k.ExpiresAt, &k.PausedAt, &k.RevokedAt,
 		&b.UserDisabled, &b.WorkspaceDisabled, &b.WorkspaceID, &b.WorkspaceSlug, &b.WorkspacePlan, &b.Role, &b.LowestRole,
 	}
 }

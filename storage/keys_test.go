@@ -34,7 +34,7 @@ func withoutDigest(k storage.APIKey) storage.APIKey {
 
 // deciding is what a request with a key reads of it.
 func deciding(k storage.APIKey) storage.APIKey {
-	k.Digest, k.Name, k.Note, k.Prefix, k.Tail, k.CreatedBy = nil, "", "", "", "", ""
+	k.Digest, k.Name, k.Note, k.Prefix, k.Tail = nil, "", "", "", ""
 	return k
 }
 

@@ -82,6 +82,9 @@ var writes = map[string]func(ctx context.Context, s *storage.Store, w *world) er
 	"SetSessionData": func(ctx context.Context, s *storage.Store, w *world) error {
 		return s.SetSessionData(ctx, w.session.ID, `{"a":1}`)
 	},
+	"RenewSession": func(ctx context.Context, s *storage.Store, w *world) error {
+		return s.RenewSession(ctx, w.session.ID, []byte("another"), w.session.Digest, s.Now().Add(time.Minute), s.Now())
+	},
 	"ReplaceSession": func(ctx context.Context, s *storage.Store, w *world) error {
 		x := w.session
 		x.ID, x.Digest = storage.NewID("session"), storage.Digest("new")
@@ -190,7 +193,8 @@ var writes = map[string]func(ctx context.Context, s *storage.Store, w *world) er
 		return err
 	},
 	"RevokeAccessToken": func(ctx context.Context, s *storage.Store, w *world) error {
-		return s.RevokeAccessToken(ctx, w.clientAccess)
+		_, err := s.RevokeAccessToken(ctx, w.clientAccess)
+		return err
 	},
 	"HoldConsent": func(ctx context.Context, s *storage.Store, w *world) error {
 		_, err := s.HoldConsent(ctx, w.user.ID, w.client.ID, "https://api.example", w.workspace.ID)

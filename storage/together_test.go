@@ -107,7 +107,7 @@ func TestSharedMessagesReadWhatIsCommitted(t *testing.T) {
 		if _, err := s.AccessTokenByDigest(system(t), token.Digest); err != nil {
 			return fmt.Errorf("inserted, then: %w", err)
 		}
-		if err := s.RevokeAccessToken(system(t), token.Digest); err != nil {
+		if _, err := s.RevokeAccessToken(system(t), token.Digest); err != nil {
 			return err
 		}
 		b, err := s.AccessTokenByDigest(system(t), token.Digest)

@@ -192,7 +192,7 @@ func (s *Server) stepUp(w http.ResponseWriter, r *http.Request, v *visitor, pass
 	case err != nil:
 		return v, "", 0, err
 	}
-	v, err = s.startSession(w, r, v, v.user)
+	v, err = s.renewSession(w, r, v)
 	return v, "", 0, err
 }
 

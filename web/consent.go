@@ -153,7 +153,7 @@ func (s *Server) consent(w http.ResponseWriter, r *http.Request) error {
 			return s.sameAnswer(w, r, &a.Flow, v, choice)
 		}
 		if err != nil {
-			return err
+			return s.approveFailed(w, a, err)
 		}
 		s.endFlow(w, r, &a.Flow)
 		return redirect(w, to)

@@ -199,19 +199,65 @@ func (s *Server) startSessionBy(w http.ResponseWriter, r *http.Request, old *vis
 		}, user.ID)
 	})
 	if errors.Is(err, storage.ErrConflict) {
-		return nil, &pageError{Status: http.StatusForbidden, Heading: "You are not signed in", Message: "The password was changed, or the account disabled, while you signed in. Sign in again.", BackURL: "/login", BackText: "Sign in", Cause: err}
+		return nil, passwordChangedMeanwhile(err)
 	}
 	if err != nil {
 		return nil, fmt.Errorf("start session: %w", err)
 	}
-	http.SetCookie(w, sessions.NewCookie(s.sessions.name, text, &sessions.Options{
-		Path: "/", MaxAge: int(row.ExpiresAt.Sub(now).Seconds()), Secure: s.secure, HttpOnly: true, SameSite: http.SameSiteLaxMode,
-	}))
+	s.setSessionCookie(w, text, row.ExpiresAt.Sub(now))
 	s.setCookie(w, "doorward-device", s.deviceMark(user), deviceLifetime)
 	session := sessions.NewSession(s.sessions, s.sessions.name)
 	session.ID = row.ID
 	session.Values[valueRow], session.Values[valueUser] = row, user
 	return &visitor{session: session, row: row, user: user}, nil
+}
+
+// renewGrace is how long the cookie before still opens a session whose user has proved anew who they are.
+const renewGrace = time.Minute
+
+// renewSession notes that the user of a session has proved anew who they are. The session stays, with another cookie, so
+// that one that somebody else has is worth nothing much longer, and never worth the proof. That cookie follows from the one
+// before: a form that was sent twice proves the same twice, and is answered with the same cookie, whichever answer the
+// browser takes.
+func (s *Server) renewSession(w http.ResponseWriter, r *http.Request, v *visitor) (*visitor, error) {
+	if err := s.oauth.TakeSignIn(r.Context(), v.user.ID); err != nil {
+		return nil, err //nolint:wrapcheck // asPageError reads it
+	}
+	before := r.CookiesNamed(s.sessions.name)[0].Value // visitor has found the session by it
+	text := s.oauth.FormToken("session", v.row.ID, before)
+	now := s.store.Now()
+	err := s.store.InTx(storage.System(r.Context()), func(ctx context.Context) error {
+		if err := s.store.PasswordStill(ctx, v.user.ID, v.user.PasswordChangedAt); err != nil {
+			return err //nolint:wrapcheck // wrapped below
+		}
+		if err := s.store.RenewSession(ctx, v.row.ID, storage.Digest(text), storage.Digest(before), now.Add(renewGrace), now); err != nil {
+			return err //nolint:wrapcheck // wrapped below
+		}
+		return s.store.Audit(ctx, storage.AuditEvent{ //nolint:wrapcheck // wrapped below
+			Action: "login.succeeded", Actor: storage.Actor{UserID: v.user.ID, Credential: "password"}, Target: v.user.ID,
+		}, v.user.ID)
+	})
+	if errors.Is(err, storage.ErrConflict) || errors.Is(err, storage.ErrNotFound) {
+		return nil, passwordChangedMeanwhile(err)
+	}
+	if err != nil {
+		return nil, fmt.Errorf("renew session: %w", err)
+	}
+	s.setSessionCookie(w, text, v.row.ExpiresAt.Sub(now))
+	s.setCookie(w, "doorward-device", s.deviceMark(v.user), deviceLifetime)
+	v.row.AuthTime, v.row.Digest = now, storage.Digest(text)
+	v.session.Values[valueRow] = v.row
+	return v, nil
+}
+
+func (s *Server) setSessionCookie(w http.ResponseWriter, text string, lifetime time.Duration) {
+	http.SetCookie(w, sessions.NewCookie(s.sessions.name, text, &sessions.Options{
+		Path: "/", MaxAge: int(lifetime.Seconds()), Secure: s.secure, HttpOnly: true, SameSite: http.SameSiteLaxMode,
+	}))
+}
+
+func passwordChangedMeanwhile(err error) error {
+	return &pageError{Status: http.StatusForbidden, Heading: "You are not signed in", Message: "The password was changed, or the account disabled, while you signed in. Sign in again.", BackURL: "/login", BackText: "Sign in", Cause: err}
 }
 
 // endSession signs the browser out.

@@ -421,6 +421,10 @@ func TestV30_TheOldestOfTooManySessionsEnds(t *testing.T) {
 
 func TestV30_SignInsAreLimited(t *testing.T) {
 	r := rig.Memory(t, rig.Options{LimitChanges: true})
+	// The clock stands still, so that nothing is refilled meanwhile.
+	var later atomic.Int64
+	began := time.Now()
+	r.Store.SetClock(func() time.Time { return began.Add(time.Duration(later.Load())) })
 	for range 600 {
 		if err := r.OAuth.TakeSignIn(r.System(), r.Alice.ID); err != nil {
 			t.Fatal(err)
@@ -430,7 +434,7 @@ func TestV30_SignInsAreLimited(t *testing.T) {
 	if a := b.LogIn(b.Get("/login"), r.Alice.Email); a.Status != http.StatusTooManyRequests || a.Header.Get("Retry-After") == "" {
 		t.Errorf("sign-in 601 in a minute: %d", a.Status)
 	}
-	r.Advance(time.Minute)
+	later.Store(int64(time.Minute))
 	r.Browser().SignIn(r.Alice.Email)
 }
 
@@ -757,4 +761,35 @@ func TestV33_ASignInLinkEnds(t *testing.T) {
 			t.Error("a word is stored, not its digest")
 		}
 	})
+}
+
+func TestV30_RevokingAClientsTokenTwiceIsNotedOnce(t *testing.T) {
+	rig.Each(t, rig.Options{}, func(t *testing.T, r *rig.Rig) {
+		app := r.App(oauth.ClientSpec{Grants: []string{oauth.GrantClientCredentials}, Scopes: []string{"read"}, Resources: []string{r.Issuer}})
+		token := r.Post("/oauth/token", url.Values{"grant_type": {oauth.GrantClientCredentials}}, "Authorization", rig.Basic(app.ID, app.Secret)).Text("access_token")
+		for range 3 {
+			if a := r.Post("/oauth/revoke", url.Values{"token": {token}}, "Authorization", rig.Basic(app.ID, app.Secret)); a.Status != http.StatusOK {
+				t.Fatalf("revoking: %d %s", a.Status, a.Body)
+			}
+		}
+		var n int
+		err := r.Store.Pools()["system"].QueryRowContext(t.Context(), `SELECT count(*) FROM audit_events WHERE action = 'app.token_revoked'`).Scan(&n)
+		if err != nil || n != 1 || token == "" {
+			t.Errorf("revoked three times: %d events (error %v)", n, err)
+		}
+	})
+}
+
+func TestV30_DenialsAreLimited(t *testing.T) {
+	r := rig.Memory(t, rig.Options{LimitChanges: true})
+	began := time.Now()
+	r.Store.SetClock(func() time.Time { return began })
+	app := r.App(oauth.ClientSpec{})
+	b := r.Browser().SignIn(r.Alice.Email)
+	for i := range 601 {
+		a := b.Decide(b.Authorize(app.Params("read")), "deny")
+		if want := map[bool]string{false: oauth.AccessDenied, true: oauth.TemporarilyUnavailable}[i == 600]; a.Param("error") != want {
+			t.Fatalf("denial %d: %d %v, want %s", i+1, a.Status, a.Location, want)
+		}
+	}
 }

@@ -29,7 +29,7 @@ type Key struct {
 	Status       string   `json:"status" enum:"live,paused,rotating,expired,revoked" doc:"rotating: it works beside the one that takes its place."`
 	Masked       string   `json:"masked" doc:"Begin and end of the key, to tell it by."`
 	CreatedAt    Moment   `json:"createdAt"`
-	CreatedBy    *string  `json:"createdBy" doc:"User; null: the command, or another key."`
+	CreatedBy    *string  `json:"createdBy" doc:"User, or the one behind the key that created it; null: the command."`
 	LastUsedAt   *Moment  `json:"lastUsedAt" doc:"To the minute."`
 	LastUsedFrom *string  `json:"lastUsedFrom" doc:"Network address."`
 	PausedAt     *Moment  `json:"pausedAt"`

@@ -62,6 +62,13 @@ var Families = []Family{
 	{Prefix: "X-Ms-Token-", Known: []string{"Aad-Access-Token", "Aad-Id-Token"}},
 	{Prefix: "X-Client-Principal", Known: []string{""}},
 	{Prefix: "Cf-Access-", Known: []string{"Authenticated-User-Email", "Jwt-Assertion"}},
+	{Prefix: "X-Appengine-", Known: []string{"User-Email", "User-Id", "User-Nickname", "User-Is-Admin", "Auth-Domain", "Inbound-Appid", "User-Ip", "Country", "Cron", "Queuename"}},
+	{Prefix: "X-Vercel-", Known: []string{"Forwarded-For", "Proxied-For", "Oidc-Token", "Sc-Headers", "Ip-Country"}},
+	{Prefix: "Gap-", Known: []string{"Auth", "Signature"}},
+	{Prefix: "Wl-Proxy-", Known: []string{"Client-Ip", "Client-Cert", "Client-Verify", "Ssl", "Client-Keysize"}},
+	{Prefix: "L5d-", Known: []string{"Client-Id", "Dst-Override", "Remote-Ip", "Ctx"}},
+	{Prefix: "Ms-Aspnetcore-", Known: []string{"Clientcert", "Winauthtoken", "Token"}},
+	{Prefix: "X-Iisnode-", Known: []string{"Auth-User", "Remote-User", "Logon-User"}},
 	// Client certificates: RFC 9440, ingress-nginx, HAProxy, IIS and others.
 	{Prefix: "Client-Cert", Known: []string{"", "-Chain"}},
 	{Prefix: "X-Client-Cert", Known: []string{"", "-Dn", "-Verify", "ificate"}},
@@ -74,7 +81,7 @@ var Families = []Family{
 	{Prefix: "X-Arr-", Known: []string{"Clientcert", "Ssl", "Log-Id"}},
 	// Where a request comes from and what it was before it was forwarded. X-Forwarded-For, -Host and -Proto are written by
 	// every gateway, over what the caller sent.
-	{Prefix: "Forwarded", Only: true, Known: []string{""}},
+	{Prefix: "Forwarded", Known: []string{"", "-For", "-Host", "-Proto"}},
 	{Prefix: "X-Forwarded", Known: []string{
 		"", "-User", "-Email", "-Groups", "-Preferred-Username", "-Access-Token", "-Authorization", "-Client-Cert", "-Tls-Client-Cert", "-Tls-Client-Cert-Info",
 		"-Port", "-Ssl", "-Scheme", "-Protocol", "-Server", "-Path", "-Prefix", "-Uri", "-Url", "-Method", "-By", "-Client-Ip", "-Remote-User",
@@ -82,6 +89,10 @@ var Families = []Family{
 	{Prefix: "X-Original-", Known: []string{"Uri", "Url", "Method", "Host", "Path", "For", "Proto", "Forwarded-For", "Forwarded-Host", "Forwarded-Proto", "Remote-Addr", "Query"}},
 	{Prefix: "X-Rewrite-", Known: []string{"Url", "Uri", "Path"}},
 	{Prefix: "X-Envoy-", Known: []string{"Original-Path", "Original-Host", "Original-Method", "External-Address", "Internal", "Peer-Metadata", "Peer-Metadata-Id", "Decorator-Operation", "Auth-Headers-To-Remove"}},
+	{Prefix: "X-Invoke-", Known: []string{"Path", "Query", "Output", "Status"}}, // Next.js, as X-Matched-Path
+	{Prefix: "X-Matched-Path", Known: []string{""}},
+	{Prefix: "X-Forwarder-For", Known: []string{""}},
+	{Prefix: "Fly-Client-Ip", Known: []string{""}},
 	{Prefix: "X-Real-Ip", Known: []string{""}},
 	{Prefix: "X-Client-Ip", Known: []string{""}},
 	{Prefix: "X-Cluster-Client-Ip", Known: []string{""}},
