@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"net/url"
 	"slices"
 	"strconv"
 	"strings"
@@ -224,7 +225,11 @@ func (s *Server) checkAppName(p *ClientSpec, fault func(field, message string, a
 	if why == "" {
 		own := []string{"Doorward"}
 		for _, r := range s.resources {
-			own = append(own, r.Name)
+			own = append(own, r.Name, r.ID)
+			// People know an API by its host as well.
+			if u, err := url.Parse(r.ID); err == nil {
+				own = append(own, u.Hostname())
+			}
 		}
 		why = input.Claim(p.Name, own, p.Administrator)
 	}
@@ -354,7 +359,7 @@ func (s *Server) SwitchClient(ctx context.Context, by Authority, id string, disa
 		case disable:
 			return s.store.DisableClient(ctx, id, by.stops(c.DisabledBy, false)) //nolint:wrapcheck // as above
 		case !c.DisabledAt.IsZero():
-			if err := by.MayStart(c.DisabledBy, false, "app", "disabled", "enable"); err != nil {
+			if err := by.MayEnable(&c, "enable"); err != nil {
 				return err
 			}
 		}
@@ -434,7 +439,7 @@ func (s *Server) UpdateClient(ctx context.Context, by Authority, id string, p Cl
 		}
 		if !p.Administrator && !c.DisabledAt.IsZero() && c.DisabledBy == StoppedByAdministrator {
 			// What it will be when it works again is what the administrator has seen.
-			return &Forbidden{Message: "An administrator of this server disabled this app, so only an administrator can change it."}
+			return &Forbidden{Message: "An administrator of this server disabled this app, so only an administrator can change it, on the page /admin/apps/" + c.ID + "."}
 		}
 		p.was = c.Name
 		if p.Public != c.Public {

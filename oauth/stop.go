@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"strings"
 
 	"doorward/storage"
 )
@@ -57,6 +58,17 @@ func (a *Authority) MayStart(stoppedBy string, personal bool, thing, done, undo 
 		return nil
 	}
 	return &Forbidden{Message: StoppedText(stoppedBy, thing, done) + ", so only " + who(stoppedBy) + " can " + undo + " it."}
+}
+
+// MayEnable is MayStart for a client. It names the page where an administrator has the authority: on a page or request of
+// a workspace, theirs as well, nobody has more than their role in it.
+func (a *Authority) MayEnable(c *storage.Client, undo string) error {
+	err := a.MayStart(c.DisabledBy, false, "app", "disabled", undo)
+	var no *Forbidden
+	if errors.As(err, &no) && who(c.DisabledBy) == who(StoppedByAdministrator) {
+		no.Message = strings.TrimSuffix(no.Message, ".") + ", on the page /admin/apps/" + c.ID + "."
+	}
+	return err
 }
 
 // StoppedText says who stopped something, as the begin of a sentence.

@@ -80,12 +80,23 @@ func (s *Server) createUser(w http.ResponseWriter, r *http.Request, v *visitor) 
 		view.Errors = map[string]string{"current_password": fault}
 		return s.showUsers(w, r, status, v, view)
 	}
-	u, err := s.identity.CreateUser(r.Context(), identity.NewUser{Email: form.Get("email"), Name: form.Get("name"), Password: form.Get("password"), Admin: form.Get("admin") != ""})
+	var made newSecret
+	insert, err := s.identity.PrepareUser(r.Context(), identity.NewUser{Email: form.Get("email"), Name: form.Get("name"), Password: form.Get("password"), Admin: form.Get("admin") != ""})
+	if err == nil {
+		made, _, err = s.createOnce(storage.System(r.Context()), r, v, "", func(ctx context.Context) (newSecret, error) {
+			u, err := insert(ctx)
+			return newSecret{ID: u.ID}, err //nolint:wrapcheck // fieldErrors reads it
+		})
+	}
 	if view.Errors = fieldErrors(err); view.Errors != nil {
 		return s.showUsers(w, r, http.StatusBadRequest, v, view)
 	}
 	if err != nil {
 		return err
+	}
+	u, err := s.store.UserByID(storage.System(r.Context()), made.ID)
+	if err != nil {
+		return err //nolint:wrapcheck // storage's own sentinels
 	}
 	if err := s.setNotice(w, r, v, u.Email+" can sign in now."); err != nil {
 		return err

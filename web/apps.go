@@ -234,10 +234,7 @@ func (s *Server) createApp(w http.ResponseWriter, r *http.Request, v *visitor, a
 	if kind != templates.KindPublic {
 		return redirect(w, at.base+"/shown?view="+view)
 	}
-	next := at.base + "/" + c.ID
-	if x.ID == "" {
-		next = at.base // the form was sent twice
-	}
+	next := at.base + "/" + x.ID
 	if err := s.setNotice(w, r, v, "The app is registered. It is public, so it has no secret."); err != nil {
 		return err
 	}
@@ -301,7 +298,7 @@ func (s *Server) showApp(w http.ResponseWriter, r *http.Request, status int, v *
 	view.NeedPassword = !s.fresh(v)
 	if view.Disabled {
 		view.Why = oauth.StoppedText(c.DisabledBy, "app", "disabled") + "."
-		view.Held = held(at.by.MayStart(c.DisabledBy, false, "app", "disabled", "change and enable"))
+		view.Held = held(at.by.MayEnable(&c, "change and enable"))
 	}
 	if c.WorkspaceID != "" {
 		ws, err := s.store.WorkspaceByID(storage.System(r.Context()), c.WorkspaceID)

@@ -27,7 +27,7 @@ func formDigest(parts ...string) []byte {
 
 // newSecret is a secret that was created and is shown once.
 type newSecret struct {
-	ID       string    `json:"id"` // of the key, app or invitation
+	ID       string    `json:"id"` // of the key, app, invitation or user, or the slug of the workspace
 	Secret   string    `json:"secret,omitempty"`
 	OldUntil time.Time `json:"old_until,omitzero"` // the end of the one that it replaces
 }
@@ -35,8 +35,8 @@ type newSecret struct {
 var errSentTwice = errors.New("the form was sent twice")
 
 // createOnce creates what a form of ours asks for, once however often the form is sent, and keeps the secret, sealed, for
-// the page that shows it to this session: view is its name, for takeSecret. A form without its id, which no page of ours
-// sends, creates one each time.
+// the page that shows it to this session: view is its name, for takeSecret. For the form that was sent again, x has the ID
+// alone. A form without its id, which no page of ours sends, creates one each time.
 func (s *Server) createOnce(ctx context.Context, r *http.Request, v *visitor, workspaceID string, create func(ctx context.Context) (newSecret, error)) (x newSecret, view string, err error) {
 	said := maps.Clone(r.PostForm)
 	delete(said, "password")
@@ -63,8 +63,12 @@ func (s *Server) createOnce(ctx context.Context, r *http.Request, v *visitor, wo
 	})
 	if err != nil {
 		// The same form may have been quicker, and created what this one stumbled over.
-		if _, lookup := s.store.KeptAnswer(storage.System(ctx), digest); lookup == nil {
-			return newSecret{}, view, nil
+		if kept, lookup := s.store.KeptAnswer(storage.System(ctx), digest); lookup == nil {
+			x = newSecret{}
+			if text, err := s.oauth.Open(api.AnswerPurpose(digest), kept.Answer); err == nil && json.Unmarshal(text, &x) != nil {
+				return newSecret{}, view, nil
+			}
+			return newSecret{ID: x.ID}, view, nil
 		}
 	}
 	return x, view, err

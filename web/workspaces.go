@@ -54,10 +54,14 @@ func (s *Server) createWorkspace(w http.ResponseWriter, r *http.Request, v *visi
 		slugs = oauth.SlugsFor(name)
 	}
 	by := oauth.Authority{UserID: v.user.ID, Session: true, Fresh: s.fresh(v)}
-	var ws storage.Workspace
+	var made newSecret
 	var err error
 	for _, slug := range slugs {
-		if ws, err = s.oauth.CreateWorkspace(r.Context(), by, name, slug, "", v.user.ID); !errors.Is(err, storage.ErrExists) {
+		made, _, err = s.createOnce(storage.System(r.Context()), r, v, "", func(ctx context.Context) (newSecret, error) {
+			ws, err := s.oauth.CreateWorkspace(ctx, by, name, slug, "", v.user.ID)
+			return newSecret{ID: ws.Slug}, err //nolint:wrapcheck // it says what it did
+		})
+		if !errors.Is(err, storage.ErrExists) {
 			break
 		}
 	}
@@ -69,7 +73,7 @@ func (s *Server) createWorkspace(w http.ResponseWriter, r *http.Request, v *visi
 	if err != nil {
 		return err //nolint:wrapcheck // it says what it did
 	}
-	return s.changed(w, r, v, workspacePath(ws)+"/"+templates.TabMembers, "The workspace is made. Invite those you work with.")
+	return s.changed(w, r, v, workspacesBase+"/"+made.ID+"/"+templates.TabMembers, "The workspace is made. Invite those you work with.")
 }
 
 // workspacePage serves GET /settings/workspaces/{slug}.

@@ -26,29 +26,56 @@ type NewUser struct {
 // CreateUser makes a person with their personal workspace. What is wrong with u comes as *Invalid, joined when several
 // things are; an address that is taken also wraps storage.ErrExists.
 func (s *Service) CreateUser(ctx context.Context, u NewUser) (storage.User, error) {
-	return s.create(storage.System(ctx), u, func(ctx context.Context) error {
+	insert, err := s.PrepareUser(ctx, u)
+	if err != nil {
+		return storage.User{}, err
+	}
+	return insert(ctx)
+}
+
+// PrepareUser does the part of CreateUser that takes time, which no transaction should wait for. insert does the rest, in
+// the transaction that it finds or one of its own.
+func (s *Service) PrepareUser(ctx context.Context, u NewUser) (insert func(context.Context) (storage.User, error), err error) {
+	prepared, err := s.prepare(storage.System(ctx), u, func(ctx context.Context) error {
 		// The word for the first administrator dies with the first user.
 		return s.store.DropSetting(ctx, storage.SettingSetupWord)
 	})
+	if err != nil {
+		return nil, err
+	}
+	return func(ctx context.Context) (storage.User, error) { return prepared(storage.System(ctx)) }, nil
 }
 
 // create inserts a user in one transaction with what first does.
 func (s *Service) create(ctx context.Context, u NewUser, first func(context.Context) error) (storage.User, error) {
-	email, emailErr := checkEmail(u.Email)
-	name, nameErr := checkName(u.Name)
-	if err := errors.Join(emailErr, nameErr, checkPassword(u.Password, s.about(email, name))); err != nil {
-		return storage.User{}, err
-	}
-	hash, err := s.hasher.hash(ctx, u.Password)
+	insert, err := s.prepare(ctx, u, first)
 	if err != nil {
 		return storage.User{}, err
 	}
-	var user storage.User
-	err = s.store.InTx(ctx, func(ctx context.Context) error {
+	return insert(ctx)
+}
+
+func (s *Service) prepare(ctx context.Context, u NewUser, first func(context.Context) error) (func(context.Context) (storage.User, error), error) {
+	email, emailErr := checkEmail(u.Email)
+	name, nameErr := checkName(u.Name)
+	if err := errors.Join(emailErr, nameErr, checkPassword(u.Password, s.about(email, name))); err != nil {
+		return nil, err
+	}
+	hash, err := s.hasher.hash(ctx, u.Password)
+	if err != nil {
+		return nil, err
+	}
+	return func(ctx context.Context) (storage.User, error) {
+		return s.insert(ctx, storage.User{Email: email, Name: name, PasswordHash: hash, Admin: u.Admin}, first)
+	}, nil
+}
+
+func (s *Service) insert(ctx context.Context, user storage.User, first func(context.Context) error) (storage.User, error) {
+	err := s.store.InTx(ctx, func(ctx context.Context) error {
 		if err := first(ctx); err != nil {
 			return err
 		}
-		user = storage.User{ID: storage.NewID("user"), Email: email, Name: name, PasswordHash: hash, Admin: u.Admin}
+		user.ID = storage.NewID("user")
 		if err := s.store.InsertUser(ctx, &user); err != nil {
 			return err
 		}

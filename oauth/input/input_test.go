@@ -20,7 +20,7 @@ func TestV17_LinesShowWhatTheyAre(t *testing.T) {
 	for _, bad := range []string{
 		"\u3164", "\u2800", "\u115f", "\u1160", "\uffa0", "\u200b", "\u200d", "\u200c", "\ufe0f", "\u034f", "\u00ad", "\u2060", "\ufeff", "\u180e", "\u17b4", "\U000e0001", "\U000e0100", "\U0001d159",
 		"a\u3164", "a\u2800b", "Acme\u115fSync", "a\u200bb", "a\u200db", "a\u200cb", "a\ufe0f", "\u0301", "\u0301a", "\u20dd", "a\u202eb", "a\u2066b", "a\u061cb", "a\u200eb", "a\nb", "a\tb", "a\rb", "a\x00b", "a\x7fb", "a\u0085b", "a\u2028b",
-		"a\u2029b", "\xff", "a\ufffdb", "a\ufffcb", "\ue000", "\ufdd0", "\uffff", "가\u200dᅟ", strings.Repeat("a", 101), strings.Repeat("é", 101),
+		"a\u2029b", "\xff", "a\ufffdb", "a\ufffcb", "\ue000", "\U00013441", "\U00013442\U00013441", "\ufdd0", "\uffff", "가\u200dᅟ", strings.Repeat("a", 101), strings.Repeat("é", 101),
 	} {
 		if got, wrong := Line(bad, 100); wrong == "" {
 			t.Errorf("%q passed as %q", bad, got)
@@ -64,22 +64,23 @@ func FuzzLine(f *testing.F) {
 
 // An app's name says nothing of it that only the server may say, in whatever letters.
 func TestV17_NamesClaimNothing(t *testing.T) {
-	own := []string{"Doorward", "Example API"}
+	own := []string{"Doorward", "Example API", "api.example.com"}
 	for _, bad := range []string{
 		"Doorward (verified)", "Acme (verified)", "Acme [Verified]", "VERIFIED Acme", "Acme – verified", "Аcme (vеrіfіеd)", "Acme (ver1fied)", "Acme (verifïed)", "Acme (ｖｅｒｉｆｉｅｄ)", "Acme v e r i f i e d", "Acme ✓", "Acme ✅",
 		"Acme (official)", "Acme Official", "Acme: certified app", "Doorward Official", "Official Doorward", "DoorwardSupport", "Doorward Support", "D00rward team", "Dооrward security", "Example API (official)", "Official Example API Client",
 		"Part of this service", "Acme – registered by the operator", "Doorward Ｖｅｒｉｆｉｅｄ",
+		"Acme ᴠᴇʀɪꜰɪᴇᴅ", "ⱱerified", "ꓦerified", "ꓦꓰꓣꓲꓝꓲꓰꓓ Acme", "ᏙᎬᎡified", "🅥🅔🅡🅘🅕🅘🅔🅓", "Ver ified Acme", "Acme veri-fied", "Acme ⍻", "Acme √", "api.example.com support", "Official api.example.com",
 	} {
 		if Claim(bad, own, true) == "" {
 			t.Errorf("%q passed", bad)
 		}
 	}
-	for _, good := range []string{"Acme", "Example API Client", "Sync for Example API", "Example App", "Official Gazette Reader", "Trusted Advisor", "Support Desk", "Verify It", "Doors", "Standing App", "Notes", "Team Notes"} {
+	for _, good := range []string{"Acme", "Example API Client", "Sync for Example API", "Example App", "Official Gazette Reader", "Trusted Advisor", "Support Desk", "Verify It", "Doors", "Standing App", "Notes", "Team Notes", "Silver Field", "Verify Ideas", "River Ifield", "Łódź Øl", "Ŋanga 🇩🇪", "Veri", "example.com tools"} {
 		if wrong := Claim(good, own, false); wrong != "" {
 			t.Errorf("%q: %s", good, wrong)
 		}
 	}
-	for _, name := range []string{"Doorward", "doorward", "DOORWARD", "Dооrward", "Example  API", "Door-ward"} {
+	for _, name := range []string{"Doorward", "doorward", "DOORWARD", "Dооrward", "Example  API", "Door-ward", "api.example.com", "API.Example.com"} {
 		if Claim(name, own, false) == "" || Claim(name, own, true) != "" {
 			t.Errorf("%q is for the operator alone: %q, %q", name, Claim(name, own, false), Claim(name, own, true))
 		}

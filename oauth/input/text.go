@@ -65,9 +65,10 @@ func Length(text string, most int) string {
 	return ""
 }
 
-// blanks show as nothing, or as a box, although Unicode counts them as symbols: BRAILLE PATTERN BLANK, MUSICAL SYMBOL NULL
-// NOTEHEAD, OBJECT REPLACEMENT CHARACTER and REPLACEMENT CHARACTER.
-const blanks = "\u2800\U0001D159\uFFFC\uFFFD"
+// blanks show as nothing, or as a box, although Unicode counts them as symbols or letters: BRAILLE PATTERN BLANK, MUSICAL
+// SYMBOL NULL NOTEHEAD, OBJECT REPLACEMENT CHARACTER, REPLACEMENT CHARACTER, and EGYPTIAN HIEROGLYPH FULL BLANK and HALF
+// BLANK.
+const blanks = "\u2800\U0001D159\uFFFC\uFFFD\U00013441\U00013442"
 
 // hidden reports whether a character shows as nothing or changes how others are shown: controls, format characters and
 // whatever else is Default_Ignorable (UAX #44), line and paragraph separators, private use and noncharacters. A joiner
@@ -99,12 +100,13 @@ func visible(c rune) bool { return unicode.In(c, unicode.L, unicode.N, unicode.P
 // count as the same. own are the names of the server and its APIs.
 func Claim(name string, own []string, mayOwn bool) string {
 	const claims = "claims that somebody vouches for the app, which only this server says; leave that out"
-	if strings.ContainsAny(name, "✓✔☑✅🗸🗹🏅🎖🛡") {
+	if strings.ContainsAny(name, "✓✔☑✅🗸🗹⍻√\U0001FBB1🏅🎖🛡") {
 		return claims
 	}
 	words := skeleton(name)
 	whole := strings.Join(words, "")
-	if slices.ContainsFunc(words, func(w string) bool { return slices.Contains(badgeWords, w) }) ||
+	// Of the words that claim, only this one is looked for across spaces: no ordinary name holds it by chance.
+	if strings.Contains(whole, badgeWords[0]) || slices.ContainsFunc(words, func(w string) bool { return slices.Contains(badgeWords, w) }) ||
 		strings.Contains(whole, "partofthisservice") || strings.Contains(whole, "registeredbytheoperator") {
 		return claims
 	}
@@ -164,17 +166,28 @@ func asides(name string) (parts []string) {
 	return parts
 }
 
-// alike are letters that look like Latin ones, the capitals in small, and digits and signs that stand for letters.
+// alike are letters that look like Latin ones, among them Lisu and Cherokee ones, small capitals and letters with hooks
+// and strokes that Unicode does not take apart; and digits and signs that stand for letters.
 var alike = func() map[rune]rune {
 	m := map[rune]rune{}
 	for latin, others := range map[rune]string{
-		'a': "аα@4ɑ", 'b': "вьβ8", 'c': "сϲᴄ", 'd': "ԁɗ", 'e': "еεё3ҽ", 'f': "ғƒϝ", 'g': "ɡԍ9", 'h': "һнℎ", 'k': "кκ", 'm': "мϻ",
-		'n': "пղη", 'o': "оοσ0өօ", 'p': "рρ", 'q': "ԛ", 'r': "гᴦ", 's': "ѕ5$ꜱ", 't': "тτ7", 'u': "υսцᴜ", 'v': "ѵνᴠ", 'w': "ѡԝшωᴡ", 'x': "хχ", 'y': "уүγ", 'z': "ᴢ2",
+		'a': "аα@4ɑᴀⱥꓮᎪ", 'b': "вьβ8ʙɓƀꓐᏴ", 'c': "сϲᴄƈꓚᏟ", 'd': "ԁɗᴅɖđꓓᎠ", 'e': "еεё3ҽᴇɇɛꓰᎬ", 'f': "ғƒϝꜰꓝ", 'g': "ɡԍ9ɢɠꓖᏀ", 'h': "һнℎʜɦħꓧᎻᏂ",
+		'j': "јᴊɉꓙᎫ", 'k': "кκᴋƙꓗᏦ", 'm': "мϻᴍɱꓟᎷ", 'n': "пղηɴɲŋꓠ", 'o': "оοσ0өօᴏøꓳ", 'p': "рρᴘƥꓑᏢ", 'q': "ԛʠ", 'r': "гᴦʀɼɽɾɍꓣᎡᏒ",
+		's': "ѕ5$ꜱʂꓢᏚ", 't': "тτ7ᴛƭʈŧꓔᎢ", 'u': "υսцᴜꓴ", 'v': "ѵνᴠⱱʋꓦᏙ", 'w': "ѡԝшωᴡⱳꓪᎳ", 'x': "хχꓫ", 'y': "уүγʏƴꓬᎩ", 'z': "ᴢ2ȥƶꓜᏃ",
 		// All that is a single stroke is one letter, l among them.
-		'i': "іι1l|!ıӏɩɪ",
+		'i': "іι1l|!ıӏɩɪɨꓲʟłꓡᏞ",
 	} {
 		for _, c := range others {
-			m[c] = latin
+			m[unicode.ToLower(c)] = latin
+		}
+	}
+	// White letters on black, and the letters that flags are made of.
+	for _, first := range []rune{'\U0001F150', '\U0001F170', '\U0001F1E6'} {
+		for i := range rune(26) {
+			m[first+i] = 'a' + i
+			if latin, ok := m['a'+i]; ok {
+				m[first+i] = latin
+			}
 		}
 	}
 	return m

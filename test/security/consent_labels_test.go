@@ -14,7 +14,7 @@ import (
 // An app is called verified where an administrator verified it, and nowhere else; what the operator registered is called
 // that; and a warning about programs on the user's computer stands beside no badge.
 func TestV15_OneWordForOneFact(t *testing.T) {
-	r := rig.Memory(t, rig.Options{})
+	r := rig.Memory(t, rig.Options{RedirectSchemes: []string{"cursor"}})
 	admin := r.User("root@example.com", "Root", true)
 	w := r.Workspace("acme", "", r.Alice)
 	b, root := r.Browser().SignIn(r.Alice.Email), r.Browser().SignIn(admin.Email)
@@ -33,7 +33,9 @@ func TestV15_OneWordForOneFact(t *testing.T) {
 			t.Errorf("%s: %s says %q, want %q", app.Name, where, got, want)
 		}
 	}
-	uris := []string{"https://app.example/cb"}
+	uris, scheme := []string{"https://app.example/cb"}, []string{"cursor://x.example/cb"}
+	// What the badge would say stands in the warning, as a sentence.
+	asides := map[string]string{operator: "The operator has registered an app of this name.", verified: "An administrator has checked an app of this name.", part: "An app of this name is part of this service."}
 	for _, x := range []struct {
 		spec                      oauth.ClientSpec
 		consent, connected, admin string
@@ -45,6 +47,9 @@ func TestV15_OneWordForOneFact(t *testing.T) {
 		{oauth.ClientSpec{Name: "Local", RedirectURIs: []string{"http://127.0.0.1/cb"}, Public: true}, "", operator, operator},
 		{oauth.ClientSpec{Name: "LocalExamined", RedirectURIs: []string{"http://127.0.0.1/cb"}, Public: true, WorkspaceID: w.ID, Verified: true}, "", verified, verified},
 		{oauth.ClientSpec{Name: "LocalOurs", RedirectURIs: []string{"http://127.0.0.1/cb"}, Public: true, WorkspaceID: w.ID, FirstParty: true}, "", part, part},
+		{oauth.ClientSpec{Name: "Scheme", RedirectURIs: scheme, Public: true}, "", operator, operator},
+		{oauth.ClientSpec{Name: "SchemeExamined", RedirectURIs: scheme, Public: true, WorkspaceID: w.ID, Verified: true}, "", verified, verified},
+		{oauth.ClientSpec{Name: "SchemeOurs", RedirectURIs: scheme, Public: true, WorkspaceID: w.ID, FirstParty: true}, "", part, part},
 	} {
 		app := r.App(x.spec)
 		page := b.Authorize(askedAgain(app, "read"))
@@ -53,13 +58,24 @@ func TestV15_OneWordForOneFact(t *testing.T) {
 		if local := strings.HasPrefix(app.Name, "Local"); local != strings.Contains(body, "a program on this computer") {
 			t.Errorf("%s: consent says %s", app.Name, body)
 		}
+		if warned := strings.HasPrefix(app.Name, "Local") || strings.HasPrefix(app.Name, "Scheme"); asides[x.admin] != "" && warned != strings.Contains(body, asides[x.admin]) {
+			t.Errorf("%s: consent says %s", app.Name, body)
+		}
+		if scheme := strings.HasPrefix(app.Name, "Scheme"); scheme != strings.Contains(body, "cursor: links") {
+			t.Errorf("%s: consent says %s", app.Name, body)
+		}
 		b.Decide(page, "approve")
 		_, connected, _ := strings.Cut(rig.Plain(b.Get("/settings/connected-apps").Body), " "+app.Name+" ")
 		connected, _, _ = strings.Cut(connected, "End access")
 		if got := strings.Contains(connected, "Not verified"); got != (x.connected == "") || x.connected != "" && !slices.Equal(words(connected), []string{x.connected}) {
 			t.Errorf("%s: Connected apps says %s", app.Name, connected)
 		}
-		_, listed, _ := strings.Cut(rig.Plain(root.Get("/admin/apps?q="+app.Name).Body), " "+app.Name+" ")
+		list := root.Get("/admin/apps?q=" + app.Name).Body
+		// There is nothing to verify of what the operator registered.
+		if offered := strings.Contains(list, "/admin/apps/"+app.ID+"/verify"); offered != (app.WorkspaceID != "" && !app.Verified) {
+			t.Errorf("%s: All apps offers to verify it: %v", app.Name, offered)
+		}
+		_, listed, _ := strings.Cut(rig.Plain(list), " "+app.Name+" ")
 		listed, _, _ = strings.Cut(listed, "Disable")
 		check(app, "All apps", listed, slices.DeleteFunc([]string{x.admin}, func(s string) bool { return s == "" })...)
 	}

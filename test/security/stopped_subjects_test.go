@@ -300,6 +300,33 @@ func TestV03_OnlyAsMuchAuthorityStartsAgain(t *testing.T) {
 	})
 }
 
+// An administrator who is refused on the page of their own workspace, or in the API, is told where they are not.
+func TestV03_TheRefusalNamesThePageOfAdministrators(t *testing.T) {
+	r := rig.Memory(t, rig.Options{})
+	root := r.User("root@example.com", "Root", true)
+	w := personal(t, r, root.ID)
+	app := r.App(oauth.ClientSpec{WorkspaceID: w.ID})
+	ok(t, r.OAuth.SwitchClient(r.System(), oauth.Command(""), app.ID, true))
+	b, want := r.Browser().SignIn(root.Email), "/admin/apps/"+app.ID
+	for what, a := range map[string]*rig.Answer{
+		"API":       b.JSON(http.MethodPatch, "/v1/apps/"+app.ID, `{"disabled":false}`),
+		"page":      b.PostForm("/settings/developer/apps/"+app.ID+"/enable", nil),
+		"its state": b.Get("/settings/developer/apps/" + app.ID),
+	} {
+		if (a.Status != http.StatusForbidden && what != "its state") || !strings.Contains(a.Body+a.Header.Get("WWW-Authenticate"), want) {
+			t.Errorf("%s: %d %v %s", what, a.Status, a.Header, rig.Plain(a.Body))
+		}
+	}
+	if a := b.PostForm(want+"/enable", nil); a.Status != http.StatusSeeOther {
+		t.Errorf("there: %d %s", a.Status, rig.Plain(a.Body))
+	}
+	c, err := r.Store.ClientByID(r.System(), app.ID)
+	ok(t, err)
+	if !c.DisabledAt.IsZero() {
+		t.Error("it is still disabled")
+	}
+}
+
 func TestV03_BuilderCannotUndoAnAdministrator(t *testing.T) {
 	rig.Each(t, rig.Options{}, func(t *testing.T, r *rig.Rig) {
 		w := personal(t, r, r.Alice.ID)

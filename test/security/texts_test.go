@@ -143,6 +143,19 @@ func TestV17_OneRuleForEachKindOfText(t *testing.T) {
 	}
 }
 
+// The host of an API is a name of it, which only the operator gives to an app.
+func TestV17_TheHostOfAnAPIIsItsName(t *testing.T) {
+	r := rig.Memory(t, everything())
+	w := r.Workspace("acme", "", r.Alice)
+	by := oauth.Authority{UserID: r.Alice.ID, WorkspaceID: w.ID, Role: oauth.RoleOwner, Session: true, Fresh: true}
+	for name, taken := range map[string]bool{"api.example": true, "API.example": true, "https://api.example": true, "api.example support": true, "Reader for api.example": false} {
+		_, _, err := r.OAuth.CreateClient(r.System(), by, oauth.ClientSpec{Name: name, WorkspaceID: w.ID, CreatedBy: r.Alice.ID, RedirectURIs: []string{"https://app.example/cb"}, Scopes: []string{"read"}})
+		if refused := err != nil; refused != taken {
+			t.Errorf("%s: error %v", name, err)
+		}
+	}
+}
+
 // An app from before keeps its name as long as it is not given another.
 func TestV17_AnOlderNameStays(t *testing.T) {
 	r := rig.Memory(t, rig.Options{})

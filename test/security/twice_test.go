@@ -185,6 +185,66 @@ func TestV60_JoiningTwiceIsJoiningOnce(t *testing.T) {
 	})
 }
 
+// A form that creates a workspace, a user or a public app, sent more than once, creates one and leads to one place.
+func TestV60_FormsThatCreateCountOnce(t *testing.T) {
+	rig.Each(t, rig.Options{}, func(t *testing.T, r *rig.Rig) {
+		root := r.User("root@example.com", "Root", true)
+		b := r.Browser().SignIn(root.Email)
+		count := func() (workspaces, users int) {
+			list, err := r.Store.WorkspacesOf(r.System(), root.ID)
+			ok(t, err)
+			all, err := r.Store.Users(r.System(), "", "", 100)
+			ok(t, err)
+			return len(list), len(all)
+		}
+		r.Workspace("engines", "", r.Alice) // the first slug that the name gives is taken
+		for page, x := range map[string]struct {
+			typed url.Values
+			to    string
+		}{
+			"/settings/workspaces": {url.Values{"name": {"Engines"}}, "/settings/workspaces/engines-2/members"},
+			"/admin/users":         {url.Values{"name": {"Bob"}, "email": {"Bob@example.com"}, "password": {rig.Password}}, "/admin/users"},
+		} {
+			shown := b.Get(page)
+			shown.Body, _, _ = strings.Cut(shown.Body, `<form class="search"`) // which leads to the same address
+			form := b.Form(shown, page)
+			for name, values := range x.typed {
+				form[name] = values
+			}
+			workspaces, users := count()
+			send := func(int) {
+				if a := b.PostForm(page, form); a.Header.Get("Location") != x.to {
+					t.Errorf("%s: leads to %q: %d %s", page, a.Header.Get("Location"), a.Status, rig.Plain(a.Body))
+				}
+			}
+			rig.AtOnce(8, send)
+			send(0)
+			w, u := count()
+			if w+u != workspaces+users+1 {
+				t.Errorf("%s: %d workspaces and %d users more", page, w-workspaces, u-users)
+			}
+			if a := b.Get(x.to); a.Status != http.StatusOK {
+				t.Errorf("%s leads to %d %s", page, a.Status, rig.Plain(a.Body))
+			}
+		}
+		// Another form that says the same is another wish.
+		again := url.Values{"name": {"Bob"}, "email": {"bob@example.com"}, "password": {rig.Password}}
+		if a := b.PostForm("/admin/users", again); a.Status != http.StatusBadRequest || !strings.Contains(a.Body, "There is an account with this address already") {
+			t.Errorf("another form with the same: %d %s", a.Status, rig.Plain(a.Body))
+		}
+		// A public app, which has no secret to show, is where the second form leads as well.
+		const apps = "/settings/developer/apps"
+		form := b.Form(b.Get(apps+"/new"), apps)
+		for name, value := range map[string]string{"name": "Notes", "kind": "public", "redirect_uris": "http://127.0.0.1/cb", "resource": r.Issuer, "scope": "read"} {
+			form.Set(name, value)
+		}
+		first, second := b.PostForm(apps, form), b.PostForm(apps, form)
+		if to := first.Header.Get("Location"); !strings.HasPrefix(to, apps+"/app_") || second.Header.Get("Location") != to {
+			t.Errorf("the app's form leads to %q and %q: %s", to, second.Header.Get("Location"), rig.Plain(first.Body))
+		}
+	})
+}
+
 func TestV60_SettingUpTwiceSignsTheAdministratorIn(t *testing.T) {
 	rig.Each(t, rig.Options{NoUser: true}, func(t *testing.T, r *rig.Rig) {
 		word, _, err := r.Identity.SetupWord(t.Context())
