@@ -136,3 +136,30 @@ func TestV04_InvitationIsAsValidAsItsSenderIsWhenItIsAccepted(t *testing.T) {
 		}
 	})
 }
+
+// Whoever is behind a key stays behind the keys that it creates and that take its place. What could not be accepted is not
+// sent.
+func TestV04_TheUserBehindAKeyIsBehindItsKeysToo(t *testing.T) {
+	rig.Each(t, rig.Options{}, func(t *testing.T, r *rig.Rig) {
+		owner, bob := r.User("owner@example.com", "Owner", false), r.User("bob@example.com", "Bob", false)
+		ws := r.Workspace("acme", "", owner)
+		by := oauth.Authority{UserID: owner.ID, WorkspaceID: ws.ID, Role: oauth.RoleOwner}
+		ok(t, r.OAuth.AddMember(r.System(), oauth.Command(ws.ID), ws, bob.ID, oauth.RoleAdmin))
+		asBob := oauth.Authority{UserID: bob.ID, WorkspaceID: ws.ID, Role: oauth.RoleAdmin, Session: true, Fresh: true}
+		k, first, err := r.OAuth.CreateKey(r.System(), asBob, ws.Plan, oauth.KeySpec{Name: "First", Scopes: []string{"admin"}, Environment: "live"})
+		ok(t, err)
+		r.Seen.Add(rig.SecretKey, first)
+		invite := func(key string) *rig.Answer {
+			return r.JSON("POST", "/v1/workspaces/acme/invitations", key, `{"role":"admin","email":"mallory@example.com"}`)
+		}
+		child := r.JSON("POST", "/v1/api-keys", first, `{"name":"Child","scopes":["admin"]}`).Text("key")
+		ok(t, r.OAuth.RemoveMember(r.System(), by, ws, bob.ID))
+		later := r.JSON("POST", "/v1/api-keys", first, `{"name":"Later","scopes":["admin"]}`).Text("key")
+		rotated := r.JSON("POST", "/v1/api-keys/"+k.ID+"/rotate", first, `{"grace":"24h"}`).Text("key")
+		for what, key := range map[string]string{"the key": first, "one it created before": child, "one it created after": later, "one in its place": rotated} {
+			if a := invite(key); key == "" || a.Status != http.StatusForbidden {
+				t.Errorf("%s invites: %d %s", what, a.Status, a.Body)
+			}
+		}
+	})
+}

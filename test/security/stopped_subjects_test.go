@@ -580,3 +580,42 @@ func TestV64_SetUpPageSaysWhenThereIsNoAdministrator(t *testing.T) {
 		}
 	})
 }
+
+// Nothing is issued for what another process disabled a moment ago, while this one still remembers the app as it was.
+func TestV02_NothingIsIssuedAfterAnotherProcessDisabledTheApp(t *testing.T) {
+	nodes := rig.Nodes(t, rig.Options{}, rig.Options{})
+	r, other := nodes[0], nodes[1]
+	ws := r.Workspace("acme", "", r.Alice)
+	app := r.App(oauth.ClientSpec{WorkspaceID: ws.ID, FirstParty: true, RedirectURIs: []string{"https://app.example/cb"}, Grants: []string{oauth.GrantAuthorizationCode, oauth.GrantRefreshToken, oauth.GrantClientCredentials}})
+	b := r.Browser().SignIn(r.User("visitor@example.com", "Visitor", false).Email)
+	own := func() *rig.Answer {
+		return r.Post("/oauth/token", url.Values{"grant_type": {oauth.GrantClientCredentials}}, "Authorization", rig.Basic(app.ID, app.Secret))
+	}
+	for name, disable := range map[string]func(disable bool) error{
+		"app": func(disable bool) error {
+			return other.OAuth.SwitchClient(other.System(), oauth.Command(ws.ID), app.ID, disable)
+		},
+		"workspace": func(disable bool) error {
+			return other.OAuth.SwitchWorkspace(other.System(), oauth.Command(ws.ID), ws, disable)
+		},
+	} {
+		code := b.Code(app, "read")
+		_, refresh := r.Tokens(app, "read")
+		if a := own(); a.Status != http.StatusOK {
+			t.Fatalf("before: %d %s", a.Status, a.Body)
+		}
+		ok(t, disable(true))
+		for what, a := range map[string]*rig.Answer{"client_credentials": own(), "a code": r.Exchange(app, code), "a refresh token": r.Refresh(app, refresh)} {
+			if a.Status != http.StatusUnauthorized || a.Text("error") != oauth.InvalidClient {
+				t.Errorf("%s disabled, %s: %d %s", name, what, a.Status, a.Body)
+			}
+		}
+		if a := b.Authorize(app.Params("read")); a.Param("code") != "" {
+			t.Errorf("%s disabled: a code was issued", name)
+		}
+		ok(t, disable(false))
+		if a := own(); a.Status != http.StatusOK {
+			t.Errorf("%s enabled: %d %s", name, a.Status, a.Body)
+		}
+	}
+}
