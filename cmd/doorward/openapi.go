@@ -679,6 +679,7 @@ type item struct {
 	servers []apiServer
 	faults  []error // of servers
 	given   bool
+	err     error // why no operation of the path may pass
 }
 
 func (d *openAPI) readPaths() error {
@@ -771,6 +772,9 @@ func operationMethod(key string) string {
 	return ""
 }
 
+// isSecurity reports whether a key is security, or meant to be.
+func isSecurity(key string) bool { return strings.EqualFold(strings.TrimSpace(key), "security") }
+
 // items are the parts of a path item. A part without servers has those of the others.
 func (d *openAPI) items(e entry) ([]item, error) {
 	layers, err := d.layers(e.value, "the path "+quote(e.name))
@@ -810,9 +814,19 @@ func (d *openAPI) readPath(e entry) error {
 		}
 		return nil
 	}
+	// Paths have no security in OpenAPI. Whoever writes it there means all operations of the path, but maybe not instead of
+	// what each says itself, so none of them passes.
 	for _, it := range items {
 		for _, o := range it.entries {
-			if strings.HasPrefix(o.name, "x-") {
+			if isSecurity(o.name) {
+				err = o.key.fault("the path has the key %s, which only operations and the whole document may have; move it to the operations", quote(o.name))
+			}
+		}
+	}
+	for _, it := range items {
+		it.err = err
+		for _, o := range it.entries {
+			if strings.HasPrefix(o.name, "x-") || isSecurity(o.name) {
 				continue
 			}
 			method := operationMethod(o.name)
@@ -862,7 +876,7 @@ func (d *openAPI) readOperation(e entry, it item, o entry, method string) error 
 		}
 	}
 	n := needs{refuse: true}
-	if err != nil {
+	if err = cmp.Or(err, it.err); err != nil {
 		d.refuse(name, err)
 	} else {
 		n = d.operationNeeds(name, layers, method)
@@ -884,7 +898,7 @@ func (d *openAPI) operationNeeds(name string, layers []*mapping, method string) 
 	var all []*requirement
 	for i, m := range layers {
 		for _, e := range m.entries {
-			if e.name != "security" && strings.EqualFold(strings.TrimSpace(e.name), "security") {
+			if e.name != "security" && isSecurity(e.name) {
 				d.refuse(name, e.key.fault("it has the key %s; write security", quote(e.name)))
 				return needs{refuse: true}
 			}

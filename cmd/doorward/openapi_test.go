@@ -223,6 +223,8 @@ func TestV40_WhatIsNotUnderstoodRefuses(t *testing.T) {
 		"security of all":      {"security: none\npaths: {/a: {get: {}, put: {security: []}}}", nil, []string{"GET /a refuse", "PUT /a public"}, ""},
 		"security twice":       {"paths: {/a: {get: {security: [{oauth: [a]}], security: []}}}", nil, refused, `"security" is written twice`},
 		"security in capitals": {"security: []\npaths: {/a: {get: {Security: [{oauth: [a]}]}}}", nil, refused, "write security"},
+		"security of a path":   {"security: []\npaths: {/a: {Security : [{oauth: [a]}], get: {}, put: {security: []}}, '/{b}': {get: {}}}", nil, []string{"GET,PUT /a refuse", "GET /* public"}, `Refused: GET /a: d.yaml:7: the path has the key "Security"`},
+		"of a path's $ref":     {"security: []\nx-a: {security: [{oauth: [a]}], put: {}}\npaths: {/a: {$ref: '#/x-a', get: {}}}", nil, []string{"GET,PUT /a refuse"}, `the path has the key "security"`},
 		"requirement null":     {one("[null]"), nil, refused, "a security requirement is empty"},
 		"requirement text":     {one("[oauth]"), nil, refused, "a security requirement is a plain value"},
 		"scopes null":          {one("[{oauth: }]"), nil, refused, "is empty; a list belongs there"},
@@ -269,7 +271,7 @@ func TestV41_MergeKeysBringTheirSecurity(t *testing.T) {
 		"list":            {anchors + "paths: {/a: {get: {<<: [*a, *b]}, put: {<<: [*b, *a]}}}", nil, []string{"GET /a a", "PUT /a b"}, ""},
 		"own first":       {anchors + "paths: {/a: {get: {security: [{oauth: [own]}], <<: *a}, put: {<<: *a, security: [{oauth: [own]}]}}}", nil, []string{"GET,PUT /a own"}, ""},
 		"merged merge":    {anchors + "x-c: &c {<<: *a}\npaths: {/a: {get: {<<: *c}}}", nil, []string{"GET /a a"}, ""},
-		"path item":       {anchors + "paths: {/a: {<<: *b}}", nil, []string{"GET /a get"}, ""},
+		"path item":       {anchors + "x-p: &p {get: *a}\npaths: {/a: {<<: *p}}", nil, []string{"GET /a a"}, ""},
 		"paths":           {anchors + "x-p: &p {/a: {get: *a}}\npaths: {<<: *p, /b: {get: {}}}", nil, []string{"GET /b public", "GET /a a"}, ""},
 		"requirement":     {anchors + "x-r: &r {oauth: [r]}\npaths: {/a: {get: {security: [{<<: *r}]}}}", nil, []string{"GET /a r"}, ""},
 		"alias":           {anchors + "paths: {/a: {get: *a, put: {security: *s}}}", nil, []string{"GET /a a", "PUT /a s"}, ""},
@@ -472,6 +474,9 @@ func randomDocument(random *rand.Rand) map[string]string {
 			return pick("{$ref: '#/x-p'}", "{$ref: '#/paths/~1a'}", "{$ref: 'f/none.yaml'}", "{$ref: f/b.json}", "{$ref: '#/x-p', put: "+operation()+"}", "{<<: *p}", "null")
 		}
 		text := "{"
+		if random.IntN(20) == 0 {
+			text += pick("security", "Security", "' security'") + ": " + security() + ", "
+		}
 		methods := slices.Clone(operationMethods)
 		random.Shuffle(len(methods), func(i, j int) { methods[i], methods[j] = methods[j], methods[i] })
 		for _, method := range methods[:1+random.IntN(3)] {

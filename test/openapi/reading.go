@@ -237,8 +237,11 @@ func (d *Document) readPath(name string, root map[string]any, template string, i
 		}
 		return
 	}
-	elsewhere := false
+	elsewhere, misplaced := false, false
 	for _, layer := range layers {
+		for key := range layer.v.(map[string]any) {
+			misplaced = misplaced || strings.EqualFold(strings.TrimSpace(key), "security")
+		}
 		elsewhere = elsewhere || !d.here(layer.v.(map[string]any)["servers"])
 	}
 	for _, layer := range layers {
@@ -249,6 +252,9 @@ func (d *Document) readPath(name string, root map[string]any, template string, i
 			}
 			o := Operation{Method: method, Template: template, Elsewhere: elsewhere}
 			d.secure(&o, name, root, at{layer.file, value})
+			if misplaced { // what it means is not defined, so nothing may pass
+				o.Public, o.Security = false, nil
+			}
 			d.add(o)
 		}
 	}
