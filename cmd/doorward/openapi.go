@@ -200,6 +200,12 @@ func (d *openAPI) read() error {
 	case ok:
 		d.all = d.requirements(security)
 	}
+	for _, e := range d.top.entries {
+		if e.name != "security" && isSecurity(e.name) { // else what it asks for would be asked of no operation
+			err := e.key.fault("the document has the key %s; write security", quote(e.name))
+			d.all = &requirement{needs: needs{refuse: true}, err: err}
+		}
+	}
 	return d.readPaths()
 }
 

@@ -222,6 +222,8 @@ func TestV40_WhatIsNotUnderstoodRefuses(t *testing.T) {
 		"security tag":         {one("!include [x]"), nil, refused, "security is a list"},
 		"security of all":      {"security: none\npaths: {/a: {get: {}, put: {security: []}}}", nil, []string{"GET /a refuse", "PUT /a public"}, ""},
 		"security twice":       {"paths: {/a: {get: {security: [{oauth: [a]}], security: []}}}", nil, refused, `"security" is written twice`},
+		"of all in capitals":   {"security: []\nSecurity: [{oauth: [a]}]\npaths: {/a: {get: {}, put: {security: []}}}", nil, []string{"GET /a refuse", "PUT /a public"}, `Refused: GET /a: d.yaml:7: the document has the key "Security"; write security`},
+		"of all with a blank":  {"'security ': [{oauth: [a]}]\npaths: {/a: {get: {}, put: {security: []}}}", nil, []string{"GET /a refuse", "PUT /a public"}, `the document has the key "security "`},
 		"security in capitals": {"security: []\npaths: {/a: {get: {Security: [{oauth: [a]}]}}}", nil, refused, "write security"},
 		"security of a path":   {"security: []\npaths: {/a: {Security : [{oauth: [a]}], get: {}, put: {security: []}}, '/{b}': {get: {}}}", nil, []string{"GET,PUT /a refuse", "GET /* public"}, `Refused: GET /a: d.yaml:7: the path has the key "Security"`},
 		"of a path's $ref":     {"security: []\nx-a: {security: [{oauth: [a]}], put: {}}\npaths: {/a: {$ref: '#/x-a', get: {}}}", nil, []string{"GET,PUT /a refuse"}, `the path has the key "security"`},
@@ -491,7 +493,7 @@ func randomDocument(random *rand.Rand) map[string]string {
 	fmt.Fprintf(&out, "x-o: {a: &a {security: [{o: [a]}]}, b: &b {security: %s}, c: {$ref: '#/x-o/b'}}\n", pick("[]", "[{o: [b]}]", "none"))
 	fmt.Fprintf(&out, "x-p: &p {get: %s, delete: *a}\n", pick("*b", "{}"))
 	if random.IntN(2) == 0 {
-		out.WriteString("security: " + pick("[]", "[{o: [all]}]", "[{k: []}]", "none") + "\n")
+		out.WriteString(pick("", "", "", "Security: [{o: [all]}]\n") + "security: " + pick("[]", "[{o: [all]}]", "[{k: []}]", "none") + "\n")
 	}
 	if random.IntN(3) == 0 {
 		out.WriteString("servers: [{url: '" + pick("https://api.example.com", "https://api.example.com/v1/", "/v2", "/{t}") + "'}]\n")

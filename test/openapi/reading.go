@@ -283,6 +283,8 @@ func (d *Document) secure(o *Operation, name string, root map[string]any, p at) 
 		o.Elsewhere = o.Elsewhere || !d.here(m["servers"])
 		if security, ok := m["security"]; ok {
 			given = append(given, at{layer.file, security})
+		} else if i == len(layers)-1 && misspelt(root) {
+			given = append(given, at{name, nil}) // not a list: nothing may pass
 		} else if security, ok := root["security"]; ok && i == len(layers)-1 {
 			given = append(given, at{name, security})
 		}
@@ -313,6 +315,16 @@ func (d *Document) secure(o *Operation, name string, root map[string]any, p at) 
 			o.Security = both
 		}
 	}
+}
+
+// misspelt reports whether the document has a key that is security but for capitals and blanks.
+func misspelt(root map[string]any) bool {
+	for key := range root {
+		if key != "security" && strings.EqualFold(strings.TrimSpace(key), "security") {
+			return true
+		}
+	}
+	return false
 }
 
 func (d *Document) alternatives(name string, root map[string]any, p at) (public bool, all [][]string) {
