@@ -975,7 +975,7 @@ func (d *openAPI) put(e entry, bases []string, method string, n needs) error {
 			d.note(noteVariant, method+" "+e.name)
 		}
 		if p.deep {
-			d.refuse(method+" "+e.name, e.key.fault("a template of the path may stand for several segments; more than one are refused, so write the route with **"))
+			d.refuse(method+" "+e.name, e.key.fault("a template or * of the path may stand for several segments; more than one are refused, so write the route with **"))
 		}
 		if d.paths.add(p, method, n) {
 			d.note(noteJoined, method+" /"+strings.Join(p.segments, "/"))
@@ -990,7 +990,7 @@ type pathPattern struct {
 	partial  bool  // a segment became *, though not every text there is of the path
 	widened  []int // which
 	variant  bool  // it has a query, of which routes know nothing
-	deep     bool  // a template may stand for several segments: from here on
+	deep     bool  // a template or * may stand for several segments: from here on
 	deepFrom int
 }
 
@@ -1006,7 +1006,8 @@ func parsePath(text string) (p pathPattern, err error) {
 		if err != nil || segment == "" && i < len(parts)-1 {
 			return p, errUnreachable
 		}
-		if kind == segmentPartial {
+		whole := strings.HasPrefix(part, "{") && strings.IndexByte(part, '}') == len(part)-1
+		if kind == segmentPartial || kind == segmentDeep && !whole {
 			p.partial, p.widened = true, append(p.widened, i)
 		}
 		p.segments = append(p.segments, segment)
@@ -1085,9 +1086,9 @@ func parseSegment(text string) (string, segmentKind, error) {
 		inner, opens := strings.CutPrefix(text, "{")
 		inner, closes := strings.CutSuffix(inner, "}")
 		switch {
-		case opens && closes && !strings.ContainsAny(inner, "{}+*:=/;") && !strings.HasPrefix(inner, "."):
+		case opens && closes && !strings.ContainsAny(inner, "{}+*:=/;") && !strings.HasPrefix(inner, ".") && !strings.Contains(inner, "..."):
 			return "*", segmentExact, nil
-		case strings.ContainsAny(text, "+*:=/") && templateMayBeDeep(text):
+		case templateMayBeDeep(text):
 			return "*", segmentDeep, nil
 		case strings.ContainsAny(text, "\\") || strings.ContainsFunc(text, isControl):
 			return "", 0, errUnreachable
@@ -1104,6 +1105,8 @@ func parseSegment(text string) (string, segmentKind, error) {
 	switch {
 	case decoded == "." || decoded == "..", strings.ContainsAny(decoded, `\;`), strings.ContainsFunc(decoded, isControl):
 		return "", 0, errUnreachable
+	case strings.Contains(text, "*"): // many frameworks write the rest of a path so; an escaped one is only a text
+		return "*", segmentDeep, nil
 	case decoded != "" && checkRoutePath("/"+decoded) != nil, strings.ContainsAny(decoded, "*"), len(decoded) > maxRoutePath/2:
 		return "*", segmentPartial, nil // what a route cannot have as a text
 	}
@@ -1118,7 +1121,7 @@ func templateMayBeDeep(text string) bool {
 			return false
 		}
 		name, more, _ := strings.Cut(after, "}")
-		if strings.ContainsAny(name, "+*:=/") {
+		if strings.ContainsAny(name, "+*:=/") || strings.Contains(name, "...") {
 			return true
 		}
 		rest = more

@@ -248,6 +248,11 @@ func TestV40_WhatIsNotUnderstoodRefuses(t *testing.T) {
 		"unknown method":       {"paths: {/a: {get: {security: []}, query: {}}}", nil, []string{"GET /a public"}, "Left out: query of /a"},
 		"servers of operation": {"security: []\npaths: {/a: {get: {servers: none}}}", nil, refused, "servers is a plain value"},
 		"deep template":        {"security: []\npaths: {'/a/{p+}': {get: {}}, '/{b}/{c}/{d}': {get: {}}}", nil, []string{"GET /a/* public", "GET /a/** refuse", "GET /*/*/* public"}, "may stand for several segments"},
+		"deep in Go":           {"security: [{oauth: [a]}]\npaths: {'/a/{p...}': {get: {}}, '/{b}/{c}/{d}': {get: {security: []}}}", nil, []string{"GET /a/* a", "GET /a/** refuse", "GET /*/*/* public"}, "may stand for several segments"},
+		"deep with dots first": {"security: []\npaths: {'/a/{...p}': {get: {}}, '/{b}/{c}/{d}': {get: {}}}", nil, []string{"GET /a/* public", "GET /a/** refuse", "GET /*/*/* public"}, ""},
+		"deep as a text":       {"security: [{oauth: [a]}]\npaths: {/a/**: {get: {}}, '/{b}/{c}/{d}': {get: {security: []}}}", nil, []string{"GET /a/* a", "GET /a/** refuse", "GET /*/*/* public"}, "may stand for several segments"},
+		"deep amid a path":     {"security: [{oauth: [a]}]\npaths: {/a/*/x: {get: {}}, '/{b}/{c}/{d}/{e}': {get: {security: []}}}", nil, []string{"GET /a/*/x a", "GET /a/** refuse", "GET /*/*/*/* public"}, ""},
+		"deep in a part":       {"security: []\npaths: {'/a/x-{p+}': {get: {}}, '/{b}/{c}': {get: {security: [{oauth: [a]}]}}}", nil, []string{"GET /a/* a", "GET /a/** refuse", "GET /*/* a"}, ""},
 		"all at once": {
 			"security: []\npaths: {/a: {get: }, /b: {get: {$ref: x.yaml}}, /c: {get: {security: [{none: []}]}}, /d: {get: {}}}", nil,
 			[]string{"GET /a refuse", "GET /b refuse", "GET /c refuse", "GET /d public"},
@@ -336,7 +341,7 @@ func TestV42_OneUnusualElementDoesNotStopTheRest(t *testing.T) {
 		},
 		"texts that a route cannot have": {
 			"security: []\npaths: {'/a/*': {get: {}}, '/b/:id': {get: {}}, '/c/x%25': {get: {}}, '/d/%2A%2a': {get: {}}}", nil,
-			[]string{"GET /a/* any credential", "GET /b/* any credential", "GET /c/* any credential", "GET /d/* any credential"},
+			[]string{"GET /a/* any credential", "GET /a/** refuse", "GET /b/* any credential", "GET /c/* any credential", "GET /d/* any credential"},
 			"a route cannot have its text",
 		},
 		"a long path": {"paths: {/a/" + strings.Repeat("x", 600) + ": {get: {security: [{oauth: [a]}]}}, '/a/{b}': {get: {security: []}}}", nil, []string{"GET /a/* a"}, ""},
@@ -369,6 +374,11 @@ func TestV51_GetAndHeadNeedTheSame(t *testing.T) {
 		"one path":     {"paths: {/a: {get: {security: []}, head: {security: [{oauth: [admin]}]}}}", nil, []string{"GET /a admin"}, "GET and HEAD need different things"},
 		"and reversed": {"paths: {/a: {head: {security: []}, get: {security: [{oauth: [admin]}]}}}", nil, []string{"GET /a admin"}, "GET and HEAD need different things"},
 		"HEAD alone":   {"paths: {/a: {head: {security: []}}, /b: {get: {security: []}}}", nil, []string{"HEAD /a public", "GET /b public"}, ""},
+		"beside a variant": {
+			"paths: {/a: {head: {security: [{oauth: [a]}]}}, '/a?x': {get: {security: [{oauth: [a]}]}}, '/{b}': {get: {security: [{oauth: [admin]}]}}}", nil,
+			[]string{"HEAD /a a", "GET /a a+admin", "GET /* admin"},
+			"",
+		},
 		"of a general path": {
 			"paths: {/a: {get: {security: []}}, '/{b}': {head: {security: [{oauth: [admin]}]}}}", nil,
 			[]string{"HEAD /a admin", "GET /a public", "HEAD /* admin"},
@@ -499,7 +509,7 @@ func randomDocument(random *rand.Rand) map[string]string {
 		out.WriteString("servers: [{url: '" + pick("https://api.example.com", "https://api.example.com/v1/", "/v2", "/{t}") + "'}]\n")
 	}
 	out.WriteString("paths:\n  /a: " + item() + "\n")
-	segments := []string{"a", "b", "true", "{x}", "{y}", "c.{kind}", "d e", "1.5", "- x", "{x}:act", "%23x", "e*", "{p+}"}
+	segments := []string{"a", "b", "true", "{x}", "{y}", "c.{kind}", "d e", "1.5", "- x", "{x}:act", "%23x", "e*", "{p+}", "{p...}", "x{p*}"}
 	seen := map[string]bool{"/a": true}
 	for range 1 + random.IntN(14) {
 		path := ""
