@@ -71,7 +71,7 @@ type openAPI struct {
 	all         *requirement                 // of the whole document; nil: it gives none
 	base        string                       // path of the first server
 	hosts       map[string]bool              // of this API; empty: the document does not say
-	anyHost     bool                         // a server of the document names no host
+	anyHost     bool                         // hosts may not be all: a server of the document names none, or could not be read, or has too many
 	operations  int
 	paths       *routeImport
 	noted       map[string]*decided
@@ -457,6 +457,7 @@ type apiServer struct {
 	hosts    []string
 	path     string
 	relative bool
+	anyHost  bool // hosts may not be all
 }
 
 // readServers finds out which hosts and which path the API has.
@@ -483,13 +484,14 @@ func (d *openAPI) readServers() error {
 	}
 	for _, err := range faults {
 		d.leaveOut("a server", err.Error())
+		d.anyHost = true
 	}
 	d.base = servers[0].path
 	for _, s := range servers {
 		for _, host := range s.hosts {
 			d.hosts[host] = true
 		}
-		d.anyHost = d.anyHost || len(s.hosts) == 0
+		d.anyHost = d.anyHost || len(s.hosts) == 0 || s.anyHost
 		if s.path != d.base {
 			d.note(noteServers, cmp.Or(d.base, "/"))
 		}
@@ -568,6 +570,7 @@ func (d *openAPI) server(p place) (s apiServer, err error) {
 		// The whole beginning may be a variable, whose default has the scheme and host.
 		if name, after, ok := strings.Cut(text[1:], "}"); ok && len(variables[name]) > 0 {
 			value := variables[name][0]
+			s.anyHost = len(variables[name]) > 1
 			if _, host, ok := strings.Cut(value, "://"); ok {
 				rest, isHost = host+after, true
 			} else {
@@ -581,7 +584,9 @@ func (d *openAPI) server(p place) (s apiServer, err error) {
 			i := strings.IndexAny(host, "/?#")
 			host, rest = host[:i], host[i:]
 		}
-		s.hosts = expandHosts(host, variables)
+		var complete bool
+		s.hosts, complete = expandHosts(host, variables)
+		s.anyHost = s.anyHost || !complete
 	}
 	rest, _, _ = strings.Cut(rest, "?")
 	rest, _, _ = strings.Cut(rest, "#")
@@ -621,24 +626,36 @@ func (d *openAPI) serverVariables(p place) (map[string][]string, error) {
 			}
 			all[e.name] = append(all[e.name], text)
 		}
-		if enum, ok, err := m.get("enum"); err == nil && ok {
-			items, err := d.list(enum, "enum")
+		// Without a list of all values the variable stands for others too, as its own template then says.
+		enum, ok, err := m.get("enum")
+		if err != nil || !ok {
+			all[e.name] = append(all[e.name], "{"+e.name+"}")
+			continue
+		}
+		items, err := d.list(enum, "enum")
+		if err != nil {
+			return nil, err
+		}
+		for _, item := range items[:min(len(items), maxServerHosts+1)] {
+			text, err := d.text(item, "a value of enum")
 			if err != nil {
-				return nil, err
+				text = "{" + e.name + "}"
 			}
-			for _, item := range items[:min(len(items), maxServerHosts)] {
-				if text, err := d.text(item, "a value of enum"); err == nil {
-					all[e.name] = append(all[e.name], text)
-				}
+			if !slices.Contains(all[e.name], text) {
+				all[e.name] = append(all[e.name], text)
 			}
 		}
 	}
 	return all, nil
 }
 
-// expandHosts are the hosts that a server's address may have, with the values of its variables.
-func expandHosts(host string, variables map[string][]string) []string {
-	hosts := []string{host}
+// expandHosts are the hosts that a server's address may have, with the values of its variables. complete is false where
+// they are too many, or where the address has none.
+func expandHosts(host string, variables map[string][]string) (hosts []string, complete bool) {
+	if host == "" {
+		return nil, false
+	}
+	hosts, complete = []string{host}, true
 	for _, name := range slices.Sorted(maps.Keys(variables)) {
 		template := "{" + name + "}"
 		if !strings.Contains(host, template) {
@@ -650,7 +667,7 @@ func expandHosts(host string, variables map[string][]string) []string {
 				if value == "" {
 					value = template
 				}
-				if len(next) < maxServerHosts {
+				if complete = complete && len(next) < maxServerHosts; complete {
 					next = append(next, strings.ReplaceAll(h, template, value))
 				}
 			}
@@ -664,19 +681,45 @@ func expandHosts(host string, variables map[string][]string) []string {
 		h = strings.ToLower(h)
 		hosts[i] = strings.TrimSuffix(strings.TrimSuffix(h, ":443"), ":80")
 	}
-	return hosts
+	return hosts, complete
 }
 
-// bases are the paths before those of an element that names servers. A server on another host is not of this API.
-// found is false where all servers are on other hosts.
-func (d *openAPI) bases(servers []apiServer) (paths []string, found bool) {
+// bases are the paths before those of an element that names servers. A server on another host is not of this API, but
+// which hosts are others is known only where the document names all of its own: maybe are the paths of servers that may
+// be others or not.
+func (d *openAPI) bases(servers []apiServer) (paths, maybe []string) {
 	for _, s := range servers {
-		ours := len(s.hosts) == 0 || slices.ContainsFunc(s.hosts, func(h string) bool { return d.hosts[h] })
-		if ours && !slices.Contains(paths, s.path) {
+		switch {
+		case len(s.hosts) == 0 || slices.ContainsFunc(s.hosts, func(h string) bool { return d.hosts[h] }):
 			paths = append(paths, s.path)
+		case len(d.hosts) == 0 || d.anyHost || s.anyHost || slices.ContainsFunc(s.hosts, d.mayBeHost):
+			maybe = append(maybe, s.path)
 		}
 	}
-	return paths, len(paths) > 0
+	return paths, maybe
+}
+
+// mayBeHost reports whether a host may be one of the document's with some values for the templates in both.
+func (d *openAPI) mayBeHost(host string) bool {
+	ends := func(h string) (before, after string) {
+		from, to := strings.IndexByte(h, '{'), strings.LastIndexByte(h, '}')
+		if from < 0 || to < from {
+			return h, h
+		}
+		return h[:from], h[to+1:]
+	}
+	before, after := ends(host)
+	for own := range d.hosts {
+		ownBefore, ownAfter := ends(own)
+		if !strings.Contains(host+own, "{") {
+			continue
+		}
+		if (strings.HasPrefix(before, ownBefore) || strings.HasPrefix(ownBefore, before)) &&
+			(strings.HasSuffix(after, ownAfter) || strings.HasSuffix(ownAfter, after)) {
+			return true
+		}
+	}
+	return false
 }
 
 // item is a part of a path item, itself or what its $ref leads to.
@@ -809,12 +852,11 @@ func (d *openAPI) readPath(e entry) error {
 		d.refuse(e.name, err)
 		bases := []string{d.base}
 		for _, it := range items {
-			if more, found := d.bases(it.servers); found {
-				bases = append(bases, more...)
-			}
+			paths, maybe := d.bases(it.servers)
+			bases = append(append(bases, paths...), maybe...)
 		}
 		for _, method := range operationMethods {
-			if err := d.put(e, bases, strings.ToUpper(method), needs{refuse: true}); err != nil {
+			if err := d.put(e, bases, nil, strings.ToUpper(method), needs{refuse: true}); err != nil {
 				return err
 			}
 		}
@@ -865,10 +907,11 @@ func (d *openAPI) readOperation(e entry, it item, o entry, method string) error 
 	if !given {
 		servers, faults, given = it.servers, it.faults, it.given
 	}
-	bases := []string{d.base}
+	bases, maybe := []string{d.base}, []string(nil)
 	if given {
-		var found bool
-		switch bases, found = d.bases(servers); {
+		bases, maybe = d.bases(servers)
+		found := len(bases)+len(maybe) > 0
+		switch {
 		case len(faults) > 0:
 			bases = append(bases, d.base)
 			if err == nil {
@@ -879,6 +922,8 @@ func (d *openAPI) readOperation(e entry, it item, o entry, method string) error 
 			return nil
 		case !found:
 			bases = []string{d.base}
+		case len(maybe) > 0:
+			d.note(noteHost, name)
 		}
 	}
 	n := needs{refuse: true}
@@ -887,7 +932,7 @@ func (d *openAPI) readOperation(e entry, it item, o entry, method string) error 
 	} else {
 		n = d.operationNeeds(name, layers, method)
 	}
-	return d.put(e, bases, method, n)
+	return d.put(e, bases, maybe, method, n)
 }
 
 func hostsOfServers(servers []apiServer) []string {
@@ -947,10 +992,11 @@ func (d *openAPI) operationNeeds(name string, layers []*mapping, method string) 
 	return n
 }
 
-// put adds an operation under each of its bases.
-func (d *openAPI) put(e entry, bases []string, method string, n needs) error {
-	for i, base := range bases {
-		if slices.Contains(bases[:i], base) {
+// put adds an operation under each of its bases, and under each that it may have.
+func (d *openAPI) put(e entry, bases, maybe []string, method string, n needs) error {
+	all := slices.Concat(bases, maybe)
+	for i, base := range all {
+		if slices.Contains(all[:i], base) {
 			continue
 		}
 		if d.operations++; d.operations > maxOperations {
@@ -968,6 +1014,7 @@ func (d *openAPI) put(e entry, bases []string, method string, n needs) error {
 			d.leaveOut(method+" "+e.name, err.Error())
 			continue
 		}
+		p.maybe = i >= len(bases)
 		if p.partial {
 			d.note(notePartial, e.name)
 		}
@@ -990,6 +1037,7 @@ type pathPattern struct {
 	partial  bool  // a segment became *, though not every text there is of the path
 	widened  []int // which
 	variant  bool  // it has a query, of which routes know nothing
+	maybe    bool  // whether the path is of this API is not known
 	deep     bool  // a template or * may stand for several segments: from here on
 	deepFrom int
 }

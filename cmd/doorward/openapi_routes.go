@@ -62,7 +62,7 @@ func newRouteImport() *routeImport { return &routeImport{byPath: map[string]*pat
 func (r *routeImport) add(p pathPattern, method string, n needs) (differs bool) {
 	kind := sourceExact
 	switch {
-	case p.partial:
+	case p.partial, p.maybe: // what may be of another API only adds to what others need
 		kind = sourceWidened
 	case p.variant:
 		kind = sourceVariant
@@ -484,12 +484,13 @@ const (
 	noteBasic        = "a security scheme other than a bearer token in the header Authorization, which Doorward does not read; clients must send theirs there"
 	noteTrace        = "TRACE was left out; the gateway does not forward it"
 	noteServers      = "the path of the first server, which is before each route; there are others"
+	noteHost         = "the document does not say whether the host of its servers is the API's; it only adds to what a route needs, and makes none public"
 	noteRelative     = "the first server is relative to where the document is published; it was read from the root"
 )
 
 var noteOrder = []string{
 	noteGuessed, noteOptional, noteAlternatives, noteJoined, noteTwice, noteVariant, noteHead, noteCrossing, noteEverywhere, notePartial, noteWidened,
-	noteGeneral, noteExtraScopes, noteBasic, noteTrace, noteServers, noteRelative,
+	noteGeneral, noteExtraScopes, noteBasic, noteTrace, noteServers, noteHost, noteRelative,
 }
 
 // notes say what was decided, and what the resource needs for these routes.

@@ -407,11 +407,36 @@ func TestV52_APublicRouteIsNotWidened(t *testing.T) {
 func TestV53_OnlyTheRoutesOfThisHost(t *testing.T) {
 	const servers = "servers: [{url: 'https://{env}.example.com/v1', variables: {env: {default: api, enum: [api, test]}}}]\nsecurity: []\n"
 	runImportCases(t, map[string]importCase{
-		"operation":       {servers + "paths: {/a: {get: {servers: [{url: 'https://up.example.com'}]}, put: {}}}", nil, []string{"PUT /v1/a public"}, "Left out: GET /a: its servers are on another host"},
-		"path":            {servers + "paths: {/a: {servers: [{url: '//up.example.com'}], get: {}}, /b: {get: {}}}", nil, []string{"GET /v1/b public"}, "Left out: GET /a"},
-		"own by path":     {servers + "paths: {/a: {servers: [{url: 'https://up.example.com'}], get: {servers: [{url: /v2}]}, put: {servers: [{url: 'https://TEST.example.com:443/v3'}]}}}", nil, []string{"GET /v2/a public", "PUT /v3/a public"}, ""},
-		"one of several":  {servers + "paths: {/a: {get: {servers: [{url: 'https://up.example.com'}, {url: 'https://api.example.com/v4'}]}}}", nil, []string{"GET /v4/a public"}, ""},
-		"no host":         {"servers: [{url: /v1}]\nsecurity: []\npaths: {/a: {get: {servers: [{url: 'https://up.example.com'}]}, put: {}}}", nil, []string{"PUT /v1/a public"}, "Left out: GET /a"},
+		"operation":      {servers + "paths: {/a: {get: {servers: [{url: 'https://up.example.com'}]}, put: {}}}", nil, []string{"PUT /v1/a public"}, "Left out: GET /a: its servers are on another host"},
+		"path":           {servers + "paths: {/a: {servers: [{url: '//up.example.com'}], get: {}}, /b: {get: {}}}", nil, []string{"GET /v1/b public"}, "Left out: GET /a"},
+		"own by path":    {servers + "paths: {/a: {servers: [{url: 'https://up.example.com'}], get: {servers: [{url: /v2}]}, put: {servers: [{url: 'https://TEST.example.com:443/v3'}]}}}", nil, []string{"GET /v2/a public", "PUT /v3/a public"}, ""},
+		"one of several": {servers + "paths: {/a: {get: {servers: [{url: 'https://up.example.com'}, {url: 'https://api.example.com/v4'}]}}}", nil, []string{"GET /v4/a public"}, ""},
+		"no host":        {"servers: [{url: /v1}]\nsecurity: []\npaths: {/a: {get: {servers: [{url: 'https://up.example.com'}]}, put: {}}}", nil, []string{"GET /a any credential", "PUT /v1/a public"}, "it only adds to what a route needs, and makes none public"},
+		"unknown host": {
+			"servers: [{url: /}]\nsecurity: []\npaths: {'/{a}': {get: {}}, /admin: {get: {servers: [{url: 'https://api.example.com'}], security: [{oauth: [admin]}]}}}", nil,
+			[]string{"GET /admin admin", "GET /* public"},
+			"Once, at GET /admin: the document does not say whether the host",
+		},
+		"no servers": {
+			"security: []\npaths: {'/{a}': {get: {}}, /admin: {servers: [{url: 'https://api.example.com'}], get: {security: [{oauth: [admin]}]}}}", nil,
+			[]string{"GET /admin admin", "GET /* public"},
+			"",
+		},
+		"some hosts unknown": {
+			"servers: [{url: 'https://api.example.com'}, {url: /}]\nsecurity: []\npaths: {'/{a}': {get: {}}, /admin: {get: {servers: [{url: 'https://up.example.com'}], security: [{oauth: [admin]}]}}}", nil,
+			[]string{"GET /admin admin", "GET /* public"},
+			"",
+		},
+		"free variable": {
+			"servers: [{url: 'https://{env}.example.com', variables: {env: {default: api}}}]\nsecurity: []\npaths: {'/{a}': {get: {}}, /admin: {get: {servers: [{url: 'https://eu.example.com'}], security: [{oauth: [admin]}]}, put: {servers: [{url: 'https://eu.example.org'}]}}}", nil,
+			[]string{"GET /admin admin", "GET /* public"},
+			"Left out: PUT /admin",
+		},
+		"too many hosts": {
+			"servers: [{url: 'https://{a}-{b}.example.com', variables: {a: &v {enum: ['" + strings.Join(strings.Split("0123456789abcdef", ""), "', '") + "']}, b: *v}}]\nsecurity: []\npaths: {'/{a}': {get: {}}, /admin: {get: {servers: [{url: 'https://f-f.example.com'}], security: [{oauth: [admin]}]}}}", nil,
+			[]string{"GET /admin admin", "GET /* public"},
+			"",
+		},
 		"all name one":    {"security: []\npaths: {/a: {servers: [{url: 'https://api.example.com'}], get: {}}, /b: {get: {servers: [{url: 'https://api.example.com/x'}]}}}", nil, []string{"GET /a public", "GET /x/b public"}, ""},
 		"relative":        {"servers: [{url: v1}]\nsecurity: []\npaths: {/a: {get: {}}}", nil, []string{"GET /v1/a public"}, "relative to where the document is published"},
 		"without default": {"servers: [{url: '/{tenant}/v1'}]\nsecurity: []\npaths: {/a: {get: {}}}", nil, []string{"GET /*/v1/a public"}, ""},
@@ -479,7 +504,9 @@ func randomDocument(random *rand.Rand) map[string]string {
 		case 6:
 			return pick("*a", "*b", "null", "text", "[]")
 		}
-		return "{security: " + security() + "}"
+		servers := pick("", "", "", "", "", "", ", servers: [{url: 'https://api.example.com'}]", ", servers: [{url: 'https://up.example.com'}]",
+			", servers: [{url: 'https://up.example.com'}, {url: /v2}]", ", servers: [{url: /}]")
+		return "{security: " + security() + servers + "}"
 	}
 	item := func() string {
 		if random.IntN(12) == 0 {
@@ -506,7 +533,7 @@ func randomDocument(random *rand.Rand) map[string]string {
 		out.WriteString(pick("", "", "", "Security: [{o: [all]}]\n") + "security: " + pick("[]", "[{o: [all]}]", "[{k: []}]", "none") + "\n")
 	}
 	if random.IntN(3) == 0 {
-		out.WriteString("servers: [{url: '" + pick("https://api.example.com", "https://api.example.com/v1/", "/v2", "/{t}") + "'}]\n")
+		out.WriteString("servers: [{url: '" + pick("https://api.example.com", "https://api.example.com/v1/", "/v2", "/{t}", "https://{e}.example.com", "/'}, {url: '/v2", "https://api.example.com'}, {url: '/v3") + "'}]\n")
 	}
 	out.WriteString("paths:\n  /a: " + item() + "\n")
 	segments := []string{"a", "b", "true", "{x}", "{y}", "c.{kind}", "d e", "1.5", "- x", "{x}:act", "%23x", "e*", "{p+}", "{p...}", "x{p*}"}
