@@ -71,7 +71,7 @@ type openAPI struct {
 	all         *requirement                 // of the whole document; nil: it gives none
 	base        string                       // path of the first server
 	hosts       map[string]bool              // of this API; empty: the document does not say
-	anyHost     bool                         // a server of the document names no host
+	anyHost     bool                         // hosts may not be all: a server of the document names none, or could not be read, or has too many
 	operations  int
 	paths       *routeImport
 	noted       map[string]*decided
@@ -199,6 +199,12 @@ func (d *openAPI) read() error {
 		d.all = &requirement{needs: needs{refuse: true}, err: err}
 	case ok:
 		d.all = d.requirements(security)
+	}
+	for _, e := range d.top.entries {
+		if e.name != "security" && isSecurity(e.name) { // else what it asks for would be asked of no operation
+			err := e.key.fault("the document has the key %s; write security", quote(e.name))
+			d.all = &requirement{needs: needs{refuse: true}, err: err}
+		}
 	}
 	return d.readPaths()
 }
@@ -451,6 +457,7 @@ type apiServer struct {
 	hosts    []string
 	path     string
 	relative bool
+	anyHost  bool // hosts may not be all
 }
 
 // readServers finds out which hosts and which path the API has.
@@ -477,13 +484,14 @@ func (d *openAPI) readServers() error {
 	}
 	for _, err := range faults {
 		d.leaveOut("a server", err.Error())
+		d.anyHost = true
 	}
 	d.base = servers[0].path
 	for _, s := range servers {
 		for _, host := range s.hosts {
 			d.hosts[host] = true
 		}
-		d.anyHost = d.anyHost || len(s.hosts) == 0
+		d.anyHost = d.anyHost || len(s.hosts) == 0 || s.anyHost
 		if s.path != d.base {
 			d.note(noteServers, cmp.Or(d.base, "/"))
 		}
@@ -562,6 +570,7 @@ func (d *openAPI) server(p place) (s apiServer, err error) {
 		// The whole beginning may be a variable, whose default has the scheme and host.
 		if name, after, ok := strings.Cut(text[1:], "}"); ok && len(variables[name]) > 0 {
 			value := variables[name][0]
+			s.anyHost = len(variables[name]) > 1
 			if _, host, ok := strings.Cut(value, "://"); ok {
 				rest, isHost = host+after, true
 			} else {
@@ -575,7 +584,9 @@ func (d *openAPI) server(p place) (s apiServer, err error) {
 			i := strings.IndexAny(host, "/?#")
 			host, rest = host[:i], host[i:]
 		}
-		s.hosts = expandHosts(host, variables)
+		var complete bool
+		s.hosts, complete = expandHosts(host, variables)
+		s.anyHost = s.anyHost || !complete
 	}
 	rest, _, _ = strings.Cut(rest, "?")
 	rest, _, _ = strings.Cut(rest, "#")
@@ -615,24 +626,36 @@ func (d *openAPI) serverVariables(p place) (map[string][]string, error) {
 			}
 			all[e.name] = append(all[e.name], text)
 		}
-		if enum, ok, err := m.get("enum"); err == nil && ok {
-			items, err := d.list(enum, "enum")
+		// Without a list of all values the variable stands for others too, as its own template then says.
+		enum, ok, err := m.get("enum")
+		if err != nil || !ok {
+			all[e.name] = append(all[e.name], "{"+e.name+"}")
+			continue
+		}
+		items, err := d.list(enum, "enum")
+		if err != nil {
+			return nil, err
+		}
+		for _, item := range items[:min(len(items), maxServerHosts+1)] {
+			text, err := d.text(item, "a value of enum")
 			if err != nil {
-				return nil, err
+				text = "{" + e.name + "}"
 			}
-			for _, item := range items[:min(len(items), maxServerHosts)] {
-				if text, err := d.text(item, "a value of enum"); err == nil {
-					all[e.name] = append(all[e.name], text)
-				}
+			if !slices.Contains(all[e.name], text) {
+				all[e.name] = append(all[e.name], text)
 			}
 		}
 	}
 	return all, nil
 }
 
-// expandHosts are the hosts that a server's address may have, with the values of its variables.
-func expandHosts(host string, variables map[string][]string) []string {
-	hosts := []string{host}
+// expandHosts are the hosts that a server's address may have, with the values of its variables. complete is false where
+// they are too many, or where the address has none.
+func expandHosts(host string, variables map[string][]string) (hosts []string, complete bool) {
+	if host == "" {
+		return nil, false
+	}
+	hosts, complete = []string{host}, true
 	for _, name := range slices.Sorted(maps.Keys(variables)) {
 		template := "{" + name + "}"
 		if !strings.Contains(host, template) {
@@ -644,7 +667,7 @@ func expandHosts(host string, variables map[string][]string) []string {
 				if value == "" {
 					value = template
 				}
-				if len(next) < maxServerHosts {
+				if complete = complete && len(next) < maxServerHosts; complete {
 					next = append(next, strings.ReplaceAll(h, template, value))
 				}
 			}
@@ -658,19 +681,45 @@ func expandHosts(host string, variables map[string][]string) []string {
 		h = strings.ToLower(h)
 		hosts[i] = strings.TrimSuffix(strings.TrimSuffix(h, ":443"), ":80")
 	}
-	return hosts
+	return hosts, complete
 }
 
-// bases are the paths before those of an element that names servers. A server on another host is not of this API.
-// found is false where all servers are on other hosts.
-func (d *openAPI) bases(servers []apiServer) (paths []string, found bool) {
+// bases are the paths before those of an element that names servers. A server on another host is not of this API, but
+// which hosts are others is known only where the document names all of its own: maybe are the paths of servers that may
+// be others or not.
+func (d *openAPI) bases(servers []apiServer) (paths, maybe []string) {
 	for _, s := range servers {
-		ours := len(s.hosts) == 0 || slices.ContainsFunc(s.hosts, func(h string) bool { return d.hosts[h] })
-		if ours && !slices.Contains(paths, s.path) {
+		switch {
+		case len(s.hosts) == 0 || slices.ContainsFunc(s.hosts, func(h string) bool { return d.hosts[h] }):
 			paths = append(paths, s.path)
+		case len(d.hosts) == 0 || d.anyHost || s.anyHost || slices.ContainsFunc(s.hosts, d.mayBeHost):
+			maybe = append(maybe, s.path)
 		}
 	}
-	return paths, len(paths) > 0
+	return paths, maybe
+}
+
+// mayBeHost reports whether a host may be one of the document's with some values for the templates in both.
+func (d *openAPI) mayBeHost(host string) bool {
+	ends := func(h string) (before, after string) {
+		from, to := strings.IndexByte(h, '{'), strings.LastIndexByte(h, '}')
+		if from < 0 || to < from {
+			return h, h
+		}
+		return h[:from], h[to+1:]
+	}
+	before, after := ends(host)
+	for own := range d.hosts {
+		ownBefore, ownAfter := ends(own)
+		if !strings.Contains(host+own, "{") {
+			continue
+		}
+		if (strings.HasPrefix(before, ownBefore) || strings.HasPrefix(ownBefore, before)) &&
+			(strings.HasSuffix(after, ownAfter) || strings.HasSuffix(ownAfter, after)) {
+			return true
+		}
+	}
+	return false
 }
 
 // item is a part of a path item, itself or what its $ref leads to.
@@ -679,6 +728,7 @@ type item struct {
 	servers []apiServer
 	faults  []error // of servers
 	given   bool
+	err     error // why no operation of the path may pass
 }
 
 func (d *openAPI) readPaths() error {
@@ -771,6 +821,9 @@ func operationMethod(key string) string {
 	return ""
 }
 
+// isSecurity reports whether a key is security, or meant to be.
+func isSecurity(key string) bool { return strings.EqualFold(strings.TrimSpace(key), "security") }
+
 // items are the parts of a path item. A part without servers has those of the others.
 func (d *openAPI) items(e entry) ([]item, error) {
 	layers, err := d.layers(e.value, "the path "+quote(e.name))
@@ -799,20 +852,29 @@ func (d *openAPI) readPath(e entry) error {
 		d.refuse(e.name, err)
 		bases := []string{d.base}
 		for _, it := range items {
-			if more, found := d.bases(it.servers); found {
-				bases = append(bases, more...)
-			}
+			paths, maybe := d.bases(it.servers)
+			bases = append(append(bases, paths...), maybe...)
 		}
 		for _, method := range operationMethods {
-			if err := d.put(e, bases, strings.ToUpper(method), needs{refuse: true}); err != nil {
+			if err := d.put(e, bases, nil, strings.ToUpper(method), needs{refuse: true}); err != nil {
 				return err
 			}
 		}
 		return nil
 	}
+	// Paths have no security in OpenAPI. Whoever writes it there means all operations of the path, but maybe not instead of
+	// what each says itself, so none of them passes.
 	for _, it := range items {
 		for _, o := range it.entries {
-			if strings.HasPrefix(o.name, "x-") {
+			if isSecurity(o.name) {
+				err = o.key.fault("the path has the key %s, which only operations and the whole document may have; move it to the operations", quote(o.name))
+			}
+		}
+	}
+	for _, it := range items {
+		it.err = err
+		for _, o := range it.entries {
+			if strings.HasPrefix(o.name, "x-") || isSecurity(o.name) {
 				continue
 			}
 			method := operationMethod(o.name)
@@ -845,10 +907,11 @@ func (d *openAPI) readOperation(e entry, it item, o entry, method string) error 
 	if !given {
 		servers, faults, given = it.servers, it.faults, it.given
 	}
-	bases := []string{d.base}
+	bases, maybe := []string{d.base}, []string(nil)
 	if given {
-		var found bool
-		switch bases, found = d.bases(servers); {
+		bases, maybe = d.bases(servers)
+		found := len(bases)+len(maybe) > 0
+		switch {
 		case len(faults) > 0:
 			bases = append(bases, d.base)
 			if err == nil {
@@ -859,15 +922,17 @@ func (d *openAPI) readOperation(e entry, it item, o entry, method string) error 
 			return nil
 		case !found:
 			bases = []string{d.base}
+		case len(maybe) > 0:
+			d.note(noteHost, name)
 		}
 	}
 	n := needs{refuse: true}
-	if err != nil {
+	if err = cmp.Or(err, it.err); err != nil {
 		d.refuse(name, err)
 	} else {
 		n = d.operationNeeds(name, layers, method)
 	}
-	return d.put(e, bases, method, n)
+	return d.put(e, bases, maybe, method, n)
 }
 
 func hostsOfServers(servers []apiServer) []string {
@@ -884,7 +949,7 @@ func (d *openAPI) operationNeeds(name string, layers []*mapping, method string) 
 	var all []*requirement
 	for i, m := range layers {
 		for _, e := range m.entries {
-			if e.name != "security" && strings.EqualFold(strings.TrimSpace(e.name), "security") {
+			if e.name != "security" && isSecurity(e.name) {
 				d.refuse(name, e.key.fault("it has the key %s; write security", quote(e.name)))
 				return needs{refuse: true}
 			}
@@ -927,10 +992,11 @@ func (d *openAPI) operationNeeds(name string, layers []*mapping, method string) 
 	return n
 }
 
-// put adds an operation under each of its bases.
-func (d *openAPI) put(e entry, bases []string, method string, n needs) error {
-	for i, base := range bases {
-		if slices.Contains(bases[:i], base) {
+// put adds an operation under each of its bases, and under each that it may have.
+func (d *openAPI) put(e entry, bases, maybe []string, method string, n needs) error {
+	all := slices.Concat(bases, maybe)
+	for i, base := range all {
+		if slices.Contains(all[:i], base) {
 			continue
 		}
 		if d.operations++; d.operations > maxOperations {
@@ -948,6 +1014,7 @@ func (d *openAPI) put(e entry, bases []string, method string, n needs) error {
 			d.leaveOut(method+" "+e.name, err.Error())
 			continue
 		}
+		p.maybe = i >= len(bases)
 		if p.partial {
 			d.note(notePartial, e.name)
 		}
@@ -955,7 +1022,7 @@ func (d *openAPI) put(e entry, bases []string, method string, n needs) error {
 			d.note(noteVariant, method+" "+e.name)
 		}
 		if p.deep {
-			d.refuse(method+" "+e.name, e.key.fault("a template of the path may stand for several segments; more than one are refused, so write the route with **"))
+			d.refuse(method+" "+e.name, e.key.fault("a template or * of the path may stand for several segments; more than one are refused, so write the route with **"))
 		}
 		if d.paths.add(p, method, n) {
 			d.note(noteJoined, method+" /"+strings.Join(p.segments, "/"))
@@ -970,7 +1037,8 @@ type pathPattern struct {
 	partial  bool  // a segment became *, though not every text there is of the path
 	widened  []int // which
 	variant  bool  // it has a query, of which routes know nothing
-	deep     bool  // a template may stand for several segments: from here on
+	maybe    bool  // whether the path is of this API is not known
+	deep     bool  // a template or * may stand for several segments: from here on
 	deepFrom int
 }
 
@@ -986,7 +1054,8 @@ func parsePath(text string) (p pathPattern, err error) {
 		if err != nil || segment == "" && i < len(parts)-1 {
 			return p, errUnreachable
 		}
-		if kind == segmentPartial {
+		whole := strings.HasPrefix(part, "{") && strings.IndexByte(part, '}') == len(part)-1
+		if kind == segmentPartial || kind == segmentDeep && !whole {
 			p.partial, p.widened = true, append(p.widened, i)
 		}
 		p.segments = append(p.segments, segment)
@@ -1065,9 +1134,9 @@ func parseSegment(text string) (string, segmentKind, error) {
 		inner, opens := strings.CutPrefix(text, "{")
 		inner, closes := strings.CutSuffix(inner, "}")
 		switch {
-		case opens && closes && !strings.ContainsAny(inner, "{}+*:=/;") && !strings.HasPrefix(inner, "."):
+		case opens && closes && !strings.ContainsAny(inner, "{}+*:=/;") && !strings.HasPrefix(inner, ".") && !strings.Contains(inner, "..."):
 			return "*", segmentExact, nil
-		case strings.ContainsAny(text, "+*:=/") && templateMayBeDeep(text):
+		case templateMayBeDeep(text):
 			return "*", segmentDeep, nil
 		case strings.ContainsAny(text, "\\") || strings.ContainsFunc(text, isControl):
 			return "", 0, errUnreachable
@@ -1084,6 +1153,8 @@ func parseSegment(text string) (string, segmentKind, error) {
 	switch {
 	case decoded == "." || decoded == "..", strings.ContainsAny(decoded, `\;`), strings.ContainsFunc(decoded, isControl):
 		return "", 0, errUnreachable
+	case strings.Contains(text, "*"): // many frameworks write the rest of a path so; an escaped one is only a text
+		return "*", segmentDeep, nil
 	case decoded != "" && checkRoutePath("/"+decoded) != nil, strings.ContainsAny(decoded, "*"), len(decoded) > maxRoutePath/2:
 		return "*", segmentPartial, nil // what a route cannot have as a text
 	}
@@ -1098,7 +1169,7 @@ func templateMayBeDeep(text string) bool {
 			return false
 		}
 		name, more, _ := strings.Cut(after, "}")
-		if strings.ContainsAny(name, "+*:=/") {
+		if strings.ContainsAny(name, "+*:=/") || strings.Contains(name, "...") {
 			return true
 		}
 		rest = more

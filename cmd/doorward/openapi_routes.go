@@ -33,7 +33,8 @@ type pattern struct {
 type source struct {
 	needs   needs
 	kind    sourceKind
-	widened []int // segments that are * and a part of one, or another text, in the document
+	widened []int      // segments that are * and a part of one, or another text, in the document
+	beside  []*pattern // whose deeper paths it refuses, and not those of the patterns themselves
 }
 
 // sourceKind is what the pattern of a source takes.
@@ -61,14 +62,15 @@ func newRouteImport() *routeImport { return &routeImport{byPath: map[string]*pat
 func (r *routeImport) add(p pathPattern, method string, n needs) (differs bool) {
 	kind := sourceExact
 	switch {
-	case p.partial:
+	case p.partial, p.maybe: // what may be of another API only adds to what others need
 		kind = sourceWidened
 	case p.variant:
 		kind = sourceVariant
 	}
-	differs = r.pattern(p.segments).add(method, source{n, kind, p.widened})
+	own := r.pattern(p.segments)
+	differs = own.add(method, source{n, kind, p.widened, nil})
 	if p.deep {
-		r.pattern(append(slices.Clone(p.segments[:p.deepFrom]), "**")).add(method, source{needs{refuse: true}, sourceWidened, nil})
+		r.pattern(append(slices.Clone(p.segments[:p.deepFrom]), "**")).add(method, source{needs{refuse: true}, sourceWidened, nil, []*pattern{own}})
 	}
 	return differs
 }
@@ -78,6 +80,7 @@ func (p *pattern) add(method string, s source) (differs bool) {
 		if other.kind == s.kind {
 			p.sources[method][i].needs = joinNeeds(other.needs, s.needs)
 			p.sources[method][i].widened = append(slices.Clone(other.widened), s.widened...)
+			p.sources[method][i].beside = append(slices.Clone(other.beside), s.beside...)
 			return !other.needs.equal(s.needs)
 		}
 	}
@@ -237,6 +240,9 @@ func (p *pattern) candidates(method string) []candidate {
 		}
 	case method == "GET" && len(all) > 0:
 		for _, s := range p.sources["HEAD"] {
+			if s.kind == sourceExact {
+				s.kind = sourceVariant // a request for GET may be meant for a more general path, whatever HEAD is here
+			}
 			all = append(all, candidate{s, p, "GET"})
 		}
 	}
@@ -245,6 +251,9 @@ func (p *pattern) candidates(method string) []candidate {
 
 // overrides reports whether a request that both may be meant for is meant for the first, which is more specific.
 func (c candidate) overrides(other candidate) bool {
+	if slices.Contains(other.beside, c.at) && c.method == other.method {
+		return true
+	}
 	return c.kind == sourceExact && (c.method == other.method || c.method == "HEAD") &&
 		c.at != other.at && covers(other.at.segments, c.at.segments) &&
 		!slices.ContainsFunc(other.widened, func(i int) bool { return c.at.segments[i] == "*" || c.at.segments[i] == "**" })
@@ -475,12 +484,13 @@ const (
 	noteBasic        = "a security scheme other than a bearer token in the header Authorization, which Doorward does not read; clients must send theirs there"
 	noteTrace        = "TRACE was left out; the gateway does not forward it"
 	noteServers      = "the path of the first server, which is before each route; there are others"
+	noteHost         = "the document does not say whether the host of its servers is the API's; it only adds to what a route needs, and makes none public"
 	noteRelative     = "the first server is relative to where the document is published; it was read from the root"
 )
 
 var noteOrder = []string{
 	noteGuessed, noteOptional, noteAlternatives, noteJoined, noteTwice, noteVariant, noteHead, noteCrossing, noteEverywhere, notePartial, noteWidened,
-	noteGeneral, noteExtraScopes, noteBasic, noteTrace, noteServers, noteRelative,
+	noteGeneral, noteExtraScopes, noteBasic, noteTrace, noteServers, noteHost, noteRelative,
 }
 
 // notes say what was decided, and what the resource needs for these routes.

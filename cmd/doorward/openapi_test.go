@@ -222,7 +222,11 @@ func TestV40_WhatIsNotUnderstoodRefuses(t *testing.T) {
 		"security tag":         {one("!include [x]"), nil, refused, "security is a list"},
 		"security of all":      {"security: none\npaths: {/a: {get: {}, put: {security: []}}}", nil, []string{"GET /a refuse", "PUT /a public"}, ""},
 		"security twice":       {"paths: {/a: {get: {security: [{oauth: [a]}], security: []}}}", nil, refused, `"security" is written twice`},
+		"of all in capitals":   {"security: []\nSecurity: [{oauth: [a]}]\npaths: {/a: {get: {}, put: {security: []}}}", nil, []string{"GET /a refuse", "PUT /a public"}, `Refused: GET /a: d.yaml:7: the document has the key "Security"; write security`},
+		"of all with a blank":  {"'security ': [{oauth: [a]}]\npaths: {/a: {get: {}, put: {security: []}}}", nil, []string{"GET /a refuse", "PUT /a public"}, `the document has the key "security "`},
 		"security in capitals": {"security: []\npaths: {/a: {get: {Security: [{oauth: [a]}]}}}", nil, refused, "write security"},
+		"security of a path":   {"security: []\npaths: {/a: {Security : [{oauth: [a]}], get: {}, put: {security: []}}, '/{b}': {get: {}}}", nil, []string{"GET,PUT /a refuse", "GET /* public"}, `Refused: GET /a: d.yaml:7: the path has the key "Security"`},
+		"of a path's $ref":     {"security: []\nx-a: {security: [{oauth: [a]}], put: {}}\npaths: {/a: {$ref: '#/x-a', get: {}}}", nil, []string{"GET,PUT /a refuse"}, `the path has the key "security"`},
 		"requirement null":     {one("[null]"), nil, refused, "a security requirement is empty"},
 		"requirement text":     {one("[oauth]"), nil, refused, "a security requirement is a plain value"},
 		"scopes null":          {one("[{oauth: }]"), nil, refused, "is empty; a list belongs there"},
@@ -244,6 +248,11 @@ func TestV40_WhatIsNotUnderstoodRefuses(t *testing.T) {
 		"unknown method":       {"paths: {/a: {get: {security: []}, query: {}}}", nil, []string{"GET /a public"}, "Left out: query of /a"},
 		"servers of operation": {"security: []\npaths: {/a: {get: {servers: none}}}", nil, refused, "servers is a plain value"},
 		"deep template":        {"security: []\npaths: {'/a/{p+}': {get: {}}, '/{b}/{c}/{d}': {get: {}}}", nil, []string{"GET /a/* public", "GET /a/** refuse", "GET /*/*/* public"}, "may stand for several segments"},
+		"deep in Go":           {"security: [{oauth: [a]}]\npaths: {'/a/{p...}': {get: {}}, '/{b}/{c}/{d}': {get: {security: []}}}", nil, []string{"GET /a/* a", "GET /a/** refuse", "GET /*/*/* public"}, "may stand for several segments"},
+		"deep with dots first": {"security: []\npaths: {'/a/{...p}': {get: {}}, '/{b}/{c}/{d}': {get: {}}}", nil, []string{"GET /a/* public", "GET /a/** refuse", "GET /*/*/* public"}, ""},
+		"deep as a text":       {"security: [{oauth: [a]}]\npaths: {/a/**: {get: {}}, '/{b}/{c}/{d}': {get: {security: []}}}", nil, []string{"GET /a/* a", "GET /a/** refuse", "GET /*/*/* public"}, "may stand for several segments"},
+		"deep amid a path":     {"security: [{oauth: [a]}]\npaths: {/a/*/x: {get: {}}, '/{b}/{c}/{d}/{e}': {get: {security: []}}}", nil, []string{"GET /a/*/x a", "GET /a/** refuse", "GET /*/*/*/* public"}, ""},
+		"deep in a part":       {"security: []\npaths: {'/a/x-{p+}': {get: {}}, '/{b}/{c}': {get: {security: [{oauth: [a]}]}}}", nil, []string{"GET /a/* a", "GET /a/** refuse", "GET /*/* a"}, ""},
 		"all at once": {
 			"security: []\npaths: {/a: {get: }, /b: {get: {$ref: x.yaml}}, /c: {get: {security: [{none: []}]}}, /d: {get: {}}}", nil,
 			[]string{"GET /a refuse", "GET /b refuse", "GET /c refuse", "GET /d public"},
@@ -269,7 +278,7 @@ func TestV41_MergeKeysBringTheirSecurity(t *testing.T) {
 		"list":            {anchors + "paths: {/a: {get: {<<: [*a, *b]}, put: {<<: [*b, *a]}}}", nil, []string{"GET /a a", "PUT /a b"}, ""},
 		"own first":       {anchors + "paths: {/a: {get: {security: [{oauth: [own]}], <<: *a}, put: {<<: *a, security: [{oauth: [own]}]}}}", nil, []string{"GET,PUT /a own"}, ""},
 		"merged merge":    {anchors + "x-c: &c {<<: *a}\npaths: {/a: {get: {<<: *c}}}", nil, []string{"GET /a a"}, ""},
-		"path item":       {anchors + "paths: {/a: {<<: *b}}", nil, []string{"GET /a get"}, ""},
+		"path item":       {anchors + "x-p: &p {get: *a}\npaths: {/a: {<<: *p}}", nil, []string{"GET /a a"}, ""},
 		"paths":           {anchors + "x-p: &p {/a: {get: *a}}\npaths: {<<: *p, /b: {get: {}}}", nil, []string{"GET /b public", "GET /a a"}, ""},
 		"requirement":     {anchors + "x-r: &r {oauth: [r]}\npaths: {/a: {get: {security: [{<<: *r}]}}}", nil, []string{"GET /a r"}, ""},
 		"alias":           {anchors + "paths: {/a: {get: *a, put: {security: *s}}}", nil, []string{"GET /a a", "PUT /a s"}, ""},
@@ -332,7 +341,7 @@ func TestV42_OneUnusualElementDoesNotStopTheRest(t *testing.T) {
 		},
 		"texts that a route cannot have": {
 			"security: []\npaths: {'/a/*': {get: {}}, '/b/:id': {get: {}}, '/c/x%25': {get: {}}, '/d/%2A%2a': {get: {}}}", nil,
-			[]string{"GET /a/* any credential", "GET /b/* any credential", "GET /c/* any credential", "GET /d/* any credential"},
+			[]string{"GET /a/* any credential", "GET /a/** refuse", "GET /b/* any credential", "GET /c/* any credential", "GET /d/* any credential"},
 			"a route cannot have its text",
 		},
 		"a long path": {"paths: {/a/" + strings.Repeat("x", 600) + ": {get: {security: [{oauth: [a]}]}}, '/a/{b}': {get: {security: []}}}", nil, []string{"GET /a/* a"}, ""},
@@ -365,6 +374,11 @@ func TestV51_GetAndHeadNeedTheSame(t *testing.T) {
 		"one path":     {"paths: {/a: {get: {security: []}, head: {security: [{oauth: [admin]}]}}}", nil, []string{"GET /a admin"}, "GET and HEAD need different things"},
 		"and reversed": {"paths: {/a: {head: {security: []}, get: {security: [{oauth: [admin]}]}}}", nil, []string{"GET /a admin"}, "GET and HEAD need different things"},
 		"HEAD alone":   {"paths: {/a: {head: {security: []}}, /b: {get: {security: []}}}", nil, []string{"HEAD /a public", "GET /b public"}, ""},
+		"beside a variant": {
+			"paths: {/a: {head: {security: [{oauth: [a]}]}}, '/a?x': {get: {security: [{oauth: [a]}]}}, '/{b}': {get: {security: [{oauth: [admin]}]}}}", nil,
+			[]string{"HEAD /a a", "GET /a a+admin", "GET /* admin"},
+			"",
+		},
 		"of a general path": {
 			"paths: {/a: {get: {security: []}}, '/{b}': {head: {security: [{oauth: [admin]}]}}}", nil,
 			[]string{"HEAD /a admin", "GET /a public", "HEAD /* admin"},
@@ -393,11 +407,36 @@ func TestV52_APublicRouteIsNotWidened(t *testing.T) {
 func TestV53_OnlyTheRoutesOfThisHost(t *testing.T) {
 	const servers = "servers: [{url: 'https://{env}.example.com/v1', variables: {env: {default: api, enum: [api, test]}}}]\nsecurity: []\n"
 	runImportCases(t, map[string]importCase{
-		"operation":       {servers + "paths: {/a: {get: {servers: [{url: 'https://up.example.com'}]}, put: {}}}", nil, []string{"PUT /v1/a public"}, "Left out: GET /a: its servers are on another host"},
-		"path":            {servers + "paths: {/a: {servers: [{url: '//up.example.com'}], get: {}}, /b: {get: {}}}", nil, []string{"GET /v1/b public"}, "Left out: GET /a"},
-		"own by path":     {servers + "paths: {/a: {servers: [{url: 'https://up.example.com'}], get: {servers: [{url: /v2}]}, put: {servers: [{url: 'https://TEST.example.com:443/v3'}]}}}", nil, []string{"GET /v2/a public", "PUT /v3/a public"}, ""},
-		"one of several":  {servers + "paths: {/a: {get: {servers: [{url: 'https://up.example.com'}, {url: 'https://api.example.com/v4'}]}}}", nil, []string{"GET /v4/a public"}, ""},
-		"no host":         {"servers: [{url: /v1}]\nsecurity: []\npaths: {/a: {get: {servers: [{url: 'https://up.example.com'}]}, put: {}}}", nil, []string{"PUT /v1/a public"}, "Left out: GET /a"},
+		"operation":      {servers + "paths: {/a: {get: {servers: [{url: 'https://up.example.com'}]}, put: {}}}", nil, []string{"PUT /v1/a public"}, "Left out: GET /a: its servers are on another host"},
+		"path":           {servers + "paths: {/a: {servers: [{url: '//up.example.com'}], get: {}}, /b: {get: {}}}", nil, []string{"GET /v1/b public"}, "Left out: GET /a"},
+		"own by path":    {servers + "paths: {/a: {servers: [{url: 'https://up.example.com'}], get: {servers: [{url: /v2}]}, put: {servers: [{url: 'https://TEST.example.com:443/v3'}]}}}", nil, []string{"GET /v2/a public", "PUT /v3/a public"}, ""},
+		"one of several": {servers + "paths: {/a: {get: {servers: [{url: 'https://up.example.com'}, {url: 'https://api.example.com/v4'}]}}}", nil, []string{"GET /v4/a public"}, ""},
+		"no host":        {"servers: [{url: /v1}]\nsecurity: []\npaths: {/a: {get: {servers: [{url: 'https://up.example.com'}]}, put: {}}}", nil, []string{"GET /a any credential", "PUT /v1/a public"}, "it only adds to what a route needs, and makes none public"},
+		"unknown host": {
+			"servers: [{url: /}]\nsecurity: []\npaths: {'/{a}': {get: {}}, /admin: {get: {servers: [{url: 'https://api.example.com'}], security: [{oauth: [admin]}]}}}", nil,
+			[]string{"GET /admin admin", "GET /* public"},
+			"Once, at GET /admin: the document does not say whether the host",
+		},
+		"no servers": {
+			"security: []\npaths: {'/{a}': {get: {}}, /admin: {servers: [{url: 'https://api.example.com'}], get: {security: [{oauth: [admin]}]}}}", nil,
+			[]string{"GET /admin admin", "GET /* public"},
+			"",
+		},
+		"some hosts unknown": {
+			"servers: [{url: 'https://api.example.com'}, {url: /}]\nsecurity: []\npaths: {'/{a}': {get: {}}, /admin: {get: {servers: [{url: 'https://up.example.com'}], security: [{oauth: [admin]}]}}}", nil,
+			[]string{"GET /admin admin", "GET /* public"},
+			"",
+		},
+		"free variable": {
+			"servers: [{url: 'https://{env}.example.com', variables: {env: {default: api}}}]\nsecurity: []\npaths: {'/{a}': {get: {}}, /admin: {get: {servers: [{url: 'https://eu.example.com'}], security: [{oauth: [admin]}]}, put: {servers: [{url: 'https://eu.example.org'}]}}}", nil,
+			[]string{"GET /admin admin", "GET /* public"},
+			"Left out: PUT /admin",
+		},
+		"too many hosts": {
+			"servers: [{url: 'https://{a}-{b}.example.com', variables: {a: &v {enum: ['" + strings.Join(strings.Split("0123456789abcdef", ""), "', '") + "']}, b: *v}}]\nsecurity: []\npaths: {'/{a}': {get: {}}, /admin: {get: {servers: [{url: 'https://f-f.example.com'}], security: [{oauth: [admin]}]}}}", nil,
+			[]string{"GET /admin admin", "GET /* public"},
+			"",
+		},
 		"all name one":    {"security: []\npaths: {/a: {servers: [{url: 'https://api.example.com'}], get: {}}, /b: {get: {servers: [{url: 'https://api.example.com/x'}]}}}", nil, []string{"GET /a public", "GET /x/b public"}, ""},
 		"relative":        {"servers: [{url: v1}]\nsecurity: []\npaths: {/a: {get: {}}}", nil, []string{"GET /v1/a public"}, "relative to where the document is published"},
 		"without default": {"servers: [{url: '/{tenant}/v1'}]\nsecurity: []\npaths: {/a: {get: {}}}", nil, []string{"GET /*/v1/a public"}, ""},
@@ -465,13 +504,18 @@ func randomDocument(random *rand.Rand) map[string]string {
 		case 6:
 			return pick("*a", "*b", "null", "text", "[]")
 		}
-		return "{security: " + security() + "}"
+		servers := pick("", "", "", "", "", "", ", servers: [{url: 'https://api.example.com'}]", ", servers: [{url: 'https://up.example.com'}]",
+			", servers: [{url: 'https://up.example.com'}, {url: /v2}]", ", servers: [{url: /}]")
+		return "{security: " + security() + servers + "}"
 	}
 	item := func() string {
 		if random.IntN(12) == 0 {
 			return pick("{$ref: '#/x-p'}", "{$ref: '#/paths/~1a'}", "{$ref: 'f/none.yaml'}", "{$ref: f/b.json}", "{$ref: '#/x-p', put: "+operation()+"}", "{<<: *p}", "null")
 		}
 		text := "{"
+		if random.IntN(20) == 0 {
+			text += pick("security", "Security", "' security'") + ": " + security() + ", "
+		}
 		methods := slices.Clone(operationMethods)
 		random.Shuffle(len(methods), func(i, j int) { methods[i], methods[j] = methods[j], methods[i] })
 		for _, method := range methods[:1+random.IntN(3)] {
@@ -486,13 +530,13 @@ func randomDocument(random *rand.Rand) map[string]string {
 	fmt.Fprintf(&out, "x-o: {a: &a {security: [{o: [a]}]}, b: &b {security: %s}, c: {$ref: '#/x-o/b'}}\n", pick("[]", "[{o: [b]}]", "none"))
 	fmt.Fprintf(&out, "x-p: &p {get: %s, delete: *a}\n", pick("*b", "{}"))
 	if random.IntN(2) == 0 {
-		out.WriteString("security: " + pick("[]", "[{o: [all]}]", "[{k: []}]", "none") + "\n")
+		out.WriteString(pick("", "", "", "Security: [{o: [all]}]\n") + "security: " + pick("[]", "[{o: [all]}]", "[{k: []}]", "none") + "\n")
 	}
 	if random.IntN(3) == 0 {
-		out.WriteString("servers: [{url: '" + pick("https://api.example.com", "https://api.example.com/v1/", "/v2", "/{t}") + "'}]\n")
+		out.WriteString("servers: [{url: '" + pick("https://api.example.com", "https://api.example.com/v1/", "/v2", "/{t}", "https://{e}.example.com", "/'}, {url: '/v2", "https://api.example.com'}, {url: '/v3") + "'}]\n")
 	}
 	out.WriteString("paths:\n  /a: " + item() + "\n")
-	segments := []string{"a", "b", "true", "{x}", "{y}", "c.{kind}", "d e", "1.5", "- x", "{x}:act", "%23x", "e*", "{p+}"}
+	segments := []string{"a", "b", "true", "{x}", "{y}", "c.{kind}", "d e", "1.5", "- x", "{x}:act", "%23x", "e*", "{p+}", "{p...}", "x{p*}"}
 	seen := map[string]bool{"/a": true}
 	for range 1 + random.IntN(14) {
 		path := ""

@@ -28,8 +28,10 @@ type Operation struct {
 	// Security are alternatives, each a list of scopes that are all needed. Empty, and not Public: nothing may pass.
 	Security [][]string
 	Public   bool
-	// Elsewhere: its servers are not those of the document.
+	// Elsewhere: its servers are on other hosts than the document's.
 	Elsewhere bool
+	// Unsure: they may be, but the document does not say which hosts it has.
+	Unsure bool
 
 	segments []string // of the template with the path before it, without query and fragment
 	match    *regexp.Regexp
@@ -70,7 +72,11 @@ func Read(name string, read func(name string) ([]byte, error)) (*Document, error
 	if info, ok := root["info"].(map[string]any); ok {
 		d.Title = strings.TrimSpace(fmt.Sprint(info["title"], " ", info["version"]))
 	}
-	d.base = d.basePath(root)
+	d.base, _ = root["basePath"].(string)
+	d.base = strings.TrimRight(d.base, "/")
+	if servers, ok := root["servers"].([]any); ok && len(servers) > 0 {
+		_, d.base = address(servers[0])
+	}
 	paths, err := d.all(at{name, root["paths"]})
 	if err != nil {
 		return nil, err
@@ -85,25 +91,24 @@ func Read(name string, read func(name string) ([]byte, error)) (*Document, error
 	return d, nil
 }
 
-func (d *Document) basePath(root map[string]any) string {
-	text, _ := root["basePath"].(string)
-	if servers, ok := root["servers"].([]any); ok && len(servers) > 0 {
-		server, _ := servers[0].(map[string]any)
-		text, _ = server["url"].(string)
-		variables, _ := server["variables"].(map[string]any)
-		for name, v := range variables {
-			if v, ok := v.(map[string]any); ok {
-				text = strings.ReplaceAll(text, "{"+name+"}", fmt.Sprint(v["default"]))
-			}
-		}
-		if _, after, ok := strings.Cut(text, "://"); ok {
-			_, text, ok = strings.Cut(after, "/")
-			if ok {
-				text = "/" + text
-			}
+// address is the host of a server, empty where it names none, and its path. Variables have their default.
+func address(server any) (host, base string) {
+	m, _ := server.(map[string]any)
+	text, _ := m["url"].(string)
+	variables, _ := m["variables"].(map[string]any)
+	for name, v := range variables {
+		if v, ok := v.(map[string]any); ok {
+			text = strings.ReplaceAll(text, "{"+name+"}", fmt.Sprint(v["default"]))
 		}
 	}
-	return strings.TrimRight(text, "/")
+	if _, after, ok := strings.Cut(text, "//"); ok && (strings.HasPrefix(text, "//") || strings.Contains(text, "://")) {
+		host, text, ok = strings.Cut(after, "/")
+		if ok {
+			text = "/" + text
+		}
+	}
+	host = strings.ToLower(host)
+	return strings.TrimSuffix(strings.TrimSuffix(host, ":443"), ":80"), strings.TrimRight(text, "/")
 }
 
 func (d *Document) load(name string) (any, error) {
@@ -237,9 +242,15 @@ func (d *Document) readPath(name string, root map[string]any, template string, i
 		}
 		return
 	}
-	elsewhere := false
+	var around []any // servers
+	misplaced := false
 	for _, layer := range layers {
-		elsewhere = elsewhere || !d.here(layer.v.(map[string]any)["servers"])
+		m := layer.v.(map[string]any)
+		for key := range m {
+			misplaced = misplaced || strings.EqualFold(strings.TrimSpace(key), "security")
+		}
+		servers, _ := m["servers"].([]any)
+		around = append(around, servers...)
 	}
 	for _, layer := range layers {
 		for key, value := range layer.v.(map[string]any) {
@@ -247,22 +258,56 @@ func (d *Document) readPath(name string, root map[string]any, template string, i
 			if !slices.Contains(Methods, method) {
 				continue
 			}
-			o := Operation{Method: method, Template: template, Elsewhere: elsewhere}
+			o := Operation{Method: method, Template: template}
 			d.secure(&o, name, root, at{layer.file, value})
-			d.add(o)
+			if misplaced { // what it means is not defined, so nothing may pass
+				o.Public, o.Security = false, nil
+			}
+			servers, _ := layer.v.(map[string]any)["servers"].([]any)
+			if len(servers) == 0 {
+				servers = around
+			}
+			if own := d.ownServers(at{layer.file, value}); len(own) > 0 {
+				servers = own
+			}
+			if len(servers) == 0 {
+				d.add(o)
+			}
+			for _, server := range servers {
+				d.addAt(o, server)
+			}
 		}
 	}
 }
 
-// here reports whether servers are left out or begin with the first of the document.
-func (d *Document) here(servers any) bool {
-	own, ok := servers.([]any)
-	all, _ := d.root.(map[string]any)["servers"].([]any)
-	if !ok || len(own) == 0 {
-		return servers == nil
+// ownServers are those of an operation.
+func (d *Document) ownServers(operation at) (servers []any) {
+	layers, err := d.all(operation)
+	if err != nil {
+		return nil
 	}
-	a, ok := own[0].(map[string]any)
-	return ok && len(all) > 0 && fmt.Sprint(a["url"]) == fmt.Sprint(all[0].(map[string]any)["url"])
+	for _, layer := range layers {
+		own, _ := layer.v.(map[string]any)["servers"].([]any)
+		servers = append(servers, own...)
+	}
+	return servers
+}
+
+// addAt adds an operation that names a server. It is elsewhere only where the document names all hosts that it has, and
+// the operation another: a document without hosts, or with variables in them, may well have that host too.
+func (d *Document) addAt(o Operation, server any) {
+	host, base := address(server)
+	all, _ := d.root.(map[string]any)["servers"].([]any)
+	same, known := host == "", len(all) > 0
+	for _, own := range all {
+		ownHost, _ := address(own)
+		m, _ := own.(map[string]any)
+		same = same || ownHost == host
+		known = known && ownHost != "" && m["variables"] == nil && !strings.Contains(ownHost, "{")
+	}
+	o.Elsewhere = !same && known && !strings.Contains(host, "{")
+	o.Unsure = !same && !o.Elsewhere
+	d.addUnder(base, o)
 }
 
 // secure finds what an operation needs.
@@ -274,9 +319,10 @@ func (d *Document) secure(o *Operation, name string, root map[string]any, p at) 
 	var given []at
 	for i, layer := range layers {
 		m := layer.v.(map[string]any)
-		o.Elsewhere = o.Elsewhere || !d.here(m["servers"])
 		if security, ok := m["security"]; ok {
 			given = append(given, at{layer.file, security})
+		} else if i == len(layers)-1 && misspelt(root) {
+			given = append(given, at{name, nil}) // not a list: nothing may pass
 		} else if security, ok := root["security"]; ok && i == len(layers)-1 {
 			given = append(given, at{name, security})
 		}
@@ -307,6 +353,16 @@ func (d *Document) secure(o *Operation, name string, root map[string]any, p at) 
 			o.Security = both
 		}
 	}
+}
+
+// misspelt reports whether the document has a key that is security but for capitals and blanks.
+func misspelt(root map[string]any) bool {
+	for key := range root {
+		if key != "security" && strings.EqualFold(strings.TrimSpace(key), "security") {
+			return true
+		}
+	}
+	return false
 }
 
 func (d *Document) alternatives(name string, root map[string]any, p at) (public bool, all [][]string) {
@@ -385,8 +441,10 @@ func (d *Document) hasScheme(name string, root map[string]any, scheme string) bo
 
 var brace = regexp.MustCompile(`\{[^{}]*\}`)
 
-func (d *Document) add(o Operation) {
-	text := d.base + o.Template
+func (d *Document) add(o Operation) { d.addUnder(d.base, o) }
+
+func (d *Document) addUnder(base string, o Operation) {
+	text := base + o.Template
 	if i := strings.IndexAny(text, "?#"); i >= 0 {
 		text = text[:i]
 	}
@@ -417,7 +475,7 @@ func isTemplate(segment string) bool { return brace.FindString(segment) == segme
 
 // moreSpecific reports whether one operation's path is a special case of another's, segment by segment.
 func (o *Operation) moreSpecific(other *Operation) bool {
-	if o.Template == other.Template || len(o.segments) != len(other.segments) || strings.Contains(o.Template, "?") {
+	if o.Unsure || slices.Equal(o.segments, other.segments) || len(o.segments) != len(other.segments) || strings.Contains(o.Template, "?") {
 		return false
 	}
 	special := false
@@ -490,7 +548,7 @@ func (d *Document) Looser(routes []Route, method, path string) string {
 		return ""
 	}
 	meant := d.MeantFor(method, path)
-	if len(meant) == 0 && r.Public {
+	if r.Public && !slices.ContainsFunc(meant, func(o Operation) bool { return !o.Unsure }) {
 		return fmt.Sprintf("%s %s is public by %s, and no operation matches it", method, path, r.Path)
 	}
 	for _, o := range meant {
