@@ -14,7 +14,7 @@ const petsYAML = `openapi: 3.0.3
 info: {title: Pets, version: "1"}
 servers:
   - url: https://{region}.example.com/v1/
-    variables: {region: {default: eu}}
+    variables: {region: {default: eu, enum: [eu, us]}}
   - url: https://example.com/v2
 security:
   - oauth: [read]
