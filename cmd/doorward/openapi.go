@@ -70,6 +70,7 @@ type openAPI struct {
 	security    map[securityKey]*requirement // what was read before, by its node
 	all         *requirement                 // of the whole document; nil: it gives none
 	base        string                       // path of the first server
+	others      []string                     // paths of the other servers
 	hosts       map[string]bool              // of this API; empty: the document does not say
 	anyHost     bool                         // hosts may not be all: a server of the document names none, or could not be read, or has too many
 	operations  int
@@ -492,7 +493,8 @@ func (d *openAPI) readServers() error {
 			d.hosts[host] = true
 		}
 		d.anyHost = d.anyHost || len(s.hosts) == 0 || s.anyHost
-		if s.path != d.base {
+		if s.path != d.base && !slices.Contains(d.others, s.path) {
+			d.others = append(d.others, s.path)
 			d.note(noteServers, cmp.Or(d.base, "/"))
 		}
 	}
@@ -850,7 +852,7 @@ func (d *openAPI) readPath(e entry) error {
 	items, err := d.items(e)
 	if err != nil {
 		d.refuse(e.name, err)
-		bases := []string{d.base}
+		bases := append([]string{d.base}, d.others...)
 		for _, it := range items {
 			paths, maybe := d.bases(it.servers)
 			bases = append(append(bases, paths...), maybe...)
@@ -907,13 +909,14 @@ func (d *openAPI) readOperation(e entry, it item, o entry, method string) error 
 	if !given {
 		servers, faults, given = it.servers, it.faults, it.given
 	}
-	bases, maybe := []string{d.base}, []string(nil)
+	document := append([]string{d.base}, d.others...)
+	bases, maybe := document, []string(nil)
 	if given {
 		bases, maybe = d.bases(servers)
 		found := len(bases)+len(maybe) > 0
 		switch {
 		case len(faults) > 0:
-			bases = append(bases, d.base)
+			bases = append(bases, document...)
 			if err == nil {
 				err = faults[0]
 			}
@@ -921,7 +924,7 @@ func (d *openAPI) readOperation(e entry, it item, o entry, method string) error 
 			d.leaveOut(name, "its servers are on another host than the API's, "+printable(strings.Join(hostsOfServers(servers), ", ")))
 			return nil
 		case !found:
-			bases = []string{d.base}
+			bases = document
 		case len(maybe) > 0:
 			d.note(noteHost, name)
 		}

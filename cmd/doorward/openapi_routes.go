@@ -483,7 +483,7 @@ const (
 	noteExtraScopes  = "scopes of a scheme that has none in this version of OpenAPI; they were kept"
 	noteBasic        = "a security scheme other than a bearer token in the header Authorization, which Doorward does not read; clients must send theirs there"
 	noteTrace        = "TRACE was left out; the gateway does not forward it"
-	noteServers      = "the path of the first server, which is before each route; there are others"
+	noteServers      = "the path of the first server; others have other paths, and each operation has a route for each of them"
 	noteHost         = "the document does not say whether the host of its servers is the API's; it only adds to what a route needs, and makes none public"
 	noteRelative     = "the first server is relative to where the document is published; it was read from the root"
 )

@@ -412,6 +412,11 @@ func TestV53_OnlyTheRoutesOfThisHost(t *testing.T) {
 		"own by path":    {servers + "paths: {/a: {servers: [{url: 'https://up.example.com'}], get: {servers: [{url: /v2}]}, put: {servers: [{url: 'https://TEST.example.com:443/v3'}]}}}", nil, []string{"GET /v2/a public", "PUT /v3/a public"}, ""},
 		"one of several": {servers + "paths: {/a: {get: {servers: [{url: 'https://up.example.com'}, {url: 'https://api.example.com/v4'}]}}}", nil, []string{"GET /v4/a public"}, ""},
 		"no host":        {"servers: [{url: /v1}]\nsecurity: []\npaths: {/a: {get: {servers: [{url: 'https://up.example.com'}]}, put: {}}}", nil, []string{"GET /a any credential", "PUT /v1/a public"}, "it only adds to what a route needs, and makes none public"},
+		"several paths": {
+			"servers: [{url: /}, {url: /v2}]\nsecurity: []\npaths: {'/{a}/{b}': {get: {}}, /admin: {get: {security: [{oauth: [admin]}]}}}", nil,
+			[]string{"GET /v2/admin admin", "GET /v2/*/* public", "GET /admin admin", "GET /*/* public"},
+			"each operation has a route for each of them",
+		},
 		"unknown host": {
 			"servers: [{url: /}]\nsecurity: []\npaths: {'/{a}': {get: {}}, /admin: {get: {servers: [{url: 'https://api.example.com'}], security: [{oauth: [admin]}]}}}", nil,
 			[]string{"GET /admin admin", "GET /* public"},

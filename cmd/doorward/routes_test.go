@@ -14,7 +14,7 @@ const petsYAML = `openapi: 3.0.3
 info: {title: Pets, version: "1"}
 servers:
   - url: https://{region}.example.com/v1/
-    variables: {region: {default: eu}}
+    variables: {region: {default: eu, enum: [eu, us]}}
   - url: https://example.com/v2
 security:
   - oauth: [read]
@@ -57,13 +57,13 @@ func TestRoutesComeFromOpenAPI(t *testing.T) {
 # Each templated segment is *, any one: no document says which of them are the resource's objects. Write {object} where they are.
 # Once, at GET /pets/{id}/photo.{kind}: security is optional there, so it is public.
 # Once, at PUT /pets/{id}: one of several requirements is enough there; the first with scopes was used.
-# Once, at GET /v1/pets/*: paths that differ only in a fragment or the names of templates; the route needs what all of them need.
-# Once, at /v1/pets/*: GET and HEAD need different things; the route, which is for both, needs what both need.
-# Once, at /pets/{id}/photo.{kind}: a template is a part of a segment, or a route cannot have its text; the segment became *.
-# Once, at GET /v1/pets/*/*: the path is public, but the route matches more, so it asks for a credential.
+# 2 times, first at GET /v1/pets/*: paths that differ only in a fragment or the names of templates; the route needs what all of them need.
+# 2 times, first at /v1/pets/*: GET and HEAD need different things; the route, which is for both, needs what both need.
+# 2 times, first at /pets/{id}/photo.{kind}: a template is a part of a segment, or a route cannot have its text; the segment became *.
+# 2 times, first at GET /v1/pets/*/*: the path is public, but the route matches more, so it asks for a credential.
 # Once, at old: a security scheme other than a bearer token in the header Authorization, which Doorward does not read; clients must send theirs there.
 # Once, at /pets/mine: TRACE was left out; the gateway does not forward it.
-# Once, at /v1: the path of the first server, which is before each route; there are others.
+# Once, at /v1: the path of the first server; others have other paths, and each operation has a route for each of them.
 # Left out: OPTIONS /other host/caf%C3%A9: its servers are on another host than the API's, files.example.com.
 routes:
   - {methods: [GET], path: /v1/pets/mine, scopes: [read]}
@@ -72,6 +72,12 @@ routes:
   - {methods: [DELETE], path: /v1/pets/*, scopes: ['pets:delete']}
   - {methods: [GET], path: /v1/pets/*/*, scopes: []}
   - {methods: [GET], path: /v1/health, public: true}
+  - {methods: [GET], path: /v2/pets/mine, scopes: [read]}
+  - {methods: [POST], path: /v2/pets/mine, scopes: []}
+  - {methods: [GET, PUT, PATCH], path: /v2/pets/*, scopes: [read, write]}
+  - {methods: [DELETE], path: /v2/pets/*, scopes: ['pets:delete']}
+  - {methods: [GET], path: /v2/pets/*/*, scopes: []}
+  - {methods: [GET], path: /v2/health, public: true}
   - {methods: [HEAD], path: /other host/café, public: true}
 `
 	if diff := cmp.Diff(want, got); diff != "" {
@@ -82,7 +88,7 @@ routes:
 	writeFile(t, "pets.yaml", petsYAML)
 	stdout, stderr, code := c.run("", "routes", "from-openapi", "pets.yaml", "--json")
 	var rows []map[string]any
-	if err := json.Unmarshal([]byte(stdout), &rows); err != nil || code != 0 || len(rows) != 7 || !strings.HasPrefix(stderr, "From pets.yaml. ") {
+	if err := json.Unmarshal([]byte(stdout), &rows); err != nil || code != 0 || len(rows) != 13 || !strings.HasPrefix(stderr, "From pets.yaml. ") {
 		t.Fatalf("exit %d, %v\n%s\n%s", code, err, stdout, stderr)
 	}
 	if diff := cmp.Diff(map[string]any{"methods": []any{"POST"}, "path": "/v1/pets/mine", "scopes": []any{}}, rows[1]); diff != "" {

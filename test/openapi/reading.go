@@ -271,6 +271,9 @@ func (d *Document) readPath(name string, root map[string]any, template string, i
 				servers = own
 			}
 			if len(servers) == 0 {
+				servers, _ = root["servers"].([]any) // each may have a path of its own
+			}
+			if len(servers) == 0 {
 				d.add(o)
 			}
 			for _, server := range servers {
