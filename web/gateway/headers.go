@@ -81,7 +81,7 @@ var Families = []Family{
 	{Prefix: "X-Arr-", Known: []string{"Clientcert", "Ssl", "Log-Id"}},
 	// Where a request comes from and what it was before it was forwarded. X-Forwarded-For, -Host and -Proto are written by
 	// every gateway, over what the caller sent.
-	{Prefix: "Forwarded", Known: []string{"", "-For", "-Host", "-Proto"}},
+	{Prefix: "Forwarded", Only: true, Known: []string{"", "-For", "-Host", "-Proto"}},
 	{Prefix: "X-Forwarded", Known: []string{
 		"", "-User", "-Email", "-Groups", "-Preferred-Username", "-Access-Token", "-Authorization", "-Client-Cert", "-Tls-Client-Cert", "-Tls-Client-Cert-Info",
 		"-Port", "-Ssl", "-Scheme", "-Protocol", "-Server", "-Path", "-Prefix", "-Uri", "-Url", "-Method", "-By", "-Client-Ip", "-Remote-User",
