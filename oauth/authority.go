@@ -241,7 +241,7 @@ func (s *Server) PersonAuthority(ctx context.Context, userID, slug string) (Auth
 }
 
 // person is the user who answers for what the authority creates: the user themselves, or the one behind an API key.
-// Empty: the command, or nobody is known.
+// Empty: the command, or the user is not known.
 func (a *Authority) person() string {
 	if a.UserID == "" && a.Credential != nil {
 		return a.Credential.createdBy

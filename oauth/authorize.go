@@ -330,12 +330,15 @@ func (s *Server) fositeAuthorize(ctx context.Context, f *Flow) (fosite.Authorize
 	return s.fosite.NewAuthorizeRequest(ctx, r)
 }
 
+// appGone is for an app that was removed or disabled while a person answered it.
+func appGone() error { return pageError("This app is no longer available.") }
+
 // ReopenAuthorize makes the request of a flow again, with the client as it is now. Errors are those of
 // ParseAuthorize.
 func (s *Server) ReopenAuthorize(ctx context.Context, f *Flow) (*AuthorizeRequest, error) {
 	client, err := s.client(ctx, f.ClientID)
 	if errors.Is(err, storage.ErrNotFound) {
-		return nil, pageError("There is no such app here any more.")
+		return nil, appGone()
 	}
 	if err != nil {
 		return nil, err
@@ -461,7 +464,7 @@ func (s *Server) Approve(ctx context.Context, a *AuthorizeRequest, d Decision) (
 	}}
 	ctx = withWork(storage.System(ctx), w)
 	if err := s.mayIssue(ctx, a.Client.ID); errors.Is(err, storage.ErrNotFound) {
-		return "", pageError("There is no such app here any more.")
+		return "", appGone()
 	} else if err != nil {
 		return "", err
 	}
@@ -532,17 +535,15 @@ func (s *Server) Approve(ctx context.Context, a *AuthorizeRequest, d Decision) (
 
 // chargeAnswer counts an answer of a user to a client, yes or no.
 func (s *Server) chargeAnswer(ctx context.Context, a *AuthorizeRequest, userID string) error {
-	if s.tokens.UnlimitedChanges {
-		return nil
-	}
-	taken, err := s.limiter.Take(ctx, "grants:"+a.Client.ID+":"+userID, 1, grantsOfUser)
-	if err == nil && !taken.Allowed {
+	err := s.takeChange(ctx, "grants:"+a.Client.ID+":"+userID)
+	var many *TooManyChanges
+	if errors.As(err, &many) {
 		e := s.fail(a, TemporarilyUnavailable, "This app asks for the same user too often; use the tokens that it has, and try again later.",
-			fmt.Errorf("more than %d answers of one user to one client an hour, or %d a minute", grantsOfUser.Hour, grantsOfUser.Burst))
+			fmt.Errorf("more than %d answers of one user to one client an hour, or %d a minute", changes.Hour, changes.Burst))
 		Note(ctx).ErrorCode, Note(ctx).Cause = e.Code, e
 		return e
 	}
-	return err //nolint:wrapcheck // storage's own sentinels
+	return err
 }
 
 // approveError is an error of Approve as its callers read it.

@@ -10,7 +10,8 @@ import (
 	"doorward/storage"
 )
 
-// changes bound what one user, or the keys and apps of one workspace by themselves, can change. They are far above what
+// changes bound what one user, or the keys and apps of one workspace by themselves, can change, how often a user signs in,
+// and how often they answer one client. They are far above what
 // a person does, and a program that needs more can wait. None with TokenLimits.UnlimitedChanges.
 var changes = limit.Plan{Hour: 3600, Burst: 600}
 

@@ -40,7 +40,7 @@ type Principal struct {
 	ByObject      bool     // the scopes were given as an object of lists
 	ID            string   // names the token without showing it (RFC 7519 section 4.1.7)
 	KeyID         string   // of an API key or personal access token
-	createdBy     string   // of an API key: the user behind it; empty: the command, or nobody is known
+	createdBy     string   // of an API key: the user behind it; empty: the command, or not known
 	GrantID       string   // empty but for tokens of an authorization
 	WorkspaceID   string
 	Workspace     string   // slug; empty: acts in none

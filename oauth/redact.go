@@ -76,12 +76,12 @@ func eachWord(text string, find func(word string) int) string {
 	var out strings.Builder
 	done := 0 // up to where text is in out
 	for i := 0; i < len(text); {
-		if !wordByte(text[i]) {
+		if !ofWord(text[i]) {
 			i++
 			continue
 		}
 		start := i
-		for i < len(text) && wordByte(text[i]) {
+		for i < len(text) && ofWord(text[i]) {
 			i++
 		}
 		word := text[start:i]
@@ -117,7 +117,7 @@ func eachWord(text string, find func(word string) int) string {
 }
 
 func hasSecret(text string, find func(word string) int) bool {
-	for _, word := range strings.FieldsFunc(text, func(c rune) bool { return !wordByte(c) }) {
+	for _, word := range strings.FieldsFunc(text, func(c rune) bool { return !ofWord(c) }) {
 		if find(word) >= 0 {
 			return true
 		}
@@ -128,7 +128,7 @@ func hasSecret(text string, find func(word string) int) bool {
 // minSecret is less than the length of anything that is redacted.
 const minSecret = 14
 
-func wordByte[C byte | rune](c C) bool {
+func ofWord[C byte | rune](c C) bool {
 	return alphanumeric(c) || c == '_' || c == '-' || c == '.' || c == '%'
 }
 

@@ -22,13 +22,12 @@ type TokenLimits struct {
 	// refreshes too.
 	ClientRequests int64
 	ClientLive     int64 // tokens of one client for itself that can be live at once
-	// UnlimitedChanges lifts the bounds of TakeChange and TakeSignIn, and that of authorizations of one user and client.
+	// UnlimitedChanges lifts the bounds of TakeChange and TakeSignIn, and that of the answers of one user to one client.
 	UnlimitedChanges bool
 }
 
 // Bounds of what one user and client, or one grant, can add to the database. They are far above what any program needs.
 var (
-	grantsOfUser     = limit.Plan{Hour: 3600, Burst: 600}     // none with TokenLimits.UnlimitedChanges
 	refreshesOfGrant = limit.Rule{Count: 600, Per: time.Hour} // on each node; none without TokenLimits.ClientRequests
 )
 

@@ -61,7 +61,7 @@ func (a *Authority) MayStart(stoppedBy string, personal bool, thing, done, undo 
 }
 
 // MayEnable is MayStart for a client. It names the page where an administrator has the authority: on a page or request of
-// a workspace, theirs as well, nobody has more than their role in it.
+// a workspace, theirs included, a person has their role in it and no more.
 func (a *Authority) MayEnable(c *storage.Client, undo string) error {
 	err := a.MayStart(c.DisabledBy, false, "app", "disabled", undo)
 	var no *Forbidden

@@ -165,7 +165,7 @@ func TestV72_TheMiddlewareIsUsedAsTheDocumentSays(t *testing.T) {
 	}
 	dir := t.TempDir()
 	if err := os.Symlink(root, filepath.Join(dir, "doorward")); err != nil {
-		t.Skip(err)
+		t.Fatal(err)
 	}
 	api := filepath.Join(dir, "api")
 	for name, content := range map[string]string{

@@ -69,8 +69,7 @@ type openAPI struct {
 	schemesErr  error                        // why no scheme can be looked up
 	security    map[securityKey]*requirement // what was read before, by its node
 	all         *requirement                 // of the whole document; nil: it gives none
-	base        string                       // path of the first server
-	others      []string                     // paths of the other servers
+	roots       []string                     // paths of the servers, that of the first before the others
 	hosts       map[string]bool              // of this API; empty: the document does not say
 	anyHost     bool                         // hosts may not be all: a server of the document names none, or could not be read, or has too many
 	operations  int
@@ -463,16 +462,15 @@ type apiServer struct {
 
 // readServers finds out which hosts and which path the API has.
 func (d *openAPI) readServers() error {
-	d.hosts = map[string]bool{}
+	d.hosts, d.roots = map[string]bool{}, []string{""}
 	if d.swagger {
 		base, ok, err := d.top.get("basePath")
 		if err != nil || !ok {
 			return err
 		}
 		text, err := d.text(base, "basePath")
-		d.base = strings.TrimRight(text, "/")
-		if d.base != "" && !strings.HasPrefix(d.base, "/") {
-			d.base = "/" + d.base
+		if d.roots[0] = strings.TrimRight(text, "/"); d.roots[0] != "" && !strings.HasPrefix(d.roots[0], "/") {
+			d.roots[0] = "/" + d.roots[0]
 		}
 		return err
 	}
@@ -487,19 +485,19 @@ func (d *openAPI) readServers() error {
 		d.leaveOut("a server", err.Error())
 		d.anyHost = true
 	}
-	d.base = servers[0].path
+	d.roots[0] = servers[0].path
 	for _, s := range servers {
 		for _, host := range s.hosts {
 			d.hosts[host] = true
 		}
 		d.anyHost = d.anyHost || len(s.hosts) == 0 || s.anyHost
-		if s.path != d.base && !slices.Contains(d.others, s.path) {
-			d.others = append(d.others, s.path)
-			d.note(noteServers, cmp.Or(d.base, "/"))
+		if !slices.Contains(d.roots, s.path) {
+			d.roots = append(d.roots, s.path)
+			d.note(noteServers, cmp.Or(d.roots[0], "/"))
 		}
 	}
 	if servers[0].relative {
-		d.note(noteRelative, cmp.Or(d.base, "/"))
+		d.note(noteRelative, cmp.Or(d.roots[0], "/"))
 	}
 	return nil
 }
@@ -852,7 +850,7 @@ func (d *openAPI) readPath(e entry) error {
 	items, err := d.items(e)
 	if err != nil {
 		d.refuse(e.name, err)
-		bases := append([]string{d.base}, d.others...)
+		bases := slices.Clone(d.roots)
 		for _, it := range items {
 			paths, maybe := d.bases(it.servers)
 			bases = append(append(bases, paths...), maybe...)
@@ -864,8 +862,8 @@ func (d *openAPI) readPath(e entry) error {
 		}
 		return nil
 	}
-	// Paths have no security in OpenAPI. Whoever writes it there means all operations of the path, but maybe not instead of
-	// what each says itself, so none of them passes.
+	// Paths have no security in OpenAPI. An author who writes it there means all operations of the path, but maybe not
+	// instead of what each says itself, so none of them passes.
 	for _, it := range items {
 		for _, o := range it.entries {
 			if isSecurity(o.name) {
@@ -909,14 +907,13 @@ func (d *openAPI) readOperation(e entry, it item, o entry, method string) error 
 	if !given {
 		servers, faults, given = it.servers, it.faults, it.given
 	}
-	document := append([]string{d.base}, d.others...)
-	bases, maybe := document, []string(nil)
+	bases, maybe := d.roots, []string(nil)
 	if given {
 		bases, maybe = d.bases(servers)
 		found := len(bases)+len(maybe) > 0
 		switch {
 		case len(faults) > 0:
-			bases = append(bases, document...)
+			bases = append(bases, d.roots...)
 			if err == nil {
 				err = faults[0]
 			}
@@ -924,7 +921,7 @@ func (d *openAPI) readOperation(e entry, it item, o entry, method string) error 
 			d.leaveOut(name, "its servers are on another host than the API's, "+printable(strings.Join(hostsOfServers(servers), ", ")))
 			return nil
 		case !found:
-			bases = document
+			bases = d.roots
 		case len(maybe) > 0:
 			d.note(noteHost, name)
 		}

@@ -56,7 +56,7 @@ func newText(key *storage.APIKey) string {
 // longer, or stays paused if it is. What old itself took the place of ends at once. ErrRotated: old cannot be rotated any more.
 func (k *Keys) Rotate(ctx context.Context, old storage.APIKey, createdBy string, grace time.Duration) (text string, fresh storage.APIKey, err error) {
 	fresh = old
-	// Without a person who does it, whoever was behind the old one stays behind the new one.
+	// Without a person who does it, the user behind the old one stays behind the new one.
 	fresh.CreatedBy, fresh.RotatedInto = cmp.Or(createdBy, old.CreatedBy), ""
 	fresh.PausedAt, fresh.LastUsedAt, fresh.LastUsedFrom = 0, 0, ""
 	text = newText(&fresh)

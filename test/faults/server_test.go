@@ -268,7 +268,7 @@ func (w *world) crowd(n int) {
 	first, err := store.UserByEmail(ctx, alice)
 	ok(w.t, err)
 	for i := range n {
-		u := storage.User{ID: storage.NewID("user"), Email: fmt.Sprintf("person%d@example.com", i), Name: "Somebody", PasswordHash: first.PasswordHash}
+		u := storage.User{ID: storage.NewID("user"), Email: fmt.Sprintf("person%d@example.com", i), Name: "Person", PasswordHash: first.PasswordHash}
 		ok(w.t, store.InsertUser(ctx, &u))
 		r := w.login(ctx, u.Email, rig.Password)
 		if r.status != http.StatusSeeOther || r.cookie == "" {

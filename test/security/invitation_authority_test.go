@@ -137,7 +137,7 @@ func TestV04_InvitationIsAsValidAsItsSenderIsWhenItIsAccepted(t *testing.T) {
 	})
 }
 
-// Whoever is behind a key stays behind the keys that it creates and that take its place. What could not be accepted is not
+// The user behind a key stays behind the keys that it creates and that take its place. What could not be accepted is not
 // sent.
 func TestV04_TheUserBehindAKeyIsBehindItsKeysToo(t *testing.T) {
 	rig.Each(t, rig.Options{}, func(t *testing.T, r *rig.Rig) {
