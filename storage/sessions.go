@@ -19,6 +19,7 @@ type Session struct {
 	CreatedAt Time
 	SeenAt    Time
 	ExpiresAt Time // absolute end
+	Former    bool // LiveSession was asked with the cookie before (see RenewSession); not kept
 }
 
 const sessionColumns = `id, digest, user_id, data, auth_time, user_agent, address, created_at, seen_at, expires_at`
@@ -52,18 +53,17 @@ func (s *Store) insertSession(ctx context.Context, x Session) error {
 }
 
 // LiveSession finds the session of a cookie, with its user. ErrNotFound: there is none, or it ended, was idle for
-// longer than idle, or its user is disabled. Opened by its former cookie (see RenewSession) it has no AuthTime.
+// longer than idle, or its user is disabled. Found by its former cookie it has no AuthTime.
 func (s *Store) LiveSession(ctx context.Context, digest []byte, idle time.Duration) (Session, User, error) {
 	var x Session
 	var u User
-	var former bool
 	now := s.Now()
-	err := s.one(ctx, append(append(x.fields(), &former), u.fields()...), `SELECT s.id, s.digest, s.user_id, s.data, s.auth_time, s.user_agent, s.address,
+	err := s.one(ctx, append(append(x.fields(), &x.Former), u.fields()...), `SELECT s.id, s.digest, s.user_id, s.data, s.auth_time, s.user_agent, s.address,
 		s.created_at, s.seen_at, s.expires_at, s.digest <> $1, u.id, u.email, u.name, u.password_hash, u.password_failures, u.password_changed_at, u.admin,
 		u.disabled_at, u.seen_at, u.created_at
 		FROM sessions s JOIN users u ON u.id = s.user_id
 		WHERE (s.digest = $1 OR (s.digest_before = $1 AND s.grace_end > $2)) AND s.expires_at > $2 AND s.seen_at > $3 AND u.disabled_at IS NULL`, digest, now, now.Add(-idle))
-	if former {
+	if x.Former {
 		x.AuthTime = 0
 	}
 	return x, u, err
@@ -88,8 +88,7 @@ func (s *Store) ReplaceSession(ctx context.Context, oldID string, x Session) err
 }
 
 // RenewSession gives a session another cookie and the time of another proof of who is at the browser. Until graceEnd the
-// cookie before still opens it, as if that proof had not been given: a form that was sent twice comes with the old one
-// twice. ErrNotFound: the session has ended.
+// cookie before still finds it, as Former: a form that was sent twice comes with the old one twice. ErrNotFound: the session has ended.
 func (s *Store) RenewSession(ctx context.Context, id string, digest, before []byte, graceEnd, authTime Time) error {
 	return s.execOne(ctx, ErrNotFound, `UPDATE sessions SET digest = $2, digest_before = $3, grace_end = $4, auth_time = $5 WHERE id = $1`,
 		id, digest, before, graceEnd, authTime)

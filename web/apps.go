@@ -215,13 +215,10 @@ func (s *Server) createApp(w http.ResponseWriter, r *http.Request, v *visitor, a
 	if !slices.Contains([]string{templates.KindWeb, templates.KindPublic, templates.KindService, templates.KindResourceServer}, kind) {
 		return refuse(http.StatusBadRequest, map[string]string{"kind": "Choose what kind of app it is."})
 	}
-	var c storage.Client
 	x, view, err := s.createOnce(at.context(r.Context(), v), r, v, at.workspaceID, func(ctx context.Context) (x newSecret, err error) {
 		p.WorkspaceID, p.CreatedBy = at.workspaceID, v.user.ID
-		err = s.store.InTx(ctx, func(ctx context.Context) error {
-			c, x.Secret, err = s.oauth.CreateClient(ctx, at.by, p)
-			return err
-		})
+		var c storage.Client
+		c, x.Secret, err = s.oauth.CreateClient(ctx, at.by, p)
 		x.ID = c.ID
 		return x, err //nolint:wrapcheck // fieldErrors reads it
 	})
@@ -420,10 +417,7 @@ func (s *Server) rotateSecret(w http.ResponseWriter, r *http.Request, v *visitor
 	}
 	_, view, err := s.createOnce(at.context(r.Context(), v), r, v, at.workspaceID, func(ctx context.Context) (x newSecret, err error) {
 		x.ID, x.OldUntil = c.ID, oldUntil
-		err = s.store.InTx(ctx, func(ctx context.Context) error {
-			x.Secret, _, err = s.oauth.RotateSecret(ctx, at.by, c.ID, grace)
-			return err
-		})
+		x.Secret, _, err = s.oauth.RotateSecret(ctx, at.by, c.ID, grace)
 		return x, err //nolint:wrapcheck // fieldErrors reads it
 	})
 	if faults := fieldErrors(err); faults != nil {

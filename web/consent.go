@@ -20,7 +20,7 @@ func (s *Server) openConsent(w http.ResponseWriter, r *http.Request, sealed, cho
 	if err != nil {
 		return nil, nil, false, err
 	}
-	if v, err = s.visitor(r); err != nil {
+	if v, err = s.visitorOfForm(w, r); err != nil {
 		return nil, nil, false, err
 	}
 	if decided {

@@ -34,7 +34,7 @@ type newSecret struct {
 
 var errSentTwice = errors.New("the form was sent twice")
 
-// createOnce creates what a form of ours asks for, once however often the form is sent, and keeps the secret, sealed, for
+// createOnce creates what a form of ours asks for, in a transaction, once however often the form is sent, and keeps the secret, sealed, for
 // the page that shows it to this session: view is its name, for takeSecret. For the form that was sent again, x has the ID
 // alone. A form without its id, which no page of ours sends, creates one each time.
 func (s *Server) createOnce(ctx context.Context, r *http.Request, v *visitor, workspaceID string, create func(ctx context.Context) (newSecret, error)) (x newSecret, view string, err error) {
@@ -63,12 +63,8 @@ func (s *Server) createOnce(ctx context.Context, r *http.Request, v *visitor, wo
 	})
 	if err != nil {
 		// The same form may have been quicker, and created what this one stumbled over.
-		if kept, lookup := s.store.KeptAnswer(storage.System(ctx), digest); lookup == nil {
-			x = newSecret{}
-			if text, err := s.oauth.Open(api.AnswerPurpose(digest), kept.Answer); err == nil && json.Unmarshal(text, &x) != nil {
-				return newSecret{}, view, nil
-			}
-			return newSecret{ID: x.ID}, view, nil
+		if kept, _, lookup := s.keptSecret(storage.System(ctx), digest); lookup == nil {
+			return newSecret{ID: kept.ID}, view, nil
 		}
 	}
 	return x, view, err
@@ -77,22 +73,32 @@ func (s *Server) createOnce(ctx context.Context, r *http.Request, v *visitor, wo
 // viewDigest binds the page of a secret to the session that created it.
 func viewDigest(v *visitor, view string) []byte { return formDigest("secret", v.row.ID, view) }
 
+// keptSecret is what createOnce kept, and how it is sealed. Sealed under a secret that is gone it is as if it were shown.
+// storage.ErrNotFound: nothing is kept.
+func (s *Server) keptSecret(ctx context.Context, digest []byte) (x newSecret, sealed string, err error) {
+	kept, err := s.store.KeptAnswer(ctx, digest)
+	if err != nil {
+		return x, "", err //nolint:wrapcheck // storage's own sentinels
+	}
+	text, err := s.oauth.Open(api.AnswerPurpose(digest), kept.Answer)
+	if err != nil {
+		return x, kept.Answer, nil //nolint:nilerr // as above
+	}
+	if err := json.Unmarshal(text, &x); err != nil {
+		return newSecret{}, "", fmt.Errorf("kept secret: %w", err)
+	}
+	return x, kept.Answer, nil
+}
+
 // takeSecret opens what createOnce kept, for this session and once. Later, and for everybody else, it has no Secret.
 func (s *Server) takeSecret(r *http.Request, v *visitor) (x newSecret, err error) {
 	ctx, digest := storage.System(r.Context()), viewDigest(v, r.URL.Query().Get("view"))
-	kept, err := s.store.KeptAnswer(ctx, digest)
+	x, sealed, err := s.keptSecret(ctx, digest)
 	if errors.Is(err, storage.ErrNotFound) {
 		return x, nil
 	}
 	if err != nil {
-		return x, err //nolint:wrapcheck // storage's own sentinels
-	}
-	text, err := s.oauth.Open(api.AnswerPurpose(digest), kept.Answer)
-	if err != nil {
-		return x, nil //nolint:nilerr // sealed under a secret that is gone: as if it were shown
-	}
-	if err := json.Unmarshal(text, &x); err != nil {
-		return newSecret{}, fmt.Errorf("kept secret: %w", err)
+		return x, err
 	}
 	if x.Secret == "" || r.Method != http.MethodGet {
 		x.Secret = ""
@@ -100,10 +106,11 @@ func (s *Server) takeSecret(r *http.Request, v *visitor) (x newSecret, err error
 	}
 	shown := x
 	shown.Secret = ""
-	if text, err = json.Marshal(shown); err != nil { //nolint:gosec // the secret was taken out
+	text, err := json.Marshal(shown) //nolint:gosec // the secret was taken out
+	if err != nil {
 		return newSecret{}, fmt.Errorf("kept secret: %w", err)
 	}
-	err = s.store.ResealAnswer(ctx, digest, kept.Answer, s.oauth.Seal(api.AnswerPurpose(digest), text))
+	err = s.store.ResealAnswer(ctx, digest, sealed, s.oauth.Seal(api.AnswerPurpose(digest), text))
 	if errors.Is(err, storage.ErrConsumed) {
 		return shown, nil // another request was quicker
 	}

@@ -74,7 +74,7 @@ func parsePost(r *http.Request) error {
 // memberPage serves a page to whoever is signed in; others are asked to sign in first and come back.
 func (s *Server) memberPage(h func(w http.ResponseWriter, r *http.Request, v *visitor) error) http.Handler {
 	return s.plainPage(func(w http.ResponseWriter, r *http.Request) error {
-		v, err := s.visitor(r)
+		v, err := s.visitorOfForm(w, r)
 		if err != nil {
 			return err
 		}

@@ -1,6 +1,7 @@
 package web
 
 import (
+	"cmp"
 	"context"
 	"crypto/rand"
 	"encoding/base64"
@@ -83,7 +84,9 @@ func (s *sessionStore) New(r *http.Request, name string) (*sessions.Session, err
 			session.Values[k] = v
 		}
 	}
-	s.store.TouchSession(row.ID)
+	if !row.Former {
+		s.store.TouchSession(row.ID)
+	}
 	return session, nil
 }
 
@@ -146,8 +149,50 @@ func (s *Server) fresh(v *visitor) bool {
 	return s.store.Now().Sub(v.row.AuthTime) <= freshness
 }
 
-// visitor finds the session of a request.
+// visitor finds the session of a request. The former cookie of a session opens nothing.
 func (s *Server) visitor(r *http.Request) (*visitor, error) {
+	v, err := s.holder(r)
+	if err != nil {
+		return nil, err
+	}
+	if v.row.Former {
+		session := sessions.NewSession(s.sessions, s.sessions.name)
+		session.IsNew = true
+		return &visitor{session: session}, nil
+	}
+	v.act(r.Context())
+	return v, nil
+}
+
+// visitorOfForm is visitor for a form that may hold the user's password. With it the former cookie is good: the form is
+// the one with which the user gave their password a moment ago, sent twice.
+func (s *Server) visitorOfForm(w http.ResponseWriter, r *http.Request) (*visitor, error) {
+	v, err := s.holder(r)
+	password := cmp.Or(r.PostForm.Get(proofField), r.PostForm.Get("password"))
+	if err != nil || !v.row.Former || password == "" {
+		return s.visitor(r)
+	}
+	v, fault, _, err := s.stepUp(w, r, v, password)
+	if err != nil {
+		return nil, err
+	}
+	if fault != "" {
+		return s.visitor(r)
+	}
+	v.act(r.Context())
+	return v, nil
+}
+
+// act notes for the audit log who acts.
+func (v *visitor) act(ctx context.Context) {
+	if v.signedIn() {
+		a := storage.ActorOf(ctx)
+		a.UserID, a.Credential = v.user.ID, "session"
+	}
+}
+
+// holder is whose cookie a request has, the former one of a session included.
+func (s *Server) holder(r *http.Request) (*visitor, error) {
 	session, err := s.sessions.Get(r, s.sessions.name)
 	if err != nil {
 		return nil, err
@@ -155,10 +200,6 @@ func (s *Server) visitor(r *http.Request) (*visitor, error) {
 	v := &visitor{session: session}
 	v.row, _ = session.Values[valueRow].(storage.Session)
 	v.user, _ = session.Values[valueUser].(storage.User)
-	if v.signedIn() {
-		a := storage.ActorOf(r.Context())
-		a.UserID, a.Credential = v.user.ID, "session"
-	}
 	return v, nil
 }
 
@@ -184,39 +225,26 @@ func (s *Server) startSessionBy(w http.ResponseWriter, r *http.Request, old *vis
 		// The password once more: the session goes on under a new id and does not live longer for it.
 		row.CreatedAt, row.ExpiresAt = old.row.CreatedAt, old.row.ExpiresAt
 	}
-	err := s.store.InTx(storage.System(r.Context()), func(ctx context.Context) error {
+	err := s.openSession(w, r, user, credential, text, row.ExpiresAt.Sub(now), func(ctx context.Context) error {
 		if err := use(ctx); err != nil {
 			return err
 		}
-		if err := s.store.PasswordStill(ctx, user.ID, user.PasswordChangedAt); err != nil {
-			return err //nolint:wrapcheck // wrapped below
-		}
-		if err := s.store.ReplaceSession(ctx, old.row.ID, row); err != nil {
-			return err //nolint:wrapcheck // wrapped below
-		}
-		return s.store.Audit(ctx, storage.AuditEvent{ //nolint:wrapcheck // wrapped below
-			Action: "login.succeeded", Actor: storage.Actor{UserID: user.ID, Credential: credential}, Target: user.ID,
-		}, user.ID)
+		return s.store.ReplaceSession(ctx, old.row.ID, row) //nolint:wrapcheck // openSession does
 	})
-	if errors.Is(err, storage.ErrConflict) {
-		return nil, passwordChangedMeanwhile(err)
-	}
 	if err != nil {
-		return nil, fmt.Errorf("start session: %w", err)
+		return nil, err
 	}
-	s.setSessionCookie(w, text, row.ExpiresAt.Sub(now))
-	s.setCookie(w, "doorward-device", s.deviceMark(user), deviceLifetime)
 	session := sessions.NewSession(s.sessions, s.sessions.name)
 	session.ID = row.ID
 	session.Values[valueRow], session.Values[valueUser] = row, user
 	return &visitor{session: session, row: row, user: user}, nil
 }
 
-// renewGrace is how long the cookie before still opens a session whose user has proved anew who they are.
+// renewGrace is how long the cookie before still opens a session whose user has given their password again.
 const renewGrace = time.Minute
 
-// renewSession notes that the user of a session has proved anew who they are. The session stays, with another cookie, so
-// that one that somebody else has is worth nothing much longer, and never worth the proof. That cookie follows from the one
+// renewSession notes that the user of a session has given their password again. The session stays, with another cookie, so
+// that a stolen one is soon worth nothing, and never worth the proof. That cookie follows from the one
 // before: a form that was sent twice proves the same twice, and is answered with the same cookie, whichever answer the
 // browser takes.
 func (s *Server) renewSession(w http.ResponseWriter, r *http.Request, v *visitor) (*visitor, error) {
@@ -226,38 +254,46 @@ func (s *Server) renewSession(w http.ResponseWriter, r *http.Request, v *visitor
 	before := r.CookiesNamed(s.sessions.name)[0].Value // visitor has found the session by it
 	text := s.oauth.FormToken("session", v.row.ID, before)
 	now := s.store.Now()
-	err := s.store.InTx(storage.System(r.Context()), func(ctx context.Context) error {
-		if err := s.store.PasswordStill(ctx, v.user.ID, v.user.PasswordChangedAt); err != nil {
-			return err //nolint:wrapcheck // wrapped below
+	err := s.openSession(w, r, v.user, "password", text, v.row.ExpiresAt.Sub(now), func(ctx context.Context) error {
+		err := s.store.RenewSession(ctx, v.row.ID, storage.Digest(text), storage.Digest(before), now.Add(renewGrace), now)
+		if errors.Is(err, storage.ErrNotFound) {
+			return fmt.Errorf("%w: the session was ended", storage.ErrConflict)
 		}
-		if err := s.store.RenewSession(ctx, v.row.ID, storage.Digest(text), storage.Digest(before), now.Add(renewGrace), now); err != nil {
-			return err //nolint:wrapcheck // wrapped below
-		}
-		return s.store.Audit(ctx, storage.AuditEvent{ //nolint:wrapcheck // wrapped below
-			Action: "login.succeeded", Actor: storage.Actor{UserID: v.user.ID, Credential: "password"}, Target: v.user.ID,
-		}, v.user.ID)
+		return err //nolint:wrapcheck // openSession does
 	})
-	if errors.Is(err, storage.ErrConflict) || errors.Is(err, storage.ErrNotFound) {
-		return nil, passwordChangedMeanwhile(err)
-	}
 	if err != nil {
-		return nil, fmt.Errorf("renew session: %w", err)
+		return nil, err
 	}
-	s.setSessionCookie(w, text, v.row.ExpiresAt.Sub(now))
-	s.setCookie(w, "doorward-device", s.deviceMark(v.user), deviceLifetime)
-	v.row.AuthTime, v.row.Digest = now, storage.Digest(text)
+	v.row.AuthTime, v.row.Digest, v.row.Former = now, storage.Digest(text), false
 	v.session.Values[valueRow] = v.row
 	return v, nil
 }
 
-func (s *Server) setSessionCookie(w http.ResponseWriter, text string, lifetime time.Duration) {
-	http.SetCookie(w, sessions.NewCookie(s.sessions.name, text, &sessions.Options{
+// openSession notes that a user has proved with a credential who they are, with the change that this makes to their
+// sessions, and gives the browser the cookie for it. The password must still be what it was when the proof was judged.
+func (s *Server) openSession(w http.ResponseWriter, r *http.Request, user storage.User, credential, cookie string, lifetime time.Duration, change func(context.Context) error) error {
+	err := s.store.InTx(storage.System(r.Context()), func(ctx context.Context) error {
+		if err := s.store.PasswordStill(ctx, user.ID, user.PasswordChangedAt); err != nil {
+			return err //nolint:wrapcheck // wrapped below
+		}
+		if err := change(ctx); err != nil {
+			return err
+		}
+		return s.store.Audit(ctx, storage.AuditEvent{ //nolint:wrapcheck // wrapped below
+			Action: "login.succeeded", Actor: storage.Actor{UserID: user.ID, Credential: credential}, Target: user.ID,
+		}, user.ID)
+	})
+	if errors.Is(err, storage.ErrConflict) {
+		return &pageError{Status: http.StatusForbidden, Heading: "You are not signed in", Message: "The password was changed, or the account disabled, while you signed in. Sign in again.", BackURL: "/login", BackText: "Sign in", Cause: err}
+	}
+	if err != nil {
+		return fmt.Errorf("open the session: %w", err)
+	}
+	http.SetCookie(w, sessions.NewCookie(s.sessions.name, cookie, &sessions.Options{
 		Path: "/", MaxAge: int(lifetime.Seconds()), Secure: s.secure, HttpOnly: true, SameSite: http.SameSiteLaxMode,
 	}))
-}
-
-func passwordChangedMeanwhile(err error) error {
-	return &pageError{Status: http.StatusForbidden, Heading: "You are not signed in", Message: "The password was changed, or the account disabled, while you signed in. Sign in again.", BackURL: "/login", BackText: "Sign in", Cause: err}
+	s.setCookie(w, "doorward-device", s.deviceMark(user), deviceLifetime)
+	return nil
 }
 
 // endSession signs the browser out.

@@ -148,13 +148,23 @@ func twiceWithAPassword(t *testing.T, r *rig.Rig, b *rig.Browser, page, action s
 		if n := count() - before; n != 1 {
 			t.Errorf("apart %v: %d were created", apart, n)
 		}
-		// The former cookie opens the session for a minute, and never as if the password had been given.
-		if a := b.PostForm(action, form); a.Status != http.StatusForbidden {
-			t.Errorf("with the former cookie and no password: %d", a.Status)
+		// The former cookie is worth nothing without the password, and after a minute nothing at all.
+		stolen := func(what, password string) {
+			t.Helper()
+			sent.Set("password", password)
+			if a := b.PostForm(action, sent); a.Status != http.StatusUnauthorized {
+				t.Errorf("the former cookie %s: %d", what, a.Status)
+			}
+			if a := b.Get("/settings/profile"); a.Status == http.StatusOK {
+				t.Errorf("the former cookie %s opens a page", what)
+			}
 		}
+		stolen("without the password", "")
+		stolen("with a wrong password", "not the password")
 		r.Advance(time.Minute + time.Second)
-		if a := b.Get("/settings/profile"); a.Status == http.StatusOK {
-			t.Error("the former cookie opens the session after a minute")
+		stolen("after a minute", rig.Password)
+		if n := count() - before; n != 1 {
+			t.Errorf("apart %v: with the former cookie %d were created", apart, n)
 		}
 		for _, c := range twins[1].Cookies() {
 			b.SetCookie(c)

@@ -408,3 +408,31 @@ func workspacesOf(r *rig.Rig, u storage.User) []storage.Workspace {
 	ok(r.T, err)
 	return list
 }
+
+// The form that asks for the password before a dangerous scope is granted, sent twice with the cookies of the first time,
+// gives one code, and leaves the user signed in.
+func TestV60_AConsentWithThePasswordSentTwiceGivesOneCode(t *testing.T) {
+	rig.Each(t, rig.Options{}, func(t *testing.T, r *rig.Rig) {
+		app := r.App(oauth.ClientSpec{Scopes: []string{"read", "admin"}})
+		b := r.Browser().SignIn(r.Alice.Email)
+		r.Advance(5*time.Minute + time.Second)
+		form := b.Form(b.Authorize(app.Params("admin")), "/oauth/consent")
+		form.Set("decision", "approve")
+		form = b.Form(b.PostForm("/oauth/consent", form), "/oauth/consent")
+		form.Set("current_password", rig.Password)
+		var codes [2]string
+		for i := range codes {
+			twin := r.Browser()
+			for _, c := range b.Cookies() {
+				twin.SetCookie(c)
+			}
+			codes[i] = twin.PostForm("/oauth/consent", form).Param("code")
+			if a := twin.Get("/settings/profile"); a.Status != http.StatusOK {
+				t.Errorf("after form %d the browser is answered %d", i, a.Status)
+			}
+		}
+		if codes[0] == "" || codes[1] != codes[0] || len(r.Grants(r.Alice.ID)) != 1 {
+			t.Errorf("the codes are %q, of %d grants", codes, len(r.Grants(r.Alice.ID)))
+		}
+	})
+}
