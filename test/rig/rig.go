@@ -202,6 +202,12 @@ func (r *Rig) System() context.Context { return storage.System(r.T.Context()) }
 // Advance moves the server's clock.
 func (r *Rig) Advance(d time.Duration) { r.offset.Add(int64(d)) }
 
+// StopClock stops the node's clock, so that no limit refills while a test runs. Advance still moves it.
+func (r *Rig) StopClock() {
+	began := time.Now()
+	r.Store.SetClock(func() time.Time { return began.Add(time.Duration(r.offset.Load())) })
+}
+
 // User makes a user with Password, or finds the one that another node made.
 func (r *Rig) User(email, name string, admin bool) storage.User {
 	r.T.Helper()

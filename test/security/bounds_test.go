@@ -197,10 +197,7 @@ func TestV30_OldestOfMoreThanFiftyLiveGrantsEnds(t *testing.T) {
 
 func TestV30_SilentCodesAreLimitedAndTheirRowsGo(t *testing.T) {
 	rig.Each(t, rig.Options{LimitChanges: true}, func(t *testing.T, r *rig.Rig) {
-		// The clock stands still, so that nothing is refilled meanwhile.
-		var later atomic.Int64
-		began := time.Now()
-		r.Store.SetClock(func() time.Time { return began.Add(time.Duration(later.Load())) })
+		r.StopClock()
 		app := r.App(oauth.ClientSpec{FirstParty: true})
 		b := r.Browser().SignIn(r.Alice.Email)
 		params := altered(app.Params("read"), url.Values{"prompt": {"none"}})
@@ -220,7 +217,7 @@ func TestV30_SilentCodesAreLimitedAndTheirRowsGo(t *testing.T) {
 		if codes != 600 {
 			t.Errorf("%d codes of 700, want 600 a minute", codes)
 		}
-		later.Store(int64(2 * time.Hour))
+		r.Advance(2 * time.Hour)
 		if _, err := r.Store.Purge(r.System(), r.OAuth.Horizons()); err != nil {
 			t.Fatal(err)
 		}
@@ -259,11 +256,8 @@ func TestV30_RefreshesOfOneGrantAreLimited(t *testing.T) {
 func TestV30_ChangesAreLimitedWithoutAPlan(t *testing.T) {
 	rig.EachNodes(t, rig.Options{LimitChanges: true}, func(t *testing.T, nodes []*rig.Rig) {
 		r := nodes[0]
-		// The clock stands still, so that nothing is refilled meanwhile.
-		var later atomic.Int64
-		began := time.Now()
 		for _, n := range nodes {
-			n.Store.SetClock(func() time.Time { return began.Add(time.Duration(later.Load())) })
+			n.StopClock()
 		}
 		w := r.Workspace("acme", "", r.Alice)
 		_, personal := r.PersonalToken(r.Alice, oauth.KeySpec{Name: "Robot", Scopes: []string{"admin"}, Role: oauth.RoleOwner})
@@ -357,7 +351,7 @@ func TestV30_ChangesAreLimitedWithoutAPlan(t *testing.T) {
 		if a := r.JSON("POST", "/v1/personal-access-tokens", others, `{"name":"x","scopes":["read"]}`); a.Status != http.StatusCreated {
 			t.Errorf("another user: %d %s", a.Status, a.Body)
 		}
-		later.Store(int64(time.Minute))
+		r.Advance(time.Minute)
 		if a := b.PostForm("/settings/profile", form()); a.Status == http.StatusTooManyRequests {
 			t.Errorf("after a minute: %d", a.Status)
 		}
@@ -421,10 +415,7 @@ func TestV30_TheOldestOfTooManySessionsEnds(t *testing.T) {
 
 func TestV30_SignInsAreLimited(t *testing.T) {
 	r := rig.Memory(t, rig.Options{LimitChanges: true})
-	// The clock stands still, so that nothing is refilled meanwhile.
-	var later atomic.Int64
-	began := time.Now()
-	r.Store.SetClock(func() time.Time { return began.Add(time.Duration(later.Load())) })
+	r.StopClock()
 	for range 600 {
 		if err := r.OAuth.TakeSignIn(r.System(), r.Alice.ID); err != nil {
 			t.Fatal(err)
@@ -434,7 +425,7 @@ func TestV30_SignInsAreLimited(t *testing.T) {
 	if a := b.LogIn(b.Get("/login"), r.Alice.Email); a.Status != http.StatusTooManyRequests || a.Header.Get("Retry-After") == "" {
 		t.Errorf("sign-in 601 in a minute: %d", a.Status)
 	}
-	later.Store(int64(time.Minute))
+	r.Advance(time.Minute)
 	r.Browser().SignIn(r.Alice.Email)
 }
 
@@ -782,8 +773,7 @@ func TestV30_RevokingAClientsTokenTwiceIsNotedOnce(t *testing.T) {
 
 func TestV30_DenialsAreLimited(t *testing.T) {
 	r := rig.Memory(t, rig.Options{LimitChanges: true})
-	began := time.Now()
-	r.Store.SetClock(func() time.Time { return began })
+	r.StopClock()
 	app := r.App(oauth.ClientSpec{})
 	b := r.Browser().SignIn(r.Alice.Email)
 	for i := range 601 {
