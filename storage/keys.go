@@ -102,7 +102,8 @@ const (
 	liveCountBound = 1000        // owners that are remembered
 )
 
-// room returns ErrConflict where an owner has as many live keys as they may. What is near the bound is counted anew.
+// room returns ErrConflict where an owner has as many live keys as they may. At the bound they are counted again, since some
+// may have ended.
 func (s *Store) room(ctx context.Context, owner KeyOwner, most int) error {
 	if most == maxInt {
 		return nil
@@ -111,7 +112,7 @@ func (s *Store) room(ctx context.Context, owner KeyOwner, most int) error {
 	l.mu.Lock()
 	known, ok := l.owners[owner]
 	l.mu.Unlock()
-	if !ok || now.Sub(known.at).Abs() >= liveCountTime || known.keys >= most-most/10 {
+	if !ok || now.Sub(known.at).Abs() >= liveCountTime || known.keys >= most {
 		clause, args := owner.clause(1)
 		known.at = now
 		if err := s.one(ctx, []any{&known.keys}, fmt.Sprintf(`SELECT count(*) FROM (SELECT 1 FROM api_keys k WHERE %s AND k.revoked_at IS NULL

@@ -179,16 +179,18 @@ func serveBare() {
 	}
 }
 
-// wrkScript sends each line of a file as a form, each thread its own share of the lines, and starts over at the end.
+// wrkScript sends each line of a file as a form, each thread its own share of the lines, and starts over at the end. Of
+// several values of Authorization, separated by commas, the lines of a thread have one after the other.
 const wrkScript = `
 local count = 0
 function setup(thread) thread:set("id", count); count = count + 1 end
 function init(args)
   requests, at = {}, 0
-  local n = 0
+  local n, as = 0, {}
+  for value in string.gmatch(args[2], "[^,]+") do as[#as + 1] = value end
   for line in io.lines(args[1]) do
     if n %% tonumber(args[3]) == id then requests[#requests + 1] = wrk.format("POST", nil,
-      {["Content-Type"] = args[4], ["Authorization"] = args[2]}, line) end
+      {["Content-Type"] = args[4], ["Authorization"] = as[#requests %% #as + 1]}, line) end
     n = n + 1
   end
 end
@@ -208,7 +210,7 @@ var (
 )
 
 // wrk drives url for the run's length: by GET, or with the lines of a file as forms, or, where they begin with a brace,
-// as JSON. Any answer but 2xx is an error.
+// as JSON. Authorization may be several values, separated by commas. Any answer but 2xx is an error.
 func (b *bench) wrk(ctx context.Context, url, bodies, authorization string) (float64, error) {
 	args := []string{"-t", strconv.Itoa(wrkThreads), "-c", strconv.Itoa(wrkConns), "-d", strconv.Itoa(int(b.length.Seconds())) + "s"}
 	if bodies == "" {

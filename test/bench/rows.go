@@ -44,7 +44,8 @@ type site struct {
 	user      storage.User
 	workspace storage.Workspace
 	grantID   string
-	adminKey  string // makes keys
+	adminKey  string
+	makers    []string // keys of several workspaces, which make keys
 }
 
 func (s *site) close() {
@@ -124,8 +125,22 @@ func (s *site) register(ctx context.Context) error {
 	if s.workspace, err = store.PersonalWorkspace(system, s.user.ID); err != nil {
 		return err
 	}
-	_, s.adminKey, err = server.CreateKey(system, oauth.Command(s.workspace.ID), "", oauth.KeySpec{Name: "Load", Scopes: []string{"admin"}})
-	return err
+	admin := oauth.KeySpec{Name: "Load", Scopes: []string{"admin"}}
+	if _, s.adminKey, err = server.CreateKey(system, oauth.Command(s.workspace.ID), "", admin); err != nil {
+		return err
+	}
+	for i := range 4 {
+		w, err := server.CreateWorkspace(system, oauth.Command(""), "Load", fmt.Sprintf("load-%d", i), "", s.user.ID)
+		if err != nil {
+			return err
+		}
+		_, key, err := server.CreateKey(system, oauth.Command(w.ID), "", admin)
+		if err != nil {
+			return err
+		}
+		s.makers = append(s.makers, key)
+	}
+	return nil
 }
 
 const day = int64(24 * 3600 * 1e6) // microseconds
