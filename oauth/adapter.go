@@ -307,7 +307,7 @@ func (s *Server) useRefreshToken(ctx context.Context, w *work) error {
 		return errRaced
 	}
 	if err != nil {
-		return err //nolint:wrapcheck // storage's own sentinels
+		return err
 	}
 	candidates, repeated := s.secrets.successors(w.presented), w.refresh.Refresh.Uses > 0
 	w.successor = candidates[0]
@@ -321,7 +321,7 @@ func (s *Server) useRefreshToken(ctx context.Context, w *work) error {
 			return nil
 		}
 		if !errors.Is(err, storage.ErrNotFound) {
-			return err //nolint:wrapcheck // storage's own sentinels
+			return err
 		}
 	}
 	if repeated {

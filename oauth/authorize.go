@@ -510,7 +510,7 @@ func (s *Server) Approve(ctx context.Context, a *AuthorizeRequest, d Decision) (
 		}
 		resp, err := s.fosite.NewAuthorizeResponse(ctx, ar, &fositeSession{subject: d.UserID})
 		if err != nil {
-			return err //nolint:wrapcheck // asError reads it
+			return err
 		}
 		code = resp.GetCode()
 		if d.FlowID != "" {
@@ -521,7 +521,7 @@ func (s *Server) Approve(ctx context.Context, a *AuthorizeRequest, d Decision) (
 		if !d.Remember {
 			return nil // nobody was asked
 		}
-		return s.store.Audit(ctx, storage.AuditEvent{ //nolint:wrapcheck // storage's own sentinels
+		return s.store.Audit(ctx, storage.AuditEvent{
 			Action: "consent.granted", WorkspaceID: d.WorkspaceID, Target: a.Client.ID,
 			Detail: map[string]string{"grant": w.grant.ID, "scopes": strings.Join(scopes, " "), "resource": a.Resource.ID},
 		}, "")
@@ -560,7 +560,7 @@ func (s *Server) decide(ctx context.Context, flowID, decision string) error {
 	if errors.Is(err, storage.ErrConsumed) {
 		return ErrAnswered
 	}
-	return err //nolint:wrapcheck // storage's own sentinels
+	return err
 }
 
 // answer is what is kept, sealed, with a decided flow.
@@ -578,7 +578,7 @@ func (s *Server) keepAnswer(ctx context.Context, flowID string, x answer) error 
 	if err != nil {
 		return fmt.Errorf("keep the answer: %w", err)
 	}
-	return s.store.KeepFlowAnswer(ctx, flowID, s.secrets.seal(flowAnswerPurpose(flowID), text), s.store.Now().Add(s.lifetimes.Code)) //nolint:wrapcheck // storage's own sentinels
+	return s.store.KeepFlowAnswer(ctx, flowID, s.secrets.seal(flowAnswerPurpose(flowID), text), s.store.Now().Add(s.lifetimes.Code))
 }
 
 // keptAnswer opens what keepAnswer kept. ErrNotAnswered: the flow was not decided. The answer is zero when it is too old,
@@ -589,11 +589,11 @@ func (s *Server) keptAnswer(ctx context.Context, flowID string) (x answer, err e
 		return x, ErrNotAnswered
 	}
 	if err != nil || sealed == "" {
-		return x, err //nolint:wrapcheck // storage's own sentinels
+		return x, err
 	}
 	text, err := s.secrets.open(flowAnswerPurpose(flowID), sealed)
 	if err != nil {
-		return answer{}, nil //nolint:nilerr // as if it were too old
+		return answer{}, nil
 	}
 	if err := json.Unmarshal(text, &x); err != nil {
 		return answer{}, fmt.Errorf("kept answer: %w", err)
@@ -634,7 +634,7 @@ func (s *Server) OpenAnswer(ctx context.Context, f *Flow, userID string) (string
 			return "", nil
 		}
 		if err != nil {
-			return "", err //nolint:wrapcheck // storage's own sentinels
+			return "", err
 		}
 	}
 	return s.redirectTo(f, x.Response), nil
@@ -647,7 +647,7 @@ func (s *Server) stillAllowed(ctx context.Context, g storage.Grant) error {
 	if errors.Is(err, storage.ErrNotFound) || err == nil && !within(g.Scopes, c.Scopes) {
 		return ErrNotAllowed
 	}
-	return err //nolint:wrapcheck // storage's own sentinels
+	return err
 }
 
 // Granted is what an authorization that allows these of the scopes asked for may hold. What was asked for and is not
@@ -712,7 +712,7 @@ func (s *Server) Deny(ctx context.Context, a *AuthorizeRequest, userID, choice s
 		if err := s.keepAnswer(ctx, a.ID, answer{UserID: userID, Choice: choice, Response: response}); err != nil {
 			return err
 		}
-		return s.store.Audit(ctx, storage.AuditEvent{Action: "consent.denied", Target: a.Client.ID}, userID) //nolint:wrapcheck // storage's own sentinels
+		return s.store.Audit(ctx, storage.AuditEvent{Action: "consent.denied", Target: a.Client.ID}, userID)
 	})
 	if err != nil {
 		return "", approveError(err)

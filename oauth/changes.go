@@ -48,5 +48,5 @@ func (s *Server) takeChange(ctx context.Context, counter string) error {
 	if err == nil && !taken.Allowed {
 		return &TooManyChanges{RetryAfter: taken.RetryAfter}
 	}
-	return err //nolint:wrapcheck // storage's own sentinels
+	return err
 }

@@ -326,7 +326,7 @@ func (s *Server) CreateClient(ctx context.Context, by Authority, p ClientSpec) (
 	}
 	err = s.store.InTx(ctx, func(ctx context.Context) error {
 		if err := s.store.InsertClient(ctx, &c, p.origins()); err != nil {
-			return err //nolint:wrapcheck // wrapped below
+			return err
 		}
 		return s.auditClient(ctx, "created", &c, map[string]string{"scopes": c.Scopes.String()})
 	})
@@ -338,7 +338,7 @@ func (s *Server) CreateClient(ctx context.Context, by Authority, p ClientSpec) (
 
 // auditClient notes what was done to a client, in its workspace.
 func (s *Server) auditClient(ctx context.Context, done string, c *storage.Client, detail map[string]string) error {
-	return s.store.Audit(ctx, storage.AuditEvent{Action: "app." + done, WorkspaceID: c.WorkspaceID, Target: c.ID, Detail: detail}, "") //nolint:wrapcheck // storage's own sentinels
+	return s.store.Audit(ctx, storage.AuditEvent{Action: "app." + done, WorkspaceID: c.WorkspaceID, Target: c.ID, Detail: detail}, "")
 }
 
 // SwitchClient keeps a client and its tokens from working, or lets it work again, for which it takes as much authority
@@ -350,20 +350,20 @@ func (s *Server) SwitchClient(ctx context.Context, by Authority, id string, disa
 	}
 	return s.changeClient(ctx, by, id, done, !disable, func(ctx context.Context, id string) error {
 		if err := s.store.HoldClient(ctx, id); err != nil {
-			return err //nolint:wrapcheck // wrapped by changeClient
+			return err
 		}
 		c, err := s.store.ClientByID(ctx, id)
 		switch {
 		case err != nil:
-			return err //nolint:wrapcheck // as above
+			return err
 		case disable:
-			return s.store.DisableClient(ctx, id, by.stops(c.DisabledBy, false)) //nolint:wrapcheck // as above
+			return s.store.DisableClient(ctx, id, by.stops(c.DisabledBy, false))
 		case !c.DisabledAt.IsZero():
 			if err := by.MayEnable(&c, "enable"); err != nil {
 				return err
 			}
 		}
-		return s.store.EnableClient(ctx, id) //nolint:wrapcheck // as above
+		return s.store.EnableClient(ctx, id)
 	})
 }
 
@@ -388,7 +388,7 @@ func (s *Server) changeClient(ctx context.Context, by Authority, id, done string
 	err := s.store.InTx(ctx, func(ctx context.Context) error {
 		c, err := s.store.ClientByID(ctx, id)
 		if err != nil {
-			return err //nolint:wrapcheck // wrapped below
+			return err
 		}
 		if err := by.decideApp(c.WorkspaceID, lasts, c.Scopes, c.Resources); err != nil {
 			return err
@@ -410,9 +410,9 @@ func (s *Server) EndAccess(ctx context.Context, userID, personalID, clientID str
 	err := s.store.InTx(ctx, func(ctx context.Context) error {
 		ended, err := s.store.EndAccess(ctx, userID, clientID)
 		if err != nil || !ended {
-			return err //nolint:wrapcheck // wrapped below
+			return err
 		}
-		return s.store.Audit(ctx, storage.AuditEvent{Action: "access.ended", WorkspaceID: personalID, Target: clientID}, "") //nolint:wrapcheck // wrapped below
+		return s.store.Audit(ctx, storage.AuditEvent{Action: "access.ended", WorkspaceID: personalID, Target: clientID}, "")
 	})
 	if err != nil {
 		return fmt.Errorf("end access: %w", err)
@@ -504,7 +504,7 @@ func (s *Server) RotateSecret(ctx context.Context, by Authority, id string, grac
 			err = s.store.RotateSecret(ctx, id, x, grace)
 		}
 		if err != nil {
-			return err //nolint:wrapcheck // wrapped below
+			return err
 		}
 		if !c.DisabledAt.IsZero() {
 			return &Invalid{Field: "kind", Message: "is that of a disabled app, which gets no new secret; enable it first"}

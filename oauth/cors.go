@@ -36,7 +36,7 @@ func (s *Server) newCORS() *cors.Cors {
 func (s *Server) setCORS(w http.ResponseWriter, r *http.Request, clientID string) error {
 	allowed, err := s.store.OriginAllowed(storage.System(r.Context()), r.Header.Get("Origin"), clientID)
 	if err != nil && !errors.Is(err, storage.ErrNotFound) { // which text that no row can hold gives
-		return err //nolint:wrapcheck // storage's own sentinels
+		return err
 	}
 	r = r.Clone(context.WithValue(r.Context(), originKey{}, allowed))
 	if asked := r.Header.Values(requestHeaders); len(asked) > 0 {

@@ -82,7 +82,7 @@ func (a *audience) UnmarshalJSON(text []byte) error {
 	}
 	var several []string
 	if err := josejson.Unmarshal(text, &several); err != nil {
-		return err //nolint:wrapcheck // all that is asked is whether there is one
+		return err
 	}
 	*a = several
 	return nil
@@ -376,12 +376,12 @@ func fetchKeys(url string) (keys []jose.JSONWebKey, skipped []string, err error)
 	defer cancel()
 	q, err := http.NewRequestWithContext(ctx, http.MethodGet, url, http.NoBody)
 	if err != nil {
-		return nil, nil, err //nolint:wrapcheck // the caller names the address, here and below
+		return nil, nil, err
 	}
 	q.Header.Set("Accept", "application/jwk-set+json, application/json")
 	resp, err := remoteClient.Do(q)
 	if err != nil {
-		return nil, nil, err //nolint:wrapcheck // as above
+		return nil, nil, err
 	}
 	defer resp.Body.Close() //nolint:errcheck // it was only read
 	if resp.StatusCode != http.StatusOK {

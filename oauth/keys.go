@@ -289,7 +289,7 @@ func (s *Server) issue(ctx context.Context, by *Authority, k storage.APIKey) (st
 	var text string
 	err := s.store.InTx(ctx, func(ctx context.Context) (err error) {
 		if text, err = s.keys.Issue(ctx, &k); err != nil {
-			return err //nolint:wrapcheck // it says what it did
+			return err
 		}
 		return s.auditKey(ctx, by, "created", &k, map[string]string{"scopes": k.Scopes.String()})
 	})
@@ -305,7 +305,7 @@ func (s *Server) auditKey(ctx context.Context, by *Authority, done string, k *st
 	if k.UserID != "" && k.UserID == by.UserID {
 		workspace = by.PersonalID
 	}
-	return s.store.Audit(ctx, storage.AuditEvent{Action: k.Kind + "." + done, WorkspaceID: workspace, Target: k.ID, Detail: detail}, k.UserID) //nolint:wrapcheck // storage's own sentinels
+	return s.store.Audit(ctx, storage.AuditEvent{Action: k.Kind + "." + done, WorkspaceID: workspace, Target: k.ID, Detail: detail}, k.UserID)
 }
 
 // KeyChange is what is to change about a key or personal access token; nil leaves it as it is.
@@ -466,9 +466,9 @@ func (s *Server) PauseKey(ctx context.Context, by Authority, owner storage.KeyOw
 	return s.switchKey(ctx, by, owner, id, "paused", keyAct, func(ctx context.Context, owner storage.KeyOwner, id string) error {
 		k, err := s.store.HoldKey(ctx, owner, id)
 		if err != nil {
-			return err //nolint:wrapcheck // wrapped by switchKey
+			return err
 		}
-		return s.store.PauseKey(ctx, owner, id, by.stops(k.PausedBy, owner.UserID != "")) //nolint:wrapcheck // as above
+		return s.store.PauseKey(ctx, owner, id, by.stops(k.PausedBy, owner.UserID != ""))
 	})
 }
 
@@ -478,14 +478,14 @@ func (s *Server) ResumeKey(ctx context.Context, by Authority, owner storage.KeyO
 	return s.switchKey(ctx, by, owner, id, "resumed", lastingAct, func(ctx context.Context, owner storage.KeyOwner, id string) error {
 		k, err := s.store.HoldKey(ctx, owner, id)
 		if err != nil {
-			return err //nolint:wrapcheck // wrapped by switchKey
+			return err
 		}
 		if !k.PausedAt.IsZero() {
 			if err := by.MayStart(k.PausedBy, owner.UserID != "", "key", "paused", "resume"); err != nil {
 				return err
 			}
 		}
-		return s.store.ResumeKey(ctx, owner, id) //nolint:wrapcheck // as above
+		return s.store.ResumeKey(ctx, owner, id)
 	})
 }
 
@@ -496,7 +496,7 @@ func (s *Server) RevokeKey(ctx context.Context, by Authority, owner storage.KeyO
 	if errors.Is(err, storage.ErrNotFound) {
 		err = s.store.InTx(ctx, func(ctx context.Context) (err error) {
 			k, err = s.store.Key(ctx, owner, id)
-			return err //nolint:wrapcheck // storage's own sentinels
+			return err
 		})
 	}
 	return k, err
@@ -514,7 +514,7 @@ func (s *Server) switchKey(
 			return err
 		}
 		if k, err = s.store.Key(ctx, owner, id); err != nil {
-			return err //nolint:wrapcheck // storage's own sentinels
+			return err
 		}
 		if err := by.Decide(asked(&k)); err != nil {
 			return err
@@ -560,7 +560,7 @@ func (s *Server) RotateKey(ctx context.Context, by Authority, owner storage.KeyO
 			return err
 		}
 		if text, fresh, err = s.keys.Rotate(ctx, old, by.UserID, grace); err != nil {
-			return err //nolint:wrapcheck // it says what it did
+			return err
 		}
 		return s.auditKey(ctx, &by, "rotated", &old, map[string]string{"into": fresh.ID, "grace": grace.String()})
 	})
@@ -575,7 +575,7 @@ func (s *Server) RevokeShown(ctx context.Context, text string) error {
 	ctx = storage.System(ctx)
 	b, status, err := s.keys.Verify(ctx, text, "")
 	if err != nil || status == apikey.Unknown || status == apikey.Revoked {
-		return err //nolint:wrapcheck // it says what it did
+		return err
 	}
 	k := b.Key
 	by := Authority{Administrator: true}
@@ -614,5 +614,5 @@ func (s *Server) Remaining(ctx context.Context, k *storage.APIKey, workspacePlan
 		return r, false, nil
 	}
 	r, err = s.limiter.Take(ctx, keyCounter(k), 0, plan)
-	return r, true, err //nolint:wrapcheck // storage's own sentinels
+	return r, true, err
 }

@@ -82,7 +82,7 @@ func (s *Server) TakeAnonymous(ctx context.Context, r *Resource, from netip.Addr
 		return limit.Result{Allowed: true}, false, nil
 	}
 	result, err = s.limiter.Take(ctx, "address:"+limit.AddressKey(from)+":"+r.ID, 1, plan)
-	return result, true, err //nolint:wrapcheck // storage's own sentinels
+	return result, true, err
 }
 
 // Take charges a request to the plan of a principal. Where they have none, everything is allowed and the result says
@@ -91,5 +91,5 @@ func (s *Server) Take(ctx context.Context, p *Principal, cost int64) (limit.Resu
 	if !p.Limited() {
 		return limit.Result{Allowed: true}, nil
 	}
-	return s.limiter.Take(ctx, p.Counter, cost, p.Limits) //nolint:wrapcheck // storage's own sentinels
+	return s.limiter.Take(ctx, p.Counter, cost, p.Limits)
 }

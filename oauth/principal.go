@@ -137,7 +137,7 @@ func (s *Server) keyPrincipal(ctx context.Context, text, workspace string) (Prin
 	b, status, err := s.keys.Verify(ctx, text, workspace)
 	switch {
 	case err != nil:
-		return Principal{}, err //nolint:wrapcheck // it says what it did
+		return Principal{}, err
 	case status == apikey.Unknown && apikey.PrefixOf(text) == "":
 		return Principal{}, unknown("it does not have the form of a token or key of this server, or was changed or cut when it was copied")
 	case status == apikey.Unknown:

@@ -55,12 +55,12 @@ func (s *Server) revoke(r *http.Request, form url.Values) error {
 		return nil
 	}
 	if b.Grant.ID != "" {
-		return s.store.RevokeGrant(ctx, b.Grant.ID, storage.RevokedByClient) //nolint:wrapcheck // storage's own sentinels
+		return s.store.RevokeGrant(ctx, b.Grant.ID, storage.RevokedByClient)
 	}
-	return s.store.InTx(ctx, func(ctx context.Context) error { //nolint:wrapcheck // storage's own sentinels
+	return s.store.InTx(ctx, func(ctx context.Context) error {
 		ended, err := s.store.RevokeAccessToken(ctx, b.Access.Digest)
 		if err != nil || !ended {
-			return err //nolint:wrapcheck // storage's own sentinels
+			return err
 		}
 		return s.auditClient(ctx, "token_revoked", &client, nil)
 	})
@@ -85,5 +85,5 @@ func (s *Server) revocable(ctx context.Context, token string) (b storage.Bearer,
 	if errors.Is(err, storage.ErrNotFound) || errors.Is(err, ErrUnknown) {
 		return storage.Bearer{}, "", nil
 	}
-	return b, owner, err //nolint:wrapcheck // storage's own sentinels
+	return b, owner, err
 }

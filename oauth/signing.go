@@ -267,13 +267,13 @@ func (s *Server) addSigningKey(ctx context.Context, state string) error {
 
 func (s *Server) insertSigningKey(ctx context.Context, k storage.SigningKey) error {
 	if err := s.store.InsertSigningKey(ctx, k); err != nil {
-		return err //nolint:wrapcheck // storage's own sentinels
+		return err
 	}
 	return s.auditSigningKey(ctx, "created", k.ID, map[string]string{"state": k.State})
 }
 
 func (s *Server) auditSigningKey(ctx context.Context, done, kid string, detail map[string]string) error {
-	return s.store.Audit(ctx, storage.AuditEvent{Action: "signing_key." + done, Target: kid, Detail: detail}, "") //nolint:wrapcheck // storage's own sentinels
+	return s.store.Audit(ctx, storage.AuditEvent{Action: "signing_key." + done, Target: kid, Detail: detail}, "")
 }
 
 // Why signing keys were not rotated.

@@ -90,7 +90,7 @@ func (s *Server) token(w http.ResponseWriter, r *http.Request, form url.Values) 
 			}
 		}
 		resp, err = s.fosite.NewAccessResponse(ctx, ar)
-		return err //nolint:wrapcheck // asError reads it
+		return err
 	}
 	if grant == GrantClientCredentials {
 		err = respond(ctx) // one statement, which needs no transaction around it
@@ -101,7 +101,7 @@ func (s *Server) token(w http.ResponseWriter, r *http.Request, form url.Values) 
 		return s.raced(ctx, job)
 	}
 	if err != nil {
-		return err //nolint:wrapcheck // asError reads it
+		return err
 	}
 	if job.grant.ID != "" {
 		s.store.TouchGrant(job.grant.ID)
@@ -121,7 +121,7 @@ func (s *Server) takeOwnRequest(ctx context.Context, clientID string) error {
 	}
 	taken, err := s.limiter.Take(ctx, "tokens:"+clientID, 1, limit.Plan{Burst: s.tokens.ClientRequests})
 	if err != nil || taken.Allowed {
-		return err //nolint:wrapcheck // storage's own sentinels
+		return err
 	}
 	return &Error{
 		Code: TemporarilyUnavailable, Status: http.StatusTooManyRequests, RetryAfter: taken.RetryAfter,
@@ -152,7 +152,7 @@ func (s *Server) reserveToken(ctx context.Context, job *work, grant string) (rel
 			}
 		}
 		if err != nil {
-			return none, err //nolint:wrapcheck // storage's own sentinels
+			return none, err
 		}
 		return release, nil
 	}
@@ -263,7 +263,7 @@ func (s *Server) spoil(ctx context.Context, job *work, cause error) error {
 		}
 	}
 	if err := s.store.ConsumeCode(ctx, job.code.Digest); err != nil && !errors.Is(err, storage.ErrConsumed) {
-		return err //nolint:wrapcheck // storage's own sentinels
+		return err
 	}
 	why := errors.New("code_verifier does not fit the code_challenge; the code is spent")
 	switch verifier := job.form.Get("code_verifier"); {
@@ -282,17 +282,17 @@ func (s *Server) spoil(ctx context.Context, job *work, cause error) error {
 func (s *Server) raced(ctx context.Context, job *work) error {
 	if job.code != nil {
 		if err := s.store.RevokeGrant(ctx, job.grant.ID, storage.RevokedCodeReuse); err != nil {
-			return err //nolint:wrapcheck // storage's own sentinels
+			return err
 		}
 		return badGrant(fmt.Errorf("the code was used by another request at the same moment; its grant %s is revoked", job.grant.ID))
 	}
 	b, err := s.store.RefreshTokenByDigest(ctx, job.refresh.Refresh.Digest)
 	if err != nil && !errors.Is(err, storage.ErrNotFound) {
-		return err //nolint:wrapcheck // storage's own sentinels
+		return err
 	}
 	if err == nil && s.reused(b.Refresh) {
 		if err := s.store.RevokeGrant(ctx, job.grant.ID, storage.RevokedReuse); err != nil {
-			return err //nolint:wrapcheck // storage's own sentinels
+			return err
 		}
 	}
 	return badGrant(fmt.Errorf("the refresh token of the grant %s was used by another request at the same moment", job.grant.ID))

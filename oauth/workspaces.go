@@ -105,14 +105,14 @@ func (s *Server) CreateWorkspace(ctx context.Context, by Authority, name, slug, 
 		if !by.Administrator {
 			have, err := s.store.WorkspacesOf(ctx, ownerID)
 			if err != nil {
-				return err //nolint:wrapcheck // wrapped below
+				return err
 			}
 			if len(have) >= MaxWorkspaces {
 				return &Invalid{Field: "name", Message: fmt.Sprintf("is one too many: you belong to %d workspaces already; leave or delete one", len(have))}
 			}
 		}
 		if err := s.store.InsertWorkspace(ctx, w, ownerID); err != nil {
-			return err //nolint:wrapcheck // wrapped below
+			return err
 		}
 		return s.auditWorkspace(ctx, "workspace.created", w.ID, w.ID, map[string]string{"owner": ownerID})
 	})
@@ -130,7 +130,7 @@ func (s *Server) CreateWorkspace(ctx context.Context, by Authority, name, slug, 
 }
 
 func (s *Server) auditWorkspace(ctx context.Context, action, workspaceID, target string, detail map[string]string) error {
-	return s.store.Audit(ctx, storage.AuditEvent{Action: action, WorkspaceID: workspaceID, Target: target, Detail: detail}, "") //nolint:wrapcheck // storage's own sentinels
+	return s.store.Audit(ctx, storage.AuditEvent{Action: action, WorkspaceID: workspaceID, Target: target, Detail: detail}, "")
 }
 
 // inWorkspace decides about an act and runs a change with its audit event in one transaction of the system's.
@@ -190,7 +190,7 @@ func (s *Server) UpdateWorkspace(ctx context.Context, by Authority, w storage.Wo
 			return nil
 		}
 		if err := s.store.UpdateWorkspace(ctx, w.ID, newName, plan); err != nil {
-			return err //nolint:wrapcheck // wrapped by inWorkspace
+			return err
 		}
 		if _, planned := detail["plan"]; planned {
 			if err := s.lowerKeys(ctx, &by, w); err != nil {
@@ -206,7 +206,7 @@ func (s *Server) UpdateWorkspace(ctx context.Context, by Authority, w storage.Wo
 func (s *Server) lowerKeys(ctx context.Context, by *Authority, w storage.Workspace) error {
 	list, err := s.store.KeysWithLimits(ctx, w.ID)
 	if err != nil {
-		return err //nolint:wrapcheck // storage's own sentinels
+		return err
 	}
 	for i := range list {
 		k := &list[i]
@@ -217,7 +217,7 @@ func (s *Server) lowerKeys(ctx context.Context, by *Authority, w storage.Workspa
 		}
 		k.Plan, k.RateLimit = "", 0
 		if err := s.store.UpdateKey(ctx, k); err != nil {
-			return err //nolint:wrapcheck // storage's own sentinels
+			return err
 		}
 		if err := s.auditKey(ctx, by, "updated", k, map[string]string{"plan": "", "rate_limit": "0"}); err != nil {
 			return err
@@ -231,7 +231,7 @@ func (s *Server) lowerKeys(ctx context.Context, by *Authority, w storage.Workspa
 func (s *Server) DeleteWorkspace(ctx context.Context, by Authority, w storage.Workspace) error {
 	return s.inWorkspace(ctx, &by, Act{Permission: MayDeleteWorkspace}, "delete the workspace", func(ctx context.Context) error {
 		if err := s.store.DeleteWorkspace(ctx, w.ID); err != nil {
-			return err //nolint:wrapcheck // wrapped by inWorkspace
+			return err
 		}
 		return s.auditWorkspace(ctx, "workspace.deleted", w.ID, w.ID, nil)
 	})
@@ -291,7 +291,7 @@ func (s *Server) AddMember(ctx context.Context, by Authority, w storage.Workspac
 	}
 	return s.inWorkspace(ctx, &by, givesRole(role), "add the member", func(ctx context.Context) error {
 		if err := s.store.AddMember(ctx, w.ID, userID, role); err != nil {
-			return err //nolint:wrapcheck // wrapped by inWorkspace
+			return err
 		}
 		return s.auditWorkspace(ctx, "member.added", w.ID, userID, map[string]string{"role": role})
 	})
@@ -307,7 +307,7 @@ func (s *Server) stillWorks(ctx context.Context, by *Authority, workspaceID stri
 	if err == nil && !now.DisabledAt.IsZero() {
 		err = storage.ErrConflict
 	}
-	return err //nolint:wrapcheck // storage's own sentinels
+	return err
 }
 
 // ChangeRole gives a member another role. storage.ErrConflict: they are the last enabled owner; storage.ErrNotFound: they
@@ -330,7 +330,7 @@ func (s *Server) ChangeRole(ctx context.Context, by Authority, w storage.Workspa
 			}
 		}
 		if err := s.store.ChangeRole(ctx, w.ID, userID, role); err != nil {
-			return err //nolint:wrapcheck // wrapped by inWorkspace
+			return err
 		}
 		if err := s.stillWorks(ctx, &by, w.ID); err != nil {
 			return err
@@ -343,11 +343,11 @@ func (s *Server) ChangeRole(ctx context.Context, by Authority, w storage.Workspa
 func (s *Server) roleToChange(ctx context.Context, by *Authority, workspaceID, userID string) (string, error) {
 	// So that nobody makes them an owner between this look and the change.
 	if err := s.store.HoldWorkspace(ctx, workspaceID); err != nil {
-		return "", err //nolint:wrapcheck // storage's own sentinels
+		return "", err
 	}
 	before, err := s.store.RoleOf(ctx, workspaceID, userID)
 	if err != nil {
-		return "", err //nolint:wrapcheck // storage's own sentinels
+		return "", err
 	}
 	return before, by.Decide(managesRole(before))
 }
@@ -365,7 +365,7 @@ func (s *Server) RemoveMember(ctx context.Context, by Authority, w storage.Works
 			}
 		}
 		if err := s.store.RemoveMember(ctx, w.ID, userID); err != nil {
-			return err //nolint:wrapcheck // wrapped by inWorkspace
+			return err
 		}
 		if err := s.stillWorks(ctx, &by, w.ID); err != nil {
 			return err
@@ -452,7 +452,7 @@ func (s *Server) DropInvitation(ctx context.Context, by Authority, w storage.Wor
 			return err
 		}
 		if err := s.store.DropInvitation(ctx, w.ID, id); err != nil {
-			return err //nolint:wrapcheck // wrapped by inWorkspace
+			return err
 		}
 		return s.auditWorkspace(ctx, "invitation.withdrawn", w.ID, id, nil)
 	})
@@ -492,7 +492,7 @@ func (a *Authority) credentialID() string {
 func (s *Server) stillGiven(ctx context.Context, i storage.Invitation) (storage.Workspace, error) {
 	w, err := s.store.WorkspaceByID(ctx, i.WorkspaceID)
 	if err != nil {
-		return w, err //nolint:wrapcheck // storage's own sentinels
+		return w, err
 	}
 	if !w.DisabledAt.IsZero() {
 		return w, storage.ErrNotFound
@@ -519,11 +519,11 @@ func (s *Server) sender(ctx context.Context, i storage.Invitation) (Authority, e
 			return Command(i.WorkspaceID), nil
 		}
 		role, err := s.store.ActiveRole(ctx, i.WorkspaceID, i.CreatedBy)
-		return Authority{UserID: i.CreatedBy, WorkspaceID: i.WorkspaceID, Role: role}, err //nolint:wrapcheck // storage's own sentinels
+		return Authority{UserID: i.CreatedBy, WorkspaceID: i.WorkspaceID, Role: role}, err
 	}
 	k, err := s.store.KeyByID(ctx, i.CredentialID)
 	if err != nil {
-		return Authority{}, err //nolint:wrapcheck // storage's own sentinels
+		return Authority{}, err
 	}
 	r, known := s.Resource(k.Resource)
 	if !known || k.RotatedInto != "" || apikey.StatusOf(&k, s.store.Now(), false) != apikey.Good {
@@ -534,7 +534,7 @@ func (s *Server) sender(ctx context.Context, i storage.Invitation) (Authority, e
 	if person := cmp.Or(k.UserID, k.CreatedBy); person != "" {
 		role, err := s.store.ActiveRole(ctx, i.WorkspaceID, person)
 		if err != nil {
-			return a, err //nolint:wrapcheck // storage's own sentinels
+			return a, err
 		}
 		if a.Role = LowerRole(role, k.Role); k.UserID == "" {
 			a.Role = LowerRole(role, RoleAdmin)
@@ -564,7 +564,7 @@ func (s *Server) TakeInvitation(ctx context.Context, user storage.User, word str
 	}
 	err = s.store.InTx(storage.System(ctx), func(ctx context.Context) error {
 		if _, err := s.store.TakeInvitation(ctx, i.Digest, user.ID); err != nil {
-			return err //nolint:wrapcheck // wrapped below
+			return err
 		}
 		if _, err := s.stillGiven(ctx, i); err != nil { // now that nobody's role can change meanwhile
 			return err

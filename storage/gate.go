@@ -39,16 +39,16 @@ type standard struct {
 func (q standard) exec(ctx context.Context, query string, args []any) (int64, error) {
 	res, err := q.on.ExecContext(ctx, query, args...)
 	if err != nil {
-		return 0, err //nolint:wrapcheck // the caller classifies it
+		return 0, err
 	}
-	return res.RowsAffected() //nolint:wrapcheck // as above
+	return res.RowsAffected()
 }
 
 // each implements querier.
 func (q standard) each(ctx context.Context, fn func(scan func(...any) error) error, query string, args []any) error {
 	rows, err := q.on.QueryContext(ctx, query, args...)
 	if err != nil {
-		return err //nolint:wrapcheck // the caller classifies it
+		return err
 	}
 	defer rows.Close() //nolint:errcheck // rows.Err has said what there is to say
 	for rows.Next() {
@@ -56,7 +56,7 @@ func (q standard) each(ctx context.Context, fn func(scan func(...any) error) err
 			return err
 		}
 	}
-	return rows.Err() //nolint:wrapcheck // as above
+	return rows.Err()
 }
 
 // standardTx is a transaction of database/sql, in which nothing waits.
@@ -72,7 +72,7 @@ func (t standardTx) later(ctx context.Context, query string, args []any) error {
 }
 
 // commit implements conversation.
-func (t standardTx) commit(context.Context) error { return t.tx.Commit() } //nolint:wrapcheck // the caller classifies it
+func (t standardTx) commit(context.Context) error { return t.tx.Commit() }
 
 // end implements conversation.
 func (t standardTx) end() {

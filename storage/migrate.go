@@ -52,7 +52,7 @@ func (s *Store) Migrate(ctx context.Context) ([]Migration, error) {
 				done = append(done, Migration{Version: r.Source.Version, Name: r.Source.Path, Applied: true, AppliedAt: s.Now().Time()})
 			}
 		}
-		return err //nolint:wrapcheck // below
+		return err
 	})
 	switch {
 	case err == nil:
@@ -90,7 +90,7 @@ func (s *Store) withProvider(ctx context.Context, exclusive bool, fn func(*goose
 		dialect = goose.DialectPostgres
 		cfg, err := pgx.ParseConfig(s.migrateURL)
 		if err != nil {
-			return fmt.Errorf("database_migrate_url is not a PostgreSQL URL") //nolint:perfsprint // pgx's error would quote the password
+			return fmt.Errorf("database_migrate_url is not a PostgreSQL URL")
 		}
 		// A lock that is not had soon is better than a queue of requests behind one that waits for it.
 		cfg.RuntimeParams["lock_timeout"] = "10s"
@@ -147,5 +147,5 @@ func (s *Store) wantedVersion() (int64, error) {
 	if err != nil {
 		return 0, fmt.Errorf("embedded migrations: %w", err)
 	}
-	return goose.NumericComponent(names[len(names)-1]) //nolint:wrapcheck // the name is ours
+	return goose.NumericComponent(names[len(names)-1])
 }

@@ -31,7 +31,7 @@ func (s *Store) beginPostgres(ctx context.Context, who speaker) (conversation, e
 	}
 	conn, err := pool.Acquire(ctx)
 	if err != nil {
-		return nil, err //nolint:wrapcheck // the caller classifies it
+		return nil, err
 	}
 	p := &pipeline{conn: conn, waiting: &pgx.Batch{}}
 	p.waiting.Queue(`begin`)
@@ -51,7 +51,7 @@ func (p *pipeline) exec(ctx context.Context, query string, args []any) (changed 
 	err = p.send(ctx, func(results pgx.BatchResults) error {
 		tag, err := results.Exec()
 		changed = tag.RowsAffected()
-		return err //nolint:wrapcheck // the caller classifies it
+		return err
 	})
 	return changed, err
 }
@@ -66,7 +66,7 @@ func (p *pipeline) each(ctx context.Context, fn func(scan func(...any) error) er
 	return p.send(ctx, func(results pgx.BatchResults) error {
 		rows, err := results.Query()
 		if err != nil {
-			return err //nolint:wrapcheck // the caller classifies it
+			return err
 		}
 		return eachNative(rows, fn)
 	})
@@ -94,7 +94,7 @@ func (p *pipeline) commit(ctx context.Context) error {
 		if err == nil && tag.String() != "COMMIT" {
 			err = pgx.ErrTxCommitRollback
 		}
-		return err //nolint:wrapcheck // the caller classifies it
+		return err
 	})
 }
 
@@ -135,5 +135,5 @@ func (p *pipeline) send(ctx context.Context, read func(pgx.BatchResults) error) 
 	if err != nil && p.conn.Conn().PgConn().TxStatus() != 'T' {
 		p.failed = err
 	}
-	return err //nolint:wrapcheck // the caller classifies it
+	return err
 }

@@ -218,7 +218,7 @@ func (q nativePool) exec(ctx context.Context, query string, args []any) (int64, 
 		return 0, err
 	}
 	tag, err := q.pool.Exec(ctx, query, plain...)
-	return tag.RowsAffected(), err //nolint:wrapcheck // the caller classifies it
+	return tag.RowsAffected(), err
 }
 
 // each implements querier.
@@ -229,7 +229,7 @@ func (q nativePool) each(ctx context.Context, fn func(scan func(...any) error) e
 	}
 	rows, err := q.pool.Query(ctx, query, plain...)
 	if err != nil {
-		return err //nolint:wrapcheck // the caller classifies it
+		return err
 	}
 	return eachNative(rows, fn)
 }
@@ -242,7 +242,7 @@ func eachNative(rows pgx.Rows, fn func(scan func(...any) error) error) error {
 			return err
 		}
 	}
-	return rows.Err() //nolint:wrapcheck // the caller classifies it
+	return rows.Err()
 }
 
 // plainArgs asks our own types for what they are stored as. pgx would look through them at the integer or the slice

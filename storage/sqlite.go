@@ -182,7 +182,7 @@ func (s *Store) beginSQLite(ctx context.Context, who speaker) (conversation, err
 	}
 	tx, err := pool.BeginTx(ctx, nil)
 	if err != nil {
-		return nil, err //nolint:wrapcheck // the caller classifies it
+		return nil, err
 	}
 	return standardTx{standard{tx}, tx}, nil
 }
@@ -223,10 +223,10 @@ type compiled struct{ stmt *sql.Stmt }
 
 // QueryContext gives the rows of its query.
 func (c compiled) QueryContext(ctx context.Context, _ string, args ...any) (*sql.Rows, error) {
-	return c.stmt.QueryContext(ctx, args...) //nolint:wrapcheck // the caller classifies it
+	return c.stmt.QueryContext(ctx, args...)
 }
 
 // ExecContext runs its query.
 func (c compiled) ExecContext(ctx context.Context, _ string, args ...any) (sql.Result, error) {
-	return c.stmt.ExecContext(ctx, args...) //nolint:wrapcheck // as above
+	return c.stmt.ExecContext(ctx, args...)
 }

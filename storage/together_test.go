@@ -221,7 +221,7 @@ func TestZ4c_SharedMessageWhoseCommitFails(t *testing.T) {
 
 // waiting ends a context as soon as somebody waits for its end.
 type waiting struct {
-	context.Context //nolint:containedctx // it is one
+	context.Context
 	end             context.CancelFunc
 }
 

@@ -46,7 +46,7 @@ func (t Time) IsZero() bool { return t == 0 }
 // Value implements driver.Valuer.
 func (t Time) Value() (driver.Value, error) {
 	if t == 0 {
-		return nil, nil //nolint:nilnil // NULL is how "never" is stored
+		return nil, nil
 	}
 	return int64(t), nil
 }

@@ -210,7 +210,7 @@ func TestUsageThatCouldNotBeWrittenIsWrittenOnceLater(t *testing.T) {
 
 // during is a context that does something when it is first asked.
 type during struct {
-	context.Context //nolint:containedctx // it is one
+	context.Context
 
 	do func()
 }

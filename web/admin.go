@@ -55,7 +55,7 @@ func (s *Server) showUsers(w http.ResponseWriter, r *http.Request, status int, v
 	query, after := clean(r.URL.Query().Get("q"), 200), clean(r.URL.Query().Get("after"), 64)
 	list, err := s.store.Users(storage.System(r.Context()), query, after, listLength+1)
 	if err != nil {
-		return err //nolint:wrapcheck // storage's own sentinels
+		return err
 	}
 	list, view.NextURL, view.PrevURL = paging("/admin/users", query, after, list, func(u storage.User) string { return u.ID })
 	view.Query, view.NeedPassword = query, !s.fresh(v)
@@ -85,7 +85,7 @@ func (s *Server) createUser(w http.ResponseWriter, r *http.Request, v *visitor) 
 	if err == nil {
 		made, _, err = s.createOnce(storage.System(r.Context()), r, v, "", func(ctx context.Context) (newSecret, error) {
 			u, err := insert(ctx)
-			return newSecret{ID: u.ID}, err //nolint:wrapcheck // fieldErrors reads it
+			return newSecret{ID: u.ID}, err
 		})
 	}
 	if view.Errors = fieldErrors(err); view.Errors != nil {
@@ -96,7 +96,7 @@ func (s *Server) createUser(w http.ResponseWriter, r *http.Request, v *visitor) 
 	}
 	u, err := s.store.UserByID(storage.System(r.Context()), made.ID)
 	if err != nil {
-		return err //nolint:wrapcheck // storage's own sentinels
+		return err
 	}
 	if err := s.setNotice(w, r, v, u.Email+" can sign in now."); err != nil {
 		return err
@@ -109,7 +109,7 @@ func (s *Server) switchUser(w http.ResponseWriter, r *http.Request, v *visitor) 
 	id := r.PathValue("id")
 	u, err := s.store.UserByID(storage.System(r.Context()), id)
 	if err != nil {
-		return err //nolint:wrapcheck // storage's own sentinels
+		return err
 	}
 	text := u.Email + " can sign in again. Their keys, tokens and workspaces work again; sessions and the access of apps have ended."
 	if strings.HasSuffix(r.URL.Path, "/disable") {
@@ -128,7 +128,7 @@ func (s *Server) switchUser(w http.ResponseWriter, r *http.Request, v *visitor) 
 	} else {
 		by := s.administrator(v)
 		if err := by.MayGivePower(); err != nil {
-			return err //nolint:wrapcheck // *oauth.Forbidden or ErrStale
+			return err
 		}
 		err = s.identity.EnableUser(r.Context(), id)
 	}
@@ -154,7 +154,7 @@ func (s *Server) adminAppsPage(w http.ResponseWriter, r *http.Request, v *visito
 	ctx := storage.System(r.Context())
 	list, err := s.store.Clients(ctx, query, after, listLength+1)
 	if err != nil {
-		return err //nolint:wrapcheck // storage's own sentinels
+		return err
 	}
 	view := templates.AdminAppsView{Page: page, Query: query}
 	list, view.NextURL, view.PrevURL = paging(adminAppsBase, query, after, list, func(c storage.Client) string { return c.ID })
@@ -175,7 +175,7 @@ func (s *Server) adminAppsPage(w http.ResponseWriter, r *http.Request, v *visito
 func (s *Server) verifyApp(w http.ResponseWriter, r *http.Request, v *visitor, at appPlace) error {
 	verified := strings.HasSuffix(r.URL.Path, "/verify")
 	_, err := s.app(at.context(r.Context(), v), at, r.PathValue("id"), func(ctx context.Context, c storage.Client) error {
-		return s.oauth.VerifyClient(ctx, at.by, c.ID, verified) //nolint:wrapcheck // storage's own sentinels
+		return s.oauth.VerifyClient(ctx, at.by, c.ID, verified)
 	})
 	text := "The app is no longer verified."
 	if verified {

@@ -90,7 +90,7 @@ func (s *Server) appsPage(w http.ResponseWriter, r *http.Request, v *visitor, at
 	var list []storage.Client
 	err = s.store.InTx(at.context(r.Context(), v), func(ctx context.Context) (err error) {
 		list, err = s.store.ClientsOfWorkspace(ctx, at.workspaceID)
-		return err //nolint:wrapcheck // storage's own sentinels
+		return err
 	})
 	if err != nil {
 		return err
@@ -99,7 +99,7 @@ func (s *Server) appsPage(w http.ResponseWriter, r *http.Request, v *visitor, at
 	for _, c := range list {
 		n, err := s.store.CountUsersOfClient(storage.System(r.Context()), c.ID)
 		if err != nil {
-			return err //nolint:wrapcheck // storage's own sentinels
+			return err
 		}
 		view.Apps = append(view.Apps, templates.AppRow{ID: c.ID, Name: c.Name, Kind: kindOf(c), Status: statusOf(c), Created: c.CreatedAt.Time(), Users: int(n)})
 	}
@@ -220,7 +220,7 @@ func (s *Server) createApp(w http.ResponseWriter, r *http.Request, v *visitor, a
 		var c storage.Client
 		c, x.Secret, err = s.oauth.CreateClient(ctx, at.by, p)
 		x.ID = c.ID
-		return x, err //nolint:wrapcheck // fieldErrors reads it
+		return x, err
 	})
 	if faults := fieldErrors(err); faults != nil {
 		return refuse(http.StatusBadRequest, faults)
@@ -259,7 +259,7 @@ func (s *Server) app(ctx context.Context, at appPlace, id string, fn func(ctx co
 	return at.base + "/" + id, s.store.InTx(ctx, func(ctx context.Context) error {
 		c, err := s.store.ClientByID(ctx, id)
 		if err != nil {
-			return err //nolint:wrapcheck // storage's own sentinels
+			return err
 		}
 		if at.workspaceID != "" && c.WorkspaceID != at.workspaceID {
 			return storage.ErrNotFound
@@ -286,7 +286,7 @@ func (s *Server) appPage(w http.ResponseWriter, r *http.Request, v *visitor, at 
 func (s *Server) showApp(w http.ResponseWriter, r *http.Request, status int, v *visitor, at appPlace, c storage.Client, base string, view templates.AppView) error {
 	n, err := s.store.CountUsersOfClient(storage.System(r.Context()), c.ID)
 	if err != nil {
-		return err //nolint:wrapcheck // storage's own sentinels
+		return err
 	}
 	view.Workspace = at.bar
 	view.Base, view.ClientID, view.SavedName, view.Disabled, view.Created, view.Users = base, c.ID, c.Name, !c.DisabledAt.IsZero(), c.CreatedAt.Time(), int(n)
@@ -300,7 +300,7 @@ func (s *Server) showApp(w http.ResponseWriter, r *http.Request, status int, v *
 	if c.WorkspaceID != "" {
 		ws, err := s.store.WorkspaceByID(storage.System(r.Context()), c.WorkspaceID)
 		if err != nil {
-			return err //nolint:wrapcheck // storage's own sentinels
+			return err
 		}
 		if why := whyDisabled(ws); why != "" {
 			view.Why = strings.TrimSpace(view.Why + " The app does not work while its workspace is disabled. " + why)
@@ -342,7 +342,7 @@ func (s *Server) ownerOf(ctx context.Context, c storage.Client) (string, error) 
 	if errors.Is(err, storage.ErrNotFound) {
 		return "", nil
 	}
-	return u.Email, err //nolint:wrapcheck // storage's own sentinels
+	return u.Email, err
 }
 
 // updateApp serves POST …/apps/{id}.
@@ -357,7 +357,7 @@ func (s *Server) updateApp(w http.ResponseWriter, r *http.Request, v *visitor, a
 			p.RedirectURIs, p.Scopes = nil, nil
 		}
 		_, err := s.oauth.UpdateClient(ctx, at.by, c.ID, p)
-		return err //nolint:wrapcheck // fieldErrors reads it
+		return err
 	})
 	if faults := fieldErrors(err); faults != nil {
 		view := templates.AppView{Page: s.page(v, at.section), AppFields: s.fields(v, p, kindOf(before))}
@@ -418,7 +418,7 @@ func (s *Server) rotateSecret(w http.ResponseWriter, r *http.Request, v *visitor
 	_, view, err := s.createOnce(at.context(r.Context(), v), r, v, at.workspaceID, func(ctx context.Context) (x newSecret, err error) {
 		x.ID, x.OldUntil = c.ID, oldUntil
 		x.Secret, _, err = s.oauth.RotateSecret(ctx, at.by, c.ID, grace)
-		return x, err //nolint:wrapcheck // fieldErrors reads it
+		return x, err
 	})
 	if faults := fieldErrors(err); faults != nil {
 		return &pageError{Status: http.StatusBadRequest, Heading: "No secret was made", Message: joined(faults), BackURL: base, BackText: "Go back to the app"}
@@ -435,9 +435,9 @@ func (s *Server) switchApp(w http.ResponseWriter, r *http.Request, v *visitor, a
 	base, err := s.app(at.context(r.Context(), v), at, r.PathValue("id"), func(ctx context.Context, c storage.Client) error {
 		if strings.HasSuffix(r.URL.Path, "/disable") {
 			text = "The app is disabled. None of its tokens works."
-			return s.oauth.SwitchClient(ctx, at.by, c.ID, true) //nolint:wrapcheck // storage's own sentinels
+			return s.oauth.SwitchClient(ctx, at.by, c.ID, true)
 		}
-		return s.oauth.SwitchClient(ctx, at.by, c.ID, false) //nolint:wrapcheck // storage's own sentinels
+		return s.oauth.SwitchClient(ctx, at.by, c.ID, false)
 	})
 	return s.appChanged(w, r, v, base, text, err)
 }

@@ -117,7 +117,7 @@ func (s *Server) auditPage(w http.ResponseWriter, r *http.Request, v *visitor, b
 func (s *Server) auditPeople(ctx context.Context, names *names, chosen string) ([]templates.Option, error) {
 	members, err := s.store.Members(storage.System(ctx), names.ws.ID, "", oauth.MaxMembers)
 	if err != nil {
-		return nil, err //nolint:wrapcheck // storage's own sentinels
+		return nil, err
 	}
 	list := []templates.Option{{Text: "Everybody", Selected: chosen == ""}}
 	for _, m := range members {
@@ -136,7 +136,7 @@ func (s *Server) auditPeople(ctx context.Context, names *names, chosen string) (
 func (s *Server) auditEvents(ctx context.Context, by oauth.Authority, names *names, f storage.AuditFilter) (events []storage.AuditEvent, err error) {
 	err = s.readAs(ctx, by, func(ctx context.Context) (err error) {
 		if events, err = s.store.AuditEvents(ctx, f); err != nil {
-			return err //nolint:wrapcheck // storage's own sentinels
+			return err
 		}
 		for _, e := range events {
 			ids := append(slices.Collect(maps.Values(e.Detail)), e.Target, e.KeyID, e.ClientID)

@@ -59,7 +59,7 @@ func (s *Server) refuse(w http.ResponseWriter, r *http.Request, a *oauth.Authori
 	if !a.MayAnswerUnasked(false) && v.signedIn() && a.Resource != nil {
 		before, err := s.oauth.Remembered(r.Context(), a, v.user.ID)
 		if err != nil {
-			return err //nolint:wrapcheck // storage's own sentinels
+			return err
 		}
 		allowedBefore = len(before) > 0
 	}
@@ -104,7 +104,7 @@ func (p *place) nowhere() bool { return len(p.workspaces) == 0 }
 func (s *Server) place(ctx context.Context, a *oauth.AuthorizeRequest, v *visitor) (*place, error) {
 	all, err := s.store.WorkspacesOf(storage.System(ctx), v.user.ID)
 	if err != nil {
-		return nil, err //nolint:wrapcheck // storage's own sentinels
+		return nil, err
 	}
 	p := &place{visitor: v}
 	for _, ws := range all {
@@ -119,7 +119,7 @@ func (s *Server) place(ctx context.Context, a *oauth.AuthorizeRequest, v *visito
 	p.workspace = p.workspaces[0]
 	before, err := s.oauth.Remembered(ctx, a, v.user.ID)
 	if err != nil {
-		return nil, err //nolint:wrapcheck // storage's own sentinels
+		return nil, err
 	}
 	if len(before) > 0 && p.moveTo(func(ws storage.Workspace) bool { return ws.ID == before[0].WorkspaceID }) {
 		p.known = before[0].Scopes
@@ -173,7 +173,7 @@ func (s *Server) reopen(w http.ResponseWriter, r *http.Request, f *oauth.Flow) (
 	a, err = s.oauth.ReopenAuthorize(r.Context(), f)
 	var refused *oauth.AuthorizeError
 	if !errors.As(err, &refused) || refused.RedirectTo == "" {
-		return a, false, err //nolint:wrapcheck // asPageError reads it
+		return a, false, err
 	}
 	v, err := s.visitor(r)
 	if err != nil {

@@ -71,7 +71,7 @@ func (s *Server) appNames(ctx context.Context, grants []storage.Grant) (names []
 		seen = append(seen, g.ClientID)
 		c, err := s.store.ClientByID(ctx, g.ClientID)
 		if err != nil {
-			return nil, err //nolint:wrapcheck // storage's own sentinels
+			return nil, err
 		}
 		names = append(names, c.Name)
 	}
@@ -83,7 +83,7 @@ func (s *Server) liveKeys(ctx context.Context, owner storage.KeyOwner, f storage
 	f.Limit = apikey.MaxKeys
 	list, err := s.store.Keys(ctx, owner, f)
 	if err != nil {
-		return nil, err //nolint:wrapcheck // storage's own sentinels
+		return nil, err
 	}
 	for i := range list {
 		if state := s.oauth.KeyState(&list[i]); state != "revoked" && state != "expired" {
@@ -98,15 +98,15 @@ func (s *Server) confirmUser(w http.ResponseWriter, r *http.Request, v *visitor)
 	ctx := storage.System(r.Context())
 	u, err := s.store.UserByID(ctx, r.PathValue("id"))
 	if err != nil {
-		return err //nolint:wrapcheck // storage's own sentinels
+		return err
 	}
 	sessions, err := s.store.SessionsOf(ctx, u.ID, sessionIdle)
 	if err != nil {
-		return err //nolint:wrapcheck // storage's own sentinels
+		return err
 	}
 	grants, err := s.store.LiveGrantsOf(ctx, u.ID)
 	if err != nil {
-		return err //nolint:wrapcheck // storage's own sentinels
+		return err
 	}
 	apps, err := s.appNames(ctx, grants)
 	if err != nil {
@@ -124,7 +124,7 @@ func (s *Server) confirmUser(w http.ResponseWriter, r *http.Request, v *visitor)
 	)
 	own, err := s.store.WorkspacesStoppedWith(ctx, u.ID)
 	if err != nil {
-		return err //nolint:wrapcheck // storage's own sentinels
+		return err
 	}
 	var keep []templates.ConfirmChoice
 	for _, ws := range own {
@@ -155,7 +155,7 @@ func (s *Server) workspaceEnds(ctx context.Context, ws storage.Workspace) (strin
 	}
 	apps, err := s.store.ClientsOfWorkspace(ctx, ws.ID)
 	if err != nil {
-		return "", err //nolint:wrapcheck // storage's own sentinels
+		return "", err
 	}
 	names := make([]string, len(apps))
 	for i, c := range apps {
@@ -173,7 +173,7 @@ func (s *Server) confirmWorkspace(w http.ResponseWriter, r *http.Request, v *vis
 	ctx := storage.System(r.Context())
 	ws, err := s.store.WorkspaceByID(ctx, r.PathValue("id"))
 	if err != nil {
-		return err //nolint:wrapcheck // storage's own sentinels
+		return err
 	}
 	text, err := s.workspaceEnds(ctx, ws)
 	if err != nil {
@@ -181,7 +181,7 @@ func (s *Server) confirmWorkspace(w http.ResponseWriter, r *http.Request, v *vis
 	}
 	members, err := s.store.Members(ctx, ws.ID, "", oauth.MaxMembers)
 	if err != nil {
-		return err //nolint:wrapcheck // storage's own sentinels
+		return err
 	}
 	return s.askFirst(w, r, templates.ConfirmView{
 		Page: s.page(v, templates.SectionAdminWorkspaces), Title: "Disable " + ws.Name + "?", Button: "Disable the workspace", CancelURL: "/admin/workspaces",
@@ -199,7 +199,7 @@ func (s *Server) confirmApp(w http.ResponseWriter, r *http.Request, v *visitor, 
 	}
 	n, err := s.store.CountUsersOfClient(storage.System(r.Context()), c.ID)
 	if err != nil {
-		return err //nolint:wrapcheck // storage's own sentinels
+		return err
 	}
 	return s.askFirst(w, r, templates.ConfirmView{
 		Page: s.page(v, at.section), Workspace: at.bar, Title: "Disable " + c.Name + "?", Button: "Disable the app", CancelURL: base,
@@ -219,7 +219,7 @@ func (s *Server) confirmMember(w http.ResponseWriter, r *http.Request, v *visito
 		return redirect(w, workspacePath(ws)+"/leave")
 	}
 	if err := by.May(oauth.MayManageMembers); err != nil {
-		return err //nolint:wrapcheck // asPageError reads it
+		return err
 	}
 	return s.askMember(w, r, v, ws, all, id, false)
 }
@@ -233,7 +233,7 @@ func (s *Server) askMember(w http.ResponseWriter, r *http.Request, v *visitor, w
 	ctx := storage.System(r.Context())
 	members, err := s.store.Members(ctx, ws.ID, "", oauth.MaxMembers)
 	if err != nil {
-		return err //nolint:wrapcheck // storage's own sentinels
+		return err
 	}
 	i := slices.IndexFunc(members, func(m storage.Member) bool { return m.UserID == userID })
 	if i < 0 {
@@ -241,7 +241,7 @@ func (s *Server) askMember(w http.ResponseWriter, r *http.Request, v *visitor, w
 	}
 	grants, err := s.store.LiveGrantsOf(ctx, userID)
 	if err != nil {
-		return err //nolint:wrapcheck // storage's own sentinels
+		return err
 	}
 	apps, err := s.appNames(ctx, slices.DeleteFunc(grants, func(g storage.Grant) bool { return g.WorkspaceID != ws.ID }))
 	if err != nil {
@@ -287,11 +287,11 @@ func aRole(role string) string {
 // confirmWithdrawal serves GET …/invitations/{id}/withdraw.
 func (s *Server) confirmWithdrawal(w http.ResponseWriter, r *http.Request, v *visitor, by oauth.Authority, ws storage.Workspace, all []storage.Workspace) error {
 	if err := by.May(oauth.MayManageMembers); err != nil {
-		return err //nolint:wrapcheck // asPageError reads it
+		return err
 	}
 	open, err := s.store.InvitationsOf(storage.System(r.Context()), ws.ID)
 	if err != nil {
-		return err //nolint:wrapcheck // storage's own sentinels
+		return err
 	}
 	i := slices.IndexFunc(open, func(i storage.Invitation) bool { return i.ID == r.PathValue("id") })
 	if i < 0 {

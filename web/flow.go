@@ -44,7 +44,7 @@ func (s *Server) openFlow(r *http.Request, sealed string) (f *oauth.Flow, decide
 	case err == nil:
 		return f, true, nil
 	case !errors.Is(err, storage.ErrNotFound):
-		return nil, false, err //nolint:wrapcheck // storage's own sentinels
+		return nil, false, err
 	}
 	if opened != nil {
 		return nil, false, s.startAgain(r, f, &pageError{
@@ -102,7 +102,7 @@ func (s *Server) sameAnswer(w http.ResponseWriter, r *http.Request, f *oauth.Flo
 		return s.answered(r, f, v)
 	}
 	if err != nil {
-		return err //nolint:wrapcheck // storage's own sentinels
+		return err
 	}
 	s.endFlow(w, r, f)
 	return redirect(w, to)
@@ -121,7 +121,7 @@ func (s *Server) answered(r *http.Request, f *oauth.Flow, v *visitor) error {
 	case errors.As(err, &refused):
 		return e // the app is gone, or is another one now
 	case err != nil:
-		return err //nolint:wrapcheck // storage's own sentinels
+		return err
 	}
 	e.toApp(a, true)
 	if !v.signedIn() {
@@ -129,7 +129,7 @@ func (s *Server) answered(r *http.Request, f *oauth.Flow, v *visitor) error {
 	}
 	to, err := s.oauth.OpenAnswer(r.Context(), f, v.user.ID)
 	if err != nil {
-		return err //nolint:wrapcheck // storage's own sentinels
+		return err
 	}
 	if to != "" {
 		e.AnswerURL, e.BackText = to, "Continue to "+a.Client.Name

@@ -38,7 +38,7 @@ func (s *Server) joinPage(w http.ResponseWriter, r *http.Request, v *visitor) er
 		return noInvitation(err)
 	}
 	if err != nil {
-		return err //nolint:wrapcheck // it says what it did
+		return err
 	}
 	return s.showJoin(w, r, http.StatusOK, v, i, ws)
 }
@@ -55,15 +55,15 @@ func (s *Server) joinedBy(ctx context.Context, v *visitor, word string) (ws stor
 		return ws, false, nil
 	}
 	if err != nil {
-		return ws, false, err //nolint:wrapcheck // storage's own sentinels
+		return ws, false, err
 	}
 	id, err := s.oauth.Open(api.AnswerPurpose(digest), kept.Answer)
 	if err != nil {
-		return ws, false, nil //nolint:nilerr // sealed under a secret that is gone: as if nobody had joined
+		return ws, false, nil
 	}
 	all, err := s.store.WorkspacesOf(ctx, v.user.ID)
 	if err != nil {
-		return ws, false, err //nolint:wrapcheck // storage's own sentinels
+		return ws, false, err
 	}
 	i := slices.IndexFunc(all, func(ws storage.Workspace) bool { return ws.ID == string(id) })
 	if i < 0 {
@@ -91,10 +91,10 @@ func (s *Server) join(w http.ResponseWriter, r *http.Request, v *visitor) error 
 	var ws storage.Workspace
 	err := s.store.InTx(storage.System(r.Context()), func(ctx context.Context) (err error) {
 		if ws, err = s.oauth.TakeInvitation(ctx, v.user, word); err != nil {
-			return err //nolint:wrapcheck // read below
+			return err
 		}
 		digest := joinedDigest(v, word)
-		return s.store.KeepAnswer(ctx, storage.IdempotentAnswer{ //nolint:wrapcheck // storage's own sentinels
+		return s.store.KeepAnswer(ctx, storage.IdempotentAnswer{
 			Digest: digest, WorkspaceID: ws.ID, UserID: v.user.ID, Request: digest, Status: http.StatusSeeOther,
 			Answer: s.oauth.Seal(api.AnswerPurpose(digest), []byte(ws.ID)),
 		})
@@ -107,7 +107,7 @@ func (s *Server) join(w http.ResponseWriter, r *http.Request, v *visitor) error 
 			return noInvitation(err)
 		}
 		if err != nil {
-			return err //nolint:wrapcheck // it says what it did
+			return err
 		}
 		return s.showJoin(w, r, http.StatusForbidden, v, i, ws)
 	case errors.Is(err, storage.ErrExists):
@@ -122,7 +122,7 @@ func (s *Server) join(w http.ResponseWriter, r *http.Request, v *visitor) error 
 		}
 		ws = before // the form was sent twice
 	case err != nil:
-		return err //nolint:wrapcheck // it says what it did
+		return err
 	}
 	return s.changed(w, r, v, workspacePath(ws)+"/"+templates.TabMembers, "You are a member of "+ws.Name+" now.")
 }

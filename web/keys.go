@@ -98,7 +98,7 @@ func (p *people) name(ctx context.Context, id string) (string, error) {
 	case errors.Is(err, storage.ErrNotFound):
 		name = "somebody who is gone"
 	case err != nil:
-		return "", err //nolint:wrapcheck // storage's own sentinels
+		return "", err
 	case name == "":
 		name = u.Email
 	}
@@ -151,7 +151,7 @@ func (s *Server) showKeys(w http.ResponseWriter, r *http.Request, p keyPlace, f 
 			return nil
 		}
 		if list, err = s.store.Keys(ctx, p.owner, f); err != nil || p.personal() {
-			return err //nolint:wrapcheck // storage's own sentinels
+			return err
 		}
 		for _, k := range list[:min(len(list), listLength)] {
 			if days[k.ID], err = s.usageDays(ctx, k.ID, p.ws.ID); err != nil {
@@ -161,7 +161,7 @@ func (s *Server) showKeys(w http.ResponseWriter, r *http.Request, p keyPlace, f 
 		return nil
 	})
 	if err != nil {
-		return err //nolint:wrapcheck // storage's own sentinels
+		return err
 	}
 	view.KeyPlace, view.CallURL, view.Prefix = p.view(), s.callURL(), apikey.PrefixPersonalToken
 	link := func(last *storage.APIKey) string {
@@ -229,7 +229,7 @@ func (s *Server) usageDays(ctx context.Context, keyID string, workspaceIDs ...st
 	for _, ws := range workspaceIDs {
 		list, err := s.store.UsageByDay(ctx, ws, keyID, storage.At(days[0].Day), storage.At(today.AddDate(0, 0, 1)))
 		if err != nil {
-			return nil, err //nolint:wrapcheck // storage's own sentinels
+			return nil, err
 		}
 		for _, x := range list {
 			if i := int(x.Hour.Time().Sub(days[0].Day) / (24 * time.Hour)); i >= 0 && i < len(days) {
@@ -255,10 +255,10 @@ func (s *Server) findKeys(w http.ResponseWriter, r *http.Request, p keyPlace) er
 		if apikey.PrefixOf(text) != "" {
 			err := s.store.InTx(p.tenant(r.Context()), func(ctx context.Context) (err error) {
 				list, err = s.store.Keys(ctx, p.owner, storage.KeyFilter{Digest: storage.Digest(text), Limit: 1})
-				return err //nolint:wrapcheck // storage's own sentinels
+				return err
 			})
 			if err != nil {
-				return err //nolint:wrapcheck // storage's own sentinels
+				return err
 			}
 		}
 		if len(list) == 0 {
@@ -576,7 +576,7 @@ func (s *Server) createKey(w http.ResponseWriter, r *http.Request, p keyPlace) e
 				k, x.Secret, err = s.oauth.CreateKey(ctx, p.by, p.ws.Plan, f.KeySpec)
 			}
 			x.ID = k.ID
-			return x, err //nolint:wrapcheck // keyFaults reads it
+			return x, err
 		})
 		if err == nil {
 			return redirect(w, p.base+"/shown?view="+view)
@@ -612,9 +612,9 @@ func (s *Server) key(r *http.Request, p *keyPlace) (k storage.APIKey, err error)
 	}
 	err = s.store.InTx(p.tenant(r.Context()), func(ctx context.Context) (err error) {
 		k, err = s.store.Key(ctx, p.owner, id)
-		return err //nolint:wrapcheck // storage's own sentinels
+		return err
 	})
-	return k, err //nolint:wrapcheck // storage's own sentinels
+	return k, err
 }
 
 // keyPage serves GET …/{id}.
@@ -690,7 +690,7 @@ func (s *Server) keyLimits(ctx context.Context, p *keyPlace, k *storage.APIKey, 
 	}
 	left, limited, err := s.oauth.Remaining(storage.System(ctx), k, p.ws.Plan)
 	if err != nil {
-		return err //nolint:wrapcheck // storage's own sentinels
+		return err
 	}
 	if limited && left.Limit > 0 && view.State != "revoked" && view.State != "expired" {
 		view.Left = fmt.Sprintf("%s of %s", templates.Number(left.Remaining), templates.Number(left.Limit))
@@ -708,22 +708,22 @@ func (s *Server) keyHistory(ctx context.Context, p *keyPlace, k *storage.APIKey,
 	var fresh *storage.APIKey
 	err := s.store.InTx(p.tenant(ctx), func(ctx context.Context) (err error) {
 		if old, err = s.store.KeysRotatedInto(ctx, p.owner, k.ID); err != nil {
-			return err //nolint:wrapcheck // storage's own sentinels
+			return err
 		}
 		if k.RotatedInto != "" {
 			x, err := s.store.Key(ctx, p.owner, k.RotatedInto)
 			if err != nil && !errors.Is(err, storage.ErrNotFound) {
-				return err //nolint:wrapcheck // storage's own sentinels
+				return err
 			}
 			if err == nil {
 				fresh = &x
 			}
 		}
 		events, err = s.store.AuditEvents(ctx, storage.AuditFilter{WorkspaceID: p.ws.ID, Target: k.ID, Limit: 50})
-		return err //nolint:wrapcheck // storage's own sentinels
+		return err
 	})
 	if err != nil {
-		return err //nolint:wrapcheck // storage's own sentinels
+		return err
 	}
 	if fresh != nil {
 		view.ReplacedBy = &templates.RelatedKey{ID: fresh.ID, Masked: masked(fresh), State: s.oauth.KeyState(fresh)}
@@ -768,7 +768,7 @@ func (s *Server) keyHistory(ctx context.Context, p *keyPlace, k *storage.APIKey,
 // workspace that it acted in, and read by the system, after the token was found to be the visitor's.
 func (s *Server) readUsage(ctx context.Context, p *keyPlace, fn func(ctx context.Context, workspaceIDs []string) error) error {
 	if !p.personal() {
-		return s.store.InTx(p.tenant(ctx), func(ctx context.Context) error { return fn(ctx, []string{p.ws.ID}) }) //nolint:wrapcheck // fn's own
+		return s.store.InTx(p.tenant(ctx), func(ctx context.Context) error { return fn(ctx, []string{p.ws.ID}) })
 	}
 	var ids []string
 	for _, ws := range p.all {
@@ -782,7 +782,7 @@ func (s *Server) lately(ctx context.Context, keyID string, workspaceIDs []string
 	for _, ws := range workspaceIDs {
 		list, err := s.store.UsageOf(ctx, ws, keyID, s.store.Now().Add(-24*time.Hour), s.store.Now().Add(time.Hour))
 		if err != nil {
-			return 0, err //nolint:wrapcheck // storage's own sentinels
+			return 0, err
 		}
 		for _, x := range list {
 			n += x.Allowed + x.Limited + x.Refused
@@ -899,7 +899,7 @@ func (s *Server) rotateKey(w http.ResponseWriter, r *http.Request, p keyPlace) e
 		var fresh storage.APIKey
 		fresh, x.Secret, err = s.oauth.RotateKey(ctx, p.by, p.owner, k.ID, grace)
 		x.ID, x.OldUntil = fresh.ID, oldUntil
-		return x, err //nolint:wrapcheck // it says what it did
+		return x, err
 	})
 	if errors.Is(err, apikey.ErrRotated) {
 		return &pageError{
@@ -914,7 +914,7 @@ func (s *Server) rotateKey(w http.ResponseWriter, r *http.Request, p keyPlace) e
 		}
 	}
 	if err != nil {
-		return err //nolint:wrapcheck // it says what it did
+		return err
 	}
 	return redirect(w, p.base+"/shown?view="+view)
 }

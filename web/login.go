@@ -60,7 +60,7 @@ func (s *Server) showLogin(w http.ResponseWriter, r *http.Request, status int, f
 	if a == nil {
 		had, err := s.store.HadUser(storage.System(r.Context()))
 		if err != nil {
-			return err //nolint:wrapcheck // storage's own sentinels
+			return err
 		}
 		view.SetupHint = !had
 	} else {

@@ -29,7 +29,7 @@ func (s *Server) showMembers(w http.ResponseWriter, r *http.Request, status int,
 	base, after := workspacePath(ws)+"/"+templates.TabMembers, clean(r.URL.Query().Get("after"), 64)
 	members, err := s.store.Members(ctx, ws.ID, after, listLength+1)
 	if err != nil {
-		return err //nolint:wrapcheck // storage's own sentinels
+		return err
 	}
 	members, view.NextURL, view.PrevURL = paging(base, "", after, members, func(m storage.Member) string { return m.UserID })
 	manages, makesOwners := by.May(oauth.MayManageMembers) == nil && !ws.Personal, by.May(oauth.MayManageOwners) == nil
@@ -48,7 +48,7 @@ func (s *Server) showMembers(w http.ResponseWriter, r *http.Request, status int,
 		view.Roles = rolesToGive(role, makesOwners)
 		open, err := s.store.InvitationsOf(ctx, ws.ID)
 		if err != nil {
-			return err //nolint:wrapcheck // storage's own sentinels
+			return err
 		}
 		names := people{s, map[string]string{}}
 		for _, i := range open {
@@ -115,7 +115,7 @@ func (s *Server) invite(w http.ResponseWriter, r *http.Request, v *visitor, by o
 		var i storage.Invitation
 		i, x.Secret, err = s.oauth.Invite(ctx, by, ws, email, role)
 		x.ID = i.ID
-		return x, err //nolint:wrapcheck // it says what it did
+		return x, err
 	})
 	if errors.Is(err, storage.ErrConflict) {
 		return s.memberChanged(w, r, v, by, ws, all, "", err)
@@ -126,7 +126,7 @@ func (s *Server) invite(w http.ResponseWriter, r *http.Request, v *visitor, by o
 		return s.showMembers(w, r, http.StatusBadRequest, v, by, ws, all, view, role)
 	}
 	if err != nil {
-		return err //nolint:wrapcheck // it says what it did
+		return err
 	}
 	return redirect(w, workspacePath(ws)+"/"+templates.TabMembers+"/shown?view="+once)
 }
@@ -150,7 +150,7 @@ func (s *Server) shownInvitation(w http.ResponseWriter, r *http.Request, v *visi
 	}
 	i, _, err := s.oauth.Invitation(r.Context(), x.Secret)
 	if err != nil {
-		return err //nolint:wrapcheck // it says what it did
+		return err
 	}
 	view := templates.MembersView{Page: s.page(v, templates.SectionWorkspaces)}
 	view.Made = &templates.MadeInvitation{Email: i.Email, URL: s.oauth.InvitationURL(x.Secret), Expires: i.ExpiresAt.Time()}

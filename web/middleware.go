@@ -199,7 +199,7 @@ func (o *observation) Write(b []byte) (int, error) {
 	if o.status == 0 {
 		o.status = http.StatusOK
 	}
-	return o.ResponseWriter.Write(b) //nolint:wrapcheck // a ResponseWriter's errors are its own
+	return o.ResponseWriter.Write(b)
 }
 
 // Unwrap lets http.ResponseController reach the connection.

@@ -44,7 +44,7 @@ func (n *names) learn(ctx context.Context, ids ...string) error {
 			}
 		}
 		if err != nil && !errors.Is(err, storage.ErrNotFound) {
-			return err //nolint:wrapcheck // storage's own sentinels
+			return err
 		}
 	}
 	return nil
@@ -105,7 +105,7 @@ func (n *names) readInvitations(ctx context.Context) error {
 	}
 	open, err := n.s.store.InvitationsOf(ctx, n.ws.ID)
 	if err != nil {
-		return err //nolint:wrapcheck // storage's own sentinels
+		return err
 	}
 	n.invited = map[string]string{}
 	for _, i := range open {
@@ -116,5 +116,5 @@ func (n *names) readInvitations(ctx context.Context) error {
 
 // readAs runs fn in a transaction that reads what is a workspace's own.
 func (s *Server) readAs(ctx context.Context, by oauth.Authority, fn func(ctx context.Context) error) error {
-	return s.store.InTx(storage.Tenant(ctx, by.UserID, by.WorkspaceID), fn) //nolint:wrapcheck // fn's own
+	return s.store.InTx(storage.Tenant(ctx, by.UserID, by.WorkspaceID), fn)
 }

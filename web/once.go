@@ -59,7 +59,7 @@ func (s *Server) createOnce(ctx context.Context, r *http.Request, v *visitor, wo
 		if errors.Is(err, storage.ErrExists) {
 			return errSentTwice
 		}
-		return err //nolint:wrapcheck // storage's own sentinels
+		return err
 	})
 	if err != nil {
 		// The same form may have been quicker, and created what this one stumbled over.
@@ -78,11 +78,11 @@ func viewDigest(v *visitor, view string) []byte { return formDigest("secret", v.
 func (s *Server) keptSecret(ctx context.Context, digest []byte) (x newSecret, sealed string, err error) {
 	kept, err := s.store.KeptAnswer(ctx, digest)
 	if err != nil {
-		return x, "", err //nolint:wrapcheck // storage's own sentinels
+		return x, "", err
 	}
 	text, err := s.oauth.Open(api.AnswerPurpose(digest), kept.Answer)
 	if err != nil {
-		return x, kept.Answer, nil //nolint:nilerr // as above
+		return x, kept.Answer, nil
 	}
 	if err := json.Unmarshal(text, &x); err != nil {
 		return newSecret{}, "", fmt.Errorf("kept secret: %w", err)
@@ -115,7 +115,7 @@ func (s *Server) takeSecret(r *http.Request, v *visitor) (x newSecret, err error
 		return shown, nil // another request was quicker
 	}
 	if err != nil {
-		return newSecret{}, err //nolint:wrapcheck // storage's own sentinels
+		return newSecret{}, err
 	}
 	return x, nil
 }
@@ -144,10 +144,10 @@ func (s *Server) shownKey(w http.ResponseWriter, r *http.Request, p keyPlace) er
 	var k storage.APIKey
 	err = s.store.InTx(p.tenant(r.Context()), func(ctx context.Context) (err error) {
 		k, err = s.store.Key(ctx, p.owner, x.ID)
-		return err //nolint:wrapcheck // storage's own sentinels
+		return err
 	})
 	if err != nil {
-		return err //nolint:wrapcheck // storage's own sentinels
+		return err
 	}
 	return s.showKeySecret(w, r, p, &k, x.Secret, x.OldUntil)
 }
@@ -166,7 +166,7 @@ func (s *Server) shownSecret(w http.ResponseWriter, r *http.Request, v *visitor,
 		if c, err = s.store.ClientByID(ctx, x.ID); err == nil && at.workspaceID != "" && c.WorkspaceID != at.workspaceID {
 			err = storage.ErrNotFound
 		}
-		return err //nolint:wrapcheck // storage's own sentinels
+		return err
 	})
 	if err != nil {
 		return err

@@ -98,7 +98,7 @@ var uncounted = []string{"revoke", "delete", "remove", "withdraw", "leave", "end
 func (s *Server) proven(w http.ResponseWriter, r *http.Request, v *visitor, h memberHandler) error {
 	if r.Method == http.MethodPost && !slices.Contains(uncounted, path.Base(r.URL.Path)) {
 		if err := s.oauth.TakeChange(r.Context(), &oauth.Authority{UserID: v.user.ID}); err != nil {
-			return err //nolint:wrapcheck // asPageError reads it
+			return err
 		}
 	}
 	err := h(w, r, v)

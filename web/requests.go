@@ -18,7 +18,7 @@ func (s *Server) requestsOf(ctx context.Context, id, path, asked string) (templa
 		view.Found = requestRows(found)
 	}
 	view.Last = requestRows(list)
-	return view, err //nolint:wrapcheck // storage's own sentinels
+	return view, err
 }
 
 func requestRows(list []storage.Request) []templates.KeyRequest {

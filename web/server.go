@@ -65,7 +65,7 @@ func New(c Config) (*Server, error) {
 	}
 	s.gateway, err = gateway.New(gateway.Config{OAuth: c.OAuth, APIs: c.APIs, ClientAddress: s.proxies.ClientAddress, Trusted: s.proxies.trusted, Secure: secure, Log: c.Log, Now: s.now})
 	if err != nil {
-		return nil, err //nolint:wrapcheck // it says what it is about
+		return nil, err
 	}
 	s.api = api.New(api.Config{Store: c.Store, OAuth: c.OAuth, Identity: c.Identity, Gateway: s.gateway, ClientAddress: s.proxies.ClientAddress, SessionCookie: s.sessions.name, Visitor: s.apiVisitor})
 	s.handler = s.routes()

@@ -56,7 +56,7 @@ const (
 
 // Get implements sessions.Store: one lookup for each request.
 func (s *sessionStore) Get(r *http.Request, name string) (*sessions.Session, error) {
-	return sessions.GetRegistry(r).Get(s, name) //nolint:wrapcheck // it returns what New does
+	return sessions.GetRegistry(r).Get(s, name)
 }
 
 // New implements sessions.Store. A cookie that opens nothing gives an empty session; only storage makes an error.
@@ -207,7 +207,7 @@ func (s *Server) holder(r *http.Request) (*visitor, error) {
 // cookie somebody planted before is worth nothing.
 func (s *Server) startSession(w http.ResponseWriter, r *http.Request, old *visitor, user storage.User) (*visitor, error) {
 	if err := s.oauth.TakeSignIn(r.Context(), user.ID); err != nil {
-		return nil, err //nolint:wrapcheck // asPageError reads it
+		return nil, err
 	}
 	return s.startSessionBy(w, r, old, user, "password", func(context.Context) error { return nil })
 }
@@ -229,7 +229,7 @@ func (s *Server) startSessionBy(w http.ResponseWriter, r *http.Request, old *vis
 		if err := use(ctx); err != nil {
 			return err
 		}
-		return s.store.ReplaceSession(ctx, old.row.ID, row) //nolint:wrapcheck // openSession does
+		return s.store.ReplaceSession(ctx, old.row.ID, row)
 	})
 	if err != nil {
 		return nil, err
@@ -249,7 +249,7 @@ const renewGrace = time.Minute
 // browser takes.
 func (s *Server) renewSession(w http.ResponseWriter, r *http.Request, v *visitor) (*visitor, error) {
 	if err := s.oauth.TakeSignIn(r.Context(), v.user.ID); err != nil {
-		return nil, err //nolint:wrapcheck // asPageError reads it
+		return nil, err
 	}
 	before := r.CookiesNamed(s.sessions.name)[0].Value // visitor has found the session by it
 	text := s.oauth.FormToken("session", v.row.ID, before)
@@ -259,7 +259,7 @@ func (s *Server) renewSession(w http.ResponseWriter, r *http.Request, v *visitor
 		if errors.Is(err, storage.ErrNotFound) {
 			return fmt.Errorf("%w: the session was ended", storage.ErrConflict)
 		}
-		return err //nolint:wrapcheck // openSession does
+		return err
 	})
 	if err != nil {
 		return nil, err
@@ -274,12 +274,12 @@ func (s *Server) renewSession(w http.ResponseWriter, r *http.Request, v *visitor
 func (s *Server) openSession(w http.ResponseWriter, r *http.Request, user storage.User, credential, cookie string, lifetime time.Duration, change func(context.Context) error) error {
 	err := s.store.InTx(storage.System(r.Context()), func(ctx context.Context) error {
 		if err := s.store.PasswordStill(ctx, user.ID, user.PasswordChangedAt); err != nil {
-			return err //nolint:wrapcheck // wrapped below
+			return err
 		}
 		if err := change(ctx); err != nil {
 			return err
 		}
-		return s.store.Audit(ctx, storage.AuditEvent{ //nolint:wrapcheck // wrapped below
+		return s.store.Audit(ctx, storage.AuditEvent{
 			Action: "login.succeeded", Actor: storage.Actor{UserID: user.ID, Credential: credential}, Target: user.ID,
 		}, user.ID)
 	})
@@ -301,9 +301,9 @@ func (s *Server) endSession(w http.ResponseWriter, r *http.Request, v *visitor) 
 	if v.signedIn() {
 		err := s.store.InTx(storage.System(r.Context()), func(ctx context.Context) error {
 			if err := s.store.EndSession(ctx, v.user.ID, v.row.ID); err != nil {
-				return err //nolint:wrapcheck // wrapped below
+				return err
 			}
-			return s.store.Audit(ctx, storage.AuditEvent{Action: "session.ended", Target: v.row.ID}, v.user.ID) //nolint:wrapcheck // wrapped below
+			return s.store.Audit(ctx, storage.AuditEvent{Action: "session.ended", Target: v.row.ID}, v.user.ID)
 		})
 		if err != nil && !errors.Is(err, storage.ErrNotFound) {
 			return fmt.Errorf("end session: %w", err)
@@ -335,7 +335,7 @@ func (s *Server) deviceMark(user storage.User) string {
 func (s *Server) knownDevice(ctx context.Context, r *http.Request, email string) (bool, error) {
 	c, err := r.Cookie(cookieName("doorward-device", s.secure))
 	if err != nil || len(c.Value) != cookieLength {
-		return false, nil //nolint:nilerr // no cookie
+		return false, nil
 	}
 	u, err := s.store.UserByEmail(storage.System(ctx), email)
 	if errors.Is(err, storage.ErrNotFound) {

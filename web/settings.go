@@ -162,9 +162,9 @@ func (s *Server) sessionsOf(r *http.Request, v *visitor) (list []storage.Session
 	ctx := storage.Tenant(r.Context(), v.user.ID, "")
 	err = s.store.InTx(ctx, func(ctx context.Context) error {
 		list, err = s.store.SessionsOf(ctx, v.user.ID, sessionIdle)
-		return err //nolint:wrapcheck // storage's own sentinels
+		return err
 	})
-	return list, err //nolint:wrapcheck // storage's own sentinels
+	return list, err
 }
 
 // changePassword serves POST /settings/security/password. All other browsers are signed out by it.
@@ -172,7 +172,7 @@ func (s *Server) changePassword(w http.ResponseWriter, r *http.Request, v *visit
 	form := r.PostForm
 	// It starts a session of its own: counted before anything is done, and apart from what can be done without the password.
 	if err := s.oauth.TakeSignIn(r.Context(), v.user.ID); err != nil {
-		return err //nolint:wrapcheck // asPageError reads it
+		return err
 	}
 	current, err := s.attempt(r, v.user.Email, form.Get("current_password"))
 	if err != nil {
@@ -198,7 +198,7 @@ func (s *Server) changePassword(w http.ResponseWriter, r *http.Request, v *visit
 	// A new id after a change of what the session rests on.
 	user, err := s.store.UserByID(storage.System(r.Context()), v.user.ID)
 	if err != nil {
-		return err //nolint:wrapcheck // storage's own sentinels
+		return err
 	}
 	if v, err = s.startSessionBy(w, r, v, user, "password", func(context.Context) error { return nil }); err != nil {
 		return err
@@ -214,7 +214,7 @@ func (s *Server) changePassword(w http.ResponseWriter, r *http.Request, v *visit
 func (s *Server) personal(r *http.Request, v *visitor) (context.Context, string, error) {
 	w, err := s.store.PersonalWorkspace(storage.System(r.Context()), v.user.ID)
 	if err != nil {
-		return nil, "", err //nolint:wrapcheck // storage's own sentinels
+		return nil, "", err
 	}
 	return storage.Tenant(r.Context(), v.user.ID, w.ID), w.ID, nil
 }
@@ -231,12 +231,12 @@ func (s *Server) endOneSession(w http.ResponseWriter, r *http.Request, v *visito
 	}
 	err = s.store.InTx(own, func(ctx context.Context) error {
 		if err := s.store.EndSession(ctx, v.user.ID, id); err != nil {
-			return err //nolint:wrapcheck // storage's own sentinels
+			return err
 		}
-		return s.store.Audit(ctx, storage.AuditEvent{Action: "session.ended", WorkspaceID: personalID, Target: id}, "") //nolint:wrapcheck // storage's own sentinels
+		return s.store.Audit(ctx, storage.AuditEvent{Action: "session.ended", WorkspaceID: personalID, Target: id}, "")
 	})
 	if err != nil {
-		return err //nolint:wrapcheck // storage's own sentinels
+		return err
 	}
 	if err := s.setNotice(w, r, v, "That browser is signed out."); err != nil {
 		return err
@@ -253,14 +253,14 @@ func (s *Server) endOtherSessions(w http.ResponseWriter, r *http.Request, v *vis
 	var n int64
 	err = s.store.InTx(own, func(ctx context.Context) (err error) {
 		if n, err = s.store.EndOtherSessions(ctx, v.user.ID, v.row.ID); err != nil || n == 0 {
-			return err //nolint:wrapcheck // storage's own sentinels
+			return err
 		}
-		return s.store.Audit(ctx, storage.AuditEvent{ //nolint:wrapcheck // storage's own sentinels
+		return s.store.Audit(ctx, storage.AuditEvent{
 			Action: "session.others_ended", WorkspaceID: personalID, Target: v.user.ID, Detail: map[string]string{"sessions": strconv.FormatInt(n, 10)},
 		}, "")
 	})
 	if err != nil {
-		return err //nolint:wrapcheck // storage's own sentinels
+		return err
 	}
 	text := "Every other browser is signed out."
 	if n == 0 {
@@ -314,15 +314,15 @@ func (s *Server) connectedApps(r *http.Request, v *visitor) ([]templates.Connect
 	tenant := storage.Tenant(r.Context(), v.user.ID, "")
 	consents, err := s.store.ConsentsOf(tenant, v.user.ID)
 	if err != nil {
-		return nil, err //nolint:wrapcheck // storage's own sentinels
+		return nil, err
 	}
 	grants, err := s.store.LiveGrantsOf(storage.System(r.Context()), v.user.ID) // tenants read no tokens
 	if err != nil {
-		return nil, err //nolint:wrapcheck // storage's own sentinels
+		return nil, err
 	}
 	workspaces, err := s.store.WorkspacesOf(storage.System(r.Context()), v.user.ID)
 	if err != nil {
-		return nil, err //nolint:wrapcheck // storage's own sentinels
+		return nil, err
 	}
 	apps := map[string]*templates.ConnectedApp{}
 	var order []string
@@ -369,7 +369,7 @@ func (s *Server) connectedApps(r *http.Request, v *visitor) ([]templates.Connect
 			continue
 		}
 		if err != nil {
-			return nil, err //nolint:wrapcheck // storage's own sentinels
+			return nil, err
 		}
 		app.Name, app.Site, app.Disabled, app.Verified = c.Name, c.Site, !c.DisabledAt.IsZero(), c.Verified
 		app.FirstParty, app.Operator = c.FirstParty, oauth.RegisteredByOperator(&c)
@@ -418,7 +418,7 @@ func (s *Server) endAccess(w http.ResponseWriter, r *http.Request, v *visitor) e
 		return err
 	}
 	if err := s.oauth.EndAccess(own, v.user.ID, personalID, id); err != nil {
-		return err //nolint:wrapcheck // storage's own sentinels
+		return err
 	}
 	text := "Access is ended. What the app holds no longer works."
 	if all {

@@ -14,7 +14,7 @@ import (
 func (s *Server) setupOver(r *http.Request) error {
 	has, err := s.store.HasAdministrator(storage.System(r.Context()))
 	if err != nil {
-		return err //nolint:wrapcheck // storage's own sentinels
+		return err
 	}
 	if !has {
 		return &pageError{
@@ -29,7 +29,7 @@ func (s *Server) setupOver(r *http.Request) error {
 func (s *Server) setupPage(w http.ResponseWriter, r *http.Request) error {
 	has, err := s.store.HasUser(storage.System(r.Context()))
 	if err != nil {
-		return err //nolint:wrapcheck // storage's own sentinels
+		return err
 	}
 	if has {
 		return s.setupOver(r)
@@ -43,7 +43,7 @@ func (s *Server) setup(w http.ResponseWriter, r *http.Request) error {
 	form := r.PostForm
 	has, err := s.store.HasUser(storage.System(r.Context()))
 	if err != nil {
-		return err //nolint:wrapcheck // storage's own sentinels
+		return err
 	}
 	if has {
 		return s.setUpAlready(w, r)
@@ -97,7 +97,7 @@ func (s *Server) setUpAlready(w http.ResponseWriter, r *http.Request) error {
 	case errors.Is(err, storage.ErrNotFound):
 		return s.setupOver(r)
 	case err != nil:
-		return err //nolint:wrapcheck // storage's own sentinels
+		return err
 	case !u.Admin || s.store.Now().Sub(u.CreatedAt) > setUpAgain:
 		return s.setupOver(r)
 	}

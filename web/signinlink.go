@@ -33,7 +33,7 @@ func (s *Server) signInLink(w http.ResponseWriter, r *http.Request) error {
 		return err
 	}
 	v, err := s.startSessionBy(w, r, old, user, "sign_in_link", func(ctx context.Context) error {
-		return s.store.TakeSignInLink(ctx, storage.Digest(word), user.ID) //nolint:wrapcheck // storage's own sentinels
+		return s.store.TakeSignInLink(ctx, storage.Digest(word), user.ID)
 	})
 	if errors.Is(err, storage.ErrConsumed) {
 		return linkOver(err)
@@ -54,7 +54,7 @@ func (s *Server) userOfLink(r *http.Request, word string) (storage.User, error) 
 	if errors.Is(err, storage.ErrNotFound) {
 		return user, linkOver(err)
 	}
-	return user, err //nolint:wrapcheck // storage's own sentinels
+	return user, err
 }
 
 func linkOver(cause error) *pageError {

@@ -18,7 +18,7 @@ func (s *Server) personalTokens(h keyHandler) memberHandler {
 	return func(w http.ResponseWriter, r *http.Request, v *visitor) error {
 		by, ws, all, err := s.oauth.PersonAuthority(r.Context(), v.user.ID, "")
 		if err != nil && !errors.Is(err, oauth.ErrSuspended) { // the tokens work in other workspaces
-			return err //nolint:wrapcheck // it says what it did
+			return err
 		}
 		by.Fresh = s.fresh(v)
 		return h(w, r, keyPlace{v: v, by: by, ws: ws, all: all, owner: storage.KeyOwner{UserID: v.user.ID}, base: tokensBase})

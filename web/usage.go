@@ -36,7 +36,7 @@ func (s *Server) usagePage(w http.ResponseWriter, r *http.Request, v *visitor, b
 		first, last := view.Days[0].Day, view.Days[len(view.Days)-1].Day
 		list, err := s.store.UsageByDay(ctx, ws.ID, "", storage.At(first), storage.At(last.Add(24*time.Hour)))
 		if err != nil {
-			return err //nolint:wrapcheck // storage's own sentinels
+			return err
 		}
 		clear(totals)
 		for _, x := range list {

@@ -17,7 +17,7 @@ const lastAdministrator = "Nobody else could administer this server. Make or ena
 func (s *Server) adminUserPage(w http.ResponseWriter, r *http.Request, v *visitor) error {
 	u, err := s.store.UserByID(storage.System(r.Context()), r.PathValue("id"))
 	if err != nil {
-		return err //nolint:wrapcheck // storage's own sentinels
+		return err
 	}
 	page, err := s.settingsPage(w, r, v, templates.SectionAdminUsers)
 	if err != nil {
@@ -32,7 +32,7 @@ func (s *Server) showUser(w http.ResponseWriter, r *http.Request, status int, v 
 	view.ID, view.SavedEmail, view.Disabled, view.Self, view.NeedPassword = u.ID, u.Email, !u.DisabledAt.IsZero(), u.ID == v.user.ID, !s.fresh(v)
 	with, err := s.store.WorkspacesStoppedWith(ctx, u.ID)
 	if err != nil {
-		return err //nolint:wrapcheck // storage's own sentinels
+		return err
 	}
 	for _, ws := range with {
 		text := ws.Name + " (" + ws.Slug + ")"
@@ -56,7 +56,7 @@ func (s *Server) showUser(w http.ResponseWriter, r *http.Request, status int, v 
 func (s *Server) tokensOf(r *http.Request, userID string) (texts []string, err error) {
 	tokens, err := s.identity.LiveTokens(r.Context(), userID)
 	if err != nil {
-		return nil, err //nolint:wrapcheck // it says what it did
+		return nil, err
 	}
 	for i := range tokens {
 		k := &tokens[i]
@@ -73,7 +73,7 @@ func (s *Server) tokensOf(r *http.Request, userID string) (texts []string, err e
 func (s *Server) updateUser(w http.ResponseWriter, r *http.Request, v *visitor) error {
 	u, err := s.store.UserByID(storage.System(r.Context()), r.PathValue("id"))
 	if err != nil {
-		return err //nolint:wrapcheck // storage's own sentinels
+		return err
 	}
 	form := r.PostForm
 	email, name, admin := form.Get("email"), form.Get("name"), form.Get("admin") != ""
@@ -90,7 +90,7 @@ func (s *Server) updateUser(w http.ResponseWriter, r *http.Request, v *visitor) 
 	if c.Email != nil || c.Admin != nil && admin {
 		by := s.administrator(v)
 		if err := by.MayGivePower(); err != nil {
-			return err //nolint:wrapcheck // *oauth.Forbidden or ErrStale
+			return err
 		}
 	}
 	changed, err := s.identity.UpdateUser(r.Context(), u.ID, c)
@@ -103,7 +103,7 @@ func (s *Server) updateUser(w http.ResponseWriter, r *http.Request, v *visitor) 
 		return s.showUser(w, r, http.StatusBadRequest, v, u, view)
 	}
 	if err != nil {
-		return err //nolint:wrapcheck // it says what it did
+		return err
 	}
 	if u.ID == v.user.ID && changed.Email != u.Email {
 		return redirect(w, "/login") // this browser is signed out too
@@ -118,7 +118,7 @@ func (s *Server) updateUser(w http.ResponseWriter, r *http.Request, v *visitor) 
 func (s *Server) setUserPassword(w http.ResponseWriter, r *http.Request, v *visitor) error {
 	u, err := s.store.UserByID(storage.System(r.Context()), r.PathValue("id"))
 	if err != nil {
-		return err //nolint:wrapcheck // storage's own sentinels
+		return err
 	}
 	form := r.PostForm
 	v, fault, status, err := s.stepUp(w, r, v, form.Get(proofField))
@@ -138,7 +138,7 @@ func (s *Server) setUserPassword(w http.ResponseWriter, r *http.Request, v *visi
 		return s.showUser(w, r, http.StatusBadRequest, v, u, view)
 	}
 	if err != nil {
-		return err //nolint:wrapcheck // it says what it did
+		return err
 	}
 	return s.ended(w, r, v, u, "The password of "+u.Email+" is set.", ended)
 }
@@ -163,11 +163,11 @@ func (s *Server) confirmSignOut(w http.ResponseWriter, r *http.Request, v *visit
 	ctx := storage.System(r.Context())
 	u, err := s.store.UserByID(ctx, r.PathValue("id"))
 	if err != nil {
-		return err //nolint:wrapcheck // storage's own sentinels
+		return err
 	}
 	grants, err := s.store.LiveGrantsOf(ctx, u.ID)
 	if err != nil {
-		return err //nolint:wrapcheck // storage's own sentinels
+		return err
 	}
 	apps, err := s.appNames(ctx, grants)
 	if err != nil {
@@ -198,11 +198,11 @@ func (s *Server) confirmSignOut(w http.ResponseWriter, r *http.Request, v *visit
 func (s *Server) signOutUser(w http.ResponseWriter, r *http.Request, v *visitor) error {
 	u, err := s.store.UserByID(storage.System(r.Context()), r.PathValue("id"))
 	if err != nil {
-		return err //nolint:wrapcheck // storage's own sentinels
+		return err
 	}
 	ended, err := s.identity.SignOut(r.Context(), u.ID, identity.Ending{Apps: r.PostForm.Get("apps") != "", Tokens: r.PostForm.Get("tokens") != ""})
 	if err != nil {
-		return err //nolint:wrapcheck // it says what it did
+		return err
 	}
 	return s.ended(w, r, v, u, u.Email+" is signed out everywhere.", ended)
 }
@@ -211,7 +211,7 @@ func (s *Server) signOutUser(w http.ResponseWriter, r *http.Request, v *visitor)
 func (s *Server) kept(r *http.Request, userID string) (ids []string, err error) {
 	with, err := s.store.WorkspacesStoppedWith(storage.System(r.Context()), userID)
 	if err != nil {
-		return nil, err //nolint:wrapcheck // storage's own sentinels
+		return nil, err
 	}
 	for _, id := range r.PostForm["keep"] {
 		if !slices.ContainsFunc(with, func(ws storage.Workspace) bool { return ws.ID == id && !ws.Personal }) {

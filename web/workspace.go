@@ -57,7 +57,7 @@ func (s *Server) authority(r *http.Request, v *visitor, slug string) (oauth.Auth
 			Message: whyDisabled(ws) + " None of its API keys and apps works. An administrator can enable it again.",
 		}
 	}
-	return by, ws, all, err //nolint:wrapcheck // it says what it did
+	return by, ws, all, err
 }
 
 // administrator is the authority of an administrator on the pages for them.
@@ -91,7 +91,7 @@ func workspaceBar(ws storage.Workspace, all []storage.Workspace, tab string) tem
 func (s *Server) lastWorkspace(r *http.Request, v *visitor) (storage.Workspace, error) {
 	all, err := s.store.WorkspacesOf(storage.System(r.Context()), v.user.ID)
 	if err != nil {
-		return storage.Workspace{}, err //nolint:wrapcheck // storage's own sentinels
+		return storage.Workspace{}, err
 	}
 	last, _ := v.session.Values[valueWorkspace].(string)
 	if i := slices.IndexFunc(all, func(ws storage.Workspace) bool { return ws.Slug == last && ws.DisabledAt.IsZero() }); i >= 0 {

@@ -36,7 +36,7 @@ func (s *Server) workspacesPage(w http.ResponseWriter, r *http.Request, v *visit
 func (s *Server) showWorkspaces(w http.ResponseWriter, r *http.Request, status int, v *visitor, view templates.WorkspacesView) error {
 	list, err := s.store.WorkspacesOf(storage.System(r.Context()), v.user.ID)
 	if err != nil {
-		return err //nolint:wrapcheck // storage's own sentinels
+		return err
 	}
 	for _, ws := range list {
 		view.Workspaces = append(view.Workspaces, templates.WorkspaceRow{
@@ -59,7 +59,7 @@ func (s *Server) createWorkspace(w http.ResponseWriter, r *http.Request, v *visi
 	for _, slug := range slugs {
 		made, _, err = s.createOnce(storage.System(r.Context()), r, v, "", func(ctx context.Context) (newSecret, error) {
 			ws, err := s.oauth.CreateWorkspace(ctx, by, name, slug, "", v.user.ID)
-			return newSecret{ID: ws.Slug}, err //nolint:wrapcheck // it says what it did
+			return newSecret{ID: ws.Slug}, err
 		})
 		if !errors.Is(err, storage.ErrExists) {
 			break
@@ -71,7 +71,7 @@ func (s *Server) createWorkspace(w http.ResponseWriter, r *http.Request, v *visi
 		})
 	}
 	if err != nil {
-		return err //nolint:wrapcheck // it says what it did
+		return err
 	}
 	return s.changed(w, r, v, workspacesBase+"/"+made.ID+"/"+templates.TabMembers, "The workspace is made. Invite those you work with.")
 }
@@ -101,7 +101,7 @@ func (s *Server) showWorkspace(w http.ResponseWriter, r *http.Request, status in
 	case errors.As(err, &no):
 		names = nil
 	case err != nil:
-		return err //nolint:wrapcheck // it says what it did
+		return err
 	}
 	for _, name := range names {
 		view.Plans = append(view.Plans, templates.Option{Value: name, Text: s.planOption(name), Selected: name == plan})
@@ -134,19 +134,19 @@ func (s *Server) planOption(name string) string {
 func (s *Server) contentOf(ctx context.Context, v *visitor, ws storage.Workspace) (n templates.WorkspaceContent, err error) {
 	members, err := s.store.Members(storage.System(ctx), ws.ID, "", oauth.MaxMembers)
 	if err != nil {
-		return n, err //nolint:wrapcheck // storage's own sentinels
+		return n, err
 	}
 	n.Members = len(members)
 	err = s.store.InTx(storage.Tenant(ctx, v.user.ID, ws.ID), func(ctx context.Context) error {
 		apps, err := s.store.CountClientsOfWorkspace(ctx, ws.ID)
 		if err != nil {
-			return err //nolint:wrapcheck // storage's own sentinels
+			return err
 		}
 		keys, err := s.store.CountKeysOfWorkspace(ctx, ws.ID)
 		n.Apps, n.Keys = int(apps), int(keys)
-		return err //nolint:wrapcheck // storage's own sentinels
+		return err
 	})
-	return n, err //nolint:wrapcheck // storage's own sentinels
+	return n, err
 }
 
 // updateWorkspace serves POST /settings/workspaces/{slug}.
@@ -163,7 +163,7 @@ func (s *Server) updateWorkspace(w http.ResponseWriter, r *http.Request, v *visi
 			templates.WorkspaceView{Page: s.page(v, templates.SectionWorkspaces), Name: clean(name, 300), Errors: faults}, plan)
 	}
 	if err != nil {
-		return err //nolint:wrapcheck // it says what it did
+		return err
 	}
 	return s.changed(w, r, v, workspacePath(ws), "Saved.")
 }
@@ -178,7 +178,7 @@ func (s *Server) leaveWorkspace(w http.ResponseWriter, r *http.Request, v *visit
 		}
 	}
 	if err != nil {
-		return err //nolint:wrapcheck // it says what it did
+		return err
 	}
 	return s.changed(w, r, v, workspacesBase, "You have left "+ws.Name+".")
 }
@@ -186,7 +186,7 @@ func (s *Server) leaveWorkspace(w http.ResponseWriter, r *http.Request, v *visit
 // deleteWorkspace serves POST /settings/workspaces/{slug}/delete. The workspace's slug must be typed.
 func (s *Server) deleteWorkspace(w http.ResponseWriter, r *http.Request, v *visitor, by oauth.Authority, ws storage.Workspace, all []storage.Workspace) error {
 	if err := by.May(oauth.MayDeleteWorkspace); err != nil {
-		return err //nolint:wrapcheck // asPageError reads it
+		return err
 	}
 	if strings.TrimSpace(r.PostForm.Get("confirm")) != ws.Slug {
 		return s.showWorkspace(w, r, http.StatusBadRequest, v, by, ws, all, templates.WorkspaceView{
@@ -202,7 +202,7 @@ func (s *Server) deleteWorkspace(w http.ResponseWriter, r *http.Request, v *visi
 		}
 	}
 	if err != nil {
-		return err //nolint:wrapcheck // it says what it did
+		return err
 	}
 	return s.changed(w, r, v, workspacesBase, ws.Name+" is deleted, and all that belonged to it.")
 }
@@ -216,7 +216,7 @@ func (s *Server) adminWorkspacesPage(w http.ResponseWriter, r *http.Request, v *
 	query, after := clean(r.URL.Query().Get("q"), 200), clean(r.URL.Query().Get("after"), 64)
 	list, err := s.store.SearchWorkspaces(storage.System(r.Context()), query, after, listLength+1)
 	if err != nil {
-		return err //nolint:wrapcheck // storage's own sentinels
+		return err
 	}
 	view := templates.AdminWorkspacesView{Page: page, Query: query, Plans: s.oauth.Plans()}
 	list, view.NextURL, view.PrevURL = paging("/admin/workspaces", query, after, list, func(ws storage.ListedWorkspace) string { return ws.ID })
@@ -233,7 +233,7 @@ func (s *Server) adminWorkspacesPage(w http.ResponseWriter, r *http.Request, v *
 func (s *Server) switchWorkspace(w http.ResponseWriter, r *http.Request, v *visitor) error {
 	ws, err := s.store.WorkspaceByID(storage.System(r.Context()), r.PathValue("id"))
 	if err != nil {
-		return err //nolint:wrapcheck // storage's own sentinels
+		return err
 	}
 	disable, text := strings.HasSuffix(r.URL.Path, "/disable"), ws.Name+" works again."
 	if disable {
@@ -245,7 +245,7 @@ func (s *Server) switchWorkspace(w http.ResponseWriter, r *http.Request, v *visi
 			Message: "This is the personal workspace of a disabled user. It works again when the user is enabled.",
 		}
 	} else if err != nil {
-		return err //nolint:wrapcheck // it says what it did
+		return err
 	}
 	return s.changed(w, r, v, "/admin/workspaces", text)
 }
@@ -254,7 +254,7 @@ func (s *Server) switchWorkspace(w http.ResponseWriter, r *http.Request, v *visi
 func (s *Server) planWorkspace(w http.ResponseWriter, r *http.Request, v *visitor) error {
 	ws, err := s.store.WorkspaceByID(storage.System(r.Context()), r.PathValue("id"))
 	if err != nil {
-		return err //nolint:wrapcheck // storage's own sentinels
+		return err
 	}
 	plan := r.PostForm.Get("plan")
 	_, err = s.oauth.UpdateWorkspace(r.Context(), s.administrator(v), ws, nil, &plan)
@@ -262,7 +262,7 @@ func (s *Server) planWorkspace(w http.ResponseWriter, r *http.Request, v *visito
 		return &pageError{Status: http.StatusBadRequest, Heading: "Nothing was changed", Message: "The plan " + faults["plan"] + ".", Cause: err, BackURL: "/admin/workspaces", BackText: "Go back to the workspaces"}
 	}
 	if err != nil {
-		return err //nolint:wrapcheck // it says what it did
+		return err
 	}
 	return s.changed(w, r, v, "/admin/workspaces", ws.Name+" has another plan now.")
 }

@@ -67,7 +67,7 @@ func (e explainCommand) Run(ctx context.Context, a *app) error {
 			ClientAddress: func(*http.Request) netip.Addr { return netip.Addr{} }, Trusted: func(*http.Request) bool { return false }, Log: slog.New(slog.DiscardHandler), Now: func() time.Time { return s.store.Now().Time() },
 		})
 		if err != nil {
-			return err //nolint:wrapcheck // it says what it is about
+			return err
 		}
 		api := g.Host(u.Host)
 		if api == nil {

@@ -82,7 +82,7 @@ func (r routeJSON) MarshalJSON() ([]byte, error) {
 		scopes := append([]string{}, r.Scopes...)
 		row.Scopes = &scopes
 	}
-	return json.Marshal(row) //nolint:wrapcheck // plain values
+	return json.Marshal(row)
 }
 
 // readDocument reads a file of at most maxOpenAPIBytes, or standard input.

@@ -28,7 +28,7 @@ func (c setupLinkCommand) Run(ctx context.Context, a *app) error {
 func (s *server) setupLink(ctx context.Context) (string, error) {
 	word, needed, err := s.identity.SetupWord(ctx)
 	if err != nil || !needed {
-		return "", err //nolint:wrapcheck // it says what it did
+		return "", err
 	}
 	return s.config.Issuer + "/setup?" + url.Values{"word": {word}}.Encode(), nil
 }

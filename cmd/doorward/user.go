@@ -288,7 +288,7 @@ func (c userSignInLink) Run(ctx context.Context, a *app) error {
 		}
 		word, err := s.identity.SignInLink(ctx, user.ID)
 		if err != nil {
-			return err //nolint:wrapcheck // it says what it did
+			return err
 		}
 		link := s.config.Issuer + "/login/link?" + url.Values{"word": {word}}.Encode()
 		return c.print(a, map[string]string{"url": link}, func(w io.Writer) { _, _ = fmt.Fprintln(w, link) })

@@ -24,7 +24,7 @@ type world struct {
 	*Keys
 
 	t         *testing.T
-	ctx       context.Context //nolint:containedctx // of the test
+	ctx       context.Context
 	store     *storage.Store
 	user      storage.User
 	workspace storage.Workspace

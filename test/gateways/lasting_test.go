@@ -63,10 +63,10 @@ func TestV07_WhatLastsEndsWithItsCredential(t *testing.T) {
 				ok(t, err)
 				talk := func() error {
 					if err := websocket.Message.Send(ws, "x"); err != nil {
-						return err //nolint:wrapcheck // of a test
+						return err
 					}
 					var got string
-					return websocket.Message.Receive(ws, &got) //nolint:wrapcheck // of a test
+					return websocket.Message.Receive(ws, &got)
 				}
 				// As long as the key is good it goes on, and costs nothing.
 				spent := w.left(t, f, key)

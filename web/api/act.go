@@ -104,7 +104,7 @@ func (c *call) once(ctx context.Context, key string, run func(context.Context) (
 		if errors.Is(err, storage.ErrExists) {
 			err = errAnswered
 		}
-		return err //nolint:wrapcheck // storage's own sentinels
+		return err
 	})
 	if err == nil {
 		return done, nil
@@ -125,10 +125,10 @@ func (c *call) kept(ctx context.Context, digest, request []byte) (reply, error) 
 	var answer storage.IdempotentAnswer
 	err := c.store.InTx(ctx, func(ctx context.Context) (err error) {
 		answer, err = c.store.KeptAnswer(ctx, digest)
-		return err //nolint:wrapcheck // storage's own sentinels
+		return err
 	})
 	if err != nil {
-		return reply{}, err //nolint:wrapcheck // as above
+		return reply{}, err
 	}
 	if !bytes.Equal(answer.Request, request) {
 		return reply{}, conflict("This Idempotency-Key was used for another request; use a new one.")

@@ -142,7 +142,7 @@ func (c *call) findApp(ctx context.Context) (storage.Client, error) {
 	if err == nil && x.WorkspaceID != c.by.WorkspaceID {
 		err = storage.ErrNotFound
 	}
-	return x, err //nolint:wrapcheck // storage's own sentinels
+	return x, err
 }
 
 func (a *API) createApp(ctx context.Context, c *call, _ *none, in *NewApp) (App, error) {
@@ -155,7 +155,7 @@ func (a *API) createApp(ctx context.Context, c *call, _ *none, in *NewApp) (App,
 	}
 	x, secret, err := a.oauth.CreateClient(ctx, c.by, p)
 	if err != nil {
-		return App{}, err //nolint:wrapcheck // it says what it did
+		return App{}, err
 	}
 	shown := c.showApp(&x)
 	shown.Secret = secret
@@ -207,12 +207,12 @@ func (a *API) updateApp(ctx context.Context, c *call, _ *none, in *AppChange) (A
 	set(&p.Manages, in.Manages)
 	if in.changesApp() {
 		if x, err = a.oauth.UpdateClient(ctx, c.by, x.ID, p); err != nil {
-			return App{}, err //nolint:wrapcheck // it says what it did
+			return App{}, err
 		}
 	}
 	if in.Disabled != nil && *in.Disabled == x.DisabledAt.IsZero() {
 		if err := a.oauth.SwitchClient(ctx, c.by, x.ID, *in.Disabled); err != nil {
-			return App{}, err //nolint:wrapcheck // as above
+			return App{}, err
 		}
 		if x, err = c.findApp(ctx); err != nil {
 			return App{}, err
@@ -250,7 +250,7 @@ func (a *API) rotateAppSecret(ctx context.Context, c *call, _ *none, in *Rotatio
 		x, err = c.findApp(ctx)
 	}
 	if err != nil {
-		return App{}, err //nolint:wrapcheck // it says what it did
+		return App{}, err
 	}
 	shown := c.showApp(&x)
 	shown.Secret = secret
@@ -267,5 +267,5 @@ func (a *API) deleteApp(ctx context.Context, c *call, _, _ *none) (none, error) 
 	if err == nil {
 		err = a.oauth.DeleteClient(ctx, c.by, x.ID)
 	}
-	return none{}, err //nolint:wrapcheck // it says what it did
+	return none{}, err
 }

@@ -100,7 +100,7 @@ func (c *call) authenticate(ctx context.Context) error {
 	}
 	text, err := gateway.Credential(c.r.Header)
 	if err != nil {
-		return err //nolint:wrapcheck // *gateway.Refusal
+		return err
 	}
 	return c.authenticateCredential(ctx, text)
 }
@@ -168,7 +168,7 @@ func (c *call) authenticateCredential(ctx context.Context, text string) error {
 	if errors.Is(err, storage.ErrNotFound) {
 		return c.useless(&p, oauth.ErrRevoked) // deleted at this moment
 	}
-	return err //nolint:wrapcheck // it says what it did
+	return err
 }
 
 var (
@@ -231,7 +231,7 @@ func (c *call) authenticateSession(ctx context.Context) error {
 		return forbidden("The workspace is disabled.")
 	}
 	c.by.Fresh = v.Fresh
-	return err //nolint:wrapcheck // it says what it did
+	return err
 }
 
 // administer finds the workspace that an administrator of this server names without being one of its members.
@@ -268,7 +268,7 @@ func (c *call) charge(ctx context.Context) error {
 	}
 	var err error
 	if c.taken, err = c.oauth.Take(storage.System(ctx), c.principal, 1); err != nil {
-		return err //nolint:wrapcheck // storage's own sentinels
+		return err
 	}
 	gateway.RateHeaders(c.w.Header(), c.taken)
 	if !c.taken.Allowed {
@@ -299,9 +299,9 @@ func (c *call) authorize(ctx context.Context) error {
 		return nil
 	}
 	if c.op.server {
-		return c.oauth.MayAdminister(ctx, &c.by) //nolint:wrapcheck // *oauth.Forbidden
+		return c.oauth.MayAdminister(ctx, &c.by)
 	}
-	return c.by.Decide(oauth.Act{Permission: c.op.may, Own: c.op.speaker == asPerson}) //nolint:wrapcheck // *oauth.Forbidden
+	return c.by.Decide(oauth.Act{Permission: c.op.may, Own: c.op.speaker == asPerson})
 }
 
 // caller names who asks, so that what is theirs alone can be bound to them.

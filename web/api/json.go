@@ -87,7 +87,7 @@ func (s Scopes) MarshalJSON() ([]byte, error) {
 	for _, name := range s.List {
 		object, action, ok := strings.Cut(name, ":")
 		if !s.ByObject || !ok {
-			return json.Marshal(append([]string{}, s.List...)) //nolint:wrapcheck // a list of strings
+			return json.Marshal(append([]string{}, s.List...))
 		}
 		if objects[object] == nil {
 			order = append(order, object)
@@ -113,13 +113,13 @@ func (s Scopes) MarshalJSON() ([]byte, error) {
 // UnmarshalJSON implements json.Unmarshaler.
 func (s *Scopes) UnmarshalJSON(text []byte) error {
 	if len(text) == 0 || text[0] != '{' {
-		return json.Unmarshal(text, &s.List) //nolint:wrapcheck // the caller words it
+		return json.Unmarshal(text, &s.List)
 	}
 	s.ByObject = true
 	return eachMember(text, func(object string, value json.RawMessage) error {
 		var actions []string
 		if err := json.Unmarshal(value, &actions); err != nil {
-			return err //nolint:wrapcheck // as above
+			return err
 		}
 		for _, action := range actions {
 			s.List = append(s.List, object+":"+action)
@@ -139,12 +139,12 @@ type Change[T any] struct {
 // UnmarshalJSON implements json.Unmarshaler.
 func (c *Change[T]) UnmarshalJSON(text []byte) error {
 	c.Set, c.Null = true, string(text) == "null"
-	return json.Unmarshal(text, &c.Value) //nolint:wrapcheck // the caller words it
+	return json.Unmarshal(text, &c.Value)
 }
 
 // MarshalJSON implements json.Marshaler, for the examples of the document.
 func (c Change[T]) MarshalJSON() ([]byte, error) {
-	return json.Marshal(c.Value) //nolint:wrapcheck // as what it holds
+	return json.Marshal(c.Value)
 }
 
 // IsZero keeps a change that is none out of an example.
@@ -170,7 +170,7 @@ func eachMember(text []byte, fn func(name string, value json.RawMessage) error) 
 	for d.More() {
 		t, err := d.Token()
 		if err != nil {
-			return err //nolint:wrapcheck // the caller words it
+			return err
 		}
 		name, _ := t.(string) // where a name stands the decoder takes nothing else
 		if seen[name] {
@@ -179,14 +179,14 @@ func eachMember(text []byte, fn func(name string, value json.RawMessage) error) 
 		seen[name] = true
 		var value json.RawMessage
 		if err := d.Decode(&value); err != nil {
-			return err //nolint:wrapcheck // as above
+			return err
 		}
 		if err := fn(name, value); err != nil {
 			return err
 		}
 	}
 	if _, err := d.Token(); err != nil {
-		return err //nolint:wrapcheck // as above
+		return err
 	}
 	if _, err := d.Token(); !errors.Is(err, io.EOF) {
 		return errors.New("text after the object")

@@ -198,7 +198,7 @@ func (a *API) createKey(ctx context.Context, c *call, _ *none, in *NewKey) (Key,
 	}
 	k, secret, err := a.oauth.CreateKey(ctx, c.by, c.workspace.Plan, spec)
 	if err != nil {
-		return Key{}, err //nolint:wrapcheck // it says what it did
+		return Key{}, err
 	}
 	shown := c.showKey(&k)
 	shown.Key = secret
@@ -258,7 +258,7 @@ func (a *API) getKey(ctx context.Context, c *call, _, _ *none) (Key, error) {
 		return Key{}, fmt.Errorf("show a key: %w", err)
 	}
 	if err := c.by.Decide(oauth.Act{Permission: oauth.MayManageKeys, Environment: k.Environment}); err != nil {
-		return Key{}, err //nolint:wrapcheck // *oauth.Forbidden
+		return Key{}, err
 	}
 	return c.showKey(&k), nil
 }
@@ -285,12 +285,12 @@ func (a *API) updateKey(ctx context.Context, c *call, _ *none, in *KeyChange) (K
 func (a *API) changeKey(ctx context.Context, c *call, owner storage.KeyOwner, id string, change oauth.KeyChange, paused *bool) (storage.APIKey, error) {
 	k, err := a.oauth.UpdateKey(ctx, c.by, owner, c.workspace.Plan, id, change)
 	if err != nil || paused == nil || *paused == !k.PausedAt.IsZero() {
-		return k, err //nolint:wrapcheck // it says what it did
+		return k, err
 	}
 	if *paused {
-		return a.oauth.PauseKey(ctx, c.by, owner, id) //nolint:wrapcheck // as above
+		return a.oauth.PauseKey(ctx, c.by, owner, id)
 	}
-	return a.oauth.ResumeKey(ctx, c.by, owner, id) //nolint:wrapcheck // as above
+	return a.oauth.ResumeKey(ctx, c.by, owner, id)
 }
 
 const defaultGrace = 24 * time.Hour
@@ -325,7 +325,7 @@ func (a *API) rotateKey(ctx context.Context, c *call, _ *none, in *Rotation) (Ke
 	}
 	k, secret, err := a.oauth.RotateKey(ctx, c.by, c.owner(), id, grace)
 	if err != nil {
-		return Key{}, err //nolint:wrapcheck // it says what it did
+		return Key{}, err
 	}
 	shown := c.showKey(&k)
 	shown.Key = secret
@@ -338,5 +338,5 @@ func (a *API) revokeKey(ctx context.Context, c *call, _, _ *none) (none, error) 
 		return none{}, err
 	}
 	_, err = a.oauth.RevokeKey(ctx, c.by, c.owner(), id)
-	return none{}, err //nolint:wrapcheck // it says what it did
+	return none{}, err
 }

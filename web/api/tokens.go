@@ -116,7 +116,7 @@ func (a *API) createToken(ctx context.Context, c *call, _ *none, in *NewToken) (
 	}
 	k, secret, err := a.oauth.CreatePersonalToken(ctx, c.by, spec)
 	if err != nil {
-		return Token{}, err //nolint:wrapcheck // it says what it did
+		return Token{}, err
 	}
 	shown := c.showToken(&k)
 	shown.Token = secret
@@ -166,5 +166,5 @@ func (a *API) revokeToken(ctx context.Context, c *call, _, _ *none) (none, error
 		return none{}, err
 	}
 	_, err = a.oauth.RevokeKey(ctx, c.by, c.mine(), id)
-	return none{}, err //nolint:wrapcheck // it says what it did
+	return none{}, err
 }

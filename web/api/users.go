@@ -132,7 +132,7 @@ func (c *call) oneUser(ctx context.Context, id string) (ServerUser, error) {
 	}
 	tokens, err := c.identity.LiveTokens(ctx, id)
 	if err != nil {
-		return ServerUser{}, err //nolint:wrapcheck // it says what it did
+		return ServerUser{}, err
 	}
 	shown.Tokens = []Token{}
 	for i := range tokens {
@@ -157,14 +157,14 @@ func (a *API) updateUser(ctx context.Context, c *call, _ *none, in *ServerUserCh
 	}
 	if in.Email != nil || in.Admin != nil && *in.Admin || enable {
 		if err := c.by.MayGivePower(); err != nil {
-			return ServerUser{}, err //nolint:wrapcheck // *oauth.Forbidden or ErrStale
+			return ServerUser{}, err
 		}
 	}
 	var shown ServerUser
 	err = a.store.InTx(ctx, func(ctx context.Context) error {
 		if in.Email != nil || in.Name != nil || in.Admin != nil {
 			if _, err := a.identity.UpdateUser(ctx, id, identity.UserChange{Email: in.Email, Name: in.Name, Admin: in.Admin}); err != nil {
-				return err //nolint:wrapcheck // it says what it did
+				return err
 			}
 		}
 		switch {
@@ -196,7 +196,7 @@ func (c *call) disableUser(ctx context.Context, id string, slugs []string) error
 		}
 		keep = append(keep, with[i].ID)
 	}
-	return c.identity.DisableUser(ctx, id, keep...) //nolint:wrapcheck // it says what it did
+	return c.identity.DisableUser(ctx, id, keep...)
 }
 
 // userFault words what package identity finds wrong.
@@ -226,7 +226,7 @@ func (a *API) signOutUser(ctx context.Context, c *call, _ *none, in *SignOut) (S
 	}
 	ended, err := a.identity.SignOut(ctx, id, identity.Ending{Apps: in.Apps, Tokens: in.Tokens})
 	if err != nil {
-		return SignedOut{}, err //nolint:wrapcheck // it says what it did
+		return SignedOut{}, err
 	}
 	out := SignedOut{Sessions: ended.Sessions, Grants: ended.Grants, Revoked: ended.Revoked, Tokens: []Token{}}
 	for _, k := range ended.Tokens {

@@ -80,11 +80,11 @@ func (c *call) person(ctx context.Context) (storage.User, error) {
 	case p == nil:
 		return c.visitor.User, nil
 	case p.UserID != "":
-		return c.store.UserByID(ctx, p.UserID) //nolint:wrapcheck // storage's own sentinels
+		return c.store.UserByID(ctx, p.UserID)
 	case p.WorkspaceID == "":
 		return storage.User{}, forbidden("No person stands behind this credential.")
 	}
-	return c.store.FirstOwner(ctx, p.WorkspaceID) //nolint:wrapcheck // storage's own sentinels
+	return c.store.FirstOwner(ctx, p.WorkspaceID)
 }
 
 func (a *API) account(ctx context.Context, c *call, _, _ *none) (Me, error) {

@@ -130,7 +130,7 @@ func showWorkspace(w *storage.Workspace) Workspace {
 
 func (a *API) createWorkspace(ctx context.Context, c *call, _ *none, in *NewWorkspace) (Workspace, error) {
 	w, err := a.oauth.CreateWorkspace(ctx, c.by, in.Name, in.Slug, "", c.by.UserID)
-	return showWorkspace(&w), err //nolint:wrapcheck // it says what it did
+	return showWorkspace(&w), err
 }
 
 func (a *API) listWorkspaces(ctx context.Context, c *call, q *Page, _ *none) (List[Workspace], error) {
@@ -163,7 +163,7 @@ func (a *API) getWorkspace(_ context.Context, c *call, _, _ *none) (Workspace, e
 
 func (a *API) updateWorkspace(ctx context.Context, c *call, _ *none, in *WorkspaceChange) (Workspace, error) {
 	w, err := a.oauth.UpdateWorkspace(ctx, c.by, c.workspace, in.Name, in.Plan.pointer())
-	return showWorkspace(&w), err //nolint:wrapcheck // it says what it did
+	return showWorkspace(&w), err
 }
 
 func (a *API) deleteWorkspace(ctx context.Context, c *call, _, _ *none) (none, error) {
@@ -171,7 +171,7 @@ func (a *API) deleteWorkspace(ctx context.Context, c *call, _, _ *none) (none, e
 	if errors.Is(err, storage.ErrConflict) {
 		err = conflict("This is a personal workspace; it goes with its user.")
 	}
-	return none{}, err //nolint:wrapcheck // it says what it did
+	return none{}, err
 }
 
 func showMember(m *storage.Member) Member {
@@ -207,7 +207,7 @@ func (a *API) updateMember(ctx context.Context, c *call, _ *none, in *MemberChan
 		return Member{}, lastOwner(err)
 	}
 	m, err := a.store.Member(ctx, c.workspace.ID, id)
-	return showMember(&m), err //nolint:wrapcheck // storage's own sentinels
+	return showMember(&m), err
 }
 
 func (a *API) removeMember(ctx context.Context, c *call, _, _ *none) (none, error) {
@@ -228,7 +228,7 @@ func (a *API) createInvitation(ctx context.Context, c *call, _ *none, in *NewInv
 		err = conflict("This is a personal workspace, which has no other members; make one to share.")
 	}
 	if err != nil {
-		return Invitation{}, err //nolint:wrapcheck // it says what it did
+		return Invitation{}, err
 	}
 	shown := a.showInvitation(&i)
 	shown.URL = a.oauth.InvitationURL(word)
@@ -254,5 +254,5 @@ func (a *API) withdrawInvitation(ctx context.Context, c *call, _, _ *none) (none
 	if err == nil {
 		err = a.oauth.DropInvitation(ctx, c.by, c.workspace, id)
 	}
-	return none{}, err //nolint:wrapcheck // it says what it did
+	return none{}, err
 }

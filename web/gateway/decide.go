@@ -305,7 +305,7 @@ func (j *judging) charge(ctx context.Context) (err error) {
 	}
 	j.v.Taken, err = j.oauth.Take(ctx, p, cost)
 	if err != nil {
-		return err //nolint:wrapcheck // storage's own sentinels
+		return err
 	}
 	if j.dry && j.v.Taken.Limit > 0 {
 		j.step("%d of %d are left", j.v.Taken.Remaining, j.v.Taken.Limit)

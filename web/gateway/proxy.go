@@ -285,7 +285,7 @@ func (b *patientBody) Read(p []byte) (int, error) {
 	if errors.Is(err, io.EOF) {
 		// From here on net/http reads only to learn that the caller goes away, which may take any time.
 		_ = b.deadline(time.Time{}) // as in patient
-		return n, err               //nolint:wrapcheck // io.EOF is compared
+		return n, err
 	}
 	if errors.Is(err, os.ErrDeadlineExceeded) {
 		err = fmt.Errorf("%w: %w", errCallerSlow, err)
@@ -293,7 +293,7 @@ func (b *patientBody) Read(p []byte) (int, error) {
 	if err != nil && !errors.Is(err, http.ErrBodyReadAfterClose) { // which says that the upstream was faster to fail
 		b.failed.CompareAndSwap(nil, &err)
 	}
-	return n, err //nolint:wrapcheck // as above
+	return n, err
 }
 
 // errCrowd says that as many anonymous requests are under way as may be.
@@ -333,7 +333,7 @@ func (w *patientWriter) WriteHeader(status int) {
 // Write implements io.Writer.
 func (w *patientWriter) Write(p []byte) (int, error) {
 	_ = w.control.SetWriteDeadline(time.Now().Add(patience))
-	return w.ResponseWriter.Write(p) //nolint:wrapcheck // a ResponseWriter's errors are its own
+	return w.ResponseWriter.Write(p)
 }
 
 // Unwrap lets http.ResponseController reach the connection.

@@ -41,7 +41,7 @@ func figures(doorward, file string) (line string, problems []string, err error) 
 	folder := filepath.Dir(file)
 	d, err := openapi.Read(filepath.Base(file), func(name string) ([]byte, error) { return os.ReadFile(filepath.Join(folder, name)) }) // the developer names the file
 	if err != nil {
-		return "", nil, err //nolint:wrapcheck // it names the file
+		return "", nil, err
 	}
 	var stdout, stderr bytes.Buffer
 	c := exec.Command(doorward, "routes", "from-openapi", "--json", file) //nolint:noctx // the developer names both
@@ -51,7 +51,7 @@ func figures(doorward, file string) (line string, problems []string, err error) 
 	}
 	var routes []openapi.Route
 	if err := json.Unmarshal(stdout.Bytes(), &routes); err != nil {
-		return "", nil, err //nolint:wrapcheck // it says what it is about
+		return "", nil, err
 	}
 	tried, kept, refused, leftOut := 0, 0, 0, 0
 	for _, path := range d.Examples() {
