@@ -200,7 +200,7 @@ func TestReadmeRunsAsPrinted(t *testing.T) {
 	folder := filepath.Join(t.TempDir(), "try")
 	server, app := freePort(t), freePort(t)
 	text := strings.NewReplacer("8080", server, "8099", app, "../try", folder).
-		Replace(chapter(t, page(t, "README.md"), "Connect your own app") + chapter(t, page(t, "README.md"), "Make an API key"))
+		Replace(chapter(t, page(t, "README.md"), "Connect your own app") + chapter(t, page(t, "README.md"), "Create an API key"))
 	all := blocks(text)
 	next := func(language, contains string) block {
 		t.Helper()
