@@ -58,7 +58,8 @@ var sections = []section{
 
 // notes are words about a section, by its title.
 var notes = map[string]string{
-	"Forward-auth": "These run through Doorward's own proxy, nginx and Caddy. An API's host has no pages and no cookies, so in F-01 there is no\nlogin to redirect a browser to: the answer is 401 too. It does not accept Basic, so F-15 is about workspaces and schemes.",
+	"Forward-auth": "These run through Doorward's own proxy, nginx and Caddy. An API's host has no pages and no cookies, so in F-01 there is no\n" +
+		"login to redirect a browser to: the answer is 401 too. It does not accept Basic, so F-15 is about workspaces and schemes.",
 }
 
 func main() {

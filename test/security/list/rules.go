@@ -17,7 +17,8 @@ var rules = map[string]string{
 	"A-14": "The parameters of a POST to the authorization endpoint come from its body alone.",
 	"A-15": "A redirect URI whose query holds a parameter of the response cannot be registered.",
 	"A-16": "Unknown, disabled and deleted clients get the same page.",
-	"A-18": "Users are never redirected to an app that they have not allowed anything, unless the operator vouches for it.",
+	"A-18": "Users are never redirected to an app that they have not allowed anything, unless the operator vouches " +
+		"for it.",
 	"A-19": "Sign-in and consent forms are answered with 303.",
 	"A-20": "Every client sends a PKCE challenge, unless an administrator made it optional for a confidential client.",
 	"A-21": "S256 is the only challenge method.",
@@ -258,30 +259,44 @@ var rules = map[string]string{
 	"Z-13": "Two nodes can migrate at the same time.",
 	"Z-21": "Parallel sign-ins stay within a memory limit.",
 
-	"V-01": "Disabling a user at once stops everything that only they own: their personal workspace and every workspace without another active owner count as disabled, unless the administrator chooses otherwise.",
-	"V-02": "An app works only while its workspace does; a suspension stops its tokens, its authentication and new grants, and is reversible.",
-	"V-03": "The server records who disabled an object. Only the same or a higher authority can enable it again, and nothing is issued for it in the meantime.",
-	"V-04": "An invitation is as valid as the credential and user behind it when it is accepted, and a restricted credential creates nothing that exceeds its restrictions.",
-	"V-05": "An access token creates nothing that outlives its grant, unless the operator marked its client with --manages.",
-	"V-06": "A password reset by an administrator ends sessions and grants, an administrator can sign a user out everywhere, and enabling a user again revives no session, code or token.",
-	"V-07": "An open connection is checked again at least once a minute, and closed when its credential is no longer accepted.",
+	"V-01": "Disabling a user at once stops everything that only they own: their personal workspace and every " +
+		"workspace without another active owner count as disabled, unless the administrator chooses otherwise.",
+	"V-02": "An app works only while its workspace does; a suspension stops its tokens, its authentication and new " +
+		"grants, and is reversible.",
+	"V-03": "The server records who disabled an object. Only the same or a higher authority can enable it again, and " +
+		"nothing is issued for it in the meantime.",
+	"V-04": "An invitation is as valid as the credential and user behind it when it is accepted, and a restricted " +
+		"credential creates nothing that exceeds its restrictions.",
+	"V-05": "An access token creates nothing that outlives its grant, unless the operator marked its client with " +
+		"--manages.",
+	"V-06": "A password reset by an administrator ends sessions and grants, an administrator can sign a user out " +
+		"everywhere, and enabling a user again revives no session, code or token.",
+	"V-07": "An open connection is checked again at least once a minute, and closed when its credential is no longer " +
+		"accepted.",
 	"V-08": "The slug of a deleted workspace stays reserved, so a name never comes to mean another owner.",
-	"V-09": "Giving consent again with fewer scopes at once narrows every grant of that user, client, resource and workspace.",
+	"V-09": "Giving consent again with fewer scopes at once narrows every grant of that user, client, resource and " +
+		"workspace.",
 	"V-10": "Only administrators set plans, unless the operator configures that owners do.",
 	"V-11": "A test key cannot change a live object, by any operation.",
-	"V-12": "A personal access token without a workspace has no role, and only the scopes that hold in every workspace of its user.",
+	"V-12": "A personal access token without a workspace has no role, and only the scopes that hold in every " +
+		"workspace of its user.",
 	"V-13": "Every operation that gives lasting power requires a fresh proof of identity in the browser.",
 	"V-14": "A refused scope is never implied by one that was granted.",
-	"V-15": "An app registered by the operator is labelled as such; only an administrator's check makes an app verified.",
+	"V-15": "An app registered by the operator is labelled as such; only an administrator's check makes an app " +
+		"verified.",
 	"V-16": "A scope for users only is neither offered nor accepted without a user.",
 	"V-17": "Each kind of input has one validation, shared by pages, API and commands.",
-	"V-18": "A credential that may delete an object may disable it; only changes that add access are compared with the caller's scopes.",
+	"V-18": "A credential that may delete an object may disable it; only changes that add access are compared with " +
+		"the caller's scopes.",
 	"V-20": "Only header names of letters, digits and hyphens reach an API, through the proxy and every recipe.",
 	"V-21": "Identity headers of other gateways, in whole families, never pass from a caller to an API.",
-	"V-22": "If an API treats several spellings of a path as one, the gateway does too, and no spelling bypasses a stricter route.",
-	"V-23": "ingress-nginx and Envoy can ask the gateway in their own protocols, and addresses that contradict each other are refused.",
+	"V-22": "If an API treats several spellings of a path as one, the gateway does too, and no spelling bypasses a " +
+		"stricter route.",
+	"V-23": "ingress-nginx and Envoy can ask the gateway in their own protocols, and addresses that contradict each " +
+		"other are refused.",
 	"V-24": "Two different foreign subjects never reach an API as the same header value.",
-	"V-25": "Concurrent anonymous requests are limited per address and in total, and a caller's mistake gives a 400 that raises no alarm.",
+	"V-25": "Concurrent anonymous requests are limited per address and in total, and a caller's mistake gives a 400 " +
+		"that raises no alarm.",
 	"V-30": "No caller can make a table grow without bound, and nothing that works is removed to make room.",
 	"V-31": "Requests open to any visitor cost the same however many users there are.",
 	"V-32": "A correct secret is accepted regardless of the failure counters.",
@@ -289,27 +304,37 @@ var rules = map[string]string{
 	"V-34": "Public keys that are too weak verify nothing.",
 	"V-40": "An OpenAPI element that the importer does not understand never makes a route less strict.",
 	"V-41": "YAML merge keys and anchors mean what YAML says.",
-	"V-42": "One unusual element does not refuse a document: all faults are reported at once, and the rest is imported.",
-	"V-43": "Every scope that RFC 6749, section 3.3 allows can be named, and a colon in it has a meaning only for declared objects.",
-	"V-44": "A trusted issuer may have several keys, algorithms and audiences, and a token satisfies one entry as a whole.",
-	"V-45": "NumericDate may have a fraction or an exponent, and header members that name keys are ignored and never fetched.",
+	"V-42": "One unusual element does not refuse a document: all faults are reported at once, and the rest is " +
+		"imported.",
+	"V-43": "Every scope that RFC 6749, section 3.3 allows can be named, and a colon in it has a meaning only for " +
+		"declared objects.",
+	"V-44": "A trusted issuer may have several keys, algorithms and audiences, and a token satisfies one entry as a " +
+		"whole.",
+	"V-45": "NumericDate may have a fraction or an exponent, and header members that name keys are ignored and never " +
+		"fetched.",
 	"V-46": "The operator learns why a JWT was refused; the caller gets one sentence.",
 	"V-47": "Resource identifiers that RFC 3986, section 6.2.3 calls equal are equal everywhere.",
 	"V-48": "A preflight is answered wherever CORS applies, for any safe header.",
 	"V-49": "The redirect URIs of real clients can be registered, and the documentation is tested with them.",
-	"V-50": "A body or header in an unusual form is accepted, or refused with a sentence that names the problem; HEAD changes nothing.",
+	"V-50": "A body or header in an unusual form is accepted, or refused with a sentence that names the problem; HEAD " +
+		"changes nothing.",
 	"V-51": "A route for GET and HEAD requires what both operations require.",
 	"V-52": "A public operation never opens more paths than its template names.",
-	"V-53": "An operation on another host becomes no route here, and where templates overlap, the requirements of both apply.",
-	"V-54": "Scopes that only look as if one implied another are reported, and can be imported under names that imply nothing.",
+	"V-53": "An operation on another host becomes no route here, and where templates overlap, the requirements of " +
+		"both apply.",
+	"V-54": "Scopes that only look as if one implied another are reported, and can be imported under names that imply " +
+		"nothing.",
 	"V-60": "Submitting a decision again gives the same answer, never a second code.",
 	"V-61": "Going back to an answered request says so and offers a way to continue.",
 	"V-62": "A secret is shown once, and reloading its page creates nothing.",
 	"V-63": "Every action that ends something asks first and says what will end.",
-	"V-64": "Administrators can be added and removed, and addresses changed, by page, API and command, and one administrator always remains.",
+	"V-64": "Administrators can be added and removed, and addresses changed, by page, API and command, and one " +
+		"administrator always remains.",
 	"V-65": "prompt=select_account lets the user choose the account.",
-	"V-70": "A failed database connection gives one sentence with the server, the user and what to do, and never the password.",
-	"V-71": "The log states the true cause of every refusal in the protocol, with the client id and what was requested, and never repeats a credential that was sent in the wrong place.",
+	"V-70": "A failed database connection gives one sentence with the server, the user and what to do, and never the " +
+		"password.",
+	"V-71": "The log states the true cause of every refusal in the protocol, with the client id and what was " +
+		"requested, and never repeats a credential that was sent in the wrong place.",
 	"V-72": "The documented use of the Go middleware works as printed.",
 	"V-73": "The documentation denies no feature that the server has.",
 	"V-74": "The examples run with the old curl that a supported distribution still ships.",
