@@ -58,13 +58,13 @@ func holds(ok bool) string {
 func (b *bench) keep(table string) error {
 	text := fmt.Sprintf(`# Benchmarks
 
-Made by `+"`make bench`"+` on %s, %d processors, %s. Only ratios are judged: each compares two things measured one after
-the other in the same run, %d rounds of %s each, in an order that changes; the figure is the median of the rounds' ratios.
+Written by `+"`make bench`"+` on %s, %d processors, %s. Only ratios count. Each one compares two things that were measured one
+after the other in the same run, %d rounds of %s each, in a changing order. The figure is the median of the rounds' ratios.
 
 The limits are a bare `+"`net/http`"+` handler that parses the form and writes the same bytes, and pgbench (`+"`-M prepared`"+`) with the
-same statements and %d connections, which is as many as the server's pool has. Load comes from wrk with %d connections.
-PostgreSQL runs with its defaults, fsync on; every request finds the database, since nothing but client
-registrations is cached.
+same statements and %d connections, the size of the server's pool. Load comes from wrk with %d connections.
+PostgreSQL runs with its defaults, fsync on. Every request reaches the database, because only client registrations
+are cached.
 
 %s
 `, time.Now().UTC().Format("2006-01-02"), runtime.NumCPU(), runtime.Version(), b.rounds, b.length, poolConns, wrkConns, table)

@@ -102,11 +102,13 @@ func report(t *testing.T, name, did, want, got string) {
 
 const preamble = `# Faults
 
-What the last ` + "`make faults`" + ` measured, which writes this file. The real binary was killed, restarted, cut off and
-flooded under load; a load driver kept a book of everything that the server had acknowledged, and replayed it.
+These are the results of the last ` + "`make faults`" + `, which writes this file. The real binary was killed, restarted,
+disconnected and flooded under load. A load driver recorded everything that the server had acknowledged, and checked it
+again afterwards.
 
-"Lost" is an acknowledged fact that was not so afterwards; "half-done" an authorization whose rows do not fit together,
-such as an access token without its refresh token. Times are of the machine named, with the load driver on it too.
+"Lost" is an acknowledged fact that was no longer true afterwards. "Half-done" is an authorization whose rows are
+inconsistent, such as an access token without its refresh token. The times were measured on the machine named below,
+which also ran the load driver.
 
 `
 

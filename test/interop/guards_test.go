@@ -130,15 +130,15 @@ func resourceServers(t *testing.T, signed bool) guarded {
 		rotate(t, s)
 		fresh := newApp(t, s, tab, c, "read").exchange()
 		ask("with a token from before `signing-key rotate`", file, reader.AccessToken, http.StatusOK)
-		ask("with one from after it", file, fresh.AccessToken, http.StatusOK)
+		ask("with a token from after it", file, fresh.AccessToken, http.StatusOK)
 		s.kill()
-		ask("while Doorward is away", file, fresh.AccessToken, http.StatusOK)
+		ask("while Doorward is unavailable", file, fresh.AccessToken, http.StatusOK)
 		return g
 	}
 	revoke(t, s, c, reader)
 	ask("with a token that was revoked", file, reader.AccessToken, http.StatusUnauthorized)
 	s.kill()
-	ask("while Doorward is away", file, writer.AccessToken, 0)
+	ask("while Doorward is unavailable", file, writer.AccessToken, 0)
 	return g
 }
 
@@ -238,7 +238,7 @@ func (j judgement) cell() string {
 
 // lines are those of the page's table.
 func (g guarded) lines() (titles []string, lines [][]string) {
-	titles = []string{"a file is asked for"}
+	titles = []string{"request for a file"}
 	version := []string{"version"}
 	for i, one := range g.guards {
 		titles = append(titles, "["+one.name+"](../test/interop/"+one.source+")")

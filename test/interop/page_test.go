@@ -19,26 +19,25 @@ import (
 
 var update = flag.Bool("update", false, "write docs/interoperability.md")
 
-// row is what came of a client.
+// row is the result of a client.
 type row struct {
 	party
 	version string
 	got     map[string]string // step → detail
 }
 
-const head = `<!-- Written by "go test ./test/interop -update"; "make test" fails where it is not what happened. -->
+const head = `<!-- Written by "go test ./test/interop -update"; "make test" fails if the results differ. -->
 
-# Programs by others that work with Doorward
+# Third-party programs that work with Doorward
 
-"make test" starts the real server and has these programs do all they can with it. A headless Chromium stands for the
-person: it signs in on the login page and answers the consent page. Each library is used as its own documentation says;
-the scripts in [test/interop](../test/interop) are there to copy from.
+"make test" starts the real server and runs these programs against it, with everything they can do. A headless Chromium
+acts as the user: it signs in on the login page and answers the consent page. Each library is used as its own
+documentation says. You can copy from the scripts in [test/interop](../test/interop).
 
 ## Clients
 
-Each signs a person in by the authorization code grant with PKCE, once as a confidential client and once as a public one
-without a secret. – means that the library has no function for it. What tokens are worth after each step is asked of the
-introspection endpoint besides.
+Each client runs the authorization code grant with PKCE, once as a confidential client and once as a public client
+without a secret. – means that the library has no function for it. After each step, the test also introspects the tokens.
 `
 
 // columns of the first table, by step.
@@ -55,7 +54,7 @@ var columns = []struct{ step, title string }{
 
 // refusals are the columns of the second table.
 var refusals = []struct{ step, title string }{
-	{"denied", "the person denies"},
+	{"denied", "the user denies"},
 	{"used_refresh", "a refresh token used twice"},
 	{"state", "another `state`"},
 	{"iss", "another `iss` (RFC 9207)"},
@@ -85,10 +84,10 @@ func page(rows []row, kinds []guarded, d document) string {
 	table(titles, lines)
 
 	b.WriteString(`
-What goes wrong arrives as the library's own error: a denied consent as ` + "`access_denied`" + `, a refresh token that was used before
-as ` + "`invalid_grant`" + `, which also ends every token of that consent. (The server runs with ` + "`refresh_reuse_window: 0s`" + ` here. By
-default a second use within ten seconds is taken for a retry.) An answer that was changed on its way is refused by the
-library before it sends the code. "the app" means that the library leaves the answer's query to the app, which found
+Failures arrive as the library's own error: a denied consent as ` + "`access_denied`" + `, and a refresh token that was used before
+as ` + "`invalid_grant`" + `, which also revokes every token of that consent. (The server runs with ` + "`refresh_reuse_window: 0s`" + ` here.
+By default, a second use within ten seconds counts as a retry.) If an answer was changed in transit, the library refuses
+it before it sends the code. "the app" means that the library leaves the answer's query to the app, which found
 ` + "`access_denied`" + ` there.
 `)
 	titles, lines = []string{"client"}, [][]string{}
@@ -116,17 +115,17 @@ library before it sends the code. "the app" means that the library leaves the an
 	b.WriteString(`
 ## Resource servers
 
-These guard two files. They ask the introspection endpoint, with the credentials of a client made by
-` + "`doorward client create --resource-server`" + `, or verify signed access tokens (RFC 9068) with the keys at ` + "`/oauth/jwks`" + `.
-[resource-servers.md](resource-servers.md) says what to choose and what to mind. Each cell is the status, and what
-` + "`WWW-Authenticate`" + ` says.
+Each of these guards two files. It either introspects, with the credentials of a client created by
+` + "`doorward client create --resource-server`" + `, or verifies signed access tokens (RFC 9068) with the keys at ` + "`/oauth/jwks`" + `.
+[resource-servers.md](resource-servers.md) helps you choose. Each cell is the status, and the error in
+` + "`WWW-Authenticate`" + `.
 
-By introspection, without keeping answers, so that a revocation counts at once:
+With introspection, without caching, so that a revocation takes effect at once:
 `)
 	titles, lines = kinds[0].lines()
 	table(titles, lines)
 	b.WriteString(`
-By signed tokens, which stay good until they expire:
+With signed tokens, which stay valid until they expire:
 `)
 	titles, lines = kinds[1].lines()
 	table(titles, lines)
@@ -134,13 +133,13 @@ By signed tokens, which stay good until they expire:
 	fmt.Fprintf(&b, `
 ## The management API
 
-These know no more of it than the document at `+"`/openapi.json`"+`. They read it as it is without a configuration, and as it is
+These programs know only the document at `+"`/openapi.json`"+`. They read it once as it is without a configuration, and once
 with plans, objects and other error shapes.
 `)
-	table([]string{"program", "version", "what came out"}, [][]string{
+	table([]string{"program", "version", "result"}, [][]string{
 		{"@seriousme/openapi-schema-validator", d.versions["@seriousme/openapi-schema-validator"], "the document fits the schema of OpenAPI 3.1"},
 		{"@redocly/openapi-core", d.versions["@redocly/openapi-core"], "its linter's recommended rules find nothing, once it may be on localhost"},
-		{"openapi-typescript", d.versions["openapi-typescript"], "makes the types of a client"},
+		{"openapi-typescript", d.versions["openapi-typescript"], "generates the types of a client"},
 		{
 			"typescript", d.versions["typescript"],
 			fmt.Sprintf("finds nothing wrong in the program below, strictly checked, and each of %d mistakes in the use of the client", d.mistakes),
@@ -152,15 +151,14 @@ with plans, objects and other error shapes.
 		},
 	})
 	fmt.Fprintf(&b, `
-The [program](../test/interop/node/openapi-fetch.ts) does this, and after each step the introspection endpoint is asked what the keys in it
-are worth:
+The [program](../test/interop/node/openapi-fetch.ts) does the following, and after each step the test introspects the keys in it:
 
 %s
 
-The [calls](../test/interop/node/openapi-calls.js) are made from the document: with values that fit its schemas, and with others;
-alone, and in sequences about what the first made; with an API key, a personal access token, what only looks like an
-access token, and nothing. Each operation succeeds at least once. No answer is a fault of the server, each has a status
-and a body that the document names, and what does not fit the document does nothing.
+The [calls](../test/interop/node/openapi-calls.js) are generated from the document: with values that match its schemas, and
+with others; alone, and in sequences about an object that the first created; with an API key, a personal access token, a
+string that only looks like an access token, and nothing. Each operation succeeds at least once. No answer is a server
+error, each has a status and a body that the document names, and a request that does not match the document has no effect.
 `, "1. "+strings.Join(d.steps, "\n1. "))
 	return b.String()
 }
@@ -196,7 +194,7 @@ func comparePage(t *testing.T, rows []row, kinds []guarded, d document) {
 		t.Fatal(err)
 	}
 	if diff := cmp.Diff(anyVersion(string(kept), rows), anyVersion(text, rows)); diff != "" {
-		t.Errorf("docs/interoperability.md is not what happened (-written +happened); if all is well: go test ./test/interop -update\n%s", diff)
+		t.Errorf("docs/interoperability.md differs from the results (-written +happened); if they are right: go test ./test/interop -update\n%s", diff)
 	}
 }
 

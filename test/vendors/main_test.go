@@ -126,10 +126,10 @@ func (r *registry) write() error {
 	var b strings.Builder
 	b.WriteString(`# Five vendors
 
-Five API vendors publish a page about authentication for their customers. Under [examples](../examples) there is for each a
-configuration of Doorward, a small API without any code about keys and tokens, and such a page, whose commands work as printed.
-What the pages promise is listed here, point by point, with the test that holds it: each against the real server with that
-configuration, by its own proxy and by nginx. This page is made by ` + "`go test ./test/vendors -args -update`" + `.
+Five API vendors each publish a page about authentication for their customers. For each vendor, [examples](../examples) has a
+configuration of Doorward, a small API without any code for keys and tokens, and such a page, whose commands work as printed.
+This page lists the promises point by point, with the test for each one. The tests run against the real server with that
+configuration, through its own proxy and through nginx. ` + "`go test ./test/vendors -args -update`" + ` writes this page.
 
 | vendor | points | in scope | holding |
 | --- | --- | --- | --- |

@@ -30,7 +30,7 @@ const status = async (key: string) => (await client(key).GET('/v1/auth/test')).r
 const person = client(token)
 const params = { header: { 'X-Workspace': slug } }
 
-await step('make a workspace', async () => {
+await step('create a workspace', async () => {
   const made = ok(await person.POST('/v1/workspaces', { body: { name: 'Acme', slug } }))
   check(made.role === 'owner' && made.slug === slug && !made.personal, JSON.stringify(made))
   const all = ok(await person.GET('/v1/workspaces')).data.map((w) => w.slug)
@@ -39,7 +39,7 @@ await step('make a workspace', async () => {
   check(renamed.name === 'Acme Inc.', renamed.name)
 })
 
-const admin = await step('make a key', async () => {
+const admin = await step('create a key', async () => {
   const body = { name: 'Admin', scopes: ['admin'] }
   const request = { params: { header: { ...params.header, 'Idempotency-Key': crypto.randomUUID() } }, body }
   const made = ok(await person.POST('/v1/api-keys', request))
@@ -48,7 +48,7 @@ const admin = await step('make a key', async () => {
   return { value: client(made.key!), alive: made.key }
 })
 
-const made = await step('make one with it', async () => {
+const made = await step('create one with it', async () => {
   const expiresAt = new Date(Date.now() + 86_400_000).toISOString()
   const made: Key = ok(await admin.POST('/v1/api-keys', { body: { name: 'Nightly import', scopes: ['read', 'write'], rateLimit: 1000, expiresAt } }))
   check(made.workspace === slug && made.status === 'live' && made.environment === 'live' && made.rateLimit === 1000, JSON.stringify(made))
@@ -97,14 +97,14 @@ await step('rename it', async () => {
   check(changed.name === 'Weekly import' && changed.rateLimit === null, JSON.stringify(changed))
 })
 
-await step('narrow it', async () => {
+await step('remove scopes from it', async () => {
   const changed = ok(await admin.PATCH('/v1/api-keys/{id}', { params: { path }, body: { scopes: ['read'] } }))
   check(JSON.stringify(changed.scopes) === '["read"]', JSON.stringify(changed.scopes))
   const { error, response } = await admin.PATCH('/v1/api-keys/{id}', { params: { path }, body: { scopes: ['read', 'write'] } })
   check(response.status === 403 && error?.statusCode === 403 && error.message !== '', 'a key got wider')
 })
 
-const successor = await step('rotate it with grace', async () => {
+const successor = await step('rotate it with a grace period', async () => {
   const successor = ok(await admin.POST('/v1/api-keys/{id}/rotate', { params: { path }, body: { grace: '1h' } }))
   check(successor.id !== made.id && successor.name === 'Weekly import', JSON.stringify(successor))
   return { value: successor, alive: successor.key }
@@ -164,7 +164,7 @@ await step('register an app', async () => {
   check((await admin.DELETE('/v1/apps/{id}', one)).response.status === 204, 'not deleted')
 })
 
-await step('read the record', async () => {
+await step('read the audit log', async () => {
   const query = { target: made.id, action: 'api_key.' }
   const actions = ok(await admin.GET('/v1/audit-events', { params: { query } })).data.map((e) => e.action)
   check(actions.at(-1) === 'api_key.created' && actions[0] === 'api_key.revoked', actions.join())

@@ -58,7 +58,8 @@ var sections = []section{
 
 // notes are words about a section, by its title.
 var notes = map[string]string{
-	"Forward-auth": "By Doorward's own proxy, nginx and Caddy alike. No page and no cookie is of the host of an API, so F-01 has no login to send\na browser to: its answer is 401 too. No Basic is taken there, so F-15 is about workspaces and schemes.",
+	"Forward-auth": "These run through Doorward's own proxy, nginx and Caddy. An API's host has no pages and no cookies, so in F-01 there is no\n" +
+		"login to redirect a browser to: the answer is 401 too. It does not accept Basic, so F-15 is about workspaces and schemes.",
 }
 
 func main() {
@@ -99,7 +100,7 @@ var idText = regexp.MustCompile(`^([A-Z])-?0*(\d+)([a-z]?)$`)
 func parse(text string) (i id, err error) {
 	m := idText.FindStringSubmatch(text)
 	if m == nil {
-		return i, fmt.Errorf("%q is no id of a case", text)
+		return i, fmt.Errorf("%q is not the id of a case", text)
 	}
 	i.letter, i.part = m[1], m[3]
 	_, err = fmt.Sscan(m[2], &i.number)
@@ -184,17 +185,17 @@ func find(repository fs.FS) (cases map[id][]test, fuzz []test, err error) {
 	return cases, fuzz, err
 }
 
-const preamble = "<!-- Written by `make generate`; `make test` fails where it is not what the tests say. -->\n" + `
+const preamble = "<!-- Written by `make generate`; `make test` fails if it does not match the tests. -->\n" + `
 # Security cases and their tests
 
-What somebody may try against the server is kept as a catalogue of cases. A case has an id, a letter for its area and a
-number, and each test that holds it carries the id in its name; the rest of the name is the rule. All there is about
-one:
+The attacks that the server must withstand are kept as a catalogue of cases. A case has an id, which is a letter for its
+area and a number. Each test for a case has the id in its name; the rest of the name is the rule. To run all tests for
+one case:
 
     go test ./... -run 'T06_'
 
-Tests marked * kill processes or judge times, and run with ` + "`make faults`" + `. Cases about what the server does not do yet
-come with it; some have a test already that such a request is refused. What is promised is in
+Tests marked * kill processes or measure time, and run with ` + "`make faults`" + `. Cases about features that the server does not
+have are left out, except those with a test that such a request is refused. The promises are in
 [SECURITY.md](../SECURITY.md).
 `
 
@@ -245,7 +246,7 @@ func render(repository fs.FS) (text []byte, missing []string, err error) {
 	if len(missing) > 0 {
 		none = strings.Join(missing, ", ")
 	}
-	fmt.Fprintf(&out, "\n## Cases of today's server without a test\n\n%s.\n\n## Fuzz targets\n\nRun one with `go test -fuzz=NAME ./PACKAGE`.\n\n", none)
+	fmt.Fprintf(&out, "\n## Cases without a test\n\n%s.\n\n## Fuzz targets\n\nRun one with `go test -fuzz=NAME ./PACKAGE`.\n\n", none)
 	for _, x := range sorted(fuzz) {
 		fmt.Fprintf(&out, "- %s\n", x)
 	}
