@@ -21,7 +21,7 @@ import (
 //
 // Only statements that touch a row of their own belong here, since all of a message wait for each other; or one that
 // others touch too, in an order of rows that all messages keep, so that no two wait for each other in a circle.
-type together struct {
+type batcher struct {
 	pool  *pgxpool.Pool
 	queue chan *statement
 	stop  chan struct{}
@@ -31,9 +31,9 @@ type together struct {
 // How much goes into one message, and for how long it may be under way: longer than a statement may take, and together
 // with the wait for a sender not longer than a request, whose answer would come too late.
 const (
-	maxTogether     = 64
-	togetherTimeout = 6 * time.Second
-	togetherWait    = 2 * time.Second // for a sender
+	maxBatch     = 64
+	batchTimeout = 6 * time.Second
+	senderWait   = 2 * time.Second // for a sender
 )
 
 // statement is one that waits for its message.
@@ -50,32 +50,32 @@ type statement struct {
 // errAlone says that a statement of the same message failed, so that nothing of it has happened, or that it only read.
 var errAlone = errors.New("storage: to be run alone")
 
-func newTogether(pool *pgxpool.Pool, senders int) *together {
-	t := &together{pool: pool, queue: make(chan *statement), stop: make(chan struct{})}
+func newBatcher(pool *pgxpool.Pool, senders int) *batcher {
+	b := &batcher{pool: pool, queue: make(chan *statement), stop: make(chan struct{})}
 	for range senders {
-		t.wg.Go(t.send)
+		b.wg.Go(b.send)
 	}
-	return t
+	return b
 }
 
 // close waits for what is under way.
-func (t *together) close() {
-	close(t.stop)
-	t.wg.Wait()
+func (b *batcher) close() {
+	close(b.stop)
+	b.wg.Wait()
 }
 
 // run gives a statement to the next message and waits for its end. The error is errAlone where the statement has to
 // be run by itself.
-func (t *together) run(ctx context.Context, st *statement) error {
+func (b *batcher) run(ctx context.Context, st *statement) error {
 	if ctx.Err() != nil {
 		return unavailable(ctx.Err())
 	}
 	st.done, st.err = make(chan struct{}), nil
-	wait := time.NewTimer(togetherWait)
+	wait := time.NewTimer(senderWait)
 	defer wait.Stop()
 	select {
-	case t.queue <- st:
-	case <-t.stop:
+	case b.queue <- st:
+	case <-b.stop:
 		return unavailable(errors.New("the store is closed"))
 	case <-ctx.Done():
 		return unavailable(ctx.Err())
@@ -87,25 +87,25 @@ func (t *together) run(ctx context.Context, st *statement) error {
 }
 
 // send takes what waits, sends it, and begins again.
-func (t *together) send() {
+func (b *batcher) send() {
 	for {
 		var message []*statement
 		select {
-		case st := <-t.queue:
+		case st := <-b.queue:
 			message = append(message, st)
-		case <-t.stop:
+		case <-b.stop:
 			return
 		}
 	gather:
-		for len(message) < maxTogether {
+		for len(message) < maxBatch {
 			select {
-			case st := <-t.queue:
+			case st := <-b.queue:
 				message = append(message, st)
 			default:
 				break gather
 			}
 		}
-		err := t.deliver(message)
+		err := b.deliver(message)
 		for _, st := range message {
 			if err != nil {
 				st.err = err
@@ -117,15 +117,15 @@ func (t *together) send() {
 
 // deliver runs a message. Its error concerns all of it: nothing has happened, or, where it wraps ErrUnavailable,
 // everything may have.
-func (t *together) deliver(message []*statement) error {
-	ctx, cancel := context.WithTimeout(context.Background(), togetherTimeout)
+func (b *batcher) deliver(message []*statement) error {
+	ctx, cancel := context.WithTimeout(context.Background(), batchTimeout)
 	defer cancel()
 	slices.SortStableFunc(message, func(a, b *statement) int { return strings.Compare(a.order, b.order) })
 	var batch pgx.Batch
 	for _, st := range message {
 		batch.Queue(st.query, st.args...)
 	}
-	results := t.pool.SendBatch(ctx, &batch)
+	results := b.pool.SendBatch(ctx, &batch)
 	var failed error
 	for _, st := range message {
 		if failed = st.read(results); failed != nil {
@@ -163,8 +163,8 @@ func (st *statement) read(results pgx.BatchResults) error {
 	return rows.Err()
 }
 
-// execTogether is exec for a statement that may share a message with those of other requests.
-func (s *Store) execTogether(ctx context.Context, query string, args ...any) (int64, error) {
+// execShared is exec for a statement that may share a message with those of other requests.
+func (s *Store) execShared(ctx context.Context, query string, args ...any) (int64, error) {
 	st, err := s.statement(ctx, true, query, args)
 	if err != nil {
 		return 0, err
@@ -177,9 +177,9 @@ func (s *Store) execTogether(ctx context.Context, query string, args ...any) (in
 	return s.exec(ctx, query, args...)
 }
 
-// execReturningTogether is execReturning for a statement that may share a message with those of other requests that write
+// execReturningShared is execReturning for a statement that may share a message with those of other requests that write
 // rows of the same table; row names the one that this writes.
-func (s *Store) execReturningTogether(ctx context.Context, row string, dest []any, query string, args ...any) (found bool, err error) {
+func (s *Store) execReturningShared(ctx context.Context, row string, dest []any, query string, args ...any) (found bool, err error) {
 	st, err := s.statement(ctx, true, query, args)
 	if err != nil {
 		return false, err
@@ -201,9 +201,9 @@ func (s *Store) execReturningTogether(ctx context.Context, row string, dest []an
 	return s.execReturning(ctx, dest, query, args...)
 }
 
-// oneTogether is one for a statement that may share a message with those of other requests. There are few such
+// oneShared is one for a statement that may share a message with those of other requests. There are few such
 // statements, so that SQLite keeps them compiled.
-func (s *Store) oneTogether(ctx context.Context, dest []any, query string, args ...any) error {
+func (s *Store) oneShared(ctx context.Context, dest []any, query string, args ...any) error {
 	if s.engine == sqliteEngine {
 		return s.oneCompiled(ctx, dest, query, args)
 	}

@@ -81,14 +81,14 @@ func TestRowOfASharedMessageIsUnreadableAlone(t *testing.T) {
 	_, errs := atOnce(racers, func(i int) error {
 		if i%8 == 0 {
 			var n int64
-			err := s.OneTogether(system(t), []any{&n}, `SELECT 'no number'`)
+			err := s.OneShared(system(t), []any{&n}, `SELECT 'no number'`)
 			if !errors.Is(err, storage.ErrUnavailable) {
 				return fmt.Errorf("the unreadable row gives %d, %w", n, err)
 			}
 			return nil
 		}
 		var text string
-		return s.OneTogether(system(t), []any{&text}, `SELECT 'text'`)
+		return s.OneShared(system(t), []any{&text}, `SELECT 'text'`)
 	})
 	for _, err := range errs {
 		t.Error(err)
@@ -222,7 +222,7 @@ func TestZ4c_SharedMessageWhoseCommitFails(t *testing.T) {
 // waiting ends a context as soon as somebody waits for its end.
 type waiting struct {
 	context.Context
-	end             context.CancelFunc
+	end context.CancelFunc
 }
 
 func (w waiting) Done() <-chan struct{} {

@@ -129,7 +129,7 @@ func (s *Store) ClientInUse(ctx context.Context, id string) (c Client, usable bo
 
 // ClientUsable reports whether neither a client nor its workspace is disabled, as ClientInUse does, with less work.
 func (s *Store) ClientUsable(ctx context.Context, id string) (usable bool, err error) {
-	err = s.oneTogether(ctx, []any{&usable}, ClientUsableStatement, id)
+	err = s.oneShared(ctx, []any{&usable}, ClientUsableStatement, id)
 	if errors.Is(err, ErrNotFound) {
 		return false, nil
 	}
@@ -221,9 +221,9 @@ func (s *Store) changeClient(ctx context.Context, query string, args ...any) err
 	return s.changedBy(ctx, s.execOne(ctx, ErrNotFound, query, args...))
 }
 
-// HoldClient makes everybody else who would change a client wait until the transaction in ctx ends, so that what is
+// LockClient makes everybody else who would change a client wait until the transaction in ctx ends, so that what is
 // read in it afterwards is what is changed.
-func (s *Store) HoldClient(ctx context.Context, id string) error {
+func (s *Store) LockClient(ctx context.Context, id string) error {
 	return s.execOne(ctx, ErrNotFound, `UPDATE clients SET changed_at = $2 WHERE id = $1`, id, s.Now())
 }
 

@@ -46,14 +46,14 @@ func unavailable(cause error) error {
 	if errors.As(cause, &connect) || errors.Is(cause, context.Canceled) || errors.Is(cause, context.DeadlineExceeded) {
 		return fmt.Errorf("%w: %w", ErrUnavailable, cause)
 	}
-	return fmt.Errorf("%w: %w", ErrUnavailable, curt{cause})
+	return fmt.Errorf("%w: %w", ErrUnavailable, redactedError{cause})
 }
 
-// curt is an error of which only the text before the first quotation mark is shown: database/sql and pgx quote a value
+// redactedError is an error of which only the text before the first quotation mark is shown: database/sql and pgx quote a value
 // that they could not convert.
-type curt struct{ error }
+type redactedError struct{ error }
 
-func (c curt) Error() string {
+func (c redactedError) Error() string {
 	text, _, cut := strings.Cut(c.error.Error(), `"`)
 	if cut {
 		text = strings.TrimRight(text, " (:,") + " …"
@@ -61,7 +61,7 @@ func (c curt) Error() string {
 	return text
 }
 
-func (c curt) Unwrap() error { return c.error }
+func (c redactedError) Unwrap() error { return c.error }
 
 // classify turns a driver's error into one of this package's.
 func classify(err error) error {

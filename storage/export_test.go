@@ -30,10 +30,10 @@ func (s *Store) SetMigrations(files fs.FS) { s.migrations = files }
 // EmbeddedMigrations are the ones of this program.
 func (s *Store) EmbeddedMigrations() fs.FS { return s.migrations }
 
-// OneTogether is a read that shares its message with others.
-func (s *Store) OneTogether(ctx context.Context, dest []any, query string, args ...any) error {
-	return s.oneTogether(ctx, dest, query, args...)
+// OneShared is a read that shares its message with others.
+func (s *Store) OneShared(ctx context.Context, dest []any, query string, args ...any) error {
+	return s.oneShared(ctx, dest, query, args...)
 }
 
-// TenantTables are those that Leaks tries.
+// TenantTables are those that CheckIsolation tries.
 func TenantTables() []string { return tenantTables }

@@ -16,19 +16,19 @@ type querier interface {
 	each(ctx context.Context, fn func(scan func(...any) error) error, query string, args []any) error
 }
 
-// conversation is an open transaction.
-type conversation interface {
+// txn is an open transaction.
+type txn interface {
 	querier
-	// later is exec for a write of which nobody counts the rows. It is done before the next statement, or with the
+	// enqueue is exec for a write of which nobody counts the rows. It is done before the next statement, or with the
 	// commit; so is its error told.
-	later(ctx context.Context, query string, args []any) error
+	enqueue(ctx context.Context, query string, args []any) error
 	commit(ctx context.Context) error
-	// end rolls back what has not been committed, and gives the connection back.
-	end()
+	// close rolls back what has not been committed, and gives the connection back.
+	close()
 }
 
 // standard is a querier of database/sql.
-type standard struct {
+type sqlQuerier struct {
 	on interface {
 		ExecContext(ctx context.Context, query string, args ...any) (sql.Result, error)
 		QueryContext(ctx context.Context, query string, args ...any) (*sql.Rows, error)
@@ -36,7 +36,7 @@ type standard struct {
 }
 
 // exec implements querier.
-func (q standard) exec(ctx context.Context, query string, args []any) (int64, error) {
+func (q sqlQuerier) exec(ctx context.Context, query string, args []any) (int64, error) {
 	res, err := q.on.ExecContext(ctx, query, args...)
 	if err != nil {
 		return 0, err
@@ -45,7 +45,7 @@ func (q standard) exec(ctx context.Context, query string, args []any) (int64, er
 }
 
 // each implements querier.
-func (q standard) each(ctx context.Context, fn func(scan func(...any) error) error, query string, args []any) error {
+func (q sqlQuerier) each(ctx context.Context, fn func(scan func(...any) error) error, query string, args []any) error {
 	rows, err := q.on.QueryContext(ctx, query, args...)
 	if err != nil {
 		return err
@@ -59,65 +59,65 @@ func (q standard) each(ctx context.Context, fn func(scan func(...any) error) err
 	return rows.Err()
 }
 
-// standardTx is a transaction of database/sql, in which nothing waits.
-type standardTx struct {
-	standard
+// sqlTx is a transaction of database/sql, in which nothing waits.
+type sqlTx struct {
+	sqlQuerier
 	tx *sql.Tx
 }
 
-// later implements conversation.
-func (t standardTx) later(ctx context.Context, query string, args []any) error {
+// enqueue implements txn.
+func (t sqlTx) enqueue(ctx context.Context, query string, args []any) error {
 	_, err := t.exec(ctx, query, args)
 	return err
 }
 
-// commit implements conversation.
-func (t standardTx) commit(context.Context) error { return t.tx.Commit() }
+// commit implements txn.
+func (t sqlTx) commit(context.Context) error { return t.tx.Commit() }
 
-// end implements conversation.
-func (t standardTx) end() {
+// close implements txn.
+func (t sqlTx) close() {
 	_ = t.tx.Rollback() // after a commit it says only that there is nothing left to roll back
 }
 
-// speaker is on whose behalf statements run.
-type speaker struct {
+// tenantScope is on whose behalf statements run.
+type tenantScope struct {
 	system      bool
 	userID      string
 	workspaceID string
 }
 
 type (
-	speakerKey struct{}
-	txKey      struct{}
+	scopeKey struct{}
+	txKey    struct{}
 )
 
 // transaction is what the context carries inside InTx.
 type transaction struct {
-	conversation
-	speaker speaker
-	after   []func()
+	txn
+	scope tenantScope
+	after []func()
 }
 
 // System marks ctx as speaking for the server itself: authorize, token, introspection, login, commands, clean-up.
 func System(ctx context.Context) context.Context {
-	return context.WithValue(ctx, speakerKey{}, speaker{system: true})
+	return context.WithValue(ctx, scopeKey{}, tenantScope{system: true})
 }
 
 // Tenant marks ctx as speaking for a signed-in user in one of their workspaces. The caller has checked, as System,
 // that the user is a member. Tenant statements run in transactions only, since the settings that row-level security
 // reads live no longer than one.
 func Tenant(ctx context.Context, userID, workspaceID string) context.Context {
-	return context.WithValue(ctx, speakerKey{}, speaker{userID: userID, workspaceID: workspaceID})
+	return context.WithValue(ctx, scopeKey{}, tenantScope{userID: userID, workspaceID: workspaceID})
 }
 
 // IsSystem reports whether ctx speaks for the server itself.
 func IsSystem(ctx context.Context) bool {
-	who, _ := ctx.Value(speakerKey{}).(speaker)
-	return who.system
+	scope, _ := ctx.Value(scopeKey{}).(tenantScope)
+	return scope.system
 }
 
-// errNoSpeaker is a fault of the program: a statement whose context says neither System nor Tenant.
-var errNoSpeaker = errors.New("storage: the context says neither System nor Tenant")
+// errNoScope is a fault of the program: a statement whose context says neither System nor Tenant.
+var errNoScope = errors.New("storage: the context says neither System nor Tenant")
 
 // errText wraps ErrNotFound: no row holds such text, and none is to be made of it.
 var errText = fmt.Errorf("%w: text with a NUL byte, or that is not UTF-8", ErrNotFound)
@@ -128,9 +128,9 @@ func storable(text string) bool { return strings.IndexByte(text, 0) < 0 && utf8.
 // gate is the only way to the database: it gives the transaction in ctx, or a pool of the speaker in ctx. Text that
 // PostgreSQL cannot hold is stopped here, so that both engines say the same and no transaction is lost over it.
 func (s *Store) gate(ctx context.Context, write bool, args []any) (querier, error) {
-	who, ok := ctx.Value(speakerKey{}).(speaker)
+	scope, ok := ctx.Value(scopeKey{}).(tenantScope)
 	if !ok {
-		return nil, errNoSpeaker
+		return nil, errNoScope
 	}
 	for _, arg := range args {
 		if list, ok := arg.(List); ok {
@@ -141,21 +141,21 @@ func (s *Store) gate(ctx context.Context, write bool, args []any) (querier, erro
 		}
 	}
 	if t := inside(ctx); t != nil {
-		if t.speaker != who {
+		if t.scope != scope {
 			return nil, errors.New("storage: the speaker changed inside a transaction")
 		}
 		return t, nil
 	}
-	if !who.system {
+	if !scope.system {
 		return nil, errors.New("storage: a tenant's statement needs a transaction")
 	}
 	switch {
 	case s.native != nil:
 		return nativePool{s.native}, nil
 	case write:
-		return standard{s.system}, nil
+		return sqlQuerier{s.system}, nil
 	}
-	return standard{s.reader}, nil
+	return sqlQuerier{s.reader}, nil
 }
 
 // exec runs a statement and gives the number of rows that it changed. Outside of a transaction it is tried again as
@@ -183,7 +183,7 @@ func (s *Store) execLater(ctx context.Context, query string, args ...any) error 
 	if _, err := s.gate(ctx, true, args); err != nil {
 		return err
 	}
-	return classify(t.later(ctx, query, args))
+	return classify(t.enqueue(ctx, query, args))
 }
 
 // inside is the transaction that ctx carries; nil without one.
@@ -289,20 +289,20 @@ func again(ctx context.Context, fn func() error) error {
 }
 
 func (s *Store) attempt(ctx context.Context, fn func(ctx context.Context) error) error {
-	who, ok := ctx.Value(speakerKey{}).(speaker)
+	scope, ok := ctx.Value(scopeKey{}).(tenantScope)
 	if !ok {
-		return errNoSpeaker
+		return errNoScope
 	}
 	begin := s.beginPostgres
 	if s.engine != postgres {
 		begin = s.beginSQLite
 	}
-	c, err := begin(ctx, who)
+	c, err := begin(ctx, scope)
 	if err != nil {
 		return classify(err)
 	}
-	defer c.end()
-	t := &transaction{conversation: c, speaker: who}
+	defer c.close()
+	t := &transaction{txn: c, scope: scope}
 	if err := fn(context.WithValue(ctx, txKey{}, t)); err != nil {
 		return err
 	}

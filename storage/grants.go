@@ -101,7 +101,7 @@ func (s *Store) InsertGrant(ctx context.Context, g Grant, c Code) error {
 // CodeByDigest finds a code, used or not, expired or not, with its grant.
 func (s *Store) CodeByDigest(ctx context.Context, digest []byte) (Code, error) {
 	c := Code{Digest: digest}
-	err := s.oneTogether(ctx, append([]any{&c.RedirectURI, &c.Challenge, &c.ExpiresAt, &c.UsedAt, &c.UserDisabled, &c.Role, &c.WorkspaceSlug}, c.Grant.fields()...),
+	err := s.oneShared(ctx, append([]any{&c.RedirectURI, &c.Challenge, &c.ExpiresAt, &c.UsedAt, &c.UserDisabled, &c.Role, &c.WorkspaceSlug}, c.Grant.fields()...),
 		CodeStatement, digest)
 	return c, err
 }
@@ -129,7 +129,7 @@ func (s *Store) InsertAccessToken(ctx context.Context, t AccessToken) error {
 	if inside(ctx) != nil {
 		return s.execLater(ctx, InsertAccessTokenStatement, args...)
 	}
-	_, err := s.execTogether(ctx, InsertAccessTokenStatement, args...)
+	_, err := s.execShared(ctx, InsertAccessTokenStatement, args...)
 	return err
 }
 
@@ -160,7 +160,7 @@ func (b *Bearer) fields() []any {
 func (s *Store) AccessTokenByDigest(ctx context.Context, digest []byte) (Bearer, error) {
 	b := Bearer{Access: AccessToken{Digest: digest}}
 	t := &b.Access
-	err := s.oneTogether(ctx, append([]any{&t.ClientID, &t.Resource, &t.Scopes, &t.CreatedAt, &t.ExpiresAt, &t.RevokedAt}, b.fields()...), AccessTokenStatement, digest)
+	err := s.oneShared(ctx, append([]any{&t.ClientID, &t.Resource, &t.Scopes, &t.CreatedAt, &t.ExpiresAt, &t.RevokedAt}, b.fields()...), AccessTokenStatement, digest)
 	t.GrantID = b.Grant.ID
 	return b, err
 }
@@ -179,7 +179,7 @@ type RefreshToken struct {
 func (s *Store) RefreshTokenByDigest(ctx context.Context, digest []byte) (Bearer, error) {
 	b := Bearer{Refresh: RefreshToken{Digest: digest}}
 	t := &b.Refresh
-	err := s.oneTogether(ctx, append([]any{&t.GrantID, &t.CreatedAt, &t.ExpiresAt, &t.UsedAt, &t.Uses}, b.fields()...),
+	err := s.oneShared(ctx, append([]any{&t.GrantID, &t.CreatedAt, &t.ExpiresAt, &t.UsedAt, &t.Uses}, b.fields()...),
 		RefreshTokenStatement, digest)
 	return b, err
 }
@@ -224,7 +224,7 @@ func (s *Store) RevokeGrant(ctx context.Context, grantID, reason string) error {
 
 // NarrowGrants changes the scopes of every live grant that has the user, client, resource and workspace of like to what
 // narrow makes of them, and returns the ids of those that were narrowed. A grant that is left without scopes is revoked
-// instead. Concurrent grants of the same kind are the caller's to exclude, as HoldConsent and SaveConsent do.
+// instead. Concurrent grants of the same kind are the caller's to exclude, as LockConsent and SaveConsent do.
 func (s *Store) NarrowGrants(ctx context.Context, like Grant, narrow func(scopes []string) []string) (narrowed []string, err error) {
 	err = s.InTx(ctx, func(ctx context.Context) error {
 		narrowed = nil
@@ -293,8 +293,8 @@ func (s *Store) ConsentsFor(ctx context.Context, userID, clientID, resource stri
 		WHERE user_id = $1 AND client_id = $2 AND resource = $3 ORDER BY changed_at DESC, workspace_id LIMIT 1000`, userID, clientID, resource)
 }
 
-// HoldConsent is ConsentFor, and keeps the consent from being changed until the transaction in ctx ends.
-func (s *Store) HoldConsent(ctx context.Context, userID, clientID, resource, workspaceID string) (Consent, error) {
+// LockConsent is ConsentFor, and keeps the consent from being changed until the transaction in ctx ends.
+func (s *Store) LockConsent(ctx context.Context, userID, clientID, resource, workspaceID string) (Consent, error) {
 	if err := s.execOne(ctx, ErrNotFound, `UPDATE consents SET changed_at = changed_at
 		WHERE user_id = $1 AND client_id = $2 AND resource = $3 AND workspace_id = $4`, userID, clientID, resource, workspaceID); err != nil {
 		return Consent{}, err

@@ -14,10 +14,10 @@ var tenantTables = []string{"sessions", "consents", "grants", "clients", "client
 // errRollback ends a transaction that was only to try something.
 var errRollback = errors.New("storage: rolled back on purpose")
 
-// Leaks tries what row-level security must refuse: to read rows as nobody and as a stranger, and to write one for
+// CheckIsolation tries what row-level security must refuse: to read rows as nobody and as a stranger, and to write one for
 // another workspace, in transactions that it rolls back. It returns what was possible all the same, in words. On SQLite,
 // where each query names the workspace, there is nothing to try.
-func (s *Store) Leaks(ctx context.Context) ([]string, error) {
+func (s *Store) CheckIsolation(ctx context.Context) ([]string, error) {
 	if s.engine != postgres {
 		return nil, nil
 	}

@@ -71,7 +71,7 @@ func TestS03_EveryTableOfTenantsHasPolicies(t *testing.T) {
 	}
 	less := func(a, b string) bool { return a < b }
 	if diff := cmp.Diff(storage.TenantTables(), ofTenants, cmpopts.SortSlices(less)); diff != "" {
-		t.Errorf("the tables that Leaks tries and those with a policy for tenants (-tried +policy):\n%s", diff)
+		t.Errorf("the tables that CheckIsolation tries and those with a policy for tenants (-tried +policy):\n%s", diff)
 	}
 }
 
@@ -135,7 +135,7 @@ func TestS04_TenantSeesOwnRowsAlone(t *testing.T) {
 	tenant := storage.Tenant(t.Context(), b.user.ID, b.workspace.ID)
 	for name, call := range map[string]func(ctx context.Context) error{
 		"read":   func(ctx context.Context) error { _, err := s.ClientByID(ctx, a.client.ID); return err },
-		"hold":   func(ctx context.Context) error { return s.HoldClient(ctx, a.client.ID) },
+		"hold":   func(ctx context.Context) error { return s.LockClient(ctx, a.client.ID) },
 		"rotate": func(ctx context.Context) error { return writes["RotateSecret"](ctx, s, a) },
 		"update": func(ctx context.Context) error { return writes["UpdateClient"](ctx, s, a) },
 		"end":    func(ctx context.Context) error { return s.EndSession(ctx, a.user.ID, a.session.ID) },
@@ -154,7 +154,7 @@ func TestS04_TenantSeesOwnRowsAlone(t *testing.T) {
 		"key":    func(ctx context.Context) error { _, err := s.KeyByID(ctx, a.key.ID); return err },
 		"token":  func(ctx context.Context) error { _, err := s.KeyByID(ctx, a.personal.ID); return err },
 		"update": func(ctx context.Context) error { return writes["UpdateKey"](ctx, s, a) },
-		"hold":   func(ctx context.Context) error { return writes["HoldKey"](ctx, s, a) },
+		"hold":   func(ctx context.Context) error { return writes["LockKey"](ctx, s, a) },
 		"pause":  func(ctx context.Context) error { return writes["PauseKey"](ctx, s, a) },
 		"resume": func(ctx context.Context) error { return s.ResumeKey(ctx, a.key.Owner(), a.key.ID) },
 		"revoke": func(ctx context.Context) error { return writes["RevokeKey"](ctx, s, a) },
@@ -297,7 +297,7 @@ func TestS03_LeaksAreFound(t *testing.T) {
 	owner := connect(t, url)
 	leaks := func() string {
 		t.Helper()
-		list, err := s.Leaks(t.Context())
+		list, err := s.CheckIsolation(t.Context())
 		must(t, err)
 		return strings.Join(list, "\n")
 	}
@@ -335,7 +335,7 @@ func TestS03_LeaksAreFound(t *testing.T) {
 	if diff := cmp.Diff(before, dump(t, s)); diff != "" {
 		t.Errorf("looking for leaks changed rows:\n%s", diff)
 	}
-	if list, err := stores.Open(t, "sqlite::memory:").Leaks(t.Context()); err != nil || list != nil {
+	if list, err := stores.Open(t, "sqlite::memory:").CheckIsolation(t.Context()); err != nil || list != nil {
 		t.Errorf("SQLite: %v, %v", list, err)
 	}
 }

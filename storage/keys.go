@@ -74,7 +74,7 @@ func (k *APIKey) Live(now Time) bool {
 // transaction perhaps only from its end: there is no such owner.
 // Of those made at the same moment, or within a second on other nodes, some may be too many.
 func (s *Store) InsertKey(ctx context.Context, k *APIKey, most int) error {
-	if err := s.room(ctx, k.Owner(), most); err != nil {
+	if err := s.checkKeyLimit(ctx, k.Owner(), most); err != nil {
 		return err
 	}
 	k.CreatedAt = s.Now()
@@ -102,9 +102,9 @@ const (
 	liveCountBound = 1000        // owners that are remembered
 )
 
-// room returns ErrConflict where an owner has as many live keys as they may. At the bound they are counted again, since some
+// checkKeyLimit returns ErrConflict where an owner has as many live keys as they may. At the bound they are counted again, since some
 // may have ended.
-func (s *Store) room(ctx context.Context, owner KeyOwner, most int) error {
+func (s *Store) checkKeyLimit(ctx context.Context, owner KeyOwner, most int) error {
 	if most == maxInt {
 		return nil
 	}
@@ -163,7 +163,7 @@ func (b *KeyBearer) fields() []any {
 // KeyByDigest finds an API key by the digest of its text.
 func (s *Store) KeyByDigest(ctx context.Context, digest []byte) (KeyBearer, error) {
 	var b KeyBearer
-	err := s.oneTogether(ctx, b.fields(), KeyStatement, digest)
+	err := s.oneShared(ctx, b.fields(), KeyStatement, digest)
 	return b, err
 }
 
@@ -175,7 +175,7 @@ func (s *Store) PersonalTokenByDigest(ctx context.Context, digest []byte, slug s
 		slug = "" // no workspace has it, and the token is there all the same
 	}
 	var b KeyBearer
-	err := s.oneTogether(ctx, b.fields(), PersonalTokenStatement, digest, slug)
+	err := s.oneShared(ctx, b.fields(), PersonalTokenStatement, digest, slug)
 	if !possible {
 		b.LowestRole = ""
 	}
@@ -299,9 +299,9 @@ func (s *Store) UpdateKey(ctx context.Context, k *APIKey) error {
 		plan = $7, rate_limit = $8, addresses = $9, role = $10 WHERE k.id = $1 AND k.revoked_at IS NULL AND `+clause, append(args, owner...)...))
 }
 
-// HoldKey makes whoever changes a key wait for each other until the transaction ends. ErrNotFound: its owner has no such
+// LockKey makes whoever changes a key wait for each other until the transaction ends. ErrNotFound: its owner has no such
 // key.
-func (s *Store) HoldKey(ctx context.Context, owner KeyOwner, id string) (APIKey, error) {
+func (s *Store) LockKey(ctx context.Context, owner KeyOwner, id string) (APIKey, error) {
 	clause, args := owner.clause(2)
 	if err := s.execOne(ctx, ErrNotFound, `UPDATE api_keys AS k SET tail = tail WHERE k.id = $1 AND `+clause, append([]any{id}, args...)...); err != nil {
 		return APIKey{}, err

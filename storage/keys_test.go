@@ -359,7 +359,7 @@ func changes(s *storage.Store, k storage.APIKey, owner storage.KeyOwner) map[str
 	k.WorkspaceID, k.UserID, k.Name = owner.WorkspaceID, owner.UserID, "changed"
 	return map[string]func(ctx context.Context) error{
 		"Key":       func(ctx context.Context) error { _, err := s.Key(ctx, owner, id); return err },
-		"HoldKey":   func(ctx context.Context) error { _, err := s.HoldKey(ctx, owner, id); return err },
+		"LockKey":   func(ctx context.Context) error { _, err := s.LockKey(ctx, owner, id); return err },
 		"UpdateKey": func(ctx context.Context) error { return s.UpdateKey(ctx, &k) },
 		"PauseKey":  func(ctx context.Context) error { return s.PauseKey(ctx, owner, id, "administrator") },
 		"ResumeKey": func(ctx context.Context) error { return s.ResumeKey(ctx, owner, id) },
@@ -384,7 +384,7 @@ func TestRevokedKeyStaysAsItIs(t *testing.T) {
 		for i, owner := range list {
 			for name, call := range changes(s, keys[i], owner) {
 				switch err := call(ctx); {
-				case name == "Key" || name == "HoldKey":
+				case name == "Key" || name == "LockKey":
 					must(t, err)
 				case name == "RotateKey":
 					mustBe(t, err, storage.ErrConsumed)

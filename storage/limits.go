@@ -66,7 +66,7 @@ const TakeLimitStatement = `INSERT INTO limits (counter, ` + limitColumns + `, e
 // begin anew at c.At, with what was used of them, so that nobody waits for longer than a window.
 func (s *Store) TakeLimit(ctx context.Context, counter string, c LimitCharge) (LimitState, bool, error) {
 	var st LimitState
-	admitted, err := s.execReturningTogether(ctx, counter, st.fields(), TakeLimitStatement, counter, c.At, c.Cost,
+	admitted, err := s.execReturningShared(ctx, counter, st.fields(), TakeLimitStatement, counter, c.At, c.Cost,
 		c.HourOver, c.HourRoom, c.DayOver, c.DayRoom, c.BurstNeed, c.BurstBy, c.ExpiresAt)
 	if err != nil || admitted {
 		return st, admitted, err

@@ -24,9 +24,9 @@ const (
 	rollbackTimeout = time.Second
 )
 
-func (s *Store) beginPostgres(ctx context.Context, who speaker) (conversation, error) {
+func (s *Store) beginPostgres(ctx context.Context, scope tenantScope) (txn, error) {
 	pool := s.natives["system"]
-	if !who.system {
+	if !scope.system {
 		pool = s.natives["tenant"]
 	}
 	conn, err := pool.Acquire(ctx)
@@ -35,8 +35,8 @@ func (s *Store) beginPostgres(ctx context.Context, who speaker) (conversation, e
 	}
 	p := &pipeline{conn: conn, waiting: &pgx.Batch{}}
 	p.waiting.Queue(`begin`)
-	if !who.system {
-		p.waiting.Queue(`select set_config('app.user_id',$1,true), set_config('app.workspace_id',$2,true)`, who.userID, who.workspaceID)
+	if !scope.system {
+		p.waiting.Queue(`select set_config('app.user_id',$1,true), set_config('app.workspace_id',$2,true)`, scope.userID, scope.workspaceID)
 	}
 	return p, nil
 }
@@ -72,8 +72,8 @@ func (p *pipeline) each(ctx context.Context, fn func(scan func(...any) error) er
 	})
 }
 
-// later implements conversation.
-func (p *pipeline) later(ctx context.Context, query string, args []any) error {
+// enqueue implements txn.
+func (p *pipeline) enqueue(ctx context.Context, query string, args []any) error {
 	if p.waiting.Len() >= maxWaiting {
 		_, err := p.exec(ctx, query, args)
 		return err
@@ -86,7 +86,7 @@ func (p *pipeline) later(ctx context.Context, query string, args []any) error {
 	return nil
 }
 
-// commit implements conversation. PostgreSQL answers the COMMIT of a transaction in which something failed with ROLLBACK.
+// commit implements txn. PostgreSQL answers the COMMIT of a transaction in which something failed with ROLLBACK.
 func (p *pipeline) commit(ctx context.Context) error {
 	p.waiting.Queue(`commit`)
 	return p.send(ctx, func(results pgx.BatchResults) error {
@@ -98,8 +98,8 @@ func (p *pipeline) commit(ctx context.Context) error {
 	})
 }
 
-// end implements conversation. A connection that is not out of its transaction after this is closed by its pool.
-func (p *pipeline) end() {
+// close implements txn. A connection that is not out of its transaction after this is closed by its pool.
+func (p *pipeline) close() {
 	if status := p.conn.Conn().PgConn().TxStatus(); status == 'T' || status == 'E' {
 		ctx, cancel := context.WithTimeout(context.Background(), rollbackTimeout)
 		defer cancel()

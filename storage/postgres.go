@@ -72,7 +72,7 @@ func (s *Store) openPostgres(ctx context.Context, url string, o Options) error {
 	}
 	s.reader = s.system
 	senders := max(1, conns/4) // enough to keep the database busy, few enough for messages to fill
-	s.reads, s.writes, s.counts = newTogether(s.native, senders), newTogether(s.native, senders), newTogether(s.native, senders)
+	s.reads, s.writes, s.counts = newBatcher(s.native, senders), newBatcher(s.native, senders), newBatcher(s.native, senders)
 	s.closers = append(s.closers, s.reads.close, s.writes.close, s.counts.close)
 	var native *pgxpool.Pool
 	if s.tenant, native, err = open(tenantRole); err != nil {

@@ -299,7 +299,7 @@ func TestS03_TenantCannotReadUsersCodesOrTokens(t *testing.T) {
 		"EndOtherSessions":   func(ctx context.Context) error { return writes["EndOtherSessions"](ctx, s, w) },
 		"InsertKey":          func(ctx context.Context) error { return writes["InsertKey"](ctx, s, w) },
 		"UpdateKey":          func(ctx context.Context) error { return writes["UpdateKey"](ctx, s, w) },
-		"HoldKey":            func(ctx context.Context) error { return writes["HoldKey"](ctx, s, w) },
+		"LockKey":            func(ctx context.Context) error { return writes["LockKey"](ctx, s, w) },
 		"PauseKey":           func(ctx context.Context) error { return writes["PauseKey"](ctx, s, w) },
 		"RevokeKey":          func(ctx context.Context) error { return writes["RevokeKey"](ctx, s, w) },
 		"RotateKey":          func(ctx context.Context) error { return writes["RotateKey"](ctx, s, w) },

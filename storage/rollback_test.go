@@ -108,7 +108,7 @@ var writes = map[string]func(ctx context.Context, s *storage.Store, w *world) er
 		name, plan := "New", "pro"
 		return s.UpdateWorkspace(ctx, w.shared.ID, &name, &plan)
 	},
-	"HoldWorkspace": func(ctx context.Context, s *storage.Store, w *world) error { return s.HoldWorkspace(ctx, w.shared.ID) },
+	"LockWorkspace": func(ctx context.Context, s *storage.Store, w *world) error { return s.LockWorkspace(ctx, w.shared.ID) },
 	"DisableWorkspace": func(ctx context.Context, s *storage.Store, w *world) error {
 		return s.DisableWorkspace(ctx, w.shared.ID)
 	},
@@ -128,8 +128,8 @@ var writes = map[string]func(ctx context.Context, s *storage.Store, w *world) er
 	"RemoveMember": func(ctx context.Context, s *storage.Store, w *world) error {
 		return s.RemoveMember(ctx, w.shared.ID, w.admin.ID)
 	},
-	"HoldRole": func(ctx context.Context, s *storage.Store, w *world) error {
-		_, err := s.HoldRole(ctx, w.shared.ID, w.user.ID, w.session.ID)
+	"LockRole": func(ctx context.Context, s *storage.Store, w *world) error {
+		_, err := s.LockRole(ctx, w.shared.ID, w.user.ID, w.session.ID)
 		return err
 	},
 	"InsertInvitation": func(ctx context.Context, s *storage.Store, w *world) error {
@@ -160,10 +160,10 @@ var writes = map[string]func(ctx context.Context, s *storage.Store, w *world) er
 		return errors.Join(s.DisableClient(ctx, w.client.ID, "administrator"), s.EnableClient(ctx, w.client.ID), s.SetSetting(ctx, "enabled", "yes"))
 	},
 	"DeleteClient": func(ctx context.Context, s *storage.Store, w *world) error { return s.DeleteClient(ctx, w.client.ID) },
-	"HoldClient": func(ctx context.Context, s *storage.Store, w *world) error {
+	"LockClient": func(ctx context.Context, s *storage.Store, w *world) error {
 		s.SetClock(func() time.Time { return noon.Add(time.Second) })
 		defer s.SetClock(func() time.Time { return noon })
-		return s.HoldClient(ctx, w.client.ID)
+		return s.LockClient(ctx, w.client.ID)
 	},
 	"VerifyClient": func(ctx context.Context, s *storage.Store, w *world) error {
 		return s.VerifyClient(ctx, w.client.ID, true)
@@ -196,8 +196,8 @@ var writes = map[string]func(ctx context.Context, s *storage.Store, w *world) er
 		_, err := s.RevokeAccessToken(ctx, w.clientAccess)
 		return err
 	},
-	"HoldConsent": func(ctx context.Context, s *storage.Store, w *world) error {
-		_, err := s.HoldConsent(ctx, w.user.ID, w.client.ID, "https://api.example", w.workspace.ID)
+	"LockConsent": func(ctx context.Context, s *storage.Store, w *world) error {
+		_, err := s.LockConsent(ctx, w.user.ID, w.client.ID, "https://api.example", w.workspace.ID)
 		return err
 	},
 	"SaveConsent": func(ctx context.Context, s *storage.Store, w *world) error {
@@ -241,8 +241,8 @@ var writes = map[string]func(ctx context.Context, s *storage.Store, w *world) er
 		k.Name = "New"
 		return s.UpdateKey(ctx, &k)
 	},
-	"HoldKey": func(ctx context.Context, s *storage.Store, w *world) error {
-		_, err := s.HoldKey(ctx, w.key.Owner(), w.key.ID)
+	"LockKey": func(ctx context.Context, s *storage.Store, w *world) error {
+		_, err := s.LockKey(ctx, w.key.Owner(), w.key.ID)
 		return err
 	},
 	"PauseKey": func(ctx context.Context, s *storage.Store, w *world) error {
@@ -389,7 +389,7 @@ func TestEveryWriteIsGoneAfterARollback(t *testing.T) {
 				if err := write(system(t), s, w); err != nil {
 					t.Fatal(err)
 				}
-				if name != "FlushTouches" && name != "HoldConsent" && name != "HoldWorkspace" && name != "HoldKey" && name != "HoldRole" && cmp.Equal(before, dump(t, s)) {
+				if name != "FlushTouches" && name != "LockConsent" && name != "LockWorkspace" && name != "LockKey" && name != "LockRole" && cmp.Equal(before, dump(t, s)) {
 					t.Error("the write changes nothing even when it is committed, so this test proves nothing")
 				}
 			})
@@ -450,8 +450,8 @@ func TestEveryWriteHasARollbackTest(t *testing.T) {
 		return false
 	}
 	for name := range calls {
-		// Close writes through FlushTouches and FlushUsage, after everything else; what Leaks writes it rolls back, as its own test shows.
-		if ast.IsExported(name) && name != "Close" && name != "Leaks" && reaches(name, map[string]bool{}) != (writes[name] != nil) {
+		// Close writes through FlushTouches and FlushUsage, after everything else; what CheckIsolation writes it rolls back, as its own test shows.
+		if ast.IsExported(name) && name != "Close" && name != "CheckIsolation" && reaches(name, map[string]bool{}) != (writes[name] != nil) {
 			t.Errorf("%s: writes %v, but is in the table of rollback tests: %v", name, writes[name] == nil, writes[name] != nil)
 		}
 	}

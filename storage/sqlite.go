@@ -175,16 +175,16 @@ func lockSQLite(ctx context.Context, path string) (unlock func(), err error) {
 	}, nil
 }
 
-func (s *Store) beginSQLite(ctx context.Context, who speaker) (conversation, error) {
+func (s *Store) beginSQLite(ctx context.Context, scope tenantScope) (txn, error) {
 	pool := s.system
-	if !who.system {
+	if !scope.system {
 		pool = s.tenant
 	}
 	tx, err := pool.BeginTx(ctx, nil)
 	if err != nil {
 		return nil, err
 	}
-	return standardTx{standard{tx}, tx}, nil
+	return sqlTx{sqlQuerier{tx}, tx}, nil
 }
 
 // oneCompiled is one for a statement that SQLite keeps compiled on each of the reader's connections, since compiling
@@ -205,7 +205,7 @@ func (s *Store) oneCompiled(ctx context.Context, dest []any, query string, args 
 // compile gives the reader's statement of a query, which there is once.
 func (s *Store) compile(ctx context.Context, query string) (querier, error) {
 	if kept, ok := s.compiled.Load(query); ok {
-		return standard{kept.(compiled)}, nil
+		return sqlQuerier{kept.(compiled)}, nil
 	}
 	fresh, err := s.reader.PrepareContext(context.WithoutCancel(ctx), query)
 	if err != nil {
@@ -215,7 +215,7 @@ func (s *Store) compile(ctx context.Context, query string) (querier, error) {
 	if lost {
 		_ = fresh.Close() //nolint:sqlclosecheck // another one was quicker
 	}
-	return standard{kept.(compiled)}, nil
+	return sqlQuerier{kept.(compiled)}, nil
 }
 
 // compiled knows one query, whatever it is given.

@@ -32,9 +32,9 @@ type Store struct {
 	tenant     *sql.DB                  // transactions on behalf of a user
 	native     *pgxpool.Pool            // PostgreSQL: the pool behind system, for single statements; nil on SQLite
 	natives    map[string]*pgxpool.Pool // PostgreSQL: the pools behind system and tenant, by name
-	reads      *together                // PostgreSQL: single reads that share messages
-	writes     *together                // PostgreSQL: single writes that share messages and commits
-	counts     *together                // PostgreSQL: counters of limits, likewise
+	reads      *batcher                 // PostgreSQL: single reads that share messages
+	writes     *batcher                 // PostgreSQL: single writes that share messages and commits
+	counts     *batcher                 // PostgreSQL: counters of limits, likewise
 	compiled   sync.Map                 // SQLite: statements of the reader that are kept compiled, by their text
 	touches    touches
 	uses       uses

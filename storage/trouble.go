@@ -98,7 +98,7 @@ func lastOf(err error) string {
 	for {
 		next := errors.Unwrap(err)
 		if next == nil {
-			return curt{err}.Error()
+			return redactedError{err}.Error()
 		}
 		err = next
 	}

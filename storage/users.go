@@ -283,7 +283,7 @@ func (s *Store) DisableUser(ctx context.Context, userID string, keep ...string) 
 		if err := s.keepAnAdministrator(ctx, userID); err != nil {
 			return err
 		}
-		if err := s.holdOwned(ctx, userID); err != nil {
+		if err := s.lockOwned(ctx, userID); err != nil {
 			return err
 		}
 		if err := s.execOne(ctx, ErrNotFound, `UPDATE users SET disabled_at = COALESCE(disabled_at, CAST($2 AS BIGINT)) WHERE id = $1`, userID, s.Now()); err != nil {
@@ -317,7 +317,7 @@ func (s *Store) DisableUser(ctx context.Context, userID string, keep ...string) 
 // good stays ended.
 func (s *Store) EnableUser(ctx context.Context, userID string) error {
 	return s.InTx(ctx, func(ctx context.Context) error {
-		if err := s.holdOwned(ctx, userID); err != nil {
+		if err := s.lockOwned(ctx, userID); err != nil {
 			return err
 		}
 		if err := s.execOne(ctx, ErrNotFound, `UPDATE users SET disabled_at = NULL, password_failures = 0 WHERE id = $1`, userID); err != nil {
@@ -337,18 +337,18 @@ func (s *Store) EnableUser(ctx context.Context, userID string) error {
 	})
 }
 
-// holdOwned makes every other change of the owners of a user's workspaces wait until the transaction ends, and likewise
-// every authorization that the user is about to give in any workspace: those take the membership's row (HoldRole).
-func (s *Store) holdOwned(ctx context.Context, userID string) error {
+// lockOwned makes every other change of the owners of a user's workspaces wait until the transaction ends, and likewise
+// every authorization that the user is about to give in any workspace: those take the membership's row (LockRole).
+func (s *Store) lockOwned(ctx context.Context, userID string) error {
 	// Workspaces first, as changes of members do.
 	if _, err := s.exec(ctx, `UPDATE workspaces SET name = name WHERE id IN (SELECT workspace_id FROM memberships WHERE user_id = $1 AND role = $2)`, userID, RoleOwner); err != nil {
 		return err
 	}
-	return s.holdAuthorizations(ctx, userID)
+	return s.lockAuthorizations(ctx, userID)
 }
 
-// holdAuthorizations makes every authorization that a user is about to give wait until the transaction ends.
-func (s *Store) holdAuthorizations(ctx context.Context, userID string) error {
+// lockAuthorizations makes every authorization that a user is about to give wait until the transaction ends.
+func (s *Store) lockAuthorizations(ctx context.Context, userID string) error {
 	_, err := s.exec(ctx, `UPDATE memberships SET role = role WHERE user_id = $1`, userID)
 	return err
 }
@@ -357,7 +357,7 @@ func (s *Store) holdAuthorizations(ctx context.Context, userID string) error {
 // them fails or is given before, so that EndGrants in the same transaction ends it too.
 func (s *Store) SignOut(ctx context.Context, userID string) (sessions int64, err error) {
 	err = s.InTx(ctx, func(ctx context.Context) error {
-		if err := s.holdAuthorizations(ctx, userID); err != nil {
+		if err := s.lockAuthorizations(ctx, userID); err != nil {
 			return err
 		}
 		if _, err := s.exec(ctx, `DELETE FROM sign_in_links WHERE user_id = $1`, userID); err != nil {
@@ -433,7 +433,7 @@ func (s *Store) DeleteUser(ctx context.Context, userID string) error {
 			return err
 		}
 		// Two owners who go at the same moment wait here for each other, and the second one takes the workspace along.
-		if err := s.holdOwned(ctx, userID); err != nil {
+		if err := s.lockOwned(ctx, userID); err != nil {
 			return err
 		}
 		if err := s.reserveSlugs(ctx, `SELECT w.slug, w.id, CAST($3 AS BIGINT) FROM workspaces w WHERE `+soleOwner, userID, RoleOwner); err != nil {

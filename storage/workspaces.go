@@ -200,7 +200,7 @@ func (s *Store) WorkspacesStoppedWith(ctx context.Context, userID string) ([]Wor
 // is a personal one, which goes with its user; ErrNotFound: there is none.
 func (s *Store) DeleteWorkspace(ctx context.Context, id string) error {
 	return s.InTx(ctx, func(ctx context.Context) error {
-		if err := s.HoldWorkspace(ctx, id); err != nil {
+		if err := s.LockWorkspace(ctx, id); err != nil {
 			return err
 		}
 		if err := s.reserveSlugs(ctx, `SELECT w.slug, w.id, CAST($2 AS BIGINT) FROM workspaces w WHERE w.id = $1`, id); err != nil {
@@ -214,9 +214,9 @@ func (s *Store) DeleteWorkspace(ctx context.Context, id string) error {
 	})
 }
 
-// HoldWorkspace makes whoever changes the members of a workspace wait until the transaction ends. ErrConflict: it is a
+// LockWorkspace makes whoever changes the members of a workspace wait until the transaction ends. ErrConflict: it is a
 // personal one; ErrNotFound: there is none.
-func (s *Store) HoldWorkspace(ctx context.Context, id string) error {
+func (s *Store) LockWorkspace(ctx context.Context, id string) error {
 	if err := s.execOne(ctx, ErrNotFound, `UPDATE workspaces SET name = name WHERE id = $1`, id); err != nil {
 		return err
 	}
@@ -281,10 +281,10 @@ func (s *Store) ActiveRole(ctx context.Context, workspaceID, userID string) (str
 	return role, err
 }
 
-// HoldRole is ActiveRole for a user in one of their sessions, and keeps the membership from being changed, the user from
+// LockRole is ActiveRole for a user in one of their sessions, and keeps the membership from being changed, the user from
 // being disabled and their sessions from being ended by an administrator until the transaction in ctx ends. ErrNotFound:
 // also when the session has ended.
-func (s *Store) HoldRole(ctx context.Context, workspaceID, userID, sessionID string) (string, error) {
+func (s *Store) LockRole(ctx context.Context, workspaceID, userID, sessionID string) (string, error) {
 	if err := s.execOne(ctx, ErrNotFound, `UPDATE memberships SET role = role WHERE workspace_id = $1 AND user_id = $2`, workspaceID, userID); err != nil {
 		return "", err
 	}
@@ -303,7 +303,7 @@ func (s *Store) HoldRole(ctx context.Context, workspaceID, userID, sessionID str
 // ErrNotFound: there is no such user or workspace.
 func (s *Store) AddMember(ctx context.Context, workspaceID, userID, role string) error {
 	return s.InTx(ctx, func(ctx context.Context) error {
-		if err := s.HoldWorkspace(ctx, workspaceID); err != nil {
+		if err := s.LockWorkspace(ctx, workspaceID); err != nil {
 			return err
 		}
 		if _, err := s.exec(ctx, `INSERT INTO memberships (workspace_id, user_id, role, created_at) VALUES ($1, $2, $3, $4)`, workspaceID, userID, role, s.Now()); err != nil {
@@ -339,7 +339,7 @@ func (s *Store) RemoveMember(ctx context.Context, workspaceID, userID string) er
 // changeMember runs a statement about a membership and, where that takes an owner away, makes sure that another stays.
 func (s *Store) changeMember(ctx context.Context, workspaceID string, away bool, query string, args ...any) error {
 	return s.InTx(ctx, func(ctx context.Context) error {
-		if err := s.HoldWorkspace(ctx, workspaceID); err != nil {
+		if err := s.LockWorkspace(ctx, workspaceID); err != nil {
 			return err
 		}
 		var before bool
@@ -394,7 +394,7 @@ type Invitation struct {
 // ErrConflict: the workspace is a personal one; ErrNotFound: there is none.
 func (s *Store) InsertInvitation(ctx context.Context, i Invitation) error {
 	return s.InTx(ctx, func(ctx context.Context) error {
-		if err := s.HoldWorkspace(ctx, i.WorkspaceID); err != nil {
+		if err := s.LockWorkspace(ctx, i.WorkspaceID); err != nil {
 			return err
 		}
 		key := EmailKey(i.Email)
@@ -442,7 +442,7 @@ func (s *Store) TakeInvitation(ctx context.Context, digest []byte, userID string
 			return err
 		}
 		// First the workspace, as whoever replaces an invitation does.
-		if err := s.HoldWorkspace(ctx, i.WorkspaceID); err != nil {
+		if err := s.LockWorkspace(ctx, i.WorkspaceID); err != nil {
 			return err
 		}
 		if err := s.execOne(ctx, ErrConsumed, `DELETE FROM invitations WHERE digest = $1 AND expires_at > $2`, digest, s.Now()); err != nil {
