@@ -44,6 +44,10 @@ type AuditEvent struct {
 	Detail map[string]string // further facts: ids, numbers, scopes; neither secrets nor names
 }
 
+// InsertAuditEventStatement is behind Audit.
+var InsertAuditEventStatement = Statement{`INSERT INTO audit_events (id, created_at, action, workspace_id, user_id, client_id, credential, key_id, address, request_id, target, detail)
+	VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12)`, deferred}
+
 // Audit notes that something was done by the actor in ctx, in the transaction that does it. Where the event names no
 // workspace and personalOf a user, it belongs to that user's personal one.
 func (s *Store) Audit(ctx context.Context, e AuditEvent, personalOf string) error {
@@ -54,7 +58,7 @@ func (s *Store) Audit(ctx context.Context, e AuditEvent, personalOf string) erro
 		e.Address, e.RequestID = a.Address, a.RequestID
 	}
 	if e.WorkspaceID == "" && personalOf != "" {
-		err := s.one(ctx, []any{&e.WorkspaceID}, `SELECT id FROM workspaces WHERE personal_user_id = $1`, personalOf)
+		err := s.one(ctx, []any{&e.WorkspaceID}, plain(`SELECT id FROM workspaces WHERE personal_user_id = $1`), personalOf)
 		if err := ignoreNotFound(err); err != nil {
 			return err
 		}
@@ -67,8 +71,9 @@ func (s *Store) Audit(ctx context.Context, e AuditEvent, personalOf string) erro
 		}
 		detail = string(text)
 	}
-	return s.execLater(ctx, InsertAuditEventStatement, NewID("event"), s.Now(), e.Action, e.WorkspaceID, e.UserID, e.ClientID, e.Credential, e.KeyID,
+	_, err := s.exec(ctx, InsertAuditEventStatement, NewID("event"), s.Now(), e.Action, e.WorkspaceID, e.UserID, e.ClientID, e.Credential, e.KeyID,
 		e.Address, e.RequestID, e.Target, detail)
+	return err
 }
 
 // AuditFilter says which events are wanted. The zero value of a field wants all.
@@ -123,7 +128,7 @@ func (s *Store) AuditEvents(ctx context.Context, f AuditFilter) ([]AuditEvent, e
 		}
 		list = append(list, e)
 		return nil
-	}, `SELECT id, created_at, action, workspace_id, user_id, client_id, credential, key_id, address, request_id, target, detail FROM audit_events
-		WHERE `+strings.Join(where, " AND ")+fmt.Sprintf(" ORDER BY id DESC LIMIT $%d", len(args)), args...)
+	}, plain(`SELECT id, created_at, action, workspace_id, user_id, client_id, credential, key_id, address, request_id, target, detail FROM audit_events
+		WHERE `+strings.Join(where, " AND ")+fmt.Sprintf(" ORDER BY id DESC LIMIT $%d", len(args))), args...)
 	return list, err
 }

@@ -62,9 +62,9 @@ func nullable(text string) any {
 func (s *Store) InsertClient(ctx context.Context, c *Client, origins []string) error {
 	c.CreatedAt, c.ChangedAt = s.Now(), s.Now()
 	return s.InTx(ctx, func(ctx context.Context) error {
-		if _, err := s.exec(ctx, `INSERT INTO clients (id, workspace_id, created_by, name, name_key, site, public, pkce_optional, first_party, resource_server,
+		if _, err := s.exec(ctx, plain(`INSERT INTO clients (id, workspace_id, created_by, name, name_key, site, public, pkce_optional, first_party, resource_server,
 			verified, manages, redirect_uris, grant_types, scopes, resources, created_at, changed_at)
-			VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $17)`,
+			VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $17)`),
 			c.ID, nullable(c.WorkspaceID), nullable(c.CreatedBy), c.Name, searchKey(c.Name), c.Site, c.Public, c.PKCEOptional, c.FirstParty, c.ResourceServer,
 			c.Verified, c.Manages, c.RedirectURIs, c.GrantTypes, c.Scopes, c.Resources, c.CreatedAt); err != nil {
 			return err
@@ -74,25 +74,24 @@ func (s *Store) InsertClient(ctx context.Context, c *Client, origins []string) e
 				return err
 			}
 		}
-		s.changed(ctx)
 		return s.setOrigins(ctx, c.ID, origins)
 	})
 }
 
 func (s *Store) insertSecret(ctx context.Context, clientID string, x ClientSecret) error {
-	_, err := s.exec(ctx, `INSERT INTO client_secrets (id, client_id, workspace_id, digest, tail, created_at, expires_at)
-		VALUES ($1, $2, (SELECT workspace_id FROM clients WHERE id = $2), $3, $4, $5, $6)`,
+	_, err := s.exec(ctx, altering(`INSERT INTO client_secrets (id, client_id, workspace_id, digest, tail, created_at, expires_at)
+		VALUES ($1, $2, (SELECT workspace_id FROM clients WHERE id = $2), $3, $4, $5, $6)`),
 		x.ID, clientID, x.Digest, x.Tail, x.CreatedAt, x.ExpiresAt)
 	return err
 }
 
 func (s *Store) setOrigins(ctx context.Context, clientID string, origins []string) error {
-	if _, err := s.exec(ctx, `DELETE FROM client_origins WHERE client_id = $1`, clientID); err != nil {
+	if _, err := s.exec(ctx, plain(`DELETE FROM client_origins WHERE client_id = $1`), clientID); err != nil {
 		return err
 	}
 	for _, o := range origins {
-		if _, err := s.exec(ctx, `INSERT INTO client_origins (origin, client_id, workspace_id)
-			VALUES ($1, $2, (SELECT workspace_id FROM clients WHERE id = $2)) ON CONFLICT DO NOTHING`, o, clientID); err != nil {
+		if _, err := s.exec(ctx, plain(`INSERT INTO client_origins (origin, client_id, workspace_id)
+			VALUES ($1, $2, (SELECT workspace_id FROM clients WHERE id = $2)) ON CONFLICT DO NOTHING`), o, clientID); err != nil {
 			return err
 		}
 	}
@@ -103,13 +102,12 @@ func (s *Store) setOrigins(ctx context.Context, clientID string, origins []strin
 func (s *Store) UpdateClient(ctx context.Context, c *Client, origins []string) error {
 	c.ChangedAt = s.Now()
 	return s.InTx(ctx, func(ctx context.Context) error {
-		if err := s.execOne(ctx, ErrNotFound, `UPDATE clients SET name = $2, name_key = $14, site = $3, public = $4, pkce_optional = $5, first_party = $6,
-			resource_server = $7, verified = $8, redirect_uris = $9, grant_types = $10, scopes = $11, resources = $12, changed_at = $13, manages = $15 WHERE id = $1`,
+		if err := s.execOne(ctx, ErrNotFound, altering(`UPDATE clients SET name = $2, name_key = $14, site = $3, public = $4, pkce_optional = $5, first_party = $6,
+			resource_server = $7, verified = $8, redirect_uris = $9, grant_types = $10, scopes = $11, resources = $12, changed_at = $13, manages = $15 WHERE id = $1`),
 			c.ID, c.Name, c.Site, c.Public, c.PKCEOptional, c.FirstParty, c.ResourceServer, c.Verified, c.RedirectURIs, c.GrantTypes,
 			c.Scopes, c.Resources, c.ChangedAt, searchKey(c.Name), c.Manages); err != nil {
 			return err
 		}
-		s.changed(ctx)
 		return s.setOrigins(ctx, c.ID, origins)
 	})
 }
@@ -127,9 +125,13 @@ func (s *Store) ClientInUse(ctx context.Context, id string) (c Client, usable bo
 	return c, err == nil && !stopped && c.DisabledAt.IsZero(), err
 }
 
+// ClientUsableStatement is behind ClientUsable.
+var ClientUsableStatement = Statement{`SELECT c.disabled_at IS NULL AND w.disabled_at IS NULL
+	FROM clients c LEFT JOIN workspaces w ON w.id = c.workspace_id WHERE c.id = $1`, shared | compiled}
+
 // ClientUsable reports whether neither a client nor its workspace is disabled, as ClientInUse does, with less work.
 func (s *Store) ClientUsable(ctx context.Context, id string) (usable bool, err error) {
-	err = s.oneShared(ctx, []any{&usable}, ClientUsableStatement, id)
+	err = s.one(ctx, []any{&usable}, ClientUsableStatement, id)
 	if errors.Is(err, ErrNotFound) {
 		return false, nil
 	}
@@ -151,9 +153,9 @@ func (s *Store) clientByID(ctx context.Context, id, column string) (c Client, va
 			c.Secrets = append(c.Secrets, x)
 		}
 		return nil
-	}, `SELECT `+clientColumns+`, `+column+`, x.id, x.digest, x.tail, x.created_at, x.expires_at, x.last_used_at
+	}, plain(`SELECT `+clientColumns+`, `+column+`, x.id, x.digest, x.tail, x.created_at, x.expires_at, x.last_used_at
 		FROM clients c LEFT JOIN client_secrets x ON x.client_id = c.id AND (x.expires_at IS NULL OR x.expires_at > $2)
-		WHERE c.id = $1 ORDER BY x.created_at DESC, x.id DESC`, id, s.Now())
+		WHERE c.id = $1 ORDER BY x.created_at DESC, x.id DESC`), id, s.Now())
 	if err == nil && !found {
 		err = ErrNotFound
 	}
@@ -170,7 +172,7 @@ func (s *Store) Clients(ctx context.Context, search, after string, limit int) ([
 // CountClientsOfWorkspace tells how many apps a workspace has.
 func (s *Store) CountClientsOfWorkspace(ctx context.Context, workspaceID string) (int64, error) {
 	var n int64
-	err := s.one(ctx, []any{&n}, `SELECT count(*) FROM clients WHERE workspace_id = $1`, workspaceID)
+	err := s.one(ctx, []any{&n}, plain(`SELECT count(*) FROM clients WHERE workspace_id = $1`), workspaceID)
 	return n, err
 }
 
@@ -180,13 +182,13 @@ func (s *Store) ClientsOfWorkspace(ctx context.Context, workspaceID string) ([]C
 }
 
 func (s *Store) clients(ctx context.Context, where string, args ...any) ([]Client, error) {
-	return collect(ctx, s, (*Client).fields, `SELECT `+clientColumns+` FROM clients c `+where, args...)
+	return collect(ctx, s, (*Client).fields, plain(`SELECT `+clientColumns+` FROM clients c `+where), args...)
 }
 
 // CountUsersOfClient tells how many people have allowed a client something.
 func (s *Store) CountUsersOfClient(ctx context.Context, clientID string) (int64, error) {
 	var n int64
-	err := s.one(ctx, []any{&n}, `SELECT count(DISTINCT user_id) FROM consents WHERE client_id = $1`, clientID)
+	err := s.one(ctx, []any{&n}, plain(`SELECT count(DISTINCT user_id) FROM consents WHERE client_id = $1`), clientID)
 	return n, err
 }
 
@@ -210,7 +212,7 @@ func (s *Store) DeleteClient(ctx context.Context, id string) error {
 	}
 	for n := int64(purgeBatch); n == purgeBatch; {
 		var err error
-		if n, err = s.exec(ctx, `DELETE FROM grants WHERE id IN (SELECT id FROM grants WHERE client_id = $1 LIMIT `+strconv.Itoa(purgeBatch)+`)`, id); err != nil {
+		if n, err = s.exec(ctx, altering(`DELETE FROM grants WHERE id IN (SELECT id FROM grants WHERE client_id = $1 LIMIT `+strconv.Itoa(purgeBatch)+`)`), id); err != nil {
 			return err
 		}
 	}
@@ -218,13 +220,13 @@ func (s *Store) DeleteClient(ctx context.Context, id string) error {
 }
 
 func (s *Store) changeClient(ctx context.Context, query string, args ...any) error {
-	return s.changedBy(ctx, s.execOne(ctx, ErrNotFound, query, args...))
+	return s.execOne(ctx, ErrNotFound, altering(query), args...)
 }
 
 // LockClient makes everybody else who would change a client wait until the transaction in ctx ends, so that what is
 // read in it afterwards is what is changed.
 func (s *Store) LockClient(ctx context.Context, id string) error {
-	return s.execOne(ctx, ErrNotFound, `UPDATE clients SET changed_at = $2 WHERE id = $1`, id, s.Now())
+	return s.execOne(ctx, ErrNotFound, plain(`UPDATE clients SET changed_at = $2 WHERE id = $1`), id, s.Now())
 }
 
 // VerifyClient notes that somebody has checked a client's name and site, or takes that back.
@@ -237,23 +239,22 @@ func (s *Store) VerifyClient(ctx context.Context, id string, verified bool) erro
 func (s *Store) RotateSecret(ctx context.Context, clientID string, x ClientSecret, grace time.Duration) error {
 	return s.InTx(ctx, func(ctx context.Context) error {
 		// Writing the client's row first makes two rotations at once wait for each other.
-		if err := s.execOne(ctx, ErrNotFound, `UPDATE clients SET changed_at = $2 WHERE id = $1 AND NOT public`, clientID, s.Now()); err != nil {
+		if err := s.execOne(ctx, ErrNotFound, plain(`UPDATE clients SET changed_at = $2 WHERE id = $1 AND NOT public`), clientID, s.Now()); err != nil {
 			return err
 		}
-		if _, err := s.exec(ctx, `DELETE FROM client_secrets WHERE client_id = $1 AND (expires_at <= $2 OR id <> (
-			SELECT id FROM client_secrets WHERE client_id = $1 AND (expires_at IS NULL OR expires_at > $2) ORDER BY created_at DESC, id DESC LIMIT 1))`,
+		if _, err := s.exec(ctx, altering(`DELETE FROM client_secrets WHERE client_id = $1 AND (expires_at <= $2 OR id <> (
+			SELECT id FROM client_secrets WHERE client_id = $1 AND (expires_at IS NULL OR expires_at > $2) ORDER BY created_at DESC, id DESC LIMIT 1))`),
 			clientID, s.Now()); err != nil {
 			return err
 		}
 		if grace <= 0 {
-			if _, err := s.exec(ctx, `DELETE FROM client_secrets WHERE client_id = $1`, clientID); err != nil {
+			if _, err := s.exec(ctx, altering(`DELETE FROM client_secrets WHERE client_id = $1`), clientID); err != nil {
 				return err
 			}
-		} else if _, err := s.exec(ctx, `UPDATE client_secrets SET expires_at = $2 WHERE client_id = $1 AND (expires_at IS NULL OR expires_at > $2)`,
+		} else if _, err := s.exec(ctx, altering(`UPDATE client_secrets SET expires_at = $2 WHERE client_id = $1 AND (expires_at IS NULL OR expires_at > $2)`),
 			clientID, s.Now().Add(grace)); err != nil {
 			return err
 		}
-		s.changed(ctx)
 		return s.insertSecret(ctx, clientID, x)
 	})
 }
@@ -262,8 +263,8 @@ func (s *Store) RotateSecret(ctx context.Context, clientID string, x ClientSecre
 // one (empty: any).
 func (s *Store) OriginAllowed(ctx context.Context, origin, clientID string) (bool, error) {
 	var allowed bool
-	err := s.one(ctx, []any{&allowed}, `SELECT EXISTS (SELECT 1 FROM client_origins o JOIN clients c ON c.id = o.client_id
+	err := s.one(ctx, []any{&allowed}, plain(`SELECT EXISTS (SELECT 1 FROM client_origins o JOIN clients c ON c.id = o.client_id
 		WHERE o.origin = $1 AND c.disabled_at IS NULL AND ($2 = '' OR c.id = $2)
-			AND NOT EXISTS (SELECT 1 FROM workspaces w WHERE w.id = c.workspace_id AND w.disabled_at IS NOT NULL))`, origin, clientID)
+			AND NOT EXISTS (SELECT 1 FROM workspaces w WHERE w.id = c.workspace_id AND w.disabled_at IS NOT NULL))`), origin, clientID)
 	return allowed, err
 }

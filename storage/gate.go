@@ -94,8 +94,8 @@ type (
 // transaction is what the context carries inside InTx.
 type transaction struct {
 	txn
-	scope tenantScope
-	after []func()
+	scope   tenantScope
+	altered bool // by a statement, so that the generation grows once this is committed, or may be
 }
 
 // System marks ctx as speaking for the server itself: authorize, token, introspection, login, commands, clean-up.
@@ -158,106 +158,10 @@ func (s *Store) gate(ctx context.Context, write bool, args []any) (querier, erro
 	return sqlQuerier{s.reader}, nil
 }
 
-// exec runs a statement and gives the number of rows that it changed. Outside of a transaction it is tried again as
-// InTx tries a transaction.
-func (s *Store) exec(ctx context.Context, query string, args ...any) (n int64, err error) {
-	q, err := s.gate(ctx, true, args)
-	if err != nil {
-		return 0, err
-	}
-	err = single(ctx, func() error {
-		n, err = q.exec(ctx, query, args)
-		return classify(err)
-	})
-	return n, err
-}
-
-// execLater is exec for a write of which nobody counts the rows. In a transaction its error, such as ErrNotFound for
-// what it refers to, may come only with a later statement or the commit.
-func (s *Store) execLater(ctx context.Context, query string, args ...any) error {
-	t := inside(ctx)
-	if t == nil {
-		_, err := s.exec(ctx, query, args...)
-		return err
-	}
-	if _, err := s.gate(ctx, true, args); err != nil {
-		return err
-	}
-	return classify(t.enqueue(ctx, query, args))
-}
-
 // inside is the transaction that ctx carries; nil without one.
 func inside(ctx context.Context) *transaction {
 	t, _ := ctx.Value(txKey{}).(*transaction)
 	return t
-}
-
-// single runs a statement, and outside of a transaction tries it again as InTx tries a transaction.
-func single(ctx context.Context, run func() error) error {
-	if inside(ctx) != nil {
-		return run() // it is the whole transaction that is tried again
-	}
-	return again(ctx, run)
-}
-
-// execOne runs a statement that must change exactly one row, else it returns otherwise.
-func (s *Store) execOne(ctx context.Context, otherwise error, query string, args ...any) error {
-	n, err := s.exec(ctx, query, args...)
-	if err != nil {
-		return err
-	}
-	if n != 1 {
-		return otherwise
-	}
-	return nil
-}
-
-// one reads a single row into dest; without one it returns ErrNotFound.
-func (s *Store) one(ctx context.Context, dest []any, query string, args ...any) error {
-	q, err := s.gate(ctx, false, args)
-	if err != nil {
-		return err
-	}
-	return oneFrom(ctx, q, dest, query, args)
-}
-
-// oneFrom is one for a querier that the gate gave.
-func oneFrom(ctx context.Context, q querier, dest []any, query string, args []any) error {
-	found := false
-	err := q.each(ctx, func(scan func(...any) error) error {
-		if found {
-			return fmt.Errorf("%w: more than one row", ErrUnavailable)
-		}
-		found = true
-		return scan(dest...)
-	}, query, args)
-	if err == nil && !found {
-		return ErrNotFound
-	}
-	return classify(err)
-}
-
-// each calls fn for every row.
-func (s *Store) each(ctx context.Context, fn func(scan func(...any) error) error, query string, args ...any) error {
-	q, err := s.gate(ctx, false, args)
-	if err != nil {
-		return err
-	}
-	return classify(q.each(ctx, fn, query, args))
-}
-
-// collect reads all rows into a list; fields are where a row's columns go.
-func collect[T any](ctx context.Context, s *Store, fields func(*T) []any, query string, args ...any) ([]T, error) {
-	var list []T
-	err := s.each(ctx, func(scan func(...any) error) error {
-		var row T
-		if err := scan(fields(&row)...); err != nil {
-			return err
-		}
-		list = append(list, row)
-		return nil
-	}, query, args...)
-	return list, err
 }
 
 // InTx runs fn in one transaction; a call inside another joins it. It commits when fn returns nil, and otherwise, or
@@ -307,20 +211,8 @@ func (s *Store) attempt(ctx context.Context, fn func(ctx context.Context) error)
 		return err
 	}
 	err = classify(c.commit(ctx))
-	// Also when the commit's answer was lost: it may have happened, and what a cache drops for nothing comes back.
-	if err == nil || errors.Is(err, ErrUnavailable) {
-		for _, f := range t.after {
-			f()
-		}
+	if t.altered && (err == nil || errors.Is(err, ErrUnavailable)) { // the answer may be lost although it is committed
+		s.grow()
 	}
 	return err
-}
-
-// afterCommit runs f once the transaction in ctx is committed, or may be, or at once when there is none.
-func (s *Store) afterCommit(ctx context.Context, f func()) {
-	if t := inside(ctx); t != nil {
-		t.after = append(t.after, f)
-		return
-	}
-	f()
 }

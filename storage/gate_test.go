@@ -140,8 +140,8 @@ func TestGenerationGrowsOnceTheChangeIsCommitted(t *testing.T) {
 			t.Error("the generation did not grow")
 		}
 		for _, name := range []string{
-			"DisableUser", "EnableUser", "DeleteUser", "InsertClient", "UpdateClient", "DisableClient", "EnableClient", "DeleteClient",
-			"RotateSecret", "RevokeAccessToken", "EndAccess", "UpdateKey", "PauseKey", "ResumeKey", "RotateKey", "RevokeKey",
+			"DisableUser", "EnableUser", "DeleteUser", "InsertClient", "UpdateClient", "DisableClient", "EnableClient", "EndAccess",
+			"DeleteClient", "RotateSecret", "RevokeAccessToken", "UpdateKey", "PauseKey", "ResumeKey", "RotateKey", "RevokeKey",
 			"DisableWorkspace", "EnableWorkspace", "UpdateWorkspace", "ChangeRole", "RemoveMember", "TakeInvitation", "DeleteWorkspace",
 		} {
 			if name == "DeleteUser" {

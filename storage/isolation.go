@@ -29,7 +29,7 @@ func (s *Store) CheckIsolation(ctx context.Context) ([]string, error) {
 		err := s.InTx(Tenant(ctx, who.user, who.workspace), func(ctx context.Context) error {
 			for _, table := range tenantTables {
 				var n int64
-				if err := s.one(ctx, []any{&n}, `SELECT count(*) FROM `+table); err != nil {
+				if err := s.one(ctx, []any{&n}, plain(`SELECT count(*) FROM `+table)); err != nil {
 					return err
 				}
 				if n > 0 {
@@ -56,7 +56,7 @@ func (s *Store) CheckIsolation(ctx context.Context) ([]string, error) {
 				return err
 			}
 			var n int64 // so that nothing waits for a commit that never comes
-			if err := s.one(ctx, []any{&n}, `SELECT 1`); err != nil {
+			if err := s.one(ctx, []any{&n}, plain(`SELECT 1`)); err != nil {
 				return err
 			}
 			return errRollback
@@ -81,8 +81,8 @@ func (s *Store) uncovered(ctx context.Context) (leaks []string, err error) {
 		}
 		leaks = append(leaks, "the table "+table+" has no row-level security")
 		return nil
-	}, `SELECT DISTINCT c.relname FROM pg_class c JOIN pg_attribute a ON a.attrelid = c.oid
+	}, plain(`SELECT DISTINCT c.relname FROM pg_class c JOIN pg_attribute a ON a.attrelid = c.oid
 		WHERE c.relkind = 'r' AND c.relnamespace = current_schema()::regnamespace AND NOT c.relrowsecurity
-		AND a.attname IN ('workspace_id', 'user_id') AND NOT a.attisdropped ORDER BY 1`)
+		AND a.attname IN ('workspace_id', 'user_id') AND NOT a.attisdropped ORDER BY 1`))
 	return leaks, err
 }

@@ -70,6 +70,11 @@ func (k *APIKey) Live(now Time) bool {
 	return k.RevokedAt.IsZero() && (k.ExpiresAt.IsZero() || k.ExpiresAt > now)
 }
 
+// InsertKeyStatement is behind InsertKey.
+var InsertKeyStatement = Statement{`INSERT INTO api_keys (id, digest, kind, workspace_id, user_id, resource, environment, prefix, tail, name, name_key, note,
+	scopes, scopes_by_object, role, plan, rate_limit, addresses, counter, created_by, created_at, expires_at)
+	VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19, $20, $21, $22)`, deferred}
+
 // InsertKey adds a key. ErrConflict: its owner has as many live ones as they may; ErrNotFound, in a
 // transaction perhaps only from its end: there is no such owner.
 // Of those made at the same moment, or within a second on other nodes, some may be too many.
@@ -81,9 +86,10 @@ func (s *Store) InsertKey(ctx context.Context, k *APIKey, most int) error {
 	if k.Counter == "" {
 		k.Counter = k.ID
 	}
-	return s.execLater(ctx, InsertKeyStatement,
+	_, err := s.exec(ctx, InsertKeyStatement,
 		k.ID, k.Digest, k.Kind, nullable(k.WorkspaceID), nullable(k.UserID), k.Resource, k.Environment, k.Prefix, k.Tail, k.Name, searchKey(k.Name), k.Note,
 		k.Scopes, k.ScopesByObject, k.Role, k.Plan, k.RateLimit, k.Addresses, k.Counter, k.CreatedBy, k.CreatedAt, k.ExpiresAt)
+	return err
 }
 
 // liveKeys remembers how many live keys owners have, so that making many does not count as many each time.
@@ -115,8 +121,8 @@ func (s *Store) checkKeyLimit(ctx context.Context, owner KeyOwner, most int) err
 	if !ok || now.Sub(known.at).Abs() >= liveCountTime || known.keys >= most {
 		clause, args := owner.clause(1)
 		known.at = now
-		if err := s.one(ctx, []any{&known.keys}, fmt.Sprintf(`SELECT count(*) FROM (SELECT 1 FROM api_keys k WHERE %s AND k.revoked_at IS NULL
-			AND (k.expires_at IS NULL OR k.expires_at > $%d) LIMIT $%d) AS live`, clause, len(args)+1, len(args)+2), append(args, now, most)...); err != nil {
+		if err := s.one(ctx, []any{&known.keys}, plain(fmt.Sprintf(`SELECT count(*) FROM (SELECT 1 FROM api_keys k WHERE %s AND k.revoked_at IS NULL
+			AND (k.expires_at IS NULL OR k.expires_at > $%d) LIMIT $%d) AS live`, clause, len(args)+1, len(args)+2)), append(args, now, most)...); err != nil {
 			return err
 		}
 	}
@@ -160,12 +166,29 @@ func (b *KeyBearer) fields() []any {
 	}
 }
 
+// KeyStatement is behind KeyByDigest: everything that decides about an API key in one row.
+var KeyStatement = Statement{`SELECT ` + keyBearerColumns + `, FALSE, w.disabled_at IS NOT NULL, COALESCE(w.id, ''), COALESCE(w.slug, ''), COALESCE(w.plan, ''), '', ''
+	FROM api_keys k LEFT JOIN workspaces w ON w.id = k.workspace_id
+	WHERE k.digest = $1 AND k.kind = 'api_key'`, shared | compiled}
+
 // KeyByDigest finds an API key by the digest of its text.
 func (s *Store) KeyByDigest(ctx context.Context, digest []byte) (KeyBearer, error) {
 	var b KeyBearer
-	err := s.oneShared(ctx, b.fields(), KeyStatement, digest)
+	err := s.one(ctx, b.fields(), KeyStatement, digest)
 	return b, err
 }
+
+// PersonalTokenStatement is behind PersonalTokenByDigest. A workspace that the user is not in is none. Without a slug
+// the last column is the lowest role that the user has in any workspace.
+var PersonalTokenStatement = Statement{`SELECT ` + keyBearerColumns + `, u.disabled_at IS NOT NULL, m.role IS NOT NULL AND w.disabled_at IS NOT NULL,
+	CASE WHEN m.role IS NULL THEN '' ELSE w.id END, CASE WHEN m.role IS NULL THEN '' ELSE w.slug END,
+	CASE WHEN m.role IS NULL THEN '' ELSE w.plan END, COALESCE(m.role, ''),
+	CASE WHEN $2 = '' THEN COALESCE((SELECT l.role FROM memberships l WHERE l.user_id = k.user_id
+		ORDER BY CASE l.role WHEN 'viewer' THEN 0 WHEN 'member' THEN 1 WHEN 'admin' THEN 2 ELSE 3 END LIMIT 1), '') ELSE '' END
+	FROM api_keys k JOIN users u ON u.id = k.user_id
+	LEFT JOIN workspaces w ON w.slug = $2
+	LEFT JOIN memberships m ON m.workspace_id = w.id AND m.user_id = k.user_id
+	WHERE k.digest = $1 AND k.kind = 'personal_access_token'`, shared | compiled}
 
 // PersonalTokenByDigest finds a personal access token by the digest of its text, with its user's place in the workspace
 // of a slug; without one the slug is empty.
@@ -175,7 +198,7 @@ func (s *Store) PersonalTokenByDigest(ctx context.Context, digest []byte, slug s
 		slug = "" // no workspace has it, and the token is there all the same
 	}
 	var b KeyBearer
-	err := s.oneShared(ctx, b.fields(), PersonalTokenStatement, digest, slug)
+	err := s.one(ctx, b.fields(), PersonalTokenStatement, digest, slug)
 	if !possible {
 		b.LowestRole = ""
 	}
@@ -251,27 +274,27 @@ func (s *Store) Keys(ctx context.Context, owner KeyOwner, f KeyFilter) ([]APIKey
 		add(`k.revoked_at IS NOT NULL`)
 	}
 	args = append(args, f.Limit)
-	return collect(ctx, s, (*APIKey).fields, `SELECT `+keyColumns+` FROM api_keys k WHERE `+strings.Join(where, " AND ")+
-		fmt.Sprintf(` ORDER BY `+order+` LIMIT $%d`, len(args)), args...)
+	return collect(ctx, s, (*APIKey).fields, plain(`SELECT `+keyColumns+` FROM api_keys k WHERE `+strings.Join(where, " AND ")+
+		fmt.Sprintf(` ORDER BY `+order+` LIMIT $%d`, len(args))), args...)
 }
 
 // LiveKeys lists the keys and personal access tokens of whomever that are neither revoked nor expired, in the order of
 // their ids, from after the one named (empty: from the first), at most limit of them.
 func (s *Store) LiveKeys(ctx context.Context, after string, limit int) ([]APIKey, error) {
-	return collect(ctx, s, (*APIKey).fields, `SELECT `+keyColumns+` FROM api_keys k
-		WHERE k.id > $1 AND k.revoked_at IS NULL AND (k.expires_at IS NULL OR k.expires_at > $2) ORDER BY k.id LIMIT $3`, after, s.Now(), limit)
+	return collect(ctx, s, (*APIKey).fields, plain(`SELECT `+keyColumns+` FROM api_keys k
+		WHERE k.id > $1 AND k.revoked_at IS NULL AND (k.expires_at IS NULL OR k.expires_at > $2) ORDER BY k.id LIMIT $3`), after, s.Now(), limit)
 }
 
 // KeysWithLimits lists the API keys of a workspace that are not revoked and have a plan or rate limit of their own.
 func (s *Store) KeysWithLimits(ctx context.Context, workspaceID string) ([]APIKey, error) {
-	return collect(ctx, s, (*APIKey).fields, `SELECT `+keyColumns+` FROM api_keys k
-		WHERE k.workspace_id = $1 AND k.revoked_at IS NULL AND (k.plan <> '' OR k.rate_limit <> 0)`, workspaceID)
+	return collect(ctx, s, (*APIKey).fields, plain(`SELECT `+keyColumns+` FROM api_keys k
+		WHERE k.workspace_id = $1 AND k.revoked_at IS NULL AND (k.plan <> '' OR k.rate_limit <> 0)`), workspaceID)
 }
 
 // CountKeysOfWorkspace tells how many API keys a workspace has that are not revoked.
 func (s *Store) CountKeysOfWorkspace(ctx context.Context, workspaceID string) (int64, error) {
 	var n int64
-	err := s.one(ctx, []any{&n}, `SELECT count(*) FROM api_keys WHERE workspace_id = $1 AND revoked_at IS NULL`, workspaceID)
+	err := s.one(ctx, []any{&n}, plain(`SELECT count(*) FROM api_keys WHERE workspace_id = $1 AND revoked_at IS NULL`), workspaceID)
 	return n, err
 }
 
@@ -279,14 +302,14 @@ func (s *Store) CountKeysOfWorkspace(ctx context.Context, workspaceID string) (i
 func (s *Store) Key(ctx context.Context, owner KeyOwner, id string) (APIKey, error) {
 	var k APIKey
 	clause, args := owner.clause(2)
-	err := s.one(ctx, k.fields(), `SELECT `+keyColumns+` FROM api_keys k WHERE k.id = $1 AND `+clause, append([]any{id}, args...)...)
+	err := s.one(ctx, k.fields(), plain(`SELECT `+keyColumns+` FROM api_keys k WHERE k.id = $1 AND `+clause), append([]any{id}, args...)...)
 	return k, err
 }
 
 // KeyByID finds a key of whomever.
 func (s *Store) KeyByID(ctx context.Context, id string) (APIKey, error) {
 	var k APIKey
-	err := s.one(ctx, k.fields(), `SELECT `+keyColumns+` FROM api_keys k WHERE k.id = $1`, id)
+	err := s.one(ctx, k.fields(), plain(`SELECT `+keyColumns+` FROM api_keys k WHERE k.id = $1`), id)
 	return k, err
 }
 
@@ -295,15 +318,15 @@ func (s *Store) KeyByID(ctx context.Context, id string) (APIKey, error) {
 func (s *Store) UpdateKey(ctx context.Context, k *APIKey) error {
 	clause, owner := k.Owner().clause(11)
 	args := []any{k.ID, k.Name, searchKey(k.Name), k.Note, k.Scopes, k.ScopesByObject, k.Plan, k.RateLimit, k.Addresses, k.Role}
-	return s.changedBy(ctx, s.execOne(ctx, ErrNotFound, `UPDATE api_keys AS k SET name = $2, name_key = $3, note = $4, scopes = $5, scopes_by_object = $6,
-		plan = $7, rate_limit = $8, addresses = $9, role = $10 WHERE k.id = $1 AND k.revoked_at IS NULL AND `+clause, append(args, owner...)...))
+	return s.execOne(ctx, ErrNotFound, altering(`UPDATE api_keys AS k SET name = $2, name_key = $3, note = $4, scopes = $5, scopes_by_object = $6,
+		plan = $7, rate_limit = $8, addresses = $9, role = $10 WHERE k.id = $1 AND k.revoked_at IS NULL AND `+clause), append(args, owner...)...)
 }
 
 // LockKey makes whoever changes a key wait for each other until the transaction ends. ErrNotFound: its owner has no such
 // key.
 func (s *Store) LockKey(ctx context.Context, owner KeyOwner, id string) (APIKey, error) {
 	clause, args := owner.clause(2)
-	if err := s.execOne(ctx, ErrNotFound, `UPDATE api_keys AS k SET tail = tail WHERE k.id = $1 AND `+clause, append([]any{id}, args...)...); err != nil {
+	if err := s.execOne(ctx, ErrNotFound, plain(`UPDATE api_keys AS k SET tail = tail WHERE k.id = $1 AND `+clause), append([]any{id}, args...)...); err != nil {
 		return APIKey{}, err
 	}
 	return s.Key(ctx, owner, id)
@@ -327,15 +350,14 @@ func (s *Store) RevokeKey(ctx context.Context, owner KeyOwner, id string) error 
 
 // RevokeTokensOf ends all of a user's personal access tokens for good, and returns how many there were.
 func (s *Store) RevokeTokensOf(ctx context.Context, userID string) (int64, error) {
-	n, err := s.exec(ctx, `UPDATE api_keys SET revoked_at = $2 WHERE kind = 'personal_access_token' AND user_id = $1 AND revoked_at IS NULL`, userID, s.Now())
-	return n, s.changedBy(ctx, err)
+	return s.exec(ctx, altering(`UPDATE api_keys SET revoked_at = $2 WHERE kind = 'personal_access_token' AND user_id = $1 AND revoked_at IS NULL`), userID, s.Now())
 }
 
 // markKey makes a change whose first values are $2 and so on.
 func (s *Store) markKey(ctx context.Context, owner KeyOwner, id, change string, values ...any) error {
 	clause, args := owner.clause(2 + len(values))
-	return s.changedBy(ctx, s.execOne(ctx, ErrNotFound, `UPDATE api_keys AS k SET `+change+` WHERE k.id = $1 AND k.revoked_at IS NULL AND `+clause,
-		append(append([]any{id}, values...), args...)...))
+	return s.execOne(ctx, ErrNotFound, altering(`UPDATE api_keys AS k SET `+change+` WHERE k.id = $1 AND k.revoked_at IS NULL AND `+clause),
+		append(append([]any{id}, values...), args...)...)
 }
 
 // RotateKey puts a new key in the place of old, which works until the moment named, or its own end where that is
@@ -343,18 +365,17 @@ func (s *Store) markKey(ctx context.Context, owner KeyOwner, id, change string, 
 func (s *Store) RotateKey(ctx context.Context, old APIKey, fresh *APIKey, until Time) error {
 	return s.InTx(ctx, func(ctx context.Context) error {
 		clause, args := old.Owner().clause(5)
-		if err := s.execOne(ctx, ErrConsumed, `UPDATE api_keys AS k SET rotated_into = $2,
+		if err := s.execOne(ctx, ErrConsumed, altering(`UPDATE api_keys AS k SET rotated_into = $2,
 			expires_at = CASE WHEN k.expires_at < $3 THEN k.expires_at ELSE CAST($3 AS BIGINT) END
-			WHERE k.id = $1 AND k.rotated_into = '' AND k.revoked_at IS NULL AND (k.expires_at IS NULL OR k.expires_at > $4) AND `+clause,
+			WHERE k.id = $1 AND k.rotated_into = '' AND k.revoked_at IS NULL AND (k.expires_at IS NULL OR k.expires_at > $4) AND `+clause),
 			append([]any{old.ID, fresh.ID, until, s.Now()}, args...)...); err != nil {
 			return err
 		}
 		clause, args = old.Owner().clause(3)
-		if _, err := s.exec(ctx, `UPDATE api_keys AS k SET revoked_at = CAST($2 AS BIGINT) WHERE k.rotated_into = $1 AND k.revoked_at IS NULL AND `+clause,
+		if _, err := s.exec(ctx, altering(`UPDATE api_keys AS k SET revoked_at = CAST($2 AS BIGINT) WHERE k.rotated_into = $1 AND k.revoked_at IS NULL AND `+clause),
 			append([]any{old.ID, s.Now()}, args...)...); err != nil {
 			return err
 		}
-		s.changed(ctx)
 		return s.InsertKey(ctx, fresh, maxInt)
 	})
 }
@@ -365,6 +386,6 @@ const maxInt = int(^uint32(0) >> 1)
 // KeysRotatedInto lists the keys that are being replaced by one.
 func (s *Store) KeysRotatedInto(ctx context.Context, owner KeyOwner, id string) ([]APIKey, error) {
 	clause, args := owner.clause(2)
-	return collect(ctx, s, (*APIKey).fields, `SELECT `+keyColumns+` FROM api_keys k WHERE k.rotated_into = $1 AND `+clause+` ORDER BY k.id DESC LIMIT 20`,
+	return collect(ctx, s, (*APIKey).fields, plain(`SELECT `+keyColumns+` FROM api_keys k WHERE k.rotated_into = $1 AND `+clause+` ORDER BY k.id DESC LIMIT 20`),
 		append([]any{id}, args...)...)
 }

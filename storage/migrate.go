@@ -125,7 +125,7 @@ func (s *Store) withProvider(ctx context.Context, exclusive bool, fn func(*goose
 // schemaVersion is the newest migration that the database has; 0 is none.
 func (s *Store) schemaVersion(ctx context.Context) (int64, error) {
 	var version sql.NullInt64
-	err := s.one(System(ctx), []any{&version}, `SELECT max(version_id) FROM goose_db_version WHERE is_applied`)
+	err := s.one(System(ctx), []any{&version}, plain(`SELECT max(version_id) FROM goose_db_version WHERE is_applied`))
 	if err == nil {
 		return version.Int64, nil
 	}
@@ -135,7 +135,7 @@ func (s *Store) schemaVersion(ctx context.Context) (int64, error) {
 		catalogue = `SELECT count(*) FROM pg_class WHERE relname = 'goose_db_version'`
 	}
 	var tables int64
-	if s.one(System(ctx), []any{&tables}, catalogue) == nil && tables == 0 {
+	if s.one(System(ctx), []any{&tables}, plain(catalogue)) == nil && tables == 0 {
 		return 0, nil
 	}
 	return 0, err

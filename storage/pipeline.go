@@ -43,7 +43,7 @@ func (s *Store) beginPostgres(ctx context.Context, scope tenantScope) (txn, erro
 
 // exec implements querier.
 func (p *pipeline) exec(ctx context.Context, query string, args []any) (changed int64, err error) {
-	plain, err := plainArgs(args)
+	plain, err := storedArgs(args)
 	if err != nil {
 		return 0, err
 	}
@@ -58,7 +58,7 @@ func (p *pipeline) exec(ctx context.Context, query string, args []any) (changed 
 
 // each implements querier.
 func (p *pipeline) each(ctx context.Context, fn func(scan func(...any) error) error, query string, args []any) error {
-	plain, err := plainArgs(args)
+	plain, err := storedArgs(args)
 	if err != nil {
 		return err
 	}
@@ -78,7 +78,7 @@ func (p *pipeline) enqueue(ctx context.Context, query string, args []any) error 
 		_, err := p.exec(ctx, query, args)
 		return err
 	}
-	plain, err := plainArgs(args)
+	plain, err := storedArgs(args)
 	if err != nil {
 		return err
 	}

@@ -213,7 +213,7 @@ type nativePool struct{ pool *pgxpool.Pool }
 
 // exec implements querier.
 func (q nativePool) exec(ctx context.Context, query string, args []any) (int64, error) {
-	plain, err := plainArgs(args)
+	plain, err := storedArgs(args)
 	if err != nil {
 		return 0, err
 	}
@@ -223,7 +223,7 @@ func (q nativePool) exec(ctx context.Context, query string, args []any) (int64, 
 
 // each implements querier.
 func (q nativePool) each(ctx context.Context, fn func(scan func(...any) error) error, query string, args []any) error {
-	plain, err := plainArgs(args)
+	plain, err := storedArgs(args)
 	if err != nil {
 		return err
 	}
@@ -245,9 +245,9 @@ func eachNative(rows pgx.Rows, fn func(scan func(...any) error) error) error {
 	return rows.Err()
 }
 
-// plainArgs asks our own types for what they are stored as. pgx would look through them at the integer or the slice
+// storedArgs asks our own types for what they are stored as. pgx would look through them at the integer or the slice
 // that they are made of, before it asks them, and a time that never was would be 1970.
-func plainArgs(args []any) ([]any, error) {
+func storedArgs(args []any) ([]any, error) {
 	plain := make([]any, len(args))
 	for i, arg := range args {
 		if v, ok := arg.(driver.Valuer); ok {

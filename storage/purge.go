@@ -71,7 +71,7 @@ func (s *Store) purgeUnusedGrants(ctx context.Context, before Time) (total int64
 	query := fmt.Sprintf(`DELETE FROM grants WHERE id IN (SELECT grant_id FROM codes WHERE used_at IS NULL AND expires_at < $1 ORDER BY expires_at LIMIT %d)
 		AND NOT EXISTS (SELECT 1 FROM codes c WHERE c.grant_id = grants.id AND c.used_at IS NOT NULL)`, purgeBatch)
 	for {
-		n, err := s.exec(ctx, query, before)
+		n, err := s.exec(ctx, plain(query), before)
 		total += n
 		if err != nil || n < purgeBatch {
 			return total, err
@@ -111,7 +111,7 @@ func (s *Store) purge(ctx context.Context, table, key, moment, where string, bef
 	query := fmt.Sprintf(`DELETE FROM %[1]s WHERE %[3]s < $1 AND %[5]s AND (%[2]s) IN (SELECT %[2]s FROM %[1]s WHERE %[3]s < $1 AND %[5]s ORDER BY %[3]s LIMIT %[4]d)`,
 		table, key, moment, purgeBatch, where)
 	for {
-		n, err := s.exec(ctx, query, before)
+		n, err := s.exec(ctx, plain(query), before)
 		total += n
 		if err != nil || n < purgeBatch {
 			return total, err

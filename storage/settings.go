@@ -16,20 +16,20 @@ const (
 // Setting reads one setting; ErrNotFound where it was never made.
 func (s *Store) Setting(ctx context.Context, key string) (string, error) {
 	var value string
-	err := s.one(ctx, []any{&value}, `SELECT value FROM settings WHERE key = $1`, key)
+	err := s.one(ctx, []any{&value}, plain(`SELECT value FROM settings WHERE key = $1`), key)
 	return value, err
 }
 
 // SetSetting writes one setting.
 func (s *Store) SetSetting(ctx context.Context, key, value string) error {
-	_, err := s.exec(ctx, `INSERT INTO settings (key, value) VALUES ($1, $2) ON CONFLICT (key) DO UPDATE SET value = excluded.value`, key, value)
+	_, err := s.exec(ctx, plain(`INSERT INTO settings (key, value) VALUES ($1, $2) ON CONFLICT (key) DO UPDATE SET value = excluded.value`), key, value)
 	return err
 }
 
 // SettingOr makes a setting unless it is there, and returns the one that holds: of two nodes that start at once,
 // both get the same.
 func (s *Store) SettingOr(ctx context.Context, key, value string) (string, error) {
-	if _, err := s.exec(ctx, `INSERT INTO settings (key, value) VALUES ($1, $2) ON CONFLICT (key) DO NOTHING`, key, value); err != nil {
+	if _, err := s.exec(ctx, plain(`INSERT INTO settings (key, value) VALUES ($1, $2) ON CONFLICT (key) DO NOTHING`), key, value); err != nil {
 		return "", err
 	}
 	return s.Setting(ctx, key)
@@ -37,19 +37,19 @@ func (s *Store) SettingOr(ctx context.Context, key, value string) (string, error
 
 // TakeSetting removes a setting that has the given value, exactly once however many try: the others get ErrConsumed.
 func (s *Store) TakeSetting(ctx context.Context, key, value string) error {
-	return s.execOne(ctx, ErrConsumed, `DELETE FROM settings WHERE key = $1 AND value = $2`, key, value)
+	return s.execOne(ctx, ErrConsumed, plain(`DELETE FROM settings WHERE key = $1 AND value = $2`), key, value)
 }
 
 // DropSetting removes a setting, whether or not it is there.
 func (s *Store) DropSetting(ctx context.Context, key string) error {
-	_, err := s.exec(ctx, `DELETE FROM settings WHERE key = $1`, key)
+	_, err := s.exec(ctx, plain(`DELETE FROM settings WHERE key = $1`), key)
 	return err
 }
 
 // Empty tells whether nobody has used the database yet: no user, client or secret fingerprint.
 func (s *Store) Empty(ctx context.Context) (bool, error) {
 	var used bool
-	err := s.one(ctx, []any{&used}, `SELECT EXISTS (SELECT 1 FROM users) OR EXISTS (SELECT 1 FROM clients) OR
-		EXISTS (SELECT 1 FROM settings WHERE key = $1)`, SettingSecretFingerprint)
+	err := s.one(ctx, []any{&used}, plain(`SELECT EXISTS (SELECT 1 FROM users) OR EXISTS (SELECT 1 FROM clients) OR
+		EXISTS (SELECT 1 FROM settings WHERE key = $1)`), SettingSecretFingerprint)
 	return !used && err == nil, err
 }

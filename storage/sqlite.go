@@ -104,7 +104,7 @@ func pingSQLite(ctx context.Context, db *sql.DB) error {
 // sqlitePath is the file behind the store, or "" for a database in memory.
 func (s *Store) sqlitePath(ctx context.Context) (string, error) {
 	var path string
-	err := s.one(System(ctx), []any{&path}, `SELECT file FROM pragma_database_list WHERE name = 'main'`)
+	err := s.one(System(ctx), []any{&path}, plain(`SELECT file FROM pragma_database_list WHERE name = 'main'`))
 	return path, err
 }
 
@@ -187,46 +187,31 @@ func (s *Store) beginSQLite(ctx context.Context, scope tenantScope) (txn, error)
 	return sqlTx{sqlQuerier{tx}, tx}, nil
 }
 
-// oneCompiled is one for a statement that SQLite keeps compiled on each of the reader's connections, since compiling
-// takes longer than running it.
-func (s *Store) oneCompiled(ctx context.Context, dest []any, query string, args []any) error {
-	q, err := s.gate(ctx, false, args)
-	if err != nil {
-		return err
-	}
-	if inside(ctx) == nil {
-		if q, err = s.compile(ctx, query); err != nil {
-			return err
-		}
-	}
-	return oneFrom(ctx, q, dest, query, args)
-}
-
-// compile gives the reader's statement of a query, which there is once.
+// compile returns the reader's compiled statement for a query. There is one for each query.
 func (s *Store) compile(ctx context.Context, query string) (querier, error) {
-	if kept, ok := s.compiled.Load(query); ok {
-		return sqlQuerier{kept.(compiled)}, nil
+	if kept, ok := s.kept.Load(query); ok {
+		return sqlQuerier{kept.(keptStatement)}, nil
 	}
 	fresh, err := s.reader.PrepareContext(context.WithoutCancel(ctx), query)
 	if err != nil {
 		return nil, classify(err)
 	}
-	kept, lost := s.compiled.LoadOrStore(query, compiled{fresh})
+	kept, lost := s.kept.LoadOrStore(query, keptStatement{fresh})
 	if lost {
-		_ = fresh.Close() //nolint:sqlclosecheck // another one was quicker
+		_ = fresh.Close() //nolint:sqlclosecheck // another request was quicker
 	}
-	return sqlQuerier{kept.(compiled)}, nil
+	return sqlQuerier{kept.(keptStatement)}, nil
 }
 
-// compiled knows one query, whatever it is given.
-type compiled struct{ stmt *sql.Stmt }
+// keptStatement runs the one query that it was compiled from, and ignores the text that it is given.
+type keptStatement struct{ stmt *sql.Stmt }
 
-// QueryContext gives the rows of its query.
-func (c compiled) QueryContext(ctx context.Context, _ string, args ...any) (*sql.Rows, error) {
-	return c.stmt.QueryContext(ctx, args...)
+// QueryContext returns the rows of its query.
+func (k keptStatement) QueryContext(ctx context.Context, _ string, args ...any) (*sql.Rows, error) {
+	return k.stmt.QueryContext(ctx, args...)
 }
 
 // ExecContext runs its query.
-func (c compiled) ExecContext(ctx context.Context, _ string, args ...any) (sql.Result, error) {
-	return c.stmt.ExecContext(ctx, args...)
+func (k keptStatement) ExecContext(ctx context.Context, _ string, args ...any) (sql.Result, error) {
+	return k.stmt.ExecContext(ctx, args...)
 }

@@ -35,7 +35,7 @@ type Store struct {
 	reads      *batcher                 // PostgreSQL: single reads that share messages
 	writes     *batcher                 // PostgreSQL: single writes that share messages and commits
 	counts     *batcher                 // PostgreSQL: counters of limits, likewise
-	compiled   sync.Map                 // SQLite: statements of the reader that are kept compiled, by their text
+	kept       sync.Map                 // SQLite: statements that stay compiled on the reader, by their text
 	touches    touches
 	uses       uses
 	liveKeys   liveKeys
@@ -119,21 +119,6 @@ func (s *Store) Now() Time { return (*s.now.Load())() }
 func (s *Store) SetClock(now func() time.Time) {
 	f := func() Time { return At(now()) }
 	s.now.Store(&f)
-}
-
-// Generation grows with every committed change, made through this Store, of a client, its secrets, or anything else
-// that may be held in a cache. A cache whose keys contain it never serves what this process has changed.
-func (s *Store) Generation() uint64 { return s.changes.Load() }
-
-// changed makes Generation grow once the change is committed, or may be.
-func (s *Store) changed(ctx context.Context) { s.afterCommit(ctx, func() { s.changes.Add(1) }) }
-
-// changedBy is changed for a single statement: also when its answer was lost, since it may have happened.
-func (s *Store) changedBy(ctx context.Context, err error) error {
-	if err == nil || errors.Is(err, ErrUnavailable) {
-		s.changed(ctx)
-	}
-	return err
 }
 
 // Ping asks the database for an answer, and that its schema is the one this program knows.

@@ -51,13 +51,13 @@ func (s *Store) ReserveOwnToken(ctx context.Context, clientID string, most int) 
 	}()
 	var live int
 	const where = `FROM access_tokens WHERE client_id = $1 AND grant_id IS NULL AND revoked_at IS NULL AND expires_at > $2`
-	if err := s.one(ctx, []any{&live}, `SELECT count(*) FROM (SELECT 1 `+where+` LIMIT $3) AS live`, clientID, now, most); err != nil {
+	if err := s.one(ctx, []any{&live}, plain(`SELECT count(*) FROM (SELECT 1 `+where+` LIMIT $3) AS live`), clientID, now, most); err != nil {
 		release = nil
 		return nil, 0, err
 	}
 	if live >= most {
 		release = nil
-		if err := s.one(ctx, []any{&full}, `SELECT min(expires_at) `+where, clientID, now); err != nil {
+		if err := s.one(ctx, []any{&full}, plain(`SELECT min(expires_at) `+where), clientID, now); err != nil {
 			return nil, 0, err
 		}
 		return nil, full, ErrConflict

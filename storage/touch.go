@@ -94,7 +94,7 @@ func (s *Store) FlushTouches(ctx context.Context) error {
 				if key.table == "api_keys" {
 					args = append(args, pending[key].from)
 				}
-				if _, err := s.exec(ctx, statements[key.table], args...); err != nil {
+				if _, err := s.exec(ctx, plain(statements[key.table]), args...); err != nil {
 					return err
 				}
 			}

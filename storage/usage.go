@@ -163,10 +163,10 @@ func (s *Store) writeCounts(ctx context.Context, counts map[usageKey]*Usage) err
 			for _, key := range some {
 				row := counts[key]
 				// A workspace that is gone takes its usage along.
-				if _, err := s.exec(ctx, `INSERT INTO usage_hourly (workspace_id, credential_id, hour, credential, allowed, limited, refused)
+				if _, err := s.exec(ctx, plain(`INSERT INTO usage_hourly (workspace_id, credential_id, hour, credential, allowed, limited, refused)
 					SELECT w.id, $2, CAST($3 AS BIGINT), $4, CAST($5 AS BIGINT), CAST($6 AS BIGINT), CAST($7 AS BIGINT) FROM workspaces w WHERE w.id = $1
 					ON CONFLICT (workspace_id, credential_id, hour) DO UPDATE SET allowed = usage_hourly.allowed + excluded.allowed,
-					limited = usage_hourly.limited + excluded.limited, refused = usage_hourly.refused + excluded.refused`,
+					limited = usage_hourly.limited + excluded.limited, refused = usage_hourly.refused + excluded.refused`),
 					key.workspaceID, key.credentialID, key.hour, row.Credential, row.Allowed, row.Limited, row.Refused); err != nil {
 					return err
 				}
@@ -229,7 +229,7 @@ func (s *Store) writeRecent(ctx context.Context, recent map[recentKey][]recentUs
 					FROM api_keys k WHERE k.id = $2 ON CONFLICT (id) DO NOTHING`
 			}
 			for _, r := range recent[key] { // what a lost answer hid is there already
-				if err := s.execLater(ctx, insert, r.id, key.credentialID, r.at, r.RequestID, r.Action, r.Status, r.Reason, r.Address, r.at.Add(recentLifetime)); err != nil {
+				if _, err := s.exec(ctx, deferring(insert), r.id, key.credentialID, r.at, r.RequestID, r.Action, r.Status, r.Reason, r.Address, r.at.Add(recentLifetime)); err != nil {
 					return err
 				}
 			}
@@ -237,8 +237,9 @@ func (s *Store) writeRecent(ctx context.Context, recent map[recentKey][]recentUs
 			if key.refused {
 				kind = `reason <> ''`
 			}
-			return s.execLater(ctx, fmt.Sprintf(`DELETE FROM recent_requests WHERE %s = $1 AND %s AND id <= (SELECT id FROM recent_requests WHERE %s = $1 AND %s ORDER BY id DESC LIMIT 1 OFFSET %d)`,
-				column, kind, column, kind, RecentRequests), key.credentialID)
+			_, err := s.exec(ctx, deferring(fmt.Sprintf(`DELETE FROM recent_requests WHERE %s = $1 AND %s AND id <= (SELECT id FROM recent_requests WHERE %s = $1 AND %s ORDER BY id DESC LIMIT 1 OFFSET %d)`,
+				column, kind, column, kind, RecentRequests)), key.credentialID)
+			return err
 		})
 		if err := ignoreNotFound(err); err != nil { // a key that went at this moment takes its requests along
 			return err
@@ -293,8 +294,8 @@ func (s *Store) UsagePage(ctx context.Context, f UsageFilter) ([]Usage, error) {
 		args = append(args, f.Limit)
 		query += fmt.Sprintf(` LIMIT $%d`, len(args))
 	}
-	return collect(ctx, s, (*Usage).fields, `SELECT credential_id, credential, `+begin+`, CAST(sum(allowed) AS BIGINT), CAST(sum(limited) AS BIGINT), CAST(sum(refused) AS BIGINT)
-		FROM usage_hourly `+query, args...)
+	return collect(ctx, s, (*Usage).fields, plain(`SELECT credential_id, credential, `+begin+`, CAST(sum(allowed) AS BIGINT), CAST(sum(limited) AS BIGINT), CAST(sum(refused) AS BIGINT)
+		FROM usage_hourly `+query), args...)
 }
 
 func (row *Usage) fields() []any {
@@ -315,5 +316,5 @@ func (s *Store) RecentRequest(ctx context.Context, id, requestID string) ([]Requ
 func (s *Store) requests(ctx context.Context, rest string, args ...any) ([]Request, error) {
 	return collect(ctx, s, func(r *Request) []any {
 		return []any{&r.ID, &r.At, &r.RequestID, &r.Action, &r.Status, &r.Reason, &r.Address}
-	}, `SELECT id, at, request_id, action, status, reason, address FROM recent_requests WHERE (key_id = $1 OR client_id = $1) `+rest, args...)
+	}, plain(`SELECT id, at, request_id, action, status, reason, address FROM recent_requests WHERE (key_id = $1 OR client_id = $1) `+rest), args...)
 }
