@@ -4,10 +4,6 @@ import (
 	"context"
 	"errors"
 	"go/ast"
-	"go/parser"
-	"go/token"
-	"os"
-	"strings"
 	"testing"
 	"time"
 
@@ -397,66 +393,20 @@ func TestEveryWriteIsGoneAfterARollback(t *testing.T) {
 	})
 }
 
-// The methods that write are those from which a call chain leads to Store.exec or Store.execReturning.
 func TestEveryWriteHasARollbackTest(t *testing.T) {
-	calls := map[string]map[string]bool{} // method → methods of the same receiver that it calls
-	entries, err := os.ReadDir(".")
-	must(t, err)
-	for _, e := range entries {
-		if !strings.HasSuffix(e.Name(), ".go") || strings.HasSuffix(e.Name(), "_test.go") {
+	methods := storeMethods(t)
+	for name := range methods {
+		if name == "Close" || name == "CheckIsolation" {
+			// Close writes through FlushTouches and FlushUsage, after everything else; what CheckIsolation writes it rolls
+			// back, as its own test shows.
 			continue
 		}
-		file, err := parser.ParseFile(token.NewFileSet(), e.Name(), nil, parser.SkipObjectResolution)
-		must(t, err)
-		for _, d := range file.Decls {
-			fn, ok := d.(*ast.FuncDecl)
-			if !ok || fn.Recv == nil || len(fn.Recv.List[0].Names) == 0 {
-				continue
-			}
-			star, ok := fn.Recv.List[0].Type.(*ast.StarExpr)
-			if !ok {
-				continue
-			}
-			if id, ok := star.X.(*ast.Ident); !ok || id.Name != "Store" {
-				continue
-			}
-			receiver := fn.Recv.List[0].Names[0].Name
-			called := map[string]bool{}
-			ast.Inspect(fn.Body, func(n ast.Node) bool {
-				if sel, ok := n.(*ast.SelectorExpr); ok {
-					if id, ok := sel.X.(*ast.Ident); ok && id.Name == receiver {
-						called[sel.Sel.Name] = true
-					}
-				}
-				return true
-			})
-			calls[fn.Name.Name] = called
-		}
-	}
-	if calls["exec"] == nil || calls["execReturning"] == nil {
-		t.Fatal("Store.exec or Store.execReturning is gone: this test looks for their callers")
-	}
-	var reaches func(from string, seen map[string]bool) bool
-	reaches = func(from string, seen map[string]bool) bool {
-		if from == "exec" || from == "execReturning" {
-			return true
-		}
-		seen[from] = true
-		for to := range calls[from] {
-			if !seen[to] && reaches(to, seen) {
-				return true
-			}
-		}
-		return false
-	}
-	for name := range calls {
-		// Close writes through FlushTouches and FlushUsage, after everything else; what CheckIsolation writes it rolls back, as its own test shows.
-		if ast.IsExported(name) && name != "Close" && name != "CheckIsolation" && reaches(name, map[string]bool{}) != (writes[name] != nil) {
-			t.Errorf("%s: writes %v, but is in the table of rollback tests: %v", name, writes[name] == nil, writes[name] != nil)
+		if writes := writes[name] != nil; ast.IsExported(name) && methods.reach(name, writing) != writes {
+			t.Errorf("%s: writes %v, but is in the table of rollback tests: %v", name, !writes, writes)
 		}
 	}
 	for name := range writes {
-		if calls[name] == nil {
+		if methods[name] == nil {
 			t.Errorf("%s is in the table of rollback tests and nowhere else", name)
 		}
 	}

@@ -206,7 +206,12 @@ func dump(t *testing.T, s *storage.Store) []string {
 
 func dumpTable(t *testing.T, s *storage.Store, table string) []string {
 	t.Helper()
-	rows, err := s.SystemPool().QueryContext(t.Context(), "SELECT * FROM "+table)
+	return dumpColumns(t, s, table, "*")
+}
+
+func dumpColumns(t *testing.T, s *storage.Store, table, columnList string) []string {
+	t.Helper()
+	rows, err := s.SystemPool().QueryContext(t.Context(), "SELECT "+columnList+" FROM "+table)
 	must(t, err)
 	defer rows.Close() //nolint:errcheck // rows.Err is asked
 	columns, err := rows.Columns()
