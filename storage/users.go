@@ -3,9 +3,7 @@ package storage
 import (
 	"context"
 	"slices"
-	"strconv"
 	"strings"
-	"time"
 
 	"golang.org/x/text/unicode/norm"
 )
@@ -130,121 +128,6 @@ func (s *Store) CountAdministrators(ctx context.Context) (int64, error) {
 	var n int64
 	err := s.one(ctx, []any{&n}, plain(`SELECT count(*) FROM users WHERE admin AND disabled_at IS NULL`))
 	return n, err
-}
-
-// SetPasswordHash replaces the password's hash and forgets the failures that the old one collected.
-func (s *Store) SetPasswordHash(ctx context.Context, userID, hash string) error {
-	return s.execOne(ctx, ErrNotFound, plain(`UPDATE users SET password_hash = $2, password_failures = 0, password_changed_at = $3 WHERE id = $1`),
-		userID, hash, s.Now())
-}
-
-// RehashPassword replaces a hash by a stronger one of the same password, unless the password has changed meanwhile.
-func (s *Store) RehashPassword(ctx context.Context, userID, old, hash string) error {
-	_, err := s.exec(ctx, plain(`UPDATE users SET password_hash = $3 WHERE id = $1 AND password_hash = $2`), userID, old, hash)
-	return err
-}
-
-// ReplacePasswordHash is SetPasswordHash for somebody who has shown that old fits. ErrConflict: the password has
-// changed meanwhile.
-func (s *Store) ReplacePasswordHash(ctx context.Context, userID, old, hash string) error {
-	return s.execOne(ctx, ErrConflict, plain(`UPDATE users SET password_hash = $3, password_failures = 0, password_changed_at = $4 WHERE id = $1 AND password_hash = $2`),
-		userID, old, hash, s.Now())
-}
-
-// PasswordFailed counts one wrong password, as long as fewer than bound are counted. Where there is nothing to count,
-// because the user is unknown (empty) or at the bound, as much is written elsewhere, so that the time it takes
-// does not tell.
-func (s *Store) PasswordFailed(ctx context.Context, userID string, bound int64) error {
-	n, err := s.exec(ctx, plain(`UPDATE users SET password_failures = password_failures + 1 WHERE id = $1 AND password_failures < $2`), userID, bound)
-	if err != nil || n > 0 {
-		return err
-	}
-	return s.SetSetting(ctx, settingUncounted, s.Now().Time().Format(time.RFC3339Nano))
-}
-
-// AuditSignInFailure counts a failed sign-in in a row of its account and hour; an empty userID stands for all accounts that
-// do not exist, so that guessing at them adds a row an hour. An audit event says how many there were at the first, the
-// tenth, the hundredth and so on. In between as much is written elsewhere, so that the time it takes does not tell which
-// accounts exist.
-func (s *Store) AuditSignInFailure(ctx context.Context, userID string) error {
-	return s.InTx(ctx, func(ctx context.Context) error {
-		now := s.Now()
-		hour := now - now%Time(time.Hour.Microseconds())
-		var attempts int64
-		if _, err := s.execReturning(ctx, []any{&attempts}, plain(`INSERT INTO sign_in_failures (user_id, hour, attempts, address) VALUES ($1, $2, 1, $3)
-			ON CONFLICT (user_id, hour) DO UPDATE SET attempts = sign_in_failures.attempts + 1, address = excluded.address RETURNING attempts`),
-			userID, hour, ActorOf(ctx).Address); err != nil {
-			return err
-		}
-		e := AuditEvent{Action: "login.failed", Target: userID, Detail: map[string]string{"attempts": strconv.FormatInt(attempts, 10)}}
-		err := s.one(ctx, []any{&e.WorkspaceID}, plain(`SELECT id FROM workspaces WHERE personal_user_id = $1`), userID)
-		if err := ignoreNotFound(err); err != nil {
-			return err
-		}
-		for attempts%10 == 0 {
-			attempts /= 10
-		}
-		if attempts == 1 {
-			return s.Audit(ctx, e, "")
-		}
-		return s.SetSetting(ctx, settingUncounted, now.Time().Format(time.RFC3339Nano))
-	})
-}
-
-// InsertSignInLink adds a link with which a user signs in once, until expiresAt, by the digest of the word in it. Earlier
-// links of the user stop working. ErrConflict: the user is disabled; ErrNotFound: there is no such user.
-func (s *Store) InsertSignInLink(ctx context.Context, userID string, digest []byte, expiresAt Time) error {
-	return s.InTx(ctx, func(ctx context.Context) error {
-		if _, err := s.exec(ctx, plain(`DELETE FROM sign_in_links WHERE user_id = $1`), userID); err != nil {
-			return err
-		}
-		if err := s.execOne(ctx, ErrConflict, plain(`INSERT INTO sign_in_links (digest, user_id, created_at, expires_at)
-			SELECT $2, id, CAST($3 AS BIGINT), CAST($4 AS BIGINT) FROM users WHERE id = $1 AND disabled_at IS NULL`), userID, digest, s.Now(), expiresAt); err != nil {
-			return err
-		}
-		return s.Audit(ctx, AuditEvent{Action: "login.link_created", Target: userID}, userID)
-	})
-}
-
-// signInLinkWorks is the condition that a link works at the moment $2: it is not over, its user is enabled, and the
-// password was not changed since.
-const signInLinkWorks = `l.digest = $1 AND l.expires_at > $2 AND EXISTS (
-	SELECT 1 FROM users u WHERE u.id = l.user_id AND u.disabled_at IS NULL AND u.password_changed_at <= l.created_at)`
-
-// UserOfSignInLink finds the user of a link that works, and changes nothing. ErrNotFound: there is no such link, or it was
-// used or is over.
-func (s *Store) UserOfSignInLink(ctx context.Context, digest []byte) (User, error) {
-	var id string
-	if err := s.one(ctx, []any{&id}, plain(`SELECT l.user_id FROM sign_in_links l WHERE `+signInLinkWorks), digest, s.Now()); err != nil {
-		return User{}, err
-	}
-	return s.UserByID(ctx, id)
-}
-
-// TakeSignInLink uses a link, exactly once however many try: the others get ErrConsumed. It stands for the right password,
-// so the failures that were counted are forgotten.
-func (s *Store) TakeSignInLink(ctx context.Context, digest []byte, userID string) error {
-	return s.InTx(ctx, func(ctx context.Context) error {
-		if err := s.execOne(ctx, ErrConsumed, plain(`DELETE FROM sign_in_links AS l WHERE `+signInLinkWorks+` AND l.user_id = $3`), digest, s.Now(), userID); err != nil {
-			return err
-		}
-		_, err := s.exec(ctx, plain(`UPDATE users SET password_failures = 0 WHERE id = $1`), userID)
-		return err
-	})
-}
-
-// PasswordFitted sets the count of wrong passwords back and notes the sign-in, as long as hash is still the password's,
-// fewer than bound failures are counted and the user is enabled; otherwise ErrConflict.
-func (s *Store) PasswordFitted(ctx context.Context, userID, hash string, bound int64) error {
-	return s.execOne(ctx, ErrConflict, plain(`UPDATE users SET password_failures = 0, seen_at = $4
-		WHERE id = $1 AND password_hash = $2 AND password_failures < $3 AND disabled_at IS NULL`), userID, hash, bound, s.Now())
-}
-
-// PasswordStill returns ErrConflict where the user is disabled or their password is not the one that was set at
-// changedAt. Called in the transaction that starts a session, it makes a change of password or a disabling wait for
-// that transaction, so that they end the session too, or makes it wait for them, so that it starts none.
-func (s *Store) PasswordStill(ctx context.Context, userID string, changedAt Time) error {
-	return s.execOne(ctx, ErrConflict, plain(`UPDATE users SET seen_at = $3 WHERE id = $1 AND password_changed_at = $2 AND disabled_at IS NULL`), userID, changedAt, s.Now())
 }
 
 // RenameUser changes the name shown.
