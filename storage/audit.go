@@ -45,7 +45,8 @@ type AuditEvent struct {
 }
 
 // InsertAuditEventStatement is behind Audit.
-var InsertAuditEventStatement = Statement{`INSERT INTO audit_events (id, created_at, action, workspace_id, user_id, client_id, credential, key_id, address, request_id, target, detail)
+var InsertAuditEventStatement = Statement{`INSERT INTO audit_events (id, created_at, action, workspace_id, user_id,
+	client_id, credential, key_id, address, request_id, target, detail)
 	VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12)`, deferred}
 
 // Audit notes that something was done by the actor in ctx, in the transaction that does it. Where the event names no
@@ -58,7 +59,8 @@ func (s *Store) Audit(ctx context.Context, e AuditEvent, personalOf string) erro
 		e.Address, e.RequestID = a.Address, a.RequestID
 	}
 	if e.WorkspaceID == "" && personalOf != "" {
-		err := s.one(ctx, []any{&e.WorkspaceID}, plain(`SELECT id FROM workspaces WHERE personal_user_id = $1`), personalOf)
+		err := s.one(ctx, []any{&e.WorkspaceID}, plain(`SELECT id FROM workspaces WHERE personal_user_id = $1`),
+			personalOf)
 		if err := ignoreNotFound(err); err != nil {
 			return err
 		}
@@ -71,8 +73,8 @@ func (s *Store) Audit(ctx context.Context, e AuditEvent, personalOf string) erro
 		}
 		detail = string(text)
 	}
-	_, err := s.exec(ctx, InsertAuditEventStatement, NewID("event"), s.Now(), e.Action, e.WorkspaceID, e.UserID, e.ClientID, e.Credential, e.KeyID,
-		e.Address, e.RequestID, e.Target, detail)
+	_, err := s.exec(ctx, InsertAuditEventStatement, NewID("event"), s.Now(), e.Action, e.WorkspaceID, e.UserID,
+		e.ClientID, e.Credential, e.KeyID, e.Address, e.RequestID, e.Target, detail)
 	return err
 }
 
@@ -120,7 +122,8 @@ func (s *Store) AuditEvents(ctx context.Context, f AuditFilter) ([]AuditEvent, e
 	err := s.each(ctx, func(scan func(...any) error) error {
 		var e AuditEvent
 		var detail string
-		if err := scan(&e.ID, &e.CreatedAt, &e.Action, &e.WorkspaceID, &e.UserID, &e.ClientID, &e.Credential, &e.KeyID, &e.Address, &e.RequestID, &e.Target, &detail); err != nil {
+		if err := scan(&e.ID, &e.CreatedAt, &e.Action, &e.WorkspaceID, &e.UserID, &e.ClientID, &e.Credential, &e.KeyID,
+			&e.Address, &e.RequestID, &e.Target, &detail); err != nil {
 			return err
 		}
 		if err := json.Unmarshal([]byte(detail), &e.Detail); err != nil {
@@ -128,7 +131,8 @@ func (s *Store) AuditEvents(ctx context.Context, f AuditFilter) ([]AuditEvent, e
 		}
 		list = append(list, e)
 		return nil
-	}, plain(`SELECT id, created_at, action, workspace_id, user_id, client_id, credential, key_id, address, request_id, target, detail FROM audit_events
+	}, plain(`SELECT id, created_at, action, workspace_id, user_id, client_id, credential, key_id, address, request_id,
+		target, detail FROM audit_events
 		WHERE `+strings.Join(where, " AND ")+fmt.Sprintf(" ORDER BY id DESC LIMIT $%d", len(args))), args...)
 	return list, err
 }

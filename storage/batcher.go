@@ -15,9 +15,10 @@ import (
 )
 
 // batcher sends the shared statements of requests that run at the same time to PostgreSQL as one batch, in one implicit
-// transaction. A statement that comes alone goes at once; while one batch is under way, the next one gathers. Both sides
-// then wake up once for many statements, and writes share their commit. Each statement still begins after its request
-// came in and sees what was committed before it begins (READ COMMITTED), and no request is answered before the commit.
+// transaction. A statement that comes alone goes at once; while one batch is under way, the next one gathers. Both
+// sides then wake up once for many statements, and writes share their commit. Each statement still begins after its
+// request came in and sees what was committed before it begins (READ COMMITTED), and no request is answered before the
+// commit.
 type batcher struct {
 	pool  *pgxpool.Pool
 	queue chan *queued

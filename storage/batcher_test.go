@@ -14,7 +14,8 @@ import (
 
 // token is an access token without a person, as the client credentials grant makes it.
 func (w *world) token(s *storage.Store, name string) storage.AccessToken {
-	return storage.AccessToken{Digest: storage.Digest(name), ClientID: w.client.ID, CreatedAt: s.Now(), ExpiresAt: s.Now()}
+	return storage.AccessToken{Digest: storage.Digest(name), ClientID: w.client.ID, CreatedAt: s.Now(),
+		ExpiresAt: s.Now()}
 }
 
 // lockTokens holds every statement about access tokens up until the transaction ends.
@@ -31,7 +32,8 @@ func lockTokens(t *testing.T, s *storage.Store) pgx.Tx {
 func untilOneWaits(t *testing.T, conn *pgx.Conn) {
 	t.Helper()
 	for n := 0; n == 0; {
-		must(t, conn.QueryRow(t.Context(), `SELECT count(*) FROM pg_locks WHERE NOT granted AND relation = 'access_tokens'::regclass`).Scan(&n))
+		must(t, conn.QueryRow(t.Context(), `SELECT count(*) FROM pg_locks WHERE NOT granted
+			AND relation = 'access_tokens'::regclass`).Scan(&n))
 	}
 }
 
@@ -189,8 +191,10 @@ func TestZ4c_SharedMessageWhoseCommitFails(t *testing.T) {
 	owner := connectOwner(t, s)
 	for _, statement := range []string{
 		`CREATE FUNCTION refuse() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN
-			IF NEW.resource = 'refused' THEN RAISE EXCEPTION 'refused' USING ERRCODE = '53100'; END IF; RETURN NEW; END $$`,
-		`CREATE CONSTRAINT TRIGGER refuse AFTER INSERT ON access_tokens DEFERRABLE INITIALLY DEFERRED FOR EACH ROW EXECUTE FUNCTION refuse()`,
+			IF NEW.resource = 'refused' THEN RAISE EXCEPTION 'refused' USING ERRCODE = '53100'; END IF; RETURN NEW; END
+			$$`,
+		`CREATE CONSTRAINT TRIGGER refuse AFTER INSERT ON access_tokens DEFERRABLE INITIALLY DEFERRED FOR EACH ROW
+			EXECUTE FUNCTION refuse()`,
 	} {
 		_, err := owner.Exec(t.Context(), statement)
 		must(t, err)
@@ -214,7 +218,8 @@ func TestZ4c_SharedMessageWhoseCommitFails(t *testing.T) {
 	for _, err := range errs {
 		mustBe(t, err, storage.ErrUnavailable)
 	}
-	if n, err := s.Count(system(t), `SELECT count(*) FROM access_tokens`); n-before != wins || wins != racers-racers/8 || err != nil {
+	if n, err := s.Count(system(t), `SELECT count(*) FROM access_tokens`); n-before != wins ||
+		wins != racers-racers/8 || err != nil {
 		t.Errorf("%d rows more (error %v), %d acknowledged, want %d", n-before, err, wins, racers-racers/8)
 	}
 }

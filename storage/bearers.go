@@ -19,12 +19,14 @@ type AccessToken struct {
 }
 
 // InsertAccessTokenStatement is behind InsertAccessToken.
-var InsertAccessTokenStatement = Statement{`INSERT INTO access_tokens (digest, grant_id, client_id, resource, scopes, created_at, expires_at)
+var InsertAccessTokenStatement = Statement{`INSERT INTO access_tokens (digest, grant_id, client_id, resource, scopes,
+	created_at, expires_at)
 	VALUES ($1, $2, $3, $4, $5, $6, $7)`, shared | deferred}
 
 // InsertAccessToken adds an access token. In a transaction an error may come only from its end.
 func (s *Store) InsertAccessToken(ctx context.Context, t AccessToken) error {
-	_, err := s.exec(ctx, InsertAccessTokenStatement, t.Digest, nullable(t.GrantID), t.ClientID, t.Resource, t.Scopes, t.CreatedAt, t.ExpiresAt)
+	_, err := s.exec(ctx, InsertAccessTokenStatement, t.Digest, nullable(t.GrantID), t.ClientID, t.Resource, t.Scopes,
+		t.CreatedAt, t.ExpiresAt)
 	return err
 }
 
@@ -45,8 +47,9 @@ type Bearer struct {
 
 func (b *Bearer) fields() []any {
 	return []any{
-		&b.ClientDisabled, &b.UserDisabled, &b.WorkspaceDisabled, &b.WorkspaceID, &b.WorkspaceSlug, &b.WorkspacePlan, &b.Role,
-		&b.Grant.ID, &b.Grant.UserID, &b.Grant.Scopes, &b.Grant.Resource, &b.Grant.ClientID, &b.Grant.AuthTime, &b.Grant.CreatedAt, &b.Grant.ExpiresAt, &b.Grant.RevokedAt,
+		&b.ClientDisabled, &b.UserDisabled, &b.WorkspaceDisabled, &b.WorkspaceID, &b.WorkspaceSlug, &b.WorkspacePlan,
+		&b.Role, &b.Grant.ID, &b.Grant.UserID, &b.Grant.Scopes, &b.Grant.Resource, &b.Grant.ClientID, &b.Grant.AuthTime,
+		&b.Grant.CreatedAt, &b.Grant.ExpiresAt, &b.Grant.RevokedAt,
 	}
 }
 
@@ -58,13 +61,14 @@ const bearerJoins = `
 	WHERE t.digest = $1`
 
 // bearerColumns count a client of a disabled workspace as disabled.
-const bearerColumns = `c.disabled_at IS NOT NULL OR o.disabled_at IS NOT NULL, u.disabled_at IS NOT NULL, w.disabled_at IS NOT NULL,
-	COALESCE(w.id, ''), COALESCE(w.slug, ''), COALESCE(w.plan, ''), COALESCE(m.role, ''),
-	COALESCE(g.id, ''), COALESCE(g.user_id, ''), COALESCE(g.scopes, ''), COALESCE(g.resource, ''), COALESCE(g.client_id, ''),
-	g.auth_time, g.created_at, g.expires_at, g.revoked_at`
+const bearerColumns = `c.disabled_at IS NOT NULL OR o.disabled_at IS NOT NULL, u.disabled_at IS NOT NULL,
+	w.disabled_at IS NOT NULL, COALESCE(w.id, ''), COALESCE(w.slug, ''), COALESCE(w.plan, ''), COALESCE(m.role, ''),
+	COALESCE(g.id, ''), COALESCE(g.user_id, ''), COALESCE(g.scopes, ''), COALESCE(g.resource, ''), COALESCE(g.client_id,
+	''), g.auth_time, g.created_at, g.expires_at, g.revoked_at`
 
 // AccessTokenStatement is behind AccessTokenByDigest: everything that decides about a token in one row.
-var AccessTokenStatement = Statement{`SELECT t.client_id, t.resource, t.scopes, t.created_at, t.expires_at, t.revoked_at, ` + bearerColumns + `
+var AccessTokenStatement = Statement{`SELECT t.client_id, t.resource, t.scopes, t.created_at, t.expires_at,
+	t.revoked_at, ` + bearerColumns + `
 	FROM access_tokens t LEFT JOIN grants g ON g.id = t.grant_id
 	JOIN clients c ON c.id = t.client_id` + bearerJoins, shared | compiled}
 
@@ -73,7 +77,8 @@ var AccessTokenStatement = Statement{`SELECT t.client_id, t.resource, t.scopes, 
 func (s *Store) AccessTokenByDigest(ctx context.Context, digest []byte) (Bearer, error) {
 	b := Bearer{Access: AccessToken{Digest: digest}}
 	t := &b.Access
-	err := s.one(ctx, append([]any{&t.ClientID, &t.Resource, &t.Scopes, &t.CreatedAt, &t.ExpiresAt, &t.RevokedAt}, b.fields()...), AccessTokenStatement, digest)
+	err := s.one(ctx, append([]any{&t.ClientID, &t.Resource, &t.Scopes, &t.CreatedAt, &t.ExpiresAt, &t.RevokedAt},
+		b.fields()...), AccessTokenStatement, digest)
 	t.GrantID = b.Grant.ID
 	return b, err
 }
@@ -89,7 +94,8 @@ type RefreshToken struct {
 }
 
 // RefreshTokenStatement is behind RefreshTokenByDigest.
-var RefreshTokenStatement = Statement{`SELECT t.grant_id, t.created_at, t.expires_at, t.used_at, t.uses, ` + bearerColumns + `
+var RefreshTokenStatement = Statement{`SELECT t.grant_id, t.created_at, t.expires_at, t.used_at, t.uses, ` +
+	bearerColumns + `
 	FROM refresh_tokens t JOIN grants g ON g.id = t.grant_id
 	JOIN clients c ON c.id = g.client_id` + bearerJoins, shared | compiled}
 
@@ -106,7 +112,8 @@ func (s *Store) RefreshTokenByDigest(ctx context.Context, digest []byte) (Bearer
 const MaxRefreshRepeats = 100
 
 // UseRefreshTokenStatement is behind UseRefreshToken.
-var UseRefreshTokenStatement = plain(`UPDATE refresh_tokens SET used_at = COALESCE(used_at, CAST($2 AS BIGINT)), uses = uses + 1
+var UseRefreshTokenStatement = plain(`UPDATE refresh_tokens SET used_at = COALESCE(used_at, CAST($2 AS BIGINT)),
+	uses = uses + 1
 	WHERE digest = $1 AND (used_at IS NULL OR (used_at > $3 AND uses <= $4))`)
 
 // UseRefreshToken marks a refresh token as used, for the first time or again within window of the first. ErrConsumed
@@ -134,6 +141,7 @@ func (s *Store) InsertRefreshToken(ctx context.Context, t RefreshToken) error {
 // RevokeAccessToken ends one access token of client_credentials, which has no family. ended is false where it had been
 // revoked before, or is none.
 func (s *Store) RevokeAccessToken(ctx context.Context, digest []byte) (ended bool, err error) {
-	n, err := s.exec(ctx, altering(`UPDATE access_tokens SET revoked_at = $2 WHERE digest = $1 AND revoked_at IS NULL`), digest, s.Now())
+	n, err := s.exec(ctx, altering(`UPDATE access_tokens SET revoked_at = $2 WHERE digest = $1 AND revoked_at IS NULL`),
+		digest, s.Now())
 	return n > 0, err
 }

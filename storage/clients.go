@@ -41,13 +41,15 @@ type ClientSecret struct {
 	LastUsedAt Time
 }
 
-const clientColumns = `c.id, COALESCE(c.workspace_id, ''), COALESCE(c.created_by, ''), c.name, c.site, c.public, c.pkce_optional, c.first_party,
-	c.resource_server, c.verified, c.manages, c.redirect_uris, c.grant_types, c.scopes, c.resources, c.disabled_at, c.disabled_by, c.created_at, c.changed_at`
+const clientColumns = `c.id, COALESCE(c.workspace_id, ''), COALESCE(c.created_by, ''), c.name, c.site, c.public,
+	c.pkce_optional, c.first_party, c.resource_server, c.verified, c.manages, c.redirect_uris, c.grant_types, c.scopes,
+	c.resources, c.disabled_at, c.disabled_by, c.created_at, c.changed_at`
 
 func (c *Client) fields() []any {
 	return []any{
-		&c.ID, &c.WorkspaceID, &c.CreatedBy, &c.Name, &c.Site, &c.Public, &c.PKCEOptional, &c.FirstParty, &c.ResourceServer,
-		&c.Verified, &c.Manages, &c.RedirectURIs, &c.GrantTypes, &c.Scopes, &c.Resources, &c.DisabledAt, &c.DisabledBy, &c.CreatedAt, &c.ChangedAt,
+		&c.ID, &c.WorkspaceID, &c.CreatedBy, &c.Name, &c.Site, &c.Public, &c.PKCEOptional, &c.FirstParty,
+		&c.ResourceServer, &c.Verified, &c.Manages, &c.RedirectURIs, &c.GrantTypes, &c.Scopes, &c.Resources,
+		&c.DisabledAt, &c.DisabledBy, &c.CreatedAt, &c.ChangedAt,
 	}
 }
 
@@ -62,10 +64,12 @@ func nullable(text string) any {
 func (s *Store) InsertClient(ctx context.Context, c *Client, origins []string) error {
 	c.CreatedAt, c.ChangedAt = s.Now(), s.Now()
 	return s.InTx(ctx, func(ctx context.Context) error {
-		if _, err := s.exec(ctx, plain(`INSERT INTO clients (id, workspace_id, created_by, name, name_key, site, public, pkce_optional, first_party, resource_server,
-			verified, manages, redirect_uris, grant_types, scopes, resources, created_at, changed_at)
+		if _, err := s.exec(ctx, plain(`INSERT INTO clients (id, workspace_id, created_by, name, name_key, site, public,
+			pkce_optional, first_party, resource_server, verified, manages, redirect_uris, grant_types, scopes,
+			resources, created_at, changed_at)
 			VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $17)`),
-			c.ID, nullable(c.WorkspaceID), nullable(c.CreatedBy), c.Name, searchKey(c.Name), c.Site, c.Public, c.PKCEOptional, c.FirstParty, c.ResourceServer,
+			c.ID, nullable(c.WorkspaceID), nullable(c.CreatedBy), c.Name, searchKey(c.Name), c.Site, c.Public,
+			c.PKCEOptional, c.FirstParty, c.ResourceServer,
 			c.Verified, c.Manages, c.RedirectURIs, c.GrantTypes, c.Scopes, c.Resources, c.CreatedAt); err != nil {
 			return err
 		}
@@ -79,7 +83,8 @@ func (s *Store) InsertClient(ctx context.Context, c *Client, origins []string) e
 }
 
 func (s *Store) insertSecret(ctx context.Context, clientID string, x ClientSecret) error {
-	_, err := s.exec(ctx, altering(`INSERT INTO client_secrets (id, client_id, workspace_id, digest, tail, created_at, expires_at)
+	_, err := s.exec(ctx, altering(`INSERT INTO client_secrets (id, client_id, workspace_id, digest, tail, created_at,
+		expires_at)
 		VALUES ($1, $2, (SELECT workspace_id FROM clients WHERE id = $2), $3, $4, $5, $6)`),
 		x.ID, clientID, x.Digest, x.Tail, x.CreatedAt, x.ExpiresAt)
 	return err
@@ -91,7 +96,8 @@ func (s *Store) setOrigins(ctx context.Context, clientID string, origins []strin
 	}
 	for _, o := range origins {
 		if _, err := s.exec(ctx, plain(`INSERT INTO client_origins (origin, client_id, workspace_id)
-			VALUES ($1, $2, (SELECT workspace_id FROM clients WHERE id = $2)) ON CONFLICT DO NOTHING`), o, clientID); err != nil {
+			VALUES ($1, $2, (SELECT workspace_id FROM clients WHERE id = $2)) ON CONFLICT DO NOTHING`), o,
+			clientID); err != nil {
 			return err
 		}
 	}
@@ -102,9 +108,11 @@ func (s *Store) setOrigins(ctx context.Context, clientID string, origins []strin
 func (s *Store) UpdateClient(ctx context.Context, c *Client, origins []string) error {
 	c.ChangedAt = s.Now()
 	return s.InTx(ctx, func(ctx context.Context) error {
-		if err := s.execOne(ctx, ErrNotFound, altering(`UPDATE clients SET name = $2, name_key = $14, site = $3, public = $4, pkce_optional = $5, first_party = $6,
-			resource_server = $7, verified = $8, redirect_uris = $9, grant_types = $10, scopes = $11, resources = $12, changed_at = $13, manages = $15 WHERE id = $1`),
-			c.ID, c.Name, c.Site, c.Public, c.PKCEOptional, c.FirstParty, c.ResourceServer, c.Verified, c.RedirectURIs, c.GrantTypes,
+		if err := s.execOne(ctx, ErrNotFound, altering(`UPDATE clients SET name = $2, name_key = $14, site = $3,
+			public = $4, pkce_optional = $5, first_party = $6, resource_server = $7, verified = $8, redirect_uris = $9,
+			grant_types = $10, scopes = $11, resources = $12, changed_at = $13, manages = $15 WHERE id = $1`),
+			c.ID, c.Name, c.Site, c.Public, c.PKCEOptional, c.FirstParty, c.ResourceServer, c.Verified, c.RedirectURIs,
+			c.GrantTypes,
 			c.Scopes, c.Resources, c.ChangedAt, searchKey(c.Name), c.Manages); err != nil {
 			return err
 		}
@@ -121,7 +129,8 @@ func (s *Store) ClientByID(ctx context.Context, id string) (Client, error) {
 // ClientInUse is ClientByID, and reports whether the client may be used: neither it nor its workspace is disabled.
 func (s *Store) ClientInUse(ctx context.Context, id string) (c Client, usable bool, err error) {
 	// Not part of ClientByID, since tenants read no workspaces.
-	c, stopped, err := s.clientByID(ctx, id, `EXISTS (SELECT 1 FROM workspaces w WHERE w.id = c.workspace_id AND w.disabled_at IS NOT NULL)`)
+	c, stopped, err := s.clientByID(ctx, id, `EXISTS (SELECT 1 FROM workspaces w WHERE w.id = c.workspace_id
+		AND w.disabled_at IS NOT NULL)`)
 	return c, err == nil && !stopped && c.DisabledAt.IsZero(), err
 }
 
@@ -144,7 +153,8 @@ func (s *Store) clientByID(ctx context.Context, id, column string) (c Client, va
 		var x ClientSecret
 		var secretID *string
 		var tail *string
-		if err := scan(append(c.fields(), &value, &secretID, &x.Digest, &tail, &x.CreatedAt, &x.ExpiresAt, &x.LastUsedAt)...); err != nil {
+		if err := scan(append(c.fields(), &value, &secretID, &x.Digest, &tail, &x.CreatedAt, &x.ExpiresAt,
+			&x.LastUsedAt)...); err != nil {
 			return err
 		}
 		found = true
@@ -165,7 +175,8 @@ func (s *Store) clientByID(ctx context.Context, id, column string) (c Client, va
 // Clients lists all clients in the order in which they were made, from after the one named (empty: from the first), at
 // most limit of them. A search keeps those whose name or id holds it, whatever its case.
 func (s *Store) Clients(ctx context.Context, search, after string, limit int) ([]Client, error) {
-	return s.clients(ctx, `WHERE c.id > $1 AND (c.name_key LIKE $2 ESCAPE '!' OR c.id LIKE $2 ESCAPE '!') ORDER BY c.id LIMIT $3`,
+	return s.clients(ctx, `WHERE c.id > $1 AND (c.name_key LIKE $2 ESCAPE '!' OR c.id LIKE $2 ESCAPE '!') ORDER BY c.id
+		LIMIT $3`,
 		after, likePattern(search), limit)
 }
 
@@ -195,7 +206,8 @@ func (s *Store) CountUsersOfClient(ctx context.Context, clientID string) (int64,
 // DisableClient keeps a client and every token it holds from working until EnableClient, and notes how much authority
 // asked for that. Disabling again keeps the first time.
 func (s *Store) DisableClient(ctx context.Context, id, by string) error {
-	return s.changeClient(ctx, `UPDATE clients SET disabled_at = COALESCE(disabled_at, CAST($2 AS BIGINT)), disabled_by = $3 WHERE id = $1`, id, s.Now(), by)
+	return s.changeClient(ctx, `UPDATE clients SET disabled_at = COALESCE(disabled_at, CAST($2 AS BIGINT)),
+		disabled_by = $3 WHERE id = $1`, id, s.Now(), by)
 }
 
 // EnableClient ends what DisableClient began.
@@ -207,12 +219,14 @@ func (s *Store) EnableClient(ctx context.Context, id string) error {
 // client any more. First of all it is disabled; the grants, of which there may be more than one statement could
 // delete in time, go in batches. When it fails in between, it can be called again.
 func (s *Store) DeleteClient(ctx context.Context, id string) error {
-	if err := s.changeClient(ctx, `UPDATE clients SET disabled_at = COALESCE(disabled_at, CAST($2 AS BIGINT)) WHERE id = $1`, id, s.Now()); err != nil {
+	if err := s.changeClient(ctx, `UPDATE clients SET disabled_at = COALESCE(disabled_at, CAST($2 AS BIGINT))
+		WHERE id = $1`, id, s.Now()); err != nil {
 		return err
 	}
 	for n := int64(purgeBatch); n == purgeBatch; {
 		var err error
-		if n, err = s.exec(ctx, altering(`DELETE FROM grants WHERE id IN (SELECT id FROM grants WHERE client_id = $1 LIMIT `+strconv.Itoa(purgeBatch)+`)`), id); err != nil {
+		if n, err = s.exec(ctx, altering(`DELETE FROM grants WHERE id IN (SELECT id FROM grants WHERE client_id = $1
+			LIMIT `+strconv.Itoa(purgeBatch)+`)`), id); err != nil {
 			return err
 		}
 	}
@@ -239,19 +253,24 @@ func (s *Store) VerifyClient(ctx context.Context, id string, verified bool) erro
 func (s *Store) RotateSecret(ctx context.Context, clientID string, x ClientSecret, grace time.Duration) error {
 	return s.InTx(ctx, func(ctx context.Context) error {
 		// Writing the client's row first makes two rotations at once wait for each other.
-		if err := s.execOne(ctx, ErrNotFound, plain(`UPDATE clients SET changed_at = $2 WHERE id = $1 AND NOT public`), clientID, s.Now()); err != nil {
+		if err := s.execOne(ctx, ErrNotFound, plain(`UPDATE clients SET changed_at = $2 WHERE id = $1
+			AND NOT public`), clientID, s.Now()); err != nil {
 			return err
 		}
-		if _, err := s.exec(ctx, altering(`DELETE FROM client_secrets WHERE client_id = $1 AND (expires_at <= $2 OR id <> (
-			SELECT id FROM client_secrets WHERE client_id = $1 AND (expires_at IS NULL OR expires_at > $2) ORDER BY created_at DESC, id DESC LIMIT 1))`),
+		if _, err := s.exec(ctx, altering(`DELETE FROM client_secrets WHERE client_id = $1 AND (expires_at <= $2
+			OR id <> (
+			SELECT id FROM client_secrets WHERE client_id = $1 AND (expires_at IS NULL OR expires_at > $2)
+			ORDER BY created_at DESC, id DESC LIMIT 1))`),
 			clientID, s.Now()); err != nil {
 			return err
 		}
 		if grace <= 0 {
-			if _, err := s.exec(ctx, altering(`DELETE FROM client_secrets WHERE client_id = $1`), clientID); err != nil {
+			if _, err := s.exec(ctx, altering(`DELETE FROM client_secrets WHERE client_id = $1`),
+				clientID); err != nil {
 				return err
 			}
-		} else if _, err := s.exec(ctx, altering(`UPDATE client_secrets SET expires_at = $2 WHERE client_id = $1 AND (expires_at IS NULL OR expires_at > $2)`),
+		} else if _, err := s.exec(ctx, altering(`UPDATE client_secrets SET expires_at = $2 WHERE client_id = $1
+			AND (expires_at IS NULL OR expires_at > $2)`),
 			clientID, s.Now().Add(grace)); err != nil {
 			return err
 		}
@@ -263,8 +282,10 @@ func (s *Store) RotateSecret(ctx context.Context, clientID string, x ClientSecre
 // one (empty: any).
 func (s *Store) OriginAllowed(ctx context.Context, origin, clientID string) (bool, error) {
 	var allowed bool
-	err := s.one(ctx, []any{&allowed}, plain(`SELECT EXISTS (SELECT 1 FROM client_origins o JOIN clients c ON c.id = o.client_id
+	err := s.one(ctx, []any{&allowed}, plain(`SELECT EXISTS (SELECT 1 FROM client_origins o
+		JOIN clients c ON c.id = o.client_id
 		WHERE o.origin = $1 AND c.disabled_at IS NULL AND ($2 = '' OR c.id = $2)
-			AND NOT EXISTS (SELECT 1 FROM workspaces w WHERE w.id = c.workspace_id AND w.disabled_at IS NOT NULL))`), origin, clientID)
+			AND NOT EXISTS (SELECT 1 FROM workspaces w WHERE w.id = c.workspace_id AND w.disabled_at IS NOT NULL))`),
+		origin, clientID)
 	return allowed, err
 }

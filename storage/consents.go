@@ -19,8 +19,10 @@ type Consent struct {
 // ConsentFor returns the remembered consent, or ErrNotFound.
 func (s *Store) ConsentFor(ctx context.Context, userID, clientID, resource, workspaceID string) (Consent, error) {
 	c := Consent{UserID: userID, ClientID: clientID, Resource: resource, WorkspaceID: workspaceID}
-	err := s.one(ctx, []any{&c.Scopes, &c.CreatedAt, &c.ChangedAt}, plain(`SELECT scopes, created_at, changed_at FROM consents
-		WHERE user_id = $1 AND client_id = $2 AND resource = $3 AND workspace_id = $4`), userID, clientID, resource, workspaceID)
+	err := s.one(ctx, []any{&c.Scopes, &c.CreatedAt, &c.ChangedAt}, plain(`SELECT scopes, created_at, changed_at
+		FROM consents
+		WHERE user_id = $1 AND client_id = $2 AND resource = $3 AND workspace_id = $4`), userID, clientID, resource,
+		workspaceID)
 	return c, err
 }
 
@@ -30,13 +32,15 @@ func (s *Store) ConsentsFor(ctx context.Context, userID, clientID, resource stri
 		c.UserID, c.ClientID, c.Resource = userID, clientID, resource
 		return []any{&c.WorkspaceID, &c.Scopes, &c.CreatedAt, &c.ChangedAt}
 	}, plain(`SELECT workspace_id, scopes, created_at, changed_at FROM consents
-		WHERE user_id = $1 AND client_id = $2 AND resource = $3 ORDER BY changed_at DESC, workspace_id LIMIT 1000`), userID, clientID, resource)
+		WHERE user_id = $1 AND client_id = $2 AND resource = $3 ORDER BY changed_at DESC, workspace_id LIMIT 1000`),
+		userID, clientID, resource)
 }
 
 // LockConsent is ConsentFor, and keeps the consent from being changed until the transaction in ctx ends.
 func (s *Store) LockConsent(ctx context.Context, userID, clientID, resource, workspaceID string) (Consent, error) {
 	if err := s.execOne(ctx, ErrNotFound, plain(`UPDATE consents SET changed_at = changed_at
-		WHERE user_id = $1 AND client_id = $2 AND resource = $3 AND workspace_id = $4`), userID, clientID, resource, workspaceID); err != nil {
+		WHERE user_id = $1 AND client_id = $2 AND resource = $3 AND workspace_id = $4`), userID, clientID, resource,
+		workspaceID); err != nil {
 		return Consent{}, err
 	}
 	return s.ConsentFor(ctx, userID, clientID, resource, workspaceID)
@@ -44,9 +48,11 @@ func (s *Store) LockConsent(ctx context.Context, userID, clientID, resource, wor
 
 // SaveConsent remembers c.Scopes in place of what was remembered.
 func (s *Store) SaveConsent(ctx context.Context, c Consent) error {
-	_, err := s.exec(ctx, altering(`INSERT INTO consents (user_id, client_id, resource, workspace_id, scopes, created_at, changed_at)
+	_, err := s.exec(ctx, altering(`INSERT INTO consents (user_id, client_id, resource, workspace_id, scopes,
+		created_at, changed_at)
 		VALUES ($1, $2, $3, $4, $5, $6, $6)
-		ON CONFLICT (user_id, client_id, resource, workspace_id) DO UPDATE SET scopes = excluded.scopes, changed_at = excluded.changed_at`),
+		ON CONFLICT (user_id, client_id, resource, workspace_id) DO UPDATE SET scopes = excluded.scopes,
+		changed_at = excluded.changed_at`),
 		c.UserID, c.ClientID, c.Resource, c.WorkspaceID, c.Scopes, s.Now())
 	return err
 }
@@ -58,12 +64,14 @@ func (s *Store) ConsentsOf(ctx context.Context, userID string) ([]Consent, error
 		list = nil
 		return s.each(ctx, func(scan func(...any) error) error {
 			c := Consent{UserID: userID}
-			if err := scan(&c.ClientID, &c.Resource, &c.WorkspaceID, &c.Scopes, &c.CreatedAt, &c.ChangedAt); err != nil {
+			if err := scan(&c.ClientID, &c.Resource, &c.WorkspaceID, &c.Scopes, &c.CreatedAt,
+				&c.ChangedAt); err != nil {
 				return err
 			}
 			list = append(list, c)
 			return nil
-		}, plain(`SELECT client_id, resource, workspace_id, scopes, created_at, changed_at FROM consents WHERE user_id = $1 ORDER BY changed_at DESC LIMIT 1000`), userID)
+		}, plain(`SELECT client_id, resource, workspace_id, scopes, created_at, changed_at FROM consents
+			WHERE user_id = $1 ORDER BY changed_at DESC LIMIT 1000`), userID)
 	})
 	return list, err
 }
@@ -72,11 +80,13 @@ func (s *Store) ConsentsOf(ctx context.Context, userID string) ([]Consent, error
 // in the same transaction. An empty client means all clients. It reports whether there was anything to end.
 func (s *Store) EndAccess(ctx context.Context, userID, clientID string) (ended bool, err error) {
 	err = s.InTx(ctx, func(ctx context.Context) error {
-		consents, err := s.exec(ctx, altering(`DELETE FROM consents WHERE user_id = $1 AND ($2 = '' OR client_id = $2)`), userID, clientID)
+		consents, err := s.exec(ctx, altering(`DELETE FROM consents WHERE user_id = $1 AND ($2 = ''
+			OR client_id = $2)`), userID, clientID)
 		if err != nil {
 			return err
 		}
-		grants, err := s.exec(ctx, altering(`UPDATE grants SET revoked_at = $3, revoked_reason = $4 WHERE user_id = $1 AND ($2 = '' OR client_id = $2) AND revoked_at IS NULL`),
+		grants, err := s.exec(ctx, altering(`UPDATE grants SET revoked_at = $3, revoked_reason = $4 WHERE user_id = $1
+			AND ($2 = '' OR client_id = $2) AND revoked_at IS NULL`),
 			userID, clientID, s.Now(), RevokedByUser)
 		if err != nil {
 			return err

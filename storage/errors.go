@@ -36,7 +36,8 @@ func unavailable(cause error) error {
 		if text := postgresTrouble(pg.Code); text != "" {
 			return fmt.Errorf("%w: %s (SQLSTATE %s)", ErrUnavailable, text, pg.Code)
 		}
-		return fmt.Errorf("%w: SQLSTATE %s table %q constraint %q", ErrUnavailable, pg.Code, pg.TableName, pg.ConstraintName)
+		return fmt.Errorf("%w: SQLSTATE %s table %q constraint %q", ErrUnavailable, pg.Code, pg.TableName,
+			pg.ConstraintName)
 	}
 	var lite *sqlite.Error
 	if errors.As(cause, &lite) {
@@ -49,8 +50,8 @@ func unavailable(cause error) error {
 	return fmt.Errorf("%w: %w", ErrUnavailable, redactedError{cause})
 }
 
-// redactedError is an error of which only the text before the first quotation mark is shown: database/sql and pgx quote a value
-// that they could not convert.
+// redactedError is an error of which only the text before the first quotation mark is shown: database/sql and pgx
+// quote a value that they could not convert.
 type redactedError struct{ error }
 
 func (c redactedError) Error() string {
@@ -70,7 +71,8 @@ func classify(err error) error {
 		return nil
 	case errors.Is(err, sql.ErrNoRows):
 		return ErrNotFound
-	case errors.Is(err, ErrUnavailable), errors.Is(err, errRetry), errors.Is(err, ErrNotFound), errors.Is(err, ErrExists),
+	case errors.Is(err, ErrUnavailable), errors.Is(err, errRetry), errors.Is(err, ErrNotFound), errors.Is(err,
+		ErrExists),
 		errors.Is(err, ErrConsumed), errors.Is(err, ErrConflict):
 		return err
 	}

@@ -128,8 +128,8 @@ var unannounced = map[string]string{
 	"CheckIsolation": "it rolls back what it writes",
 }
 
-// Every method that writes is in one of the two lists, and in the one that its statements say. Migrate is not looked at:
-// a server migrates before it answers.
+// Every method that writes is in one of the two lists, and in the one that its statements say. Migrate is not looked
+// at: a server migrates before it answers.
 func TestEveryWriteIsAnnouncedOrHasAReason(t *testing.T) {
 	methods := storeMethods(t)
 	alters := func(m *method) bool { return m.altering }
@@ -142,7 +142,8 @@ func TestEveryWriteIsAnnouncedOrHasAReason(t *testing.T) {
 		case is && reason != "":
 			t.Errorf("%s is in both lists", name)
 		case !is && reason == "":
-			t.Errorf("%s writes: add it to announced, and its statement is altering, or to unannounced, with a reason", name)
+			t.Errorf("%s writes: add it to announced, and its statement is altering, or to unannounced, with a reason",
+				name)
 		case is && !found:
 			t.Errorf("%s is announced, but runs no altering statement", name)
 		case !is && found && name != "CheckIsolation":
@@ -158,7 +159,8 @@ func TestEveryWriteIsAnnouncedOrHasAReason(t *testing.T) {
 	}
 }
 
-// decidingColumns are the columns that the answer for a credential may depend on. What is not in them may change unannounced.
+// decidingColumns are the columns that the answer for a credential may depend on. What is not in them may change
+// unannounced.
 var decidingColumns = map[string]string{
 	"users":       "id, disabled_at",
 	"workspaces":  "id, slug, plan, disabled_at",

@@ -22,8 +22,8 @@ type Grant struct {
 	RevokedReason string
 }
 
-const grantColumns = `g.id, g.client_id, g.user_id, g.workspace_id, g.resource, g.scopes, g.auth_time, g.created_at, g.expires_at,
-	g.last_used_at, g.revoked_at, g.revoked_reason`
+const grantColumns = `g.id, g.client_id, g.user_id, g.workspace_id, g.resource, g.scopes, g.auth_time, g.created_at,
+	g.expires_at, g.last_used_at, g.revoked_at, g.revoked_reason`
 
 func (g *Grant) fields() []any {
 	return []any{
@@ -69,15 +69,19 @@ const MaxLiveGrants = 50
 // liveGrant is the condition that a grant can still be used or yield tokens at the moment $2.
 const liveGrant = `g.revoked_at IS NULL AND g.expires_at > $2 AND (
 			EXISTS (SELECT 1 FROM codes k WHERE k.grant_id = g.id AND k.used_at IS NULL AND k.expires_at > $2)
-			OR EXISTS (SELECT 1 FROM refresh_tokens t WHERE t.grant_id = g.id AND t.used_at IS NULL AND t.expires_at > $2)
-			OR EXISTS (SELECT 1 FROM access_tokens t WHERE t.grant_id = g.id AND t.revoked_at IS NULL AND t.expires_at > $2))`
+			OR EXISTS (SELECT 1 FROM refresh_tokens t WHERE t.grant_id = g.id AND t.used_at IS NULL
+			AND t.expires_at > $2)
+			OR EXISTS (SELECT 1 FROM access_tokens t WHERE t.grant_id = g.id AND t.revoked_at IS NULL
+			AND t.expires_at > $2))`
 
-// InsertGrant adds a grant together with its code, in one transaction with whatever else the caller writes. Of more than
-// MaxLiveGrants of its user and client the oldest end.
+// InsertGrant adds a grant together with its code, in one transaction with whatever else the caller writes. Of more
+// than MaxLiveGrants of its user and client the oldest end.
 func (s *Store) InsertGrant(ctx context.Context, g Grant, c Code) error {
 	return s.InTx(ctx, func(ctx context.Context) error {
-		oldest, err := collect(ctx, s, (*Grant).fields, plain(`SELECT `+grantColumns+` FROM grants g WHERE g.user_id = $1 AND g.client_id = $3 AND `+liveGrant+`
-			ORDER BY g.created_at DESC, g.id DESC LIMIT 1000 OFFSET $4`), g.UserID, s.Now(), g.ClientID, MaxLiveGrants-1)
+		oldest, err := collect(ctx, s, (*Grant).fields, plain(`SELECT `+grantColumns+` FROM grants g
+			WHERE g.user_id = $1 AND g.client_id = $3 AND `+liveGrant+`
+			ORDER BY g.created_at DESC, g.id DESC LIMIT 1000 OFFSET $4`), g.UserID, s.Now(), g.ClientID,
+			MaxLiveGrants-1)
 		if err != nil {
 			return err
 		}
@@ -86,20 +90,23 @@ func (s *Store) InsertGrant(ctx context.Context, g Grant, c Code) error {
 				return err
 			}
 		}
-		if _, err := s.exec(ctx, deferring(`INSERT INTO grants (id, client_id, user_id, workspace_id, resource, scopes, auth_time, created_at, expires_at)
+		if _, err := s.exec(ctx, deferring(`INSERT INTO grants (id, client_id, user_id, workspace_id, resource, scopes,
+			auth_time, created_at, expires_at)
 			VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9)`),
-			g.ID, g.ClientID, g.UserID, g.WorkspaceID, g.Resource, g.Scopes, g.AuthTime, g.CreatedAt, g.ExpiresAt); err != nil {
+			g.ID, g.ClientID, g.UserID, g.WorkspaceID, g.Resource, g.Scopes, g.AuthTime, g.CreatedAt,
+			g.ExpiresAt); err != nil {
 			return err
 		}
-		_, err = s.exec(ctx, deferring(`INSERT INTO codes (digest, grant_id, redirect_uri, challenge, created_at, expires_at) VALUES ($1, $2, $3, $4, $5, $6)`),
+		_, err = s.exec(ctx, deferring(`INSERT INTO codes (digest, grant_id, redirect_uri, challenge, created_at,
+			expires_at) VALUES ($1, $2, $3, $4, $5, $6)`),
 			c.Digest, g.ID, c.RedirectURI, c.Challenge, g.CreatedAt, c.ExpiresAt)
 		return err
 	})
 }
 
 // CodeStatement is behind CodeByDigest.
-var CodeStatement = Statement{`SELECT k.redirect_uri, k.challenge, k.expires_at, k.used_at, u.disabled_at IS NOT NULL OR w.disabled_at IS NOT NULL,
-	COALESCE(m.role, ''), w.slug, ` + grantColumns + `
+var CodeStatement = Statement{`SELECT k.redirect_uri, k.challenge, k.expires_at, k.used_at, u.disabled_at IS NOT NULL
+	OR w.disabled_at IS NOT NULL, COALESCE(m.role, ''), w.slug, ` + grantColumns + `
 	FROM codes k JOIN grants g ON g.id = k.grant_id
 	JOIN users u ON u.id = g.user_id
 	JOIN workspaces w ON w.id = g.workspace_id
@@ -109,7 +116,8 @@ var CodeStatement = Statement{`SELECT k.redirect_uri, k.challenge, k.expires_at,
 // CodeByDigest finds a code, used or not, expired or not, with its grant.
 func (s *Store) CodeByDigest(ctx context.Context, digest []byte) (Code, error) {
 	c := Code{Digest: digest}
-	err := s.one(ctx, append([]any{&c.RedirectURI, &c.Challenge, &c.ExpiresAt, &c.UsedAt, &c.UserDisabled, &c.Role, &c.WorkspaceSlug}, c.Grant.fields()...),
+	err := s.one(ctx, append([]any{&c.RedirectURI, &c.Challenge, &c.ExpiresAt, &c.UsedAt, &c.UserDisabled, &c.Role,
+		&c.WorkspaceSlug}, c.Grant.fields()...),
 		CodeStatement, digest)
 	return c, err
 }
@@ -125,13 +133,15 @@ func (s *Store) ConsumeCode(ctx context.Context, digest []byte) error {
 // RevokeGrant ends a whole family at once. Revoking twice keeps the first time and reason.
 func (s *Store) RevokeGrant(ctx context.Context, grantID, reason string) error {
 	return s.InTx(ctx, func(ctx context.Context) error {
-		n, err := s.exec(ctx, altering(`UPDATE grants SET revoked_at = $2, revoked_reason = $3 WHERE id = $1 AND revoked_at IS NULL`), grantID, s.Now(), reason)
+		n, err := s.exec(ctx, altering(`UPDATE grants SET revoked_at = $2, revoked_reason = $3 WHERE id = $1
+			AND revoked_at IS NULL`), grantID, s.Now(), reason)
 		if err != nil || n == 0 {
 			return err
 		}
 		e := AuditEvent{Action: "grant.revoked", Target: grantID, Detail: map[string]string{"reason": reason}}
 		var userID string
-		if err := s.one(ctx, []any{&e.WorkspaceID, &userID}, plain(`SELECT workspace_id, user_id FROM grants WHERE id = $1`), grantID); err != nil {
+		if err := s.one(ctx, []any{&e.WorkspaceID, &userID}, plain(`SELECT workspace_id, user_id FROM grants
+			WHERE id = $1`), grantID); err != nil {
 			return err
 		}
 		e.Detail["user"] = userID
@@ -142,11 +152,13 @@ func (s *Store) RevokeGrant(ctx context.Context, grantID, reason string) error {
 // NarrowGrants changes the scopes of every live grant that has the user, client, resource and workspace of like to what
 // narrow makes of them, and returns the ids of those that were narrowed. A grant that is left without scopes is revoked
 // instead. Concurrent grants of the same kind are the caller's to exclude, as LockConsent and SaveConsent do.
-func (s *Store) NarrowGrants(ctx context.Context, like Grant, narrow func(scopes []string) []string) (narrowed []string, err error) {
+func (s *Store) NarrowGrants(ctx context.Context, like Grant, narrow func(scopes []string) []string) (narrowed []string,
+	err error) {
 	err = s.InTx(ctx, func(ctx context.Context) error {
 		narrowed = nil
 		live, err := collect(ctx, s, (*Grant).fields, plain(`SELECT `+grantColumns+` FROM grants g
-			WHERE g.user_id = $1 AND g.client_id = $2 AND g.resource = $3 AND g.workspace_id = $4 AND g.revoked_at IS NULL AND g.expires_at > $5 ORDER BY g.id`),
+			WHERE g.user_id = $1 AND g.client_id = $2 AND g.resource = $3 AND g.workspace_id = $4
+			AND g.revoked_at IS NULL AND g.expires_at > $5 ORDER BY g.id`),
 			like.UserID, like.ClientID, like.Resource, like.WorkspaceID, s.Now())
 		if err != nil {
 			return err
@@ -174,6 +186,7 @@ func (s *Store) NarrowGrants(ctx context.Context, like Grant, narrow func(scopes
 // LiveGrantsOf lists a user's grants that can still be used or yield tokens, the newest first: a code, refresh token or
 // access token of theirs is good.
 func (s *Store) LiveGrantsOf(ctx context.Context, userID string) ([]Grant, error) {
-	return collect(ctx, s, (*Grant).fields, plain(`SELECT `+grantColumns+` FROM grants g WHERE g.user_id = $1 AND `+liveGrant+`
+	return collect(ctx, s, (*Grant).fields, plain(`SELECT `+grantColumns+` FROM grants g WHERE g.user_id = $1
+		AND `+liveGrant+`
 		ORDER BY g.created_at DESC, g.id DESC LIMIT 1000`), userID, s.Now())
 }

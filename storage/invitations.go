@@ -27,36 +27,44 @@ func (s *Store) InsertInvitation(ctx context.Context, i Invitation) error {
 			return err
 		}
 		key := EmailKey(i.Email)
-		if _, err := s.exec(ctx, plain(`DELETE FROM invitations WHERE workspace_id = $1 AND email_key = $2`), i.WorkspaceID, key); err != nil {
+		if _, err := s.exec(ctx, plain(`DELETE FROM invitations WHERE workspace_id = $1 AND email_key = $2`),
+			i.WorkspaceID, key); err != nil {
 			return err
 		}
-		_, err := s.exec(ctx, plain(`INSERT INTO invitations (id, digest, workspace_id, email, email_key, role, created_by, credential_id, created_at, expires_at)
-			VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10)`), i.ID, i.Digest, i.WorkspaceID, i.Email, key, i.Role, i.CreatedBy, i.CredentialID, s.Now(), i.ExpiresAt)
+		_, err := s.exec(ctx, plain(`INSERT INTO invitations (id, digest, workspace_id, email, email_key, role,
+			created_by, credential_id, created_at, expires_at)
+			VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10)`), i.ID, i.Digest, i.WorkspaceID, i.Email, key, i.Role,
+			i.CreatedBy, i.CredentialID, s.Now(), i.ExpiresAt)
 		return err
 	})
 }
 
-const invitationColumns = `i.id, i.digest, i.workspace_id, i.email, i.role, i.created_by, i.credential_id, i.created_at, i.expires_at`
+const invitationColumns = `i.id, i.digest, i.workspace_id, i.email, i.role, i.created_by, i.credential_id, i.created_at,
+	i.expires_at`
 
 func (i *Invitation) fields() []any {
-	return []any{&i.ID, &i.Digest, &i.WorkspaceID, &i.Email, &i.Role, &i.CreatedBy, &i.CredentialID, &i.CreatedAt, &i.ExpiresAt}
+	return []any{&i.ID, &i.Digest, &i.WorkspaceID, &i.Email, &i.Role, &i.CreatedBy, &i.CredentialID, &i.CreatedAt,
+		&i.ExpiresAt}
 }
 
 // InvitationByDigest finds an invitation that has not ended. ErrNotFound: there is none.
 func (s *Store) InvitationByDigest(ctx context.Context, digest []byte) (Invitation, error) {
 	var i Invitation
-	err := s.one(ctx, i.fields(), plain(`SELECT `+invitationColumns+` FROM invitations i WHERE i.digest = $1 AND i.expires_at > $2`), digest, s.Now())
+	err := s.one(ctx, i.fields(), plain(`SELECT `+invitationColumns+` FROM invitations i WHERE i.digest = $1
+		AND i.expires_at > $2`), digest, s.Now())
 	return i, err
 }
 
 // InvitationsOf lists a workspace's invitations that have not ended, the newest first.
 func (s *Store) InvitationsOf(ctx context.Context, workspaceID string) ([]Invitation, error) {
-	return collect(ctx, s, (*Invitation).fields, plain(`SELECT `+invitationColumns+` FROM invitations i WHERE i.workspace_id = $1 AND i.expires_at > $2 ORDER BY i.id DESC LIMIT 1000`), workspaceID, s.Now())
+	return collect(ctx, s, (*Invitation).fields, plain(`SELECT `+invitationColumns+` FROM invitations i
+		WHERE i.workspace_id = $1 AND i.expires_at > $2 ORDER BY i.id DESC LIMIT 1000`), workspaceID, s.Now())
 }
 
 // DropInvitation takes an invitation of a workspace back. ErrNotFound: there is none.
 func (s *Store) DropInvitation(ctx context.Context, workspaceID, id string) error {
-	return s.execOne(ctx, ErrNotFound, plain(`DELETE FROM invitations WHERE workspace_id = $1 AND id = $2`), workspaceID, id)
+	return s.execOne(ctx, ErrNotFound, plain(`DELETE FROM invitations WHERE workspace_id = $1
+		AND id = $2`), workspaceID, id)
 }
 
 // TakeInvitation makes a user a member by an invitation, which ends with it, once however many try. ErrConsumed: it was
@@ -64,7 +72,8 @@ func (s *Store) DropInvitation(ctx context.Context, workspaceID, id string) erro
 func (s *Store) TakeInvitation(ctx context.Context, digest []byte, userID string) (Invitation, error) {
 	var i Invitation
 	err := s.InTx(ctx, func(ctx context.Context) error {
-		if err := s.one(ctx, i.fields(), plain(`SELECT `+invitationColumns+` FROM invitations i WHERE i.digest = $1`), digest); err != nil {
+		if err := s.one(ctx, i.fields(), plain(`SELECT `+invitationColumns+` FROM invitations i WHERE i.digest = $1`),
+			digest); err != nil {
 			if errors.Is(err, ErrNotFound) {
 				err = ErrConsumed
 			}
@@ -74,7 +83,8 @@ func (s *Store) TakeInvitation(ctx context.Context, digest []byte, userID string
 		if err := s.LockWorkspace(ctx, i.WorkspaceID); err != nil {
 			return err
 		}
-		if err := s.execOne(ctx, ErrConsumed, plain(`DELETE FROM invitations WHERE digest = $1 AND expires_at > $2`), digest, s.Now()); err != nil {
+		if err := s.execOne(ctx, ErrConsumed, plain(`DELETE FROM invitations WHERE digest = $1 AND expires_at > $2`),
+			digest, s.Now()); err != nil {
 			return err
 		}
 		return s.AddMember(ctx, i.WorkspaceID, userID, i.Role)

@@ -9,14 +9,15 @@ import (
 )
 
 // tenantTables are those whose rows a tenant may see some of.
-var tenantTables = []string{"sessions", "consents", "grants", "clients", "client_secrets", "client_origins", "api_keys", "usage_hourly", "recent_requests", "audit_events", "idempotent_requests"}
+var tenantTables = []string{"sessions", "consents", "grants", "clients", "client_secrets", "client_origins", "api_keys",
+	"usage_hourly", "recent_requests", "audit_events", "idempotent_requests"}
 
 // errRollback ends a transaction that was only to try something.
 var errRollback = errors.New("storage: rolled back on purpose")
 
-// CheckIsolation tries what row-level security must refuse: to read rows as nobody and as a stranger, and to write one for
-// another workspace, in transactions that it rolls back. It returns what was possible all the same, in words. On SQLite,
-// where each query names the workspace, there is nothing to try.
+// CheckIsolation tries what row-level security must refuse: to read rows as nobody and as a stranger, and to write one
+// for another workspace, in transactions that it rolls back. It returns what was possible all the same, in words. On
+// SQLite, where each query names the workspace, there is nothing to try.
 func (s *Store) CheckIsolation(ctx context.Context) ([]string, error) {
 	if s.engine != postgres {
 		return nil, nil
@@ -25,7 +26,8 @@ func (s *Store) CheckIsolation(ctx context.Context) ([]string, error) {
 	if err != nil {
 		return nil, err
 	}
-	for _, who := range []struct{ name, user, workspace string }{{"nobody", "", ""}, {"a stranger", NewID("user"), NewID("ws")}} {
+	for _, who := range []struct{ name, user, workspace string }{{"nobody", "", ""}, {"a stranger", NewID("user"),
+		NewID("ws")}} {
 		err := s.InTx(Tenant(ctx, who.user, who.workspace), func(ctx context.Context) error {
 			for _, table := range tenantTables {
 				var n int64
@@ -48,7 +50,8 @@ func (s *Store) CheckIsolation(ctx context.Context) ([]string, error) {
 		},
 		"an API key": func(ctx context.Context, workspaceID string) error {
 			id := NewID("key")
-			return s.InsertKey(ctx, &APIKey{ID: id, Digest: Digest(id), Kind: KindAPIKey, WorkspaceID: workspaceID}, maxInt)
+			return s.InsertKey(ctx, &APIKey{ID: id, Digest: Digest(id), Kind: KindAPIKey, WorkspaceID: workspaceID},
+				maxInt)
 		},
 	} {
 		err := s.InTx(Tenant(ctx, NewID("user"), NewID("ws")), func(ctx context.Context) error {

@@ -26,10 +26,14 @@ func neighbours(t *testing.T, s *storage.Store) (a, b *world) {
 	must(t, err)
 	b = &world{user: user, workspace: workspace, client: a.client}
 	b.client.ID, b.client.WorkspaceID = storage.NewID("app"), workspace.ID
-	b.client.Secrets = []storage.ClientSecret{{ID: storage.NewID("secret"), Digest: storage.Digest("neighbour"), CreatedAt: s.Now()}}
+	b.client.Secrets = []storage.ClientSecret{{ID: storage.NewID("secret"), Digest: storage.Digest("neighbour"),
+		CreatedAt: s.Now()}}
 	must(t, s.InsertClient(system(t), &b.client, []string{"https://neighbour.example"}))
-	must(t, s.SaveConsent(system(t), storage.Consent{UserID: user.ID, ClientID: b.client.ID, Resource: "https://api.example", WorkspaceID: workspace.ID, Scopes: storage.List{"read"}}))
-	must(t, s.InsertSession(system(t), storage.Session{ID: storage.NewID("session"), Digest: storage.Digest("neighbour"), UserID: user.ID, Data: "{}", AuthTime: s.Now(), CreatedAt: s.Now(), SeenAt: s.Now(), ExpiresAt: s.Now()}))
+	must(t, s.SaveConsent(system(t), storage.Consent{UserID: user.ID, ClientID: b.client.ID,
+		Resource: "https://api.example", WorkspaceID: workspace.ID, Scopes: storage.List{"read"}}))
+	must(t, s.InsertSession(system(t), storage.Session{ID: storage.NewID("session"),
+		Digest: storage.Digest("neighbour"), UserID: user.ID, Data: "{}", AuthTime: s.Now(), CreatedAt: s.Now(),
+		SeenAt: s.Now(), ExpiresAt: s.Now()}))
 	b.grant = b.newGrant(s.Now())
 	must(t, s.InsertGrant(system(t), b.grant, storage.Code{Digest: storage.Digest("neighbour"), ExpiresAt: s.Now()}))
 	b.addKeys(t, s, "Neighbour's")
@@ -40,10 +44,12 @@ func neighbours(t *testing.T, s *storage.Store) (a, b *world) {
 func TestS03_EveryTableOfTenantsHasPolicies(t *testing.T) {
 	conn := connect(t, stores.PostgreSQL(t))
 	rows, err := conn.Query(t.Context(), `SELECT c.relname, c.relrowsecurity, c.relforcerowsecurity,
-			COALESCE((SELECT string_agg(p.policyname || ' ' || p.roles::text || ' ' || COALESCE(p.qual, '') || ' ' || COALESCE(p.with_check, ''), '; ' ORDER BY p.policyname)
+			COALESCE((SELECT string_agg(p.policyname || ' ' || p.roles::text || ' ' || COALESCE(p.qual, '') || ' ' ||
+			COALESCE(p.with_check, ''), '; ' ORDER BY p.policyname)
 				FROM pg_policies p WHERE p.schemaname = current_schema() AND p.tablename = c.relname), '')
 		FROM pg_class c WHERE c.relkind = 'r' AND c.relnamespace = current_schema()::regnamespace
-			AND EXISTS (SELECT 1 FROM pg_attribute a WHERE a.attrelid = c.oid AND a.attname IN ('workspace_id', 'user_id') AND NOT a.attisdropped)`)
+			AND EXISTS (SELECT 1 FROM pg_attribute a WHERE a.attrelid = c.oid AND a.attname IN ('workspace_id',
+			'user_id') AND NOT a.attisdropped)`)
 	must(t, err)
 	defer rows.Close()
 	var covered, ofTenants []string
@@ -85,7 +91,8 @@ func TestS04_TenantSeesOwnRowsAlone(t *testing.T) {
 		must(t, err)
 		defer tx.Rollback() //nolint:errcheck // it is what is wanted
 		if set {
-			_, err := tx.ExecContext(t.Context(), `SELECT set_config('app.user_id', $1, true), set_config('app.workspace_id', $2, true)`, user, workspace)
+			_, err := tx.ExecContext(t.Context(), `SELECT set_config('app.user_id', $1, true),
+				set_config('app.workspace_id', $2, true)`, user, workspace)
 			must(t, err)
 		}
 		got := map[string]int{}
@@ -105,9 +112,11 @@ func TestS04_TenantSeesOwnRowsAlone(t *testing.T) {
 		maps.Copy(all, rows)
 		return all
 	}
-	ofUser := map[string]int{"sessions": 1, "consents": 1, "grants": 1, "api_keys": 1, "recent_requests": 1, "idempotent_requests": 1}
+	ofUser := map[string]int{"sessions": 1, "consents": 1, "grants": 1, "api_keys": 1, "recent_requests": 1,
+		"idempotent_requests": 1}
 	ofWorkspace := map[string]int{
-		"clients": 1, "client_secrets": 1, "client_origins": 1, "api_keys": 1, "usage_hourly": 2, "recent_requests": 1, "audit_events": 1,
+		"clients": 1, "client_secrets": 1, "client_origins": 1, "api_keys": 1, "usage_hourly": 2, "recent_requests": 1,
+		"audit_events":        1,
 		"idempotent_requests": 1,
 	}
 	ofBoth := with(ofUser)
@@ -164,19 +173,30 @@ func TestS04_TenantSeesOwnRowsAlone(t *testing.T) {
 			t.Errorf("%s of another workspace's key: %v", name, err)
 		}
 	}
-	mustBe(t, s.InTx(tenant, func(ctx context.Context) error { return writes["RotateKey"](ctx, s, a) }), storage.ErrConsumed)
+	mustBe(t, s.InTx(tenant, func(ctx context.Context) error {
+		return writes["RotateKey"](ctx, s, a)
+	}), storage.ErrConsumed)
 	foreign := storage.IdempotentAnswer{Digest: storage.Digest("x"), Request: storage.Digest("x")}
 	for name, call := range map[string]func(ctx context.Context) error{
-		"an API key":              func(ctx context.Context) error { return writes["InsertKey"](ctx, s, a) },
-		"a personal access token": func(ctx context.Context) error { k := newKey(a.personal.Owner(), "x"); return s.InsertKey(ctx, &k, 10) },
-		"a key to introspect":     func(ctx context.Context) error { k := newKey(storage.KeyOwner{}, "x"); return s.InsertKey(ctx, &k, 10) },
+		"an API key": func(ctx context.Context) error { return writes["InsertKey"](ctx, s, a) },
+		"a personal access token": func(ctx context.Context) error {
+			k := newKey(a.personal.Owner(), "x")
+			return s.InsertKey(ctx, &k, 10)
+		},
+		"a key to introspect": func(ctx context.Context) error {
+			k := newKey(storage.KeyOwner{}, "x")
+			return s.InsertKey(ctx, &k, 10)
+		},
 		"an event": func(ctx context.Context) error {
 			return s.Audit(ctx, storage.AuditEvent{Action: "x", WorkspaceID: a.workspace.ID}, "")
 		},
-		"an event of the server": func(ctx context.Context) error { return s.Audit(ctx, storage.AuditEvent{Action: "x"}, "") },
-		"an answer":              func(ctx context.Context) error { return s.KeepAnswer(ctx, foreign) },
+		"an event of the server": func(ctx context.Context) error {
+			return s.Audit(ctx, storage.AuditEvent{Action: "x"}, "")
+		},
+		"an answer": func(ctx context.Context) error { return s.KeepAnswer(ctx, foreign) },
 		"usage": func(ctx context.Context) error {
-			_, err := s.Exec(ctx, `INSERT INTO usage_hourly (workspace_id, credential_id, hour, credential, allowed, limited, refused) VALUES ($1, 'x', 0, 'x', 1, 0, 0)`, a.workspace.ID)
+			_, err := s.Exec(ctx, `INSERT INTO usage_hourly (workspace_id, credential_id, hour, credential, allowed,
+				limited, refused) VALUES ($1, 'x', 0, 'x', 1, 0, 0)`, a.workspace.ID)
 			return err
 		},
 	} {
@@ -203,7 +223,9 @@ func TestS04_TenantSeesOwnRowsAlone(t *testing.T) {
 	}
 	stolen := a.client
 	stolen.ID, stolen.Secrets = storage.NewID("app"), nil
-	if err := s.InTx(tenant, func(ctx context.Context) error { return s.InsertClient(ctx, &stolen, nil) }); err == nil || !strings.Contains(err.Error(), "42501") {
+	if err := s.InTx(tenant, func(ctx context.Context) error {
+		return s.InsertClient(ctx, &stolen, nil)
+	}); err == nil || !strings.Contains(err.Error(), "42501") {
 		t.Errorf("an app for another workspace: %v", err)
 	}
 }
@@ -212,12 +234,15 @@ func TestS04_TenantSeesOwnRowsAlone(t *testing.T) {
 func TestS08_SecretOfAnotherWorkspacesAppIsRefused(t *testing.T) {
 	s := stores.Open(t, stores.PostgreSQL(t))
 	a, b := neighbours(t, s)
-	for name, workspace := range map[string]string{"with the app's workspace": a.workspace.ID, "with the writer's": b.workspace.ID} {
+	for name, workspace := range map[string]string{"with the app's workspace": a.workspace.ID,
+		"with the writer's": b.workspace.ID} {
 		tx, err := s.TenantPool().BeginTx(t.Context(), nil)
 		must(t, err)
-		_, err = tx.ExecContext(t.Context(), `SELECT set_config('app.user_id', $1, true), set_config('app.workspace_id', $2, true)`, b.user.ID, b.workspace.ID)
+		_, err = tx.ExecContext(t.Context(), `SELECT set_config('app.user_id', $1, true), set_config('app.workspace_id',
+			$2, true)`, b.user.ID, b.workspace.ID)
 		must(t, err)
-		_, err = tx.ExecContext(t.Context(), `INSERT INTO client_secrets (id, client_id, workspace_id, digest, tail, created_at) VALUES ('secret_x', $1, $2, '\x00', 'x', 1)`, a.client.ID, workspace)
+		_, err = tx.ExecContext(t.Context(), `INSERT INTO client_secrets (id, client_id, workspace_id, digest, tail,
+			created_at) VALUES ('secret_x', $1, $2, '\x00', 'x', 1)`, a.client.ID, workspace)
 		if err == nil {
 			t.Errorf("%s: a secret for another workspace's app was written", name)
 		}
@@ -252,10 +277,12 @@ func TestS05_NoSettingStaysOnAConnection(t *testing.T) {
 					if err == nil && (len(list) != 1 || list[0].WorkspaceID != mine.workspace.ID) {
 						return fmt.Errorf("%d apps", len(list))
 					}
-					if n, err := s.Count(ctx, `SELECT count(*) FROM clients WHERE workspace_id <> $1`, mine.workspace.ID); err == nil && n > 0 {
+					if n, err := s.Count(ctx, `SELECT count(*) FROM clients WHERE workspace_id <> $1`,
+						mine.workspace.ID); err == nil && n > 0 {
 						return fmt.Errorf("%d foreign apps", n)
 					}
-					if n, err := s.Count(ctx, `SELECT count(*) FROM api_keys WHERE id NOT IN ($1, $2)`, mine.key.ID, mine.personal.ID); err == nil && n > 0 {
+					if n, err := s.Count(ctx, `SELECT count(*) FROM api_keys WHERE id NOT IN ($1, $2)`, mine.key.ID,
+						mine.personal.ID); err == nil && n > 0 {
 						return fmt.Errorf("%d foreign keys", n)
 					}
 					switch how {
@@ -283,7 +310,8 @@ func TestS05_NoSettingStaysOnAConnection(t *testing.T) {
 	}
 	for range 4 {
 		var user, workspace string
-		must(t, s.TenantPool().QueryRowContext(t.Context(), `SELECT COALESCE(current_setting('app.user_id', true), ''), COALESCE(current_setting('app.workspace_id', true), '')`).Scan(&user, &workspace))
+		must(t, s.TenantPool().QueryRowContext(t.Context(), `SELECT COALESCE(current_setting('app.user_id', true), ''),
+			COALESCE(current_setting('app.workspace_id', true), '')`).Scan(&user, &workspace))
 		if user != "" || workspace != "" {
 			t.Errorf("a connection went back with %q, %q", user, workspace)
 		}
@@ -306,19 +334,28 @@ func TestS03_LeaksAreFound(t *testing.T) {
 		t.Errorf("leaks of a sound database:\n%s", got)
 	}
 	for _, c := range []struct{ breaks, heals, want string }{
-		{`ALTER TABLE grants DISABLE ROW LEVEL SECURITY`, `ALTER TABLE grants ENABLE ROW LEVEL SECURITY`, "the table grants has no row-level security"},
-		{`ALTER POLICY tenant ON consents USING (true)`, `ALTER POLICY tenant ON consents USING (user_id = NULLIF(current_setting('app.user_id', true), ''))`, "rows of consents can be read"},
+		{`ALTER TABLE grants DISABLE ROW LEVEL SECURITY`, `ALTER TABLE grants ENABLE ROW LEVEL SECURITY`,
+			"the table grants has no row-level security"},
+		{`ALTER POLICY tenant ON consents USING (true)`, `ALTER POLICY tenant ON consents
+			USING (user_id = NULLIF(current_setting('app.user_id', true), ''))`, "rows of consents can be read"},
 		{
-			`ALTER POLICY tenant ON clients USING (workspace_id = NULLIF(current_setting('app.workspace_id', true), '')) WITH CHECK (true)`,
-			`ALTER POLICY tenant ON clients WITH CHECK (workspace_id = NULLIF(current_setting('app.workspace_id', true), ''))`, "write an app into another workspace",
+			`ALTER POLICY tenant ON clients USING (workspace_id = NULLIF(current_setting('app.workspace_id', true), ''))
+				WITH CHECK (true)`,
+			`ALTER POLICY tenant ON clients WITH CHECK (workspace_id = NULLIF(current_setting('app.workspace_id', true),
+				''))`, "write an app into another workspace",
 		},
-		{`ALTER TABLE api_keys DISABLE ROW LEVEL SECURITY`, `ALTER TABLE api_keys ENABLE ROW LEVEL SECURITY`, "write an API key into another workspace"},
-		{`ALTER TABLE api_keys DISABLE ROW LEVEL SECURITY`, `ALTER TABLE api_keys ENABLE ROW LEVEL SECURITY`, "as a stranger, 4 rows of api_keys can be read"},
-		{`ALTER TABLE audit_events DISABLE ROW LEVEL SECURITY`, `ALTER TABLE audit_events ENABLE ROW LEVEL SECURITY`, "the table audit_events has no row-level security"},
+		{`ALTER TABLE api_keys DISABLE ROW LEVEL SECURITY`, `ALTER TABLE api_keys ENABLE ROW LEVEL SECURITY`,
+			"write an API key into another workspace"},
+		{`ALTER TABLE api_keys DISABLE ROW LEVEL SECURITY`, `ALTER TABLE api_keys ENABLE ROW LEVEL SECURITY`,
+			"as a stranger, 4 rows of api_keys can be read"},
+		{`ALTER TABLE audit_events DISABLE ROW LEVEL SECURITY`, `ALTER TABLE audit_events ENABLE ROW LEVEL SECURITY`,
+			"the table audit_events has no row-level security"},
 		{
-			`DROP POLICY tenant_keys ON api_keys; CREATE POLICY tenant_keys ON api_keys TO doorward_tenant USING (workspace_id = workspace_id)`,
 			`DROP POLICY tenant_keys ON api_keys; CREATE POLICY tenant_keys ON api_keys TO doorward_tenant
-				USING (kind = 'api_key' AND workspace_id = NULLIF(current_setting('app.workspace_id', true), ''))`, "write an API key into another workspace",
+				USING (workspace_id = workspace_id)`,
+			`DROP POLICY tenant_keys ON api_keys; CREATE POLICY tenant_keys ON api_keys TO doorward_tenant
+				USING (kind = 'api_key' AND workspace_id = NULLIF(current_setting('app.workspace_id', true), ''))`,
+			"write an API key into another workspace",
 		},
 	} {
 		_, err := owner.Exec(t.Context(), c.breaks)

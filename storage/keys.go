@@ -53,15 +53,17 @@ type KeyOwner struct{ WorkspaceID, UserID string }
 // Owner is who a key belongs to.
 func (k *APIKey) Owner() KeyOwner { return KeyOwner{k.WorkspaceID, k.UserID} }
 
-const keyColumns = `k.id, k.kind, COALESCE(k.workspace_id, ''), COALESCE(k.user_id, ''), k.resource, k.environment, k.prefix, k.tail, k.name, k.note,
-	k.scopes, k.scopes_by_object, k.role, k.plan, k.rate_limit, k.addresses, k.counter, k.rotated_into, k.created_by, k.created_at, k.expires_at,
-	k.paused_at, k.paused_by, k.revoked_at, k.last_used_at, k.last_used_address`
+const keyColumns = `k.id, k.kind, COALESCE(k.workspace_id, ''), COALESCE(k.user_id, ''), k.resource, k.environment,
+	k.prefix, k.tail, k.name, k.note, k.scopes, k.scopes_by_object, k.role, k.plan, k.rate_limit, k.addresses,
+	k.counter, k.rotated_into, k.created_by, k.created_at, k.expires_at, k.paused_at, k.paused_by, k.revoked_at,
+	k.last_used_at, k.last_used_address`
 
 func (k *APIKey) fields() []any {
 	return []any{
 		&k.ID, &k.Kind, &k.WorkspaceID, &k.UserID, &k.Resource, &k.Environment, &k.Prefix, &k.Tail, &k.Name, &k.Note,
-		&k.Scopes, &k.ScopesByObject, &k.Role, &k.Plan, &k.RateLimit, &k.Addresses, &k.Counter, &k.RotatedInto, &k.CreatedBy, &k.CreatedAt, &k.ExpiresAt,
-		&k.PausedAt, &k.PausedBy, &k.RevokedAt, &k.LastUsedAt, &k.LastUsedFrom,
+		&k.Scopes, &k.ScopesByObject, &k.Role, &k.Plan, &k.RateLimit, &k.Addresses, &k.Counter, &k.RotatedInto,
+		&k.CreatedBy, &k.CreatedAt, &k.ExpiresAt, &k.PausedAt, &k.PausedBy, &k.RevokedAt, &k.LastUsedAt,
+		&k.LastUsedFrom,
 	}
 }
 
@@ -71,9 +73,11 @@ func (k *APIKey) Live(now Time) bool {
 }
 
 // InsertKeyStatement is behind InsertKey.
-var InsertKeyStatement = Statement{`INSERT INTO api_keys (id, digest, kind, workspace_id, user_id, resource, environment, prefix, tail, name, name_key, note,
-	scopes, scopes_by_object, role, plan, rate_limit, addresses, counter, created_by, created_at, expires_at)
-	VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19, $20, $21, $22)`, deferred}
+var InsertKeyStatement = Statement{`INSERT INTO api_keys (id, digest, kind, workspace_id, user_id, resource,
+	environment, prefix, tail, name, name_key, note, scopes, scopes_by_object, role, plan, rate_limit, addresses,
+	counter, created_by, created_at, expires_at)
+	VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19, $20, $21, $22)`,
+	deferred}
 
 // InsertKey adds a key. ErrConflict: its owner has as many live ones as they may; ErrNotFound, in a
 // transaction perhaps only from its end: there is no such owner.
@@ -87,8 +91,9 @@ func (s *Store) InsertKey(ctx context.Context, k *APIKey, most int) error {
 		k.Counter = k.ID
 	}
 	_, err := s.exec(ctx, InsertKeyStatement,
-		k.ID, k.Digest, k.Kind, nullable(k.WorkspaceID), nullable(k.UserID), k.Resource, k.Environment, k.Prefix, k.Tail, k.Name, searchKey(k.Name), k.Note,
-		k.Scopes, k.ScopesByObject, k.Role, k.Plan, k.RateLimit, k.Addresses, k.Counter, k.CreatedBy, k.CreatedAt, k.ExpiresAt)
+		k.ID, k.Digest, k.Kind, nullable(k.WorkspaceID), nullable(k.UserID), k.Resource, k.Environment, k.Prefix,
+		k.Tail, k.Name, searchKey(k.Name), k.Note, k.Scopes, k.ScopesByObject, k.Role, k.Plan, k.RateLimit, k.Addresses,
+		k.Counter, k.CreatedBy, k.CreatedAt, k.ExpiresAt)
 	return err
 }
 
@@ -108,8 +113,8 @@ const (
 	liveCountBound = 1000        // owners that are remembered
 )
 
-// checkKeyLimit returns ErrConflict where an owner has as many live keys as they may. At the bound they are counted again, since some
-// may have ended.
+// checkKeyLimit returns ErrConflict where an owner has as many live keys as they may. At the bound they are counted
+// again, since some may have ended.
 func (s *Store) checkKeyLimit(ctx context.Context, owner KeyOwner, most int) error {
 	if most == maxInt {
 		return nil
@@ -121,8 +126,10 @@ func (s *Store) checkKeyLimit(ctx context.Context, owner KeyOwner, most int) err
 	if !ok || now.Sub(known.at).Abs() >= liveCountTime || known.keys >= most {
 		clause, args := owner.clause(1)
 		known.at = now
-		if err := s.one(ctx, []any{&known.keys}, plain(fmt.Sprintf(`SELECT count(*) FROM (SELECT 1 FROM api_keys k WHERE %s AND k.revoked_at IS NULL
-			AND (k.expires_at IS NULL OR k.expires_at > $%d) LIMIT $%d) AS live`, clause, len(args)+1, len(args)+2)), append(args, now, most)...); err != nil {
+		if err := s.one(ctx, []any{&known.keys}, plain(fmt.Sprintf(`SELECT count(*) FROM (SELECT 1 FROM api_keys k
+			WHERE %s AND k.revoked_at IS NULL
+			AND (k.expires_at IS NULL OR k.expires_at > $%d) LIMIT $%d) AS live`, clause, len(args)+1, len(args)+2)),
+			append(args, now, most)...); err != nil {
 			return err
 		}
 	}
@@ -201,14 +208,16 @@ func (s *Store) Keys(ctx context.Context, owner KeyOwner, f KeyFilter) ([]APIKey
 	case "live":
 		add(`k.revoked_at IS NULL AND k.paused_at IS NULL AND (k.expires_at IS NULL OR k.expires_at > $%d)`, s.Now())
 	case "paused":
-		add(`k.revoked_at IS NULL AND k.paused_at IS NOT NULL AND (k.expires_at IS NULL OR k.expires_at > $%d)`, s.Now())
+		add(`k.revoked_at IS NULL AND k.paused_at IS NOT NULL AND (k.expires_at IS NULL OR k.expires_at > $%d)`,
+			s.Now())
 	case "expired":
 		add(`k.revoked_at IS NULL AND k.expires_at <= $%d`, s.Now())
 	case "revoked":
 		add(`k.revoked_at IS NOT NULL`)
 	}
 	args = append(args, f.Limit)
-	return collect(ctx, s, (*APIKey).fields, plain(`SELECT `+keyColumns+` FROM api_keys k WHERE `+strings.Join(where, " AND ")+
+	return collect(ctx, s, (*APIKey).fields, plain(`SELECT `+keyColumns+` FROM api_keys k
+		WHERE `+strings.Join(where, " AND ")+
 		fmt.Sprintf(` ORDER BY `+order+` LIMIT $%d`, len(args))), args...)
 }
 
@@ -216,7 +225,8 @@ func (s *Store) Keys(ctx context.Context, owner KeyOwner, f KeyFilter) ([]APIKey
 // their ids, from after the one named (empty: from the first), at most limit of them.
 func (s *Store) LiveKeys(ctx context.Context, after string, limit int) ([]APIKey, error) {
 	return collect(ctx, s, (*APIKey).fields, plain(`SELECT `+keyColumns+` FROM api_keys k
-		WHERE k.id > $1 AND k.revoked_at IS NULL AND (k.expires_at IS NULL OR k.expires_at > $2) ORDER BY k.id LIMIT $3`), after, s.Now(), limit)
+		WHERE k.id > $1 AND k.revoked_at IS NULL AND (k.expires_at IS NULL OR k.expires_at > $2) ORDER BY k.id
+		LIMIT $3`), after, s.Now(), limit)
 }
 
 // KeysWithLimits lists the API keys of a workspace that are not revoked and have a plan or rate limit of their own.
@@ -228,7 +238,8 @@ func (s *Store) KeysWithLimits(ctx context.Context, workspaceID string) ([]APIKe
 // CountKeysOfWorkspace tells how many API keys a workspace has that are not revoked.
 func (s *Store) CountKeysOfWorkspace(ctx context.Context, workspaceID string) (int64, error) {
 	var n int64
-	err := s.one(ctx, []any{&n}, plain(`SELECT count(*) FROM api_keys WHERE workspace_id = $1 AND revoked_at IS NULL`), workspaceID)
+	err := s.one(ctx, []any{&n}, plain(`SELECT count(*) FROM api_keys WHERE workspace_id = $1 AND revoked_at IS NULL`),
+		workspaceID)
 	return n, err
 }
 
@@ -236,7 +247,8 @@ func (s *Store) CountKeysOfWorkspace(ctx context.Context, workspaceID string) (i
 func (s *Store) Key(ctx context.Context, owner KeyOwner, id string) (APIKey, error) {
 	var k APIKey
 	clause, args := owner.clause(2)
-	err := s.one(ctx, k.fields(), plain(`SELECT `+keyColumns+` FROM api_keys k WHERE k.id = $1 AND `+clause), append([]any{id}, args...)...)
+	err := s.one(ctx, k.fields(), plain(`SELECT `+keyColumns+` FROM api_keys k WHERE k.id = $1
+		AND `+clause), append([]any{id}, args...)...)
 	return k, err
 }
 
@@ -251,16 +263,19 @@ func (s *Store) KeyByID(ctx context.Context, id string) (APIKey, error) {
 // owner has no such key, or it is revoked.
 func (s *Store) UpdateKey(ctx context.Context, k *APIKey) error {
 	clause, owner := k.Owner().clause(11)
-	args := []any{k.ID, k.Name, searchKey(k.Name), k.Note, k.Scopes, k.ScopesByObject, k.Plan, k.RateLimit, k.Addresses, k.Role}
-	return s.execOne(ctx, ErrNotFound, altering(`UPDATE api_keys AS k SET name = $2, name_key = $3, note = $4, scopes = $5, scopes_by_object = $6,
-		plan = $7, rate_limit = $8, addresses = $9, role = $10 WHERE k.id = $1 AND k.revoked_at IS NULL AND `+clause), append(args, owner...)...)
+	args := []any{k.ID, k.Name, searchKey(k.Name), k.Note, k.Scopes, k.ScopesByObject, k.Plan, k.RateLimit, k.Addresses,
+		k.Role}
+	return s.execOne(ctx, ErrNotFound, altering(`UPDATE api_keys AS k SET name = $2, name_key = $3, note = $4,
+		scopes = $5, scopes_by_object = $6, plan = $7, rate_limit = $8, addresses = $9, role = $10 WHERE k.id = $1
+		AND k.revoked_at IS NULL AND `+clause), append(args, owner...)...)
 }
 
-// LockKey makes whoever changes a key wait for each other until the transaction ends. ErrNotFound: its owner has no such
-// key.
+// LockKey makes whoever changes a key wait for each other until the transaction ends. ErrNotFound: its owner has no
+// such key.
 func (s *Store) LockKey(ctx context.Context, owner KeyOwner, id string) (APIKey, error) {
 	clause, args := owner.clause(2)
-	if err := s.execOne(ctx, ErrNotFound, plain(`UPDATE api_keys AS k SET tail = tail WHERE k.id = $1 AND `+clause), append([]any{id}, args...)...); err != nil {
+	if err := s.execOne(ctx, ErrNotFound, plain(`UPDATE api_keys AS k SET tail = tail WHERE k.id = $1
+		AND `+clause), append([]any{id}, args...)...); err != nil {
 		return APIKey{}, err
 	}
 	return s.Key(ctx, owner, id)
@@ -269,7 +284,8 @@ func (s *Store) LockKey(ctx context.Context, owner KeyOwner, id string) (APIKey,
 // PauseKey keeps a key from working until ResumeKey, and notes how much authority asked for that. Pausing again keeps
 // the first time. ErrNotFound: its owner has no such key, or it is revoked.
 func (s *Store) PauseKey(ctx context.Context, owner KeyOwner, id, by string) error {
-	return s.markKey(ctx, owner, id, `paused_at = COALESCE(k.paused_at, CAST($2 AS BIGINT)), paused_by = $3`, s.Now(), by)
+	return s.markKey(ctx, owner, id, `paused_at = COALESCE(k.paused_at, CAST($2 AS BIGINT)), paused_by = $3`, s.Now(),
+		by)
 }
 
 // ResumeKey ends what PauseKey began.
@@ -284,13 +300,15 @@ func (s *Store) RevokeKey(ctx context.Context, owner KeyOwner, id string) error 
 
 // RevokeTokensOf ends all of a user's personal access tokens for good, and returns how many there were.
 func (s *Store) RevokeTokensOf(ctx context.Context, userID string) (int64, error) {
-	return s.exec(ctx, altering(`UPDATE api_keys SET revoked_at = $2 WHERE kind = 'personal_access_token' AND user_id = $1 AND revoked_at IS NULL`), userID, s.Now())
+	return s.exec(ctx, altering(`UPDATE api_keys SET revoked_at = $2 WHERE kind = 'personal_access_token'
+		AND user_id = $1 AND revoked_at IS NULL`), userID, s.Now())
 }
 
 // markKey makes a change whose first values are $2 and so on.
 func (s *Store) markKey(ctx context.Context, owner KeyOwner, id, change string, values ...any) error {
 	clause, args := owner.clause(2 + len(values))
-	return s.execOne(ctx, ErrNotFound, altering(`UPDATE api_keys AS k SET `+change+` WHERE k.id = $1 AND k.revoked_at IS NULL AND `+clause),
+	return s.execOne(ctx, ErrNotFound, altering(`UPDATE api_keys AS k SET `+change+` WHERE k.id = $1
+		AND k.revoked_at IS NULL AND `+clause),
 		append(append([]any{id}, values...), args...)...)
 }
 
@@ -301,12 +319,14 @@ func (s *Store) RotateKey(ctx context.Context, old APIKey, fresh *APIKey, until 
 		clause, args := old.Owner().clause(5)
 		if err := s.execOne(ctx, ErrConsumed, altering(`UPDATE api_keys AS k SET rotated_into = $2,
 			expires_at = CASE WHEN k.expires_at < $3 THEN k.expires_at ELSE CAST($3 AS BIGINT) END
-			WHERE k.id = $1 AND k.rotated_into = '' AND k.revoked_at IS NULL AND (k.expires_at IS NULL OR k.expires_at > $4) AND `+clause),
+			WHERE k.id = $1 AND k.rotated_into = '' AND k.revoked_at IS NULL AND (k.expires_at IS NULL
+			OR k.expires_at > $4) AND `+clause),
 			append([]any{old.ID, fresh.ID, until, s.Now()}, args...)...); err != nil {
 			return err
 		}
 		clause, args = old.Owner().clause(3)
-		if _, err := s.exec(ctx, altering(`UPDATE api_keys AS k SET revoked_at = CAST($2 AS BIGINT) WHERE k.rotated_into = $1 AND k.revoked_at IS NULL AND `+clause),
+		if _, err := s.exec(ctx, altering(`UPDATE api_keys AS k SET revoked_at = CAST($2 AS BIGINT)
+			WHERE k.rotated_into = $1 AND k.revoked_at IS NULL AND `+clause),
 			append([]any{old.ID, s.Now()}, args...)...); err != nil {
 			return err
 		}
@@ -320,6 +340,7 @@ const maxInt = int(^uint32(0) >> 1)
 // KeysRotatedInto lists the keys that are being replaced by one.
 func (s *Store) KeysRotatedInto(ctx context.Context, owner KeyOwner, id string) ([]APIKey, error) {
 	clause, args := owner.clause(2)
-	return collect(ctx, s, (*APIKey).fields, plain(`SELECT `+keyColumns+` FROM api_keys k WHERE k.rotated_into = $1 AND `+clause+` ORDER BY k.id DESC LIMIT 20`),
+	return collect(ctx, s, (*APIKey).fields, plain(`SELECT `+keyColumns+` FROM api_keys k WHERE k.rotated_into = $1
+		AND `+clause+` ORDER BY k.id DESC LIMIT 20`),
 		append([]any{id}, args...)...)
 }

@@ -50,20 +50,22 @@ const limitColumns = `hour_began, hour_used, day_began, day_used, burst_full`
 // TakeLimitStatement is behind TakeLimit: it changes the row only where all windows admit. PostgreSQL judges the row as
 // it is once others are done with it, so that many at once get no more than there is.
 var TakeLimitStatement = Statement{`INSERT INTO limits (counter, ` + limitColumns + `, expires_at)
-	VALUES ($1, CAST($2 AS BIGINT), CAST($3 AS BIGINT), CAST($2 AS BIGINT), CAST($3 AS BIGINT), CAST($2 AS BIGINT) + CAST($8 AS BIGINT), CAST($10 AS BIGINT))
+	VALUES ($1, CAST($2 AS BIGINT), CAST($3 AS BIGINT), CAST($2 AS BIGINT), CAST($3 AS BIGINT),
+	CAST($2 AS BIGINT) + CAST($8 AS BIGINT), CAST($10 AS BIGINT))
 	ON CONFLICT (counter) DO UPDATE SET
-	hour_began = CASE WHEN limits.hour_began > $4 AND limits.hour_began <= $2 THEN limits.hour_began ELSE CAST($2 AS BIGINT) END,
-	hour_used = CAST($3 AS BIGINT) + CASE WHEN limits.hour_began > $4 THEN limits.hour_used ELSE 0 END,
-	day_began = CASE WHEN limits.day_began > $6 AND limits.day_began <= $2 THEN limits.day_began ELSE CAST($2 AS BIGINT) END,
-	day_used = CAST($3 AS BIGINT) + CASE WHEN limits.day_began > $6 THEN limits.day_used ELSE 0 END,
-	burst_full = CAST($8 AS BIGINT) + CASE WHEN limits.burst_full > $2 THEN limits.burst_full ELSE CAST($2 AS BIGINT) END,
-	expires_at = CAST($10 AS BIGINT)
-	WHERE (limits.hour_began <= $4 OR limits.hour_used <= $5) AND (limits.day_began <= $6 OR limits.day_used <= $7) AND limits.burst_full <= $9
+	hour_began = CASE WHEN limits.hour_began > $4 AND limits.hour_began <= $2 THEN limits.hour_began
+	ELSE CAST($2 AS BIGINT) END, hour_used = CAST($3 AS BIGINT) + CASE WHEN limits.hour_began > $4 THEN limits.hour_used
+	ELSE 0 END, day_began = CASE WHEN limits.day_began > $6 AND limits.day_began <= $2 THEN limits.day_began
+	ELSE CAST($2 AS BIGINT) END, day_used = CAST($3 AS BIGINT) + CASE WHEN limits.day_began > $6 THEN limits.day_used
+	ELSE 0 END, burst_full = CAST($8 AS BIGINT) + CASE WHEN limits.burst_full > $2 THEN limits.burst_full
+	ELSE CAST($2 AS BIGINT) END, expires_at = CAST($10 AS BIGINT)
+	WHERE (limits.hour_began <= $4 OR limits.hour_used <= $5) AND (limits.day_began <= $6 OR limits.day_used <= $7)
+	AND limits.burst_full <= $9
 	RETURNING ` + limitColumns, shared | ordered}
 
 // TakeLimit charges a counter, or changes nothing of what it has used and returns false. The state is the one after
-// that; a counter that was purged meanwhile has the zero state. Windows that a clock began which has since been set back
-// begin anew at c.At, with what was used of them, so that nobody waits for longer than a window.
+// that; a counter that was purged meanwhile has the zero state. Windows that a clock began which has since been set
+// back begin anew at c.At, with what was used of them, so that nobody waits for longer than a window.
 func (s *Store) TakeLimit(ctx context.Context, counter string, c LimitCharge) (LimitState, bool, error) {
 	var st LimitState
 	admitted, err := s.execReturning(ctx, st.fields(), TakeLimitStatement, counter, c.At, c.Cost,
@@ -110,9 +112,11 @@ func (s *Store) SaveLimits(ctx context.Context, limits []Limit) error {
 	for some := range slices.Chunk(limits, limitBatch) {
 		err := s.InTx(ctx, func(ctx context.Context) error {
 			for _, l := range some {
-				_, err := s.exec(ctx, plain(`INSERT INTO limits (counter, `+limitColumns+`, expires_at) VALUES ($1, $2, $3, $4, $5, $6, $7)
-					ON CONFLICT (counter) DO UPDATE SET hour_began = excluded.hour_began, hour_used = excluded.hour_used,
-					day_began = excluded.day_began, day_used = excluded.day_used, burst_full = excluded.burst_full, expires_at = excluded.expires_at`),
+				_, err := s.exec(ctx, plain(`INSERT INTO limits (counter, `+limitColumns+`, expires_at)
+					VALUES ($1, $2, $3, $4, $5, $6, $7)
+					ON CONFLICT (counter) DO UPDATE SET hour_began = excluded.hour_began,
+					hour_used = excluded.hour_used, day_began = excluded.day_began, day_used = excluded.day_used,
+					burst_full = excluded.burst_full, expires_at = excluded.expires_at`),
 					l.Counter, l.HourBegan, l.HourUsed, l.DayBegan, l.DayUsed, l.BurstFull, l.ExpiresAt)
 				if err != nil {
 					return err
@@ -140,7 +144,8 @@ func (s *Store) LoadLimits(ctx context.Context, fn func(Limit)) error {
 			n, after = n+1, l.Counter
 			fn(l)
 			return nil
-		}, plain(fmt.Sprintf(`SELECT counter, expires_at, `+limitColumns+` FROM limits WHERE counter > $1 AND expires_at >= $2 ORDER BY counter LIMIT %d`, limitBatch)),
+		}, plain(fmt.Sprintf(`SELECT counter, expires_at, `+limitColumns+` FROM limits WHERE counter > $1
+			AND expires_at >= $2 ORDER BY counter LIMIT %d`, limitBatch)),
 			after, now)
 		if err != nil || n < limitBatch {
 			return err

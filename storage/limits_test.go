@@ -91,7 +91,8 @@ func TestCountersOfManyRequestsOnTwoNodes(t *testing.T) {
 		for n := range requests {
 			c := (i*7 + n*3) % counters
 			_, ok, err := s.TakeLimit(ctx, fmt.Sprintf("counter-%d", c), storage.LimitCharge{
-				At: s.Now(), Cost: 1, ExpiresAt: s.Now().Add(time.Hour), HourOver: s.Now().Add(-time.Hour), HourRoom: room, DayOver: s.Now().Add(-24 * time.Hour), DayRoom: 1 << 40,
+				At: s.Now(), Cost: 1, ExpiresAt: s.Now().Add(time.Hour), HourOver: s.Now().Add(-time.Hour),
+				HourRoom: room, DayOver: s.Now().Add(-24 * time.Hour), DayRoom: 1 << 40,
 				BurstBy: s.Now(), BurstEmpty: s.Now(), BurstLatest: s.Now(),
 			})
 			if err != nil {

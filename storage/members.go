@@ -23,7 +23,8 @@ func (m *Member) fields() []any {
 // Member finds a member of a workspace. ErrNotFound: there is none of that user id.
 func (s *Store) Member(ctx context.Context, workspaceID, userID string) (Member, error) {
 	var m Member
-	err := s.one(ctx, m.fields(), plain(`SELECT `+memberColumns+` FROM memberships m JOIN users u ON u.id = m.user_id WHERE m.workspace_id = $1 AND u.id = $2`), workspaceID, userID)
+	err := s.one(ctx, m.fields(), plain(`SELECT `+memberColumns+` FROM memberships m JOIN users u ON u.id = m.user_id
+		WHERE m.workspace_id = $1 AND u.id = $2`), workspaceID, userID)
 	return m, err
 }
 
@@ -31,41 +32,48 @@ func (s *Store) Member(ctx context.Context, workspaceID, userID string) (Member,
 func (s *Store) FirstOwner(ctx context.Context, workspaceID string) (User, error) {
 	var u User
 	err := s.one(ctx, u.fields(), plain(`SELECT `+userColumns+` FROM users WHERE id = (
-		SELECT user_id FROM memberships WHERE workspace_id = $1 AND role = $2 ORDER BY created_at, user_id LIMIT 1)`), workspaceID, RoleOwner)
+		SELECT user_id FROM memberships WHERE workspace_id = $1 AND role = $2 ORDER BY created_at, user_id LIMIT 1)`),
+		workspaceID, RoleOwner)
 	return u, err
 }
 
-// Members lists the members of a workspace in the order in which they joined, from after the user named (empty: from the
-// first), at most limit of them.
+// Members lists the members of a workspace in the order in which they joined, from after the user named (empty: from
+// the first), at most limit of them.
 func (s *Store) Members(ctx context.Context, workspaceID, after string, limit int) ([]Member, error) {
-	return collect(ctx, s, (*Member).fields, plain(`SELECT `+memberColumns+` FROM memberships m JOIN users u ON u.id = m.user_id
+	return collect(ctx, s, (*Member).fields, plain(`SELECT `+memberColumns+` FROM memberships m
+		JOIN users u ON u.id = m.user_id
 		WHERE m.workspace_id = $1 AND u.id > $2 ORDER BY u.id LIMIT $3`), workspaceID, after, limit)
 }
 
 // RoleOf is a user's role in a workspace. ErrNotFound: they are no member.
 func (s *Store) RoleOf(ctx context.Context, workspaceID, userID string) (string, error) {
 	var role string
-	err := s.one(ctx, []any{&role}, plain(`SELECT role FROM memberships WHERE workspace_id = $1 AND user_id = $2`), workspaceID, userID)
+	err := s.one(ctx, []any{&role}, plain(`SELECT role FROM memberships WHERE workspace_id = $1 AND user_id = $2`),
+		workspaceID, userID)
 	return role, err
 }
 
 // ActiveRole is RoleOf for a user who is not disabled, in a workspace that is not. ErrNotFound: they may not act there.
 func (s *Store) ActiveRole(ctx context.Context, workspaceID, userID string) (string, error) {
 	var role string
-	err := s.one(ctx, []any{&role}, plain(`SELECT m.role FROM memberships m JOIN workspaces w ON w.id = m.workspace_id JOIN users u ON u.id = m.user_id
-		WHERE m.workspace_id = $1 AND m.user_id = $2 AND w.disabled_at IS NULL AND u.disabled_at IS NULL`), workspaceID, userID)
+	err := s.one(ctx, []any{&role}, plain(`SELECT m.role FROM memberships m JOIN workspaces w ON w.id = m.workspace_id
+		JOIN users u ON u.id = m.user_id
+		WHERE m.workspace_id = $1 AND m.user_id = $2 AND w.disabled_at IS NULL AND u.disabled_at IS NULL`), workspaceID,
+		userID)
 	return role, err
 }
 
-// LockRole is ActiveRole for a user in one of their sessions, and keeps the membership from being changed, the user from
-// being disabled and their sessions from being ended by an administrator until the transaction in ctx ends. ErrNotFound:
-// also when the session has ended.
+// LockRole is ActiveRole for a user in one of their sessions, and keeps the membership from being changed, the user
+// from being disabled and their sessions from being ended by an administrator until the transaction in ctx ends.
+// ErrNotFound: also when the session has ended.
 func (s *Store) LockRole(ctx context.Context, workspaceID, userID, sessionID string) (string, error) {
-	if err := s.execOne(ctx, ErrNotFound, plain(`UPDATE memberships SET role = role WHERE workspace_id = $1 AND user_id = $2`), workspaceID, userID); err != nil {
+	if err := s.execOne(ctx, ErrNotFound, plain(`UPDATE memberships SET role = role WHERE workspace_id = $1
+		AND user_id = $2`), workspaceID, userID); err != nil {
 		return "", err
 	}
 	var sessions int64
-	err := s.one(ctx, []any{&sessions}, plain(`SELECT count(*) FROM sessions WHERE id = $1 AND user_id = $2 AND expires_at > $3`), sessionID, userID, s.Now())
+	err := s.one(ctx, []any{&sessions}, plain(`SELECT count(*) FROM sessions WHERE id = $1 AND user_id = $2
+		AND expires_at > $3`), sessionID, userID, s.Now())
 	if err == nil && sessions == 0 {
 		err = ErrNotFound
 	}
@@ -82,7 +90,8 @@ func (s *Store) AddMember(ctx context.Context, workspaceID, userID, role string)
 		if err := s.LockWorkspace(ctx, workspaceID); err != nil {
 			return err
 		}
-		if _, err := s.exec(ctx, altering(`INSERT INTO memberships (workspace_id, user_id, role, created_at) VALUES ($1, $2, $3, $4)`), workspaceID, userID, role, s.Now()); err != nil {
+		if _, err := s.exec(ctx, altering(`INSERT INTO memberships (workspace_id, user_id, role, created_at)
+			VALUES ($1, $2, $3, $4)`), workspaceID, userID, role, s.Now()); err != nil {
 			return err
 		}
 		err := s.startWithOwner(ctx, workspaceID)
@@ -98,14 +107,16 @@ func (s *Store) ChangeRole(ctx context.Context, workspaceID, userID, role string
 		`UPDATE memberships SET role = $3 WHERE workspace_id = $1 AND user_id = $2`, workspaceID, userID, role)
 }
 
-// RemoveMember ends a membership, and every grant by which apps act for the user in the workspace, so that none comes back
-// when they do. What they allowed stays remembered. Errors are those of ChangeRole.
+// RemoveMember ends a membership, and every grant by which apps act for the user in the workspace, so that none comes
+// back when they do. What they allowed stays remembered. Errors are those of ChangeRole.
 func (s *Store) RemoveMember(ctx context.Context, workspaceID, userID string) error {
 	return s.InTx(ctx, func(ctx context.Context) error {
-		if err := s.changeMember(ctx, workspaceID, true, `DELETE FROM memberships WHERE workspace_id = $1 AND user_id = $2`, workspaceID, userID); err != nil {
+		if err := s.changeMember(ctx, workspaceID, true, `DELETE FROM memberships WHERE workspace_id = $1
+			AND user_id = $2`, workspaceID, userID); err != nil {
 			return err
 		}
-		_, err := s.exec(ctx, altering(`UPDATE grants SET revoked_at = $3, revoked_reason = $4 WHERE workspace_id = $1 AND user_id = $2 AND revoked_at IS NULL`),
+		_, err := s.exec(ctx, altering(`UPDATE grants SET revoked_at = $3, revoked_reason = $4 WHERE workspace_id = $1
+			AND user_id = $2 AND revoked_at IS NULL`),
 			workspaceID, userID, s.Now(), RevokedByLeaving)
 		return err
 	})
@@ -118,7 +129,8 @@ func (s *Store) changeMember(ctx context.Context, workspaceID string, away bool,
 			return err
 		}
 		var before bool
-		if err := s.one(ctx, []any{&before}, plain(`SELECT `+enabledOwner+` FROM workspaces w WHERE w.id = $1`), workspaceID); err != nil {
+		if err := s.one(ctx, []any{&before}, plain(`SELECT `+enabledOwner+` FROM workspaces w WHERE w.id = $1`),
+			workspaceID); err != nil {
 			return err
 		}
 		if err := s.execOne(ctx, ErrNotFound, altering(query), args...); err != nil {
@@ -126,7 +138,8 @@ func (s *Store) changeMember(ctx context.Context, workspaceID string, away bool,
 		}
 		if away {
 			var owners int64
-			if err := s.one(ctx, []any{&owners}, plain(`SELECT count(*) FROM memberships WHERE workspace_id = $1 AND role = $2`), workspaceID, RoleOwner); err != nil {
+			if err := s.one(ctx, []any{&owners}, plain(`SELECT count(*) FROM memberships WHERE workspace_id = $1
+				AND role = $2`), workspaceID, RoleOwner); err != nil {
 				return err
 			}
 			if owners == 0 {

@@ -23,8 +23,8 @@ type Migration struct {
 }
 
 // Migrate brings the schema to the newest version this program knows. Several nodes may call it at once: one does
-// the work while the others wait. It returns what it applied. Where nothing is left to do, it takes no lock and needs no
-// right to change the schema.
+// the work while the others wait. It returns what it applied. Where nothing is left to do, it takes no lock and needs
+// no right to change the schema.
 func (s *Store) Migrate(ctx context.Context) ([]Migration, error) {
 	if s.Ping(ctx) == nil {
 		return nil, nil
@@ -49,7 +49,8 @@ func (s *Store) Migrate(ctx context.Context) ([]Migration, error) {
 		results, err := p.Up(ctx)
 		for _, r := range results {
 			if r.Error == nil {
-				done = append(done, Migration{Version: r.Source.Version, Name: r.Source.Path, Applied: true, AppliedAt: s.Now().Time()})
+				done = append(done, Migration{Version: r.Source.Version, Name: r.Source.Path, Applied: true,
+					AppliedAt: s.Now().Time()})
 			}
 		}
 		return err
@@ -57,8 +58,8 @@ func (s *Store) Migrate(ctx context.Context) ([]Migration, error) {
 	switch {
 	case err == nil:
 	case sqlState(err) == "42501": // insufficient_privilege
-		err = fmt.Errorf("the schema lacks migrations, and the login of %s may not change it: let one that may run doorward migrate, "+
-			"or put its URL into database_migrate_url (%w)", s.migrateKey, unavailable(err))
+		err = fmt.Errorf("the schema lacks migrations, and the login of %s may not change it: let one that may run "+
+			"doorward migrate, or put its URL into database_migrate_url (%w)", s.migrateKey, unavailable(err))
 	default:
 		err = fmt.Errorf("migrate: %w", err)
 	}
@@ -75,7 +76,8 @@ func (s *Store) Migrations(ctx context.Context) ([]Migration, error) {
 			return fmt.Errorf("migration status: %w", err)
 		}
 		for _, m := range status {
-			list = append(list, Migration{Version: m.Source.Version, Name: m.Source.Path, Applied: m.State == goose.StateApplied, AppliedAt: m.AppliedAt})
+			list = append(list, Migration{Version: m.Source.Version, Name: m.Source.Path,
+				Applied: m.State == goose.StateApplied, AppliedAt: m.AppliedAt})
 		}
 		return nil
 	})

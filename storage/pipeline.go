@@ -10,9 +10,9 @@ import (
 	"github.com/jackc/pgx/v5/pgxpool"
 )
 
-// pipeline is a transaction of PostgreSQL in few messages. What nobody waits for the answer of (BEGIN, the settings of a
-// tenant, writes given to later) goes with the next statement that somebody does, or with the COMMIT: each message is a
-// journey there and back, and that is most of what a short transaction costs.
+// pipeline is a transaction of PostgreSQL in few messages. What nobody waits for the answer of (BEGIN, the settings of
+// a tenant, writes given to later) goes with the next statement that somebody does, or with the COMMIT: each message
+// is a journey there and back, and that is most of what a short transaction costs.
 type pipeline struct {
 	conn    *pgxpool.Conn
 	waiting *pgx.Batch
@@ -36,7 +36,8 @@ func (s *Store) beginPostgres(ctx context.Context, scope tenantScope) (txn, erro
 	p := &pipeline{conn: conn, waiting: &pgx.Batch{}}
 	p.waiting.Queue(`begin`)
 	if !scope.system {
-		p.waiting.Queue(`select set_config('app.user_id',$1,true), set_config('app.workspace_id',$2,true)`, scope.userID, scope.workspaceID)
+		p.waiting.Queue(`select set_config('app.user_id',$1,true), set_config('app.workspace_id',$2,true)`,
+			scope.userID, scope.workspaceID)
 	}
 	return p, nil
 }
@@ -108,9 +109,9 @@ func (p *pipeline) close() {
 	p.conn.Release()
 }
 
-// send sends what waits; read takes the answer to the last of it. Where an earlier one fails, PostgreSQL skips the rest,
-// and the error is that one's. Where a message fails before its BEGIN has run, which PostgreSQL knows nothing of, all that
-// comes after would be done outside of a transaction, and is not sent.
+// send sends what waits; read takes the answer to the last of it. Where an earlier one fails, PostgreSQL skips the
+// rest, and the error is that one's. Where a message fails before its BEGIN has run, which PostgreSQL knows nothing
+// of, all that comes after would be done outside of a transaction, and is not sent.
 func (p *pipeline) send(ctx context.Context, read func(pgx.BatchResults) error) error {
 	if p.failed != nil {
 		return p.failed

@@ -35,7 +35,8 @@ func (s *Store) openPostgres(ctx context.Context, url string, o Options) error {
 	if o.LookOnly {
 		if _, missing, err := missingRoles(ctx, url); err != nil || len(missing) > 0 {
 			if err == nil {
-				err = fmt.Errorf("the database lacks %s, or its login is not a member; serve and migrate make and grant them where the login may", strings.Join(missing, " and "))
+				err = fmt.Errorf("the database lacks %s, or its login is not a member; serve and migrate make and "+
+					"grant them where the login may", strings.Join(missing, " and "))
 			}
 			return err
 		}
@@ -72,7 +73,8 @@ func (s *Store) openPostgres(ctx context.Context, url string, o Options) error {
 	}
 	s.reader = s.system
 	senders := max(1, conns/4) // enough to keep the database busy, few enough for messages to fill
-	s.reads, s.writes, s.counts = newBatcher(s.native, senders), newBatcher(s.native, senders), newBatcher(s.native, senders)
+	s.reads, s.writes = newBatcher(s.native, senders), newBatcher(s.native, senders)
+	s.counts = newBatcher(s.native, senders)
 	s.closers = append(s.closers, s.reads.close, s.writes.close, s.counts.close)
 	var native *pgxpool.Pool
 	if s.tenant, native, err = open(tenantRole); err != nil {
@@ -126,7 +128,8 @@ func ensureRoles(ctx context.Context, url, migrateURL, migrateKey string) error 
 		}
 		lines = append(lines, grant(role)+";")
 	}
-	return fmt.Errorf("the database lacks %s, or %s is not a member, and may not change that; let somebody who may run:\n\n%s",
+	return fmt.Errorf("the database lacks %s, or %s is not a member, and may not change that; let somebody who may "+
+		"run:\n\n%s",
 		strings.Join(missing, " and "), login, strings.Join(lines, "\n"))
 }
 
@@ -176,7 +179,8 @@ func checkVersion(ctx context.Context, conn *pgx.Conn) error {
 		return unavailable(err)
 	}
 	if version := number / 10000; version < leastVersion {
-		return fmt.Errorf("database_url: the PostgreSQL server is of version %d; Doorward needs %d or later", version, leastVersion)
+		return fmt.Errorf("database_url: the PostgreSQL server is of version %d; Doorward needs %d or later", version,
+			leastVersion)
 	}
 	return nil
 }
@@ -192,8 +196,11 @@ func (s *Store) checkRoles(ctx context.Context) error {
 			return classify(err)
 		}
 		if super || bypass || owns {
-			return fmt.Errorf("the database role %s is a superuser, has BYPASSRLS, owns a table or is a member of a role that "+
-				"does, so that it could read every workspace; let an administrator of the database take that from it", role)
+			return fmt.Errorf("the database role %s is a superuser, has BYPASSRLS, owns a table or is a member of a "+
+				"role that does, so that it could read every workspace; let an administrator of the database take "+
+				"that "+
+				"from it",
+				role)
 		}
 	}
 	return nil

@@ -7,7 +7,8 @@ import (
 // Keys of settings.
 const (
 	SettingSecretFingerprint = "secret_fingerprint" // of the first master secret
-	SettingSetupWord         = "setup_word"         // hex SHA-256 of the word with which the first administrator is made
+	// hex SHA-256 of the word with which the first administrator is made
+	SettingSetupWord = "setup_word"
 
 	settingUncounted      = "password_failure_uncounted" // when a wrong password was last given that counted for nobody
 	settingAdministrators = "administrators"             // written by whoever is about to take an administrator away
@@ -22,14 +23,16 @@ func (s *Store) Setting(ctx context.Context, key string) (string, error) {
 
 // SetSetting writes one setting.
 func (s *Store) SetSetting(ctx context.Context, key, value string) error {
-	_, err := s.exec(ctx, plain(`INSERT INTO settings (key, value) VALUES ($1, $2) ON CONFLICT (key) DO UPDATE SET value = excluded.value`), key, value)
+	_, err := s.exec(ctx, plain(`INSERT INTO settings (key, value) VALUES ($1, $2) ON CONFLICT (key) DO UPDATE
+		SET value = excluded.value`), key, value)
 	return err
 }
 
 // SettingOr makes a setting unless it is there, and returns the one that holds: of two nodes that start at once,
 // both get the same.
 func (s *Store) SettingOr(ctx context.Context, key, value string) (string, error) {
-	if _, err := s.exec(ctx, plain(`INSERT INTO settings (key, value) VALUES ($1, $2) ON CONFLICT (key) DO NOTHING`), key, value); err != nil {
+	if _, err := s.exec(ctx, plain(`INSERT INTO settings (key, value) VALUES ($1, $2) ON CONFLICT (key) DO NOTHING`),
+		key, value); err != nil {
 		return "", err
 	}
 	return s.Setting(ctx, key)

@@ -45,15 +45,18 @@ func (s *Store) openSQLite(ctx context.Context, path string) error {
 	}
 	if path != ":memory:" {
 		if err := os.MkdirAll(filepath.Dir(path), 0o700); err != nil {
-			return fmt.Errorf("database_url: the directory of the SQLite database cannot be created: %w; create it, or let this user write there", err)
+			return fmt.Errorf("database_url: the directory of the SQLite database cannot be created: %w; create it, "+
+				"or let this user write there", err)
 		}
 		// SQLite gives its -wal and -shm files the mode of the database, so one file settles all three.
 		f, err := os.OpenFile(path, os.O_CREATE|os.O_RDWR, 0o600) //nolint:gosec // the operator names the file
 		if err != nil {
-			return fmt.Errorf("database_url: the SQLite database cannot be opened for writing: %w; let this user read and write the file and its directory", err)
+			return fmt.Errorf("database_url: the SQLite database cannot be opened for writing: %w; let this user read "+
+				"and write the file and its directory", err)
 		}
 		if err := errors.Join(f.Chmod(0o600), f.Close()); err != nil {
-			return fmt.Errorf("database_url: %s cannot be closed to others: %w; the file must belong to this user", path, err)
+			return fmt.Errorf("database_url: %s cannot be closed to others: %w; the file must belong to this user",
+				path, err)
 		}
 	}
 	open := func(readOnly bool, conns int) (*sql.DB, error) {
@@ -120,7 +123,8 @@ func (s *Store) backupSQLite(ctx context.Context, version int64) error {
 	name := fmt.Sprintf("%s.before-migration-%05d-%d", path, version, s.Now().Unix())
 	// VACUUM INTO takes an empty file, which here is closed to others from the start. A copy of the same second is
 	// one that a start which failed has left.
-	f, err := os.OpenFile(name, os.O_CREATE|os.O_TRUNC|os.O_WRONLY, 0o600) //nolint:gosec // beside the operator's own file
+	f, err := os.OpenFile(name, os.O_CREATE|os.O_TRUNC|os.O_WRONLY,
+		0o600) //nolint:gosec // beside the operator's own file
 	if err != nil {
 		return fmt.Errorf("copy the database before the migration: %w", err)
 	}
@@ -152,7 +156,8 @@ func lockSQLite(ctx context.Context, path string) (unlock func(), err error) {
 		return func() {}, nil
 	}
 	// SQLite would make the file readable by others.
-	f, err := os.OpenFile(path+".migrate-lock", os.O_CREATE|os.O_RDWR, 0o600) //nolint:gosec // the operator names the file
+	f, err := os.OpenFile(path+".migrate-lock", os.O_CREATE|os.O_RDWR,
+		0o600) //nolint:gosec // the operator names the file
 	if err != nil {
 		return nil, fmt.Errorf("open the migration lock: %w", err)
 	}

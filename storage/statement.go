@@ -32,11 +32,12 @@ const (
 	// compiled statements stay compiled on each connection of SQLite's reader, where compiling one takes longer than
 	// running it. There must be few of them.
 	compiled
-	// deferred statements may wait, inside a transaction of PostgreSQL, for the round trip of the next statement or of the
-	// commit, and so does their error. The number of rows is reported as zero then.
+	// deferred statements may wait, inside a transaction of PostgreSQL, for the round trip of the next statement or of
+	// the commit, and so does their error. The number of rows is reported as zero then.
 	deferred
-	// alters is for a statement that changes, revokes or deletes what exists, if the answer for a credential may depend on
-	// it: a user, workspace, membership, client, secret, key, grant, access token, consent or signing key. See announce.
+	// alters is for a statement that changes, revokes or deletes what exists, if the answer for a credential may
+	// depend on it: a user, workspace, membership, client, secret, key, grant, access token, consent or signing key.
+	// See announce.
 	alters
 )
 

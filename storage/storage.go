@@ -132,7 +132,8 @@ func (s *Store) Ping(ctx context.Context) error {
 		return err
 	}
 	if have < want {
-		return fmt.Errorf("%w: it is at version %d, this program needs %d: run doorward migrate", ErrOldSchema, have, want)
+		return fmt.Errorf("%w: it is at version %d, this program needs %d: run doorward migrate", ErrOldSchema, have,
+			want)
 	}
 	return nil
 }
@@ -165,7 +166,8 @@ func (s *Store) PoolStats() map[string]PoolStats {
 		p := PoolStats{Max: d.MaxOpenConnections, InUse: d.InUse, Idle: d.Idle, Waited: d.WaitDuration}
 		if native := s.natives[name]; native != nil { // behind database/sql, and in use without it
 			n := native.Stat()
-			p = PoolStats{Max: int(n.MaxConns()), InUse: int(n.AcquiredConns()), Idle: int(n.IdleConns()), Waited: p.Waited + n.EmptyAcquireWaitTime()}
+			p = PoolStats{Max: int(n.MaxConns()), InUse: int(n.AcquiredConns()), Idle: int(n.IdleConns()),
+				Waited: p.Waited + n.EmptyAcquireWaitTime()}
 		}
 		all[name] = p
 	}

@@ -61,8 +61,8 @@ func (s *Store) TouchSecret(id string) { s.touch("client_secrets", id, "") }
 // TouchKey notes that an API key or personal access token was used from an address.
 func (s *Store) TouchKey(id, address string) { s.touch("api_keys", id, address) }
 
-// FlushTouches writes what was noted since it ran last. The server calls it every five seconds and at its end. What could
-// not be written is kept for the next time.
+// FlushTouches writes what was noted since it ran last. The server calls it every five seconds and at its end. What
+// could not be written is kept for the next time.
 func (s *Store) FlushTouches(ctx context.Context) error {
 	t := &s.touches
 	t.mu.Lock()

@@ -22,10 +22,12 @@ type User struct {
 	CreatedAt         Time
 }
 
-const userColumns = `id, email, name, password_hash, password_failures, password_changed_at, admin, disabled_at, seen_at, created_at`
+const userColumns = `id, email, name, password_hash, password_failures, password_changed_at, admin, disabled_at,
+	seen_at, created_at`
 
 func (u *User) fields() []any {
-	return []any{&u.ID, &u.Email, &u.Name, &u.PasswordHash, &u.PasswordFailures, &u.PasswordChangedAt, &u.Admin, &u.DisabledAt, &u.SeenAt, &u.CreatedAt}
+	return []any{&u.ID, &u.Email, &u.Name, &u.PasswordHash, &u.PasswordFailures, &u.PasswordChangedAt, &u.Admin,
+		&u.DisabledAt, &u.SeenAt, &u.CreatedAt}
 }
 
 // EmailKey is what two addresses are compared by: NFC, lower case, no space around.
@@ -44,9 +46,11 @@ func (s *Store) InsertUser(ctx context.Context, u *User) error {
 		u.PasswordChangedAt = u.CreatedAt
 	}
 	return s.InTx(ctx, func(ctx context.Context) error {
-		if _, err := s.exec(ctx, plain(`INSERT INTO users (id, email, email_key, name, name_key, password_hash, password_changed_at, admin, created_at)
+		if _, err := s.exec(ctx, plain(`INSERT INTO users (id, email, email_key, name, name_key, password_hash,
+			password_changed_at, admin, created_at)
 			VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9)`),
-			u.ID, u.Email, EmailKey(u.Email), u.Name, searchKey(u.Name), u.PasswordHash, u.PasswordChangedAt, u.Admin, u.CreatedAt); err != nil {
+			u.ID, u.Email, EmailKey(u.Email), u.Name, searchKey(u.Name), u.PasswordHash, u.PasswordChangedAt, u.Admin,
+			u.CreatedAt); err != nil {
 			return err
 		}
 		name := u.Name
@@ -54,12 +58,15 @@ func (s *Store) InsertUser(ctx context.Context, u *User) error {
 			name = u.Email
 		}
 		id := NewID("ws")
-		if _, err := s.exec(ctx, plain(`INSERT INTO workspaces (id, slug, name, name_key, personal_user_id, created_at) VALUES ($1, $2, $3, $4, $5, $6)`),
+		if _, err := s.exec(ctx, plain(`INSERT INTO workspaces (id, slug, name, name_key, personal_user_id, created_at)
+			VALUES ($1, $2, $3, $4, $5, $6)`),
 			// A slug that says nothing about its owner: workspace names leave in tokens' introspection.
-			id, "personal-"+strings.ReplaceAll(strings.TrimPrefix(id, "ws_"), "-", "")[20:], name, searchKey(name), u.ID, u.CreatedAt); err != nil {
+			id, "personal-"+strings.ReplaceAll(strings.TrimPrefix(id, "ws_"), "-", "")[20:], name, searchKey(name),
+			u.ID, u.CreatedAt); err != nil {
 			return err
 		}
-		_, err := s.exec(ctx, plain(`INSERT INTO memberships (workspace_id, user_id, role, created_at) VALUES ($1, $2, 'owner', $3)`), id, u.ID, u.CreatedAt)
+		_, err := s.exec(ctx, plain(`INSERT INTO memberships (workspace_id, user_id, role, created_at)
+			VALUES ($1, $2, 'owner', $3)`), id, u.ID, u.CreatedAt)
 		return err
 	})
 }
@@ -81,7 +88,8 @@ func (s *Store) UserByEmail(ctx context.Context, email string) (User, error) {
 // Users lists users in the order in which they were made, from after the one named (empty: from the first), at most
 // limit of them. A search keeps those whose address or name holds it, whatever its case.
 func (s *Store) Users(ctx context.Context, search, after string, limit int) ([]User, error) {
-	return collect(ctx, s, (*User).fields, plain(`SELECT `+userColumns+` FROM users WHERE id > $1 AND (email_key LIKE $2 ESCAPE '!' OR name_key LIKE $2 ESCAPE '!') ORDER BY id LIMIT $3`),
+	return collect(ctx, s, (*User).fields, plain(`SELECT `+userColumns+` FROM users WHERE id > $1
+		AND (email_key LIKE $2 ESCAPE '!' OR name_key LIKE $2 ESCAPE '!') ORDER BY id LIMIT $3`),
 		after, likePattern(search), limit)
 }
 
@@ -132,7 +140,8 @@ func (s *Store) CountAdministrators(ctx context.Context) (int64, error) {
 
 // RenameUser changes the name shown.
 func (s *Store) RenameUser(ctx context.Context, userID, name string) error {
-	return s.execOne(ctx, ErrNotFound, altering(`UPDATE users SET name = $2, name_key = $3 WHERE id = $1`), userID, name, searchKey(name))
+	return s.execOne(ctx, ErrNotFound, altering(`UPDATE users SET name = $2, name_key = $3 WHERE id = $1`), userID,
+		name, searchKey(name))
 }
 
 // HasAdministrator reports whether any enabled user is an administrator.
@@ -150,7 +159,8 @@ func (s *Store) keepAnAdministrator(ctx context.Context, userID string) error {
 		return err
 	}
 	var n int64
-	err := s.one(ctx, []any{&n}, plain(`SELECT count(*) FROM users u WHERE u.id = $1 AND u.admin AND u.disabled_at IS NULL AND NOT EXISTS (
+	err := s.one(ctx, []any{&n}, plain(`SELECT count(*) FROM users u WHERE u.id = $1 AND u.admin
+		AND u.disabled_at IS NULL AND NOT EXISTS (
 		SELECT 1 FROM users o WHERE o.id <> u.id AND o.admin AND o.disabled_at IS NULL)`), userID)
 	if err == nil && n > 0 {
 		err = ErrConflict
@@ -169,7 +179,8 @@ func (s *Store) DisableUser(ctx context.Context, userID string, keep ...string) 
 		if err := s.lockOwned(ctx, userID); err != nil {
 			return err
 		}
-		if err := s.execOne(ctx, ErrNotFound, altering(`UPDATE users SET disabled_at = COALESCE(disabled_at, CAST($2 AS BIGINT)) WHERE id = $1`), userID, s.Now()); err != nil {
+		if err := s.execOne(ctx, ErrNotFound, altering(`UPDATE users SET disabled_at = COALESCE(disabled_at,
+			CAST($2 AS BIGINT)) WHERE id = $1`), userID, s.Now()); err != nil {
 			return err
 		}
 		if _, err := s.SignOut(ctx, userID); err != nil {
@@ -202,7 +213,8 @@ func (s *Store) EnableUser(ctx context.Context, userID string) error {
 		if err := s.lockOwned(ctx, userID); err != nil {
 			return err
 		}
-		if err := s.execOne(ctx, ErrNotFound, altering(`UPDATE users SET disabled_at = NULL, password_failures = 0 WHERE id = $1`), userID); err != nil {
+		if err := s.execOne(ctx, ErrNotFound, altering(`UPDATE users SET disabled_at = NULL, password_failures = 0
+			WHERE id = $1`), userID); err != nil {
 			return err
 		}
 		owned, err := s.OwnedBy(ctx, userID)
@@ -222,7 +234,8 @@ func (s *Store) EnableUser(ctx context.Context, userID string) error {
 // every authorization that the user is about to give in any workspace: those take the membership's row (LockRole).
 func (s *Store) lockOwned(ctx context.Context, userID string) error {
 	// Workspaces first, as changes of members do.
-	if _, err := s.exec(ctx, plain(`UPDATE workspaces SET name = name WHERE id IN (SELECT workspace_id FROM memberships WHERE user_id = $1 AND role = $2)`), userID, RoleOwner); err != nil {
+	if _, err := s.exec(ctx, plain(`UPDATE workspaces SET name = name WHERE id IN (SELECT workspace_id FROM memberships
+		WHERE user_id = $1 AND role = $2)`), userID, RoleOwner); err != nil {
 		return err
 	}
 	return s.lockAuthorizations(ctx, userID)
@@ -234,8 +247,9 @@ func (s *Store) lockAuthorizations(ctx context.Context, userID string) error {
 	return err
 }
 
-// SignOut ends all of a user's sessions and the links that would start one, and returns how many sessions there were. An authorization that is being given in one of
-// them fails or is given before, so that EndGrants in the same transaction ends it too.
+// SignOut ends all of a user's sessions and the links that would start one, and returns how many sessions there were.
+// An authorization that is being given in one of them fails or is given before, so that EndGrants in the same
+// transaction ends it too.
 func (s *Store) SignOut(ctx context.Context, userID string) (sessions int64, err error) {
 	err = s.InTx(ctx, func(ctx context.Context) error {
 		if err := s.lockAuthorizations(ctx, userID); err != nil {
@@ -253,7 +267,8 @@ func (s *Store) SignOut(ctx context.Context, userID string) (sessions int64, err
 // EndGrants revokes all of a user's grants, with their codes, access and refresh tokens, and returns how many there
 // were. What the user allowed stays remembered.
 func (s *Store) EndGrants(ctx context.Context, userID, reason string) (int64, error) {
-	return s.exec(ctx, altering(`UPDATE grants SET revoked_at = $2, revoked_reason = $3 WHERE user_id = $1 AND revoked_at IS NULL AND expires_at > $2`), userID, s.Now(), reason)
+	return s.exec(ctx, altering(`UPDATE grants SET revoked_at = $2, revoked_reason = $3 WHERE user_id = $1
+		AND revoked_at IS NULL AND expires_at > $2`), userID, s.Now(), reason)
 }
 
 // ForgetConsents forgets everything that a user has allowed apps, so that each has to ask again.
@@ -289,13 +304,15 @@ func (s *Store) UpdateUser(ctx context.Context, userID string, c UserUpdate) err
 				return err
 			}
 		}
-		if err := s.execOne(ctx, ErrNotFound, altering(`UPDATE users SET email = COALESCE(CAST($2 AS TEXT), email), email_key = COALESCE(CAST($3 AS TEXT), email_key),
-			name = COALESCE(CAST($4 AS TEXT), name), name_key = COALESCE(CAST($5 AS TEXT), name_key) WHERE id = $1`),
+		if err := s.execOne(ctx, ErrNotFound, altering(`UPDATE users SET email = COALESCE(CAST($2 AS TEXT), email),
+			email_key = COALESCE(CAST($3 AS TEXT), email_key), name = COALESCE(CAST($4 AS TEXT), name),
+			name_key = COALESCE(CAST($5 AS TEXT), name_key) WHERE id = $1`),
 			userID, pointed(c.Email), pointed(emailKey), pointed(c.Name), pointed(nameKey)); err != nil {
 			return err
 		}
 		if c.Admin != nil {
-			if _, err := s.exec(ctx, altering(`UPDATE users SET admin = $2 WHERE id = $1`), userID, *c.Admin); err != nil {
+			if _, err := s.exec(ctx, altering(`UPDATE users SET admin = $2 WHERE id = $1`), userID,
+				*c.Admin); err != nil {
 				return err
 			}
 		}
@@ -315,10 +332,12 @@ func (s *Store) DeleteUser(ctx context.Context, userID string) error {
 		if err := s.lockOwned(ctx, userID); err != nil {
 			return err
 		}
-		if err := s.reserveSlugs(ctx, `SELECT w.slug, w.id, CAST($3 AS BIGINT) FROM workspaces w WHERE `+soleOwner, userID, RoleOwner); err != nil {
+		if err := s.reserveSlugs(ctx, `SELECT w.slug, w.id, CAST($3 AS BIGINT) FROM workspaces w WHERE `+soleOwner,
+			userID, RoleOwner); err != nil {
 			return err
 		}
-		if _, err := s.exec(ctx, altering(`DELETE FROM workspaces WHERE id IN (SELECT w.id FROM workspaces w WHERE `+soleOwner+`)`), userID, RoleOwner); err != nil {
+		if _, err := s.exec(ctx, altering(`DELETE FROM workspaces WHERE id IN (SELECT w.id FROM workspaces w
+			WHERE `+soleOwner+`)`), userID, RoleOwner); err != nil {
 			return err
 		}
 		without, err := s.WorkspacesStoppedWith(ctx, userID)
@@ -326,7 +345,8 @@ func (s *Store) DeleteUser(ctx context.Context, userID string) error {
 			return err
 		}
 		var disabled bool
-		if err := s.one(ctx, []any{&disabled}, plain(`SELECT disabled_at IS NOT NULL FROM users WHERE id = $1`), userID); err != nil {
+		if err := s.one(ctx, []any{&disabled}, plain(`SELECT disabled_at IS NOT NULL FROM users
+			WHERE id = $1`), userID); err != nil {
 			return err
 		}
 		if err := s.execOne(ctx, ErrNotFound, altering(`DELETE FROM users WHERE id = $1`), userID); err != nil {

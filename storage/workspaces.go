@@ -15,8 +15,8 @@ type Workspace struct {
 	Plan       string // name of a plan of the configuration; empty: none of its own
 	Personal   bool   // came with a user and goes with them
 	DisabledAt Time   // zero: enabled
-	// DisabledFor is one of the owners, where the workspace is disabled because all of them are. Empty: an administrator
-	// disabled it, or it is enabled.
+	// DisabledFor is one of the owners, where the workspace is disabled because all of them are. Empty: an
+	// administrator disabled it, or it is enabled.
 	DisabledFor string
 	Role        string // of the user who was asked for
 }
@@ -25,7 +25,8 @@ type Workspace struct {
 func (s *Store) WorkspacesOf(ctx context.Context, userID string) ([]Workspace, error) {
 	return collect(ctx, s, func(w *Workspace) []any {
 		return []any{&w.ID, &w.Slug, &w.Name, &w.Plan, &w.Personal, &w.DisabledAt, &w.DisabledFor, &w.Role}
-	}, plain(`SELECT w.id, w.slug, w.name, w.plan, COALESCE(w.personal_user_id = $1, FALSE), w.disabled_at, w.disabled_for, m.role
+	}, plain(`SELECT w.id, w.slug, w.name, w.plan, COALESCE(w.personal_user_id = $1, FALSE), w.disabled_at,
+		w.disabled_for, m.role
 		FROM memberships m JOIN workspaces w ON w.id = m.workspace_id WHERE m.user_id = $1
 		ORDER BY CASE WHEN w.personal_user_id = $1 THEN 0 ELSE 1 END, w.slug`), userID)
 }
@@ -52,22 +53,24 @@ func (w *Workspace) fields() []any {
 	return []any{&w.ID, &w.Slug, &w.Name, &w.Plan, &w.Personal, &w.DisabledAt, &w.DisabledFor}
 }
 
-// SlugReservation is for how long nobody can take the slug of a workspace that was deleted: APIs and logs may still know
-// its owner by it.
+// SlugReservation is for how long nobody can take the slug of a workspace that was deleted: APIs and logs may still
+// know its owner by it.
 const SlugReservation = 400 * 24 * time.Hour
 
-// reserveSlugs keeps the slugs that a query finds, with the ids of their workspaces and the end of the reservation as its
-// last parameter.
+// reserveSlugs keeps the slugs that a query finds, with the ids of their workspaces and the end of the reservation as
+// its last parameter.
 func (s *Store) reserveSlugs(ctx context.Context, query string, args ...any) error {
 	_, err := s.exec(ctx, plain(`INSERT INTO reserved_slugs (slug, workspace_id, expires_at) `+query+
-		` ON CONFLICT (slug) DO UPDATE SET workspace_id = excluded.workspace_id, expires_at = excluded.expires_at`), append(args, s.Now().Add(SlugReservation))...)
+		` ON CONFLICT (slug) DO UPDATE SET workspace_id = excluded.workspace_id, expires_at = excluded.expires_at`),
+		append(args, s.Now().Add(SlugReservation))...)
 	return err
 }
 
 // SlugReservedUntil is when the slug of a deleted workspace can be taken again. ErrNotFound: it is not reserved.
 func (s *Store) SlugReservedUntil(ctx context.Context, slug string) (Time, error) {
 	var until Time
-	err := s.one(ctx, []any{&until}, plain(`SELECT expires_at FROM reserved_slugs WHERE slug = $1 AND expires_at > $2`), slug, s.Now())
+	err := s.one(ctx, []any{&until}, plain(`SELECT expires_at FROM reserved_slugs WHERE slug = $1 AND expires_at > $2`),
+		slug, s.Now())
 	return until, err
 }
 
@@ -75,7 +78,8 @@ func (s *Store) SlugReservedUntil(ctx context.Context, slug string) (Time, error
 // had it that was deleted; ErrNotFound: there is no such user.
 func (s *Store) InsertWorkspace(ctx context.Context, w Workspace, ownerID string) error {
 	return s.InTx(ctx, func(ctx context.Context) error {
-		if _, err := s.exec(ctx, plain(`INSERT INTO workspaces (id, slug, name, name_key, plan, created_at) VALUES ($1, $2, $3, $4, $5, $6)`),
+		if _, err := s.exec(ctx, plain(`INSERT INTO workspaces (id, slug, name, name_key, plan, created_at)
+			VALUES ($1, $2, $3, $4, $5, $6)`),
 			w.ID, w.Slug, w.Name, searchKey(w.Name), w.Plan, s.Now()); err != nil {
 			return err
 		}
@@ -87,7 +91,8 @@ func (s *Store) InsertWorkspace(ctx context.Context, w Workspace, ownerID string
 		if !errors.Is(err, ErrNotFound) {
 			return err
 		}
-		_, err = s.exec(ctx, altering(`INSERT INTO memberships (workspace_id, user_id, role, created_at) VALUES ($1, $2, $3, $4)`), w.ID, ownerID, RoleOwner, s.Now())
+		_, err = s.exec(ctx, altering(`INSERT INTO memberships (workspace_id, user_id, role, created_at)
+			VALUES ($1, $2, $3, $4)`), w.ID, ownerID, RoleOwner, s.Now())
 		return err
 	})
 }
@@ -109,7 +114,8 @@ func (s *Store) WorkspaceByID(ctx context.Context, id string) (Workspace, error)
 // Workspaces lists all workspaces in the order in which they were made, from after the one named (empty: from the
 // first), at most limit of them.
 func (s *Store) Workspaces(ctx context.Context, after string, limit int) ([]Workspace, error) {
-	return collect(ctx, s, (*Workspace).fields, plain(`SELECT `+workspaceColumns+` FROM workspaces w WHERE w.id > $1 ORDER BY w.id LIMIT $2`), after, limit)
+	return collect(ctx, s, (*Workspace).fields, plain(`SELECT `+workspaceColumns+` FROM workspaces w WHERE w.id > $1
+		ORDER BY w.id LIMIT $2`), after, limit)
 }
 
 // ListedWorkspace is a workspace as whoever runs the server sees it.
@@ -122,8 +128,10 @@ type ListedWorkspace struct {
 // SearchWorkspaces is Workspaces for those whose slug or name holds a text, whatever its case.
 func (s *Store) SearchWorkspaces(ctx context.Context, search, after string, limit int) ([]ListedWorkspace, error) {
 	return collect(ctx, s, func(w *ListedWorkspace) []any { return append(w.fields(), &w.Members, &w.CreatedAt) },
-		plain(`SELECT `+workspaceColumns+`, (SELECT count(*) FROM memberships m WHERE m.workspace_id = w.id), w.created_at FROM workspaces w
-		WHERE w.id > $1 AND (w.slug LIKE $2 ESCAPE '!' OR w.name_key LIKE $2 ESCAPE '!') ORDER BY w.id LIMIT $3`), after, likePattern(search), limit)
+		plain(`SELECT `+workspaceColumns+`, (SELECT count(*) FROM memberships m WHERE m.workspace_id = w.id),
+			w.created_at FROM workspaces w
+		WHERE w.id > $1 AND (w.slug LIKE $2 ESCAPE '!' OR w.name_key LIKE $2 ESCAPE '!') ORDER BY w.id LIMIT $3`),
+		after, likePattern(search), limit)
 }
 
 // UpdateWorkspace changes a workspace's name and plan; nil leaves either as it is.
@@ -133,8 +141,9 @@ func (s *Store) UpdateWorkspace(ctx context.Context, id string, name, plan *stri
 		text := searchKey(*name)
 		key = &text
 	}
-	return s.execOne(ctx, ErrNotFound, altering(`UPDATE workspaces SET name = COALESCE(CAST($2 AS TEXT), name), name_key = COALESCE(CAST($3 AS TEXT), name_key),
-		plan = COALESCE(CAST($4 AS TEXT), plan) WHERE id = $1`), id, pointed(name), pointed(key), pointed(plan))
+	return s.execOne(ctx, ErrNotFound, altering(`UPDATE workspaces SET name = COALESCE(CAST($2 AS TEXT), name),
+		name_key = COALESCE(CAST($3 AS TEXT), name_key), plan = COALESCE(CAST($4 AS TEXT), plan) WHERE id = $1`), id,
+		pointed(name), pointed(key), pointed(plan))
 }
 
 // pointed is the text behind a pointer, or NULL.
@@ -145,17 +154,19 @@ func pointed(text *string) any {
 	return *text
 }
 
-// DisableWorkspace keeps a workspace, its keys and its apps from working until EnableWorkspace, whoever of its owners is
-// enabled meanwhile.
+// DisableWorkspace keeps a workspace, its keys and its apps from working until EnableWorkspace, whoever of its owners
+// is enabled meanwhile.
 func (s *Store) DisableWorkspace(ctx context.Context, id string) error {
-	return s.execOne(ctx, ErrNotFound, altering(`UPDATE workspaces SET disabled_at = COALESCE(disabled_at, CAST($2 AS BIGINT)), disabled_for = '' WHERE id = $1`), id, s.Now())
+	return s.execOne(ctx, ErrNotFound, altering(`UPDATE workspaces SET disabled_at = COALESCE(disabled_at,
+		CAST($2 AS BIGINT)), disabled_for = '' WHERE id = $1`), id, s.Now())
 }
 
 // EnableWorkspace lets a workspace work again, also a shared one without an enabled owner. ErrConflict: it is the
 // personal one of a disabled user; ErrNotFound: there is none.
 func (s *Store) EnableWorkspace(ctx context.Context, id string) error {
 	return s.InTx(ctx, func(ctx context.Context) error {
-		if err := s.execOne(ctx, ErrNotFound, altering(`UPDATE workspaces SET disabled_at = NULL, disabled_for = '' WHERE id = $1`), id); err != nil {
+		if err := s.execOne(ctx, ErrNotFound, altering(`UPDATE workspaces SET disabled_at = NULL, disabled_for = ''
+			WHERE id = $1`), id); err != nil {
 			return err
 		}
 		return s.execOne(ctx, ErrConflict, plain(`UPDATE workspaces SET name = name WHERE id = $1 AND NOT EXISTS (
@@ -164,45 +175,52 @@ func (s *Store) EnableWorkspace(ctx context.Context, id string) error {
 }
 
 // enabledOwner holds for the workspaces w that have an owner who is not disabled.
-const enabledOwner = `EXISTS (SELECT 1 FROM memberships m JOIN users u ON u.id = m.user_id WHERE m.workspace_id = w.id AND m.role = '` + RoleOwner + `' AND u.disabled_at IS NULL)`
+const enabledOwner = `EXISTS (SELECT 1 FROM memberships m JOIN users u ON u.id = m.user_id WHERE m.workspace_id = w.id
+	AND m.role = '` + RoleOwner + `' AND u.disabled_at IS NULL)`
 
 // stopWithoutOwner disables a workspace none of whose owners is enabled, unless it is disabled. The caller holds the
 // workspace.
 func (s *Store) stopWithoutOwner(ctx context.Context, id string) error {
-	_, err := s.exec(ctx, altering(`UPDATE workspaces AS w SET disabled_at = $2, disabled_for = COALESCE((SELECT max(m.user_id) FROM memberships m WHERE m.workspace_id = w.id AND m.role = $3), '')
+	_, err := s.exec(ctx, altering(`UPDATE workspaces AS w SET disabled_at = $2, disabled_for = COALESCE((SELECT
+		max(m.user_id) FROM memberships m WHERE m.workspace_id = w.id AND m.role = $3), '')
 		WHERE w.id = $1 AND w.disabled_at IS NULL AND NOT `+enabledOwner), id, s.Now(), RoleOwner)
 	return err
 }
 
 // startWithOwner ends what stopWithoutOwner began, where an owner is enabled now.
 func (s *Store) startWithOwner(ctx context.Context, id string) error {
-	_, err := s.exec(ctx, altering(`UPDATE workspaces AS w SET disabled_at = NULL, disabled_for = '' WHERE w.id = $1 AND w.disabled_for <> '' AND `+enabledOwner), id)
+	_, err := s.exec(ctx, altering(`UPDATE workspaces AS w SET disabled_at = NULL, disabled_for = '' WHERE w.id = $1
+		AND w.disabled_for <> '' AND `+enabledOwner), id)
 	return err
 }
 
 // OwnedBy lists the workspaces of which a user is an owner.
 func (s *Store) OwnedBy(ctx context.Context, userID string) ([]Workspace, error) {
-	return collect(ctx, s, (*Workspace).fields, plain(`SELECT `+workspaceColumns+` FROM workspaces w JOIN memberships m ON m.workspace_id = w.id
+	return collect(ctx, s, (*Workspace).fields, plain(`SELECT `+workspaceColumns+` FROM workspaces w
+		JOIN memberships m ON m.workspace_id = w.id
 		WHERE m.user_id = $1 AND m.role = $2 ORDER BY w.id`), userID, RoleOwner)
 }
 
 // WorkspacesStoppedWith lists the workspaces that stop when a user is disabled, their personal one first: they are an
 // owner, and no other owner is enabled.
 func (s *Store) WorkspacesStoppedWith(ctx context.Context, userID string) ([]Workspace, error) {
-	return collect(ctx, s, (*Workspace).fields, plain(`SELECT `+workspaceColumns+` FROM workspaces w JOIN memberships o ON o.workspace_id = w.id
-		WHERE o.user_id = $1 AND o.role = $2 AND NOT EXISTS (SELECT 1 FROM memberships m JOIN users u ON u.id = m.user_id
+	return collect(ctx, s, (*Workspace).fields, plain(`SELECT `+workspaceColumns+` FROM workspaces w
+		JOIN memberships o ON o.workspace_id = w.id
+		WHERE o.user_id = $1 AND o.role = $2 AND NOT EXISTS (SELECT 1 FROM memberships m
+		JOIN users u ON u.id = m.user_id
 			WHERE m.workspace_id = w.id AND m.user_id <> $1 AND m.role = $2 AND u.disabled_at IS NULL)
 		ORDER BY CASE WHEN w.personal_user_id IS NULL THEN 1 ELSE 0 END, w.slug`), userID, RoleOwner)
 }
 
-// DeleteWorkspace removes a workspace with all that is its own, and keeps its slug from being taken again. ErrConflict: it
-// is a personal one, which goes with its user; ErrNotFound: there is none.
+// DeleteWorkspace removes a workspace with all that is its own, and keeps its slug from being taken again.
+// ErrConflict: it is a personal one, which goes with its user; ErrNotFound: there is none.
 func (s *Store) DeleteWorkspace(ctx context.Context, id string) error {
 	return s.InTx(ctx, func(ctx context.Context) error {
 		if err := s.LockWorkspace(ctx, id); err != nil {
 			return err
 		}
-		if err := s.reserveSlugs(ctx, `SELECT w.slug, w.id, CAST($2 AS BIGINT) FROM workspaces w WHERE w.id = $1`, id); err != nil {
+		if err := s.reserveSlugs(ctx, `SELECT w.slug, w.id, CAST($2 AS BIGINT) FROM workspaces w
+			WHERE w.id = $1`, id); err != nil {
 			return err
 		}
 		if err := s.execOne(ctx, ErrNotFound, altering(`DELETE FROM workspaces WHERE id = $1`), id); err != nil {
@@ -228,7 +246,8 @@ func (s *Store) LockWorkspace(ctx context.Context, id string) error {
 
 // SoleWorkspaces lists the workspaces of which a user is the only owner, which go with them; their personal one first.
 func (s *Store) SoleWorkspaces(ctx context.Context, userID string) ([]Workspace, error) {
-	return collect(ctx, s, (*Workspace).fields, plain(`SELECT `+workspaceColumns+` FROM workspaces w WHERE `+soleOwner+` ORDER BY CASE WHEN w.personal_user_id IS NULL THEN 1 ELSE 0 END, w.slug`), userID, RoleOwner)
+	return collect(ctx, s, (*Workspace).fields, plain(`SELECT `+workspaceColumns+` FROM workspaces w WHERE `+soleOwner+`
+		ORDER BY CASE WHEN w.personal_user_id IS NULL THEN 1 ELSE 0 END, w.slug`), userID, RoleOwner)
 }
 
 // soleOwner holds for the workspaces w of which user $1 is the only one with role $2.
