@@ -7,8 +7,8 @@ import (
 	"strings"
 )
 
-// Actor is who does something, as audit events tell it. Whoever serves a request puts one into its context (WithActor)
-// and completes it when they know more. The zero value is the server itself.
+// Actor is who does something, as audit events tell it. The server of a request puts one into its context (WithActor)
+// and completes it once it knows more. The zero value is the server itself.
 type Actor struct {
 	UserID     string
 	ClientID   string
@@ -20,12 +20,12 @@ type Actor struct {
 
 type actorKey struct{}
 
-// WithActor carries who acts; what is changed in a later counts.
+// WithActor carries who acts; a change that is made to a later counts too.
 func WithActor(ctx context.Context, a *Actor) context.Context {
 	return context.WithValue(ctx, actorKey{}, a)
 }
 
-// ActorOf is who acts in ctx; never nil. Without one it is one that nobody sees.
+// ActorOf is who acts in ctx; never nil. Without one it is one that no event sees.
 func ActorOf(ctx context.Context) *Actor {
 	if a, ok := ctx.Value(actorKey{}).(*Actor); ok {
 		return a
@@ -38,7 +38,7 @@ type AuditEvent struct {
 	ID          string
 	CreatedAt   Time
 	Action      string // what was done, such as api_key.created
-	WorkspaceID string // whose members with the right may see it; empty: nobody but the operator
+	WorkspaceID string // whose members with the right may see it; empty: only the operator may
 	Actor
 	Target string            // id of what it was done to
 	Detail map[string]string // further facts: ids, numbers, scopes; neither secrets nor names

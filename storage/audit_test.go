@@ -14,8 +14,11 @@ import (
 )
 
 // audit notes an event and gives it as it is read.
+//
+//nolint:revive // the context is what is tried, as in the calls of the tests
 func audit(t *testing.T, ctx context.Context, s *storage.Store, e storage.AuditEvent, personalOf,
-	workspaceID string) storage.AuditEvent { //nolint:revive // ctx is what is tried
+	workspaceID string,
+) storage.AuditEvent {
 	t.Helper()
 	must(t, s.Audit(ctx, e, personalOf))
 	list, err := s.AuditEvents(system(t), storage.AuditFilter{WorkspaceID: workspaceID, Limit: 1})
@@ -37,8 +40,10 @@ func TestAuditTellsWhoActs(t *testing.T) {
 		ctx := storage.WithActor(system(t), actor)
 		// known later
 		actor.UserID, actor.ClientID, actor.Credential, actor.KeyID = w.user.ID, w.client.ID, "session", w.key.ID
-		plain := storage.AuditEvent{Action: "app.created", WorkspaceID: w.shared.ID, Target: "app_x",
-			Detail: map[string]string{"a": `"b"`, "c": ""}}
+		plain := storage.AuditEvent{
+			Action: "app.created", WorkspaceID: w.shared.ID, Target: "app_x",
+			Detail: map[string]string{"a": `"b"`, "c": ""},
+		}
 
 		want := plain
 		want.Actor = *actor
@@ -48,8 +53,10 @@ func TestAuditTellsWhoActs(t *testing.T) {
 		// Somebody whom the event names itself is who did it, from where the request came.
 		named := plain
 		named.Actor = storage.Actor{UserID: w.admin.ID, Credential: "password", Address: "forged", RequestID: "forged"}
-		want.Actor = storage.Actor{UserID: w.admin.ID, Credential: "password", Address: "192.0.2.1",
-			RequestID: "request 1"}
+		want.Actor = storage.Actor{
+			UserID: w.admin.ID, Credential: "password", Address: "192.0.2.1",
+			RequestID: "request 1",
+		}
 		if diff := cmp.Diff(want, audit(t, ctx, s, named, "", w.shared.ID)); diff != "" {
 			t.Errorf("another actor (-want +got):\n%s", diff)
 		}
@@ -160,8 +167,10 @@ func TestAuditEventsAreFilteredAndPaged(t *testing.T) {
 		}
 		// Another workspace's, and the server's own, are not among them.
 		for _, workspace := range []string{w.workspace.ID, "", "ws_x", "%"} {
-			list, err := s.AuditEvents(system(t), storage.AuditFilter{WorkspaceID: workspace, Target: "key_1",
-				Limit: 100})
+			list, err := s.AuditEvents(system(t), storage.AuditFilter{
+				WorkspaceID: workspace, Target: "key_1",
+				Limit: 100,
+			})
 			if len(list) != 0 || err != nil {
 				t.Errorf("workspace %q: %d events, error %v", workspace, len(list), err)
 			}
@@ -184,8 +193,10 @@ func TestHistoryGoesByItsAge(t *testing.T) {
 				if err := s.Audit(ctx, storage.AuditEvent{Action: "old"}, ""); err != nil {
 					return err
 				}
-				s.NoteUse(storage.Use{WorkspaceID: w.workspace.ID, CredentialID: w.client.ID,
-					Credential: "access_token"})
+				s.NoteUse(storage.Use{
+					WorkspaceID: w.workspace.ID, CredentialID: w.client.ID,
+					Credential: "access_token",
+				})
 			}
 			return nil
 		}))
@@ -216,8 +227,10 @@ func TestAnswerIsKeptOnceForADay(t *testing.T) {
 	onEachEngine(t, func(t *testing.T, s *storage.Store) {
 		w := newWorld(t, s)
 		ctx := system(t)
-		a := storage.IdempotentAnswer{Digest: storage.Digest("one"), Request: storage.Digest("request"), Status: 201,
-			Answer: "sealed"}
+		a := storage.IdempotentAnswer{
+			Digest: storage.Digest("one"), Request: storage.Digest("request"), Status: 201,
+			Answer: "sealed",
+		}
 		must(t, s.KeepAnswer(ctx, a))
 		other := a
 		other.Answer, other.WorkspaceID = "other", w.shared.ID
@@ -243,8 +256,10 @@ func TestAnswerIsKeptByOneOfMany(t *testing.T) {
 			return s.InTx(ctx, func(ctx context.Context) error {
 				k := newKey(w.key.Owner(), fmt.Sprint(i))
 				return errors.Join(s.InsertKey(ctx, &k, 1000),
-					s.KeepAnswer(ctx, storage.IdempotentAnswer{Digest: storage.Digest("one"),
-						Request: storage.Digest("request"), Status: 201, Answer: k.ID}))
+					s.KeepAnswer(ctx, storage.IdempotentAnswer{
+						Digest:  storage.Digest("one"),
+						Request: storage.Digest("request"), Status: 201, Answer: k.ID,
+					}))
 			})
 		})
 		list, err := s.Keys(system(t), w.key.Owner(), storage.KeyFilter{Limit: 100})

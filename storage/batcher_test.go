@@ -14,8 +14,10 @@ import (
 
 // token is an access token without a person, as the client credentials grant makes it.
 func (w *world) token(s *storage.Store, name string) storage.AccessToken {
-	return storage.AccessToken{Digest: storage.Digest(name), ClientID: w.client.ID, CreatedAt: s.Now(),
-		ExpiresAt: s.Now()}
+	return storage.AccessToken{
+		Digest: storage.Digest(name), ClientID: w.client.ID, CreatedAt: s.Now(),
+		ExpiresAt: s.Now(),
+	}
 }
 
 // lockTokens holds every statement about access tokens up until the transaction ends.

@@ -6,7 +6,7 @@ import (
 	"time"
 )
 
-// AccessToken is an access token as it is stored (RFC 6749 section 1.4).
+// AccessToken is an access token as it is stored (RFC 6749, section 1.4).
 type AccessToken struct {
 	Digest    []byte
 	GrantID   string // empty: client_credentials
@@ -83,7 +83,7 @@ func (s *Store) AccessTokenByDigest(ctx context.Context, digest []byte) (Bearer,
 	return b, err
 }
 
-// RefreshToken is a refresh token as it is stored (RFC 6749 section 1.5).
+// RefreshToken is a refresh token as it is stored (RFC 6749, section 1.5).
 type RefreshToken struct {
 	Digest    []byte
 	GrantID   string

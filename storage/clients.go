@@ -7,21 +7,22 @@ import (
 	"time"
 )
 
-// Client is an application that asks for tokens (RFC 6749 section 1.1), or a resource server that asks about them.
+// Client is an application that asks for tokens (RFC 6749, section 1.1), or a resource server that asks about them.
 type Client struct {
-	ID             string
-	WorkspaceID    string // empty: made by the command, seen by administrators only
-	CreatedBy      string // user id; empty: the command
-	Name           string
-	Site           string // the app's home page; may be empty
-	Public         bool   // has no secret (RFC 6749 section 2.1)
-	PKCEOptional   bool   // an app older than PKCE; never a public one
-	FirstParty     bool   // no consent is asked for, but where any program could take the answer (RFC 8252 section 8.6)
-	ResourceServer bool   // may introspect every credential for its resources
-	Verified       bool   // an administrator vouches for its name
-	Manages        bool   // its access tokens may create what outlives them
-	RedirectURIs   List   // RFC 6749 section 3.1.2, compared byte for byte
-	GrantTypes     List   // RFC 7591 section 2
+	ID           string
+	WorkspaceID  string // empty: made by the command, seen by administrators only
+	CreatedBy    string // user id; empty: the command
+	Name         string
+	Site         string // the app's home page; may be empty
+	Public       bool   // has no secret (RFC 6749, section 2.1)
+	PKCEOptional bool   // an app older than PKCE; never a public one
+	// no consent is asked for, but where any program could take the answer (RFC 8252, section 8.6)
+	FirstParty     bool
+	ResourceServer bool // may introspect every credential for its resources
+	Verified       bool // an administrator vouches for its name
+	Manages        bool // its access tokens may create what outlives them
+	RedirectURIs   List // RFC 6749, section 3.1.2, compared byte for byte
+	GrantTypes     List // RFC 7591, section 2
 	Scopes         List
 	Resources      List // RFC 8707; the first is the default
 	DisabledAt     Time
@@ -172,22 +173,22 @@ func (s *Store) clientByID(ctx context.Context, id, column string) (c Client, va
 	return c, value, err
 }
 
-// Clients lists all clients in the order in which they were made, from after the one named (empty: from the first), at
-// most limit of them. A search keeps those whose name or id holds it, whatever its case.
+// Clients lists all clients in the order in which they were created, from after the one named (empty: from the first),
+// at most limit of them. A search keeps those whose name or id holds it, in any case.
 func (s *Store) Clients(ctx context.Context, search, after string, limit int) ([]Client, error) {
 	return s.clients(ctx, `WHERE c.id > $1 AND (c.name_key LIKE $2 ESCAPE '!' OR c.id LIKE $2 ESCAPE '!') ORDER BY c.id
 		LIMIT $3`,
 		after, likePattern(search), limit)
 }
 
-// CountClientsOfWorkspace tells how many apps a workspace has.
+// CountClientsOfWorkspace returns how many apps a workspace has.
 func (s *Store) CountClientsOfWorkspace(ctx context.Context, workspaceID string) (int64, error) {
 	var n int64
 	err := s.one(ctx, []any{&n}, plain(`SELECT count(*) FROM clients WHERE workspace_id = $1`), workspaceID)
 	return n, err
 }
 
-// ClientsOfWorkspace lists the apps of one workspace in the order in which they were made.
+// ClientsOfWorkspace lists the apps of one workspace in the order in which they were created.
 func (s *Store) ClientsOfWorkspace(ctx context.Context, workspaceID string) ([]Client, error) {
 	return s.clients(ctx, `WHERE c.workspace_id = $1 ORDER BY c.id LIMIT 1000`, workspaceID)
 }
@@ -196,14 +197,14 @@ func (s *Store) clients(ctx context.Context, where string, args ...any) ([]Clien
 	return collect(ctx, s, (*Client).fields, plain(`SELECT `+clientColumns+` FROM clients c `+where), args...)
 }
 
-// CountUsersOfClient tells how many people have allowed a client something.
+// CountUsersOfClient returns how many people have allowed a client something.
 func (s *Store) CountUsersOfClient(ctx context.Context, clientID string) (int64, error) {
 	var n int64
 	err := s.one(ctx, []any{&n}, plain(`SELECT count(DISTINCT user_id) FROM consents WHERE client_id = $1`), clientID)
 	return n, err
 }
 
-// DisableClient keeps a client and every token it holds from working until EnableClient, and notes how much authority
+// DisableClient keeps a client and every token it holds from working until EnableClient, and notes which authority
 // asked for that. Disabling again keeps the first time.
 func (s *Store) DisableClient(ctx context.Context, id, by string) error {
 	return s.changeClient(ctx, `UPDATE clients SET disabled_at = COALESCE(disabled_at, CAST($2 AS BIGINT)),
@@ -216,8 +217,8 @@ func (s *Store) EnableClient(ctx context.Context, id string) error {
 }
 
 // DeleteClient removes a client with its secrets, consents, grants and refresh tokens; its access tokens find no
-// client any more. First of all it is disabled; the grants, of which there may be more than one statement could
-// delete in time, go in batches. When it fails in between, it can be called again.
+// client any more. First of all it is disabled; the grants, which may be more than one statement can delete in time,
+// go in batches. When it fails in between, it can be called again.
 func (s *Store) DeleteClient(ctx context.Context, id string) error {
 	if err := s.changeClient(ctx, `UPDATE clients SET disabled_at = COALESCE(disabled_at, CAST($2 AS BIGINT))
 		WHERE id = $1`, id, s.Now()); err != nil {
@@ -237,13 +238,13 @@ func (s *Store) changeClient(ctx context.Context, query string, args ...any) err
 	return s.execOne(ctx, ErrNotFound, altering(query), args...)
 }
 
-// LockClient makes everybody else who would change a client wait until the transaction in ctx ends, so that what is
-// read in it afterwards is what is changed.
+// LockClient locks the row of a client until the transaction in ctx ends: other changes of the client wait, so what is
+// read in the transaction afterwards is what it changes.
 func (s *Store) LockClient(ctx context.Context, id string) error {
 	return s.execOne(ctx, ErrNotFound, plain(`UPDATE clients SET changed_at = $2 WHERE id = $1`), id, s.Now())
 }
 
-// VerifyClient notes that somebody has checked a client's name and site, or takes that back.
+// VerifyClient notes that an administrator has checked a client's name and site, or takes that back.
 func (s *Store) VerifyClient(ctx context.Context, id string, verified bool) error {
 	return s.changeClient(ctx, `UPDATE clients SET verified = $2, changed_at = $3 WHERE id = $1`, id, verified, s.Now())
 }

@@ -26,7 +26,7 @@ func (s *Store) ConsentFor(ctx context.Context, userID, clientID, resource, work
 	return c, err
 }
 
-// ConsentsFor lists what a user has allowed a client for one resource, in whatever workspace, the last answer first.
+// ConsentsFor lists what a user has allowed a client for one resource, in any workspace, the last answer first.
 func (s *Store) ConsentsFor(ctx context.Context, userID, clientID, resource string) ([]Consent, error) {
 	return collect(ctx, s, func(c *Consent) []any {
 		c.UserID, c.ClientID, c.Resource = userID, clientID, resource
@@ -36,7 +36,7 @@ func (s *Store) ConsentsFor(ctx context.Context, userID, clientID, resource stri
 		userID, clientID, resource)
 }
 
-// LockConsent is ConsentFor, and keeps the consent from being changed until the transaction in ctx ends.
+// LockConsent is ConsentFor, and locks the row of the consent until the transaction in ctx ends.
 func (s *Store) LockConsent(ctx context.Context, userID, clientID, resource, workspaceID string) (Consent, error) {
 	if err := s.execOne(ctx, ErrNotFound, plain(`UPDATE consents SET changed_at = changed_at
 		WHERE user_id = $1 AND client_id = $2 AND resource = $3 AND workspace_id = $4`), userID, clientID, resource,

@@ -2,7 +2,7 @@
 // imports database drivers, and knows neither HTTP nor OAuth's wire formats.
 //
 // One SQL text serves both engines; what cannot be said in it lives in postgres.go and sqlite.go. Every statement
-// passes one gate (gate.go), which finds the transaction and the role that speaks in the context. Every error that
-// leaves is one of the sentinels in errors.go, or wraps ErrUnavailable: a database that did not answer is never
-// mistaken for one that said no.
+// passes one gate (gate.go), which finds the transaction and the scope in the context. Every error that leaves is one
+// of the sentinels in errors.go, or wraps ErrUnavailable: a database that did not answer is never mistaken for one that
+// said no.
 package storage

@@ -13,18 +13,18 @@ import (
 )
 
 var (
-	// ErrNotFound says that no row fits.
+	// ErrNotFound says that no row matches.
 	ErrNotFound = errors.New("not found")
 	// ErrExists says that a row with this key is there already.
 	ErrExists = errors.New("exists already")
-	// ErrConsumed says that a single-use thing was used before, or by somebody else just now.
+	// ErrConsumed says that a single-use thing was used before, or by another request just now.
 	ErrConsumed = errors.New("used already")
 	// ErrConflict says that the change would break a rule that the rows together must keep.
 	ErrConflict = errors.New("in conflict with what is stored")
-	// ErrUnavailable says that the database did not do what it was asked: away, slow, full, or refusing. Nothing
-	// may be concluded from it about what is stored; the answer to a caller is 503.
+	// ErrUnavailable says that the database did not do what it was asked: it is unreachable, slow, full, or refuses.
+	// Nothing follows from it about what is stored; the answer to a caller is 503.
 	ErrUnavailable = errors.New("storage is unavailable")
-	// ErrOldSchema says that the database has not had all migrations of this program.
+	// ErrOldSchema says that the database lacks migrations of this program.
 	ErrOldSchema = errors.New("the schema is too old")
 )
 
@@ -50,8 +50,8 @@ func unavailable(cause error) error {
 	return fmt.Errorf("%w: %w", ErrUnavailable, redactedError{cause})
 }
 
-// redactedError is an error of which only the text before the first quotation mark is shown: database/sql and pgx
-// quote a value that they could not convert.
+// redactedError shows only the text of an error before the first quotation mark: database/sql and pgx quote a value
+// that they could not convert.
 type redactedError struct{ error }
 
 func (c redactedError) Error() string {
@@ -102,5 +102,5 @@ func classify(err error) error {
 	return unavailable(err)
 }
 
-// errRetry marks a transaction that PostgreSQL gave up for reasons of timing.
+// errRetry marks a transaction that PostgreSQL aborted because of a conflict with another one.
 var errRetry = errors.New("transaction lost a race")

@@ -19,15 +19,15 @@ type querier interface {
 // txn is an open transaction.
 type txn interface {
 	querier
-	// enqueue is exec for a write of which nobody counts the rows. It is done before the next statement, or with the
-	// commit; so is its error told.
+	// enqueue is exec for a write whose row count is not needed. It happens before the next statement or with the
+	// commit, which reports its error.
 	enqueue(ctx context.Context, query string, args []any) error
 	commit(ctx context.Context) error
-	// close rolls back what has not been committed, and gives the connection back.
+	// close rolls back what is not committed, and returns the connection to its pool.
 	close()
 }
 
-// standard is a querier of database/sql.
+// sqlQuerier is a querier of database/sql.
 type sqlQuerier struct {
 	on interface {
 		ExecContext(ctx context.Context, query string, args ...any) (sql.Result, error)
@@ -59,7 +59,7 @@ func (q sqlQuerier) each(ctx context.Context, fn func(scan func(...any) error) e
 	return rows.Err()
 }
 
-// sqlTx is a transaction of database/sql, in which nothing waits.
+// sqlTx is a transaction of database/sql, in which each statement runs at once.
 type sqlTx struct {
 	sqlQuerier
 	tx *sql.Tx
@@ -79,7 +79,7 @@ func (t sqlTx) close() {
 	_ = t.tx.Rollback() // after a commit it says only that there is nothing left to roll back
 }
 
-// tenantScope is on whose behalf statements run.
+// tenantScope says whose rows statements may see: all rows, for the server itself, or those of a user and a workspace.
 type tenantScope struct {
 	system      bool
 	userID      string
@@ -98,19 +98,19 @@ type transaction struct {
 	altered bool // by a statement, so that the generation grows once this is committed, or may be
 }
 
-// System marks ctx as speaking for the server itself: authorize, token, introspection, login, commands, clean-up.
+// System marks ctx as acting for the server itself: authorize, token, introspection, login, commands, clean-up.
 func System(ctx context.Context) context.Context {
 	return context.WithValue(ctx, scopeKey{}, tenantScope{system: true})
 }
 
-// Tenant marks ctx as speaking for a signed-in user in one of their workspaces. The caller has checked, as System,
+// Tenant marks ctx as acting for a signed-in user in one of their workspaces. The caller has checked, as System,
 // that the user is a member. Tenant statements run in transactions only, since the settings that row-level security
 // reads live no longer than one.
 func Tenant(ctx context.Context, userID, workspaceID string) context.Context {
 	return context.WithValue(ctx, scopeKey{}, tenantScope{userID: userID, workspaceID: workspaceID})
 }
 
-// IsSystem reports whether ctx speaks for the server itself.
+// IsSystem reports whether ctx acts for the server itself.
 func IsSystem(ctx context.Context) bool {
 	scope, _ := ctx.Value(scopeKey{}).(tenantScope)
 	return scope.system
@@ -122,10 +122,10 @@ var errNoScope = errors.New("storage: the context says neither System nor Tenant
 // errText wraps ErrNotFound: no row holds such text, and none is to be made of it.
 var errText = fmt.Errorf("%w: text with a NUL byte, or that is not UTF-8", ErrNotFound)
 
-// storable tells whether PostgreSQL can hold a text.
+// storable reports whether PostgreSQL can hold a text.
 func storable(text string) bool { return strings.IndexByte(text, 0) < 0 && utf8.ValidString(text) }
 
-// gate is the only way to the database: it gives the transaction in ctx, or a pool of the speaker in ctx. Text that
+// gate is the only way to the database: it returns the transaction in ctx, or a pool for the scope of ctx. Text that
 // PostgreSQL cannot hold is stopped here, so that both engines say the same and no transaction is lost over it.
 func (s *Store) gate(ctx context.Context, write bool, args []any) (querier, error) {
 	scope, ok := ctx.Value(scopeKey{}).(tenantScope)
@@ -142,7 +142,7 @@ func (s *Store) gate(ctx context.Context, write bool, args []any) (querier, erro
 	}
 	if t := inside(ctx); t != nil {
 		if t.scope != scope {
-			return nil, errors.New("storage: the speaker changed inside a transaction")
+			return nil, errors.New("storage: the scope changed inside a transaction")
 		}
 		return t, nil
 	}
@@ -165,8 +165,8 @@ func inside(ctx context.Context) *transaction {
 }
 
 // InTx runs fn in one transaction; a call inside another joins it. It commits when fn returns nil, and otherwise, or
-// when fn panics or ctx ends, nothing has happened. When PostgreSQL gives a transaction up for reasons of timing
-// (SQLSTATE 40001, 40P01) fn runs again, three times at most, so that it must do nothing but statements and values.
+// when fn panics or ctx ends, nothing has happened. When PostgreSQL aborts a transaction because of a conflict
+// (SQLSTATE 40001, 40P01), fn runs again, up to three times, so it must do nothing but run statements and set values.
 // An error of the commit itself wraps ErrUnavailable: it may or may not have happened.
 func (s *Store) InTx(ctx context.Context, fn func(ctx context.Context) error) error {
 	if inside(ctx) != nil {
@@ -175,7 +175,7 @@ func (s *Store) InTx(ctx context.Context, fn func(ctx context.Context) error) er
 	return again(ctx, func() error { return s.attempt(ctx, fn) })
 }
 
-// again runs fn, and three times more at most when PostgreSQL gave it up for reasons of timing.
+// again runs fn, and up to three times more if PostgreSQL aborts it because of a conflict.
 func again(ctx context.Context, fn func() error) error {
 	var err error
 	for attempt := range 4 {

@@ -46,11 +46,11 @@ const (
 	RevokedForOthers = "the oldest of too many grants of one user and client"
 )
 
-// Code is an authorization code (RFC 6749 section 4.1.2) with what its redemption must fit.
+// Code is an authorization code (RFC 6749, section 4.1.2) with what its redemption must fit.
 type Code struct {
 	Digest      []byte
 	RedirectURI string
-	Challenge   string // S256 (RFC 7636 section 4.2); empty: issued without
+	Challenge   string // S256 (RFC 7636, section 4.2); empty: issued without
 	ExpiresAt   Time
 	UsedAt      Time // zero: not yet
 	Grant       Grant
@@ -74,8 +74,8 @@ const liveGrant = `g.revoked_at IS NULL AND g.expires_at > $2 AND (
 			OR EXISTS (SELECT 1 FROM access_tokens t WHERE t.grant_id = g.id AND t.revoked_at IS NULL
 			AND t.expires_at > $2))`
 
-// InsertGrant adds a grant together with its code, in one transaction with whatever else the caller writes. Of more
-// than MaxLiveGrants of its user and client the oldest end.
+// InsertGrant adds a grant together with its code, in one transaction with what else the caller writes. If its user
+// and client then have more than MaxLiveGrants, the oldest are revoked.
 func (s *Store) InsertGrant(ctx context.Context, g Grant, c Code) error {
 	return s.InTx(ctx, func(ctx context.Context) error {
 		oldest, err := collect(ctx, s, (*Grant).fields, plain(`SELECT `+grantColumns+` FROM grants g
@@ -116,8 +116,10 @@ var CodeStatement = Statement{`SELECT k.redirect_uri, k.challenge, k.expires_at,
 // CodeByDigest finds a code, used or not, expired or not, with its grant.
 func (s *Store) CodeByDigest(ctx context.Context, digest []byte) (Code, error) {
 	c := Code{Digest: digest}
-	err := s.one(ctx, append([]any{&c.RedirectURI, &c.Challenge, &c.ExpiresAt, &c.UsedAt, &c.UserDisabled, &c.Role,
-		&c.WorkspaceSlug}, c.Grant.fields()...),
+	err := s.one(ctx, append([]any{
+		&c.RedirectURI, &c.Challenge, &c.ExpiresAt, &c.UsedAt, &c.UserDisabled, &c.Role,
+		&c.WorkspaceSlug,
+	}, c.Grant.fields()...),
 		CodeStatement, digest)
 	return c, err
 }
@@ -125,12 +127,12 @@ func (s *Store) CodeByDigest(ctx context.Context, digest []byte) (Code, error) {
 // ConsumeCodeStatement is behind ConsumeCode.
 var ConsumeCodeStatement = plain(`UPDATE codes SET used_at = $2 WHERE digest = $1 AND used_at IS NULL`)
 
-// ConsumeCode marks a code as used. It returns ErrConsumed unless this call did it (RFC 6749 section 4.1.2).
+// ConsumeCode marks a code as used. It returns ErrConsumed unless this call did it (RFC 6749, section 4.1.2).
 func (s *Store) ConsumeCode(ctx context.Context, digest []byte) error {
 	return s.execOne(ctx, ErrConsumed, ConsumeCodeStatement, digest, s.Now())
 }
 
-// RevokeGrant ends a whole family at once. Revoking twice keeps the first time and reason.
+// RevokeGrant revokes a whole family at once. Revoking twice keeps the first time and reason.
 func (s *Store) RevokeGrant(ctx context.Context, grantID, reason string) error {
 	return s.InTx(ctx, func(ctx context.Context) error {
 		n, err := s.exec(ctx, altering(`UPDATE grants SET revoked_at = $2, revoked_reason = $3 WHERE id = $1
@@ -153,7 +155,8 @@ func (s *Store) RevokeGrant(ctx context.Context, grantID, reason string) error {
 // narrow makes of them, and returns the ids of those that were narrowed. A grant that is left without scopes is revoked
 // instead. Concurrent grants of the same kind are the caller's to exclude, as LockConsent and SaveConsent do.
 func (s *Store) NarrowGrants(ctx context.Context, like Grant, narrow func(scopes []string) []string) (narrowed []string,
-	err error) {
+	err error,
+) {
 	err = s.InTx(ctx, func(ctx context.Context) error {
 		narrowed = nil
 		live, err := collect(ctx, s, (*Grant).fields, plain(`SELECT `+grantColumns+` FROM grants g

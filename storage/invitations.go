@@ -8,7 +8,7 @@ import (
 // Invitation is an offer to join a workspace, by a link.
 type Invitation struct {
 	ID          string
-	Digest      []byte // SHA-256 of the word in the link
+	Digest      []byte // SHA-256 of the token in the link
 	WorkspaceID string
 	Email       string
 	Role        string
@@ -43,8 +43,10 @@ const invitationColumns = `i.id, i.digest, i.workspace_id, i.email, i.role, i.cr
 	i.expires_at`
 
 func (i *Invitation) fields() []any {
-	return []any{&i.ID, &i.Digest, &i.WorkspaceID, &i.Email, &i.Role, &i.CreatedBy, &i.CredentialID, &i.CreatedAt,
-		&i.ExpiresAt}
+	return []any{
+		&i.ID, &i.Digest, &i.WorkspaceID, &i.Email, &i.Role, &i.CreatedBy, &i.CredentialID, &i.CreatedAt,
+		&i.ExpiresAt,
+	}
 }
 
 // InvitationByDigest finds an invitation that has not ended. ErrNotFound: there is none.
@@ -67,8 +69,8 @@ func (s *Store) DropInvitation(ctx context.Context, workspaceID, id string) erro
 		AND id = $2`), workspaceID, id)
 }
 
-// TakeInvitation makes a user a member by an invitation, which ends with it, once however many try. ErrConsumed: it was
-// taken, taken back or has ended; ErrExists: they are a member already, and it stays.
+// TakeInvitation makes a user a member by an invitation, which works once, however many requests try. ErrConsumed: it
+// was taken, taken back or has ended; ErrExists: they are a member already, and it stays.
 func (s *Store) TakeInvitation(ctx context.Context, digest []byte, userID string) (Invitation, error) {
 	var i Invitation
 	err := s.InTx(ctx, func(ctx context.Context) error {
@@ -79,7 +81,7 @@ func (s *Store) TakeInvitation(ctx context.Context, digest []byte, userID string
 			}
 			return err
 		}
-		// First the workspace, as whoever replaces an invitation does.
+		// First the workspace, as a request that replaces an invitation does.
 		if err := s.LockWorkspace(ctx, i.WorkspaceID); err != nil {
 			return err
 		}

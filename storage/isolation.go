@@ -9,15 +9,17 @@ import (
 )
 
 // tenantTables are those whose rows a tenant may see some of.
-var tenantTables = []string{"sessions", "consents", "grants", "clients", "client_secrets", "client_origins", "api_keys",
-	"usage_hourly", "recent_requests", "audit_events", "idempotent_requests"}
+var tenantTables = []string{
+	"sessions", "consents", "grants", "clients", "client_secrets", "client_origins", "api_keys",
+	"usage_hourly", "recent_requests", "audit_events", "idempotent_requests",
+}
 
-// errRollback ends a transaction that was only to try something.
+// errRollback ends a transaction that only tries something.
 var errRollback = errors.New("storage: rolled back on purpose")
 
-// CheckIsolation tries what row-level security must refuse: to read rows as nobody and as a stranger, and to write one
-// for another workspace, in transactions that it rolls back. It returns what was possible all the same, in words. On
-// SQLite, where each query names the workspace, there is nothing to try.
+// CheckIsolation tries what row-level security must refuse: to read rows without a user and as a stranger, and to
+// write one for another workspace, in transactions that it rolls back. It returns a sentence for each thing that was
+// possible. On SQLite, where each query names the workspace, there is nothing to try.
 func (s *Store) CheckIsolation(ctx context.Context) ([]string, error) {
 	if s.engine != postgres {
 		return nil, nil
@@ -26,8 +28,10 @@ func (s *Store) CheckIsolation(ctx context.Context) ([]string, error) {
 	if err != nil {
 		return nil, err
 	}
-	for _, who := range []struct{ name, user, workspace string }{{"nobody", "", ""}, {"a stranger", NewID("user"),
-		NewID("ws")}} {
+	for _, who := range []struct{ name, user, workspace string }{{"nobody", "", ""}, {
+		"a stranger", NewID("user"),
+		NewID("ws"),
+	}} {
 		err := s.InTx(Tenant(ctx, who.user, who.workspace), func(ctx context.Context) error {
 			for _, table := range tenantTables {
 				var n int64

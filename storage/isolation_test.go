@@ -26,14 +26,20 @@ func neighbours(t *testing.T, s *storage.Store) (a, b *world) {
 	must(t, err)
 	b = &world{user: user, workspace: workspace, client: a.client}
 	b.client.ID, b.client.WorkspaceID = storage.NewID("app"), workspace.ID
-	b.client.Secrets = []storage.ClientSecret{{ID: storage.NewID("secret"), Digest: storage.Digest("neighbour"),
-		CreatedAt: s.Now()}}
+	b.client.Secrets = []storage.ClientSecret{{
+		ID: storage.NewID("secret"), Digest: storage.Digest("neighbour"),
+		CreatedAt: s.Now(),
+	}}
 	must(t, s.InsertClient(system(t), &b.client, []string{"https://neighbour.example"}))
-	must(t, s.SaveConsent(system(t), storage.Consent{UserID: user.ID, ClientID: b.client.ID,
-		Resource: "https://api.example", WorkspaceID: workspace.ID, Scopes: storage.List{"read"}}))
-	must(t, s.InsertSession(system(t), storage.Session{ID: storage.NewID("session"),
+	must(t, s.SaveConsent(system(t), storage.Consent{
+		UserID: user.ID, ClientID: b.client.ID,
+		Resource: "https://api.example", WorkspaceID: workspace.ID, Scopes: storage.List{"read"},
+	}))
+	must(t, s.InsertSession(system(t), storage.Session{
+		ID:     storage.NewID("session"),
 		Digest: storage.Digest("neighbour"), UserID: user.ID, Data: "{}", AuthTime: s.Now(), CreatedAt: s.Now(),
-		SeenAt: s.Now(), ExpiresAt: s.Now()}))
+		SeenAt: s.Now(), ExpiresAt: s.Now(),
+	}))
 	b.grant = b.newGrant(s.Now())
 	must(t, s.InsertGrant(system(t), b.grant, storage.Code{Digest: storage.Digest("neighbour"), ExpiresAt: s.Now()}))
 	b.addKeys(t, s, "Neighbour's")
@@ -112,8 +118,10 @@ func TestS04_TenantSeesOwnRowsAlone(t *testing.T) {
 		maps.Copy(all, rows)
 		return all
 	}
-	ofUser := map[string]int{"sessions": 1, "consents": 1, "grants": 1, "api_keys": 1, "recent_requests": 1,
-		"idempotent_requests": 1}
+	ofUser := map[string]int{
+		"sessions": 1, "consents": 1, "grants": 1, "api_keys": 1, "recent_requests": 1,
+		"idempotent_requests": 1,
+	}
 	ofWorkspace := map[string]int{
 		"clients": 1, "client_secrets": 1, "client_origins": 1, "api_keys": 1, "usage_hourly": 2, "recent_requests": 1,
 		"audit_events":        1,
@@ -234,8 +242,10 @@ func TestS04_TenantSeesOwnRowsAlone(t *testing.T) {
 func TestS08_SecretOfAnotherWorkspacesAppIsRefused(t *testing.T) {
 	s := stores.Open(t, stores.PostgreSQL(t))
 	a, b := neighbours(t, s)
-	for name, workspace := range map[string]string{"with the app's workspace": a.workspace.ID,
-		"with the writer's": b.workspace.ID} {
+	for name, workspace := range map[string]string{
+		"with the app's workspace": a.workspace.ID,
+		"with the writer's":        b.workspace.ID,
+	} {
 		tx, err := s.TenantPool().BeginTx(t.Context(), nil)
 		must(t, err)
 		_, err = tx.ExecContext(t.Context(), `SELECT set_config('app.user_id', $1, true), set_config('app.workspace_id',
@@ -334,8 +344,10 @@ func TestS03_LeaksAreFound(t *testing.T) {
 		t.Errorf("leaks of a sound database:\n%s", got)
 	}
 	for _, c := range []struct{ breaks, heals, want string }{
-		{`ALTER TABLE grants DISABLE ROW LEVEL SECURITY`, `ALTER TABLE grants ENABLE ROW LEVEL SECURITY`,
-			"the table grants has no row-level security"},
+		{
+			`ALTER TABLE grants DISABLE ROW LEVEL SECURITY`, `ALTER TABLE grants ENABLE ROW LEVEL SECURITY`,
+			"the table grants has no row-level security",
+		},
 		{`ALTER POLICY tenant ON consents USING (true)`, `ALTER POLICY tenant ON consents
 			USING (user_id = NULLIF(current_setting('app.user_id', true), ''))`, "rows of consents can be read"},
 		{
@@ -344,12 +356,18 @@ func TestS03_LeaksAreFound(t *testing.T) {
 			`ALTER POLICY tenant ON clients WITH CHECK (workspace_id = NULLIF(current_setting('app.workspace_id', true),
 				''))`, "write an app into another workspace",
 		},
-		{`ALTER TABLE api_keys DISABLE ROW LEVEL SECURITY`, `ALTER TABLE api_keys ENABLE ROW LEVEL SECURITY`,
-			"write an API key into another workspace"},
-		{`ALTER TABLE api_keys DISABLE ROW LEVEL SECURITY`, `ALTER TABLE api_keys ENABLE ROW LEVEL SECURITY`,
-			"as a stranger, 4 rows of api_keys can be read"},
-		{`ALTER TABLE audit_events DISABLE ROW LEVEL SECURITY`, `ALTER TABLE audit_events ENABLE ROW LEVEL SECURITY`,
-			"the table audit_events has no row-level security"},
+		{
+			`ALTER TABLE api_keys DISABLE ROW LEVEL SECURITY`, `ALTER TABLE api_keys ENABLE ROW LEVEL SECURITY`,
+			"write an API key into another workspace",
+		},
+		{
+			`ALTER TABLE api_keys DISABLE ROW LEVEL SECURITY`, `ALTER TABLE api_keys ENABLE ROW LEVEL SECURITY`,
+			"as a stranger, 4 rows of api_keys can be read",
+		},
+		{
+			`ALTER TABLE audit_events DISABLE ROW LEVEL SECURITY`, `ALTER TABLE audit_events ENABLE ROW LEVEL SECURITY`,
+			"the table audit_events has no row-level security",
+		},
 		{
 			`DROP POLICY tenant_keys ON api_keys; CREATE POLICY tenant_keys ON api_keys TO doorward_tenant
 				USING (workspace_id = workspace_id)`,

@@ -18,8 +18,13 @@ func owners(t *testing.T, s *storage.Store, w *world) ([]storage.KeyOwner, []sto
 	t.Helper()
 	personal, err := s.PersonalWorkspace(system(t), w.admin.ID)
 	must(t, err)
-	list := []storage.KeyOwner{{WorkspaceID: w.shared.ID}, {WorkspaceID: personal.ID}, {UserID: w.admin.ID},
-		{UserID: w.otherAdmin.ID}, {}}
+	list := []storage.KeyOwner{
+		{WorkspaceID: w.shared.ID},
+		{WorkspaceID: personal.ID},
+		{UserID: w.admin.ID},
+		{UserID: w.otherAdmin.ID},
+		{},
+	}
 	var keys []storage.APIKey
 	for i, owner := range list {
 		keys = append(keys, insertKey(t, s, owner, fmt.Sprint(i), nil))
@@ -161,8 +166,10 @@ func TestKeysGoWithTheirOwner(t *testing.T) {
 		rows := func() string {
 			t.Helper()
 			var list []string
-			for _, table := range []string{"api_keys", "usage_hourly", "recent_requests", "idempotent_requests",
-				"audit_events"} {
+			for _, table := range []string{
+				"api_keys", "usage_hourly", "recent_requests", "idempotent_requests",
+				"audit_events",
+			} {
 				list = append(list, fmt.Sprint(len(dumpTable(t, s, table))))
 			}
 			return strings.Join(list, " ")

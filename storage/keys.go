@@ -46,7 +46,7 @@ type APIKey struct {
 	LastUsedFrom   string // address
 }
 
-// KeyOwner is whose keys are meant: a workspace's API keys, a user's personal access tokens, or, empty, the API keys of
+// KeyOwner names the owner of keys: a workspace's API keys, a user's personal access tokens, or, empty, the API keys of
 // resource servers, which belong to none.
 type KeyOwner struct{ WorkspaceID, UserID string }
 
@@ -67,21 +67,23 @@ func (k *APIKey) fields() []any {
 	}
 }
 
-// Live tells whether a key is neither revoked nor expired at a moment; it may be paused.
+// Live reports whether a key is neither revoked nor expired at a moment; it may be paused.
 func (k *APIKey) Live(now Time) bool {
 	return k.RevokedAt.IsZero() && (k.ExpiresAt.IsZero() || k.ExpiresAt > now)
 }
 
 // InsertKeyStatement is behind InsertKey.
-var InsertKeyStatement = Statement{`INSERT INTO api_keys (id, digest, kind, workspace_id, user_id, resource,
+var InsertKeyStatement = Statement{
+	`INSERT INTO api_keys (id, digest, kind, workspace_id, user_id, resource,
 	environment, prefix, tail, name, name_key, note, scopes, scopes_by_object, role, plan, rate_limit, addresses,
 	counter, created_by, created_at, expires_at)
 	VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19, $20, $21, $22)`,
-	deferred}
+	deferred,
+}
 
-// InsertKey adds a key. ErrConflict: its owner has as many live ones as they may; ErrNotFound, in a
-// transaction perhaps only from its end: there is no such owner.
-// Of those made at the same moment, or within a second on other nodes, some may be too many.
+// InsertKey adds a key. ErrConflict: its owner has as many live keys as allowed; ErrNotFound, in a transaction perhaps
+// only from its commit: there is no such owner. Keys that are created at the same moment, or within a second on other
+// nodes, may exceed the limit.
 func (s *Store) InsertKey(ctx context.Context, k *APIKey, most int) error {
 	if err := s.checkKeyLimit(ctx, k.Owner(), most); err != nil {
 		return err
@@ -113,8 +115,8 @@ const (
 	liveCountBound = 1000        // owners that are remembered
 )
 
-// checkKeyLimit returns ErrConflict where an owner has as many live keys as they may. At the bound they are counted
-// again, since some may have ended.
+// checkKeyLimit returns ErrConflict if an owner has as many live keys as allowed. At the limit they are counted again,
+// since some may have expired.
 func (s *Store) checkKeyLimit(ctx context.Context, owner KeyOwner, most int) error {
 	if most == maxInt {
 		return nil
@@ -159,7 +161,7 @@ func (o KeyOwner) clause(n int) (string, []any) {
 
 // KeyFilter says which of an owner's keys are wanted. The zero value wants all.
 type KeyFilter struct {
-	Search      string // part of the name, in whatever case
+	Search      string // part of the name, in any case
 	Digest      []byte // of the text of one
 	Environment string // live or test
 	State       string // live, paused, expired or revoked
@@ -221,8 +223,8 @@ func (s *Store) Keys(ctx context.Context, owner KeyOwner, f KeyFilter) ([]APIKey
 		fmt.Sprintf(` ORDER BY `+order+` LIMIT $%d`, len(args))), args...)
 }
 
-// LiveKeys lists the keys and personal access tokens of whomever that are neither revoked nor expired, in the order of
-// their ids, from after the one named (empty: from the first), at most limit of them.
+// LiveKeys lists the keys and personal access tokens of all owners that are neither revoked nor expired, in the order
+// of their ids, from after the one named (empty: from the first), at most limit of them.
 func (s *Store) LiveKeys(ctx context.Context, after string, limit int) ([]APIKey, error) {
 	return collect(ctx, s, (*APIKey).fields, plain(`SELECT `+keyColumns+` FROM api_keys k
 		WHERE k.id > $1 AND k.revoked_at IS NULL AND (k.expires_at IS NULL OR k.expires_at > $2) ORDER BY k.id
@@ -235,7 +237,7 @@ func (s *Store) KeysWithLimits(ctx context.Context, workspaceID string) ([]APIKe
 		WHERE k.workspace_id = $1 AND k.revoked_at IS NULL AND (k.plan <> '' OR k.rate_limit <> 0)`), workspaceID)
 }
 
-// CountKeysOfWorkspace tells how many API keys a workspace has that are not revoked.
+// CountKeysOfWorkspace returns how many API keys a workspace has that are not revoked.
 func (s *Store) CountKeysOfWorkspace(ctx context.Context, workspaceID string) (int64, error) {
 	var n int64
 	err := s.one(ctx, []any{&n}, plain(`SELECT count(*) FROM api_keys WHERE workspace_id = $1 AND revoked_at IS NULL`),
@@ -252,7 +254,7 @@ func (s *Store) Key(ctx context.Context, owner KeyOwner, id string) (APIKey, err
 	return k, err
 }
 
-// KeyByID finds a key of whomever.
+// KeyByID finds any owner's key.
 func (s *Store) KeyByID(ctx context.Context, id string) (APIKey, error) {
 	var k APIKey
 	err := s.one(ctx, k.fields(), plain(`SELECT `+keyColumns+` FROM api_keys k WHERE k.id = $1`), id)
@@ -263,15 +265,16 @@ func (s *Store) KeyByID(ctx context.Context, id string) (APIKey, error) {
 // owner has no such key, or it is revoked.
 func (s *Store) UpdateKey(ctx context.Context, k *APIKey) error {
 	clause, owner := k.Owner().clause(11)
-	args := []any{k.ID, k.Name, searchKey(k.Name), k.Note, k.Scopes, k.ScopesByObject, k.Plan, k.RateLimit, k.Addresses,
-		k.Role}
+	args := []any{
+		k.ID, k.Name, searchKey(k.Name), k.Note, k.Scopes, k.ScopesByObject, k.Plan, k.RateLimit, k.Addresses,
+		k.Role,
+	}
 	return s.execOne(ctx, ErrNotFound, altering(`UPDATE api_keys AS k SET name = $2, name_key = $3, note = $4,
 		scopes = $5, scopes_by_object = $6, plan = $7, rate_limit = $8, addresses = $9, role = $10 WHERE k.id = $1
 		AND k.revoked_at IS NULL AND `+clause), append(args, owner...)...)
 }
 
-// LockKey makes whoever changes a key wait for each other until the transaction ends. ErrNotFound: its owner has no
-// such key.
+// LockKey locks the row of a key until the transaction ends, and reads it. ErrNotFound: its owner has no such key.
 func (s *Store) LockKey(ctx context.Context, owner KeyOwner, id string) (APIKey, error) {
 	clause, args := owner.clause(2)
 	if err := s.execOne(ctx, ErrNotFound, plain(`UPDATE api_keys AS k SET tail = tail WHERE k.id = $1
@@ -281,30 +284,30 @@ func (s *Store) LockKey(ctx context.Context, owner KeyOwner, id string) (APIKey,
 	return s.Key(ctx, owner, id)
 }
 
-// PauseKey keeps a key from working until ResumeKey, and notes how much authority asked for that. Pausing again keeps
+// PauseKey keeps a key from working until ResumeKey, and notes which authority asked for that. Pausing again keeps
 // the first time. ErrNotFound: its owner has no such key, or it is revoked.
 func (s *Store) PauseKey(ctx context.Context, owner KeyOwner, id, by string) error {
 	return s.markKey(ctx, owner, id, `paused_at = COALESCE(k.paused_at, CAST($2 AS BIGINT)), paused_by = $3`, s.Now(),
 		by)
 }
 
-// ResumeKey ends what PauseKey began.
+// ResumeKey lets a paused key work again.
 func (s *Store) ResumeKey(ctx context.Context, owner KeyOwner, id string) error {
 	return s.markKey(ctx, owner, id, `paused_at = CAST($2 AS BIGINT), paused_by = $3`, Time(0), "")
 }
 
-// RevokeKey ends a key for good. ErrNotFound: its owner has no such key, or it is revoked already.
+// RevokeKey revokes a key for good. ErrNotFound: its owner has no such key, or it is revoked already.
 func (s *Store) RevokeKey(ctx context.Context, owner KeyOwner, id string) error {
 	return s.markKey(ctx, owner, id, `revoked_at = CAST($2 AS BIGINT)`, s.Now())
 }
 
-// RevokeTokensOf ends all of a user's personal access tokens for good, and returns how many there were.
+// RevokeTokensOf revokes all personal access tokens of a user, and returns how many there were.
 func (s *Store) RevokeTokensOf(ctx context.Context, userID string) (int64, error) {
 	return s.exec(ctx, altering(`UPDATE api_keys SET revoked_at = $2 WHERE kind = 'personal_access_token'
 		AND user_id = $1 AND revoked_at IS NULL`), userID, s.Now())
 }
 
-// markKey makes a change whose first values are $2 and so on.
+// markKey changes a key; the values of the change are $2 and so on.
 func (s *Store) markKey(ctx context.Context, owner KeyOwner, id, change string, values ...any) error {
 	clause, args := owner.clause(2 + len(values))
 	return s.execOne(ctx, ErrNotFound, altering(`UPDATE api_keys AS k SET `+change+` WHERE k.id = $1
@@ -313,7 +316,7 @@ func (s *Store) markKey(ctx context.Context, owner KeyOwner, id, change string, 
 }
 
 // RotateKey puts a new key in the place of old, which works until the moment named, or its own end where that is
-// sooner. What old itself took the place of ends now. ErrConsumed: old has been rotated, revoked, or has ended.
+// sooner. The key that old itself replaced is revoked now. ErrConsumed: old has been rotated, revoked, or has ended.
 func (s *Store) RotateKey(ctx context.Context, old APIKey, fresh *APIKey, until Time) error {
 	return s.InTx(ctx, func(ctx context.Context) error {
 		clause, args := old.Owner().clause(5)
@@ -334,7 +337,7 @@ func (s *Store) RotateKey(ctx context.Context, old APIKey, fresh *APIKey, until 
 	})
 }
 
-// maxInt is no bound: what takes the place of another is not one more.
+// maxInt stands for no limit: a key that replaces another does not add one.
 const maxInt = int(^uint32(0) >> 1)
 
 // KeysRotatedInto lists the keys that are being replaced by one.

@@ -15,7 +15,8 @@ import (
 
 // insertKey adds a key that an owner could have, changed as told.
 func insertKey(t *testing.T, s *storage.Store, owner storage.KeyOwner, name string,
-	change func(*storage.APIKey)) storage.APIKey {
+	change func(*storage.APIKey),
+) storage.APIKey {
 	t.Helper()
 	k := newKey(owner, name)
 	if change != nil {
@@ -40,11 +41,15 @@ func deciding(k storage.APIKey) storage.APIKey {
 func TestKeyIsReadAsItWasWritten(t *testing.T) {
 	onEachEngine(t, func(t *testing.T, s *storage.Store) {
 		w := newWorld(t, s)
-		for name, owner := range map[string]storage.KeyOwner{"workspace": {WorkspaceID: w.shared.ID},
-			"user": {UserID: w.user.ID}, "nobody": {}} {
+		for name, owner := range map[string]storage.KeyOwner{
+			"workspace": {WorkspaceID: w.shared.ID},
+			"user":      {UserID: w.user.ID}, "nobody": {},
+		} {
 			k := insertKey(t, s, owner, "Name", func(k *storage.APIKey) {
-				k.Note, k.Scopes, k.ScopesByObject, k.Role, k.Plan, k.RateLimit = "Note", storage.List{"read",
-					"accounts:write"}, true, "member", "pro", 7
+				k.Note, k.Scopes, k.ScopesByObject, k.Role, k.Plan, k.RateLimit = "Note", storage.List{
+					"read",
+					"accounts:write",
+				}, true, "member", "pro", 7
 				k.Addresses, k.Counter, k.CreatedBy, k.ExpiresAt = storage.List{"192.0.2.0/24", "2001:db8::/32"},
 					"key_first", w.admin.ID, s.Now().Add(time.Hour)
 			})
@@ -84,8 +89,10 @@ func TestKeyByDigestSaysWhatDecides(t *testing.T) {
 				t.Errorf("%s: error %v (-want +got):\n%s", what, err, diff)
 			}
 		}
-		want := storage.KeyBearer{Key: deciding(k), WorkspaceID: w.shared.ID, WorkspaceSlug: "shared",
-			WorkspacePlan: "pro"}
+		want := storage.KeyBearer{
+			Key: deciding(k), WorkspaceID: w.shared.ID, WorkspaceSlug: "shared",
+			WorkspacePlan: "pro",
+		}
 		check("a key", k.Digest, want)
 		check("a key to introspect", introspects.Digest, storage.KeyBearer{Key: deciding(introspects)})
 
@@ -129,8 +136,10 @@ func TestK18_PersonalTokenByDigestSaysWhatDecides(t *testing.T) {
 				t.Errorf("%s, %q: error %v (-want +got):\n%s", what, slug, err, diff)
 			}
 		}
-		shared := storage.KeyBearer{WorkspaceID: w.shared.ID, WorkspaceSlug: "shared", WorkspacePlan: "pro",
-			Role: "member"}
+		shared := storage.KeyBearer{
+			WorkspaceID: w.shared.ID, WorkspaceSlug: "shared", WorkspacePlan: "pro",
+			Role: "member",
+		}
 		check("a member", "shared", shared)
 		none := append([]string{
 			"foreign", "nowhere", "SHARED", "Shared", "shared ", " shared", "share", "shared%", "%", "_hared", "*",
@@ -365,8 +374,10 @@ func TestK26_BoundCountsLiveKeysOfTheOwner(t *testing.T) {
 	onEachEngine(t, func(t *testing.T, s *storage.Store) {
 		w := newWorld(t, s)
 		ctx := system(t)
-		for name, owner := range map[string]storage.KeyOwner{"workspace": {WorkspaceID: w.shared.ID},
-			"user": {UserID: w.admin.ID}} {
+		for name, owner := range map[string]storage.KeyOwner{
+			"workspace": {WorkspaceID: w.shared.ID},
+			"user":      {UserID: w.admin.ID},
+		} {
 			insert := func(change func(*storage.APIKey)) (storage.APIKey, error) {
 				k := newKey(owner, name)
 				if change != nil {

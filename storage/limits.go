@@ -7,7 +7,7 @@ import (
 	"slices"
 )
 
-// LimitState is what one counter has used of its plan. The zero value is a counter that nobody has used.
+// LimitState is what one counter has used of its plan. The zero value is an unused counter.
 type LimitState struct {
 	HourBegan Time // the first request of the hour window
 	HourUsed  int64
@@ -64,8 +64,8 @@ var TakeLimitStatement = Statement{`INSERT INTO limits (counter, ` + limitColumn
 	RETURNING ` + limitColumns, shared | ordered}
 
 // TakeLimit charges a counter, or changes nothing of what it has used and returns false. The state is the one after
-// that; a counter that was purged meanwhile has the zero state. Windows that a clock began which has since been set
-// back begin anew at c.At, with what was used of them, so that nobody waits for longer than a window.
+// that; a counter that was purged meanwhile has the zero state. A window that began under a clock that has since been
+// set back begins again at c.At, with what was used of it, so that no request waits for longer than a window.
 func (s *Store) TakeLimit(ctx context.Context, counter string, c LimitCharge) (LimitState, bool, error) {
 	var st LimitState
 	admitted, err := s.execReturning(ctx, st.fields(), TakeLimitStatement, counter, c.At, c.Cost,
@@ -131,7 +131,7 @@ func (s *Store) SaveLimits(ctx context.Context, limits []Limit) error {
 	return nil
 }
 
-// LoadLimits gives every stored counter of which something counts to fn, by their names.
+// LoadLimits calls fn with every stored counter that still counts, in the order of their names.
 func (s *Store) LoadLimits(ctx context.Context, fn func(Limit)) error {
 	after, now := "", s.Now()
 	for {

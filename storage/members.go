@@ -63,9 +63,9 @@ func (s *Store) ActiveRole(ctx context.Context, workspaceID, userID string) (str
 	return role, err
 }
 
-// LockRole is ActiveRole for a user in one of their sessions, and keeps the membership from being changed, the user
-// from being disabled and their sessions from being ended by an administrator until the transaction in ctx ends.
-// ErrNotFound: also when the session has ended.
+// LockRole is ActiveRole for a user in one of their sessions. Until the transaction in ctx ends, the membership cannot
+// be changed, the user cannot be disabled, and an administrator cannot end their sessions. ErrNotFound: also when the
+// session has ended.
 func (s *Store) LockRole(ctx context.Context, workspaceID, userID, sessionID string) (string, error) {
 	if err := s.execOne(ctx, ErrNotFound, plain(`UPDATE memberships SET role = role WHERE workspace_id = $1
 		AND user_id = $2`), workspaceID, userID); err != nil {

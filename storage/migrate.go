@@ -49,8 +49,10 @@ func (s *Store) Migrate(ctx context.Context) ([]Migration, error) {
 		results, err := p.Up(ctx)
 		for _, r := range results {
 			if r.Error == nil {
-				done = append(done, Migration{Version: r.Source.Version, Name: r.Source.Path, Applied: true,
-					AppliedAt: s.Now().Time()})
+				done = append(done, Migration{
+					Version: r.Source.Version, Name: r.Source.Path, Applied: true,
+					AppliedAt: s.Now().Time(),
+				})
 			}
 		}
 		return err
@@ -76,8 +78,10 @@ func (s *Store) Migrations(ctx context.Context) ([]Migration, error) {
 			return fmt.Errorf("migration status: %w", err)
 		}
 		for _, m := range status {
-			list = append(list, Migration{Version: m.Source.Version, Name: m.Source.Path,
-				Applied: m.State == goose.StateApplied, AppliedAt: m.AppliedAt})
+			list = append(list, Migration{
+				Version: m.Source.Version, Name: m.Source.Path,
+				Applied: m.State == goose.StateApplied, AppliedAt: m.AppliedAt,
+			})
 		}
 		return nil
 	})
@@ -94,7 +98,7 @@ func (s *Store) withProvider(ctx context.Context, exclusive bool, fn func(*goose
 		if err != nil {
 			return fmt.Errorf("database_migrate_url is not a PostgreSQL URL")
 		}
-		// A lock that is not had soon is better than a queue of requests behind one that waits for it.
+		// Giving up on a lock soon is better than a queue of requests behind a statement that waits for it.
 		cfg.RuntimeParams["lock_timeout"] = "10s"
 		cfg.RuntimeParams["application_name"] = "doorward migrate"
 		db = stdlib.OpenDB(*cfg)
@@ -131,7 +135,7 @@ func (s *Store) schemaVersion(ctx context.Context) (int64, error) {
 	if err == nil {
 		return version.Int64, nil
 	}
-	// A database that never had a migration has not even that table.
+	// A database without migrations lacks even that table.
 	catalogue := `SELECT count(*) FROM sqlite_master WHERE name = 'goose_db_version'`
 	if s.engine == postgres {
 		catalogue = `SELECT count(*) FROM pg_class WHERE relname = 'goose_db_version'`

@@ -307,8 +307,10 @@ func TestCopyBesideTheFileBeforeAMigration(t *testing.T) {
 
 func TestDurabilitySettings(t *testing.T) {
 	s := stores.Open(t, stores.SQLite(t))
-	for pragma, want := range map[string]string{"journal_mode": "wal", "synchronous": "2", "foreign_keys": "1",
-		"busy_timeout": "3000"} {
+	for pragma, want := range map[string]string{
+		"journal_mode": "wal", "synchronous": "2", "foreign_keys": "1",
+		"busy_timeout": "3000",
+	} {
 		var got string
 		must(t, s.SystemPool().QueryRowContext(t.Context(), "PRAGMA "+pragma).Scan(&got))
 		if got != want {
@@ -316,8 +318,10 @@ func TestDurabilitySettings(t *testing.T) {
 		}
 	}
 	p := stores.Open(t, stores.PostgreSQL(t))
-	for setting, want := range map[string]string{"statement_timeout": "3s", "idle_in_transaction_session_timeout": "5s",
-		"transaction_isolation": "read committed"} {
+	for setting, want := range map[string]string{
+		"statement_timeout": "3s", "idle_in_transaction_session_timeout": "5s",
+		"transaction_isolation": "read committed",
+	} {
 		var got string
 		must(t, p.SystemPool().QueryRowContext(t.Context(), "SHOW "+setting).Scan(&got))
 		if got != want {

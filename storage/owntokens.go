@@ -23,8 +23,8 @@ type ownCount struct {
 // near is how far below the bound exact counting begins: what other nodes insert within liveCountTime, and more.
 func near(most int) int { return most - max(100, most/10) }
 
-// ReserveOwnToken asks for room for one more token that a client gets for itself (client_credentials), of which most
-// may be live: neither expired nor revoked. The caller calls release when the token is inserted, or is not going to be.
+// ReserveOwnToken reserves one more token that a client gets for itself (client_credentials). At most most of them may
+// be live: neither expired nor revoked. The caller calls release when the token is inserted, or is not going to be.
 // ErrConflict says that there is no room until the moment full, when the first of the live ones expires. Each node may
 // exceed the bound by one where several insert at the same moment.
 func (s *Store) ReserveOwnToken(ctx context.Context, clientID string, most int) (release func(), full Time, err error) {

@@ -20,7 +20,7 @@ func (s *Store) RehashPassword(ctx context.Context, userID, old, hash string) er
 	return err
 }
 
-// ReplacePasswordHash is SetPasswordHash for somebody who has shown that old fits. ErrConflict: the password has
+// ReplacePasswordHash is SetPasswordHash for a user who has proven the old password. ErrConflict: the password has
 // changed meanwhile.
 func (s *Store) ReplacePasswordHash(ctx context.Context, userID, old, hash string) error {
 	return s.execOne(ctx, ErrConflict, plain(`UPDATE users SET password_hash = $3, password_failures = 0,
@@ -56,8 +56,10 @@ func (s *Store) AuditSignInFailure(ctx context.Context, userID string) error {
 			userID, hour, ActorOf(ctx).Address); err != nil {
 			return err
 		}
-		e := AuditEvent{Action: "login.failed", Target: userID,
-			Detail: map[string]string{"attempts": strconv.FormatInt(attempts, 10)}}
+		e := AuditEvent{
+			Action: "login.failed", Target: userID,
+			Detail: map[string]string{"attempts": strconv.FormatInt(attempts, 10)},
+		}
 		err := s.one(ctx, []any{&e.WorkspaceID}, plain(`SELECT id FROM workspaces WHERE personal_user_id = $1`), userID)
 		if err := ignoreNotFound(err); err != nil {
 			return err
@@ -81,8 +83,8 @@ func (s *Store) PasswordFitted(ctx context.Context, userID, hash string, bound i
 }
 
 // PasswordStill returns ErrConflict where the user is disabled or their password is not the one that was set at
-// changedAt. Called in the transaction that starts a session, it makes a change of password or a disabling wait for
-// that transaction, so that they end the session too, or makes it wait for them, so that it starts none.
+// changedAt. Called in the transaction that starts a session, it locks the user: a change of the password, or a
+// disabling, either waits and ends the new session too, or comes first and no session starts.
 func (s *Store) PasswordStill(ctx context.Context, userID string, changedAt Time) error {
 	return s.execOne(ctx, ErrConflict, plain(`UPDATE users SET seen_at = $3 WHERE id = $1 AND password_changed_at = $2
 		AND disabled_at IS NULL`), userID, changedAt, s.Now())

@@ -10,13 +10,13 @@ import (
 	"github.com/jackc/pgx/v5/pgxpool"
 )
 
-// pipeline is a transaction of PostgreSQL in few messages. What nobody waits for the answer of (BEGIN, the settings of
-// a tenant, writes given to later) goes with the next statement that somebody does, or with the COMMIT: each message
-// is a journey there and back, and that is most of what a short transaction costs.
+// pipeline is a transaction of PostgreSQL in few round trips. Statements whose answer no one waits for (BEGIN, the
+// settings of a tenant, deferred writes) go with the next statement whose answer is needed, or with the COMMIT. Round
+// trips are most of what a short transaction costs.
 type pipeline struct {
 	conn    *pgxpool.Conn
 	waiting *pgx.Batch
-	failed  error // of a message that left no transaction in which more could be done
+	failed  error // of a round trip that left no transaction to continue
 }
 
 const (
@@ -99,7 +99,7 @@ func (p *pipeline) commit(ctx context.Context) error {
 	})
 }
 
-// close implements txn. A connection that is not out of its transaction after this is closed by its pool.
+// close implements txn. The pool closes a connection that is still in a transaction after this.
 func (p *pipeline) close() {
 	if status := p.conn.Conn().PgConn().TxStatus(); status == 'T' || status == 'E' {
 		ctx, cancel := context.WithTimeout(context.Background(), rollbackTimeout)
@@ -110,8 +110,8 @@ func (p *pipeline) close() {
 }
 
 // send sends what waits; read takes the answer to the last of it. Where an earlier one fails, PostgreSQL skips the
-// rest, and the error is that one's. Where a message fails before its BEGIN has run, which PostgreSQL knows nothing
-// of, all that comes after would be done outside of a transaction, and is not sent.
+// rest, and the error is that one's. If a round trip fails before its BEGIN has run, PostgreSQL knows of no
+// transaction: all that comes after would run outside of one, and is not sent.
 func (p *pipeline) send(ctx context.Context, read func(pgx.BatchResults) error) error {
 	if p.failed != nil {
 		return p.failed

@@ -23,8 +23,10 @@ func TestS11_NothingGoesBeforeItsReplayHorizon(t *testing.T) {
 		must(t, s.SaveLimits(ctx, []storage.Limit{savedLimit("counter", s.Now(), 90*time.Minute)}))
 		must(t, s.ConsumeCode(ctx, w.code))
 		must(t, s.UseRefreshToken(ctx, w.refresh, 0))
-		must(t, s.RotateSecret(ctx, w.client.ID, storage.ClientSecret{ID: "secret_new", Digest: storage.Digest("new"),
-			CreatedAt: s.Now()}, 25*time.Hour))
+		must(t, s.RotateSecret(ctx, w.client.ID, storage.ClientSecret{
+			ID: "secret_new", Digest: storage.Digest("new"),
+			CreatedAt: s.Now(),
+		}, 25*time.Hour))
 		for _, row := range []struct {
 			table string
 			rows  int64
@@ -57,9 +59,11 @@ func TestS11_NothingGoesBeforeItsReplayHorizon(t *testing.T) {
 			}
 		}
 		// What does not expire stays.
-		for table, want := range map[string]int64{"users": 3, "workspaces": 4, "memberships": 5, "clients": 1,
+		for table, want := range map[string]int64{
+			"users": 3, "workspaces": 4, "memberships": 5, "clients": 1,
 			"consents": 1, "client_origins": 1, "api_keys": 2, "usage_hourly": 2, "audit_events": 1,
-			"signing_keys": 2} {
+			"signing_keys": 2,
+		} {
 			if n, err := s.Count(ctx, "SELECT count(*) FROM "+table); n != want || err != nil {
 				t.Errorf("%d rows of %s (error %v), want %d", n, table, err, want)
 			}
@@ -98,9 +102,11 @@ func TestS11_PurgeGoesByBatches(t *testing.T) {
 		const rows = 2*storage.PurgeBatch + 500
 		must(t, s.InTx(ctx, func(ctx context.Context) error {
 			for i := range rows {
-				err := s.InsertAccessToken(ctx, storage.AccessToken{Digest: storage.Digest(fmt.Sprint(i)),
+				err := s.InsertAccessToken(ctx, storage.AccessToken{
+					Digest:  storage.Digest(fmt.Sprint(i)),
 					GrantID: w.grant.ID, ClientID: w.client.ID, CreatedAt: s.Now(),
-					ExpiresAt: s.Now().Add(time.Second)})
+					ExpiresAt: s.Now().Add(time.Second),
+				})
 				if err != nil {
 					return err
 				}
@@ -145,9 +151,11 @@ func TestS11_PurgeUnderUse(t *testing.T) {
 		now := s.Now()
 		must(t, s.InTx(system(t), func(ctx context.Context) error {
 			for i := range 3000 {
-				if err := s.InsertAccessToken(ctx, storage.AccessToken{Digest: storage.Digest(fmt.Sprint("old", i)),
+				if err := s.InsertAccessToken(ctx, storage.AccessToken{
+					Digest:   storage.Digest(fmt.Sprint("old", i)),
 					ClientID: w.client.ID, CreatedAt: now,
-					ExpiresAt: now.Add(-horizons.AccessTokens - time.Hour)}); err != nil {
+					ExpiresAt: now.Add(-horizons.AccessTokens - time.Hour),
+				}); err != nil {
 					return err
 				}
 			}
@@ -160,8 +168,10 @@ func TestS11_PurgeUnderUse(t *testing.T) {
 			}
 			for j := range 20 {
 				digest := storage.Digest(fmt.Sprint("new", i, j))
-				if err := s.InsertAccessToken(system(t), storage.AccessToken{Digest: digest, ClientID: w.client.ID,
-					CreatedAt: now, ExpiresAt: now.Add(time.Hour)}); err != nil {
+				if err := s.InsertAccessToken(system(t), storage.AccessToken{
+					Digest: digest, ClientID: w.client.ID,
+					CreatedAt: now, ExpiresAt: now.Add(time.Hour),
+				}); err != nil {
 					return err
 				}
 				if _, err := s.AccessTokenByDigest(system(t), digest); err != nil {
@@ -237,8 +247,10 @@ func TestManyTouchesFromManyNodes(t *testing.T) {
 			for i := range 600 {
 				g := w.newGrant(s.Now())
 				ids = append(ids, g.ID)
-				if err := s.InsertGrant(ctx, g, storage.Code{Digest: storage.Digest(fmt.Sprint(i)),
-					ExpiresAt: s.Now()}); err != nil {
+				if err := s.InsertGrant(ctx, g, storage.Code{
+					Digest:    storage.Digest(fmt.Sprint(i)),
+					ExpiresAt: s.Now(),
+				}); err != nil {
 					return err
 				}
 			}

@@ -75,8 +75,10 @@ func TestT22_RefreshTokenRepeatsWithinTheWindow(t *testing.T) {
 	inParallelOnEachEngine(t, func(t *testing.T, s *storage.Store) {
 		w := newWorld(t, s)
 		const window = 10 * time.Second
-		successor := storage.RefreshToken{Digest: storage.Digest("successor"), GrantID: w.grant.ID, CreatedAt: s.Now(),
-			ExpiresAt: s.Now().Add(time.Hour)}
+		successor := storage.RefreshToken{
+			Digest: storage.Digest("successor"), GrantID: w.grant.ID, CreatedAt: s.Now(),
+			ExpiresAt: s.Now().Add(time.Hour),
+		}
 		wins, errs := atOnce(racers, func(int) error {
 			return s.InTx(system(t), func(ctx context.Context) error {
 				if err := s.UseRefreshToken(ctx, w.refresh, window); err != nil {
@@ -147,8 +149,10 @@ func TestV60_AnswersOfFlowsEnd(t *testing.T) {
 		mustBe(t, s.KeepFlowAnswer(ctx, "flow", "sealed", s.Now().Add(time.Minute)), storage.ErrNotFound)
 		must(t, s.DecideFlow(ctx, "flow", "approved", 20*time.Minute))
 		must(t, s.KeepFlowAnswer(ctx, "flow", "sealed", s.Now().Add(time.Minute)))
-		for after, want := range map[time.Duration]string{0: "sealed", time.Minute - time.Microsecond: "sealed",
-			time.Minute: ""} {
+		for after, want := range map[time.Duration]string{
+			0: "sealed", time.Minute - time.Microsecond: "sealed",
+			time.Minute: "",
+		} {
 			s.SetClock(func() time.Time { return noon.Add(after) })
 			if got, err := s.FlowAnswer(ctx, "flow"); got != want || err != nil {
 				t.Errorf("after %v: %q, error %v; want %q", after, got, err, want)

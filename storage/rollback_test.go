@@ -135,9 +135,11 @@ var writes = map[string]func(ctx context.Context, s *storage.Store, w *world) er
 		return err
 	},
 	"InsertInvitation": func(ctx context.Context, s *storage.Store, w *world) error {
-		return s.InsertInvitation(ctx, storage.Invitation{ID: storage.NewID("invitation"),
+		return s.InsertInvitation(ctx, storage.Invitation{
+			ID:     storage.NewID("invitation"),
 			Digest: storage.Digest("new"), WorkspaceID: w.shared.ID, Email: "new@example.com", Role: "member",
-			ExpiresAt: s.Now()})
+			ExpiresAt: s.Now(),
+		})
 	},
 	"DropInvitation": func(ctx context.Context, s *storage.Store, w *world) error {
 		return s.DropInvitation(ctx, w.shared.ID, w.invitation.ID)
@@ -148,8 +150,10 @@ var writes = map[string]func(ctx context.Context, s *storage.Store, w *world) er
 	},
 	"InsertClient": func(ctx context.Context, s *storage.Store, w *world) error {
 		c := w.client
-		c.ID, c.Secrets = storage.NewID("app"), []storage.ClientSecret{{ID: storage.NewID("secret"),
-			Digest: storage.Digest("new"), CreatedAt: s.Now()}}
+		c.ID, c.Secrets = storage.NewID("app"), []storage.ClientSecret{{
+			ID:     storage.NewID("secret"),
+			Digest: storage.Digest("new"), CreatedAt: s.Now(),
+		}}
 		return s.InsertClient(ctx, &c, []string{"https://new.example"})
 	},
 	"UpdateClient": func(ctx context.Context, s *storage.Store, w *world) error {
@@ -177,25 +181,33 @@ var writes = map[string]func(ctx context.Context, s *storage.Store, w *world) er
 		return s.VerifyClient(ctx, w.client.ID, true)
 	},
 	"RotateSecret": func(ctx context.Context, s *storage.Store, w *world) error {
-		return s.RotateSecret(ctx, w.client.ID, storage.ClientSecret{ID: storage.NewID("secret"),
-			Digest: storage.Digest("new"), CreatedAt: s.Now()}, time.Hour)
+		return s.RotateSecret(ctx, w.client.ID, storage.ClientSecret{
+			ID:     storage.NewID("secret"),
+			Digest: storage.Digest("new"), CreatedAt: s.Now(),
+		}, time.Hour)
 	},
 
 	"InsertGrant": func(ctx context.Context, s *storage.Store, w *world) error {
-		return s.InsertGrant(ctx, w.newGrant(s.Now()), storage.Code{Digest: storage.Digest("new"),
-			ExpiresAt: s.Now().Add(time.Minute)})
+		return s.InsertGrant(ctx, w.newGrant(s.Now()), storage.Code{
+			Digest:    storage.Digest("new"),
+			ExpiresAt: s.Now().Add(time.Minute),
+		})
 	},
 	"ConsumeCode": func(ctx context.Context, s *storage.Store, w *world) error { return s.ConsumeCode(ctx, w.code) },
 	"InsertAccessToken": func(ctx context.Context, s *storage.Store, w *world) error {
-		return s.InsertAccessToken(ctx, storage.AccessToken{Digest: storage.Digest("new"), GrantID: w.grant.ID,
-			ClientID: w.client.ID, CreatedAt: s.Now(), ExpiresAt: s.Now()})
+		return s.InsertAccessToken(ctx, storage.AccessToken{
+			Digest: storage.Digest("new"), GrantID: w.grant.ID,
+			ClientID: w.client.ID, CreatedAt: s.Now(), ExpiresAt: s.Now(),
+		})
 	},
 	"UseRefreshToken": func(ctx context.Context, s *storage.Store, w *world) error {
 		return s.UseRefreshToken(ctx, w.refresh, 0)
 	},
 	"InsertRefreshToken": func(ctx context.Context, s *storage.Store, w *world) error {
-		return s.InsertRefreshToken(ctx, storage.RefreshToken{Digest: storage.Digest("new"), GrantID: w.grant.ID,
-			CreatedAt: s.Now(), ExpiresAt: s.Now()})
+		return s.InsertRefreshToken(ctx, storage.RefreshToken{
+			Digest: storage.Digest("new"), GrantID: w.grant.ID,
+			CreatedAt: s.Now(), ExpiresAt: s.Now(),
+		})
 	},
 	"RevokeGrant": func(ctx context.Context, s *storage.Store, w *world) error {
 		return s.RevokeGrant(ctx, w.grant.ID, "test")
@@ -213,8 +225,10 @@ var writes = map[string]func(ctx context.Context, s *storage.Store, w *world) er
 		return err
 	},
 	"SaveConsent": func(ctx context.Context, s *storage.Store, w *world) error {
-		return s.SaveConsent(ctx, storage.Consent{UserID: w.user.ID, ClientID: w.client.ID,
-			Resource: "https://api.example", WorkspaceID: w.workspace.ID, Scopes: storage.List{"write"}})
+		return s.SaveConsent(ctx, storage.Consent{
+			UserID: w.user.ID, ClientID: w.client.ID,
+			Resource: "https://api.example", WorkspaceID: w.workspace.ID, Scopes: storage.List{"write"},
+		})
 	},
 	"KeepFlowAnswer": func(ctx context.Context, s *storage.Store, _ *world) error {
 		return errors.Join(s.DecideFlow(ctx, "flow", "allowed", time.Minute), s.KeepFlowAnswer(ctx, "flow", "sealed",
@@ -241,8 +255,10 @@ var writes = map[string]func(ctx context.Context, s *storage.Store, w *world) er
 	"DropSetting": func(ctx context.Context, s *storage.Store, _ *world) error { return s.DropSetting(ctx, "word") },
 
 	"TakeLimit": func(ctx context.Context, s *storage.Store, _ *world) error {
-		_, _, err := s.TakeLimit(ctx, "new", storage.LimitCharge{At: s.Now(), Cost: 1,
-			ExpiresAt: s.Now().Add(time.Hour)})
+		_, _, err := s.TakeLimit(ctx, "new", storage.LimitCharge{
+			At: s.Now(), Cost: 1,
+			ExpiresAt: s.Now().Add(time.Hour),
+		})
 		return err
 	},
 	"SaveLimits": func(ctx context.Context, s *storage.Store, _ *world) error {
@@ -387,8 +403,10 @@ func TestEveryWriteIsGoneAfterARollback(t *testing.T) {
 				if _, err := s.SystemPool().ExecContext(t.Context(), "DELETE FROM settings"); err != nil {
 					t.Fatal(err)
 				}
-				for _, table := range []string{"users", "workspaces", "reserved_slugs", "clients", "decided_flows",
-					"access_tokens", "audit_events", "signing_keys"} {
+				for _, table := range []string{
+					"users", "workspaces", "reserved_slugs", "clients", "decided_flows",
+					"access_tokens", "audit_events", "signing_keys",
+				} {
 					if _, err := s.SystemPool().ExecContext(t.Context(), "DELETE FROM "+table); err != nil {
 						t.Fatal(err)
 					}

@@ -6,7 +6,7 @@ import (
 	"time"
 )
 
-// Session is a browser in which a resource owner is signed in. The cookie holds a random text of which Digest is the
+// Session is a browser in which a resource owner is signed in. The cookie holds a random token, and Digest is its
 // SHA-256; ID names the session to its owner and opens nothing.
 type Session struct {
 	ID        string
@@ -25,16 +25,18 @@ type Session struct {
 const sessionColumns = `id, digest, user_id, data, auth_time, user_agent, address, created_at, seen_at, expires_at`
 
 func (x *Session) fields() []any {
-	return []any{&x.ID, &x.Digest, &x.UserID, &x.Data, &x.AuthTime, &x.UserAgent, &x.Address, &x.CreatedAt, &x.SeenAt,
-		&x.ExpiresAt}
+	return []any{
+		&x.ID, &x.Digest, &x.UserID, &x.Data, &x.AuthTime, &x.UserAgent, &x.Address, &x.CreatedAt, &x.SeenAt,
+		&x.ExpiresAt,
+	}
 }
 
-// MaxSessions is how many sessions of one user are kept: far more than anybody has browsers.
+// MaxSessions is how many sessions of one user are kept: far more than a person has browsers.
 const MaxSessions = 1000
 
-// InsertSession adds a session. Of more than MaxSessions of its user the oldest end.
+// InsertSession adds a session. If its user then has more than MaxSessions, the oldest end.
 func (s *Store) InsertSession(ctx context.Context, x Session) error {
-	// Browsers write what they like there; nobody is kept from signing in over it.
+	// Browsers may send any bytes there; they must not keep a user from signing in.
 	x.UserAgent = strings.ReplaceAll(strings.ToValidUTF8(x.UserAgent, "\ufffd"), "\x00", "\ufffd")
 	return s.InTx(ctx, func(ctx context.Context) error {
 		// Sign-ins at the same moment may leave a few more, which end with the next one.
@@ -114,7 +116,7 @@ func (s *Store) EndSession(ctx context.Context, userID, id string) error {
 	return s.execOne(ctx, ErrNotFound, plain(`DELETE FROM sessions WHERE id = $2 AND user_id = $1`), userID, id)
 }
 
-// EndOtherSessions ends all of a user's sessions but the one named (empty: all), and tells how many that were.
+// EndOtherSessions ends all of a user's sessions but the one named (empty: all), and returns how many that were.
 func (s *Store) EndOtherSessions(ctx context.Context, userID, keepID string) (int64, error) {
 	return s.exec(ctx, plain(`DELETE FROM sessions WHERE user_id = $1 AND id <> $2`), userID, keepID)
 }

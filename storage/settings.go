@@ -7,14 +7,15 @@ import (
 // Keys of settings.
 const (
 	SettingSecretFingerprint = "secret_fingerprint" // of the first master secret
-	// hex SHA-256 of the word with which the first administrator is made
+	// SettingSetupWord is the hex SHA-256 of the code with which the first administrator is created.
 	SettingSetupWord = "setup_word"
 
-	settingUncounted      = "password_failure_uncounted" // when a wrong password was last given that counted for nobody
-	settingAdministrators = "administrators"             // written by whoever is about to take an administrator away
+	// when a wrong password was last given that counted for no account
+	settingUncounted      = "password_failure_uncounted"
+	settingAdministrators = "administrators" // written before an administrator is removed
 )
 
-// Setting reads one setting; ErrNotFound where it was never made.
+// Setting reads one setting; ErrNotFound if it was never set.
 func (s *Store) Setting(ctx context.Context, key string) (string, error) {
 	var value string
 	err := s.one(ctx, []any{&value}, plain(`SELECT value FROM settings WHERE key = $1`), key)
@@ -28,7 +29,7 @@ func (s *Store) SetSetting(ctx context.Context, key, value string) error {
 	return err
 }
 
-// SettingOr makes a setting unless it is there, and returns the one that holds: of two nodes that start at once,
+// SettingOr creates a setting unless it exists, and returns the stored value: of two nodes that start at once,
 // both get the same.
 func (s *Store) SettingOr(ctx context.Context, key, value string) (string, error) {
 	if _, err := s.exec(ctx, plain(`INSERT INTO settings (key, value) VALUES ($1, $2) ON CONFLICT (key) DO NOTHING`),
@@ -38,7 +39,8 @@ func (s *Store) SettingOr(ctx context.Context, key, value string) (string, error
 	return s.Setting(ctx, key)
 }
 
-// TakeSetting removes a setting that has the given value, exactly once however many try: the others get ErrConsumed.
+// TakeSetting removes a setting that has the given value, exactly once, however many requests try: the others get
+// ErrConsumed.
 func (s *Store) TakeSetting(ctx context.Context, key, value string) error {
 	return s.execOne(ctx, ErrConsumed, plain(`DELETE FROM settings WHERE key = $1 AND value = $2`), key, value)
 }
@@ -49,7 +51,7 @@ func (s *Store) DropSetting(ctx context.Context, key string) error {
 	return err
 }
 
-// Empty tells whether nobody has used the database yet: no user, client or secret fingerprint.
+// Empty reports whether the database is unused: no user, client or secret fingerprint.
 func (s *Store) Empty(ctx context.Context) (bool, error) {
 	var used bool
 	err := s.one(ctx, []any{&used}, plain(`SELECT EXISTS (SELECT 1 FROM users) OR EXISTS (SELECT 1 FROM clients) OR

@@ -9,9 +9,9 @@ const (
 	SigningRetiring = "retiring" // signs no more; tokens under it may still be good
 )
 
-// SigningKey is a key that JWT access tokens are signed with (RFC 9068 section 2.1).
+// SigningKey is a key that JWT access tokens are signed with (RFC 9068, section 2.1).
 type SigningKey struct {
-	ID          string // the kid (RFC 7515 section 4.1.4)
+	ID          string // the kid (RFC 7515, section 4.1.4)
 	State       string
 	Public      string // JWK (RFC 7517) without private members
 	Sealed      string // the private half; empty once it has stopped signing
@@ -40,7 +40,7 @@ func (s *Store) InsertSigningKey(ctx context.Context, k SigningKey) error {
 }
 
 // RetireSigningKey ends the signing of the active key and forgets its private half. Tokens under it are good until a
-// moment. ErrConsumed: it is not the active one, so that somebody else was quicker.
+// moment. ErrConsumed: it is not the active one, so another request was quicker.
 func (s *Store) RetireSigningKey(ctx context.Context, id string, until Time) error {
 	return s.execOne(ctx, ErrConsumed, altering(`UPDATE signing_keys SET state = 'retiring', sealed = '',
 		retired_at = $2, expires_at = $3

@@ -4,7 +4,7 @@ import (
 	"context"
 )
 
-// InsertSignInLink adds a link with which a user signs in once, until expiresAt, by the digest of the word in it.
+// InsertSignInLink adds a link with which a user signs in once, until expiresAt, by the digest of the token in it.
 // Earlier links of the user stop working. ErrConflict: the user is disabled; ErrNotFound: there is no such user.
 func (s *Store) InsertSignInLink(ctx context.Context, userID string, digest []byte, expiresAt Time) error {
 	return s.InTx(ctx, func(ctx context.Context) error {
@@ -36,8 +36,8 @@ func (s *Store) UserOfSignInLink(ctx context.Context, digest []byte) (User, erro
 	return s.UserByID(ctx, id)
 }
 
-// TakeSignInLink uses a link, exactly once however many try: the others get ErrConsumed. It stands for the right
-// password, so the failures that were counted are forgotten.
+// TakeSignInLink uses a link, exactly once, however many requests try: the others get ErrConsumed. It stands for the
+// right password, so the failures that were counted are forgotten.
 func (s *Store) TakeSignInLink(ctx context.Context, digest []byte, userID string) error {
 	return s.InTx(ctx, func(ctx context.Context) error {
 		if err := s.execOne(ctx, ErrConsumed, plain(`DELETE FROM sign_in_links AS l WHERE `+signInLinkWorks+`

@@ -123,8 +123,8 @@ func (s *Store) backupSQLite(ctx context.Context, version int64) error {
 	name := fmt.Sprintf("%s.before-migration-%05d-%d", path, version, s.Now().Unix())
 	// VACUUM INTO takes an empty file, which here is closed to others from the start. A copy of the same second is
 	// one that a start which failed has left.
-	f, err := os.OpenFile(name, os.O_CREATE|os.O_TRUNC|os.O_WRONLY,
-		0o600) //nolint:gosec // beside the operator's own file
+	//nolint:gosec // beside the operator's own file
+	f, err := os.OpenFile(name, os.O_CREATE|os.O_TRUNC|os.O_WRONLY, 0o600)
 	if err != nil {
 		return fmt.Errorf("copy the database before the migration: %w", err)
 	}
@@ -156,8 +156,8 @@ func lockSQLite(ctx context.Context, path string) (unlock func(), err error) {
 		return func() {}, nil
 	}
 	// SQLite would make the file readable by others.
-	f, err := os.OpenFile(path+".migrate-lock", os.O_CREATE|os.O_RDWR,
-		0o600) //nolint:gosec // the operator names the file
+	//nolint:gosec // the operator names the file
+	f, err := os.OpenFile(path+".migrate-lock", os.O_CREATE|os.O_RDWR, 0o600)
 	if err != nil {
 		return nil, fmt.Errorf("open the migration lock: %w", err)
 	}

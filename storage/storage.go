@@ -24,7 +24,7 @@ const (
 )
 
 // Store is the database of one server. Its methods are safe for use by many goroutines. A context given to them says
-// who speaks (System or Tenant) and may carry a transaction (InTx).
+// for whom they act (System or Tenant) and may carry a transaction (InTx).
 type Store struct {
 	engine     engine
 	system     *sql.DB                  // writes, and what runs in a transaction, for the server itself
@@ -32,8 +32,8 @@ type Store struct {
 	tenant     *sql.DB                  // transactions on behalf of a user
 	native     *pgxpool.Pool            // PostgreSQL: the pool behind system, for single statements; nil on SQLite
 	natives    map[string]*pgxpool.Pool // PostgreSQL: the pools behind system and tenant, by name
-	reads      *batcher                 // PostgreSQL: single reads that share messages
-	writes     *batcher                 // PostgreSQL: single writes that share messages and commits
+	reads      *batcher                 // PostgreSQL: shared reads
+	writes     *batcher                 // PostgreSQL: shared writes, which share commits too
 	counts     *batcher                 // PostgreSQL: counters of limits, likewise
 	kept       sync.Map                 // SQLite: statements that stay compiled on the reader, by their text
 	touches    touches
@@ -53,15 +53,15 @@ type Store struct {
 type Options struct {
 	// MigrateURL is the login that changes the schema, when that of the database URL may not. Empty: the same.
 	MigrateURL string
-	// LookOnly keeps Open from making or granting the PostgreSQL roles: where they are missing it fails.
+	// LookOnly keeps Open from creating or granting the PostgreSQL roles: where they are missing it fails.
 	LookOnly bool
 	// MaxConns bounds each PostgreSQL pool; zero is 4 for each processor, at least 8.
 	MaxConns int
 }
 
 // Open connects to the database at url: "sqlite:PATH" (":memory:" for one that lives as long as the Store), or
-// "postgres://…". It makes what is needed to connect (the file of SQLite and its folder; on PostgreSQL, unless told to
-// look only, the two roles) and no schema: call Migrate before the first use. An engine that cannot be reached gives
+// "postgres://…". It creates what is needed to connect (the file of SQLite and its folder; on PostgreSQL, unless told
+// to look only, the two roles) and no schema: call Migrate before the first use. An engine that cannot be reached gives
 // ErrUnavailable; a URL that names none, another error.
 func Open(ctx context.Context, url string, o Options) (*Store, error) {
 	s := &Store{}
@@ -90,7 +90,7 @@ func Open(ctx context.Context, url string, o Options) (*Store, error) {
 	return s, nil
 }
 
-// Close writes what is buffered and ends all connections.
+// Close writes what is buffered and closes all connections.
 func (s *Store) Close() {
 	if s.system != nil {
 		ctx, cancel := context.WithTimeout(System(context.Background()), 3*time.Second)
@@ -166,8 +166,10 @@ func (s *Store) PoolStats() map[string]PoolStats {
 		p := PoolStats{Max: d.MaxOpenConnections, InUse: d.InUse, Idle: d.Idle, Waited: d.WaitDuration}
 		if native := s.natives[name]; native != nil { // behind database/sql, and in use without it
 			n := native.Stat()
-			p = PoolStats{Max: int(n.MaxConns()), InUse: int(n.AcquiredConns()), Idle: int(n.IdleConns()),
-				Waited: p.Waited + n.EmptyAcquireWaitTime()}
+			p = PoolStats{
+				Max: int(n.MaxConns()), InUse: int(n.AcquiredConns()), Idle: int(n.IdleConns()),
+				Waited: p.Waited + n.EmptyAcquireWaitTime(),
+			}
 		}
 		all[name] = p
 	}

@@ -106,8 +106,10 @@ var reads = map[string]func(ctx context.Context, s *storage.Store, text string) 
 		return len(l) > 0, err
 	},
 	"Keys of": func(ctx context.Context, s *storage.Store, text string) (bool, error) {
-		l, err := s.Keys(ctx, storage.KeyOwner{UserID: text + "x"}, storage.KeyFilter{Search: text, Environment: text,
-			CreatedBy: text, After: text, Limit: 10})
+		l, err := s.Keys(ctx, storage.KeyOwner{UserID: text + "x"}, storage.KeyFilter{
+			Search: text, Environment: text,
+			CreatedBy: text, After: text, Limit: 10,
+		})
 		return len(l) > 0, err
 	},
 	"Key": func(ctx context.Context, s *storage.Store, text string) (bool, error) {
@@ -131,8 +133,10 @@ var reads = map[string]func(ctx context.Context, s *storage.Store, text string) 
 		return len(l) > 0, err
 	},
 	"AuditEvents of": func(ctx context.Context, s *storage.Store, text string) (bool, error) {
-		l, err := s.AuditEvents(ctx, storage.AuditFilter{WorkspaceID: text, Action: text + ".", UserID: text,
-			Target: text, After: text, Limit: 10})
+		l, err := s.AuditEvents(ctx, storage.AuditFilter{
+			WorkspaceID: text, Action: text + ".", UserID: text,
+			Target: text, After: text, Limit: 10,
+		})
 		return len(l) > 0, err
 	},
 	"digests": func(ctx context.Context, s *storage.Store, text string) (bool, error) {
@@ -182,8 +186,10 @@ func TestS01_HostileTextIsStoredAsItIs(t *testing.T) {
 			if len(text) > 1000 {
 				continue // an index entry has a bound
 			}
-			u := storage.User{ID: "user_" + text, Email: fmt.Sprint(text, i, "@example.com"), Name: text,
-				PasswordHash: text}
+			u := storage.User{
+				ID: "user_" + text, Email: fmt.Sprint(text, i, "@example.com"), Name: text,
+				PasswordHash: text,
+			}
 			must(t, s.InsertUser(ctx, &u))
 			got, err := s.UserByID(ctx, u.ID)
 			if diff := cmp.Diff(u, got); diff != "" || err != nil {
@@ -244,8 +250,10 @@ func TestS01_UnstorableTextWritesNothing(t *testing.T) {
 					"\xed") {
 					u.Email += "\x00" // its key is readable, the address is not
 				}
-				return s.InsertUser(ctx, &storage.User{ID: u.ID, Email: u.Email, Name: u.Name,
-					PasswordHash: u.PasswordHash})
+				return s.InsertUser(ctx, &storage.User{
+					ID: u.ID, Email: u.Email, Name: u.Name,
+					PasswordHash: u.PasswordHash,
+				})
 			})
 		poisoned("InsertClient", w.client, func(r any) error {
 			c := r.(storage.Client)
@@ -262,8 +270,10 @@ func TestS01_UnstorableTextWritesNothing(t *testing.T) {
 		poisoned("InsertSession", struct{ ID, UserID, Data, Address string }{"session_x", w.user.ID, "{}", "x"},
 			func(r any) error {
 				x := r.(struct{ ID, UserID, Data, Address string })
-				return s.InsertSession(ctx, storage.Session{ID: x.ID, Digest: storage.Digest("x"), UserID: x.UserID,
-					Data: x.Data, Address: x.Address, AuthTime: now, CreatedAt: now, SeenAt: now, ExpiresAt: now})
+				return s.InsertSession(ctx, storage.Session{
+					ID: x.ID, Digest: storage.Digest("x"), UserID: x.UserID,
+					Data: x.Data, Address: x.Address, AuthTime: now, CreatedAt: now, SeenAt: now, ExpiresAt: now,
+				})
 			})
 		poisoned("InsertGrant", struct {
 			ID, ClientID, UserID, WorkspaceID, Resource string
@@ -279,8 +289,10 @@ func TestS01_UnstorableTextWritesNothing(t *testing.T) {
 				ID: x.ID, ClientID: x.ClientID, UserID: x.UserID, WorkspaceID: x.WorkspaceID, Resource: x.Resource,
 				Scopes:   x.Scopes,
 				AuthTime: now, CreatedAt: now, ExpiresAt: now,
-			}, storage.Code{Digest: storage.Digest("x"), RedirectURI: x.RedirectURI, Challenge: x.Challenge,
-				ExpiresAt: now})
+			}, storage.Code{
+				Digest: storage.Digest("x"), RedirectURI: x.RedirectURI, Challenge: x.Challenge,
+				ExpiresAt: now,
+			})
 		})
 		poisoned("InsertKey", w.key, func(r any) error {
 			k := r.(storage.APIKey)
@@ -309,8 +321,10 @@ func TestS01_UnstorableTextWritesNothing(t *testing.T) {
 		poisoned("Audit", struct{ Action, WorkspaceID, UserID, Target string }{"x", w.workspace.ID, "x", "x"},
 			func(r any) error {
 				x := r.(struct{ Action, WorkspaceID, UserID, Target string })
-				return s.Audit(ctx, storage.AuditEvent{Action: x.Action, WorkspaceID: x.WorkspaceID,
-					Actor: storage.Actor{UserID: x.UserID}, Target: x.Target}, "")
+				return s.Audit(ctx, storage.AuditEvent{
+					Action: x.Action, WorkspaceID: x.WorkspaceID,
+					Actor: storage.Actor{UserID: x.UserID}, Target: x.Target,
+				}, "")
 			})
 		for _, text := range unstorable {
 			for name, err := range map[string]error{
@@ -321,8 +335,10 @@ func TestS01_UnstorableTextWritesNothing(t *testing.T) {
 				"SetSessionData":   s.SetSessionData(ctx, w.session.ID, text),
 				"DecideFlow":       s.DecideFlow(ctx, text, "x", time.Hour),
 				"RevokeGrant":      s.RevokeGrant(ctx, w.grant.ID, text),
-				"RotateSecret tail": s.RotateSecret(ctx, w.client.ID, storage.ClientSecret{ID: "secret_x",
-					Digest: storage.Digest("x"), Tail: text, CreatedAt: now}, 0),
+				"RotateSecret tail": s.RotateSecret(ctx, w.client.ID, storage.ClientSecret{
+					ID:     "secret_x",
+					Digest: storage.Digest("x"), Tail: text, CreatedAt: now,
+				}, 0),
 				"TakeSetting": s.TakeSetting(ctx, "word", text),
 				"EndSession":  s.EndSession(ctx, w.user.ID, text),
 				"EndAccess":   second(s.EndAccess(ctx, w.user.ID, text)),
@@ -407,8 +423,10 @@ func TestClientSearch(t *testing.T) {
 		c := w.client
 		c.ID, c.Secrets, c.Name = storage.NewID("app"), nil, "Überblick"
 		must(t, s.InsertClient(system(t), &c, nil))
-		for text, want := range map[string]int{"": 2, "ÜBER": 1, "app": 2, w.client.ID[10:]: 1, "%": 0,
-			"überblick 2": 0} {
+		for text, want := range map[string]int{
+			"": 2, "ÜBER": 1, "app": 2, w.client.ID[10:]: 1, "%": 0,
+			"überblick 2": 0,
+		} {
 			if list, err := s.Clients(system(t), text, "", 10); len(list) != want || err != nil {
 				t.Errorf("search %q: %d clients, error %v; want %d", text, len(list), err, want)
 			}
@@ -426,8 +444,10 @@ func TestO04_ErrorsCarryNoValues(t *testing.T) {
 		newWorld(t, s)
 		ctx := system(t)
 		const canary = "canary-7f3a"
-		must(t, s.InsertUser(ctx, &storage.User{ID: storage.NewID("user"), Email: canary + "@example.com", Name: canary,
-			PasswordHash: canary}))
+		must(t, s.InsertUser(ctx, &storage.User{
+			ID: storage.NewID("user"), Email: canary + "@example.com", Name: canary,
+			PasswordHash: canary,
+		}))
 		must(t, s.SetSetting(ctx, "canary", canary))
 		exec := func(query string, args ...any) error { _, err := s.Exec(ctx, query, args...); return err }
 		read := func(query string, args ...any) error { _, err := s.Count(ctx, query, args...); return err }
@@ -437,12 +457,18 @@ func TestO04_ErrorsCarryNoValues(t *testing.T) {
 		}{
 			"unique": {s.InsertUser(ctx, &storage.User{ID: storage.NewID("user"), Email: canary +
 				"@Example.com"}), storage.ErrExists},
-			"foreign key": {s.InsertSession(ctx, storage.Session{ID: canary, Digest: []byte(canary), UserID: canary,
-				AuthTime: 1, CreatedAt: 1, SeenAt: 1, ExpiresAt: 1}), storage.ErrNotFound},
-			"not null": {exec(`INSERT INTO settings (key, value) VALUES ($1, NULL)`, canary),
-				storage.ErrUnavailable},
-			"check": {exec(`UPDATE clients SET name = $1, public = TRUE, pkce_optional = TRUE`, canary),
-				storage.ErrUnavailable},
+			"foreign key": {s.InsertSession(ctx, storage.Session{
+				ID: canary, Digest: []byte(canary), UserID: canary,
+				AuthTime: 1, CreatedAt: 1, SeenAt: 1, ExpiresAt: 1,
+			}), storage.ErrNotFound},
+			"not null": {
+				exec(`INSERT INTO settings (key, value) VALUES ($1, NULL)`, canary),
+				storage.ErrUnavailable,
+			},
+			"check": {
+				exec(`UPDATE clients SET name = $1, public = TRUE, pkce_optional = TRUE`, canary),
+				storage.ErrUnavailable,
+			},
 			"conversion":    {read(`SELECT name FROM users WHERE password_hash = $1`, canary), storage.ErrUnavailable},
 			"two rows":      {read(`SELECT 1 FROM users WHERE $1 = $1 OR name = $1`, canary), storage.ErrUnavailable},
 			"syntax":        {exec(`SELEC 'canary-7f3a'`), storage.ErrUnavailable},

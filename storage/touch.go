@@ -82,7 +82,7 @@ func (s *Store) FlushTouches(ctx context.Context) error {
 		"api_keys":       `UPDATE api_keys SET last_used_at = $2, last_used_address = $3 WHERE id = $1`,
 	}
 	// In one order, so that two nodes that write the same rows wait for each other and no more; few at a time, so that
-	// nobody waits long.
+	// no request waits long.
 	keys := slices.SortedFunc(maps.Keys(pending), func(a, b touchKey) int {
 		return cmp.Or(strings.Compare(a.table, b.table), strings.Compare(a.id, b.id))
 	})

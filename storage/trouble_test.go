@@ -157,8 +157,10 @@ func ofVersion(conn net.Conn, number uint32) {
 			b.Send(&pgproto3.ParseComplete{})
 		case *pgproto3.Describe:
 			b.Send(&pgproto3.ParameterDescription{})
-			b.Send(&pgproto3.RowDescription{Fields: []pgproto3.FieldDescription{{Name: []byte("version"),
-				DataTypeOID: 23, DataTypeSize: 4, TypeModifier: -1}}})
+			b.Send(&pgproto3.RowDescription{Fields: []pgproto3.FieldDescription{{
+				Name:        []byte("version"),
+				DataTypeOID: 23, DataTypeSize: 4, TypeModifier: -1,
+			}}})
 		case *pgproto3.Bind:
 			b.Send(&pgproto3.BindComplete{})
 		case *pgproto3.Execute:

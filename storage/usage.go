@@ -14,7 +14,7 @@ import (
 
 // Use is one request with a credential, as usage counts it and the pages show it.
 type Use struct {
-	WorkspaceID  string // empty: it is counted for nobody
+	WorkspaceID  string // empty: it is counted for no workspace
 	CredentialID string // a key, a personal access token or a client
 	Credential   string // its kind
 	RequestID    string
@@ -60,8 +60,8 @@ type uses struct {
 	writing sync.Mutex // one FlushUsage at a time
 }
 
-// recentKey is whose requests are kept together, and of which kind: what was refused is looked for later, and is not
-// to be pushed out by what was not.
+// recentKey names requests that are kept together: those of one credential that were refused, or those that were not.
+// Refused requests are looked for later, and must not be pushed out by the others.
 type recentKey struct {
 	credentialID string
 	refused      bool
@@ -164,7 +164,7 @@ func (s *Store) writeCounts(ctx context.Context, counts map[usageKey]*Usage) err
 		err := s.InTx(ctx, func(ctx context.Context) error {
 			for _, key := range some {
 				row := counts[key]
-				// A workspace that is gone takes its usage along.
+				// The usage of a workspace that is gone is dropped.
 				if _, err := s.exec(ctx, plain(`INSERT INTO usage_hourly (workspace_id, credential_id, hour, credential,
 					allowed, limited, refused)
 					SELECT w.id, $2, CAST($3 AS BIGINT), $4, CAST($5 AS BIGINT), CAST($6 AS BIGINT), CAST($7 AS BIGINT)
@@ -265,15 +265,19 @@ func (s *Store) writeRecent(ctx context.Context, recent map[recentKey][]recentUs
 // UsageOf lists a workspace's usage by the hour, from a moment on and before another, of one credential or, where it is
 // empty, of all; the oldest hour first.
 func (s *Store) UsageOf(ctx context.Context, workspaceID, credentialID string, since, until Time) ([]Usage, error) {
-	return s.UsagePage(ctx, UsageFilter{WorkspaceID: workspaceID, CredentialID: credentialID, Since: since,
-		Until: until})
+	return s.UsagePage(ctx, UsageFilter{
+		WorkspaceID: workspaceID, CredentialID: credentialID, Since: since,
+		Until: until,
+	})
 }
 
 // UsageByDay sums a workspace's usage by the day (UTC), for each credential or, where one is named, for it alone; the
 // oldest day first.
 func (s *Store) UsageByDay(ctx context.Context, workspaceID, credentialID string, since, until Time) ([]Usage, error) {
-	return s.UsagePage(ctx, UsageFilter{WorkspaceID: workspaceID, CredentialID: credentialID, Since: since,
-		Until: until, ByDay: true})
+	return s.UsagePage(ctx, UsageFilter{
+		WorkspaceID: workspaceID, CredentialID: credentialID, Since: since,
+		Until: until, ByDay: true,
+	})
 }
 
 // UsageFilter says which usage is wanted.

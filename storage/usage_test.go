@@ -17,8 +17,10 @@ import (
 
 // used counts requests with a key in its workspace.
 func used(s *storage.Store, workspaceID string, k storage.APIKey, allowed, limited, refused int) {
-	use := storage.Use{WorkspaceID: workspaceID, CredentialID: k.ID, Credential: k.Kind, RequestID: "request",
-		Action: "introspect", Status: 200, Address: "192.0.2.1"}
+	use := storage.Use{
+		WorkspaceID: workspaceID, CredentialID: k.ID, Credential: k.Kind, RequestID: "request",
+		Action: "introspect", Status: 200, Address: "192.0.2.1",
+	}
 	for range allowed {
 		s.NoteUse(use)
 	}
@@ -179,8 +181,10 @@ func TestUsageThatCouldNotBeWrittenIsWrittenOnceLater(t *testing.T) {
 		const rows = 450
 		note := func() {
 			for i := range rows {
-				s.NoteUse(storage.Use{WorkspaceID: w.shared.ID, CredentialID: fmt.Sprintf("app_%03d", i),
-					Credential: "access_token"})
+				s.NoteUse(storage.Use{
+					WorkspaceID: w.shared.ID, CredentialID: fmt.Sprintf("app_%03d", i),
+					Credential: "access_token",
+				})
 			}
 			used(s, w.shared.ID, w.key, 2, 0, 0)
 		}
@@ -261,8 +265,10 @@ func TestRequestsThatCouldNotBeWrittenAreWrittenOnceLater(t *testing.T) {
 		note := func(round int) {
 			for i := range 15 {
 				for _, k := range []storage.APIKey{a, b} {
-					s.NoteUse(storage.Use{WorkspaceID: w.workspace.ID, CredentialID: k.ID, Credential: k.Kind,
-						Action: fmt.Sprint(round, "/", i)})
+					s.NoteUse(storage.Use{
+						WorkspaceID: w.workspace.ID, CredentialID: k.ID, Credential: k.Kind,
+						Action: fmt.Sprint(round, "/", i),
+					})
 				}
 			}
 		}
@@ -298,8 +304,10 @@ func TestTheLastRequestsOfAnAppAreKeptWithoutAddresses(t *testing.T) {
 	onEachEngine(t, func(t *testing.T, s *storage.Store) {
 		w := newWorld(t, s)
 		note := func(id, reason string) {
-			s.NoteUse(storage.Use{WorkspaceID: w.workspace.ID, CredentialID: w.client.ID, Credential: "access_token",
-				RequestID: id, Action: "GET /v1/**", Status: 200, Reason: reason, Address: "192.0.2.7"})
+			s.NoteUse(storage.Use{
+				WorkspaceID: w.workspace.ID, CredentialID: w.client.ID, Credential: "access_token",
+				RequestID: id, Action: "GET /v1/**", Status: 200, Reason: reason, Address: "192.0.2.7",
+			})
 		}
 		note("refused", "no scope")
 		for batch := range 8 {

@@ -8,7 +8,7 @@ import (
 	"golang.org/x/text/unicode/norm"
 )
 
-// User is a resource owner: a person who signs in (RFC 6749 section 1.1).
+// User is a resource owner: a person who signs in (RFC 6749, section 1.1).
 type User struct {
 	ID                string // user_ and a UUIDv7
 	Email             string // as it was written
@@ -16,7 +16,7 @@ type User struct {
 	PasswordHash      string // PHC string; empty: no password fits
 	PasswordFailures  int64  // wrong passwords since the last right one
 	PasswordChangedAt Time
-	Admin             bool // an administrator of this server, which is no role in any workspace
+	Admin             bool // an administrator of this server, which is not a role in a workspace
 	DisabledAt        Time // zero: enabled
 	SeenAt            Time // last sign-in; zero: never
 	CreatedAt         Time
@@ -26,8 +26,10 @@ const userColumns = `id, email, name, password_hash, password_failures, password
 	seen_at, created_at`
 
 func (u *User) fields() []any {
-	return []any{&u.ID, &u.Email, &u.Name, &u.PasswordHash, &u.PasswordFailures, &u.PasswordChangedAt, &u.Admin,
-		&u.DisabledAt, &u.SeenAt, &u.CreatedAt}
+	return []any{
+		&u.ID, &u.Email, &u.Name, &u.PasswordHash, &u.PasswordFailures, &u.PasswordChangedAt, &u.Admin,
+		&u.DisabledAt, &u.SeenAt, &u.CreatedAt,
+	}
 }
 
 // EmailKey is what two addresses are compared by: NFC, lower case, no space around.
@@ -78,15 +80,15 @@ func (s *Store) UserByID(ctx context.Context, id string) (User, error) {
 	return u, err
 }
 
-// UserByEmail finds a user whatever the case of the address. ErrNotFound where there is none.
+// UserByEmail finds a user by an address in any case. ErrNotFound where there is none.
 func (s *Store) UserByEmail(ctx context.Context, email string) (User, error) {
 	var u User
 	err := s.one(ctx, u.fields(), plain(`SELECT `+userColumns+` FROM users WHERE email_key = $1`), EmailKey(email))
 	return u, err
 }
 
-// Users lists users in the order in which they were made, from after the one named (empty: from the first), at most
-// limit of them. A search keeps those whose address or name holds it, whatever its case.
+// Users lists users in the order in which they were created, from after the one named (empty: from the first), at most
+// limit of them. A search keeps those whose address or name holds it, in any case.
 func (s *Store) Users(ctx context.Context, search, after string, limit int) ([]User, error) {
 	return collect(ctx, s, (*User).fields, plain(`SELECT `+userColumns+` FROM users WHERE id > $1
 		AND (email_key LIKE $2 ESCAPE '!' OR name_key LIKE $2 ESCAPE '!') ORDER BY id LIMIT $3`),
@@ -131,7 +133,7 @@ func (s *Store) CountUsers(ctx context.Context) (int64, error) {
 	return n, err
 }
 
-// CountAdministrators tells how many enabled administrators there are.
+// CountAdministrators returns how many enabled administrators there are.
 func (s *Store) CountAdministrators(ctx context.Context) (int64, error) {
 	var n int64
 	err := s.one(ctx, []any{&n}, plain(`SELECT count(*) FROM users WHERE admin AND disabled_at IS NULL`))
@@ -169,7 +171,7 @@ func (s *Store) keepAnAdministrator(ctx context.Context, userID string) error {
 }
 
 // DisableUser ends the user's sessions and grants for good, and keeps their personal access tokens from working until
-// EnableUser. It also stops the workspaces of which no other owner is enabled, except the shared ones whose ids are in
+// EnableUser. It also stops the workspaces that have no other enabled owner, except the shared ones whose ids are in
 // keep. Disabling again keeps the first time. ErrConflict: this is the last enabled administrator.
 func (s *Store) DisableUser(ctx context.Context, userID string, keep ...string) error {
 	return s.InTx(ctx, func(ctx context.Context) error {
@@ -231,7 +233,7 @@ func (s *Store) EnableUser(ctx context.Context, userID string) error {
 }
 
 // lockOwned makes every other change of the owners of a user's workspaces wait until the transaction ends, and likewise
-// every authorization that the user is about to give in any workspace: those take the membership's row (LockRole).
+// every authorization that the user is about to give in any workspace: those lock the membership's row (LockRole).
 func (s *Store) lockOwned(ctx context.Context, userID string) error {
 	// Workspaces first, as changes of members do.
 	if _, err := s.exec(ctx, plain(`UPDATE workspaces SET name = name WHERE id IN (SELECT workspace_id FROM memberships
@@ -320,9 +322,9 @@ func (s *Store) UpdateUser(ctx context.Context, userID string, c UserUpdate) err
 	})
 }
 
-// DeleteUser removes a user with their sessions, consents, grants and tokens, and every workspace of which they are the
-// only owner, the personal one among them. It stops the workspaces of which all other owners are disabled. ErrConflict:
-// this is the last enabled administrator.
+// DeleteUser removes a user with their sessions, consents, grants and tokens, and every workspace that has no other
+// owner, including the personal one. It stops the workspaces whose other owners are all disabled. ErrConflict: this is
+// the last enabled administrator.
 func (s *Store) DeleteUser(ctx context.Context, userID string) error {
 	return s.InTx(ctx, func(ctx context.Context) error {
 		if err := s.keepAnAdministrator(ctx, userID); err != nil {

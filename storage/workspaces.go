@@ -7,7 +7,7 @@ import (
 	"time"
 )
 
-// Workspace is the tenant that apps, and later keys and usage, belong to.
+// Workspace is the tenant that apps, keys and usage belong to.
 type Workspace struct {
 	ID         string
 	Slug       string
@@ -53,8 +53,8 @@ func (w *Workspace) fields() []any {
 	return []any{&w.ID, &w.Slug, &w.Name, &w.Plan, &w.Personal, &w.DisabledAt, &w.DisabledFor}
 }
 
-// SlugReservation is for how long nobody can take the slug of a workspace that was deleted: APIs and logs may still
-// know its owner by it.
+// SlugReservation is for how long the slug of a deleted workspace cannot be taken: APIs and logs may still know its
+// owner by it.
 const SlugReservation = 400 * 24 * time.Hour
 
 // reserveSlugs keeps the slugs that a query finds, with the ids of their workspaces and the end of the reservation as
@@ -83,7 +83,7 @@ func (s *Store) InsertWorkspace(ctx context.Context, w Workspace, ownerID string
 			w.ID, w.Slug, w.Name, searchKey(w.Name), w.Plan, s.Now()); err != nil {
 			return err
 		}
-		// Looked up after the insertion, which waits for whoever deletes the workspace that has the slug.
+		// Looked up after the insertion, which waits for a request that deletes the workspace with that slug.
 		_, err := s.SlugReservedUntil(ctx, w.Slug)
 		if err == nil {
 			return ErrExists
@@ -111,21 +111,21 @@ func (s *Store) WorkspaceByID(ctx context.Context, id string) (Workspace, error)
 	return w, err
 }
 
-// Workspaces lists all workspaces in the order in which they were made, from after the one named (empty: from the
+// Workspaces lists all workspaces in the order in which they were created, from after the one named (empty: from the
 // first), at most limit of them.
 func (s *Store) Workspaces(ctx context.Context, after string, limit int) ([]Workspace, error) {
 	return collect(ctx, s, (*Workspace).fields, plain(`SELECT `+workspaceColumns+` FROM workspaces w WHERE w.id > $1
 		ORDER BY w.id LIMIT $2`), after, limit)
 }
 
-// ListedWorkspace is a workspace as whoever runs the server sees it.
+// ListedWorkspace is a workspace as the server's administrators see it.
 type ListedWorkspace struct {
 	Workspace
 	Members   int64
 	CreatedAt Time
 }
 
-// SearchWorkspaces is Workspaces for those whose slug or name holds a text, whatever its case.
+// SearchWorkspaces is Workspaces for those whose slug or name holds a text, in any case.
 func (s *Store) SearchWorkspaces(ctx context.Context, search, after string, limit int) ([]ListedWorkspace, error) {
 	return collect(ctx, s, func(w *ListedWorkspace) []any { return append(w.fields(), &w.Members, &w.CreatedAt) },
 		plain(`SELECT `+workspaceColumns+`, (SELECT count(*) FROM memberships m WHERE m.workspace_id = w.id),
@@ -154,8 +154,8 @@ func pointed(text *string) any {
 	return *text
 }
 
-// DisableWorkspace keeps a workspace, its keys and its apps from working until EnableWorkspace, whoever of its owners
-// is enabled meanwhile.
+// DisableWorkspace keeps a workspace, its keys and its apps from working until EnableWorkspace, even if one of its
+// owners is enabled meanwhile.
 func (s *Store) DisableWorkspace(ctx context.Context, id string) error {
 	return s.execOne(ctx, ErrNotFound, altering(`UPDATE workspaces SET disabled_at = COALESCE(disabled_at,
 		CAST($2 AS BIGINT)), disabled_for = '' WHERE id = $1`), id, s.Now())
@@ -178,8 +178,7 @@ func (s *Store) EnableWorkspace(ctx context.Context, id string) error {
 const enabledOwner = `EXISTS (SELECT 1 FROM memberships m JOIN users u ON u.id = m.user_id WHERE m.workspace_id = w.id
 	AND m.role = '` + RoleOwner + `' AND u.disabled_at IS NULL)`
 
-// stopWithoutOwner disables a workspace none of whose owners is enabled, unless it is disabled. The caller holds the
-// workspace.
+// stopWithoutOwner disables a workspace if none of its owners is enabled. The caller has locked the workspace.
 func (s *Store) stopWithoutOwner(ctx context.Context, id string) error {
 	_, err := s.exec(ctx, altering(`UPDATE workspaces AS w SET disabled_at = $2, disabled_for = COALESCE((SELECT
 		max(m.user_id) FROM memberships m WHERE m.workspace_id = w.id AND m.role = $3), '')
@@ -187,14 +186,14 @@ func (s *Store) stopWithoutOwner(ctx context.Context, id string) error {
 	return err
 }
 
-// startWithOwner ends what stopWithoutOwner began, where an owner is enabled now.
+// startWithOwner enables a workspace that stopWithoutOwner disabled, if an owner is enabled now.
 func (s *Store) startWithOwner(ctx context.Context, id string) error {
 	_, err := s.exec(ctx, altering(`UPDATE workspaces AS w SET disabled_at = NULL, disabled_for = '' WHERE w.id = $1
 		AND w.disabled_for <> '' AND `+enabledOwner), id)
 	return err
 }
 
-// OwnedBy lists the workspaces of which a user is an owner.
+// OwnedBy lists the workspaces that a user owns.
 func (s *Store) OwnedBy(ctx context.Context, userID string) ([]Workspace, error) {
 	return collect(ctx, s, (*Workspace).fields, plain(`SELECT `+workspaceColumns+` FROM workspaces w
 		JOIN memberships m ON m.workspace_id = w.id
@@ -230,8 +229,8 @@ func (s *Store) DeleteWorkspace(ctx context.Context, id string) error {
 	})
 }
 
-// LockWorkspace makes whoever changes the members of a workspace wait until the transaction ends. ErrConflict: it is a
-// personal one; ErrNotFound: there is none.
+// LockWorkspace locks the row of a workspace until the transaction ends: other changes of its members wait.
+// ErrConflict: it is a personal one; ErrNotFound: there is none.
 func (s *Store) LockWorkspace(ctx context.Context, id string) error {
 	if err := s.execOne(ctx, ErrNotFound, plain(`UPDATE workspaces SET name = name WHERE id = $1`), id); err != nil {
 		return err
@@ -244,12 +243,12 @@ func (s *Store) LockWorkspace(ctx context.Context, id string) error {
 	return err
 }
 
-// SoleWorkspaces lists the workspaces of which a user is the only owner, which go with them; their personal one first.
+// SoleWorkspaces lists the workspaces that a user alone owns and that go with them, their personal one first.
 func (s *Store) SoleWorkspaces(ctx context.Context, userID string) ([]Workspace, error) {
 	return collect(ctx, s, (*Workspace).fields, plain(`SELECT `+workspaceColumns+` FROM workspaces w WHERE `+soleOwner+`
 		ORDER BY CASE WHEN w.personal_user_id IS NULL THEN 1 ELSE 0 END, w.slug`), userID, RoleOwner)
 }
 
-// soleOwner holds for the workspaces w of which user $1 is the only one with role $2.
+// soleOwner holds for the workspaces w in which only user $1 has role $2.
 const soleOwner = `EXISTS (SELECT 1 FROM memberships m WHERE m.workspace_id = w.id AND m.user_id = $1 AND m.role = $2)
 	AND NOT EXISTS (SELECT 1 FROM memberships o WHERE o.workspace_id = w.id AND o.user_id <> $1 AND o.role = $2)`

@@ -55,8 +55,10 @@ func TestPersonalWorkspaceIsForItsUserAlone(t *testing.T) {
 		mustBe(t, s.AddMember(system(t), w.workspace.ID, w.admin.ID, "member"), storage.ErrConflict)
 		mustBe(t, s.DeleteWorkspace(system(t), w.workspace.ID), storage.ErrConflict)
 		mustBe(t, s.RemoveMember(system(t), w.workspace.ID, w.user.ID), storage.ErrConflict)
-		mustBe(t, s.InsertInvitation(system(t), storage.Invitation{ID: "i", Digest: storage.Digest("i"),
-			WorkspaceID: w.workspace.ID, Email: "x@example.com"}), storage.ErrConflict)
+		mustBe(t, s.InsertInvitation(system(t), storage.Invitation{
+			ID: "i", Digest: storage.Digest("i"),
+			WorkspaceID: w.workspace.ID, Email: "x@example.com",
+		}), storage.ErrConflict)
 	})
 }
 
@@ -102,8 +104,10 @@ func TestInvitationEnds(t *testing.T) {
 			t.Errorf("%d invitations, error %v", len(list), err)
 		}
 		// A second one to the same address, however it is written, replaces the first.
-		second := storage.Invitation{ID: storage.NewID("invitation"), Digest: storage.Digest("second"),
-			WorkspaceID: w.shared.ID, Email: "EVE@example.com", Role: "admin", ExpiresAt: s.Now().Add(time.Hour)}
+		second := storage.Invitation{
+			ID: storage.NewID("invitation"), Digest: storage.Digest("second"),
+			WorkspaceID: w.shared.ID, Email: "EVE@example.com", Role: "admin", ExpiresAt: s.Now().Add(time.Hour),
+		}
 		must(t, s.InsertInvitation(system(t), second))
 		_, err = s.TakeInvitation(system(t), w.invitation.Digest, w.otherAdmin.ID)
 		mustBe(t, err, storage.ErrConsumed)
