@@ -50,7 +50,7 @@ func TestAuditTellsWhoActs(t *testing.T) {
 		if diff := cmp.Diff(want, audit(t, ctx, s, plain, "", w.shared.ID)); diff != "" {
 			t.Errorf("the actor of the context (-want +got):\n%s", diff)
 		}
-		// Somebody whom the event names itself is who did it, from where the request came.
+		// An actor that the event names itself is the one who did it; the address is the request's.
 		named := plain
 		named.Actor = storage.Actor{UserID: w.admin.ID, Credential: "password", Address: "forged", RequestID: "forged"}
 		want.Actor = storage.Actor{

@@ -46,7 +46,7 @@ func neighbours(t *testing.T, s *storage.Store) (a, b *world) {
 	return a, b
 }
 
-// The catalogue says that whatever belongs to a user or workspace is covered, and how.
+// The catalogue says that everything that belongs to a user or workspace is covered, and how.
 func TestS03_EveryTableOfTenantsHasPolicies(t *testing.T) {
 	conn := connect(t, stores.PostgreSQL(t))
 	rows, err := conn.Query(t.Context(), `SELECT c.relname, c.relrowsecurity, c.relforcerowsecurity,
@@ -209,7 +209,7 @@ func TestS04_TenantSeesOwnRowsAlone(t *testing.T) {
 		},
 	} {
 		if err := s.InTx(tenant, call); err == nil || !strings.Contains(err.Error(), "42501") {
-			t.Errorf("%s for somebody else: %v", name, err)
+			t.Errorf("%s for another owner: %v", name, err)
 		}
 	}
 	// Neither can a row of one's own be given to another, nor another's be reached without naming its owner.

@@ -13,7 +13,7 @@ import (
 	"doorward/storage"
 )
 
-// owners are a workspace, another, a user, another, and nobody, with a key of each.
+// owners are a workspace, another, a user, another, and no one, with a key of each.
 func owners(t *testing.T, s *storage.Store, w *world) ([]storage.KeyOwner, []storage.APIKey) {
 	t.Helper()
 	personal, err := s.PersonalWorkspace(system(t), w.admin.ID)

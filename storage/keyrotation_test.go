@@ -142,7 +142,7 @@ func TestK08_KeyIsRotatedOnce(t *testing.T) {
 	})
 }
 
-// Whoever meets a rotation, a revocation wins or comes first: never is a key revoked and live again.
+// When a revocation meets a rotation it wins or comes first: a revoked key is never live again.
 func TestKeyIsRotatedWhileItIsRevoked(t *testing.T) {
 	inParallelOnEachEngine(t, func(t *testing.T, s *storage.Store) {
 		w := newWorld(t, s)

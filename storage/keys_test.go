@@ -347,7 +347,7 @@ func TestKeyIsPausedAndResumed(t *testing.T) {
 	})
 }
 
-// UpdateKey writes what it says and nothing else, whatever else the record holds.
+// UpdateKey writes what it says and nothing else, even if the record holds more.
 func TestK12_UpdateChangesNothingThatIsFixed(t *testing.T) {
 	onEachEngine(t, func(t *testing.T, s *storage.Store) {
 		w := newWorld(t, s)

@@ -9,8 +9,8 @@ import (
 	"doorward/test/stores"
 )
 
-// A transaction of PostgreSQL begins with the message of its first statement. Where that message fails the BEGIN is
-// lost too, and what comes after must not be written outside of a transaction, whoever heeds no error.
+// A transaction of PostgreSQL begins with the round trip of its first statement. If that fails, the BEGIN is lost too,
+// and what comes after must not be written outside of a transaction, even if a caller ignores the error.
 func TestZ4c_AfterAFailureNothingIsWritten(t *testing.T) {
 	s := stores.Open(t, stores.PostgreSQL(t))
 	w := newWorld(t, s)

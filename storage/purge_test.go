@@ -260,7 +260,7 @@ func TestManyTouchesFromManyNodes(t *testing.T) {
 			s.TouchGrant(id)
 		}
 		var wg sync.WaitGroup
-		for range 4 { // one takes them all; the rest find nothing and wait for nobody
+		for range 4 { // one takes them all; the rest find nothing and do not wait
 			wg.Go(func() {
 				if err := s.FlushTouches(system(t)); err != nil {
 					t.Error(err)
@@ -290,7 +290,7 @@ func TestS10_DumpHoldsNoSecret(t *testing.T) {
 	})
 }
 
-// "Last used" that could not be written, because whoever had it written went away, is written the next time.
+// "Last used" that could not be written, because the caller went away, is written the next time.
 func TestTouchesThatCouldNotBeWrittenAreKept(t *testing.T) {
 	onEachEngine(t, func(t *testing.T, s *storage.Store) {
 		w := newWorld(t, s)

@@ -39,7 +39,7 @@ func TestT03_CodeIsConsumedOnce(t *testing.T) {
 	})
 }
 
-// As the token endpoint does it: whatever else the losers wrote in their transaction is not there.
+// As the token endpoint does it: what else the losers wrote in their transaction is not there.
 func TestT03_CodeIsConsumedOnceWithItsTokens(t *testing.T) {
 	inParallelOnEachEngine(t, func(t *testing.T, s *storage.Store) {
 		w := newWorld(t, s)

@@ -10,7 +10,7 @@ const (
 	// SettingSetupWord is the hex SHA-256 of the code with which the first administrator is created.
 	SettingSetupWord = "setup_word"
 
-	// when a wrong password was last given that counted for no account
+	// settingUncounted is when a wrong password was last given that counted for no account.
 	settingUncounted      = "password_failure_uncounted"
 	settingAdministrators = "administrators" // written before an administrator is removed
 )

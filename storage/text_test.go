@@ -357,7 +357,7 @@ func TestS01_UnstorableTextWritesNothing(t *testing.T) {
 // second is the error of what returns something else too.
 func second[T any](_ T, err error) error { return err }
 
-func TestStrangeUserAgentKeepsNobodyOut(t *testing.T) {
+func TestStrangeUserAgentKeepsNoUserOut(t *testing.T) {
 	onEachEngine(t, func(t *testing.T, s *storage.Store) {
 		w := newWorld(t, s)
 		x := w.session

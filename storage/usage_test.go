@@ -70,7 +70,7 @@ func TestUsageIsSummedByTheHour(t *testing.T) {
 		at(2 * time.Hour)
 		used(s, w.shared.ID, w.key, 0, 5, 0)
 		used(s, w.workspace.ID, w.key, 7, 0, 0) // of another workspace
-		used(s, "", w.key, 9, 0, 0)             // of nobody
+		used(s, "", w.key, 9, 0, 0)             // of no workspace
 		flush()
 		at(25 * time.Hour)
 		s.NoteUse(storage.Use{WorkspaceID: w.shared.ID, CredentialID: w.client.ID, Credential: "access_token"})
@@ -328,7 +328,7 @@ func TestTheLastRequestsOfAnAppAreKeptWithoutAddresses(t *testing.T) {
 		if found, err := s.RecentRequest(system(t), w.key.ID, "refused"); len(found) != 0 || err != nil {
 			t.Errorf("of another: %+v, error %v", found, err)
 		}
-		// The app's workspace may read them, and nobody else.
+		// The app's workspace may read them, and no one else.
 		for workspace, want := range map[string]int{w.client.WorkspaceID: 1, w.shared.ID: 0} {
 			must(t, s.InTx(storage.Tenant(t.Context(), w.admin.ID, workspace), func(ctx context.Context) error {
 				found, err := s.RecentRequest(ctx, w.client.ID, "refused")
@@ -430,7 +430,7 @@ func TestCloseWritesWhatIsLeft(t *testing.T) {
 	}
 }
 
-// What was used last by somebody who is gone takes nothing of others along.
+// The last uses of a credential that is gone take nothing of others along.
 func TestUsageOfWhatIsGoneIsForgotten(t *testing.T) {
 	onEachEngine(t, func(t *testing.T, s *storage.Store) {
 		w := newWorld(t, s)

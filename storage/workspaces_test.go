@@ -97,7 +97,7 @@ func TestInvitationIsTakenOnce(t *testing.T) {
 func TestInvitationEnds(t *testing.T) {
 	onEachEngine(t, func(t *testing.T, s *storage.Store) {
 		w := newWorld(t, s)
-		// Whoever is a member already keeps their role, and the link.
+		// A user who is a member already keeps their role, and the link.
 		_, err := s.TakeInvitation(system(t), w.invitation.Digest, w.admin.ID)
 		mustBe(t, err, storage.ErrExists)
 		if list, err := s.InvitationsOf(system(t), w.shared.ID); err != nil || len(list) != 1 {
@@ -120,7 +120,7 @@ func TestInvitationEnds(t *testing.T) {
 	})
 }
 
-// What goes with a user is what nobody else owns.
+// What goes with a user is what no one else owns.
 func TestWorkspacesThatGoWithTheirOwner(t *testing.T) {
 	onEachEngine(t, func(t *testing.T, s *storage.Store) {
 		w := newWorld(t, s)
@@ -167,7 +167,7 @@ func TestOwnerIsDeletedWhileTheOtherLeaves(t *testing.T) {
 				}
 				return s.RemoveMember(system(t), shared.ID, w.admin.ID)
 			})
-			for _, err := range errs { // of whoever would have been the last
+			for _, err := range errs { // of the one who would have been the last
 				if !errors.Is(err, storage.ErrConflict) && !errors.Is(err, storage.ErrNotFound) {
 					t.Fatal(err)
 				}
