@@ -24,7 +24,8 @@ type policy uint8
 
 const (
 	// shared statements of requests that run at the same time go to PostgreSQL in one batch, when they are outside of a
-	// transaction (batcher.go). Each must touch a row that no other request touches.
+	// transaction (batcher.go). Each must touch a row that no other request touches, since all of a batch wait for each
+	// other.
 	shared policy = 1 << iota
 	// ordered is for a shared statement whose row other requests write too. The first argument names the row, and every
 	// batch writes its rows in the order of their names, so that no two batches wait for each other in a circle.
