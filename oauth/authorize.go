@@ -493,7 +493,7 @@ func (s *Server) Approve(ctx context.Context, a *AuthorizeRequest, d Decision) (
 		}
 		// The person as they are now, not when the page was made. Whoever removes them at the same moment also ends what is
 		// made here, or makes it impossible.
-		role, err := s.store.HoldRole(ctx, d.WorkspaceID, d.UserID, d.SessionID)
+		role, err := s.store.LockRole(ctx, d.WorkspaceID, d.UserID, d.SessionID)
 		if err != nil {
 			return fmt.Errorf("approve: %w", err)
 		}
@@ -643,7 +643,7 @@ func (s *Server) OpenAnswer(ctx context.Context, f *Flow, userID string) (string
 // stillAllowed checks, where nobody was asked, that what was remembered still is, and keeps it until the transaction
 // ends: whoever ends the app's access at the same moment also ends what is made here, or makes it impossible.
 func (s *Server) stillAllowed(ctx context.Context, g storage.Grant) error {
-	c, err := s.store.HoldConsent(ctx, g.UserID, g.ClientID, g.Resource, g.WorkspaceID)
+	c, err := s.store.LockConsent(ctx, g.UserID, g.ClientID, g.Resource, g.WorkspaceID)
 	if errors.Is(err, storage.ErrNotFound) || err == nil && !within(g.Scopes, c.Scopes) {
 		return ErrNotAllowed
 	}
@@ -666,7 +666,7 @@ func (a *AuthorizeRequest) Granted(allowed []string, role string) []string {
 // of this answer is not made yet.
 func (s *Server) remember(ctx context.Context, a *AuthorizeRequest, g storage.Grant) error {
 	// Held until the transaction ends, so that of two answers at once the later one sees the earlier one's.
-	before, err := s.store.HoldConsent(ctx, g.UserID, g.ClientID, g.Resource, g.WorkspaceID)
+	before, err := s.store.LockConsent(ctx, g.UserID, g.ClientID, g.Resource, g.WorkspaceID)
 	if err != nil && !errors.Is(err, storage.ErrNotFound) {
 		return fmt.Errorf("remember consent: %w", err)
 	}

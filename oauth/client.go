@@ -349,7 +349,7 @@ func (s *Server) SwitchClient(ctx context.Context, by Authority, id string, disa
 		done = "disabled"
 	}
 	return s.changeClient(ctx, by, id, done, !disable, func(ctx context.Context, id string) error {
-		if err := s.store.HoldClient(ctx, id); err != nil {
+		if err := s.store.LockClient(ctx, id); err != nil {
 			return err
 		}
 		c, err := s.store.ClientByID(ctx, id)
@@ -427,7 +427,7 @@ func (s *Server) UpdateClient(ctx context.Context, by Authority, id string, p Cl
 	var c storage.Client
 	err := s.store.InTx(ctx, func(ctx context.Context) error {
 		// What an administrator changes at the same moment must not be written back.
-		err := s.store.HoldClient(ctx, id)
+		err := s.store.LockClient(ctx, id)
 		if err == nil {
 			c, err = s.store.ClientByID(ctx, id)
 		}

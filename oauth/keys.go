@@ -328,7 +328,7 @@ func (s *Server) UpdateKey(ctx context.Context, by Authority, owner storage.KeyO
 	}
 	var k storage.APIKey
 	err := s.store.InTx(ctx, func(ctx context.Context) (err error) {
-		if k, err = s.store.HoldKey(ctx, owner, id); err != nil {
+		if k, err = s.store.LockKey(ctx, owner, id); err != nil {
 			return fmt.Errorf("update a key: %w", err)
 		}
 		if err := by.Decide(keyAct(&k)); err != nil {
@@ -464,7 +464,7 @@ func (a *Authority) mayManage(owner storage.KeyOwner) error {
 // also for a key that is revoked.
 func (s *Server) PauseKey(ctx context.Context, by Authority, owner storage.KeyOwner, id string) (storage.APIKey, error) {
 	return s.switchKey(ctx, by, owner, id, "paused", keyAct, func(ctx context.Context, owner storage.KeyOwner, id string) error {
-		k, err := s.store.HoldKey(ctx, owner, id)
+		k, err := s.store.LockKey(ctx, owner, id)
 		if err != nil {
 			return err
 		}
@@ -476,7 +476,7 @@ func (s *Server) PauseKey(ctx context.Context, by Authority, owner storage.KeyOw
 // PauseKey.
 func (s *Server) ResumeKey(ctx context.Context, by Authority, owner storage.KeyOwner, id string) (storage.APIKey, error) {
 	return s.switchKey(ctx, by, owner, id, "resumed", lastingAct, func(ctx context.Context, owner storage.KeyOwner, id string) error {
-		k, err := s.store.HoldKey(ctx, owner, id)
+		k, err := s.store.LockKey(ctx, owner, id)
 		if err != nil {
 			return err
 		}
@@ -539,7 +539,7 @@ func (s *Server) RotateKey(ctx context.Context, by Authority, owner storage.KeyO
 	var fresh storage.APIKey
 	var text string
 	err := s.store.InTx(ctx, func(ctx context.Context) error {
-		old, err := s.store.HoldKey(ctx, owner, id)
+		old, err := s.store.LockKey(ctx, owner, id)
 		if err != nil {
 			return fmt.Errorf("rotate a key: %w", err)
 		}

@@ -342,7 +342,7 @@ func (s *Server) ChangeRole(ctx context.Context, by Authority, w storage.Workspa
 // roleToChange is a member's role, which the authority may take from them.
 func (s *Server) roleToChange(ctx context.Context, by *Authority, workspaceID, userID string) (string, error) {
 	// So that nobody makes them an owner between this look and the change.
-	if err := s.store.HoldWorkspace(ctx, workspaceID); err != nil {
+	if err := s.store.LockWorkspace(ctx, workspaceID); err != nil {
 		return "", err
 	}
 	before, err := s.store.RoleOf(ctx, workspaceID, userID)

@@ -7,8 +7,8 @@ import (
 	"strings"
 )
 
-// Actor is who does something, as audit events tell it. Whoever serves a request puts one into its context (WithActor)
-// and completes it when they know more. The zero value is the server itself.
+// Actor is who does something, as audit events tell it. The server of a request puts one into its context (WithActor)
+// and completes it once it knows more. The zero value is the server itself.
 type Actor struct {
 	UserID     string
 	ClientID   string
@@ -20,12 +20,12 @@ type Actor struct {
 
 type actorKey struct{}
 
-// WithActor carries who acts; what is changed in a later counts.
+// WithActor carries who acts; a change that is made to a later counts too.
 func WithActor(ctx context.Context, a *Actor) context.Context {
 	return context.WithValue(ctx, actorKey{}, a)
 }
 
-// ActorOf is who acts in ctx; never nil. Without one it is one that nobody sees.
+// ActorOf is who acts in ctx; never nil. Without one it is one that no event sees.
 func ActorOf(ctx context.Context) *Actor {
 	if a, ok := ctx.Value(actorKey{}).(*Actor); ok {
 		return a
@@ -38,11 +38,16 @@ type AuditEvent struct {
 	ID          string
 	CreatedAt   Time
 	Action      string // what was done, such as api_key.created
-	WorkspaceID string // whose members with the right may see it; empty: nobody but the operator
+	WorkspaceID string // whose members with the right may see it; empty: only the operator may
 	Actor
 	Target string            // id of what it was done to
 	Detail map[string]string // further facts: ids, numbers, scopes; neither secrets nor names
 }
+
+// InsertAuditEventStatement is behind Audit.
+var InsertAuditEventStatement = Statement{`INSERT INTO audit_events (id, created_at, action, workspace_id, user_id,
+	client_id, credential, key_id, address, request_id, target, detail)
+	VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12)`, deferred}
 
 // Audit notes that something was done by the actor in ctx, in the transaction that does it. Where the event names no
 // workspace and personalOf a user, it belongs to that user's personal one.
@@ -54,7 +59,8 @@ func (s *Store) Audit(ctx context.Context, e AuditEvent, personalOf string) erro
 		e.Address, e.RequestID = a.Address, a.RequestID
 	}
 	if e.WorkspaceID == "" && personalOf != "" {
-		err := s.one(ctx, []any{&e.WorkspaceID}, `SELECT id FROM workspaces WHERE personal_user_id = $1`, personalOf)
+		err := s.one(ctx, []any{&e.WorkspaceID}, plain(`SELECT id FROM workspaces WHERE personal_user_id = $1`),
+			personalOf)
 		if err := ignoreNotFound(err); err != nil {
 			return err
 		}
@@ -67,8 +73,9 @@ func (s *Store) Audit(ctx context.Context, e AuditEvent, personalOf string) erro
 		}
 		detail = string(text)
 	}
-	return s.execLater(ctx, InsertAuditEventStatement, NewID("event"), s.Now(), e.Action, e.WorkspaceID, e.UserID, e.ClientID, e.Credential, e.KeyID,
-		e.Address, e.RequestID, e.Target, detail)
+	_, err := s.exec(ctx, InsertAuditEventStatement, NewID("event"), s.Now(), e.Action, e.WorkspaceID, e.UserID,
+		e.ClientID, e.Credential, e.KeyID, e.Address, e.RequestID, e.Target, detail)
+	return err
 }
 
 // AuditFilter says which events are wanted. The zero value of a field wants all.
@@ -115,7 +122,8 @@ func (s *Store) AuditEvents(ctx context.Context, f AuditFilter) ([]AuditEvent, e
 	err := s.each(ctx, func(scan func(...any) error) error {
 		var e AuditEvent
 		var detail string
-		if err := scan(&e.ID, &e.CreatedAt, &e.Action, &e.WorkspaceID, &e.UserID, &e.ClientID, &e.Credential, &e.KeyID, &e.Address, &e.RequestID, &e.Target, &detail); err != nil {
+		if err := scan(&e.ID, &e.CreatedAt, &e.Action, &e.WorkspaceID, &e.UserID, &e.ClientID, &e.Credential, &e.KeyID,
+			&e.Address, &e.RequestID, &e.Target, &detail); err != nil {
 			return err
 		}
 		if err := json.Unmarshal([]byte(detail), &e.Detail); err != nil {
@@ -123,7 +131,8 @@ func (s *Store) AuditEvents(ctx context.Context, f AuditFilter) ([]AuditEvent, e
 		}
 		list = append(list, e)
 		return nil
-	}, `SELECT id, created_at, action, workspace_id, user_id, client_id, credential, key_id, address, request_id, target, detail FROM audit_events
-		WHERE `+strings.Join(where, " AND ")+fmt.Sprintf(" ORDER BY id DESC LIMIT $%d", len(args)), args...)
+	}, plain(`SELECT id, created_at, action, workspace_id, user_id, client_id, credential, key_id, address, request_id,
+		target, detail FROM audit_events
+		WHERE `+strings.Join(where, " AND ")+fmt.Sprintf(" ORDER BY id DESC LIMIT $%d", len(args))), args...)
 	return list, err
 }

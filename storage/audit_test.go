@@ -14,7 +14,11 @@ import (
 )
 
 // audit notes an event and gives it as it is read.
-func audit(t *testing.T, ctx context.Context, s *storage.Store, e storage.AuditEvent, personalOf, workspaceID string) storage.AuditEvent { //nolint:revive // ctx is what is tried
+//
+//nolint:revive // the context is what is tried, as in the calls of the tests
+func audit(t *testing.T, ctx context.Context, s *storage.Store, e storage.AuditEvent, personalOf,
+	workspaceID string,
+) storage.AuditEvent {
 	t.Helper()
 	must(t, s.Audit(ctx, e, personalOf))
 	list, err := s.AuditEvents(system(t), storage.AuditFilter{WorkspaceID: workspaceID, Limit: 1})
@@ -34,18 +38,25 @@ func TestAuditTellsWhoActs(t *testing.T) {
 		w := newWorld(t, s)
 		actor := &storage.Actor{Address: "192.0.2.1", RequestID: "request 1"}
 		ctx := storage.WithActor(system(t), actor)
-		actor.UserID, actor.ClientID, actor.Credential, actor.KeyID = w.user.ID, w.client.ID, "session", w.key.ID // known later
-		plain := storage.AuditEvent{Action: "app.created", WorkspaceID: w.shared.ID, Target: "app_x", Detail: map[string]string{"a": `"b"`, "c": ""}}
+		// known later
+		actor.UserID, actor.ClientID, actor.Credential, actor.KeyID = w.user.ID, w.client.ID, "session", w.key.ID
+		plain := storage.AuditEvent{
+			Action: "app.created", WorkspaceID: w.shared.ID, Target: "app_x",
+			Detail: map[string]string{"a": `"b"`, "c": ""},
+		}
 
 		want := plain
 		want.Actor = *actor
 		if diff := cmp.Diff(want, audit(t, ctx, s, plain, "", w.shared.ID)); diff != "" {
 			t.Errorf("the actor of the context (-want +got):\n%s", diff)
 		}
-		// Somebody whom the event names itself is who did it, from where the request came.
+		// An actor that the event names itself is the one who did it; the address is the request's.
 		named := plain
 		named.Actor = storage.Actor{UserID: w.admin.ID, Credential: "password", Address: "forged", RequestID: "forged"}
-		want.Actor = storage.Actor{UserID: w.admin.ID, Credential: "password", Address: "192.0.2.1", RequestID: "request 1"}
+		want.Actor = storage.Actor{
+			UserID: w.admin.ID, Credential: "password", Address: "192.0.2.1",
+			RequestID: "request 1",
+		}
 		if diff := cmp.Diff(want, audit(t, ctx, s, named, "", w.shared.ID)); diff != "" {
 			t.Errorf("another actor (-want +got):\n%s", diff)
 		}
@@ -70,15 +81,18 @@ func TestAuditFindsThePersonalWorkspace(t *testing.T) {
 	onEachEngine(t, func(t *testing.T, s *storage.Store) {
 		w := newWorld(t, s)
 		ctx := system(t)
-		if got := audit(t, ctx, s, storage.AuditEvent{Action: "session.started"}, w.user.ID, w.workspace.ID); got.WorkspaceID != w.workspace.ID || got.Action != "session.started" {
+		if got := audit(t, ctx, s, storage.AuditEvent{Action: "session.started"}, w.user.ID,
+			w.workspace.ID); got.WorkspaceID != w.workspace.ID || got.Action != "session.started" {
 			t.Errorf("%+v", got)
 		}
 		// A workspace that is named stays; a user who is not there, or is gone, has none.
-		if got := audit(t, ctx, s, storage.AuditEvent{Action: "x.named", WorkspaceID: w.shared.ID}, w.user.ID, w.shared.ID); got.Action != "x.named" {
+		if got := audit(t, ctx, s, storage.AuditEvent{Action: "x.named", WorkspaceID: w.shared.ID}, w.user.ID,
+			w.shared.ID); got.Action != "x.named" {
 			t.Errorf("%+v", got)
 		}
 		for _, user := range []string{"user_x", "nobody", ""} {
-			if got := audit(t, ctx, s, storage.AuditEvent{Action: "x.of-" + user}, user, ""); got.Action != "x.of-"+user {
+			if got := audit(t, ctx, s, storage.AuditEvent{Action: "x.of-" + user}, user, ""); got.Action != "x.of-"+
+				user {
 				t.Errorf("%+v", got)
 			}
 		}
@@ -153,7 +167,10 @@ func TestAuditEventsAreFilteredAndPaged(t *testing.T) {
 		}
 		// Another workspace's, and the server's own, are not among them.
 		for _, workspace := range []string{w.workspace.ID, "", "ws_x", "%"} {
-			list, err := s.AuditEvents(system(t), storage.AuditFilter{WorkspaceID: workspace, Target: "key_1", Limit: 100})
+			list, err := s.AuditEvents(system(t), storage.AuditFilter{
+				WorkspaceID: workspace, Target: "key_1",
+				Limit: 100,
+			})
 			if len(list) != 0 || err != nil {
 				t.Errorf("workspace %q: %d events, error %v", workspace, len(list), err)
 			}
@@ -176,7 +193,10 @@ func TestHistoryGoesByItsAge(t *testing.T) {
 				if err := s.Audit(ctx, storage.AuditEvent{Action: "old"}, ""); err != nil {
 					return err
 				}
-				s.NoteUse(storage.Use{WorkspaceID: w.workspace.ID, CredentialID: w.client.ID, Credential: "access_token"})
+				s.NoteUse(storage.Use{
+					WorkspaceID: w.workspace.ID, CredentialID: w.client.ID,
+					Credential: "access_token",
+				})
 			}
 			return nil
 		}))
@@ -207,7 +227,10 @@ func TestAnswerIsKeptOnceForADay(t *testing.T) {
 	onEachEngine(t, func(t *testing.T, s *storage.Store) {
 		w := newWorld(t, s)
 		ctx := system(t)
-		a := storage.IdempotentAnswer{Digest: storage.Digest("one"), Request: storage.Digest("request"), Status: 201, Answer: "sealed"}
+		a := storage.IdempotentAnswer{
+			Digest: storage.Digest("one"), Request: storage.Digest("request"), Status: 201,
+			Answer: "sealed",
+		}
 		must(t, s.KeepAnswer(ctx, a))
 		other := a
 		other.Answer, other.WorkspaceID = "other", w.shared.ID
@@ -233,7 +256,10 @@ func TestAnswerIsKeptByOneOfMany(t *testing.T) {
 			return s.InTx(ctx, func(ctx context.Context) error {
 				k := newKey(w.key.Owner(), fmt.Sprint(i))
 				return errors.Join(s.InsertKey(ctx, &k, 1000),
-					s.KeepAnswer(ctx, storage.IdempotentAnswer{Digest: storage.Digest("one"), Request: storage.Digest("request"), Status: 201, Answer: k.ID}))
+					s.KeepAnswer(ctx, storage.IdempotentAnswer{
+						Digest:  storage.Digest("one"),
+						Request: storage.Digest("request"), Status: 201, Answer: k.ID,
+					}))
 			})
 		})
 		list, err := s.Keys(system(t), w.key.Owner(), storage.KeyFilter{Limit: 100})

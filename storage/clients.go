@@ -7,21 +7,22 @@ import (
 	"time"
 )
 
-// Client is an application that asks for tokens (RFC 6749 section 1.1), or a resource server that asks about them.
+// Client is an application that asks for tokens (RFC 6749, section 1.1), or a resource server that asks about them.
 type Client struct {
-	ID             string
-	WorkspaceID    string // empty: made by the command, seen by administrators only
-	CreatedBy      string // user id; empty: the command
-	Name           string
-	Site           string // the app's home page; may be empty
-	Public         bool   // has no secret (RFC 6749 section 2.1)
-	PKCEOptional   bool   // an app older than PKCE; never a public one
-	FirstParty     bool   // no consent is asked for, but where any program could take the answer (RFC 8252 section 8.6)
-	ResourceServer bool   // may introspect every credential for its resources
-	Verified       bool   // an administrator vouches for its name
-	Manages        bool   // its access tokens may create what outlives them
-	RedirectURIs   List   // RFC 6749 section 3.1.2, compared byte for byte
-	GrantTypes     List   // RFC 7591 section 2
+	ID           string
+	WorkspaceID  string // empty: made by the command, seen by administrators only
+	CreatedBy    string // user id; empty: the command
+	Name         string
+	Site         string // the app's home page; may be empty
+	Public       bool   // has no secret (RFC 6749, section 2.1)
+	PKCEOptional bool   // an app older than PKCE; never a public one
+	// no consent is asked for, but where any program could take the answer (RFC 8252, section 8.6)
+	FirstParty     bool
+	ResourceServer bool // may introspect every credential for its resources
+	Verified       bool // an administrator vouches for its name
+	Manages        bool // its access tokens may create what outlives them
+	RedirectURIs   List // RFC 6749, section 3.1.2, compared byte for byte
+	GrantTypes     List // RFC 7591, section 2
 	Scopes         List
 	Resources      List // RFC 8707; the first is the default
 	DisabledAt     Time
@@ -41,13 +42,15 @@ type ClientSecret struct {
 	LastUsedAt Time
 }
 
-const clientColumns = `c.id, COALESCE(c.workspace_id, ''), COALESCE(c.created_by, ''), c.name, c.site, c.public, c.pkce_optional, c.first_party,
-	c.resource_server, c.verified, c.manages, c.redirect_uris, c.grant_types, c.scopes, c.resources, c.disabled_at, c.disabled_by, c.created_at, c.changed_at`
+const clientColumns = `c.id, COALESCE(c.workspace_id, ''), COALESCE(c.created_by, ''), c.name, c.site, c.public,
+	c.pkce_optional, c.first_party, c.resource_server, c.verified, c.manages, c.redirect_uris, c.grant_types, c.scopes,
+	c.resources, c.disabled_at, c.disabled_by, c.created_at, c.changed_at`
 
 func (c *Client) fields() []any {
 	return []any{
-		&c.ID, &c.WorkspaceID, &c.CreatedBy, &c.Name, &c.Site, &c.Public, &c.PKCEOptional, &c.FirstParty, &c.ResourceServer,
-		&c.Verified, &c.Manages, &c.RedirectURIs, &c.GrantTypes, &c.Scopes, &c.Resources, &c.DisabledAt, &c.DisabledBy, &c.CreatedAt, &c.ChangedAt,
+		&c.ID, &c.WorkspaceID, &c.CreatedBy, &c.Name, &c.Site, &c.Public, &c.PKCEOptional, &c.FirstParty,
+		&c.ResourceServer, &c.Verified, &c.Manages, &c.RedirectURIs, &c.GrantTypes, &c.Scopes, &c.Resources,
+		&c.DisabledAt, &c.DisabledBy, &c.CreatedAt, &c.ChangedAt,
 	}
 }
 
@@ -62,10 +65,12 @@ func nullable(text string) any {
 func (s *Store) InsertClient(ctx context.Context, c *Client, origins []string) error {
 	c.CreatedAt, c.ChangedAt = s.Now(), s.Now()
 	return s.InTx(ctx, func(ctx context.Context) error {
-		if _, err := s.exec(ctx, `INSERT INTO clients (id, workspace_id, created_by, name, name_key, site, public, pkce_optional, first_party, resource_server,
-			verified, manages, redirect_uris, grant_types, scopes, resources, created_at, changed_at)
-			VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $17)`,
-			c.ID, nullable(c.WorkspaceID), nullable(c.CreatedBy), c.Name, searchKey(c.Name), c.Site, c.Public, c.PKCEOptional, c.FirstParty, c.ResourceServer,
+		if _, err := s.exec(ctx, plain(`INSERT INTO clients (id, workspace_id, created_by, name, name_key, site, public,
+			pkce_optional, first_party, resource_server, verified, manages, redirect_uris, grant_types, scopes,
+			resources, created_at, changed_at)
+			VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $17)`),
+			c.ID, nullable(c.WorkspaceID), nullable(c.CreatedBy), c.Name, searchKey(c.Name), c.Site, c.Public,
+			c.PKCEOptional, c.FirstParty, c.ResourceServer,
 			c.Verified, c.Manages, c.RedirectURIs, c.GrantTypes, c.Scopes, c.Resources, c.CreatedAt); err != nil {
 			return err
 		}
@@ -74,25 +79,26 @@ func (s *Store) InsertClient(ctx context.Context, c *Client, origins []string) e
 				return err
 			}
 		}
-		s.changed(ctx)
 		return s.setOrigins(ctx, c.ID, origins)
 	})
 }
 
 func (s *Store) insertSecret(ctx context.Context, clientID string, x ClientSecret) error {
-	_, err := s.exec(ctx, `INSERT INTO client_secrets (id, client_id, workspace_id, digest, tail, created_at, expires_at)
-		VALUES ($1, $2, (SELECT workspace_id FROM clients WHERE id = $2), $3, $4, $5, $6)`,
+	_, err := s.exec(ctx, altering(`INSERT INTO client_secrets (id, client_id, workspace_id, digest, tail, created_at,
+		expires_at)
+		VALUES ($1, $2, (SELECT workspace_id FROM clients WHERE id = $2), $3, $4, $5, $6)`),
 		x.ID, clientID, x.Digest, x.Tail, x.CreatedAt, x.ExpiresAt)
 	return err
 }
 
 func (s *Store) setOrigins(ctx context.Context, clientID string, origins []string) error {
-	if _, err := s.exec(ctx, `DELETE FROM client_origins WHERE client_id = $1`, clientID); err != nil {
+	if _, err := s.exec(ctx, plain(`DELETE FROM client_origins WHERE client_id = $1`), clientID); err != nil {
 		return err
 	}
 	for _, o := range origins {
-		if _, err := s.exec(ctx, `INSERT INTO client_origins (origin, client_id, workspace_id)
-			VALUES ($1, $2, (SELECT workspace_id FROM clients WHERE id = $2)) ON CONFLICT DO NOTHING`, o, clientID); err != nil {
+		if _, err := s.exec(ctx, plain(`INSERT INTO client_origins (origin, client_id, workspace_id)
+			VALUES ($1, $2, (SELECT workspace_id FROM clients WHERE id = $2)) ON CONFLICT DO NOTHING`), o,
+			clientID); err != nil {
 			return err
 		}
 	}
@@ -103,13 +109,14 @@ func (s *Store) setOrigins(ctx context.Context, clientID string, origins []strin
 func (s *Store) UpdateClient(ctx context.Context, c *Client, origins []string) error {
 	c.ChangedAt = s.Now()
 	return s.InTx(ctx, func(ctx context.Context) error {
-		if err := s.execOne(ctx, ErrNotFound, `UPDATE clients SET name = $2, name_key = $14, site = $3, public = $4, pkce_optional = $5, first_party = $6,
-			resource_server = $7, verified = $8, redirect_uris = $9, grant_types = $10, scopes = $11, resources = $12, changed_at = $13, manages = $15 WHERE id = $1`,
-			c.ID, c.Name, c.Site, c.Public, c.PKCEOptional, c.FirstParty, c.ResourceServer, c.Verified, c.RedirectURIs, c.GrantTypes,
+		if err := s.execOne(ctx, ErrNotFound, altering(`UPDATE clients SET name = $2, name_key = $14, site = $3,
+			public = $4, pkce_optional = $5, first_party = $6, resource_server = $7, verified = $8, redirect_uris = $9,
+			grant_types = $10, scopes = $11, resources = $12, changed_at = $13, manages = $15 WHERE id = $1`),
+			c.ID, c.Name, c.Site, c.Public, c.PKCEOptional, c.FirstParty, c.ResourceServer, c.Verified, c.RedirectURIs,
+			c.GrantTypes,
 			c.Scopes, c.Resources, c.ChangedAt, searchKey(c.Name), c.Manages); err != nil {
 			return err
 		}
-		s.changed(ctx)
 		return s.setOrigins(ctx, c.ID, origins)
 	})
 }
@@ -123,13 +130,18 @@ func (s *Store) ClientByID(ctx context.Context, id string) (Client, error) {
 // ClientInUse is ClientByID, and reports whether the client may be used: neither it nor its workspace is disabled.
 func (s *Store) ClientInUse(ctx context.Context, id string) (c Client, usable bool, err error) {
 	// Not part of ClientByID, since tenants read no workspaces.
-	c, stopped, err := s.clientByID(ctx, id, `EXISTS (SELECT 1 FROM workspaces w WHERE w.id = c.workspace_id AND w.disabled_at IS NOT NULL)`)
+	c, stopped, err := s.clientByID(ctx, id, `EXISTS (SELECT 1 FROM workspaces w WHERE w.id = c.workspace_id
+		AND w.disabled_at IS NOT NULL)`)
 	return c, err == nil && !stopped && c.DisabledAt.IsZero(), err
 }
 
+// ClientUsableStatement is behind ClientUsable.
+var ClientUsableStatement = Statement{`SELECT c.disabled_at IS NULL AND w.disabled_at IS NULL
+	FROM clients c LEFT JOIN workspaces w ON w.id = c.workspace_id WHERE c.id = $1`, shared | compiled}
+
 // ClientUsable reports whether neither a client nor its workspace is disabled, as ClientInUse does, with less work.
 func (s *Store) ClientUsable(ctx context.Context, id string) (usable bool, err error) {
-	err = s.oneTogether(ctx, []any{&usable}, ClientUsableStatement, id)
+	err = s.one(ctx, []any{&usable}, ClientUsableStatement, id)
 	if errors.Is(err, ErrNotFound) {
 		return false, nil
 	}
@@ -142,7 +154,8 @@ func (s *Store) clientByID(ctx context.Context, id, column string) (c Client, va
 		var x ClientSecret
 		var secretID *string
 		var tail *string
-		if err := scan(append(c.fields(), &value, &secretID, &x.Digest, &tail, &x.CreatedAt, &x.ExpiresAt, &x.LastUsedAt)...); err != nil {
+		if err := scan(append(c.fields(), &value, &secretID, &x.Digest, &tail, &x.CreatedAt, &x.ExpiresAt,
+			&x.LastUsedAt)...); err != nil {
 			return err
 		}
 		found = true
@@ -151,49 +164,51 @@ func (s *Store) clientByID(ctx context.Context, id, column string) (c Client, va
 			c.Secrets = append(c.Secrets, x)
 		}
 		return nil
-	}, `SELECT `+clientColumns+`, `+column+`, x.id, x.digest, x.tail, x.created_at, x.expires_at, x.last_used_at
+	}, plain(`SELECT `+clientColumns+`, `+column+`, x.id, x.digest, x.tail, x.created_at, x.expires_at, x.last_used_at
 		FROM clients c LEFT JOIN client_secrets x ON x.client_id = c.id AND (x.expires_at IS NULL OR x.expires_at > $2)
-		WHERE c.id = $1 ORDER BY x.created_at DESC, x.id DESC`, id, s.Now())
+		WHERE c.id = $1 ORDER BY x.created_at DESC, x.id DESC`), id, s.Now())
 	if err == nil && !found {
 		err = ErrNotFound
 	}
 	return c, value, err
 }
 
-// Clients lists all clients in the order in which they were made, from after the one named (empty: from the first), at
-// most limit of them. A search keeps those whose name or id holds it, whatever its case.
+// Clients lists all clients in the order in which they were created, from after the one named (empty: from the first),
+// at most limit of them. A search keeps those whose name or id holds it, in any case.
 func (s *Store) Clients(ctx context.Context, search, after string, limit int) ([]Client, error) {
-	return s.clients(ctx, `WHERE c.id > $1 AND (c.name_key LIKE $2 ESCAPE '!' OR c.id LIKE $2 ESCAPE '!') ORDER BY c.id LIMIT $3`,
+	return s.clients(ctx, `WHERE c.id > $1 AND (c.name_key LIKE $2 ESCAPE '!' OR c.id LIKE $2 ESCAPE '!') ORDER BY c.id
+		LIMIT $3`,
 		after, likePattern(search), limit)
 }
 
-// CountClientsOfWorkspace tells how many apps a workspace has.
+// CountClientsOfWorkspace returns how many apps a workspace has.
 func (s *Store) CountClientsOfWorkspace(ctx context.Context, workspaceID string) (int64, error) {
 	var n int64
-	err := s.one(ctx, []any{&n}, `SELECT count(*) FROM clients WHERE workspace_id = $1`, workspaceID)
+	err := s.one(ctx, []any{&n}, plain(`SELECT count(*) FROM clients WHERE workspace_id = $1`), workspaceID)
 	return n, err
 }
 
-// ClientsOfWorkspace lists the apps of one workspace in the order in which they were made.
+// ClientsOfWorkspace lists the apps of one workspace in the order in which they were created.
 func (s *Store) ClientsOfWorkspace(ctx context.Context, workspaceID string) ([]Client, error) {
 	return s.clients(ctx, `WHERE c.workspace_id = $1 ORDER BY c.id LIMIT 1000`, workspaceID)
 }
 
 func (s *Store) clients(ctx context.Context, where string, args ...any) ([]Client, error) {
-	return collect(ctx, s, (*Client).fields, `SELECT `+clientColumns+` FROM clients c `+where, args...)
+	return collect(ctx, s, (*Client).fields, plain(`SELECT `+clientColumns+` FROM clients c `+where), args...)
 }
 
-// CountUsersOfClient tells how many people have allowed a client something.
+// CountUsersOfClient returns how many people have allowed a client something.
 func (s *Store) CountUsersOfClient(ctx context.Context, clientID string) (int64, error) {
 	var n int64
-	err := s.one(ctx, []any{&n}, `SELECT count(DISTINCT user_id) FROM consents WHERE client_id = $1`, clientID)
+	err := s.one(ctx, []any{&n}, plain(`SELECT count(DISTINCT user_id) FROM consents WHERE client_id = $1`), clientID)
 	return n, err
 }
 
-// DisableClient keeps a client and every token it holds from working until EnableClient, and notes how much authority
+// DisableClient keeps a client and every token it holds from working until EnableClient, and notes which authority
 // asked for that. Disabling again keeps the first time.
 func (s *Store) DisableClient(ctx context.Context, id, by string) error {
-	return s.changeClient(ctx, `UPDATE clients SET disabled_at = COALESCE(disabled_at, CAST($2 AS BIGINT)), disabled_by = $3 WHERE id = $1`, id, s.Now(), by)
+	return s.changeClient(ctx, `UPDATE clients SET disabled_at = COALESCE(disabled_at, CAST($2 AS BIGINT)),
+		disabled_by = $3 WHERE id = $1`, id, s.Now(), by)
 }
 
 // EnableClient ends what DisableClient began.
@@ -202,15 +217,17 @@ func (s *Store) EnableClient(ctx context.Context, id string) error {
 }
 
 // DeleteClient removes a client with its secrets, consents, grants and refresh tokens; its access tokens find no
-// client any more. First of all it is disabled; the grants, of which there may be more than one statement could
-// delete in time, go in batches. When it fails in between, it can be called again.
+// client any more. First of all it is disabled; the grants, which may be more than one statement can delete in time,
+// go in batches. When it fails in between, it can be called again.
 func (s *Store) DeleteClient(ctx context.Context, id string) error {
-	if err := s.changeClient(ctx, `UPDATE clients SET disabled_at = COALESCE(disabled_at, CAST($2 AS BIGINT)) WHERE id = $1`, id, s.Now()); err != nil {
+	if err := s.changeClient(ctx, `UPDATE clients SET disabled_at = COALESCE(disabled_at, CAST($2 AS BIGINT))
+		WHERE id = $1`, id, s.Now()); err != nil {
 		return err
 	}
 	for n := int64(purgeBatch); n == purgeBatch; {
 		var err error
-		if n, err = s.exec(ctx, `DELETE FROM grants WHERE id IN (SELECT id FROM grants WHERE client_id = $1 LIMIT `+strconv.Itoa(purgeBatch)+`)`, id); err != nil {
+		if n, err = s.exec(ctx, altering(`DELETE FROM grants WHERE id IN (SELECT id FROM grants WHERE client_id = $1
+			LIMIT `+strconv.Itoa(purgeBatch)+`)`), id); err != nil {
 			return err
 		}
 	}
@@ -218,16 +235,16 @@ func (s *Store) DeleteClient(ctx context.Context, id string) error {
 }
 
 func (s *Store) changeClient(ctx context.Context, query string, args ...any) error {
-	return s.changedBy(ctx, s.execOne(ctx, ErrNotFound, query, args...))
+	return s.execOne(ctx, ErrNotFound, altering(query), args...)
 }
 
-// HoldClient makes everybody else who would change a client wait until the transaction in ctx ends, so that what is
-// read in it afterwards is what is changed.
-func (s *Store) HoldClient(ctx context.Context, id string) error {
-	return s.execOne(ctx, ErrNotFound, `UPDATE clients SET changed_at = $2 WHERE id = $1`, id, s.Now())
+// LockClient locks the row of a client until the transaction in ctx ends: other changes of the client wait, so what is
+// read in the transaction afterwards is what it changes.
+func (s *Store) LockClient(ctx context.Context, id string) error {
+	return s.execOne(ctx, ErrNotFound, plain(`UPDATE clients SET changed_at = $2 WHERE id = $1`), id, s.Now())
 }
 
-// VerifyClient notes that somebody has checked a client's name and site, or takes that back.
+// VerifyClient notes that an administrator has checked a client's name and site, or takes that back.
 func (s *Store) VerifyClient(ctx context.Context, id string, verified bool) error {
 	return s.changeClient(ctx, `UPDATE clients SET verified = $2, changed_at = $3 WHERE id = $1`, id, verified, s.Now())
 }
@@ -237,23 +254,27 @@ func (s *Store) VerifyClient(ctx context.Context, id string, verified bool) erro
 func (s *Store) RotateSecret(ctx context.Context, clientID string, x ClientSecret, grace time.Duration) error {
 	return s.InTx(ctx, func(ctx context.Context) error {
 		// Writing the client's row first makes two rotations at once wait for each other.
-		if err := s.execOne(ctx, ErrNotFound, `UPDATE clients SET changed_at = $2 WHERE id = $1 AND NOT public`, clientID, s.Now()); err != nil {
+		if err := s.execOne(ctx, ErrNotFound, plain(`UPDATE clients SET changed_at = $2 WHERE id = $1
+			AND NOT public`), clientID, s.Now()); err != nil {
 			return err
 		}
-		if _, err := s.exec(ctx, `DELETE FROM client_secrets WHERE client_id = $1 AND (expires_at <= $2 OR id <> (
-			SELECT id FROM client_secrets WHERE client_id = $1 AND (expires_at IS NULL OR expires_at > $2) ORDER BY created_at DESC, id DESC LIMIT 1))`,
+		if _, err := s.exec(ctx, altering(`DELETE FROM client_secrets WHERE client_id = $1 AND (expires_at <= $2
+			OR id <> (
+			SELECT id FROM client_secrets WHERE client_id = $1 AND (expires_at IS NULL OR expires_at > $2)
+			ORDER BY created_at DESC, id DESC LIMIT 1))`),
 			clientID, s.Now()); err != nil {
 			return err
 		}
 		if grace <= 0 {
-			if _, err := s.exec(ctx, `DELETE FROM client_secrets WHERE client_id = $1`, clientID); err != nil {
+			if _, err := s.exec(ctx, altering(`DELETE FROM client_secrets WHERE client_id = $1`),
+				clientID); err != nil {
 				return err
 			}
-		} else if _, err := s.exec(ctx, `UPDATE client_secrets SET expires_at = $2 WHERE client_id = $1 AND (expires_at IS NULL OR expires_at > $2)`,
+		} else if _, err := s.exec(ctx, altering(`UPDATE client_secrets SET expires_at = $2 WHERE client_id = $1
+			AND (expires_at IS NULL OR expires_at > $2)`),
 			clientID, s.Now().Add(grace)); err != nil {
 			return err
 		}
-		s.changed(ctx)
 		return s.insertSecret(ctx, clientID, x)
 	})
 }
@@ -262,8 +283,10 @@ func (s *Store) RotateSecret(ctx context.Context, clientID string, x ClientSecre
 // one (empty: any).
 func (s *Store) OriginAllowed(ctx context.Context, origin, clientID string) (bool, error) {
 	var allowed bool
-	err := s.one(ctx, []any{&allowed}, `SELECT EXISTS (SELECT 1 FROM client_origins o JOIN clients c ON c.id = o.client_id
+	err := s.one(ctx, []any{&allowed}, plain(`SELECT EXISTS (SELECT 1 FROM client_origins o
+		JOIN clients c ON c.id = o.client_id
 		WHERE o.origin = $1 AND c.disabled_at IS NULL AND ($2 = '' OR c.id = $2)
-			AND NOT EXISTS (SELECT 1 FROM workspaces w WHERE w.id = c.workspace_id AND w.disabled_at IS NOT NULL))`, origin, clientID)
+			AND NOT EXISTS (SELECT 1 FROM workspaces w WHERE w.id = c.workspace_id AND w.disabled_at IS NOT NULL))`),
+		origin, clientID)
 	return allowed, err
 }

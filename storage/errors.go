@@ -13,18 +13,18 @@ import (
 )
 
 var (
-	// ErrNotFound says that no row fits.
+	// ErrNotFound says that no row matches.
 	ErrNotFound = errors.New("not found")
 	// ErrExists says that a row with this key is there already.
 	ErrExists = errors.New("exists already")
-	// ErrConsumed says that a single-use thing was used before, or by somebody else just now.
+	// ErrConsumed says that a single-use thing was used before, or by another request just now.
 	ErrConsumed = errors.New("used already")
 	// ErrConflict says that the change would break a rule that the rows together must keep.
 	ErrConflict = errors.New("in conflict with what is stored")
-	// ErrUnavailable says that the database did not do what it was asked: away, slow, full, or refusing. Nothing
-	// may be concluded from it about what is stored; the answer to a caller is 503.
+	// ErrUnavailable says that the database did not do what it was asked: it is unreachable, slow, full, or refuses.
+	// Nothing follows from it about what is stored; the answer to a caller is 503.
 	ErrUnavailable = errors.New("storage is unavailable")
-	// ErrOldSchema says that the database has not had all migrations of this program.
+	// ErrOldSchema says that the database lacks migrations of this program.
 	ErrOldSchema = errors.New("the schema is too old")
 )
 
@@ -36,7 +36,8 @@ func unavailable(cause error) error {
 		if text := postgresTrouble(pg.Code); text != "" {
 			return fmt.Errorf("%w: %s (SQLSTATE %s)", ErrUnavailable, text, pg.Code)
 		}
-		return fmt.Errorf("%w: SQLSTATE %s table %q constraint %q", ErrUnavailable, pg.Code, pg.TableName, pg.ConstraintName)
+		return fmt.Errorf("%w: SQLSTATE %s table %q constraint %q", ErrUnavailable, pg.Code, pg.TableName,
+			pg.ConstraintName)
 	}
 	var lite *sqlite.Error
 	if errors.As(cause, &lite) {
@@ -46,14 +47,14 @@ func unavailable(cause error) error {
 	if errors.As(cause, &connect) || errors.Is(cause, context.Canceled) || errors.Is(cause, context.DeadlineExceeded) {
 		return fmt.Errorf("%w: %w", ErrUnavailable, cause)
 	}
-	return fmt.Errorf("%w: %w", ErrUnavailable, curt{cause})
+	return fmt.Errorf("%w: %w", ErrUnavailable, redactedError{cause})
 }
 
-// curt is an error of which only the text before the first quotation mark is shown: database/sql and pgx quote a value
+// redactedError shows only the text of an error before the first quotation mark: database/sql and pgx quote a value
 // that they could not convert.
-type curt struct{ error }
+type redactedError struct{ error }
 
-func (c curt) Error() string {
+func (c redactedError) Error() string {
 	text, _, cut := strings.Cut(c.error.Error(), `"`)
 	if cut {
 		text = strings.TrimRight(text, " (:,") + " …"
@@ -61,7 +62,7 @@ func (c curt) Error() string {
 	return text
 }
 
-func (c curt) Unwrap() error { return c.error }
+func (c redactedError) Unwrap() error { return c.error }
 
 // classify turns a driver's error into one of this package's.
 func classify(err error) error {
@@ -70,7 +71,8 @@ func classify(err error) error {
 		return nil
 	case errors.Is(err, sql.ErrNoRows):
 		return ErrNotFound
-	case errors.Is(err, ErrUnavailable), errors.Is(err, errRetry), errors.Is(err, ErrNotFound), errors.Is(err, ErrExists),
+	case errors.Is(err, ErrUnavailable), errors.Is(err, errRetry), errors.Is(err, ErrNotFound), errors.Is(err,
+		ErrExists),
 		errors.Is(err, ErrConsumed), errors.Is(err, ErrConflict):
 		return err
 	}
@@ -100,5 +102,5 @@ func classify(err error) error {
 	return unavailable(err)
 }
 
-// errRetry marks a transaction that PostgreSQL gave up for reasons of timing.
+// errRetry marks a transaction that PostgreSQL aborted because of a conflict with another one.
 var errRetry = errors.New("transaction lost a race")

@@ -15,12 +15,12 @@ func (s *Store) TenantPool() *sql.DB { return s.tenant }
 
 // Exec is a write through the gate.
 func (s *Store) Exec(ctx context.Context, query string, args ...any) (int64, error) {
-	return s.exec(ctx, query, args...)
+	return s.exec(ctx, plain(query), args...)
 }
 
 // Count is a read of one number through the gate.
 func (s *Store) Count(ctx context.Context, query string, args ...any) (n int64, err error) {
-	err = s.one(ctx, []any{&n}, query, args...)
+	err = s.one(ctx, []any{&n}, plain(query), args...)
 	return n, err
 }
 
@@ -30,10 +30,10 @@ func (s *Store) SetMigrations(files fs.FS) { s.migrations = files }
 // EmbeddedMigrations are the ones of this program.
 func (s *Store) EmbeddedMigrations() fs.FS { return s.migrations }
 
-// OneTogether is a read that shares its message with others.
-func (s *Store) OneTogether(ctx context.Context, dest []any, query string, args ...any) error {
-	return s.oneTogether(ctx, dest, query, args...)
+// OneShared is a read that shares its round trip with others.
+func (s *Store) OneShared(ctx context.Context, dest []any, query string, args ...any) error {
+	return s.one(ctx, dest, Statement{query, shared}, args...)
 }
 
-// TenantTables are those that Leaks tries.
+// TenantTables are those that CheckIsolation tries.
 func TenantTables() []string { return tenantTables }

@@ -16,19 +16,19 @@ type querier interface {
 	each(ctx context.Context, fn func(scan func(...any) error) error, query string, args []any) error
 }
 
-// conversation is an open transaction.
-type conversation interface {
+// txn is an open transaction.
+type txn interface {
 	querier
-	// later is exec for a write of which nobody counts the rows. It is done before the next statement, or with the
-	// commit; so is its error told.
-	later(ctx context.Context, query string, args []any) error
+	// enqueue is exec for a write whose row count is not needed. It happens before the next statement or with the
+	// commit, which reports its error.
+	enqueue(ctx context.Context, query string, args []any) error
 	commit(ctx context.Context) error
-	// end rolls back what has not been committed, and gives the connection back.
-	end()
+	// close rolls back what is not committed, and returns the connection to its pool.
+	close()
 }
 
-// standard is a querier of database/sql.
-type standard struct {
+// sqlQuerier is a querier of database/sql.
+type sqlQuerier struct {
 	on interface {
 		ExecContext(ctx context.Context, query string, args ...any) (sql.Result, error)
 		QueryContext(ctx context.Context, query string, args ...any) (*sql.Rows, error)
@@ -36,7 +36,7 @@ type standard struct {
 }
 
 // exec implements querier.
-func (q standard) exec(ctx context.Context, query string, args []any) (int64, error) {
+func (q sqlQuerier) exec(ctx context.Context, query string, args []any) (int64, error) {
 	res, err := q.on.ExecContext(ctx, query, args...)
 	if err != nil {
 		return 0, err
@@ -45,7 +45,7 @@ func (q standard) exec(ctx context.Context, query string, args []any) (int64, er
 }
 
 // each implements querier.
-func (q standard) each(ctx context.Context, fn func(scan func(...any) error) error, query string, args []any) error {
+func (q sqlQuerier) each(ctx context.Context, fn func(scan func(...any) error) error, query string, args []any) error {
 	rows, err := q.on.QueryContext(ctx, query, args...)
 	if err != nil {
 		return err
@@ -59,78 +59,78 @@ func (q standard) each(ctx context.Context, fn func(scan func(...any) error) err
 	return rows.Err()
 }
 
-// standardTx is a transaction of database/sql, in which nothing waits.
-type standardTx struct {
-	standard
+// sqlTx is a transaction of database/sql, in which each statement runs at once.
+type sqlTx struct {
+	sqlQuerier
 	tx *sql.Tx
 }
 
-// later implements conversation.
-func (t standardTx) later(ctx context.Context, query string, args []any) error {
+// enqueue implements txn.
+func (t sqlTx) enqueue(ctx context.Context, query string, args []any) error {
 	_, err := t.exec(ctx, query, args)
 	return err
 }
 
-// commit implements conversation.
-func (t standardTx) commit(context.Context) error { return t.tx.Commit() }
+// commit implements txn.
+func (t sqlTx) commit(context.Context) error { return t.tx.Commit() }
 
-// end implements conversation.
-func (t standardTx) end() {
+// close implements txn.
+func (t sqlTx) close() {
 	_ = t.tx.Rollback() // after a commit it says only that there is nothing left to roll back
 }
 
-// speaker is on whose behalf statements run.
-type speaker struct {
+// tenantScope says whose rows statements may see: all rows, for the server itself, or those of a user and a workspace.
+type tenantScope struct {
 	system      bool
 	userID      string
 	workspaceID string
 }
 
 type (
-	speakerKey struct{}
-	txKey      struct{}
+	scopeKey struct{}
+	txKey    struct{}
 )
 
 // transaction is what the context carries inside InTx.
 type transaction struct {
-	conversation
-	speaker speaker
-	after   []func()
+	txn
+	scope   tenantScope
+	altered bool // by a statement, so that the generation grows once this is committed, or may be
 }
 
-// System marks ctx as speaking for the server itself: authorize, token, introspection, login, commands, clean-up.
+// System marks ctx as acting for the server itself: authorize, token, introspection, login, commands, clean-up.
 func System(ctx context.Context) context.Context {
-	return context.WithValue(ctx, speakerKey{}, speaker{system: true})
+	return context.WithValue(ctx, scopeKey{}, tenantScope{system: true})
 }
 
-// Tenant marks ctx as speaking for a signed-in user in one of their workspaces. The caller has checked, as System,
+// Tenant marks ctx as acting for a signed-in user in one of their workspaces. The caller has checked, as System,
 // that the user is a member. Tenant statements run in transactions only, since the settings that row-level security
 // reads live no longer than one.
 func Tenant(ctx context.Context, userID, workspaceID string) context.Context {
-	return context.WithValue(ctx, speakerKey{}, speaker{userID: userID, workspaceID: workspaceID})
+	return context.WithValue(ctx, scopeKey{}, tenantScope{userID: userID, workspaceID: workspaceID})
 }
 
-// IsSystem reports whether ctx speaks for the server itself.
+// IsSystem reports whether ctx acts for the server itself.
 func IsSystem(ctx context.Context) bool {
-	who, _ := ctx.Value(speakerKey{}).(speaker)
-	return who.system
+	scope, _ := ctx.Value(scopeKey{}).(tenantScope)
+	return scope.system
 }
 
-// errNoSpeaker is a fault of the program: a statement whose context says neither System nor Tenant.
-var errNoSpeaker = errors.New("storage: the context says neither System nor Tenant")
+// errNoScope is a fault of the program: a statement whose context says neither System nor Tenant.
+var errNoScope = errors.New("storage: the context says neither System nor Tenant")
 
 // errText wraps ErrNotFound: no row holds such text, and none is to be made of it.
 var errText = fmt.Errorf("%w: text with a NUL byte, or that is not UTF-8", ErrNotFound)
 
-// storable tells whether PostgreSQL can hold a text.
+// storable reports whether PostgreSQL can hold a text.
 func storable(text string) bool { return strings.IndexByte(text, 0) < 0 && utf8.ValidString(text) }
 
-// gate is the only way to the database: it gives the transaction in ctx, or a pool of the speaker in ctx. Text that
+// gate is the only way to the database: it returns the transaction in ctx, or a pool for the scope of ctx. Text that
 // PostgreSQL cannot hold is stopped here, so that both engines say the same and no transaction is lost over it.
 func (s *Store) gate(ctx context.Context, write bool, args []any) (querier, error) {
-	who, ok := ctx.Value(speakerKey{}).(speaker)
+	scope, ok := ctx.Value(scopeKey{}).(tenantScope)
 	if !ok {
-		return nil, errNoSpeaker
+		return nil, errNoScope
 	}
 	for _, arg := range args {
 		if list, ok := arg.(List); ok {
@@ -141,49 +141,21 @@ func (s *Store) gate(ctx context.Context, write bool, args []any) (querier, erro
 		}
 	}
 	if t := inside(ctx); t != nil {
-		if t.speaker != who {
-			return nil, errors.New("storage: the speaker changed inside a transaction")
+		if t.scope != scope {
+			return nil, errors.New("storage: the scope changed inside a transaction")
 		}
 		return t, nil
 	}
-	if !who.system {
+	if !scope.system {
 		return nil, errors.New("storage: a tenant's statement needs a transaction")
 	}
 	switch {
 	case s.native != nil:
 		return nativePool{s.native}, nil
 	case write:
-		return standard{s.system}, nil
+		return sqlQuerier{s.system}, nil
 	}
-	return standard{s.reader}, nil
-}
-
-// exec runs a statement and gives the number of rows that it changed. Outside of a transaction it is tried again as
-// InTx tries a transaction.
-func (s *Store) exec(ctx context.Context, query string, args ...any) (n int64, err error) {
-	q, err := s.gate(ctx, true, args)
-	if err != nil {
-		return 0, err
-	}
-	err = single(ctx, func() error {
-		n, err = q.exec(ctx, query, args)
-		return classify(err)
-	})
-	return n, err
-}
-
-// execLater is exec for a write of which nobody counts the rows. In a transaction its error, such as ErrNotFound for
-// what it refers to, may come only with a later statement or the commit.
-func (s *Store) execLater(ctx context.Context, query string, args ...any) error {
-	t := inside(ctx)
-	if t == nil {
-		_, err := s.exec(ctx, query, args...)
-		return err
-	}
-	if _, err := s.gate(ctx, true, args); err != nil {
-		return err
-	}
-	return classify(t.later(ctx, query, args))
+	return sqlQuerier{s.reader}, nil
 }
 
 // inside is the transaction that ctx carries; nil without one.
@@ -192,77 +164,9 @@ func inside(ctx context.Context) *transaction {
 	return t
 }
 
-// single runs a statement, and outside of a transaction tries it again as InTx tries a transaction.
-func single(ctx context.Context, run func() error) error {
-	if inside(ctx) != nil {
-		return run() // it is the whole transaction that is tried again
-	}
-	return again(ctx, run)
-}
-
-// execOne runs a statement that must change exactly one row, else it returns otherwise.
-func (s *Store) execOne(ctx context.Context, otherwise error, query string, args ...any) error {
-	n, err := s.exec(ctx, query, args...)
-	if err != nil {
-		return err
-	}
-	if n != 1 {
-		return otherwise
-	}
-	return nil
-}
-
-// one reads a single row into dest; without one it returns ErrNotFound.
-func (s *Store) one(ctx context.Context, dest []any, query string, args ...any) error {
-	q, err := s.gate(ctx, false, args)
-	if err != nil {
-		return err
-	}
-	return oneFrom(ctx, q, dest, query, args)
-}
-
-// oneFrom is one for a querier that the gate gave.
-func oneFrom(ctx context.Context, q querier, dest []any, query string, args []any) error {
-	found := false
-	err := q.each(ctx, func(scan func(...any) error) error {
-		if found {
-			return fmt.Errorf("%w: more than one row", ErrUnavailable)
-		}
-		found = true
-		return scan(dest...)
-	}, query, args)
-	if err == nil && !found {
-		return ErrNotFound
-	}
-	return classify(err)
-}
-
-// each calls fn for every row.
-func (s *Store) each(ctx context.Context, fn func(scan func(...any) error) error, query string, args ...any) error {
-	q, err := s.gate(ctx, false, args)
-	if err != nil {
-		return err
-	}
-	return classify(q.each(ctx, fn, query, args))
-}
-
-// collect reads all rows into a list; fields are where a row's columns go.
-func collect[T any](ctx context.Context, s *Store, fields func(*T) []any, query string, args ...any) ([]T, error) {
-	var list []T
-	err := s.each(ctx, func(scan func(...any) error) error {
-		var row T
-		if err := scan(fields(&row)...); err != nil {
-			return err
-		}
-		list = append(list, row)
-		return nil
-	}, query, args...)
-	return list, err
-}
-
 // InTx runs fn in one transaction; a call inside another joins it. It commits when fn returns nil, and otherwise, or
-// when fn panics or ctx ends, nothing has happened. When PostgreSQL gives a transaction up for reasons of timing
-// (SQLSTATE 40001, 40P01) fn runs again, three times at most, so that it must do nothing but statements and values.
+// when fn panics or ctx ends, nothing has happened. When PostgreSQL aborts a transaction because of a conflict
+// (SQLSTATE 40001, 40P01), fn runs again, up to three times, so it must do nothing but run statements and set values.
 // An error of the commit itself wraps ErrUnavailable: it may or may not have happened.
 func (s *Store) InTx(ctx context.Context, fn func(ctx context.Context) error) error {
 	if inside(ctx) != nil {
@@ -271,7 +175,7 @@ func (s *Store) InTx(ctx context.Context, fn func(ctx context.Context) error) er
 	return again(ctx, func() error { return s.attempt(ctx, fn) })
 }
 
-// again runs fn, and three times more at most when PostgreSQL gave it up for reasons of timing.
+// again runs fn, and up to three times more if PostgreSQL aborts it because of a conflict.
 func again(ctx context.Context, fn func() error) error {
 	var err error
 	for attempt := range 4 {
@@ -289,38 +193,26 @@ func again(ctx context.Context, fn func() error) error {
 }
 
 func (s *Store) attempt(ctx context.Context, fn func(ctx context.Context) error) error {
-	who, ok := ctx.Value(speakerKey{}).(speaker)
+	scope, ok := ctx.Value(scopeKey{}).(tenantScope)
 	if !ok {
-		return errNoSpeaker
+		return errNoScope
 	}
 	begin := s.beginPostgres
 	if s.engine != postgres {
 		begin = s.beginSQLite
 	}
-	c, err := begin(ctx, who)
+	c, err := begin(ctx, scope)
 	if err != nil {
 		return classify(err)
 	}
-	defer c.end()
-	t := &transaction{conversation: c, speaker: who}
+	defer c.close()
+	t := &transaction{txn: c, scope: scope}
 	if err := fn(context.WithValue(ctx, txKey{}, t)); err != nil {
 		return err
 	}
 	err = classify(c.commit(ctx))
-	// Also when the commit's answer was lost: it may have happened, and what a cache drops for nothing comes back.
-	if err == nil || errors.Is(err, ErrUnavailable) {
-		for _, f := range t.after {
-			f()
-		}
+	if t.altered && (err == nil || errors.Is(err, ErrUnavailable)) { // the answer may be lost although it is committed
+		s.grow()
 	}
 	return err
-}
-
-// afterCommit runs f once the transaction in ctx is committed, or may be, or at once when there is none.
-func (s *Store) afterCommit(ctx context.Context, f func()) {
-	if t := inside(ctx); t != nil {
-		t.after = append(t.after, f)
-		return
-	}
-	f()
 }

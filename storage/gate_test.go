@@ -26,7 +26,8 @@ func TestStatementWithoutASpeakerIsRefused(t *testing.T) {
 			},
 		} {
 			err := call(t.Context())
-			if err == nil || errors.Is(err, storage.ErrUnavailable) || errors.Is(err, storage.ErrNotFound) || !strings.Contains(err.Error(), "System") {
+			if err == nil || errors.Is(err, storage.ErrUnavailable) || errors.Is(err, storage.ErrNotFound) ||
+				!strings.Contains(err.Error(), "System") {
 				t.Errorf("%s: error %v, want one that says what is missing", name, err)
 			}
 		}
@@ -43,7 +44,8 @@ func TestTenantStatementWithoutATransactionIsRefused(t *testing.T) {
 		if _, err := s.ClientByID(ctx, w.client.ID); err == nil || !strings.Contains(err.Error(), "transaction") {
 			t.Errorf("read: error %v", err)
 		}
-		if err := s.EndSession(ctx, w.user.ID, w.session.ID); err == nil || !strings.Contains(err.Error(), "transaction") {
+		if err := s.EndSession(ctx, w.user.ID, w.session.ID); err == nil || !strings.Contains(err.Error(),
+			"transaction") {
 			t.Errorf("write: error %v", err)
 		}
 		must(t, s.InTx(ctx, func(ctx context.Context) error {
@@ -86,7 +88,8 @@ func TestTenantTransactionCarriesItsSettings(t *testing.T) {
 	w := newWorld(t, s)
 	seen := func(ctx context.Context, user, workspace string) int64 {
 		t.Helper()
-		n, err := s.Count(ctx, `SELECT count(*) WHERE current_setting('app.user_id', true) = $1 AND current_setting('app.workspace_id', true) = $2`, user, workspace)
+		n, err := s.Count(ctx, `SELECT count(*) WHERE current_setting('app.user_id', true) = $1
+			AND current_setting('app.workspace_id', true) = $2`, user, workspace)
 		must(t, err)
 		return n
 	}
@@ -98,7 +101,8 @@ func TestTenantTransactionCarriesItsSettings(t *testing.T) {
 			return nil
 		}))
 		var left string
-		must(t, s.TenantPool().QueryRowContext(t.Context(), `SELECT COALESCE(current_setting('app.user_id', true), '')`).Scan(&left))
+		must(t, s.TenantPool().QueryRowContext(t.Context(), `SELECT COALESCE(current_setting('app.user_id', true),
+			'')`).Scan(&left))
 		if left != "" {
 			t.Errorf("a connection went back with the user %q", left)
 		}
@@ -108,7 +112,9 @@ func TestTenantTransactionCarriesItsSettings(t *testing.T) {
 func TestNestedTransactionJoinsTheOuter(t *testing.T) {
 	onEachEngine(t, func(t *testing.T, s *storage.Store) {
 		must(t, s.InTx(system(t), func(ctx context.Context) error {
-			if err := s.InTx(ctx, func(ctx context.Context) error { return s.SetSetting(ctx, "inner", "1") }); err != nil {
+			if err := s.InTx(ctx, func(ctx context.Context) error {
+				return s.SetSetting(ctx, "inner", "1")
+			}); err != nil {
 				return err
 			}
 			v, err := s.Setting(ctx, "inner")
@@ -140,15 +146,19 @@ func TestGenerationGrowsOnceTheChangeIsCommitted(t *testing.T) {
 			t.Error("the generation did not grow")
 		}
 		for _, name := range []string{
-			"DisableUser", "EnableUser", "DeleteUser", "InsertClient", "UpdateClient", "DisableClient", "EnableClient", "DeleteClient",
-			"RotateSecret", "RevokeAccessToken", "EndAccess", "UpdateKey", "PauseKey", "ResumeKey", "RotateKey", "RevokeKey",
-			"DisableWorkspace", "EnableWorkspace", "UpdateWorkspace", "ChangeRole", "RemoveMember", "TakeInvitation", "DeleteWorkspace",
+			"DisableUser", "EnableUser", "DeleteUser", "InsertClient", "UpdateClient", "DisableClient", "EnableClient",
+			"EndAccess",
+			"DeleteClient", "RotateSecret", "RevokeAccessToken", "UpdateKey", "PauseKey", "ResumeKey", "RotateKey",
+			"RevokeKey",
+			"DisableWorkspace", "EnableWorkspace", "UpdateWorkspace", "ChangeRole", "RemoveMember", "TakeInvitation",
+			"DeleteWorkspace",
 		} {
 			if name == "DeleteUser" {
 				continue // takes the world away; the last below
 			}
 			before := s.Generation()
-			if err := writes[name](system(t), s, w); err != nil && name != "UpdateClient" && name != "EnableClient" && name != "DisableClient" && name != "RotateSecret" {
+			if err := writes[name](system(t), s, w); err != nil && name != "UpdateClient" && name != "EnableClient" &&
+				name != "DisableClient" && name != "RotateSecret" {
 				t.Errorf("%s: %v", name, err)
 			} else if err == nil && s.Generation() == before {
 				t.Errorf("%s leaves the generation where it was", name)
@@ -203,7 +213,8 @@ func raise(t *testing.T, url, sqlState string, times int) {
 		`CREATE SEQUENCE tries`, // what a rollback does not undo
 		`GRANT USAGE, SELECT ON tries TO doorward_system`,
 		fmt.Sprintf(`CREATE OR REPLACE FUNCTION refuse() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN
-			IF NEW.key = 'marker' AND nextval('tries') <= %d THEN RAISE EXCEPTION 'canary-detail %%', NEW.value USING ERRCODE = '%s', DETAIL = NEW.value; END IF;
+			IF NEW.key = 'marker' AND nextval('tries') <= %d THEN RAISE EXCEPTION 'canary-detail %%', NEW.value
+			USING ERRCODE = '%s', DETAIL = NEW.value; END IF;
 			RETURN NEW; END $$`, times, sqlState),
 		`CREATE OR REPLACE TRIGGER refuse BEFORE INSERT ON settings FOR EACH ROW EXECUTE FUNCTION refuse()`,
 	} {
@@ -306,19 +317,26 @@ func TestUnavailableDatabaseIsNeverANo(t *testing.T) {
 			"AccessTokenByDigest":  func() error { _, err := s.AccessTokenByDigest(ctx, w.access); return err },
 			"RefreshTokenByDigest": func() error { _, err := s.RefreshTokenByDigest(ctx, w.refresh); return err },
 			"CodeByDigest":         func() error { _, err := s.CodeByDigest(ctx, w.code); return err },
-			"LiveSession":          func() error { _, _, err := s.LiveSession(ctx, w.session.Digest, time.Hour); return err },
-			"ConsumeCode":          func() error { return s.ConsumeCode(ctx, w.code) },
-			"UseRefreshToken":      func() error { return s.UseRefreshToken(ctx, w.refresh, 0) },
-			"DecideFlow":           func() error { return s.DecideFlow(ctx, "flow", "", time.Minute) },
-			"InsertUser":           func() error { return s.InsertUser(ctx, &storage.User{ID: "u", Email: "x@example.com"}) },
-			"Setting":              func() error { _, err := s.Setting(ctx, "word"); return err },
-			"TakeSetting":          func() error { return s.TakeSetting(ctx, "word", "digest") },
-			"OriginAllowed":        func() error { _, err := s.OriginAllowed(ctx, "x", ""); return err },
-			"InTx":                 func() error { return s.InTx(ctx, func(context.Context) error { return nil }) },
-			"Ping":                 func() error { return s.Ping(ctx) },
+			"LiveSession": func() error {
+				_, _, err := s.LiveSession(ctx, w.session.Digest,
+					time.Hour)
+				return err
+			},
+			"ConsumeCode":     func() error { return s.ConsumeCode(ctx, w.code) },
+			"UseRefreshToken": func() error { return s.UseRefreshToken(ctx, w.refresh, 0) },
+			"DecideFlow":      func() error { return s.DecideFlow(ctx, "flow", "", time.Minute) },
+			"InsertUser": func() error {
+				return s.InsertUser(ctx, &storage.User{ID: "u", Email: "x@example.com"})
+			},
+			"Setting":       func() error { _, err := s.Setting(ctx, "word"); return err },
+			"TakeSetting":   func() error { return s.TakeSetting(ctx, "word", "digest") },
+			"OriginAllowed": func() error { _, err := s.OriginAllowed(ctx, "x", ""); return err },
+			"InTx":          func() error { return s.InTx(ctx, func(context.Context) error { return nil }) },
+			"Ping":          func() error { return s.Ping(ctx) },
 		} {
 			err := call()
-			if !errors.Is(err, storage.ErrUnavailable) || errors.Is(err, storage.ErrNotFound) || errors.Is(err, storage.ErrConsumed) || errors.Is(err, storage.ErrExists) {
+			if !errors.Is(err, storage.ErrUnavailable) || errors.Is(err, storage.ErrNotFound) || errors.Is(err,
+				storage.ErrConsumed) || errors.Is(err, storage.ErrExists) {
 				t.Errorf("%s: error %v, want ErrUnavailable alone", name, err)
 			}
 		}
@@ -336,7 +354,8 @@ func TestUnavailableDatabaseIsNeverANo(t *testing.T) {
 		w := newWorld(t, s)
 		must(t, server.Stop(postgres.Immediate))
 		check(t, s, w)
-		if _, err := storage.Open(t.Context(), server.URL(), storage.Options{}); !errors.Is(err, storage.ErrUnavailable) {
+		if _, err := storage.Open(t.Context(), server.URL(), storage.Options{}); !errors.Is(err,
+			storage.ErrUnavailable) {
 			t.Errorf("open: %v, want ErrUnavailable", err)
 		}
 		must(t, server.Start(t.Context()))

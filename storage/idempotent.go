@@ -21,15 +21,18 @@ const IdempotentLifetime = 24 * time.Hour
 
 // KeepAnswer stores an answer in the transaction that did what it says. ErrExists: another one was quicker.
 func (s *Store) KeepAnswer(ctx context.Context, a IdempotentAnswer) error {
-	_, err := s.exec(ctx, `INSERT INTO idempotent_requests (digest, workspace_id, user_id, request, status, answer, expires_at) VALUES ($1, $2, $3, $4, $5, $6, $7)`,
-		a.Digest, nullable(a.WorkspaceID), nullable(a.UserID), a.Request, a.Status, a.Answer, s.Now().Add(IdempotentLifetime))
+	_, err := s.exec(ctx, plain(`INSERT INTO idempotent_requests (digest, workspace_id, user_id, request, status,
+		answer, expires_at) VALUES ($1, $2, $3, $4, $5, $6, $7)`),
+		a.Digest, nullable(a.WorkspaceID), nullable(a.UserID), a.Request, a.Status, a.Answer,
+		s.Now().Add(IdempotentLifetime))
 	return err
 }
 
 // KeptAnswer finds an answer that is still kept. ErrNotFound: there is none.
 func (s *Store) KeptAnswer(ctx context.Context, digest []byte) (IdempotentAnswer, error) {
 	var a IdempotentAnswer
-	err := s.one(ctx, []any{&a.Digest, &a.Request, &a.Status, &a.Answer}, `SELECT digest, request, status, answer FROM idempotent_requests WHERE digest = $1 AND expires_at > $2`,
+	err := s.one(ctx, []any{&a.Digest, &a.Request, &a.Status, &a.Answer}, plain(`SELECT digest, request, status, answer
+		FROM idempotent_requests WHERE digest = $1 AND expires_at > $2`),
 		digest, s.Now())
 	return a, err
 }
@@ -40,11 +43,13 @@ func (s *Store) SealedAnswers(ctx context.Context, after []byte, limit int) ([]I
 		after = []byte{}
 	}
 	return collect(ctx, s, func(a *IdempotentAnswer) []any { return []any{&a.Digest, &a.Answer} },
-		`SELECT digest, answer FROM idempotent_requests WHERE digest > $1 AND expires_at > $2 ORDER BY digest LIMIT $3`, after, s.Now(), limit)
+		plain(`SELECT digest, answer FROM idempotent_requests WHERE digest > $1 AND expires_at > $2 ORDER BY digest
+			LIMIT $3`), after, s.Now(), limit)
 }
 
 // ResealAnswer puts an answer sealed under another secret in the place of what it was. ErrConsumed: it is gone, or not
 // that any more.
 func (s *Store) ResealAnswer(ctx context.Context, digest []byte, before, after string) error {
-	return s.execOne(ctx, ErrConsumed, `UPDATE idempotent_requests SET answer = $3 WHERE digest = $1 AND answer = $2`, digest, before, after)
+	return s.execOne(ctx, ErrConsumed, plain(`UPDATE idempotent_requests SET answer = $3 WHERE digest = $1
+		AND answer = $2`), digest, before, after)
 }

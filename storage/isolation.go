@@ -9,15 +9,18 @@ import (
 )
 
 // tenantTables are those whose rows a tenant may see some of.
-var tenantTables = []string{"sessions", "consents", "grants", "clients", "client_secrets", "client_origins", "api_keys", "usage_hourly", "recent_requests", "audit_events", "idempotent_requests"}
+var tenantTables = []string{
+	"sessions", "consents", "grants", "clients", "client_secrets", "client_origins", "api_keys",
+	"usage_hourly", "recent_requests", "audit_events", "idempotent_requests",
+}
 
-// errRollback ends a transaction that was only to try something.
+// errRollback ends a transaction that only tries something.
 var errRollback = errors.New("storage: rolled back on purpose")
 
-// Leaks tries what row-level security must refuse: to read rows as nobody and as a stranger, and to write one for
-// another workspace, in transactions that it rolls back. It returns what was possible all the same, in words. On SQLite,
-// where each query names the workspace, there is nothing to try.
-func (s *Store) Leaks(ctx context.Context) ([]string, error) {
+// CheckIsolation tries what row-level security must refuse: to read rows without a user and as a stranger, and to
+// write one for another workspace, in transactions that it rolls back. It returns a sentence for each thing that was
+// possible. On SQLite, where each query names the workspace, there is nothing to try.
+func (s *Store) CheckIsolation(ctx context.Context) ([]string, error) {
 	if s.engine != postgres {
 		return nil, nil
 	}
@@ -25,11 +28,14 @@ func (s *Store) Leaks(ctx context.Context) ([]string, error) {
 	if err != nil {
 		return nil, err
 	}
-	for _, who := range []struct{ name, user, workspace string }{{"nobody", "", ""}, {"a stranger", NewID("user"), NewID("ws")}} {
+	for _, who := range []struct{ name, user, workspace string }{{"nobody", "", ""}, {
+		"a stranger", NewID("user"),
+		NewID("ws"),
+	}} {
 		err := s.InTx(Tenant(ctx, who.user, who.workspace), func(ctx context.Context) error {
 			for _, table := range tenantTables {
 				var n int64
-				if err := s.one(ctx, []any{&n}, `SELECT count(*) FROM `+table); err != nil {
+				if err := s.one(ctx, []any{&n}, plain(`SELECT count(*) FROM `+table)); err != nil {
 					return err
 				}
 				if n > 0 {
@@ -48,7 +54,8 @@ func (s *Store) Leaks(ctx context.Context) ([]string, error) {
 		},
 		"an API key": func(ctx context.Context, workspaceID string) error {
 			id := NewID("key")
-			return s.InsertKey(ctx, &APIKey{ID: id, Digest: Digest(id), Kind: KindAPIKey, WorkspaceID: workspaceID}, maxInt)
+			return s.InsertKey(ctx, &APIKey{ID: id, Digest: Digest(id), Kind: KindAPIKey, WorkspaceID: workspaceID},
+				maxInt)
 		},
 	} {
 		err := s.InTx(Tenant(ctx, NewID("user"), NewID("ws")), func(ctx context.Context) error {
@@ -56,7 +63,7 @@ func (s *Store) Leaks(ctx context.Context) ([]string, error) {
 				return err
 			}
 			var n int64 // so that nothing waits for a commit that never comes
-			if err := s.one(ctx, []any{&n}, `SELECT 1`); err != nil {
+			if err := s.one(ctx, []any{&n}, plain(`SELECT 1`)); err != nil {
 				return err
 			}
 			return errRollback
@@ -81,8 +88,8 @@ func (s *Store) uncovered(ctx context.Context) (leaks []string, err error) {
 		}
 		leaks = append(leaks, "the table "+table+" has no row-level security")
 		return nil
-	}, `SELECT DISTINCT c.relname FROM pg_class c JOIN pg_attribute a ON a.attrelid = c.oid
+	}, plain(`SELECT DISTINCT c.relname FROM pg_class c JOIN pg_attribute a ON a.attrelid = c.oid
 		WHERE c.relkind = 'r' AND c.relnamespace = current_schema()::regnamespace AND NOT c.relrowsecurity
-		AND a.attname IN ('workspace_id', 'user_id') AND NOT a.attisdropped ORDER BY 1`)
+		AND a.attname IN ('workspace_id', 'user_id') AND NOT a.attisdropped ORDER BY 1`))
 	return leaks, err
 }

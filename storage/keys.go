@@ -46,44 +46,57 @@ type APIKey struct {
 	LastUsedFrom   string // address
 }
 
-// KeyOwner is whose keys are meant: a workspace's API keys, a user's personal access tokens, or, empty, the API keys of
+// KeyOwner names the owner of keys: a workspace's API keys, a user's personal access tokens, or, empty, the API keys of
 // resource servers, which belong to none.
 type KeyOwner struct{ WorkspaceID, UserID string }
 
 // Owner is who a key belongs to.
 func (k *APIKey) Owner() KeyOwner { return KeyOwner{k.WorkspaceID, k.UserID} }
 
-const keyColumns = `k.id, k.kind, COALESCE(k.workspace_id, ''), COALESCE(k.user_id, ''), k.resource, k.environment, k.prefix, k.tail, k.name, k.note,
-	k.scopes, k.scopes_by_object, k.role, k.plan, k.rate_limit, k.addresses, k.counter, k.rotated_into, k.created_by, k.created_at, k.expires_at,
-	k.paused_at, k.paused_by, k.revoked_at, k.last_used_at, k.last_used_address`
+const keyColumns = `k.id, k.kind, COALESCE(k.workspace_id, ''), COALESCE(k.user_id, ''), k.resource, k.environment,
+	k.prefix, k.tail, k.name, k.note, k.scopes, k.scopes_by_object, k.role, k.plan, k.rate_limit, k.addresses,
+	k.counter, k.rotated_into, k.created_by, k.created_at, k.expires_at, k.paused_at, k.paused_by, k.revoked_at,
+	k.last_used_at, k.last_used_address`
 
 func (k *APIKey) fields() []any {
 	return []any{
 		&k.ID, &k.Kind, &k.WorkspaceID, &k.UserID, &k.Resource, &k.Environment, &k.Prefix, &k.Tail, &k.Name, &k.Note,
-		&k.Scopes, &k.ScopesByObject, &k.Role, &k.Plan, &k.RateLimit, &k.Addresses, &k.Counter, &k.RotatedInto, &k.CreatedBy, &k.CreatedAt, &k.ExpiresAt,
-		&k.PausedAt, &k.PausedBy, &k.RevokedAt, &k.LastUsedAt, &k.LastUsedFrom,
+		&k.Scopes, &k.ScopesByObject, &k.Role, &k.Plan, &k.RateLimit, &k.Addresses, &k.Counter, &k.RotatedInto,
+		&k.CreatedBy, &k.CreatedAt, &k.ExpiresAt, &k.PausedAt, &k.PausedBy, &k.RevokedAt, &k.LastUsedAt,
+		&k.LastUsedFrom,
 	}
 }
 
-// Live tells whether a key is neither revoked nor expired at a moment; it may be paused.
+// Live reports whether a key is neither revoked nor expired at a moment; it may be paused.
 func (k *APIKey) Live(now Time) bool {
 	return k.RevokedAt.IsZero() && (k.ExpiresAt.IsZero() || k.ExpiresAt > now)
 }
 
-// InsertKey adds a key. ErrConflict: its owner has as many live ones as they may; ErrNotFound, in a
-// transaction perhaps only from its end: there is no such owner.
-// Of those made at the same moment, or within a second on other nodes, some may be too many.
+// InsertKeyStatement is behind InsertKey.
+var InsertKeyStatement = Statement{
+	`INSERT INTO api_keys (id, digest, kind, workspace_id, user_id, resource,
+	environment, prefix, tail, name, name_key, note, scopes, scopes_by_object, role, plan, rate_limit, addresses,
+	counter, created_by, created_at, expires_at)
+	VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19, $20, $21, $22)`,
+	deferred,
+}
+
+// InsertKey adds a key. ErrConflict: its owner has as many live keys as allowed; ErrNotFound, in a transaction perhaps
+// only from its commit: there is no such owner. Keys that are created at the same moment, or within a second on other
+// nodes, may exceed the limit.
 func (s *Store) InsertKey(ctx context.Context, k *APIKey, most int) error {
-	if err := s.room(ctx, k.Owner(), most); err != nil {
+	if err := s.checkKeyLimit(ctx, k.Owner(), most); err != nil {
 		return err
 	}
 	k.CreatedAt = s.Now()
 	if k.Counter == "" {
 		k.Counter = k.ID
 	}
-	return s.execLater(ctx, InsertKeyStatement,
-		k.ID, k.Digest, k.Kind, nullable(k.WorkspaceID), nullable(k.UserID), k.Resource, k.Environment, k.Prefix, k.Tail, k.Name, searchKey(k.Name), k.Note,
-		k.Scopes, k.ScopesByObject, k.Role, k.Plan, k.RateLimit, k.Addresses, k.Counter, k.CreatedBy, k.CreatedAt, k.ExpiresAt)
+	_, err := s.exec(ctx, InsertKeyStatement,
+		k.ID, k.Digest, k.Kind, nullable(k.WorkspaceID), nullable(k.UserID), k.Resource, k.Environment, k.Prefix,
+		k.Tail, k.Name, searchKey(k.Name), k.Note, k.Scopes, k.ScopesByObject, k.Role, k.Plan, k.RateLimit, k.Addresses,
+		k.Counter, k.CreatedBy, k.CreatedAt, k.ExpiresAt)
+	return err
 }
 
 // liveKeys remembers how many live keys owners have, so that making many does not count as many each time.
@@ -102,9 +115,9 @@ const (
 	liveCountBound = 1000        // owners that are remembered
 )
 
-// room returns ErrConflict where an owner has as many live keys as they may. At the bound they are counted again, since some
-// may have ended.
-func (s *Store) room(ctx context.Context, owner KeyOwner, most int) error {
+// checkKeyLimit returns ErrConflict if an owner has as many live keys as allowed. At the limit they are counted again,
+// since some may have expired.
+func (s *Store) checkKeyLimit(ctx context.Context, owner KeyOwner, most int) error {
 	if most == maxInt {
 		return nil
 	}
@@ -115,8 +128,10 @@ func (s *Store) room(ctx context.Context, owner KeyOwner, most int) error {
 	if !ok || now.Sub(known.at).Abs() >= liveCountTime || known.keys >= most {
 		clause, args := owner.clause(1)
 		known.at = now
-		if err := s.one(ctx, []any{&known.keys}, fmt.Sprintf(`SELECT count(*) FROM (SELECT 1 FROM api_keys k WHERE %s AND k.revoked_at IS NULL
-			AND (k.expires_at IS NULL OR k.expires_at > $%d) LIMIT $%d) AS live`, clause, len(args)+1, len(args)+2), append(args, now, most)...); err != nil {
+		if err := s.one(ctx, []any{&known.keys}, plain(fmt.Sprintf(`SELECT count(*) FROM (SELECT 1 FROM api_keys k
+			WHERE %s AND k.revoked_at IS NULL
+			AND (k.expires_at IS NULL OR k.expires_at > $%d) LIMIT $%d) AS live`, clause, len(args)+1, len(args)+2)),
+			append(args, now, most)...); err != nil {
 			return err
 		}
 	}
@@ -133,55 +148,6 @@ func (s *Store) room(ctx context.Context, owner KeyOwner, most int) error {
 	return nil
 }
 
-// KeyBearer is a key with what decides about it, and no more: its name, note, text and last use are empty.
-type KeyBearer struct {
-	Key               APIKey
-	UserDisabled      bool
-	WorkspaceDisabled bool
-
-	// The key's workspace, or the one that was named where its user is a member of it; empty without.
-	WorkspaceID   string
-	WorkspaceSlug string
-	WorkspacePlan string
-	Role          string // of the user of a personal access token in it
-	LowestRole    string // of that user in any workspace, where none was named; empty: they are in none
-}
-
-// keyBearerColumns are few, since each costs time at every request.
-const keyBearerColumns = `k.id, k.kind, COALESCE(k.workspace_id, ''), COALESCE(k.user_id, ''), k.resource, k.environment, k.scopes, k.scopes_by_object, k.role, k.plan,
-	k.rate_limit, k.addresses, k.counter, k.rotated_into, k.created_by, k.created_at, k.expires_at, k.paused_at, k.revoked_at`
-
-func (b *KeyBearer) fields() []any {
-	k := &b.Key
-	return []any{
-		&k.ID, &k.Kind, &k.WorkspaceID, &k.UserID, &k.Resource, &k.Environment, &k.Scopes, &k.ScopesByObject, &k.Role, &k.Plan,
-		&k.RateLimit, &k.Addresses, &k.Counter, &k.RotatedInto, &k.CreatedBy, &k.CreatedAt, &k.ExpiresAt, &k.PausedAt, &k.RevokedAt,
-		&b.UserDisabled, &b.WorkspaceDisabled, &b.WorkspaceID, &b.WorkspaceSlug, &b.WorkspacePlan, &b.Role, &b.LowestRole,
-	}
-}
-
-// KeyByDigest finds an API key by the digest of its text.
-func (s *Store) KeyByDigest(ctx context.Context, digest []byte) (KeyBearer, error) {
-	var b KeyBearer
-	err := s.oneTogether(ctx, b.fields(), KeyStatement, digest)
-	return b, err
-}
-
-// PersonalTokenByDigest finds a personal access token by the digest of its text, with its user's place in the workspace
-// of a slug; without one the slug is empty.
-func (s *Store) PersonalTokenByDigest(ctx context.Context, digest []byte, slug string) (KeyBearer, error) {
-	possible := storable(slug)
-	if !possible {
-		slug = "" // no workspace has it, and the token is there all the same
-	}
-	var b KeyBearer
-	err := s.oneTogether(ctx, b.fields(), PersonalTokenStatement, digest, slug)
-	if !possible {
-		b.LowestRole = ""
-	}
-	return b, err
-}
-
 // clause is the condition that holds for an owner's keys, with their id as parameter n where they have one.
 func (o KeyOwner) clause(n int) (string, []any) {
 	switch {
@@ -195,7 +161,7 @@ func (o KeyOwner) clause(n int) (string, []any) {
 
 // KeyFilter says which of an owner's keys are wanted. The zero value wants all.
 type KeyFilter struct {
-	Search      string // part of the name, in whatever case
+	Search      string // part of the name, in any case
 	Digest      []byte // of the text of one
 	Environment string // live or test
 	State       string // live, paused, expired or revoked
@@ -244,34 +210,38 @@ func (s *Store) Keys(ctx context.Context, owner KeyOwner, f KeyFilter) ([]APIKey
 	case "live":
 		add(`k.revoked_at IS NULL AND k.paused_at IS NULL AND (k.expires_at IS NULL OR k.expires_at > $%d)`, s.Now())
 	case "paused":
-		add(`k.revoked_at IS NULL AND k.paused_at IS NOT NULL AND (k.expires_at IS NULL OR k.expires_at > $%d)`, s.Now())
+		add(`k.revoked_at IS NULL AND k.paused_at IS NOT NULL AND (k.expires_at IS NULL OR k.expires_at > $%d)`,
+			s.Now())
 	case "expired":
 		add(`k.revoked_at IS NULL AND k.expires_at <= $%d`, s.Now())
 	case "revoked":
 		add(`k.revoked_at IS NOT NULL`)
 	}
 	args = append(args, f.Limit)
-	return collect(ctx, s, (*APIKey).fields, `SELECT `+keyColumns+` FROM api_keys k WHERE `+strings.Join(where, " AND ")+
-		fmt.Sprintf(` ORDER BY `+order+` LIMIT $%d`, len(args)), args...)
+	return collect(ctx, s, (*APIKey).fields, plain(`SELECT `+keyColumns+` FROM api_keys k
+		WHERE `+strings.Join(where, " AND ")+
+		fmt.Sprintf(` ORDER BY `+order+` LIMIT $%d`, len(args))), args...)
 }
 
-// LiveKeys lists the keys and personal access tokens of whomever that are neither revoked nor expired, in the order of
-// their ids, from after the one named (empty: from the first), at most limit of them.
+// LiveKeys lists the keys and personal access tokens of all owners that are neither revoked nor expired, in the order
+// of their ids, from after the one named (empty: from the first), at most limit of them.
 func (s *Store) LiveKeys(ctx context.Context, after string, limit int) ([]APIKey, error) {
-	return collect(ctx, s, (*APIKey).fields, `SELECT `+keyColumns+` FROM api_keys k
-		WHERE k.id > $1 AND k.revoked_at IS NULL AND (k.expires_at IS NULL OR k.expires_at > $2) ORDER BY k.id LIMIT $3`, after, s.Now(), limit)
+	return collect(ctx, s, (*APIKey).fields, plain(`SELECT `+keyColumns+` FROM api_keys k
+		WHERE k.id > $1 AND k.revoked_at IS NULL AND (k.expires_at IS NULL OR k.expires_at > $2) ORDER BY k.id
+		LIMIT $3`), after, s.Now(), limit)
 }
 
 // KeysWithLimits lists the API keys of a workspace that are not revoked and have a plan or rate limit of their own.
 func (s *Store) KeysWithLimits(ctx context.Context, workspaceID string) ([]APIKey, error) {
-	return collect(ctx, s, (*APIKey).fields, `SELECT `+keyColumns+` FROM api_keys k
-		WHERE k.workspace_id = $1 AND k.revoked_at IS NULL AND (k.plan <> '' OR k.rate_limit <> 0)`, workspaceID)
+	return collect(ctx, s, (*APIKey).fields, plain(`SELECT `+keyColumns+` FROM api_keys k
+		WHERE k.workspace_id = $1 AND k.revoked_at IS NULL AND (k.plan <> '' OR k.rate_limit <> 0)`), workspaceID)
 }
 
-// CountKeysOfWorkspace tells how many API keys a workspace has that are not revoked.
+// CountKeysOfWorkspace returns how many API keys a workspace has that are not revoked.
 func (s *Store) CountKeysOfWorkspace(ctx context.Context, workspaceID string) (int64, error) {
 	var n int64
-	err := s.one(ctx, []any{&n}, `SELECT count(*) FROM api_keys WHERE workspace_id = $1 AND revoked_at IS NULL`, workspaceID)
+	err := s.one(ctx, []any{&n}, plain(`SELECT count(*) FROM api_keys WHERE workspace_id = $1 AND revoked_at IS NULL`),
+		workspaceID)
 	return n, err
 }
 
@@ -279,14 +249,15 @@ func (s *Store) CountKeysOfWorkspace(ctx context.Context, workspaceID string) (i
 func (s *Store) Key(ctx context.Context, owner KeyOwner, id string) (APIKey, error) {
 	var k APIKey
 	clause, args := owner.clause(2)
-	err := s.one(ctx, k.fields(), `SELECT `+keyColumns+` FROM api_keys k WHERE k.id = $1 AND `+clause, append([]any{id}, args...)...)
+	err := s.one(ctx, k.fields(), plain(`SELECT `+keyColumns+` FROM api_keys k WHERE k.id = $1
+		AND `+clause), append([]any{id}, args...)...)
 	return k, err
 }
 
-// KeyByID finds a key of whomever.
+// KeyByID finds any owner's key.
 func (s *Store) KeyByID(ctx context.Context, id string) (APIKey, error) {
 	var k APIKey
-	err := s.one(ctx, k.fields(), `SELECT `+keyColumns+` FROM api_keys k WHERE k.id = $1`, id)
+	err := s.one(ctx, k.fields(), plain(`SELECT `+keyColumns+` FROM api_keys k WHERE k.id = $1`), id)
 	return k, err
 }
 
@@ -294,77 +265,85 @@ func (s *Store) KeyByID(ctx context.Context, id string) (APIKey, error) {
 // owner has no such key, or it is revoked.
 func (s *Store) UpdateKey(ctx context.Context, k *APIKey) error {
 	clause, owner := k.Owner().clause(11)
-	args := []any{k.ID, k.Name, searchKey(k.Name), k.Note, k.Scopes, k.ScopesByObject, k.Plan, k.RateLimit, k.Addresses, k.Role}
-	return s.changedBy(ctx, s.execOne(ctx, ErrNotFound, `UPDATE api_keys AS k SET name = $2, name_key = $3, note = $4, scopes = $5, scopes_by_object = $6,
-		plan = $7, rate_limit = $8, addresses = $9, role = $10 WHERE k.id = $1 AND k.revoked_at IS NULL AND `+clause, append(args, owner...)...))
+	args := []any{
+		k.ID, k.Name, searchKey(k.Name), k.Note, k.Scopes, k.ScopesByObject, k.Plan, k.RateLimit, k.Addresses,
+		k.Role,
+	}
+	return s.execOne(ctx, ErrNotFound, altering(`UPDATE api_keys AS k SET name = $2, name_key = $3, note = $4,
+		scopes = $5, scopes_by_object = $6, plan = $7, rate_limit = $8, addresses = $9, role = $10 WHERE k.id = $1
+		AND k.revoked_at IS NULL AND `+clause), append(args, owner...)...)
 }
 
-// HoldKey makes whoever changes a key wait for each other until the transaction ends. ErrNotFound: its owner has no such
-// key.
-func (s *Store) HoldKey(ctx context.Context, owner KeyOwner, id string) (APIKey, error) {
+// LockKey locks the row of a key until the transaction ends, and reads it. ErrNotFound: its owner has no such key.
+func (s *Store) LockKey(ctx context.Context, owner KeyOwner, id string) (APIKey, error) {
 	clause, args := owner.clause(2)
-	if err := s.execOne(ctx, ErrNotFound, `UPDATE api_keys AS k SET tail = tail WHERE k.id = $1 AND `+clause, append([]any{id}, args...)...); err != nil {
+	if err := s.execOne(ctx, ErrNotFound, plain(`UPDATE api_keys AS k SET tail = tail WHERE k.id = $1
+		AND `+clause), append([]any{id}, args...)...); err != nil {
 		return APIKey{}, err
 	}
 	return s.Key(ctx, owner, id)
 }
 
-// PauseKey keeps a key from working until ResumeKey, and notes how much authority asked for that. Pausing again keeps
+// PauseKey keeps a key from working until ResumeKey, and notes which authority asked for that. Pausing again keeps
 // the first time. ErrNotFound: its owner has no such key, or it is revoked.
 func (s *Store) PauseKey(ctx context.Context, owner KeyOwner, id, by string) error {
-	return s.markKey(ctx, owner, id, `paused_at = COALESCE(k.paused_at, CAST($2 AS BIGINT)), paused_by = $3`, s.Now(), by)
+	return s.markKey(ctx, owner, id, `paused_at = COALESCE(k.paused_at, CAST($2 AS BIGINT)), paused_by = $3`, s.Now(),
+		by)
 }
 
-// ResumeKey ends what PauseKey began.
+// ResumeKey lets a paused key work again.
 func (s *Store) ResumeKey(ctx context.Context, owner KeyOwner, id string) error {
 	return s.markKey(ctx, owner, id, `paused_at = CAST($2 AS BIGINT), paused_by = $3`, Time(0), "")
 }
 
-// RevokeKey ends a key for good. ErrNotFound: its owner has no such key, or it is revoked already.
+// RevokeKey revokes a key for good. ErrNotFound: its owner has no such key, or it is revoked already.
 func (s *Store) RevokeKey(ctx context.Context, owner KeyOwner, id string) error {
 	return s.markKey(ctx, owner, id, `revoked_at = CAST($2 AS BIGINT)`, s.Now())
 }
 
-// RevokeTokensOf ends all of a user's personal access tokens for good, and returns how many there were.
+// RevokeTokensOf revokes all personal access tokens of a user, and returns how many there were.
 func (s *Store) RevokeTokensOf(ctx context.Context, userID string) (int64, error) {
-	n, err := s.exec(ctx, `UPDATE api_keys SET revoked_at = $2 WHERE kind = 'personal_access_token' AND user_id = $1 AND revoked_at IS NULL`, userID, s.Now())
-	return n, s.changedBy(ctx, err)
+	return s.exec(ctx, altering(`UPDATE api_keys SET revoked_at = $2 WHERE kind = 'personal_access_token'
+		AND user_id = $1 AND revoked_at IS NULL`), userID, s.Now())
 }
 
-// markKey makes a change whose first values are $2 and so on.
+// markKey changes a key; the values of the change are $2 and so on.
 func (s *Store) markKey(ctx context.Context, owner KeyOwner, id, change string, values ...any) error {
 	clause, args := owner.clause(2 + len(values))
-	return s.changedBy(ctx, s.execOne(ctx, ErrNotFound, `UPDATE api_keys AS k SET `+change+` WHERE k.id = $1 AND k.revoked_at IS NULL AND `+clause,
-		append(append([]any{id}, values...), args...)...))
+	return s.execOne(ctx, ErrNotFound, altering(`UPDATE api_keys AS k SET `+change+` WHERE k.id = $1
+		AND k.revoked_at IS NULL AND `+clause),
+		append(append([]any{id}, values...), args...)...)
 }
 
 // RotateKey puts a new key in the place of old, which works until the moment named, or its own end where that is
-// sooner. What old itself took the place of ends now. ErrConsumed: old has been rotated, revoked, or has ended.
+// sooner. The key that old itself replaced is revoked now. ErrConsumed: old has been rotated, revoked, or has ended.
 func (s *Store) RotateKey(ctx context.Context, old APIKey, fresh *APIKey, until Time) error {
 	return s.InTx(ctx, func(ctx context.Context) error {
 		clause, args := old.Owner().clause(5)
-		if err := s.execOne(ctx, ErrConsumed, `UPDATE api_keys AS k SET rotated_into = $2,
+		if err := s.execOne(ctx, ErrConsumed, altering(`UPDATE api_keys AS k SET rotated_into = $2,
 			expires_at = CASE WHEN k.expires_at < $3 THEN k.expires_at ELSE CAST($3 AS BIGINT) END
-			WHERE k.id = $1 AND k.rotated_into = '' AND k.revoked_at IS NULL AND (k.expires_at IS NULL OR k.expires_at > $4) AND `+clause,
+			WHERE k.id = $1 AND k.rotated_into = '' AND k.revoked_at IS NULL AND (k.expires_at IS NULL
+			OR k.expires_at > $4) AND `+clause),
 			append([]any{old.ID, fresh.ID, until, s.Now()}, args...)...); err != nil {
 			return err
 		}
 		clause, args = old.Owner().clause(3)
-		if _, err := s.exec(ctx, `UPDATE api_keys AS k SET revoked_at = CAST($2 AS BIGINT) WHERE k.rotated_into = $1 AND k.revoked_at IS NULL AND `+clause,
+		if _, err := s.exec(ctx, altering(`UPDATE api_keys AS k SET revoked_at = CAST($2 AS BIGINT)
+			WHERE k.rotated_into = $1 AND k.revoked_at IS NULL AND `+clause),
 			append([]any{old.ID, s.Now()}, args...)...); err != nil {
 			return err
 		}
-		s.changed(ctx)
 		return s.InsertKey(ctx, fresh, maxInt)
 	})
 }
 
-// maxInt is no bound: what takes the place of another is not one more.
+// maxInt stands for no limit: a key that replaces another does not add one.
 const maxInt = int(^uint32(0) >> 1)
 
 // KeysRotatedInto lists the keys that are being replaced by one.
 func (s *Store) KeysRotatedInto(ctx context.Context, owner KeyOwner, id string) ([]APIKey, error) {
 	clause, args := owner.clause(2)
-	return collect(ctx, s, (*APIKey).fields, `SELECT `+keyColumns+` FROM api_keys k WHERE k.rotated_into = $1 AND `+clause+` ORDER BY k.id DESC LIMIT 20`,
+	return collect(ctx, s, (*APIKey).fields, plain(`SELECT `+keyColumns+` FROM api_keys k WHERE k.rotated_into = $1
+		AND `+clause+` ORDER BY k.id DESC LIMIT 20`),
 		append([]any{id}, args...)...)
 }

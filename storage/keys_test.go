@@ -1,9 +1,7 @@
 package storage_test
 
 import (
-	"context"
 	"errors"
-	"fmt"
 	"slices"
 	"strings"
 	"testing"
@@ -16,7 +14,9 @@ import (
 )
 
 // insertKey adds a key that an owner could have, changed as told.
-func insertKey(t *testing.T, s *storage.Store, owner storage.KeyOwner, name string, change func(*storage.APIKey)) storage.APIKey {
+func insertKey(t *testing.T, s *storage.Store, owner storage.KeyOwner, name string,
+	change func(*storage.APIKey),
+) storage.APIKey {
 	t.Helper()
 	k := newKey(owner, name)
 	if change != nil {
@@ -41,10 +41,17 @@ func deciding(k storage.APIKey) storage.APIKey {
 func TestKeyIsReadAsItWasWritten(t *testing.T) {
 	onEachEngine(t, func(t *testing.T, s *storage.Store) {
 		w := newWorld(t, s)
-		for name, owner := range map[string]storage.KeyOwner{"workspace": {WorkspaceID: w.shared.ID}, "user": {UserID: w.user.ID}, "nobody": {}} {
+		for name, owner := range map[string]storage.KeyOwner{
+			"workspace": {WorkspaceID: w.shared.ID},
+			"user":      {UserID: w.user.ID}, "nobody": {},
+		} {
 			k := insertKey(t, s, owner, "Name", func(k *storage.APIKey) {
-				k.Note, k.Scopes, k.ScopesByObject, k.Role, k.Plan, k.RateLimit = "Note", storage.List{"read", "accounts:write"}, true, "member", "pro", 7
-				k.Addresses, k.Counter, k.CreatedBy, k.ExpiresAt = storage.List{"192.0.2.0/24", "2001:db8::/32"}, "key_first", w.admin.ID, s.Now().Add(time.Hour)
+				k.Note, k.Scopes, k.ScopesByObject, k.Role, k.Plan, k.RateLimit = "Note", storage.List{
+					"read",
+					"accounts:write",
+				}, true, "member", "pro", 7
+				k.Addresses, k.Counter, k.CreatedBy, k.ExpiresAt = storage.List{"192.0.2.0/24", "2001:db8::/32"},
+					"key_first", w.admin.ID, s.Now().Add(time.Hour)
 			})
 			got, err := s.Key(system(t), owner, k.ID)
 			if diff := cmp.Diff(withoutDigest(k), got); diff != "" || err != nil {
@@ -57,7 +64,8 @@ func TestKeyIsReadAsItWasWritten(t *testing.T) {
 				t.Errorf("%s: made at %v, of %+v", name, got.CreatedAt, got.Owner())
 			}
 		}
-		if first := insertKey(t, s, storage.KeyOwner{WorkspaceID: w.shared.ID}, "First", nil); first.Counter != first.ID {
+		if first := insertKey(t, s, storage.KeyOwner{WorkspaceID: w.shared.ID}, "First",
+			nil); first.Counter != first.ID {
 			t.Errorf("a first key is counted as %q", first.Counter)
 		}
 	})
@@ -69,7 +77,8 @@ func TestKeyByDigestSaysWhatDecides(t *testing.T) {
 		ctx := system(t)
 		must(t, s.UpdateWorkspace(ctx, w.shared.ID, nil, new("pro")))
 		k := insertKey(t, s, storage.KeyOwner{WorkspaceID: w.shared.ID}, "Key", func(k *storage.APIKey) {
-			k.CreatedBy, k.Scopes, k.ScopesByObject, k.Plan, k.RateLimit = w.admin.ID, storage.List{"accounts:read"}, true, "pro", 7
+			k.CreatedBy, k.Scopes, k.ScopesByObject, k.Plan, k.RateLimit = w.admin.ID, storage.List{"accounts:read"},
+				true, "pro", 7
 			k.Addresses, k.Counter, k.ExpiresAt = storage.List{"192.0.2.0/24"}, "key_first", s.Now().Add(time.Hour)
 		})
 		introspects := insertKey(t, s, storage.KeyOwner{}, "Resource", nil)
@@ -80,7 +89,10 @@ func TestKeyByDigestSaysWhatDecides(t *testing.T) {
 				t.Errorf("%s: error %v (-want +got):\n%s", what, err, diff)
 			}
 		}
-		want := storage.KeyBearer{Key: deciding(k), WorkspaceID: w.shared.ID, WorkspaceSlug: "shared", WorkspacePlan: "pro"}
+		want := storage.KeyBearer{
+			Key: deciding(k), WorkspaceID: w.shared.ID, WorkspaceSlug: "shared",
+			WorkspacePlan: "pro",
+		}
 		check("a key", k.Digest, want)
 		check("a key to introspect", introspects.Digest, storage.KeyBearer{Key: deciding(introspects)})
 
@@ -112,7 +124,10 @@ func TestK18_PersonalTokenByDigestSaysWhatDecides(t *testing.T) {
 		must(t, s.UpdateWorkspace(ctx, w.shared.ID, nil, new("pro")))
 		foreign := storage.Workspace{ID: storage.NewID("ws"), Slug: "foreign", Name: "Foreign", Plan: "pro"}
 		must(t, s.InsertWorkspace(ctx, foreign, w.otherAdmin.ID))
-		k := insertKey(t, s, storage.KeyOwner{UserID: w.admin.ID}, "Token", func(k *storage.APIKey) { k.Role, k.Addresses = "member", storage.List{"::1/128"} })
+		k := insertKey(t, s, storage.KeyOwner{UserID: w.admin.ID}, "Token", func(k *storage.APIKey) {
+			k.Role,
+				k.Addresses = "member", storage.List{"::1/128"}
+		})
 		check := func(what, slug string, want storage.KeyBearer) {
 			t.Helper()
 			want.Key = deciding(k)
@@ -121,10 +136,14 @@ func TestK18_PersonalTokenByDigestSaysWhatDecides(t *testing.T) {
 				t.Errorf("%s, %q: error %v (-want +got):\n%s", what, slug, err, diff)
 			}
 		}
-		shared := storage.KeyBearer{WorkspaceID: w.shared.ID, WorkspaceSlug: "shared", WorkspacePlan: "pro", Role: "member"}
+		shared := storage.KeyBearer{
+			WorkspaceID: w.shared.ID, WorkspaceSlug: "shared", WorkspacePlan: "pro",
+			Role: "member",
+		}
 		check("a member", "shared", shared)
 		none := append([]string{
-			"foreign", "nowhere", "SHARED", "Shared", "shared ", " shared", "share", "shared%", "%", "_hared", "*", "shared%00", "%73hared", "shared\x00", "\x00",
+			"foreign", "nowhere", "SHARED", "Shared", "shared ", " shared", "share", "shared%", "%", "_hared", "*",
+			"shared%00", "%73hared", "shared\x00", "\x00",
 			"\xff", "shared\xc3", w.shared.ID, w.workspace.Slug, "shared,foreign", "ſhared",
 		}, hostile...)
 		for _, slug := range none {
@@ -189,8 +208,9 @@ func TestKeysAreFilteredAndPaged(t *testing.T) {
 		pausedEnded := add("paused-ended", func(k *storage.APIKey) { k.ExpiresAt = now - 1 })
 		revoked := add("revoked", nil)
 		revokedEnded := add("revoked-ended", func(k *storage.APIKey) { k.ExpiresAt = now - 1 })
-		must(t, errors.Join(s.PauseKey(ctx, owner, paused.ID, "administrator"), s.PauseKey(ctx, owner, pausedEnded.ID, "administrator"), s.PauseKey(ctx, owner, revoked.ID, "administrator"),
-			s.RevokeKey(ctx, owner, revoked.ID), s.RevokeKey(ctx, owner, revokedEnded.ID)))
+		must(t, errors.Join(s.PauseKey(ctx, owner, paused.ID, "administrator"), s.PauseKey(ctx, owner, pausedEnded.ID,
+			"administrator"), s.PauseKey(ctx, owner, revoked.ID, "administrator"), s.RevokeKey(ctx, owner, revoked.ID),
+			s.RevokeKey(ctx, owner, revokedEnded.ID)))
 		for _, c := range []struct {
 			filter storage.KeyFilter
 			want   string
@@ -264,7 +284,9 @@ func TestKeysAreFilteredAndPaged(t *testing.T) {
 			all = append(all, page...)
 		}
 		s.SetClock(func() time.Time { return noon })
-		if got := names(t, slices.DeleteFunc(all, func(k storage.APIKey) bool { return k.Owner() != owner }), nil); got != "live paused" {
+		if got := names(t, slices.DeleteFunc(all, func(k storage.APIKey) bool {
+			return k.Owner() != owner
+		}), nil); got != "live paused" {
 			t.Errorf("live keys %q", got)
 		}
 	})
@@ -279,8 +301,10 @@ func TestS01_KeySearchTakesWildcardsAsTheyAre(t *testing.T) {
 			insertKey(t, s, owner, name, nil)
 		}
 		for search, want := range map[string]string{
-			"%": "100%", "_": "a_b", "!": "wow!", `\`: `back\slash`, "a%b": "", "0%": "100%", "%%": "", "axb": "", "ÜBER": "Überblick", "u\u0308ber": "Überblick",
-			"PLAIN": "plain", " plain ": "plain", "key": "", "'": "", "' OR '1'='1": "", "": `plain back\slash Überblick wow! a_b 100%`,
+			"%": "100%", "_": "a_b", "!": "wow!", `\`: `back\slash`, "a%b": "", "0%": "100%", "%%": "", "axb": "",
+			"ÜBER": "Überblick", "u\u0308ber": "Überblick",
+			"PLAIN": "plain", " plain ": "plain", "key": "", "'": "", "' OR '1'='1": "",
+			"":                           `plain back\slash Überblick wow! a_b 100%`,
 			strings.Repeat("%", 100_000): "",
 		} {
 			list, err := s.Keys(system(t), owner, storage.KeyFilter{Search: search, Limit: 100})
@@ -295,109 +319,6 @@ func TestS01_KeySearchTakesWildcardsAsTheyAre(t *testing.T) {
 		list, err = s.Keys(system(t), owner, storage.KeyFilter{Search: "åSA", Limit: 100})
 		if got := names(t, list, err); got != "Åsa" {
 			t.Errorf("after the new name: %q", got)
-		}
-	})
-}
-
-// owners are a workspace, another, a user, another, and nobody, with a key of each.
-func owners(t *testing.T, s *storage.Store, w *world) ([]storage.KeyOwner, []storage.APIKey) {
-	t.Helper()
-	personal, err := s.PersonalWorkspace(system(t), w.admin.ID)
-	must(t, err)
-	list := []storage.KeyOwner{{WorkspaceID: w.shared.ID}, {WorkspaceID: personal.ID}, {UserID: w.admin.ID}, {UserID: w.otherAdmin.ID}, {}}
-	var keys []storage.APIKey
-	for i, owner := range list {
-		keys = append(keys, insertKey(t, s, owner, fmt.Sprint(i), nil))
-	}
-	return list, keys
-}
-
-func TestK14_OwnersOfKeysAreKeptApart(t *testing.T) {
-	onEachEngine(t, func(t *testing.T, s *storage.Store) {
-		w := newWorld(t, s)
-		ctx := system(t)
-		list, keys := owners(t, s, w)
-		before, generation := dump(t, s), s.Generation()
-		for i, owner := range list {
-			found, err := s.Keys(ctx, owner, storage.KeyFilter{Limit: 100})
-			if got := names(t, found, err); got != fmt.Sprint(i) {
-				t.Errorf("owner %d has the keys %q", i, got)
-			}
-			for j, k := range keys {
-				if i == j {
-					continue
-				}
-				found, err := s.Keys(ctx, owner, storage.KeyFilter{Digest: k.Digest, Limit: 100})
-				if got := names(t, found, err); got != "" {
-					t.Errorf("owner %d finds %q by the digest of a key of owner %d", i, got, j)
-				}
-				for name, call := range changes(s, k, owner) {
-					if err := call(ctx); !errors.Is(err, storage.ErrNotFound) && (name != "RotateKey" || !errors.Is(err, storage.ErrConsumed)) {
-						t.Errorf("%s of owner %d on the key of owner %d: error %v", name, i, j, err)
-					}
-				}
-			}
-		}
-		if diff := cmp.Diff(before, dump(t, s)); diff != "" || s.Generation() != generation {
-			t.Errorf("generation %d, then %d; rows changed:\n%s", generation, s.Generation(), diff)
-		}
-		// What replaces a key is told to its owner alone.
-		fresh := newKey(list[0], "fresh")
-		must(t, s.RotateKey(ctx, keys[0], &fresh, s.Now().Add(time.Hour)))
-		for i, owner := range list {
-			found, err := s.KeysRotatedInto(ctx, owner, fresh.ID)
-			if got := names(t, found, err); (got == "0") != (i == 0) {
-				t.Errorf("owner %d: %q is being replaced", i, got)
-			}
-		}
-	})
-}
-
-// changes are all that may be done to a key in the name of an owner.
-func changes(s *storage.Store, k storage.APIKey, owner storage.KeyOwner) map[string]func(ctx context.Context) error {
-	id := k.ID
-	k.WorkspaceID, k.UserID, k.Name = owner.WorkspaceID, owner.UserID, "changed"
-	return map[string]func(ctx context.Context) error{
-		"Key":       func(ctx context.Context) error { _, err := s.Key(ctx, owner, id); return err },
-		"HoldKey":   func(ctx context.Context) error { _, err := s.HoldKey(ctx, owner, id); return err },
-		"UpdateKey": func(ctx context.Context) error { return s.UpdateKey(ctx, &k) },
-		"PauseKey":  func(ctx context.Context) error { return s.PauseKey(ctx, owner, id, "administrator") },
-		"ResumeKey": func(ctx context.Context) error { return s.ResumeKey(ctx, owner, id) },
-		"RevokeKey": func(ctx context.Context) error { return s.RevokeKey(ctx, owner, id) },
-		"RotateKey": func(ctx context.Context) error {
-			fresh := newKey(owner, "fresh")
-			return s.RotateKey(ctx, k, &fresh, s.Now().Add(time.Hour))
-		},
-	}
-}
-
-func TestRevokedKeyStaysAsItIs(t *testing.T) {
-	onEachEngine(t, func(t *testing.T, s *storage.Store) {
-		w := newWorld(t, s)
-		ctx := system(t)
-		list, keys := owners(t, s, w)
-		for i, owner := range list {
-			must(t, s.RevokeKey(ctx, owner, keys[i].ID))
-		}
-		s.SetClock(func() time.Time { return noon.Add(time.Minute) })
-		before, generation := dump(t, s), s.Generation()
-		for i, owner := range list {
-			for name, call := range changes(s, keys[i], owner) {
-				switch err := call(ctx); {
-				case name == "Key" || name == "HoldKey":
-					must(t, err)
-				case name == "RotateKey":
-					mustBe(t, err, storage.ErrConsumed)
-				case !errors.Is(err, storage.ErrNotFound):
-					t.Errorf("%s: error %v", name, err)
-				}
-			}
-			if k, err := s.Key(ctx, owner, keys[i].ID); err != nil || k.RevokedAt != storage.At(noon) || k.Live(storage.At(noon)) {
-				t.Errorf("revoked at %v, error %v", k.RevokedAt, err)
-			}
-		}
-		if diff := cmp.Diff(before, dump(t, s)); diff != "" || s.Generation() != generation {
-			t.Errorf("generation %d, then %d; rows changed:\n%s", generation, s.Generation(), diff)
 		}
 	})
 }
@@ -426,15 +347,18 @@ func TestKeyIsPausedAndResumed(t *testing.T) {
 	})
 }
 
-// UpdateKey writes what it says and nothing else, whatever else the record holds.
+// UpdateKey writes what it says and nothing else, even if the record holds more.
 func TestK12_UpdateChangesNothingThatIsFixed(t *testing.T) {
 	onEachEngine(t, func(t *testing.T, s *storage.Store) {
 		w := newWorld(t, s)
 		k := w.key
-		k.Name, k.Note, k.Scopes, k.ScopesByObject, k.Plan, k.RateLimit, k.Addresses, k.Role = "New", "note", storage.List{"write"}, true, "pro", 5, storage.List{"192.0.2.1/32"}, "viewer"
+		k.Name, k.Note, k.Scopes, k.ScopesByObject, k.Plan, k.RateLimit, k.Addresses, k.Role = "New", "note",
+			storage.List{"write"}, true, "pro", 5, storage.List{"192.0.2.1/32"}, "viewer"
 		want := withoutDigest(k)
-		k.Digest, k.Kind, k.Resource, k.Environment, k.Prefix, k.Tail, k.Counter = storage.Digest("x"), "personal_access_token", "x", "test", "x", "x", "x"
-		k.RotatedInto, k.CreatedBy, k.CreatedAt, k.ExpiresAt, k.PausedAt, k.RevokedAt, k.LastUsedAt, k.LastUsedFrom = "x", "x", 1, 1, 1, 1, 1, "x"
+		k.Digest, k.Kind, k.Resource, k.Environment, k.Prefix, k.Tail, k.Counter = storage.Digest("x"),
+			"personal_access_token", "x", "test", "x", "x", "x"
+		k.RotatedInto, k.CreatedBy, k.CreatedAt, k.ExpiresAt, k.PausedAt, k.RevokedAt, k.LastUsedAt,
+			k.LastUsedFrom = "x", "x", 1, 1, 1, 1, 1, "x"
 		must(t, s.UpdateKey(system(t), &k))
 		got, err := s.Key(system(t), w.key.Owner(), w.key.ID)
 		if diff := cmp.Diff(want, got, cmpopts.EquateEmpty()); diff != "" || err != nil {
@@ -446,165 +370,14 @@ func TestK12_UpdateChangesNothingThatIsFixed(t *testing.T) {
 	})
 }
 
-func TestK08_OldKeyWorksUntilTheMomentAndNeverLonger(t *testing.T) {
-	onEachEngine(t, func(t *testing.T, s *storage.Store) {
-		w := newWorld(t, s)
-		ctx := system(t)
-		owner := storage.KeyOwner{WorkspaceID: w.shared.ID}
-		now := s.Now()
-		hour := now.Add(time.Hour)
-		for name, c := range map[string]struct{ end, until, want storage.Time }{
-			"without an end":        {0, hour, hour},
-			"with a later end":      {hour.Add(time.Hour), hour, hour},
-			"with an earlier end":   {now + 1, hour, now + 1},
-			"with the same end":     {hour, hour, hour},
-			"without a grace":       {0, now, now},
-			"without one, with end": {hour, now, now},
-		} {
-			old := insertKey(t, s, owner, name, func(k *storage.APIKey) { k.ExpiresAt = c.end })
-			fresh := old
-			fresh.ID, fresh.Digest = storage.NewID("key"), storage.Digest("fresh "+old.ID)
-			must(t, s.RotateKey(ctx, old, &fresh, c.until))
-			got, err := s.KeyByDigest(ctx, old.Digest)
-			must(t, err)
-			if got.Key.ExpiresAt != c.want || got.Key.RotatedInto != fresh.ID || !got.Key.RevokedAt.IsZero() {
-				t.Errorf("%s: ends at %v, want %v; rotated into %q, revoked at %v", name, got.Key.ExpiresAt, c.want, got.Key.RotatedInto, got.Key.RevokedAt)
-			}
-			if got.Key.Live(c.want) || !got.Key.Live(c.want-1) {
-				t.Errorf("%s: live at its end %v, a microsecond before %v", name, got.Key.Live(c.want), got.Key.Live(c.want-1))
-			}
-			successor, err := s.KeyByDigest(ctx, fresh.Digest)
-			must(t, err)
-			if k := successor.Key; k.Counter != old.ID || k.ExpiresAt != c.end || k.RotatedInto != "" || !k.RevokedAt.IsZero() {
-				t.Errorf("%s: the successor is counted as %q, ends at %v", name, k.Counter, k.ExpiresAt)
-			}
-			replaced, err := s.KeysRotatedInto(ctx, owner, fresh.ID)
-			if got := names(t, replaced, err); got != name {
-				t.Errorf("%s: %q is being replaced", name, got)
-			}
-		}
-	})
-}
-
-func TestK08_RotatingTheSuccessorEndsTheOldestAtOnce(t *testing.T) {
-	onEachEngine(t, func(t *testing.T, s *storage.Store) {
-		w := newWorld(t, s)
-		ctx := system(t)
-		owner := storage.KeyOwner{WorkspaceID: w.shared.ID}
-		bystander := insertKey(t, s, owner, "bystander", nil)
-		chain := []storage.APIKey{insertKey(t, s, owner, "0", nil)}
-		for i := range 4 {
-			s.SetClock(func() time.Time { return noon.Add(time.Duration(i) * time.Second) })
-			fresh := newKey(owner, fmt.Sprint(i+1))
-			fresh.Counter = chain[0].Counter
-			must(t, s.RotateKey(ctx, chain[i], &fresh, s.Now().Add(time.Hour)))
-			chain = append(chain, fresh)
-			for j, k := range chain {
-				got, err := s.Key(ctx, owner, k.ID)
-				must(t, err)
-				if want := j >= i; got.Live(s.Now()) != want { // the newest, and what it took the place of
-					t.Errorf("after rotation %d, key %d is live: %v", i, j, !want)
-				}
-				if got.Counter != chain[0].ID {
-					t.Errorf("key %d is counted as %q", j, got.Counter)
-				}
-				// Ended once: later rotations leave it as it is.
-				if at := storage.At(noon.Add(time.Duration(j+1) * time.Second)); j < i && got.RevokedAt != at {
-					t.Errorf("after rotation %d, key %d ended at %v, want %v", i, j, got.RevokedAt, at)
-				}
-			}
-		}
-		// One that was revoked before then keeps its moment.
-		first, second, third := insertKey(t, s, owner, "first", nil), newKey(owner, "second"), newKey(owner, "third")
-		must(t, s.RotateKey(ctx, first, &second, s.Now().Add(time.Hour)))
-		must(t, s.RevokeKey(ctx, owner, first.ID))
-		revoked := s.Now()
-		s.SetClock(func() time.Time { return noon.Add(time.Minute) })
-		must(t, s.RotateKey(ctx, second, &third, s.Now().Add(time.Hour)))
-		if k, err := s.Key(ctx, owner, first.ID); err != nil || k.RevokedAt != revoked {
-			t.Errorf("revoked at %v, then at %v, error %v", revoked, k.RevokedAt, err)
-		}
-		if k, err := s.Key(ctx, owner, bystander.ID); err != nil || !k.Live(s.Now()) {
-			t.Errorf("another key: live %v, error %v", k.Live(s.Now()), err)
-		}
-	})
-}
-
-func TestK08_WhatCannotBeRotated(t *testing.T) {
-	onEachEngine(t, func(t *testing.T, s *storage.Store) {
-		w := newWorld(t, s)
-		ctx := system(t)
-		owner := storage.KeyOwner{WorkspaceID: w.shared.ID}
-		rotated, revoked, ended, live := insertKey(t, s, owner, "rotated", nil), insertKey(t, s, owner, "revoked", nil),
-			insertKey(t, s, owner, "ended", func(k *storage.APIKey) { k.ExpiresAt = s.Now() }), insertKey(t, s, owner, "live", nil)
-		fresh := newKey(owner, "fresh")
-		must(t, s.RotateKey(ctx, rotated, &fresh, s.Now().Add(time.Hour)))
-		must(t, s.RevokeKey(ctx, owner, revoked.ID))
-		before, generation := dump(t, s), s.Generation()
-		for _, k := range []storage.APIKey{rotated, revoked, ended, newKey(owner, "never was")} {
-			fresh := newKey(owner, "fresh")
-			if err := s.RotateKey(ctx, k, &fresh, s.Now().Add(time.Hour)); !errors.Is(err, storage.ErrConsumed) {
-				t.Errorf("%s: error %v", k.Name, err)
-			}
-		}
-		taken := newKey(owner, "fresh")
-		taken.Digest = revoked.Digest
-		mustBe(t, s.RotateKey(ctx, live, &taken, s.Now().Add(time.Hour)), storage.ErrExists)
-		if diff := cmp.Diff(before, dump(t, s)); diff != "" || s.Generation() != generation {
-			t.Errorf("generation %d, then %d; rows changed:\n%s", generation, s.Generation(), diff)
-		}
-	})
-}
-
-func TestK08_KeyIsRotatedOnce(t *testing.T) {
-	inParallelOnEachEngine(t, func(t *testing.T, s *storage.Store) {
-		w := newWorld(t, s)
-		owner := storage.KeyOwner{WorkspaceID: w.shared.ID}
-		old := insertKey(t, s, owner, "old", nil)
-		onlyOne(t, storage.ErrConsumed, func(ctx context.Context, i int) error {
-			fresh := newKey(owner, fmt.Sprint(i))
-			return s.RotateKey(ctx, old, &fresh, s.Now().Add(time.Hour))
-		})
-		list, err := s.Keys(system(t), owner, storage.KeyFilter{Limit: 100})
-		if err != nil || len(list) != 2 || list[1].RotatedInto != list[0].ID {
-			t.Errorf("%d keys, error %v; want the old one and the winner's", len(list), err)
-		}
-	})
-}
-
-// Whoever meets a rotation, a revocation wins or comes first: never is a key revoked and live again.
-func TestKeyIsRotatedWhileItIsRevoked(t *testing.T) {
-	inParallelOnEachEngine(t, func(t *testing.T, s *storage.Store) {
-		w := newWorld(t, s)
-		owner := storage.KeyOwner{WorkspaceID: w.shared.ID}
-		for i := range 20 {
-			old, fresh := insertKey(t, s, owner, fmt.Sprint(i), nil), newKey(owner, "fresh")
-			var rotated error
-			_, errs := atOnce(2, func(i int) error {
-				if i == 0 {
-					rotated = s.RotateKey(system(t), old, &fresh, s.Now().Add(time.Hour))
-					return nil
-				}
-				return s.RevokeKey(system(t), owner, old.ID)
-			})
-			if len(errs) > 0 {
-				t.Fatal(errs)
-			}
-			if rotated != nil && !errors.Is(rotated, storage.ErrConsumed) {
-				t.Fatal(rotated)
-			}
-			if k, err := s.Key(system(t), owner, old.ID); err != nil || k.Live(s.Now()) || (k.RotatedInto == "") != (rotated != nil) {
-				t.Errorf("live %v, rotated into %q (%v), error %v", k.Live(s.Now()), k.RotatedInto, rotated, err)
-			}
-		}
-	})
-}
-
 func TestK26_BoundCountsLiveKeysOfTheOwner(t *testing.T) {
 	onEachEngine(t, func(t *testing.T, s *storage.Store) {
 		w := newWorld(t, s)
 		ctx := system(t)
-		for name, owner := range map[string]storage.KeyOwner{"workspace": {WorkspaceID: w.shared.ID}, "user": {UserID: w.admin.ID}} {
+		for name, owner := range map[string]storage.KeyOwner{
+			"workspace": {WorkspaceID: w.shared.ID},
+			"user":      {UserID: w.admin.ID},
+		} {
 			insert := func(change func(*storage.APIKey)) (storage.APIKey, error) {
 				k := newKey(owner, name)
 				if change != nil {
@@ -650,74 +423,6 @@ func TestK26_BoundCountsLiveKeysOfTheOwner(t *testing.T) {
 		for _, owner := range []storage.KeyOwner{{WorkspaceID: w.workspace.ID}, {UserID: w.otherAdmin.ID}, {}} {
 			k := newKey(owner, "another's")
 			must(t, s.InsertKey(ctx, &k, 3))
-		}
-	})
-}
-
-func TestKeyNeedsAnOwnerAndATextOfItsOwn(t *testing.T) {
-	onEachEngine(t, func(t *testing.T, s *storage.Store) {
-		w := newWorld(t, s)
-		before := dump(t, s)
-		for _, owner := range []storage.KeyOwner{{WorkspaceID: "ws_x"}, {UserID: "user_x"}} {
-			k := newKey(owner, "orphan")
-			mustBe(t, s.InsertKey(system(t), &k, 10), storage.ErrNotFound)
-		}
-		k := newKey(w.key.Owner(), "same text")
-		k.Digest = w.personal.Digest
-		mustBe(t, s.InsertKey(system(t), &k, 10), storage.ErrExists)
-		// The schema refuses what would be both or neither.
-		for _, k := range []storage.APIKey{
-			{ID: "x", Digest: []byte("x"), Kind: storage.KindAPIKey, WorkspaceID: w.workspace.ID, UserID: w.user.ID},
-			{ID: "x", Digest: []byte("x"), Kind: storage.KindAPIKey, UserID: w.user.ID},
-			{ID: "x", Digest: []byte("x"), Kind: storage.KindPersonalAccessToken, WorkspaceID: w.workspace.ID},
-			{ID: "x", Digest: []byte("x"), Kind: storage.KindPersonalAccessToken},
-			{ID: "x", Digest: []byte("x"), Kind: "other", WorkspaceID: w.workspace.ID},
-		} {
-			mustBe(t, s.InsertKey(system(t), &k, 10), storage.ErrUnavailable)
-		}
-		if diff := cmp.Diff(before, dump(t, s)); diff != "" {
-			t.Errorf("rows changed:\n%s", diff)
-		}
-	})
-}
-
-// What belongs to a workspace or user goes with it; events, which hold ids alone, stay.
-func TestKeysGoWithTheirOwner(t *testing.T) {
-	onEachEngine(t, func(t *testing.T, s *storage.Store) {
-		w := newWorld(t, s)
-		ctx := system(t)
-		// The shared workspace stays when the user goes, since it has another owner.
-		must(t, s.ChangeRole(ctx, w.shared.ID, w.admin.ID, storage.RoleOwner))
-		other := &world{user: w.admin, workspace: w.shared}
-		other.addKeys(t, s, "Other")
-		s.NoteUse(storage.Use{WorkspaceID: w.shared.ID, CredentialID: w.personal.ID, Credential: w.personal.Kind}) // in a workspace that stays
-		must(t, s.FlushUsage(ctx))
-		rows := func() string {
-			t.Helper()
-			var list []string
-			for _, table := range []string{"api_keys", "usage_hourly", "recent_requests", "idempotent_requests", "audit_events"} {
-				list = append(list, fmt.Sprint(len(dumpTable(t, s, table))))
-			}
-			return strings.Join(list, " ")
-		}
-		if got := rows(); got != "4 5 5 2 2" {
-			t.Fatalf("rows %s", got)
-		}
-		must(t, s.DeleteUser(ctx, w.user.ID))
-		// What their token did in the shared workspace is that workspace's.
-		if got := rows(); got != "2 3 2 1 2" {
-			t.Errorf("rows %s after the user's end", got)
-		}
-		must(t, s.DeleteWorkspace(ctx, w.shared.ID))
-		if got := rows(); got != "1 0 1 0 2" {
-			t.Errorf("rows %s after the workspace's end", got)
-		}
-		for _, digest := range [][]byte{w.key.Digest, other.key.Digest} {
-			_, err := s.KeyByDigest(ctx, digest)
-			mustBe(t, err, storage.ErrNotFound)
-		}
-		if b, err := s.PersonalTokenByDigest(ctx, other.personal.Digest, "shared"); err != nil || b.WorkspaceID != "" {
-			t.Errorf("the other's token: %+v, error %v", b, err)
 		}
 	})
 }

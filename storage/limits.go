@@ -7,7 +7,7 @@ import (
 	"slices"
 )
 
-// LimitState is what one counter has used of its plan. The zero value is a counter that nobody has used.
+// LimitState is what one counter has used of its plan. The zero value is an unused counter.
 type LimitState struct {
 	HourBegan Time // the first request of the hour window
 	HourUsed  int64
@@ -49,24 +49,26 @@ const limitColumns = `hour_began, hour_used, day_began, day_used, burst_full`
 
 // TakeLimitStatement is behind TakeLimit: it changes the row only where all windows admit. PostgreSQL judges the row as
 // it is once others are done with it, so that many at once get no more than there is.
-const TakeLimitStatement = `INSERT INTO limits (counter, ` + limitColumns + `, expires_at)
-	VALUES ($1, CAST($2 AS BIGINT), CAST($3 AS BIGINT), CAST($2 AS BIGINT), CAST($3 AS BIGINT), CAST($2 AS BIGINT) + CAST($8 AS BIGINT), CAST($10 AS BIGINT))
+var TakeLimitStatement = Statement{`INSERT INTO limits (counter, ` + limitColumns + `, expires_at)
+	VALUES ($1, CAST($2 AS BIGINT), CAST($3 AS BIGINT), CAST($2 AS BIGINT), CAST($3 AS BIGINT),
+	CAST($2 AS BIGINT) + CAST($8 AS BIGINT), CAST($10 AS BIGINT))
 	ON CONFLICT (counter) DO UPDATE SET
-	hour_began = CASE WHEN limits.hour_began > $4 AND limits.hour_began <= $2 THEN limits.hour_began ELSE CAST($2 AS BIGINT) END,
-	hour_used = CAST($3 AS BIGINT) + CASE WHEN limits.hour_began > $4 THEN limits.hour_used ELSE 0 END,
-	day_began = CASE WHEN limits.day_began > $6 AND limits.day_began <= $2 THEN limits.day_began ELSE CAST($2 AS BIGINT) END,
-	day_used = CAST($3 AS BIGINT) + CASE WHEN limits.day_began > $6 THEN limits.day_used ELSE 0 END,
-	burst_full = CAST($8 AS BIGINT) + CASE WHEN limits.burst_full > $2 THEN limits.burst_full ELSE CAST($2 AS BIGINT) END,
-	expires_at = CAST($10 AS BIGINT)
-	WHERE (limits.hour_began <= $4 OR limits.hour_used <= $5) AND (limits.day_began <= $6 OR limits.day_used <= $7) AND limits.burst_full <= $9
-	RETURNING ` + limitColumns
+	hour_began = CASE WHEN limits.hour_began > $4 AND limits.hour_began <= $2 THEN limits.hour_began
+	ELSE CAST($2 AS BIGINT) END, hour_used = CAST($3 AS BIGINT) + CASE WHEN limits.hour_began > $4 THEN limits.hour_used
+	ELSE 0 END, day_began = CASE WHEN limits.day_began > $6 AND limits.day_began <= $2 THEN limits.day_began
+	ELSE CAST($2 AS BIGINT) END, day_used = CAST($3 AS BIGINT) + CASE WHEN limits.day_began > $6 THEN limits.day_used
+	ELSE 0 END, burst_full = CAST($8 AS BIGINT) + CASE WHEN limits.burst_full > $2 THEN limits.burst_full
+	ELSE CAST($2 AS BIGINT) END, expires_at = CAST($10 AS BIGINT)
+	WHERE (limits.hour_began <= $4 OR limits.hour_used <= $5) AND (limits.day_began <= $6 OR limits.day_used <= $7)
+	AND limits.burst_full <= $9
+	RETURNING ` + limitColumns, shared | ordered}
 
 // TakeLimit charges a counter, or changes nothing of what it has used and returns false. The state is the one after
-// that; a counter that was purged meanwhile has the zero state. Windows that a clock began which has since been set back
-// begin anew at c.At, with what was used of them, so that nobody waits for longer than a window.
+// that; a counter that was purged meanwhile has the zero state. A window that began under a clock that has since been
+// set back begins again at c.At, with what was used of it, so that no request waits for longer than a window.
 func (s *Store) TakeLimit(ctx context.Context, counter string, c LimitCharge) (LimitState, bool, error) {
 	var st LimitState
-	admitted, err := s.execReturningTogether(ctx, counter, st.fields(), TakeLimitStatement, counter, c.At, c.Cost,
+	admitted, err := s.execReturning(ctx, st.fields(), TakeLimitStatement, counter, c.At, c.Cost,
 		c.HourOver, c.HourRoom, c.DayOver, c.DayRoom, c.BurstNeed, c.BurstBy, c.ExpiresAt)
 	if err != nil || admitted {
 		return st, admitted, err
@@ -75,11 +77,11 @@ func (s *Store) TakeLimit(ctx context.Context, counter string, c LimitCharge) (L
 		return st, false, ignoreNotFound(err)
 	}
 	if st.HourBegan > c.At || st.DayBegan > c.At || st.BurstFull > c.BurstLatest {
-		_, err = s.exec(ctx, `UPDATE limits SET
+		_, err = s.exec(ctx, plain(`UPDATE limits SET
 			hour_began = CASE WHEN hour_began > $2 THEN CAST($2 AS BIGINT) ELSE hour_began END,
 			day_began = CASE WHEN day_began > $2 THEN CAST($2 AS BIGINT) ELSE day_began END,
 			burst_full = CASE WHEN burst_full > $3 THEN CAST($4 AS BIGINT) ELSE burst_full END
-			WHERE counter = $1`, counter, c.At, c.BurstLatest, c.BurstEmpty)
+			WHERE counter = $1`), counter, c.At, c.BurstLatest, c.BurstEmpty)
 		if err == nil {
 			st, err = s.LimitState(ctx, counter)
 		}
@@ -98,7 +100,7 @@ func ignoreNotFound(err error) error {
 // LimitState reads what a counter has used; ErrNotFound where it was not used lately.
 func (s *Store) LimitState(ctx context.Context, counter string) (LimitState, error) {
 	var st LimitState
-	err := s.one(ctx, st.fields(), `SELECT `+limitColumns+` FROM limits WHERE counter = $1`, counter)
+	err := s.one(ctx, st.fields(), plain(`SELECT `+limitColumns+` FROM limits WHERE counter = $1`), counter)
 	return st, err
 }
 
@@ -110,9 +112,11 @@ func (s *Store) SaveLimits(ctx context.Context, limits []Limit) error {
 	for some := range slices.Chunk(limits, limitBatch) {
 		err := s.InTx(ctx, func(ctx context.Context) error {
 			for _, l := range some {
-				_, err := s.exec(ctx, `INSERT INTO limits (counter, `+limitColumns+`, expires_at) VALUES ($1, $2, $3, $4, $5, $6, $7)
-					ON CONFLICT (counter) DO UPDATE SET hour_began = excluded.hour_began, hour_used = excluded.hour_used,
-					day_began = excluded.day_began, day_used = excluded.day_used, burst_full = excluded.burst_full, expires_at = excluded.expires_at`,
+				_, err := s.exec(ctx, plain(`INSERT INTO limits (counter, `+limitColumns+`, expires_at)
+					VALUES ($1, $2, $3, $4, $5, $6, $7)
+					ON CONFLICT (counter) DO UPDATE SET hour_began = excluded.hour_began,
+					hour_used = excluded.hour_used, day_began = excluded.day_began, day_used = excluded.day_used,
+					burst_full = excluded.burst_full, expires_at = excluded.expires_at`),
 					l.Counter, l.HourBegan, l.HourUsed, l.DayBegan, l.DayUsed, l.BurstFull, l.ExpiresAt)
 				if err != nil {
 					return err
@@ -127,7 +131,7 @@ func (s *Store) SaveLimits(ctx context.Context, limits []Limit) error {
 	return nil
 }
 
-// LoadLimits gives every stored counter of which something counts to fn, by their names.
+// LoadLimits calls fn with every stored counter that still counts, in the order of their names.
 func (s *Store) LoadLimits(ctx context.Context, fn func(Limit)) error {
 	after, now := "", s.Now()
 	for {
@@ -140,26 +144,11 @@ func (s *Store) LoadLimits(ctx context.Context, fn func(Limit)) error {
 			n, after = n+1, l.Counter
 			fn(l)
 			return nil
-		}, fmt.Sprintf(`SELECT counter, expires_at, `+limitColumns+` FROM limits WHERE counter > $1 AND expires_at >= $2 ORDER BY counter LIMIT %d`, limitBatch),
+		}, plain(fmt.Sprintf(`SELECT counter, expires_at, `+limitColumns+` FROM limits WHERE counter > $1
+			AND expires_at >= $2 ORDER BY counter LIMIT %d`, limitBatch)),
 			after, now)
 		if err != nil || n < limitBatch {
 			return err
 		}
 	}
-}
-
-// execReturning runs a statement that writes and reads what it returns into dest; found tells whether it changed a row.
-func (s *Store) execReturning(ctx context.Context, dest []any, query string, args ...any) (found bool, err error) {
-	q, err := s.gate(ctx, true, args)
-	if err != nil {
-		return false, err
-	}
-	err = single(ctx, func() error {
-		found = false
-		return classify(q.each(ctx, func(scan func(...any) error) error {
-			found = true
-			return scan(dest...)
-		}, query, args))
-	})
-	return found, err
 }

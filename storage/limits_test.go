@@ -70,7 +70,7 @@ func TestS11_PurgeLeavesLimitsThatAreUsedMeanwhile(t *testing.T) {
 		released <- tx.Commit(context.WithoutCancel(t.Context()))
 	}()
 	n, err := s.Purge(system(t), horizons)
-	purged() // whoever still looks for a purge that waits looks in vain
+	purged() // a caller that still looks for a waiting purge finds none
 	must(t, err)
 	must(t, <-released)
 	if _, err := s.LimitState(system(t), "counter"); err != nil || n != 0 {
@@ -78,7 +78,7 @@ func TestS11_PurgeLeavesLimitsThatAreUsedMeanwhile(t *testing.T) {
 	}
 }
 
-// Counters share messages in one order, whatever order requests come in, so that nodes do not wait for each other in a
+// Counters share batches in one order, in any order of requests, so that nodes do not wait for each other in a
 // circle; each gets exactly its own.
 func TestCountersOfManyRequestsOnTwoNodes(t *testing.T) {
 	url := stores.PostgreSQL(t)
@@ -91,7 +91,8 @@ func TestCountersOfManyRequestsOnTwoNodes(t *testing.T) {
 		for n := range requests {
 			c := (i*7 + n*3) % counters
 			_, ok, err := s.TakeLimit(ctx, fmt.Sprintf("counter-%d", c), storage.LimitCharge{
-				At: s.Now(), Cost: 1, ExpiresAt: s.Now().Add(time.Hour), HourOver: s.Now().Add(-time.Hour), HourRoom: room, DayOver: s.Now().Add(-24 * time.Hour), DayRoom: 1 << 40,
+				At: s.Now(), Cost: 1, ExpiresAt: s.Now().Add(time.Hour), HourOver: s.Now().Add(-time.Hour),
+				HourRoom: room, DayOver: s.Now().Add(-24 * time.Hour), DayRoom: 1 << 40,
 				BurstBy: s.Now(), BurstEmpty: s.Now(), BurstLatest: s.Now(),
 			})
 			if err != nil {

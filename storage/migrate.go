@@ -23,8 +23,8 @@ type Migration struct {
 }
 
 // Migrate brings the schema to the newest version this program knows. Several nodes may call it at once: one does
-// the work while the others wait. It returns what it applied. Where nothing is left to do, it takes no lock and needs no
-// right to change the schema.
+// the work while the others wait. It returns what it applied. Where nothing is left to do, it takes no lock and needs
+// no right to change the schema.
 func (s *Store) Migrate(ctx context.Context) ([]Migration, error) {
 	if s.Ping(ctx) == nil {
 		return nil, nil
@@ -49,7 +49,10 @@ func (s *Store) Migrate(ctx context.Context) ([]Migration, error) {
 		results, err := p.Up(ctx)
 		for _, r := range results {
 			if r.Error == nil {
-				done = append(done, Migration{Version: r.Source.Version, Name: r.Source.Path, Applied: true, AppliedAt: s.Now().Time()})
+				done = append(done, Migration{
+					Version: r.Source.Version, Name: r.Source.Path, Applied: true,
+					AppliedAt: s.Now().Time(),
+				})
 			}
 		}
 		return err
@@ -57,8 +60,8 @@ func (s *Store) Migrate(ctx context.Context) ([]Migration, error) {
 	switch {
 	case err == nil:
 	case sqlState(err) == "42501": // insufficient_privilege
-		err = fmt.Errorf("the schema lacks migrations, and the login of %s may not change it: let one that may run doorward migrate, "+
-			"or put its URL into database_migrate_url (%w)", s.migrateKey, unavailable(err))
+		err = fmt.Errorf("the schema lacks migrations, and the login of %s may not change it: let one that may run "+
+			"doorward migrate, or put its URL into database_migrate_url (%w)", s.migrateKey, unavailable(err))
 	default:
 		err = fmt.Errorf("migrate: %w", err)
 	}
@@ -75,7 +78,10 @@ func (s *Store) Migrations(ctx context.Context) ([]Migration, error) {
 			return fmt.Errorf("migration status: %w", err)
 		}
 		for _, m := range status {
-			list = append(list, Migration{Version: m.Source.Version, Name: m.Source.Path, Applied: m.State == goose.StateApplied, AppliedAt: m.AppliedAt})
+			list = append(list, Migration{
+				Version: m.Source.Version, Name: m.Source.Path,
+				Applied: m.State == goose.StateApplied, AppliedAt: m.AppliedAt,
+			})
 		}
 		return nil
 	})
@@ -92,7 +98,7 @@ func (s *Store) withProvider(ctx context.Context, exclusive bool, fn func(*goose
 		if err != nil {
 			return fmt.Errorf("database_migrate_url is not a PostgreSQL URL")
 		}
-		// A lock that is not had soon is better than a queue of requests behind one that waits for it.
+		// Giving up on a lock soon is better than a queue of requests behind a statement that waits for it.
 		cfg.RuntimeParams["lock_timeout"] = "10s"
 		cfg.RuntimeParams["application_name"] = "doorward migrate"
 		db = stdlib.OpenDB(*cfg)
@@ -125,17 +131,17 @@ func (s *Store) withProvider(ctx context.Context, exclusive bool, fn func(*goose
 // schemaVersion is the newest migration that the database has; 0 is none.
 func (s *Store) schemaVersion(ctx context.Context) (int64, error) {
 	var version sql.NullInt64
-	err := s.one(System(ctx), []any{&version}, `SELECT max(version_id) FROM goose_db_version WHERE is_applied`)
+	err := s.one(System(ctx), []any{&version}, plain(`SELECT max(version_id) FROM goose_db_version WHERE is_applied`))
 	if err == nil {
 		return version.Int64, nil
 	}
-	// A database that never had a migration has not even that table.
+	// A database without migrations lacks even that table.
 	catalogue := `SELECT count(*) FROM sqlite_master WHERE name = 'goose_db_version'`
 	if s.engine == postgres {
 		catalogue = `SELECT count(*) FROM pg_class WHERE relname = 'goose_db_version'`
 	}
 	var tables int64
-	if s.one(System(ctx), []any{&tables}, catalogue) == nil && tables == 0 {
+	if s.one(System(ctx), []any{&tables}, plain(catalogue)) == nil && tables == 0 {
 		return 0, nil
 	}
 	return 0, err

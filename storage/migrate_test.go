@@ -135,14 +135,16 @@ func TestFailedMigrationChangesNothingAndIsFinishedLater(t *testing.T) {
 		must(t, err)
 		newWorld(t, stopped(s))
 		before := fmt.Sprint(tables(t, s), dump(t, s))
-		s.SetMigrations(release(t, s, "CREATE TABLE later (id text PRIMARY KEY);\nINSERT INTO settings (key, value) VALUES ('word', 'again');"))
+		s.SetMigrations(release(t, s, "CREATE TABLE later (id text PRIMARY KEY);\nINSERT INTO settings (key, value) "+
+			"VALUES ('word', 'again');"))
 		if done, err := s.Migrate(t.Context()); err == nil || len(done) != 0 {
 			t.Fatalf("applied %v, error %v", done, err)
 		}
 		if after := fmt.Sprint(tables(t, s), dump(t, s)); after != before {
 			t.Errorf("before %s\nafter %s", before, after)
 		}
-		if err := s.Ping(t.Context()); !errors.Is(err, storage.ErrOldSchema) || !strings.Contains(err.Error(), "doorward migrate") {
+		if err := s.Ping(t.Context()); !errors.Is(err, storage.ErrOldSchema) || !strings.Contains(err.Error(),
+			"doorward migrate") {
 			t.Errorf("a database that is too old: %v", err)
 		}
 		s.SetMigrations(embedded)
@@ -305,7 +307,10 @@ func TestCopyBesideTheFileBeforeAMigration(t *testing.T) {
 
 func TestDurabilitySettings(t *testing.T) {
 	s := stores.Open(t, stores.SQLite(t))
-	for pragma, want := range map[string]string{"journal_mode": "wal", "synchronous": "2", "foreign_keys": "1", "busy_timeout": "3000"} {
+	for pragma, want := range map[string]string{
+		"journal_mode": "wal", "synchronous": "2", "foreign_keys": "1",
+		"busy_timeout": "3000",
+	} {
 		var got string
 		must(t, s.SystemPool().QueryRowContext(t.Context(), "PRAGMA "+pragma).Scan(&got))
 		if got != want {
@@ -313,7 +318,10 @@ func TestDurabilitySettings(t *testing.T) {
 		}
 	}
 	p := stores.Open(t, stores.PostgreSQL(t))
-	for setting, want := range map[string]string{"statement_timeout": "3s", "idle_in_transaction_session_timeout": "5s", "transaction_isolation": "read committed"} {
+	for setting, want := range map[string]string{
+		"statement_timeout": "3s", "idle_in_transaction_session_timeout": "5s",
+		"transaction_isolation": "read committed",
+	} {
 		var got string
 		must(t, p.SystemPool().QueryRowContext(t.Context(), "SHOW "+setting).Scan(&got))
 		if got != want {

@@ -10,13 +10,13 @@ import (
 	"github.com/jackc/pgx/v5/pgxpool"
 )
 
-// pipeline is a transaction of PostgreSQL in few messages. What nobody waits for the answer of (BEGIN, the settings of a
-// tenant, writes given to later) goes with the next statement that somebody does, or with the COMMIT: each message is a
-// journey there and back, and that is most of what a short transaction costs.
+// pipeline is a transaction of PostgreSQL in few round trips. Statements whose answer no one waits for (BEGIN, the
+// settings of a tenant, deferred writes) go with the next statement whose answer is needed, or with the COMMIT. Round
+// trips are most of what a short transaction costs.
 type pipeline struct {
 	conn    *pgxpool.Conn
 	waiting *pgx.Batch
-	failed  error // of a message that left no transaction in which more could be done
+	failed  error // of a round trip that left no transaction to continue
 }
 
 const (
@@ -24,9 +24,9 @@ const (
 	rollbackTimeout = time.Second
 )
 
-func (s *Store) beginPostgres(ctx context.Context, who speaker) (conversation, error) {
+func (s *Store) beginPostgres(ctx context.Context, scope tenantScope) (txn, error) {
 	pool := s.natives["system"]
-	if !who.system {
+	if !scope.system {
 		pool = s.natives["tenant"]
 	}
 	conn, err := pool.Acquire(ctx)
@@ -35,15 +35,16 @@ func (s *Store) beginPostgres(ctx context.Context, who speaker) (conversation, e
 	}
 	p := &pipeline{conn: conn, waiting: &pgx.Batch{}}
 	p.waiting.Queue(`begin`)
-	if !who.system {
-		p.waiting.Queue(`select set_config('app.user_id',$1,true), set_config('app.workspace_id',$2,true)`, who.userID, who.workspaceID)
+	if !scope.system {
+		p.waiting.Queue(`select set_config('app.user_id',$1,true), set_config('app.workspace_id',$2,true)`,
+			scope.userID, scope.workspaceID)
 	}
 	return p, nil
 }
 
 // exec implements querier.
 func (p *pipeline) exec(ctx context.Context, query string, args []any) (changed int64, err error) {
-	plain, err := plainArgs(args)
+	plain, err := storedArgs(args)
 	if err != nil {
 		return 0, err
 	}
@@ -58,7 +59,7 @@ func (p *pipeline) exec(ctx context.Context, query string, args []any) (changed 
 
 // each implements querier.
 func (p *pipeline) each(ctx context.Context, fn func(scan func(...any) error) error, query string, args []any) error {
-	plain, err := plainArgs(args)
+	plain, err := storedArgs(args)
 	if err != nil {
 		return err
 	}
@@ -72,13 +73,13 @@ func (p *pipeline) each(ctx context.Context, fn func(scan func(...any) error) er
 	})
 }
 
-// later implements conversation.
-func (p *pipeline) later(ctx context.Context, query string, args []any) error {
+// enqueue implements txn.
+func (p *pipeline) enqueue(ctx context.Context, query string, args []any) error {
 	if p.waiting.Len() >= maxWaiting {
 		_, err := p.exec(ctx, query, args)
 		return err
 	}
-	plain, err := plainArgs(args)
+	plain, err := storedArgs(args)
 	if err != nil {
 		return err
 	}
@@ -86,7 +87,7 @@ func (p *pipeline) later(ctx context.Context, query string, args []any) error {
 	return nil
 }
 
-// commit implements conversation. PostgreSQL answers the COMMIT of a transaction in which something failed with ROLLBACK.
+// commit implements txn. PostgreSQL answers the COMMIT of a transaction in which something failed with ROLLBACK.
 func (p *pipeline) commit(ctx context.Context) error {
 	p.waiting.Queue(`commit`)
 	return p.send(ctx, func(results pgx.BatchResults) error {
@@ -98,8 +99,8 @@ func (p *pipeline) commit(ctx context.Context) error {
 	})
 }
 
-// end implements conversation. A connection that is not out of its transaction after this is closed by its pool.
-func (p *pipeline) end() {
+// close implements txn. The pool closes a connection that is still in a transaction after this.
+func (p *pipeline) close() {
 	if status := p.conn.Conn().PgConn().TxStatus(); status == 'T' || status == 'E' {
 		ctx, cancel := context.WithTimeout(context.Background(), rollbackTimeout)
 		defer cancel()
@@ -108,9 +109,9 @@ func (p *pipeline) end() {
 	p.conn.Release()
 }
 
-// send sends what waits; read takes the answer to the last of it. Where an earlier one fails, PostgreSQL skips the rest,
-// and the error is that one's. Where a message fails before its BEGIN has run, which PostgreSQL knows nothing of, all that
-// comes after would be done outside of a transaction, and is not sent.
+// send sends what waits; read takes the answer to the last of it. Where an earlier one fails, PostgreSQL skips the
+// rest, and the error is that one's. If a round trip fails before its BEGIN has run, PostgreSQL knows of no
+// transaction: all that comes after would run outside of one, and is not sent.
 func (p *pipeline) send(ctx context.Context, read func(pgx.BatchResults) error) error {
 	if p.failed != nil {
 		return p.failed

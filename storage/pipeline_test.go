@@ -9,8 +9,8 @@ import (
 	"doorward/test/stores"
 )
 
-// A transaction of PostgreSQL begins with the message of its first statement. Where that message fails the BEGIN is lost
-// too, and what comes after must not be written outside of a transaction, whoever heeds no error.
+// A transaction of PostgreSQL begins with the round trip of its first statement. If that fails, the BEGIN is lost too,
+// and what comes after must not be written outside of a transaction, even if a caller ignores the error.
 func TestZ4c_AfterAFailureNothingIsWritten(t *testing.T) {
 	s := stores.Open(t, stores.PostgreSQL(t))
 	w := newWorld(t, s)
@@ -30,7 +30,8 @@ func TestZ4c_AfterAFailureNothingIsWritten(t *testing.T) {
 			return err
 		},
 	} {
-		for who, ctx := range map[string]context.Context{"system": system(t), "tenant": storage.Tenant(t.Context(), w.user.ID, w.workspace.ID)} {
+		for who, ctx := range map[string]context.Context{"system": system(t), "tenant": storage.Tenant(t.Context(),
+			w.user.ID, w.workspace.ID)} {
 			t.Run(name+", "+who, func(t *testing.T) {
 				rename := func(ctx context.Context, to string) error {
 					_, err := s.Exec(ctx, `UPDATE clients SET name = $1 WHERE id = $2`, to, w.client.ID)

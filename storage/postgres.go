@@ -16,8 +16,8 @@ import (
 	"github.com/jackc/pgx/v5/stdlib"
 )
 
-// The two roles under which the running server speaks. Neither owns a table, so that row-level security holds for
-// both, whatever the login behind them may do.
+// The two roles under which the running server acts. Neither owns a table, so row-level security holds for both, even
+// if the login behind them may do more.
 const (
 	tenantRole = "doorward_tenant"
 	systemRole = "doorward_system"
@@ -35,7 +35,8 @@ func (s *Store) openPostgres(ctx context.Context, url string, o Options) error {
 	if o.LookOnly {
 		if _, missing, err := missingRoles(ctx, url); err != nil || len(missing) > 0 {
 			if err == nil {
-				err = fmt.Errorf("the database lacks %s, or its login is not a member; serve and migrate make and grant them where the login may", strings.Join(missing, " and "))
+				err = fmt.Errorf("the database lacks %s, or its login is not a member; serve and migrate make and "+
+					"grant them where the login may", strings.Join(missing, " and "))
 			}
 			return err
 		}
@@ -71,8 +72,9 @@ func (s *Store) openPostgres(ctx context.Context, url string, o Options) error {
 		return err
 	}
 	s.reader = s.system
-	senders := max(1, conns/4) // enough to keep the database busy, few enough for messages to fill
-	s.reads, s.writes, s.counts = newTogether(s.native, senders), newTogether(s.native, senders), newTogether(s.native, senders)
+	senders := max(1, conns/4) // enough to keep the database busy, few enough for batches to fill
+	s.reads, s.writes = newBatcher(s.native, senders), newBatcher(s.native, senders)
+	s.counts = newBatcher(s.native, senders)
 	s.closers = append(s.closers, s.reads.close, s.writes.close, s.counts.close)
 	var native *pgxpool.Pool
 	if s.tenant, native, err = open(tenantRole); err != nil {
@@ -84,7 +86,7 @@ func (s *Store) openPostgres(ctx context.Context, url string, o Options) error {
 }
 
 // ensureRoles looks whether both runtime roles exist and are granted to the login of url, and makes and grants them
-// where the login of migrateURL may. Otherwise the error holds the SQL for somebody who may.
+// where the login of migrateURL may. Otherwise the error holds the SQL for a database administrator.
 func ensureRoles(ctx context.Context, url, migrateURL, migrateKey string) error {
 	login, missing, err := missingRoles(ctx, url)
 	if err != nil || len(missing) == 0 {
@@ -106,13 +108,13 @@ func ensureRoles(ctx context.Context, url, migrateURL, migrateKey string) error 
 		for _, stmt := range []string{create(role), grant(role)} {
 			switch _, err := conn.Exec(ctx, stmt); sqlState(err) {
 			case "42501", "42704": // insufficient_privilege, and the role that could not be made
-			case "42710", "23505": // duplicate_object, unique_violation: it is there, or another node makes it just now
+			case "42710", "23505": // duplicate_object, unique_violation: it exists, or another node is creating it
 			default:
 				trouble = errors.Join(trouble, err)
 			}
 		}
 	}
-	// What counts is what is there now, whoever made it.
+	// What counts is what is there now: another node may have created it.
 	if _, missing, err = missingRoles(ctx, url); err != nil || len(missing) == 0 {
 		return err
 	}
@@ -126,7 +128,8 @@ func ensureRoles(ctx context.Context, url, migrateURL, migrateKey string) error 
 		}
 		lines = append(lines, grant(role)+";")
 	}
-	return fmt.Errorf("the database lacks %s, or %s is not a member, and may not change that; let somebody who may run:\n\n%s",
+	return fmt.Errorf("the database lacks %s, or %s is not a member, and may not change that; let somebody who may "+
+		"run:\n\n%s",
 		strings.Join(missing, " and "), login, strings.Join(lines, "\n"))
 }
 
@@ -135,7 +138,7 @@ func roleExists(ctx context.Context, conn *pgx.Conn, role string) bool {
 	return conn.QueryRow(ctx, `SELECT 1 FROM pg_roles WHERE rolname = $1`, role).Scan(&n) == nil
 }
 
-// missingRoles tells the login behind url, and which of the two roles it cannot take.
+// missingRoles returns the login behind url, and which of the two roles it cannot take.
 func missingRoles(ctx context.Context, url string) (login string, missing []string, err error) {
 	cfg, err := pgx.ParseConfig(url)
 	if err != nil {
@@ -151,8 +154,8 @@ func missingRoles(ctx context.Context, url string) (login string, missing []stri
 		return "", nil, err
 	}
 	for _, role := range []string{tenantRole, systemRole} {
-		// A superuser is a member of everything without a grant; only existence counts then. From PostgreSQL 16 whoever
-		// made a role is a member that may grant it but, without a grant, not take it.
+		// A superuser is a member of everything without a grant; only existence counts then. From PostgreSQL 16 on,
+		// the creator of a role is a member that may grant it but, without a grant, not take it.
 		var member bool
 		err := conn.QueryRow(ctx, `SELECT session_user, COALESCE((SELECT pg_has_role(session_user, oid,
 			CASE WHEN current_setting('server_version_num')::int >= 160000 THEN 'SET' ELSE 'MEMBER' END)
@@ -176,7 +179,8 @@ func checkVersion(ctx context.Context, conn *pgx.Conn) error {
 		return unavailable(err)
 	}
 	if version := number / 10000; version < leastVersion {
-		return fmt.Errorf("database_url: the PostgreSQL server is of version %d; Doorward needs %d or later", version, leastVersion)
+		return fmt.Errorf("database_url: the PostgreSQL server is of version %d; Doorward needs %d or later", version,
+			leastVersion)
 	}
 	return nil
 }
@@ -192,8 +196,11 @@ func (s *Store) checkRoles(ctx context.Context) error {
 			return classify(err)
 		}
 		if super || bypass || owns {
-			return fmt.Errorf("the database role %s is a superuser, has BYPASSRLS, owns a table or is a member of a role that "+
-				"does, so that it could read every workspace; let an administrator of the database take that from it", role)
+			return fmt.Errorf("the database role %s is a superuser, has BYPASSRLS, owns a table or is a member of a "+
+				"role that does, so that it could read every workspace; let an administrator of the database take "+
+				"that "+
+				"from it",
+				role)
 		}
 	}
 	return nil
@@ -213,7 +220,7 @@ type nativePool struct{ pool *pgxpool.Pool }
 
 // exec implements querier.
 func (q nativePool) exec(ctx context.Context, query string, args []any) (int64, error) {
-	plain, err := plainArgs(args)
+	plain, err := storedArgs(args)
 	if err != nil {
 		return 0, err
 	}
@@ -223,7 +230,7 @@ func (q nativePool) exec(ctx context.Context, query string, args []any) (int64, 
 
 // each implements querier.
 func (q nativePool) each(ctx context.Context, fn func(scan func(...any) error) error, query string, args []any) error {
-	plain, err := plainArgs(args)
+	plain, err := storedArgs(args)
 	if err != nil {
 		return err
 	}
@@ -245,9 +252,9 @@ func eachNative(rows pgx.Rows, fn func(scan func(...any) error) error) error {
 	return rows.Err()
 }
 
-// plainArgs asks our own types for what they are stored as. pgx would look through them at the integer or the slice
+// storedArgs asks our own types for what they are stored as. pgx would look through them at the integer or the slice
 // that they are made of, before it asks them, and a time that never was would be 1970.
-func plainArgs(args []any) ([]any, error) {
+func storedArgs(args []any) ([]any, error) {
 	plain := make([]any, len(args))
 	for i, arg := range args {
 		if v, ok := arg.(driver.Valuer); ok {

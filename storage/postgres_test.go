@@ -54,7 +54,8 @@ func dropRoles(t *testing.T, server *postgres.Server, urls ...string) {
 	for _, url := range urls {
 		conn := connect(t, asSuperuser(t, server, url))
 		for _, role := range []string{"doorward_tenant", "doorward_system"} {
-			if _, err := conn.Exec(t.Context(), "DROP OWNED BY "+role); err != nil && !strings.Contains(err.Error(), "42704") {
+			if _, err := conn.Exec(t.Context(), "DROP OWNED BY "+role); err != nil && !strings.Contains(err.Error(),
+				"42704") {
 				t.Fatal(err)
 			}
 		}
@@ -75,13 +76,17 @@ func TestRolesAreMadeByALoginThatMay(t *testing.T) {
 	roles := func() int {
 		t.Helper()
 		var n int
-		must(t, connect(t, server.URL()).QueryRow(t.Context(), `SELECT count(*) FROM pg_roles WHERE rolname IN ('doorward_tenant', 'doorward_system')
-			AND NOT rolcanlogin AND NOT rolsuper AND NOT rolbypassrls AND NOT rolcreaterole AND NOT rolcreatedb`).Scan(&n))
+		must(t, connect(t, server.URL()).QueryRow(t.Context(), `SELECT count(*) FROM pg_roles
+			WHERE rolname IN ('doorward_tenant', 'doorward_system')
+			AND NOT rolcanlogin AND NOT rolsuper AND NOT rolbypassrls AND NOT rolcreaterole
+			AND NOT rolcreatedb`).Scan(&n))
 		return n
 	}
 
 	maker := cluster.Login(t, postgres.Login{CreateRole: true, Database: true})
-	wins, errs := atOnce(4, func(int) error { return start(t.Context(), maker, storage.Options{}) }) // several nodes at once
+	wins, errs := atOnce(4, func(int) error {
+		return start(t.Context(), maker, storage.Options{})
+	}) // several nodes at once
 	if wins != 4 || roles() != 2 {
 		t.Fatalf("%d of 4 nodes started, %d roles: %v", wins, roles(), errs)
 	}
@@ -139,7 +144,8 @@ func TestRolesForAMigratingLoginOfItsOwn(t *testing.T) {
 	must(t, start(t.Context(), url, storage.Options{MigrateURL: owner}))
 	// The login of the server owns nothing and may not even read; the roles are granted to it all the same.
 	var owned int
-	must(t, connect(t, url).QueryRow(t.Context(), `SELECT count(*) FROM pg_class WHERE relowner = (SELECT oid FROM pg_roles WHERE rolname = $1)`, user).Scan(&owned))
+	must(t, connect(t, url).QueryRow(t.Context(), `SELECT count(*) FROM pg_class WHERE relowner = (SELECT oid
+		FROM pg_roles WHERE rolname = $1)`, user).Scan(&owned))
 	if owned != 0 {
 		t.Errorf("the server's login owns %d relations", owned)
 	}
@@ -148,7 +154,8 @@ func TestRolesForAMigratingLoginOfItsOwn(t *testing.T) {
 	// Without it, the error says what to do.
 	empty := connect(t, cluster.Login(t, postgres.Login{Database: true})).Config().Database
 	err := start(t.Context(), strings.Replace(login, "/postgres?", "/"+empty+"?", 1), storage.Options{})
-	if err == nil || !strings.Contains(err.Error(), "the login of database_url may not change it") || !strings.Contains(err.Error(), "into database_migrate_url") {
+	if err == nil || !strings.Contains(err.Error(), "the login of database_url may not change it") ||
+		!strings.Contains(err.Error(), "into database_migrate_url") {
 		t.Errorf("error %v", err)
 	}
 }
@@ -179,7 +186,8 @@ func TestS03_StartIsRefusedWhenARoleCouldLookPastRowLevelSecurity(t *testing.T) 
 			if name == "member of the owner" {
 				target = asSuperuser(t, server, url)
 			}
-			if err := start(t.Context(), target, storage.Options{}); err == nil || errors.Is(err, storage.ErrUnavailable) || !strings.Contains(err.Error(), "doorward_") {
+			if err := start(t.Context(), target, storage.Options{}); err == nil || errors.Is(err,
+				storage.ErrUnavailable) || !strings.Contains(err.Error(), "doorward_") {
 				t.Errorf("error %v, want one that names the role", err)
 			}
 			_, err = admin.Exec(t.Context(), c.undo)
@@ -195,21 +203,25 @@ func TestS03_RuntimeConnectionsOwnNothing(t *testing.T) {
 	for role, pool := range map[string]*sql.DB{"doorward_system": s.SystemPool(), "doorward_tenant": s.TenantPool()} {
 		var got string
 		var super, bypass, createRole, createDB, login bool
-		must(t, pool.QueryRowContext(t.Context(), `SELECT current_user, rolsuper, rolbypassrls, rolcreaterole, rolcreatedb, rolcanlogin
+		must(t, pool.QueryRowContext(t.Context(), `SELECT current_user, rolsuper, rolbypassrls, rolcreaterole,
+			rolcreatedb, rolcanlogin
 			FROM pg_roles WHERE rolname = current_user`).Scan(&got, &super, &bypass, &createRole, &createDB, &login))
 		if got != role || super || bypass || createRole || createDB || login {
-			t.Errorf("%s speaks as %s: superuser %v, BYPASSRLS %v, CREATEROLE %v, CREATEDB %v, LOGIN %v", role, got, super, bypass, createRole, createDB, login)
+			t.Errorf("%s speaks as %s: superuser %v, BYPASSRLS %v, CREATEROLE %v, CREATEDB %v, LOGIN %v", role, got,
+				super, bypass, createRole, createDB, login)
 		}
 		var owned, memberships int
-		must(t, pool.QueryRowContext(t.Context(), `SELECT (SELECT count(*) FROM pg_shdepend WHERE refobjid = r.oid AND deptype = 'o'),
-			(SELECT count(*) FROM pg_auth_members WHERE member = r.oid) FROM pg_roles r WHERE r.rolname = current_user`).Scan(&owned, &memberships))
+		must(t, pool.QueryRowContext(t.Context(), `SELECT (SELECT count(*) FROM pg_shdepend WHERE refobjid = r.oid
+			AND deptype = 'o'), (SELECT count(*) FROM pg_auth_members WHERE member = r.oid) FROM pg_roles r
+			WHERE r.rolname = current_user`).Scan(&owned, &memberships))
 		if owned != 0 || memberships != 0 {
 			t.Errorf("%s owns %d objects and is a member of %d roles", role, owned, memberships)
 		}
 	}
 	owner := connect(t, url)
 	var super, bypass bool
-	must(t, owner.QueryRow(t.Context(), `SELECT rolsuper, rolbypassrls FROM pg_roles WHERE rolname = session_user`).Scan(&super, &bypass))
+	must(t, owner.QueryRow(t.Context(), `SELECT rolsuper, rolbypassrls FROM pg_roles
+		WHERE rolname = session_user`).Scan(&super, &bypass))
 	if super || bypass {
 		t.Error("the suite's own owner is a superuser, so that it proves nothing")
 	}
@@ -222,14 +234,20 @@ func TestS03_RolesMayDoNoMoreThanIsGranted(t *testing.T) {
 	all := "SELECT INSERT UPDATE DELETE"
 	granted := map[string]map[string]string{
 		"doorward_system": {
-			"settings": all, "users": all, "sessions": all, "workspaces": all, "memberships": all, "clients": all, "client_secrets": all,
-			"client_origins": all, "consents": all, "grants": all, "codes": all, "access_tokens": all, "refresh_tokens": all, "decided_flows": all, "invitations": all,
-			"limits": all, "goose_db_version": "SELECT", "api_keys": all, "usage_hourly": all, "recent_requests": "SELECT INSERT DELETE",
-			"audit_events": "SELECT INSERT DELETE", "idempotent_requests": all, "signing_keys": all, "sign_in_failures": all, "sign_in_links": all, "reserved_slugs": all,
+			"settings": all, "users": all, "sessions": all, "workspaces": all, "memberships": all, "clients": all,
+			"client_secrets": all,
+			"client_origins": all, "consents": all, "grants": all, "codes": all, "access_tokens": all,
+			"refresh_tokens": all, "decided_flows": all, "invitations": all,
+			"limits": all, "goose_db_version": "SELECT", "api_keys": all, "usage_hourly": all,
+			"recent_requests": "SELECT INSERT DELETE",
+			"audit_events":    "SELECT INSERT DELETE", "idempotent_requests": all, "signing_keys": all,
+			"sign_in_failures": all, "sign_in_links": all, "reserved_slugs": all,
 		},
 		"doorward_tenant": {
-			"sessions": "SELECT DELETE", "grants": "SELECT UPDATE", "consents": "SELECT DELETE", "clients": all, "client_secrets": all, "client_origins": all,
-			"api_keys": "SELECT INSERT UPDATE", "usage_hourly": "SELECT", "recent_requests": "SELECT", "audit_events": "SELECT INSERT",
+			"sessions": "SELECT DELETE", "grants": "SELECT UPDATE", "consents": "SELECT DELETE", "clients": all,
+			"client_secrets": all, "client_origins": all,
+			"api_keys": "SELECT INSERT UPDATE", "usage_hourly": "SELECT", "recent_requests": "SELECT",
+			"audit_events":        "SELECT INSERT",
 			"idempotent_requests": "SELECT INSERT",
 		},
 	}
@@ -240,7 +258,8 @@ func TestS03_RolesMayDoNoMoreThanIsGranted(t *testing.T) {
 			var verbs []string
 			for _, verb := range []string{"SELECT", "INSERT", "UPDATE", "DELETE", "TRUNCATE", "REFERENCES", "TRIGGER"} {
 				var may bool
-				must(t, conn.QueryRow(t.Context(), `SELECT has_table_privilege($1, $2, $3)`, role, table, verb).Scan(&may))
+				must(t, conn.QueryRow(t.Context(), `SELECT has_table_privilege($1, $2, $3)`, role, table,
+					verb).Scan(&may))
 				if may {
 					verbs = append(verbs, verb)
 				}
@@ -253,7 +272,8 @@ func TestS03_RolesMayDoNoMoreThanIsGranted(t *testing.T) {
 			t.Errorf("%s may (-want +got):\n%s", role, diff)
 		}
 		var create, createDB bool
-		must(t, conn.QueryRow(t.Context(), `SELECT has_schema_privilege($1, 'public', 'CREATE'), has_database_privilege($1, current_database(), 'CREATE')`, role).Scan(&create, &createDB))
+		must(t, conn.QueryRow(t.Context(), `SELECT has_schema_privilege($1, 'public', 'CREATE'),
+			has_database_privilege($1, current_database(), 'CREATE')`, role).Scan(&create, &createDB))
 		if create || createDB {
 			t.Errorf("%s may create in the schema %v, in the database %v", role, create, createDB)
 		}
@@ -265,11 +285,14 @@ func TestS03_TenantCannotReadUsersCodesOrTokens(t *testing.T) {
 	w := newWorld(t, stopped(s))
 	tenant := storage.Tenant(t.Context(), w.user.ID, w.workspace.ID)
 	for name, call := range map[string]func(ctx context.Context) error{
-		"user":          func(ctx context.Context) error { _, err := s.UserByID(ctx, w.user.ID); return err },
-		"code":          func(ctx context.Context) error { _, err := s.CodeByDigest(ctx, w.code); return err },
-		"access token":  func(ctx context.Context) error { _, err := s.AccessTokenByDigest(ctx, w.access); return err },
-		"refresh token": func(ctx context.Context) error { _, err := s.RefreshTokenByDigest(ctx, w.refresh); return err },
-		"setting":       func(ctx context.Context) error { _, err := s.Setting(ctx, "word"); return err },
+		"user":         func(ctx context.Context) error { _, err := s.UserByID(ctx, w.user.ID); return err },
+		"code":         func(ctx context.Context) error { _, err := s.CodeByDigest(ctx, w.code); return err },
+		"access token": func(ctx context.Context) error { _, err := s.AccessTokenByDigest(ctx, w.access); return err },
+		"refresh token": func(ctx context.Context) error {
+			_, err := s.RefreshTokenByDigest(ctx, w.refresh)
+			return err
+		},
+		"setting": func(ctx context.Context) error { _, err := s.Setting(ctx, "word"); return err },
 		"new user": func(ctx context.Context) error {
 			return s.InsertUser(ctx, &storage.User{ID: "u", Email: "u@example.com"})
 		},
@@ -287,24 +310,33 @@ func TestS03_TenantCannotReadUsersCodesOrTokens(t *testing.T) {
 	}
 	// What the dashboard does, it may.
 	for name, call := range map[string]func(ctx context.Context) error{
-		"ConsentsOf":         func(ctx context.Context) error { _, err := s.ConsentsOf(ctx, w.user.ID); return err },
-		"SessionsOf":         func(ctx context.Context) error { _, err := s.SessionsOf(ctx, w.user.ID, 1e9); return err },
-		"ClientByID":         func(ctx context.Context) error { _, err := s.ClientByID(ctx, w.client.ID); return err },
-		"ClientsOfWorkspace": func(ctx context.Context) error { _, err := s.ClientsOfWorkspace(ctx, w.workspace.ID); return err },
-		"InsertClient":       func(ctx context.Context) error { return writes["InsertClient"](ctx, s, w) },
-		"UpdateClient":       func(ctx context.Context) error { return writes["UpdateClient"](ctx, s, w) },
-		"RotateSecret":       func(ctx context.Context) error { return writes["RotateSecret"](ctx, s, w) },
-		"EndAccess":          func(ctx context.Context) error { return writes["EndAccess"](ctx, s, w) },
-		"EndSession":         func(ctx context.Context) error { return writes["EndSession"](ctx, s, w) },
-		"EndOtherSessions":   func(ctx context.Context) error { return writes["EndOtherSessions"](ctx, s, w) },
-		"InsertKey":          func(ctx context.Context) error { return writes["InsertKey"](ctx, s, w) },
-		"UpdateKey":          func(ctx context.Context) error { return writes["UpdateKey"](ctx, s, w) },
-		"HoldKey":            func(ctx context.Context) error { return writes["HoldKey"](ctx, s, w) },
-		"PauseKey":           func(ctx context.Context) error { return writes["PauseKey"](ctx, s, w) },
-		"RevokeKey":          func(ctx context.Context) error { return writes["RevokeKey"](ctx, s, w) },
-		"RotateKey":          func(ctx context.Context) error { return writes["RotateKey"](ctx, s, w) },
-		"KeepAnswer":         func(ctx context.Context) error { return writes["KeepAnswer"](ctx, s, w) },
-		"KeptAnswer":         func(ctx context.Context) error { _, err := s.KeptAnswer(ctx, w.answer.Digest); return err },
+		"ConsentsOf": func(ctx context.Context) error { _, err := s.ConsentsOf(ctx, w.user.ID); return err },
+		"SessionsOf": func(ctx context.Context) error {
+			_, err := s.SessionsOf(ctx, w.user.ID, 1e9)
+			return err
+		},
+		"ClientByID": func(ctx context.Context) error { _, err := s.ClientByID(ctx, w.client.ID); return err },
+		"ClientsOfWorkspace": func(ctx context.Context) error {
+			_, err := s.ClientsOfWorkspace(ctx, w.workspace.ID)
+			return err
+		},
+		"InsertClient":     func(ctx context.Context) error { return writes["InsertClient"](ctx, s, w) },
+		"UpdateClient":     func(ctx context.Context) error { return writes["UpdateClient"](ctx, s, w) },
+		"RotateSecret":     func(ctx context.Context) error { return writes["RotateSecret"](ctx, s, w) },
+		"EndAccess":        func(ctx context.Context) error { return writes["EndAccess"](ctx, s, w) },
+		"EndSession":       func(ctx context.Context) error { return writes["EndSession"](ctx, s, w) },
+		"EndOtherSessions": func(ctx context.Context) error { return writes["EndOtherSessions"](ctx, s, w) },
+		"InsertKey":        func(ctx context.Context) error { return writes["InsertKey"](ctx, s, w) },
+		"UpdateKey":        func(ctx context.Context) error { return writes["UpdateKey"](ctx, s, w) },
+		"LockKey":          func(ctx context.Context) error { return writes["LockKey"](ctx, s, w) },
+		"PauseKey":         func(ctx context.Context) error { return writes["PauseKey"](ctx, s, w) },
+		"RevokeKey":        func(ctx context.Context) error { return writes["RevokeKey"](ctx, s, w) },
+		"RotateKey":        func(ctx context.Context) error { return writes["RotateKey"](ctx, s, w) },
+		"KeepAnswer":       func(ctx context.Context) error { return writes["KeepAnswer"](ctx, s, w) },
+		"KeptAnswer": func(ctx context.Context) error {
+			_, err := s.KeptAnswer(ctx, w.answer.Digest)
+			return err
+		},
 		"Audit": func(ctx context.Context) error {
 			return s.Audit(ctx, storage.AuditEvent{Action: "new", WorkspaceID: w.workspace.ID}, "")
 		},
@@ -334,7 +366,8 @@ func TestSchemasOfBothEnginesAreAlike(t *testing.T) {
 			var notNull bool
 			must(t, rows.Scan(&table, &column, &kind, &notNull))
 			if table != "goose_db_version" {
-				list = append(list, fmt.Sprintf("%s.%s %s %v", table, column, strings.Replace(kind, "blob", "bytea", 1), notNull))
+				list = append(list, fmt.Sprintf("%s.%s %s %v", table, column, strings.Replace(kind, "blob", "bytea", 1),
+					notNull))
 			}
 		}
 		must(t, rows.Err())
@@ -343,8 +376,10 @@ func TestSchemasOfBothEnginesAreAlike(t *testing.T) {
 	}
 	sqlite := columns(stores.Open(t, "sqlite::memory:"), `SELECT m.name, c.name, lower(c.type), c."notnull" OR c.pk > 0
 		FROM sqlite_schema m, pragma_table_info(m.name) c WHERE m.type = 'table' AND m.name NOT LIKE 'sqlite%'`)
-	postgresql := columns(stores.Open(t, stores.PostgreSQL(t)), `SELECT c.relname, a.attname, format_type(a.atttypid, a.atttypmod), a.attnotnull
-		FROM pg_attribute a JOIN pg_class c ON c.oid = a.attrelid WHERE c.relkind = 'r' AND c.relnamespace = 'public'::regnamespace AND a.attnum > 0 AND NOT a.attisdropped`)
+	postgresql := columns(stores.Open(t, stores.PostgreSQL(t)), `SELECT c.relname, a.attname, format_type(a.atttypid,
+		a.atttypmod), a.attnotnull
+		FROM pg_attribute a JOIN pg_class c ON c.oid = a.attrelid WHERE c.relkind = 'r'
+		AND c.relnamespace = 'public'::regnamespace AND a.attnum > 0 AND NOT a.attisdropped`)
 	if diff := cmp.Diff(sqlite, postgresql); diff != "" || len(sqlite) < 50 {
 		t.Errorf("%d columns (-sqlite +postgresql):\n%s", len(sqlite), diff)
 	}

@@ -46,7 +46,8 @@ func (s *Store) Purge(ctx context.Context, h PurgeHorizons) (int64, error) {
 		{table: "grants", moment: "revoked_at", before: now.Add(-h.AccessTokens), where: "revoked_at IS NOT NULL"},
 		{table: "client_secrets", before: now.Add(-h.Families)},
 	} {
-		n, err := s.purge(ctx, x.table, cmp.Or(x.key, "id"), cmp.Or(x.moment, "expires_at"), cmp.Or(x.where, "TRUE"), x.before)
+		n, err := s.purge(ctx, x.table, cmp.Or(x.key, "id"), cmp.Or(x.moment, "expires_at"), cmp.Or(x.where, "TRUE"),
+			x.before)
 		total += n
 		if err != nil {
 			return total, err
@@ -68,10 +69,11 @@ const (
 // there is nothing that a replay of the code could end.
 func (s *Store) purgeUnusedGrants(ctx context.Context, before Time) (total int64, err error) {
 	// As in purge, the outer condition sees a code that was redeemed meanwhile.
-	query := fmt.Sprintf(`DELETE FROM grants WHERE id IN (SELECT grant_id FROM codes WHERE used_at IS NULL AND expires_at < $1 ORDER BY expires_at LIMIT %d)
+	query := fmt.Sprintf(`DELETE FROM grants WHERE id IN (SELECT grant_id FROM codes WHERE used_at IS NULL
+		AND expires_at < $1 ORDER BY expires_at LIMIT %d)
 		AND NOT EXISTS (SELECT 1 FROM codes c WHERE c.grant_id = grants.id AND c.used_at IS NOT NULL)`, purgeBatch)
 	for {
-		n, err := s.exec(ctx, query, before)
+		n, err := s.exec(ctx, plain(query), before)
 		total += n
 		if err != nil || n < purgeBatch {
 			return total, err
@@ -108,10 +110,11 @@ func (s *Store) PurgeHistory(ctx context.Context, audit, usage time.Duration) (i
 // where is a further condition, by which an index is found.
 func (s *Store) purge(ctx context.Context, table, key, moment, where string, before Time) (total int64, err error) {
 	// PostgreSQL judges a row again that was in use; only the outer condition sees that its end has moved meanwhile.
-	query := fmt.Sprintf(`DELETE FROM %[1]s WHERE %[3]s < $1 AND %[5]s AND (%[2]s) IN (SELECT %[2]s FROM %[1]s WHERE %[3]s < $1 AND %[5]s ORDER BY %[3]s LIMIT %[4]d)`,
+	query := fmt.Sprintf(`DELETE FROM %[1]s WHERE %[3]s < $1 AND %[5]s AND (%[2]s) IN (SELECT %[2]s FROM %[1]s
+		WHERE %[3]s < $1 AND %[5]s ORDER BY %[3]s LIMIT %[4]d)`,
 		table, key, moment, purgeBatch, where)
 	for {
-		n, err := s.exec(ctx, query, before)
+		n, err := s.exec(ctx, plain(query), before)
 		total += n
 		if err != nil || n < purgeBatch {
 			return total, err

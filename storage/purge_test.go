@@ -23,7 +23,10 @@ func TestS11_NothingGoesBeforeItsReplayHorizon(t *testing.T) {
 		must(t, s.SaveLimits(ctx, []storage.Limit{savedLimit("counter", s.Now(), 90*time.Minute)}))
 		must(t, s.ConsumeCode(ctx, w.code))
 		must(t, s.UseRefreshToken(ctx, w.refresh, 0))
-		must(t, s.RotateSecret(ctx, w.client.ID, storage.ClientSecret{ID: "secret_new", Digest: storage.Digest("new"), CreatedAt: s.Now()}, 25*time.Hour))
+		must(t, s.RotateSecret(ctx, w.client.ID, storage.ClientSecret{
+			ID: "secret_new", Digest: storage.Digest("new"),
+			CreatedAt: s.Now(),
+		}, 25*time.Hour))
 		for _, row := range []struct {
 			table string
 			rows  int64
@@ -56,7 +59,11 @@ func TestS11_NothingGoesBeforeItsReplayHorizon(t *testing.T) {
 			}
 		}
 		// What does not expire stays.
-		for table, want := range map[string]int64{"users": 3, "workspaces": 4, "memberships": 5, "clients": 1, "consents": 1, "client_origins": 1, "api_keys": 2, "usage_hourly": 2, "audit_events": 1, "signing_keys": 2} {
+		for table, want := range map[string]int64{
+			"users": 3, "workspaces": 4, "memberships": 5, "clients": 1,
+			"consents": 1, "client_origins": 1, "api_keys": 2, "usage_hourly": 2, "audit_events": 1,
+			"signing_keys": 2,
+		} {
 			if n, err := s.Count(ctx, "SELECT count(*) FROM "+table); n != want || err != nil {
 				t.Errorf("%d rows of %s (error %v), want %d", n, table, err, want)
 			}
@@ -95,7 +102,11 @@ func TestS11_PurgeGoesByBatches(t *testing.T) {
 		const rows = 2*storage.PurgeBatch + 500
 		must(t, s.InTx(ctx, func(ctx context.Context) error {
 			for i := range rows {
-				err := s.InsertAccessToken(ctx, storage.AccessToken{Digest: storage.Digest(fmt.Sprint(i)), GrantID: w.grant.ID, ClientID: w.client.ID, CreatedAt: s.Now(), ExpiresAt: s.Now().Add(time.Second)})
+				err := s.InsertAccessToken(ctx, storage.AccessToken{
+					Digest:  storage.Digest(fmt.Sprint(i)),
+					GrantID: w.grant.ID, ClientID: w.client.ID, CreatedAt: s.Now(),
+					ExpiresAt: s.Now().Add(time.Second),
+				})
 				if err != nil {
 					return err
 				}
@@ -105,8 +116,10 @@ func TestS11_PurgeGoesByBatches(t *testing.T) {
 		s.SetClock(func() time.Time { return noon.Add(time.Second + time.Microsecond) })
 		if s.Engine() == "postgresql" {
 			if _, err := connectOwner(t, s).Exec(ctx, `CREATE TABLE batches (rows bigint);
-				CREATE FUNCTION note() RETURNS trigger LANGUAGE plpgsql SECURITY DEFINER AS $$ BEGIN INSERT INTO public.batches SELECT count(*) FROM gone; RETURN NULL; END $$;
-				CREATE TRIGGER note AFTER DELETE ON access_tokens REFERENCING OLD TABLE AS gone FOR EACH STATEMENT EXECUTE FUNCTION note()`); err != nil {
+				CREATE FUNCTION note() RETURNS trigger LANGUAGE plpgsql SECURITY DEFINER AS $$ BEGIN INSERT INTO
+				public.batches SELECT count(*) FROM gone; RETURN NULL; END $$;
+				CREATE TRIGGER note AFTER DELETE ON access_tokens REFERENCING OLD TABLE AS gone FOR EACH STATEMENT
+				EXECUTE FUNCTION note()`); err != nil {
 				t.Fatal(err)
 			}
 		}
@@ -138,7 +151,11 @@ func TestS11_PurgeUnderUse(t *testing.T) {
 		now := s.Now()
 		must(t, s.InTx(system(t), func(ctx context.Context) error {
 			for i := range 3000 {
-				if err := s.InsertAccessToken(ctx, storage.AccessToken{Digest: storage.Digest(fmt.Sprint("old", i)), ClientID: w.client.ID, CreatedAt: now, ExpiresAt: now.Add(-horizons.AccessTokens - time.Hour)}); err != nil {
+				if err := s.InsertAccessToken(ctx, storage.AccessToken{
+					Digest:   storage.Digest(fmt.Sprint("old", i)),
+					ClientID: w.client.ID, CreatedAt: now,
+					ExpiresAt: now.Add(-horizons.AccessTokens - time.Hour),
+				}); err != nil {
 					return err
 				}
 			}
@@ -151,7 +168,10 @@ func TestS11_PurgeUnderUse(t *testing.T) {
 			}
 			for j := range 20 {
 				digest := storage.Digest(fmt.Sprint("new", i, j))
-				if err := s.InsertAccessToken(system(t), storage.AccessToken{Digest: digest, ClientID: w.client.ID, CreatedAt: now, ExpiresAt: now.Add(time.Hour)}); err != nil {
+				if err := s.InsertAccessToken(system(t), storage.AccessToken{
+					Digest: digest, ClientID: w.client.ID,
+					CreatedAt: now, ExpiresAt: now.Add(time.Hour),
+				}); err != nil {
 					return err
 				}
 				if _, err := s.AccessTokenByDigest(system(t), digest); err != nil {
@@ -187,8 +207,10 @@ func TestLastUsedIsWrittenOnceAMinute(t *testing.T) {
 			must(t, err)
 			k, err := s.Key(ctx, w.key.Owner(), w.key.ID)
 			must(t, err)
-			if grants[0].LastUsedAt != want || x.SeenAt != want || c.Secrets[0].LastUsedAt != want || k.LastUsedAt != want {
-				t.Errorf("last used: grant %v, session %v, secret %v, key %v; want %v", grants[0].LastUsedAt, x.SeenAt, c.Secrets[0].LastUsedAt, k.LastUsedAt, want)
+			if grants[0].LastUsedAt != want || x.SeenAt != want || c.Secrets[0].LastUsedAt != want ||
+				k.LastUsedAt != want {
+				t.Errorf("last used: grant %v, session %v, secret %v, key %v; want %v", grants[0].LastUsedAt, x.SeenAt,
+					c.Secrets[0].LastUsedAt, k.LastUsedAt, want)
 			}
 			if address := fmt.Sprint("192.0.2.", want.Time().Minute()); k.LastUsedFrom != address {
 				t.Errorf("the key was last used from %s, want %s", k.LastUsedFrom, address)
@@ -225,7 +247,10 @@ func TestManyTouchesFromManyNodes(t *testing.T) {
 			for i := range 600 {
 				g := w.newGrant(s.Now())
 				ids = append(ids, g.ID)
-				if err := s.InsertGrant(ctx, g, storage.Code{Digest: storage.Digest(fmt.Sprint(i)), ExpiresAt: s.Now()}); err != nil {
+				if err := s.InsertGrant(ctx, g, storage.Code{
+					Digest:    storage.Digest(fmt.Sprint(i)),
+					ExpiresAt: s.Now(),
+				}); err != nil {
 					return err
 				}
 			}
@@ -235,7 +260,7 @@ func TestManyTouchesFromManyNodes(t *testing.T) {
 			s.TouchGrant(id)
 		}
 		var wg sync.WaitGroup
-		for range 4 { // one takes them all; the rest find nothing and wait for nobody
+		for range 4 { // one takes them all; the rest find nothing and do not wait
 			wg.Go(func() {
 				if err := s.FlushTouches(system(t)); err != nil {
 					t.Error(err)
@@ -243,7 +268,8 @@ func TestManyTouchesFromManyNodes(t *testing.T) {
 			})
 		}
 		wg.Wait()
-		if n, err := s.Count(system(t), `SELECT count(*) FROM grants WHERE last_used_at IS NOT NULL`); n != 600 || err != nil {
+		if n, err := s.Count(system(t), `SELECT count(*) FROM grants WHERE last_used_at IS NOT NULL`); n != 600 ||
+			err != nil {
 			t.Errorf("%d grants were touched (error %v), want 600", n, err)
 		}
 	})
@@ -264,7 +290,7 @@ func TestS10_DumpHoldsNoSecret(t *testing.T) {
 	})
 }
 
-// "Last used" that could not be written, because whoever had it written went away, is written the next time.
+// "Last used" that could not be written, because the caller went away, is written the next time.
 func TestTouchesThatCouldNotBeWrittenAreKept(t *testing.T) {
 	onEachEngine(t, func(t *testing.T, s *storage.Store) {
 		w := newWorld(t, s)

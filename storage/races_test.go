@@ -39,7 +39,7 @@ func TestT03_CodeIsConsumedOnce(t *testing.T) {
 	})
 }
 
-// As the token endpoint does it: whatever else the losers wrote in their transaction is not there.
+// As the token endpoint does it: what else the losers wrote in their transaction is not there.
 func TestT03_CodeIsConsumedOnceWithItsTokens(t *testing.T) {
 	inParallelOnEachEngine(t, func(t *testing.T, s *storage.Store) {
 		w := newWorld(t, s)
@@ -55,7 +55,8 @@ func TestT03_CodeIsConsumedOnceWithItsTokens(t *testing.T) {
 				return s.ConsumeCode(ctx, w.code)
 			})
 		})
-		if n, err := s.Count(system(t), `SELECT count(*) FROM access_tokens WHERE grant_id = $1`, w.grant.ID); n != 2 || err != nil {
+		if n, err := s.Count(system(t), `SELECT count(*) FROM access_tokens WHERE grant_id = $1`, w.grant.ID); n != 2 ||
+			err != nil {
 			t.Errorf("%d access tokens of the grant (error %v), want the one of before and the winner's", n, err)
 		}
 	})
@@ -64,7 +65,9 @@ func TestT03_CodeIsConsumedOnceWithItsTokens(t *testing.T) {
 func TestT22_RefreshTokenIsUsedOnceWithoutAWindow(t *testing.T) {
 	inParallelOnEachEngine(t, func(t *testing.T, s *storage.Store) {
 		w := newWorld(t, s)
-		onlyOne(t, storage.ErrConsumed, func(ctx context.Context, _ int) error { return s.UseRefreshToken(ctx, w.refresh, 0) })
+		onlyOne(t, storage.ErrConsumed, func(ctx context.Context, _ int) error {
+			return s.UseRefreshToken(ctx, w.refresh, 0)
+		})
 	})
 }
 
@@ -72,7 +75,10 @@ func TestT22_RefreshTokenRepeatsWithinTheWindow(t *testing.T) {
 	inParallelOnEachEngine(t, func(t *testing.T, s *storage.Store) {
 		w := newWorld(t, s)
 		const window = 10 * time.Second
-		successor := storage.RefreshToken{Digest: storage.Digest("successor"), GrantID: w.grant.ID, CreatedAt: s.Now(), ExpiresAt: s.Now().Add(time.Hour)}
+		successor := storage.RefreshToken{
+			Digest: storage.Digest("successor"), GrantID: w.grant.ID, CreatedAt: s.Now(),
+			ExpiresAt: s.Now().Add(time.Hour),
+		}
 		wins, errs := atOnce(racers, func(int) error {
 			return s.InTx(system(t), func(ctx context.Context) error {
 				if err := s.UseRefreshToken(ctx, w.refresh, window); err != nil {
@@ -88,7 +94,8 @@ func TestT22_RefreshTokenRepeatsWithinTheWindow(t *testing.T) {
 		if err != nil || b.Refresh.Uses != racers || b.Refresh.UsedAt != s.Now() {
 			t.Fatalf("uses %d, first %v, error %v", b.Refresh.Uses, b.Refresh.UsedAt, err)
 		}
-		if n, err := s.Count(system(t), `SELECT count(*) FROM refresh_tokens WHERE grant_id = $1`, w.grant.ID); n != 2 || err != nil {
+		if n, err := s.Count(system(t), `SELECT count(*) FROM refresh_tokens WHERE grant_id = $1`,
+			w.grant.ID); n != 2 || err != nil {
 			t.Errorf("%d refresh tokens of the grant (error %v), want one successor", n, err)
 		}
 		// The successor's own use is not undone by another repeat.
@@ -142,7 +149,10 @@ func TestV60_AnswersOfFlowsEnd(t *testing.T) {
 		mustBe(t, s.KeepFlowAnswer(ctx, "flow", "sealed", s.Now().Add(time.Minute)), storage.ErrNotFound)
 		must(t, s.DecideFlow(ctx, "flow", "approved", 20*time.Minute))
 		must(t, s.KeepFlowAnswer(ctx, "flow", "sealed", s.Now().Add(time.Minute)))
-		for after, want := range map[time.Duration]string{0: "sealed", time.Minute - time.Microsecond: "sealed", time.Minute: ""} {
+		for after, want := range map[time.Duration]string{
+			0: "sealed", time.Minute - time.Microsecond: "sealed",
+			time.Minute: "",
+		} {
 			s.SetClock(func() time.Time { return noon.Add(after) })
 			if got, err := s.FlowAnswer(ctx, "flow"); got != want || err != nil {
 				t.Errorf("after %v: %q, error %v; want %q", after, got, err, want)
@@ -155,7 +165,9 @@ func TestSettingIsTakenOnce(t *testing.T) {
 	inParallelOnEachEngine(t, func(t *testing.T, s *storage.Store) {
 		must(t, s.SetSetting(system(t), "word", "digest"))
 		mustBe(t, s.TakeSetting(system(t), "word", "other"), storage.ErrConsumed)
-		onlyOne(t, storage.ErrConsumed, func(ctx context.Context, _ int) error { return s.TakeSetting(ctx, "word", "digest") })
+		onlyOne(t, storage.ErrConsumed, func(ctx context.Context, _ int) error {
+			return s.TakeSetting(ctx, "word", "digest")
+		})
 		_, err := s.Setting(system(t), "word")
 		mustBe(t, err, storage.ErrNotFound)
 	})

@@ -6,7 +6,7 @@ import (
 	"time"
 )
 
-// Session is a browser in which a resource owner is signed in. The cookie holds a random text of which Digest is the
+// Session is a browser in which a resource owner is signed in. The cookie holds a random token, and Digest is its
 // SHA-256; ID names the session to its owner and opens nothing.
 type Session struct {
 	ID        string
@@ -25,19 +25,23 @@ type Session struct {
 const sessionColumns = `id, digest, user_id, data, auth_time, user_agent, address, created_at, seen_at, expires_at`
 
 func (x *Session) fields() []any {
-	return []any{&x.ID, &x.Digest, &x.UserID, &x.Data, &x.AuthTime, &x.UserAgent, &x.Address, &x.CreatedAt, &x.SeenAt, &x.ExpiresAt}
+	return []any{
+		&x.ID, &x.Digest, &x.UserID, &x.Data, &x.AuthTime, &x.UserAgent, &x.Address, &x.CreatedAt, &x.SeenAt,
+		&x.ExpiresAt,
+	}
 }
 
-// MaxSessions is how many sessions of one user are kept: far more than anybody has browsers.
+// MaxSessions is how many sessions of one user are kept: far more than a person has browsers.
 const MaxSessions = 1000
 
-// InsertSession adds a session. Of more than MaxSessions of its user the oldest end.
+// InsertSession adds a session. If its user then has more than MaxSessions, the oldest end.
 func (s *Store) InsertSession(ctx context.Context, x Session) error {
-	// Browsers write what they like there; nobody is kept from signing in over it.
+	// Browsers may send any bytes there; they must not keep a user from signing in.
 	x.UserAgent = strings.ReplaceAll(strings.ToValidUTF8(x.UserAgent, "\ufffd"), "\x00", "\ufffd")
 	return s.InTx(ctx, func(ctx context.Context) error {
 		// Sign-ins at the same moment may leave a few more, which end with the next one.
-		_, err := s.exec(ctx, `DELETE FROM sessions WHERE id IN (SELECT id FROM sessions WHERE user_id = $1 ORDER BY created_at DESC, id DESC LIMIT 1000 OFFSET $2)`,
+		_, err := s.exec(ctx, plain(`DELETE FROM sessions WHERE id IN (SELECT id FROM sessions WHERE user_id = $1
+			ORDER BY created_at DESC, id DESC LIMIT 1000 OFFSET $2)`),
 			x.UserID, MaxSessions-1)
 		if err != nil {
 			return err
@@ -47,8 +51,9 @@ func (s *Store) InsertSession(ctx context.Context, x Session) error {
 }
 
 func (s *Store) insertSession(ctx context.Context, x Session) error {
-	_, err := s.exec(ctx, `INSERT INTO sessions (`+sessionColumns+`) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10)`,
-		x.ID, x.Digest, x.UserID, x.Data, x.AuthTime, x.UserAgent, x.Address, x.CreatedAt, x.SeenAt, x.ExpiresAt)
+	_, err := s.exec(ctx, plain(`INSERT INTO sessions (`+sessionColumns+
+		`) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10)`), x.ID, x.Digest, x.UserID, x.Data, x.AuthTime,
+		x.UserAgent, x.Address, x.CreatedAt, x.SeenAt, x.ExpiresAt)
 	return err
 }
 
@@ -58,11 +63,13 @@ func (s *Store) LiveSession(ctx context.Context, digest []byte, idle time.Durati
 	var x Session
 	var u User
 	now := s.Now()
-	err := s.one(ctx, append(append(x.fields(), &x.Former), u.fields()...), `SELECT s.id, s.digest, s.user_id, s.data, s.auth_time, s.user_agent, s.address,
-		s.created_at, s.seen_at, s.expires_at, s.digest <> $1, u.id, u.email, u.name, u.password_hash, u.password_failures, u.password_changed_at, u.admin,
-		u.disabled_at, u.seen_at, u.created_at
+	err := s.one(ctx, append(append(x.fields(), &x.Former), u.fields()...), plain(`SELECT s.id, s.digest, s.user_id,
+		s.data, s.auth_time, s.user_agent, s.address, s.created_at, s.seen_at, s.expires_at, s.digest <> $1, u.id,
+		u.email, u.name, u.password_hash, u.password_failures, u.password_changed_at, u.admin, u.disabled_at, u.seen_at,
+		u.created_at
 		FROM sessions s JOIN users u ON u.id = s.user_id
-		WHERE (s.digest = $1 OR (s.digest_before = $1 AND s.grace_end > $2)) AND s.expires_at > $2 AND s.seen_at > $3 AND u.disabled_at IS NULL`, digest, now, now.Add(-idle))
+		WHERE (s.digest = $1 OR (s.digest_before = $1 AND s.grace_end > $2)) AND s.expires_at > $2 AND s.seen_at > $3
+		AND u.disabled_at IS NULL`), digest, now, now.Add(-idle))
 	if x.Former {
 		x.AuthTime = 0
 	}
@@ -71,7 +78,7 @@ func (s *Store) LiveSession(ctx context.Context, digest []byte, idle time.Durati
 
 // SetSessionData replaces what the web package keeps in a session.
 func (s *Store) SetSessionData(ctx context.Context, id, data string) error {
-	return s.execOne(ctx, ErrNotFound, `UPDATE sessions SET data = $2 WHERE id = $1`, id, data)
+	return s.execOne(ctx, ErrNotFound, plain(`UPDATE sessions SET data = $2 WHERE id = $1`), id, data)
 }
 
 // ReplaceSession ends one session (empty: none) and starts another in one step, so that a cookie that was known
@@ -79,7 +86,7 @@ func (s *Store) SetSessionData(ctx context.Context, id, data string) error {
 func (s *Store) ReplaceSession(ctx context.Context, oldID string, x Session) error {
 	return s.InTx(ctx, func(ctx context.Context) error {
 		if oldID != "" {
-			if _, err := s.exec(ctx, `DELETE FROM sessions WHERE id = $1`, oldID); err != nil {
+			if _, err := s.exec(ctx, plain(`DELETE FROM sessions WHERE id = $1`), oldID); err != nil {
 				return err
 			}
 		}
@@ -87,26 +94,29 @@ func (s *Store) ReplaceSession(ctx context.Context, oldID string, x Session) err
 	})
 }
 
-// RenewSession gives a session another cookie and the time of another proof of who is at the browser. Until graceEnd the
-// cookie before still finds it, as Former: a form that was sent twice comes with the old one twice. ErrNotFound: the session has ended.
+// RenewSession gives a session another cookie and the time of another proof of who is at the browser. Until graceEnd
+// the cookie before still finds it, as Former: a form that was sent twice comes with the old one twice. ErrNotFound:
+// the session has ended.
 func (s *Store) RenewSession(ctx context.Context, id string, digest, before []byte, graceEnd, authTime Time) error {
-	return s.execOne(ctx, ErrNotFound, `UPDATE sessions SET digest = $2, digest_before = $3, grace_end = $4, auth_time = $5 WHERE id = $1`,
+	return s.execOne(ctx, ErrNotFound, plain(`UPDATE sessions SET digest = $2, digest_before = $3, grace_end = $4,
+		auth_time = $5 WHERE id = $1`),
 		id, digest, before, graceEnd, authTime)
 }
 
 // SessionsOf lists a user's sessions that have not ended, the last used first.
 func (s *Store) SessionsOf(ctx context.Context, userID string, idle time.Duration) ([]Session, error) {
 	now := s.Now()
-	return collect(ctx, s, (*Session).fields, `SELECT `+sessionColumns+` FROM sessions WHERE user_id = $1 AND expires_at > $2 AND seen_at > $3 ORDER BY seen_at DESC, id DESC LIMIT 200`,
+	return collect(ctx, s, (*Session).fields, plain(`SELECT `+sessionColumns+` FROM sessions WHERE user_id = $1
+		AND expires_at > $2 AND seen_at > $3 ORDER BY seen_at DESC, id DESC LIMIT 200`),
 		userID, now, now.Add(-idle))
 }
 
 // EndSession ends one of a user's sessions. ErrNotFound: the user has none of that id.
 func (s *Store) EndSession(ctx context.Context, userID, id string) error {
-	return s.execOne(ctx, ErrNotFound, `DELETE FROM sessions WHERE id = $2 AND user_id = $1`, userID, id)
+	return s.execOne(ctx, ErrNotFound, plain(`DELETE FROM sessions WHERE id = $2 AND user_id = $1`), userID, id)
 }
 
-// EndOtherSessions ends all of a user's sessions but the one named (empty: all), and tells how many that were.
+// EndOtherSessions ends all of a user's sessions but the one named (empty: all), and returns how many that were.
 func (s *Store) EndOtherSessions(ctx context.Context, userID, keepID string) (int64, error) {
-	return s.exec(ctx, `DELETE FROM sessions WHERE user_id = $1 AND id <> $2`, userID, keepID)
+	return s.exec(ctx, plain(`DELETE FROM sessions WHERE user_id = $1 AND id <> $2`), userID, keepID)
 }

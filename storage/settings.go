@@ -7,49 +7,54 @@ import (
 // Keys of settings.
 const (
 	SettingSecretFingerprint = "secret_fingerprint" // of the first master secret
-	SettingSetupWord         = "setup_word"         // hex SHA-256 of the word with which the first administrator is made
+	// SettingSetupWord is the hex SHA-256 of the code with which the first administrator is created.
+	SettingSetupWord = "setup_word"
 
-	settingUncounted      = "password_failure_uncounted" // when a wrong password was last given that counted for nobody
-	settingAdministrators = "administrators"             // written by whoever is about to take an administrator away
+	// settingUncounted is when a wrong password was last given that counted for no account.
+	settingUncounted      = "password_failure_uncounted"
+	settingAdministrators = "administrators" // written before an administrator is removed
 )
 
-// Setting reads one setting; ErrNotFound where it was never made.
+// Setting reads one setting; ErrNotFound if it was never set.
 func (s *Store) Setting(ctx context.Context, key string) (string, error) {
 	var value string
-	err := s.one(ctx, []any{&value}, `SELECT value FROM settings WHERE key = $1`, key)
+	err := s.one(ctx, []any{&value}, plain(`SELECT value FROM settings WHERE key = $1`), key)
 	return value, err
 }
 
 // SetSetting writes one setting.
 func (s *Store) SetSetting(ctx context.Context, key, value string) error {
-	_, err := s.exec(ctx, `INSERT INTO settings (key, value) VALUES ($1, $2) ON CONFLICT (key) DO UPDATE SET value = excluded.value`, key, value)
+	_, err := s.exec(ctx, plain(`INSERT INTO settings (key, value) VALUES ($1, $2) ON CONFLICT (key) DO UPDATE
+		SET value = excluded.value`), key, value)
 	return err
 }
 
-// SettingOr makes a setting unless it is there, and returns the one that holds: of two nodes that start at once,
+// SettingOr creates a setting unless it exists, and returns the stored value: of two nodes that start at once,
 // both get the same.
 func (s *Store) SettingOr(ctx context.Context, key, value string) (string, error) {
-	if _, err := s.exec(ctx, `INSERT INTO settings (key, value) VALUES ($1, $2) ON CONFLICT (key) DO NOTHING`, key, value); err != nil {
+	if _, err := s.exec(ctx, plain(`INSERT INTO settings (key, value) VALUES ($1, $2) ON CONFLICT (key) DO NOTHING`),
+		key, value); err != nil {
 		return "", err
 	}
 	return s.Setting(ctx, key)
 }
 
-// TakeSetting removes a setting that has the given value, exactly once however many try: the others get ErrConsumed.
+// TakeSetting removes a setting that has the given value, exactly once, however many requests try: the others get
+// ErrConsumed.
 func (s *Store) TakeSetting(ctx context.Context, key, value string) error {
-	return s.execOne(ctx, ErrConsumed, `DELETE FROM settings WHERE key = $1 AND value = $2`, key, value)
+	return s.execOne(ctx, ErrConsumed, plain(`DELETE FROM settings WHERE key = $1 AND value = $2`), key, value)
 }
 
 // DropSetting removes a setting, whether or not it is there.
 func (s *Store) DropSetting(ctx context.Context, key string) error {
-	_, err := s.exec(ctx, `DELETE FROM settings WHERE key = $1`, key)
+	_, err := s.exec(ctx, plain(`DELETE FROM settings WHERE key = $1`), key)
 	return err
 }
 
-// Empty tells whether nobody has used the database yet: no user, client or secret fingerprint.
+// Empty reports whether the database is unused: no user, client or secret fingerprint.
 func (s *Store) Empty(ctx context.Context) (bool, error) {
 	var used bool
-	err := s.one(ctx, []any{&used}, `SELECT EXISTS (SELECT 1 FROM users) OR EXISTS (SELECT 1 FROM clients) OR
-		EXISTS (SELECT 1 FROM settings WHERE key = $1)`, SettingSecretFingerprint)
+	err := s.one(ctx, []any{&used}, plain(`SELECT EXISTS (SELECT 1 FROM users) OR EXISTS (SELECT 1 FROM clients) OR
+		EXISTS (SELECT 1 FROM settings WHERE key = $1)`), SettingSecretFingerprint)
 	return !used && err == nil, err
 }

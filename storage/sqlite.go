@@ -45,15 +45,18 @@ func (s *Store) openSQLite(ctx context.Context, path string) error {
 	}
 	if path != ":memory:" {
 		if err := os.MkdirAll(filepath.Dir(path), 0o700); err != nil {
-			return fmt.Errorf("database_url: the directory of the SQLite database cannot be created: %w; create it, or let this user write there", err)
+			return fmt.Errorf("database_url: the directory of the SQLite database cannot be created: %w; create it, "+
+				"or let this user write there", err)
 		}
 		// SQLite gives its -wal and -shm files the mode of the database, so one file settles all three.
 		f, err := os.OpenFile(path, os.O_CREATE|os.O_RDWR, 0o600) //nolint:gosec // the operator names the file
 		if err != nil {
-			return fmt.Errorf("database_url: the SQLite database cannot be opened for writing: %w; let this user read and write the file and its directory", err)
+			return fmt.Errorf("database_url: the SQLite database cannot be opened for writing: %w; let this user read "+
+				"and write the file and its directory", err)
 		}
 		if err := errors.Join(f.Chmod(0o600), f.Close()); err != nil {
-			return fmt.Errorf("database_url: %s cannot be closed to others: %w; the file must belong to this user", path, err)
+			return fmt.Errorf("database_url: %s cannot be closed to others: %w; the file must belong to this user",
+				path, err)
 		}
 	}
 	open := func(readOnly bool, conns int) (*sql.DB, error) {
@@ -104,7 +107,7 @@ func pingSQLite(ctx context.Context, db *sql.DB) error {
 // sqlitePath is the file behind the store, or "" for a database in memory.
 func (s *Store) sqlitePath(ctx context.Context) (string, error) {
 	var path string
-	err := s.one(System(ctx), []any{&path}, `SELECT file FROM pragma_database_list WHERE name = 'main'`)
+	err := s.one(System(ctx), []any{&path}, plain(`SELECT file FROM pragma_database_list WHERE name = 'main'`))
 	return path, err
 }
 
@@ -120,7 +123,8 @@ func (s *Store) backupSQLite(ctx context.Context, version int64) error {
 	name := fmt.Sprintf("%s.before-migration-%05d-%d", path, version, s.Now().Unix())
 	// VACUUM INTO takes an empty file, which here is closed to others from the start. A copy of the same second is
 	// one that a start which failed has left.
-	f, err := os.OpenFile(name, os.O_CREATE|os.O_TRUNC|os.O_WRONLY, 0o600) //nolint:gosec // beside the operator's own file
+	//nolint:gosec // beside the operator's own file
+	f, err := os.OpenFile(name, os.O_CREATE|os.O_TRUNC|os.O_WRONLY, 0o600)
 	if err != nil {
 		return fmt.Errorf("copy the database before the migration: %w", err)
 	}
@@ -152,7 +156,8 @@ func lockSQLite(ctx context.Context, path string) (unlock func(), err error) {
 		return func() {}, nil
 	}
 	// SQLite would make the file readable by others.
-	f, err := os.OpenFile(path+".migrate-lock", os.O_CREATE|os.O_RDWR, 0o600) //nolint:gosec // the operator names the file
+	//nolint:gosec // the operator names the file
+	f, err := os.OpenFile(path+".migrate-lock", os.O_CREATE|os.O_RDWR, 0o600)
 	if err != nil {
 		return nil, fmt.Errorf("open the migration lock: %w", err)
 	}
@@ -175,58 +180,43 @@ func lockSQLite(ctx context.Context, path string) (unlock func(), err error) {
 	}, nil
 }
 
-func (s *Store) beginSQLite(ctx context.Context, who speaker) (conversation, error) {
+func (s *Store) beginSQLite(ctx context.Context, scope tenantScope) (txn, error) {
 	pool := s.system
-	if !who.system {
+	if !scope.system {
 		pool = s.tenant
 	}
 	tx, err := pool.BeginTx(ctx, nil)
 	if err != nil {
 		return nil, err
 	}
-	return standardTx{standard{tx}, tx}, nil
+	return sqlTx{sqlQuerier{tx}, tx}, nil
 }
 
-// oneCompiled is one for a statement that SQLite keeps compiled on each of the reader's connections, since compiling
-// takes longer than running it.
-func (s *Store) oneCompiled(ctx context.Context, dest []any, query string, args []any) error {
-	q, err := s.gate(ctx, false, args)
-	if err != nil {
-		return err
-	}
-	if inside(ctx) == nil {
-		if q, err = s.compile(ctx, query); err != nil {
-			return err
-		}
-	}
-	return oneFrom(ctx, q, dest, query, args)
-}
-
-// compile gives the reader's statement of a query, which there is once.
+// compile returns the reader's compiled statement for a query. There is one for each query.
 func (s *Store) compile(ctx context.Context, query string) (querier, error) {
-	if kept, ok := s.compiled.Load(query); ok {
-		return standard{kept.(compiled)}, nil
+	if kept, ok := s.kept.Load(query); ok {
+		return sqlQuerier{kept.(keptStatement)}, nil
 	}
 	fresh, err := s.reader.PrepareContext(context.WithoutCancel(ctx), query)
 	if err != nil {
 		return nil, classify(err)
 	}
-	kept, lost := s.compiled.LoadOrStore(query, compiled{fresh})
+	kept, lost := s.kept.LoadOrStore(query, keptStatement{fresh})
 	if lost {
-		_ = fresh.Close() //nolint:sqlclosecheck // another one was quicker
+		_ = fresh.Close() //nolint:sqlclosecheck // another request was quicker
 	}
-	return standard{kept.(compiled)}, nil
+	return sqlQuerier{kept.(keptStatement)}, nil
 }
 
-// compiled knows one query, whatever it is given.
-type compiled struct{ stmt *sql.Stmt }
+// keptStatement runs the one query that it was compiled from, and ignores the text that it is given.
+type keptStatement struct{ stmt *sql.Stmt }
 
-// QueryContext gives the rows of its query.
-func (c compiled) QueryContext(ctx context.Context, _ string, args ...any) (*sql.Rows, error) {
-	return c.stmt.QueryContext(ctx, args...)
+// QueryContext returns the rows of its query.
+func (k keptStatement) QueryContext(ctx context.Context, _ string, args ...any) (*sql.Rows, error) {
+	return k.stmt.QueryContext(ctx, args...)
 }
 
 // ExecContext runs its query.
-func (c compiled) ExecContext(ctx context.Context, _ string, args ...any) (sql.Result, error) {
-	return c.stmt.ExecContext(ctx, args...)
+func (k keptStatement) ExecContext(ctx context.Context, _ string, args ...any) (sql.Result, error) {
+	return k.stmt.ExecContext(ctx, args...)
 }

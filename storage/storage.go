@@ -24,7 +24,7 @@ const (
 )
 
 // Store is the database of one server. Its methods are safe for use by many goroutines. A context given to them says
-// who speaks (System or Tenant) and may carry a transaction (InTx).
+// for whom they act (System or Tenant) and may carry a transaction (InTx).
 type Store struct {
 	engine     engine
 	system     *sql.DB                  // writes, and what runs in a transaction, for the server itself
@@ -32,10 +32,10 @@ type Store struct {
 	tenant     *sql.DB                  // transactions on behalf of a user
 	native     *pgxpool.Pool            // PostgreSQL: the pool behind system, for single statements; nil on SQLite
 	natives    map[string]*pgxpool.Pool // PostgreSQL: the pools behind system and tenant, by name
-	reads      *together                // PostgreSQL: single reads that share messages
-	writes     *together                // PostgreSQL: single writes that share messages and commits
-	counts     *together                // PostgreSQL: counters of limits, likewise
-	compiled   sync.Map                 // SQLite: statements of the reader that are kept compiled, by their text
+	reads      *batcher                 // PostgreSQL: shared reads
+	writes     *batcher                 // PostgreSQL: shared writes, which share commits too
+	counts     *batcher                 // PostgreSQL: counters of limits, likewise
+	kept       sync.Map                 // SQLite: statements that stay compiled on the reader, by their text
 	touches    touches
 	uses       uses
 	liveKeys   liveKeys
@@ -53,15 +53,15 @@ type Store struct {
 type Options struct {
 	// MigrateURL is the login that changes the schema, when that of the database URL may not. Empty: the same.
 	MigrateURL string
-	// LookOnly keeps Open from making or granting the PostgreSQL roles: where they are missing it fails.
+	// LookOnly keeps Open from creating or granting the PostgreSQL roles: where they are missing it fails.
 	LookOnly bool
 	// MaxConns bounds each PostgreSQL pool; zero is 4 for each processor, at least 8.
 	MaxConns int
 }
 
 // Open connects to the database at url: "sqlite:PATH" (":memory:" for one that lives as long as the Store), or
-// "postgres://…". It makes what is needed to connect (the file of SQLite and its folder; on PostgreSQL, unless told to
-// look only, the two roles) and no schema: call Migrate before the first use. An engine that cannot be reached gives
+// "postgres://…". It creates what is needed to connect (the file of SQLite and its folder; on PostgreSQL, unless told
+// to look only, the two roles) and no schema: call Migrate before the first use. An engine that cannot be reached gives
 // ErrUnavailable; a URL that names none, another error.
 func Open(ctx context.Context, url string, o Options) (*Store, error) {
 	s := &Store{}
@@ -90,7 +90,7 @@ func Open(ctx context.Context, url string, o Options) (*Store, error) {
 	return s, nil
 }
 
-// Close writes what is buffered and ends all connections.
+// Close writes what is buffered and closes all connections.
 func (s *Store) Close() {
 	if s.system != nil {
 		ctx, cancel := context.WithTimeout(System(context.Background()), 3*time.Second)
@@ -121,21 +121,6 @@ func (s *Store) SetClock(now func() time.Time) {
 	s.now.Store(&f)
 }
 
-// Generation grows with every committed change, made through this Store, of a client, its secrets, or anything else
-// that may be held in a cache. A cache whose keys contain it never serves what this process has changed.
-func (s *Store) Generation() uint64 { return s.changes.Load() }
-
-// changed makes Generation grow once the change is committed, or may be.
-func (s *Store) changed(ctx context.Context) { s.afterCommit(ctx, func() { s.changes.Add(1) }) }
-
-// changedBy is changed for a single statement: also when its answer was lost, since it may have happened.
-func (s *Store) changedBy(ctx context.Context, err error) error {
-	if err == nil || errors.Is(err, ErrUnavailable) {
-		s.changed(ctx)
-	}
-	return err
-}
-
 // Ping asks the database for an answer, and that its schema is the one this program knows.
 func (s *Store) Ping(ctx context.Context) error {
 	have, err := s.schemaVersion(ctx)
@@ -147,7 +132,8 @@ func (s *Store) Ping(ctx context.Context) error {
 		return err
 	}
 	if have < want {
-		return fmt.Errorf("%w: it is at version %d, this program needs %d: run doorward migrate", ErrOldSchema, have, want)
+		return fmt.Errorf("%w: it is at version %d, this program needs %d: run doorward migrate", ErrOldSchema, have,
+			want)
 	}
 	return nil
 }
@@ -180,7 +166,10 @@ func (s *Store) PoolStats() map[string]PoolStats {
 		p := PoolStats{Max: d.MaxOpenConnections, InUse: d.InUse, Idle: d.Idle, Waited: d.WaitDuration}
 		if native := s.natives[name]; native != nil { // behind database/sql, and in use without it
 			n := native.Stat()
-			p = PoolStats{Max: int(n.MaxConns()), InUse: int(n.AcquiredConns()), Idle: int(n.IdleConns()), Waited: p.Waited + n.EmptyAcquireWaitTime()}
+			p = PoolStats{
+				Max: int(n.MaxConns()), InUse: int(n.AcquiredConns()), Idle: int(n.IdleConns()),
+				Waited: p.Waited + n.EmptyAcquireWaitTime(),
+			}
 		}
 		all[name] = p
 	}

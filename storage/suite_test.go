@@ -75,7 +75,10 @@ type world struct {
 
 // newSigningKey is a key in a state.
 func newSigningKey(s *storage.Store, state string) storage.SigningKey {
-	k := storage.SigningKey{ID: storage.NewID("signing"), State: state, Public: "{}", Sealed: "sealed", CreatedAt: s.Now()}
+	k := storage.SigningKey{
+		ID: storage.NewID("signing"), State: state, Public: "{}", Sealed: "sealed",
+		CreatedAt: s.Now(),
+	}
 	if state == storage.SigningActive {
 		k.ActivatedAt = s.Now()
 	}
@@ -87,8 +90,14 @@ func newWorld(t *testing.T, s *storage.Store) *world {
 	ctx := system(t)
 	now := s.Now()
 	w := &world{
-		user:       storage.User{ID: storage.NewID("user"), Email: "Ada@Example.com", Name: "Ada", PasswordHash: "hash"},
-		admin:      storage.User{ID: storage.NewID("user"), Email: "root@example.com", Name: "Root", PasswordHash: "hash", Admin: true},
+		user: storage.User{
+			ID: storage.NewID("user"), Email: "Ada@Example.com", Name: "Ada",
+			PasswordHash: "hash",
+		},
+		admin: storage.User{
+			ID: storage.NewID("user"), Email: "root@example.com", Name: "Root",
+			PasswordHash: "hash", Admin: true,
+		},
 		otherAdmin: storage.User{ID: storage.NewID("user"), Email: "toor@example.com", Admin: true},
 		code:       storage.Digest("code"), access: storage.Digest("access"), refresh: storage.Digest("refresh"),
 		clientAccess: storage.Digest("client access"),
@@ -100,10 +109,17 @@ func newWorld(t *testing.T, s *storage.Store) *world {
 	w.workspace, err = s.PersonalWorkspace(ctx, w.user.ID)
 	must(t, err)
 	w.client = storage.Client{
-		ID: storage.NewID("app"), WorkspaceID: w.workspace.ID, CreatedBy: w.user.ID, Name: "App", Site: "https://app.example",
-		RedirectURIs: storage.List{"https://app.example/cb"}, GrantTypes: storage.List{"authorization_code", "refresh_token"},
+		ID: storage.NewID("app"), WorkspaceID: w.workspace.ID, CreatedBy: w.user.ID, Name: "App",
+		Site:         "https://app.example",
+		RedirectURIs: storage.List{"https://app.example/cb"}, GrantTypes: storage.List{
+			"authorization_code",
+			"refresh_token",
+		},
 		Scopes: storage.List{"read", "write"}, Resources: storage.List{"https://api.example"},
-		Secrets: []storage.ClientSecret{{ID: storage.NewID("secret"), Digest: storage.Digest("secret"), Tail: "cret", CreatedAt: now}},
+		Secrets: []storage.ClientSecret{{
+			ID: storage.NewID("secret"), Digest: storage.Digest("secret"), Tail: "cret",
+			CreatedAt: now,
+		}},
 	}
 	must(t, s.InsertClient(ctx, &w.client, []string{"https://app.example"}))
 	w.session = storage.Session{
@@ -112,7 +128,10 @@ func newWorld(t *testing.T, s *storage.Store) *world {
 	}
 	must(t, s.InsertSession(ctx, w.session))
 	w.grant = w.newGrant(now)
-	must(t, s.InsertGrant(ctx, w.grant, storage.Code{Digest: w.code, RedirectURI: "https://app.example/cb", Challenge: "challenge", ExpiresAt: now.Add(time.Minute)}))
+	must(t, s.InsertGrant(ctx, w.grant, storage.Code{
+		Digest: w.code, RedirectURI: "https://app.example/cb",
+		Challenge: "challenge", ExpiresAt: now.Add(time.Minute),
+	}))
 	must(t, s.InsertAccessToken(ctx, storage.AccessToken{
 		Digest: w.access, GrantID: w.grant.ID, ClientID: w.client.ID, Resource: "https://api.example",
 		Scopes: storage.List{"read"}, CreatedAt: now, ExpiresAt: now.Add(time.Hour),
@@ -121,8 +140,14 @@ func newWorld(t *testing.T, s *storage.Store) *world {
 		Digest: w.clientAccess, ClientID: w.client.ID, Resource: "https://api.example",
 		Scopes: storage.List{"read"}, CreatedAt: now, ExpiresAt: now.Add(time.Hour),
 	}))
-	must(t, s.InsertRefreshToken(ctx, storage.RefreshToken{Digest: w.refresh, GrantID: w.grant.ID, CreatedAt: now, ExpiresAt: now.Add(time.Hour)}))
-	must(t, s.SaveConsent(ctx, storage.Consent{UserID: w.user.ID, ClientID: w.client.ID, Resource: "https://api.example", WorkspaceID: w.workspace.ID, Scopes: storage.List{"read"}}))
+	must(t, s.InsertRefreshToken(ctx, storage.RefreshToken{
+		Digest: w.refresh, GrantID: w.grant.ID, CreatedAt: now,
+		ExpiresAt: now.Add(time.Hour),
+	}))
+	must(t, s.SaveConsent(ctx, storage.Consent{
+		UserID: w.user.ID, ClientID: w.client.ID,
+		Resource: "https://api.example", WorkspaceID: w.workspace.ID, Scopes: storage.List{"read"},
+	}))
 	must(t, s.SetSetting(ctx, "word", "digest"))
 	w.active, w.next = newSigningKey(s, storage.SigningActive), newSigningKey(s, storage.SigningNext)
 	must(t, s.InsertSigningKey(ctx, w.active))
@@ -130,7 +155,10 @@ func newWorld(t *testing.T, s *storage.Store) *world {
 	w.shared = storage.Workspace{ID: storage.NewID("ws"), Slug: "shared", Name: "Shared"}
 	must(t, s.InsertWorkspace(ctx, w.shared, w.user.ID))
 	must(t, s.AddMember(ctx, w.shared.ID, w.admin.ID, "member"))
-	w.invitation = storage.Invitation{ID: storage.NewID("invitation"), Digest: storage.Digest("word"), WorkspaceID: w.shared.ID, Email: "Eve@example.com", Role: "viewer", ExpiresAt: now.Add(2 * time.Hour)}
+	w.invitation = storage.Invitation{
+		ID: storage.NewID("invitation"), Digest: storage.Digest("word"),
+		WorkspaceID: w.shared.ID, Email: "Eve@example.com", Role: "viewer", ExpiresAt: now.Add(2 * time.Hour),
+	}
 	must(t, s.InsertInvitation(ctx, w.invitation))
 	w.addKeys(t, s, "")
 	return w
@@ -143,12 +171,19 @@ func (w *world) addKeys(t *testing.T, s *storage.Store, name string) {
 	w.personal = newKey(storage.KeyOwner{UserID: w.user.ID}, name+" Token")
 	for _, k := range []*storage.APIKey{&w.key, &w.personal} {
 		must(t, s.InsertKey(system(t), k, 10))
-		s.NoteUse(storage.Use{WorkspaceID: w.workspace.ID, CredentialID: k.ID, Credential: k.Kind, RequestID: "request", Action: "introspect", Status: 200, Address: "192.0.2.1"})
+		s.NoteUse(storage.Use{
+			WorkspaceID: w.workspace.ID, CredentialID: k.ID, Credential: k.Kind, RequestID: "request",
+			Action: "introspect", Status: 200, Address: "192.0.2.1",
+		})
 	}
 	must(t, s.FlushUsage(system(t)))
-	must(t, s.Audit(system(t), storage.AuditEvent{Action: "api_key.created", WorkspaceID: w.workspace.ID, Target: w.key.ID}, ""))
+	must(t, s.Audit(system(t), storage.AuditEvent{
+		Action: "api_key.created", WorkspaceID: w.workspace.ID,
+		Target: w.key.ID,
+	}, ""))
 	w.answer = storage.IdempotentAnswer{
-		Digest: storage.Digest(w.user.ID), WorkspaceID: w.workspace.ID, UserID: w.user.ID, Request: storage.Digest("request"), Status: 201, Answer: "sealed",
+		Digest: storage.Digest(w.user.ID), WorkspaceID: w.workspace.ID, UserID: w.user.ID,
+		Request: storage.Digest("request"), Status: 201, Answer: "sealed",
 	}
 	must(t, s.KeepAnswer(system(t), w.answer))
 }
@@ -156,7 +191,8 @@ func (w *world) addKeys(t *testing.T, s *storage.Store, name string) {
 // newKey is a key that an owner could have.
 func newKey(owner storage.KeyOwner, name string) storage.APIKey {
 	k := storage.APIKey{
-		ID: storage.NewID("key"), Kind: storage.KindAPIKey, WorkspaceID: owner.WorkspaceID, UserID: owner.UserID, Resource: "https://api.example",
+		ID: storage.NewID("key"), Kind: storage.KindAPIKey, WorkspaceID: owner.WorkspaceID, UserID: owner.UserID,
+		Resource:    "https://api.example",
 		Environment: "live", Prefix: "sk_live_", Tail: "tail", Name: name, Scopes: storage.List{"read"},
 	}
 	if owner.UserID != "" {
@@ -168,8 +204,9 @@ func newKey(owner storage.KeyOwner, name string) storage.APIKey {
 
 func (w *world) newGrant(now storage.Time) storage.Grant {
 	return storage.Grant{
-		ID: storage.NewID("grant"), ClientID: w.client.ID, UserID: w.user.ID, WorkspaceID: w.workspace.ID, Resource: "https://api.example",
-		Scopes: storage.List{"read"}, AuthTime: now, CreatedAt: now, ExpiresAt: now.Add(24 * time.Hour),
+		ID: storage.NewID("grant"), ClientID: w.client.ID, UserID: w.user.ID, WorkspaceID: w.workspace.ID,
+		Resource: "https://api.example",
+		Scopes:   storage.List{"read"}, AuthTime: now, CreatedAt: now, ExpiresAt: now.Add(24 * time.Hour),
 	}
 }
 
@@ -178,7 +215,8 @@ func tables(t *testing.T, s *storage.Store) []string {
 	t.Helper()
 	query := `SELECT name FROM sqlite_schema WHERE type = 'table' AND name NOT LIKE 'sqlite%' ORDER BY name`
 	if s.Engine() == "postgresql" {
-		query = `SELECT relname FROM pg_class WHERE relkind = 'r' AND relnamespace = 'public'::regnamespace ORDER BY relname`
+		query = `SELECT relname FROM pg_class WHERE relkind = 'r' AND relnamespace = 'public'::regnamespace
+			ORDER BY relname`
 	}
 	rows, err := s.SystemPool().QueryContext(t.Context(), query)
 	must(t, err)
@@ -206,7 +244,12 @@ func dump(t *testing.T, s *storage.Store) []string {
 
 func dumpTable(t *testing.T, s *storage.Store, table string) []string {
 	t.Helper()
-	rows, err := s.SystemPool().QueryContext(t.Context(), "SELECT * FROM "+table)
+	return dumpColumns(t, s, table, "*")
+}
+
+func dumpColumns(t *testing.T, s *storage.Store, table, columnList string) []string {
+	t.Helper()
+	rows, err := s.SystemPool().QueryContext(t.Context(), "SELECT "+columnList+" FROM "+table)
 	must(t, err)
 	defer rows.Close() //nolint:errcheck // rows.Err is asked
 	columns, err := rows.Columns()

@@ -16,8 +16,10 @@ import (
 
 // hostile are texts that SQL, LIKE or a C string could take for something else.
 var hostile = []string{
-	"'", "''", `"`, "--", ";", "'; DROP TABLE users; --", "' OR '1'='1", "$1", "$$", "?", ":a", "@a", "\\", "\\'", "%", "_", "%%", "!", "!%",
-	"pg_sleep(5)", "'||pg_sleep(5)||'", "{}", "{a,b}", "NULL", "\x01", "\u202e", "\ufeff", "é", "e\u0301", "😀", strings.Repeat("x", 100_000),
+	"'", "''", `"`, "--", ";", "'; DROP TABLE users; --", "' OR '1'='1", "$1", "$$", "?", ":a", "@a", "\\", "\\'", "%",
+	"_", "%%", "!", "!%",
+	"pg_sleep(5)", "'||pg_sleep(5)||'", "{}", "{a,b}", "NULL", "\x01", "\u202e", "\ufeff", "é", "e\u0301", "😀",
+	strings.Repeat("x", 100_000),
 }
 
 // unstorable are texts that PostgreSQL has no room for.
@@ -104,7 +106,10 @@ var reads = map[string]func(ctx context.Context, s *storage.Store, text string) 
 		return len(l) > 0, err
 	},
 	"Keys of": func(ctx context.Context, s *storage.Store, text string) (bool, error) {
-		l, err := s.Keys(ctx, storage.KeyOwner{UserID: text + "x"}, storage.KeyFilter{Search: text, Environment: text, CreatedBy: text, After: text, Limit: 10})
+		l, err := s.Keys(ctx, storage.KeyOwner{UserID: text + "x"}, storage.KeyFilter{
+			Search: text, Environment: text,
+			CreatedBy: text, After: text, Limit: 10,
+		})
 		return len(l) > 0, err
 	},
 	"Key": func(ctx context.Context, s *storage.Store, text string) (bool, error) {
@@ -128,7 +133,10 @@ var reads = map[string]func(ctx context.Context, s *storage.Store, text string) 
 		return len(l) > 0, err
 	},
 	"AuditEvents of": func(ctx context.Context, s *storage.Store, text string) (bool, error) {
-		l, err := s.AuditEvents(ctx, storage.AuditFilter{WorkspaceID: text, Action: text + ".", UserID: text, Target: text, After: text, Limit: 10})
+		l, err := s.AuditEvents(ctx, storage.AuditFilter{
+			WorkspaceID: text, Action: text + ".", UserID: text,
+			Target: text, After: text, Limit: 10,
+		})
 		return len(l) > 0, err
 	},
 	"digests": func(ctx context.Context, s *storage.Store, text string) (bool, error) {
@@ -149,7 +157,8 @@ func TestS01_NoTextIsTakenForAnythingElse(t *testing.T) {
 		for name, read := range reads {
 			for _, text := range append(hostile, unstorable...) {
 				found, err := read(system(t), s, text)
-				if found || (err != nil && !errors.Is(err, storage.ErrNotFound)) || errors.Is(err, storage.ErrUnavailable) {
+				if found || (err != nil && !errors.Is(err, storage.ErrNotFound)) || errors.Is(err,
+					storage.ErrUnavailable) {
 					t.Errorf("%s(%.40q): found %v, error %v", name, text, found, err)
 				}
 				// In a transaction it must leave the transaction usable.
@@ -177,7 +186,10 @@ func TestS01_HostileTextIsStoredAsItIs(t *testing.T) {
 			if len(text) > 1000 {
 				continue // an index entry has a bound
 			}
-			u := storage.User{ID: "user_" + text, Email: fmt.Sprint(text, i, "@example.com"), Name: text, PasswordHash: text}
+			u := storage.User{
+				ID: "user_" + text, Email: fmt.Sprint(text, i, "@example.com"), Name: text,
+				PasswordHash: text,
+			}
 			must(t, s.InsertUser(ctx, &u))
 			got, err := s.UserByID(ctx, u.ID)
 			if diff := cmp.Diff(u, got); diff != "" || err != nil {
@@ -231,13 +243,18 @@ func TestS01_UnstorableTextWritesNothing(t *testing.T) {
 				}
 			}
 		}
-		poisoned("InsertUser", struct{ ID, Email, Name, PasswordHash string }{"user_x", "x@example.com", "x", "x"}, func(r any) error {
-			u := r.(struct{ ID, Email, Name, PasswordHash string })
-			if strings.Contains(u.Email, "\xc3") || strings.Contains(u.Email, "\xff") || strings.Contains(u.Email, "\xed") {
-				u.Email += "\x00" // its key is readable, the address is not
-			}
-			return s.InsertUser(ctx, &storage.User{ID: u.ID, Email: u.Email, Name: u.Name, PasswordHash: u.PasswordHash})
-		})
+		poisoned("InsertUser", struct{ ID, Email, Name, PasswordHash string }{"user_x", "x@example.com", "x", "x"},
+			func(r any) error {
+				u := r.(struct{ ID, Email, Name, PasswordHash string })
+				if strings.Contains(u.Email, "\xc3") || strings.Contains(u.Email, "\xff") || strings.Contains(u.Email,
+					"\xed") {
+					u.Email += "\x00" // its key is readable, the address is not
+				}
+				return s.InsertUser(ctx, &storage.User{
+					ID: u.ID, Email: u.Email, Name: u.Name,
+					PasswordHash: u.PasswordHash,
+				})
+			})
 		poisoned("InsertClient", w.client, func(r any) error {
 			c := r.(storage.Client)
 			c.Secrets = nil
@@ -250,10 +267,14 @@ func TestS01_UnstorableTextWritesNothing(t *testing.T) {
 			x := r.(struct{ ID, Name, Site string })
 			return s.UpdateClient(ctx, &storage.Client{ID: x.ID, Name: x.Name, Site: x.Site}, nil)
 		})
-		poisoned("InsertSession", struct{ ID, UserID, Data, Address string }{"session_x", w.user.ID, "{}", "x"}, func(r any) error {
-			x := r.(struct{ ID, UserID, Data, Address string })
-			return s.InsertSession(ctx, storage.Session{ID: x.ID, Digest: storage.Digest("x"), UserID: x.UserID, Data: x.Data, Address: x.Address, AuthTime: now, CreatedAt: now, SeenAt: now, ExpiresAt: now})
-		})
+		poisoned("InsertSession", struct{ ID, UserID, Data, Address string }{"session_x", w.user.ID, "{}", "x"},
+			func(r any) error {
+				x := r.(struct{ ID, UserID, Data, Address string })
+				return s.InsertSession(ctx, storage.Session{
+					ID: x.ID, Digest: storage.Digest("x"), UserID: x.UserID,
+					Data: x.Data, Address: x.Address, AuthTime: now, CreatedAt: now, SeenAt: now, ExpiresAt: now,
+				})
+			})
 		poisoned("InsertGrant", struct {
 			ID, ClientID, UserID, WorkspaceID, Resource string
 			Scopes                                      storage.List
@@ -265,9 +286,13 @@ func TestS01_UnstorableTextWritesNothing(t *testing.T) {
 				RedirectURI, Challenge                      string
 			})
 			return s.InsertGrant(ctx, storage.Grant{
-				ID: x.ID, ClientID: x.ClientID, UserID: x.UserID, WorkspaceID: x.WorkspaceID, Resource: x.Resource, Scopes: x.Scopes,
+				ID: x.ID, ClientID: x.ClientID, UserID: x.UserID, WorkspaceID: x.WorkspaceID, Resource: x.Resource,
+				Scopes:   x.Scopes,
 				AuthTime: now, CreatedAt: now, ExpiresAt: now,
-			}, storage.Code{Digest: storage.Digest("x"), RedirectURI: x.RedirectURI, Challenge: x.Challenge, ExpiresAt: now})
+			}, storage.Code{
+				Digest: storage.Digest("x"), RedirectURI: x.RedirectURI, Challenge: x.Challenge,
+				ExpiresAt: now,
+			})
 		})
 		poisoned("InsertKey", w.key, func(r any) error {
 			k := r.(storage.APIKey)
@@ -293,23 +318,30 @@ func TestS01_UnstorableTextWritesNothing(t *testing.T) {
 			k.Name, k.Note, k.Plan, k.Scopes, k.Addresses = x.Name, x.Note, x.Plan, x.Scopes, x.Addresses
 			return s.UpdateKey(ctx, &k)
 		})
-		poisoned("Audit", struct{ Action, WorkspaceID, UserID, Target string }{"x", w.workspace.ID, "x", "x"}, func(r any) error {
-			x := r.(struct{ Action, WorkspaceID, UserID, Target string })
-			return s.Audit(ctx, storage.AuditEvent{Action: x.Action, WorkspaceID: x.WorkspaceID, Actor: storage.Actor{UserID: x.UserID}, Target: x.Target}, "")
-		})
+		poisoned("Audit", struct{ Action, WorkspaceID, UserID, Target string }{"x", w.workspace.ID, "x", "x"},
+			func(r any) error {
+				x := r.(struct{ Action, WorkspaceID, UserID, Target string })
+				return s.Audit(ctx, storage.AuditEvent{
+					Action: x.Action, WorkspaceID: x.WorkspaceID,
+					Actor: storage.Actor{UserID: x.UserID}, Target: x.Target,
+				}, "")
+			})
 		for _, text := range unstorable {
 			for name, err := range map[string]error{
-				"SetSetting key":    s.SetSetting(ctx, text, "x"),
-				"SetSetting value":  s.SetSetting(ctx, "x", text),
-				"RenameUser":        s.RenameUser(ctx, w.user.ID, text),
-				"SetPasswordHash":   s.SetPasswordHash(ctx, w.user.ID, text),
-				"SetSessionData":    s.SetSessionData(ctx, w.session.ID, text),
-				"DecideFlow":        s.DecideFlow(ctx, text, "x", time.Hour),
-				"RevokeGrant":       s.RevokeGrant(ctx, w.grant.ID, text),
-				"RotateSecret tail": s.RotateSecret(ctx, w.client.ID, storage.ClientSecret{ID: "secret_x", Digest: storage.Digest("x"), Tail: text, CreatedAt: now}, 0),
-				"TakeSetting":       s.TakeSetting(ctx, "word", text),
-				"EndSession":        s.EndSession(ctx, w.user.ID, text),
-				"EndAccess":         second(s.EndAccess(ctx, w.user.ID, text)),
+				"SetSetting key":   s.SetSetting(ctx, text, "x"),
+				"SetSetting value": s.SetSetting(ctx, "x", text),
+				"RenameUser":       s.RenameUser(ctx, w.user.ID, text),
+				"SetPasswordHash":  s.SetPasswordHash(ctx, w.user.ID, text),
+				"SetSessionData":   s.SetSessionData(ctx, w.session.ID, text),
+				"DecideFlow":       s.DecideFlow(ctx, text, "x", time.Hour),
+				"RevokeGrant":      s.RevokeGrant(ctx, w.grant.ID, text),
+				"RotateSecret tail": s.RotateSecret(ctx, w.client.ID, storage.ClientSecret{
+					ID:     "secret_x",
+					Digest: storage.Digest("x"), Tail: text, CreatedAt: now,
+				}, 0),
+				"TakeSetting": s.TakeSetting(ctx, "word", text),
+				"EndSession":  s.EndSession(ctx, w.user.ID, text),
+				"EndAccess":   second(s.EndAccess(ctx, w.user.ID, text)),
 			} {
 				if !errors.Is(err, storage.ErrNotFound) {
 					t.Errorf("%s(%q): error %v", name, text, err)
@@ -325,7 +357,7 @@ func TestS01_UnstorableTextWritesNothing(t *testing.T) {
 // second is the error of what returns something else too.
 func second[T any](_ T, err error) error { return err }
 
-func TestStrangeUserAgentKeepsNobodyOut(t *testing.T) {
+func TestStrangeUserAgentKeepsNoUserOut(t *testing.T) {
 	onEachEngine(t, func(t *testing.T, s *storage.Store) {
 		w := newWorld(t, s)
 		x := w.session
@@ -367,8 +399,9 @@ func TestUserSearch(t *testing.T) {
 			return strings.Join(at, " ")
 		}
 		for text, want := range map[string]string{
-			"": "0 1 2 3", "ADA": "0", " lovelace ": "0", "EXAMPLE.COM": "0 1", "éMILE": "1", "e\u0301mile": "1", "владимир": "3",
-			"%": "2", "_": "2", "!": "", "a%a": "", "nobody": "",
+			"": "0 1 2 3", "ADA": "0", " lovelace ": "0", "EXAMPLE.COM": "0 1", "éMILE": "1", "e\u0301mile": "1",
+			"владимир": "3",
+			"%":        "2", "_": "2", "!": "", "a%a": "", "nobody": "",
 		} {
 			if got := search(text, "", 10); got != want {
 				t.Errorf("search %q: %q, want %q", text, got, want)
@@ -390,7 +423,10 @@ func TestClientSearch(t *testing.T) {
 		c := w.client
 		c.ID, c.Secrets, c.Name = storage.NewID("app"), nil, "Überblick"
 		must(t, s.InsertClient(system(t), &c, nil))
-		for text, want := range map[string]int{"": 2, "ÜBER": 1, "app": 2, w.client.ID[10:]: 1, "%": 0, "überblick 2": 0} {
+		for text, want := range map[string]int{
+			"": 2, "ÜBER": 1, "app": 2, w.client.ID[10:]: 1, "%": 0,
+			"überblick 2": 0,
+		} {
 			if list, err := s.Clients(system(t), text, "", 10); len(list) != want || err != nil {
 				t.Errorf("search %q: %d clients, error %v; want %d", text, len(list), err, want)
 			}
@@ -408,7 +444,10 @@ func TestO04_ErrorsCarryNoValues(t *testing.T) {
 		newWorld(t, s)
 		ctx := system(t)
 		const canary = "canary-7f3a"
-		must(t, s.InsertUser(ctx, &storage.User{ID: storage.NewID("user"), Email: canary + "@example.com", Name: canary, PasswordHash: canary}))
+		must(t, s.InsertUser(ctx, &storage.User{
+			ID: storage.NewID("user"), Email: canary + "@example.com", Name: canary,
+			PasswordHash: canary,
+		}))
 		must(t, s.SetSetting(ctx, "canary", canary))
 		exec := func(query string, args ...any) error { _, err := s.Exec(ctx, query, args...); return err }
 		read := func(query string, args ...any) error { _, err := s.Count(ctx, query, args...); return err }
@@ -416,16 +455,27 @@ func TestO04_ErrorsCarryNoValues(t *testing.T) {
 			err  error
 			want error
 		}{
-			"unique":        {s.InsertUser(ctx, &storage.User{ID: storage.NewID("user"), Email: canary + "@Example.com"}), storage.ErrExists},
-			"foreign key":   {s.InsertSession(ctx, storage.Session{ID: canary, Digest: []byte(canary), UserID: canary, AuthTime: 1, CreatedAt: 1, SeenAt: 1, ExpiresAt: 1}), storage.ErrNotFound},
-			"not null":      {exec(`INSERT INTO settings (key, value) VALUES ($1, NULL)`, canary), storage.ErrUnavailable},
-			"check":         {exec(`UPDATE clients SET name = $1, public = TRUE, pkce_optional = TRUE`, canary), storage.ErrUnavailable},
+			"unique": {s.InsertUser(ctx, &storage.User{ID: storage.NewID("user"), Email: canary +
+				"@Example.com"}), storage.ErrExists},
+			"foreign key": {s.InsertSession(ctx, storage.Session{
+				ID: canary, Digest: []byte(canary), UserID: canary,
+				AuthTime: 1, CreatedAt: 1, SeenAt: 1, ExpiresAt: 1,
+			}), storage.ErrNotFound},
+			"not null": {
+				exec(`INSERT INTO settings (key, value) VALUES ($1, NULL)`, canary),
+				storage.ErrUnavailable,
+			},
+			"check": {
+				exec(`UPDATE clients SET name = $1, public = TRUE, pkce_optional = TRUE`, canary),
+				storage.ErrUnavailable,
+			},
 			"conversion":    {read(`SELECT name FROM users WHERE password_hash = $1`, canary), storage.ErrUnavailable},
 			"two rows":      {read(`SELECT 1 FROM users WHERE $1 = $1 OR name = $1`, canary), storage.ErrUnavailable},
 			"syntax":        {exec(`SELEC 'canary-7f3a'`), storage.ErrUnavailable},
 			"unknown table": {exec(`DELETE FROM "canary-7f3a"`), storage.ErrUnavailable},
 			"NUL":           {s.SetSetting(ctx, canary, canary+"\x00"), storage.ErrNotFound},
-			"cast":          {exec(`UPDATE settings SET value = CAST(CAST($1 AS TEXT) AS BIGINT)/0 WHERE key = 'no'`, canary), nil},
+			"cast": {exec(`UPDATE settings SET value = CAST(CAST($1 AS TEXT) AS BIGINT)/0
+				WHERE key = 'no'`, canary), nil},
 		} {
 			if c.want != nil && !errors.Is(c.err, c.want) {
 				t.Errorf("%s: error %v, want %v", name, c.err, c.want)

@@ -61,8 +61,8 @@ func (s *Store) TouchSecret(id string) { s.touch("client_secrets", id, "") }
 // TouchKey notes that an API key or personal access token was used from an address.
 func (s *Store) TouchKey(id, address string) { s.touch("api_keys", id, address) }
 
-// FlushTouches writes what was noted since it ran last. The server calls it every five seconds and at its end. What could
-// not be written is kept for the next time.
+// FlushTouches writes what was noted since it ran last. The server calls it every five seconds and at its end. What
+// could not be written is kept for the next time.
 func (s *Store) FlushTouches(ctx context.Context) error {
 	t := &s.touches
 	t.mu.Lock()
@@ -82,7 +82,7 @@ func (s *Store) FlushTouches(ctx context.Context) error {
 		"api_keys":       `UPDATE api_keys SET last_used_at = $2, last_used_address = $3 WHERE id = $1`,
 	}
 	// In one order, so that two nodes that write the same rows wait for each other and no more; few at a time, so that
-	// nobody waits long.
+	// no request waits long.
 	keys := slices.SortedFunc(maps.Keys(pending), func(a, b touchKey) int {
 		return cmp.Or(strings.Compare(a.table, b.table), strings.Compare(a.id, b.id))
 	})
@@ -94,7 +94,7 @@ func (s *Store) FlushTouches(ctx context.Context) error {
 				if key.table == "api_keys" {
 					args = append(args, pending[key].from)
 				}
-				if _, err := s.exec(ctx, statements[key.table], args...); err != nil {
+				if _, err := s.exec(ctx, plain(statements[key.table]), args...); err != nil {
 					return err
 				}
 			}

@@ -43,22 +43,28 @@ func connectTrouble(key, url string, cause error) error {
 	if errors.As(cause, &pg) {
 		switch pg.Code {
 		case "28P01": // invalid_password
-			return say("the PostgreSQL server at %s refuses the password of the user %q; write the right one into the URL", server, cfg.User)
+			return say("the PostgreSQL server at %s refuses the password of the user %q; write the right one into the "+
+				"URL", server, cfg.User)
 		case "28000": // invalid_authorization_specification: no such role, or pg_hba.conf
-			return say("the PostgreSQL server at %s does not let the user %q into the database %q from here; create the user, or let it in by pg_hba.conf", server, cfg.User, cfg.Database)
+			return say("the PostgreSQL server at %s does not let the user %q into the database %q from here; create "+
+				"the user, or let it in by pg_hba.conf", server, cfg.User, cfg.Database)
 		case "3D000": // invalid_catalog_name
-			return say("the PostgreSQL server at %s has no database %q; create it, with: CREATE DATABASE %s", server, cfg.Database, pgx.Identifier{cfg.Database}.Sanitize())
+			return say("the PostgreSQL server at %s has no database %q; create it, with: CREATE DATABASE %s", server,
+				cfg.Database, pgx.Identifier{cfg.Database}.Sanitize())
 		case "42501": // insufficient_privilege
-			return say("the user %q may not connect to the database %q at %s; grant it CONNECT", cfg.User, cfg.Database, server)
+			return say("the user %q may not connect to the database %q at %s; grant it CONNECT", cfg.User, cfg.Database,
+				server)
 		case "53300": // too_many_connections
-			return say("the PostgreSQL server at %s has no connection left for the user %q; raise its max_connections, or end other clients", server, cfg.User)
+			return say("the PostgreSQL server at %s has no connection left for the user %q; raise its "+
+				"max_connections, or end other clients", server, cfg.User)
 		case "57P03": // cannot_connect_now
 			return say("the PostgreSQL server at %s is starting up or shutting down; try again shortly", server)
 		}
 		if text := postgresTrouble(pg.Code); text != "" {
 			return say("%s at %s as the user %q (SQLSTATE %s)", text, server, cfg.User, pg.Code)
 		}
-		return say("the PostgreSQL server at %s refuses the user %q and the database %q with SQLSTATE %s", server, cfg.User, cfg.Database, pg.Code)
+		return say("the PostgreSQL server at %s refuses the user %q and the database %q with SQLSTATE %s", server,
+			cfg.User, cfg.Database, pg.Code)
 	}
 	var unknown *net.DNSError
 	var authority x509.UnknownAuthorityError
@@ -73,11 +79,14 @@ func connectTrouble(key, url string, cause error) error {
 	case errors.Is(cause, fs.ErrNotExist):
 		return say("there is no PostgreSQL at %s; start it, or correct the path", server)
 	case errors.As(cause, &authority), errors.As(cause, &hostname), errors.As(cause, &invalid):
-		return say("the certificate of the PostgreSQL server at %s is not trusted; set sslrootcert and a host name that it is for, or another sslmode", server)
+		return say("the certificate of the PostgreSQL server at %s is not trusted; set sslrootcert and a host name "+
+			"that it is for, or another sslmode", server)
 	case errors.As(cause, &record), strings.Contains(cause.Error(), "refused TLS connection"):
-		return say("the PostgreSQL server at %s does not speak TLS; turn ssl on there, or write another sslmode into the URL", server)
+		return say("the PostgreSQL server at %s does not speak TLS; turn ssl on there, or write another sslmode into "+
+			"the URL", server)
 	case errors.Is(cause, context.DeadlineExceeded), isTimeout(cause):
-		return say("the PostgreSQL server at %s does not answer; check the address and the firewalls on the way", server)
+		return say("the PostgreSQL server at %s does not answer; check the address and the firewalls on the way",
+			server)
 	case errors.Is(cause, syscall.EHOSTUNREACH), errors.Is(cause, syscall.ENETUNREACH):
 		return say("there is no route to the PostgreSQL server at %s; check the address and the network", server)
 	case errors.Is(cause, syscall.EACCES), errors.Is(cause, syscall.EPERM):
@@ -85,7 +94,8 @@ func connectTrouble(key, url string, cause error) error {
 	case errors.Is(cause, context.Canceled):
 		return fmt.Errorf("%w: %w", ErrUnavailable, context.Canceled)
 	}
-	return say("the connection to the PostgreSQL server at %s as the user %q failed: %s", server, cfg.User, lastOf(cause))
+	return say("the connection to the PostgreSQL server at %s as the user %q failed: %s", server, cfg.User,
+		lastOf(cause))
 }
 
 func isTimeout(err error) bool {
@@ -98,7 +108,7 @@ func lastOf(err error) string {
 	for {
 		next := errors.Unwrap(err)
 		if next == nil {
-			return curt{err}.Error()
+			return redactedError{err}.Error()
 		}
 		err = next
 	}

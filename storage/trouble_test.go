@@ -132,7 +132,8 @@ func TestV70_AnOldPostgreSQLSaysWhatIsNeeded(t *testing.T) {
 			go ofVersion(conn, 140_011)
 		}
 	}()
-	openFails(t, "postgres://ada:secret-word@"+l.Addr().String()+"/shop?sslmode=disable", "database_url: ", "of version 14", "needs 15 or later")
+	openFails(t, "postgres://ada:secret-word@"+l.Addr().String()+"/shop?sslmode=disable", "database_url: ",
+		"of version 14", "needs 15 or later")
 }
 
 // ofVersion lets everybody in and answers every query with one number, as a PostgreSQL server of that version does that
@@ -156,7 +157,10 @@ func ofVersion(conn net.Conn, number uint32) {
 			b.Send(&pgproto3.ParseComplete{})
 		case *pgproto3.Describe:
 			b.Send(&pgproto3.ParameterDescription{})
-			b.Send(&pgproto3.RowDescription{Fields: []pgproto3.FieldDescription{{Name: []byte("version"), DataTypeOID: 23, DataTypeSize: 4, TypeModifier: -1}}})
+			b.Send(&pgproto3.RowDescription{Fields: []pgproto3.FieldDescription{{
+				Name:        []byte("version"),
+				DataTypeOID: 23, DataTypeSize: 4, TypeModifier: -1,
+			}}})
 		case *pgproto3.Bind:
 			b.Send(&pgproto3.BindComplete{})
 		case *pgproto3.Execute:

@@ -31,7 +31,7 @@ func (t Time) Time() time.Time {
 	return time.UnixMicro(int64(t)).UTC()
 }
 
-// Unix is the moment in whole seconds since 1970, as OAuth's numbers are (RFC 7662 section 2.2).
+// Unix is the moment in whole seconds since 1970, as OAuth's numbers are (RFC 7662, section 2.2).
 func (t Time) Unix() int64 { return int64(t) / 1e6 }
 
 // Add moves t by d, cut to the microsecond.
@@ -40,7 +40,7 @@ func (t Time) Add(d time.Duration) Time { return t + Time(d.Microseconds()) }
 // Sub is the time from u to t.
 func (t Time) Sub(u Time) time.Duration { return time.Duration(t-u) * time.Microsecond }
 
-// IsZero tells whether t is "never".
+// IsZero reports whether t is "never".
 func (t Time) IsZero() bool { return t == 0 }
 
 // Value implements driver.Valuer.
@@ -73,7 +73,7 @@ func ParseList(text string) List { return strings.Fields(text) }
 // String joins the words by single spaces.
 func (l List) String() string { return strings.Join(l, " ") }
 
-// Has tells whether word is in the list.
+// Has reports whether word is in the list.
 func (l List) Has(word string) bool { return slices.Contains(l, word) }
 
 // Value implements driver.Valuer.
@@ -94,20 +94,20 @@ func (l *List) Scan(src any) error {
 	return nil
 }
 
-// NewID makes an identifier that sorts by time: a kind, an underscore, and a UUIDv7 (RFC 9562 section 5.7). Kinds
+// NewID creates an identifier that sorts by time: a kind, an underscore, and a UUIDv7 (RFC 9562, section 5.7). Kinds
 // are user, ws, app, grant, session, secret, flow and signing.
 func NewID(kind string) string {
 	return kind + "_" + uuid.Must(uuid.NewV7()).String()
 }
 
-// Digest is what is stored in place of a secret that this server made: with at least 160 random bits there is
-// nothing to guess, so that one SHA-256 is enough.
+// Digest is what is stored in place of a secret that this server created: with at least 160 random bits it cannot be
+// guessed, so one SHA-256 is enough.
 func Digest(secret string) []byte {
 	sum := sha256.Sum256([]byte(secret))
 	return sum[:]
 }
 
-// IsID tells whether id is of the form that NewID(kind) gives, so that junk need not be looked up.
+// IsID reports whether id is of the form that NewID(kind) gives, so that junk need not be looked up.
 func IsID(kind, id string) bool {
 	rest, ok := strings.CutPrefix(id, kind+"_")
 	return ok && len(rest) == 36 && uuid.Validate(rest) == nil

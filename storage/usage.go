@@ -14,7 +14,7 @@ import (
 
 // Use is one request with a credential, as usage counts it and the pages show it.
 type Use struct {
-	WorkspaceID  string // empty: it is counted for nobody
+	WorkspaceID  string // empty: it is counted for no workspace
 	CredentialID string // a key, a personal access token or a client
 	Credential   string // its kind
 	RequestID    string
@@ -60,8 +60,8 @@ type uses struct {
 	writing sync.Mutex // one FlushUsage at a time
 }
 
-// recentKey is whose requests are kept together, and of which kind: what was refused is looked for later, and is not to be
-// pushed out by what was not.
+// recentKey names requests that are kept together: those of one credential that were refused, or those that were not.
+// Refused requests are looked for later, and must not be pushed out by the others.
 type recentKey struct {
 	credentialID string
 	refused      bool
@@ -74,7 +74,8 @@ type recentUse struct {
 }
 
 const (
-	// RecentRequests is how many of a key's or app's last requests are kept, of those that were refused and of the others.
+	// RecentRequests is how many of a key's or app's last requests are kept, of those that were refused and of the
+	// others.
 	RecentRequests = 100
 	recentLifetime = 30 * 24 * time.Hour
 	recentPerKey   = 20      // noted between two writes for one recentKey; of more, the newest
@@ -156,18 +157,23 @@ func (s *Store) FlushUsage(ctx context.Context) error {
 func (s *Store) writeCounts(ctx context.Context, counts map[usageKey]*Usage) error {
 	// In one order, so that two nodes that write the same rows wait for each other and no more.
 	keys := slices.SortedFunc(maps.Keys(counts), func(a, b usageKey) int {
-		return cmp.Or(strings.Compare(a.workspaceID, b.workspaceID), strings.Compare(a.credentialID, b.credentialID), cmp.Compare(a.hour, b.hour))
+		return cmp.Or(strings.Compare(a.workspaceID, b.workspaceID), strings.Compare(a.credentialID, b.credentialID),
+			cmp.Compare(a.hour, b.hour))
 	})
 	for some := range slices.Chunk(keys, usageBatch) {
 		err := s.InTx(ctx, func(ctx context.Context) error {
 			for _, key := range some {
 				row := counts[key]
-				// A workspace that is gone takes its usage along.
-				if _, err := s.exec(ctx, `INSERT INTO usage_hourly (workspace_id, credential_id, hour, credential, allowed, limited, refused)
-					SELECT w.id, $2, CAST($3 AS BIGINT), $4, CAST($5 AS BIGINT), CAST($6 AS BIGINT), CAST($7 AS BIGINT) FROM workspaces w WHERE w.id = $1
-					ON CONFLICT (workspace_id, credential_id, hour) DO UPDATE SET allowed = usage_hourly.allowed + excluded.allowed,
-					limited = usage_hourly.limited + excluded.limited, refused = usage_hourly.refused + excluded.refused`,
-					key.workspaceID, key.credentialID, key.hour, row.Credential, row.Allowed, row.Limited, row.Refused); err != nil {
+				// The usage of a workspace that is gone is dropped.
+				if _, err := s.exec(ctx, plain(`INSERT INTO usage_hourly (workspace_id, credential_id, hour, credential,
+					allowed, limited, refused)
+					SELECT w.id, $2, CAST($3 AS BIGINT), $4, CAST($5 AS BIGINT), CAST($6 AS BIGINT), CAST($7 AS BIGINT)
+					FROM workspaces w WHERE w.id = $1
+					ON CONFLICT (workspace_id, credential_id, hour) DO UPDATE
+					SET allowed = usage_hourly.allowed + excluded.allowed, limited = usage_hourly.limited +
+					excluded.limited, refused = usage_hourly.refused + excluded.refused`),
+					key.workspaceID, key.credentialID, key.hour, row.Credential, row.Allowed, row.Limited,
+					row.Refused); err != nil {
 					return err
 				}
 			}
@@ -211,12 +217,15 @@ func (u *uses) keep(counts map[usageKey]*Usage, recent map[recentKey][]recentUse
 // newest hundred of a kind, and takes out of recent what it has written.
 func (s *Store) writeRecent(ctx context.Context, recent map[recentKey][]recentUse) error {
 	keys := slices.SortedFunc(maps.Keys(recent), func(a, b recentKey) int {
-		return cmp.Or(strings.Compare(a.credentialID, b.credentialID), strings.Compare(fmt.Sprint(a.refused), fmt.Sprint(b.refused)))
+		return cmp.Or(strings.Compare(a.credentialID, b.credentialID), strings.Compare(fmt.Sprint(a.refused),
+			fmt.Sprint(b.refused)))
 	})
 	for _, key := range keys {
 		err := s.InTx(ctx, func(ctx context.Context) error {
-			column, insert := "client_id", `INSERT INTO recent_requests (id, client_id, workspace_id, at, request_id, action, status, reason, address, expires_at)
-					SELECT $1, c.id, c.workspace_id, CAST($3 AS BIGINT), $4, $5, CAST($6 AS BIGINT), $7, $8, CAST($9 AS BIGINT)
+			column, insert := "client_id", `INSERT INTO recent_requests (id, client_id, workspace_id, at, request_id,
+				action, status, reason, address, expires_at)
+					SELECT $1, c.id, c.workspace_id, CAST($3 AS BIGINT), $4, $5, CAST($6 AS BIGINT), $7, $8,
+					CAST($9 AS BIGINT)
 					FROM clients c WHERE c.id = $2 ON CONFLICT (id) DO NOTHING`
 			if recent[key][0].Credential != KindAPIKey && recent[key][0].Credential != KindPersonalAccessToken {
 				for i := range recent[key] {
@@ -224,12 +233,15 @@ func (s *Store) writeRecent(ctx context.Context, recent map[recentKey][]recentUs
 				}
 			} else {
 				// A request belongs to whom its key belongs to.
-				column, insert = "key_id", `INSERT INTO recent_requests (id, key_id, workspace_id, user_id, at, request_id, action, status, reason, address, expires_at)
-					SELECT $1, k.id, k.workspace_id, k.user_id, CAST($3 AS BIGINT), $4, $5, CAST($6 AS BIGINT), $7, $8, CAST($9 AS BIGINT)
+				column, insert = "key_id", `INSERT INTO recent_requests (id, key_id, workspace_id, user_id, at,
+					request_id, action, status, reason, address, expires_at)
+					SELECT $1, k.id, k.workspace_id, k.user_id, CAST($3 AS BIGINT), $4, $5, CAST($6 AS BIGINT), $7, $8,
+					CAST($9 AS BIGINT)
 					FROM api_keys k WHERE k.id = $2 ON CONFLICT (id) DO NOTHING`
 			}
 			for _, r := range recent[key] { // what a lost answer hid is there already
-				if err := s.execLater(ctx, insert, r.id, key.credentialID, r.at, r.RequestID, r.Action, r.Status, r.Reason, r.Address, r.at.Add(recentLifetime)); err != nil {
+				if _, err := s.exec(ctx, deferring(insert), r.id, key.credentialID, r.at, r.RequestID, r.Action,
+					r.Status, r.Reason, r.Address, r.at.Add(recentLifetime)); err != nil {
 					return err
 				}
 			}
@@ -237,8 +249,10 @@ func (s *Store) writeRecent(ctx context.Context, recent map[recentKey][]recentUs
 			if key.refused {
 				kind = `reason <> ''`
 			}
-			return s.execLater(ctx, fmt.Sprintf(`DELETE FROM recent_requests WHERE %s = $1 AND %s AND id <= (SELECT id FROM recent_requests WHERE %s = $1 AND %s ORDER BY id DESC LIMIT 1 OFFSET %d)`,
-				column, kind, column, kind, RecentRequests), key.credentialID)
+			_, err := s.exec(ctx, deferring(fmt.Sprintf(`DELETE FROM recent_requests WHERE %s = $1 AND %s
+				AND id <= (SELECT id FROM recent_requests WHERE %s = $1 AND %s ORDER BY id DESC LIMIT 1 OFFSET %d)`,
+				column, kind, column, kind, RecentRequests)), key.credentialID)
+			return err
 		})
 		if err := ignoreNotFound(err); err != nil { // a key that went at this moment takes its requests along
 			return err
@@ -251,13 +265,19 @@ func (s *Store) writeRecent(ctx context.Context, recent map[recentKey][]recentUs
 // UsageOf lists a workspace's usage by the hour, from a moment on and before another, of one credential or, where it is
 // empty, of all; the oldest hour first.
 func (s *Store) UsageOf(ctx context.Context, workspaceID, credentialID string, since, until Time) ([]Usage, error) {
-	return s.UsagePage(ctx, UsageFilter{WorkspaceID: workspaceID, CredentialID: credentialID, Since: since, Until: until})
+	return s.UsagePage(ctx, UsageFilter{
+		WorkspaceID: workspaceID, CredentialID: credentialID, Since: since,
+		Until: until,
+	})
 }
 
 // UsageByDay sums a workspace's usage by the day (UTC), for each credential or, where one is named, for it alone; the
 // oldest day first.
 func (s *Store) UsageByDay(ctx context.Context, workspaceID, credentialID string, since, until Time) ([]Usage, error) {
-	return s.UsagePage(ctx, UsageFilter{WorkspaceID: workspaceID, CredentialID: credentialID, Since: since, Until: until, ByDay: true})
+	return s.UsagePage(ctx, UsageFilter{
+		WorkspaceID: workspaceID, CredentialID: credentialID, Since: since,
+		Until: until, ByDay: true,
+	})
 }
 
 // UsageFilter says which usage is wanted.
@@ -293,8 +313,9 @@ func (s *Store) UsagePage(ctx context.Context, f UsageFilter) ([]Usage, error) {
 		args = append(args, f.Limit)
 		query += fmt.Sprintf(` LIMIT $%d`, len(args))
 	}
-	return collect(ctx, s, (*Usage).fields, `SELECT credential_id, credential, `+begin+`, CAST(sum(allowed) AS BIGINT), CAST(sum(limited) AS BIGINT), CAST(sum(refused) AS BIGINT)
-		FROM usage_hourly `+query, args...)
+	return collect(ctx, s, (*Usage).fields, plain(`SELECT credential_id, credential, `+begin+`,
+		CAST(sum(allowed) AS BIGINT), CAST(sum(limited) AS BIGINT), CAST(sum(refused) AS BIGINT)
+		FROM usage_hourly `+query), args...)
 }
 
 func (row *Usage) fields() []any {
@@ -315,5 +336,6 @@ func (s *Store) RecentRequest(ctx context.Context, id, requestID string) ([]Requ
 func (s *Store) requests(ctx context.Context, rest string, args ...any) ([]Request, error) {
 	return collect(ctx, s, func(r *Request) []any {
 		return []any{&r.ID, &r.At, &r.RequestID, &r.Action, &r.Status, &r.Reason, &r.Address}
-	}, `SELECT id, at, request_id, action, status, reason, address FROM recent_requests WHERE (key_id = $1 OR client_id = $1) `+rest, args...)
+	}, plain(`SELECT id, at, request_id, action, status, reason, address FROM recent_requests WHERE (key_id = $1
+		OR client_id = $1) `+rest), args...)
 }

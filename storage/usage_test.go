@@ -17,7 +17,10 @@ import (
 
 // used counts requests with a key in its workspace.
 func used(s *storage.Store, workspaceID string, k storage.APIKey, allowed, limited, refused int) {
-	use := storage.Use{WorkspaceID: workspaceID, CredentialID: k.ID, Credential: k.Kind, RequestID: "request", Action: "introspect", Status: 200, Address: "192.0.2.1"}
+	use := storage.Use{
+		WorkspaceID: workspaceID, CredentialID: k.ID, Credential: k.Kind, RequestID: "request",
+		Action: "introspect", Status: 200, Address: "192.0.2.1",
+	}
 	for range allowed {
 		s.NoteUse(use)
 	}
@@ -43,7 +46,8 @@ func inWords(t *testing.T, list []storage.Usage, err error) string {
 	must(t, err)
 	var rows []string
 	for _, u := range list {
-		rows = append(rows, fmt.Sprintf("%s %s: %d %d %d", u.Hour.Time().Format("02T15:04:05"), u.Credential, u.Allowed, u.Limited, u.Refused))
+		rows = append(rows, fmt.Sprintf("%s %s: %d %d %d", u.Hour.Time().Format("02T15:04:05"), u.Credential, u.Allowed,
+			u.Limited, u.Refused))
 	}
 	return strings.Join(rows, ", ")
 }
@@ -66,13 +70,14 @@ func TestUsageIsSummedByTheHour(t *testing.T) {
 		at(2 * time.Hour)
 		used(s, w.shared.ID, w.key, 0, 5, 0)
 		used(s, w.workspace.ID, w.key, 7, 0, 0) // of another workspace
-		used(s, "", w.key, 9, 0, 0)             // of nobody
+		used(s, "", w.key, 9, 0, 0)             // of no workspace
 		flush()
 		at(25 * time.Hour)
 		s.NoteUse(storage.Use{WorkspaceID: w.shared.ID, CredentialID: w.client.ID, Credential: "access_token"})
 		flush()
 
-		first, second, last := "22T13:00:00 api_key: 4 2 1", "22T14:00:00 api_key: 0 5 0", "23T13:00:00 access_token: 1 0 0"
+		first, second, last := "22T13:00:00 api_key: 4 2 1", "22T14:00:00 api_key: 0 5 0",
+			"23T13:00:00 access_token: 1 0 0"
 		token := "22T13:00:00 personal_access_token: 0 0 4"
 		for _, c := range []struct {
 			credential   string
@@ -87,12 +92,14 @@ func TestUsageIsSummedByTheHour(t *testing.T) {
 			{"%", 0, 3 * day, nil},
 			{w.client.ID, 0, 25 * time.Hour, nil},
 		} {
-			if got := usage(t, s, w.shared.ID, c.credential, noon.Add(c.since), noon.Add(c.until)); got != strings.Join(c.want, ", ") {
+			if got := usage(t, s, w.shared.ID, c.credential, noon.Add(c.since),
+				noon.Add(c.until)); got != strings.Join(c.want, ", ") {
 				t.Errorf("%s from %v until %v: %s, want %v", c.credential, c.since, c.until, got, c.want)
 			}
 		}
 		for credential, want := range map[string]string{
-			"":         "22T00:00:00 api_key: 4 7 1, 22T00:00:00 personal_access_token: 0 0 4, 23T00:00:00 access_token: 1 0 0",
+			"": "22T00:00:00 api_key: 4 7 1, 22T00:00:00 personal_access_token: 0 0 4, 23T00:00:00 " +
+				"access_token: 1 0 0",
 			w.key.ID:   "22T00:00:00 api_key: 4 7 1",
 			"no such":  "",
 			w.grant.ID: "",
@@ -136,7 +143,8 @@ func TestUsageOfTwoNodesIsSummed(t *testing.T) {
 				must(t, err)
 			}
 			for _, k := range keys {
-				if got, want := usage(t, nodes[0], w.shared.ID, k.ID, noon, noon.Add(day)), fmt.Sprintf("22T12:00:00 %s: 80 80 80", k.Kind); got != want {
+				if got, want := usage(t, nodes[0], w.shared.ID, k.ID, noon, noon.Add(day)),
+					fmt.Sprintf("22T12:00:00 %s: 80 80 80", k.Kind); got != want {
 					t.Errorf("%s, want %s", got, want)
 				}
 			}
@@ -157,9 +165,12 @@ func refuse(t *testing.T, s *storage.Store, table, column, text string) (accept 
 		}
 		must(t, err)
 	}
-	do(fmt.Sprintf(`CREATE TRIGGER refuse BEFORE INSERT ON %s WHEN NEW.%s = '%s' BEGIN SELECT RAISE(ABORT, 'refused'); END`, table, column, text),
-		fmt.Sprintf(`CREATE FUNCTION refuse() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN RAISE EXCEPTION 'refused'; END $$;
-			CREATE TRIGGER refuse BEFORE INSERT ON %s FOR EACH ROW WHEN (NEW.%s = '%s') EXECUTE FUNCTION refuse()`, table, column, text))
+	do(fmt.Sprintf(`CREATE TRIGGER refuse BEFORE INSERT ON %s WHEN NEW.%s = '%s' BEGIN
+		SELECT RAISE(ABORT, 'refused'); END`, table, column, text),
+		fmt.Sprintf(`CREATE FUNCTION refuse() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN RAISE EXCEPTION 'refused';
+			END $$;
+			CREATE TRIGGER refuse BEFORE INSERT ON %s FOR EACH ROW WHEN (NEW.%s = '%s') EXECUTE FUNCTION refuse()`,
+			table, column, text))
 	return func() { t.Helper(); do(`DROP TRIGGER refuse`, `DROP FUNCTION refuse CASCADE`) }
 }
 
@@ -170,7 +181,10 @@ func TestUsageThatCouldNotBeWrittenIsWrittenOnceLater(t *testing.T) {
 		const rows = 450
 		note := func() {
 			for i := range rows {
-				s.NoteUse(storage.Use{WorkspaceID: w.shared.ID, CredentialID: fmt.Sprintf("app_%03d", i), Credential: "access_token"})
+				s.NoteUse(storage.Use{
+					WorkspaceID: w.shared.ID, CredentialID: fmt.Sprintf("app_%03d", i),
+					Credential: "access_token",
+				})
 			}
 			used(s, w.shared.ID, w.key, 2, 0, 0)
 		}
@@ -202,7 +216,8 @@ func TestUsageThatCouldNotBeWrittenIsWrittenOnceLater(t *testing.T) {
 				t.Errorf("%s: %d requests, want %d", u.CredentialID, u.Allowed, want)
 			}
 		}
-		if requests, err := s.RecentRequestsOf(system(t), w.key.ID); err != nil || len(requests) != 1+4 { // one is of the new world
+		// one is of the new world
+		if requests, err := s.RecentRequestsOf(system(t), w.key.ID); err != nil || len(requests) != 1+4 {
 			t.Errorf("%d last requests, error %v", len(requests), err)
 		}
 	})
@@ -228,13 +243,16 @@ func TestUsageThatComesWhileItCannotBeWritten(t *testing.T) {
 		used(s, w.shared.ID, k, 1, 2, 3)
 		ctx, cancel := context.WithCancel(system(t))
 		cancel()
-		mustBe(t, s.FlushUsage(during{ctx, sync.OnceFunc(func() { used(s, w.shared.ID, k, 4, 5, 6) })}), storage.ErrUnavailable)
+		mustBe(t, s.FlushUsage(during{ctx, sync.OnceFunc(func() { used(s, w.shared.ID, k, 4, 5, 6) })}),
+			storage.ErrUnavailable)
 		must(t, s.FlushUsage(system(t)))
 		if got := usage(t, s, w.shared.ID, k.ID, noon, noon.Add(day)); got != "22T12:00:00 api_key: 5 7 9" {
 			t.Error(got)
 		}
 		list, err := s.RecentRequestsOf(system(t), k.ID)
-		if err != nil || len(list) != 5+16 || !slices.IsSortedFunc(list, func(a, b storage.Request) int { return strings.Compare(b.ID, a.ID) }) {
+		if err != nil || len(list) != 5+16 || !slices.IsSortedFunc(list, func(a, b storage.Request) int {
+			return strings.Compare(b.ID, a.ID)
+		}) {
 			t.Errorf("%d requests, error %v", len(list), err)
 		}
 	})
@@ -247,7 +265,10 @@ func TestRequestsThatCouldNotBeWrittenAreWrittenOnceLater(t *testing.T) {
 		note := func(round int) {
 			for i := range 15 {
 				for _, k := range []storage.APIKey{a, b} {
-					s.NoteUse(storage.Use{WorkspaceID: w.workspace.ID, CredentialID: k.ID, Credential: k.Kind, Action: fmt.Sprint(round, "/", i)})
+					s.NoteUse(storage.Use{
+						WorkspaceID: w.workspace.ID, CredentialID: k.ID, Credential: k.Kind,
+						Action: fmt.Sprint(round, "/", i),
+					})
 				}
 			}
 		}
@@ -263,7 +284,8 @@ func TestRequestsThatCouldNotBeWrittenAreWrittenOnceLater(t *testing.T) {
 			key           storage.APIKey
 			n             int
 			newest, first string
-		}{{a, 30, "2/14", "1/0"}, {b, 20, "2/14", "1/10"}} { // as many as are noted for one key between two writes, the newest
+			// as many as are noted for one key between two writes, the newest
+		}{{a, 30, "2/14", "1/0"}, {b, 20, "2/14", "1/10"}} {
 			list, err := s.RecentRequestsOf(system(t), c.key.ID)
 			if err != nil || len(list) != c.n || list[0].Action != c.newest || list[len(list)-1].Action != c.first {
 				t.Errorf("%s: %d requests, error %v", c.key.Name, len(list), err)
@@ -282,7 +304,10 @@ func TestTheLastRequestsOfAnAppAreKeptWithoutAddresses(t *testing.T) {
 	onEachEngine(t, func(t *testing.T, s *storage.Store) {
 		w := newWorld(t, s)
 		note := func(id, reason string) {
-			s.NoteUse(storage.Use{WorkspaceID: w.workspace.ID, CredentialID: w.client.ID, Credential: "access_token", RequestID: id, Action: "GET /v1/**", Status: 200, Reason: reason, Address: "192.0.2.7"})
+			s.NoteUse(storage.Use{
+				WorkspaceID: w.workspace.ID, CredentialID: w.client.ID, Credential: "access_token",
+				RequestID: id, Action: "GET /v1/**", Status: 200, Reason: reason, Address: "192.0.2.7",
+			})
 		}
 		note("refused", "no scope")
 		for batch := range 8 {
@@ -292,7 +317,8 @@ func TestTheLastRequestsOfAnAppAreKeptWithoutAddresses(t *testing.T) {
 			must(t, s.FlushUsage(system(t)))
 		}
 		list, err := s.RecentRequestsOf(system(t), w.client.ID)
-		if err != nil || len(list) != storage.RecentRequests || list[0].RequestID != "allowed 7 19" || list[0].Address != "" {
+		if err != nil || len(list) != storage.RecentRequests || list[0].RequestID != "allowed 7 19" ||
+			list[0].Address != "" {
 			t.Errorf("%d requests, error %v, the newest %+v", len(list), err, list[0])
 		}
 		found, err := s.RecentRequest(system(t), w.client.ID, "refused")
@@ -302,7 +328,7 @@ func TestTheLastRequestsOfAnAppAreKeptWithoutAddresses(t *testing.T) {
 		if found, err := s.RecentRequest(system(t), w.key.ID, "refused"); len(found) != 0 || err != nil {
 			t.Errorf("of another: %+v, error %v", found, err)
 		}
-		// The app's workspace may read them, and nobody else.
+		// The app's workspace may read them, and no one else.
 		for workspace, want := range map[string]int{w.client.WorkspaceID: 1, w.shared.ID: 0} {
 			must(t, s.InTx(storage.Tenant(t.Context(), w.admin.ID, workspace), func(ctx context.Context) error {
 				found, err := s.RecentRequest(ctx, w.client.ID, "refused")
@@ -313,7 +339,8 @@ func TestTheLastRequestsOfAnAppAreKeptWithoutAddresses(t *testing.T) {
 			}))
 		}
 		must(t, s.DeleteClient(system(t), w.client.ID))
-		if n, err := s.Count(system(t), `SELECT count(*) FROM recent_requests WHERE client_id IS NOT NULL`); n != 0 || err != nil {
+		if n, err := s.Count(system(t), `SELECT count(*) FROM recent_requests WHERE client_id IS NOT NULL`); n != 0 ||
+			err != nil {
 			t.Errorf("%d are left of a deleted app, error %v", n, err)
 		}
 	})
@@ -327,7 +354,8 @@ func TestTheLastRequestsOfAKeyAreKept(t *testing.T) {
 		note := func() {
 			n++
 			s.NoteUse(storage.Use{
-				WorkspaceID: w.workspace.ID, CredentialID: k.ID, Credential: k.Kind, RequestID: fmt.Sprint("request ", n), Action: fmt.Sprint("action ", n),
+				WorkspaceID: w.workspace.ID, CredentialID: k.ID, Credential: k.Kind, RequestID: fmt.Sprint("request ",
+					n), Action: fmt.Sprint("action ", n),
 				Status: 400 + n, Reason: fmt.Sprint("reason ", n), Address: fmt.Sprint("192.0.2.", n),
 			})
 		}
@@ -343,18 +371,22 @@ func TestTheLastRequestsOfAKeyAreKept(t *testing.T) {
 			if want := min(n, storage.RecentRequests); len(list) != want {
 				t.Fatalf("%d requests after %d, want %d", len(list), n, want)
 			}
-			if !slices.IsSortedFunc(list, func(a, b storage.Request) int { return cmp.Compare(b.Status, a.Status) }) || list[0].Status != 400+n {
+			if !slices.IsSortedFunc(list, func(a, b storage.Request) int {
+				return cmp.Compare(b.Status, a.Status)
+			}) || list[0].Status != 400+n {
 				t.Errorf("not the newest first: %+v", list[0])
 			}
 			list[0].ID = ""
 			if want := (storage.Request{
-				At: s.Now(), RequestID: fmt.Sprint("request ", n), Action: fmt.Sprint("action ", n), Status: 400 + n, Reason: fmt.Sprint("reason ", n), Address: fmt.Sprint("192.0.2.", n),
+				At: s.Now(), RequestID: fmt.Sprint("request ", n), Action: fmt.Sprint("action ", n), Status: 400 + n,
+				Reason: fmt.Sprint("reason ", n), Address: fmt.Sprint("192.0.2.", n),
 			}); list[0] != want {
 				t.Errorf("read %+v, written %+v", list[0], want)
 			}
 		}
 		// The hundred are rows, not what a query leaves out.
-		if n, err := s.Count(system(t), `SELECT count(*) FROM recent_requests WHERE key_id = $1`, k.ID); n != storage.RecentRequests || err != nil {
+		if n, err := s.Count(system(t), `SELECT count(*) FROM recent_requests WHERE key_id = $1`,
+			k.ID); n != storage.RecentRequests || err != nil {
 			t.Errorf("%d rows, error %v", n, err)
 		}
 		if list, err := s.RecentRequestsOf(system(t), other.ID); len(list) != 1 || err != nil {
@@ -390,14 +422,15 @@ func TestCloseWritesWhatIsLeft(t *testing.T) {
 			if list, err := s.RecentRequestsOf(system(t), w.key.ID); len(list) != 1+6 || err != nil {
 				t.Errorf("%d requests, error %v", len(list), err)
 			}
-			if k, err := s.KeyByID(system(t), w.key.ID); k.LastUsedFrom != "192.0.2.7" || k.LastUsedAt != s.Now() || err != nil {
+			if k, err := s.KeyByID(system(t), w.key.ID); k.LastUsedFrom != "192.0.2.7" || k.LastUsedAt != s.Now() ||
+				err != nil {
 				t.Errorf("last used at %v from %q, error %v", k.LastUsedAt, k.LastUsedFrom, err)
 			}
 		})
 	}
 }
 
-// What was used last by somebody who is gone takes nothing of others along.
+// The last uses of a credential that is gone take nothing of others along.
 func TestUsageOfWhatIsGoneIsForgotten(t *testing.T) {
 	onEachEngine(t, func(t *testing.T, s *storage.Store) {
 		w := newWorld(t, s)

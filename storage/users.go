@@ -3,14 +3,12 @@ package storage
 import (
 	"context"
 	"slices"
-	"strconv"
 	"strings"
-	"time"
 
 	"golang.org/x/text/unicode/norm"
 )
 
-// User is a resource owner: a person who signs in (RFC 6749 section 1.1).
+// User is a resource owner: a person who signs in (RFC 6749, section 1.1).
 type User struct {
 	ID                string // user_ and a UUIDv7
 	Email             string // as it was written
@@ -18,16 +16,20 @@ type User struct {
 	PasswordHash      string // PHC string; empty: no password fits
 	PasswordFailures  int64  // wrong passwords since the last right one
 	PasswordChangedAt Time
-	Admin             bool // an administrator of this server, which is no role in any workspace
+	Admin             bool // an administrator of this server, which is not a role in a workspace
 	DisabledAt        Time // zero: enabled
 	SeenAt            Time // last sign-in; zero: never
 	CreatedAt         Time
 }
 
-const userColumns = `id, email, name, password_hash, password_failures, password_changed_at, admin, disabled_at, seen_at, created_at`
+const userColumns = `id, email, name, password_hash, password_failures, password_changed_at, admin, disabled_at,
+	seen_at, created_at`
 
 func (u *User) fields() []any {
-	return []any{&u.ID, &u.Email, &u.Name, &u.PasswordHash, &u.PasswordFailures, &u.PasswordChangedAt, &u.Admin, &u.DisabledAt, &u.SeenAt, &u.CreatedAt}
+	return []any{
+		&u.ID, &u.Email, &u.Name, &u.PasswordHash, &u.PasswordFailures, &u.PasswordChangedAt, &u.Admin,
+		&u.DisabledAt, &u.SeenAt, &u.CreatedAt,
+	}
 }
 
 // EmailKey is what two addresses are compared by: NFC, lower case, no space around.
@@ -46,9 +48,11 @@ func (s *Store) InsertUser(ctx context.Context, u *User) error {
 		u.PasswordChangedAt = u.CreatedAt
 	}
 	return s.InTx(ctx, func(ctx context.Context) error {
-		if _, err := s.exec(ctx, `INSERT INTO users (id, email, email_key, name, name_key, password_hash, password_changed_at, admin, created_at)
-			VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9)`,
-			u.ID, u.Email, EmailKey(u.Email), u.Name, searchKey(u.Name), u.PasswordHash, u.PasswordChangedAt, u.Admin, u.CreatedAt); err != nil {
+		if _, err := s.exec(ctx, plain(`INSERT INTO users (id, email, email_key, name, name_key, password_hash,
+			password_changed_at, admin, created_at)
+			VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9)`),
+			u.ID, u.Email, EmailKey(u.Email), u.Name, searchKey(u.Name), u.PasswordHash, u.PasswordChangedAt, u.Admin,
+			u.CreatedAt); err != nil {
 			return err
 		}
 		name := u.Name
@@ -56,12 +60,15 @@ func (s *Store) InsertUser(ctx context.Context, u *User) error {
 			name = u.Email
 		}
 		id := NewID("ws")
-		if _, err := s.exec(ctx, `INSERT INTO workspaces (id, slug, name, name_key, personal_user_id, created_at) VALUES ($1, $2, $3, $4, $5, $6)`,
+		if _, err := s.exec(ctx, plain(`INSERT INTO workspaces (id, slug, name, name_key, personal_user_id, created_at)
+			VALUES ($1, $2, $3, $4, $5, $6)`),
 			// A slug that says nothing about its owner: workspace names leave in tokens' introspection.
-			id, "personal-"+strings.ReplaceAll(strings.TrimPrefix(id, "ws_"), "-", "")[20:], name, searchKey(name), u.ID, u.CreatedAt); err != nil {
+			id, "personal-"+strings.ReplaceAll(strings.TrimPrefix(id, "ws_"), "-", "")[20:], name, searchKey(name),
+			u.ID, u.CreatedAt); err != nil {
 			return err
 		}
-		_, err := s.exec(ctx, `INSERT INTO memberships (workspace_id, user_id, role, created_at) VALUES ($1, $2, 'owner', $3)`, id, u.ID, u.CreatedAt)
+		_, err := s.exec(ctx, plain(`INSERT INTO memberships (workspace_id, user_id, role, created_at)
+			VALUES ($1, $2, 'owner', $3)`), id, u.ID, u.CreatedAt)
 		return err
 	})
 }
@@ -69,21 +76,22 @@ func (s *Store) InsertUser(ctx context.Context, u *User) error {
 // UserByID returns ErrNotFound where there is none.
 func (s *Store) UserByID(ctx context.Context, id string) (User, error) {
 	var u User
-	err := s.one(ctx, u.fields(), `SELECT `+userColumns+` FROM users WHERE id = $1`, id)
+	err := s.one(ctx, u.fields(), plain(`SELECT `+userColumns+` FROM users WHERE id = $1`), id)
 	return u, err
 }
 
-// UserByEmail finds a user whatever the case of the address. ErrNotFound where there is none.
+// UserByEmail finds a user by an address in any case. ErrNotFound where there is none.
 func (s *Store) UserByEmail(ctx context.Context, email string) (User, error) {
 	var u User
-	err := s.one(ctx, u.fields(), `SELECT `+userColumns+` FROM users WHERE email_key = $1`, EmailKey(email))
+	err := s.one(ctx, u.fields(), plain(`SELECT `+userColumns+` FROM users WHERE email_key = $1`), EmailKey(email))
 	return u, err
 }
 
-// Users lists users in the order in which they were made, from after the one named (empty: from the first), at most
-// limit of them. A search keeps those whose address or name holds it, whatever its case.
+// Users lists users in the order in which they were created, from after the one named (empty: from the first), at most
+// limit of them. A search keeps those whose address or name holds it, in any case.
 func (s *Store) Users(ctx context.Context, search, after string, limit int) ([]User, error) {
-	return collect(ctx, s, (*User).fields, `SELECT `+userColumns+` FROM users WHERE id > $1 AND (email_key LIKE $2 ESCAPE '!' OR name_key LIKE $2 ESCAPE '!') ORDER BY id LIMIT $3`,
+	return collect(ctx, s, (*User).fields, plain(`SELECT `+userColumns+` FROM users WHERE id > $1
+		AND (email_key LIKE $2 ESCAPE '!' OR name_key LIKE $2 ESCAPE '!') ORDER BY id LIMIT $3`),
 		after, likePattern(search), limit)
 }
 
@@ -101,7 +109,7 @@ var likeEscaper = strings.NewReplacer("!", "!!", "%", "!%", "_", "!_")
 // HasUser reports whether there is any user.
 func (s *Store) HasUser(ctx context.Context) (bool, error) {
 	var has bool
-	err := s.one(ctx, []any{&has}, `SELECT EXISTS (SELECT 1 FROM users)`)
+	err := s.one(ctx, []any{&has}, plain(`SELECT EXISTS (SELECT 1 FROM users)`))
 	return has, err
 }
 
@@ -121,141 +129,27 @@ func (s *Store) HadUser(ctx context.Context) (bool, error) {
 // CountUsers reports how many users there are. It reads every row, so no page that any visitor can load may call it.
 func (s *Store) CountUsers(ctx context.Context) (int64, error) {
 	var n int64
-	err := s.one(ctx, []any{&n}, `SELECT count(*) FROM users`)
+	err := s.one(ctx, []any{&n}, plain(`SELECT count(*) FROM users`))
 	return n, err
 }
 
-// CountAdministrators tells how many enabled administrators there are.
+// CountAdministrators returns how many enabled administrators there are.
 func (s *Store) CountAdministrators(ctx context.Context) (int64, error) {
 	var n int64
-	err := s.one(ctx, []any{&n}, `SELECT count(*) FROM users WHERE admin AND disabled_at IS NULL`)
+	err := s.one(ctx, []any{&n}, plain(`SELECT count(*) FROM users WHERE admin AND disabled_at IS NULL`))
 	return n, err
-}
-
-// SetPasswordHash replaces the password's hash and forgets the failures that the old one collected.
-func (s *Store) SetPasswordHash(ctx context.Context, userID, hash string) error {
-	return s.execOne(ctx, ErrNotFound, `UPDATE users SET password_hash = $2, password_failures = 0, password_changed_at = $3 WHERE id = $1`,
-		userID, hash, s.Now())
-}
-
-// RehashPassword replaces a hash by a stronger one of the same password, unless the password has changed meanwhile.
-func (s *Store) RehashPassword(ctx context.Context, userID, old, hash string) error {
-	_, err := s.exec(ctx, `UPDATE users SET password_hash = $3 WHERE id = $1 AND password_hash = $2`, userID, old, hash)
-	return err
-}
-
-// ReplacePasswordHash is SetPasswordHash for somebody who has shown that old fits. ErrConflict: the password has
-// changed meanwhile.
-func (s *Store) ReplacePasswordHash(ctx context.Context, userID, old, hash string) error {
-	return s.execOne(ctx, ErrConflict, `UPDATE users SET password_hash = $3, password_failures = 0, password_changed_at = $4 WHERE id = $1 AND password_hash = $2`,
-		userID, old, hash, s.Now())
-}
-
-// PasswordFailed counts one wrong password, as long as fewer than bound are counted. Where there is nothing to count,
-// because the user is unknown (empty) or at the bound, as much is written elsewhere, so that the time it takes
-// does not tell.
-func (s *Store) PasswordFailed(ctx context.Context, userID string, bound int64) error {
-	n, err := s.exec(ctx, `UPDATE users SET password_failures = password_failures + 1 WHERE id = $1 AND password_failures < $2`, userID, bound)
-	if err != nil || n > 0 {
-		return err
-	}
-	return s.SetSetting(ctx, settingUncounted, s.Now().Time().Format(time.RFC3339Nano))
-}
-
-// AuditSignInFailure counts a failed sign-in in a row of its account and hour; an empty userID stands for all accounts that
-// do not exist, so that guessing at them adds a row an hour. An audit event says how many there were at the first, the
-// tenth, the hundredth and so on. In between as much is written elsewhere, so that the time it takes does not tell which
-// accounts exist.
-func (s *Store) AuditSignInFailure(ctx context.Context, userID string) error {
-	return s.InTx(ctx, func(ctx context.Context) error {
-		now := s.Now()
-		hour := now - now%Time(time.Hour.Microseconds())
-		var attempts int64
-		if _, err := s.execReturning(ctx, []any{&attempts}, `INSERT INTO sign_in_failures (user_id, hour, attempts, address) VALUES ($1, $2, 1, $3)
-			ON CONFLICT (user_id, hour) DO UPDATE SET attempts = sign_in_failures.attempts + 1, address = excluded.address RETURNING attempts`,
-			userID, hour, ActorOf(ctx).Address); err != nil {
-			return err
-		}
-		e := AuditEvent{Action: "login.failed", Target: userID, Detail: map[string]string{"attempts": strconv.FormatInt(attempts, 10)}}
-		err := s.one(ctx, []any{&e.WorkspaceID}, `SELECT id FROM workspaces WHERE personal_user_id = $1`, userID)
-		if err := ignoreNotFound(err); err != nil {
-			return err
-		}
-		for attempts%10 == 0 {
-			attempts /= 10
-		}
-		if attempts == 1 {
-			return s.Audit(ctx, e, "")
-		}
-		return s.SetSetting(ctx, settingUncounted, now.Time().Format(time.RFC3339Nano))
-	})
-}
-
-// InsertSignInLink adds a link with which a user signs in once, until expiresAt, by the digest of the word in it. Earlier
-// links of the user stop working. ErrConflict: the user is disabled; ErrNotFound: there is no such user.
-func (s *Store) InsertSignInLink(ctx context.Context, userID string, digest []byte, expiresAt Time) error {
-	return s.InTx(ctx, func(ctx context.Context) error {
-		if _, err := s.exec(ctx, `DELETE FROM sign_in_links WHERE user_id = $1`, userID); err != nil {
-			return err
-		}
-		if err := s.execOne(ctx, ErrConflict, `INSERT INTO sign_in_links (digest, user_id, created_at, expires_at)
-			SELECT $2, id, CAST($3 AS BIGINT), CAST($4 AS BIGINT) FROM users WHERE id = $1 AND disabled_at IS NULL`, userID, digest, s.Now(), expiresAt); err != nil {
-			return err
-		}
-		return s.Audit(ctx, AuditEvent{Action: "login.link_created", Target: userID}, userID)
-	})
-}
-
-// signInLinkWorks is the condition that a link works at the moment $2: it is not over, its user is enabled, and the
-// password was not changed since.
-const signInLinkWorks = `l.digest = $1 AND l.expires_at > $2 AND EXISTS (
-	SELECT 1 FROM users u WHERE u.id = l.user_id AND u.disabled_at IS NULL AND u.password_changed_at <= l.created_at)`
-
-// UserOfSignInLink finds the user of a link that works, and changes nothing. ErrNotFound: there is no such link, or it was
-// used or is over.
-func (s *Store) UserOfSignInLink(ctx context.Context, digest []byte) (User, error) {
-	var id string
-	if err := s.one(ctx, []any{&id}, `SELECT l.user_id FROM sign_in_links l WHERE `+signInLinkWorks, digest, s.Now()); err != nil {
-		return User{}, err
-	}
-	return s.UserByID(ctx, id)
-}
-
-// TakeSignInLink uses a link, exactly once however many try: the others get ErrConsumed. It stands for the right password,
-// so the failures that were counted are forgotten.
-func (s *Store) TakeSignInLink(ctx context.Context, digest []byte, userID string) error {
-	return s.InTx(ctx, func(ctx context.Context) error {
-		if err := s.execOne(ctx, ErrConsumed, `DELETE FROM sign_in_links AS l WHERE `+signInLinkWorks+` AND l.user_id = $3`, digest, s.Now(), userID); err != nil {
-			return err
-		}
-		_, err := s.exec(ctx, `UPDATE users SET password_failures = 0 WHERE id = $1`, userID)
-		return err
-	})
-}
-
-// PasswordFitted sets the count of wrong passwords back and notes the sign-in, as long as hash is still the password's,
-// fewer than bound failures are counted and the user is enabled; otherwise ErrConflict.
-func (s *Store) PasswordFitted(ctx context.Context, userID, hash string, bound int64) error {
-	return s.execOne(ctx, ErrConflict, `UPDATE users SET password_failures = 0, seen_at = $4
-		WHERE id = $1 AND password_hash = $2 AND password_failures < $3 AND disabled_at IS NULL`, userID, hash, bound, s.Now())
-}
-
-// PasswordStill returns ErrConflict where the user is disabled or their password is not the one that was set at
-// changedAt. Called in the transaction that starts a session, it makes a change of password or a disabling wait for
-// that transaction, so that they end the session too, or makes it wait for them, so that it starts none.
-func (s *Store) PasswordStill(ctx context.Context, userID string, changedAt Time) error {
-	return s.execOne(ctx, ErrConflict, `UPDATE users SET seen_at = $3 WHERE id = $1 AND password_changed_at = $2 AND disabled_at IS NULL`, userID, changedAt, s.Now())
 }
 
 // RenameUser changes the name shown.
 func (s *Store) RenameUser(ctx context.Context, userID, name string) error {
-	return s.execOne(ctx, ErrNotFound, `UPDATE users SET name = $2, name_key = $3 WHERE id = $1`, userID, name, searchKey(name))
+	return s.execOne(ctx, ErrNotFound, altering(`UPDATE users SET name = $2, name_key = $3 WHERE id = $1`), userID,
+		name, searchKey(name))
 }
 
 // HasAdministrator reports whether any enabled user is an administrator.
 func (s *Store) HasAdministrator(ctx context.Context) (bool, error) {
 	var has bool
-	err := s.one(ctx, []any{&has}, `SELECT EXISTS (SELECT 1 FROM users WHERE admin AND disabled_at IS NULL)`)
+	err := s.one(ctx, []any{&has}, plain(`SELECT EXISTS (SELECT 1 FROM users WHERE admin AND disabled_at IS NULL)`))
 	return has, err
 }
 
@@ -267,8 +161,9 @@ func (s *Store) keepAnAdministrator(ctx context.Context, userID string) error {
 		return err
 	}
 	var n int64
-	err := s.one(ctx, []any{&n}, `SELECT count(*) FROM users u WHERE u.id = $1 AND u.admin AND u.disabled_at IS NULL AND NOT EXISTS (
-		SELECT 1 FROM users o WHERE o.id <> u.id AND o.admin AND o.disabled_at IS NULL)`, userID)
+	err := s.one(ctx, []any{&n}, plain(`SELECT count(*) FROM users u WHERE u.id = $1 AND u.admin
+		AND u.disabled_at IS NULL AND NOT EXISTS (
+		SELECT 1 FROM users o WHERE o.id <> u.id AND o.admin AND o.disabled_at IS NULL)`), userID)
 	if err == nil && n > 0 {
 		err = ErrConflict
 	}
@@ -276,17 +171,18 @@ func (s *Store) keepAnAdministrator(ctx context.Context, userID string) error {
 }
 
 // DisableUser ends the user's sessions and grants for good, and keeps their personal access tokens from working until
-// EnableUser. It also stops the workspaces of which no other owner is enabled, except the shared ones whose ids are in
+// EnableUser. It also stops the workspaces that have no other enabled owner, except the shared ones whose ids are in
 // keep. Disabling again keeps the first time. ErrConflict: this is the last enabled administrator.
 func (s *Store) DisableUser(ctx context.Context, userID string, keep ...string) error {
 	return s.InTx(ctx, func(ctx context.Context) error {
 		if err := s.keepAnAdministrator(ctx, userID); err != nil {
 			return err
 		}
-		if err := s.holdOwned(ctx, userID); err != nil {
+		if err := s.lockOwned(ctx, userID); err != nil {
 			return err
 		}
-		if err := s.execOne(ctx, ErrNotFound, `UPDATE users SET disabled_at = COALESCE(disabled_at, CAST($2 AS BIGINT)) WHERE id = $1`, userID, s.Now()); err != nil {
+		if err := s.execOne(ctx, ErrNotFound, altering(`UPDATE users SET disabled_at = COALESCE(disabled_at,
+			CAST($2 AS BIGINT)) WHERE id = $1`), userID, s.Now()); err != nil {
 			return err
 		}
 		if _, err := s.SignOut(ctx, userID); err != nil {
@@ -307,7 +203,6 @@ func (s *Store) DisableUser(ctx context.Context, userID string, keep ...string) 
 				return err
 			}
 		}
-		s.changed(ctx)
 		return nil
 	})
 }
@@ -317,10 +212,11 @@ func (s *Store) DisableUser(ctx context.Context, userID string, keep ...string) 
 // good stays ended.
 func (s *Store) EnableUser(ctx context.Context, userID string) error {
 	return s.InTx(ctx, func(ctx context.Context) error {
-		if err := s.holdOwned(ctx, userID); err != nil {
+		if err := s.lockOwned(ctx, userID); err != nil {
 			return err
 		}
-		if err := s.execOne(ctx, ErrNotFound, `UPDATE users SET disabled_at = NULL, password_failures = 0 WHERE id = $1`, userID); err != nil {
+		if err := s.execOne(ctx, ErrNotFound, altering(`UPDATE users SET disabled_at = NULL, password_failures = 0
+			WHERE id = $1`), userID); err != nil {
 			return err
 		}
 		owned, err := s.OwnedBy(ctx, userID)
@@ -332,35 +228,36 @@ func (s *Store) EnableUser(ctx context.Context, userID string) error {
 				return err
 			}
 		}
-		s.changed(ctx)
 		return nil
 	})
 }
 
-// holdOwned makes every other change of the owners of a user's workspaces wait until the transaction ends, and likewise
-// every authorization that the user is about to give in any workspace: those take the membership's row (HoldRole).
-func (s *Store) holdOwned(ctx context.Context, userID string) error {
+// lockOwned makes every other change of the owners of a user's workspaces wait until the transaction ends, and likewise
+// every authorization that the user is about to give in any workspace: those lock the membership's row (LockRole).
+func (s *Store) lockOwned(ctx context.Context, userID string) error {
 	// Workspaces first, as changes of members do.
-	if _, err := s.exec(ctx, `UPDATE workspaces SET name = name WHERE id IN (SELECT workspace_id FROM memberships WHERE user_id = $1 AND role = $2)`, userID, RoleOwner); err != nil {
+	if _, err := s.exec(ctx, plain(`UPDATE workspaces SET name = name WHERE id IN (SELECT workspace_id FROM memberships
+		WHERE user_id = $1 AND role = $2)`), userID, RoleOwner); err != nil {
 		return err
 	}
-	return s.holdAuthorizations(ctx, userID)
+	return s.lockAuthorizations(ctx, userID)
 }
 
-// holdAuthorizations makes every authorization that a user is about to give wait until the transaction ends.
-func (s *Store) holdAuthorizations(ctx context.Context, userID string) error {
-	_, err := s.exec(ctx, `UPDATE memberships SET role = role WHERE user_id = $1`, userID)
+// lockAuthorizations makes every authorization that a user is about to give wait until the transaction ends.
+func (s *Store) lockAuthorizations(ctx context.Context, userID string) error {
+	_, err := s.exec(ctx, plain(`UPDATE memberships SET role = role WHERE user_id = $1`), userID)
 	return err
 }
 
-// SignOut ends all of a user's sessions and the links that would start one, and returns how many sessions there were. An authorization that is being given in one of
-// them fails or is given before, so that EndGrants in the same transaction ends it too.
+// SignOut ends all of a user's sessions and the links that would start one, and returns how many sessions there were.
+// An authorization that is being given in one of them fails or is given before, so that EndGrants in the same
+// transaction ends it too.
 func (s *Store) SignOut(ctx context.Context, userID string) (sessions int64, err error) {
 	err = s.InTx(ctx, func(ctx context.Context) error {
-		if err := s.holdAuthorizations(ctx, userID); err != nil {
+		if err := s.lockAuthorizations(ctx, userID); err != nil {
 			return err
 		}
-		if _, err := s.exec(ctx, `DELETE FROM sign_in_links WHERE user_id = $1`, userID); err != nil {
+		if _, err := s.exec(ctx, plain(`DELETE FROM sign_in_links WHERE user_id = $1`), userID); err != nil {
 			return err
 		}
 		sessions, err = s.EndOtherSessions(ctx, userID, "")
@@ -372,13 +269,13 @@ func (s *Store) SignOut(ctx context.Context, userID string) (sessions int64, err
 // EndGrants revokes all of a user's grants, with their codes, access and refresh tokens, and returns how many there
 // were. What the user allowed stays remembered.
 func (s *Store) EndGrants(ctx context.Context, userID, reason string) (int64, error) {
-	n, err := s.exec(ctx, `UPDATE grants SET revoked_at = $2, revoked_reason = $3 WHERE user_id = $1 AND revoked_at IS NULL AND expires_at > $2`, userID, s.Now(), reason)
-	return n, s.changedBy(ctx, err)
+	return s.exec(ctx, altering(`UPDATE grants SET revoked_at = $2, revoked_reason = $3 WHERE user_id = $1
+		AND revoked_at IS NULL AND expires_at > $2`), userID, s.Now(), reason)
 }
 
 // ForgetConsents forgets everything that a user has allowed apps, so that each has to ask again.
 func (s *Store) ForgetConsents(ctx context.Context, userID string) error {
-	_, err := s.exec(ctx, `DELETE FROM consents WHERE user_id = $1`, userID)
+	_, err := s.exec(ctx, altering(`DELETE FROM consents WHERE user_id = $1`), userID)
 	return err
 }
 
@@ -409,37 +306,40 @@ func (s *Store) UpdateUser(ctx context.Context, userID string, c UserUpdate) err
 				return err
 			}
 		}
-		if err := s.execOne(ctx, ErrNotFound, `UPDATE users SET email = COALESCE(CAST($2 AS TEXT), email), email_key = COALESCE(CAST($3 AS TEXT), email_key),
-			name = COALESCE(CAST($4 AS TEXT), name), name_key = COALESCE(CAST($5 AS TEXT), name_key) WHERE id = $1`,
+		if err := s.execOne(ctx, ErrNotFound, altering(`UPDATE users SET email = COALESCE(CAST($2 AS TEXT), email),
+			email_key = COALESCE(CAST($3 AS TEXT), email_key), name = COALESCE(CAST($4 AS TEXT), name),
+			name_key = COALESCE(CAST($5 AS TEXT), name_key) WHERE id = $1`),
 			userID, pointed(c.Email), pointed(emailKey), pointed(c.Name), pointed(nameKey)); err != nil {
 			return err
 		}
 		if c.Admin != nil {
-			if _, err := s.exec(ctx, `UPDATE users SET admin = $2 WHERE id = $1`, userID, *c.Admin); err != nil {
+			if _, err := s.exec(ctx, altering(`UPDATE users SET admin = $2 WHERE id = $1`), userID,
+				*c.Admin); err != nil {
 				return err
 			}
 		}
-		s.changed(ctx)
 		return nil
 	})
 }
 
-// DeleteUser removes a user with their sessions, consents, grants and tokens, and every workspace of which they are the
-// only owner, the personal one among them. It stops the workspaces of which all other owners are disabled. ErrConflict:
-// this is the last enabled administrator.
+// DeleteUser removes a user with their sessions, consents, grants and tokens, and every workspace that has no other
+// owner, including the personal one. It stops the workspaces whose other owners are all disabled. ErrConflict: this is
+// the last enabled administrator.
 func (s *Store) DeleteUser(ctx context.Context, userID string) error {
 	return s.InTx(ctx, func(ctx context.Context) error {
 		if err := s.keepAnAdministrator(ctx, userID); err != nil {
 			return err
 		}
 		// Two owners who go at the same moment wait here for each other, and the second one takes the workspace along.
-		if err := s.holdOwned(ctx, userID); err != nil {
+		if err := s.lockOwned(ctx, userID); err != nil {
 			return err
 		}
-		if err := s.reserveSlugs(ctx, `SELECT w.slug, w.id, CAST($3 AS BIGINT) FROM workspaces w WHERE `+soleOwner, userID, RoleOwner); err != nil {
+		if err := s.reserveSlugs(ctx, `SELECT w.slug, w.id, CAST($3 AS BIGINT) FROM workspaces w WHERE `+soleOwner,
+			userID, RoleOwner); err != nil {
 			return err
 		}
-		if _, err := s.exec(ctx, `DELETE FROM workspaces WHERE id IN (SELECT w.id FROM workspaces w WHERE `+soleOwner+`)`, userID, RoleOwner); err != nil {
+		if _, err := s.exec(ctx, altering(`DELETE FROM workspaces WHERE id IN (SELECT w.id FROM workspaces w
+			WHERE `+soleOwner+`)`), userID, RoleOwner); err != nil {
 			return err
 		}
 		without, err := s.WorkspacesStoppedWith(ctx, userID)
@@ -447,10 +347,11 @@ func (s *Store) DeleteUser(ctx context.Context, userID string) error {
 			return err
 		}
 		var disabled bool
-		if err := s.one(ctx, []any{&disabled}, `SELECT disabled_at IS NOT NULL FROM users WHERE id = $1`, userID); err != nil {
+		if err := s.one(ctx, []any{&disabled}, plain(`SELECT disabled_at IS NOT NULL FROM users
+			WHERE id = $1`), userID); err != nil {
 			return err
 		}
-		if err := s.execOne(ctx, ErrNotFound, `DELETE FROM users WHERE id = $1`, userID); err != nil {
+		if err := s.execOne(ctx, ErrNotFound, altering(`DELETE FROM users WHERE id = $1`), userID); err != nil {
 			return err
 		}
 		for _, w := range without {
@@ -461,7 +362,6 @@ func (s *Store) DeleteUser(ctx context.Context, userID string) error {
 				return err
 			}
 		}
-		s.changed(ctx)
 		return nil
 	})
 }

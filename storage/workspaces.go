@@ -7,7 +7,7 @@ import (
 	"time"
 )
 
-// Workspace is the tenant that apps, and later keys and usage, belong to.
+// Workspace is the tenant that apps, keys and usage belong to.
 type Workspace struct {
 	ID         string
 	Slug       string
@@ -15,8 +15,8 @@ type Workspace struct {
 	Plan       string // name of a plan of the configuration; empty: none of its own
 	Personal   bool   // came with a user and goes with them
 	DisabledAt Time   // zero: enabled
-	// DisabledFor is one of the owners, where the workspace is disabled because all of them are. Empty: an administrator
-	// disabled it, or it is enabled.
+	// DisabledFor is one of the owners, where the workspace is disabled because all of them are. Empty: an
+	// administrator disabled it, or it is enabled.
 	DisabledFor string
 	Role        string // of the user who was asked for
 }
@@ -25,9 +25,10 @@ type Workspace struct {
 func (s *Store) WorkspacesOf(ctx context.Context, userID string) ([]Workspace, error) {
 	return collect(ctx, s, func(w *Workspace) []any {
 		return []any{&w.ID, &w.Slug, &w.Name, &w.Plan, &w.Personal, &w.DisabledAt, &w.DisabledFor, &w.Role}
-	}, `SELECT w.id, w.slug, w.name, w.plan, COALESCE(w.personal_user_id = $1, FALSE), w.disabled_at, w.disabled_for, m.role
+	}, plain(`SELECT w.id, w.slug, w.name, w.plan, COALESCE(w.personal_user_id = $1, FALSE), w.disabled_at,
+		w.disabled_for, m.role
 		FROM memberships m JOIN workspaces w ON w.id = m.workspace_id WHERE m.user_id = $1
-		ORDER BY CASE WHEN w.personal_user_id = $1 THEN 0 ELSE 1 END, w.slug`, userID)
+		ORDER BY CASE WHEN w.personal_user_id = $1 THEN 0 ELSE 1 END, w.slug`), userID)
 }
 
 // PersonalWorkspace is the one that came with the user.
@@ -52,22 +53,24 @@ func (w *Workspace) fields() []any {
 	return []any{&w.ID, &w.Slug, &w.Name, &w.Plan, &w.Personal, &w.DisabledAt, &w.DisabledFor}
 }
 
-// SlugReservation is for how long nobody can take the slug of a workspace that was deleted: APIs and logs may still know
-// its owner by it.
+// SlugReservation is for how long the slug of a deleted workspace cannot be taken: APIs and logs may still know its
+// owner by it.
 const SlugReservation = 400 * 24 * time.Hour
 
-// reserveSlugs keeps the slugs that a query finds, with the ids of their workspaces and the end of the reservation as its
-// last parameter.
+// reserveSlugs keeps the slugs that a query finds, with the ids of their workspaces and the end of the reservation as
+// its last parameter.
 func (s *Store) reserveSlugs(ctx context.Context, query string, args ...any) error {
-	_, err := s.exec(ctx, `INSERT INTO reserved_slugs (slug, workspace_id, expires_at) `+query+
-		` ON CONFLICT (slug) DO UPDATE SET workspace_id = excluded.workspace_id, expires_at = excluded.expires_at`, append(args, s.Now().Add(SlugReservation))...)
+	_, err := s.exec(ctx, plain(`INSERT INTO reserved_slugs (slug, workspace_id, expires_at) `+query+
+		` ON CONFLICT (slug) DO UPDATE SET workspace_id = excluded.workspace_id, expires_at = excluded.expires_at`),
+		append(args, s.Now().Add(SlugReservation))...)
 	return err
 }
 
 // SlugReservedUntil is when the slug of a deleted workspace can be taken again. ErrNotFound: it is not reserved.
 func (s *Store) SlugReservedUntil(ctx context.Context, slug string) (Time, error) {
 	var until Time
-	err := s.one(ctx, []any{&until}, `SELECT expires_at FROM reserved_slugs WHERE slug = $1 AND expires_at > $2`, slug, s.Now())
+	err := s.one(ctx, []any{&until}, plain(`SELECT expires_at FROM reserved_slugs WHERE slug = $1 AND expires_at > $2`),
+		slug, s.Now())
 	return until, err
 }
 
@@ -75,11 +78,12 @@ func (s *Store) SlugReservedUntil(ctx context.Context, slug string) (Time, error
 // had it that was deleted; ErrNotFound: there is no such user.
 func (s *Store) InsertWorkspace(ctx context.Context, w Workspace, ownerID string) error {
 	return s.InTx(ctx, func(ctx context.Context) error {
-		if _, err := s.exec(ctx, `INSERT INTO workspaces (id, slug, name, name_key, plan, created_at) VALUES ($1, $2, $3, $4, $5, $6)`,
+		if _, err := s.exec(ctx, plain(`INSERT INTO workspaces (id, slug, name, name_key, plan, created_at)
+			VALUES ($1, $2, $3, $4, $5, $6)`),
 			w.ID, w.Slug, w.Name, searchKey(w.Name), w.Plan, s.Now()); err != nil {
 			return err
 		}
-		// Looked up after the insertion, which waits for whoever deletes the workspace that has the slug.
+		// Looked up after the insertion, which waits for a request that deletes the workspace with that slug.
 		_, err := s.SlugReservedUntil(ctx, w.Slug)
 		if err == nil {
 			return ErrExists
@@ -87,7 +91,8 @@ func (s *Store) InsertWorkspace(ctx context.Context, w Workspace, ownerID string
 		if !errors.Is(err, ErrNotFound) {
 			return err
 		}
-		_, err = s.exec(ctx, `INSERT INTO memberships (workspace_id, user_id, role, created_at) VALUES ($1, $2, $3, $4)`, w.ID, ownerID, RoleOwner, s.Now())
+		_, err = s.exec(ctx, altering(`INSERT INTO memberships (workspace_id, user_id, role, created_at)
+			VALUES ($1, $2, $3, $4)`), w.ID, ownerID, RoleOwner, s.Now())
 		return err
 	})
 }
@@ -95,35 +100,38 @@ func (s *Store) InsertWorkspace(ctx context.Context, w Workspace, ownerID string
 // WorkspaceBySlug finds a workspace by its slug, byte for byte. ErrNotFound: there is none.
 func (s *Store) WorkspaceBySlug(ctx context.Context, slug string) (Workspace, error) {
 	var w Workspace
-	err := s.one(ctx, w.fields(), `SELECT `+workspaceColumns+` FROM workspaces w WHERE w.slug = $1`, slug)
+	err := s.one(ctx, w.fields(), plain(`SELECT `+workspaceColumns+` FROM workspaces w WHERE w.slug = $1`), slug)
 	return w, err
 }
 
 // WorkspaceByID finds a workspace by its id. ErrNotFound: there is none.
 func (s *Store) WorkspaceByID(ctx context.Context, id string) (Workspace, error) {
 	var w Workspace
-	err := s.one(ctx, w.fields(), `SELECT `+workspaceColumns+` FROM workspaces w WHERE w.id = $1`, id)
+	err := s.one(ctx, w.fields(), plain(`SELECT `+workspaceColumns+` FROM workspaces w WHERE w.id = $1`), id)
 	return w, err
 }
 
-// Workspaces lists all workspaces in the order in which they were made, from after the one named (empty: from the
+// Workspaces lists all workspaces in the order in which they were created, from after the one named (empty: from the
 // first), at most limit of them.
 func (s *Store) Workspaces(ctx context.Context, after string, limit int) ([]Workspace, error) {
-	return collect(ctx, s, (*Workspace).fields, `SELECT `+workspaceColumns+` FROM workspaces w WHERE w.id > $1 ORDER BY w.id LIMIT $2`, after, limit)
+	return collect(ctx, s, (*Workspace).fields, plain(`SELECT `+workspaceColumns+` FROM workspaces w WHERE w.id > $1
+		ORDER BY w.id LIMIT $2`), after, limit)
 }
 
-// ListedWorkspace is a workspace as whoever runs the server sees it.
+// ListedWorkspace is a workspace as the server's administrators see it.
 type ListedWorkspace struct {
 	Workspace
 	Members   int64
 	CreatedAt Time
 }
 
-// SearchWorkspaces is Workspaces for those whose slug or name holds a text, whatever its case.
+// SearchWorkspaces is Workspaces for those whose slug or name holds a text, in any case.
 func (s *Store) SearchWorkspaces(ctx context.Context, search, after string, limit int) ([]ListedWorkspace, error) {
 	return collect(ctx, s, func(w *ListedWorkspace) []any { return append(w.fields(), &w.Members, &w.CreatedAt) },
-		`SELECT `+workspaceColumns+`, (SELECT count(*) FROM memberships m WHERE m.workspace_id = w.id), w.created_at FROM workspaces w
-		WHERE w.id > $1 AND (w.slug LIKE $2 ESCAPE '!' OR w.name_key LIKE $2 ESCAPE '!') ORDER BY w.id LIMIT $3`, after, likePattern(search), limit)
+		plain(`SELECT `+workspaceColumns+`, (SELECT count(*) FROM memberships m WHERE m.workspace_id = w.id),
+			w.created_at FROM workspaces w
+		WHERE w.id > $1 AND (w.slug LIKE $2 ESCAPE '!' OR w.name_key LIKE $2 ESCAPE '!') ORDER BY w.id LIMIT $3`),
+		after, likePattern(search), limit)
 }
 
 // UpdateWorkspace changes a workspace's name and plan; nil leaves either as it is.
@@ -133,8 +141,9 @@ func (s *Store) UpdateWorkspace(ctx context.Context, id string, name, plan *stri
 		text := searchKey(*name)
 		key = &text
 	}
-	return s.changedBy(ctx, s.execOne(ctx, ErrNotFound, `UPDATE workspaces SET name = COALESCE(CAST($2 AS TEXT), name), name_key = COALESCE(CAST($3 AS TEXT), name_key),
-		plan = COALESCE(CAST($4 AS TEXT), plan) WHERE id = $1`, id, pointed(name), pointed(key), pointed(plan)))
+	return s.execOne(ctx, ErrNotFound, altering(`UPDATE workspaces SET name = COALESCE(CAST($2 AS TEXT), name),
+		name_key = COALESCE(CAST($3 AS TEXT), name_key), plan = COALESCE(CAST($4 AS TEXT), plan) WHERE id = $1`), id,
+		pointed(name), pointed(key), pointed(plan))
 }
 
 // pointed is the text behind a pointer, or NULL.
@@ -145,310 +154,101 @@ func pointed(text *string) any {
 	return *text
 }
 
-// DisableWorkspace keeps a workspace, its keys and its apps from working until EnableWorkspace, whoever of its owners is
-// enabled meanwhile.
+// DisableWorkspace keeps a workspace, its keys and its apps from working until EnableWorkspace, even if one of its
+// owners is enabled meanwhile.
 func (s *Store) DisableWorkspace(ctx context.Context, id string) error {
-	return s.changedBy(ctx, s.execOne(ctx, ErrNotFound, `UPDATE workspaces SET disabled_at = COALESCE(disabled_at, CAST($2 AS BIGINT)), disabled_for = '' WHERE id = $1`, id, s.Now()))
+	return s.execOne(ctx, ErrNotFound, altering(`UPDATE workspaces SET disabled_at = COALESCE(disabled_at,
+		CAST($2 AS BIGINT)), disabled_for = '' WHERE id = $1`), id, s.Now())
 }
 
 // EnableWorkspace lets a workspace work again, also a shared one without an enabled owner. ErrConflict: it is the
 // personal one of a disabled user; ErrNotFound: there is none.
 func (s *Store) EnableWorkspace(ctx context.Context, id string) error {
 	return s.InTx(ctx, func(ctx context.Context) error {
-		if err := s.execOne(ctx, ErrNotFound, `UPDATE workspaces SET disabled_at = NULL, disabled_for = '' WHERE id = $1`, id); err != nil {
+		if err := s.execOne(ctx, ErrNotFound, altering(`UPDATE workspaces SET disabled_at = NULL, disabled_for = ''
+			WHERE id = $1`), id); err != nil {
 			return err
 		}
-		s.changed(ctx)
-		return s.execOne(ctx, ErrConflict, `UPDATE workspaces SET name = name WHERE id = $1 AND NOT EXISTS (
-			SELECT 1 FROM users u WHERE u.id = personal_user_id AND u.disabled_at IS NOT NULL)`, id)
+		return s.execOne(ctx, ErrConflict, plain(`UPDATE workspaces SET name = name WHERE id = $1 AND NOT EXISTS (
+			SELECT 1 FROM users u WHERE u.id = personal_user_id AND u.disabled_at IS NOT NULL)`), id)
 	})
 }
 
 // enabledOwner holds for the workspaces w that have an owner who is not disabled.
-const enabledOwner = `EXISTS (SELECT 1 FROM memberships m JOIN users u ON u.id = m.user_id WHERE m.workspace_id = w.id AND m.role = '` + RoleOwner + `' AND u.disabled_at IS NULL)`
+const enabledOwner = `EXISTS (SELECT 1 FROM memberships m JOIN users u ON u.id = m.user_id WHERE m.workspace_id = w.id
+	AND m.role = '` + RoleOwner + `' AND u.disabled_at IS NULL)`
 
-// stopWithoutOwner disables a workspace none of whose owners is enabled, unless it is disabled. The caller holds the
-// workspace.
+// stopWithoutOwner disables a workspace if none of its owners is enabled. The caller has locked the workspace.
 func (s *Store) stopWithoutOwner(ctx context.Context, id string) error {
-	_, err := s.exec(ctx, `UPDATE workspaces AS w SET disabled_at = $2, disabled_for = COALESCE((SELECT max(m.user_id) FROM memberships m WHERE m.workspace_id = w.id AND m.role = $3), '')
-		WHERE w.id = $1 AND w.disabled_at IS NULL AND NOT `+enabledOwner, id, s.Now(), RoleOwner)
+	_, err := s.exec(ctx, altering(`UPDATE workspaces AS w SET disabled_at = $2, disabled_for = COALESCE((SELECT
+		max(m.user_id) FROM memberships m WHERE m.workspace_id = w.id AND m.role = $3), '')
+		WHERE w.id = $1 AND w.disabled_at IS NULL AND NOT `+enabledOwner), id, s.Now(), RoleOwner)
 	return err
 }
 
-// startWithOwner ends what stopWithoutOwner began, where an owner is enabled now.
+// startWithOwner enables a workspace that stopWithoutOwner disabled, if an owner is enabled now.
 func (s *Store) startWithOwner(ctx context.Context, id string) error {
-	_, err := s.exec(ctx, `UPDATE workspaces AS w SET disabled_at = NULL, disabled_for = '' WHERE w.id = $1 AND w.disabled_for <> '' AND `+enabledOwner, id)
+	_, err := s.exec(ctx, altering(`UPDATE workspaces AS w SET disabled_at = NULL, disabled_for = '' WHERE w.id = $1
+		AND w.disabled_for <> '' AND `+enabledOwner), id)
 	return err
 }
 
-// OwnedBy lists the workspaces of which a user is an owner.
+// OwnedBy lists the workspaces that a user owns.
 func (s *Store) OwnedBy(ctx context.Context, userID string) ([]Workspace, error) {
-	return collect(ctx, s, (*Workspace).fields, `SELECT `+workspaceColumns+` FROM workspaces w JOIN memberships m ON m.workspace_id = w.id
-		WHERE m.user_id = $1 AND m.role = $2 ORDER BY w.id`, userID, RoleOwner)
+	return collect(ctx, s, (*Workspace).fields, plain(`SELECT `+workspaceColumns+` FROM workspaces w
+		JOIN memberships m ON m.workspace_id = w.id
+		WHERE m.user_id = $1 AND m.role = $2 ORDER BY w.id`), userID, RoleOwner)
 }
 
 // WorkspacesStoppedWith lists the workspaces that stop when a user is disabled, their personal one first: they are an
 // owner, and no other owner is enabled.
 func (s *Store) WorkspacesStoppedWith(ctx context.Context, userID string) ([]Workspace, error) {
-	return collect(ctx, s, (*Workspace).fields, `SELECT `+workspaceColumns+` FROM workspaces w JOIN memberships o ON o.workspace_id = w.id
-		WHERE o.user_id = $1 AND o.role = $2 AND NOT EXISTS (SELECT 1 FROM memberships m JOIN users u ON u.id = m.user_id
+	return collect(ctx, s, (*Workspace).fields, plain(`SELECT `+workspaceColumns+` FROM workspaces w
+		JOIN memberships o ON o.workspace_id = w.id
+		WHERE o.user_id = $1 AND o.role = $2 AND NOT EXISTS (SELECT 1 FROM memberships m
+		JOIN users u ON u.id = m.user_id
 			WHERE m.workspace_id = w.id AND m.user_id <> $1 AND m.role = $2 AND u.disabled_at IS NULL)
-		ORDER BY CASE WHEN w.personal_user_id IS NULL THEN 1 ELSE 0 END, w.slug`, userID, RoleOwner)
+		ORDER BY CASE WHEN w.personal_user_id IS NULL THEN 1 ELSE 0 END, w.slug`), userID, RoleOwner)
 }
 
-// DeleteWorkspace removes a workspace with all that is its own, and keeps its slug from being taken again. ErrConflict: it
-// is a personal one, which goes with its user; ErrNotFound: there is none.
+// DeleteWorkspace removes a workspace with all that is its own, and keeps its slug from being taken again.
+// ErrConflict: it is a personal one, which goes with its user; ErrNotFound: there is none.
 func (s *Store) DeleteWorkspace(ctx context.Context, id string) error {
 	return s.InTx(ctx, func(ctx context.Context) error {
-		if err := s.HoldWorkspace(ctx, id); err != nil {
+		if err := s.LockWorkspace(ctx, id); err != nil {
 			return err
 		}
-		if err := s.reserveSlugs(ctx, `SELECT w.slug, w.id, CAST($2 AS BIGINT) FROM workspaces w WHERE w.id = $1`, id); err != nil {
+		if err := s.reserveSlugs(ctx, `SELECT w.slug, w.id, CAST($2 AS BIGINT) FROM workspaces w
+			WHERE w.id = $1`, id); err != nil {
 			return err
 		}
-		if err := s.execOne(ctx, ErrNotFound, `DELETE FROM workspaces WHERE id = $1`, id); err != nil {
+		if err := s.execOne(ctx, ErrNotFound, altering(`DELETE FROM workspaces WHERE id = $1`), id); err != nil {
 			return err
 		}
-		s.changed(ctx)
 		return nil
 	})
 }
 
-// HoldWorkspace makes whoever changes the members of a workspace wait until the transaction ends. ErrConflict: it is a
-// personal one; ErrNotFound: there is none.
-func (s *Store) HoldWorkspace(ctx context.Context, id string) error {
-	if err := s.execOne(ctx, ErrNotFound, `UPDATE workspaces SET name = name WHERE id = $1`, id); err != nil {
+// LockWorkspace locks the row of a workspace until the transaction ends: other changes of its members wait.
+// ErrConflict: it is a personal one; ErrNotFound: there is none.
+func (s *Store) LockWorkspace(ctx context.Context, id string) error {
+	if err := s.execOne(ctx, ErrNotFound, plain(`UPDATE workspaces SET name = name WHERE id = $1`), id); err != nil {
 		return err
 	}
 	var personal bool
-	err := s.one(ctx, []any{&personal}, `SELECT personal_user_id IS NOT NULL FROM workspaces WHERE id = $1`, id)
+	err := s.one(ctx, []any{&personal}, plain(`SELECT personal_user_id IS NOT NULL FROM workspaces WHERE id = $1`), id)
 	if err == nil && personal {
 		err = ErrConflict
 	}
 	return err
 }
 
-// Member is a user in a workspace.
-type Member struct {
-	UserID   string
-	Email    string
-	Name     string
-	Role     string
-	Disabled bool // as a user of this server
-	Since    Time
-}
-
-const memberColumns = `u.id, u.email, u.name, m.role, u.disabled_at IS NOT NULL, m.created_at`
-
-func (m *Member) fields() []any {
-	return []any{&m.UserID, &m.Email, &m.Name, &m.Role, &m.Disabled, &m.Since}
-}
-
-// Member finds a member of a workspace. ErrNotFound: there is none of that user id.
-func (s *Store) Member(ctx context.Context, workspaceID, userID string) (Member, error) {
-	var m Member
-	err := s.one(ctx, m.fields(), `SELECT `+memberColumns+` FROM memberships m JOIN users u ON u.id = m.user_id WHERE m.workspace_id = $1 AND u.id = $2`, workspaceID, userID)
-	return m, err
-}
-
-// FirstOwner is the owner who has been in a workspace for longest. ErrNotFound: there is no such workspace.
-func (s *Store) FirstOwner(ctx context.Context, workspaceID string) (User, error) {
-	var u User
-	err := s.one(ctx, u.fields(), `SELECT `+userColumns+` FROM users WHERE id = (
-		SELECT user_id FROM memberships WHERE workspace_id = $1 AND role = $2 ORDER BY created_at, user_id LIMIT 1)`, workspaceID, RoleOwner)
-	return u, err
-}
-
-// Members lists the members of a workspace in the order in which they joined, from after the user named (empty: from the
-// first), at most limit of them.
-func (s *Store) Members(ctx context.Context, workspaceID, after string, limit int) ([]Member, error) {
-	return collect(ctx, s, (*Member).fields, `SELECT `+memberColumns+` FROM memberships m JOIN users u ON u.id = m.user_id
-		WHERE m.workspace_id = $1 AND u.id > $2 ORDER BY u.id LIMIT $3`, workspaceID, after, limit)
-}
-
-// RoleOf is a user's role in a workspace. ErrNotFound: they are no member.
-func (s *Store) RoleOf(ctx context.Context, workspaceID, userID string) (string, error) {
-	var role string
-	err := s.one(ctx, []any{&role}, `SELECT role FROM memberships WHERE workspace_id = $1 AND user_id = $2`, workspaceID, userID)
-	return role, err
-}
-
-// ActiveRole is RoleOf for a user who is not disabled, in a workspace that is not. ErrNotFound: they may not act there.
-func (s *Store) ActiveRole(ctx context.Context, workspaceID, userID string) (string, error) {
-	var role string
-	err := s.one(ctx, []any{&role}, `SELECT m.role FROM memberships m JOIN workspaces w ON w.id = m.workspace_id JOIN users u ON u.id = m.user_id
-		WHERE m.workspace_id = $1 AND m.user_id = $2 AND w.disabled_at IS NULL AND u.disabled_at IS NULL`, workspaceID, userID)
-	return role, err
-}
-
-// HoldRole is ActiveRole for a user in one of their sessions, and keeps the membership from being changed, the user from
-// being disabled and their sessions from being ended by an administrator until the transaction in ctx ends. ErrNotFound:
-// also when the session has ended.
-func (s *Store) HoldRole(ctx context.Context, workspaceID, userID, sessionID string) (string, error) {
-	if err := s.execOne(ctx, ErrNotFound, `UPDATE memberships SET role = role WHERE workspace_id = $1 AND user_id = $2`, workspaceID, userID); err != nil {
-		return "", err
-	}
-	var sessions int64
-	err := s.one(ctx, []any{&sessions}, `SELECT count(*) FROM sessions WHERE id = $1 AND user_id = $2 AND expires_at > $3`, sessionID, userID, s.Now())
-	if err == nil && sessions == 0 {
-		err = ErrNotFound
-	}
-	if err != nil {
-		return "", err
-	}
-	return s.ActiveRole(ctx, workspaceID, userID)
-}
-
-// AddMember makes a user a member. ErrExists: they are one already; ErrConflict: the workspace is a personal one;
-// ErrNotFound: there is no such user or workspace.
-func (s *Store) AddMember(ctx context.Context, workspaceID, userID, role string) error {
-	return s.InTx(ctx, func(ctx context.Context) error {
-		if err := s.HoldWorkspace(ctx, workspaceID); err != nil {
-			return err
-		}
-		if _, err := s.exec(ctx, `INSERT INTO memberships (workspace_id, user_id, role, created_at) VALUES ($1, $2, $3, $4)`, workspaceID, userID, role, s.Now()); err != nil {
-			return err
-		}
-		s.changed(ctx)
-		err := s.startWithOwner(ctx, workspaceID)
-		return err
-	})
-}
-
-// ChangeRole gives a member another role. A workspace that is left without an enabled owner stops; one that was stopped
-// for that reason and has one again works again. ErrConflict: they are the last owner, or the workspace is a personal
-// one; ErrNotFound: they are not a member.
-func (s *Store) ChangeRole(ctx context.Context, workspaceID, userID, role string) error {
-	return s.changeMember(ctx, workspaceID, role != RoleOwner,
-		`UPDATE memberships SET role = $3 WHERE workspace_id = $1 AND user_id = $2`, workspaceID, userID, role)
-}
-
-// RemoveMember ends a membership, and every grant by which apps act for the user in the workspace, so that none comes back
-// when they do. What they allowed stays remembered. Errors are those of ChangeRole.
-func (s *Store) RemoveMember(ctx context.Context, workspaceID, userID string) error {
-	return s.InTx(ctx, func(ctx context.Context) error {
-		if err := s.changeMember(ctx, workspaceID, true, `DELETE FROM memberships WHERE workspace_id = $1 AND user_id = $2`, workspaceID, userID); err != nil {
-			return err
-		}
-		_, err := s.exec(ctx, `UPDATE grants SET revoked_at = $3, revoked_reason = $4 WHERE workspace_id = $1 AND user_id = $2 AND revoked_at IS NULL`,
-			workspaceID, userID, s.Now(), RevokedByLeaving)
-		return err
-	})
-}
-
-// changeMember runs a statement about a membership and, where that takes an owner away, makes sure that another stays.
-func (s *Store) changeMember(ctx context.Context, workspaceID string, away bool, query string, args ...any) error {
-	return s.InTx(ctx, func(ctx context.Context) error {
-		if err := s.HoldWorkspace(ctx, workspaceID); err != nil {
-			return err
-		}
-		var before bool
-		if err := s.one(ctx, []any{&before}, `SELECT `+enabledOwner+` FROM workspaces w WHERE w.id = $1`, workspaceID); err != nil {
-			return err
-		}
-		if err := s.execOne(ctx, ErrNotFound, query, args...); err != nil {
-			return err
-		}
-		if away {
-			var owners int64
-			if err := s.one(ctx, []any{&owners}, `SELECT count(*) FROM memberships WHERE workspace_id = $1 AND role = $2`, workspaceID, RoleOwner); err != nil {
-				return err
-			}
-			if owners == 0 {
-				return ErrConflict
-			}
-		}
-		s.changed(ctx)
-		err := s.startWithOwner(ctx, workspaceID)
-		if err == nil && before { // without one before, it works because an administrator said so
-			err = s.stopWithoutOwner(ctx, workspaceID)
-		}
-		return err
-	})
-}
-
-// SoleWorkspaces lists the workspaces of which a user is the only owner, which go with them; their personal one first.
+// SoleWorkspaces lists the workspaces that a user alone owns and that go with them, their personal one first.
 func (s *Store) SoleWorkspaces(ctx context.Context, userID string) ([]Workspace, error) {
-	return collect(ctx, s, (*Workspace).fields, `SELECT `+workspaceColumns+` FROM workspaces w WHERE `+soleOwner+` ORDER BY CASE WHEN w.personal_user_id IS NULL THEN 1 ELSE 0 END, w.slug`, userID, RoleOwner)
+	return collect(ctx, s, (*Workspace).fields, plain(`SELECT `+workspaceColumns+` FROM workspaces w WHERE `+soleOwner+`
+		ORDER BY CASE WHEN w.personal_user_id IS NULL THEN 1 ELSE 0 END, w.slug`), userID, RoleOwner)
 }
 
-// soleOwner holds for the workspaces w of which user $1 is the only one with role $2.
+// soleOwner holds for the workspaces w in which only user $1 has role $2.
 const soleOwner = `EXISTS (SELECT 1 FROM memberships m WHERE m.workspace_id = w.id AND m.user_id = $1 AND m.role = $2)
 	AND NOT EXISTS (SELECT 1 FROM memberships o WHERE o.workspace_id = w.id AND o.user_id <> $1 AND o.role = $2)`
-
-// Invitation is an offer to join a workspace, by a link.
-type Invitation struct {
-	ID          string
-	Digest      []byte // SHA-256 of the word in the link
-	WorkspaceID string
-	Email       string
-	Role        string
-	CreatedBy   string // user id; empty: the command, or a credential without a person
-	// CredentialID is the key, personal access token or app that it was sent with, and that it ends with; empty: none.
-	CredentialID string
-	CreatedAt    Time
-	ExpiresAt    Time
-}
-
-// InsertInvitation adds an invitation. One for the same address and workspace is replaced, so that its link ends.
-// ErrConflict: the workspace is a personal one; ErrNotFound: there is none.
-func (s *Store) InsertInvitation(ctx context.Context, i Invitation) error {
-	return s.InTx(ctx, func(ctx context.Context) error {
-		if err := s.HoldWorkspace(ctx, i.WorkspaceID); err != nil {
-			return err
-		}
-		key := EmailKey(i.Email)
-		if _, err := s.exec(ctx, `DELETE FROM invitations WHERE workspace_id = $1 AND email_key = $2`, i.WorkspaceID, key); err != nil {
-			return err
-		}
-		_, err := s.exec(ctx, `INSERT INTO invitations (id, digest, workspace_id, email, email_key, role, created_by, credential_id, created_at, expires_at)
-			VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10)`, i.ID, i.Digest, i.WorkspaceID, i.Email, key, i.Role, i.CreatedBy, i.CredentialID, s.Now(), i.ExpiresAt)
-		return err
-	})
-}
-
-const invitationColumns = `i.id, i.digest, i.workspace_id, i.email, i.role, i.created_by, i.credential_id, i.created_at, i.expires_at`
-
-func (i *Invitation) fields() []any {
-	return []any{&i.ID, &i.Digest, &i.WorkspaceID, &i.Email, &i.Role, &i.CreatedBy, &i.CredentialID, &i.CreatedAt, &i.ExpiresAt}
-}
-
-// InvitationByDigest finds an invitation that has not ended. ErrNotFound: there is none.
-func (s *Store) InvitationByDigest(ctx context.Context, digest []byte) (Invitation, error) {
-	var i Invitation
-	err := s.one(ctx, i.fields(), `SELECT `+invitationColumns+` FROM invitations i WHERE i.digest = $1 AND i.expires_at > $2`, digest, s.Now())
-	return i, err
-}
-
-// InvitationsOf lists a workspace's invitations that have not ended, the newest first.
-func (s *Store) InvitationsOf(ctx context.Context, workspaceID string) ([]Invitation, error) {
-	return collect(ctx, s, (*Invitation).fields, `SELECT `+invitationColumns+` FROM invitations i WHERE i.workspace_id = $1 AND i.expires_at > $2 ORDER BY i.id DESC LIMIT 1000`, workspaceID, s.Now())
-}
-
-// DropInvitation takes an invitation of a workspace back. ErrNotFound: there is none.
-func (s *Store) DropInvitation(ctx context.Context, workspaceID, id string) error {
-	return s.execOne(ctx, ErrNotFound, `DELETE FROM invitations WHERE workspace_id = $1 AND id = $2`, workspaceID, id)
-}
-
-// TakeInvitation makes a user a member by an invitation, which ends with it, once however many try. ErrConsumed: it was
-// taken, taken back or has ended; ErrExists: they are a member already, and it stays.
-func (s *Store) TakeInvitation(ctx context.Context, digest []byte, userID string) (Invitation, error) {
-	var i Invitation
-	err := s.InTx(ctx, func(ctx context.Context) error {
-		if err := s.one(ctx, i.fields(), `SELECT `+invitationColumns+` FROM invitations i WHERE i.digest = $1`, digest); err != nil {
-			if errors.Is(err, ErrNotFound) {
-				err = ErrConsumed
-			}
-			return err
-		}
-		// First the workspace, as whoever replaces an invitation does.
-		if err := s.HoldWorkspace(ctx, i.WorkspaceID); err != nil {
-			return err
-		}
-		if err := s.execOne(ctx, ErrConsumed, `DELETE FROM invitations WHERE digest = $1 AND expires_at > $2`, digest, s.Now()); err != nil {
-			return err
-		}
-		return s.AddMember(ctx, i.WorkspaceID, userID, i.Role)
-	})
-	return i, err
-}

@@ -55,7 +55,10 @@ func TestPersonalWorkspaceIsForItsUserAlone(t *testing.T) {
 		mustBe(t, s.AddMember(system(t), w.workspace.ID, w.admin.ID, "member"), storage.ErrConflict)
 		mustBe(t, s.DeleteWorkspace(system(t), w.workspace.ID), storage.ErrConflict)
 		mustBe(t, s.RemoveMember(system(t), w.workspace.ID, w.user.ID), storage.ErrConflict)
-		mustBe(t, s.InsertInvitation(system(t), storage.Invitation{ID: "i", Digest: storage.Digest("i"), WorkspaceID: w.workspace.ID, Email: "x@example.com"}), storage.ErrConflict)
+		mustBe(t, s.InsertInvitation(system(t), storage.Invitation{
+			ID: "i", Digest: storage.Digest("i"),
+			WorkspaceID: w.workspace.ID, Email: "x@example.com",
+		}), storage.ErrConflict)
 	})
 }
 
@@ -63,7 +66,8 @@ func TestSlugIsTakenOnce(t *testing.T) {
 	inParallelOnEachEngine(t, func(t *testing.T, s *storage.Store) {
 		w := newWorld(t, s)
 		onlyOne(t, storage.ErrExists, func(ctx context.Context, _ int) error {
-			return s.InsertWorkspace(ctx, storage.Workspace{ID: storage.NewID("ws"), Slug: "acme", Name: "Acme"}, w.user.ID)
+			return s.InsertWorkspace(ctx, storage.Workspace{ID: storage.NewID("ws"), Slug: "acme", Name: "Acme"},
+				w.user.ID)
 		})
 		if got, err := s.WorkspaceBySlug(system(t), "acme"); err != nil || got.Name != "Acme" || got.Personal {
 			t.Errorf("%+v, error %v", got, err)
@@ -93,14 +97,17 @@ func TestInvitationIsTakenOnce(t *testing.T) {
 func TestInvitationEnds(t *testing.T) {
 	onEachEngine(t, func(t *testing.T, s *storage.Store) {
 		w := newWorld(t, s)
-		// Whoever is a member already keeps their role, and the link.
+		// A user who is a member already keeps their role, and the link.
 		_, err := s.TakeInvitation(system(t), w.invitation.Digest, w.admin.ID)
 		mustBe(t, err, storage.ErrExists)
 		if list, err := s.InvitationsOf(system(t), w.shared.ID); err != nil || len(list) != 1 {
 			t.Errorf("%d invitations, error %v", len(list), err)
 		}
 		// A second one to the same address, however it is written, replaces the first.
-		second := storage.Invitation{ID: storage.NewID("invitation"), Digest: storage.Digest("second"), WorkspaceID: w.shared.ID, Email: "EVE@example.com", Role: "admin", ExpiresAt: s.Now().Add(time.Hour)}
+		second := storage.Invitation{
+			ID: storage.NewID("invitation"), Digest: storage.Digest("second"),
+			WorkspaceID: w.shared.ID, Email: "EVE@example.com", Role: "admin", ExpiresAt: s.Now().Add(time.Hour),
+		}
 		must(t, s.InsertInvitation(system(t), second))
 		_, err = s.TakeInvitation(system(t), w.invitation.Digest, w.otherAdmin.ID)
 		mustBe(t, err, storage.ErrConsumed)
@@ -113,7 +120,7 @@ func TestInvitationEnds(t *testing.T) {
 	})
 }
 
-// What goes with a user is what nobody else owns.
+// What goes with a user is what no one else owns.
 func TestWorkspacesThatGoWithTheirOwner(t *testing.T) {
 	onEachEngine(t, func(t *testing.T, s *storage.Store) {
 		w := newWorld(t, s)
@@ -134,7 +141,8 @@ func TestWorkspacesThatGoWithTheirOwner(t *testing.T) {
 			t.Errorf("beside another owner they own alone %v", got)
 		}
 		must(t, s.DeleteUser(system(t), w.user.ID))
-		if members, err := s.Members(system(t), w.shared.ID, "", 10); err != nil || len(members) != 1 || members[0].UserID != w.admin.ID {
+		if members, err := s.Members(system(t), w.shared.ID, "", 10); err != nil || len(members) != 1 ||
+			members[0].UserID != w.admin.ID {
 			t.Errorf("members %+v, error %v", members, err)
 		}
 		must(t, s.DeleteUser(system(t), w.admin.ID))
@@ -159,12 +167,13 @@ func TestOwnerIsDeletedWhileTheOtherLeaves(t *testing.T) {
 				}
 				return s.RemoveMember(system(t), shared.ID, w.admin.ID)
 			})
-			for _, err := range errs { // of whoever would have been the last
+			for _, err := range errs { // of the one who would have been the last
 				if !errors.Is(err, storage.ErrConflict) && !errors.Is(err, storage.ErrNotFound) {
 					t.Fatal(err)
 				}
 			}
-			if n, err := s.Count(system(t), `SELECT count(*) FROM workspaces w WHERE NOT EXISTS (SELECT 1 FROM memberships m WHERE m.workspace_id = w.id AND m.role = 'owner')`); n != 0 || err != nil {
+			if n, err := s.Count(system(t), `SELECT count(*) FROM workspaces w WHERE NOT EXISTS (SELECT 1
+				FROM memberships m WHERE m.workspace_id = w.id AND m.role = 'owner')`); n != 0 || err != nil {
 				t.Fatalf("%d workspaces without an owner, error %v", n, err)
 			}
 		}
@@ -178,7 +187,8 @@ func TestWorkspacesAreFoundBySlugAndName(t *testing.T) {
 		must(t, s.InsertWorkspace(system(t), made, w.user.ID))
 		must(t, s.AddMember(system(t), made.ID, w.admin.ID, "viewer"))
 		for search, found := range map[string]bool{
-			"ärger": true, "SÖHNE": true, " aerg": true, "100%": true, "0%%": false, "_": false, "jemand": false, "": true,
+			"ärger": true, "SÖHNE": true, " aerg": true, "100%": true, "0%%": false, "_": false, "jemand": false,
+			"": true,
 		} {
 			list, err := s.SearchWorkspaces(system(t), search, "", 100)
 			must(t, err)
@@ -197,7 +207,9 @@ func TestWorkspacesAreFoundBySlugAndName(t *testing.T) {
 		must(t, err)
 		next, err := s.SearchWorkspaces(system(t), "", first[0].ID, 100)
 		must(t, err)
-		if slices.ContainsFunc(next, func(l storage.ListedWorkspace) bool { return l.ID == first[0].ID }) || len(next) == 0 {
+		if slices.ContainsFunc(next, func(l storage.ListedWorkspace) bool {
+			return l.ID == first[0].ID
+		}) || len(next) == 0 {
 			t.Error("the second page does not go on after the first")
 		}
 	})

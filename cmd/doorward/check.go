@@ -264,7 +264,7 @@ func (r *report) checkDatabase(ctx context.Context, c Config) {
 	r.checkKeys(ctx, c, store)
 	r.checkWorkspaces(ctx, c, store)
 	r.checkAdministrators(ctx, store)
-	leaks, err := store.Leaks(ctx)
+	leaks, err := store.CheckIsolation(ctx)
 	if err != nil {
 		r.fault("database_url: %v", err)
 	}

@@ -283,11 +283,11 @@ const fresh = "(uuid_send(gen_random_uuid()) || uuid_send(gen_random_uuid()))"
 var placeholder = regexp.MustCompile(`\$(\d+)`)
 
 // bind puts expressions into a statement of ours where its parameters are.
-func bind(statement string, args ...string) string {
-	return placeholder.ReplaceAllStringFunc(strings.Join(strings.Fields(statement), " "), func(p string) string {
+func bind(statement storage.Statement, args ...string) string {
+	return placeholder.ReplaceAllStringFunc(strings.Join(strings.Fields(statement.SQL()), " "), func(p string) string {
 		n, err := strconv.Atoi(p[1:])
 		if err != nil || n > len(args) {
-			panic("statement with other parameters than expected: " + statement)
+			panic("statement with other parameters than expected: " + statement.SQL())
 		}
 		return args[n-1]
 	})

@@ -23,7 +23,7 @@ type ownCount struct {
 // near is how far below the bound exact counting begins: what other nodes insert within liveCountTime, and more.
 func near(most int) int { return most - max(100, most/10) }
 
-// ReserveOwnToken asks for room for one more token that a client gets for itself (client_credentials), of which most may
+// ReserveOwnToken reserves one more token that a client gets for itself (client_credentials). At most most of them may
 // be live: neither expired nor revoked. The caller calls release when the token is inserted, or is not going to be.
 // ErrConflict says that there is no room until the moment full, when the first of the live ones expires. Each node may
 // exceed the bound by one where several insert at the same moment.
@@ -50,14 +50,16 @@ func (s *Store) ReserveOwnToken(ctx context.Context, clientID string, most int) 
 		}
 	}()
 	var live int
-	const where = `FROM access_tokens WHERE client_id = $1 AND grant_id IS NULL AND revoked_at IS NULL AND expires_at > $2`
-	if err := s.one(ctx, []any{&live}, `SELECT count(*) FROM (SELECT 1 `+where+` LIMIT $3) AS live`, clientID, now, most); err != nil {
+	const where = `FROM access_tokens WHERE client_id = $1 AND grant_id IS NULL AND revoked_at IS NULL
+		AND expires_at > $2`
+	if err := s.one(ctx, []any{&live}, plain(`SELECT count(*) FROM (SELECT 1 `+where+` LIMIT $3) AS live`), clientID,
+		now, most); err != nil {
 		release = nil
 		return nil, 0, err
 	}
 	if live >= most {
 		release = nil
-		if err := s.one(ctx, []any{&full}, `SELECT min(expires_at) `+where, clientID, now); err != nil {
+		if err := s.one(ctx, []any{&full}, plain(`SELECT min(expires_at) `+where), clientID, now); err != nil {
 			return nil, 0, err
 		}
 		return nil, full, ErrConflict

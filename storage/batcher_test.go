@@ -14,7 +14,10 @@ import (
 
 // token is an access token without a person, as the client credentials grant makes it.
 func (w *world) token(s *storage.Store, name string) storage.AccessToken {
-	return storage.AccessToken{Digest: storage.Digest(name), ClientID: w.client.ID, CreatedAt: s.Now(), ExpiresAt: s.Now()}
+	return storage.AccessToken{
+		Digest: storage.Digest(name), ClientID: w.client.ID, CreatedAt: s.Now(),
+		ExpiresAt: s.Now(),
+	}
 }
 
 // lockTokens holds every statement about access tokens up until the transaction ends.
@@ -31,11 +34,12 @@ func lockTokens(t *testing.T, s *storage.Store) pgx.Tx {
 func untilOneWaits(t *testing.T, conn *pgx.Conn) {
 	t.Helper()
 	for n := 0; n == 0; {
-		must(t, conn.QueryRow(t.Context(), `SELECT count(*) FROM pg_locks WHERE NOT granted AND relation = 'access_tokens'::regclass`).Scan(&n))
+		must(t, conn.QueryRow(t.Context(), `SELECT count(*) FROM pg_locks WHERE NOT granted
+			AND relation = 'access_tokens'::regclass`).Scan(&n))
 	}
 }
 
-func TestStatementOfASharedMessageFailsAlone(t *testing.T) {
+func TestStatementOfASharedBatchFailsAlone(t *testing.T) {
 	s := stores.Open(t, stores.PostgreSQL(t))
 	w := newWorld(t, stopped(s))
 	watch, lock := connectOwner(t, s), lockTokens(t, s)
@@ -58,7 +62,7 @@ func TestStatementOfASharedMessageFailsAlone(t *testing.T) {
 	for _, err := range errs {
 		mustBe(t, err, storage.ErrExists)
 	}
-	// Likewise for reads: whoever asks for what is not there does not take it from the others.
+	// Likewise for reads: a request for a row that does not exist does not fail the others.
 	wins, errs = atOnce(racers, func(i int) error {
 		name := fmt.Sprint("own ", i)
 		b, err := s.AccessTokenByDigest(system(t), storage.Digest(name))
@@ -75,28 +79,28 @@ func TestStatementOfASharedMessageFailsAlone(t *testing.T) {
 	}
 }
 
-// A row that its reader cannot take is nobody else's fault.
-func TestRowOfASharedMessageIsUnreadableAlone(t *testing.T) {
+// A row that its reader cannot take fails no other request.
+func TestRowOfASharedBatchIsUnreadableAlone(t *testing.T) {
 	s := stores.Open(t, stores.PostgreSQL(t))
 	_, errs := atOnce(racers, func(i int) error {
 		if i%8 == 0 {
 			var n int64
-			err := s.OneTogether(system(t), []any{&n}, `SELECT 'no number'`)
+			err := s.OneShared(system(t), []any{&n}, `SELECT 'no number'`)
 			if !errors.Is(err, storage.ErrUnavailable) {
 				return fmt.Errorf("the unreadable row gives %d, %w", n, err)
 			}
 			return nil
 		}
 		var text string
-		return s.OneTogether(system(t), []any{&text}, `SELECT 'text'`)
+		return s.OneShared(system(t), []any{&text}, `SELECT 'text'`)
 	})
 	for _, err := range errs {
 		t.Error(err)
 	}
 }
 
-// Each request sees what was committed before it asked, whoever shares its message.
-func TestSharedMessagesReadWhatIsCommitted(t *testing.T) {
+// Each request sees what was committed before it asked, whichever requests share its batch.
+func TestSharedBatchesReadWhatIsCommitted(t *testing.T) {
 	s := stores.Open(t, stores.PostgreSQL(t))
 	w := newWorld(t, stopped(s))
 	_, errs := atOnce(racers, func(i int) error {
@@ -121,7 +125,7 @@ func TestSharedMessagesReadWhatIsCommitted(t *testing.T) {
 	}
 }
 
-func TestZ4b_SharedMessageThatIsCutIsUnavailableForAll(t *testing.T) {
+func TestZ4b_SharedBatchThatIsCutIsUnavailableForAll(t *testing.T) {
 	s := stores.Open(t, stores.PostgreSQL(t))
 	w := newWorld(t, stopped(s))
 	before, err := s.Count(system(t), `SELECT count(*) FROM access_tokens`)
@@ -130,7 +134,7 @@ func TestZ4b_SharedMessageThatIsCutIsUnavailableForAll(t *testing.T) {
 	cut := make(chan error, 1)
 	go func() {
 		untilOneWaits(t, watch)
-		// Every connection of the server, so that whoever comes later has to open another; those wait for the lock too.
+		// Every connection of the server, so that later requests have to open another; those wait for the lock too.
 		_, err := watch.Exec(t.Context(), `SELECT pg_terminate_backend(pid) FROM pg_stat_activity
 			WHERE datname = current_database() AND application_name = 'doorward' AND wait_event_type = 'Lock'`)
 		cut <- errors.Join(err, lock.Rollback(context.WithoutCancel(t.Context())))
@@ -148,9 +152,9 @@ func TestZ4b_SharedMessageThatIsCutIsUnavailableForAll(t *testing.T) {
 	}
 }
 
-func TestRequestThatGivesUpBeforeItsMessageWritesNothing(t *testing.T) {
+func TestRequestThatGivesUpBeforeItsBatchWritesNothing(t *testing.T) {
 	url := stores.PostgreSQL(t)
-	s, err := storage.Open(t.Context(), url, storage.Options{MaxConns: 4}) // one message at a time
+	s, err := storage.Open(t.Context(), url, storage.Options{MaxConns: 4}) // one batch at a time
 	must(t, err)
 	t.Cleanup(s.Close)
 	w := newWorld(t, stopped(s))
@@ -166,12 +170,12 @@ func TestRequestThatGivesUpBeforeItsMessageWritesNothing(t *testing.T) {
 	mustBe(t, err, context.Canceled) // and not for the lock, after some seconds
 	must(t, lock.Rollback(t.Context()))
 	must(t, <-first)
-	must(t, s.InsertAccessToken(system(t), w.token(s, "third"))) // whatever was to come before it has come
+	must(t, s.InsertAccessToken(system(t), w.token(s, "third"))) // all that was to come before it has come
 	_, err = s.AccessTokenByDigest(system(t), storage.Digest("second"))
 	mustBe(t, err, storage.ErrNotFound)
 }
 
-func TestEndedContextSharesNoMessage(t *testing.T) {
+func TestEndedContextSharesNoBatch(t *testing.T) {
 	s := stores.Open(t, stores.PostgreSQL(t))
 	w := newWorld(t, stopped(s))
 	ctx, cancel := context.WithCancel(system(t))
@@ -183,14 +187,16 @@ func TestEndedContextSharesNoMessage(t *testing.T) {
 }
 
 // What PostgreSQL refuses only when it commits.
-func TestZ4c_SharedMessageWhoseCommitFails(t *testing.T) {
+func TestZ4c_SharedBatchWhoseCommitFails(t *testing.T) {
 	s := stores.Open(t, stores.PostgreSQL(t))
 	w := newWorld(t, stopped(s))
 	owner := connectOwner(t, s)
 	for _, statement := range []string{
 		`CREATE FUNCTION refuse() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN
-			IF NEW.resource = 'refused' THEN RAISE EXCEPTION 'refused' USING ERRCODE = '53100'; END IF; RETURN NEW; END $$`,
-		`CREATE CONSTRAINT TRIGGER refuse AFTER INSERT ON access_tokens DEFERRABLE INITIALLY DEFERRED FOR EACH ROW EXECUTE FUNCTION refuse()`,
+			IF NEW.resource = 'refused' THEN RAISE EXCEPTION 'refused' USING ERRCODE = '53100'; END IF; RETURN NEW; END
+			$$`,
+		`CREATE CONSTRAINT TRIGGER refuse AFTER INSERT ON access_tokens DEFERRABLE INITIALLY DEFERRED FOR EACH ROW
+			EXECUTE FUNCTION refuse()`,
 	} {
 		_, err := owner.Exec(t.Context(), statement)
 		must(t, err)
@@ -214,15 +220,16 @@ func TestZ4c_SharedMessageWhoseCommitFails(t *testing.T) {
 	for _, err := range errs {
 		mustBe(t, err, storage.ErrUnavailable)
 	}
-	if n, err := s.Count(system(t), `SELECT count(*) FROM access_tokens`); n-before != wins || wins != racers-racers/8 || err != nil {
+	if n, err := s.Count(system(t), `SELECT count(*) FROM access_tokens`); n-before != wins ||
+		wins != racers-racers/8 || err != nil {
 		t.Errorf("%d rows more (error %v), %d acknowledged, want %d", n-before, err, wins, racers-racers/8)
 	}
 }
 
-// waiting ends a context as soon as somebody waits for its end.
+// waiting ends a context as soon as a caller waits for its end.
 type waiting struct {
 	context.Context
-	end             context.CancelFunc
+	end context.CancelFunc
 }
 
 func (w waiting) Done() <-chan struct{} {

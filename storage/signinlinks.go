@@ -1,0 +1,50 @@
+package storage
+
+import (
+	"context"
+)
+
+// InsertSignInLink adds a link with which a user signs in once, until expiresAt, by the digest of the token in it.
+// Earlier links of the user stop working. ErrConflict: the user is disabled; ErrNotFound: there is no such user.
+func (s *Store) InsertSignInLink(ctx context.Context, userID string, digest []byte, expiresAt Time) error {
+	return s.InTx(ctx, func(ctx context.Context) error {
+		if _, err := s.exec(ctx, plain(`DELETE FROM sign_in_links WHERE user_id = $1`), userID); err != nil {
+			return err
+		}
+		if err := s.execOne(ctx, ErrConflict, plain(`INSERT INTO sign_in_links (digest, user_id, created_at, expires_at)
+			SELECT $2, id, CAST($3 AS BIGINT), CAST($4 AS BIGINT) FROM users WHERE id = $1 AND disabled_at IS NULL`),
+			userID, digest, s.Now(), expiresAt); err != nil {
+			return err
+		}
+		return s.Audit(ctx, AuditEvent{Action: "login.link_created", Target: userID}, userID)
+	})
+}
+
+// signInLinkWorks is the condition that a link works at the moment $2: it is not over, its user is enabled, and the
+// password was not changed since.
+const signInLinkWorks = `l.digest = $1 AND l.expires_at > $2 AND EXISTS (
+	SELECT 1 FROM users u WHERE u.id = l.user_id AND u.disabled_at IS NULL AND u.password_changed_at <= l.created_at)`
+
+// UserOfSignInLink finds the user of a link that works, and changes nothing. ErrNotFound: there is no such link, or it
+// was used or is over.
+func (s *Store) UserOfSignInLink(ctx context.Context, digest []byte) (User, error) {
+	var id string
+	if err := s.one(ctx, []any{&id}, plain(`SELECT l.user_id FROM sign_in_links l WHERE `+signInLinkWorks), digest,
+		s.Now()); err != nil {
+		return User{}, err
+	}
+	return s.UserByID(ctx, id)
+}
+
+// TakeSignInLink uses a link, exactly once, however many requests try: the others get ErrConsumed. It stands for the
+// right password, so the failures that were counted are forgotten.
+func (s *Store) TakeSignInLink(ctx context.Context, digest []byte, userID string) error {
+	return s.InTx(ctx, func(ctx context.Context) error {
+		if err := s.execOne(ctx, ErrConsumed, plain(`DELETE FROM sign_in_links AS l WHERE `+signInLinkWorks+`
+			AND l.user_id = $3`), digest, s.Now(), userID); err != nil {
+			return err
+		}
+		_, err := s.exec(ctx, plain(`UPDATE users SET password_failures = 0 WHERE id = $1`), userID)
+		return err
+	})
+}

@@ -1,0 +1,190 @@
+package storage
+
+import (
+	"context"
+	"errors"
+	"fmt"
+)
+
+// Statement is the text of an SQL statement together with the policy by which it runs. Those that belong to one method
+// are written where they run, as plain or altering; those with another policy are declared next to their method.
+type Statement struct {
+	text   string
+	policy policy
+}
+
+// SQL is the text of the statement, with $1, $2 and so on for its arguments.
+func (st Statement) SQL() string { return st.text }
+
+// has reports whether the policy contains p.
+func (st Statement) has(p policy) bool { return st.policy&p != 0 }
+
+// policy says how a statement may run, and what follows it. The zero value is plain: by itself, and at once.
+type policy uint8
+
+const (
+	// shared statements of requests that run at the same time go to PostgreSQL in one batch, when they are outside of a
+	// transaction (batcher.go). Each must touch a row that no other request touches, since all of a batch wait for each
+	// other.
+	shared policy = 1 << iota
+	// ordered is for a shared statement whose row other requests write too. The first argument names the row, and every
+	// batch writes its rows in the order of their names, so that no two batches wait for each other in a circle.
+	ordered
+	// compiled statements stay compiled on each connection of SQLite's reader, where compiling one takes longer than
+	// running it. There must be few of them.
+	compiled
+	// deferred statements may wait, inside a transaction of PostgreSQL, for the round trip of the next statement or of
+	// the commit, and so does their error. The number of rows is reported as zero then.
+	deferred
+	// alters is for a statement that changes, revokes or deletes what exists, if the answer for a credential may
+	// depend on it: a user, workspace, membership, client, secret, key, grant, access token, consent or signing key.
+	// See announce.
+	alters
+)
+
+// plain is a statement that runs by itself, and whose effect no cache has to know.
+func plain(text string) Statement { return Statement{text: text} }
+
+// altering is a plain statement after which caches must read again.
+func altering(text string) Statement { return Statement{text: text, policy: alters} }
+
+// deferring is a statement whose answer no one waits for inside a transaction.
+func deferring(text string) Statement { return Statement{text: text, policy: deferred} }
+
+// exec runs a statement that writes, and returns the number of rows that it changed. Outside of a transaction it is
+// tried again as InTx tries a transaction again.
+func (s *Store) exec(ctx context.Context, st Statement, args ...any) (n int64, err error) {
+	q, err := s.gate(ctx, true, args)
+	if err != nil {
+		return 0, err
+	}
+	alone := func() error {
+		n, err = q.exec(ctx, st.text, args)
+		return classify(err)
+	}
+	switch t := inside(ctx); {
+	case t != nil && st.has(deferred):
+		err = classify(t.enqueue(ctx, st.text, args))
+	case t != nil:
+		err = alone() // it is the whole transaction that is tried again
+	case s.native != nil && st.has(shared):
+		err = again(ctx, func() error {
+			n, err = s.writes.run(ctx, st, args, nil)
+			return err
+		})
+		if errors.Is(err, errAlone) {
+			err = again(ctx, alone)
+		}
+	default:
+		err = again(ctx, alone)
+	}
+	s.announce(ctx, st, n, err)
+	return n, err
+}
+
+// execOne is exec for a statement that must change exactly one row; if it does not, it returns otherwise.
+func (s *Store) execOne(ctx context.Context, otherwise error, st Statement, args ...any) error {
+	n, err := s.exec(ctx, st, args...)
+	if err != nil {
+		return err
+	}
+	if n != 1 {
+		return otherwise
+	}
+	return nil
+}
+
+// execReturning runs a statement that writes at most one row, and reads into dest what it returns of the row. found
+// reports whether it wrote one.
+func (s *Store) execReturning(ctx context.Context, dest []any, st Statement, args ...any) (found bool, err error) {
+	q, err := s.gate(ctx, true, args)
+	if err != nil {
+		return false, err
+	}
+	row := func(scan func(...any) error) error {
+		found = true
+		return scan(dest...)
+	}
+	alone := func() error {
+		found = false
+		return classify(q.each(ctx, row, st.text, args))
+	}
+	switch {
+	case inside(ctx) != nil:
+		err = alone()
+	case s.native != nil && st.has(shared):
+		err = again(ctx, func() error {
+			found = false
+			_, err := s.counts.run(ctx, st, args, row)
+			return err
+		})
+		if errors.Is(err, errAlone) {
+			err = again(ctx, alone)
+		}
+	default:
+		err = again(ctx, alone)
+	}
+	return found, err
+}
+
+// one reads a single row into dest. Without one it returns ErrNotFound.
+func (s *Store) one(ctx context.Context, dest []any, st Statement, args ...any) error {
+	q, err := s.gate(ctx, false, args)
+	if err != nil {
+		return err
+	}
+	found := false
+	row := func(scan func(...any) error) error {
+		if found {
+			return fmt.Errorf("%w: more than one row", ErrUnavailable)
+		}
+		found = true
+		return scan(dest...)
+	}
+	switch {
+	case inside(ctx) != nil:
+	case s.native != nil && st.has(shared):
+		if _, err = s.reads.run(ctx, st, args, row); errors.Is(err, errAlone) {
+			found = false
+			break
+		}
+		if err == nil && !found {
+			err = ErrNotFound
+		}
+		return err
+	case s.native == nil && st.has(compiled):
+		if q, err = s.compile(ctx, st.text); err != nil {
+			return err
+		}
+	}
+	err = classify(q.each(ctx, row, st.text, args))
+	if err == nil && !found {
+		err = ErrNotFound
+	}
+	return err
+}
+
+// each calls fn for every row.
+func (s *Store) each(ctx context.Context, fn func(scan func(...any) error) error, st Statement, args ...any) error {
+	q, err := s.gate(ctx, false, args)
+	if err != nil {
+		return err
+	}
+	return classify(q.each(ctx, fn, st.text, args))
+}
+
+// collect reads all rows into a list; fields returns where the columns of a row go.
+func collect[T any](
+	ctx context.Context, s *Store, fields func(*T) []any, st Statement, args ...any,
+) ([]T, error) {
+	var list []T
+	err := s.each(ctx, func(scan func(...any) error) error {
+		var row T
+		if err := scan(fields(&row)...); err != nil {
+			return err
+		}
+		list = append(list, row)
+		return nil
+	}, st, args...)
+	return list, err
+}
