@@ -38,7 +38,7 @@ func answered(t *testing.T, what string, a *rig.Answer, status int) {
 // liveKeys counts the API keys of a workspace.
 func liveKeys(r *rig.Rig, w storage.Workspace) int {
 	r.T.Helper()
-	list, err := r.Store.Keys(r.System(), storage.KeyOwner{WorkspaceID: w.ID}, storage.KeyFilter{State: "live", Limit: 1000})
+	list, err := r.Store.Keys(r.System(), storage.KeyOwner{WorkspaceID: w.ID}, storage.KeyFilter{State: "active", Limit: 1000})
 	if err != nil {
 		r.T.Fatal(err)
 	}

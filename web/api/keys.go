@@ -26,7 +26,7 @@ type Key struct {
 	RateLimit    *int64   `json:"rateLimit" doc:"Requests an hour that it may make; null: any number."`
 	ExpiresAt    *Moment  `json:"expiresAt" doc:"null: never."`
 	Addresses    []string `json:"addresses" doc:"Ranges of addresses that it may be used from; none: any."`
-	Status       string   `json:"status" enum:"live,paused,rotating,expired,revoked" doc:"rotating: it works beside the one that takes its place."`
+	Status       string   `json:"status" enum:"active,paused,rotating,expired,revoked" doc:"rotating: it works beside the one that takes its place."`
 	Masked       string   `json:"masked" doc:"Begin and end of the key, to tell it by."`
 	CreatedAt    Moment   `json:"createdAt"`
 	CreatedBy    *string  `json:"createdBy" doc:"User, or the one behind the key that created it; null: the command."`
@@ -72,7 +72,7 @@ type Rotation struct {
 type KeyFilter struct {
 	Page
 	Environment string `query:"environment" enum:"live,test"`
-	Status      string `query:"status" enum:"live,paused,expired,revoked" doc:"live includes rotating."`
+	Status      string `query:"status" enum:"active,paused,expired,revoked" doc:"active includes rotating."`
 	Search      string `query:"search" doc:"Part of the name."`
 	CreatedBy   string `query:"createdBy" doc:"Id of a user."`
 }
@@ -145,7 +145,7 @@ func (a *API) exampleKey() Key {
 	}
 	return Key{
 		ID: keyID, Name: example.Name, Workspace: "acme", Resource: r.ID, Environment: environment, Scopes: example.Scopes, RateLimit: example.RateLimit,
-		ExpiresAt: example.ExpiresAt, Addresses: []string{}, Status: "live", Masked: r.Keys.Prefix + "_" + environment + "_…f3Kq", CreatedAt: exampleTime,
+		ExpiresAt: example.ExpiresAt, Addresses: []string{}, Status: "active", Masked: r.Keys.Prefix + "_" + environment + "_…f3Kq", CreatedAt: exampleTime,
 	}
 }
 

@@ -19,7 +19,7 @@ type Token struct {
 	Role         *string  `json:"role" enum:"viewer,member,admin,owner" doc:"The most that it may be in a workspace; null: what its user is."`
 	ExpiresAt    *Moment  `json:"expiresAt" doc:"null: never."`
 	Addresses    []string `json:"addresses" doc:"Ranges of addresses that it may be used from; none: any."`
-	Status       string   `json:"status" enum:"live,paused,expired,revoked"`
+	Status       string   `json:"status" enum:"active,paused,expired,revoked"`
 	Masked       string   `json:"masked" doc:"Begin and end of the token, to tell it by."`
 	CreatedAt    Moment   `json:"createdAt"`
 	LastUsedAt   *Moment  `json:"lastUsedAt" doc:"To the minute."`
@@ -53,7 +53,7 @@ type TokenChange struct {
 // TokenFilter chooses among personal access tokens.
 type TokenFilter struct {
 	Page
-	Status string `query:"status" enum:"live,paused,expired,revoked"`
+	Status string `query:"status" enum:"active,paused,expired,revoked"`
 	Search string `query:"search" doc:"Part of the name."`
 }
 
@@ -66,7 +66,7 @@ func (a *API) tokens() []operation {
 	create := NewToken{Name: "My laptop", Scopes: key.Scopes, Role: oauth.RoleMember, ExpiresAt: key.ExpiresAt}
 	shown := Token{
 		ID: "token_" + exampleUUID, Name: create.Name, Resource: key.Resource, Scopes: key.Scopes, Role: ptr(oauth.RoleMember), ExpiresAt: key.ExpiresAt,
-		Addresses: []string{}, Status: "live", Masked: "pat_…x0Zb", CreatedAt: exampleTime,
+		Addresses: []string{}, Status: "active", Masked: "pat_…x0Zb", CreatedAt: exampleTime,
 	}
 	made := shown
 	made.Token = shown.Masked

@@ -130,7 +130,7 @@ func (c *call) oneUser(ctx context.Context, id string) (ServerUser, error) {
 	for _, w := range with {
 		shown.Workspaces = append(shown.Workspaces, StoppingWith{ID: w.ID, Slug: w.Slug, Name: w.Name, Personal: w.Personal, Disabled: !w.DisabledAt.IsZero()})
 	}
-	tokens, err := c.identity.LiveTokens(ctx, id)
+	tokens, err := c.identity.CurrentTokens(ctx, id)
 	if err != nil {
 		return ServerUser{}, err
 	}
