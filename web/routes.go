@@ -251,7 +251,7 @@ func (s *Server) noRoute(w http.ResponseWriter, r *http.Request, mux *http.Serve
 			allowed = append(allowed, method)
 		}
 	}
-	if a := gateway.ConcernedAPI(r.Context()); a != nil && len(allowed) == 0 {
+	if a := gateway.APIOf(r.Context()); a != nil && len(allowed) == 0 {
 		s.gateway.Refuse(w, r, a, &gateway.Refusal{Kind: gateway.NotFound, Detail: "There is nothing here; check the address."}) // no page is of such a host
 		return nil
 	}

@@ -82,21 +82,7 @@ func (a *API) Refuse(w http.ResponseWriter, r *http.Request, refusal *gateway.Re
 	a.shapeOf(r, nil).Write(w, refusal)
 }
 
-// concerned is the resource on whose host a request came, else the one that a credential is for, else the default one.
-func (a *API) concerned(r *http.Request, p *oauth.Principal) *oauth.Resource {
-	id := ""
-	if host := gateway.ConcernedAPI(r.Context()); host != nil {
-		id = host.ID
-	} else if p != nil {
-		id = p.Audience
-	}
-	if known, ok := a.oauth.Resource(id); ok {
-		return known
-	}
-	return &a.oauth.Resources()[0]
-}
-
-// shapeOf is how the refusals of the resource concerned look.
+// shapeOf is how the refusals look of the resource on whose host a request came, else of that which its credential is for.
 func (a *API) shapeOf(r *http.Request, p *oauth.Principal) gateway.Shape {
-	return a.gateway.Shape(a.concerned(r, p).ID)
+	return a.gateway.Shape(a.gateway.ResourceFor(gateway.APIOf(r.Context()), p).ID)
 }

@@ -163,7 +163,7 @@ func (a *API) createApp(ctx context.Context, c *call, _ *none, in *NewApp) (App,
 }
 
 // administrator tells whether an administrator of this server asks, from a browser.
-func (c *call) administrator() bool { return c.principal == nil && c.visitor.User.Admin }
+func (c *call) administrator() bool { return c.principal == nil && c.signedIn.User.Admin }
 
 func (a *API) listApps(ctx context.Context, c *call, q *Page, _ *none) (List[App], error) {
 	after, err := c.after(q)

@@ -7,6 +7,7 @@ import (
 	"slices"
 
 	"doorward/oauth"
+	"doorward/web/gateway"
 )
 
 // speaker is on whose behalf an operation reads and writes.
@@ -26,6 +27,18 @@ const (
 	inHeader
 	inPath
 )
+
+// rule is what admission asks for.
+func (p place) rule() gateway.WorkspaceRule {
+	switch p {
+	case inHeader:
+		return gateway.WorkspaceNeeded
+	case inPath:
+		return gateway.WorkspaceInPath
+	case nowhere:
+	}
+	return gateway.WorkspaceOptional
+}
 
 // operation is one thing that the API does. Routes, judgement and document are made from it.
 type operation struct {

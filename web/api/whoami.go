@@ -78,7 +78,7 @@ func (c *call) person(ctx context.Context) (storage.User, error) {
 	p := c.principal
 	switch {
 	case p == nil:
-		return c.visitor.User, nil
+		return c.signedIn.User, nil
 	case p.UserID != "":
 		return c.store.UserByID(ctx, p.UserID)
 	case p.WorkspaceID == "":

@@ -124,7 +124,9 @@ func (g *Gateway) ask(w http.ResponseWriter, r *http.Request, endpoint string) (
 	h.Set("Vary", "Authorization")
 	q := &question{}
 	if !g.trusted(r) {
-		return Shape{}, q, Verdict{Refusal: &Refusal{Kind: Forbidden, Detail: "Only a proxy may ask here; put its address into trusted_proxies.", Cause: errUntrusted}}
+		return Shape{}, q, refused(&Refusal{
+			Kind: Forbidden, Detail: "Only a proxy may ask here; put its address into trusted_proxies.", Cause: errUntrusted,
+		})
 	}
 	err := g.read(q, r, endpoint)
 	a := g.Host(q.host)
@@ -143,7 +145,7 @@ func (g *Gateway) ask(w http.ResponseWriter, r *http.Request, endpoint string) (
 		if a != nil {
 			shape = a.Shape
 		}
-		return shape, q, Verdict{Refusal: AsRefusal(err)}
+		return shape, q, refused(AsRefusal(err))
 	}
 	h.Add("Vary", a.resource.WorkspaceHeader)
 	r.Pattern += " " + a.ID
@@ -162,6 +164,9 @@ func (g *Gateway) ask(w http.ResponseWriter, r *http.Request, endpoint string) (
 	g.Note(r.Context(), &v, q.Method, status)
 	return a.Shape, q, v
 }
+
+// refused is the verdict on a request that could not be decided about.
+func refused(r *Refusal) Verdict { return Verdict{Admission: Admission{Refusal: r}} }
 
 var (
 	errUntrusted = errors.New("forward-auth by a peer that is not trusted")

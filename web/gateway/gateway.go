@@ -195,8 +195,8 @@ func (a *API) HasBuiltin(path string) bool {
 
 type apiKey struct{}
 
-// ConcernedAPI is the API on whose host a request came; nil: it came on the issuer's.
-func ConcernedAPI(ctx context.Context) *API {
+// APIOf is the API on whose host a request came; nil: it came on the issuer's.
+func APIOf(ctx context.Context) *API {
 	a, _ := ctx.Value(apiKey{}).(*API)
 	return a
 }

@@ -103,7 +103,7 @@ func (g *Gateway) Recheck(ctx context.Context) {
 func (g *Gateway) recheck(ctx context.Context, one *live, now time.Time) {
 	ctx, cancel := context.WithTimeout(ctx, judgeTimeout)
 	defer cancel()
-	v := g.judge(ctx, one.api, one.request, again)
+	v := g.decideFor(ctx, one.api, one.request, rechecked)
 	switch {
 	case v.Refusal == nil:
 		g.lives.allowed(one, now)

@@ -215,9 +215,9 @@ func upstreamFailure(err, byCaller error) *Refusal {
 	case byCaller != nil:
 		return &Refusal{Kind: BadRequest, Detail: "The body is malformed or ends too early; send it again.", Cause: fmt.Errorf("the caller's body: %w", byCaller)}
 	case errors.As(err, &slow) && slow.Timeout():
-		return &Refusal{Kind: UpstreamSlow, Detail: "The API did not answer in time; try again later.", Cause: err}
+		return &Refusal{Kind: GatewayTimeout, Detail: "The API did not answer in time; try again later.", Cause: err}
 	}
-	return &Refusal{Kind: UpstreamAway, Detail: "The API cannot be reached right now; try again shortly.", Cause: err}
+	return &Refusal{Kind: BadGateway, Detail: "The API cannot be reached right now; try again shortly.", Cause: err}
 }
 
 // patient gives a request the time that streams take, in place of that of the server's own short answers. What is anonymous

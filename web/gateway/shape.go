@@ -4,70 +4,8 @@ import (
 	"encoding/json"
 	"net/http"
 	"strconv"
-	"strings"
 	"time"
 )
-
-// Kind is what a request is refused for.
-type Kind int
-
-// The kinds of refusals.
-const (
-	Missing          Kind = iota // no credential was sent
-	Invalid                      // what was sent never was a credential here, or was revoked
-	Expired                      // the credential's time is over
-	StepUp                       // the person must sign in again first (RFC 9470)
-	Forbidden                    // the credential may not do this
-	Limited                      // too many requests
-	BadRequest                   // the request is not well-formed, or asks for what cannot be
-	NotFound                     // there is nothing, or nothing that the caller may know of
-	MethodNotAllowed             //
-	Conflict                     // it does not fit what is there
-	TooLarge                     // the body
-	MediaType                    // the body is not JSON
-	Failed                       // a fault of the server
-	Unavailable                  // a part of it is away
-	UpstreamAway                 // the API behind the gateway cannot be reached
-	UpstreamSlow                 // it did not answer in time
-)
-
-// StatusExpired is the status that some vendors promised for an expired access token; it has no name in HTTP.
-const StatusExpired = 419
-
-var statuses = map[Kind]int{
-	Missing: 401, Invalid: 401, Expired: 401, StepUp: 403, Forbidden: 403, Limited: 429, BadRequest: 400, NotFound: 404, MethodNotAllowed: 405,
-	Conflict: 409, TooLarge: 413, MediaType: 415, Failed: 500, Unavailable: 503,
-	UpstreamAway: 502, UpstreamSlow: 504,
-}
-
-// Refusal is why a request is not served, before it has a shape.
-type Refusal struct {
-	Kind   Kind
-	Status int    // zero: the kind's
-	Detail string // one sentence that says what to do
-	// KeyID names the key that was sent, where it once was a real one; whoever guesses learns no id.
-	KeyID       string
-	AccessToken bool      // what was sent is one, for which Shape.ExpiredStatus counts
-	ExpiredAt   time.Time // of an expired credential
-	Scope       string    // the one that is missing; empty where it is something else
-	RetryAfter  time.Duration
-	Cause       error // for the log alone
-}
-
-// Error implements error, for the log: without the detail, which may repeat what a stranger sent.
-func (r *Refusal) Error() string {
-	text := "refused: " + http.StatusText(statuses[r.Kind])
-	if r.Cause != nil {
-		text += ": " + r.Cause.Error()
-	}
-	return text
-}
-
-// Unwrap gives the cause.
-func (r *Refusal) Unwrap() error { return r.Cause }
-
-// seconds is the wait in whole seconds, rounded up, at least one.
-func (r *Refusal) seconds() int64 { return max(1, int64((r.RetryAfter+time.Second-1)/time.Second)) }
 
 // Shape is how the refusals of one API look. The zero value is the flat one in its own words.
 type Shape struct {
@@ -174,8 +112,8 @@ var shapes = map[string]shape{
 			MediaType:        {"unsupported_media_type", "Unsupported media type"},
 			Failed:           {"internal_error", "The server failed"},
 			Unavailable:      {"service_unavailable", "Not available right now"},
-			UpstreamAway:     {"bad_gateway", "The API cannot be reached"},
-			UpstreamSlow:     {"gateway_timeout", "The API did not answer in time"},
+			BadGateway:       {"bad_gateway", "The API cannot be reached"},
+			GatewayTimeout:   {"gateway_timeout", "The API did not answer in time"},
 		},
 		body: func(_ int, w words, r *Refusal) any {
 			b := NestedError{Code: w.code, Message: w.message, Details: r.Detail}
@@ -208,8 +146,8 @@ var shapes = map[string]shape{
 			MediaType:        {"UNSUPPORTED_MEDIA_TYPE", ""},
 			Failed:           {"INTERNAL_ERROR", ""},
 			Unavailable:      {"SERVICE_UNAVAILABLE", ""},
-			UpstreamAway:     {"BAD_GATEWAY", ""},
-			UpstreamSlow:     {"GATEWAY_TIMEOUT", ""},
+			BadGateway:       {"BAD_GATEWAY", ""},
+			GatewayTimeout:   {"GATEWAY_TIMEOUT", ""},
 		},
 		body: func(_ int, w words, r *Refusal) any {
 			b := EnvelopeError{Code: w.code, Message: w.message}
@@ -301,47 +239,4 @@ func WriteJSON(w http.ResponseWriter, status int, text []byte) {
 	h.Set("X-Content-Type-Options", "nosniff")
 	w.WriteHeader(status)
 	_, _ = w.Write(append(text, '\n')) // a client that went away is no fault of ours
-}
-
-// challenge is the value of WWW-Authenticate; empty: none. It says where the metadata are.
-func (r *Refusal) challenge(metadata string) string {
-	const realm = `Bearer realm="doorward"`
-	code, more, description := "", "", r.Detail
-	if r.Scope != "" && (r.Kind == Missing || r.Kind == Forbidden) {
-		more = `, scope="` + quotable(r.Scope) + `"`
-	}
-	if metadata != "" {
-		more += `, resource_metadata="` + quotable(metadata) + `"` // RFC 9728 section 5.1
-	}
-	switch r.Kind {
-	case Missing:
-		return realm + more // RFC 6750 section 3.1: without a credential there is nothing wrong with it
-	case Invalid, Expired:
-		// One sentence for all, so that a shape which tells them apart does so in its body alone.
-		code, description = "invalid_token", "The credential is unknown, has expired or was revoked."
-	case Forbidden:
-		code = "insufficient_scope"
-	case StepUp:
-		code, more = "insufficient_user_authentication", `, max_age="300"`+more
-	default:
-		return ""
-	}
-	c := realm + `, error="` + code + `"`
-	if description != "" {
-		c += `, error_description="` + quotable(description) + `"`
-	}
-	return c + more
-}
-
-// quotable keeps of a text what RFC 6750 section 3 allows in an attribute.
-func quotable(text string) string {
-	return strings.Map(func(c rune) rune {
-		switch {
-		case c == '"' || c == '\\':
-			return '\''
-		case c < ' ' || c > '~':
-			return '?'
-		}
-		return c
-	}, text)
 }
