@@ -129,7 +129,7 @@ func (c *call) authenticateCredential(ctx context.Context) (err error) {
 func (c *call) session() (Visitor, error) {
 	if err := c.sameOrigin.Check(c.r); err != nil {
 		return Visitor{}, &gateway.Refusal{
-			Kind: gateway.Forbidden, Detail: "Another site sent this request; nothing was changed.", Cause: err,
+			Kind: gateway.Forbidden, Detail: "Cross-origin request refused; nothing was changed.", Cause: err,
 		}
 	}
 	return c.visitor(c.r)

@@ -18,8 +18,8 @@ const (
 
 // Page is what every list takes.
 type Page struct {
-	Limit  int64  `query:"limit" doc:"How many at most: 1 to 100." default:"50" minimum:"1" maximum:"100"`
-	Cursor string `query:"cursor" doc:"nextCursor of the page before; with the same filters."`
+	Limit  int64  `query:"limit" doc:"Page size, 1 to 100." default:"50" minimum:"1" maximum:"100"`
+	Cursor string `query:"cursor" doc:"nextCursor of the previous page, with the same filters."`
 }
 
 // readQuery reads the query into a struct. What the struct has not, or twice, is refused.
@@ -38,7 +38,7 @@ func (c *call) readQuery(into any) error {
 	for name, list := range values {
 		f, known := fields[name]
 		if !known {
-			return badRequest(fmt.Sprintf("The query parameter %q is unknown here; leave it out.", shorten(name)))
+			return badRequest(fmt.Sprintf("Unknown query parameter %q; leave it out.", shorten(name)))
 		}
 		if len(list) > 1 || list[0] == "" || strings.IndexByte(list[0], 0) >= 0 || !utf8.ValidString(list[0]) {
 			return badRequest("Send the query parameter " + name + " once, with a value.")
@@ -56,7 +56,7 @@ func setParameter(field reflect.Value, f reflect.StructField, value string) erro
 	case Moment:
 		t, ok := parseMoment(value)
 		if !ok {
-			return badRequest("The query parameter " + name + " must be a moment such as 2030-12-31T23:59:59Z.")
+			return badRequest("The query parameter " + name + " must be a time such as 2030-12-31T23:59:59Z.")
 		}
 		field.SetInt(int64(t))
 	case int64:
@@ -85,7 +85,7 @@ func bound(f reflect.StructField, tag string) int64 {
 // List is one page of a list.
 type List[T any] struct {
 	Data       []T     `json:"data"`
-	NextCursor *string `json:"nextCursor" doc:"To be sent as cursor for the next page; null on the last."`
+	NextCursor *string `json:"nextCursor" doc:"Send it as cursor to get the next page; null on the last page."`
 }
 
 // size is how many a page holds.
@@ -111,7 +111,7 @@ func (c *call) after(p *Page) (string, error) {
 	}
 	text, err := c.oauth.Open(c.cursorPurpose(), p.Cursor)
 	if err != nil {
-		return "", badRequest("The cursor is not of this list; send nextCursor of the page before as it came, with the same filters.")
+		return "", badRequest("The cursor is not valid for this list; send nextCursor of the previous page unchanged, with the same filters.")
 	}
 	return string(text), nil
 }

@@ -126,7 +126,7 @@ func Credential(h http.Header) (string, error) {
 			if h.Get(name) != "" {
 				return "", &Refusal{
 					Kind: Missing, Cause: fmt.Errorf("no credential: the header %s is not read", name),
-					Detail: "The header " + name + " is not read; send the key in the header Authorization, after the word Bearer.",
+					Detail: "The header " + name + " is not read; send the key in the Authorization header, as a Bearer token.",
 				}
 			}
 		}
@@ -138,7 +138,7 @@ func Credential(h http.Header) (string, error) {
 		}
 		return text, nil
 	}
-	return "", &Refusal{Kind: BadRequest, Detail: "The request has two Authorization headers; send one."}
+	return "", &Refusal{Kind: BadRequest, Detail: "The request has more than one Authorization header; send only one."}
 }
 
 // NamedWorkspace is the slug that a request sends in a header. An empty one, or one sent twice, is named and matches no
@@ -213,7 +213,7 @@ func (x *admitting) checkAddress(context.Context) error {
 	p := x.Principal
 	if x.why == explained { // which asks from nowhere
 		if len(p.Addresses) > 0 {
-			x.step("it may be used from %s only", strings.Join(p.Addresses, ", "))
+			x.step("it can be used only from %s", strings.Join(p.Addresses, ", "))
 		}
 		return nil
 	}
@@ -237,10 +237,10 @@ func (x *admitting) checkKind(context.Context) error {
 	p := x.Principal
 	switch {
 	case p.Kind == oauth.KindAPIKey && p.Has(oauth.ScopeIntrospect):
-		return &Refusal{Kind: Forbidden, Detail: "A key that introspects can do nothing else."}
+		return &Refusal{Kind: Forbidden, Detail: "A key with the scope introspect can only be used for introspection."}
 	case p.Kind == oauth.KindForeignJWT && x.OwnTokensOnly:
 		return &Refusal{
-			Kind: Forbidden, Detail: "A token of another issuer can manage nothing here; use a credential of this server.",
+			Kind: Forbidden, Detail: "Tokens from other issuers cannot use the management API; use a credential issued by this server.",
 		}
 	}
 	return nil

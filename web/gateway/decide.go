@@ -83,33 +83,33 @@ func (d *decision) request(ctx context.Context, r *Request) error {
 // route finds the rule for a request, which may decide about it already.
 func (d *decision) route(r *Request) (decided bool, err error) {
 	if r.Method != strings.ToUpper(r.Method) { // which is how some APIs would take it
-		d.step("the method is not in capitals")
-		return false, &Refusal{Kind: BadRequest, Detail: "Write the method in capitals."}
+		d.step("the method is not in upper case")
+		return false, &Refusal{Kind: BadRequest, Detail: "The method must be in upper case."}
 	}
 	path, ok := decodedPath(r.Path)
 	if !ok {
-		d.step("the path is not in its plain form: it has . or .. segments, //, a backslash, a semicolon or an escape of one")
+		d.step("the path is not normalised: it has . or .. segments, //, a backslash, a semicolon, or an escaped form of one")
 		return false, &Refusal{
 			Kind:   BadRequest,
-			Detail: "The path is not in its plain form; send it without dot segments, double slashes, backslashes, semicolons and escapes of these.",
+			Detail: "The path is not normalised; send it without dot segments, double slashes, backslashes, semicolons or escaped forms of these.",
 		}
 	}
 	rule, object, ok := d.routes.find(r.Method, path, r.Path)
 	if !ok {
-		d.step("the path could be taken for one of another route by an API that compares paths loosely (paths: loose)")
+		d.step("an API that compares paths loosely could match the path to another route (paths: loose)")
 		return false, &Refusal{
 			Kind:   BadRequest,
-			Detail: "The path could be taken for another one; send it as the documentation of the API writes it, without escapes that nothing needs and without an ending that it does not have there.",
+			Detail: "The path is ambiguous; send it exactly as the API's documentation spells it, without unnecessary escapes and without an added file extension.",
 		}
 	}
 	d.Rule, d.object = rule, object
 	if rule == nil {
-		d.step("no route takes %s %s", r.Method, path)
+		d.step("no route matches %s %s", r.Method, path)
 		return false, nil
 	}
-	d.step("the route %s decides", rule)
+	d.step("the route %s applies", rule)
 	if rule.Public {
-		d.step("it is public: nothing is needed, nothing is counted")
+		d.step("it is public: no credential is needed, and nothing is counted")
 		return true, nil
 	}
 	if rule.Refuse {
@@ -125,18 +125,18 @@ func (d *decision) route(r *Request) (decided bool, err error) {
 func (d *decision) permissions(method string) error {
 	rule, p := d.Rule, d.Principal
 	if rule == nil {
-		return d.denied("No route of this API takes this request; check method and path.", "no route takes the request")
+		return d.denied("No route of this API matches this request; check the method and path.", "no route matches the request")
 	}
 	if rule.Refuse {
 		why := fmt.Sprintf("the route %s refuses every request", rule)
-		return d.denied("This API does not serve this request; check method and path.", why)
+		return d.denied("This API does not serve this request; check the method and path.", why)
 	}
 	name := rule.named(method, d.object)
 	if len(rule.Credentials) > 0 && !slices.Contains(rule.Credentials, p.Kind) {
 		accepted := listOf(rule.Credentials)
 		return d.denied(
-			fmt.Sprintf("%s takes no %s; use %s.", name, kindNames[p.Kind], accepted),
-			fmt.Sprintf("the route %s takes no %s; it takes %s", rule, kindNames[p.Kind], accepted),
+			fmt.Sprintf("%s does not accept %s; use %s.", name, article(kindNames[p.Kind]), accepted),
+			fmt.Sprintf("the route %s does not accept %s; it accepts %s", rule, article(kindNames[p.Kind]), accepted),
 		)
 	}
 	needs := rule.needs(d.object)
@@ -151,7 +151,7 @@ func (d *decision) permissions(method string) error {
 	}
 	if rule.Role != "" && !oauth.AtLeast(p.Role, rule.Role) {
 		return d.denied(
-			"The role "+rule.Role+" is missing for "+name+".",
+			name+" requires the role "+rule.Role+" or higher.",
 			fmt.Sprintf("the route %s needs the role %s, and the credential has %s", rule, rule.Role, orNone(p.Role)),
 		)
 	}
@@ -257,7 +257,7 @@ func (g *Gateway) Note(ctx context.Context, v *Verdict, method string, status in
 	if v.Principal == nil || !WasIssuedHere(v.Principal) {
 		return
 	}
-	action := "a request that no route takes"
+	action := "a request that no route matches"
 	if v.Rule != nil {
 		action = v.Rule.Path
 	}

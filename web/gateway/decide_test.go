@@ -143,9 +143,9 @@ func TestTheDecision(t *testing.T) {
 		"no such object":                  {"GET", "/v1/others/7", reader, nil, gateway.Forbidden, "no route"},
 		"another method":                  {"DELETE", "/v1/accounts/7", reader, nil, gateway.Forbidden, "no route"},
 		"for another API":                 {"GET", "/v1/any", elsewhere, nil, gateway.Invalid, "another API"},
-		"that introspects":                {"GET", "/v1/any", introspector, nil, gateway.Forbidden, "introspects"},
+		"that introspects":                {"GET", "/v1/any", introspector, nil, gateway.Forbidden, "introspect"},
 		"from the wrong address":          {"GET", "/v1/any", bound, nil, gateway.Forbidden, "address"},
-		"a key where a person is wanted":  {"POST", "/v1/capture", writer, nil, gateway.Forbidden, "takes no API key; it takes a personal access token"},
+		"a key where a person is wanted":  {"POST", "/v1/capture", writer, nil, gateway.Forbidden, "does not accept an API key; it accepts a personal access token"},
 		"a key with its own workspace":    {"POST", "/v1/any", writer, []string{"X-Workspace", "acme"}, -1, ""},
 		"a key with another workspace":    {"POST", "/v1/any", writer, []string{"X-Workspace", "alice"}, gateway.Forbidden, "workspace"},
 		"a token without a workspace":     {"POST", "/v1/any", token, nil, gateway.BadRequest, "workspace"},
@@ -495,7 +495,7 @@ func TestABodyThatDoesNotComeIsTheCallersFault(t *testing.T) {
 	s := newSite(t, []gateway.Rule{{Path: "/**", Public: true}}, nil)
 	w := &deadlines{ResponseRecorder: httptest.NewRecorder()}
 	s.gateway.Serve(w, httptest.NewRequestWithContext(t.Context(), "POST", "http://"+apiHost+"/x", late{}), s.gateway.API(apiID), http.NotFoundHandler())
-	if w.Code != http.StatusRequestTimeout || !strings.Contains(w.Body.String(), "did not come in time") {
+	if w.Code != http.StatusRequestTimeout || !strings.Contains(w.Body.String(), "took too long to arrive") {
 		t.Errorf("%d %s", w.Code, w.Body)
 	}
 }

@@ -125,13 +125,13 @@ func (g *Gateway) ask(w http.ResponseWriter, r *http.Request, endpoint string) (
 	q := &question{}
 	if !g.trusted(r) {
 		return Shape{}, q, refused(&Refusal{
-			Kind: Forbidden, Detail: "Only a proxy may ask here; put its address into trusted_proxies.", Cause: errUntrusted,
+			Kind: Forbidden, Detail: "This endpoint is for trusted proxies only; add the proxy's address to trusted_proxies.", Cause: errUntrusted,
 		})
 	}
 	err := g.read(q, r, endpoint)
 	a := g.Host(q.host)
 	if err == nil && a == nil {
-		err = &Refusal{Kind: Forbidden, Detail: "No API of this server has that host.", Cause: errHost}
+		err = &Refusal{Kind: Forbidden, Detail: "No API on this server has that host.", Cause: errHost}
 	}
 	if a != nil && a.cors != nil {
 		// What lets a page read the answer. The method is that of the proxy's question: as a preflight this would be
@@ -193,7 +193,7 @@ func (g *Gateway) read(q *question, r *http.Request, endpoint string) error {
 			path, found = strings.CutPrefix(path, ForwardPath)
 		}
 		if !found {
-			d.fail("The path of the question is not in its plain form.")
+			d.fail("The path of the request is not normalised.")
 		}
 		d.method, d.host, d.uri = r.Method, r.Host, path
 		if r.URL.RawQuery != "" || r.URL.ForceQuery {
@@ -206,11 +206,11 @@ func (g *Gateway) read(q *question, r *http.Request, endpoint string) error {
 	}
 	if strings.ContainsAny(d.host, "@/,\\ ") {
 		q.host = ""
-		return &Refusal{Kind: Forbidden, Detail: "The forwarded host is no host."}
+		return &Refusal{Kind: Forbidden, Detail: "The forwarded host is not a valid host."}
 	}
 	g.compare(&d, endpoint == EnvoyPath || q.byURL)
 	if pin := r.URL.Query()["host"]; endpoint == NginxPath && len(pin) > 0 && slices.ContainsFunc(pin, func(host string) bool { return !g.sameHost(host, d.host) }) {
-		d.fail("The question is about another host than the proxy serves there.")
+		d.fail("The host of the request is not the one that the proxy is configured for.")
 	}
 	if d.err != nil {
 		return d.err
@@ -220,11 +220,11 @@ func (g *Gateway) read(q *question, r *http.Request, endpoint string) error {
 		proto = scheme
 	}
 	if g.secure && strings.EqualFold(proto, "http") {
-		return &Refusal{Kind: BadRequest, Detail: "Use https. What was sent this way has crossed a network in clear: replace the secrets that were in it."}
+		return &Refusal{Kind: BadRequest, Detail: "Use https. This request was sent unencrypted; rotate any secrets it contained."}
 	}
 	if endpoint == NginxPath {
 		if name := unremovable(r.Header); name != "" {
-			return &Refusal{Kind: BadRequest, Detail: "Leave out the header " + name + ", which is for a gateway to write."}
+			return &Refusal{Kind: BadRequest, Detail: "Remove the header " + name + "; only a gateway may set it."}
 		}
 	}
 	path, _, _ := strings.Cut(d.uri, "?")
@@ -237,7 +237,7 @@ func (g *Gateway) read(q *question, r *http.Request, endpoint string) error {
 func unremovable(h http.Header) string {
 	for _, name := range stopped(h) {
 		if !plainName(name) {
-			return "with a character in its name that is no letter, digit or hyphen" // in whose place a log might show anything
+			return "whose name has a character other than letters, digits and hyphens" // in whose place a log might show anything
 		}
 		if _, known := family(name); !known && !slices.Contains(IdentityHeaders(), name) {
 			return name
@@ -265,9 +265,9 @@ func (d *description) need(name string) string {
 	case len(values) == 1 && values[0] != "":
 		return values[0]
 	case len(values) == 0 || values[0] == "":
-		d.fail("The proxy did not send the header " + name + "; use the recipe in Doorward's documentation.")
+		d.fail("The proxy did not send the header " + name + "; see Doorward's documentation for its configuration.")
 	default:
-		d.fail("The header " + name + " is there twice.")
+		d.fail("The header " + name + " was sent more than once.")
 	}
 	return ""
 }
@@ -276,7 +276,7 @@ func (d *description) need(name string) string {
 func (d *description) parts(url string) (host, uri string) {
 	scheme, rest, ok := strings.Cut(url, "://")
 	if !ok || !strings.EqualFold(scheme, "http") && !strings.EqualFold(scheme, "https") {
-		d.fail("The header X-Original-Url is no URL.")
+		d.fail("The header X-Original-Url is not a valid URL.")
 		return "", ""
 	}
 	end := strings.IndexAny(rest, "/?#")
@@ -302,7 +302,7 @@ func (g *Gateway) compare(d *description, all bool) {
 				}
 			}
 			if text != d.uri {
-				d.fail("The header " + name + " names another address than the question is about.")
+				d.fail("The header " + name + " does not match the URL of the request.")
 			}
 		}
 	}
@@ -312,14 +312,14 @@ func (g *Gateway) compare(d *description, all bool) {
 	for _, name := range []string{"X-Forwarded-Host", "X-Original-Host"} {
 		for _, text := range d.header.Values(name) {
 			if !g.sameHost(text, d.host) {
-				d.fail("The header " + name + " names another host than the question is about.")
+				d.fail("The header " + name + " does not match the host of the request.")
 			}
 		}
 	}
 	for _, name := range []string{"X-Forwarded-Method", "X-Original-Method"} {
 		for _, text := range d.header.Values(name) {
 			if text != d.method {
-				d.fail("The header " + name + " names another method than the question is about.")
+				d.fail("The header " + name + " does not match the method of the request.")
 			}
 		}
 	}

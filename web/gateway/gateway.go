@@ -255,7 +255,7 @@ func (a *API) serveMetadata(w http.ResponseWriter, r *http.Request) {
 	}
 	if r.Method != http.MethodGet && r.Method != http.MethodHead {
 		h.Set("Allow", "GET, HEAD, OPTIONS")
-		a.Shape.Write(w, &Refusal{Kind: MethodNotAllowed, Detail: "This method is not taken here; see the Allow header."})
+		a.Shape.Write(w, &Refusal{Kind: MethodNotAllowed, Detail: "Method not allowed; see the Allow header."})
 		return
 	}
 	h.Set("Content-Type", "application/json")

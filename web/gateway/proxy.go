@@ -50,7 +50,7 @@ type forwardedKey struct{}
 func (g *Gateway) forward(w http.ResponseWriter, r *http.Request, a *API) {
 	r.Pattern = a.ID // in the log and the metrics, where no path may stand
 	if g.proxies[a] == nil {
-		g.Refuse(w, r, a, &Refusal{Kind: NotFound, Detail: "This server judges requests for this API and does not pass them on; call the API itself."})
+		g.Refuse(w, r, a, &Refusal{Kind: NotFound, Detail: "This server authorizes requests for this API but does not forward them; call the API directly."})
 		return
 	}
 	q := Request{Method: r.Method, Path: r.URL.EscapedPath(), Header: r.Header, Address: g.address(r)}
@@ -209,13 +209,13 @@ func upstreamFailure(err, byCaller error) *Refusal {
 	var slow net.Error
 	switch {
 	case errors.Is(byCaller, errCallerSlow):
-		return &Refusal{Kind: BadRequest, Status: http.StatusRequestTimeout, Detail: "The body did not come in time; send it again.", Cause: byCaller}
+		return &Refusal{Kind: BadRequest, Status: http.StatusRequestTimeout, Detail: "The body took too long to arrive; send it again.", Cause: byCaller}
 	case errors.As(byCaller, &large):
-		return &Refusal{Kind: TooLarge, Detail: "The body is larger than 64 MiB, the most that is passed on.", Cause: byCaller}
+		return &Refusal{Kind: TooLarge, Detail: "The body is larger than the maximum of 64 MiB.", Cause: byCaller}
 	case byCaller != nil:
-		return &Refusal{Kind: BadRequest, Detail: "The body is malformed or ends too early; send it again.", Cause: fmt.Errorf("the caller's body: %w", byCaller)}
+		return &Refusal{Kind: BadRequest, Detail: "The body is malformed or incomplete; send it again.", Cause: fmt.Errorf("the caller's body: %w", byCaller)}
 	case errors.As(err, &slow) && slow.Timeout():
-		return &Refusal{Kind: GatewayTimeout, Detail: "The API did not answer in time; try again later.", Cause: err}
+		return &Refusal{Kind: GatewayTimeout, Detail: "The API did not respond in time; try again later.", Cause: err}
 	}
 	return &Refusal{Kind: BadGateway, Detail: "The API cannot be reached right now; try again shortly.", Cause: err}
 }

@@ -100,7 +100,7 @@ func MissingScope(scope, request string) *Refusal {
 }
 
 // NotTheirs is what is said about every workspace that a credential may not act in, whether there is such a one or not.
-const NotTheirs = "The workspace that was named is not one of this credential."
+const NotTheirs = "The workspace does not exist, or you have no access to it."
 
 // CredentialRefusal is the refusal of a credential that does not work, or not in the workspace that was named. Other errors
 // than those that oauth.Server.Principal has for credentials come back as they are.
@@ -112,12 +112,12 @@ func CredentialRefusal(p *oauth.Principal, err error) error {
 	case errors.Is(err, oauth.ErrRevoked):
 		refusal.Kind, refusal.KeyID = Invalid, p.KeyID
 	case errors.Is(err, oauth.ErrExpired):
-		refusal.Kind, refusal.ExpiredAt, refusal.Detail = Expired, p.ExpiresAt.Time(), "The API key has expired; use another."
+		refusal.Kind, refusal.ExpiredAt, refusal.Detail = Expired, p.ExpiresAt.Time(), "The API key has expired; use another one."
 		if refusal.AccessToken {
 			refusal.Detail = "The access token has expired; refresh it."
 		}
 	case errors.Is(err, oauth.ErrSuspended):
-		refusal.Kind, refusal.Detail = Forbidden, "The key is paused, or its app, user or workspace disabled."
+		refusal.Kind, refusal.Detail = Forbidden, "The key is paused, or its app, user or workspace is disabled."
 	case errors.Is(err, oauth.ErrWorkspace):
 		refusal.Kind, refusal.Detail = Forbidden, NotTheirs
 	default:

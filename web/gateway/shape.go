@@ -1,8 +1,10 @@
 package gateway
 
 import (
+	"cmp"
 	"encoding/json"
 	"net/http"
+	"slices"
 	"strconv"
 	"time"
 )
@@ -26,7 +28,7 @@ type Flat struct {
 	Error      string `json:"error" doc:"The name of the status."`
 	Message    string `json:"message" doc:"What is wrong, and what to do."`
 	StatusCode int    `json:"statusCode" doc:"The status of the answer."`
-	RetryAfter int64  `json:"retryAfter,omitempty" doc:"Seconds to wait, as in the header Retry-After."`
+	RetryAfter int64  `json:"retryAfter,omitempty" doc:"Seconds to wait, as in the Retry-After header."`
 }
 
 // Nested is the body of the nested shape.
@@ -36,10 +38,10 @@ type Nested struct {
 
 // NestedError is the one member of Nested.
 type NestedError struct {
-	Code       string `json:"code" doc:"For programs."`
+	Code       string `json:"code" doc:"A code for programs."`
 	Message    string `json:"message" doc:"What is wrong."`
-	Details    string `json:"details" doc:"What exactly, and what to do."`
-	RetryAfter int64  `json:"retryAfter,omitempty" doc:"Seconds to wait, as in the header Retry-After."`
+	Details    string `json:"details" doc:"What exactly is wrong, and what to do."`
+	RetryAfter int64  `json:"retryAfter,omitempty" doc:"Seconds to wait, as in the Retry-After header."`
 }
 
 // Envelope is the body of the envelope shape.
@@ -50,19 +52,19 @@ type Envelope struct {
 
 // EnvelopeError says what is wrong in an Envelope.
 type EnvelopeError struct {
-	Code    string          `json:"code" doc:"For programs."`
+	Code    string          `json:"code" doc:"A code for programs."`
 	Message string          `json:"message" doc:"What is wrong, and what to do."`
 	Details EnvelopeDetails `json:"details"`
 }
 
 // EnvelopeDetails are the facts about an error; which of them there are depends on the code.
 type EnvelopeDetails struct {
-	Header        string `json:"header,omitempty" doc:"The header in which a key is missing."`
-	KeyID         string `json:"key_id,omitempty" doc:"The key that was sent, where it once was a real one."`
+	Header        string `json:"header,omitempty" doc:"The header that should carry the key."`
+	KeyID         string `json:"key_id,omitempty" doc:"ID of the key that was sent, if this server issued it."`
 	ExpiredAt     string `json:"expired_at,omitempty" format:"date-time" doc:"When the key expired."`
 	RequiredScope string `json:"required_scope,omitempty" doc:"The permission that is missing."`
 	Reason        string `json:"reason,omitempty" doc:"What to do."`
-	RetryAfter    int64  `json:"retry_after,omitempty" doc:"Seconds to wait, as in the header Retry-After."`
+	RetryAfter    int64  `json:"retry_after,omitempty" doc:"Seconds to wait, as in the Retry-After header."`
 }
 
 // words are those of a kind in one shape: the code, and the message where it does not depend on the case.
@@ -70,14 +72,19 @@ type words struct{ code, message string }
 
 // shape is one entry of the table below.
 type shape struct {
+	name  string // in the configuration
 	texts Texts
 	words map[Kind]words
-	body  func(status int, w words, r *Refusal) any
+	// detailApart says that the body has a member for a refusal's detail, so that no message repeats it.
+	detailApart bool
+	body        func(status int, w words, r *Refusal) any
 }
 
-// shapes are all shapes by name. What they say word for word is promised by vendors.
-var shapes = map[string]shape{
-	"flat": {
+// shapes are all shapes, the default first. What they say word for word is promised by vendors. A new shape is an entry
+// here, with the type of its body.
+var shapes = []shape{
+	{
+		name:  "flat",
 		texts: Texts{Unauthorized: "Invalid or missing API key", Expired: "Invalid or missing API key", Forbidden: "Insufficient permissions"},
 		words: map[Kind]words{Limited: {"", "Rate limit exceeded"}},
 		body: func(status int, w words, r *Refusal) any {
@@ -95,7 +102,8 @@ var shapes = map[string]shape{
 			return b
 		},
 	},
-	"nested": {
+	{
+		name:  "nested",
 		texts: Texts{Unauthorized: "Invalid API key", Expired: "Invalid API key", Forbidden: "Insufficient permissions"},
 		words: map[Kind]words{
 			Missing:          {"unauthorized", ""},
@@ -107,7 +115,7 @@ var shapes = map[string]shape{
 			BadRequest:       {"invalid_request", "The request is not valid"},
 			NotFound:         {"not_found", "Not found"},
 			MethodNotAllowed: {"method_not_allowed", "Method not allowed"},
-			Conflict:         {"conflict", "In conflict with what is there"},
+			Conflict:         {"conflict", "Conflict with the current state"},
 			TooLarge:         {"payload_too_large", "The body is too large"},
 			MediaType:        {"unsupported_media_type", "Unsupported media type"},
 			Failed:           {"internal_error", "The server failed"},
@@ -115,21 +123,24 @@ var shapes = map[string]shape{
 			BadGateway:       {"bad_gateway", "The API cannot be reached"},
 			GatewayTimeout:   {"gateway_timeout", "The API did not answer in time"},
 		},
+		detailApart: true,
 		body: func(_ int, w words, r *Refusal) any {
 			b := NestedError{Code: w.code, Message: w.message, Details: r.Detail}
-			switch r.Kind { //nolint:exhaustive // the others have the case's own sentence
+			switch r.Kind {
 			case Missing:
-				b.Details = or(r.Detail, "No API key was sent; send it in the header Authorization, after the word Bearer.")
+				b.Details = cmp.Or(r.Detail, "No API key was sent; send it in the Authorization header, as a Bearer token.")
 			case Invalid:
 				b.Details = "The API key is invalid or has been revoked."
 			case Limited:
 				b.RetryAfter = r.seconds()
 				b.Details = "Try again in " + strconv.FormatInt(b.RetryAfter, 10) + " seconds."
+			default: // the refusal's own sentence
 			}
 			return Nested{Error: b}
 		},
 	},
-	"envelope": {
+	{
+		name:  "envelope",
 		texts: Texts{Unauthorized: "The provided API key is invalid", Expired: "The API key has expired", Forbidden: "Insufficient permissions"},
 		words: map[Kind]words{
 			Missing:          {"MISSING_API_KEY", "API key is required"},
@@ -154,7 +165,7 @@ var shapes = map[string]shape{
 			if b.Message == "" {
 				b.Message = r.Detail
 			}
-			switch r.Kind { //nolint:exhaustive // the others have no facts beside their message
+			switch r.Kind {
 			case Missing:
 				b.Details.Header, b.Details.Reason = "Authorization", r.Detail
 			case Invalid:
@@ -165,39 +176,47 @@ var shapes = map[string]shape{
 				b.Details.RequiredScope, b.Details.Reason = r.Scope, r.Detail
 			case Limited:
 				b.Details.RetryAfter = r.seconds()
+			default: // the message says it all
 			}
 			return Envelope{Error: b}
 		},
 	},
 }
 
-// or is text, or, where it is empty, another.
-func or(text, otherwise string) string {
-	if text == "" {
-		return otherwise
-	}
-	return text
+// shapeOf finds a shape by its name; empty is the default.
+func shapeOf(name string) *shape {
+	i := slices.IndexFunc(shapes, func(s shape) bool { return s.name == name })
+	return &shapes[max(i, 0)]
 }
+
+// ShapeNames are the names of all shapes, the default first.
+func ShapeNames() []string {
+	names := make([]string, len(shapes))
+	for i := range shapes {
+		names[i] = shapes[i].name
+	}
+	return names
+}
+
+// ShapeTexts are the words of a shape where a resource has none of its own.
+func ShapeTexts(name string) Texts { return shapeOf(name).texts }
 
 // Body gives the status and the body, to be written as JSON, of a refusal.
 func (s Shape) Body(r *Refusal) (status int, body any) {
-	name := s.Name
-	if name == "" {
-		name = "flat"
-	}
-	own := shapes[name]
+	own := shapeOf(s.Name)
 	w, status := own.words[r.Kind], statuses[r.Kind]
 	if w.message == "" {
-		switch r.Kind { //nolint:exhaustive // the others are not for a vendor to word
+		switch r.Kind {
 		case Missing, Invalid:
-			w.message = or(s.Texts.Unauthorized, own.texts.Unauthorized)
-			if r.Kind == Missing && r.Detail != "" && name != "nested" {
+			w.message = cmp.Or(s.Texts.Unauthorized, own.texts.Unauthorized)
+			if r.Kind == Missing && r.Detail != "" && !own.detailApart {
 				w.message += ". " + r.Detail
 			}
 		case Expired:
-			w.message = or(s.Texts.Expired, own.texts.Expired)
+			w.message = cmp.Or(s.Texts.Expired, own.texts.Expired)
 		case Forbidden:
-			w.message = or(s.Texts.Forbidden, own.texts.Forbidden)
+			w.message = cmp.Or(s.Texts.Forbidden, own.texts.Forbidden)
+		default: // the others are not for a vendor to word
 		}
 	}
 	if r.Kind == Expired && r.AccessToken && s.ExpiredStatus != 0 {
