@@ -19,7 +19,7 @@ type Config struct {
 	Identity *identity.Service
 	// Gateway knows how the refusals of resources look.
 	Gateway *gateway.Gateway
-	// ClientAddress tells where a request comes from, behind the proxies that are trusted.
+	// ClientAddress is where a request comes from, behind the proxies that are trusted.
 	ClientAddress func(*http.Request) netip.Addr
 	// SessionCookie is the name of the cookie of a browser session.
 	SessionCookie string
@@ -29,8 +29,8 @@ type Config struct {
 
 // Visitor is who is signed in in a browser.
 type Visitor struct {
-	User  storage.User // without an id: nobody
-	Fresh bool         // the sign-in is recent enough for making a secret
+	User  storage.User // without an id: not signed in
+	Fresh bool         // the sign-in is recent enough for creating a secret
 }
 
 // API answers the management API's requests. Its methods are safe for many goroutines.
@@ -72,7 +72,7 @@ func (a *API) Register(handle func(pattern string, h http.Handler)) {
 	}))
 }
 
-// Owns tells whether a path is this API's, whether or not there is something.
+// Owns reports whether a path belongs to this API, whether or not anything is there.
 func Owns(path string) bool {
 	return path == documentPath || strings.HasPrefix(path+"/", "/v1/") || strings.HasPrefix(path+"/", "/api/")
 }

@@ -8,7 +8,7 @@ import (
 	"doorward/storage"
 )
 
-// App is a client (RFC 6749 section 2), as it is shown.
+// App is a client (RFC 6749, section 2), as it is shown.
 type App struct {
 	ID             string      `json:"id" doc:"The client_id."`
 	Secret         string      `json:"secret,omitempty" doc:"The client_secret. Returned only when it is created; public apps have none."`
@@ -16,7 +16,7 @@ type App struct {
 	Site           *string     `json:"site" doc:"The app's home page."`
 	Workspace      string      `json:"workspace" doc:"Slug of the workspace that the app belongs to."`
 	RedirectURIs   []string    `json:"redirectUris"`
-	Grants         []string    `json:"grants" doc:"Grant types (RFC 7591 section 2)."`
+	Grants         []string    `json:"grants" doc:"Grant types (RFC 7591, section 2)."`
 	Scopes         []string    `json:"scopes" doc:"Maximum permissions that it can request."`
 	Resources      []string    `json:"resources" doc:"The APIs that it can request tokens for; the first is the default."`
 	Public         bool        `json:"public" doc:"A public client, without a secret."`
@@ -132,7 +132,7 @@ func (c *call) showApp(x *storage.Client) App {
 	return shown
 }
 
-// findApp finds an app of the workspace by the id in the path; nobody else's is there.
+// findApp finds an app of the workspace by the id in the path. storage.ErrNotFound: also for apps of other workspaces.
 func (c *call) findApp(ctx context.Context) (storage.Client, error) {
 	id, err := c.id("id", "app")
 	if err != nil {
@@ -162,7 +162,7 @@ func (a *API) createApp(ctx context.Context, c *call, _ *none, in *NewApp) (App,
 	return shown, nil
 }
 
-// administrator tells whether an administrator of this server asks, from a browser.
+// administrator reports whether the caller is an administrator of this server, in a browser session.
 func (c *call) administrator() bool { return c.principal == nil && c.signedIn.User.Admin }
 
 func (a *API) listApps(ctx context.Context, c *call, q *Page, _ *none) (List[App], error) {
@@ -221,7 +221,7 @@ func (a *API) updateApp(ctx context.Context, c *call, _ *none, in *AppChange) (A
 	return c.showApp(&x), nil
 }
 
-// changesApp tells whether anything but its state is to change.
+// changesApp reports whether anything but its state is to change.
 func (in *AppChange) changesApp() bool {
 	rest := *in
 	rest.Disabled = nil

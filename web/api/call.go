@@ -114,7 +114,7 @@ func (c *call) authenticateCredential(ctx context.Context) (err error) {
 	}
 	c.by, c.workspace, err = c.oauth.CredentialAuthority(ctx, p)
 	if err == nil && c.op.where != inHeader && c.workspace.ID != "" {
-		// It is about the workspace itself, of which the credential does not know all.
+		// It is about the workspace itself, and the principal does not hold all of that.
 		c.workspace, err = c.store.WorkspaceByID(storage.System(ctx), c.workspace.ID)
 		c.workspace.Role = c.by.Role
 	}
@@ -186,7 +186,7 @@ func (c *call) administer(ctx context.Context) error {
 	return nil
 }
 
-// authorize refuses what the caller may not do, whatever it is about.
+// authorize refuses operations that the caller may not use at all.
 func (c *call) authorize(ctx context.Context) error {
 	if p := c.principal; p != nil && !c.op.whoAmI && !p.Has(oauth.ScopeAdmin) {
 		return gateway.MissingScope(oauth.ScopeAdmin, c.op.method+" "+c.op.path)

@@ -36,7 +36,7 @@ func unknownMember(name string) *gateway.Refusal {
 	return badRequest(fmt.Sprintf("Unknown member %q; leave it out.", shorten(name)))
 }
 
-// notFound is what is said about what is not there and about what is somebody else's.
+// notFound is for objects that do not exist and those that the caller has no access to: it does not say which.
 const notFound = "Not found, or you have no access to it."
 
 // asRefusal is the one place where errors of other packages become answers.

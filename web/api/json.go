@@ -194,8 +194,8 @@ func eachMember(text []byte, fn func(name string, value json.RawMessage) error) 
 	return nil
 }
 
-// receive takes in the whole body. It comes before everything else: whoever sends theirs slowly must not be judged by
-// rights that are gone when it is complete.
+// receive reads the whole body. It comes before everything else, so that a slow body is not decided about by rights that
+// are gone when it is complete.
 func (c *call) receive() {
 	if c.op.in != reflect.TypeFor[none]() {
 		c.body, c.broken = io.ReadAll(http.MaxBytesReader(c.w, c.r.Body, maxBody))

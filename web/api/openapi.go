@@ -393,7 +393,7 @@ func required(t reflect.Type, request bool) []string {
 	return list
 }
 
-// nullable tells whether a member may be null: of a request, where it may be left out too.
+// nullable reports whether a member may be null: in a request, if it may also be left out.
 func nullable(f reflect.StructField, request bool) bool {
 	if request {
 		return omits(f) || f.Type.Kind() == reflect.Pointer

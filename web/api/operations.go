@@ -40,7 +40,7 @@ func (p place) rule() gateway.WorkspaceRule {
 	return gateway.WorkspaceOptional
 }
 
-// operation is one thing that the API does. Routes, judgement and document are made from it.
+// operation is one operation of the API. Its route, its checks and its part of the OpenAPI document are made from it.
 type operation struct {
 	method, path string
 	id           string // operationId of the document
@@ -87,7 +87,7 @@ func on[Query, In, Out any](o operation, do func(ctx context.Context, c *call, q
 	return o
 }
 
-// needsBody tells whether a request without a body is none: it would say nothing of what must be said, or change nothing.
+// needsBody reports whether a request must have a body: without one it would lack a required member, or change nothing.
 func (o *operation) needsBody() bool { return o.method == patch || len(required(o.in, true)) > 0 }
 
 // table is all that the API does.

@@ -96,7 +96,7 @@ func (p *Page) size() int {
 	return int(p.Limit)
 }
 
-// cursorPurpose binds a cursor to the list, its filters, and whoever reads it where.
+// cursorPurpose binds a cursor to the list, its filters, the caller and the workspace.
 func (c *call) cursorPurpose() string {
 	filters := c.r.URL.Query()
 	filters.Del("cursor")
@@ -116,8 +116,8 @@ func (c *call) after(p *Page) (string, error) {
 	return string(text), nil
 }
 
-// listOf is a page of rows, of which there is one more than it holds where there is another page. place is what the
-// next page begins after.
+// listOf is a page of rows. There is one row more than a page holds if there is another page; place is the position that
+// the next page begins after.
 func listOf[Row, T any](c *call, p *Page, rows []Row, place func(*Row) string, show func(*Row) T) List[T] {
 	list := List[T]{Data: []T{}}
 	if n := p.size(); len(rows) > n {

@@ -82,7 +82,7 @@ func (a *API) users() []operation {
 		}), a.updateUser),
 		on(with(operation{
 			method: post, path: "/v1/users/{id}/sign-out", id: "signOutUser", summary: "Sign a user out everywhere", status: 200,
-			text:    "Ends all browser sessions of the user, and whatever else the body asks for.",
+			text:    "Ends all browser sessions of the user, and what the body adds.",
 			request: SignOut{Apps: true}, answer: SignedOut{Sessions: 2, Grants: 1, Tokens: []Token{}},
 		}), a.signOutUser),
 	}

@@ -12,11 +12,11 @@ import (
 	"doorward/oauth"
 )
 
-// Request is what is to be decided about.
+// Request is a request to be decided about.
 type Request struct {
 	Method  string
 	Path    string      // as it came, with its escapes, without the query
-	Header  http.Header // of which Authorization and the resource's workspace header count
+	Header  http.Header // only Authorization and the resource's workspace header are read
 	Address netip.Addr  // where it comes from
 }
 

@@ -307,7 +307,7 @@ func TestHostDecides(t *testing.T) {
 }
 
 // The metadata of an API at an address of the issuer's, which challenges there name, are on the issuer's host; those of
-// other APIs are not (RFC 9728 section 3.1).
+// other APIs are not (RFC 9728, section 3.1).
 func TestMetadataOfAnAPIAtTheIssuersAddress(t *testing.T) {
 	const issuer = "http://localhost:8080"
 	var resources []oauth.Resource

@@ -68,8 +68,8 @@ func (g *Gateway) EnvoyAuth(w http.ResponseWriter, r *http.Request) {
 }
 
 // NginxAuth serves GET /gateway/nginx: 200 with who calls, or 403 with the refusal in headers, from which nginx makes the
-// answer, since auth_request knows no other status. ingress-nginx makes nothing of these headers, so it gets 401 where the
-// credential is missing or useless, which nginx passes on with its challenge, and 5xx where nothing was decided.
+// answer, since auth_request knows no other status. ingress-nginx ignores these headers, so it gets 401 where the
+// credential is missing or invalid, which nginx passes on with its challenge, and 5xx where nothing was decided.
 func (g *Gateway) NginxAuth(w http.ResponseWriter, r *http.Request) {
 	shape, q, v := g.ask(w, r, NginxPath)
 	if v.Refusal == nil {
@@ -116,7 +116,7 @@ type question struct {
 	byURL bool // it was described by a full URL, as ingress-nginx does
 }
 
-// ask judges the request that a proxy describes, and writes the headers of the answer, whatever it is.
+// ask decides about the request that a proxy describes, and writes the headers of the answer, allowed or not.
 func (g *Gateway) ask(w http.ResponseWriter, r *http.Request, endpoint string) (Shape, *question, Verdict) {
 	h := w.Header()
 	setIdentity(h, nil) // also where it is refused, so that a proxy copies nothing else

@@ -6,13 +6,13 @@ import (
 	"time"
 )
 
-// How requests that last are judged again.
+// How requests that last, WebSockets and streams above all, are decided again.
 const (
-	// RecheckInterval is how often Recheck is to be called, so that each request is judged at least once a minute.
+	// RecheckInterval is how often Recheck must be called, so that each request is decided at least once a minute.
 	RecheckInterval = 15 * time.Second
-	recheckAge      = 25 * time.Second // what was judged later than this is not yet judged again
-	recheckGrace    = 5 * time.Minute  // how long a request lasts whose judgement fails for want of storage
-	recheckers      = 8                // judgements at once
+	recheckAge      = 25 * time.Second // a decision younger than this is not repeated yet
+	recheckGrace    = 5 * time.Minute  // how long a request lasts that cannot be decided for want of storage
+	recheckers      = 8                // decisions at once
 )
 
 // closedError is why a request that had been allowed was ended.
@@ -22,23 +22,23 @@ func (e *closedError) Error() string { return "no longer allowed: " + e.verdict.
 
 func (e *closedError) Unwrap() error { return e.verdict.Refusal }
 
-// live is a request that was allowed by its credential and has not ended.
-type live struct {
+// lastingRequest is a request that was allowed by its credential and has not ended.
+type lastingRequest struct {
 	api     *API
 	request Request
 	end     context.CancelCauseFunc
-	judged  time.Time // when it was last found to be allowed
+	allowed time.Time // when it was last found to be allowed
 
-	before, after *live // in the list of all
+	before, after *lastingRequest // in the list of all
 }
 
-// lives are the requests under way, in a list, so that one costs no more than a few pointers.
-type lives struct {
+// lastingRequests are the requests in progress, in a list, so that one costs no more than a few pointers.
+type lastingRequests struct {
 	mu    sync.Mutex
-	first *live
+	first *lastingRequest
 }
 
-func (l *lives) add(one *live) {
+func (l *lastingRequests) add(one *lastingRequest) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	if one.after = l.first; one.after != nil {
@@ -47,7 +47,7 @@ func (l *lives) add(one *live) {
 	l.first = one
 }
 
-func (l *lives) remove(one *live) {
+func (l *lastingRequests) remove(one *lastingRequest) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	if one.after != nil {
@@ -60,32 +60,32 @@ func (l *lives) remove(one *live) {
 	}
 }
 
-// due are those that were judged before a time.
-func (l *lives) due(before time.Time) (all []*live) {
+// due are those that were last found to be allowed before a time.
+func (l *lastingRequests) due(before time.Time) (all []*lastingRequest) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	for one := l.first; one != nil; one = one.after {
-		if one.judged.Before(before) {
+		if one.allowed.Before(before) {
 			all = append(all, one)
 		}
 	}
 	return all
 }
 
-func (l *lives) allowed(one *live, at time.Time) {
+func (l *lastingRequests) setAllowed(one *lastingRequest, at time.Time) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	one.judged = at
+	one.allowed = at
 }
 
-// Recheck judges the requests again that last, WebSockets and streams above all: credential, workspace, and what their route
-// needs, without charge. It ends those that would be refused now. Where storage cannot be reached a request goes on, for
-// five minutes after it was last found to be allowed.
+// Recheck decides again about the requests that last: credential, workspace, and what their route needs, without charge.
+// It ends those that would be refused now. Where storage cannot be reached a request goes on, for five minutes after it was
+// last found to be allowed.
 func (g *Gateway) Recheck(ctx context.Context) {
 	now := g.now()
-	work := make(chan *live)
+	work := make(chan *lastingRequest)
 	var workers sync.WaitGroup
-	due := g.lives.due(now.Add(-recheckAge))
+	due := g.lasting.due(now.Add(-recheckAge))
 	for range min(recheckers, len(due)) {
 		workers.Go(func() {
 			for one := range work {
@@ -100,14 +100,14 @@ func (g *Gateway) Recheck(ctx context.Context) {
 	workers.Wait()
 }
 
-func (g *Gateway) recheck(ctx context.Context, one *live, now time.Time) {
-	ctx, cancel := context.WithTimeout(ctx, judgeTimeout)
+func (g *Gateway) recheck(ctx context.Context, one *lastingRequest, now time.Time) {
+	ctx, cancel := context.WithTimeout(ctx, decisionTimeout)
 	defer cancel()
 	v := g.decideFor(ctx, one.api, one.request, rechecked)
 	switch {
 	case v.Refusal == nil:
-		g.lives.allowed(one, now)
-	case (v.Refusal.Kind == Unavailable || v.Refusal.Kind == Failed) && now.Sub(one.judged) < recheckGrace:
+		g.lasting.setAllowed(one, now)
+	case (v.Refusal.Kind == Unavailable || v.Refusal.Kind == Failed) && now.Sub(one.allowed) < recheckGrace:
 	default:
 		one.end(&closedError{v})
 	}

@@ -23,11 +23,11 @@ import (
 // How long the parts of a forwarded request may take, and how much it may carry. What flows is not bounded in time: each
 // piece of a body, either way, has patience of its own, so that streams last.
 const (
-	dialTimeout   = 2 * time.Second
-	headerTimeout = 30 * time.Second // until the upstream begins to answer
-	patience      = 30 * time.Second // for the next piece from the caller, and for the caller to take one
-	maxBody       = 64 << 20         // bytes
-	judgeTimeout  = 8 * time.Second  // of the decision, which asks the database
+	dialTimeout     = 2 * time.Second
+	headerTimeout   = 30 * time.Second // until the upstream begins to answer
+	patience        = 30 * time.Second // for the next piece from the caller, and for the caller to take one
+	maxBody         = 64 << 20         // bytes
+	decisionTimeout = 8 * time.Second  // of the decision, which asks the database
 
 	// The whole body of an anonymous request may take a minute, and as long more as it takes at the slowest rate.
 	anonymousGrace = time.Minute
@@ -46,7 +46,7 @@ type forwarded struct {
 
 type forwardedKey struct{}
 
-// forward judges a request on an API's host and, where that is allowed and there is an upstream, passes it on.
+// forward decides about a request on an API's host and passes on what is allowed.
 func (g *Gateway) forward(w http.ResponseWriter, r *http.Request, a *API) {
 	r.Pattern = a.ID // in the log and the metrics, where no path may stand
 	if g.proxies[a] == nil {
@@ -75,9 +75,9 @@ func (g *Gateway) forward(w http.ResponseWriter, r *http.Request, a *API) {
 	} else {
 		lasting, end := context.WithCancelCause(ctx)
 		defer end(nil)
-		one := &live{api: a, request: q, end: end, judged: g.now()}
-		g.lives.add(one)
-		defer g.lives.remove(one)
+		one := &lastingRequest{api: a, request: q, end: end, allowed: g.now()}
+		g.lasting.add(one)
+		defer g.lasting.remove(one)
 		ctx = lasting
 	}
 	f.body = patient(w, r, public)
@@ -101,7 +101,7 @@ func closedBy(ctx context.Context) *closedError {
 
 // decide is Decide in its time.
 func (g *Gateway) decide(r *http.Request, a *API, q Request) Verdict {
-	ctx, cancel := context.WithTimeout(r.Context(), judgeTimeout)
+	ctx, cancel := context.WithTimeout(r.Context(), decisionTimeout)
 	defer cancel()
 	return g.Decide(ctx, a, q)
 }
@@ -127,7 +127,7 @@ func (g *Gateway) newProxy(a *API) http.Handler {
 			f := p.In.Context().Value(forwardedKey{}).(*forwarded)
 			clearHeaders(p.Out.Header)
 			dropOwnCookies(p.Out.Header)
-			p.Out.Trailer = nil // it comes after all was judged
+			p.Out.Trailer = nil // it comes after the decision
 			p.Out.URL.User = nil
 			if !mayUpgrade(p.In, p.Out.Header.Get("Upgrade")) {
 				p.Out.Header.Del("Upgrade")
@@ -195,9 +195,9 @@ func (g *Gateway) newProxy(a *API) http.Handler {
 	}
 }
 
-// mayUpgrade reports whether a request may change the protocol of its connection: to WebSocket, in the one form that this
-// has (RFC 6455 section 4.1). What comes after a change to another one, h2c above all, would be requests that nobody
-// judged, and where a body comes first it is not clear to everybody where that one ends.
+// mayUpgrade reports whether a request may change the protocol of its connection: only to WebSocket, in the one form of
+// RFC 6455, section 4.1. After a change to another protocol, h2c above all, requests would pass undecided; and where a
+// body comes first, servers may disagree where it ends.
 func mayUpgrade(r *http.Request, protocol string) bool {
 	return strings.EqualFold(protocol, "websocket") && r.Method == http.MethodGet && r.ProtoAtLeast(1, 1) && r.ContentLength == 0 && len(r.TransferEncoding) == 0
 }
@@ -308,7 +308,7 @@ type patientWriter struct {
 	control *http.ResponseController
 	said    http.Header // what this server had to say before the API said anything
 	cleared bool        // of that nothing is left
-	interim bool        // the caller's HTTP knows interim answers (RFC 9110 section 15.2)
+	interim bool        // the caller's HTTP knows interim answers (RFC 9110, section 15.2)
 }
 
 // WriteHeader implements http.ResponseWriter. After an interim answer, such as the 100 that a caller asks for, the proxy

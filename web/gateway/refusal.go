@@ -49,7 +49,7 @@ type Refusal struct {
 	Kind   Kind
 	Status int    // zero: the kind's
 	Detail string // one sentence that says what to do
-	// KeyID names the key that was sent, where it once was a real one; whoever guesses learns no id.
+	// KeyID is the id of the key that was sent, if this server issued it; a guess reveals no id.
 	KeyID       string
 	AccessToken bool      // what was sent is one, for which Shape.ExpiredStatus counts
 	ExpiredAt   time.Time // of an expired credential
@@ -134,11 +134,11 @@ func (r *Refusal) challenge(metadata string) string {
 		more = `, scope="` + quotable(r.Scope) + `"`
 	}
 	if metadata != "" {
-		more += `, resource_metadata="` + quotable(metadata) + `"` // RFC 9728 section 5.1
+		more += `, resource_metadata="` + quotable(metadata) + `"` // RFC 9728, section 5.1
 	}
 	switch r.Kind {
 	case Missing:
-		return realm + more // RFC 6750 section 3.1: without a credential there is nothing wrong with it
+		return realm + more // RFC 6750, section 3.1: without a credential there is nothing wrong with it
 	case Invalid, Expired:
 		// One sentence for all, so that a shape which tells them apart does so in its body alone.
 		code, description = "invalid_token", "The credential is unknown, has expired or was revoked."
@@ -156,7 +156,7 @@ func (r *Refusal) challenge(metadata string) string {
 	return c + more
 }
 
-// quotable keeps of a text what RFC 6750 section 3 allows in an attribute.
+// quotable keeps of a text what RFC 6750, section 3 allows in an attribute.
 func quotable(text string) string {
 	return strings.Map(func(c rune) rune {
 		switch {

@@ -16,7 +16,7 @@ type Shape struct {
 	Texts Texts
 	// ExpiredStatus is that of an expired access token: 401, as is zero, or 419.
 	ExpiredStatus int
-	// Metadata is where the API's protected resource metadata are (RFC 9728 section 5.1); empty: nowhere.
+	// Metadata is where the API's protected resource metadata are (RFC 9728, section 5.1); empty: nowhere.
 	Metadata string
 }
 
@@ -228,7 +228,7 @@ func (s Shape) Body(r *Refusal) (status int, body any) {
 	return status, own.body(status, w, r)
 }
 
-// Write answers with a refusal. It sets WWW-Authenticate (RFC 6750 section 3, RFC 9470 section 3) and Retry-After.
+// Write answers with a refusal. It sets WWW-Authenticate (RFC 6750, section 3, RFC 9470, section 3) and Retry-After.
 func (s Shape) Write(w http.ResponseWriter, r *Refusal) {
 	status, body := s.Body(r)
 	h := w.Header()
