@@ -49,7 +49,13 @@ type API struct {
 // New makes an API.
 func New(c Config) *API {
 	a := &API{
-		store: c.Store, oauth: c.OAuth, identity: c.Identity, gateway: c.Gateway, address: c.ClientAddress, visitor: c.Visitor, sameOrigin: http.NewCrossOriginProtection(),
+		store:      c.Store,
+		oauth:      c.OAuth,
+		identity:   c.Identity,
+		gateway:    c.Gateway,
+		address:    c.ClientAddress,
+		visitor:    c.Visitor,
+		sameOrigin: http.NewCrossOriginProtection(),
 	}
 	a.operations = a.table()
 	a.document = a.describe(c.SessionCookie)
@@ -82,7 +88,8 @@ func (a *API) Refuse(w http.ResponseWriter, r *http.Request, refusal *gateway.Re
 	a.shapeOf(r, nil).Write(w, refusal)
 }
 
-// shapeOf is how the refusals look of the resource on whose host a request came, else of that which its credential is for.
+// shapeOf is how the refusals look of the resource on whose host a request came, else of that which its credential is
+// for.
 func (a *API) shapeOf(r *http.Request, p *oauth.Principal) gateway.Shape {
 	return a.gateway.Shape(a.gateway.ResourceFor(gateway.APIOf(r.Context()), p).ID)
 }

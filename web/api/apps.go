@@ -78,31 +78,68 @@ func (a *API) apps() []operation {
 		return o
 	}
 	key := a.exampleKey()
-	create := NewApp{Name: "Example App", RedirectURIs: []string{"https://app.example.com/callback"}, Scopes: key.Scopes.List, Site: "https://app.example.com"}
+	create := NewApp{
+		Name:         "Example App",
+		RedirectURIs: []string{"https://app.example.com/callback"},
+		Scopes:       key.Scopes.List,
+		Site:         "https://app.example.com",
+	}
 	shown := App{
-		ID: "app_" + exampleUUID, Name: create.Name, Site: &create.Site, Workspace: "acme", RedirectURIs: create.RedirectURIs,
-		Grants: []string{oauth.GrantAuthorizationCode, oauth.GrantRefreshToken}, Scopes: create.Scopes, Resources: []string{key.Resource},
-		Secrets: []AppSecret{{Tail: "x0Zb", CreatedAt: exampleTime}}, CreatedAt: exampleTime, ChangedAt: exampleTime,
+		ID:           "app_" + exampleUUID,
+		Name:         create.Name,
+		Site:         &create.Site,
+		Workspace:    "acme",
+		RedirectURIs: create.RedirectURIs,
+		Grants:       []string{oauth.GrantAuthorizationCode, oauth.GrantRefreshToken},
+		Scopes:       create.Scopes,
+		Resources:    []string{key.Resource},
+		Secrets:      []AppSecret{{Tail: "x0Zb", CreatedAt: exampleTime}},
+		CreatedAt:    exampleTime,
+		ChangedAt:    exampleTime,
 	}
 	made := shown
 	made.Secret = oauth.PrefixClientSecret + "…x0Zb"
 	return []operation{
 		on(with(operation{
-			method: post, path: "/v1/apps", id: "createApp", summary: "Create an app", status: 201, request: create, answer: made,
-			text: "The client secret is returned in the member `secret` of this response and never again.",
+			method:  post,
+			path:    "/v1/apps",
+			id:      "createApp",
+			summary: "Create an app",
+			status:  201,
+			request: create,
+			answer:  made,
+			text:    "The client secret is returned in the member `secret` of this response and never again.",
 		}), a.createApp),
 		on(with(operation{
 			method: get, path: "/v1/apps", id: "listApps", summary: "List apps", status: 200, text: "Oldest first.",
 			answer: List[App]{Data: []App{withoutSecrets(shown)}},
 		}), a.listApps),
-		on(with(operation{method: get, path: "/v1/apps/{id}", id: "getApp", summary: "Show an app", status: 200, answer: shown}), a.getApp),
 		on(with(operation{
-			method: patch, path: "/v1/apps/{id}", id: "updateApp", summary: "Update, disable or enable an app", status: 200,
-			request: AppChange{Name: ptr("Example App"), Disabled: ptr(false)}, answer: shown,
+			method:  get,
+			path:    "/v1/apps/{id}",
+			id:      "getApp",
+			summary: "Show an app",
+			status:  200,
+			answer:  shown,
+		}), a.getApp),
+		on(with(operation{
+			method:  patch,
+			path:    "/v1/apps/{id}",
+			id:      "updateApp",
+			summary: "Update, disable or enable an app",
+			status:  200,
+			request: AppChange{Name: ptr("Example App"), Disabled: ptr(false)},
+			answer:  shown,
 		}), a.updateApp),
 		on(with(operation{
-			method: post, path: "/v1/apps/{id}/secret", id: "rotateAppSecret", summary: "Rotate an app's secret", status: 201,
-			text: "The previous secret keeps working for a grace period; any older one stops immediately.", request: Rotation{Grace: ptr("24h")}, answer: made,
+			method:  post,
+			path:    "/v1/apps/{id}/secret",
+			id:      "rotateAppSecret",
+			summary: "Rotate an app's secret",
+			status:  201,
+			text:    "The previous secret keeps working for a grace period; any older one stops immediately.",
+			request: Rotation{Grace: ptr("24h")},
+			answer:  made,
 		}), a.rotateAppSecret),
 		on(with(operation{
 			method: remove, path: "/v1/apps/{id}", id: "deleteApp", summary: "Delete an app", status: 204,
@@ -119,14 +156,33 @@ func withoutSecrets(shown App) App {
 // showApp is an app as it is answered.
 func (c *call) showApp(x *storage.Client) App {
 	shown := App{
-		ID: x.ID, Name: x.Name, Site: text(x.Site), Workspace: c.workspace.Slug, RedirectURIs: list(x.RedirectURIs), Grants: list(x.GrantTypes),
-		Scopes: list(x.Scopes), Resources: list(x.Resources), Public: x.Public, PKCEOptional: x.PKCEOptional, FirstParty: x.FirstParty, Manages: x.Manages,
-		ResourceServer: x.ResourceServer, Verified: x.Verified, Disabled: !x.DisabledAt.IsZero(), DisabledBy: text(x.DisabledBy), Secrets: []AppSecret{},
-		CreatedAt: Moment(x.CreatedAt), CreatedBy: text(x.CreatedBy), ChangedAt: Moment(x.ChangedAt),
+		ID:             x.ID,
+		Name:           x.Name,
+		Site:           text(x.Site),
+		Workspace:      c.workspace.Slug,
+		RedirectURIs:   list(x.RedirectURIs),
+		Grants:         list(x.GrantTypes),
+		Scopes:         list(x.Scopes),
+		Resources:      list(x.Resources),
+		Public:         x.Public,
+		PKCEOptional:   x.PKCEOptional,
+		FirstParty:     x.FirstParty,
+		Manages:        x.Manages,
+		ResourceServer: x.ResourceServer,
+		Verified:       x.Verified,
+		Disabled:       !x.DisabledAt.IsZero(),
+		DisabledBy:     text(x.DisabledBy),
+		Secrets:        []AppSecret{},
+		CreatedAt:      Moment(x.CreatedAt),
+		CreatedBy:      text(x.CreatedBy),
+		ChangedAt:      Moment(x.ChangedAt),
 	}
 	for _, secret := range x.Secrets {
 		shown.Secrets = append(shown.Secrets, AppSecret{
-			Tail: secret.Tail, CreatedAt: Moment(secret.CreatedAt), ExpiresAt: maybe(secret.ExpiresAt), LastUsedAt: maybe(secret.LastUsedAt),
+			Tail:       secret.Tail,
+			CreatedAt:  Moment(secret.CreatedAt),
+			ExpiresAt:  maybe(secret.ExpiresAt),
+			LastUsedAt: maybe(secret.LastUsedAt),
 		})
 	}
 	return shown
@@ -147,8 +203,19 @@ func (c *call) findApp(ctx context.Context) (storage.Client, error) {
 
 func (a *API) createApp(ctx context.Context, c *call, _ *none, in *NewApp) (App, error) {
 	p := oauth.ClientSpec{
-		Name: in.Name, Site: in.Site, RedirectURIs: in.RedirectURIs, Grants: in.Grants, Scopes: in.Scopes, Resources: in.Resources, Public: in.Public,
-		PKCEOptional: in.PKCEOptional, FirstParty: in.FirstParty, Manages: in.Manages, WorkspaceID: c.by.WorkspaceID, CreatedBy: c.by.UserID, Administrator: c.administrator(),
+		Name:          in.Name,
+		Site:          in.Site,
+		RedirectURIs:  in.RedirectURIs,
+		Grants:        in.Grants,
+		Scopes:        in.Scopes,
+		Resources:     in.Resources,
+		Public:        in.Public,
+		PKCEOptional:  in.PKCEOptional,
+		FirstParty:    in.FirstParty,
+		Manages:       in.Manages,
+		WorkspaceID:   c.by.WorkspaceID,
+		CreatedBy:     c.by.UserID,
+		Administrator: c.administrator(),
 	}
 	if len(p.Resources) == 0 && c.principal != nil {
 		p.Resources = []string{c.principal.Audience}
@@ -225,8 +292,11 @@ func (a *API) updateApp(ctx context.Context, c *call, _ *none, in *AppChange) (A
 func (in *AppChange) changesApp() bool {
 	rest := *in
 	rest.Disabled = nil
-	return rest.Name != nil || rest.Site.Set || rest.RedirectURIs != nil || rest.Grants != nil || rest.Scopes != nil || rest.Resources != nil ||
-		rest.PKCEOptional != nil || rest.FirstParty != nil || rest.Manages != nil
+	return rest.Name != nil || rest.Site.Set || rest.RedirectURIs != nil || rest.Grants != nil || rest.Scopes != nil ||
+		rest.Resources != nil ||
+		rest.PKCEOptional != nil ||
+		rest.FirstParty != nil ||
+		rest.Manages != nil
 }
 
 // set changes what is to change.

@@ -55,8 +55,8 @@ func (a *API) serve(w http.ResponseWriter, r *http.Request, o *operation) {
 	}
 }
 
-// reasons are those of refusals of a credential that was admitted. What is wrong with a request otherwise refuses nothing to
-// its credential.
+// reasons are those of refusals of a credential that was admitted. What is wrong with a request otherwise refuses
+// nothing to its credential.
 var reasons = map[gateway.Kind]string{gateway.Forbidden: oauth.ReasonPermissions, gateway.Limited: oauth.ReasonLimit}
 
 func (c *call) handle(ctx context.Context) (reply, error) {
@@ -81,8 +81,8 @@ func (c *call) handle(ctx context.Context) (reply, error) {
 	return c.act(ctx, act)
 }
 
-// authenticate finds out who calls and in which workspace. On the issuer's host a request without an Authorization header
-// is one of the browser's session, where there is one.
+// authenticate finds out who calls and in which workspace. On the issuer's host a request without an Authorization
+// header is one of the browser's session, where there is one.
 func (c *call) authenticate(ctx context.Context) error {
 	host := gateway.APIOf(ctx)
 	if len(c.r.Header.Values("Authorization")) == 0 && host == nil {
@@ -93,9 +93,16 @@ func (c *call) authenticate(ctx context.Context) error {
 			return c.authenticateSession(ctx, v)
 		}
 	}
-	door := gateway.Door{API: host, Workspace: c.op.where.rule(), Slug: c.r.PathValue("slug"), OwnTokensOnly: !c.op.whoAmI, Cost: 1}
+	door := gateway.Door{
+		API:           host,
+		Workspace:     c.op.where.rule(),
+		Slug:          c.r.PathValue("slug"),
+		OwnTokensOnly: !c.op.whoAmI,
+		Cost:          1,
+	}
 	admission := c.gateway.Admit(ctx, door, c.r.Header, c.address(c.r))
-	c.principal, c.taken, c.reason, c.unknown = admission.Principal, admission.Taken, admission.Reason, admission.UnknownWorkspace
+	c.principal, c.taken, c.reason = admission.Principal, admission.Taken, admission.Reason
+	c.unknown = admission.UnknownWorkspace
 	gateway.RateHeaders(c.w.Header(), c.taken)
 	if admission.Refusal != nil {
 		return admission.Refusal

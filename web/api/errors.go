@@ -48,10 +48,15 @@ func asRefusal(err error) *gateway.Refusal {
 	switch {
 	case errors.As(err, &own):
 		return own
-	case errors.Is(err, storage.ErrUnavailable), errors.Is(err, context.Canceled), errors.Is(err, context.DeadlineExceeded):
+	case errors.Is(err, storage.ErrUnavailable),
+		errors.Is(err, context.Canceled),
+		errors.Is(err, context.DeadlineExceeded):
 		return gateway.AsRefusal(err)
 	case errors.Is(err, oauth.ErrStale):
-		return &gateway.Refusal{Kind: gateway.StepUp, Detail: "This needs a recent sign-in; sign in again, then repeat the request."}
+		return &gateway.Refusal{
+			Kind:   gateway.StepUp,
+			Detail: "This needs a recent sign-in; sign in again, then repeat the request.",
+		}
 	case errors.As(err, &forbidden):
 		return &gateway.Refusal{Kind: gateway.Forbidden, Detail: forbidden.Message, Scope: forbidden.Scope}
 	case errors.As(err, &tooMany):
@@ -61,7 +66,11 @@ func asRefusal(err error) *gateway.Refusal {
 	case len(invalid) > 0:
 		return badRequest(sentence(invalid))
 	case errors.Is(err, apikey.ErrTooMany):
-		return conflict("The limit of " + strconv.Itoa(apikey.MaxKeys) + " active keys is reached; revoke keys that are no longer used.")
+		return conflict(
+			"The limit of " + strconv.Itoa(
+				apikey.MaxKeys,
+			) + " active keys is reached; revoke keys that are no longer used.",
+		)
 	case errors.Is(err, apikey.ErrRotated):
 		return conflict("The key was already rotated, is revoked or has expired; create a new one.")
 	case errors.Is(err, storage.ErrNotFound):
@@ -89,7 +98,12 @@ func faults(err error) []*oauth.Invalid {
 
 // members are the names that fields have in JSON where package oauth calls them otherwise.
 var members = map[string]string{
-	"scope": "scopes", "rate limit": "rateLimit", "expires": "expiresAt", "redirect_uris": "redirectUris", "grant": "grants", "pkce": "pkceOptional",
+	"scope":         "scopes",
+	"rate limit":    "rateLimit",
+	"expires":       "expiresAt",
+	"redirect_uris": "redirectUris",
+	"grant":         "grants",
+	"pkce":          "pkceOptional",
 }
 
 // sentence puts all faults into one.

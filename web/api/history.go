@@ -58,17 +58,53 @@ type EventFilter struct {
 func (a *API) history() []operation {
 	return []operation{
 		on(operation{
-			method: get, path: "/v1/usage", id: "listUsage", tag: "Usage", summary: "List usage", status: 200,
-			where: inHeader, speaker: asTenant, may: oauth.MaySeeUsage, text: "How often credentials were used, oldest first. Counts lag by a few seconds.",
-			answer: List[Usage]{Data: []Usage{{From: exampleTime, CredentialID: keyID, Credential: oauth.KindAPIKey, Allowed: 1204, Limited: 3, Refused: 1}}},
+			method:  get,
+			path:    "/v1/usage",
+			id:      "listUsage",
+			tag:     "Usage",
+			summary: "List usage",
+			status:  200,
+			where:   inHeader,
+			speaker: asTenant,
+			may:     oauth.MaySeeUsage,
+			text:    "How often credentials were used, oldest first. Counts lag by a few seconds.",
+			answer: List[Usage]{
+				Data: []Usage{
+					{
+						From:         exampleTime,
+						CredentialID: keyID,
+						Credential:   oauth.KindAPIKey,
+						Allowed:      1204,
+						Limited:      3,
+						Refused:      1,
+					},
+				},
+			},
 		}, a.listUsage),
 		on(operation{
-			method: get, path: "/v1/audit-events", id: "listAuditEvents", tag: "Audit", summary: "List audit events", status: 200,
-			where: inHeader, speaker: asTenant, may: oauth.MayAudit, text: "Newest first.",
-			answer: List[Event]{Data: []Event{{
-				ID: "event_" + exampleUUID, At: exampleTime, Action: "api_key.created", UserID: ptr("user_" + exampleUUID), Credential: ptr("session"),
-				Address: ptr("192.0.2.7"), RequestID: ptr("5f2b9c0d1e3a4b5c6d7e8f90"), Target: ptr(keyID), Detail: map[string]string{"scopes": "read write"},
-			}}},
+			method:  get,
+			path:    "/v1/audit-events",
+			id:      "listAuditEvents",
+			tag:     "Audit",
+			summary: "List audit events",
+			status:  200,
+			where:   inHeader,
+			speaker: asTenant,
+			may:     oauth.MayAudit,
+			text:    "Newest first.",
+			answer: List[Event]{Data: []Event{
+				{
+					ID:         "event_" + exampleUUID,
+					At:         exampleTime,
+					Action:     "api_key.created",
+					UserID:     ptr("user_" + exampleUUID),
+					Credential: ptr("session"),
+					Address:    ptr("192.0.2.7"),
+					RequestID:  ptr("5f2b9c0d1e3a4b5c6d7e8f90"),
+					Target:     ptr(keyID),
+					Detail:     map[string]string{"scopes": "read write"},
+				},
+			}},
 		}, a.listEvents),
 	}
 }
@@ -79,7 +115,12 @@ func (a *API) listUsage(ctx context.Context, c *call, q *UsageFilter, _ *none) (
 		return List[Usage]{}, err
 	}
 	f := storage.UsageFilter{
-		WorkspaceID: c.by.WorkspaceID, CredentialID: q.Credential, Since: storage.Time(q.From), Until: storage.Time(q.To), ByDay: q.By != "hour", Limit: q.size() + 1,
+		WorkspaceID:  c.by.WorkspaceID,
+		CredentialID: q.Credential,
+		Since:        storage.Time(q.From),
+		Until:        storage.Time(q.To),
+		ByDay:        q.By != "hour",
+		Limit:        q.size() + 1,
 	}
 	if f.Until.IsZero() {
 		f.Until = a.store.Now().Add(time.Microsecond)
@@ -101,7 +142,14 @@ func (a *API) listUsage(ctx context.Context, c *call, q *UsageFilter, _ *none) (
 	}
 	place := func(u *storage.Usage) string { return strconv.FormatInt(int64(u.Hour), 10) + " " + u.CredentialID }
 	return listOf(c, &q.Page, rows, place, func(u *storage.Usage) Usage {
-		return Usage{From: Moment(u.Hour), CredentialID: u.CredentialID, Credential: u.Credential, Allowed: u.Allowed, Limited: u.Limited, Refused: u.Refused}
+		return Usage{
+			From:         Moment(u.Hour),
+			CredentialID: u.CredentialID,
+			Credential:   u.Credential,
+			Allowed:      u.Allowed,
+			Limited:      u.Limited,
+			Refused:      u.Refused,
+		}
 	}), nil
 }
 
@@ -111,20 +159,41 @@ func (a *API) listEvents(ctx context.Context, c *call, q *EventFilter, _ *none) 
 		return List[Event]{}, err
 	}
 	rows, err := a.store.AuditEvents(ctx, storage.AuditFilter{
-		WorkspaceID: c.by.WorkspaceID, Action: q.Action, UserID: q.User, Target: q.Target, Since: storage.Time(q.From), Until: storage.Time(q.To),
-		After: after, Limit: q.size() + 1,
+		WorkspaceID: c.by.WorkspaceID,
+		Action:      q.Action,
+		UserID:      q.User,
+		Target:      q.Target,
+		Since:       storage.Time(q.From),
+		Until:       storage.Time(q.To),
+		After:       after,
+		Limit:       q.size() + 1,
 	})
 	if err != nil {
 		return List[Event]{}, fmt.Errorf("list audit events: %w", err)
 	}
-	return listOf(c, &q.Page, rows, func(e *storage.AuditEvent) string { return e.ID }, func(e *storage.AuditEvent) Event {
-		detail := e.Detail
-		if detail == nil {
-			detail = map[string]string{}
-		}
-		return Event{
-			ID: e.ID, At: Moment(e.CreatedAt), Action: e.Action, UserID: text(e.UserID), ClientID: text(e.ClientID), Credential: text(e.Credential),
-			KeyID: text(e.KeyID), Address: text(e.Address), RequestID: text(e.RequestID), Target: text(e.Target), Detail: detail,
-		}
-	}), nil
+	return listOf(
+		c,
+		&q.Page,
+		rows,
+		func(e *storage.AuditEvent) string { return e.ID },
+		func(e *storage.AuditEvent) Event {
+			detail := e.Detail
+			if detail == nil {
+				detail = map[string]string{}
+			}
+			return Event{
+				ID:         e.ID,
+				At:         Moment(e.CreatedAt),
+				Action:     e.Action,
+				UserID:     text(e.UserID),
+				ClientID:   text(e.ClientID),
+				Credential: text(e.Credential),
+				KeyID:      text(e.KeyID),
+				Address:    text(e.Address),
+				RequestID:  text(e.RequestID),
+				Target:     text(e.Target),
+				Detail:     detail,
+			}
+		},
+	), nil
 }

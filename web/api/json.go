@@ -74,8 +74,8 @@ func text(s string) *string {
 	return &s
 }
 
-// Scopes are given as a list (["read","accounts:write"]), or by object ({"accounts":["read","write"]}), and are shown as
-// they were given.
+// Scopes are given as a list (["read","accounts:write"]), or by object ({"accounts":["read","write"]}), and are shown
+// as they were given.
 type Scopes struct {
 	List     []string
 	ByObject bool
@@ -128,8 +128,8 @@ func (s *Scopes) UnmarshalJSON(text []byte) error {
 	})
 }
 
-// Change is a member of a PATCH: left out, it leaves what is there; null takes away what is there (RFC 7396), where that
-// can be missing.
+// Change is a member of a PATCH: left out, it leaves what is there; null takes away what is there (RFC 7396), where
+// that can be missing.
 type Change[T any] struct {
 	Set   bool
 	Null  bool
@@ -194,8 +194,8 @@ func eachMember(text []byte, fn func(name string, value json.RawMessage) error) 
 	return nil
 }
 
-// receive reads the whole body. It comes before everything else, so that a slow body is not decided about by rights that
-// are gone when it is complete.
+// receive reads the whole body. It comes before everything else, so that a slow body is not decided about by rights
+// that are gone when it is complete.
 func (c *call) receive() {
 	if c.op.in != reflect.TypeFor[none]() {
 		c.body, c.broken = io.ReadAll(http.MaxBytesReader(c.w, c.r.Body, maxBody))
@@ -209,7 +209,11 @@ func (c *call) readBody() error {
 	case errors.As(c.broken, &tooLarge):
 		return &gateway.Refusal{Kind: gateway.TooLarge, Detail: bodyTooLarge}
 	case c.broken != nil:
-		return &gateway.Refusal{Kind: gateway.BadRequest, Detail: "The body could not be read completely; send it again.", Cause: c.broken}
+		return &gateway.Refusal{
+			Kind:   gateway.BadRequest,
+			Detail: "The body could not be read completely; send it again.",
+			Cause:  c.broken,
+		}
 	}
 	if oauth.IsEncoded(c.r.Header) && (len(c.body) > 0 || c.broken != nil) {
 		c.w.Header().Set("Accept-Encoding", "identity")
@@ -218,7 +222,8 @@ func (c *call) readBody() error {
 	if len(c.body) == 0 {
 		return nil
 	}
-	if mediaType, _, err := mime.ParseMediaType(c.r.Header.Get("Content-Type")); err != nil || mediaType != "application/json" {
+	if mediaType, _, err := mime.ParseMediaType(c.r.Header.Get("Content-Type")); err != nil ||
+		mediaType != "application/json" {
 		return &gateway.Refusal{Kind: gateway.MediaType, Detail: bodyNotJSON}
 	}
 	return nil
@@ -263,8 +268,11 @@ func decodeMember(f reflect.StructField, value json.RawMessage, field reflect.Va
 		return badRequest(fmt.Sprintf("The member %q must be %s.", memberName(f), kindOf(field.Type())))
 	}
 	// An empty one too: it would count as left out, and what is left out may mean the most there is.
-	if list := f.Tag.Get("enum"); list != "" && !slices.Contains(strings.Split(list, ","), reflect.Indirect(field).String()) {
-		return badRequest(fmt.Sprintf("The member %q must be one of %s.", memberName(f), strings.ReplaceAll(list, ",", ", ")))
+	if list := f.Tag.Get("enum"); list != "" &&
+		!slices.Contains(strings.Split(list, ","), reflect.Indirect(field).String()) {
+		return badRequest(
+			fmt.Sprintf("The member %q must be one of %s.", memberName(f), strings.ReplaceAll(list, ",", ", ")),
+		)
 	}
 	return nil
 }

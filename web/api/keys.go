@@ -90,23 +90,56 @@ func (a *API) keys() []operation {
 	}
 	return []operation{
 		on(with(operation{
-			method: post, path: "/v1/api-keys", id: "createApiKey", summary: "Create an API key", status: 201, request: create, answer: made,
-			text:     "The key is returned in the member `key` of this response and never again. It cannot have more permissions than its creator.",
+			method:  post,
+			path:    "/v1/api-keys",
+			id:      "createApiKey",
+			summary: "Create an API key",
+			status:  201,
+			request: create,
+			answer:  made,
+			text: "The key is returned in the member `key` of this response and never again. It cannot have " +
+				"more permissions than its creator.",
 			conflict: "The workspace has reached its limit of active keys.",
 		}), a.createKey),
 		on(with(operation{
-			method: get, path: "/v1/api-keys", id: "listApiKeys", summary: "List API keys", status: 200, text: "Newest first.",
-			answer: List[Key]{Data: []Key{shown}},
+			method:  get,
+			path:    "/v1/api-keys",
+			id:      "listApiKeys",
+			summary: "List API keys",
+			status:  200,
+			text:    "Newest first.",
+			answer:  List[Key]{Data: []Key{shown}},
 		}), a.listKeys),
-		on(with(operation{method: get, path: "/v1/api-keys/{id}", id: "getApiKey", summary: "Show an API key", status: 200, answer: shown}), a.getKey),
 		on(with(operation{
-			method: patch, path: "/v1/api-keys/{id}", id: "updateApiKey", summary: "Update, pause or resume an API key", status: 200,
-			request: KeyChange{Name: ptr("Nightly import"), Paused: ptr(false)}, answer: shown,
+			method:  get,
+			path:    "/v1/api-keys/{id}",
+			id:      "getApiKey",
+			summary: "Show an API key",
+			status:  200,
+			answer:  shown,
+		}), a.getKey),
+		on(with(operation{
+			method:  patch,
+			path:    "/v1/api-keys/{id}",
+			id:      "updateApiKey",
+			summary: "Update, pause or resume an API key",
+			status:  200,
+			request: KeyChange{Name: ptr("Nightly import"), Paused: ptr(false)},
+			answer:  shown,
 		}), a.updateKey),
 		on(with(operation{
-			method: post, path: "/v1/api-keys/{id}/rotate", id: "rotateApiKey", summary: "Rotate an API key", status: 201,
-			text:    "Creates a replacement with the same permissions. The old key keeps working for a grace period. Both share one rate limit.",
-			request: Rotation{Grace: ptr("24h")}, answer: made, conflict: "The key was already rotated, is revoked or has expired.",
+			method:  post,
+			path:    "/v1/api-keys/{id}/rotate",
+			id:      "rotateApiKey",
+			summary: "Rotate an API key",
+			status:  201,
+			text: "Creates a replacement with the same permissions. The old key keeps working for a grace " +
+				"period. Both share one rate limit.",
+			request: Rotation{
+				Grace: ptr("24h"),
+			},
+			answer:   made,
+			conflict: "The key was already rotated, is revoked or has expired.",
 		}), a.rotateKey),
 		on(with(operation{
 			method: remove, path: "/v1/api-keys/{id}", id: "revokeApiKey", summary: "Revoke an API key", status: 204,
@@ -144,8 +177,18 @@ func (a *API) exampleKey() Key {
 		environment = r.Keys.Environments[0]
 	}
 	return Key{
-		ID: keyID, Name: example.Name, Workspace: "acme", Resource: r.ID, Environment: environment, Scopes: example.Scopes, RateLimit: example.RateLimit,
-		ExpiresAt: example.ExpiresAt, Addresses: []string{}, Status: "active", Masked: r.Keys.Prefix + "_" + environment + "_…f3Kq", CreatedAt: exampleTime,
+		ID:          keyID,
+		Name:        example.Name,
+		Workspace:   "acme",
+		Resource:    r.ID,
+		Environment: environment,
+		Scopes:      example.Scopes,
+		RateLimit:   example.RateLimit,
+		ExpiresAt:   example.ExpiresAt,
+		Addresses:   []string{},
+		Status:      "active",
+		Masked:      r.Keys.Prefix + "_" + environment + "_…f3Kq",
+		CreatedAt:   exampleTime,
 	}
 }
 
@@ -153,11 +196,29 @@ func (a *API) exampleKey() Key {
 func (c *call) showKey(k *storage.APIKey) Key {
 	_, plan := c.oauth.KeyPlan(k, c.workspace.Plan)
 	shown := Key{
-		ID: k.ID, Name: k.Name, Note: k.Note, Workspace: c.workspace.Slug, Resource: k.Resource, Environment: k.Environment,
-		Scopes: Scopes{List: k.Scopes, ByObject: k.ScopesByObject}, Plan: text(k.Plan), ExpiresAt: maybe(k.ExpiresAt), Addresses: list(k.Addresses),
-		Status: c.oauth.KeyState(k), Masked: k.Prefix + "…" + k.Tail, CreatedAt: Moment(k.CreatedAt), CreatedBy: text(k.CreatedBy),
-		LastUsedAt: maybe(k.LastUsedAt), LastUsedFrom: text(k.LastUsedFrom), PausedAt: maybe(k.PausedAt), PausedBy: text(k.PausedBy), RevokedAt: maybe(k.RevokedAt),
-		RotatedInto: text(k.RotatedInto),
+		ID:          k.ID,
+		Name:        k.Name,
+		Note:        k.Note,
+		Workspace:   c.workspace.Slug,
+		Resource:    k.Resource,
+		Environment: k.Environment,
+		Scopes: Scopes{
+			List:     k.Scopes,
+			ByObject: k.ScopesByObject,
+		},
+		Plan:         text(k.Plan),
+		ExpiresAt:    maybe(k.ExpiresAt),
+		Addresses:    list(k.Addresses),
+		Status:       c.oauth.KeyState(k),
+		Masked:       k.Prefix + "…" + k.Tail,
+		CreatedAt:    Moment(k.CreatedAt),
+		CreatedBy:    text(k.CreatedBy),
+		LastUsedAt:   maybe(k.LastUsedAt),
+		LastUsedFrom: text(k.LastUsedFrom),
+		PausedAt:     maybe(k.PausedAt),
+		PausedBy:     text(k.PausedBy),
+		RevokedAt:    maybe(k.RevokedAt),
+		RotatedInto:  text(k.RotatedInto),
 	}
 	if plan.Hour > 0 {
 		shown.RateLimit = &plan.Hour
@@ -186,8 +247,14 @@ func (a *API) createKey(ctx context.Context, c *call, _ *none, in *NewKey) (Key,
 		return Key{}, badRequest("environment and type are aliases and have different values; send only one.")
 	}
 	spec := oauth.KeySpec{
-		Name: in.Name, Note: in.Note, Resource: c.resourceOf(in.Resource), Environment: environment, Scopes: in.Scopes.List, ByObject: in.Scopes.ByObject,
-		Plan: in.Plan, Addresses: in.Addresses,
+		Name:        in.Name,
+		Note:        in.Note,
+		Resource:    c.resourceOf(in.Resource),
+		Environment: environment,
+		Scopes:      in.Scopes.List,
+		ByObject:    in.Scopes.ByObject,
+		Plan:        in.Plan,
+		Addresses:   in.Addresses,
 	}
 	var err error
 	if spec.RateLimit, err = rateLimit(in.RateLimit); err != nil {
@@ -229,7 +296,12 @@ func (a *API) listKeys(ctx context.Context, c *call, q *KeyFilter, _ *none) (Lis
 		environment = apikey.Test
 	}
 	rows, err := a.store.Keys(ctx, c.owner(), storage.KeyFilter{
-		Search: q.Search, Environment: environment, State: q.Status, CreatedBy: q.CreatedBy, After: after, Limit: q.size() + 1,
+		Search:      q.Search,
+		Environment: environment,
+		State:       q.Status,
+		CreatedBy:   q.CreatedBy,
+		After:       after,
+		Limit:       q.size() + 1,
 	})
 	if err != nil {
 		return List[Key]{}, fmt.Errorf("list keys: %w", err)
@@ -268,7 +340,13 @@ func (a *API) updateKey(ctx context.Context, c *call, _ *none, in *KeyChange) (K
 	if err != nil {
 		return Key{}, err
 	}
-	change := oauth.KeyChange{Name: in.Name, Note: in.Note.pointer(), Plan: in.Plan.pointer(), RateLimit: in.RateLimit.pointer(), Addresses: in.Addresses.pointer()}
+	change := oauth.KeyChange{
+		Name:      in.Name,
+		Note:      in.Note.pointer(),
+		Plan:      in.Plan.pointer(),
+		RateLimit: in.RateLimit.pointer(),
+		Addresses: in.Addresses.pointer(),
+	}
 	if in.RateLimit.Set && !in.RateLimit.Null {
 		if _, err := rateLimit(&in.RateLimit.Value); err != nil {
 			return Key{}, err
@@ -282,7 +360,14 @@ func (a *API) updateKey(ctx context.Context, c *call, _ *none, in *KeyChange) (K
 }
 
 // changeKey changes a key or personal access token, and pauses or resumes it.
-func (a *API) changeKey(ctx context.Context, c *call, owner storage.KeyOwner, id string, change oauth.KeyChange, paused *bool) (storage.APIKey, error) {
+func (a *API) changeKey(
+	ctx context.Context,
+	c *call,
+	owner storage.KeyOwner,
+	id string,
+	change oauth.KeyChange,
+	paused *bool,
+) (storage.APIKey, error) {
 	k, err := a.oauth.UpdateKey(ctx, c.by, owner, c.workspace.Plan, id, change)
 	if err != nil || paused == nil || *paused == !k.PausedAt.IsZero() {
 		return k, err

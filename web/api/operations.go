@@ -64,7 +64,10 @@ type operation struct {
 }
 
 // on completes an operation with what it does and the types of its query, body and answer.
-func on[Query, In, Out any](o operation, do func(ctx context.Context, c *call, query *Query, in *In) (Out, error)) operation {
+func on[Query, In, Out any](
+	o operation,
+	do func(ctx context.Context, c *call, query *Query, in *In) (Out, error),
+) operation {
 	o.query, o.in, o.out = reflect.TypeFor[Query](), reflect.TypeFor[In](), reflect.TypeFor[Out]()
 	o.prepare = func(c *call) (action, error) {
 		query, in := new(Query), new(In)

@@ -62,12 +62,20 @@ func setParameter(field reflect.Value, f reflect.StructField, value string) erro
 	case int64:
 		n, err := strconv.ParseInt(value, 10, 64)
 		if err != nil || strconv.FormatInt(n, 10) != value || n < bound(f, "minimum") || n > bound(f, "maximum") {
-			return badRequest("The query parameter " + name + " must be a whole number from " + f.Tag.Get("minimum") + " to " + f.Tag.Get("maximum") + ".")
+			return badRequest(
+				"The query parameter " + name + " must be a whole number from " + f.Tag.Get(
+					"minimum",
+				) + " to " + f.Tag.Get(
+					"maximum",
+				) + ".",
+			)
 		}
 		field.SetInt(n)
 	default:
 		if list := f.Tag.Get("enum"); list != "" && !slices.Contains(strings.Split(list, ","), value) {
-			return badRequest("The query parameter " + name + " must be one of " + strings.ReplaceAll(list, ",", ", ") + ".")
+			return badRequest(
+				"The query parameter " + name + " must be one of " + strings.ReplaceAll(list, ",", ", ") + ".",
+			)
 		}
 		field.SetString(value)
 	}
@@ -111,13 +119,16 @@ func (c *call) after(p *Page) (string, error) {
 	}
 	text, err := c.oauth.Open(c.cursorPurpose(), p.Cursor)
 	if err != nil {
-		return "", badRequest("The cursor is not valid for this list; send nextCursor of the previous page unchanged, with the same filters.")
+		return "", badRequest(
+			"The cursor is not valid for this list; send nextCursor of the previous page unchanged, with the same " +
+				"filters.",
+		)
 	}
 	return string(text), nil
 }
 
-// listOf is a page of rows. There is one row more than a page holds if there is another page; place is the position that
-// the next page begins after.
+// listOf is a page of rows. There is one row more than a page holds if there is another page; place is the position
+// that the next page begins after.
 func listOf[Row, T any](c *call, p *Page, rows []Row, place func(*Row) string, show func(*Row) T) List[T] {
 	list := List[T]{Data: []T{}}
 	if n := p.size(); len(rows) > n {
@@ -131,8 +142,8 @@ func listOf[Row, T any](c *call, p *Page, rows []Row, place func(*Row) string, s
 	return list
 }
 
-// cut is the part of rows, which are in ascending order of place, that comes after one place, with one more than fits on
-// a page.
+// cut is the part of rows, which are in ascending order of place, that comes after one place, with one more than fits
+// on a page.
 func cut[Row any](p *Page, rows []Row, after string, place func(*Row) string) []Row {
 	i := 0
 	for after != "" && i < len(rows) && place(&rows[i]) <= after {

@@ -65,31 +65,65 @@ func (a *API) tokens() []operation {
 	key := a.exampleKey()
 	create := NewToken{Name: "My laptop", Scopes: key.Scopes, Role: oauth.RoleMember, ExpiresAt: key.ExpiresAt}
 	shown := Token{
-		ID: "token_" + exampleUUID, Name: create.Name, Resource: key.Resource, Scopes: key.Scopes, Role: ptr(oauth.RoleMember), ExpiresAt: key.ExpiresAt,
-		Addresses: []string{}, Status: "active", Masked: "pat_…x0Zb", CreatedAt: exampleTime,
+		ID:        "token_" + exampleUUID,
+		Name:      create.Name,
+		Resource:  key.Resource,
+		Scopes:    key.Scopes,
+		Role:      ptr(oauth.RoleMember),
+		ExpiresAt: key.ExpiresAt,
+		Addresses: []string{},
+		Status:    "active",
+		Masked:    "pat_…x0Zb",
+		CreatedAt: exampleTime,
 	}
 	made := shown
 	made.Token = shown.Masked
 	return []operation{
 		on(with(operation{
-			method: post, path: "/v1/personal-access-tokens", id: "createPersonalAccessToken", summary: "Create a personal access token", status: 201,
-			text:    "It acts as its user in every workspace that they belong to. The token is returned in the member `token` of this response and never again.",
-			request: create, answer: made, conflict: "The user has reached their limit of active tokens.",
+			method:  post,
+			path:    "/v1/personal-access-tokens",
+			id:      "createPersonalAccessToken",
+			summary: "Create a personal access token",
+			status:  201,
+			text: "It acts as its user in every workspace that they belong to. The token is returned in the " +
+				"member `token` of this response and never again.",
+			request:  create,
+			answer:   made,
+			conflict: "The user has reached their limit of active tokens.",
 		}), a.createToken),
 		on(with(operation{
-			method: get, path: "/v1/personal-access-tokens", id: "listPersonalAccessTokens", summary: "List your personal access tokens", status: 200,
-			text: "Newest first.", answer: List[Token]{Data: []Token{shown}},
+			method:  get,
+			path:    "/v1/personal-access-tokens",
+			id:      "listPersonalAccessTokens",
+			summary: "List your personal access tokens",
+			status:  200,
+			text:    "Newest first.",
+			answer:  List[Token]{Data: []Token{shown}},
 		}), a.listTokens),
 		on(with(operation{
-			method: get, path: "/v1/personal-access-tokens/{id}", id: "getPersonalAccessToken", summary: "Show a personal access token", status: 200, answer: shown,
+			method:  get,
+			path:    "/v1/personal-access-tokens/{id}",
+			id:      "getPersonalAccessToken",
+			summary: "Show a personal access token",
+			status:  200,
+			answer:  shown,
 		}), a.getToken),
 		on(with(operation{
-			method: patch, path: "/v1/personal-access-tokens/{id}", id: "updatePersonalAccessToken", summary: "Update, pause or resume a personal access token",
-			status: 200, request: TokenChange{Name: ptr("My laptop"), Role: ptr(oauth.RoleMember)}, answer: shown,
+			method:  patch,
+			path:    "/v1/personal-access-tokens/{id}",
+			id:      "updatePersonalAccessToken",
+			summary: "Update, pause or resume a personal access token",
+			status:  200,
+			request: TokenChange{Name: ptr("My laptop"), Role: ptr(oauth.RoleMember)},
+			answer:  shown,
 		}), a.updateToken),
 		on(with(operation{
-			method: remove, path: "/v1/personal-access-tokens/{id}", id: "revokePersonalAccessToken", summary: "Revoke a personal access token", status: 204,
-			text: "Takes effect immediately and cannot be undone. The token stays in the list as revoked.",
+			method:  remove,
+			path:    "/v1/personal-access-tokens/{id}",
+			id:      "revokePersonalAccessToken",
+			summary: "Revoke a personal access token",
+			status:  204,
+			text:    "Takes effect immediately and cannot be undone. The token stays in the list as revoked.",
 		}), a.revokeToken),
 	}
 }
@@ -97,9 +131,22 @@ func (a *API) tokens() []operation {
 // showToken is a personal access token as it is answered.
 func (c *call) showToken(k *storage.APIKey) Token {
 	return Token{
-		ID: k.ID, Name: k.Name, Note: k.Note, Resource: k.Resource, Scopes: Scopes{List: k.Scopes, ByObject: k.ScopesByObject}, Role: text(k.Role),
-		ExpiresAt: maybe(k.ExpiresAt), Addresses: list(k.Addresses), Status: c.oauth.KeyState(k), Masked: k.Prefix + "…" + k.Tail,
-		CreatedAt: Moment(k.CreatedAt), LastUsedAt: maybe(k.LastUsedAt), LastUsedFrom: text(k.LastUsedFrom), PausedAt: maybe(k.PausedAt), PausedBy: text(k.PausedBy), RevokedAt: maybe(k.RevokedAt),
+		ID:           k.ID,
+		Name:         k.Name,
+		Note:         k.Note,
+		Resource:     k.Resource,
+		Scopes:       Scopes{List: k.Scopes, ByObject: k.ScopesByObject},
+		Role:         text(k.Role),
+		ExpiresAt:    maybe(k.ExpiresAt),
+		Addresses:    list(k.Addresses),
+		Status:       c.oauth.KeyState(k),
+		Masked:       k.Prefix + "…" + k.Tail,
+		CreatedAt:    Moment(k.CreatedAt),
+		LastUsedAt:   maybe(k.LastUsedAt),
+		LastUsedFrom: text(k.LastUsedFrom),
+		PausedAt:     maybe(k.PausedAt),
+		PausedBy:     text(k.PausedBy),
+		RevokedAt:    maybe(k.RevokedAt),
 	}
 }
 
@@ -108,7 +155,12 @@ func (c *call) mine() storage.KeyOwner { return storage.KeyOwner{UserID: c.by.Us
 
 func (a *API) createToken(ctx context.Context, c *call, _ *none, in *NewToken) (Token, error) {
 	spec := oauth.KeySpec{
-		Name: in.Name, Note: in.Note, Resource: c.resourceOf(in.Resource), Scopes: in.Scopes.List, ByObject: in.Scopes.ByObject, Role: in.Role,
+		Name:      in.Name,
+		Note:      in.Note,
+		Resource:  c.resourceOf(in.Resource),
+		Scopes:    in.Scopes.List,
+		ByObject:  in.Scopes.ByObject,
+		Role:      in.Role,
 		Addresses: in.Addresses,
 	}
 	if in.ExpiresAt != nil {
@@ -128,7 +180,11 @@ func (a *API) listTokens(ctx context.Context, c *call, q *TokenFilter, _ *none) 
 	if err != nil {
 		return List[Token]{}, err
 	}
-	rows, err := a.store.Keys(ctx, c.mine(), storage.KeyFilter{Search: q.Search, State: q.Status, After: after, Limit: q.size() + 1})
+	rows, err := a.store.Keys(
+		ctx,
+		c.mine(),
+		storage.KeyFilter{Search: q.Search, State: q.Status, After: after, Limit: q.size() + 1},
+	)
 	if err != nil {
 		return List[Token]{}, fmt.Errorf("list tokens: %w", err)
 	}

@@ -65,33 +65,74 @@ type SignedOut struct {
 
 func (a *API) users() []operation {
 	with := func(o operation) operation { o.tag, o.server = "Users", true; return o }
-	listed := ServerUser{ID: "user_" + exampleUUID, Email: "bob@example.com", Name: "Bob", CreatedAt: exampleTime, LastSignInAt: ptr(exampleTime)}
+	listed := ServerUser{
+		ID:           "user_" + exampleUUID,
+		Email:        "bob@example.com",
+		Name:         "Bob",
+		CreatedAt:    exampleTime,
+		LastSignInAt: ptr(exampleTime),
+	}
 	shown := listed
-	shown.Workspaces, shown.Tokens = []StoppingWith{{ID: "ws_" + exampleUUID, Slug: "bob", Name: "Bob", Personal: true}}, []Token{}
+	shown.Workspaces, shown.Tokens = []StoppingWith{
+		{ID: "ws_" + exampleUUID, Slug: "bob", Name: "Bob", Personal: true},
+	}, []Token{}
 	return []operation{
 		on(with(operation{
-			method: get, path: "/v1/users", id: "listUsers", summary: "List users", status: 200, text: "Oldest first.", answer: List[ServerUser]{Data: []ServerUser{listed}},
+			method:  get,
+			path:    "/v1/users",
+			id:      "listUsers",
+			summary: "List users",
+			status:  200,
+			text:    "Oldest first.",
+			answer:  List[ServerUser]{Data: []ServerUser{listed}},
 		}), a.listUsers),
 		on(with(operation{
-			method: get, path: "/v1/users/{id}", id: "showUser", summary: "Show a user", status: 200, text: "With the workspaces that would stop if they were disabled, and their personal access tokens.", answer: shown,
+			method:  get,
+			path:    "/v1/users/{id}",
+			id:      "showUser",
+			summary: "Show a user",
+			status:  200,
+			text:    "With the workspaces that would stop if they were disabled, and their personal access tokens.",
+			answer:  shown,
 		}), a.showUser),
 		on(with(operation{
-			method: patch, path: "/v1/users/{id}", id: "updateUser", summary: "Update, disable or enable a user", status: 200,
-			text:    "All changes are applied, or none. Making an administrator, changing an email address and enabling a user need a sign-in within the last few minutes, or a personal access token that never expires and has no allowed IP addresses.",
-			request: ServerUserChange{Name: ptr("Bob")}, answer: shown, conflict: "The email address is taken, or the server would have no enabled administrator.",
+			method:  patch,
+			path:    "/v1/users/{id}",
+			id:      "updateUser",
+			summary: "Update, disable or enable a user",
+			status:  200,
+			text: "All changes are applied, or none. Making an administrator, changing an email address and " +
+				"enabling a user need a sign-in within the last few minutes, or a personal access token that never " +
+				"expires and has no allowed IP addresses.",
+			request: ServerUserChange{
+				Name: ptr("Bob"),
+			},
+			answer:   shown,
+			conflict: "The email address is taken, or the server would have no enabled administrator.",
 		}), a.updateUser),
 		on(with(operation{
-			method: post, path: "/v1/users/{id}/sign-out", id: "signOutUser", summary: "Sign a user out everywhere", status: 200,
+			method:  post,
+			path:    "/v1/users/{id}/sign-out",
+			id:      "signOutUser",
+			summary: "Sign a user out everywhere",
+			status:  200,
 			text:    "Ends all browser sessions of the user, and what the body adds.",
-			request: SignOut{Apps: true}, answer: SignedOut{Sessions: 2, Grants: 1, Tokens: []Token{}},
+			request: SignOut{Apps: true},
+			answer:  SignedOut{Sessions: 2, Grants: 1, Tokens: []Token{}},
 		}), a.signOutUser),
 	}
 }
 
 func listUser(u *storage.User) ServerUser {
 	return ServerUser{
-		ID: u.ID, Email: u.Email, Name: u.Name, Admin: u.Admin, Disabled: !u.DisabledAt.IsZero(), DisabledAt: maybe(u.DisabledAt),
-		CreatedAt: Moment(u.CreatedAt), LastSignInAt: maybe(u.SeenAt),
+		ID:           u.ID,
+		Email:        u.Email,
+		Name:         u.Name,
+		Admin:        u.Admin,
+		Disabled:     !u.DisabledAt.IsZero(),
+		DisabledAt:   maybe(u.DisabledAt),
+		CreatedAt:    Moment(u.CreatedAt),
+		LastSignInAt: maybe(u.SeenAt),
 	}
 }
 
@@ -128,7 +169,10 @@ func (c *call) oneUser(ctx context.Context, id string) (ServerUser, error) {
 	}
 	shown.Workspaces = []StoppingWith{}
 	for _, w := range with {
-		shown.Workspaces = append(shown.Workspaces, StoppingWith{ID: w.ID, Slug: w.Slug, Name: w.Name, Personal: w.Personal, Disabled: !w.DisabledAt.IsZero()})
+		shown.Workspaces = append(
+			shown.Workspaces,
+			StoppingWith{ID: w.ID, Slug: w.Slug, Name: w.Name, Personal: w.Personal, Disabled: !w.DisabledAt.IsZero()},
+		)
 	}
 	tokens, err := c.identity.CurrentTokens(ctx, id)
 	if err != nil {
@@ -163,7 +207,11 @@ func (a *API) updateUser(ctx context.Context, c *call, _ *none, in *ServerUserCh
 	var shown ServerUser
 	err = a.store.InTx(ctx, func(ctx context.Context) error {
 		if in.Email != nil || in.Name != nil || in.Admin != nil {
-			if _, err := a.identity.UpdateUser(ctx, id, identity.UserChange{Email: in.Email, Name: in.Name, Admin: in.Admin}); err != nil {
+			if _, err := a.identity.UpdateUser(
+				ctx,
+				id,
+				identity.UserChange{Email: in.Email, Name: in.Name, Admin: in.Admin},
+			); err != nil {
 				return err
 			}
 		}
@@ -192,7 +240,13 @@ func (c *call) disableUser(ctx context.Context, id string, slugs []string) error
 	for _, slug := range slugs {
 		i := slices.IndexFunc(with, func(w storage.Workspace) bool { return !w.Personal && w.Slug == slug })
 		if i < 0 {
-			return badRequest(fmt.Sprintf("The member \"keepWorkspaces\" contains %q, which is not a shared workspace whose only enabled owner is the user.", shorten(slug)))
+			return badRequest(
+				fmt.Sprintf(
+					"The member \"keepWorkspaces\" contains %q, which is not a shared workspace whose only enabled "+
+						"owner is the user.",
+					shorten(slug),
+				),
+			)
 		}
 		keep = append(keep, with[i].ID)
 	}
@@ -204,7 +258,10 @@ func userFault(err error) error {
 	var invalid *identity.Invalid
 	switch {
 	case errors.Is(err, storage.ErrConflict):
-		return conflict("The server would have no enabled administrator; make or enable another administrator first. Nothing was changed.")
+		return conflict(
+			"The server would have no enabled administrator; make or enable another administrator first. Nothing " +
+				"was changed.",
+		)
 	case !errors.As(err, &invalid):
 		return err
 	case errors.Is(err, storage.ErrExists):

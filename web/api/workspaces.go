@@ -68,9 +68,19 @@ type NewInvitation struct {
 
 func (a *API) workspaces() []operation {
 	shown := Workspace{ID: "ws_" + exampleUUID, Slug: "acme", Name: "Acme", Role: ptr(oauth.RoleOwner)}
-	member := Member{UserID: "user_" + exampleUUID, Email: "bob@example.com", Name: "Bob", Role: oauth.RoleMember, JoinedAt: exampleTime}
+	member := Member{
+		UserID:   "user_" + exampleUUID,
+		Email:    "bob@example.com",
+		Name:     "Bob",
+		Role:     oauth.RoleMember,
+		JoinedAt: exampleTime,
+	}
 	invited := Invitation{
-		ID: "invitation_" + exampleUUID, Email: "carol@example.com", Role: oauth.RoleMember, CreatedAt: exampleTime, CreatedBy: ptr("user_" + exampleUUID),
+		ID:        "invitation_" + exampleUUID,
+		Email:     "carol@example.com",
+		Role:      oauth.RoleMember,
+		CreatedAt: exampleTime,
+		CreatedBy: ptr("user_" + exampleUUID),
 		ExpiresAt: Moment(storage.Time(exampleTime).Add(oauth.InvitationLifetime)),
 	}
 	made := invited
@@ -80,53 +90,135 @@ func (a *API) workspaces() []operation {
 	const base = "/v1/workspaces/{slug}"
 	return []operation{
 		on(list(operation{
-			method: post, path: "/v1/workspaces", id: "createWorkspace", summary: "Create a workspace", status: 201, conflict: "The slug is taken.",
-			text: "For users, with a browser session or a personal access token. The caller becomes its owner.", request: NewWorkspace{Name: "Acme", Slug: "acme"}, answer: shown,
+			method:   post,
+			path:     "/v1/workspaces",
+			id:       "createWorkspace",
+			summary:  "Create a workspace",
+			status:   201,
+			conflict: "The slug is taken.",
+			text:     "For users, with a browser session or a personal access token. The caller becomes its owner.",
+			request:  NewWorkspace{Name: "Acme", Slug: "acme"},
+			answer:   shown,
 		}), a.createWorkspace),
 		on(list(operation{
-			method: get, path: "/v1/workspaces", id: "listWorkspaces", summary: "List your workspaces", status: 200,
-			text: "API keys and apps see only the workspace in which they act.", answer: List[Workspace]{Data: []Workspace{shown}},
+			method:  get,
+			path:    "/v1/workspaces",
+			id:      "listWorkspaces",
+			summary: "List your workspaces",
+			status:  200,
+			text:    "API keys and apps see only the workspace in which they act.",
+			answer:  List[Workspace]{Data: []Workspace{shown}},
 		}), a.listWorkspaces),
-		on(one(operation{method: get, path: base, id: "getWorkspace", summary: "Show a workspace", status: 200, may: oauth.MaySee, answer: shown}), a.getWorkspace),
 		on(one(operation{
-			method: patch, path: base, id: "updateWorkspace", summary: "Update a workspace", status: 200, administers: true,
-			text: "Changing the name needs the role owner. Only administrators of this server can set the plan, in any workspace, with a " +
-				"browser session or a personal access token that is not limited to a role; with `plans_by: owners` in the " +
+			method:  get,
+			path:    base,
+			id:      "getWorkspace",
+			summary: "Show a workspace",
+			status:  200,
+			may:     oauth.MaySee,
+			answer:  shown,
+		}), a.getWorkspace),
+		on(one(operation{
+			method:      patch,
+			path:        base,
+			id:          "updateWorkspace",
+			summary:     "Update a workspace",
+			status:      200,
+			administers: true,
+			text: "Changing the name needs the role owner. Only administrators of this server can set the plan, in " +
+				"any workspace, with a " +
+				"browser session or a personal access token that is not limited to a role; with `plans_by: owners` " +
+				"in the " +
 				"configuration, owners can set it too.",
-			request: WorkspaceChange{Name: ptr("Acme")}, answer: shown,
+			request: WorkspaceChange{Name: ptr("Acme")},
+			answer:  shown,
 		}), a.updateWorkspace),
 		on(one(operation{
-			method: get, path: base + "/members", id: "listMembers", summary: "List members", status: 200, may: oauth.MaySee, answer: List[Member]{Data: []Member{member}},
+			method:  get,
+			path:    base + "/members",
+			id:      "listMembers",
+			summary: "List members",
+			status:  200,
+			may:     oauth.MaySee,
+			answer:  List[Member]{Data: []Member{member}},
 		}), a.listMembers),
 		on(one(operation{
-			method: patch, path: base + "/members/{userId}", id: "updateMember", summary: "Change a member's role", status: 200, may: oauth.MayManageMembers,
-			request: MemberChange{Role: oauth.RoleMember}, answer: member, conflict: "The workspace would have no owner, or it is a personal workspace.",
+			method:  patch,
+			path:    base + "/members/{userId}",
+			id:      "updateMember",
+			summary: "Change a member's role",
+			status:  200,
+			may:     oauth.MayManageMembers,
+			request: MemberChange{
+				Role: oauth.RoleMember,
+			},
+			answer:   member,
+			conflict: "The workspace would have no owner, or it is a personal workspace.",
 		}), a.updateMember),
 		on(one(operation{
-			method: remove, path: base + "/members/{userId}", id: "removeMember", summary: "Remove a member, or leave a workspace", status: 204, may: oauth.MaySee,
+			method:   remove,
+			path:     base + "/members/{userId}",
+			id:       "removeMember",
+			summary:  "Remove a member, or leave a workspace",
+			status:   204,
+			may:      oauth.MaySee,
 			conflict: "The workspace would have no owner, or it is a personal workspace.",
 		}), a.removeMember),
 		on(one(operation{
-			method: post, path: base + "/invitations", id: "createInvitation", summary: "Create an invitation", status: 201, may: oauth.MayManageMembers,
-			text: "The link is returned in the member `url` of this response and never again; send it to the person. Replaces an earlier invitation to the same address.", request: NewInvitation{Email: invited.Email, Role: invited.Role}, answer: made,
+			method:  post,
+			path:    base + "/invitations",
+			id:      "createInvitation",
+			summary: "Create an invitation",
+			status:  201,
+			may:     oauth.MayManageMembers,
+			text: "The link is returned in the member `url` of this response and never again; send it to the " +
+				"person. Replaces an earlier invitation to the same address.",
+			request:  NewInvitation{Email: invited.Email, Role: invited.Role},
+			answer:   made,
 			conflict: "It is a personal workspace.",
 		}), a.createInvitation),
 		on(one(operation{
-			method: get, path: base + "/invitations", id: "listInvitations", summary: "List open invitations", status: 200, may: oauth.MayManageMembers,
-			text: "Oldest first.", answer: List[Invitation]{Data: []Invitation{invited}},
+			method:  get,
+			path:    base + "/invitations",
+			id:      "listInvitations",
+			summary: "List open invitations",
+			status:  200,
+			may:     oauth.MayManageMembers,
+			text:    "Oldest first.",
+			answer:  List[Invitation]{Data: []Invitation{invited}},
 		}), a.listInvitations),
 		on(one(operation{
-			method: remove, path: base + "/invitations/{id}", id: "withdrawInvitation", summary: "Revoke an invitation", status: 204, may: oauth.MayManageMembers,
+			method:  remove,
+			path:    base + "/invitations/{id}",
+			id:      "withdrawInvitation",
+			summary: "Revoke an invitation",
+			status:  204,
+			may:     oauth.MayManageMembers,
 		}), a.withdrawInvitation),
 		on(one(operation{
-			method: remove, path: base, id: "deleteWorkspace", summary: "Delete a workspace", status: 204, may: oauth.MayDeleteWorkspace,
-			text: "Also deletes its keys, apps, usage and memberships. Its audit events are kept for the server's administrators.", conflict: "It is a personal workspace, which is deleted with its user.",
+			method:  remove,
+			path:    base,
+			id:      "deleteWorkspace",
+			summary: "Delete a workspace",
+			status:  204,
+			may:     oauth.MayDeleteWorkspace,
+			text: "Also deletes its keys, apps, usage and memberships. Its audit events are kept for the " +
+				"server's administrators.",
+			conflict: "It is a personal workspace, which is deleted with its user.",
 		}), a.deleteWorkspace),
 	}
 }
 
 func showWorkspace(w *storage.Workspace) Workspace {
-	return Workspace{ID: w.ID, Slug: w.Slug, Name: w.Name, Plan: text(w.Plan), Personal: w.Personal, Disabled: !w.DisabledAt.IsZero(), Role: text(w.Role)}
+	return Workspace{
+		ID:       w.ID,
+		Slug:     w.Slug,
+		Name:     w.Name,
+		Plan:     text(w.Plan),
+		Personal: w.Personal,
+		Disabled: !w.DisabledAt.IsZero(),
+		Role:     text(w.Role),
+	}
 }
 
 func (a *API) createWorkspace(ctx context.Context, c *call, _ *none, in *NewWorkspace) (Workspace, error) {
@@ -176,7 +268,14 @@ func (a *API) deleteWorkspace(ctx context.Context, c *call, _, _ *none) (none, e
 }
 
 func showMember(m *storage.Member) Member {
-	return Member{UserID: m.UserID, Email: m.Email, Name: m.Name, Role: m.Role, Disabled: m.Disabled, JoinedAt: Moment(m.Since)}
+	return Member{
+		UserID:   m.UserID,
+		Email:    m.Email,
+		Name:     m.Name,
+		Role:     m.Role,
+		Disabled: m.Disabled,
+		JoinedAt: Moment(m.Since),
+	}
 }
 
 func (a *API) listMembers(ctx context.Context, c *call, q *Page, _ *none) (List[Member], error) {
@@ -194,7 +293,9 @@ func (a *API) listMembers(ctx context.Context, c *call, q *Page, _ *none) (List[
 // lastOwner says what a conflict about members is.
 func lastOwner(err error) error {
 	if errors.Is(err, storage.ErrConflict) {
-		return conflict("The member is the last owner, or this is a personal workspace; make another member an owner first.")
+		return conflict(
+			"The member is the last owner, or this is a personal workspace; make another member an owner first.",
+		)
 	}
 	return err
 }
@@ -220,7 +321,14 @@ func (a *API) removeMember(ctx context.Context, c *call, _, _ *none) (none, erro
 }
 
 func (a *API) showInvitation(i *storage.Invitation) Invitation {
-	return Invitation{ID: i.ID, Email: i.Email, Role: i.Role, CreatedAt: Moment(i.CreatedAt), CreatedBy: text(i.CreatedBy), ExpiresAt: Moment(i.ExpiresAt)}
+	return Invitation{
+		ID:        i.ID,
+		Email:     i.Email,
+		Role:      i.Role,
+		CreatedAt: Moment(i.CreatedAt),
+		CreatedBy: text(i.CreatedBy),
+		ExpiresAt: Moment(i.ExpiresAt),
+	}
 }
 
 func (a *API) createInvitation(ctx context.Context, c *call, _ *none, in *NewInvitation) (Invitation, error) {

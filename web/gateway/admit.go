@@ -49,7 +49,7 @@ type occasion int
 
 const (
 	arrived   occasion = iota // it has just come
-	explained                 // an operator asks how it would be decided: nothing is charged or noted, and the steps are kept
+	explained                 // an operator asks: nothing is charged or noted, and the steps are kept
 	rechecked                 // it was admitted before and still lasts: nothing is charged or noted
 )
 
@@ -60,8 +60,9 @@ type Admission struct {
 	Taken     limit.Result     // of the plan; where Limit is zero nothing was counted
 	Reason    string           // why it was refused, as the credential's owner reads it
 	Steps     []string         // what was found out, one after the other; of Explain alone
-	// UnknownWorkspace says that the path names a workspace in which the credential may not act. The request is not refused
-	// for it: its caller answers as if there were no such workspace, once it has checked what the credential may do.
+	// UnknownWorkspace says that the path names a workspace in which the credential may not act. The request is not
+	// refused for it: its caller answers as if there were no such workspace, once it has checked what the credential
+	// may do.
 	UnknownWorkspace bool
 }
 
@@ -71,9 +72,9 @@ func (a *Admission) step(why occasion, format string, args ...any) {
 	}
 }
 
-// Admit checks the credential of a request: that there is one, that it works here, from this address and in this workspace,
-// and that its plan has room. It is the only such check; what the credential may then do is for the caller to decide. What
-// it refuses is in Admission.Refusal, also that storage cannot be reached.
+// Admit checks the credential of a request: that there is one, that it works here, from this address and in this
+// workspace, and that its plan has room. It is the only such check; what the credential may then do is for the caller
+// to decide. What it refuses is in Admission.Refusal, also that storage cannot be reached.
 func (g *Gateway) Admit(ctx context.Context, d Door, header http.Header, from netip.Addr) Admission {
 	x := admitting{gateway: g, oauth: g.oauth, Door: d, header: header, from: from}
 	ctx = storage.System(ctx)
@@ -125,8 +126,10 @@ func Credential(h http.Header) (string, error) {
 		for _, name := range []string{"X-Api-Key", "Api-Key", "Apikey", "X-Auth-Token", "X-Access-Token"} {
 			if h.Get(name) != "" {
 				return "", &Refusal{
-					Kind: Missing, Cause: fmt.Errorf("no credential: the header %s is not read", name),
-					Detail: "The header " + name + " is not read; send the key in the Authorization header, as a Bearer token.",
+					Kind:  Missing,
+					Cause: fmt.Errorf("no credential: the header %s is not read", name),
+					Detail: "The header " + name + " is not read; send the key in the Authorization header, as a " +
+						"Bearer token.",
 				}
 			}
 		}
@@ -158,8 +161,8 @@ var (
 	errElsewhere    = errors.New("the credential is for another API") // its owner reads it too
 )
 
-// WasIssuedHere reports whether a principal is that of a credential which this server once issued, whether or not it still
-// works.
+// WasIssuedHere reports whether a principal is that of a credential which this server once issued, whether or not it
+// still works.
 func WasIssuedHere(p *oauth.Principal) bool { return p.KeyID != "" || p.ClientID != "" }
 
 // at is where the credential is shown.
@@ -198,8 +201,8 @@ func (x *admitting) identify(ctx context.Context) error {
 	return nil
 }
 
-// unusable is the error of a credential that does not work, or not in the workspace that was named. Its owner reads why,
-// unless it never was a credential.
+// unusable is the error of a credential that does not work, or not in the workspace that was named. Its owner reads
+// why, unless it never was a credential.
 func (x *admitting) unusable(p *oauth.Principal, err error) error {
 	x.Principal = nil
 	if WasIssuedHere(p) && !errors.Is(err, oauth.ErrUnknown) {
@@ -240,7 +243,8 @@ func (x *admitting) checkKind(context.Context) error {
 		return &Refusal{Kind: Forbidden, Detail: "A key with the scope introspect can only be used for introspection."}
 	case p.Kind == oauth.KindForeignJWT && x.OwnTokensOnly:
 		return &Refusal{
-			Kind: Forbidden, Detail: "Tokens from other issuers cannot use the management API; use a credential issued by this server.",
+			Kind:   Forbidden,
+			Detail: "Tokens from other issuers cannot use the management API; use a credential issued by this server.",
 		}
 	}
 	return nil
@@ -267,7 +271,8 @@ func (x *admitting) enterWorkspace(ctx context.Context) error {
 	}
 	token := p.Kind == oauth.KindPersonalAccessToken
 	switch {
-	case x.Workspace == WorkspaceNamedForTokens && token && !named, x.Workspace == WorkspaceNeeded && token && p.WorkspaceID == "":
+	case x.Workspace == WorkspaceNamedForTokens && token && !named,
+		x.Workspace == WorkspaceNeeded && token && p.WorkspaceID == "":
 		x.Reason = oauth.ReasonWorkspace
 		return &Refusal{Kind: BadRequest, Detail: "Name the workspace in the header " + header + "."}
 	case x.Workspace == WorkspaceNeeded && p.WorkspaceID == "":
@@ -336,8 +341,8 @@ func (x *admitting) chargeUnauthenticated(ctx context.Context) {
 	}
 }
 
-// ResourceFor is the resource of the API on whose host a request came; without one that which a credential is for, as far
-// as either is known, else the first in the configuration.
+// ResourceFor is the resource of the API on whose host a request came; without one that which a credential is for, as
+// far as either is known, else the first in the configuration.
 func (g *Gateway) ResourceFor(a *API, p *oauth.Principal) *oauth.Resource {
 	id := ""
 	if a != nil {
@@ -351,8 +356,8 @@ func (g *Gateway) ResourceFor(a *API, p *oauth.Principal) *oauth.Resource {
 	return &g.oauth.Resources()[0]
 }
 
-// reasonFor is what the owner of a credential, or of the server, reads about a refusal: what was said where it happened,
-// else the sentence that the caller gets, else, where that says nothing, the cause.
+// reasonFor is what the owner of a credential, or of the server, reads about a refusal: what was said where it
+// happened, else the sentence that the caller gets, else, where that says nothing, the cause.
 func reasonFor(said string, r *Refusal) string {
 	switch {
 	case said != "":

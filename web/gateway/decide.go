@@ -28,8 +28,8 @@ type Verdict struct {
 }
 
 // Decide decides about a request for a resource's API: the credential, its workspace and limit, and last what the route
-// needs. What it refuses is in Verdict.Refusal, also that storage cannot be reached. The caller notes the use (Note), since
-// the status of what is allowed is not known yet.
+// needs. What it refuses is in Verdict.Refusal, also that storage cannot be reached. The caller notes the use (Note),
+// since the status of what is allowed is not known yet.
 func (g *Gateway) Decide(ctx context.Context, a *API, r Request) Verdict {
 	return g.decideFor(ctx, a, r, arrived)
 }
@@ -88,18 +88,23 @@ func (d *decision) route(r *Request) (decided bool, err error) {
 	}
 	path, ok := decodedPath(r.Path)
 	if !ok {
-		d.step("the path is not normalised: it has . or .. segments, //, a backslash, a semicolon, or an escaped form of one")
+		d.step(
+			"the path is not normalised: it has . or .. segments, //, a backslash, a semicolon, or an escaped form " +
+				"of one",
+		)
 		return false, &Refusal{
-			Kind:   BadRequest,
-			Detail: "The path is not normalised; send it without dot segments, double slashes, backslashes, semicolons or escaped forms of these.",
+			Kind: BadRequest,
+			Detail: "The path is not normalised; send it without dot segments, double slashes, backslashes, " +
+				"semicolons or escaped forms of these.",
 		}
 	}
 	rule, object, ok := d.routes.find(r.Method, path, r.Path)
 	if !ok {
 		d.step("an API that compares paths loosely could match the path to another route (paths: loose)")
 		return false, &Refusal{
-			Kind:   BadRequest,
-			Detail: "The path is ambiguous; send it exactly as the API's documentation spells it, without unnecessary escapes and without an added file extension.",
+			Kind: BadRequest,
+			Detail: "The path is ambiguous; send it exactly as the API's documentation spells it, without " +
+				"unnecessary escapes and without an added file extension.",
 		}
 	}
 	d.Rule, d.object = rule, object
@@ -125,7 +130,10 @@ func (d *decision) route(r *Request) (decided bool, err error) {
 func (d *decision) permissions(method string) error {
 	rule, p := d.Rule, d.Principal
 	if rule == nil {
-		return d.denied("No route of this API matches this request; check the method and path.", "no route matches the request")
+		return d.denied(
+			"No route of this API matches this request; check the method and path.",
+			"no route matches the request",
+		)
 	}
 	if rule.Refuse {
 		why := fmt.Sprintf("the route %s refuses every request", rule)
@@ -197,12 +205,21 @@ func (r *Rule) named(method, object string) string {
 }
 
 var knownMethods = map[string]bool{
-	http.MethodGet: true, http.MethodHead: true, http.MethodPost: true, http.MethodPut: true, http.MethodPatch: true, http.MethodDelete: true, http.MethodOptions: true,
+	http.MethodGet:     true,
+	http.MethodHead:    true,
+	http.MethodPost:    true,
+	http.MethodPut:     true,
+	http.MethodPatch:   true,
+	http.MethodDelete:  true,
+	http.MethodOptions: true,
 }
 
 // kindNames are the kinds of credentials in words.
 var kindNames = map[string]string{
-	oauth.KindAccessToken: "access token", oauth.KindAPIKey: "API key", oauth.KindPersonalAccessToken: "personal access token", oauth.KindForeignJWT: "token of a trusted issuer",
+	oauth.KindAccessToken:         "access token",
+	oauth.KindAPIKey:              "API key",
+	oauth.KindPersonalAccessToken: "personal access token",
+	oauth.KindForeignJWT:          "token of a trusted issuer",
 }
 
 // listOf names one of some kinds of credentials: an API key or a personal access token.

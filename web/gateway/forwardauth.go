@@ -67,8 +67,8 @@ func (g *Gateway) EnvoyAuth(w http.ResponseWriter, r *http.Request) {
 	w.WriteHeader(http.StatusOK)
 }
 
-// NginxAuth serves GET /gateway/nginx: 200 with who calls, or 403 with the refusal in headers, from which nginx makes the
-// answer, since auth_request knows no other status. ingress-nginx ignores these headers, so it gets 401 where the
+// NginxAuth serves GET /gateway/nginx: 200 with who calls, or 403 with the refusal in headers, from which nginx makes
+// the answer, since auth_request knows no other status. ingress-nginx ignores these headers, so it gets 401 where the
 // credential is missing or invalid, which nginx passes on with its challenge, and 5xx where nothing was decided.
 func (g *Gateway) NginxAuth(w http.ResponseWriter, r *http.Request) {
 	shape, q, v := g.ask(w, r, NginxPath)
@@ -125,7 +125,9 @@ func (g *Gateway) ask(w http.ResponseWriter, r *http.Request, endpoint string) (
 	q := &question{}
 	if !g.trusted(r) {
 		return Shape{}, q, refused(&Refusal{
-			Kind: Forbidden, Detail: "This endpoint is for trusted proxies only; add the proxy's address to trusted_proxies.", Cause: errUntrusted,
+			Kind:   Forbidden,
+			Detail: "This endpoint is for trusted proxies only; add the proxy's address to trusted_proxies.",
+			Cause:  errUntrusted,
 		})
 	}
 	err := g.read(q, r, endpoint)
@@ -182,7 +184,8 @@ func (g *Gateway) read(q *question, r *http.Request, endpoint string) error {
 		d.method, d.host, d.uri = d.need("X-Forwarded-Method"), d.need("X-Forwarded-Host"), d.need("X-Forwarded-Uri")
 	case NginxPath:
 		d.method = d.need("X-Original-Method")
-		if q.byURL = r.Header["X-Original-Uri"] == nil && r.Header["X-Original-Host"] == nil && r.Header["X-Original-Url"] != nil; q.byURL {
+		if q.byURL = r.Header["X-Original-Uri"] == nil && r.Header["X-Original-Host"] == nil &&
+			r.Header["X-Original-Url"] != nil; q.byURL {
 			d.host, d.uri = d.parts(d.need("X-Original-Url"))
 		} else {
 			d.host, d.uri = d.need("X-Original-Host"), d.need("X-Original-Uri")
@@ -209,7 +212,8 @@ func (g *Gateway) read(q *question, r *http.Request, endpoint string) error {
 		return &Refusal{Kind: Forbidden, Detail: "The forwarded host is not a valid host."}
 	}
 	g.compare(&d, endpoint == EnvoyPath || q.byURL)
-	if pin := r.URL.Query()["host"]; endpoint == NginxPath && len(pin) > 0 && slices.ContainsFunc(pin, func(host string) bool { return !g.sameHost(host, d.host) }) {
+	if pin := r.URL.Query()["host"]; endpoint == NginxPath && len(pin) > 0 &&
+		slices.ContainsFunc(pin, func(host string) bool { return !g.sameHost(host, d.host) }) {
 		d.fail("The host of the request is not the one that the proxy is configured for.")
 	}
 	if d.err != nil {
@@ -220,7 +224,10 @@ func (g *Gateway) read(q *question, r *http.Request, endpoint string) error {
 		proto = scheme
 	}
 	if g.secure && strings.EqualFold(proto, "http") {
-		return &Refusal{Kind: BadRequest, Detail: "Use https. This request was sent unencrypted; rotate any secrets it contained."}
+		return &Refusal{
+			Kind:   BadRequest,
+			Detail: "Use https. This request was sent unencrypted; rotate any secrets it contained.",
+		}
 	}
 	if endpoint == NginxPath {
 		if name := unremovable(r.Header); name != "" {
@@ -232,12 +239,13 @@ func (g *Gateway) read(q *question, r *http.Request, endpoint string) error {
 	return nil
 }
 
-// unremovable is a header that may not pass and that nginx cannot keep from an API, since it removes headers only by their
-// whole names; empty: there is none.
+// unremovable is a header that may not pass and that nginx cannot keep from an API, since it removes headers only by
+// their whole names; empty: there is none.
 func unremovable(h http.Header) string {
 	for _, name := range stopped(h) {
 		if !plainName(name) {
-			return "whose name has a character other than letters, digits and hyphens" // in whose place a log might show anything
+			return "whose name has a character other than letters, digits and " +
+				"hyphens" // in whose place a log might show anything
 		}
 		if _, known := family(name); !known && !slices.Contains(IdentityHeaders(), name) {
 			return name
@@ -325,8 +333,8 @@ func (g *Gateway) compare(d *description, all bool) {
 	}
 }
 
-// sameHost reports whether two hosts, as requests name them, are the same name and lead to the same API. Some proxies leave
-// a port out that others write.
+// sameHost reports whether two hosts, as requests name them, are the same name and lead to the same API. Some proxies
+// leave a port out that others write.
 func (g *Gateway) sameHost(a, b string) bool {
 	plain := func(host string) string {
 		if name, _, err := net.SplitHostPort(host); err == nil {

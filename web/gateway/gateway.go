@@ -78,7 +78,16 @@ const wellKnown = "/.well-known/oauth-protected-resource"
 
 // New makes a Gateway.
 func New(c Config) (*Gateway, error) {
-	g := &Gateway{oauth: c.OAuth, hosts: map[string]*API{}, address: c.ClientAddress, trusted: c.Trusted, secure: c.Secure, log: c.Log, proxies: map[*API]http.Handler{}, now: c.Now}
+	g := &Gateway{
+		oauth:   c.OAuth,
+		hosts:   map[string]*API{},
+		address: c.ClientAddress,
+		trusted: c.Trusted,
+		secure:  c.Secure,
+		log:     c.Log,
+		proxies: map[*API]http.Handler{},
+		now:     c.Now,
+	}
 	if g.now == nil {
 		g.now = time.Now
 	}
@@ -132,8 +141,11 @@ func (a *API) describe(issuer string) {
 		scopes = append(scopes, s.Name)
 	}
 	text, err := json.Marshal(map[string]any{
-		"resource": a.ID, "authorization_servers": []string{issuer}, "scopes_supported": scopes, "bearer_methods_supported": []string{"header"},
-		"resource_name": a.resource.Name,
+		"resource":                 a.ID,
+		"authorization_servers":    []string{issuer},
+		"scopes_supported":         scopes,
+		"bearer_methods_supported": []string{"header"},
+		"resource_name":            a.resource.Name,
 	})
 	if err != nil {
 		panic(err) // strings and lists of them
@@ -145,10 +157,24 @@ func (a *API) describe(issuer string) {
 func newCORS(origins []string) *cors.Cors {
 	return cors.New(cors.Options{
 		AllowedOrigins: origins,
-		AllowedMethods: []string{http.MethodGet, http.MethodHead, http.MethodPost, http.MethodPut, http.MethodPatch, http.MethodDelete},
+		AllowedMethods: []string{
+			http.MethodGet,
+			http.MethodHead,
+			http.MethodPost,
+			http.MethodPut,
+			http.MethodPatch,
+			http.MethodDelete,
+		},
 		AllowedHeaders: []string{"*"},
-		ExposedHeaders: []string{"X-RateLimit-Limit", "X-RateLimit-Remaining", "X-RateLimit-Reset", "Retry-After", "WWW-Authenticate", "X-Request-Id"},
-		MaxAge:         600, // seconds
+		ExposedHeaders: []string{
+			"X-RateLimit-Limit",
+			"X-RateLimit-Remaining",
+			"X-RateLimit-Reset",
+			"Retry-After",
+			"WWW-Authenticate",
+			"X-Request-Id",
+		},
+		MaxAge: 600, // seconds
 	})
 }
 
@@ -190,7 +216,10 @@ func (g *Gateway) APIs() []*API { return g.apis }
 
 // HasBuiltin reports whether the API's hosts serve a path of this server's own.
 func (a *API) HasBuiltin(path string) bool {
-	return slices.ContainsFunc(a.Builtin, func(own string) bool { return path == own || strings.HasPrefix(path, own+"/") })
+	return slices.ContainsFunc(
+		a.Builtin,
+		func(own string) bool { return path == own || strings.HasPrefix(path, own+"/") },
+	)
 }
 
 type apiKey struct{}
@@ -233,12 +262,13 @@ func (g *Gateway) Serve(w http.ResponseWriter, r *http.Request, a *API, builtin 
 	}
 }
 
-// ServeMetadata answers with the metadata of the API whose identifier is an address of the issuer's, as that of a server
-// without `resources` is, and whose metadata are therefore on the issuer's host (RFC 9728, section 3.1). False: the path is
-// that of no such API, and nothing was answered.
+// ServeMetadata answers with the metadata of the API whose identifier is an address of the issuer's, as that of a
+// server without `resources` is, and whose metadata are therefore on the issuer's host (RFC 9728, section 3.1). False:
+// the path is that of no such API, and nothing was answered.
 func (g *Gateway) ServeMetadata(w http.ResponseWriter, r *http.Request) bool {
 	i := slices.IndexFunc(g.apis, func(a *API) bool {
-		return a.metadata != nil && strings.HasPrefix(a.Shape.Metadata, g.oauth.Issuer()+wellKnown) && a.metaPath == r.URL.Path
+		return a.metadata != nil && strings.HasPrefix(a.Shape.Metadata, g.oauth.Issuer()+wellKnown) &&
+			a.metaPath == r.URL.Path
 	})
 	if i >= 0 {
 		g.apis[i].serveMetadata(w, r)

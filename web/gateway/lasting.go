@@ -78,9 +78,9 @@ func (l *lastingRequests) setAllowed(one *lastingRequest, at time.Time) {
 	one.allowed = at
 }
 
-// Recheck decides again about the requests that last: credential, workspace, and what their route needs, without charge.
-// It ends those that would be refused now. Where storage cannot be reached a request goes on, for five minutes after it was
-// last found to be allowed.
+// Recheck decides again about the requests that last: credential, workspace, and what their route needs, without
+// charge. It ends those that would be refused now. Where storage cannot be reached a request goes on, for five minutes
+// after it was last found to be allowed.
 func (g *Gateway) Recheck(ctx context.Context) {
 	now := g.now()
 	work := make(chan *lastingRequest)

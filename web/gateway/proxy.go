@@ -20,8 +20,8 @@ import (
 	"doorward/storage"
 )
 
-// How long the parts of a forwarded request may take, and how much it may carry. What flows is not bounded in time: each
-// piece of a body, either way, has patience of its own, so that streams last.
+// How long the parts of a forwarded request may take, and how much it may carry. What flows is not bounded in time:
+// each piece of a body, either way, has patience of its own, so that streams last.
 const (
 	dialTimeout     = 2 * time.Second
 	headerTimeout   = 30 * time.Second // until the upstream begins to answer
@@ -50,7 +50,10 @@ type forwardedKey struct{}
 func (g *Gateway) forward(w http.ResponseWriter, r *http.Request, a *API) {
 	r.Pattern = a.ID // in the log and the metrics, where no path may stand
 	if g.proxies[a] == nil {
-		g.Refuse(w, r, a, &Refusal{Kind: NotFound, Detail: "This server authorizes requests for this API but does not forward them; call the API directly."})
+		g.Refuse(w, r, a, &Refusal{
+			Kind:   NotFound,
+			Detail: "This server authorizes requests for this API but does not forward them; call the API directly.",
+		})
 		return
 	}
 	q := Request{Method: r.Method, Path: r.URL.EscapedPath(), Header: r.Header, Address: g.address(r)}
@@ -89,7 +92,15 @@ func (g *Gateway) forward(w http.ResponseWriter, r *http.Request, a *API) {
 		}
 		g.Note(context.WithoutCancel(ctx), &f.verdict, r.Method, cmp.Or(f.status, StatusCallerGone))
 	}()
-	g.proxies[a].ServeHTTP(&patientWriter{ResponseWriter: w, control: http.NewResponseController(w), said: w.Header().Clone(), interim: r.ProtoAtLeast(1, 1)}, r.WithContext(context.WithValue(ctx, forwardedKey{}, f)))
+	g.proxies[a].ServeHTTP(
+		&patientWriter{
+			ResponseWriter: w,
+			control:        http.NewResponseController(w),
+			said:           w.Header().Clone(),
+			interim:        r.ProtoAtLeast(1, 1),
+		},
+		r.WithContext(context.WithValue(ctx, forwardedKey{}, f)),
+	)
 }
 
 // closedBy is why a request was ended by Recheck; nil: it was not.
@@ -118,7 +129,8 @@ func (g *Gateway) newProxy(a *API) http.Handler {
 				p.Out.Header["X-Forwarded-For"] = p.In.Header["X-Forwarded-For"]
 			}
 			p.SetXForwarded()
-			if proto := strings.ToLower(p.In.Header.Get("X-Forwarded-Proto")); (proto == "http" || proto == "https") && g.trusted(p.In) {
+			proto := strings.ToLower(p.In.Header.Get("X-Forwarded-Proto"))
+			if (proto == "http" || proto == "https") && g.trusted(p.In) {
 				p.Out.Header.Set("X-Forwarded-Proto", proto)
 			}
 			if host := p.In.Header.Get("X-Forwarded-Host"); host != "" && g.trusted(p.In) {
@@ -199,29 +211,39 @@ func (g *Gateway) newProxy(a *API) http.Handler {
 // RFC 6455, section 4.1. After a change to another protocol, h2c above all, requests would pass undecided; and where a
 // body comes first, servers may disagree where it ends.
 func mayUpgrade(r *http.Request, protocol string) bool {
-	return strings.EqualFold(protocol, "websocket") && r.Method == http.MethodGet && r.ProtoAtLeast(1, 1) && r.ContentLength == 0 && len(r.TransferEncoding) == 0
+	return strings.EqualFold(protocol, "websocket") && r.Method == http.MethodGet && r.ProtoAtLeast(1, 1) &&
+		r.ContentLength == 0 && len(r.TransferEncoding) == 0
 }
 
-// upstreamFailure is what a caller is told where no answer of the upstream can be passed on; byCaller is what was wrong with
-// their body, nil where nothing was.
+// upstreamFailure is what a caller is told where no answer of the upstream can be passed on; byCaller is what was wrong
+// with their body, nil where nothing was.
 func upstreamFailure(err, byCaller error) *Refusal {
 	var large *http.MaxBytesError
 	var slow net.Error
 	switch {
 	case errors.Is(byCaller, errCallerSlow):
-		return &Refusal{Kind: BadRequest, Status: http.StatusRequestTimeout, Detail: "The body took too long to arrive; send it again.", Cause: byCaller}
+		return &Refusal{
+			Kind:   BadRequest,
+			Status: http.StatusRequestTimeout,
+			Detail: "The body took too long to arrive; send it again.",
+			Cause:  byCaller,
+		}
 	case errors.As(byCaller, &large):
 		return &Refusal{Kind: TooLarge, Detail: "The body is larger than the maximum of 64 MiB.", Cause: byCaller}
 	case byCaller != nil:
-		return &Refusal{Kind: BadRequest, Detail: "The body is malformed or incomplete; send it again.", Cause: fmt.Errorf("the caller's body: %w", byCaller)}
+		return &Refusal{
+			Kind:   BadRequest,
+			Detail: "The body is malformed or incomplete; send it again.",
+			Cause:  fmt.Errorf("the caller's body: %w", byCaller),
+		}
 	case errors.As(err, &slow) && slow.Timeout():
 		return &Refusal{Kind: GatewayTimeout, Detail: "The API did not respond in time; try again later.", Cause: err}
 	}
 	return &Refusal{Kind: BadGateway, Detail: "The API cannot be reached right now; try again shortly.", Cause: err}
 }
 
-// patient gives a request the time that streams take, in place of that of the server's own short answers. What is anonymous
-// gets less of it. The body is nil where there is none.
+// patient gives a request the time that streams take, in place of that of the server's own short answers. What is
+// anonymous gets less of it. The body is nil where there is none.
 func patient(w http.ResponseWriter, r *http.Request, anonymous bool) *patientBody {
 	control := http.NewResponseController(w)
 	_ = control.SetWriteDeadline(time.Time{}) // none of these can fail on a connection of net/http
@@ -229,7 +251,11 @@ func patient(w http.ResponseWriter, r *http.Request, anonymous bool) *patientBod
 		_ = control.SetReadDeadline(time.Time{})
 		return nil
 	}
-	b := &patientBody{ReadCloser: http.MaxBytesReader(w, r.Body, maxBody), deadline: control.SetReadDeadline, now: time.Now}
+	b := &patientBody{
+		ReadCloser: http.MaxBytesReader(w, r.Body, maxBody),
+		deadline:   control.SetReadDeadline,
+		now:        time.Now,
+	}
 	if anonymous {
 		b.until = b.now().Add(anonymousGrace)
 	}
@@ -237,8 +263,8 @@ func patient(w http.ResponseWriter, r *http.Request, anonymous bool) *patientBod
 	return b
 }
 
-// patientBody gives the caller new time for each piece of a body, and where that is bounded no more than a slow line takes
-// for all of it, since for as long as it lasts it holds a connection to the API.
+// patientBody gives the caller new time for each piece of a body, and where that is bounded no more than a slow line
+// takes for all of it, since for as long as it lasts it holds a connection to the API.
 type patientBody struct {
 	io.ReadCloser
 	deadline func(time.Time) error
@@ -311,8 +337,8 @@ type patientWriter struct {
 	interim bool        // the caller's HTTP knows interim answers (RFC 9110, section 15.2)
 }
 
-// WriteHeader implements http.ResponseWriter. After an interim answer, such as the 100 that a caller asks for, the proxy
-// empties the header, and what this server has said is said again.
+// WriteHeader implements http.ResponseWriter. After an interim answer, such as the 100 that a caller asks for, the
+// proxy empties the header, and what this server has said is said again.
 func (w *patientWriter) WriteHeader(status int) {
 	switch {
 	case status < http.StatusOK && status != http.StatusSwitchingProtocols:

@@ -39,9 +39,22 @@ const (
 const StatusExpired = 419
 
 var statuses = map[Kind]int{
-	Missing: 401, Invalid: 401, Expired: 401, StepUp: 403, Forbidden: 403, Limited: 429, BadRequest: 400, NotFound: 404, MethodNotAllowed: 405,
-	Conflict: 409, TooLarge: 413, MediaType: 415, Failed: 500, Unavailable: 503,
-	BadGateway: 502, GatewayTimeout: 504,
+	Missing:          401,
+	Invalid:          401,
+	Expired:          401,
+	StepUp:           403,
+	Forbidden:        403,
+	Limited:          429,
+	BadRequest:       400,
+	NotFound:         404,
+	MethodNotAllowed: 405,
+	Conflict:         409,
+	TooLarge:         413,
+	MediaType:        415,
+	Failed:           500,
+	Unavailable:      503,
+	BadGateway:       502,
+	GatewayTimeout:   504,
 }
 
 // Refusal is why a request is not served, before it has a shape.
@@ -81,8 +94,15 @@ func AsRefusal(err error) *Refusal {
 		return own
 	case errors.Is(err, oauth.ErrIssuerKeys) && !errors.Is(err, context.Canceled):
 		return &Refusal{Kind: Unavailable, Detail: oauth.IssuerKeysUnavailable, RetryAfter: 5 * time.Second, Cause: err}
-	case errors.Is(err, storage.ErrUnavailable), errors.Is(err, context.Canceled), errors.Is(err, context.DeadlineExceeded):
-		return &Refusal{Kind: Unavailable, Detail: "The server cannot reach its storage. Nothing is lost; try again shortly.", RetryAfter: time.Second, Cause: err}
+	case errors.Is(err, storage.ErrUnavailable),
+		errors.Is(err, context.Canceled),
+		errors.Is(err, context.DeadlineExceeded):
+		return &Refusal{
+			Kind:       Unavailable,
+			Detail:     "The server cannot reach its storage. Nothing is lost; try again shortly.",
+			RetryAfter: time.Second,
+			Cause:      err,
+		}
 	}
 	return &Refusal{Kind: Failed, Detail: "The server failed. Send the request id to its operator.", Cause: err}
 }
@@ -95,15 +115,17 @@ func TooMany(taken limit.Result) *Refusal {
 // MissingScope is the refusal of a credential that lacks a scope for a request, such as GET /v1/api-keys.
 func MissingScope(scope, request string) *Refusal {
 	return &Refusal{
-		Kind: Forbidden, Scope: scope, Detail: "The permission " + scope + " is missing for " + request + "; use a credential that has it.",
+		Kind:   Forbidden,
+		Scope:  scope,
+		Detail: "The permission " + scope + " is missing for " + request + "; use a credential that has it.",
 	}
 }
 
 // NotTheirs is what is said about every workspace that a credential may not act in, whether there is such a one or not.
 const NotTheirs = "The workspace does not exist, or you have no access to it."
 
-// CredentialRefusal is the refusal of a credential that does not work, or not in the workspace that was named. Other errors
-// than those that oauth.Server.Principal has for credentials come back as they are.
+// CredentialRefusal is the refusal of a credential that does not work, or not in the workspace that was named. Other
+// errors than those that oauth.Server.Principal has for credentials come back as they are.
 func CredentialRefusal(p *oauth.Principal, err error) error {
 	refusal := &Refusal{AccessToken: p.Kind == oauth.KindAccessToken || p.Kind == oauth.KindForeignJWT, Cause: err}
 	switch {
@@ -112,7 +134,8 @@ func CredentialRefusal(p *oauth.Principal, err error) error {
 	case errors.Is(err, oauth.ErrRevoked):
 		refusal.Kind, refusal.KeyID = Invalid, p.KeyID
 	case errors.Is(err, oauth.ErrExpired):
-		refusal.Kind, refusal.ExpiredAt, refusal.Detail = Expired, p.ExpiresAt.Time(), "The API key has expired; use another one."
+		refusal.Kind, refusal.ExpiredAt, refusal.Detail = Expired, p.ExpiresAt.Time(), "The API key has expired; "+
+			"use another one."
 		if refusal.AccessToken {
 			refusal.Detail = "The access token has expired; refresh it."
 		}

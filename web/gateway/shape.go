@@ -84,8 +84,12 @@ type shape struct {
 // here, with the type of its body.
 var shapes = []shape{
 	{
-		name:  "flat",
-		texts: Texts{Unauthorized: "Invalid or missing API key", Expired: "Invalid or missing API key", Forbidden: "Insufficient permissions"},
+		name: "flat",
+		texts: Texts{
+			Unauthorized: "Invalid or missing API key",
+			Expired:      "Invalid or missing API key",
+			Forbidden:    "Insufficient permissions",
+		},
 		words: map[Kind]words{Limited: {"", "Rate limit exceeded"}},
 		body: func(status int, w words, r *Refusal) any {
 			name := http.StatusText(status)
@@ -103,8 +107,12 @@ var shapes = []shape{
 		},
 	},
 	{
-		name:  "nested",
-		texts: Texts{Unauthorized: "Invalid API key", Expired: "Invalid API key", Forbidden: "Insufficient permissions"},
+		name: "nested",
+		texts: Texts{
+			Unauthorized: "Invalid API key",
+			Expired:      "Invalid API key",
+			Forbidden:    "Insufficient permissions",
+		},
 		words: map[Kind]words{
 			Missing:          {"unauthorized", ""},
 			Invalid:          {"unauthorized", ""},
@@ -128,7 +136,10 @@ var shapes = []shape{
 			b := NestedError{Code: w.code, Message: w.message, Details: r.Detail}
 			switch r.Kind {
 			case Missing:
-				b.Details = cmp.Or(r.Detail, "No API key was sent; send it in the Authorization header, as a Bearer token.")
+				b.Details = cmp.Or(
+					r.Detail,
+					"No API key was sent; send it in the Authorization header, as a Bearer token.",
+				)
 			case Invalid:
 				b.Details = "The API key is invalid or has been revoked."
 			case Limited:
@@ -140,8 +151,12 @@ var shapes = []shape{
 		},
 	},
 	{
-		name:  "envelope",
-		texts: Texts{Unauthorized: "The provided API key is invalid", Expired: "The API key has expired", Forbidden: "Insufficient permissions"},
+		name: "envelope",
+		texts: Texts{
+			Unauthorized: "The provided API key is invalid",
+			Expired:      "The API key has expired",
+			Forbidden:    "Insufficient permissions",
+		},
 		words: map[Kind]words{
 			Missing:          {"MISSING_API_KEY", "API key is required"},
 			Invalid:          {"INVALID_API_KEY", ""},
