@@ -13,7 +13,7 @@ import (
 	"doorward/web/gateway"
 )
 
-// The gateway and the management API admit a credential alike: the same status, the same body, and the same reason for its
+// The gateway and the management API admit a credential alike: the same status and body, and the same reason for its
 // owner.
 func TestBothDoorsAdmitAlike(t *testing.T) {
 	const viaGateway, viaAPI = "/v1/any", "/v1/api-keys"
@@ -41,44 +41,50 @@ func TestBothDoorsAdmitAlike(t *testing.T) {
 	of := func(k storage.APIKey, text string) func(header ...string) presented {
 		return func(header ...string) presented { return presented{k.ID, text, header} }
 	}
-	revoked, paused, ended, spent := of(key(nil))(), of(key(nil))(), presented{}, presented{}
+	revoked, paused := of(key(nil))(), of(key(nil))()
 	must(s.Store.RevokeKey(s.System(), storage.KeyOwner{WorkspaceID: acme.ID}, revoked.id))
 	must(s.Store.PauseKey(s.System(), storage.KeyOwner{WorkspaceID: acme.ID}, paused.id, "administrator"))
-	ended = of(key(func(k *oauth.KeySpec) { k.ExpiresAt = s.Store.Now().Add(time.Minute) }))()
+	ended := of(key(func(k *oauth.KeySpec) { k.ExpiresAt = s.Store.Now().Add(time.Minute) }))()
 	s.Advance(2 * time.Minute)
-	spent = of(key(func(k *oauth.KeySpec) { k.RateLimit = 1 }))()
+	spent := of(key(func(k *oauth.KeySpec) { k.RateLimit = 1 }))()
 	s.call("GET", "/v1/auth/test", spent.text, "")
+	elsewhere := of(key(func(k *oauth.KeySpec) { k.Resource = otherID }))()
+	bound := of(key(func(k *oauth.KeySpec) { k.Addresses = []string{"198.51.100.0/24"} }))()
 	const allowed = -1
 	cases := map[string]struct {
 		presented
 		status int
 		reason string
 	}{
-		"nothing":                              {presented{}, 401, ""},
-		"in a header that is not read":         {presented{header: []string{"X-Api-Key", "sk_live_x"}}, 401, ""},
-		"another scheme":                       {presented{header: []string{"Authorization", "Basic YTpi"}}, 401, ""},
-		"twice":                                {presented{text: "sk_live_x", header: []string{"Authorization", "Bearer x"}}, 400, ""},
-		"nonsense":                             {presented{text: "sk_live_nonsense"}, 401, ""},
-		"a refresh token":                      {presented{text: oauth.NewCredential(oauth.PrefixRefreshToken)}, 401, ""},
-		"a key of another API":                 {of(key(func(k *oauth.KeySpec) { k.Resource = otherID }))(), 401, "the credential is for another API"},
-		"a revoked key":                        {revoked, 401, oauth.ReasonRevoked},
-		"a key that has expired":               {ended, 401, oauth.ReasonExpired},
-		"a paused key":                         {paused, 403, oauth.ReasonSuspended},
-		"a key over its limit":                 {spent, 429, oauth.ReasonLimit},
-		"a key from the wrong address":         {of(key(func(k *oauth.KeySpec) { k.Addresses = []string{"198.51.100.0/24"} }))(), 403, oauth.ReasonAddress},
-		"a key that introspects":               {of(s.IntrospectionKey())(), 403, "introspect"},
-		"a key":                                {of(key(nil))(), allowed, ""},
-		"a key with its workspace":             {of(key(nil))("X-Workspace", "acme"), allowed, ""},
-		"a key with another workspace":         {of(key(nil))("X-Workspace", "alice"), 403, oauth.ReasonWorkspace},
-		"a key with an empty workspace":        {of(key(nil))("X-Workspace", ""), 403, oauth.ReasonWorkspace},
-		"a personal token without a workspace": {of(personal())(), 400, oauth.ReasonWorkspace},
-		"a personal token with two":            {of(personal())("X-Workspace", "acme", "X-Workspace", "acme"), 403, oauth.ReasonWorkspace},
-		"a personal token with nobody's":       {of(personal())("X-Workspace", "nobodys"), 403, oauth.ReasonWorkspace},
-		"a personal token with its user's":     {of(personal())("X-Workspace", "acme"), allowed, ""},
+		"nothing":                       {presented{}, 401, ""},
+		"in a header that is not read":  {presented{header: []string{"X-Api-Key", "sk_live_x"}}, 401, ""},
+		"another scheme":                {presented{header: []string{"Authorization", "Basic YTpi"}}, 401, ""},
+		"twice":                         {presented{text: "sk_live_x", header: []string{"Authorization", "Bearer x"}}, 400, ""},
+		"nonsense":                      {presented{text: "sk_live_nonsense"}, 401, ""},
+		"a refresh token":               {presented{text: oauth.NewCredential(oauth.PrefixRefreshToken)}, 401, ""},
+		"a key of another API":          {elsewhere, 401, "the credential is for another API"},
+		"a revoked key":                 {revoked, 401, oauth.ReasonRevoked},
+		"a key that has expired":        {ended, 401, oauth.ReasonExpired},
+		"a paused key":                  {paused, 403, oauth.ReasonSuspended},
+		"a key over its limit":          {spent, 429, oauth.ReasonLimit},
+		"a key from the wrong address":  {bound, 403, oauth.ReasonAddress},
+		"a key that introspects":        {of(s.IntrospectionKey())(), 403, "introspect"},
+		"a key":                         {of(key(nil))(), allowed, ""},
+		"a key with its workspace":      {of(key(nil))("X-Workspace", "acme"), allowed, ""},
+		"a key with another workspace":  {of(key(nil))("X-Workspace", "alice"), 403, oauth.ReasonWorkspace},
+		"a key with an empty workspace": {of(key(nil))("X-Workspace", ""), 403, oauth.ReasonWorkspace},
+		"a token without a workspace":   {of(personal())(), 400, oauth.ReasonWorkspace},
+		"a token with two":              {of(personal())("X-Workspace", "acme", "X-Workspace", "acme"), 403, oauth.ReasonWorkspace},
+		"a token with nobody's":         {of(personal())("X-Workspace", "nobodys"), 403, oauth.ReasonWorkspace},
+		"a token with its user's":       {of(personal())("X-Workspace", "acme"), allowed, ""},
 	}
 	answers := map[string][2]*rig.Answer{}
 	for name, c := range cases {
-		answers[name] = [2]*rig.Answer{s.call("GET", viaGateway, c.text, "", c.header...), s.call("GET", viaAPI, c.text, "", c.header...)}
+		for i, path := range []string{viaGateway, viaAPI} {
+			a := answers[name]
+			a[i] = s.call("GET", path, c.text, "", c.header...)
+			answers[name] = a
+		}
 	}
 	s.HTTP.Close() // what is passed on is noted at its end
 	must(s.Store.FlushUsage(s.System()))
