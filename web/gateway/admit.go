@@ -97,18 +97,22 @@ type admitting struct {
 	bearer  string // the credential itself
 }
 
-// admit takes the steps of Admit in their order.
+// admissionSteps are the steps of an admission after the credential was read, in their order.
+var admissionSteps = []func(*admitting, context.Context) error{
+	(*admitting).identify, (*admitting).checkAddress, (*admitting).touch, (*admitting).checkKind,
+	(*admitting).enterWorkspace, (*admitting).charge,
+}
+
+// admit takes all steps until one refuses.
 func (x *admitting) admit(ctx context.Context) (err error) {
-	if x.bearer, err = Credential(x.header); err != nil {
+	if x.bearer, err = bearerOf(x.header); err != nil {
 		if refusal := AsRefusal(err); refusal.Kind == Missing {
 			x.step("no credential was sent")
 		}
 		return err
 	}
-	for _, next := range []func(context.Context) error{
-		x.identify, x.checkAddress, x.touch, x.checkKind, x.enterWorkspace, x.charge,
-	} {
-		if err = next(ctx); err != nil {
+	for _, next := range admissionSteps {
+		if err = next(x, ctx); err != nil {
 			return err
 		}
 	}
@@ -117,9 +121,9 @@ func (x *admitting) admit(ctx context.Context) (err error) {
 
 func (x *admitting) step(format string, args ...any) { x.Admission.step(x.why, format, args...) }
 
-// Credential is what a request presents (RFC 6750, section 2.1): the bearer token in its one Authorization header.
-// Queries, bodies, cookies and other headers are not read.
-func Credential(h http.Header) (string, error) {
+// bearerOf is the credential that a request presents (RFC 6750, section 2.1): the bearer token in its one Authorization
+// header. Queries, bodies, cookies and other headers are not read.
+func bearerOf(h http.Header) (string, error) {
 	headers := h.Values("Authorization")
 	switch len(headers) {
 	case 0:
