@@ -156,7 +156,7 @@ func (a *API) showUser(ctx context.Context, c *call, _, _ *none) (ServerUser, er
 	return c.oneUser(ctx, id)
 }
 
-// oneUser is a user with what stops with them and their live personal access tokens.
+// oneUser is a user with what stops with them and their current personal access tokens.
 func (c *call) oneUser(ctx context.Context, id string) (ServerUser, error) {
 	u, err := c.store.UserByID(ctx, id)
 	if err != nil {

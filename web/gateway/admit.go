@@ -209,11 +209,12 @@ func (x *admitting) identify(ctx context.Context) error {
 // why, unless it never was a credential.
 func (x *admitting) unusable(p *oauth.Principal, err error) error {
 	x.Principal = nil
-	if WasIssuedHere(p) && !errors.Is(err, oauth.ErrUnknown) {
+	x.step("%v", err)
+	refusal, cause := (*Refusal)(nil), CredentialRefusal(p, err)
+	if errors.As(cause, &refusal) && WasIssuedHere(p) && !errors.Is(err, oauth.ErrUnknown) {
 		x.Principal, x.Reason = p, oauth.ReasonOf(err)
 	}
-	x.step("%v", err)
-	return CredentialRefusal(p, err)
+	return cause
 }
 
 func (x *admitting) checkAddress(context.Context) error {
