@@ -589,7 +589,7 @@ func (s *Server) RevokeShown(ctx context.Context, text string) error {
 	return err
 }
 
-// KeyState is what has become of a key, in a word: live, paused, rotating (until its end another works beside it),
+// KeyState is what has become of a key, in a word: active, paused, rotating (until its end another works beside it),
 // expired or revoked.
 func (s *Server) KeyState(k *storage.APIKey) string {
 	switch apikey.StatusOf(k, s.store.Now(), false) {
@@ -604,7 +604,7 @@ func (s *Server) KeyState(k *storage.APIKey) string {
 	if k.RotatedInto != "" {
 		return "rotating"
 	}
-	return "live"
+	return "active"
 }
 
 // Remaining is what is left of a key's plan now, without taking of it; nothing is limited where ok is false.

@@ -164,7 +164,7 @@ type KeyFilter struct {
 	Search      string // part of the name, in any case
 	Digest      []byte // of the text of one
 	Environment string // live or test
-	State       string // live, paused, expired or revoked
+	State       string // active, paused, expired or revoked
 	CreatedBy   string // a user
 	ByUse       bool   // in the order of their last use, the latest first, instead of the newest first
 	After       string // id of the last one of the page before; empty: the first page
@@ -207,7 +207,7 @@ func (s *Store) Keys(ctx context.Context, owner KeyOwner, f KeyFilter) ([]APIKey
 		add(`k.id < $%d`, f.After)
 	}
 	switch f.State {
-	case "live":
+	case "active":
 		add(`k.revoked_at IS NULL AND k.paused_at IS NULL AND (k.expires_at IS NULL OR k.expires_at > $%d)`, s.Now())
 	case "paused":
 		add(`k.revoked_at IS NULL AND k.paused_at IS NOT NULL AND (k.expires_at IS NULL OR k.expires_at > $%d)`,

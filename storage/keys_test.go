@@ -216,12 +216,12 @@ func TestKeysAreFilteredAndPaged(t *testing.T) {
 			want   string
 		}{
 			{storage.KeyFilter{}, "revoked-ended revoked paused-ended ended paused test live"},
-			{storage.KeyFilter{State: "live"}, "test live"},
+			{storage.KeyFilter{State: "active"}, "test live"},
 			{storage.KeyFilter{State: "paused"}, "paused"},
 			{storage.KeyFilter{State: "expired"}, "paused-ended ended"},
 			{storage.KeyFilter{State: "revoked"}, "revoked-ended revoked"},
 			{storage.KeyFilter{Environment: "test"}, "test"},
-			{storage.KeyFilter{Environment: "live", State: "live"}, "live"},
+			{storage.KeyFilter{Environment: "live", State: "active"}, "live"},
 			{storage.KeyFilter{Environment: "%"}, ""},
 			{storage.KeyFilter{CreatedBy: w.admin.ID}, "ended live"},
 			{storage.KeyFilter{CreatedBy: w.admin.ID, State: "expired", Search: "END"}, "ended"},

@@ -1078,7 +1078,7 @@ func keyBadges(k KeyRow) templ.Component {
 				return templ_7745c5c3_Err
 			}
 		}
-		if k.State != "live" {
+		if k.State != "active" {
 			templ_7745c5c3_Err = badge(stateTone(k.State), stateText(k.State)).Render(ctx, templ_7745c5c3_Buffer)
 			if templ_7745c5c3_Err != nil {
 				return templ_7745c5c3_Err
@@ -2691,7 +2691,7 @@ func KeyPage(v KeyView) templ.Component {
 			if templ_7745c5c3_Err != nil {
 				return templ_7745c5c3_Err
 			}
-			if v.State == "live" {
+			if v.State == "active" {
 				templ_7745c5c3_Err = badge("", "Active").Render(ctx, templ_7745c5c3_Buffer)
 				if templ_7745c5c3_Err != nil {
 					return templ_7745c5c3_Err

@@ -279,11 +279,11 @@ const soon = 14 * 24 * time.Hour
 const shownRequests = 8
 
 // keyStates are the states to filter by.
-var keyStates = []string{"live", "paused", "expired", "revoked"}
+var keyStates = []string{"active", "paused", "expired", "revoked"}
 
 func stateText(state string) string {
 	switch state {
-	case "live":
+	case "active":
 		return "Active"
 	case "paused":
 		return "Paused"

@@ -108,7 +108,7 @@ func month(most int64) []templates.UsageDay {
 func keyRows() []templates.KeyRow {
 	return []templates.KeyRow{
 		{
-			ID: "key_1", Name: "Night import", Masked: "sk_live_…q8Zt", Environment: "live", State: "live", Scopes: []string{"read", "write"}, Creator: "Ada Lovelace",
+			ID: "key_1", Name: "Night import", Masked: "sk_live_…q8Zt", Environment: "live", State: "active", Scopes: []string{"read", "write"}, Creator: "Ada Lovelace",
 			Created: ago(40 * aDay), LastUsed: ago(4 * time.Minute), LastUsedFrom: "192.0.2.10", Expires: now.Add(50 * aDay), Days: month(900),
 		},
 		{
@@ -207,7 +207,7 @@ func samples() []sample {
 	rotating := key()
 	rotating.KeyRow = keyRows()[1]
 	rotating.Replaces, rotating.CanRotate, rotating.NeedPassword = nil, false, true
-	rotating.ReplacedBy = &templates.RelatedKey{ID: "key_9", Masked: "sk_test_…9oPl", State: "live"}
+	rotating.ReplacedBy = &templates.RelatedKey{ID: "key_9", Masked: "sk_test_…9oPl", State: "active"}
 	rotating.Lately = 1
 	for len(rotating.Requests.Last) < 12 {
 		rotating.Requests.Last = append(rotating.Requests.Last, rotating.Requests.Last[:3]...)
@@ -222,7 +222,7 @@ func samples() []sample {
 	token := key()
 	token.KeyPlace, token.Page, token.KeyFields = tokenPlace(), page(templates.SectionTokens, ada), tokenFields()
 	token.KeyRow = templates.KeyRow{
-		ID: "token_1", Name: "Editor", Masked: "pat_…q8Zt", State: "live", Scopes: []string{"read", "write"}, Role: "member", Created: ago(3 * aDay), Days: month(30),
+		ID: "token_1", Name: "Editor", Masked: "pat_…q8Zt", State: "active", Scopes: []string{"read", "write"}, Role: "member", Created: ago(3 * aDay), Days: month(30),
 	}
 	token.Requests.Path = tokenPlace().Base + "/token_1"
 	token.Confirm, token.Replaces, token.LimitText, token.Left, token.OldDays, token.Reach = false, nil, "", "", 0, reachNow()

@@ -228,7 +228,7 @@ func (s *Server) guard(next http.Handler) http.Handler {
 			s.turnAway(w, r, http.StatusRequestHeaderFieldsTooLarge, "The request has more than 100 header fields; send fewer.")
 		case !methods[r.Method]:
 			h.Set("Allow", "GET, HEAD, POST, OPTIONS")
-			s.turnAway(w, r, http.StatusMethodNotAllowed, "This method is not taken here; see the Allow header.")
+			s.turnAway(w, r, http.StatusMethodNotAllowed, "Method not allowed; see the Allow header.")
 		case !probe && !s.ours(r):
 			s.turnAway(w, r, http.StatusMisdirectedRequest, "This server does not answer for that host; use the host of its issuer.")
 		case !canonicalPath(r.URL) && api.Owns(r.URL.Path):
@@ -270,9 +270,9 @@ func (s *Server) toGateway(w http.ResponseWriter, r *http.Request, next http.Han
 	case fields(r.Header) > maxFields:
 		s.gateway.Refuse(w, r, a, &gateway.Refusal{Kind: gateway.BadRequest, Status: http.StatusRequestHeaderFieldsTooLarge, Detail: "The request has more than 100 header fields; send fewer."})
 	case !methods[r.Method]:
-		s.gateway.Refuse(w, r, a, &gateway.Refusal{Kind: gateway.MethodNotAllowed, Detail: "This method is not taken here."})
+		s.gateway.Refuse(w, r, a, &gateway.Refusal{Kind: gateway.MethodNotAllowed, Detail: "Method not allowed."})
 	case s.secure && strings.EqualFold(s.proxies.forwarded(r, "X-Forwarded-Proto"), "http"):
-		s.gateway.Refuse(w, r, a, &gateway.Refusal{Kind: gateway.BadRequest, Detail: "Use https. What was sent this way has crossed a network in clear: replace the secrets that were in it."})
+		s.gateway.Refuse(w, r, a, &gateway.Refusal{Kind: gateway.BadRequest, Detail: "Use https. This request was sent unencrypted; rotate any secrets it contained."})
 	default:
 		s.gateway.Serve(w, r, a, next)
 	}
@@ -315,7 +315,7 @@ func (s *Server) refusePlain(w http.ResponseWriter, r *http.Request) {
 		http.Redirect(w, r, s.issuer.Scheme+"://"+s.issuer.Host+r.URL.RequestURI(), http.StatusPermanentRedirect)
 		return
 	}
-	s.turnAway(w, r, http.StatusBadRequest, "Use https. What was sent this way has crossed a network in clear: replace the secrets that were in it.")
+	s.turnAway(w, r, http.StatusBadRequest, "Use https. This request was sent unencrypted; rotate any secrets it contained.")
 }
 
 // isMachine tells whether a path is called by programs, which want JSON.

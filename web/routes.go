@@ -251,7 +251,7 @@ func (s *Server) noRoute(w http.ResponseWriter, r *http.Request, mux *http.Serve
 			allowed = append(allowed, method)
 		}
 	}
-	if a := gateway.ConcernedAPI(r.Context()); a != nil && len(allowed) == 0 {
+	if a := gateway.APIOf(r.Context()); a != nil && len(allowed) == 0 {
 		s.gateway.Refuse(w, r, a, &gateway.Refusal{Kind: gateway.NotFound, Detail: "There is nothing here; check the address."}) // no page is of such a host
 		return nil
 	}
@@ -264,7 +264,7 @@ func (s *Server) noRoute(w http.ResponseWriter, r *http.Request, mux *http.Serve
 	}
 	w.Header().Set("Allow", strings.Join(allowed, ", "))
 	if isMachine(r) {
-		s.turnAway(w, r, http.StatusMethodNotAllowed, "This method is not taken here; see the Allow header.")
+		s.turnAway(w, r, http.StatusMethodNotAllowed, "Method not allowed; see the Allow header.")
 		return nil
 	}
 	return &pageError{Status: http.StatusMethodNotAllowed, Heading: "That cannot be done here", Message: "This address does not take requests of this kind."}

@@ -54,7 +54,7 @@ func (s *Server) showUser(w http.ResponseWriter, r *http.Request, status int, v 
 
 // tokensOf describes a user's personal access tokens that are neither revoked nor expired.
 func (s *Server) tokensOf(r *http.Request, userID string) (texts []string, err error) {
-	tokens, err := s.identity.LiveTokens(r.Context(), userID)
+	tokens, err := s.identity.CurrentTokens(r.Context(), userID)
 	if err != nil {
 		return nil, err
 	}

@@ -422,12 +422,12 @@ func (p *authPage) documentErrors(r Resource, shape gateway.Shape) {
 		err  error
 	}{
 		{"no credential was sent", &gateway.Refusal{Kind: gateway.Missing}},
-		{"the credential is unknown", gateway.Useless(&oauth.Principal{}, oauth.ErrUnknown)},
-		{"the key was revoked", gateway.Useless(key, oauth.ErrRevoked)},
-		{"the key has expired", gateway.Useless(key, oauth.ErrExpired)},
-		{"the access token has expired", gateway.Useless(token, oauth.ErrExpired)},
-		{"a permission is missing", &gateway.Refusal{Kind: gateway.Forbidden, Scope: scope, Detail: "The permission " + scope + " is missing for " + request + "; use a credential that has it."}},
-		{"the credential is paused, or its user or workspace disabled", gateway.Useless(key, oauth.ErrSuspended)},
+		{"the credential is unknown", gateway.CredentialRefusal(&oauth.Principal{}, oauth.ErrUnknown)},
+		{"the key was revoked", gateway.CredentialRefusal(key, oauth.ErrRevoked)},
+		{"the key has expired", gateway.CredentialRefusal(key, oauth.ErrExpired)},
+		{"the access token has expired", gateway.CredentialRefusal(token, oauth.ErrExpired)},
+		{"a permission is missing", gateway.MissingScope(scope, request)},
+		{"the credential is paused, or its user or workspace disabled", gateway.CredentialRefusal(key, oauth.ErrSuspended)},
 		{"a personal access token came without the header `" + r.WorkspaceHeader + "`", &gateway.Refusal{Kind: gateway.BadRequest, Detail: "Name the workspace in the header " + r.WorkspaceHeader + "."}},
 		{"too many requests", gateway.TooMany(limit.Result{RetryAfter: 27 * time.Second})},
 		{"a part of the server is away", gateway.AsRefusal(storage.ErrUnavailable)},

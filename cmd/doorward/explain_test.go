@@ -42,15 +42,15 @@ resources:
 		{"allowed", "GET", "https://api.example.com/v1/x?a=b", true, map[string]any{"allowed": true, "status": 200.0, "route": "GET /v1/**", "reason": nil}, []string{"100 of 100 are left"}},
 		{"no credential", "GET", "https://api.example.com/v1/x", false, map[string]any{"allowed": false, "status": 401.0, "route": "GET /v1/**", "reason": "no credential"}, []string{"no credential was sent", "answer    401: no credential\n"}},
 		{"wrong kind", "post", "https://api.example.com/v1/x", true, map[string]any{
-			"allowed": false, "status": 403.0, "reason": "the route POST /v1/** takes no API key; it takes a personal access token",
+			"allowed": false, "status": 403.0, "reason": "the route POST /v1/** does not accept an API key; it accepts a personal access token",
 			"needed": "a personal access token with write, of a user who is at least member in the workspace, for POST /v1/**",
 		}, nil},
-		{"no route", "DELETE", "https://api.example.com/v1/x", true, map[string]any{"allowed": false, "status": 403.0, "route": nil, "needed": nil}, []string{"no route takes DELETE /v1/x"}},
+		{"no route", "DELETE", "https://api.example.com/v1/x", true, map[string]any{"allowed": false, "status": 403.0, "route": nil, "needed": nil}, []string{"no route matches DELETE /v1/x"}},
 		{"refused", "GET", "https://api.example.com/v1/closed", true, map[string]any{
 			"allowed": false, "status": 403.0, "route": "any method /v1/closed", "reason": "the route any method /v1/closed refuses every request", "needed": nil,
 		}, []string{"it refuses every request"}},
 		{"public", "GET", "https://api.example.com/health", false, map[string]any{"allowed": true, "route": "any method /health"}, []string{"public"}},
-		{"two meanings", "GET", "https://api.example.com/v1/%2e%2e/x", true, map[string]any{"allowed": false, "status": 400.0}, []string{"plain form"}},
+		{"two meanings", "GET", "https://api.example.com/v1/%2e%2e/x", true, map[string]any{"allowed": false, "status": 400.0}, []string{"not normalised"}},
 		{"built in", "GET", "https://api.example.com/v1/auth/test", true, map[string]any{"allowed": true}, []string{"builtin"}},
 	} {
 		t.Run(test.name, func(t *testing.T) {

@@ -35,7 +35,7 @@ func testAKeysLife(t *testing.T, c *cli) {
 	}
 	for member, want := range map[string]any{
 		"name": "Nightly import", "note": "of the stock", "workspace": "acme", "workspace_id": workspace["id"], "resource": "http://localhost:8080", "environment": "live",
-		"scope": "read write", "rate_limit": 500.0, "state": "live", "prefix": "sk_live_", "tail": key[len(key)-4:],
+		"scope": "read write", "rate_limit": 500.0, "state": "active", "prefix": "sk_live_", "tail": key[len(key)-4:],
 	} {
 		if made[member] != want {
 			t.Errorf("%s is %v, want %v", member, made[member], want)
@@ -84,7 +84,7 @@ func testAKeysLife(t *testing.T, c *cli) {
 	if got := quiet("key", "pause", id); got["state"] != "paused" || c.active(key) {
 		t.Errorf("paused: %v", got)
 	}
-	if got := quiet("key", "resume", id); got["state"] != "live" || !c.active(key) {
+	if got := quiet("key", "resume", id); got["state"] != "active" || !c.active(key) {
 		t.Errorf("resumed: %v", got)
 	}
 

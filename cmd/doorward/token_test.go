@@ -41,7 +41,7 @@ func testTokenCommands(t *testing.T, c *cli) {
 			t.Errorf("introspection says %s %v, want %v", member, answer[member], want)
 		}
 	}
-	if list := c.array("token", "list", "--user", "ann@example.com"); len(list) != 1 || list[0]["id"] != id || list[0]["token"] != nil || list[0]["state"] != "live" {
+	if list := c.array("token", "list", "--user", "ann@example.com"); len(list) != 1 || list[0]["id"] != id || list[0]["token"] != nil || list[0]["state"] != "active" {
 		t.Errorf("the list: %v", list)
 	}
 	if list := c.array("token", "list", "--user", "bob@example.com"); len(list) != 0 {

@@ -33,7 +33,7 @@ func TestV01_V06_V64_CommandsChangeAUser(t *testing.T) {
 		}
 		return list[0].(map[string]any)["state"], ended["tokens_revoked"]
 	}
-	if state, revoked := tokens("--apps"); state != "live" || revoked != 0.0 {
+	if state, revoked := tokens("--apps"); state != "active" || revoked != 0.0 {
 		t.Errorf("signed out: token %v, %v revoked", state, revoked)
 	}
 	if state, revoked := tokens("--tokens"); state != "revoked" || revoked != 1.0 {

@@ -277,17 +277,17 @@ func (s *Service) end(ctx context.Context, userID string, end Ending) (e Ended, 
 			return e, err
 		}
 	}
-	if e.Tokens, err = s.LiveTokens(ctx, userID); err != nil || !end.Tokens {
+	if e.Tokens, err = s.CurrentTokens(ctx, userID); err != nil || !end.Tokens {
 		return e, err
 	}
 	e.Revoked, err = s.store.RevokeTokensOf(ctx, userID)
 	return e, err
 }
 
-// LiveTokens lists a user's personal access tokens that are neither revoked nor expired, paused ones among them.
-func (s *Service) LiveTokens(ctx context.Context, userID string) (list []storage.APIKey, err error) {
+// CurrentTokens lists a user's personal access tokens that are neither revoked nor expired, paused ones among them.
+func (s *Service) CurrentTokens(ctx context.Context, userID string) (list []storage.APIKey, err error) {
 	ctx = storage.System(ctx)
-	for _, state := range []string{"live", "paused"} {
+	for _, state := range []string{"active", "paused"} {
 		some, err := s.store.Keys(ctx, storage.KeyOwner{UserID: userID}, storage.KeyFilter{State: state, Limit: maxListed})
 		if err != nil {
 			return nil, fmt.Errorf("list personal access tokens: %w", err)

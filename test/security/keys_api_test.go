@@ -38,7 +38,7 @@ func answered(t *testing.T, what string, a *rig.Answer, status int) {
 // liveKeys counts the API keys of a workspace.
 func liveKeys(r *rig.Rig, w storage.Workspace) int {
 	r.T.Helper()
-	list, err := r.Store.Keys(r.System(), storage.KeyOwner{WorkspaceID: w.ID}, storage.KeyFilter{State: "live", Limit: 1000})
+	list, err := r.Store.Keys(r.System(), storage.KeyOwner{WorkspaceID: w.ID}, storage.KeyFilter{State: "active", Limit: 1000})
 	if err != nil {
 		r.T.Fatal(err)
 	}
@@ -373,7 +373,7 @@ func TestK19_ACredentialIsReadFromOneHeaderAlone(t *testing.T) {
 		answered(t, what, a, http.StatusUnauthorized)
 		message := "Invalid or missing API key"
 		if what == "X-API-Key" {
-			message += ". The header X-Api-Key is not read; send the key in the header Authorization, after the word Bearer."
+			message += ". The header X-Api-Key is not read; send the key in the Authorization header, as a Bearer token."
 		}
 		if want := `{"error":"Unauthorized","message":"` + message + `","statusCode":401}` + "\n"; a.Body != want {
 			t.Errorf("%s: %s", what, a.Body)
@@ -644,11 +644,11 @@ func TestK05_K06_RefusedCredentialsInEachShape(t *testing.T) {
 				"envelope": `{"success":false,"error":{"code":"INVALID_API_KEY","message":"The provided API key is invalid","details":{}}}`,
 			}[shape], map[string]string{
 				"flat":     `{"error":"Unauthorized","message":"Invalid or missing API key","statusCode":401}`,
-				"nested":   `{"error":{"code":"unauthorized","message":"Invalid API key","details":"No API key was sent; send it in the header Authorization, after the word Bearer."}}`,
+				"nested":   `{"error":{"code":"unauthorized","message":"Invalid API key","details":"No API key was sent; send it in the Authorization header, as a Bearer token."}}`,
 				"envelope": `{"success":false,"error":{"code":"MISSING_API_KEY","message":"API key is required","details":{"header":"Authorization"}}}`,
 			}[shape], map[string]string{
 				"flat":     `{"error":"Unauthorized","message":"Invalid or missing API key","statusCode":401}`,
-				"nested":   `{"error":{"code":"unauthorized","message":"Invalid API key","details":"The API key has expired; use another."}}`,
+				"nested":   `{"error":{"code":"unauthorized","message":"Invalid API key","details":"The API key has expired; use another one."}}`,
 				"envelope": `{"success":false,"error":{"code":"EXPIRED_API_KEY","message":"The API key has expired","details":{"expired_at":"` + end.Time().Format(time.RFC3339) + `"}}}`,
 			}[shape], map[string]string{
 				"flat":     `{"error":"Unauthorized","message":"Invalid or missing API key","statusCode":401}`,

@@ -121,7 +121,7 @@ func TestGeneric08_MissingKey(t *testing.T) {
 	each(t, func(t *testing.T, w *way) {
 		const body = `{"success":false,"error":{"code":"MISSING_API_KEY","message":"API key is required","details":{"header":"Authorization"}}}`
 		w.same("without", w.request(http.MethodPost, generatePath, "", prompt), http.StatusUnauthorized, body)
-		w.same("in another header", w.get(prompts, "", header("X-API-Key", w.key("standard", readOnly).text)), http.StatusUnauthorized, strings.Replace(body, `"Authorization"`, `"Authorization","reason":"The header X-Api-Key is not read; send the key in the header Authorization, after the word Bearer."`, 1))
+		w.same("in another header", w.get(prompts, "", header("X-API-Key", w.key("standard", readOnly).text)), http.StatusUnauthorized, strings.Replace(body, `"Authorization"`, `"Authorization","reason":"The header X-Api-Key is not read; send the key in the Authorization header, as a Bearer token."`, 1))
 	})
 }
 

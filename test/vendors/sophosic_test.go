@@ -372,7 +372,7 @@ func TestSophosic17_OneBodyForEveryUselessKey(t *testing.T) {
 		} {
 			want := sophosic401
 			if what == "in another place" { // it says where it is read
-				want = strings.Replace(want, "API key", "API key. The header X-Api-Key is not read; send the key in the header Authorization, after the word Bearer.", 1)
+				want = strings.Replace(want, "API key", "API key. The header X-Api-Key is not read; send the key in the Authorization header, as a Bearer token.", 1)
 			}
 			w.same(what, a, http.StatusUnauthorized, want)
 			if !strings.HasPrefix(a.header.Get("WWW-Authenticate"), "Bearer ") || !strings.HasPrefix(a.header.Get("Content-Type"), "application/json") {

@@ -77,7 +77,7 @@ func (c *call) idempotencyKey() (string, error) {
 		fits = values[0][i] > ' ' && values[0][i] <= '~'
 	}
 	if !fits {
-		return "", badRequest("Idempotency-Key must be there once, with 1 to 255 visible characters of ASCII.")
+		return "", badRequest("Send Idempotency-Key once, with 1 to 255 visible ASCII characters.")
 	}
 	return values[0], nil
 }
@@ -115,7 +115,7 @@ func (c *call) once(ctx context.Context, key string, run func(context.Context) (
 	case !errors.Is(lookup, storage.ErrNotFound):
 		return before, lookup
 	case errors.Is(err, errAnswered):
-		return reply{}, conflict("This Idempotency-Key was used a day ago; use a new one.")
+		return reply{}, conflict("This Idempotency-Key has expired; use a new one.")
 	}
 	return reply{}, err
 }
@@ -131,11 +131,11 @@ func (c *call) kept(ctx context.Context, digest, request []byte) (reply, error) 
 		return reply{}, err
 	}
 	if !bytes.Equal(answer.Request, request) {
-		return reply{}, conflict("This Idempotency-Key was used for another request; use a new one.")
+		return reply{}, conflict(keyOfAnotherRequest)
 	}
 	body, err := c.oauth.Open(AnswerPurpose(digest), answer.Answer)
 	if err != nil {
-		return reply{}, conflict("The answer to this Idempotency-Key can no longer be read; use a new one.")
+		return reply{}, conflict("The response to this Idempotency-Key is no longer available; use a new one.")
 	}
 	return reply{status: answer.Status, body: body, replayed: true}, nil
 }

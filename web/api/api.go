@@ -19,7 +19,7 @@ type Config struct {
 	Identity *identity.Service
 	// Gateway knows how the refusals of resources look.
 	Gateway *gateway.Gateway
-	// ClientAddress tells where a request comes from, behind the proxies that are trusted.
+	// ClientAddress is where a request comes from, behind the proxies that are trusted.
 	ClientAddress func(*http.Request) netip.Addr
 	// SessionCookie is the name of the cookie of a browser session.
 	SessionCookie string
@@ -29,8 +29,8 @@ type Config struct {
 
 // Visitor is who is signed in in a browser.
 type Visitor struct {
-	User  storage.User // without an id: nobody
-	Fresh bool         // the sign-in is recent enough for making a secret
+	User  storage.User // without an id: not signed in
+	Fresh bool         // the sign-in is recent enough for creating a secret
 }
 
 // API answers the management API's requests. Its methods are safe for many goroutines.
@@ -49,7 +49,13 @@ type API struct {
 // New makes an API.
 func New(c Config) *API {
 	a := &API{
-		store: c.Store, oauth: c.OAuth, identity: c.Identity, gateway: c.Gateway, address: c.ClientAddress, visitor: c.Visitor, sameOrigin: http.NewCrossOriginProtection(),
+		store:      c.Store,
+		oauth:      c.OAuth,
+		identity:   c.Identity,
+		gateway:    c.Gateway,
+		address:    c.ClientAddress,
+		visitor:    c.Visitor,
+		sameOrigin: http.NewCrossOriginProtection(),
 	}
 	a.operations = a.table()
 	a.document = a.describe(c.SessionCookie)
@@ -72,7 +78,7 @@ func (a *API) Register(handle func(pattern string, h http.Handler)) {
 	}))
 }
 
-// Owns tells whether a path is this API's, whether or not there is something.
+// Owns reports whether a path belongs to this API, whether or not anything is there.
 func Owns(path string) bool {
 	return path == documentPath || strings.HasPrefix(path+"/", "/v1/") || strings.HasPrefix(path+"/", "/api/")
 }
@@ -82,21 +88,8 @@ func (a *API) Refuse(w http.ResponseWriter, r *http.Request, refusal *gateway.Re
 	a.shapeOf(r, nil).Write(w, refusal)
 }
 
-// concerned is the resource on whose host a request came, else the one that a credential is for, else the default one.
-func (a *API) concerned(r *http.Request, p *oauth.Principal) *oauth.Resource {
-	id := ""
-	if host := gateway.ConcernedAPI(r.Context()); host != nil {
-		id = host.ID
-	} else if p != nil {
-		id = p.Audience
-	}
-	if known, ok := a.oauth.Resource(id); ok {
-		return known
-	}
-	return &a.oauth.Resources()[0]
-}
-
-// shapeOf is how the refusals of the resource concerned look.
+// shapeOf is how the refusals look of the resource on whose host a request came, else of that which its credential is
+// for.
 func (a *API) shapeOf(r *http.Request, p *oauth.Principal) gateway.Shape {
-	return a.gateway.Shape(a.concerned(r, p).ID)
+	return a.gateway.Shape(a.gateway.ResourceFor(gateway.APIOf(r.Context()), p).ID)
 }

@@ -8,28 +8,28 @@ import (
 	"doorward/storage"
 )
 
-// App is a client (RFC 6749 section 2), as it is shown.
+// App is a client (RFC 6749, section 2), as it is shown.
 type App struct {
 	ID             string      `json:"id" doc:"The client_id."`
-	Secret         string      `json:"secret,omitempty" doc:"The client_secret, in the answer that makes it and never again; a public app has none."`
+	Secret         string      `json:"secret,omitempty" doc:"The client_secret. Returned only when it is created; public apps have none."`
 	Name           string      `json:"name"`
 	Site           *string     `json:"site" doc:"The app's home page."`
-	Workspace      string      `json:"workspace" doc:"Slug of the workspace that it belongs to."`
+	Workspace      string      `json:"workspace" doc:"Slug of the workspace that the app belongs to."`
 	RedirectURIs   []string    `json:"redirectUris"`
-	Grants         []string    `json:"grants" doc:"Grant types (RFC 7591 section 2)."`
-	Scopes         []string    `json:"scopes" doc:"The most that it may ask for."`
-	Resources      []string    `json:"resources" doc:"The APIs that it may ask for tokens of; the first is the default."`
-	Public         bool        `json:"public" doc:"It has no secret."`
-	PKCEOptional   bool        `json:"pkceOptional" doc:"It is older than PKCE."`
-	FirstParty     bool        `json:"firstParty" doc:"People are not asked."`
-	Manages        bool        `json:"manages" doc:"Its access tokens may create here what outlives them."`
-	ResourceServer bool        `json:"resourceServer" doc:"It introspects, and gets no tokens."`
-	Verified       bool        `json:"verified" doc:"An administrator vouches for its name."`
-	Disabled       bool        `json:"disabled" doc:"Neither it nor any of its tokens works."`
-	DisabledBy     *string     `json:"disabledBy" enum:"administrator,owner,admin" doc:"Who disabled it: an administrator of the server, or a role in the workspace. As much authority enables it again. null: it is not disabled."`
-	Secrets        []AppSecret `json:"secrets" doc:"The live ones, the newest first; two at most, while rotating. Empty in lists."`
+	Grants         []string    `json:"grants" doc:"Grant types (RFC 7591, section 2)."`
+	Scopes         []string    `json:"scopes" doc:"Maximum permissions that it can request."`
+	Resources      []string    `json:"resources" doc:"The APIs that it can request tokens for; the first is the default."`
+	Public         bool        `json:"public" doc:"A public client, without a secret."`
+	PKCEOptional   bool        `json:"pkceOptional" doc:"Authorization requests without PKCE are accepted."`
+	FirstParty     bool        `json:"firstParty" doc:"Users are not asked for consent."`
+	Manages        bool        `json:"manages" doc:"Its access tokens can create keys, apps and other objects that outlive them."`
+	ResourceServer bool        `json:"resourceServer" doc:"Can introspect tokens, and is issued none."`
+	Verified       bool        `json:"verified" doc:"Its name was verified by an administrator."`
+	Disabled       bool        `json:"disabled" doc:"Neither the app nor its tokens work."`
+	DisabledBy     *string     `json:"disabledBy" enum:"administrator,owner,admin" doc:"Who disabled the app: an administrator of the server, or a role in the workspace. Enabling it needs the same authority. null: not disabled."`
+	Secrets        []AppSecret `json:"secrets" doc:"Active secrets, newest first; at most two, while one is being rotated. Empty in lists."`
 	CreatedAt      Moment      `json:"createdAt"`
-	CreatedBy      *string     `json:"createdBy" doc:"User; null: the command, or a key."`
+	CreatedBy      *string     `json:"createdBy" doc:"ID of a user; null: created with the CLI or a key."`
 	ChangedAt      Moment      `json:"changedAt"`
 }
 
@@ -37,22 +37,22 @@ type App struct {
 type AppSecret struct {
 	Tail       string  `json:"tail" doc:"Its last four characters."`
 	CreatedAt  Moment  `json:"createdAt"`
-	ExpiresAt  *Moment `json:"expiresAt" doc:"null: never."`
+	ExpiresAt  *Moment `json:"expiresAt" doc:"null: never expires."`
 	LastUsedAt *Moment `json:"lastUsedAt"`
 }
 
 // NewApp is what may be chosen about an app.
 type NewApp struct {
-	Name         string   `json:"name" doc:"What people will know it by: 1 to 100 characters."`
-	RedirectURIs []string `json:"redirectUris,omitempty" doc:"Where people come back to; https, loopback http, or a scheme of the app's own. None for an app that acts for itself."`
-	Scopes       []string `json:"scopes" doc:"The most that it may ask for."`
+	Name         string   `json:"name" doc:"Name shown to users: 1 to 100 characters."`
+	RedirectURIs []string `json:"redirectUris,omitempty" doc:"Redirect URIs: https, http on loopback, or a private-use scheme. None for an app that acts on its own behalf."`
+	Scopes       []string `json:"scopes" doc:"Maximum permissions that it can request."`
 	Site         string   `json:"site,omitempty" doc:"Its home page."`
-	Grants       []string `json:"grants,omitempty" doc:"authorization_code, refresh_token, client_credentials; left out: the first two, where there is a redirect URI."`
-	Resources    []string `json:"resources,omitempty" doc:"The APIs that it may ask for tokens of; left out: that of the credential, or the first."`
-	Public       bool     `json:"public,omitempty" doc:"It cannot keep a secret, as in a browser or on a phone."`
-	PKCEOptional bool     `json:"pkceOptional,omitempty" doc:"It is older than PKCE. For administrators."`
-	FirstParty   bool     `json:"firstParty,omitempty" doc:"People are not asked. For administrators."`
-	Manages      bool     `json:"manages,omitempty" doc:"Its access tokens may create here what outlives them. For administrators."`
+	Grants       []string `json:"grants,omitempty" doc:"authorization_code, refresh_token, client_credentials. Defaults to the first two if there is a redirect URI."`
+	Resources    []string `json:"resources,omitempty" doc:"The APIs that it can request tokens for. Defaults to that of the credential, or to the first one."`
+	Public       bool     `json:"public,omitempty" doc:"The app cannot keep a secret, such as one in a browser or on a phone."`
+	PKCEOptional bool     `json:"pkceOptional,omitempty" doc:"Accept authorization requests without PKCE. Administrators only."`
+	FirstParty   bool     `json:"firstParty,omitempty" doc:"Do not ask users for consent. Administrators only."`
+	Manages      bool     `json:"manages,omitempty" doc:"Its access tokens can create keys, apps and other objects that outlive them. Administrators only."`
 }
 
 // AppChange is what may change about an app.
@@ -63,10 +63,10 @@ type AppChange struct {
 	Grants       *[]string      `json:"grants,omitempty"`
 	Scopes       *[]string      `json:"scopes,omitempty"`
 	Resources    *[]string      `json:"resources,omitempty"`
-	PKCEOptional *bool          `json:"pkceOptional,omitempty" doc:"For administrators."`
-	FirstParty   *bool          `json:"firstParty,omitempty" doc:"For administrators."`
-	Manages      *bool          `json:"manages,omitempty" doc:"For administrators."`
-	Disabled     *bool          `json:"disabled,omitempty" doc:"true: neither it nor any of its tokens works until this is false again, for which it takes as much authority as disabled it."`
+	PKCEOptional *bool          `json:"pkceOptional,omitempty" doc:"Administrators only."`
+	FirstParty   *bool          `json:"firstParty,omitempty" doc:"Administrators only."`
+	Manages      *bool          `json:"manages,omitempty" doc:"Administrators only."`
+	Disabled     *bool          `json:"disabled,omitempty" doc:"true: neither the app nor its tokens work until it is enabled, which needs the same authority that disabled it."`
 }
 
 func (a *API) apps() []operation {
@@ -78,35 +78,72 @@ func (a *API) apps() []operation {
 		return o
 	}
 	key := a.exampleKey()
-	create := NewApp{Name: "Example App", RedirectURIs: []string{"https://app.example.com/callback"}, Scopes: key.Scopes.List, Site: "https://app.example.com"}
+	create := NewApp{
+		Name:         "Example App",
+		RedirectURIs: []string{"https://app.example.com/callback"},
+		Scopes:       key.Scopes.List,
+		Site:         "https://app.example.com",
+	}
 	shown := App{
-		ID: "app_" + exampleUUID, Name: create.Name, Site: &create.Site, Workspace: "acme", RedirectURIs: create.RedirectURIs,
-		Grants: []string{oauth.GrantAuthorizationCode, oauth.GrantRefreshToken}, Scopes: create.Scopes, Resources: []string{key.Resource},
-		Secrets: []AppSecret{{Tail: "x0Zb", CreatedAt: exampleTime}}, CreatedAt: exampleTime, ChangedAt: exampleTime,
+		ID:           "app_" + exampleUUID,
+		Name:         create.Name,
+		Site:         &create.Site,
+		Workspace:    "acme",
+		RedirectURIs: create.RedirectURIs,
+		Grants:       []string{oauth.GrantAuthorizationCode, oauth.GrantRefreshToken},
+		Scopes:       create.Scopes,
+		Resources:    []string{key.Resource},
+		Secrets:      []AppSecret{{Tail: "x0Zb", CreatedAt: exampleTime}},
+		CreatedAt:    exampleTime,
+		ChangedAt:    exampleTime,
 	}
 	made := shown
 	made.Secret = oauth.PrefixClientSecret + "…x0Zb"
 	return []operation{
 		on(with(operation{
-			method: post, path: "/v1/apps", id: "createApp", summary: "Register an app", status: 201, request: create, answer: made,
-			text: "The client secret is in the member `secret` of this answer and nowhere else.",
+			method:  post,
+			path:    "/v1/apps",
+			id:      "createApp",
+			summary: "Create an app",
+			status:  201,
+			request: create,
+			answer:  made,
+			text:    "The client secret is returned in the member `secret` of this response and never again.",
 		}), a.createApp),
 		on(with(operation{
-			method: get, path: "/v1/apps", id: "listApps", summary: "List apps", status: 200, text: "The oldest first.",
+			method: get, path: "/v1/apps", id: "listApps", summary: "List apps", status: 200, text: "Oldest first.",
 			answer: List[App]{Data: []App{withoutSecrets(shown)}},
 		}), a.listApps),
-		on(with(operation{method: get, path: "/v1/apps/{id}", id: "getApp", summary: "Show an app", status: 200, answer: shown}), a.getApp),
 		on(with(operation{
-			method: patch, path: "/v1/apps/{id}", id: "updateApp", summary: "Change, disable or enable an app", status: 200,
-			request: AppChange{Name: ptr("Example App"), Disabled: ptr(false)}, answer: shown,
+			method:  get,
+			path:    "/v1/apps/{id}",
+			id:      "getApp",
+			summary: "Show an app",
+			status:  200,
+			answer:  shown,
+		}), a.getApp),
+		on(with(operation{
+			method:  patch,
+			path:    "/v1/apps/{id}",
+			id:      "updateApp",
+			summary: "Update, disable or enable an app",
+			status:  200,
+			request: AppChange{Name: ptr("Example App"), Disabled: ptr(false)},
+			answer:  shown,
 		}), a.updateApp),
 		on(with(operation{
-			method: post, path: "/v1/apps/{id}/secret", id: "rotateAppSecret", summary: "Replace an app's secret", status: 201,
-			text: "The secret before works for a while longer; any older one ends now.", request: Rotation{Grace: ptr("24h")}, answer: made,
+			method:  post,
+			path:    "/v1/apps/{id}/secret",
+			id:      "rotateAppSecret",
+			summary: "Rotate an app's secret",
+			status:  201,
+			text:    "The previous secret keeps working for a grace period; any older one stops immediately.",
+			request: Rotation{Grace: ptr("24h")},
+			answer:  made,
 		}), a.rotateAppSecret),
 		on(with(operation{
 			method: remove, path: "/v1/apps/{id}", id: "deleteApp", summary: "Delete an app", status: 204,
-			text: "With everything that people have allowed it.",
+			text: "Also revokes every authorization that users have given it.",
 		}), a.deleteApp),
 	}
 }
@@ -119,20 +156,39 @@ func withoutSecrets(shown App) App {
 // showApp is an app as it is answered.
 func (c *call) showApp(x *storage.Client) App {
 	shown := App{
-		ID: x.ID, Name: x.Name, Site: text(x.Site), Workspace: c.workspace.Slug, RedirectURIs: list(x.RedirectURIs), Grants: list(x.GrantTypes),
-		Scopes: list(x.Scopes), Resources: list(x.Resources), Public: x.Public, PKCEOptional: x.PKCEOptional, FirstParty: x.FirstParty, Manages: x.Manages,
-		ResourceServer: x.ResourceServer, Verified: x.Verified, Disabled: !x.DisabledAt.IsZero(), DisabledBy: text(x.DisabledBy), Secrets: []AppSecret{},
-		CreatedAt: Moment(x.CreatedAt), CreatedBy: text(x.CreatedBy), ChangedAt: Moment(x.ChangedAt),
+		ID:             x.ID,
+		Name:           x.Name,
+		Site:           text(x.Site),
+		Workspace:      c.workspace.Slug,
+		RedirectURIs:   list(x.RedirectURIs),
+		Grants:         list(x.GrantTypes),
+		Scopes:         list(x.Scopes),
+		Resources:      list(x.Resources),
+		Public:         x.Public,
+		PKCEOptional:   x.PKCEOptional,
+		FirstParty:     x.FirstParty,
+		Manages:        x.Manages,
+		ResourceServer: x.ResourceServer,
+		Verified:       x.Verified,
+		Disabled:       !x.DisabledAt.IsZero(),
+		DisabledBy:     text(x.DisabledBy),
+		Secrets:        []AppSecret{},
+		CreatedAt:      Moment(x.CreatedAt),
+		CreatedBy:      text(x.CreatedBy),
+		ChangedAt:      Moment(x.ChangedAt),
 	}
 	for _, secret := range x.Secrets {
 		shown.Secrets = append(shown.Secrets, AppSecret{
-			Tail: secret.Tail, CreatedAt: Moment(secret.CreatedAt), ExpiresAt: maybe(secret.ExpiresAt), LastUsedAt: maybe(secret.LastUsedAt),
+			Tail:       secret.Tail,
+			CreatedAt:  Moment(secret.CreatedAt),
+			ExpiresAt:  maybe(secret.ExpiresAt),
+			LastUsedAt: maybe(secret.LastUsedAt),
 		})
 	}
 	return shown
 }
 
-// findApp finds an app of the workspace by the id in the path; nobody else's is there.
+// findApp finds an app of the workspace by the id in the path. storage.ErrNotFound: also for apps of other workspaces.
 func (c *call) findApp(ctx context.Context) (storage.Client, error) {
 	id, err := c.id("id", "app")
 	if err != nil {
@@ -147,8 +203,19 @@ func (c *call) findApp(ctx context.Context) (storage.Client, error) {
 
 func (a *API) createApp(ctx context.Context, c *call, _ *none, in *NewApp) (App, error) {
 	p := oauth.ClientSpec{
-		Name: in.Name, Site: in.Site, RedirectURIs: in.RedirectURIs, Grants: in.Grants, Scopes: in.Scopes, Resources: in.Resources, Public: in.Public,
-		PKCEOptional: in.PKCEOptional, FirstParty: in.FirstParty, Manages: in.Manages, WorkspaceID: c.by.WorkspaceID, CreatedBy: c.by.UserID, Administrator: c.administrator(),
+		Name:          in.Name,
+		Site:          in.Site,
+		RedirectURIs:  in.RedirectURIs,
+		Grants:        in.Grants,
+		Scopes:        in.Scopes,
+		Resources:     in.Resources,
+		Public:        in.Public,
+		PKCEOptional:  in.PKCEOptional,
+		FirstParty:    in.FirstParty,
+		Manages:       in.Manages,
+		WorkspaceID:   c.by.WorkspaceID,
+		CreatedBy:     c.by.UserID,
+		Administrator: c.administrator(),
 	}
 	if len(p.Resources) == 0 && c.principal != nil {
 		p.Resources = []string{c.principal.Audience}
@@ -162,8 +229,8 @@ func (a *API) createApp(ctx context.Context, c *call, _ *none, in *NewApp) (App,
 	return shown, nil
 }
 
-// administrator tells whether an administrator of this server asks, from a browser.
-func (c *call) administrator() bool { return c.principal == nil && c.visitor.User.Admin }
+// administrator reports whether the caller is an administrator of this server, in a browser session.
+func (c *call) administrator() bool { return c.principal == nil && c.signedIn.User.Admin }
 
 func (a *API) listApps(ctx context.Context, c *call, q *Page, _ *none) (List[App], error) {
 	after, err := c.after(q)
@@ -194,7 +261,7 @@ func (a *API) updateApp(ctx context.Context, c *call, _ *none, in *AppChange) (A
 	p := oauth.SpecOf(x)
 	p.Administrator = c.administrator()
 	if !p.Administrator && (in.PKCEOptional != nil || in.FirstParty != nil || in.Manages != nil) {
-		return App{}, badRequest("pkceOptional, firstParty and manages are an administrator's to set; leave them out.")
+		return App{}, badRequest("Only administrators can set pkceOptional, firstParty and manages; leave them out.")
 	}
 	set(&p.Name, in.Name)
 	set(&p.Site, in.Site.pointer())
@@ -221,12 +288,15 @@ func (a *API) updateApp(ctx context.Context, c *call, _ *none, in *AppChange) (A
 	return c.showApp(&x), nil
 }
 
-// changesApp tells whether anything but its state is to change.
+// changesApp reports whether anything but its state is to change.
 func (in *AppChange) changesApp() bool {
 	rest := *in
 	rest.Disabled = nil
-	return rest.Name != nil || rest.Site.Set || rest.RedirectURIs != nil || rest.Grants != nil || rest.Scopes != nil || rest.Resources != nil ||
-		rest.PKCEOptional != nil || rest.FirstParty != nil || rest.Manages != nil
+	return rest.Name != nil || rest.Site.Set || rest.RedirectURIs != nil || rest.Grants != nil || rest.Scopes != nil ||
+		rest.Resources != nil ||
+		rest.PKCEOptional != nil ||
+		rest.FirstParty != nil ||
+		rest.Manages != nil
 }
 
 // set changes what is to change.

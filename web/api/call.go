@@ -22,7 +22,7 @@ type call struct {
 	r  *http.Request
 
 	principal *oauth.Principal // of the credential, as far as it is known; nil for a browser session
-	visitor   Visitor          // of a browser session
+	signedIn  Visitor          // of a browser session
 	by        oauth.Authority
 	workspace storage.Workspace
 	unknown   bool // the workspace that the path names is none of the caller's
@@ -32,12 +32,12 @@ type call struct {
 	broken    error // why the body is not whole
 }
 
-// serve judges a request in the order of credential, workspace, limit and permission, and has it done.
+// serve decides about a request in the order of credential, workspace, limit and permission, and does what it asks for.
 func (a *API) serve(w http.ResponseWriter, r *http.Request, o *operation) {
 	c := &call{API: a, op: o, w: w, r: r}
-	reply, err := c.judge(r.Context())
+	reply, err := c.handle(r.Context())
 	if err != nil {
-		refusal := c.anonymous(r.Context(), asRefusal(err))
+		refusal := asRefusal(err)
 		oauth.Note(r.Context()).Cause = refusal
 		shape := a.shapeOf(r, c.principal)
 		shape.Write(w, refusal)
@@ -49,32 +49,21 @@ func (a *API) serve(w http.ResponseWriter, r *http.Request, o *operation) {
 	} else {
 		reply.write(w)
 	}
-	if p := c.principal; p != nil {
-		a.oauth.NoteUse(r.Context(), p, o.method+" "+o.path, reply.status, c.reason, reply.status == http.StatusTooManyRequests)
+	if p := c.principal; p != nil && gateway.WasIssuedHere(p) {
+		limited := reply.status == http.StatusTooManyRequests
+		a.oauth.NoteUse(r.Context(), p, o.method+" "+o.path, reply.status, c.reason, limited)
 	}
 }
 
-// anonymous counts a request without a good credential by its address, where the resource has a plan for such.
-func (c *call) anonymous(ctx context.Context, refusal *gateway.Refusal) *gateway.Refusal {
-	taken, counted, refusal := gateway.Anonymous(storage.System(ctx), c.oauth, c.concerned(c.r, c.principal), refusal, c.address(c.r))
-	if counted {
-		gateway.RateHeaders(c.w.Header(), taken)
-	}
-	return refusal
-}
-
-// reasons are those of refusals of a credential that is good in itself. What is wrong with a request otherwise refuses
+// reasons are those of refusals of a credential that was admitted. What is wrong with a request otherwise refuses
 // nothing to its credential.
 var reasons = map[gateway.Kind]string{gateway.Forbidden: oauth.ReasonPermissions, gateway.Limited: oauth.ReasonLimit}
 
-func (c *call) judge(ctx context.Context) (reply, error) {
+func (c *call) handle(ctx context.Context) (reply, error) {
 	c.receive()
 	err := c.authenticate(ctx)
 	if err == nil && c.unknown && c.op.administers {
 		err = c.administer(ctx)
-	}
-	if err == nil {
-		err = c.charge(ctx)
 	}
 	if err == nil {
 		err = c.authorize(ctx)
@@ -92,131 +81,74 @@ func (c *call) judge(ctx context.Context) (reply, error) {
 	return c.act(ctx, act)
 }
 
-// authenticate finds out who asks and in which workspace. A credential is read from the one Authorization header alone;
-// without it, it is the browser's session that counts.
+// authenticate finds out who calls and in which workspace. On the issuer's host a request without an Authorization
+// header is one of the browser's session, where there is one.
 func (c *call) authenticate(ctx context.Context) error {
-	if len(c.r.Header.Values("Authorization")) == 0 && gateway.ConcernedAPI(ctx) == nil {
-		return c.authenticateSession(ctx)
+	host := gateway.APIOf(ctx)
+	if len(c.r.Header.Values("Authorization")) == 0 && host == nil {
+		switch v, err := c.session(); {
+		case err != nil:
+			return err
+		case v.User.ID != "":
+			return c.authenticateSession(ctx, v)
+		}
 	}
-	text, err := gateway.Credential(c.r.Header)
-	if err != nil {
-		return err
+	door := gateway.Door{
+		API:           host,
+		Workspace:     c.op.where.rule(),
+		Slug:          c.r.PathValue("slug"),
+		OwnTokensOnly: !c.op.whoAmI,
+		Cost:          1,
 	}
-	return c.authenticateCredential(ctx, text)
+	admission := c.gateway.Admit(ctx, door, c.r.Header, c.address(c.r))
+	c.principal, c.taken, c.reason = admission.Principal, admission.Taken, admission.Reason
+	c.unknown = admission.UnknownWorkspace
+	gateway.RateHeaders(c.w.Header(), c.taken)
+	if admission.Refusal != nil {
+		return admission.Refusal
+	}
+	return c.authenticateCredential(ctx)
 }
 
-func (c *call) authenticateCredential(ctx context.Context, text string) error {
-	if strings.HasPrefix(text, oauth.PrefixRefreshToken) {
-		return &gateway.Refusal{Kind: gateway.Invalid, Cause: gateway.ErrRefreshToken}
-	}
-	at := oauth.At{}
-	if host := gateway.ConcernedAPI(ctx); host != nil {
-		at.Resources = []string{host.ID}
-	}
-	p, err := c.oauth.Principal(ctx, text, at)
-	if (err == nil || gateway.Known(&p)) && len(at.Resources) > 0 && !oauth.SameResource(p.Audience, at.Resources[0]) {
-		return &gateway.Refusal{Kind: gateway.Invalid, Cause: errElsewhere}
-	}
-	if err != nil {
-		return c.useless(&p, err)
-	}
-	c.principal = &p
-	actor := storage.ActorOf(ctx)
-	actor.UserID, actor.ClientID, actor.Credential, actor.KeyID = p.UserID, p.ClientID, p.Kind, p.KeyID
-	note := oauth.Note(ctx)
-	note.Subject, note.ClientID = p.Subject, p.ClientID
-	if !p.AllowedFrom(c.address(c.r)) {
-		c.reason = oauth.ReasonAddress
-		return forbidden("The key may not be used from this address.")
-	}
-	c.oauth.Touch(ctx, &p)
-	resource, _ := c.oauth.Resource(p.Audience) // Principal has found it
-	slug, named := c.named(resource)
-	if named && (slug == "" || slug != p.Workspace) {
-		if p.Kind == oauth.KindPersonalAccessToken && slug != "" {
-			at.Workspace = slug
-			p, err = c.oauth.Principal(ctx, text, at)
-		} else {
-			err = oauth.ErrWorkspace
-		}
-	}
-	if errors.Is(err, oauth.ErrWorkspace) && c.op.where == inPath {
-		c.unknown, err = true, nil
-	}
-	if err != nil {
-		return c.useless(&p, err)
-	}
-	if p.OwnScopes != nil && !c.op.whoAmI && (c.unknown || !named && c.op.where != inHeader) {
+// authenticateCredential finds the authority of an admitted credential.
+func (c *call) authenticateCredential(ctx context.Context) (err error) {
+	p := c.principal
+	if p.OwnScopes != nil && !c.op.whoAmI && (c.unknown || p.WorkspaceID == "") {
 		p.Scopes = p.OwnScopes // it is about what is the user's own, or about nothing: no role of theirs counts
-	}
-	if c.op.where == inHeader && p.WorkspaceID == "" {
-		c.reason = oauth.ReasonWorkspace
-		if p.Kind == oauth.KindPersonalAccessToken {
-			return badRequest("Name the workspace in the header " + resource.WorkspaceHeader + ".")
-		}
-		return forbidden(gateway.NotTheirs)
 	}
 	if c.op.whoAmI || c.unknown {
 		return nil
 	}
-	c.by, c.workspace, err = c.oauth.CredentialAuthority(ctx, &p)
+	c.by, c.workspace, err = c.oauth.CredentialAuthority(ctx, p)
 	if err == nil && c.op.where != inHeader && c.workspace.ID != "" {
-		// It is about the workspace itself, of which the credential does not know all.
+		// It is about the workspace itself, and the principal does not hold all of that.
 		c.workspace, err = c.store.WorkspaceByID(storage.System(ctx), c.workspace.ID)
 		c.workspace.Role = c.by.Role
 	}
-	if errors.Is(err, storage.ErrNotFound) {
-		return c.useless(&p, oauth.ErrRevoked) // deleted at this moment
+	if errors.Is(err, storage.ErrNotFound) { // deleted at this moment
+		c.reason = oauth.ReasonRevoked
+		return gateway.CredentialRefusal(p, oauth.ErrRevoked)
 	}
 	return err
 }
 
-var (
-	errMissing   = errors.New("no credential")
-	errElsewhere = errors.New("a credential for another API")
-)
-
-// useless is the refusal of a credential that is good for nothing, or not in the workspace that was named.
-func (c *call) useless(p *oauth.Principal, err error) error {
-	var refusal *gateway.Refusal
-	if err = gateway.Useless(p, err); errors.As(err, &refusal) && gateway.Known(p) && !errors.Is(err, oauth.ErrUnknown) {
-		c.principal, c.reason = p, oauth.ReasonOf(refusal.Cause)
-	} else {
-		c.principal = nil
-	}
-	return err
-}
-
-// named is the workspace that a request names, by its path or else by the header of a resource. An empty slug is one
-// that cannot be anybody's.
-func (c *call) named(resource *oauth.Resource) (slug string, named bool) {
-	if c.op.where == inPath {
-		return c.r.PathValue("slug"), true
-	}
-	values := c.r.Header.Values(resource.WorkspaceHeader)
-	if len(values) != 1 {
-		return "", len(values) > 0
-	}
-	return values[0], true
-}
-
-func (c *call) authenticateSession(ctx context.Context) error {
+// session is the visitor of a browser; one without a user is not signed in.
+func (c *call) session() (Visitor, error) {
 	if err := c.sameOrigin.Check(c.r); err != nil {
-		return &gateway.Refusal{Kind: gateway.Forbidden, Detail: "Another site sent this request; nothing was changed.", Cause: err}
-	}
-	v, err := c.API.visitor(c.r)
-	if err != nil {
-		return err
-	}
-	if v.User.ID == "" {
-		if _, err := gateway.Credential(c.r.Header); err != nil {
-			return err // it names a header that is not read
+		return Visitor{}, &gateway.Refusal{
+			Kind: gateway.Forbidden, Detail: "Cross-origin request refused; nothing was changed.", Cause: err,
 		}
-		return &gateway.Refusal{Kind: gateway.Missing, Cause: errMissing}
 	}
-	c.visitor = v
+	return c.visitor(c.r)
+}
+
+func (c *call) authenticateSession(ctx context.Context, v Visitor) (err error) {
+	c.signedIn = v
 	oauth.Note(ctx).Subject = v.User.ID
-	slug, named := c.named(&c.oauth.Resources()[0])
+	slug, named := c.r.PathValue("slug"), true
+	if c.op.where != inPath {
+		slug, named = gateway.NamedWorkspace(c.r.Header, c.oauth.Resources()[0].WorkspaceHeader)
+	}
 	if named && slug == "" {
 		return forbidden(gateway.NotTheirs)
 	}
@@ -237,7 +169,7 @@ func (c *call) authenticateSession(ctx context.Context) error {
 // administer finds the workspace that an administrator of this server names without being one of its members.
 func (c *call) administer(ctx context.Context) error {
 	ctx = storage.System(ctx)
-	userID := c.visitor.User.ID
+	userID := c.signedIn.User.ID
 	if p := c.principal; p != nil {
 		userID = p.UserID
 	}
@@ -261,36 +193,10 @@ func (c *call) administer(ctx context.Context) error {
 	return nil
 }
 
-// charge takes one request from the plan of a credential; those of a browser session are not counted.
-func (c *call) charge(ctx context.Context) error {
-	if c.principal == nil {
-		return nil
-	}
-	var err error
-	if c.taken, err = c.oauth.Take(storage.System(ctx), c.principal, 1); err != nil {
-		return err
-	}
-	gateway.RateHeaders(c.w.Header(), c.taken)
-	if !c.taken.Allowed {
-		return gateway.TooMany(c.taken)
-	}
-	return nil
-}
-
-// authorize refuses what the caller may not do, whatever it is about.
+// authorize refuses operations that the caller may not use at all.
 func (c *call) authorize(ctx context.Context) error {
-	if p := c.principal; p != nil {
-		switch {
-		case p.Has(oauth.ScopeIntrospect):
-			return forbidden("A key that introspects can do nothing else.")
-		case !c.op.whoAmI && p.Kind == oauth.KindForeignJWT:
-			return forbidden("A token of another issuer can manage nothing here; use a credential of this server.")
-		case !c.op.whoAmI && !p.Has(oauth.ScopeAdmin):
-			return &gateway.Refusal{
-				Kind: gateway.Forbidden, Scope: oauth.ScopeAdmin,
-				Detail: "The permission " + oauth.ScopeAdmin + " is missing for " + c.op.method + " " + c.op.path + "; use a credential that has it.",
-			}
-		}
+	if p := c.principal; p != nil && !c.op.whoAmI && !p.Has(oauth.ScopeAdmin) {
+		return gateway.MissingScope(oauth.ScopeAdmin, c.op.method+" "+c.op.path)
 	}
 	if c.unknown {
 		return storage.ErrNotFound
@@ -309,7 +215,7 @@ func (c *call) caller() string {
 	if p := c.principal; p != nil {
 		return strings.Join([]string{p.Kind, p.KeyID, p.ClientID, p.UserID}, " ")
 	}
-	return "session " + c.visitor.User.ID
+	return "session " + c.signedIn.User.ID
 }
 
 // speak is ctx on behalf of whom the operation is done.

@@ -3,6 +3,7 @@ package api
 import (
 	"context"
 	"errors"
+	"fmt"
 	"strconv"
 	"strings"
 
@@ -24,8 +25,19 @@ func conflict(detail string) *gateway.Refusal {
 	return &gateway.Refusal{Kind: gateway.Conflict, Detail: detail}
 }
 
-// notFound is what is said about what is not there and about what is somebody else's.
-const notFound = "There is nothing here, or nothing that is yours."
+// Sentences that the OpenAPI document shows too.
+const (
+	bodyTooLarge        = "The body is larger than 64 KiB."
+	bodyNotJSON         = "Send the body as application/json."
+	keyOfAnotherRequest = "This Idempotency-Key was used for a different request; use a new one."
+)
+
+func unknownMember(name string) *gateway.Refusal {
+	return badRequest(fmt.Sprintf("Unknown member %q; leave it out.", shorten(name)))
+}
+
+// notFound is for objects that do not exist and those that the caller has no access to: it does not say which.
+const notFound = "Not found, or you have no access to it."
 
 // asRefusal is the one place where errors of other packages become answers.
 func asRefusal(err error) *gateway.Refusal {
@@ -36,10 +48,15 @@ func asRefusal(err error) *gateway.Refusal {
 	switch {
 	case errors.As(err, &own):
 		return own
-	case errors.Is(err, storage.ErrUnavailable), errors.Is(err, context.Canceled), errors.Is(err, context.DeadlineExceeded):
+	case errors.Is(err, storage.ErrUnavailable),
+		errors.Is(err, context.Canceled),
+		errors.Is(err, context.DeadlineExceeded):
 		return gateway.AsRefusal(err)
 	case errors.Is(err, oauth.ErrStale):
-		return &gateway.Refusal{Kind: gateway.StepUp, Detail: "You signed in a while ago; sign in again, then repeat this."}
+		return &gateway.Refusal{
+			Kind:   gateway.StepUp,
+			Detail: "This needs a recent sign-in; sign in again, then repeat the request.",
+		}
 	case errors.As(err, &forbidden):
 		return &gateway.Refusal{Kind: gateway.Forbidden, Detail: forbidden.Message, Scope: forbidden.Scope}
 	case errors.As(err, &tooMany):
@@ -49,9 +66,13 @@ func asRefusal(err error) *gateway.Refusal {
 	case len(invalid) > 0:
 		return badRequest(sentence(invalid))
 	case errors.Is(err, apikey.ErrTooMany):
-		return conflict("There are " + strconv.Itoa(apikey.MaxKeys) + " live keys already; revoke those that nobody uses.")
+		return conflict(
+			"The limit of " + strconv.Itoa(
+				apikey.MaxKeys,
+			) + " active keys is reached; revoke keys that are no longer used.",
+		)
 	case errors.Is(err, apikey.ErrRotated):
-		return conflict("The key was rotated before, is revoked, or has ended; make a new one.")
+		return conflict("The key was already rotated, is revoked or has expired; create a new one.")
 	case errors.Is(err, storage.ErrNotFound):
 		return &gateway.Refusal{Kind: gateway.NotFound, Detail: notFound}
 	}
@@ -77,7 +98,12 @@ func faults(err error) []*oauth.Invalid {
 
 // members are the names that fields have in JSON where package oauth calls them otherwise.
 var members = map[string]string{
-	"scope": "scopes", "rate limit": "rateLimit", "expires": "expiresAt", "redirect_uris": "redirectUris", "grant": "grants", "pkce": "pkceOptional",
+	"scope":         "scopes",
+	"rate limit":    "rateLimit",
+	"expires":       "expiresAt",
+	"redirect_uris": "redirectUris",
+	"grant":         "grants",
+	"pkce":          "pkceOptional",
 }
 
 // sentence puts all faults into one.

@@ -13,20 +13,20 @@ import (
 
 // Usage is how often a credential was used in an hour or a day.
 type Usage struct {
-	From         Moment `json:"from" doc:"When the hour or day (UTC) begins."`
-	CredentialID string `json:"credentialId" doc:"Of a key, a personal access token or an app."`
-	Credential   string `json:"credential" doc:"Its kind: api_key, personal_access_token or access_token."`
+	From         Moment `json:"from" doc:"Start of the hour or day, in UTC."`
+	CredentialID string `json:"credentialId" doc:"ID of a key, a personal access token or an app."`
+	Credential   string `json:"credential" doc:"api_key, personal_access_token or access_token."`
 	Allowed      int64  `json:"allowed"`
-	Limited      int64  `json:"limited" doc:"Refused by a limit."`
-	Refused      int64  `json:"refused" doc:"Refused for another reason."`
+	Limited      int64  `json:"limited" doc:"Refused by a rate limit."`
+	Refused      int64  `json:"refused" doc:"Refused for any other reason."`
 }
 
 // UsageFilter chooses a part of the usage.
 type UsageFilter struct {
 	Page
-	Credential string `query:"credential" doc:"Id of a key, a personal access token or an app; left out: all."`
-	From       Moment `query:"from" doc:"From this moment on; left out: 30 days before the end, by the hour one."`
-	To         Moment `query:"to" doc:"Before this moment; left out: now."`
+	Credential string `query:"credential" doc:"ID of a key, a personal access token or an app. Defaults to all."`
+	From       Moment `query:"from" doc:"Inclusive. Defaults to 30 days before the end, or one day if by is hour."`
+	To         Moment `query:"to" doc:"Exclusive. Defaults to now."`
 	By         string `query:"by" enum:"hour,day" default:"day"`
 }
 
@@ -34,41 +34,77 @@ type UsageFilter struct {
 type Event struct {
 	ID         string            `json:"id"`
 	At         Moment            `json:"at"`
-	Action     string            `json:"action" doc:"What was done, such as api_key.created."`
-	UserID     *string           `json:"userId" doc:"Who did it, as far as known."`
-	ClientID   *string           `json:"clientId" doc:"By which app."`
-	Credential *string           `json:"credential" doc:"By which kind of credential; session, password and command besides those of introspection."`
-	KeyID      *string           `json:"keyId" doc:"By which key or personal access token."`
-	Address    *string           `json:"address" doc:"From which network address."`
+	Action     string            `json:"action" doc:"For example api_key.created."`
+	UserID     *string           `json:"userId" doc:"Who did it, if known."`
+	ClientID   *string           `json:"clientId" doc:"ID of the app that was used."`
+	Credential *string           `json:"credential" doc:"Type of the credential that was used: session, password, command, or one of those of introspection."`
+	KeyID      *string           `json:"keyId" doc:"ID of the key or personal access token that was used."`
+	Address    *string           `json:"address" doc:"IP address."`
 	RequestID  *string           `json:"requestId" doc:"X-Request-Id of the request."`
-	Target     *string           `json:"target" doc:"Id of what it was done to."`
-	Detail     map[string]string `json:"detail" doc:"Further facts; neither secrets nor names."`
+	Target     *string           `json:"target" doc:"ID of the object that was affected."`
+	Detail     map[string]string `json:"detail" doc:"More details, without secrets or names."`
 }
 
 // EventFilter chooses among events.
 type EventFilter struct {
 	Page
-	Action string `query:"action" doc:"This action; ending in a dot, all that begin so."`
-	User   string `query:"user" doc:"Id of who did it."`
-	Target string `query:"target" doc:"Id of what it was done to."`
-	From   Moment `query:"from" doc:"From this moment on."`
-	To     Moment `query:"to" doc:"Before this moment."`
+	Action string `query:"action" doc:"An action, or a prefix that ends in a dot."`
+	User   string `query:"user" doc:"ID of the user who did it."`
+	Target string `query:"target" doc:"ID of the object that was affected."`
+	From   Moment `query:"from" doc:"Inclusive."`
+	To     Moment `query:"to" doc:"Exclusive."`
 }
 
 func (a *API) history() []operation {
 	return []operation{
 		on(operation{
-			method: get, path: "/v1/usage", id: "listUsage", tag: "Usage", summary: "How often credentials were used", status: 200,
-			where: inHeader, speaker: asTenant, may: oauth.MaySeeUsage, text: "The oldest first. Counts are some seconds late.",
-			answer: List[Usage]{Data: []Usage{{From: exampleTime, CredentialID: keyID, Credential: oauth.KindAPIKey, Allowed: 1204, Limited: 3, Refused: 1}}},
+			method:  get,
+			path:    "/v1/usage",
+			id:      "listUsage",
+			tag:     "Usage",
+			summary: "List usage",
+			status:  200,
+			where:   inHeader,
+			speaker: asTenant,
+			may:     oauth.MaySeeUsage,
+			text:    "How often credentials were used, oldest first. Counts lag by a few seconds.",
+			answer: List[Usage]{
+				Data: []Usage{
+					{
+						From:         exampleTime,
+						CredentialID: keyID,
+						Credential:   oauth.KindAPIKey,
+						Allowed:      1204,
+						Limited:      3,
+						Refused:      1,
+					},
+				},
+			},
 		}, a.listUsage),
 		on(operation{
-			method: get, path: "/v1/audit-events", id: "listAuditEvents", tag: "Audit", summary: "Who did what", status: 200,
-			where: inHeader, speaker: asTenant, may: oauth.MayAudit, text: "The newest first.",
-			answer: List[Event]{Data: []Event{{
-				ID: "event_" + exampleUUID, At: exampleTime, Action: "api_key.created", UserID: ptr("user_" + exampleUUID), Credential: ptr("session"),
-				Address: ptr("192.0.2.7"), RequestID: ptr("5f2b9c0d1e3a4b5c6d7e8f90"), Target: ptr(keyID), Detail: map[string]string{"scopes": "read write"},
-			}}},
+			method:  get,
+			path:    "/v1/audit-events",
+			id:      "listAuditEvents",
+			tag:     "Audit",
+			summary: "List audit events",
+			status:  200,
+			where:   inHeader,
+			speaker: asTenant,
+			may:     oauth.MayAudit,
+			text:    "Newest first.",
+			answer: List[Event]{Data: []Event{
+				{
+					ID:         "event_" + exampleUUID,
+					At:         exampleTime,
+					Action:     "api_key.created",
+					UserID:     ptr("user_" + exampleUUID),
+					Credential: ptr("session"),
+					Address:    ptr("192.0.2.7"),
+					RequestID:  ptr("5f2b9c0d1e3a4b5c6d7e8f90"),
+					Target:     ptr(keyID),
+					Detail:     map[string]string{"scopes": "read write"},
+				},
+			}},
 		}, a.listEvents),
 	}
 }
@@ -79,7 +115,12 @@ func (a *API) listUsage(ctx context.Context, c *call, q *UsageFilter, _ *none) (
 		return List[Usage]{}, err
 	}
 	f := storage.UsageFilter{
-		WorkspaceID: c.by.WorkspaceID, CredentialID: q.Credential, Since: storage.Time(q.From), Until: storage.Time(q.To), ByDay: q.By != "hour", Limit: q.size() + 1,
+		WorkspaceID:  c.by.WorkspaceID,
+		CredentialID: q.Credential,
+		Since:        storage.Time(q.From),
+		Until:        storage.Time(q.To),
+		ByDay:        q.By != "hour",
+		Limit:        q.size() + 1,
 	}
 	if f.Until.IsZero() {
 		f.Until = a.store.Now().Add(time.Microsecond)
@@ -101,7 +142,14 @@ func (a *API) listUsage(ctx context.Context, c *call, q *UsageFilter, _ *none) (
 	}
 	place := func(u *storage.Usage) string { return strconv.FormatInt(int64(u.Hour), 10) + " " + u.CredentialID }
 	return listOf(c, &q.Page, rows, place, func(u *storage.Usage) Usage {
-		return Usage{From: Moment(u.Hour), CredentialID: u.CredentialID, Credential: u.Credential, Allowed: u.Allowed, Limited: u.Limited, Refused: u.Refused}
+		return Usage{
+			From:         Moment(u.Hour),
+			CredentialID: u.CredentialID,
+			Credential:   u.Credential,
+			Allowed:      u.Allowed,
+			Limited:      u.Limited,
+			Refused:      u.Refused,
+		}
 	}), nil
 }
 
@@ -111,20 +159,41 @@ func (a *API) listEvents(ctx context.Context, c *call, q *EventFilter, _ *none) 
 		return List[Event]{}, err
 	}
 	rows, err := a.store.AuditEvents(ctx, storage.AuditFilter{
-		WorkspaceID: c.by.WorkspaceID, Action: q.Action, UserID: q.User, Target: q.Target, Since: storage.Time(q.From), Until: storage.Time(q.To),
-		After: after, Limit: q.size() + 1,
+		WorkspaceID: c.by.WorkspaceID,
+		Action:      q.Action,
+		UserID:      q.User,
+		Target:      q.Target,
+		Since:       storage.Time(q.From),
+		Until:       storage.Time(q.To),
+		After:       after,
+		Limit:       q.size() + 1,
 	})
 	if err != nil {
 		return List[Event]{}, fmt.Errorf("list audit events: %w", err)
 	}
-	return listOf(c, &q.Page, rows, func(e *storage.AuditEvent) string { return e.ID }, func(e *storage.AuditEvent) Event {
-		detail := e.Detail
-		if detail == nil {
-			detail = map[string]string{}
-		}
-		return Event{
-			ID: e.ID, At: Moment(e.CreatedAt), Action: e.Action, UserID: text(e.UserID), ClientID: text(e.ClientID), Credential: text(e.Credential),
-			KeyID: text(e.KeyID), Address: text(e.Address), RequestID: text(e.RequestID), Target: text(e.Target), Detail: detail,
-		}
-	}), nil
+	return listOf(
+		c,
+		&q.Page,
+		rows,
+		func(e *storage.AuditEvent) string { return e.ID },
+		func(e *storage.AuditEvent) Event {
+			detail := e.Detail
+			if detail == nil {
+				detail = map[string]string{}
+			}
+			return Event{
+				ID:         e.ID,
+				At:         Moment(e.CreatedAt),
+				Action:     e.Action,
+				UserID:     text(e.UserID),
+				ClientID:   text(e.ClientID),
+				Credential: text(e.Credential),
+				KeyID:      text(e.KeyID),
+				Address:    text(e.Address),
+				RequestID:  text(e.RequestID),
+				Target:     text(e.Target),
+				Detail:     detail,
+			}
+		},
+	), nil
 }

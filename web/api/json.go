@@ -74,8 +74,8 @@ func text(s string) *string {
 	return &s
 }
 
-// Scopes are given as a list (["read","accounts:write"]), or by object ({"accounts":["read","write"]}), and are shown as
-// they were given.
+// Scopes are given as a list (["read","accounts:write"]), or by object ({"accounts":["read","write"]}), and are shown
+// as they were given.
 type Scopes struct {
 	List     []string
 	ByObject bool
@@ -128,8 +128,8 @@ func (s *Scopes) UnmarshalJSON(text []byte) error {
 	})
 }
 
-// Change is a member of a PATCH: left out, it leaves what is there; null takes away what is there (RFC 7396), where that
-// can be missing.
+// Change is a member of a PATCH: left out, it leaves what is there; null takes away what is there (RFC 7396), where
+// that can be missing.
 type Change[T any] struct {
 	Set   bool
 	Null  bool
@@ -158,7 +158,7 @@ func (c Change[T]) pointer() *T {
 	return &c.Value
 }
 
-var errTwice = errors.New("a name is there twice")
+var errTwice = errors.New("duplicate member")
 
 // eachMember calls fn for each member of an object, which must be the whole text and have each name once.
 func eachMember(text []byte, fn func(name string, value json.RawMessage) error) error {
@@ -174,7 +174,7 @@ func eachMember(text []byte, fn func(name string, value json.RawMessage) error) 
 		}
 		name, _ := t.(string) // where a name stands the decoder takes nothing else
 		if seen[name] {
-			return fmt.Errorf("%w: %q", errTwice, shorten(name))
+			return fmt.Errorf("%w %q", errTwice, shorten(name))
 		}
 		seen[name] = true
 		var value json.RawMessage
@@ -194,8 +194,8 @@ func eachMember(text []byte, fn func(name string, value json.RawMessage) error) 
 	return nil
 }
 
-// receive takes in the whole body. It comes before everything else: whoever sends theirs slowly must not be judged by
-// rights that are gone when it is complete.
+// receive reads the whole body. It comes before everything else, so that a slow body is not decided about by rights
+// that are gone when it is complete.
 func (c *call) receive() {
 	if c.op.in != reflect.TypeFor[none]() {
 		c.body, c.broken = io.ReadAll(http.MaxBytesReader(c.w, c.r.Body, maxBody))
@@ -207,9 +207,13 @@ func (c *call) readBody() error {
 	var tooLarge *http.MaxBytesError
 	switch {
 	case errors.As(c.broken, &tooLarge):
-		return &gateway.Refusal{Kind: gateway.TooLarge, Detail: "The body is larger than 64 KiB."}
+		return &gateway.Refusal{Kind: gateway.TooLarge, Detail: bodyTooLarge}
 	case c.broken != nil:
-		return &gateway.Refusal{Kind: gateway.BadRequest, Detail: "The body could not be read to its end; send it again.", Cause: c.broken}
+		return &gateway.Refusal{
+			Kind:   gateway.BadRequest,
+			Detail: "The body could not be read completely; send it again.",
+			Cause:  c.broken,
+		}
 	}
 	if oauth.IsEncoded(c.r.Header) && (len(c.body) > 0 || c.broken != nil) {
 		c.w.Header().Set("Accept-Encoding", "identity")
@@ -218,8 +222,9 @@ func (c *call) readBody() error {
 	if len(c.body) == 0 {
 		return nil
 	}
-	if mediaType, _, err := mime.ParseMediaType(c.r.Header.Get("Content-Type")); err != nil || mediaType != "application/json" {
-		return &gateway.Refusal{Kind: gateway.MediaType, Detail: "Send the body as application/json."}
+	if mediaType, _, err := mime.ParseMediaType(c.r.Header.Get("Content-Type")); err != nil ||
+		mediaType != "application/json" {
+		return &gateway.Refusal{Kind: gateway.MediaType, Detail: bodyNotJSON}
 	}
 	return nil
 }
@@ -240,16 +245,16 @@ func decode(body []byte, into any) error {
 				return decodeMember(f, value, target.Field(i))
 			}
 		}
-		return badRequest(fmt.Sprintf("The member %q is unknown here; leave it out.", shorten(name)))
+		return unknownMember(name)
 	})
 	var own *gateway.Refusal
 	switch {
 	case err == nil, errors.As(err, &own):
 		return err
 	case errors.Is(err, errTwice):
-		return badRequest("In the body " + err.Error() + ".")
+		return badRequest("The body has a " + err.Error() + ".")
 	}
-	return badRequest("The body must be one JSON object.")
+	return badRequest("The body must be a single JSON object.")
 }
 
 func decodeMember(f reflect.StructField, value json.RawMessage, field reflect.Value) error {
@@ -263,8 +268,11 @@ func decodeMember(f reflect.StructField, value json.RawMessage, field reflect.Va
 		return badRequest(fmt.Sprintf("The member %q must be %s.", memberName(f), kindOf(field.Type())))
 	}
 	// An empty one too: it would count as left out, and what is left out may mean the most there is.
-	if list := f.Tag.Get("enum"); list != "" && !slices.Contains(strings.Split(list, ","), reflect.Indirect(field).String()) {
-		return badRequest(fmt.Sprintf("The member %q must be one of %s.", memberName(f), strings.ReplaceAll(list, ",", ", ")))
+	if list := f.Tag.Get("enum"); list != "" &&
+		!slices.Contains(strings.Split(list, ","), reflect.Indirect(field).String()) {
+		return badRequest(
+			fmt.Sprintf("The member %q must be one of %s.", memberName(f), strings.ReplaceAll(list, ",", ", ")),
+		)
 	}
 	return nil
 }
@@ -292,9 +300,9 @@ func kindOf(t reflect.Type) string {
 	}
 	switch t {
 	case reflect.TypeFor[Scopes]():
-		return "a list of strings, or an object of such lists with each name once"
+		return "a list of strings, or an object of lists of strings without duplicate names"
 	case reflect.TypeFor[Moment]():
-		return "a moment such as 2030-12-31T23:59:59Z"
+		return "a time such as 2030-12-31T23:59:59Z"
 	}
 	switch t.Kind() {
 	case reflect.Bool:

@@ -14,67 +14,67 @@ import (
 
 // Key is an API key, as it is shown.
 type Key struct {
-	ID           string   `json:"id" doc:"Names the key; it is no secret."`
-	Key          string   `json:"key,omitempty" doc:"The key itself, in the answer that makes it and never again."`
+	ID           string   `json:"id" doc:"Identifies the key. Not secret."`
+	Key          string   `json:"key,omitempty" doc:"The key itself. Returned only when the key is created or rotated."`
 	Name         string   `json:"name"`
-	Note         string   `json:"note" doc:"What it is for."`
-	Workspace    string   `json:"workspace" doc:"Slug of the workspace that it belongs to."`
-	Resource     string   `json:"resource" doc:"The API that it is for."`
+	Note         string   `json:"note" doc:"Free text."`
+	Workspace    string   `json:"workspace" doc:"Slug of the workspace that the key belongs to."`
+	Resource     string   `json:"resource" doc:"The API that the key is for."`
 	Environment  string   `json:"environment" enum:"live,test"`
-	Scopes       Scopes   `json:"scopes" doc:"What it may do, in the form in which it was given."`
-	Plan         *string  `json:"plan" doc:"Its own plan; null: the workspace's."`
-	RateLimit    *int64   `json:"rateLimit" doc:"Requests an hour that it may make; null: any number."`
-	ExpiresAt    *Moment  `json:"expiresAt" doc:"null: never."`
-	Addresses    []string `json:"addresses" doc:"Ranges of addresses that it may be used from; none: any."`
-	Status       string   `json:"status" enum:"live,paused,rotating,expired,revoked" doc:"rotating: it works beside the one that takes its place."`
-	Masked       string   `json:"masked" doc:"Begin and end of the key, to tell it by."`
+	Scopes       Scopes   `json:"scopes" doc:"Permissions of the key, in the form in which they were given."`
+	Plan         *string  `json:"plan" doc:"Plan of the key; null: the workspace's plan."`
+	RateLimit    *int64   `json:"rateLimit" doc:"Requests per hour; null: no limit."`
+	ExpiresAt    *Moment  `json:"expiresAt" doc:"null: never expires."`
+	Addresses    []string `json:"addresses" doc:"Allowed IP addresses, as CIDR ranges; empty: any."`
+	Status       string   `json:"status" enum:"active,paused,rotating,expired,revoked" doc:"rotating: replaced, but still works until its grace period ends."`
+	Masked       string   `json:"masked" doc:"First and last characters, to recognise the key."`
 	CreatedAt    Moment   `json:"createdAt"`
-	CreatedBy    *string  `json:"createdBy" doc:"User, or the one behind the key that created it; null: the command."`
-	LastUsedAt   *Moment  `json:"lastUsedAt" doc:"To the minute."`
-	LastUsedFrom *string  `json:"lastUsedFrom" doc:"Network address."`
+	CreatedBy    *string  `json:"createdBy" doc:"ID of the user who created the key, directly or through another key; null: created with the CLI."`
+	LastUsedAt   *Moment  `json:"lastUsedAt" doc:"Accurate to the minute."`
+	LastUsedFrom *string  `json:"lastUsedFrom" doc:"IP address."`
 	PausedAt     *Moment  `json:"pausedAt"`
-	PausedBy     *string  `json:"pausedBy" enum:"administrator,owner,admin" doc:"Who paused it: an administrator of the server, or a role in the workspace. As much authority resumes it. null: it is not paused."`
+	PausedBy     *string  `json:"pausedBy" enum:"administrator,owner,admin" doc:"Who paused the key: an administrator of the server, or a role in the workspace. Resuming it needs the same authority. null: not paused."`
 	RevokedAt    *Moment  `json:"revokedAt"`
-	RotatedInto  *string  `json:"rotatedInto" doc:"Id of the key that takes its place."`
+	RotatedInto  *string  `json:"rotatedInto" doc:"ID of the key that replaces it."`
 }
 
 // NewKey is what may be chosen about an API key.
 type NewKey struct {
-	Name        string   `json:"name" doc:"What it is for, in a few words: 1 to 100 characters."`
-	Scopes      Scopes   `json:"scopes" doc:"What it may do: a list, or an object of lists. Scopes that count only for people (user_only) are refused."`
-	RateLimit   *int64   `json:"rateLimit,omitempty" minimum:"1" doc:"Requests an hour, no more than the plan has; left out: the plan's."`
-	ExpiresAt   *Moment  `json:"expiresAt" doc:"Left out or null: never."`
-	Note        string   `json:"note,omitempty" doc:"More words, up to 1000 characters."`
-	Environment string   `json:"environment,omitempty" enum:"live,test" doc:"Left out: live, where there is such a thing."`
-	Type        string   `json:"type,omitempty" enum:"live,test" doc:"Another name for environment."`
-	Plan        string   `json:"plan,omitempty" doc:"A plan that allows no more than the workspace's; left out: the workspace's."`
-	Addresses   []string `json:"addresses,omitempty" doc:"Addresses and ranges (CIDR) that it may be used from; left out: any."`
-	Resource    string   `json:"resource,omitempty" doc:"The API that it is for; left out: that of the credential, or the first."`
+	Name        string   `json:"name" doc:"What the key is for: 1 to 100 characters."`
+	Scopes      Scopes   `json:"scopes" doc:"Permissions: a list, or an object of lists. Scopes that only users can have (user_only) are refused."`
+	RateLimit   *int64   `json:"rateLimit,omitempty" minimum:"1" doc:"Requests per hour, at most those of the plan. Defaults to the plan's limit."`
+	ExpiresAt   *Moment  `json:"expiresAt" doc:"Never expires by default."`
+	Note        string   `json:"note,omitempty" doc:"Free text, up to 1000 characters."`
+	Environment string   `json:"environment,omitempty" enum:"live,test" doc:"Defaults to live if the API has live keys."`
+	Type        string   `json:"type,omitempty" enum:"live,test" doc:"Alias of environment."`
+	Plan        string   `json:"plan,omitempty" doc:"A plan that allows no more than the workspace's. Defaults to the workspace's plan."`
+	Addresses   []string `json:"addresses,omitempty" doc:"Allowed IP addresses and CIDR ranges. Defaults to any."`
+	Resource    string   `json:"resource,omitempty" doc:"The API that the key is for. Defaults to that of the credential, or to the first one."`
 }
 
 // KeyChange is what may change about an API key.
 type KeyChange struct {
 	Name      *string          `json:"name,omitempty"`
 	Note      Change[string]   `json:"note,omitzero"`
-	Scopes    *Scopes          `json:"scopes,omitempty" doc:"Fewer than it has; it never gets more."`
-	Plan      Change[string]   `json:"plan,omitzero" doc:"null: the workspace's."`
-	RateLimit Change[int64]    `json:"rateLimit,omitzero" minimum:"1" doc:"null: the plan's."`
+	Scopes    *Scopes          `json:"scopes,omitempty" doc:"A subset of its current permissions; permissions cannot be added."`
+	Plan      Change[string]   `json:"plan,omitzero" doc:"null: the workspace's plan."`
+	RateLimit Change[int64]    `json:"rateLimit,omitzero" minimum:"1" doc:"null: the plan's limit."`
 	Addresses Change[[]string] `json:"addresses,omitzero" doc:"null: any."`
-	Paused    *bool            `json:"paused,omitempty" doc:"true: it does not work until this is false again, for which it takes as much authority as paused it."`
+	Paused    *bool            `json:"paused,omitempty" doc:"true: the key does not work until it is resumed, which needs the same authority that paused it."`
 }
 
 // Rotation says how a key or secret is replaced.
 type Rotation struct {
-	Grace *string `json:"grace,omitempty" pattern:"^[0-9]{1,9}(s|m|h|d)$" doc:"How long the old one works beside the new one, up to 30d; left out: 24h."`
+	Grace *string `json:"grace,omitempty" pattern:"^[0-9]{1,9}(s|m|h|d)$" doc:"Grace period in which the old one still works, up to 30d. Defaults to 24h."`
 }
 
 // KeyFilter chooses among keys.
 type KeyFilter struct {
 	Page
 	Environment string `query:"environment" enum:"live,test"`
-	Status      string `query:"status" enum:"live,paused,expired,revoked" doc:"live includes rotating."`
+	Status      string `query:"status" enum:"active,paused,expired,revoked" doc:"active includes rotating."`
 	Search      string `query:"search" doc:"Part of the name."`
-	CreatedBy   string `query:"createdBy" doc:"Id of a user."`
+	CreatedBy   string `query:"createdBy" doc:"ID of a user."`
 }
 
 const keyID = "key_" + exampleUUID
@@ -90,27 +90,60 @@ func (a *API) keys() []operation {
 	}
 	return []operation{
 		on(with(operation{
-			method: post, path: "/v1/api-keys", id: "createApiKey", summary: "Make an API key", status: 201, request: create, answer: made,
-			text:     "The key itself is in the member `key` of this answer and nowhere else. It never holds more than whoever makes it.",
-			conflict: "The workspace has as many live keys as it may.",
+			method:  post,
+			path:    "/v1/api-keys",
+			id:      "createApiKey",
+			summary: "Create an API key",
+			status:  201,
+			request: create,
+			answer:  made,
+			text: "The key is returned in the member `key` of this response and never again. It cannot have " +
+				"more permissions than its creator.",
+			conflict: "The workspace has reached its limit of active keys.",
 		}), a.createKey),
 		on(with(operation{
-			method: get, path: "/v1/api-keys", id: "listApiKeys", summary: "List API keys", status: 200, text: "The newest first.",
-			answer: List[Key]{Data: []Key{shown}},
+			method:  get,
+			path:    "/v1/api-keys",
+			id:      "listApiKeys",
+			summary: "List API keys",
+			status:  200,
+			text:    "Newest first.",
+			answer:  List[Key]{Data: []Key{shown}},
 		}), a.listKeys),
-		on(with(operation{method: get, path: "/v1/api-keys/{id}", id: "getApiKey", summary: "Show an API key", status: 200, answer: shown}), a.getKey),
 		on(with(operation{
-			method: patch, path: "/v1/api-keys/{id}", id: "updateApiKey", summary: "Rename, narrow, limit, pause or resume an API key", status: 200,
-			request: KeyChange{Name: ptr("Nightly import"), Paused: ptr(false)}, answer: shown,
+			method:  get,
+			path:    "/v1/api-keys/{id}",
+			id:      "getApiKey",
+			summary: "Show an API key",
+			status:  200,
+			answer:  shown,
+		}), a.getKey),
+		on(with(operation{
+			method:  patch,
+			path:    "/v1/api-keys/{id}",
+			id:      "updateApiKey",
+			summary: "Update, pause or resume an API key",
+			status:  200,
+			request: KeyChange{Name: ptr("Nightly import"), Paused: ptr(false)},
+			answer:  shown,
 		}), a.updateKey),
 		on(with(operation{
-			method: post, path: "/v1/api-keys/{id}/rotate", id: "rotateApiKey", summary: "Replace an API key", status: 201,
-			text:    "Makes a key with the same rights that takes the place of this one, which works for a while longer. Both count as one for limits.",
-			request: Rotation{Grace: ptr("24h")}, answer: made, conflict: "The key was rotated before, is revoked, or has ended.",
+			method:  post,
+			path:    "/v1/api-keys/{id}/rotate",
+			id:      "rotateApiKey",
+			summary: "Rotate an API key",
+			status:  201,
+			text: "Creates a replacement with the same permissions. The old key keeps working for a grace " +
+				"period. Both share one rate limit.",
+			request: Rotation{
+				Grace: ptr("24h"),
+			},
+			answer:   made,
+			conflict: "The key was already rotated, is revoked or has expired.",
 		}), a.rotateKey),
 		on(with(operation{
 			method: remove, path: "/v1/api-keys/{id}", id: "revokeApiKey", summary: "Revoke an API key", status: 204,
-			text: "At once and for good. It stays in the list, as revoked.",
+			text: "Takes effect immediately and cannot be undone. The key stays in the list as revoked.",
 		}), a.revokeKey),
 	}
 }
@@ -144,8 +177,18 @@ func (a *API) exampleKey() Key {
 		environment = r.Keys.Environments[0]
 	}
 	return Key{
-		ID: keyID, Name: example.Name, Workspace: "acme", Resource: r.ID, Environment: environment, Scopes: example.Scopes, RateLimit: example.RateLimit,
-		ExpiresAt: example.ExpiresAt, Addresses: []string{}, Status: "live", Masked: r.Keys.Prefix + "_" + environment + "_…f3Kq", CreatedAt: exampleTime,
+		ID:          keyID,
+		Name:        example.Name,
+		Workspace:   "acme",
+		Resource:    r.ID,
+		Environment: environment,
+		Scopes:      example.Scopes,
+		RateLimit:   example.RateLimit,
+		ExpiresAt:   example.ExpiresAt,
+		Addresses:   []string{},
+		Status:      "active",
+		Masked:      r.Keys.Prefix + "_" + environment + "_…f3Kq",
+		CreatedAt:   exampleTime,
 	}
 }
 
@@ -153,11 +196,29 @@ func (a *API) exampleKey() Key {
 func (c *call) showKey(k *storage.APIKey) Key {
 	_, plan := c.oauth.KeyPlan(k, c.workspace.Plan)
 	shown := Key{
-		ID: k.ID, Name: k.Name, Note: k.Note, Workspace: c.workspace.Slug, Resource: k.Resource, Environment: k.Environment,
-		Scopes: Scopes{List: k.Scopes, ByObject: k.ScopesByObject}, Plan: text(k.Plan), ExpiresAt: maybe(k.ExpiresAt), Addresses: list(k.Addresses),
-		Status: c.oauth.KeyState(k), Masked: k.Prefix + "…" + k.Tail, CreatedAt: Moment(k.CreatedAt), CreatedBy: text(k.CreatedBy),
-		LastUsedAt: maybe(k.LastUsedAt), LastUsedFrom: text(k.LastUsedFrom), PausedAt: maybe(k.PausedAt), PausedBy: text(k.PausedBy), RevokedAt: maybe(k.RevokedAt),
-		RotatedInto: text(k.RotatedInto),
+		ID:          k.ID,
+		Name:        k.Name,
+		Note:        k.Note,
+		Workspace:   c.workspace.Slug,
+		Resource:    k.Resource,
+		Environment: k.Environment,
+		Scopes: Scopes{
+			List:     k.Scopes,
+			ByObject: k.ScopesByObject,
+		},
+		Plan:         text(k.Plan),
+		ExpiresAt:    maybe(k.ExpiresAt),
+		Addresses:    list(k.Addresses),
+		Status:       c.oauth.KeyState(k),
+		Masked:       k.Prefix + "…" + k.Tail,
+		CreatedAt:    Moment(k.CreatedAt),
+		CreatedBy:    text(k.CreatedBy),
+		LastUsedAt:   maybe(k.LastUsedAt),
+		LastUsedFrom: text(k.LastUsedFrom),
+		PausedAt:     maybe(k.PausedAt),
+		PausedBy:     text(k.PausedBy),
+		RevokedAt:    maybe(k.RevokedAt),
+		RotatedInto:  text(k.RotatedInto),
 	}
 	if plan.Hour > 0 {
 		shown.RateLimit = &plan.Hour
@@ -183,11 +244,17 @@ func (a *API) createKey(ctx context.Context, c *call, _ *none, in *NewKey) (Key,
 	if environment == "" {
 		environment = in.Type
 	} else if in.Type != "" && in.Type != environment {
-		return Key{}, badRequest("environment and type are two names of one thing and say different things; send one.")
+		return Key{}, badRequest("environment and type are aliases and have different values; send only one.")
 	}
 	spec := oauth.KeySpec{
-		Name: in.Name, Note: in.Note, Resource: c.resourceOf(in.Resource), Environment: environment, Scopes: in.Scopes.List, ByObject: in.Scopes.ByObject,
-		Plan: in.Plan, Addresses: in.Addresses,
+		Name:        in.Name,
+		Note:        in.Note,
+		Resource:    c.resourceOf(in.Resource),
+		Environment: environment,
+		Scopes:      in.Scopes.List,
+		ByObject:    in.Scopes.ByObject,
+		Plan:        in.Plan,
+		Addresses:   in.Addresses,
 	}
 	var err error
 	if spec.RateLimit, err = rateLimit(in.RateLimit); err != nil {
@@ -211,7 +278,7 @@ func rateLimit(chosen *int64) (int64, error) {
 		return 0, nil
 	}
 	if *chosen < 1 {
-		return 0, badRequest("rateLimit must be 1 or more; leave it out for the plan's.")
+		return 0, badRequest("rateLimit must be 1 or more; leave it out to use the plan's limit.")
 	}
 	return *chosen, nil
 }
@@ -224,12 +291,17 @@ func (a *API) listKeys(ctx context.Context, c *call, q *KeyFilter, _ *none) (Lis
 	environment := q.Environment
 	if p := c.principal; p != nil && p.Environment == apikey.Test {
 		if environment == apikey.Live {
-			return List[Key]{}, forbidden("A test key sees test keys and nothing else; use a live one.")
+			return List[Key]{}, forbidden("A test key can only list test keys; use a live key.")
 		}
 		environment = apikey.Test
 	}
 	rows, err := a.store.Keys(ctx, c.owner(), storage.KeyFilter{
-		Search: q.Search, Environment: environment, State: q.Status, CreatedBy: q.CreatedBy, After: after, Limit: q.size() + 1,
+		Search:      q.Search,
+		Environment: environment,
+		State:       q.Status,
+		CreatedBy:   q.CreatedBy,
+		After:       after,
+		Limit:       q.size() + 1,
 	})
 	if err != nil {
 		return List[Key]{}, fmt.Errorf("list keys: %w", err)
@@ -268,7 +340,13 @@ func (a *API) updateKey(ctx context.Context, c *call, _ *none, in *KeyChange) (K
 	if err != nil {
 		return Key{}, err
 	}
-	change := oauth.KeyChange{Name: in.Name, Note: in.Note.pointer(), Plan: in.Plan.pointer(), RateLimit: in.RateLimit.pointer(), Addresses: in.Addresses.pointer()}
+	change := oauth.KeyChange{
+		Name:      in.Name,
+		Note:      in.Note.pointer(),
+		Plan:      in.Plan.pointer(),
+		RateLimit: in.RateLimit.pointer(),
+		Addresses: in.Addresses.pointer(),
+	}
 	if in.RateLimit.Set && !in.RateLimit.Null {
 		if _, err := rateLimit(&in.RateLimit.Value); err != nil {
 			return Key{}, err
@@ -282,7 +360,14 @@ func (a *API) updateKey(ctx context.Context, c *call, _ *none, in *KeyChange) (K
 }
 
 // changeKey changes a key or personal access token, and pauses or resumes it.
-func (a *API) changeKey(ctx context.Context, c *call, owner storage.KeyOwner, id string, change oauth.KeyChange, paused *bool) (storage.APIKey, error) {
+func (a *API) changeKey(
+	ctx context.Context,
+	c *call,
+	owner storage.KeyOwner,
+	id string,
+	change oauth.KeyChange,
+	paused *bool,
+) (storage.APIKey, error) {
 	k, err := a.oauth.UpdateKey(ctx, c.by, owner, c.workspace.Plan, id, change)
 	if err != nil || paused == nil || *paused == !k.PausedAt.IsZero() {
 		return k, err

@@ -39,7 +39,7 @@ func TestLifeOfAKey(t *testing.T) {
 		id, _ := made["id"].(string)
 		key, _ := made["key"].(string)
 		if !strings.HasPrefix(id, "key_") || !strings.HasPrefix(key, "sk_live_") || made["rateLimit"] != 1000.0 || made["expiresAt"] != nil ||
-			!strings.HasSuffix(made["createdAt"].(string), "Z") || made["workspace"] != "acme" || made["status"] != "live" {
+			!strings.HasSuffix(made["createdAt"].(string), "Z") || made["workspace"] != "acme" || made["status"] != "active" {
 			t.Errorf("made %v", made)
 		}
 		test := want(t, r.JSON("GET", "/v1/auth/test", key, ""), http.StatusOK)
@@ -67,7 +67,7 @@ func TestLifeOfAKey(t *testing.T) {
 			t.Errorf("paused: %v", p)
 		}
 		want(t, r.JSON("GET", "/v1/auth/test", key, ""), http.StatusForbidden)
-		if p := want(t, r.JSON("PATCH", "/v1/api-keys/"+id, admin, `{"paused":false}`), http.StatusOK); p["status"] != "live" || p["pausedAt"] != nil {
+		if p := want(t, r.JSON("PATCH", "/v1/api-keys/"+id, admin, `{"paused":false}`), http.StatusOK); p["status"] != "active" || p["pausedAt"] != nil {
 			t.Errorf("resumed: %v", p)
 		}
 		want(t, r.JSON("GET", "/v1/auth/test", key, ""), http.StatusOK)
@@ -96,7 +96,7 @@ func TestLifeOfAPersonalAccessToken(t *testing.T) {
 		b := r.Browser().SignIn(r.Alice.Email)
 		made := want(t, b.JSON("POST", "/v1/personal-access-tokens", `{"name":"Laptop","scopes":["admin"],"role":"admin","note":"mine"}`), http.StatusCreated)
 		id, token := made["id"].(string), made["token"].(string)
-		if !strings.HasPrefix(id, "token_") || !strings.HasPrefix(token, "pat_") || made["role"] != "admin" || made["status"] != "live" {
+		if !strings.HasPrefix(id, "token_") || !strings.HasPrefix(token, "pat_") || made["role"] != "admin" || made["status"] != "active" {
 			t.Errorf("made %v", made)
 		}
 		path := "/v1/personal-access-tokens/" + id
@@ -119,7 +119,7 @@ func TestLifeOfAPersonalAccessToken(t *testing.T) {
 				want(t, r.JSON(q.method, q.path, other, q.body), http.StatusForbidden)
 			}
 		}
-		if list := want(t, r.JSON("GET", "/v1/personal-access-tokens?search=LAP&status=live", token, ""), http.StatusOK)["data"].([]any); len(list) != 1 || list[0].(map[string]any)["id"] != id {
+		if list := want(t, r.JSON("GET", "/v1/personal-access-tokens?search=LAP&status=active", token, ""), http.StatusOK)["data"].([]any); len(list) != 1 || list[0].(map[string]any)["id"] != id {
 			t.Errorf("list: %v", list)
 		}
 		changed := want(t, b.JSON("PATCH", path, `{"name":"Desktop","note":null,"role":"member","addresses":["127.0.0.1"]}`), http.StatusOK)

@@ -2,6 +2,7 @@ package api
 
 import (
 	"encoding/json"
+	"errors"
 	"net/http"
 	"reflect"
 	"regexp"
@@ -11,6 +12,8 @@ import (
 	"time"
 
 	"doorward/oauth"
+	"doorward/oauth/limit"
+	"doorward/storage"
 	"doorward/web/gateway"
 )
 
@@ -33,22 +36,29 @@ func (a *API) describe(sessionCookie string) []byte {
 	text, err := json.Marshal(object{
 		"openapi": "3.1.0",
 		"info": object{
-			"title": "Doorward management API", "version": "1.0.0",
-			"description": "API keys, personal access tokens, apps, workspaces, users, usage and audit events. JSON in camelCase; times in RFC 3339, UTC; " +
-				"a member that is null counts as left out, but in PATCH, where it takes away what can be missing. Unknown members and query parameters are refused.",
+			"title":   "Doorward management API",
+			"version": "1.0.0",
+			"description": "API keys, personal access tokens, apps, workspaces, users, usage and audit events. JSON " +
+				"in camelCase; times in " +
+				"RFC 3339, UTC. A null member counts as left out, except in PATCH, where it removes the value. " +
+				"Unknown members " +
+				"and query parameters are refused.",
 			"license": object{"name": "Apache 2.0", "identifier": "Apache-2.0"},
 		},
 		"servers":  []object{{"url": a.oauth.Issuer()}},
 		"security": []object{{"bearer": []string{}}, {"session": []string{}}},
 		"tags": []object{
-			{"name": "Who am I", "description": "What a credential is worth, and whose it is."},
+			{"name": "Who am I", "description": "What a credential can do, and whose it is."},
 			{"name": "API keys", "description": "Credentials of a workspace."},
-			{"name": "Personal access tokens", "description": "Credentials of a person, who may act in each of their workspaces."},
+			{
+				"name":        "Personal access tokens",
+				"description": "Credentials of a user, valid in each of their workspaces.",
+			},
 			{"name": "Apps", "description": "OAuth 2.0 clients of a workspace."},
-			{"name": "Workspaces", "description": "Tenants, their members and invitations."},
+			{"name": "Workspaces", "description": "Workspaces, their members and invitations."},
 			{"name": "Usage", "description": "How often credentials were used."},
 			{"name": "Audit", "description": "Who did what."},
-			{"name": "Users", "description": "All people with an account, for administrators of this server."},
+			{"name": "Users", "description": "All user accounts, for administrators of this server."},
 		},
 		"paths": paths,
 		"components": object{
@@ -57,12 +67,17 @@ func (a *API) describe(sessionCookie string) []byte {
 			"headers":   headers,
 			"securitySchemes": object{
 				"bearer": object{
-					"type": "http", "scheme": "bearer",
-					"description": "An API key, personal access token or access token, with the permission admin for everything but asking who it is.",
+					"type":   "http",
+					"scheme": "bearer",
+					"description": "An API key, personal access token or access token. Everything except Who am I " +
+						"needs the permission admin.",
 				},
 				"session": object{
-					"type": "apiKey", "in": "cookie", "name": sessionCookie,
-					"description": "A browser that is signed in; requests that change something must come from the same origin.",
+					"type": "apiKey",
+					"in":   "cookie",
+					"name": sessionCookie,
+					"description": "A signed-in browser session; requests that change something must come from the " +
+						"same origin.",
 				},
 			},
 		},
@@ -82,13 +97,19 @@ type document struct {
 
 // headers are those of answers, as components.
 var headers = object{
-	"RequestId":           header("string", "Names the request in the server's log."),
-	"RateLimitLimit":      header("integer", "Requests in the window with the fewest left, where the credential has a plan."),
-	"RateLimitRemaining":  header("integer", "Requests left in it."),
-	"RateLimitReset":      header("integer", "Unix seconds: when it ends."),
-	"RetryAfter":          header("integer", "Seconds to wait."),
-	"Challenge":           header("string", "RFC 6750 section 3, RFC 9470 section 3."),
-	"IdempotencyReplayed": header("string", "true: this answer was given before, to a request with the same Idempotency-Key."),
+	"RequestId": header("string", "Identifies the request in the server's log."),
+	"RateLimitLimit": header(
+		"integer",
+		"Requests allowed in the window with the fewest left, if the credential has a plan.",
+	),
+	"RateLimitRemaining": header("integer", "Requests left in that window."),
+	"RateLimitReset":     header("integer", "When the window ends, in Unix seconds."),
+	"RetryAfter":         header("integer", "Seconds to wait."),
+	"Challenge":          header("string", "RFC 6750, section 3; RFC 9470, section 3."),
+	"IdempotencyReplayed": header(
+		"string",
+		"true: this is the stored response to an earlier request with the same Idempotency-Key.",
+	),
 }
 
 func header(kind, text string) object {
@@ -96,7 +117,9 @@ func header(kind, text string) object {
 }
 
 var rateHeaders = map[string]string{
-	"X-RateLimit-Limit": "RateLimitLimit", "X-RateLimit-Remaining": "RateLimitRemaining", "X-RateLimit-Reset": "RateLimitReset",
+	"X-RateLimit-Limit":     "RateLimitLimit",
+	"X-RateLimit-Remaining": "RateLimitRemaining",
+	"X-RateLimit-Reset":     "RateLimitReset",
 }
 
 func headerRefs(lists ...map[string]string) object {
@@ -130,10 +153,16 @@ func (d *document) operation(o *operation) object {
 		responses[strconv.Itoa(status)] = object{"$ref": "#/components/responses/" + responseName(status)}
 	}
 	if o.conflict != "" {
-		responses["409"] = d.response(http.StatusConflict, o.conflict+" Or the Idempotency-Key was used for another request.", d.errors[http.StatusConflict])
+		responses["409"] = d.response(
+			http.StatusConflict,
+			o.conflict+" Or the Idempotency-Key was used for a different request.",
+			d.errors[http.StatusConflict],
+		)
 	}
 	if o.request != nil {
-		body := object{"content": object{"application/json": object{"schema": d.schema(o.in, true), "example": o.request}}}
+		body := object{
+			"content": object{"application/json": object{"schema": d.schema(o.in, true), "example": o.request}},
+		}
 		if o.needsBody() {
 			body["required"] = true
 		}
@@ -147,12 +176,14 @@ func (d *document) operation(o *operation) object {
 func (o *operation) needs() string {
 	switch {
 	case o.server:
-		return "For administrators of this server: a browser session, or a personal access token with the permission admin that is held to no role."
+		return "For administrators of this server, with a browser session, or a personal access token with the " +
+			"permission admin that is not limited to a role."
 	case o.speaker == asPerson:
-		return "For people: a browser session, or a personal access token with the permission admin."
+		return "For users, with a browser session, or a personal access token with the permission admin."
 	case o.may != "":
-		least := oauth.Roles[slices.IndexFunc(oauth.Roles, func(role string) bool { return oauth.RoleMay(role, o.may) })]
-		return "Needs the role " + least + " or higher in the workspace; credentials need the permission admin."
+		may := func(role string) bool { return oauth.RoleMay(role, o.may) }
+		least := oauth.Roles[slices.IndexFunc(oauth.Roles, may)]
+		return "Needs the role " + least + " or higher in the workspace; credentials also need the permission admin."
 	}
 	return ""
 }
@@ -161,7 +192,11 @@ var pathNames = regexp.MustCompile(`\{(\w+)\}`)
 
 // kindsOfIDs are what begins the ids in paths.
 var kindsOfIDs = []struct{ path, kind string }{
-	{"/invitations/{id}", "invitation"}, {"/v1/api-keys/", "key"}, {"/v1/personal-access-tokens/", "token"}, {"/v1/apps/", "app"}, {"/v1/users/", "user"},
+	{"/invitations/{id}", "invitation"},
+	{"/v1/api-keys/", "key"},
+	{"/v1/personal-access-tokens/", "token"},
+	{"/v1/apps/", "app"},
+	{"/v1/users/", "user"},
 }
 
 func (d *document) parameters(o *operation) []object {
@@ -172,21 +207,32 @@ func (d *document) parameters(o *operation) []object {
 		case "slug":
 			example = "acme"
 		case "id":
-			i := slices.IndexFunc(kindsOfIDs, func(k struct{ path, kind string }) bool { return strings.Contains(o.path, k.path) })
+			i := slices.IndexFunc(
+				kindsOfIDs,
+				func(k struct{ path, kind string }) bool { return strings.Contains(o.path, k.path) },
+			)
 			example = kindsOfIDs[i].kind + "_" + exampleUUID
 		}
-		list = append(list, object{"name": m[1], "in": "path", "required": true, "schema": object{"type": "string"}, "example": example})
+		list = append(list, object{
+			"name": m[1], "in": "path", "required": true, "schema": object{"type": "string"}, "example": example,
+		})
 	}
 	if o.where == inHeader {
 		list = append(list, object{
-			"name": d.oauth.Resources()[0].WorkspaceHeader, "in": "header", "schema": object{"type": "string"},
-			"description": "Slug of the workspace. A personal access token must name one; left out by a browser session, it is the personal one; API keys and access tokens have their own.",
+			"name":   d.oauth.Resources()[0].WorkspaceHeader,
+			"in":     "header",
+			"schema": object{"type": "string"},
+			"description": "Slug of the workspace. Required for personal access tokens; browser sessions default to " +
+				"the personal workspace; API keys and access tokens belong to one workspace.",
 		})
 	}
 	if o.method == post {
 		list = append(list, object{
-			"name": "Idempotency-Key", "in": "header", "schema": object{"type": "string", "minLength": 1, "maxLength": 255, "pattern": "^[!-~]+$"},
-			"description": "Chosen by the caller, one for each thing to be done. For a day, the same request with the same one does nothing and has the same answer.",
+			"name":   "Idempotency-Key",
+			"in":     "header",
+			"schema": object{"type": "string", "minLength": 1, "maxLength": 255, "pattern": "^[!-~]+$"},
+			"description": "A unique value chosen by the caller. For a day, repeating a request with the same key " +
+				"has no effect and returns the same response.",
 		})
 	}
 	for _, f := range reflect.VisibleFields(o.query) {
@@ -203,7 +249,14 @@ func (d *document) parameters(o *operation) []object {
 
 // refusals are those that an operation may answer with, by status.
 func (d *document) refusals(o *operation) map[int]*gateway.Refusal {
-	kinds := []gateway.Kind{gateway.BadRequest, gateway.Invalid, gateway.Forbidden, gateway.Limited, gateway.Failed, gateway.Unavailable}
+	kinds := []gateway.Kind{
+		gateway.BadRequest,
+		gateway.Invalid,
+		gateway.Forbidden,
+		gateway.Limited,
+		gateway.Failed,
+		gateway.Unavailable,
+	}
 	if strings.Contains(o.path, "{") {
 		kinds = append(kinds, gateway.NotFound)
 	}
@@ -213,37 +266,50 @@ func (d *document) refusals(o *operation) map[int]*gateway.Refusal {
 	if o.request != nil {
 		kinds = append(kinds, gateway.TooLarge, gateway.MediaType)
 	}
-	if slices.ContainsFunc(d.gateway.APIs(), func(a *gateway.API) bool { return a.Shape.ExpiredStatus == gateway.StatusExpired }) {
+	if slices.ContainsFunc(
+		d.gateway.APIs(),
+		func(a *gateway.API) bool { return a.Shape.ExpiredStatus == gateway.StatusExpired },
+	) {
 		kinds = append(kinds, gateway.Expired)
 	}
 	out := map[int]*gateway.Refusal{}
 	for _, kind := range kinds {
-		r := &gateway.Refusal{Kind: kind, Detail: refusalTexts[kind], AccessToken: true, ExpiredAt: time.UnixMicro(int64(exampleTime))}
-		switch kind { //nolint:exhaustive // the others have no more
-		case gateway.Forbidden:
-			r.Scope = oauth.ScopeAdmin
-		case gateway.Limited:
-			r.RetryAfter = 27 * time.Second
-		case gateway.Expired:
-			r.Status = gateway.StatusExpired
-		}
+		r := exampleRefusal(kind)
 		status, _ := gateway.Shape{}.Body(r)
 		out[status] = r
 	}
 	return out
 }
 
-// refusalTexts are the sentences of the examples.
-var refusalTexts = map[gateway.Kind]string{
-	gateway.BadRequest:  `The member "colour" is unknown here; leave it out.`,
-	gateway.Forbidden:   "The permission admin is missing for POST /v1/api-keys; use a credential that has it.",
-	gateway.NotFound:    notFound,
-	gateway.Conflict:    "This Idempotency-Key was used for another request; use a new one.",
-	gateway.TooLarge:    "The body is larger than 64 KiB.",
-	gateway.MediaType:   "Send the body as application/json.",
-	gateway.Failed:      "The server failed. Send the request id to its operator.",
-	gateway.Unavailable: "The server cannot reach its storage. Nothing is lost; try again shortly.",
-	gateway.Expired:     "The API key has expired; use another.",
+// exampleRefusal is one of a kind, as a request could get it.
+func exampleRefusal(kind gateway.Kind) *gateway.Refusal {
+	switch kind {
+	case gateway.BadRequest:
+		return unknownMember("colour")
+	case gateway.Forbidden:
+		return gateway.MissingScope(oauth.ScopeAdmin, "POST /v1/api-keys")
+	case gateway.Limited:
+		return gateway.TooMany(limit.Result{RetryAfter: 27 * time.Second})
+	case gateway.NotFound:
+		return asRefusal(storage.ErrNotFound)
+	case gateway.Conflict:
+		return conflict(keyOfAnotherRequest)
+	case gateway.TooLarge:
+		return &gateway.Refusal{Kind: kind, Detail: bodyTooLarge}
+	case gateway.MediaType:
+		return &gateway.Refusal{Kind: kind, Detail: bodyNotJSON}
+	case gateway.Failed:
+		return asRefusal(errors.New("an example"))
+	case gateway.Unavailable:
+		return asRefusal(storage.ErrUnavailable)
+	case gateway.Expired:
+		token := &oauth.Principal{Kind: oauth.KindAccessToken, ExpiresAt: storage.Time(exampleTime)}
+		r := asRefusal(gateway.CredentialRefusal(token, oauth.ErrExpired))
+		r.Status = gateway.StatusExpired
+		return r
+	default:
+		return &gateway.Refusal{Kind: kind}
+	}
 }
 
 func responseName(status int) string {
@@ -258,9 +324,14 @@ func (d *document) responses() object {
 	out := object{}
 	for status, refusal := range d.errors {
 		text := map[int]string{
-			400: "The request is not well-formed, or asks for what cannot be.", 401: "No credential, or one that is not good.", 403: "The credential, or the role, may not do this; or the person must sign in again first.",
-			404: "There is nothing, or nothing of the caller's.", 409: "The Idempotency-Key was used for another request.", 413: "The body is too large.", 415: "The body is not JSON.",
-			419: "The access token has expired.", 429: "Too many requests.", 500: "A fault of the server.", 503: "The server cannot reach its storage; nothing has happened, or the same request with the same Idempotency-Key tells what has.",
+			400: "The request is malformed or cannot be fulfilled.", 401: "The credential is missing or invalid.",
+			403: "The credential or role lacks permission, or the user must sign in again.",
+			404: "Not found, or the caller has no access to it.", 409: "The Idempotency-Key was used for a " +
+				"different request.",
+			413: "The body is too large.", 415: "The body is not JSON.",
+			419: "The access token has expired.", 429: "Too many requests.", 500: "Internal server error.",
+			503: "The server cannot reach its database. Repeat the request with the same Idempotency-Key to learn " +
+				"whether it took effect.",
 		}[status]
 		out[responseName(status)] = d.response(status, text, refusal)
 	}
@@ -306,7 +377,8 @@ func (d *document) schema(t reflect.Type, request bool) object {
 	case reflect.TypeFor[Scopes]():
 		words := object{"type": "array", "items": object{"type": "string"}}
 		d.schemas["Scopes"] = object{
-			"description": "By name, or by object and action.", "oneOf": []object{words, {"type": "object", "additionalProperties": words}},
+			"description": "A list of scopes, or an object that lists actions by object.",
+			"oneOf":       []object{words, {"type": "object", "additionalProperties": words}},
 		}
 		return object{"$ref": "#/components/schemas/Scopes"}
 	}
@@ -376,7 +448,7 @@ func required(t reflect.Type, request bool) []string {
 	return list
 }
 
-// nullable tells whether a member may be null: of a request, where it may be left out too.
+// nullable reports whether a member may be null: in a request, if it may also be left out.
 func nullable(f reflect.StructField, request bool) bool {
 	if request {
 		return omits(f) || f.Type.Kind() == reflect.Pointer

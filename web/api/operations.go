@@ -7,6 +7,7 @@ import (
 	"slices"
 
 	"doorward/oauth"
+	"doorward/web/gateway"
 )
 
 // speaker is on whose behalf an operation reads and writes.
@@ -27,7 +28,19 @@ const (
 	inPath
 )
 
-// operation is one thing that the API does. Routes, judgement and document are made from it.
+// rule is what admission asks for.
+func (p place) rule() gateway.WorkspaceRule {
+	switch p {
+	case inHeader:
+		return gateway.WorkspaceNeeded
+	case inPath:
+		return gateway.WorkspaceInPath
+	case nowhere:
+	}
+	return gateway.WorkspaceOptional
+}
+
+// operation is one operation of the API. Its route, its checks and its part of the OpenAPI document are made from it.
 type operation struct {
 	method, path string
 	id           string // operationId of the document
@@ -51,7 +64,10 @@ type operation struct {
 }
 
 // on completes an operation with what it does and the types of its query, body and answer.
-func on[Query, In, Out any](o operation, do func(ctx context.Context, c *call, query *Query, in *In) (Out, error)) operation {
+func on[Query, In, Out any](
+	o operation,
+	do func(ctx context.Context, c *call, query *Query, in *In) (Out, error),
+) operation {
 	o.query, o.in, o.out = reflect.TypeFor[Query](), reflect.TypeFor[In](), reflect.TypeFor[Out]()
 	o.prepare = func(c *call) (action, error) {
 		query, in := new(Query), new(In)
@@ -74,7 +90,7 @@ func on[Query, In, Out any](o operation, do func(ctx context.Context, c *call, q
 	return o
 }
 
-// needsBody tells whether a request without a body is none: it would say nothing of what must be said, or change nothing.
+// needsBody reports whether a request must have a body: without one it would lack a required member, or change nothing.
 func (o *operation) needsBody() bool { return o.method == patch || len(required(o.in, true)) > 0 }
 
 // table is all that the API does.

@@ -18,8 +18,8 @@ const (
 
 // Page is what every list takes.
 type Page struct {
-	Limit  int64  `query:"limit" doc:"How many at most: 1 to 100." default:"50" minimum:"1" maximum:"100"`
-	Cursor string `query:"cursor" doc:"nextCursor of the page before; with the same filters."`
+	Limit  int64  `query:"limit" doc:"Page size, 1 to 100." default:"50" minimum:"1" maximum:"100"`
+	Cursor string `query:"cursor" doc:"nextCursor of the previous page, with the same filters."`
 }
 
 // readQuery reads the query into a struct. What the struct has not, or twice, is refused.
@@ -38,7 +38,7 @@ func (c *call) readQuery(into any) error {
 	for name, list := range values {
 		f, known := fields[name]
 		if !known {
-			return badRequest(fmt.Sprintf("The query parameter %q is unknown here; leave it out.", shorten(name)))
+			return badRequest(fmt.Sprintf("Unknown query parameter %q; leave it out.", shorten(name)))
 		}
 		if len(list) > 1 || list[0] == "" || strings.IndexByte(list[0], 0) >= 0 || !utf8.ValidString(list[0]) {
 			return badRequest("Send the query parameter " + name + " once, with a value.")
@@ -56,18 +56,26 @@ func setParameter(field reflect.Value, f reflect.StructField, value string) erro
 	case Moment:
 		t, ok := parseMoment(value)
 		if !ok {
-			return badRequest("The query parameter " + name + " must be a moment such as 2030-12-31T23:59:59Z.")
+			return badRequest("The query parameter " + name + " must be a time such as 2030-12-31T23:59:59Z.")
 		}
 		field.SetInt(int64(t))
 	case int64:
 		n, err := strconv.ParseInt(value, 10, 64)
 		if err != nil || strconv.FormatInt(n, 10) != value || n < bound(f, "minimum") || n > bound(f, "maximum") {
-			return badRequest("The query parameter " + name + " must be a whole number from " + f.Tag.Get("minimum") + " to " + f.Tag.Get("maximum") + ".")
+			return badRequest(
+				"The query parameter " + name + " must be a whole number from " + f.Tag.Get(
+					"minimum",
+				) + " to " + f.Tag.Get(
+					"maximum",
+				) + ".",
+			)
 		}
 		field.SetInt(n)
 	default:
 		if list := f.Tag.Get("enum"); list != "" && !slices.Contains(strings.Split(list, ","), value) {
-			return badRequest("The query parameter " + name + " must be one of " + strings.ReplaceAll(list, ",", ", ") + ".")
+			return badRequest(
+				"The query parameter " + name + " must be one of " + strings.ReplaceAll(list, ",", ", ") + ".",
+			)
 		}
 		field.SetString(value)
 	}
@@ -85,7 +93,7 @@ func bound(f reflect.StructField, tag string) int64 {
 // List is one page of a list.
 type List[T any] struct {
 	Data       []T     `json:"data"`
-	NextCursor *string `json:"nextCursor" doc:"To be sent as cursor for the next page; null on the last."`
+	NextCursor *string `json:"nextCursor" doc:"Send it as cursor to get the next page; null on the last page."`
 }
 
 // size is how many a page holds.
@@ -96,7 +104,7 @@ func (p *Page) size() int {
 	return int(p.Limit)
 }
 
-// cursorPurpose binds a cursor to the list, its filters, and whoever reads it where.
+// cursorPurpose binds a cursor to the list, its filters, the caller and the workspace.
 func (c *call) cursorPurpose() string {
 	filters := c.r.URL.Query()
 	filters.Del("cursor")
@@ -111,13 +119,16 @@ func (c *call) after(p *Page) (string, error) {
 	}
 	text, err := c.oauth.Open(c.cursorPurpose(), p.Cursor)
 	if err != nil {
-		return "", badRequest("The cursor is not of this list; send nextCursor of the page before as it came, with the same filters.")
+		return "", badRequest(
+			"The cursor is not valid for this list; send nextCursor of the previous page unchanged, with the same " +
+				"filters.",
+		)
 	}
 	return string(text), nil
 }
 
-// listOf is a page of rows, of which there is one more than it holds where there is another page. place is what the
-// next page begins after.
+// listOf is a page of rows. There is one row more than a page holds if there is another page; place is the position
+// that the next page begins after.
 func listOf[Row, T any](c *call, p *Page, rows []Row, place func(*Row) string, show func(*Row) T) List[T] {
 	list := List[T]{Data: []T{}}
 	if n := p.size(); len(rows) > n {
@@ -131,8 +142,8 @@ func listOf[Row, T any](c *call, p *Page, rows []Row, place func(*Row) string, s
 	return list
 }
 
-// cut is the part of rows, which are in ascending order of place, that comes after one place, with one more than fits on
-// a page.
+// cut is the part of rows, which are in ascending order of place, that comes after one place, with one more than fits
+// on a page.
 func cut[Row any](p *Page, rows []Row, after string, place func(*Row) string) []Row {
 	i := 0
 	for after != "" && i < len(rows) && place(&rows[i]) <= after {

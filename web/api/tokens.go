@@ -10,50 +10,50 @@ import (
 
 // Token is a personal access token, as it is shown.
 type Token struct {
-	ID           string   `json:"id" doc:"Names the token; it is no secret."`
-	Token        string   `json:"token,omitempty" doc:"The token itself, in the answer that makes it and never again."`
+	ID           string   `json:"id" doc:"Identifies the token. Not secret."`
+	Token        string   `json:"token,omitempty" doc:"The token itself. Returned only when it is created."`
 	Name         string   `json:"name"`
-	Note         string   `json:"note" doc:"What it is for."`
-	Resource     string   `json:"resource" doc:"The API that it is for."`
-	Scopes       Scopes   `json:"scopes" doc:"What it may do at most, in the form in which it was given."`
-	Role         *string  `json:"role" enum:"viewer,member,admin,owner" doc:"The most that it may be in a workspace; null: what its user is."`
-	ExpiresAt    *Moment  `json:"expiresAt" doc:"null: never."`
-	Addresses    []string `json:"addresses" doc:"Ranges of addresses that it may be used from; none: any."`
-	Status       string   `json:"status" enum:"live,paused,expired,revoked"`
-	Masked       string   `json:"masked" doc:"Begin and end of the token, to tell it by."`
+	Note         string   `json:"note" doc:"Free text."`
+	Resource     string   `json:"resource" doc:"The API that the token is for."`
+	Scopes       Scopes   `json:"scopes" doc:"Maximum permissions, in the form in which they were given."`
+	Role         *string  `json:"role" enum:"viewer,member,admin,owner" doc:"Maximum role in a workspace; null: that of its user."`
+	ExpiresAt    *Moment  `json:"expiresAt" doc:"null: never expires."`
+	Addresses    []string `json:"addresses" doc:"Allowed IP addresses, as CIDR ranges; empty: any."`
+	Status       string   `json:"status" enum:"active,paused,expired,revoked"`
+	Masked       string   `json:"masked" doc:"First and last characters, to recognise the token."`
 	CreatedAt    Moment   `json:"createdAt"`
-	LastUsedAt   *Moment  `json:"lastUsedAt" doc:"To the minute."`
-	LastUsedFrom *string  `json:"lastUsedFrom" doc:"Network address."`
+	LastUsedAt   *Moment  `json:"lastUsedAt" doc:"Accurate to the minute."`
+	LastUsedFrom *string  `json:"lastUsedFrom" doc:"IP address."`
 	PausedAt     *Moment  `json:"pausedAt"`
-	PausedBy     *string  `json:"pausedBy" enum:"administrator,user" doc:"Who paused it: an administrator of the server, or its user. null: it is not paused."`
+	PausedBy     *string  `json:"pausedBy" enum:"administrator,user" doc:"Who paused the token: an administrator of the server, or its user. null: not paused."`
 	RevokedAt    *Moment  `json:"revokedAt"`
 }
 
 // NewToken is what may be chosen about a personal access token.
 type NewToken struct {
-	Name      string   `json:"name" doc:"What it is for, in a few words: 1 to 100 characters."`
-	Scopes    Scopes   `json:"scopes" doc:"What it may do at most: a list, or an object of lists."`
-	Role      string   `json:"role,omitempty" enum:"viewer,member,admin,owner" doc:"The most that it may be in a workspace; left out: what its user is."`
-	ExpiresAt *Moment  `json:"expiresAt" doc:"Left out or null: never."`
-	Note      string   `json:"note,omitempty" doc:"More words, up to 1000 characters."`
-	Addresses []string `json:"addresses,omitempty" doc:"Addresses and ranges (CIDR) that it may be used from; left out: any."`
-	Resource  string   `json:"resource,omitempty" doc:"The API that it is for; left out: that of the credential, or the first."`
+	Name      string   `json:"name" doc:"What the token is for: 1 to 100 characters."`
+	Scopes    Scopes   `json:"scopes" doc:"Maximum permissions: a list, or an object of lists."`
+	Role      string   `json:"role,omitempty" enum:"viewer,member,admin,owner" doc:"Maximum role in a workspace. Defaults to that of its user."`
+	ExpiresAt *Moment  `json:"expiresAt" doc:"Never expires by default."`
+	Note      string   `json:"note,omitempty" doc:"Free text, up to 1000 characters."`
+	Addresses []string `json:"addresses,omitempty" doc:"Allowed IP addresses and CIDR ranges. Defaults to any."`
+	Resource  string   `json:"resource,omitempty" doc:"The API that the token is for. Defaults to that of the credential, or to the first one."`
 }
 
 // TokenChange is what may change about a personal access token.
 type TokenChange struct {
 	Name      *string          `json:"name,omitempty"`
 	Note      Change[string]   `json:"note,omitzero"`
-	Scopes    *Scopes          `json:"scopes,omitempty" doc:"Fewer than it has; it never gets more."`
-	Role      *string          `json:"role,omitempty" enum:"viewer,member,admin,owner" doc:"Not higher than it was."`
+	Scopes    *Scopes          `json:"scopes,omitempty" doc:"A subset of its current permissions; permissions cannot be added."`
+	Role      *string          `json:"role,omitempty" enum:"viewer,member,admin,owner" doc:"At most its current role."`
 	Addresses Change[[]string] `json:"addresses,omitzero" doc:"null: any."`
-	Paused    *bool            `json:"paused,omitempty" doc:"true: it does not work until this is false again."`
+	Paused    *bool            `json:"paused,omitempty" doc:"true: the token does not work until it is resumed."`
 }
 
 // TokenFilter chooses among personal access tokens.
 type TokenFilter struct {
 	Page
-	Status string `query:"status" enum:"live,paused,expired,revoked"`
+	Status string `query:"status" enum:"active,paused,expired,revoked"`
 	Search string `query:"search" doc:"Part of the name."`
 }
 
@@ -65,31 +65,65 @@ func (a *API) tokens() []operation {
 	key := a.exampleKey()
 	create := NewToken{Name: "My laptop", Scopes: key.Scopes, Role: oauth.RoleMember, ExpiresAt: key.ExpiresAt}
 	shown := Token{
-		ID: "token_" + exampleUUID, Name: create.Name, Resource: key.Resource, Scopes: key.Scopes, Role: ptr(oauth.RoleMember), ExpiresAt: key.ExpiresAt,
-		Addresses: []string{}, Status: "live", Masked: "pat_…x0Zb", CreatedAt: exampleTime,
+		ID:        "token_" + exampleUUID,
+		Name:      create.Name,
+		Resource:  key.Resource,
+		Scopes:    key.Scopes,
+		Role:      ptr(oauth.RoleMember),
+		ExpiresAt: key.ExpiresAt,
+		Addresses: []string{},
+		Status:    "active",
+		Masked:    "pat_…x0Zb",
+		CreatedAt: exampleTime,
 	}
 	made := shown
 	made.Token = shown.Masked
 	return []operation{
 		on(with(operation{
-			method: post, path: "/v1/personal-access-tokens", id: "createPersonalAccessToken", summary: "Make a personal access token", status: 201,
-			text:    "It acts as its user in every workspace that they belong to. The token itself is in the member `token` of this answer and nowhere else.",
-			request: create, answer: made, conflict: "The user has as many live tokens as they may.",
+			method:  post,
+			path:    "/v1/personal-access-tokens",
+			id:      "createPersonalAccessToken",
+			summary: "Create a personal access token",
+			status:  201,
+			text: "It acts as its user in every workspace that they belong to. The token is returned in the " +
+				"member `token` of this response and never again.",
+			request:  create,
+			answer:   made,
+			conflict: "The user has reached their limit of active tokens.",
 		}), a.createToken),
 		on(with(operation{
-			method: get, path: "/v1/personal-access-tokens", id: "listPersonalAccessTokens", summary: "List your personal access tokens", status: 200,
-			text: "The newest first.", answer: List[Token]{Data: []Token{shown}},
+			method:  get,
+			path:    "/v1/personal-access-tokens",
+			id:      "listPersonalAccessTokens",
+			summary: "List your personal access tokens",
+			status:  200,
+			text:    "Newest first.",
+			answer:  List[Token]{Data: []Token{shown}},
 		}), a.listTokens),
 		on(with(operation{
-			method: get, path: "/v1/personal-access-tokens/{id}", id: "getPersonalAccessToken", summary: "Show a personal access token", status: 200, answer: shown,
+			method:  get,
+			path:    "/v1/personal-access-tokens/{id}",
+			id:      "getPersonalAccessToken",
+			summary: "Show a personal access token",
+			status:  200,
+			answer:  shown,
 		}), a.getToken),
 		on(with(operation{
-			method: patch, path: "/v1/personal-access-tokens/{id}", id: "updatePersonalAccessToken", summary: "Rename, narrow, pause or resume a personal access token",
-			status: 200, request: TokenChange{Name: ptr("My laptop"), Role: ptr(oauth.RoleMember)}, answer: shown,
+			method:  patch,
+			path:    "/v1/personal-access-tokens/{id}",
+			id:      "updatePersonalAccessToken",
+			summary: "Update, pause or resume a personal access token",
+			status:  200,
+			request: TokenChange{Name: ptr("My laptop"), Role: ptr(oauth.RoleMember)},
+			answer:  shown,
 		}), a.updateToken),
 		on(with(operation{
-			method: remove, path: "/v1/personal-access-tokens/{id}", id: "revokePersonalAccessToken", summary: "Revoke a personal access token", status: 204,
-			text: "At once and for good. It stays in the list, as revoked.",
+			method:  remove,
+			path:    "/v1/personal-access-tokens/{id}",
+			id:      "revokePersonalAccessToken",
+			summary: "Revoke a personal access token",
+			status:  204,
+			text:    "Takes effect immediately and cannot be undone. The token stays in the list as revoked.",
 		}), a.revokeToken),
 	}
 }
@@ -97,9 +131,22 @@ func (a *API) tokens() []operation {
 // showToken is a personal access token as it is answered.
 func (c *call) showToken(k *storage.APIKey) Token {
 	return Token{
-		ID: k.ID, Name: k.Name, Note: k.Note, Resource: k.Resource, Scopes: Scopes{List: k.Scopes, ByObject: k.ScopesByObject}, Role: text(k.Role),
-		ExpiresAt: maybe(k.ExpiresAt), Addresses: list(k.Addresses), Status: c.oauth.KeyState(k), Masked: k.Prefix + "…" + k.Tail,
-		CreatedAt: Moment(k.CreatedAt), LastUsedAt: maybe(k.LastUsedAt), LastUsedFrom: text(k.LastUsedFrom), PausedAt: maybe(k.PausedAt), PausedBy: text(k.PausedBy), RevokedAt: maybe(k.RevokedAt),
+		ID:           k.ID,
+		Name:         k.Name,
+		Note:         k.Note,
+		Resource:     k.Resource,
+		Scopes:       Scopes{List: k.Scopes, ByObject: k.ScopesByObject},
+		Role:         text(k.Role),
+		ExpiresAt:    maybe(k.ExpiresAt),
+		Addresses:    list(k.Addresses),
+		Status:       c.oauth.KeyState(k),
+		Masked:       k.Prefix + "…" + k.Tail,
+		CreatedAt:    Moment(k.CreatedAt),
+		LastUsedAt:   maybe(k.LastUsedAt),
+		LastUsedFrom: text(k.LastUsedFrom),
+		PausedAt:     maybe(k.PausedAt),
+		PausedBy:     text(k.PausedBy),
+		RevokedAt:    maybe(k.RevokedAt),
 	}
 }
 
@@ -108,7 +155,12 @@ func (c *call) mine() storage.KeyOwner { return storage.KeyOwner{UserID: c.by.Us
 
 func (a *API) createToken(ctx context.Context, c *call, _ *none, in *NewToken) (Token, error) {
 	spec := oauth.KeySpec{
-		Name: in.Name, Note: in.Note, Resource: c.resourceOf(in.Resource), Scopes: in.Scopes.List, ByObject: in.Scopes.ByObject, Role: in.Role,
+		Name:      in.Name,
+		Note:      in.Note,
+		Resource:  c.resourceOf(in.Resource),
+		Scopes:    in.Scopes.List,
+		ByObject:  in.Scopes.ByObject,
+		Role:      in.Role,
 		Addresses: in.Addresses,
 	}
 	if in.ExpiresAt != nil {
@@ -128,7 +180,11 @@ func (a *API) listTokens(ctx context.Context, c *call, q *TokenFilter, _ *none) 
 	if err != nil {
 		return List[Token]{}, err
 	}
-	rows, err := a.store.Keys(ctx, c.mine(), storage.KeyFilter{Search: q.Search, State: q.Status, After: after, Limit: q.size() + 1})
+	rows, err := a.store.Keys(
+		ctx,
+		c.mine(),
+		storage.KeyFilter{Search: q.Search, State: q.Status, After: after, Limit: q.size() + 1},
+	)
 	if err != nil {
 		return List[Token]{}, fmt.Errorf("list tokens: %w", err)
 	}

@@ -17,12 +17,12 @@ type ServerUser struct {
 	Email        string         `json:"email"`
 	Name         string         `json:"name"`
 	Admin        bool           `json:"admin" doc:"An administrator of this server."`
-	Disabled     bool           `json:"disabled" doc:"They cannot sign in, and nothing acts for them."`
+	Disabled     bool           `json:"disabled" doc:"The user cannot sign in, and nothing can act for them."`
 	DisabledAt   *Moment        `json:"disabledAt"`
 	CreatedAt    Moment         `json:"createdAt"`
-	LastSignInAt *Moment        `json:"lastSignInAt" doc:"null: never."`
-	Workspaces   []StoppingWith `json:"workspaces,omitzero" doc:"In answers about one user: the workspaces that stop when the user is disabled, since no other owner is enabled."`
-	Tokens       []Token        `json:"personalAccessTokens,omitzero" doc:"In answers about one user: their personal access tokens that are neither revoked nor expired."`
+	LastSignInAt *Moment        `json:"lastSignInAt" doc:"null: never signed in."`
+	Workspaces   []StoppingWith `json:"workspaces,omitzero" doc:"Only for a single user: the workspaces that stop working if the user is disabled, because they have no other enabled owner."`
+	Tokens       []Token        `json:"personalAccessTokens,omitzero" doc:"Only for a single user: their personal access tokens that are neither revoked nor expired."`
 }
 
 // StoppingWith is a workspace that stops with a user.
@@ -30,68 +30,109 @@ type StoppingWith struct {
 	ID       string `json:"id"`
 	Slug     string `json:"slug"`
 	Name     string `json:"name"`
-	Personal bool   `json:"personal" doc:"It always stops with its user."`
-	Disabled bool   `json:"disabled" doc:"Nothing works in it now."`
+	Personal bool   `json:"personal" doc:"A personal workspace, which always stops with its user."`
+	Disabled bool   `json:"disabled" doc:"Nothing works in the workspace."`
 }
 
 // ServerUserChange is what may change about a user.
 type ServerUserChange struct {
 	Email          *string  `json:"email,omitempty" doc:"Signs them out of every browser."`
-	Name           *string  `json:"name,omitempty" doc:"Empty: none."`
-	Admin          *bool    `json:"admin,omitempty" doc:"An administrator of this server. The last one who is enabled stays one."`
-	Disabled       *bool    `json:"disabled,omitempty" doc:"true: ends their sessions and the access of apps for good, and stops their personal access tokens and the workspaces of which no other owner is enabled until this is false again."`
-	KeepWorkspaces []string `json:"keepWorkspaces,omitempty" doc:"With disabled true: slugs of shared workspaces that go on working although no other owner is enabled."`
+	Name           *string  `json:"name,omitempty" doc:"Empty: no name."`
+	Admin          *bool    `json:"admin,omitempty" doc:"Administrator of this server. The last enabled administrator cannot be changed."`
+	Disabled       *bool    `json:"disabled,omitempty" doc:"true: permanently ends the user's sessions and the access of apps, and stops their personal access tokens, and the workspaces without another enabled owner, until the user is enabled."`
+	KeepWorkspaces []string `json:"keepWorkspaces,omitempty" doc:"Only with disabled true: slugs of shared workspaces that keep working although they have no other enabled owner."`
 }
 
 // UserFilter chooses among users.
 type UserFilter struct {
 	Page
-	Search string `query:"search" doc:"Part of the name or address."`
+	Search string `query:"search" doc:"Part of the name or email address."`
 }
 
 // SignOut is what else ends when a user is signed out.
 type SignOut struct {
-	Apps   bool `json:"apps,omitempty" doc:"true: also the access of every app that they allowed; each has to ask again."`
-	Tokens bool `json:"tokens,omitempty" doc:"true: also all their personal access tokens."`
+	Apps   bool `json:"apps,omitempty" doc:"true: also revokes the access of every app; each must ask for consent again."`
+	Tokens bool `json:"tokens,omitempty" doc:"true: also revokes all personal access tokens of the user."`
 }
 
 // SignedOut is what ended.
 type SignedOut struct {
 	Sessions int64   `json:"sessions" doc:"Browser sessions that ended."`
-	Grants   int64   `json:"grants" doc:"Authorizations of apps that ended, each with its tokens."`
+	Grants   int64   `json:"grants" doc:"Authorizations of apps that were revoked, each with its tokens."`
 	Revoked  int64   `json:"revokedTokens" doc:"Personal access tokens that were revoked."`
-	Tokens   []Token `json:"personalAccessTokens" doc:"Those that were neither revoked nor expired before, as they are now."`
+	Tokens   []Token `json:"personalAccessTokens" doc:"Current state of the tokens that were neither revoked nor expired before."`
 }
 
 func (a *API) users() []operation {
 	with := func(o operation) operation { o.tag, o.server = "Users", true; return o }
-	listed := ServerUser{ID: "user_" + exampleUUID, Email: "bob@example.com", Name: "Bob", CreatedAt: exampleTime, LastSignInAt: ptr(exampleTime)}
+	listed := ServerUser{
+		ID:           "user_" + exampleUUID,
+		Email:        "bob@example.com",
+		Name:         "Bob",
+		CreatedAt:    exampleTime,
+		LastSignInAt: ptr(exampleTime),
+	}
 	shown := listed
-	shown.Workspaces, shown.Tokens = []StoppingWith{{ID: "ws_" + exampleUUID, Slug: "bob", Name: "Bob", Personal: true}}, []Token{}
+	shown.Workspaces, shown.Tokens = []StoppingWith{
+		{ID: "ws_" + exampleUUID, Slug: "bob", Name: "Bob", Personal: true},
+	}, []Token{}
 	return []operation{
 		on(with(operation{
-			method: get, path: "/v1/users", id: "listUsers", summary: "List users", status: 200, text: "The oldest first.", answer: List[ServerUser]{Data: []ServerUser{listed}},
+			method:  get,
+			path:    "/v1/users",
+			id:      "listUsers",
+			summary: "List users",
+			status:  200,
+			text:    "Oldest first.",
+			answer:  List[ServerUser]{Data: []ServerUser{listed}},
 		}), a.listUsers),
 		on(with(operation{
-			method: get, path: "/v1/users/{id}", id: "showUser", summary: "Show a user", status: 200, text: "With the workspaces that would stop with them, and their personal access tokens.", answer: shown,
+			method:  get,
+			path:    "/v1/users/{id}",
+			id:      "showUser",
+			summary: "Show a user",
+			status:  200,
+			text:    "With the workspaces that would stop if they were disabled, and their personal access tokens.",
+			answer:  shown,
 		}), a.showUser),
 		on(with(operation{
-			method: patch, path: "/v1/users/{id}", id: "updateUser", summary: "Change a user's address or name, disable or enable them, or make them an administrator", status: 200,
-			text:    "All of it or nothing. To make an administrator, change an address or enable somebody takes a sign-in a few minutes old at most, or a personal access token without an end and without a restriction to addresses.",
-			request: ServerUserChange{Name: ptr("Bob")}, answer: shown, conflict: "The address is taken, or nobody else could administer this server.",
+			method:  patch,
+			path:    "/v1/users/{id}",
+			id:      "updateUser",
+			summary: "Update, disable or enable a user",
+			status:  200,
+			text: "All changes are applied, or none. Making an administrator, changing an email address and " +
+				"enabling a user need a sign-in within the last few minutes, or a personal access token that never " +
+				"expires and has no allowed IP addresses.",
+			request: ServerUserChange{
+				Name: ptr("Bob"),
+			},
+			answer:   shown,
+			conflict: "The email address is taken, or the server would have no enabled administrator.",
 		}), a.updateUser),
 		on(with(operation{
-			method: post, path: "/v1/users/{id}/sign-out", id: "signOutUser", summary: "Sign a user out everywhere", status: 200,
-			text:    "Ends all their browser sessions for good, and what else the body says.",
-			request: SignOut{Apps: true}, answer: SignedOut{Sessions: 2, Grants: 1, Tokens: []Token{}},
+			method:  post,
+			path:    "/v1/users/{id}/sign-out",
+			id:      "signOutUser",
+			summary: "Sign a user out everywhere",
+			status:  200,
+			text:    "Ends all browser sessions of the user, and what the body adds.",
+			request: SignOut{Apps: true},
+			answer:  SignedOut{Sessions: 2, Grants: 1, Tokens: []Token{}},
 		}), a.signOutUser),
 	}
 }
 
 func listUser(u *storage.User) ServerUser {
 	return ServerUser{
-		ID: u.ID, Email: u.Email, Name: u.Name, Admin: u.Admin, Disabled: !u.DisabledAt.IsZero(), DisabledAt: maybe(u.DisabledAt),
-		CreatedAt: Moment(u.CreatedAt), LastSignInAt: maybe(u.SeenAt),
+		ID:           u.ID,
+		Email:        u.Email,
+		Name:         u.Name,
+		Admin:        u.Admin,
+		Disabled:     !u.DisabledAt.IsZero(),
+		DisabledAt:   maybe(u.DisabledAt),
+		CreatedAt:    Moment(u.CreatedAt),
+		LastSignInAt: maybe(u.SeenAt),
 	}
 }
 
@@ -115,7 +156,7 @@ func (a *API) showUser(ctx context.Context, c *call, _, _ *none) (ServerUser, er
 	return c.oneUser(ctx, id)
 }
 
-// oneUser is a user with what stops with them and their live personal access tokens.
+// oneUser is a user with what stops with them and their current personal access tokens.
 func (c *call) oneUser(ctx context.Context, id string) (ServerUser, error) {
 	u, err := c.store.UserByID(ctx, id)
 	if err != nil {
@@ -128,9 +169,12 @@ func (c *call) oneUser(ctx context.Context, id string) (ServerUser, error) {
 	}
 	shown.Workspaces = []StoppingWith{}
 	for _, w := range with {
-		shown.Workspaces = append(shown.Workspaces, StoppingWith{ID: w.ID, Slug: w.Slug, Name: w.Name, Personal: w.Personal, Disabled: !w.DisabledAt.IsZero()})
+		shown.Workspaces = append(
+			shown.Workspaces,
+			StoppingWith{ID: w.ID, Slug: w.Slug, Name: w.Name, Personal: w.Personal, Disabled: !w.DisabledAt.IsZero()},
+		)
 	}
-	tokens, err := c.identity.LiveTokens(ctx, id)
+	tokens, err := c.identity.CurrentTokens(ctx, id)
 	if err != nil {
 		return ServerUser{}, err
 	}
@@ -149,11 +193,11 @@ func (a *API) updateUser(ctx context.Context, c *call, _ *none, in *ServerUserCh
 	disable, enable := in.Disabled != nil && *in.Disabled, in.Disabled != nil && !*in.Disabled
 	switch {
 	case in.Email == nil && in.Name == nil && in.Admin == nil && in.Disabled == nil && in.KeepWorkspaces == nil:
-		return ServerUser{}, badRequest("There is nothing to change; send email, name, admin or disabled.")
+		return ServerUser{}, badRequest("Nothing to change; send email, name, admin or disabled.")
 	case in.KeepWorkspaces != nil && !disable:
-		return ServerUser{}, badRequest(`The member "keepWorkspaces" goes with "disabled": true.`)
+		return ServerUser{}, badRequest(`The member "keepWorkspaces" is allowed only with "disabled": true.`)
 	case disable && id == c.by.UserID:
-		return ServerUser{}, badRequest("You cannot disable yourself. Ask another administrator, or use the command.")
+		return ServerUser{}, badRequest("You cannot disable yourself. Ask another administrator, or use the CLI.")
 	}
 	if in.Email != nil || in.Admin != nil && *in.Admin || enable {
 		if err := c.by.MayGivePower(); err != nil {
@@ -163,7 +207,11 @@ func (a *API) updateUser(ctx context.Context, c *call, _ *none, in *ServerUserCh
 	var shown ServerUser
 	err = a.store.InTx(ctx, func(ctx context.Context) error {
 		if in.Email != nil || in.Name != nil || in.Admin != nil {
-			if _, err := a.identity.UpdateUser(ctx, id, identity.UserChange{Email: in.Email, Name: in.Name, Admin: in.Admin}); err != nil {
+			if _, err := a.identity.UpdateUser(
+				ctx,
+				id,
+				identity.UserChange{Email: in.Email, Name: in.Name, Admin: in.Admin},
+			); err != nil {
 				return err
 			}
 		}
@@ -192,7 +240,13 @@ func (c *call) disableUser(ctx context.Context, id string, slugs []string) error
 	for _, slug := range slugs {
 		i := slices.IndexFunc(with, func(w storage.Workspace) bool { return !w.Personal && w.Slug == slug })
 		if i < 0 {
-			return badRequest(fmt.Sprintf("The member \"keepWorkspaces\" names %q, which is not a shared workspace of which the user is the only enabled owner.", shorten(slug)))
+			return badRequest(
+				fmt.Sprintf(
+					"The member \"keepWorkspaces\" contains %q, which is not a shared workspace whose only enabled "+
+						"owner is the user.",
+					shorten(slug),
+				),
+			)
 		}
 		keep = append(keep, with[i].ID)
 	}
@@ -204,7 +258,10 @@ func userFault(err error) error {
 	var invalid *identity.Invalid
 	switch {
 	case errors.Is(err, storage.ErrConflict):
-		return conflict("Nobody else could administer this server; make or enable another administrator first. Nothing was changed.")
+		return conflict(
+			"The server would have no enabled administrator; make or enable another administrator first. Nothing " +
+				"was changed.",
+		)
 	case !errors.As(err, &invalid):
 		return err
 	case errors.Is(err, storage.ErrExists):

@@ -187,10 +187,10 @@ func TestV06_SignOutByTheAPIEndsWhatItSays(t *testing.T) {
 			return list[0].(map[string]any)["status"]
 		}
 		ended := signOut("")
-		if b.Get("/settings/profile").Status != http.StatusSeeOther || !works(access) || !works(pat) || ended["sessions"] == 0.0 || ended["grants"] != 0.0 || status(ended) != "live" {
+		if b.Get("/settings/profile").Status != http.StatusSeeOther || !works(access) || !works(pat) || ended["sessions"] == 0.0 || ended["grants"] != 0.0 || status(ended) != "active" {
 			t.Errorf("sessions only: %v, app %v, token %v", ended, works(access), works(pat))
 		}
-		if ended = signOut(`{"apps":true}`); works(access) || !works(pat) || ended["grants"] != 1.0 || status(ended) != "live" {
+		if ended = signOut(`{"apps":true}`); works(access) || !works(pat) || ended["grants"] != 1.0 || status(ended) != "active" {
 			t.Errorf("with apps: %v, app %v, token %v", ended, works(access), works(pat))
 		}
 		if ended = signOut(`{"tokens":true}`, "Idempotency-Key", "once"); works(pat) || ended["revokedTokens"] != 1.0 || status(ended) != "revoked" {

@@ -13,9 +13,9 @@ import (
 // Test is what a credential is told about itself.
 type Test struct {
 	Authenticated bool       `json:"authenticated" doc:"Always true."`
-	KeyID         *string    `json:"keyId" doc:"Of an API key or personal access token; null for what is neither."`
-	Scopes        Scopes     `json:"scopes" doc:"What it may do here and now; none for a browser session, whose rights are those of the role."`
-	RateLimit     *RateLimit `json:"rateLimit" doc:"As in the headers of the same answer; null where nothing is counted."`
+	KeyID         *string    `json:"keyId" doc:"ID of the API key or personal access token; null for other credentials."`
+	Scopes        Scopes     `json:"scopes" doc:"Permissions in this workspace; empty for a browser session, which has those of the user's role."`
+	RateLimit     *RateLimit `json:"rateLimit" doc:"As in the headers of this response; null if requests are not counted."`
 }
 
 // RateLimit is what is left of a plan.
@@ -29,7 +29,7 @@ type RateLimit struct {
 type Me struct {
 	ID        string  `json:"id"`
 	Email     string  `json:"email"`
-	Tier      *string `json:"tier" doc:"Name of the plan, in lower case; null: none."`
+	Tier      *string `json:"tier" doc:"Name of the plan, in lower case; null: no plan."`
 	CreatedAt Moment  `json:"created_at"`
 }
 
@@ -45,19 +45,47 @@ func (a *API) whoAmI() []operation {
 	key := a.exampleKey()
 	return []operation{
 		on(operation{
-			method: get, path: "/v1/auth/test", id: "testCredential", tag: tag, summary: "What a credential is worth", status: 200, whoAmI: true,
-			text:   "Any credential may ask, whatever its permissions. It counts as one request.",
-			answer: Test{Authenticated: true, KeyID: ptr(keyID), Scopes: key.Scopes, RateLimit: &RateLimit{1000, 999, int64(exampleTime)/1e6 + 3600}},
+			method:  get,
+			path:    "/v1/auth/test",
+			id:      "testCredential",
+			tag:     tag,
+			summary: "Test a credential",
+			status:  200,
+			whoAmI:  true,
+			text:    "Any credential can be tested, whatever its permissions. Counts as one request.",
+			answer: Test{
+				Authenticated: true,
+				KeyID:         ptr(keyID),
+				Scopes:        key.Scopes,
+				RateLimit:     &RateLimit{1000, 999, int64(exampleTime)/1e6 + 3600},
+			},
 		}, a.testCredential),
 		on(operation{
-			method: get, path: "/api/auth/me", id: "getAccount", tag: tag, summary: "Whose credential this is, and their plan", status: 200, whoAmI: true,
-			text:   "With an API key: the workspace's longest-standing owner.",
-			answer: Me{ID: "user_" + exampleUUID, Email: "alice@example.com", Tier: ptr("free"), CreatedAt: exampleTime},
+			method:  get,
+			path:    "/api/auth/me",
+			id:      "getAccount",
+			tag:     tag,
+			summary: "Show the user of the credential, and their plan",
+			status:  200,
+			whoAmI:  true,
+			text:    "For an API key, the longest-standing owner of its workspace.",
+			answer: Me{
+				ID:        "user_" + exampleUUID,
+				Email:     "alice@example.com",
+				Tier:      ptr("free"),
+				CreatedAt: exampleTime,
+			},
 		}, a.account),
 		on(operation{
-			method: get, path: "/api/me", id: "getUser", tag: tag, summary: "Whose credential this is", status: 200, whoAmI: true,
-			text:   "With an API key: the workspace's longest-standing owner.",
-			answer: User{ID: exampleUUID, Email: "alice@example.com", CreatedAt: exampleTime},
+			method:  get,
+			path:    "/api/me",
+			id:      "getUser",
+			tag:     tag,
+			summary: "Show the user of the credential",
+			status:  200,
+			whoAmI:  true,
+			text:    "For an API key, the longest-standing owner of its workspace.",
+			answer:  User{ID: exampleUUID, Email: "alice@example.com", CreatedAt: exampleTime},
 		}, a.user),
 	}
 }
@@ -78,11 +106,11 @@ func (c *call) person(ctx context.Context) (storage.User, error) {
 	p := c.principal
 	switch {
 	case p == nil:
-		return c.visitor.User, nil
+		return c.signedIn.User, nil
 	case p.UserID != "":
 		return c.store.UserByID(ctx, p.UserID)
 	case p.WorkspaceID == "":
-		return storage.User{}, forbidden("No person stands behind this credential.")
+		return storage.User{}, forbidden("This credential does not belong to a user.")
 	}
 	return c.store.FirstOwner(ctx, p.WorkspaceID)
 }

@@ -14,24 +14,24 @@ import (
 // Workspace is a workspace, as one of its members sees it.
 type Workspace struct {
 	ID       string  `json:"id"`
-	Slug     string  `json:"slug" doc:"Names it in paths and headers."`
+	Slug     string  `json:"slug" doc:"Identifies the workspace in paths and headers."`
 	Name     string  `json:"name"`
-	Plan     *string `json:"plan" doc:"null: none of its own."`
-	Personal bool    `json:"personal" doc:"It came with a user and goes with them."`
-	Disabled bool    `json:"disabled" doc:"Nothing works in it."`
-	Role     *string `json:"role" enum:"viewer,member,admin,owner" doc:"The caller's; that of a key is admin. null: an administrator of this server who is not a member."`
+	Plan     *string `json:"plan" doc:"null: no plan of its own."`
+	Personal bool    `json:"personal" doc:"A user's personal workspace, deleted with them."`
+	Disabled bool    `json:"disabled" doc:"Nothing works in the workspace."`
+	Role     *string `json:"role" enum:"viewer,member,admin,owner" doc:"Role of the caller; that of a key is admin. null: the caller is an administrator of this server and not a member."`
 }
 
 // NewWorkspace is what may be chosen about a workspace.
 type NewWorkspace struct {
 	Name string `json:"name" doc:"1 to 100 characters."`
-	Slug string `json:"slug" pattern:"^[a-z0-9]+(-[a-z0-9]+)*$" doc:"2 to 40 characters: lower-case letters, digits, single hyphens between. It never changes."`
+	Slug string `json:"slug" pattern:"^[a-z0-9]+(-[a-z0-9]+)*$" doc:"2 to 40 characters: lower-case letters, digits and single hyphens. Cannot be changed later."`
 }
 
 // WorkspaceChange is what may change about a workspace.
 type WorkspaceChange struct {
 	Name *string        `json:"name,omitempty"`
-	Plan Change[string] `json:"plan,omitzero" doc:"A plan of the configuration; null: none of its own."`
+	Plan Change[string] `json:"plan,omitzero" doc:"A plan from the configuration; null: no plan of its own."`
 }
 
 // Member is a user in a workspace.
@@ -40,7 +40,7 @@ type Member struct {
 	Email    string `json:"email"`
 	Name     string `json:"name"`
 	Role     string `json:"role" enum:"viewer,member,admin,owner"`
-	Disabled bool   `json:"disabled" doc:"Their account is."`
+	Disabled bool   `json:"disabled" doc:"The user's account is disabled."`
 	JoinedAt Moment `json:"joinedAt"`
 }
 
@@ -52,11 +52,11 @@ type MemberChange struct {
 // Invitation is an offer to join a workspace.
 type Invitation struct {
 	ID        string  `json:"id"`
-	URL       string  `json:"url,omitempty" doc:"The link to send, in the answer that makes it and never again."`
-	Email     string  `json:"email" doc:"The address of whoever may take it."`
+	URL       string  `json:"url,omitempty" doc:"The link to send. Returned only when the invitation is created."`
+	Email     string  `json:"email" doc:"Email address of the person who is invited."`
 	Role      string  `json:"role" enum:"viewer,member,admin,owner"`
 	CreatedAt Moment  `json:"createdAt"`
-	CreatedBy *string `json:"createdBy" doc:"User; null: the command, or a key."`
+	CreatedBy *string `json:"createdBy" doc:"ID of a user; null: created with the CLI or a key."`
 	ExpiresAt Moment  `json:"expiresAt"`
 }
 
@@ -68,9 +68,19 @@ type NewInvitation struct {
 
 func (a *API) workspaces() []operation {
 	shown := Workspace{ID: "ws_" + exampleUUID, Slug: "acme", Name: "Acme", Role: ptr(oauth.RoleOwner)}
-	member := Member{UserID: "user_" + exampleUUID, Email: "bob@example.com", Name: "Bob", Role: oauth.RoleMember, JoinedAt: exampleTime}
+	member := Member{
+		UserID:   "user_" + exampleUUID,
+		Email:    "bob@example.com",
+		Name:     "Bob",
+		Role:     oauth.RoleMember,
+		JoinedAt: exampleTime,
+	}
 	invited := Invitation{
-		ID: "invitation_" + exampleUUID, Email: "carol@example.com", Role: oauth.RoleMember, CreatedAt: exampleTime, CreatedBy: ptr("user_" + exampleUUID),
+		ID:        "invitation_" + exampleUUID,
+		Email:     "carol@example.com",
+		Role:      oauth.RoleMember,
+		CreatedAt: exampleTime,
+		CreatedBy: ptr("user_" + exampleUUID),
 		ExpiresAt: Moment(storage.Time(exampleTime).Add(oauth.InvitationLifetime)),
 	}
 	made := invited
@@ -80,52 +90,135 @@ func (a *API) workspaces() []operation {
 	const base = "/v1/workspaces/{slug}"
 	return []operation{
 		on(list(operation{
-			method: post, path: "/v1/workspaces", id: "createWorkspace", summary: "Make a workspace", status: 201, conflict: "The slug is taken.",
-			text: "For people: a browser session or a personal access token. Whoever makes it is its owner.", request: NewWorkspace{Name: "Acme", Slug: "acme"}, answer: shown,
+			method:   post,
+			path:     "/v1/workspaces",
+			id:       "createWorkspace",
+			summary:  "Create a workspace",
+			status:   201,
+			conflict: "The slug is taken.",
+			text:     "For users, with a browser session or a personal access token. The caller becomes its owner.",
+			request:  NewWorkspace{Name: "Acme", Slug: "acme"},
+			answer:   shown,
 		}), a.createWorkspace),
 		on(list(operation{
-			method: get, path: "/v1/workspaces", id: "listWorkspaces", summary: "List your workspaces", status: 200,
-			text: "An API key, and an app that acts for somebody, see the one in which they act.", answer: List[Workspace]{Data: []Workspace{shown}},
+			method:  get,
+			path:    "/v1/workspaces",
+			id:      "listWorkspaces",
+			summary: "List your workspaces",
+			status:  200,
+			text:    "API keys and apps see only the workspace in which they act.",
+			answer:  List[Workspace]{Data: []Workspace{shown}},
 		}), a.listWorkspaces),
-		on(one(operation{method: get, path: base, id: "getWorkspace", summary: "Show a workspace", status: 200, may: oauth.MaySee, answer: shown}), a.getWorkspace),
 		on(one(operation{
-			method: patch, path: base, id: "updateWorkspace", summary: "Change a workspace's name or plan", status: 200, administers: true,
-			text: "The name takes the role owner. The plan is for administrators of this server, in any workspace, with a personal access token of their own that is held to no role; " +
-				"where the configuration says `plans_by: owners`, owners set it too.",
-			request: WorkspaceChange{Name: ptr("Acme")}, answer: shown,
+			method:  get,
+			path:    base,
+			id:      "getWorkspace",
+			summary: "Show a workspace",
+			status:  200,
+			may:     oauth.MaySee,
+			answer:  shown,
+		}), a.getWorkspace),
+		on(one(operation{
+			method:      patch,
+			path:        base,
+			id:          "updateWorkspace",
+			summary:     "Update a workspace",
+			status:      200,
+			administers: true,
+			text: "Changing the name needs the role owner. Only administrators of this server can set the plan, in " +
+				"any workspace, with a " +
+				"browser session or a personal access token that is not limited to a role; with `plans_by: owners` " +
+				"in the " +
+				"configuration, owners can set it too.",
+			request: WorkspaceChange{Name: ptr("Acme")},
+			answer:  shown,
 		}), a.updateWorkspace),
 		on(one(operation{
-			method: get, path: base + "/members", id: "listMembers", summary: "List members", status: 200, may: oauth.MaySee, answer: List[Member]{Data: []Member{member}},
+			method:  get,
+			path:    base + "/members",
+			id:      "listMembers",
+			summary: "List members",
+			status:  200,
+			may:     oauth.MaySee,
+			answer:  List[Member]{Data: []Member{member}},
 		}), a.listMembers),
 		on(one(operation{
-			method: patch, path: base + "/members/{userId}", id: "updateMember", summary: "Give a member another role", status: 200, may: oauth.MayManageMembers,
-			request: MemberChange{Role: oauth.RoleMember}, answer: member, conflict: "The workspace would have no owner, or is a personal one.",
+			method:  patch,
+			path:    base + "/members/{userId}",
+			id:      "updateMember",
+			summary: "Change a member's role",
+			status:  200,
+			may:     oauth.MayManageMembers,
+			request: MemberChange{
+				Role: oauth.RoleMember,
+			},
+			answer:   member,
+			conflict: "The workspace would have no owner, or it is a personal workspace.",
 		}), a.updateMember),
 		on(one(operation{
-			method: remove, path: base + "/members/{userId}", id: "removeMember", summary: "Remove a member, or leave", status: 204, may: oauth.MaySee,
-			conflict: "The workspace would have no owner, or is a personal one.",
+			method:   remove,
+			path:     base + "/members/{userId}",
+			id:       "removeMember",
+			summary:  "Remove a member, or leave a workspace",
+			status:   204,
+			may:      oauth.MaySee,
+			conflict: "The workspace would have no owner, or it is a personal workspace.",
 		}), a.removeMember),
 		on(one(operation{
-			method: post, path: base + "/invitations", id: "createInvitation", summary: "Invite somebody", status: 201, may: oauth.MayManageMembers,
-			text: "The link is in the member `url` of this answer and nowhere else: send it to them. An invitation to the same address before ends.", request: NewInvitation{Email: invited.Email, Role: invited.Role}, answer: made,
-			conflict: "The workspace is a personal one.",
+			method:  post,
+			path:    base + "/invitations",
+			id:      "createInvitation",
+			summary: "Create an invitation",
+			status:  201,
+			may:     oauth.MayManageMembers,
+			text: "The link is returned in the member `url` of this response and never again; send it to the " +
+				"person. Replaces an earlier invitation to the same address.",
+			request:  NewInvitation{Email: invited.Email, Role: invited.Role},
+			answer:   made,
+			conflict: "It is a personal workspace.",
 		}), a.createInvitation),
 		on(one(operation{
-			method: get, path: base + "/invitations", id: "listInvitations", summary: "List open invitations", status: 200, may: oauth.MayManageMembers,
-			text: "The oldest first.", answer: List[Invitation]{Data: []Invitation{invited}},
+			method:  get,
+			path:    base + "/invitations",
+			id:      "listInvitations",
+			summary: "List open invitations",
+			status:  200,
+			may:     oauth.MayManageMembers,
+			text:    "Oldest first.",
+			answer:  List[Invitation]{Data: []Invitation{invited}},
 		}), a.listInvitations),
 		on(one(operation{
-			method: remove, path: base + "/invitations/{id}", id: "withdrawInvitation", summary: "Take an invitation back", status: 204, may: oauth.MayManageMembers,
+			method:  remove,
+			path:    base + "/invitations/{id}",
+			id:      "withdrawInvitation",
+			summary: "Revoke an invitation",
+			status:  204,
+			may:     oauth.MayManageMembers,
 		}), a.withdrawInvitation),
 		on(one(operation{
-			method: remove, path: base, id: "deleteWorkspace", summary: "Delete a workspace", status: 204, may: oauth.MayDeleteWorkspace,
-			text: "With its keys, apps, usage and memberships. What was done in it stays in the record of the server.", conflict: "It is a personal one, which goes with its user.",
+			method:  remove,
+			path:    base,
+			id:      "deleteWorkspace",
+			summary: "Delete a workspace",
+			status:  204,
+			may:     oauth.MayDeleteWorkspace,
+			text: "Also deletes its keys, apps, usage and memberships. Its audit events are kept for the " +
+				"server's administrators.",
+			conflict: "It is a personal workspace, which is deleted with its user.",
 		}), a.deleteWorkspace),
 	}
 }
 
 func showWorkspace(w *storage.Workspace) Workspace {
-	return Workspace{ID: w.ID, Slug: w.Slug, Name: w.Name, Plan: text(w.Plan), Personal: w.Personal, Disabled: !w.DisabledAt.IsZero(), Role: text(w.Role)}
+	return Workspace{
+		ID:       w.ID,
+		Slug:     w.Slug,
+		Name:     w.Name,
+		Plan:     text(w.Plan),
+		Personal: w.Personal,
+		Disabled: !w.DisabledAt.IsZero(),
+		Role:     text(w.Role),
+	}
 }
 
 func (a *API) createWorkspace(ctx context.Context, c *call, _ *none, in *NewWorkspace) (Workspace, error) {
@@ -169,13 +262,20 @@ func (a *API) updateWorkspace(ctx context.Context, c *call, _ *none, in *Workspa
 func (a *API) deleteWorkspace(ctx context.Context, c *call, _, _ *none) (none, error) {
 	err := a.oauth.DeleteWorkspace(ctx, c.by, c.workspace)
 	if errors.Is(err, storage.ErrConflict) {
-		err = conflict("This is a personal workspace; it goes with its user.")
+		err = conflict("This is a personal workspace; it is deleted with its user.")
 	}
 	return none{}, err
 }
 
 func showMember(m *storage.Member) Member {
-	return Member{UserID: m.UserID, Email: m.Email, Name: m.Name, Role: m.Role, Disabled: m.Disabled, JoinedAt: Moment(m.Since)}
+	return Member{
+		UserID:   m.UserID,
+		Email:    m.Email,
+		Name:     m.Name,
+		Role:     m.Role,
+		Disabled: m.Disabled,
+		JoinedAt: Moment(m.Since),
+	}
 }
 
 func (a *API) listMembers(ctx context.Context, c *call, q *Page, _ *none) (List[Member], error) {
@@ -193,7 +293,9 @@ func (a *API) listMembers(ctx context.Context, c *call, q *Page, _ *none) (List[
 // lastOwner says what a conflict about members is.
 func lastOwner(err error) error {
 	if errors.Is(err, storage.ErrConflict) {
-		return conflict("They are the last owner, or the workspace is a personal one; make somebody else an owner first.")
+		return conflict(
+			"The member is the last owner, or this is a personal workspace; make another member an owner first.",
+		)
 	}
 	return err
 }
@@ -219,13 +321,20 @@ func (a *API) removeMember(ctx context.Context, c *call, _, _ *none) (none, erro
 }
 
 func (a *API) showInvitation(i *storage.Invitation) Invitation {
-	return Invitation{ID: i.ID, Email: i.Email, Role: i.Role, CreatedAt: Moment(i.CreatedAt), CreatedBy: text(i.CreatedBy), ExpiresAt: Moment(i.ExpiresAt)}
+	return Invitation{
+		ID:        i.ID,
+		Email:     i.Email,
+		Role:      i.Role,
+		CreatedAt: Moment(i.CreatedAt),
+		CreatedBy: text(i.CreatedBy),
+		ExpiresAt: Moment(i.ExpiresAt),
+	}
 }
 
 func (a *API) createInvitation(ctx context.Context, c *call, _ *none, in *NewInvitation) (Invitation, error) {
 	i, word, err := a.oauth.Invite(ctx, c.by, c.workspace, in.Email, in.Role)
 	if errors.Is(err, storage.ErrConflict) {
-		err = conflict("This is a personal workspace, which has no other members; make one to share.")
+		err = conflict("A personal workspace cannot have other members; create a workspace to share.")
 	}
 	if err != nil {
 		return Invitation{}, err

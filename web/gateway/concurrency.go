@@ -28,9 +28,18 @@ func (c *crowd) enter(from netip.Addr, most Concurrency) (leave func(), refusal 
 	defer c.mu.Unlock()
 	switch {
 	case most.PerAddress > 0 && c.by[key] >= most.PerAddress:
-		return nil, &Refusal{Kind: Limited, Detail: "Too many requests at once from your address; wait until some have ended.", RetryAfter: time.Second}
+		return nil, &Refusal{
+			Kind:       Limited,
+			Detail:     "Too many concurrent requests from your IP address; wait until some have finished.",
+			RetryAfter: time.Second,
+		}
 	case most.Total > 0 && c.total >= most.Total:
-		return nil, &Refusal{Kind: Unavailable, Detail: "Too many requests at once; try again shortly.", RetryAfter: time.Second, Cause: errCrowd}
+		return nil, &Refusal{
+			Kind:       Unavailable,
+			Detail:     "Too many concurrent requests; try again shortly.",
+			RetryAfter: time.Second,
+			Cause:      errCrowd,
+		}
 	}
 	if c.by == nil {
 		c.by = map[string]int{}

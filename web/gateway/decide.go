@@ -7,378 +7,170 @@ import (
 	"net/http"
 	"net/netip"
 	"slices"
-	"strconv"
 	"strings"
-	"time"
 
 	"doorward/oauth"
-	"doorward/oauth/limit"
-	"doorward/storage"
 )
 
-// Request is what is to be decided about.
+// Request is a request to be decided about.
 type Request struct {
 	Method  string
 	Path    string      // as it came, with its escapes, without the query
-	Header  http.Header // of which Authorization and the resource's workspace header count
+	Header  http.Header // only Authorization and the resource's workspace header are read
 	Address netip.Addr  // where it comes from
 }
 
 // Verdict is the decision about a request, and why.
 type Verdict struct {
-	Refusal   *Refusal         // nil: it is allowed
-	Rule      *Rule            // the one that decides; nil: none matches
-	Principal *oauth.Principal // of the credential, as far as it is known; nil: none was asked for, or it never was one
-	Taken     limit.Result     // of the plan; where Limit is zero nothing was counted
-	Reason    string           // why it was refused, as the credential's owner reads it
-	Steps     []string         // what was found out, one after the other; of Explain alone
-	object    string           // what {object} stands for in the rule
+	Admission
+	Rule   *Rule  // the one that decides; nil: none matches
+	object string // what {object} stands for in the rule
 }
 
-// maxExplained bounds how many steps are told.
-const maxExplained = 20
-
-// judging is one decision under way.
-type judging struct {
-	*API
-	oauth *oauth.Server
-	dry   bool // nothing is charged or noted, and the steps are told
-	again bool // it was allowed before: nothing is charged or noted
-	v     Verdict
-}
-
-func (j *judging) step(format string, args ...any) {
-	if j.dry && len(j.v.Steps) < maxExplained {
-		j.v.Steps = append(j.v.Steps, fmt.Sprintf(format, args...))
-	}
-}
-
-// Decide judges a request for a resource's API: credential, workspace, limit, and last the route and its needs. What it
-// refuses is in Verdict.Refusal, also that storage is away. The caller notes the use (Note), since the status of what is
-// allowed is not known yet.
+// Decide decides about a request for a resource's API: the credential, its workspace and limit, and last what the route
+// needs. What it refuses is in Verdict.Refusal, also that storage cannot be reached. The caller notes the use (Note),
+// since the status of what is allowed is not known yet.
 func (g *Gateway) Decide(ctx context.Context, a *API, r Request) Verdict {
-	return g.judge(ctx, a, r, first)
+	return g.decideFor(ctx, a, r, arrived)
 }
 
-// Explain is Decide with its steps told, that charges and notes nothing.
+// Explain is Decide with its steps kept. It charges and notes nothing.
 func (g *Gateway) Explain(ctx context.Context, a *API, r Request) Verdict {
-	return g.judge(ctx, a, r, explained)
+	return g.decideFor(ctx, a, r, explained)
 }
 
-// occasion is why a request is judged.
-type occasion int
+// decision is one decision in progress.
+type decision struct {
+	*API
+	Verdict
+	gateway *Gateway
+	why     occasion
+}
 
-const (
-	first     occasion = iota // it has come
-	explained                 // somebody asks how it would be judged
-	again                     // it lasts
-)
+func (d *decision) step(format string, args ...any) { d.Admission.step(d.why, format, args...) }
 
-func (g *Gateway) judge(ctx context.Context, a *API, r Request, why occasion) Verdict {
-	ctx = storage.System(ctx)
-	j := judging{API: a, oauth: g.oauth, dry: why == explained, again: why == again}
-	err := j.request(ctx, &r)
-	if err != nil {
-		j.v.Refusal = AsRefusal(err)
-		if why == first {
-			j.anonymous(ctx, r.Address)
-		}
-		j.v.Reason = cmpReason(j.v.Reason, j.v.Refusal)
-		j.step("refused: %s", j.v.Reason)
+func (g *Gateway) decideFor(ctx context.Context, a *API, r Request, why occasion) Verdict {
+	d := decision{API: a, gateway: g, why: why}
+	if err := d.request(ctx, &r); err != nil {
+		d.Refusal = AsRefusal(err)
+		d.Reason = reasonFor(d.Reason, d.Refusal)
+		d.step("refused: %s", d.Reason)
 	}
-	return j.v
+	return d.Verdict
 }
 
-// cmpReason is what the owner of a credential, or of the server, reads about a refusal: what was said where it happened,
-// else its own sentence, which those have not that say no more to the caller, else the cause.
-func cmpReason(said string, r *Refusal) string {
-	switch {
-	case said != "":
-		return said
-	case r.Kind == Limited:
-		return oauth.ReasonLimit
-	case r.Detail == "" && r.Cause != nil:
-		return r.Cause.Error()
+func (d *decision) request(ctx context.Context, r *Request) error {
+	decided, err := d.route(r)
+	if decided || err != nil {
+		return err
 	}
-	return r.Detail
+	door := Door{API: d.API, Workspace: WorkspaceNamedForTokens, Cost: 1, why: d.why}
+	if d.Rule != nil {
+		door.Cost = d.Rule.Cost
+	}
+	steps := d.Steps
+	d.Admission = d.gateway.Admit(ctx, door, r.Header, r.Address)
+	d.Steps = append(steps, d.Steps...)
+	if d.Refusal == nil {
+		return d.permissions(r.Method)
+	}
+	if d.Refusal.Kind == Missing && d.Rule != nil {
+		d.Refusal.Scope = strings.Join(d.Rule.needs(d.object), " ")
+	}
+	return d.Refusal
 }
 
-func (j *judging) request(ctx context.Context, r *Request) error {
+// route finds the rule for a request, which may decide about it already.
+func (d *decision) route(r *Request) (decided bool, err error) {
 	if r.Method != strings.ToUpper(r.Method) { // which is how some APIs would take it
-		j.step("the method is not in capitals")
-		return &Refusal{Kind: BadRequest, Detail: "Write the method in capitals."}
+		d.step("the method is not in upper case")
+		return false, &Refusal{Kind: BadRequest, Detail: "The method must be in upper case."}
 	}
 	path, ok := decodedPath(r.Path)
 	if !ok {
-		j.step("the path is not in its plain form: it has . or .. segments, //, a backslash, a semicolon or an escape of one")
-		return &Refusal{Kind: BadRequest, Detail: "The path is not in its plain form; send it without dot segments, double slashes, backslashes, semicolons and escapes of these."}
+		d.step(
+			"the path is not normalised: it has . or .. segments, //, a backslash, a semicolon, or an escaped form " +
+				"of one",
+		)
+		return false, &Refusal{
+			Kind: BadRequest,
+			Detail: "The path is not normalised; send it without dot segments, double slashes, backslashes, " +
+				"semicolons or escaped forms of these.",
+		}
 	}
-	rule, object, ok := j.routes.find(r.Method, path, r.Path)
+	rule, object, ok := d.routes.find(r.Method, path, r.Path)
 	if !ok {
-		j.step("the path could be taken for one of another route by an API that compares paths loosely (paths: loose)")
-		return &Refusal{Kind: BadRequest, Detail: "The path could be taken for another one; send it as the documentation of the API writes it, without escapes that nothing needs and without an ending that it does not have there."}
+		d.step("an API that compares paths loosely could match the path to another route (paths: loose)")
+		return false, &Refusal{
+			Kind: BadRequest,
+			Detail: "The path is ambiguous; send it exactly as the API's documentation spells it, without " +
+				"unnecessary escapes and without an added file extension.",
+		}
 	}
-	j.v.Rule, j.v.object = rule, object
+	d.Rule, d.object = rule, object
 	if rule == nil {
-		j.step("no route takes %s %s", r.Method, path)
-	} else {
-		j.step("the route %s decides", rule)
-		if rule.Public {
-			j.step("it is public: nothing is needed, nothing is counted")
-			return nil
-		}
-		if rule.Refuse {
-			j.step("it refuses every request")
-		}
-		if object != "" {
-			j.step("{object} is %s", object)
-		}
+		d.step("no route matches %s %s", r.Method, path)
+		return false, nil
 	}
-	text, err := Credential(r.Header)
-	if err != nil {
-		var missing *Refusal
-		if errors.As(err, &missing) && missing.Kind == Missing {
-			j.step("no credential was sent")
-			if rule != nil {
-				missing.Scope = strings.Join(rule.needs(object), " ")
-			}
-		}
-		return err
+	d.step("the route %s applies", rule)
+	if rule.Public {
+		d.step("it is public: no credential is needed, and nothing is counted")
+		return true, nil
 	}
-	if err := j.credential(ctx, r, text); err != nil {
-		return err
+	if rule.Refuse {
+		d.step("it refuses every request")
 	}
-	if err := j.charge(ctx); err != nil {
-		return err
+	if object != "" {
+		d.step("{object} is %s", object)
 	}
-	return j.permissions(r.Method, object)
-}
-
-// Credential is what a request shows (RFC 6750 section 2.1): the bearer token in its one Authorization header. Whatever
-// stands in queries, bodies, cookies and other headers is none.
-func Credential(h http.Header) (string, error) {
-	headers := h.Values("Authorization")
-	switch len(headers) {
-	case 0:
-		for _, name := range []string{"X-Api-Key", "Api-Key", "Apikey", "X-Auth-Token", "X-Access-Token"} {
-			if h.Get(name) != "" {
-				return "", &Refusal{Kind: Missing, Cause: fmt.Errorf("no credential: the header %s is not read", name), Detail: "The header " + name + " is not read; send the key in the header Authorization, after the word Bearer."}
-			}
-		}
-		return "", &Refusal{Kind: Missing, Cause: errMissing}
-	case 1:
-		text, ok := oauth.Bearer(headers[0])
-		if !ok || text == "" {
-			return "", &Refusal{Kind: Missing, Cause: errMissing}
-		}
-		return text, nil
-	}
-	return "", &Refusal{Kind: BadRequest, Detail: "The request has two Authorization headers; send one."}
-}
-
-// ErrRefreshToken is why a refresh token is no credential for an API; for the log.
-var ErrRefreshToken = errors.New("a refresh token is for the token endpoint alone")
-
-// errMissing is for the log, which always tells what some shapes do not.
-var errMissing = errors.New("no credential")
-
-// reasonElsewhere is what the owner of a credential reads where it was shown to an API that it is not for.
-const reasonElsewhere = "the credential is for another API"
-
-// credential finds out who asks and in which workspace.
-func (j *judging) credential(ctx context.Context, r *Request, text string) error {
-	if strings.HasPrefix(text, oauth.PrefixRefreshToken) {
-		j.step("a refresh token is for the token endpoint alone")
-		return &Refusal{Kind: Invalid, Cause: ErrRefreshToken}
-	}
-	at := oauth.At{Resources: []string{j.ID}}
-	p, err := j.oauth.Principal(ctx, text, at)
-	if err == nil || Known(&p) {
-		j.v.Principal = &p
-		j.step("the credential is %s", describe(&p))
-	}
-	if (err == nil || Known(&p)) && !oauth.SameResource(p.Audience, j.ID) {
-		j.step("it is for %s, not for %s", p.Audience, j.ID)
-		j.v.Reason = reasonElsewhere
-		return &Refusal{Kind: Invalid, Cause: errors.New(reasonElsewhere)}
-	}
-	if err != nil {
-		return j.useless(&p, err)
-	}
-	if !j.dry && !j.again {
-		actor := storage.ActorOf(ctx)
-		actor.UserID, actor.ClientID, actor.Credential, actor.KeyID = p.UserID, p.ClientID, p.Kind, p.KeyID
-		note := oauth.Note(ctx)
-		note.Subject, note.ClientID = p.Subject, p.ClientID
-	}
-	if !p.AllowedFrom(r.Address) && !j.dry { // a command asks from nowhere
-		j.v.Reason = oauth.ReasonAddress
-		return &Refusal{Kind: Forbidden, Detail: "The key may not be used from this address."}
-	}
-	if j.dry && len(p.Addresses) > 0 {
-		j.step("it may be used from %s only", strings.Join(p.Addresses, ", "))
-	}
-	if !j.dry && !j.again {
-		j.oauth.Touch(ctx, &p)
-	}
-	if p.Has(oauth.ScopeIntrospect) && p.WorkspaceID == "" && p.Kind == oauth.KindAPIKey {
-		return &Refusal{Kind: Forbidden, Detail: "A key that introspects can do nothing else."}
-	}
-	slug, named := j.workspace(r.Header)
-	switch {
-	case named && slug != "" && slug == p.Workspace:
-	case named && slug != "" && p.Kind == oauth.KindPersonalAccessToken:
-		at.Workspace = slug
-		if p, err = j.oauth.Principal(ctx, text, at); err != nil {
-			return j.useless(&p, err)
-		}
-		j.step("in the workspace %s it acts as %s", slug, p.Role)
-	case named:
-		return j.useless(&p, oauth.ErrWorkspace)
-	case p.Kind == oauth.KindPersonalAccessToken:
-		j.v.Reason = oauth.ReasonWorkspace
-		return &Refusal{Kind: BadRequest, Detail: "Name the workspace in the header " + j.resource.WorkspaceHeader + "."}
-	}
-	return nil
-}
-
-// Known tells whether a principal, whatever came of it, is of a credential that was once made here.
-func Known(p *oauth.Principal) bool { return p.KeyID != "" || p.ClientID != "" }
-
-// workspace is the slug that a request names. An empty one that is named cannot be anybody's.
-func (j *judging) workspace(h http.Header) (slug string, named bool) {
-	values := h.Values(j.resource.WorkspaceHeader)
-	if len(values) != 1 {
-		return "", len(values) > 0
-	}
-	return values[0], true
-}
-
-func (j *judging) useless(p *oauth.Principal, err error) error {
-	j.v.Principal = nil
-	if Known(p) && !errors.Is(err, oauth.ErrUnknown) {
-		j.v.Principal, j.v.Reason = p, oauth.ReasonOf(err)
-	}
-	j.step("%v", err)
-	return Useless(p, err)
-}
-
-// NotTheirs is what is said about every workspace that a credential may not act in, whether there is such a one or not.
-const NotTheirs = "The workspace that was named is not one of this credential."
-
-// Useless is the refusal of a credential that is good for nothing, or not in the workspace that was named; other errors
-// than those of oauth.Server.Principal's judgement come back as they are.
-func Useless(p *oauth.Principal, err error) error {
-	refusal := &Refusal{AccessToken: p.Kind == oauth.KindAccessToken || p.Kind == oauth.KindForeignJWT, Cause: err}
-	switch {
-	case errors.Is(err, oauth.ErrUnknown):
-		refusal.Kind = Invalid
-	case errors.Is(err, oauth.ErrRevoked):
-		refusal.Kind, refusal.KeyID = Invalid, p.KeyID
-	case errors.Is(err, oauth.ErrExpired):
-		refusal.Kind, refusal.ExpiredAt, refusal.Detail = Expired, p.ExpiresAt.Time(), "The API key has expired; use another."
-		if refusal.AccessToken {
-			refusal.Detail = "The access token has expired; refresh it."
-		}
-	case errors.Is(err, oauth.ErrSuspended):
-		refusal.Kind, refusal.Detail = Forbidden, "The key is paused, or its app, user or workspace disabled."
-	case errors.Is(err, oauth.ErrWorkspace):
-		refusal.Kind, refusal.Detail = Forbidden, NotTheirs
-	default:
-		return err
-	}
-	return refusal
-}
-
-// charge takes what the request costs from the plan.
-func (j *judging) charge(ctx context.Context) (err error) {
-	if j.again {
-		return nil
-	}
-	p, cost := j.v.Principal, int64(1)
-	if j.v.Rule != nil {
-		cost = j.v.Rule.Cost
-	}
-	j.step("it costs %d of the plan %s", cost, orNone(p.Plan))
-	if j.dry {
-		cost = 0
-	}
-	j.v.Taken, err = j.oauth.Take(ctx, p, cost)
-	if err != nil {
-		return err
-	}
-	if j.dry && j.v.Taken.Limit > 0 {
-		j.step("%d of %d are left", j.v.Taken.Remaining, j.v.Taken.Limit)
-	}
-	if !j.v.Taken.Allowed {
-		return TooMany(j.v.Taken)
-	}
-	return nil
-}
-
-// TooMany is the refusal of a request that a limit does not admit.
-func TooMany(taken limit.Result) *Refusal {
-	return &Refusal{Kind: Limited, Detail: "Too many requests.", RetryAfter: taken.RetryAfter}
-}
-
-// anonymous counts a request without a good credential by its address, where the resource has a plan for such.
-func (j *judging) anonymous(ctx context.Context, from netip.Addr) {
-	taken, counted, refusal := Anonymous(ctx, j.oauth, j.resource, j.v.Refusal, from)
-	if counted {
-		j.v.Taken = taken
-	}
-	j.v.Refusal = refusal
-}
-
-// Anonymous counts a refused request by its address, where that is for want of a good credential and the resource has a
-// plan for such. The refusal that comes back is the one to answer with.
-func Anonymous(ctx context.Context, server *oauth.Server, r *oauth.Resource, refusal *Refusal, from netip.Addr) (taken limit.Result, counted bool, answer *Refusal) {
-	if refusal.Kind != Missing && refusal.Kind != Invalid && refusal.Kind != Expired {
-		return taken, false, refusal
-	}
-	taken, counted, err := server.TakeAnonymous(ctx, r, from)
-	switch {
-	case err != nil:
-		return taken, false, AsRefusal(err)
-	case counted && !taken.Allowed:
-		return taken, true, TooMany(taken)
-	}
-	return taken, counted, refusal
+	return false, nil
 }
 
 // permissions compares what the route needs with what the credential has.
-func (j *judging) permissions(method, object string) error {
-	rule, p := j.v.Rule, j.v.Principal
-	if rule != nil && rule.Refuse {
-		return j.denied("", "This API does not serve this request; check method and path.", fmt.Sprintf("the route %s refuses every request", rule))
-	}
+func (d *decision) permissions(method string) error {
+	rule, p := d.Rule, d.Principal
 	if rule == nil {
-		return j.denied("", "No route of this API takes this request; check method and path.", "no route takes the request")
+		return d.denied(
+			"No route of this API matches this request; check the method and path.",
+			"no route matches the request",
+		)
 	}
-	name := rule.named(method, object)
+	if rule.Refuse {
+		why := fmt.Sprintf("the route %s refuses every request", rule)
+		return d.denied("This API does not serve this request; check the method and path.", why)
+	}
+	name := rule.named(method, d.object)
 	if len(rule.Credentials) > 0 && !slices.Contains(rule.Credentials, p.Kind) {
-		return j.denied("", fmt.Sprintf("%s takes no %s; use %s.", name, kindNames[p.Kind], listOf(rule.Credentials, kindNames)),
-			fmt.Sprintf("the route %s takes no %s; it takes %s", rule, kindNames[p.Kind], listOf(rule.Credentials, kindNames)))
+		accepted := listOf(rule.Credentials)
+		return d.denied(
+			fmt.Sprintf("%s does not accept %s; use %s.", name, article(kindNames[p.Kind]), accepted),
+			fmt.Sprintf("the route %s does not accept %s; it accepts %s", rule, article(kindNames[p.Kind]), accepted),
+		)
 	}
-	needs := rule.needs(object)
+	needs := rule.needs(d.object)
 	for _, scope := range needs {
 		if !p.Has(scope) {
-			return j.denied(scope, "The permission "+scope+" is missing for "+name+"; use a credential that has it.",
-				fmt.Sprintf("the route %s needs the scope %s, and the credential has %s", rule, strings.Join(needs, " and "), orNone(strings.Join(p.Scopes, " "))))
+			refusal := MissingScope(scope, name)
+			d.Reason = fmt.Sprintf("the route %s needs the scope %s, and the credential has %s",
+				rule, strings.Join(needs, " and "), orNone(strings.Join(p.Scopes, " ")))
+			refusal.Cause = errors.New(d.Reason)
+			return refusal
 		}
 	}
 	if rule.Role != "" && !oauth.AtLeast(p.Role, rule.Role) {
-		return j.denied("", "The role "+rule.Role+" is missing for "+name+".",
-			fmt.Sprintf("the route %s needs the role %s, and the credential has %s", rule, rule.Role, orNone(p.Role)))
+		return d.denied(
+			name+" requires the role "+rule.Role+" or higher.",
+			fmt.Sprintf("the route %s needs the role %s, and the credential has %s", rule, rule.Role, orNone(p.Role)),
+		)
 	}
-	j.step("allowed: the credential has %s", orNone(strings.Join(p.Scopes, " ")))
+	d.step("allowed: the credential has %s", orNone(strings.Join(p.Scopes, " ")))
 	return nil
 }
 
 // denied is a refusal by a rule; why is for the owner of the credential.
-func (j *judging) denied(scope, detail, why string) error {
-	j.v.Reason = why
-	return &Refusal{Kind: Forbidden, Scope: scope, Detail: detail, Cause: errors.New(why)}
+func (d *decision) denied(detail, why string) error {
+	d.Reason = why
+	return &Refusal{Kind: Forbidden, Detail: detail, Cause: errors.New(why)}
 }
 
 // Needed says in words what would pass where the verdict was reached; empty where nothing would, or nothing is needed.
@@ -390,7 +182,7 @@ func (v *Verdict) Needed(method string) string {
 	if len(kinds) == 0 {
 		kinds = []string{oauth.KindAPIKey, oauth.KindPersonalAccessToken, oauth.KindAccessToken, oauth.KindForeignJWT}
 	}
-	text := listOf(kinds, kindNames)
+	text := listOf(kinds)
 	if needs := v.Rule.needs(v.object); len(needs) > 0 {
 		text += " with " + strings.Join(needs, " and ")
 	}
@@ -413,23 +205,38 @@ func (r *Rule) named(method, object string) string {
 }
 
 var knownMethods = map[string]bool{
-	http.MethodGet: true, http.MethodHead: true, http.MethodPost: true, http.MethodPut: true, http.MethodPatch: true, http.MethodDelete: true, http.MethodOptions: true,
+	http.MethodGet:     true,
+	http.MethodHead:    true,
+	http.MethodPost:    true,
+	http.MethodPut:     true,
+	http.MethodPatch:   true,
+	http.MethodDelete:  true,
+	http.MethodOptions: true,
 }
 
 // kindNames are the kinds of credentials in words.
 var kindNames = map[string]string{
-	oauth.KindAccessToken: "access token", oauth.KindAPIKey: "API key", oauth.KindPersonalAccessToken: "personal access token", oauth.KindForeignJWT: "token of a trusted issuer",
+	oauth.KindAccessToken:         "access token",
+	oauth.KindAPIKey:              "API key",
+	oauth.KindPersonalAccessToken: "personal access token",
+	oauth.KindForeignJWT:          "token of a trusted issuer",
 }
 
-func listOf(kinds []string, names map[string]string) string {
+// listOf names one of some kinds of credentials: an API key or a personal access token.
+func listOf(kinds []string) string {
 	words := make([]string, len(kinds))
 	for i, k := range kinds {
-		words[i] = "a " + names[k]
-		if strings.HasPrefix(names[k], "a") || strings.HasPrefix(names[k], "A") {
-			words[i] = "an " + names[k]
-		}
+		words[i] = article(kindNames[k])
 	}
 	return strings.Join(words, " or ")
+}
+
+// article puts a or an before a name.
+func article(name string) string {
+	if strings.HasPrefix(name, "a") || strings.HasPrefix(name, "A") {
+		return "an " + name
+	}
+	return "a " + name
 }
 
 func orNone(text string) string {
@@ -462,26 +269,12 @@ func describe(p *oauth.Principal) string {
 	return text
 }
 
-// AsRefusal makes an error into one that has a shape.
-func AsRefusal(err error) *Refusal {
-	var own *Refusal
-	switch {
-	case errors.As(err, &own):
-		return own
-	case errors.Is(err, oauth.ErrIssuerKeys) && !errors.Is(err, context.Canceled):
-		return &Refusal{Kind: Unavailable, Detail: oauth.IssuerKeysUnavailable, RetryAfter: 5 * time.Second, Cause: err}
-	case errors.Is(err, storage.ErrUnavailable), errors.Is(err, context.Canceled), errors.Is(err, context.DeadlineExceeded):
-		return &Refusal{Kind: Unavailable, Detail: "The server cannot reach its storage. Nothing is lost; try again shortly.", RetryAfter: time.Second, Cause: err}
-	}
-	return &Refusal{Kind: Failed, Detail: "The server failed. Send the request id to its operator.", Cause: err}
-}
-
 // Note counts a request with its credential, and keeps it among a key's last ones.
 func (g *Gateway) Note(ctx context.Context, v *Verdict, method string, status int) {
-	if v.Principal == nil || !Known(v.Principal) {
+	if v.Principal == nil || !WasIssuedHere(v.Principal) {
 		return
 	}
-	action := "a request that no route takes"
+	action := "a request that no route matches"
 	if v.Rule != nil {
 		action = v.Rule.Path
 	}
@@ -492,13 +285,4 @@ func (g *Gateway) Note(ctx context.Context, v *Verdict, method string, status in
 		status = StatusCallerGone
 	}
 	g.oauth.NoteUse(ctx, v.Principal, action, status, v.Reason, v.Refusal != nil && v.Refusal.Kind == Limited)
-}
-
-// RateHeaders tells what is left of a plan; nothing where nothing was counted.
-func RateHeaders(h http.Header, taken limit.Result) {
-	if taken.Limit > 0 {
-		h.Set("X-RateLimit-Limit", strconv.FormatInt(taken.Limit, 10))
-		h.Set("X-RateLimit-Remaining", strconv.FormatInt(taken.Remaining, 10))
-		h.Set("X-RateLimit-Reset", strconv.FormatInt(taken.Reset, 10))
-	}
 }

@@ -67,9 +67,9 @@ func (g *Gateway) EnvoyAuth(w http.ResponseWriter, r *http.Request) {
 	w.WriteHeader(http.StatusOK)
 }
 
-// NginxAuth serves GET /gateway/nginx: 200 with who calls, or 403 with the refusal in headers, from which nginx makes the
-// answer, since auth_request knows no other status. ingress-nginx makes nothing of these headers, so it gets 401 where the
-// credential is missing or useless, which nginx passes on with its challenge, and 5xx where nothing was decided.
+// NginxAuth serves GET /gateway/nginx: 200 with who calls, or 403 with the refusal in headers, from which nginx makes
+// the answer, since auth_request knows no other status. ingress-nginx ignores these headers, so it gets 401 where the
+// credential is missing or invalid, which nginx passes on with its challenge, and 5xx where nothing was decided.
 func (g *Gateway) NginxAuth(w http.ResponseWriter, r *http.Request) {
 	shape, q, v := g.ask(w, r, NginxPath)
 	if v.Refusal == nil {
@@ -116,7 +116,7 @@ type question struct {
 	byURL bool // it was described by a full URL, as ingress-nginx does
 }
 
-// ask judges the request that a proxy describes, and writes the headers of the answer, whatever it is.
+// ask decides about the request that a proxy describes, and writes the headers of the answer, allowed or not.
 func (g *Gateway) ask(w http.ResponseWriter, r *http.Request, endpoint string) (Shape, *question, Verdict) {
 	h := w.Header()
 	setIdentity(h, nil) // also where it is refused, so that a proxy copies nothing else
@@ -124,12 +124,16 @@ func (g *Gateway) ask(w http.ResponseWriter, r *http.Request, endpoint string) (
 	h.Set("Vary", "Authorization")
 	q := &question{}
 	if !g.trusted(r) {
-		return Shape{}, q, Verdict{Refusal: &Refusal{Kind: Forbidden, Detail: "Only a proxy may ask here; put its address into trusted_proxies.", Cause: errUntrusted}}
+		return Shape{}, q, refused(&Refusal{
+			Kind:   Forbidden,
+			Detail: "This endpoint is for trusted proxies only; add the proxy's address to trusted_proxies.",
+			Cause:  errUntrusted,
+		})
 	}
 	err := g.read(q, r, endpoint)
 	a := g.Host(q.host)
 	if err == nil && a == nil {
-		err = &Refusal{Kind: Forbidden, Detail: "No API of this server has that host.", Cause: errHost}
+		err = &Refusal{Kind: Forbidden, Detail: "No API on this server has that host.", Cause: errHost}
 	}
 	if a != nil && a.cors != nil {
 		// What lets a page read the answer. The method is that of the proxy's question: as a preflight this would be
@@ -143,7 +147,7 @@ func (g *Gateway) ask(w http.ResponseWriter, r *http.Request, endpoint string) (
 		if a != nil {
 			shape = a.Shape
 		}
-		return shape, q, Verdict{Refusal: AsRefusal(err)}
+		return shape, q, refused(AsRefusal(err))
 	}
 	h.Add("Vary", a.resource.WorkspaceHeader)
 	r.Pattern += " " + a.ID
@@ -163,6 +167,9 @@ func (g *Gateway) ask(w http.ResponseWriter, r *http.Request, endpoint string) (
 	return a.Shape, q, v
 }
 
+// refused is the verdict on a request that could not be decided about.
+func refused(r *Refusal) Verdict { return Verdict{Admission: Admission{Refusal: r}} }
+
 var (
 	errUntrusted = errors.New("forward-auth by a peer that is not trusted")
 	errHost      = errors.New("forward-auth for a host of no resource")
@@ -177,7 +184,8 @@ func (g *Gateway) read(q *question, r *http.Request, endpoint string) error {
 		d.method, d.host, d.uri = d.need("X-Forwarded-Method"), d.need("X-Forwarded-Host"), d.need("X-Forwarded-Uri")
 	case NginxPath:
 		d.method = d.need("X-Original-Method")
-		if q.byURL = r.Header["X-Original-Uri"] == nil && r.Header["X-Original-Host"] == nil && r.Header["X-Original-Url"] != nil; q.byURL {
+		if q.byURL = r.Header["X-Original-Uri"] == nil && r.Header["X-Original-Host"] == nil &&
+			r.Header["X-Original-Url"] != nil; q.byURL {
 			d.host, d.uri = d.parts(d.need("X-Original-Url"))
 		} else {
 			d.host, d.uri = d.need("X-Original-Host"), d.need("X-Original-Uri")
@@ -188,7 +196,7 @@ func (g *Gateway) read(q *question, r *http.Request, endpoint string) error {
 			path, found = strings.CutPrefix(path, ForwardPath)
 		}
 		if !found {
-			d.fail("The path of the question is not in its plain form.")
+			d.fail("The path of the request is not normalised.")
 		}
 		d.method, d.host, d.uri = r.Method, r.Host, path
 		if r.URL.RawQuery != "" || r.URL.ForceQuery {
@@ -201,11 +209,12 @@ func (g *Gateway) read(q *question, r *http.Request, endpoint string) error {
 	}
 	if strings.ContainsAny(d.host, "@/,\\ ") {
 		q.host = ""
-		return &Refusal{Kind: Forbidden, Detail: "The forwarded host is no host."}
+		return &Refusal{Kind: Forbidden, Detail: "The forwarded host is not a valid host."}
 	}
 	g.compare(&d, endpoint == EnvoyPath || q.byURL)
-	if pin := r.URL.Query()["host"]; endpoint == NginxPath && len(pin) > 0 && slices.ContainsFunc(pin, func(host string) bool { return !g.sameHost(host, d.host) }) {
-		d.fail("The question is about another host than the proxy serves there.")
+	if pin := r.URL.Query()["host"]; endpoint == NginxPath && len(pin) > 0 &&
+		slices.ContainsFunc(pin, func(host string) bool { return !g.sameHost(host, d.host) }) {
+		d.fail("The host of the request is not the one that the proxy is configured for.")
 	}
 	if d.err != nil {
 		return d.err
@@ -215,11 +224,14 @@ func (g *Gateway) read(q *question, r *http.Request, endpoint string) error {
 		proto = scheme
 	}
 	if g.secure && strings.EqualFold(proto, "http") {
-		return &Refusal{Kind: BadRequest, Detail: "Use https. What was sent this way has crossed a network in clear: replace the secrets that were in it."}
+		return &Refusal{
+			Kind:   BadRequest,
+			Detail: "Use https. This request was sent unencrypted; rotate any secrets it contained.",
+		}
 	}
 	if endpoint == NginxPath {
 		if name := unremovable(r.Header); name != "" {
-			return &Refusal{Kind: BadRequest, Detail: "Leave out the header " + name + ", which is for a gateway to write."}
+			return &Refusal{Kind: BadRequest, Detail: "Remove the header " + name + "; only a gateway may set it."}
 		}
 	}
 	path, _, _ := strings.Cut(d.uri, "?")
@@ -227,12 +239,13 @@ func (g *Gateway) read(q *question, r *http.Request, endpoint string) error {
 	return nil
 }
 
-// unremovable is a header that may not pass and that nginx cannot keep from an API, since it removes headers only by their
-// whole names; empty: there is none.
+// unremovable is a header that may not pass and that nginx cannot keep from an API, since it removes headers only by
+// their whole names; empty: there is none.
 func unremovable(h http.Header) string {
 	for _, name := range stopped(h) {
 		if !plainName(name) {
-			return "with a character in its name that is no letter, digit or hyphen" // in whose place a log might show anything
+			return "whose name has a character other than letters, digits and " +
+				"hyphens" // in whose place a log might show anything
 		}
 		if _, known := family(name); !known && !slices.Contains(IdentityHeaders(), name) {
 			return name
@@ -260,9 +273,9 @@ func (d *description) need(name string) string {
 	case len(values) == 1 && values[0] != "":
 		return values[0]
 	case len(values) == 0 || values[0] == "":
-		d.fail("The proxy did not send the header " + name + "; use the recipe in Doorward's documentation.")
+		d.fail("The proxy did not send the header " + name + "; see Doorward's documentation for its configuration.")
 	default:
-		d.fail("The header " + name + " is there twice.")
+		d.fail("The header " + name + " was sent more than once.")
 	}
 	return ""
 }
@@ -271,7 +284,7 @@ func (d *description) need(name string) string {
 func (d *description) parts(url string) (host, uri string) {
 	scheme, rest, ok := strings.Cut(url, "://")
 	if !ok || !strings.EqualFold(scheme, "http") && !strings.EqualFold(scheme, "https") {
-		d.fail("The header X-Original-Url is no URL.")
+		d.fail("The header X-Original-Url is not a valid URL.")
 		return "", ""
 	}
 	end := strings.IndexAny(rest, "/?#")
@@ -297,7 +310,7 @@ func (g *Gateway) compare(d *description, all bool) {
 				}
 			}
 			if text != d.uri {
-				d.fail("The header " + name + " names another address than the question is about.")
+				d.fail("The header " + name + " does not match the URL of the request.")
 			}
 		}
 	}
@@ -307,21 +320,21 @@ func (g *Gateway) compare(d *description, all bool) {
 	for _, name := range []string{"X-Forwarded-Host", "X-Original-Host"} {
 		for _, text := range d.header.Values(name) {
 			if !g.sameHost(text, d.host) {
-				d.fail("The header " + name + " names another host than the question is about.")
+				d.fail("The header " + name + " does not match the host of the request.")
 			}
 		}
 	}
 	for _, name := range []string{"X-Forwarded-Method", "X-Original-Method"} {
 		for _, text := range d.header.Values(name) {
 			if text != d.method {
-				d.fail("The header " + name + " names another method than the question is about.")
+				d.fail("The header " + name + " does not match the method of the request.")
 			}
 		}
 	}
 }
 
-// sameHost reports whether two hosts, as requests name them, are the same name and lead to the same API. Some proxies leave
-// a port out that others write.
+// sameHost reports whether two hosts, as requests name them, are the same name and lead to the same API. Some proxies
+// leave a port out that others write.
 func (g *Gateway) sameHost(a, b string) bool {
 	plain := func(host string) string {
 		if name, _, err := net.SplitHostPort(host); err == nil {

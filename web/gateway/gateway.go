@@ -24,15 +24,15 @@ import (
 type Config struct {
 	OAuth *oauth.Server
 	APIs  []API
-	// ClientAddress tells where a request comes from, behind the proxies that are trusted.
+	// ClientAddress is where a request comes from, behind the proxies that are trusted.
 	ClientAddress func(*http.Request) netip.Addr
-	// Trusted tells whether a request comes from a proxy whose forwarding headers count.
+	// Trusted reports whether a request comes from a proxy whose forwarding headers count.
 	Trusted func(*http.Request) bool
 	// Secure says that callers must use https, since the issuer does.
 	Secure bool
 	// Log takes what goes wrong in the middle of an answer.
 	Log *slog.Logger
-	// Now is the clock by which requests that last are judged again; nil: time.Now.
+	// Now is the clock by which requests that last are decided again; nil: time.Now.
 	Now func() time.Time
 }
 
@@ -40,12 +40,12 @@ type Config struct {
 type API struct {
 	ID       string   // of a resource of the oauth.Server
 	Hosts    []string // name, for any port, or name:port, in lower case
-	Upstream *url.URL // where allowed requests go; nil: this server only judges
+	Upstream *url.URL // where allowed requests go; nil: this server forwards none
 	Builtin  []string // paths of this server's own, each with all below it, that the hosts serve before the routes
 	CORS     []string // origins whose pages may call; none: preflights go through the routes
 	Shape    Shape    // of refusals
 	Rules    []Rule
-	// Loose says that the API takes paths for the same that differ in case or in a slash at their end.
+	// Loose says that to the API paths are the same that differ only in case or in a slash at their end.
 	Loose bool
 	// Anonymous bounds the requests under way to public routes, which are passed on.
 	Anonymous Concurrency
@@ -54,7 +54,7 @@ type API struct {
 	resource *oauth.Resource
 	routes   *routes
 	cors     *cors.Cors // nil: none
-	metadata []byte     // RFC 9728; nil: the id is no address of which there could be any
+	metadata []byte     // RFC 9728; nil: the id is not a web address
 	metaPath string
 }
 
@@ -70,22 +70,31 @@ type Gateway struct {
 	log     *slog.Logger
 	proxies map[*API]http.Handler
 	now     func() time.Time
-	lives   lives
+	lasting lastingRequests
 }
 
-// wellKnown is where protected resource metadata are, before the path of the resource (RFC 9728 section 3.1).
+// wellKnown is where protected resource metadata are, before the path of the resource (RFC 9728, section 3.1).
 const wellKnown = "/.well-known/oauth-protected-resource"
 
 // New makes a Gateway.
 func New(c Config) (*Gateway, error) {
-	g := &Gateway{oauth: c.OAuth, hosts: map[string]*API{}, address: c.ClientAddress, trusted: c.Trusted, secure: c.Secure, log: c.Log, proxies: map[*API]http.Handler{}, now: c.Now}
+	g := &Gateway{
+		oauth:   c.OAuth,
+		hosts:   map[string]*API{},
+		address: c.ClientAddress,
+		trusted: c.Trusted,
+		secure:  c.Secure,
+		log:     c.Log,
+		proxies: map[*API]http.Handler{},
+		now:     c.Now,
+	}
 	if g.now == nil {
 		g.now = time.Now
 	}
 	for _, a := range c.APIs {
 		r, ok := c.OAuth.Resource(a.ID)
 		if !ok {
-			return nil, fmt.Errorf("gateway: there is no resource %s", a.ID)
+			return nil, fmt.Errorf("gateway: unknown resource %s", a.ID)
 		}
 		a.resource, a.routes, a.crowd = r, newRoutes(a.Rules, r.Objects, a.Loose), &crowd{}
 		a.describe(c.OAuth.Issuer())
@@ -107,7 +116,7 @@ func New(c Config) (*Gateway, error) {
 	return g, nil
 }
 
-// Metadata is where the protected resource metadata of a resource are; empty where its id is no web address.
+// Metadata is where the protected resource metadata of a resource are; empty where its id is not a web address.
 func Metadata(id string) string {
 	u, err := url.Parse(id)
 	if err != nil || u.Host == "" || u.Scheme != "https" && u.Scheme != "http" {
@@ -116,7 +125,7 @@ func Metadata(id string) string {
 	return u.Scheme + "://" + u.Host + wellKnown + strings.TrimSuffix(u.EscapedPath(), "/")
 }
 
-// describe makes the metadata of RFC 9728 section 2, by which clients find the authorization server.
+// describe makes the metadata of RFC 9728, section 2, by which clients find the authorization server.
 func (a *API) describe(issuer string) {
 	address := Metadata(a.ID)
 	if address == "" {
@@ -132,8 +141,11 @@ func (a *API) describe(issuer string) {
 		scopes = append(scopes, s.Name)
 	}
 	text, err := json.Marshal(map[string]any{
-		"resource": a.ID, "authorization_servers": []string{issuer}, "scopes_supported": scopes, "bearer_methods_supported": []string{"header"},
-		"resource_name": a.resource.Name,
+		"resource":                 a.ID,
+		"authorization_servers":    []string{issuer},
+		"scopes_supported":         scopes,
+		"bearer_methods_supported": []string{"header"},
+		"resource_name":            a.resource.Name,
 	})
 	if err != nil {
 		panic(err) // strings and lists of them
@@ -145,10 +157,24 @@ func (a *API) describe(issuer string) {
 func newCORS(origins []string) *cors.Cors {
 	return cors.New(cors.Options{
 		AllowedOrigins: origins,
-		AllowedMethods: []string{http.MethodGet, http.MethodHead, http.MethodPost, http.MethodPut, http.MethodPatch, http.MethodDelete},
+		AllowedMethods: []string{
+			http.MethodGet,
+			http.MethodHead,
+			http.MethodPost,
+			http.MethodPut,
+			http.MethodPatch,
+			http.MethodDelete,
+		},
 		AllowedHeaders: []string{"*"},
-		ExposedHeaders: []string{"X-RateLimit-Limit", "X-RateLimit-Remaining", "X-RateLimit-Reset", "Retry-After", "WWW-Authenticate", "X-Request-Id"},
-		MaxAge:         600, // seconds
+		ExposedHeaders: []string{
+			"X-RateLimit-Limit",
+			"X-RateLimit-Remaining",
+			"X-RateLimit-Reset",
+			"Retry-After",
+			"WWW-Authenticate",
+			"X-Request-Id",
+		},
+		MaxAge: 600, // seconds
 	})
 }
 
@@ -188,15 +214,18 @@ func (g *Gateway) Shape(id string) Shape {
 // APIs lists all.
 func (g *Gateway) APIs() []*API { return g.apis }
 
-// HasBuiltin tells whether the API's hosts serve a path of this server's own.
+// HasBuiltin reports whether the API's hosts serve a path of this server's own.
 func (a *API) HasBuiltin(path string) bool {
-	return slices.ContainsFunc(a.Builtin, func(own string) bool { return path == own || strings.HasPrefix(path, own+"/") })
+	return slices.ContainsFunc(
+		a.Builtin,
+		func(own string) bool { return path == own || strings.HasPrefix(path, own+"/") },
+	)
 }
 
 type apiKey struct{}
 
-// ConcernedAPI is the API on whose host a request came; nil: it came on the issuer's.
-func ConcernedAPI(ctx context.Context) *API {
+// APIOf is the API on whose host a request came; nil: it came on the issuer's.
+func APIOf(ctx context.Context) *API {
 	a, _ := ctx.Value(apiKey{}).(*API)
 	return a
 }
@@ -210,7 +239,7 @@ func (g *Gateway) Serve(w http.ResponseWriter, r *http.Request, a *API, builtin 
 		w.Header().Set("X-Content-Type-Options", "nosniff")
 		builtin.ServeHTTP(w, r)
 	}
-	// A path out of its plain form is refused like any other; the builtin handler would redirect to what it takes it for.
+	// A path that is not normalised is refused like any other; the builtin handler would redirect.
 	_, plain := decodedPath(r.URL.EscapedPath())
 	isOwn := plain && a.HasBuiltin(r.URL.Path)
 	switch {
@@ -233,12 +262,13 @@ func (g *Gateway) Serve(w http.ResponseWriter, r *http.Request, a *API, builtin 
 	}
 }
 
-// ServeMetadata answers with the metadata of the API whose identifier is an address of the issuer's, as that of a server
-// without `resources` is, and whose metadata are therefore on the issuer's host (RFC 9728 section 3.1). False: the path is
-// that of no such API, and nothing was answered.
+// ServeMetadata answers with the metadata of the API whose identifier is an address of the issuer's, as that of a
+// server without `resources` is, and whose metadata are therefore on the issuer's host (RFC 9728, section 3.1). False:
+// the path is that of no such API, and nothing was answered.
 func (g *Gateway) ServeMetadata(w http.ResponseWriter, r *http.Request) bool {
 	i := slices.IndexFunc(g.apis, func(a *API) bool {
-		return a.metadata != nil && strings.HasPrefix(a.Shape.Metadata, g.oauth.Issuer()+wellKnown) && a.metaPath == r.URL.Path
+		return a.metadata != nil && strings.HasPrefix(a.Shape.Metadata, g.oauth.Issuer()+wellKnown) &&
+			a.metaPath == r.URL.Path
 	})
 	if i >= 0 {
 		g.apis[i].serveMetadata(w, r)
@@ -255,7 +285,7 @@ func (a *API) serveMetadata(w http.ResponseWriter, r *http.Request) {
 	}
 	if r.Method != http.MethodGet && r.Method != http.MethodHead {
 		h.Set("Allow", "GET, HEAD, OPTIONS")
-		a.Shape.Write(w, &Refusal{Kind: MethodNotAllowed, Detail: "This method is not taken here; see the Allow header."})
+		a.Shape.Write(w, &Refusal{Kind: MethodNotAllowed, Detail: "Method not allowed; see the Allow header."})
 		return
 	}
 	h.Set("Content-Type", "application/json")

@@ -6,8 +6,8 @@ import (
 	"strings"
 )
 
-// Family is a group of request headers by which an API is told who calls, where from, what is asked for or how. They are
-// for a gateway to write and never for a caller, so none passes from a caller to an API.
+// Family is a group of request headers by which an API is told who calls, where from, what is asked for or how. They
+// are for a gateway to write and never for a caller, so none passes from a caller to an API.
 type Family struct {
 	// Prefix is how the names of the family begin, in canonical form. Case does not count.
 	Prefix string
@@ -18,21 +18,35 @@ type Family struct {
 	Only bool
 }
 
-// Families are all headers that callers may not send through. The proxies' files in examples/ remove the same ones: a test
-// holds them equal. Adding a family here and running the tests of test/gateways with -update changes the files.
+// Families are all headers that callers may not send through. The proxies' files in examples/ remove the same ones: a
+// test holds them equal. Adding a family here and running the tests of test/gateways with -update changes the files.
 var Families = []Family{
 	// Ours, and those of others under the same prefix: oauth2-proxy, OpenStack and many APIs of their own.
 	{Prefix: "X-Auth-", Known: []string{
-		"User", "User-Id", "Username", "Userid", "Name", "Email", "Group", "Groups", "Roles", "Sub", "Token", "Account", "Tenant", "Org", "Organization", "Scopes", "Principal", "Claims", "Provider",
-		"Request-User", "Request-Email", "Request-Groups", "Request-Preferred-Username", "Request-Access-Token", "Request-Redirect",
+		"User", "User-Id", "Username", "Userid", "Name", "Email", "Group", "Groups", "Roles", "Sub", "Token",
+		"Account", "Tenant", "Org", "Organization", "Scopes", "Principal", "Claims", "Provider", "Request-User",
+		"Request-Email", "Request-Groups", "Request-Preferred-Username", "Request-Access-Token", "Request-Redirect",
 	}},
-	{Prefix: "X-Authenticated", Known: []string{"", "-User", "-Userid", "-User-Id", "-Username", "-Email", "-Groups", "-Scope", "-Client-Id", "-By"}},
-	{Prefix: "X-Authentik-", Known: []string{"Username", "Groups", "Email", "Name", "Uid", "Jwt", "Entitlements", "Meta-Jwks", "Meta-Outpost", "Meta-Provider", "Meta-App", "Meta-Version"}},
+	{Prefix: "X-Authenticated", Known: []string{
+		"", "-User", "-Userid", "-User-Id", "-Username", "-Email", "-Groups", "-Scope", "-Client-Id", "-By",
+	}},
+	{Prefix: "X-Authentik-", Known: []string{
+		"Username", "Groups", "Email", "Name", "Uid", "Jwt", "Entitlements", "Meta-Jwks", "Meta-Outpost",
+		"Meta-Provider", "Meta-App", "Meta-Version",
+	}},
 	{Prefix: "X-Doorward-", Known: []string{"Status", "Body"}},
 	// Names without a vendor.
-	{Prefix: "Remote-", Known: []string{"User", "Email", "Groups", "Group", "Name", "Addr", "Host", "Port", "Ident", "Role", "Roles", "Id"}},
-	{Prefix: "X-Remote-", Known: []string{"User", "Email", "Group", "Groups", "Name", "Uid", "Addr", "Ip", "Host", "Port", "Extra", "Role", "Roles", "User-Id"}},
-	{Prefix: "X-User", Only: true, Known: []string{"", "-Id", "-Name", "-Email", "-Group", "-Groups", "-Role", "-Roles", "-Scopes", "-Claims", "id", "name", "info", "-Info"}},
+	{Prefix: "Remote-", Known: []string{
+		"User", "Email", "Groups", "Group", "Name", "Addr", "Host", "Port", "Ident", "Role", "Roles", "Id",
+	}},
+	{Prefix: "X-Remote-", Known: []string{
+		"User", "Email", "Group", "Groups", "Name", "Uid", "Addr", "Ip", "Host", "Port", "Extra", "Role", "Roles",
+		"User-Id",
+	}},
+	{Prefix: "X-User", Only: true, Known: []string{
+		"", "-Id", "-Name", "-Email", "-Group", "-Groups", "-Role", "-Roles", "-Scopes", "-Claims", "id", "name",
+		"info", "-Info",
+	}},
 	{Prefix: "X-Id-Token", Only: true, Known: []string{""}},
 	{Prefix: "X-Jwt-", Known: []string{"Payload", "Claims", "Claim-Sub", "Claim-Email", "Claim-Groups", "Assertion"}},
 	// Grafana, Kong, Pomerium, Vouch, Tailscale, Teleport, SiteMinder, mod_auth_openidc, mod_auth_mellon, Shibboleth.
@@ -40,12 +54,19 @@ var Families = []Family{
 	{Prefix: "X-Consumer-", Known: []string{"Id", "Username", "Custom-Id", "Groups"}},
 	{Prefix: "X-Credential-", Known: []string{"Identifier", "Username"}},
 	{Prefix: "X-Anonymous-Consumer", Known: []string{""}},
-	{Prefix: "X-Pomerium-", Known: []string{"Jwt-Assertion", "Claim-Email", "Claim-User", "Claim-Groups", "Claim-Name"}},
-	{Prefix: "X-Vouch-", Known: []string{"User", "Success", "Idp-Claims-Groups", "Idp-Claims-Email", "Idp-Accesstoken", "Idp-Idtoken"}},
+	{Prefix: "X-Pomerium-", Known: []string{
+		"Jwt-Assertion", "Claim-Email", "Claim-User", "Claim-Groups", "Claim-Name",
+	}},
+	{Prefix: "X-Vouch-", Known: []string{
+		"User", "Success", "Idp-Claims-Groups", "Idp-Claims-Email", "Idp-Accesstoken", "Idp-Idtoken",
+	}},
 	{Prefix: "Tailscale-", Known: []string{"User-Login", "User-Name", "User-Profile-Pic", "App-Capabilities"}},
 	{Prefix: "Teleport-", Known: []string{"Jwt-Assertion"}},
 	{Prefix: "Sm-", Known: []string{"User", "Userdn", "Universalid", "Authtype", "Serversessionid"}},
-	{Prefix: "Oidc-", Known: []string{"Claim-Sub", "Claim-Email", "Claim-Name", "Claim-Groups", "Claim-Preferred-Username", "Access-Token", "Id-Token", "Id-Token-Payload", "Userinfo-Json"}},
+	{Prefix: "Oidc-", Known: []string{
+		"Claim-Sub", "Claim-Email", "Claim-Name", "Claim-Groups", "Claim-Preferred-Username", "Access-Token",
+		"Id-Token", "Id-Token-Payload", "Userinfo-Json",
+	}},
 	{Prefix: "X-Oidc-", Known: []string{"Claim-Sub", "Claim-Email", "User", "Sub"}},
 	{Prefix: "Mellon-", Known: []string{"Name-Id", "Email"}},
 	{Prefix: "Shib-", Known: []string{"Session-Id", "Identity-Provider", "Application-Id"}},
@@ -53,7 +74,10 @@ var Families = []Family{
 	{Prefix: "Eppn", Only: true, Known: []string{""}},
 	// Clouds.
 	{Prefix: "X-Amzn-Oidc-", Known: []string{"Accesstoken", "Identity", "Data"}},
-	{Prefix: "X-Amzn-Mtls-", Known: []string{"Clientcert", "Clientcert-Leaf", "Clientcert-Subject", "Clientcert-Issuer", "Clientcert-Serial-Number", "Clientcert-Validity"}},
+	{Prefix: "X-Amzn-Mtls-", Known: []string{
+		"Clientcert", "Clientcert-Leaf", "Clientcert-Subject", "Clientcert-Issuer", "Clientcert-Serial-Number",
+		"Clientcert-Validity",
+	}},
 	{Prefix: "X-Apigateway-", Known: []string{"Api-Userinfo"}},
 	{Prefix: "X-Endpoint-Api-", Known: []string{"Userinfo", "Consumer-Type", "Consumer-Number"}},
 	{Prefix: "X-Goog-Authenticated-User-", Known: []string{"Email", "Id"}},
@@ -62,7 +86,10 @@ var Families = []Family{
 	{Prefix: "X-Ms-Token-", Known: []string{"Aad-Access-Token", "Aad-Id-Token"}},
 	{Prefix: "X-Client-Principal", Known: []string{""}},
 	{Prefix: "Cf-Access-", Known: []string{"Authenticated-User-Email", "Jwt-Assertion"}},
-	{Prefix: "X-Appengine-", Known: []string{"User-Email", "User-Id", "User-Nickname", "User-Is-Admin", "Auth-Domain", "Inbound-Appid", "User-Ip", "Country", "Cron", "Queuename"}},
+	{Prefix: "X-Appengine-", Known: []string{
+		"User-Email", "User-Id", "User-Nickname", "User-Is-Admin", "Auth-Domain", "Inbound-Appid", "User-Ip",
+		"Country", "Cron", "Queuename",
+	}},
 	{Prefix: "X-Vercel-", Known: []string{"Forwarded-For", "Proxied-For", "Oidc-Token", "Sc-Headers", "Ip-Country"}},
 	{Prefix: "Gap-", Known: []string{"Auth", "Signature"}},
 	{Prefix: "Wl-Proxy-", Known: []string{"Client-Ip", "Client-Cert", "Client-Verify", "Ssl", "Client-Keysize"}},
@@ -75,20 +102,33 @@ var Families = []Family{
 	{Prefix: "X-Client-Verify", Known: []string{""}},
 	{Prefix: "X-Client-Dn", Known: []string{""}},
 	{Prefix: "X-Client-S-Dn", Known: []string{""}},
-	{Prefix: "Ssl-", Known: []string{"Client-Cert", "Client-Verify", "Client-Subject-Dn", "Client-Issuer-Dn", "Client-S-Dn", "Client-I-Dn", "Client-Fingerprint", "Client-Serial"}},
-	{Prefix: "X-Ssl-", Known: []string{"Client-Cert", "Client-Verify", "Client-Dn", "Client-Cn", "Client-S-Dn", "Client-Subject-Dn", "Client-Issuer-Dn", "Client-Sha1", "Cert", "Issuer"}},
+	{Prefix: "Ssl-", Known: []string{
+		"Client-Cert", "Client-Verify", "Client-Subject-Dn", "Client-Issuer-Dn", "Client-S-Dn", "Client-I-Dn",
+		"Client-Fingerprint", "Client-Serial",
+	}},
+	{Prefix: "X-Ssl-", Known: []string{
+		"Client-Cert", "Client-Verify", "Client-Dn", "Client-Cn", "Client-S-Dn", "Client-Subject-Dn",
+		"Client-Issuer-Dn", "Client-Sha1", "Cert", "Issuer",
+	}},
 	{Prefix: "X-Tls-", Known: []string{"Client-Cert", "Client-Verify", "Client-Subject-Dn"}},
 	{Prefix: "X-Arr-", Known: []string{"Clientcert", "Ssl", "Log-Id"}},
-	// Where a request comes from and what it was before it was forwarded. X-Forwarded-For, -Host and -Proto are written by
-	// every gateway, over what the caller sent.
+	// Where a request comes from and what it was before it was forwarded. X-Forwarded-For, -Host and -Proto are written
+	// by every gateway, over what the caller sent.
 	{Prefix: "Forwarded", Only: true, Known: []string{"", "-For", "-Host", "-Proto"}},
 	{Prefix: "X-Forwarded", Known: []string{
-		"", "-User", "-Email", "-Groups", "-Preferred-Username", "-Access-Token", "-Authorization", "-Client-Cert", "-Tls-Client-Cert", "-Tls-Client-Cert-Info",
-		"-Port", "-Ssl", "-Scheme", "-Protocol", "-Server", "-Path", "-Prefix", "-Uri", "-Url", "-Method", "-By", "-Client-Ip", "-Remote-User",
+		"", "-User", "-Email", "-Groups", "-Preferred-Username", "-Access-Token", "-Authorization", "-Client-Cert",
+		"-Tls-Client-Cert", "-Tls-Client-Cert-Info", "-Port", "-Ssl", "-Scheme", "-Protocol", "-Server", "-Path",
+		"-Prefix", "-Uri", "-Url", "-Method", "-By", "-Client-Ip", "-Remote-User",
 	}},
-	{Prefix: "X-Original-", Known: []string{"Uri", "Url", "Method", "Host", "Path", "For", "Proto", "Forwarded-For", "Forwarded-Host", "Forwarded-Proto", "Remote-Addr", "Query"}},
+	{Prefix: "X-Original-", Known: []string{
+		"Uri", "Url", "Method", "Host", "Path", "For", "Proto", "Forwarded-For", "Forwarded-Host",
+		"Forwarded-Proto", "Remote-Addr", "Query",
+	}},
 	{Prefix: "X-Rewrite-", Known: []string{"Url", "Uri", "Path"}},
-	{Prefix: "X-Envoy-", Known: []string{"Original-Path", "Original-Host", "Original-Method", "External-Address", "Internal", "Peer-Metadata", "Peer-Metadata-Id", "Decorator-Operation", "Auth-Headers-To-Remove"}},
+	{Prefix: "X-Envoy-", Known: []string{
+		"Original-Path", "Original-Host", "Original-Method", "External-Address", "Internal", "Peer-Metadata",
+		"Peer-Metadata-Id", "Decorator-Operation", "Auth-Headers-To-Remove",
+	}},
 	{Prefix: "X-Invoke-", Known: []string{"Path", "Query", "Output", "Status"}}, // Next.js, as X-Matched-Path
 	{Prefix: "X-Matched-Path", Known: []string{""}},
 	{Prefix: "X-Forwarder-For", Known: []string{""}},
@@ -103,7 +143,9 @@ var Families = []Family{
 	{Prefix: "Fastly-Client-Ip", Known: []string{""}},
 	{Prefix: "X-Azure-", Known: []string{"Clientip", "Socketip"}},
 	{Prefix: "X-Proxy", Known: []string{"", "-User", "-Remote-User", "user-Ip"}},
-	{Prefix: "Proxy", Known: []string{"", "-User", "-Client-Ip"}}, // HTTP_PROXY is where CGI programs send their own requests
+	{Prefix: "Proxy", Known: []string{
+		"", "-User", "-Client-Ip",
+	}}, // HTTP_PROXY is where CGI programs send their own requests
 	{Prefix: "X-Host", Only: true, Known: []string{"", "-Override"}},
 	{Prefix: "X-Http-Host-Override", Known: []string{""}},
 	{Prefix: "X-Scheme", Only: true, Known: []string{""}},
@@ -111,13 +153,15 @@ var Families = []Family{
 	{Prefix: "X-Https", Only: true, Known: []string{""}},
 	{Prefix: "Front-End-Https", Known: []string{""}},
 	{Prefix: "X-Sent-From", Known: []string{""}},
-	// How frameworks are told to take a request for another than it is: the path they are mounted at, the method, whether
-	// their own middleware has run, and where files to send lie.
+	// How frameworks are told to take a request for another than it is: the path they are mounted at, the method,
+	// whether their own middleware has run, and where files to send lie.
 	{Prefix: "X-Script-", Known: []string{"Name"}},
 	{Prefix: "Script-Name", Known: []string{""}},
 	{Prefix: "Path-Info", Known: []string{""}},
 	{Prefix: "X-Base-", Known: []string{"Path", "Url"}},
-	{Prefix: "X-Middleware-", Known: []string{"Subrequest", "Subrequest-Id", "Invoke", "Prefetch", "Next", "Rewrite", "Override-Headers", "Set-Cookie"}},
+	{Prefix: "X-Middleware-", Known: []string{
+		"Subrequest", "Subrequest-Id", "Invoke", "Prefetch", "Next", "Rewrite", "Override-Headers", "Set-Cookie",
+	}},
 	{Prefix: "X-Http-Method", Known: []string{"", "-Override"}},
 	{Prefix: "X-Method", Known: []string{"", "-Override"}},
 	{Prefix: "X-Override-Method", Known: []string{""}},
@@ -176,8 +220,8 @@ func family(name string) (f *Family, known bool) {
 	return nil, false
 }
 
-// MayPass reports whether a header of a caller goes on to an API: its name is plain, and it is of no family that gateways
-// write. It is the one rule for Doorward's own proxy and for the proxies that ask it.
+// MayPass reports whether a header of a caller goes on to an API: its name is plain, and it is of no family that
+// gateways write. It is the one rule for Doorward's own proxy and for the proxies that ask it.
 func MayPass(name string) bool {
 	if !plainName(name) {
 		return false

@@ -7,15 +7,16 @@ import (
 	"doorward/oauth"
 )
 
-// identityHeaders say to the API behind the gateway who calls. All are set on each request, empty where there is nothing
-// to say, so that none of a caller's own gets through.
+// identityHeaders tell the API behind the gateway who the caller is. All are set on each request, empty where there is
+// nothing to say, so that none of the caller's own gets through.
 var identityHeaders = []struct {
 	name  string
 	value func(*oauth.Principal) string
 }{
 	{"X-Auth-Subject", func(p *oauth.Principal) string { return encoded(p.Subject) }},
 	{"X-Auth-Client", func(p *oauth.Principal) string { return encoded(p.ClientID) }},
-	// A list, whose entries hold neither spaces nor what is no printable ASCII (RFC 6749 section 3.3); never escaped.
+	// A list, whose entries hold neither spaces nor characters beyond printable ASCII (RFC 6749, section 3.3); never
+	// escaped.
 	{"X-Auth-Scope", func(p *oauth.Principal) string { return strings.Join(p.Scopes, " ") }},
 	{"X-Auth-Credential", func(p *oauth.Principal) string { return encoded(p.Kind) }},
 	{"X-Auth-Workspace-Id", func(p *oauth.Principal) string { return encoded(p.WorkspaceID) }},
@@ -28,7 +29,7 @@ var identityHeaders = []struct {
 	{"X-Auth-Foreign-Subject", func(p *oauth.Principal) string { return encoded(p.ForeignSubject) }},
 }
 
-// setIdentity writes the headers of who calls; nil: nobody is known.
+// setIdentity writes the headers that identify the caller; nil: empty ones.
 func setIdentity(h http.Header, p *oauth.Principal) {
 	for _, x := range identityHeaders {
 		value := ""
@@ -40,8 +41,8 @@ func setIdentity(h http.Header, p *oauth.Principal) {
 }
 
 // encoded writes a free text as a header takes it, so that two texts are never the same header: each byte of its UTF-8
-// that is a space, a percent sign or no printable ASCII is an escape of RFC 3986 section 2.1 (%20, %25, %C3%A9), and no
-// other byte is. A percent-decoder gives the text back; one for forms, which takes + for a space, does not.
+// that is a space, a percent sign or no printable ASCII is an escape of RFC 3986, section 2.1 (%20, %25, %C3%A9), and
+// no other byte is. A percent-decoder gives the text back; one for forms, which takes + for a space, does not.
 func encoded(text string) string {
 	escape := func(c byte) bool { return c <= ' ' || c > '~' || c == '%' }
 	n := 0
@@ -73,9 +74,9 @@ func ownCookie(name string) bool {
 	return strings.HasPrefix(name, "doorward") || isFlow && slot != "" && strings.Trim(slot, "0123456789") == ""
 }
 
-// otherCookies are a request's cookies without those of this server's pages, as they came: browsers send these along where
-// the pages and an API have one host name, since cookies know no ports. Servers take names apart in their own ways, so that
-// what has a name of ours between spaces or quotes goes too.
+// otherCookies are a request's cookies without those of this server's pages, as they came: browsers send these along
+// where the pages and an API have one host name, since cookies know no ports. Servers take names apart in their own
+// ways, so that what has a name of ours between spaces or quotes goes too.
 func otherCookies(lines []string) []string {
 	var kept []string
 	for _, line := range lines {

@@ -20,14 +20,14 @@ import (
 	"doorward/storage"
 )
 
-// How long the parts of a forwarded request may take, and how much it may carry. What flows is not bounded in time: each
-// piece of a body, either way, has patience of its own, so that streams last.
+// How long the parts of a forwarded request may take, and how much it may carry. What flows is not bounded in time:
+// each piece of a body, either way, has patience of its own, so that streams last.
 const (
-	dialTimeout   = 2 * time.Second
-	headerTimeout = 30 * time.Second // until the upstream begins to answer
-	patience      = 30 * time.Second // for the next piece from the caller, and for the caller to take one
-	maxBody       = 64 << 20         // bytes
-	judgeTimeout  = 8 * time.Second  // of the decision, which asks the database
+	dialTimeout     = 2 * time.Second
+	headerTimeout   = 30 * time.Second // until the upstream begins to answer
+	patience        = 30 * time.Second // for the next piece from the caller, and for the caller to take one
+	maxBody         = 64 << 20         // bytes
+	decisionTimeout = 8 * time.Second  // of the decision, which asks the database
 
 	// The whole body of an anonymous request may take a minute, and as long more as it takes at the slowest rate.
 	anonymousGrace = time.Minute
@@ -46,11 +46,14 @@ type forwarded struct {
 
 type forwardedKey struct{}
 
-// forward judges a request on an API's host and, where that is allowed and there is an upstream, passes it on.
+// forward decides about a request on an API's host and passes on what is allowed.
 func (g *Gateway) forward(w http.ResponseWriter, r *http.Request, a *API) {
 	r.Pattern = a.ID // in the log and the metrics, where no path may stand
 	if g.proxies[a] == nil {
-		g.Refuse(w, r, a, &Refusal{Kind: NotFound, Detail: "This server judges requests for this API and does not pass them on; call the API itself."})
+		g.Refuse(w, r, a, &Refusal{
+			Kind:   NotFound,
+			Detail: "This server authorizes requests for this API but does not forward them; call the API directly.",
+		})
 		return
 	}
 	q := Request{Method: r.Method, Path: r.URL.EscapedPath(), Header: r.Header, Address: g.address(r)}
@@ -75,9 +78,9 @@ func (g *Gateway) forward(w http.ResponseWriter, r *http.Request, a *API) {
 	} else {
 		lasting, end := context.WithCancelCause(ctx)
 		defer end(nil)
-		one := &live{api: a, request: q, end: end, judged: g.now()}
-		g.lives.add(one)
-		defer g.lives.remove(one)
+		one := &lastingRequest{api: a, request: q, end: end, allowed: g.now()}
+		g.lasting.add(one)
+		defer g.lasting.remove(one)
 		ctx = lasting
 	}
 	f.body = patient(w, r, public)
@@ -89,7 +92,15 @@ func (g *Gateway) forward(w http.ResponseWriter, r *http.Request, a *API) {
 		}
 		g.Note(context.WithoutCancel(ctx), &f.verdict, r.Method, cmp.Or(f.status, StatusCallerGone))
 	}()
-	g.proxies[a].ServeHTTP(&patientWriter{ResponseWriter: w, control: http.NewResponseController(w), said: w.Header().Clone(), interim: r.ProtoAtLeast(1, 1)}, r.WithContext(context.WithValue(ctx, forwardedKey{}, f)))
+	g.proxies[a].ServeHTTP(
+		&patientWriter{
+			ResponseWriter: w,
+			control:        http.NewResponseController(w),
+			said:           w.Header().Clone(),
+			interim:        r.ProtoAtLeast(1, 1),
+		},
+		r.WithContext(context.WithValue(ctx, forwardedKey{}, f)),
+	)
 }
 
 // closedBy is why a request was ended by Recheck; nil: it was not.
@@ -101,7 +112,7 @@ func closedBy(ctx context.Context) *closedError {
 
 // decide is Decide in its time.
 func (g *Gateway) decide(r *http.Request, a *API, q Request) Verdict {
-	ctx, cancel := context.WithTimeout(r.Context(), judgeTimeout)
+	ctx, cancel := context.WithTimeout(r.Context(), decisionTimeout)
 	defer cancel()
 	return g.Decide(ctx, a, q)
 }
@@ -118,7 +129,8 @@ func (g *Gateway) newProxy(a *API) http.Handler {
 				p.Out.Header["X-Forwarded-For"] = p.In.Header["X-Forwarded-For"]
 			}
 			p.SetXForwarded()
-			if proto := strings.ToLower(p.In.Header.Get("X-Forwarded-Proto")); (proto == "http" || proto == "https") && g.trusted(p.In) {
+			proto := strings.ToLower(p.In.Header.Get("X-Forwarded-Proto"))
+			if (proto == "http" || proto == "https") && g.trusted(p.In) {
 				p.Out.Header.Set("X-Forwarded-Proto", proto)
 			}
 			if host := p.In.Header.Get("X-Forwarded-Host"); host != "" && g.trusted(p.In) {
@@ -127,7 +139,7 @@ func (g *Gateway) newProxy(a *API) http.Handler {
 			f := p.In.Context().Value(forwardedKey{}).(*forwarded)
 			clearHeaders(p.Out.Header)
 			dropOwnCookies(p.Out.Header)
-			p.Out.Trailer = nil // it comes after all was judged
+			p.Out.Trailer = nil // it comes after the decision
 			p.Out.URL.User = nil
 			if !mayUpgrade(p.In, p.Out.Header.Get("Upgrade")) {
 				p.Out.Header.Del("Upgrade")
@@ -195,33 +207,43 @@ func (g *Gateway) newProxy(a *API) http.Handler {
 	}
 }
 
-// mayUpgrade reports whether a request may change the protocol of its connection: to WebSocket, in the one form that this
-// has (RFC 6455 section 4.1). What comes after a change to another one, h2c above all, would be requests that nobody
-// judged, and where a body comes first it is not clear to everybody where that one ends.
+// mayUpgrade reports whether a request may change the protocol of its connection: only to WebSocket, in the one form of
+// RFC 6455, section 4.1. After a change to another protocol, h2c above all, requests would pass undecided; and where a
+// body comes first, servers may disagree where it ends.
 func mayUpgrade(r *http.Request, protocol string) bool {
-	return strings.EqualFold(protocol, "websocket") && r.Method == http.MethodGet && r.ProtoAtLeast(1, 1) && r.ContentLength == 0 && len(r.TransferEncoding) == 0
+	return strings.EqualFold(protocol, "websocket") && r.Method == http.MethodGet && r.ProtoAtLeast(1, 1) &&
+		r.ContentLength == 0 && len(r.TransferEncoding) == 0
 }
 
-// upstreamFailure is what a caller is told where no answer of the upstream can be passed on; byCaller is what was wrong with
-// their body, nil where nothing was.
+// upstreamFailure is what a caller is told where no answer of the upstream can be passed on; byCaller is what was wrong
+// with their body, nil where nothing was.
 func upstreamFailure(err, byCaller error) *Refusal {
 	var large *http.MaxBytesError
 	var slow net.Error
 	switch {
 	case errors.Is(byCaller, errCallerSlow):
-		return &Refusal{Kind: BadRequest, Status: http.StatusRequestTimeout, Detail: "The body did not come in time; send it again.", Cause: byCaller}
+		return &Refusal{
+			Kind:   BadRequest,
+			Status: http.StatusRequestTimeout,
+			Detail: "The body took too long to arrive; send it again.",
+			Cause:  byCaller,
+		}
 	case errors.As(byCaller, &large):
-		return &Refusal{Kind: TooLarge, Detail: "The body is larger than 64 MiB, the most that is passed on.", Cause: byCaller}
+		return &Refusal{Kind: TooLarge, Detail: "The body is larger than the maximum of 64 MiB.", Cause: byCaller}
 	case byCaller != nil:
-		return &Refusal{Kind: BadRequest, Detail: "The body is malformed or ends too early; send it again.", Cause: fmt.Errorf("the caller's body: %w", byCaller)}
+		return &Refusal{
+			Kind:   BadRequest,
+			Detail: "The body is malformed or incomplete; send it again.",
+			Cause:  fmt.Errorf("the caller's body: %w", byCaller),
+		}
 	case errors.As(err, &slow) && slow.Timeout():
-		return &Refusal{Kind: UpstreamSlow, Detail: "The API did not answer in time; try again later.", Cause: err}
+		return &Refusal{Kind: GatewayTimeout, Detail: "The API did not respond in time; try again later.", Cause: err}
 	}
-	return &Refusal{Kind: UpstreamAway, Detail: "The API cannot be reached right now; try again shortly.", Cause: err}
+	return &Refusal{Kind: BadGateway, Detail: "The API cannot be reached right now; try again shortly.", Cause: err}
 }
 
-// patient gives a request the time that streams take, in place of that of the server's own short answers. What is anonymous
-// gets less of it. The body is nil where there is none.
+// patient gives a request the time that streams take, in place of that of the server's own short answers. What is
+// anonymous gets less of it. The body is nil where there is none.
 func patient(w http.ResponseWriter, r *http.Request, anonymous bool) *patientBody {
 	control := http.NewResponseController(w)
 	_ = control.SetWriteDeadline(time.Time{}) // none of these can fail on a connection of net/http
@@ -229,7 +251,11 @@ func patient(w http.ResponseWriter, r *http.Request, anonymous bool) *patientBod
 		_ = control.SetReadDeadline(time.Time{})
 		return nil
 	}
-	b := &patientBody{ReadCloser: http.MaxBytesReader(w, r.Body, maxBody), deadline: control.SetReadDeadline, now: time.Now}
+	b := &patientBody{
+		ReadCloser: http.MaxBytesReader(w, r.Body, maxBody),
+		deadline:   control.SetReadDeadline,
+		now:        time.Now,
+	}
 	if anonymous {
 		b.until = b.now().Add(anonymousGrace)
 	}
@@ -237,8 +263,8 @@ func patient(w http.ResponseWriter, r *http.Request, anonymous bool) *patientBod
 	return b
 }
 
-// patientBody gives the caller new time for each piece of a body, and where that is bounded no more than a slow line takes
-// for all of it, since for as long as it lasts it holds a connection to the API.
+// patientBody gives the caller new time for each piece of a body, and where that is bounded no more than a slow line
+// takes for all of it, since for as long as it lasts it holds a connection to the API.
 type patientBody struct {
 	io.ReadCloser
 	deadline func(time.Time) error
@@ -308,11 +334,11 @@ type patientWriter struct {
 	control *http.ResponseController
 	said    http.Header // what this server had to say before the API said anything
 	cleared bool        // of that nothing is left
-	interim bool        // the caller's HTTP knows interim answers (RFC 9110 section 15.2)
+	interim bool        // the caller's HTTP knows interim answers (RFC 9110, section 15.2)
 }
 
-// WriteHeader implements http.ResponseWriter. After an interim answer, such as the 100 that a caller asks for, the proxy
-// empties the header, and what this server has said is said again.
+// WriteHeader implements http.ResponseWriter. After an interim answer, such as the 100 that a caller asks for, the
+// proxy empties the header, and what this server has said is said again.
 func (w *patientWriter) WriteHeader(status int) {
 	switch {
 	case status < http.StatusOK && status != http.StatusSwitchingProtocols:

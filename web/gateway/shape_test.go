@@ -37,7 +37,7 @@ func TestBodiesAreThoseThatVendorsPromised(t *testing.T) {
 		{torvus, Refusal{Kind: Expired, AccessToken: true}, 419, `{"error":"Token Expired","message":"Authentication token has expired","statusCode":419}`},
 		{torvus, Refusal{Kind: Expired}, 401, `{"error":"Unauthorized","message":"Authentication token has expired","statusCode":401}`},
 
-		{Shape{Name: "nested"}, Refusal{Kind: Missing}, 401, `{"error":{"code":"unauthorized","message":"Invalid API key","details":"No API key was sent; send it in the header Authorization, after the word Bearer."}}`},
+		{Shape{Name: "nested"}, Refusal{Kind: Missing}, 401, `{"error":{"code":"unauthorized","message":"Invalid API key","details":"No API key was sent; send it in the Authorization header, as a Bearer token."}}`},
 		{Shape{Name: "nested"}, Refusal{Kind: Invalid}, 401, `{"error":{"code":"unauthorized","message":"Invalid API key","details":"The API key is invalid or has been revoked."}}`},
 		{Shape{Name: "nested"}, Refusal{Kind: Expired, Detail: text}, 401, `{"error":{"code":"unauthorized","message":"Invalid API key","details":"Do something else."}}`},
 		{Shape{Name: "nested"}, Refusal{Kind: Forbidden, Detail: text}, 403, `{"error":{"code":"forbidden","message":"Insufficient permissions","details":"Do something else."}}`},
@@ -68,7 +68,7 @@ var torvus = Shape{
 }
 
 func TestEveryShapeHasWordsForEveryKind(t *testing.T) {
-	for name := range shapes {
+	for _, name := range ShapeNames() {
 		for kind, status := range statuses {
 			got, body := Shape{Name: name}.Body(&Refusal{Kind: kind, Detail: "Do something else."})
 			if got != status {
