@@ -16,6 +16,7 @@ import (
 
 	"doorward/oauth"
 	"doorward/test/rig"
+	"doorward/test/setup"
 )
 
 // hostile are texts that SQL, LIKE, a template or a C string could take for something else.
@@ -184,8 +185,7 @@ func TestS11_ReplayAfterCleanUpStillEndsTheFamily(t *testing.T) {
 }
 
 func TestS12_FilesOfTheServerAreClosedToOthers(t *testing.T) {
-	path, err := builtBinary()
-	ok(t, err)
+	path := setup.Doorward(t)
 	p := &process{t: t, folder: t.TempDir(), log: &rig.Log{}}
 	// A shell gives the server the most generous mask there is.
 	wrapper := filepath.Join(p.folder, "generous")

@@ -171,16 +171,44 @@ func ReadmePrograms() error {
 	return errors.Join(curl, openssl)
 }
 
-// Doorward builds the program as it is shipped, without cgo, and returns its path.
-func Doorward(tb testing.TB) string {
-	tb.Helper()
-	binary := filepath.Join(tb.TempDir(), "doorward")
-	build := exec.CommandContext(tb.Context(), "go", "build", "-o", binary, "doorward/cmd/doorward")
+// BinaryVariable names the environment variable with the path of the program, where this test run has built it.
+const BinaryVariable = "DOORWARD_TEST_BINARY"
+
+// Built is the path of the program as it is shipped: the one of the test run, or else one that is built once and goes
+// with this process.
+var Built = sync.OnceValues(func() (string, error) {
+	if path := os.Getenv(BinaryVariable); path != "" {
+		return path, nil
+	}
+	dir, err := os.MkdirTemp("", "doorward-built-")
+	if err != nil {
+		return "", err
+	}
+	if _, err := Sweep(dir, "true"); err != nil {
+		return "", err
+	}
+	path := filepath.Join(dir, "doorward")
+	return path, Build(context.Background(), path)
+})
+
+// Build builds the program as it is shipped, without cgo, into a file.
+func Build(ctx context.Context, path string) error {
+	build := exec.CommandContext(ctx, "go", "build", "-trimpath", "-o", path, "doorward/cmd/doorward")
 	build.Env = append(os.Environ(), "CGO_ENABLED=0")
 	if out, err := build.CombinedOutput(); err != nil {
-		tb.Fatalf("build doorward: %v\n%s", err, out)
+		return fmt.Errorf("build doorward: %w\n%s", err, out)
 	}
-	return binary
+	return nil
+}
+
+// Doorward is [Built] for a test.
+func Doorward(tb testing.TB) string {
+	tb.Helper()
+	path, err := Built()
+	if err != nil {
+		tb.Fatal(err)
+	}
+	return path
 }
 
 func program(what string, names ...string) (string, error) {
