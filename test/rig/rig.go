@@ -164,7 +164,9 @@ func New(t testing.TB, store *storage.Store, o Options) *Rig {
 	r.OAuth, err = oauth.New(oauth.Config{Issuer: r.Issuer, Store: store, Secrets: r.Secrets, Resources: resources, RedirectSchemes: o.RedirectSchemes, Lifetimes: lifetimes, Tokens: tokens, Plans: o.Plans, OwnersSetPlans: o.OwnersSetPlans, Limiter: r.limiter(), ClientAddress: proxies.ClientAddress})
 	r.ok(err)
 	r.ok(r.OAuth.KeepSigningKeys(r.System()))
-	r.Identity = identity.New(identity.Config{Store: store, Throttle: limit.NewSignIns(func() time.Time { return store.Now().Time() }), Issuer: r.Issuer})
+	r.Identity = identity.New(identity.Config{
+		Store: store, Throttle: limit.NewSignIns(func() time.Time { return store.Now().Time() }), Issuer: r.Issuer, Cost: quick,
+	})
 	r.Web, err = web.New(web.Config{Issuer: r.Issuer, Store: store, OAuth: r.OAuth, Identity: r.Identity, Secrets: r.Secrets, APIs: o.apis(), TrustedProxies: o.TrustedProxies, Log: log, Metrics: r.Metrics})
 	r.ok(err)
 	listener.Start()
@@ -224,7 +226,11 @@ func (r *Rig) User(email, name string, admin bool) storage.User {
 	return u
 }
 
-// passwordHash is that of Password, computed once: it takes as long as a hundred requests.
+// quick is the cost of rigs' hashes. What protects passwords takes as long as a hundred requests, and half of the time
+// of the tests.
+var quick = identity.Cost{Memory: 64, Passes: 1}
+
+// passwordHash is that of Password, computed once.
 var passwordHash = sync.OnceValue(func() string {
 	ctx := context.Background()
 	store, err := storage.Open(ctx, "sqlite::memory:", storage.Options{})
@@ -235,7 +241,7 @@ var passwordHash = sync.OnceValue(func() string {
 	if _, err := store.Migrate(ctx); err != nil {
 		panic(err)
 	}
-	people := identity.New(identity.Config{Store: store, Throttle: limit.NewSignIns(time.Now), Issuer: nodesIssuer})
+	people := identity.New(identity.Config{Store: store, Throttle: limit.NewSignIns(time.Now), Issuer: nodesIssuer, Cost: quick})
 	u, err := people.CreateUser(ctx, identity.NewUser{Email: "once@example.com", Password: Password})
 	if err != nil {
 		panic(err)
