@@ -66,6 +66,7 @@ type Options struct {
 	Secrets         []string // nil: one
 	LimitChanges    bool     // as a server does; tests of other things change more than people do
 	NoUser          bool     // leave the database without a user
+	AtOnce          bool     // requests of the test meet each other: see Each
 }
 
 // Log collects what the server logs, at every level.
@@ -86,13 +87,6 @@ func (l *Log) String() string {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	return l.text.String()
-}
-
-// Each runs fn with a rig on SQLite (a file, so that requests meet) and on PostgreSQL.
-func Each(t *testing.T, o Options, fn func(t *testing.T, r *Rig)) {
-	t.Helper()
-	t.Run("sqlite", func(t *testing.T) { fn(t, New(t, stores.Open(t, stores.SQLite(t)), o)) })
-	t.Run("postgresql", func(t *testing.T) { fn(t, New(t, stores.Open(t, stores.PostgreSQL(t)), o)) })
 }
 
 // Memory is a rig on SQLite in memory, for what storage has no part in.
