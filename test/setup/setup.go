@@ -171,14 +171,15 @@ func ReadmePrograms() error {
 	return errors.Join(curl, openssl)
 }
 
-// BinaryVariable names the environment variable with the path of the program, where this test run has built it.
+// BinaryVariable names the environment variable with the path of the program for the whole of a test run. The first
+// process that needs it builds it there.
 const BinaryVariable = "DOORWARD_TEST_BINARY"
 
-// Built is the path of the program as it is shipped: the one of the test run, or else one that is built once and goes
-// with this process.
+// Built is the path of the program as it is shipped. It is built once: for the test run, or else for this process, with
+// which it goes.
 var Built = sync.OnceValues(func() (string, error) {
 	if path := os.Getenv(BinaryVariable); path != "" {
-		return path, nil
+		return path, buildOnce(path)
 	}
 	dir, err := os.MkdirTemp("", "doorward-built-")
 	if err != nil {
@@ -188,12 +189,27 @@ var Built = sync.OnceValues(func() (string, error) {
 		return "", err
 	}
 	path := filepath.Join(dir, "doorward")
-	return path, Build(context.Background(), path)
+	return path, build(path)
 })
 
-// Build builds the program as it is shipped, without cgo, into a file.
-func Build(ctx context.Context, path string) error {
-	build := exec.CommandContext(ctx, "go", "build", "-trimpath", "-o", path, "doorward/cmd/doorward")
+// buildOnce builds the program unless another process has, or does so now.
+func buildOnce(path string) error {
+	lock, err := os.OpenFile(path+".lock", os.O_CREATE|os.O_RDWR, 0o600)
+	if err != nil {
+		return err
+	}
+	defer lock.Close() //nolint:errcheck // the lock goes with it
+	if err := syscall.Flock(int(lock.Fd()), syscall.LOCK_EX); err != nil {
+		return fmt.Errorf("wait for the build: %w", err)
+	}
+	if _, err := os.Stat(path); err == nil {
+		return nil
+	}
+	return build(path)
+}
+
+func build(path string) error {
+	build := exec.CommandContext(context.Background(), "go", "build", "-trimpath", "-o", path, "doorward/cmd/doorward")
 	build.Env = append(os.Environ(), "CGO_ENABLED=0")
 	if out, err := build.CombinedOutput(); err != nil {
 		return fmt.Errorf("build doorward: %w\n%s", err, out)

@@ -1,5 +1,5 @@
 // Command run gives commands that test, such as `go test ./...` with its many processes, what they share: one
-// PostgreSQL cluster and one build of the program. Both go afterwards.
+// PostgreSQL cluster, and a place where the program is built once. Both go afterwards.
 //
 //	go run ./test/postgres/run -- go test ./...
 //
@@ -56,17 +56,13 @@ func run(args []string) (code int, err error) {
 		return 1, err
 	}
 	defer func() { err = errors.Join(err, os.RemoveAll(dir)) }()
-	binary := filepath.Join(dir, "doorward")
-	if err := setup.Build(ctx, binary); err != nil {
-		return 1, err
-	}
 	server, err := postgres.NewServer(ctx, postgres.Options{})
 	if err != nil {
 		return 1, err
 	}
 	defer func() { err = errors.Join(err, server.Close()) }()
 
-	shared := append(os.Environ(), postgres.URLVariable+"="+server.URL(), setup.BinaryVariable+"="+binary)
+	shared := append(os.Environ(), postgres.URLVariable+"="+server.URL(), setup.BinaryVariable+"="+filepath.Join(dir, "doorward"))
 	var times timings
 	began := time.Now()
 	for _, c := range commands {
