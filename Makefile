@@ -49,6 +49,7 @@ test-times: test ## all tests; writes how long each package took to docs/test-ti
 .PHONY: test-short
 test-short: ## the tests that need only Go
 	CGO_ENABLED=0 go test -short ./...
+	@echo "skipped: tests that need PostgreSQL, a browser, proxies and the clients of others; make test installs these"
 
 .PHONY: setup
 setup: ## install what tests need beside Go: PostgreSQL, Chromium, Node packages and others

@@ -25,7 +25,7 @@ const nodeMajor = 22
 func Long(tb testing.TB) {
 	tb.Helper()
 	if testing.Short() {
-		tb.Skip("needs more than Go")
+		tb.Skip("needs more than Go: run it without -short; `make setup` installs what is missing")
 	}
 }
 
