@@ -24,7 +24,8 @@ type Config struct {
 	Store    *storage.Store
 	Throttle Throttle
 	Issuer   string // whose name no password may rest on
-	Cost     Cost   // of new hashes; no server sets it
+	//exhaustruct:optional // no server sets it
+	Cost Cost // of new hashes
 }
 
 // Cost is the work of one hash by Argon2id (RFC 9106). The zero value is what protects passwords: 19 MiB and two passes.

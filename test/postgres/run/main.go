@@ -81,7 +81,7 @@ func run(args []string) (code int, err error) {
 		}
 	}
 	if *record != "" && code == 0 {
-		err = os.WriteFile(*record, times.page(time.Since(began)), 0o644) //nolint:gosec // a page of the repository
+		err = os.WriteFile(*record, times.page(time.Since(began)), 0o644)
 	}
 	return code, err
 }
