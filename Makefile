@@ -30,13 +30,26 @@ example-sophosic: ## an API behind Doorward, with its page for customers in exam
 example-torvus: ## an API behind Doorward, with its page for customers in examples/torvus: JWTs, 419
 	@CGO_ENABLED=0 go run ./examples/run torvus $(ARGS)
 
+# Where goroutines of the server meet, tests run under the race detector. On the rest it would only cost time.
+DETECTED := ./test/security ./storage ./test/matrix ./test/gateways ./web/... ./oauth/... ./cmd/...
+PLAIN = $$(go list ./... | grep -vxF "$$(go list $(DETECTED))")
+
+# The rigs of the first run are on PostgreSQL, those of the second on SQLite; test/rig says why.
 .PHONY: test
 test: setup ## all tests, the longest packages first; installs what they need the first time
-	CGO_ENABLED=1 DOORWARD_TEST_FULL=1 go run ./test/postgres/run -- go test -race -shuffle=on -timeout 40m ./test/security ./test/pages ./storage ./...
+	@CGO_ENABLED=0 DOORWARD_TEST_FULL=1 go run ./test/postgres/run $(RECORD) -- \
+		env CGO_ENABLED=1 go test -race -shuffle=on -timeout 30m $(DETECTED) -- \
+		env DOORWARD_TEST_RIGS=sqlite go test -shuffle=on -timeout 30m \
+			./test/interop ./test/pages ./test/security ./test/vendors ./web/... $(PLAIN)
+
+.PHONY: test-times
+test-times: RECORD = -record docs/test-times.md
+test-times: test ## all tests; writes how long each package took to docs/test-times.md
 
 .PHONY: test-short
 test-short: ## the tests that need only Go
 	CGO_ENABLED=0 go test -short ./...
+	@echo "skipped: tests that need PostgreSQL, a browser, proxies and the clients of others; make test installs these"
 
 .PHONY: setup
 setup: ## install what tests need beside Go: PostgreSQL, Chromium, Node packages and others

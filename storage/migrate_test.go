@@ -40,7 +40,7 @@ func release(t *testing.T, s *storage.Store, further ...string) fs.FS {
 // onEachEmptyDatabase gives fn the URL of a database without a schema.
 func onEachEmptyDatabase(t *testing.T, fn func(t *testing.T, url string)) {
 	t.Helper()
-	t.Run("sqlite", func(t *testing.T) { fn(t, stores.SQLite(t)) })
+	t.Run("sqlite", func(t *testing.T) { fn(t, stores.NoSQLite(t)) })
 	t.Run("postgresql", func(t *testing.T) { fn(t, postgres.Shared(t).Database(t, "empty", nil)) })
 }
 
@@ -201,7 +201,7 @@ func TestS12_FilesAreClosedToOthers(t *testing.T) {
 }
 
 func TestS12_TwoProcessesOnOneFileAreSafe(t *testing.T) {
-	url := stores.SQLite(t)
+	url := stores.NoSQLite(t)
 	nodes := []*storage.Store{stopped(stores.Open(t, url)), stopped(stores.Open(t, url))}
 	w := newWorld(t, nodes[0])
 	wins, errs := atOnce(racers, func(i int) error { return nodes[i%2].ConsumeCode(system(t), w.code) })
@@ -246,7 +246,7 @@ func TestPathsWithStrangeCharacters(t *testing.T) {
 }
 
 func TestCopyBesideTheFileBeforeAMigration(t *testing.T) {
-	url := stores.SQLite(t)
+	url := stores.NoSQLite(t)
 	path := strings.TrimPrefix(url, "sqlite:")
 	copies := func() []string {
 		t.Helper()
@@ -306,7 +306,7 @@ func TestCopyBesideTheFileBeforeAMigration(t *testing.T) {
 }
 
 func TestDurabilitySettings(t *testing.T) {
-	s := stores.Open(t, stores.SQLite(t))
+	s := stores.Open(t, stores.NoSQLite(t))
 	for pragma, want := range map[string]string{
 		"journal_mode": "wal", "synchronous": "2", "foreign_keys": "1",
 		"busy_timeout": "3000",

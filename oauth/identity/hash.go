@@ -30,28 +30,30 @@ const (
 	hashWait = 3 * time.Second
 )
 
+// wanted is what a server takes for each password.
 var wanted = params{memory: 19 << 10, time: 2, threads: 1}
 
 // hasher computes Argon2id, for as many at once as there are slots: each takes 19 MiB and a core.
 type hasher struct {
 	slots chan struct{}
+	cost  params // of new hashes
 	dummy string // fits no password
 	key   func(password, salt []byte, time, memory uint32, threads uint8, keyLen uint32) []byte
 }
 
-func newHasher(slots int) hasher {
+func newHasher(slots int, cost params) hasher {
 	// Random bytes in place of a hash cost nothing to make, and nobody knows a password behind them.
-	return hasher{make(chan struct{}, slots), encode(wanted, random(saltBytes), random(hashBytes)), argon2.IDKey}
+	return hasher{make(chan struct{}, slots), cost, encode(cost, random(saltBytes), random(hashBytes)), argon2.IDKey}
 }
 
 // hash gives the PHC string of a password.
 func (h *hasher) hash(ctx context.Context, password string) (string, error) {
 	salt := random(saltBytes)
-	sum, err := h.compute(ctx, password, salt, wanted, hashBytes)
+	sum, err := h.compute(ctx, password, salt, h.cost, hashBytes)
 	if err != nil {
 		return "", err
 	}
-	return encode(wanted, salt, sum), nil
+	return encode(h.cost, salt, sum), nil
 }
 
 // verify tells whether a password fits a PHC string. One that is empty or of another kind fits none, after the same
@@ -87,9 +89,9 @@ func (h *hasher) compute(ctx context.Context, password string, salt []byte, p pa
 }
 
 // outdated tells whether a PHC string has other parameters than a new one would.
-func outdated(phc string) bool {
+func (h *hasher) outdated(phc string) bool {
 	p, salt, sum, ok := decode(phc)
-	return ok && (p != wanted || len(salt) != saltBytes || len(sum) != hashBytes)
+	return ok && (p != h.cost || len(salt) != saltBytes || len(sum) != hashBytes)
 }
 
 var phcBase64 = base64.RawStdEncoding.Strict()

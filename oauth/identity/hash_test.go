@@ -13,7 +13,7 @@ import (
 )
 
 func TestHashIsAPHCStringWithItsParameters(t *testing.T) {
-	h := newHasher(1)
+	h := newHasher(1, wanted)
 	phc, err := h.hash(t.Context(), goodPassword)
 	if err != nil {
 		t.Fatal(err)
@@ -33,18 +33,18 @@ func TestHashIsAPHCStringWithItsParameters(t *testing.T) {
 
 // The reference implementation's own test vector: 64 MiB, two passes, "password", "somesalt".
 func TestHashOfAnotherImplementationFits(t *testing.T) {
-	h := newHasher(1)
+	h := newHasher(1, wanted)
 	const phc = "$argon2id$v=19$m=65536,t=2,p=1$c29tZXNhbHQ$CTFhFdXPJO1aFaMaO6Mm5c8y7cJHAph8ArZWb2GRPPc"
 	if fits, err := h.verify(t.Context(), "password", phc); !fits || err != nil {
 		t.Errorf("%v, %v", fits, err)
 	}
-	if !outdated(phc) {
+	if !h.outdated(phc) {
 		t.Error("other parameters are not outdated")
 	}
 }
 
 func TestBrokenHashFitsNothingAfterTheSameWork(t *testing.T) {
-	h := newHasher(1)
+	h := newHasher(1, wanted)
 	good := encode(wanted, make([]byte, saltBytes), make([]byte, hashBytes))
 	for _, phc := range []string{
 		"", "x", "$", "$$$$$", "$2a$12$R9h/cIPz0gi.URNNX3kh2OPST9/PgBkqquzi.Ss7KIUgO2t0jWMUW",
@@ -72,7 +72,7 @@ func TestBrokenHashFitsNothingAfterTheSameWork(t *testing.T) {
 }
 
 func TestG24_PasswordsThatDifferBeyond72BytesDiffer(t *testing.T) {
-	h := newHasher(1)
+	h := newHasher(1, wanted)
 	long := strings.Repeat("a sentence ", 20)
 	phc, err := h.hash(t.Context(), long+"x")
 	if err != nil {
@@ -86,7 +86,7 @@ func TestG24_PasswordsThatDifferBeyond72BytesDiffer(t *testing.T) {
 }
 
 func TestPasswordIsTheSameHoweverItsAccentsAreTyped(t *testing.T) {
-	h := newHasher(1)
+	h := newHasher(1, wanted)
 	phc, err := h.hash(t.Context(), "caf\u00e9 \u00c5ngstr\u00f6m corner")
 	if err != nil {
 		t.Fatal(err)
@@ -101,7 +101,7 @@ func TestPasswordIsTheSameHoweverItsAccentsAreTyped(t *testing.T) {
 
 func TestZ21_NoMoreHashesAtOnceThanSlots(t *testing.T) {
 	const slots = 3
-	h := newHasher(slots)
+	h := newHasher(slots, wanted)
 	var now, most atomic.Int64
 	full := make(chan struct{})
 	var once sync.Once
@@ -124,7 +124,7 @@ func TestZ21_NoMoreHashesAtOnceThanSlots(t *testing.T) {
 
 func TestZ21_WaitingForASlotEnds(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) { // time moves on as soon as everybody waits
-		h := newHasher(1)
+		h := newHasher(1, wanted)
 		h.slots <- struct{}{}
 		began := time.Now()
 		_, err := h.hash(t.Context(), goodPassword)
@@ -151,7 +151,7 @@ func TestZ21_WaitingForASlotEnds(t *testing.T) {
 }
 
 func TestSlotIsGivenBackAfterAPanic(t *testing.T) {
-	h := newHasher(1)
+	h := newHasher(1, wanted)
 	key := h.key
 	h.key = func([]byte, []byte, uint32, uint32, uint8, uint32) []byte { panic(errors.New("out of memory")) }
 	func() {
@@ -161,5 +161,22 @@ func TestSlotIsGivenBackAfterAPanic(t *testing.T) {
 	h.key = key
 	if _, err := h.hash(t.Context(), goodPassword); err != nil {
 		t.Error(err)
+	}
+}
+
+func TestCostIsWholeUnlessAskedFor(t *testing.T) {
+	if got := New(Config{}).hasher.cost; got != wanted {
+		t.Errorf("a server's hashes cost %+v", got)
+	}
+	s := New(Config{Cost: Cost{Memory: 64, Passes: 1}})
+	phc, err := s.hasher.hash(t.Context(), "a quiet harbour")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if p, _, _, _ := decode(phc); p != (params{memory: 64, time: 1, threads: 1}) {
+		t.Errorf("a hash cost %+v", p)
+	}
+	if dummy, _, _, _ := decode(s.hasher.dummy); dummy != s.hasher.cost {
+		t.Errorf("an account that is not there costs %+v", dummy)
 	}
 }

@@ -110,7 +110,7 @@ func (s *Service) check(ctx context.Context, account string, a Attempt, find fun
 	}
 	settle = s.throttle.Succeed
 	user.PasswordFailures, user.SeenAt = 0, s.store.Now()
-	if outdated(user.PasswordHash) {
+	if s.hasher.outdated(user.PasswordHash) {
 		// Not worth failing a sign-in for: the next one does it.
 		if hash, err := s.hasher.hash(ctx, a.Password); err == nil {
 			if err := s.store.RehashPassword(ctx, user.ID, user.PasswordHash, hash); err == nil {

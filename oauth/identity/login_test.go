@@ -362,7 +362,7 @@ func TestRehashWhenParametersDiffer(t *testing.T) {
 				t.Fatalf("login %d: %v", i+1, err)
 			}
 			stored := r.reload(t, u.ID).PasswordHash
-			if outdated(stored) || got.PasswordHash != stored || i > 0 && stored != old {
+			if r.hasher.outdated(stored) || got.PasswordHash != stored || i > 0 && stored != old {
 				t.Errorf("login %d: the hash is %q", i+1, stored)
 			}
 			old = stored

@@ -2,6 +2,7 @@ package browser
 
 import (
 	"context"
+	"encoding/json"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -46,10 +47,20 @@ var axeSource = sync.OnceValues(func() (string, error) {
 	return string(text), err
 })
 
-// Axe checks the page as it is shown now, by all rules of axe but the experimental ones, with WCAG 2.2's size of
-// targets. It works in a JavaScript world of its own, also where pages may not run scripts.
-func (t *Tab) Axe() []Violation {
+// Axe checks the page as it is shown now: by the rules that are named, or else by all rules of axe but the experimental
+// ones, with WCAG 2.2's size of targets. It works in a JavaScript world of its own, also where pages may not run scripts.
+func (t *Tab) Axe(rules ...string) []Violation {
 	t.tb.Helper()
+	options := map[string]any{"resultTypes": []string{"violations"}}
+	if len(rules) > 0 {
+		options["runOnly"] = map[string]any{"type": "rule", "values": rules}
+	} else {
+		options["rules"] = map[string]any{"target-size": map[string]any{"enabled": true}}
+	}
+	text, err := json.Marshal(options)
+	if err != nil {
+		t.tb.Fatal(err)
+	}
 	source, err := axeSource()
 	setup.Need(t.tb, err)
 	if t.noScript {
@@ -72,7 +83,7 @@ func (t *Tab) Axe() []Violation {
 			return nil, err
 		}
 		return chromedp.Evaluate[[]Violation](
-			`axe.run(document, {resultTypes: ["violations"], rules: {"target-size": {enabled: true}}}).then(r => r.violations)`,
+			`axe.run(document, `+string(text)+`).then(r => r.violations)`,
 			inWorld, chromedp.EvalAwaitPromise)(ctx, target)
 	})
 }

@@ -30,7 +30,7 @@ const (
 	callback = "http://127.0.0.1/callback" // what they register; the port is theirs to choose (RFC 8252 section 7.3)
 )
 
-// binary is the server, built once.
+// binary is the server.
 var binary string
 
 func TestMain(m *testing.M) {
@@ -42,16 +42,9 @@ func built(m *testing.M) int {
 	if testing.Short() {
 		return m.Run()
 	}
-	dir, err := os.MkdirTemp("", "doorward-interop-")
-	if err != nil {
-		panic(err)
-	}
-	defer os.RemoveAll(dir) //nolint:errcheck // the system's own clean-up gets it
-	binary = filepath.Join(dir, "doorward")
-	build := exec.Command("go", "build", "-o", binary, "doorward/cmd/doorward")
-	build.Env = append(os.Environ(), "CGO_ENABLED=0")
-	if out, err := build.CombinedOutput(); err != nil {
-		_, _ = fmt.Fprintf(os.Stderr, "build: %v\n%s", err, out)
+	var err error
+	if binary, err = setup.Built(); err != nil {
+		_, _ = fmt.Fprintln(os.Stderr, err)
 		return 1
 	}
 	return m.Run()

@@ -7,7 +7,6 @@ import (
 	"testing"
 
 	"doorward/oauth"
-	"doorward/test/browser"
 	"doorward/test/rig"
 )
 
@@ -28,7 +27,7 @@ func TestAppsMayRedirectFurtherAfterTheirCallback(t *testing.T) {
 	t.Cleanup(app.Close)
 	client := r.App(oauth.ClientSpec{Name: "Hopper", RedirectURIs: []string{app.URL + "/cb"}})
 
-	p := &person{browser.New(t), t, r}
+	p := newPerson(t, r)
 	p.authorize(client, "read")
 	p.signIn(r.Alice.Email)
 	p.Click(`[name=decision][value=approve]`)
@@ -37,7 +36,7 @@ func TestAppsMayRedirectFurtherAfterTheirCallback(t *testing.T) {
 	}
 
 	// And from the login page alone, where nothing is left to ask.
-	p = &person{browser.New(t), t, r}
+	p = newPerson(t, r)
 	p.authorize(client, "read")
 	p.signIn(r.Alice.Email)
 	if got := p.Title(); got != "Arrived" {

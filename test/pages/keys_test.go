@@ -11,7 +11,6 @@ import (
 	"doorward/oauth"
 	"doorward/oauth/limit"
 	"doorward/storage"
-	"doorward/test/browser"
 	"doorward/test/rig"
 )
 
@@ -105,7 +104,7 @@ func keyPages(t *testing.T, javaScript bool) {
 		t.Fatal(err)
 	}
 	lived(t, r, w)
-	p := &person{browser.New(t), t, r}
+	p := newPerson(t, r)
 	p.JavaScript(javaScript)
 	const list = "/settings/workspaces/analytical-engines/api-keys"
 	call := func(key string, header ...string) int {

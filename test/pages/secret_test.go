@@ -20,7 +20,7 @@ func TestV62_LeavingASecretAsksFirst(t *testing.T) {
 		}
 		return len(list)
 	}
-	p := &person{browser.New(t), t, r}
+	p := newPerson(t, r)
 	const list = "/settings/workspaces/engines/api-keys"
 	p.open(list)
 	p.signIn(r.Alice.Email)

@@ -9,7 +9,6 @@ import (
 	"doorward/oauth"
 	"doorward/oauth/limit"
 	"doorward/storage"
-	"doorward/test/browser"
 	"doorward/test/rig"
 )
 
@@ -27,7 +26,7 @@ func workspacePages(t *testing.T, javaScript bool) {
 	t.Helper()
 	r := rig.Memory(t, rig.Options{Plans: map[string]limit.Plan{"free": {Hour: 100, Burst: 20}, "pro": {Hour: 1000, Day: 10_000}}})
 	bob, root := r.User("bob@example.com", "Bob Builder", false), r.User("root@example.com", "Root", true)
-	alice := &person{browser.New(t), t, r}
+	alice := newPerson(t, r)
 	alice.JavaScript(javaScript)
 
 	alice.open("/settings/workspaces")
@@ -61,12 +60,12 @@ func workspacePages(t *testing.T, javaScript bool) {
 
 	// Another person opens the link, then the one it is for.
 	word := strings.TrimPrefix(link, r.Issuer)
-	other := &person{browser.New(t), t, r}
+	other := newPerson(t, r)
 	other.JavaScript(javaScript)
 	other.open(word)
 	other.signIn(root.Email)
 	other.judge("invitation of somebody else")
-	b := &person{browser.New(t), t, r}
+	b := newPerson(t, r)
 	b.JavaScript(javaScript)
 	b.open(word)
 	b.signIn(bob.Email)

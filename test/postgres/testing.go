@@ -25,6 +25,15 @@ var shared = sync.OnceValues(func() (*Cluster, error) {
 	return server.Cluster(), nil
 })
 
+// Installed reports whether [Shared] has a server or finds the binaries of one.
+var Installed = sync.OnceValue(func() bool {
+	if os.Getenv(URLVariable) != "" {
+		return true
+	}
+	_, err := Binary("initdb")
+	return err == nil
+})
+
 // Shared is the cluster of this test run. The test is skipped under -short, and where no PostgreSQL is installed
 // unless DOORWARD_TEST_FULL=1.
 func Shared(tb testing.TB) *Cluster {

@@ -20,11 +20,14 @@ func Nodes(t *testing.T, a, b Options) []*Rig {
 	return []*Rig{New(t, stores.Open(t, url), a), New(t, stores.Open(t, url), b)}
 }
 
-// EachNodes runs fn with one node on SQLite, with one on PostgreSQL, and with two on one PostgreSQL database.
+// EachNodes runs fn with one node on SQLite, with one on PostgreSQL, and with two on one PostgreSQL database, as Each
+// does.
 func EachNodes(t *testing.T, o Options, fn func(t *testing.T, nodes []*Rig)) {
 	t.Helper()
 	Each(t, o, func(t *testing.T, r *Rig) { fn(t, []*Rig{r}) })
-	t.Run("two nodes", func(t *testing.T) { fn(t, Nodes(t, o, o)) })
+	if onPostgreSQL() {
+		t.Run("two nodes", func(t *testing.T) { fn(t, Nodes(t, o, o)) })
+	}
 }
 
 // AtOnce calls fn n times at the same moment and returns when all have.

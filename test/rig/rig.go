@@ -66,6 +66,7 @@ type Options struct {
 	Secrets         []string // nil: one
 	LimitChanges    bool     // as a server does; tests of other things change more than people do
 	NoUser          bool     // leave the database without a user
+	AtOnce          bool     // requests of the test meet each other: see Each
 }
 
 // Log collects what the server logs, at every level.
@@ -86,13 +87,6 @@ func (l *Log) String() string {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	return l.text.String()
-}
-
-// Each runs fn with a rig on SQLite (a file, so that requests meet) and on PostgreSQL.
-func Each(t *testing.T, o Options, fn func(t *testing.T, r *Rig)) {
-	t.Helper()
-	t.Run("sqlite", func(t *testing.T) { fn(t, New(t, stores.Open(t, stores.SQLite(t)), o)) })
-	t.Run("postgresql", func(t *testing.T) { fn(t, New(t, stores.Open(t, stores.PostgreSQL(t)), o)) })
 }
 
 // Memory is a rig on SQLite in memory, for what storage has no part in.
@@ -164,7 +158,9 @@ func New(t testing.TB, store *storage.Store, o Options) *Rig {
 	r.OAuth, err = oauth.New(oauth.Config{Issuer: r.Issuer, Store: store, Secrets: r.Secrets, Resources: resources, RedirectSchemes: o.RedirectSchemes, Lifetimes: lifetimes, Tokens: tokens, Plans: o.Plans, OwnersSetPlans: o.OwnersSetPlans, Limiter: r.limiter(), ClientAddress: proxies.ClientAddress})
 	r.ok(err)
 	r.ok(r.OAuth.KeepSigningKeys(r.System()))
-	r.Identity = identity.New(identity.Config{Store: store, Throttle: limit.NewSignIns(func() time.Time { return store.Now().Time() }), Issuer: r.Issuer})
+	r.Identity = identity.New(identity.Config{
+		Store: store, Throttle: limit.NewSignIns(func() time.Time { return store.Now().Time() }), Issuer: r.Issuer, Cost: quick,
+	})
 	r.Web, err = web.New(web.Config{Issuer: r.Issuer, Store: store, OAuth: r.OAuth, Identity: r.Identity, Secrets: r.Secrets, APIs: o.apis(), TrustedProxies: o.TrustedProxies, Log: log, Metrics: r.Metrics})
 	r.ok(err)
 	listener.Start()
@@ -224,7 +220,11 @@ func (r *Rig) User(email, name string, admin bool) storage.User {
 	return u
 }
 
-// passwordHash is that of Password, computed once: it takes as long as a hundred requests.
+// quick is the cost of rigs' hashes. What protects passwords takes as long as a hundred requests, and half of the time
+// of the tests.
+var quick = identity.Cost{Memory: 64, Passes: 1}
+
+// passwordHash is that of Password, computed once.
 var passwordHash = sync.OnceValue(func() string {
 	ctx := context.Background()
 	store, err := storage.Open(ctx, "sqlite::memory:", storage.Options{})
@@ -235,7 +235,7 @@ var passwordHash = sync.OnceValue(func() string {
 	if _, err := store.Migrate(ctx); err != nil {
 		panic(err)
 	}
-	people := identity.New(identity.Config{Store: store, Throttle: limit.NewSignIns(time.Now), Issuer: nodesIssuer})
+	people := identity.New(identity.Config{Store: store, Throttle: limit.NewSignIns(time.Now), Issuer: nodesIssuer, Cost: quick})
 	u, err := people.CreateUser(ctx, identity.NewUser{Email: "once@example.com", Password: Password})
 	if err != nil {
 		panic(err)

@@ -108,7 +108,7 @@ func TestV30_OwnLiveTokensAreLimitedAndNoneEnds(t *testing.T) {
 }
 
 func TestV30_ParallelRequestsStayWithinTheLiveTokens(t *testing.T) {
-	rig.Each(t, rig.Options{Tokens: &oauth.TokenLimits{ClientLive: 10}}, func(t *testing.T, r *rig.Rig) {
+	rig.Each(t, rig.Options{AtOnce: true, Tokens: &oauth.TokenLimits{ClientLive: 10}}, func(t *testing.T, r *rig.Rig) {
 		app := robot(r)
 		var good, refused atomic.Int64
 		var wg sync.WaitGroup
@@ -703,7 +703,7 @@ func TestV33_AnAdministratorGetsInWhateverWasGuessed(t *testing.T) {
 }
 
 func TestV33_ASignInLinkGivesOneSession(t *testing.T) {
-	rig.Each(t, rig.Options{}, func(t *testing.T, r *rig.Rig) {
+	rig.Each(t, rig.Options{AtOnce: true}, func(t *testing.T, r *rig.Rig) {
 		link := signInLink(t, r, r.Alice)
 		word := strings.TrimPrefix(link, "/login/link?word=")
 		var good atomic.Int64

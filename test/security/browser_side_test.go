@@ -219,7 +219,7 @@ func TestB03_FlowBegunElsewhereIsRefusedAtEveryStep(t *testing.T) {
 }
 
 func TestB04_DecisionCountsOnce(t *testing.T) {
-	rig.Each(t, rig.Options{}, func(t *testing.T, r *rig.Rig) {
+	rig.Each(t, rig.Options{AtOnce: true}, func(t *testing.T, r *rig.Rig) {
 		app := r.App(oauth.ClientSpec{})
 		b := r.Browser().SignIn(r.Alice.Email)
 		t.Run("twice", func(t *testing.T) {
@@ -674,7 +674,7 @@ func TestB13_WhatStrangersWriteIsText(t *testing.T) {
 }
 
 func TestB14_EndedAccessIsOverAtOnce(t *testing.T) {
-	rig.Each(t, rig.Options{}, func(t *testing.T, r *rig.Rig) {
+	rig.Each(t, rig.Options{AtOnce: true}, func(t *testing.T, r *rig.Rig) {
 		for _, all := range []bool{false, true} {
 			app, api := r.App(oauth.ClientSpec{}), r.ResourceServer()
 			kept := r.App(oauth.ClientSpec{Name: "Kept"})
@@ -726,7 +726,7 @@ func TestB14_EndedAccessIsOverAtOnce(t *testing.T) {
 }
 
 func TestB14_EndedAccessLosesNoRace(t *testing.T) {
-	rig.Each(t, rig.Options{}, func(t *testing.T, r *rig.Rig) {
+	rig.Each(t, rig.Options{AtOnce: true}, func(t *testing.T, r *rig.Rig) {
 		app, api := r.App(oauth.ClientSpec{}), r.ResourceServer()
 		_, refresh := r.Tokens(app, "read")
 		b := r.Browser().SignIn(r.Alice.Email)

@@ -13,7 +13,7 @@ import (
 
 // What an administrator takes back stays so, also when the app's owner saves at the same moment.
 func TestVerificationThatIsTakenBackIsNotWrittenBack(t *testing.T) {
-	rig.Each(t, rig.Options{}, func(t *testing.T, r *rig.Rig) {
+	rig.Each(t, rig.Options{AtOnce: true}, func(t *testing.T, r *rig.Rig) {
 		app := selfRegistered(t, r, oauth.ClientSpec{})
 		own := oauth.SpecOf(app.Client)
 		for range 20 {
@@ -59,7 +59,7 @@ func TestAppWithAnUnknownScopeCanBeUnverified(t *testing.T) {
 
 // Whoever ends an app's access while the app asks again without a page has ended what it gets by that, too.
 func TestAccessThatIsEndedIsNotGrantedAgainAtTheSameMoment(t *testing.T) {
-	rig.Each(t, rig.Options{}, func(t *testing.T, r *rig.Rig) {
+	rig.Each(t, rig.Options{AtOnce: true}, func(t *testing.T, r *rig.Rig) {
 		app := r.App(oauth.ClientSpec{})
 		alice := r.Browser().SignIn(r.Alice.Email)
 		silent := altered(app.Params("read"), url.Values{"prompt": {"none"}})

@@ -140,7 +140,7 @@ func oneAndTwo() []oauth.Resource {
 
 // However refreshes and answers meet, no token keeps what was refused.
 func TestV09_NarrowingAndRefreshAtOnce(t *testing.T) {
-	rig.EachNodes(t, rig.Options{}, func(t *testing.T, nodes []*rig.Rig) {
+	rig.EachNodes(t, rig.Options{AtOnce: true}, func(t *testing.T, nodes []*rig.Rig) {
 		r, other := nodes[0], nodes[len(nodes)-1]
 		app, api := r.App(oauth.ClientSpec{}), r.ResourceServer()
 		b := r.Browser().SignIn(r.Alice.Email)

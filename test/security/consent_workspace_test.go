@@ -233,7 +233,7 @@ func TestA41_RoleCapsWhatIsGranted(t *testing.T) {
 
 // Whoever is removed while they answer gets nothing that works, and nothing at all once the removal is done.
 func TestConsentRacesWithRemovalFromTheWorkspace(t *testing.T) {
-	rig.Each(t, rig.Options{}, func(t *testing.T, r *rig.Rig) {
+	rig.Each(t, rig.Options{AtOnce: true}, func(t *testing.T, r *rig.Rig) {
 		app, w := r.App(oauth.ClientSpec{}), shared(t, r, "engines", "")
 		alice := r.Browser().SignIn(r.Alice.Email)
 		var codes []string

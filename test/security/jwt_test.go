@@ -441,7 +441,9 @@ func TestJ08_KeySetIsPublicAndNothingElse(t *testing.T) {
 }
 
 func TestJ09_RotationIsSeenByNobody(t *testing.T) {
-	rig.EachNodes(t, signing(), func(t *testing.T, nodes []*rig.Rig) {
+	o := signing()
+	o.AtOnce = true
+	rig.EachNodes(t, o, func(t *testing.T, nodes []*rig.Rig) {
 		r, other := nodes[0], nodes[len(nodes)-1]
 		advance := func(d time.Duration) {
 			r.Advance(d)
@@ -521,7 +523,9 @@ func TestJ09_RotationIsSeenByNobody(t *testing.T) {
 }
 
 func TestJ10_CompromisedKeyEndsItsTokens(t *testing.T) {
-	rig.EachNodes(t, signing(), func(t *testing.T, nodes []*rig.Rig) {
+	o := signing()
+	o.AtOnce = true
+	rig.EachNodes(t, o, func(t *testing.T, nodes []*rig.Rig) {
 		r, other := nodes[0], nodes[len(nodes)-1]
 		j := newJWTRig(r)
 		if !other.Alive(j.api, j.access) {

@@ -486,6 +486,7 @@ func TestKeysLimitsStayWithinTheirWorkspaces(t *testing.T) {
 func TestL01_L02_KeysGetExactlyTheirLimit(t *testing.T) {
 	o := limited()
 	o.Plans = map[string]limit.Plan{"free": {Hour: 40}, "sandbox": {Hour: 1}, "people": {Hour: 40}, "machines": {Hour: 1}}
+	o.AtOnce = true
 	rig.EachNodes(t, o, func(t *testing.T, nodes []*rig.Rig) {
 		r := nodes[0]
 		api := r.ResourceServer()

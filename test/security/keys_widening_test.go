@@ -67,7 +67,7 @@ func TestK11_NoAppGetsMoreThanTheCredentialThatChangesIt(t *testing.T) {
 
 // Whoever sends the body of a request slowly has the rights of when it is complete, not of when they began.
 func TestK06_K23_ASlowBodyKeepsNoRights(t *testing.T) {
-	rig.Each(t, rig.Options{}, func(t *testing.T, r *rig.Rig) {
+	rig.Each(t, rig.Options{AtOnce: true}, func(t *testing.T, r *rig.Rig) {
 		w := r.Workspace("acme", "", r.Alice)
 		bob := r.User("bob@example.com", "Bob", false)
 		r.Join(w, bob, "admin")

@@ -702,7 +702,7 @@ func TestG24_PasswordsOnThePages(t *testing.T) {
 }
 
 func TestG31_ParallelSignUpsMakeOneAccount(t *testing.T) {
-	rig.Each(t, rig.Options{}, func(t *testing.T, r *rig.Rig) {
+	rig.Each(t, rig.Options{AtOnce: true}, func(t *testing.T, r *rig.Rig) {
 		for _, method := range []string{http.MethodGet, http.MethodPost} {
 			if a := r.Send(r.Program(), r.Request(method, "/signup", nil)); a.Status != http.StatusNotFound {
 				t.Errorf("%s /signup answered %d", method, a.Status)

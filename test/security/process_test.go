@@ -5,15 +5,12 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
-	"fmt"
 	"io"
 	"net"
 	"net/http"
 	"os"
 	"os/exec"
-	"path/filepath"
 	"strings"
-	"sync"
 	"syscall"
 	"testing"
 	"time"
@@ -22,7 +19,7 @@ import (
 	"doorward/test/setup"
 )
 
-// scratch is a folder of this run, for the binary.
+// scratch is a folder of this run, for nginx.
 var scratch string
 
 func TestMain(m *testing.M) { os.Exit(withScratch(m)) } //nolint:forbidigo // it is the main of this test
@@ -35,17 +32,6 @@ func withScratch(m *testing.M) int {
 	defer os.RemoveAll(scratch) //nolint:errcheck // the system's own clean-up gets it
 	return m.Run()
 }
-
-// builtBinary is the program as it is shipped, built once.
-var builtBinary = sync.OnceValues(func() (string, error) {
-	path := filepath.Join(scratch, "doorward")
-	build := exec.CommandContext(context.Background(), "go", "build", "-o", path, "doorward/cmd/doorward")
-	build.Env = append(os.Environ(), "CGO_ENABLED=0")
-	if out, err := build.CombinedOutput(); err != nil {
-		return "", fmt.Errorf("build: %w\n%s", err, out)
-	}
-	return path, nil
-})
 
 // process is the real binary with its real listeners, on SQLite in a folder of its own: what a rig's test server has
 // no part in.
@@ -111,9 +97,7 @@ func (p *process) start() {
 func (p *process) doorward(args ...string) *exec.Cmd {
 	p.t.Helper()
 	if p.binary == "" {
-		var err error
-		p.binary, err = builtBinary()
-		ok(p.t, err)
+		p.binary = setup.Doorward(p.t)
 	}
 	cmd := program(p.t, p.binary, args...)
 	cmd.Dir, cmd.Env = p.folder, append([]string{"HOME=" + p.folder}, p.env...) // not the test's own

@@ -383,7 +383,7 @@ func TestDisabledAppIsOutAtOnce(t *testing.T) {
 }
 
 func TestDisabledUserIsOutAtOnce(t *testing.T) {
-	rig.Each(t, rig.Options{}, func(t *testing.T, r *rig.Rig) {
+	rig.Each(t, rig.Options{AtOnce: true}, func(t *testing.T, r *rig.Rig) {
 		root := r.User("root@example.com", "Root", true)
 		admin := r.Browser().SignIn(root.Email)
 		app, api := r.App(oauth.ClientSpec{}), r.ResourceServer()
@@ -408,7 +408,7 @@ func TestDisabledUserIsOutAtOnce(t *testing.T) {
 }
 
 func TestSetup_OneWordOneAdministrator(t *testing.T) {
-	rig.Each(t, rig.Options{NoUser: true}, func(t *testing.T, r *rig.Rig) {
+	rig.Each(t, rig.Options{AtOnce: true, NoUser: true}, func(t *testing.T, r *rig.Rig) {
 		mint := func() string {
 			t.Helper()
 			word, needed, err := r.Identity.SetupWord(r.System())

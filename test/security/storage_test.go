@@ -16,6 +16,7 @@ import (
 
 	"doorward/oauth"
 	"doorward/test/rig"
+	"doorward/test/setup"
 )
 
 // hostile are texts that SQL, LIKE, a template or a C string could take for something else.
@@ -56,23 +57,33 @@ func TestS01_NoInputReachesSQL(t *testing.T) {
 				t.Errorf("%s %q: says %s", what, x, rig.Plain(a.Body))
 			}
 		}
-		for _, x := range hostile {
+		// Each text goes into each field. The ways to the same statement, such as the caller and the grant at the token
+		// endpoint, take turns: over all texts each field meets each way.
+		type way func(form url.Values) *rig.Answer
+		callers := []way{
+			func(form url.Values) *rig.Answer { return r.PostAs(app, "/oauth/token", form) },
+			func(form url.Values) *rig.Answer { return r.PostAs(machine, "/oauth/token", form) },
+			func(form url.Values) *rig.Answer { return r.Post("/oauth/token", form) },
+			func(form url.Values) *rig.Answer { return postJSON(r, "/oauth/token", asJSON(t, form)) },
+		}
+		for i, x := range hostile {
 			path := url.PathEscape(x)
 			for name := range app.Params("read") {
 				changed := altered(app.Params("read"), url.Values{name: {x}})
-				check("authorize "+name, x, ask(b, changed))
-				check("authorize by POST "+name, x, b.PostForm("/oauth/authorize", changed))
+				if i%2 == 0 {
+					check("authorize "+name, x, ask(b, changed))
+				} else {
+					check("authorize by POST "+name, x, b.PostForm("/oauth/authorize", changed))
+				}
 			}
 			for _, name := range []string{"prompt", "max_age", "resource", "response_mode", "login_hint", "nonce", "ui_locales", x} {
 				check("authorize "+name, x, ask(b, altered(app.Params("read"), url.Values{name: {x}})))
 			}
+			forms := []url.Values{{"grant_type": {"authorization_code"}, "code": {"x"}}, refreshForm("x"), ownForm}
 			for _, name := range []string{"grant_type", "code", "redirect_uri", "code_verifier", "client_id", "client_secret", "scope", "resource", "refresh_token", x} {
-				for _, form := range []url.Values{{"grant_type": {"authorization_code"}, "code": {"x"}}, refreshForm("x"), ownForm} {
-					check("token "+name, x, r.PostAs(app, "/oauth/token", with(form, name, typed(name, x))))
-					check("token "+name, x, r.PostAs(machine, "/oauth/token", with(form, name, typed(name, x))))
-					check("token "+name, x, r.Post("/oauth/token", with(form, name, typed(name, x))))
+				for j, form := range forms {
+					check("token "+name, x, callers[(i+j)%len(callers)](with(form, name, typed(name, x))))
 				}
-				check("token as JSON "+name, x, postJSON(r, "/oauth/token", asJSON(t, with(ownForm, name, typed(name, x)))))
 			}
 			check("Basic", x, r.Post("/oauth/token", ownForm, "Authorization", rig.Basic(x, x)))
 			for _, endpoint := range []string{"/oauth/introspect", "/oauth/revoke"} {
@@ -184,8 +195,7 @@ func TestS11_ReplayAfterCleanUpStillEndsTheFamily(t *testing.T) {
 }
 
 func TestS12_FilesOfTheServerAreClosedToOthers(t *testing.T) {
-	path, err := builtBinary()
-	ok(t, err)
+	path := setup.Doorward(t)
 	p := &process{t: t, folder: t.TempDir(), log: &rig.Log{}}
 	// A shell gives the server the most generous mask there is.
 	wrapper := filepath.Join(p.folder, "generous")

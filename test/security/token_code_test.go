@@ -64,7 +64,7 @@ func TestT02_CodeUsedAgainAfterItExpired(t *testing.T) {
 // Fosite reads a code and marks it later (its issue 778): the conditional write must decide, and tell the losers
 // invalid_grant.
 func TestT03_CodeIsRedeemedOnceAmongMany(t *testing.T) {
-	rig.EachNodes(t, rig.Options{}, func(t *testing.T, nodes []*rig.Rig) {
+	rig.EachNodes(t, rig.Options{AtOnce: true}, func(t *testing.T, nodes []*rig.Rig) {
 		r := nodes[0]
 		app, api := r.App(oauth.ClientSpec{}), r.ResourceServer()
 		code := r.Browser().SignIn(r.Alice.Email).Code(app, "read")
@@ -92,7 +92,7 @@ func TestT03_CodeIsRedeemedOnceAmongMany(t *testing.T) {
 // A wrong verifier spends the code, so that it must not be possible to send the right one at the same moment and get
 // two things for one code.
 func TestT03_T06_WrongAndRightVerifierAtOnce(t *testing.T) {
-	rig.EachNodes(t, rig.Options{}, func(t *testing.T, nodes []*rig.Rig) {
+	rig.EachNodes(t, rig.Options{AtOnce: true}, func(t *testing.T, nodes []*rig.Rig) {
 		app := nodes[0].App(oauth.ClientSpec{})
 		b := nodes[0].Browser().SignIn(nodes[0].Alice.Email)
 		for range 20 {
@@ -423,7 +423,7 @@ func TestT14_ExchangeCannotWidenTheGrant(t *testing.T) {
 
 // There is no ID token yet: the subject is what introspection says.
 func TestT15_EveryCodeGivesItsOwnUsersTokens(t *testing.T) {
-	rig.EachNodes(t, rig.Options{}, func(t *testing.T, nodes []*rig.Rig) {
+	rig.EachNodes(t, rig.Options{AtOnce: true}, func(t *testing.T, nodes []*rig.Rig) {
 		r := nodes[0]
 		app, api := r.App(oauth.ClientSpec{FirstParty: true}), r.ResourceServer()
 		people := crowd

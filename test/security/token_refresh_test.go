@@ -148,7 +148,7 @@ func refreshAtOnce(t *testing.T, nodes []*rig.Rig, app *rig.App, token string) (
 }
 
 func TestT22_ManyRefreshesAtOnceGetOneSuccessor(t *testing.T) {
-	rig.EachNodes(t, rig.Options{}, func(t *testing.T, nodes []*rig.Rig) {
+	rig.EachNodes(t, rig.Options{AtOnce: true}, func(t *testing.T, nodes []*rig.Rig) {
 		r := nodes[0]
 		app, api := r.App(oauth.ClientSpec{}), r.ResourceServer()
 		for _, n := range nodes {
@@ -171,7 +171,7 @@ func TestT22_ManyRefreshesAtOnceGetOneSuccessor(t *testing.T) {
 // Without a reuse window one wins. That the others showed a used token ends the family: nobody can tell which of them
 // is the thief (RFC 9700 section 4.14.2).
 func TestT22_WithoutAWindowOneRefreshWins(t *testing.T) {
-	rig.EachNodes(t, rig.Options{Lifetimes: oauth.Lifetimes{RefreshReuseWindow: -1}}, func(t *testing.T, nodes []*rig.Rig) {
+	rig.EachNodes(t, rig.Options{AtOnce: true, Lifetimes: oauth.Lifetimes{RefreshReuseWindow: -1}}, func(t *testing.T, nodes []*rig.Rig) {
 		r := nodes[0]
 		app, api := r.App(oauth.ClientSpec{}), r.ResourceServer()
 		b := r.Browser().SignIn(r.Alice.Email)
@@ -448,7 +448,7 @@ func TestT32_RefreshTokenComesWithTheGrantType(t *testing.T) {
 }
 
 func TestT33_RefreshRacingRevocationLeavesNothingAlive(t *testing.T) {
-	rig.EachNodes(t, rig.Options{}, func(t *testing.T, nodes []*rig.Rig) {
+	rig.EachNodes(t, rig.Options{AtOnce: true}, func(t *testing.T, nodes []*rig.Rig) {
 		rounds := 200
 		if testing.Short() {
 			rounds = 20
@@ -491,7 +491,7 @@ func TestT33_RefreshRacingRevocationLeavesNothingAlive(t *testing.T) {
 
 // The person may end it all at any moment, too.
 func TestT33_RefreshRacingThePersonWhoEndsIt(t *testing.T) {
-	rig.EachNodes(t, rig.Options{}, func(t *testing.T, nodes []*rig.Rig) {
+	rig.EachNodes(t, rig.Options{AtOnce: true}, func(t *testing.T, nodes []*rig.Rig) {
 		r := nodes[0]
 		app, api := r.App(oauth.ClientSpec{}), r.ResourceServer()
 		b := r.Browser().SignIn(r.Alice.Email)

@@ -17,7 +17,7 @@ import (
 
 // A consent form that is sent twice leads to one code and to one place.
 func TestV60_TheSameAnswerTwiceLeadsToTheSamePlace(t *testing.T) {
-	rig.Each(t, rig.Options{}, func(t *testing.T, r *rig.Rig) {
+	rig.Each(t, rig.Options{AtOnce: true}, func(t *testing.T, r *rig.Rig) {
 		app := r.App(oauth.ClientSpec{})
 		b := r.Browser().SignIn(r.Alice.Email)
 		t.Run("64 at once", func(t *testing.T) {
@@ -162,7 +162,7 @@ func TestV60_ASignInSentTwiceGoesOn(t *testing.T) {
 }
 
 func TestV60_JoiningTwiceIsJoiningOnce(t *testing.T) {
-	rig.Each(t, rig.Options{}, func(t *testing.T, r *rig.Rig) {
+	rig.Each(t, rig.Options{AtOnce: true}, func(t *testing.T, r *rig.Rig) {
 		ws := r.Workspace("engines", "", r.Alice)
 		bob := r.User("bob@example.com", "Bob", false)
 		_, word, err := r.OAuth.Invite(r.System(), oauth.Command(ws.ID), ws, bob.Email, oauth.RoleMember)
@@ -187,7 +187,7 @@ func TestV60_JoiningTwiceIsJoiningOnce(t *testing.T) {
 
 // A form that creates a workspace, a user or a public app, sent more than once, creates one and leads to one place.
 func TestV60_FormsThatCreateCountOnce(t *testing.T) {
-	rig.Each(t, rig.Options{}, func(t *testing.T, r *rig.Rig) {
+	rig.Each(t, rig.Options{AtOnce: true}, func(t *testing.T, r *rig.Rig) {
 		root := r.User("root@example.com", "Root", true)
 		b := r.Browser().SignIn(root.Email)
 		count := func() (workspaces, users int) {
@@ -246,7 +246,7 @@ func TestV60_FormsThatCreateCountOnce(t *testing.T) {
 }
 
 func TestV60_SettingUpTwiceSignsTheAdministratorIn(t *testing.T) {
-	rig.Each(t, rig.Options{NoUser: true}, func(t *testing.T, r *rig.Rig) {
+	rig.Each(t, rig.Options{AtOnce: true, NoUser: true}, func(t *testing.T, r *rig.Rig) {
 		word, _, err := r.Identity.SetupWord(t.Context())
 		ok(t, err)
 		form := url.Values{"word": {word}, "name": {"Ada"}, "email": {"ada@example.com"}, "password": {rig.Password}}

@@ -25,7 +25,7 @@ const nodeMajor = 22
 func Long(tb testing.TB) {
 	tb.Helper()
 	if testing.Short() {
-		tb.Skip("needs more than Go")
+		tb.Skip("needs more than Go: run it without -short; `make setup` installs what is missing")
 	}
 }
 
@@ -171,16 +171,60 @@ func ReadmePrograms() error {
 	return errors.Join(curl, openssl)
 }
 
-// Doorward builds the program as it is shipped, without cgo, and returns its path.
-func Doorward(tb testing.TB) string {
-	tb.Helper()
-	binary := filepath.Join(tb.TempDir(), "doorward")
-	build := exec.CommandContext(tb.Context(), "go", "build", "-o", binary, "doorward/cmd/doorward")
+// BinaryVariable names the environment variable with the path of the program for the whole of a test run. The first
+// process that needs it builds it there.
+const BinaryVariable = "DOORWARD_TEST_BINARY"
+
+// Built is the path of the program as it is shipped. It is built once: for the test run, or else for this process, with
+// which it goes.
+var Built = sync.OnceValues(func() (string, error) {
+	if path := os.Getenv(BinaryVariable); path != "" {
+		return path, buildOnce(path)
+	}
+	dir, err := os.MkdirTemp("", "doorward-built-")
+	if err != nil {
+		return "", err
+	}
+	if _, err := Sweep(dir, "true"); err != nil {
+		return "", err
+	}
+	path := filepath.Join(dir, "doorward")
+	return path, build(path)
+})
+
+// buildOnce builds the program unless another process has, or does so now.
+func buildOnce(path string) error {
+	lock, err := os.OpenFile(path+".lock", os.O_CREATE|os.O_RDWR, 0o600)
+	if err != nil {
+		return err
+	}
+	defer lock.Close() //nolint:errcheck // the lock goes with it
+	if err := syscall.Flock(int(lock.Fd()), syscall.LOCK_EX); err != nil {
+		return fmt.Errorf("wait for the build: %w", err)
+	}
+	if _, err := os.Stat(path); err == nil {
+		return nil
+	}
+	return build(path)
+}
+
+func build(path string) error {
+	build := exec.CommandContext(context.Background(), "go", "build", "-trimpath", "-o", path, "doorward/cmd/doorward")
 	build.Env = append(os.Environ(), "CGO_ENABLED=0")
 	if out, err := build.CombinedOutput(); err != nil {
-		tb.Fatalf("build doorward: %v\n%s", err, out)
+		return fmt.Errorf("build doorward: %w\n%s", err, out)
 	}
-	return binary
+	return nil
+}
+
+// Doorward is [Built] for a test.
+func Doorward(tb testing.TB) string {
+	tb.Helper()
+	path, err := Built()
+	if err != nil {
+		tb.Fatal(err)
+	}
+	return path
 }
 
 func program(what string, names ...string) (string, error) {

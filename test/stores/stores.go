@@ -7,6 +7,7 @@ import (
 	"encoding/hex"
 	"io/fs"
 	"path/filepath"
+	"strings"
 	"sync"
 	"testing"
 
@@ -19,7 +20,7 @@ import (
 // are to meet in the database, take OnEachEngineParallel.
 func OnEachEngine(t *testing.T, fn func(t *testing.T, s *storage.Store)) {
 	t.Helper()
-	t.Run("sqlite", func(t *testing.T) { fn(t, Open(t, "sqlite::memory:")) })
+	t.Run("sqlite", func(t *testing.T) { fn(t, Open(t, memory)) })
 	t.Run("postgresql", func(t *testing.T) { fn(t, Open(t, PostgreSQL(t))) })
 }
 
@@ -30,8 +31,21 @@ func OnEachEngineParallel(t *testing.T, fn func(t *testing.T, s *storage.Store))
 	t.Run("postgresql", func(t *testing.T) { fn(t, Open(t, PostgreSQL(t))) })
 }
 
-// SQLite is the URL of a file that goes with the test and does not exist yet.
+// memory is the URL of a SQLite database without a file.
+const memory = "sqlite::memory:"
+
+// SQLite is the URL of a file that goes with the test and holds an empty migrated database.
 func SQLite(tb testing.TB) string {
+	tb.Helper()
+	url := NoSQLite(tb)
+	if err := writeSQLite(strings.TrimPrefix(url, "sqlite:")); err != nil {
+		tb.Fatal(err)
+	}
+	return url
+}
+
+// NoSQLite is the URL of a file that goes with the test and does not exist yet, for tests of how a server makes it.
+func NoSQLite(tb testing.TB) string {
 	tb.Helper()
 	return "sqlite:" + filepath.Join(tb.TempDir(), "doorward.db")
 }
@@ -51,7 +65,8 @@ func PostgreSQL(tb testing.TB) string {
 	})
 }
 
-// Open opens a store, migrates it where that is left to do, and closes it with the test.
+// Open opens a store, migrates it where that is left to do, and closes it with the test. What it writes survives the
+// end of the process, but not that of the machine.
 func Open(tb testing.TB, url string) *storage.Store {
 	tb.Helper()
 	s, err := storage.Open(tb.Context(), url, storage.Options{})
@@ -59,10 +74,16 @@ func Open(tb testing.TB, url string) *storage.Store {
 		tb.Fatal(err)
 	}
 	tb.Cleanup(s.Close)
-	if err := s.Ping(tb.Context()); err == nil {
-		return s
+	switch {
+	case url == memory:
+		err = fillSQLite(tb.Context(), s)
+	case s.Engine() == "sqlite":
+		err = hurry(tb.Context(), s)
 	}
-	if _, err := s.Migrate(tb.Context()); err != nil {
+	if err != nil {
+		tb.Fatal(err)
+	}
+	if _, err := s.Migrate(tb.Context()); err != nil { // does nothing where nothing is left to do
 		tb.Fatal(err)
 	}
 	return s

@@ -4,7 +4,6 @@ import (
 	"flag"
 	"fmt"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"regexp"
 	"strconv"
@@ -18,7 +17,7 @@ import (
 
 var update = flag.Bool("update", false, "write docs/vendors.md and the answers in the READMEs of examples/")
 
-// binary is the server, built once.
+// binary is the server.
 var binary string
 
 func TestMain(m *testing.M) {
@@ -30,16 +29,9 @@ func whole(m *testing.M) int {
 	if testing.Short() {
 		return m.Run()
 	}
-	dir, err := os.MkdirTemp("", "doorward-vendors-")
-	if err != nil {
-		panic(err)
-	}
-	defer os.RemoveAll(dir) //nolint:errcheck // the system's own clean-up gets it
-	binary = filepath.Join(dir, "doorward")
-	build := exec.Command("go", "build", "-o", binary, "doorward/cmd/doorward")
-	build.Env = append(os.Environ(), "CGO_ENABLED=0")
-	if out, err := build.CombinedOutput(); err != nil {
-		_, _ = fmt.Fprintf(os.Stderr, "build: %v\n%s", err, out)
+	var err error
+	if binary, err = setup.Built(); err != nil {
+		_, _ = fmt.Fprintln(os.Stderr, err)
 		return 1
 	}
 	defer func() {

@@ -98,7 +98,7 @@ func TestTheSameRequestAgainHasTheSameAnswer(t *testing.T) {
 }
 
 func TestTheSameRequestAtOnceActsOnce(t *testing.T) {
-	rig.EachNodes(t, rig.Options{}, func(t *testing.T, nodes []*rig.Rig) {
+	rig.EachNodes(t, rig.Options{AtOnce: true}, func(t *testing.T, nodes []*rig.Rig) {
 		r := nodes[0]
 		w := r.Workspace("acme", "", r.Alice)
 		admin := adminKey(r, w)

@@ -1,19 +1,29 @@
-// Command run starts one PostgreSQL cluster for a command, such as `go test ./...` with its many processes, and ends it
-// afterwards:
+// Command run gives commands that test, such as `go test ./...` with its many processes, what they share: one
+// PostgreSQL cluster, and a place where the program is built once. Both go afterwards.
 //
 //	go run ./test/postgres/run -- go test ./...
+//
+// Several commands, each behind a -- of its own, run one after the other, also where one fails.
+//
+// With -record FILE it writes what `go test` printed about the time of each package to a page.
 package main
 
 import (
 	"context"
 	"errors"
+	"flag"
 	"fmt"
+	"io"
 	"os"
 	"os/exec"
 	"os/signal"
+	"path/filepath"
+	"slices"
 	"syscall"
+	"time"
 
 	"doorward/test/postgres"
+	"doorward/test/setup"
 )
 
 func main() {
@@ -25,32 +35,78 @@ func main() {
 }
 
 func run(args []string) (code int, err error) {
-	if len(args) > 0 && args[0] == "--" {
-		args = args[1:]
+	flags := flag.NewFlagSet("run", flag.ContinueOnError)
+	record := flags.String("record", "", "the page to write times to")
+	first := slices.Index(args, "--")
+	if first < 0 {
+		first = 0 // a command without options of ours before it
 	}
-	if len(args) == 0 {
-		return 2, errors.New("usage: run -- COMMAND [ARGUMENT]…")
+	if err := flags.Parse(args[:first]); err != nil {
+		return 2, nil //nolint:nilerr // flags has printed it
+	}
+	commands := split(args[first:])
+	if len(commands) == 0 {
+		return 2, errors.New("usage: run [-record FILE] -- COMMAND [ARGUMENT]… [-- COMMAND [ARGUMENT]…]…")
 	}
 	// The command gets a terminal's interrupt too; it is to end first, the cluster after it.
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
+	dir, err := os.MkdirTemp("", "doorward-built-")
+	if err != nil {
+		return 1, err
+	}
+	defer func() { err = errors.Join(err, os.RemoveAll(dir)) }()
 	server, err := postgres.NewServer(ctx, postgres.Options{})
 	if err != nil {
 		return 1, err
 	}
 	defer func() { err = errors.Join(err, server.Close()) }()
 
-	cmd := exec.CommandContext(ctx, args[0], args[1:]...)
-	cmd.Cancel = func() error { return cmd.Process.Signal(syscall.SIGTERM) }
-	cmd.Stdin, cmd.Stdout, cmd.Stderr = os.Stdin, os.Stdout, os.Stderr
-	cmd.Env = append(os.Environ(), postgres.URLVariable+"="+server.URL())
-	err = cmd.Run()
+	shared := append(os.Environ(), postgres.URLVariable+"="+server.URL(), setup.BinaryVariable+"="+filepath.Join(dir, "doorward"))
+	var times timings
+	began := time.Now()
+	for _, c := range commands {
+		cmd := exec.CommandContext(ctx, c[0], c[1:]...)
+		cmd.Cancel = func() error { return cmd.Process.Signal(syscall.SIGTERM) }
+		cmd.Stdin, cmd.Stdout, cmd.Stderr = os.Stdin, os.Stdout, os.Stderr
+		if *record != "" {
+			cmd.Stdout = io.MultiWriter(os.Stdout, times.of(c))
+		}
+		cmd.Env = shared
+		switch failed, other := exitCode(cmd.Run()); {
+		case other != nil:
+			return 1, other
+		case failed != 0:
+			code = failed
+		}
+	}
+	if *record != "" && code == 0 {
+		err = os.WriteFile(*record, times.page(time.Since(began)), 0o644)
+	}
+	return code, err
+}
+
+// split takes a list apart at each "--".
+func split(args []string) (commands [][]string) {
+	for len(args) > 0 {
+		end := slices.Index(args, "--")
+		if end < 0 {
+			end = len(args)
+		}
+		if end > 0 {
+			commands = append(commands, args[:end])
+		}
+		args = args[min(end+1, len(args)):]
+	}
+	return commands
+}
+
+// exitCode is that of a command that ran, whose own words are on the terminal already. The error is that of one that
+// did not run.
+func exitCode(err error) (int, error) {
 	var exit *exec.ExitError
 	if errors.As(err, &exit) {
-		return max(1, exit.ExitCode()), nil // its own words are on the terminal already
+		return max(1, exit.ExitCode()), nil
 	}
-	if err != nil {
-		return 1, err
-	}
-	return 0, nil
+	return 0, err
 }
