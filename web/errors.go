@@ -3,10 +3,8 @@ package web
 import (
 	"bytes"
 	"context"
-	"encoding/json"
 	"errors"
 	"net/http"
-	"strconv"
 	"strings"
 	"time"
 
@@ -16,8 +14,6 @@ import (
 	"doorward/oauth/identity"
 	"doorward/storage"
 	"doorward/templates"
-	"doorward/web/api"
-	"doorward/web/gateway"
 )
 
 // pageError is what a person is told instead of a page. Cause is for the log alone.
@@ -126,60 +122,4 @@ func wayOn(r *http.Request, status int) (to, text string) {
 		return again, "Try again"
 	}
 	return "/", "Go to your settings"
-}
-
-// writeFailure answers a request whose handler panicked, in the shape that its caller expects.
-func (s *Server) writeFailure(w http.ResponseWriter, r *http.Request) {
-	if api.Owns(r.URL.Path) {
-		s.api.Refuse(w, r, &gateway.Refusal{Kind: gateway.Failed, Detail: "The server failed. Send the request id to its operator."})
-		return
-	}
-	if !isMachine(r) {
-		s.writePageError(w, r, errors.New("panic"))
-		return
-	}
-	writeMachineError(w, http.StatusInternalServerError, oauth.ServerError, "The server failed. Send the request id to its operator.")
-}
-
-// turnAway answers what must reach no route: callers of an API in its shape, other programs in that of RFC 6749 section
-// 5.2, all others with a line of text.
-func (s *Server) turnAway(w http.ResponseWriter, r *http.Request, status int, description string) {
-	if api.Owns(r.URL.Path) {
-		kind := gateway.BadRequest
-		switch status {
-		case http.StatusNotFound:
-			kind = gateway.NotFound
-		case http.StatusMethodNotAllowed:
-			kind = gateway.MethodNotAllowed
-		}
-		s.api.Refuse(w, r, &gateway.Refusal{Kind: kind, Status: status, Detail: description})
-		return
-	}
-	if !isMachine(r) {
-		http.Error(w, description, status)
-		return
-	}
-	writeMachineError(w, status, oauth.InvalidRequest, description)
-}
-
-func writeMachineError(w http.ResponseWriter, status int, code, description string) {
-	w.Header().Set("Content-Type", "application/json")
-	w.Header().Set("Cache-Control", "no-store")
-	w.Header().Set("Pragma", "no-cache")
-	w.WriteHeader(status)
-	_ = json.NewEncoder(w).Encode(map[string]string{ // as above
-		"error": code, "error_description": description, "request_id": w.Header().Get("X-Request-Id"),
-	})
-}
-
-// inWords says how long to wait.
-func inWords(d time.Duration) string {
-	if d <= 90*time.Second {
-		n := int64((d + time.Second - 1) / time.Second)
-		if n <= 1 {
-			return "a second"
-		}
-		return strconv.FormatInt(n, 10) + " seconds"
-	}
-	return strconv.FormatInt(int64((d+time.Minute-1)/time.Minute), 10) + " minutes"
 }

@@ -12,9 +12,6 @@ import (
 	"doorward/web/api"
 )
 
-// joinBase is where invitations lead; their word follows.
-const joinBase = "/join/"
-
 // noInvitation is told whoever shows a word that is good for nothing, whatever the reason.
 func noInvitation(err error) *pageError {
 	return &pageError{

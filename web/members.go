@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"net/http"
+	"slices"
 	"strings"
 
 	"doorward/oauth"
@@ -155,4 +156,97 @@ func (s *Server) shownInvitation(w http.ResponseWriter, r *http.Request, v *visi
 	view := templates.MembersView{Page: s.page(v, templates.SectionWorkspaces)}
 	view.Made = &templates.MadeInvitation{Email: i.Email, URL: s.oauth.InvitationURL(x.Secret), Expires: i.ExpiresAt.Time()}
 	return s.showMembers(w, r, http.StatusOK, v, by, ws, all, view, "")
+}
+
+// confirmMember serves GET …/members/{id}/remove.
+func (s *Server) confirmMember(w http.ResponseWriter, r *http.Request, v *visitor, by oauth.Authority, ws storage.Workspace, all []storage.Workspace) error {
+	id := r.PathValue("id")
+	if id == v.user.ID {
+		return redirect(w, workspacePath(ws)+"/leave")
+	}
+	if err := by.May(oauth.MayManageMembers); err != nil {
+		return err
+	}
+	return s.askMember(w, r, v, ws, all, id, false)
+}
+
+// confirmLeave serves GET /settings/workspaces/{slug}/leave.
+func (s *Server) confirmLeave(w http.ResponseWriter, r *http.Request, v *visitor, _ oauth.Authority, ws storage.Workspace, all []storage.Workspace) error {
+	return s.askMember(w, r, v, ws, all, v.user.ID, true)
+}
+
+func (s *Server) askMember(w http.ResponseWriter, r *http.Request, v *visitor, ws storage.Workspace, all []storage.Workspace, userID string, self bool) error {
+	ctx := storage.System(r.Context())
+	members, err := s.store.Members(ctx, ws.ID, "", oauth.MaxMembers)
+	if err != nil {
+		return err
+	}
+	i := slices.IndexFunc(members, func(m storage.Member) bool { return m.UserID == userID })
+	if i < 0 {
+		return notFound()
+	}
+	grants, err := s.store.LiveGrantsOf(ctx, userID)
+	if err != nil {
+		return err
+	}
+	apps, err := s.appNames(ctx, slices.DeleteFunc(grants, func(g storage.Grant) bool { return g.WorkspaceID != ws.ID }))
+	if err != nil {
+		return err
+	}
+	tokens, err := s.liveKeys(ctx, storage.KeyOwner{UserID: userID}, storage.KeyFilter{})
+	if err != nil {
+		return err
+	}
+	keys, err := s.liveKeys(ctx, storage.KeyOwner{WorkspaceID: ws.ID}, storage.KeyFilter{CreatedBy: userID})
+	if err != nil {
+		return err
+	}
+	m := members[i]
+	view := templates.ConfirmView{
+		Page: s.page(v, templates.SectionWorkspaces), Workspace: workspaceBar(ws, all, templates.TabMembers),
+		Title: "Remove " + m.Email + "?", Button: "Remove the member", CancelURL: workspacePath(ws) + "/" + templates.TabMembers,
+		Stays: "To bring them back, invite them again; the access of apps does not come back.",
+	}
+	first := m.Email + " is no longer " + aRole(m.Role) + " of " + ws.Name + "."
+	if self {
+		view.Title, view.Button, view.CancelURL = "Leave "+ws.Name+"?", "Leave the workspace", workspacePath(ws)
+		view.Workspace.Tab = templates.TabSettings
+		view.Stays, first = "To come back, you need an invitation.", "You are no longer "+aRole(m.Role)+" of "+ws.Name+"."
+	}
+	view.Ends = sentences(first,
+		ending(len(apps), "app loses its access here", "apps lose their access here", apps...),
+		ending(len(tokens), "personal access token no longer reaches it", "personal access tokens no longer reach it", tokens...),
+	)
+	if text := ending(len(keys), "API key", "API keys", keys...); text != "" {
+		view.Stays += " What they created stays and works on: " + text
+	}
+	return s.askFirst(w, r, view)
+}
+
+func aRole(role string) string {
+	if strings.HasPrefix(role, "a") || strings.HasPrefix(role, "o") {
+		return "an " + role
+	}
+	return "a " + role
+}
+
+// confirmWithdrawal serves GET …/invitations/{id}/withdraw.
+func (s *Server) confirmWithdrawal(w http.ResponseWriter, r *http.Request, v *visitor, by oauth.Authority, ws storage.Workspace, all []storage.Workspace) error {
+	if err := by.May(oauth.MayManageMembers); err != nil {
+		return err
+	}
+	open, err := s.store.InvitationsOf(storage.System(r.Context()), ws.ID)
+	if err != nil {
+		return err
+	}
+	i := slices.IndexFunc(open, func(i storage.Invitation) bool { return i.ID == r.PathValue("id") })
+	if i < 0 {
+		return notFound()
+	}
+	return s.askFirst(w, r, templates.ConfirmView{
+		Page: s.page(v, templates.SectionWorkspaces), Workspace: workspaceBar(ws, all, templates.TabMembers),
+		Title: "Withdraw the invitation of " + open[i].Email + "?", Button: "Withdraw the invitation", CancelURL: workspacePath(ws) + "/" + templates.TabMembers,
+		Ends:  []string{"The link with which " + open[i].Email + " joins as " + aRole(open[i].Role) + " stops working."},
+		Stays: "You can invite them again, with a new link.",
+	})
 }

@@ -2,7 +2,6 @@ package web
 
 import (
 	"cmp"
-	"context"
 	"crypto/rand"
 	"encoding/hex"
 	"errors"
@@ -11,21 +10,16 @@ import (
 	"net/http"
 	"net/netip"
 	"net/url"
-	"path"
 	"regexp"
 	"runtime/debug"
 	"strings"
 	"time"
-	"unicode"
 
 	"doorward/oauth"
 	"doorward/storage"
 	"doorward/web/api"
 	"doorward/web/gateway"
 )
-
-// handling is how long a request may keep the database busy; what takes longer is answered with 503.
-const handling = 8 * time.Second
 
 // observe is the outermost middleware: it gives the request an id, catches panics, and writes the one line that the
 // log has of each request.
@@ -56,15 +50,6 @@ func (s *Server) observe(next http.Handler) http.Handler {
 		}()
 		s.warnOfForwarding(r)
 		next.ServeHTTP(o, r)
-	})
-}
-
-// bounded ends a request that keeps the database busy for too long; the answer is then 503.
-func bounded(next http.Handler) http.Handler {
-	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		ctx, cancel := context.WithTimeout(r.Context(), handling)
-		defer cancel()
-		next.ServeHTTP(w, r.WithContext(ctx))
 	})
 }
 
@@ -143,34 +128,6 @@ func requestID(r *http.Request) string {
 	var b [12]byte
 	_, _ = rand.Read(b[:]) // never fails
 	return hex.EncodeToString(b[:])
-}
-
-// clean makes a stranger's text fit for a log: cut, and without characters that change how a line looks.
-func clean(text string, limit int) string {
-	if len(text) <= limit && plain(text) {
-		return text
-	}
-	text = strings.ToValidUTF8(text, "?")
-	text = strings.Map(func(r rune) rune {
-		if unicode.IsControl(r) || unicode.Is(unicode.Cf, r) {
-			return '?'
-		}
-		return r
-	}, text)
-	if r := []rune(text); len(r) > limit {
-		return string(r[:limit])
-	}
-	return text
-}
-
-// plain tells whether text is printable ASCII, as nearly all of it is.
-func plain(text string) bool {
-	for i := range len(text) {
-		if text[i] < ' ' || text[i] > '~' {
-			return false
-		}
-	}
-	return true
 }
 
 // originOnly drops from a Referer what may hold a code or token.
@@ -325,18 +282,6 @@ func isMachine(r *http.Request) bool {
 		return true
 	}
 	return strings.HasPrefix(r.URL.Path, "/.well-known/") || api.Owns(r.URL.Path)
-}
-
-// canonicalPath tells whether http.ServeMux would take the path as it is, instead of redirecting to a cleaner one.
-func canonicalPath(u *url.URL) bool {
-	p := u.Path
-	if p == "" || p[0] != '/' || strings.ContainsAny(p, "\x00\\") {
-		return false
-	}
-	if p == "/" {
-		return true
-	}
-	return path.Clean(p) == strings.TrimSuffix(p, "/") && !strings.HasSuffix(p, "//")
 }
 
 // ours tells whether a request is for the issuer's host. On a loopback address any host that is not known is taken

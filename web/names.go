@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 
-	"doorward/oauth"
 	"doorward/storage"
 	"doorward/templates"
 )
@@ -112,9 +111,4 @@ func (n *names) readInvitations(ctx context.Context) error {
 		n.invited[i.ID] = i.Email
 	}
 	return nil
-}
-
-// readAs runs fn in a transaction that reads what is a workspace's own.
-func (s *Server) readAs(ctx context.Context, by oauth.Authority, fn func(ctx context.Context) error) error {
-	return s.store.InTx(storage.Tenant(ctx, by.UserID, by.WorkspaceID), fn)
 }

@@ -2,16 +2,15 @@ package web
 
 import (
 	"bytes"
+	"context"
 	"crypto/rand"
 	"encoding/base64"
-	"errors"
 	"fmt"
-	"maps"
 	"net/http"
 	"net/url"
 	"path"
-	"slices"
 	"strings"
+	"time"
 
 	"github.com/a-h/templ"
 
@@ -86,54 +85,6 @@ func (s *Server) memberPage(h func(w http.ResponseWriter, r *http.Request, v *vi
 		}
 		return redirect(w, "/login?return_to="+url.QueryEscape(r.URL.RequestURI()))
 	})
-}
-
-// uncounted are the last words of the addresses of forms that oauth.Server.TakeChange is not asked about: what ends
-// something once and for good, or changes nothing; and the password, which TakeSignIn counts, so that programs that act
-// for a person cannot keep them from changing it.
-var uncounted = []string{"revoke", "delete", "remove", "withdraw", "leave", "end", "end-others", "end-all", "password", "search"}
-
-// proven serves h. Where h answers oauth.ErrStale, having done nothing, it asks for the password and then serves h once
-// more, so that every form that gives lasting power asks in the same way.
-func (s *Server) proven(w http.ResponseWriter, r *http.Request, v *visitor, h memberHandler) error {
-	if r.Method == http.MethodPost && !slices.Contains(uncounted, path.Base(r.URL.Path)) {
-		if err := s.oauth.TakeChange(r.Context(), &oauth.Authority{UserID: v.user.ID}); err != nil {
-			return err
-		}
-	}
-	err := h(w, r, v)
-	if !errors.Is(err, oauth.ErrStale) {
-		return err
-	}
-	v, done, err := s.prove(w, r, v)
-	if err != nil || done {
-		return err
-	}
-	return h(w, r, v)
-}
-
-// proofField is the field of a form in which a person gives their password again.
-const proofField = "current_password"
-
-// prove makes a session fresh with the password that a form brings. Where it brings none, or a wrong one, prove answers
-// with a page that asks for it and sends the form again (done); such forms may lead to the targets.
-func (s *Server) prove(w http.ResponseWriter, r *http.Request, v *visitor, formTargets ...string) (_ *visitor, done bool, err error) {
-	v, fault, status, err := s.stepUp(w, r, v, r.PostForm.Get(proofField))
-	if err != nil || fault == "" {
-		return v, false, err
-	}
-	view := templates.ProofView{Page: s.page(v, ""), Action: r.URL.Path, BackURL: safeReturn(path.Dir(r.URL.Path))}
-	if r.PostForm.Get(proofField) != "" {
-		view.Fault = fault
-	}
-	for _, name := range slices.Sorted(maps.Keys(r.PostForm)) {
-		for _, value := range r.PostForm[name] {
-			if name != proofField {
-				view.Fields = append(view.Fields, templates.FormField{Name: name, Value: value})
-			}
-		}
-	}
-	return v, true, s.render(w, r, status, view.Nonce, templates.ProofPage(view), formTargets...)
 }
 
 // adminPage serves a page to administrators; to everybody else there is none.
@@ -220,21 +171,26 @@ func redirect(w http.ResponseWriter, to string) error {
 	return nil
 }
 
-const defaultPage = "/settings/profile"
+// handling is how long a request may keep the database busy; what takes longer is answered with 503.
+const handling = 8 * time.Second
 
-// safeReturn is where to go on after signing in: a path of ours, else the settings. Anything that a browser could read
-// as another host is refused, and so is what signing in makes no sense before.
-func safeReturn(to string) string {
-	if len(to) > 2000 || !strings.HasPrefix(to, "/") || strings.HasPrefix(to, "//") ||
-		strings.ContainsFunc(to, func(r rune) bool { return r <= ' ' || r == '\\' || r > '~' }) {
-		return defaultPage
+// bounded ends a request that keeps the database busy for too long; the answer is then 503.
+func bounded(next http.Handler) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		ctx, cancel := context.WithTimeout(r.Context(), handling)
+		defer cancel()
+		next.ServeHTTP(w, r.WithContext(ctx))
+	})
+}
+
+// canonicalPath tells whether http.ServeMux would take the path as it is, instead of redirecting to a cleaner one.
+func canonicalPath(u *url.URL) bool {
+	p := u.Path
+	if p == "" || p[0] != '/' || strings.ContainsAny(p, "\x00\\") {
+		return false
 	}
-	u, err := url.Parse(to)
-	if err != nil || u.Host != "" || u.Scheme != "" || u.User != nil || !canonicalPath(u) {
-		return defaultPage
+	if p == "/" {
+		return true
 	}
-	if !strings.HasPrefix(u.Path, "/settings/") && !strings.HasPrefix(u.Path, "/admin/") && !strings.HasPrefix(u.Path, joinBase) && u.Path != "/" {
-		return defaultPage
-	}
-	return to
+	return path.Clean(p) == strings.TrimSuffix(p, "/") && !strings.HasSuffix(p, "//")
 }

@@ -3,8 +3,6 @@ package web
 import (
 	"cmp"
 	"context"
-	"crypto/rand"
-	"encoding/base64"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -14,25 +12,8 @@ import (
 	"github.com/gorilla/sessions"
 
 	"doorward/oauth"
-	"doorward/oauth/identity"
 	"doorward/storage"
 )
-
-const (
-	sessionIdle     = 24 * time.Hour      // without a request
-	sessionAbsolute = 14 * 24 * time.Hour // whatever happens
-	freshness       = 5 * time.Minute     // after which making a secret asks for the password again
-	deviceLifetime  = 90 * 24 * time.Hour // of the cookie that tells a known browser
-)
-
-// cookieName puts the prefix before a name by which browsers hold a cookie to its own host, Secure and Path=/. Over
-// plain http, which only a loopback issuer has, they would refuse it.
-func cookieName(name string, secure bool) string {
-	if secure {
-		return "__Host-" + name
-	}
-	return name
-}
 
 // sessionStore is gorilla's sessions.Store over ours: the cookie holds a random text, its digest and all values are a
 // row, so that a session ends when the row does.
@@ -123,15 +104,6 @@ func encodeValues(session *sessions.Session) (string, error) {
 	return string(text), nil
 }
 
-// cookieLength is that of 32 random bytes in base64url.
-const cookieLength = 43
-
-func randomText() string {
-	var b [32]byte
-	_, _ = rand.Read(b[:]) // never fails
-	return base64.RawURLEncoding.EncodeToString(b[:])
-}
-
 // visitor is who sends a request: nil fields mean that nobody is signed in.
 type visitor struct {
 	session *sessions.Session
@@ -143,11 +115,6 @@ func (v *visitor) signedIn() bool { return v.user.ID != "" }
 
 // authTime is when the password was last given in this session; zero when nobody is signed in.
 func (v *visitor) authTime() storage.Time { return v.row.AuthTime }
-
-// fresh tells whether the password was given lately enough to make a secret.
-func (s *Server) fresh(v *visitor) bool {
-	return s.store.Now().Sub(v.row.AuthTime) <= freshness
-}
 
 // visitor finds the session of a request. The former cookie of a session opens nothing.
 func (s *Server) visitor(r *http.Request) (*visitor, error) {
@@ -313,60 +280,4 @@ func (s *Server) endSession(w http.ResponseWriter, r *http.Request, v *visitor) 
 		Path: "/", MaxAge: -1, Secure: s.secure, HttpOnly: true, SameSite: http.SameSiteLaxMode,
 	}))
 	return nil
-}
-
-// setCookie sets one of our other cookies; a lifetime of zero or less removes it.
-func (s *Server) setCookie(w http.ResponseWriter, name, value string, lifetime time.Duration) {
-	age := int(lifetime.Seconds())
-	if age <= 0 {
-		age = -1
-	}
-	//nolint:gosec // Secure where the issuer is https
-	http.SetCookie(w, &http.Cookie{Name: cookieName(name, s.secure), Value: value, Path: "/", MaxAge: age, Secure: s.secure, HttpOnly: true, SameSite: http.SameSiteLaxMode})
-}
-
-// deviceMark tells a browser in which this account signed in before. It opens nothing: it only lets its owner try a
-// password while somebody elsewhere keeps the account throttled. A changed password makes it worthless.
-func (s *Server) deviceMark(user storage.User) string {
-	return s.oauth.FormToken("device", storage.EmailKey(user.Email), user.PasswordChangedAt.Time().Format(time.RFC3339Nano))
-}
-
-// knownDevice tells whether the browser holds the mark of the account behind an address.
-func (s *Server) knownDevice(ctx context.Context, r *http.Request, email string) (bool, error) {
-	c, err := r.Cookie(cookieName("doorward-device", s.secure))
-	if err != nil || len(c.Value) != cookieLength {
-		return false, nil
-	}
-	u, err := s.store.UserByEmail(storage.System(ctx), email)
-	if errors.Is(err, storage.ErrNotFound) {
-		return false, nil
-	}
-	if err != nil {
-		return false, fmt.Errorf("known device: %w", err)
-	}
-	return s.oauth.FormTokenFits(c.Value, "device", storage.EmailKey(u.Email), u.PasswordChangedAt.Time().Format(time.RFC3339Nano)), nil
-}
-
-// attempt is a password that somebody gave for an account.
-func (s *Server) attempt(r *http.Request, email, password string) (identity.Attempt, error) {
-	known, err := s.knownDevice(r.Context(), r, email)
-	return identity.Attempt{Email: email, Password: password, Address: s.proxies.ClientAddress(r), KnownDevice: known}, err
-}
-
-// setNotice keeps a sentence for the next page that this browser is shown.
-func (s *Server) setNotice(w http.ResponseWriter, r *http.Request, v *visitor, text string) error {
-	v.session.Values[valueNotice] = text
-	return s.sessions.Save(r, w, v.session)
-}
-
-// takeNotice gives the sentence that setNotice kept, once, and the path that undoes what it says.
-func (s *Server) takeNotice(w http.ResponseWriter, r *http.Request, v *visitor) (text, undo string, err error) {
-	text, ok := v.session.Values[valueNotice].(string)
-	if !ok {
-		return "", "", nil
-	}
-	undo, _ = v.session.Values[valueUndo].(string)
-	delete(v.session.Values, valueNotice)
-	delete(v.session.Values, valueUndo)
-	return text, undo, s.sessions.Save(r, w, v.session)
 }

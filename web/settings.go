@@ -3,107 +3,15 @@ package web
 import (
 	"context"
 	"errors"
-	"maps"
 	"net/http"
 	"slices"
 	"strconv"
 	"strings"
-	"time"
 
-	"doorward/oauth"
 	"doorward/oauth/identity"
 	"doorward/storage"
 	"doorward/templates"
 )
-
-// joined is all that fieldErrors found, as one text.
-func joined(faults map[string]string) string {
-	var all []string
-	for _, field := range slices.Sorted(maps.Keys(faults)) {
-		all = append(all, faults[field])
-	}
-	return strings.Join(all, " ")
-}
-
-// held is why something that is stopped cannot be started by whoever looks at it; empty: they can.
-func held(err error) string {
-	var no *oauth.Forbidden
-	if errors.As(err, &no) {
-		return no.Message
-	}
-	return ""
-}
-
-// fieldErrors turns what is wrong with a form into a sentence for each field; nil when err is about something else.
-func fieldErrors(err error) map[string]string {
-	faults := map[string]string{}
-	add := func(field, message string) {
-		if faults[field] != "" {
-			message = faults[field] + " " + message
-		}
-		faults[field] = message
-	}
-	for _, e := range oauth.Unjoin(err) {
-		var person *identity.Invalid
-		var app *oauth.Invalid
-		switch {
-		case errors.As(e, &person):
-			add(person.Field, sentence(person.Message))
-		case errors.As(e, &app):
-			add(app.Field, sentence(fieldLabels[app.Field]+" "+app.Message))
-		default:
-			return nil
-		}
-	}
-	if len(faults) == 0 {
-		return nil
-	}
-	return faults
-}
-
-// fieldLabels are what the sentences of oauth.Invalid begin with.
-var fieldLabels = map[string]string{
-	"name": "The name", "site": "The web site", "redirect_uris": "The redirect URIs:", "scope": "The scope", "resource": "The API", "grant": "The grant",
-	"kind": "The kind", "pkce": "PKCE", "grace": "The time", "note": "The note", "environment": "The environment", "expires": "The end", "role": "The role",
-	"plan": "The plan", "rate limit": "The limit", "addresses": "The addresses:", "key": "It", "slug": "The slug", "email": "That",
-}
-
-func sentence(text string) string {
-	text = strings.TrimSpace(text)
-	if text == "" {
-		return ""
-	}
-	text = strings.ToUpper(text[:1]) + text[1:]
-	if !strings.HasSuffix(text, ".") {
-		text += "."
-	}
-	return text
-}
-
-// seconds is a wait for Retry-After: whole seconds, at least one.
-func seconds(d time.Duration) string {
-	return strconv.FormatInt(max(1, int64((d+time.Second-1)/time.Second)), 10)
-}
-
-// lasting says how long something lasts, in the two largest units that it has, rounded down: it is a promise.
-func lasting(d time.Duration) string {
-	var parts []string
-	for _, unit := range []struct {
-		length time.Duration
-		name   string
-	}{{24 * time.Hour, "day"}, {time.Hour, "hour"}, {time.Minute, "minute"}, {time.Second, "second"}} {
-		n := d / unit.length
-		d %= unit.length
-		if n > 0 && len(parts) < 2 {
-			text := strconv.FormatInt(int64(n), 10) + " " + unit.name
-			if n > 1 {
-				text += "s"
-			}
-			parts = append(parts, text)
-		}
-	}
-	return strings.Join(parts, " ")
-}
 
 // profilePage serves GET /settings/profile.
 func (s *Server) profilePage(w http.ResponseWriter, r *http.Request, v *visitor) error {
@@ -295,137 +203,36 @@ func browserName(agent string) string {
 	return system
 }
 
-// connectedAppsPage serves GET /settings/connected-apps: what this person has allowed whom.
-func (s *Server) connectedAppsPage(w http.ResponseWriter, r *http.Request, v *visitor) error {
-	page, err := s.settingsPage(w, r, v, templates.SectionConnectedApps)
+// confirmEndSession serves GET /settings/security/sessions/{id}/end and …/end-others.
+func (s *Server) confirmEndSession(w http.ResponseWriter, r *http.Request, v *visitor) error {
+	list, err := s.sessionsOf(r, v)
 	if err != nil {
 		return err
 	}
-	apps, err := s.connectedApps(r, v)
-	if err != nil {
-		return err
+	view := templates.ConfirmView{
+		Page: s.page(v, templates.SectionSecurity), Title: "Sign out everywhere else?", Button: "Sign out everywhere else", CancelURL: "/settings/security",
+		Stays: "This browser stays signed in, and apps that you have allowed keep their access.",
 	}
-	view := templates.ConnectedAppsView{Page: page, Apps: apps}
-	return s.render(w, r, http.StatusOK, view.Nonce, templates.ConnectedAppsPage(view))
-}
-
-// connectedApps lists each app that the person allowed something, or that holds tokens of theirs without having asked.
-func (s *Server) connectedApps(r *http.Request, v *visitor) ([]templates.ConnectedApp, error) {
-	tenant := storage.Tenant(r.Context(), v.user.ID, "")
-	consents, err := s.store.ConsentsOf(tenant, v.user.ID)
-	if err != nil {
-		return nil, err
+	id := r.PathValue("id")
+	if id == v.row.ID {
+		return redirect(w, "/logout")
 	}
-	grants, err := s.store.LiveGrantsOf(storage.System(r.Context()), v.user.ID) // tenants read no tokens
-	if err != nil {
-		return nil, err
-	}
-	workspaces, err := s.store.WorkspacesOf(storage.System(r.Context()), v.user.ID)
-	if err != nil {
-		return nil, err
-	}
-	apps := map[string]*templates.ConnectedApp{}
-	var order []string
-	add := func(clientID, resource, workspaceID string, scopes []string, since time.Time) *templates.ConnectedApp {
-		app, ok := apps[clientID]
-		if !ok {
-			app = &templates.ConnectedApp{ID: clientID, Since: since}
-			apps[clientID] = app
-			order = append(order, clientID)
+	list = slices.DeleteFunc(list, func(x storage.Session) bool { return x.ID == v.row.ID || id != "" && x.ID != id })
+	if id != "" {
+		if len(list) == 0 {
+			return notFound()
 		}
-		if since.Before(app.Since) {
-			app.Since = since
+		view.Title, view.Button = "Sign that browser out?", "Sign out"
+	}
+	for _, x := range list {
+		name := browserName(x.UserAgent)
+		if name == "" {
+			name = "An unknown browser"
 		}
-		where := s.accessTo(resource, workspaceID, workspaces)
-		i := slices.IndexFunc(app.Access, func(x templates.ConnectedAccess) bool {
-			return x.Resource == where.Resource && x.Workspace == where.Workspace
-		})
-		if i < 0 {
-			i = len(app.Access)
-			app.Access = append(app.Access, where)
-		}
-		for _, name := range scopes {
-			if text := s.scopeSentence(resource, name); !slices.Contains(app.Access[i].Scopes, text) {
-				app.Access[i].Scopes = append(app.Access[i].Scopes, text)
-			}
-		}
-		return app
+		view.Ends = append(view.Ends, name+", "+x.Address+", last active on "+x.SeenAt.Time().UTC().Format("2 January 2006 at 15:04 UTC")+".")
 	}
-	for _, c := range consents {
-		add(c.ClientID, c.Resource, c.WorkspaceID, c.Scopes, c.CreatedAt.Time())
+	if len(list) == 0 {
+		view.Ends = []string{"No other browser is signed in."}
 	}
-	for _, g := range grants {
-		app := add(g.ClientID, g.Resource, g.WorkspaceID, g.Scopes, g.CreatedAt.Time())
-		app.Live++
-		if used := g.LastUsedAt.Time(); used.After(app.LastUsed) {
-			app.LastUsed = used
-		}
-	}
-	var list []templates.ConnectedApp
-	for _, id := range order {
-		app := apps[id]
-		c, err := s.store.ClientByID(storage.System(r.Context()), id)
-		if errors.Is(err, storage.ErrNotFound) {
-			continue
-		}
-		if err != nil {
-			return nil, err
-		}
-		app.Name, app.Site, app.Disabled, app.Verified = c.Name, c.Site, !c.DisabledAt.IsZero(), c.Verified
-		app.FirstParty, app.Operator = c.FirstParty, oauth.RegisteredByOperator(&c)
-		if len(c.RedirectURIs) > 0 {
-			app.Host, _ = oauth.RedirectHost(c.RedirectURIs[0])
-		}
-		list = append(list, *app)
-	}
-	return list, nil
-}
-
-// accessTo names an API, and the workspace where the person has several.
-func (s *Server) accessTo(resource, workspaceID string, workspaces []storage.Workspace) templates.ConnectedAccess {
-	x := templates.ConnectedAccess{Resource: resource}
-	if r, ok := s.oauth.Resource(resource); ok {
-		x.Resource = r.Name
-	}
-	if len(workspaces) > 1 {
-		for _, ws := range workspaces {
-			if ws.ID == workspaceID {
-				x.Workspace = ws.Name
-			}
-		}
-	}
-	return x
-}
-
-func (s *Server) scopeSentence(resource, name string) string {
-	if r, ok := s.oauth.Resource(resource); ok {
-		if x, ok := r.Scope(name); ok {
-			return scopeText(x)
-		}
-	}
-	return name
-}
-
-// endAccess serves POST /settings/connected-apps/{id}/end, and without an id, /settings/connected-apps/end-all. It takes
-// effect before it returns: access and refresh tokens find their grant revoked.
-func (s *Server) endAccess(w http.ResponseWriter, r *http.Request, v *visitor) error {
-	id, all := r.PathValue("id"), strings.HasSuffix(r.URL.Path, "/end-all")
-	if id == "" && !all {
-		return notFound()
-	}
-	own, personalID, err := s.personal(r, v)
-	if err != nil {
-		return err
-	}
-	if err := s.oauth.EndAccess(own, v.user.ID, personalID, id); err != nil {
-		return err
-	}
-	text := "Access is ended. What the app holds no longer works."
-	if all {
-		text = "Access of all apps is ended. What they hold no longer works."
-	}
-	if err := s.setNotice(w, r, v, text); err != nil {
-		return err
-	}
-	return redirect(w, "/settings/connected-apps")
+	return s.askFirst(w, r, view)
 }

@@ -80,3 +80,37 @@ func mostUsed(totals map[string]*templates.UsageRow) []string {
 	})
 	return ids
 }
+
+// usageDays is how many days a chart of a key shows, today included.
+const usageDays = 30
+
+// writeUses has what was counted lately written, so that a call just made is on the page. Where that fails, the page is
+// some seconds older.
+func (s *Server) writeUses(ctx context.Context) {
+	ctx = storage.System(ctx)
+	_ = s.store.FlushTouches(ctx)
+	_ = s.store.FlushUsage(ctx)
+}
+
+// usageDays is how a key was used in each of the last days, in these workspaces together.
+func (s *Server) usageDays(ctx context.Context, keyID string, workspaceIDs ...string) ([]templates.UsageDay, error) {
+	today := s.now().UTC().Truncate(24 * time.Hour)
+	days := make([]templates.UsageDay, usageDays)
+	for i := range days {
+		days[i].Day = today.AddDate(0, 0, i+1-usageDays)
+	}
+	for _, ws := range workspaceIDs {
+		list, err := s.store.UsageByDay(ctx, ws, keyID, storage.At(days[0].Day), storage.At(today.AddDate(0, 0, 1)))
+		if err != nil {
+			return nil, err
+		}
+		for _, x := range list {
+			if i := int(x.Hour.Time().Sub(days[0].Day) / (24 * time.Hour)); i >= 0 && i < len(days) {
+				days[i].Allowed += x.Allowed
+				days[i].Limited += x.Limited
+				days[i].Refused += x.Refused
+			}
+		}
+	}
+	return days, nil
+}

@@ -1,9 +1,11 @@
 package web
 
 import (
+	"context"
 	"errors"
 	"net/http"
 	"slices"
+	"strings"
 
 	"doorward/oauth/identity"
 	"doorward/storage"
@@ -223,4 +225,160 @@ func (s *Server) kept(r *http.Request, userID string) (ids []string, err error) 
 		ids = append(ids, id)
 	}
 	return ids, nil
+}
+
+// adminUsersPage serves GET /admin/users.
+func (s *Server) adminUsersPage(w http.ResponseWriter, r *http.Request, v *visitor) error {
+	page, err := s.settingsPage(w, r, v, templates.SectionAdminUsers)
+	if err != nil {
+		return err
+	}
+	return s.showUsers(w, r, http.StatusOK, v, templates.AdminUsersView{Page: page})
+}
+
+func (s *Server) showUsers(w http.ResponseWriter, r *http.Request, status int, v *visitor, view templates.AdminUsersView) error {
+	query, after := clean(r.URL.Query().Get("q"), 200), clean(r.URL.Query().Get("after"), 64)
+	list, err := s.store.Users(storage.System(r.Context()), query, after, listLength+1)
+	if err != nil {
+		return err
+	}
+	list, view.NextURL, view.PrevURL = paging("/admin/users", query, after, list, func(u storage.User) string { return u.ID })
+	view.Query, view.NeedPassword = query, !s.fresh(v)
+	for _, u := range list {
+		view.Users = append(view.Users, templates.AdminUser{
+			ID: u.ID, Name: u.Name, Email: u.Email, Admin: u.Admin, Disabled: !u.DisabledAt.IsZero(),
+			Created: u.CreatedAt.Time(), LastSeen: u.SeenAt.Time(), Self: u.ID == v.user.ID,
+		})
+	}
+	return s.render(w, r, status, view.Nonce, templates.AdminUsersPage(view))
+}
+
+// createUser serves POST /admin/users.
+func (s *Server) createUser(w http.ResponseWriter, r *http.Request, v *visitor) error {
+	form := r.PostForm
+	v, fault, status, err := s.stepUp(w, r, v, form.Get("current_password"))
+	if err != nil {
+		return err
+	}
+	view := templates.AdminUsersView{Page: s.page(v, templates.SectionAdminUsers), NewName: clean(form.Get("name"), 300), NewEmail: clean(form.Get("email"), 320), NewAdmin: form.Get("admin") != ""}
+	if fault != "" {
+		view.Errors = map[string]string{"current_password": fault}
+		return s.showUsers(w, r, status, v, view)
+	}
+	var made newSecret
+	insert, err := s.identity.PrepareUser(r.Context(), identity.NewUser{Email: form.Get("email"), Name: form.Get("name"), Password: form.Get("password"), Admin: form.Get("admin") != ""})
+	if err == nil {
+		made, _, err = s.createOnce(storage.System(r.Context()), r, v, "", func(ctx context.Context) (newSecret, error) {
+			u, err := insert(ctx)
+			return newSecret{ID: u.ID}, err
+		})
+	}
+	if view.Errors = fieldErrors(err); view.Errors != nil {
+		return s.showUsers(w, r, http.StatusBadRequest, v, view)
+	}
+	if err != nil {
+		return err
+	}
+	u, err := s.store.UserByID(storage.System(r.Context()), made.ID)
+	if err != nil {
+		return err
+	}
+	if err := s.setNotice(w, r, v, u.Email+" can sign in now."); err != nil {
+		return err
+	}
+	return redirect(w, "/admin/users")
+}
+
+// switchUser serves POST /admin/users/{id}/disable and …/enable.
+func (s *Server) switchUser(w http.ResponseWriter, r *http.Request, v *visitor) error {
+	id := r.PathValue("id")
+	u, err := s.store.UserByID(storage.System(r.Context()), id)
+	if err != nil {
+		return err
+	}
+	text := u.Email + " can sign in again. Their keys, tokens and workspaces work again; sessions and the access of apps have ended."
+	if strings.HasSuffix(r.URL.Path, "/disable") {
+		if id == v.user.ID {
+			return &pageError{Status: http.StatusBadRequest, Heading: "You cannot disable yourself", Message: "Ask another administrator, or use the command.", BackURL: "/admin/users", BackText: "Go back to the users"}
+		}
+		text = u.Email + " is signed out everywhere, and none of their credentials works. The workspaces without another enabled owner are disabled too."
+		var keep []string
+		if keep, err = s.kept(r, id); err != nil {
+			return err
+		}
+		if len(keep) > 0 {
+			text = strings.TrimSuffix(text, ".") + ", but for those that you keep working."
+		}
+		err = s.identity.DisableUser(r.Context(), id, keep...)
+	} else {
+		by := s.administrator(v)
+		if err := by.MayGivePower(); err != nil {
+			return err
+		}
+		err = s.identity.EnableUser(r.Context(), id)
+	}
+	if errors.Is(err, storage.ErrConflict) {
+		return &pageError{Status: http.StatusConflict, Heading: "Nothing was changed", Message: lastAdministrator, BackURL: "/admin/users", BackText: "Go back to the users"}
+	}
+	if err != nil {
+		return err
+	}
+	if err := s.setNotice(w, r, v, text); err != nil {
+		return err
+	}
+	return redirect(w, "/admin/users")
+}
+
+// confirmUser serves GET /admin/users/{id}/disable.
+func (s *Server) confirmUser(w http.ResponseWriter, r *http.Request, v *visitor) error {
+	ctx := storage.System(r.Context())
+	u, err := s.store.UserByID(ctx, r.PathValue("id"))
+	if err != nil {
+		return err
+	}
+	sessions, err := s.store.SessionsOf(ctx, u.ID, sessionIdle)
+	if err != nil {
+		return err
+	}
+	grants, err := s.store.LiveGrantsOf(ctx, u.ID)
+	if err != nil {
+		return err
+	}
+	apps, err := s.appNames(ctx, grants)
+	if err != nil {
+		return err
+	}
+	tokens, err := s.liveKeys(ctx, storage.KeyOwner{UserID: u.ID}, storage.KeyFilter{})
+	if err != nil {
+		return err
+	}
+	list := sentences(
+		u.Email+" cannot sign in.",
+		ending(len(sessions), "session is signed out", "sessions are signed out"),
+		ending(len(apps), "app loses its access", "apps lose their access", apps...),
+		ending(len(tokens), "personal access token stops", "personal access tokens stop", tokens...),
+	)
+	own, err := s.store.WorkspacesStoppedWith(ctx, u.ID)
+	if err != nil {
+		return err
+	}
+	var keep []templates.ConfirmChoice
+	for _, ws := range own {
+		if !ws.DisabledAt.IsZero() {
+			continue // it is stopped already
+		}
+		text, err := s.workspaceEnds(ctx, ws)
+		if err != nil {
+			return err
+		}
+		list = append(list, "The workspace "+ws.Name+", of which no other owner is enabled, stops: "+text)
+		if !ws.Personal {
+			keep = append(keep, templates.ConfirmChoice{Name: "keep", Value: ws.ID, Label: ws.Name, Hint: ws.Slug})
+		}
+	}
+	return s.askFirst(w, r, templates.ConfirmView{
+		Page: s.page(v, templates.SectionAdminUsers), Title: "Disable " + u.Email + "?", Ends: list, Button: "Disable the user", CancelURL: "/admin/users",
+		Stays:       "Nothing is deleted. You can enable the user again; sessions and the access of apps do not come back.",
+		ChoicesText: "Shared workspaces that go on working without an enabled owner", Choices: keep,
+	})
 }

@@ -10,12 +10,6 @@ import (
 	"doorward/templates"
 )
 
-// workspacesBase is where the pages about a person's workspaces are, workspaceBase where those about one begin.
-const (
-	workspacesBase = "/settings/workspaces"
-	workspaceBase  = workspacesBase + "/{slug}"
-)
-
 // valueWorkspace is the session's key for the slug of the workspace that was looked at last.
 const valueWorkspace = "workspace"
 

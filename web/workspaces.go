@@ -8,21 +8,9 @@ import (
 	"strings"
 
 	"doorward/oauth"
-	"doorward/oauth/limit"
 	"doorward/storage"
 	"doorward/templates"
 )
-
-// workspacePath is where the pages about one workspace begin.
-func workspacePath(ws storage.Workspace) string { return workspacesBase + "/" + ws.Slug }
-
-// changed goes on after a change, with a sentence about it.
-func (s *Server) changed(w http.ResponseWriter, r *http.Request, v *visitor, to, text string) error {
-	if err := s.setNotice(w, r, v, text); err != nil {
-		return err
-	}
-	return redirect(w, to)
-}
 
 // workspacesPage serves GET /settings/workspaces.
 func (s *Server) workspacesPage(w http.ResponseWriter, r *http.Request, v *visitor) error {
@@ -115,21 +103,6 @@ func (s *Server) showWorkspace(w http.ResponseWriter, r *http.Request, status in
 	return s.render(w, r, status, view.Nonce, templates.WorkspacePage(view))
 }
 
-// planOption is a plan of a workspace in words.
-func (s *Server) planOption(name string) string {
-	if name == "" {
-		return "None of its own"
-	}
-	plan, known := s.oauth.Plan(name)
-	switch {
-	case !known:
-		return name + " (not in the configuration, so without effect)"
-	case plan == (limit.Plan{}):
-		return name + " (without limits)"
-	}
-	return name + inBrackets(planText(plan))
-}
-
 // contentOf counts what goes with a workspace.
 func (s *Server) contentOf(ctx context.Context, v *visitor, ws storage.Workspace) (n templates.WorkspaceContent, err error) {
 	members, err := s.store.Members(storage.System(ctx), ws.ID, "", oauth.MaxMembers)
@@ -205,64 +178,4 @@ func (s *Server) deleteWorkspace(w http.ResponseWriter, r *http.Request, v *visi
 		return err
 	}
 	return s.changed(w, r, v, workspacesBase, ws.Name+" is deleted, and all that belonged to it.")
-}
-
-// adminWorkspacesPage serves GET /admin/workspaces: what there is, and nothing of what is in it.
-func (s *Server) adminWorkspacesPage(w http.ResponseWriter, r *http.Request, v *visitor) error {
-	page, err := s.settingsPage(w, r, v, templates.SectionAdminWorkspaces)
-	if err != nil {
-		return err
-	}
-	query, after := clean(r.URL.Query().Get("q"), 200), clean(r.URL.Query().Get("after"), 64)
-	list, err := s.store.SearchWorkspaces(storage.System(r.Context()), query, after, listLength+1)
-	if err != nil {
-		return err
-	}
-	view := templates.AdminWorkspacesView{Page: page, Query: query, Plans: s.oauth.Plans()}
-	list, view.NextURL, view.PrevURL = paging("/admin/workspaces", query, after, list, func(ws storage.ListedWorkspace) string { return ws.ID })
-	for _, ws := range list {
-		view.Workspaces = append(view.Workspaces, templates.AdminWorkspace{
-			ID: ws.ID, Slug: ws.Slug, Name: ws.Name, Plan: ws.Plan, Members: int(ws.Members), Personal: ws.Personal,
-			Disabled: !ws.DisabledAt.IsZero(), Created: ws.CreatedAt.Time(),
-		})
-	}
-	return s.render(w, r, http.StatusOK, view.Nonce, templates.AdminWorkspacesPage(view))
-}
-
-// switchWorkspace serves POST /admin/workspaces/{id}/disable and …/enable.
-func (s *Server) switchWorkspace(w http.ResponseWriter, r *http.Request, v *visitor) error {
-	ws, err := s.store.WorkspaceByID(storage.System(r.Context()), r.PathValue("id"))
-	if err != nil {
-		return err
-	}
-	disable, text := strings.HasSuffix(r.URL.Path, "/disable"), ws.Name+" works again."
-	if disable {
-		text = ws.Name + " is disabled. Nothing that acts in it works."
-	}
-	if err := s.oauth.SwitchWorkspace(r.Context(), s.administrator(v), ws, disable); errors.Is(err, storage.ErrConflict) {
-		return &pageError{
-			Status: http.StatusConflict, Heading: "Nothing was changed", Cause: err, BackURL: "/admin/workspaces", BackText: "Go back to the workspaces",
-			Message: "This is the personal workspace of a disabled user. It works again when the user is enabled.",
-		}
-	} else if err != nil {
-		return err
-	}
-	return s.changed(w, r, v, "/admin/workspaces", text)
-}
-
-// planWorkspace serves POST /admin/workspaces/{id}/plan.
-func (s *Server) planWorkspace(w http.ResponseWriter, r *http.Request, v *visitor) error {
-	ws, err := s.store.WorkspaceByID(storage.System(r.Context()), r.PathValue("id"))
-	if err != nil {
-		return err
-	}
-	plan := r.PostForm.Get("plan")
-	_, err = s.oauth.UpdateWorkspace(r.Context(), s.administrator(v), ws, nil, &plan)
-	if faults := fieldErrors(err); faults != nil {
-		return &pageError{Status: http.StatusBadRequest, Heading: "Nothing was changed", Message: "The plan " + faults["plan"] + ".", Cause: err, BackURL: "/admin/workspaces", BackText: "Go back to the workspaces"}
-	}
-	if err != nil {
-		return err
-	}
-	return s.changed(w, r, v, "/admin/workspaces", ws.Name+" has another plan now.")
 }

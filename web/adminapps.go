@@ -1,0 +1,51 @@
+package web
+
+import (
+	"context"
+	"net/http"
+	"strings"
+
+	"doorward/oauth"
+	"doorward/storage"
+	"doorward/templates"
+)
+
+// adminAppsPage serves GET /admin/apps.
+func (s *Server) adminAppsPage(w http.ResponseWriter, r *http.Request, v *visitor) error {
+	page, err := s.settingsPage(w, r, v, templates.SectionAdminApps)
+	if err != nil {
+		return err
+	}
+	query, after := clean(r.URL.Query().Get("q"), 200), clean(r.URL.Query().Get("after"), 64)
+	ctx := storage.System(r.Context())
+	list, err := s.store.Clients(ctx, query, after, listLength+1)
+	if err != nil {
+		return err
+	}
+	view := templates.AdminAppsView{Page: page, Query: query}
+	list, view.NextURL, view.PrevURL = paging(adminAppsBase, query, after, list, func(c storage.Client) string { return c.ID })
+	for _, c := range list {
+		owner, err := s.ownerOf(ctx, c)
+		if err != nil {
+			return err
+		}
+		view.Apps = append(view.Apps, templates.AdminApp{
+			ID: c.ID, Name: c.Name, Owner: owner, Kind: kindOf(c), Verified: c.Verified, Operator: oauth.RegisteredByOperator(&c), FirstParty: c.FirstParty,
+			PKCEOptional: c.PKCEOptional, Disabled: !c.DisabledAt.IsZero(), Created: c.CreatedAt.Time(),
+		})
+	}
+	return s.render(w, r, http.StatusOK, view.Nonce, templates.AdminAppsPage(view))
+}
+
+// verifyApp serves POST /admin/apps/{id}/verify and …/unverify.
+func (s *Server) verifyApp(w http.ResponseWriter, r *http.Request, v *visitor, at appPlace) error {
+	verified := strings.HasSuffix(r.URL.Path, "/verify")
+	_, err := s.app(at.context(r.Context(), v), at, r.PathValue("id"), func(ctx context.Context, c storage.Client) error {
+		return s.oauth.VerifyClient(ctx, at.by, c.ID, verified)
+	})
+	text := "The app is no longer verified."
+	if verified {
+		text = "The app is verified: the consent page says so."
+	}
+	return s.appChanged(w, r, v, adminAppsBase, text, err)
+}

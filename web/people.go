@@ -1,0 +1,36 @@
+package web
+
+import (
+	"context"
+	"errors"
+
+	"doorward/storage"
+)
+
+// people finds the names of users, each once.
+type people struct {
+	s     *Server
+	known map[string]string
+}
+
+// name is how to call a user; empty where there is none any more.
+func (p *people) name(ctx context.Context, id string) (string, error) {
+	if id == "" {
+		return "", nil
+	}
+	if name, ok := p.known[id]; ok {
+		return name, nil
+	}
+	u, err := p.s.store.UserByID(storage.System(ctx), id)
+	name := u.Name
+	switch {
+	case errors.Is(err, storage.ErrNotFound):
+		name = "somebody who is gone"
+	case err != nil:
+		return "", err
+	case name == "":
+		name = u.Email
+	}
+	p.known[id] = name
+	return name, nil
+}

@@ -1,0 +1,102 @@
+package web
+
+import (
+	"errors"
+	"maps"
+	"net/http"
+	"path"
+	"slices"
+	"time"
+
+	"doorward/oauth"
+	"doorward/oauth/identity"
+	"doorward/templates"
+)
+
+// stepUp asks for the password again when it was given too long ago. It returns the visitor with a session that is
+// fresh, or a sentence for the password field with the status that it is sent with.
+func (s *Server) stepUp(w http.ResponseWriter, r *http.Request, v *visitor, password string) (_ *visitor, fault string, status int, err error) {
+	if s.fresh(v) {
+		return v, "", 0, nil
+	}
+	if password == "" {
+		return v, "Confirm with your password: you signed in a while ago.", http.StatusForbidden, nil
+	}
+	attempt, err := s.attempt(r, v.user.Email, password)
+	if err != nil {
+		return v, "", 0, err
+	}
+	err = s.identity.Confirm(r.Context(), v.user, attempt)
+	var throttled *identity.Throttled
+	switch {
+	case errors.Is(err, identity.ErrWrong):
+		return v, "That is not your password.", http.StatusForbidden, nil
+	case errors.As(err, &throttled):
+		w.Header().Set("Retry-After", seconds(throttled.RetryAfter))
+		return v, tooOften(throttled), http.StatusTooManyRequests, nil
+	case err != nil:
+		return v, "", 0, err
+	}
+	v, err = s.renewSession(w, r, v)
+	return v, "", 0, err
+}
+
+// uncounted are the last words of the addresses of forms that oauth.Server.TakeChange is not asked about: what ends
+// something once and for good, or changes nothing; and the password, which TakeSignIn counts, so that programs that act
+// for a person cannot keep them from changing it.
+var uncounted = []string{"revoke", "delete", "remove", "withdraw", "leave", "end", "end-others", "end-all", "password", "search"}
+
+// proven serves h. Where h answers oauth.ErrStale, having done nothing, it asks for the password and then serves h once
+// more, so that every form that gives lasting power asks in the same way.
+func (s *Server) proven(w http.ResponseWriter, r *http.Request, v *visitor, h memberHandler) error {
+	if r.Method == http.MethodPost && !slices.Contains(uncounted, path.Base(r.URL.Path)) {
+		if err := s.oauth.TakeChange(r.Context(), &oauth.Authority{UserID: v.user.ID}); err != nil {
+			return err
+		}
+	}
+	err := h(w, r, v)
+	if !errors.Is(err, oauth.ErrStale) {
+		return err
+	}
+	v, done, err := s.prove(w, r, v)
+	if err != nil || done {
+		return err
+	}
+	return h(w, r, v)
+}
+
+// proofField is the field of a form in which a person gives their password again.
+const proofField = "current_password"
+
+// prove makes a session fresh with the password that a form brings. Where it brings none, or a wrong one, prove answers
+// with a page that asks for it and sends the form again (done); such forms may lead to the targets.
+func (s *Server) prove(w http.ResponseWriter, r *http.Request, v *visitor, formTargets ...string) (_ *visitor, done bool, err error) {
+	v, fault, status, err := s.stepUp(w, r, v, r.PostForm.Get(proofField))
+	if err != nil || fault == "" {
+		return v, false, err
+	}
+	view := templates.ProofView{Page: s.page(v, ""), Action: r.URL.Path, BackURL: safeReturn(path.Dir(r.URL.Path))}
+	if r.PostForm.Get(proofField) != "" {
+		view.Fault = fault
+	}
+	for _, name := range slices.Sorted(maps.Keys(r.PostForm)) {
+		for _, value := range r.PostForm[name] {
+			if name != proofField {
+				view.Fields = append(view.Fields, templates.FormField{Name: name, Value: value})
+			}
+		}
+	}
+	return v, true, s.render(w, r, status, view.Nonce, templates.ProofPage(view), formTargets...)
+}
+
+const (
+	sessionIdle     = 24 * time.Hour      // without a request
+	sessionAbsolute = 14 * 24 * time.Hour // whatever happens
+	freshness       = 5 * time.Minute     // after which making a secret asks for the password again
+	deviceLifetime  = 90 * 24 * time.Hour // of the cookie that tells a known browser
+)
+
+// fresh tells whether the password was given lately enough to make a secret.
+func (s *Server) fresh(v *visitor) bool {
+	return s.store.Now().Sub(v.row.AuthTime) <= freshness
+}

@@ -1,0 +1,170 @@
+package web
+
+import (
+	"errors"
+	"fmt"
+	"maps"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+	"unicode"
+
+	"doorward/oauth"
+	"doorward/oauth/identity"
+	"doorward/templates"
+)
+
+// ending is a sentence about how many of something end, with the first names; empty without any.
+func ending(n int, one, many string, names ...string) string {
+	const most = 5
+	if n == 0 {
+		return ""
+	}
+	text := fmt.Sprintf("%s %s", templates.Number(int64(n)), many)
+	if n == 1 {
+		text = "1 " + one
+	}
+	if len(names) == 0 {
+		return text + "."
+	}
+	listed := strings.Join(names[:min(most, len(names))], ", ")
+	if n > most {
+		listed += ", …"
+	}
+	return text + ": " + listed + "."
+}
+
+// sentences leaves out what there is nothing of.
+func sentences(list ...string) []string {
+	return slices.DeleteFunc(list, func(text string) bool { return text == "" })
+}
+
+// inWords says how long to wait.
+func inWords(d time.Duration) string {
+	if d <= 90*time.Second {
+		n := int64((d + time.Second - 1) / time.Second)
+		if n <= 1 {
+			return "a second"
+		}
+		return strconv.FormatInt(n, 10) + " seconds"
+	}
+	return strconv.FormatInt(int64((d+time.Minute-1)/time.Minute), 10) + " minutes"
+}
+
+// clean makes a stranger's text fit for a log: cut, and without characters that change how a line looks.
+func clean(text string, limit int) string {
+	if len(text) <= limit && plain(text) {
+		return text
+	}
+	text = strings.ToValidUTF8(text, "?")
+	text = strings.Map(func(r rune) rune {
+		if unicode.IsControl(r) || unicode.Is(unicode.Cf, r) {
+			return '?'
+		}
+		return r
+	}, text)
+	if r := []rune(text); len(r) > limit {
+		return string(r[:limit])
+	}
+	return text
+}
+
+// plain tells whether text is printable ASCII, as nearly all of it is.
+func plain(text string) bool {
+	for i := range len(text) {
+		if text[i] < ' ' || text[i] > '~' {
+			return false
+		}
+	}
+	return true
+}
+
+// joined is all that fieldErrors found, as one text.
+func joined(faults map[string]string) string {
+	var all []string
+	for _, field := range slices.Sorted(maps.Keys(faults)) {
+		all = append(all, faults[field])
+	}
+	return strings.Join(all, " ")
+}
+
+// held is why something that is stopped cannot be started by whoever looks at it; empty: they can.
+func held(err error) string {
+	var no *oauth.Forbidden
+	if errors.As(err, &no) {
+		return no.Message
+	}
+	return ""
+}
+
+// fieldErrors turns what is wrong with a form into a sentence for each field; nil when err is about something else.
+func fieldErrors(err error) map[string]string {
+	faults := map[string]string{}
+	add := func(field, message string) {
+		if faults[field] != "" {
+			message = faults[field] + " " + message
+		}
+		faults[field] = message
+	}
+	for _, e := range oauth.Unjoin(err) {
+		var person *identity.Invalid
+		var app *oauth.Invalid
+		switch {
+		case errors.As(e, &person):
+			add(person.Field, sentence(person.Message))
+		case errors.As(e, &app):
+			add(app.Field, sentence(fieldLabels[app.Field]+" "+app.Message))
+		default:
+			return nil
+		}
+	}
+	if len(faults) == 0 {
+		return nil
+	}
+	return faults
+}
+
+// fieldLabels are what the sentences of oauth.Invalid begin with.
+var fieldLabels = map[string]string{
+	"name": "The name", "site": "The web site", "redirect_uris": "The redirect URIs:", "scope": "The scope", "resource": "The API", "grant": "The grant",
+	"kind": "The kind", "pkce": "PKCE", "grace": "The time", "note": "The note", "environment": "The environment", "expires": "The end", "role": "The role",
+	"plan": "The plan", "rate limit": "The limit", "addresses": "The addresses:", "key": "It", "slug": "The slug", "email": "That",
+}
+
+func sentence(text string) string {
+	text = strings.TrimSpace(text)
+	if text == "" {
+		return ""
+	}
+	text = strings.ToUpper(text[:1]) + text[1:]
+	if !strings.HasSuffix(text, ".") {
+		text += "."
+	}
+	return text
+}
+
+// seconds is a wait for Retry-After: whole seconds, at least one.
+func seconds(d time.Duration) string {
+	return strconv.FormatInt(max(1, int64((d+time.Second-1)/time.Second)), 10)
+}
+
+// lasting says how long something lasts, in the two largest units that it has, rounded down: it is a promise.
+func lasting(d time.Duration) string {
+	var parts []string
+	for _, unit := range []struct {
+		length time.Duration
+		name   string
+	}{{24 * time.Hour, "day"}, {time.Hour, "hour"}, {time.Minute, "minute"}, {time.Second, "second"}} {
+		n := d / unit.length
+		d %= unit.length
+		if n > 0 && len(parts) < 2 {
+			text := strconv.FormatInt(int64(n), 10) + " " + unit.name
+			if n > 1 {
+				text += "s"
+			}
+			parts = append(parts, text)
+		}
+	}
+	return strings.Join(parts, " ")
+}
