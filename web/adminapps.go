@@ -11,7 +11,7 @@ import (
 )
 
 // adminAppsPage serves GET /admin/apps.
-func (s *Server) adminAppsPage(w http.ResponseWriter, r *http.Request, v *visitor) error {
+func (s *appPages) adminAppsPage(w http.ResponseWriter, r *http.Request, v *visitor) error {
 	page, err := s.settingsPage(w, r, v, templates.SectionAdminApps)
 	if err != nil {
 		return err
@@ -38,7 +38,7 @@ func (s *Server) adminAppsPage(w http.ResponseWriter, r *http.Request, v *visito
 }
 
 // verifyApp serves POST /admin/apps/{id}/verify and …/unverify.
-func (s *Server) verifyApp(w http.ResponseWriter, r *http.Request, v *visitor, at appPlace) error {
+func (s *appPages) verifyApp(w http.ResponseWriter, r *http.Request, v *visitor, at appPlace) error {
 	verified := strings.HasSuffix(r.URL.Path, "/verify")
 	_, err := s.app(at.context(r.Context(), v), at, r.PathValue("id"), func(ctx context.Context, c storage.Client) error {
 		return s.oauth.VerifyClient(ctx, at.by, c.ID, verified)

@@ -12,7 +12,7 @@ import (
 )
 
 // workspaceEnds counts what stops with a workspace.
-func (s *Server) workspaceEnds(ctx context.Context, ws storage.Workspace) (string, error) {
+func (s *adminPages) workspaceEnds(ctx context.Context, ws storage.Workspace) (string, error) {
 	keys, err := s.liveKeys(ctx, storage.KeyOwner{WorkspaceID: ws.ID}, storage.KeyFilter{})
 	if err != nil {
 		return "", err
@@ -33,7 +33,7 @@ func (s *Server) workspaceEnds(ctx context.Context, ws storage.Workspace) (strin
 }
 
 // confirmWorkspace serves GET /admin/workspaces/{id}/disable.
-func (s *Server) confirmWorkspace(w http.ResponseWriter, r *http.Request, v *visitor) error {
+func (s *adminPages) confirmWorkspace(w http.ResponseWriter, r *http.Request, v *visitor) error {
 	ctx := storage.System(r.Context())
 	ws, err := s.store.WorkspaceByID(ctx, r.PathValue("id"))
 	if err != nil {
@@ -55,7 +55,7 @@ func (s *Server) confirmWorkspace(w http.ResponseWriter, r *http.Request, v *vis
 }
 
 // adminWorkspacesPage serves GET /admin/workspaces: what there is, and nothing of what is in it.
-func (s *Server) adminWorkspacesPage(w http.ResponseWriter, r *http.Request, v *visitor) error {
+func (s *adminPages) adminWorkspacesPage(w http.ResponseWriter, r *http.Request, v *visitor) error {
 	page, err := s.settingsPage(w, r, v, templates.SectionAdminWorkspaces)
 	if err != nil {
 		return err
@@ -77,7 +77,7 @@ func (s *Server) adminWorkspacesPage(w http.ResponseWriter, r *http.Request, v *
 }
 
 // switchWorkspace serves POST /admin/workspaces/{id}/disable and …/enable.
-func (s *Server) switchWorkspace(w http.ResponseWriter, r *http.Request, v *visitor) error {
+func (s *adminPages) switchWorkspace(w http.ResponseWriter, r *http.Request, v *visitor) error {
 	ws, err := s.store.WorkspaceByID(storage.System(r.Context()), r.PathValue("id"))
 	if err != nil {
 		return err
@@ -98,7 +98,7 @@ func (s *Server) switchWorkspace(w http.ResponseWriter, r *http.Request, v *visi
 }
 
 // planWorkspace serves POST /admin/workspaces/{id}/plan.
-func (s *Server) planWorkspace(w http.ResponseWriter, r *http.Request, v *visitor) error {
+func (s *adminPages) planWorkspace(w http.ResponseWriter, r *http.Request, v *visitor) error {
 	ws, err := s.store.WorkspaceByID(storage.System(r.Context()), r.PathValue("id"))
 	if err != nil {
 		return err

@@ -13,7 +13,7 @@ import (
 	"doorward/templates"
 )
 
-func (s *Server) showSecret(w http.ResponseWriter, r *http.Request, v *visitor, at appPlace, c storage.Client, secret string, oldUntil time.Time, next string) error {
+func (s *appPages) showSecret(w http.ResponseWriter, r *http.Request, v *visitor, at appPlace, c storage.Client, secret string, oldUntil time.Time, next string) error {
 	view := templates.SecretView{
 		Page: s.page(v, at.section), Workspace: at.bar, AppName: c.Name, Kind: kindOf(c), ClientID: c.ID, Secret: secret,
 		AuthorizeURL: s.oauth.Issuer() + "/oauth/authorize", TokenURL: s.oauth.Issuer() + "/oauth/token", IntrospectURL: s.oauth.Issuer() + "/oauth/introspect",
@@ -27,7 +27,7 @@ func (s *Server) showSecret(w http.ResponseWriter, r *http.Request, v *visitor, 
 
 // app finds the client of a page and runs fn in the context that may change it: an administrator's is any, everybody
 // else's is of the workspace that they look at. To others it is not there.
-func (s *Server) app(ctx context.Context, at appPlace, id string, fn func(ctx context.Context, c storage.Client) error) (base string, err error) {
+func (s *appPages) app(ctx context.Context, at appPlace, id string, fn func(ctx context.Context, c storage.Client) error) (base string, err error) {
 	if !storage.IsID("app", id) {
 		return "", notFound()
 	}
@@ -44,7 +44,7 @@ func (s *Server) app(ctx context.Context, at appPlace, id string, fn func(ctx co
 }
 
 // appPage serves GET …/apps/{id}.
-func (s *Server) appPage(w http.ResponseWriter, r *http.Request, v *visitor, at appPlace) error {
+func (s *appPages) appPage(w http.ResponseWriter, r *http.Request, v *visitor, at appPlace) error {
 	s.writeUses(r.Context())
 	var c storage.Client
 	base, err := s.app(at.context(r.Context(), v), at, r.PathValue("id"), func(_ context.Context, found storage.Client) error { c = found; return nil })
@@ -58,7 +58,7 @@ func (s *Server) appPage(w http.ResponseWriter, r *http.Request, v *visitor, at 
 	return s.showApp(w, r, http.StatusOK, v, at, c, base, templates.AppView{Page: page, AppFields: s.fields(v, oauth.SpecOf(c), kindOf(c))})
 }
 
-func (s *Server) showApp(w http.ResponseWriter, r *http.Request, status int, v *visitor, at appPlace, c storage.Client, base string, view templates.AppView) error {
+func (s *appPages) showApp(w http.ResponseWriter, r *http.Request, status int, v *visitor, at appPlace, c storage.Client, base string, view templates.AppView) error {
 	n, err := s.store.CountUsersOfClient(storage.System(r.Context()), c.ID)
 	if err != nil {
 		return err
@@ -98,7 +98,7 @@ func (s *Server) showApp(w http.ResponseWriter, r *http.Request, status int, v *
 }
 
 // ownerOf names whoever made an app, for administrators.
-func (s *Server) ownerOf(ctx context.Context, c storage.Client) (string, error) {
+func (s *appPages) ownerOf(ctx context.Context, c storage.Client) (string, error) {
 	if c.CreatedBy == "" {
 		return "", nil
 	}
@@ -110,7 +110,7 @@ func (s *Server) ownerOf(ctx context.Context, c storage.Client) (string, error) 
 }
 
 // updateApp serves POST …/apps/{id}.
-func (s *Server) updateApp(w http.ResponseWriter, r *http.Request, v *visitor, at appPlace) error {
+func (s *appPages) updateApp(w http.ResponseWriter, r *http.Request, v *visitor, at appPlace) error {
 	p, _ := typed(r, v)
 	var before storage.Client
 	base, err := s.app(at.context(r.Context(), v), at, r.PathValue("id"), func(ctx context.Context, c storage.Client) error {
@@ -147,7 +147,7 @@ func grantsLike(c storage.Client, refresh bool) []string {
 }
 
 // rotateSecret serves POST …/apps/{id}/secret.
-func (s *Server) rotateSecret(w http.ResponseWriter, r *http.Request, v *visitor, at appPlace) error {
+func (s *appPages) rotateSecret(w http.ResponseWriter, r *http.Request, v *visitor, at appPlace) error {
 	v, fault, status, err := s.stepUp(w, r, v, r.PostForm.Get("password"))
 	if err != nil {
 		return err
@@ -191,7 +191,7 @@ func (s *Server) rotateSecret(w http.ResponseWriter, r *http.Request, v *visitor
 }
 
 // switchApp serves POST …/apps/{id}/disable and …/enable.
-func (s *Server) switchApp(w http.ResponseWriter, r *http.Request, v *visitor, at appPlace) error {
+func (s *appPages) switchApp(w http.ResponseWriter, r *http.Request, v *visitor, at appPlace) error {
 	text := "The app works again."
 	base, err := s.app(at.context(r.Context(), v), at, r.PathValue("id"), func(ctx context.Context, c storage.Client) error {
 		if strings.HasSuffix(r.URL.Path, "/disable") {
@@ -204,7 +204,7 @@ func (s *Server) switchApp(w http.ResponseWriter, r *http.Request, v *visitor, a
 }
 
 // appChanged goes on to base after a change of an app, with a sentence about it.
-func (s *Server) appChanged(w http.ResponseWriter, r *http.Request, v *visitor, base, text string, err error) error {
+func (s *appPages) appChanged(w http.ResponseWriter, r *http.Request, v *visitor, base, text string, err error) error {
 	if err != nil {
 		return err
 	}
@@ -215,7 +215,7 @@ func (s *Server) appChanged(w http.ResponseWriter, r *http.Request, v *visitor, 
 }
 
 // deleteApp serves POST …/apps/{id}/delete. The app's name must be typed.
-func (s *Server) deleteApp(w http.ResponseWriter, r *http.Request, v *visitor, at appPlace) error {
+func (s *appPages) deleteApp(w http.ResponseWriter, r *http.Request, v *visitor, at appPlace) error {
 	var c storage.Client
 	base, err := s.app(at.context(r.Context(), v), at, r.PathValue("id"), func(_ context.Context, found storage.Client) error { c = found; return nil })
 	if err != nil {
@@ -232,7 +232,7 @@ func (s *Server) deleteApp(w http.ResponseWriter, r *http.Request, v *visitor, a
 }
 
 // confirmApp serves GET …/apps/{id}/disable.
-func (s *Server) confirmApp(w http.ResponseWriter, r *http.Request, v *visitor, at appPlace) error {
+func (s *appPages) confirmApp(w http.ResponseWriter, r *http.Request, v *visitor, at appPlace) error {
 	var c storage.Client
 	base, err := s.app(at.context(r.Context(), v), at, r.PathValue("id"), func(_ context.Context, found storage.Client) error { c = found; return nil })
 	if err != nil {
@@ -254,7 +254,7 @@ func (s *Server) confirmApp(w http.ResponseWriter, r *http.Request, v *visitor, 
 }
 
 // shownSecret serves GET …/shown of apps.
-func (s *Server) shownSecret(w http.ResponseWriter, r *http.Request, v *visitor, at appPlace) error {
+func (s *appPages) shownSecret(w http.ResponseWriter, r *http.Request, v *visitor, at appPlace) error {
 	x, err := s.takeSecret(r, v)
 	if err != nil {
 		return err

@@ -11,6 +11,9 @@ import (
 	"doorward/templates"
 )
 
+// appPages are the pages about apps.
+type appPages struct{ *dashBase }
+
 // appsBase is where a person finds the apps they built; administrators find all under adminAppsBase.
 const (
 	appsBase      = "/settings/developer/apps"
@@ -42,7 +45,7 @@ type appPlace struct {
 type appHandler func(w http.ResponseWriter, r *http.Request, v *visitor, at appPlace) error
 
 // ownApps serves a page about the apps of the visitor's personal workspace.
-func (s *Server) ownApps(h appHandler) memberHandler {
+func (s *appPages) ownApps(h appHandler) memberHandler {
 	return func(w http.ResponseWriter, r *http.Request, v *visitor) error {
 		by, ws, _, err := s.authority(r, v, "")
 		if err != nil {
@@ -53,7 +56,7 @@ func (s *Server) ownApps(h appHandler) memberHandler {
 }
 
 // workspaceApps serves a page about the apps of the workspace that the path names.
-func (s *Server) workspaceApps(h appHandler) memberHandler {
+func (s *appPages) workspaceApps(h appHandler) memberHandler {
 	return s.permitted(oauth.MayManageApps, templates.SectionWorkspaces, templates.TabApps,
 		func(w http.ResponseWriter, r *http.Request, v *visitor, by oauth.Authority, ws storage.Workspace, all []storage.Workspace) error {
 			return h(w, r, v, appPlace{
@@ -64,7 +67,7 @@ func (s *Server) workspaceApps(h appHandler) memberHandler {
 }
 
 // allApps serves a page about whatever app there is, to administrators.
-func (s *Server) allApps(h appHandler) memberHandler {
+func (s *appPages) allApps(h appHandler) memberHandler {
 	return func(w http.ResponseWriter, r *http.Request, v *visitor) error {
 		return h(w, r, v, appPlace{base: adminAppsBase, section: templates.SectionAdminApps, by: s.administrator(v)})
 	}
@@ -79,7 +82,7 @@ func (at *appPlace) context(ctx context.Context, v *visitor) context.Context {
 }
 
 // appsPage serves GET …/apps.
-func (s *Server) appsPage(w http.ResponseWriter, r *http.Request, v *visitor, at appPlace) error {
+func (s *appPages) appsPage(w http.ResponseWriter, r *http.Request, v *visitor, at appPlace) error {
 	page, err := s.settingsPage(w, r, v, at.section)
 	if err != nil {
 		return err
@@ -111,7 +114,7 @@ func statusOf(c storage.Client) string {
 }
 
 // fields are the form of an app as it is shown: what is registered, or what was typed.
-func (s *Server) fields(v *visitor, p oauth.ClientSpec, kind string) templates.AppFields {
+func (s *appPages) fields(v *visitor, p oauth.ClientSpec, kind string) templates.AppFields {
 	f := templates.AppFields{
 		Name: p.Name, Site: p.Site, Kind: kind, RedirectURIs: strings.Join(p.RedirectURIs, "\n"),
 		Refresh: p.Grants == nil || slices.Contains(p.Grants, oauth.GrantRefreshToken), Administrator: v.user.Admin,
@@ -159,14 +162,14 @@ func typed(r *http.Request, v *visitor) (p oauth.ClientSpec, kind string) {
 }
 
 // appFormPage serves GET …/apps/new.
-func (s *Server) appFormPage(w http.ResponseWriter, r *http.Request, v *visitor, at appPlace) error {
+func (s *appPages) appFormPage(w http.ResponseWriter, r *http.Request, v *visitor, at appPlace) error {
 	view := templates.AppFormView{Page: s.page(v, at.section), Base: at.base, Workspace: at.bar, AppFields: s.fields(v, oauth.ClientSpec{}, templates.KindWeb)}
 	view.NeedPassword = !s.fresh(v)
 	return s.render(w, r, http.StatusOK, view.Nonce, templates.AppFormPage(view))
 }
 
 // createApp serves POST …/apps. The answer shows the secret, once, and is not kept by the browser.
-func (s *Server) createApp(w http.ResponseWriter, r *http.Request, v *visitor, at appPlace) error {
+func (s *appPages) createApp(w http.ResponseWriter, r *http.Request, v *visitor, at appPlace) error {
 	p, kind := typed(r, v)
 	v, fault, status, err := s.stepUp(w, r, v, r.PostForm.Get("password"))
 	if err != nil {

@@ -37,7 +37,7 @@ var auditGroups = []struct {
 }
 
 // auditPage serves GET /settings/workspaces/{slug}/audit.
-func (s *Server) auditPage(w http.ResponseWriter, r *http.Request, v *visitor, by oauth.Authority, ws storage.Workspace, all []storage.Workspace) error {
+func (s *workspacePages) auditPage(w http.ResponseWriter, r *http.Request, v *visitor, by oauth.Authority, ws storage.Workspace, all []storage.Workspace) error {
 	page, err := s.settingsPage(w, r, v, templates.SectionWorkspaces)
 	if err != nil {
 		return err
@@ -114,7 +114,7 @@ func (s *Server) auditPage(w http.ResponseWriter, r *http.Request, v *visitor, b
 }
 
 // auditPeople are the people whose doings can be asked for: the members, and the one who is chosen.
-func (s *Server) auditPeople(ctx context.Context, names *names, chosen string) ([]templates.Option, error) {
+func (s *workspacePages) auditPeople(ctx context.Context, names *names, chosen string) ([]templates.Option, error) {
 	members, err := s.store.Members(storage.System(ctx), names.ws.ID, "", oauth.MaxMembers)
 	if err != nil {
 		return nil, err
@@ -133,7 +133,7 @@ func (s *Server) auditPeople(ctx context.Context, names *names, chosen string) (
 }
 
 // auditEvents reads events, and learns the names of what they are about.
-func (s *Server) auditEvents(ctx context.Context, by oauth.Authority, names *names, f storage.AuditFilter) (events []storage.AuditEvent, err error) {
+func (s *workspacePages) auditEvents(ctx context.Context, by oauth.Authority, names *names, f storage.AuditFilter) (events []storage.AuditEvent, err error) {
 	err = s.readAs(ctx, by, func(ctx context.Context) (err error) {
 		if events, err = s.store.AuditEvents(ctx, f); err != nil {
 			return err
@@ -150,7 +150,7 @@ func (s *Server) auditEvents(ctx context.Context, by oauth.Authority, names *nam
 }
 
 // auditDays puts events into words, each under its day.
-func (s *Server) auditDays(ctx context.Context, names *names, events []storage.AuditEvent) (days []templates.AuditDay, err error) {
+func (s *workspacePages) auditDays(ctx context.Context, names *names, events []storage.AuditEvent) (days []templates.AuditDay, err error) {
 	for _, e := range events {
 		at := e.CreatedAt.Time().UTC()
 		if day := at.Truncate(24 * time.Hour); len(days) == 0 || !days[len(days)-1].Day.Equal(day) {

@@ -7,12 +7,22 @@ import (
 	"slices"
 
 	"doorward/oauth"
+	"doorward/oauth/identity"
 	"doorward/storage"
 )
 
+// signInPages answers what signs people in and asks them about apps.
+type signInPages struct {
+	*Pages
+	store      *storage.Store
+	oauth      *oauth.Server
+	identity   *identity.Service
+	countLogin func(outcome string) // "ok", "wrong" or "throttled"
+}
+
 // authorize serves GET and POST /oauth/authorize (RFC 6749 section 4.1.1). It validates and asks nothing: where
 // nothing has to be asked it answers with a code, else it sends the browser to login or consent.
-func (s *Server) authorize(w http.ResponseWriter, r *http.Request) error {
+func (s *signInPages) authorize(w http.ResponseWriter, r *http.Request) error {
 	if r.Method == http.MethodPost && oauth.IsEncoded(r.Header) {
 		return encodedBody(w)
 	}
@@ -52,7 +62,7 @@ func (s *Server) authorize(w http.ResponseWriter, r *http.Request) error {
 }
 
 // refuse tells the app, or, where it is not trusted with sending people around unasked, the person.
-func (s *Server) refuse(w http.ResponseWriter, r *http.Request, a *oauth.AuthorizeRequest, v *visitor, refused *oauth.AuthorizeError) error {
+func (s *signInPages) refuse(w http.ResponseWriter, r *http.Request, a *oauth.AuthorizeRequest, v *visitor, refused *oauth.AuthorizeError) error {
 	n := oauth.Note(r.Context())
 	n.ErrorCode, n.Cause = refused.Code, refused
 	allowedBefore := false
@@ -70,7 +80,7 @@ func (s *Server) refuse(w http.ResponseWriter, r *http.Request, a *oauth.Authori
 }
 
 // approveFailed sorts out what Approve may return: an answer for the app, or a page.
-func (s *Server) approveFailed(w http.ResponseWriter, a *oauth.AuthorizeRequest, err error) error {
+func (s *signInPages) approveFailed(w http.ResponseWriter, a *oauth.AuthorizeRequest, err error) error {
 	var refused *oauth.AuthorizeError
 	var e *pageError
 	switch {
@@ -101,7 +111,7 @@ func (p *place) nowhere() bool { return len(p.workspaces) == 0 }
 
 // place finds the workspace that tokens will act in: the one that the person chose when this app asked for this API
 // last. Where they may not act there any more, nothing is known, so that they are asked.
-func (s *Server) place(ctx context.Context, a *oauth.AuthorizeRequest, v *visitor) (*place, error) {
+func (s *signInPages) place(ctx context.Context, a *oauth.AuthorizeRequest, v *visitor) (*place, error) {
 	all, err := s.store.WorkspacesOf(storage.System(ctx), v.user.ID)
 	if err != nil {
 		return nil, err
@@ -145,7 +155,7 @@ func (p *place) decision(scopes []string, flowID string) oauth.Decision {
 }
 
 // goOn continues an authorization after a sign-in, as authorize would have done with the session.
-func (s *Server) goOn(w http.ResponseWriter, r *http.Request, a *oauth.AuthorizeRequest, v *visitor, sealed string) error {
+func (s *signInPages) goOn(w http.ResponseWriter, r *http.Request, a *oauth.AuthorizeRequest, v *visitor, sealed string) error {
 	p, err := s.place(r.Context(), a, v)
 	if err != nil {
 		return err
@@ -166,7 +176,7 @@ func (s *Server) goOn(w http.ResponseWriter, r *http.Request, a *oauth.Authorize
 
 // reopen makes the request of a flow again. It answers by itself (done) where the app has to be told that the request
 // is no longer good. A flow that is for no app is a fault of whoever sent it.
-func (s *Server) reopen(w http.ResponseWriter, r *http.Request, f *oauth.Flow) (a *oauth.AuthorizeRequest, done bool, err error) {
+func (s *signInPages) reopen(w http.ResponseWriter, r *http.Request, f *oauth.Flow) (a *oauth.AuthorizeRequest, done bool, err error) {
 	if f.ClientID == "" {
 		return nil, false, &pageError{Status: http.StatusBadRequest, Heading: "This request cannot be read", Message: "It is a sign-in without an app. Start again from the app."}
 	}

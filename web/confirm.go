@@ -1,9 +1,14 @@
 package web
 
 import (
+	"context"
+	"fmt"
 	"net/http"
+	"slices"
 	"strings"
 
+	"doorward/oauth/apikey"
+	"doorward/storage"
 	"doorward/templates"
 )
 
@@ -25,7 +30,64 @@ func confirmed(ask, act memberHandler) memberHandler {
 	}
 }
 
-func (s *Server) askFirst(w http.ResponseWriter, r *http.Request, view templates.ConfirmView) error {
+func (s *Pages) askFirst(w http.ResponseWriter, r *http.Request, view templates.ConfirmView) error {
 	view.Action = r.URL.EscapedPath()
 	return s.render(w, r, http.StatusOK, view.Nonce, templates.ConfirmPage(view))
+}
+
+// appNames are the names of the apps that hold grants, each once.
+func (s *Pages) appNames(ctx context.Context, grants []storage.Grant) (names []string, err error) {
+	var seen []string
+	for _, g := range grants {
+		if slices.Contains(seen, g.ClientID) {
+			continue
+		}
+		seen = append(seen, g.ClientID)
+		c, err := s.store.ClientByID(ctx, g.ClientID)
+		if err != nil {
+			return nil, err
+		}
+		names = append(names, c.Name)
+	}
+	return names, nil
+}
+
+// liveKeys are the keys or tokens of an owner that are neither revoked nor expired.
+func (s *Pages) liveKeys(ctx context.Context, owner storage.KeyOwner, f storage.KeyFilter) (names []string, err error) {
+	f.Limit = apikey.MaxKeys
+	list, err := s.store.Keys(ctx, owner, f)
+	if err != nil {
+		return nil, err
+	}
+	for i := range list {
+		if state := s.oauth.KeyState(&list[i]); state != "revoked" && state != "expired" {
+			names = append(names, list[i].Name)
+		}
+	}
+	return names, nil
+}
+
+// ending is a sentence about how many of something end, with the first names; empty without any.
+func ending(n int, one, many string, names ...string) string {
+	const most = 5
+	if n == 0 {
+		return ""
+	}
+	text := fmt.Sprintf("%s %s", templates.Number(int64(n)), many)
+	if n == 1 {
+		text = "1 " + one
+	}
+	if len(names) == 0 {
+		return text + "."
+	}
+	listed := strings.Join(names[:min(most, len(names))], ", ")
+	if n > most {
+		listed += ", …"
+	}
+	return text + ": " + listed + "."
+}
+
+// sentences leaves out what there is nothing of.
+func sentences(list ...string) []string {
+	return slices.DeleteFunc(list, func(text string) bool { return text == "" })
 }

@@ -13,7 +13,7 @@ import (
 )
 
 // confirmEndAccess serves GET /settings/connected-apps/{id}/end and …/end-all.
-func (s *Server) confirmEndAccess(w http.ResponseWriter, r *http.Request, v *visitor) error {
+func (s *accountPages) confirmEndAccess(w http.ResponseWriter, r *http.Request, v *visitor) error {
 	apps, err := s.connectedApps(r, v)
 	if err != nil {
 		return err
@@ -43,7 +43,7 @@ func (s *Server) confirmEndAccess(w http.ResponseWriter, r *http.Request, v *vis
 }
 
 // connectedAppsPage serves GET /settings/connected-apps: what this person has allowed whom.
-func (s *Server) connectedAppsPage(w http.ResponseWriter, r *http.Request, v *visitor) error {
+func (s *accountPages) connectedAppsPage(w http.ResponseWriter, r *http.Request, v *visitor) error {
 	page, err := s.settingsPage(w, r, v, templates.SectionConnectedApps)
 	if err != nil {
 		return err
@@ -57,7 +57,7 @@ func (s *Server) connectedAppsPage(w http.ResponseWriter, r *http.Request, v *vi
 }
 
 // connectedApps lists each app that the person allowed something, or that holds tokens of theirs without having asked.
-func (s *Server) connectedApps(r *http.Request, v *visitor) ([]templates.ConnectedApp, error) {
+func (s *accountPages) connectedApps(r *http.Request, v *visitor) ([]templates.ConnectedApp, error) {
 	tenant := storage.Tenant(r.Context(), v.user.ID, "")
 	consents, err := s.store.ConsentsOf(tenant, v.user.ID)
 	if err != nil {
@@ -129,7 +129,7 @@ func (s *Server) connectedApps(r *http.Request, v *visitor) ([]templates.Connect
 }
 
 // accessTo names an API, and the workspace where the person has several.
-func (s *Server) accessTo(resource, workspaceID string, workspaces []storage.Workspace) templates.ConnectedAccess {
+func (s *accountPages) accessTo(resource, workspaceID string, workspaces []storage.Workspace) templates.ConnectedAccess {
 	x := templates.ConnectedAccess{Resource: resource}
 	if r, ok := s.oauth.Resource(resource); ok {
 		x.Resource = r.Name
@@ -144,7 +144,7 @@ func (s *Server) accessTo(resource, workspaceID string, workspaces []storage.Wor
 	return x
 }
 
-func (s *Server) scopeSentence(resource, name string) string {
+func (s *accountPages) scopeSentence(resource, name string) string {
 	if r, ok := s.oauth.Resource(resource); ok {
 		if x, ok := r.Scope(name); ok {
 			return scopeText(x)
@@ -155,7 +155,7 @@ func (s *Server) scopeSentence(resource, name string) string {
 
 // endAccess serves POST /settings/connected-apps/{id}/end, and without an id, /settings/connected-apps/end-all. It takes
 // effect before it returns: access and refresh tokens find their grant revoked.
-func (s *Server) endAccess(w http.ResponseWriter, r *http.Request, v *visitor) error {
+func (s *accountPages) endAccess(w http.ResponseWriter, r *http.Request, v *visitor) error {
 	id, all := r.PathValue("id"), strings.HasSuffix(r.URL.Path, "/end-all")
 	if id == "" && !all {
 		return notFound()

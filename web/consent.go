@@ -15,7 +15,7 @@ import (
 // openConsent finds what a consent page is about: the request of the flow, and who answers it. It answers by itself (done)
 // where somebody has to sign in first, and where the flow was answered before: the same choice leads to the same place; for
 // a page that only asks, choice is empty.
-func (s *Server) openConsent(w http.ResponseWriter, r *http.Request, sealed, choice string) (a *oauth.AuthorizeRequest, v *visitor, done bool, err error) {
+func (s *signInPages) openConsent(w http.ResponseWriter, r *http.Request, sealed, choice string) (a *oauth.AuthorizeRequest, v *visitor, done bool, err error) {
 	f, decided, err := s.openFlow(r, sealed)
 	if err != nil {
 		return nil, nil, false, err
@@ -39,7 +39,7 @@ func (s *Server) openConsent(w http.ResponseWriter, r *http.Request, sealed, cho
 }
 
 // consentPage serves GET /oauth/consent.
-func (s *Server) consentPage(w http.ResponseWriter, r *http.Request) error {
+func (s *signInPages) consentPage(w http.ResponseWriter, r *http.Request) error {
 	sealed := r.URL.Query().Get("flow")
 	a, v, done, err := s.openConsent(w, r, sealed, "")
 	if err != nil || done {
@@ -66,7 +66,7 @@ func noWorkspace() *pageError {
 	}
 }
 
-func (s *Server) consentToken(f *oauth.Flow, v *visitor) []string {
+func (s *signInPages) consentToken(f *oauth.Flow, v *visitor) []string {
 	return []string{"consent", f.ID, v.row.ID, v.user.ID}
 }
 
@@ -80,7 +80,7 @@ func choiceOf(form url.Values) string {
 }
 
 // showConsent renders the page; checked is what was ticked before an error, nil for all.
-func (s *Server) showConsent(w http.ResponseWriter, r *http.Request, status int, a *oauth.AuthorizeRequest, p *place, sealed string, checked []string, fault string) error {
+func (s *signInPages) showConsent(w http.ResponseWriter, r *http.Request, status int, a *oauth.AuthorizeRequest, p *place, sealed string, checked []string, fault string) error {
 	host, loopback := oauth.RedirectHost(a.RedirectURI)
 	view := templates.ConsentView{
 		Page: s.page(p.visitor, ""), Flow: sealed, Token: s.oauth.FormToken(s.consentToken(&a.Flow, p.visitor)...),
@@ -134,7 +134,7 @@ func (s *Server) showConsent(w http.ResponseWriter, r *http.Request, status int,
 }
 
 // consent serves POST /oauth/consent: the resource owner's decision (RFC 6749 section 4.1.1).
-func (s *Server) consent(w http.ResponseWriter, r *http.Request) error {
+func (s *signInPages) consent(w http.ResponseWriter, r *http.Request) error {
 	form := r.PostForm
 	sealed, choice := form.Get("flow"), choiceOf(form)
 	a, v, done, err := s.openConsent(w, r, sealed, choice)

@@ -31,8 +31,13 @@ func randomText() string {
 	return base64.RawURLEncoding.EncodeToString(b[:])
 }
 
+// cookie reads one of our other cookies; http.ErrNoCookie where the browser does not send it.
+func (s *Pages) cookie(r *http.Request, name string) (*http.Cookie, error) {
+	return r.Cookie(cookieName(name, s.secure))
+}
+
 // setCookie sets one of our other cookies; a lifetime of zero or less removes it.
-func (s *Server) setCookie(w http.ResponseWriter, name, value string, lifetime time.Duration) {
+func (s *Pages) setCookie(w http.ResponseWriter, name, value string, lifetime time.Duration) {
 	age := int(lifetime.Seconds())
 	if age <= 0 {
 		age = -1
@@ -43,13 +48,13 @@ func (s *Server) setCookie(w http.ResponseWriter, name, value string, lifetime t
 
 // deviceMark tells a browser in which this account signed in before. It opens nothing: it only lets its owner try a
 // password while somebody elsewhere keeps the account throttled. A changed password makes it worthless.
-func (s *Server) deviceMark(user storage.User) string {
+func (s *Pages) deviceMark(user storage.User) string {
 	return s.oauth.FormToken("device", storage.EmailKey(user.Email), user.PasswordChangedAt.Time().Format(time.RFC3339Nano))
 }
 
 // knownDevice tells whether the browser holds the mark of the account behind an address.
-func (s *Server) knownDevice(ctx context.Context, r *http.Request, email string) (bool, error) {
-	c, err := r.Cookie(cookieName("doorward-device", s.secure))
+func (s *Pages) knownDevice(ctx context.Context, r *http.Request, email string) (bool, error) {
+	c, err := s.cookie(r, "doorward-device")
 	if err != nil || len(c.Value) != cookieLength {
 		return false, nil
 	}
@@ -64,7 +69,7 @@ func (s *Server) knownDevice(ctx context.Context, r *http.Request, email string)
 }
 
 // attempt is a password that somebody gave for an account.
-func (s *Server) attempt(r *http.Request, email, password string) (identity.Attempt, error) {
+func (s *Pages) attempt(r *http.Request, email, password string) (identity.Attempt, error) {
 	known, err := s.knownDevice(r.Context(), r, email)
-	return identity.Attempt{Email: email, Password: password, Address: s.proxies.ClientAddress(r), KnownDevice: known}, err
+	return identity.Attempt{Email: email, Password: password, Address: s.address(r), KnownDevice: known}, err
 }

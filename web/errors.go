@@ -86,7 +86,7 @@ func tooOften(t *identity.Throttled) string {
 }
 
 // writePageError answers with a page, whatever went wrong.
-func (s *Server) writePageError(w http.ResponseWriter, r *http.Request, err error) {
+func (s *Pages) writePageError(w http.ResponseWriter, r *http.Request, err error) {
 	e := asPageError(err)
 	if n := oauth.Note(r.Context()); n.Cause == nil {
 		n.Cause = err

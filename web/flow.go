@@ -16,13 +16,13 @@ import (
 // takes the place of another.
 const flowSlots = 16
 
-func (s *Server) flowCookie(slot int) string { return "flow-" + strconv.Itoa(slot) }
+func (s *signInPages) flowCookie(slot int) string { return "flow-" + strconv.Itoa(slot) }
 
 // sealFlow seals a flow and binds it to this browser by a new cookie.
-func (s *Server) sealFlow(w http.ResponseWriter, r *http.Request, f *oauth.Flow) string {
+func (s *signInPages) sealFlow(w http.ResponseWriter, r *http.Request, f *oauth.Flow) string {
 	slot := rand.IntN(flowSlots)
 	for i := range flowSlots {
-		if _, err := r.Cookie(cookieName(s.flowCookie(i), s.secure)); err != nil {
+		if _, err := s.cookie(r, s.flowCookie(i)); err != nil {
 			slot = i
 			break
 		}
@@ -34,7 +34,7 @@ func (s *Server) sealFlow(w http.ResponseWriter, r *http.Request, f *oauth.Flow)
 
 // openFlow reads the flow of a request. decided reports that it was answered before: then it is returned whatever its age
 // and browser, for SameAnswer and answered. One that is still open must be young enough and have begun in this browser.
-func (s *Server) openFlow(r *http.Request, sealed string) (f *oauth.Flow, decided bool, err error) {
+func (s *signInPages) openFlow(r *http.Request, sealed string) (f *oauth.Flow, decided bool, err error) {
 	f, opened := s.oauth.OpenFlow(sealed)
 	if opened != nil && !errors.Is(opened, oauth.ErrFlowExpired) {
 		return nil, false, &pageError{Status: http.StatusBadRequest, Heading: "This request cannot be read", Message: "The address is damaged or incomplete. Start again from the app.", Cause: opened}
@@ -61,7 +61,7 @@ func (s *Server) openFlow(r *http.Request, sealed string) (f *oauth.Flow, decide
 }
 
 // startAgain adds the way on from a flow that cannot be finished: for one without an app, to sign in again.
-func (s *Server) startAgain(r *http.Request, f *oauth.Flow, e *pageError) *pageError {
+func (s *signInPages) startAgain(r *http.Request, f *oauth.Flow, e *pageError) *pageError {
 	if f.ReturnTo != "" {
 		e.Message = strings.Replace(e.Message, "Start again from the app.", "Sign in again.", 1)
 		e.BackURL, e.BackText = "/login?return_to="+url.QueryEscape(safeReturn(f.ReturnTo)), "Sign in"
@@ -92,7 +92,7 @@ func (e *pageError) toApp(a *oauth.AuthorizeRequest, answered bool) {
 }
 
 // sameAnswer sends the browser where the same choice of the same person sent it before, or says that the flow was answered.
-func (s *Server) sameAnswer(w http.ResponseWriter, r *http.Request, f *oauth.Flow, v *visitor, choice string) error {
+func (s *signInPages) sameAnswer(w http.ResponseWriter, r *http.Request, f *oauth.Flow, v *visitor, choice string) error {
 	// The app as it is now: one that was disabled meanwhile gets nothing.
 	if _, err := s.oauth.ReopenAuthorize(r.Context(), f); err != nil || !v.signedIn() {
 		return s.answered(r, f, v)
@@ -110,7 +110,7 @@ func (s *Server) sameAnswer(w http.ResponseWriter, r *http.Request, f *oauth.Flo
 
 // answered is the page about a flow that was answered before, with the way on: to where that answer led as long as the app
 // has made nothing of it, else to the app.
-func (s *Server) answered(r *http.Request, f *oauth.Flow, v *visitor) error {
+func (s *signInPages) answered(r *http.Request, f *oauth.Flow, v *visitor) error {
 	e := &pageError{
 		Status: http.StatusConflict, Heading: "You already answered this request",
 		Message: "Your first answer counts, and sending another one changes nothing. To answer differently, start again from the app.",
@@ -137,9 +137,9 @@ func (s *Server) answered(r *http.Request, f *oauth.Flow, v *visitor) error {
 	return e
 }
 
-func (s *Server) boundSlot(r *http.Request, f *oauth.Flow) (slot int, ok bool) {
+func (s *signInPages) boundSlot(r *http.Request, f *oauth.Flow) (slot int, ok bool) {
 	for i := range flowSlots {
-		if c, err := r.Cookie(cookieName(s.flowCookie(i), s.secure)); err == nil && f.BoundTo(c.Value) {
+		if c, err := s.cookie(r, s.flowCookie(i)); err == nil && f.BoundTo(c.Value) {
 			return i, true
 		}
 	}
@@ -147,7 +147,7 @@ func (s *Server) boundSlot(r *http.Request, f *oauth.Flow) (slot int, ok bool) {
 }
 
 // endFlow removes the cookie of a flow that was answered.
-func (s *Server) endFlow(w http.ResponseWriter, r *http.Request, f *oauth.Flow) {
+func (s *signInPages) endFlow(w http.ResponseWriter, r *http.Request, f *oauth.Flow) {
 	if slot, ok := s.boundSlot(r, f); ok {
 		s.setCookie(w, s.flowCookie(slot), "", 0)
 	}

@@ -21,7 +21,7 @@ func noInvitation(err error) *pageError {
 }
 
 // joinPage serves GET /join/{word}. People who have joined by the link go on to the workspace.
-func (s *Server) joinPage(w http.ResponseWriter, r *http.Request, v *visitor) error {
+func (s *signInPages) joinPage(w http.ResponseWriter, r *http.Request, v *visitor) error {
 	word := r.PathValue("word")
 	i, ws, err := s.oauth.Invitation(r.Context(), word)
 	if errors.Is(err, storage.ErrNotFound) {
@@ -45,7 +45,7 @@ func joinedDigest(v *visitor, word string) []byte { return formDigest("joined", 
 
 // joinedBy finds the workspace that the visitor joined by a link, while they are a member of it. The invitation itself is
 // gone, so that the link is good for nothing else.
-func (s *Server) joinedBy(ctx context.Context, v *visitor, word string) (ws storage.Workspace, joined bool, err error) {
+func (s *signInPages) joinedBy(ctx context.Context, v *visitor, word string) (ws storage.Workspace, joined bool, err error) {
 	ctx, digest := storage.System(ctx), joinedDigest(v, word)
 	kept, err := s.store.KeptAnswer(ctx, digest)
 	if errors.Is(err, storage.ErrNotFound) {
@@ -69,8 +69,8 @@ func (s *Server) joinedBy(ctx context.Context, v *visitor, word string) (ws stor
 	return all[i], true, nil
 }
 
-func (s *Server) showJoin(w http.ResponseWriter, r *http.Request, status int, v *visitor, i storage.Invitation, ws storage.Workspace) error {
-	names := people{s, map[string]string{}}
+func (s *signInPages) showJoin(w http.ResponseWriter, r *http.Request, status int, v *visitor, i storage.Invitation, ws storage.Workspace) error {
+	names := s.newPeople()
 	inviter, err := names.name(r.Context(), i.CreatedBy)
 	if err != nil {
 		return err
@@ -83,7 +83,7 @@ func (s *Server) showJoin(w http.ResponseWriter, r *http.Request, status int, v 
 }
 
 // join serves POST /join/{word}.
-func (s *Server) join(w http.ResponseWriter, r *http.Request, v *visitor) error {
+func (s *signInPages) join(w http.ResponseWriter, r *http.Request, v *visitor) error {
 	word := r.PathValue("word")
 	var ws storage.Workspace
 	err := s.store.InTx(storage.System(r.Context()), func(ctx context.Context) (err error) {

@@ -18,7 +18,7 @@ import (
 
 // createKey serves POST …/api-keys and …/personal-access-tokens. The answer shows the key, once, and is not kept by the
 // browser.
-func (s *Server) createKey(w http.ResponseWriter, r *http.Request, p keyPlace) error {
+func (s *keyPages) createKey(w http.ResponseWriter, r *http.Request, p keyPlace) error {
 	f := s.typedKey(r, &p)
 	v, fault, status, err := s.stepUp(w, r, p.v, r.PostForm.Get("password"))
 	if err != nil {
@@ -67,7 +67,7 @@ func (s *Server) createKey(w http.ResponseWriter, r *http.Request, p keyPlace) e
 	return err
 }
 
-func (s *Server) showKeySecret(w http.ResponseWriter, r *http.Request, p keyPlace, k *storage.APIKey, text string, oldUntil time.Time) error {
+func (s *keyPages) showKeySecret(w http.ResponseWriter, r *http.Request, p keyPlace, k *storage.APIKey, text string, oldUntil time.Time) error {
 	view := templates.KeySecretView{
 		Page: s.page(p.v, p.section()), KeyPlace: p.view(), Name: k.Name, Key: text, CallURL: s.callURL(), OldUntil: oldUntil, NextURL: p.base + "/" + k.ID,
 	}
@@ -78,7 +78,7 @@ func (s *Server) showKeySecret(w http.ResponseWriter, r *http.Request, p keyPlac
 }
 
 // key finds the key that a path names, among those of the place.
-func (s *Server) key(r *http.Request, p *keyPlace) (k storage.APIKey, err error) {
+func (s *keyPages) key(r *http.Request, p *keyPlace) (k storage.APIKey, err error) {
 	id := r.PathValue("id")
 	if !storage.IsID("key", id) && !storage.IsID("token", id) {
 		return k, notFound()
@@ -91,7 +91,7 @@ func (s *Server) key(r *http.Request, p *keyPlace) (k storage.APIKey, err error)
 }
 
 // keyPage serves GET …/{id}.
-func (s *Server) keyPage(w http.ResponseWriter, r *http.Request, p keyPlace) error {
+func (s *keyPages) keyPage(w http.ResponseWriter, r *http.Request, p keyPlace) error {
 	s.writeUses(r.Context())
 	k, err := s.key(r, &p)
 	if err != nil {
@@ -116,8 +116,8 @@ func formOf(k *storage.APIKey) keyForm {
 // oldAge is how old a key may grow before its page says so.
 const oldAge = 90 * 24 * time.Hour
 
-func (s *Server) showKey(w http.ResponseWriter, r *http.Request, status int, p keyPlace, k *storage.APIKey, page templates.Page, f keyForm, faults map[string]string) error {
-	names := people{s, map[string]string{}}
+func (s *keyPages) showKey(w http.ResponseWriter, r *http.Request, status int, p keyPlace, k *storage.APIKey, page templates.Page, f keyForm, faults map[string]string) error {
+	names := s.newPeople()
 	creator, err := names.name(r.Context(), k.CreatedBy)
 	if err != nil {
 		return err
@@ -144,14 +144,14 @@ func (s *Server) showKey(w http.ResponseWriter, r *http.Request, status int, p k
 		return err
 	}
 	view.Requests.Asked = r.URL.Query().Get("request")
-	if err := s.keyHistory(r.Context(), &p, k, &view, &names); err != nil {
+	if err := s.keyHistory(r.Context(), &p, k, &view, names); err != nil {
 		return err
 	}
 	return s.render(w, r, status, view.Nonce, templates.KeyPage(view))
 }
 
 // keyLimits says how much an API key may do, and how much of that is left.
-func (s *Server) keyLimits(ctx context.Context, p *keyPlace, k *storage.APIKey, chosen string, view *templates.KeyView) error {
+func (s *keyPages) keyLimits(ctx context.Context, p *keyPlace, k *storage.APIKey, chosen string, view *templates.KeyView) error {
 	view.PlanText, view.Plans = s.planFields(p, k, chosen)
 	if chosen != "" && !slices.ContainsFunc(view.Plans, func(o templates.Option) bool { return o.Selected }) {
 		view.Plans = append(view.Plans, templates.Option{Value: chosen, Text: chosen, Selected: true}) // the one it has is no choice any more
@@ -175,7 +175,7 @@ func (s *Server) keyLimits(ctx context.Context, p *keyPlace, k *storage.APIKey, 
 }
 
 // keyHistory is what was done with a key and to it.
-func (s *Server) keyHistory(ctx context.Context, p *keyPlace, k *storage.APIKey, view *templates.KeyView, names *people) error {
+func (s *keyPages) keyHistory(ctx context.Context, p *keyPlace, k *storage.APIKey, view *templates.KeyView, names *people) error {
 	var old []storage.APIKey
 	var events []storage.AuditEvent
 	var fresh *storage.APIKey
@@ -239,7 +239,7 @@ func (s *Server) keyHistory(ctx context.Context, p *keyPlace, k *storage.APIKey,
 
 // readUsage runs fn where the usage of the place's keys can be read. That of a personal access token is noted in each
 // workspace that it acted in, and read by the system, after the token was found to be the visitor's.
-func (s *Server) readUsage(ctx context.Context, p *keyPlace, fn func(ctx context.Context, workspaceIDs []string) error) error {
+func (s *keyPages) readUsage(ctx context.Context, p *keyPlace, fn func(ctx context.Context, workspaceIDs []string) error) error {
 	if !p.personal() {
 		return s.store.InTx(p.tenant(ctx), func(ctx context.Context) error { return fn(ctx, []string{p.ws.ID}) })
 	}
@@ -251,7 +251,7 @@ func (s *Server) readUsage(ctx context.Context, p *keyPlace, fn func(ctx context
 }
 
 // lately is how many requests came with a key in the last 24 hours, to the hour.
-func (s *Server) lately(ctx context.Context, keyID string, workspaceIDs []string) (n int64, err error) {
+func (s *keyPages) lately(ctx context.Context, keyID string, workspaceIDs []string) (n int64, err error) {
 	for _, ws := range workspaceIDs {
 		list, err := s.store.UsageOf(ctx, ws, keyID, s.store.Now().Add(-24*time.Hour), s.store.Now().Add(time.Hour))
 		if err != nil {
@@ -298,7 +298,7 @@ func eventText(e *storage.AuditEvent) string {
 }
 
 // shownKey serves GET …/shown of keys and tokens.
-func (s *Server) shownKey(w http.ResponseWriter, r *http.Request, p keyPlace) error {
+func (s *keyPages) shownKey(w http.ResponseWriter, r *http.Request, p keyPlace) error {
 	x, err := s.takeSecret(r, p.v)
 	if err != nil {
 		return err

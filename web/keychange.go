@@ -20,7 +20,7 @@ var graces = map[string]time.Duration{"now": 0, "1h": time.Hour, "24h": 24 * tim
 
 // confirmKey serves GET …/{id}/revoke and …/pause of a key or token. A live key is revoked on its own page, where its name
 // has to be typed.
-func (s *Server) confirmKey(w http.ResponseWriter, r *http.Request, p keyPlace) error {
+func (s *keyPages) confirmKey(w http.ResponseWriter, r *http.Request, p keyPlace) error {
 	k, err := s.key(r, &p)
 	if err != nil {
 		return err
@@ -56,7 +56,7 @@ func (s *Server) confirmKey(w http.ResponseWriter, r *http.Request, p keyPlace) 
 }
 
 // updateKey serves POST …/{id}.
-func (s *Server) updateKey(w http.ResponseWriter, r *http.Request, p keyPlace) error {
+func (s *keyPages) updateKey(w http.ResponseWriter, r *http.Request, p keyPlace) error {
 	k, err := s.key(r, &p)
 	if err != nil {
 		return err
@@ -91,7 +91,7 @@ func (s *Server) updateKey(w http.ResponseWriter, r *http.Request, p keyPlace) e
 func ptr[T any](v T) *T { return &v }
 
 // keyChanged goes on after a change, with a sentence about it.
-func (s *Server) keyChanged(w http.ResponseWriter, r *http.Request, p keyPlace, to, text string, err error) error {
+func (s *keyPages) keyChanged(w http.ResponseWriter, r *http.Request, p keyPlace, to, text string, err error) error {
 	if err != nil {
 		return err
 	}
@@ -102,7 +102,7 @@ func (s *Server) keyChanged(w http.ResponseWriter, r *http.Request, p keyPlace, 
 }
 
 // rotateKey serves POST …/{id}/rotate.
-func (s *Server) rotateKey(w http.ResponseWriter, r *http.Request, p keyPlace) error {
+func (s *keyPages) rotateKey(w http.ResponseWriter, r *http.Request, p keyPlace) error {
 	v, fault, status, err := s.stepUp(w, r, p.v, r.PostForm.Get("password"))
 	if err != nil {
 		return err
@@ -151,7 +151,7 @@ func (s *Server) rotateKey(w http.ResponseWriter, r *http.Request, p keyPlace) e
 }
 
 // switchKey serves POST …/{id}/pause and …/resume.
-func (s *Server) switchKey(w http.ResponseWriter, r *http.Request, p keyPlace) error {
+func (s *keyPages) switchKey(w http.ResponseWriter, r *http.Request, p keyPlace) error {
 	k, err := s.key(r, &p)
 	if err != nil {
 		return err
@@ -165,7 +165,7 @@ func (s *Server) switchKey(w http.ResponseWriter, r *http.Request, p keyPlace) e
 }
 
 // revokeKey serves POST …/{id}/revoke. The name of a live key must be typed.
-func (s *Server) revokeKey(w http.ResponseWriter, r *http.Request, p keyPlace) error {
+func (s *keyPages) revokeKey(w http.ResponseWriter, r *http.Request, p keyPlace) error {
 	k, err := s.key(r, &p)
 	if err != nil {
 		return err

@@ -24,12 +24,12 @@ type keyForm struct {
 }
 
 // keyResources are those that the place's keys can be for.
-func (s *Server) keyResources(p *keyPlace) []oauth.Resource {
+func (s *keyPages) keyResources(p *keyPlace) []oauth.Resource {
 	return slices.DeleteFunc(slices.Clone(s.oauth.Resources()), func(res oauth.Resource) bool { return len(res.Keys.Environments) == 0 && !p.personal() })
 }
 
 // typedKey reads the form of a new key, or of the settings of one.
-func (s *Server) typedKey(r *http.Request, p *keyPlace) keyForm {
+func (s *keyPages) typedKey(r *http.Request, p *keyPlace) keyForm {
 	form := r.PostForm
 	f := keyForm{rateLimit: strings.TrimSpace(form.Get("rate_limit")), expires: form.Get("expires"), addresses: form.Get("addresses")}
 	f.KeySpec = oauth.KeySpec{
@@ -64,7 +64,7 @@ const (
 )
 
 // end reads the choice of when the key ends.
-func (s *Server) end(f *keyForm) error {
+func (s *keyPages) end(f *keyForm) error {
 	if f.expires == neverExpires {
 		return nil
 	}
@@ -87,7 +87,7 @@ func (s *Server) end(f *keyForm) error {
 }
 
 // expiries are the choices for a key's end that at least one resource takes.
-func (s *Server) expiries(chosen string) (list []templates.Option) {
+func (s *keyPages) expiries(chosen string) (list []templates.Option) {
 	var most time.Duration
 	bounded := true
 	for _, res := range s.oauth.Resources() {
@@ -118,7 +118,7 @@ func (s *Server) expiries(chosen string) (list []templates.Option) {
 }
 
 // keyFields are the form of a key as it is shown.
-func (s *Server) keyFields(p *keyPlace, f keyForm) templates.KeyFields {
+func (s *keyPages) keyFields(p *keyPlace, f keyForm) templates.KeyFields {
 	fields := templates.KeyFields{
 		Name: clean(f.Name, 300), Note: f.Note, RateLimit: clean(f.rateLimit, 20), Addresses: f.addresses, Expiries: s.expiries(f.expires), NeedPassword: !s.fresh(p.v),
 	}
@@ -140,7 +140,7 @@ func (s *Server) keyFields(p *keyPlace, f keyForm) templates.KeyFields {
 	return fields
 }
 
-func (s *Server) environmentHint(p *keyPlace, name string) string {
+func (s *keyPages) environmentHint(p *keyPlace, name string) string {
 	text := "The real thing."
 	if name == apikey.Test {
 		text = "To try things out."
@@ -152,7 +152,7 @@ func (s *Server) environmentHint(p *keyPlace, name string) string {
 }
 
 // planFields says what a key's plan allows, and which others it may have.
-func (s *Server) planFields(p *keyPlace, k *storage.APIKey, chosen string) (text string, options []templates.Option) {
+func (s *keyPages) planFields(p *keyPlace, k *storage.APIKey, chosen string) (text string, options []templates.Option) {
 	without := storage.APIKey{Resource: k.Resource, Environment: k.Environment}
 	_, plan := s.oauth.KeyPlan(&without, p.ws.Plan)
 	text = "Leave it empty for what the plan of the workspace allows."
@@ -249,11 +249,11 @@ func keyFaults(err error) map[string]string {
 }
 
 // keyFormPage serves GET …/new.
-func (s *Server) keyFormPage(w http.ResponseWriter, r *http.Request, p keyPlace) error {
+func (s *keyPages) keyFormPage(w http.ResponseWriter, r *http.Request, p keyPlace) error {
 	return s.showKeyForm(w, r, http.StatusOK, p, s.keyFields(&p, keyForm{}))
 }
 
-func (s *Server) showKeyForm(w http.ResponseWriter, r *http.Request, status int, p keyPlace, fields templates.KeyFields) error {
+func (s *keyPages) showKeyForm(w http.ResponseWriter, r *http.Request, status int, p keyPlace, fields templates.KeyFields) error {
 	view := templates.KeyFormView{Page: s.page(p.v, p.section()), KeyPlace: p.view(), KeyFields: fields}
 	if p.personal() {
 		view.Reach = reaches(p.all)

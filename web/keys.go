@@ -15,6 +15,9 @@ import (
 	"doorward/templates"
 )
 
+// keyPages are the pages about API keys and personal access tokens.
+type keyPages struct{ *dashBase }
+
 // keysBase is where the API keys of a workspace are.
 const keysBase = workspaceBase + "/" + templates.TabKeys
 
@@ -34,7 +37,7 @@ type keyPlace struct {
 type keyHandler func(w http.ResponseWriter, r *http.Request, p keyPlace) error
 
 // apiKeys serves h to those who may manage the keys of the workspace that the path names.
-func (s *Server) apiKeys(h keyHandler) memberHandler {
+func (s *keyPages) apiKeys(h keyHandler) memberHandler {
 	return s.permitted(oauth.MayManageKeys, templates.SectionKeys, templates.TabKeys,
 		func(w http.ResponseWriter, r *http.Request, v *visitor, by oauth.Authority, ws storage.Workspace, all []storage.Workspace) error {
 			return h(w, r, keyPlace{
@@ -68,7 +71,7 @@ func (p *keyPlace) view() templates.KeyPlace {
 	return place
 }
 
-func (s *Server) keyRow(k *storage.APIKey, creator string) templates.KeyRow {
+func (s *keyPages) keyRow(k *storage.APIKey, creator string) templates.KeyRow {
 	return templates.KeyRow{
 		ID: k.ID, Name: k.Name, Masked: masked(k), Environment: k.Environment, State: s.oauth.KeyState(k), Scopes: k.Scopes, Role: k.Role, Creator: creator,
 		Created: k.CreatedAt.Time(), LastUsed: k.LastUsedAt.Time(), LastUsedFrom: k.LastUsedFrom, Expires: k.ExpiresAt.Time(),
@@ -76,7 +79,7 @@ func (s *Server) keyRow(k *storage.APIKey, creator string) templates.KeyRow {
 }
 
 // keysPage serves GET …/api-keys and …/personal-access-tokens.
-func (s *Server) keysPage(w http.ResponseWriter, r *http.Request, p keyPlace) error {
+func (s *keyPages) keysPage(w http.ResponseWriter, r *http.Request, p keyPlace) error {
 	page, err := s.settingsPage(w, r, p.v, p.section())
 	if err != nil {
 		return err
@@ -95,7 +98,7 @@ func (s *Server) keysPage(w http.ResponseWriter, r *http.Request, p keyPlace) er
 	return s.showKeys(w, r, p, f, templates.KeysView{Page: page, Query: f.Search, Environment: f.Environment, State: f.State})
 }
 
-func (s *Server) showKeys(w http.ResponseWriter, r *http.Request, p keyPlace, f storage.KeyFilter, view templates.KeysView) error {
+func (s *keyPages) showKeys(w http.ResponseWriter, r *http.Request, p keyPlace, f storage.KeyFilter, view templates.KeysView) error {
 	s.writeUses(r.Context())
 	var list []storage.APIKey
 	days := map[string][]templates.UsageDay{}
@@ -141,7 +144,7 @@ func (s *Server) showKeys(w http.ResponseWriter, r *http.Request, p keyPlace, f 
 		list = list[:listLength]
 		view.NextURL = link(&list[len(list)-1])
 	}
-	names := people{s, map[string]string{}}
+	names := s.newPeople()
 	for i := range list {
 		creator, err := names.name(r.Context(), list[i].CreatedBy)
 		if err != nil {
@@ -162,10 +165,10 @@ func (s *Server) showKeys(w http.ResponseWriter, r *http.Request, p keyPlace, f 
 }
 
 // callURL is where a credential can be tried.
-func (s *Server) callURL() string { return s.oauth.Issuer() + "/v1/auth/test" }
+func (s *keyPages) callURL() string { return s.oauth.Issuer() + "/v1/auth/test" }
 
 // environments are those that keys of any resource have.
-func (s *Server) environments() (list []string) {
+func (s *keyPages) environments() (list []string) {
 	for _, res := range s.oauth.Resources() {
 		list = append(list, res.Keys.Environments...)
 	}
@@ -178,7 +181,7 @@ var likeSecret = regexp.MustCompile(`[0-9A-Za-z]{24,}`)
 
 // findKeys serves POST …/search. A key that is pasted is looked up by its digest, and is neither shown nor put into an
 // address; a name and filters go on as the list's query.
-func (s *Server) findKeys(w http.ResponseWriter, r *http.Request, p keyPlace) error {
+func (s *keyPages) findKeys(w http.ResponseWriter, r *http.Request, p keyPlace) error {
 	form := r.PostForm
 	text := strings.TrimSpace(form.Get("q"))
 	if likeSecret.MatchString(text) {

@@ -13,7 +13,7 @@ import (
 )
 
 // loginPage serves GET /login: on the way to an app with its flow, or to a page of ours with return_to.
-func (s *Server) loginPage(w http.ResponseWriter, r *http.Request) error {
+func (s *signInPages) loginPage(w http.ResponseWriter, r *http.Request) error {
 	v, err := s.visitor(r)
 	if err != nil {
 		return err
@@ -56,7 +56,7 @@ func (s *Server) loginPage(w http.ResponseWriter, r *http.Request) error {
 	return s.showLogin(w, r, http.StatusOK, f, a, view)
 }
 
-func (s *Server) showLogin(w http.ResponseWriter, r *http.Request, status int, f *oauth.Flow, a *oauth.AuthorizeRequest, view templates.LoginView) error {
+func (s *signInPages) showLogin(w http.ResponseWriter, r *http.Request, status int, f *oauth.Flow, a *oauth.AuthorizeRequest, view templates.LoginView) error {
 	if a == nil {
 		had, err := s.store.HadUser(storage.System(r.Context()))
 		if err != nil {
@@ -73,7 +73,7 @@ func (s *Server) showLogin(w http.ResponseWriter, r *http.Request, status int, f
 func switchURL(sealed string) string { return "/login?switch=1&flow=" + sealed }
 
 // login serves POST /login.
-func (s *Server) login(w http.ResponseWriter, r *http.Request) error {
+func (s *signInPages) login(w http.ResponseWriter, r *http.Request) error {
 	sealed := r.PostForm.Get("flow")
 	if sealed == "" {
 		return forbidden("Load the sign-in page again, and sign in there.")
@@ -116,18 +116,18 @@ func (s *Server) login(w http.ResponseWriter, r *http.Request) error {
 	var throttled *identity.Throttled
 	switch {
 	case errors.Is(err, identity.ErrWrong):
-		s.metrics.logins.WithLabelValues("wrong").Inc()
+		s.countLogin("wrong")
 		view.Error = "The e-mail address or the password is wrong."
 		return s.showLogin(w, r, http.StatusUnauthorized, f, a, view)
 	case errors.As(err, &throttled):
-		s.metrics.logins.WithLabelValues("throttled").Inc()
+		s.countLogin("throttled")
 		w.Header().Set("Retry-After", seconds(throttled.RetryAfter))
 		view.Error = tooOften(throttled)
 		return s.showLogin(w, r, http.StatusTooManyRequests, f, a, view)
 	case err != nil:
 		return err
 	}
-	s.metrics.logins.WithLabelValues("ok").Inc()
+	s.countLogin("ok")
 	oauth.Note(r.Context()).Subject = user.ID
 	v, err := s.startSession(w, r, old, user)
 	if err != nil {
@@ -145,14 +145,14 @@ func selectToken(f *oauth.Flow, v *visitor) []string {
 }
 
 // selectAccount goes on with the account that the visitor is signed in with (OpenID Connect Core section 3.1.2.1).
-func (s *Server) selectAccount(w http.ResponseWriter, r *http.Request, f *oauth.Flow, a *oauth.AuthorizeRequest, v *visitor, token string) error {
+func (s *signInPages) selectAccount(w http.ResponseWriter, r *http.Request, f *oauth.Flow, a *oauth.AuthorizeRequest, v *visitor, token string) error {
 	slot, bound := s.boundSlot(r, f)
 	if !bound || !v.signedIn() || !s.oauth.FormTokenFits(token, selectToken(f, v)...) {
 		e := forbidden("The page was made for another account, or before you signed in again. Load it again, and choose there.")
 		e.BackURL, e.BackText = "/login?flow="+url.QueryEscape(r.PostForm.Get("flow")), "Load the page again"
 		return e
 	}
-	cookie, err := r.Cookie(cookieName(s.flowCookie(slot), s.secure))
+	cookie, err := s.cookie(r, s.flowCookie(slot))
 	if err != nil {
 		return fmt.Errorf("flow cookie: %w", err) // boundSlot has read it
 	}
@@ -166,7 +166,7 @@ func (s *Server) selectAccount(w http.ResponseWriter, r *http.Request, f *oauth.
 
 // afterSignIn is where a sign-in form goes on that was sent again after the first one signed the same person in: the browser
 // has dropped the flow's cookie by then. Empty for anything else.
-func (s *Server) afterSignIn(sealed string, v *visitor, email string) string {
+func (s *signInPages) afterSignIn(sealed string, v *visitor, email string) string {
 	f, err := s.oauth.OpenFlow(sealed)
 	if err != nil || f.ReturnTo == "" || !v.signedIn() || storage.EmailKey(email) != storage.EmailKey(v.user.Email) {
 		return ""
@@ -175,7 +175,7 @@ func (s *Server) afterSignIn(sealed string, v *visitor, email string) string {
 }
 
 // logoutPage serves GET /logout: a button, since a link must not sign anybody out.
-func (s *Server) logoutPage(w http.ResponseWriter, r *http.Request) error {
+func (s *signInPages) logoutPage(w http.ResponseWriter, r *http.Request) error {
 	v, err := s.visitor(r)
 	if err != nil {
 		return err
@@ -188,7 +188,7 @@ func (s *Server) logoutPage(w http.ResponseWriter, r *http.Request) error {
 }
 
 // logout serves POST /logout.
-func (s *Server) logout(w http.ResponseWriter, r *http.Request) error {
+func (s *signInPages) logout(w http.ResponseWriter, r *http.Request) error {
 	v, err := s.visitor(r)
 	if err != nil {
 		return err

@@ -13,7 +13,7 @@ import (
 )
 
 // membersPage serves GET /settings/workspaces/{slug}/members.
-func (s *Server) membersPage(w http.ResponseWriter, r *http.Request, v *visitor, by oauth.Authority, ws storage.Workspace, all []storage.Workspace) error {
+func (s *workspacePages) membersPage(w http.ResponseWriter, r *http.Request, v *visitor, by oauth.Authority, ws storage.Workspace, all []storage.Workspace) error {
 	page, err := s.settingsPage(w, r, v, templates.SectionWorkspaces)
 	if err != nil {
 		return err
@@ -22,7 +22,7 @@ func (s *Server) membersPage(w http.ResponseWriter, r *http.Request, v *visitor,
 }
 
 // showMembers renders the members of a workspace; role is the one that is chosen in the form of an invitation.
-func (s *Server) showMembers(w http.ResponseWriter, r *http.Request, status int, v *visitor, by oauth.Authority, ws storage.Workspace, all []storage.Workspace,
+func (s *workspacePages) showMembers(w http.ResponseWriter, r *http.Request, status int, v *visitor, by oauth.Authority, ws storage.Workspace, all []storage.Workspace,
 	view templates.MembersView, role string,
 ) error {
 	ctx := storage.System(r.Context())
@@ -51,7 +51,7 @@ func (s *Server) showMembers(w http.ResponseWriter, r *http.Request, status int,
 		if err != nil {
 			return err
 		}
-		names := people{s, map[string]string{}}
+		names := s.newPeople()
 		for _, i := range open {
 			inviter, err := names.name(ctx, i.CreatedBy)
 			if err != nil {
@@ -74,7 +74,7 @@ func rolesToGive(chosen string, owners bool) (list []templates.Option) {
 }
 
 // memberChanged answers a change of a member: what storage refuses becomes a sentence on their list.
-func (s *Server) memberChanged(w http.ResponseWriter, r *http.Request, v *visitor, by oauth.Authority, ws storage.Workspace, all []storage.Workspace, text string, err error) error {
+func (s *workspacePages) memberChanged(w http.ResponseWriter, r *http.Request, v *visitor, by oauth.Authority, ws storage.Workspace, all []storage.Workspace, text string, err error) error {
 	refuse := func(status int, message string) error {
 		return s.showMembers(w, r, status, v, by, ws, all, templates.MembersView{Page: s.page(v, templates.SectionWorkspaces), Error: message}, "")
 	}
@@ -93,14 +93,14 @@ func (s *Server) memberChanged(w http.ResponseWriter, r *http.Request, v *visito
 }
 
 // changeRole serves POST …/members/{id}/role.
-func (s *Server) changeRole(w http.ResponseWriter, r *http.Request, v *visitor, by oauth.Authority, ws storage.Workspace, all []storage.Workspace) error {
+func (s *workspacePages) changeRole(w http.ResponseWriter, r *http.Request, v *visitor, by oauth.Authority, ws storage.Workspace, all []storage.Workspace) error {
 	role := r.PostForm.Get("role")
 	err := s.oauth.ChangeRole(r.Context(), by, ws, r.PathValue("id"), role)
 	return s.memberChanged(w, r, v, by, ws, all, "The role is changed. It counts from the next request on.", err)
 }
 
 // removeMember serves POST …/members/{id}/remove.
-func (s *Server) removeMember(w http.ResponseWriter, r *http.Request, v *visitor, by oauth.Authority, ws storage.Workspace, all []storage.Workspace) error {
+func (s *workspacePages) removeMember(w http.ResponseWriter, r *http.Request, v *visitor, by oauth.Authority, ws storage.Workspace, all []storage.Workspace) error {
 	id := r.PathValue("id")
 	if id == v.user.ID {
 		return s.leaveWorkspace(w, r, v, by, ws, all)
@@ -110,7 +110,7 @@ func (s *Server) removeMember(w http.ResponseWriter, r *http.Request, v *visitor
 }
 
 // invite serves POST …/invitations. The page that follows shows the link, once.
-func (s *Server) invite(w http.ResponseWriter, r *http.Request, v *visitor, by oauth.Authority, ws storage.Workspace, all []storage.Workspace) error {
+func (s *workspacePages) invite(w http.ResponseWriter, r *http.Request, v *visitor, by oauth.Authority, ws storage.Workspace, all []storage.Workspace) error {
 	email, role := r.PostForm.Get("email"), r.PostForm.Get("role")
 	_, once, err := s.createOnce(storage.System(r.Context()), r, v, ws.ID, func(ctx context.Context) (x newSecret, err error) {
 		var i storage.Invitation
@@ -133,13 +133,13 @@ func (s *Server) invite(w http.ResponseWriter, r *http.Request, v *visitor, by o
 }
 
 // withdraw serves POST …/invitations/{id}/withdraw.
-func (s *Server) withdraw(w http.ResponseWriter, r *http.Request, v *visitor, by oauth.Authority, ws storage.Workspace, all []storage.Workspace) error {
+func (s *workspacePages) withdraw(w http.ResponseWriter, r *http.Request, v *visitor, by oauth.Authority, ws storage.Workspace, all []storage.Workspace) error {
 	err := s.oauth.DropInvitation(r.Context(), by, ws, r.PathValue("id"))
 	return s.memberChanged(w, r, v, by, ws, all, "The invitation is taken back. Its link no longer works.", err)
 }
 
 // shownInvitation serves GET …/members/shown.
-func (s *Server) shownInvitation(w http.ResponseWriter, r *http.Request, v *visitor, by oauth.Authority, ws storage.Workspace, all []storage.Workspace) error {
+func (s *workspacePages) shownInvitation(w http.ResponseWriter, r *http.Request, v *visitor, by oauth.Authority, ws storage.Workspace, all []storage.Workspace) error {
 	x, err := s.takeSecret(r, v)
 	if err != nil {
 		return err
@@ -159,7 +159,7 @@ func (s *Server) shownInvitation(w http.ResponseWriter, r *http.Request, v *visi
 }
 
 // confirmMember serves GET …/members/{id}/remove.
-func (s *Server) confirmMember(w http.ResponseWriter, r *http.Request, v *visitor, by oauth.Authority, ws storage.Workspace, all []storage.Workspace) error {
+func (s *workspacePages) confirmMember(w http.ResponseWriter, r *http.Request, v *visitor, by oauth.Authority, ws storage.Workspace, all []storage.Workspace) error {
 	id := r.PathValue("id")
 	if id == v.user.ID {
 		return redirect(w, workspacePath(ws)+"/leave")
@@ -171,11 +171,11 @@ func (s *Server) confirmMember(w http.ResponseWriter, r *http.Request, v *visito
 }
 
 // confirmLeave serves GET /settings/workspaces/{slug}/leave.
-func (s *Server) confirmLeave(w http.ResponseWriter, r *http.Request, v *visitor, _ oauth.Authority, ws storage.Workspace, all []storage.Workspace) error {
+func (s *workspacePages) confirmLeave(w http.ResponseWriter, r *http.Request, v *visitor, _ oauth.Authority, ws storage.Workspace, all []storage.Workspace) error {
 	return s.askMember(w, r, v, ws, all, v.user.ID, true)
 }
 
-func (s *Server) askMember(w http.ResponseWriter, r *http.Request, v *visitor, ws storage.Workspace, all []storage.Workspace, userID string, self bool) error {
+func (s *workspacePages) askMember(w http.ResponseWriter, r *http.Request, v *visitor, ws storage.Workspace, all []storage.Workspace, userID string, self bool) error {
 	ctx := storage.System(r.Context())
 	members, err := s.store.Members(ctx, ws.ID, "", oauth.MaxMembers)
 	if err != nil {
@@ -231,7 +231,7 @@ func aRole(role string) string {
 }
 
 // confirmWithdrawal serves GET …/invitations/{id}/withdraw.
-func (s *Server) confirmWithdrawal(w http.ResponseWriter, r *http.Request, v *visitor, by oauth.Authority, ws storage.Workspace, all []storage.Workspace) error {
+func (s *workspacePages) confirmWithdrawal(w http.ResponseWriter, r *http.Request, v *visitor, by oauth.Authority, ws storage.Workspace, all []storage.Workspace) error {
 	if err := by.May(oauth.MayManageMembers); err != nil {
 		return err
 	}

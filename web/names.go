@@ -10,17 +10,17 @@ import (
 
 // names finds what the ids on a workspace's pages stand for, each once. What there is no more keeps its id.
 type names struct {
-	s      *Server
+	s      *Pages
 	ws     storage.Workspace
-	people people
+	people *people
 	known  map[string]templates.Named
 	owners map[string]string // of personal access tokens that were looked up
 	// invited are the addresses of open invitations by their ids, once one was asked for.
 	invited map[string]string
 }
 
-func (s *Server) namesIn(ws storage.Workspace) *names {
-	return &names{s: s, ws: ws, people: people{s, map[string]string{}}, known: map[string]templates.Named{}, owners: map[string]string{}}
+func (s *Pages) namesIn(ws storage.Workspace) *names {
+	return &names{s: s, ws: ws, people: s.newPeople(), known: map[string]templates.Named{}, owners: map[string]string{}}
 }
 
 // learn looks up the workspace's own keys and apps among ids. ctx speaks for its tenant.

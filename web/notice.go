@@ -4,14 +4,25 @@ import (
 	"net/http"
 )
 
-// setNotice keeps a sentence for the next page that this browser is shown.
-func (s *Server) setNotice(w http.ResponseWriter, r *http.Request, v *visitor, text string) error {
-	v.session.Values[valueNotice] = text
+// value is what setValue kept in the session under a key; empty where nothing was kept.
+func (v *visitor) value(key string) string {
+	text, _ := v.session.Values[key].(string)
+	return text
+}
+
+// setValue keeps a text in the session.
+func (s *Pages) setValue(w http.ResponseWriter, r *http.Request, v *visitor, key, text string) error {
+	v.session.Values[key] = text
 	return s.sessions.Save(r, w, v.session)
 }
 
+// setNotice keeps a sentence for the next page that this browser is shown.
+func (s *Pages) setNotice(w http.ResponseWriter, r *http.Request, v *visitor, text string) error {
+	return s.setValue(w, r, v, valueNotice, text)
+}
+
 // takeNotice gives the sentence that setNotice kept, once, and the path that undoes what it says.
-func (s *Server) takeNotice(w http.ResponseWriter, r *http.Request, v *visitor) (text, undo string, err error) {
+func (s *Pages) takeNotice(w http.ResponseWriter, r *http.Request, v *visitor) (text, undo string, err error) {
 	text, ok := v.session.Values[valueNotice].(string)
 	if !ok {
 		return "", "", nil
@@ -23,7 +34,7 @@ func (s *Server) takeNotice(w http.ResponseWriter, r *http.Request, v *visitor) 
 }
 
 // changed goes on after a change, with a sentence about it.
-func (s *Server) changed(w http.ResponseWriter, r *http.Request, v *visitor, to, text string) error {
+func (s *Pages) changed(w http.ResponseWriter, r *http.Request, v *visitor, to, text string) error {
 	if err := s.setNotice(w, r, v, text); err != nil {
 		return err
 	}

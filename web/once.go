@@ -37,7 +37,7 @@ var errSentTwice = errors.New("the form was sent twice")
 // createOnce creates what a form of ours asks for, in a transaction, once however often the form is sent, and keeps the secret, sealed, for
 // the page that shows it to this session: view is its name, for takeSecret. For the form that was sent again, x has the ID
 // alone. A form without its id, which no page of ours sends, creates one each time.
-func (s *Server) createOnce(ctx context.Context, r *http.Request, v *visitor, workspaceID string, create func(ctx context.Context) (newSecret, error)) (x newSecret, view string, err error) {
+func (s *Pages) createOnce(ctx context.Context, r *http.Request, v *visitor, workspaceID string, create func(ctx context.Context) (newSecret, error)) (x newSecret, view string, err error) {
 	said := maps.Clone(r.PostForm)
 	delete(said, "password")
 	if len(said.Get("form")) != cookieLength {
@@ -75,7 +75,7 @@ func viewDigest(v *visitor, view string) []byte { return formDigest("secret", v.
 
 // keptSecret is what createOnce kept, and how it is sealed. Sealed under a secret that is gone it is as if it were shown.
 // storage.ErrNotFound: nothing is kept.
-func (s *Server) keptSecret(ctx context.Context, digest []byte) (x newSecret, sealed string, err error) {
+func (s *Pages) keptSecret(ctx context.Context, digest []byte) (x newSecret, sealed string, err error) {
 	kept, err := s.store.KeptAnswer(ctx, digest)
 	if err != nil {
 		return x, "", err
@@ -91,7 +91,7 @@ func (s *Server) keptSecret(ctx context.Context, digest []byte) (x newSecret, se
 }
 
 // takeSecret opens what createOnce kept, for this session and once. Later, and for everybody else, it has no Secret.
-func (s *Server) takeSecret(r *http.Request, v *visitor) (x newSecret, err error) {
+func (s *Pages) takeSecret(r *http.Request, v *visitor) (x newSecret, err error) {
 	ctx, digest := storage.System(r.Context()), viewDigest(v, r.URL.Query().Get("view"))
 	x, sealed, err := s.keptSecret(ctx, digest)
 	if errors.Is(err, storage.ErrNotFound) {

@@ -7,6 +7,7 @@ import (
 	"encoding/base64"
 	"fmt"
 	"net/http"
+	"net/netip"
 	"net/url"
 	"path"
 	"strings"
@@ -15,8 +16,23 @@ import (
 	"github.com/a-h/templ"
 
 	"doorward/oauth"
+	"doorward/oauth/identity"
+	"doorward/storage"
 	"doorward/templates"
 )
+
+// Pages is what every page needs. Other packages embed it beside what their own pages are about.
+type Pages struct {
+	store    *storage.Store
+	oauth    *oauth.Server
+	identity *identity.Service
+	address  func(*http.Request) netip.Addr // where a request comes from
+	secure   bool                           // the issuer is https: cookies are Secure
+	sessions *sessionStore
+}
+
+// now is the server's clock, which tests move.
+func (s *Pages) now() time.Time { return s.store.Now().Time() }
 
 // maxForm bounds the body of a page's form; a sealed flow is part of some.
 const maxForm = 64 << 10 // bytes
@@ -25,7 +41,7 @@ const maxForm = 64 << 10 // bytes
 type pageHandler func(w http.ResponseWriter, r *http.Request) error
 
 // plainPage serves a page that needs nobody signed in.
-func (s *Server) plainPage(h pageHandler) http.Handler {
+func (s *Pages) plainPage(h pageHandler) http.Handler {
 	return s.rawPage(func(w http.ResponseWriter, r *http.Request) error {
 		if r.Method == http.MethodPost {
 			if oauth.IsEncoded(r.Header) {
@@ -41,7 +57,7 @@ func (s *Server) plainPage(h pageHandler) http.Handler {
 }
 
 // rawPage is plainPage for a handler that reads the body itself.
-func (s *Server) rawPage(h pageHandler) http.Handler {
+func (s *Pages) rawPage(h pageHandler) http.Handler {
 	return bounded(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		if err := h(w, r); err != nil {
 			s.writePageError(w, r, err)
@@ -71,7 +87,7 @@ func parsePost(r *http.Request) error {
 }
 
 // memberPage serves a page to whoever is signed in; others are asked to sign in first and come back.
-func (s *Server) memberPage(h func(w http.ResponseWriter, r *http.Request, v *visitor) error) http.Handler {
+func (s *Pages) memberPage(h func(w http.ResponseWriter, r *http.Request, v *visitor) error) http.Handler {
 	return s.plainPage(func(w http.ResponseWriter, r *http.Request) error {
 		v, err := s.visitorOfForm(w, r)
 		if err != nil {
@@ -88,7 +104,7 @@ func (s *Server) memberPage(h func(w http.ResponseWriter, r *http.Request, v *vi
 }
 
 // adminPage serves a page to administrators; to everybody else there is none.
-func (s *Server) adminPage(h func(w http.ResponseWriter, r *http.Request, v *visitor) error) http.Handler {
+func (s *Pages) adminPage(h func(w http.ResponseWriter, r *http.Request, v *visitor) error) http.Handler {
 	return s.memberPage(func(w http.ResponseWriter, r *http.Request, v *visitor) error {
 		if !v.user.Admin {
 			return notFound()
@@ -98,7 +114,7 @@ func (s *Server) adminPage(h func(w http.ResponseWriter, r *http.Request, v *vis
 }
 
 // page is what all views have in common. A visitor of nil is nobody.
-func (s *Server) page(v *visitor, section string) templates.Page {
+func (s *Pages) page(v *visitor, section string) templates.Page {
 	var b [16]byte
 	_, _ = rand.Read(b[:]) // never fails
 	p := templates.Page{Nonce: base64.RawStdEncoding.EncodeToString(b[:]), Now: s.now(), Section: section}
@@ -110,7 +126,7 @@ func (s *Server) page(v *visitor, section string) templates.Page {
 }
 
 // settingsPage is page with the notice that was kept for the visitor.
-func (s *Server) settingsPage(w http.ResponseWriter, r *http.Request, v *visitor, section string) (templates.Page, error) {
+func (s *Pages) settingsPage(w http.ResponseWriter, r *http.Request, v *visitor, section string) (templates.Page, error) {
 	p := s.page(v, section)
 	notice, undo, err := s.takeNotice(w, r, v)
 	if err != nil {
@@ -122,7 +138,7 @@ func (s *Server) settingsPage(w http.ResponseWriter, r *http.Request, v *visitor
 
 // pageHeaders sets what every page is sent with. Answers to forms may lead to the targets, beside ourselves: browsers
 // hold the redirect after a form to the policy of the page that had it.
-func (s *Server) pageHeaders(w http.ResponseWriter, nonce string, formTargets ...string) {
+func (s *Pages) pageHeaders(w http.ResponseWriter, nonce string, formTargets ...string) {
 	h := w.Header()
 	h.Set("Content-Type", "text/html; charset=utf-8")
 	h.Set("Content-Security-Policy", "default-src 'none'; style-src 'self'; script-src 'nonce-"+nonce+"'; img-src 'self'; font-src 'self'; connect-src 'self'; form-action "+
@@ -145,7 +161,7 @@ func challenge(w http.ResponseWriter, status int) {
 
 // render answers with a page. It is made whole before the first byte goes out, so that a fault gives an error page,
 // not half of one.
-func (s *Server) render(w http.ResponseWriter, r *http.Request, status int, nonce string, c templ.Component, formTargets ...string) error {
+func (s *Pages) render(w http.ResponseWriter, r *http.Request, status int, nonce string, c templ.Component, formTargets ...string) error {
 	var body bytes.Buffer
 	if err := c.Render(r.Context(), &body); err != nil {
 		return fmt.Errorf("render: %w", err)

@@ -9,9 +9,11 @@ import (
 
 // people finds the names of users, each once.
 type people struct {
-	s     *Server
+	s     *Pages
 	known map[string]string
 }
+
+func (s *Pages) newPeople() *people { return &people{s: s, known: map[string]string{}} }
 
 // name is how to call a user; empty where there is none any more.
 func (p *people) name(ctx context.Context, id string) (string, error) {
@@ -34,3 +36,6 @@ func (p *people) name(ctx context.Context, id string) (string, error) {
 	p.known[id] = name
 	return name, nil
 }
+
+// masked is a key as it may be shown.
+func masked(k *storage.APIKey) string { return k.Prefix + "…" + k.Tail }

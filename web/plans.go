@@ -30,7 +30,7 @@ func planText(plan limit.Plan) string {
 }
 
 // planOption is a plan of a workspace in words.
-func (s *Server) planOption(name string) string {
+func (s *dashBase) planOption(name string) string {
 	if name == "" {
 		return "None of its own"
 	}

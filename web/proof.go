@@ -15,7 +15,7 @@ import (
 
 // stepUp asks for the password again when it was given too long ago. It returns the visitor with a session that is
 // fresh, or a sentence for the password field with the status that it is sent with.
-func (s *Server) stepUp(w http.ResponseWriter, r *http.Request, v *visitor, password string) (_ *visitor, fault string, status int, err error) {
+func (s *Pages) stepUp(w http.ResponseWriter, r *http.Request, v *visitor, password string) (_ *visitor, fault string, status int, err error) {
 	if s.fresh(v) {
 		return v, "", 0, nil
 	}
@@ -48,7 +48,7 @@ var uncounted = []string{"revoke", "delete", "remove", "withdraw", "leave", "end
 
 // proven serves h. Where h answers oauth.ErrStale, having done nothing, it asks for the password and then serves h once
 // more, so that every form that gives lasting power asks in the same way.
-func (s *Server) proven(w http.ResponseWriter, r *http.Request, v *visitor, h memberHandler) error {
+func (s *Pages) proven(w http.ResponseWriter, r *http.Request, v *visitor, h memberHandler) error {
 	if r.Method == http.MethodPost && !slices.Contains(uncounted, path.Base(r.URL.Path)) {
 		if err := s.oauth.TakeChange(r.Context(), &oauth.Authority{UserID: v.user.ID}); err != nil {
 			return err
@@ -70,7 +70,7 @@ const proofField = "current_password"
 
 // prove makes a session fresh with the password that a form brings. Where it brings none, or a wrong one, prove answers
 // with a page that asks for it and sends the form again (done); such forms may lead to the targets.
-func (s *Server) prove(w http.ResponseWriter, r *http.Request, v *visitor, formTargets ...string) (_ *visitor, done bool, err error) {
+func (s *Pages) prove(w http.ResponseWriter, r *http.Request, v *visitor, formTargets ...string) (_ *visitor, done bool, err error) {
 	v, fault, status, err := s.stepUp(w, r, v, r.PostForm.Get(proofField))
 	if err != nil || fault == "" {
 		return v, false, err
@@ -97,6 +97,11 @@ const (
 )
 
 // fresh tells whether the password was given lately enough to make a secret.
-func (s *Server) fresh(v *visitor) bool {
+func (s *Pages) fresh(v *visitor) bool {
 	return s.store.Now().Sub(v.row.AuthTime) <= freshness
+}
+
+// administrator is the authority of an administrator on the pages for them.
+func (s *Pages) administrator(v *visitor) oauth.Authority {
+	return oauth.Authority{Administrator: true, UserID: v.user.ID, Session: true, Fresh: s.fresh(v)}
 }

@@ -8,7 +8,6 @@ import (
 	"net/netip"
 	"net/url"
 	"sync/atomic"
-	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
 
@@ -34,18 +33,21 @@ type Config struct {
 
 // Server answers on the public listener.
 type Server struct {
+	*Pages
+	signIn     *signInPages
+	account    *accountPages
+	workspaces *workspacePages
+	keys       *keyPages
+	apps       *appPages
+	admin      *adminPages
+
 	issuer   *url.URL
-	store    *storage.Store
-	oauth    *oauth.Server
-	identity *identity.Service
 	api      *api.API
 	gateway  *gateway.Gateway
 	secrets  *oauth.Secrets
 	proxies  Proxies
 	log      *slog.Logger
 	metrics  *metrics
-	sessions *sessionStore
-	secure   bool // the issuer is https: cookies are Secure
 	draining atomic.Bool
 	warned   atomic.Bool // of a forwarding header from a peer that is not trusted
 	handler  http.Handler
@@ -59,15 +61,29 @@ func New(c Config) (*Server, error) {
 		return nil, errors.New("the issuer is not a URL")
 	}
 	secure := issuer.Scheme == "https"
-	s := &Server{
-		issuer: issuer, store: c.Store, oauth: c.OAuth, identity: c.Identity, secrets: c.Secrets, proxies: c.TrustedProxies, log: c.Log,
-		metrics: newMetrics(c.Metrics, c.Store), secure: secure, sessions: newSessionStore(c.Store, secure),
+	s := &Server{issuer: issuer, secrets: c.Secrets, proxies: c.TrustedProxies, log: c.Log, metrics: newMetrics(c.Metrics, c.Store)}
+	s.Pages = &Pages{
+		store: c.Store, oauth: c.OAuth, identity: c.Identity, address: s.proxies.ClientAddress,
+		secure: secure, sessions: newSessionStore(c.Store, secure),
 	}
-	s.gateway, err = gateway.New(gateway.Config{OAuth: c.OAuth, APIs: c.APIs, ClientAddress: s.proxies.ClientAddress, Trusted: s.proxies.trusted, Secure: secure, Log: c.Log, Now: s.now})
+	s.signIn = &signInPages{
+		Pages: s.Pages, store: c.Store, oauth: c.OAuth, identity: c.Identity,
+		countLogin: func(outcome string) { s.metrics.logins.WithLabelValues(outcome).Inc() },
+	}
+	base := &dashBase{Pages: s.Pages, store: c.Store, oauth: c.OAuth, identity: c.Identity}
+	s.account, s.workspaces, s.keys, s.apps = &accountPages{base}, &workspacePages{base}, &keyPages{base}, &appPages{base}
+	s.admin = &adminPages{Pages: s.Pages, store: c.Store, oauth: c.OAuth, identity: c.Identity}
+	s.gateway, err = gateway.New(gateway.Config{
+		OAuth: c.OAuth, APIs: c.APIs, ClientAddress: s.proxies.ClientAddress, Trusted: s.proxies.trusted, Secure: secure,
+		Log: c.Log, Now: s.now,
+	})
 	if err != nil {
 		return nil, err
 	}
-	s.api = api.New(api.Config{Store: c.Store, OAuth: c.OAuth, Identity: c.Identity, Gateway: s.gateway, ClientAddress: s.proxies.ClientAddress, SessionCookie: s.sessions.name, Visitor: s.apiVisitor})
+	s.api = api.New(api.Config{
+		Store: c.Store, OAuth: c.OAuth, Identity: c.Identity, Gateway: s.gateway, ClientAddress: s.proxies.ClientAddress,
+		SessionCookie: s.sessions.name, Visitor: s.apiVisitor,
+	})
 	s.handler = s.routes()
 	return s, nil
 }
@@ -80,9 +96,6 @@ func (s *Server) Drain() { s.draining.Store(true) }
 
 // Recheck judges the requests again that last, and is to be called every gateway.RecheckInterval.
 func (s *Server) Recheck(ctx context.Context) { s.gateway.Recheck(ctx) }
-
-// now is the server's clock, which tests move.
-func (s *Server) now() time.Time { return s.store.Now().Time() }
 
 // apiVisitor tells the management API who is signed in.
 func (s *Server) apiVisitor(r *http.Request) (api.Visitor, error) {

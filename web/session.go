@@ -117,7 +117,7 @@ func (v *visitor) signedIn() bool { return v.user.ID != "" }
 func (v *visitor) authTime() storage.Time { return v.row.AuthTime }
 
 // visitor finds the session of a request. The former cookie of a session opens nothing.
-func (s *Server) visitor(r *http.Request) (*visitor, error) {
+func (s *Pages) visitor(r *http.Request) (*visitor, error) {
 	v, err := s.holder(r)
 	if err != nil {
 		return nil, err
@@ -133,7 +133,7 @@ func (s *Server) visitor(r *http.Request) (*visitor, error) {
 
 // visitorOfForm is visitor for a form that may hold the user's password. With it the former cookie is good: the form is
 // the one with which the user gave their password a moment ago, sent twice.
-func (s *Server) visitorOfForm(w http.ResponseWriter, r *http.Request) (*visitor, error) {
+func (s *Pages) visitorOfForm(w http.ResponseWriter, r *http.Request) (*visitor, error) {
 	v, err := s.holder(r)
 	password := cmp.Or(r.PostForm.Get(proofField), r.PostForm.Get("password"))
 	if err != nil || !v.row.Former || password == "" {
@@ -159,7 +159,7 @@ func (v *visitor) act(ctx context.Context) {
 }
 
 // holder is whose cookie a request has, the former one of a session included.
-func (s *Server) holder(r *http.Request) (*visitor, error) {
+func (s *Pages) holder(r *http.Request) (*visitor, error) {
 	session, err := s.sessions.Get(r, s.sessions.name)
 	if err != nil {
 		return nil, err
@@ -172,7 +172,7 @@ func (s *Server) holder(r *http.Request) (*visitor, error) {
 
 // startSession signs a user in: a new session with a new cookie takes the place of the browser's old one, so that a
 // cookie somebody planted before is worth nothing.
-func (s *Server) startSession(w http.ResponseWriter, r *http.Request, old *visitor, user storage.User) (*visitor, error) {
+func (s *Pages) startSession(w http.ResponseWriter, r *http.Request, old *visitor, user storage.User) (*visitor, error) {
 	if err := s.oauth.TakeSignIn(r.Context(), user.ID); err != nil {
 		return nil, err
 	}
@@ -181,11 +181,11 @@ func (s *Server) startSession(w http.ResponseWriter, r *http.Request, old *visit
 
 // startSessionBy is startSession for a user who proved who they are with a credential, which use uses up in the same
 // transaction.
-func (s *Server) startSessionBy(w http.ResponseWriter, r *http.Request, old *visitor, user storage.User, credential string, use func(context.Context) error) (*visitor, error) {
+func (s *Pages) startSessionBy(w http.ResponseWriter, r *http.Request, old *visitor, user storage.User, credential string, use func(context.Context) error) (*visitor, error) {
 	now, text := s.store.Now(), randomText()
 	row := storage.Session{
 		ID: storage.NewID("session"), Digest: storage.Digest(text), UserID: user.ID, Data: "{}", AuthTime: now,
-		UserAgent: clean(oauth.Redacted(r.UserAgent()), 300), Address: s.proxies.ClientAddress(r).String(),
+		UserAgent: clean(oauth.Redacted(r.UserAgent()), 300), Address: s.address(r).String(),
 		CreatedAt: now, SeenAt: now, ExpiresAt: now.Add(sessionAbsolute),
 	}
 	if old.signedIn() && old.user.ID == user.ID {
@@ -214,7 +214,7 @@ const renewGrace = time.Minute
 // that a stolen one is soon worth nothing, and never worth the proof. That cookie follows from the one
 // before: a form that was sent twice proves the same twice, and is answered with the same cookie, whichever answer the
 // browser takes.
-func (s *Server) renewSession(w http.ResponseWriter, r *http.Request, v *visitor) (*visitor, error) {
+func (s *Pages) renewSession(w http.ResponseWriter, r *http.Request, v *visitor) (*visitor, error) {
 	if err := s.oauth.TakeSignIn(r.Context(), v.user.ID); err != nil {
 		return nil, err
 	}
@@ -238,7 +238,7 @@ func (s *Server) renewSession(w http.ResponseWriter, r *http.Request, v *visitor
 
 // openSession notes that a user has proved with a credential who they are, with the change that this makes to their
 // sessions, and gives the browser the cookie for it. The password must still be what it was when the proof was judged.
-func (s *Server) openSession(w http.ResponseWriter, r *http.Request, user storage.User, credential, cookie string, lifetime time.Duration, change func(context.Context) error) error {
+func (s *Pages) openSession(w http.ResponseWriter, r *http.Request, user storage.User, credential, cookie string, lifetime time.Duration, change func(context.Context) error) error {
 	err := s.store.InTx(storage.System(r.Context()), func(ctx context.Context) error {
 		if err := s.store.PasswordStill(ctx, user.ID, user.PasswordChangedAt); err != nil {
 			return err
@@ -264,7 +264,7 @@ func (s *Server) openSession(w http.ResponseWriter, r *http.Request, user storag
 }
 
 // endSession signs the browser out.
-func (s *Server) endSession(w http.ResponseWriter, r *http.Request, v *visitor) error {
+func (s *Pages) endSession(w http.ResponseWriter, r *http.Request, v *visitor) error {
 	if v.signedIn() {
 		err := s.store.InTx(storage.System(r.Context()), func(ctx context.Context) error {
 			if err := s.store.EndSession(ctx, v.user.ID, v.row.ID); err != nil {

@@ -13,8 +13,11 @@ import (
 	"doorward/templates"
 )
 
+// accountPages are the pages about a person's own account.
+type accountPages struct{ *dashBase }
+
 // profilePage serves GET /settings/profile.
-func (s *Server) profilePage(w http.ResponseWriter, r *http.Request, v *visitor) error {
+func (s *accountPages) profilePage(w http.ResponseWriter, r *http.Request, v *visitor) error {
 	page, err := s.settingsPage(w, r, v, templates.SectionProfile)
 	if err != nil {
 		return err
@@ -22,13 +25,13 @@ func (s *Server) profilePage(w http.ResponseWriter, r *http.Request, v *visitor)
 	return s.showProfile(w, r, http.StatusOK, v, templates.ProfileView{Page: page, Name: v.user.Name})
 }
 
-func (s *Server) showProfile(w http.ResponseWriter, r *http.Request, status int, v *visitor, view templates.ProfileView) error {
+func (s *accountPages) showProfile(w http.ResponseWriter, r *http.Request, status int, v *visitor, view templates.ProfileView) error {
 	view.Email, view.UserID, view.MemberSince = v.user.Email, v.user.ID, v.user.CreatedAt.Time()
 	return s.render(w, r, status, view.Nonce, templates.ProfilePage(view))
 }
 
 // profile serves POST /settings/profile.
-func (s *Server) profile(w http.ResponseWriter, r *http.Request, v *visitor) error {
+func (s *accountPages) profile(w http.ResponseWriter, r *http.Request, v *visitor) error {
 	name := r.PostForm.Get("name")
 	err := s.identity.Rename(r.Context(), v.user.ID, name)
 	if faults := fieldErrors(err); faults != nil {
@@ -44,7 +47,7 @@ func (s *Server) profile(w http.ResponseWriter, r *http.Request, v *visitor) err
 }
 
 // securityPage serves GET /settings/security: the password and the browsers that are signed in.
-func (s *Server) securityPage(w http.ResponseWriter, r *http.Request, v *visitor) error {
+func (s *accountPages) securityPage(w http.ResponseWriter, r *http.Request, v *visitor) error {
 	page, err := s.settingsPage(w, r, v, templates.SectionSecurity)
 	if err != nil {
 		return err
@@ -52,7 +55,7 @@ func (s *Server) securityPage(w http.ResponseWriter, r *http.Request, v *visitor
 	return s.showSecurity(w, r, http.StatusOK, v, templates.SecurityView{Page: page})
 }
 
-func (s *Server) showSecurity(w http.ResponseWriter, r *http.Request, status int, v *visitor, view templates.SecurityView) error {
+func (s *accountPages) showSecurity(w http.ResponseWriter, r *http.Request, status int, v *visitor, view templates.SecurityView) error {
 	list, err := s.sessionsOf(r, v)
 	if err != nil {
 		return err
@@ -66,7 +69,7 @@ func (s *Server) showSecurity(w http.ResponseWriter, r *http.Request, status int
 	return s.render(w, r, status, view.Nonce, templates.SecurityPage(view))
 }
 
-func (s *Server) sessionsOf(r *http.Request, v *visitor) (list []storage.Session, err error) {
+func (s *accountPages) sessionsOf(r *http.Request, v *visitor) (list []storage.Session, err error) {
 	ctx := storage.Tenant(r.Context(), v.user.ID, "")
 	err = s.store.InTx(ctx, func(ctx context.Context) error {
 		list, err = s.store.SessionsOf(ctx, v.user.ID, sessionIdle)
@@ -76,7 +79,7 @@ func (s *Server) sessionsOf(r *http.Request, v *visitor) (list []storage.Session
 }
 
 // changePassword serves POST /settings/security/password. All other browsers are signed out by it.
-func (s *Server) changePassword(w http.ResponseWriter, r *http.Request, v *visitor) error {
+func (s *accountPages) changePassword(w http.ResponseWriter, r *http.Request, v *visitor) error {
 	form := r.PostForm
 	// It starts a session of its own: counted before anything is done, and apart from what can be done without the password.
 	if err := s.oauth.TakeSignIn(r.Context(), v.user.ID); err != nil {
@@ -119,7 +122,7 @@ func (s *Server) changePassword(w http.ResponseWriter, r *http.Request, v *visit
 
 // personal is a context in which the visitor speaks for themselves, and their personal workspace, which what is theirs
 // alone is noted in.
-func (s *Server) personal(r *http.Request, v *visitor) (context.Context, string, error) {
+func (s *accountPages) personal(r *http.Request, v *visitor) (context.Context, string, error) {
 	w, err := s.store.PersonalWorkspace(storage.System(r.Context()), v.user.ID)
 	if err != nil {
 		return nil, "", err
@@ -128,10 +131,13 @@ func (s *Server) personal(r *http.Request, v *visitor) (context.Context, string,
 }
 
 // endOneSession serves POST /settings/security/sessions/{id}/end.
-func (s *Server) endOneSession(w http.ResponseWriter, r *http.Request, v *visitor) error {
+func (s *accountPages) endOneSession(w http.ResponseWriter, r *http.Request, v *visitor) error {
 	id := r.PathValue("id")
 	if id == v.row.ID {
-		return s.logout(w, r)
+		if err := s.endSession(w, r, v); err != nil {
+			return err
+		}
+		return redirect(w, "/login")
 	}
 	own, personalID, err := s.personal(r, v)
 	if err != nil {
@@ -153,7 +159,7 @@ func (s *Server) endOneSession(w http.ResponseWriter, r *http.Request, v *visito
 }
 
 // endOtherSessions serves POST /settings/security/sessions/end-others.
-func (s *Server) endOtherSessions(w http.ResponseWriter, r *http.Request, v *visitor) error {
+func (s *accountPages) endOtherSessions(w http.ResponseWriter, r *http.Request, v *visitor) error {
 	own, personalID, err := s.personal(r, v)
 	if err != nil {
 		return err
@@ -204,7 +210,7 @@ func browserName(agent string) string {
 }
 
 // confirmEndSession serves GET /settings/security/sessions/{id}/end and …/end-others.
-func (s *Server) confirmEndSession(w http.ResponseWriter, r *http.Request, v *visitor) error {
+func (s *accountPages) confirmEndSession(w http.ResponseWriter, r *http.Request, v *visitor) error {
 	list, err := s.sessionsOf(r, v)
 	if err != nil {
 		return err

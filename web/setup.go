@@ -11,7 +11,7 @@ import (
 )
 
 // setupOver is shown once there is a user. Where none of them is an administrator, it says what to do about that.
-func (s *Server) setupOver(r *http.Request) error {
+func (s *signInPages) setupOver(r *http.Request) error {
 	has, err := s.store.HasAdministrator(storage.System(r.Context()))
 	if err != nil {
 		return err
@@ -26,7 +26,7 @@ func (s *Server) setupOver(r *http.Request) error {
 }
 
 // setupPage serves GET /setup, where the first administrator is made.
-func (s *Server) setupPage(w http.ResponseWriter, r *http.Request) error {
+func (s *signInPages) setupPage(w http.ResponseWriter, r *http.Request) error {
 	has, err := s.store.HasUser(storage.System(r.Context()))
 	if err != nil {
 		return err
@@ -39,7 +39,7 @@ func (s *Server) setupPage(w http.ResponseWriter, r *http.Request) error {
 }
 
 // setup serves POST /setup.
-func (s *Server) setup(w http.ResponseWriter, r *http.Request) error {
+func (s *signInPages) setup(w http.ResponseWriter, r *http.Request) error {
 	form := r.PostForm
 	has, err := s.store.HasUser(storage.System(r.Context()))
 	if err != nil {
@@ -70,7 +70,7 @@ func (s *Server) setup(w http.ResponseWriter, r *http.Request) error {
 }
 
 // welcome signs the first administrator in.
-func (s *Server) welcome(w http.ResponseWriter, r *http.Request, user storage.User) error {
+func (s *signInPages) welcome(w http.ResponseWriter, r *http.Request, user storage.User) error {
 	old, err := s.visitor(r)
 	if err != nil {
 		return err
@@ -90,7 +90,7 @@ const setUpAgain = 10 * time.Minute
 
 // setUpAlready answers a set-up form that was sent twice as the first one was answered: it signs the administrator in whom
 // the first one created, by the password that both have. For everybody else set-up is over.
-func (s *Server) setUpAlready(w http.ResponseWriter, r *http.Request) error {
+func (s *signInPages) setUpAlready(w http.ResponseWriter, r *http.Request) error {
 	form := r.PostForm
 	u, err := s.store.UserByEmail(storage.System(r.Context()), form.Get("email"))
 	switch {

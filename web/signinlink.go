@@ -11,7 +11,7 @@ import (
 )
 
 // signInLinkPage serves GET /login/link: a button, since programs that look at links must not use one up.
-func (s *Server) signInLinkPage(w http.ResponseWriter, r *http.Request) error {
+func (s *signInPages) signInLinkPage(w http.ResponseWriter, r *http.Request) error {
 	word := r.URL.Query().Get("word")
 	user, err := s.userOfLink(r, word)
 	if err != nil {
@@ -22,7 +22,7 @@ func (s *Server) signInLinkPage(w http.ResponseWriter, r *http.Request) error {
 }
 
 // signInLink serves POST /login/link.
-func (s *Server) signInLink(w http.ResponseWriter, r *http.Request) error {
+func (s *signInPages) signInLink(w http.ResponseWriter, r *http.Request) error {
 	word := r.PostForm.Get("word")
 	user, err := s.userOfLink(r, word)
 	if err != nil {
@@ -49,7 +49,7 @@ func (s *Server) signInLink(w http.ResponseWriter, r *http.Request) error {
 }
 
 // userOfLink finds whom a sign-in link lets in.
-func (s *Server) userOfLink(r *http.Request, word string) (storage.User, error) {
+func (s *signInPages) userOfLink(r *http.Request, word string) (storage.User, error) {
 	user, err := s.store.UserOfSignInLink(storage.System(r.Context()), storage.Digest(word))
 	if errors.Is(err, storage.ErrNotFound) {
 		return user, linkOver(err)

@@ -2,7 +2,6 @@ package web
 
 import (
 	"errors"
-	"fmt"
 	"maps"
 	"slices"
 	"strconv"
@@ -12,33 +11,7 @@ import (
 
 	"doorward/oauth"
 	"doorward/oauth/identity"
-	"doorward/templates"
 )
-
-// ending is a sentence about how many of something end, with the first names; empty without any.
-func ending(n int, one, many string, names ...string) string {
-	const most = 5
-	if n == 0 {
-		return ""
-	}
-	text := fmt.Sprintf("%s %s", templates.Number(int64(n)), many)
-	if n == 1 {
-		text = "1 " + one
-	}
-	if len(names) == 0 {
-		return text + "."
-	}
-	listed := strings.Join(names[:min(most, len(names))], ", ")
-	if n > most {
-		listed += ", …"
-	}
-	return text + ": " + listed + "."
-}
-
-// sentences leaves out what there is nothing of.
-func sentences(list ...string) []string {
-	return slices.DeleteFunc(list, func(text string) bool { return text == "" })
-}
 
 // inWords says how long to wait.
 func inWords(d time.Duration) string {

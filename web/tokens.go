@@ -14,7 +14,7 @@ import (
 const tokensBase = "/settings/developer/personal-access-tokens" //nolint:gosec // a path
 
 // personalTokens serves h to the visitor, about their own personal access tokens.
-func (s *Server) personalTokens(h keyHandler) memberHandler {
+func (s *keyPages) personalTokens(h keyHandler) memberHandler {
 	return func(w http.ResponseWriter, r *http.Request, v *visitor) error {
 		by, ws, all, err := s.oauth.PersonAuthority(r.Context(), v.user.ID, "")
 		if err != nil && !errors.Is(err, oauth.ErrSuspended) { // the tokens work in other workspaces

@@ -16,7 +16,7 @@ import (
 const usageRows = 100
 
 // usagePage serves GET /settings/workspaces/{slug}/usage.
-func (s *Server) usagePage(w http.ResponseWriter, r *http.Request, v *visitor, by oauth.Authority, ws storage.Workspace, all []storage.Workspace) error {
+func (s *workspacePages) usagePage(w http.ResponseWriter, r *http.Request, v *visitor, by oauth.Authority, ws storage.Workspace, all []storage.Workspace) error {
 	page, err := s.settingsPage(w, r, v, templates.SectionWorkspaces)
 	if err != nil {
 		return err
@@ -79,38 +79,4 @@ func mostUsed(totals map[string]*templates.UsageRow) []string {
 		return cmp.Or(cmp.Compare(totals[b].Total.Total(), totals[a].Total.Total()), cmp.Compare(a, b))
 	})
 	return ids
-}
-
-// usageDays is how many days a chart of a key shows, today included.
-const usageDays = 30
-
-// writeUses has what was counted lately written, so that a call just made is on the page. Where that fails, the page is
-// some seconds older.
-func (s *Server) writeUses(ctx context.Context) {
-	ctx = storage.System(ctx)
-	_ = s.store.FlushTouches(ctx)
-	_ = s.store.FlushUsage(ctx)
-}
-
-// usageDays is how a key was used in each of the last days, in these workspaces together.
-func (s *Server) usageDays(ctx context.Context, keyID string, workspaceIDs ...string) ([]templates.UsageDay, error) {
-	today := s.now().UTC().Truncate(24 * time.Hour)
-	days := make([]templates.UsageDay, usageDays)
-	for i := range days {
-		days[i].Day = today.AddDate(0, 0, i+1-usageDays)
-	}
-	for _, ws := range workspaceIDs {
-		list, err := s.store.UsageByDay(ctx, ws, keyID, storage.At(days[0].Day), storage.At(today.AddDate(0, 0, 1)))
-		if err != nil {
-			return nil, err
-		}
-		for _, x := range list {
-			if i := int(x.Hour.Time().Sub(days[0].Day) / (24 * time.Hour)); i >= 0 && i < len(days) {
-				days[i].Allowed += x.Allowed
-				days[i].Limited += x.Limited
-				days[i].Refused += x.Refused
-			}
-		}
-	}
-	return days, nil
 }

@@ -7,16 +7,25 @@ import (
 	"slices"
 	"strings"
 
+	"doorward/oauth"
 	"doorward/oauth/identity"
 	"doorward/storage"
 	"doorward/templates"
 )
 
+// adminPages are the pages for administrators of the server.
+type adminPages struct {
+	*Pages
+	store    *storage.Store
+	oauth    *oauth.Server
+	identity *identity.Service
+}
+
 // lastAdministrator says why the last enabled administrator stays one.
 const lastAdministrator = "Nobody else could administer this server. Make or enable another administrator first."
 
 // adminUserPage serves GET /admin/users/{id}.
-func (s *Server) adminUserPage(w http.ResponseWriter, r *http.Request, v *visitor) error {
+func (s *adminPages) adminUserPage(w http.ResponseWriter, r *http.Request, v *visitor) error {
 	u, err := s.store.UserByID(storage.System(r.Context()), r.PathValue("id"))
 	if err != nil {
 		return err
@@ -29,7 +38,7 @@ func (s *Server) adminUserPage(w http.ResponseWriter, r *http.Request, v *visito
 }
 
 // showUser shows a user, with what was typed in the view.
-func (s *Server) showUser(w http.ResponseWriter, r *http.Request, status int, v *visitor, u storage.User, view templates.AdminUserView) error {
+func (s *adminPages) showUser(w http.ResponseWriter, r *http.Request, status int, v *visitor, u storage.User, view templates.AdminUserView) error {
 	ctx := storage.System(r.Context())
 	view.ID, view.SavedEmail, view.Disabled, view.Self, view.NeedPassword = u.ID, u.Email, !u.DisabledAt.IsZero(), u.ID == v.user.ID, !s.fresh(v)
 	with, err := s.store.WorkspacesStoppedWith(ctx, u.ID)
@@ -55,7 +64,7 @@ func (s *Server) showUser(w http.ResponseWriter, r *http.Request, status int, v 
 }
 
 // tokensOf describes a user's personal access tokens that are neither revoked nor expired.
-func (s *Server) tokensOf(r *http.Request, userID string) (texts []string, err error) {
+func (s *adminPages) tokensOf(r *http.Request, userID string) (texts []string, err error) {
 	tokens, err := s.identity.LiveTokens(r.Context(), userID)
 	if err != nil {
 		return nil, err
@@ -72,7 +81,7 @@ func (s *Server) tokensOf(r *http.Request, userID string) (texts []string, err e
 }
 
 // updateUser serves POST /admin/users/{id}.
-func (s *Server) updateUser(w http.ResponseWriter, r *http.Request, v *visitor) error {
+func (s *adminPages) updateUser(w http.ResponseWriter, r *http.Request, v *visitor) error {
 	u, err := s.store.UserByID(storage.System(r.Context()), r.PathValue("id"))
 	if err != nil {
 		return err
@@ -117,7 +126,7 @@ func (s *Server) updateUser(w http.ResponseWriter, r *http.Request, v *visitor) 
 }
 
 // setUserPassword serves POST /admin/users/{id}/password.
-func (s *Server) setUserPassword(w http.ResponseWriter, r *http.Request, v *visitor) error {
+func (s *adminPages) setUserPassword(w http.ResponseWriter, r *http.Request, v *visitor) error {
 	u, err := s.store.UserByID(storage.System(r.Context()), r.PathValue("id"))
 	if err != nil {
 		return err
@@ -146,7 +155,7 @@ func (s *Server) setUserPassword(w http.ResponseWriter, r *http.Request, v *visi
 }
 
 // ended says what ended for a user.
-func (s *Server) ended(w http.ResponseWriter, r *http.Request, v *visitor, u storage.User, text string, e identity.Ended) error {
+func (s *adminPages) ended(w http.ResponseWriter, r *http.Request, v *visitor, u storage.User, text string, e identity.Ended) error {
 	if u.ID == v.user.ID {
 		return redirect(w, "/login") // this browser is signed out too
 	}
@@ -161,7 +170,7 @@ func (s *Server) ended(w http.ResponseWriter, r *http.Request, v *visitor, u sto
 }
 
 // confirmSignOut serves GET /admin/users/{id}/sign-out.
-func (s *Server) confirmSignOut(w http.ResponseWriter, r *http.Request, v *visitor) error {
+func (s *adminPages) confirmSignOut(w http.ResponseWriter, r *http.Request, v *visitor) error {
 	ctx := storage.System(r.Context())
 	u, err := s.store.UserByID(ctx, r.PathValue("id"))
 	if err != nil {
@@ -197,7 +206,7 @@ func (s *Server) confirmSignOut(w http.ResponseWriter, r *http.Request, v *visit
 }
 
 // signOutUser serves POST /admin/users/{id}/sign-out.
-func (s *Server) signOutUser(w http.ResponseWriter, r *http.Request, v *visitor) error {
+func (s *adminPages) signOutUser(w http.ResponseWriter, r *http.Request, v *visitor) error {
 	u, err := s.store.UserByID(storage.System(r.Context()), r.PathValue("id"))
 	if err != nil {
 		return err
@@ -210,7 +219,7 @@ func (s *Server) signOutUser(w http.ResponseWriter, r *http.Request, v *visitor)
 }
 
 // kept are the ids of the shared workspaces that a form for disabling a user keeps working.
-func (s *Server) kept(r *http.Request, userID string) (ids []string, err error) {
+func (s *adminPages) kept(r *http.Request, userID string) (ids []string, err error) {
 	with, err := s.store.WorkspacesStoppedWith(storage.System(r.Context()), userID)
 	if err != nil {
 		return nil, err
@@ -228,7 +237,7 @@ func (s *Server) kept(r *http.Request, userID string) (ids []string, err error) 
 }
 
 // adminUsersPage serves GET /admin/users.
-func (s *Server) adminUsersPage(w http.ResponseWriter, r *http.Request, v *visitor) error {
+func (s *adminPages) adminUsersPage(w http.ResponseWriter, r *http.Request, v *visitor) error {
 	page, err := s.settingsPage(w, r, v, templates.SectionAdminUsers)
 	if err != nil {
 		return err
@@ -236,7 +245,7 @@ func (s *Server) adminUsersPage(w http.ResponseWriter, r *http.Request, v *visit
 	return s.showUsers(w, r, http.StatusOK, v, templates.AdminUsersView{Page: page})
 }
 
-func (s *Server) showUsers(w http.ResponseWriter, r *http.Request, status int, v *visitor, view templates.AdminUsersView) error {
+func (s *adminPages) showUsers(w http.ResponseWriter, r *http.Request, status int, v *visitor, view templates.AdminUsersView) error {
 	query, after := clean(r.URL.Query().Get("q"), 200), clean(r.URL.Query().Get("after"), 64)
 	list, err := s.store.Users(storage.System(r.Context()), query, after, listLength+1)
 	if err != nil {
@@ -254,7 +263,7 @@ func (s *Server) showUsers(w http.ResponseWriter, r *http.Request, status int, v
 }
 
 // createUser serves POST /admin/users.
-func (s *Server) createUser(w http.ResponseWriter, r *http.Request, v *visitor) error {
+func (s *adminPages) createUser(w http.ResponseWriter, r *http.Request, v *visitor) error {
 	form := r.PostForm
 	v, fault, status, err := s.stepUp(w, r, v, form.Get("current_password"))
 	if err != nil {
@@ -290,7 +299,7 @@ func (s *Server) createUser(w http.ResponseWriter, r *http.Request, v *visitor) 
 }
 
 // switchUser serves POST /admin/users/{id}/disable and …/enable.
-func (s *Server) switchUser(w http.ResponseWriter, r *http.Request, v *visitor) error {
+func (s *adminPages) switchUser(w http.ResponseWriter, r *http.Request, v *visitor) error {
 	id := r.PathValue("id")
 	u, err := s.store.UserByID(storage.System(r.Context()), id)
 	if err != nil {
@@ -330,7 +339,7 @@ func (s *Server) switchUser(w http.ResponseWriter, r *http.Request, v *visitor) 
 }
 
 // confirmUser serves GET /admin/users/{id}/disable.
-func (s *Server) confirmUser(w http.ResponseWriter, r *http.Request, v *visitor) error {
+func (s *adminPages) confirmUser(w http.ResponseWriter, r *http.Request, v *visitor) error {
 	ctx := storage.System(r.Context())
 	u, err := s.store.UserByID(ctx, r.PathValue("id"))
 	if err != nil {

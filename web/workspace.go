@@ -21,15 +21,14 @@ type memberHandler = func(w http.ResponseWriter, r *http.Request, v *visitor) er
 type workspaceHandler func(w http.ResponseWriter, r *http.Request, v *visitor, by oauth.Authority, ws storage.Workspace, all []storage.Workspace) error
 
 // inWorkspace finds the workspace that a path names. One that is not the visitor's is not there.
-func (s *Server) inWorkspace(h workspaceHandler) memberHandler {
+func (s *dashBase) inWorkspace(h workspaceHandler) memberHandler {
 	return func(w http.ResponseWriter, r *http.Request, v *visitor) error {
 		by, ws, all, err := s.authority(r, v, r.PathValue("slug"))
 		if err != nil {
 			return err
 		}
-		if seen, _ := v.session.Values[valueWorkspace].(string); seen != ws.Slug {
-			v.session.Values[valueWorkspace] = ws.Slug
-			if err := s.sessions.Save(r, w, v.session); err != nil {
+		if v.value(valueWorkspace) != ws.Slug {
+			if err := s.setValue(w, r, v, valueWorkspace, ws.Slug); err != nil {
 				return err
 			}
 		}
@@ -39,7 +38,7 @@ func (s *Server) inWorkspace(h workspaceHandler) memberHandler {
 
 // authority is what the visitor may do in one of their workspaces, by its slug, or, where that is empty, in their personal
 // one; with that workspace and all that they belong to.
-func (s *Server) authority(r *http.Request, v *visitor, slug string) (oauth.Authority, storage.Workspace, []storage.Workspace, error) {
+func (s *dashBase) authority(r *http.Request, v *visitor, slug string) (oauth.Authority, storage.Workspace, []storage.Workspace, error) {
 	by, ws, all, err := s.oauth.PersonAuthority(r.Context(), v.user.ID, slug)
 	by.Fresh = s.fresh(v)
 	switch {
@@ -54,14 +53,9 @@ func (s *Server) authority(r *http.Request, v *visitor, slug string) (oauth.Auth
 	return by, ws, all, err
 }
 
-// administrator is the authority of an administrator on the pages for them.
-func (s *Server) administrator(v *visitor) oauth.Authority {
-	return oauth.Authority{Administrator: true, UserID: v.user.ID, Session: true, Fresh: s.fresh(v)}
-}
-
 // permitted serves h to those who have a permission in the workspace, and to others a page that says who has it. section
 // and tab are where that page is.
-func (s *Server) permitted(p oauth.Permission, section, tab string, h workspaceHandler) memberHandler {
+func (s *dashBase) permitted(p oauth.Permission, section, tab string, h workspaceHandler) memberHandler {
 	return s.inWorkspace(func(w http.ResponseWriter, r *http.Request, v *visitor, by oauth.Authority, ws storage.Workspace, all []storage.Workspace) error {
 		var no *oauth.Forbidden
 		if err := by.May(p); errors.As(err, &no) {
@@ -82,12 +76,12 @@ func workspaceBar(ws storage.Workspace, all []storage.Workspace, tab string) tem
 }
 
 // lastWorkspace is the workspace that the visitor looked at last, or their personal one.
-func (s *Server) lastWorkspace(r *http.Request, v *visitor) (storage.Workspace, error) {
+func (s *dashBase) lastWorkspace(r *http.Request, v *visitor) (storage.Workspace, error) {
 	all, err := s.store.WorkspacesOf(storage.System(r.Context()), v.user.ID)
 	if err != nil {
 		return storage.Workspace{}, err
 	}
-	last, _ := v.session.Values[valueWorkspace].(string)
+	last := v.value(valueWorkspace)
 	if i := slices.IndexFunc(all, func(ws storage.Workspace) bool { return ws.Slug == last && ws.DisabledAt.IsZero() }); i >= 0 {
 		return all[i], nil
 	}
@@ -98,7 +92,7 @@ func (s *Server) lastWorkspace(r *http.Request, v *visitor) (storage.Workspace, 
 }
 
 // toWorkspace sends the visitor on to a tab of the workspace they looked at last.
-func (s *Server) toWorkspace(tab string) memberHandler {
+func (s *dashBase) toWorkspace(tab string) memberHandler {
 	return func(w http.ResponseWriter, r *http.Request, v *visitor) error {
 		ws, err := s.lastWorkspace(r, v)
 		if err != nil {

@@ -12,8 +12,11 @@ import (
 	"doorward/templates"
 )
 
+// workspacePages are the pages about workspaces, their members, usage and audit log.
+type workspacePages struct{ *dashBase }
+
 // workspacesPage serves GET /settings/workspaces.
-func (s *Server) workspacesPage(w http.ResponseWriter, r *http.Request, v *visitor) error {
+func (s *workspacePages) workspacesPage(w http.ResponseWriter, r *http.Request, v *visitor) error {
 	page, err := s.settingsPage(w, r, v, templates.SectionWorkspaces)
 	if err != nil {
 		return err
@@ -21,7 +24,7 @@ func (s *Server) workspacesPage(w http.ResponseWriter, r *http.Request, v *visit
 	return s.showWorkspaces(w, r, http.StatusOK, v, templates.WorkspacesView{Page: page})
 }
 
-func (s *Server) showWorkspaces(w http.ResponseWriter, r *http.Request, status int, v *visitor, view templates.WorkspacesView) error {
+func (s *workspacePages) showWorkspaces(w http.ResponseWriter, r *http.Request, status int, v *visitor, view templates.WorkspacesView) error {
 	list, err := s.store.WorkspacesOf(storage.System(r.Context()), v.user.ID)
 	if err != nil {
 		return err
@@ -35,7 +38,7 @@ func (s *Server) showWorkspaces(w http.ResponseWriter, r *http.Request, status i
 }
 
 // createWorkspace serves POST /settings/workspaces. A slug that is left out is made from the name.
-func (s *Server) createWorkspace(w http.ResponseWriter, r *http.Request, v *visitor) error {
+func (s *workspacePages) createWorkspace(w http.ResponseWriter, r *http.Request, v *visitor) error {
 	name, slug := r.PostForm.Get("name"), strings.TrimSpace(r.PostForm.Get("slug"))
 	slugs := []string{slug}
 	if slug == "" {
@@ -65,7 +68,7 @@ func (s *Server) createWorkspace(w http.ResponseWriter, r *http.Request, v *visi
 }
 
 // workspacePage serves GET /settings/workspaces/{slug}.
-func (s *Server) workspacePage(w http.ResponseWriter, r *http.Request, v *visitor, by oauth.Authority, ws storage.Workspace, all []storage.Workspace) error {
+func (s *workspacePages) workspacePage(w http.ResponseWriter, r *http.Request, v *visitor, by oauth.Authority, ws storage.Workspace, all []storage.Workspace) error {
 	page, err := s.settingsPage(w, r, v, templates.SectionWorkspaces)
 	if err != nil {
 		return err
@@ -74,7 +77,7 @@ func (s *Server) workspacePage(w http.ResponseWriter, r *http.Request, v *visito
 }
 
 // showWorkspace renders the settings of a workspace; plan is the one that is chosen in the form.
-func (s *Server) showWorkspace(w http.ResponseWriter, r *http.Request, status int, v *visitor, by oauth.Authority, ws storage.Workspace, all []storage.Workspace,
+func (s *workspacePages) showWorkspace(w http.ResponseWriter, r *http.Request, status int, v *visitor, by oauth.Authority, ws storage.Workspace, all []storage.Workspace,
 	view templates.WorkspaceView, plan string,
 ) error {
 	view.Workspace, view.ID, view.PlanText = workspaceBar(ws, all, templates.TabSettings), ws.ID, s.planOption(ws.Plan)
@@ -104,7 +107,7 @@ func (s *Server) showWorkspace(w http.ResponseWriter, r *http.Request, status in
 }
 
 // contentOf counts what goes with a workspace.
-func (s *Server) contentOf(ctx context.Context, v *visitor, ws storage.Workspace) (n templates.WorkspaceContent, err error) {
+func (s *workspacePages) contentOf(ctx context.Context, v *visitor, ws storage.Workspace) (n templates.WorkspaceContent, err error) {
 	members, err := s.store.Members(storage.System(ctx), ws.ID, "", oauth.MaxMembers)
 	if err != nil {
 		return n, err
@@ -123,7 +126,7 @@ func (s *Server) contentOf(ctx context.Context, v *visitor, ws storage.Workspace
 }
 
 // updateWorkspace serves POST /settings/workspaces/{slug}.
-func (s *Server) updateWorkspace(w http.ResponseWriter, r *http.Request, v *visitor, by oauth.Authority, ws storage.Workspace, all []storage.Workspace) error {
+func (s *workspacePages) updateWorkspace(w http.ResponseWriter, r *http.Request, v *visitor, by oauth.Authority, ws storage.Workspace, all []storage.Workspace) error {
 	name, plan := r.PostForm.Get("name"), ws.Plan
 	var chosen *string
 	if r.PostForm.Has("plan") {
@@ -142,7 +145,7 @@ func (s *Server) updateWorkspace(w http.ResponseWriter, r *http.Request, v *visi
 }
 
 // leaveWorkspace serves POST /settings/workspaces/{slug}/leave.
-func (s *Server) leaveWorkspace(w http.ResponseWriter, r *http.Request, v *visitor, by oauth.Authority, ws storage.Workspace, _ []storage.Workspace) error {
+func (s *workspacePages) leaveWorkspace(w http.ResponseWriter, r *http.Request, v *visitor, by oauth.Authority, ws storage.Workspace, _ []storage.Workspace) error {
 	err := s.oauth.RemoveMember(r.Context(), by, ws, v.user.ID)
 	if errors.Is(err, storage.ErrConflict) {
 		return &pageError{
@@ -157,7 +160,7 @@ func (s *Server) leaveWorkspace(w http.ResponseWriter, r *http.Request, v *visit
 }
 
 // deleteWorkspace serves POST /settings/workspaces/{slug}/delete. The workspace's slug must be typed.
-func (s *Server) deleteWorkspace(w http.ResponseWriter, r *http.Request, v *visitor, by oauth.Authority, ws storage.Workspace, all []storage.Workspace) error {
+func (s *workspacePages) deleteWorkspace(w http.ResponseWriter, r *http.Request, v *visitor, by oauth.Authority, ws storage.Workspace, all []storage.Workspace) error {
 	if err := by.May(oauth.MayDeleteWorkspace); err != nil {
 		return err
 	}
