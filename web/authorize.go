@@ -93,7 +93,7 @@ func (s *signInPages) approveFailed(w http.ResponseWriter, a *oauth.AuthorizeReq
 	default:
 		return err
 	}
-	e.toApp(a, false)
+	linkToApp(e, a, false)
 	return e
 }
 

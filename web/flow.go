@@ -68,14 +68,14 @@ func (s *signInPages) startAgain(r *http.Request, f *oauth.Flow, e *pageError) *
 		return e
 	}
 	if a, err := s.oauth.ReopenAuthorize(r.Context(), f); err == nil {
-		e.toApp(a, false)
+		linkToApp(e, a, false)
 	}
 	return e
 }
 
-// toApp adds a link to the app, without an answer, where it is safe to lead people there: to an app that this server's
+// linkToApp adds a link to the app, without an answer, where it is safe to lead people there: to an app that this server's
 // operator registered or verified, and to one that the person has just answered, whose host the page had named.
-func (e *pageError) toApp(a *oauth.AuthorizeRequest, answered bool) {
+func linkToApp(e *pageError, a *oauth.AuthorizeRequest, answered bool) {
 	text := "Go back to " + a.Client.Name
 	known := a.Client.Verified || oauth.RegisteredByOperator(&a.Client)
 	if known && a.Client.Site != "" {
@@ -123,7 +123,7 @@ func (s *signInPages) answered(r *http.Request, f *oauth.Flow, v *visitor) error
 	case err != nil:
 		return err
 	}
-	e.toApp(a, true)
+	linkToApp(e, a, true)
 	if !v.signedIn() {
 		return e
 	}

@@ -9,7 +9,6 @@ import (
 	"doorward/oauth"
 	"doorward/storage"
 	"doorward/templates"
-	"doorward/web/api"
 )
 
 // noInvitation is told whoever shows a word that is good for nothing, whatever the reason.
@@ -54,7 +53,7 @@ func (s *signInPages) joinedBy(ctx context.Context, v *visitor, word string) (ws
 	if err != nil {
 		return ws, false, err
 	}
-	id, err := s.oauth.Open(api.AnswerPurpose(digest), kept.Answer)
+	id, err := s.oauth.Open(oauth.AnswerPurpose(digest), kept.Answer)
 	if err != nil {
 		return ws, false, nil
 	}
@@ -93,7 +92,7 @@ func (s *signInPages) join(w http.ResponseWriter, r *http.Request, v *visitor) e
 		digest := joinedDigest(v, word)
 		return s.store.KeepAnswer(ctx, storage.IdempotentAnswer{
 			Digest: digest, WorkspaceID: ws.ID, UserID: v.user.ID, Request: digest, Status: http.StatusSeeOther,
-			Answer: s.oauth.Seal(api.AnswerPurpose(digest), []byte(ws.ID)),
+			Answer: s.oauth.Seal(oauth.AnswerPurpose(digest), []byte(ws.ID)),
 		})
 	})
 	var other *oauth.Forbidden
