@@ -8,22 +8,23 @@ import (
 	"doorward/oauth"
 	"doorward/storage"
 	"doorward/templates"
+	"doorward/web/page"
 )
 
 // adminAppsPage serves GET /admin/apps.
-func (s *appPages) adminAppsPage(w http.ResponseWriter, r *http.Request, v *visitor) error {
-	page, err := s.settingsPage(w, r, v, templates.SectionAdminApps)
+func (s *appPages) adminAppsPage(w http.ResponseWriter, r *http.Request, v *page.Visitor) error {
+	head, err := s.PageWithNotice(w, r, v, templates.SectionAdminApps)
 	if err != nil {
 		return err
 	}
-	query, after := clean(r.URL.Query().Get("q"), 200), clean(r.URL.Query().Get("after"), 64)
+	query, after := page.Clean(r.URL.Query().Get("q"), 200), page.Clean(r.URL.Query().Get("after"), 64)
 	ctx := storage.System(r.Context())
-	list, err := s.store.Clients(ctx, query, after, listLength+1)
+	list, err := s.store.Clients(ctx, query, after, page.ListLength+1)
 	if err != nil {
 		return err
 	}
-	view := templates.AdminAppsView{Page: page, Query: query}
-	list, view.NextURL, view.PrevURL = paging(adminAppsBase, query, after, list, func(c storage.Client) string { return c.ID })
+	view := templates.AdminAppsView{Page: head, Query: query}
+	list, view.NextURL, view.PrevURL = page.Paginate(adminAppsBase, query, after, list, func(c storage.Client) string { return c.ID })
 	for _, c := range list {
 		owner, err := s.ownerOf(ctx, c)
 		if err != nil {
@@ -34,11 +35,11 @@ func (s *appPages) adminAppsPage(w http.ResponseWriter, r *http.Request, v *visi
 			PKCEOptional: c.PKCEOptional, Disabled: !c.DisabledAt.IsZero(), Created: c.CreatedAt.Time(),
 		})
 	}
-	return s.render(w, r, http.StatusOK, view.Nonce, templates.AdminAppsPage(view))
+	return s.Render(w, r, http.StatusOK, view.Nonce, templates.AdminAppsPage(view))
 }
 
 // verifyApp serves POST /admin/apps/{id}/verify and …/unverify.
-func (s *appPages) verifyApp(w http.ResponseWriter, r *http.Request, v *visitor, at appPlace) error {
+func (s *appPages) verifyApp(w http.ResponseWriter, r *http.Request, v *page.Visitor, at appPlace) error {
 	verified := strings.HasSuffix(r.URL.Path, "/verify")
 	_, err := s.app(at.context(r.Context(), v), at, r.PathValue("id"), func(ctx context.Context, c storage.Client) error {
 		return s.oauth.VerifyClient(ctx, at.by, c.ID, verified)

@@ -9,11 +9,12 @@ import (
 	"doorward/oauth"
 	"doorward/storage"
 	"doorward/templates"
+	"doorward/web/page"
 )
 
 // workspaceEnds counts what stops with a workspace.
 func (s *adminPages) workspaceEnds(ctx context.Context, ws storage.Workspace) (string, error) {
-	keys, err := s.liveKeys(ctx, storage.KeyOwner{WorkspaceID: ws.ID}, storage.KeyFilter{})
+	keys, err := s.ActiveKeyNames(ctx, storage.KeyOwner{WorkspaceID: ws.ID}, storage.KeyFilter{})
 	if err != nil {
 		return "", err
 	}
@@ -25,7 +26,7 @@ func (s *adminPages) workspaceEnds(ctx context.Context, ws storage.Workspace) (s
 	for i, c := range apps {
 		names[i] = c.Name
 	}
-	text := strings.Join(sentences(ending(len(keys), "API key", "API keys", keys...), ending(len(apps), "app", "apps", names...)), " ")
+	text := strings.Join(page.NonEmpty(page.CountSentence(len(keys), "API key", "API keys", keys...), page.CountSentence(len(apps), "app", "apps", names...)), " ")
 	if text == "" {
 		text = "it has no API keys and no apps."
 	}
@@ -33,7 +34,7 @@ func (s *adminPages) workspaceEnds(ctx context.Context, ws storage.Workspace) (s
 }
 
 // confirmWorkspace serves GET /admin/workspaces/{id}/disable.
-func (s *adminPages) confirmWorkspace(w http.ResponseWriter, r *http.Request, v *visitor) error {
+func (s *adminPages) confirmWorkspace(w http.ResponseWriter, r *http.Request, v *page.Visitor) error {
 	ctx := storage.System(r.Context())
 	ws, err := s.store.WorkspaceByID(ctx, r.PathValue("id"))
 	if err != nil {
@@ -47,37 +48,37 @@ func (s *adminPages) confirmWorkspace(w http.ResponseWriter, r *http.Request, v 
 	if err != nil {
 		return err
 	}
-	return s.askFirst(w, r, templates.ConfirmView{
-		Page: s.page(v, templates.SectionAdminWorkspaces), Title: "Disable " + ws.Name + "?", Button: "Disable the workspace", CancelURL: "/admin/workspaces",
-		Ends:  sentences("What acts in the workspace stops: "+text, ending(len(members), "member can do nothing in it", "members can do nothing in it")),
+	return s.AskFirst(w, r, templates.ConfirmView{
+		Page: s.NewPage(v, templates.SectionAdminWorkspaces), Title: "Disable " + ws.Name + "?", Button: "Disable the workspace", CancelURL: "/admin/workspaces",
+		Ends:  page.NonEmpty("What acts in the workspace stops: "+text, page.CountSentence(len(members), "member can do nothing in it", "members can do nothing in it")),
 		Stays: "Nothing is deleted. What is still valid when you enable the workspace works again.",
 	})
 }
 
 // adminWorkspacesPage serves GET /admin/workspaces: what there is, and nothing of what is in it.
-func (s *adminPages) adminWorkspacesPage(w http.ResponseWriter, r *http.Request, v *visitor) error {
-	page, err := s.settingsPage(w, r, v, templates.SectionAdminWorkspaces)
+func (s *adminPages) adminWorkspacesPage(w http.ResponseWriter, r *http.Request, v *page.Visitor) error {
+	head, err := s.PageWithNotice(w, r, v, templates.SectionAdminWorkspaces)
 	if err != nil {
 		return err
 	}
-	query, after := clean(r.URL.Query().Get("q"), 200), clean(r.URL.Query().Get("after"), 64)
-	list, err := s.store.SearchWorkspaces(storage.System(r.Context()), query, after, listLength+1)
+	query, after := page.Clean(r.URL.Query().Get("q"), 200), page.Clean(r.URL.Query().Get("after"), 64)
+	list, err := s.store.SearchWorkspaces(storage.System(r.Context()), query, after, page.ListLength+1)
 	if err != nil {
 		return err
 	}
-	view := templates.AdminWorkspacesView{Page: page, Query: query, Plans: s.oauth.Plans()}
-	list, view.NextURL, view.PrevURL = paging("/admin/workspaces", query, after, list, func(ws storage.ListedWorkspace) string { return ws.ID })
+	view := templates.AdminWorkspacesView{Page: head, Query: query, Plans: s.oauth.Plans()}
+	list, view.NextURL, view.PrevURL = page.Paginate("/admin/workspaces", query, after, list, func(ws storage.ListedWorkspace) string { return ws.ID })
 	for _, ws := range list {
 		view.Workspaces = append(view.Workspaces, templates.AdminWorkspace{
 			ID: ws.ID, Slug: ws.Slug, Name: ws.Name, Plan: ws.Plan, Members: int(ws.Members), Personal: ws.Personal,
 			Disabled: !ws.DisabledAt.IsZero(), Created: ws.CreatedAt.Time(),
 		})
 	}
-	return s.render(w, r, http.StatusOK, view.Nonce, templates.AdminWorkspacesPage(view))
+	return s.Render(w, r, http.StatusOK, view.Nonce, templates.AdminWorkspacesPage(view))
 }
 
 // switchWorkspace serves POST /admin/workspaces/{id}/disable and …/enable.
-func (s *adminPages) switchWorkspace(w http.ResponseWriter, r *http.Request, v *visitor) error {
+func (s *adminPages) switchWorkspace(w http.ResponseWriter, r *http.Request, v *page.Visitor) error {
 	ws, err := s.store.WorkspaceByID(storage.System(r.Context()), r.PathValue("id"))
 	if err != nil {
 		return err
@@ -86,30 +87,30 @@ func (s *adminPages) switchWorkspace(w http.ResponseWriter, r *http.Request, v *
 	if disable {
 		text = ws.Name + " is disabled. Nothing that acts in it works."
 	}
-	if err := s.oauth.SwitchWorkspace(r.Context(), s.administrator(v), ws, disable); errors.Is(err, storage.ErrConflict) {
-		return &pageError{
+	if err := s.oauth.SwitchWorkspace(r.Context(), s.Administrator(v), ws, disable); errors.Is(err, storage.ErrConflict) {
+		return &page.Error{
 			Status: http.StatusConflict, Heading: "Nothing was changed", Cause: err, BackURL: "/admin/workspaces", BackText: "Go back to the workspaces",
 			Message: "This is the personal workspace of a disabled user. It works again when the user is enabled.",
 		}
 	} else if err != nil {
 		return err
 	}
-	return s.changed(w, r, v, "/admin/workspaces", text)
+	return s.RedirectWithNotice(w, r, v, "/admin/workspaces", text)
 }
 
 // planWorkspace serves POST /admin/workspaces/{id}/plan.
-func (s *adminPages) planWorkspace(w http.ResponseWriter, r *http.Request, v *visitor) error {
+func (s *adminPages) planWorkspace(w http.ResponseWriter, r *http.Request, v *page.Visitor) error {
 	ws, err := s.store.WorkspaceByID(storage.System(r.Context()), r.PathValue("id"))
 	if err != nil {
 		return err
 	}
 	plan := r.PostForm.Get("plan")
-	_, err = s.oauth.UpdateWorkspace(r.Context(), s.administrator(v), ws, nil, &plan)
-	if faults := fieldErrors(err); faults != nil {
-		return &pageError{Status: http.StatusBadRequest, Heading: "Nothing was changed", Message: "The plan " + faults["plan"] + ".", Cause: err, BackURL: "/admin/workspaces", BackText: "Go back to the workspaces"}
+	_, err = s.oauth.UpdateWorkspace(r.Context(), s.Administrator(v), ws, nil, &plan)
+	if faults := page.FieldErrors(err); faults != nil {
+		return &page.Error{Status: http.StatusBadRequest, Heading: "Nothing was changed", Message: "The plan " + faults["plan"] + ".", Cause: err, BackURL: "/admin/workspaces", BackText: "Go back to the workspaces"}
 	}
 	if err != nil {
 		return err
 	}
-	return s.changed(w, r, v, "/admin/workspaces", ws.Name+" has another plan now.")
+	return s.RedirectWithNotice(w, r, v, "/admin/workspaces", ws.Name+" has another plan now.")
 }

@@ -11,25 +11,26 @@ import (
 	"doorward/oauth"
 	"doorward/storage"
 	"doorward/templates"
+	"doorward/web/page"
 )
 
-func (s *appPages) showSecret(w http.ResponseWriter, r *http.Request, v *visitor, at appPlace, c storage.Client, secret string, oldUntil time.Time, next string) error {
+func (s *appPages) showSecret(w http.ResponseWriter, r *http.Request, v *page.Visitor, at appPlace, c storage.Client, secret string, oldUntil time.Time, next string) error {
 	view := templates.SecretView{
-		Page: s.page(v, at.section), Workspace: at.bar, AppName: c.Name, Kind: kindOf(c), ClientID: c.ID, Secret: secret,
+		Page: s.NewPage(v, at.section), Workspace: at.bar, AppName: c.Name, Kind: kindOf(c), ClientID: c.ID, Secret: secret,
 		AuthorizeURL: s.oauth.Issuer() + "/oauth/authorize", TokenURL: s.oauth.Issuer() + "/oauth/token", IntrospectURL: s.oauth.Issuer() + "/oauth/introspect",
 		Scope: c.Scopes.String(), OldUntil: oldUntil, NextURL: next,
 	}
 	if len(c.RedirectURIs) > 0 {
 		view.RedirectURI = c.RedirectURIs[0]
 	}
-	return s.render(w, r, http.StatusOK, view.Nonce, templates.SecretPage(view))
+	return s.Render(w, r, http.StatusOK, view.Nonce, templates.SecretPage(view))
 }
 
 // app finds the client of a page and runs fn in the context that may change it: an administrator's is any, everybody
 // else's is of the workspace that they look at. To others it is not there.
 func (s *appPages) app(ctx context.Context, at appPlace, id string, fn func(ctx context.Context, c storage.Client) error) (base string, err error) {
 	if !storage.IsID("app", id) {
-		return "", notFound()
+		return "", page.NotFound()
 	}
 	return at.base + "/" + id, s.store.InTx(ctx, func(ctx context.Context) error {
 		c, err := s.store.ClientByID(ctx, id)
@@ -44,21 +45,21 @@ func (s *appPages) app(ctx context.Context, at appPlace, id string, fn func(ctx 
 }
 
 // appPage serves GET …/apps/{id}.
-func (s *appPages) appPage(w http.ResponseWriter, r *http.Request, v *visitor, at appPlace) error {
+func (s *appPages) appPage(w http.ResponseWriter, r *http.Request, v *page.Visitor, at appPlace) error {
 	s.writeUses(r.Context())
 	var c storage.Client
 	base, err := s.app(at.context(r.Context(), v), at, r.PathValue("id"), func(_ context.Context, found storage.Client) error { c = found; return nil })
 	if err != nil {
 		return err
 	}
-	page, err := s.settingsPage(w, r, v, at.section)
+	head, err := s.PageWithNotice(w, r, v, at.section)
 	if err != nil {
 		return err
 	}
-	return s.showApp(w, r, http.StatusOK, v, at, c, base, templates.AppView{Page: page, AppFields: s.fields(v, oauth.SpecOf(c), kindOf(c))})
+	return s.showApp(w, r, http.StatusOK, v, at, c, base, templates.AppView{Page: head, AppFields: s.fields(v, oauth.SpecOf(c), kindOf(c))})
 }
 
-func (s *appPages) showApp(w http.ResponseWriter, r *http.Request, status int, v *visitor, at appPlace, c storage.Client, base string, view templates.AppView) error {
+func (s *appPages) showApp(w http.ResponseWriter, r *http.Request, status int, v *page.Visitor, at appPlace, c storage.Client, base string, view templates.AppView) error {
 	n, err := s.store.CountUsersOfClient(storage.System(r.Context()), c.ID)
 	if err != nil {
 		return err
@@ -67,10 +68,10 @@ func (s *appPages) showApp(w http.ResponseWriter, r *http.Request, status int, v
 	view.Base, view.ClientID, view.SavedName, view.Disabled, view.Created, view.Users = base, c.ID, c.Name, !c.DisabledAt.IsZero(), c.CreatedAt.Time(), int(n)
 	view.AuthorizeURL, view.TokenURL = s.oauth.Issuer()+"/oauth/authorize", s.oauth.Issuer()+"/oauth/token"
 	view.IntrospectURL, view.MetadataURL = s.oauth.Issuer()+"/oauth/introspect", s.oauth.Issuer()+"/.well-known/oauth-authorization-server"
-	view.NeedPassword = !s.fresh(v)
+	view.NeedPassword = !s.Fresh(v)
 	if view.Disabled {
 		view.Why = oauth.StoppedText(c.DisabledBy, "app", "disabled") + "."
-		view.Held = held(at.by.MayEnable(&c, "change and enable"))
+		view.Held = page.Held(at.by.MayEnable(&c, "change and enable"))
 	}
 	if c.WorkspaceID != "" {
 		ws, err := s.store.WorkspaceByID(storage.System(r.Context()), c.WorkspaceID)
@@ -94,7 +95,7 @@ func (s *appPages) showApp(w http.ResponseWriter, r *http.Request, status int, v
 	for _, x := range c.Secrets {
 		view.Secrets = append(view.Secrets, templates.SecretRow{Tail: x.Tail, Created: x.CreatedAt.Time(), LastUsed: x.LastUsedAt.Time(), Expires: x.ExpiresAt.Time()})
 	}
-	return s.render(w, r, status, view.Nonce, templates.AppPage(view))
+	return s.Render(w, r, status, view.Nonce, templates.AppPage(view))
 }
 
 // ownerOf names whoever made an app, for administrators.
@@ -110,7 +111,7 @@ func (s *appPages) ownerOf(ctx context.Context, c storage.Client) (string, error
 }
 
 // updateApp serves POST …/apps/{id}.
-func (s *appPages) updateApp(w http.ResponseWriter, r *http.Request, v *visitor, at appPlace) error {
+func (s *appPages) updateApp(w http.ResponseWriter, r *http.Request, v *page.Visitor, at appPlace) error {
 	p, _ := typed(r, v)
 	var before storage.Client
 	base, err := s.app(at.context(r.Context(), v), at, r.PathValue("id"), func(ctx context.Context, c storage.Client) error {
@@ -123,18 +124,18 @@ func (s *appPages) updateApp(w http.ResponseWriter, r *http.Request, v *visitor,
 		_, err := s.oauth.UpdateClient(ctx, at.by, c.ID, p)
 		return err
 	})
-	if faults := fieldErrors(err); faults != nil {
-		view := templates.AppView{Page: s.page(v, at.section), AppFields: s.fields(v, p, kindOf(before))}
+	if faults := page.FieldErrors(err); faults != nil {
+		view := templates.AppView{Page: s.NewPage(v, at.section), AppFields: s.fields(v, p, kindOf(before))}
 		view.Errors = faults
 		return s.showApp(w, r, http.StatusBadRequest, v, at, before, base, view)
 	}
 	if err != nil {
 		return err
 	}
-	if err := s.setNotice(w, r, v, "Saved."); err != nil {
+	if err := s.SetNotice(w, r, v, "Saved."); err != nil {
 		return err
 	}
-	return redirect(w, base)
+	return page.Redirect(w, base)
 }
 
 // grantsLike keeps a client's grants but for refresh_token, which the form has a switch for.
@@ -147,12 +148,12 @@ func grantsLike(c storage.Client, refresh bool) []string {
 }
 
 // rotateSecret serves POST …/apps/{id}/secret.
-func (s *appPages) rotateSecret(w http.ResponseWriter, r *http.Request, v *visitor, at appPlace) error {
-	v, fault, status, err := s.stepUp(w, r, v, r.PostForm.Get("password"))
+func (s *appPages) rotateSecret(w http.ResponseWriter, r *http.Request, v *page.Visitor, at appPlace) error {
+	v, fault, status, err := s.StepUp(w, r, v, r.PostForm.Get("password"))
 	if err != nil {
 		return err
 	}
-	at.by.Fresh = s.fresh(v)
+	at.by.Fresh = s.Fresh(v)
 	var c storage.Client
 	grace, known := graces[r.PostForm.Get("grace")]
 	if fault != "" || !known {
@@ -164,7 +165,7 @@ func (s *appPages) rotateSecret(w http.ResponseWriter, r *http.Request, v *visit
 		if err != nil {
 			return err
 		}
-		view := templates.AppView{Page: s.page(v, at.section), AppFields: s.fields(v, oauth.SpecOf(c), kindOf(c))}
+		view := templates.AppView{Page: s.NewPage(v, at.section), AppFields: s.fields(v, oauth.SpecOf(c), kindOf(c))}
 		view.Errors = faults
 		return s.showApp(w, r, status, v, at, c, base, view)
 	}
@@ -174,24 +175,24 @@ func (s *appPages) rotateSecret(w http.ResponseWriter, r *http.Request, v *visit
 	}
 	var oldUntil time.Time
 	if grace > 0 && len(c.Secrets) > 0 {
-		oldUntil = s.now().Add(grace)
+		oldUntil = s.Now().Add(grace)
 	}
-	_, view, err := s.createOnce(at.context(r.Context(), v), r, v, at.workspaceID, func(ctx context.Context) (x newSecret, err error) {
+	_, view, err := s.CreateOnce(at.context(r.Context(), v), r, v, at.workspaceID, func(ctx context.Context) (x page.OneTimeSecret, err error) {
 		x.ID, x.OldUntil = c.ID, oldUntil
 		x.Secret, _, err = s.oauth.RotateSecret(ctx, at.by, c.ID, grace)
 		return x, err
 	})
-	if faults := fieldErrors(err); faults != nil {
-		return &pageError{Status: http.StatusBadRequest, Heading: "No secret was made", Message: joined(faults), BackURL: base, BackText: "Go back to the app"}
+	if faults := page.FieldErrors(err); faults != nil {
+		return &page.Error{Status: http.StatusBadRequest, Heading: "No secret was made", Message: page.Joined(faults), BackURL: base, BackText: "Go back to the app"}
 	}
 	if err != nil {
 		return err
 	}
-	return redirect(w, at.base+"/shown?view="+view)
+	return page.Redirect(w, at.base+"/shown?view="+view)
 }
 
 // switchApp serves POST …/apps/{id}/disable and …/enable.
-func (s *appPages) switchApp(w http.ResponseWriter, r *http.Request, v *visitor, at appPlace) error {
+func (s *appPages) switchApp(w http.ResponseWriter, r *http.Request, v *page.Visitor, at appPlace) error {
 	text := "The app works again."
 	base, err := s.app(at.context(r.Context(), v), at, r.PathValue("id"), func(ctx context.Context, c storage.Client) error {
 		if strings.HasSuffix(r.URL.Path, "/disable") {
@@ -204,25 +205,25 @@ func (s *appPages) switchApp(w http.ResponseWriter, r *http.Request, v *visitor,
 }
 
 // appChanged goes on to base after a change of an app, with a sentence about it.
-func (s *appPages) appChanged(w http.ResponseWriter, r *http.Request, v *visitor, base, text string, err error) error {
+func (s *appPages) appChanged(w http.ResponseWriter, r *http.Request, v *page.Visitor, base, text string, err error) error {
 	if err != nil {
 		return err
 	}
-	if err := s.setNotice(w, r, v, text); err != nil {
+	if err := s.SetNotice(w, r, v, text); err != nil {
 		return err
 	}
-	return redirect(w, base)
+	return page.Redirect(w, base)
 }
 
 // deleteApp serves POST …/apps/{id}/delete. The app's name must be typed.
-func (s *appPages) deleteApp(w http.ResponseWriter, r *http.Request, v *visitor, at appPlace) error {
+func (s *appPages) deleteApp(w http.ResponseWriter, r *http.Request, v *page.Visitor, at appPlace) error {
 	var c storage.Client
 	base, err := s.app(at.context(r.Context(), v), at, r.PathValue("id"), func(_ context.Context, found storage.Client) error { c = found; return nil })
 	if err != nil {
 		return err
 	}
 	if strings.TrimSpace(r.PostForm.Get("confirm")) != c.Name {
-		view := templates.AppView{Page: s.page(v, at.section), AppFields: s.fields(v, oauth.SpecOf(c), kindOf(c))}
+		view := templates.AppView{Page: s.NewPage(v, at.section), AppFields: s.fields(v, oauth.SpecOf(c), kindOf(c))}
 		view.Errors = map[string]string{"confirm": "Type the app's name exactly as it is shown. Nothing was deleted."}
 		return s.showApp(w, r, http.StatusBadRequest, v, at, c, base, view)
 	}
@@ -232,7 +233,7 @@ func (s *appPages) deleteApp(w http.ResponseWriter, r *http.Request, v *visitor,
 }
 
 // confirmApp serves GET …/apps/{id}/disable.
-func (s *appPages) confirmApp(w http.ResponseWriter, r *http.Request, v *visitor, at appPlace) error {
+func (s *appPages) confirmApp(w http.ResponseWriter, r *http.Request, v *page.Visitor, at appPlace) error {
 	var c storage.Client
 	base, err := s.app(at.context(r.Context(), v), at, r.PathValue("id"), func(_ context.Context, found storage.Client) error { c = found; return nil })
 	if err != nil {
@@ -242,25 +243,25 @@ func (s *appPages) confirmApp(w http.ResponseWriter, r *http.Request, v *visitor
 	if err != nil {
 		return err
 	}
-	return s.askFirst(w, r, templates.ConfirmView{
-		Page: s.page(v, at.section), Workspace: at.bar, Title: "Disable " + c.Name + "?", Button: "Disable the app", CancelURL: base,
-		Ends: sentences(
+	return s.AskFirst(w, r, templates.ConfirmView{
+		Page: s.NewPage(v, at.section), Workspace: at.bar, Title: "Disable " + c.Name + "?", Button: "Disable the app", CancelURL: base,
+		Ends: page.NonEmpty(
 			"The app can sign nobody in and gets no tokens, and the tokens that it has stop.",
-			ending(int(n), "person has allowed it", "people have allowed it"),
-			ending(len(c.Secrets), "client secret stops", "client secrets stop"),
+			page.CountSentence(int(n), "person has allowed it", "people have allowed it"),
+			page.CountSentence(len(c.Secrets), "client secret stops", "client secrets stop"),
 		),
 		Stays: "Nothing is deleted. What is still valid when the app is enabled works again.",
 	})
 }
 
 // shownSecret serves GET …/shown of apps.
-func (s *appPages) shownSecret(w http.ResponseWriter, r *http.Request, v *visitor, at appPlace) error {
-	x, err := s.takeSecret(r, v)
+func (s *appPages) shownSecret(w http.ResponseWriter, r *http.Request, v *page.Visitor, at appPlace) error {
+	x, err := s.TakeSecret(r, v)
 	if err != nil {
 		return err
 	}
 	if x.Secret == "" {
-		return alreadyShown(at.base, x)
+		return page.AlreadyShown(at.base, x)
 	}
 	var c storage.Client
 	err = s.store.InTx(at.context(r.Context(), v), func(ctx context.Context) (err error) {

@@ -9,6 +9,7 @@ import (
 	"doorward/oauth"
 	"doorward/storage"
 	"doorward/templates"
+	"doorward/web/page"
 )
 
 // appPages are the pages about apps.
@@ -42,11 +43,11 @@ type appPlace struct {
 }
 
 // appHandler answers a page about apps.
-type appHandler func(w http.ResponseWriter, r *http.Request, v *visitor, at appPlace) error
+type appHandler func(w http.ResponseWriter, r *http.Request, v *page.Visitor, at appPlace) error
 
 // ownApps serves a page about the apps of the visitor's personal workspace.
-func (s *appPages) ownApps(h appHandler) memberHandler {
-	return func(w http.ResponseWriter, r *http.Request, v *visitor) error {
+func (s *appPages) ownApps(h appHandler) page.UserHandler {
+	return func(w http.ResponseWriter, r *http.Request, v *page.Visitor) error {
 		by, ws, _, err := s.authority(r, v, "")
 		if err != nil {
 			return err
@@ -56,34 +57,34 @@ func (s *appPages) ownApps(h appHandler) memberHandler {
 }
 
 // workspaceApps serves a page about the apps of the workspace that the path names.
-func (s *appPages) workspaceApps(h appHandler) memberHandler {
+func (s *appPages) workspaceApps(h appHandler) page.UserHandler {
 	return s.permitted(oauth.MayManageApps, templates.SectionWorkspaces, templates.TabApps,
-		func(w http.ResponseWriter, r *http.Request, v *visitor, by oauth.Authority, ws storage.Workspace, all []storage.Workspace) error {
+		func(w http.ResponseWriter, r *http.Request, v *page.Visitor, by oauth.Authority, ws storage.Workspace, all []storage.Workspace) error {
 			return h(w, r, v, appPlace{
-				base: workspacesBase + "/" + ws.Slug + "/" + templates.TabApps, section: templates.SectionWorkspaces, by: by,
+				base: page.WorkspacesPath + "/" + ws.Slug + "/" + templates.TabApps, section: templates.SectionWorkspaces, by: by,
 				workspaceID: ws.ID, bar: workspaceBar(ws, all, templates.TabApps),
 			})
 		})
 }
 
 // allApps serves a page about whatever app there is, to administrators.
-func (s *appPages) allApps(h appHandler) memberHandler {
-	return func(w http.ResponseWriter, r *http.Request, v *visitor) error {
-		return h(w, r, v, appPlace{base: adminAppsBase, section: templates.SectionAdminApps, by: s.administrator(v)})
+func (s *appPages) allApps(h appHandler) page.UserHandler {
+	return func(w http.ResponseWriter, r *http.Request, v *page.Visitor) error {
+		return h(w, r, v, appPlace{base: adminAppsBase, section: templates.SectionAdminApps, by: s.Administrator(v)})
 	}
 }
 
 // context is the one in which the apps of a place are read and changed.
-func (at *appPlace) context(ctx context.Context, v *visitor) context.Context {
+func (at *appPlace) context(ctx context.Context, v *page.Visitor) context.Context {
 	if at.workspaceID == "" {
 		return storage.System(ctx)
 	}
-	return storage.Tenant(ctx, v.user.ID, at.workspaceID)
+	return storage.Tenant(ctx, v.User.ID, at.workspaceID)
 }
 
 // appsPage serves GET …/apps.
-func (s *appPages) appsPage(w http.ResponseWriter, r *http.Request, v *visitor, at appPlace) error {
-	page, err := s.settingsPage(w, r, v, at.section)
+func (s *appPages) appsPage(w http.ResponseWriter, r *http.Request, v *page.Visitor, at appPlace) error {
+	head, err := s.PageWithNotice(w, r, v, at.section)
 	if err != nil {
 		return err
 	}
@@ -95,7 +96,7 @@ func (s *appPages) appsPage(w http.ResponseWriter, r *http.Request, v *visitor, 
 	if err != nil {
 		return err
 	}
-	view := templates.AppsView{Page: page, Base: at.base, Workspace: at.bar, AuthorizeURL: s.oauth.Issuer() + "/oauth/authorize", TokenURL: s.oauth.Issuer() + "/oauth/token"}
+	view := templates.AppsView{Page: head, Base: at.base, Workspace: at.bar, AuthorizeURL: s.oauth.Issuer() + "/oauth/authorize", TokenURL: s.oauth.Issuer() + "/oauth/token"}
 	for _, c := range list {
 		n, err := s.store.CountUsersOfClient(storage.System(r.Context()), c.ID)
 		if err != nil {
@@ -103,7 +104,7 @@ func (s *appPages) appsPage(w http.ResponseWriter, r *http.Request, v *visitor, 
 		}
 		view.Apps = append(view.Apps, templates.AppRow{ID: c.ID, Name: c.Name, Kind: kindOf(c), Status: statusOf(c), Created: c.CreatedAt.Time(), Users: int(n)})
 	}
-	return s.render(w, r, http.StatusOK, view.Nonce, templates.AppsPage(view))
+	return s.Render(w, r, http.StatusOK, view.Nonce, templates.AppsPage(view))
 }
 
 func statusOf(c storage.Client) string {
@@ -114,10 +115,10 @@ func statusOf(c storage.Client) string {
 }
 
 // fields are the form of an app as it is shown: what is registered, or what was typed.
-func (s *appPages) fields(v *visitor, p oauth.ClientSpec, kind string) templates.AppFields {
+func (s *appPages) fields(v *page.Visitor, p oauth.ClientSpec, kind string) templates.AppFields {
 	f := templates.AppFields{
 		Name: p.Name, Site: p.Site, Kind: kind, RedirectURIs: strings.Join(p.RedirectURIs, "\n"),
-		Refresh: p.Grants == nil || slices.Contains(p.Grants, oauth.GrantRefreshToken), Administrator: v.user.Admin,
+		Refresh: p.Grants == nil || slices.Contains(p.Grants, oauth.GrantRefreshToken), Administrator: v.User.Admin,
 		FirstParty: p.FirstParty, Manages: p.Manages, PKCEOptional: p.PKCEOptional, Verified: p.Verified,
 	}
 	for i, res := range s.oauth.Resources() {
@@ -133,7 +134,7 @@ func (s *appPages) fields(v *visitor, p oauth.ClientSpec, kind string) templates
 }
 
 // typed reads the form of an app. What only administrators may set is read only from them.
-func typed(r *http.Request, v *visitor) (p oauth.ClientSpec, kind string) {
+func typed(r *http.Request, v *page.Visitor) (p oauth.ClientSpec, kind string) {
 	form := r.PostForm
 	kind = form.Get("kind")
 	p = oauth.ClientSpec{Name: form.Get("name"), Site: form.Get("site"), Scopes: slices.Compact(slices.Sorted(slices.Values(form["scope"]))), Resources: form["resource"]}
@@ -154,7 +155,7 @@ func typed(r *http.Request, v *visitor) (p oauth.ClientSpec, kind string) {
 			p.Grants = append(p.Grants, oauth.GrantRefreshToken)
 		}
 	}
-	if v.user.Admin {
+	if v.User.Admin {
 		p.Administrator = true
 		p.FirstParty, p.PKCEOptional, p.Verified, p.Manages = form.Get("first_party") != "", form.Get("pkce_optional") != "", form.Get("verified") != "", form.Get("manages") != ""
 	}
@@ -162,24 +163,24 @@ func typed(r *http.Request, v *visitor) (p oauth.ClientSpec, kind string) {
 }
 
 // appFormPage serves GET …/apps/new.
-func (s *appPages) appFormPage(w http.ResponseWriter, r *http.Request, v *visitor, at appPlace) error {
-	view := templates.AppFormView{Page: s.page(v, at.section), Base: at.base, Workspace: at.bar, AppFields: s.fields(v, oauth.ClientSpec{}, templates.KindWeb)}
-	view.NeedPassword = !s.fresh(v)
-	return s.render(w, r, http.StatusOK, view.Nonce, templates.AppFormPage(view))
+func (s *appPages) appFormPage(w http.ResponseWriter, r *http.Request, v *page.Visitor, at appPlace) error {
+	view := templates.AppFormView{Page: s.NewPage(v, at.section), Base: at.base, Workspace: at.bar, AppFields: s.fields(v, oauth.ClientSpec{}, templates.KindWeb)}
+	view.NeedPassword = !s.Fresh(v)
+	return s.Render(w, r, http.StatusOK, view.Nonce, templates.AppFormPage(view))
 }
 
 // createApp serves POST …/apps. The answer shows the secret, once, and is not kept by the browser.
-func (s *appPages) createApp(w http.ResponseWriter, r *http.Request, v *visitor, at appPlace) error {
+func (s *appPages) createApp(w http.ResponseWriter, r *http.Request, v *page.Visitor, at appPlace) error {
 	p, kind := typed(r, v)
-	v, fault, status, err := s.stepUp(w, r, v, r.PostForm.Get("password"))
+	v, fault, status, err := s.StepUp(w, r, v, r.PostForm.Get("password"))
 	if err != nil {
 		return err
 	}
-	at.by.Fresh = s.fresh(v)
+	at.by.Fresh = s.Fresh(v)
 	refuse := func(status int, faults map[string]string) error {
-		view := templates.AppFormView{Page: s.page(v, at.section), Base: at.base, Workspace: at.bar, AppFields: s.fields(v, p, kind)}
-		view.Errors, view.NeedPassword = faults, !s.fresh(v)
-		return s.render(w, r, status, view.Nonce, templates.AppFormPage(view))
+		view := templates.AppFormView{Page: s.NewPage(v, at.section), Base: at.base, Workspace: at.bar, AppFields: s.fields(v, p, kind)}
+		view.Errors, view.NeedPassword = faults, !s.Fresh(v)
+		return s.Render(w, r, status, view.Nonce, templates.AppFormPage(view))
 	}
 	if fault != "" {
 		return refuse(status, map[string]string{"password": fault})
@@ -187,25 +188,25 @@ func (s *appPages) createApp(w http.ResponseWriter, r *http.Request, v *visitor,
 	if !slices.Contains([]string{templates.KindWeb, templates.KindPublic, templates.KindService, templates.KindResourceServer}, kind) {
 		return refuse(http.StatusBadRequest, map[string]string{"kind": "Choose what kind of app it is."})
 	}
-	x, view, err := s.createOnce(at.context(r.Context(), v), r, v, at.workspaceID, func(ctx context.Context) (x newSecret, err error) {
-		p.WorkspaceID, p.CreatedBy = at.workspaceID, v.user.ID
+	x, view, err := s.CreateOnce(at.context(r.Context(), v), r, v, at.workspaceID, func(ctx context.Context) (x page.OneTimeSecret, err error) {
+		p.WorkspaceID, p.CreatedBy = at.workspaceID, v.User.ID
 		var c storage.Client
 		c, x.Secret, err = s.oauth.CreateClient(ctx, at.by, p)
 		x.ID = c.ID
 		return x, err
 	})
-	if faults := fieldErrors(err); faults != nil {
+	if faults := page.FieldErrors(err); faults != nil {
 		return refuse(http.StatusBadRequest, faults)
 	}
 	if err != nil {
 		return err
 	}
 	if kind != templates.KindPublic {
-		return redirect(w, at.base+"/shown?view="+view)
+		return page.Redirect(w, at.base+"/shown?view="+view)
 	}
 	next := at.base + "/" + x.ID
-	if err := s.setNotice(w, r, v, "The app is registered. It is public, so it has no secret."); err != nil {
+	if err := s.SetNotice(w, r, v, "The app is registered. It is public, so it has no secret."); err != nil {
 		return err
 	}
-	return redirect(w, next)
+	return page.Redirect(w, next)
 }

@@ -13,6 +13,7 @@ import (
 	"doorward/oauth"
 	"doorward/storage"
 	"doorward/templates"
+	"doorward/web/page"
 )
 
 // auditGroups are what events can be about: how their actions begin, in words. What is the account's own is noted in
@@ -37,19 +38,19 @@ var auditGroups = []struct {
 }
 
 // auditPage serves GET /settings/workspaces/{slug}/audit.
-func (s *workspacePages) auditPage(w http.ResponseWriter, r *http.Request, v *visitor, by oauth.Authority, ws storage.Workspace, all []storage.Workspace) error {
-	page, err := s.settingsPage(w, r, v, templates.SectionWorkspaces)
+func (s *workspacePages) auditPage(w http.ResponseWriter, r *http.Request, v *page.Visitor, by oauth.Authority, ws storage.Workspace, all []storage.Workspace) error {
+	head, err := s.PageWithNotice(w, r, v, templates.SectionWorkspaces)
 	if err != nil {
 		return err
 	}
 	query := url.Values{}
 	for _, name := range []string{"what", "who", "from", "to", "after"} {
-		if value := clean(r.URL.Query().Get(name), 64); value != "" {
+		if value := page.Clean(r.URL.Query().Get(name), 64); value != "" {
 			query.Set(name, value)
 		}
 	}
-	view := templates.AuditView{Page: page, Workspace: workspaceBar(ws, all, templates.TabAudit), From: query.Get("from"), To: query.Get("to")}
-	f := storage.AuditFilter{WorkspaceID: ws.ID, After: query.Get("after"), Limit: listLength + 1}
+	view := templates.AuditView{Page: head, Workspace: workspaceBar(ws, all, templates.TabAudit), From: query.Get("from"), To: query.Get("to")}
+	f := storage.AuditFilter{WorkspaceID: ws.ID, After: query.Get("after"), Limit: page.ListLength + 1}
 	for _, g := range auditGroups {
 		if g.personal && !ws.Personal {
 			continue
@@ -60,7 +61,7 @@ func (s *workspacePages) auditPage(w http.ResponseWriter, r *http.Request, v *vi
 		}
 		view.What = append(view.What, templates.Option{Value: g.begin, Text: g.text, Selected: chosen})
 	}
-	names := s.namesIn(ws)
+	names := s.NamesIn(ws)
 	if storage.IsID("user", query.Get("who")) {
 		f.UserID = query.Get("who")
 	}
@@ -75,7 +76,7 @@ func (s *workspacePages) auditPage(w http.ResponseWriter, r *http.Request, v *vi
 		}
 		day, err := time.Parse(time.DateOnly, query.Get(name))
 		if err != nil {
-			status, view.Errors[name] = http.StatusBadRequest, "Write the day like "+s.now().UTC().Format(time.DateOnly)+"."
+			status, view.Errors[name] = http.StatusBadRequest, "Write the day like "+s.Now().UTC().Format(time.DateOnly)+"."
 			return 0
 		}
 		return storage.At(day.Add(end))
@@ -89,7 +90,7 @@ func (s *workspacePages) auditPage(w http.ResponseWriter, r *http.Request, v *vi
 			return err
 		}
 	}
-	base := workspacePath(ws) + "/" + templates.TabAudit
+	base := page.WorkspacePath(ws) + "/" + templates.TabAudit
 	link := func(after string) string {
 		query.Del("after")
 		if after != "" {
@@ -103,19 +104,19 @@ func (s *workspacePages) auditPage(w http.ResponseWriter, r *http.Request, v *vi
 	if f.After != "" {
 		view.PrevURL = link("")
 	}
-	if len(events) > listLength {
-		events = events[:listLength]
+	if len(events) > page.ListLength {
+		events = events[:page.ListLength]
 		view.NextURL = link(events[len(events)-1].ID)
 	}
 	if view.Days, err = s.auditDays(r.Context(), names, events); err != nil {
 		return err
 	}
-	return s.render(w, r, status, view.Nonce, templates.AuditPage(view))
+	return s.Render(w, r, status, view.Nonce, templates.AuditPage(view))
 }
 
 // auditPeople are the people whose doings can be asked for: the members, and the one who is chosen.
-func (s *workspacePages) auditPeople(ctx context.Context, names *names, chosen string) ([]templates.Option, error) {
-	members, err := s.store.Members(storage.System(ctx), names.ws.ID, "", oauth.MaxMembers)
+func (s *workspacePages) auditPeople(ctx context.Context, names *page.Names, chosen string) ([]templates.Option, error) {
+	members, err := s.store.Members(storage.System(ctx), names.Workspace.ID, "", oauth.MaxMembers)
 	if err != nil {
 		return nil, err
 	}
@@ -133,14 +134,14 @@ func (s *workspacePages) auditPeople(ctx context.Context, names *names, chosen s
 }
 
 // auditEvents reads events, and learns the names of what they are about.
-func (s *workspacePages) auditEvents(ctx context.Context, by oauth.Authority, names *names, f storage.AuditFilter) (events []storage.AuditEvent, err error) {
+func (s *workspacePages) auditEvents(ctx context.Context, by oauth.Authority, names *page.Names, f storage.AuditFilter) (events []storage.AuditEvent, err error) {
 	err = s.readAs(ctx, by, func(ctx context.Context) (err error) {
 		if events, err = s.store.AuditEvents(ctx, f); err != nil {
 			return err
 		}
 		for _, e := range events {
 			ids := append(slices.Collect(maps.Values(e.Detail)), e.Target, e.KeyID, e.ClientID)
-			if err := names.learn(ctx, ids...); err != nil {
+			if err := names.Learn(ctx, ids...); err != nil {
 				return err
 			}
 		}
@@ -150,7 +151,7 @@ func (s *workspacePages) auditEvents(ctx context.Context, by oauth.Authority, na
 }
 
 // auditDays puts events into words, each under its day.
-func (s *workspacePages) auditDays(ctx context.Context, names *names, events []storage.AuditEvent) (days []templates.AuditDay, err error) {
+func (s *workspacePages) auditDays(ctx context.Context, names *page.Names, events []storage.AuditEvent) (days []templates.AuditDay, err error) {
 	for _, e := range events {
 		at := e.CreatedAt.Time().UTC()
 		if day := at.Truncate(24 * time.Hour); len(days) == 0 || !days[len(days)-1].Day.Equal(day) {
@@ -158,7 +159,7 @@ func (s *workspacePages) auditDays(ctx context.Context, names *names, events []s
 		}
 		row := templates.AuditRow{ID: e.ID, At: at, Action: e.Action, With: e.Credential, Address: e.Address, Request: e.RequestID}
 		of := func(id string) (n templates.Named) {
-			n, found := names.of(ctx, id)
+			n, found := names.Of(ctx, id)
 			err = errors.Join(err, found)
 			return n
 		}
@@ -172,7 +173,7 @@ func (s *workspacePages) auditDays(ctx context.Context, names *names, events []s
 		for _, name := range slices.Sorted(maps.Keys(e.Detail)) {
 			value := of(e.Detail[name])
 			if d, err := time.ParseDuration(value.Text); err == nil && name == "grace" {
-				value.Text = cmp.Or(lasting(d), "none")
+				value.Text = cmp.Or(page.DurationText(d), "none")
 			}
 			if value.Text != "" {
 				row.Facts = append(row.Facts, templates.Fact{Name: name, Value: value.Text})

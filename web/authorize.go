@@ -9,11 +9,12 @@ import (
 	"doorward/oauth"
 	"doorward/oauth/identity"
 	"doorward/storage"
+	"doorward/web/page"
 )
 
 // signInPages answers what signs people in and asks them about apps.
 type signInPages struct {
-	*Pages
+	*page.Pages
 	store      *storage.Store
 	oauth      *oauth.Server
 	identity   *identity.Service
@@ -24,25 +25,25 @@ type signInPages struct {
 // nothing has to be asked it answers with a code, else it sends the browser to login or consent.
 func (s *signInPages) authorize(w http.ResponseWriter, r *http.Request) error {
 	if r.Method == http.MethodPost && oauth.IsEncoded(r.Header) {
-		return encodedBody(w)
+		return page.EncodedBody(w)
 	}
 	a, err := s.oauth.ParseAuthorize(w, r)
 	var refused *oauth.AuthorizeError
 	if err != nil && (!errors.As(err, &refused) || refused.RedirectTo == "") {
 		return err
 	}
-	v, lookup := s.visitor(r)
+	v, lookup := s.Visitor(r)
 	if lookup != nil {
 		return lookup
 	}
 	if refused != nil {
 		return s.refuse(w, r, a, v, refused)
 	}
-	if a.NeedsLogin(v.authTime()) || a.NeedsSelection(v.authTime()) {
+	if a.NeedsLogin(v.AuthTime()) || a.NeedsSelection(v.AuthTime()) {
 		if a.Prompt == "none" {
 			return s.refuse(w, r, a, v, s.oauth.Refuse(a, oauth.LoginRequired))
 		}
-		return redirect(w, "/login?flow="+s.sealFlow(w, r, &a.Flow))
+		return page.Redirect(w, "/login?flow="+s.sealFlow(w, r, &a.Flow))
 	}
 	p, err := s.place(r.Context(), a, v)
 	if err != nil {
@@ -52,22 +53,22 @@ func (s *signInPages) authorize(w http.ResponseWriter, r *http.Request) error {
 		if a.Prompt == "none" {
 			return s.refuse(w, r, a, v, s.oauth.Refuse(a, oauth.ConsentRequired))
 		}
-		return redirect(w, "/oauth/consent?flow="+s.sealFlow(w, r, &a.Flow))
+		return page.Redirect(w, "/oauth/consent?flow="+s.sealFlow(w, r, &a.Flow))
 	}
 	to, err := s.oauth.Approve(r.Context(), a, p.decision(a.Scopes, ""))
 	if err != nil {
 		return s.approveFailed(w, a, err)
 	}
-	return redirect(w, to)
+	return page.Redirect(w, to)
 }
 
 // refuse tells the app, or, where it is not trusted with sending people around unasked, the person.
-func (s *signInPages) refuse(w http.ResponseWriter, r *http.Request, a *oauth.AuthorizeRequest, v *visitor, refused *oauth.AuthorizeError) error {
+func (s *signInPages) refuse(w http.ResponseWriter, r *http.Request, a *oauth.AuthorizeRequest, v *page.Visitor, refused *oauth.AuthorizeError) error {
 	n := oauth.Note(r.Context())
 	n.ErrorCode, n.Cause = refused.Code, refused
 	allowedBefore := false
-	if !a.MayAnswerUnasked(false) && v.signedIn() && a.Resource != nil {
-		before, err := s.oauth.Remembered(r.Context(), a, v.user.ID)
+	if !a.MayAnswerUnasked(false) && v.SignedIn() && a.Resource != nil {
+		before, err := s.oauth.Remembered(r.Context(), a, v.User.ID)
 		if err != nil {
 			return err
 		}
@@ -76,20 +77,20 @@ func (s *signInPages) refuse(w http.ResponseWriter, r *http.Request, a *oauth.Au
 	if !a.MayAnswerUnasked(allowedBefore) {
 		return refused
 	}
-	return redirect(w, refused.RedirectTo)
+	return page.Redirect(w, refused.RedirectTo)
 }
 
 // approveFailed sorts out what Approve may return: an answer for the app, or a page.
 func (s *signInPages) approveFailed(w http.ResponseWriter, a *oauth.AuthorizeRequest, err error) error {
 	var refused *oauth.AuthorizeError
-	var e *pageError
+	var e *page.Error
 	switch {
 	case errors.As(err, &refused) && refused.RedirectTo != "":
-		return redirect(w, refused.RedirectTo)
+		return page.Redirect(w, refused.RedirectTo)
 	case errors.Is(err, oauth.ErrNotAllowed):
-		e = &pageError{Status: http.StatusConflict, Heading: "The app's access was ended", Message: "Nothing was granted. Start again from the app if you want to allow it.", Cause: err}
+		e = &page.Error{Status: http.StatusConflict, Heading: "The app's access was ended", Message: "Nothing was granted. Start again from the app if you want to allow it.", Cause: err}
 	case errors.Is(err, storage.ErrNotFound):
-		e = &pageError{Status: http.StatusForbidden, Heading: "You may not do that any more", Message: "Your account or your part in the workspace ended, or the app was removed, while this page was open. Nothing was granted.", Cause: err}
+		e = &page.Error{Status: http.StatusForbidden, Heading: "You may not do that any more", Message: "Your account or your part in the workspace ended, or the app was removed, while this page was open. Nothing was granted.", Cause: err}
 	default:
 		return err
 	}
@@ -99,7 +100,7 @@ func (s *signInPages) approveFailed(w http.ResponseWriter, a *oauth.AuthorizeReq
 
 // place is where an authorization would act: the person, one of their workspaces, and what they allowed there before.
 type place struct {
-	visitor    *visitor
+	visitor    *page.Visitor
 	workspaces []storage.Workspace // in which they may let an app act, the personal one first
 	more       bool                // they belong to others, in which they may not
 	workspace  storage.Workspace   // the one of their last answer, else the first; zero where there is none
@@ -111,8 +112,8 @@ func (p *place) nowhere() bool { return len(p.workspaces) == 0 }
 
 // place finds the workspace that tokens will act in: the one that the person chose when this app asked for this API
 // last. Where they may not act there any more, nothing is known, so that they are asked.
-func (s *signInPages) place(ctx context.Context, a *oauth.AuthorizeRequest, v *visitor) (*place, error) {
-	all, err := s.store.WorkspacesOf(storage.System(ctx), v.user.ID)
+func (s *signInPages) place(ctx context.Context, a *oauth.AuthorizeRequest, v *page.Visitor) (*place, error) {
+	all, err := s.store.WorkspacesOf(storage.System(ctx), v.User.ID)
 	if err != nil {
 		return nil, err
 	}
@@ -127,7 +128,7 @@ func (s *signInPages) place(ctx context.Context, a *oauth.AuthorizeRequest, v *v
 		return p, nil
 	}
 	p.workspace = p.workspaces[0]
-	before, err := s.oauth.Remembered(ctx, a, v.user.ID)
+	before, err := s.oauth.Remembered(ctx, a, v.User.ID)
 	if err != nil {
 		return nil, err
 	}
@@ -149,19 +150,19 @@ func (p *place) moveTo(like func(storage.Workspace) bool) bool {
 // decision is the person's yes to scopes. A flow id says that they were asked.
 func (p *place) decision(scopes []string, flowID string) oauth.Decision {
 	return oauth.Decision{
-		UserID: p.visitor.user.ID, SessionID: p.visitor.row.ID, WorkspaceID: p.workspace.ID, Role: p.workspace.Role, AuthTime: p.visitor.authTime(),
+		UserID: p.visitor.User.ID, SessionID: p.visitor.Row.ID, WorkspaceID: p.workspace.ID, Role: p.workspace.Role, AuthTime: p.visitor.AuthTime(),
 		Scopes: scopes, FlowID: flowID,
 	}
 }
 
 // goOn continues an authorization after a sign-in, as authorize would have done with the session.
-func (s *signInPages) goOn(w http.ResponseWriter, r *http.Request, a *oauth.AuthorizeRequest, v *visitor, sealed string) error {
+func (s *signInPages) goOn(w http.ResponseWriter, r *http.Request, a *oauth.AuthorizeRequest, v *page.Visitor, sealed string) error {
 	p, err := s.place(r.Context(), a, v)
 	if err != nil {
 		return err
 	}
 	if p.nowhere() || a.NeedsConsent(p.known) {
-		return redirect(w, "/oauth/consent?flow="+sealed)
+		return page.Redirect(w, "/oauth/consent?flow="+sealed)
 	}
 	to, err := s.oauth.Approve(r.Context(), a, p.decision(a.Scopes, a.ID))
 	if errors.Is(err, oauth.ErrAnswered) {
@@ -171,21 +172,21 @@ func (s *signInPages) goOn(w http.ResponseWriter, r *http.Request, a *oauth.Auth
 		return s.approveFailed(w, a, err)
 	}
 	s.endFlow(w, r, &a.Flow)
-	return redirect(w, to)
+	return page.Redirect(w, to)
 }
 
 // reopen makes the request of a flow again. It answers by itself (done) where the app has to be told that the request
 // is no longer good. A flow that is for no app is a fault of whoever sent it.
 func (s *signInPages) reopen(w http.ResponseWriter, r *http.Request, f *oauth.Flow) (a *oauth.AuthorizeRequest, done bool, err error) {
 	if f.ClientID == "" {
-		return nil, false, &pageError{Status: http.StatusBadRequest, Heading: "This request cannot be read", Message: "It is a sign-in without an app. Start again from the app."}
+		return nil, false, &page.Error{Status: http.StatusBadRequest, Heading: "This request cannot be read", Message: "It is a sign-in without an app. Start again from the app."}
 	}
 	a, err = s.oauth.ReopenAuthorize(r.Context(), f)
 	var refused *oauth.AuthorizeError
 	if !errors.As(err, &refused) || refused.RedirectTo == "" {
 		return a, false, err
 	}
-	v, err := s.visitor(r)
+	v, err := s.Visitor(r)
 	if err != nil {
 		return nil, false, err
 	}

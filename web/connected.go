@@ -10,41 +10,42 @@ import (
 	"doorward/oauth"
 	"doorward/storage"
 	"doorward/templates"
+	"doorward/web/page"
 )
 
 // confirmEndAccess serves GET /settings/connected-apps/{id}/end and …/end-all.
-func (s *accountPages) confirmEndAccess(w http.ResponseWriter, r *http.Request, v *visitor) error {
+func (s *accountPages) confirmEndAccess(w http.ResponseWriter, r *http.Request, v *page.Visitor) error {
 	apps, err := s.connectedApps(r, v)
 	if err != nil {
 		return err
 	}
 	view := templates.ConfirmView{
-		Page: s.page(v, templates.SectionConnectedApps), Title: "End access for all apps?", Button: "End access for all apps", CancelURL: "/settings/connected-apps",
+		Page: s.NewPage(v, templates.SectionConnectedApps), Title: "End access for all apps?", Button: "End access for all apps", CancelURL: "/settings/connected-apps",
 		Stays: "An app gets access again only when you allow it again.",
 	}
 	if id := r.PathValue("id"); id != "" {
 		apps = slices.DeleteFunc(apps, func(a templates.ConnectedApp) bool { return a.ID != id })
 		if len(apps) == 0 {
-			return notFound()
+			return page.NotFound()
 		}
 		view.Title, view.Button = "End the access of "+apps[0].Name+"?", "End access"
 	}
 	for _, a := range apps {
 		text := a.Name + " can no longer act for you"
 		if a.Live > 0 {
-			text += ": " + strings.TrimSuffix(ending(a.Live, "connection ends", "connections end"), ".")
+			text += ": " + strings.TrimSuffix(page.CountSentence(a.Live, "connection ends", "connections end"), ".")
 		}
 		view.Ends = append(view.Ends, text+".")
 	}
 	if len(apps) == 0 {
 		view.Ends = []string{"No app has access now."}
 	}
-	return s.askFirst(w, r, view)
+	return s.AskFirst(w, r, view)
 }
 
 // connectedAppsPage serves GET /settings/connected-apps: what this person has allowed whom.
-func (s *accountPages) connectedAppsPage(w http.ResponseWriter, r *http.Request, v *visitor) error {
-	page, err := s.settingsPage(w, r, v, templates.SectionConnectedApps)
+func (s *accountPages) connectedAppsPage(w http.ResponseWriter, r *http.Request, v *page.Visitor) error {
+	head, err := s.PageWithNotice(w, r, v, templates.SectionConnectedApps)
 	if err != nil {
 		return err
 	}
@@ -52,22 +53,22 @@ func (s *accountPages) connectedAppsPage(w http.ResponseWriter, r *http.Request,
 	if err != nil {
 		return err
 	}
-	view := templates.ConnectedAppsView{Page: page, Apps: apps}
-	return s.render(w, r, http.StatusOK, view.Nonce, templates.ConnectedAppsPage(view))
+	view := templates.ConnectedAppsView{Page: head, Apps: apps}
+	return s.Render(w, r, http.StatusOK, view.Nonce, templates.ConnectedAppsPage(view))
 }
 
 // connectedApps lists each app that the person allowed something, or that holds tokens of theirs without having asked.
-func (s *accountPages) connectedApps(r *http.Request, v *visitor) ([]templates.ConnectedApp, error) {
-	tenant := storage.Tenant(r.Context(), v.user.ID, "")
-	consents, err := s.store.ConsentsOf(tenant, v.user.ID)
+func (s *accountPages) connectedApps(r *http.Request, v *page.Visitor) ([]templates.ConnectedApp, error) {
+	tenant := storage.Tenant(r.Context(), v.User.ID, "")
+	consents, err := s.store.ConsentsOf(tenant, v.User.ID)
 	if err != nil {
 		return nil, err
 	}
-	grants, err := s.store.LiveGrantsOf(storage.System(r.Context()), v.user.ID) // tenants read no tokens
+	grants, err := s.store.LiveGrantsOf(storage.System(r.Context()), v.User.ID) // tenants read no tokens
 	if err != nil {
 		return nil, err
 	}
-	workspaces, err := s.store.WorkspacesOf(storage.System(r.Context()), v.user.ID)
+	workspaces, err := s.store.WorkspacesOf(storage.System(r.Context()), v.User.ID)
 	if err != nil {
 		return nil, err
 	}
@@ -155,24 +156,24 @@ func (s *accountPages) scopeSentence(resource, name string) string {
 
 // endAccess serves POST /settings/connected-apps/{id}/end, and without an id, /settings/connected-apps/end-all. It takes
 // effect before it returns: access and refresh tokens find their grant revoked.
-func (s *accountPages) endAccess(w http.ResponseWriter, r *http.Request, v *visitor) error {
+func (s *accountPages) endAccess(w http.ResponseWriter, r *http.Request, v *page.Visitor) error {
 	id, all := r.PathValue("id"), strings.HasSuffix(r.URL.Path, "/end-all")
 	if id == "" && !all {
-		return notFound()
+		return page.NotFound()
 	}
 	own, personalID, err := s.personal(r, v)
 	if err != nil {
 		return err
 	}
-	if err := s.oauth.EndAccess(own, v.user.ID, personalID, id); err != nil {
+	if err := s.oauth.EndAccess(own, v.User.ID, personalID, id); err != nil {
 		return err
 	}
 	text := "Access is ended. What the app holds no longer works."
 	if all {
 		text = "Access of all apps is ended. What they hold no longer works."
 	}
-	if err := s.setNotice(w, r, v, text); err != nil {
+	if err := s.SetNotice(w, r, v, text); err != nil {
 		return err
 	}
-	return redirect(w, "/settings/connected-apps")
+	return page.Redirect(w, "/settings/connected-apps")
 }

@@ -10,17 +10,18 @@ import (
 	"doorward/oauth"
 	"doorward/storage"
 	"doorward/templates"
+	"doorward/web/page"
 )
 
 // openConsent finds what a consent page is about: the request of the flow, and who answers it. It answers by itself (done)
 // where somebody has to sign in first, and where the flow was answered before: the same choice leads to the same place; for
 // a page that only asks, choice is empty.
-func (s *signInPages) openConsent(w http.ResponseWriter, r *http.Request, sealed, choice string) (a *oauth.AuthorizeRequest, v *visitor, done bool, err error) {
+func (s *signInPages) openConsent(w http.ResponseWriter, r *http.Request, sealed, choice string) (a *oauth.AuthorizeRequest, v *page.Visitor, done bool, err error) {
 	f, decided, err := s.openFlow(r, sealed)
 	if err != nil {
 		return nil, nil, false, err
 	}
-	if v, err = s.visitorOfForm(w, r); err != nil {
+	if v, err = s.VisitorOfForm(w, r); err != nil {
 		return nil, nil, false, err
 	}
 	if decided {
@@ -32,8 +33,8 @@ func (s *signInPages) openConsent(w http.ResponseWriter, r *http.Request, sealed
 	if a, done, err = s.reopen(w, r, f); err != nil || done {
 		return nil, nil, done, err
 	}
-	if a.NeedsLogin(v.authTime()) || a.NeedsSelection(v.authTime()) {
-		return nil, nil, true, redirect(w, "/login?flow="+sealed)
+	if a.NeedsLogin(v.AuthTime()) || a.NeedsSelection(v.AuthTime()) {
+		return nil, nil, true, page.Redirect(w, "/login?flow="+sealed)
 	}
 	return a, v, false, nil
 }
@@ -59,15 +60,15 @@ func (s *signInPages) consentPage(w http.ResponseWriter, r *http.Request) error 
 }
 
 // noWorkspace is for people of whom no app may get anything.
-func noWorkspace() *pageError {
-	return &pageError{
+func noWorkspace() *page.Error {
+	return &page.Error{
 		Status: http.StatusForbidden, Heading: "There is no workspace to allow it in",
 		Message: "Every workspace of yours is disabled, or you may only look at it. Ask an owner of one, or an administrator of this server.",
 	}
 }
 
-func (s *signInPages) consentToken(f *oauth.Flow, v *visitor) []string {
-	return []string{"consent", f.ID, v.row.ID, v.user.ID}
+func (s *signInPages) consentToken(f *oauth.Flow, v *page.Visitor) []string {
+	return []string{"consent", f.ID, v.Row.ID, v.User.ID}
 }
 
 // choiceOf is what a consent form says, in one text: the same choice again gets the same answer.
@@ -83,7 +84,7 @@ func choiceOf(form url.Values) string {
 func (s *signInPages) showConsent(w http.ResponseWriter, r *http.Request, status int, a *oauth.AuthorizeRequest, p *place, sealed string, checked []string, fault string) error {
 	host, loopback := oauth.RedirectHost(a.RedirectURI)
 	view := templates.ConsentView{
-		Page: s.page(p.visitor, ""), Flow: sealed, Token: s.oauth.FormToken(s.consentToken(&a.Flow, p.visitor)...),
+		Page: s.NewPage(p.visitor, ""), Flow: sealed, Token: s.oauth.FormToken(s.consentToken(&a.Flow, p.visitor)...),
 		App: templates.ConsentApp{
 			Name: a.Client.Name, Site: a.Client.Site, RedirectHost: host, Loopback: loopback, BareScheme: a.BareScheme(),
 			Verified: a.Client.Verified, Operator: oauth.RegisteredByOperator(&a.Client), FirstParty: a.Client.FirstParty,
@@ -92,9 +93,9 @@ func (s *signInPages) showConsent(w http.ResponseWriter, r *http.Request, status
 		NotGranted: "It will not see your password, and gets nothing beyond what is listed here.",
 	}
 	if a.Client.GrantTypes.Has(oauth.GrantRefreshToken) {
-		view.Lasts = "It stays connected for " + lasting(s.oauth.Lifetimes().RefreshAbsolute) + " at most, and no longer once it has gone unused for " + lasting(s.oauth.Lifetimes().Refresh) + "."
+		view.Lasts = "It stays connected for " + page.DurationText(s.oauth.Lifetimes().RefreshAbsolute) + " at most, and no longer once it has gone unused for " + page.DurationText(s.oauth.Lifetimes().Refresh) + "."
 	} else {
-		view.Lasts = "It gets access once, for " + lasting(s.oauth.Lifetimes().Access) + "."
+		view.Lasts = "It gets access once, for " + page.DurationText(s.oauth.Lifetimes().Access) + "."
 	}
 	if a.Client.Manages && slices.Contains(a.Scopes, oauth.ScopeAdmin) {
 		view.Lasts += " API keys, apps and members that it creates for you stay when its access ends."
@@ -130,7 +131,7 @@ func (s *signInPages) showConsent(w http.ResponseWriter, r *http.Request, status
 	for _, ws := range p.workspaces {
 		view.Workspaces = append(view.Workspaces, templates.WorkspaceChoice{Slug: ws.Slug, Name: ws.Name, Personal: ws.Personal, Selected: ws.ID == p.workspace.ID})
 	}
-	return s.render(w, r, status, view.Nonce, templates.ConsentPage(view), formTarget(&a.Flow)...)
+	return s.Render(w, r, status, view.Nonce, templates.ConsentPage(view), formTarget(&a.Flow)...)
 }
 
 // consent serves POST /oauth/consent: the resource owner's decision (RFC 6749 section 4.1.1).
@@ -142,13 +143,13 @@ func (s *signInPages) consent(w http.ResponseWriter, r *http.Request) error {
 		return err
 	}
 	if !s.oauth.FormTokenFits(form.Get("token"), s.consentToken(&a.Flow, v)...) {
-		e := forbidden("The page was made for another account, or before you signed in again. Nothing was granted. Load it again, and answer there.")
+		e := page.NotVerified("The page was made for another account, or before you signed in again. Nothing was granted. Load it again, and answer there.")
 		e.BackURL, e.BackText = "/oauth/consent?flow="+url.QueryEscape(sealed), "Load the page again"
 		return e
 	}
 	switch form.Get("decision") {
 	case "deny":
-		to, err := s.oauth.Deny(r.Context(), a, v.user.ID, choice)
+		to, err := s.oauth.Deny(r.Context(), a, v.User.ID, choice)
 		if errors.Is(err, oauth.ErrAnswered) {
 			return s.sameAnswer(w, r, &a.Flow, v, choice)
 		}
@@ -156,10 +157,10 @@ func (s *signInPages) consent(w http.ResponseWriter, r *http.Request) error {
 			return s.approveFailed(w, a, err)
 		}
 		s.endFlow(w, r, &a.Flow)
-		return redirect(w, to)
+		return page.Redirect(w, to)
 	case "approve":
 	default:
-		return &pageError{Status: http.StatusBadRequest, Heading: "That form cannot be read", Message: "Choose to allow or to deny."}
+		return &page.Error{Status: http.StatusBadRequest, Heading: "That form cannot be read", Message: "Choose to allow or to deny."}
 	}
 	p, err := s.place(r.Context(), a, v)
 	if err != nil {
@@ -171,7 +172,7 @@ func (s *signInPages) consent(w http.ResponseWriter, r *http.Request) error {
 	// As the memberships are now. Without a word about it the only one is meant.
 	slug := form.Get("workspace")
 	if (slug != "" || len(p.workspaces) > 1) && !p.moveTo(func(ws storage.Workspace) bool { return ws.Slug == slug }) {
-		return &pageError{Status: http.StatusBadRequest, Heading: "That workspace cannot be chosen", Message: "It is not one in which you may allow apps, or not any more. Nothing was granted. Start again from the app."}
+		return &page.Error{Status: http.StatusBadRequest, Heading: "That workspace cannot be chosen", Message: "It is not one in which you may allow apps, or not any more. Nothing was granted. Start again from the app."}
 	}
 	var granted []string
 	for _, value := range form["scope"] { // each a scope, with those that it includes after it
@@ -179,7 +180,7 @@ func (s *signInPages) consent(w http.ResponseWriter, r *http.Request) error {
 	}
 	for _, name := range granted {
 		if !slices.Contains(a.Scopes, name) {
-			return &pageError{Status: http.StatusBadRequest, Heading: "That form cannot be read", Message: "It names a right that the app did not ask for. Nothing was granted. Start again from the app."}
+			return &page.Error{Status: http.StatusBadRequest, Heading: "That form cannot be read", Message: "It names a right that the app did not ask for. Nothing was granted. Start again from the app."}
 		}
 	}
 	if len(a.Granted(granted, p.workspace.Role)) == 0 {
@@ -189,8 +190,8 @@ func (s *signInPages) consent(w http.ResponseWriter, r *http.Request) error {
 		}
 		return s.showConsent(w, r, http.StatusBadRequest, a, p, sealed, []string{}, fault)
 	}
-	if a.Resource.Dangerous(granted) && !s.fresh(v) {
-		if v, done, err = s.prove(w, r, v, formTarget(&a.Flow)...); err != nil || done {
+	if a.Resource.Dangerous(granted) && !s.Fresh(v) {
+		if v, done, err = s.Prove(w, r, v, formTarget(&a.Flow)...); err != nil || done {
 			return err
 		}
 		p.visitor = v
@@ -205,7 +206,7 @@ func (s *signInPages) consent(w http.ResponseWriter, r *http.Request) error {
 		return s.approveFailed(w, a, err)
 	}
 	s.endFlow(w, r, &a.Flow)
-	return redirect(w, to)
+	return page.Redirect(w, to)
 }
 
 // includesFresh reports whether a right that was allowed before would bring one that was not: then it is asked about.

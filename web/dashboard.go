@@ -8,11 +8,12 @@ import (
 	"doorward/oauth/identity"
 	"doorward/storage"
 	"doorward/templates"
+	"doorward/web/page"
 )
 
 // dashBase is what the pages of the settings have in common.
 type dashBase struct {
-	*Pages
+	*page.Pages
 	store    *storage.Store
 	oauth    *oauth.Server
 	identity *identity.Service
@@ -47,7 +48,7 @@ func (s *dashBase) writeUses(ctx context.Context) {
 
 // usageDays is how a key was used in each of the last days, in these workspaces together.
 func (s *dashBase) usageDays(ctx context.Context, keyID string, workspaceIDs ...string) ([]templates.UsageDay, error) {
-	today := s.now().UTC().Truncate(24 * time.Hour)
+	today := s.Now().UTC().Truncate(24 * time.Hour)
 	days := make([]templates.UsageDay, usageDays)
 	for i := range days {
 		days[i].Day = today.AddDate(0, 0, i+1-usageDays)

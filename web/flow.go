@@ -10,6 +10,7 @@ import (
 
 	"doorward/oauth"
 	"doorward/storage"
+	"doorward/web/page"
 )
 
 // flowSlots is how many authorizations may be under way in one browser, each with a cookie of its own; the next one
@@ -22,13 +23,13 @@ func (s *signInPages) flowCookie(slot int) string { return "flow-" + strconv.Ito
 func (s *signInPages) sealFlow(w http.ResponseWriter, r *http.Request, f *oauth.Flow) string {
 	slot := rand.IntN(flowSlots)
 	for i := range flowSlots {
-		if _, err := s.cookie(r, s.flowCookie(i)); err != nil {
+		if _, err := s.Cookie(r, s.flowCookie(i)); err != nil {
 			slot = i
 			break
 		}
 	}
-	value := randomText()
-	s.setCookie(w, s.flowCookie(slot), value, oauth.FlowLifetime)
+	value := page.RandomText()
+	s.SetCookie(w, s.flowCookie(slot), value, oauth.FlowLifetime)
 	return s.oauth.SealFlow(f, value)
 }
 
@@ -37,7 +38,7 @@ func (s *signInPages) sealFlow(w http.ResponseWriter, r *http.Request, f *oauth.
 func (s *signInPages) openFlow(r *http.Request, sealed string) (f *oauth.Flow, decided bool, err error) {
 	f, opened := s.oauth.OpenFlow(sealed)
 	if opened != nil && !errors.Is(opened, oauth.ErrFlowExpired) {
-		return nil, false, &pageError{Status: http.StatusBadRequest, Heading: "This request cannot be read", Message: "The address is damaged or incomplete. Start again from the app.", Cause: opened}
+		return nil, false, &page.Error{Status: http.StatusBadRequest, Heading: "This request cannot be read", Message: "The address is damaged or incomplete. Start again from the app.", Cause: opened}
 	}
 	_, err = s.store.FlowAnswer(storage.System(r.Context()), f.ID)
 	switch {
@@ -47,12 +48,12 @@ func (s *signInPages) openFlow(r *http.Request, sealed string) (f *oauth.Flow, d
 		return nil, false, err
 	}
 	if opened != nil {
-		return nil, false, s.startAgain(r, f, &pageError{
+		return nil, false, s.startAgain(r, f, &page.Error{
 			Status: http.StatusBadRequest, Heading: "This request has expired", Message: "It waited for longer than ten minutes. Start again from the app.", Cause: opened,
 		})
 	}
 	if _, ok := s.boundSlot(r, f); !ok {
-		return nil, false, s.startAgain(r, f, &pageError{
+		return nil, false, s.startAgain(r, f, &page.Error{
 			Status: http.StatusForbidden, Heading: "This sign-in started in another browser",
 			Message: "For your safety it can only be finished in the browser where it started, with cookies allowed. Start again from the app.",
 		})
@@ -61,10 +62,10 @@ func (s *signInPages) openFlow(r *http.Request, sealed string) (f *oauth.Flow, d
 }
 
 // startAgain adds the way on from a flow that cannot be finished: for one without an app, to sign in again.
-func (s *signInPages) startAgain(r *http.Request, f *oauth.Flow, e *pageError) *pageError {
+func (s *signInPages) startAgain(r *http.Request, f *oauth.Flow, e *page.Error) *page.Error {
 	if f.ReturnTo != "" {
 		e.Message = strings.Replace(e.Message, "Start again from the app.", "Sign in again.", 1)
-		e.BackURL, e.BackText = "/login?return_to="+url.QueryEscape(safeReturn(f.ReturnTo)), "Sign in"
+		e.BackURL, e.BackText = "/login?return_to="+url.QueryEscape(page.SafeReturn(f.ReturnTo)), "Sign in"
 		return e
 	}
 	if a, err := s.oauth.ReopenAuthorize(r.Context(), f); err == nil {
@@ -75,7 +76,7 @@ func (s *signInPages) startAgain(r *http.Request, f *oauth.Flow, e *pageError) *
 
 // linkToApp adds a link to the app, without an answer, where it is safe to lead people there: to an app that this server's
 // operator registered or verified, and to one that the person has just answered, whose host the page had named.
-func linkToApp(e *pageError, a *oauth.AuthorizeRequest, answered bool) {
+func linkToApp(e *page.Error, a *oauth.AuthorizeRequest, answered bool) {
 	text := "Go back to " + a.Client.Name
 	known := a.Client.Verified || oauth.RegisteredByOperator(&a.Client)
 	if known && a.Client.Site != "" {
@@ -92,12 +93,12 @@ func linkToApp(e *pageError, a *oauth.AuthorizeRequest, answered bool) {
 }
 
 // sameAnswer sends the browser where the same choice of the same person sent it before, or says that the flow was answered.
-func (s *signInPages) sameAnswer(w http.ResponseWriter, r *http.Request, f *oauth.Flow, v *visitor, choice string) error {
+func (s *signInPages) sameAnswer(w http.ResponseWriter, r *http.Request, f *oauth.Flow, v *page.Visitor, choice string) error {
 	// The app as it is now: one that was disabled meanwhile gets nothing.
-	if _, err := s.oauth.ReopenAuthorize(r.Context(), f); err != nil || !v.signedIn() {
+	if _, err := s.oauth.ReopenAuthorize(r.Context(), f); err != nil || !v.SignedIn() {
 		return s.answered(r, f, v)
 	}
-	to, err := s.oauth.SameAnswer(r.Context(), f, v.user.ID, choice)
+	to, err := s.oauth.SameAnswer(r.Context(), f, v.User.ID, choice)
 	if errors.Is(err, oauth.ErrAnswered) {
 		return s.answered(r, f, v)
 	}
@@ -105,13 +106,13 @@ func (s *signInPages) sameAnswer(w http.ResponseWriter, r *http.Request, f *oaut
 		return err
 	}
 	s.endFlow(w, r, f)
-	return redirect(w, to)
+	return page.Redirect(w, to)
 }
 
 // answered is the page about a flow that was answered before, with the way on: to where that answer led as long as the app
 // has made nothing of it, else to the app.
-func (s *signInPages) answered(r *http.Request, f *oauth.Flow, v *visitor) error {
-	e := &pageError{
+func (s *signInPages) answered(r *http.Request, f *oauth.Flow, v *page.Visitor) error {
+	e := &page.Error{
 		Status: http.StatusConflict, Heading: "You already answered this request",
 		Message: "Your first answer counts, and sending another one changes nothing. To answer differently, start again from the app.",
 	}
@@ -124,10 +125,10 @@ func (s *signInPages) answered(r *http.Request, f *oauth.Flow, v *visitor) error
 		return err
 	}
 	linkToApp(e, a, true)
-	if !v.signedIn() {
+	if !v.SignedIn() {
 		return e
 	}
-	to, err := s.oauth.OpenAnswer(r.Context(), f, v.user.ID)
+	to, err := s.oauth.OpenAnswer(r.Context(), f, v.User.ID)
 	if err != nil {
 		return err
 	}
@@ -139,7 +140,7 @@ func (s *signInPages) answered(r *http.Request, f *oauth.Flow, v *visitor) error
 
 func (s *signInPages) boundSlot(r *http.Request, f *oauth.Flow) (slot int, ok bool) {
 	for i := range flowSlots {
-		if c, err := s.cookie(r, s.flowCookie(i)); err == nil && f.BoundTo(c.Value) {
+		if c, err := s.Cookie(r, s.flowCookie(i)); err == nil && f.BoundTo(c.Value) {
 			return i, true
 		}
 	}
@@ -149,7 +150,7 @@ func (s *signInPages) boundSlot(r *http.Request, f *oauth.Flow) (slot int, ok bo
 // endFlow removes the cookie of a flow that was answered.
 func (s *signInPages) endFlow(w http.ResponseWriter, r *http.Request, f *oauth.Flow) {
 	if slot, ok := s.boundSlot(r, f); ok {
-		s.setCookie(w, s.flowCookie(slot), "", 0)
+		s.SetCookie(w, s.flowCookie(slot), "", 0)
 	}
 }
 

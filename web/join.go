@@ -9,18 +9,19 @@ import (
 	"doorward/oauth"
 	"doorward/storage"
 	"doorward/templates"
+	"doorward/web/page"
 )
 
 // noInvitation is told whoever shows a word that is good for nothing, whatever the reason.
-func noInvitation(err error) *pageError {
-	return &pageError{
+func noInvitation(err error) *page.Error {
+	return &page.Error{
 		Status: http.StatusNotFound, Heading: "This invitation does not work", Cause: err, BackURL: "/", BackText: "Go to your settings",
 		Message: "It was used or withdrawn, it has expired, or its link is incomplete. Ask the person who invited you for a new one.",
 	}
 }
 
 // joinPage serves GET /join/{word}. People who have joined by the link go on to the workspace.
-func (s *signInPages) joinPage(w http.ResponseWriter, r *http.Request, v *visitor) error {
+func (s *signInPages) joinPage(w http.ResponseWriter, r *http.Request, v *page.Visitor) error {
 	word := r.PathValue("word")
 	i, ws, err := s.oauth.Invitation(r.Context(), word)
 	if errors.Is(err, storage.ErrNotFound) {
@@ -29,7 +30,7 @@ func (s *signInPages) joinPage(w http.ResponseWriter, r *http.Request, v *visito
 		case lookup != nil:
 			return lookup
 		case joined:
-			return redirect(w, workspacePath(before)+"/"+templates.TabMembers)
+			return page.Redirect(w, page.WorkspacePath(before)+"/"+templates.TabMembers)
 		}
 		return noInvitation(err)
 	}
@@ -40,11 +41,11 @@ func (s *signInPages) joinPage(w http.ResponseWriter, r *http.Request, v *visito
 }
 
 // joinedDigest is what it is remembered by that somebody joined by a link.
-func joinedDigest(v *visitor, word string) []byte { return formDigest("joined", v.user.ID, word) }
+func joinedDigest(v *page.Visitor, word string) []byte { return page.Digest("joined", v.User.ID, word) }
 
 // joinedBy finds the workspace that the visitor joined by a link, while they are a member of it. The invitation itself is
 // gone, so that the link is good for nothing else.
-func (s *signInPages) joinedBy(ctx context.Context, v *visitor, word string) (ws storage.Workspace, joined bool, err error) {
+func (s *signInPages) joinedBy(ctx context.Context, v *page.Visitor, word string) (ws storage.Workspace, joined bool, err error) {
 	ctx, digest := storage.System(ctx), joinedDigest(v, word)
 	kept, err := s.store.KeptAnswer(ctx, digest)
 	if errors.Is(err, storage.ErrNotFound) {
@@ -57,7 +58,7 @@ func (s *signInPages) joinedBy(ctx context.Context, v *visitor, word string) (ws
 	if err != nil {
 		return ws, false, nil
 	}
-	all, err := s.store.WorkspacesOf(ctx, v.user.ID)
+	all, err := s.store.WorkspacesOf(ctx, v.User.ID)
 	if err != nil {
 		return ws, false, err
 	}
@@ -68,30 +69,30 @@ func (s *signInPages) joinedBy(ctx context.Context, v *visitor, word string) (ws
 	return all[i], true, nil
 }
 
-func (s *signInPages) showJoin(w http.ResponseWriter, r *http.Request, status int, v *visitor, i storage.Invitation, ws storage.Workspace) error {
-	names := s.newPeople()
-	inviter, err := names.name(r.Context(), i.CreatedBy)
+func (s *signInPages) showJoin(w http.ResponseWriter, r *http.Request, status int, v *page.Visitor, i storage.Invitation, ws storage.Workspace) error {
+	names := s.NewPeople()
+	inviter, err := names.Name(r.Context(), i.CreatedBy)
 	if err != nil {
 		return err
 	}
 	view := templates.JoinView{
-		Page: s.page(v, ""), Action: joinBase + r.PathValue("word"), Workspace: ws.Name, Role: i.Role, For: i.Email, By: inviter, Expires: i.ExpiresAt.Time(),
-		Other: storage.EmailKey(i.Email) != storage.EmailKey(v.user.Email),
+		Page: s.NewPage(v, ""), Action: page.JoinPath + r.PathValue("word"), Workspace: ws.Name, Role: i.Role, For: i.Email, By: inviter, Expires: i.ExpiresAt.Time(),
+		Other: storage.EmailKey(i.Email) != storage.EmailKey(v.User.Email),
 	}
-	return s.render(w, r, status, view.Nonce, templates.JoinPage(view))
+	return s.Render(w, r, status, view.Nonce, templates.JoinPage(view))
 }
 
 // join serves POST /join/{word}.
-func (s *signInPages) join(w http.ResponseWriter, r *http.Request, v *visitor) error {
+func (s *signInPages) join(w http.ResponseWriter, r *http.Request, v *page.Visitor) error {
 	word := r.PathValue("word")
 	var ws storage.Workspace
 	err := s.store.InTx(storage.System(r.Context()), func(ctx context.Context) (err error) {
-		if ws, err = s.oauth.TakeInvitation(ctx, v.user, word); err != nil {
+		if ws, err = s.oauth.TakeInvitation(ctx, v.User, word); err != nil {
 			return err
 		}
 		digest := joinedDigest(v, word)
 		return s.store.KeepAnswer(ctx, storage.IdempotentAnswer{
-			Digest: digest, WorkspaceID: ws.ID, UserID: v.user.ID, Request: digest, Status: http.StatusSeeOther,
+			Digest: digest, WorkspaceID: ws.ID, UserID: v.User.ID, Request: digest, Status: http.StatusSeeOther,
 			Answer: s.oauth.Seal(oauth.AnswerPurpose(digest), []byte(ws.ID)),
 		})
 	})
@@ -107,7 +108,7 @@ func (s *signInPages) join(w http.ResponseWriter, r *http.Request, v *visitor) e
 		}
 		return s.showJoin(w, r, http.StatusForbidden, v, i, ws)
 	case errors.Is(err, storage.ErrExists):
-		return s.changed(w, r, v, workspacePath(ws), "You are a member of "+ws.Name+" already.")
+		return s.RedirectWithNotice(w, r, v, page.WorkspacePath(ws), "You are a member of "+ws.Name+" already.")
 	case errors.Is(err, storage.ErrNotFound), errors.Is(err, storage.ErrConsumed):
 		before, joined, lookup := s.joinedBy(r.Context(), v, word)
 		if lookup != nil {
@@ -120,5 +121,5 @@ func (s *signInPages) join(w http.ResponseWriter, r *http.Request, v *visitor) e
 	case err != nil:
 		return err
 	}
-	return s.changed(w, r, v, workspacePath(ws)+"/"+templates.TabMembers, "You are a member of "+ws.Name+" now.")
+	return s.RedirectWithNotice(w, r, v, page.WorkspacePath(ws)+"/"+templates.TabMembers, "You are a member of "+ws.Name+" now.")
 }

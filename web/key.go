@@ -14,17 +14,18 @@ import (
 	"doorward/oauth/apikey"
 	"doorward/storage"
 	"doorward/templates"
+	"doorward/web/page"
 )
 
 // createKey serves POST …/api-keys and …/personal-access-tokens. The answer shows the key, once, and is not kept by the
 // browser.
 func (s *keyPages) createKey(w http.ResponseWriter, r *http.Request, p keyPlace) error {
 	f := s.typedKey(r, &p)
-	v, fault, status, err := s.stepUp(w, r, p.v, r.PostForm.Get("password"))
+	v, fault, status, err := s.StepUp(w, r, p.v, r.PostForm.Get("password"))
 	if err != nil {
 		return err
 	}
-	p.v, p.by.Fresh = v, s.fresh(v)
+	p.v, p.by.Fresh = v, s.Fresh(v)
 	refuse := func(status int, faults map[string]string) error {
 		fields := s.keyFields(&p, f)
 		fields.Errors = faults
@@ -41,7 +42,7 @@ func (s *keyPages) createKey(w http.ResponseWriter, r *http.Request, p keyPlace)
 			return !ok
 		})
 		var view string
-		_, view, err = s.createOnce(p.tenant(r.Context()), r, p.v, p.ws.ID, func(ctx context.Context) (x newSecret, err error) {
+		_, view, err = s.CreateOnce(p.tenant(r.Context()), r, p.v, p.ws.ID, func(ctx context.Context) (x page.OneTimeSecret, err error) {
 			var k storage.APIKey
 			if p.personal() {
 				k, x.Secret, err = s.oauth.CreatePersonalToken(ctx, p.by, f.KeySpec)
@@ -52,14 +53,14 @@ func (s *keyPages) createKey(w http.ResponseWriter, r *http.Request, p keyPlace)
 			return x, err
 		})
 		if err == nil {
-			return redirect(w, p.base+"/shown?view="+view)
+			return page.Redirect(w, p.base+"/shown?view="+view)
 		}
 	}
 	if faults := keyFaults(err); faults != nil {
 		return refuse(http.StatusBadRequest, faults)
 	}
 	if errors.Is(err, apikey.ErrTooMany) {
-		return &pageError{
+		return &page.Error{
 			Status: http.StatusConflict, Heading: "Nothing was made", Cause: err, BackURL: p.base, BackText: "Go back to the list",
 			Message: "There are " + templates.Number(apikey.MaxKeys) + " already. Revoke some that nothing uses any more.",
 		}
@@ -69,19 +70,19 @@ func (s *keyPages) createKey(w http.ResponseWriter, r *http.Request, p keyPlace)
 
 func (s *keyPages) showKeySecret(w http.ResponseWriter, r *http.Request, p keyPlace, k *storage.APIKey, text string, oldUntil time.Time) error {
 	view := templates.KeySecretView{
-		Page: s.page(p.v, p.section()), KeyPlace: p.view(), Name: k.Name, Key: text, CallURL: s.callURL(), OldUntil: oldUntil, NextURL: p.base + "/" + k.ID,
+		Page: s.NewPage(p.v, p.section()), KeyPlace: p.view(), Name: k.Name, Key: text, CallURL: s.callURL(), OldUntil: oldUntil, NextURL: p.base + "/" + k.ID,
 	}
 	if res, ok := s.oauth.Resource(k.Resource); ok && p.personal() {
 		view.Header, view.Slug = res.WorkspaceHeader, p.ws.Slug
 	}
-	return s.render(w, r, http.StatusOK, view.Nonce, templates.KeySecretPage(view))
+	return s.Render(w, r, http.StatusOK, view.Nonce, templates.KeySecretPage(view))
 }
 
 // key finds the key that a path names, among those of the place.
 func (s *keyPages) key(r *http.Request, p *keyPlace) (k storage.APIKey, err error) {
 	id := r.PathValue("id")
 	if !storage.IsID("key", id) && !storage.IsID("token", id) {
-		return k, notFound()
+		return k, page.NotFound()
 	}
 	err = s.store.InTx(p.tenant(r.Context()), func(ctx context.Context) (err error) {
 		k, err = s.store.Key(ctx, p.owner, id)
@@ -97,11 +98,11 @@ func (s *keyPages) keyPage(w http.ResponseWriter, r *http.Request, p keyPlace) e
 	if err != nil {
 		return err
 	}
-	page, err := s.settingsPage(w, r, p.v, p.section())
+	head, err := s.PageWithNotice(w, r, p.v, p.section())
 	if err != nil {
 		return err
 	}
-	return s.showKey(w, r, http.StatusOK, p, &k, page, formOf(&k), nil)
+	return s.showKey(w, r, http.StatusOK, p, &k, head, formOf(&k), nil)
 }
 
 // formOf is the settings of a key as its form shows them.
@@ -116,23 +117,23 @@ func formOf(k *storage.APIKey) keyForm {
 // oldAge is how old a key may grow before its page says so.
 const oldAge = 90 * 24 * time.Hour
 
-func (s *keyPages) showKey(w http.ResponseWriter, r *http.Request, status int, p keyPlace, k *storage.APIKey, page templates.Page, f keyForm, faults map[string]string) error {
-	names := s.newPeople()
-	creator, err := names.name(r.Context(), k.CreatedBy)
+func (s *keyPages) showKey(w http.ResponseWriter, r *http.Request, status int, p keyPlace, k *storage.APIKey, head templates.Page, f keyForm, faults map[string]string) error {
+	names := s.NewPeople()
+	creator, err := names.Name(r.Context(), k.CreatedBy)
 	if err != nil {
 		return err
 	}
-	view := templates.KeyView{Page: page, KeyPlace: p.view(), KeyRow: s.keyRow(k, creator), Resource: k.Resource, Ranges: k.Addresses, Revoked: k.RevokedAt.Time()}
+	view := templates.KeyView{Page: head, KeyPlace: p.view(), KeyRow: s.keyRow(k, creator), Resource: k.Resource, Ranges: k.Addresses, Revoked: k.RevokedAt.Time()}
 	view.Final = view.State == "revoked"
 	view.CanRotate = k.Live(s.store.Now()) && k.RotatedInto == "" && k.PausedAt.IsZero()
 	if !k.PausedAt.IsZero() {
-		view.Held = held(p.by.MayStart(k.PausedBy, p.personal(), "key", "paused", "resume"))
+		view.Held = page.Held(p.by.MayStart(k.PausedBy, p.personal(), "key", "paused", "resume"))
 	}
 	view.Confirm = k.Environment == apikey.Live
-	if age := s.now().Sub(view.Created); age > oldAge {
+	if age := s.Now().Sub(view.Created); age > oldAge {
 		view.OldDays = int(age / (24 * time.Hour))
 	}
-	view.KeyFields = templates.KeyFields{Name: clean(f.Name, 300), Note: f.Note, RateLimit: clean(f.rateLimit, 20), Addresses: f.addresses, NeedPassword: !s.fresh(p.v), Errors: faults}
+	view.KeyFields = templates.KeyFields{Name: page.Clean(f.Name, 300), Note: f.Note, RateLimit: page.Clean(f.rateLimit, 20), Addresses: f.addresses, NeedPassword: !s.Fresh(p.v), Errors: faults}
 	if res, ok := s.oauth.Resource(k.Resource); ok {
 		view.Resource = res.Name
 		view.Includes = slices.DeleteFunc(res.Effective(k.Scopes, "", p.personal()), func(name string) bool { return k.Scopes.Has(name) })
@@ -147,7 +148,7 @@ func (s *keyPages) showKey(w http.ResponseWriter, r *http.Request, status int, p
 	if err := s.keyHistory(r.Context(), &p, k, &view, names); err != nil {
 		return err
 	}
-	return s.render(w, r, status, view.Nonce, templates.KeyPage(view))
+	return s.Render(w, r, status, view.Nonce, templates.KeyPage(view))
 }
 
 // keyLimits says how much an API key may do, and how much of that is left.
@@ -175,7 +176,7 @@ func (s *keyPages) keyLimits(ctx context.Context, p *keyPlace, k *storage.APIKey
 }
 
 // keyHistory is what was done with a key and to it.
-func (s *keyPages) keyHistory(ctx context.Context, p *keyPlace, k *storage.APIKey, view *templates.KeyView, names *people) error {
+func (s *keyPages) keyHistory(ctx context.Context, p *keyPlace, k *storage.APIKey, view *templates.KeyView, names *page.People) error {
 	var old []storage.APIKey
 	var events []storage.AuditEvent
 	var fresh *storage.APIKey
@@ -199,7 +200,7 @@ func (s *keyPages) keyHistory(ctx context.Context, p *keyPlace, k *storage.APIKe
 		return err
 	}
 	if fresh != nil {
-		view.ReplacedBy = &templates.RelatedKey{ID: fresh.ID, Masked: masked(fresh), State: s.oauth.KeyState(fresh)}
+		view.ReplacedBy = &templates.RelatedKey{ID: fresh.ID, Masked: page.Masked(fresh), State: s.oauth.KeyState(fresh)}
 	}
 	err = s.readUsage(ctx, p, func(ctx context.Context, workspaceIDs []string) (err error) {
 		if view.Days, err = s.usageDays(ctx, k.ID, workspaceIDs...); err != nil {
@@ -210,7 +211,7 @@ func (s *keyPages) keyHistory(ctx context.Context, p *keyPlace, k *storage.APIKe
 		}
 		for i := range old {
 			related := templates.RelatedKey{
-				ID: old[i].ID, Masked: masked(&old[i]), State: s.oauth.KeyState(&old[i]), Ends: old[i].ExpiresAt.Time(),
+				ID: old[i].ID, Masked: page.Masked(&old[i]), State: s.oauth.KeyState(&old[i]), Ends: old[i].ExpiresAt.Time(),
 				LastUsed: old[i].LastUsedAt.Time(), LastUsedFrom: old[i].LastUsedFrom,
 			}
 			if related.Lately, err = s.lately(ctx, old[i].ID, workspaceIDs); err != nil {
@@ -225,14 +226,14 @@ func (s *keyPages) keyHistory(ctx context.Context, p *keyPlace, k *storage.APIKe
 		return err
 	}
 	for i := range events {
-		who, err := names.name(ctx, events[i].UserID)
+		who, err := names.Name(ctx, events[i].UserID)
 		if err != nil {
 			return err
 		}
 		view.Events = append(view.Events, templates.KeyEvent{At: events[i].CreatedAt.Time(), Text: eventText(&events[i]), Who: who, Address: events[i].Address})
 	}
 	if len(old) > 0 { // noted with the key that it took the place of
-		view.Events = append(view.Events, templates.KeyEvent{At: view.Created, Text: "Made in place of " + masked(&old[0]), Who: view.Creator})
+		view.Events = append(view.Events, templates.KeyEvent{At: view.Created, Text: "Made in place of " + page.Masked(&old[0]), Who: view.Creator})
 	}
 	return nil
 }
@@ -291,20 +292,20 @@ func eventText(e *storage.AuditEvent) string {
 			}
 		}
 		if len(parts) > 0 {
-			return sentence(strings.Join(parts, "; "))
+			return page.Sentence(strings.Join(parts, "; "))
 		}
 	}
-	return sentence(strings.ReplaceAll(done, "_", " "))
+	return page.Sentence(strings.ReplaceAll(done, "_", " "))
 }
 
 // shownKey serves GET …/shown of keys and tokens.
 func (s *keyPages) shownKey(w http.ResponseWriter, r *http.Request, p keyPlace) error {
-	x, err := s.takeSecret(r, p.v)
+	x, err := s.TakeSecret(r, p.v)
 	if err != nil {
 		return err
 	}
 	if x.Secret == "" {
-		return alreadyShown(p.base, x)
+		return page.AlreadyShown(p.base, x)
 	}
 	var k storage.APIKey
 	err = s.store.InTx(p.tenant(r.Context()), func(ctx context.Context) (err error) {

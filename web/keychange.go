@@ -13,6 +13,7 @@ import (
 	"doorward/oauth/apikey"
 	"doorward/storage"
 	"doorward/templates"
+	"doorward/web/page"
 )
 
 // graces are the choices for how long the secret before a new one still works.
@@ -25,10 +26,10 @@ func (s *keyPages) confirmKey(w http.ResponseWriter, r *http.Request, p keyPlace
 	if err != nil {
 		return err
 	}
-	page := p.base + "/" + k.ID
+	head := p.base + "/" + k.ID
 	pause := strings.HasSuffix(r.URL.Path, "/pause")
 	if !pause && k.Environment == apikey.Live {
-		return redirect(w, page+"#h-end")
+		return page.Redirect(w, head+"#h-end")
 	}
 	s.writeUses(r.Context())
 	var n int64
@@ -45,14 +46,14 @@ func (s *keyPages) confirmKey(w http.ResponseWriter, r *http.Request, p keyPlace
 		used += "."
 	}
 	view := templates.ConfirmView{
-		Page: s.page(p.v, p.section()), Workspace: p.view().Workspace, Title: "Revoke " + k.Name + "?", Button: "Revoke", CancelURL: page,
-		Ends: []string{"Requests with " + masked(&k) + " are refused, at once and for good.", used}, Stays: "This cannot be undone.",
+		Page: s.NewPage(p.v, p.section()), Workspace: p.view().Workspace, Title: "Revoke " + k.Name + "?", Button: "Revoke", CancelURL: head,
+		Ends: []string{"Requests with " + page.Masked(&k) + " are refused, at once and for good.", used}, Stays: "This cannot be undone.",
 	}
 	if pause {
 		view.Title, view.Button, view.Stays = "Pause "+k.Name+"?", "Pause", "You can resume it at any time."
-		view.Ends[0] = "Requests with " + masked(&k) + " are refused until you resume it."
+		view.Ends[0] = "Requests with " + page.Masked(&k) + " are refused until you resume it."
 	}
-	return s.askFirst(w, r, view)
+	return s.AskFirst(w, r, view)
 }
 
 // updateKey serves POST …/{id}.
@@ -83,7 +84,7 @@ func (s *keyPages) updateKey(w http.ResponseWriter, r *http.Request, p keyPlace)
 		_, err = s.oauth.UpdateKey(p.tenant(r.Context()), p.by, p.owner, p.ws.Plan, k.ID, change)
 	}
 	if faults := keyFaults(err); faults != nil {
-		return s.showKey(w, r, http.StatusBadRequest, p, &k, s.page(p.v, p.section()), f, faults)
+		return s.showKey(w, r, http.StatusBadRequest, p, &k, s.NewPage(p.v, p.section()), f, faults)
 	}
 	return s.keyChanged(w, r, p, p.base+"/"+k.ID, "Saved.", err)
 }
@@ -95,19 +96,19 @@ func (s *keyPages) keyChanged(w http.ResponseWriter, r *http.Request, p keyPlace
 	if err != nil {
 		return err
 	}
-	if err := s.setNotice(w, r, p.v, text); err != nil {
+	if err := s.SetNotice(w, r, p.v, text); err != nil {
 		return err
 	}
-	return redirect(w, to)
+	return page.Redirect(w, to)
 }
 
 // rotateKey serves POST …/{id}/rotate.
 func (s *keyPages) rotateKey(w http.ResponseWriter, r *http.Request, p keyPlace) error {
-	v, fault, status, err := s.stepUp(w, r, p.v, r.PostForm.Get("password"))
+	v, fault, status, err := s.StepUp(w, r, p.v, r.PostForm.Get("password"))
 	if err != nil {
 		return err
 	}
-	p.v, p.by.Fresh = v, s.fresh(v)
+	p.v, p.by.Fresh = v, s.Fresh(v)
 	k, err := s.key(r, &p)
 	if err != nil {
 		return err
@@ -118,36 +119,36 @@ func (s *keyPages) rotateKey(w http.ResponseWriter, r *http.Request, p keyPlace)
 		if fault == "" {
 			status, faults = http.StatusBadRequest, map[string]string{"grace": "Choose how long the old one works."}
 		}
-		return s.showKey(w, r, status, p, &k, s.page(p.v, p.section()), formOf(&k), faults)
+		return s.showKey(w, r, status, p, &k, s.NewPage(p.v, p.section()), formOf(&k), faults)
 	}
 	var oldUntil time.Time
 	if grace > 0 {
-		if oldUntil = s.now().Add(grace); !k.ExpiresAt.IsZero() && k.ExpiresAt.Time().Before(oldUntil) {
+		if oldUntil = s.Now().Add(grace); !k.ExpiresAt.IsZero() && k.ExpiresAt.Time().Before(oldUntil) {
 			oldUntil = k.ExpiresAt.Time()
 		}
 	}
-	_, view, err := s.createOnce(p.tenant(r.Context()), r, p.v, p.ws.ID, func(ctx context.Context) (x newSecret, err error) {
+	_, view, err := s.CreateOnce(p.tenant(r.Context()), r, p.v, p.ws.ID, func(ctx context.Context) (x page.OneTimeSecret, err error) {
 		var fresh storage.APIKey
 		fresh, x.Secret, err = s.oauth.RotateKey(ctx, p.by, p.owner, k.ID, grace)
 		x.ID, x.OldUntil = fresh.ID, oldUntil
 		return x, err
 	})
 	if errors.Is(err, apikey.ErrRotated) {
-		return &pageError{
+		return &page.Error{
 			Status: http.StatusConflict, Heading: "Nothing was made", Cause: err, BackURL: p.base + "/" + k.ID, BackText: "Go back to it",
 			Message: "It has been replaced or revoked, or has ended. Make a new one instead.",
 		}
 	}
-	if faults := fieldErrors(err); faults != nil {
-		return &pageError{
+	if faults := page.FieldErrors(err); faults != nil {
+		return &page.Error{
 			Status: http.StatusBadRequest, Heading: "Nothing was made", Cause: err, BackURL: p.base + "/" + k.ID, BackText: "Go back to it",
-			Message: joined(faults),
+			Message: page.Joined(faults),
 		}
 	}
 	if err != nil {
 		return err
 	}
-	return redirect(w, p.base+"/shown?view="+view)
+	return page.Redirect(w, p.base+"/shown?view="+view)
 }
 
 // switchKey serves POST …/{id}/pause and …/resume.
@@ -171,7 +172,7 @@ func (s *keyPages) revokeKey(w http.ResponseWriter, r *http.Request, p keyPlace)
 		return err
 	}
 	if (k.Environment == apikey.Live || r.PostForm.Get("confirmed") != "yes") && strings.TrimSpace(r.PostForm.Get("confirm")) != k.Name {
-		return s.showKey(w, r, http.StatusBadRequest, p, &k, s.page(p.v, p.section()), formOf(&k),
+		return s.showKey(w, r, http.StatusBadRequest, p, &k, s.NewPage(p.v, p.section()), formOf(&k),
 			map[string]string{"confirm": "Type the name exactly as it is shown. Nothing was revoked."})
 	}
 	_, err = s.oauth.RevokeKey(p.tenant(r.Context()), p.by, p.owner, k.ID)

@@ -13,6 +13,7 @@ import (
 	"doorward/oauth/limit"
 	"doorward/storage"
 	"doorward/templates"
+	"doorward/web/page"
 )
 
 // keyForm is the form of a key as it was typed.
@@ -99,10 +100,10 @@ func (s *keyPages) expiries(chosen string) (list []templates.Option) {
 		if bounded && life >= most {
 			break
 		}
-		list = append(list, templates.Option{Value: strconv.Itoa(days), Text: fmt.Sprintf("in %d days, on %s", days, s.now().UTC().Add(life).Format("2 January 2006"))})
+		list = append(list, templates.Option{Value: strconv.Itoa(days), Text: fmt.Sprintf("in %d days, on %s", days, s.Now().UTC().Add(life).Format("2 January 2006"))})
 	}
 	if bounded {
-		list = append(list, templates.Option{Value: longest, Text: "in " + lasting(most) + ", the longest allowed here"})
+		list = append(list, templates.Option{Value: longest, Text: "in " + page.DurationText(most) + ", the longest allowed here"})
 	} else {
 		list = append(list, templates.Option{Value: neverExpires, Text: "never"})
 	}
@@ -120,7 +121,7 @@ func (s *keyPages) expiries(chosen string) (list []templates.Option) {
 // keyFields are the form of a key as it is shown.
 func (s *keyPages) keyFields(p *keyPlace, f keyForm) templates.KeyFields {
 	fields := templates.KeyFields{
-		Name: clean(f.Name, 300), Note: f.Note, RateLimit: clean(f.rateLimit, 20), Addresses: f.addresses, Expiries: s.expiries(f.expires), NeedPassword: !s.fresh(p.v),
+		Name: page.Clean(f.Name, 300), Note: f.Note, RateLimit: page.Clean(f.rateLimit, 20), Addresses: f.addresses, Expiries: s.expiries(f.expires), NeedPassword: !s.Fresh(p.v),
 	}
 	for i, res := range s.keyResources(p) {
 		chosen := f.Resource == res.ID || f.Resource == "" && i == 0
@@ -236,9 +237,9 @@ func scopeTree(res *oauth.Resource, names []string, person bool, checked func(na
 	return tree
 }
 
-// keyFaults are fieldErrors under the names that the forms have.
+// keyFaults are FieldErrors under the names that the forms have.
 func keyFaults(err error) map[string]string {
-	faults := fieldErrors(err)
+	faults := page.FieldErrors(err)
 	for from, to := range map[string]string{"rate limit": "rate_limit", "key": "", "kind": ""} {
 		if text, ok := faults[from]; ok {
 			delete(faults, from)
@@ -254,9 +255,9 @@ func (s *keyPages) keyFormPage(w http.ResponseWriter, r *http.Request, p keyPlac
 }
 
 func (s *keyPages) showKeyForm(w http.ResponseWriter, r *http.Request, status int, p keyPlace, fields templates.KeyFields) error {
-	view := templates.KeyFormView{Page: s.page(p.v, p.section()), KeyPlace: p.view(), KeyFields: fields}
+	view := templates.KeyFormView{Page: s.NewPage(p.v, p.section()), KeyPlace: p.view(), KeyFields: fields}
 	if p.personal() {
 		view.Reach = reaches(p.all)
 	}
-	return s.render(w, r, status, view.Nonce, templates.KeyFormPage(view))
+	return s.Render(w, r, status, view.Nonce, templates.KeyFormPage(view))
 }

@@ -13,17 +13,18 @@ import (
 	"doorward/oauth/apikey"
 	"doorward/storage"
 	"doorward/templates"
+	"doorward/web/page"
 )
 
 // keyPages are the pages about API keys and personal access tokens.
 type keyPages struct{ *dashBase }
 
 // keysBase is where the API keys of a workspace are.
-const keysBase = workspaceBase + "/" + templates.TabKeys
+const keysBase = page.WorkspaceBase + "/" + templates.TabKeys
 
 // keyPlace is whose keys a page is about: a workspace's API keys, or the visitor's own personal access tokens.
 type keyPlace struct {
-	v     *visitor
+	v     *page.Visitor
 	by    oauth.Authority
 	ws    storage.Workspace // for personal access tokens the personal one, where what is done to them is noted
 	all   []storage.Workspace
@@ -37,12 +38,12 @@ type keyPlace struct {
 type keyHandler func(w http.ResponseWriter, r *http.Request, p keyPlace) error
 
 // apiKeys serves h to those who may manage the keys of the workspace that the path names.
-func (s *keyPages) apiKeys(h keyHandler) memberHandler {
+func (s *keyPages) apiKeys(h keyHandler) page.UserHandler {
 	return s.permitted(oauth.MayManageKeys, templates.SectionKeys, templates.TabKeys,
-		func(w http.ResponseWriter, r *http.Request, v *visitor, by oauth.Authority, ws storage.Workspace, all []storage.Workspace) error {
+		func(w http.ResponseWriter, r *http.Request, v *page.Visitor, by oauth.Authority, ws storage.Workspace, all []storage.Workspace) error {
 			return h(w, r, keyPlace{
 				v: v, by: by, ws: ws, all: all, owner: storage.KeyOwner{WorkspaceID: ws.ID},
-				base: workspacesBase + "/" + ws.Slug + "/" + templates.TabKeys, newText: s.oauth.Resources()[0].Keys.NewText,
+				base: page.WorkspacesPath + "/" + ws.Slug + "/" + templates.TabKeys, newText: s.oauth.Resources()[0].Keys.NewText,
 			})
 		})
 }
@@ -51,7 +52,7 @@ func (p *keyPlace) personal() bool { return p.owner.UserID != "" }
 
 // tenant is the context in which the place's tables are read and changed.
 func (p *keyPlace) tenant(ctx context.Context) context.Context {
-	return storage.Tenant(ctx, p.v.user.ID, p.ws.ID)
+	return storage.Tenant(ctx, p.v.User.ID, p.ws.ID)
 }
 
 func (p *keyPlace) section() string {
@@ -73,21 +74,21 @@ func (p *keyPlace) view() templates.KeyPlace {
 
 func (s *keyPages) keyRow(k *storage.APIKey, creator string) templates.KeyRow {
 	return templates.KeyRow{
-		ID: k.ID, Name: k.Name, Masked: masked(k), Environment: k.Environment, State: s.oauth.KeyState(k), Scopes: k.Scopes, Role: k.Role, Creator: creator,
+		ID: k.ID, Name: k.Name, Masked: page.Masked(k), Environment: k.Environment, State: s.oauth.KeyState(k), Scopes: k.Scopes, Role: k.Role, Creator: creator,
 		Created: k.CreatedAt.Time(), LastUsed: k.LastUsedAt.Time(), LastUsedFrom: k.LastUsedFrom, Expires: k.ExpiresAt.Time(),
 	}
 }
 
 // keysPage serves GET …/api-keys and …/personal-access-tokens.
 func (s *keyPages) keysPage(w http.ResponseWriter, r *http.Request, p keyPlace) error {
-	page, err := s.settingsPage(w, r, p.v, p.section())
+	head, err := s.PageWithNotice(w, r, p.v, p.section())
 	if err != nil {
 		return err
 	}
 	query := r.URL.Query()
 	f := storage.KeyFilter{
-		Search: clean(query.Get("q"), 100), Environment: clean(query.Get("environment"), 10), State: clean(query.Get("state"), 10),
-		After: clean(query.Get("after"), 64),
+		Search: page.Clean(query.Get("q"), 100), Environment: page.Clean(query.Get("environment"), 10), State: page.Clean(query.Get("state"), 10),
+		After: page.Clean(query.Get("after"), 64),
 	}
 	if likeSecret.MatchString(f.Search) {
 		f.Search = "" // it came by hand, and is not shown again
@@ -95,14 +96,14 @@ func (s *keyPages) keysPage(w http.ResponseWriter, r *http.Request, p keyPlace) 
 	if n, err := strconv.ParseInt(query.Get("used"), 10, 64); err == nil {
 		f.AfterUse = storage.Time(n)
 	}
-	return s.showKeys(w, r, p, f, templates.KeysView{Page: page, Query: f.Search, Environment: f.Environment, State: f.State})
+	return s.showKeys(w, r, p, f, templates.KeysView{Page: head, Query: f.Search, Environment: f.Environment, State: f.State})
 }
 
 func (s *keyPages) showKeys(w http.ResponseWriter, r *http.Request, p keyPlace, f storage.KeyFilter, view templates.KeysView) error {
 	s.writeUses(r.Context())
 	var list []storage.APIKey
 	days := map[string][]templates.UsageDay{}
-	f.ByUse, f.Limit = true, listLength+1
+	f.ByUse, f.Limit = true, page.ListLength+1
 	err := s.store.InTx(p.tenant(r.Context()), func(ctx context.Context) (err error) {
 		if view.Missing {
 			return nil
@@ -110,7 +111,7 @@ func (s *keyPages) showKeys(w http.ResponseWriter, r *http.Request, p keyPlace, 
 		if list, err = s.store.Keys(ctx, p.owner, f); err != nil || p.personal() {
 			return err
 		}
-		for _, k := range list[:min(len(list), listLength)] {
+		for _, k := range list[:min(len(list), page.ListLength)] {
 			if days[k.ID], err = s.usageDays(ctx, k.ID, p.ws.ID); err != nil {
 				return err
 			}
@@ -140,13 +141,13 @@ func (s *keyPages) showKeys(w http.ResponseWriter, r *http.Request, p keyPlace, 
 	if f.After != "" {
 		view.PrevURL = link(nil)
 	}
-	if len(list) > listLength {
-		list = list[:listLength]
+	if len(list) > page.ListLength {
+		list = list[:page.ListLength]
 		view.NextURL = link(&list[len(list)-1])
 	}
-	names := s.newPeople()
+	names := s.NewPeople()
 	for i := range list {
-		creator, err := names.name(r.Context(), list[i].CreatedBy)
+		creator, err := names.Name(r.Context(), list[i].CreatedBy)
 		if err != nil {
 			return err
 		}
@@ -161,7 +162,7 @@ func (s *keyPages) showKeys(w http.ResponseWriter, r *http.Request, p keyPlace, 
 		res := s.oauth.Resources()[0]
 		view.Prefix = apikey.Prefix(res.Keys.Prefix, slices.Max(append([]string{apikey.Live}, res.Keys.Environments...))) // test, where there is one
 	}
-	return s.render(w, r, http.StatusOK, view.Nonce, templates.KeysPage(view))
+	return s.Render(w, r, http.StatusOK, view.Nonce, templates.KeysPage(view))
 }
 
 // callURL is where a credential can be tried.
@@ -196,15 +197,15 @@ func (s *keyPages) findKeys(w http.ResponseWriter, r *http.Request, p keyPlace) 
 			}
 		}
 		if len(list) == 0 {
-			return s.showKeys(w, r, p, storage.KeyFilter{}, templates.KeysView{Page: s.page(p.v, p.section()), Missing: true})
+			return s.showKeys(w, r, p, storage.KeyFilter{}, templates.KeysView{Page: s.NewPage(p.v, p.section()), Missing: true})
 		}
-		return redirect(w, p.base+"/"+list[0].ID)
+		return page.Redirect(w, p.base+"/"+list[0].ID)
 	}
 	v := url.Values{}
 	for _, name := range []string{"q", "environment", "state"} {
-		if value := clean(strings.TrimSpace(form.Get(name)), 100); value != "" {
+		if value := page.Clean(strings.TrimSpace(form.Get(name)), 100); value != "" {
 			v.Set(name, value)
 		}
 	}
-	return redirect(w, strings.TrimSuffix(p.base+"?"+v.Encode(), "?"))
+	return page.Redirect(w, strings.TrimSuffix(p.base+"?"+v.Encode(), "?"))
 }

@@ -10,23 +10,24 @@ import (
 	"doorward/oauth/identity"
 	"doorward/storage"
 	"doorward/templates"
+	"doorward/web/page"
 )
 
 // loginPage serves GET /login: on the way to an app with its flow, or to a page of ours with return_to.
 func (s *signInPages) loginPage(w http.ResponseWriter, r *http.Request) error {
-	v, err := s.visitor(r)
+	v, err := s.Visitor(r)
 	if err != nil {
 		return err
 	}
 	query := r.URL.Query()
 	sealed := query.Get("flow")
 	if sealed == "" {
-		to := safeReturn(query.Get("return_to"))
-		if v.signedIn() {
-			return redirect(w, to)
+		to := page.SafeReturn(query.Get("return_to"))
+		if v.SignedIn() {
+			return page.Redirect(w, to)
 		}
 		f := &oauth.Flow{ID: oauth.NewFlowID(), CreatedAt: s.store.Now(), ReturnTo: to}
-		return s.showLogin(w, r, http.StatusOK, f, nil, templates.LoginView{Page: s.page(nil, ""), Flow: s.sealFlow(w, r, f)})
+		return s.showLogin(w, r, http.StatusOK, f, nil, templates.LoginView{Page: s.NewPage(nil, ""), Flow: s.sealFlow(w, r, f)})
 	}
 	f, decided, err := s.openFlow(r, sealed)
 	if err != nil {
@@ -39,19 +40,19 @@ func (s *signInPages) loginPage(w http.ResponseWriter, r *http.Request) error {
 	if err != nil || done {
 		return err
 	}
-	if query.Get("switch") == "" && v.signedIn() && a.NeedsSelection(v.authTime()) {
-		page := s.page(v, "")
+	if query.Get("switch") == "" && v.SignedIn() && a.NeedsSelection(v.AuthTime()) {
+		head := s.NewPage(v, "")
 		view := templates.SelectView{
-			Page: page, Flow: sealed, Token: s.oauth.FormToken(selectToken(f, v)...), AppName: a.Client.Name, SwitchURL: switchURL(sealed), NeedPassword: a.NeedsLogin(v.authTime()),
+			Page: head, Flow: sealed, Token: s.oauth.FormToken(selectToken(f, v)...), AppName: a.Client.Name, SwitchURL: switchURL(sealed), NeedPassword: a.NeedsLogin(v.AuthTime()),
 		}
-		return s.render(w, r, http.StatusOK, view.Nonce, templates.SelectPage(view), formTarget(f)...)
+		return s.Render(w, r, http.StatusOK, view.Nonce, templates.SelectPage(view), formTarget(f)...)
 	}
-	if !a.NeedsLogin(v.authTime()) && query.Get("switch") == "" {
+	if !a.NeedsLogin(v.AuthTime()) && query.Get("switch") == "" {
 		return s.goOn(w, r, a, v, sealed)
 	}
-	view := templates.LoginView{Page: s.page(nil, ""), Flow: sealed}
-	if v.signedIn() && query.Get("switch") == "" {
-		view.Email, view.Reauth, view.SwitchURL = v.user.Email, true, switchURL(sealed)
+	view := templates.LoginView{Page: s.NewPage(nil, ""), Flow: sealed}
+	if v.SignedIn() && query.Get("switch") == "" {
+		view.Email, view.Reauth, view.SwitchURL = v.User.Email, true, switchURL(sealed)
 	}
 	return s.showLogin(w, r, http.StatusOK, f, a, view)
 }
@@ -66,7 +67,7 @@ func (s *signInPages) showLogin(w http.ResponseWriter, r *http.Request, status i
 	} else {
 		view.AppName = a.Client.Name
 	}
-	return s.render(w, r, status, view.Nonce, templates.LoginPage(view), formTarget(f)...)
+	return s.Render(w, r, status, view.Nonce, templates.LoginPage(view), formTarget(f)...)
 }
 
 // switchURL leads from a flow to signing in as somebody else.
@@ -76,9 +77,9 @@ func switchURL(sealed string) string { return "/login?switch=1&flow=" + sealed }
 func (s *signInPages) login(w http.ResponseWriter, r *http.Request) error {
 	sealed := r.PostForm.Get("flow")
 	if sealed == "" {
-		return forbidden("Load the sign-in page again, and sign in there.")
+		return page.NotVerified("Load the sign-in page again, and sign in there.")
 	}
-	old, err := s.visitor(r)
+	old, err := s.Visitor(r)
 	if err != nil {
 		return err
 	}
@@ -86,13 +87,13 @@ func (s *signInPages) login(w http.ResponseWriter, r *http.Request) error {
 	f, decided, err := s.openFlow(r, sealed)
 	if err != nil {
 		if to := s.afterSignIn(sealed, old, email); to != "" {
-			return redirect(w, to)
+			return page.Redirect(w, to)
 		}
 		return err
 	}
 	if _, bound := s.boundSlot(r, f); decided && !bound {
 		// Sent again after the first answer arrived, which took the flow's cookie along.
-		if storage.EmailKey(email) != storage.EmailKey(old.user.Email) {
+		if storage.EmailKey(email) != storage.EmailKey(old.User.Email) {
 			return s.answered(r, f, old)
 		}
 		return s.sameAnswer(w, r, f, old, "")
@@ -107,12 +108,12 @@ func (s *signInPages) login(w http.ResponseWriter, r *http.Request) error {
 	if token := r.PostForm.Get("select"); token != "" && a != nil {
 		return s.selectAccount(w, r, f, a, old, token)
 	}
-	attempt, err := s.attempt(r, email, r.PostForm.Get("password"))
+	attempt, err := s.Attempt(r, email, r.PostForm.Get("password"))
 	if err != nil {
 		return err
 	}
 	user, err := s.identity.Login(r.Context(), attempt)
-	view := templates.LoginView{Page: s.page(nil, ""), Flow: sealed, Email: clean(email, 320)}
+	view := templates.LoginView{Page: s.NewPage(nil, ""), Flow: sealed, Email: page.Clean(email, 320)}
 	var throttled *identity.Throttled
 	switch {
 	case errors.Is(err, identity.ErrWrong):
@@ -121,80 +122,80 @@ func (s *signInPages) login(w http.ResponseWriter, r *http.Request) error {
 		return s.showLogin(w, r, http.StatusUnauthorized, f, a, view)
 	case errors.As(err, &throttled):
 		s.countLogin("throttled")
-		w.Header().Set("Retry-After", seconds(throttled.RetryAfter))
-		view.Error = tooOften(throttled)
+		w.Header().Set("Retry-After", page.Seconds(throttled.RetryAfter))
+		view.Error = page.TooManyAttempts(throttled)
 		return s.showLogin(w, r, http.StatusTooManyRequests, f, a, view)
 	case err != nil:
 		return err
 	}
 	s.countLogin("ok")
 	oauth.Note(r.Context()).Subject = user.ID
-	v, err := s.startSession(w, r, old, user)
+	v, err := s.StartSession(w, r, old, user)
 	if err != nil {
 		return err
 	}
 	if a == nil {
 		s.endFlow(w, r, f)
-		return redirect(w, safeReturn(f.ReturnTo))
+		return page.Redirect(w, page.SafeReturn(f.ReturnTo))
 	}
 	return s.goOn(w, r, a, v, sealed)
 }
 
-func selectToken(f *oauth.Flow, v *visitor) []string {
-	return []string{"select", f.ID, v.row.ID, v.user.ID}
+func selectToken(f *oauth.Flow, v *page.Visitor) []string {
+	return []string{"select", f.ID, v.Row.ID, v.User.ID}
 }
 
 // selectAccount goes on with the account that the visitor is signed in with (OpenID Connect Core section 3.1.2.1).
-func (s *signInPages) selectAccount(w http.ResponseWriter, r *http.Request, f *oauth.Flow, a *oauth.AuthorizeRequest, v *visitor, token string) error {
+func (s *signInPages) selectAccount(w http.ResponseWriter, r *http.Request, f *oauth.Flow, a *oauth.AuthorizeRequest, v *page.Visitor, token string) error {
 	slot, bound := s.boundSlot(r, f)
-	if !bound || !v.signedIn() || !s.oauth.FormTokenFits(token, selectToken(f, v)...) {
-		e := forbidden("The page was made for another account, or before you signed in again. Load it again, and choose there.")
+	if !bound || !v.SignedIn() || !s.oauth.FormTokenFits(token, selectToken(f, v)...) {
+		e := page.NotVerified("The page was made for another account, or before you signed in again. Load it again, and choose there.")
 		e.BackURL, e.BackText = "/login?flow="+url.QueryEscape(r.PostForm.Get("flow")), "Load the page again"
 		return e
 	}
-	cookie, err := s.cookie(r, s.flowCookie(slot))
+	cookie, err := s.Cookie(r, s.flowCookie(slot))
 	if err != nil {
 		return fmt.Errorf("flow cookie: %w", err) // boundSlot has read it
 	}
 	a.Flow = *f.Selected()
 	sealed := s.oauth.SealFlow(&a.Flow, cookie.Value)
-	if a.NeedsLogin(v.authTime()) {
-		return redirect(w, "/login?flow="+sealed)
+	if a.NeedsLogin(v.AuthTime()) {
+		return page.Redirect(w, "/login?flow="+sealed)
 	}
 	return s.goOn(w, r, a, v, sealed)
 }
 
 // afterSignIn is where a sign-in form goes on that was sent again after the first one signed the same person in: the browser
 // has dropped the flow's cookie by then. Empty for anything else.
-func (s *signInPages) afterSignIn(sealed string, v *visitor, email string) string {
+func (s *signInPages) afterSignIn(sealed string, v *page.Visitor, email string) string {
 	f, err := s.oauth.OpenFlow(sealed)
-	if err != nil || f.ReturnTo == "" || !v.signedIn() || storage.EmailKey(email) != storage.EmailKey(v.user.Email) {
+	if err != nil || f.ReturnTo == "" || !v.SignedIn() || storage.EmailKey(email) != storage.EmailKey(v.User.Email) {
 		return ""
 	}
-	return safeReturn(f.ReturnTo)
+	return page.SafeReturn(f.ReturnTo)
 }
 
 // logoutPage serves GET /logout: a button, since a link must not sign anybody out.
 func (s *signInPages) logoutPage(w http.ResponseWriter, r *http.Request) error {
-	v, err := s.visitor(r)
+	v, err := s.Visitor(r)
 	if err != nil {
 		return err
 	}
-	if !v.signedIn() {
-		return redirect(w, "/login")
+	if !v.SignedIn() {
+		return page.Redirect(w, "/login")
 	}
-	view := templates.LogoutView{Page: s.page(v, "")}
-	return s.render(w, r, http.StatusOK, view.Nonce, templates.LogoutPage(view))
+	view := templates.LogoutView{Page: s.NewPage(v, "")}
+	return s.Render(w, r, http.StatusOK, view.Nonce, templates.LogoutPage(view))
 }
 
 // logout serves POST /logout.
 func (s *signInPages) logout(w http.ResponseWriter, r *http.Request) error {
-	v, err := s.visitor(r)
+	v, err := s.Visitor(r)
 	if err != nil {
 		return err
 	}
-	if err := s.endSession(w, r, v); err != nil {
+	if err := s.EndSession(w, r, v); err != nil {
 		return err
 	}
-	return redirect(w, "/login")
+	return page.Redirect(w, "/login")
 }

@@ -10,32 +10,33 @@ import (
 	"doorward/oauth"
 	"doorward/storage"
 	"doorward/templates"
+	"doorward/web/page"
 )
 
 // membersPage serves GET /settings/workspaces/{slug}/members.
-func (s *workspacePages) membersPage(w http.ResponseWriter, r *http.Request, v *visitor, by oauth.Authority, ws storage.Workspace, all []storage.Workspace) error {
-	page, err := s.settingsPage(w, r, v, templates.SectionWorkspaces)
+func (s *workspacePages) membersPage(w http.ResponseWriter, r *http.Request, v *page.Visitor, by oauth.Authority, ws storage.Workspace, all []storage.Workspace) error {
+	head, err := s.PageWithNotice(w, r, v, templates.SectionWorkspaces)
 	if err != nil {
 		return err
 	}
-	return s.showMembers(w, r, http.StatusOK, v, by, ws, all, templates.MembersView{Page: page}, "")
+	return s.showMembers(w, r, http.StatusOK, v, by, ws, all, templates.MembersView{Page: head}, "")
 }
 
 // showMembers renders the members of a workspace; role is the one that is chosen in the form of an invitation.
-func (s *workspacePages) showMembers(w http.ResponseWriter, r *http.Request, status int, v *visitor, by oauth.Authority, ws storage.Workspace, all []storage.Workspace,
+func (s *workspacePages) showMembers(w http.ResponseWriter, r *http.Request, status int, v *page.Visitor, by oauth.Authority, ws storage.Workspace, all []storage.Workspace,
 	view templates.MembersView, role string,
 ) error {
 	ctx := storage.System(r.Context())
 	view.Workspace = workspaceBar(ws, all, templates.TabMembers)
-	base, after := workspacePath(ws)+"/"+templates.TabMembers, clean(r.URL.Query().Get("after"), 64)
-	members, err := s.store.Members(ctx, ws.ID, after, listLength+1)
+	base, after := page.WorkspacePath(ws)+"/"+templates.TabMembers, page.Clean(r.URL.Query().Get("after"), 64)
+	members, err := s.store.Members(ctx, ws.ID, after, page.ListLength+1)
 	if err != nil {
 		return err
 	}
-	members, view.NextURL, view.PrevURL = paging(base, "", after, members, func(m storage.Member) string { return m.UserID })
+	members, view.NextURL, view.PrevURL = page.Paginate(base, "", after, members, func(m storage.Member) string { return m.UserID })
 	manages, makesOwners := by.May(oauth.MayManageMembers) == nil && !ws.Personal, by.May(oauth.MayManageOwners) == nil
 	for _, m := range members {
-		row := templates.MemberRow{ID: m.UserID, Name: m.Name, Email: m.Email, Role: m.Role, Self: m.UserID == v.user.ID, Disabled: m.Disabled, Since: m.Since.Time()}
+		row := templates.MemberRow{ID: m.UserID, Name: m.Name, Email: m.Email, Role: m.Role, Self: m.UserID == v.User.ID, Disabled: m.Disabled, Since: m.Since.Time()}
 		if manages && (m.Role != oauth.RoleOwner || makesOwners) {
 			row.Roles, row.MayRemove = rolesToGive(m.Role, makesOwners), !row.Self
 		}
@@ -51,16 +52,16 @@ func (s *workspacePages) showMembers(w http.ResponseWriter, r *http.Request, sta
 		if err != nil {
 			return err
 		}
-		names := s.newPeople()
+		names := s.NewPeople()
 		for _, i := range open {
-			inviter, err := names.name(ctx, i.CreatedBy)
+			inviter, err := names.Name(ctx, i.CreatedBy)
 			if err != nil {
 				return err
 			}
 			view.Invitations = append(view.Invitations, templates.InvitationRow{ID: i.ID, Email: i.Email, Role: i.Role, By: inviter, Expires: i.ExpiresAt.Time()})
 		}
 	}
-	return s.render(w, r, status, view.Nonce, templates.MembersPage(view))
+	return s.Render(w, r, status, view.Nonce, templates.MembersPage(view))
 }
 
 // rolesToGive are the roles that somebody may give, or all below owner.
@@ -74,11 +75,11 @@ func rolesToGive(chosen string, owners bool) (list []templates.Option) {
 }
 
 // memberChanged answers a change of a member: what storage refuses becomes a sentence on their list.
-func (s *workspacePages) memberChanged(w http.ResponseWriter, r *http.Request, v *visitor, by oauth.Authority, ws storage.Workspace, all []storage.Workspace, text string, err error) error {
+func (s *workspacePages) memberChanged(w http.ResponseWriter, r *http.Request, v *page.Visitor, by oauth.Authority, ws storage.Workspace, all []storage.Workspace, text string, err error) error {
 	refuse := func(status int, message string) error {
-		return s.showMembers(w, r, status, v, by, ws, all, templates.MembersView{Page: s.page(v, templates.SectionWorkspaces), Error: message}, "")
+		return s.showMembers(w, r, status, v, by, ws, all, templates.MembersView{Page: s.NewPage(v, templates.SectionWorkspaces), Error: message}, "")
 	}
-	faults := fieldErrors(err)
+	faults := page.FieldErrors(err)
 	switch {
 	case errors.Is(err, storage.ErrConflict) && ws.Personal:
 		return refuse(http.StatusConflict, "Nothing was changed: a workspace that came with an account has one member.")
@@ -89,20 +90,20 @@ func (s *workspacePages) memberChanged(w http.ResponseWriter, r *http.Request, v
 	case err != nil:
 		return err
 	}
-	return s.changed(w, r, v, workspacePath(ws)+"/"+templates.TabMembers, text)
+	return s.RedirectWithNotice(w, r, v, page.WorkspacePath(ws)+"/"+templates.TabMembers, text)
 }
 
 // changeRole serves POST …/members/{id}/role.
-func (s *workspacePages) changeRole(w http.ResponseWriter, r *http.Request, v *visitor, by oauth.Authority, ws storage.Workspace, all []storage.Workspace) error {
+func (s *workspacePages) changeRole(w http.ResponseWriter, r *http.Request, v *page.Visitor, by oauth.Authority, ws storage.Workspace, all []storage.Workspace) error {
 	role := r.PostForm.Get("role")
 	err := s.oauth.ChangeRole(r.Context(), by, ws, r.PathValue("id"), role)
 	return s.memberChanged(w, r, v, by, ws, all, "The role is changed. It counts from the next request on.", err)
 }
 
 // removeMember serves POST …/members/{id}/remove.
-func (s *workspacePages) removeMember(w http.ResponseWriter, r *http.Request, v *visitor, by oauth.Authority, ws storage.Workspace, all []storage.Workspace) error {
+func (s *workspacePages) removeMember(w http.ResponseWriter, r *http.Request, v *page.Visitor, by oauth.Authority, ws storage.Workspace, all []storage.Workspace) error {
 	id := r.PathValue("id")
-	if id == v.user.ID {
+	if id == v.User.ID {
 		return s.leaveWorkspace(w, r, v, by, ws, all)
 	}
 	err := s.oauth.RemoveMember(r.Context(), by, ws, id)
@@ -110,9 +111,9 @@ func (s *workspacePages) removeMember(w http.ResponseWriter, r *http.Request, v 
 }
 
 // invite serves POST …/invitations. The page that follows shows the link, once.
-func (s *workspacePages) invite(w http.ResponseWriter, r *http.Request, v *visitor, by oauth.Authority, ws storage.Workspace, all []storage.Workspace) error {
+func (s *workspacePages) invite(w http.ResponseWriter, r *http.Request, v *page.Visitor, by oauth.Authority, ws storage.Workspace, all []storage.Workspace) error {
 	email, role := r.PostForm.Get("email"), r.PostForm.Get("role")
-	_, once, err := s.createOnce(storage.System(r.Context()), r, v, ws.ID, func(ctx context.Context) (x newSecret, err error) {
+	_, once, err := s.CreateOnce(storage.System(r.Context()), r, v, ws.ID, func(ctx context.Context) (x page.OneTimeSecret, err error) {
 		var i storage.Invitation
 		i, x.Secret, err = s.oauth.Invite(ctx, by, ws, email, role)
 		x.ID = i.ID
@@ -121,31 +122,31 @@ func (s *workspacePages) invite(w http.ResponseWriter, r *http.Request, v *visit
 	if errors.Is(err, storage.ErrConflict) {
 		return s.memberChanged(w, r, v, by, ws, all, "", err)
 	}
-	view := templates.MembersView{Page: s.page(v, templates.SectionWorkspaces)}
-	if view.Errors = fieldErrors(err); view.Errors != nil {
-		view.NewEmail = clean(email, 320)
+	view := templates.MembersView{Page: s.NewPage(v, templates.SectionWorkspaces)}
+	if view.Errors = page.FieldErrors(err); view.Errors != nil {
+		view.NewEmail = page.Clean(email, 320)
 		return s.showMembers(w, r, http.StatusBadRequest, v, by, ws, all, view, role)
 	}
 	if err != nil {
 		return err
 	}
-	return redirect(w, workspacePath(ws)+"/"+templates.TabMembers+"/shown?view="+once)
+	return page.Redirect(w, page.WorkspacePath(ws)+"/"+templates.TabMembers+"/shown?view="+once)
 }
 
 // withdraw serves POST …/invitations/{id}/withdraw.
-func (s *workspacePages) withdraw(w http.ResponseWriter, r *http.Request, v *visitor, by oauth.Authority, ws storage.Workspace, all []storage.Workspace) error {
+func (s *workspacePages) withdraw(w http.ResponseWriter, r *http.Request, v *page.Visitor, by oauth.Authority, ws storage.Workspace, all []storage.Workspace) error {
 	err := s.oauth.DropInvitation(r.Context(), by, ws, r.PathValue("id"))
 	return s.memberChanged(w, r, v, by, ws, all, "The invitation is taken back. Its link no longer works.", err)
 }
 
 // shownInvitation serves GET …/members/shown.
-func (s *workspacePages) shownInvitation(w http.ResponseWriter, r *http.Request, v *visitor, by oauth.Authority, ws storage.Workspace, all []storage.Workspace) error {
-	x, err := s.takeSecret(r, v)
+func (s *workspacePages) shownInvitation(w http.ResponseWriter, r *http.Request, v *page.Visitor, by oauth.Authority, ws storage.Workspace, all []storage.Workspace) error {
+	x, err := s.TakeSecret(r, v)
 	if err != nil {
 		return err
 	}
 	if x.Secret == "" {
-		e := alreadyShown(workspacePath(ws)+"/"+templates.TabMembers, newSecret{})
+		e := page.AlreadyShown(page.WorkspacePath(ws)+"/"+templates.TabMembers, page.OneTimeSecret{})
 		e.Heading, e.Message = "This link was already shown", "It is shown once. Nothing new was created. If you did not copy it, invite the person again for a new link."
 		return e
 	}
@@ -153,16 +154,16 @@ func (s *workspacePages) shownInvitation(w http.ResponseWriter, r *http.Request,
 	if err != nil {
 		return err
 	}
-	view := templates.MembersView{Page: s.page(v, templates.SectionWorkspaces)}
+	view := templates.MembersView{Page: s.NewPage(v, templates.SectionWorkspaces)}
 	view.Made = &templates.MadeInvitation{Email: i.Email, URL: s.oauth.InvitationURL(x.Secret), Expires: i.ExpiresAt.Time()}
 	return s.showMembers(w, r, http.StatusOK, v, by, ws, all, view, "")
 }
 
 // confirmMember serves GET …/members/{id}/remove.
-func (s *workspacePages) confirmMember(w http.ResponseWriter, r *http.Request, v *visitor, by oauth.Authority, ws storage.Workspace, all []storage.Workspace) error {
+func (s *workspacePages) confirmMember(w http.ResponseWriter, r *http.Request, v *page.Visitor, by oauth.Authority, ws storage.Workspace, all []storage.Workspace) error {
 	id := r.PathValue("id")
-	if id == v.user.ID {
-		return redirect(w, workspacePath(ws)+"/leave")
+	if id == v.User.ID {
+		return page.Redirect(w, page.WorkspacePath(ws)+"/leave")
 	}
 	if err := by.May(oauth.MayManageMembers); err != nil {
 		return err
@@ -171,11 +172,11 @@ func (s *workspacePages) confirmMember(w http.ResponseWriter, r *http.Request, v
 }
 
 // confirmLeave serves GET /settings/workspaces/{slug}/leave.
-func (s *workspacePages) confirmLeave(w http.ResponseWriter, r *http.Request, v *visitor, _ oauth.Authority, ws storage.Workspace, all []storage.Workspace) error {
-	return s.askMember(w, r, v, ws, all, v.user.ID, true)
+func (s *workspacePages) confirmLeave(w http.ResponseWriter, r *http.Request, v *page.Visitor, _ oauth.Authority, ws storage.Workspace, all []storage.Workspace) error {
+	return s.askMember(w, r, v, ws, all, v.User.ID, true)
 }
 
-func (s *workspacePages) askMember(w http.ResponseWriter, r *http.Request, v *visitor, ws storage.Workspace, all []storage.Workspace, userID string, self bool) error {
+func (s *workspacePages) askMember(w http.ResponseWriter, r *http.Request, v *page.Visitor, ws storage.Workspace, all []storage.Workspace, userID string, self bool) error {
 	ctx := storage.System(r.Context())
 	members, err := s.store.Members(ctx, ws.ID, "", oauth.MaxMembers)
 	if err != nil {
@@ -183,44 +184,44 @@ func (s *workspacePages) askMember(w http.ResponseWriter, r *http.Request, v *vi
 	}
 	i := slices.IndexFunc(members, func(m storage.Member) bool { return m.UserID == userID })
 	if i < 0 {
-		return notFound()
+		return page.NotFound()
 	}
 	grants, err := s.store.LiveGrantsOf(ctx, userID)
 	if err != nil {
 		return err
 	}
-	apps, err := s.appNames(ctx, slices.DeleteFunc(grants, func(g storage.Grant) bool { return g.WorkspaceID != ws.ID }))
+	apps, err := s.AppNames(ctx, slices.DeleteFunc(grants, func(g storage.Grant) bool { return g.WorkspaceID != ws.ID }))
 	if err != nil {
 		return err
 	}
-	tokens, err := s.liveKeys(ctx, storage.KeyOwner{UserID: userID}, storage.KeyFilter{})
+	tokens, err := s.ActiveKeyNames(ctx, storage.KeyOwner{UserID: userID}, storage.KeyFilter{})
 	if err != nil {
 		return err
 	}
-	keys, err := s.liveKeys(ctx, storage.KeyOwner{WorkspaceID: ws.ID}, storage.KeyFilter{CreatedBy: userID})
+	keys, err := s.ActiveKeyNames(ctx, storage.KeyOwner{WorkspaceID: ws.ID}, storage.KeyFilter{CreatedBy: userID})
 	if err != nil {
 		return err
 	}
 	m := members[i]
 	view := templates.ConfirmView{
-		Page: s.page(v, templates.SectionWorkspaces), Workspace: workspaceBar(ws, all, templates.TabMembers),
-		Title: "Remove " + m.Email + "?", Button: "Remove the member", CancelURL: workspacePath(ws) + "/" + templates.TabMembers,
+		Page: s.NewPage(v, templates.SectionWorkspaces), Workspace: workspaceBar(ws, all, templates.TabMembers),
+		Title: "Remove " + m.Email + "?", Button: "Remove the member", CancelURL: page.WorkspacePath(ws) + "/" + templates.TabMembers,
 		Stays: "To bring them back, invite them again; the access of apps does not come back.",
 	}
 	first := m.Email + " is no longer " + aRole(m.Role) + " of " + ws.Name + "."
 	if self {
-		view.Title, view.Button, view.CancelURL = "Leave "+ws.Name+"?", "Leave the workspace", workspacePath(ws)
+		view.Title, view.Button, view.CancelURL = "Leave "+ws.Name+"?", "Leave the workspace", page.WorkspacePath(ws)
 		view.Workspace.Tab = templates.TabSettings
 		view.Stays, first = "To come back, you need an invitation.", "You are no longer "+aRole(m.Role)+" of "+ws.Name+"."
 	}
-	view.Ends = sentences(first,
-		ending(len(apps), "app loses its access here", "apps lose their access here", apps...),
-		ending(len(tokens), "personal access token no longer reaches it", "personal access tokens no longer reach it", tokens...),
+	view.Ends = page.NonEmpty(first,
+		page.CountSentence(len(apps), "app loses its access here", "apps lose their access here", apps...),
+		page.CountSentence(len(tokens), "personal access token no longer reaches it", "personal access tokens no longer reach it", tokens...),
 	)
-	if text := ending(len(keys), "API key", "API keys", keys...); text != "" {
+	if text := page.CountSentence(len(keys), "API key", "API keys", keys...); text != "" {
 		view.Stays += " What they created stays and works on: " + text
 	}
-	return s.askFirst(w, r, view)
+	return s.AskFirst(w, r, view)
 }
 
 func aRole(role string) string {
@@ -231,7 +232,7 @@ func aRole(role string) string {
 }
 
 // confirmWithdrawal serves GET …/invitations/{id}/withdraw.
-func (s *workspacePages) confirmWithdrawal(w http.ResponseWriter, r *http.Request, v *visitor, by oauth.Authority, ws storage.Workspace, all []storage.Workspace) error {
+func (s *workspacePages) confirmWithdrawal(w http.ResponseWriter, r *http.Request, v *page.Visitor, by oauth.Authority, ws storage.Workspace, all []storage.Workspace) error {
 	if err := by.May(oauth.MayManageMembers); err != nil {
 		return err
 	}
@@ -241,11 +242,11 @@ func (s *workspacePages) confirmWithdrawal(w http.ResponseWriter, r *http.Reques
 	}
 	i := slices.IndexFunc(open, func(i storage.Invitation) bool { return i.ID == r.PathValue("id") })
 	if i < 0 {
-		return notFound()
+		return page.NotFound()
 	}
-	return s.askFirst(w, r, templates.ConfirmView{
-		Page: s.page(v, templates.SectionWorkspaces), Workspace: workspaceBar(ws, all, templates.TabMembers),
-		Title: "Withdraw the invitation of " + open[i].Email + "?", Button: "Withdraw the invitation", CancelURL: workspacePath(ws) + "/" + templates.TabMembers,
+	return s.AskFirst(w, r, templates.ConfirmView{
+		Page: s.NewPage(v, templates.SectionWorkspaces), Workspace: workspaceBar(ws, all, templates.TabMembers),
+		Title: "Withdraw the invitation of " + open[i].Email + "?", Button: "Withdraw the invitation", CancelURL: page.WorkspacePath(ws) + "/" + templates.TabMembers,
 		Ends:  []string{"The link with which " + open[i].Email + " joins as " + aRole(open[i].Role) + " stops working."},
 		Stays: "You can invite them again, with a new link.",
 	})

@@ -19,6 +19,7 @@ import (
 	"doorward/storage"
 	"doorward/web/api"
 	"doorward/web/gateway"
+	"doorward/web/page"
 )
 
 // observe is the outermost middleware: it gives the request an id, catches panics, and writes the one line that the
@@ -82,7 +83,7 @@ func (s *Server) finish(o *observation, r *http.Request) {
 	}
 	// Neither path nor query: people put secrets into both.
 	var space [14]slog.Attr
-	attrs := append(space[:0], slog.String("request_id", o.id), slog.String("method", clean(r.Method, 16)), slog.String("route", r.Pattern),
+	attrs := append(space[:0], slog.String("request_id", o.id), slog.String("method", page.Clean(r.Method, 16)), slog.String("route", r.Pattern),
 		slog.Int("status", o.status), slog.Float64("ms", float64(took.Microseconds())/1000), slog.String("address", o.actor.Address))
 	add := func(name, value string) {
 		if value != "" {
@@ -93,10 +94,10 @@ func (s *Server) finish(o *observation, r *http.Request) {
 	add("subject", o.notes.Subject)
 	add("grant_type", o.notes.GrantType)
 	add("error", o.notes.ErrorCode)
-	add("user_agent", clean(oauth.Redacted(r.UserAgent()), 200))
+	add("user_agent", page.Clean(oauth.Redacted(r.UserAgent()), 200))
 	add("referer", originOnly(r.Referer()))
 	if o.notes.Cause != nil {
-		add("cause", clean(oauth.Redacted(o.notes.Cause.Error()), 500))
+		add("cause", page.Clean(oauth.Redacted(o.notes.Cause.Error()), 500))
 	}
 	s.log.LogAttrs(r.Context(), level, "request", attrs...)
 }
@@ -139,7 +140,7 @@ func originOnly(referer string) string {
 	if err != nil || u.Host == "" {
 		return ""
 	}
-	return clean(u.Scheme+"://"+u.Host, 200)
+	return page.Clean(u.Scheme+"://"+u.Host, 200)
 }
 
 // WriteHeader implements http.ResponseWriter.
@@ -188,10 +189,10 @@ func (s *Server) guard(next http.Handler) http.Handler {
 			s.turnAway(w, r, http.StatusMethodNotAllowed, "This method is not taken here; see the Allow header.")
 		case !probe && !s.ours(r):
 			s.turnAway(w, r, http.StatusMisdirectedRequest, "This server does not answer for that host; use the host of its issuer.")
-		case !canonicalPath(r.URL) && api.Owns(r.URL.Path):
+		case !page.CanonicalPath(r.URL) && api.Owns(r.URL.Path):
 			s.turnAway(w, r, http.StatusNotFound, "There is nothing here; check the address.")
-		case !canonicalPath(r.URL):
-			s.writePageError(w, r, notFound())
+		case !page.CanonicalPath(r.URL):
+			s.WriteError(w, r, page.NotFound())
 		case !probe && s.secure && strings.EqualFold(s.proxies.forwarded(r, "X-Forwarded-Proto"), "http"):
 			s.refusePlain(w, r)
 		default:

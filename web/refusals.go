@@ -17,7 +17,7 @@ func (s *Server) writeFailure(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	if !isMachine(r) {
-		s.writePageError(w, r, errors.New("panic"))
+		s.WriteError(w, r, errors.New("panic"))
 		return
 	}
 	writeMachineError(w, http.StatusInternalServerError, oauth.ServerError, "The server failed. Send the request id to its operator.")

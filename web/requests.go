@@ -5,12 +5,13 @@ import (
 
 	"doorward/storage"
 	"doorward/templates"
+	"doorward/web/page"
 )
 
 // requestsOf are the last requests with a key or an app and, where somebody asks for one by its request id, that one. ctx
 // speaks for who may read them.
 func (s *dashBase) requestsOf(ctx context.Context, id, path, asked string) (templates.Requests, error) {
-	view := templates.Requests{Path: path, Asked: clean(asked, 64)}
+	view := templates.Requests{Path: path, Asked: page.Clean(asked, 64)}
 	list, err := s.store.RecentRequestsOf(ctx, id)
 	if err == nil && asked != "" {
 		var found []storage.Request

@@ -10,6 +10,7 @@ import (
 	"doorward/templates"
 	"doorward/web/api"
 	"doorward/web/gateway"
+	"doorward/web/page"
 )
 
 // routes is the whole surface of the public listener. Endpoints of the protocol take requests from anywhere; pages
@@ -17,12 +18,12 @@ import (
 func (s *Server) routes() http.Handler {
 	mux := &routeMux{ServeMux: http.NewServeMux(), patterns: &s.patterns}
 	sameOrigin := http.NewCrossOriginProtection()
-	sameOrigin.SetDenyHandler(s.plainPage(func(http.ResponseWriter, *http.Request) error {
-		return forbidden("Another site sent this request. Nothing was changed. If you want it, load the page here and do it from there.")
+	sameOrigin.SetDenyHandler(s.ForAnyone(func(http.ResponseWriter, *http.Request) error {
+		return page.NotVerified("Another site sent this request. Nothing was changed. If you want it, load the page here and do it from there.")
 	}))
 
 	// The protocol: no cookies, no pages. Each checks the method itself.
-	machine := func(pattern string, h http.HandlerFunc) { mux.Handle(pattern, bounded(h)) }
+	machine := func(pattern string, h http.HandlerFunc) { mux.Handle(pattern, page.Bounded(h)) }
 	machine("/oauth/token", s.oauth.Token)
 	machine("/oauth/introspect", s.oauth.Introspect)
 	machine("/oauth/revoke", s.oauth.Revoke)
@@ -42,11 +43,11 @@ func (s *Server) routes() http.Handler {
 	mux.HandleFunc("OPTIONS /.well-known/oauth-protected-resource", s.resourceMetadata)
 	mux.HandleFunc("OPTIONS /.well-known/oauth-protected-resource/{path...}", s.resourceMetadata)
 
-	s.api.Register(func(pattern string, h http.Handler) { mux.Handle(pattern, bounded(h)) })
+	s.api.Register(func(pattern string, h http.Handler) { mux.Handle(pattern, page.Bounded(h)) })
 
 	// Authorize takes GET and POST from anywhere, since it decides nothing.
-	mux.Handle("GET /oauth/authorize", s.plainPage(s.signIn.authorize))
-	mux.Handle("POST /oauth/authorize", s.rawPage(s.signIn.authorize))
+	mux.Handle("GET /oauth/authorize", s.ForAnyone(s.signIn.authorize))
+	mux.Handle("POST /oauth/authorize", s.ForAnyoneRaw(s.signIn.authorize))
 
 	// A GET of these may issue a code. HEAD asks for the headers alone (RFC 9110 section 9.3.2) and must issue nothing.
 	mux.HandleFunc("HEAD /oauth/authorize", headOnly)
@@ -54,35 +55,41 @@ func (s *Server) routes() http.Handler {
 	mux.HandleFunc("HEAD /login", headOnly)
 
 	// Pages.
-	page := func(pattern string, h pageHandler) { mux.Handle(pattern, sameOrigin.Handler(s.plainPage(h))) }
-	page("GET /login", s.signIn.loginPage)
-	page("POST /login", s.signIn.login)
-	page("GET /login/link", s.signIn.signInLinkPage)
-	page("POST /login/link", s.signIn.signInLink)
-	page("GET /logout", s.signIn.logoutPage)
-	page("POST /logout", s.signIn.logout)
-	page("GET /oauth/consent", s.signIn.consentPage)
-	page("POST /oauth/consent", s.signIn.consent)
-	page("GET /setup", s.signIn.setupPage)
-	page("POST /setup", s.signIn.setup)
+	head := func(pattern string, h page.Handler) { mux.Handle(pattern, sameOrigin.Handler(s.ForAnyone(h))) }
+	head("GET /login", s.signIn.loginPage)
+	head("POST /login", s.signIn.login)
+	head("GET /login/link", s.signIn.signInLinkPage)
+	head("POST /login/link", s.signIn.signInLink)
+	head("GET /logout", s.signIn.logoutPage)
+	head("POST /logout", s.signIn.logout)
+	head("GET /oauth/consent", s.signIn.consentPage)
+	head("POST /oauth/consent", s.signIn.consent)
+	head("GET /setup", s.signIn.setupPage)
+	head("POST /setup", s.signIn.setup)
 
-	member := func(pattern string, h memberHandler) { mux.Handle(pattern, sameOrigin.Handler(s.memberPage(h))) }
-	member("GET /{$}", func(w http.ResponseWriter, _ *http.Request, _ *visitor) error { return redirect(w, defaultPage) })
-	member("GET /settings/{$}", func(w http.ResponseWriter, _ *http.Request, _ *visitor) error { return redirect(w, defaultPage) })
-	member("GET /settings", func(w http.ResponseWriter, _ *http.Request, _ *visitor) error { return redirect(w, defaultPage) })
+	member := func(pattern string, h page.UserHandler) { mux.Handle(pattern, sameOrigin.Handler(s.ForUsers(h))) }
+	member("GET /{$}", func(w http.ResponseWriter, _ *http.Request, _ *page.Visitor) error {
+		return page.Redirect(w, page.DefaultPage)
+	})
+	member("GET /settings/{$}", func(w http.ResponseWriter, _ *http.Request, _ *page.Visitor) error {
+		return page.Redirect(w, page.DefaultPage)
+	})
+	member("GET /settings", func(w http.ResponseWriter, _ *http.Request, _ *page.Visitor) error {
+		return page.Redirect(w, page.DefaultPage)
+	})
 	member("GET /settings/profile", s.account.profilePage)
 	member("POST /settings/profile", s.account.profile)
 	member("GET /settings/security", s.account.securityPage)
 	member("POST /settings/security/password", s.account.changePassword)
 	member("GET /settings/security/sessions/{id}/end", s.account.confirmEndSession)
-	member("POST /settings/security/sessions/{id}/end", confirmed(s.account.confirmEndSession, s.account.endOneSession))
+	member("POST /settings/security/sessions/{id}/end", page.Confirmed(s.account.confirmEndSession, s.account.endOneSession))
 	member("GET /settings/security/sessions/end-others", s.account.confirmEndSession)
-	member("POST /settings/security/sessions/end-others", confirmed(s.account.confirmEndSession, s.account.endOtherSessions))
+	member("POST /settings/security/sessions/end-others", page.Confirmed(s.account.confirmEndSession, s.account.endOtherSessions))
 	member("GET /settings/connected-apps", s.account.connectedAppsPage)
 	member("GET /settings/connected-apps/{id}/end", s.account.confirmEndAccess)
-	member("POST /settings/connected-apps/{id}/end", confirmed(s.account.confirmEndAccess, s.account.endAccess))
+	member("POST /settings/connected-apps/{id}/end", page.Confirmed(s.account.confirmEndAccess, s.account.endAccess))
 	member("GET /settings/connected-apps/end-all", s.account.confirmEndAccess)
-	member("POST /settings/connected-apps/end-all", confirmed(s.account.confirmEndAccess, s.account.endAccess))
+	member("POST /settings/connected-apps/end-all", page.Confirmed(s.account.confirmEndAccess, s.account.endAccess))
 
 	member("GET /join/{word}", s.signIn.joinPage)
 	member("POST /join/{word}", s.signIn.join)
@@ -91,35 +98,41 @@ func (s *Server) routes() http.Handler {
 	member("GET /settings/workspaces/{slug}", s.workspaces.inWorkspace(s.workspaces.workspacePage))
 	member("POST /settings/workspaces/{slug}", s.workspaces.inWorkspace(s.workspaces.updateWorkspace))
 	member("GET /settings/workspaces/{slug}/leave", s.workspaces.inWorkspace(s.workspaces.confirmLeave))
-	member("POST /settings/workspaces/{slug}/leave", confirmed(s.workspaces.inWorkspace(s.workspaces.confirmLeave), s.workspaces.inWorkspace(s.workspaces.leaveWorkspace)))
+	member("POST /settings/workspaces/{slug}/leave", page.Confirmed(s.workspaces.inWorkspace(s.workspaces.confirmLeave), s.workspaces.inWorkspace(s.workspaces.leaveWorkspace)))
 	member("POST /settings/workspaces/{slug}/delete", s.workspaces.inWorkspace(s.workspaces.deleteWorkspace))
 	member("GET /settings/workspaces/{slug}/members", s.workspaces.inWorkspace(s.workspaces.membersPage))
 	member("GET /settings/workspaces/{slug}/members/shown", s.workspaces.inWorkspace(s.workspaces.shownInvitation))
 	member("POST /settings/workspaces/{slug}/members/{id}/role", s.workspaces.inWorkspace(s.workspaces.changeRole))
 	member("GET /settings/workspaces/{slug}/members/{id}/remove", s.workspaces.inWorkspace(s.workspaces.confirmMember))
-	member("POST /settings/workspaces/{slug}/members/{id}/remove", confirmed(s.workspaces.inWorkspace(s.workspaces.confirmMember), s.workspaces.inWorkspace(s.workspaces.removeMember)))
+	member("POST /settings/workspaces/{slug}/members/{id}/remove", page.Confirmed(s.workspaces.inWorkspace(s.workspaces.confirmMember), s.workspaces.inWorkspace(s.workspaces.removeMember)))
 	member("POST /settings/workspaces/{slug}/invitations", s.workspaces.inWorkspace(s.workspaces.invite))
 	member("GET /settings/workspaces/{slug}/invitations/{id}/withdraw", s.workspaces.inWorkspace(s.workspaces.confirmWithdrawal))
-	member("POST /settings/workspaces/{slug}/invitations/{id}/withdraw", confirmed(s.workspaces.inWorkspace(s.workspaces.confirmWithdrawal), s.workspaces.inWorkspace(s.workspaces.withdraw)))
+	member("POST /settings/workspaces/{slug}/invitations/{id}/withdraw", page.Confirmed(s.workspaces.inWorkspace(s.workspaces.confirmWithdrawal), s.workspaces.inWorkspace(s.workspaces.withdraw)))
 	member("GET /settings/workspaces/{slug}/usage", s.workspaces.permitted(oauth.MaySeeUsage, templates.SectionWorkspaces, templates.TabUsage, s.workspaces.usagePage))
 	member("GET /settings/workspaces/{slug}/audit", s.workspaces.permitted(oauth.MayAudit, templates.SectionWorkspaces, templates.TabAudit, s.workspaces.auditPage))
 
-	admin := func(pattern string, h memberHandler) { mux.Handle(pattern, sameOrigin.Handler(s.adminPage(h))) }
-	admin("GET /admin", func(w http.ResponseWriter, _ *http.Request, _ *visitor) error { return redirect(w, "/admin/users") })
-	admin("GET /admin/{$}", func(w http.ResponseWriter, _ *http.Request, _ *visitor) error { return redirect(w, "/admin/users") })
+	admin := func(pattern string, h page.UserHandler) {
+		mux.Handle(pattern, sameOrigin.Handler(s.ForAdministrators(h)))
+	}
+	admin("GET /admin", func(w http.ResponseWriter, _ *http.Request, _ *page.Visitor) error {
+		return page.Redirect(w, "/admin/users")
+	})
+	admin("GET /admin/{$}", func(w http.ResponseWriter, _ *http.Request, _ *page.Visitor) error {
+		return page.Redirect(w, "/admin/users")
+	})
 	admin("GET /admin/users", s.admin.adminUsersPage)
 	admin("POST /admin/users", s.admin.createUser)
 	admin("GET /admin/users/{id}", s.admin.adminUserPage)
 	admin("POST /admin/users/{id}", s.admin.updateUser)
 	admin("POST /admin/users/{id}/password", s.admin.setUserPassword)
 	admin("GET /admin/users/{id}/sign-out", s.admin.confirmSignOut)
-	admin("POST /admin/users/{id}/sign-out", confirmed(s.admin.confirmSignOut, s.admin.signOutUser))
+	admin("POST /admin/users/{id}/sign-out", page.Confirmed(s.admin.confirmSignOut, s.admin.signOutUser))
 	admin("GET /admin/users/{id}/disable", s.admin.confirmUser)
-	admin("POST /admin/users/{id}/disable", confirmed(s.admin.confirmUser, s.admin.switchUser))
+	admin("POST /admin/users/{id}/disable", page.Confirmed(s.admin.confirmUser, s.admin.switchUser))
 	admin("POST /admin/users/{id}/enable", s.admin.switchUser)
 	admin("GET /admin/workspaces", s.admin.adminWorkspacesPage)
 	admin("GET /admin/workspaces/{id}/disable", s.admin.confirmWorkspace)
-	admin("POST /admin/workspaces/{id}/disable", confirmed(s.admin.confirmWorkspace, s.admin.switchWorkspace))
+	admin("POST /admin/workspaces/{id}/disable", page.Confirmed(s.admin.confirmWorkspace, s.admin.switchWorkspace))
 	admin("POST /admin/workspaces/{id}/enable", s.admin.switchWorkspace)
 	admin("POST /admin/workspaces/{id}/plan", s.admin.planWorkspace)
 	admin("GET /admin/apps", s.apps.adminAppsPage)
@@ -139,7 +152,7 @@ func (s *Server) routes() http.Handler {
 	member("POST /settings/developer/apps/{id}", s.apps.ownApps(s.apps.updateApp))
 	member("POST /settings/developer/apps/{id}/secret", s.apps.ownApps(s.apps.rotateSecret))
 	member("GET /settings/developer/apps/{id}/disable", s.apps.ownApps(s.apps.confirmApp))
-	member("POST /settings/developer/apps/{id}/disable", confirmed(s.apps.ownApps(s.apps.confirmApp), s.apps.ownApps(s.apps.switchApp)))
+	member("POST /settings/developer/apps/{id}/disable", page.Confirmed(s.apps.ownApps(s.apps.confirmApp), s.apps.ownApps(s.apps.switchApp)))
 	member("POST /settings/developer/apps/{id}/enable", s.apps.ownApps(s.apps.switchApp))
 	member("POST /settings/developer/apps/{id}/delete", s.apps.ownApps(s.apps.deleteApp))
 
@@ -148,7 +161,7 @@ func (s *Server) routes() http.Handler {
 	member("POST /settings/workspaces/{slug}/apps/{id}", s.apps.workspaceApps(s.apps.updateApp))
 	member("POST /settings/workspaces/{slug}/apps/{id}/secret", s.apps.workspaceApps(s.apps.rotateSecret))
 	member("GET /settings/workspaces/{slug}/apps/{id}/disable", s.apps.workspaceApps(s.apps.confirmApp))
-	member("POST /settings/workspaces/{slug}/apps/{id}/disable", confirmed(s.apps.workspaceApps(s.apps.confirmApp), s.apps.workspaceApps(s.apps.switchApp)))
+	member("POST /settings/workspaces/{slug}/apps/{id}/disable", page.Confirmed(s.apps.workspaceApps(s.apps.confirmApp), s.apps.workspaceApps(s.apps.switchApp)))
 	member("POST /settings/workspaces/{slug}/apps/{id}/enable", s.apps.workspaceApps(s.apps.switchApp))
 	member("POST /settings/workspaces/{slug}/apps/{id}/delete", s.apps.workspaceApps(s.apps.deleteApp))
 
@@ -157,7 +170,7 @@ func (s *Server) routes() http.Handler {
 	admin("POST /admin/apps/{id}", s.apps.allApps(s.apps.updateApp))
 	admin("POST /admin/apps/{id}/secret", s.apps.allApps(s.apps.rotateSecret))
 	admin("GET /admin/apps/{id}/disable", s.apps.allApps(s.apps.confirmApp))
-	admin("POST /admin/apps/{id}/disable", confirmed(s.apps.allApps(s.apps.confirmApp), s.apps.allApps(s.apps.switchApp)))
+	admin("POST /admin/apps/{id}/disable", page.Confirmed(s.apps.allApps(s.apps.confirmApp), s.apps.allApps(s.apps.switchApp)))
 	admin("POST /admin/apps/{id}/enable", s.apps.allApps(s.apps.switchApp))
 	admin("POST /admin/apps/{id}/delete", s.apps.allApps(s.apps.deleteApp))
 
@@ -174,10 +187,10 @@ func (s *Server) routes() http.Handler {
 	member("POST /settings/workspaces/{slug}/api-keys/{id}", s.keys.apiKeys(s.keys.updateKey))
 	member("POST /settings/workspaces/{slug}/api-keys/{id}/rotate", s.keys.apiKeys(s.keys.rotateKey))
 	member("GET /settings/workspaces/{slug}/api-keys/{id}/pause", s.keys.apiKeys(s.keys.confirmKey))
-	member("POST /settings/workspaces/{slug}/api-keys/{id}/pause", confirmed(s.keys.apiKeys(s.keys.confirmKey), s.keys.apiKeys(s.keys.switchKey)))
+	member("POST /settings/workspaces/{slug}/api-keys/{id}/pause", page.Confirmed(s.keys.apiKeys(s.keys.confirmKey), s.keys.apiKeys(s.keys.switchKey)))
 	member("POST /settings/workspaces/{slug}/api-keys/{id}/resume", s.keys.apiKeys(s.keys.switchKey))
 	member("GET /settings/workspaces/{slug}/api-keys/{id}/revoke", s.keys.apiKeys(s.keys.confirmKey))
-	member("POST /settings/workspaces/{slug}/api-keys/{id}/revoke", confirmed(s.keys.apiKeys(s.keys.confirmKey), s.keys.apiKeys(s.keys.revokeKey)))
+	member("POST /settings/workspaces/{slug}/api-keys/{id}/revoke", page.Confirmed(s.keys.apiKeys(s.keys.confirmKey), s.keys.apiKeys(s.keys.revokeKey)))
 
 	member("GET /settings/developer/personal-access-tokens", s.keys.personalTokens(s.keys.keysPage))
 	member("POST /settings/developer/personal-access-tokens", s.keys.personalTokens(s.keys.createKey))
@@ -188,10 +201,10 @@ func (s *Server) routes() http.Handler {
 	member("POST /settings/developer/personal-access-tokens/{id}", s.keys.personalTokens(s.keys.updateKey))
 	member("POST /settings/developer/personal-access-tokens/{id}/rotate", s.keys.personalTokens(s.keys.rotateKey))
 	member("GET /settings/developer/personal-access-tokens/{id}/pause", s.keys.personalTokens(s.keys.confirmKey))
-	member("POST /settings/developer/personal-access-tokens/{id}/pause", confirmed(s.keys.personalTokens(s.keys.confirmKey), s.keys.personalTokens(s.keys.switchKey)))
+	member("POST /settings/developer/personal-access-tokens/{id}/pause", page.Confirmed(s.keys.personalTokens(s.keys.confirmKey), s.keys.personalTokens(s.keys.switchKey)))
 	member("POST /settings/developer/personal-access-tokens/{id}/resume", s.keys.personalTokens(s.keys.switchKey))
 	member("GET /settings/developer/personal-access-tokens/{id}/revoke", s.keys.personalTokens(s.keys.confirmKey))
-	member("POST /settings/developer/personal-access-tokens/{id}/revoke", confirmed(s.keys.personalTokens(s.keys.confirmKey), s.keys.personalTokens(s.keys.revokeKey)))
+	member("POST /settings/developer/personal-access-tokens/{id}/revoke", page.Confirmed(s.keys.personalTokens(s.keys.confirmKey), s.keys.personalTokens(s.keys.revokeKey)))
 
 	// What trusted proxies ask never comes here; others are told why they may not.
 	mux.HandleFunc(gateway.ForwardPath, s.gateway.ForwardAuth)
@@ -201,7 +214,7 @@ func (s *Server) routes() http.Handler {
 	machine("GET /readyz", s.readyz)
 	mux.Handle("GET /assets/", s.assets())
 	mux.Handle("GET /favicon.ico", http.RedirectHandler(templates.AssetPath("mark.svg"), http.StatusSeeOther))
-	mux.Handle("/", s.rawPage(func(w http.ResponseWriter, r *http.Request) error { return s.noRoute(w, r, mux.ServeMux) }))
+	mux.Handle("/", s.ForAnyoneRaw(func(w http.ResponseWriter, r *http.Request) error { return s.noRoute(w, r, mux.ServeMux) }))
 	return s.observe(s.guard(mux))
 }
 
@@ -243,7 +256,7 @@ func (s *Server) assets() http.Handler {
 	server := http.StripPrefix("/assets/", http.FileServerFS(files))
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		if !fs.ValidPath(strings.TrimPrefix(r.URL.Path, "/assets/")) {
-			s.writePageError(w, r, notFound()) // no list of files, and no name that no file can have
+			s.WriteError(w, r, page.NotFound()) // no list of files, and no name that no file can have
 			return
 		}
 		if templates.IsAssetPath(r.URL.RequestURI()) {
@@ -281,12 +294,12 @@ func (s *Server) noRoute(w http.ResponseWriter, r *http.Request, mux *http.Serve
 		return nil
 	}
 	if len(allowed) == 0 {
-		return notFound()
+		return page.NotFound()
 	}
 	w.Header().Set("Allow", strings.Join(allowed, ", "))
 	if isMachine(r) {
 		s.turnAway(w, r, http.StatusMethodNotAllowed, "This method is not taken here; see the Allow header.")
 		return nil
 	}
-	return &pageError{Status: http.StatusMethodNotAllowed, Heading: "That cannot be done here", Message: "This address does not take requests of this kind."}
+	return &page.Error{Status: http.StatusMethodNotAllowed, Heading: "That cannot be done here", Message: "This address does not take requests of this kind."}
 }

@@ -16,6 +16,7 @@ import (
 	"doorward/storage"
 	"doorward/web/api"
 	"doorward/web/gateway"
+	"doorward/web/page"
 )
 
 // Config is what a Server is made of. Every field is needed but TrustedProxies and APIs.
@@ -33,7 +34,7 @@ type Config struct {
 
 // Server answers on the public listener.
 type Server struct {
-	*Pages
+	*page.Pages
 	signIn     *signInPages
 	account    *accountPages
 	workspaces *workspacePages
@@ -42,6 +43,9 @@ type Server struct {
 	admin      *adminPages
 
 	issuer   *url.URL
+	secure   bool // the issuer is https
+	store    *storage.Store
+	oauth    *oauth.Server
 	api      *api.API
 	gateway  *gateway.Gateway
 	secrets  *oauth.Secrets
@@ -61,11 +65,13 @@ func New(c Config) (*Server, error) {
 		return nil, errors.New("the issuer is not a URL")
 	}
 	secure := issuer.Scheme == "https"
-	s := &Server{issuer: issuer, secrets: c.Secrets, proxies: c.TrustedProxies, log: c.Log, metrics: newMetrics(c.Metrics, c.Store)}
-	s.Pages = &Pages{
-		store: c.Store, oauth: c.OAuth, identity: c.Identity, address: s.proxies.ClientAddress,
-		secure: secure, sessions: newSessionStore(c.Store, secure),
+	s := &Server{
+		issuer: issuer, secure: secure, store: c.Store, oauth: c.OAuth, secrets: c.Secrets, proxies: c.TrustedProxies,
+		log: c.Log, metrics: newMetrics(c.Metrics, c.Store),
 	}
+	s.Pages = page.New(page.Config{
+		Store: c.Store, OAuth: c.OAuth, Identity: c.Identity, ClientAddress: s.proxies.ClientAddress, Secure: secure,
+	})
 	s.signIn = &signInPages{
 		Pages: s.Pages, store: c.Store, oauth: c.OAuth, identity: c.Identity,
 		countLogin: func(outcome string) { s.metrics.logins.WithLabelValues(outcome).Inc() },
@@ -75,14 +81,14 @@ func New(c Config) (*Server, error) {
 	s.admin = &adminPages{Pages: s.Pages, store: c.Store, oauth: c.OAuth, identity: c.Identity}
 	s.gateway, err = gateway.New(gateway.Config{
 		OAuth: c.OAuth, APIs: c.APIs, ClientAddress: s.proxies.ClientAddress, Trusted: s.proxies.trusted, Secure: secure,
-		Log: c.Log, Now: s.now,
+		Log: c.Log, Now: s.Now,
 	})
 	if err != nil {
 		return nil, err
 	}
 	s.api = api.New(api.Config{
 		Store: c.Store, OAuth: c.OAuth, Identity: c.Identity, Gateway: s.gateway, ClientAddress: s.proxies.ClientAddress,
-		SessionCookie: s.sessions.name, Visitor: s.apiVisitor,
+		SessionCookie: s.SessionCookie(), Visitor: s.apiVisitor,
 	})
 	s.handler = s.routes()
 	return s, nil
@@ -99,9 +105,9 @@ func (s *Server) Recheck(ctx context.Context) { s.gateway.Recheck(ctx) }
 
 // apiVisitor tells the management API who is signed in.
 func (s *Server) apiVisitor(r *http.Request) (api.Visitor, error) {
-	v, err := s.visitor(r)
+	v, err := s.Visitor(r)
 	if err != nil {
 		return api.Visitor{}, err
 	}
-	return api.Visitor{User: v.user, Fresh: s.fresh(v)}, nil
+	return api.Visitor{User: v.User, Fresh: s.Fresh(v)}, nil
 }

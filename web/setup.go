@@ -8,6 +8,7 @@ import (
 	"doorward/oauth/identity"
 	"doorward/storage"
 	"doorward/templates"
+	"doorward/web/page"
 )
 
 // setupOver is shown once there is a user. Where none of them is an administrator, it says what to do about that.
@@ -17,12 +18,12 @@ func (s *signInPages) setupOver(r *http.Request) error {
 		return err
 	}
 	if !has {
-		return &pageError{
+		return &page.Error{
 			Status: http.StatusNotFound, Heading: "This server has users, but no administrator", BackURL: "/login", BackText: "Sign in",
 			Message: "The operator can make one of the users an administrator with: doorward user update ADDRESS --admin",
 		}
 	}
-	return &pageError{Status: http.StatusNotFound, Heading: "This server is set up", Message: "The first administrator exists; they can make further accounts.", BackURL: "/login", BackText: "Sign in"}
+	return &page.Error{Status: http.StatusNotFound, Heading: "This server is set up", Message: "The first administrator exists; they can make further accounts.", BackURL: "/login", BackText: "Sign in"}
 }
 
 // setupPage serves GET /setup, where the first administrator is made.
@@ -34,8 +35,8 @@ func (s *signInPages) setupPage(w http.ResponseWriter, r *http.Request) error {
 	if has {
 		return s.setupOver(r)
 	}
-	view := templates.SetupView{Page: s.page(nil, ""), Word: clean(r.URL.Query().Get("word"), 100)}
-	return s.render(w, r, http.StatusOK, view.Nonce, templates.SetupPage(view))
+	view := templates.SetupView{Page: s.NewPage(nil, ""), Word: page.Clean(r.URL.Query().Get("word"), 100)}
+	return s.Render(w, r, http.StatusOK, view.Nonce, templates.SetupPage(view))
 }
 
 // setup serves POST /setup.
@@ -51,17 +52,17 @@ func (s *signInPages) setup(w http.ResponseWriter, r *http.Request) error {
 	user, err := s.identity.CreateFirstAdministrator(r.Context(), form.Get("word"), identity.NewUser{
 		Email: form.Get("email"), Name: form.Get("name"), Password: form.Get("password"),
 	})
-	view := templates.SetupView{Page: s.page(nil, ""), Word: clean(form.Get("word"), 100), Name: clean(form.Get("name"), 300), Email: clean(form.Get("email"), 320)}
+	view := templates.SetupView{Page: s.NewPage(nil, ""), Word: page.Clean(form.Get("word"), 100), Name: page.Clean(form.Get("name"), 300), Email: page.Clean(form.Get("email"), 320)}
 	if errors.Is(err, identity.ErrSetupWord) {
 		if has, lookup := s.store.HasUser(storage.System(r.Context())); lookup == nil && has {
 			return s.setUpAlready(w, r) // the same form was quicker
 		}
 		view.Word, view.Errors = "", map[string]string{"word": "This word is not valid any more. Run doorward setup-link for a new one."}
-		return s.render(w, r, http.StatusForbidden, view.Nonce, templates.SetupPage(view))
+		return s.Render(w, r, http.StatusForbidden, view.Nonce, templates.SetupPage(view))
 	}
-	if faults := fieldErrors(err); faults != nil {
+	if faults := page.FieldErrors(err); faults != nil {
 		view.Errors = faults
-		return s.render(w, r, http.StatusBadRequest, view.Nonce, templates.SetupPage(view))
+		return s.Render(w, r, http.StatusBadRequest, view.Nonce, templates.SetupPage(view))
 	}
 	if err != nil {
 		return err
@@ -71,18 +72,18 @@ func (s *signInPages) setup(w http.ResponseWriter, r *http.Request) error {
 
 // welcome signs the first administrator in.
 func (s *signInPages) welcome(w http.ResponseWriter, r *http.Request, user storage.User) error {
-	old, err := s.visitor(r)
+	old, err := s.Visitor(r)
 	if err != nil {
 		return err
 	}
-	v, err := s.startSession(w, r, old, user)
+	v, err := s.StartSession(w, r, old, user)
 	if err != nil {
 		return err
 	}
-	if err := s.setNotice(w, r, v, "Welcome. You are the first administrator of this server."); err != nil {
+	if err := s.SetNotice(w, r, v, "Welcome. You are the first administrator of this server."); err != nil {
 		return err
 	}
-	return redirect(w, defaultPage)
+	return page.Redirect(w, page.DefaultPage)
 }
 
 // setUpAgain is for how long after the set-up its form may be sent again.
@@ -101,7 +102,7 @@ func (s *signInPages) setUpAlready(w http.ResponseWriter, r *http.Request) error
 	case !u.Admin || s.store.Now().Sub(u.CreatedAt) > setUpAgain:
 		return s.setupOver(r)
 	}
-	attempt, err := s.attempt(r, u.Email, form.Get("password"))
+	attempt, err := s.Attempt(r, u.Email, form.Get("password"))
 	if err != nil {
 		return err
 	}

@@ -8,6 +8,7 @@ import (
 	"doorward/oauth"
 	"doorward/storage"
 	"doorward/templates"
+	"doorward/web/page"
 )
 
 // signInLinkPage serves GET /login/link: a button, since programs that look at links must not use one up.
@@ -17,8 +18,8 @@ func (s *signInPages) signInLinkPage(w http.ResponseWriter, r *http.Request) err
 	if err != nil {
 		return err
 	}
-	view := templates.SignInLinkView{Page: s.page(nil, ""), Word: word, Email: user.Email}
-	return s.render(w, r, http.StatusOK, view.Nonce, templates.SignInLinkPage(view))
+	view := templates.SignInLinkView{Page: s.NewPage(nil, ""), Word: word, Email: user.Email}
+	return s.Render(w, r, http.StatusOK, view.Nonce, templates.SignInLinkPage(view))
 }
 
 // signInLink serves POST /login/link.
@@ -28,11 +29,11 @@ func (s *signInPages) signInLink(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return err
 	}
-	old, err := s.visitor(r)
+	old, err := s.Visitor(r)
 	if err != nil {
 		return err
 	}
-	v, err := s.startSessionBy(w, r, old, user, "sign_in_link", func(ctx context.Context) error {
+	v, err := s.StartSessionBy(w, r, old, user, "sign_in_link", func(ctx context.Context) error {
 		return s.store.TakeSignInLink(ctx, storage.Digest(word), user.ID)
 	})
 	if errors.Is(err, storage.ErrConsumed) {
@@ -42,10 +43,10 @@ func (s *signInPages) signInLink(w http.ResponseWriter, r *http.Request) error {
 		return err
 	}
 	oauth.Note(r.Context()).Subject = user.ID
-	if err := s.setNotice(w, r, v, "You are signed in. The link cannot be used again."); err != nil {
+	if err := s.SetNotice(w, r, v, "You are signed in. The link cannot be used again."); err != nil {
 		return err
 	}
-	return redirect(w, defaultPage)
+	return page.Redirect(w, page.DefaultPage)
 }
 
 // userOfLink finds whom a sign-in link lets in.
@@ -57,8 +58,8 @@ func (s *signInPages) userOfLink(r *http.Request, word string) (storage.User, er
 	return user, err
 }
 
-func linkOver(cause error) *pageError {
-	return &pageError{
+func linkOver(cause error) *page.Error {
+	return &page.Error{
 		Status: http.StatusForbidden, Heading: "This link no longer works", Message: "It was used before, is older than 15 minutes, or was replaced by a newer one. Ask the person who runs this server for another one.",
 		BackURL: "/login", BackText: "Sign in", Cause: cause,
 	}

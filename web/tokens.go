@@ -8,20 +8,21 @@ import (
 	"doorward/oauth"
 	"doorward/storage"
 	"doorward/templates"
+	"doorward/web/page"
 )
 
 // tokensBase is where a person's own personal access tokens are.
 const tokensBase = "/settings/developer/personal-access-tokens" //nolint:gosec // a path
 
 // personalTokens serves h to the visitor, about their own personal access tokens.
-func (s *keyPages) personalTokens(h keyHandler) memberHandler {
-	return func(w http.ResponseWriter, r *http.Request, v *visitor) error {
-		by, ws, all, err := s.oauth.PersonAuthority(r.Context(), v.user.ID, "")
+func (s *keyPages) personalTokens(h keyHandler) page.UserHandler {
+	return func(w http.ResponseWriter, r *http.Request, v *page.Visitor) error {
+		by, ws, all, err := s.oauth.PersonAuthority(r.Context(), v.User.ID, "")
 		if err != nil && !errors.Is(err, oauth.ErrSuspended) { // the tokens work in other workspaces
 			return err
 		}
-		by.Fresh = s.fresh(v)
-		return h(w, r, keyPlace{v: v, by: by, ws: ws, all: all, owner: storage.KeyOwner{UserID: v.user.ID}, base: tokensBase})
+		by.Fresh = s.Fresh(v)
+		return h(w, r, keyPlace{v: v, by: by, ws: ws, all: all, owner: storage.KeyOwner{UserID: v.User.ID}, base: tokensBase})
 	}
 }
 

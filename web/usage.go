@@ -10,23 +10,24 @@ import (
 	"doorward/oauth"
 	"doorward/storage"
 	"doorward/templates"
+	"doorward/web/page"
 )
 
 // usageRows is how many credentials the page of a workspace's usage names.
 const usageRows = 100
 
 // usagePage serves GET /settings/workspaces/{slug}/usage.
-func (s *workspacePages) usagePage(w http.ResponseWriter, r *http.Request, v *visitor, by oauth.Authority, ws storage.Workspace, all []storage.Workspace) error {
-	page, err := s.settingsPage(w, r, v, templates.SectionWorkspaces)
+func (s *workspacePages) usagePage(w http.ResponseWriter, r *http.Request, v *page.Visitor, by oauth.Authority, ws storage.Workspace, all []storage.Workspace) error {
+	head, err := s.PageWithNotice(w, r, v, templates.SectionWorkspaces)
 	if err != nil {
 		return err
 	}
 	s.writeUses(r.Context())
-	view := templates.UsageView{Page: page, Workspace: workspaceBar(ws, all, templates.TabUsage)}
+	view := templates.UsageView{Page: head, Workspace: workspaceBar(ws, all, templates.TabUsage)}
 	if ws.Plan != "" {
 		view.PlanText = "Plan: " + s.planOption(ws.Plan)
 	}
-	names := s.namesIn(ws)
+	names := s.NamesIn(ws)
 	totals := map[string]*templates.UsageRow{}
 	var ids []string
 	err = s.readAs(r.Context(), by, func(ctx context.Context) (err error) {
@@ -48,7 +49,7 @@ func (s *workspacePages) usagePage(w http.ResponseWriter, r *http.Request, v *vi
 			row.Total.Add(x.Allowed, x.Limited, x.Refused)
 		}
 		ids = mostUsed(totals)
-		return names.learn(ctx, ids[:min(len(ids), usageRows)]...)
+		return names.Learn(ctx, ids[:min(len(ids), usageRows)]...)
 	})
 	if err != nil {
 		return err
@@ -60,13 +61,13 @@ func (s *workspacePages) usagePage(w http.ResponseWriter, r *http.Request, v *vi
 			view.Rest.Add(row.Total.Allowed, row.Total.Limited, row.Total.Refused)
 			continue
 		}
-		if row.Who, err = names.of(r.Context(), id); err != nil {
+		if row.Who, err = names.Of(r.Context(), id); err != nil {
 			return err
 		}
-		row.Owner = names.owners[id]
+		row.Owner = names.Owners[id]
 		view.Rows = append(view.Rows, row)
 	}
-	return s.render(w, r, http.StatusOK, view.Nonce, templates.UsagePage(view))
+	return s.Render(w, r, http.StatusOK, view.Nonce, templates.UsagePage(view))
 }
 
 // mostUsed are the ids of credentials, the most used first.

@@ -11,11 +11,12 @@ import (
 	"doorward/oauth/identity"
 	"doorward/storage"
 	"doorward/templates"
+	"doorward/web/page"
 )
 
 // adminPages are the pages for administrators of the server.
 type adminPages struct {
-	*Pages
+	*page.Pages
 	store    *storage.Store
 	oauth    *oauth.Server
 	identity *identity.Service
@@ -25,22 +26,22 @@ type adminPages struct {
 const lastAdministrator = "Nobody else could administer this server. Make or enable another administrator first."
 
 // adminUserPage serves GET /admin/users/{id}.
-func (s *adminPages) adminUserPage(w http.ResponseWriter, r *http.Request, v *visitor) error {
+func (s *adminPages) adminUserPage(w http.ResponseWriter, r *http.Request, v *page.Visitor) error {
 	u, err := s.store.UserByID(storage.System(r.Context()), r.PathValue("id"))
 	if err != nil {
 		return err
 	}
-	page, err := s.settingsPage(w, r, v, templates.SectionAdminUsers)
+	head, err := s.PageWithNotice(w, r, v, templates.SectionAdminUsers)
 	if err != nil {
 		return err
 	}
-	return s.showUser(w, r, http.StatusOK, v, u, templates.AdminUserView{Page: page, AdminUser: templates.AdminUser{Name: u.Name, Email: u.Email, Admin: u.Admin}})
+	return s.showUser(w, r, http.StatusOK, v, u, templates.AdminUserView{Page: head, AdminUser: templates.AdminUser{Name: u.Name, Email: u.Email, Admin: u.Admin}})
 }
 
 // showUser shows a user, with what was typed in the view.
-func (s *adminPages) showUser(w http.ResponseWriter, r *http.Request, status int, v *visitor, u storage.User, view templates.AdminUserView) error {
+func (s *adminPages) showUser(w http.ResponseWriter, r *http.Request, status int, v *page.Visitor, u storage.User, view templates.AdminUserView) error {
 	ctx := storage.System(r.Context())
-	view.ID, view.SavedEmail, view.Disabled, view.Self, view.NeedPassword = u.ID, u.Email, !u.DisabledAt.IsZero(), u.ID == v.user.ID, !s.fresh(v)
+	view.ID, view.SavedEmail, view.Disabled, view.Self, view.NeedPassword = u.ID, u.Email, !u.DisabledAt.IsZero(), u.ID == v.User.ID, !s.Fresh(v)
 	with, err := s.store.WorkspacesStoppedWith(ctx, u.ID)
 	if err != nil {
 		return err
@@ -60,7 +61,7 @@ func (s *adminPages) showUser(w http.ResponseWriter, r *http.Request, status int
 	if view.Tokens, err = s.tokensOf(r, u.ID); err != nil {
 		return err
 	}
-	return s.render(w, r, status, view.Nonce, templates.AdminUserPage(view))
+	return s.Render(w, r, status, view.Nonce, templates.AdminUserPage(view))
 }
 
 // tokensOf describes a user's personal access tokens that are neither revoked nor expired.
@@ -71,7 +72,7 @@ func (s *adminPages) tokensOf(r *http.Request, userID string) (texts []string, e
 	}
 	for i := range tokens {
 		k := &tokens[i]
-		text := k.Name + ": " + masked(k)
+		text := k.Name + ": " + page.Masked(k)
 		if !k.PausedAt.IsZero() {
 			text += ", paused"
 		}
@@ -81,7 +82,7 @@ func (s *adminPages) tokensOf(r *http.Request, userID string) (texts []string, e
 }
 
 // updateUser serves POST /admin/users/{id}.
-func (s *adminPages) updateUser(w http.ResponseWriter, r *http.Request, v *visitor) error {
+func (s *adminPages) updateUser(w http.ResponseWriter, r *http.Request, v *page.Visitor) error {
 	u, err := s.store.UserByID(storage.System(r.Context()), r.PathValue("id"))
 	if err != nil {
 		return err
@@ -99,53 +100,53 @@ func (s *adminPages) updateUser(w http.ResponseWriter, r *http.Request, v *visit
 		c.Admin = &admin
 	}
 	if c.Email != nil || c.Admin != nil && admin {
-		by := s.administrator(v)
+		by := s.Administrator(v)
 		if err := by.MayGivePower(); err != nil {
 			return err
 		}
 	}
 	changed, err := s.identity.UpdateUser(r.Context(), u.ID, c)
-	view := templates.AdminUserView{Page: s.page(v, templates.SectionAdminUsers), AdminUser: templates.AdminUser{Name: clean(name, 300), Email: clean(email, 320), Admin: admin}}
+	view := templates.AdminUserView{Page: s.NewPage(v, templates.SectionAdminUsers), AdminUser: templates.AdminUser{Name: page.Clean(name, 300), Email: page.Clean(email, 320), Admin: admin}}
 	if errors.Is(err, storage.ErrConflict) {
 		view.Errors = map[string]string{"admin": lastAdministrator}
 		return s.showUser(w, r, http.StatusConflict, v, u, view)
 	}
-	if view.Errors = fieldErrors(err); view.Errors != nil {
+	if view.Errors = page.FieldErrors(err); view.Errors != nil {
 		return s.showUser(w, r, http.StatusBadRequest, v, u, view)
 	}
 	if err != nil {
 		return err
 	}
-	if u.ID == v.user.ID && changed.Email != u.Email {
-		return redirect(w, "/login") // this browser is signed out too
+	if u.ID == v.User.ID && changed.Email != u.Email {
+		return page.Redirect(w, "/login") // this browser is signed out too
 	}
-	if u.ID == v.user.ID && !changed.Admin {
-		return redirect(w, defaultPage)
+	if u.ID == v.User.ID && !changed.Admin {
+		return page.Redirect(w, page.DefaultPage)
 	}
-	return s.changed(w, r, v, "/admin/users/"+u.ID, "Saved.")
+	return s.RedirectWithNotice(w, r, v, "/admin/users/"+u.ID, "Saved.")
 }
 
 // setUserPassword serves POST /admin/users/{id}/password.
-func (s *adminPages) setUserPassword(w http.ResponseWriter, r *http.Request, v *visitor) error {
+func (s *adminPages) setUserPassword(w http.ResponseWriter, r *http.Request, v *page.Visitor) error {
 	u, err := s.store.UserByID(storage.System(r.Context()), r.PathValue("id"))
 	if err != nil {
 		return err
 	}
 	form := r.PostForm
-	v, fault, status, err := s.stepUp(w, r, v, form.Get(proofField))
+	v, fault, status, err := s.StepUp(w, r, v, form.Get(page.ProofField))
 	if err != nil {
 		return err
 	}
 	view := templates.AdminUserView{
-		Page: s.page(v, templates.SectionAdminUsers), AdminUser: templates.AdminUser{Name: u.Name, Email: u.Email, Admin: u.Admin},
+		Page: s.NewPage(v, templates.SectionAdminUsers), AdminUser: templates.AdminUser{Name: u.Name, Email: u.Email, Admin: u.Admin},
 		KeepApps: form.Get("keep_apps") != "", RevokeTokens: form.Get("tokens") != "",
 	}
 	if fault != "" {
-		view.Errors = map[string]string{proofField: fault}
+		view.Errors = map[string]string{page.ProofField: fault}
 		return s.showUser(w, r, status, v, u, view)
 	}
 	ended, err := s.identity.SetPassword(r.Context(), u.ID, form.Get("password"), identity.Ending{Apps: !view.KeepApps, Tokens: view.RevokeTokens})
-	if view.Errors = fieldErrors(err); view.Errors != nil {
+	if view.Errors = page.FieldErrors(err); view.Errors != nil {
 		return s.showUser(w, r, http.StatusBadRequest, v, u, view)
 	}
 	if err != nil {
@@ -155,22 +156,22 @@ func (s *adminPages) setUserPassword(w http.ResponseWriter, r *http.Request, v *
 }
 
 // ended says what ended for a user.
-func (s *adminPages) ended(w http.ResponseWriter, r *http.Request, v *visitor, u storage.User, text string, e identity.Ended) error {
-	if u.ID == v.user.ID {
-		return redirect(w, "/login") // this browser is signed out too
+func (s *adminPages) ended(w http.ResponseWriter, r *http.Request, v *page.Visitor, u storage.User, text string, e identity.Ended) error {
+	if u.ID == v.User.ID {
+		return page.Redirect(w, "/login") // this browser is signed out too
 	}
-	for _, more := range sentences(
-		ending(int(e.Sessions), "session ended", "sessions ended"),
-		ending(int(e.Grants), "authorization of an app ended", "authorizations of apps ended"),
-		ending(int(e.Revoked), "personal access token was revoked", "personal access tokens were revoked"),
+	for _, more := range page.NonEmpty(
+		page.CountSentence(int(e.Sessions), "session ended", "sessions ended"),
+		page.CountSentence(int(e.Grants), "authorization of an app ended", "authorizations of apps ended"),
+		page.CountSentence(int(e.Revoked), "personal access token was revoked", "personal access tokens were revoked"),
 	) {
 		text += " " + more
 	}
-	return s.changed(w, r, v, "/admin/users/"+u.ID, text)
+	return s.RedirectWithNotice(w, r, v, "/admin/users/"+u.ID, text)
 }
 
 // confirmSignOut serves GET /admin/users/{id}/sign-out.
-func (s *adminPages) confirmSignOut(w http.ResponseWriter, r *http.Request, v *visitor) error {
+func (s *adminPages) confirmSignOut(w http.ResponseWriter, r *http.Request, v *page.Visitor) error {
 	ctx := storage.System(r.Context())
 	u, err := s.store.UserByID(ctx, r.PathValue("id"))
 	if err != nil {
@@ -180,7 +181,7 @@ func (s *adminPages) confirmSignOut(w http.ResponseWriter, r *http.Request, v *v
 	if err != nil {
 		return err
 	}
-	apps, err := s.appNames(ctx, grants)
+	apps, err := s.AppNames(ctx, grants)
 	if err != nil {
 		return err
 	}
@@ -194,19 +195,19 @@ func (s *adminPages) confirmSignOut(w http.ResponseWriter, r *http.Request, v *v
 		}
 		return text
 	}
-	return s.askFirst(w, r, templates.ConfirmView{
-		Page: s.page(v, templates.SectionAdminUsers), Title: "Sign " + u.Email + " out everywhere?", Button: "Sign out everywhere", CancelURL: "/admin/users/" + u.ID,
+	return s.AskFirst(w, r, templates.ConfirmView{
+		Page: s.NewPage(v, templates.SectionAdminUsers), Title: "Sign " + u.Email + " out everywhere?", Button: "Sign out everywhere", CancelURL: "/admin/users/" + u.ID,
 		Ends:  []string{"Every browser in which " + u.Email + " is signed in is signed out."},
 		Stays: "They can sign in again. What is not chosen here goes on working.", ChoicesText: "Also end",
 		Choices: []templates.ConfirmChoice{
-			{Name: "apps", Value: "1", Label: "The access of apps, each of which has to ask again", Hint: none(ending(len(apps), "app", "apps", apps...))},
-			{Name: "tokens", Value: "1", Label: "All personal access tokens, for good", Hint: none(ending(len(tokens), "token", "tokens", tokens...))},
+			{Name: "apps", Value: "1", Label: "The access of apps, each of which has to ask again", Hint: none(page.CountSentence(len(apps), "app", "apps", apps...))},
+			{Name: "tokens", Value: "1", Label: "All personal access tokens, for good", Hint: none(page.CountSentence(len(tokens), "token", "tokens", tokens...))},
 		},
 	})
 }
 
 // signOutUser serves POST /admin/users/{id}/sign-out.
-func (s *adminPages) signOutUser(w http.ResponseWriter, r *http.Request, v *visitor) error {
+func (s *adminPages) signOutUser(w http.ResponseWriter, r *http.Request, v *page.Visitor) error {
 	u, err := s.store.UserByID(storage.System(r.Context()), r.PathValue("id"))
 	if err != nil {
 		return err
@@ -226,7 +227,7 @@ func (s *adminPages) kept(r *http.Request, userID string) (ids []string, err err
 	}
 	for _, id := range r.PostForm["keep"] {
 		if !slices.ContainsFunc(with, func(ws storage.Workspace) bool { return ws.ID == id && !ws.Personal }) {
-			return nil, &pageError{
+			return nil, &page.Error{
 				Status: http.StatusConflict, Heading: "Nothing was changed", Message: "The owners of a workspace have changed meanwhile. Look again at what stops with the user.",
 				BackURL: "/admin/users/" + userID + "/disable", BackText: "Look again",
 			}
@@ -237,52 +238,52 @@ func (s *adminPages) kept(r *http.Request, userID string) (ids []string, err err
 }
 
 // adminUsersPage serves GET /admin/users.
-func (s *adminPages) adminUsersPage(w http.ResponseWriter, r *http.Request, v *visitor) error {
-	page, err := s.settingsPage(w, r, v, templates.SectionAdminUsers)
+func (s *adminPages) adminUsersPage(w http.ResponseWriter, r *http.Request, v *page.Visitor) error {
+	head, err := s.PageWithNotice(w, r, v, templates.SectionAdminUsers)
 	if err != nil {
 		return err
 	}
-	return s.showUsers(w, r, http.StatusOK, v, templates.AdminUsersView{Page: page})
+	return s.showUsers(w, r, http.StatusOK, v, templates.AdminUsersView{Page: head})
 }
 
-func (s *adminPages) showUsers(w http.ResponseWriter, r *http.Request, status int, v *visitor, view templates.AdminUsersView) error {
-	query, after := clean(r.URL.Query().Get("q"), 200), clean(r.URL.Query().Get("after"), 64)
-	list, err := s.store.Users(storage.System(r.Context()), query, after, listLength+1)
+func (s *adminPages) showUsers(w http.ResponseWriter, r *http.Request, status int, v *page.Visitor, view templates.AdminUsersView) error {
+	query, after := page.Clean(r.URL.Query().Get("q"), 200), page.Clean(r.URL.Query().Get("after"), 64)
+	list, err := s.store.Users(storage.System(r.Context()), query, after, page.ListLength+1)
 	if err != nil {
 		return err
 	}
-	list, view.NextURL, view.PrevURL = paging("/admin/users", query, after, list, func(u storage.User) string { return u.ID })
-	view.Query, view.NeedPassword = query, !s.fresh(v)
+	list, view.NextURL, view.PrevURL = page.Paginate("/admin/users", query, after, list, func(u storage.User) string { return u.ID })
+	view.Query, view.NeedPassword = query, !s.Fresh(v)
 	for _, u := range list {
 		view.Users = append(view.Users, templates.AdminUser{
 			ID: u.ID, Name: u.Name, Email: u.Email, Admin: u.Admin, Disabled: !u.DisabledAt.IsZero(),
-			Created: u.CreatedAt.Time(), LastSeen: u.SeenAt.Time(), Self: u.ID == v.user.ID,
+			Created: u.CreatedAt.Time(), LastSeen: u.SeenAt.Time(), Self: u.ID == v.User.ID,
 		})
 	}
-	return s.render(w, r, status, view.Nonce, templates.AdminUsersPage(view))
+	return s.Render(w, r, status, view.Nonce, templates.AdminUsersPage(view))
 }
 
 // createUser serves POST /admin/users.
-func (s *adminPages) createUser(w http.ResponseWriter, r *http.Request, v *visitor) error {
+func (s *adminPages) createUser(w http.ResponseWriter, r *http.Request, v *page.Visitor) error {
 	form := r.PostForm
-	v, fault, status, err := s.stepUp(w, r, v, form.Get("current_password"))
+	v, fault, status, err := s.StepUp(w, r, v, form.Get("current_password"))
 	if err != nil {
 		return err
 	}
-	view := templates.AdminUsersView{Page: s.page(v, templates.SectionAdminUsers), NewName: clean(form.Get("name"), 300), NewEmail: clean(form.Get("email"), 320), NewAdmin: form.Get("admin") != ""}
+	view := templates.AdminUsersView{Page: s.NewPage(v, templates.SectionAdminUsers), NewName: page.Clean(form.Get("name"), 300), NewEmail: page.Clean(form.Get("email"), 320), NewAdmin: form.Get("admin") != ""}
 	if fault != "" {
 		view.Errors = map[string]string{"current_password": fault}
 		return s.showUsers(w, r, status, v, view)
 	}
-	var made newSecret
+	var made page.OneTimeSecret
 	insert, err := s.identity.PrepareUser(r.Context(), identity.NewUser{Email: form.Get("email"), Name: form.Get("name"), Password: form.Get("password"), Admin: form.Get("admin") != ""})
 	if err == nil {
-		made, _, err = s.createOnce(storage.System(r.Context()), r, v, "", func(ctx context.Context) (newSecret, error) {
+		made, _, err = s.CreateOnce(storage.System(r.Context()), r, v, "", func(ctx context.Context) (page.OneTimeSecret, error) {
 			u, err := insert(ctx)
-			return newSecret{ID: u.ID}, err
+			return page.OneTimeSecret{ID: u.ID}, err
 		})
 	}
-	if view.Errors = fieldErrors(err); view.Errors != nil {
+	if view.Errors = page.FieldErrors(err); view.Errors != nil {
 		return s.showUsers(w, r, http.StatusBadRequest, v, view)
 	}
 	if err != nil {
@@ -292,14 +293,14 @@ func (s *adminPages) createUser(w http.ResponseWriter, r *http.Request, v *visit
 	if err != nil {
 		return err
 	}
-	if err := s.setNotice(w, r, v, u.Email+" can sign in now."); err != nil {
+	if err := s.SetNotice(w, r, v, u.Email+" can sign in now."); err != nil {
 		return err
 	}
-	return redirect(w, "/admin/users")
+	return page.Redirect(w, "/admin/users")
 }
 
 // switchUser serves POST /admin/users/{id}/disable and …/enable.
-func (s *adminPages) switchUser(w http.ResponseWriter, r *http.Request, v *visitor) error {
+func (s *adminPages) switchUser(w http.ResponseWriter, r *http.Request, v *page.Visitor) error {
 	id := r.PathValue("id")
 	u, err := s.store.UserByID(storage.System(r.Context()), id)
 	if err != nil {
@@ -307,8 +308,8 @@ func (s *adminPages) switchUser(w http.ResponseWriter, r *http.Request, v *visit
 	}
 	text := u.Email + " can sign in again. Their keys, tokens and workspaces work again; sessions and the access of apps have ended."
 	if strings.HasSuffix(r.URL.Path, "/disable") {
-		if id == v.user.ID {
-			return &pageError{Status: http.StatusBadRequest, Heading: "You cannot disable yourself", Message: "Ask another administrator, or use the command.", BackURL: "/admin/users", BackText: "Go back to the users"}
+		if id == v.User.ID {
+			return &page.Error{Status: http.StatusBadRequest, Heading: "You cannot disable yourself", Message: "Ask another administrator, or use the command.", BackURL: "/admin/users", BackText: "Go back to the users"}
 		}
 		text = u.Email + " is signed out everywhere, and none of their credentials works. The workspaces without another enabled owner are disabled too."
 		var keep []string
@@ -320,32 +321,32 @@ func (s *adminPages) switchUser(w http.ResponseWriter, r *http.Request, v *visit
 		}
 		err = s.identity.DisableUser(r.Context(), id, keep...)
 	} else {
-		by := s.administrator(v)
+		by := s.Administrator(v)
 		if err := by.MayGivePower(); err != nil {
 			return err
 		}
 		err = s.identity.EnableUser(r.Context(), id)
 	}
 	if errors.Is(err, storage.ErrConflict) {
-		return &pageError{Status: http.StatusConflict, Heading: "Nothing was changed", Message: lastAdministrator, BackURL: "/admin/users", BackText: "Go back to the users"}
+		return &page.Error{Status: http.StatusConflict, Heading: "Nothing was changed", Message: lastAdministrator, BackURL: "/admin/users", BackText: "Go back to the users"}
 	}
 	if err != nil {
 		return err
 	}
-	if err := s.setNotice(w, r, v, text); err != nil {
+	if err := s.SetNotice(w, r, v, text); err != nil {
 		return err
 	}
-	return redirect(w, "/admin/users")
+	return page.Redirect(w, "/admin/users")
 }
 
 // confirmUser serves GET /admin/users/{id}/disable.
-func (s *adminPages) confirmUser(w http.ResponseWriter, r *http.Request, v *visitor) error {
+func (s *adminPages) confirmUser(w http.ResponseWriter, r *http.Request, v *page.Visitor) error {
 	ctx := storage.System(r.Context())
 	u, err := s.store.UserByID(ctx, r.PathValue("id"))
 	if err != nil {
 		return err
 	}
-	sessions, err := s.store.SessionsOf(ctx, u.ID, sessionIdle)
+	sessions, err := s.store.SessionsOf(ctx, u.ID, page.SessionIdle)
 	if err != nil {
 		return err
 	}
@@ -353,19 +354,19 @@ func (s *adminPages) confirmUser(w http.ResponseWriter, r *http.Request, v *visi
 	if err != nil {
 		return err
 	}
-	apps, err := s.appNames(ctx, grants)
+	apps, err := s.AppNames(ctx, grants)
 	if err != nil {
 		return err
 	}
-	tokens, err := s.liveKeys(ctx, storage.KeyOwner{UserID: u.ID}, storage.KeyFilter{})
+	tokens, err := s.ActiveKeyNames(ctx, storage.KeyOwner{UserID: u.ID}, storage.KeyFilter{})
 	if err != nil {
 		return err
 	}
-	list := sentences(
+	list := page.NonEmpty(
 		u.Email+" cannot sign in.",
-		ending(len(sessions), "session is signed out", "sessions are signed out"),
-		ending(len(apps), "app loses its access", "apps lose their access", apps...),
-		ending(len(tokens), "personal access token stops", "personal access tokens stop", tokens...),
+		page.CountSentence(len(sessions), "session is signed out", "sessions are signed out"),
+		page.CountSentence(len(apps), "app loses its access", "apps lose their access", apps...),
+		page.CountSentence(len(tokens), "personal access token stops", "personal access tokens stop", tokens...),
 	)
 	own, err := s.store.WorkspacesStoppedWith(ctx, u.ID)
 	if err != nil {
@@ -385,8 +386,8 @@ func (s *adminPages) confirmUser(w http.ResponseWriter, r *http.Request, v *visi
 			keep = append(keep, templates.ConfirmChoice{Name: "keep", Value: ws.ID, Label: ws.Name, Hint: ws.Slug})
 		}
 	}
-	return s.askFirst(w, r, templates.ConfirmView{
-		Page: s.page(v, templates.SectionAdminUsers), Title: "Disable " + u.Email + "?", Ends: list, Button: "Disable the user", CancelURL: "/admin/users",
+	return s.AskFirst(w, r, templates.ConfirmView{
+		Page: s.NewPage(v, templates.SectionAdminUsers), Title: "Disable " + u.Email + "?", Ends: list, Button: "Disable the user", CancelURL: "/admin/users",
 		Stays:       "Nothing is deleted. You can enable the user again; sessions and the access of apps do not come back.",
 		ChoicesText: "Shared workspaces that go on working without an enabled owner", Choices: keep,
 	})

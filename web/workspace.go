@@ -8,27 +8,25 @@ import (
 	"doorward/oauth"
 	"doorward/storage"
 	"doorward/templates"
+	"doorward/web/page"
 )
 
 // valueWorkspace is the session's key for the slug of the workspace that was looked at last.
 const valueWorkspace = "workspace"
 
-// memberHandler answers whoever is signed in.
-type memberHandler = func(w http.ResponseWriter, r *http.Request, v *visitor) error
-
 // workspaceHandler answers a page about one of the visitor's workspaces. by is what they may do in it; all are those that
 // they belong to, the personal one first.
-type workspaceHandler func(w http.ResponseWriter, r *http.Request, v *visitor, by oauth.Authority, ws storage.Workspace, all []storage.Workspace) error
+type workspaceHandler func(w http.ResponseWriter, r *http.Request, v *page.Visitor, by oauth.Authority, ws storage.Workspace, all []storage.Workspace) error
 
 // inWorkspace finds the workspace that a path names. One that is not the visitor's is not there.
-func (s *dashBase) inWorkspace(h workspaceHandler) memberHandler {
-	return func(w http.ResponseWriter, r *http.Request, v *visitor) error {
+func (s *dashBase) inWorkspace(h workspaceHandler) page.UserHandler {
+	return func(w http.ResponseWriter, r *http.Request, v *page.Visitor) error {
 		by, ws, all, err := s.authority(r, v, r.PathValue("slug"))
 		if err != nil {
 			return err
 		}
-		if v.value(valueWorkspace) != ws.Slug {
-			if err := s.setValue(w, r, v, valueWorkspace, ws.Slug); err != nil {
+		if v.Value(valueWorkspace) != ws.Slug {
+			if err := s.SetValue(w, r, v, valueWorkspace, ws.Slug); err != nil {
 				return err
 			}
 		}
@@ -38,14 +36,14 @@ func (s *dashBase) inWorkspace(h workspaceHandler) memberHandler {
 
 // authority is what the visitor may do in one of their workspaces, by its slug, or, where that is empty, in their personal
 // one; with that workspace and all that they belong to.
-func (s *dashBase) authority(r *http.Request, v *visitor, slug string) (oauth.Authority, storage.Workspace, []storage.Workspace, error) {
-	by, ws, all, err := s.oauth.PersonAuthority(r.Context(), v.user.ID, slug)
-	by.Fresh = s.fresh(v)
+func (s *dashBase) authority(r *http.Request, v *page.Visitor, slug string) (oauth.Authority, storage.Workspace, []storage.Workspace, error) {
+	by, ws, all, err := s.oauth.PersonAuthority(r.Context(), v.User.ID, slug)
+	by.Fresh = s.Fresh(v)
 	switch {
 	case errors.Is(err, oauth.ErrWorkspace):
-		err = notFound()
+		err = page.NotFound()
 	case errors.Is(err, oauth.ErrSuspended):
-		err = &pageError{
+		err = &page.Error{
 			Status: http.StatusForbidden, Heading: "This workspace is disabled", Cause: err, BackURL: "/", BackText: "Go to your settings",
 			Message: whyDisabled(ws) + " None of its API keys and apps works. An administrator can enable it again.",
 		}
@@ -55,12 +53,12 @@ func (s *dashBase) authority(r *http.Request, v *visitor, slug string) (oauth.Au
 
 // permitted serves h to those who have a permission in the workspace, and to others a page that says who has it. section
 // and tab are where that page is.
-func (s *dashBase) permitted(p oauth.Permission, section, tab string, h workspaceHandler) memberHandler {
-	return s.inWorkspace(func(w http.ResponseWriter, r *http.Request, v *visitor, by oauth.Authority, ws storage.Workspace, all []storage.Workspace) error {
+func (s *dashBase) permitted(p oauth.Permission, section, tab string, h workspaceHandler) page.UserHandler {
+	return s.inWorkspace(func(w http.ResponseWriter, r *http.Request, v *page.Visitor, by oauth.Authority, ws storage.Workspace, all []storage.Workspace) error {
 		var no *oauth.Forbidden
 		if err := by.May(p); errors.As(err, &no) {
-			view := templates.NoRoleView{Page: s.page(v, section), Workspace: workspaceBar(ws, all, tab), Message: no.Message}
-			return s.render(w, r, http.StatusForbidden, view.Nonce, templates.NoRolePage(view))
+			view := templates.NoRoleView{Page: s.NewPage(v, section), Workspace: workspaceBar(ws, all, tab), Message: no.Message}
+			return s.Render(w, r, http.StatusForbidden, view.Nonce, templates.NoRolePage(view))
 		}
 		return h(w, r, v, by, ws, all)
 	})
@@ -76,12 +74,12 @@ func workspaceBar(ws storage.Workspace, all []storage.Workspace, tab string) tem
 }
 
 // lastWorkspace is the workspace that the visitor looked at last, or their personal one.
-func (s *dashBase) lastWorkspace(r *http.Request, v *visitor) (storage.Workspace, error) {
-	all, err := s.store.WorkspacesOf(storage.System(r.Context()), v.user.ID)
+func (s *dashBase) lastWorkspace(r *http.Request, v *page.Visitor) (storage.Workspace, error) {
+	all, err := s.store.WorkspacesOf(storage.System(r.Context()), v.User.ID)
 	if err != nil {
 		return storage.Workspace{}, err
 	}
-	last := v.value(valueWorkspace)
+	last := v.Value(valueWorkspace)
 	if i := slices.IndexFunc(all, func(ws storage.Workspace) bool { return ws.Slug == last && ws.DisabledAt.IsZero() }); i >= 0 {
 		return all[i], nil
 	}
@@ -92,12 +90,12 @@ func (s *dashBase) lastWorkspace(r *http.Request, v *visitor) (storage.Workspace
 }
 
 // toWorkspace sends the visitor on to a tab of the workspace they looked at last.
-func (s *dashBase) toWorkspace(tab string) memberHandler {
-	return func(w http.ResponseWriter, r *http.Request, v *visitor) error {
+func (s *dashBase) toWorkspace(tab string) page.UserHandler {
+	return func(w http.ResponseWriter, r *http.Request, v *page.Visitor) error {
 		ws, err := s.lastWorkspace(r, v)
 		if err != nil {
 			return err
 		}
-		return redirect(w, workspacesBase+"/"+ws.Slug+"/"+tab)
+		return page.Redirect(w, page.WorkspacesPath+"/"+ws.Slug+"/"+tab)
 	}
 }

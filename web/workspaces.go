@@ -10,22 +10,23 @@ import (
 	"doorward/oauth"
 	"doorward/storage"
 	"doorward/templates"
+	"doorward/web/page"
 )
 
 // workspacePages are the pages about workspaces, their members, usage and audit log.
 type workspacePages struct{ *dashBase }
 
 // workspacesPage serves GET /settings/workspaces.
-func (s *workspacePages) workspacesPage(w http.ResponseWriter, r *http.Request, v *visitor) error {
-	page, err := s.settingsPage(w, r, v, templates.SectionWorkspaces)
+func (s *workspacePages) workspacesPage(w http.ResponseWriter, r *http.Request, v *page.Visitor) error {
+	head, err := s.PageWithNotice(w, r, v, templates.SectionWorkspaces)
 	if err != nil {
 		return err
 	}
-	return s.showWorkspaces(w, r, http.StatusOK, v, templates.WorkspacesView{Page: page})
+	return s.showWorkspaces(w, r, http.StatusOK, v, templates.WorkspacesView{Page: head})
 }
 
-func (s *workspacePages) showWorkspaces(w http.ResponseWriter, r *http.Request, status int, v *visitor, view templates.WorkspacesView) error {
-	list, err := s.store.WorkspacesOf(storage.System(r.Context()), v.user.ID)
+func (s *workspacePages) showWorkspaces(w http.ResponseWriter, r *http.Request, status int, v *page.Visitor, view templates.WorkspacesView) error {
+	list, err := s.store.WorkspacesOf(storage.System(r.Context()), v.User.ID)
 	if err != nil {
 		return err
 	}
@@ -34,50 +35,50 @@ func (s *workspacePages) showWorkspaces(w http.ResponseWriter, r *http.Request, 
 			Slug: ws.Slug, Name: ws.Name, Role: ws.Role, Plan: ws.Plan, Personal: ws.Personal, Disabled: !ws.DisabledAt.IsZero(),
 		})
 	}
-	return s.render(w, r, status, view.Nonce, templates.WorkspacesPage(view))
+	return s.Render(w, r, status, view.Nonce, templates.WorkspacesPage(view))
 }
 
 // createWorkspace serves POST /settings/workspaces. A slug that is left out is made from the name.
-func (s *workspacePages) createWorkspace(w http.ResponseWriter, r *http.Request, v *visitor) error {
+func (s *workspacePages) createWorkspace(w http.ResponseWriter, r *http.Request, v *page.Visitor) error {
 	name, slug := r.PostForm.Get("name"), strings.TrimSpace(r.PostForm.Get("slug"))
 	slugs := []string{slug}
 	if slug == "" {
 		slugs = oauth.SlugsFor(name)
 	}
-	by := oauth.Authority{UserID: v.user.ID, Session: true, Fresh: s.fresh(v)}
-	var made newSecret
+	by := oauth.Authority{UserID: v.User.ID, Session: true, Fresh: s.Fresh(v)}
+	var made page.OneTimeSecret
 	var err error
 	for _, slug := range slugs {
-		made, _, err = s.createOnce(storage.System(r.Context()), r, v, "", func(ctx context.Context) (newSecret, error) {
-			ws, err := s.oauth.CreateWorkspace(ctx, by, name, slug, "", v.user.ID)
-			return newSecret{ID: ws.Slug}, err
+		made, _, err = s.CreateOnce(storage.System(r.Context()), r, v, "", func(ctx context.Context) (page.OneTimeSecret, error) {
+			ws, err := s.oauth.CreateWorkspace(ctx, by, name, slug, "", v.User.ID)
+			return page.OneTimeSecret{ID: ws.Slug}, err
 		})
 		if !errors.Is(err, storage.ErrExists) {
 			break
 		}
 	}
-	if faults := fieldErrors(err); faults != nil {
+	if faults := page.FieldErrors(err); faults != nil {
 		return s.showWorkspaces(w, r, http.StatusBadRequest, v, templates.WorkspacesView{
-			Page: s.page(v, templates.SectionWorkspaces), NewName: clean(name, 300), NewSlug: clean(slug, 100), Errors: faults,
+			Page: s.NewPage(v, templates.SectionWorkspaces), NewName: page.Clean(name, 300), NewSlug: page.Clean(slug, 100), Errors: faults,
 		})
 	}
 	if err != nil {
 		return err
 	}
-	return s.changed(w, r, v, workspacesBase+"/"+made.ID+"/"+templates.TabMembers, "The workspace is made. Invite those you work with.")
+	return s.RedirectWithNotice(w, r, v, page.WorkspacesPath+"/"+made.ID+"/"+templates.TabMembers, "The workspace is made. Invite those you work with.")
 }
 
 // workspacePage serves GET /settings/workspaces/{slug}.
-func (s *workspacePages) workspacePage(w http.ResponseWriter, r *http.Request, v *visitor, by oauth.Authority, ws storage.Workspace, all []storage.Workspace) error {
-	page, err := s.settingsPage(w, r, v, templates.SectionWorkspaces)
+func (s *workspacePages) workspacePage(w http.ResponseWriter, r *http.Request, v *page.Visitor, by oauth.Authority, ws storage.Workspace, all []storage.Workspace) error {
+	head, err := s.PageWithNotice(w, r, v, templates.SectionWorkspaces)
 	if err != nil {
 		return err
 	}
-	return s.showWorkspace(w, r, http.StatusOK, v, by, ws, all, templates.WorkspaceView{Page: page, Name: ws.Name}, ws.Plan)
+	return s.showWorkspace(w, r, http.StatusOK, v, by, ws, all, templates.WorkspaceView{Page: head, Name: ws.Name}, ws.Plan)
 }
 
 // showWorkspace renders the settings of a workspace; plan is the one that is chosen in the form.
-func (s *workspacePages) showWorkspace(w http.ResponseWriter, r *http.Request, status int, v *visitor, by oauth.Authority, ws storage.Workspace, all []storage.Workspace,
+func (s *workspacePages) showWorkspace(w http.ResponseWriter, r *http.Request, status int, v *page.Visitor, by oauth.Authority, ws storage.Workspace, all []storage.Workspace,
 	view templates.WorkspaceView, plan string,
 ) error {
 	view.Workspace, view.ID, view.PlanText = workspaceBar(ws, all, templates.TabSettings), ws.ID, s.planOption(ws.Plan)
@@ -103,17 +104,17 @@ func (s *workspacePages) showWorkspace(w http.ResponseWriter, r *http.Request, s
 			return err
 		}
 	}
-	return s.render(w, r, status, view.Nonce, templates.WorkspacePage(view))
+	return s.Render(w, r, status, view.Nonce, templates.WorkspacePage(view))
 }
 
 // contentOf counts what goes with a workspace.
-func (s *workspacePages) contentOf(ctx context.Context, v *visitor, ws storage.Workspace) (n templates.WorkspaceContent, err error) {
+func (s *workspacePages) contentOf(ctx context.Context, v *page.Visitor, ws storage.Workspace) (n templates.WorkspaceContent, err error) {
 	members, err := s.store.Members(storage.System(ctx), ws.ID, "", oauth.MaxMembers)
 	if err != nil {
 		return n, err
 	}
 	n.Members = len(members)
-	err = s.store.InTx(storage.Tenant(ctx, v.user.ID, ws.ID), func(ctx context.Context) error {
+	err = s.store.InTx(storage.Tenant(ctx, v.User.ID, ws.ID), func(ctx context.Context) error {
 		apps, err := s.store.CountClientsOfWorkspace(ctx, ws.ID)
 		if err != nil {
 			return err
@@ -126,7 +127,7 @@ func (s *workspacePages) contentOf(ctx context.Context, v *visitor, ws storage.W
 }
 
 // updateWorkspace serves POST /settings/workspaces/{slug}.
-func (s *workspacePages) updateWorkspace(w http.ResponseWriter, r *http.Request, v *visitor, by oauth.Authority, ws storage.Workspace, all []storage.Workspace) error {
+func (s *workspacePages) updateWorkspace(w http.ResponseWriter, r *http.Request, v *page.Visitor, by oauth.Authority, ws storage.Workspace, all []storage.Workspace) error {
 	name, plan := r.PostForm.Get("name"), ws.Plan
 	var chosen *string
 	if r.PostForm.Has("plan") {
@@ -134,51 +135,51 @@ func (s *workspacePages) updateWorkspace(w http.ResponseWriter, r *http.Request,
 		chosen = &plan
 	}
 	_, err := s.oauth.UpdateWorkspace(r.Context(), by, ws, &name, chosen)
-	if faults := fieldErrors(err); faults != nil {
+	if faults := page.FieldErrors(err); faults != nil {
 		return s.showWorkspace(w, r, http.StatusBadRequest, v, by, ws, all,
-			templates.WorkspaceView{Page: s.page(v, templates.SectionWorkspaces), Name: clean(name, 300), Errors: faults}, plan)
+			templates.WorkspaceView{Page: s.NewPage(v, templates.SectionWorkspaces), Name: page.Clean(name, 300), Errors: faults}, plan)
 	}
 	if err != nil {
 		return err
 	}
-	return s.changed(w, r, v, workspacePath(ws), "Saved.")
+	return s.RedirectWithNotice(w, r, v, page.WorkspacePath(ws), "Saved.")
 }
 
 // leaveWorkspace serves POST /settings/workspaces/{slug}/leave.
-func (s *workspacePages) leaveWorkspace(w http.ResponseWriter, r *http.Request, v *visitor, by oauth.Authority, ws storage.Workspace, _ []storage.Workspace) error {
-	err := s.oauth.RemoveMember(r.Context(), by, ws, v.user.ID)
+func (s *workspacePages) leaveWorkspace(w http.ResponseWriter, r *http.Request, v *page.Visitor, by oauth.Authority, ws storage.Workspace, _ []storage.Workspace) error {
+	err := s.oauth.RemoveMember(r.Context(), by, ws, v.User.ID)
 	if errors.Is(err, storage.ErrConflict) {
-		return &pageError{
-			Status: http.StatusConflict, Heading: "You cannot leave this workspace", Cause: err, BackURL: workspacePath(ws), BackText: "Go back to the workspace",
+		return &page.Error{
+			Status: http.StatusConflict, Heading: "You cannot leave this workspace", Cause: err, BackURL: page.WorkspacePath(ws), BackText: "Go back to the workspace",
 			Message: "A workspace keeps at least one owner, and you are its last. Make somebody else an owner first, or delete the workspace.",
 		}
 	}
 	if err != nil {
 		return err
 	}
-	return s.changed(w, r, v, workspacesBase, "You have left "+ws.Name+".")
+	return s.RedirectWithNotice(w, r, v, page.WorkspacesPath, "You have left "+ws.Name+".")
 }
 
 // deleteWorkspace serves POST /settings/workspaces/{slug}/delete. The workspace's slug must be typed.
-func (s *workspacePages) deleteWorkspace(w http.ResponseWriter, r *http.Request, v *visitor, by oauth.Authority, ws storage.Workspace, all []storage.Workspace) error {
+func (s *workspacePages) deleteWorkspace(w http.ResponseWriter, r *http.Request, v *page.Visitor, by oauth.Authority, ws storage.Workspace, all []storage.Workspace) error {
 	if err := by.May(oauth.MayDeleteWorkspace); err != nil {
 		return err
 	}
 	if strings.TrimSpace(r.PostForm.Get("confirm")) != ws.Slug {
 		return s.showWorkspace(w, r, http.StatusBadRequest, v, by, ws, all, templates.WorkspaceView{
-			Page: s.page(v, templates.SectionWorkspaces), Name: ws.Name,
+			Page: s.NewPage(v, templates.SectionWorkspaces), Name: ws.Name,
 			Errors: map[string]string{"confirm": "Type the slug exactly as it is shown. Nothing was deleted."},
 		}, ws.Plan)
 	}
 	err := s.oauth.DeleteWorkspace(r.Context(), by, ws)
 	if errors.Is(err, storage.ErrConflict) {
-		return &pageError{
-			Status: http.StatusConflict, Heading: "This workspace cannot be deleted", Cause: err, BackURL: workspacePath(ws), BackText: "Go back to the workspace",
+		return &page.Error{
+			Status: http.StatusConflict, Heading: "This workspace cannot be deleted", Cause: err, BackURL: page.WorkspacePath(ws), BackText: "Go back to the workspace",
 			Message: "It came with your account, and goes with it.",
 		}
 	}
 	if err != nil {
 		return err
 	}
-	return s.changed(w, r, v, workspacesBase, ws.Name+" is deleted, and all that belonged to it.")
+	return s.RedirectWithNotice(w, r, v, page.WorkspacesPath, ws.Name+" is deleted, and all that belonged to it.")
 }

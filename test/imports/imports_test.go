@@ -25,7 +25,10 @@ var arrows = map[string][]string{
 		"migrations", "oauth", "oauth/apikey", "oauth/identity", "oauth/input", "oauth/limit", "storage", "templates", "web", "web/api",
 		"web/gateway",
 	},
-	"web":            {"oauth", "oauth/apikey", "oauth/identity", "oauth/limit", "storage", "templates", "web/api", "web/gateway"},
+	"web": {
+		"oauth", "oauth/apikey", "oauth/identity", "oauth/limit", "storage", "templates", "web/api", "web/gateway", "web/page",
+	},
+	"web/page":       {"oauth", "oauth/apikey", "oauth/identity", "storage", "templates"},
 	"web/api":        {"oauth", "oauth/apikey", "oauth/identity", "oauth/limit", "storage", "web/gateway"},
 	"web/gateway":    {"oauth", "oauth/apikey", "oauth/identity", "oauth/limit", "storage", "templates"},
 	"oauth":          {"oauth/apikey", "oauth/identity", "oauth/input", "oauth/limit", "storage"},
@@ -58,11 +61,11 @@ var owners = map[string][]string{
 	"github.com/jackc":           {"storage"},
 	"github.com/pressly/goose":   {"storage"},
 	"modernc.org":                {"storage"},
-	"github.com/gorilla":         {"web"},
-	"github.com/a-h/templ":       {"templates", "web"},
+	"github.com/gorilla":         {"web/page"},
+	"github.com/a-h/templ":       {"templates", "web/page"},
 	"github.com/alecthomas/kong": {"cmd/doorward"},
 	"go.yaml.in/yaml":            {"cmd/doorward"},
-	"net/http":                   {"cmd/doorward", "examples", "oauth", "oauth/identity", "oauth/resource", "web", "web/api", "web/gateway"},
+	"net/http":                   {"cmd/doorward", "examples", "oauth", "oauth/identity", "oauth/resource", "web", "web/api", "web/gateway", "web/page"},
 	"testing":                    {},
 }
 

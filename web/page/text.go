@@ -1,4 +1,4 @@
-package web
+package page
 
 import (
 	"errors"
@@ -25,8 +25,8 @@ func inWords(d time.Duration) string {
 	return strconv.FormatInt(int64((d+time.Minute-1)/time.Minute), 10) + " minutes"
 }
 
-// clean makes a stranger's text fit for a log: cut, and without characters that change how a line looks.
-func clean(text string, limit int) string {
+// Clean makes a stranger's text fit for a log: cut, and without characters that change how a line looks.
+func Clean(text string, limit int) string {
 	if len(text) <= limit && plain(text) {
 		return text
 	}
@@ -53,8 +53,8 @@ func plain(text string) bool {
 	return true
 }
 
-// joined is all that fieldErrors found, as one text.
-func joined(faults map[string]string) string {
+// Joined is all that FieldErrors found, as one text.
+func Joined(faults map[string]string) string {
 	var all []string
 	for _, field := range slices.Sorted(maps.Keys(faults)) {
 		all = append(all, faults[field])
@@ -62,8 +62,8 @@ func joined(faults map[string]string) string {
 	return strings.Join(all, " ")
 }
 
-// held is why something that is stopped cannot be started by whoever looks at it; empty: they can.
-func held(err error) string {
+// Held is why something that is stopped cannot be started by whoever looks at it; empty: they can.
+func Held(err error) string {
 	var no *oauth.Forbidden
 	if errors.As(err, &no) {
 		return no.Message
@@ -71,8 +71,8 @@ func held(err error) string {
 	return ""
 }
 
-// fieldErrors turns what is wrong with a form into a sentence for each field; nil when err is about something else.
-func fieldErrors(err error) map[string]string {
+// FieldErrors turns what is wrong with a form into a sentence for each field; nil when err is about something else.
+func FieldErrors(err error) map[string]string {
 	faults := map[string]string{}
 	add := func(field, message string) {
 		if faults[field] != "" {
@@ -85,9 +85,9 @@ func fieldErrors(err error) map[string]string {
 		var app *oauth.Invalid
 		switch {
 		case errors.As(e, &person):
-			add(person.Field, sentence(person.Message))
+			add(person.Field, Sentence(person.Message))
 		case errors.As(e, &app):
-			add(app.Field, sentence(fieldLabels[app.Field]+" "+app.Message))
+			add(app.Field, Sentence(fieldLabels[app.Field]+" "+app.Message))
 		default:
 			return nil
 		}
@@ -105,7 +105,7 @@ var fieldLabels = map[string]string{
 	"plan": "The plan", "rate limit": "The limit", "addresses": "The addresses:", "key": "It", "slug": "The slug", "email": "That",
 }
 
-func sentence(text string) string {
+func Sentence(text string) string {
 	text = strings.TrimSpace(text)
 	if text == "" {
 		return ""
@@ -117,13 +117,13 @@ func sentence(text string) string {
 	return text
 }
 
-// seconds is a wait for Retry-After: whole seconds, at least one.
-func seconds(d time.Duration) string {
+// Seconds is a wait for Retry-After: whole seconds, at least one.
+func Seconds(d time.Duration) string {
 	return strconv.FormatInt(max(1, int64((d+time.Second-1)/time.Second)), 10)
 }
 
-// lasting says how long something lasts, in the two largest units that it has, rounded down: it is a promise.
-func lasting(d time.Duration) string {
+// DurationText says how long something lasts, in the two largest units that it has, rounded down: it is a promise.
+func DurationText(d time.Duration) string {
 	var parts []string
 	for _, unit := range []struct {
 		length time.Duration

@@ -1,4 +1,4 @@
-package web
+package page
 
 import (
 	"context"
@@ -25,19 +25,19 @@ func cookieName(name string, secure bool) string {
 // cookieLength is that of 32 random bytes in base64url.
 const cookieLength = 43
 
-func randomText() string {
+func RandomText() string {
 	var b [32]byte
 	_, _ = rand.Read(b[:]) // never fails
 	return base64.RawURLEncoding.EncodeToString(b[:])
 }
 
-// cookie reads one of our other cookies; http.ErrNoCookie where the browser does not send it.
-func (s *Pages) cookie(r *http.Request, name string) (*http.Cookie, error) {
+// Cookie reads one of our other cookies; http.ErrNoCookie where the browser does not send it.
+func (s *Pages) Cookie(r *http.Request, name string) (*http.Cookie, error) {
 	return r.Cookie(cookieName(name, s.secure))
 }
 
-// setCookie sets one of our other cookies; a lifetime of zero or less removes it.
-func (s *Pages) setCookie(w http.ResponseWriter, name, value string, lifetime time.Duration) {
+// SetCookie sets one of our other cookies; a lifetime of zero or less removes it.
+func (s *Pages) SetCookie(w http.ResponseWriter, name, value string, lifetime time.Duration) {
 	age := int(lifetime.Seconds())
 	if age <= 0 {
 		age = -1
@@ -54,7 +54,7 @@ func (s *Pages) deviceMark(user storage.User) string {
 
 // knownDevice tells whether the browser holds the mark of the account behind an address.
 func (s *Pages) knownDevice(ctx context.Context, r *http.Request, email string) (bool, error) {
-	c, err := s.cookie(r, "doorward-device")
+	c, err := s.Cookie(r, "doorward-device")
 	if err != nil || len(c.Value) != cookieLength {
 		return false, nil
 	}
@@ -68,8 +68,8 @@ func (s *Pages) knownDevice(ctx context.Context, r *http.Request, email string) 
 	return s.oauth.FormTokenFits(c.Value, "device", storage.EmailKey(u.Email), u.PasswordChangedAt.Time().Format(time.RFC3339Nano)), nil
 }
 
-// attempt is a password that somebody gave for an account.
-func (s *Pages) attempt(r *http.Request, email, password string) (identity.Attempt, error) {
+// Attempt is a password that somebody gave for an account.
+func (s *Pages) Attempt(r *http.Request, email, password string) (identity.Attempt, error) {
 	known, err := s.knownDevice(r.Context(), r, email)
 	return identity.Attempt{Email: email, Password: password, Address: s.address(r), KnownDevice: known}, err
 }

@@ -1,4 +1,4 @@
-package web
+package page
 
 import (
 	"bytes"
@@ -16,8 +16,8 @@ import (
 	"doorward/templates"
 )
 
-// pageError is what a person is told instead of a page. Cause is for the log alone.
-type pageError struct {
+// Error is what a person is told instead of a page. Cause is for the log alone.
+type Error struct {
 	Status     int
 	Heading    string
 	Message    string
@@ -28,26 +28,26 @@ type pageError struct {
 	Cause      error
 }
 
-func (e *pageError) Error() string {
+func (e *Error) Error() string {
 	if e.Cause != nil {
 		return e.Heading + ": " + e.Cause.Error()
 	}
 	return e.Heading
 }
 
-func (e *pageError) Unwrap() error { return e.Cause }
+func (e *Error) Unwrap() error { return e.Cause }
 
-func notFound() *pageError {
-	return &pageError{Status: http.StatusNotFound, Heading: "There is nothing here", Message: "The address is wrong, or what was here is gone.", BackURL: "/", BackText: "Go to your settings"}
+func NotFound() *Error {
+	return &Error{Status: http.StatusNotFound, Heading: "There is nothing here", Message: "The address is wrong, or what was here is gone.", BackURL: "/", BackText: "Go to your settings"}
 }
 
-func forbidden(message string) *pageError {
-	return &pageError{Status: http.StatusForbidden, Heading: "We couldn't verify this form", Message: message}
+func NotVerified(message string) *Error {
+	return &Error{Status: http.StatusForbidden, Heading: "We couldn't verify this form", Message: message}
 }
 
 // asPageError is the one place where errors of other packages become words for a person.
-func asPageError(err error) *pageError {
-	var own *pageError
+func asPageError(err error) *Error {
+	var own *Error
 	if errors.As(err, &own) {
 		return own
 	}
@@ -60,42 +60,42 @@ func asPageError(err error) *pageError {
 	switch {
 	case errors.Is(err, storage.ErrUnavailable), errors.Is(err, identity.ErrBusy), errors.Is(err, context.DeadlineExceeded), errors.Is(err, context.Canceled),
 		errors.As(err, &protocol) && protocol.Code == oauth.TemporarilyUnavailable:
-		return &pageError{Status: http.StatusServiceUnavailable, Heading: "Not available right now", Message: "Nothing is lost. Wait a moment, then load this page again.", RetryAfter: time.Second, Cause: err}
+		return &Error{Status: http.StatusServiceUnavailable, Heading: "Not available right now", Message: "Nothing is lost. Wait a moment, then load this page again.", RetryAfter: time.Second, Cause: err}
 	case errors.As(err, &throttled):
-		return &pageError{Status: http.StatusTooManyRequests, Heading: "Too many attempts", Message: tooOften(throttled), RetryAfter: throttled.RetryAfter, Cause: err}
+		return &Error{Status: http.StatusTooManyRequests, Heading: "Too many attempts", Message: TooManyAttempts(throttled), RetryAfter: throttled.RetryAfter, Cause: err}
 	case errors.As(err, &tooMany):
-		return &pageError{
+		return &Error{
 			Status: http.StatusTooManyRequests, Heading: "Too often", RetryAfter: tooMany.RetryAfter, Cause: err,
 			Message: "You, or programs that act for you, have done this very often in a short time. Nothing was changed now. Wait " + inWords(tooMany.RetryAfter) + ", then try again. What you want to revoke or delete need not wait.",
 		}
 	case errors.As(err, &authorize):
-		return &pageError{Status: http.StatusBadRequest, Heading: "The app's request cannot be answered", Message: authorize.Description, Cause: err}
+		return &Error{Status: http.StatusBadRequest, Heading: "The app's request cannot be answered", Message: authorize.Description, Cause: err}
 	case errors.As(err, &tooLarge):
-		return &pageError{Status: http.StatusRequestEntityTooLarge, Heading: "That is too much", Message: "What was sent is larger than this page takes.", Cause: err}
+		return &Error{Status: http.StatusRequestEntityTooLarge, Heading: "That is too much", Message: "What was sent is larger than this page takes.", Cause: err}
 	case errors.As(err, &no):
-		return &pageError{Status: http.StatusForbidden, Heading: "You may not do that", Message: no.Message, Cause: err}
+		return &Error{Status: http.StatusForbidden, Heading: "You may not do that", Message: no.Message, Cause: err}
 	case errors.Is(err, storage.ErrNotFound):
-		return notFound()
+		return NotFound()
 	}
-	return &pageError{Status: http.StatusInternalServerError, Heading: "Something went wrong", Message: "The fault is ours. If it happens again, send the request id to whoever runs this server.", Cause: err}
+	return &Error{Status: http.StatusInternalServerError, Heading: "Something went wrong", Message: "The fault is ours. If it happens again, send the request id to whoever runs this server.", Cause: err}
 }
 
-// tooOften says what to do about passwords that were wrong too often.
-func tooOften(t *identity.Throttled) string {
+// TooManyAttempts says what to do about passwords that were wrong too often.
+func TooManyAttempts(t *identity.Throttled) string {
 	return "Too many attempts have failed. Wait " + inWords(t.RetryAfter) + ", then try again."
 }
 
-// writePageError answers with a page, whatever went wrong.
-func (s *Pages) writePageError(w http.ResponseWriter, r *http.Request, err error) {
+// WriteError answers with a page, whatever went wrong.
+func (s *Pages) WriteError(w http.ResponseWriter, r *http.Request, err error) {
 	e := asPageError(err)
 	if n := oauth.Note(r.Context()); n.Cause == nil {
 		n.Cause = err
 	}
 	if e.RetryAfter > 0 {
-		w.Header().Set("Retry-After", seconds(e.RetryAfter))
+		w.Header().Set("Retry-After", Seconds(e.RetryAfter))
 	}
 	view := templates.ErrorView{
-		Page: s.page(nil, ""), Status: e.Status, Heading: e.Heading, Message: e.Message,
+		Page: s.NewPage(nil, ""), Status: e.Status, Heading: e.Heading, Message: e.Message,
 		RequestID: w.Header().Get("X-Request-Id"), BackURL: e.BackURL, BackText: e.BackText, AnswerURL: templ.SafeURL(e.AnswerURL),
 	}
 	if e.BackURL == "" && e.AnswerURL == "" {

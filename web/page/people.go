@@ -1,4 +1,4 @@
-package web
+package page
 
 import (
 	"context"
@@ -7,16 +7,16 @@ import (
 	"doorward/storage"
 )
 
-// people finds the names of users, each once.
-type people struct {
+// People finds the names of users, each once.
+type People struct {
 	s     *Pages
 	known map[string]string
 }
 
-func (s *Pages) newPeople() *people { return &people{s: s, known: map[string]string{}} }
+func (s *Pages) NewPeople() *People { return &People{s: s, known: map[string]string{}} }
 
-// name is how to call a user; empty where there is none any more.
-func (p *people) name(ctx context.Context, id string) (string, error) {
+// Name is how to call a user; empty where there is none any more.
+func (p *People) Name(ctx context.Context, id string) (string, error) {
 	if id == "" {
 		return "", nil
 	}
@@ -37,5 +37,5 @@ func (p *people) name(ctx context.Context, id string) (string, error) {
 	return name, nil
 }
 
-// masked is a key as it may be shown.
-func masked(k *storage.APIKey) string { return k.Prefix + "…" + k.Tail }
+// Masked is a key as it may be shown.
+func Masked(k *storage.APIKey) string { return k.Prefix + "…" + k.Tail }

@@ -1,4 +1,4 @@
-package web
+package page
 
 import (
 	"cmp"
@@ -13,6 +13,13 @@ import (
 
 	"doorward/oauth"
 	"doorward/storage"
+)
+
+const (
+	SessionIdle     = 24 * time.Hour      // without a request
+	sessionAbsolute = 14 * 24 * time.Hour // whatever happens
+	freshness       = 5 * time.Minute     // after which making a secret asks for the password again
+	deviceLifetime  = 90 * 24 * time.Hour // of the cookie that tells a known browser
 )
 
 // sessionStore is gorilla's sessions.Store over ours: the cookie holds a random text, its digest and all values are a
@@ -50,7 +57,7 @@ func (s *sessionStore) New(r *http.Request, name string) (*sessions.Session, err
 	if len(cookies) != 1 || len(cookies[0].Value) != cookieLength {
 		return session, nil
 	}
-	row, user, err := s.store.LiveSession(storage.System(r.Context()), storage.Digest(cookies[0].Value), sessionIdle)
+	row, user, err := s.store.LiveSession(storage.System(r.Context()), storage.Digest(cookies[0].Value), SessionIdle)
 	if errors.Is(err, storage.ErrNotFound) {
 		return session, nil
 	}
@@ -104,99 +111,99 @@ func encodeValues(session *sessions.Session) (string, error) {
 	return string(text), nil
 }
 
-// visitor is who sends a request: nil fields mean that nobody is signed in.
-type visitor struct {
+// Visitor is who sends a request: nil fields mean that nobody is signed in.
+type Visitor struct {
 	session *sessions.Session
-	row     storage.Session
-	user    storage.User
+	Row     storage.Session
+	User    storage.User
 }
 
-func (v *visitor) signedIn() bool { return v.user.ID != "" }
+func (v *Visitor) SignedIn() bool { return v.User.ID != "" }
 
-// authTime is when the password was last given in this session; zero when nobody is signed in.
-func (v *visitor) authTime() storage.Time { return v.row.AuthTime }
+// AuthTime is when the password was last given in this session; zero when nobody is signed in.
+func (v *Visitor) AuthTime() storage.Time { return v.Row.AuthTime }
 
-// visitor finds the session of a request. The former cookie of a session opens nothing.
-func (s *Pages) visitor(r *http.Request) (*visitor, error) {
+// Visitor finds the session of a request. The former cookie of a session opens nothing.
+func (s *Pages) Visitor(r *http.Request) (*Visitor, error) {
 	v, err := s.holder(r)
 	if err != nil {
 		return nil, err
 	}
-	if v.row.Former {
+	if v.Row.Former {
 		session := sessions.NewSession(s.sessions, s.sessions.name)
 		session.IsNew = true
-		return &visitor{session: session}, nil
+		return &Visitor{session: session}, nil
 	}
 	v.act(r.Context())
 	return v, nil
 }
 
-// visitorOfForm is visitor for a form that may hold the user's password. With it the former cookie is good: the form is
+// VisitorOfForm is visitor for a form that may hold the user's password. With it the former cookie is good: the form is
 // the one with which the user gave their password a moment ago, sent twice.
-func (s *Pages) visitorOfForm(w http.ResponseWriter, r *http.Request) (*visitor, error) {
+func (s *Pages) VisitorOfForm(w http.ResponseWriter, r *http.Request) (*Visitor, error) {
 	v, err := s.holder(r)
-	password := cmp.Or(r.PostForm.Get(proofField), r.PostForm.Get("password"))
-	if err != nil || !v.row.Former || password == "" {
-		return s.visitor(r)
+	password := cmp.Or(r.PostForm.Get(ProofField), r.PostForm.Get("password"))
+	if err != nil || !v.Row.Former || password == "" {
+		return s.Visitor(r)
 	}
-	v, fault, _, err := s.stepUp(w, r, v, password)
+	v, fault, _, err := s.StepUp(w, r, v, password)
 	if err != nil {
 		return nil, err
 	}
 	if fault != "" {
-		return s.visitor(r)
+		return s.Visitor(r)
 	}
 	v.act(r.Context())
 	return v, nil
 }
 
 // act notes for the audit log who acts.
-func (v *visitor) act(ctx context.Context) {
-	if v.signedIn() {
+func (v *Visitor) act(ctx context.Context) {
+	if v.SignedIn() {
 		a := storage.ActorOf(ctx)
-		a.UserID, a.Credential = v.user.ID, "session"
+		a.UserID, a.Credential = v.User.ID, "session"
 	}
 }
 
 // holder is whose cookie a request has, the former one of a session included.
-func (s *Pages) holder(r *http.Request) (*visitor, error) {
+func (s *Pages) holder(r *http.Request) (*Visitor, error) {
 	session, err := s.sessions.Get(r, s.sessions.name)
 	if err != nil {
 		return nil, err
 	}
-	v := &visitor{session: session}
-	v.row, _ = session.Values[valueRow].(storage.Session)
-	v.user, _ = session.Values[valueUser].(storage.User)
+	v := &Visitor{session: session}
+	v.Row, _ = session.Values[valueRow].(storage.Session)
+	v.User, _ = session.Values[valueUser].(storage.User)
 	return v, nil
 }
 
-// startSession signs a user in: a new session with a new cookie takes the place of the browser's old one, so that a
+// StartSession signs a user in: a new session with a new cookie takes the place of the browser's old one, so that a
 // cookie somebody planted before is worth nothing.
-func (s *Pages) startSession(w http.ResponseWriter, r *http.Request, old *visitor, user storage.User) (*visitor, error) {
+func (s *Pages) StartSession(w http.ResponseWriter, r *http.Request, old *Visitor, user storage.User) (*Visitor, error) {
 	if err := s.oauth.TakeSignIn(r.Context(), user.ID); err != nil {
 		return nil, err
 	}
-	return s.startSessionBy(w, r, old, user, "password", func(context.Context) error { return nil })
+	return s.StartSessionBy(w, r, old, user, "password", func(context.Context) error { return nil })
 }
 
-// startSessionBy is startSession for a user who proved who they are with a credential, which use uses up in the same
+// StartSessionBy is StartSession for a user who proved who they are with a credential, which use uses up in the same
 // transaction.
-func (s *Pages) startSessionBy(w http.ResponseWriter, r *http.Request, old *visitor, user storage.User, credential string, use func(context.Context) error) (*visitor, error) {
-	now, text := s.store.Now(), randomText()
+func (s *Pages) StartSessionBy(w http.ResponseWriter, r *http.Request, old *Visitor, user storage.User, credential string, use func(context.Context) error) (*Visitor, error) {
+	now, text := s.store.Now(), RandomText()
 	row := storage.Session{
 		ID: storage.NewID("session"), Digest: storage.Digest(text), UserID: user.ID, Data: "{}", AuthTime: now,
-		UserAgent: clean(oauth.Redacted(r.UserAgent()), 300), Address: s.address(r).String(),
+		UserAgent: Clean(oauth.Redacted(r.UserAgent()), 300), Address: s.address(r).String(),
 		CreatedAt: now, SeenAt: now, ExpiresAt: now.Add(sessionAbsolute),
 	}
-	if old.signedIn() && old.user.ID == user.ID {
+	if old.SignedIn() && old.User.ID == user.ID {
 		// The password once more: the session goes on under a new id and does not live longer for it.
-		row.CreatedAt, row.ExpiresAt = old.row.CreatedAt, old.row.ExpiresAt
+		row.CreatedAt, row.ExpiresAt = old.Row.CreatedAt, old.Row.ExpiresAt
 	}
 	err := s.openSession(w, r, user, credential, text, row.ExpiresAt.Sub(now), func(ctx context.Context) error {
 		if err := use(ctx); err != nil {
 			return err
 		}
-		return s.store.ReplaceSession(ctx, old.row.ID, row)
+		return s.store.ReplaceSession(ctx, old.Row.ID, row)
 	})
 	if err != nil {
 		return nil, err
@@ -204,7 +211,7 @@ func (s *Pages) startSessionBy(w http.ResponseWriter, r *http.Request, old *visi
 	session := sessions.NewSession(s.sessions, s.sessions.name)
 	session.ID = row.ID
 	session.Values[valueRow], session.Values[valueUser] = row, user
-	return &visitor{session: session, row: row, user: user}, nil
+	return &Visitor{session: session, Row: row, User: user}, nil
 }
 
 // renewGrace is how long the cookie before still opens a session whose user has given their password again.
@@ -214,15 +221,15 @@ const renewGrace = time.Minute
 // that a stolen one is soon worth nothing, and never worth the proof. That cookie follows from the one
 // before: a form that was sent twice proves the same twice, and is answered with the same cookie, whichever answer the
 // browser takes.
-func (s *Pages) renewSession(w http.ResponseWriter, r *http.Request, v *visitor) (*visitor, error) {
-	if err := s.oauth.TakeSignIn(r.Context(), v.user.ID); err != nil {
+func (s *Pages) renewSession(w http.ResponseWriter, r *http.Request, v *Visitor) (*Visitor, error) {
+	if err := s.oauth.TakeSignIn(r.Context(), v.User.ID); err != nil {
 		return nil, err
 	}
 	before := r.CookiesNamed(s.sessions.name)[0].Value // visitor has found the session by it
-	text := s.oauth.FormToken("session", v.row.ID, before)
+	text := s.oauth.FormToken("session", v.Row.ID, before)
 	now := s.store.Now()
-	err := s.openSession(w, r, v.user, "password", text, v.row.ExpiresAt.Sub(now), func(ctx context.Context) error {
-		err := s.store.RenewSession(ctx, v.row.ID, storage.Digest(text), storage.Digest(before), now.Add(renewGrace), now)
+	err := s.openSession(w, r, v.User, "password", text, v.Row.ExpiresAt.Sub(now), func(ctx context.Context) error {
+		err := s.store.RenewSession(ctx, v.Row.ID, storage.Digest(text), storage.Digest(before), now.Add(renewGrace), now)
 		if errors.Is(err, storage.ErrNotFound) {
 			return fmt.Errorf("%w: the session was ended", storage.ErrConflict)
 		}
@@ -231,8 +238,8 @@ func (s *Pages) renewSession(w http.ResponseWriter, r *http.Request, v *visitor)
 	if err != nil {
 		return nil, err
 	}
-	v.row.AuthTime, v.row.Digest, v.row.Former = now, storage.Digest(text), false
-	v.session.Values[valueRow] = v.row
+	v.Row.AuthTime, v.Row.Digest, v.Row.Former = now, storage.Digest(text), false
+	v.session.Values[valueRow] = v.Row
 	return v, nil
 }
 
@@ -251,7 +258,7 @@ func (s *Pages) openSession(w http.ResponseWriter, r *http.Request, user storage
 		}, user.ID)
 	})
 	if errors.Is(err, storage.ErrConflict) {
-		return &pageError{Status: http.StatusForbidden, Heading: "You are not signed in", Message: "The password was changed, or the account disabled, while you signed in. Sign in again.", BackURL: "/login", BackText: "Sign in", Cause: err}
+		return &Error{Status: http.StatusForbidden, Heading: "You are not signed in", Message: "The password was changed, or the account disabled, while you signed in. Sign in again.", BackURL: "/login", BackText: "Sign in", Cause: err}
 	}
 	if err != nil {
 		return fmt.Errorf("open the session: %w", err)
@@ -259,18 +266,18 @@ func (s *Pages) openSession(w http.ResponseWriter, r *http.Request, user storage
 	http.SetCookie(w, sessions.NewCookie(s.sessions.name, cookie, &sessions.Options{
 		Path: "/", MaxAge: int(lifetime.Seconds()), Secure: s.secure, HttpOnly: true, SameSite: http.SameSiteLaxMode,
 	}))
-	s.setCookie(w, "doorward-device", s.deviceMark(user), deviceLifetime)
+	s.SetCookie(w, "doorward-device", s.deviceMark(user), deviceLifetime)
 	return nil
 }
 
-// endSession signs the browser out.
-func (s *Pages) endSession(w http.ResponseWriter, r *http.Request, v *visitor) error {
-	if v.signedIn() {
+// EndSession signs the browser out.
+func (s *Pages) EndSession(w http.ResponseWriter, r *http.Request, v *Visitor) error {
+	if v.SignedIn() {
 		err := s.store.InTx(storage.System(r.Context()), func(ctx context.Context) error {
-			if err := s.store.EndSession(ctx, v.user.ID, v.row.ID); err != nil {
+			if err := s.store.EndSession(ctx, v.User.ID, v.Row.ID); err != nil {
 				return err
 			}
-			return s.store.Audit(ctx, storage.AuditEvent{Action: "session.ended", Target: v.row.ID}, v.user.ID)
+			return s.store.Audit(ctx, storage.AuditEvent{Action: "session.ended", Target: v.Row.ID}, v.User.ID)
 		})
 		if err != nil && !errors.Is(err, storage.ErrNotFound) {
 			return fmt.Errorf("end session: %w", err)

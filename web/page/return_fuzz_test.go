@@ -1,4 +1,4 @@
-package web
+package page
 
 import (
 	"net/url"
@@ -31,11 +31,11 @@ func FuzzSafeReturn(f *testing.F) {
 		f.Fatal(err)
 	}
 	f.Fuzz(func(t *testing.T, to string) {
-		got := safeReturn(to)
-		if got != to && got != defaultPage {
+		got := SafeReturn(to)
+		if got != to && got != DefaultPage {
 			t.Fatalf("%q became %q, neither itself nor the default", to, got)
 		}
-		if again := safeReturn(got); again != got {
+		if again := SafeReturn(got); again != got {
 			t.Fatalf("%q is not taken a second time: %q", got, again)
 		}
 		for _, c := range []byte(got) {

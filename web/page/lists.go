@@ -1,15 +1,15 @@
-package web
+package page
 
 import (
 	"net/url"
 )
 
-// listLength is how many rows a page of a list has.
-const listLength = 50
+// ListLength is how many rows a page of a list has.
+const ListLength = 50
 
-// paging turns a list that was read one row too long into a page and the link to the next. The first page is the only
+// Paginate turns a list that was read one row too long into a page and the link to the next. The first page is the only
 // one that can be gone back to by a link; the browser knows the others.
-func paging[T any](base, query, after string, list []T, id func(T) string) (page []T, next, prev string) {
+func Paginate[T any](base, query, after string, list []T, id func(T) string) (page []T, next, prev string) {
 	link := func(after string) string {
 		v := url.Values{}
 		if query != "" {
@@ -26,8 +26,8 @@ func paging[T any](base, query, after string, list []T, id func(T) string) (page
 	if after != "" {
 		prev = link("")
 	}
-	if len(list) > listLength {
-		list = list[:listLength]
+	if len(list) > ListLength {
+		list = list[:ListLength]
 		next = link(id(list[len(list)-1]))
 	}
 	return list, next, prev

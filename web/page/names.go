@@ -1,4 +1,4 @@
-package web
+package page
 
 import (
 	"context"
@@ -8,23 +8,23 @@ import (
 	"doorward/templates"
 )
 
-// names finds what the ids on a workspace's pages stand for, each once. What there is no more keeps its id.
-type names struct {
-	s      *Pages
-	ws     storage.Workspace
-	people *people
-	known  map[string]templates.Named
-	owners map[string]string // of personal access tokens that were looked up
+// Names finds what the ids on a workspace's pages stand for, each once. What there is no more keeps its id.
+type Names struct {
+	s         *Pages
+	Workspace storage.Workspace
+	people    *People
+	known     map[string]templates.Named
+	Owners    map[string]string // of personal access tokens that were looked up
 	// invited are the addresses of open invitations by their ids, once one was asked for.
 	invited map[string]string
 }
 
-func (s *Pages) namesIn(ws storage.Workspace) *names {
-	return &names{s: s, ws: ws, people: s.newPeople(), known: map[string]templates.Named{}, owners: map[string]string{}}
+func (s *Pages) NamesIn(ws storage.Workspace) *Names {
+	return &Names{s: s, Workspace: ws, people: s.NewPeople(), known: map[string]templates.Named{}, Owners: map[string]string{}}
 }
 
-// learn looks up the workspace's own keys and apps among ids. ctx speaks for its tenant.
-func (n *names) learn(ctx context.Context, ids ...string) error {
+// Learn looks up the workspace's own keys and apps among ids. ctx speaks for its tenant.
+func (n *Names) Learn(ctx context.Context, ids ...string) error {
 	for _, id := range ids {
 		if _, ok := n.known[id]; ok {
 			continue
@@ -33,13 +33,13 @@ func (n *names) learn(ctx context.Context, ids ...string) error {
 		switch {
 		case storage.IsID("key", id):
 			var k storage.APIKey
-			if k, err = n.s.store.Key(ctx, storage.KeyOwner{WorkspaceID: n.ws.ID}, id); err == nil {
-				n.known[id] = templates.Named{Text: k.Name, URL: workspacePath(n.ws) + "/" + templates.TabKeys + "/" + id}
+			if k, err = n.s.store.Key(ctx, storage.KeyOwner{WorkspaceID: n.Workspace.ID}, id); err == nil {
+				n.known[id] = templates.Named{Text: k.Name, URL: WorkspacePath(n.Workspace) + "/" + templates.TabKeys + "/" + id}
 			}
 		case storage.IsID("app", id):
 			var c storage.Client
-			if c, err = n.s.store.ClientByID(ctx, id); err == nil && c.WorkspaceID == n.ws.ID {
-				n.known[id] = templates.Named{Text: c.Name, URL: workspacePath(n.ws) + "/" + templates.TabApps + "/" + id}
+			if c, err = n.s.store.ClientByID(ctx, id); err == nil && c.WorkspaceID == n.Workspace.ID {
+				n.known[id] = templates.Named{Text: c.Name, URL: WorkspacePath(n.Workspace) + "/" + templates.TabApps + "/" + id}
 			}
 		}
 		if err != nil && !errors.Is(err, storage.ErrNotFound) {
@@ -49,9 +49,9 @@ func (n *names) learn(ctx context.Context, ids ...string) error {
 	return nil
 }
 
-// of is what an id stands for: what was learnt, else a person, the workspace, a personal access token of a member, an app
+// Of is what an id stands for: what was learnt, else a person, the workspace, a personal access token of a member, an app
 // of somebody else that a member let in, or an open invitation.
-func (n *names) of(ctx context.Context, id string) (templates.Named, error) {
+func (n *Names) Of(ctx context.Context, id string) (templates.Named, error) {
 	if x, ok := n.known[id]; ok || id == "" {
 		return x, nil
 	}
@@ -74,14 +74,14 @@ func (n *names) of(ctx context.Context, id string) (templates.Named, error) {
 			u.Name = u.Email
 		}
 		err = name(u.Name, err)
-	case id == n.ws.ID:
-		err = name(n.ws.Name, nil)
+	case id == n.Workspace.ID:
+		err = name(n.Workspace.Name, nil)
 	case storage.IsID("token", id):
 		var k storage.APIKey
 		if k, err = n.s.store.KeyByID(ctx, id); err == nil {
-			n.owners[id], err = n.people.name(ctx, k.UserID)
+			n.Owners[id], err = n.people.Name(ctx, k.UserID)
 		}
-		err = name(masked(&k), err)
+		err = name(Masked(&k), err)
 	case storage.IsID("app", id):
 		var c storage.Client
 		c, err = n.s.store.ClientByID(ctx, id)
@@ -98,11 +98,11 @@ func (n *names) of(ctx context.Context, id string) (templates.Named, error) {
 	return x, nil
 }
 
-func (n *names) readInvitations(ctx context.Context) error {
+func (n *Names) readInvitations(ctx context.Context) error {
 	if n.invited != nil {
 		return nil
 	}
-	open, err := n.s.store.InvitationsOf(ctx, n.ws.ID)
+	open, err := n.s.store.InvitationsOf(ctx, n.Workspace.ID)
 	if err != nil {
 		return err
 	}

@@ -1,4 +1,4 @@
-package web
+package page
 
 import (
 	"context"
@@ -12,10 +12,10 @@ import (
 	"doorward/templates"
 )
 
-// confirmed serves act to the form of a confirmation page, and ask, which is that page, to any other form: it changes
+// Confirmed serves act to the form of a confirmation page, and ask, which is that page, to any other form: it changes
 // nothing, and is refused to those whom act would refuse.
-func confirmed(ask, act memberHandler) memberHandler {
-	return func(w http.ResponseWriter, r *http.Request, v *visitor) error {
+func Confirmed(ask, act UserHandler) UserHandler {
+	return func(w http.ResponseWriter, r *http.Request, v *Visitor) error {
 		// The name of a key, typed, is as good; revokeKey compares it.
 		typed := strings.HasSuffix(r.URL.Path, "/revoke") && r.PostForm.Has("confirm")
 		if r.PostForm.Get("confirmed") != "yes" && !typed {
@@ -30,13 +30,13 @@ func confirmed(ask, act memberHandler) memberHandler {
 	}
 }
 
-func (s *Pages) askFirst(w http.ResponseWriter, r *http.Request, view templates.ConfirmView) error {
+func (s *Pages) AskFirst(w http.ResponseWriter, r *http.Request, view templates.ConfirmView) error {
 	view.Action = r.URL.EscapedPath()
-	return s.render(w, r, http.StatusOK, view.Nonce, templates.ConfirmPage(view))
+	return s.Render(w, r, http.StatusOK, view.Nonce, templates.ConfirmPage(view))
 }
 
-// appNames are the names of the apps that hold grants, each once.
-func (s *Pages) appNames(ctx context.Context, grants []storage.Grant) (names []string, err error) {
+// AppNames are the names of the apps that hold grants, each once.
+func (s *Pages) AppNames(ctx context.Context, grants []storage.Grant) (names []string, err error) {
 	var seen []string
 	for _, g := range grants {
 		if slices.Contains(seen, g.ClientID) {
@@ -52,8 +52,8 @@ func (s *Pages) appNames(ctx context.Context, grants []storage.Grant) (names []s
 	return names, nil
 }
 
-// liveKeys are the keys or tokens of an owner that are neither revoked nor expired.
-func (s *Pages) liveKeys(ctx context.Context, owner storage.KeyOwner, f storage.KeyFilter) (names []string, err error) {
+// ActiveKeyNames are the keys or tokens of an owner that are neither revoked nor expired.
+func (s *Pages) ActiveKeyNames(ctx context.Context, owner storage.KeyOwner, f storage.KeyFilter) (names []string, err error) {
 	f.Limit = apikey.MaxKeys
 	list, err := s.store.Keys(ctx, owner, f)
 	if err != nil {
@@ -67,8 +67,8 @@ func (s *Pages) liveKeys(ctx context.Context, owner storage.KeyOwner, f storage.
 	return names, nil
 }
 
-// ending is a sentence about how many of something end, with the first names; empty without any.
-func ending(n int, one, many string, names ...string) string {
+// CountSentence is a sentence about how many of something end, with the first names; empty without any.
+func CountSentence(n int, one, many string, names ...string) string {
 	const most = 5
 	if n == 0 {
 		return ""
@@ -87,7 +87,7 @@ func ending(n int, one, many string, names ...string) string {
 	return text + ": " + listed + "."
 }
 
-// sentences leaves out what there is nothing of.
-func sentences(list ...string) []string {
+// NonEmpty leaves out what there is nothing of.
+func NonEmpty(list ...string) []string {
 	return slices.DeleteFunc(list, func(text string) bool { return text == "" })
 }
