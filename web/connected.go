@@ -148,7 +148,7 @@ func (s *accountPages) accessTo(resource, workspaceID string, workspaces []stora
 func (s *accountPages) scopeSentence(resource, name string) string {
 	if r, ok := s.oauth.Resource(resource); ok {
 		if x, ok := r.Scope(name); ok {
-			return scopeText(x)
+			return page.ScopeText(x)
 		}
 	}
 	return name

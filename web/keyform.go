@@ -197,7 +197,7 @@ func keyResource(res *oauth.Resource, chosen, personal bool, checked, held []str
 				if len(with) > 0 {
 					text += " (includes " + strings.Join(with, ", ") + ")"
 				}
-				choice.Scopes = append(choice.Scopes, templates.ScopeChoice{Name: name, Text: text, Kind: scopeKind(x), Checked: has(name)})
+				choice.Scopes = append(choice.Scopes, templates.ScopeChoice{Name: name, Text: text, Kind: page.ScopeKind(x), Checked: has(name)})
 			}
 		}
 		if len(choice.Scopes) > 0 {
@@ -212,7 +212,7 @@ func keyResource(res *oauth.Resource, chosen, personal bool, checked, held []str
 func scopeTree(res *oauth.Resource, names []string, person bool, checked func(name string) bool) (tree []templates.ScopeChoice) {
 	choice := func(name string) templates.ScopeChoice {
 		x, _ := res.Scope(name)
-		return templates.ScopeChoice{Name: name, Text: scopeText(x), Kind: scopeKind(x), Checked: checked(name), UserOnly: x.UserOnly}
+		return templates.ScopeChoice{Name: name, Text: page.ScopeText(x), Kind: page.ScopeKind(x), Checked: checked(name), UserOnly: x.UserOnly}
 	}
 	placed := map[string]bool{}
 	for _, name := range names {

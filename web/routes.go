@@ -46,8 +46,8 @@ func (s *Server) routes() http.Handler {
 	s.api.Register(func(pattern string, h http.Handler) { mux.Handle(pattern, page.Bounded(h)) })
 
 	// Authorize takes GET and POST from anywhere, since it decides nothing.
-	mux.Handle("GET /oauth/authorize", s.ForAnyone(s.signIn.authorize))
-	mux.Handle("POST /oauth/authorize", s.ForAnyoneRaw(s.signIn.authorize))
+	mux.Handle("GET /oauth/authorize", s.ForAnyone(s.signIn.Authorize))
+	mux.Handle("POST /oauth/authorize", s.ForAnyoneRaw(s.signIn.Authorize))
 
 	// A GET of these may issue a code. HEAD asks for the headers alone (RFC 9110 section 9.3.2) and must issue nothing.
 	mux.HandleFunc("HEAD /oauth/authorize", headOnly)
@@ -56,16 +56,16 @@ func (s *Server) routes() http.Handler {
 
 	// Pages.
 	head := func(pattern string, h page.Handler) { mux.Handle(pattern, sameOrigin.Handler(s.ForAnyone(h))) }
-	head("GET /login", s.signIn.loginPage)
-	head("POST /login", s.signIn.login)
-	head("GET /login/link", s.signIn.signInLinkPage)
-	head("POST /login/link", s.signIn.signInLink)
-	head("GET /logout", s.signIn.logoutPage)
-	head("POST /logout", s.signIn.logout)
-	head("GET /oauth/consent", s.signIn.consentPage)
-	head("POST /oauth/consent", s.signIn.consent)
-	head("GET /setup", s.signIn.setupPage)
-	head("POST /setup", s.signIn.setup)
+	head("GET /login", s.signIn.LoginPage)
+	head("POST /login", s.signIn.Login)
+	head("GET /login/link", s.signIn.SignInLinkPage)
+	head("POST /login/link", s.signIn.SignInLink)
+	head("GET /logout", s.signIn.LogoutPage)
+	head("POST /logout", s.signIn.Logout)
+	head("GET /oauth/consent", s.signIn.ConsentPage)
+	head("POST /oauth/consent", s.signIn.Consent)
+	head("GET /setup", s.signIn.SetupPage)
+	head("POST /setup", s.signIn.Setup)
 
 	member := func(pattern string, h page.UserHandler) { mux.Handle(pattern, sameOrigin.Handler(s.ForUsers(h))) }
 	member("GET /{$}", func(w http.ResponseWriter, _ *http.Request, _ *page.Visitor) error {
@@ -91,8 +91,8 @@ func (s *Server) routes() http.Handler {
 	member("GET /settings/connected-apps/end-all", s.account.confirmEndAccess)
 	member("POST /settings/connected-apps/end-all", page.Confirmed(s.account.confirmEndAccess, s.account.endAccess))
 
-	member("GET /join/{word}", s.signIn.joinPage)
-	member("POST /join/{word}", s.signIn.join)
+	member("GET /join/{word}", s.signIn.JoinPage)
+	member("POST /join/{word}", s.signIn.Join)
 	member("GET /settings/workspaces", s.workspaces.workspacesPage)
 	member("POST /settings/workspaces", s.workspaces.createWorkspace)
 	member("GET /settings/workspaces/{slug}", s.workspaces.inWorkspace(s.workspaces.workspacePage))

@@ -17,6 +17,7 @@ import (
 	"doorward/web/api"
 	"doorward/web/gateway"
 	"doorward/web/page"
+	"doorward/web/signin"
 )
 
 // Config is what a Server is made of. Every field is needed but TrustedProxies and APIs.
@@ -35,7 +36,7 @@ type Config struct {
 // Server answers on the public listener.
 type Server struct {
 	*page.Pages
-	signIn     *signInPages
+	signIn     *signin.Handlers
 	account    *accountPages
 	workspaces *workspacePages
 	keys       *keyPages
@@ -72,10 +73,10 @@ func New(c Config) (*Server, error) {
 	s.Pages = page.New(page.Config{
 		Store: c.Store, OAuth: c.OAuth, Identity: c.Identity, ClientAddress: s.proxies.ClientAddress, Secure: secure,
 	})
-	s.signIn = &signInPages{
-		Pages: s.Pages, store: c.Store, oauth: c.OAuth, identity: c.Identity,
-		countLogin: func(outcome string) { s.metrics.logins.WithLabelValues(outcome).Inc() },
-	}
+	s.signIn = signin.New(signin.Config{
+		Pages: s.Pages, Store: c.Store, OAuth: c.OAuth, Identity: c.Identity,
+		CountLogin: func(outcome string) { s.metrics.logins.WithLabelValues(outcome).Inc() },
+	})
 	base := &dashBase{Pages: s.Pages, store: c.Store, oauth: c.OAuth, identity: c.Identity}
 	s.account, s.workspaces, s.keys, s.apps = &accountPages{base}, &workspacePages{base}, &keyPages{base}, &appPages{base}
 	s.admin = &adminPages{Pages: s.Pages, store: c.Store, oauth: c.OAuth, identity: c.Identity}

@@ -27,7 +27,9 @@ var arrows = map[string][]string{
 	},
 	"web": {
 		"oauth", "oauth/apikey", "oauth/identity", "oauth/limit", "storage", "templates", "web/api", "web/gateway", "web/page",
+		"web/signin",
 	},
+	"web/signin":     {"oauth", "oauth/identity", "storage", "templates", "web/page"},
 	"web/page":       {"oauth", "oauth/apikey", "oauth/identity", "storage", "templates"},
 	"web/api":        {"oauth", "oauth/apikey", "oauth/identity", "oauth/limit", "storage", "web/gateway"},
 	"web/gateway":    {"oauth", "oauth/apikey", "oauth/identity", "oauth/limit", "storage", "templates"},
@@ -65,7 +67,7 @@ var owners = map[string][]string{
 	"github.com/a-h/templ":       {"templates", "web/page"},
 	"github.com/alecthomas/kong": {"cmd/doorward"},
 	"go.yaml.in/yaml":            {"cmd/doorward"},
-	"net/http":                   {"cmd/doorward", "examples", "oauth", "oauth/identity", "oauth/resource", "web", "web/api", "web/gateway", "web/page"},
+	"net/http":                   {"cmd/doorward", "examples", "oauth", "oauth/identity", "oauth/resource", "web", "web/api", "web/gateway", "web/page", "web/signin"},
 	"testing":                    {},
 }
 

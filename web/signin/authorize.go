@@ -1,4 +1,4 @@
-package web
+package signin
 
 import (
 	"context"
@@ -12,18 +12,32 @@ import (
 	"doorward/web/page"
 )
 
-// signInPages answers what signs people in and asks them about apps.
-type signInPages struct {
+// Config is what the pages for signing in are made of. Every field is needed.
+type Config struct {
+	Pages      *page.Pages
+	Store      *storage.Store
+	OAuth      *oauth.Server
+	Identity   *identity.Service
+	CountLogin func(outcome string) // "ok", "wrong" or "throttled"
+}
+
+// Handlers serves the pages on which people sign in and decide about apps.
+type Handlers struct {
 	*page.Pages
 	store      *storage.Store
 	oauth      *oauth.Server
 	identity   *identity.Service
-	countLogin func(outcome string) // "ok", "wrong" or "throttled"
+	countLogin func(outcome string)
 }
 
-// authorize serves GET and POST /oauth/authorize (RFC 6749 section 4.1.1). It validates and asks nothing: where
+// New makes the handlers.
+func New(c Config) *Handlers {
+	return &Handlers{Pages: c.Pages, store: c.Store, oauth: c.OAuth, identity: c.Identity, countLogin: c.CountLogin}
+}
+
+// Authorize serves GET and POST /oauth/authorize (RFC 6749 section 4.1.1). It validates and asks nothing: where
 // nothing has to be asked it answers with a code, else it sends the browser to login or consent.
-func (s *signInPages) authorize(w http.ResponseWriter, r *http.Request) error {
+func (s *Handlers) Authorize(w http.ResponseWriter, r *http.Request) error {
 	if r.Method == http.MethodPost && oauth.IsEncoded(r.Header) {
 		return page.EncodedBody(w)
 	}
@@ -49,7 +63,7 @@ func (s *signInPages) authorize(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return err
 	}
-	if p.nowhere() || a.NeedsConsent(p.known) {
+	if p.hasNoWorkspace() || a.NeedsConsent(p.known) {
 		if a.Prompt == "none" {
 			return s.refuse(w, r, a, v, s.oauth.Refuse(a, oauth.ConsentRequired))
 		}
@@ -63,7 +77,7 @@ func (s *signInPages) authorize(w http.ResponseWriter, r *http.Request) error {
 }
 
 // refuse tells the app, or, where it is not trusted with sending people around unasked, the person.
-func (s *signInPages) refuse(w http.ResponseWriter, r *http.Request, a *oauth.AuthorizeRequest, v *page.Visitor, refused *oauth.AuthorizeError) error {
+func (s *Handlers) refuse(w http.ResponseWriter, r *http.Request, a *oauth.AuthorizeRequest, v *page.Visitor, refused *oauth.AuthorizeError) error {
 	n := oauth.Note(r.Context())
 	n.ErrorCode, n.Cause = refused.Code, refused
 	allowedBefore := false
@@ -81,7 +95,7 @@ func (s *signInPages) refuse(w http.ResponseWriter, r *http.Request, a *oauth.Au
 }
 
 // approveFailed sorts out what Approve may return: an answer for the app, or a page.
-func (s *signInPages) approveFailed(w http.ResponseWriter, a *oauth.AuthorizeRequest, err error) error {
+func (s *Handlers) approveFailed(w http.ResponseWriter, a *oauth.AuthorizeRequest, err error) error {
 	var refused *oauth.AuthorizeError
 	var e *page.Error
 	switch {
@@ -107,12 +121,12 @@ type place struct {
 	known      []string
 }
 
-// nowhere tells that there is no workspace in which the person may let an app act.
-func (p *place) nowhere() bool { return len(p.workspaces) == 0 }
+// hasNoWorkspace tells that there is no workspace in which the person may let an app act.
+func (p *place) hasNoWorkspace() bool { return len(p.workspaces) == 0 }
 
 // place finds the workspace that tokens will act in: the one that the person chose when this app asked for this API
 // last. Where they may not act there any more, nothing is known, so that they are asked.
-func (s *signInPages) place(ctx context.Context, a *oauth.AuthorizeRequest, v *page.Visitor) (*place, error) {
+func (s *Handlers) place(ctx context.Context, a *oauth.AuthorizeRequest, v *page.Visitor) (*place, error) {
 	all, err := s.store.WorkspacesOf(storage.System(ctx), v.User.ID)
 	if err != nil {
 		return nil, err
@@ -124,7 +138,7 @@ func (s *signInPages) place(ctx context.Context, a *oauth.AuthorizeRequest, v *p
 		}
 	}
 	p.more = len(p.workspaces) < len(all)
-	if p.nowhere() {
+	if p.hasNoWorkspace() {
 		return p, nil
 	}
 	p.workspace = p.workspaces[0]
@@ -132,14 +146,14 @@ func (s *signInPages) place(ctx context.Context, a *oauth.AuthorizeRequest, v *p
 	if err != nil {
 		return nil, err
 	}
-	if len(before) > 0 && p.moveTo(func(ws storage.Workspace) bool { return ws.ID == before[0].WorkspaceID }) {
+	if len(before) > 0 && p.choose(func(ws storage.Workspace) bool { return ws.ID == before[0].WorkspaceID }) {
 		p.known = before[0].Scopes
 	}
 	return p, nil
 }
 
-// moveTo chooses another workspace, if there is one like that.
-func (p *place) moveTo(like func(storage.Workspace) bool) bool {
+// choose chooses another workspace, if there is one like that.
+func (p *place) choose(like func(storage.Workspace) bool) bool {
 	i := slices.IndexFunc(p.workspaces, like)
 	if i >= 0 {
 		p.workspace = p.workspaces[i]
@@ -155,13 +169,13 @@ func (p *place) decision(scopes []string, flowID string) oauth.Decision {
 	}
 }
 
-// goOn continues an authorization after a sign-in, as authorize would have done with the session.
-func (s *signInPages) goOn(w http.ResponseWriter, r *http.Request, a *oauth.AuthorizeRequest, v *page.Visitor, sealed string) error {
+// resume continues an authorization after a sign-in, as authorize would have done with the session.
+func (s *Handlers) resume(w http.ResponseWriter, r *http.Request, a *oauth.AuthorizeRequest, v *page.Visitor, sealed string) error {
 	p, err := s.place(r.Context(), a, v)
 	if err != nil {
 		return err
 	}
-	if p.nowhere() || a.NeedsConsent(p.known) {
+	if p.hasNoWorkspace() || a.NeedsConsent(p.known) {
 		return page.Redirect(w, "/oauth/consent?flow="+sealed)
 	}
 	to, err := s.oauth.Approve(r.Context(), a, p.decision(a.Scopes, a.ID))
@@ -177,7 +191,7 @@ func (s *signInPages) goOn(w http.ResponseWriter, r *http.Request, a *oauth.Auth
 
 // reopen makes the request of a flow again. It answers by itself (done) where the app has to be told that the request
 // is no longer good. A flow that is for no app is a fault of whoever sent it.
-func (s *signInPages) reopen(w http.ResponseWriter, r *http.Request, f *oauth.Flow) (a *oauth.AuthorizeRequest, done bool, err error) {
+func (s *Handlers) reopen(w http.ResponseWriter, r *http.Request, f *oauth.Flow) (a *oauth.AuthorizeRequest, done bool, err error) {
 	if f.ClientID == "" {
 		return nil, false, &page.Error{Status: http.StatusBadRequest, Heading: "This request cannot be read", Message: "It is a sign-in without an app. Start again from the app."}
 	}

@@ -1,4 +1,4 @@
-package web
+package signin
 
 import (
 	"errors"
@@ -12,7 +12,7 @@ import (
 )
 
 // setupOver is shown once there is a user. Where none of them is an administrator, it says what to do about that.
-func (s *signInPages) setupOver(r *http.Request) error {
+func (s *Handlers) setupOver(r *http.Request) error {
 	has, err := s.store.HasAdministrator(storage.System(r.Context()))
 	if err != nil {
 		return err
@@ -26,8 +26,8 @@ func (s *signInPages) setupOver(r *http.Request) error {
 	return &page.Error{Status: http.StatusNotFound, Heading: "This server is set up", Message: "The first administrator exists; they can make further accounts.", BackURL: "/login", BackText: "Sign in"}
 }
 
-// setupPage serves GET /setup, where the first administrator is made.
-func (s *signInPages) setupPage(w http.ResponseWriter, r *http.Request) error {
+// SetupPage serves GET /setup, where the first administrator is made.
+func (s *Handlers) SetupPage(w http.ResponseWriter, r *http.Request) error {
 	has, err := s.store.HasUser(storage.System(r.Context()))
 	if err != nil {
 		return err
@@ -39,8 +39,8 @@ func (s *signInPages) setupPage(w http.ResponseWriter, r *http.Request) error {
 	return s.Render(w, r, http.StatusOK, view.Nonce, templates.SetupPage(view))
 }
 
-// setup serves POST /setup.
-func (s *signInPages) setup(w http.ResponseWriter, r *http.Request) error {
+// Setup serves POST /setup.
+func (s *Handlers) Setup(w http.ResponseWriter, r *http.Request) error {
 	form := r.PostForm
 	has, err := s.store.HasUser(storage.System(r.Context()))
 	if err != nil {
@@ -71,7 +71,7 @@ func (s *signInPages) setup(w http.ResponseWriter, r *http.Request) error {
 }
 
 // welcome signs the first administrator in.
-func (s *signInPages) welcome(w http.ResponseWriter, r *http.Request, user storage.User) error {
+func (s *Handlers) welcome(w http.ResponseWriter, r *http.Request, user storage.User) error {
 	old, err := s.Visitor(r)
 	if err != nil {
 		return err
@@ -91,7 +91,7 @@ const setUpAgain = 10 * time.Minute
 
 // setUpAlready answers a set-up form that was sent twice as the first one was answered: it signs the administrator in whom
 // the first one created, by the password that both have. For everybody else set-up is over.
-func (s *signInPages) setUpAlready(w http.ResponseWriter, r *http.Request) error {
+func (s *Handlers) setUpAlready(w http.ResponseWriter, r *http.Request) error {
 	form := r.PostForm
 	u, err := s.store.UserByEmail(storage.System(r.Context()), form.Get("email"))
 	switch {

@@ -1,4 +1,4 @@
-package web
+package signin
 
 import (
 	"context"
@@ -11,8 +11,8 @@ import (
 	"doorward/web/page"
 )
 
-// signInLinkPage serves GET /login/link: a button, since programs that look at links must not use one up.
-func (s *signInPages) signInLinkPage(w http.ResponseWriter, r *http.Request) error {
+// SignInLinkPage serves GET /login/link: a button, since programs that look at links must not use one up.
+func (s *Handlers) SignInLinkPage(w http.ResponseWriter, r *http.Request) error {
 	word := r.URL.Query().Get("word")
 	user, err := s.userOfLink(r, word)
 	if err != nil {
@@ -22,8 +22,8 @@ func (s *signInPages) signInLinkPage(w http.ResponseWriter, r *http.Request) err
 	return s.Render(w, r, http.StatusOK, view.Nonce, templates.SignInLinkPage(view))
 }
 
-// signInLink serves POST /login/link.
-func (s *signInPages) signInLink(w http.ResponseWriter, r *http.Request) error {
+// SignInLink serves POST /login/link.
+func (s *Handlers) SignInLink(w http.ResponseWriter, r *http.Request) error {
 	word := r.PostForm.Get("word")
 	user, err := s.userOfLink(r, word)
 	if err != nil {
@@ -50,7 +50,7 @@ func (s *signInPages) signInLink(w http.ResponseWriter, r *http.Request) error {
 }
 
 // userOfLink finds whom a sign-in link lets in.
-func (s *signInPages) userOfLink(r *http.Request, word string) (storage.User, error) {
+func (s *Handlers) userOfLink(r *http.Request, word string) (storage.User, error) {
 	user, err := s.store.UserOfSignInLink(storage.System(r.Context()), storage.Digest(word))
 	if errors.Is(err, storage.ErrNotFound) {
 		return user, linkOver(err)

@@ -1,4 +1,4 @@
-package web
+package signin
 
 import (
 	"errors"
@@ -16,7 +16,7 @@ import (
 // openConsent finds what a consent page is about: the request of the flow, and who answers it. It answers by itself (done)
 // where somebody has to sign in first, and where the flow was answered before: the same choice leads to the same place; for
 // a page that only asks, choice is empty.
-func (s *signInPages) openConsent(w http.ResponseWriter, r *http.Request, sealed, choice string) (a *oauth.AuthorizeRequest, v *page.Visitor, done bool, err error) {
+func (s *Handlers) openConsent(w http.ResponseWriter, r *http.Request, sealed, choice string) (a *oauth.AuthorizeRequest, v *page.Visitor, done bool, err error) {
 	f, decided, err := s.openFlow(r, sealed)
 	if err != nil {
 		return nil, nil, false, err
@@ -39,8 +39,8 @@ func (s *signInPages) openConsent(w http.ResponseWriter, r *http.Request, sealed
 	return a, v, false, nil
 }
 
-// consentPage serves GET /oauth/consent.
-func (s *signInPages) consentPage(w http.ResponseWriter, r *http.Request) error {
+// ConsentPage serves GET /oauth/consent.
+func (s *Handlers) ConsentPage(w http.ResponseWriter, r *http.Request) error {
 	sealed := r.URL.Query().Get("flow")
 	a, v, done, err := s.openConsent(w, r, sealed, "")
 	if err != nil || done {
@@ -50,11 +50,11 @@ func (s *signInPages) consentPage(w http.ResponseWriter, r *http.Request) error 
 	if err != nil {
 		return err
 	}
-	if p.nowhere() {
+	if p.hasNoWorkspace() {
 		return noWorkspace()
 	}
 	if !a.NeedsConsent(p.known) {
-		return s.goOn(w, r, a, v, sealed)
+		return s.resume(w, r, a, v, sealed)
 	}
 	return s.showConsent(w, r, http.StatusOK, a, p, sealed, nil, "")
 }
@@ -67,7 +67,7 @@ func noWorkspace() *page.Error {
 	}
 }
 
-func (s *signInPages) consentToken(f *oauth.Flow, v *page.Visitor) []string {
+func (s *Handlers) consentToken(f *oauth.Flow, v *page.Visitor) []string {
 	return []string{"consent", f.ID, v.Row.ID, v.User.ID}
 }
 
@@ -81,7 +81,7 @@ func choiceOf(form url.Values) string {
 }
 
 // showConsent renders the page; checked is what was ticked before an error, nil for all.
-func (s *signInPages) showConsent(w http.ResponseWriter, r *http.Request, status int, a *oauth.AuthorizeRequest, p *place, sealed string, checked []string, fault string) error {
+func (s *Handlers) showConsent(w http.ResponseWriter, r *http.Request, status int, a *oauth.AuthorizeRequest, p *place, sealed string, checked []string, fault string) error {
 	host, loopback := oauth.RedirectHost(a.RedirectURI)
 	view := templates.ConsentView{
 		Page: s.NewPage(p.visitor, ""), Flow: sealed, Token: s.oauth.FormToken(s.consentToken(&a.Flow, p.visitor)...),
@@ -134,8 +134,8 @@ func (s *signInPages) showConsent(w http.ResponseWriter, r *http.Request, status
 	return s.Render(w, r, status, view.Nonce, templates.ConsentPage(view), formTarget(&a.Flow)...)
 }
 
-// consent serves POST /oauth/consent: the resource owner's decision (RFC 6749 section 4.1.1).
-func (s *signInPages) consent(w http.ResponseWriter, r *http.Request) error {
+// Consent serves POST /oauth/consent: the resource owner's decision (RFC 6749 section 4.1.1).
+func (s *Handlers) Consent(w http.ResponseWriter, r *http.Request) error {
 	form := r.PostForm
 	sealed, choice := form.Get("flow"), choiceOf(form)
 	a, v, done, err := s.openConsent(w, r, sealed, choice)
@@ -166,12 +166,12 @@ func (s *signInPages) consent(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return err
 	}
-	if p.nowhere() {
+	if p.hasNoWorkspace() {
 		return noWorkspace()
 	}
 	// As the memberships are now. Without a word about it the only one is meant.
 	slug := form.Get("workspace")
-	if (slug != "" || len(p.workspaces) > 1) && !p.moveTo(func(ws storage.Workspace) bool { return ws.Slug == slug }) {
+	if (slug != "" || len(p.workspaces) > 1) && !p.choose(func(ws storage.Workspace) bool { return ws.Slug == slug }) {
 		return &page.Error{Status: http.StatusBadRequest, Heading: "That workspace cannot be chosen", Message: "It is not one in which you may allow apps, or not any more. Nothing was granted. Start again from the app."}
 	}
 	var granted []string
@@ -229,7 +229,7 @@ func scopeGroups(r *oauth.Resource, asked []string) (list []templates.ConsentSco
 			continue
 		}
 		scope, _ := r.Scope(name)
-		x := templates.ConsentScope{Value: name, Text: scopeText(scope), Kind: scopeKind(scope)}
+		x := templates.ConsentScope{Value: name, Text: page.ScopeText(scope), Kind: page.ScopeKind(scope)}
 		with := r.Effective([]string{name}, "", true)[1:]
 		for _, other := range asked {
 			if other != name && r.Includes(name, other) {
@@ -241,33 +241,9 @@ func scopeGroups(r *oauth.Resource, asked []string) (list []templates.ConsentSco
 		}
 		for _, other := range with {
 			included, _ := r.Scope(other)
-			x.Includes = append(x.Includes, scopeText(included))
+			x.Includes = append(x.Includes, page.ScopeText(included))
 		}
 		list = append(list, x)
 	}
 	return list
-}
-
-// scopeText is a scope in words; one without words stands for itself.
-func scopeText(x oauth.Scope) string {
-	if x.Text != "" {
-		return x.Text
-	}
-	return x.Name
-}
-
-// scopeKind sorts a scope by how careful a person should be: by what its name says, and by whether it brings others.
-func scopeKind(x oauth.Scope) string {
-	words := strings.FieldsFunc(strings.ToLower(x.Name), func(c rune) bool { return c == ':' || c == '/' || c == '.' || c == '?' || c == '#' })
-	action := x.Name
-	if len(words) > 0 {
-		action = words[len(words)-1]
-	}
-	switch {
-	case x.IsDangerous(), slices.Contains(words, "delete"), slices.Contains(words, "admin"):
-		return templates.ScopeDanger
-	case action == "read", action == "readonly", strings.HasPrefix(action, "read_"), strings.HasSuffix(action, "_read"):
-		return templates.ScopeRead
-	}
-	return templates.ScopeWrite
 }

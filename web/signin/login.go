@@ -1,4 +1,4 @@
-package web
+package signin
 
 import (
 	"errors"
@@ -13,8 +13,8 @@ import (
 	"doorward/web/page"
 )
 
-// loginPage serves GET /login: on the way to an app with its flow, or to a page of ours with return_to.
-func (s *signInPages) loginPage(w http.ResponseWriter, r *http.Request) error {
+// LoginPage serves GET /login: on the way to an app with its flow, or to a page of ours with return_to.
+func (s *Handlers) LoginPage(w http.ResponseWriter, r *http.Request) error {
 	v, err := s.Visitor(r)
 	if err != nil {
 		return err
@@ -48,7 +48,7 @@ func (s *signInPages) loginPage(w http.ResponseWriter, r *http.Request) error {
 		return s.Render(w, r, http.StatusOK, view.Nonce, templates.SelectPage(view), formTarget(f)...)
 	}
 	if !a.NeedsLogin(v.AuthTime()) && query.Get("switch") == "" {
-		return s.goOn(w, r, a, v, sealed)
+		return s.resume(w, r, a, v, sealed)
 	}
 	view := templates.LoginView{Page: s.NewPage(nil, ""), Flow: sealed}
 	if v.SignedIn() && query.Get("switch") == "" {
@@ -57,7 +57,7 @@ func (s *signInPages) loginPage(w http.ResponseWriter, r *http.Request) error {
 	return s.showLogin(w, r, http.StatusOK, f, a, view)
 }
 
-func (s *signInPages) showLogin(w http.ResponseWriter, r *http.Request, status int, f *oauth.Flow, a *oauth.AuthorizeRequest, view templates.LoginView) error {
+func (s *Handlers) showLogin(w http.ResponseWriter, r *http.Request, status int, f *oauth.Flow, a *oauth.AuthorizeRequest, view templates.LoginView) error {
 	if a == nil {
 		had, err := s.store.HadUser(storage.System(r.Context()))
 		if err != nil {
@@ -73,8 +73,8 @@ func (s *signInPages) showLogin(w http.ResponseWriter, r *http.Request, status i
 // switchURL leads from a flow to signing in as somebody else.
 func switchURL(sealed string) string { return "/login?switch=1&flow=" + sealed }
 
-// login serves POST /login.
-func (s *signInPages) login(w http.ResponseWriter, r *http.Request) error {
+// Login serves POST /login.
+func (s *Handlers) Login(w http.ResponseWriter, r *http.Request) error {
 	sealed := r.PostForm.Get("flow")
 	if sealed == "" {
 		return page.NotVerified("Load the sign-in page again, and sign in there.")
@@ -138,7 +138,7 @@ func (s *signInPages) login(w http.ResponseWriter, r *http.Request) error {
 		s.endFlow(w, r, f)
 		return page.Redirect(w, page.SafeReturn(f.ReturnTo))
 	}
-	return s.goOn(w, r, a, v, sealed)
+	return s.resume(w, r, a, v, sealed)
 }
 
 func selectToken(f *oauth.Flow, v *page.Visitor) []string {
@@ -146,7 +146,7 @@ func selectToken(f *oauth.Flow, v *page.Visitor) []string {
 }
 
 // selectAccount goes on with the account that the visitor is signed in with (OpenID Connect Core section 3.1.2.1).
-func (s *signInPages) selectAccount(w http.ResponseWriter, r *http.Request, f *oauth.Flow, a *oauth.AuthorizeRequest, v *page.Visitor, token string) error {
+func (s *Handlers) selectAccount(w http.ResponseWriter, r *http.Request, f *oauth.Flow, a *oauth.AuthorizeRequest, v *page.Visitor, token string) error {
 	slot, bound := s.boundSlot(r, f)
 	if !bound || !v.SignedIn() || !s.oauth.FormTokenFits(token, selectToken(f, v)...) {
 		e := page.NotVerified("The page was made for another account, or before you signed in again. Load it again, and choose there.")
@@ -162,12 +162,12 @@ func (s *signInPages) selectAccount(w http.ResponseWriter, r *http.Request, f *o
 	if a.NeedsLogin(v.AuthTime()) {
 		return page.Redirect(w, "/login?flow="+sealed)
 	}
-	return s.goOn(w, r, a, v, sealed)
+	return s.resume(w, r, a, v, sealed)
 }
 
 // afterSignIn is where a sign-in form goes on that was sent again after the first one signed the same person in: the browser
 // has dropped the flow's cookie by then. Empty for anything else.
-func (s *signInPages) afterSignIn(sealed string, v *page.Visitor, email string) string {
+func (s *Handlers) afterSignIn(sealed string, v *page.Visitor, email string) string {
 	f, err := s.oauth.OpenFlow(sealed)
 	if err != nil || f.ReturnTo == "" || !v.SignedIn() || storage.EmailKey(email) != storage.EmailKey(v.User.Email) {
 		return ""
@@ -175,8 +175,8 @@ func (s *signInPages) afterSignIn(sealed string, v *page.Visitor, email string) 
 	return page.SafeReturn(f.ReturnTo)
 }
 
-// logoutPage serves GET /logout: a button, since a link must not sign anybody out.
-func (s *signInPages) logoutPage(w http.ResponseWriter, r *http.Request) error {
+// LogoutPage serves GET /logout: a button, since a link must not sign anybody out.
+func (s *Handlers) LogoutPage(w http.ResponseWriter, r *http.Request) error {
 	v, err := s.Visitor(r)
 	if err != nil {
 		return err
@@ -188,8 +188,8 @@ func (s *signInPages) logoutPage(w http.ResponseWriter, r *http.Request) error {
 	return s.Render(w, r, http.StatusOK, view.Nonce, templates.LogoutPage(view))
 }
 
-// logout serves POST /logout.
-func (s *signInPages) logout(w http.ResponseWriter, r *http.Request) error {
+// Logout serves POST /logout.
+func (s *Handlers) Logout(w http.ResponseWriter, r *http.Request) error {
 	v, err := s.Visitor(r)
 	if err != nil {
 		return err

@@ -1,4 +1,4 @@
-package web
+package signin
 
 import (
 	"context"
@@ -20,8 +20,8 @@ func noInvitation(err error) *page.Error {
 	}
 }
 
-// joinPage serves GET /join/{word}. People who have joined by the link go on to the workspace.
-func (s *signInPages) joinPage(w http.ResponseWriter, r *http.Request, v *page.Visitor) error {
+// JoinPage serves GET /join/{word}. People who have joined by the link go on to the workspace.
+func (s *Handlers) JoinPage(w http.ResponseWriter, r *http.Request, v *page.Visitor) error {
 	word := r.PathValue("word")
 	i, ws, err := s.oauth.Invitation(r.Context(), word)
 	if errors.Is(err, storage.ErrNotFound) {
@@ -45,7 +45,7 @@ func joinedDigest(v *page.Visitor, word string) []byte { return page.Digest("joi
 
 // joinedBy finds the workspace that the visitor joined by a link, while they are a member of it. The invitation itself is
 // gone, so that the link is good for nothing else.
-func (s *signInPages) joinedBy(ctx context.Context, v *page.Visitor, word string) (ws storage.Workspace, joined bool, err error) {
+func (s *Handlers) joinedBy(ctx context.Context, v *page.Visitor, word string) (ws storage.Workspace, joined bool, err error) {
 	ctx, digest := storage.System(ctx), joinedDigest(v, word)
 	kept, err := s.store.KeptAnswer(ctx, digest)
 	if errors.Is(err, storage.ErrNotFound) {
@@ -69,7 +69,7 @@ func (s *signInPages) joinedBy(ctx context.Context, v *page.Visitor, word string
 	return all[i], true, nil
 }
 
-func (s *signInPages) showJoin(w http.ResponseWriter, r *http.Request, status int, v *page.Visitor, i storage.Invitation, ws storage.Workspace) error {
+func (s *Handlers) showJoin(w http.ResponseWriter, r *http.Request, status int, v *page.Visitor, i storage.Invitation, ws storage.Workspace) error {
 	names := s.NewPeople()
 	inviter, err := names.Name(r.Context(), i.CreatedBy)
 	if err != nil {
@@ -82,8 +82,8 @@ func (s *signInPages) showJoin(w http.ResponseWriter, r *http.Request, status in
 	return s.Render(w, r, status, view.Nonce, templates.JoinPage(view))
 }
 
-// join serves POST /join/{word}.
-func (s *signInPages) join(w http.ResponseWriter, r *http.Request, v *page.Visitor) error {
+// Join serves POST /join/{word}.
+func (s *Handlers) Join(w http.ResponseWriter, r *http.Request, v *page.Visitor) error {
 	word := r.PathValue("word")
 	var ws storage.Workspace
 	err := s.store.InTx(storage.System(r.Context()), func(ctx context.Context) (err error) {

@@ -1,4 +1,4 @@
-package web
+package signin
 
 import (
 	"errors"
@@ -17,10 +17,10 @@ import (
 // takes the place of another.
 const flowSlots = 16
 
-func (s *signInPages) flowCookie(slot int) string { return "flow-" + strconv.Itoa(slot) }
+func (s *Handlers) flowCookie(slot int) string { return "flow-" + strconv.Itoa(slot) }
 
 // sealFlow seals a flow and binds it to this browser by a new cookie.
-func (s *signInPages) sealFlow(w http.ResponseWriter, r *http.Request, f *oauth.Flow) string {
+func (s *Handlers) sealFlow(w http.ResponseWriter, r *http.Request, f *oauth.Flow) string {
 	slot := rand.IntN(flowSlots)
 	for i := range flowSlots {
 		if _, err := s.Cookie(r, s.flowCookie(i)); err != nil {
@@ -35,7 +35,7 @@ func (s *signInPages) sealFlow(w http.ResponseWriter, r *http.Request, f *oauth.
 
 // openFlow reads the flow of a request. decided reports that it was answered before: then it is returned whatever its age
 // and browser, for SameAnswer and answered. One that is still open must be young enough and have begun in this browser.
-func (s *signInPages) openFlow(r *http.Request, sealed string) (f *oauth.Flow, decided bool, err error) {
+func (s *Handlers) openFlow(r *http.Request, sealed string) (f *oauth.Flow, decided bool, err error) {
 	f, opened := s.oauth.OpenFlow(sealed)
 	if opened != nil && !errors.Is(opened, oauth.ErrFlowExpired) {
 		return nil, false, &page.Error{Status: http.StatusBadRequest, Heading: "This request cannot be read", Message: "The address is damaged or incomplete. Start again from the app.", Cause: opened}
@@ -62,7 +62,7 @@ func (s *signInPages) openFlow(r *http.Request, sealed string) (f *oauth.Flow, d
 }
 
 // startAgain adds the way on from a flow that cannot be finished: for one without an app, to sign in again.
-func (s *signInPages) startAgain(r *http.Request, f *oauth.Flow, e *page.Error) *page.Error {
+func (s *Handlers) startAgain(r *http.Request, f *oauth.Flow, e *page.Error) *page.Error {
 	if f.ReturnTo != "" {
 		e.Message = strings.Replace(e.Message, "Start again from the app.", "Sign in again.", 1)
 		e.BackURL, e.BackText = "/login?return_to="+url.QueryEscape(page.SafeReturn(f.ReturnTo)), "Sign in"
@@ -93,7 +93,7 @@ func linkToApp(e *page.Error, a *oauth.AuthorizeRequest, answered bool) {
 }
 
 // sameAnswer sends the browser where the same choice of the same person sent it before, or says that the flow was answered.
-func (s *signInPages) sameAnswer(w http.ResponseWriter, r *http.Request, f *oauth.Flow, v *page.Visitor, choice string) error {
+func (s *Handlers) sameAnswer(w http.ResponseWriter, r *http.Request, f *oauth.Flow, v *page.Visitor, choice string) error {
 	// The app as it is now: one that was disabled meanwhile gets nothing.
 	if _, err := s.oauth.ReopenAuthorize(r.Context(), f); err != nil || !v.SignedIn() {
 		return s.answered(r, f, v)
@@ -111,7 +111,7 @@ func (s *signInPages) sameAnswer(w http.ResponseWriter, r *http.Request, f *oaut
 
 // answered is the page about a flow that was answered before, with the way on: to where that answer led as long as the app
 // has made nothing of it, else to the app.
-func (s *signInPages) answered(r *http.Request, f *oauth.Flow, v *page.Visitor) error {
+func (s *Handlers) answered(r *http.Request, f *oauth.Flow, v *page.Visitor) error {
 	e := &page.Error{
 		Status: http.StatusConflict, Heading: "You already answered this request",
 		Message: "Your first answer counts, and sending another one changes nothing. To answer differently, start again from the app.",
@@ -138,7 +138,7 @@ func (s *signInPages) answered(r *http.Request, f *oauth.Flow, v *page.Visitor) 
 	return e
 }
 
-func (s *signInPages) boundSlot(r *http.Request, f *oauth.Flow) (slot int, ok bool) {
+func (s *Handlers) boundSlot(r *http.Request, f *oauth.Flow) (slot int, ok bool) {
 	for i := range flowSlots {
 		if c, err := s.Cookie(r, s.flowCookie(i)); err == nil && f.BoundTo(c.Value) {
 			return i, true
@@ -148,7 +148,7 @@ func (s *signInPages) boundSlot(r *http.Request, f *oauth.Flow) (slot int, ok bo
 }
 
 // endFlow removes the cookie of a flow that was answered.
-func (s *signInPages) endFlow(w http.ResponseWriter, r *http.Request, f *oauth.Flow) {
+func (s *Handlers) endFlow(w http.ResponseWriter, r *http.Request, f *oauth.Flow) {
 	if slot, ok := s.boundSlot(r, f); ok {
 		s.SetCookie(w, s.flowCookie(slot), "", 0)
 	}
