@@ -14,6 +14,7 @@ import (
 	"doorward/oauth"
 	"doorward/oauth/identity"
 	"doorward/storage"
+	"doorward/web/admin"
 	"doorward/web/api"
 	"doorward/web/gateway"
 	"doorward/web/page"
@@ -41,7 +42,7 @@ type Server struct {
 	workspaces *workspacePages
 	keys       *keyPages
 	apps       *appPages
-	admin      *adminPages
+	admin      *admin.Handlers
 
 	issuer   *url.URL
 	secure   bool // the issuer is https
@@ -79,7 +80,7 @@ func New(c Config) (*Server, error) {
 	})
 	base := &dashBase{Pages: s.Pages, store: c.Store, oauth: c.OAuth, identity: c.Identity}
 	s.account, s.workspaces, s.keys, s.apps = &accountPages{base}, &workspacePages{base}, &keyPages{base}, &appPages{base}
-	s.admin = &adminPages{Pages: s.Pages, store: c.Store, oauth: c.OAuth, identity: c.Identity}
+	s.admin = admin.New(admin.Config{Pages: s.Pages, Store: c.Store, OAuth: c.OAuth, Identity: c.Identity})
 	s.gateway, err = gateway.New(gateway.Config{
 		OAuth: c.OAuth, APIs: c.APIs, ClientAddress: s.proxies.ClientAddress, Trusted: s.proxies.trusted, Secure: secure,
 		Log: c.Log, Now: s.Now,

@@ -1,4 +1,4 @@
-package web
+package admin
 
 import (
 	"context"
@@ -13,7 +13,7 @@ import (
 )
 
 // workspaceEnds counts what stops with a workspace.
-func (s *adminPages) workspaceEnds(ctx context.Context, ws storage.Workspace) (string, error) {
+func (s *Handlers) workspaceEnds(ctx context.Context, ws storage.Workspace) (string, error) {
 	keys, err := s.ActiveKeyNames(ctx, storage.KeyOwner{WorkspaceID: ws.ID}, storage.KeyFilter{})
 	if err != nil {
 		return "", err
@@ -33,8 +33,8 @@ func (s *adminPages) workspaceEnds(ctx context.Context, ws storage.Workspace) (s
 	return text, nil
 }
 
-// confirmWorkspace serves GET /admin/workspaces/{id}/disable.
-func (s *adminPages) confirmWorkspace(w http.ResponseWriter, r *http.Request, v *page.Visitor) error {
+// ConfirmDisableWorkspace serves GET /admin/workspaces/{id}/disable.
+func (s *Handlers) ConfirmDisableWorkspace(w http.ResponseWriter, r *http.Request, v *page.Visitor) error {
 	ctx := storage.System(r.Context())
 	ws, err := s.store.WorkspaceByID(ctx, r.PathValue("id"))
 	if err != nil {
@@ -55,8 +55,8 @@ func (s *adminPages) confirmWorkspace(w http.ResponseWriter, r *http.Request, v 
 	})
 }
 
-// adminWorkspacesPage serves GET /admin/workspaces: what there is, and nothing of what is in it.
-func (s *adminPages) adminWorkspacesPage(w http.ResponseWriter, r *http.Request, v *page.Visitor) error {
+// WorkspacesPage serves GET /admin/workspaces: what there is, and nothing of what is in it.
+func (s *Handlers) WorkspacesPage(w http.ResponseWriter, r *http.Request, v *page.Visitor) error {
 	head, err := s.PageWithNotice(w, r, v, templates.SectionAdminWorkspaces)
 	if err != nil {
 		return err
@@ -77,8 +77,8 @@ func (s *adminPages) adminWorkspacesPage(w http.ResponseWriter, r *http.Request,
 	return s.Render(w, r, http.StatusOK, view.Nonce, templates.AdminWorkspacesPage(view))
 }
 
-// switchWorkspace serves POST /admin/workspaces/{id}/disable and …/enable.
-func (s *adminPages) switchWorkspace(w http.ResponseWriter, r *http.Request, v *page.Visitor) error {
+// SetWorkspaceDisabled serves POST /admin/workspaces/{id}/disable and …/enable.
+func (s *Handlers) SetWorkspaceDisabled(w http.ResponseWriter, r *http.Request, v *page.Visitor) error {
 	ws, err := s.store.WorkspaceByID(storage.System(r.Context()), r.PathValue("id"))
 	if err != nil {
 		return err
@@ -98,8 +98,8 @@ func (s *adminPages) switchWorkspace(w http.ResponseWriter, r *http.Request, v *
 	return s.RedirectWithNotice(w, r, v, "/admin/workspaces", text)
 }
 
-// planWorkspace serves POST /admin/workspaces/{id}/plan.
-func (s *adminPages) planWorkspace(w http.ResponseWriter, r *http.Request, v *page.Visitor) error {
+// SetPlan serves POST /admin/workspaces/{id}/plan.
+func (s *Handlers) SetPlan(w http.ResponseWriter, r *http.Request, v *page.Visitor) error {
 	ws, err := s.store.WorkspaceByID(storage.System(r.Context()), r.PathValue("id"))
 	if err != nil {
 		return err

@@ -1,4 +1,4 @@
-package web
+package admin
 
 import (
 	"context"
@@ -14,19 +14,32 @@ import (
 	"doorward/web/page"
 )
 
-// adminPages are the pages for administrators of the server.
-type adminPages struct {
+// Config is what the pages for administrators are made of. Every field is needed.
+type Config struct {
+	Pages    *page.Pages
+	Store    *storage.Store
+	OAuth    *oauth.Server
+	Identity *identity.Service
+}
+
+// Handlers serves the pages for administrators of the server.
+type Handlers struct {
 	*page.Pages
 	store    *storage.Store
 	oauth    *oauth.Server
 	identity *identity.Service
 }
 
+// New makes the handlers.
+func New(c Config) *Handlers {
+	return &Handlers{Pages: c.Pages, store: c.Store, oauth: c.OAuth, identity: c.Identity}
+}
+
 // lastAdministrator says why the last enabled administrator stays one.
 const lastAdministrator = "Nobody else could administer this server. Make or enable another administrator first."
 
-// adminUserPage serves GET /admin/users/{id}.
-func (s *adminPages) adminUserPage(w http.ResponseWriter, r *http.Request, v *page.Visitor) error {
+// UserPage serves GET /admin/users/{id}.
+func (s *Handlers) UserPage(w http.ResponseWriter, r *http.Request, v *page.Visitor) error {
 	u, err := s.store.UserByID(storage.System(r.Context()), r.PathValue("id"))
 	if err != nil {
 		return err
@@ -39,7 +52,7 @@ func (s *adminPages) adminUserPage(w http.ResponseWriter, r *http.Request, v *pa
 }
 
 // showUser shows a user, with what was typed in the view.
-func (s *adminPages) showUser(w http.ResponseWriter, r *http.Request, status int, v *page.Visitor, u storage.User, view templates.AdminUserView) error {
+func (s *Handlers) showUser(w http.ResponseWriter, r *http.Request, status int, v *page.Visitor, u storage.User, view templates.AdminUserView) error {
 	ctx := storage.System(r.Context())
 	view.ID, view.SavedEmail, view.Disabled, view.Self, view.NeedPassword = u.ID, u.Email, !u.DisabledAt.IsZero(), u.ID == v.User.ID, !s.Fresh(v)
 	with, err := s.store.WorkspacesStoppedWith(ctx, u.ID)
@@ -65,7 +78,7 @@ func (s *adminPages) showUser(w http.ResponseWriter, r *http.Request, status int
 }
 
 // tokensOf describes a user's personal access tokens that are neither revoked nor expired.
-func (s *adminPages) tokensOf(r *http.Request, userID string) (texts []string, err error) {
+func (s *Handlers) tokensOf(r *http.Request, userID string) (texts []string, err error) {
 	tokens, err := s.identity.LiveTokens(r.Context(), userID)
 	if err != nil {
 		return nil, err
@@ -81,8 +94,8 @@ func (s *adminPages) tokensOf(r *http.Request, userID string) (texts []string, e
 	return texts, nil
 }
 
-// updateUser serves POST /admin/users/{id}.
-func (s *adminPages) updateUser(w http.ResponseWriter, r *http.Request, v *page.Visitor) error {
+// UpdateUser serves POST /admin/users/{id}.
+func (s *Handlers) UpdateUser(w http.ResponseWriter, r *http.Request, v *page.Visitor) error {
 	u, err := s.store.UserByID(storage.System(r.Context()), r.PathValue("id"))
 	if err != nil {
 		return err
@@ -126,8 +139,8 @@ func (s *adminPages) updateUser(w http.ResponseWriter, r *http.Request, v *page.
 	return s.RedirectWithNotice(w, r, v, "/admin/users/"+u.ID, "Saved.")
 }
 
-// setUserPassword serves POST /admin/users/{id}/password.
-func (s *adminPages) setUserPassword(w http.ResponseWriter, r *http.Request, v *page.Visitor) error {
+// SetUserPassword serves POST /admin/users/{id}/password.
+func (s *Handlers) SetUserPassword(w http.ResponseWriter, r *http.Request, v *page.Visitor) error {
 	u, err := s.store.UserByID(storage.System(r.Context()), r.PathValue("id"))
 	if err != nil {
 		return err
@@ -156,7 +169,7 @@ func (s *adminPages) setUserPassword(w http.ResponseWriter, r *http.Request, v *
 }
 
 // ended says what ended for a user.
-func (s *adminPages) ended(w http.ResponseWriter, r *http.Request, v *page.Visitor, u storage.User, text string, e identity.Ended) error {
+func (s *Handlers) ended(w http.ResponseWriter, r *http.Request, v *page.Visitor, u storage.User, text string, e identity.Ended) error {
 	if u.ID == v.User.ID {
 		return page.Redirect(w, "/login") // this browser is signed out too
 	}
@@ -170,8 +183,8 @@ func (s *adminPages) ended(w http.ResponseWriter, r *http.Request, v *page.Visit
 	return s.RedirectWithNotice(w, r, v, "/admin/users/"+u.ID, text)
 }
 
-// confirmSignOut serves GET /admin/users/{id}/sign-out.
-func (s *adminPages) confirmSignOut(w http.ResponseWriter, r *http.Request, v *page.Visitor) error {
+// ConfirmSignOut serves GET /admin/users/{id}/sign-out.
+func (s *Handlers) ConfirmSignOut(w http.ResponseWriter, r *http.Request, v *page.Visitor) error {
 	ctx := storage.System(r.Context())
 	u, err := s.store.UserByID(ctx, r.PathValue("id"))
 	if err != nil {
@@ -206,8 +219,8 @@ func (s *adminPages) confirmSignOut(w http.ResponseWriter, r *http.Request, v *p
 	})
 }
 
-// signOutUser serves POST /admin/users/{id}/sign-out.
-func (s *adminPages) signOutUser(w http.ResponseWriter, r *http.Request, v *page.Visitor) error {
+// SignOutUser serves POST /admin/users/{id}/sign-out.
+func (s *Handlers) SignOutUser(w http.ResponseWriter, r *http.Request, v *page.Visitor) error {
 	u, err := s.store.UserByID(storage.System(r.Context()), r.PathValue("id"))
 	if err != nil {
 		return err
@@ -220,7 +233,7 @@ func (s *adminPages) signOutUser(w http.ResponseWriter, r *http.Request, v *page
 }
 
 // kept are the ids of the shared workspaces that a form for disabling a user keeps working.
-func (s *adminPages) kept(r *http.Request, userID string) (ids []string, err error) {
+func (s *Handlers) kept(r *http.Request, userID string) (ids []string, err error) {
 	with, err := s.store.WorkspacesStoppedWith(storage.System(r.Context()), userID)
 	if err != nil {
 		return nil, err
@@ -237,8 +250,8 @@ func (s *adminPages) kept(r *http.Request, userID string) (ids []string, err err
 	return ids, nil
 }
 
-// adminUsersPage serves GET /admin/users.
-func (s *adminPages) adminUsersPage(w http.ResponseWriter, r *http.Request, v *page.Visitor) error {
+// UsersPage serves GET /admin/users.
+func (s *Handlers) UsersPage(w http.ResponseWriter, r *http.Request, v *page.Visitor) error {
 	head, err := s.PageWithNotice(w, r, v, templates.SectionAdminUsers)
 	if err != nil {
 		return err
@@ -246,7 +259,7 @@ func (s *adminPages) adminUsersPage(w http.ResponseWriter, r *http.Request, v *p
 	return s.showUsers(w, r, http.StatusOK, v, templates.AdminUsersView{Page: head})
 }
 
-func (s *adminPages) showUsers(w http.ResponseWriter, r *http.Request, status int, v *page.Visitor, view templates.AdminUsersView) error {
+func (s *Handlers) showUsers(w http.ResponseWriter, r *http.Request, status int, v *page.Visitor, view templates.AdminUsersView) error {
 	query, after := page.Clean(r.URL.Query().Get("q"), 200), page.Clean(r.URL.Query().Get("after"), 64)
 	list, err := s.store.Users(storage.System(r.Context()), query, after, page.ListLength+1)
 	if err != nil {
@@ -263,8 +276,8 @@ func (s *adminPages) showUsers(w http.ResponseWriter, r *http.Request, status in
 	return s.Render(w, r, status, view.Nonce, templates.AdminUsersPage(view))
 }
 
-// createUser serves POST /admin/users.
-func (s *adminPages) createUser(w http.ResponseWriter, r *http.Request, v *page.Visitor) error {
+// CreateUser serves POST /admin/users.
+func (s *Handlers) CreateUser(w http.ResponseWriter, r *http.Request, v *page.Visitor) error {
 	form := r.PostForm
 	v, fault, status, err := s.StepUp(w, r, v, form.Get("current_password"))
 	if err != nil {
@@ -299,8 +312,8 @@ func (s *adminPages) createUser(w http.ResponseWriter, r *http.Request, v *page.
 	return page.Redirect(w, "/admin/users")
 }
 
-// switchUser serves POST /admin/users/{id}/disable and …/enable.
-func (s *adminPages) switchUser(w http.ResponseWriter, r *http.Request, v *page.Visitor) error {
+// SetUserDisabled serves POST /admin/users/{id}/disable and …/enable.
+func (s *Handlers) SetUserDisabled(w http.ResponseWriter, r *http.Request, v *page.Visitor) error {
 	id := r.PathValue("id")
 	u, err := s.store.UserByID(storage.System(r.Context()), id)
 	if err != nil {
@@ -339,8 +352,8 @@ func (s *adminPages) switchUser(w http.ResponseWriter, r *http.Request, v *page.
 	return page.Redirect(w, "/admin/users")
 }
 
-// confirmUser serves GET /admin/users/{id}/disable.
-func (s *adminPages) confirmUser(w http.ResponseWriter, r *http.Request, v *page.Visitor) error {
+// ConfirmDisableUser serves GET /admin/users/{id}/disable.
+func (s *Handlers) ConfirmDisableUser(w http.ResponseWriter, r *http.Request, v *page.Visitor) error {
 	ctx := storage.System(r.Context())
 	u, err := s.store.UserByID(ctx, r.PathValue("id"))
 	if err != nil {
