@@ -183,16 +183,16 @@ func (s *Server) guard(next http.Handler) http.Handler {
 		probe := r.URL.Path == "/healthz" || r.URL.Path == "/readyz"
 		switch {
 		case fields(r.Header) > maxFields:
-			s.turnAway(w, r, http.StatusRequestHeaderFieldsTooLarge, "The request has more than 100 header fields; send fewer.")
+			s.writeRefusal(w, r, http.StatusRequestHeaderFieldsTooLarge, "The request has more than 100 header fields; send fewer.")
 		case !methods[r.Method]:
 			h.Set("Allow", "GET, HEAD, POST, OPTIONS")
-			s.turnAway(w, r, http.StatusMethodNotAllowed, "This method is not taken here; see the Allow header.")
+			s.writeRefusal(w, r, http.StatusMethodNotAllowed, "This method is not taken here; see the Allow header.")
 		case !probe && !s.ours(r):
-			s.turnAway(w, r, http.StatusMisdirectedRequest, "This server does not answer for that host; use the host of its issuer.")
+			s.writeRefusal(w, r, http.StatusMisdirectedRequest, "This server does not answer for that host; use the host of its issuer.")
 		case !page.CanonicalPath(r.URL) && api.Owns(r.URL.Path):
-			s.turnAway(w, r, http.StatusNotFound, "There is nothing here; check the address.")
+			s.writeRefusal(w, r, http.StatusNotFound, "There is nothing here; check the address.")
 		case !page.CanonicalPath(r.URL):
-			s.WriteError(w, r, page.NotFound())
+			s.pages.WriteError(w, r, page.NotFound())
 		case !probe && s.secure && strings.EqualFold(s.proxies.forwarded(r, "X-Forwarded-Proto"), "http"):
 			s.refusePlain(w, r)
 		default:
@@ -273,7 +273,7 @@ func (s *Server) refusePlain(w http.ResponseWriter, r *http.Request) {
 		http.Redirect(w, r, s.issuer.Scheme+"://"+s.issuer.Host+r.URL.RequestURI(), http.StatusPermanentRedirect)
 		return
 	}
-	s.turnAway(w, r, http.StatusBadRequest, "Use https. What was sent this way has crossed a network in clear: replace the secrets that were in it.")
+	s.writeRefusal(w, r, http.StatusBadRequest, "Use https. What was sent this way has crossed a network in clear: replace the secrets that were in it.")
 }
 
 // isMachine tells whether a path is called by programs, which want JSON.

@@ -17,15 +17,15 @@ func (s *Server) writeFailure(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	if !isMachine(r) {
-		s.WriteError(w, r, errors.New("panic"))
+		s.pages.WriteError(w, r, errors.New("panic"))
 		return
 	}
 	writeMachineError(w, http.StatusInternalServerError, oauth.ServerError, "The server failed. Send the request id to its operator.")
 }
 
-// turnAway answers what must reach no route: callers of an API in its shape, other programs in that of RFC 6749 section
+// writeRefusal answers what must reach no route: callers of an API in its shape, other programs in that of RFC 6749 section
 // 5.2, all others with a line of text.
-func (s *Server) turnAway(w http.ResponseWriter, r *http.Request, status int, description string) {
+func (s *Server) writeRefusal(w http.ResponseWriter, r *http.Request, status int, description string) {
 	if api.Owns(r.URL.Path) {
 		kind := gateway.BadRequest
 		switch status {

@@ -16,9 +16,10 @@ import (
 // routes is the whole surface of the public listener. Endpoints of the protocol take requests from anywhere; pages
 // change something for requests of their own origin only.
 func (s *Server) routes() http.Handler {
+	account, workspaces, keys, apps := s.settings.Account, s.settings.Workspaces, s.settings.Keys, s.settings.Apps
 	mux := &routeMux{ServeMux: http.NewServeMux(), patterns: &s.patterns}
 	sameOrigin := http.NewCrossOriginProtection()
-	sameOrigin.SetDenyHandler(s.ForAnyone(func(http.ResponseWriter, *http.Request) error {
+	sameOrigin.SetDenyHandler(s.pages.ForAnyone(func(http.ResponseWriter, *http.Request) error {
 		return page.NotVerified("Another site sent this request. Nothing was changed. If you want it, load the page here and do it from there.")
 	}))
 
@@ -46,8 +47,8 @@ func (s *Server) routes() http.Handler {
 	s.api.Register(func(pattern string, h http.Handler) { mux.Handle(pattern, page.Bounded(h)) })
 
 	// Authorize takes GET and POST from anywhere, since it decides nothing.
-	mux.Handle("GET /oauth/authorize", s.ForAnyone(s.signIn.Authorize))
-	mux.Handle("POST /oauth/authorize", s.ForAnyoneRaw(s.signIn.Authorize))
+	mux.Handle("GET /oauth/authorize", s.pages.ForAnyone(s.signIn.Authorize))
+	mux.Handle("POST /oauth/authorize", s.pages.ForAnyoneRaw(s.signIn.Authorize))
 
 	// A GET of these may issue a code. HEAD asks for the headers alone (RFC 9110 section 9.3.2) and must issue nothing.
 	mux.HandleFunc("HEAD /oauth/authorize", headOnly)
@@ -55,156 +56,161 @@ func (s *Server) routes() http.Handler {
 	mux.HandleFunc("HEAD /login", headOnly)
 
 	// Pages.
-	head := func(pattern string, h page.Handler) { mux.Handle(pattern, sameOrigin.Handler(s.ForAnyone(h))) }
-	head("GET /login", s.signIn.LoginPage)
-	head("POST /login", s.signIn.Login)
-	head("GET /login/link", s.signIn.SignInLinkPage)
-	head("POST /login/link", s.signIn.SignInLink)
-	head("GET /logout", s.signIn.LogoutPage)
-	head("POST /logout", s.signIn.Logout)
-	head("GET /oauth/consent", s.signIn.ConsentPage)
-	head("POST /oauth/consent", s.signIn.Consent)
-	head("GET /setup", s.signIn.SetupPage)
-	head("POST /setup", s.signIn.Setup)
+	anyone := func(pattern string, h page.Handler) { mux.Handle(pattern, sameOrigin.Handler(s.pages.ForAnyone(h))) }
+	anyone("GET /login", s.signIn.LoginPage)
+	anyone("POST /login", s.signIn.Login)
+	anyone("GET /login/link", s.signIn.SignInLinkPage)
+	anyone("POST /login/link", s.signIn.SignInLink)
+	anyone("GET /logout", s.signIn.LogoutPage)
+	anyone("POST /logout", s.signIn.Logout)
+	anyone("GET /oauth/consent", s.signIn.ConsentPage)
+	anyone("POST /oauth/consent", s.signIn.Consent)
+	anyone("GET /setup", s.signIn.SetupPage)
+	anyone("POST /setup", s.signIn.Setup)
 
-	member := func(pattern string, h page.UserHandler) { mux.Handle(pattern, sameOrigin.Handler(s.ForUsers(h))) }
-	member("GET /{$}", func(w http.ResponseWriter, _ *http.Request, _ *page.Visitor) error {
-		return page.Redirect(w, page.DefaultPage)
-	})
-	member("GET /settings/{$}", func(w http.ResponseWriter, _ *http.Request, _ *page.Visitor) error {
-		return page.Redirect(w, page.DefaultPage)
-	})
-	member("GET /settings", func(w http.ResponseWriter, _ *http.Request, _ *page.Visitor) error {
-		return page.Redirect(w, page.DefaultPage)
-	})
-	member("GET /settings/profile", s.account.profilePage)
-	member("POST /settings/profile", s.account.profile)
-	member("GET /settings/security", s.account.securityPage)
-	member("POST /settings/security/password", s.account.changePassword)
-	member("GET /settings/security/sessions/{id}/end", s.account.confirmEndSession)
-	member("POST /settings/security/sessions/{id}/end", page.Confirmed(s.account.confirmEndSession, s.account.endOneSession))
-	member("GET /settings/security/sessions/end-others", s.account.confirmEndSession)
-	member("POST /settings/security/sessions/end-others", page.Confirmed(s.account.confirmEndSession, s.account.endOtherSessions))
-	member("GET /settings/connected-apps", s.account.connectedAppsPage)
-	member("GET /settings/connected-apps/{id}/end", s.account.confirmEndAccess)
-	member("POST /settings/connected-apps/{id}/end", page.Confirmed(s.account.confirmEndAccess, s.account.endAccess))
-	member("GET /settings/connected-apps/end-all", s.account.confirmEndAccess)
-	member("POST /settings/connected-apps/end-all", page.Confirmed(s.account.confirmEndAccess, s.account.endAccess))
+	user := func(pattern string, h page.UserHandler) { mux.Handle(pattern, sameOrigin.Handler(s.pages.ForUsers(h))) }
+	user("GET /{$}", redirect(page.DefaultPage))
+	user("GET /settings/{$}", redirect(page.DefaultPage))
+	user("GET /settings", redirect(page.DefaultPage))
+	user("GET /settings/profile", account.ProfilePage)
+	user("POST /settings/profile", account.Profile)
+	user("GET /settings/security", account.SecurityPage)
+	user("POST /settings/security/password", account.ChangePassword)
+	user("GET /settings/security/sessions/{id}/end", account.ConfirmEndSession)
+	user("POST /settings/security/sessions/{id}/end", page.Confirmed(account.ConfirmEndSession, account.EndOneSession))
+	user("GET /settings/security/sessions/end-others", account.ConfirmEndSession)
+	user("POST /settings/security/sessions/end-others",
+		page.Confirmed(account.ConfirmEndSession, account.EndOtherSessions))
+	user("GET /settings/connected-apps", account.ConnectedAppsPage)
+	user("GET /settings/connected-apps/{id}/end", account.ConfirmEndAccess)
+	user("POST /settings/connected-apps/{id}/end", page.Confirmed(account.ConfirmEndAccess, account.EndAccess))
+	user("GET /settings/connected-apps/end-all", account.ConfirmEndAccess)
+	user("POST /settings/connected-apps/end-all", page.Confirmed(account.ConfirmEndAccess, account.EndAccess))
 
-	member("GET /join/{word}", s.signIn.JoinPage)
-	member("POST /join/{word}", s.signIn.Join)
-	member("GET /settings/workspaces", s.workspaces.workspacesPage)
-	member("POST /settings/workspaces", s.workspaces.createWorkspace)
-	member("GET /settings/workspaces/{slug}", s.workspaces.inWorkspace(s.workspaces.workspacePage))
-	member("POST /settings/workspaces/{slug}", s.workspaces.inWorkspace(s.workspaces.updateWorkspace))
-	member("GET /settings/workspaces/{slug}/leave", s.workspaces.inWorkspace(s.workspaces.confirmLeave))
-	member("POST /settings/workspaces/{slug}/leave", page.Confirmed(s.workspaces.inWorkspace(s.workspaces.confirmLeave), s.workspaces.inWorkspace(s.workspaces.leaveWorkspace)))
-	member("POST /settings/workspaces/{slug}/delete", s.workspaces.inWorkspace(s.workspaces.deleteWorkspace))
-	member("GET /settings/workspaces/{slug}/members", s.workspaces.inWorkspace(s.workspaces.membersPage))
-	member("GET /settings/workspaces/{slug}/members/shown", s.workspaces.inWorkspace(s.workspaces.shownInvitation))
-	member("POST /settings/workspaces/{slug}/members/{id}/role", s.workspaces.inWorkspace(s.workspaces.changeRole))
-	member("GET /settings/workspaces/{slug}/members/{id}/remove", s.workspaces.inWorkspace(s.workspaces.confirmMember))
-	member("POST /settings/workspaces/{slug}/members/{id}/remove", page.Confirmed(s.workspaces.inWorkspace(s.workspaces.confirmMember), s.workspaces.inWorkspace(s.workspaces.removeMember)))
-	member("POST /settings/workspaces/{slug}/invitations", s.workspaces.inWorkspace(s.workspaces.invite))
-	member("GET /settings/workspaces/{slug}/invitations/{id}/withdraw", s.workspaces.inWorkspace(s.workspaces.confirmWithdrawal))
-	member("POST /settings/workspaces/{slug}/invitations/{id}/withdraw", page.Confirmed(s.workspaces.inWorkspace(s.workspaces.confirmWithdrawal), s.workspaces.inWorkspace(s.workspaces.withdraw)))
-	member("GET /settings/workspaces/{slug}/usage", s.workspaces.permitted(oauth.MaySeeUsage, templates.SectionWorkspaces, templates.TabUsage, s.workspaces.usagePage))
-	member("GET /settings/workspaces/{slug}/audit", s.workspaces.permitted(oauth.MayAudit, templates.SectionWorkspaces, templates.TabAudit, s.workspaces.auditPage))
+	user("GET /join/{word}", s.signIn.JoinPage)
+	user("POST /join/{word}", s.signIn.Join)
+	user("GET /settings/workspaces", workspaces.ListPage)
+	user("POST /settings/workspaces", workspaces.Create)
+	user("GET /settings/workspaces/{slug}", workspaces.In(workspaces.SettingsPage))
+	user("POST /settings/workspaces/{slug}", workspaces.In(workspaces.Update))
+	user("GET /settings/workspaces/{slug}/leave", workspaces.In(workspaces.ConfirmLeave))
+	user("POST /settings/workspaces/{slug}/leave",
+		page.Confirmed(workspaces.In(workspaces.ConfirmLeave), workspaces.In(workspaces.Leave)))
+	user("POST /settings/workspaces/{slug}/delete", workspaces.In(workspaces.Delete))
+	user("GET /settings/workspaces/{slug}/members", workspaces.In(workspaces.MembersPage))
+	user("GET /settings/workspaces/{slug}/members/shown", workspaces.In(workspaces.ShownInvitation))
+	user("POST /settings/workspaces/{slug}/members/{id}/role", workspaces.In(workspaces.ChangeRole))
+	user("GET /settings/workspaces/{slug}/members/{id}/remove", workspaces.In(workspaces.ConfirmMember))
+	user("POST /settings/workspaces/{slug}/members/{id}/remove",
+		page.Confirmed(workspaces.In(workspaces.ConfirmMember), workspaces.In(workspaces.RemoveMember)))
+	user("POST /settings/workspaces/{slug}/invitations", workspaces.In(workspaces.Invite))
+	user("GET /settings/workspaces/{slug}/invitations/{id}/withdraw", workspaces.In(workspaces.ConfirmWithdrawal))
+	user("POST /settings/workspaces/{slug}/invitations/{id}/withdraw",
+		page.Confirmed(workspaces.In(workspaces.ConfirmWithdrawal), workspaces.In(workspaces.Withdraw)))
+	user("GET /settings/workspaces/{slug}/usage",
+		workspaces.Permitted(oauth.MaySeeUsage, templates.SectionWorkspaces, templates.TabUsage, workspaces.UsagePage))
+	user("GET /settings/workspaces/{slug}/audit",
+		workspaces.Permitted(oauth.MayAudit, templates.SectionWorkspaces, templates.TabAudit, workspaces.AuditPage))
 
-	admin := func(pattern string, h page.UserHandler) {
-		mux.Handle(pattern, sameOrigin.Handler(s.ForAdministrators(h)))
+	administrator := func(pattern string, h page.UserHandler) {
+		mux.Handle(pattern, sameOrigin.Handler(s.pages.ForAdministrators(h)))
 	}
-	admin("GET /admin", func(w http.ResponseWriter, _ *http.Request, _ *page.Visitor) error {
-		return page.Redirect(w, "/admin/users")
-	})
-	admin("GET /admin/{$}", func(w http.ResponseWriter, _ *http.Request, _ *page.Visitor) error {
-		return page.Redirect(w, "/admin/users")
-	})
-	admin("GET /admin/users", s.admin.UsersPage)
-	admin("POST /admin/users", s.admin.CreateUser)
-	admin("GET /admin/users/{id}", s.admin.UserPage)
-	admin("POST /admin/users/{id}", s.admin.UpdateUser)
-	admin("POST /admin/users/{id}/password", s.admin.SetUserPassword)
-	admin("GET /admin/users/{id}/sign-out", s.admin.ConfirmSignOut)
-	admin("POST /admin/users/{id}/sign-out", page.Confirmed(s.admin.ConfirmSignOut, s.admin.SignOutUser))
-	admin("GET /admin/users/{id}/disable", s.admin.ConfirmDisableUser)
-	admin("POST /admin/users/{id}/disable", page.Confirmed(s.admin.ConfirmDisableUser, s.admin.SetUserDisabled))
-	admin("POST /admin/users/{id}/enable", s.admin.SetUserDisabled)
-	admin("GET /admin/workspaces", s.admin.WorkspacesPage)
-	admin("GET /admin/workspaces/{id}/disable", s.admin.ConfirmDisableWorkspace)
-	admin("POST /admin/workspaces/{id}/disable", page.Confirmed(s.admin.ConfirmDisableWorkspace, s.admin.SetWorkspaceDisabled))
-	admin("POST /admin/workspaces/{id}/enable", s.admin.SetWorkspaceDisabled)
-	admin("POST /admin/workspaces/{id}/plan", s.admin.SetPlan)
-	admin("GET /admin/apps", s.apps.adminAppsPage)
-	admin("POST /admin/apps/{id}/verify", s.apps.allApps(s.apps.verifyApp))
-	admin("POST /admin/apps/{id}/unverify", s.apps.allApps(s.apps.verifyApp))
+	administrator("GET /admin", redirect("/admin/users"))
+	administrator("GET /admin/{$}", redirect("/admin/users"))
+	administrator("GET /admin/users", s.admin.UsersPage)
+	administrator("POST /admin/users", s.admin.CreateUser)
+	administrator("GET /admin/users/{id}", s.admin.UserPage)
+	administrator("POST /admin/users/{id}", s.admin.UpdateUser)
+	administrator("POST /admin/users/{id}/password", s.admin.SetUserPassword)
+	administrator("GET /admin/users/{id}/sign-out", s.admin.ConfirmSignOut)
+	administrator("POST /admin/users/{id}/sign-out", page.Confirmed(s.admin.ConfirmSignOut, s.admin.SignOutUser))
+	administrator("GET /admin/users/{id}/disable", s.admin.ConfirmDisableUser)
+	administrator("POST /admin/users/{id}/disable",
+		page.Confirmed(s.admin.ConfirmDisableUser, s.admin.SetUserDisabled))
+	administrator("POST /admin/users/{id}/enable", s.admin.SetUserDisabled)
+	administrator("GET /admin/workspaces", s.admin.WorkspacesPage)
+	administrator("GET /admin/workspaces/{id}/disable", s.admin.ConfirmDisableWorkspace)
+	administrator("POST /admin/workspaces/{id}/disable",
+		page.Confirmed(s.admin.ConfirmDisableWorkspace, s.admin.SetWorkspaceDisabled))
+	administrator("POST /admin/workspaces/{id}/enable", s.admin.SetWorkspaceDisabled)
+	administrator("POST /admin/workspaces/{id}/plan", s.admin.SetPlan)
+	administrator("GET /admin/apps", apps.AllAppsPage)
+	administrator("POST /admin/apps/{id}/verify", apps.All(apps.SetVerified))
+	administrator("POST /admin/apps/{id}/unverify", apps.All(apps.SetVerified))
 
-	member("GET /settings/developer/apps", s.apps.ownApps(s.apps.appsPage))
-	member("POST /settings/developer/apps", s.apps.ownApps(s.apps.createApp))
-	member("GET /settings/developer/apps/new", s.apps.ownApps(s.apps.appFormPage))
-	member("GET /settings/workspaces/{slug}/apps", s.apps.workspaceApps(s.apps.appsPage))
-	member("POST /settings/workspaces/{slug}/apps", s.apps.workspaceApps(s.apps.createApp))
-	member("GET /settings/workspaces/{slug}/apps/new", s.apps.workspaceApps(s.apps.appFormPage))
+	user("GET /settings/developer/apps", apps.Own(apps.ListPage))
+	user("POST /settings/developer/apps", apps.Own(apps.Create))
+	user("GET /settings/developer/apps/new", apps.Own(apps.FormPage))
+	user("GET /settings/workspaces/{slug}/apps", apps.OfWorkspace(apps.ListPage))
+	user("POST /settings/workspaces/{slug}/apps", apps.OfWorkspace(apps.Create))
+	user("GET /settings/workspaces/{slug}/apps/new", apps.OfWorkspace(apps.FormPage))
 
 	// One app, for whoever built it, for those who manage its workspace's, and for administrators.
-	member("GET /settings/developer/apps/{id}", s.apps.ownApps(s.apps.appPage))
-	member("GET /settings/developer/apps/shown", s.apps.ownApps(s.apps.shownSecret))
-	member("POST /settings/developer/apps/{id}", s.apps.ownApps(s.apps.updateApp))
-	member("POST /settings/developer/apps/{id}/secret", s.apps.ownApps(s.apps.rotateSecret))
-	member("GET /settings/developer/apps/{id}/disable", s.apps.ownApps(s.apps.confirmApp))
-	member("POST /settings/developer/apps/{id}/disable", page.Confirmed(s.apps.ownApps(s.apps.confirmApp), s.apps.ownApps(s.apps.switchApp)))
-	member("POST /settings/developer/apps/{id}/enable", s.apps.ownApps(s.apps.switchApp))
-	member("POST /settings/developer/apps/{id}/delete", s.apps.ownApps(s.apps.deleteApp))
+	user("GET /settings/developer/apps/{id}", apps.Own(apps.AppPage))
+	user("GET /settings/developer/apps/shown", apps.Own(apps.ShownSecret))
+	user("POST /settings/developer/apps/{id}", apps.Own(apps.Update))
+	user("POST /settings/developer/apps/{id}/secret", apps.Own(apps.RotateSecret))
+	user("GET /settings/developer/apps/{id}/disable", apps.Own(apps.ConfirmDisable))
+	user("POST /settings/developer/apps/{id}/disable",
+		page.Confirmed(apps.Own(apps.ConfirmDisable), apps.Own(apps.SetDisabled)))
+	user("POST /settings/developer/apps/{id}/enable", apps.Own(apps.SetDisabled))
+	user("POST /settings/developer/apps/{id}/delete", apps.Own(apps.Delete))
 
-	member("GET /settings/workspaces/{slug}/apps/{id}", s.apps.workspaceApps(s.apps.appPage))
-	member("GET /settings/workspaces/{slug}/apps/shown", s.apps.workspaceApps(s.apps.shownSecret))
-	member("POST /settings/workspaces/{slug}/apps/{id}", s.apps.workspaceApps(s.apps.updateApp))
-	member("POST /settings/workspaces/{slug}/apps/{id}/secret", s.apps.workspaceApps(s.apps.rotateSecret))
-	member("GET /settings/workspaces/{slug}/apps/{id}/disable", s.apps.workspaceApps(s.apps.confirmApp))
-	member("POST /settings/workspaces/{slug}/apps/{id}/disable", page.Confirmed(s.apps.workspaceApps(s.apps.confirmApp), s.apps.workspaceApps(s.apps.switchApp)))
-	member("POST /settings/workspaces/{slug}/apps/{id}/enable", s.apps.workspaceApps(s.apps.switchApp))
-	member("POST /settings/workspaces/{slug}/apps/{id}/delete", s.apps.workspaceApps(s.apps.deleteApp))
+	user("GET /settings/workspaces/{slug}/apps/{id}", apps.OfWorkspace(apps.AppPage))
+	user("GET /settings/workspaces/{slug}/apps/shown", apps.OfWorkspace(apps.ShownSecret))
+	user("POST /settings/workspaces/{slug}/apps/{id}", apps.OfWorkspace(apps.Update))
+	user("POST /settings/workspaces/{slug}/apps/{id}/secret", apps.OfWorkspace(apps.RotateSecret))
+	user("GET /settings/workspaces/{slug}/apps/{id}/disable", apps.OfWorkspace(apps.ConfirmDisable))
+	user("POST /settings/workspaces/{slug}/apps/{id}/disable",
+		page.Confirmed(apps.OfWorkspace(apps.ConfirmDisable), apps.OfWorkspace(apps.SetDisabled)))
+	user("POST /settings/workspaces/{slug}/apps/{id}/enable", apps.OfWorkspace(apps.SetDisabled))
+	user("POST /settings/workspaces/{slug}/apps/{id}/delete", apps.OfWorkspace(apps.Delete))
 
-	admin("GET /admin/apps/{id}", s.apps.allApps(s.apps.appPage))
-	admin("GET /admin/apps/shown", s.apps.allApps(s.apps.shownSecret))
-	admin("POST /admin/apps/{id}", s.apps.allApps(s.apps.updateApp))
-	admin("POST /admin/apps/{id}/secret", s.apps.allApps(s.apps.rotateSecret))
-	admin("GET /admin/apps/{id}/disable", s.apps.allApps(s.apps.confirmApp))
-	admin("POST /admin/apps/{id}/disable", page.Confirmed(s.apps.allApps(s.apps.confirmApp), s.apps.allApps(s.apps.switchApp)))
-	admin("POST /admin/apps/{id}/enable", s.apps.allApps(s.apps.switchApp))
-	admin("POST /admin/apps/{id}/delete", s.apps.allApps(s.apps.deleteApp))
+	administrator("GET /admin/apps/{id}", apps.All(apps.AppPage))
+	administrator("GET /admin/apps/shown", apps.All(apps.ShownSecret))
+	administrator("POST /admin/apps/{id}", apps.All(apps.Update))
+	administrator("POST /admin/apps/{id}/secret", apps.All(apps.RotateSecret))
+	administrator("GET /admin/apps/{id}/disable", apps.All(apps.ConfirmDisable))
+	administrator("POST /admin/apps/{id}/disable",
+		page.Confirmed(apps.All(apps.ConfirmDisable), apps.All(apps.SetDisabled)))
+	administrator("POST /admin/apps/{id}/enable", apps.All(apps.SetDisabled))
+	administrator("POST /admin/apps/{id}/delete", apps.All(apps.Delete))
 
 	// One set of pages for a workspace's API keys and a person's own tokens.
-	member("GET /settings/developer", s.workspaces.toWorkspace(templates.TabKeys))
-	member("GET /settings/developer/{$}", s.workspaces.toWorkspace(templates.TabKeys))
-	member("GET /settings/developer/api-keys", s.workspaces.toWorkspace(templates.TabKeys))
-	member("GET /settings/workspaces/{slug}/api-keys", s.keys.apiKeys(s.keys.keysPage))
-	member("POST /settings/workspaces/{slug}/api-keys", s.keys.apiKeys(s.keys.createKey))
-	member("POST /settings/workspaces/{slug}/api-keys/search", s.keys.apiKeys(s.keys.findKeys))
-	member("GET /settings/workspaces/{slug}/api-keys/new", s.keys.apiKeys(s.keys.keyFormPage))
-	member("GET /settings/workspaces/{slug}/api-keys/shown", s.keys.apiKeys(s.keys.shownKey))
-	member("GET /settings/workspaces/{slug}/api-keys/{id}", s.keys.apiKeys(s.keys.keyPage))
-	member("POST /settings/workspaces/{slug}/api-keys/{id}", s.keys.apiKeys(s.keys.updateKey))
-	member("POST /settings/workspaces/{slug}/api-keys/{id}/rotate", s.keys.apiKeys(s.keys.rotateKey))
-	member("GET /settings/workspaces/{slug}/api-keys/{id}/pause", s.keys.apiKeys(s.keys.confirmKey))
-	member("POST /settings/workspaces/{slug}/api-keys/{id}/pause", page.Confirmed(s.keys.apiKeys(s.keys.confirmKey), s.keys.apiKeys(s.keys.switchKey)))
-	member("POST /settings/workspaces/{slug}/api-keys/{id}/resume", s.keys.apiKeys(s.keys.switchKey))
-	member("GET /settings/workspaces/{slug}/api-keys/{id}/revoke", s.keys.apiKeys(s.keys.confirmKey))
-	member("POST /settings/workspaces/{slug}/api-keys/{id}/revoke", page.Confirmed(s.keys.apiKeys(s.keys.confirmKey), s.keys.apiKeys(s.keys.revokeKey)))
+	user("GET /settings/developer", workspaces.ToWorkspace(templates.TabKeys))
+	user("GET /settings/developer/{$}", workspaces.ToWorkspace(templates.TabKeys))
+	user("GET /settings/developer/api-keys", workspaces.ToWorkspace(templates.TabKeys))
+	user("GET /settings/workspaces/{slug}/api-keys", keys.OfWorkspace(keys.ListPage))
+	user("POST /settings/workspaces/{slug}/api-keys", keys.OfWorkspace(keys.Create))
+	user("POST /settings/workspaces/{slug}/api-keys/search", keys.OfWorkspace(keys.Search))
+	user("GET /settings/workspaces/{slug}/api-keys/new", keys.OfWorkspace(keys.FormPage))
+	user("GET /settings/workspaces/{slug}/api-keys/shown", keys.OfWorkspace(keys.ShownKey))
+	user("GET /settings/workspaces/{slug}/api-keys/{id}", keys.OfWorkspace(keys.KeyPage))
+	user("POST /settings/workspaces/{slug}/api-keys/{id}", keys.OfWorkspace(keys.Update))
+	user("POST /settings/workspaces/{slug}/api-keys/{id}/rotate", keys.OfWorkspace(keys.Rotate))
+	user("GET /settings/workspaces/{slug}/api-keys/{id}/pause", keys.OfWorkspace(keys.Confirm))
+	user("POST /settings/workspaces/{slug}/api-keys/{id}/pause",
+		page.Confirmed(keys.OfWorkspace(keys.Confirm), keys.OfWorkspace(keys.SetPaused)))
+	user("POST /settings/workspaces/{slug}/api-keys/{id}/resume", keys.OfWorkspace(keys.SetPaused))
+	user("GET /settings/workspaces/{slug}/api-keys/{id}/revoke", keys.OfWorkspace(keys.Confirm))
+	user("POST /settings/workspaces/{slug}/api-keys/{id}/revoke",
+		page.Confirmed(keys.OfWorkspace(keys.Confirm), keys.OfWorkspace(keys.Revoke)))
 
-	member("GET /settings/developer/personal-access-tokens", s.keys.personalTokens(s.keys.keysPage))
-	member("POST /settings/developer/personal-access-tokens", s.keys.personalTokens(s.keys.createKey))
-	member("POST /settings/developer/personal-access-tokens/search", s.keys.personalTokens(s.keys.findKeys))
-	member("GET /settings/developer/personal-access-tokens/new", s.keys.personalTokens(s.keys.keyFormPage))
-	member("GET /settings/developer/personal-access-tokens/shown", s.keys.personalTokens(s.keys.shownKey))
-	member("GET /settings/developer/personal-access-tokens/{id}", s.keys.personalTokens(s.keys.keyPage))
-	member("POST /settings/developer/personal-access-tokens/{id}", s.keys.personalTokens(s.keys.updateKey))
-	member("POST /settings/developer/personal-access-tokens/{id}/rotate", s.keys.personalTokens(s.keys.rotateKey))
-	member("GET /settings/developer/personal-access-tokens/{id}/pause", s.keys.personalTokens(s.keys.confirmKey))
-	member("POST /settings/developer/personal-access-tokens/{id}/pause", page.Confirmed(s.keys.personalTokens(s.keys.confirmKey), s.keys.personalTokens(s.keys.switchKey)))
-	member("POST /settings/developer/personal-access-tokens/{id}/resume", s.keys.personalTokens(s.keys.switchKey))
-	member("GET /settings/developer/personal-access-tokens/{id}/revoke", s.keys.personalTokens(s.keys.confirmKey))
-	member("POST /settings/developer/personal-access-tokens/{id}/revoke", page.Confirmed(s.keys.personalTokens(s.keys.confirmKey), s.keys.personalTokens(s.keys.revokeKey)))
+	user("GET /settings/developer/personal-access-tokens", keys.Own(keys.ListPage))
+	user("POST /settings/developer/personal-access-tokens", keys.Own(keys.Create))
+	user("POST /settings/developer/personal-access-tokens/search", keys.Own(keys.Search))
+	user("GET /settings/developer/personal-access-tokens/new", keys.Own(keys.FormPage))
+	user("GET /settings/developer/personal-access-tokens/shown", keys.Own(keys.ShownKey))
+	user("GET /settings/developer/personal-access-tokens/{id}", keys.Own(keys.KeyPage))
+	user("POST /settings/developer/personal-access-tokens/{id}", keys.Own(keys.Update))
+	user("POST /settings/developer/personal-access-tokens/{id}/rotate", keys.Own(keys.Rotate))
+	user("GET /settings/developer/personal-access-tokens/{id}/pause", keys.Own(keys.Confirm))
+	user("POST /settings/developer/personal-access-tokens/{id}/pause",
+		page.Confirmed(keys.Own(keys.Confirm), keys.Own(keys.SetPaused)))
+	user("POST /settings/developer/personal-access-tokens/{id}/resume", keys.Own(keys.SetPaused))
+	user("GET /settings/developer/personal-access-tokens/{id}/revoke", keys.Own(keys.Confirm))
+	user("POST /settings/developer/personal-access-tokens/{id}/revoke",
+		page.Confirmed(keys.Own(keys.Confirm), keys.Own(keys.Revoke)))
 
 	// What trusted proxies ask never comes here; others are told why they may not.
 	mux.HandleFunc(gateway.ForwardPath, s.gateway.ForwardAuth)
@@ -214,8 +220,15 @@ func (s *Server) routes() http.Handler {
 	machine("GET /readyz", s.readyz)
 	mux.Handle("GET /assets/", s.assets())
 	mux.Handle("GET /favicon.ico", http.RedirectHandler(templates.AssetPath("mark.svg"), http.StatusSeeOther))
-	mux.Handle("/", s.ForAnyoneRaw(func(w http.ResponseWriter, r *http.Request) error { return s.noRoute(w, r, mux.ServeMux) }))
+	mux.Handle("/", s.pages.ForAnyoneRaw(func(w http.ResponseWriter, r *http.Request) error {
+		return s.notFoundOrNotAllowed(w, r, mux.ServeMux)
+	}))
 	return s.observe(s.guard(mux))
+}
+
+// redirect sends a user to a page.
+func redirect(to string) page.UserHandler {
+	return func(w http.ResponseWriter, _ *http.Request, _ *page.Visitor) error { return page.Redirect(w, to) }
 }
 
 // routeMux notes the patterns that it is given.
@@ -256,7 +269,7 @@ func (s *Server) assets() http.Handler {
 	server := http.StripPrefix("/assets/", http.FileServerFS(files))
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		if !fs.ValidPath(strings.TrimPrefix(r.URL.Path, "/assets/")) {
-			s.WriteError(w, r, page.NotFound()) // no list of files, and no name that no file can have
+			s.pages.WriteError(w, r, page.NotFound()) // no list of files, and no name that no file can have
 			return
 		}
 		if templates.IsAssetPath(r.URL.RequestURI()) {
@@ -271,12 +284,12 @@ func (s *Server) assets() http.Handler {
 // resourceMetadata answers with the metadata of an API (RFC 9728).
 func (s *Server) resourceMetadata(w http.ResponseWriter, r *http.Request) {
 	if !s.gateway.ServeMetadata(w, r) {
-		s.turnAway(w, r, http.StatusNotFound, "There is nothing here; check the address.")
+		s.writeRefusal(w, r, http.StatusNotFound, "There is nothing here; check the address.")
 	}
 }
 
-// noRoute takes what no other route did: 405 where the path is known and the method is not, else 404.
-func (s *Server) noRoute(w http.ResponseWriter, r *http.Request, mux *http.ServeMux) error {
+// notFoundOrNotAllowed takes what no other route did: 405 where the path is known and the method is not, else 404.
+func (s *Server) notFoundOrNotAllowed(w http.ResponseWriter, r *http.Request, mux *http.ServeMux) error {
 	var allowed []string
 	for _, method := range []string{http.MethodGet, http.MethodPost, http.MethodPatch, http.MethodDelete} {
 		probe := r.Clone(r.Context())
@@ -290,7 +303,7 @@ func (s *Server) noRoute(w http.ResponseWriter, r *http.Request, mux *http.Serve
 		return nil
 	}
 	if len(allowed) == 0 && api.Owns(r.URL.Path) {
-		s.turnAway(w, r, http.StatusNotFound, "There is nothing here; check the address.")
+		s.writeRefusal(w, r, http.StatusNotFound, "There is nothing here; check the address.")
 		return nil
 	}
 	if len(allowed) == 0 {
@@ -298,7 +311,7 @@ func (s *Server) noRoute(w http.ResponseWriter, r *http.Request, mux *http.Serve
 	}
 	w.Header().Set("Allow", strings.Join(allowed, ", "))
 	if isMachine(r) {
-		s.turnAway(w, r, http.StatusMethodNotAllowed, "This method is not taken here; see the Allow header.")
+		s.writeRefusal(w, r, http.StatusMethodNotAllowed, "This method is not taken here; see the Allow header.")
 		return nil
 	}
 	return &page.Error{Status: http.StatusMethodNotAllowed, Heading: "That cannot be done here", Message: "This address does not take requests of this kind."}

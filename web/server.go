@@ -16,6 +16,7 @@ import (
 	"doorward/storage"
 	"doorward/web/admin"
 	"doorward/web/api"
+	"doorward/web/dashboard"
 	"doorward/web/gateway"
 	"doorward/web/page"
 	"doorward/web/signin"
@@ -36,13 +37,10 @@ type Config struct {
 
 // Server answers on the public listener.
 type Server struct {
-	*page.Pages
-	signIn     *signin.Handlers
-	account    *accountPages
-	workspaces *workspacePages
-	keys       *keyPages
-	apps       *appPages
-	admin      *admin.Handlers
+	pages    *page.Pages
+	signIn   *signin.Handlers
+	settings *dashboard.Dashboard
+	admin    *admin.Handlers
 
 	issuer   *url.URL
 	secure   bool // the issuer is https
@@ -71,26 +69,25 @@ func New(c Config) (*Server, error) {
 		issuer: issuer, secure: secure, store: c.Store, oauth: c.OAuth, secrets: c.Secrets, proxies: c.TrustedProxies,
 		log: c.Log, metrics: newMetrics(c.Metrics, c.Store),
 	}
-	s.Pages = page.New(page.Config{
+	s.pages = page.New(page.Config{
 		Store: c.Store, OAuth: c.OAuth, Identity: c.Identity, ClientAddress: s.proxies.ClientAddress, Secure: secure,
 	})
 	s.signIn = signin.New(signin.Config{
-		Pages: s.Pages, Store: c.Store, OAuth: c.OAuth, Identity: c.Identity,
+		Pages: s.pages, Store: c.Store, OAuth: c.OAuth, Identity: c.Identity,
 		CountLogin: func(outcome string) { s.metrics.logins.WithLabelValues(outcome).Inc() },
 	})
-	base := &dashBase{Pages: s.Pages, store: c.Store, oauth: c.OAuth, identity: c.Identity}
-	s.account, s.workspaces, s.keys, s.apps = &accountPages{base}, &workspacePages{base}, &keyPages{base}, &appPages{base}
-	s.admin = admin.New(admin.Config{Pages: s.Pages, Store: c.Store, OAuth: c.OAuth, Identity: c.Identity})
+	s.settings = dashboard.New(dashboard.Config{Pages: s.pages, Store: c.Store, OAuth: c.OAuth, Identity: c.Identity})
+	s.admin = admin.New(admin.Config{Pages: s.pages, Store: c.Store, OAuth: c.OAuth, Identity: c.Identity})
 	s.gateway, err = gateway.New(gateway.Config{
 		OAuth: c.OAuth, APIs: c.APIs, ClientAddress: s.proxies.ClientAddress, Trusted: s.proxies.trusted, Secure: secure,
-		Log: c.Log, Now: s.Now,
+		Log: c.Log, Now: s.pages.Now,
 	})
 	if err != nil {
 		return nil, err
 	}
 	s.api = api.New(api.Config{
 		Store: c.Store, OAuth: c.OAuth, Identity: c.Identity, Gateway: s.gateway, ClientAddress: s.proxies.ClientAddress,
-		SessionCookie: s.SessionCookie(), Visitor: s.apiVisitor,
+		SessionCookie: s.pages.SessionCookie(), Visitor: s.apiVisitor,
 	})
 	s.handler = s.routes()
 	return s, nil
@@ -107,9 +104,9 @@ func (s *Server) Recheck(ctx context.Context) { s.gateway.Recheck(ctx) }
 
 // apiVisitor tells the management API who is signed in.
 func (s *Server) apiVisitor(r *http.Request) (api.Visitor, error) {
-	v, err := s.Visitor(r)
+	v, err := s.pages.Visitor(r)
 	if err != nil {
 		return api.Visitor{}, err
 	}
-	return api.Visitor{User: v.User, Fresh: s.Fresh(v)}, nil
+	return api.Visitor{User: v.User, Fresh: s.pages.Fresh(v)}, nil
 }

@@ -27,10 +27,11 @@ var arrows = map[string][]string{
 	},
 	"web": {
 		"oauth", "oauth/apikey", "oauth/identity", "oauth/limit", "storage", "templates", "web/api", "web/gateway", "web/page",
-		"web/signin", "web/admin",
+		"web/signin", "web/admin", "web/dashboard",
 	},
 	"web/signin":     {"oauth", "oauth/identity", "storage", "templates", "web/page"},
 	"web/admin":      {"oauth", "oauth/identity", "storage", "templates", "web/page"},
+	"web/dashboard":  {"oauth", "oauth/apikey", "oauth/identity", "oauth/limit", "storage", "templates", "web/page"},
 	"web/page":       {"oauth", "oauth/apikey", "oauth/identity", "storage", "templates"},
 	"web/api":        {"oauth", "oauth/apikey", "oauth/identity", "oauth/limit", "storage", "web/gateway"},
 	"web/gateway":    {"oauth", "oauth/apikey", "oauth/identity", "oauth/limit", "storage", "templates"},
@@ -68,7 +69,7 @@ var owners = map[string][]string{
 	"github.com/a-h/templ":       {"templates", "web/page"},
 	"github.com/alecthomas/kong": {"cmd/doorward"},
 	"go.yaml.in/yaml":            {"cmd/doorward"},
-	"net/http":                   {"cmd/doorward", "examples", "oauth", "oauth/identity", "oauth/resource", "web", "web/api", "web/gateway", "web/page", "web/signin", "web/admin"},
+	"net/http":                   {"cmd/doorward", "examples", "oauth", "oauth/identity", "oauth/resource", "web", "web/api", "web/gateway", "web/page", "web/signin", "web/admin", "web/dashboard"},
 	"testing":                    {},
 }
 

@@ -29,11 +29,8 @@ func SafeReturn(to string) string {
 	return to
 }
 
-// WorkspacesPath is where the pages about a person's workspaces are, WorkspaceBase where those about one begin.
-const (
-	WorkspacesPath = "/settings/workspaces"
-	WorkspaceBase  = WorkspacesPath + "/{slug}"
-)
+// WorkspacesPath is where the pages about a person's workspaces are.
+const WorkspacesPath = "/settings/workspaces"
 
 // WorkspacePath is where the pages about one workspace begin.
 func WorkspacePath(ws storage.Workspace) string { return WorkspacesPath + "/" + ws.Slug }

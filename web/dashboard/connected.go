@@ -1,4 +1,4 @@
-package web
+package dashboard
 
 import (
 	"errors"
@@ -13,8 +13,8 @@ import (
 	"doorward/web/page"
 )
 
-// confirmEndAccess serves GET /settings/connected-apps/{id}/end and …/end-all.
-func (s *accountPages) confirmEndAccess(w http.ResponseWriter, r *http.Request, v *page.Visitor) error {
+// ConfirmEndAccess serves GET /settings/connected-apps/{id}/end and …/end-all.
+func (s *Account) ConfirmEndAccess(w http.ResponseWriter, r *http.Request, v *page.Visitor) error {
 	apps, err := s.connectedApps(r, v)
 	if err != nil {
 		return err
@@ -43,8 +43,8 @@ func (s *accountPages) confirmEndAccess(w http.ResponseWriter, r *http.Request, 
 	return s.AskFirst(w, r, view)
 }
 
-// connectedAppsPage serves GET /settings/connected-apps: what this person has allowed whom.
-func (s *accountPages) connectedAppsPage(w http.ResponseWriter, r *http.Request, v *page.Visitor) error {
+// ConnectedAppsPage serves GET /settings/connected-apps: what this person has allowed whom.
+func (s *Account) ConnectedAppsPage(w http.ResponseWriter, r *http.Request, v *page.Visitor) error {
 	head, err := s.PageWithNotice(w, r, v, templates.SectionConnectedApps)
 	if err != nil {
 		return err
@@ -58,7 +58,7 @@ func (s *accountPages) connectedAppsPage(w http.ResponseWriter, r *http.Request,
 }
 
 // connectedApps lists each app that the person allowed something, or that holds tokens of theirs without having asked.
-func (s *accountPages) connectedApps(r *http.Request, v *page.Visitor) ([]templates.ConnectedApp, error) {
+func (s *Account) connectedApps(r *http.Request, v *page.Visitor) ([]templates.ConnectedApp, error) {
 	tenant := storage.Tenant(r.Context(), v.User.ID, "")
 	consents, err := s.store.ConsentsOf(tenant, v.User.ID)
 	if err != nil {
@@ -130,7 +130,7 @@ func (s *accountPages) connectedApps(r *http.Request, v *page.Visitor) ([]templa
 }
 
 // accessTo names an API, and the workspace where the person has several.
-func (s *accountPages) accessTo(resource, workspaceID string, workspaces []storage.Workspace) templates.ConnectedAccess {
+func (s *Account) accessTo(resource, workspaceID string, workspaces []storage.Workspace) templates.ConnectedAccess {
 	x := templates.ConnectedAccess{Resource: resource}
 	if r, ok := s.oauth.Resource(resource); ok {
 		x.Resource = r.Name
@@ -145,7 +145,7 @@ func (s *accountPages) accessTo(resource, workspaceID string, workspaces []stora
 	return x
 }
 
-func (s *accountPages) scopeSentence(resource, name string) string {
+func (s *Account) scopeSentence(resource, name string) string {
 	if r, ok := s.oauth.Resource(resource); ok {
 		if x, ok := r.Scope(name); ok {
 			return page.ScopeText(x)
@@ -154,9 +154,9 @@ func (s *accountPages) scopeSentence(resource, name string) string {
 	return name
 }
 
-// endAccess serves POST /settings/connected-apps/{id}/end, and without an id, /settings/connected-apps/end-all. It takes
+// EndAccess serves POST /settings/connected-apps/{id}/end, and without an id, /settings/connected-apps/end-all. It takes
 // effect before it returns: access and refresh tokens find their grant revoked.
-func (s *accountPages) endAccess(w http.ResponseWriter, r *http.Request, v *page.Visitor) error {
+func (s *Account) EndAccess(w http.ResponseWriter, r *http.Request, v *page.Visitor) error {
 	id, all := r.PathValue("id"), strings.HasSuffix(r.URL.Path, "/end-all")
 	if id == "" && !all {
 		return page.NotFound()

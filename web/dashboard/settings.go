@@ -1,4 +1,4 @@
-package web
+package dashboard
 
 import (
 	"context"
@@ -14,11 +14,11 @@ import (
 	"doorward/web/page"
 )
 
-// accountPages are the pages about a person's own account.
-type accountPages struct{ *dashBase }
+// Account are the pages about a person's own account.
+type Account struct{ *base }
 
-// profilePage serves GET /settings/profile.
-func (s *accountPages) profilePage(w http.ResponseWriter, r *http.Request, v *page.Visitor) error {
+// ProfilePage serves GET /settings/profile.
+func (s *Account) ProfilePage(w http.ResponseWriter, r *http.Request, v *page.Visitor) error {
 	head, err := s.PageWithNotice(w, r, v, templates.SectionProfile)
 	if err != nil {
 		return err
@@ -26,13 +26,13 @@ func (s *accountPages) profilePage(w http.ResponseWriter, r *http.Request, v *pa
 	return s.showProfile(w, r, http.StatusOK, v, templates.ProfileView{Page: head, Name: v.User.Name})
 }
 
-func (s *accountPages) showProfile(w http.ResponseWriter, r *http.Request, status int, v *page.Visitor, view templates.ProfileView) error {
+func (s *Account) showProfile(w http.ResponseWriter, r *http.Request, status int, v *page.Visitor, view templates.ProfileView) error {
 	view.Email, view.UserID, view.MemberSince = v.User.Email, v.User.ID, v.User.CreatedAt.Time()
 	return s.Render(w, r, status, view.Nonce, templates.ProfilePage(view))
 }
 
-// profile serves POST /settings/profile.
-func (s *accountPages) profile(w http.ResponseWriter, r *http.Request, v *page.Visitor) error {
+// Profile serves POST /settings/profile.
+func (s *Account) Profile(w http.ResponseWriter, r *http.Request, v *page.Visitor) error {
 	name := r.PostForm.Get("name")
 	err := s.identity.Rename(r.Context(), v.User.ID, name)
 	if faults := page.FieldErrors(err); faults != nil {
@@ -47,8 +47,8 @@ func (s *accountPages) profile(w http.ResponseWriter, r *http.Request, v *page.V
 	return page.Redirect(w, "/settings/profile")
 }
 
-// securityPage serves GET /settings/security: the password and the browsers that are signed in.
-func (s *accountPages) securityPage(w http.ResponseWriter, r *http.Request, v *page.Visitor) error {
+// SecurityPage serves GET /settings/security: the password and the browsers that are signed in.
+func (s *Account) SecurityPage(w http.ResponseWriter, r *http.Request, v *page.Visitor) error {
 	head, err := s.PageWithNotice(w, r, v, templates.SectionSecurity)
 	if err != nil {
 		return err
@@ -56,7 +56,7 @@ func (s *accountPages) securityPage(w http.ResponseWriter, r *http.Request, v *p
 	return s.showSecurity(w, r, http.StatusOK, v, templates.SecurityView{Page: head})
 }
 
-func (s *accountPages) showSecurity(w http.ResponseWriter, r *http.Request, status int, v *page.Visitor, view templates.SecurityView) error {
+func (s *Account) showSecurity(w http.ResponseWriter, r *http.Request, status int, v *page.Visitor, view templates.SecurityView) error {
 	list, err := s.sessionsOf(r, v)
 	if err != nil {
 		return err
@@ -70,7 +70,7 @@ func (s *accountPages) showSecurity(w http.ResponseWriter, r *http.Request, stat
 	return s.Render(w, r, status, view.Nonce, templates.SecurityPage(view))
 }
 
-func (s *accountPages) sessionsOf(r *http.Request, v *page.Visitor) (list []storage.Session, err error) {
+func (s *Account) sessionsOf(r *http.Request, v *page.Visitor) (list []storage.Session, err error) {
 	ctx := storage.Tenant(r.Context(), v.User.ID, "")
 	err = s.store.InTx(ctx, func(ctx context.Context) error {
 		list, err = s.store.SessionsOf(ctx, v.User.ID, page.SessionIdle)
@@ -79,8 +79,8 @@ func (s *accountPages) sessionsOf(r *http.Request, v *page.Visitor) (list []stor
 	return list, err
 }
 
-// changePassword serves POST /settings/security/password. All other browsers are signed out by it.
-func (s *accountPages) changePassword(w http.ResponseWriter, r *http.Request, v *page.Visitor) error {
+// ChangePassword serves POST /settings/security/password. All other browsers are signed out by it.
+func (s *Account) ChangePassword(w http.ResponseWriter, r *http.Request, v *page.Visitor) error {
 	form := r.PostForm
 	// It starts a session of its own: counted before anything is done, and apart from what can be done without the password.
 	if err := s.oauth.TakeSignIn(r.Context(), v.User.ID); err != nil {
@@ -123,7 +123,7 @@ func (s *accountPages) changePassword(w http.ResponseWriter, r *http.Request, v 
 
 // personal is a context in which the visitor speaks for themselves, and their personal workspace, which what is theirs
 // alone is noted in.
-func (s *accountPages) personal(r *http.Request, v *page.Visitor) (context.Context, string, error) {
+func (s *Account) personal(r *http.Request, v *page.Visitor) (context.Context, string, error) {
 	w, err := s.store.PersonalWorkspace(storage.System(r.Context()), v.User.ID)
 	if err != nil {
 		return nil, "", err
@@ -131,8 +131,8 @@ func (s *accountPages) personal(r *http.Request, v *page.Visitor) (context.Conte
 	return storage.Tenant(r.Context(), v.User.ID, w.ID), w.ID, nil
 }
 
-// endOneSession serves POST /settings/security/sessions/{id}/end.
-func (s *accountPages) endOneSession(w http.ResponseWriter, r *http.Request, v *page.Visitor) error {
+// EndOneSession serves POST /settings/security/sessions/{id}/end.
+func (s *Account) EndOneSession(w http.ResponseWriter, r *http.Request, v *page.Visitor) error {
 	id := r.PathValue("id")
 	if id == v.Row.ID {
 		if err := s.EndSession(w, r, v); err != nil {
@@ -159,8 +159,8 @@ func (s *accountPages) endOneSession(w http.ResponseWriter, r *http.Request, v *
 	return page.Redirect(w, "/settings/security")
 }
 
-// endOtherSessions serves POST /settings/security/sessions/end-others.
-func (s *accountPages) endOtherSessions(w http.ResponseWriter, r *http.Request, v *page.Visitor) error {
+// EndOtherSessions serves POST /settings/security/sessions/end-others.
+func (s *Account) EndOtherSessions(w http.ResponseWriter, r *http.Request, v *page.Visitor) error {
 	own, personalID, err := s.personal(r, v)
 	if err != nil {
 		return err
@@ -210,8 +210,8 @@ func browserName(agent string) string {
 	return system
 }
 
-// confirmEndSession serves GET /settings/security/sessions/{id}/end and …/end-others.
-func (s *accountPages) confirmEndSession(w http.ResponseWriter, r *http.Request, v *page.Visitor) error {
+// ConfirmEndSession serves GET /settings/security/sessions/{id}/end and …/end-others.
+func (s *Account) ConfirmEndSession(w http.ResponseWriter, r *http.Request, v *page.Visitor) error {
 	list, err := s.sessionsOf(r, v)
 	if err != nil {
 		return err

@@ -1,4 +1,4 @@
-package web
+package dashboard
 
 import (
 	"context"
@@ -11,8 +11,8 @@ import (
 	"doorward/web/page"
 )
 
-// adminAppsPage serves GET /admin/apps.
-func (s *appPages) adminAppsPage(w http.ResponseWriter, r *http.Request, v *page.Visitor) error {
+// AllAppsPage serves GET /admin/apps.
+func (s *Apps) AllAppsPage(w http.ResponseWriter, r *http.Request, v *page.Visitor) error {
 	head, err := s.PageWithNotice(w, r, v, templates.SectionAdminApps)
 	if err != nil {
 		return err
@@ -38,8 +38,8 @@ func (s *appPages) adminAppsPage(w http.ResponseWriter, r *http.Request, v *page
 	return s.Render(w, r, http.StatusOK, view.Nonce, templates.AdminAppsPage(view))
 }
 
-// verifyApp serves POST /admin/apps/{id}/verify and …/unverify.
-func (s *appPages) verifyApp(w http.ResponseWriter, r *http.Request, v *page.Visitor, at appPlace) error {
+// SetVerified serves POST /admin/apps/{id}/verify and …/unverify.
+func (s *Apps) SetVerified(w http.ResponseWriter, r *http.Request, v *page.Visitor, at appPlace) error {
 	verified := strings.HasSuffix(r.URL.Path, "/verify")
 	_, err := s.app(at.context(r.Context(), v), at, r.PathValue("id"), func(ctx context.Context, c storage.Client) error {
 		return s.oauth.VerifyClient(ctx, at.by, c.ID, verified)

@@ -1,4 +1,4 @@
-package web
+package dashboard
 
 import (
 	"context"
@@ -13,8 +13,8 @@ import (
 	"doorward/web/page"
 )
 
-// membersPage serves GET /settings/workspaces/{slug}/members.
-func (s *workspacePages) membersPage(w http.ResponseWriter, r *http.Request, v *page.Visitor, by oauth.Authority, ws storage.Workspace, all []storage.Workspace) error {
+// MembersPage serves GET /settings/workspaces/{slug}/members.
+func (s *Workspaces) MembersPage(w http.ResponseWriter, r *http.Request, v *page.Visitor, by oauth.Authority, ws storage.Workspace, all []storage.Workspace) error {
 	head, err := s.PageWithNotice(w, r, v, templates.SectionWorkspaces)
 	if err != nil {
 		return err
@@ -23,7 +23,7 @@ func (s *workspacePages) membersPage(w http.ResponseWriter, r *http.Request, v *
 }
 
 // showMembers renders the members of a workspace; role is the one that is chosen in the form of an invitation.
-func (s *workspacePages) showMembers(w http.ResponseWriter, r *http.Request, status int, v *page.Visitor, by oauth.Authority, ws storage.Workspace, all []storage.Workspace,
+func (s *Workspaces) showMembers(w http.ResponseWriter, r *http.Request, status int, v *page.Visitor, by oauth.Authority, ws storage.Workspace, all []storage.Workspace,
 	view templates.MembersView, role string,
 ) error {
 	ctx := storage.System(r.Context())
@@ -75,7 +75,7 @@ func rolesToGive(chosen string, owners bool) (list []templates.Option) {
 }
 
 // memberChanged answers a change of a member: what storage refuses becomes a sentence on their list.
-func (s *workspacePages) memberChanged(w http.ResponseWriter, r *http.Request, v *page.Visitor, by oauth.Authority, ws storage.Workspace, all []storage.Workspace, text string, err error) error {
+func (s *Workspaces) memberChanged(w http.ResponseWriter, r *http.Request, v *page.Visitor, by oauth.Authority, ws storage.Workspace, all []storage.Workspace, text string, err error) error {
 	refuse := func(status int, message string) error {
 		return s.showMembers(w, r, status, v, by, ws, all, templates.MembersView{Page: s.NewPage(v, templates.SectionWorkspaces), Error: message}, "")
 	}
@@ -93,25 +93,25 @@ func (s *workspacePages) memberChanged(w http.ResponseWriter, r *http.Request, v
 	return s.RedirectWithNotice(w, r, v, page.WorkspacePath(ws)+"/"+templates.TabMembers, text)
 }
 
-// changeRole serves POST …/members/{id}/role.
-func (s *workspacePages) changeRole(w http.ResponseWriter, r *http.Request, v *page.Visitor, by oauth.Authority, ws storage.Workspace, all []storage.Workspace) error {
+// ChangeRole serves POST …/members/{id}/role.
+func (s *Workspaces) ChangeRole(w http.ResponseWriter, r *http.Request, v *page.Visitor, by oauth.Authority, ws storage.Workspace, all []storage.Workspace) error {
 	role := r.PostForm.Get("role")
 	err := s.oauth.ChangeRole(r.Context(), by, ws, r.PathValue("id"), role)
 	return s.memberChanged(w, r, v, by, ws, all, "The role is changed. It counts from the next request on.", err)
 }
 
-// removeMember serves POST …/members/{id}/remove.
-func (s *workspacePages) removeMember(w http.ResponseWriter, r *http.Request, v *page.Visitor, by oauth.Authority, ws storage.Workspace, all []storage.Workspace) error {
+// RemoveMember serves POST …/members/{id}/remove.
+func (s *Workspaces) RemoveMember(w http.ResponseWriter, r *http.Request, v *page.Visitor, by oauth.Authority, ws storage.Workspace, all []storage.Workspace) error {
 	id := r.PathValue("id")
 	if id == v.User.ID {
-		return s.leaveWorkspace(w, r, v, by, ws, all)
+		return s.Leave(w, r, v, by, ws, all)
 	}
 	err := s.oauth.RemoveMember(r.Context(), by, ws, id)
 	return s.memberChanged(w, r, v, by, ws, all, "They are no member any more. API keys and apps that they made stay.", err)
 }
 
-// invite serves POST …/invitations. The page that follows shows the link, once.
-func (s *workspacePages) invite(w http.ResponseWriter, r *http.Request, v *page.Visitor, by oauth.Authority, ws storage.Workspace, all []storage.Workspace) error {
+// Invite serves POST …/invitations. The page that follows shows the link, once.
+func (s *Workspaces) Invite(w http.ResponseWriter, r *http.Request, v *page.Visitor, by oauth.Authority, ws storage.Workspace, all []storage.Workspace) error {
 	email, role := r.PostForm.Get("email"), r.PostForm.Get("role")
 	_, once, err := s.CreateOnce(storage.System(r.Context()), r, v, ws.ID, func(ctx context.Context) (x page.OneTimeSecret, err error) {
 		var i storage.Invitation
@@ -133,14 +133,14 @@ func (s *workspacePages) invite(w http.ResponseWriter, r *http.Request, v *page.
 	return page.Redirect(w, page.WorkspacePath(ws)+"/"+templates.TabMembers+"/shown?view="+once)
 }
 
-// withdraw serves POST …/invitations/{id}/withdraw.
-func (s *workspacePages) withdraw(w http.ResponseWriter, r *http.Request, v *page.Visitor, by oauth.Authority, ws storage.Workspace, all []storage.Workspace) error {
+// Withdraw serves POST …/invitations/{id}/withdraw.
+func (s *Workspaces) Withdraw(w http.ResponseWriter, r *http.Request, v *page.Visitor, by oauth.Authority, ws storage.Workspace, all []storage.Workspace) error {
 	err := s.oauth.DropInvitation(r.Context(), by, ws, r.PathValue("id"))
 	return s.memberChanged(w, r, v, by, ws, all, "The invitation is taken back. Its link no longer works.", err)
 }
 
-// shownInvitation serves GET …/members/shown.
-func (s *workspacePages) shownInvitation(w http.ResponseWriter, r *http.Request, v *page.Visitor, by oauth.Authority, ws storage.Workspace, all []storage.Workspace) error {
+// ShownInvitation serves GET …/members/shown.
+func (s *Workspaces) ShownInvitation(w http.ResponseWriter, r *http.Request, v *page.Visitor, by oauth.Authority, ws storage.Workspace, all []storage.Workspace) error {
 	x, err := s.TakeSecret(r, v)
 	if err != nil {
 		return err
@@ -159,8 +159,8 @@ func (s *workspacePages) shownInvitation(w http.ResponseWriter, r *http.Request,
 	return s.showMembers(w, r, http.StatusOK, v, by, ws, all, view, "")
 }
 
-// confirmMember serves GET …/members/{id}/remove.
-func (s *workspacePages) confirmMember(w http.ResponseWriter, r *http.Request, v *page.Visitor, by oauth.Authority, ws storage.Workspace, all []storage.Workspace) error {
+// ConfirmMember serves GET …/members/{id}/remove.
+func (s *Workspaces) ConfirmMember(w http.ResponseWriter, r *http.Request, v *page.Visitor, by oauth.Authority, ws storage.Workspace, all []storage.Workspace) error {
 	id := r.PathValue("id")
 	if id == v.User.ID {
 		return page.Redirect(w, page.WorkspacePath(ws)+"/leave")
@@ -171,12 +171,12 @@ func (s *workspacePages) confirmMember(w http.ResponseWriter, r *http.Request, v
 	return s.askMember(w, r, v, ws, all, id, false)
 }
 
-// confirmLeave serves GET /settings/workspaces/{slug}/leave.
-func (s *workspacePages) confirmLeave(w http.ResponseWriter, r *http.Request, v *page.Visitor, _ oauth.Authority, ws storage.Workspace, all []storage.Workspace) error {
+// ConfirmLeave serves GET /settings/workspaces/{slug}/leave.
+func (s *Workspaces) ConfirmLeave(w http.ResponseWriter, r *http.Request, v *page.Visitor, _ oauth.Authority, ws storage.Workspace, all []storage.Workspace) error {
 	return s.askMember(w, r, v, ws, all, v.User.ID, true)
 }
 
-func (s *workspacePages) askMember(w http.ResponseWriter, r *http.Request, v *page.Visitor, ws storage.Workspace, all []storage.Workspace, userID string, self bool) error {
+func (s *Workspaces) askMember(w http.ResponseWriter, r *http.Request, v *page.Visitor, ws storage.Workspace, all []storage.Workspace, userID string, self bool) error {
 	ctx := storage.System(r.Context())
 	members, err := s.store.Members(ctx, ws.ID, "", oauth.MaxMembers)
 	if err != nil {
@@ -231,8 +231,8 @@ func aRole(role string) string {
 	return "a " + role
 }
 
-// confirmWithdrawal serves GET …/invitations/{id}/withdraw.
-func (s *workspacePages) confirmWithdrawal(w http.ResponseWriter, r *http.Request, v *page.Visitor, by oauth.Authority, ws storage.Workspace, all []storage.Workspace) error {
+// ConfirmWithdrawal serves GET …/invitations/{id}/withdraw.
+func (s *Workspaces) ConfirmWithdrawal(w http.ResponseWriter, r *http.Request, v *page.Visitor, by oauth.Authority, ws storage.Workspace, all []storage.Workspace) error {
 	if err := by.May(oauth.MayManageMembers); err != nil {
 		return err
 	}

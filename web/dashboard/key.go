@@ -1,4 +1,4 @@
-package web
+package dashboard
 
 import (
 	"context"
@@ -17,9 +17,9 @@ import (
 	"doorward/web/page"
 )
 
-// createKey serves POST …/api-keys and …/personal-access-tokens. The answer shows the key, once, and is not kept by the
+// Create serves POST …/api-keys and …/personal-access-tokens. The answer shows the key, once, and is not kept by the
 // browser.
-func (s *keyPages) createKey(w http.ResponseWriter, r *http.Request, p keyPlace) error {
+func (s *Keys) Create(w http.ResponseWriter, r *http.Request, p keyPlace) error {
 	f := s.typedKey(r, &p)
 	v, fault, status, err := s.StepUp(w, r, p.v, r.PostForm.Get("password"))
 	if err != nil {
@@ -68,7 +68,7 @@ func (s *keyPages) createKey(w http.ResponseWriter, r *http.Request, p keyPlace)
 	return err
 }
 
-func (s *keyPages) showKeySecret(w http.ResponseWriter, r *http.Request, p keyPlace, k *storage.APIKey, text string, oldUntil time.Time) error {
+func (s *Keys) showKeySecret(w http.ResponseWriter, r *http.Request, p keyPlace, k *storage.APIKey, text string, oldUntil time.Time) error {
 	view := templates.KeySecretView{
 		Page: s.NewPage(p.v, p.section()), KeyPlace: p.view(), Name: k.Name, Key: text, CallURL: s.callURL(), OldUntil: oldUntil, NextURL: p.base + "/" + k.ID,
 	}
@@ -79,7 +79,7 @@ func (s *keyPages) showKeySecret(w http.ResponseWriter, r *http.Request, p keyPl
 }
 
 // key finds the key that a path names, among those of the place.
-func (s *keyPages) key(r *http.Request, p *keyPlace) (k storage.APIKey, err error) {
+func (s *Keys) key(r *http.Request, p *keyPlace) (k storage.APIKey, err error) {
 	id := r.PathValue("id")
 	if !storage.IsID("key", id) && !storage.IsID("token", id) {
 		return k, page.NotFound()
@@ -91,9 +91,9 @@ func (s *keyPages) key(r *http.Request, p *keyPlace) (k storage.APIKey, err erro
 	return k, err
 }
 
-// keyPage serves GET …/{id}.
-func (s *keyPages) keyPage(w http.ResponseWriter, r *http.Request, p keyPlace) error {
-	s.writeUses(r.Context())
+// KeyPage serves GET …/{id}.
+func (s *Keys) KeyPage(w http.ResponseWriter, r *http.Request, p keyPlace) error {
+	s.flushUsage(r.Context())
 	k, err := s.key(r, &p)
 	if err != nil {
 		return err
@@ -117,7 +117,7 @@ func formOf(k *storage.APIKey) keyForm {
 // oldAge is how old a key may grow before its page says so.
 const oldAge = 90 * 24 * time.Hour
 
-func (s *keyPages) showKey(w http.ResponseWriter, r *http.Request, status int, p keyPlace, k *storage.APIKey, head templates.Page, f keyForm, faults map[string]string) error {
+func (s *Keys) showKey(w http.ResponseWriter, r *http.Request, status int, p keyPlace, k *storage.APIKey, head templates.Page, f keyForm, faults map[string]string) error {
 	names := s.NewPeople()
 	creator, err := names.Name(r.Context(), k.CreatedBy)
 	if err != nil {
@@ -152,7 +152,7 @@ func (s *keyPages) showKey(w http.ResponseWriter, r *http.Request, status int, p
 }
 
 // keyLimits says how much an API key may do, and how much of that is left.
-func (s *keyPages) keyLimits(ctx context.Context, p *keyPlace, k *storage.APIKey, chosen string, view *templates.KeyView) error {
+func (s *Keys) keyLimits(ctx context.Context, p *keyPlace, k *storage.APIKey, chosen string, view *templates.KeyView) error {
 	view.PlanText, view.Plans = s.planFields(p, k, chosen)
 	if chosen != "" && !slices.ContainsFunc(view.Plans, func(o templates.Option) bool { return o.Selected }) {
 		view.Plans = append(view.Plans, templates.Option{Value: chosen, Text: chosen, Selected: true}) // the one it has is no choice any more
@@ -176,7 +176,7 @@ func (s *keyPages) keyLimits(ctx context.Context, p *keyPlace, k *storage.APIKey
 }
 
 // keyHistory is what was done with a key and to it.
-func (s *keyPages) keyHistory(ctx context.Context, p *keyPlace, k *storage.APIKey, view *templates.KeyView, names *page.People) error {
+func (s *Keys) keyHistory(ctx context.Context, p *keyPlace, k *storage.APIKey, view *templates.KeyView, names *page.People) error {
 	var old []storage.APIKey
 	var events []storage.AuditEvent
 	var fresh *storage.APIKey
@@ -206,7 +206,7 @@ func (s *keyPages) keyHistory(ctx context.Context, p *keyPlace, k *storage.APIKe
 		if view.Days, err = s.usageDays(ctx, k.ID, workspaceIDs...); err != nil {
 			return err
 		}
-		if view.Lately, err = s.lately(ctx, k.ID, workspaceIDs); err != nil {
+		if view.Lately, err = s.last24Hours(ctx, k.ID, workspaceIDs); err != nil {
 			return err
 		}
 		for i := range old {
@@ -214,7 +214,7 @@ func (s *keyPages) keyHistory(ctx context.Context, p *keyPlace, k *storage.APIKe
 				ID: old[i].ID, Masked: page.Masked(&old[i]), State: s.oauth.KeyState(&old[i]), Ends: old[i].ExpiresAt.Time(),
 				LastUsed: old[i].LastUsedAt.Time(), LastUsedFrom: old[i].LastUsedFrom,
 			}
-			if related.Lately, err = s.lately(ctx, old[i].ID, workspaceIDs); err != nil {
+			if related.Lately, err = s.last24Hours(ctx, old[i].ID, workspaceIDs); err != nil {
 				return err
 			}
 			view.Replaces = append(view.Replaces, related)
@@ -240,7 +240,7 @@ func (s *keyPages) keyHistory(ctx context.Context, p *keyPlace, k *storage.APIKe
 
 // readUsage runs fn where the usage of the place's keys can be read. That of a personal access token is noted in each
 // workspace that it acted in, and read by the system, after the token was found to be the visitor's.
-func (s *keyPages) readUsage(ctx context.Context, p *keyPlace, fn func(ctx context.Context, workspaceIDs []string) error) error {
+func (s *Keys) readUsage(ctx context.Context, p *keyPlace, fn func(ctx context.Context, workspaceIDs []string) error) error {
 	if !p.personal() {
 		return s.store.InTx(p.tenant(ctx), func(ctx context.Context) error { return fn(ctx, []string{p.ws.ID}) })
 	}
@@ -251,8 +251,8 @@ func (s *keyPages) readUsage(ctx context.Context, p *keyPlace, fn func(ctx conte
 	return fn(storage.System(ctx), ids)
 }
 
-// lately is how many requests came with a key in the last 24 hours, to the hour.
-func (s *keyPages) lately(ctx context.Context, keyID string, workspaceIDs []string) (n int64, err error) {
+// last24Hours is how many requests came with a key in the last 24 hours, to the hour.
+func (s *Keys) last24Hours(ctx context.Context, keyID string, workspaceIDs []string) (n int64, err error) {
 	for _, ws := range workspaceIDs {
 		list, err := s.store.UsageOf(ctx, ws, keyID, s.store.Now().Add(-24*time.Hour), s.store.Now().Add(time.Hour))
 		if err != nil {
@@ -298,8 +298,8 @@ func eventText(e *storage.AuditEvent) string {
 	return page.Sentence(strings.ReplaceAll(done, "_", " "))
 }
 
-// shownKey serves GET …/shown of keys and tokens.
-func (s *keyPages) shownKey(w http.ResponseWriter, r *http.Request, p keyPlace) error {
+// ShownKey serves GET …/shown of keys and tokens.
+func (s *Keys) ShownKey(w http.ResponseWriter, r *http.Request, p keyPlace) error {
 	x, err := s.TakeSecret(r, p.v)
 	if err != nil {
 		return err

@@ -1,4 +1,4 @@
-package web
+package dashboard
 
 import (
 	"context"
@@ -11,8 +11,32 @@ import (
 	"doorward/web/page"
 )
 
-// dashBase is what the pages of the settings have in common.
-type dashBase struct {
+// Config is what a Dashboard is made of. Every field is needed.
+type Config struct {
+	Pages    *page.Pages
+	Store    *storage.Store
+	OAuth    *oauth.Server
+	Identity *identity.Service
+}
+
+// Dashboard holds the handlers of the settings, by what they are about.
+type Dashboard struct {
+	Account    *Account
+	Workspaces *Workspaces
+	Keys       *Keys
+	Apps       *Apps
+}
+
+// New makes the handlers.
+func New(c Config) *Dashboard {
+	base := &base{Pages: c.Pages, store: c.Store, oauth: c.OAuth, identity: c.Identity}
+	return &Dashboard{
+		Account: &Account{base}, Workspaces: &Workspaces{base}, Keys: &Keys{base}, Apps: &Apps{base},
+	}
+}
+
+// base is what the handlers have in common.
+type base struct {
 	*page.Pages
 	store    *storage.Store
 	oauth    *oauth.Server
@@ -31,23 +55,23 @@ func whyDisabled(ws storage.Workspace) string {
 }
 
 // readAs runs fn in a transaction that reads what is a workspace's own.
-func (s *dashBase) readAs(ctx context.Context, by oauth.Authority, fn func(ctx context.Context) error) error {
+func (s *base) readAs(ctx context.Context, by oauth.Authority, fn func(ctx context.Context) error) error {
 	return s.store.InTx(storage.Tenant(ctx, by.UserID, by.WorkspaceID), fn)
 }
 
 // usageDays is how many days a chart of a key shows, today included.
 const usageDays = 30
 
-// writeUses has what was counted lately written, so that a call just made is on the page. Where that fails, the page is
+// flushUsage has what was counted lately written, so that a call just made is on the page. Where that fails, the page is
 // some seconds older.
-func (s *dashBase) writeUses(ctx context.Context) {
+func (s *base) flushUsage(ctx context.Context) {
 	ctx = storage.System(ctx)
 	_ = s.store.FlushTouches(ctx)
 	_ = s.store.FlushUsage(ctx)
 }
 
 // usageDays is how a key was used in each of the last days, in these workspaces together.
-func (s *dashBase) usageDays(ctx context.Context, keyID string, workspaceIDs ...string) ([]templates.UsageDay, error) {
+func (s *base) usageDays(ctx context.Context, keyID string, workspaceIDs ...string) ([]templates.UsageDay, error) {
 	today := s.Now().UTC().Truncate(24 * time.Hour)
 	days := make([]templates.UsageDay, usageDays)
 	for i := range days {

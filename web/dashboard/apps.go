@@ -1,4 +1,4 @@
-package web
+package dashboard
 
 import (
 	"context"
@@ -12,8 +12,8 @@ import (
 	"doorward/web/page"
 )
 
-// appPages are the pages about apps.
-type appPages struct{ *dashBase }
+// Apps are the pages about apps.
+type Apps struct{ *base }
 
 // appsBase is where a person finds the apps they built; administrators find all under adminAppsBase.
 const (
@@ -45,8 +45,8 @@ type appPlace struct {
 // appHandler answers a page about apps.
 type appHandler func(w http.ResponseWriter, r *http.Request, v *page.Visitor, at appPlace) error
 
-// ownApps serves a page about the apps of the visitor's personal workspace.
-func (s *appPages) ownApps(h appHandler) page.UserHandler {
+// Own serves a page about the apps of the visitor's personal workspace.
+func (s *Apps) Own(h appHandler) page.UserHandler {
 	return func(w http.ResponseWriter, r *http.Request, v *page.Visitor) error {
 		by, ws, _, err := s.authority(r, v, "")
 		if err != nil {
@@ -56,9 +56,9 @@ func (s *appPages) ownApps(h appHandler) page.UserHandler {
 	}
 }
 
-// workspaceApps serves a page about the apps of the workspace that the path names.
-func (s *appPages) workspaceApps(h appHandler) page.UserHandler {
-	return s.permitted(oauth.MayManageApps, templates.SectionWorkspaces, templates.TabApps,
+// OfWorkspace serves a page about the apps of the workspace that the path names.
+func (s *Apps) OfWorkspace(h appHandler) page.UserHandler {
+	return s.Permitted(oauth.MayManageApps, templates.SectionWorkspaces, templates.TabApps,
 		func(w http.ResponseWriter, r *http.Request, v *page.Visitor, by oauth.Authority, ws storage.Workspace, all []storage.Workspace) error {
 			return h(w, r, v, appPlace{
 				base: page.WorkspacesPath + "/" + ws.Slug + "/" + templates.TabApps, section: templates.SectionWorkspaces, by: by,
@@ -67,8 +67,8 @@ func (s *appPages) workspaceApps(h appHandler) page.UserHandler {
 		})
 }
 
-// allApps serves a page about whatever app there is, to administrators.
-func (s *appPages) allApps(h appHandler) page.UserHandler {
+// All serves a page about whatever app there is, to administrators.
+func (s *Apps) All(h appHandler) page.UserHandler {
 	return func(w http.ResponseWriter, r *http.Request, v *page.Visitor) error {
 		return h(w, r, v, appPlace{base: adminAppsBase, section: templates.SectionAdminApps, by: s.Administrator(v)})
 	}
@@ -82,8 +82,8 @@ func (at *appPlace) context(ctx context.Context, v *page.Visitor) context.Contex
 	return storage.Tenant(ctx, v.User.ID, at.workspaceID)
 }
 
-// appsPage serves GET …/apps.
-func (s *appPages) appsPage(w http.ResponseWriter, r *http.Request, v *page.Visitor, at appPlace) error {
+// ListPage serves GET …/apps.
+func (s *Apps) ListPage(w http.ResponseWriter, r *http.Request, v *page.Visitor, at appPlace) error {
 	head, err := s.PageWithNotice(w, r, v, at.section)
 	if err != nil {
 		return err
@@ -115,7 +115,7 @@ func statusOf(c storage.Client) string {
 }
 
 // fields are the form of an app as it is shown: what is registered, or what was typed.
-func (s *appPages) fields(v *page.Visitor, p oauth.ClientSpec, kind string) templates.AppFields {
+func (s *Apps) fields(v *page.Visitor, p oauth.ClientSpec, kind string) templates.AppFields {
 	f := templates.AppFields{
 		Name: p.Name, Site: p.Site, Kind: kind, RedirectURIs: strings.Join(p.RedirectURIs, "\n"),
 		Refresh: p.Grants == nil || slices.Contains(p.Grants, oauth.GrantRefreshToken), Administrator: v.User.Admin,
@@ -162,15 +162,15 @@ func typed(r *http.Request, v *page.Visitor) (p oauth.ClientSpec, kind string) {
 	return p, kind
 }
 
-// appFormPage serves GET …/apps/new.
-func (s *appPages) appFormPage(w http.ResponseWriter, r *http.Request, v *page.Visitor, at appPlace) error {
+// FormPage serves GET …/apps/new.
+func (s *Apps) FormPage(w http.ResponseWriter, r *http.Request, v *page.Visitor, at appPlace) error {
 	view := templates.AppFormView{Page: s.NewPage(v, at.section), Base: at.base, Workspace: at.bar, AppFields: s.fields(v, oauth.ClientSpec{}, templates.KindWeb)}
 	view.NeedPassword = !s.Fresh(v)
 	return s.Render(w, r, http.StatusOK, view.Nonce, templates.AppFormPage(view))
 }
 
-// createApp serves POST …/apps. The answer shows the secret, once, and is not kept by the browser.
-func (s *appPages) createApp(w http.ResponseWriter, r *http.Request, v *page.Visitor, at appPlace) error {
+// Create serves POST …/apps. The answer shows the secret, once, and is not kept by the browser.
+func (s *Apps) Create(w http.ResponseWriter, r *http.Request, v *page.Visitor, at appPlace) error {
 	p, kind := typed(r, v)
 	v, fault, status, err := s.StepUp(w, r, v, r.PostForm.Get("password"))
 	if err != nil {

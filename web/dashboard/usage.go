@@ -1,4 +1,4 @@
-package web
+package dashboard
 
 import (
 	"cmp"
@@ -16,13 +16,13 @@ import (
 // usageRows is how many credentials the page of a workspace's usage names.
 const usageRows = 100
 
-// usagePage serves GET /settings/workspaces/{slug}/usage.
-func (s *workspacePages) usagePage(w http.ResponseWriter, r *http.Request, v *page.Visitor, by oauth.Authority, ws storage.Workspace, all []storage.Workspace) error {
+// UsagePage serves GET /settings/workspaces/{slug}/usage.
+func (s *Workspaces) UsagePage(w http.ResponseWriter, r *http.Request, v *page.Visitor, by oauth.Authority, ws storage.Workspace, all []storage.Workspace) error {
 	head, err := s.PageWithNotice(w, r, v, templates.SectionWorkspaces)
 	if err != nil {
 		return err
 	}
-	s.writeUses(r.Context())
+	s.flushUsage(r.Context())
 	view := templates.UsageView{Page: head, Workspace: workspaceBar(ws, all, templates.TabUsage)}
 	if ws.Plan != "" {
 		view.PlanText = "Plan: " + s.planOption(ws.Plan)

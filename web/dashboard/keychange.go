@@ -1,4 +1,4 @@
-package web
+package dashboard
 
 import (
 	"context"
@@ -19,9 +19,9 @@ import (
 // graces are the choices for how long the secret before a new one still works.
 var graces = map[string]time.Duration{"now": 0, "1h": time.Hour, "24h": 24 * time.Hour, "7d": 7 * 24 * time.Hour}
 
-// confirmKey serves GET …/{id}/revoke and …/pause of a key or token. A live key is revoked on its own page, where its name
+// Confirm serves GET …/{id}/revoke and …/pause of a key or token. A live key is revoked on its own page, where its name
 // has to be typed.
-func (s *keyPages) confirmKey(w http.ResponseWriter, r *http.Request, p keyPlace) error {
+func (s *Keys) Confirm(w http.ResponseWriter, r *http.Request, p keyPlace) error {
 	k, err := s.key(r, &p)
 	if err != nil {
 		return err
@@ -31,9 +31,12 @@ func (s *keyPages) confirmKey(w http.ResponseWriter, r *http.Request, p keyPlace
 	if !pause && k.Environment == apikey.Live {
 		return page.Redirect(w, head+"#h-end")
 	}
-	s.writeUses(r.Context())
+	s.flushUsage(r.Context())
 	var n int64
-	err = s.readUsage(r.Context(), &p, func(ctx context.Context, ids []string) (err error) { n, err = s.lately(ctx, k.ID, ids); return err })
+	err = s.readUsage(r.Context(), &p, func(ctx context.Context, ids []string) (err error) {
+		n, err = s.last24Hours(ctx, k.ID, ids)
+		return err
+	})
 	if err != nil {
 		return err
 	}
@@ -56,8 +59,8 @@ func (s *keyPages) confirmKey(w http.ResponseWriter, r *http.Request, p keyPlace
 	return s.AskFirst(w, r, view)
 }
 
-// updateKey serves POST …/{id}.
-func (s *keyPages) updateKey(w http.ResponseWriter, r *http.Request, p keyPlace) error {
+// Update serves POST …/{id}.
+func (s *Keys) Update(w http.ResponseWriter, r *http.Request, p keyPlace) error {
 	k, err := s.key(r, &p)
 	if err != nil {
 		return err
@@ -92,7 +95,7 @@ func (s *keyPages) updateKey(w http.ResponseWriter, r *http.Request, p keyPlace)
 func ptr[T any](v T) *T { return &v }
 
 // keyChanged goes on after a change, with a sentence about it.
-func (s *keyPages) keyChanged(w http.ResponseWriter, r *http.Request, p keyPlace, to, text string, err error) error {
+func (s *Keys) keyChanged(w http.ResponseWriter, r *http.Request, p keyPlace, to, text string, err error) error {
 	if err != nil {
 		return err
 	}
@@ -102,8 +105,8 @@ func (s *keyPages) keyChanged(w http.ResponseWriter, r *http.Request, p keyPlace
 	return page.Redirect(w, to)
 }
 
-// rotateKey serves POST …/{id}/rotate.
-func (s *keyPages) rotateKey(w http.ResponseWriter, r *http.Request, p keyPlace) error {
+// Rotate serves POST …/{id}/rotate.
+func (s *Keys) Rotate(w http.ResponseWriter, r *http.Request, p keyPlace) error {
 	v, fault, status, err := s.StepUp(w, r, p.v, r.PostForm.Get("password"))
 	if err != nil {
 		return err
@@ -151,8 +154,8 @@ func (s *keyPages) rotateKey(w http.ResponseWriter, r *http.Request, p keyPlace)
 	return page.Redirect(w, p.base+"/shown?view="+view)
 }
 
-// switchKey serves POST …/{id}/pause and …/resume.
-func (s *keyPages) switchKey(w http.ResponseWriter, r *http.Request, p keyPlace) error {
+// SetPaused serves POST …/{id}/pause and …/resume.
+func (s *Keys) SetPaused(w http.ResponseWriter, r *http.Request, p keyPlace) error {
 	k, err := s.key(r, &p)
 	if err != nil {
 		return err
@@ -165,8 +168,8 @@ func (s *keyPages) switchKey(w http.ResponseWriter, r *http.Request, p keyPlace)
 	return s.keyChanged(w, r, p, p.base+"/"+k.ID, text, err)
 }
 
-// revokeKey serves POST …/{id}/revoke. The name of a live key must be typed.
-func (s *keyPages) revokeKey(w http.ResponseWriter, r *http.Request, p keyPlace) error {
+// Revoke serves POST …/{id}/revoke. The name of a live key must be typed.
+func (s *Keys) Revoke(w http.ResponseWriter, r *http.Request, p keyPlace) error {
 	k, err := s.key(r, &p)
 	if err != nil {
 		return err

@@ -1,4 +1,4 @@
-package web
+package dashboard
 
 import (
 	"context"
@@ -16,11 +16,8 @@ import (
 	"doorward/web/page"
 )
 
-// keyPages are the pages about API keys and personal access tokens.
-type keyPages struct{ *dashBase }
-
-// keysBase is where the API keys of a workspace are.
-const keysBase = page.WorkspaceBase + "/" + templates.TabKeys
+// Keys are the pages about API keys and personal access tokens.
+type Keys struct{ *base }
 
 // keyPlace is whose keys a page is about: a workspace's API keys, or the visitor's own personal access tokens.
 type keyPlace struct {
@@ -37,9 +34,9 @@ type keyPlace struct {
 // keyHandler answers a page about keys.
 type keyHandler func(w http.ResponseWriter, r *http.Request, p keyPlace) error
 
-// apiKeys serves h to those who may manage the keys of the workspace that the path names.
-func (s *keyPages) apiKeys(h keyHandler) page.UserHandler {
-	return s.permitted(oauth.MayManageKeys, templates.SectionKeys, templates.TabKeys,
+// OfWorkspace serves h to those who may manage the keys of the workspace that the path names.
+func (s *Keys) OfWorkspace(h keyHandler) page.UserHandler {
+	return s.Permitted(oauth.MayManageKeys, templates.SectionKeys, templates.TabKeys,
 		func(w http.ResponseWriter, r *http.Request, v *page.Visitor, by oauth.Authority, ws storage.Workspace, all []storage.Workspace) error {
 			return h(w, r, keyPlace{
 				v: v, by: by, ws: ws, all: all, owner: storage.KeyOwner{WorkspaceID: ws.ID},
@@ -72,15 +69,15 @@ func (p *keyPlace) view() templates.KeyPlace {
 	return place
 }
 
-func (s *keyPages) keyRow(k *storage.APIKey, creator string) templates.KeyRow {
+func (s *Keys) keyRow(k *storage.APIKey, creator string) templates.KeyRow {
 	return templates.KeyRow{
 		ID: k.ID, Name: k.Name, Masked: page.Masked(k), Environment: k.Environment, State: s.oauth.KeyState(k), Scopes: k.Scopes, Role: k.Role, Creator: creator,
 		Created: k.CreatedAt.Time(), LastUsed: k.LastUsedAt.Time(), LastUsedFrom: k.LastUsedFrom, Expires: k.ExpiresAt.Time(),
 	}
 }
 
-// keysPage serves GET …/api-keys and …/personal-access-tokens.
-func (s *keyPages) keysPage(w http.ResponseWriter, r *http.Request, p keyPlace) error {
+// ListPage serves GET …/api-keys and …/personal-access-tokens.
+func (s *Keys) ListPage(w http.ResponseWriter, r *http.Request, p keyPlace) error {
 	head, err := s.PageWithNotice(w, r, p.v, p.section())
 	if err != nil {
 		return err
@@ -90,7 +87,7 @@ func (s *keyPages) keysPage(w http.ResponseWriter, r *http.Request, p keyPlace) 
 		Search: page.Clean(query.Get("q"), 100), Environment: page.Clean(query.Get("environment"), 10), State: page.Clean(query.Get("state"), 10),
 		After: page.Clean(query.Get("after"), 64),
 	}
-	if likeSecret.MatchString(f.Search) {
+	if looksLikeSecret.MatchString(f.Search) {
 		f.Search = "" // it came by hand, and is not shown again
 	}
 	if n, err := strconv.ParseInt(query.Get("used"), 10, 64); err == nil {
@@ -99,8 +96,8 @@ func (s *keyPages) keysPage(w http.ResponseWriter, r *http.Request, p keyPlace) 
 	return s.showKeys(w, r, p, f, templates.KeysView{Page: head, Query: f.Search, Environment: f.Environment, State: f.State})
 }
 
-func (s *keyPages) showKeys(w http.ResponseWriter, r *http.Request, p keyPlace, f storage.KeyFilter, view templates.KeysView) error {
-	s.writeUses(r.Context())
+func (s *Keys) showKeys(w http.ResponseWriter, r *http.Request, p keyPlace, f storage.KeyFilter, view templates.KeysView) error {
+	s.flushUsage(r.Context())
 	var list []storage.APIKey
 	days := map[string][]templates.UsageDay{}
 	f.ByUse, f.Limit = true, page.ListLength+1
@@ -166,10 +163,10 @@ func (s *keyPages) showKeys(w http.ResponseWriter, r *http.Request, p keyPlace, 
 }
 
 // callURL is where a credential can be tried.
-func (s *keyPages) callURL() string { return s.oauth.Issuer() + "/v1/auth/test" }
+func (s *Keys) callURL() string { return s.oauth.Issuer() + "/v1/auth/test" }
 
 // environments are those that keys of any resource have.
-func (s *keyPages) environments() (list []string) {
+func (s *Keys) environments() (list []string) {
 	for _, res := range s.oauth.Resources() {
 		list = append(list, res.Keys.Environments...)
 	}
@@ -177,15 +174,15 @@ func (s *keyPages) environments() (list []string) {
 	return slices.Compact(list)
 }
 
-// likeSecret is text that could be a key or most of one, also with a typing error in it.
-var likeSecret = regexp.MustCompile(`[0-9A-Za-z]{24,}`)
+// looksLikeSecret is text that could be a key or most of one, also with a typing error in it.
+var looksLikeSecret = regexp.MustCompile(`[0-9A-Za-z]{24,}`)
 
-// findKeys serves POST …/search. A key that is pasted is looked up by its digest, and is neither shown nor put into an
+// Search serves POST …/search. A key that is pasted is looked up by its digest, and is neither shown nor put into an
 // address; a name and filters go on as the list's query.
-func (s *keyPages) findKeys(w http.ResponseWriter, r *http.Request, p keyPlace) error {
+func (s *Keys) Search(w http.ResponseWriter, r *http.Request, p keyPlace) error {
 	form := r.PostForm
 	text := strings.TrimSpace(form.Get("q"))
-	if likeSecret.MatchString(text) {
+	if looksLikeSecret.MatchString(text) {
 		var list []storage.APIKey
 		if apikey.PrefixOf(text) != "" {
 			err := s.store.InTx(p.tenant(r.Context()), func(ctx context.Context) (err error) {

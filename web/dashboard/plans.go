@@ -1,4 +1,4 @@
-package web
+package dashboard
 
 import (
 	"strings"
@@ -30,7 +30,7 @@ func planText(plan limit.Plan) string {
 }
 
 // planOption is a plan of a workspace in words.
-func (s *dashBase) planOption(name string) string {
+func (s *base) planOption(name string) string {
 	if name == "" {
 		return "None of its own"
 	}

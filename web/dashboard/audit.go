@@ -1,4 +1,4 @@
-package web
+package dashboard
 
 import (
 	"cmp"
@@ -37,8 +37,8 @@ var auditGroups = []struct {
 	{"user.", "The account", true},
 }
 
-// auditPage serves GET /settings/workspaces/{slug}/audit.
-func (s *workspacePages) auditPage(w http.ResponseWriter, r *http.Request, v *page.Visitor, by oauth.Authority, ws storage.Workspace, all []storage.Workspace) error {
+// AuditPage serves GET /settings/workspaces/{slug}/audit.
+func (s *Workspaces) AuditPage(w http.ResponseWriter, r *http.Request, v *page.Visitor, by oauth.Authority, ws storage.Workspace, all []storage.Workspace) error {
 	head, err := s.PageWithNotice(w, r, v, templates.SectionWorkspaces)
 	if err != nil {
 		return err
@@ -115,7 +115,7 @@ func (s *workspacePages) auditPage(w http.ResponseWriter, r *http.Request, v *pa
 }
 
 // auditPeople are the people whose doings can be asked for: the members, and the one who is chosen.
-func (s *workspacePages) auditPeople(ctx context.Context, names *page.Names, chosen string) ([]templates.Option, error) {
+func (s *Workspaces) auditPeople(ctx context.Context, names *page.Names, chosen string) ([]templates.Option, error) {
 	members, err := s.store.Members(storage.System(ctx), names.Workspace.ID, "", oauth.MaxMembers)
 	if err != nil {
 		return nil, err
@@ -134,7 +134,7 @@ func (s *workspacePages) auditPeople(ctx context.Context, names *page.Names, cho
 }
 
 // auditEvents reads events, and learns the names of what they are about.
-func (s *workspacePages) auditEvents(ctx context.Context, by oauth.Authority, names *page.Names, f storage.AuditFilter) (events []storage.AuditEvent, err error) {
+func (s *Workspaces) auditEvents(ctx context.Context, by oauth.Authority, names *page.Names, f storage.AuditFilter) (events []storage.AuditEvent, err error) {
 	err = s.readAs(ctx, by, func(ctx context.Context) (err error) {
 		if events, err = s.store.AuditEvents(ctx, f); err != nil {
 			return err
@@ -151,7 +151,7 @@ func (s *workspacePages) auditEvents(ctx context.Context, by oauth.Authority, na
 }
 
 // auditDays puts events into words, each under its day.
-func (s *workspacePages) auditDays(ctx context.Context, names *page.Names, events []storage.AuditEvent) (days []templates.AuditDay, err error) {
+func (s *Workspaces) auditDays(ctx context.Context, names *page.Names, events []storage.AuditEvent) (days []templates.AuditDay, err error) {
 	for _, e := range events {
 		at := e.CreatedAt.Time().UTC()
 		if day := at.Truncate(24 * time.Hour); len(days) == 0 || !days[len(days)-1].Day.Equal(day) {

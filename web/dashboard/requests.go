@@ -1,4 +1,4 @@
-package web
+package dashboard
 
 import (
 	"context"
@@ -10,7 +10,7 @@ import (
 
 // requestsOf are the last requests with a key or an app and, where somebody asks for one by its request id, that one. ctx
 // speaks for who may read them.
-func (s *dashBase) requestsOf(ctx context.Context, id, path, asked string) (templates.Requests, error) {
+func (s *base) requestsOf(ctx context.Context, id, path, asked string) (templates.Requests, error) {
 	view := templates.Requests{Path: path, Asked: page.Clean(asked, 64)}
 	list, err := s.store.RecentRequestsOf(ctx, id)
 	if err == nil && asked != "" {

@@ -1,4 +1,4 @@
-package web
+package dashboard
 
 import (
 	"context"
@@ -13,11 +13,11 @@ import (
 	"doorward/web/page"
 )
 
-// workspacePages are the pages about workspaces, their members, usage and audit log.
-type workspacePages struct{ *dashBase }
+// Workspaces are the pages about workspaces, their members, usage and audit log.
+type Workspaces struct{ *base }
 
-// workspacesPage serves GET /settings/workspaces.
-func (s *workspacePages) workspacesPage(w http.ResponseWriter, r *http.Request, v *page.Visitor) error {
+// ListPage serves GET /settings/workspaces.
+func (s *Workspaces) ListPage(w http.ResponseWriter, r *http.Request, v *page.Visitor) error {
 	head, err := s.PageWithNotice(w, r, v, templates.SectionWorkspaces)
 	if err != nil {
 		return err
@@ -25,7 +25,7 @@ func (s *workspacePages) workspacesPage(w http.ResponseWriter, r *http.Request, 
 	return s.showWorkspaces(w, r, http.StatusOK, v, templates.WorkspacesView{Page: head})
 }
 
-func (s *workspacePages) showWorkspaces(w http.ResponseWriter, r *http.Request, status int, v *page.Visitor, view templates.WorkspacesView) error {
+func (s *Workspaces) showWorkspaces(w http.ResponseWriter, r *http.Request, status int, v *page.Visitor, view templates.WorkspacesView) error {
 	list, err := s.store.WorkspacesOf(storage.System(r.Context()), v.User.ID)
 	if err != nil {
 		return err
@@ -38,8 +38,8 @@ func (s *workspacePages) showWorkspaces(w http.ResponseWriter, r *http.Request, 
 	return s.Render(w, r, status, view.Nonce, templates.WorkspacesPage(view))
 }
 
-// createWorkspace serves POST /settings/workspaces. A slug that is left out is made from the name.
-func (s *workspacePages) createWorkspace(w http.ResponseWriter, r *http.Request, v *page.Visitor) error {
+// Create serves POST /settings/workspaces. A slug that is left out is made from the name.
+func (s *Workspaces) Create(w http.ResponseWriter, r *http.Request, v *page.Visitor) error {
 	name, slug := r.PostForm.Get("name"), strings.TrimSpace(r.PostForm.Get("slug"))
 	slugs := []string{slug}
 	if slug == "" {
@@ -68,8 +68,8 @@ func (s *workspacePages) createWorkspace(w http.ResponseWriter, r *http.Request,
 	return s.RedirectWithNotice(w, r, v, page.WorkspacesPath+"/"+made.ID+"/"+templates.TabMembers, "The workspace is made. Invite those you work with.")
 }
 
-// workspacePage serves GET /settings/workspaces/{slug}.
-func (s *workspacePages) workspacePage(w http.ResponseWriter, r *http.Request, v *page.Visitor, by oauth.Authority, ws storage.Workspace, all []storage.Workspace) error {
+// SettingsPage serves GET /settings/workspaces/{slug}.
+func (s *Workspaces) SettingsPage(w http.ResponseWriter, r *http.Request, v *page.Visitor, by oauth.Authority, ws storage.Workspace, all []storage.Workspace) error {
 	head, err := s.PageWithNotice(w, r, v, templates.SectionWorkspaces)
 	if err != nil {
 		return err
@@ -78,7 +78,7 @@ func (s *workspacePages) workspacePage(w http.ResponseWriter, r *http.Request, v
 }
 
 // showWorkspace renders the settings of a workspace; plan is the one that is chosen in the form.
-func (s *workspacePages) showWorkspace(w http.ResponseWriter, r *http.Request, status int, v *page.Visitor, by oauth.Authority, ws storage.Workspace, all []storage.Workspace,
+func (s *Workspaces) showWorkspace(w http.ResponseWriter, r *http.Request, status int, v *page.Visitor, by oauth.Authority, ws storage.Workspace, all []storage.Workspace,
 	view templates.WorkspaceView, plan string,
 ) error {
 	view.Workspace, view.ID, view.PlanText = workspaceBar(ws, all, templates.TabSettings), ws.ID, s.planOption(ws.Plan)
@@ -108,7 +108,7 @@ func (s *workspacePages) showWorkspace(w http.ResponseWriter, r *http.Request, s
 }
 
 // contentOf counts what goes with a workspace.
-func (s *workspacePages) contentOf(ctx context.Context, v *page.Visitor, ws storage.Workspace) (n templates.WorkspaceContent, err error) {
+func (s *Workspaces) contentOf(ctx context.Context, v *page.Visitor, ws storage.Workspace) (n templates.WorkspaceContent, err error) {
 	members, err := s.store.Members(storage.System(ctx), ws.ID, "", oauth.MaxMembers)
 	if err != nil {
 		return n, err
@@ -126,8 +126,8 @@ func (s *workspacePages) contentOf(ctx context.Context, v *page.Visitor, ws stor
 	return n, err
 }
 
-// updateWorkspace serves POST /settings/workspaces/{slug}.
-func (s *workspacePages) updateWorkspace(w http.ResponseWriter, r *http.Request, v *page.Visitor, by oauth.Authority, ws storage.Workspace, all []storage.Workspace) error {
+// Update serves POST /settings/workspaces/{slug}.
+func (s *Workspaces) Update(w http.ResponseWriter, r *http.Request, v *page.Visitor, by oauth.Authority, ws storage.Workspace, all []storage.Workspace) error {
 	name, plan := r.PostForm.Get("name"), ws.Plan
 	var chosen *string
 	if r.PostForm.Has("plan") {
@@ -145,8 +145,8 @@ func (s *workspacePages) updateWorkspace(w http.ResponseWriter, r *http.Request,
 	return s.RedirectWithNotice(w, r, v, page.WorkspacePath(ws), "Saved.")
 }
 
-// leaveWorkspace serves POST /settings/workspaces/{slug}/leave.
-func (s *workspacePages) leaveWorkspace(w http.ResponseWriter, r *http.Request, v *page.Visitor, by oauth.Authority, ws storage.Workspace, _ []storage.Workspace) error {
+// Leave serves POST /settings/workspaces/{slug}/leave.
+func (s *Workspaces) Leave(w http.ResponseWriter, r *http.Request, v *page.Visitor, by oauth.Authority, ws storage.Workspace, _ []storage.Workspace) error {
 	err := s.oauth.RemoveMember(r.Context(), by, ws, v.User.ID)
 	if errors.Is(err, storage.ErrConflict) {
 		return &page.Error{
@@ -160,8 +160,8 @@ func (s *workspacePages) leaveWorkspace(w http.ResponseWriter, r *http.Request, 
 	return s.RedirectWithNotice(w, r, v, page.WorkspacesPath, "You have left "+ws.Name+".")
 }
 
-// deleteWorkspace serves POST /settings/workspaces/{slug}/delete. The workspace's slug must be typed.
-func (s *workspacePages) deleteWorkspace(w http.ResponseWriter, r *http.Request, v *page.Visitor, by oauth.Authority, ws storage.Workspace, all []storage.Workspace) error {
+// Delete serves POST /settings/workspaces/{slug}/delete. The workspace's slug must be typed.
+func (s *Workspaces) Delete(w http.ResponseWriter, r *http.Request, v *page.Visitor, by oauth.Authority, ws storage.Workspace, all []storage.Workspace) error {
 	if err := by.May(oauth.MayDeleteWorkspace); err != nil {
 		return err
 	}

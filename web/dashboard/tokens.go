@@ -1,4 +1,4 @@
-package web
+package dashboard
 
 import (
 	"errors"
@@ -14,8 +14,8 @@ import (
 // tokensBase is where a person's own personal access tokens are.
 const tokensBase = "/settings/developer/personal-access-tokens" //nolint:gosec // a path
 
-// personalTokens serves h to the visitor, about their own personal access tokens.
-func (s *keyPages) personalTokens(h keyHandler) page.UserHandler {
+// Own serves h to the visitor, about their own personal access tokens.
+func (s *Keys) Own(h keyHandler) page.UserHandler {
 	return func(w http.ResponseWriter, r *http.Request, v *page.Visitor) error {
 		by, ws, all, err := s.oauth.PersonAuthority(r.Context(), v.User.ID, "")
 		if err != nil && !errors.Is(err, oauth.ErrSuspended) { // the tokens work in other workspaces

@@ -1,4 +1,4 @@
-package web
+package dashboard
 
 import (
 	"context"
@@ -14,7 +14,7 @@ import (
 	"doorward/web/page"
 )
 
-func (s *appPages) showSecret(w http.ResponseWriter, r *http.Request, v *page.Visitor, at appPlace, c storage.Client, secret string, oldUntil time.Time, next string) error {
+func (s *Apps) showSecret(w http.ResponseWriter, r *http.Request, v *page.Visitor, at appPlace, c storage.Client, secret string, oldUntil time.Time, next string) error {
 	view := templates.SecretView{
 		Page: s.NewPage(v, at.section), Workspace: at.bar, AppName: c.Name, Kind: kindOf(c), ClientID: c.ID, Secret: secret,
 		AuthorizeURL: s.oauth.Issuer() + "/oauth/authorize", TokenURL: s.oauth.Issuer() + "/oauth/token", IntrospectURL: s.oauth.Issuer() + "/oauth/introspect",
@@ -28,7 +28,7 @@ func (s *appPages) showSecret(w http.ResponseWriter, r *http.Request, v *page.Vi
 
 // app finds the client of a page and runs fn in the context that may change it: an administrator's is any, everybody
 // else's is of the workspace that they look at. To others it is not there.
-func (s *appPages) app(ctx context.Context, at appPlace, id string, fn func(ctx context.Context, c storage.Client) error) (base string, err error) {
+func (s *Apps) app(ctx context.Context, at appPlace, id string, fn func(ctx context.Context, c storage.Client) error) (base string, err error) {
 	if !storage.IsID("app", id) {
 		return "", page.NotFound()
 	}
@@ -44,9 +44,9 @@ func (s *appPages) app(ctx context.Context, at appPlace, id string, fn func(ctx 
 	})
 }
 
-// appPage serves GET …/apps/{id}.
-func (s *appPages) appPage(w http.ResponseWriter, r *http.Request, v *page.Visitor, at appPlace) error {
-	s.writeUses(r.Context())
+// AppPage serves GET …/apps/{id}.
+func (s *Apps) AppPage(w http.ResponseWriter, r *http.Request, v *page.Visitor, at appPlace) error {
+	s.flushUsage(r.Context())
 	var c storage.Client
 	base, err := s.app(at.context(r.Context(), v), at, r.PathValue("id"), func(_ context.Context, found storage.Client) error { c = found; return nil })
 	if err != nil {
@@ -59,7 +59,7 @@ func (s *appPages) appPage(w http.ResponseWriter, r *http.Request, v *page.Visit
 	return s.showApp(w, r, http.StatusOK, v, at, c, base, templates.AppView{Page: head, AppFields: s.fields(v, oauth.SpecOf(c), kindOf(c))})
 }
 
-func (s *appPages) showApp(w http.ResponseWriter, r *http.Request, status int, v *page.Visitor, at appPlace, c storage.Client, base string, view templates.AppView) error {
+func (s *Apps) showApp(w http.ResponseWriter, r *http.Request, status int, v *page.Visitor, at appPlace, c storage.Client, base string, view templates.AppView) error {
 	n, err := s.store.CountUsersOfClient(storage.System(r.Context()), c.ID)
 	if err != nil {
 		return err
@@ -99,7 +99,7 @@ func (s *appPages) showApp(w http.ResponseWriter, r *http.Request, status int, v
 }
 
 // ownerOf names whoever made an app, for administrators.
-func (s *appPages) ownerOf(ctx context.Context, c storage.Client) (string, error) {
+func (s *Apps) ownerOf(ctx context.Context, c storage.Client) (string, error) {
 	if c.CreatedBy == "" {
 		return "", nil
 	}
@@ -110,8 +110,8 @@ func (s *appPages) ownerOf(ctx context.Context, c storage.Client) (string, error
 	return u.Email, err
 }
 
-// updateApp serves POST …/apps/{id}.
-func (s *appPages) updateApp(w http.ResponseWriter, r *http.Request, v *page.Visitor, at appPlace) error {
+// Update serves POST …/apps/{id}.
+func (s *Apps) Update(w http.ResponseWriter, r *http.Request, v *page.Visitor, at appPlace) error {
 	p, _ := typed(r, v)
 	var before storage.Client
 	base, err := s.app(at.context(r.Context(), v), at, r.PathValue("id"), func(ctx context.Context, c storage.Client) error {
@@ -147,8 +147,8 @@ func grantsLike(c storage.Client, refresh bool) []string {
 	return grants
 }
 
-// rotateSecret serves POST …/apps/{id}/secret.
-func (s *appPages) rotateSecret(w http.ResponseWriter, r *http.Request, v *page.Visitor, at appPlace) error {
+// RotateSecret serves POST …/apps/{id}/secret.
+func (s *Apps) RotateSecret(w http.ResponseWriter, r *http.Request, v *page.Visitor, at appPlace) error {
 	v, fault, status, err := s.StepUp(w, r, v, r.PostForm.Get("password"))
 	if err != nil {
 		return err
@@ -191,8 +191,8 @@ func (s *appPages) rotateSecret(w http.ResponseWriter, r *http.Request, v *page.
 	return page.Redirect(w, at.base+"/shown?view="+view)
 }
 
-// switchApp serves POST …/apps/{id}/disable and …/enable.
-func (s *appPages) switchApp(w http.ResponseWriter, r *http.Request, v *page.Visitor, at appPlace) error {
+// SetDisabled serves POST …/apps/{id}/disable and …/enable.
+func (s *Apps) SetDisabled(w http.ResponseWriter, r *http.Request, v *page.Visitor, at appPlace) error {
 	text := "The app works again."
 	base, err := s.app(at.context(r.Context(), v), at, r.PathValue("id"), func(ctx context.Context, c storage.Client) error {
 		if strings.HasSuffix(r.URL.Path, "/disable") {
@@ -205,7 +205,7 @@ func (s *appPages) switchApp(w http.ResponseWriter, r *http.Request, v *page.Vis
 }
 
 // appChanged goes on to base after a change of an app, with a sentence about it.
-func (s *appPages) appChanged(w http.ResponseWriter, r *http.Request, v *page.Visitor, base, text string, err error) error {
+func (s *Apps) appChanged(w http.ResponseWriter, r *http.Request, v *page.Visitor, base, text string, err error) error {
 	if err != nil {
 		return err
 	}
@@ -215,8 +215,8 @@ func (s *appPages) appChanged(w http.ResponseWriter, r *http.Request, v *page.Vi
 	return page.Redirect(w, base)
 }
 
-// deleteApp serves POST …/apps/{id}/delete. The app's name must be typed.
-func (s *appPages) deleteApp(w http.ResponseWriter, r *http.Request, v *page.Visitor, at appPlace) error {
+// Delete serves POST …/apps/{id}/delete. The app's name must be typed.
+func (s *Apps) Delete(w http.ResponseWriter, r *http.Request, v *page.Visitor, at appPlace) error {
 	var c storage.Client
 	base, err := s.app(at.context(r.Context(), v), at, r.PathValue("id"), func(_ context.Context, found storage.Client) error { c = found; return nil })
 	if err != nil {
@@ -232,8 +232,8 @@ func (s *appPages) deleteApp(w http.ResponseWriter, r *http.Request, v *page.Vis
 	return s.appChanged(w, r, v, at.base, "The app is deleted, and with it every access it had.", err)
 }
 
-// confirmApp serves GET …/apps/{id}/disable.
-func (s *appPages) confirmApp(w http.ResponseWriter, r *http.Request, v *page.Visitor, at appPlace) error {
+// ConfirmDisable serves GET …/apps/{id}/disable.
+func (s *Apps) ConfirmDisable(w http.ResponseWriter, r *http.Request, v *page.Visitor, at appPlace) error {
 	var c storage.Client
 	base, err := s.app(at.context(r.Context(), v), at, r.PathValue("id"), func(_ context.Context, found storage.Client) error { c = found; return nil })
 	if err != nil {
@@ -254,8 +254,8 @@ func (s *appPages) confirmApp(w http.ResponseWriter, r *http.Request, v *page.Vi
 	})
 }
 
-// shownSecret serves GET …/shown of apps.
-func (s *appPages) shownSecret(w http.ResponseWriter, r *http.Request, v *page.Visitor, at appPlace) error {
+// ShownSecret serves GET …/shown of apps.
+func (s *Apps) ShownSecret(w http.ResponseWriter, r *http.Request, v *page.Visitor, at appPlace) error {
 	x, err := s.TakeSecret(r, v)
 	if err != nil {
 		return err

@@ -1,4 +1,4 @@
-package web
+package dashboard
 
 import (
 	"errors"
@@ -18,8 +18,8 @@ const valueWorkspace = "workspace"
 // they belong to, the personal one first.
 type workspaceHandler func(w http.ResponseWriter, r *http.Request, v *page.Visitor, by oauth.Authority, ws storage.Workspace, all []storage.Workspace) error
 
-// inWorkspace finds the workspace that a path names. One that is not the visitor's is not there.
-func (s *dashBase) inWorkspace(h workspaceHandler) page.UserHandler {
+// In finds the workspace that a path names. One that is not the visitor's is not there.
+func (s *base) In(h workspaceHandler) page.UserHandler {
 	return func(w http.ResponseWriter, r *http.Request, v *page.Visitor) error {
 		by, ws, all, err := s.authority(r, v, r.PathValue("slug"))
 		if err != nil {
@@ -36,7 +36,7 @@ func (s *dashBase) inWorkspace(h workspaceHandler) page.UserHandler {
 
 // authority is what the visitor may do in one of their workspaces, by its slug, or, where that is empty, in their personal
 // one; with that workspace and all that they belong to.
-func (s *dashBase) authority(r *http.Request, v *page.Visitor, slug string) (oauth.Authority, storage.Workspace, []storage.Workspace, error) {
+func (s *base) authority(r *http.Request, v *page.Visitor, slug string) (oauth.Authority, storage.Workspace, []storage.Workspace, error) {
 	by, ws, all, err := s.oauth.PersonAuthority(r.Context(), v.User.ID, slug)
 	by.Fresh = s.Fresh(v)
 	switch {
@@ -51,10 +51,10 @@ func (s *dashBase) authority(r *http.Request, v *page.Visitor, slug string) (oau
 	return by, ws, all, err
 }
 
-// permitted serves h to those who have a permission in the workspace, and to others a page that says who has it. section
+// Permitted serves h to those who have a permission in the workspace, and to others a page that says who has it. section
 // and tab are where that page is.
-func (s *dashBase) permitted(p oauth.Permission, section, tab string, h workspaceHandler) page.UserHandler {
-	return s.inWorkspace(func(w http.ResponseWriter, r *http.Request, v *page.Visitor, by oauth.Authority, ws storage.Workspace, all []storage.Workspace) error {
+func (s *base) Permitted(p oauth.Permission, section, tab string, h workspaceHandler) page.UserHandler {
+	return s.In(func(w http.ResponseWriter, r *http.Request, v *page.Visitor, by oauth.Authority, ws storage.Workspace, all []storage.Workspace) error {
 		var no *oauth.Forbidden
 		if err := by.May(p); errors.As(err, &no) {
 			view := templates.NoRoleView{Page: s.NewPage(v, section), Workspace: workspaceBar(ws, all, tab), Message: no.Message}
@@ -74,7 +74,7 @@ func workspaceBar(ws storage.Workspace, all []storage.Workspace, tab string) tem
 }
 
 // lastWorkspace is the workspace that the visitor looked at last, or their personal one.
-func (s *dashBase) lastWorkspace(r *http.Request, v *page.Visitor) (storage.Workspace, error) {
+func (s *base) lastWorkspace(r *http.Request, v *page.Visitor) (storage.Workspace, error) {
 	all, err := s.store.WorkspacesOf(storage.System(r.Context()), v.User.ID)
 	if err != nil {
 		return storage.Workspace{}, err
@@ -89,8 +89,8 @@ func (s *dashBase) lastWorkspace(r *http.Request, v *page.Visitor) (storage.Work
 	return all[0], nil
 }
 
-// toWorkspace sends the visitor on to a tab of the workspace they looked at last.
-func (s *dashBase) toWorkspace(tab string) page.UserHandler {
+// ToWorkspace sends the visitor on to a tab of the workspace they looked at last.
+func (s *base) ToWorkspace(tab string) page.UserHandler {
 	return func(w http.ResponseWriter, r *http.Request, v *page.Visitor) error {
 		ws, err := s.lastWorkspace(r, v)
 		if err != nil {

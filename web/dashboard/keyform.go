@@ -1,4 +1,4 @@
-package web
+package dashboard
 
 import (
 	"fmt"
@@ -25,12 +25,12 @@ type keyForm struct {
 }
 
 // keyResources are those that the place's keys can be for.
-func (s *keyPages) keyResources(p *keyPlace) []oauth.Resource {
+func (s *Keys) keyResources(p *keyPlace) []oauth.Resource {
 	return slices.DeleteFunc(slices.Clone(s.oauth.Resources()), func(res oauth.Resource) bool { return len(res.Keys.Environments) == 0 && !p.personal() })
 }
 
 // typedKey reads the form of a new key, or of the settings of one.
-func (s *keyPages) typedKey(r *http.Request, p *keyPlace) keyForm {
+func (s *Keys) typedKey(r *http.Request, p *keyPlace) keyForm {
 	form := r.PostForm
 	f := keyForm{rateLimit: strings.TrimSpace(form.Get("rate_limit")), expires: form.Get("expires"), addresses: form.Get("addresses")}
 	f.KeySpec = oauth.KeySpec{
@@ -65,7 +65,7 @@ const (
 )
 
 // end reads the choice of when the key ends.
-func (s *keyPages) end(f *keyForm) error {
+func (s *Keys) end(f *keyForm) error {
 	if f.expires == neverExpires {
 		return nil
 	}
@@ -88,7 +88,7 @@ func (s *keyPages) end(f *keyForm) error {
 }
 
 // expiries are the choices for a key's end that at least one resource takes.
-func (s *keyPages) expiries(chosen string) (list []templates.Option) {
+func (s *Keys) expiries(chosen string) (list []templates.Option) {
 	var most time.Duration
 	bounded := true
 	for _, res := range s.oauth.Resources() {
@@ -119,7 +119,7 @@ func (s *keyPages) expiries(chosen string) (list []templates.Option) {
 }
 
 // keyFields are the form of a key as it is shown.
-func (s *keyPages) keyFields(p *keyPlace, f keyForm) templates.KeyFields {
+func (s *Keys) keyFields(p *keyPlace, f keyForm) templates.KeyFields {
 	fields := templates.KeyFields{
 		Name: page.Clean(f.Name, 300), Note: f.Note, RateLimit: page.Clean(f.rateLimit, 20), Addresses: f.addresses, Expiries: s.expiries(f.expires), NeedPassword: !s.Fresh(p.v),
 	}
@@ -141,7 +141,7 @@ func (s *keyPages) keyFields(p *keyPlace, f keyForm) templates.KeyFields {
 	return fields
 }
 
-func (s *keyPages) environmentHint(p *keyPlace, name string) string {
+func (s *Keys) environmentHint(p *keyPlace, name string) string {
 	text := "The real thing."
 	if name == apikey.Test {
 		text = "To try things out."
@@ -153,7 +153,7 @@ func (s *keyPages) environmentHint(p *keyPlace, name string) string {
 }
 
 // planFields says what a key's plan allows, and which others it may have.
-func (s *keyPages) planFields(p *keyPlace, k *storage.APIKey, chosen string) (text string, options []templates.Option) {
+func (s *Keys) planFields(p *keyPlace, k *storage.APIKey, chosen string) (text string, options []templates.Option) {
 	without := storage.APIKey{Resource: k.Resource, Environment: k.Environment}
 	_, plan := s.oauth.KeyPlan(&without, p.ws.Plan)
 	text = "Leave it empty for what the plan of the workspace allows."
@@ -249,12 +249,12 @@ func keyFaults(err error) map[string]string {
 	return faults
 }
 
-// keyFormPage serves GET …/new.
-func (s *keyPages) keyFormPage(w http.ResponseWriter, r *http.Request, p keyPlace) error {
+// FormPage serves GET …/new.
+func (s *Keys) FormPage(w http.ResponseWriter, r *http.Request, p keyPlace) error {
 	return s.showKeyForm(w, r, http.StatusOK, p, s.keyFields(&p, keyForm{}))
 }
 
-func (s *keyPages) showKeyForm(w http.ResponseWriter, r *http.Request, status int, p keyPlace, fields templates.KeyFields) error {
+func (s *Keys) showKeyForm(w http.ResponseWriter, r *http.Request, status int, p keyPlace, fields templates.KeyFields) error {
 	view := templates.KeyFormView{Page: s.NewPage(p.v, p.section()), KeyPlace: p.view(), KeyFields: fields}
 	if p.personal() {
 		view.Reach = reaches(p.all)
