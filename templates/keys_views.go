@@ -47,8 +47,7 @@ type KeyPlace struct {
 	// Base is the path of the list and the start of all others.
 	Base     string
 	Personal bool
-	// NewText is on the button that leads to a new API key; empty: "Generate
-	// New Key".
+	// NewText is the text of the button that leads to a new API key; empty: "Create API key".
 	NewText string
 	// Workspace is that of API keys.
 	Workspace WorkspaceBar
@@ -376,23 +375,23 @@ func (p KeyPlace) short() string { return strings.ToLower(p.one()) }
 
 func (p KeyPlace) makeText() string {
 	if p.Personal {
-		return "Generate New Token"
+		return "Create personal access token"
 	}
-	return cmp.Or(p.NewText, "Generate New Key")
+	return cmp.Or(p.NewText, "Create API key")
 }
 
 func (p KeyPlace) newTitle() string {
 	if p.Personal {
-		return "New personal access token"
+		return "Create a personal access token"
 	}
-	return "New API key"
+	return "Create an API key"
 }
 
 func (p KeyPlace) missingText() string {
 	if p.Personal {
-		return "None of your tokens has this text. What was pasted is not kept."
+		return "None of your tokens matches. What you pasted was not stored."
 	}
-	return "No key of this workspace has this text. What was pasted is not kept."
+	return "No key in this workspace matches. What you pasted was not stored."
 }
 
 // narrowed tells whether a right to some objects only is chosen.

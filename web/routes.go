@@ -20,7 +20,7 @@ func (s *Server) routes() http.Handler {
 	mux := &routeMux{ServeMux: http.NewServeMux(), patterns: &s.patterns}
 	sameOrigin := http.NewCrossOriginProtection()
 	sameOrigin.SetDenyHandler(s.pages.ForAnyone(func(http.ResponseWriter, *http.Request) error {
-		return page.NotVerified("Another site sent this request. Nothing was changed. If you want it, load the page here and do it from there.")
+		return page.NotVerified("This request came from another site. Nothing was changed. To continue, open the page here and submit the form from there.")
 	}))
 
 	// The protocol: no cookies, no pages. Each checks the method itself.
@@ -314,5 +314,5 @@ func (s *Server) notFoundOrNotAllowed(w http.ResponseWriter, r *http.Request, mu
 		s.writeRefusal(w, r, http.StatusMethodNotAllowed, "This method is not taken here; see the Allow header.")
 		return nil
 	}
-	return &page.Error{Status: http.StatusMethodNotAllowed, Heading: "That cannot be done here", Message: "This address does not take requests of this kind."}
+	return &page.Error{Status: http.StatusMethodNotAllowed, Heading: "Method not allowed", Message: "This page does not support this kind of request."}
 }

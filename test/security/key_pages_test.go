@@ -289,7 +289,7 @@ func TestKeyPages_TheWholeLifeOfAKey(t *testing.T) {
 		if got := b.Get("/settings/developer/api-keys").Header.Get("Location"); got != keysPage(personalSlug(r, r.Alice.ID)) {
 			t.Errorf("the keys are at %q at first", got)
 		}
-		if empty := b.Get(list); !strings.Contains(empty.Body, "curl") || !strings.Contains(empty.Body, "sk_test_") || !strings.Contains(empty.Body, "Generate New Key") {
+		if empty := b.Get(list); !strings.Contains(empty.Body, "curl") || !strings.Contains(empty.Body, "sk_test_") || !strings.Contains(empty.Body, "Create API key") {
 			t.Errorf("the empty list: %s", rig.Plain(empty.Body))
 		}
 		if got := b.Get("/settings/developer/api-keys").Header.Get("Location"); got != list {
@@ -389,7 +389,7 @@ func TestTokenPages_ATokenIsItsUsers(t *testing.T) {
 			t.Errorf("held to viewer it is %s", a.Body)
 		}
 		page := rig.Plain(b.Get(path).Body)
-		for _, want := range []string{"engines viewer", "Requests in the last 30 days: 1", "Acts at most as viewer"} {
+		for _, want := range []string{"engines viewer", "Requests in the last 30 days: 1", "Maximum role viewer"} {
 			if !strings.Contains(page, want) {
 				t.Errorf("the page does not say %q: %s", want, page)
 			}

@@ -508,7 +508,7 @@ func TestUsageAndAuditOfAWorkspace(t *testing.T) {
 			t.Fatalf("the first page has %d events: %s", strings.Count(page.Body, "Changed a member"), rig.Plain(page.Body))
 		}
 		second := admin.Get(strings.ReplaceAll(next[1], "&amp;", "&"))
-		if n := strings.Count(second.Body, "Changed a member"); n != 9 || !strings.Contains(second.Body, "Became a member") {
+		if n := strings.Count(second.Body, "Changed a member"); n != 9 || !strings.Contains(second.Body, "Joined the workspace") {
 			t.Errorf("the second page has %d changes: %s", n, rig.Plain(second.Body))
 		}
 		count := func(query, text string) int {

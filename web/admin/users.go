@@ -36,7 +36,7 @@ func New(c Config) *Handlers {
 }
 
 // lastAdministrator says why the last enabled administrator stays one.
-const lastAdministrator = "Nobody else could administer this server. Make or enable another administrator first."
+const lastAdministrator = "This is the only administrator. Create or enable another administrator first."
 
 // UserPage serves GET /admin/users/{id}.
 func (s *Handlers) UserPage(w http.ResponseWriter, r *http.Request, v *page.Visitor) error {
@@ -63,11 +63,11 @@ func (s *Handlers) showUser(w http.ResponseWriter, r *http.Request, status int, 
 		text := ws.Name + " (" + ws.Slug + ")"
 		switch {
 		case ws.DisabledFor != "":
-			text += ", disabled because no owner is enabled"
+			text += ", disabled because it has no enabled owner"
 		case !ws.DisabledAt.IsZero():
 			text += ", disabled by an administrator"
 		case view.Disabled:
-			text += ", kept working by an administrator"
+			text += ", kept enabled by an administrator"
 		}
 		view.Workspaces = append(view.Workspaces, text)
 	}
@@ -165,7 +165,7 @@ func (s *Handlers) SetUserPassword(w http.ResponseWriter, r *http.Request, v *pa
 	if err != nil {
 		return err
 	}
-	return s.ended(w, r, v, u, "The password of "+u.Email+" is set.", ended)
+	return s.ended(w, r, v, u, "The password for "+u.Email+" was changed.", ended)
 }
 
 // ended says what ended for a user.
@@ -175,7 +175,7 @@ func (s *Handlers) ended(w http.ResponseWriter, r *http.Request, v *page.Visitor
 	}
 	for _, more := range page.NonEmpty(
 		page.CountSentence(int(e.Sessions), "session ended", "sessions ended"),
-		page.CountSentence(int(e.Grants), "authorization of an app ended", "authorizations of apps ended"),
+		page.CountSentence(int(e.Grants), "app authorization revoked", "app authorizations revoked"),
 		page.CountSentence(int(e.Revoked), "personal access token was revoked", "personal access tokens were revoked"),
 	) {
 		text += " " + more
@@ -204,17 +204,17 @@ func (s *Handlers) ConfirmSignOut(w http.ResponseWriter, r *http.Request, v *pag
 	}
 	none := func(text string) string {
 		if text == "" {
-			return "There are none now."
+			return "None."
 		}
 		return text
 	}
 	return s.AskFirst(w, r, templates.ConfirmView{
 		Page: s.NewPage(v, templates.SectionAdminUsers), Title: "Sign " + u.Email + " out everywhere?", Button: "Sign out everywhere", CancelURL: "/admin/users/" + u.ID,
-		Ends:  []string{"Every browser in which " + u.Email + " is signed in is signed out."},
-		Stays: "They can sign in again. What is not chosen here goes on working.", ChoicesText: "Also end",
+		Ends:  []string{"" + u.Email + " is signed out of every browser."},
+		Stays: "They can sign in again. Anything not selected here keeps working.", ChoicesText: "Also revoke",
 		Choices: []templates.ConfirmChoice{
-			{Name: "apps", Value: "1", Label: "The access of apps, each of which has to ask again", Hint: none(page.CountSentence(len(apps), "app", "apps", apps...))},
-			{Name: "tokens", Value: "1", Label: "All personal access tokens, for good", Hint: none(page.CountSentence(len(tokens), "token", "tokens", tokens...))},
+			{Name: "apps", Value: "1", Label: "App access; each app must ask again", Hint: none(page.CountSentence(len(apps), "app", "apps", apps...))},
+			{Name: "tokens", Value: "1", Label: "All personal access tokens; this cannot be undone", Hint: none(page.CountSentence(len(tokens), "token", "tokens", tokens...))},
 		},
 	})
 }
@@ -241,8 +241,8 @@ func (s *Handlers) kept(r *http.Request, userID string) (ids []string, err error
 	for _, id := range r.PostForm["keep"] {
 		if !slices.ContainsFunc(with, func(ws storage.Workspace) bool { return ws.ID == id && !ws.Personal }) {
 			return nil, &page.Error{
-				Status: http.StatusConflict, Heading: "Nothing was changed", Message: "The owners of a workspace have changed meanwhile. Look again at what stops with the user.",
-				BackURL: "/admin/users/" + userID + "/disable", BackText: "Look again",
+				Status: http.StatusConflict, Heading: "Nothing was changed", Message: "The owners of a workspace have changed. Review what will be disabled with the user.",
+				BackURL: "/admin/users/" + userID + "/disable", BackText: "Review again",
 			}
 		}
 		ids = append(ids, id)
@@ -319,18 +319,18 @@ func (s *Handlers) SetUserDisabled(w http.ResponseWriter, r *http.Request, v *pa
 	if err != nil {
 		return err
 	}
-	text := u.Email + " can sign in again. Their keys, tokens and workspaces work again; sessions and the access of apps have ended."
+	text := u.Email + " can sign in again. Their keys, tokens and workspaces work again; sessions and app access were not restored."
 	if strings.HasSuffix(r.URL.Path, "/disable") {
 		if id == v.User.ID {
-			return &page.Error{Status: http.StatusBadRequest, Heading: "You cannot disable yourself", Message: "Ask another administrator, or use the command.", BackURL: "/admin/users", BackText: "Go back to the users"}
+			return &page.Error{Status: http.StatusBadRequest, Heading: "You cannot disable yourself", Message: "Ask another administrator, or use the command line.", BackURL: "/admin/users", BackText: "Back to users"}
 		}
-		text = u.Email + " is signed out everywhere, and none of their credentials works. The workspaces without another enabled owner are disabled too."
+		text = u.Email + " is signed out everywhere, and none of their credentials work. Workspaces without another enabled owner are disabled too."
 		var keep []string
 		if keep, err = s.kept(r, id); err != nil {
 			return err
 		}
 		if len(keep) > 0 {
-			text = strings.TrimSuffix(text, ".") + ", but for those that you keep working."
+			text = strings.TrimSuffix(text, ".") + ", except those you chose to keep enabled."
 		}
 		err = s.identity.DisableUser(r.Context(), id, keep...)
 	} else {
@@ -341,7 +341,7 @@ func (s *Handlers) SetUserDisabled(w http.ResponseWriter, r *http.Request, v *pa
 		err = s.identity.EnableUser(r.Context(), id)
 	}
 	if errors.Is(err, storage.ErrConflict) {
-		return &page.Error{Status: http.StatusConflict, Heading: "Nothing was changed", Message: lastAdministrator, BackURL: "/admin/users", BackText: "Go back to the users"}
+		return &page.Error{Status: http.StatusConflict, Heading: "Nothing was changed", Message: lastAdministrator, BackURL: "/admin/users", BackText: "Back to users"}
 	}
 	if err != nil {
 		return err
@@ -377,9 +377,9 @@ func (s *Handlers) ConfirmDisableUser(w http.ResponseWriter, r *http.Request, v 
 	}
 	list := page.NonEmpty(
 		u.Email+" cannot sign in.",
-		page.CountSentence(len(sessions), "session is signed out", "sessions are signed out"),
-		page.CountSentence(len(apps), "app loses its access", "apps lose their access", apps...),
-		page.CountSentence(len(tokens), "personal access token stops", "personal access tokens stop", tokens...),
+		page.CountSentence(len(sessions), "session will be signed out", "sessions will be signed out"),
+		page.CountSentence(len(apps), "app will lose its access", "apps will lose their access", apps...),
+		page.CountSentence(len(tokens), "personal access token will stop working", "personal access tokens will stop working", tokens...),
 	)
 	own, err := s.store.WorkspacesStoppedWith(ctx, u.ID)
 	if err != nil {
@@ -394,14 +394,14 @@ func (s *Handlers) ConfirmDisableUser(w http.ResponseWriter, r *http.Request, v 
 		if err != nil {
 			return err
 		}
-		list = append(list, "The workspace "+ws.Name+", of which no other owner is enabled, stops: "+text)
+		list = append(list, "The workspace "+ws.Name+" has no other enabled owner and will be disabled: "+text)
 		if !ws.Personal {
 			keep = append(keep, templates.ConfirmChoice{Name: "keep", Value: ws.ID, Label: ws.Name, Hint: ws.Slug})
 		}
 	}
 	return s.AskFirst(w, r, templates.ConfirmView{
-		Page: s.NewPage(v, templates.SectionAdminUsers), Title: "Disable " + u.Email + "?", Ends: list, Button: "Disable the user", CancelURL: "/admin/users",
-		Stays:       "Nothing is deleted. You can enable the user again; sessions and the access of apps do not come back.",
-		ChoicesText: "Shared workspaces that go on working without an enabled owner", Choices: keep,
+		Page: s.NewPage(v, templates.SectionAdminUsers), Title: "Disable " + u.Email + "?", Ends: list, Button: "Disable user", CancelURL: "/admin/users",
+		Stays:       "Nothing is deleted. You can enable the user again; sessions and app access are not restored.",
+		ChoicesText: "Shared workspaces to keep enabled without an enabled owner", Choices: keep,
 	})
 }

@@ -28,7 +28,7 @@ func (s *Handlers) workspaceEnds(ctx context.Context, ws storage.Workspace) (str
 	}
 	text := strings.Join(page.NonEmpty(page.CountSentence(len(keys), "API key", "API keys", keys...), page.CountSentence(len(apps), "app", "apps", names...)), " ")
 	if text == "" {
-		text = "it has no API keys and no apps."
+		text = "it has no API keys or apps."
 	}
 	return text, nil
 }
@@ -50,8 +50,8 @@ func (s *Handlers) ConfirmDisableWorkspace(w http.ResponseWriter, r *http.Reques
 	}
 	return s.AskFirst(w, r, templates.ConfirmView{
 		Page: s.NewPage(v, templates.SectionAdminWorkspaces), Title: "Disable " + ws.Name + "?", Button: "Disable the workspace", CancelURL: "/admin/workspaces",
-		Ends:  page.NonEmpty("What acts in the workspace stops: "+text, page.CountSentence(len(members), "member can do nothing in it", "members can do nothing in it")),
-		Stays: "Nothing is deleted. What is still valid when you enable the workspace works again.",
+		Ends:  page.NonEmpty("Everything in the workspace stops working: "+text, page.CountSentence(len(members), "member loses access", "members lose access")),
+		Stays: "Nothing is deleted. Credentials that have not expired work again when you enable the workspace.",
 	})
 }
 
@@ -85,11 +85,11 @@ func (s *Handlers) SetWorkspaceDisabled(w http.ResponseWriter, r *http.Request, 
 	}
 	disable, text := strings.HasSuffix(r.URL.Path, "/disable"), ws.Name+" works again."
 	if disable {
-		text = ws.Name + " is disabled. Nothing that acts in it works."
+		text = ws.Name + " is disabled. Its keys and apps no longer work."
 	}
 	if err := s.oauth.SwitchWorkspace(r.Context(), s.Administrator(v), ws, disable); errors.Is(err, storage.ErrConflict) {
 		return &page.Error{
-			Status: http.StatusConflict, Heading: "Nothing was changed", Cause: err, BackURL: "/admin/workspaces", BackText: "Go back to the workspaces",
+			Status: http.StatusConflict, Heading: "Nothing was changed", Cause: err, BackURL: "/admin/workspaces", BackText: "Back to workspaces",
 			Message: "This is the personal workspace of a disabled user. It works again when the user is enabled.",
 		}
 	} else if err != nil {
@@ -107,10 +107,10 @@ func (s *Handlers) SetPlan(w http.ResponseWriter, r *http.Request, v *page.Visit
 	plan := r.PostForm.Get("plan")
 	_, err = s.oauth.UpdateWorkspace(r.Context(), s.Administrator(v), ws, nil, &plan)
 	if faults := page.FieldErrors(err); faults != nil {
-		return &page.Error{Status: http.StatusBadRequest, Heading: "Nothing was changed", Message: "The plan " + faults["plan"] + ".", Cause: err, BackURL: "/admin/workspaces", BackText: "Go back to the workspaces"}
+		return &page.Error{Status: http.StatusBadRequest, Heading: "Nothing was changed", Message: "The plan " + faults["plan"] + ".", Cause: err, BackURL: "/admin/workspaces", BackText: "Back to workspaces"}
 	}
 	if err != nil {
 		return err
 	}
-	return s.RedirectWithNotice(w, r, v, "/admin/workspaces", ws.Name+" has another plan now.")
+	return s.RedirectWithNotice(w, r, v, "/admin/workspaces", "The plan of "+ws.Name+" was changed.")
 }

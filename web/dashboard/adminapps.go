@@ -46,7 +46,7 @@ func (s *Apps) SetVerified(w http.ResponseWriter, r *http.Request, v *page.Visit
 	})
 	text := "The app is no longer verified."
 	if verified {
-		text = "The app is verified: the consent page says so."
+		text = "The app is now verified, as the consent page shows."
 	}
 	return s.appChanged(w, r, v, adminAppsBase, text, err)
 }

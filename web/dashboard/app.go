@@ -159,7 +159,7 @@ func (s *Apps) RotateSecret(w http.ResponseWriter, r *http.Request, v *page.Visi
 	if fault != "" || !known {
 		faults := map[string]string{"password": fault}
 		if fault == "" {
-			status, faults = http.StatusBadRequest, map[string]string{"grace": "Choose how long the old secret works."}
+			status, faults = http.StatusBadRequest, map[string]string{"grace": "Choose how long the old secret keeps working."}
 		}
 		base, err := s.app(at.context(r.Context(), v), at, r.PathValue("id"), func(_ context.Context, found storage.Client) error { c = found; return nil })
 		if err != nil {
@@ -183,7 +183,7 @@ func (s *Apps) RotateSecret(w http.ResponseWriter, r *http.Request, v *page.Visi
 		return x, err
 	})
 	if faults := page.FieldErrors(err); faults != nil {
-		return &page.Error{Status: http.StatusBadRequest, Heading: "No secret was made", Message: page.Joined(faults), BackURL: base, BackText: "Go back to the app"}
+		return &page.Error{Status: http.StatusBadRequest, Heading: "No secret was created", Message: page.Joined(faults), BackURL: base, BackText: "Back to the app"}
 	}
 	if err != nil {
 		return err
@@ -196,7 +196,7 @@ func (s *Apps) SetDisabled(w http.ResponseWriter, r *http.Request, v *page.Visit
 	text := "The app works again."
 	base, err := s.app(at.context(r.Context(), v), at, r.PathValue("id"), func(ctx context.Context, c storage.Client) error {
 		if strings.HasSuffix(r.URL.Path, "/disable") {
-			text = "The app is disabled. None of its tokens works."
+			text = "The app is disabled. Its tokens no longer work."
 			return s.oauth.SwitchClient(ctx, at.by, c.ID, true)
 		}
 		return s.oauth.SwitchClient(ctx, at.by, c.ID, false)
@@ -224,12 +224,12 @@ func (s *Apps) Delete(w http.ResponseWriter, r *http.Request, v *page.Visitor, a
 	}
 	if strings.TrimSpace(r.PostForm.Get("confirm")) != c.Name {
 		view := templates.AppView{Page: s.NewPage(v, at.section), AppFields: s.fields(v, oauth.SpecOf(c), kindOf(c))}
-		view.Errors = map[string]string{"confirm": "Type the app's name exactly as it is shown. Nothing was deleted."}
+		view.Errors = map[string]string{"confirm": "Type the app's name exactly as shown. Nothing was deleted."}
 		return s.showApp(w, r, http.StatusBadRequest, v, at, c, base, view)
 	}
 	// Not in the transaction in which it was found to be theirs: there may be much to delete.
 	err = s.oauth.DeleteClient(storage.System(r.Context()), at.by, c.ID)
-	return s.appChanged(w, r, v, at.base, "The app is deleted, and with it every access it had.", err)
+	return s.appChanged(w, r, v, at.base, "The app was deleted, and its access revoked.", err)
 }
 
 // ConfirmDisable serves GET …/apps/{id}/disable.
@@ -244,13 +244,13 @@ func (s *Apps) ConfirmDisable(w http.ResponseWriter, r *http.Request, v *page.Vi
 		return err
 	}
 	return s.AskFirst(w, r, templates.ConfirmView{
-		Page: s.NewPage(v, at.section), Workspace: at.bar, Title: "Disable " + c.Name + "?", Button: "Disable the app", CancelURL: base,
+		Page: s.NewPage(v, at.section), Workspace: at.bar, Title: "Disable " + c.Name + "?", Button: "Disable app", CancelURL: base,
 		Ends: page.NonEmpty(
-			"The app can sign nobody in and gets no tokens, and the tokens that it has stop.",
+			"The app can no longer sign people in or get tokens, and its tokens stop working.",
 			page.CountSentence(int(n), "person has allowed it", "people have allowed it"),
-			page.CountSentence(len(c.Secrets), "client secret stops", "client secrets stop"),
+			page.CountSentence(len(c.Secrets), "client secret stops working", "client secrets stop working"),
 		),
-		Stays: "Nothing is deleted. What is still valid when the app is enabled works again.",
+		Stays: "Nothing is deleted. Tokens and secrets that have not expired work again when you enable the app.",
 	})
 }
 

@@ -186,7 +186,7 @@ func (s *Apps) Create(w http.ResponseWriter, r *http.Request, v *page.Visitor, a
 		return refuse(status, map[string]string{"password": fault})
 	}
 	if !slices.Contains([]string{templates.KindWeb, templates.KindPublic, templates.KindService, templates.KindResourceServer}, kind) {
-		return refuse(http.StatusBadRequest, map[string]string{"kind": "Choose what kind of app it is."})
+		return refuse(http.StatusBadRequest, map[string]string{"kind": "Choose an app type."})
 	}
 	x, view, err := s.CreateOnce(at.context(r.Context(), v), r, v, at.workspaceID, func(ctx context.Context) (x page.OneTimeSecret, err error) {
 		p.WorkspaceID, p.CreatedBy = at.workspaceID, v.User.ID

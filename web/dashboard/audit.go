@@ -26,13 +26,13 @@ var auditGroups = []struct {
 	{"api_key.", "API keys", false},
 	{"app.", "Apps", false},
 	{"consent.", "Apps allowed and denied", false},
-	{"grant.", "Apps whose access was revoked", false},
+	{"grant.", "App access revoked", false},
 	{"invitation.", "Invitations", false},
 	{"member.", "Members", false},
 	{"workspace.", "The workspace", false},
-	{"access.", "Apps whose access I ended", true},
+	{"access.", "App access I revoked", true},
 	{"personal_access_token.", "Personal access tokens", true},
-	{"login.", "Signing in", true},
+	{"login.", "Sign-ins", true},
 	{"session.", "Browsers signed out", true},
 	{"user.", "The account", true},
 }
@@ -76,7 +76,7 @@ func (s *Workspaces) AuditPage(w http.ResponseWriter, r *http.Request, v *page.V
 		}
 		day, err := time.Parse(time.DateOnly, query.Get(name))
 		if err != nil {
-			status, view.Errors[name] = http.StatusBadRequest, "Write the day like "+s.Now().UTC().Format(time.DateOnly)+"."
+			status, view.Errors[name] = http.StatusBadRequest, "Enter a date such as "+s.Now().UTC().Format(time.DateOnly)+"."
 			return 0
 		}
 		return storage.At(day.Add(end))
@@ -120,7 +120,7 @@ func (s *Workspaces) auditPeople(ctx context.Context, names *page.Names, chosen 
 	if err != nil {
 		return nil, err
 	}
-	list := []templates.Option{{Text: "Everybody", Selected: chosen == ""}}
+	list := []templates.Option{{Text: "Everyone", Selected: chosen == ""}}
 	for _, m := range members {
 		if m.Name == "" {
 			m.Name = m.Email
@@ -128,7 +128,7 @@ func (s *Workspaces) auditPeople(ctx context.Context, names *page.Names, chosen 
 		list = append(list, templates.Option{Value: m.UserID, Text: m.Name, Selected: m.UserID == chosen})
 	}
 	if chosen != "" && !slices.ContainsFunc(list, func(o templates.Option) bool { return o.Selected }) {
-		list = append(list, templates.Option{Value: chosen, Text: "Somebody who is no member", Selected: true})
+		list = append(list, templates.Option{Value: chosen, Text: "Not a member", Selected: true})
 	}
 	return list, nil
 }

@@ -20,15 +20,15 @@ func (s *Account) ConfirmEndAccess(w http.ResponseWriter, r *http.Request, v *pa
 		return err
 	}
 	view := templates.ConfirmView{
-		Page: s.NewPage(v, templates.SectionConnectedApps), Title: "End access for all apps?", Button: "End access for all apps", CancelURL: "/settings/connected-apps",
-		Stays: "An app gets access again only when you allow it again.",
+		Page: s.NewPage(v, templates.SectionConnectedApps), Title: "Revoke access for all apps?", Button: "Revoke access for all apps", CancelURL: "/settings/connected-apps",
+		Stays: "An app gets access again only if you allow it again.",
 	}
 	if id := r.PathValue("id"); id != "" {
 		apps = slices.DeleteFunc(apps, func(a templates.ConnectedApp) bool { return a.ID != id })
 		if len(apps) == 0 {
 			return page.NotFound()
 		}
-		view.Title, view.Button = "End the access of "+apps[0].Name+"?", "End access"
+		view.Title, view.Button = "Revoke access for "+apps[0].Name+"?", "Revoke access"
 	}
 	for _, a := range apps {
 		text := a.Name + " can no longer act for you"
@@ -38,7 +38,7 @@ func (s *Account) ConfirmEndAccess(w http.ResponseWriter, r *http.Request, v *pa
 		view.Ends = append(view.Ends, text+".")
 	}
 	if len(apps) == 0 {
-		view.Ends = []string{"No app has access now."}
+		view.Ends = []string{"No apps have access."}
 	}
 	return s.AskFirst(w, r, view)
 }
@@ -168,9 +168,9 @@ func (s *Account) EndAccess(w http.ResponseWriter, r *http.Request, v *page.Visi
 	if err := s.oauth.EndAccess(own, v.User.ID, personalID, id); err != nil {
 		return err
 	}
-	text := "Access is ended. What the app holds no longer works."
+	text := "Access revoked. The app's tokens no longer work."
 	if all {
-		text = "Access of all apps is ended. What they hold no longer works."
+		text = "Access revoked for all apps. Their tokens no longer work."
 	}
 	if err := s.SetNotice(w, r, v, text); err != nil {
 		return err

@@ -49,7 +49,7 @@ func whyDisabled(ws storage.Workspace) string {
 	case ws.DisabledAt.IsZero():
 		return ""
 	case ws.DisabledFor != "":
-		return "The workspace " + ws.Name + " stopped because none of its owners is enabled."
+		return "The workspace " + ws.Name + " is disabled because none of its owners is enabled."
 	}
 	return "An administrator of this server disabled the workspace " + ws.Name + "."
 }

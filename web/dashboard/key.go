@@ -61,8 +61,8 @@ func (s *Keys) Create(w http.ResponseWriter, r *http.Request, p keyPlace) error 
 	}
 	if errors.Is(err, apikey.ErrTooMany) {
 		return &page.Error{
-			Status: http.StatusConflict, Heading: "Nothing was made", Cause: err, BackURL: p.base, BackText: "Go back to the list",
-			Message: "There are " + templates.Number(apikey.MaxKeys) + " already. Revoke some that nothing uses any more.",
+			Status: http.StatusConflict, Heading: "No key was created", Cause: err, BackURL: p.base, BackText: "Back to the list",
+			Message: "You already have " + templates.Number(apikey.MaxKeys) + ". Revoke some that are no longer used.",
 		}
 	}
 	return err
@@ -169,7 +169,7 @@ func (s *Keys) keyLimits(ctx context.Context, p *keyPlace, k *storage.APIKey, ch
 	if limited && left.Limit > 0 && view.State != "revoked" && view.State != "expired" {
 		view.Left = fmt.Sprintf("%s of %s", templates.Number(left.Remaining), templates.Number(left.Limit))
 		if left.Remaining < left.Limit {
-			view.Left += ", all of it again at " + time.Unix(left.Reset, 0).UTC().Format("15:04 UTC on 2 January")
+			view.Left += ", resets at " + time.Unix(left.Reset, 0).UTC().Format("15:04 UTC on 2 January")
 		}
 	}
 	return nil
@@ -233,7 +233,7 @@ func (s *Keys) keyHistory(ctx context.Context, p *keyPlace, k *storage.APIKey, v
 		view.Events = append(view.Events, templates.KeyEvent{At: events[i].CreatedAt.Time(), Text: eventText(&events[i]), Who: who, Address: events[i].Address})
 	}
 	if len(old) > 0 { // noted with the key that it took the place of
-		view.Events = append(view.Events, templates.KeyEvent{At: view.Created, Text: "Made in place of " + page.Masked(&old[0]), Who: view.Creator})
+		view.Events = append(view.Events, templates.KeyEvent{At: view.Created, Text: "Created to replace " + page.Masked(&old[0]), Who: view.Creator})
 	}
 	return nil
 }
@@ -270,23 +270,23 @@ func eventText(e *storage.AuditEvent) string {
 	_, done, _ := strings.Cut(e.Action, ".")
 	switch done {
 	case "created":
-		return "Made, with the rights " + strings.Join(strings.Fields(e.Detail["scopes"]), ", ")
+		return "Created with the permissions " + strings.Join(strings.Fields(e.Detail["scopes"]), ", ")
 	case "rotated":
-		return "Replaced by another"
+		return "Rotated"
 	case "updated":
 		var parts []string
 		for _, x := range []struct{ field, text string }{
 			{"name", "renamed"},
 			{"note", "note changed"},
-			{"scopes", "rights now " + strings.Join(strings.Fields(e.Detail["scopes"]), ", ")},
-			{"role", "now at most " + e.Detail["role"]},
-			{"plan", "plan now " + e.Detail["plan"]},
-			{"rate_limit", "limit now " + e.Detail["rate_limit"] + " requests an hour"},
-			{"addresses", "addresses now " + e.Detail["addresses"]},
+			{"scopes", "permissions: " + strings.Join(strings.Fields(e.Detail["scopes"]), ", ")},
+			{"role", "maximum role: " + e.Detail["role"]},
+			{"plan", "plan: " + e.Detail["plan"]},
+			{"rate_limit", "rate limit: " + e.Detail["rate_limit"] + " requests per hour"},
+			{"addresses", "allowed IP addresses: " + e.Detail["addresses"]},
 		} {
 			if value, ok := e.Detail[x.field]; ok {
 				if value == "" || x.field == "rate_limit" && value == "0" {
-					x.text = strings.ReplaceAll(x.field, "_", " ") + " no longer set"
+					x.text = strings.ReplaceAll(x.field, "_", " ") + " removed"
 				}
 				parts = append(parts, x.text)
 			}

@@ -50,7 +50,7 @@ func (s *Keys) Confirm(w http.ResponseWriter, r *http.Request, p keyPlace) error
 	}
 	view := templates.ConfirmView{
 		Page: s.NewPage(p.v, p.section()), Workspace: p.view().Workspace, Title: "Revoke " + k.Name + "?", Button: "Revoke", CancelURL: head,
-		Ends: []string{"Requests with " + page.Masked(&k) + " are refused, at once and for good.", used}, Stays: "This cannot be undone.",
+		Ends: []string{"Requests with " + page.Masked(&k) + " are refused immediately.", used}, Stays: "This cannot be undone.",
 	}
 	if pause {
 		view.Title, view.Button, view.Stays = "Pause "+k.Name+"?", "Pause", "You can resume it at any time."
@@ -120,7 +120,7 @@ func (s *Keys) Rotate(w http.ResponseWriter, r *http.Request, p keyPlace) error 
 	if fault != "" || !known {
 		faults := map[string]string{"password": fault}
 		if fault == "" {
-			status, faults = http.StatusBadRequest, map[string]string{"grace": "Choose how long the old one works."}
+			status, faults = http.StatusBadRequest, map[string]string{"grace": "Choose how long the old one keeps working."}
 		}
 		return s.showKey(w, r, status, p, &k, s.NewPage(p.v, p.section()), formOf(&k), faults)
 	}
@@ -138,13 +138,13 @@ func (s *Keys) Rotate(w http.ResponseWriter, r *http.Request, p keyPlace) error 
 	})
 	if errors.Is(err, apikey.ErrRotated) {
 		return &page.Error{
-			Status: http.StatusConflict, Heading: "Nothing was made", Cause: err, BackURL: p.base + "/" + k.ID, BackText: "Go back to it",
-			Message: "It has been replaced or revoked, or has ended. Make a new one instead.",
+			Status: http.StatusConflict, Heading: "No key was created", Cause: err, BackURL: p.base + "/" + k.ID, BackText: "Go back",
+			Message: "It was already rotated or revoked, or has expired. Create a new one instead.",
 		}
 	}
 	if faults := page.FieldErrors(err); faults != nil {
 		return &page.Error{
-			Status: http.StatusBadRequest, Heading: "Nothing was made", Cause: err, BackURL: p.base + "/" + k.ID, BackText: "Go back to it",
+			Status: http.StatusBadRequest, Heading: "No key was created", Cause: err, BackURL: p.base + "/" + k.ID, BackText: "Go back",
 			Message: page.Joined(faults),
 		}
 	}
@@ -162,7 +162,7 @@ func (s *Keys) SetPaused(w http.ResponseWriter, r *http.Request, p keyPlace) err
 	}
 	act, text := s.oauth.ResumeKey, "It works again."
 	if strings.HasSuffix(r.URL.Path, "/pause") {
-		act, text = s.oauth.PauseKey, "It is paused. Requests with it are refused."
+		act, text = s.oauth.PauseKey, "Paused. Requests with it are refused."
 	}
 	_, err = act(p.tenant(r.Context()), p.by, p.owner, k.ID)
 	return s.keyChanged(w, r, p, p.base+"/"+k.ID, text, err)
@@ -176,8 +176,8 @@ func (s *Keys) Revoke(w http.ResponseWriter, r *http.Request, p keyPlace) error 
 	}
 	if (k.Environment == apikey.Live || r.PostForm.Get("confirmed") != "yes") && strings.TrimSpace(r.PostForm.Get("confirm")) != k.Name {
 		return s.showKey(w, r, http.StatusBadRequest, p, &k, s.NewPage(p.v, p.section()), formOf(&k),
-			map[string]string{"confirm": "Type the name exactly as it is shown. Nothing was revoked."})
+			map[string]string{"confirm": "Type the name exactly as shown. Nothing was revoked."})
 	}
 	_, err = s.oauth.RevokeKey(p.tenant(r.Context()), p.by, p.owner, k.ID)
-	return s.keyChanged(w, r, p, p.base, "It is revoked, and does not work any more.", err)
+	return s.keyChanged(w, r, p, p.base, "Revoked. It no longer works.", err)
 }

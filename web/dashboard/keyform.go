@@ -49,7 +49,7 @@ func (f *keyForm) number() error {
 	}
 	n, err := strconv.ParseInt(f.rateLimit, 10, 64)
 	if err != nil || n < 1 {
-		return &oauth.Invalid{Field: "rate limit", Message: "is no number above zero; leave it empty for what the plan allows"}
+		return &oauth.Invalid{Field: "rate limit", Message: "must be a number above zero; leave it empty to use the plan's limit"}
 	}
 	f.RateLimit = n
 	return nil
@@ -81,7 +81,7 @@ func (s *Keys) end(f *keyForm) error {
 	}
 	days, err := strconv.Atoi(f.expires)
 	if err != nil || !slices.Contains(lifetimes, days) {
-		return &oauth.Invalid{Field: "expires", Message: "is missing; choose when it ends"}
+		return &oauth.Invalid{Field: "expires", Message: "is missing; choose when it expires"}
 	}
 	f.ExpiresAt = s.store.Now().Add(time.Duration(days) * 24 * time.Hour)
 	return nil
@@ -103,7 +103,7 @@ func (s *Keys) expiries(chosen string) (list []templates.Option) {
 		list = append(list, templates.Option{Value: strconv.Itoa(days), Text: fmt.Sprintf("in %d days, on %s", days, s.Now().UTC().Add(life).Format("2 January 2006"))})
 	}
 	if bounded {
-		list = append(list, templates.Option{Value: longest, Text: "in " + page.DurationText(most) + ", the longest allowed here"})
+		list = append(list, templates.Option{Value: longest, Text: "in " + page.DurationText(most) + ", the longest allowed"})
 	} else {
 		list = append(list, templates.Option{Value: neverExpires, Text: "never"})
 	}
@@ -142,9 +142,9 @@ func (s *Keys) keyFields(p *keyPlace, f keyForm) templates.KeyFields {
 }
 
 func (s *Keys) environmentHint(p *keyPlace, name string) string {
-	text := "The real thing."
+	text := "For production."
 	if name == apikey.Test {
-		text = "To try things out."
+		text = "For testing."
 	}
 	if _, plan := s.oauth.KeyPlan(&storage.APIKey{Resource: s.oauth.Resources()[0].ID, Environment: name}, p.ws.Plan); plan != (limit.Plan{}) {
 		text += " At most " + planText(plan) + "."
@@ -156,13 +156,13 @@ func (s *Keys) environmentHint(p *keyPlace, name string) string {
 func (s *Keys) planFields(p *keyPlace, k *storage.APIKey, chosen string) (text string, options []templates.Option) {
 	without := storage.APIKey{Resource: k.Resource, Environment: k.Environment}
 	_, plan := s.oauth.KeyPlan(&without, p.ws.Plan)
-	text = "Leave it empty for what the plan of the workspace allows."
+	text = "Leave empty to use the limit of the workspace's plan."
 	if plan.Hour > 0 {
-		text = fmt.Sprintf("At most %s, which the plan allows. Leave it empty for that.", templates.Number(plan.Hour))
+		text = fmt.Sprintf("At most %s, the limit of the plan. Leave empty to use that limit.", templates.Number(plan.Hour))
 	} else if plan == (limit.Plan{}) {
-		text = "The workspace has no limit. Leave it empty for none."
+		text = "The workspace has no limit. Leave empty for no limit."
 	}
-	options = []templates.Option{{Text: "as the workspace" + inBrackets(planText(plan)), Selected: chosen == ""}}
+	options = []templates.Option{{Text: "Same as the workspace" + inBrackets(planText(plan)), Selected: chosen == ""}}
 	for _, name := range s.oauth.PlansFor(k, p.ws.Plan) {
 		fits, _ := s.oauth.Plan(name)
 		options = append(options, templates.Option{Value: name, Text: name + inBrackets(planText(fits)), Selected: name == chosen})

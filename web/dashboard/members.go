@@ -82,9 +82,9 @@ func (s *Workspaces) memberChanged(w http.ResponseWriter, r *http.Request, v *pa
 	faults := page.FieldErrors(err)
 	switch {
 	case errors.Is(err, storage.ErrConflict) && ws.Personal:
-		return refuse(http.StatusConflict, "Nothing was changed: a workspace that came with an account has one member.")
+		return refuse(http.StatusConflict, "Nothing was changed. A personal workspace has one member.")
 	case errors.Is(err, storage.ErrConflict):
-		return refuse(http.StatusConflict, "Nothing was changed: a workspace keeps at least one owner. Make somebody else an owner first.")
+		return refuse(http.StatusConflict, "Nothing was changed. A workspace must have at least one owner. Make another member an owner first.")
 	case faults != nil:
 		return refuse(http.StatusBadRequest, faults["role"])
 	case err != nil:
@@ -97,7 +97,7 @@ func (s *Workspaces) memberChanged(w http.ResponseWriter, r *http.Request, v *pa
 func (s *Workspaces) ChangeRole(w http.ResponseWriter, r *http.Request, v *page.Visitor, by oauth.Authority, ws storage.Workspace, all []storage.Workspace) error {
 	role := r.PostForm.Get("role")
 	err := s.oauth.ChangeRole(r.Context(), by, ws, r.PathValue("id"), role)
-	return s.memberChanged(w, r, v, by, ws, all, "The role is changed. It counts from the next request on.", err)
+	return s.memberChanged(w, r, v, by, ws, all, "The role was changed. It applies from the next request.", err)
 }
 
 // RemoveMember serves POST …/members/{id}/remove.
@@ -107,7 +107,7 @@ func (s *Workspaces) RemoveMember(w http.ResponseWriter, r *http.Request, v *pag
 		return s.Leave(w, r, v, by, ws, all)
 	}
 	err := s.oauth.RemoveMember(r.Context(), by, ws, id)
-	return s.memberChanged(w, r, v, by, ws, all, "They are no member any more. API keys and apps that they made stay.", err)
+	return s.memberChanged(w, r, v, by, ws, all, "The member was removed. API keys and apps they created remain.", err)
 }
 
 // Invite serves POST …/invitations. The page that follows shows the link, once.
@@ -136,7 +136,7 @@ func (s *Workspaces) Invite(w http.ResponseWriter, r *http.Request, v *page.Visi
 // Withdraw serves POST …/invitations/{id}/withdraw.
 func (s *Workspaces) Withdraw(w http.ResponseWriter, r *http.Request, v *page.Visitor, by oauth.Authority, ws storage.Workspace, all []storage.Workspace) error {
 	err := s.oauth.DropInvitation(r.Context(), by, ws, r.PathValue("id"))
-	return s.memberChanged(w, r, v, by, ws, all, "The invitation is taken back. Its link no longer works.", err)
+	return s.memberChanged(w, r, v, by, ws, all, "The invitation was withdrawn. Its link no longer works.", err)
 }
 
 // ShownInvitation serves GET …/members/shown.
@@ -147,7 +147,7 @@ func (s *Workspaces) ShownInvitation(w http.ResponseWriter, r *http.Request, v *
 	}
 	if x.Secret == "" {
 		e := page.AlreadyShown(page.WorkspacePath(ws)+"/"+templates.TabMembers, page.OneTimeSecret{})
-		e.Heading, e.Message = "This link was already shown", "It is shown once. Nothing new was created. If you did not copy it, invite the person again for a new link."
+		e.Heading, e.Message = "This link was already shown", "It is shown only once. Nothing new was created. If you did not copy it, invite the person again to get a new link."
 		return e
 	}
 	i, _, err := s.oauth.Invitation(r.Context(), x.Secret)
@@ -205,21 +205,21 @@ func (s *Workspaces) askMember(w http.ResponseWriter, r *http.Request, v *page.V
 	m := members[i]
 	view := templates.ConfirmView{
 		Page: s.NewPage(v, templates.SectionWorkspaces), Workspace: workspaceBar(ws, all, templates.TabMembers),
-		Title: "Remove " + m.Email + "?", Button: "Remove the member", CancelURL: page.WorkspacePath(ws) + "/" + templates.TabMembers,
-		Stays: "To bring them back, invite them again; the access of apps does not come back.",
+		Title: "Remove " + m.Email + "?", Button: "Remove member", CancelURL: page.WorkspacePath(ws) + "/" + templates.TabMembers,
+		Stays: "To add them again, send a new invitation. App access is not restored.",
 	}
 	first := m.Email + " is no longer " + aRole(m.Role) + " of " + ws.Name + "."
 	if self {
-		view.Title, view.Button, view.CancelURL = "Leave "+ws.Name+"?", "Leave the workspace", page.WorkspacePath(ws)
+		view.Title, view.Button, view.CancelURL = "Leave "+ws.Name+"?", "Leave workspace", page.WorkspacePath(ws)
 		view.Workspace.Tab = templates.TabSettings
 		view.Stays, first = "To come back, you need an invitation.", "You are no longer "+aRole(m.Role)+" of "+ws.Name+"."
 	}
 	view.Ends = page.NonEmpty(first,
 		page.CountSentence(len(apps), "app loses its access here", "apps lose their access here", apps...),
-		page.CountSentence(len(tokens), "personal access token no longer reaches it", "personal access tokens no longer reach it", tokens...),
+		page.CountSentence(len(tokens), "personal access token no longer works here", "personal access tokens no longer work here", tokens...),
 	)
 	if text := page.CountSentence(len(keys), "API key", "API keys", keys...); text != "" {
-		view.Stays += " What they created stays and works on: " + text
+		view.Stays += " What they created remains and keeps working: " + text
 	}
 	return s.AskFirst(w, r, view)
 }
@@ -246,8 +246,8 @@ func (s *Workspaces) ConfirmWithdrawal(w http.ResponseWriter, r *http.Request, v
 	}
 	return s.AskFirst(w, r, templates.ConfirmView{
 		Page: s.NewPage(v, templates.SectionWorkspaces), Workspace: workspaceBar(ws, all, templates.TabMembers),
-		Title: "Withdraw the invitation of " + open[i].Email + "?", Button: "Withdraw the invitation", CancelURL: page.WorkspacePath(ws) + "/" + templates.TabMembers,
-		Ends:  []string{"The link with which " + open[i].Email + " joins as " + aRole(open[i].Role) + " stops working."},
-		Stays: "You can invite them again, with a new link.",
+		Title: "Withdraw invitation for " + open[i].Email + "?", Button: "Withdraw invitation", CancelURL: page.WorkspacePath(ws) + "/" + templates.TabMembers,
+		Ends:  []string{"The link that lets " + open[i].Email + " join as " + aRole(open[i].Role) + " stops working."},
+		Stays: "You can invite them again with a new link.",
 	})
 }

@@ -18,10 +18,10 @@ func inBrackets(text string) string {
 func planText(plan limit.Plan) string {
 	var parts []string
 	if plan.Hour > 0 {
-		parts = append(parts, templates.Number(plan.Hour)+" requests an hour")
+		parts = append(parts, templates.Number(plan.Hour)+" requests per hour")
 	}
 	if plan.Day > 0 {
-		parts = append(parts, templates.Number(plan.Day)+" a day")
+		parts = append(parts, templates.Number(plan.Day)+" per day")
 	}
 	if plan.Burst > 0 {
 		parts = append(parts, templates.Number(plan.Burst)+" at once")
@@ -32,14 +32,14 @@ func planText(plan limit.Plan) string {
 // planOption is a plan of a workspace in words.
 func (s *base) planOption(name string) string {
 	if name == "" {
-		return "None of its own"
+		return "No plan"
 	}
 	plan, known := s.oauth.Plan(name)
 	switch {
 	case !known:
-		return name + " (not in the configuration, so without effect)"
+		return name + " (not in the configuration; has no effect)"
 	case plan == (limit.Plan{}):
-		return name + " (without limits)"
+		return name + " (no limits)"
 	}
 	return name + inBrackets(planText(plan))
 }

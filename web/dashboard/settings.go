@@ -95,7 +95,7 @@ func (s *Account) ChangePassword(w http.ResponseWriter, r *http.Request, v *page
 	var throttled *identity.Throttled
 	switch faults := page.FieldErrors(err); {
 	case errors.Is(err, identity.ErrWrong):
-		view.Errors = map[string]string{"current_password": "That is not your current password."}
+		view.Errors = map[string]string{"current_password": "Incorrect current password."}
 		return s.showSecurity(w, r, http.StatusForbidden, v, view)
 	case errors.As(err, &throttled):
 		w.Header().Set("Retry-After", page.Seconds(throttled.RetryAfter))
@@ -115,7 +115,7 @@ func (s *Account) ChangePassword(w http.ResponseWriter, r *http.Request, v *page
 	if v, err = s.StartSessionBy(w, r, v, user, "password", func(context.Context) error { return nil }); err != nil {
 		return err
 	}
-	if err := s.SetNotice(w, r, v, "Your password is changed. Every other browser is signed out."); err != nil {
+	if err := s.SetNotice(w, r, v, "Your password was changed. Every other browser was signed out."); err != nil {
 		return err
 	}
 	return page.Redirect(w, "/settings/security")
@@ -153,7 +153,7 @@ func (s *Account) EndOneSession(w http.ResponseWriter, r *http.Request, v *page.
 	if err != nil {
 		return err
 	}
-	if err := s.SetNotice(w, r, v, "That browser is signed out."); err != nil {
+	if err := s.SetNotice(w, r, v, "The browser was signed out."); err != nil {
 		return err
 	}
 	return page.Redirect(w, "/settings/security")
@@ -177,7 +177,7 @@ func (s *Account) EndOtherSessions(w http.ResponseWriter, r *http.Request, v *pa
 	if err != nil {
 		return err
 	}
-	text := "Every other browser is signed out."
+	text := "Every other browser was signed out."
 	if n == 0 {
 		text = "No other browser was signed in."
 	}
@@ -218,7 +218,7 @@ func (s *Account) ConfirmEndSession(w http.ResponseWriter, r *http.Request, v *p
 	}
 	view := templates.ConfirmView{
 		Page: s.NewPage(v, templates.SectionSecurity), Title: "Sign out everywhere else?", Button: "Sign out everywhere else", CancelURL: "/settings/security",
-		Stays: "This browser stays signed in, and apps that you have allowed keep their access.",
+		Stays: "This browser stays signed in, and apps you have allowed keep their access.",
 	}
 	id := r.PathValue("id")
 	if id == v.Row.ID {
@@ -229,12 +229,12 @@ func (s *Account) ConfirmEndSession(w http.ResponseWriter, r *http.Request, v *p
 		if len(list) == 0 {
 			return page.NotFound()
 		}
-		view.Title, view.Button = "Sign that browser out?", "Sign out"
+		view.Title, view.Button = "Sign out this session?", "Sign out"
 	}
 	for _, x := range list {
 		name := browserName(x.UserAgent)
 		if name == "" {
-			name = "An unknown browser"
+			name = "Unknown browser"
 		}
 		view.Ends = append(view.Ends, name+", "+x.Address+", last active on "+x.SeenAt.Time().UTC().Format("2 January 2006 at 15:04 UTC")+".")
 	}

@@ -49,10 +49,10 @@ func reaches(all []storage.Workspace) []templates.Reach {
 
 // roleHints say what a token that is held to a role may do.
 var roleHints = map[string]string{
-	"":               "Whatever you are in the workspace.",
-	oauth.RoleViewer: "It reads, and no more.",
-	oauth.RoleMember: "It does what members do.",
-	oauth.RoleAdmin:  "It does all that admins do, and nothing that takes an owner.",
+	"":               "Your role in each workspace.",
+	oauth.RoleViewer: "Can only view.",
+	oauth.RoleMember: "Can do what members can.",
+	oauth.RoleAdmin:  "Can do what admins can, but not what requires an owner.",
 }
 
 // roleOptions are what a token may be held to. Held to owner it would be what it is without.

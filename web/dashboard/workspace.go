@@ -45,7 +45,7 @@ func (s *base) authority(r *http.Request, v *page.Visitor, slug string) (oauth.A
 	case errors.Is(err, oauth.ErrSuspended):
 		err = &page.Error{
 			Status: http.StatusForbidden, Heading: "This workspace is disabled", Cause: err, BackURL: "/", BackText: "Go to your settings",
-			Message: whyDisabled(ws) + " None of its API keys and apps works. An administrator can enable it again.",
+			Message: whyDisabled(ws) + " Its keys and apps are disabled. Ask the server's administrator to enable it.",
 		}
 	}
 	return by, ws, all, err

@@ -65,7 +65,7 @@ func (s *Workspaces) Create(w http.ResponseWriter, r *http.Request, v *page.Visi
 	if err != nil {
 		return err
 	}
-	return s.RedirectWithNotice(w, r, v, page.WorkspacesPath+"/"+made.ID+"/"+templates.TabMembers, "The workspace is made. Invite those you work with.")
+	return s.RedirectWithNotice(w, r, v, page.WorkspacesPath+"/"+made.ID+"/"+templates.TabMembers, "The workspace was created. Invite the people you work with.")
 }
 
 // SettingsPage serves GET /settings/workspaces/{slug}.
@@ -150,8 +150,8 @@ func (s *Workspaces) Leave(w http.ResponseWriter, r *http.Request, v *page.Visit
 	err := s.oauth.RemoveMember(r.Context(), by, ws, v.User.ID)
 	if errors.Is(err, storage.ErrConflict) {
 		return &page.Error{
-			Status: http.StatusConflict, Heading: "You cannot leave this workspace", Cause: err, BackURL: page.WorkspacePath(ws), BackText: "Go back to the workspace",
-			Message: "A workspace keeps at least one owner, and you are its last. Make somebody else an owner first, or delete the workspace.",
+			Status: http.StatusConflict, Heading: "You cannot leave this workspace", Cause: err, BackURL: page.WorkspacePath(ws), BackText: "Back to the workspace",
+			Message: "You are the only owner of this workspace. Make another member an owner first, or delete the workspace.",
 		}
 	}
 	if err != nil {
@@ -168,18 +168,18 @@ func (s *Workspaces) Delete(w http.ResponseWriter, r *http.Request, v *page.Visi
 	if strings.TrimSpace(r.PostForm.Get("confirm")) != ws.Slug {
 		return s.showWorkspace(w, r, http.StatusBadRequest, v, by, ws, all, templates.WorkspaceView{
 			Page: s.NewPage(v, templates.SectionWorkspaces), Name: ws.Name,
-			Errors: map[string]string{"confirm": "Type the slug exactly as it is shown. Nothing was deleted."},
+			Errors: map[string]string{"confirm": "Type the slug exactly as shown. Nothing was deleted."},
 		}, ws.Plan)
 	}
 	err := s.oauth.DeleteWorkspace(r.Context(), by, ws)
 	if errors.Is(err, storage.ErrConflict) {
 		return &page.Error{
-			Status: http.StatusConflict, Heading: "This workspace cannot be deleted", Cause: err, BackURL: page.WorkspacePath(ws), BackText: "Go back to the workspace",
-			Message: "It came with your account, and goes with it.",
+			Status: http.StatusConflict, Heading: "This workspace cannot be deleted", Cause: err, BackURL: page.WorkspacePath(ws), BackText: "Back to the workspace",
+			Message: "It is your personal workspace. It is deleted with your account.",
 		}
 	}
 	if err != nil {
 		return err
 	}
-	return s.RedirectWithNotice(w, r, v, page.WorkspacesPath, ws.Name+" is deleted, and all that belonged to it.")
+	return s.RedirectWithNotice(w, r, v, page.WorkspacesPath, ws.Name+" and everything in it was deleted.")
 }

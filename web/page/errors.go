@@ -38,7 +38,7 @@ func (e *Error) Error() string {
 func (e *Error) Unwrap() error { return e.Cause }
 
 func NotFound() *Error {
-	return &Error{Status: http.StatusNotFound, Heading: "There is nothing here", Message: "The address is wrong, or what was here is gone.", BackURL: "/", BackText: "Go to your settings"}
+	return &Error{Status: http.StatusNotFound, Heading: "Page not found", Message: "The page doesn't exist, or it was removed.", BackURL: "/", BackText: "Go to your settings"}
 }
 
 func NotVerified(message string) *Error {
@@ -65,19 +65,19 @@ func asPageError(err error) *Error {
 		return &Error{Status: http.StatusTooManyRequests, Heading: "Too many attempts", Message: TooManyAttempts(throttled), RetryAfter: throttled.RetryAfter, Cause: err}
 	case errors.As(err, &tooMany):
 		return &Error{
-			Status: http.StatusTooManyRequests, Heading: "Too often", RetryAfter: tooMany.RetryAfter, Cause: err,
-			Message: "You, or programs that act for you, have done this very often in a short time. Nothing was changed now. Wait " + inWords(tooMany.RetryAfter) + ", then try again. What you want to revoke or delete need not wait.",
+			Status: http.StatusTooManyRequests, Heading: "Too many changes", RetryAfter: tooMany.RetryAfter, Cause: err,
+			Message: "You, or programs acting for you, have made too many changes in a short time. Nothing was changed. Wait " + inWords(tooMany.RetryAfter) + ", then try again. You can still revoke and delete.",
 		}
 	case errors.As(err, &authorize):
 		return &Error{Status: http.StatusBadRequest, Heading: "The app's request cannot be answered", Message: authorize.Description, Cause: err}
 	case errors.As(err, &tooLarge):
-		return &Error{Status: http.StatusRequestEntityTooLarge, Heading: "That is too much", Message: "What was sent is larger than this page takes.", Cause: err}
+		return &Error{Status: http.StatusRequestEntityTooLarge, Heading: "Too large", Message: "What you sent is too large for this page.", Cause: err}
 	case errors.As(err, &no):
-		return &Error{Status: http.StatusForbidden, Heading: "You may not do that", Message: no.Message, Cause: err}
+		return &Error{Status: http.StatusForbidden, Heading: "You don't have permission", Message: no.Message, Cause: err}
 	case errors.Is(err, storage.ErrNotFound):
 		return NotFound()
 	}
-	return &Error{Status: http.StatusInternalServerError, Heading: "Something went wrong", Message: "The fault is ours. If it happens again, send the request id to whoever runs this server.", Cause: err}
+	return &Error{Status: http.StatusInternalServerError, Heading: "Something went wrong", Message: "This is our fault. If it happens again, send the request ID to the server's administrator.", Cause: err}
 }
 
 // TooManyAttempts says what to do about passwords that were wrong too often.

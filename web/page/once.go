@@ -124,7 +124,7 @@ func (s *Pages) TakeSecret(r *http.Request, v *Visitor) (x OneTimeSecret, err er
 func AlreadyShown(base string, x OneTimeSecret) *Error {
 	e := &Error{
 		Status: http.StatusGone, Heading: "This secret was already shown", BackURL: base, BackText: "Go on",
-		Message: "It is shown once, and only where it was created. Nothing new was created. If you did not copy it, replace it with a new one.",
+		Message: "It is shown only once, in the browser where it was created. Nothing new was created. If you did not copy it, create a new one.",
 	}
 	if x.ID != "" {
 		e.BackURL = base + "/" + x.ID

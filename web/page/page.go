@@ -91,16 +91,16 @@ func (s *Pages) ForAnyoneRaw(h Handler) http.Handler {
 // EncodedBody is what is said about a form that oauth.IsEncoded finds compressed.
 func EncodedBody(w http.ResponseWriter) *Error {
 	w.Header().Set("Accept-Encoding", "identity")
-	return &Error{Status: http.StatusUnsupportedMediaType, Heading: "That form cannot be read", Message: oauth.EncodedBody}
+	return &Error{Status: http.StatusUnsupportedMediaType, Heading: "We couldn't read this form", Message: oauth.EncodedBody}
 }
 
 // parsePost reads a form, and nothing from the query.
 func parsePost(r *http.Request) error {
 	if contentType := r.Header.Get("Content-Type"); contentType != "" && !strings.HasPrefix(contentType, "application/x-www-form-urlencoded") {
-		return &Error{Status: http.StatusBadRequest, Heading: "That form cannot be read", Message: "Go back, load the page again, and send the form from there."}
+		return &Error{Status: http.StatusBadRequest, Heading: "We couldn't read this form", Message: "Go back, reload the page, and submit the form again."}
 	}
 	if err := r.ParseForm(); err != nil {
-		e := &Error{Status: http.StatusBadRequest, Heading: "That form cannot be read", Message: "Go back, load the page again, and send the form from there.", Cause: err}
+		e := &Error{Status: http.StatusBadRequest, Heading: "We couldn't read this form", Message: "Go back, reload the page, and submit the form again.", Cause: err}
 		if p := asPageError(err); p.Status == http.StatusRequestEntityTooLarge {
 			return p
 		}
@@ -120,7 +120,7 @@ func (s *Pages) ForUsers(h UserHandler) http.Handler {
 			return s.proven(w, r, v, h)
 		}
 		if r.Method != http.MethodGet && r.Method != http.MethodHead {
-			return &Error{Status: http.StatusUnauthorized, Heading: "You are signed out", Message: "Nothing was changed. Sign in, then do it again.", BackURL: "/login", BackText: "Sign in"}
+			return &Error{Status: http.StatusUnauthorized, Heading: "You are signed out", Message: "Nothing was changed. Sign in and try again.", BackURL: "/login", BackText: "Sign in"}
 		}
 		return Redirect(w, "/login?return_to="+url.QueryEscape(r.URL.RequestURI()))
 	})

@@ -27,7 +27,7 @@ func (p *People) Name(ctx context.Context, id string) (string, error) {
 	name := u.Name
 	switch {
 	case errors.Is(err, storage.ErrNotFound):
-		name = "somebody who is gone"
+		name = "a deleted user"
 	case err != nil:
 		return "", err
 	case name == "":

@@ -19,7 +19,7 @@ func (s *Pages) StepUp(w http.ResponseWriter, r *http.Request, v *Visitor, passw
 		return v, "", 0, nil
 	}
 	if password == "" {
-		return v, "Confirm with your password: you signed in a while ago.", http.StatusForbidden, nil
+		return v, "Confirm your password. You signed in a while ago.", http.StatusForbidden, nil
 	}
 	attempt, err := s.Attempt(r, v.User.Email, password)
 	if err != nil {
@@ -29,7 +29,7 @@ func (s *Pages) StepUp(w http.ResponseWriter, r *http.Request, v *Visitor, passw
 	var throttled *identity.Throttled
 	switch {
 	case errors.Is(err, identity.ErrWrong):
-		return v, "That is not your password.", http.StatusForbidden, nil
+		return v, "Incorrect password.", http.StatusForbidden, nil
 	case errors.As(err, &throttled):
 		w.Header().Set("Retry-After", Seconds(throttled.RetryAfter))
 		return v, TooManyAttempts(throttled), http.StatusTooManyRequests, nil

@@ -258,7 +258,7 @@ func (s *Pages) openSession(w http.ResponseWriter, r *http.Request, user storage
 		}, user.ID)
 	})
 	if errors.Is(err, storage.ErrConflict) {
-		return &Error{Status: http.StatusForbidden, Heading: "You are not signed in", Message: "The password was changed, or the account disabled, while you signed in. Sign in again.", BackURL: "/login", BackText: "Sign in", Cause: err}
+		return &Error{Status: http.StatusForbidden, Heading: "You are not signed in", Message: "Your password was changed or your account was disabled while you were signing in. Sign in again.", BackURL: "/login", BackText: "Sign in", Cause: err}
 	}
 	if err != nil {
 		return fmt.Errorf("open the session: %w", err)

@@ -100,9 +100,9 @@ func FieldErrors(err error) map[string]string {
 
 // fieldLabels are what the sentences of oauth.Invalid begin with.
 var fieldLabels = map[string]string{
-	"name": "The name", "site": "The web site", "redirect_uris": "The redirect URIs:", "scope": "The scope", "resource": "The API", "grant": "The grant",
-	"kind": "The kind", "pkce": "PKCE", "grace": "The time", "note": "The note", "environment": "The environment", "expires": "The end", "role": "The role",
-	"plan": "The plan", "rate limit": "The limit", "addresses": "The addresses:", "key": "It", "slug": "The slug", "email": "That",
+	"name": "The name", "site": "The website", "redirect_uris": "The redirect URIs:", "scope": "The scope", "resource": "The API", "grant": "The grant",
+	"kind": "The kind", "pkce": "PKCE", "grace": "The grace period", "note": "The note", "environment": "The environment", "expires": "The expiry", "role": "The role",
+	"plan": "The plan", "rate limit": "The rate limit", "addresses": "The allowed IP addresses:", "key": "It", "slug": "The slug", "email": "That",
 }
 
 func Sentence(text string) string {

@@ -102,9 +102,9 @@ func (s *Handlers) approveFailed(w http.ResponseWriter, a *oauth.AuthorizeReques
 	case errors.As(err, &refused) && refused.RedirectTo != "":
 		return page.Redirect(w, refused.RedirectTo)
 	case errors.Is(err, oauth.ErrNotAllowed):
-		e = &page.Error{Status: http.StatusConflict, Heading: "The app's access was ended", Message: "Nothing was granted. Start again from the app if you want to allow it.", Cause: err}
+		e = &page.Error{Status: http.StatusConflict, Heading: "The app's access was revoked", Message: "No access was granted. To allow the app, start again from the app.", Cause: err}
 	case errors.Is(err, storage.ErrNotFound):
-		e = &page.Error{Status: http.StatusForbidden, Heading: "You may not do that any more", Message: "Your account or your part in the workspace ended, or the app was removed, while this page was open. Nothing was granted.", Cause: err}
+		e = &page.Error{Status: http.StatusForbidden, Heading: "You no longer have permission", Message: "Your account or membership was removed, or the app was deleted, while this page was open. No access was granted.", Cause: err}
 	default:
 		return err
 	}
@@ -193,7 +193,7 @@ func (s *Handlers) resume(w http.ResponseWriter, r *http.Request, a *oauth.Autho
 // is no longer good. A flow that is for no app is a fault of whoever sent it.
 func (s *Handlers) reopen(w http.ResponseWriter, r *http.Request, f *oauth.Flow) (a *oauth.AuthorizeRequest, done bool, err error) {
 	if f.ClientID == "" {
-		return nil, false, &page.Error{Status: http.StatusBadRequest, Heading: "This request cannot be read", Message: "It is a sign-in without an app. Start again from the app."}
+		return nil, false, &page.Error{Status: http.StatusBadRequest, Heading: "We couldn't read this request", Message: "It is a sign-in without an app. Start again from the app."}
 	}
 	a, err = s.oauth.ReopenAuthorize(r.Context(), f)
 	var refused *oauth.AuthorizeError

@@ -62,8 +62,8 @@ func (s *Handlers) ConsentPage(w http.ResponseWriter, r *http.Request) error {
 // noWorkspace is for people of whom no app may get anything.
 func noWorkspace() *page.Error {
 	return &page.Error{
-		Status: http.StatusForbidden, Heading: "There is no workspace to allow it in",
-		Message: "Every workspace of yours is disabled, or you may only look at it. Ask an owner of one, or an administrator of this server.",
+		Status: http.StatusForbidden, Heading: "No workspace available",
+		Message: "All your workspaces are disabled, or you can only view them. Ask a workspace owner or an administrator of this server.",
 	}
 }
 
@@ -90,15 +90,15 @@ func (s *Handlers) showConsent(w http.ResponseWriter, r *http.Request, status in
 			Verified: a.Client.Verified, Operator: oauth.RegisteredByOperator(&a.Client), FirstParty: a.Client.FirstParty,
 		},
 		SwitchURL: switchURL(sealed), ResourceName: a.Resource.Name, Error: fault,
-		NotGranted: "It will not see your password, and gets nothing beyond what is listed here.",
+		NotGranted: "It will not see your password or get any permissions beyond those listed here.",
 	}
 	if a.Client.GrantTypes.Has(oauth.GrantRefreshToken) {
-		view.Lasts = "It stays connected for " + page.DurationText(s.oauth.Lifetimes().RefreshAbsolute) + " at most, and no longer once it has gone unused for " + page.DurationText(s.oauth.Lifetimes().Refresh) + "."
+		view.Lasts = "It stays connected for up to " + page.DurationText(s.oauth.Lifetimes().RefreshAbsolute) + ", or until it has not been used for " + page.DurationText(s.oauth.Lifetimes().Refresh) + "."
 	} else {
 		view.Lasts = "It gets access once, for " + page.DurationText(s.oauth.Lifetimes().Access) + "."
 	}
 	if a.Client.Manages && slices.Contains(a.Scopes, oauth.ScopeAdmin) {
-		view.Lasts += " API keys, apps and members that it creates for you stay when its access ends."
+		view.Lasts += " API keys, apps and members it creates for you remain after you revoke its access."
 	}
 	// What was allowed before is folded, but where another workspace may be chosen, for which it may be new.
 	fold := !strings.Contains(a.Prompt, "consent") && len(p.workspaces) == 1
@@ -143,8 +143,8 @@ func (s *Handlers) Consent(w http.ResponseWriter, r *http.Request) error {
 		return err
 	}
 	if !s.oauth.FormTokenFits(form.Get("token"), s.consentToken(&a.Flow, v)...) {
-		e := page.NotVerified("The page was made for another account, or before you signed in again. Nothing was granted. Load it again, and answer there.")
-		e.BackURL, e.BackText = "/oauth/consent?flow="+url.QueryEscape(sealed), "Load the page again"
+		e := page.NotVerified("This page is for another account, or you have signed in again since. No access was granted. Reload the page and answer again.")
+		e.BackURL, e.BackText = "/oauth/consent?flow="+url.QueryEscape(sealed), "Reload the page"
 		return e
 	}
 	switch form.Get("decision") {
@@ -160,7 +160,7 @@ func (s *Handlers) Consent(w http.ResponseWriter, r *http.Request) error {
 		return page.Redirect(w, to)
 	case "approve":
 	default:
-		return &page.Error{Status: http.StatusBadRequest, Heading: "That form cannot be read", Message: "Choose to allow or to deny."}
+		return &page.Error{Status: http.StatusBadRequest, Heading: "We couldn't read this form", Message: "Choose Allow or Deny."}
 	}
 	p, err := s.place(r.Context(), a, v)
 	if err != nil {
@@ -172,7 +172,7 @@ func (s *Handlers) Consent(w http.ResponseWriter, r *http.Request) error {
 	// As the memberships are now. Without a word about it the only one is meant.
 	slug := form.Get("workspace")
 	if (slug != "" || len(p.workspaces) > 1) && !p.choose(func(ws storage.Workspace) bool { return ws.Slug == slug }) {
-		return &page.Error{Status: http.StatusBadRequest, Heading: "That workspace cannot be chosen", Message: "It is not one in which you may allow apps, or not any more. Nothing was granted. Start again from the app."}
+		return &page.Error{Status: http.StatusBadRequest, Heading: "You cannot choose this workspace", Message: "You cannot allow apps in this workspace. No access was granted. Start again from the app."}
 	}
 	var granted []string
 	for _, value := range form["scope"] { // each a scope, with those that it includes after it
@@ -180,13 +180,13 @@ func (s *Handlers) Consent(w http.ResponseWriter, r *http.Request) error {
 	}
 	for _, name := range granted {
 		if !slices.Contains(a.Scopes, name) {
-			return &page.Error{Status: http.StatusBadRequest, Heading: "That form cannot be read", Message: "It names a right that the app did not ask for. Nothing was granted. Start again from the app."}
+			return &page.Error{Status: http.StatusBadRequest, Heading: "We couldn't read this form", Message: "It contains a permission that the app did not request. No access was granted. Start again from the app."}
 		}
 	}
 	if len(a.Granted(granted, p.workspace.Role)) == 0 {
-		fault := "Choose at least one thing to allow, or deny the request."
+		fault := "Choose at least one permission, or deny the request."
 		if len(granted) > 0 {
-			fault += " What includes something that you refuse is refused with it."
+			fault += " A permission that includes one you refused is refused too."
 		}
 		return s.showConsent(w, r, http.StatusBadRequest, a, p, sealed, []string{}, fault)
 	}

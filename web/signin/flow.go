@@ -38,7 +38,7 @@ func (s *Handlers) sealFlow(w http.ResponseWriter, r *http.Request, f *oauth.Flo
 func (s *Handlers) openFlow(r *http.Request, sealed string) (f *oauth.Flow, decided bool, err error) {
 	f, opened := s.oauth.OpenFlow(sealed)
 	if opened != nil && !errors.Is(opened, oauth.ErrFlowExpired) {
-		return nil, false, &page.Error{Status: http.StatusBadRequest, Heading: "This request cannot be read", Message: "The address is damaged or incomplete. Start again from the app.", Cause: opened}
+		return nil, false, &page.Error{Status: http.StatusBadRequest, Heading: "We couldn't read this request", Message: "The address is damaged or incomplete. Start again from the app.", Cause: opened}
 	}
 	_, err = s.store.FlowAnswer(storage.System(r.Context()), f.ID)
 	switch {
@@ -49,13 +49,13 @@ func (s *Handlers) openFlow(r *http.Request, sealed string) (f *oauth.Flow, deci
 	}
 	if opened != nil {
 		return nil, false, s.startAgain(r, f, &page.Error{
-			Status: http.StatusBadRequest, Heading: "This request has expired", Message: "It waited for longer than ten minutes. Start again from the app.", Cause: opened,
+			Status: http.StatusBadRequest, Heading: "This request has expired", Message: "It was open for more than ten minutes. Start again from the app.", Cause: opened,
 		})
 	}
 	if _, ok := s.boundSlot(r, f); !ok {
 		return nil, false, s.startAgain(r, f, &page.Error{
 			Status: http.StatusForbidden, Heading: "This sign-in started in another browser",
-			Message: "For your safety it can only be finished in the browser where it started, with cookies allowed. Start again from the app.",
+			Message: "For your security, it can only be completed in the browser where it started, with cookies enabled. Start again from the app.",
 		})
 	}
 	return f, false, nil
@@ -114,7 +114,7 @@ func (s *Handlers) sameAnswer(w http.ResponseWriter, r *http.Request, f *oauth.F
 func (s *Handlers) answered(r *http.Request, f *oauth.Flow, v *page.Visitor) error {
 	e := &page.Error{
 		Status: http.StatusConflict, Heading: "You already answered this request",
-		Message: "Your first answer counts, and sending another one changes nothing. To answer differently, start again from the app.",
+		Message: "Your first answer stands. To answer differently, start again from the app.",
 	}
 	a, err := s.oauth.ReopenAuthorize(r.Context(), f)
 	var refused *oauth.AuthorizeError

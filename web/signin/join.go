@@ -15,7 +15,7 @@ import (
 // noInvitation is told whoever shows a word that is good for nothing, whatever the reason.
 func noInvitation(err error) *page.Error {
 	return &page.Error{
-		Status: http.StatusNotFound, Heading: "This invitation does not work", Cause: err, BackURL: "/", BackText: "Go to your settings",
+		Status: http.StatusNotFound, Heading: "This invitation is not valid", Cause: err, BackURL: "/", BackText: "Go to your settings",
 		Message: "It was used or withdrawn, it has expired, or its link is incomplete. Ask the person who invited you for a new one.",
 	}
 }
@@ -108,7 +108,7 @@ func (s *Handlers) Join(w http.ResponseWriter, r *http.Request, v *page.Visitor)
 		}
 		return s.showJoin(w, r, http.StatusForbidden, v, i, ws)
 	case errors.Is(err, storage.ErrExists):
-		return s.RedirectWithNotice(w, r, v, page.WorkspacePath(ws), "You are a member of "+ws.Name+" already.")
+		return s.RedirectWithNotice(w, r, v, page.WorkspacePath(ws), "You are already a member of "+ws.Name+".")
 	case errors.Is(err, storage.ErrNotFound), errors.Is(err, storage.ErrConsumed):
 		before, joined, lookup := s.joinedBy(r.Context(), v, word)
 		if lookup != nil {
@@ -121,5 +121,5 @@ func (s *Handlers) Join(w http.ResponseWriter, r *http.Request, v *page.Visitor)
 	case err != nil:
 		return err
 	}
-	return s.RedirectWithNotice(w, r, v, page.WorkspacePath(ws)+"/"+templates.TabMembers, "You are a member of "+ws.Name+" now.")
+	return s.RedirectWithNotice(w, r, v, page.WorkspacePath(ws)+"/"+templates.TabMembers, "You are now a member of "+ws.Name+".")
 }

@@ -77,7 +77,7 @@ func switchURL(sealed string) string { return "/login?switch=1&flow=" + sealed }
 func (s *Handlers) Login(w http.ResponseWriter, r *http.Request) error {
 	sealed := r.PostForm.Get("flow")
 	if sealed == "" {
-		return page.NotVerified("Load the sign-in page again, and sign in there.")
+		return page.NotVerified("Reload the sign-in page and try again.")
 	}
 	old, err := s.Visitor(r)
 	if err != nil {
@@ -118,7 +118,7 @@ func (s *Handlers) Login(w http.ResponseWriter, r *http.Request) error {
 	switch {
 	case errors.Is(err, identity.ErrWrong):
 		s.countLogin("wrong")
-		view.Error = "The e-mail address or the password is wrong."
+		view.Error = "Incorrect email address or password."
 		return s.showLogin(w, r, http.StatusUnauthorized, f, a, view)
 	case errors.As(err, &throttled):
 		s.countLogin("throttled")
@@ -149,8 +149,8 @@ func selectToken(f *oauth.Flow, v *page.Visitor) []string {
 func (s *Handlers) selectAccount(w http.ResponseWriter, r *http.Request, f *oauth.Flow, a *oauth.AuthorizeRequest, v *page.Visitor, token string) error {
 	slot, bound := s.boundSlot(r, f)
 	if !bound || !v.SignedIn() || !s.oauth.FormTokenFits(token, selectToken(f, v)...) {
-		e := page.NotVerified("The page was made for another account, or before you signed in again. Load it again, and choose there.")
-		e.BackURL, e.BackText = "/login?flow="+url.QueryEscape(r.PostForm.Get("flow")), "Load the page again"
+		e := page.NotVerified("This page is for another account, or you have signed in again since. Reload the page and choose again.")
+		e.BackURL, e.BackText = "/login?flow="+url.QueryEscape(r.PostForm.Get("flow")), "Reload the page"
 		return e
 	}
 	cookie, err := s.Cookie(r, s.flowCookie(slot))

@@ -20,10 +20,10 @@ func (s *Handlers) setupOver(r *http.Request) error {
 	if !has {
 		return &page.Error{
 			Status: http.StatusNotFound, Heading: "This server has users, but no administrator", BackURL: "/login", BackText: "Sign in",
-			Message: "The operator can make one of the users an administrator with: doorward user update ADDRESS --admin",
+			Message: "The operator can make a user an administrator with: doorward user update ADDRESS --admin",
 		}
 	}
-	return &page.Error{Status: http.StatusNotFound, Heading: "This server is set up", Message: "The first administrator exists; they can make further accounts.", BackURL: "/login", BackText: "Sign in"}
+	return &page.Error{Status: http.StatusNotFound, Heading: "This server is already set up", Message: "An administrator can create more accounts.", BackURL: "/login", BackText: "Sign in"}
 }
 
 // SetupPage serves GET /setup, where the first administrator is made.
@@ -57,7 +57,7 @@ func (s *Handlers) Setup(w http.ResponseWriter, r *http.Request) error {
 		if has, lookup := s.store.HasUser(storage.System(r.Context())); lookup == nil && has {
 			return s.setUpAlready(w, r) // the same form was quicker
 		}
-		view.Word, view.Errors = "", map[string]string{"word": "This word is not valid any more. Run doorward setup-link for a new one."}
+		view.Word, view.Errors = "", map[string]string{"word": "This token is no longer valid. Run doorward setup-link to get a new one."}
 		return s.Render(w, r, http.StatusForbidden, view.Nonce, templates.SetupPage(view))
 	}
 	if faults := page.FieldErrors(err); faults != nil {
