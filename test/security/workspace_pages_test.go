@@ -185,7 +185,7 @@ func TestLastOwnerStaysOnThePages(t *testing.T) {
 		} {
 			a := b.PostForm(base+path, form)
 			wantPage(t, a, http.StatusConflict)
-			if !strings.Contains(a.Body, "at least one owner") {
+			if !strings.Contains(a.Body, "only owner") {
 				t.Errorf("%s says %s", path, rig.Plain(a.Body))
 			}
 		}
@@ -298,7 +298,7 @@ func TestInvitationsAreForOneAddressOnce(t *testing.T) {
 
 		// Another's address.
 		other := c.at["stranger"].Get(link)
-		if other.Status != http.StatusOK || !strings.Contains(other.Body, "another address") || strings.Contains(other.Body, `action="/join/`) {
+		if other.Status != http.StatusOK || !strings.Contains(other.Body, "a different email address") || strings.Contains(other.Body, `action="/join/`) {
 			t.Errorf("to another address the page says %s", rig.Plain(other.Body))
 		}
 		wantPage(t, c.at["stranger"].PostForm(link, nil), http.StatusForbidden)
