@@ -185,7 +185,7 @@ func TestLastOwnerStaysOnThePages(t *testing.T) {
 		} {
 			a := b.PostForm(base+path, form)
 			wantPage(t, a, http.StatusConflict)
-			if !strings.Contains(a.Body, "only owner") {
+			if !strings.Contains(a.Body, "at least one owner") {
 				t.Errorf("%s says %s", path, rig.Plain(a.Body))
 			}
 		}

@@ -151,7 +151,7 @@ func (s *Workspaces) Leave(w http.ResponseWriter, r *http.Request, v *page.Visit
 	if errors.Is(err, storage.ErrConflict) {
 		return &page.Error{
 			Status: http.StatusConflict, Heading: "You cannot leave this workspace", Cause: err, BackURL: page.WorkspacePath(ws), BackText: "Back to the workspace",
-			Message: "You are the only owner of this workspace. Make another member an owner first, or delete the workspace.",
+			Message: "A workspace must have at least one owner, and you are the only one. Make another member an owner first, or delete the workspace.",
 		}
 	}
 	if err != nil {
