@@ -77,7 +77,7 @@ type KeysView struct {
 	Reach []Reach
 }
 
-// filtered tells whether only some of the keys are wanted.
+// filtered reports whether only some of the keys are wanted.
 func (v KeysView) filtered() bool {
 	return v.Query != "" || v.Environment != "" || v.State != "" || v.Missing
 }
@@ -394,14 +394,14 @@ func (p KeyPlace) missingText() string {
 	return "No key in this workspace matches. What you pasted was not stored."
 }
 
-// narrowed tells whether a right to some objects only is chosen.
+// narrowed reports whether a right to some objects only is chosen.
 func (r KeyResource) narrowed() bool {
 	return slices.ContainsFunc(r.Objects, func(o ObjectChoice) bool {
 		return slices.ContainsFunc(o.Scopes, func(s ScopeChoice) bool { return s.Checked })
 	})
 }
 
-// settingsFaulty tells whether the settings were refused, so that they are shown.
+// settingsFaulty reports whether the settings were refused, so that they are shown.
 func (v KeyView) settingsFaulty() bool {
 	for field, text := range v.Errors {
 		if text != "" && field != "grace" && field != "password" && field != "confirm" {
@@ -419,7 +419,10 @@ func requestCount(n int64) string {
 }
 
 // keyFieldOrder is the order of the fields on the pages, for the summary.
-var keyFieldOrder = []string{"name", "note", "environment", "resource", "scope", "role", "plan", "rate_limit", "expires", "addresses", "grace", "password", "confirm"}
+var keyFieldOrder = []string{
+	"name", "note", "environment", "resource", "scope", "role", "plan", "rate_limit", "expires", "addresses", "grace",
+	"password", "confirm",
+}
 
 // curlLine is a first request with a key. header names the workspace where that is needed.
 func curlLine(url, key, header, slug string) string {

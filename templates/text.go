@@ -153,7 +153,10 @@ func kindOptions(administrator bool) []kindOption {
 		{KindService, "Machine to machine", "Acts for itself, without a user. Gets a secret."},
 	}
 	if administrator {
-		options = append(options, kindOption{KindResourceServer, "Resource server", "An API that checks tokens by introspection. Gets a secret and can do nothing else."})
+		options = append(options, kindOption{
+			KindResourceServer, "Resource server",
+			"An API that checks tokens by introspection. Gets a secret and can do nothing else.",
+		})
 	}
 	return options
 }
@@ -270,7 +273,8 @@ func (v SecretView) curl() string {
 		if redirect == "" {
 			redirect = "PASTE_THE_REDIRECT_URI"
 		}
-		return fmt.Sprintf("curl %s \\\n  %s \\\n  -d grant_type=authorization_code \\\n  -d code=PASTE_THE_CODE \\\n  -d code_verifier=PASTE_THE_VERIFIER \\\n  --data-urlencode %s",
+		return fmt.Sprintf("curl %s \\\n  %s \\\n  -d grant_type=authorization_code \\\n  -d code=PASTE_THE_CODE \\\n  -d "+
+			"code_verifier=PASTE_THE_VERIFIER \\\n  --data-urlencode %s",
 			shellQuote(v.TokenURL), auth, shellQuote("redirect_uri="+redirect))
 	}
 }

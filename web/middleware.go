@@ -28,7 +28,10 @@ func (s *Server) observe(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		o := &observation{ResponseWriter: w, start: time.Now(), id: requestID(r)}
 		w.Header().Set("X-Request-Id", o.id)
-		o.actor = storage.Actor{Address: s.proxies.ClientAddress(r).WithZone("").String(), RequestID: o.id} // a zone is any text
+		// a zone is any text
+		o.actor = storage.Actor{
+			Address: s.proxies.ClientAddress(r).WithZone("").String(), RequestID: o.id,
+		}
 		r = r.WithContext(storage.WithActor(oauth.WithNotes(r.Context(), &o.notes), &o.actor))
 		defer func() {
 			if p := recover(); p != nil {
@@ -112,7 +115,8 @@ func (s *Server) warnOfForwarding(r *http.Request) {
 	}
 	for _, name := range forwardingHeaders {
 		if r.Header.Get(name) != "" && s.warned.CompareAndSwap(false, true) {
-			s.log.Warn("a forwarding header from a peer that is not trusted is ignored; if this peer is your proxy, put its address into trusted_proxies",
+			s.log.Warn("a forwarding header from a peer that is not trusted is ignored; if this peer is your proxy, put its "+
+				"address into trusted_proxies",
 				"header", name, "peer", peer(r).String())
 			return
 		}
@@ -183,12 +187,16 @@ func (s *Server) guard(next http.Handler) http.Handler {
 		probe := r.URL.Path == "/healthz" || r.URL.Path == "/readyz"
 		switch {
 		case fields(r.Header) > maxFields:
-			s.writeRefusal(w, r, http.StatusRequestHeaderFieldsTooLarge, "The request has more than 100 header fields; send fewer.")
+			s.writeRefusal(
+				w, r, http.StatusRequestHeaderFieldsTooLarge, "The request has more than 100 header fields; send fewer.",
+			)
 		case !methods[r.Method]:
 			h.Set("Allow", "GET, HEAD, POST, OPTIONS")
 			s.writeRefusal(w, r, http.StatusMethodNotAllowed, "This method is not taken here; see the Allow header.")
 		case !probe && !s.ours(r):
-			s.writeRefusal(w, r, http.StatusMisdirectedRequest, "This server does not answer for that host; use the host of its issuer.")
+			s.writeRefusal(
+				w, r, http.StatusMisdirectedRequest, "This server does not answer for that host; use the host of its issuer.",
+			)
 		case !page.CanonicalPath(r.URL) && api.Owns(r.URL.Path):
 			s.writeRefusal(w, r, http.StatusNotFound, "There is nothing here; check the address.")
 		case !page.CanonicalPath(r.URL):
@@ -201,7 +209,8 @@ func (s *Server) guard(next http.Handler) http.Handler {
 	})
 }
 
-// toGateway answers what is of the gateway: requests on the hosts of APIs, and what trusted proxies ask about requests that
+// toGateway answers what is of the gateway: requests on the hosts of APIs, and what trusted proxies ask about requests
+// that
 // they have, on whatever host. Where it returns false the request is the issuer's.
 func (s *Server) toGateway(w http.ResponseWriter, r *http.Request, next http.Handler) bool {
 	if s.proxies.trusted(r) {
@@ -226,18 +235,25 @@ func (s *Server) toGateway(w http.ResponseWriter, r *http.Request, next http.Han
 	r.Pattern = a.ID
 	switch {
 	case fields(r.Header) > maxFields:
-		s.gateway.Refuse(w, r, a, &gateway.Refusal{Kind: gateway.BadRequest, Status: http.StatusRequestHeaderFieldsTooLarge, Detail: "The request has more than 100 header fields; send fewer."})
+		s.gateway.Refuse(w, r, a, &gateway.Refusal{
+			Kind: gateway.BadRequest, Status: http.StatusRequestHeaderFieldsTooLarge,
+			Detail: "The request has more than 100 header fields; send fewer.",
+		})
 	case !methods[r.Method]:
 		s.gateway.Refuse(w, r, a, &gateway.Refusal{Kind: gateway.MethodNotAllowed, Detail: "This method is not taken here."})
 	case s.secure && strings.EqualFold(s.proxies.forwarded(r, "X-Forwarded-Proto"), "http"):
-		s.gateway.Refuse(w, r, a, &gateway.Refusal{Kind: gateway.BadRequest, Detail: "Use https. What was sent this way has crossed a network in clear: replace the secrets that were in it."})
+		s.gateway.Refuse(w, r, a, &gateway.Refusal{
+			Kind:   gateway.BadRequest,
+			Detail: "Use https. What was sent this way has crossed a network in clear: replace the secrets that were in it.",
+		})
 	default:
 		s.gateway.Serve(w, r, a, next)
 	}
 	return true
 }
 
-// host is the one that a request names, to a trusted proxy where it came through one. Some proxies add the name that they
+// host is the one that a request names, to a trusted proxy where it came through one. Some proxies add the name that
+// they
 // saw to what their caller sent: where names differ, nobody's is taken, and what comes back is no host.
 func (s *Server) host(r *http.Request) string {
 	if !s.proxies.trusted(r) {
@@ -273,10 +289,13 @@ func (s *Server) refusePlain(w http.ResponseWriter, r *http.Request) {
 		http.Redirect(w, r, s.issuer.Scheme+"://"+s.issuer.Host+r.URL.RequestURI(), http.StatusPermanentRedirect)
 		return
 	}
-	s.writeRefusal(w, r, http.StatusBadRequest, "Use https. What was sent this way has crossed a network in clear: replace the secrets that were in it.")
+	s.writeRefusal(
+		w, r, http.StatusBadRequest,
+		"Use https. What was sent this way has crossed a network in clear: replace the secrets that were in it.",
+	)
 }
 
-// isMachine tells whether a path is called by programs, which want JSON.
+// isMachine reports whether a path is called by programs, which want JSON.
 func isMachine(r *http.Request) bool {
 	switch r.URL.Path {
 	case "/oauth/token", "/oauth/introspect", "/oauth/revoke", "/healthz", "/readyz":
@@ -285,7 +304,7 @@ func isMachine(r *http.Request) bool {
 	return strings.HasPrefix(r.URL.Path, "/.well-known/") || api.Owns(r.URL.Path)
 }
 
-// ours tells whether a request is for the issuer's host. On a loopback address any host that is not known is taken
+// ours reports whether a request is for the issuer's host. On a loopback address any host that is not known is taken
 // for it, so that a program finds a server tried at home under every name.
 func (s *Server) ours(r *http.Request) bool {
 	if canonicalHost(s.host(r), s.issuer.Scheme) == canonicalHost(s.issuer.Host, s.issuer.Scheme) {

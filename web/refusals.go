@@ -13,17 +13,22 @@ import (
 // writeFailure answers a request whose handler panicked, in the shape that its caller expects.
 func (s *Server) writeFailure(w http.ResponseWriter, r *http.Request) {
 	if api.Owns(r.URL.Path) {
-		s.api.Refuse(w, r, &gateway.Refusal{Kind: gateway.Failed, Detail: "The server failed. Send the request id to its operator."})
+		s.api.Refuse(w, r, &gateway.Refusal{
+			Kind: gateway.Failed, Detail: "The server failed. Send the request id to its operator.",
+		})
 		return
 	}
 	if !isMachine(r) {
 		s.pages.WriteError(w, r, errors.New("panic"))
 		return
 	}
-	writeMachineError(w, http.StatusInternalServerError, oauth.ServerError, "The server failed. Send the request id to its operator.")
+	writeMachineError(
+		w, http.StatusInternalServerError, oauth.ServerError, "The server failed. Send the request id to its operator.",
+	)
 }
 
-// writeRefusal answers what must reach no route: callers of an API in its shape, other programs in that of RFC 6749 section
+// writeRefusal answers what must reach no route: callers of an API in its shape, other programs in that of RFC 6749
+// section
 // 5.2, all others with a line of text.
 func (s *Server) writeRefusal(w http.ResponseWriter, r *http.Request, status int, description string) {
 	if api.Owns(r.URL.Path) {

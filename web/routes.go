@@ -20,7 +20,8 @@ func (s *Server) routes() http.Handler {
 	mux := &routeMux{ServeMux: http.NewServeMux(), patterns: &s.patterns}
 	sameOrigin := http.NewCrossOriginProtection()
 	sameOrigin.SetDenyHandler(s.pages.ForAnyone(func(http.ResponseWriter, *http.Request) error {
-		return page.NotVerified("This request came from another site. Nothing was changed. To continue, open the page here and submit the form from there.")
+		return page.NotVerified("This request came from another site. Nothing was changed. To continue, open the page here " +
+			"and submit the form from there.")
 	}))
 
 	// The protocol: no cookies, no pages. Each checks the method itself.
@@ -38,7 +39,8 @@ func (s *Server) routes() http.Handler {
 	mux.HandleFunc("GET /.well-known/oauth-protected-resource", s.resourceMetadata)
 	mux.HandleFunc("GET /.well-known/oauth-protected-resource/{path...}", s.resourceMetadata)
 
-	// Pages of any origin may read these, with headers of their own (MCP-Protocol-Version, say), for which browsers ask first.
+	// Pages of any origin may read these, with headers of their own (MCP-Protocol-Version, say), for which browsers ask
+	// first.
 	mux.HandleFunc("OPTIONS /.well-known/oauth-authorization-server", oauth.PreflightPublic)
 	mux.HandleFunc("OPTIONS /oauth/jwks", oauth.PreflightPublic)
 	mux.HandleFunc("OPTIONS /.well-known/oauth-protected-resource", s.resourceMetadata)
@@ -299,7 +301,10 @@ func (s *Server) notFoundOrNotAllowed(w http.ResponseWriter, r *http.Request, mu
 		}
 	}
 	if a := gateway.ConcernedAPI(r.Context()); a != nil && len(allowed) == 0 {
-		s.gateway.Refuse(w, r, a, &gateway.Refusal{Kind: gateway.NotFound, Detail: "There is nothing here; check the address."}) // no page is of such a host
+		// no page is of such a host
+		s.gateway.Refuse(w, r, a, &gateway.Refusal{
+			Kind: gateway.NotFound, Detail: "There is nothing here; check the address.",
+		})
 		return nil
 	}
 	if len(allowed) == 0 && api.Owns(r.URL.Path) {
@@ -314,5 +319,8 @@ func (s *Server) notFoundOrNotAllowed(w http.ResponseWriter, r *http.Request, mu
 		s.writeRefusal(w, r, http.StatusMethodNotAllowed, "This method is not taken here; see the Allow header.")
 		return nil
 	}
-	return &page.Error{Status: http.StatusMethodNotAllowed, Heading: "Method not allowed", Message: "This page does not support this kind of request."}
+	return &page.Error{
+		Status: http.StatusMethodNotAllowed, Heading: "Method not allowed",
+		Message: "This page does not support this kind of request.",
+	}
 }

@@ -48,11 +48,15 @@ func (s *Handlers) UserPage(w http.ResponseWriter, r *http.Request, v *page.Visi
 	if err != nil {
 		return err
 	}
-	return s.showUser(w, r, http.StatusOK, v, u, templates.AdminUserView{Page: head, AdminUser: templates.AdminUser{Name: u.Name, Email: u.Email, Admin: u.Admin}})
+	return s.showUser(w, r, http.StatusOK, v, u, templates.AdminUserView{
+		Page: head, AdminUser: templates.AdminUser{Name: u.Name, Email: u.Email, Admin: u.Admin},
+	})
 }
 
 // showUser shows a user, with what was typed in the view.
-func (s *Handlers) showUser(w http.ResponseWriter, r *http.Request, status int, v *page.Visitor, u storage.User, view templates.AdminUserView) error {
+func (s *Handlers) showUser(
+	w http.ResponseWriter, r *http.Request, status int, v *page.Visitor, u storage.User, view templates.AdminUserView,
+) error {
 	ctx := storage.System(r.Context())
 	view.ID, view.SavedEmail, view.Disabled, view.Self, view.NeedPassword = u.ID, u.Email, !u.DisabledAt.IsZero(), u.ID == v.User.ID, !s.Fresh(v)
 	with, err := s.store.WorkspacesStoppedWith(ctx, u.ID)
@@ -119,7 +123,10 @@ func (s *Handlers) UpdateUser(w http.ResponseWriter, r *http.Request, v *page.Vi
 		}
 	}
 	changed, err := s.identity.UpdateUser(r.Context(), u.ID, c)
-	view := templates.AdminUserView{Page: s.NewPage(v, templates.SectionAdminUsers), AdminUser: templates.AdminUser{Name: page.Clean(name, 300), Email: page.Clean(email, 320), Admin: admin}}
+	view := templates.AdminUserView{
+		Page:      s.NewPage(v, templates.SectionAdminUsers),
+		AdminUser: templates.AdminUser{Name: page.Clean(name, 300), Email: page.Clean(email, 320), Admin: admin},
+	}
 	if errors.Is(err, storage.ErrConflict) {
 		view.Errors = map[string]string{"admin": lastAdministrator}
 		return s.showUser(w, r, http.StatusConflict, v, u, view)
@@ -151,14 +158,18 @@ func (s *Handlers) SetUserPassword(w http.ResponseWriter, r *http.Request, v *pa
 		return err
 	}
 	view := templates.AdminUserView{
-		Page: s.NewPage(v, templates.SectionAdminUsers), AdminUser: templates.AdminUser{Name: u.Name, Email: u.Email, Admin: u.Admin},
+		Page: s.NewPage(v, templates.SectionAdminUsers), AdminUser: templates.AdminUser{
+			Name: u.Name, Email: u.Email, Admin: u.Admin,
+		},
 		KeepApps: form.Get("keep_apps") != "", RevokeTokens: form.Get("tokens") != "",
 	}
 	if fault != "" {
 		view.Errors = map[string]string{page.ProofField: fault}
 		return s.showUser(w, r, status, v, u, view)
 	}
-	ended, err := s.identity.SetPassword(r.Context(), u.ID, form.Get("password"), identity.Ending{Apps: !view.KeepApps, Tokens: view.RevokeTokens})
+	ended, err := s.identity.SetPassword(r.Context(), u.ID, form.Get("password"), identity.Ending{
+		Apps: !view.KeepApps, Tokens: view.RevokeTokens,
+	})
 	if view.Errors = page.FieldErrors(err); view.Errors != nil {
 		return s.showUser(w, r, http.StatusBadRequest, v, u, view)
 	}
@@ -169,7 +180,9 @@ func (s *Handlers) SetUserPassword(w http.ResponseWriter, r *http.Request, v *pa
 }
 
 // ended says what ended for a user.
-func (s *Handlers) ended(w http.ResponseWriter, r *http.Request, v *page.Visitor, u storage.User, text string, e identity.Ended) error {
+func (s *Handlers) ended(
+	w http.ResponseWriter, r *http.Request, v *page.Visitor, u storage.User, text string, e identity.Ended,
+) error {
 	if u.ID == v.User.ID {
 		return page.Redirect(w, "/login") // this browser is signed out too
 	}
@@ -209,12 +222,17 @@ func (s *Handlers) ConfirmSignOut(w http.ResponseWriter, r *http.Request, v *pag
 		return text
 	}
 	return s.AskFirst(w, r, templates.ConfirmView{
-		Page: s.NewPage(v, templates.SectionAdminUsers), Title: "Sign " + u.Email + " out everywhere?", Button: "Sign out everywhere", CancelURL: "/admin/users/" + u.ID,
-		Ends:  []string{"" + u.Email + " is signed out of every browser."},
+		Page: s.NewPage(v, templates.SectionAdminUsers), Title: "Sign " + u.Email + " out everywhere?",
+		Button: "Sign out everywhere", CancelURL: "/admin/users/" + u.ID,
+		Ends:  []string{u.Email + " is signed out of every browser."},
 		Stays: "They can sign in again. Anything not selected here keeps working.", ChoicesText: "Also revoke",
 		Choices: []templates.ConfirmChoice{
-			{Name: "apps", Value: "1", Label: "App access; each app must ask again", Hint: none(page.CountSentence(len(apps), "app", "apps", apps...))},
-			{Name: "tokens", Value: "1", Label: "All personal access tokens; this cannot be undone", Hint: none(page.CountSentence(len(tokens), "token", "tokens", tokens...))},
+			{Name: "apps", Value: "1", Label: "App access; each app must ask " +
+				"again", Hint: none(page.CountSentence(len(apps), "app", "apps", apps...))},
+			{Name: "tokens", Value: "1", Label: "All personal access tokens; this cannot be " +
+				"undone", Hint: none(page.CountSentence(
+				len(tokens), "token", "tokens", tokens...,
+			))},
 		},
 	})
 }
@@ -225,7 +243,9 @@ func (s *Handlers) SignOutUser(w http.ResponseWriter, r *http.Request, v *page.V
 	if err != nil {
 		return err
 	}
-	ended, err := s.identity.SignOut(r.Context(), u.ID, identity.Ending{Apps: r.PostForm.Get("apps") != "", Tokens: r.PostForm.Get("tokens") != ""})
+	ended, err := s.identity.SignOut(r.Context(), u.ID, identity.Ending{
+		Apps: r.PostForm.Get("apps") != "", Tokens: r.PostForm.Get("tokens") != "",
+	})
 	if err != nil {
 		return err
 	}
@@ -241,7 +261,8 @@ func (s *Handlers) kept(r *http.Request, userID string) (ids []string, err error
 	for _, id := range r.PostForm["keep"] {
 		if !slices.ContainsFunc(with, func(ws storage.Workspace) bool { return ws.ID == id && !ws.Personal }) {
 			return nil, &page.Error{
-				Status: http.StatusConflict, Heading: "Nothing was changed", Message: "The owners of a workspace have changed. Review what will be disabled with the user.",
+				Status: http.StatusConflict, Heading: "Nothing was changed",
+				Message: "The owners of a workspace have changed. Review what will be disabled with the user.",
 				BackURL: "/admin/users/" + userID + "/disable", BackText: "Review again",
 			}
 		}
@@ -259,7 +280,9 @@ func (s *Handlers) UsersPage(w http.ResponseWriter, r *http.Request, v *page.Vis
 	return s.showUsers(w, r, http.StatusOK, v, templates.AdminUsersView{Page: head})
 }
 
-func (s *Handlers) showUsers(w http.ResponseWriter, r *http.Request, status int, v *page.Visitor, view templates.AdminUsersView) error {
+func (s *Handlers) showUsers(
+	w http.ResponseWriter, r *http.Request, status int, v *page.Visitor, view templates.AdminUsersView,
+) error {
 	query, after := page.Clean(r.URL.Query().Get("q"), 200), page.Clean(r.URL.Query().Get("after"), 64)
 	list, err := s.store.Users(storage.System(r.Context()), query, after, page.ListLength+1)
 	if err != nil {
@@ -283,13 +306,18 @@ func (s *Handlers) CreateUser(w http.ResponseWriter, r *http.Request, v *page.Vi
 	if err != nil {
 		return err
 	}
-	view := templates.AdminUsersView{Page: s.NewPage(v, templates.SectionAdminUsers), NewName: page.Clean(form.Get("name"), 300), NewEmail: page.Clean(form.Get("email"), 320), NewAdmin: form.Get("admin") != ""}
+	view := templates.AdminUsersView{
+		Page: s.NewPage(v, templates.SectionAdminUsers), NewName: page.Clean(form.Get("name"), 300),
+		NewEmail: page.Clean(form.Get("email"), 320), NewAdmin: form.Get("admin") != "",
+	}
 	if fault != "" {
 		view.Errors = map[string]string{"current_password": fault}
 		return s.showUsers(w, r, status, v, view)
 	}
 	var made page.OneTimeSecret
-	insert, err := s.identity.PrepareUser(r.Context(), identity.NewUser{Email: form.Get("email"), Name: form.Get("name"), Password: form.Get("password"), Admin: form.Get("admin") != ""})
+	insert, err := s.identity.PrepareUser(r.Context(), identity.NewUser{
+		Email: form.Get("email"), Name: form.Get("name"), Password: form.Get("password"), Admin: form.Get("admin") != "",
+	})
 	if err == nil {
 		made, _, err = s.CreateOnce(storage.System(r.Context()), r, v, "", func(ctx context.Context) (page.OneTimeSecret, error) {
 			u, err := insert(ctx)
@@ -322,9 +350,13 @@ func (s *Handlers) SetUserDisabled(w http.ResponseWriter, r *http.Request, v *pa
 	text := u.Email + " can sign in again. Their keys, tokens and workspaces work again; sessions and app access were not restored."
 	if strings.HasSuffix(r.URL.Path, "/disable") {
 		if id == v.User.ID {
-			return &page.Error{Status: http.StatusBadRequest, Heading: "You cannot disable yourself", Message: "Ask another administrator, or use the command line.", BackURL: "/admin/users", BackText: "Back to users"}
+			return &page.Error{
+				Status: http.StatusBadRequest, Heading: "You cannot disable yourself",
+				Message: "Ask another administrator, or use the command line.", BackURL: "/admin/users", BackText: "Back to users",
+			}
 		}
-		text = u.Email + " is signed out everywhere, and none of their credentials work. Workspaces without another enabled owner are disabled too."
+		text = u.Email + " is signed out everywhere, and none of their credentials work. Workspaces without another " +
+			"enabled owner are disabled too."
 		var keep []string
 		if keep, err = s.kept(r, id); err != nil {
 			return err
@@ -341,7 +373,10 @@ func (s *Handlers) SetUserDisabled(w http.ResponseWriter, r *http.Request, v *pa
 		err = s.identity.EnableUser(r.Context(), id)
 	}
 	if errors.Is(err, storage.ErrConflict) {
-		return &page.Error{Status: http.StatusConflict, Heading: "Nothing was changed", Message: lastAdministrator, BackURL: "/admin/users", BackText: "Back to users"}
+		return &page.Error{
+			Status: http.StatusConflict, Heading: "Nothing was changed", Message: lastAdministrator, BackURL: "/admin/users",
+			BackText: "Back to users",
+		}
 	}
 	if err != nil {
 		return err
@@ -379,7 +414,9 @@ func (s *Handlers) ConfirmDisableUser(w http.ResponseWriter, r *http.Request, v 
 		u.Email+" cannot sign in.",
 		page.CountSentence(len(sessions), "session will be signed out", "sessions will be signed out"),
 		page.CountSentence(len(apps), "app will lose its access", "apps will lose their access", apps...),
-		page.CountSentence(len(tokens), "personal access token will stop working", "personal access tokens will stop working", tokens...),
+		page.CountSentence(
+			len(tokens), "personal access token will stop working", "personal access tokens will stop working", tokens...,
+		),
 	)
 	own, err := s.store.WorkspacesStoppedWith(ctx, u.ID)
 	if err != nil {
@@ -400,7 +437,8 @@ func (s *Handlers) ConfirmDisableUser(w http.ResponseWriter, r *http.Request, v 
 		}
 	}
 	return s.AskFirst(w, r, templates.ConfirmView{
-		Page: s.NewPage(v, templates.SectionAdminUsers), Title: "Disable " + u.Email + "?", Ends: list, Button: "Disable user", CancelURL: "/admin/users",
+		Page: s.NewPage(v, templates.SectionAdminUsers), Title: "Disable " + u.Email + "?", Ends: list,
+		Button: "Disable user", CancelURL: "/admin/users",
 		Stays:       "Nothing is deleted. You can enable the user again; sessions and app access are not restored.",
 		ChoicesText: "Shared workspaces to keep enabled without an enabled owner", Choices: keep,
 	})

@@ -26,7 +26,13 @@ func (s *Handlers) workspaceEnds(ctx context.Context, ws storage.Workspace) (str
 	for i, c := range apps {
 		names[i] = c.Name
 	}
-	text := strings.Join(page.NonEmpty(page.CountSentence(len(keys), "API key", "API keys", keys...), page.CountSentence(len(apps), "app", "apps", names...)), " ")
+	text := strings.Join(
+		page.NonEmpty(
+			page.CountSentence(len(keys), "API key", "API keys", keys...),
+			page.CountSentence(len(apps), "app", "apps", names...),
+		),
+		" ",
+	)
 	if text == "" {
 		text = "it has no API keys or apps."
 	}
@@ -49,8 +55,12 @@ func (s *Handlers) ConfirmDisableWorkspace(w http.ResponseWriter, r *http.Reques
 		return err
 	}
 	return s.AskFirst(w, r, templates.ConfirmView{
-		Page: s.NewPage(v, templates.SectionAdminWorkspaces), Title: "Disable " + ws.Name + "?", Button: "Disable the workspace", CancelURL: "/admin/workspaces",
-		Ends:  page.NonEmpty("Everything in the workspace stops working: "+text, page.CountSentence(len(members), "member loses access", "members lose access")),
+		Page: s.NewPage(v, templates.SectionAdminWorkspaces), Title: "Disable " + ws.Name + "?",
+		Button: "Disable the workspace", CancelURL: "/admin/workspaces",
+		Ends: page.NonEmpty(
+			"Everything in the workspace stops working: "+text,
+			page.CountSentence(len(members), "member loses access", "members lose access"),
+		),
 		Stays: "Nothing is deleted. Credentials that have not expired work again when you enable the workspace.",
 	})
 }
@@ -89,8 +99,9 @@ func (s *Handlers) SetWorkspaceDisabled(w http.ResponseWriter, r *http.Request, 
 	}
 	if err := s.oauth.SwitchWorkspace(r.Context(), s.Administrator(v), ws, disable); errors.Is(err, storage.ErrConflict) {
 		return &page.Error{
-			Status: http.StatusConflict, Heading: "Nothing was changed", Cause: err, BackURL: "/admin/workspaces", BackText: "Back to workspaces",
-			Message: "This is the personal workspace of a disabled user. It works again when the user is enabled.",
+			Status: http.StatusConflict, Heading: "Nothing was changed", Cause: err, BackURL: "/admin/workspaces",
+			BackText: "Back to workspaces",
+			Message:  "This is the personal workspace of a disabled user. It works again when the user is enabled.",
 		}
 	} else if err != nil {
 		return err
@@ -107,7 +118,10 @@ func (s *Handlers) SetPlan(w http.ResponseWriter, r *http.Request, v *page.Visit
 	plan := r.PostForm.Get("plan")
 	_, err = s.oauth.UpdateWorkspace(r.Context(), s.Administrator(v), ws, nil, &plan)
 	if faults := page.FieldErrors(err); faults != nil {
-		return &page.Error{Status: http.StatusBadRequest, Heading: "Nothing was changed", Message: "The plan " + faults["plan"] + ".", Cause: err, BackURL: "/admin/workspaces", BackText: "Back to workspaces"}
+		return &page.Error{
+			Status: http.StatusBadRequest, Heading: "Nothing was changed", Message: "The plan " + faults["plan"] + ".",
+			Cause: err, BackURL: "/admin/workspaces", BackText: "Back to workspaces",
+		}
 	}
 	if err != nil {
 		return err

@@ -31,7 +31,8 @@ func (s *Apps) AllAppsPage(w http.ResponseWriter, r *http.Request, v *page.Visit
 			return err
 		}
 		view.Apps = append(view.Apps, templates.AdminApp{
-			ID: c.ID, Name: c.Name, Owner: owner, Kind: kindOf(c), Verified: c.Verified, Operator: oauth.RegisteredByOperator(&c), FirstParty: c.FirstParty,
+			ID: c.ID, Name: c.Name, Owner: owner, Kind: kindOf(c), Verified: c.Verified,
+			Operator: oauth.RegisteredByOperator(&c), FirstParty: c.FirstParty,
 			PKCEOptional: c.PKCEOptional, Disabled: !c.DisabledAt.IsZero(), Created: c.CreatedAt.Time(),
 		})
 	}

@@ -14,11 +14,15 @@ import (
 	"doorward/web/page"
 )
 
-func (s *Apps) showSecret(w http.ResponseWriter, r *http.Request, v *page.Visitor, at appPlace, c storage.Client, secret string, oldUntil time.Time, next string) error {
+func (s *Apps) showSecret(
+	w http.ResponseWriter, r *http.Request, v *page.Visitor, at appPlace, c storage.Client, secret string,
+	oldUntil time.Time, next string,
+) error {
 	view := templates.SecretView{
 		Page: s.NewPage(v, at.section), Workspace: at.bar, AppName: c.Name, Kind: kindOf(c), ClientID: c.ID, Secret: secret,
-		AuthorizeURL: s.oauth.Issuer() + "/oauth/authorize", TokenURL: s.oauth.Issuer() + "/oauth/token", IntrospectURL: s.oauth.Issuer() + "/oauth/introspect",
-		Scope: c.Scopes.String(), OldUntil: oldUntil, NextURL: next,
+		AuthorizeURL: s.oauth.Issuer() + "/oauth/authorize", TokenURL: s.oauth.Issuer() + "/oauth/token",
+		IntrospectURL: s.oauth.Issuer() + "/oauth/introspect",
+		Scope:         c.Scopes.String(), OldUntil: oldUntil, NextURL: next,
 	}
 	if len(c.RedirectURIs) > 0 {
 		view.RedirectURI = c.RedirectURIs[0]
@@ -28,7 +32,9 @@ func (s *Apps) showSecret(w http.ResponseWriter, r *http.Request, v *page.Visito
 
 // app finds the client of a page and runs fn in the context that may change it: an administrator's is any, everybody
 // else's is of the workspace that they look at. To others it is not there.
-func (s *Apps) app(ctx context.Context, at appPlace, id string, fn func(ctx context.Context, c storage.Client) error) (base string, err error) {
+func (s *Apps) app(
+	ctx context.Context, at appPlace, id string, fn func(ctx context.Context, c storage.Client) error,
+) (base string, err error) {
 	if !storage.IsID("app", id) {
 		return "", page.NotFound()
 	}
@@ -56,10 +62,15 @@ func (s *Apps) AppPage(w http.ResponseWriter, r *http.Request, v *page.Visitor, 
 	if err != nil {
 		return err
 	}
-	return s.showApp(w, r, http.StatusOK, v, at, c, base, templates.AppView{Page: head, AppFields: s.fields(v, oauth.SpecOf(c), kindOf(c))})
+	return s.showApp(w, r, http.StatusOK, v, at, c, base, templates.AppView{
+		Page: head, AppFields: s.fields(v, oauth.SpecOf(c), kindOf(c)),
+	})
 }
 
-func (s *Apps) showApp(w http.ResponseWriter, r *http.Request, status int, v *page.Visitor, at appPlace, c storage.Client, base string, view templates.AppView) error {
+func (s *Apps) showApp(
+	w http.ResponseWriter, r *http.Request, status int, v *page.Visitor, at appPlace, c storage.Client, base string,
+	view templates.AppView,
+) error {
 	n, err := s.store.CountUsersOfClient(storage.System(r.Context()), c.ID)
 	if err != nil {
 		return err
@@ -93,7 +104,9 @@ func (s *Apps) showApp(w http.ResponseWriter, r *http.Request, status int, v *pa
 		return err
 	}
 	for _, x := range c.Secrets {
-		view.Secrets = append(view.Secrets, templates.SecretRow{Tail: x.Tail, Created: x.CreatedAt.Time(), LastUsed: x.LastUsedAt.Time(), Expires: x.ExpiresAt.Time()})
+		view.Secrets = append(view.Secrets, templates.SecretRow{
+			Tail: x.Tail, Created: x.CreatedAt.Time(), LastUsed: x.LastUsedAt.Time(), Expires: x.ExpiresAt.Time(),
+		})
 	}
 	return s.Render(w, r, status, view.Nonce, templates.AppPage(view))
 }
@@ -183,7 +196,10 @@ func (s *Apps) RotateSecret(w http.ResponseWriter, r *http.Request, v *page.Visi
 		return x, err
 	})
 	if faults := page.FieldErrors(err); faults != nil {
-		return &page.Error{Status: http.StatusBadRequest, Heading: "No secret was created", Message: page.Joined(faults), BackURL: base, BackText: "Back to the app"}
+		return &page.Error{
+			Status: http.StatusBadRequest, Heading: "No secret was created", Message: page.Joined(faults), BackURL: base,
+			BackText: "Back to the app",
+		}
 	}
 	if err != nil {
 		return err
@@ -244,7 +260,8 @@ func (s *Apps) ConfirmDisable(w http.ResponseWriter, r *http.Request, v *page.Vi
 		return err
 	}
 	return s.AskFirst(w, r, templates.ConfirmView{
-		Page: s.NewPage(v, at.section), Workspace: at.bar, Title: "Disable " + c.Name + "?", Button: "Disable app", CancelURL: base,
+		Page: s.NewPage(v, at.section), Workspace: at.bar, Title: "Disable " + c.Name + "?", Button: "Disable app",
+		CancelURL: base,
 		Ends: page.NonEmpty(
 			"The app can no longer sign people in or get tokens, and its tokens stop working.",
 			page.CountSentence(int(n), "person has allowed it", "people have allowed it"),

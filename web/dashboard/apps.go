@@ -96,13 +96,18 @@ func (s *Apps) ListPage(w http.ResponseWriter, r *http.Request, v *page.Visitor,
 	if err != nil {
 		return err
 	}
-	view := templates.AppsView{Page: head, Base: at.base, Workspace: at.bar, AuthorizeURL: s.oauth.Issuer() + "/oauth/authorize", TokenURL: s.oauth.Issuer() + "/oauth/token"}
+	view := templates.AppsView{
+		Page: head, Base: at.base, Workspace: at.bar, AuthorizeURL: s.oauth.Issuer() + "/oauth/authorize",
+		TokenURL: s.oauth.Issuer() + "/oauth/token",
+	}
 	for _, c := range list {
 		n, err := s.store.CountUsersOfClient(storage.System(r.Context()), c.ID)
 		if err != nil {
 			return err
 		}
-		view.Apps = append(view.Apps, templates.AppRow{ID: c.ID, Name: c.Name, Kind: kindOf(c), Status: statusOf(c), Created: c.CreatedAt.Time(), Users: int(n)})
+		view.Apps = append(view.Apps, templates.AppRow{
+			ID: c.ID, Name: c.Name, Kind: kindOf(c), Status: statusOf(c), Created: c.CreatedAt.Time(), Users: int(n),
+		})
 	}
 	return s.Render(w, r, http.StatusOK, view.Nonce, templates.AppsPage(view))
 }
@@ -122,7 +127,9 @@ func (s *Apps) fields(v *page.Visitor, p oauth.ClientSpec, kind string) template
 		FirstParty: p.FirstParty, Manages: p.Manages, PKCEOptional: p.PKCEOptional, Verified: p.Verified,
 	}
 	for i, res := range s.oauth.Resources() {
-		choice := templates.ResourceChoice{ID: res.ID, Name: res.Name, Selected: slices.Contains(p.Resources, res.ID) || (len(p.Resources) == 0 && i == 0)}
+		choice := templates.ResourceChoice{
+			ID: res.ID, Name: res.Name, Selected: slices.Contains(p.Resources, res.ID) || (len(p.Resources) == 0 && i == 0),
+		}
 		var names []string
 		for _, x := range res.Scopes {
 			names = append(names, x.Name)
@@ -137,8 +144,14 @@ func (s *Apps) fields(v *page.Visitor, p oauth.ClientSpec, kind string) template
 func typed(r *http.Request, v *page.Visitor) (p oauth.ClientSpec, kind string) {
 	form := r.PostForm
 	kind = form.Get("kind")
-	p = oauth.ClientSpec{Name: form.Get("name"), Site: form.Get("site"), Scopes: slices.Compact(slices.Sorted(slices.Values(form["scope"]))), Resources: form["resource"]}
-	for _, line := range strings.FieldsFunc(form.Get("redirect_uris"), func(c rune) bool { return c == '\n' || c == '\r' }) {
+	p = oauth.ClientSpec{
+		Name: form.Get("name"), Site: form.Get("site"), Scopes: slices.Compact(slices.Sorted(slices.Values(form["scope"]))),
+		Resources: form["resource"],
+	}
+	for _, line := range strings.FieldsFunc(form.Get("redirect_uris"), func(c rune) bool {
+		return c == '\n' ||
+			c == '\r'
+	}) {
 		if line = strings.TrimSpace(line); line != "" {
 			p.RedirectURIs = append(p.RedirectURIs, line)
 		}
@@ -164,7 +177,10 @@ func typed(r *http.Request, v *page.Visitor) (p oauth.ClientSpec, kind string) {
 
 // FormPage serves GET …/apps/new.
 func (s *Apps) FormPage(w http.ResponseWriter, r *http.Request, v *page.Visitor, at appPlace) error {
-	view := templates.AppFormView{Page: s.NewPage(v, at.section), Base: at.base, Workspace: at.bar, AppFields: s.fields(v, oauth.ClientSpec{}, templates.KindWeb)}
+	view := templates.AppFormView{
+		Page: s.NewPage(v, at.section), Base: at.base, Workspace: at.bar,
+		AppFields: s.fields(v, oauth.ClientSpec{}, templates.KindWeb),
+	}
 	view.NeedPassword = !s.Fresh(v)
 	return s.Render(w, r, http.StatusOK, view.Nonce, templates.AppFormPage(view))
 }
@@ -178,7 +194,9 @@ func (s *Apps) Create(w http.ResponseWriter, r *http.Request, v *page.Visitor, a
 	}
 	at.by.Fresh = s.Fresh(v)
 	refuse := func(status int, faults map[string]string) error {
-		view := templates.AppFormView{Page: s.NewPage(v, at.section), Base: at.base, Workspace: at.bar, AppFields: s.fields(v, p, kind)}
+		view := templates.AppFormView{
+			Page: s.NewPage(v, at.section), Base: at.base, Workspace: at.bar, AppFields: s.fields(v, p, kind),
+		}
 		view.Errors, view.NeedPassword = faults, !s.Fresh(v)
 		return s.Render(w, r, status, view.Nonce, templates.AppFormPage(view))
 	}

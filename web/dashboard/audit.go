@@ -38,7 +38,10 @@ var auditGroups = []struct {
 }
 
 // AuditPage serves GET /settings/workspaces/{slug}/audit.
-func (s *Workspaces) AuditPage(w http.ResponseWriter, r *http.Request, v *page.Visitor, by oauth.Authority, ws storage.Workspace, all []storage.Workspace) error {
+func (s *Workspaces) AuditPage(
+	w http.ResponseWriter, r *http.Request, v *page.Visitor, by oauth.Authority, ws storage.Workspace,
+	all []storage.Workspace,
+) error {
 	head, err := s.PageWithNotice(w, r, v, templates.SectionWorkspaces)
 	if err != nil {
 		return err
@@ -49,7 +52,9 @@ func (s *Workspaces) AuditPage(w http.ResponseWriter, r *http.Request, v *page.V
 			query.Set(name, value)
 		}
 	}
-	view := templates.AuditView{Page: head, Workspace: workspaceBar(ws, all, templates.TabAudit), From: query.Get("from"), To: query.Get("to")}
+	view := templates.AuditView{
+		Page: head, Workspace: workspaceBar(ws, all, templates.TabAudit), From: query.Get("from"), To: query.Get("to"),
+	}
 	f := storage.AuditFilter{WorkspaceID: ws.ID, After: query.Get("after"), Limit: page.ListLength + 1}
 	for _, g := range auditGroups {
 		if g.personal && !ws.Personal {
@@ -134,7 +139,9 @@ func (s *Workspaces) auditPeople(ctx context.Context, names *page.Names, chosen 
 }
 
 // auditEvents reads events, and learns the names of what they are about.
-func (s *Workspaces) auditEvents(ctx context.Context, by oauth.Authority, names *page.Names, f storage.AuditFilter) (events []storage.AuditEvent, err error) {
+func (s *Workspaces) auditEvents(
+	ctx context.Context, by oauth.Authority, names *page.Names, f storage.AuditFilter,
+) (events []storage.AuditEvent, err error) {
 	err = s.readAs(ctx, by, func(ctx context.Context) (err error) {
 		if events, err = s.store.AuditEvents(ctx, f); err != nil {
 			return err
@@ -151,13 +158,17 @@ func (s *Workspaces) auditEvents(ctx context.Context, by oauth.Authority, names 
 }
 
 // auditDays puts events into words, each under its day.
-func (s *Workspaces) auditDays(ctx context.Context, names *page.Names, events []storage.AuditEvent) (days []templates.AuditDay, err error) {
+func (s *Workspaces) auditDays(
+	ctx context.Context, names *page.Names, events []storage.AuditEvent,
+) (days []templates.AuditDay, err error) {
 	for _, e := range events {
 		at := e.CreatedAt.Time().UTC()
 		if day := at.Truncate(24 * time.Hour); len(days) == 0 || !days[len(days)-1].Day.Equal(day) {
 			days = append(days, templates.AuditDay{Day: day})
 		}
-		row := templates.AuditRow{ID: e.ID, At: at, Action: e.Action, With: e.Credential, Address: e.Address, Request: e.RequestID}
+		row := templates.AuditRow{
+			ID: e.ID, At: at, Action: e.Action, With: e.Credential, Address: e.Address, Request: e.RequestID,
+		}
 		of := func(id string) (n templates.Named) {
 			n, found := names.Of(ctx, id)
 			err = errors.Join(err, found)

@@ -20,7 +20,8 @@ func (s *Account) ConfirmEndAccess(w http.ResponseWriter, r *http.Request, v *pa
 		return err
 	}
 	view := templates.ConfirmView{
-		Page: s.NewPage(v, templates.SectionConnectedApps), Title: "Revoke access for all apps?", Button: "Revoke access for all apps", CancelURL: "/settings/connected-apps",
+		Page: s.NewPage(v, templates.SectionConnectedApps), Title: "Revoke access for all apps?",
+		Button: "Revoke access for all apps", CancelURL: "/settings/connected-apps",
 		Stays: "An app gets access again only if you allow it again.",
 	}
 	if id := r.PathValue("id"); id != "" {
@@ -154,7 +155,8 @@ func (s *Account) scopeSentence(resource, name string) string {
 	return name
 }
 
-// EndAccess serves POST /settings/connected-apps/{id}/end, and without an id, /settings/connected-apps/end-all. It takes
+// EndAccess serves POST /settings/connected-apps/{id}/end, and without an id, /settings/connected-apps/end-all. It
+// takes
 // effect before it returns: access and refresh tokens find their grant revoked.
 func (s *Account) EndAccess(w http.ResponseWriter, r *http.Request, v *page.Visitor) error {
 	id, all := r.PathValue("id"), strings.HasSuffix(r.URL.Path, "/end-all")

@@ -62,7 +62,8 @@ func (s *base) readAs(ctx context.Context, by oauth.Authority, fn func(ctx conte
 // usageDays is how many days a chart of a key shows, today included.
 const usageDays = 30
 
-// flushUsage has what was counted lately written, so that a call just made is on the page. Where that fails, the page is
+// flushUsage has what was counted lately written, so that a call just made is on the page. Where that fails, the page
+// is
 // some seconds older.
 func (s *base) flushUsage(ctx context.Context) {
 	ctx = storage.System(ctx)

@@ -61,16 +61,20 @@ func (s *Keys) Create(w http.ResponseWriter, r *http.Request, p keyPlace) error 
 	}
 	if errors.Is(err, apikey.ErrTooMany) {
 		return &page.Error{
-			Status: http.StatusConflict, Heading: "No key was created", Cause: err, BackURL: p.base, BackText: "Back to the list",
-			Message: "You already have " + templates.Number(apikey.MaxKeys) + ". Revoke some that are no longer used.",
+			Status: http.StatusConflict, Heading: "No key was created", Cause: err, BackURL: p.base,
+			BackText: "Back to the list",
+			Message:  "You already have " + templates.Number(apikey.MaxKeys) + ". Revoke some that are no longer used.",
 		}
 	}
 	return err
 }
 
-func (s *Keys) showKeySecret(w http.ResponseWriter, r *http.Request, p keyPlace, k *storage.APIKey, text string, oldUntil time.Time) error {
+func (s *Keys) showKeySecret(
+	w http.ResponseWriter, r *http.Request, p keyPlace, k *storage.APIKey, text string, oldUntil time.Time,
+) error {
 	view := templates.KeySecretView{
-		Page: s.NewPage(p.v, p.section()), KeyPlace: p.view(), Name: k.Name, Key: text, CallURL: s.callURL(), OldUntil: oldUntil, NextURL: p.base + "/" + k.ID,
+		Page: s.NewPage(p.v, p.section()), KeyPlace: p.view(), Name: k.Name, Key: text, CallURL: s.callURL(),
+		OldUntil: oldUntil, NextURL: p.base + "/" + k.ID,
 	}
 	if res, ok := s.oauth.Resource(k.Resource); ok && p.personal() {
 		view.Header, view.Slug = res.WorkspaceHeader, p.ws.Slug
@@ -107,7 +111,12 @@ func (s *Keys) KeyPage(w http.ResponseWriter, r *http.Request, p keyPlace) error
 
 // formOf is the settings of a key as its form shows them.
 func formOf(k *storage.APIKey) keyForm {
-	f := keyForm{KeySpec: oauth.KeySpec{Name: k.Name, Note: k.Note, Resource: k.Resource, Scopes: k.Scopes, Role: k.Role, Plan: k.Plan}, addresses: strings.Join(k.Addresses, "\n")}
+	f := keyForm{
+		KeySpec: oauth.KeySpec{
+			Name: k.Name, Note: k.Note, Resource: k.Resource, Scopes: k.Scopes, Role: k.Role, Plan: k.Plan,
+		},
+		addresses: strings.Join(k.Addresses, "\n"),
+	}
 	if k.RateLimit > 0 {
 		f.rateLimit = strconv.FormatInt(k.RateLimit, 10)
 	}
@@ -117,13 +126,19 @@ func formOf(k *storage.APIKey) keyForm {
 // oldAge is how old a key may grow before its page says so.
 const oldAge = 90 * 24 * time.Hour
 
-func (s *Keys) showKey(w http.ResponseWriter, r *http.Request, status int, p keyPlace, k *storage.APIKey, head templates.Page, f keyForm, faults map[string]string) error {
+func (s *Keys) showKey(
+	w http.ResponseWriter, r *http.Request, status int, p keyPlace, k *storage.APIKey, head templates.Page, f keyForm,
+	faults map[string]string,
+) error {
 	names := s.NewPeople()
 	creator, err := names.Name(r.Context(), k.CreatedBy)
 	if err != nil {
 		return err
 	}
-	view := templates.KeyView{Page: head, KeyPlace: p.view(), KeyRow: s.keyRow(k, creator), Resource: k.Resource, Ranges: k.Addresses, Revoked: k.RevokedAt.Time()}
+	view := templates.KeyView{
+		Page: head, KeyPlace: p.view(), KeyRow: s.keyRow(k, creator), Resource: k.Resource, Ranges: k.Addresses,
+		Revoked: k.RevokedAt.Time(),
+	}
 	view.Final = view.State == "revoked"
 	view.CanRotate = k.Live(s.store.Now()) && k.RotatedInto == "" && k.PausedAt.IsZero()
 	if !k.PausedAt.IsZero() {
@@ -133,11 +148,16 @@ func (s *Keys) showKey(w http.ResponseWriter, r *http.Request, status int, p key
 	if age := s.Now().Sub(view.Created); age > oldAge {
 		view.OldDays = int(age / (24 * time.Hour))
 	}
-	view.KeyFields = templates.KeyFields{Name: page.Clean(f.Name, 300), Note: f.Note, RateLimit: page.Clean(f.rateLimit, 20), Addresses: f.addresses, NeedPassword: !s.Fresh(p.v), Errors: faults}
+	view.KeyFields = templates.KeyFields{
+		Name: page.Clean(f.Name, 300), Note: f.Note, RateLimit: page.Clean(f.rateLimit, 20), Addresses: f.addresses,
+		NeedPassword: !s.Fresh(p.v), Errors: faults,
+	}
 	if res, ok := s.oauth.Resource(k.Resource); ok {
 		view.Resource = res.Name
 		view.Includes = slices.DeleteFunc(res.Effective(k.Scopes, "", p.personal()), func(name string) bool { return k.Scopes.Has(name) })
-		view.Resources = []templates.KeyResource{keyResource(res, true, p.personal(), f.Scopes, append([]string{}, res.Effective(k.Scopes, "", true)...))}
+		view.Resources = []templates.KeyResource{
+			keyResource(res, true, p.personal(), f.Scopes, append([]string{}, res.Effective(k.Scopes, "", true)...)),
+		}
 	}
 	if p.personal() {
 		view.Reach, view.Roles = reach(p.all, k.Role), roleOptionsWithin(f.Role, k.Role)
@@ -152,10 +172,15 @@ func (s *Keys) showKey(w http.ResponseWriter, r *http.Request, status int, p key
 }
 
 // keyLimits says how much an API key may do, and how much of that is left.
-func (s *Keys) keyLimits(ctx context.Context, p *keyPlace, k *storage.APIKey, chosen string, view *templates.KeyView) error {
+func (s *Keys) keyLimits(
+	ctx context.Context, p *keyPlace, k *storage.APIKey, chosen string, view *templates.KeyView,
+) error {
 	view.PlanText, view.Plans = s.planFields(p, k, chosen)
 	if chosen != "" && !slices.ContainsFunc(view.Plans, func(o templates.Option) bool { return o.Selected }) {
-		view.Plans = append(view.Plans, templates.Option{Value: chosen, Text: chosen, Selected: true}) // the one it has is no choice any more
+		// the one it has is no choice any more
+		view.Plans = append(view.Plans, templates.Option{
+			Value: chosen, Text: chosen, Selected: true,
+		})
 	}
 	name, plan := s.oauth.KeyPlan(k, p.ws.Plan)
 	view.LimitText = planText(plan)
@@ -176,7 +201,9 @@ func (s *Keys) keyLimits(ctx context.Context, p *keyPlace, k *storage.APIKey, ch
 }
 
 // keyHistory is what was done with a key and to it.
-func (s *Keys) keyHistory(ctx context.Context, p *keyPlace, k *storage.APIKey, view *templates.KeyView, names *page.People) error {
+func (s *Keys) keyHistory(
+	ctx context.Context, p *keyPlace, k *storage.APIKey, view *templates.KeyView, names *page.People,
+) error {
 	var old []storage.APIKey
 	var events []storage.AuditEvent
 	var fresh *storage.APIKey
@@ -230,17 +257,23 @@ func (s *Keys) keyHistory(ctx context.Context, p *keyPlace, k *storage.APIKey, v
 		if err != nil {
 			return err
 		}
-		view.Events = append(view.Events, templates.KeyEvent{At: events[i].CreatedAt.Time(), Text: eventText(&events[i]), Who: who, Address: events[i].Address})
+		view.Events = append(view.Events, templates.KeyEvent{
+			At: events[i].CreatedAt.Time(), Text: eventText(&events[i]), Who: who, Address: events[i].Address,
+		})
 	}
 	if len(old) > 0 { // noted with the key that it took the place of
-		view.Events = append(view.Events, templates.KeyEvent{At: view.Created, Text: "Created to replace " + page.Masked(&old[0]), Who: view.Creator})
+		view.Events = append(view.Events, templates.KeyEvent{
+			At: view.Created, Text: "Created to replace " + page.Masked(&old[0]), Who: view.Creator,
+		})
 	}
 	return nil
 }
 
 // readUsage runs fn where the usage of the place's keys can be read. That of a personal access token is noted in each
 // workspace that it acted in, and read by the system, after the token was found to be the visitor's.
-func (s *Keys) readUsage(ctx context.Context, p *keyPlace, fn func(ctx context.Context, workspaceIDs []string) error) error {
+func (s *Keys) readUsage(
+	ctx context.Context, p *keyPlace, fn func(ctx context.Context, workspaceIDs []string) error,
+) error {
 	if !p.personal() {
 		return s.store.InTx(p.tenant(ctx), func(ctx context.Context) error { return fn(ctx, []string{p.ws.ID}) })
 	}

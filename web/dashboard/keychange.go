@@ -42,15 +42,21 @@ func (s *Keys) Confirm(w http.ResponseWriter, r *http.Request, p keyPlace) error
 	}
 	used := "It was never used."
 	if !k.LastUsedAt.IsZero() {
-		used = fmt.Sprintf("Requests with it in the last 24 hours: %s. It was last used on %s", templates.Number(n), k.LastUsedAt.Time().UTC().Format("2 January 2006 at 15:04 UTC"))
+		used = fmt.Sprintf(
+			"Requests with it in the last 24 hours: %s. It was last used on %s", templates.Number(n),
+			k.LastUsedAt.Time().UTC().Format("2 January 2006 at 15:04 UTC"),
+		)
 		if k.LastUsedFrom != "" {
 			used += " from " + k.LastUsedFrom
 		}
 		used += "."
 	}
 	view := templates.ConfirmView{
-		Page: s.NewPage(p.v, p.section()), Workspace: p.view().Workspace, Title: "Revoke " + k.Name + "?", Button: "Revoke", CancelURL: head,
-		Ends: []string{"Requests with " + page.Masked(&k) + " are refused immediately.", used}, Stays: "This cannot be undone.",
+		Page: s.NewPage(p.v, p.section()), Workspace: p.view().Workspace, Title: "Revoke " + k.Name + "?", Button: "Revoke",
+		CancelURL: head,
+		Ends: []string{
+			"Requests with " + page.Masked(&k) + " are refused immediately.", used,
+		}, Stays: "This cannot be undone.",
 	}
 	if pause {
 		view.Title, view.Button, view.Stays = "Pause "+k.Name+"?", "Pause", "You can resume it at any time."
@@ -138,14 +144,16 @@ func (s *Keys) Rotate(w http.ResponseWriter, r *http.Request, p keyPlace) error 
 	})
 	if errors.Is(err, apikey.ErrRotated) {
 		return &page.Error{
-			Status: http.StatusConflict, Heading: "No key was created", Cause: err, BackURL: p.base + "/" + k.ID, BackText: "Go back",
-			Message: "It was already rotated or revoked, or has expired. Create a new one instead.",
+			Status: http.StatusConflict, Heading: "No key was created", Cause: err, BackURL: p.base + "/" + k.ID,
+			BackText: "Go back",
+			Message:  "It was already rotated or revoked, or has expired. Create a new one instead.",
 		}
 	}
 	if faults := page.FieldErrors(err); faults != nil {
 		return &page.Error{
-			Status: http.StatusBadRequest, Heading: "No key was created", Cause: err, BackURL: p.base + "/" + k.ID, BackText: "Go back",
-			Message: page.Joined(faults),
+			Status: http.StatusBadRequest, Heading: "No key was created", Cause: err, BackURL: p.base + "/" + k.ID,
+			BackText: "Go back",
+			Message:  page.Joined(faults),
 		}
 	}
 	if err != nil {
@@ -174,7 +182,8 @@ func (s *Keys) Revoke(w http.ResponseWriter, r *http.Request, p keyPlace) error 
 	if err != nil {
 		return err
 	}
-	if (k.Environment == apikey.Live || r.PostForm.Get("confirmed") != "yes") && strings.TrimSpace(r.PostForm.Get("confirm")) != k.Name {
+	if (k.Environment == apikey.Live || r.PostForm.Get("confirmed") != "yes") &&
+		strings.TrimSpace(r.PostForm.Get("confirm")) != k.Name {
 		return s.showKey(w, r, http.StatusBadRequest, p, &k, s.NewPage(p.v, p.section()), formOf(&k),
 			map[string]string{"confirm": "Type the name exactly as shown. Nothing was revoked."})
 	}

@@ -32,10 +32,14 @@ func (s *Keys) keyResources(p *keyPlace) []oauth.Resource {
 // typedKey reads the form of a new key, or of the settings of one.
 func (s *Keys) typedKey(r *http.Request, p *keyPlace) keyForm {
 	form := r.PostForm
-	f := keyForm{rateLimit: strings.TrimSpace(form.Get("rate_limit")), expires: form.Get("expires"), addresses: form.Get("addresses")}
+	f := keyForm{
+		rateLimit: strings.TrimSpace(form.Get("rate_limit")), expires: form.Get("expires"), addresses: form.Get("addresses"),
+	}
 	f.KeySpec = oauth.KeySpec{
-		Name: form.Get("name"), Note: form.Get("note"), Resource: form.Get("resource"), Environment: form.Get("environment"), Role: form.Get("role"),
-		Plan: form.Get("plan"), Addresses: strings.FieldsFunc(f.addresses, func(c rune) bool { return strings.ContainsRune(" ,\t\r\n", c) }),
+		Name: form.Get("name"), Note: form.Get("note"), Resource: form.Get("resource"), Environment: form.Get("environment"),
+		Role:      form.Get("role"),
+		Plan:      form.Get("plan"),
+		Addresses: strings.FieldsFunc(f.addresses, func(c rune) bool { return strings.ContainsRune(" ,\t\r\n", c) }),
 	}
 	i := max(0, slices.IndexFunc(s.keyResources(p), func(res oauth.Resource) bool { return res.ID == f.Resource }))
 	f.Scopes = slices.Compact(slices.Sorted(slices.Values(form["scope-"+strconv.Itoa(i)])))
@@ -49,7 +53,9 @@ func (f *keyForm) number() error {
 	}
 	n, err := strconv.ParseInt(f.rateLimit, 10, 64)
 	if err != nil || n < 1 {
-		return &oauth.Invalid{Field: "rate limit", Message: "must be a number above zero; leave it empty to use the plan's limit"}
+		return &oauth.Invalid{
+			Field: "rate limit", Message: "must be a number above zero; leave it empty to use the plan's limit",
+		}
 	}
 	f.RateLimit = n
 	return nil
@@ -100,7 +106,10 @@ func (s *Keys) expiries(chosen string) (list []templates.Option) {
 		if bounded && life >= most {
 			break
 		}
-		list = append(list, templates.Option{Value: strconv.Itoa(days), Text: fmt.Sprintf("in %d days, on %s", days, s.Now().UTC().Add(life).Format("2 January 2006"))})
+		list = append(list, templates.Option{
+			Value: strconv.Itoa(days),
+			Text:  fmt.Sprintf("in %d days, on %s", days, s.Now().UTC().Add(life).Format("2 January 2006")),
+		})
 	}
 	if bounded {
 		list = append(list, templates.Option{Value: longest, Text: "in " + page.DurationText(most) + ", the longest allowed"})
@@ -121,7 +130,8 @@ func (s *Keys) expiries(chosen string) (list []templates.Option) {
 // keyFields are the form of a key as it is shown.
 func (s *Keys) keyFields(p *keyPlace, f keyForm) templates.KeyFields {
 	fields := templates.KeyFields{
-		Name: page.Clean(f.Name, 300), Note: f.Note, RateLimit: page.Clean(f.rateLimit, 20), Addresses: f.addresses, Expiries: s.expiries(f.expires), NeedPassword: !s.Fresh(p.v),
+		Name: page.Clean(f.Name, 300), Note: f.Note, RateLimit: page.Clean(f.rateLimit, 20), Addresses: f.addresses,
+		Expiries: s.expiries(f.expires), NeedPassword: !s.Fresh(p.v),
 	}
 	for i, res := range s.keyResources(p) {
 		chosen := f.Resource == res.ID || f.Resource == "" && i == 0
@@ -133,11 +143,15 @@ func (s *Keys) keyFields(p *keyPlace, f keyForm) templates.KeyFields {
 	}
 	for _, name := range s.environments() {
 		fields.Environments = append(fields.Environments, templates.Option{
-			Value: name, Text: map[string]string{apikey.Live: "Live", apikey.Test: "Test"}[name], Hint: s.environmentHint(p, name),
+			Value: name, Text: map[string]string{
+				apikey.Live: "Live", apikey.Test: "Test",
+			}[name], Hint: s.environmentHint(p, name),
 			Selected: name == f.Environment || f.Environment == "" && name == apikey.Live,
 		})
 	}
-	fields.PlanText, fields.Plans = s.planFields(p, &storage.APIKey{Resource: s.oauth.Resources()[0].ID, Environment: apikey.Live}, f.Plan)
+	fields.PlanText, fields.Plans = s.planFields(p, &storage.APIKey{
+		Resource: s.oauth.Resources()[0].ID, Environment: apikey.Live,
+	}, f.Plan)
 	return fields
 }
 
@@ -165,12 +179,15 @@ func (s *Keys) planFields(p *keyPlace, k *storage.APIKey, chosen string) (text s
 	options = []templates.Option{{Text: "Same as the workspace" + inBrackets(planText(plan)), Selected: chosen == ""}}
 	for _, name := range s.oauth.PlansFor(k, p.ws.Plan) {
 		fits, _ := s.oauth.Plan(name)
-		options = append(options, templates.Option{Value: name, Text: name + inBrackets(planText(fits)), Selected: name == chosen})
+		options = append(options, templates.Option{
+			Value: name, Text: name + inBrackets(planText(fits)), Selected: name == chosen,
+		})
 	}
 	return text, options
 }
 
-// keyResource is a resource with the scopes that can be chosen: all, or those that effective ones cover. Scopes that count
+// keyResource is a resource with the scopes that can be chosen: all, or those that effective ones cover. Scopes that
+// count
 // only for people are not offered for API keys.
 func keyResource(res *oauth.Resource, chosen, personal bool, checked, held []string) templates.KeyResource {
 	out := templates.KeyResource{ID: res.ID, Name: res.Name, Selected: chosen}
@@ -197,7 +214,9 @@ func keyResource(res *oauth.Resource, chosen, personal bool, checked, held []str
 				if len(with) > 0 {
 					text += " (includes " + strings.Join(with, ", ") + ")"
 				}
-				choice.Scopes = append(choice.Scopes, templates.ScopeChoice{Name: name, Text: text, Kind: page.ScopeKind(x), Checked: has(name)})
+				choice.Scopes = append(choice.Scopes, templates.ScopeChoice{
+					Name: name, Text: text, Kind: page.ScopeKind(x), Checked: has(name),
+				})
 			}
 		}
 		if len(choice.Scopes) > 0 {
@@ -209,10 +228,14 @@ func keyResource(res *oauth.Resource, chosen, personal bool, checked, held []str
 
 // scopeTree is scopes to choose from, in the order of the catalogue, each under the one that includes it: those come
 // together. What several include stands under the first of them.
-func scopeTree(res *oauth.Resource, names []string, person bool, checked func(name string) bool) (tree []templates.ScopeChoice) {
+func scopeTree(
+	res *oauth.Resource, names []string, person bool, checked func(name string) bool,
+) (tree []templates.ScopeChoice) {
 	choice := func(name string) templates.ScopeChoice {
 		x, _ := res.Scope(name)
-		return templates.ScopeChoice{Name: name, Text: page.ScopeText(x), Kind: page.ScopeKind(x), Checked: checked(name), UserOnly: x.UserOnly}
+		return templates.ScopeChoice{
+			Name: name, Text: page.ScopeText(x), Kind: page.ScopeKind(x), Checked: checked(name), UserOnly: x.UserOnly,
+		}
 	}
 	placed := map[string]bool{}
 	for _, name := range names {
@@ -227,7 +250,9 @@ func scopeTree(res *oauth.Resource, names []string, person bool, checked func(na
 		for _, other := range included {
 			if x := choice(other); slices.Contains(names, other) && !placed[other] {
 				placed[other] = true
-				top.Under = append(top.Under, templates.IncludedChoice{Name: x.Name, Text: x.Text, Kind: x.Kind, Checked: x.Checked, UserOnly: x.UserOnly})
+				top.Under = append(top.Under, templates.IncludedChoice{
+					Name: x.Name, Text: x.Text, Kind: x.Kind, Checked: x.Checked, UserOnly: x.UserOnly,
+				})
 			} else {
 				top.Also = append(top.Also, x.Text)
 			}
@@ -254,7 +279,9 @@ func (s *Keys) FormPage(w http.ResponseWriter, r *http.Request, p keyPlace) erro
 	return s.showKeyForm(w, r, http.StatusOK, p, s.keyFields(&p, keyForm{}))
 }
 
-func (s *Keys) showKeyForm(w http.ResponseWriter, r *http.Request, status int, p keyPlace, fields templates.KeyFields) error {
+func (s *Keys) showKeyForm(
+	w http.ResponseWriter, r *http.Request, status int, p keyPlace, fields templates.KeyFields,
+) error {
 	view := templates.KeyFormView{Page: s.NewPage(p.v, p.section()), KeyPlace: p.view(), KeyFields: fields}
 	if p.personal() {
 		view.Reach = reaches(p.all)

@@ -71,7 +71,8 @@ func (p *keyPlace) view() templates.KeyPlace {
 
 func (s *Keys) keyRow(k *storage.APIKey, creator string) templates.KeyRow {
 	return templates.KeyRow{
-		ID: k.ID, Name: k.Name, Masked: page.Masked(k), Environment: k.Environment, State: s.oauth.KeyState(k), Scopes: k.Scopes, Role: k.Role, Creator: creator,
+		ID: k.ID, Name: k.Name, Masked: page.Masked(k), Environment: k.Environment, State: s.oauth.KeyState(k),
+		Scopes: k.Scopes, Role: k.Role, Creator: creator,
 		Created: k.CreatedAt.Time(), LastUsed: k.LastUsedAt.Time(), LastUsedFrom: k.LastUsedFrom, Expires: k.ExpiresAt.Time(),
 	}
 }
@@ -84,7 +85,8 @@ func (s *Keys) ListPage(w http.ResponseWriter, r *http.Request, p keyPlace) erro
 	}
 	query := r.URL.Query()
 	f := storage.KeyFilter{
-		Search: page.Clean(query.Get("q"), 100), Environment: page.Clean(query.Get("environment"), 10), State: page.Clean(query.Get("state"), 10),
+		Search: page.Clean(query.Get("q"), 100), Environment: page.Clean(query.Get("environment"), 10),
+		State: page.Clean(query.Get("state"), 10),
 		After: page.Clean(query.Get("after"), 64),
 	}
 	if looksLikeSecret.MatchString(f.Search) {
@@ -93,10 +95,14 @@ func (s *Keys) ListPage(w http.ResponseWriter, r *http.Request, p keyPlace) erro
 	if n, err := strconv.ParseInt(query.Get("used"), 10, 64); err == nil {
 		f.AfterUse = storage.Time(n)
 	}
-	return s.showKeys(w, r, p, f, templates.KeysView{Page: head, Query: f.Search, Environment: f.Environment, State: f.State})
+	return s.showKeys(w, r, p, f, templates.KeysView{
+		Page: head, Query: f.Search, Environment: f.Environment, State: f.State,
+	})
 }
 
-func (s *Keys) showKeys(w http.ResponseWriter, r *http.Request, p keyPlace, f storage.KeyFilter, view templates.KeysView) error {
+func (s *Keys) showKeys(
+	w http.ResponseWriter, r *http.Request, p keyPlace, f storage.KeyFilter, view templates.KeysView,
+) error {
 	s.flushUsage(r.Context())
 	var list []storage.APIKey
 	days := map[string][]templates.UsageDay{}
@@ -157,7 +163,10 @@ func (s *Keys) showKeys(w http.ResponseWriter, r *http.Request, p keyPlace, f st
 	} else {
 		view.Environments = s.environments()
 		res := s.oauth.Resources()[0]
-		view.Prefix = apikey.Prefix(res.Keys.Prefix, slices.Max(append([]string{apikey.Live}, res.Keys.Environments...))) // test, where there is one
+		// test, where there is one
+		view.Prefix = apikey.Prefix(
+			res.Keys.Prefix, slices.Max(append([]string{apikey.Live}, res.Keys.Environments...)),
+		)
 	}
 	return s.Render(w, r, http.StatusOK, view.Nonce, templates.KeysPage(view))
 }

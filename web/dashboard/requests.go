@@ -8,7 +8,8 @@ import (
 	"doorward/web/page"
 )
 
-// requestsOf are the last requests with a key or an app and, where somebody asks for one by its request id, that one. ctx
+// requestsOf are the last requests with a key or an app and, where somebody asks for one by its request id, that one.
+// ctx
 // speaks for who may read them.
 func (s *base) requestsOf(ctx context.Context, id, path, asked string) (templates.Requests, error) {
 	view := templates.Requests{Path: path, Asked: page.Clean(asked, 64)}
@@ -25,7 +26,9 @@ func (s *base) requestsOf(ctx context.Context, id, path, asked string) (template
 func requestRows(list []storage.Request) []templates.KeyRequest {
 	var rows []templates.KeyRequest
 	for _, x := range list {
-		rows = append(rows, templates.KeyRequest{At: x.At.Time(), Action: x.Action, Status: x.Status, Reason: x.Reason, RequestID: x.RequestID, Address: x.Address})
+		rows = append(rows, templates.KeyRequest{
+			At: x.At.Time(), Action: x.Action, Status: x.Status, Reason: x.Reason, RequestID: x.RequestID, Address: x.Address,
+		})
 	}
 	return rows
 }

@@ -26,7 +26,9 @@ func (s *Account) ProfilePage(w http.ResponseWriter, r *http.Request, v *page.Vi
 	return s.showProfile(w, r, http.StatusOK, v, templates.ProfileView{Page: head, Name: v.User.Name})
 }
 
-func (s *Account) showProfile(w http.ResponseWriter, r *http.Request, status int, v *page.Visitor, view templates.ProfileView) error {
+func (s *Account) showProfile(
+	w http.ResponseWriter, r *http.Request, status int, v *page.Visitor, view templates.ProfileView,
+) error {
 	view.Email, view.UserID, view.MemberSince = v.User.Email, v.User.ID, v.User.CreatedAt.Time()
 	return s.Render(w, r, status, view.Nonce, templates.ProfilePage(view))
 }
@@ -36,7 +38,9 @@ func (s *Account) Profile(w http.ResponseWriter, r *http.Request, v *page.Visito
 	name := r.PostForm.Get("name")
 	err := s.identity.Rename(r.Context(), v.User.ID, name)
 	if faults := page.FieldErrors(err); faults != nil {
-		return s.showProfile(w, r, http.StatusBadRequest, v, templates.ProfileView{Page: s.NewPage(v, templates.SectionProfile), Name: page.Clean(name, 300), Errors: faults})
+		return s.showProfile(w, r, http.StatusBadRequest, v, templates.ProfileView{
+			Page: s.NewPage(v, templates.SectionProfile), Name: page.Clean(name, 300), Errors: faults,
+		})
 	}
 	if err != nil {
 		return err
@@ -56,7 +60,9 @@ func (s *Account) SecurityPage(w http.ResponseWriter, r *http.Request, v *page.V
 	return s.showSecurity(w, r, http.StatusOK, v, templates.SecurityView{Page: head})
 }
 
-func (s *Account) showSecurity(w http.ResponseWriter, r *http.Request, status int, v *page.Visitor, view templates.SecurityView) error {
+func (s *Account) showSecurity(
+	w http.ResponseWriter, r *http.Request, status int, v *page.Visitor, view templates.SecurityView,
+) error {
 	list, err := s.sessionsOf(r, v)
 	if err != nil {
 		return err
@@ -82,7 +88,8 @@ func (s *Account) sessionsOf(r *http.Request, v *page.Visitor) (list []storage.S
 // ChangePassword serves POST /settings/security/password. All other browsers are signed out by it.
 func (s *Account) ChangePassword(w http.ResponseWriter, r *http.Request, v *page.Visitor) error {
 	form := r.PostForm
-	// It starts a session of its own: counted before anything is done, and apart from what can be done without the password.
+	// It starts a session of its own: counted before anything is done, and apart from what can be done without the
+	// password.
 	if err := s.oauth.TakeSignIn(r.Context(), v.User.ID); err != nil {
 		return err
 	}
@@ -171,7 +178,8 @@ func (s *Account) EndOtherSessions(w http.ResponseWriter, r *http.Request, v *pa
 			return err
 		}
 		return s.store.Audit(ctx, storage.AuditEvent{
-			Action: "session.others_ended", WorkspaceID: personalID, Target: v.User.ID, Detail: map[string]string{"sessions": strconv.FormatInt(n, 10)},
+			Action: "session.others_ended", WorkspaceID: personalID, Target: v.User.ID,
+			Detail: map[string]string{"sessions": strconv.FormatInt(n, 10)},
 		}, "")
 	})
 	if err != nil {
@@ -197,7 +205,8 @@ func browserName(agent string) string {
 		}
 		return ""
 	}
-	browser := pick([2]string{"Edg", "Edge"}, [2]string{"OPR/", "Opera"}, [2]string{"SamsungBrowser", "Samsung Internet"}, [2]string{"Firefox/", "Firefox"},
+	browser := pick([2]string{"Edg", "Edge"}, [2]string{"OPR/", "Opera"}, [2]string{"SamsungBrowser", "Samsung " +
+		"Internet"}, [2]string{"Firefox/", "Firefox"},
 		[2]string{"FxiOS", "Firefox"}, [2]string{"CriOS", "Chrome"}, [2]string{"Chrome/", "Chrome"}, [2]string{"Safari/", "Safari"}, [2]string{"curl/", "curl"})
 	system := pick([2]string{"iPhone", "iPhone"}, [2]string{"iPad", "iPad"}, [2]string{"Android", "Android"}, [2]string{"Windows", "Windows"},
 		[2]string{"Mac OS X", "macOS"}, [2]string{"CrOS", "ChromeOS"}, [2]string{"Linux", "Linux"})
@@ -217,7 +226,8 @@ func (s *Account) ConfirmEndSession(w http.ResponseWriter, r *http.Request, v *p
 		return err
 	}
 	view := templates.ConfirmView{
-		Page: s.NewPage(v, templates.SectionSecurity), Title: "Sign out everywhere else?", Button: "Sign out everywhere else", CancelURL: "/settings/security",
+		Page: s.NewPage(v, templates.SectionSecurity), Title: "Sign out everywhere else?",
+		Button: "Sign out everywhere else", CancelURL: "/settings/security",
 		Stays: "This browser stays signed in, and apps you have allowed keep their access.",
 	}
 	id := r.PathValue("id")
@@ -236,7 +246,9 @@ func (s *Account) ConfirmEndSession(w http.ResponseWriter, r *http.Request, v *p
 		if name == "" {
 			name = "Unknown browser"
 		}
-		view.Ends = append(view.Ends, name+", "+x.Address+", last active on "+x.SeenAt.Time().UTC().Format("2 January 2006 at 15:04 UTC")+".")
+		view.Ends = append(
+			view.Ends, name+", "+x.Address+", last active on "+x.SeenAt.Time().UTC().Format("2 January 2006 at 15:04 UTC")+".",
+		)
 	}
 	if len(list) == 0 {
 		view.Ends = []string{"No other browser is signed in."}

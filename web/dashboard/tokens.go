@@ -30,7 +30,9 @@ func (s *Keys) Own(h keyHandler) page.UserHandler {
 func reach(all []storage.Workspace, role string) (list []templates.Reach) {
 	for _, ws := range all {
 		list = append(list, templates.Reach{
-			Slug: ws.Slug, Name: ws.Name, Disabled: !ws.DisabledAt.IsZero(), As: []templates.RoleAs{{Effective: oauth.LowerRole(ws.Role, role)}},
+			Slug: ws.Slug, Name: ws.Name, Disabled: !ws.DisabledAt.IsZero(), As: []templates.RoleAs{
+				{Effective: oauth.LowerRole(ws.Role, role)},
+			},
 		})
 	}
 	return list

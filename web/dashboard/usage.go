@@ -17,7 +17,10 @@ import (
 const usageRows = 100
 
 // UsagePage serves GET /settings/workspaces/{slug}/usage.
-func (s *Workspaces) UsagePage(w http.ResponseWriter, r *http.Request, v *page.Visitor, by oauth.Authority, ws storage.Workspace, all []storage.Workspace) error {
+func (s *Workspaces) UsagePage(
+	w http.ResponseWriter, r *http.Request, v *page.Visitor, by oauth.Authority, ws storage.Workspace,
+	all []storage.Workspace,
+) error {
 	head, err := s.PageWithNotice(w, r, v, templates.SectionWorkspaces)
 	if err != nil {
 		return err

@@ -25,7 +25,9 @@ func (s *Workspaces) ListPage(w http.ResponseWriter, r *http.Request, v *page.Vi
 	return s.showWorkspaces(w, r, http.StatusOK, v, templates.WorkspacesView{Page: head})
 }
 
-func (s *Workspaces) showWorkspaces(w http.ResponseWriter, r *http.Request, status int, v *page.Visitor, view templates.WorkspacesView) error {
+func (s *Workspaces) showWorkspaces(
+	w http.ResponseWriter, r *http.Request, status int, v *page.Visitor, view templates.WorkspacesView,
+) error {
 	list, err := s.store.WorkspacesOf(storage.System(r.Context()), v.User.ID)
 	if err != nil {
 		return err
@@ -59,22 +61,31 @@ func (s *Workspaces) Create(w http.ResponseWriter, r *http.Request, v *page.Visi
 	}
 	if faults := page.FieldErrors(err); faults != nil {
 		return s.showWorkspaces(w, r, http.StatusBadRequest, v, templates.WorkspacesView{
-			Page: s.NewPage(v, templates.SectionWorkspaces), NewName: page.Clean(name, 300), NewSlug: page.Clean(slug, 100), Errors: faults,
+			Page: s.NewPage(v, templates.SectionWorkspaces), NewName: page.Clean(name, 300), NewSlug: page.Clean(slug, 100),
+			Errors: faults,
 		})
 	}
 	if err != nil {
 		return err
 	}
-	return s.RedirectWithNotice(w, r, v, page.WorkspacesPath+"/"+made.ID+"/"+templates.TabMembers, "The workspace was created. Invite the people you work with.")
+	return s.RedirectWithNotice(
+		w, r, v, page.WorkspacesPath+"/"+made.ID+"/"+templates.TabMembers,
+		"The workspace was created. Invite the people you work with.",
+	)
 }
 
 // SettingsPage serves GET /settings/workspaces/{slug}.
-func (s *Workspaces) SettingsPage(w http.ResponseWriter, r *http.Request, v *page.Visitor, by oauth.Authority, ws storage.Workspace, all []storage.Workspace) error {
+func (s *Workspaces) SettingsPage(
+	w http.ResponseWriter, r *http.Request, v *page.Visitor, by oauth.Authority, ws storage.Workspace,
+	all []storage.Workspace,
+) error {
 	head, err := s.PageWithNotice(w, r, v, templates.SectionWorkspaces)
 	if err != nil {
 		return err
 	}
-	return s.showWorkspace(w, r, http.StatusOK, v, by, ws, all, templates.WorkspaceView{Page: head, Name: ws.Name}, ws.Plan)
+	return s.showWorkspace(
+		w, r, http.StatusOK, v, by, ws, all, templates.WorkspaceView{Page: head, Name: ws.Name}, ws.Plan,
+	)
 }
 
 // showWorkspace renders the settings of a workspace; plan is the one that is chosen in the form.
@@ -108,7 +119,9 @@ func (s *Workspaces) showWorkspace(w http.ResponseWriter, r *http.Request, statu
 }
 
 // contentOf counts what goes with a workspace.
-func (s *Workspaces) contentOf(ctx context.Context, v *page.Visitor, ws storage.Workspace) (n templates.WorkspaceContent, err error) {
+func (s *Workspaces) contentOf(
+	ctx context.Context, v *page.Visitor, ws storage.Workspace,
+) (n templates.WorkspaceContent, err error) {
 	members, err := s.store.Members(storage.System(ctx), ws.ID, "", oauth.MaxMembers)
 	if err != nil {
 		return n, err
@@ -127,7 +140,10 @@ func (s *Workspaces) contentOf(ctx context.Context, v *page.Visitor, ws storage.
 }
 
 // Update serves POST /settings/workspaces/{slug}.
-func (s *Workspaces) Update(w http.ResponseWriter, r *http.Request, v *page.Visitor, by oauth.Authority, ws storage.Workspace, all []storage.Workspace) error {
+func (s *Workspaces) Update(
+	w http.ResponseWriter, r *http.Request, v *page.Visitor, by oauth.Authority, ws storage.Workspace,
+	all []storage.Workspace,
+) error {
 	name, plan := r.PostForm.Get("name"), ws.Plan
 	var chosen *string
 	if r.PostForm.Has("plan") {
@@ -137,7 +153,9 @@ func (s *Workspaces) Update(w http.ResponseWriter, r *http.Request, v *page.Visi
 	_, err := s.oauth.UpdateWorkspace(r.Context(), by, ws, &name, chosen)
 	if faults := page.FieldErrors(err); faults != nil {
 		return s.showWorkspace(w, r, http.StatusBadRequest, v, by, ws, all,
-			templates.WorkspaceView{Page: s.NewPage(v, templates.SectionWorkspaces), Name: page.Clean(name, 300), Errors: faults}, plan)
+			templates.WorkspaceView{
+				Page: s.NewPage(v, templates.SectionWorkspaces), Name: page.Clean(name, 300), Errors: faults,
+			}, plan)
 	}
 	if err != nil {
 		return err
@@ -146,12 +164,17 @@ func (s *Workspaces) Update(w http.ResponseWriter, r *http.Request, v *page.Visi
 }
 
 // Leave serves POST /settings/workspaces/{slug}/leave.
-func (s *Workspaces) Leave(w http.ResponseWriter, r *http.Request, v *page.Visitor, by oauth.Authority, ws storage.Workspace, _ []storage.Workspace) error {
+func (s *Workspaces) Leave(
+	w http.ResponseWriter, r *http.Request, v *page.Visitor, by oauth.Authority, ws storage.Workspace,
+	_ []storage.Workspace,
+) error {
 	err := s.oauth.RemoveMember(r.Context(), by, ws, v.User.ID)
 	if errors.Is(err, storage.ErrConflict) {
 		return &page.Error{
-			Status: http.StatusConflict, Heading: "You cannot leave this workspace", Cause: err, BackURL: page.WorkspacePath(ws), BackText: "Back to the workspace",
-			Message: "A workspace must have at least one owner, and you are the only one. Make another member an owner first, or delete the workspace.",
+			Status: http.StatusConflict, Heading: "You cannot leave this workspace", Cause: err,
+			BackURL: page.WorkspacePath(ws), BackText: "Back to the workspace",
+			Message: "A workspace must have at least one owner, and you are the only one. Make another member an owner first, " +
+				"or delete the workspace.",
 		}
 	}
 	if err != nil {
@@ -161,7 +184,10 @@ func (s *Workspaces) Leave(w http.ResponseWriter, r *http.Request, v *page.Visit
 }
 
 // Delete serves POST /settings/workspaces/{slug}/delete. The workspace's slug must be typed.
-func (s *Workspaces) Delete(w http.ResponseWriter, r *http.Request, v *page.Visitor, by oauth.Authority, ws storage.Workspace, all []storage.Workspace) error {
+func (s *Workspaces) Delete(
+	w http.ResponseWriter, r *http.Request, v *page.Visitor, by oauth.Authority, ws storage.Workspace,
+	all []storage.Workspace,
+) error {
 	if err := by.May(oauth.MayDeleteWorkspace); err != nil {
 		return err
 	}
@@ -174,7 +200,8 @@ func (s *Workspaces) Delete(w http.ResponseWriter, r *http.Request, v *page.Visi
 	err := s.oauth.DeleteWorkspace(r.Context(), by, ws)
 	if errors.Is(err, storage.ErrConflict) {
 		return &page.Error{
-			Status: http.StatusConflict, Heading: "This workspace cannot be deleted", Cause: err, BackURL: page.WorkspacePath(ws), BackText: "Back to the workspace",
+			Status: http.StatusConflict, Heading: "This workspace cannot be deleted", Cause: err,
+			BackURL: page.WorkspacePath(ws), BackText: "Back to the workspace",
 			Message: "It is your personal workspace. It is deleted with your account.",
 		}
 	}

@@ -30,6 +30,7 @@ func Confirmed(ask, act UserHandler) UserHandler {
 	}
 }
 
+// AskFirst answers with a page that asks whether to do what the form was sent for.
 func (s *Pages) AskFirst(w http.ResponseWriter, r *http.Request, view templates.ConfirmView) error {
 	view.Action = r.URL.EscapedPath()
 	return s.Render(w, r, http.StatusOK, view.Nonce, templates.ConfirmPage(view))
@@ -53,7 +54,9 @@ func (s *Pages) AppNames(ctx context.Context, grants []storage.Grant) (names []s
 }
 
 // ActiveKeyNames are the keys or tokens of an owner that are neither revoked nor expired.
-func (s *Pages) ActiveKeyNames(ctx context.Context, owner storage.KeyOwner, f storage.KeyFilter) (names []string, err error) {
+func (s *Pages) ActiveKeyNames(
+	ctx context.Context, owner storage.KeyOwner, f storage.KeyFilter,
+) (names []string, err error) {
 	f.Limit = apikey.MaxKeys
 	list, err := s.store.Keys(ctx, owner, f)
 	if err != nil {

@@ -25,6 +25,7 @@ func cookieName(name string, secure bool) string {
 // cookieLength is that of 32 random bytes in base64url.
 const cookieLength = 43
 
+// RandomText is 32 random bytes in base64url.
 func RandomText() string {
 	var b [32]byte
 	_, _ = rand.Read(b[:]) // never fails
@@ -43,16 +44,21 @@ func (s *Pages) SetCookie(w http.ResponseWriter, name, value string, lifetime ti
 		age = -1
 	}
 	//nolint:gosec // Secure where the issuer is https
-	http.SetCookie(w, &http.Cookie{Name: cookieName(name, s.secure), Value: value, Path: "/", MaxAge: age, Secure: s.secure, HttpOnly: true, SameSite: http.SameSiteLaxMode})
+	http.SetCookie(w, &http.Cookie{
+		Name: cookieName(name, s.secure), Value: value, Path: "/", MaxAge: age, Secure: s.secure, HttpOnly: true,
+		SameSite: http.SameSiteLaxMode,
+	})
 }
 
 // deviceMark tells a browser in which this account signed in before. It opens nothing: it only lets its owner try a
 // password while somebody elsewhere keeps the account throttled. A changed password makes it worthless.
 func (s *Pages) deviceMark(user storage.User) string {
-	return s.oauth.FormToken("device", storage.EmailKey(user.Email), user.PasswordChangedAt.Time().Format(time.RFC3339Nano))
+	return s.oauth.FormToken(
+		"device", storage.EmailKey(user.Email), user.PasswordChangedAt.Time().Format(time.RFC3339Nano),
+	)
 }
 
-// knownDevice tells whether the browser holds the mark of the account behind an address.
+// knownDevice reports whether the browser holds the mark of the account behind an address.
 func (s *Pages) knownDevice(ctx context.Context, r *http.Request, email string) (bool, error) {
 	c, err := s.Cookie(r, "doorward-device")
 	if err != nil || len(c.Value) != cookieLength {
@@ -65,7 +71,9 @@ func (s *Pages) knownDevice(ctx context.Context, r *http.Request, email string) 
 	if err != nil {
 		return false, fmt.Errorf("known device: %w", err)
 	}
-	return s.oauth.FormTokenFits(c.Value, "device", storage.EmailKey(u.Email), u.PasswordChangedAt.Time().Format(time.RFC3339Nano)), nil
+	return s.oauth.FormTokenFits(
+		c.Value, "device", storage.EmailKey(u.Email), u.PasswordChangedAt.Time().Format(time.RFC3339Nano),
+	), nil
 }
 
 // Attempt is a password that somebody gave for an account.

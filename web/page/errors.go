@@ -24,10 +24,12 @@ type Error struct {
 	RetryAfter time.Duration
 	BackURL    string
 	BackText   string
-	AnswerURL  string // in place of BackURL: the redirect URI of an app with our answer, which may have a scheme of its own
-	Cause      error
+	// in place of BackURL: the redirect URI of an app with our answer, which may have a scheme of its own
+	AnswerURL string
+	Cause     error
 }
 
+// Error implements error; the text is for the log.
 func (e *Error) Error() string {
 	if e.Cause != nil {
 		return e.Heading + ": " + e.Cause.Error()
@@ -35,12 +37,18 @@ func (e *Error) Error() string {
 	return e.Heading
 }
 
+// Unwrap returns the cause; nil where there is none.
 func (e *Error) Unwrap() error { return e.Cause }
 
+// NotFound is the page for an address that leads nowhere, or to something the visitor may not see.
 func NotFound() *Error {
-	return &Error{Status: http.StatusNotFound, Heading: "Page not found", Message: "The page doesn't exist, or it was removed.", BackURL: "/", BackText: "Go to your settings"}
+	return &Error{
+		Status: http.StatusNotFound, Heading: "Page not found", Message: "The page doesn't exist, or it was removed.",
+		BackURL: "/", BackText: "Go to your settings",
+	}
 }
 
+// NotVerified refuses a form that did not come from its own page, with 403.
 func NotVerified(message string) *Error {
 	return &Error{Status: http.StatusForbidden, Heading: "We couldn't verify this form", Message: message}
 }
@@ -60,24 +68,40 @@ func asPageError(err error) *Error {
 	switch {
 	case errors.Is(err, storage.ErrUnavailable), errors.Is(err, identity.ErrBusy), errors.Is(err, context.DeadlineExceeded), errors.Is(err, context.Canceled),
 		errors.As(err, &protocol) && protocol.Code == oauth.TemporarilyUnavailable:
-		return &Error{Status: http.StatusServiceUnavailable, Heading: "Not available right now", Message: "Nothing is lost. Wait a moment, then load this page again.", RetryAfter: time.Second, Cause: err}
+		return &Error{
+			Status: http.StatusServiceUnavailable, Heading: "Not available right now",
+			Message: "Nothing is lost. Wait a moment, then load this page again.", RetryAfter: time.Second, Cause: err,
+		}
 	case errors.As(err, &throttled):
-		return &Error{Status: http.StatusTooManyRequests, Heading: "Too many attempts", Message: TooManyAttempts(throttled), RetryAfter: throttled.RetryAfter, Cause: err}
+		return &Error{
+			Status: http.StatusTooManyRequests, Heading: "Too many attempts", Message: TooManyAttempts(throttled),
+			RetryAfter: throttled.RetryAfter, Cause: err,
+		}
 	case errors.As(err, &tooMany):
 		return &Error{
 			Status: http.StatusTooManyRequests, Heading: "Too many changes", RetryAfter: tooMany.RetryAfter, Cause: err,
-			Message: "You, or programs acting for you, have made too many changes in a short time. Nothing was changed. Wait " + inWords(tooMany.RetryAfter) + ", then try again. You can still revoke and delete.",
+			Message: "You, or programs acting for you, have made too many changes in a short time. Nothing was changed. Wait " +
+				inWords(tooMany.RetryAfter) + ", then try again. You can still revoke and delete.",
 		}
 	case errors.As(err, &authorize):
-		return &Error{Status: http.StatusBadRequest, Heading: "The app's request cannot be answered", Message: authorize.Description, Cause: err}
+		return &Error{
+			Status: http.StatusBadRequest, Heading: "The app's request cannot be answered", Message: authorize.Description,
+			Cause: err,
+		}
 	case errors.As(err, &tooLarge):
-		return &Error{Status: http.StatusRequestEntityTooLarge, Heading: "Too large", Message: "What you sent is too large for this page.", Cause: err}
+		return &Error{
+			Status: http.StatusRequestEntityTooLarge, Heading: "Too large", Message: "What you sent is too large for this page.",
+			Cause: err,
+		}
 	case errors.As(err, &no):
 		return &Error{Status: http.StatusForbidden, Heading: "You don't have permission", Message: no.Message, Cause: err}
 	case errors.Is(err, storage.ErrNotFound):
 		return NotFound()
 	}
-	return &Error{Status: http.StatusInternalServerError, Heading: "Something went wrong", Message: "This is our fault. If it happens again, send the request ID to the server's administrator.", Cause: err}
+	return &Error{
+		Status: http.StatusInternalServerError, Heading: "Something went wrong",
+		Message: "This is our fault. If it happens again, send the request ID to the server's administrator.", Cause: err,
+	}
 }
 
 // TooManyAttempts says what to do about passwords that were wrong too often.
@@ -96,7 +120,8 @@ func (s *Pages) WriteError(w http.ResponseWriter, r *http.Request, err error) {
 	}
 	view := templates.ErrorView{
 		Page: s.NewPage(nil, ""), Status: e.Status, Heading: e.Heading, Message: e.Message,
-		RequestID: w.Header().Get("X-Request-Id"), BackURL: e.BackURL, BackText: e.BackText, AnswerURL: templ.SafeURL(e.AnswerURL),
+		RequestID: w.Header().Get("X-Request-Id"), BackURL: e.BackURL, BackText: e.BackText,
+		AnswerURL: templ.SafeURL(e.AnswerURL),
 	}
 	if e.BackURL == "" && e.AnswerURL == "" {
 		view.BackURL, view.BackText = wayOn(r, e.Status)
@@ -118,7 +143,8 @@ func (s *Pages) WriteError(w http.ResponseWriter, r *http.Request, err error) {
 func wayOn(r *http.Request, status int) (to, text string) {
 	again := r.URL.RequestURI()
 	sameHost := strings.HasPrefix(again, "/") && !strings.HasPrefix(again, "//") && !strings.Contains(again, "\\")
-	if r.Method == http.MethodGet && sameHost && (status == http.StatusTooManyRequests || status >= http.StatusInternalServerError) {
+	if r.Method == http.MethodGet && sameHost && (status == http.StatusTooManyRequests ||
+		status >= http.StatusInternalServerError) {
 		return again, "Try again"
 	}
 	return "/", "Go to your settings"

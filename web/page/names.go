@@ -19,8 +19,11 @@ type Names struct {
 	invited map[string]string
 }
 
+// NamesIn returns an empty Names for the pages of a workspace.
 func (s *Pages) NamesIn(ws storage.Workspace) *Names {
-	return &Names{s: s, Workspace: ws, people: s.NewPeople(), known: map[string]templates.Named{}, Owners: map[string]string{}}
+	return &Names{
+		s: s, Workspace: ws, people: s.NewPeople(), known: map[string]templates.Named{}, Owners: map[string]string{},
+	}
 }
 
 // Learn looks up the workspace's own keys and apps among ids. ctx speaks for its tenant.
@@ -49,7 +52,8 @@ func (n *Names) Learn(ctx context.Context, ids ...string) error {
 	return nil
 }
 
-// Of is what an id stands for: what was learnt, else a person, the workspace, a personal access token of a member, an app
+// Of is what an id stands for: what was learnt, else a person, the workspace, a personal access token of a member, an
+// app
 // of somebody else that a member let in, or an open invitation.
 func (n *Names) Of(ctx context.Context, id string) (templates.Named, error) {
 	if x, ok := n.known[id]; ok || id == "" {

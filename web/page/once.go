@@ -34,10 +34,15 @@ type OneTimeSecret struct {
 
 var errSentTwice = errors.New("the form was sent twice")
 
-// CreateOnce creates what a form of ours asks for, in a transaction, once however often the form is sent, and keeps the secret, sealed, for
-// the page that shows it to this session: view is its name, for TakeSecret. For the form that was sent again, x has the ID
+// CreateOnce creates what a form of ours asks for, in a transaction, once however often the form is sent, and keeps the
+// secret, sealed, for
+// the page that shows it to this session: view is its name, for TakeSecret. For the form that was sent again, x has the
+// ID
 // alone. A form without its id, which no page of ours sends, creates one each time.
-func (s *Pages) CreateOnce(ctx context.Context, r *http.Request, v *Visitor, workspaceID string, create func(ctx context.Context) (OneTimeSecret, error)) (x OneTimeSecret, view string, err error) {
+func (s *Pages) CreateOnce(
+	ctx context.Context, r *http.Request, v *Visitor, workspaceID string,
+	create func(ctx context.Context) (OneTimeSecret, error),
+) (x OneTimeSecret, view string, err error) {
 	said := maps.Clone(r.PostForm)
 	delete(said, "password")
 	if len(said.Get("form")) != cookieLength {
@@ -54,7 +59,8 @@ func (s *Pages) CreateOnce(ctx context.Context, r *http.Request, v *Visitor, wor
 			return fmt.Errorf("keep the secret: %w", err)
 		}
 		err = s.store.KeepAnswer(ctx, storage.IdempotentAnswer{
-			Digest: digest, WorkspaceID: workspaceID, UserID: v.User.ID, Request: digest, Status: http.StatusSeeOther, Answer: s.oauth.Seal(oauth.AnswerPurpose(digest), text),
+			Digest: digest, WorkspaceID: workspaceID, UserID: v.User.ID, Request: digest, Status: http.StatusSeeOther,
+			Answer: s.oauth.Seal(oauth.AnswerPurpose(digest), text),
 		})
 		if errors.Is(err, storage.ErrExists) {
 			return errSentTwice
@@ -73,7 +79,8 @@ func (s *Pages) CreateOnce(ctx context.Context, r *http.Request, v *Visitor, wor
 // viewDigest binds the page of a secret to the session that created it.
 func viewDigest(v *Visitor, view string) []byte { return Digest("secret", v.Row.ID, view) }
 
-// keptSecret is what CreateOnce kept, and how it is sealed. Sealed under a secret that is gone it is as if it were shown.
+// keptSecret is what CreateOnce kept, and how it is sealed. Sealed under a secret that is gone it is as if it were
+// shown.
 // storage.ErrNotFound: nothing is kept.
 func (s *Pages) keptSecret(ctx context.Context, digest []byte) (x OneTimeSecret, sealed string, err error) {
 	kept, err := s.store.KeptAnswer(ctx, digest)
@@ -124,7 +131,8 @@ func (s *Pages) TakeSecret(r *http.Request, v *Visitor) (x OneTimeSecret, err er
 func AlreadyShown(base string, x OneTimeSecret) *Error {
 	e := &Error{
 		Status: http.StatusGone, Heading: "This secret was already shown", BackURL: base, BackText: "Go on",
-		Message: "It is shown only once, in the browser where it was created. Nothing new was created. If you did not copy it, create a new one.",
+		Message: "It is shown only once, in the browser where it was created. Nothing new was created. If you did not copy " +
+			"it, create a new one.",
 	}
 	if x.ID != "" {
 		e.BackURL = base + "/" + x.ID

@@ -91,16 +91,25 @@ func (s *Pages) ForAnyoneRaw(h Handler) http.Handler {
 // EncodedBody is what is said about a form that oauth.IsEncoded finds compressed.
 func EncodedBody(w http.ResponseWriter) *Error {
 	w.Header().Set("Accept-Encoding", "identity")
-	return &Error{Status: http.StatusUnsupportedMediaType, Heading: "We couldn't read this form", Message: oauth.EncodedBody}
+	return &Error{
+		Status: http.StatusUnsupportedMediaType, Heading: "We couldn't read this form", Message: oauth.EncodedBody,
+	}
 }
 
 // parsePost reads a form, and nothing from the query.
 func parsePost(r *http.Request) error {
-	if contentType := r.Header.Get("Content-Type"); contentType != "" && !strings.HasPrefix(contentType, "application/x-www-form-urlencoded") {
-		return &Error{Status: http.StatusBadRequest, Heading: "We couldn't read this form", Message: "Go back, reload the page, and submit the form again."}
+	if contentType := r.Header.Get("Content-Type"); contentType != "" &&
+		!strings.HasPrefix(contentType, "application/x-www-form-urlencoded") {
+		return &Error{
+			Status: http.StatusBadRequest, Heading: "We couldn't read this form",
+			Message: "Go back, reload the page, and submit the form again.",
+		}
 	}
 	if err := r.ParseForm(); err != nil {
-		e := &Error{Status: http.StatusBadRequest, Heading: "We couldn't read this form", Message: "Go back, reload the page, and submit the form again.", Cause: err}
+		e := &Error{
+			Status: http.StatusBadRequest, Heading: "We couldn't read this form",
+			Message: "Go back, reload the page, and submit the form again.", Cause: err,
+		}
 		if p := asPageError(err); p.Status == http.StatusRequestEntityTooLarge {
 			return p
 		}
@@ -120,7 +129,10 @@ func (s *Pages) ForUsers(h UserHandler) http.Handler {
 			return s.proven(w, r, v, h)
 		}
 		if r.Method != http.MethodGet && r.Method != http.MethodHead {
-			return &Error{Status: http.StatusUnauthorized, Heading: "You are signed out", Message: "Nothing was changed. Sign in and try again.", BackURL: "/login", BackText: "Sign in"}
+			return &Error{
+				Status: http.StatusUnauthorized, Heading: "You are signed out",
+				Message: "Nothing was changed. Sign in and try again.", BackURL: "/login", BackText: "Sign in",
+			}
 		}
 		return Redirect(w, "/login?return_to="+url.QueryEscape(r.URL.RequestURI()))
 	})
@@ -149,7 +161,9 @@ func (s *Pages) NewPage(v *Visitor, section string) templates.Page {
 }
 
 // PageWithNotice is page with the notice that was kept for the visitor.
-func (s *Pages) PageWithNotice(w http.ResponseWriter, r *http.Request, v *Visitor, section string) (templates.Page, error) {
+func (s *Pages) PageWithNotice(
+	w http.ResponseWriter, r *http.Request, v *Visitor, section string,
+) (templates.Page, error) {
 	p := s.NewPage(v, section)
 	notice, undo, err := s.takeNotice(w, r, v)
 	if err != nil {
@@ -164,7 +178,8 @@ func (s *Pages) PageWithNotice(w http.ResponseWriter, r *http.Request, v *Visito
 func (s *Pages) pageHeaders(w http.ResponseWriter, nonce string, formTargets ...string) {
 	h := w.Header()
 	h.Set("Content-Type", "text/html; charset=utf-8")
-	h.Set("Content-Security-Policy", "default-src 'none'; style-src 'self'; script-src 'nonce-"+nonce+"'; img-src 'self'; font-src 'self'; connect-src 'self'; form-action "+
+	h.Set("Content-Security-Policy", "default-src 'none'; style-src 'self'; script-src 'nonce-"+nonce+"'; img-src "+
+		"'self'; font-src 'self'; connect-src 'self'; form-action "+
 		strings.Join(append([]string{"'self'"}, formTargets...), " ")+"; base-uri 'none'; frame-ancestors 'none'")
 	h.Set("X-Frame-Options", "DENY")
 	h.Set("X-Content-Type-Options", "nosniff")
@@ -184,13 +199,16 @@ func challenge(w http.ResponseWriter, status int) {
 
 // Render answers with a page. It is made whole before the first byte goes out, so that a fault gives an error page,
 // not half of one.
-func (s *Pages) Render(w http.ResponseWriter, r *http.Request, status int, nonce string, c templ.Component, formTargets ...string) error {
+func (s *Pages) Render(
+	w http.ResponseWriter, r *http.Request, status int, nonce string, c templ.Component, formTargets ...string,
+) error {
 	var body bytes.Buffer
 	if err := c.Render(r.Context(), &body); err != nil {
 		return fmt.Errorf("render: %w", err)
 	}
 	s.pageHeaders(w, nonce, formTargets...)
-	if strings.HasPrefix(r.URL.Path, "/settings/") || strings.HasPrefix(r.URL.Path, "/admin/") || strings.HasPrefix(r.URL.Path, JoinPath) {
+	if strings.HasPrefix(r.URL.Path, "/settings/") || strings.HasPrefix(r.URL.Path, "/admin/") ||
+		strings.HasPrefix(r.URL.Path, JoinPath) {
 		// Not on login and consent, which apps open in windows of their own and wait for.
 		w.Header().Set("Cross-Origin-Opener-Policy", "same-origin")
 	}
@@ -222,7 +240,7 @@ func Bounded(next http.Handler) http.Handler {
 	})
 }
 
-// CanonicalPath tells whether http.ServeMux would take the path as it is, instead of redirecting to a cleaner one.
+// CanonicalPath reports whether http.ServeMux would take the path as it is, instead of redirecting to a cleaner one.
 func CanonicalPath(u *url.URL) bool {
 	p := u.Path
 	if p == "" || p[0] != '/' || strings.ContainsAny(p, "\x00\\") {

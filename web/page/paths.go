@@ -10,6 +10,7 @@ import (
 // JoinPath is where invitations lead; their word follows.
 const JoinPath = "/join/"
 
+// DefaultPage is where a user starts after signing in.
 const DefaultPage = "/settings/profile"
 
 // SafeReturn is where to go on after signing in: a path of ours, else the settings. Anything that a browser could read
@@ -23,7 +24,8 @@ func SafeReturn(to string) string {
 	if err != nil || u.Host != "" || u.Scheme != "" || u.User != nil || !CanonicalPath(u) {
 		return DefaultPage
 	}
-	if !strings.HasPrefix(u.Path, "/settings/") && !strings.HasPrefix(u.Path, "/admin/") && !strings.HasPrefix(u.Path, JoinPath) && u.Path != "/" {
+	if !strings.HasPrefix(u.Path, "/settings/") && !strings.HasPrefix(u.Path, "/admin/") &&
+		!strings.HasPrefix(u.Path, JoinPath) && u.Path != "/" {
 		return DefaultPage
 	}
 	return to

@@ -13,6 +13,7 @@ type People struct {
 	known map[string]string
 }
 
+// NewPeople returns an empty People.
 func (s *Pages) NewPeople() *People { return &People{s: s, known: map[string]string{}} }
 
 // Name is how to call a user; empty where there is none any more.

@@ -14,7 +14,9 @@ import (
 
 // StepUp asks for the password again when it was given too long ago. It returns the visitor with a session that is
 // fresh, or a sentence for the password field with the status that it is sent with.
-func (s *Pages) StepUp(w http.ResponseWriter, r *http.Request, v *Visitor, password string) (_ *Visitor, fault string, status int, err error) {
+func (s *Pages) StepUp(
+	w http.ResponseWriter, r *http.Request, v *Visitor, password string,
+) (_ *Visitor, fault string, status int, err error) {
 	if s.Fresh(v) {
 		return v, "", 0, nil
 	}
@@ -43,7 +45,9 @@ func (s *Pages) StepUp(w http.ResponseWriter, r *http.Request, v *Visitor, passw
 // uncounted are the last words of the addresses of forms that oauth.Server.TakeChange is not asked about: what ends
 // something once and for good, or changes nothing; and the password, which TakeSignIn counts, so that programs that act
 // for a person cannot keep them from changing it.
-var uncounted = []string{"revoke", "delete", "remove", "withdraw", "leave", "end", "end-others", "end-all", "password", "search"}
+var uncounted = []string{
+	"revoke", "delete", "remove", "withdraw", "leave", "end", "end-others", "end-all", "password", "search",
+}
 
 // proven serves h. Where h answers oauth.ErrStale, having done nothing, it asks for the password and then serves h once
 // more, so that every form that gives lasting power asks in the same way.
@@ -69,7 +73,9 @@ const ProofField = "current_password"
 
 // Prove makes a session fresh with the password that a form brings. Where it brings none, or a wrong one, prove answers
 // with a page that asks for it and sends the form again (done); such forms may lead to the targets.
-func (s *Pages) Prove(w http.ResponseWriter, r *http.Request, v *Visitor, formTargets ...string) (_ *Visitor, done bool, err error) {
+func (s *Pages) Prove(
+	w http.ResponseWriter, r *http.Request, v *Visitor, formTargets ...string,
+) (_ *Visitor, done bool, err error) {
 	v, fault, status, err := s.StepUp(w, r, v, r.PostForm.Get(ProofField))
 	if err != nil || fault == "" {
 		return v, false, err
@@ -88,7 +94,7 @@ func (s *Pages) Prove(w http.ResponseWriter, r *http.Request, v *Visitor, formTa
 	return v, true, s.Render(w, r, status, view.Nonce, templates.ProofPage(view), formTargets...)
 }
 
-// Fresh tells whether the password was given lately enough to make a secret.
+// Fresh reports whether the password was given lately enough to make a secret.
 func (s *Pages) Fresh(v *Visitor) bool {
 	return s.store.Now().Sub(v.Row.AuthTime) <= freshness
 }

@@ -51,7 +51,9 @@ func (s *sessionStore) Get(r *http.Request, name string) (*sessions.Session, err
 func (s *sessionStore) New(r *http.Request, name string) (*sessions.Session, error) {
 	session := sessions.NewSession(s, name)
 	session.IsNew = true
-	session.Options = &sessions.Options{Path: "/", MaxAge: int(sessionAbsolute.Seconds()), Secure: s.secure, HttpOnly: true, SameSite: http.SameSiteLaxMode}
+	session.Options = &sessions.Options{
+		Path: "/", MaxAge: int(sessionAbsolute.Seconds()), Secure: s.secure, HttpOnly: true, SameSite: http.SameSiteLaxMode,
+	}
 	cookies := r.CookiesNamed(name)
 	// Of two cookies one was planted, and nobody knows which.
 	if len(cookies) != 1 || len(cookies[0].Value) != cookieLength {
@@ -118,6 +120,7 @@ type Visitor struct {
 	User    storage.User
 }
 
+// SignedIn reports whether the visitor is signed in.
 func (v *Visitor) SignedIn() bool { return v.User.ID != "" }
 
 // AuthTime is when the password was last given in this session; zero when nobody is signed in.
@@ -179,7 +182,9 @@ func (s *Pages) holder(r *http.Request) (*Visitor, error) {
 
 // StartSession signs a user in: a new session with a new cookie takes the place of the browser's old one, so that a
 // cookie somebody planted before is worth nothing.
-func (s *Pages) StartSession(w http.ResponseWriter, r *http.Request, old *Visitor, user storage.User) (*Visitor, error) {
+func (s *Pages) StartSession(
+	w http.ResponseWriter, r *http.Request, old *Visitor, user storage.User,
+) (*Visitor, error) {
 	if err := s.oauth.TakeSignIn(r.Context(), user.ID); err != nil {
 		return nil, err
 	}
@@ -188,7 +193,10 @@ func (s *Pages) StartSession(w http.ResponseWriter, r *http.Request, old *Visito
 
 // StartSessionBy is StartSession for a user who proved who they are with a credential, which use uses up in the same
 // transaction.
-func (s *Pages) StartSessionBy(w http.ResponseWriter, r *http.Request, old *Visitor, user storage.User, credential string, use func(context.Context) error) (*Visitor, error) {
+func (s *Pages) StartSessionBy(
+	w http.ResponseWriter, r *http.Request, old *Visitor, user storage.User, credential string,
+	use func(context.Context) error,
+) (*Visitor, error) {
 	now, text := s.store.Now(), RandomText()
 	row := storage.Session{
 		ID: storage.NewID("session"), Digest: storage.Digest(text), UserID: user.ID, Data: "{}", AuthTime: now,
@@ -217,7 +225,8 @@ func (s *Pages) StartSessionBy(w http.ResponseWriter, r *http.Request, old *Visi
 // renewGrace is how long the cookie before still opens a session whose user has given their password again.
 const renewGrace = time.Minute
 
-// renewSession notes that the user of a session has given their password again. The session stays, with another cookie, so
+// renewSession notes that the user of a session has given their password again. The session stays, with another cookie,
+// so
 // that a stolen one is soon worth nothing, and never worth the proof. That cookie follows from the one
 // before: a form that was sent twice proves the same twice, and is answered with the same cookie, whichever answer the
 // browser takes.
@@ -245,7 +254,10 @@ func (s *Pages) renewSession(w http.ResponseWriter, r *http.Request, v *Visitor)
 
 // openSession notes that a user has proved with a credential who they are, with the change that this makes to their
 // sessions, and gives the browser the cookie for it. The password must still be what it was when the proof was judged.
-func (s *Pages) openSession(w http.ResponseWriter, r *http.Request, user storage.User, credential, cookie string, lifetime time.Duration, change func(context.Context) error) error {
+func (s *Pages) openSession(
+	w http.ResponseWriter, r *http.Request, user storage.User, credential, cookie string, lifetime time.Duration,
+	change func(context.Context) error,
+) error {
 	err := s.store.InTx(storage.System(r.Context()), func(ctx context.Context) error {
 		if err := s.store.PasswordStill(ctx, user.ID, user.PasswordChangedAt); err != nil {
 			return err
@@ -258,7 +270,11 @@ func (s *Pages) openSession(w http.ResponseWriter, r *http.Request, user storage
 		}, user.ID)
 	})
 	if errors.Is(err, storage.ErrConflict) {
-		return &Error{Status: http.StatusForbidden, Heading: "You are not signed in", Message: "Your password was changed or your account was disabled while you were signing in. Sign in again.", BackURL: "/login", BackText: "Sign in", Cause: err}
+		return &Error{
+			Status: http.StatusForbidden, Heading: "You are not signed in",
+			Message: "Your password was changed or your account was disabled while you were signing in. Sign in again.",
+			BackURL: "/login", BackText: "Sign in", Cause: err,
+		}
 	}
 	if err != nil {
 		return fmt.Errorf("open the session: %w", err)

@@ -43,7 +43,7 @@ func Clean(text string, limit int) string {
 	return text
 }
 
-// plain tells whether text is printable ASCII, as nearly all of it is.
+// plain reports whether text is printable ASCII, as nearly all of it is.
 func plain(text string) bool {
 	for i := range len(text) {
 		if text[i] < ' ' || text[i] > '~' {
@@ -100,11 +100,15 @@ func FieldErrors(err error) map[string]string {
 
 // fieldLabels are what the sentences of oauth.Invalid begin with.
 var fieldLabels = map[string]string{
-	"name": "The name", "site": "The website", "redirect_uris": "The redirect URIs:", "scope": "The scope", "resource": "The API", "grant": "The grant",
-	"kind": "The kind", "pkce": "PKCE", "grace": "The grace period", "note": "The note", "environment": "The environment", "expires": "The expiry", "role": "The role",
-	"plan": "The plan", "rate limit": "The rate limit", "addresses": "The allowed IP addresses:", "key": "It", "slug": "The slug", "email": "That",
+	"name": "The name", "site": "The website", "redirect_uris": "The redirect URIs:", "scope": "The scope",
+	"resource": "The API", "grant": "The grant",
+	"kind": "The kind", "pkce": "PKCE", "grace": "The grace period", "note": "The note", "environment": "The environment",
+	"expires": "The expiry", "role": "The role",
+	"plan": "The plan", "rate limit": "The rate limit", "addresses": "The allowed IP addresses:", "key": "It",
+	"slug": "The slug", "email": "That",
 }
 
+// Sentence is text with a capital first letter and a full stop.
 func Sentence(text string) string {
 	text = strings.TrimSpace(text)
 	if text == "" {

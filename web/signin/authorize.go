@@ -77,7 +77,9 @@ func (s *Handlers) Authorize(w http.ResponseWriter, r *http.Request) error {
 }
 
 // refuse tells the app, or, where it is not trusted with sending people around unasked, the person.
-func (s *Handlers) refuse(w http.ResponseWriter, r *http.Request, a *oauth.AuthorizeRequest, v *page.Visitor, refused *oauth.AuthorizeError) error {
+func (s *Handlers) refuse(
+	w http.ResponseWriter, r *http.Request, a *oauth.AuthorizeRequest, v *page.Visitor, refused *oauth.AuthorizeError,
+) error {
 	n := oauth.Note(r.Context())
 	n.ErrorCode, n.Cause = refused.Code, refused
 	allowedBefore := false
@@ -102,9 +104,16 @@ func (s *Handlers) approveFailed(w http.ResponseWriter, a *oauth.AuthorizeReques
 	case errors.As(err, &refused) && refused.RedirectTo != "":
 		return page.Redirect(w, refused.RedirectTo)
 	case errors.Is(err, oauth.ErrNotAllowed):
-		e = &page.Error{Status: http.StatusConflict, Heading: "The app's access was revoked", Message: "No access was granted. To allow the app, start again from the app.", Cause: err}
+		e = &page.Error{
+			Status: http.StatusConflict, Heading: "The app's access was revoked",
+			Message: "No access was granted. To allow the app, start again from the app.", Cause: err,
+		}
 	case errors.Is(err, storage.ErrNotFound):
-		e = &page.Error{Status: http.StatusForbidden, Heading: "You no longer have permission", Message: "Your account or membership was removed, or the app was deleted, while this page was open. No access was granted.", Cause: err}
+		e = &page.Error{
+			Status: http.StatusForbidden, Heading: "You no longer have permission",
+			Message: "Your account or membership was removed, or the app was deleted, while this page was open. No access was granted.",
+			Cause:   err,
+		}
 	default:
 		return err
 	}
@@ -164,13 +173,16 @@ func (p *place) choose(like func(storage.Workspace) bool) bool {
 // decision is the person's yes to scopes. A flow id says that they were asked.
 func (p *place) decision(scopes []string, flowID string) oauth.Decision {
 	return oauth.Decision{
-		UserID: p.visitor.User.ID, SessionID: p.visitor.Row.ID, WorkspaceID: p.workspace.ID, Role: p.workspace.Role, AuthTime: p.visitor.AuthTime(),
-		Scopes: scopes, FlowID: flowID,
+		UserID: p.visitor.User.ID, SessionID: p.visitor.Row.ID, WorkspaceID: p.workspace.ID, Role: p.workspace.Role,
+		AuthTime: p.visitor.AuthTime(),
+		Scopes:   scopes, FlowID: flowID,
 	}
 }
 
 // resume continues an authorization after a sign-in, as authorize would have done with the session.
-func (s *Handlers) resume(w http.ResponseWriter, r *http.Request, a *oauth.AuthorizeRequest, v *page.Visitor, sealed string) error {
+func (s *Handlers) resume(
+	w http.ResponseWriter, r *http.Request, a *oauth.AuthorizeRequest, v *page.Visitor, sealed string,
+) error {
 	p, err := s.place(r.Context(), a, v)
 	if err != nil {
 		return err
@@ -191,9 +203,14 @@ func (s *Handlers) resume(w http.ResponseWriter, r *http.Request, a *oauth.Autho
 
 // reopen makes the request of a flow again. It answers by itself (done) where the app has to be told that the request
 // is no longer good. A flow that is for no app is a fault of whoever sent it.
-func (s *Handlers) reopen(w http.ResponseWriter, r *http.Request, f *oauth.Flow) (a *oauth.AuthorizeRequest, done bool, err error) {
+func (s *Handlers) reopen(
+	w http.ResponseWriter, r *http.Request, f *oauth.Flow,
+) (a *oauth.AuthorizeRequest, done bool, err error) {
 	if f.ClientID == "" {
-		return nil, false, &page.Error{Status: http.StatusBadRequest, Heading: "We couldn't read this request", Message: "It is a sign-in without an app. Start again from the app."}
+		return nil, false, &page.Error{
+			Status: http.StatusBadRequest, Heading: "We couldn't read this request",
+			Message: "It is a sign-in without an app. Start again from the app.",
+		}
 	}
 	a, err = s.oauth.ReopenAuthorize(r.Context(), f)
 	var refused *oauth.AuthorizeError

@@ -13,10 +13,14 @@ import (
 	"doorward/web/page"
 )
 
-// openConsent finds what a consent page is about: the request of the flow, and who answers it. It answers by itself (done)
-// where somebody has to sign in first, and where the flow was answered before: the same choice leads to the same place; for
+// openConsent finds what a consent page is about: the request of the flow, and who answers it. It answers by itself
+// (done)
+// where somebody has to sign in first, and where the flow was answered before: the same choice leads to the same place;
+// for
 // a page that only asks, choice is empty.
-func (s *Handlers) openConsent(w http.ResponseWriter, r *http.Request, sealed, choice string) (a *oauth.AuthorizeRequest, v *page.Visitor, done bool, err error) {
+func (s *Handlers) openConsent(
+	w http.ResponseWriter, r *http.Request, sealed, choice string,
+) (a *oauth.AuthorizeRequest, v *page.Visitor, done bool, err error) {
 	f, decided, err := s.openFlow(r, sealed)
 	if err != nil {
 		return nil, nil, false, err
@@ -63,7 +67,8 @@ func (s *Handlers) ConsentPage(w http.ResponseWriter, r *http.Request) error {
 func noWorkspace() *page.Error {
 	return &page.Error{
 		Status: http.StatusForbidden, Heading: "No workspace available",
-		Message: "All your workspaces are disabled, or you can only view them. Ask a workspace owner or an administrator of this server.",
+		Message: "All your workspaces are disabled, or you can only view them. Ask a workspace owner or an administrator " +
+			"of this server.",
 	}
 }
 
@@ -77,11 +82,17 @@ func choiceOf(form url.Values) string {
 	if decision == "deny" {
 		return decision
 	}
-	return strings.Join(append([]string{decision, form.Get("workspace")}, slices.Compact(slices.Sorted(slices.Values(form["scope"])))...), " ")
+	return strings.Join(
+		append([]string{decision, form.Get("workspace")}, slices.Compact(slices.Sorted(slices.Values(form["scope"])))...),
+		" ",
+	)
 }
 
 // showConsent renders the page; checked is what was ticked before an error, nil for all.
-func (s *Handlers) showConsent(w http.ResponseWriter, r *http.Request, status int, a *oauth.AuthorizeRequest, p *place, sealed string, checked []string, fault string) error {
+func (s *Handlers) showConsent(
+	w http.ResponseWriter, r *http.Request, status int, a *oauth.AuthorizeRequest, p *place, sealed string,
+	checked []string, fault string,
+) error {
 	host, loopback := oauth.RedirectHost(a.RedirectURI)
 	view := templates.ConsentView{
 		Page: s.NewPage(p.visitor, ""), Flow: sealed, Token: s.oauth.FormToken(s.consentToken(&a.Flow, p.visitor)...),
@@ -93,7 +104,8 @@ func (s *Handlers) showConsent(w http.ResponseWriter, r *http.Request, status in
 		NotGranted: "It will not see your password or get any permissions beyond those listed here.",
 	}
 	if a.Client.GrantTypes.Has(oauth.GrantRefreshToken) {
-		view.Lasts = "It stays connected for up to " + page.DurationText(s.oauth.Lifetimes().RefreshAbsolute) + ", or until it has not been used for " + page.DurationText(s.oauth.Lifetimes().Refresh) + "."
+		view.Lasts = "It stays connected for up to " + page.DurationText(s.oauth.Lifetimes().RefreshAbsolute) + ", or " +
+			"until it has not been used for " + page.DurationText(s.oauth.Lifetimes().Refresh) + "."
 	} else {
 		view.Lasts = "It gets access once, for " + page.DurationText(s.oauth.Lifetimes().Access) + "."
 	}
@@ -116,7 +128,8 @@ func (s *Handlers) showConsent(w http.ResponseWriter, r *http.Request, status in
 		if fold {
 			// What was allowed before stays allowed whatever becomes of that which would include it now.
 			for _, known := range scopeGroups(a.Resource, slices.DeleteFunc(slices.Clone(all), func(name string) bool { return !slices.Contains(p.known, name) })) {
-				if !slices.ContainsFunc(view.Known, func(x templates.ConsentScope) bool { return x.Value == known.Value }) && !includesFresh(a, p, known) {
+				if !slices.ContainsFunc(view.Known, func(x templates.ConsentScope) bool { return x.Value == known.Value }) &&
+					!includesFresh(a, p, known) {
 					view.Known = append(view.Known, known)
 				}
 			}
@@ -129,7 +142,9 @@ func (s *Handlers) showConsent(w http.ResponseWriter, r *http.Request, status in
 	}
 	view.OtherWorkspaces = p.more
 	for _, ws := range p.workspaces {
-		view.Workspaces = append(view.Workspaces, templates.WorkspaceChoice{Slug: ws.Slug, Name: ws.Name, Personal: ws.Personal, Selected: ws.ID == p.workspace.ID})
+		view.Workspaces = append(view.Workspaces, templates.WorkspaceChoice{
+			Slug: ws.Slug, Name: ws.Name, Personal: ws.Personal, Selected: ws.ID == p.workspace.ID,
+		})
 	}
 	return s.Render(w, r, status, view.Nonce, templates.ConsentPage(view), formTarget(&a.Flow)...)
 }
@@ -143,7 +158,8 @@ func (s *Handlers) Consent(w http.ResponseWriter, r *http.Request) error {
 		return err
 	}
 	if !s.oauth.FormTokenFits(form.Get("token"), s.consentToken(&a.Flow, v)...) {
-		e := page.NotVerified("This page is for another account, or you have signed in again since. No access was granted. Reload the page and answer again.")
+		e := page.NotVerified("This page is for another account, or you have signed in again since. No access was granted. " +
+			"Reload the page and answer again.")
 		e.BackURL, e.BackText = "/oauth/consent?flow="+url.QueryEscape(sealed), "Reload the page"
 		return e
 	}
@@ -160,7 +176,9 @@ func (s *Handlers) Consent(w http.ResponseWriter, r *http.Request) error {
 		return page.Redirect(w, to)
 	case "approve":
 	default:
-		return &page.Error{Status: http.StatusBadRequest, Heading: "We couldn't read this form", Message: "Choose Allow or Deny."}
+		return &page.Error{
+			Status: http.StatusBadRequest, Heading: "We couldn't read this form", Message: "Choose Allow or Deny.",
+		}
 	}
 	p, err := s.place(r.Context(), a, v)
 	if err != nil {
@@ -172,7 +190,10 @@ func (s *Handlers) Consent(w http.ResponseWriter, r *http.Request) error {
 	// As the memberships are now. Without a word about it the only one is meant.
 	slug := form.Get("workspace")
 	if (slug != "" || len(p.workspaces) > 1) && !p.choose(func(ws storage.Workspace) bool { return ws.Slug == slug }) {
-		return &page.Error{Status: http.StatusBadRequest, Heading: "You cannot choose this workspace", Message: "You cannot allow apps in this workspace. No access was granted. Start again from the app."}
+		return &page.Error{
+			Status: http.StatusBadRequest, Heading: "You cannot choose this workspace",
+			Message: "You cannot allow apps in this workspace. No access was granted. Start again from the app.",
+		}
 	}
 	var granted []string
 	for _, value := range form["scope"] { // each a scope, with those that it includes after it
@@ -180,7 +201,10 @@ func (s *Handlers) Consent(w http.ResponseWriter, r *http.Request) error {
 	}
 	for _, name := range granted {
 		if !slices.Contains(a.Scopes, name) {
-			return &page.Error{Status: http.StatusBadRequest, Heading: "We couldn't read this form", Message: "It contains a permission that the app did not request. No access was granted. Start again from the app."}
+			return &page.Error{
+				Status: http.StatusBadRequest, Heading: "We couldn't read this form",
+				Message: "It contains a permission that the app did not request. No access was granted. Start again from the app.",
+			}
 		}
 	}
 	if len(a.Granted(granted, p.workspace.Role)) == 0 {

@@ -33,12 +33,16 @@ func (s *Handlers) sealFlow(w http.ResponseWriter, r *http.Request, f *oauth.Flo
 	return s.oauth.SealFlow(f, value)
 }
 
-// openFlow reads the flow of a request. decided reports that it was answered before: then it is returned whatever its age
+// openFlow reads the flow of a request. decided reports that it was answered before: then it is returned whatever its
+// age
 // and browser, for SameAnswer and answered. One that is still open must be young enough and have begun in this browser.
 func (s *Handlers) openFlow(r *http.Request, sealed string) (f *oauth.Flow, decided bool, err error) {
 	f, opened := s.oauth.OpenFlow(sealed)
 	if opened != nil && !errors.Is(opened, oauth.ErrFlowExpired) {
-		return nil, false, &page.Error{Status: http.StatusBadRequest, Heading: "We couldn't read this request", Message: "The address is damaged or incomplete. Start again from the app.", Cause: opened}
+		return nil, false, &page.Error{
+			Status: http.StatusBadRequest, Heading: "We couldn't read this request",
+			Message: "The address is damaged or incomplete. Start again from the app.", Cause: opened,
+		}
 	}
 	_, err = s.store.FlowAnswer(storage.System(r.Context()), f.ID)
 	switch {
@@ -49,13 +53,15 @@ func (s *Handlers) openFlow(r *http.Request, sealed string) (f *oauth.Flow, deci
 	}
 	if opened != nil {
 		return nil, false, s.startAgain(r, f, &page.Error{
-			Status: http.StatusBadRequest, Heading: "This request has expired", Message: "It was open for more than ten minutes. Start again from the app.", Cause: opened,
+			Status: http.StatusBadRequest, Heading: "This request has expired",
+			Message: "It was open for more than ten minutes. Start again from the app.", Cause: opened,
 		})
 	}
 	if _, ok := s.boundSlot(r, f); !ok {
 		return nil, false, s.startAgain(r, f, &page.Error{
 			Status: http.StatusForbidden, Heading: "This sign-in started in another browser",
-			Message: "For your security, it can only be completed in the browser where it started, with cookies enabled. Start again from the app.",
+			Message: "For your security, it can only be completed in the browser where it started, with cookies enabled. " +
+				"Start again from the app.",
 		})
 	}
 	return f, false, nil
@@ -74,7 +80,8 @@ func (s *Handlers) startAgain(r *http.Request, f *oauth.Flow, e *page.Error) *pa
 	return e
 }
 
-// linkToApp adds a link to the app, without an answer, where it is safe to lead people there: to an app that this server's
+// linkToApp adds a link to the app, without an answer, where it is safe to lead people there: to an app that this
+// server's
 // operator registered or verified, and to one that the person has just answered, whose host the page had named.
 func linkToApp(e *page.Error, a *oauth.AuthorizeRequest, answered bool) {
 	text := "Go back to " + a.Client.Name
@@ -92,8 +99,11 @@ func linkToApp(e *page.Error, a *oauth.AuthorizeRequest, answered bool) {
 	}
 }
 
-// sameAnswer sends the browser where the same choice of the same person sent it before, or says that the flow was answered.
-func (s *Handlers) sameAnswer(w http.ResponseWriter, r *http.Request, f *oauth.Flow, v *page.Visitor, choice string) error {
+// sameAnswer sends the browser where the same choice of the same person sent it before, or says that the flow was
+// answered.
+func (s *Handlers) sameAnswer(
+	w http.ResponseWriter, r *http.Request, f *oauth.Flow, v *page.Visitor, choice string,
+) error {
 	// The app as it is now: one that was disabled meanwhile gets nothing.
 	if _, err := s.oauth.ReopenAuthorize(r.Context(), f); err != nil || !v.SignedIn() {
 		return s.answered(r, f, v)
@@ -109,7 +119,8 @@ func (s *Handlers) sameAnswer(w http.ResponseWriter, r *http.Request, f *oauth.F
 	return page.Redirect(w, to)
 }
 
-// answered is the page about a flow that was answered before, with the way on: to where that answer led as long as the app
+// answered is the page about a flow that was answered before, with the way on: to where that answer led as long as the
+// app
 // has made nothing of it, else to the app.
 func (s *Handlers) answered(r *http.Request, f *oauth.Flow, v *page.Visitor) error {
 	e := &page.Error{
@@ -154,7 +165,8 @@ func (s *Handlers) endFlow(w http.ResponseWriter, r *http.Request, f *oauth.Flow
 	}
 }
 
-// formTarget is where the redirects after a form may lead, as sources of a Content-Security-Policy: to the app, and on to
+// formTarget is where the redirects after a form may lead, as sources of a Content-Security-Policy: to the app, and on
+// to
 // any host of its scheme, since Chromium holds the app's own redirects after the callback to our policy, too.
 func formTarget(f *oauth.Flow) []string {
 	scheme, rest, ok := strings.Cut(f.RedirectURI, ":")

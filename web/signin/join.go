@@ -15,8 +15,9 @@ import (
 // noInvitation is told whoever shows a word that is good for nothing, whatever the reason.
 func noInvitation(err error) *page.Error {
 	return &page.Error{
-		Status: http.StatusNotFound, Heading: "This invitation is not valid", Cause: err, BackURL: "/", BackText: "Go to your settings",
-		Message: "It was used or withdrawn, it has expired, or its link is incomplete. Ask the person who invited you for a new one.",
+		Status: http.StatusNotFound, Heading: "This invitation is not valid", Cause: err, BackURL: "/",
+		BackText: "Go to your settings",
+		Message:  "It was used or withdrawn, it has expired, or its link is incomplete. Ask the person who invited you for a new one.",
 	}
 }
 
@@ -43,9 +44,12 @@ func (s *Handlers) JoinPage(w http.ResponseWriter, r *http.Request, v *page.Visi
 // joinedDigest is what it is remembered by that somebody joined by a link.
 func joinedDigest(v *page.Visitor, word string) []byte { return page.Digest("joined", v.User.ID, word) }
 
-// joinedBy finds the workspace that the visitor joined by a link, while they are a member of it. The invitation itself is
+// joinedBy finds the workspace that the visitor joined by a link, while they are a member of it. The invitation itself
+// is
 // gone, so that the link is good for nothing else.
-func (s *Handlers) joinedBy(ctx context.Context, v *page.Visitor, word string) (ws storage.Workspace, joined bool, err error) {
+func (s *Handlers) joinedBy(
+	ctx context.Context, v *page.Visitor, word string,
+) (ws storage.Workspace, joined bool, err error) {
 	ctx, digest := storage.System(ctx), joinedDigest(v, word)
 	kept, err := s.store.KeptAnswer(ctx, digest)
 	if errors.Is(err, storage.ErrNotFound) {
@@ -69,14 +73,17 @@ func (s *Handlers) joinedBy(ctx context.Context, v *page.Visitor, word string) (
 	return all[i], true, nil
 }
 
-func (s *Handlers) showJoin(w http.ResponseWriter, r *http.Request, status int, v *page.Visitor, i storage.Invitation, ws storage.Workspace) error {
+func (s *Handlers) showJoin(
+	w http.ResponseWriter, r *http.Request, status int, v *page.Visitor, i storage.Invitation, ws storage.Workspace,
+) error {
 	names := s.NewPeople()
 	inviter, err := names.Name(r.Context(), i.CreatedBy)
 	if err != nil {
 		return err
 	}
 	view := templates.JoinView{
-		Page: s.NewPage(v, ""), Action: page.JoinPath + r.PathValue("word"), Workspace: ws.Name, Role: i.Role, For: i.Email, By: inviter, Expires: i.ExpiresAt.Time(),
+		Page: s.NewPage(v, ""), Action: page.JoinPath + r.PathValue("word"), Workspace: ws.Name, Role: i.Role, For: i.Email,
+		By: inviter, Expires: i.ExpiresAt.Time(),
 		Other: storage.EmailKey(i.Email) != storage.EmailKey(v.User.Email),
 	}
 	return s.Render(w, r, status, view.Nonce, templates.JoinPage(view))
@@ -121,5 +128,7 @@ func (s *Handlers) Join(w http.ResponseWriter, r *http.Request, v *page.Visitor)
 	case err != nil:
 		return err
 	}
-	return s.RedirectWithNotice(w, r, v, page.WorkspacePath(ws)+"/"+templates.TabMembers, "You are now a member of "+ws.Name+".")
+	return s.RedirectWithNotice(
+		w, r, v, page.WorkspacePath(ws)+"/"+templates.TabMembers, "You are now a member of "+ws.Name+".",
+	)
 }

@@ -27,7 +27,9 @@ func (s *Handlers) LoginPage(w http.ResponseWriter, r *http.Request) error {
 			return page.Redirect(w, to)
 		}
 		f := &oauth.Flow{ID: oauth.NewFlowID(), CreatedAt: s.store.Now(), ReturnTo: to}
-		return s.showLogin(w, r, http.StatusOK, f, nil, templates.LoginView{Page: s.NewPage(nil, ""), Flow: s.sealFlow(w, r, f)})
+		return s.showLogin(w, r, http.StatusOK, f, nil, templates.LoginView{
+			Page: s.NewPage(nil, ""), Flow: s.sealFlow(w, r, f),
+		})
 	}
 	f, decided, err := s.openFlow(r, sealed)
 	if err != nil {
@@ -43,7 +45,8 @@ func (s *Handlers) LoginPage(w http.ResponseWriter, r *http.Request) error {
 	if query.Get("switch") == "" && v.SignedIn() && a.NeedsSelection(v.AuthTime()) {
 		head := s.NewPage(v, "")
 		view := templates.SelectView{
-			Page: head, Flow: sealed, Token: s.oauth.FormToken(selectToken(f, v)...), AppName: a.Client.Name, SwitchURL: switchURL(sealed), NeedPassword: a.NeedsLogin(v.AuthTime()),
+			Page: head, Flow: sealed, Token: s.oauth.FormToken(selectToken(f, v)...), AppName: a.Client.Name,
+			SwitchURL: switchURL(sealed), NeedPassword: a.NeedsLogin(v.AuthTime()),
 		}
 		return s.Render(w, r, http.StatusOK, view.Nonce, templates.SelectPage(view), formTarget(f)...)
 	}
@@ -57,7 +60,9 @@ func (s *Handlers) LoginPage(w http.ResponseWriter, r *http.Request) error {
 	return s.showLogin(w, r, http.StatusOK, f, a, view)
 }
 
-func (s *Handlers) showLogin(w http.ResponseWriter, r *http.Request, status int, f *oauth.Flow, a *oauth.AuthorizeRequest, view templates.LoginView) error {
+func (s *Handlers) showLogin(
+	w http.ResponseWriter, r *http.Request, status int, f *oauth.Flow, a *oauth.AuthorizeRequest, view templates.LoginView,
+) error {
 	if a == nil {
 		had, err := s.store.HadUser(storage.System(r.Context()))
 		if err != nil {
@@ -146,7 +151,9 @@ func selectToken(f *oauth.Flow, v *page.Visitor) []string {
 }
 
 // selectAccount goes on with the account that the visitor is signed in with (OpenID Connect Core section 3.1.2.1).
-func (s *Handlers) selectAccount(w http.ResponseWriter, r *http.Request, f *oauth.Flow, a *oauth.AuthorizeRequest, v *page.Visitor, token string) error {
+func (s *Handlers) selectAccount(
+	w http.ResponseWriter, r *http.Request, f *oauth.Flow, a *oauth.AuthorizeRequest, v *page.Visitor, token string,
+) error {
 	slot, bound := s.boundSlot(r, f)
 	if !bound || !v.SignedIn() || !s.oauth.FormTokenFits(token, selectToken(f, v)...) {
 		e := page.NotVerified("This page is for another account, or you have signed in again since. Reload the page and choose again.")
@@ -165,7 +172,8 @@ func (s *Handlers) selectAccount(w http.ResponseWriter, r *http.Request, f *oaut
 	return s.resume(w, r, a, v, sealed)
 }
 
-// afterSignIn is where a sign-in form goes on that was sent again after the first one signed the same person in: the browser
+// afterSignIn is where a sign-in form goes on that was sent again after the first one signed the same person in: the
+// browser
 // has dropped the flow's cookie by then. Empty for anything else.
 func (s *Handlers) afterSignIn(sealed string, v *page.Visitor, email string) string {
 	f, err := s.oauth.OpenFlow(sealed)

@@ -19,11 +19,15 @@ func (s *Handlers) setupOver(r *http.Request) error {
 	}
 	if !has {
 		return &page.Error{
-			Status: http.StatusNotFound, Heading: "This server has users, but no administrator", BackURL: "/login", BackText: "Sign in",
-			Message: "The operator can make a user an administrator with: doorward user update ADDRESS --admin",
+			Status: http.StatusNotFound, Heading: "This server has users, but no administrator", BackURL: "/login",
+			BackText: "Sign in",
+			Message:  "The operator can make a user an administrator with: doorward user update ADDRESS --admin",
 		}
 	}
-	return &page.Error{Status: http.StatusNotFound, Heading: "This server is already set up", Message: "An administrator can create more accounts.", BackURL: "/login", BackText: "Sign in"}
+	return &page.Error{
+		Status: http.StatusNotFound, Heading: "This server is already set up",
+		Message: "An administrator can create more accounts.", BackURL: "/login", BackText: "Sign in",
+	}
 }
 
 // SetupPage serves GET /setup, where the first administrator is made.
@@ -52,12 +56,17 @@ func (s *Handlers) Setup(w http.ResponseWriter, r *http.Request) error {
 	user, err := s.identity.CreateFirstAdministrator(r.Context(), form.Get("word"), identity.NewUser{
 		Email: form.Get("email"), Name: form.Get("name"), Password: form.Get("password"),
 	})
-	view := templates.SetupView{Page: s.NewPage(nil, ""), Word: page.Clean(form.Get("word"), 100), Name: page.Clean(form.Get("name"), 300), Email: page.Clean(form.Get("email"), 320)}
+	view := templates.SetupView{
+		Page: s.NewPage(nil, ""), Word: page.Clean(form.Get("word"), 100), Name: page.Clean(form.Get("name"), 300),
+		Email: page.Clean(form.Get("email"), 320),
+	}
 	if errors.Is(err, identity.ErrSetupWord) {
 		if has, lookup := s.store.HasUser(storage.System(r.Context())); lookup == nil && has {
 			return s.setUpAlready(w, r) // the same form was quicker
 		}
-		view.Word, view.Errors = "", map[string]string{"word": "This token is no longer valid. Run doorward setup-link to get a new one."}
+		view.Word, view.Errors = "", map[string]string{
+			"word": "This token is no longer valid. Run doorward setup-link to get a new one.",
+		}
 		return s.Render(w, r, http.StatusForbidden, view.Nonce, templates.SetupPage(view))
 	}
 	if faults := page.FieldErrors(err); faults != nil {
@@ -89,7 +98,8 @@ func (s *Handlers) welcome(w http.ResponseWriter, r *http.Request, user storage.
 // setUpAgain is for how long after the set-up its form may be sent again.
 const setUpAgain = 10 * time.Minute
 
-// setUpAlready answers a set-up form that was sent twice as the first one was answered: it signs the administrator in whom
+// setUpAlready answers a set-up form that was sent twice as the first one was answered: it signs the administrator in
+// whom
 // the first one created, by the password that both have. For everybody else set-up is over.
 func (s *Handlers) setUpAlready(w http.ResponseWriter, r *http.Request) error {
 	form := r.PostForm

@@ -60,7 +60,9 @@ func (s *Handlers) userOfLink(r *http.Request, word string) (storage.User, error
 
 func linkOver(cause error) *page.Error {
 	return &page.Error{
-		Status: http.StatusForbidden, Heading: "This link no longer works", Message: "It was already used, is more than 15 minutes old, or was replaced by a newer link. Ask the server's administrator for a new one.",
+		Status: http.StatusForbidden, Heading: "This link no longer works",
+		Message: "It was already used, is more than 15 minutes old, or was replaced by a newer link. Ask the server's " +
+			"administrator for a new one.",
 		BackURL: "/login", BackText: "Sign in", Cause: cause,
 	}
 }
