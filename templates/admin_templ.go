@@ -61,7 +61,7 @@ func AdminUsersPage(v AdminUsersView) templ.Component {
 					return templ_7745c5c3_Err
 				}
 			}
-			templ_7745c5c3_Err = templruntime.WriteString(templ_7745c5c3_Buffer, 4, "><summary>Add a user</summary><form class=\"stack\" method=\"post\" action=\"/admin/users\">")
+			templ_7745c5c3_Err = templruntime.WriteString(templ_7745c5c3_Buffer, 4, "><summary>Add user</summary><form class=\"stack\" method=\"post\" action=\"/admin/users\">")
 			if templ_7745c5c3_Err != nil {
 				return templ_7745c5c3_Err
 			}
@@ -77,7 +77,7 @@ func AdminUsersPage(v AdminUsersView) templ.Component {
 				return templ_7745c5c3_Err
 			}
 			templ_7745c5c3_Err = field(control{
-				Name: "email", Label: "E-mail", Type: "email", Value: v.NewEmail, Error: v.Errors["email"],
+				Name: "email", Label: "Email", Type: "email", Value: v.NewEmail, Error: v.Errors["email"],
 				Autocomplete: "off", Required: true, Plain: true,
 			}).Render(ctx, templ_7745c5c3_Buffer)
 			if templ_7745c5c3_Err != nil {
@@ -92,14 +92,14 @@ func AdminUsersPage(v AdminUsersView) templ.Component {
 			}
 			templ_7745c5c3_Err = option(choice{
 				ID: "f-admin", Type: "checkbox", Name: "admin", Value: "1", Checked: v.NewAdmin,
-				Label: "Administrator", Hint: "Sees and disables users and apps, and can add people.",
+				Label: "Administrator", Hint: "Can manage the users, workspaces and apps on this server.",
 			}).Render(ctx, templ_7745c5c3_Buffer)
 			if templ_7745c5c3_Err != nil {
 				return templ_7745c5c3_Err
 			}
 			if v.NeedPassword {
 				templ_7745c5c3_Err = field(control{
-					Name: "current_password", Label: "Confirm with your own password", Type: "password", Error: v.Errors["current_password"],
+					Name: "current_password", Label: "Confirm your own password", Type: "password", Error: v.Errors["current_password"],
 					Hint:         "You signed in a while ago.",
 					Autocomplete: "current-password", Required: true,
 				}).Render(ctx, templ_7745c5c3_Buffer)
@@ -107,16 +107,16 @@ func AdminUsersPage(v AdminUsersView) templ.Component {
 					return templ_7745c5c3_Err
 				}
 			}
-			templ_7745c5c3_Err = templruntime.WriteString(templ_7745c5c3_Buffer, 5, "<div class=\"actions\"><button class=\"btn main\" type=\"submit\">Add the user</button></div></form></details><section class=\"panel\" aria-label=\"All users\">")
+			templ_7745c5c3_Err = templruntime.WriteString(templ_7745c5c3_Buffer, 5, "<div class=\"actions\"><button class=\"btn main\" type=\"submit\">Add user</button></div></form></details><section class=\"panel\" aria-label=\"All users\">")
 			if templ_7745c5c3_Err != nil {
 				return templ_7745c5c3_Err
 			}
-			templ_7745c5c3_Err = search("/admin/users", "Search by name or e-mail", v.Query).Render(ctx, templ_7745c5c3_Buffer)
+			templ_7745c5c3_Err = search("/admin/users", "Search by name or email", v.Query).Render(ctx, templ_7745c5c3_Buffer)
 			if templ_7745c5c3_Err != nil {
 				return templ_7745c5c3_Err
 			}
 			if len(v.Users) == 0 {
-				templ_7745c5c3_Err = templruntime.WriteString(templ_7745c5c3_Buffer, 6, "<p class=\"muted none\">Nobody was found.</p>")
+				templ_7745c5c3_Err = templruntime.WriteString(templ_7745c5c3_Buffer, 6, "<p class=\"muted none\">No users found.</p>")
 				if templ_7745c5c3_Err != nil {
 					return templ_7745c5c3_Err
 				}
@@ -344,7 +344,7 @@ func AdminUsersPage(v AdminUsersView) templ.Component {
 			}
 			return nil
 		})
-		templ_7745c5c3_Err = room(v.Page, windowTitle("Users", len(faults) > 0)).Render(templ.WithChildren(ctx, templ_7745c5c3_Var2), templ_7745c5c3_Buffer)
+		templ_7745c5c3_Err = settingsLayout(v.Page, windowTitle("Users", len(faults) > 0)).Render(templ.WithChildren(ctx, templ_7745c5c3_Var2), templ_7745c5c3_Buffer)
 		if templ_7745c5c3_Err != nil {
 			return templ_7745c5c3_Err
 		}
@@ -390,12 +390,12 @@ func AdminAppsPage(v AdminAppsView) templ.Component {
 			if templ_7745c5c3_Err != nil {
 				return templ_7745c5c3_Err
 			}
-			templ_7745c5c3_Err = search("/admin/apps", "Search by name or client id", v.Query).Render(ctx, templ_7745c5c3_Buffer)
+			templ_7745c5c3_Err = search("/admin/apps", "Search by name or client ID", v.Query).Render(ctx, templ_7745c5c3_Buffer)
 			if templ_7745c5c3_Err != nil {
 				return templ_7745c5c3_Err
 			}
 			if len(v.Apps) == 0 {
-				templ_7745c5c3_Err = templruntime.WriteString(templ_7745c5c3_Buffer, 29, "<p class=\"muted none\">No app was found.</p>")
+				templ_7745c5c3_Err = templruntime.WriteString(templ_7745c5c3_Buffer, 29, "<p class=\"muted none\">No apps found.</p>")
 				if templ_7745c5c3_Err != nil {
 					return templ_7745c5c3_Err
 				}
@@ -527,19 +527,19 @@ func AdminAppsPage(v AdminAppsView) templ.Component {
 							return templ_7745c5c3_Err
 						}
 					} else {
-						templ_7745c5c3_Err = templruntime.WriteString(templ_7745c5c3_Buffer, 40, "<span>Made by command</span> ")
+						templ_7745c5c3_Err = templruntime.WriteString(templ_7745c5c3_Buffer, 40, "<span>Created on the command line</span> ")
 						if templ_7745c5c3_Err != nil {
 							return templ_7745c5c3_Err
 						}
 					}
-					templ_7745c5c3_Err = templruntime.WriteString(templ_7745c5c3_Buffer, 41, "<span>Made ")
+					templ_7745c5c3_Err = templruntime.WriteString(templ_7745c5c3_Buffer, 41, "<span>Created ")
 					if templ_7745c5c3_Err != nil {
 						return templ_7745c5c3_Err
 					}
 					var templ_7745c5c3_Var22 string
 					templ_7745c5c3_Var22, templ_7745c5c3_Err = templ.JoinStringErrs("")
 					if templ_7745c5c3_Err != nil {
-						return templ.Error{Err: templ_7745c5c3_Err, FileName: `templates/admin.templ`, Line: 135, Col: 19}
+						return templ.Error{Err: templ_7745c5c3_Err, FileName: `templates/admin.templ`, Line: 135, Col: 22}
 					}
 					_, templ_7745c5c3_Err = templ_7745c5c3_Buffer.WriteString(templ.EscapeString(templ_7745c5c3_Var22))
 					if templ_7745c5c3_Err != nil {
@@ -699,7 +699,7 @@ func AdminAppsPage(v AdminAppsView) templ.Component {
 			}
 			return nil
 		})
-		templ_7745c5c3_Err = room(v.Page, windowTitle("All apps", false)).Render(templ.WithChildren(ctx, templ_7745c5c3_Var15), templ_7745c5c3_Buffer)
+		templ_7745c5c3_Err = settingsLayout(v.Page, windowTitle("All apps", false)).Render(templ.WithChildren(ctx, templ_7745c5c3_Var15), templ_7745c5c3_Buffer)
 		if templ_7745c5c3_Err != nil {
 			return templ_7745c5c3_Err
 		}

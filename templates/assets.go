@@ -46,7 +46,7 @@ func AssetPath(name string) string {
 	return path
 }
 
-// IsAssetPath tells whether path is the address of an asset as it is now.
+// IsAssetPath reports whether path is the address of an asset as it is now.
 func IsAssetPath(path string) bool {
 	for _, p := range assetPaths {
 		if p == path {

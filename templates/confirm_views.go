@@ -1,6 +1,7 @@
 package templates
 
-// ConfirmView is the step before something ends: it says what, and a button does it. It posts confirmed=yes to Action, with
+// ConfirmView is the step before something ends: it says what, and a button does it. It posts confirmed=yes to Action,
+// with
 // the choices beside it.
 type ConfirmView struct {
 	Page

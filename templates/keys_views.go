@@ -47,8 +47,7 @@ type KeyPlace struct {
 	// Base is the path of the list and the start of all others.
 	Base     string
 	Personal bool
-	// NewText is on the button that leads to a new API key; empty: "Generate
-	// New Key".
+	// NewText is the text of the button that leads to a new API key; empty: "Create API key".
 	NewText string
 	// Workspace is that of API keys.
 	Workspace WorkspaceBar
@@ -78,7 +77,7 @@ type KeysView struct {
 	Reach []Reach
 }
 
-// filtered tells whether only some of the keys are wanted.
+// filtered reports whether only some of the keys are wanted.
 func (v KeysView) filtered() bool {
 	return v.Query != "" || v.Environment != "" || v.State != "" || v.Missing
 }
@@ -376,33 +375,33 @@ func (p KeyPlace) short() string { return strings.ToLower(p.one()) }
 
 func (p KeyPlace) makeText() string {
 	if p.Personal {
-		return "Generate New Token"
+		return "Create personal access token"
 	}
-	return cmp.Or(p.NewText, "Generate New Key")
+	return cmp.Or(p.NewText, "Create API key")
 }
 
 func (p KeyPlace) newTitle() string {
 	if p.Personal {
-		return "New personal access token"
+		return "Create a personal access token"
 	}
-	return "New API key"
+	return "Create an API key"
 }
 
 func (p KeyPlace) missingText() string {
 	if p.Personal {
-		return "None of your tokens has this text. What was pasted is not kept."
+		return "None of your tokens matches. What you pasted was not stored."
 	}
-	return "No key of this workspace has this text. What was pasted is not kept."
+	return "No key in this workspace matches. What you pasted was not stored."
 }
 
-// narrowed tells whether a right to some objects only is chosen.
+// narrowed reports whether a right to some objects only is chosen.
 func (r KeyResource) narrowed() bool {
 	return slices.ContainsFunc(r.Objects, func(o ObjectChoice) bool {
 		return slices.ContainsFunc(o.Scopes, func(s ScopeChoice) bool { return s.Checked })
 	})
 }
 
-// settingsFaulty tells whether the settings were refused, so that they are shown.
+// settingsFaulty reports whether the settings were refused, so that they are shown.
 func (v KeyView) settingsFaulty() bool {
 	for field, text := range v.Errors {
 		if text != "" && field != "grace" && field != "password" && field != "confirm" {
@@ -420,7 +419,10 @@ func requestCount(n int64) string {
 }
 
 // keyFieldOrder is the order of the fields on the pages, for the summary.
-var keyFieldOrder = []string{"name", "note", "environment", "resource", "scope", "role", "plan", "rate_limit", "expires", "addresses", "grace", "password", "confirm"}
+var keyFieldOrder = []string{
+	"name", "note", "environment", "resource", "scope", "role", "plan", "rate_limit", "expires", "addresses", "grace",
+	"password", "confirm",
+}
 
 // curlLine is a first request with a key. header names the workspace where that is needed.
 func curlLine(url, key, header, slug string) string {

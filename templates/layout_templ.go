@@ -195,9 +195,9 @@ func brand() templ.Component {
 	})
 }
 
-// door is the layout of the pages in front of the door: one card, nothing to
+// cardLayout is the layout of the pages in front of the door: one card, nothing to
 // be distracted by.
-func door(p Page, title string) templ.Component {
+func cardLayout(p Page, title string) templ.Component {
 	return templruntime.GeneratedTemplate(func(templ_7745c5c3_Input templruntime.GeneratedComponentInput) (templ_7745c5c3_Err error) {
 		templ_7745c5c3_W, ctx := templ_7745c5c3_Input.Writer, templ_7745c5c3_Input.Context
 		if templ_7745c5c3_CtxErr := ctx.Err(); templ_7745c5c3_CtxErr != nil {
@@ -264,8 +264,8 @@ func door(p Page, title string) templ.Component {
 	})
 }
 
-// room is the layout of the settings area.
-func room(p Page, title string) templ.Component {
+// settingsLayout is the layout of the settings area.
+func settingsLayout(p Page, title string) templ.Component {
 	return templruntime.GeneratedTemplate(func(templ_7745c5c3_Input templruntime.GeneratedComponentInput) (templ_7745c5c3_Err error) {
 		templ_7745c5c3_W, ctx := templ_7745c5c3_Input.Writer, templ_7745c5c3_Input.Context
 		if templ_7745c5c3_CtxErr := ctx.Err(); templ_7745c5c3_CtxErr != nil {

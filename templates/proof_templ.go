@@ -43,7 +43,7 @@ func ProofPage(v ProofView) templ.Component {
 				}()
 			}
 			ctx = templ.InitializeContext(ctx)
-			templ_7745c5c3_Err = templruntime.WriteString(templ_7745c5c3_Buffer, 1, "<h1>Confirm with your password</h1><p>You signed in a while ago, and this gives power that lasts. Nothing was changed yet.</p>")
+			templ_7745c5c3_Err = templruntime.WriteString(templ_7745c5c3_Buffer, 1, "<h1>Confirm your password</h1><p>You signed in a while ago, and this action needs a recent sign-in. Nothing has changed yet.</p>")
 			if templ_7745c5c3_Err != nil {
 				return templ_7745c5c3_Err
 			}
@@ -142,7 +142,7 @@ func ProofPage(v ProofView) templ.Component {
 			}
 			return nil
 		})
-		templ_7745c5c3_Err = door(v.Page, windowTitle("Confirm with your password", v.Fault != "")).Render(templ.WithChildren(ctx, templ_7745c5c3_Var2), templ_7745c5c3_Buffer)
+		templ_7745c5c3_Err = cardLayout(v.Page, windowTitle("Confirm your password", v.Fault != "")).Render(templ.WithChildren(ctx, templ_7745c5c3_Var2), templ_7745c5c3_Buffer)
 		if templ_7745c5c3_Err != nil {
 			return templ_7745c5c3_Err
 		}

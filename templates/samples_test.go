@@ -163,8 +163,8 @@ func objectFields() templates.KeyFields {
 	f.Errors = map[string]string{
 		"name": "The name is longer than 100 characters.", "scope": "The scope is missing; choose at least one.", "environment": "The environment is unknown.",
 		"resource": "The API has no API keys.", "plan": "The plan allows more than the workspace's.", "rate_limit": "The limit is more than the plan allows.",
-		"expires": "The end is missing; choose when it ends.", "addresses": "The addresses: \"192.0.2.7/24\" has bits after its range; write 192.0.2.0/24.",
-		"password": "That is not your password.",
+		"expires": "The end is missing; choose when it expires.", "addresses": "The addresses: \"192.0.2.7/24\" has bits after its range; write 192.0.2.0/24.",
+		"password": "Incorrect password.",
 	}
 	return f
 }
@@ -174,8 +174,8 @@ func tokenFields() templates.KeyFields {
 	f.Environments, f.PlanText = nil, ""
 	f.Roles = []templates.Option{
 		{Value: "", Text: "My own role", Hint: "Whatever your role in the workspace is.", Selected: true},
-		{Value: "viewer", Text: "Viewer", Hint: "It reads, and no more."},
-		{Value: "member", Text: "Member", Hint: "It does what members do."},
+		{Value: "viewer", Text: "Viewer", Hint: "Can only view."},
+		{Value: "member", Text: "Member", Hint: "Can do what members can."},
 		{Value: "admin", Text: "Admin", Hint: "It does all that admins do."},
 	}
 	return f
@@ -218,7 +218,7 @@ func samples() []sample {
 	ended.Final, ended.Revoked, ended.CanRotate, ended.Replaces, ended.Requests, ended.Events, ended.Ranges = true, ago(aDay), false, nil, templates.Requests{}, nil, nil
 	wrong := key()
 	wrong.State, wrong.Plans, wrong.NeedPassword = "paused", objectFields().Plans, true
-	wrong.Errors = map[string]string{"name": "The name is missing.", "grace": "Choose how long the old one works.", "password": "That is not your password.", "confirm": "Type the name exactly as it is shown."}
+	wrong.Errors = map[string]string{"name": "The name is missing.", "grace": "Choose how long the old one keeps working.", "password": "Incorrect password.", "confirm": "Type the name exactly as it is shown."}
 	token := key()
 	token.KeyPlace, token.Page, token.KeyFields = tokenPlace(), page(templates.SectionTokens, ada), tokenFields()
 	token.KeyRow = templates.KeyRow{
@@ -351,7 +351,7 @@ func samples() []sample {
 			Errors:   map[string]string{"current_password": "The current password is not right.", "new_password": "Choose one of at least 15 characters."},
 		})},
 		{"connected-apps", templates.ConnectedAppsPage(templates.ConnectedAppsView{
-			Page: noticed(page(templates.SectionConnectedApps, ada), "Access is ended. What the app holds no longer works."),
+			Page: noticed(page(templates.SectionConnectedApps, ada), "Access revoked. The app's tokens no longer work."),
 			Apps: []templates.ConnectedApp{
 				{
 					ID: "g1", Name: "Acme Sync", Site: "https://acme.example", Host: "acme.example", Verified: true, Access: []templates.ConnectedAccess{
@@ -426,7 +426,7 @@ func samples() []sample {
 			Fields: []templates.FormField{{Name: "email", Value: "new@example.com"}, {Name: "role", Value: "admin"}},
 		})},
 		{"proof-error", templates.ProofPage(templates.ProofView{
-			Page: page("", ada), Action: "/settings/workspaces/engines/invitations", BackURL: "/settings/workspaces/engines/members", Fault: "That is not your password.",
+			Page: page("", ada), Action: "/settings/workspaces/engines/invitations", BackURL: "/settings/workspaces/engines/members", Fault: "Incorrect password.",
 		})},
 		{"no-role", templates.NoRolePage(templates.NoRoleView{
 			Page: page(templates.SectionKeys, ada), Workspace: keyPlace().Workspace, Message: "To manage keys in this workspace takes the role admin; ask an owner for it.",
@@ -445,7 +445,7 @@ func samples() []sample {
 		})},
 		{"admin-user-errors", templates.AdminUserPage(templates.AdminUserView{
 			Page: page(templates.SectionAdminUsers, admin), AdminUser: templates.AdminUser{ID: "user_01", Name: "Ada", Email: "ada", Disabled: true}, SavedEmail: "ada@example.com",
-			NeedPassword: true, Errors: map[string]string{"email": "Write one address.", "admin": "Nobody else could administer this server.", "current_password": "That is not your password."},
+			NeedPassword: true, Errors: map[string]string{"email": "Write one address.", "admin": "Nobody else could administer this server.", "current_password": "Incorrect password."},
 		})},
 		{"admin-apps", templates.AdminAppsPage(templates.AdminAppsView{
 			Page: page(templates.SectionAdminApps, admin), PrevURL: "/admin/apps", NextURL: "/admin/apps?after=app_2",

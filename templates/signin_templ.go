@@ -75,7 +75,7 @@ func LoginPage(v LoginView) templ.Component {
 				if templ_7745c5c3_Err != nil {
 					return templ_7745c5c3_Err
 				}
-				templ_7745c5c3_Err = templruntime.WriteString(templ_7745c5c3_Buffer, 4, "</bdi> asks you to sign in afresh. Please enter your password once more.</p>")
+				templ_7745c5c3_Err = templruntime.WriteString(templ_7745c5c3_Buffer, 4, "</bdi> asks you to sign in again. Enter your password to continue.</p>")
 				if templ_7745c5c3_Err != nil {
 					return templ_7745c5c3_Err
 				}
@@ -119,7 +119,7 @@ func LoginPage(v LoginView) templ.Component {
 				if templ_7745c5c3_Err != nil {
 					return templ_7745c5c3_Err
 				}
-				templ_7745c5c3_Err = templruntime.WriteString(templ_7745c5c3_Buffer, 10, "<p>Nobody has an account here yet. The server printed a set-up link when it started; open it to make the first one.</p></div>")
+				templ_7745c5c3_Err = templruntime.WriteString(templ_7745c5c3_Buffer, 10, "<p>No accounts exist yet. The server printed a set-up link when it started; open it to create the first one.</p></div>")
 				if templ_7745c5c3_Err != nil {
 					return templ_7745c5c3_Err
 				}
@@ -142,7 +142,7 @@ func LoginPage(v LoginView) templ.Component {
 				return templ_7745c5c3_Err
 			}
 			templ_7745c5c3_Err = field(control{
-				Name: "email", Label: "E-mail", Type: "email", Value: v.Email,
+				Name: "email", Label: "Email", Type: "email", Value: v.Email,
 				Autocomplete: "username", Required: true, ReadOnly: v.Reauth, Plain: true,
 				Autofocus:   v.Error == "" && v.Email == "",
 				DescribedBy: when(v.Error != "", "error-summary"),
@@ -184,7 +184,7 @@ func LoginPage(v LoginView) templ.Component {
 			}
 			return nil
 		})
-		templ_7745c5c3_Err = door(v.Page, windowTitle(loginTitle(v), v.Error != "")).Render(templ.WithChildren(ctx, templ_7745c5c3_Var2), templ_7745c5c3_Buffer)
+		templ_7745c5c3_Err = cardLayout(v.Page, windowTitle(loginTitle(v), v.Error != "")).Render(templ.WithChildren(ctx, templ_7745c5c3_Var2), templ_7745c5c3_Buffer)
 		if templ_7745c5c3_Err != nil {
 			return templ_7745c5c3_Err
 		}
@@ -297,7 +297,7 @@ func SelectPage(v SelectView) templ.Component {
 				return templ_7745c5c3_Err
 			}
 			if v.NeedPassword {
-				templ_7745c5c3_Err = templruntime.WriteString(templ_7745c5c3_Buffer, 23, "<p class=\"small muted centre\">You are asked for your password next.</p>")
+				templ_7745c5c3_Err = templruntime.WriteString(templ_7745c5c3_Buffer, 23, "<p class=\"small muted centre\">Next, you'll be asked for your password.</p>")
 				if templ_7745c5c3_Err != nil {
 					return templ_7745c5c3_Err
 				}
@@ -321,7 +321,7 @@ func SelectPage(v SelectView) templ.Component {
 			}
 			return nil
 		})
-		templ_7745c5c3_Err = door(v.Page, windowTitle("Choose an account", false)).Render(templ.WithChildren(ctx, templ_7745c5c3_Var9), templ_7745c5c3_Buffer)
+		templ_7745c5c3_Err = cardLayout(v.Page, windowTitle("Choose an account", false)).Render(templ.WithChildren(ctx, templ_7745c5c3_Var9), templ_7745c5c3_Buffer)
 		if templ_7745c5c3_Err != nil {
 			return templ_7745c5c3_Err
 		}
@@ -331,7 +331,7 @@ func SelectPage(v SelectView) templ.Component {
 
 func loginTitle(v LoginView) string {
 	if v.Reauth {
-		return "Confirm that it is you"
+		return "Confirm it's you"
 	}
 	return "Sign in"
 }
@@ -394,13 +394,13 @@ func LogoutPage(v LogoutView) templ.Component {
 					return templ_7745c5c3_Err
 				}
 			}
-			templ_7745c5c3_Err = templruntime.WriteString(templ_7745c5c3_Buffer, 27, " <p class=\"muted\">This ends the session in this browser. Apps that you have allowed keep their access until you end it.</p><form method=\"post\" action=\"/logout\"><button class=\"btn main wide\" type=\"submit\">Sign out</button></form><p class=\"foot\"><a href=\"/settings/profile\">Stay signed in</a></p>")
+			templ_7745c5c3_Err = templruntime.WriteString(templ_7745c5c3_Buffer, 27, " <p class=\"muted\">You'll be signed out of this browser. Apps you have allowed keep their access until you revoke it.</p><form method=\"post\" action=\"/logout\"><button class=\"btn main wide\" type=\"submit\">Sign out</button></form><p class=\"foot\"><a href=\"/settings/profile\">Stay signed in</a></p>")
 			if templ_7745c5c3_Err != nil {
 				return templ_7745c5c3_Err
 			}
 			return nil
 		})
-		templ_7745c5c3_Err = door(v.Page, windowTitle("Sign out", false)).Render(templ.WithChildren(ctx, templ_7745c5c3_Var16), templ_7745c5c3_Buffer)
+		templ_7745c5c3_Err = cardLayout(v.Page, windowTitle("Sign out", false)).Render(templ.WithChildren(ctx, templ_7745c5c3_Var16), templ_7745c5c3_Buffer)
 		if templ_7745c5c3_Err != nil {
 			return templ_7745c5c3_Err
 		}
@@ -443,7 +443,7 @@ func SetupPage(v SetupView) templ.Component {
 				}()
 			}
 			ctx = templ.InitializeContext(ctx)
-			templ_7745c5c3_Err = templruntime.WriteString(templ_7745c5c3_Buffer, 28, "<h1>Welcome</h1><p class=\"lead\">Make the first account. It is the administrator: it can add people and look after every app.</p>")
+			templ_7745c5c3_Err = templruntime.WriteString(templ_7745c5c3_Buffer, 28, "<h1>Welcome</h1><p class=\"lead\">Create the first account. It is an administrator: it can add users and manage every app.</p>")
 			if templ_7745c5c3_Err != nil {
 				return templ_7745c5c3_Err
 			}
@@ -475,8 +475,8 @@ func SetupPage(v SetupView) templ.Component {
 				}
 			} else {
 				templ_7745c5c3_Err = field(control{
-					Name: "word", Label: "Set-up word", Type: "text", Value: v.Word, Error: v.Errors["word"],
-					Hint:         "It stands in what the server printed when it started.",
+					Name: "word", Label: "Set-up token", Type: "text", Value: v.Word, Error: v.Errors["word"],
+					Hint:         "The server printed it when it started.",
 					Autocomplete: "off", Required: true, Plain: true,
 				}).Render(ctx, templ_7745c5c3_Buffer)
 				if templ_7745c5c3_Err != nil {
@@ -491,7 +491,7 @@ func SetupPage(v SetupView) templ.Component {
 				return templ_7745c5c3_Err
 			}
 			templ_7745c5c3_Err = field(control{
-				Name: "email", Label: "E-mail", Type: "email", Value: v.Email, Error: v.Errors["email"],
+				Name: "email", Label: "Email", Type: "email", Value: v.Email, Error: v.Errors["email"],
 				Autocomplete: "username", Required: true, Plain: true,
 			}).Render(ctx, templ_7745c5c3_Buffer)
 			if templ_7745c5c3_Err != nil {
@@ -504,13 +504,13 @@ func SetupPage(v SetupView) templ.Component {
 			if templ_7745c5c3_Err != nil {
 				return templ_7745c5c3_Err
 			}
-			templ_7745c5c3_Err = templruntime.WriteString(templ_7745c5c3_Buffer, 32, "<button class=\"btn main wide\" type=\"submit\">Make the account</button></form>")
+			templ_7745c5c3_Err = templruntime.WriteString(templ_7745c5c3_Buffer, 32, "<button class=\"btn main wide\" type=\"submit\">Create account</button></form>")
 			if templ_7745c5c3_Err != nil {
 				return templ_7745c5c3_Err
 			}
 			return nil
 		})
-		templ_7745c5c3_Err = door(v.Page, windowTitle("Set up", len(faults) > 0)).Render(templ.WithChildren(ctx, templ_7745c5c3_Var19), templ_7745c5c3_Buffer)
+		templ_7745c5c3_Err = cardLayout(v.Page, windowTitle("Set up", len(faults) > 0)).Render(templ.WithChildren(ctx, templ_7745c5c3_Var19), templ_7745c5c3_Buffer)
 		if templ_7745c5c3_Err != nil {
 			return templ_7745c5c3_Err
 		}
@@ -584,7 +584,7 @@ func SignInLinkPage(v SignInLinkView) templ.Component {
 			}
 			return nil
 		})
-		templ_7745c5c3_Err = door(v.Page, windowTitle("Sign in", false)).Render(templ.WithChildren(ctx, templ_7745c5c3_Var22), templ_7745c5c3_Buffer)
+		templ_7745c5c3_Err = cardLayout(v.Page, windowTitle("Sign in", false)).Render(templ.WithChildren(ctx, templ_7745c5c3_Var22), templ_7745c5c3_Buffer)
 		if templ_7745c5c3_Err != nil {
 			return templ_7745c5c3_Err
 		}
@@ -593,7 +593,7 @@ func SignInLinkPage(v SignInLinkView) templ.Component {
 }
 
 // passwordRules is shown wherever a password is chosen.
-const passwordRules = "At least 15 characters. A sentence of several words does well."
+const passwordRules = "At least 15 characters. A phrase of several words works well."
 
 // ErrorPage is shown for everything that went wrong.
 func ErrorPage(v ErrorView) templ.Component {
@@ -746,14 +746,14 @@ func ErrorPage(v ErrorView) templ.Component {
 				return templ_7745c5c3_Err
 			}
 			if v.RequestID != "" {
-				templ_7745c5c3_Err = templruntime.WriteString(templ_7745c5c3_Buffer, 48, "<p class=\"foot\">If you ask for help, quote <span class=\"nowrap\">request id</span> <code>")
+				templ_7745c5c3_Err = templruntime.WriteString(templ_7745c5c3_Buffer, 48, "<p class=\"foot\">If you ask for help, include the <span class=\"nowrap\">request ID</span> <code>")
 				if templ_7745c5c3_Err != nil {
 					return templ_7745c5c3_Err
 				}
 				var templ_7745c5c3_Var34 string
 				templ_7745c5c3_Var34, templ_7745c5c3_Err = templ.JoinStringErrs(v.RequestID)
 				if templ_7745c5c3_Err != nil {
-					return templ.Error{Err: templ_7745c5c3_Err, FileName: `templates/signin.templ`, Line: 149, Col: 104}
+					return templ.Error{Err: templ_7745c5c3_Err, FileName: `templates/signin.templ`, Line: 149, Col: 110}
 				}
 				_, templ_7745c5c3_Err = templ_7745c5c3_Buffer.WriteString(templ.EscapeString(templ_7745c5c3_Var34))
 				if templ_7745c5c3_Err != nil {
@@ -766,7 +766,7 @@ func ErrorPage(v ErrorView) templ.Component {
 			}
 			return nil
 		})
-		templ_7745c5c3_Err = door(v.Page, windowTitle(v.Heading, false)).Render(templ.WithChildren(ctx, templ_7745c5c3_Var26), templ_7745c5c3_Buffer)
+		templ_7745c5c3_Err = cardLayout(v.Page, windowTitle(v.Heading, false)).Render(templ.WithChildren(ctx, templ_7745c5c3_Var26), templ_7745c5c3_Buffer)
 		if templ_7745c5c3_Err != nil {
 			return templ_7745c5c3_Err
 		}

@@ -148,12 +148,15 @@ type kindOption struct{ Value, Label, Hint string }
 
 func kindOptions(administrator bool) []kindOption {
 	options := []kindOption{
-		{KindWeb, "Server app", "Runs on a server of yours and can keep a secret."},
-		{KindPublic, "Browser, mobile or command-line app", "Runs on somebody's own device, so it gets no secret. PKCE protects it."},
-		{KindService, "Machine to machine", "Acts for itself, without a person. Gets a secret."},
+		{KindWeb, "Server app", "Runs on your server and can keep a secret."},
+		{KindPublic, "Browser, mobile or command-line app", "Runs on the user's device and cannot keep a secret. PKCE protects it."},
+		{KindService, "Machine to machine", "Acts for itself, without a user. Gets a secret."},
 	}
 	if administrator {
-		options = append(options, kindOption{KindResourceServer, "Resource server", "An API that asks whether a token is good. Gets a secret and can do nothing else."})
+		options = append(options, kindOption{
+			KindResourceServer, "Resource server",
+			"An API that checks tokens by introspection. Gets a secret and can do nothing else.",
+		})
 	}
 	return options
 }
@@ -201,7 +204,7 @@ func navigation(admin bool) []navGroup {
 		{"Developer", []navItem{
 			{SectionKeys, "API keys", "/settings/developer/api-keys"},
 			{SectionTokens, "Personal access tokens", "/settings/developer/personal-access-tokens"},
-			{SectionApps, "Apps I built", "/settings/developer/apps"},
+			{SectionApps, "My apps", "/settings/developer/apps"},
 		}},
 	}
 	if admin {
@@ -270,7 +273,8 @@ func (v SecretView) curl() string {
 		if redirect == "" {
 			redirect = "PASTE_THE_REDIRECT_URI"
 		}
-		return fmt.Sprintf("curl %s \\\n  %s \\\n  -d grant_type=authorization_code \\\n  -d code=PASTE_THE_CODE \\\n  -d code_verifier=PASTE_THE_VERIFIER \\\n  --data-urlencode %s",
+		return fmt.Sprintf("curl %s \\\n  %s \\\n  -d grant_type=authorization_code \\\n  -d code=PASTE_THE_CODE \\\n  -d "+
+			"code_verifier=PASTE_THE_VERIFIER \\\n  --data-urlencode %s",
 			shellQuote(v.TokenURL), auth, shellQuote("redirect_uri="+redirect))
 	}
 }

@@ -69,12 +69,12 @@ func AdminUserPage(v AdminUserView) templ.Component {
 				return templ_7745c5c3_Err
 			}
 			if v.Disabled {
-				templ_7745c5c3_Err = templruntime.WriteString(templ_7745c5c3_Buffer, 4, "<p>This user is disabled: they cannot sign in, and nothing acts for them.</p>")
+				templ_7745c5c3_Err = templruntime.WriteString(templ_7745c5c3_Buffer, 4, "<p>This user is disabled. They cannot sign in, and no app or token can act for them.</p>")
 				if templ_7745c5c3_Err != nil {
 					return templ_7745c5c3_Err
 				}
 			}
-			templ_7745c5c3_Err = templruntime.WriteString(templ_7745c5c3_Buffer, 5, " <section class=\"panel\" aria-labelledby=\"h-user\"><h2 id=\"h-user\">Name, address and rights</h2><form class=\"stack\" method=\"post\" action=\"")
+			templ_7745c5c3_Err = templruntime.WriteString(templ_7745c5c3_Buffer, 5, " <section class=\"panel\" aria-labelledby=\"h-user\"><h2 id=\"h-user\">Name, email and role</h2><form class=\"stack\" method=\"post\" action=\"")
 			if templ_7745c5c3_Err != nil {
 				return templ_7745c5c3_Err
 			}
@@ -96,8 +96,8 @@ func AdminUserPage(v AdminUserView) templ.Component {
 				return templ_7745c5c3_Err
 			}
 			templ_7745c5c3_Err = field(control{
-				Name: "email", Label: "E-mail", Type: "email", Value: v.Email, Error: v.Errors["email"],
-				Hint: "A change signs the user out of every browser.", Autocomplete: "off", Required: true, Plain: true,
+				Name: "email", Label: "Email", Type: "email", Value: v.Email, Error: v.Errors["email"],
+				Hint: "Changing it signs the user out of every browser.", Autocomplete: "off", Required: true, Plain: true,
 			}).Render(ctx, templ_7745c5c3_Buffer)
 			if templ_7745c5c3_Err != nil {
 				return templ_7745c5c3_Err
@@ -108,7 +108,7 @@ func AdminUserPage(v AdminUserView) templ.Component {
 			}
 			templ_7745c5c3_Err = option(choice{
 				ID: "f-admin", Type: "checkbox", Name: "admin", Value: "1", Checked: v.Admin, DescribedBy: when(v.Errors["admin"] != "", "f-admin-error"),
-				Label: "Administrator", Hint: "Manages the users, workspaces and apps of this server.",
+				Label: "Administrator", Hint: "Can manage the users, workspaces and apps on this server.",
 			}).Render(ctx, templ_7745c5c3_Buffer)
 			if templ_7745c5c3_Err != nil {
 				return templ_7745c5c3_Err
@@ -126,7 +126,7 @@ func AdminUserPage(v AdminUserView) templ.Component {
 			if templ_7745c5c3_Err != nil {
 				return templ_7745c5c3_Err
 			}
-			templ_7745c5c3_Err = templruntime.WriteString(templ_7745c5c3_Buffer, 8, "\"><p>Every browser of the user is signed out.</p>")
+			templ_7745c5c3_Err = templruntime.WriteString(templ_7745c5c3_Buffer, 8, "\"><p>The user is signed out of every browser.</p>")
 			if templ_7745c5c3_Err != nil {
 				return templ_7745c5c3_Err
 			}
@@ -139,7 +139,7 @@ func AdminUserPage(v AdminUserView) templ.Component {
 			}
 			templ_7745c5c3_Err = option(choice{
 				ID: "f-keep-apps", Type: "checkbox", Name: "keep_apps", Value: "1", Checked: v.KeepApps,
-				Label: "Keep the access of apps", Hint: "Otherwise it ends, and each app has to ask the user again.",
+				Label: "Keep app access", Hint: "Otherwise it is revoked, and each app must ask the user again.",
 			}).Render(ctx, templ_7745c5c3_Buffer)
 			if templ_7745c5c3_Err != nil {
 				return templ_7745c5c3_Err
@@ -153,14 +153,14 @@ func AdminUserPage(v AdminUserView) templ.Component {
 			}
 			if v.NeedPassword {
 				templ_7745c5c3_Err = field(control{
-					Name: "current_password", Label: "Confirm with your own password", Type: "password", Error: v.Errors["current_password"],
+					Name: "current_password", Label: "Confirm your own password", Type: "password", Error: v.Errors["current_password"],
 					Hint: "You signed in a while ago.", Autocomplete: "current-password", Required: true,
 				}).Render(ctx, templ_7745c5c3_Buffer)
 				if templ_7745c5c3_Err != nil {
 					return templ_7745c5c3_Err
 				}
 			}
-			templ_7745c5c3_Err = templruntime.WriteString(templ_7745c5c3_Buffer, 9, "<div class=\"actions\"><button class=\"btn\" type=\"submit\">Set the password</button></div></form></section><section class=\"panel\" aria-labelledby=\"h-tokens\"><h2 id=\"h-tokens\">Personal access tokens that are not revoked</h2>")
+			templ_7745c5c3_Err = templruntime.WriteString(templ_7745c5c3_Buffer, 9, "<div class=\"actions\"><button class=\"btn\" type=\"submit\">Set password</button></div></form></section><section class=\"panel\" aria-labelledby=\"h-tokens\"><h2 id=\"h-tokens\">Active personal access tokens</h2>")
 			if templ_7745c5c3_Err != nil {
 				return templ_7745c5c3_Err
 			}
@@ -209,7 +209,7 @@ func AdminUserPage(v AdminUserView) templ.Component {
 						return templ_7745c5c3_Err
 					}
 				} else {
-					templ_7745c5c3_Err = templruntime.WriteString(templ_7745c5c3_Buffer, 17, "<p>These workspaces have no other enabled owner, and are disabled with the user:</p>")
+					templ_7745c5c3_Err = templruntime.WriteString(templ_7745c5c3_Buffer, 17, "<p>These workspaces have no other enabled owner and will be disabled with the user:</p>")
 					if templ_7745c5c3_Err != nil {
 						return templ_7745c5c3_Err
 					}
@@ -273,7 +273,7 @@ func AdminUserPage(v AdminUserView) templ.Component {
 				if templ_7745c5c3_Err != nil {
 					return templ_7745c5c3_Err
 				}
-				templ_7745c5c3_Err = templruntime.WriteString(templ_7745c5c3_Buffer, 25, "\">Disable the user</a>")
+				templ_7745c5c3_Err = templruntime.WriteString(templ_7745c5c3_Buffer, 25, "\">Disable user</a>")
 				if templ_7745c5c3_Err != nil {
 					return templ_7745c5c3_Err
 				}
@@ -296,7 +296,7 @@ func AdminUserPage(v AdminUserView) templ.Component {
 				if templ_7745c5c3_Err != nil {
 					return templ_7745c5c3_Err
 				}
-				templ_7745c5c3_Err = templruntime.WriteString(templ_7745c5c3_Buffer, 28, "\"><button class=\"btn\" type=\"submit\">Enable the user</button></form>")
+				templ_7745c5c3_Err = templruntime.WriteString(templ_7745c5c3_Buffer, 28, "\"><button class=\"btn\" type=\"submit\">Enable user</button></form>")
 				if templ_7745c5c3_Err != nil {
 					return templ_7745c5c3_Err
 				}
@@ -307,7 +307,7 @@ func AdminUserPage(v AdminUserView) templ.Component {
 			}
 			return nil
 		})
-		templ_7745c5c3_Err = room(v.Page, windowTitle(v.SavedEmail, len(faults) > 0)).Render(templ.WithChildren(ctx, templ_7745c5c3_Var2), templ_7745c5c3_Buffer)
+		templ_7745c5c3_Err = settingsLayout(v.Page, windowTitle(v.SavedEmail, len(faults) > 0)).Render(templ.WithChildren(ctx, templ_7745c5c3_Var2), templ_7745c5c3_Buffer)
 		if templ_7745c5c3_Err != nil {
 			return templ_7745c5c3_Err
 		}

@@ -1,7 +1,9 @@
 package templates
 
-// AdminUserView is /admin/users/{ID}. It posts name, email and admin ("1") to that path; password, keep_apps ("1"), tokens
-// ("1") and, when NeedPassword is set, current_password to …/password; nothing to …/enable. It links to the steps before
+// AdminUserView is /admin/users/{ID}. It posts name, email and admin ("1") to that path; password, keep_apps ("1"),
+// tokens
+// ("1") and, when NeedPassword is set, current_password to …/password; nothing to …/enable. It links to the steps
+// before
 // signing out and disabling.
 type AdminUserView struct {
 	Page

@@ -51,16 +51,16 @@ func workspaceSamples() []sample {
 	made := members
 	made.Made = &templates.MadeInvitation{Email: "mary@example.com", URL: "https://auth.example.com/join/dw_in_EXAMPLEexampleEXAMPLEexampleEXAMPLEexampleEXAMPLE", Expires: now.Add(7 * aDay)}
 	wrong := members
-	wrong.Error, wrong.NewEmail = "Nothing was changed: a workspace keeps at least one owner. Make somebody else an owner first.", "mary@"
+	wrong.Error, wrong.NewEmail = "Nothing was changed. A workspace must have at least one owner. Make another member an owner first.", "mary@"
 	wrong.Errors = map[string]string{"email": "The address is none; write one, like name@example.com."}
 
 	shared := templates.WorkspaceView{
 		Page: page(templates.SectionWorkspaces, ada), Workspace: engines("owner", templates.TabSettings), ID: "ws_0195a0c0example", Name: "Analytical Engines Ltd",
-		Plans:     []templates.Option{{Text: "None of its own"}, {Value: "pro", Text: "pro (1,000 requests an hour, 100 at once)", Selected: true}},
+		Plans:     []templates.Option{{Text: "No plan"}, {Value: "pro", Text: "pro (1,000 requests an hour, 100 at once)", Selected: true}},
 		MayChange: true, MayDelete: true, MayLeave: true, Goes: templates.WorkspaceContent{Keys: 3, Apps: 1, Members: 12},
 	}
 	faulty := shared
-	faulty.Errors = map[string]string{"name": "The name is missing.", "confirm": "Type the slug exactly as it is shown. Nothing was deleted."}
+	faulty.Errors = map[string]string{"name": "The name is missing.", "confirm": "Type the slug exactly as shown. Nothing was deleted."}
 	own := shared
 	own.Workspace, own.MayDelete, own.MayLeave = alone(templates.TabSettings), false, false
 
@@ -90,7 +90,7 @@ func workspaceSamples() []sample {
 	audit := templates.AuditView{
 		Page: page(templates.SectionWorkspaces, ada), Workspace: engines("owner", templates.TabAudit),
 		What:    []templates.Option{{Text: "Everything"}, {Value: "api_key.", Text: "API keys"}, {Value: "member.", Text: "Members"}},
-		Who:     []templates.Option{{Text: "Everybody"}, {Value: "user_01", Text: "Ada Lovelace"}},
+		Who:     []templates.Option{{Text: "Everyone"}, {Value: "user_01", Text: "Ada Lovelace"}},
 		NextURL: "/settings/workspaces/engines/audit?after=event_1",
 		Days: []templates.AuditDay{
 			{Day: now.Truncate(aDay), Events: []templates.AuditRow{
@@ -132,7 +132,7 @@ func workspaceSamples() []sample {
 		{"workspace-errors", templates.WorkspacePage(faulty)},
 		{"workspace-personal", templates.WorkspacePage(own)},
 		{"workspace-member", templates.WorkspacePage(templates.WorkspaceView{
-			Page: page(templates.SectionWorkspaces, ada), Workspace: engines("member", templates.TabSettings), ID: "ws_0195a0c0example", Name: "Analytical Engines Ltd", PlanText: "None of its own", MayLeave: true,
+			Page: page(templates.SectionWorkspaces, ada), Workspace: engines("member", templates.TabSettings), ID: "ws_0195a0c0example", Name: "Analytical Engines Ltd", PlanText: "No plan", MayLeave: true,
 		})},
 		{"workspace-apps", templates.AppsPage(apps)},
 		{"members", templates.MembersPage(members)},

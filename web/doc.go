@@ -1,6 +1,6 @@
-// Package web is everything that speaks HTTP to a person: routes, middleware, browser sessions and pages. The
-// protocol endpoints beside them are package oauth's; this package gives them a request id, a log line and limits.
+// Package web is the public listener: middleware, one literal line for each route, health and metrics. Its pages are in
+// packages page, signin, dashboard and admin, the management API in api, and the APIs behind it in gateway.
 //
-// A request comes in through middleware.go, finds its handler in routes.go, and, on a page, its session in
-// session.go. A page handler returns an error; errors.go turns it into a page.
+// A request comes in through middleware.go and finds its handler in routes.go. The protocol endpoints are package
+// oauth's; this package gives them a request id, a log line and limits.
 package web

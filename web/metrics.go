@@ -41,7 +41,8 @@ func newMetrics(registry *prometheus.Registry, store *storage.Store) *metrics {
 			Name: "doorward_http_requests_total", Help: "Requests answered, by route, method and status.",
 		}, []string{"route", "method", "status"}),
 		duration: prometheus.NewHistogramVec(prometheus.HistogramOpts{
-			Name: "doorward_http_request_duration_seconds", Help: "Time from a request's headers to the end of its answer, by route.",
+			Name:    "doorward_http_request_duration_seconds",
+			Help:    "Time from a request's headers to the end of its answer, by route.",
 			Buckets: []float64{.0005, .001, .0025, .005, .01, .025, .05, .1, .25, .5, 1, 2.5, 5},
 		}, []string{"route"}),
 		grants: prometheus.NewCounterVec(prometheus.CounterOpts{
@@ -63,9 +64,16 @@ func newMetrics(registry *prometheus.Registry, store *storage.Store) *metrics {
 type pools struct{ store *storage.Store }
 
 var (
-	poolMax    = prometheus.NewDesc("doorward_database_connections_max", "Connections that a pool may open.", []string{"pool"}, nil)
-	poolNow    = prometheus.NewDesc("doorward_database_connections", "Connections of a pool, by state.", []string{"pool", "state"}, nil)
-	poolWaited = prometheus.NewDesc("doorward_database_wait_seconds_total", "Time that statements waited for a connection, together.", []string{"pool"}, nil)
+	poolMax = prometheus.NewDesc(
+		"doorward_database_connections_max", "Connections that a pool may open.", []string{"pool"}, nil,
+	)
+	poolNow = prometheus.NewDesc(
+		"doorward_database_connections", "Connections of a pool, by state.", []string{"pool", "state"}, nil,
+	)
+	poolWaited = prometheus.NewDesc(
+		"doorward_database_wait_seconds_total", "Time that statements waited for a connection, together.", []string{"pool"},
+		nil,
+	)
 )
 
 // Describe implements prometheus.Collector.
@@ -97,7 +105,9 @@ func (m *metrics) observe(route, method string, status int, took time.Duration, 
 	key := series{route, method, status}
 	child, ok := m.series.Load(key)
 	if !ok {
-		child, _ = m.series.LoadOrStore(key, observed{m.requests.WithLabelValues(route, method, strconv.Itoa(status)), m.duration.WithLabelValues(route)})
+		child, _ = m.series.LoadOrStore(key, observed{
+			m.requests.WithLabelValues(route, method, strconv.Itoa(status)), m.duration.WithLabelValues(route),
+		})
 	}
 	o := child.(observed)
 	o.requests.Inc()

@@ -2,7 +2,6 @@ package web
 
 import (
 	"cmp"
-	"context"
 	"crypto/rand"
 	"encoding/hex"
 	"errors"
@@ -11,21 +10,17 @@ import (
 	"net/http"
 	"net/netip"
 	"net/url"
-	"path"
 	"regexp"
 	"runtime/debug"
 	"strings"
 	"time"
-	"unicode"
 
 	"doorward/oauth"
 	"doorward/storage"
 	"doorward/web/api"
 	"doorward/web/gateway"
+	"doorward/web/page"
 )
-
-// handling is how long a request may keep the database busy; what takes longer is answered with 503.
-const handling = 8 * time.Second
 
 // observe is the outermost middleware: it gives the request an id, catches panics, and writes the one line that the
 // log has of each request.
@@ -33,7 +28,10 @@ func (s *Server) observe(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		o := &observation{ResponseWriter: w, start: time.Now(), id: requestID(r)}
 		w.Header().Set("X-Request-Id", o.id)
-		o.actor = storage.Actor{Address: s.proxies.ClientAddress(r).WithZone("").String(), RequestID: o.id} // a zone is any text
+		// a zone is any text
+		o.actor = storage.Actor{
+			Address: s.proxies.ClientAddress(r).WithZone("").String(), RequestID: o.id,
+		}
 		r = r.WithContext(storage.WithActor(oauth.WithNotes(r.Context(), &o.notes), &o.actor))
 		defer func() {
 			if p := recover(); p != nil {
@@ -56,15 +54,6 @@ func (s *Server) observe(next http.Handler) http.Handler {
 		}()
 		s.warnOfForwarding(r)
 		next.ServeHTTP(o, r)
-	})
-}
-
-// bounded ends a request that keeps the database busy for too long; the answer is then 503.
-func bounded(next http.Handler) http.Handler {
-	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		ctx, cancel := context.WithTimeout(r.Context(), handling)
-		defer cancel()
-		next.ServeHTTP(w, r.WithContext(ctx))
 	})
 }
 
@@ -97,7 +86,7 @@ func (s *Server) finish(o *observation, r *http.Request) {
 	}
 	// Neither path nor query: people put secrets into both.
 	var space [14]slog.Attr
-	attrs := append(space[:0], slog.String("request_id", o.id), slog.String("method", clean(r.Method, 16)), slog.String("route", r.Pattern),
+	attrs := append(space[:0], slog.String("request_id", o.id), slog.String("method", page.Clean(r.Method, 16)), slog.String("route", r.Pattern),
 		slog.Int("status", o.status), slog.Float64("ms", float64(took.Microseconds())/1000), slog.String("address", o.actor.Address))
 	add := func(name, value string) {
 		if value != "" {
@@ -108,10 +97,10 @@ func (s *Server) finish(o *observation, r *http.Request) {
 	add("subject", o.notes.Subject)
 	add("grant_type", o.notes.GrantType)
 	add("error", o.notes.ErrorCode)
-	add("user_agent", clean(oauth.Redacted(r.UserAgent()), 200))
+	add("user_agent", page.Clean(oauth.Redacted(r.UserAgent()), 200))
 	add("referer", originOnly(r.Referer()))
 	if o.notes.Cause != nil {
-		add("cause", clean(oauth.Redacted(o.notes.Cause.Error()), 500))
+		add("cause", page.Clean(oauth.Redacted(o.notes.Cause.Error()), 500))
 	}
 	s.log.LogAttrs(r.Context(), level, "request", attrs...)
 }
@@ -126,7 +115,8 @@ func (s *Server) warnOfForwarding(r *http.Request) {
 	}
 	for _, name := range forwardingHeaders {
 		if r.Header.Get(name) != "" && s.warned.CompareAndSwap(false, true) {
-			s.log.Warn("a forwarding header from a peer that is not trusted is ignored; if this peer is your proxy, put its address into trusted_proxies",
+			s.log.Warn("a forwarding header from a peer that is not trusted is ignored; if this peer is your proxy, put its "+
+				"address into trusted_proxies",
 				"header", name, "peer", peer(r).String())
 			return
 		}
@@ -145,34 +135,6 @@ func requestID(r *http.Request) string {
 	return hex.EncodeToString(b[:])
 }
 
-// clean makes a stranger's text fit for a log: cut, and without characters that change how a line looks.
-func clean(text string, limit int) string {
-	if len(text) <= limit && plain(text) {
-		return text
-	}
-	text = strings.ToValidUTF8(text, "?")
-	text = strings.Map(func(r rune) rune {
-		if unicode.IsControl(r) || unicode.Is(unicode.Cf, r) {
-			return '?'
-		}
-		return r
-	}, text)
-	if r := []rune(text); len(r) > limit {
-		return string(r[:limit])
-	}
-	return text
-}
-
-// plain tells whether text is printable ASCII, as nearly all of it is.
-func plain(text string) bool {
-	for i := range len(text) {
-		if text[i] < ' ' || text[i] > '~' {
-			return false
-		}
-	}
-	return true
-}
-
 // originOnly drops from a Referer what may hold a code or token.
 func originOnly(referer string) string {
 	if referer == "" {
@@ -182,7 +144,7 @@ func originOnly(referer string) string {
 	if err != nil || u.Host == "" {
 		return ""
 	}
-	return clean(u.Scheme+"://"+u.Host, 200)
+	return page.Clean(u.Scheme+"://"+u.Host, 200)
 }
 
 // WriteHeader implements http.ResponseWriter.
@@ -225,16 +187,20 @@ func (s *Server) guard(next http.Handler) http.Handler {
 		probe := r.URL.Path == "/healthz" || r.URL.Path == "/readyz"
 		switch {
 		case fields(r.Header) > maxFields:
-			s.turnAway(w, r, http.StatusRequestHeaderFieldsTooLarge, "The request has more than 100 header fields; send fewer.")
+			s.writeRefusal(
+				w, r, http.StatusRequestHeaderFieldsTooLarge, "The request has more than 100 header fields; send fewer.",
+			)
 		case !methods[r.Method]:
 			h.Set("Allow", "GET, HEAD, POST, OPTIONS")
-			s.turnAway(w, r, http.StatusMethodNotAllowed, "Method not allowed; see the Allow header.")
+			s.writeRefusal(w, r, http.StatusMethodNotAllowed, "Method not allowed; see the Allow header.")
 		case !probe && !s.ours(r):
-			s.turnAway(w, r, http.StatusMisdirectedRequest, "This server does not answer for that host; use the host of its issuer.")
-		case !canonicalPath(r.URL) && api.Owns(r.URL.Path):
-			s.turnAway(w, r, http.StatusNotFound, "There is nothing here; check the address.")
-		case !canonicalPath(r.URL):
-			s.writePageError(w, r, notFound())
+			s.writeRefusal(
+				w, r, http.StatusMisdirectedRequest, "This server does not answer for that host; use the host of its issuer.",
+			)
+		case !page.CanonicalPath(r.URL) && api.Owns(r.URL.Path):
+			s.writeRefusal(w, r, http.StatusNotFound, "There is nothing here; check the address.")
+		case !page.CanonicalPath(r.URL):
+			s.pages.WriteError(w, r, page.NotFound())
 		case !probe && s.secure && strings.EqualFold(s.proxies.forwarded(r, "X-Forwarded-Proto"), "http"):
 			s.refusePlain(w, r)
 		default:
@@ -243,7 +209,8 @@ func (s *Server) guard(next http.Handler) http.Handler {
 	})
 }
 
-// toGateway answers what is of the gateway: requests on the hosts of APIs, and what trusted proxies ask about requests that
+// toGateway answers what is of the gateway: requests on the hosts of APIs, and what trusted proxies ask about requests
+// that
 // they have, on whatever host. Where it returns false the request is the issuer's.
 func (s *Server) toGateway(w http.ResponseWriter, r *http.Request, next http.Handler) bool {
 	if s.proxies.trusted(r) {
@@ -268,18 +235,25 @@ func (s *Server) toGateway(w http.ResponseWriter, r *http.Request, next http.Han
 	r.Pattern = a.ID
 	switch {
 	case fields(r.Header) > maxFields:
-		s.gateway.Refuse(w, r, a, &gateway.Refusal{Kind: gateway.BadRequest, Status: http.StatusRequestHeaderFieldsTooLarge, Detail: "The request has more than 100 header fields; send fewer."})
+		s.gateway.Refuse(w, r, a, &gateway.Refusal{
+			Kind: gateway.BadRequest, Status: http.StatusRequestHeaderFieldsTooLarge,
+			Detail: "The request has more than 100 header fields; send fewer.",
+		})
 	case !methods[r.Method]:
 		s.gateway.Refuse(w, r, a, &gateway.Refusal{Kind: gateway.MethodNotAllowed, Detail: "Method not allowed."})
 	case s.secure && strings.EqualFold(s.proxies.forwarded(r, "X-Forwarded-Proto"), "http"):
-		s.gateway.Refuse(w, r, a, &gateway.Refusal{Kind: gateway.BadRequest, Detail: "Use https. This request was sent unencrypted; rotate any secrets it contained."})
+		s.gateway.Refuse(w, r, a, &gateway.Refusal{
+			Kind:   gateway.BadRequest,
+			Detail: "Use https. This request was sent unencrypted; rotate any secrets it contained.",
+		})
 	default:
 		s.gateway.Serve(w, r, a, next)
 	}
 	return true
 }
 
-// host is the one that a request names, to a trusted proxy where it came through one. Some proxies add the name that they
+// host is the one that a request names, to a trusted proxy where it came through one. Some proxies add the name that
+// they
 // saw to what their caller sent: where names differ, nobody's is taken, and what comes back is no host.
 func (s *Server) host(r *http.Request) string {
 	if !s.proxies.trusted(r) {
@@ -315,10 +289,13 @@ func (s *Server) refusePlain(w http.ResponseWriter, r *http.Request) {
 		http.Redirect(w, r, s.issuer.Scheme+"://"+s.issuer.Host+r.URL.RequestURI(), http.StatusPermanentRedirect)
 		return
 	}
-	s.turnAway(w, r, http.StatusBadRequest, "Use https. This request was sent unencrypted; rotate any secrets it contained.")
+	s.writeRefusal(
+		w, r, http.StatusBadRequest,
+		"Use https. This request was sent unencrypted; rotate any secrets it contained.",
+	)
 }
 
-// isMachine tells whether a path is called by programs, which want JSON.
+// isMachine reports whether a path is called by programs, which want JSON.
 func isMachine(r *http.Request) bool {
 	switch r.URL.Path {
 	case "/oauth/token", "/oauth/introspect", "/oauth/revoke", "/healthz", "/readyz":
@@ -327,19 +304,7 @@ func isMachine(r *http.Request) bool {
 	return strings.HasPrefix(r.URL.Path, "/.well-known/") || api.Owns(r.URL.Path)
 }
 
-// canonicalPath tells whether http.ServeMux would take the path as it is, instead of redirecting to a cleaner one.
-func canonicalPath(u *url.URL) bool {
-	p := u.Path
-	if p == "" || p[0] != '/' || strings.ContainsAny(p, "\x00\\") {
-		return false
-	}
-	if p == "/" {
-		return true
-	}
-	return path.Clean(p) == strings.TrimSuffix(p, "/") && !strings.HasSuffix(p, "//")
-}
-
-// ours tells whether a request is for the issuer's host. On a loopback address any host that is not known is taken
+// ours reports whether a request is for the issuer's host. On a loopback address any host that is not known is taken
 // for it, so that a program finds a server tried at home under every name.
 func (s *Server) ours(r *http.Request) bool {
 	if canonicalHost(s.host(r), s.issuer.Scheme) == canonicalHost(s.issuer.Host, s.issuer.Scheme) {

@@ -29,7 +29,7 @@ func peer(r *http.Request) netip.Addr {
 	return ap.Addr().Unmap().WithZone("")
 }
 
-// trusted tells whether the request came from a trusted proxy.
+// trusted reports whether the request came from a trusted proxy.
 func (p Proxies) trusted(r *http.Request) bool { return len(p) > 0 && p.trusts(peer(r)) }
 
 // ClientAddress is where a request comes from: the peer or, behind trusted proxies, the last hop that is not one of

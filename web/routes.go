@@ -10,19 +10,22 @@ import (
 	"doorward/templates"
 	"doorward/web/api"
 	"doorward/web/gateway"
+	"doorward/web/page"
 )
 
 // routes is the whole surface of the public listener. Endpoints of the protocol take requests from anywhere; pages
 // change something for requests of their own origin only.
 func (s *Server) routes() http.Handler {
+	account, workspaces, keys, apps := s.settings.Account, s.settings.Workspaces, s.settings.Keys, s.settings.Apps
 	mux := &routeMux{ServeMux: http.NewServeMux(), patterns: &s.patterns}
 	sameOrigin := http.NewCrossOriginProtection()
-	sameOrigin.SetDenyHandler(s.plainPage(func(http.ResponseWriter, *http.Request) error {
-		return forbidden("Another site sent this request. Nothing was changed. If you want it, load the page here and do it from there.")
+	sameOrigin.SetDenyHandler(s.pages.ForAnyone(func(http.ResponseWriter, *http.Request) error {
+		return page.NotVerified("This request came from another site. Nothing was changed. To continue, open the page here " +
+			"and submit the form from there.")
 	}))
 
 	// The protocol: no cookies, no pages. Each checks the method itself.
-	machine := func(pattern string, h http.HandlerFunc) { mux.Handle(pattern, bounded(h)) }
+	machine := func(pattern string, h http.HandlerFunc) { mux.Handle(pattern, page.Bounded(h)) }
 	machine("/oauth/token", s.oauth.Token)
 	machine("/oauth/introspect", s.oauth.Introspect)
 	machine("/oauth/revoke", s.oauth.Revoke)
@@ -36,17 +39,18 @@ func (s *Server) routes() http.Handler {
 	mux.HandleFunc("GET /.well-known/oauth-protected-resource", s.resourceMetadata)
 	mux.HandleFunc("GET /.well-known/oauth-protected-resource/{path...}", s.resourceMetadata)
 
-	// Pages of any origin may read these, with headers of their own (MCP-Protocol-Version, say), for which browsers ask first.
+	// Pages of any origin may read these, with headers of their own (MCP-Protocol-Version, say), for which browsers ask
+	// first.
 	mux.HandleFunc("OPTIONS /.well-known/oauth-authorization-server", oauth.PreflightPublic)
 	mux.HandleFunc("OPTIONS /oauth/jwks", oauth.PreflightPublic)
 	mux.HandleFunc("OPTIONS /.well-known/oauth-protected-resource", s.resourceMetadata)
 	mux.HandleFunc("OPTIONS /.well-known/oauth-protected-resource/{path...}", s.resourceMetadata)
 
-	s.api.Register(func(pattern string, h http.Handler) { mux.Handle(pattern, bounded(h)) })
+	s.api.Register(func(pattern string, h http.Handler) { mux.Handle(pattern, page.Bounded(h)) })
 
 	// Authorize takes GET and POST from anywhere, since it decides nothing.
-	mux.Handle("GET /oauth/authorize", s.plainPage(s.authorize))
-	mux.Handle("POST /oauth/authorize", s.rawPage(s.authorize))
+	mux.Handle("GET /oauth/authorize", s.pages.ForAnyone(s.signIn.Authorize))
+	mux.Handle("POST /oauth/authorize", s.pages.ForAnyoneRaw(s.signIn.Authorize))
 
 	// A GET of these may issue a code. HEAD asks for the headers alone (RFC 9110 section 9.3.2) and must issue nothing.
 	mux.HandleFunc("HEAD /oauth/authorize", headOnly)
@@ -54,123 +58,161 @@ func (s *Server) routes() http.Handler {
 	mux.HandleFunc("HEAD /login", headOnly)
 
 	// Pages.
-	page := func(pattern string, h pageHandler) { mux.Handle(pattern, sameOrigin.Handler(s.plainPage(h))) }
-	page("GET /login", s.loginPage)
-	page("POST /login", s.login)
-	page("GET /login/link", s.signInLinkPage)
-	page("POST /login/link", s.signInLink)
-	page("GET /logout", s.logoutPage)
-	page("POST /logout", s.logout)
-	page("GET /oauth/consent", s.consentPage)
-	page("POST /oauth/consent", s.consent)
-	page("GET /setup", s.setupPage)
-	page("POST /setup", s.setup)
+	anyone := func(pattern string, h page.Handler) { mux.Handle(pattern, sameOrigin.Handler(s.pages.ForAnyone(h))) }
+	anyone("GET /login", s.signIn.LoginPage)
+	anyone("POST /login", s.signIn.Login)
+	anyone("GET /login/link", s.signIn.SignInLinkPage)
+	anyone("POST /login/link", s.signIn.SignInLink)
+	anyone("GET /logout", s.signIn.LogoutPage)
+	anyone("POST /logout", s.signIn.Logout)
+	anyone("GET /oauth/consent", s.signIn.ConsentPage)
+	anyone("POST /oauth/consent", s.signIn.Consent)
+	anyone("GET /setup", s.signIn.SetupPage)
+	anyone("POST /setup", s.signIn.Setup)
 
-	member := func(pattern string, h memberHandler) { mux.Handle(pattern, sameOrigin.Handler(s.memberPage(h))) }
-	member("GET /{$}", func(w http.ResponseWriter, _ *http.Request, _ *visitor) error { return redirect(w, defaultPage) })
-	member("GET /settings/{$}", func(w http.ResponseWriter, _ *http.Request, _ *visitor) error { return redirect(w, defaultPage) })
-	member("GET /settings", func(w http.ResponseWriter, _ *http.Request, _ *visitor) error { return redirect(w, defaultPage) })
-	member("GET /settings/profile", s.profilePage)
-	member("POST /settings/profile", s.profile)
-	member("GET /settings/security", s.securityPage)
-	member("POST /settings/security/password", s.changePassword)
-	member("GET /settings/security/sessions/{id}/end", s.confirmEndSession)
-	member("POST /settings/security/sessions/{id}/end", confirmed(s.confirmEndSession, s.endOneSession))
-	member("GET /settings/security/sessions/end-others", s.confirmEndSession)
-	member("POST /settings/security/sessions/end-others", confirmed(s.confirmEndSession, s.endOtherSessions))
-	member("GET /settings/connected-apps", s.connectedAppsPage)
-	member("GET /settings/connected-apps/{id}/end", s.confirmEndAccess)
-	member("POST /settings/connected-apps/{id}/end", confirmed(s.confirmEndAccess, s.endAccess))
-	member("GET /settings/connected-apps/end-all", s.confirmEndAccess)
-	member("POST /settings/connected-apps/end-all", confirmed(s.confirmEndAccess, s.endAccess))
+	user := func(pattern string, h page.UserHandler) { mux.Handle(pattern, sameOrigin.Handler(s.pages.ForUsers(h))) }
+	user("GET /{$}", redirect(page.DefaultPage))
+	user("GET /settings/{$}", redirect(page.DefaultPage))
+	user("GET /settings", redirect(page.DefaultPage))
+	user("GET /settings/profile", account.ProfilePage)
+	user("POST /settings/profile", account.Profile)
+	user("GET /settings/security", account.SecurityPage)
+	user("POST /settings/security/password", account.ChangePassword)
+	user("GET /settings/security/sessions/{id}/end", account.ConfirmEndSession)
+	user("POST /settings/security/sessions/{id}/end", page.Confirmed(account.ConfirmEndSession, account.EndOneSession))
+	user("GET /settings/security/sessions/end-others", account.ConfirmEndSession)
+	user("POST /settings/security/sessions/end-others",
+		page.Confirmed(account.ConfirmEndSession, account.EndOtherSessions))
+	user("GET /settings/connected-apps", account.ConnectedAppsPage)
+	user("GET /settings/connected-apps/{id}/end", account.ConfirmEndAccess)
+	user("POST /settings/connected-apps/{id}/end", page.Confirmed(account.ConfirmEndAccess, account.EndAccess))
+	user("GET /settings/connected-apps/end-all", account.ConfirmEndAccess)
+	user("POST /settings/connected-apps/end-all", page.Confirmed(account.ConfirmEndAccess, account.EndAccess))
 
-	member("GET "+joinBase+"{word}", s.joinPage)
-	member("POST "+joinBase+"{word}", s.join)
-	member("GET "+workspacesBase, s.workspacesPage)
-	member("POST "+workspacesBase, s.createWorkspace)
-	member("GET "+workspaceBase, s.inWorkspace(s.workspacePage))
-	member("POST "+workspaceBase, s.inWorkspace(s.updateWorkspace))
-	member("GET "+workspaceBase+"/leave", s.inWorkspace(s.confirmLeave))
-	member("POST "+workspaceBase+"/leave", confirmed(s.inWorkspace(s.confirmLeave), s.inWorkspace(s.leaveWorkspace)))
-	member("POST "+workspaceBase+"/delete", s.inWorkspace(s.deleteWorkspace))
-	member("GET "+workspaceBase+"/"+templates.TabMembers, s.inWorkspace(s.membersPage))
-	member("GET "+workspaceBase+"/members/shown", s.inWorkspace(s.shownInvitation))
-	member("POST "+workspaceBase+"/members/{id}/role", s.inWorkspace(s.changeRole))
-	member("GET "+workspaceBase+"/members/{id}/remove", s.inWorkspace(s.confirmMember))
-	member("POST "+workspaceBase+"/members/{id}/remove", confirmed(s.inWorkspace(s.confirmMember), s.inWorkspace(s.removeMember)))
-	member("POST "+workspaceBase+"/invitations", s.inWorkspace(s.invite))
-	member("GET "+workspaceBase+"/invitations/{id}/withdraw", s.inWorkspace(s.confirmWithdrawal))
-	member("POST "+workspaceBase+"/invitations/{id}/withdraw", confirmed(s.inWorkspace(s.confirmWithdrawal), s.inWorkspace(s.withdraw)))
-	member("GET "+workspaceBase+"/"+templates.TabUsage, s.permitted(oauth.MaySeeUsage, templates.SectionWorkspaces, templates.TabUsage, s.usagePage))
-	member("GET "+workspaceBase+"/"+templates.TabAudit, s.permitted(oauth.MayAudit, templates.SectionWorkspaces, templates.TabAudit, s.auditPage))
+	user("GET /join/{word}", s.signIn.JoinPage)
+	user("POST /join/{word}", s.signIn.Join)
+	user("GET /settings/workspaces", workspaces.ListPage)
+	user("POST /settings/workspaces", workspaces.Create)
+	user("GET /settings/workspaces/{slug}", workspaces.In(workspaces.SettingsPage))
+	user("POST /settings/workspaces/{slug}", workspaces.In(workspaces.Update))
+	user("GET /settings/workspaces/{slug}/leave", workspaces.In(workspaces.ConfirmLeave))
+	user("POST /settings/workspaces/{slug}/leave",
+		page.Confirmed(workspaces.In(workspaces.ConfirmLeave), workspaces.In(workspaces.Leave)))
+	user("POST /settings/workspaces/{slug}/delete", workspaces.In(workspaces.Delete))
+	user("GET /settings/workspaces/{slug}/members", workspaces.In(workspaces.MembersPage))
+	user("GET /settings/workspaces/{slug}/members/shown", workspaces.In(workspaces.ShownInvitation))
+	user("POST /settings/workspaces/{slug}/members/{id}/role", workspaces.In(workspaces.ChangeRole))
+	user("GET /settings/workspaces/{slug}/members/{id}/remove", workspaces.In(workspaces.ConfirmMember))
+	user("POST /settings/workspaces/{slug}/members/{id}/remove",
+		page.Confirmed(workspaces.In(workspaces.ConfirmMember), workspaces.In(workspaces.RemoveMember)))
+	user("POST /settings/workspaces/{slug}/invitations", workspaces.In(workspaces.Invite))
+	user("GET /settings/workspaces/{slug}/invitations/{id}/withdraw", workspaces.In(workspaces.ConfirmWithdrawal))
+	user("POST /settings/workspaces/{slug}/invitations/{id}/withdraw",
+		page.Confirmed(workspaces.In(workspaces.ConfirmWithdrawal), workspaces.In(workspaces.Withdraw)))
+	user("GET /settings/workspaces/{slug}/usage",
+		workspaces.Permitted(oauth.MaySeeUsage, templates.SectionWorkspaces, templates.TabUsage, workspaces.UsagePage))
+	user("GET /settings/workspaces/{slug}/audit",
+		workspaces.Permitted(oauth.MayAudit, templates.SectionWorkspaces, templates.TabAudit, workspaces.AuditPage))
 
-	admin := func(pattern string, h memberHandler) { mux.Handle(pattern, sameOrigin.Handler(s.adminPage(h))) }
-	admin("GET /admin", func(w http.ResponseWriter, _ *http.Request, _ *visitor) error { return redirect(w, "/admin/users") })
-	admin("GET /admin/{$}", func(w http.ResponseWriter, _ *http.Request, _ *visitor) error { return redirect(w, "/admin/users") })
-	admin("GET /admin/users", s.adminUsersPage)
-	admin("POST /admin/users", s.createUser)
-	admin("GET /admin/users/{id}", s.adminUserPage)
-	admin("POST /admin/users/{id}", s.updateUser)
-	admin("POST /admin/users/{id}/password", s.setUserPassword)
-	admin("GET /admin/users/{id}/sign-out", s.confirmSignOut)
-	admin("POST /admin/users/{id}/sign-out", confirmed(s.confirmSignOut, s.signOutUser))
-	admin("GET /admin/users/{id}/disable", s.confirmUser)
-	admin("POST /admin/users/{id}/disable", confirmed(s.confirmUser, s.switchUser))
-	admin("POST /admin/users/{id}/enable", s.switchUser)
-	admin("GET /admin/workspaces", s.adminWorkspacesPage)
-	admin("GET /admin/workspaces/{id}/disable", s.confirmWorkspace)
-	admin("POST /admin/workspaces/{id}/disable", confirmed(s.confirmWorkspace, s.switchWorkspace))
-	admin("POST /admin/workspaces/{id}/enable", s.switchWorkspace)
-	admin("POST /admin/workspaces/{id}/plan", s.planWorkspace)
-	admin("GET "+adminAppsBase, s.adminAppsPage)
-	admin("POST "+adminAppsBase+"/{id}/verify", s.allApps(s.verifyApp))
-	admin("POST "+adminAppsBase+"/{id}/unverify", s.allApps(s.verifyApp))
-
-	for base, at := range map[string]func(appHandler) memberHandler{appsBase: s.ownApps, workspaceBase + "/" + templates.TabApps: s.workspaceApps} {
-		member("GET "+base, at(s.appsPage))
-		member("POST "+base, at(s.createApp))
-		member("GET "+base+"/new", at(s.appFormPage))
+	administrator := func(pattern string, h page.UserHandler) {
+		mux.Handle(pattern, sameOrigin.Handler(s.pages.ForAdministrators(h)))
 	}
+	administrator("GET /admin", redirect("/admin/users"))
+	administrator("GET /admin/{$}", redirect("/admin/users"))
+	administrator("GET /admin/users", s.admin.UsersPage)
+	administrator("POST /admin/users", s.admin.CreateUser)
+	administrator("GET /admin/users/{id}", s.admin.UserPage)
+	administrator("POST /admin/users/{id}", s.admin.UpdateUser)
+	administrator("POST /admin/users/{id}/password", s.admin.SetUserPassword)
+	administrator("GET /admin/users/{id}/sign-out", s.admin.ConfirmSignOut)
+	administrator("POST /admin/users/{id}/sign-out", page.Confirmed(s.admin.ConfirmSignOut, s.admin.SignOutUser))
+	administrator("GET /admin/users/{id}/disable", s.admin.ConfirmDisableUser)
+	administrator("POST /admin/users/{id}/disable",
+		page.Confirmed(s.admin.ConfirmDisableUser, s.admin.SetUserDisabled))
+	administrator("POST /admin/users/{id}/enable", s.admin.SetUserDisabled)
+	administrator("GET /admin/workspaces", s.admin.WorkspacesPage)
+	administrator("GET /admin/workspaces/{id}/disable", s.admin.ConfirmDisableWorkspace)
+	administrator("POST /admin/workspaces/{id}/disable",
+		page.Confirmed(s.admin.ConfirmDisableWorkspace, s.admin.SetWorkspaceDisabled))
+	administrator("POST /admin/workspaces/{id}/enable", s.admin.SetWorkspaceDisabled)
+	administrator("POST /admin/workspaces/{id}/plan", s.admin.SetPlan)
+	administrator("GET /admin/apps", apps.AllAppsPage)
+	administrator("POST /admin/apps/{id}/verify", apps.All(apps.SetVerified))
+	administrator("POST /admin/apps/{id}/unverify", apps.All(apps.SetVerified))
+
+	user("GET /settings/developer/apps", apps.Own(apps.ListPage))
+	user("POST /settings/developer/apps", apps.Own(apps.Create))
+	user("GET /settings/developer/apps/new", apps.Own(apps.FormPage))
+	user("GET /settings/workspaces/{slug}/apps", apps.OfWorkspace(apps.ListPage))
+	user("POST /settings/workspaces/{slug}/apps", apps.OfWorkspace(apps.Create))
+	user("GET /settings/workspaces/{slug}/apps/new", apps.OfWorkspace(apps.FormPage))
 
 	// One app, for whoever built it, for those who manage its workspace's, and for administrators.
-	for _, x := range []struct {
-		base     string
-		register func(string, memberHandler)
-		at       func(appHandler) memberHandler
-	}{
-		{appsBase, member, s.ownApps},
-		{workspaceBase + "/" + templates.TabApps, member, s.workspaceApps},
-		{adminAppsBase, admin, s.allApps},
-	} {
-		x.register("GET "+x.base+"/{id}", x.at(s.appPage))
-		x.register("GET "+x.base+"/shown", x.at(s.shownSecret))
-		x.register("POST "+x.base+"/{id}", x.at(s.updateApp))
-		x.register("POST "+x.base+"/{id}/secret", x.at(s.rotateSecret))
-		x.register("GET "+x.base+"/{id}/disable", x.at(s.confirmApp))
-		x.register("POST "+x.base+"/{id}/disable", confirmed(x.at(s.confirmApp), x.at(s.switchApp)))
-		x.register("POST "+x.base+"/{id}/enable", x.at(s.switchApp))
-		x.register("POST "+x.base+"/{id}/delete", x.at(s.deleteApp))
-	}
+	user("GET /settings/developer/apps/{id}", apps.Own(apps.AppPage))
+	user("GET /settings/developer/apps/shown", apps.Own(apps.ShownSecret))
+	user("POST /settings/developer/apps/{id}", apps.Own(apps.Update))
+	user("POST /settings/developer/apps/{id}/secret", apps.Own(apps.RotateSecret))
+	user("GET /settings/developer/apps/{id}/disable", apps.Own(apps.ConfirmDisable))
+	user("POST /settings/developer/apps/{id}/disable",
+		page.Confirmed(apps.Own(apps.ConfirmDisable), apps.Own(apps.SetDisabled)))
+	user("POST /settings/developer/apps/{id}/enable", apps.Own(apps.SetDisabled))
+	user("POST /settings/developer/apps/{id}/delete", apps.Own(apps.Delete))
+
+	user("GET /settings/workspaces/{slug}/apps/{id}", apps.OfWorkspace(apps.AppPage))
+	user("GET /settings/workspaces/{slug}/apps/shown", apps.OfWorkspace(apps.ShownSecret))
+	user("POST /settings/workspaces/{slug}/apps/{id}", apps.OfWorkspace(apps.Update))
+	user("POST /settings/workspaces/{slug}/apps/{id}/secret", apps.OfWorkspace(apps.RotateSecret))
+	user("GET /settings/workspaces/{slug}/apps/{id}/disable", apps.OfWorkspace(apps.ConfirmDisable))
+	user("POST /settings/workspaces/{slug}/apps/{id}/disable",
+		page.Confirmed(apps.OfWorkspace(apps.ConfirmDisable), apps.OfWorkspace(apps.SetDisabled)))
+	user("POST /settings/workspaces/{slug}/apps/{id}/enable", apps.OfWorkspace(apps.SetDisabled))
+	user("POST /settings/workspaces/{slug}/apps/{id}/delete", apps.OfWorkspace(apps.Delete))
+
+	administrator("GET /admin/apps/{id}", apps.All(apps.AppPage))
+	administrator("GET /admin/apps/shown", apps.All(apps.ShownSecret))
+	administrator("POST /admin/apps/{id}", apps.All(apps.Update))
+	administrator("POST /admin/apps/{id}/secret", apps.All(apps.RotateSecret))
+	administrator("GET /admin/apps/{id}/disable", apps.All(apps.ConfirmDisable))
+	administrator("POST /admin/apps/{id}/disable",
+		page.Confirmed(apps.All(apps.ConfirmDisable), apps.All(apps.SetDisabled)))
+	administrator("POST /admin/apps/{id}/enable", apps.All(apps.SetDisabled))
+	administrator("POST /admin/apps/{id}/delete", apps.All(apps.Delete))
 
 	// One set of pages for a workspace's API keys and a person's own tokens.
-	member("GET /settings/developer", s.toWorkspace(templates.TabKeys))
-	member("GET /settings/developer/{$}", s.toWorkspace(templates.TabKeys))
-	member("GET /settings/developer/api-keys", s.toWorkspace(templates.TabKeys))
-	for base, place := range map[string]func(keyHandler) memberHandler{keysBase: s.apiKeys, tokensBase: s.personalTokens} {
-		member("GET "+base, place(s.keysPage))
-		member("POST "+base, place(s.createKey))
-		member("POST "+base+"/search", place(s.findKeys))
-		member("GET "+base+"/new", place(s.keyFormPage))
-		member("GET "+base+"/shown", place(s.shownKey))
-		member("GET "+base+"/{id}", place(s.keyPage))
-		member("POST "+base+"/{id}", place(s.updateKey))
-		member("POST "+base+"/{id}/rotate", place(s.rotateKey))
-		member("GET "+base+"/{id}/pause", place(s.confirmKey))
-		member("POST "+base+"/{id}/pause", confirmed(place(s.confirmKey), place(s.switchKey)))
-		member("POST "+base+"/{id}/resume", place(s.switchKey))
-		member("GET "+base+"/{id}/revoke", place(s.confirmKey))
-		member("POST "+base+"/{id}/revoke", confirmed(place(s.confirmKey), place(s.revokeKey)))
-	}
+	user("GET /settings/developer", workspaces.ToWorkspace(templates.TabKeys))
+	user("GET /settings/developer/{$}", workspaces.ToWorkspace(templates.TabKeys))
+	user("GET /settings/developer/api-keys", workspaces.ToWorkspace(templates.TabKeys))
+	user("GET /settings/workspaces/{slug}/api-keys", keys.OfWorkspace(keys.ListPage))
+	user("POST /settings/workspaces/{slug}/api-keys", keys.OfWorkspace(keys.Create))
+	user("POST /settings/workspaces/{slug}/api-keys/search", keys.OfWorkspace(keys.Search))
+	user("GET /settings/workspaces/{slug}/api-keys/new", keys.OfWorkspace(keys.FormPage))
+	user("GET /settings/workspaces/{slug}/api-keys/shown", keys.OfWorkspace(keys.ShownKey))
+	user("GET /settings/workspaces/{slug}/api-keys/{id}", keys.OfWorkspace(keys.KeyPage))
+	user("POST /settings/workspaces/{slug}/api-keys/{id}", keys.OfWorkspace(keys.Update))
+	user("POST /settings/workspaces/{slug}/api-keys/{id}/rotate", keys.OfWorkspace(keys.Rotate))
+	user("GET /settings/workspaces/{slug}/api-keys/{id}/pause", keys.OfWorkspace(keys.Confirm))
+	user("POST /settings/workspaces/{slug}/api-keys/{id}/pause",
+		page.Confirmed(keys.OfWorkspace(keys.Confirm), keys.OfWorkspace(keys.SetPaused)))
+	user("POST /settings/workspaces/{slug}/api-keys/{id}/resume", keys.OfWorkspace(keys.SetPaused))
+	user("GET /settings/workspaces/{slug}/api-keys/{id}/revoke", keys.OfWorkspace(keys.Confirm))
+	user("POST /settings/workspaces/{slug}/api-keys/{id}/revoke",
+		page.Confirmed(keys.OfWorkspace(keys.Confirm), keys.OfWorkspace(keys.Revoke)))
+
+	user("GET /settings/developer/personal-access-tokens", keys.Own(keys.ListPage))
+	user("POST /settings/developer/personal-access-tokens", keys.Own(keys.Create))
+	user("POST /settings/developer/personal-access-tokens/search", keys.Own(keys.Search))
+	user("GET /settings/developer/personal-access-tokens/new", keys.Own(keys.FormPage))
+	user("GET /settings/developer/personal-access-tokens/shown", keys.Own(keys.ShownKey))
+	user("GET /settings/developer/personal-access-tokens/{id}", keys.Own(keys.KeyPage))
+	user("POST /settings/developer/personal-access-tokens/{id}", keys.Own(keys.Update))
+	user("POST /settings/developer/personal-access-tokens/{id}/rotate", keys.Own(keys.Rotate))
+	user("GET /settings/developer/personal-access-tokens/{id}/pause", keys.Own(keys.Confirm))
+	user("POST /settings/developer/personal-access-tokens/{id}/pause",
+		page.Confirmed(keys.Own(keys.Confirm), keys.Own(keys.SetPaused)))
+	user("POST /settings/developer/personal-access-tokens/{id}/resume", keys.Own(keys.SetPaused))
+	user("GET /settings/developer/personal-access-tokens/{id}/revoke", keys.Own(keys.Confirm))
+	user("POST /settings/developer/personal-access-tokens/{id}/revoke",
+		page.Confirmed(keys.Own(keys.Confirm), keys.Own(keys.Revoke)))
 
 	// What trusted proxies ask never comes here; others are told why they may not.
 	mux.HandleFunc(gateway.ForwardPath, s.gateway.ForwardAuth)
@@ -180,8 +222,15 @@ func (s *Server) routes() http.Handler {
 	machine("GET /readyz", s.readyz)
 	mux.Handle("GET /assets/", s.assets())
 	mux.Handle("GET /favicon.ico", http.RedirectHandler(templates.AssetPath("mark.svg"), http.StatusSeeOther))
-	mux.Handle("/", s.rawPage(func(w http.ResponseWriter, r *http.Request) error { return s.noRoute(w, r, mux.ServeMux) }))
+	mux.Handle("/", s.pages.ForAnyoneRaw(func(w http.ResponseWriter, r *http.Request) error {
+		return s.notFoundOrNotAllowed(w, r, mux.ServeMux)
+	}))
 	return s.observe(s.guard(mux))
+}
+
+// redirect sends a user to a page.
+func redirect(to string) page.UserHandler {
+	return func(w http.ResponseWriter, _ *http.Request, _ *page.Visitor) error { return page.Redirect(w, to) }
 }
 
 // routeMux notes the patterns that it is given.
@@ -222,7 +271,7 @@ func (s *Server) assets() http.Handler {
 	server := http.StripPrefix("/assets/", http.FileServerFS(files))
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		if !fs.ValidPath(strings.TrimPrefix(r.URL.Path, "/assets/")) {
-			s.writePageError(w, r, notFound()) // no list of files, and no name that no file can have
+			s.pages.WriteError(w, r, page.NotFound()) // no list of files, and no name that no file can have
 			return
 		}
 		if templates.IsAssetPath(r.URL.RequestURI()) {
@@ -237,12 +286,12 @@ func (s *Server) assets() http.Handler {
 // resourceMetadata answers with the metadata of an API (RFC 9728).
 func (s *Server) resourceMetadata(w http.ResponseWriter, r *http.Request) {
 	if !s.gateway.ServeMetadata(w, r) {
-		s.turnAway(w, r, http.StatusNotFound, "There is nothing here; check the address.")
+		s.writeRefusal(w, r, http.StatusNotFound, "There is nothing here; check the address.")
 	}
 }
 
-// noRoute takes what no other route did: 405 where the path is known and the method is not, else 404.
-func (s *Server) noRoute(w http.ResponseWriter, r *http.Request, mux *http.ServeMux) error {
+// notFoundOrNotAllowed takes what no other route did: 405 where the path is known and the method is not, else 404.
+func (s *Server) notFoundOrNotAllowed(w http.ResponseWriter, r *http.Request, mux *http.ServeMux) error {
 	var allowed []string
 	for _, method := range []string{http.MethodGet, http.MethodPost, http.MethodPatch, http.MethodDelete} {
 		probe := r.Clone(r.Context())
@@ -252,20 +301,26 @@ func (s *Server) noRoute(w http.ResponseWriter, r *http.Request, mux *http.Serve
 		}
 	}
 	if a := gateway.APIOf(r.Context()); a != nil && len(allowed) == 0 {
-		s.gateway.Refuse(w, r, a, &gateway.Refusal{Kind: gateway.NotFound, Detail: "There is nothing here; check the address."}) // no page is of such a host
+		// no page is of such a host
+		s.gateway.Refuse(w, r, a, &gateway.Refusal{
+			Kind: gateway.NotFound, Detail: "There is nothing here; check the address.",
+		})
 		return nil
 	}
 	if len(allowed) == 0 && api.Owns(r.URL.Path) {
-		s.turnAway(w, r, http.StatusNotFound, "There is nothing here; check the address.")
+		s.writeRefusal(w, r, http.StatusNotFound, "There is nothing here; check the address.")
 		return nil
 	}
 	if len(allowed) == 0 {
-		return notFound()
+		return page.NotFound()
 	}
 	w.Header().Set("Allow", strings.Join(allowed, ", "))
 	if isMachine(r) {
-		s.turnAway(w, r, http.StatusMethodNotAllowed, "Method not allowed; see the Allow header.")
+		s.writeRefusal(w, r, http.StatusMethodNotAllowed, "Method not allowed; see the Allow header.")
 		return nil
 	}
-	return &pageError{Status: http.StatusMethodNotAllowed, Heading: "That cannot be done here", Message: "This address does not take requests of this kind."}
+	return &page.Error{
+		Status: http.StatusMethodNotAllowed, Heading: "Method not allowed",
+		Message: "This page does not support this kind of request.",
+	}
 }

@@ -8,15 +8,18 @@ import (
 	"net/netip"
 	"net/url"
 	"sync/atomic"
-	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
 
 	"doorward/oauth"
 	"doorward/oauth/identity"
 	"doorward/storage"
+	"doorward/web/admin"
 	"doorward/web/api"
+	"doorward/web/dashboard"
 	"doorward/web/gateway"
+	"doorward/web/page"
+	"doorward/web/signin"
 )
 
 // Config is what a Server is made of. Every field is needed but TrustedProxies and APIs.
@@ -34,18 +37,21 @@ type Config struct {
 
 // Server answers on the public listener.
 type Server struct {
+	pages    *page.Pages
+	signIn   *signin.Handlers
+	settings *dashboard.Dashboard
+	admin    *admin.Handlers
+
 	issuer   *url.URL
+	secure   bool // the issuer is https
 	store    *storage.Store
 	oauth    *oauth.Server
-	identity *identity.Service
 	api      *api.API
 	gateway  *gateway.Gateway
 	secrets  *oauth.Secrets
 	proxies  Proxies
 	log      *slog.Logger
 	metrics  *metrics
-	sessions *sessionStore
-	secure   bool // the issuer is https: cookies are Secure
 	draining atomic.Bool
 	warned   atomic.Bool // of a forwarding header from a peer that is not trusted
 	handler  http.Handler
@@ -60,14 +66,29 @@ func New(c Config) (*Server, error) {
 	}
 	secure := issuer.Scheme == "https"
 	s := &Server{
-		issuer: issuer, store: c.Store, oauth: c.OAuth, identity: c.Identity, secrets: c.Secrets, proxies: c.TrustedProxies, log: c.Log,
-		metrics: newMetrics(c.Metrics, c.Store), secure: secure, sessions: newSessionStore(c.Store, secure),
+		issuer: issuer, secure: secure, store: c.Store, oauth: c.OAuth, secrets: c.Secrets, proxies: c.TrustedProxies,
+		log: c.Log, metrics: newMetrics(c.Metrics, c.Store),
 	}
-	s.gateway, err = gateway.New(gateway.Config{OAuth: c.OAuth, APIs: c.APIs, ClientAddress: s.proxies.ClientAddress, Trusted: s.proxies.trusted, Secure: secure, Log: c.Log, Now: s.now})
+	s.pages = page.New(page.Config{
+		Store: c.Store, OAuth: c.OAuth, Identity: c.Identity, ClientAddress: s.proxies.ClientAddress, Secure: secure,
+	})
+	s.signIn = signin.New(signin.Config{
+		Pages: s.pages, Store: c.Store, OAuth: c.OAuth, Identity: c.Identity,
+		CountLogin: func(outcome string) { s.metrics.logins.WithLabelValues(outcome).Inc() },
+	})
+	s.settings = dashboard.New(dashboard.Config{Pages: s.pages, Store: c.Store, OAuth: c.OAuth, Identity: c.Identity})
+	s.admin = admin.New(admin.Config{Pages: s.pages, Store: c.Store, OAuth: c.OAuth, Identity: c.Identity})
+	s.gateway, err = gateway.New(gateway.Config{
+		OAuth: c.OAuth, APIs: c.APIs, ClientAddress: s.proxies.ClientAddress, Trusted: s.proxies.trusted, Secure: secure,
+		Log: c.Log, Now: s.pages.Now,
+	})
 	if err != nil {
 		return nil, err
 	}
-	s.api = api.New(api.Config{Store: c.Store, OAuth: c.OAuth, Identity: c.Identity, Gateway: s.gateway, ClientAddress: s.proxies.ClientAddress, SessionCookie: s.sessions.name, Visitor: s.apiVisitor})
+	s.api = api.New(api.Config{
+		Store: c.Store, OAuth: c.OAuth, Identity: c.Identity, Gateway: s.gateway, ClientAddress: s.proxies.ClientAddress,
+		SessionCookie: s.pages.SessionCookie(), Visitor: s.apiVisitor,
+	})
 	s.handler = s.routes()
 	return s, nil
 }
@@ -81,14 +102,11 @@ func (s *Server) Drain() { s.draining.Store(true) }
 // Recheck judges the requests again that last, and is to be called every gateway.RecheckInterval.
 func (s *Server) Recheck(ctx context.Context) { s.gateway.Recheck(ctx) }
 
-// now is the server's clock, which tests move.
-func (s *Server) now() time.Time { return s.store.Now().Time() }
-
 // apiVisitor tells the management API who is signed in.
 func (s *Server) apiVisitor(r *http.Request) (api.Visitor, error) {
-	v, err := s.visitor(r)
+	v, err := s.pages.Visitor(r)
 	if err != nil {
 		return api.Visitor{}, err
 	}
-	return api.Visitor{User: v.user, Fresh: s.fresh(v)}, nil
+	return api.Visitor{User: v.User, Fresh: s.pages.Fresh(v)}, nil
 }

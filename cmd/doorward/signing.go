@@ -9,7 +9,6 @@ import (
 
 	"doorward/oauth"
 	"doorward/storage"
-	"doorward/web/api"
 )
 
 type signingKeyCommand struct {
@@ -92,7 +91,7 @@ type secretReseal struct{ output }
 // Run seals everything under the first master secret.
 func (c secretReseal) Run(ctx context.Context, a *app) error {
 	return a.administer(ctx, func(ctx context.Context, s *server) error {
-		done, err := s.oauth.Reseal(ctx, api.AnswerPurpose)
+		done, err := s.oauth.Reseal(ctx, oauth.AnswerPurpose)
 		if err != nil {
 			return fmt.Errorf("reseal: %w", err)
 		}

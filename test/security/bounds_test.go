@@ -337,7 +337,7 @@ func TestV30_ChangesAreLimitedWithoutAPlan(t *testing.T) {
 		form := func() url.Values { return b.Form(b.Get("/settings/profile"), "/settings/profile") }
 		a := b.PostForm("/settings/profile", form())
 		stopped("a page", a)
-		if !strings.Contains(a.Body, "Too often") || !strings.Contains(a.Header.Get("Content-Type"), "text/html") {
+		if !strings.Contains(a.Body, "Too many changes") || !strings.Contains(a.Header.Get("Content-Type"), "text/html") {
 			t.Errorf("no page: %s", a.Body)
 		}
 		// What reads, and what takes access away, is not counted.

@@ -66,7 +66,7 @@ func TestV63_WhatEndsSomethingAsksFirst(t *testing.T) {
 				return !w.DisabledAt.IsZero()
 			}, "/enable"},
 			{"end access", bobs, "/settings/connected-apps/" + app.ID + "/end", []string{"Acme Sync", "1 connection ends"}, func() bool { return len(r.Grants(bob.ID)) == 0 || !r.Grants(bob.ID)[0].RevokedAt.IsZero() }, ""},
-			{"end all access", bobs, "/settings/connected-apps/end-all", []string{"No app has access now"}, nil, ""},
+			{"end all access", bobs, "/settings/connected-apps/end-all", []string{"No apps have access"}, nil, ""},
 			{"revoke a token", bobs, tokensPage + "/" + token.ID + "/revoke", []string{"Laptop"}, func() bool { return !keyNow(storage.KeyOwner{UserID: bob.ID}, token.ID).RevokedAt.IsZero() }, ""},
 			{"end the other sessions", bobs, "/settings/security/sessions/end-others", []string{"Sign out everywhere else?"}, func() bool {
 				list, err := r.Store.SessionsOf(r.System(), bob.ID, 1<<50)

@@ -18,7 +18,7 @@ func TestV15_OneWordForOneFact(t *testing.T) {
 	admin := r.User("root@example.com", "Root", true)
 	w := r.Workspace("acme", "", r.Alice)
 	b, root := r.Browser().SignIn(r.Alice.Email), r.Browser().SignIn(admin.Email)
-	const verified, operator, unchecked, part = "Verified", "Registered by the operator", "Nobody has checked this app", "Part of this service"
+	const verified, operator, unchecked, part = "Verified", "Registered by the operator", "This app is not verified", "Part of this service"
 	words := func(page string) (found []string) {
 		for _, word := range []string{verified, operator, unchecked, part} {
 			if strings.Contains(page, word) {
@@ -35,7 +35,7 @@ func TestV15_OneWordForOneFact(t *testing.T) {
 	}
 	uris, scheme := []string{"https://app.example/cb"}, []string{"cursor://x.example/cb"}
 	// What the badge would say stands in the warning, as a sentence.
-	asides := map[string]string{operator: "The operator has registered an app of this name.", verified: "An administrator has checked an app of this name.", part: "An app of this name is part of this service."}
+	asides := map[string]string{operator: "The operator registered an app with this name.", verified: "An administrator has verified an app with this name.", part: "An app with this name is part of this service."}
 	for _, x := range []struct {
 		spec                      oauth.ClientSpec
 		consent, connected, admin string
@@ -66,7 +66,7 @@ func TestV15_OneWordForOneFact(t *testing.T) {
 		}
 		b.Decide(page, "approve")
 		_, connected, _ := strings.Cut(rig.Plain(b.Get("/settings/connected-apps").Body), " "+app.Name+" ")
-		connected, _, _ = strings.Cut(connected, "End access")
+		connected, _, _ = strings.Cut(connected, "Revoke access")
 		if got := strings.Contains(connected, "Not verified"); got != (x.connected == "") || x.connected != "" && !slices.Equal(words(connected), []string{x.connected}) {
 			t.Errorf("%s: Connected apps says %s", app.Name, connected)
 		}
@@ -151,7 +151,7 @@ func TestV14_PagesForKeysShowImpliedScopesUnderTheirOwn(t *testing.T) {
 	b := r.Browser().SignIn(r.Alice.Email)
 	for _, path := range []string{"/settings/workspaces/acme/api-keys/new", "/settings/developer/personal-access-tokens/new", "/settings/developer/apps/new"} {
 		body := rig.Plain(b.Get(path).Body)
-		i := strings.Index(body, "Everything admin Includes all that is listed under it.")
+		i := strings.Index(body, "Everything admin Includes everything listed below it.")
 		if i < 0 || !strings.Contains(body[i:], "Read read") || !strings.Contains(body[i:], "Manage manage") || !strings.Contains(body[i:], "Delete delete") || strings.Contains(body[:i], "Delete delete") {
 			t.Errorf("%s: %s", path, body)
 		}
@@ -163,7 +163,7 @@ func TestV14_PagesForKeysShowImpliedScopesUnderTheirOwn(t *testing.T) {
 	w, err := r.Store.WorkspaceBySlug(r.System(), "acme")
 	ok(t, err)
 	k, _ := r.Key(w, oauth.KeySpec{Name: "y", Scopes: []string{"manage", "read"}})
-	if body := rig.Plain(b.Get("/settings/workspaces/acme/api-keys/" + k.ID).Body); !strings.Contains(body, "manage read with what they include: write") {
+	if body := rig.Plain(b.Get("/settings/workspaces/acme/api-keys/" + k.ID).Body); !strings.Contains(body, "manage read including: write") {
 		t.Errorf("the key's page says %s", body)
 	}
 }

@@ -159,7 +159,7 @@ func TestK20_AKeyIsOnNoPageButTheFirst(t *testing.T) {
 				if got := pages["search"].Header.Get("Location"); got != path2 {
 					t.Errorf("the search for a whole key leads to %q, want %q", got, path2)
 				}
-				if a := pages["search for a stranger's"]; a.Status != http.StatusOK || !strings.Contains(a.Body, "has this text") {
+				if a := pages["search for a stranger's"]; a.Status != http.StatusOK || !strings.Contains(a.Body, "What you pasted was not stored") {
 					t.Errorf("the search for a text with a typing error answers %d %s", a.Status, rig.Plain(a.Body))
 				}
 			})
@@ -217,7 +217,7 @@ func TestK10_PagesOfAnothersKeysAreNotThere(t *testing.T) {
 		wantPage(t, makeKey(b, keysPage("theirs")), http.StatusNotFound)
 		for _, list := range []string{keysPage(own), keysPage("shared"), tokensPage} {
 			for _, text := range []string{foreignText, tokenText} {
-				if a := b.PostForm(list+"/search", url.Values{"q": {text}}); a.Status != http.StatusOK || !strings.Contains(a.Body, "has this text") {
+				if a := b.PostForm(list+"/search", url.Values{"q": {text}}); a.Status != http.StatusOK || !strings.Contains(a.Body, "What you pasted was not stored") {
 					t.Errorf("%s finds the key of somebody else: %d %q", list, a.Status, a.Header.Get("Location"))
 				}
 			}
@@ -289,7 +289,7 @@ func TestKeyPages_TheWholeLifeOfAKey(t *testing.T) {
 		if got := b.Get("/settings/developer/api-keys").Header.Get("Location"); got != keysPage(personalSlug(r, r.Alice.ID)) {
 			t.Errorf("the keys are at %q at first", got)
 		}
-		if empty := b.Get(list); !strings.Contains(empty.Body, "curl") || !strings.Contains(empty.Body, "sk_test_") || !strings.Contains(empty.Body, "Generate New Key") {
+		if empty := b.Get(list); !strings.Contains(empty.Body, "curl") || !strings.Contains(empty.Body, "sk_test_") || !strings.Contains(empty.Body, "Create API key") {
 			t.Errorf("the empty list: %s", rig.Plain(empty.Body))
 		}
 		if got := b.Get("/settings/developer/api-keys").Header.Get("Location"); got != list {
@@ -315,7 +315,7 @@ func TestKeyPages_TheWholeLifeOfAKey(t *testing.T) {
 			r.Ask(api, text, "cost", "1")
 		}
 		page := b.Get(path)
-		for _, want := range []string{"Requests in the last 30 days: 7, of which 2 were refused", "rate limit exceeded", "introspected", "0 of 5", "Made, with the rights read, write", "from 127.0.0.1"} {
+		for _, want := range []string{"Requests in the last 30 days: 7, of which 2 were refused", "rate limit exceeded", "introspected", "0 of 5", "Created with the permissions read, write", "from 127.0.0.1"} {
 			if !strings.Contains(rig.Plain(page.Body), want) {
 				t.Errorf("the page does not say %q: %s", want, rig.Plain(page.Body))
 			}
@@ -343,8 +343,8 @@ func TestKeyPages_TheWholeLifeOfAKey(t *testing.T) {
 		}
 		fresh, path2 := keyShown(t, b.Submit(path+"/rotate", url.Values{"grace": {"1h"}}), "sk_live_")
 		r.Ask(api, text, "cost", "1")
-		for at, want := range map[string]string{path: "Another key takes its place", path2: "The old one works until"} {
-			if page := rig.Plain(b.Get(at).Body); !strings.Contains(page, want) || !strings.Contains(page, "8 requests came with it in the last 24 hours") {
+		for at, want := range map[string]string{path: "Replaced by another key", path2: "The old one works until"} {
+			if page := rig.Plain(b.Get(at).Body); !strings.Contains(page, want) || !strings.Contains(page, "8 requests in the last 24 hours") {
 				t.Errorf("while rotating %s says: %s", at, page)
 			}
 		}
@@ -389,7 +389,7 @@ func TestTokenPages_ATokenIsItsUsers(t *testing.T) {
 			t.Errorf("held to viewer it is %s", a.Body)
 		}
 		page := rig.Plain(b.Get(path).Body)
-		for _, want := range []string{"engines viewer", "Requests in the last 30 days: 1", "Acts at most as viewer"} {
+		for _, want := range []string{"engines viewer", "Requests in the last 30 days: 1", "Maximum role viewer"} {
 			if !strings.Contains(page, want) {
 				t.Errorf("the page does not say %q: %s", want, page)
 			}

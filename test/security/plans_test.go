@@ -52,7 +52,7 @@ func TestV05_ConsentSaysWhatStays(t *testing.T) {
 	b := r.Browser().SignIn(r.Alice.Email)
 	for _, manages := range []bool{false, true} {
 		app := r.App(oauth.ClientSpec{Scopes: []string{"admin"}, Manages: manages})
-		if page := b.Authorize(app.Params("admin")); strings.Contains(page.Body, "stay when its access ends") != manages {
+		if page := b.Authorize(app.Params("admin")); strings.Contains(page.Body, "remain after you revoke its access") != manages {
 			t.Errorf("manages %t: %s", manages, rig.Plain(page.Body))
 		}
 	}

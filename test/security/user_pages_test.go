@@ -37,7 +37,7 @@ func TestV01_PageForDisablingShowsAndKeepsWorkspaces(t *testing.T) {
 		if !disabled(sole) || disabled(kept) || disabled(shared) || !disabled(personal(t, r, r.Alice.ID)) {
 			t.Errorf("sole %v, kept %v, shared %v", disabled(sole), disabled(kept), disabled(shared))
 		}
-		if body := root.Get(path).Body; !strings.Contains(body, "disabled because no owner is enabled") || !strings.Contains(body, "kept working by an administrator") {
+		if body := root.Get(path).Body; !strings.Contains(body, "disabled because it has no enabled owner") || !strings.Contains(body, "kept enabled by an administrator") {
 			t.Errorf("the page of a disabled user: %s", rig.Plain(body))
 		}
 	})
@@ -179,7 +179,7 @@ func TestV03_PageOfADisabledWorkspaceSaysWhy(t *testing.T) {
 			}
 		}
 		ok(t, r.Identity.DisableUser(r.System(), r.Alice.ID))
-		says(http.StatusForbidden, "stopped because none of its owners is enabled")
+		says(http.StatusForbidden, "is disabled because none of its owners is enabled")
 		ok(t, r.Identity.EnableUser(r.System(), r.Alice.ID))
 		says(http.StatusOK, "acme")
 		root.Confirm("/admin/workspaces/"+ws.ID+"/disable", nil)

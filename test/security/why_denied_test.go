@@ -55,7 +55,7 @@ func TestTheOwnerFindsWhyARequestWasRefused(t *testing.T) {
 			}
 		}
 		// One's page does not tell about the other's requests.
-		if a := alice.Get(keyPage + "?request=" + byApp); strings.Contains(a.Body, `role="status"`) && !strings.Contains(rig.Plain(a.Body), "No request with the id") {
+		if a := alice.Get(keyPage + "?request=" + byApp); strings.Contains(a.Body, `role="status"`) && !strings.Contains(rig.Plain(a.Body), "No stored request has the ID") {
 			t.Error("the page of a key shows a request of an app")
 		}
 		if a := alice.Get(appPage); strings.Contains(a.Body, "127.0.0.1 ") || strings.Contains(rig.Plain(a.Body), "· 127.0.0.1") {

@@ -298,7 +298,7 @@ func TestInvitationsAreForOneAddressOnce(t *testing.T) {
 
 		// Another's address.
 		other := c.at["stranger"].Get(link)
-		if other.Status != http.StatusOK || !strings.Contains(other.Body, "another address") || strings.Contains(other.Body, `action="/join/`) {
+		if other.Status != http.StatusOK || !strings.Contains(other.Body, "a different email address") || strings.Contains(other.Body, `action="/join/`) {
 			t.Errorf("to another address the page says %s", rig.Plain(other.Body))
 		}
 		wantPage(t, c.at["stranger"].PostForm(link, nil), http.StatusForbidden)
@@ -508,7 +508,7 @@ func TestUsageAndAuditOfAWorkspace(t *testing.T) {
 			t.Fatalf("the first page has %d events: %s", strings.Count(page.Body, "Changed a member"), rig.Plain(page.Body))
 		}
 		second := admin.Get(strings.ReplaceAll(next[1], "&amp;", "&"))
-		if n := strings.Count(second.Body, "Changed a member"); n != 9 || !strings.Contains(second.Body, "Became a member") {
+		if n := strings.Count(second.Body, "Changed a member"); n != 9 || !strings.Contains(second.Body, "Joined the workspace") {
 			t.Errorf("the second page has %d changes: %s", n, rig.Plain(second.Body))
 		}
 		count := func(query, text string) int {

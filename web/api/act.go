@@ -4,12 +4,12 @@ import (
 	"bytes"
 	"context"
 	"crypto/sha256"
-	"encoding/hex"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"net/http"
 
+	"doorward/oauth"
 	"doorward/storage"
 	"doorward/web/gateway"
 )
@@ -99,7 +99,7 @@ func (c *call) once(ctx context.Context, key string, run func(context.Context) (
 		}
 		err = c.store.KeepAnswer(ctx, storage.IdempotentAnswer{
 			Digest: digest, WorkspaceID: c.by.WorkspaceID, UserID: c.by.UserID, Request: request, Status: done.status,
-			Answer: c.oauth.Seal(AnswerPurpose(digest), done.body),
+			Answer: c.oauth.Seal(oauth.AnswerPurpose(digest), done.body),
 		})
 		if errors.Is(err, storage.ErrExists) {
 			err = errAnswered
@@ -133,15 +133,12 @@ func (c *call) kept(ctx context.Context, digest, request []byte) (reply, error) 
 	if !bytes.Equal(answer.Request, request) {
 		return reply{}, conflict(keyOfAnotherRequest)
 	}
-	body, err := c.oauth.Open(AnswerPurpose(digest), answer.Answer)
+	body, err := c.oauth.Open(oauth.AnswerPurpose(digest), answer.Answer)
 	if err != nil {
 		return reply{}, conflict("The response to this Idempotency-Key is no longer available; use a new one.")
 	}
 	return reply{status: answer.Status, body: body, replayed: true}, nil
 }
-
-// AnswerPurpose is what the answer to a request with an Idempotency-Key is sealed for.
-func AnswerPurpose(digest []byte) string { return "idempotent answer " + hex.EncodeToString(digest) }
 
 // digestOf is one digest of several texts, wherever one ends and the next begins.
 func digestOf(parts ...string) []byte {

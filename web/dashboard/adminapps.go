@@ -1,0 +1,53 @@
+package dashboard
+
+import (
+	"context"
+	"net/http"
+	"strings"
+
+	"doorward/oauth"
+	"doorward/storage"
+	"doorward/templates"
+	"doorward/web/page"
+)
+
+// AllAppsPage serves GET /admin/apps.
+func (s *Apps) AllAppsPage(w http.ResponseWriter, r *http.Request, v *page.Visitor) error {
+	head, err := s.PageWithNotice(w, r, v, templates.SectionAdminApps)
+	if err != nil {
+		return err
+	}
+	query, after := page.Clean(r.URL.Query().Get("q"), 200), page.Clean(r.URL.Query().Get("after"), 64)
+	ctx := storage.System(r.Context())
+	list, err := s.store.Clients(ctx, query, after, page.ListLength+1)
+	if err != nil {
+		return err
+	}
+	view := templates.AdminAppsView{Page: head, Query: query}
+	list, view.NextURL, view.PrevURL = page.Paginate(adminAppsBase, query, after, list, func(c storage.Client) string { return c.ID })
+	for _, c := range list {
+		owner, err := s.ownerOf(ctx, c)
+		if err != nil {
+			return err
+		}
+		view.Apps = append(view.Apps, templates.AdminApp{
+			ID: c.ID, Name: c.Name, Owner: owner, Kind: kindOf(c), Verified: c.Verified,
+			Operator: oauth.RegisteredByOperator(&c), FirstParty: c.FirstParty,
+			PKCEOptional: c.PKCEOptional, Disabled: !c.DisabledAt.IsZero(), Created: c.CreatedAt.Time(),
+		})
+	}
+	return s.Render(w, r, http.StatusOK, view.Nonce, templates.AdminAppsPage(view))
+}
+
+// SetVerified serves POST /admin/apps/{id}/verify and …/unverify.
+func (s *Apps) SetVerified(w http.ResponseWriter, r *http.Request, v *page.Visitor, at appPlace) error {
+	verified := strings.HasSuffix(r.URL.Path, "/verify")
+	_, err := s.app(at.context(r.Context(), v), at, r.PathValue("id"), func(ctx context.Context, c storage.Client) error {
+		return s.oauth.VerifyClient(ctx, at.by, c.ID, verified)
+	})
+	text := "The app is no longer verified."
+	if verified {
+		text = "The app is now verified, as the consent page shows."
+	}
+	return s.appChanged(w, r, v, adminAppsBase, text, err)
+}

@@ -1,0 +1,181 @@
+package dashboard
+
+import (
+	"errors"
+	"net/http"
+	"slices"
+	"strings"
+	"time"
+
+	"doorward/oauth"
+	"doorward/storage"
+	"doorward/templates"
+	"doorward/web/page"
+)
+
+// ConfirmEndAccess serves GET /settings/connected-apps/{id}/end and …/end-all.
+func (s *Account) ConfirmEndAccess(w http.ResponseWriter, r *http.Request, v *page.Visitor) error {
+	apps, err := s.connectedApps(r, v)
+	if err != nil {
+		return err
+	}
+	view := templates.ConfirmView{
+		Page: s.NewPage(v, templates.SectionConnectedApps), Title: "Revoke access for all apps?",
+		Button: "Revoke access for all apps", CancelURL: "/settings/connected-apps",
+		Stays: "An app gets access again only if you allow it again.",
+	}
+	if id := r.PathValue("id"); id != "" {
+		apps = slices.DeleteFunc(apps, func(a templates.ConnectedApp) bool { return a.ID != id })
+		if len(apps) == 0 {
+			return page.NotFound()
+		}
+		view.Title, view.Button = "Revoke access for "+apps[0].Name+"?", "Revoke access"
+	}
+	for _, a := range apps {
+		text := a.Name + " can no longer act for you"
+		if a.Live > 0 {
+			text += ": " + strings.TrimSuffix(page.CountSentence(a.Live, "connection ends", "connections end"), ".")
+		}
+		view.Ends = append(view.Ends, text+".")
+	}
+	if len(apps) == 0 {
+		view.Ends = []string{"No apps have access."}
+	}
+	return s.AskFirst(w, r, view)
+}
+
+// ConnectedAppsPage serves GET /settings/connected-apps: what this person has allowed whom.
+func (s *Account) ConnectedAppsPage(w http.ResponseWriter, r *http.Request, v *page.Visitor) error {
+	head, err := s.PageWithNotice(w, r, v, templates.SectionConnectedApps)
+	if err != nil {
+		return err
+	}
+	apps, err := s.connectedApps(r, v)
+	if err != nil {
+		return err
+	}
+	view := templates.ConnectedAppsView{Page: head, Apps: apps}
+	return s.Render(w, r, http.StatusOK, view.Nonce, templates.ConnectedAppsPage(view))
+}
+
+// connectedApps lists each app that the person allowed something, or that holds tokens of theirs without having asked.
+func (s *Account) connectedApps(r *http.Request, v *page.Visitor) ([]templates.ConnectedApp, error) {
+	tenant := storage.Tenant(r.Context(), v.User.ID, "")
+	consents, err := s.store.ConsentsOf(tenant, v.User.ID)
+	if err != nil {
+		return nil, err
+	}
+	grants, err := s.store.LiveGrantsOf(storage.System(r.Context()), v.User.ID) // tenants read no tokens
+	if err != nil {
+		return nil, err
+	}
+	workspaces, err := s.store.WorkspacesOf(storage.System(r.Context()), v.User.ID)
+	if err != nil {
+		return nil, err
+	}
+	apps := map[string]*templates.ConnectedApp{}
+	var order []string
+	add := func(clientID, resource, workspaceID string, scopes []string, since time.Time) *templates.ConnectedApp {
+		app, ok := apps[clientID]
+		if !ok {
+			app = &templates.ConnectedApp{ID: clientID, Since: since}
+			apps[clientID] = app
+			order = append(order, clientID)
+		}
+		if since.Before(app.Since) {
+			app.Since = since
+		}
+		where := s.accessTo(resource, workspaceID, workspaces)
+		i := slices.IndexFunc(app.Access, func(x templates.ConnectedAccess) bool {
+			return x.Resource == where.Resource && x.Workspace == where.Workspace
+		})
+		if i < 0 {
+			i = len(app.Access)
+			app.Access = append(app.Access, where)
+		}
+		for _, name := range scopes {
+			if text := s.scopeSentence(resource, name); !slices.Contains(app.Access[i].Scopes, text) {
+				app.Access[i].Scopes = append(app.Access[i].Scopes, text)
+			}
+		}
+		return app
+	}
+	for _, c := range consents {
+		add(c.ClientID, c.Resource, c.WorkspaceID, c.Scopes, c.CreatedAt.Time())
+	}
+	for _, g := range grants {
+		app := add(g.ClientID, g.Resource, g.WorkspaceID, g.Scopes, g.CreatedAt.Time())
+		app.Live++
+		if used := g.LastUsedAt.Time(); used.After(app.LastUsed) {
+			app.LastUsed = used
+		}
+	}
+	var list []templates.ConnectedApp
+	for _, id := range order {
+		app := apps[id]
+		c, err := s.store.ClientByID(storage.System(r.Context()), id)
+		if errors.Is(err, storage.ErrNotFound) {
+			continue
+		}
+		if err != nil {
+			return nil, err
+		}
+		app.Name, app.Site, app.Disabled, app.Verified = c.Name, c.Site, !c.DisabledAt.IsZero(), c.Verified
+		app.FirstParty, app.Operator = c.FirstParty, oauth.RegisteredByOperator(&c)
+		if len(c.RedirectURIs) > 0 {
+			app.Host, _ = oauth.RedirectHost(c.RedirectURIs[0])
+		}
+		list = append(list, *app)
+	}
+	return list, nil
+}
+
+// accessTo names an API, and the workspace where the person has several.
+func (s *Account) accessTo(resource, workspaceID string, workspaces []storage.Workspace) templates.ConnectedAccess {
+	x := templates.ConnectedAccess{Resource: resource}
+	if r, ok := s.oauth.Resource(resource); ok {
+		x.Resource = r.Name
+	}
+	if len(workspaces) > 1 {
+		for _, ws := range workspaces {
+			if ws.ID == workspaceID {
+				x.Workspace = ws.Name
+			}
+		}
+	}
+	return x
+}
+
+func (s *Account) scopeSentence(resource, name string) string {
+	if r, ok := s.oauth.Resource(resource); ok {
+		if x, ok := r.Scope(name); ok {
+			return page.ScopeText(x)
+		}
+	}
+	return name
+}
+
+// EndAccess serves POST /settings/connected-apps/{id}/end, and without an id, /settings/connected-apps/end-all. It
+// takes
+// effect before it returns: access and refresh tokens find their grant revoked.
+func (s *Account) EndAccess(w http.ResponseWriter, r *http.Request, v *page.Visitor) error {
+	id, all := r.PathValue("id"), strings.HasSuffix(r.URL.Path, "/end-all")
+	if id == "" && !all {
+		return page.NotFound()
+	}
+	own, personalID, err := s.personal(r, v)
+	if err != nil {
+		return err
+	}
+	if err := s.oauth.EndAccess(own, v.User.ID, personalID, id); err != nil {
+		return err
+	}
+	text := "Access revoked. The app's tokens no longer work."
+	if all {
+		text = "Access revoked for all apps. Their tokens no longer work."
+	}
+	if err := s.SetNotice(w, r, v, text); err != nil {
+		return err
+	}
+	return page.Redirect(w, "/settings/connected-apps")
+}

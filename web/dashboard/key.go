@@ -1,0 +1,352 @@
+package dashboard
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net/http"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+
+	"doorward/oauth"
+	"doorward/oauth/apikey"
+	"doorward/storage"
+	"doorward/templates"
+	"doorward/web/page"
+)
+
+// Create serves POST …/api-keys and …/personal-access-tokens. The answer shows the key, once, and is not kept by the
+// browser.
+func (s *Keys) Create(w http.ResponseWriter, r *http.Request, p keyPlace) error {
+	f := s.typedKey(r, &p)
+	v, fault, status, err := s.StepUp(w, r, p.v, r.PostForm.Get("password"))
+	if err != nil {
+		return err
+	}
+	p.v, p.by.Fresh = v, s.Fresh(v)
+	refuse := func(status int, faults map[string]string) error {
+		fields := s.keyFields(&p, f)
+		fields.Errors = faults
+		return s.showKeyForm(w, r, status, p, fields)
+	}
+	if fault != "" {
+		return refuse(status, map[string]string{"password": fault})
+	}
+	err = errors.Join(f.number(), s.end(&f))
+	if err == nil {
+		res, _ := s.oauth.Resource(f.Resource)
+		f.ByObject = res != nil && len(f.Scopes) > 0 && !slices.ContainsFunc(f.Scopes, func(name string) bool {
+			_, _, ok := oauth.SplitScope(name, res.Objects)
+			return !ok
+		})
+		var view string
+		_, view, err = s.CreateOnce(p.tenant(r.Context()), r, p.v, p.ws.ID, func(ctx context.Context) (x page.OneTimeSecret, err error) {
+			var k storage.APIKey
+			if p.personal() {
+				k, x.Secret, err = s.oauth.CreatePersonalToken(ctx, p.by, f.KeySpec)
+			} else {
+				k, x.Secret, err = s.oauth.CreateKey(ctx, p.by, p.ws.Plan, f.KeySpec)
+			}
+			x.ID = k.ID
+			return x, err
+		})
+		if err == nil {
+			return page.Redirect(w, p.base+"/shown?view="+view)
+		}
+	}
+	if faults := keyFaults(err); faults != nil {
+		return refuse(http.StatusBadRequest, faults)
+	}
+	if errors.Is(err, apikey.ErrTooMany) {
+		return &page.Error{
+			Status: http.StatusConflict, Heading: "No key was created", Cause: err, BackURL: p.base,
+			BackText: "Back to the list",
+			Message:  "You already have " + templates.Number(apikey.MaxKeys) + ". Revoke some that are no longer used.",
+		}
+	}
+	return err
+}
+
+func (s *Keys) showKeySecret(
+	w http.ResponseWriter, r *http.Request, p keyPlace, k *storage.APIKey, text string, oldUntil time.Time,
+) error {
+	view := templates.KeySecretView{
+		Page: s.NewPage(p.v, p.section()), KeyPlace: p.view(), Name: k.Name, Key: text, CallURL: s.callURL(),
+		OldUntil: oldUntil, NextURL: p.base + "/" + k.ID,
+	}
+	if res, ok := s.oauth.Resource(k.Resource); ok && p.personal() {
+		view.Header, view.Slug = res.WorkspaceHeader, p.ws.Slug
+	}
+	return s.Render(w, r, http.StatusOK, view.Nonce, templates.KeySecretPage(view))
+}
+
+// key finds the key that a path names, among those of the place.
+func (s *Keys) key(r *http.Request, p *keyPlace) (k storage.APIKey, err error) {
+	id := r.PathValue("id")
+	if !storage.IsID("key", id) && !storage.IsID("token", id) {
+		return k, page.NotFound()
+	}
+	err = s.store.InTx(p.tenant(r.Context()), func(ctx context.Context) (err error) {
+		k, err = s.store.Key(ctx, p.owner, id)
+		return err
+	})
+	return k, err
+}
+
+// KeyPage serves GET …/{id}.
+func (s *Keys) KeyPage(w http.ResponseWriter, r *http.Request, p keyPlace) error {
+	s.flushUsage(r.Context())
+	k, err := s.key(r, &p)
+	if err != nil {
+		return err
+	}
+	head, err := s.PageWithNotice(w, r, p.v, p.section())
+	if err != nil {
+		return err
+	}
+	return s.showKey(w, r, http.StatusOK, p, &k, head, formOf(&k), nil)
+}
+
+// formOf is the settings of a key as its form shows them.
+func formOf(k *storage.APIKey) keyForm {
+	f := keyForm{
+		KeySpec: oauth.KeySpec{
+			Name: k.Name, Note: k.Note, Resource: k.Resource, Scopes: k.Scopes, Role: k.Role, Plan: k.Plan,
+		},
+		addresses: strings.Join(k.Addresses, "\n"),
+	}
+	if k.RateLimit > 0 {
+		f.rateLimit = strconv.FormatInt(k.RateLimit, 10)
+	}
+	return f
+}
+
+// oldAge is how old a key may grow before its page says so.
+const oldAge = 90 * 24 * time.Hour
+
+func (s *Keys) showKey(
+	w http.ResponseWriter, r *http.Request, status int, p keyPlace, k *storage.APIKey, head templates.Page, f keyForm,
+	faults map[string]string,
+) error {
+	names := s.NewPeople()
+	creator, err := names.Name(r.Context(), k.CreatedBy)
+	if err != nil {
+		return err
+	}
+	view := templates.KeyView{
+		Page: head, KeyPlace: p.view(), KeyRow: s.keyRow(k, creator), Resource: k.Resource, Ranges: k.Addresses,
+		Revoked: k.RevokedAt.Time(),
+	}
+	view.Final = view.State == "revoked"
+	view.CanRotate = k.Live(s.store.Now()) && k.RotatedInto == "" && k.PausedAt.IsZero()
+	if !k.PausedAt.IsZero() {
+		view.Held = page.Held(p.by.MayStart(k.PausedBy, p.personal(), "key", "paused", "resume"))
+	}
+	view.Confirm = k.Environment == apikey.Live
+	if age := s.Now().Sub(view.Created); age > oldAge {
+		view.OldDays = int(age / (24 * time.Hour))
+	}
+	view.KeyFields = templates.KeyFields{
+		Name: page.Clean(f.Name, 300), Note: f.Note, RateLimit: page.Clean(f.rateLimit, 20), Addresses: f.addresses,
+		NeedPassword: !s.Fresh(p.v), Errors: faults,
+	}
+	if res, ok := s.oauth.Resource(k.Resource); ok {
+		view.Resource = res.Name
+		view.Includes = slices.DeleteFunc(res.Effective(k.Scopes, "", p.personal()), func(name string) bool { return k.Scopes.Has(name) })
+		view.Resources = []templates.KeyResource{
+			keyResource(res, true, p.personal(), f.Scopes, append([]string{}, res.Effective(k.Scopes, "", true)...)),
+		}
+	}
+	if p.personal() {
+		view.Reach, view.Roles = reach(p.all, k.Role), roleOptionsWithin(f.Role, k.Role)
+	} else if err := s.keyLimits(r.Context(), &p, k, f.Plan, &view); err != nil {
+		return err
+	}
+	view.Requests.Asked = r.URL.Query().Get("request")
+	if err := s.keyHistory(r.Context(), &p, k, &view, names); err != nil {
+		return err
+	}
+	return s.Render(w, r, status, view.Nonce, templates.KeyPage(view))
+}
+
+// keyLimits says how much an API key may do, and how much of that is left.
+func (s *Keys) keyLimits(
+	ctx context.Context, p *keyPlace, k *storage.APIKey, chosen string, view *templates.KeyView,
+) error {
+	view.PlanText, view.Plans = s.planFields(p, k, chosen)
+	if chosen != "" && !slices.ContainsFunc(view.Plans, func(o templates.Option) bool { return o.Selected }) {
+		// the one it has is no choice any more
+		view.Plans = append(view.Plans, templates.Option{
+			Value: chosen, Text: chosen, Selected: true,
+		})
+	}
+	name, plan := s.oauth.KeyPlan(k, p.ws.Plan)
+	view.LimitText = planText(plan)
+	if name != "" && k.RateLimit == 0 {
+		view.LimitText = strings.TrimPrefix(view.LimitText+" (plan "+name+")", " ")
+	}
+	left, limited, err := s.oauth.Remaining(storage.System(ctx), k, p.ws.Plan)
+	if err != nil {
+		return err
+	}
+	if limited && left.Limit > 0 && view.State != "revoked" && view.State != "expired" {
+		view.Left = fmt.Sprintf("%s of %s", templates.Number(left.Remaining), templates.Number(left.Limit))
+		if left.Remaining < left.Limit {
+			view.Left += ", resets at " + time.Unix(left.Reset, 0).UTC().Format("15:04 UTC on 2 January")
+		}
+	}
+	return nil
+}
+
+// keyHistory is what was done with a key and to it.
+func (s *Keys) keyHistory(
+	ctx context.Context, p *keyPlace, k *storage.APIKey, view *templates.KeyView, names *page.People,
+) error {
+	var old []storage.APIKey
+	var events []storage.AuditEvent
+	var fresh *storage.APIKey
+	err := s.store.InTx(p.tenant(ctx), func(ctx context.Context) (err error) {
+		if old, err = s.store.KeysRotatedInto(ctx, p.owner, k.ID); err != nil {
+			return err
+		}
+		if k.RotatedInto != "" {
+			x, err := s.store.Key(ctx, p.owner, k.RotatedInto)
+			if err != nil && !errors.Is(err, storage.ErrNotFound) {
+				return err
+			}
+			if err == nil {
+				fresh = &x
+			}
+		}
+		events, err = s.store.AuditEvents(ctx, storage.AuditFilter{WorkspaceID: p.ws.ID, Target: k.ID, Limit: 50})
+		return err
+	})
+	if err != nil {
+		return err
+	}
+	if fresh != nil {
+		view.ReplacedBy = &templates.RelatedKey{ID: fresh.ID, Masked: page.Masked(fresh), State: s.oauth.KeyState(fresh)}
+	}
+	err = s.readUsage(ctx, p, func(ctx context.Context, workspaceIDs []string) (err error) {
+		if view.Days, err = s.usageDays(ctx, k.ID, workspaceIDs...); err != nil {
+			return err
+		}
+		if view.Lately, err = s.last24Hours(ctx, k.ID, workspaceIDs); err != nil {
+			return err
+		}
+		for i := range old {
+			related := templates.RelatedKey{
+				ID: old[i].ID, Masked: page.Masked(&old[i]), State: s.oauth.KeyState(&old[i]), Ends: old[i].ExpiresAt.Time(),
+				LastUsed: old[i].LastUsedAt.Time(), LastUsedFrom: old[i].LastUsedFrom,
+			}
+			if related.Lately, err = s.last24Hours(ctx, old[i].ID, workspaceIDs); err != nil {
+				return err
+			}
+			view.Replaces = append(view.Replaces, related)
+		}
+		view.Requests, err = s.requestsOf(ctx, k.ID, p.base+"/"+k.ID, view.Requests.Asked)
+		return err
+	})
+	if err != nil {
+		return err
+	}
+	for i := range events {
+		who, err := names.Name(ctx, events[i].UserID)
+		if err != nil {
+			return err
+		}
+		view.Events = append(view.Events, templates.KeyEvent{
+			At: events[i].CreatedAt.Time(), Text: eventText(&events[i]), Who: who, Address: events[i].Address,
+		})
+	}
+	if len(old) > 0 { // noted with the key that it took the place of
+		view.Events = append(view.Events, templates.KeyEvent{
+			At: view.Created, Text: "Created to replace " + page.Masked(&old[0]), Who: view.Creator,
+		})
+	}
+	return nil
+}
+
+// readUsage runs fn where the usage of the place's keys can be read. That of a personal access token is noted in each
+// workspace that it acted in, and read by the system, after the token was found to be the visitor's.
+func (s *Keys) readUsage(
+	ctx context.Context, p *keyPlace, fn func(ctx context.Context, workspaceIDs []string) error,
+) error {
+	if !p.personal() {
+		return s.store.InTx(p.tenant(ctx), func(ctx context.Context) error { return fn(ctx, []string{p.ws.ID}) })
+	}
+	var ids []string
+	for _, ws := range p.all {
+		ids = append(ids, ws.ID)
+	}
+	return fn(storage.System(ctx), ids)
+}
+
+// last24Hours is how many requests came with a key in the last 24 hours, to the hour.
+func (s *Keys) last24Hours(ctx context.Context, keyID string, workspaceIDs []string) (n int64, err error) {
+	for _, ws := range workspaceIDs {
+		list, err := s.store.UsageOf(ctx, ws, keyID, s.store.Now().Add(-24*time.Hour), s.store.Now().Add(time.Hour))
+		if err != nil {
+			return 0, err
+		}
+		for _, x := range list {
+			n += x.Allowed + x.Limited + x.Refused
+		}
+	}
+	return n, nil
+}
+
+// eventText is what was done to a key, in words.
+func eventText(e *storage.AuditEvent) string {
+	_, done, _ := strings.Cut(e.Action, ".")
+	switch done {
+	case "created":
+		return "Created with the permissions " + strings.Join(strings.Fields(e.Detail["scopes"]), ", ")
+	case "rotated":
+		return "Rotated"
+	case "updated":
+		var parts []string
+		for _, x := range []struct{ field, text string }{
+			{"name", "renamed"},
+			{"note", "note changed"},
+			{"scopes", "permissions: " + strings.Join(strings.Fields(e.Detail["scopes"]), ", ")},
+			{"role", "maximum role: " + e.Detail["role"]},
+			{"plan", "plan: " + e.Detail["plan"]},
+			{"rate_limit", "rate limit: " + e.Detail["rate_limit"] + " requests per hour"},
+			{"addresses", "allowed IP addresses: " + e.Detail["addresses"]},
+		} {
+			if value, ok := e.Detail[x.field]; ok {
+				if value == "" || x.field == "rate_limit" && value == "0" {
+					x.text = strings.ReplaceAll(x.field, "_", " ") + " removed"
+				}
+				parts = append(parts, x.text)
+			}
+		}
+		if len(parts) > 0 {
+			return page.Sentence(strings.Join(parts, "; "))
+		}
+	}
+	return page.Sentence(strings.ReplaceAll(done, "_", " "))
+}
+
+// ShownKey serves GET …/shown of keys and tokens.
+func (s *Keys) ShownKey(w http.ResponseWriter, r *http.Request, p keyPlace) error {
+	x, err := s.TakeSecret(r, p.v)
+	if err != nil {
+		return err
+	}
+	if x.Secret == "" {
+		return page.AlreadyShown(p.base, x)
+	}
+	var k storage.APIKey
+	err = s.store.InTx(p.tenant(r.Context()), func(ctx context.Context) (err error) {
+		k, err = s.store.Key(ctx, p.owner, x.ID)
+		return err
+	})
+	if err != nil {
+		return err
+	}
+	return s.showKeySecret(w, r, p, &k, x.Secret, x.OldUntil)
+}

@@ -1,0 +1,192 @@
+package dashboard
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net/http"
+	"slices"
+	"strings"
+	"time"
+
+	"doorward/oauth"
+	"doorward/oauth/apikey"
+	"doorward/storage"
+	"doorward/templates"
+	"doorward/web/page"
+)
+
+// graces are the choices for how long the secret before a new one still works.
+var graces = map[string]time.Duration{"now": 0, "1h": time.Hour, "24h": 24 * time.Hour, "7d": 7 * 24 * time.Hour}
+
+// Confirm serves GET …/{id}/revoke and …/pause of a key or token. A live key is revoked on its own page, where its name
+// has to be typed.
+func (s *Keys) Confirm(w http.ResponseWriter, r *http.Request, p keyPlace) error {
+	k, err := s.key(r, &p)
+	if err != nil {
+		return err
+	}
+	head := p.base + "/" + k.ID
+	pause := strings.HasSuffix(r.URL.Path, "/pause")
+	if !pause && k.Environment == apikey.Live {
+		return page.Redirect(w, head+"#h-end")
+	}
+	s.flushUsage(r.Context())
+	var n int64
+	err = s.readUsage(r.Context(), &p, func(ctx context.Context, ids []string) (err error) {
+		n, err = s.last24Hours(ctx, k.ID, ids)
+		return err
+	})
+	if err != nil {
+		return err
+	}
+	used := "It was never used."
+	if !k.LastUsedAt.IsZero() {
+		used = fmt.Sprintf(
+			"Requests with it in the last 24 hours: %s. It was last used on %s", templates.Number(n),
+			k.LastUsedAt.Time().UTC().Format("2 January 2006 at 15:04 UTC"),
+		)
+		if k.LastUsedFrom != "" {
+			used += " from " + k.LastUsedFrom
+		}
+		used += "."
+	}
+	view := templates.ConfirmView{
+		Page: s.NewPage(p.v, p.section()), Workspace: p.view().Workspace, Title: "Revoke " + k.Name + "?", Button: "Revoke",
+		CancelURL: head,
+		Ends: []string{
+			"Requests with " + page.Masked(&k) + " are refused immediately.", used,
+		}, Stays: "This cannot be undone.",
+	}
+	if pause {
+		view.Title, view.Button, view.Stays = "Pause "+k.Name+"?", "Pause", "You can resume it at any time."
+		view.Ends[0] = "Requests with " + page.Masked(&k) + " are refused until you resume it."
+	}
+	return s.AskFirst(w, r, view)
+}
+
+// Update serves POST …/{id}.
+func (s *Keys) Update(w http.ResponseWriter, r *http.Request, p keyPlace) error {
+	k, err := s.key(r, &p)
+	if err != nil {
+		return err
+	}
+	f := s.typedKey(r, &p)
+	f.Scopes = slices.Compact(slices.Sorted(slices.Values(r.PostForm["scope-0"])))
+	err = f.number()
+	if err == nil {
+		change := oauth.KeyChange{Name: ptr(strings.TrimSpace(f.Name)), Note: ptr(strings.TrimSpace(f.Note))}
+		if !slices.Equal(f.Scopes, slices.Sorted(slices.Values(k.Scopes))) {
+			change.Scopes, change.ByObject = &f.Scopes, k.ScopesByObject
+		}
+		if !slices.Equal(f.Addresses, k.Addresses) {
+			change.Addresses = &f.Addresses
+		}
+		if p.personal() {
+			change.Role = &f.Role
+		} else {
+			change.RateLimit = &f.RateLimit
+			if r.PostForm.Has("plan") {
+				change.Plan = &f.Plan
+			}
+		}
+		_, err = s.oauth.UpdateKey(p.tenant(r.Context()), p.by, p.owner, p.ws.Plan, k.ID, change)
+	}
+	if faults := keyFaults(err); faults != nil {
+		return s.showKey(w, r, http.StatusBadRequest, p, &k, s.NewPage(p.v, p.section()), f, faults)
+	}
+	return s.keyChanged(w, r, p, p.base+"/"+k.ID, "Saved.", err)
+}
+
+func ptr[T any](v T) *T { return &v }
+
+// keyChanged goes on after a change, with a sentence about it.
+func (s *Keys) keyChanged(w http.ResponseWriter, r *http.Request, p keyPlace, to, text string, err error) error {
+	if err != nil {
+		return err
+	}
+	if err := s.SetNotice(w, r, p.v, text); err != nil {
+		return err
+	}
+	return page.Redirect(w, to)
+}
+
+// Rotate serves POST …/{id}/rotate.
+func (s *Keys) Rotate(w http.ResponseWriter, r *http.Request, p keyPlace) error {
+	v, fault, status, err := s.StepUp(w, r, p.v, r.PostForm.Get("password"))
+	if err != nil {
+		return err
+	}
+	p.v, p.by.Fresh = v, s.Fresh(v)
+	k, err := s.key(r, &p)
+	if err != nil {
+		return err
+	}
+	grace, known := graces[r.PostForm.Get("grace")]
+	if fault != "" || !known {
+		faults := map[string]string{"password": fault}
+		if fault == "" {
+			status, faults = http.StatusBadRequest, map[string]string{"grace": "Choose how long the old one keeps working."}
+		}
+		return s.showKey(w, r, status, p, &k, s.NewPage(p.v, p.section()), formOf(&k), faults)
+	}
+	var oldUntil time.Time
+	if grace > 0 {
+		if oldUntil = s.Now().Add(grace); !k.ExpiresAt.IsZero() && k.ExpiresAt.Time().Before(oldUntil) {
+			oldUntil = k.ExpiresAt.Time()
+		}
+	}
+	_, view, err := s.CreateOnce(p.tenant(r.Context()), r, p.v, p.ws.ID, func(ctx context.Context) (x page.OneTimeSecret, err error) {
+		var fresh storage.APIKey
+		fresh, x.Secret, err = s.oauth.RotateKey(ctx, p.by, p.owner, k.ID, grace)
+		x.ID, x.OldUntil = fresh.ID, oldUntil
+		return x, err
+	})
+	if errors.Is(err, apikey.ErrRotated) {
+		return &page.Error{
+			Status: http.StatusConflict, Heading: "No key was created", Cause: err, BackURL: p.base + "/" + k.ID,
+			BackText: "Go back",
+			Message:  "It was already rotated or revoked, or has expired. Create a new one instead.",
+		}
+	}
+	if faults := page.FieldErrors(err); faults != nil {
+		return &page.Error{
+			Status: http.StatusBadRequest, Heading: "No key was created", Cause: err, BackURL: p.base + "/" + k.ID,
+			BackText: "Go back",
+			Message:  page.Joined(faults),
+		}
+	}
+	if err != nil {
+		return err
+	}
+	return page.Redirect(w, p.base+"/shown?view="+view)
+}
+
+// SetPaused serves POST …/{id}/pause and …/resume.
+func (s *Keys) SetPaused(w http.ResponseWriter, r *http.Request, p keyPlace) error {
+	k, err := s.key(r, &p)
+	if err != nil {
+		return err
+	}
+	act, text := s.oauth.ResumeKey, "It works again."
+	if strings.HasSuffix(r.URL.Path, "/pause") {
+		act, text = s.oauth.PauseKey, "Paused. Requests with it are refused."
+	}
+	_, err = act(p.tenant(r.Context()), p.by, p.owner, k.ID)
+	return s.keyChanged(w, r, p, p.base+"/"+k.ID, text, err)
+}
+
+// Revoke serves POST …/{id}/revoke. The name of a live key must be typed.
+func (s *Keys) Revoke(w http.ResponseWriter, r *http.Request, p keyPlace) error {
+	k, err := s.key(r, &p)
+	if err != nil {
+		return err
+	}
+	if (k.Environment == apikey.Live || r.PostForm.Get("confirmed") != "yes") &&
+		strings.TrimSpace(r.PostForm.Get("confirm")) != k.Name {
+		return s.showKey(w, r, http.StatusBadRequest, p, &k, s.NewPage(p.v, p.section()), formOf(&k),
+			map[string]string{"confirm": "Type the name exactly as shown. Nothing was revoked."})
+	}
+	_, err = s.oauth.RevokeKey(p.tenant(r.Context()), p.by, p.owner, k.ID)
+	return s.keyChanged(w, r, p, p.base, "Revoked. It no longer works.", err)
+}

@@ -1,0 +1,290 @@
+package dashboard
+
+import (
+	"fmt"
+	"net/http"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+
+	"doorward/oauth"
+	"doorward/oauth/apikey"
+	"doorward/oauth/limit"
+	"doorward/storage"
+	"doorward/templates"
+	"doorward/web/page"
+)
+
+// keyForm is the form of a key as it was typed.
+type keyForm struct {
+	oauth.KeySpec
+	rateLimit string // as typed
+	expires   string // the choice
+	addresses string
+}
+
+// keyResources are those that the place's keys can be for.
+func (s *Keys) keyResources(p *keyPlace) []oauth.Resource {
+	return slices.DeleteFunc(slices.Clone(s.oauth.Resources()), func(res oauth.Resource) bool { return len(res.Keys.Environments) == 0 && !p.personal() })
+}
+
+// typedKey reads the form of a new key, or of the settings of one.
+func (s *Keys) typedKey(r *http.Request, p *keyPlace) keyForm {
+	form := r.PostForm
+	f := keyForm{
+		rateLimit: strings.TrimSpace(form.Get("rate_limit")), expires: form.Get("expires"), addresses: form.Get("addresses"),
+	}
+	f.KeySpec = oauth.KeySpec{
+		Name: form.Get("name"), Note: form.Get("note"), Resource: form.Get("resource"), Environment: form.Get("environment"),
+		Role:      form.Get("role"),
+		Plan:      form.Get("plan"),
+		Addresses: strings.FieldsFunc(f.addresses, func(c rune) bool { return strings.ContainsRune(" ,\t\r\n", c) }),
+	}
+	i := max(0, slices.IndexFunc(s.keyResources(p), func(res oauth.Resource) bool { return res.ID == f.Resource }))
+	f.Scopes = slices.Compact(slices.Sorted(slices.Values(form["scope-"+strconv.Itoa(i)])))
+	return f
+}
+
+// number reads the rate limit.
+func (f *keyForm) number() error {
+	if f.rateLimit == "" {
+		return nil
+	}
+	n, err := strconv.ParseInt(f.rateLimit, 10, 64)
+	if err != nil || n < 1 {
+		return &oauth.Invalid{
+			Field: "rate limit", Message: "must be a number above zero; leave it empty to use the plan's limit",
+		}
+	}
+	f.RateLimit = n
+	return nil
+}
+
+// lifetimes are the choices for how long a key lives, in days.
+var lifetimes = []int{30, 60, 90, 365}
+
+const (
+	neverExpires = "never"
+	longest      = "longest" // as long as the resource allows
+	standardLife = "90"
+)
+
+// end reads the choice of when the key ends.
+func (s *Keys) end(f *keyForm) error {
+	if f.expires == neverExpires {
+		return nil
+	}
+	if f.expires == longest {
+		res, ok := s.oauth.Resource(f.Resource)
+		if !ok {
+			res = &s.oauth.Resources()[0]
+		}
+		if res.Keys.MaxLifetime > 0 {
+			f.ExpiresAt = s.store.Now().Add(res.Keys.MaxLifetime)
+			return nil
+		}
+	}
+	days, err := strconv.Atoi(f.expires)
+	if err != nil || !slices.Contains(lifetimes, days) {
+		return &oauth.Invalid{Field: "expires", Message: "is missing; choose when it expires"}
+	}
+	f.ExpiresAt = s.store.Now().Add(time.Duration(days) * 24 * time.Hour)
+	return nil
+}
+
+// expiries are the choices for a key's end that at least one resource takes.
+func (s *Keys) expiries(chosen string) (list []templates.Option) {
+	var most time.Duration
+	bounded := true
+	for _, res := range s.oauth.Resources() {
+		bounded = bounded && res.Keys.MaxLifetime > 0
+		most = max(most, res.Keys.MaxLifetime)
+	}
+	for _, days := range lifetimes {
+		life := time.Duration(days) * 24 * time.Hour
+		if bounded && life >= most {
+			break
+		}
+		list = append(list, templates.Option{
+			Value: strconv.Itoa(days),
+			Text:  fmt.Sprintf("in %d days, on %s", days, s.Now().UTC().Add(life).Format("2 January 2006")),
+		})
+	}
+	if bounded {
+		list = append(list, templates.Option{Value: longest, Text: "in " + page.DurationText(most) + ", the longest allowed"})
+	} else {
+		list = append(list, templates.Option{Value: neverExpires, Text: "never"})
+	}
+	if !slices.ContainsFunc(list, func(o templates.Option) bool { return o.Value == chosen }) {
+		chosen = standardLife
+	}
+	i := slices.IndexFunc(list, func(o templates.Option) bool { return o.Value == chosen })
+	if i < 0 {
+		i = len(list) - 1 // 90 days are too long here
+	}
+	list[i].Selected = true
+	return list
+}
+
+// keyFields are the form of a key as it is shown.
+func (s *Keys) keyFields(p *keyPlace, f keyForm) templates.KeyFields {
+	fields := templates.KeyFields{
+		Name: page.Clean(f.Name, 300), Note: f.Note, RateLimit: page.Clean(f.rateLimit, 20), Addresses: f.addresses,
+		Expiries: s.expiries(f.expires), NeedPassword: !s.Fresh(p.v),
+	}
+	for i, res := range s.keyResources(p) {
+		chosen := f.Resource == res.ID || f.Resource == "" && i == 0
+		fields.Resources = append(fields.Resources, keyResource(&res, chosen, p.personal(), f.Scopes, nil))
+	}
+	if p.personal() {
+		fields.Roles = roleOptions(f.Role, true)
+		return fields
+	}
+	for _, name := range s.environments() {
+		fields.Environments = append(fields.Environments, templates.Option{
+			Value: name, Text: map[string]string{
+				apikey.Live: "Live", apikey.Test: "Test",
+			}[name], Hint: s.environmentHint(p, name),
+			Selected: name == f.Environment || f.Environment == "" && name == apikey.Live,
+		})
+	}
+	fields.PlanText, fields.Plans = s.planFields(p, &storage.APIKey{
+		Resource: s.oauth.Resources()[0].ID, Environment: apikey.Live,
+	}, f.Plan)
+	return fields
+}
+
+func (s *Keys) environmentHint(p *keyPlace, name string) string {
+	text := "For production."
+	if name == apikey.Test {
+		text = "For testing."
+	}
+	if _, plan := s.oauth.KeyPlan(&storage.APIKey{Resource: s.oauth.Resources()[0].ID, Environment: name}, p.ws.Plan); plan != (limit.Plan{}) {
+		text += " At most " + planText(plan) + "."
+	}
+	return text
+}
+
+// planFields says what a key's plan allows, and which others it may have.
+func (s *Keys) planFields(p *keyPlace, k *storage.APIKey, chosen string) (text string, options []templates.Option) {
+	without := storage.APIKey{Resource: k.Resource, Environment: k.Environment}
+	_, plan := s.oauth.KeyPlan(&without, p.ws.Plan)
+	text = "Leave empty to use the limit of the workspace's plan."
+	if plan.Hour > 0 {
+		text = fmt.Sprintf("At most %s, the limit of the plan. Leave empty to use that limit.", templates.Number(plan.Hour))
+	} else if plan == (limit.Plan{}) {
+		text = "The workspace has no limit. Leave empty for no limit."
+	}
+	options = []templates.Option{{Text: "Same as the workspace" + inBrackets(planText(plan)), Selected: chosen == ""}}
+	for _, name := range s.oauth.PlansFor(k, p.ws.Plan) {
+		fits, _ := s.oauth.Plan(name)
+		options = append(options, templates.Option{
+			Value: name, Text: name + inBrackets(planText(fits)), Selected: name == chosen,
+		})
+	}
+	return text, options
+}
+
+// keyResource is a resource with the scopes that can be chosen: all, or those that effective ones cover. Scopes that
+// count
+// only for people are not offered for API keys.
+func keyResource(res *oauth.Resource, chosen, personal bool, checked, held []string) templates.KeyResource {
+	out := templates.KeyResource{ID: res.ID, Name: res.Name, Selected: chosen}
+	has := func(name string) bool { return chosen && slices.Contains(checked, name) }
+	offered := func(x *oauth.Scope, name string) bool {
+		return (personal || !x.UserOnly) && (held == nil || res.Covers(held, name))
+	}
+	var names []string
+	for _, x := range res.Scopes {
+		if offered(&x, x.Name) {
+			names = append(names, x.Name)
+		}
+	}
+	out.Scopes = scopeTree(res, names, personal, has)
+	for _, object := range res.Objects {
+		choice := templates.ObjectChoice{Name: object}
+		for _, x := range res.Scopes {
+			if name := object + ":" + x.Name; !strings.Contains(x.Name, ":") && offered(&x, name) {
+				text := x.Name
+				var with []string
+				for _, included := range res.Effective([]string{name}, "", personal)[1:] {
+					with = append(with, strings.TrimPrefix(included, object+":"))
+				}
+				if len(with) > 0 {
+					text += " (includes " + strings.Join(with, ", ") + ")"
+				}
+				choice.Scopes = append(choice.Scopes, templates.ScopeChoice{
+					Name: name, Text: text, Kind: page.ScopeKind(x), Checked: has(name),
+				})
+			}
+		}
+		if len(choice.Scopes) > 0 {
+			out.Objects = append(out.Objects, choice)
+		}
+	}
+	return out
+}
+
+// scopeTree is scopes to choose from, in the order of the catalogue, each under the one that includes it: those come
+// together. What several include stands under the first of them.
+func scopeTree(
+	res *oauth.Resource, names []string, person bool, checked func(name string) bool,
+) (tree []templates.ScopeChoice) {
+	choice := func(name string) templates.ScopeChoice {
+		x, _ := res.Scope(name)
+		return templates.ScopeChoice{
+			Name: name, Text: page.ScopeText(x), Kind: page.ScopeKind(x), Checked: checked(name), UserOnly: x.UserOnly,
+		}
+	}
+	placed := map[string]bool{}
+	for _, name := range names {
+		if slices.ContainsFunc(names, func(other string) bool {
+			return other != name && res.Includes(other, name) && !res.Includes(name, other)
+		}) {
+			continue
+		}
+		top := choice(name)
+		included := slices.DeleteFunc(res.Effective([]string{name}, "", person), func(other string) bool { return other == name })
+		slices.SortStableFunc(included, func(a, b string) int { return slices.Index(names, a) - slices.Index(names, b) })
+		for _, other := range included {
+			if x := choice(other); slices.Contains(names, other) && !placed[other] {
+				placed[other] = true
+				top.Under = append(top.Under, templates.IncludedChoice{
+					Name: x.Name, Text: x.Text, Kind: x.Kind, Checked: x.Checked, UserOnly: x.UserOnly,
+				})
+			} else {
+				top.Also = append(top.Also, x.Text)
+			}
+		}
+		tree = append(tree, top)
+	}
+	return tree
+}
+
+// keyFaults are FieldErrors under the names that the forms have.
+func keyFaults(err error) map[string]string {
+	faults := page.FieldErrors(err)
+	for from, to := range map[string]string{"rate limit": "rate_limit", "key": "", "kind": ""} {
+		if text, ok := faults[from]; ok {
+			delete(faults, from)
+			faults[to] = text
+		}
+	}
+	return faults
+}
+
+// FormPage serves GET …/new.
+func (s *Keys) FormPage(w http.ResponseWriter, r *http.Request, p keyPlace) error {
+	return s.showKeyForm(w, r, http.StatusOK, p, s.keyFields(&p, keyForm{}))
+}
+
+func (s *Keys) showKeyForm(
+	w http.ResponseWriter, r *http.Request, status int, p keyPlace, fields templates.KeyFields,
+) error {
+	view := templates.KeyFormView{Page: s.NewPage(p.v, p.section()), KeyPlace: p.view(), KeyFields: fields}
+	if p.personal() {
+		view.Reach = reaches(p.all)
+	}
+	return s.Render(w, r, status, view.Nonce, templates.KeyFormPage(view))
+}

@@ -1,0 +1,34 @@
+package dashboard
+
+import (
+	"context"
+
+	"doorward/storage"
+	"doorward/templates"
+	"doorward/web/page"
+)
+
+// requestsOf are the last requests with a key or an app and, where somebody asks for one by its request id, that one.
+// ctx
+// speaks for who may read them.
+func (s *base) requestsOf(ctx context.Context, id, path, asked string) (templates.Requests, error) {
+	view := templates.Requests{Path: path, Asked: page.Clean(asked, 64)}
+	list, err := s.store.RecentRequestsOf(ctx, id)
+	if err == nil && asked != "" {
+		var found []storage.Request
+		found, err = s.store.RecentRequest(ctx, id, view.Asked)
+		view.Found = requestRows(found)
+	}
+	view.Last = requestRows(list)
+	return view, err
+}
+
+func requestRows(list []storage.Request) []templates.KeyRequest {
+	var rows []templates.KeyRequest
+	for _, x := range list {
+		rows = append(rows, templates.KeyRequest{
+			At: x.At.Time(), Action: x.Action, Status: x.Status, Reason: x.Reason, RequestID: x.RequestID, Address: x.Address,
+		})
+	}
+	return rows
+}

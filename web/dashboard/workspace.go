@@ -1,0 +1,118 @@
+package dashboard
+
+import (
+	"errors"
+	"net/http"
+	"slices"
+
+	"doorward/oauth"
+	"doorward/storage"
+	"doorward/templates"
+	"doorward/web/page"
+)
+
+// valueWorkspace is the session's key for the slug of the workspace that was looked at last.
+const valueWorkspace = "workspace"
+
+// workspaceHandler answers a page about one of the visitor's workspaces. by is what they may do in it; all are those
+// that
+// they belong to, the personal one first.
+type workspaceHandler func(
+	w http.ResponseWriter, r *http.Request, v *page.Visitor, by oauth.Authority, ws storage.Workspace,
+	all []storage.Workspace,
+) error
+
+// In finds the workspace that a path names. One that is not the visitor's is not there.
+func (s *base) In(h workspaceHandler) page.UserHandler {
+	return func(w http.ResponseWriter, r *http.Request, v *page.Visitor) error {
+		by, ws, all, err := s.authority(r, v, r.PathValue("slug"))
+		if err != nil {
+			return err
+		}
+		if v.Value(valueWorkspace) != ws.Slug {
+			if err := s.SetValue(w, r, v, valueWorkspace, ws.Slug); err != nil {
+				return err
+			}
+		}
+		return h(w, r, v, by, ws, all)
+	}
+}
+
+// authority is what the visitor may do in one of their workspaces, by its slug, or, where that is empty, in their
+// personal
+// one; with that workspace and all that they belong to.
+func (s *base) authority(
+	r *http.Request, v *page.Visitor, slug string,
+) (oauth.Authority, storage.Workspace, []storage.Workspace, error) {
+	by, ws, all, err := s.oauth.PersonAuthority(r.Context(), v.User.ID, slug)
+	by.Fresh = s.Fresh(v)
+	switch {
+	case errors.Is(err, oauth.ErrWorkspace):
+		err = page.NotFound()
+	case errors.Is(err, oauth.ErrSuspended):
+		err = &page.Error{
+			Status: http.StatusForbidden, Heading: "This workspace is disabled", Cause: err, BackURL: "/",
+			BackText: "Go to your settings",
+			Message:  whyDisabled(ws) + " Its keys and apps are disabled. Ask the server's administrator to enable it.",
+		}
+	}
+	return by, ws, all, err
+}
+
+// Permitted serves h to those who have a permission in the workspace, and to others a page that says who has it.
+// section
+// and tab are where that page is.
+func (s *base) Permitted(p oauth.Permission, section, tab string, h workspaceHandler) page.UserHandler {
+	return s.In(func(
+		w http.ResponseWriter, r *http.Request, v *page.Visitor, by oauth.Authority, ws storage.Workspace,
+		all []storage.Workspace,
+	) error {
+		var no *oauth.Forbidden
+		if err := by.May(p); errors.As(err, &no) {
+			view := templates.NoRoleView{Page: s.NewPage(v, section), Workspace: workspaceBar(ws, all, tab), Message: no.Message}
+			return s.Render(w, r, http.StatusForbidden, view.Nonce, templates.NoRolePage(view))
+		}
+		return h(w, r, v, by, ws, all)
+	})
+}
+
+// workspaceBar is what each page about a workspace begins with.
+func workspaceBar(ws storage.Workspace, all []storage.Workspace, tab string) templates.WorkspaceBar {
+	bar := templates.WorkspaceBar{Slug: ws.Slug, Name: ws.Name, Role: ws.Role, Personal: ws.Personal, Tab: tab}
+	for _, x := range all {
+		bar.All = append(bar.All, templates.WorkspaceLink{
+			Slug: x.Slug, Name: x.Name, Current: x.ID == ws.ID, Disabled: !x.DisabledAt.IsZero(),
+		})
+	}
+	return bar
+}
+
+// lastWorkspace is the workspace that the visitor looked at last, or their personal one.
+func (s *base) lastWorkspace(r *http.Request, v *page.Visitor) (storage.Workspace, error) {
+	all, err := s.store.WorkspacesOf(storage.System(r.Context()), v.User.ID)
+	if err != nil {
+		return storage.Workspace{}, err
+	}
+	last := v.Value(valueWorkspace)
+	if i := slices.IndexFunc(all, func(ws storage.Workspace) bool {
+		return ws.Slug == last &&
+			ws.DisabledAt.IsZero()
+	}); i >= 0 {
+		return all[i], nil
+	}
+	if len(all) == 0 {
+		return storage.Workspace{}, storage.ErrNotFound
+	}
+	return all[0], nil
+}
+
+// ToWorkspace sends the visitor on to a tab of the workspace they looked at last.
+func (s *base) ToWorkspace(tab string) page.UserHandler {
+	return func(w http.ResponseWriter, r *http.Request, v *page.Visitor) error {
+		ws, err := s.lastWorkspace(r, v)
+		if err != nil {
+			return err
+		}
+		return page.Redirect(w, page.WorkspacesPath+"/"+ws.Slug+"/"+tab)
+	}
+}

@@ -1,0 +1,96 @@
+package page
+
+import (
+	"context"
+	"fmt"
+	"net/http"
+	"slices"
+	"strings"
+
+	"doorward/oauth/apikey"
+	"doorward/storage"
+	"doorward/templates"
+)
+
+// Confirmed serves act to the form of a confirmation page, and ask, which is that page, to any other form: it changes
+// nothing, and is refused to those whom act would refuse.
+func Confirmed(ask, act UserHandler) UserHandler {
+	return func(w http.ResponseWriter, r *http.Request, v *Visitor) error {
+		// The name of a key, typed, is as good; revokeKey compares it.
+		typed := strings.HasSuffix(r.URL.Path, "/revoke") && r.PostForm.Has("confirm")
+		if r.PostForm.Get("confirmed") != "yes" && !typed {
+			return ask(w, r, v)
+		}
+		for end, undo := range map[string]string{"/disable": "/enable", "/pause": "/resume"} {
+			if base, ok := strings.CutSuffix(r.URL.EscapedPath(), end); ok {
+				v.session.Values[valueUndo] = base + undo // kept with the notice of what was done
+			}
+		}
+		return act(w, r, v)
+	}
+}
+
+// AskFirst answers with a page that asks whether to do what the form was sent for.
+func (s *Pages) AskFirst(w http.ResponseWriter, r *http.Request, view templates.ConfirmView) error {
+	view.Action = r.URL.EscapedPath()
+	return s.Render(w, r, http.StatusOK, view.Nonce, templates.ConfirmPage(view))
+}
+
+// AppNames are the names of the apps that hold grants, each once.
+func (s *Pages) AppNames(ctx context.Context, grants []storage.Grant) (names []string, err error) {
+	var seen []string
+	for _, g := range grants {
+		if slices.Contains(seen, g.ClientID) {
+			continue
+		}
+		seen = append(seen, g.ClientID)
+		c, err := s.store.ClientByID(ctx, g.ClientID)
+		if err != nil {
+			return nil, err
+		}
+		names = append(names, c.Name)
+	}
+	return names, nil
+}
+
+// ActiveKeyNames are the keys or tokens of an owner that are neither revoked nor expired.
+func (s *Pages) ActiveKeyNames(
+	ctx context.Context, owner storage.KeyOwner, f storage.KeyFilter,
+) (names []string, err error) {
+	f.Limit = apikey.MaxKeys
+	list, err := s.store.Keys(ctx, owner, f)
+	if err != nil {
+		return nil, err
+	}
+	for i := range list {
+		if state := s.oauth.KeyState(&list[i]); state != "revoked" && state != "expired" {
+			names = append(names, list[i].Name)
+		}
+	}
+	return names, nil
+}
+
+// CountSentence is a sentence about how many of something end, with the first names; empty without any.
+func CountSentence(n int, one, many string, names ...string) string {
+	const most = 5
+	if n == 0 {
+		return ""
+	}
+	text := fmt.Sprintf("%s %s", templates.Number(int64(n)), many)
+	if n == 1 {
+		text = "1 " + one
+	}
+	if len(names) == 0 {
+		return text + "."
+	}
+	listed := strings.Join(names[:min(most, len(names))], ", ")
+	if n > most {
+		listed += ", …"
+	}
+	return text + ": " + listed + "."
+}
+
+// NonEmpty leaves out what there is nothing of.
+func NonEmpty(list ...string) []string {
+	return slices.DeleteFunc(list, func(text string) bool { return text == "" })
+}

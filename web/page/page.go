@@ -1,0 +1,253 @@
+package page
+
+import (
+	"bytes"
+	"context"
+	"crypto/rand"
+	"encoding/base64"
+	"fmt"
+	"net/http"
+	"net/netip"
+	"net/url"
+	"path"
+	"strings"
+	"time"
+
+	"github.com/a-h/templ"
+
+	"doorward/oauth"
+	"doorward/oauth/identity"
+	"doorward/storage"
+	"doorward/templates"
+)
+
+// Config is what Pages are made of. Every field is needed.
+type Config struct {
+	Store         *storage.Store
+	OAuth         *oauth.Server
+	Identity      *identity.Service
+	ClientAddress func(*http.Request) netip.Addr // where a request comes from
+	Secure        bool                           // the issuer is https: cookies are Secure
+}
+
+// Pages is what every page needs. Other packages embed it beside what their own pages are about.
+type Pages struct {
+	store    *storage.Store
+	oauth    *oauth.Server
+	identity *identity.Service
+	address  func(*http.Request) netip.Addr
+	secure   bool
+	sessions *sessionStore
+}
+
+// New makes Pages.
+func New(c Config) *Pages {
+	return &Pages{
+		store: c.Store, oauth: c.OAuth, identity: c.Identity, address: c.ClientAddress,
+		secure: c.Secure, sessions: newSessionStore(c.Store, c.Secure),
+	}
+}
+
+// SessionCookie is the name of the cookie of a session.
+func (s *Pages) SessionCookie() string { return s.sessions.name }
+
+// Now is the server's clock, which tests move.
+func (s *Pages) Now() time.Time { return s.store.Now().Time() }
+
+// maxForm bounds the body of a page's form; a sealed flow is part of some.
+const maxForm = 64 << 10 // bytes
+
+// Handler answers a page; an error becomes a page of its own.
+type Handler func(w http.ResponseWriter, r *http.Request) error
+
+// UserHandler answers a page for a user who is signed in.
+type UserHandler = func(w http.ResponseWriter, r *http.Request, v *Visitor) error
+
+// ForAnyone serves a page that needs nobody signed in.
+func (s *Pages) ForAnyone(h Handler) http.Handler {
+	return s.ForAnyoneRaw(func(w http.ResponseWriter, r *http.Request) error {
+		if r.Method == http.MethodPost {
+			if oauth.IsEncoded(r.Header) {
+				return EncodedBody(w)
+			}
+			r.Body = http.MaxBytesReader(w, r.Body, maxForm)
+			if err := parsePost(r); err != nil {
+				return err
+			}
+		}
+		return h(w, r)
+	})
+}
+
+// ForAnyoneRaw is ForAnyone for a handler that reads the body itself.
+func (s *Pages) ForAnyoneRaw(h Handler) http.Handler {
+	return Bounded(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if err := h(w, r); err != nil {
+			s.WriteError(w, r, err)
+		}
+	}))
+}
+
+// EncodedBody is what is said about a form that oauth.IsEncoded finds compressed.
+func EncodedBody(w http.ResponseWriter) *Error {
+	w.Header().Set("Accept-Encoding", "identity")
+	return &Error{
+		Status: http.StatusUnsupportedMediaType, Heading: "We couldn't read this form", Message: oauth.EncodedBody,
+	}
+}
+
+// parsePost reads a form, and nothing from the query.
+func parsePost(r *http.Request) error {
+	if contentType := r.Header.Get("Content-Type"); contentType != "" &&
+		!strings.HasPrefix(contentType, "application/x-www-form-urlencoded") {
+		return &Error{
+			Status: http.StatusBadRequest, Heading: "We couldn't read this form",
+			Message: "Go back, reload the page, and submit the form again.",
+		}
+	}
+	if err := r.ParseForm(); err != nil {
+		e := &Error{
+			Status: http.StatusBadRequest, Heading: "We couldn't read this form",
+			Message: "Go back, reload the page, and submit the form again.", Cause: err,
+		}
+		if p := asPageError(err); p.Status == http.StatusRequestEntityTooLarge {
+			return p
+		}
+		return e
+	}
+	return nil
+}
+
+// ForUsers serves a page to whoever is signed in; others are asked to sign in first and come back.
+func (s *Pages) ForUsers(h UserHandler) http.Handler {
+	return s.ForAnyone(func(w http.ResponseWriter, r *http.Request) error {
+		v, err := s.VisitorOfForm(w, r)
+		if err != nil {
+			return err
+		}
+		if v.SignedIn() {
+			return s.proven(w, r, v, h)
+		}
+		if r.Method != http.MethodGet && r.Method != http.MethodHead {
+			return &Error{
+				Status: http.StatusUnauthorized, Heading: "You are signed out",
+				Message: "Nothing was changed. Sign in and try again.", BackURL: "/login", BackText: "Sign in",
+			}
+		}
+		return Redirect(w, "/login?return_to="+url.QueryEscape(r.URL.RequestURI()))
+	})
+}
+
+// ForAdministrators serves a page to administrators; to everybody else there is none.
+func (s *Pages) ForAdministrators(h UserHandler) http.Handler {
+	return s.ForUsers(func(w http.ResponseWriter, r *http.Request, v *Visitor) error {
+		if !v.User.Admin {
+			return NotFound()
+		}
+		return h(w, r, v)
+	})
+}
+
+// NewPage is what all views have in common. A visitor of nil is nobody.
+func (s *Pages) NewPage(v *Visitor, section string) templates.Page {
+	var b [16]byte
+	_, _ = rand.Read(b[:]) // never fails
+	p := templates.Page{Nonce: base64.RawStdEncoding.EncodeToString(b[:]), Now: s.Now(), Section: section}
+	if v != nil && v.SignedIn() {
+		p.Form = RandomText()
+		p.User = &templates.Viewer{Name: v.User.Name, Email: v.User.Email, Admin: v.User.Admin}
+	}
+	return p
+}
+
+// PageWithNotice is page with the notice that was kept for the visitor.
+func (s *Pages) PageWithNotice(
+	w http.ResponseWriter, r *http.Request, v *Visitor, section string,
+) (templates.Page, error) {
+	p := s.NewPage(v, section)
+	notice, undo, err := s.takeNotice(w, r, v)
+	if err != nil {
+		return p, err
+	}
+	p.Notice, p.Undo = notice, undo
+	return p, nil
+}
+
+// pageHeaders sets what every page is sent with. Answers to forms may lead to the targets, beside ourselves: browsers
+// hold the redirect after a form to the policy of the page that had it.
+func (s *Pages) pageHeaders(w http.ResponseWriter, nonce string, formTargets ...string) {
+	h := w.Header()
+	h.Set("Content-Type", "text/html; charset=utf-8")
+	h.Set("Content-Security-Policy", "default-src 'none'; style-src 'self'; script-src 'nonce-"+nonce+"'; img-src "+
+		"'self'; font-src 'self'; connect-src 'self'; form-action "+
+		strings.Join(append([]string{"'self'"}, formTargets...), " ")+"; base-uri 'none'; frame-ancestors 'none'")
+	h.Set("X-Frame-Options", "DENY")
+	h.Set("X-Content-Type-Options", "nosniff")
+	h.Set("Referrer-Policy", "no-referrer")
+	h.Set("Cross-Origin-Resource-Policy", "same-origin")
+	h.Set("Permissions-Policy", "publickey-credentials-get=(self), publickey-credentials-create=(self)")
+	h.Set("Cache-Control", "no-store")
+}
+
+// challenge says beside a 401 on a page how to sign in: by a form, which has no scheme of its own (RFC 9110 section
+// 15.5.2). Browsers ignore a scheme that they do not know.
+func challenge(w http.ResponseWriter, status int) {
+	if status == http.StatusUnauthorized {
+		w.Header().Set("WWW-Authenticate", `Form realm="doorward", action="/login"`)
+	}
+}
+
+// Render answers with a page. It is made whole before the first byte goes out, so that a fault gives an error page,
+// not half of one.
+func (s *Pages) Render(
+	w http.ResponseWriter, r *http.Request, status int, nonce string, c templ.Component, formTargets ...string,
+) error {
+	var body bytes.Buffer
+	if err := c.Render(r.Context(), &body); err != nil {
+		return fmt.Errorf("render: %w", err)
+	}
+	s.pageHeaders(w, nonce, formTargets...)
+	if strings.HasPrefix(r.URL.Path, "/settings/") || strings.HasPrefix(r.URL.Path, "/admin/") ||
+		strings.HasPrefix(r.URL.Path, JoinPath) {
+		// Not on login and consent, which apps open in windows of their own and wait for.
+		w.Header().Set("Cross-Origin-Opener-Policy", "same-origin")
+	}
+	challenge(w, status)
+	w.WriteHeader(status)
+	_, _ = w.Write(body.Bytes()) // a browser that went away is no fault of ours
+	return nil
+}
+
+// Redirect sends the browser on after a form (RFC 9700 section 4.12: 303, so that no form is sent on).
+func Redirect(w http.ResponseWriter, to string) error {
+	h := w.Header()
+	h.Set("Location", to)
+	h.Set("Cache-Control", "no-store")
+	h.Set("Referrer-Policy", "no-referrer")
+	w.WriteHeader(http.StatusSeeOther)
+	return nil
+}
+
+// requestTimeout is how long a request may keep the database busy; what takes longer is answered with 503.
+const requestTimeout = 8 * time.Second
+
+// Bounded ends a request that keeps the database busy for too long; the answer is then 503.
+func Bounded(next http.Handler) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		ctx, cancel := context.WithTimeout(r.Context(), requestTimeout)
+		defer cancel()
+		next.ServeHTTP(w, r.WithContext(ctx))
+	})
+}
+
+// CanonicalPath reports whether http.ServeMux would take the path as it is, instead of redirecting to a cleaner one.
+func CanonicalPath(u *url.URL) bool {
+	p := u.Path
+	if p == "" || p[0] != '/' || strings.ContainsAny(p, "\x00\\") {
+		return false
+	}
+	if p == "/" {
+		return true
+	}
+	return path.Clean(p) == strings.TrimSuffix(p, "/") && !strings.HasSuffix(p, "//")
+}

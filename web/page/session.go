@@ -1,0 +1,306 @@
+package page
+
+import (
+	"cmp"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"net/http"
+	"time"
+
+	"github.com/gorilla/sessions"
+
+	"doorward/oauth"
+	"doorward/storage"
+)
+
+const (
+	SessionIdle     = 24 * time.Hour      // without a request
+	sessionAbsolute = 14 * 24 * time.Hour // whatever happens
+	freshness       = 5 * time.Minute     // after which making a secret asks for the password again
+	deviceLifetime  = 90 * 24 * time.Hour // of the cookie that tells a known browser
+)
+
+// sessionStore is gorilla's sessions.Store over ours: the cookie holds a random text, its digest and all values are a
+// row, so that a session ends when the row does.
+type sessionStore struct {
+	store  *storage.Store
+	name   string
+	secure bool
+}
+
+func newSessionStore(store *storage.Store, secure bool) *sessionStore {
+	return &sessionStore{store: store, name: cookieName("doorward", secure), secure: secure}
+}
+
+// Keys of a session's values. Those that are not strings are the row itself and its user, and are not written back.
+const (
+	valueRow    = "row"
+	valueUser   = "user"
+	valueNotice = "notice"
+	valueUndo   = "undo" // path that undoes what the notice says
+)
+
+// Get implements sessions.Store: one lookup for each request.
+func (s *sessionStore) Get(r *http.Request, name string) (*sessions.Session, error) {
+	return sessions.GetRegistry(r).Get(s, name)
+}
+
+// New implements sessions.Store. A cookie that opens nothing gives an empty session; only storage makes an error.
+func (s *sessionStore) New(r *http.Request, name string) (*sessions.Session, error) {
+	session := sessions.NewSession(s, name)
+	session.IsNew = true
+	session.Options = &sessions.Options{
+		Path: "/", MaxAge: int(sessionAbsolute.Seconds()), Secure: s.secure, HttpOnly: true, SameSite: http.SameSiteLaxMode,
+	}
+	cookies := r.CookiesNamed(name)
+	// Of two cookies one was planted, and nobody knows which.
+	if len(cookies) != 1 || len(cookies[0].Value) != cookieLength {
+		return session, nil
+	}
+	row, user, err := s.store.LiveSession(storage.System(r.Context()), storage.Digest(cookies[0].Value), SessionIdle)
+	if errors.Is(err, storage.ErrNotFound) {
+		return session, nil
+	}
+	if err != nil {
+		return session, fmt.Errorf("session: %w", err)
+	}
+	session.ID, session.IsNew = row.ID, false
+	session.Values[valueRow], session.Values[valueUser] = row, user
+	var data map[string]string
+	if err := json.Unmarshal([]byte(row.Data), &data); err == nil {
+		for k, v := range data {
+			session.Values[k] = v
+		}
+	}
+	if !row.Former {
+		s.store.TouchSession(row.ID)
+	}
+	return session, nil
+}
+
+// Save implements sessions.Store: it writes the values of a session that is there. Sessions begin in start and end in
+// end, each with a cookie of its own.
+func (s *sessionStore) Save(r *http.Request, _ http.ResponseWriter, session *sessions.Session) error {
+	if session.IsNew {
+		return nil
+	}
+	data, err := encodeValues(session)
+	if err != nil {
+		return err
+	}
+	err = s.store.SetSessionData(storage.System(r.Context()), session.ID, data)
+	if err != nil && !errors.Is(err, storage.ErrNotFound) {
+		return fmt.Errorf("session: %w", err)
+	}
+	return nil
+}
+
+func encodeValues(session *sessions.Session) (string, error) {
+	data := map[string]string{}
+	for k, v := range session.Values {
+		key, isKey := k.(string)
+		value, isText := v.(string)
+		if isKey && isText {
+			data[key] = value
+		}
+	}
+	text, err := json.Marshal(data)
+	if err != nil {
+		return "", fmt.Errorf("session: %w", err)
+	}
+	return string(text), nil
+}
+
+// Visitor is who sends a request: nil fields mean that nobody is signed in.
+type Visitor struct {
+	session *sessions.Session
+	Row     storage.Session
+	User    storage.User
+}
+
+// SignedIn reports whether the visitor is signed in.
+func (v *Visitor) SignedIn() bool { return v.User.ID != "" }
+
+// AuthTime is when the password was last given in this session; zero when nobody is signed in.
+func (v *Visitor) AuthTime() storage.Time { return v.Row.AuthTime }
+
+// Visitor finds the session of a request. The former cookie of a session opens nothing.
+func (s *Pages) Visitor(r *http.Request) (*Visitor, error) {
+	v, err := s.holder(r)
+	if err != nil {
+		return nil, err
+	}
+	if v.Row.Former {
+		session := sessions.NewSession(s.sessions, s.sessions.name)
+		session.IsNew = true
+		return &Visitor{session: session}, nil
+	}
+	v.act(r.Context())
+	return v, nil
+}
+
+// VisitorOfForm is visitor for a form that may hold the user's password. With it the former cookie is good: the form is
+// the one with which the user gave their password a moment ago, sent twice.
+func (s *Pages) VisitorOfForm(w http.ResponseWriter, r *http.Request) (*Visitor, error) {
+	v, err := s.holder(r)
+	password := cmp.Or(r.PostForm.Get(ProofField), r.PostForm.Get("password"))
+	if err != nil || !v.Row.Former || password == "" {
+		return s.Visitor(r)
+	}
+	v, fault, _, err := s.StepUp(w, r, v, password)
+	if err != nil {
+		return nil, err
+	}
+	if fault != "" {
+		return s.Visitor(r)
+	}
+	v.act(r.Context())
+	return v, nil
+}
+
+// act notes for the audit log who acts.
+func (v *Visitor) act(ctx context.Context) {
+	if v.SignedIn() {
+		a := storage.ActorOf(ctx)
+		a.UserID, a.Credential = v.User.ID, "session"
+	}
+}
+
+// holder is whose cookie a request has, the former one of a session included.
+func (s *Pages) holder(r *http.Request) (*Visitor, error) {
+	session, err := s.sessions.Get(r, s.sessions.name)
+	if err != nil {
+		return nil, err
+	}
+	v := &Visitor{session: session}
+	v.Row, _ = session.Values[valueRow].(storage.Session)
+	v.User, _ = session.Values[valueUser].(storage.User)
+	return v, nil
+}
+
+// StartSession signs a user in: a new session with a new cookie takes the place of the browser's old one, so that a
+// cookie somebody planted before is worth nothing.
+func (s *Pages) StartSession(
+	w http.ResponseWriter, r *http.Request, old *Visitor, user storage.User,
+) (*Visitor, error) {
+	if err := s.oauth.TakeSignIn(r.Context(), user.ID); err != nil {
+		return nil, err
+	}
+	return s.StartSessionBy(w, r, old, user, "password", func(context.Context) error { return nil })
+}
+
+// StartSessionBy is StartSession for a user who proved who they are with a credential, which use uses up in the same
+// transaction.
+func (s *Pages) StartSessionBy(
+	w http.ResponseWriter, r *http.Request, old *Visitor, user storage.User, credential string,
+	use func(context.Context) error,
+) (*Visitor, error) {
+	now, text := s.store.Now(), RandomText()
+	row := storage.Session{
+		ID: storage.NewID("session"), Digest: storage.Digest(text), UserID: user.ID, Data: "{}", AuthTime: now,
+		UserAgent: Clean(oauth.Redacted(r.UserAgent()), 300), Address: s.address(r).String(),
+		CreatedAt: now, SeenAt: now, ExpiresAt: now.Add(sessionAbsolute),
+	}
+	if old.SignedIn() && old.User.ID == user.ID {
+		// The password once more: the session goes on under a new id and does not live longer for it.
+		row.CreatedAt, row.ExpiresAt = old.Row.CreatedAt, old.Row.ExpiresAt
+	}
+	err := s.openSession(w, r, user, credential, text, row.ExpiresAt.Sub(now), func(ctx context.Context) error {
+		if err := use(ctx); err != nil {
+			return err
+		}
+		return s.store.ReplaceSession(ctx, old.Row.ID, row)
+	})
+	if err != nil {
+		return nil, err
+	}
+	session := sessions.NewSession(s.sessions, s.sessions.name)
+	session.ID = row.ID
+	session.Values[valueRow], session.Values[valueUser] = row, user
+	return &Visitor{session: session, Row: row, User: user}, nil
+}
+
+// renewGrace is how long the cookie before still opens a session whose user has given their password again.
+const renewGrace = time.Minute
+
+// renewSession notes that the user of a session has given their password again. The session stays, with another cookie,
+// so
+// that a stolen one is soon worth nothing, and never worth the proof. That cookie follows from the one
+// before: a form that was sent twice proves the same twice, and is answered with the same cookie, whichever answer the
+// browser takes.
+func (s *Pages) renewSession(w http.ResponseWriter, r *http.Request, v *Visitor) (*Visitor, error) {
+	if err := s.oauth.TakeSignIn(r.Context(), v.User.ID); err != nil {
+		return nil, err
+	}
+	before := r.CookiesNamed(s.sessions.name)[0].Value // visitor has found the session by it
+	text := s.oauth.FormToken("session", v.Row.ID, before)
+	now := s.store.Now()
+	err := s.openSession(w, r, v.User, "password", text, v.Row.ExpiresAt.Sub(now), func(ctx context.Context) error {
+		err := s.store.RenewSession(ctx, v.Row.ID, storage.Digest(text), storage.Digest(before), now.Add(renewGrace), now)
+		if errors.Is(err, storage.ErrNotFound) {
+			return fmt.Errorf("%w: the session was ended", storage.ErrConflict)
+		}
+		return err
+	})
+	if err != nil {
+		return nil, err
+	}
+	v.Row.AuthTime, v.Row.Digest, v.Row.Former = now, storage.Digest(text), false
+	v.session.Values[valueRow] = v.Row
+	return v, nil
+}
+
+// openSession notes that a user has proved with a credential who they are, with the change that this makes to their
+// sessions, and gives the browser the cookie for it. The password must still be what it was when the proof was judged.
+func (s *Pages) openSession(
+	w http.ResponseWriter, r *http.Request, user storage.User, credential, cookie string, lifetime time.Duration,
+	change func(context.Context) error,
+) error {
+	err := s.store.InTx(storage.System(r.Context()), func(ctx context.Context) error {
+		if err := s.store.PasswordStill(ctx, user.ID, user.PasswordChangedAt); err != nil {
+			return err
+		}
+		if err := change(ctx); err != nil {
+			return err
+		}
+		return s.store.Audit(ctx, storage.AuditEvent{
+			Action: "login.succeeded", Actor: storage.Actor{UserID: user.ID, Credential: credential}, Target: user.ID,
+		}, user.ID)
+	})
+	if errors.Is(err, storage.ErrConflict) {
+		return &Error{
+			Status: http.StatusForbidden, Heading: "You are not signed in",
+			Message: "Your password was changed or your account was disabled while you were signing in. Sign in again.",
+			BackURL: "/login", BackText: "Sign in", Cause: err,
+		}
+	}
+	if err != nil {
+		return fmt.Errorf("open the session: %w", err)
+	}
+	http.SetCookie(w, sessions.NewCookie(s.sessions.name, cookie, &sessions.Options{
+		Path: "/", MaxAge: int(lifetime.Seconds()), Secure: s.secure, HttpOnly: true, SameSite: http.SameSiteLaxMode,
+	}))
+	s.SetCookie(w, "doorward-device", s.deviceMark(user), deviceLifetime)
+	return nil
+}
+
+// EndSession signs the browser out.
+func (s *Pages) EndSession(w http.ResponseWriter, r *http.Request, v *Visitor) error {
+	if v.SignedIn() {
+		err := s.store.InTx(storage.System(r.Context()), func(ctx context.Context) error {
+			if err := s.store.EndSession(ctx, v.User.ID, v.Row.ID); err != nil {
+				return err
+			}
+			return s.store.Audit(ctx, storage.AuditEvent{Action: "session.ended", Target: v.Row.ID}, v.User.ID)
+		})
+		if err != nil && !errors.Is(err, storage.ErrNotFound) {
+			return fmt.Errorf("end session: %w", err)
+		}
+	}
+	http.SetCookie(w, sessions.NewCookie(s.sessions.name, "", &sessions.Options{
+		Path: "/", MaxAge: -1, Secure: s.secure, HttpOnly: true, SameSite: http.SameSiteLaxMode,
+	}))
+	return nil
+}

@@ -1,0 +1,273 @@
+package signin
+
+import (
+	"errors"
+	"net/http"
+	"net/url"
+	"slices"
+	"strings"
+
+	"doorward/oauth"
+	"doorward/storage"
+	"doorward/templates"
+	"doorward/web/page"
+)
+
+// openConsent finds what a consent page is about: the request of the flow, and who answers it. It answers by itself
+// (done)
+// where somebody has to sign in first, and where the flow was answered before: the same choice leads to the same place;
+// for
+// a page that only asks, choice is empty.
+func (s *Handlers) openConsent(
+	w http.ResponseWriter, r *http.Request, sealed, choice string,
+) (a *oauth.AuthorizeRequest, v *page.Visitor, done bool, err error) {
+	f, decided, err := s.openFlow(r, sealed)
+	if err != nil {
+		return nil, nil, false, err
+	}
+	if v, err = s.VisitorOfForm(w, r); err != nil {
+		return nil, nil, false, err
+	}
+	if decided {
+		if choice != "" && s.oauth.FormTokenFits(r.PostForm.Get("token"), s.consentToken(f, v)...) {
+			return nil, nil, true, s.sameAnswer(w, r, f, v, choice)
+		}
+		return nil, nil, true, s.answered(r, f, v)
+	}
+	if a, done, err = s.reopen(w, r, f); err != nil || done {
+		return nil, nil, done, err
+	}
+	if a.NeedsLogin(v.AuthTime()) || a.NeedsSelection(v.AuthTime()) {
+		return nil, nil, true, page.Redirect(w, "/login?flow="+sealed)
+	}
+	return a, v, false, nil
+}
+
+// ConsentPage serves GET /oauth/consent.
+func (s *Handlers) ConsentPage(w http.ResponseWriter, r *http.Request) error {
+	sealed := r.URL.Query().Get("flow")
+	a, v, done, err := s.openConsent(w, r, sealed, "")
+	if err != nil || done {
+		return err
+	}
+	p, err := s.place(r.Context(), a, v)
+	if err != nil {
+		return err
+	}
+	if p.hasNoWorkspace() {
+		return noWorkspace()
+	}
+	if !a.NeedsConsent(p.known) {
+		return s.resume(w, r, a, v, sealed)
+	}
+	return s.showConsent(w, r, http.StatusOK, a, p, sealed, nil, "")
+}
+
+// noWorkspace is for people of whom no app may get anything.
+func noWorkspace() *page.Error {
+	return &page.Error{
+		Status: http.StatusForbidden, Heading: "No workspace available",
+		Message: "All your workspaces are disabled, or you can only view them. Ask a workspace owner or an administrator " +
+			"of this server.",
+	}
+}
+
+func (s *Handlers) consentToken(f *oauth.Flow, v *page.Visitor) []string {
+	return []string{"consent", f.ID, v.Row.ID, v.User.ID}
+}
+
+// choiceOf is what a consent form says, in one text: the same choice again gets the same answer.
+func choiceOf(form url.Values) string {
+	decision := form.Get("decision")
+	if decision == "deny" {
+		return decision
+	}
+	return strings.Join(
+		append([]string{decision, form.Get("workspace")}, slices.Compact(slices.Sorted(slices.Values(form["scope"])))...),
+		" ",
+	)
+}
+
+// showConsent renders the page; checked is what was ticked before an error, nil for all.
+func (s *Handlers) showConsent(
+	w http.ResponseWriter, r *http.Request, status int, a *oauth.AuthorizeRequest, p *place, sealed string,
+	checked []string, fault string,
+) error {
+	host, loopback := oauth.RedirectHost(a.RedirectURI)
+	view := templates.ConsentView{
+		Page: s.NewPage(p.visitor, ""), Flow: sealed, Token: s.oauth.FormToken(s.consentToken(&a.Flow, p.visitor)...),
+		App: templates.ConsentApp{
+			Name: a.Client.Name, Site: a.Client.Site, RedirectHost: host, Loopback: loopback, BareScheme: a.BareScheme(),
+			Verified: a.Client.Verified, Operator: oauth.RegisteredByOperator(&a.Client), FirstParty: a.Client.FirstParty,
+		},
+		SwitchURL: switchURL(sealed), ResourceName: a.Resource.Name, Error: fault,
+		NotGranted: "It will not see your password or get any permissions beyond those listed here.",
+	}
+	if a.Client.GrantTypes.Has(oauth.GrantRefreshToken) {
+		view.Lasts = "It stays connected for up to " + page.DurationText(s.oauth.Lifetimes().RefreshAbsolute) + ", or " +
+			"until it has not been used for " + page.DurationText(s.oauth.Lifetimes().Refresh) + "."
+	} else {
+		view.Lasts = "It gets access once, for " + page.DurationText(s.oauth.Lifetimes().Access) + "."
+	}
+	if a.Client.Manages && slices.Contains(a.Scopes, oauth.ScopeAdmin) {
+		view.Lasts += " API keys, apps and members it creates for you remain after you revoke its access."
+	}
+	// What was allowed before is folded, but where another workspace may be chosen, for which it may be new.
+	fold := !strings.Contains(a.Prompt, "consent") && len(p.workspaces) == 1
+	if fold {
+		fold = slices.ContainsFunc(a.Scopes, func(name string) bool { return !slices.Contains(p.known, name) })
+	}
+	for _, top := range scopeGroups(a.Resource, a.Scopes) {
+		all := strings.Fields(top.Value)
+		top.Checked = checked == nil || !slices.ContainsFunc(all, func(name string) bool { return !slices.Contains(checked, name) })
+		fresh := slices.ContainsFunc(all, func(name string) bool { return !slices.Contains(p.known, name) })
+		if fold && !fresh {
+			view.Known = append(view.Known, top)
+			continue
+		}
+		if fold {
+			// What was allowed before stays allowed whatever becomes of that which would include it now.
+			for _, known := range scopeGroups(a.Resource, slices.DeleteFunc(slices.Clone(all), func(name string) bool { return !slices.Contains(p.known, name) })) {
+				if !slices.ContainsFunc(view.Known, func(x templates.ConsentScope) bool { return x.Value == known.Value }) &&
+					!includesFresh(a, p, known) {
+					view.Known = append(view.Known, known)
+				}
+			}
+		}
+		top.New = len(p.known) > 0 && fresh
+		view.Scopes = append(view.Scopes, top)
+	}
+	if len(view.Scopes) == 1 && len(view.Known) == 0 {
+		view.Scopes[0].Locked = true
+	}
+	view.OtherWorkspaces = p.more
+	for _, ws := range p.workspaces {
+		view.Workspaces = append(view.Workspaces, templates.WorkspaceChoice{
+			Slug: ws.Slug, Name: ws.Name, Personal: ws.Personal, Selected: ws.ID == p.workspace.ID,
+		})
+	}
+	return s.Render(w, r, status, view.Nonce, templates.ConsentPage(view), formTarget(&a.Flow)...)
+}
+
+// Consent serves POST /oauth/consent: the resource owner's decision (RFC 6749 section 4.1.1).
+func (s *Handlers) Consent(w http.ResponseWriter, r *http.Request) error {
+	form := r.PostForm
+	sealed, choice := form.Get("flow"), choiceOf(form)
+	a, v, done, err := s.openConsent(w, r, sealed, choice)
+	if err != nil || done {
+		return err
+	}
+	if !s.oauth.FormTokenFits(form.Get("token"), s.consentToken(&a.Flow, v)...) {
+		e := page.NotVerified("This page is for another account, or you have signed in again since. No access was granted. " +
+			"Reload the page and answer again.")
+		e.BackURL, e.BackText = "/oauth/consent?flow="+url.QueryEscape(sealed), "Reload the page"
+		return e
+	}
+	switch form.Get("decision") {
+	case "deny":
+		to, err := s.oauth.Deny(r.Context(), a, v.User.ID, choice)
+		if errors.Is(err, oauth.ErrAnswered) {
+			return s.sameAnswer(w, r, &a.Flow, v, choice)
+		}
+		if err != nil {
+			return s.approveFailed(w, a, err)
+		}
+		s.endFlow(w, r, &a.Flow)
+		return page.Redirect(w, to)
+	case "approve":
+	default:
+		return &page.Error{
+			Status: http.StatusBadRequest, Heading: "We couldn't read this form", Message: "Choose Allow or Deny.",
+		}
+	}
+	p, err := s.place(r.Context(), a, v)
+	if err != nil {
+		return err
+	}
+	if p.hasNoWorkspace() {
+		return noWorkspace()
+	}
+	// As the memberships are now. Without a word about it the only one is meant.
+	slug := form.Get("workspace")
+	if (slug != "" || len(p.workspaces) > 1) && !p.choose(func(ws storage.Workspace) bool { return ws.Slug == slug }) {
+		return &page.Error{
+			Status: http.StatusBadRequest, Heading: "You cannot choose this workspace",
+			Message: "You cannot allow apps in this workspace. No access was granted. Start again from the app.",
+		}
+	}
+	var granted []string
+	for _, value := range form["scope"] { // each a scope, with those that it includes after it
+		granted = append(granted, strings.Split(value, " ")...)
+	}
+	for _, name := range granted {
+		if !slices.Contains(a.Scopes, name) {
+			return &page.Error{
+				Status: http.StatusBadRequest, Heading: "We couldn't read this form",
+				Message: "It contains a permission that the app did not request. No access was granted. Start again from the app.",
+			}
+		}
+	}
+	if len(a.Granted(granted, p.workspace.Role)) == 0 {
+		fault := "Choose at least one permission, or deny the request."
+		if len(granted) > 0 {
+			fault += " A permission that includes one you refused is refused too."
+		}
+		return s.showConsent(w, r, http.StatusBadRequest, a, p, sealed, []string{}, fault)
+	}
+	if a.Resource.Dangerous(granted) && !s.Fresh(v) {
+		if v, done, err = s.Prove(w, r, v, formTarget(&a.Flow)...); err != nil || done {
+			return err
+		}
+		p.visitor = v
+	}
+	d := p.decision(granted, a.ID)
+	d.Remember, d.Choice = true, choice
+	to, err := s.oauth.Approve(r.Context(), a, d)
+	if errors.Is(err, oauth.ErrAnswered) {
+		return s.sameAnswer(w, r, &a.Flow, v, choice)
+	}
+	if err != nil {
+		return s.approveFailed(w, a, err)
+	}
+	s.endFlow(w, r, &a.Flow)
+	return page.Redirect(w, to)
+}
+
+// includesFresh reports whether a right that was allowed before would bring one that was not: then it is asked about.
+func includesFresh(a *oauth.AuthorizeRequest, p *place, known templates.ConsentScope) bool {
+	return slices.ContainsFunc(a.Scopes, func(name string) bool {
+		return !slices.Contains(p.known, name) && slices.ContainsFunc(strings.Fields(known.Value), func(x string) bool { return a.Resource.Includes(x, name) })
+	})
+}
+
+// scopeGroups are the scopes that were asked for, each with what it includes under it: those asked for too, which it is
+// granted and refused together with, and those that it would bring unasked. A scope that another one includes is shown
+// there only.
+func scopeGroups(r *oauth.Resource, asked []string) (list []templates.ConsentScope) {
+	for i, name := range asked {
+		inside := slices.ContainsFunc(asked, func(other string) bool {
+			// Of two that include each other the first is the one above.
+			return other != name && r.Includes(other, name) && (!r.Includes(name, other) || slices.Index(asked, other) < i)
+		})
+		if inside {
+			continue
+		}
+		scope, _ := r.Scope(name)
+		x := templates.ConsentScope{Value: name, Text: page.ScopeText(scope), Kind: page.ScopeKind(scope)}
+		with := r.Effective([]string{name}, "", true)[1:]
+		for _, other := range asked {
+			if other != name && r.Includes(name, other) {
+				x.Value += " " + other
+				if !slices.Contains(with, other) {
+					with = append(with, other) // the same action for one object
+				}
+			}
+		}
+		for _, other := range with {
+			included, _ := r.Scope(other)
+			x.Includes = append(x.Includes, page.ScopeText(included))
+		}
+		list = append(list, x)
+	}
+	return list
+}

@@ -1,0 +1,185 @@
+package signin
+
+import (
+	"errors"
+	"math/rand/v2"
+	"net/http"
+	"net/url"
+	"strconv"
+	"strings"
+
+	"doorward/oauth"
+	"doorward/storage"
+	"doorward/web/page"
+)
+
+// flowSlots is how many authorizations may be under way in one browser, each with a cookie of its own; the next one
+// takes the place of another.
+const flowSlots = 16
+
+func (s *Handlers) flowCookie(slot int) string { return "flow-" + strconv.Itoa(slot) }
+
+// sealFlow seals a flow and binds it to this browser by a new cookie.
+func (s *Handlers) sealFlow(w http.ResponseWriter, r *http.Request, f *oauth.Flow) string {
+	slot := rand.IntN(flowSlots)
+	for i := range flowSlots {
+		if _, err := s.Cookie(r, s.flowCookie(i)); err != nil {
+			slot = i
+			break
+		}
+	}
+	value := page.RandomText()
+	s.SetCookie(w, s.flowCookie(slot), value, oauth.FlowLifetime)
+	return s.oauth.SealFlow(f, value)
+}
+
+// openFlow reads the flow of a request. decided reports that it was answered before: then it is returned whatever its
+// age
+// and browser, for SameAnswer and answered. One that is still open must be young enough and have begun in this browser.
+func (s *Handlers) openFlow(r *http.Request, sealed string) (f *oauth.Flow, decided bool, err error) {
+	f, opened := s.oauth.OpenFlow(sealed)
+	if opened != nil && !errors.Is(opened, oauth.ErrFlowExpired) {
+		return nil, false, &page.Error{
+			Status: http.StatusBadRequest, Heading: "We couldn't read this request",
+			Message: "The address is damaged or incomplete. Start again from the app.", Cause: opened,
+		}
+	}
+	_, err = s.store.FlowAnswer(storage.System(r.Context()), f.ID)
+	switch {
+	case err == nil:
+		return f, true, nil
+	case !errors.Is(err, storage.ErrNotFound):
+		return nil, false, err
+	}
+	if opened != nil {
+		return nil, false, s.startAgain(r, f, &page.Error{
+			Status: http.StatusBadRequest, Heading: "This request has expired",
+			Message: "It was open for more than ten minutes. Start again from the app.", Cause: opened,
+		})
+	}
+	if _, ok := s.boundSlot(r, f); !ok {
+		return nil, false, s.startAgain(r, f, &page.Error{
+			Status: http.StatusForbidden, Heading: "This sign-in started in another browser",
+			Message: "For your security, it can only be completed in the browser where it started, with cookies enabled. " +
+				"Start again from the app.",
+		})
+	}
+	return f, false, nil
+}
+
+// startAgain adds the way on from a flow that cannot be finished: for one without an app, to sign in again.
+func (s *Handlers) startAgain(r *http.Request, f *oauth.Flow, e *page.Error) *page.Error {
+	if f.ReturnTo != "" {
+		e.Message = strings.Replace(e.Message, "Start again from the app.", "Sign in again.", 1)
+		e.BackURL, e.BackText = "/login?return_to="+url.QueryEscape(page.SafeReturn(f.ReturnTo)), "Sign in"
+		return e
+	}
+	if a, err := s.oauth.ReopenAuthorize(r.Context(), f); err == nil {
+		linkToApp(e, a, false)
+	}
+	return e
+}
+
+// linkToApp adds a link to the app, without an answer, where it is safe to lead people there: to an app that this
+// server's
+// operator registered or verified, and to one that the person has just answered, whose host the page had named.
+func linkToApp(e *page.Error, a *oauth.AuthorizeRequest, answered bool) {
+	text := "Go back to " + a.Client.Name
+	known := a.Client.Verified || oauth.RegisteredByOperator(&a.Client)
+	if known && a.Client.Site != "" {
+		e.BackURL, e.BackText = a.Client.Site, text
+		return
+	}
+	u, err := url.Parse(a.RedirectURI)
+	if (known || answered) && err == nil && u.Host != "" && (u.Scheme == "https" || u.Scheme == "http") {
+		if !known {
+			text = "Go to " + u.Host
+		}
+		e.BackURL, e.BackText = u.Scheme+"://"+u.Host+"/", text
+	}
+}
+
+// sameAnswer sends the browser where the same choice of the same person sent it before, or says that the flow was
+// answered.
+func (s *Handlers) sameAnswer(
+	w http.ResponseWriter, r *http.Request, f *oauth.Flow, v *page.Visitor, choice string,
+) error {
+	// The app as it is now: one that was disabled meanwhile gets nothing.
+	if _, err := s.oauth.ReopenAuthorize(r.Context(), f); err != nil || !v.SignedIn() {
+		return s.answered(r, f, v)
+	}
+	to, err := s.oauth.SameAnswer(r.Context(), f, v.User.ID, choice)
+	if errors.Is(err, oauth.ErrAnswered) {
+		return s.answered(r, f, v)
+	}
+	if err != nil {
+		return err
+	}
+	s.endFlow(w, r, f)
+	return page.Redirect(w, to)
+}
+
+// answered is the page about a flow that was answered before, with the way on: to where that answer led as long as the
+// app
+// has made nothing of it, else to the app.
+func (s *Handlers) answered(r *http.Request, f *oauth.Flow, v *page.Visitor) error {
+	e := &page.Error{
+		Status: http.StatusConflict, Heading: "You already answered this request",
+		Message: "Your first answer stands. To answer differently, start again from the app.",
+	}
+	a, err := s.oauth.ReopenAuthorize(r.Context(), f)
+	var refused *oauth.AuthorizeError
+	switch {
+	case errors.As(err, &refused):
+		return e // the app is gone, or is another one now
+	case err != nil:
+		return err
+	}
+	linkToApp(e, a, true)
+	if !v.SignedIn() {
+		return e
+	}
+	to, err := s.oauth.OpenAnswer(r.Context(), f, v.User.ID)
+	if err != nil {
+		return err
+	}
+	if to != "" {
+		e.AnswerURL, e.BackText = to, "Continue to "+a.Client.Name
+	}
+	return e
+}
+
+func (s *Handlers) boundSlot(r *http.Request, f *oauth.Flow) (slot int, ok bool) {
+	for i := range flowSlots {
+		if c, err := s.Cookie(r, s.flowCookie(i)); err == nil && f.BoundTo(c.Value) {
+			return i, true
+		}
+	}
+	return 0, false
+}
+
+// endFlow removes the cookie of a flow that was answered.
+func (s *Handlers) endFlow(w http.ResponseWriter, r *http.Request, f *oauth.Flow) {
+	if slot, ok := s.boundSlot(r, f); ok {
+		s.SetCookie(w, s.flowCookie(slot), "", 0)
+	}
+}
+
+// formTarget is where the redirects after a form may lead, as sources of a Content-Security-Policy: to the app, and on
+// to
+// any host of its scheme, since Chromium holds the app's own redirects after the callback to our policy, too.
+func formTarget(f *oauth.Flow) []string {
+	scheme, rest, ok := strings.Cut(f.RedirectURI, ":")
+	if !ok {
+		return nil
+	}
+	if scheme != "http" && scheme != "https" {
+		return []string{scheme + ":"}
+	}
+	host, _, _ := strings.Cut(strings.TrimPrefix(rest, "//"), "/")
+	host, _, _ = strings.Cut(host, "?")
+	if strings.HasPrefix(host, "[") {
+		return []string{scheme + ":"} // a policy has no word for IPv6 addresses (CSP Level 3 section 2.3.1)
+	}
+	return []string{scheme + "://" + host, scheme + ":"}
+}

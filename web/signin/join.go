@@ -1,0 +1,134 @@
+package signin
+
+import (
+	"context"
+	"errors"
+	"net/http"
+	"slices"
+
+	"doorward/oauth"
+	"doorward/storage"
+	"doorward/templates"
+	"doorward/web/page"
+)
+
+// noInvitation is told whoever shows a word that is good for nothing, whatever the reason.
+func noInvitation(err error) *page.Error {
+	return &page.Error{
+		Status: http.StatusNotFound, Heading: "This invitation is not valid", Cause: err, BackURL: "/",
+		BackText: "Go to your settings",
+		Message:  "It was used or withdrawn, it has expired, or its link is incomplete. Ask the person who invited you for a new one.",
+	}
+}
+
+// JoinPage serves GET /join/{word}. People who have joined by the link go on to the workspace.
+func (s *Handlers) JoinPage(w http.ResponseWriter, r *http.Request, v *page.Visitor) error {
+	word := r.PathValue("word")
+	i, ws, err := s.oauth.Invitation(r.Context(), word)
+	if errors.Is(err, storage.ErrNotFound) {
+		before, joined, lookup := s.joinedBy(r.Context(), v, word)
+		switch {
+		case lookup != nil:
+			return lookup
+		case joined:
+			return page.Redirect(w, page.WorkspacePath(before)+"/"+templates.TabMembers)
+		}
+		return noInvitation(err)
+	}
+	if err != nil {
+		return err
+	}
+	return s.showJoin(w, r, http.StatusOK, v, i, ws)
+}
+
+// joinedDigest is what it is remembered by that somebody joined by a link.
+func joinedDigest(v *page.Visitor, word string) []byte { return page.Digest("joined", v.User.ID, word) }
+
+// joinedBy finds the workspace that the visitor joined by a link, while they are a member of it. The invitation itself
+// is
+// gone, so that the link is good for nothing else.
+func (s *Handlers) joinedBy(
+	ctx context.Context, v *page.Visitor, word string,
+) (ws storage.Workspace, joined bool, err error) {
+	ctx, digest := storage.System(ctx), joinedDigest(v, word)
+	kept, err := s.store.KeptAnswer(ctx, digest)
+	if errors.Is(err, storage.ErrNotFound) {
+		return ws, false, nil
+	}
+	if err != nil {
+		return ws, false, err
+	}
+	id, err := s.oauth.Open(oauth.AnswerPurpose(digest), kept.Answer)
+	if err != nil {
+		return ws, false, nil
+	}
+	all, err := s.store.WorkspacesOf(ctx, v.User.ID)
+	if err != nil {
+		return ws, false, err
+	}
+	i := slices.IndexFunc(all, func(ws storage.Workspace) bool { return ws.ID == string(id) })
+	if i < 0 {
+		return ws, false, nil
+	}
+	return all[i], true, nil
+}
+
+func (s *Handlers) showJoin(
+	w http.ResponseWriter, r *http.Request, status int, v *page.Visitor, i storage.Invitation, ws storage.Workspace,
+) error {
+	names := s.NewPeople()
+	inviter, err := names.Name(r.Context(), i.CreatedBy)
+	if err != nil {
+		return err
+	}
+	view := templates.JoinView{
+		Page: s.NewPage(v, ""), Action: page.JoinPath + r.PathValue("word"), Workspace: ws.Name, Role: i.Role, For: i.Email,
+		By: inviter, Expires: i.ExpiresAt.Time(),
+		Other: storage.EmailKey(i.Email) != storage.EmailKey(v.User.Email),
+	}
+	return s.Render(w, r, status, view.Nonce, templates.JoinPage(view))
+}
+
+// Join serves POST /join/{word}.
+func (s *Handlers) Join(w http.ResponseWriter, r *http.Request, v *page.Visitor) error {
+	word := r.PathValue("word")
+	var ws storage.Workspace
+	err := s.store.InTx(storage.System(r.Context()), func(ctx context.Context) (err error) {
+		if ws, err = s.oauth.TakeInvitation(ctx, v.User, word); err != nil {
+			return err
+		}
+		digest := joinedDigest(v, word)
+		return s.store.KeepAnswer(ctx, storage.IdempotentAnswer{
+			Digest: digest, WorkspaceID: ws.ID, UserID: v.User.ID, Request: digest, Status: http.StatusSeeOther,
+			Answer: s.oauth.Seal(oauth.AnswerPurpose(digest), []byte(ws.ID)),
+		})
+	})
+	var other *oauth.Forbidden
+	switch {
+	case errors.As(err, &other):
+		i, ws, err := s.oauth.Invitation(r.Context(), word)
+		if errors.Is(err, storage.ErrNotFound) {
+			return noInvitation(err)
+		}
+		if err != nil {
+			return err
+		}
+		return s.showJoin(w, r, http.StatusForbidden, v, i, ws)
+	case errors.Is(err, storage.ErrExists):
+		return s.RedirectWithNotice(w, r, v, page.WorkspacePath(ws), "You are already a member of "+ws.Name+".")
+	case errors.Is(err, storage.ErrNotFound), errors.Is(err, storage.ErrConsumed):
+		before, joined, lookup := s.joinedBy(r.Context(), v, word)
+		if lookup != nil {
+			return lookup
+		}
+		if !joined {
+			return noInvitation(err)
+		}
+		ws = before // the form was sent twice
+	case err != nil:
+		return err
+	}
+	return s.RedirectWithNotice(
+		w, r, v, page.WorkspacePath(ws)+"/"+templates.TabMembers, "You are now a member of "+ws.Name+".",
+	)
+}

@@ -1,0 +1,209 @@
+package signin
+
+import (
+	"errors"
+	"fmt"
+	"net/http"
+	"net/url"
+
+	"doorward/oauth"
+	"doorward/oauth/identity"
+	"doorward/storage"
+	"doorward/templates"
+	"doorward/web/page"
+)
+
+// LoginPage serves GET /login: on the way to an app with its flow, or to a page of ours with return_to.
+func (s *Handlers) LoginPage(w http.ResponseWriter, r *http.Request) error {
+	v, err := s.Visitor(r)
+	if err != nil {
+		return err
+	}
+	query := r.URL.Query()
+	sealed := query.Get("flow")
+	if sealed == "" {
+		to := page.SafeReturn(query.Get("return_to"))
+		if v.SignedIn() {
+			return page.Redirect(w, to)
+		}
+		f := &oauth.Flow{ID: oauth.NewFlowID(), CreatedAt: s.store.Now(), ReturnTo: to}
+		return s.showLogin(w, r, http.StatusOK, f, nil, templates.LoginView{
+			Page: s.NewPage(nil, ""), Flow: s.sealFlow(w, r, f),
+		})
+	}
+	f, decided, err := s.openFlow(r, sealed)
+	if err != nil {
+		return err
+	}
+	if decided {
+		return s.answered(r, f, v)
+	}
+	a, done, err := s.reopen(w, r, f)
+	if err != nil || done {
+		return err
+	}
+	if query.Get("switch") == "" && v.SignedIn() && a.NeedsSelection(v.AuthTime()) {
+		head := s.NewPage(v, "")
+		view := templates.SelectView{
+			Page: head, Flow: sealed, Token: s.oauth.FormToken(selectToken(f, v)...), AppName: a.Client.Name,
+			SwitchURL: switchURL(sealed), NeedPassword: a.NeedsLogin(v.AuthTime()),
+		}
+		return s.Render(w, r, http.StatusOK, view.Nonce, templates.SelectPage(view), formTarget(f)...)
+	}
+	if !a.NeedsLogin(v.AuthTime()) && query.Get("switch") == "" {
+		return s.resume(w, r, a, v, sealed)
+	}
+	view := templates.LoginView{Page: s.NewPage(nil, ""), Flow: sealed}
+	if v.SignedIn() && query.Get("switch") == "" {
+		view.Email, view.Reauth, view.SwitchURL = v.User.Email, true, switchURL(sealed)
+	}
+	return s.showLogin(w, r, http.StatusOK, f, a, view)
+}
+
+func (s *Handlers) showLogin(
+	w http.ResponseWriter, r *http.Request, status int, f *oauth.Flow, a *oauth.AuthorizeRequest, view templates.LoginView,
+) error {
+	if a == nil {
+		had, err := s.store.HadUser(storage.System(r.Context()))
+		if err != nil {
+			return err
+		}
+		view.SetupHint = !had
+	} else {
+		view.AppName = a.Client.Name
+	}
+	return s.Render(w, r, status, view.Nonce, templates.LoginPage(view), formTarget(f)...)
+}
+
+// switchURL leads from a flow to signing in as somebody else.
+func switchURL(sealed string) string { return "/login?switch=1&flow=" + sealed }
+
+// Login serves POST /login.
+func (s *Handlers) Login(w http.ResponseWriter, r *http.Request) error {
+	sealed := r.PostForm.Get("flow")
+	if sealed == "" {
+		return page.NotVerified("Reload the sign-in page and try again.")
+	}
+	old, err := s.Visitor(r)
+	if err != nil {
+		return err
+	}
+	email := r.PostForm.Get("email")
+	f, decided, err := s.openFlow(r, sealed)
+	if err != nil {
+		if to := s.afterSignIn(sealed, old, email); to != "" {
+			return page.Redirect(w, to)
+		}
+		return err
+	}
+	if _, bound := s.boundSlot(r, f); decided && !bound {
+		// Sent again after the first answer arrived, which took the flow's cookie along.
+		if storage.EmailKey(email) != storage.EmailKey(old.User.Email) {
+			return s.answered(r, f, old)
+		}
+		return s.sameAnswer(w, r, f, old, "")
+	}
+	var a *oauth.AuthorizeRequest
+	if f.ClientID != "" {
+		var done bool
+		if a, done, err = s.reopen(w, r, f); err != nil || done {
+			return err
+		}
+	}
+	if token := r.PostForm.Get("select"); token != "" && a != nil {
+		return s.selectAccount(w, r, f, a, old, token)
+	}
+	attempt, err := s.Attempt(r, email, r.PostForm.Get("password"))
+	if err != nil {
+		return err
+	}
+	user, err := s.identity.Login(r.Context(), attempt)
+	view := templates.LoginView{Page: s.NewPage(nil, ""), Flow: sealed, Email: page.Clean(email, 320)}
+	var throttled *identity.Throttled
+	switch {
+	case errors.Is(err, identity.ErrWrong):
+		s.countLogin("wrong")
+		view.Error = "Incorrect email address or password."
+		return s.showLogin(w, r, http.StatusUnauthorized, f, a, view)
+	case errors.As(err, &throttled):
+		s.countLogin("throttled")
+		w.Header().Set("Retry-After", page.Seconds(throttled.RetryAfter))
+		view.Error = page.TooManyAttempts(throttled)
+		return s.showLogin(w, r, http.StatusTooManyRequests, f, a, view)
+	case err != nil:
+		return err
+	}
+	s.countLogin("ok")
+	oauth.Note(r.Context()).Subject = user.ID
+	v, err := s.StartSession(w, r, old, user)
+	if err != nil {
+		return err
+	}
+	if a == nil {
+		s.endFlow(w, r, f)
+		return page.Redirect(w, page.SafeReturn(f.ReturnTo))
+	}
+	return s.resume(w, r, a, v, sealed)
+}
+
+func selectToken(f *oauth.Flow, v *page.Visitor) []string {
+	return []string{"select", f.ID, v.Row.ID, v.User.ID}
+}
+
+// selectAccount goes on with the account that the visitor is signed in with (OpenID Connect Core section 3.1.2.1).
+func (s *Handlers) selectAccount(
+	w http.ResponseWriter, r *http.Request, f *oauth.Flow, a *oauth.AuthorizeRequest, v *page.Visitor, token string,
+) error {
+	slot, bound := s.boundSlot(r, f)
+	if !bound || !v.SignedIn() || !s.oauth.FormTokenFits(token, selectToken(f, v)...) {
+		e := page.NotVerified("This page is for another account, or you have signed in again since. Reload the page and choose again.")
+		e.BackURL, e.BackText = "/login?flow="+url.QueryEscape(r.PostForm.Get("flow")), "Reload the page"
+		return e
+	}
+	cookie, err := s.Cookie(r, s.flowCookie(slot))
+	if err != nil {
+		return fmt.Errorf("flow cookie: %w", err) // boundSlot has read it
+	}
+	a.Flow = *f.Selected()
+	sealed := s.oauth.SealFlow(&a.Flow, cookie.Value)
+	if a.NeedsLogin(v.AuthTime()) {
+		return page.Redirect(w, "/login?flow="+sealed)
+	}
+	return s.resume(w, r, a, v, sealed)
+}
+
+// afterSignIn is where a sign-in form goes on that was sent again after the first one signed the same person in: the
+// browser
+// has dropped the flow's cookie by then. Empty for anything else.
+func (s *Handlers) afterSignIn(sealed string, v *page.Visitor, email string) string {
+	f, err := s.oauth.OpenFlow(sealed)
+	if err != nil || f.ReturnTo == "" || !v.SignedIn() || storage.EmailKey(email) != storage.EmailKey(v.User.Email) {
+		return ""
+	}
+	return page.SafeReturn(f.ReturnTo)
+}
+
+// LogoutPage serves GET /logout: a button, since a link must not sign anybody out.
+func (s *Handlers) LogoutPage(w http.ResponseWriter, r *http.Request) error {
+	v, err := s.Visitor(r)
+	if err != nil {
+		return err
+	}
+	if !v.SignedIn() {
+		return page.Redirect(w, "/login")
+	}
+	view := templates.LogoutView{Page: s.NewPage(v, "")}
+	return s.Render(w, r, http.StatusOK, view.Nonce, templates.LogoutPage(view))
+}
+
+// Logout serves POST /logout.
+func (s *Handlers) Logout(w http.ResponseWriter, r *http.Request) error {
+	v, err := s.Visitor(r)
+	if err != nil {
+		return err
+	}
+	if err := s.EndSession(w, r, v); err != nil {
+		return err
+	}
+	return page.Redirect(w, "/login")
+}

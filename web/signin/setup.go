@@ -1,0 +1,127 @@
+package signin
+
+import (
+	"errors"
+	"net/http"
+	"time"
+
+	"doorward/oauth/identity"
+	"doorward/storage"
+	"doorward/templates"
+	"doorward/web/page"
+)
+
+// setupOver is shown once there is a user. Where none of them is an administrator, it says what to do about that.
+func (s *Handlers) setupOver(r *http.Request) error {
+	has, err := s.store.HasAdministrator(storage.System(r.Context()))
+	if err != nil {
+		return err
+	}
+	if !has {
+		return &page.Error{
+			Status: http.StatusNotFound, Heading: "This server has users, but no administrator", BackURL: "/login",
+			BackText: "Sign in",
+			Message:  "The operator can make a user an administrator with: doorward user update ADDRESS --admin",
+		}
+	}
+	return &page.Error{
+		Status: http.StatusNotFound, Heading: "This server is already set up",
+		Message: "An administrator can create more accounts.", BackURL: "/login", BackText: "Sign in",
+	}
+}
+
+// SetupPage serves GET /setup, where the first administrator is made.
+func (s *Handlers) SetupPage(w http.ResponseWriter, r *http.Request) error {
+	has, err := s.store.HasUser(storage.System(r.Context()))
+	if err != nil {
+		return err
+	}
+	if has {
+		return s.setupOver(r)
+	}
+	view := templates.SetupView{Page: s.NewPage(nil, ""), Word: page.Clean(r.URL.Query().Get("word"), 100)}
+	return s.Render(w, r, http.StatusOK, view.Nonce, templates.SetupPage(view))
+}
+
+// Setup serves POST /setup.
+func (s *Handlers) Setup(w http.ResponseWriter, r *http.Request) error {
+	form := r.PostForm
+	has, err := s.store.HasUser(storage.System(r.Context()))
+	if err != nil {
+		return err
+	}
+	if has {
+		return s.setUpAlready(w, r)
+	}
+	user, err := s.identity.CreateFirstAdministrator(r.Context(), form.Get("word"), identity.NewUser{
+		Email: form.Get("email"), Name: form.Get("name"), Password: form.Get("password"),
+	})
+	view := templates.SetupView{
+		Page: s.NewPage(nil, ""), Word: page.Clean(form.Get("word"), 100), Name: page.Clean(form.Get("name"), 300),
+		Email: page.Clean(form.Get("email"), 320),
+	}
+	if errors.Is(err, identity.ErrSetupWord) {
+		if has, lookup := s.store.HasUser(storage.System(r.Context())); lookup == nil && has {
+			return s.setUpAlready(w, r) // the same form was quicker
+		}
+		view.Word, view.Errors = "", map[string]string{
+			"word": "This token is no longer valid. Run doorward setup-link to get a new one.",
+		}
+		return s.Render(w, r, http.StatusForbidden, view.Nonce, templates.SetupPage(view))
+	}
+	if faults := page.FieldErrors(err); faults != nil {
+		view.Errors = faults
+		return s.Render(w, r, http.StatusBadRequest, view.Nonce, templates.SetupPage(view))
+	}
+	if err != nil {
+		return err
+	}
+	return s.welcome(w, r, user)
+}
+
+// welcome signs the first administrator in.
+func (s *Handlers) welcome(w http.ResponseWriter, r *http.Request, user storage.User) error {
+	old, err := s.Visitor(r)
+	if err != nil {
+		return err
+	}
+	v, err := s.StartSession(w, r, old, user)
+	if err != nil {
+		return err
+	}
+	if err := s.SetNotice(w, r, v, "Welcome. You are the first administrator of this server."); err != nil {
+		return err
+	}
+	return page.Redirect(w, page.DefaultPage)
+}
+
+// setUpAgain is for how long after the set-up its form may be sent again.
+const setUpAgain = 10 * time.Minute
+
+// setUpAlready answers a set-up form that was sent twice as the first one was answered: it signs the administrator in
+// whom
+// the first one created, by the password that both have. For everybody else set-up is over.
+func (s *Handlers) setUpAlready(w http.ResponseWriter, r *http.Request) error {
+	form := r.PostForm
+	u, err := s.store.UserByEmail(storage.System(r.Context()), form.Get("email"))
+	switch {
+	case errors.Is(err, storage.ErrNotFound):
+		return s.setupOver(r)
+	case err != nil:
+		return err
+	case !u.Admin || s.store.Now().Sub(u.CreatedAt) > setUpAgain:
+		return s.setupOver(r)
+	}
+	attempt, err := s.Attempt(r, u.Email, form.Get("password"))
+	if err != nil {
+		return err
+	}
+	user, err := s.identity.Login(r.Context(), attempt)
+	if errors.Is(err, identity.ErrWrong) {
+		return s.setupOver(r)
+	}
+	if err != nil {
+		return err
+	}
+	return s.welcome(w, r, user)
+}
