@@ -16,6 +16,7 @@ import (
 	"go.yaml.in/yaml/v3"
 
 	"doorward/oauth"
+	"doorward/oauth/input"
 	"doorward/storage"
 )
 
@@ -95,11 +96,11 @@ func (r *report) checkConfig(c Config) {
 	if len(c.Secret) == 0 {
 		r.risk("secret: is empty, so it is kept in %s; back that file up with the database", c.secretFile())
 	}
-	if c.Tokens.Access > day {
-		r.risk("tokens.access_lifetime: a stolen access token works for %s; write a shorter one and let apps refresh", formatDuration(c.Tokens.Access))
+	if c.Tokens.Access > input.Day {
+		r.risk("tokens.access_lifetime: a stolen access token works for %s; write a shorter one and let apps refresh", input.FormatDuration(c.Tokens.Access))
 	}
 	if c.Tokens.RefreshReuseWindow > time.Minute {
-		r.risk("tokens.refresh_reuse_window: a stolen refresh token goes unnoticed for %s; write 10s", formatDuration(c.Tokens.RefreshReuseWindow))
+		r.risk("tokens.refresh_reuse_window: a stolen refresh token goes unnoticed for %s; write 10s", input.FormatDuration(c.Tokens.RefreshReuseWindow))
 	}
 	for _, name := range slices.Sorted(maps.Keys(c.Plans)) {
 		if plan := c.Plans[name]; plan.Day > 0 && plan.Hour > plan.Day {
@@ -236,7 +237,7 @@ func quoteOr(text, otherwise string) string {
 	if text == "" {
 		text = otherwise
 	}
-	return quote(text)
+	return input.Quote(text)
 }
 
 // checkDatabase looks into the database. One that does not exist yet is not made.
@@ -359,14 +360,14 @@ func (r *report) checkClient(c storage.Client, known map[string]*oauth.Resource)
 	for _, id := range c.Resources {
 		resource, ok := known[oauth.CanonicalResource(id)]
 		if !ok {
-			r.risk("%s: is registered for the resource %s, which is not configured, and gets no tokens for it; add the resource, or run: doorward client update %s --resource ID", name, quote(id), c.ID)
+			r.risk("%s: is registered for the resource %s, which is not configured, and gets no tokens for it; add the resource, or run: doorward client update %s --resource ID", name, input.Quote(id), c.ID)
 			continue
 		}
 		resources = append(resources, resource)
 	}
 	for _, scope := range c.Scopes {
 		if len(resources) > 0 && !slices.ContainsFunc(resources, func(r *oauth.Resource) bool { _, ok := r.Scope(scope); return ok }) {
-			r.risk("%s: is registered for the scope %s, which none of its resources has; run: doorward client update %s --scope \"A B\"", name, quote(scope), c.ID)
+			r.risk("%s: is registered for the scope %s, which none of its resources has; run: doorward client update %s --scope \"A B\"", name, input.Quote(scope), c.ID)
 		}
 	}
 }
@@ -428,16 +429,16 @@ func checkKey(k storage.APIKey, c Config, resource *oauth.Resource, lost losses)
 		narrow = revoke
 	}
 	if resource == nil {
-		lost.note(fmt.Sprintf("%s for the resource %s, which is not configured, are worth nothing", kind, quote(k.Resource)), "add the resource, or "+revoke, k.ID)
+		lost.note(fmt.Sprintf("%s for the resource %s, which is not configured, are worth nothing", kind, input.Quote(k.Resource)), "add the resource, or "+revoke, k.ID)
 		return
 	}
 	for _, scope := range k.Scopes {
 		if _, ok := resource.Scope(scope); !ok && scope != oauth.ScopeIntrospect {
-			lost.note(fmt.Sprintf("%s with the scope %s, which %s does not have, may do less than they say", kind, quote(scope), resource.ID), "add the scope, or "+narrow, k.ID)
+			lost.note(fmt.Sprintf("%s with the scope %s, which %s does not have, may do less than they say", kind, input.Quote(scope), resource.ID), "add the scope, or "+narrow, k.ID)
 		}
 	}
 	if _, ok := c.Plans[k.Plan]; k.Plan != "" && !ok {
-		lost.note(fmt.Sprintf("%s with the plan %s, which is not configured, have that of their workspace, or the default", kind, quote(k.Plan)), "add the plan", k.ID)
+		lost.note(fmt.Sprintf("%s with the plan %s, which is not configured, have that of their workspace, or the default", kind, input.Quote(k.Plan)), "add the plan", k.ID)
 	}
 }
 
@@ -452,7 +453,7 @@ func (r *report) checkWorkspaces(ctx context.Context, c Config, store *storage.S
 		}
 		for _, w := range page {
 			if _, ok := c.Plans[w.Plan]; w.Plan != "" && !ok {
-				lost.note(fmt.Sprintf("workspaces with the plan %s, which is not configured, have the default of each resource", quote(w.Plan)),
+				lost.note(fmt.Sprintf("workspaces with the plan %s, which is not configured, have the default of each resource", input.Quote(w.Plan)),
 					"add the plan, or run: doorward workspace update SLUG --plan PLAN", w.Slug)
 			}
 			after = w.ID

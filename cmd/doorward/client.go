@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"doorward/oauth"
+	"doorward/oauth/input"
 	"doorward/storage"
 )
 
@@ -255,7 +256,7 @@ func (o output) onClient(ctx context.Context, a *app, id string, act func(ctx co
 
 func noClient(id string, err error) error {
 	if errors.Is(err, storage.ErrNotFound) {
-		return fmt.Errorf("there is no app %s; doorward client list shows all", quote(id))
+		return fmt.Errorf("there is no app %s; doorward client list shows all", input.Quote(id))
 	}
 	return err
 }

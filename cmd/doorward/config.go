@@ -1,15 +1,16 @@
 package main
 
 import (
+	"bytes"
 	"cmp"
 	"fmt"
-	"io"
-	"log/slog"
 	"net/netip"
 	"path/filepath"
 	"slices"
 	"strings"
 	"time"
+
+	"doorward/oauth/input"
 
 	"go.yaml.in/yaml/v3"
 )
@@ -27,7 +28,7 @@ type Config struct {
 	// DatabaseMigrateURL is the PostgreSQL login that changes the schema; empty means that of DatabaseURL.
 	DatabaseMigrateURL string
 	// Secret are the master secrets: the first seals, all open. Empty means the one in the data folder.
-	Secret []Secret
+	Secret []input.Secret
 	// TrustedProxies are the peers whose X-Forwarded-* headers count.
 	TrustedProxies []netip.Prefix
 	// RedirectSchemes are those without a dot that redirect URIs may have, such as cursor.
@@ -140,30 +141,11 @@ type TrustedIssuer struct {
 	Issuer      string
 	Audiences   []string // nil: tokens have no aud
 	ClientIDs   []string // nil: client_id is not looked at
-	HS256Secret Secret
+	HS256Secret input.Secret
 	JWKSURL     string
 	Algorithms  []string // for JWKSURL
 	Scopes      []string
 	Plan        string
-}
-
-// Secret is text that shows in no log, message or dump.
-type Secret string
-
-const redacted = "[redacted]"
-
-// String hides the secret from fmt.
-func (Secret) String() string { return redacted }
-
-// Format hides the secret from every verb, so that %x and %#v do not print it either.
-func (Secret) Format(f fmt.State, _ rune) { _, _ = io.WriteString(f, redacted) }
-
-// LogValue hides the secret from slog.
-func (Secret) LogValue() slog.Value { return slog.StringValue(redacted) }
-
-// MarshalText hides the secret from encoders.
-func (Secret) MarshalText() ([]byte, error) { //nolint:unparam // encoding.TextMarshaler
-	return []byte(redacted), nil
 }
 
 // defaultConfig is what holds where nothing is written; the resources come after the issuer is known.
@@ -180,15 +162,15 @@ func defaultConfig() Config {
 		SignUp:             "closed",
 		Tokens: Tokens{
 			Access:             time.Hour,
-			Refresh:            7 * day,
-			RefreshAbsolute:    30 * day,
+			Refresh:            7 * input.Day,
+			RefreshAbsolute:    30 * input.Day,
 			RefreshReuseWindow: 10 * time.Second,
 			Code:               time.Minute,
 			ClientRequests:     600,
 			ClientLive:         10_000,
 		},
-		AuditRetention: 400 * day,
-		UsageRetention: 400 * day,
+		AuditRetention: 400 * input.Day,
+		UsageRetention: 400 * input.Day,
 		Plans:          map[string]Plan{},
 		PlansBy:        "administrators",
 		Resources:      nil,
@@ -340,8 +322,8 @@ func (p *parser) topLevel(c *Config) map[string]field {
 		"redirect_schemes":     p.many(&c.RedirectSchemes, checkRedirectScheme),
 		"sign_up":              p.one(&c.SignUp, checkSignUp),
 		"plans_by":             p.one(&c.PlansBy, oneOf("administrators", "owners")),
-		"audit_retention":      p.duration(&c.AuditRetention, day),
-		"usage_retention":      p.duration(&c.UsageRetention, day),
+		"audit_retention":      p.duration(&c.AuditRetention, input.Day),
+		"usage_retention":      p.duration(&c.UsageRetention, input.Day),
 		"tokens": p.mapping(map[string]field{
 			"access_lifetime":           p.duration(&c.Tokens.Access, time.Second),
 			"refresh_lifetime":          p.duration(&c.Tokens.Refresh, time.Second),
@@ -406,7 +388,7 @@ func (p *parser) resource(n *yaml.Node, key string) Resource {
 		"user_plan":   p.one(&r.UserPlan, nil),
 		"client_plan": p.one(&r.ClientPlan, nil),
 		"scopes":      p.scopes(&r.Scopes),
-		"objects":     p.many(&r.Objects, checkObject),
+		"objects":     p.many(&r.Objects, input.ObjectName),
 		"keys": p.mapping(map[string]field{
 			"prefix":       p.one(&r.Keys.Prefix, checkKeyPrefix),
 			"kinds":        p.many(&r.Keys.Kinds, oneOf("live", "test")),
@@ -443,7 +425,7 @@ func (p *parser) scopes(dst *[]Scope) field {
 	return func(n *yaml.Node, key string) {
 		*dst = nil
 		p.entries(n, key, func(name string, n *yaml.Node, key string) {
-			if err := checkScopeName(name); err != nil {
+			if err := input.ScopeName(name); err != nil {
 				p.fault(key, "%v", err)
 			}
 			s := Scope{Name: name, Text: "", Implies: nil, UserOnly: false, Dangerous: nil}
@@ -498,13 +480,13 @@ func (p *parser) expiredStatus(dst *int64) field {
 		case text == "419":
 			*dst = 419
 		default:
-			p.fault(key, "%s is neither 401 nor 419; write one of them", quote(text))
+			p.fault(key, "%s is neither 401 nor 419; write one of them", input.Quote(text))
 		}
 	}
 }
 
 // secret reads one secret and never shows it.
-func (p *parser) secret(dst *Secret) field {
+func (p *parser) secret(dst *input.Secret) field {
 	return func(n *yaml.Node, key string) {
 		text, ok := p.text(n, key)
 		if !ok {
@@ -514,14 +496,14 @@ func (p *parser) secret(dst *Secret) field {
 			p.fault(key, "%v", err)
 			return
 		}
-		*dst = Secret(text)
+		*dst = input.Secret(text)
 	}
 }
 
 // sharedSecret reads a secret that an issuer signs with. A public key is none: it verifies for everybody who can read it.
-func (p *parser) sharedSecret(dst *Secret) field {
+func (p *parser) sharedSecret(dst *input.Secret) field {
 	return func(n *yaml.Node, key string) {
-		var s Secret
+		var s input.Secret
 		p.secret(&s)(n, key)
 		if text := strings.TrimSpace(string(s)); strings.Contains(text, "-----BEGIN") || strings.HasPrefix(text, "{") || strings.HasPrefix(text, "ssh-") {
 			p.fault(key, "is a key pair's key, with which anybody who has the public half could sign; write jwks_url and algorithms instead")
@@ -531,15 +513,15 @@ func (p *parser) sharedSecret(dst *Secret) field {
 	}
 }
 
-func (p *parser) secrets(dst *[]Secret) field {
+func (p *parser) secrets(dst *[]input.Secret) field {
 	return func(n *yaml.Node, key string) {
 		*dst = nil
 		p.list(n, key, func(n *yaml.Node, key string) {
-			var s Secret
+			var s input.Secret
 			p.secret(&s)(n, key)
 			switch {
-			case s == "":
-			case slices.Contains(*dst, s):
+			case len(s) == 0:
+			case slices.ContainsFunc(*dst, func(other input.Secret) bool { return bytes.Equal(other, s) }):
 				p.fault(key, "is in the list twice; write it once")
 			default:
 				*dst = append(*dst, s)
@@ -561,7 +543,7 @@ func (p *parser) prefixes(dst *[]netip.Prefix) field {
 			case err != nil:
 				p.fault(key, "%v", err)
 			case slices.Contains(*dst, prefix):
-				p.fault(key, "%s is in the list twice; write it once", quote(text))
+				p.fault(key, "%s is in the list twice; write it once", input.Quote(text))
 			default:
 				*dst = append(*dst, prefix)
 			}

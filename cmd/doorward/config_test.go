@@ -1,6 +1,7 @@
 package main
 
 import (
+	"bytes"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -12,6 +13,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"doorward/oauth/input"
 
 	"github.com/google/go-cmp/cmp"
 	"github.com/google/go-cmp/cmp/cmpopts"
@@ -47,7 +50,7 @@ func mustLoad(t *testing.T, text string, vars map[string]string) Config {
 // sameConfig compares configurations, secrets included, which their own formatting hides.
 func sameConfig(t *testing.T, got, want any) {
 	t.Helper()
-	secrets := cmp.Comparer(func(a, b Secret) bool { return a == b })
+	secrets := cmp.Comparer(func(a, b input.Secret) bool { return bytes.Equal(a, b) })
 	if diff := cmp.Diff(want, got, secrets, cmpopts.EquateComparable(netip.Prefix{})); diff != "" {
 		t.Errorf("configuration differs (-want +got):\n%s", diff)
 	}
@@ -158,7 +161,7 @@ func TestConfigReadsEveryKey(t *testing.T) {
 		AdminListen:        "127.0.0.1:8081",
 		DatabaseURL:        "postgres://doorward:p%40ss@db.example.com/doorward?sslmode=verify-full",
 		DatabaseMigrateURL: "postgresql://owner@db.example.com/doorward",
-		Secret:             []Secret{testSecret, "ABCDEFGHIJKLMNOPQRSTUVWXYZ012345"},
+		Secret:             []input.Secret{input.Secret(testSecret), input.Secret("ABCDEFGHIJKLMNOPQRSTUVWXYZ012345")},
 		TrustedProxies:     []netip.Prefix{netip.MustParsePrefix("10.0.0.0/8"), netip.MustParsePrefix("::1/128")},
 		SignUp:             "closed",
 		Tokens:             Tokens{Access: 30 * time.Minute, Refresh: 36 * time.Hour, RefreshAbsolute: 48 * time.Hour, Code: 90 * time.Second, ClientLive: 20_000},
@@ -181,7 +184,7 @@ func TestConfigReadsEveryKey(t *testing.T) {
 				{Name: "reports:read", Text: "Read reports"},
 			},
 			Objects: []string{"opportunities", "accounts"},
-			Keys:    Keys{Prefix: "ex", Kinds: []string{"live"}, DefaultPlan: "free", TestPlan: "free", MaxLifetime: 90 * day, NewText: "Make one"},
+			Keys:    Keys{Prefix: "ex", Kinds: []string{"live"}, DefaultPlan: "free", TestPlan: "free", MaxLifetime: 90 * input.Day, NewText: "Make one"},
 			Routes: []Route{
 				{Methods: []string{"GET"}, Path: "/v1/{object}/**", Scopes: []string{"{object}:read", "accounts:write"}, Cost: 1},
 				{Methods: []string{"POST"}, Path: "/v1/capture", Scopes: []string{"capture"}, Credentials: []string{"personal_access_token", "access_token"}, Role: "member", Cost: 1},
@@ -190,7 +193,7 @@ func TestConfigReadsEveryKey(t *testing.T) {
 				{Path: "/health", Cost: 1, Public: true},
 			},
 			TrustedIssuers: []TrustedIssuer{
-				{Issuer: "https://x.supabase.co/auth/v1", Audiences: []string{"authenticated"}, HS256Secret: testSecret + "!", Scopes: []string{"read"}, Plan: "pro"},
+				{Issuer: "https://x.supabase.co/auth/v1", Audiences: []string{"authenticated"}, HS256Secret: input.Secret(testSecret + "!"), Scopes: []string{"read"}, Plan: "pro"},
 				{Issuer: "https://idp.example.org", Audiences: []string{"api"}, JWKSURL: "https://idp.example.org/jwks", Algorithms: []string{"ES256"}},
 			},
 		}, other},
@@ -443,7 +446,7 @@ func TestConfigFlagBeatsVariableBeatsFileBeatsDefault(t *testing.T) {
 	}
 	want := defaultConfig()
 	want.Issuer, want.Listen, want.AdminListen = "http://localhost:3", []string{"127.0.0.1:3", "127.0.0.1:4"}, "127.0.0.1:2"
-	want.Secret = []Secret{testSecret, testSecret + "2"}
+	want.Secret = []input.Secret{input.Secret(testSecret), input.Secret(testSecret + "2")}
 	want.Resources = []Resource{defaultResource("http://localhost:3")}
 	sameConfig(t, c, want)
 }
@@ -472,12 +475,12 @@ func TestConfigFileValueIsTrimmedAndSplitForLists(t *testing.T) {
 	if err := os.WriteFile(name, []byte(testSecret+"A\n"+testSecret+"B\n"), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	want := []Secret{testSecret + "A", testSecret + "B"}
+	want := []input.Secret{input.Secret(testSecret + "A"), input.Secret(testSecret + "B")}
 	for where, c := range map[string]Config{
 		"file":     mustLoad(t, "secret: file:"+name, nil),
 		"variable": mustLoad(t, "", map[string]string{"DOORWARD_SECRET": "file:" + name}),
 	} {
-		if fmt.Sprint(len(c.Secret)) != "2" || c.Secret[0] != want[0] || c.Secret[1] != want[1] {
+		if fmt.Sprint(len(c.Secret)) != "2" || !bytes.Equal(c.Secret[0], want[0]) || !bytes.Equal(c.Secret[1], want[1]) {
 			t.Errorf("%s: the secrets differ from those in the file", where)
 		}
 	}
@@ -503,10 +506,10 @@ resources:
 }
 
 func TestO01_SecretNeverPrints(t *testing.T) {
-	s := Secret("c4n4ry")
+	s := input.Secret("c4n4ry")
 	var log strings.Builder
-	slog.New(slog.NewJSONHandler(&log, nil)).Info("x", "secret", s, "config", Config{Secret: []Secret{s}})
-	printed := fmt.Sprintf("%v %+v %#v %s %q %x %d", s, []Secret{s}, s, s, s, s, s) + log.String()
+	slog.New(slog.NewJSONHandler(&log, nil)).Info("x", "secret", s, "config", Config{Secret: []input.Secret{s}})
+	printed := fmt.Sprintf("%v %+v %#v %s %q %x %d", s, []input.Secret{s}, s, s, s, s, s) + log.String()
 	if strings.Contains(printed, "c4n4ry") || strings.Contains(printed, fmt.Sprintf("%x", "c4n4ry")) {
 		t.Errorf("printed %s", printed)
 	}
@@ -526,26 +529,6 @@ func TestEverySettingIsATopLevelKey(t *testing.T) {
 	}
 	if len(keys) > 0 {
 		t.Errorf("keys that are neither a setting nor in fileOnly: %v", reflect.ValueOf(keys).MapKeys())
-	}
-}
-
-func TestDurationRoundTrips(t *testing.T) {
-	for text, want := range map[string]time.Duration{
-		"0": 0, "0s": 0, "90s": 90 * time.Second, "1h": time.Hour, "7d": 7 * day, "1h30m": 90 * time.Minute, "36500d": 36500 * day,
-		"2d3h4m5s": 2*day + 3*time.Hour + 4*time.Minute + 5*time.Second,
-	} {
-		got, err := parseDuration(text)
-		if err != nil || got != want {
-			t.Errorf("parseDuration(%q) = %v, %v, want %v", text, got, err, want)
-		}
-		if back, err := parseDuration(formatDuration(got)); err != nil || back != got {
-			t.Errorf("%q comes back as %v, %v", text, back, err)
-		}
-	}
-	for _, text := range []string{"", " ", "1", "1x", "h", "1h1h", "5m1h", "1 h", "+1h", "1h ", "1.5h", "36501d", "36500d1s", "1H", "１h"} {
-		if got, err := parseDuration(text); err == nil {
-			t.Errorf("parseDuration(%q) = %v, want a fault", text, got)
-		}
 	}
 }
 

@@ -14,6 +14,7 @@ import (
 	"time"
 
 	"doorward/oauth"
+	"doorward/oauth/input"
 	"doorward/oauth/limit"
 	"doorward/storage"
 	"doorward/web/gateway"
@@ -53,7 +54,7 @@ func (c Config) resourceIndex(id string) (int, error) {
 	case id == "":
 		return 0, usageError{fmt.Errorf("there are several resources; say which with --resource, one of %s", strings.Join(ids, ", "))}
 	case i < 0:
-		return 0, usageError{fmt.Errorf("--resource: %s is not configured; there is %s", quote(id), strings.Join(ids, ", "))}
+		return 0, usageError{fmt.Errorf("--resource: %s is not configured; there is %s", input.Quote(id), strings.Join(ids, ", "))}
 	default:
 		return i, nil
 	}
@@ -140,7 +141,7 @@ func authenticationPage(c Config, index int) (string, error) {
 		Name: cell(r.Name), API: apiBase(c, r), Issuer: c.Issuer, Secure: strings.HasPrefix(c.Issuer, "https:"), Others: len(c.Resources) > 1,
 		JWT: r.Tokens == "jwt", WorkspaceHeader: r.WorkspaceHeader, Scopes: r.Scopes, Objects: r.Objects, Expired419: r.ExpiredStatus == gateway.StatusExpired,
 		FirstScope: firstForKeys(r.Scopes), FirstAction: firstForKeys(r.Scopes),
-		AccessLifetime: inWords(c.Tokens.Access), CodeLifetime: inWords(c.Tokens.Code), RefreshLifetime: inWords(c.Tokens.Refresh), RefreshAbsolute: inWords(c.Tokens.RefreshAbsolute),
+		AccessLifetime: input.DurationInWords(c.Tokens.Access), CodeLifetime: input.DurationInWords(c.Tokens.Code), RefreshLifetime: input.DurationInWords(c.Tokens.Refresh), RefreshAbsolute: input.DurationInWords(c.Tokens.RefreshAbsolute),
 	}
 	if r.Name == r.ID {
 		p.Name = "the API"
@@ -155,7 +156,7 @@ func authenticationPage(c Config, index int) (string, error) {
 		}
 	}
 	if r.Keys.MaxLifetime > 0 {
-		p.MaxLifetime = inWords(r.Keys.MaxLifetime)
+		p.MaxLifetime = input.DurationInWords(r.Keys.MaxLifetime)
 	}
 	for _, s := range r.Scopes {
 		p.Implies = p.Implies || len(s.Implies) > 0
@@ -520,20 +521,4 @@ func (p *authPage) documentOAuth(c Config, r Resource) {
 	if strings.HasPrefix(r.ID, "https:") {
 		p.MetadataURL = gateway.Metadata(r.ID)
 	}
-}
-
-// inWords says how long something lives.
-func inWords(d time.Duration) string {
-	for _, unit := range []struct {
-		size time.Duration
-		name string
-	}{{day, "day"}, {time.Hour, "hour"}, {time.Minute, "minute"}, {time.Second, "second"}} {
-		if n := d / unit.size; n > 0 && d%unit.size == 0 {
-			if n == 1 {
-				return "one " + unit.name
-			}
-			return fmt.Sprintf("%d %ss", n, unit.name)
-		}
-	}
-	return formatDuration(d)
 }

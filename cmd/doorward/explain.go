@@ -13,6 +13,7 @@ import (
 	"strings"
 	"time"
 
+	"doorward/oauth/input"
 	"doorward/web/gateway"
 )
 
@@ -40,7 +41,7 @@ type explanationJSON struct {
 func (e explainCommand) Run(ctx context.Context, a *app) error {
 	u, err := url.Parse(e.URL)
 	if err != nil || u.Host == "" || u.Scheme != "http" && u.Scheme != "https" {
-		return usageError{fmt.Errorf("%s is not a URL; write it in full, such as https://api.example.com/v1/accounts", quote(e.URL))}
+		return usageError{fmt.Errorf("%s is not a URL; write it in full, such as https://api.example.com/v1/accounts", input.Quote(e.URL))}
 	}
 	if e.Credential != "" && e.Credential != "-" {
 		return usageError{errors.New("--credential takes only -, for standard input: what stands on the command line is seen by others")}
@@ -50,7 +51,7 @@ func (e explainCommand) Run(ctx context.Context, a *app) error {
 	for _, line := range e.Header {
 		name, value, ok := strings.Cut(line, ":")
 		if !ok {
-			return usageError{fmt.Errorf("%s is no header; write 'Name: value'", quote(line))}
+			return usageError{fmt.Errorf("%s is no header; write 'Name: value'", input.Quote(line))}
 		}
 		header.Add(strings.TrimSpace(name), strings.TrimSpace(value))
 	}
@@ -71,7 +72,7 @@ func (e explainCommand) Run(ctx context.Context, a *app) error {
 		}
 		api := g.Host(u.Host)
 		if api == nil {
-			return usageError{fmt.Errorf("no resource has the host %s; the hosts are %s", quote(u.Host), strings.Join(hostsOf(g), ", "))}
+			return usageError{fmt.Errorf("no resource has the host %s; the hosts are %s", input.Quote(u.Host), strings.Join(hostsOf(g), ", "))}
 		}
 		if e.Workspace != nil {
 			resource, _ := s.oauth.Resource(api.ID) // which gateway.New has found

@@ -12,6 +12,7 @@ import (
 
 	"doorward/oauth"
 	"doorward/oauth/apikey"
+	"doorward/oauth/input"
 	"doorward/storage"
 )
 
@@ -70,14 +71,6 @@ func tooMany(owner, what string, err error) error {
 		return fmt.Errorf("%s has %d %s that are neither revoked nor expired, and may have no more; revoke one that nobody uses", owner, apikey.MaxKeys, what)
 	}
 	return err
-}
-
-// from is the moment at which what begins now ends: never where no duration was given.
-func (d *durationFlag) from(now storage.Time) storage.Time {
-	if d == nil {
-		return 0
-	}
-	return now.Add(time.Duration(*d))
 }
 
 type keyList struct {
@@ -238,7 +231,7 @@ func (s *server) keyOfKind(ctx context.Context, kind, id, called, look string) (
 	k, err := s.store.KeyByID(ctx, id)
 	switch {
 	case errors.Is(err, storage.ErrNotFound) || err == nil && k.Kind != kind:
-		return k, missing(fmt.Sprintf("there is no %s with the id %s; %s", called, quote(id), look))
+		return k, missing(fmt.Sprintf("there is no %s with the id %s; %s", called, input.Quote(id), look))
 	case err != nil:
 		return k, fmt.Errorf("look up the %s: %w", called, err)
 	}
@@ -319,7 +312,7 @@ func (s *server) requestsOf(ctx context.Context, k *storage.APIKey) (*requestsJS
 	r := requestsJSON{Last: []requestJSON{}}
 	if k.WorkspaceID != "" {
 		now := s.store.Now()
-		hours, err := s.store.UsageOf(ctx, k.WorkspaceID, k.ID, now.Add(-30*day), now.Add(time.Hour))
+		hours, err := s.store.UsageOf(ctx, k.WorkspaceID, k.ID, now.Add(-30*input.Day), now.Add(time.Hour))
 		if err != nil {
 			return nil, fmt.Errorf("read the key's usage: %w", err)
 		}

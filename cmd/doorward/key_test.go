@@ -11,6 +11,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"doorward/oauth/apikey"
+	"doorward/oauth/input"
 	"doorward/storage"
 )
 
@@ -236,7 +237,7 @@ func TestKeyCommandsUsedWrongly(t *testing.T) {
 	token := c.object("", "token", "create", "--user", "ann@example.com", "--name", "x", "--scope", "read", "--expires", "1d")
 	for _, verb := range []string{"show", "update", "pause", "resume", "revoke", "rotate"} {
 		for _, id := range []string{"key_nothing", "%", text(t, token, "id"), text(t, made, "id") + "\x00"} {
-			c.fails(1, "there is no API key with the id "+quote(id)+"; doorward key list", "", "key", verb, id)
+			c.fails(1, "there is no API key with the id "+input.Quote(id)+"; doorward key list", "", "key", verb, id)
 		}
 	}
 	c.fails(1, "there is no personal access token with the id", "", "token", "revoke", text(t, made, "id"))

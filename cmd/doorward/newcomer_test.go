@@ -14,6 +14,7 @@ import (
 
 	"github.com/alecthomas/kong"
 
+	"doorward/oauth/input"
 	"doorward/test/rig"
 )
 
@@ -249,7 +250,7 @@ func TestV75_BareCommandPrintsHelp(t *testing.T) {
 	if err := run(t.Context(), nil, func(string) string { return "" }, strings.NewReader(""), &out, &errs); err != nil || !strings.Contains(out.String(), "sign-in-link") {
 		t.Errorf("error %v: %s%s", err, out.String(), errs.String())
 	}
-	if _, err := parseDuration("90"); err == nil || !strings.Contains(err.Error(), "90d") {
+	if _, err := input.ParseDuration("90"); err == nil || !strings.Contains(err.Error(), "90d") {
 		t.Errorf("90: %v", err)
 	}
 }

@@ -181,7 +181,7 @@ func oauthTrustedIssuers(list []TrustedIssuer) []oauth.TrustedIssuer {
 	issuers := make([]oauth.TrustedIssuer, len(list))
 	for i, t := range list {
 		issuers[i] = oauth.TrustedIssuer{
-			Issuer: t.Issuer, Audiences: t.Audiences, ClientIDs: t.ClientIDs, HS256Secret: []byte(t.HS256Secret), JWKSURL: t.JWKSURL, Algorithms: t.Algorithms, Scopes: t.Scopes, Plan: t.Plan,
+			Issuer: t.Issuer, Audiences: t.Audiences, ClientIDs: t.ClientIDs, HS256Secret: t.HS256Secret, JWKSURL: t.JWKSURL, Algorithms: t.Algorithms, Scopes: t.Scopes, Plan: t.Plan,
 		}
 	}
 	return issuers

@@ -11,6 +11,8 @@ import (
 	"strings"
 	"unicode/utf8"
 
+	"doorward/oauth/input"
+
 	"go.yaml.in/yaml/v3"
 )
 
@@ -202,7 +204,7 @@ func (d *openAPI) read() error {
 	}
 	for _, e := range d.top.entries {
 		if e.name != "security" && isSecurity(e.name) { // else what it asks for would be asked of no operation
-			err := e.key.fault("the document has the key %s; write security", quote(e.name))
+			err := e.key.fault("the document has the key %s; write security", input.Quote(e.name))
 			d.all = &requirement{needs: needs{refuse: true}, err: err}
 		}
 	}
@@ -227,7 +229,7 @@ func (d *openAPI) checkVersion() error {
 			return err
 		}
 		if text != "2.0" {
-			return old.fault("is Swagger %s; Swagger 2.0 and OpenAPI 3.0 and 3.1 can be imported, so convert it", quote(text))
+			return old.fault("is Swagger %s; Swagger 2.0 and OpenAPI 3.0 and 3.1 can be imported, so convert it", input.Quote(text))
 		}
 		d.swagger = true
 		return nil
@@ -242,7 +244,7 @@ func (d *openAPI) checkVersion() error {
 	case text == "3.1" || strings.HasPrefix(text, "3.1."):
 		d.rolesMayBe = true
 	default:
-		return version.fault("is OpenAPI %s; 3.0 and 3.1 and Swagger 2.0 can be imported, so write it in one of these", quote(text))
+		return version.fault("is OpenAPI %s; 3.0 and 3.1 and Swagger 2.0 can be imported, so write it in one of these", input.Quote(text))
 	}
 	return nil
 }
@@ -280,7 +282,7 @@ func (d *openAPI) readSchemes() {
 			}
 			_, known := d.schemes[e.name]
 			if known || layer.twice[e.name] {
-				d.schemes[e.name] = scheme{err: e.key.fault("the security scheme %s is written twice; keep one", quote(e.name))}
+				d.schemes[e.name] = scheme{err: e.key.fault("the security scheme %s is written twice; keep one", input.Quote(e.name))}
 				continue
 			}
 			d.schemes[e.name] = d.readScheme(e)
@@ -289,7 +291,7 @@ func (d *openAPI) readSchemes() {
 }
 
 func (d *openAPI) readScheme(e entry) scheme {
-	what := "the security scheme " + quote(e.name)
+	what := "the security scheme " + input.Quote(e.name)
 	layers, err := d.layers(e.value, what)
 	if err != nil {
 		return scheme{err: err}
@@ -324,7 +326,7 @@ func (d *openAPI) readScheme(e entry) scheme {
 			d.note(noteBasic, e.name)
 		}
 	default:
-		s.err = kind.fault("%s has the type %s; write oauth2, openIdConnect, http, apiKey or mutualTLS", what, quote(kind.node.Value))
+		s.err = kind.fault("%s has the type %s; write oauth2, openIdConnect, http, apiKey or mutualTLS", what, input.Quote(kind.node.Value))
 	}
 	return s
 }
@@ -412,7 +414,7 @@ func (d *openAPI) alternative(p place, r *requirement) (one needs, schemes int, 
 	}
 	for _, e := range m.entries {
 		if m.twice[e.name] {
-			return one, 0, e.key.fault("a security requirement has %s twice; keep one", quote(e.name))
+			return one, 0, e.key.fault("a security requirement has %s twice; keep one", input.Quote(e.name))
 		}
 		schemes++
 		s, known := d.schemes[e.name]
@@ -420,13 +422,13 @@ func (d *openAPI) alternative(p place, r *requirement) (one needs, schemes int, 
 		case d.schemesErr != nil:
 			return one, 0, d.schemesErr
 		case !known && d.swagger:
-			return one, 0, e.key.fault("it asks for the security scheme %s, which is not in securityDefinitions; add it there", quote(e.name))
+			return one, 0, e.key.fault("it asks for the security scheme %s, which is not in securityDefinitions; add it there", input.Quote(e.name))
 		case !known:
-			return one, 0, e.key.fault("it asks for the security scheme %s, which is not in components.securitySchemes; add it there", quote(e.name))
+			return one, 0, e.key.fault("it asks for the security scheme %s, which is not in components.securitySchemes; add it there", input.Quote(e.name))
 		case s.err != nil:
 			return one, 0, s.err
 		}
-		scopes, err := d.list(e.value, "the scopes of "+quote(e.name))
+		scopes, err := d.list(e.value, "the scopes of "+input.Quote(e.name))
 		if err != nil {
 			return one, 0, err
 		}
@@ -438,8 +440,8 @@ func (d *openAPI) alternative(p place, r *requirement) (one needs, schemes int, 
 			if err != nil {
 				return one, 0, err
 			}
-			if err := checkScopeName(scope); err != nil {
-				return one, 0, item.fault("it asks for the scope %s, which %v", quote(scope), err)
+			if err := input.ScopeName(scope); err != nil {
+				return one, 0, item.fault("it asks for the scope %s, which %v", input.Quote(scope), err)
 			}
 			if !s.hasScopes() && !d.rolesMayBe {
 				r.extraScopes = true
@@ -826,7 +828,7 @@ func isSecurity(key string) bool { return strings.EqualFold(strings.TrimSpace(ke
 
 // items are the parts of a path item. A part without servers has those of the others.
 func (d *openAPI) items(e entry) ([]item, error) {
-	layers, err := d.layers(e.value, "the path "+quote(e.name))
+	layers, err := d.layers(e.value, "the path "+input.Quote(e.name))
 	all := make([]item, len(layers))
 	for i, m := range layers {
 		all[i].mapping = m
@@ -867,7 +869,7 @@ func (d *openAPI) readPath(e entry) error {
 	for _, it := range items {
 		for _, o := range it.entries {
 			if isSecurity(o.name) {
-				err = o.key.fault("the path has the key %s, which only operations and the whole document may have; move it to the operations", quote(o.name))
+				err = o.key.fault("the path has the key %s, which only operations and the whole document may have; move it to the operations", input.Quote(o.name))
 			}
 		}
 	}
@@ -950,7 +952,7 @@ func (d *openAPI) operationNeeds(name string, layers []*mapping, method string) 
 	for i, m := range layers {
 		for _, e := range m.entries {
 			if e.name != "security" && isSecurity(e.name) {
-				d.refuse(name, e.key.fault("it has the key %s; write security", quote(e.name)))
+				d.refuse(name, e.key.fault("it has the key %s; write security", input.Quote(e.name)))
 				return needs{refuse: true}
 			}
 		}
@@ -1005,7 +1007,7 @@ func (d *openAPI) put(e entry, bases, maybe []string, method string, n needs) er
 		name := e.name
 		if !strings.HasPrefix(name, "/") {
 			if !n.refuse {
-				d.refuse(method+" "+name, e.key.fault("the path %s does not start with /; write it so", quote(name)))
+				d.refuse(method+" "+name, e.key.fault("the path %s does not start with /; write it so", input.Quote(name)))
 			}
 			name, n = "/"+name, needs{refuse: true}
 		}

@@ -15,6 +15,8 @@ import (
 	"strings"
 	"unicode/utf8"
 
+	"doorward/oauth/input"
+
 	"go.yaml.in/yaml/v3"
 )
 
@@ -94,7 +96,7 @@ func (m *mapping) get(name string) (value place, ok bool, err error) {
 		return place{}, false, nil
 	}
 	if m.twice[name] {
-		return place{}, true, m.entries[i].key.fault("%s is written twice; keep one", quote(name))
+		return place{}, true, m.entries[i].key.fault("%s is written twice; keep one", input.Quote(name))
 	}
 	return m.entries[i].value, true, nil
 }
@@ -413,29 +415,29 @@ func (f *openAPIFiles) follow(ref place, what string) (place, error) {
 		u, err := url.Parse(name)
 		switch {
 		case err != nil:
-			return ref, ref.fault("%s refers to %s, which is not a reference; write a file and a fragment", what, quote(text))
+			return ref, ref.fault("%s refers to %s, which is not a reference; write a file and a fragment", what, input.Quote(text))
 		case u.Scheme != "" || u.Host != "" || strings.HasPrefix(name, "/"):
-			return ref, ref.fault("%s refers to %s, and nothing is read over the network or from elsewhere; put a copy beside the document and refer to that", what, quote(text))
+			return ref, ref.fault("%s refers to %s, and nothing is read over the network or from elsewhere; put a copy beside the document and refer to that", what, input.Quote(text))
 		case u.RawQuery != "" || u.ForceQuery || u.Path == "" || strings.ContainsAny(u.Path, "\\\x00"):
-			return ref, ref.fault("%s refers to %s, which is not a file; write its path", what, quote(text))
+			return ref, ref.fault("%s refers to %s, which is not a file; write its path", what, input.Quote(text))
 		case ref.file.path == "":
-			return ref, ref.fault("%s refers to %s, and standard input has no files beside it; name the document's file", what, quote(text))
+			return ref, ref.fault("%s refers to %s, and standard input has no files beside it; name the document's file", what, input.Quote(text))
 		}
 		file := path.Join(path.Dir(ref.file.path), u.Path)
 		if file == ".." || strings.HasPrefix(file, "../") {
-			return ref, ref.fault("%s refers to %s, which is outside of the document's folder; put a copy into it", what, quote(text))
+			return ref, ref.fault("%s refers to %s, which is outside of the document's folder; put a copy into it", what, input.Quote(text))
 		}
 		if target = f.open(file); target.err != nil {
 			var inside documentFault
 			if errors.As(target.err, &inside) {
-				return ref, ref.fault("%s refers to %s, which cannot be used: %v", what, quote(text), target.err)
+				return ref, ref.fault("%s refers to %s, which cannot be used: %v", what, input.Quote(text), target.err)
 			}
-			return ref, ref.fault("%s refers to %s, a file that %v", what, quote(text), target.err)
+			return ref, ref.fault("%s refers to %s, a file that %v", what, input.Quote(text), target.err)
 		}
 	}
 	fragment, err := url.PathUnescape(fragment)
 	if err != nil {
-		return ref, ref.fault("%s refers to %s, which has a broken escape; fix it", what, quote(text))
+		return ref, ref.fault("%s refers to %s, which has a broken escape; fix it", what, input.Quote(text))
 	}
 	at := place{target, target.root}
 	if fragment == "" {
@@ -443,12 +445,12 @@ func (f *openAPIFiles) follow(ref place, what string) (place, error) {
 	}
 	pointer, ok := strings.CutPrefix(fragment, "/")
 	if !ok {
-		return ref, ref.fault("%s refers to %s by the name of an anchor; write a path, such as #/components/…", what, quote(text))
+		return ref, ref.fault("%s refers to %s by the name of an anchor; write a path, such as #/components/…", what, input.Quote(text))
 	}
 	for step := range strings.SplitSeq(pointer, "/") {
 		step = strings.NewReplacer("~1", "/", "~0", "~").Replace(step)
 		if at, ok = f.step(at, step, what); !ok {
-			return ref, ref.fault("%s refers to %s, which is not there; fix the reference", what, quote(text))
+			return ref, ref.fault("%s refers to %s, which is not there; fix the reference", what, input.Quote(text))
 		}
 	}
 	return at, nil

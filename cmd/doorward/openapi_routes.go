@@ -5,6 +5,8 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+
+	"doorward/oauth/input"
 )
 
 // maxOverlaps bounds the comparisons of paths that have requests in common.
@@ -441,7 +443,7 @@ func plainScopes(routes []Route) (separator string) {
 		seen := map[string]bool{}
 		for scope := range names {
 			name := renamed(scope, separator)
-			if seen[name] || len(name) > maxScopeName {
+			if seen[name] || len(name) > input.MaxScopeName {
 				return false
 			}
 			seen[name] = true
@@ -547,7 +549,7 @@ func scopePairs(scopes []string) []string {
 	var pairs []string
 	for _, scope := range scopes {
 		object, action, ok := strings.Cut(scope, ":")
-		if ok && slices.Contains(scopes, action) && checkObject(object) == nil {
+		if ok && slices.Contains(scopes, action) && input.ObjectName(object) == nil {
 			pairs = append(pairs, action+" includes "+scope)
 		}
 	}
@@ -567,7 +569,7 @@ func elements(n int) string {
 
 // printable keeps a text on its one line.
 func printable(text string) string {
-	quoted := quote(text)
+	quoted := input.Quote(text)
 	if inner := quoted[1 : len(quoted)-1]; inner == text {
 		return text
 	}

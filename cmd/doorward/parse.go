@@ -16,6 +16,8 @@ import (
 	"unicode"
 	"unicode/utf8"
 
+	"doorward/oauth/input"
+
 	"go.yaml.in/yaml/v3"
 )
 
@@ -168,7 +170,7 @@ func (p *parser) entries(n *yaml.Node, key string, each func(name string, value 
 		name, value := deref(n.Content[i]), n.Content[i+1]
 		at := name.Value
 		if len(at) > 80 || strings.ContainsFunc(at, func(r rune) bool { return !unicode.IsPrint(r) }) {
-			at = quote(at)
+			at = input.Quote(at)
 		}
 		if key != "" {
 			at = key + "." + at
@@ -249,7 +251,7 @@ func (p *parser) scalar(n *yaml.Node, key string) (text string, ok bool) {
 	}
 	if name, isEnv := strings.CutPrefix(n.Value, "env:"); isEnv {
 		if text = p.getenv(name); text == "" {
-			p.fault(key, "the variable %s is not set; set it, or write the value here", quote(name))
+			p.fault(key, "the variable %s is not set; set it, or write the value here", input.Quote(name))
 		}
 		return text, text != ""
 	}
@@ -260,17 +262,17 @@ func (p *parser) scalar(n *yaml.Node, key string) (text string, ok bool) {
 		if errors.As(err, &pathErr) {
 			err = pathErr.Err
 		}
-		p.fault(key, "cannot read the file %s: %v; put the value into it and let this user read it", quote(name), err)
+		p.fault(key, "cannot read the file %s: %v; put the value into it and let this user read it", input.Quote(name), err)
 		return "", false
 	}
 	text = strings.TrimRight(string(data), "\r\n")
 	switch {
 	case text == "":
-		p.fault(key, "the file %s is empty; put the value into it", quote(name))
+		p.fault(key, "the file %s is empty; put the value into it", input.Quote(name))
 	case len(text) > maxValueBytes:
-		p.fault(key, "the file %s is larger than %d bytes; put only the value into it", quote(name), maxValueBytes)
+		p.fault(key, "the file %s is larger than %d bytes; put only the value into it", input.Quote(name), maxValueBytes)
 	case !utf8.ValidString(text):
-		p.fault(key, "the file %s is not text; write random bytes as base64", quote(name))
+		p.fault(key, "the file %s is not text; write random bytes as base64", input.Quote(name))
 	default:
 		return text, true
 	}
@@ -339,7 +341,7 @@ func (p *parser) texts(dst *[]string, one func(dst *string) field) field {
 			switch {
 			case len(p.faults) > before:
 			case slices.Contains(*dst, text):
-				p.fault(key, "%s is in the list twice; write it once", quote(text))
+				p.fault(key, "%s is in the list twice; write it once", input.Quote(text))
 			default:
 				*dst = append(*dst, text)
 			}
@@ -354,12 +356,12 @@ func (p *parser) duration(dst *time.Duration, least time.Duration) field {
 		if !ok {
 			return
 		}
-		d, err := parseDuration(text)
+		d, err := input.ParseDuration(text)
 		switch {
 		case err != nil:
 			p.fault(key, "%v", err)
 		case d < least:
-			p.fault(key, "%s is too short; write at least %s", formatDuration(d), formatDuration(least))
+			p.fault(key, "%s is too short; write at least %s", input.FormatDuration(d), input.FormatDuration(least))
 		default:
 			*dst = d
 		}
@@ -375,7 +377,7 @@ func (p *parser) number(dst *int64, least, most int64) field {
 		}
 		v, err := strconv.ParseInt(text, 10, 64)
 		if err != nil || v < least || v > most {
-			p.fault(key, "%s is not a whole number from %d to %d; write one without separators", quote(text), least, most)
+			p.fault(key, "%s is not a whole number from %d to %d; write one without separators", input.Quote(text), least, most)
 			return
 		}
 		*dst = v
@@ -390,7 +392,7 @@ func (p *parser) flag(dst *bool) field {
 		case text == "true" || text == "false":
 			*dst = text == "true"
 		default:
-			p.fault(key, "%s is neither true nor false; write one of them", quote(text))
+			p.fault(key, "%s is neither true nor false; write one of them", input.Quote(text))
 		}
 	}
 }
@@ -424,14 +426,5 @@ func describe(n *yaml.Node) string {
 	case "!!str":
 		return "a plain value"
 	}
-	return "a value of type " + quote(n.Tag)
-}
-
-// quote shows a value in a sentence, cut where it is long.
-func quote(s string) string {
-	const most = 80
-	if len(s) > most {
-		s = strings.ToValidUTF8(s[:most], "") + "…"
-	}
-	return strconv.Quote(s)
+	return "a value of type " + input.Quote(n.Tag)
 }

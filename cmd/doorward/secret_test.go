@@ -7,6 +7,8 @@ import (
 	"strings"
 	"sync"
 	"testing"
+
+	"doorward/oauth/input"
 )
 
 func secretConfig(t *testing.T) Config {
@@ -18,7 +20,7 @@ func secretConfig(t *testing.T) Config {
 
 func TestSecretOfConfigurationIsTaken(t *testing.T) {
 	c := secretConfig(t)
-	c.Secret = []Secret{testSecret, testSecret + "2"}
+	c.Secret = []input.Secret{input.Secret(testSecret), input.Secret(testSecret + "2")}
 	got, err := loadSecret(c, false)
 	if err != nil || len(got) != 2 || string(got[0]) != testSecret || string(got[1]) != testSecret+"2" {
 		t.Errorf("loadSecret gave %d secrets, %v", len(got), err)

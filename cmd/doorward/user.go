@@ -13,6 +13,7 @@ import (
 
 	"doorward/oauth"
 	"doorward/oauth/identity"
+	"doorward/oauth/input"
 	"doorward/storage"
 )
 
@@ -192,7 +193,7 @@ func (c userDisable) kept(a *app, user storage.User, with []storage.Workspace) (
 	for _, slug := range slugs {
 		i := slices.IndexFunc(shared, func(w storage.Workspace) bool { return w.Slug == slug })
 		if i < 0 {
-			return nil, usageError{fmt.Errorf("%s is not a shared workspace of which %s is the only enabled owner; nothing was changed", quote(slug), user.Email)}
+			return nil, usageError{fmt.Errorf("%s is not a shared workspace of which %s is the only enabled owner; nothing was changed", input.Quote(slug), user.Email)}
 		}
 		ids = append(ids, shared[i].ID)
 	}
@@ -346,7 +347,7 @@ func (s *server) userByEmail(ctx context.Context, email string) (storage.User, e
 	user, err := s.store.UserByEmail(ctx, email)
 	switch {
 	case errors.Is(err, storage.ErrNotFound):
-		return user, missing("there is nobody with the address " + quote(email) + "; doorward user list shows all")
+		return user, missing("there is nobody with the address " + input.Quote(email) + "; doorward user list shows all")
 	case err != nil:
 		return user, fmt.Errorf("look up the user: %w", err)
 	}

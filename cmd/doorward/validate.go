@@ -1,6 +1,7 @@
 package main
 
 import (
+	"bytes"
 	"fmt"
 	"maps"
 	"net"
@@ -12,6 +13,7 @@ import (
 	"time"
 
 	"doorward/oauth"
+	"doorward/oauth/input"
 )
 
 // check finds what is wrong between values; what is wrong with one value alone was found when it was read. It adds the
@@ -39,7 +41,7 @@ func (p *parser) check(c *Config) {
 		at := fmt.Sprintf("resources[%d]", i)
 		id := oauth.CanonicalResource(r.ID)
 		if first, twice := ids[id]; twice && id != "" {
-			p.fault(at+".id", "%s is also the id of resources[%d]; give each resource its own", quote(r.ID), first)
+			p.fault(at+".id", "%s is also the id of resources[%d]; give each resource its own", input.Quote(r.ID), first)
 		}
 		ids[id] = i
 		p.checkResource(c, r, at)
@@ -58,7 +60,7 @@ func (p *parser) checkListeners(c *Config) {
 	for i, a := range c.Listen {
 		for j, b := range c.Listen[:i] {
 			if sameListener(a, b) {
-				p.fault(fmt.Sprintf("listen[%d]", i), "%s takes the same port as listen[%d]; keep one of them", quote(a), j)
+				p.fault(fmt.Sprintf("listen[%d]", i), "%s takes the same port as listen[%d]; keep one of them", input.Quote(a), j)
 			}
 		}
 		if c.AdminListen != "" && sameListener(a, c.AdminListen) {
@@ -94,7 +96,7 @@ func (p *parser) checkLifetimes(c *Config) {
 			key = "tokens.refresh_lifetime"
 		}
 		p.fault(key, "leaves refresh_absolute_lifetime (%s) shorter than refresh_lifetime (%s); write an absolute lifetime that is at least as long",
-			formatDuration(t.RefreshAbsolute), formatDuration(t.Refresh))
+			input.FormatDuration(t.RefreshAbsolute), input.FormatDuration(t.Refresh))
 	}
 	if t.RefreshReuseWindow >= t.Refresh && p.clean("tokens.refresh_lifetime") {
 		p.fault("tokens.refresh_reuse_window", "is not shorter than refresh_lifetime, so a stolen refresh token would never be noticed; write 10s, or 0 to forbid repeats")
@@ -150,10 +152,10 @@ func (p *parser) checkPlan(c *Config, key, name string) {
 	}
 	known := slices.Sorted(maps.Keys(c.Plans))
 	if len(known) == 0 {
-		p.fault(key, "%s is not a plan, there are none; write it under plans, such as {hour: 1000, burst: 100}", quote(name))
+		p.fault(key, "%s is not a plan, there are none; write it under plans, such as {hour: 1000, burst: 100}", input.Quote(name))
 		return
 	}
-	p.fault(key, "%s is not a plan; write one of %s, or add it under plans", quote(name), strings.Join(known, ", "))
+	p.fault(key, "%s is not a plan; write one of %s, or add it under plans", input.Quote(name), strings.Join(known, ", "))
 }
 
 func (p *parser) checkScopes(r Resource, at string) {
@@ -172,7 +174,7 @@ func (p *parser) checkScopes(r Resource, at string) {
 		}
 		for i, name := range s.Implies {
 			if !slices.Contains(known, name) {
-				p.fault(fmt.Sprintf("%s.implies[%d]", key, i), "%s is not a scope of this resource; write one of %s", quote(name), strings.Join(known, ", "))
+				p.fault(fmt.Sprintf("%s.implies[%d]", key, i), "%s is not a scope of this resource; write one of %s", input.Quote(name), strings.Join(known, ", "))
 			}
 		}
 		if reaches(implies, s.Name, s.Name, map[string]bool{}) {
@@ -232,15 +234,15 @@ func (p *parser) checkScopeUse(c catalogue, key, name, path string) {
 		p.fault(key, "introspect is built in and opens no route; write a scope of this resource")
 	case c.known[name]:
 	case !qualified:
-		p.fault(key, "%s is not a scope of this resource; write one of %s", quote(name), strings.Join(c.names, ", "))
+		p.fault(key, "%s is not a scope of this resource; write one of %s", input.Quote(name), strings.Join(c.names, ", "))
 	case object == "{object}" && path != "" && !strings.Contains(path, "{object}"):
-		p.fault(key, "%s needs {object} in the path, such as /v1/{object}/**", quote(name))
+		p.fault(key, "%s needs {object} in the path, such as /v1/{object}/**", input.Quote(name))
 	case object != "{object}" && !c.objects[object]:
-		p.fault(key, "%s is not in objects; add it there, or write another scope", quote(object))
+		p.fault(key, "%s is not in objects; add it there, or write another scope", input.Quote(object))
 	case object == "{object}" && path == "":
-		p.fault(key, "%s works in routes only; write a scope of this resource", quote(name))
+		p.fault(key, "%s works in routes only; write a scope of this resource", input.Quote(name))
 	case !c.known[action]:
-		p.fault(key, "%s is not an action of this resource; write one of %s after the colon", quote(action), strings.Join(c.names, ", "))
+		p.fault(key, "%s is not an action of this resource; write one of %s after the colon", input.Quote(action), strings.Join(c.names, ", "))
 	}
 }
 
@@ -251,7 +253,7 @@ func (p *parser) checkRoutes(r Resource, at string) {
 	if r.Paths == pathsLoose {
 		for i, object := range compared.Objects {
 			if first := slices.Index(compared.Objects, object); first < i && r.Objects[first] != r.Objects[i] {
-				p.fault(strings.TrimSuffix(at, "routes")+"objects", "%s and %s differ in case alone, which paths: loose does not tell apart; write one of them", quote(r.Objects[first]), quote(r.Objects[i]))
+				p.fault(strings.TrimSuffix(at, "routes")+"objects", "%s and %s differ in case alone, which paths: loose does not tell apart; write one of them", input.Quote(r.Objects[first]), input.Quote(r.Objects[i]))
 			}
 		}
 	}
@@ -365,7 +367,7 @@ func takesAll(first, second TrustedIssuer) bool {
 	holds := func(list, part []string) bool { // no list is no condition
 		return len(list) == 0 || len(part) > 0 && !slices.ContainsFunc(part, func(x string) bool { return !slices.Contains(list, x) })
 	}
-	return first.Issuer != "" && first.Issuer == second.Issuer && first.HS256Secret == second.HS256Secret && first.JWKSURL == second.JWKSURL &&
+	return first.Issuer != "" && first.Issuer == second.Issuer && bytes.Equal(first.HS256Secret, second.HS256Secret) && first.JWKSURL == second.JWKSURL &&
 		(first.JWKSURL == "" || holds(first.Algorithms, second.Algorithms)) && (len(first.Audiences) == 0) == (len(second.Audiences) == 0) &&
 		holds(first.Audiences, second.Audiences) && holds(first.ClientIDs, second.ClientIDs)
 }
@@ -380,10 +382,10 @@ func (p *parser) checkHosts(issuer *url.URL, r Resource, index int, seen map[str
 		key := fmt.Sprintf("resources[%d].hosts[%d]", index, i)
 		name, port := splitHost(host)
 		if name == issuer.Hostname() && (port == "" || port == issuerPort) && p.clean("issuer") {
-			p.fault(key, "%s is the issuer's host; give the API a name or a port of its own", quote(host))
+			p.fault(key, "%s is the issuer's host; give the API a name or a port of its own", input.Quote(host))
 		}
 		if first, twice := seen[host]; twice && first != index {
-			p.fault(key, "%s is also a host of resources[%d]; give each resource its own", quote(host), first)
+			p.fault(key, "%s is also a host of resources[%d]; give each resource its own", input.Quote(host), first)
 		}
 		seen[host] = index
 	}

@@ -30,7 +30,7 @@ func oneOf(words ...string) func(string) error {
 		if slices.Contains(words, s) {
 			return nil
 		}
-		return fmt.Errorf("%s is not one of the values it can have; write one of: %s", quote(s), strings.Join(words, ", "))
+		return fmt.Errorf("%s is not one of the values it can have; write one of: %s", input.Quote(s), strings.Join(words, ", "))
 	}
 }
 
@@ -82,7 +82,7 @@ func checkHostname(host string) error {
 	case strings.Contains(host, "*"):
 		return errors.New("has a wildcard; write each host by its name")
 	case host != strings.ToLower(host):
-		return fmt.Errorf("has capital letters in the host; write %s", quote(strings.ToLower(host)))
+		return fmt.Errorf("has capital letters in the host; write %s", input.Quote(strings.ToLower(host)))
 	case strings.HasSuffix(host, "."):
 		return errors.New("has a dot at the end of the host; leave it out")
 	case strings.IndexFunc(host, func(r rune) bool { return r > 127 }) >= 0:
@@ -94,7 +94,7 @@ func checkHostname(host string) error {
 		ok = ok && hostLabel.MatchString(label)
 	}
 	if !ok {
-		return fmt.Errorf("has %s as its host, which is neither a name nor an address; write one, such as auth.example.com or 127.0.0.1", quote(host))
+		return fmt.Errorf("has %s as its host, which is neither a name nor an address; write one, such as auth.example.com or 127.0.0.1", input.Quote(host))
 	}
 	return nil
 }
@@ -103,7 +103,7 @@ func checkHostname(host string) error {
 func checkPort(port string, zero bool) error {
 	n, err := strconv.ParseUint(port, 10, 16)
 	if err != nil || (n == 0 && !zero) || strconv.FormatUint(n, 10) != port {
-		return fmt.Errorf("has %s as its port; write a number from 1 to 65535", quote(port))
+		return fmt.Errorf("has %s as its port; write a number from 1 to 65535", input.Quote(port))
 	}
 	return nil
 }
@@ -181,17 +181,17 @@ func checkIssuer(s string) error {
 // checkListen accepts host:port to listen on; an empty host means every address.
 func checkListen(s string) error {
 	if strings.Contains(s, "://") {
-		return fmt.Errorf("%s is a URL; write host:port, such as 127.0.0.1:8080", quote(s))
+		return fmt.Errorf("%s is a URL; write host:port, such as 127.0.0.1:8080", input.Quote(s))
 	}
 	host, port, err := net.SplitHostPort(s)
 	if err != nil {
 		switch addr, notAddr := netip.ParseAddr(s); {
 		case notAddr == nil && addr.Is6():
-			return fmt.Errorf("%s has no port; write \"[%s]:8080\"", quote(s), s)
+			return fmt.Errorf("%s has no port; write \"[%s]:8080\"", input.Quote(s), s)
 		case strings.Trim(s, "0123456789") == "" && s != "":
-			return fmt.Errorf("%s is only a port; write 127.0.0.1:%s", quote(s), s)
+			return fmt.Errorf("%s is only a port; write 127.0.0.1:%s", input.Quote(s), s)
 		}
-		return fmt.Errorf("%s is not host:port; write both, such as 127.0.0.1:8080", quote(s))
+		return fmt.Errorf("%s is not host:port; write both, such as 127.0.0.1:8080", input.Quote(s))
 	}
 	if host != "" {
 		if err := checkHostname(host); err != nil {
@@ -229,7 +229,7 @@ func checkDatabaseURL(s string) error {
 		}
 		return nil
 	}
-	return fmt.Errorf("starts with %s, which is no database we know; write sqlite:PATH or postgres://user:password@host/database", quote(scheme+":"))
+	return fmt.Errorf("starts with %s, which is no database we know; write sqlite:PATH or postgres://user:password@host/database", input.Quote(scheme+":"))
 }
 
 func checkMigrateURL(s string) error {
@@ -287,11 +287,11 @@ var (
 func checkRedirectScheme(s string) error {
 	switch {
 	case s == "http" || s == "https" || strings.Contains(s, "."):
-		return fmt.Errorf("%s needs no entry: https, http on loopback and schemes with a dot are allowed; leave it out", quote(s))
+		return fmt.Errorf("%s needs no entry: https, http on loopback and schemes with a dot are allowed; leave it out", input.Quote(s))
 	case !uriScheme.MatchString(s):
-		return fmt.Errorf("%s is not a scheme; write it in small letters without the colon, such as cursor", quote(s))
+		return fmt.Errorf("%s is not a scheme; write it in small letters without the colon, such as cursor", input.Quote(s))
 	case slices.Contains(usedSchemes, s) || strings.HasPrefix(s, "ms-"):
-		return fmt.Errorf("%s has a meaning of its own for browsers or operating systems, so a redirect to it could do more than answer an app; write the scheme of an app", quote(s))
+		return fmt.Errorf("%s has a meaning of its own for browsers or operating systems, so a redirect to it could do more than answer an app; write the scheme of an app", input.Quote(s))
 	}
 	return nil
 }
@@ -300,24 +300,24 @@ func checkRedirectScheme(s string) error {
 func parsePrefix(s string) (netip.Prefix, error) {
 	if addr, err := netip.ParseAddr(s); err == nil {
 		if addr.Zone() != "" {
-			return netip.Prefix{}, fmt.Errorf("%s has a zone; write the address without %%%s", quote(s), addr.Zone())
+			return netip.Prefix{}, fmt.Errorf("%s has a zone; write the address without %%%s", input.Quote(s), addr.Zone())
 		}
 		addr = addr.Unmap()
 		if addr.IsUnspecified() {
-			return netip.Prefix{}, fmt.Errorf("%s is no peer's address; write the address of the proxy", quote(s))
+			return netip.Prefix{}, fmt.Errorf("%s is no peer's address; write the address of the proxy", input.Quote(s))
 		}
 		return netip.PrefixFrom(addr, addr.BitLen()), nil
 	}
 	prefix, err := netip.ParsePrefix(s)
 	switch {
 	case err != nil:
-		return netip.Prefix{}, fmt.Errorf("%s is neither an address nor a CIDR range; write the proxy's, such as 10.0.0.2 or 10.0.0.0/8", quote(s))
+		return netip.Prefix{}, fmt.Errorf("%s is neither an address nor a CIDR range; write the proxy's, such as 10.0.0.2 or 10.0.0.0/8", input.Quote(s))
 	case prefix.Addr().Is4In6():
-		return netip.Prefix{}, fmt.Errorf("%s is an IPv4 range in IPv6 form; write it as IPv4", quote(s))
+		return netip.Prefix{}, fmt.Errorf("%s is an IPv4 range in IPv6 form; write it as IPv4", input.Quote(s))
 	case prefix.Bits() == 0:
-		return netip.Prefix{}, fmt.Errorf("%s trusts everybody, who could then claim any address; write the proxy's, such as 10.0.0.2 or 10.0.0.0/8", quote(s))
+		return netip.Prefix{}, fmt.Errorf("%s trusts everybody, who could then claim any address; write the proxy's, such as 10.0.0.2 or 10.0.0.0/8", input.Quote(s))
 	case prefix != prefix.Masked():
-		return netip.Prefix{}, fmt.Errorf("%s names one address and a range; write %s for the range or %s for the address", quote(s), prefix.Masked(), prefix.Addr())
+		return netip.Prefix{}, fmt.Errorf("%s names one address and a range; write %s for the range or %s for the address", input.Quote(s), prefix.Masked(), prefix.Addr())
 	}
 	return prefix, nil
 }
@@ -336,9 +336,9 @@ func checkResourceID(s string) error {
 	u, err := url.Parse(s)
 	switch {
 	case err != nil || strings.ContainsAny(s, " \n\t\"<>\\^`{|}") || strings.IndexFunc(s, func(r rune) bool { return r > 127 }) >= 0:
-		return fmt.Errorf("%s is not a URI; write one, such as https://api.example.com", quote(s))
+		return fmt.Errorf("%s is not a URI; write one, such as https://api.example.com", input.Quote(s))
 	case u.Scheme == "" || (u.Host == "" && u.Opaque == ""):
-		return fmt.Errorf("%s is not an absolute URI; write one, such as https://api.example.com", quote(s))
+		return fmt.Errorf("%s is not an absolute URI; write one, such as https://api.example.com", input.Quote(s))
 	case strings.Contains(s, "#"):
 		return errors.New("has a fragment, which RFC 8707 forbids; leave out everything from the #")
 	case u.User != nil:
@@ -352,7 +352,7 @@ func checkResourceID(s string) error {
 // checkHost accepts name or name:port as it stands in a Host header.
 func checkHost(s string) error {
 	if strings.Contains(s, "/") {
-		return fmt.Errorf("%s is more than a host; write only the name, such as api.example.com or api.example.com:8443", quote(s))
+		return fmt.Errorf("%s is more than a host; write only the name, such as api.example.com or api.example.com:8443", input.Quote(s))
 	}
 	host, port := splitHost(s)
 	if port != "" || strings.HasSuffix(s, ":") {
@@ -361,7 +361,7 @@ func checkHost(s string) error {
 		}
 	}
 	if strings.Contains(host, ":") && !strings.HasPrefix(s, "[") {
-		return fmt.Errorf("%s is an IPv6 address; write \"[%s]\"", quote(s), s)
+		return fmt.Errorf("%s is an IPv6 address; write \"[%s]\"", input.Quote(s), s)
 	}
 	return checkHostname(host)
 }
@@ -385,7 +385,7 @@ func checkUpstream(s string) error {
 // checkOrigin accepts a web origin as browsers write it in the Origin header (RFC 6454 §6.1).
 func checkOrigin(s string) error {
 	if s == "*" || s == "null" {
-		return fmt.Errorf("%s would let every page call the API as its user; write each origin, such as https://app.example.com", quote(s))
+		return fmt.Errorf("%s would let every page call the API as its user; write each origin, such as https://app.example.com", input.Quote(s))
 	}
 	u, err := webURL(s)
 	if err != nil {
@@ -402,50 +402,23 @@ var (
 
 func checkHeader(s string) error {
 	if !httpToken.MatchString(s) {
-		return fmt.Errorf("%s is not a header's name; write one, such as X-Workspace", quote(s))
+		return fmt.Errorf("%s is not a header's name; write one, such as X-Workspace", input.Quote(s))
 	}
 	name := http.CanonicalHeaderKey(s)
 	if slices.Contains(takenHeaders, name) || slices.ContainsFunc(takenHeaderHead, func(head string) bool { return strings.HasPrefix(name, head) }) {
-		return fmt.Errorf("%s has another meaning already; write one of your own, such as X-Workspace", quote(s))
+		return fmt.Errorf("%s has another meaning already; write one of your own, such as X-Workspace", input.Quote(s))
 	}
 	return nil
 }
-
-var (
-	scopeName  = regexp.MustCompile(`^[\x21\x23-\x5B\x5D-\x7E]+$`) // RFC 6749 section 3.3
-	objectName = regexp.MustCompile(`^[A-Za-z0-9][A-Za-z0-9_.-]*$`)
-)
 
 // reservedScope lets an API key introspect and is in no catalogue.
 const reservedScope = "introspect"
-
-const maxScopeName = 200 // bytes
-
-// checkScopeName accepts any scope that RFC 6749 section 3.3 allows, but for names that have a meaning here.
-func checkScopeName(s string) error {
-	switch {
-	case s == reservedScope:
-		return errors.New("is built in, for the keys with which a resource server introspects; choose another name")
-	case strings.Contains(s, "{object}"):
-		return errors.New("holds {object}, which in a route stands for an object; choose another name")
-	case !scopeName.MatchString(s) || len(s) > maxScopeName:
-		return fmt.Errorf("is not a scope's name; write up to %d printable ASCII characters without spaces, quotes and backslashes (RFC 6749 section 3.3), such as read, accounts:read or https://api.example.com/auth/read", maxScopeName)
-	}
-	return nil
-}
-
-func checkObject(s string) error {
-	if !objectName.MatchString(s) || len(s) > 60 {
-		return fmt.Errorf("%s is not an object's name; write letters, digits, - _ and ., such as accounts", quote(s))
-	}
-	return nil
-}
 
 var keyPrefix = regexp.MustCompile(`^[a-z][a-z0-9]*(_[a-z0-9]+)*$`)
 
 func checkKeyPrefix(s string) error {
 	if !keyPrefix.MatchString(s) || len(s) > 20 {
-		return fmt.Errorf("%s is not a prefix; write up to 20 lower-case letters, digits and single _ between them, such as sk or acme; live_ or test_ is added", quote(s))
+		return fmt.Errorf("%s is not a prefix; write up to 20 lower-case letters, digits and single _ between them, such as sk or acme; live_ or test_ is added", input.Quote(s))
 	}
 	return nil
 }
@@ -454,7 +427,7 @@ var methods = []string{"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS
 
 func checkMethod(s string) error {
 	if up := strings.ToUpper(s); up != s && slices.Contains(methods, up) {
-		return fmt.Errorf("%s is not in capitals; write %s", quote(s), up)
+		return fmt.Errorf("%s is not in capitals; write %s", input.Quote(s), up)
 	}
 	if s == "*" {
 		return errors.New("\"*\" is no method; leave methods out for all of them")
@@ -468,30 +441,30 @@ const maxRoutePath = 500 // bytes
 func checkRoutePath(s string) error {
 	switch {
 	case !strings.HasPrefix(s, "/"):
-		return fmt.Errorf("%s does not start with /; write a path, such as /v1/**", quote(s))
+		return fmt.Errorf("%s does not start with /; write a path, such as /v1/**", input.Quote(s))
 	case strings.ContainsAny(s, "?#"):
-		return fmt.Errorf("%s has a query or fragment; write only the path", quote(s))
+		return fmt.Errorf("%s has a query or fragment; write only the path", input.Quote(s))
 	case strings.Contains(s, "%"):
-		return fmt.Errorf("%s has an escape; write the character itself, paths are decoded before they are matched", quote(s))
+		return fmt.Errorf("%s has an escape; write the character itself, paths are decoded before they are matched", input.Quote(s))
 	case strings.Contains(s, `\`) || strings.Contains(s, "//"):
-		return fmt.Errorf("%s has // or a backslash, and such requests are refused; write single slashes", quote(s))
+		return fmt.Errorf("%s has // or a backslash, and such requests are refused; write single slashes", input.Quote(s))
 	case strings.ContainsAny(s, "\n\t") || len(s) > 500:
-		return fmt.Errorf("%s is not a path; write one, such as /v1/**", quote(s))
+		return fmt.Errorf("%s is not a path; write one, such as /v1/**", input.Quote(s))
 	}
 	segments := strings.Split(s[1:], "/")
 	for i, segment := range segments {
 		switch {
 		case segment == "." || segment == "..":
-			return fmt.Errorf("%s has a . or .. segment, and such requests are refused; write the path that is meant", quote(s))
+			return fmt.Errorf("%s has a . or .. segment, and such requests are refused; write the path that is meant", input.Quote(s))
 		case segment == "**" && i < len(segments)-1:
-			return fmt.Errorf("%s has ** before its end; write * for one segment, ** only as the last", quote(s))
+			return fmt.Errorf("%s has ** before its end; write * for one segment, ** only as the last", input.Quote(s))
 		case segment == "*" || segment == "**" || segment == "{object}":
 		case strings.ContainsAny(segment, "*{}") || strings.HasPrefix(segment, ":"):
-			return fmt.Errorf("%s has the segment %s; write * for any one segment, {object} for one of objects, or plain text", quote(s), quote(segment))
+			return fmt.Errorf("%s has the segment %s; write * for any one segment, {object} for one of objects, or plain text", input.Quote(s), input.Quote(segment))
 		}
 	}
 	if strings.Count(s, "{object}") > 1 {
-		return fmt.Errorf("%s has {object} twice; write * for the one that does not count", quote(s))
+		return fmt.Errorf("%s has {object} twice; write * for the one that does not count", input.Quote(s))
 	}
 	return nil
 }
@@ -526,7 +499,7 @@ func checkAlgorithm(s string) error {
 	case s == "none":
 		return errors.New("none means unsigned; write the algorithm of the issuer, such as ES256")
 	case strings.HasPrefix(s, "HS"):
-		return fmt.Errorf("%s signs with a shared secret, not with keys from jwks_url; write hs256_secret instead of both, or an algorithm such as ES256", quote(s))
+		return fmt.Errorf("%s signs with a shared secret, not with keys from jwks_url; write hs256_secret instead of both, or an algorithm such as ES256", input.Quote(s))
 	}
 	return oneOf("ES256", "ES384", "ES512", "RS256", "RS384", "RS512", "PS256", "PS384", "PS512", "EdDSA")(s)
 }

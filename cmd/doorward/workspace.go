@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"doorward/oauth"
+	"doorward/oauth/input"
 	"doorward/storage"
 )
 
@@ -117,7 +118,7 @@ func (c workspaceEnable) Run(ctx context.Context, a *app) error {
 	return c.onWorkspace(ctx, a, c.Slug, "Enabled", func(ctx context.Context, s *server, w storage.Workspace) error {
 		err := s.oauth.SwitchWorkspace(ctx, oauth.Command(w.ID), w, false)
 		if errors.Is(err, storage.ErrConflict) {
-			return fmt.Errorf("%s is the personal workspace of a disabled user; it works again when they are enabled: doorward user enable", quote(w.Slug))
+			return fmt.Errorf("%s is the personal workspace of a disabled user; it works again when they are enabled: doorward user enable", input.Quote(w.Slug))
 		}
 		if err == nil && w.DisabledFor != "" {
 			_, _ = fmt.Fprintf(a.stderr, "None of the owners of %s is enabled; it works all the same now.\n", w.Slug)
@@ -136,7 +137,7 @@ func (c workspaceDelete) Run(ctx context.Context, a *app) error {
 	return c.onWorkspace(ctx, a, c.Slug, "Deleted", func(ctx context.Context, s *server, w storage.Workspace) error {
 		err := s.oauth.DeleteWorkspace(ctx, oauth.Command(w.ID), w)
 		if errors.Is(err, storage.ErrConflict) {
-			return fmt.Errorf("%s is a personal workspace, which goes with its user: doorward user delete", quote(w.Slug))
+			return fmt.Errorf("%s is a personal workspace, which goes with its user: doorward user delete", input.Quote(w.Slug))
 		}
 		return err
 	})
@@ -184,7 +185,7 @@ func (c memberAdd) Run(ctx context.Context, a *app) error {
 		err := s.oauth.AddMember(ctx, oauth.Command(w.ID), w, user.ID, c.Role)
 		switch {
 		case errors.Is(err, storage.ErrExists):
-			return fmt.Errorf("%s is a member of %s already; for another role: doorward workspace member role", user.Email, quote(w.Slug))
+			return fmt.Errorf("%s is a member of %s already; for another role: doorward workspace member role", user.Email, input.Quote(w.Slug))
 		case errors.Is(err, storage.ErrConflict):
 			return othersIn(w)
 		}
@@ -288,7 +289,7 @@ func (s *server) workspaceBySlug(ctx context.Context, slug string) (storage.Work
 	w, err := s.store.WorkspaceBySlug(ctx, slug)
 	switch {
 	case errors.Is(err, storage.ErrNotFound):
-		return w, missing("there is no workspace " + quote(slug) + "; doorward workspace list shows all")
+		return w, missing("there is no workspace " + input.Quote(slug) + "; doorward workspace list shows all")
 	case err != nil:
 		return w, fmt.Errorf("look up the workspace: %w", err)
 	}
@@ -306,18 +307,18 @@ func (s *server) workspaceOfFlag(ctx context.Context, slug string) (storage.Work
 
 // othersIn says that nobody else joins a personal workspace.
 func othersIn(w storage.Workspace) error {
-	return fmt.Errorf("%s is a personal workspace, whose user is its one member; make another with: doorward workspace create", quote(w.Slug))
+	return fmt.Errorf("%s is a personal workspace, whose user is its one member; make another with: doorward workspace create", input.Quote(w.Slug))
 }
 
 // noMember says why a membership could not be changed.
 func noMember(w storage.Workspace, user storage.User, err error) error {
 	switch {
 	case errors.Is(err, storage.ErrNotFound):
-		return fmt.Errorf("%s is no member of %s", user.Email, quote(w.Slug))
+		return fmt.Errorf("%s is no member of %s", user.Email, input.Quote(w.Slug))
 	case errors.Is(err, storage.ErrConflict) && w.Personal:
 		return othersIn(w)
 	case errors.Is(err, storage.ErrConflict):
-		return fmt.Errorf("%s is the only owner of %s; make somebody else an owner first", user.Email, quote(w.Slug))
+		return fmt.Errorf("%s is the only owner of %s; make somebody else an owner first", user.Email, input.Quote(w.Slug))
 	}
 	return err
 }
