@@ -18,6 +18,7 @@ import (
 	"doorward/oauth"
 	"doorward/oauth/input"
 	"doorward/storage"
+	"doorward/web/gateway/route"
 )
 
 type checkCommand struct{ output }
@@ -53,7 +54,6 @@ func (o checkCommand) Run(ctx context.Context, a *app) error {
 		r.checkConfig(c)
 		r.checkFiles(a.configFile, c)
 		r.checkRoutes(c, where)
-		r.checkSpellings(c, where)
 		r.checkDatabase(storage.System(ctx), c)
 	}
 	err = o.print(a, r, func(w io.Writer) {
@@ -159,43 +159,43 @@ func inlineText(n *yaml.Node) bool {
 	return n.Kind == yaml.ScalarNode && n.Value != "" && !strings.HasPrefix(n.Value, "env:") && !strings.HasPrefix(n.Value, "file:")
 }
 
-// mostShadows bounds the risks that routes give, of which one often explains the others.
-const mostShadows = 100
+// maxListedOverlaps bounds the risks that routes give, because one of them often explains the others.
+const maxListedOverlaps = 100
 
-// checkRoutes reports routes that an earlier one with fewer needs takes requests from.
+// checkRoutes reports routes that lose requests to routes which need less, and routes whose path in another spelling
+// another route takes.
 func (r *report) checkRoutes(c Config, where func(key string) origin) {
+	apis := c.oauthResources()
 	for i, resource := range c.Resources {
 		at := fmt.Sprintf("resources[%d].routes", i)
-		found, more := partlyShadowed(resource, mostShadows)
-		for _, one := range found {
-			later, earlier := resource.Routes[one.later], resource.Routes[one.earlier]
+		table := route.NewTable(resource.Routes, resource.Objects, resource.Paths == pathsLoose)
+		name := func(index int) string { return nameRoute(at, index, resource.Routes[index], where) }
+		asks := func(index int) string { return asks(resource.Routes[index]) }
+		overlaps := table.Overlaps(&apis[i], maxListedOverlaps)
+		for _, one := range overlaps.Found {
 			r.risk("resources[%d].%s: asks for %s, but %s before it asks for %s and takes %s; if that is not meant, move the later route up, or narrow the earlier",
-				i, nameRoute(at, one.later, later, where), asks(later), nameRoute(at, one.earlier, earlier, where), asks(earlier), one.example)
+				i, name(one.Loser), asks(one.Loser), name(one.Taker), asks(one.Taker), one.Example)
 		}
-		if more {
-			r.risk("%s: more than %d routes lose requests to earlier ones that ask for less; mend those above, then check again", at, mostShadows)
+		switch {
+		case overlaps.More:
+			r.risk("%s: more than %d routes lose requests to earlier ones that ask for less; fix those above, then check again", at, maxListedOverlaps)
+		case overlaps.Compared < len(resource.Routes):
+			r.risk("%s: only the first %d of %d routes were compared with those before them, because comparing all takes too long; use fewer and more general routes, such as /v1/**, or check the rest by hand",
+				at, overlaps.Compared, len(resource.Routes))
 		}
-	}
-}
-
-// checkSpellings reports routes whose path, in another spelling, another route lets somebody through to whom they refuse.
-func (r *report) checkSpellings(c Config, where func(key string) origin) {
-	for i, resource := range c.Resources {
-		at := fmt.Sprintf("resources[%d].routes", i)
-		found, more := otherSpellings(resource, mostShadows)
-		for _, one := range found {
-			strict, general := resource.Routes[one.later], resource.Routes[one.earlier]
+		spellings, more := table.OtherSpellings(&apis[i], maxListedOverlaps)
+		for _, one := range spellings {
 			r.risk("resources[%d].%s: asks for %s, but %s takes %s, another spelling of its path, and asks for %s; if your API takes both for the same path, as Express, ASP.NET and others do, write paths: loose for the resource",
-				i, nameRoute(at, one.later, strict, where), asks(strict), nameRoute(at, one.earlier, general, where), one.example, asks(general))
+				i, name(one.Loser), asks(one.Loser), name(one.Taker), one.Example, asks(one.Taker))
 		}
 		if more {
-			r.risk("%s: more than %d routes let other spellings of a stricter one through; write paths: loose for the resource if your API does not tell them apart", at, mostShadows)
+			r.risk("%s: more than %d routes let other spellings of a stricter one through; write paths: loose for the resource if your API does not tell them apart", at, maxListedOverlaps)
 		}
 	}
 }
 
 // asks is what a route asks of a credential, in words.
-func asks(r Route) string {
+func asks(r route.Route) string {
 	if r.Public {
 		return "nothing (public)"
 	}

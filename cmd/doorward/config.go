@@ -10,7 +10,9 @@ import (
 	"strings"
 	"time"
 
+	"doorward/oauth"
 	"doorward/oauth/input"
+	"doorward/web/gateway/route"
 
 	"go.yaml.in/yaml/v3"
 )
@@ -85,7 +87,7 @@ type Resource struct {
 	Objects         []string
 	Keys            Keys
 	Paths           string // how the API compares paths: exact or loose
-	Routes          []Route
+	Routes          []route.Route
 	TrustedIssuers  []TrustedIssuer
 }
 
@@ -119,21 +121,6 @@ type Keys struct {
 	MaxLifetime           time.Duration // 0: no bound
 	NewText               string        // on the button of the dashboard that leads to a new key; empty: its own words
 }
-
-// Route is one rule of the gateway; the first that matches decides.
-type Route struct {
-	Methods     []string // nil: all
-	Path        string
-	Scopes      []string // all are needed
-	Credentials []string // kinds that may pass; nil: all
-	Role        string   // the least role in the workspace; empty: any
-	Cost        int64
-	Public      bool
-	Refuse      bool // every request is refused
-}
-
-// credentialKinds are what a route may let pass.
-var credentialKinds = []string{"access_token", "api_key", "personal_access_token", "foreign_jwt"}
 
 // TrustedIssuer is a foreign issuer whose JWTs count as credentials, or one of several entries for it: a token must satisfy
 // one of them as a whole. Exactly one of HS256Secret and JWKSURL is set.
@@ -440,14 +427,14 @@ func (p *parser) scopes(dst *[]Scope) field {
 	}
 }
 
-func (p *parser) route(n *yaml.Node, key string) Route {
-	r := Route{Methods: nil, Path: "", Scopes: nil, Credentials: nil, Role: "", Cost: 1, Public: false, Refuse: false}
+func (p *parser) route(n *yaml.Node, key string) route.Route {
+	r := route.Route{Cost: 1}
 	p.mapping(map[string]field{
-		"methods":     p.many(&r.Methods, checkMethod),
+		"methods":     p.many(&r.Methods, route.CheckMethod),
 		"path":        p.one(&r.Path, checkRoutePath),
 		"scopes":      p.scopeNames(&r.Scopes),
-		"credentials": p.many(&r.Credentials, oneOf(credentialKinds...)),
-		"role":        p.one(&r.Role, oneOf("viewer", "member", "admin", "owner")),
+		"credentials": p.many(&r.Credentials, oneOf(oauth.Kinds...)),
+		"role":        p.one(&r.Role, oneOf(oauth.Roles...)),
 		"cost":        p.number(&r.Cost, 0, 1000),
 		"public":      p.flag(&r.Public),
 		"refuse":      p.flag(&r.Refuse),

@@ -15,6 +15,7 @@ import (
 	"time"
 
 	"doorward/oauth/input"
+	"doorward/web/gateway/route"
 
 	"github.com/google/go-cmp/cmp"
 	"github.com/google/go-cmp/cmp/cmpopts"
@@ -185,7 +186,7 @@ func TestConfigReadsEveryKey(t *testing.T) {
 			},
 			Objects: []string{"opportunities", "accounts"},
 			Keys:    Keys{Prefix: "ex", Kinds: []string{"live"}, DefaultPlan: "free", TestPlan: "free", MaxLifetime: 90 * input.Day, NewText: "Make one"},
-			Routes: []Route{
+			Routes: []route.Route{
 				{Methods: []string{"GET"}, Path: "/v1/{object}/**", Scopes: []string{"{object}:read", "accounts:write"}, Cost: 1},
 				{Methods: []string{"POST"}, Path: "/v1/capture", Scopes: []string{"capture"}, Credentials: []string{"personal_access_token", "access_token"}, Role: "member", Cost: 1},
 				{Methods: []string{"POST", "PUT", "PATCH"}, Path: "/v1/**", Scopes: []string{"write"}, Cost: 2},

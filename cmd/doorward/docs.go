@@ -18,6 +18,7 @@ import (
 	"doorward/oauth/limit"
 	"doorward/storage"
 	"doorward/web/gateway"
+	"doorward/web/gateway/route"
 )
 
 type docsCommand struct {
@@ -239,17 +240,14 @@ func samples(c Config, r Resource) (first, personal sample) {
 
 // readable is a path, escaped, of the first route that a kind of credential may GET; empty: there is none.
 func readable(r Resource, kind string) string {
-	tree := newRouteTree(r)
-	for i, route := range r.Routes {
-		tree.add(route, i)
-	}
-	for i, route := range r.Routes {
+	table := route.NewTable(r.Routes, r.Objects, false)
+	for i, one := range r.Routes {
 		isKey := kind == oauth.KindAPIKey
-		if route.Public || route.Refuse || (route.Credentials != nil && !slices.Contains(route.Credentials, kind)) ||
-			(isKey && (route.Role != "" || slices.ContainsFunc(route.Scopes, func(name string) bool { return userOnly(r, name) }))) {
+		if one.Public || one.Refuse || (one.Credentials != nil && !slices.Contains(one.Credentials, kind)) ||
+			(isKey && (one.Role != "" || slices.ContainsFunc(one.Scopes, func(name string) bool { return userOnly(r, name) }))) {
 			continue
 		}
-		if path := examplePath(r, route); tree.first(http.MethodGet, path) == i {
+		if path := examplePath(r, one); table.First(http.MethodGet, path) == i {
 			return escapePath(path)
 		}
 	}
@@ -257,22 +255,16 @@ func readable(r Resource, kind string) string {
 }
 
 // examplePath is a path that a route takes, when no other is before it.
-func examplePath(r Resource, route Route) string {
-	var out strings.Builder
-	for _, segment := range segments(route.Path) {
-		switch {
-		case segment == "**" && out.Len() > 0:
-			return out.String() // /x/** takes /x too
-		case segment == "**":
-			return "/"
-		case segment == "*":
-			segment = "1"
-		case segment == "{object}" && len(r.Objects) > 0:
-			segment = r.Objects[0]
-		}
-		out.WriteString("/" + segment)
+func examplePath(r Resource, one route.Route) string {
+	path := one.Path
+	if path == "/**" {
+		return "/"
 	}
-	return out.String()
+	path = strings.TrimSuffix(path, "/**") // /x/** takes /x too
+	if len(r.Objects) > 0 {
+		path = strings.Replace(path, "{object}", r.Objects[0], 1)
+	}
+	return strings.ReplaceAll(path, "/*", "/1")
 }
 
 // escapePath writes a path so that it means the same in a URL, in a shell and in the strings of six languages.
@@ -290,39 +282,39 @@ func escapePath(path string) string {
 }
 
 func (p *authPage) documentRoutes(r Resource) {
-	for i, route := range r.Routes {
+	for i, one := range r.Routes {
 		if i == mostDocumented {
 			p.MoreRoutes = len(r.Routes) - i
 			return
 		}
-		if route.Refuse {
+		if one.Refuse {
 			continue // customers cannot use it
 		}
-		d := docsRoute{Methods: "any method", Path: route.Path, Needs: "any credential"}
-		if route.Methods != nil {
-			d.Methods = code(route.Methods, ", ")
+		d := docsRoute{Methods: "any method", Path: one.Path, Needs: "any credential"}
+		if one.Methods != nil {
+			d.Methods = code(one.Methods, ", ")
 		}
 		switch {
-		case route.Public:
+		case one.Public:
 			d.Needs = "nothing"
-		case len(route.Scopes) > 0:
-			d.Needs = code(route.Scopes, " and ")
-			if slices.ContainsFunc(route.Scopes, func(name string) bool { return userOnly(r, name) }) && len(r.Keys.Kinds) > 0 && route.Credentials == nil {
+		case len(one.Scopes) > 0:
+			d.Needs = code(one.Scopes, " and ")
+			if slices.ContainsFunc(one.Scopes, func(name string) bool { return userOnly(r, name) }) && len(r.Keys.Kinds) > 0 && one.Credentials == nil {
 				d.Needs += " (not with an API key)"
 			}
 		}
-		if route.Credentials != nil {
-			kinds := make([]string, len(route.Credentials))
-			for j, kind := range route.Credentials {
+		if one.Credentials != nil {
+			kinds := make([]string, len(one.Credentials))
+			for j, kind := range one.Credentials {
 				kinds[j] = kindWords[kind]
 			}
 			d.Needs += ", with " + strings.Join(kinds, " or ")
 		}
-		if route.Role != "" {
-			d.Needs += ", the role " + route.Role
+		if one.Role != "" {
+			d.Needs += ", the role " + one.Role
 		}
-		if !route.Public && route.Cost != 1 {
-			d.Needs += fmt.Sprintf("; counts as %d", route.Cost)
+		if !one.Public && one.Cost != 1 {
+			d.Needs += fmt.Sprintf("; counts as %d", one.Cost)
 		}
 		p.Routes = append(p.Routes, d)
 	}
@@ -461,17 +453,17 @@ func (p *authPage) documentErrors(r Resource, shape gateway.Shape) {
 // missingScope is a scope that a route needs, another than the first of the catalogue where there is one, and the
 // request that needs it, as refusals name it.
 func missingScope(r Resource) (scope, request string) {
-	for _, route := range r.Routes {
-		if len(route.Scopes) == 0 || (scope != "" && strings.HasSuffix(route.Scopes[0], r.Scopes[0].Name)) {
+	for _, one := range r.Routes {
+		if len(one.Scopes) == 0 || (scope != "" && strings.HasSuffix(one.Scopes[0], r.Scopes[0].Name)) {
 			continue
 		}
-		path, needed := route.Path, route.Scopes[0]
+		path, needed := one.Path, one.Scopes[0]
 		if len(r.Objects) > 0 {
 			path, needed = strings.Replace(path, "{object}", r.Objects[0], 1), strings.Replace(needed, "{object}", r.Objects[0], 1)
 		}
 		method := http.MethodGet
-		if route.Methods != nil {
-			method = route.Methods[0]
+		if one.Methods != nil {
+			method = one.Methods[0]
 		}
 		scope, request = needed, method+" "+path
 		if !strings.HasSuffix(needed, r.Scopes[0].Name) {

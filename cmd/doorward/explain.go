@@ -115,8 +115,8 @@ func (e explainCommand) explanation(api *gateway.API, v *gateway.Verdict, method
 		x.Status, _ = api.Shape.Body(v.Refusal)
 		x.Reason = &v.Reason
 	}
-	if v.Rule != nil {
-		name := v.Rule.String()
+	if v.Route != nil {
+		name := v.Route.String()
 		x.Route = &name
 	}
 	if needed := v.Needed(method); needed != "" {
@@ -128,8 +128,8 @@ func (e explainCommand) explanation(api *gateway.API, v *gateway.Verdict, method
 func (e explainCommand) text(w io.Writer, api *gateway.API, v *gateway.Verdict, method string) {
 	out := func(format string, args ...any) { _, _ = fmt.Fprintf(w, format+"\n", args...) }
 	out("resource  %s", api.ID)
-	if v.Rule != nil {
-		out("route     %s", v.Rule)
+	if v.Route != nil {
+		out("route     %s", v.Route)
 	} else {
 		out("route     none")
 	}

@@ -194,15 +194,12 @@ func (c Config) apis() []gateway.API {
 		a := gateway.API{
 			ID: r.ID, Hosts: r.Hosts, Builtin: r.Builtin, CORS: r.CORS,
 			Shape:     gateway.Shape{Name: r.Errors, Texts: gateway.Texts(r.ErrorTexts), ExpiredStatus: int(r.ExpiredStatus)},
-			Rules:     make([]gateway.Rule, len(r.Routes)),
+			Routes:    r.Routes,
 			Loose:     r.Paths == pathsLoose,
 			Anonymous: gateway.Concurrency{Total: int(r.Anonymous.Total), PerAddress: int(r.Anonymous.PerAddress)},
 		}
 		if r.Upstream != "" {
 			a.Upstream, _ = url.Parse(r.Upstream) // checkUpstream has done it
-		}
-		for j, route := range r.Routes {
-			a.Rules[j] = gateway.Rule(route)
 		}
 		apis[i] = a
 	}

@@ -12,6 +12,7 @@ import (
 	"unicode/utf8"
 
 	"doorward/oauth/input"
+	"doorward/web/gateway/route"
 
 	"go.yaml.in/yaml/v3"
 )
@@ -34,7 +35,7 @@ type importOptions struct {
 // right one, and notes about what was decided. An element that is not understood never makes a route less strict: what
 // cannot be read becomes a route that refuses, and a note says so. It is an error where no route can be made at all. file
 // is the document's name in folder, where the files that it refers to are; both are empty for standard input.
-func importRoutes(name, folder, file string, data []byte, options importOptions) (routes []Route, notes []string, refused int, err error) {
+func importRoutes(name, folder, file string, data []byte, options importOptions) (routes []route.Route, notes []string, refused int, err error) {
 	d := &openAPI{
 		openAPIFiles: newOpenAPIFiles(folder), name: name, noted: map[string]*decided{}, schemes: map[string]scheme{},
 		security: map[securityKey]*requirement{}, remarked: map[string]bool{}, paths: newRouteImport(),
@@ -1065,7 +1066,7 @@ func parsePath(text string) (p pathPattern, err error) {
 			p.deep, p.deepFrom = true, i
 		}
 	}
-	for len(strings.Join(p.segments, "/"))+1 > maxRoutePath { // the longest text gives way
+	for len(strings.Join(p.segments, "/"))+1 > route.MaxPath { // the longest text gives way
 		longest := 0
 		for i, segment := range p.segments {
 			if len(segment) > len(p.segments[longest]) {
@@ -1073,7 +1074,7 @@ func parsePath(text string) (p pathPattern, err error) {
 			}
 		}
 		if len(p.segments[longest]) <= 1 {
-			return p, fmt.Errorf("the path is longer than %d bytes", maxRoutePath)
+			return p, fmt.Errorf("the path is longer than %d bytes", route.MaxPath)
 		}
 		p.segments[longest], p.partial, p.widened = "*", true, append(p.widened, longest)
 	}
@@ -1157,7 +1158,7 @@ func parseSegment(text string) (string, segmentKind, error) {
 		return "", 0, errUnreachable
 	case strings.Contains(text, "*"): // many frameworks write the rest of a path so; an escaped one is only a text
 		return "*", segmentDeep, nil
-	case decoded != "" && checkRoutePath("/"+decoded) != nil, strings.ContainsAny(decoded, "*"), len(decoded) > maxRoutePath/2:
+	case decoded != "" && checkRoutePath("/"+decoded) != nil, strings.ContainsAny(decoded, "*"), len(decoded) > route.MaxPath/2:
 		return "*", segmentPartial, nil // what a route cannot have as a text
 	}
 	return decoded, segmentExact, nil

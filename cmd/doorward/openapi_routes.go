@@ -7,6 +7,7 @@ import (
 	"strings"
 
 	"doorward/oauth/input"
+	"doorward/web/gateway/route"
 )
 
 // maxOverlaps bounds the comparisons of paths that have requests in common.
@@ -25,7 +26,7 @@ type routeImport struct {
 
 // pattern is a path of routes.
 type pattern struct {
-	segments []string
+	segments route.Pattern
 	path     string
 	sources  map[string][]source // by method
 	needs    map[string]needs    // of the route, by method
@@ -91,8 +92,8 @@ func (p *pattern) add(method string, s source) (differs bool) {
 }
 
 // pattern finds or adds the pattern of a path.
-func (r *routeImport) pattern(segments []string) *pattern {
-	path := "/" + strings.Join(segments, "/")
+func (r *routeImport) pattern(segments route.Pattern) *pattern {
+	path := segments.String()
 	if p, ok := r.byPath[path]; ok {
 		return p
 	}
@@ -126,41 +127,6 @@ func (n *pathNode) child(segment string) *pathNode {
 		n.texts = append(n.texts, n.byText[segment])
 	}
 	return n.byText[segment]
-}
-
-// covers reports whether one pattern matches every path that another matches.
-func covers(wide, narrow []string) bool {
-	for i, segment := range wide {
-		switch {
-		case segment == "**":
-			return true
-		case i >= len(narrow) || narrow[i] == "**":
-			return false
-		case segment == "*" && narrow[i] != "", segment == narrow[i]:
-		default:
-			return false
-		}
-	}
-	return len(wide) == len(narrow)
-}
-
-// crossing is the pattern of the paths that two patterns both match.
-func crossing(a, b []string) []string {
-	var both []string
-	for i := 0; ; i++ {
-		switch {
-		case i < len(a) && a[i] == "**":
-			return append(both, b[i:]...)
-		case i < len(b) && b[i] == "**":
-			return append(both, a[i:]...)
-		case i >= len(a) || i >= len(b):
-			return both
-		case a[i] == "*":
-			both = append(both, b[i])
-		default:
-			both = append(both, a[i])
-		}
-	}
 }
 
 // isBefore reports whether the routes of one of two crossing patterns come before those of the other: text before *
@@ -257,7 +223,7 @@ func (c candidate) overrides(other candidate) bool {
 		return true
 	}
 	return c.kind == sourceExact && (c.method == other.method || c.method == "HEAD") &&
-		c.at != other.at && covers(other.at.segments, c.at.segments) &&
+		c.at != other.at && other.at.segments.Covers(c.at.segments) &&
 		!slices.ContainsFunc(other.widened, func(i int) bool { return c.at.segments[i] == "*" || c.at.segments[i] == "**" })
 }
 
@@ -265,7 +231,7 @@ func (c candidate) overrides(other candidate) bool {
 func (r *routeImport) needsAt(segments []string, method string) needs {
 	var all []candidate
 	r.meeting(&r.root, segments, func(p *pattern) {
-		if covers(p.segments, segments) {
+		if p.segments.Covers(segments) {
 			all = append(all, p.candidates(method)...)
 		}
 	})
@@ -288,7 +254,7 @@ func (r *routeImport) needsAt(segments []string, method string) needs {
 }
 
 // routes are all routes, in an order in which the first that matches a request is the right one.
-func (r *routeImport) routes(d *openAPI) ([]Route, error) {
+func (r *routeImport) routes(d *openAPI) ([]route.Route, error) {
 	for _, p := range r.patterns {
 		p.noteHead(d)
 	}
@@ -298,7 +264,7 @@ func (r *routeImport) routes(d *openAPI) ([]Route, error) {
 			return nil, errOverlaps
 		}
 	}
-	var all []Route
+	var all []route.Route
 	var walk func(n *pathNode)
 	walk = func(n *pathNode) {
 		if n == nil {
@@ -360,7 +326,7 @@ func (r *routeImport) decide(d *openAPI, method string) {
 		}
 		var others []*pattern
 		r.meeting(&r.root, p.segments, func(other *pattern) {
-			if other != p && !covers(other.segments, p.segments) && !covers(p.segments, other.segments) && isBefore(p.segments, other.segments) {
+			if other != p && !other.segments.Covers(p.segments) && !p.segments.Covers(other.segments) && isBefore(p.segments, other.segments) {
 				others = append(others, other)
 			}
 		})
@@ -379,7 +345,8 @@ func (r *routeImport) decide(d *openAPI, method string) {
 				d.note(noteEverywhere, p.path)
 				continue
 			}
-			both := r.pattern(crossing(p.segments, other.segments))
+			crossing, _ := p.segments.Cross(other.segments)
+			both := r.pattern(crossing)
 			if len(both.candidates(method)) > 0 || slices.Contains(work, both) {
 				continue // it is looked at for itself
 			}
@@ -393,8 +360,8 @@ func (r *routeImport) decide(d *openAPI, method string) {
 
 // routes are the routes of one pattern, one for each kind of needs. HEAD has one of its own, before that of GET, where it
 // does not need the same.
-func (p *pattern) routes() []Route {
-	var all []Route
+func (p *pattern) routes() []route.Route {
+	var all []route.Route
 	var needed []needs
 	order := []string{"get", "head", "post", "put", "patch", "delete", "options"}
 	get, hasGet := p.needs["GET"]
@@ -412,11 +379,11 @@ func (p *pattern) routes() []Route {
 		if i < 0 {
 			i = len(all)
 			needed = append(needed, n)
-			route := Route{Methods: nil, Path: p.path, Scopes: n.scopes, Credentials: nil, Role: "", Cost: 1, Public: n.public, Refuse: n.refuse}
+			one := route.Route{Path: p.path, Scopes: n.scopes, Cost: 1, Public: n.public, Refuse: n.refuse}
 			if !n.public && !n.refuse && n.scopes == nil {
-				route.Scopes = []string{}
+				one.Scopes = []string{}
 			}
-			all = append(all, route)
+			all = append(all, one)
 		}
 		all[i].Methods = append(all[i].Methods, method)
 	}
@@ -425,7 +392,7 @@ func (p *pattern) routes() []Route {
 
 // plainScopes writes scopes of the form object:action without the colon, with the first separator that leaves all names
 // different, and says which.
-func plainScopes(routes []Route) (separator string) {
+func plainScopes(routes []route.Route) (separator string) {
 	names := map[string]bool{}
 	for _, r := range routes {
 		for _, scope := range r.Scopes {
@@ -496,7 +463,7 @@ var noteOrder = []string{
 }
 
 // notes say what was decided, and what the resource needs for these routes.
-func (d *openAPI) notes(routes []Route, separator string) []string {
+func (d *openAPI) notes(routes []route.Route, separator string) []string {
 	var scopes []string
 	templates := false
 	for _, r := range routes {

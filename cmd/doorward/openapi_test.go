@@ -15,6 +15,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"doorward/test/openapi"
+	"doorward/web/gateway/route"
 )
 
 const openAPIHead = `openapi: 3.0.3
@@ -46,7 +47,7 @@ func imported(t *testing.T, document string, files ...string) (routes []string, 
 	return routes, strings.Join(comments, "\n")
 }
 
-func routeText(r Route) string {
+func routeText(r route.Route) string {
 	needs := "any credential"
 	switch {
 	case r.Public:
@@ -60,7 +61,7 @@ func routeText(r Route) string {
 }
 
 // checkLoads has the configuration read what is printed.
-func checkLoads(t *testing.T, routes []Route, notes []string) {
+func checkLoads(t *testing.T, routes []route.Route, notes []string) {
 	t.Helper()
 	text, err := routesYAML(routes, notes)
 	if err != nil {

@@ -9,6 +9,8 @@ import (
 	"path/filepath"
 	"strings"
 
+	"doorward/web/gateway/route"
+
 	"go.yaml.in/yaml/v3"
 )
 
@@ -111,7 +113,7 @@ func (a *app) readDocument(file string) (name string, data []byte, err error) {
 }
 
 // routesYAML writes routes as they stand in a configuration, one on a line.
-func routesYAML(routes []Route, notes []string) ([]byte, error) {
+func routesYAML(routes []route.Route, notes []string) ([]byte, error) {
 	var out strings.Builder
 	for _, note := range notes {
 		out.WriteString("# " + note + "\n")

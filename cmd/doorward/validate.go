@@ -14,6 +14,7 @@ import (
 
 	"doorward/oauth"
 	"doorward/oauth/input"
+	"doorward/web/gateway/route"
 )
 
 // check finds what is wrong between values; what is wrong with one value alone was found when it was read. It adds the
@@ -248,27 +249,30 @@ func (p *parser) checkScopeUse(c catalogue, key, name, path string) {
 
 // checkRoutes checks each route, and that those before it leave it something.
 func (p *parser) checkRoutes(r Resource, at string) {
-	scopes, compared := newCatalogue(r), r.asCompared()
-	tree := newRouteTree(compared)
 	if r.Paths == pathsLoose {
-		for i, object := range compared.Objects {
-			if first := slices.Index(compared.Objects, object); first < i && r.Objects[first] != r.Objects[i] {
-				p.fault(strings.TrimSuffix(at, "routes")+"objects", "%s and %s differ in case alone, which paths: loose does not tell apart; write one of them", input.Quote(r.Objects[first]), input.Quote(r.Objects[i]))
+		p.checkObjectCase(r, strings.TrimSuffix(at, "routes")+"objects")
+	}
+	scopes, table := newCatalogue(r), route.NewTable(nil, r.Objects, r.Paths == pathsLoose)
+	for i, one := range r.Routes {
+		key := fmt.Sprintf("%s[%d]", at, i)
+		if one.Path == "" {
+			p.fault(key+".path", "is missing; write one, such as /v1/**")
+		} else {
+			p.checkRoute(scopes, one, key)
+			if earlier := table.TakenBefore(one); len(earlier) > 0 {
+				p.fault(key, "is never reached, because %s; move it further up", p.takeAll(r, at, earlier))
 			}
 		}
+		table.Add(one)
 	}
-	for i, route := range r.Routes {
-		key := fmt.Sprintf("%s[%d]", at, i)
-		if route.Path == "" {
-			p.fault(key+".path", "is missing; write one, such as /v1/**")
-			continue
+}
+
+// checkObjectCase faults objects that paths compared loosely do not tell apart.
+func (p *parser) checkObjectCase(r Resource, at string) {
+	for i, object := range r.Objects {
+		if j := slices.IndexFunc(r.Objects[:i], func(other string) bool { return route.SameLoosely(other, object) }); j >= 0 {
+			p.fault(at, "%s and %s differ in case alone, which paths: loose does not tell apart; write one of them", input.Quote(r.Objects[j]), input.Quote(object))
 		}
-		p.checkRoute(scopes, route, key)
-		route.Path = compared.Routes[i].Path
-		if earlier := tree.takenBefore(route); len(earlier) > 0 {
-			p.fault(key, "is never reached, because %s; move it further up", p.takeAll(r, at, earlier))
-		}
-		tree.add(route, i)
 	}
 }
 
@@ -290,7 +294,7 @@ func (p *parser) takeAll(r Resource, at string, earlier []int) string {
 }
 
 // nameRoute names a route with its path and where it was written.
-func nameRoute(at string, index int, r Route, where func(key string) origin) string {
+func nameRoute(at string, index int, r route.Route, where func(key string) origin) string {
 	name := fmt.Sprintf("routes[%d] (%s", index, r.Path)
 	if o := where(fmt.Sprintf("%s[%d]", at, index)); o.line > 0 {
 		name += fmt.Sprintf(", line %d", o.line)
@@ -298,27 +302,27 @@ func nameRoute(at string, index int, r Route, where func(key string) origin) str
 	return name + ")"
 }
 
-func (p *parser) checkRoute(c catalogue, route Route, at string) {
-	if strings.Contains(route.Path, "{object}") && len(c.objects) == 0 {
+func (p *parser) checkRoute(c catalogue, one route.Route, at string) {
+	if strings.Contains(one.Path, "{object}") && len(c.objects) == 0 {
 		p.fault(at+".path", "has {object}, but the resource lists no objects; write objects: [accounts, …] or * for any segment")
 	}
-	for i, name := range route.Scopes {
-		p.checkScopeUse(c, fmt.Sprintf("%s.scopes[%d]", at, i), name, route.Path)
+	for i, name := range one.Scopes {
+		p.checkScopeUse(c, fmt.Sprintf("%s.scopes[%d]", at, i), name, one.Path)
 	}
 	_, costs := p.origins[at+".cost"]
-	needs := len(route.Scopes) > 0 || len(route.Credentials) > 0 || route.Role != ""
+	needs := len(one.Scopes) > 0 || len(one.Credentials) > 0 || one.Role != ""
 	switch {
-	case route.Refuse && (needs || route.Public || costs):
+	case one.Refuse && (needs || one.Public || costs):
 		p.fault(at+".refuse", "is true, so nothing passes, but the route also has scopes, credentials, a role, a cost or public; leave out one or the other")
-	case route.Refuse:
-	case route.Public && needs:
+	case one.Refuse:
+	case one.Public && needs:
 		p.fault(at+".public", "is true, but the route also lists scopes, credentials or a role; leave out one or the other")
-	case route.Public && costs:
+	case one.Public && costs:
 		p.fault(at+".cost", "has no effect, a public route costs nothing; leave it out")
-	case !route.Public && !needs && route.Scopes == nil && p.clean(at):
+	case !one.Public && !needs && one.Scopes == nil && p.clean(at):
 		p.fault(at, "does not say what is needed; write scopes: [read], or scopes: [] for every valid credential, or public: true, or refuse: true")
 	}
-	for name, list := range map[string][]string{"methods": route.Methods, "credentials": route.Credentials} {
+	for name, list := range map[string][]string{"methods": one.Methods, "credentials": one.Credentials} {
 		if list != nil && len(list) == 0 && p.clean(at+"."+name) {
 			p.fault(at+"."+name, "is an empty list, which nothing matches; leave the key out for all %s", name)
 		}

@@ -23,20 +23,22 @@ const module = "doorward"
 var arrows = map[string][]string{
 	"cmd/doorward": {
 		"migrations", "oauth", "oauth/apikey", "oauth/identity", "oauth/input", "oauth/limit", "storage", "templates", "web", "web/api",
-		"web/gateway",
+		"web/gateway", "web/gateway/route",
 	},
-	"web":            {"oauth", "oauth/apikey", "oauth/identity", "oauth/limit", "storage", "templates", "web/api", "web/gateway"},
-	"web/api":        {"oauth", "oauth/apikey", "oauth/identity", "oauth/limit", "storage", "web/gateway"},
-	"web/gateway":    {"oauth", "oauth/apikey", "oauth/identity", "oauth/limit", "storage", "templates"},
-	"oauth":          {"oauth/apikey", "oauth/identity", "oauth/input", "oauth/limit", "storage"},
-	"oauth/apikey":   {"storage"},
-	"oauth/identity": {"oauth/input", "storage"},
-	"oauth/input":    {}, // what a text may be, whoever writes it
-	"oauth/limit":    {"storage"},
-	"oauth/resource": {}, // others import it into their APIs, which should get nothing of the server's with it
-	"storage":        {"migrations"},
-	"migrations":     {},
-	"templates":      {},
+	"web":         {"oauth", "oauth/apikey", "oauth/identity", "oauth/limit", "storage", "templates", "web/api", "web/gateway"},
+	"web/api":     {"oauth", "oauth/apikey", "oauth/identity", "oauth/limit", "storage", "web/gateway"},
+	"web/gateway": {"oauth", "oauth/apikey", "oauth/identity", "oauth/limit", "storage", "templates", "web/gateway/route"},
+	// what a route needs is said in the scopes, roles and kinds of credentials of oauth
+	"web/gateway/route": {"oauth", "oauth/input"},
+	"oauth":             {"oauth/apikey", "oauth/identity", "oauth/input", "oauth/limit", "storage"},
+	"oauth/apikey":      {"storage"},
+	"oauth/identity":    {"oauth/input", "storage"},
+	"oauth/input":       {}, // what a text may be, whoever writes it
+	"oauth/limit":       {"storage"},
+	"oauth/resource":    {}, // others import it into their APIs, which should get nothing of the server's with it
+	"storage":           {"migrations"},
+	"migrations":        {},
+	"templates":         {},
 
 	"examples/resource-server": {"oauth/resource"},
 	"examples/run":             {"examples/generic/api", "examples/scopien/api", "examples/sophic/api", "examples/sophosic/api", "examples/torvus/api"},

@@ -14,6 +14,7 @@ import (
 	"doorward/oauth"
 	"doorward/oauth/limit"
 	"doorward/storage"
+	"doorward/web/gateway/route"
 )
 
 // Request is what is to be decided about.
@@ -27,12 +28,12 @@ type Request struct {
 // Verdict is the decision about a request, and why.
 type Verdict struct {
 	Refusal   *Refusal         // nil: it is allowed
-	Rule      *Rule            // the one that decides; nil: none matches
+	Route     *route.Route     // the one that decides; nil: none matches
 	Principal *oauth.Principal // of the credential, as far as it is known; nil: none was asked for, or it never was one
 	Taken     limit.Result     // of the plan; where Limit is zero nothing was counted
 	Reason    string           // why it was refused, as the credential's owner reads it
 	Steps     []string         // what was found out, one after the other; of Explain alone
-	object    string           // what {object} stands for in the rule
+	object    string           // what {object} stands for in the route
 }
 
 // maxExplained bounds how many steps are told.
@@ -108,17 +109,17 @@ func (j *judging) request(ctx context.Context, r *Request) error {
 		j.step("the method is not in capitals")
 		return &Refusal{Kind: BadRequest, Detail: "Write the method in capitals."}
 	}
-	path, ok := decodedPath(r.Path)
+	path, ok := route.DecodePath(r.Path)
 	if !ok {
 		j.step("the path is not in its plain form: it has . or .. segments, //, a backslash, a semicolon or an escape of one")
 		return &Refusal{Kind: BadRequest, Detail: "The path is not in its plain form; send it without dot segments, double slashes, backslashes, semicolons and escapes of these."}
 	}
-	rule, object, ok := j.routes.find(r.Method, path, r.Path)
+	rule, object, ok := j.table.Find(r.Method, path, r.Path)
 	if !ok {
 		j.step("the path could be taken for one of another route by an API that compares paths loosely (paths: loose)")
 		return &Refusal{Kind: BadRequest, Detail: "The path could be taken for another one; send it as the documentation of the API writes it, without escapes that nothing needs and without an ending that it does not have there."}
 	}
-	j.v.Rule, j.v.object = rule, object
+	j.v.Route, j.v.object = rule, object
 	if rule == nil {
 		j.step("no route takes %s %s", r.Method, path)
 	} else {
@@ -140,7 +141,7 @@ func (j *judging) request(ctx context.Context, r *Request) error {
 		if errors.As(err, &missing) && missing.Kind == Missing {
 			j.step("no credential was sent")
 			if rule != nil {
-				missing.Scope = strings.Join(rule.needs(object), " ")
+				missing.Scope = strings.Join(rule.ScopesFor(object), " ")
 			}
 		}
 		return err
@@ -296,8 +297,8 @@ func (j *judging) charge(ctx context.Context) (err error) {
 		return nil
 	}
 	p, cost := j.v.Principal, int64(1)
-	if j.v.Rule != nil {
-		cost = j.v.Rule.Cost
+	if j.v.Route != nil {
+		cost = j.v.Route.Cost
 	}
 	j.step("it costs %d of the plan %s", cost, orNone(p.Plan))
 	if j.dry {
@@ -348,19 +349,19 @@ func Anonymous(ctx context.Context, server *oauth.Server, r *oauth.Resource, ref
 
 // permissions compares what the route needs with what the credential has.
 func (j *judging) permissions(method, object string) error {
-	rule, p := j.v.Rule, j.v.Principal
+	rule, p := j.v.Route, j.v.Principal
 	if rule != nil && rule.Refuse {
 		return j.denied("", "This API does not serve this request; check method and path.", fmt.Sprintf("the route %s refuses every request", rule))
 	}
 	if rule == nil {
 		return j.denied("", "No route of this API takes this request; check method and path.", "no route takes the request")
 	}
-	name := rule.named(method, object)
+	name := rule.Named(method, object)
 	if len(rule.Credentials) > 0 && !slices.Contains(rule.Credentials, p.Kind) {
 		return j.denied("", fmt.Sprintf("%s takes no %s; use %s.", name, kindNames[p.Kind], listOf(rule.Credentials, kindNames)),
 			fmt.Sprintf("the route %s takes no %s; it takes %s", rule, kindNames[p.Kind], listOf(rule.Credentials, kindNames)))
 	}
-	needs := rule.needs(object)
+	needs := rule.ScopesFor(object)
 	for _, scope := range needs {
 		if !p.Has(scope) {
 			return j.denied(scope, "The permission "+scope+" is missing for "+name+"; use a credential that has it.",
@@ -383,37 +384,21 @@ func (j *judging) denied(scope, detail, why string) error {
 
 // Needed says in words what would pass where the verdict was reached; empty where nothing would, or nothing is needed.
 func (v *Verdict) Needed(method string) string {
-	if v.Rule == nil || v.Rule.Public || v.Rule.Refuse {
+	if v.Route == nil || v.Route.Public || v.Route.Refuse {
 		return ""
 	}
-	kinds := v.Rule.Credentials
+	kinds := v.Route.Credentials
 	if len(kinds) == 0 {
 		kinds = []string{oauth.KindAPIKey, oauth.KindPersonalAccessToken, oauth.KindAccessToken, oauth.KindForeignJWT}
 	}
 	text := listOf(kinds, kindNames)
-	if needs := v.Rule.needs(v.object); len(needs) > 0 {
+	if needs := v.Route.ScopesFor(v.object); len(needs) > 0 {
 		text += " with " + strings.Join(needs, " and ")
 	}
-	if v.Rule.Role != "" {
-		text += ", of a user who is at least " + v.Rule.Role + " in the workspace"
+	if v.Route.Role != "" {
+		text += ", of a user who is at least " + v.Route.Role + " in the workspace"
 	}
-	return text + ", for " + v.Rule.named(method, v.object)
-}
-
-// named says which requests a rule is about, in words that hold nothing of what a stranger sent.
-func (r *Rule) named(method, object string) string {
-	path := r.Path
-	if object != "" {
-		path = strings.Replace(path, "{object}", object, 1)
-	}
-	if r.takes(method) && knownMethods[method] {
-		return method + " " + path
-	}
-	return path
-}
-
-var knownMethods = map[string]bool{
-	http.MethodGet: true, http.MethodHead: true, http.MethodPost: true, http.MethodPut: true, http.MethodPatch: true, http.MethodDelete: true, http.MethodOptions: true,
+	return text + ", for " + v.Route.Named(method, v.object)
 }
 
 // kindNames are the kinds of credentials in words.
@@ -482,10 +467,10 @@ func (g *Gateway) Note(ctx context.Context, v *Verdict, method string, status in
 		return
 	}
 	action := "a request that no route takes"
-	if v.Rule != nil {
-		action = v.Rule.Path
+	if v.Route != nil {
+		action = v.Route.Path
 	}
-	if knownMethods[method] {
+	if slices.Contains(route.Methods, method) {
 		action = method + " " + action
 	}
 	if v.Refusal != nil && oauth.CallerGone(ctx, v.Refusal.Cause) {

@@ -20,6 +20,7 @@ import (
 	"doorward/storage"
 	"doorward/test/rig"
 	"doorward/web/gateway"
+	"doorward/web/gateway/route"
 )
 
 const (
@@ -37,7 +38,7 @@ type site struct {
 	last    atomic.Pointer[http.Request]
 }
 
-func newSite(t *testing.T, rules []gateway.Rule, change func(*oauth.Resource, *gateway.API)) *site {
+func newSite(t *testing.T, rules []route.Route, change func(*oauth.Resource, *gateway.API)) *site {
 	t.Helper()
 	s := &site{}
 	upstream := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
@@ -68,7 +69,7 @@ func newSite(t *testing.T, rules []gateway.Rule, change func(*oauth.Resource, *g
 	}
 	first, second := resource(apiID), resource(otherID)
 	second.Keys.Prefix = "other"
-	api := gateway.API{ID: apiID, Hosts: []string{apiHost}, Upstream: target, Builtin: []string{"/v1/auth/test", "/oauth/token"}, Rules: rules}
+	api := gateway.API{ID: apiID, Hosts: []string{apiHost}, Upstream: target, Builtin: []string{"/v1/auth/test", "/oauth/token"}, Routes: rules}
 	if change != nil {
 		change(&first, &api)
 	}
@@ -106,7 +107,7 @@ func (s *site) call(method, target, credential, body string, header ...string) *
 	return s.Send(s.Program(), r)
 }
 
-var rules = []gateway.Rule{
+var rules = []route.Route{
 	{Path: "/health", Public: true},
 	{Methods: []string{"GET"}, Path: "/v1/{object}/**", Scopes: []string{"{object}:read"}, Cost: 1},
 	{Methods: []string{"POST"}, Path: "/v1/capture", Scopes: []string{"capture"}, Credentials: []string{oauth.KindPersonalAccessToken}, Role: oauth.RoleMember, Cost: 1},
@@ -404,7 +405,7 @@ func TestUpstreamAway(t *testing.T) {
 
 // APIs that write a method in capitals before they look at it would do what another rule decides about.
 func TestF05_AMethodInOtherLettersIsRefused(t *testing.T) {
-	s := newSite(t, []gateway.Rule{
+	s := newSite(t, []route.Route{
 		{Methods: []string{"DELETE"}, Path: "/v1/**", Scopes: []string{"admin"}, Cost: 1},
 		{Path: "/v1/**", Public: true},
 	}, nil)
@@ -465,7 +466,7 @@ func (d *deadlines) SetWriteDeadline(time.Time) error  { return nil }
 
 // net/http reads a little more of a body that was refused. Nobody gets all the time in the world for that.
 func TestH02_TheRestOfABodyOverTheLimitHasItsTime(t *testing.T) {
-	s := newSite(t, []gateway.Rule{{Path: "/**", Public: true}}, nil)
+	s := newSite(t, []route.Route{{Path: "/**", Public: true}}, nil)
 	for name, c := range map[string]struct {
 		size int64
 		ends bool // there is a time by which the rest must come
@@ -492,7 +493,7 @@ func (late) Read([]byte) (int, error) { return 0, os.ErrDeadlineExceeded }
 
 // It is the caller who was too slow, and not the API.
 func TestABodyThatDoesNotComeIsTheCallersFault(t *testing.T) {
-	s := newSite(t, []gateway.Rule{{Path: "/**", Public: true}}, nil)
+	s := newSite(t, []route.Route{{Path: "/**", Public: true}}, nil)
 	w := &deadlines{ResponseRecorder: httptest.NewRecorder()}
 	s.gateway.Serve(w, httptest.NewRequestWithContext(t.Context(), "POST", "http://"+apiHost+"/x", late{}), s.gateway.API(apiID), http.NotFoundHandler())
 	if w.Code != http.StatusRequestTimeout || !strings.Contains(w.Body.String(), "did not come in time") {

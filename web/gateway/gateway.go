@@ -18,6 +18,7 @@ import (
 	"github.com/rs/cors"
 
 	"doorward/oauth"
+	"doorward/web/gateway/route"
 )
 
 // Config is what a Gateway is made of. Every field is needed but APIs.
@@ -44,7 +45,7 @@ type API struct {
 	Builtin  []string // paths of this server's own, each with all below it, that the hosts serve before the routes
 	CORS     []string // origins whose pages may call; none: preflights go through the routes
 	Shape    Shape    // of refusals
-	Rules    []Rule
+	Routes   []route.Route
 	// Loose says that the API takes paths for the same that differ in case or in a slash at their end.
 	Loose bool
 	// Anonymous bounds the requests under way to public routes, which are passed on.
@@ -52,9 +53,9 @@ type API struct {
 
 	crowd    *crowd
 	resource *oauth.Resource
-	routes   *routes
-	cors     *cors.Cors // nil: none
-	metadata []byte     // RFC 9728; nil: the id is no address of which there could be any
+	table    *route.Table // of Routes
+	cors     *cors.Cors   // nil: none
+	metadata []byte       // RFC 9728; nil: the id is no address of which there could be any
 	metaPath string
 }
 
@@ -87,7 +88,7 @@ func New(c Config) (*Gateway, error) {
 		if !ok {
 			return nil, fmt.Errorf("gateway: there is no resource %s", a.ID)
 		}
-		a.resource, a.routes, a.crowd = r, newRoutes(a.Rules, r.Objects, a.Loose), &crowd{}
+		a.resource, a.table, a.crowd = r, route.NewTable(a.Routes, r.Objects, a.Loose), &crowd{}
 		a.describe(c.OAuth.Issuer())
 		if len(a.CORS) > 0 {
 			a.cors = newCORS(a.CORS)
@@ -211,7 +212,7 @@ func (g *Gateway) Serve(w http.ResponseWriter, r *http.Request, a *API, builtin 
 		builtin.ServeHTTP(w, r)
 	}
 	// A path out of its plain form is refused like any other; the builtin handler would redirect to what it takes it for.
-	_, plain := decodedPath(r.URL.EscapedPath())
+	_, plain := route.DecodePath(r.URL.EscapedPath())
 	isOwn := plain && a.HasBuiltin(r.URL.Path)
 	switch {
 	case a.metadata != nil && (r.URL.Path == a.metaPath || r.URL.Path == wellKnown):

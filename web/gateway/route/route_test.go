@@ -1,4 +1,4 @@
-package gateway
+package route
 
 import (
 	"fmt"
@@ -9,8 +9,8 @@ import (
 	"testing"
 )
 
-func TestTheFirstRuleThatMatchesDecides(t *testing.T) {
-	routes := newRoutes([]Rule{
+func TestTheFirstRouteThatMatchesDecides(t *testing.T) {
+	table := NewTable([]Route{
 		{Path: "/v1/{object}/**", Methods: []string{"GET"}, Scopes: []string{"{object}:read"}},
 		{Path: "/v1/capture", Methods: []string{"POST"}},
 		{Path: "/v1/**", Methods: []string{"POST", "PUT"}},
@@ -48,24 +48,20 @@ func TestTheFirstRuleThatMatchesDecides(t *testing.T) {
 		{"get", "/v1/accounts", -1, ""},
 		{"GET", "/V1/accounts", -1, ""},
 	} {
-		rule, object := routes.match(c.method, c.path)
-		got := -1
-		if rule != nil {
-			got = slices.IndexFunc(routes.rules, func(r Rule) bool { return &r == rule || r.String() == rule.String() })
-		}
+		got, object := table.match(c.method, c.path)
 		if got != c.want || object != c.object {
-			t.Errorf("%s %s: rule %d for %q, want %d for %q", c.method, c.path, got, object, c.want, c.object)
+			t.Errorf("%s %s: route %d for %q, want %d for %q", c.method, c.path, got, object, c.want, c.object)
 		}
 	}
 }
 
-// The tree gives what looking at each rule in its order gives.
+// The tree gives what looking at each route in its order gives.
 func TestTheTreeKeepsTheOrderOfTheConfiguration(t *testing.T) {
 	random := rand.New(rand.NewPCG(1, 2))
 	words := []string{"a", "b", "accounts", "*", "{object}", "**"}
 	objects := []string{"accounts", "b"}
 	for range 300 {
-		var rules []Rule
+		var routes []Route
 		for range 1 + random.IntN(12) {
 			var segments []string
 			for range 1 + random.IntN(4) {
@@ -74,14 +70,14 @@ func TestTheTreeKeepsTheOrderOfTheConfiguration(t *testing.T) {
 			if i := slices.Index(segments, "**"); i >= 0 {
 				segments = segments[:i+1]
 			}
-			r := Rule{Path: "/" + strings.Join(segments, "/")}
+			r := Route{Path: "/" + strings.Join(segments, "/")}
 			if random.IntN(2) == 0 {
 				r.Methods = []string{[]string{"GET", "POST"}[random.IntN(2)]}
 			}
-			r.Cost = int64(len(rules))
-			rules = append(rules, r)
+			r.Cost = int64(len(routes))
+			routes = append(routes, r)
 		}
-		routes := newRoutes(rules, objects, false)
+		table := NewTable(routes, objects, false)
 		for range 100 {
 			var segments []string
 			for range random.IntN(5) {
@@ -89,18 +85,18 @@ func TestTheTreeKeepsTheOrderOfTheConfiguration(t *testing.T) {
 			}
 			path, method := "/"+strings.Join(segments, "/"), []string{"GET", "POST", "HEAD"}[random.IntN(3)]
 			want := int64(-1)
-			for i := range rules {
-				if rules[i].takes(method) && plainly(rules[i].Path, path, objects) {
-					want = rules[i].Cost
+			for i := range routes {
+				if routes[i].methods().has(method) && plainly(routes[i].Path, path, objects) {
+					want = routes[i].Cost
 					break
 				}
 			}
 			got := int64(-1)
-			if rule, _ := routes.match(method, path); rule != nil {
-				got = rule.Cost
+			if i := table.First(method, path); i >= 0 {
+				got = routes[i].Cost
 			}
 			if got != want {
-				t.Fatalf("%s %s in %v: rule %d, want %d", method, path, rules, got, want)
+				t.Fatalf("%s %s in %v: route %d, want %d", method, path, routes, got, want)
 			}
 		}
 	}
@@ -127,7 +123,7 @@ func TestF05_PathsThatMayMeanAnother(t *testing.T) {
 		"/%25%32%65", "/admin%2f", "/admin%2Fx", "/a%5cb", `/a\b`, "/public%00/admin", "/a%0ab", "/a%7f", "/admin;x=/public", "/admin%3bx", "/a%3Bb", "/%c0%ae/admin",
 		"/a%", "/a%2", "/a%zz", "/a#b", "/public%23/../admin", "/%25252e",
 	} {
-		if path, ok := decodedPath(bad); ok {
+		if path, ok := DecodePath(bad); ok {
 			t.Errorf("%q is taken, as %q", bad, path)
 		}
 	}
@@ -135,7 +131,7 @@ func TestF05_PathsThatMayMeanAnother(t *testing.T) {
 		"/": "/", "/a": "/a", "/a/": "/a/", "/a%20b": "/a b", "/%C3%A9": "/é", "/a+b": "/a+b", "/...": "/...", "/a..b/.c": "/a..b/.c", "/public%23": "/public#",
 		"/100%25": "/100%", "/a:b@c,d=e!$&'()*": "/a:b@c,d=e!$&'()*", "/%25zz": "/%zz",
 	} {
-		if path, ok := decodedPath(good); !ok || path != want {
+		if path, ok := DecodePath(good); !ok || path != want {
 			t.Errorf("%q: %q, %v; want %q", good, path, ok, want)
 		}
 	}
@@ -146,7 +142,7 @@ func FuzzDecodedPath(f *testing.F) {
 		f.Add(s)
 	}
 	f.Fuzz(func(t *testing.T, escaped string) {
-		path, ok := decodedPath(escaped)
+		path, ok := DecodePath(escaped)
 		if !ok {
 			return
 		}
@@ -174,15 +170,15 @@ func FuzzDecodedPath(f *testing.F) {
 
 func BenchmarkMatch(b *testing.B) {
 	for _, n := range []int{10, 10_000} {
-		var rules []Rule
+		var routes []Route
 		for i := range n {
-			rules = append(rules, Rule{Methods: []string{"GET"}, Path: fmt.Sprintf("/v1/thing%d/*/**", i)})
+			routes = append(routes, Route{Methods: []string{"GET"}, Path: fmt.Sprintf("/v1/thing%d/*/**", i)})
 		}
-		routes := newRoutes(rules, nil, false)
+		table := NewTable(routes, nil, false)
 		b.Run(fmt.Sprint(n), func(b *testing.B) {
 			for b.Loop() {
-				if rule, _ := routes.match("GET", "/v1/thing7/9/parts"); rule == nil {
-					b.Fatal("no rule")
+				if table.First("GET", "/v1/thing7/9/parts") < 0 {
+					b.Fatal("no route")
 				}
 			}
 		})

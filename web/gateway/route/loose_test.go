@@ -1,11 +1,11 @@
-package gateway
+package route
 
 import "testing"
 
 // An API that compares paths loosely is judged as it will route: every spelling of a stricter route's path is judged by that
 // route, and a path that could be another route's too is refused.
 func TestV22_LoosePathsAreJudgedInEverySpelling(t *testing.T) {
-	rules := []Rule{
+	routes := []Route{
 		{Path: "/v1/Capture", Methods: []string{"POST"}, Scopes: []string{"admin"}},
 		{Path: "/v1/{object}/export", Scopes: []string{"{object}:export"}},
 		{Path: "/v1/summary.csv", Public: true},
@@ -16,7 +16,7 @@ func TestV22_LoosePathsAreJudgedInEverySpelling(t *testing.T) {
 	const refused = -2
 	for _, c := range []struct {
 		method, path string
-		loose, exact int // index of the rule; -1: none
+		loose, exact int // index of the route; -1: none
 		object       string
 	}{
 		{"POST", "/v1/capture", 0, 5, ""},
@@ -51,17 +51,17 @@ func TestV22_LoosePathsAreJudgedInEverySpelling(t *testing.T) {
 			if loose {
 				want = c.loose
 			}
-			routes := newRoutes(rules, []string{"accounts"}, loose)
-			path, ok := decodedPath(c.path)
+			table := NewTable(routes, []string{"accounts"}, loose)
+			path, ok := DecodePath(c.path)
 			if !ok {
 				t.Fatalf("%s is not plain", c.path)
 			}
-			rule, object, ok := routes.find(c.method, path, c.path)
+			route, object, ok := table.Find(c.method, path, c.path)
 			got := refused
 			if ok {
 				got = -1
-				for i := range rules {
-					if rule == &rules[i] {
+				for i := range routes {
+					if route == &table.routes[i] {
 						got = i
 					}
 				}
