@@ -7,18 +7,14 @@ import (
 	"io"
 	"io/fs"
 	"maps"
-	"net/url"
 	"os"
 	"slices"
 	"strings"
-	"time"
 
-	"go.yaml.in/yaml/v3"
-
+	"doorward/config"
 	"doorward/oauth"
 	"doorward/oauth/input"
 	"doorward/storage"
-	"doorward/web/gateway/route"
 )
 
 type checkCommand struct{ output }
@@ -41,8 +37,8 @@ func (r *report) risk(format string, args ...any) {
 // Run reports every fault and risk, and fails on a fault.
 func (o checkCommand) Run(ctx context.Context, a *app) error {
 	r := &report{Faults: []string{}, Risks: []string{}}
-	c, where, err := parseConfig(a.configFile, nil, a.getenv)
-	var wrong faults
+	c, risks, err := config.Check(a.configFile, a.getenv)
+	var wrong config.Faults
 	switch {
 	case errors.As(err, &wrong):
 		for _, one := range wrong {
@@ -51,9 +47,7 @@ func (o checkCommand) Run(ctx context.Context, a *app) error {
 	case err != nil:
 		return err
 	default:
-		r.checkConfig(c)
-		r.checkFiles(a.configFile, c)
-		r.checkRoutes(c, where)
+		r.Risks = append(r.Risks, risks...)
 		r.checkDatabase(storage.System(ctx), c)
 	}
 	err = o.print(a, r, func(w io.Writer) {
@@ -73,176 +67,9 @@ func (o checkCommand) Run(ctx context.Context, a *app) error {
 	return err
 }
 
-// checkConfig reports the risks of a configuration without faults.
-func (r *report) checkConfig(c Config) {
-	issuer, err := url.Parse(c.Issuer)
-	if err != nil {
-		r.fault("issuer: %v", err)
-		return
-	}
-	public := slices.ContainsFunc(c.Listen, func(listen string) bool { return !isLoopback(hostOf(listen)) })
-	if issuer.Scheme == "http" {
-		r.risk("issuer: is %s, plain http for browsers on this machine only; write the https URL of your proxy before others use it", c.Issuer)
-	}
-	if public && issuer.Scheme == "http" {
-		r.risk("listen: others reach %s without TLS, and could read passwords and tokens on the way; listen on a loopback address, or let a proxy end TLS and write an https issuer", strings.Join(c.Listen, " "))
-	}
-	if len(c.TrustedProxies) == 0 && issuer.Scheme == "https" {
-		r.risk("trusted_proxies: is empty, so all users behind your proxy share one address and its limits, and what the proxy says about TLS does not count; write the proxy's address")
-	}
-	if c.AdminListen != "" && !isLoopback(hostOf(c.AdminListen)) {
-		r.risk("admin_listen: %s may be reached from other machines; keep metrics and pprof on a loopback or private address", c.AdminListen)
-	}
-	if len(c.Secret) == 0 {
-		r.risk("secret: is empty, so it is kept in %s; back that file up with the database", c.secretFile())
-	}
-	if c.Tokens.Access > input.Day {
-		r.risk("tokens.access_lifetime: a stolen access token works for %s; write a shorter one and let apps refresh", input.FormatDuration(c.Tokens.Access))
-	}
-	if c.Tokens.RefreshReuseWindow > time.Minute {
-		r.risk("tokens.refresh_reuse_window: a stolen refresh token goes unnoticed for %s; write 10s", input.FormatDuration(c.Tokens.RefreshReuseWindow))
-	}
-	for _, name := range slices.Sorted(maps.Keys(c.Plans)) {
-		if plan := c.Plans[name]; plan.Day > 0 && plan.Hour > plan.Day {
-			r.risk("plans.%s: day is less than hour, which then never counts; write a day of at least %d", name, plan.Hour)
-		}
-	}
-	r.checkTransport("database_url", c.DatabaseURL)
-	r.checkTransport("database_migrate_url", c.DatabaseMigrateURL)
-}
-
-// checkFiles reports files with secrets that other users of this machine can read.
-func (r *report) checkFiles(configFile string, c Config) {
-	files := map[string]string{c.secretFile(): "the master secret"}
-	if name, ok := strings.CutPrefix(c.DatabaseURL, "sqlite:"); ok {
-		files[name] = "the database"
-	}
-	if text, err := os.ReadFile(configFile); configFile != "" && err == nil { //nolint:gosec // the operator names the file
-		var root yaml.Node
-		if yaml.Unmarshal(text, &root) == nil && holdsSecret(&root) {
-			files[configFile] = "a secret"
-		}
-	}
-	for _, name := range slices.Sorted(maps.Keys(files)) {
-		if info, err := os.Stat(name); err == nil && info.Mode().Perm()&0o077 != 0 {
-			r.risk("%s: contains %s, and its mode %04o lets other users of this machine at it; run: chmod 600 %s", name, files[name], info.Mode().Perm(), name)
-		}
-	}
-}
-
-// holdsSecret reports whether a part of the configuration contains a secret itself, not the name of where it is.
-func holdsSecret(n *yaml.Node) bool {
-	if n.Kind != yaml.MappingNode {
-		return slices.ContainsFunc(n.Content, holdsSecret)
-	}
-	for i := 0; i+1 < len(n.Content); i += 2 {
-		value := n.Content[i+1]
-		found := false
-		switch n.Content[i].Value {
-		case "secret", "hs256_secret":
-			found = value.Kind == yaml.ScalarNode && inlineText(value) || slices.ContainsFunc(value.Content, inlineText)
-		case "database_url", "database_migrate_url":
-			u, err := url.Parse(value.Value)
-			if err == nil && u.User != nil && inlineText(value) {
-				_, found = u.User.Password()
-			}
-		}
-		if found || holdsSecret(value) {
-			return true
-		}
-	}
-	return false
-}
-
-// inlineText reports whether a value is written in the file, rather than the name of a variable or file that has it.
-func inlineText(n *yaml.Node) bool {
-	return n.Kind == yaml.ScalarNode && n.Value != "" && !strings.HasPrefix(n.Value, "env:") && !strings.HasPrefix(n.Value, "file:")
-}
-
-// maxListedOverlaps bounds the risks that routes give, because one of them often explains the others.
-const maxListedOverlaps = 100
-
-// checkRoutes reports routes that lose requests to routes which need less, and routes whose path in another spelling
-// another route takes.
-func (r *report) checkRoutes(c Config, where func(key string) origin) {
-	apis := c.oauthResources()
-	for i, resource := range c.Resources {
-		at := fmt.Sprintf("resources[%d].routes", i)
-		table := route.NewTable(resource.Routes, resource.Objects, resource.Paths == pathsLoose)
-		name := func(index int) string { return nameRoute(at, index, resource.Routes[index], where) }
-		asks := func(index int) string { return asks(resource.Routes[index]) }
-		overlaps := table.Overlaps(&apis[i], maxListedOverlaps)
-		for _, one := range overlaps.Found {
-			r.risk("resources[%d].%s: asks for %s, but %s before it asks for %s and takes %s; if that is not meant, move the later route up, or narrow the earlier",
-				i, name(one.Loser), asks(one.Loser), name(one.Taker), asks(one.Taker), one.Example)
-		}
-		switch {
-		case overlaps.More:
-			r.risk("%s: more than %d routes lose requests to earlier ones that ask for less; fix those above, then check again", at, maxListedOverlaps)
-		case overlaps.Compared < len(resource.Routes):
-			r.risk("%s: only the first %d of %d routes were compared with those before them, because comparing all takes too long; use fewer and more general routes, such as /v1/**, or check the rest by hand",
-				at, overlaps.Compared, len(resource.Routes))
-		}
-		spellings, more := table.OtherSpellings(&apis[i], maxListedOverlaps)
-		for _, one := range spellings {
-			r.risk("resources[%d].%s: asks for %s, but %s takes %s, another spelling of its path, and asks for %s; if your API takes both for the same path, as Express, ASP.NET and others do, write paths: loose for the resource",
-				i, name(one.Loser), asks(one.Loser), name(one.Taker), one.Example, asks(one.Taker))
-		}
-		if more {
-			r.risk("%s: more than %d routes let other spellings of a stricter one through; write paths: loose for the resource if your API does not tell them apart", at, maxListedOverlaps)
-		}
-	}
-}
-
-// asks is what a route asks of a credential, in words.
-func asks(r route.Route) string {
-	if r.Public {
-		return "nothing (public)"
-	}
-	if r.Refuse {
-		return "what no credential has (refuse)"
-	}
-	words := "any credential"
-	if len(r.Scopes) > 0 {
-		words = strings.Join(r.Scopes, " and ")
-	}
-	if r.Credentials != nil {
-		words += " of a " + strings.Join(r.Credentials, " or ")
-	}
-	if r.Role != "" {
-		words += ", role " + r.Role
-	}
-	return words
-}
-
-// checkTransport reports a PostgreSQL login whose password and data others on the network could read.
-func (r *report) checkTransport(key, text string) {
-	u, err := url.Parse(text)
-	if err != nil || !strings.HasPrefix(u.Scheme, "postgres") {
-		return
-	}
-	host := u.Hostname()
-	if h := u.Query().Get("host"); h != "" {
-		host = h
-	}
-	if isLoopback(host) || strings.HasPrefix(host, "/") {
-		return
-	}
-	if mode := u.Query().Get("sslmode"); mode != "verify-full" && mode != "verify-ca" {
-		r.risk("%s: sslmode %s does not make sure that %s is the database; add sslmode=verify-full where the network is not yours alone", key, quoteOr(mode, "prefer"), host)
-	}
-}
-
-func quoteOr(text, otherwise string) string {
-	if text == "" {
-		text = otherwise
-	}
-	return input.Quote(text)
-}
-
 // checkDatabase looks into the database. One that does not exist yet is not made.
-func (r *report) checkDatabase(ctx context.Context, c Config) {
-	if name := c.missingDatabase(); name != "" {
+func (r *report) checkDatabase(ctx context.Context, c config.Config) {
+	if name := c.MissingDatabase(); name != "" {
 		r.risk("database_url: %s does not exist yet; serve makes it", name)
 		return
 	}
@@ -275,18 +102,18 @@ func (r *report) checkDatabase(ctx context.Context, c Config) {
 }
 
 // checkSecret compares the master secret with the fingerprint in the database.
-func (r *report) checkSecret(ctx context.Context, c Config, store *storage.Store) {
+func (r *report) checkSecret(ctx context.Context, c config.Config, store *storage.Store) {
 	empty, err := store.Empty(ctx)
 	if err != nil {
 		r.fault("database_url: %v", err)
 		return
 	}
 	if len(c.Secret) == 0 && empty {
-		if _, err := os.Stat(c.secretFile()); errors.Is(err, fs.ErrNotExist) {
+		if _, err := os.Stat(c.SecretFile()); errors.Is(err, fs.ErrNotExist) {
 			return // serve makes it
 		}
 	}
-	masters, err := loadSecret(c, false) // false: nothing is made
+	masters, err := config.MasterSecrets(c, false) // false: nothing is made
 	if err != nil {
 		r.fault("secret: %v", err)
 		return
@@ -318,8 +145,8 @@ func (r *report) checkAdministrators(ctx context.Context, store *storage.Store) 
 }
 
 // checkClients reports apps with less protection than others, and those that the configuration has left behind.
-func (r *report) checkClients(ctx context.Context, c Config, store *storage.Store) {
-	known := c.resourcesByID()
+func (r *report) checkClients(ctx context.Context, c config.Config, store *storage.Store) {
+	known := resourcesByID(c)
 	for after := ""; ; {
 		page, err := store.Clients(ctx, "", after, pageSize)
 		if err != nil {
@@ -337,9 +164,9 @@ func (r *report) checkClients(ctx context.Context, c Config, store *storage.Stor
 }
 
 // resourcesByID are the configured resources as the protocol sees them.
-func (c Config) resourcesByID() map[string]*oauth.Resource {
+func resourcesByID(c config.Config) map[string]*oauth.Resource {
 	known := map[string]*oauth.Resource{}
-	for _, resource := range c.oauthResources() {
+	for _, resource := range c.Catalogue() {
 		known[oauth.CanonicalResource(resource.ID)] = &resource
 	}
 	return known
@@ -401,8 +228,8 @@ func (l losses) report(r *report) {
 }
 
 // checkKeys reports API keys and personal access tokens that the configuration has left behind.
-func (r *report) checkKeys(ctx context.Context, c Config, store *storage.Store) {
-	known, lost := c.resourcesByID(), losses{}
+func (r *report) checkKeys(ctx context.Context, c config.Config, store *storage.Store) {
+	known, lost := resourcesByID(c), losses{}
 	for after := ""; ; {
 		page, err := store.LiveKeys(ctx, after, pageSize)
 		if err != nil {
@@ -421,7 +248,7 @@ func (r *report) checkKeys(ctx context.Context, c Config, store *storage.Store) 
 }
 
 // checkKey notes what one key has lost; resource is nil where it is not configured.
-func checkKey(k storage.APIKey, c Config, resource *oauth.Resource, lost losses) {
+func checkKey(k storage.APIKey, c config.Config, resource *oauth.Resource, lost losses) {
 	kind, revoke := "API keys", "run: doorward key revoke ID"
 	narrow := `run: doorward key update ID --scope "A B"`
 	if k.Kind == storage.KindPersonalAccessToken {
@@ -443,7 +270,7 @@ func checkKey(k storage.APIKey, c Config, resource *oauth.Resource, lost losses)
 }
 
 // checkWorkspaces reports workspaces with a plan that the configuration has no more.
-func (r *report) checkWorkspaces(ctx context.Context, c Config, store *storage.Store) {
+func (r *report) checkWorkspaces(ctx context.Context, c config.Config, store *storage.Store) {
 	lost := losses{}
 	for after := ""; ; {
 		page, err := store.Workspaces(ctx, after, pageSize)

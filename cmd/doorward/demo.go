@@ -12,6 +12,7 @@ import (
 	"path/filepath"
 	"time"
 
+	"doorward/config"
 	"doorward/oauth"
 	"doorward/oauth/identity"
 	"doorward/storage"
@@ -60,7 +61,7 @@ func (d demoCommand) Run(ctx context.Context, a *app) (err error) {
 	if err != nil {
 		return errors.Join(err, appSocket.Close())
 	}
-	c, err := loadConfig("", map[string][]string{
+	c, err := config.Load("", map[string][]string{
 		"issuer": {"http://localhost:" + port}, "listen": {listen}, "admin_listen": {""}, "database_url": {"sqlite:" + filepath.Join(dir, "doorward.db")},
 	}, func(string) string { return "" })
 	if err != nil {

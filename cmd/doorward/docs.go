@@ -5,6 +5,7 @@ import (
 	_ "embed"
 	"fmt"
 	"io"
+	"math"
 	"net/http"
 	"net/url"
 	"slices"
@@ -13,6 +14,7 @@ import (
 	"text/template"
 	"time"
 
+	"doorward/config"
 	"doorward/oauth"
 	"doorward/oauth/input"
 	"doorward/oauth/limit"
@@ -28,15 +30,15 @@ type docsCommand struct {
 
 // Run prints the page that tells an API's customers how to authenticate, in Markdown.
 func (c docsCommand) Run(_ context.Context, a *app) error {
-	config, err := a.load(nil)
+	conf, err := a.load(nil)
 	if err != nil {
 		return err
 	}
-	index, err := config.resourceIndex(c.Resource)
+	index, err := resourceIndex(conf, c.Resource)
 	if err != nil {
 		return err
 	}
-	page, err := authenticationPage(config, index)
+	page, err := authenticationPage(conf, index)
 	if err != nil {
 		return err
 	}
@@ -44,7 +46,7 @@ func (c docsCommand) Run(_ context.Context, a *app) error {
 }
 
 // resourceIndex finds a resource by its id, or the only one.
-func (c Config) resourceIndex(id string) (int, error) {
+func resourceIndex(c config.Config, id string) (int, error) {
 	ids := make([]string, len(c.Resources))
 	for i, r := range c.Resources {
 		ids[i] = r.ID
@@ -93,7 +95,7 @@ type authPage struct {
 	TrustedIssuers                    []string
 	Sample, Personal                  sample
 	WorkspaceHeader                   string
-	Scopes                            []Scope
+	Scopes                            []oauth.Scope
 	Implies                           bool // some scope does
 	Objects                           []string
 	Routes                            []docsRoute
@@ -134,20 +136,20 @@ type docsError struct {
 const mostDocumented = 60
 
 // authenticationPage writes the page about one resource of a configuration without faults.
-func authenticationPage(c Config, index int) (string, error) {
+func authenticationPage(c config.Config, index int) (string, error) {
 	r := c.Resources[index]
-	api := c.apis()[index]
+	api := r.API
 	api.Shape.Metadata = gateway.Metadata(r.ID)
 	p := authPage{
 		Name: cell(r.Name), API: apiBase(c, r), Issuer: c.Issuer, Secure: strings.HasPrefix(c.Issuer, "https:"), Others: len(c.Resources) > 1,
-		JWT: r.Tokens == "jwt", WorkspaceHeader: r.WorkspaceHeader, Scopes: r.Scopes, Objects: r.Objects, Expired419: r.ExpiredStatus == gateway.StatusExpired,
+		JWT: r.JWT, WorkspaceHeader: r.WorkspaceHeader, Scopes: r.Scopes, Objects: r.Objects, Expired419: r.API.Shape.ExpiredStatus == gateway.StatusExpired,
 		FirstScope: firstForKeys(r.Scopes), FirstAction: firstForKeys(r.Scopes),
-		AccessLifetime: input.DurationInWords(c.Tokens.Access), CodeLifetime: input.DurationInWords(c.Tokens.Code), RefreshLifetime: input.DurationInWords(c.Tokens.Refresh), RefreshAbsolute: input.DurationInWords(c.Tokens.RefreshAbsolute),
+		AccessLifetime: input.DurationInWords(c.Lifetimes.Access), CodeLifetime: input.DurationInWords(c.Lifetimes.Code), RefreshLifetime: input.DurationInWords(c.Lifetimes.Refresh), RefreshAbsolute: input.DurationInWords(c.Lifetimes.RefreshAbsolute),
 	}
 	if r.Name == r.ID {
 		p.Name = "the API"
 	}
-	for _, kind := range r.Keys.Kinds {
+	for _, kind := range r.Keys.Environments {
 		prefix := r.Keys.Prefix + "_" + kind + "_"
 		p.Prefixes = append(p.Prefixes, prefix)
 		if kind == "test" {
@@ -166,9 +168,9 @@ func authenticationPage(c Config, index int) (string, error) {
 	for _, t := range r.TrustedIssuers {
 		p.TrustedIssuers = append(p.TrustedIssuers, t.Issuer)
 	}
-	hosted := len(r.Hosts) > 0
-	p.TokenHere = hosted && slices.Contains(r.Builtin, "/oauth/token")
-	p.RevokeHere = hosted && slices.Contains(r.Builtin, "/oauth/revoke")
+	hosted := len(r.API.Hosts) > 0
+	p.TokenHere = hosted && slices.Contains(r.API.Builtin, "/oauth/token")
+	p.RevokeHere = hosted && slices.Contains(r.API.Builtin, "/oauth/revoke")
 	p.KeysURL = ownURL(c, r, "/v1/api-keys")
 	p.WhoAmI = ownURL(c, r, "/api/me")
 
@@ -185,21 +187,21 @@ func authenticationPage(c Config, index int) (string, error) {
 }
 
 // firstForKeys is the first scope that an API key may have; where there is none, the first.
-func firstForKeys(scopes []Scope) string {
-	return scopes[max(0, slices.IndexFunc(scopes, func(s Scope) bool { return !s.UserOnly }))].Name
+func firstForKeys(scopes []oauth.Scope) string {
+	return scopes[max(0, slices.IndexFunc(scopes, func(s oauth.Scope) bool { return !s.UserOnly }))].Name
 }
 
 // userOnly reports whether a scope of a resource counts only where a person stands behind the credential.
-func userOnly(r Resource, scope string) bool {
+func userOnly(r config.Resource, scope string) bool {
 	_, action, _ := oauth.SplitScope(strings.Replace(scope, "{object}", "{}", 1), append([]string{"{}"}, r.Objects...))
-	return slices.ContainsFunc(r.Scopes, func(s Scope) bool { return s.UserOnly && (s.Name == scope || s.Name == action) })
+	return slices.ContainsFunc(r.Scopes, func(s oauth.Scope) bool { return s.UserOnly && (s.Name == scope || s.Name == action) })
 }
 
 // apiBase is where the API's routes are: on its first host, else on that of its id, else where its customers see it.
-func apiBase(c Config, r Resource) string {
+func apiBase(c config.Config, r config.Resource) string {
 	issuer, err := url.Parse(c.Issuer)
-	if err == nil && len(r.Hosts) > 0 {
-		return issuer.Scheme + "://" + r.Hosts[0]
+	if err == nil && len(r.API.Hosts) > 0 {
+		return issuer.Scheme + "://" + r.API.Hosts[0]
 	}
 	if u, err := url.Parse(r.ID); err == nil && u.Host != "" && strings.HasPrefix(u.Scheme, "http") {
 		return u.Scheme + "://" + u.Host
@@ -208,8 +210,8 @@ func apiBase(c Config, r Resource) string {
 }
 
 // ownURL is the URL of a path of this server's own: on the API's host where that serves it, else on the issuer's.
-func ownURL(c Config, r Resource, path string) string {
-	if len(r.Hosts) > 0 && slices.Contains(r.Builtin, path) {
+func ownURL(c config.Config, r config.Resource, path string) string {
+	if len(r.API.Hosts) > 0 && slices.Contains(r.API.Builtin, path) {
 		return apiBase(c, r) + path
 	}
 	return c.Issuer + path
@@ -217,15 +219,15 @@ func ownURL(c Config, r Resource, path string) string {
 
 // samples are the first requests that an API key, or else an access token, and that a personal access token may send.
 // Where no route is for them, they ask who they are.
-func samples(c Config, r Resource) (first, personal sample) {
+func samples(c config.Config, r config.Resource) (first, personal sample) {
 	whoAmI := ownURL(c, r, "/v1/auth/test")
 	first = sample{Variable: "ACCESS_TOKEN", Placeholder: oauth.PrefixAccessToken + "…"}
-	if r.Tokens == "jwt" {
+	if r.JWT {
 		first.Placeholder = "eyJ…"
 	}
 	kind := oauth.KindAccessToken
-	if len(r.Keys.Kinds) > 0 {
-		first = sample{Variable: "API_KEY", Placeholder: r.Keys.Prefix + "_" + r.Keys.Kinds[0] + "_…", IsKey: true}
+	if len(r.Keys.Environments) > 0 {
+		first = sample{Variable: "API_KEY", Placeholder: r.Keys.Prefix + "_" + r.Keys.Environments[0] + "_…", IsKey: true}
 		kind = oauth.KindAPIKey
 	}
 	first.URL, personal.URL = whoAmI, whoAmI
@@ -239,9 +241,9 @@ func samples(c Config, r Resource) (first, personal sample) {
 }
 
 // readable is a path, escaped, of the first route that a kind of credential may GET; empty: there is none.
-func readable(r Resource, kind string) string {
-	table := route.NewTable(r.Routes, r.Objects, false)
-	for i, one := range r.Routes {
+func readable(r config.Resource, kind string) string {
+	table := route.NewTable(r.API.Routes, r.Objects, false)
+	for i, one := range r.API.Routes {
 		isKey := kind == oauth.KindAPIKey
 		if one.Public || one.Refuse || (one.Credentials != nil && !slices.Contains(one.Credentials, kind)) ||
 			(isKey && (one.Role != "" || slices.ContainsFunc(one.Scopes, func(name string) bool { return userOnly(r, name) }))) {
@@ -255,7 +257,7 @@ func readable(r Resource, kind string) string {
 }
 
 // examplePath is a path that a route takes, when no other is before it.
-func examplePath(r Resource, one route.Route) string {
+func examplePath(r config.Resource, one route.Route) string {
 	path := one.Path
 	if path == "/**" {
 		return "/"
@@ -281,10 +283,10 @@ func escapePath(path string) string {
 	return out.String()
 }
 
-func (p *authPage) documentRoutes(r Resource) {
-	for i, one := range r.Routes {
+func (p *authPage) documentRoutes(r config.Resource) {
+	for i, one := range r.API.Routes {
 		if i == mostDocumented {
-			p.MoreRoutes = len(r.Routes) - i
+			p.MoreRoutes = len(r.API.Routes) - i
 			return
 		}
 		if one.Refuse {
@@ -299,7 +301,7 @@ func (p *authPage) documentRoutes(r Resource) {
 			d.Needs = "nothing"
 		case len(one.Scopes) > 0:
 			d.Needs = code(one.Scopes, " and ")
-			if slices.ContainsFunc(one.Scopes, func(name string) bool { return userOnly(r, name) }) && len(r.Keys.Kinds) > 0 && one.Credentials == nil {
+			if slices.ContainsFunc(one.Scopes, func(name string) bool { return userOnly(r, name) }) && len(r.Keys.Environments) > 0 && one.Credentials == nil {
 				d.Needs += " (not with an API key)"
 			}
 		}
@@ -326,7 +328,7 @@ var kindWords = map[string]string{
 	oauth.KindForeignJWT: "a session's token",
 }
 
-func (p *authPage) documentPlans(c Config, r Resource) {
+func (p *authPage) documentPlans(c config.Config, r config.Resource) {
 	p.Limited = len(c.Plans) > 0
 	number := func(n int64) string {
 		if n == 0 {
@@ -370,10 +372,10 @@ func (p *authPage) documentPlans(c Config, r Resource) {
 }
 
 // plansBySize are the names of plans, the smallest first.
-func plansBySize(plans map[string]Plan) []string {
+func plansBySize(plans map[string]limit.Plan) []string {
 	size := func(n int64) int64 {
 		if n == 0 {
-			return mostRequests + 1
+			return math.MaxInt64
 		}
 		return n
 	}
@@ -403,7 +405,7 @@ var exampleMoment = time.Date(2027, 1, 15, 12, 0, 0, 0, time.UTC)
 const exampleKeyID = "key_01a204bb-b26f-7e0c-9d41-6a1f0e2b7c35"
 
 // documentErrors has the gateway write each refusal, as it does for requests.
-func (p *authPage) documentErrors(r Resource, shape gateway.Shape) {
+func (p *authPage) documentErrors(r config.Resource, shape gateway.Shape) {
 	key := &oauth.Principal{Kind: oauth.KindAPIKey, KeyID: exampleKeyID, ExpiresAt: storage.Time(exampleMoment.UnixMicro())}
 	token := &oauth.Principal{Kind: oauth.KindAccessToken, ExpiresAt: key.ExpiresAt}
 	scope, request := missingScope(r)
@@ -452,8 +454,8 @@ func (p *authPage) documentErrors(r Resource, shape gateway.Shape) {
 
 // missingScope is a scope that a route needs, another than the first of the catalogue where there is one, and the
 // request that needs it, as refusals name it.
-func missingScope(r Resource) (scope, request string) {
-	for _, one := range r.Routes {
+func missingScope(r config.Resource) (scope, request string) {
+	for _, one := range r.API.Routes {
 		if len(one.Scopes) == 0 || (scope != "" && strings.HasSuffix(one.Scopes[0], r.Scopes[0].Name)) {
 			continue
 		}
@@ -497,7 +499,7 @@ func headerLines(h http.Header, names ...string) string {
 	return strings.Join(lines, "\n")
 }
 
-func (p *authPage) documentOAuth(c Config, r Resource) {
+func (p *authPage) documentOAuth(c config.Config, r config.Resource) {
 	scope := r.Scopes[0].Name
 	query := "response_type=code&client_id=$CLIENT_ID&redirect_uri=https%3A%2F%2Fapp.example.net%2Fcallback&scope=" + url.QueryEscape(scope)
 	if len(c.Resources) > 1 {
@@ -509,7 +511,7 @@ func (p *authPage) documentOAuth(c Config, r Resource) {
 		access = "eyJ…"
 	}
 	p.TokenAnswer = fmt.Sprintf("{\n  %q: %q,\n  %q: %q,\n  %q: %d,\n  %q: %q,\n  %q: %q\n}",
-		"access_token", access, "token_type", "Bearer", "expires_in", c.Tokens.Access/time.Second, "refresh_token", oauth.PrefixRefreshToken+"…", "scope", scope)
+		"access_token", access, "token_type", "Bearer", "expires_in", c.Lifetimes.Access/time.Second, "refresh_token", oauth.PrefixRefreshToken+"…", "scope", scope)
 	if strings.HasPrefix(r.ID, "https:") {
 		p.MetadataURL = gateway.Metadata(r.ID)
 	}

@@ -11,6 +11,7 @@ import (
 	"strings"
 	"time"
 
+	"doorward/config"
 	"doorward/oauth/input"
 )
 
@@ -64,7 +65,7 @@ func readyURL(listen string) (string, error) {
 	if port == "0" {
 		return "", fmt.Errorf("listen is %s, any free port, so the server cannot be found; write a port", listen)
 	}
-	if isEveryAddress(host) {
+	if config.IsEveryAddress(host) {
 		addr, err := netip.ParseAddr(host)
 		host = "127.0.0.1"
 		if err == nil && addr.Is6() {

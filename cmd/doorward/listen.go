@@ -12,6 +12,8 @@ import (
 	"strings"
 	"time"
 
+	"doorward/config"
+
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/promhttp"
 )
@@ -36,7 +38,7 @@ type listeners struct {
 	admin  net.Listener // nil: none
 }
 
-func listen(ctx context.Context, c Config) (*listeners, error) {
+func listen(ctx context.Context, c config.Config) (*listeners, error) {
 	var l listeners
 	var lc net.ListenConfig
 	for _, address := range c.Listen {
@@ -153,7 +155,7 @@ func adminHandler(metrics prometheus.Gatherer) http.Handler {
 // all addresses, a name without a dot, as container networks give. A page of another site that has its own name resolve
 // to this machine (DNS rebinding) sends that name, and reads nothing.
 func namedHosts(listen string, next http.Handler) http.Handler {
-	configured := strings.ToLower(hostOf(listen))
+	configured := strings.ToLower(config.HostOf(listen))
 	ip, err := netip.ParseAddr(configured)
 	everywhere := configured == "" || err == nil && ip.IsUnspecified()
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {

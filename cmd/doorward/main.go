@@ -14,6 +14,8 @@ import (
 	"runtime/debug"
 	"syscall"
 
+	"doorward/config"
+
 	"github.com/alecthomas/kong"
 )
 
@@ -29,7 +31,7 @@ func exitCode(err error, stderr io.Writer) int {
 	if err == nil {
 		return 0
 	}
-	var wrong faults
+	var wrong config.Faults
 	if errors.As(err, &wrong) {
 		_, _ = fmt.Fprintln(stderr, err) // each line names its file already
 		return 1
@@ -121,8 +123,8 @@ func run(ctx context.Context, args []string, getenv func(string) string, stdin i
 }
 
 // load reads the configuration; flags are those of serve, by key.
-func (a *app) load(flags map[string][]string) (Config, error) {
-	return loadConfig(a.configFile, flags, a.getenv)
+func (a *app) load(flags map[string][]string) (config.Config, error) {
+	return config.Load(a.configFile, flags, a.getenv)
 }
 
 // output is the --json of administrative commands.

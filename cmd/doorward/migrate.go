@@ -29,10 +29,10 @@ func (m migrateCommand) Run(ctx context.Context, a *app) error {
 	if err != nil {
 		return err
 	}
-	if m.Action == "status" && c.missingDatabase() != "" {
+	if m.Action == "status" && c.MissingDatabase() != "" {
 		c.DatabaseURL = "sqlite::memory:" // where everything is pending, too
 	}
-	store, err := c.openStore(ctx, commandConns)
+	store, err := openStore(ctx, c, commandConns)
 	if err != nil {
 		return err
 	}

@@ -11,6 +11,7 @@ import (
 	"strings"
 	"unicode/utf8"
 
+	"doorward/config/yamlnode"
 	"doorward/oauth/input"
 	"doorward/web/gateway/route"
 
@@ -184,7 +185,7 @@ var methodScopes = map[string]string{
 // read reads the whole document. Only faults without which nothing can be said about the rest end it.
 func (d *openAPI) read() error {
 	if d.root.node.Kind != yaml.MappingNode {
-		return d.root.fault("is %s, not an OpenAPI document; name the one of your API", describe(d.root.node))
+		return d.root.fault("is %s, not an OpenAPI document; name the one of your API", yamlnode.Describe(d.root.node))
 	}
 	var err error
 	if d.top, err = d.mapping(d.root, "the document"); err != nil {
@@ -351,7 +352,7 @@ type securityKey struct {
 // requirements reads a list of requirements, one of which is enough. That nothing is looser than the document holds for
 // each of them alone, so that those that cannot be read are left out where one can be.
 func (d *openAPI) requirements(p place) *requirement {
-	key := securityKey{p.file, deref(p.node)}
+	key := securityKey{p.file, yamlnode.Deref(p.node)}
 	if r, ok := d.security[key]; ok {
 		return r
 	}
@@ -1158,7 +1159,7 @@ func parseSegment(text string) (string, segmentKind, error) {
 		return "", 0, errUnreachable
 	case strings.Contains(text, "*"): // many frameworks write the rest of a path so; an escaped one is only a text
 		return "*", segmentDeep, nil
-	case decoded != "" && checkRoutePath("/"+decoded) != nil, strings.ContainsAny(decoded, "*"), len(decoded) > route.MaxPath/2:
+	case decoded != "" && !isRoutePath("/"+decoded), strings.ContainsAny(decoded, "*"), len(decoded) > route.MaxPath/2:
 		return "*", segmentPartial, nil // what a route cannot have as a text
 	}
 	return decoded, segmentExact, nil
@@ -1180,3 +1181,8 @@ func templateMayBeDeep(text string) bool {
 }
 
 func isControl(c rune) bool { return c < ' ' || c == 0x7f }
+
+func isRoutePath(path string) bool {
+	_, err := route.Parse(path)
+	return err == nil
+}

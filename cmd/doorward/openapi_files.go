@@ -15,6 +15,7 @@ import (
 	"strings"
 	"unicode/utf8"
 
+	"doorward/config/yamlnode"
 	"doorward/oauth/input"
 
 	"go.yaml.in/yaml/v3"
@@ -197,7 +198,7 @@ func (f *openAPIFiles) parse(file *openAPIFile, data []byte) (*yaml.Node, error)
 	case errors.Is(err, io.EOF):
 		return nil, whole.fault("is empty; name the OpenAPI document of your API")
 	case err != nil:
-		line, text := syntaxFault(err)
+		line, text := yamlnode.SyntaxFault(err)
 		return nil, place{file, &yaml.Node{Line: line}}.fault("%s, nor JSON; name the OpenAPI document of your API", text)
 	case len(doc.Content) == 0:
 		return nil, whole.fault("is empty; name the OpenAPI document of your API")
@@ -205,7 +206,7 @@ func (f *openAPIFiles) parse(file *openAPIFile, data []byte) (*yaml.Node, error)
 	if err := decoder.Decode(&second); !errors.Is(err, io.EOF) {
 		return nil, whole.fault("holds a second document after ---; keep one")
 	}
-	return deref(doc.Content[0]), nil
+	return yamlnode.Deref(doc.Content[0]), nil
 }
 
 // countJSON counts the values of valid JSON, about.
@@ -273,13 +274,13 @@ func (r *jsonReader) value() *yaml.Node {
 // mapping reads a mapping, with what its merge keys bring: a name that is written in the mapping itself counts before a
 // merged one, and of several merged mappings the first counts.
 func (f *openAPIFiles) mapping(p place, what string) (*mapping, error) {
-	p.node = deref(p.node)
+	p.node = yamlnode.Deref(p.node)
 	if m, ok := f.mappings[p.node]; ok {
 		return m, m.err
 	}
 	m := &mapping{place: p, index: map[string]int{}, twice: map[string]bool{}}
 	if p.node.Kind != yaml.MappingNode || p.node.ShortTag() != "!!map" {
-		return m, p.fault("%s is %s; a mapping of keys and values belongs there", what, describe(p.node))
+		return m, p.fault("%s is %s; a mapping of keys and values belongs there", what, yamlnode.Describe(p.node))
 	}
 	m.err = p.fault("%s has a merge key that leads back to itself; write the keys out", what)
 	f.mappings[p.node] = m
@@ -291,11 +292,11 @@ func (f *openAPIFiles) fill(m *mapping, what string) error {
 	var merged []place
 	content := m.node.Content
 	for i := 0; i+1 < len(content); i += 2 {
-		key := place{m.file, deref(content[i])}
+		key := place{m.file, yamlnode.Deref(content[i])}
 		if key.node.Kind != yaml.ScalarNode {
-			return key.fault("%s has %s where a key belongs; write a plain name", what, describe(key.node))
+			return key.fault("%s has %s where a key belongs; write a plain name", what, yamlnode.Describe(key.node))
 		}
-		value := place{m.file, deref(content[i+1])}
+		value := place{m.file, yamlnode.Deref(content[i+1])}
 		if key.node.ShortTag() == "!!merge" {
 			merged = append(merged, value)
 			continue
@@ -317,7 +318,7 @@ func (f *openAPIFiles) fill(m *mapping, what string) error {
 	if merged[0].node.Kind == yaml.SequenceNode {
 		sources = nil
 		for _, item := range merged[0].node.Content {
-			sources = append(sources, place{m.file, deref(item)})
+			sources = append(sources, place{m.file, yamlnode.Deref(item)})
 		}
 	}
 	for _, source := range sources {
@@ -376,7 +377,7 @@ func (f *openAPIFiles) layers(p place, what string) ([]*mapping, error) {
 // value follows references to a value that need not be a mapping. Nothing may stand beside these.
 func (f *openAPIFiles) value(p place, what string) (place, error) {
 	for range maxReferences {
-		p.node = deref(p.node)
+		p.node = yamlnode.Deref(p.node)
 		if p.node.Kind != yaml.MappingNode {
 			return p, nil
 		}
@@ -403,7 +404,7 @@ func (f *openAPIFiles) value(p place, what string) (place, error) {
 // follow finds what a reference names: in the same file, or in one in the document's folder or below it.
 func (f *openAPIFiles) follow(ref place, what string) (place, error) {
 	if ref.node.Kind != yaml.ScalarNode || ref.node.ShortTag() != "!!str" {
-		return ref, ref.fault("%s has a $ref that is %s; write a reference, such as \"#/components/…\"", what, describe(ref.node))
+		return ref, ref.fault("%s has a $ref that is %s; write a reference, such as \"#/components/…\"", what, yamlnode.Describe(ref.node))
 	}
 	if f.followed++; f.followed > maxFollowed {
 		return ref, ref.fault("%s is one of more than %d references; write it out", what, maxFollowed)
@@ -458,13 +459,13 @@ func (f *openAPIFiles) follow(ref place, what string) (place, error) {
 
 // step finds a part of a value. Where the value is itself a reference, it is a part of what that leads to.
 func (f *openAPIFiles) step(at place, name, what string) (place, bool) {
-	at.node = deref(at.node)
+	at.node = yamlnode.Deref(at.node)
 	if at.node.Kind == yaml.SequenceNode {
 		i, err := strconv.Atoi(name)
 		if err != nil || i < 0 || i >= len(at.node.Content) || strconv.Itoa(i) != name {
 			return at, false
 		}
-		return place{at.file, deref(at.node.Content[i])}, true
+		return place{at.file, yamlnode.Deref(at.node.Content[i])}, true
 	}
 	for range maxReferences {
 		m, err := f.mapping(at, what)
@@ -498,23 +499,23 @@ func (f *openAPIFiles) list(p place, what string) ([]place, error) {
 		return nil, err
 	}
 	if p.node.Kind != yaml.SequenceNode || p.node.ShortTag() != "!!seq" {
-		return nil, p.fault("%s is %s; a list belongs there", what, describe(p.node))
+		return nil, p.fault("%s is %s; a list belongs there", what, yamlnode.Describe(p.node))
 	}
 	items := make([]place, len(p.node.Content))
 	for i, n := range p.node.Content {
-		items[i] = place{p.file, deref(n)}
+		items[i] = place{p.file, yamlnode.Deref(n)}
 	}
 	return items, nil
 }
 
 // text is a value that is text, or a number or the like as it is written.
 func (f *openAPIFiles) text(p place, what string) (string, error) {
-	p.node = deref(p.node)
+	p.node = yamlnode.Deref(p.node)
 	if p.node.Kind == yaml.ScalarNode {
 		switch p.node.ShortTag() {
 		case "!!str", "!!int", "!!float", "!!bool", "!!timestamp":
 			return p.node.Value, nil
 		}
 	}
-	return "", p.fault("%s is %s; text belongs there", what, describe(p.node))
+	return "", p.fault("%s is %s; text belongs there", what, yamlnode.Describe(p.node))
 }

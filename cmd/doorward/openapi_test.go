@@ -14,6 +14,7 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
+	"doorward/config"
 	"doorward/test/openapi"
 	"doorward/web/gateway/route"
 )
@@ -81,14 +82,15 @@ func checkLoads(t *testing.T, routes []route.Route, notes []string) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	p := newParser(environ(nil))
-	c := defaultConfig()
-	p.document("c.yaml", []byte("resources:\n- id: https://a.example\n  scopes: "+string(listed)+"\n"+indent(string(text), "  ")), p.topLevel(&c))
-	p.check(&c)
-	if len(p.faults) > 0 {
-		t.Fatalf("what is printed does not load:\n%v\n%s", p.faults, text)
+	file := filepath.Join(t.TempDir(), "c.yaml")
+	writeFile(t, file, "resources:\n- id: https://a.example\n  scopes: "+string(listed)+"\n"+indent(string(text), "  "))
+	c, err := config.Load(file, nil, func(string) string { return "" })
+	if err != nil {
+		t.Fatalf("what is printed does not load:\n%v\n%s", err, text)
 	}
-	sameConfig(t, c.Resources[0].Routes, routes)
+	if diff := cmp.Diff(routes, c.Resources[0].API.Routes); diff != "" {
+		t.Errorf("what is printed differs when it is read (-want +got):\n%s", diff)
+	}
 }
 
 const refuseAll = "GET,HEAD,POST,PUT,PATCH,DELETE,OPTIONS"

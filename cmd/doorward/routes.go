@@ -9,6 +9,7 @@ import (
 	"path/filepath"
 	"strings"
 
+	"doorward/config"
 	"doorward/web/gateway/route"
 
 	"go.yaml.in/yaml/v3"
@@ -45,8 +46,8 @@ func (c routesFromOpenAPI) Run(_ context.Context, a *app) error {
 	switch {
 	case err != nil:
 		return err
-	case len(text) > maxConfigBytes:
-		return fmt.Errorf("%s: makes %d routes, more than the %d bytes of a configuration hold; split the API into several resources, or write general routes, such as /v1/**", name, len(routes), maxConfigBytes)
+	case len(text) > config.MaxBytes:
+		return fmt.Errorf("%s: makes %d routes, more than the %d bytes of a configuration hold; split the API into several resources, or write general routes, such as /v1/**", name, len(routes), config.MaxBytes)
 	}
 	if c.JSON {
 		for _, note := range notes {

@@ -11,6 +11,7 @@ import (
 
 	"github.com/prometheus/client_golang/prometheus"
 
+	"doorward/config"
 	"doorward/storage"
 	"doorward/web"
 	"doorward/web/gateway"
@@ -76,8 +77,8 @@ func (s serveCommand) Run(ctx context.Context, a *app) error {
 
 // serve runs a server: it brings the schema up to date, wires, opens the sockets, calls ready with the addresses that
 // it listens on, and answers until ctx is done and what was running has finished.
-func serve(ctx context.Context, c Config, log *slog.Logger, ready func(s *server, addresses []string) error) (err error) {
-	store, err := c.openStore(ctx, 0)
+func serve(ctx context.Context, c config.Config, log *slog.Logger, ready func(s *server, addresses []string) error) (err error) {
+	store, err := openStore(ctx, c, 0)
 	if err != nil {
 		return err
 	}
@@ -111,7 +112,7 @@ func serve(ctx context.Context, c Config, log *slog.Logger, ready func(s *server
 		OAuth:          server.oauth,
 		Identity:       server.identity,
 		Secrets:        server.secrets,
-		APIs:           c.apis(),
+		APIs:           c.APIs(),
 		TrustedProxies: proxies,
 		Log:            log,
 		Metrics:        metrics,

@@ -88,11 +88,11 @@ func alone(t *testing.T, store *storage.Store) *world {
 		Issuer: "http://localhost:8080", TrustedProxies: []netip.Prefix{netip.MustParsePrefix("127.0.0.1/32")},
 		Plans: map[string]limit.Plan{"wide": {Hour: 1_000_000}, "narrow": {Hour: 2}},
 		Resources: []oauth.Resource{
-			{ID: resource, Name: "API", Scopes: scopes, Keys: oauth.KeyRules{Prefix: "sk", Environments: []string{"live", "test"}, DefaultPlan: "wide"}, WorkspaceHeader: "X-Workspace", UserPlan: "wide", ClientPlan: "wide"},
+			{ID: resource, Name: "API", Scopes: scopes, Keys: oauth.KeyRules{Prefix: "sk", Environments: []string{"live", "test"}, DefaultPlan: "wide"}, WorkspaceHeader: "X-Workspace", UserPlan: "wide", ClientPlan: "wide", CORS: []string{page}},
 			{ID: otherResource, Name: "Other", Scopes: scopes, Keys: oauth.KeyRules{Prefix: "ok", Environments: []string{"live"}}, WorkspaceHeader: "X-Workspace"},
 		},
 		APIs: []gateway.API{
-			{ID: resource, Hosts: []string{host}, Upstream: upstream, Builtin: own, CORS: []string{page}, Anonymous: gateway.Concurrency{Total: 5, PerAddress: 3}, Shape: gateway.Shape{ExpiredStatus: gateway.StatusExpired}, Routes: rules},
+			{ID: resource, Hosts: []string{host}, Upstream: upstream, Builtin: own, Anonymous: gateway.Concurrency{Total: 5, PerAddress: 3}, Shape: gateway.Shape{ExpiredStatus: gateway.StatusExpired}, Routes: rules},
 			{ID: otherResource, Hosts: []string{otherHost}, Upstream: upstream, Builtin: own, Shape: gateway.Shape{Name: "nested", Texts: gateway.Texts{Forbidden: "Ça ne va pas 🚪"}}, Routes: rules},
 		},
 	})

@@ -22,12 +22,15 @@ const module = "doorward"
 // new arrow are decisions: they are made here, with a word in docs/decisions when the reason is not plain.
 var arrows = map[string][]string{
 	"cmd/doorward": {
-		"migrations", "oauth", "oauth/apikey", "oauth/identity", "oauth/input", "oauth/limit", "storage", "templates", "web", "web/api",
+		"config", "config/yamlnode", "migrations", "oauth", "oauth/apikey", "oauth/identity", "oauth/input", "oauth/limit", "storage", "templates", "web", "web/api",
 		"web/gateway", "web/gateway/route",
 	},
-	"web":         {"oauth", "oauth/apikey", "oauth/identity", "oauth/limit", "storage", "templates", "web/api", "web/gateway"},
-	"web/api":     {"oauth", "oauth/apikey", "oauth/identity", "oauth/limit", "storage", "web/gateway"},
-	"web/gateway": {"oauth", "oauth/apikey", "oauth/identity", "oauth/limit", "storage", "templates", "web/gateway/route"},
+	// the parser fills the structs of the packages that use them
+	"config":          {"config/yamlnode", "oauth", "oauth/apikey", "oauth/input", "oauth/limit", "web/gateway", "web/gateway/route"},
+	"config/yamlnode": {"oauth/input"},
+	"web":             {"oauth", "oauth/apikey", "oauth/identity", "oauth/limit", "storage", "templates", "web/api", "web/gateway"},
+	"web/api":         {"oauth", "oauth/apikey", "oauth/identity", "oauth/limit", "storage", "web/gateway"},
+	"web/gateway":     {"oauth", "oauth/apikey", "oauth/identity", "oauth/limit", "storage", "templates", "web/gateway/route"},
 	// what a route needs is said in the scopes, roles and kinds of credentials of oauth
 	"web/gateway/route": {"oauth", "oauth/input"},
 	"oauth":             {"oauth/apikey", "oauth/identity", "oauth/input", "oauth/limit", "storage"},
@@ -63,8 +66,8 @@ var owners = map[string][]string{
 	"github.com/gorilla":         {"web"},
 	"github.com/a-h/templ":       {"templates", "web"},
 	"github.com/alecthomas/kong": {"cmd/doorward"},
-	"go.yaml.in/yaml":            {"cmd/doorward"},
-	"net/http":                   {"cmd/doorward", "examples", "oauth", "oauth/identity", "oauth/resource", "web", "web/api", "web/gateway"},
+	"go.yaml.in/yaml":            {"cmd/doorward", "config", "config/yamlnode"},
+	"net/http":                   {"cmd/doorward", "config", "examples", "oauth", "oauth/identity", "oauth/resource", "web", "web/api", "web/gateway"},
 	"testing":                    {},
 }
 

@@ -342,7 +342,7 @@ func TestMetadataOfAnAPIAtTheIssuersAddress(t *testing.T) {
 
 // Pages of the origins in the configuration may call, and read what they are told about limits; others may not.
 func TestH09_PagesOfOtherOrigins(t *testing.T) {
-	s := newSite(t, rules, func(_ *oauth.Resource, a *gateway.API) { a.CORS = []string{"https://app.example.com"} })
+	s := newSite(t, rules, func(r *oauth.Resource, _ *gateway.API) { r.CORS = []string{"https://app.example.com"} })
 	_, key := s.Key(s.Workspace("acme", "", s.Alice), oauth.KeySpec{Scopes: []string{"read"}})
 	preflight := s.call("OPTIONS", "/v1/accounts", "", "", "Origin", "https://app.example.com", "Access-Control-Request-Method", "PUT", "Access-Control-Request-Headers", "authorization,x-workspace")
 	if h := preflight.Header; preflight.Status != http.StatusNoContent || h.Get("Access-Control-Allow-Origin") != "https://app.example.com" || h.Get("Access-Control-Allow-Credentials") != "" ||

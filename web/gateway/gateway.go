@@ -43,7 +43,6 @@ type API struct {
 	Hosts    []string // name, for any port, or name:port, in lower case
 	Upstream *url.URL // where allowed requests go; nil: this server only judges
 	Builtin  []string // paths of this server's own, each with all below it, that the hosts serve before the routes
-	CORS     []string // origins whose pages may call; none: preflights go through the routes
 	Shape    Shape    // of refusals
 	Routes   []route.Route
 	// Loose says that the API takes paths for the same that differ in case or in a slash at their end.
@@ -90,8 +89,8 @@ func New(c Config) (*Gateway, error) {
 		}
 		a.resource, a.table, a.crowd = r, route.NewTable(a.Routes, r.Objects, a.Loose), &crowd{}
 		a.describe(c.OAuth.Issuer())
-		if len(a.CORS) > 0 {
-			a.cors = newCORS(a.CORS)
+		if len(r.CORS) > 0 {
+			a.cors = newCORS(r.CORS)
 		}
 		own := &a
 		for _, host := range a.Hosts {

@@ -137,6 +137,9 @@ type shape struct {
 	body  func(status int, w words, r *Refusal) any
 }
 
+// ShapeNames are the names of all shapes; the first is the default.
+var ShapeNames = []string{"flat", "nested", "envelope"}
+
 // shapes are all shapes by name. What they say word for word is promised by vendors.
 var shapes = map[string]shape{
 	"flat": {

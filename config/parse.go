@@ -1,4 +1,4 @@
-package main
+package config
 
 import (
 	"bytes"
@@ -8,7 +8,6 @@ import (
 	"io/fs"
 	"maps"
 	"os"
-	"regexp"
 	"slices"
 	"strconv"
 	"strings"
@@ -16,6 +15,7 @@ import (
 	"unicode"
 	"unicode/utf8"
 
+	"doorward/config/yamlnode"
 	"doorward/oauth/input"
 
 	"go.yaml.in/yaml/v3"
@@ -23,8 +23,8 @@ import (
 
 // Bounds on what is read, so that a wrong path ends in a sentence and not in a full memory.
 const (
-	maxConfigBytes = 1 << 20
-	maxValueBytes  = 64 << 10
+	MaxBytes      = 1 << 20
+	maxValueBytes = 64 << 10
 )
 
 // parser reads values strictly and collects what is wrong with them. It works on yaml.Node, because decoding into
@@ -37,23 +37,23 @@ type parser struct {
 	origins map[string]origin // by key
 	faulty  map[string]bool   // keys that have a fault already; their first is the one to mend
 	around  map[string]bool   // keys around those
-	faults  faults
+	faults  Faults
 }
 
 func newParser(getenv func(string) string) *parser {
 	return &parser{getenv: getenv, readFile: readFile, origins: map[string]origin{}, faulty: map[string]bool{}, around: map[string]bool{}}
 }
 
-// readFile reads a file of at most maxConfigBytes.
+// readFile reads a file of at most MaxBytes.
 func readFile(name string) ([]byte, error) {
 	f, err := os.Open(name) //nolint:gosec // the operator names the file
 	if err != nil {
 		return nil, err
 	}
 	defer f.Close() //nolint:errcheck // only read
-	data, err := io.ReadAll(io.LimitReader(f, maxConfigBytes+1))
-	if err == nil && len(data) > maxConfigBytes {
-		err = fmt.Errorf("is larger than %d bytes", maxConfigBytes)
+	data, err := io.ReadAll(io.LimitReader(f, MaxBytes+1))
+	if err == nil && len(data) > MaxBytes {
+		err = fmt.Errorf("is larger than %d bytes", MaxBytes)
 	}
 	return data, err
 }
@@ -71,7 +71,7 @@ func (p *parser) fault(key, format string, args ...any) {
 		outer = outer[:max(strings.LastIndexAny(outer, ".["), 0)]
 		p.around[outer] = true
 	}
-	p.faults = append(p.faults, fault{origin: p.origin(key), key: key, text: fmt.Sprintf(format, args...)})
+	p.faults = append(p.faults, Fault{origin: p.origin(key), key: key, text: fmt.Sprintf(format, args...)})
 }
 
 // origin is where key was written or, when it was not, where the nearest thing around it was.
@@ -89,7 +89,7 @@ func (p *parser) origin(key string) origin {
 func (p *parser) document(name string, data []byte, fields map[string]field) {
 	p.source = name
 	whole := func(line int, text string) {
-		p.faults = append(p.faults, fault{origin: origin{source: name, line: line}, text: text})
+		p.faults = append(p.faults, Fault{origin: origin{source: name, line: line}, text: text})
 	}
 	decoder := yaml.NewDecoder(bytes.NewReader(data))
 	var doc yaml.Node
@@ -97,7 +97,7 @@ func (p *parser) document(name string, data []byte, fields map[string]field) {
 	case errors.Is(err, io.EOF):
 		return // an empty file changes nothing
 	case err != nil:
-		line, text := syntaxFault(err)
+		line, text := yamlnode.SyntaxFault(err)
 		whole(line, text)
 		return
 	}
@@ -106,40 +106,19 @@ func (p *parser) document(name string, data []byte, fields map[string]field) {
 	case err == nil:
 		whole(second.Line, "holds a second document; keep one, without ---")
 	case !errors.Is(err, io.EOF):
-		line, text := syntaxFault(err)
+		line, text := yamlnode.SyntaxFault(err)
 		whole(line, text)
 		return
 	}
-	root := deref(doc.Content[0])
+	root := yamlnode.Deref(doc.Content[0])
 	if root.ShortTag() == "!!null" {
 		return
 	}
 	if root.Kind != yaml.MappingNode {
-		whole(root.Line, "is "+describe(root)+"; write keys and values, such as issuer: https://auth.example.com")
+		whole(root.Line, "is "+yamlnode.Describe(root)+"; write keys and values, such as issuer: https://auth.example.com")
 		return
 	}
 	p.mapping(fields)(root, "")
-}
-
-var yamlLine = regexp.MustCompile(`^line (\d+): `)
-
-// syntaxFault takes the line out of a YAML error and adds what usually mends it.
-func syntaxFault(err error) (line int, text string) {
-	text = strings.TrimPrefix(err.Error(), "yaml: ")
-	if m := yamlLine.FindStringSubmatch(text); m != nil {
-		line, _ = strconv.Atoi(m[1])
-		text = text[len(m[0]):]
-	}
-	text = "is not YAML: " + text
-	switch {
-	case strings.Contains(text, "cannot start any token"):
-		text += "; indent with spaces, not tabs, and put a value that starts with @, ` or % in quotes"
-	case strings.Contains(text, "mapping values are not allowed"):
-		text += "; put a value that holds a colon and a space in quotes, and indent the keys of one mapping alike"
-	case strings.Contains(text, "did not find expected"):
-		text += "; check the indentation and the brackets, and put a value such as \"[::1]:8080\" in quotes"
-	}
-	return line, text
 }
 
 // mapping reads a mapping that may hold these keys and no others, each once.
@@ -160,14 +139,14 @@ func (p *parser) mapping(fields map[string]field) field {
 
 // entries calls each for every entry of a mapping, in the order written, and faults names that come twice.
 func (p *parser) entries(n *yaml.Node, key string, each func(name string, value *yaml.Node, key string)) {
-	n = deref(n)
+	n = yamlnode.Deref(n)
 	if n.Kind != yaml.MappingNode {
-		p.fault(key, "is %s; write keys and values under it, or {} for none", describe(n))
+		p.fault(key, "is %s; write keys and values under it, or {} for none", yamlnode.Describe(n))
 		return
 	}
 	first := map[string]int{}
 	for i := 0; i+1 < len(n.Content); i += 2 {
-		name, value := deref(n.Content[i]), n.Content[i+1]
+		name, value := yamlnode.Deref(n.Content[i]), n.Content[i+1]
 		at := name.Value
 		if len(at) > 80 || strings.ContainsFunc(at, func(r rune) bool { return !unicode.IsPrint(r) }) {
 			at = input.Quote(at)
@@ -178,11 +157,11 @@ func (p *parser) entries(n *yaml.Node, key string, each func(name string, value 
 		here := origin{source: p.source, line: name.Line}
 		switch line, twice := first[name.Value]; {
 		case name.Kind != yaml.ScalarNode:
-			p.faults = append(p.faults, fault{origin: here, key: key, text: "has " + describe(name) + " where a key is needed; write a plain name"})
+			p.faults = append(p.faults, Fault{origin: here, key: key, text: "has " + yamlnode.Describe(name) + " where a key is needed; write a plain name"})
 		case name.ShortTag() == "!!merge":
-			p.faults = append(p.faults, fault{origin: here, key: at, text: "is not supported; write the keys out"})
+			p.faults = append(p.faults, Fault{origin: here, key: at, text: "is not supported; write the keys out"})
 		case twice:
-			p.faults = append(p.faults, fault{origin: here, key: at, text: fmt.Sprintf("is written twice, first on line %d; keep one", line)})
+			p.faults = append(p.faults, Fault{origin: here, key: at, text: fmt.Sprintf("is written twice, first on line %d; keep one", line)})
 		default:
 			first[name.Value] = name.Line
 			p.origins[at] = here
@@ -194,7 +173,7 @@ func (p *parser) entries(n *yaml.Node, key string, each func(name string, value 
 // list reads a list. A single plain value is a list of one; an empty one, a list of none; and one that names a
 // variable or a file holds entries separated by white space.
 func (p *parser) list(n *yaml.Node, key string, each field) {
-	n = deref(n)
+	n = yamlnode.Deref(n)
 	switch {
 	case n.Kind == yaml.SequenceNode:
 		for i, item := range n.Content {
@@ -213,7 +192,7 @@ func (p *parser) list(n *yaml.Node, key string, each field) {
 			p.list(words(text, n.Line), key, each)
 		}
 	default:
-		p.fault(key, "is %s; write a list, such as [one, two], or [] for none", describe(n))
+		p.fault(key, "is %s; write a list, such as [one, two], or [] for none", yamlnode.Describe(n))
 	}
 }
 
@@ -226,14 +205,6 @@ func words(text string, line int) *yaml.Node {
 	return n
 }
 
-// deref follows an alias. The fixed depth of the schema bounds how often aliases can nest.
-func deref(n *yaml.Node) *yaml.Node {
-	for n.Kind == yaml.AliasNode {
-		n = n.Alias
-	}
-	return n
-}
-
 // refers says whether a value is env:NAME or file:PATH.
 func refers(n *yaml.Node) bool {
 	return n.ShortTag() == "!!str" && (strings.HasPrefix(n.Value, "env:") || strings.HasPrefix(n.Value, "file:"))
@@ -241,9 +212,9 @@ func refers(n *yaml.Node) bool {
 
 // scalar reads one plain value, from the variable or file it names if it names one.
 func (p *parser) scalar(n *yaml.Node, key string) (text string, ok bool) {
-	n = deref(n)
+	n = yamlnode.Deref(n)
 	if n.Kind != yaml.ScalarNode || n.ShortTag() == "!!null" {
-		p.fault(key, "is %s; write one value, or leave the key out", describe(n))
+		p.fault(key, "is %s; write one value, or leave the key out", yamlnode.Describe(n))
 		return "", false
 	}
 	if !refers(n) {
@@ -281,9 +252,9 @@ func (p *parser) scalar(n *yaml.Node, key string) (text string, ok bool) {
 
 // text reads a value that is text. Numbers, dates and the like must be quoted, so that what is read is what was written.
 func (p *parser) text(n *yaml.Node, key string) (string, bool) {
-	n = deref(n)
+	n = yamlnode.Deref(n)
 	if n.Kind == yaml.ScalarNode && n.ShortTag() != "!!str" && n.ShortTag() != "!!null" {
-		p.fault(key, "is %s; put it in quotes to make it text", describe(n))
+		p.fault(key, "is %s; put it in quotes to make it text", yamlnode.Describe(n))
 		return "", false
 	}
 	text, ok := p.scalar(n, key)
@@ -321,7 +292,7 @@ func (p *parser) many(dst *[]string, check func(string) error) field {
 func (p *parser) scopeNames(dst *[]string) field {
 	return p.texts(dst, func(dst *string) field {
 		return func(n *yaml.Node, key string) {
-			if n = deref(n); refers(n) {
+			if n = yamlnode.Deref(n); refers(n) {
 				*dst = n.Value
 				return
 			}
@@ -369,18 +340,18 @@ func (p *parser) duration(dst *time.Duration, least time.Duration) field {
 }
 
 // number reads a whole number between least and most.
-func (p *parser) number(dst *int64, least, most int64) field {
+func number[T int | int64](p *parser, dst *T, least, most T) field {
 	return func(n *yaml.Node, key string) {
 		text, ok := p.scalar(n, key)
 		if !ok {
 			return
 		}
 		v, err := strconv.ParseInt(text, 10, 64)
-		if err != nil || v < least || v > most {
+		if err != nil || v < int64(least) || v > int64(most) {
 			p.fault(key, "%s is not a whole number from %d to %d; write one without separators", input.Quote(text), least, most)
 			return
 		}
-		*dst = v
+		*dst = T(v)
 	}
 }
 
@@ -404,27 +375,4 @@ func (p *parser) choice(dst **bool) field {
 		p.flag(&chosen)(n, key)
 		*dst = &chosen
 	}
-}
-
-// describe names what a node is, for a sentence that says what was expected instead.
-func describe(n *yaml.Node) string {
-	switch n.Kind {
-	case yaml.MappingNode:
-		return "a mapping of keys and values"
-	case yaml.SequenceNode:
-		return "a list"
-	}
-	switch n.ShortTag() {
-	case "!!null":
-		return "empty"
-	case "!!int", "!!float":
-		return "a number"
-	case "!!bool":
-		return "true or false"
-	case "!!timestamp":
-		return "a date"
-	case "!!str":
-		return "a plain value"
-	}
-	return "a value of type " + input.Quote(n.Tag)
 }

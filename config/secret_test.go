@@ -1,4 +1,4 @@
-package main
+package config
 
 import (
 	"bytes"
@@ -13,7 +13,7 @@ import (
 
 func secretConfig(t *testing.T) Config {
 	t.Helper()
-	c := defaultConfig()
+	c := Default()
 	c.DatabaseURL = "sqlite:" + filepath.Join(t.TempDir(), "data", "doorward.db")
 	return c
 }
@@ -21,30 +21,30 @@ func secretConfig(t *testing.T) Config {
 func TestSecretOfConfigurationIsTaken(t *testing.T) {
 	c := secretConfig(t)
 	c.Secret = []input.Secret{input.Secret(testSecret), input.Secret(testSecret + "2")}
-	got, err := loadSecret(c, false)
+	got, err := MasterSecrets(c, false)
 	if err != nil || len(got) != 2 || string(got[0]) != testSecret || string(got[1]) != testSecret+"2" {
-		t.Errorf("loadSecret gave %d secrets, %v", len(got), err)
+		t.Errorf("MasterSecrets gave %d secrets, %v", len(got), err)
 	}
-	if _, err := os.Stat(c.dataDir()); err == nil {
+	if _, err := os.Stat(c.DataDir()); err == nil {
 		t.Error("the data folder was made")
 	}
 }
 
 func TestSecretIsMadeOnceAndStays(t *testing.T) {
 	c := secretConfig(t)
-	first, err := loadSecret(c, true)
+	first, err := MasterSecrets(c, true)
 	if err != nil || len(first) != 1 || len(first[0]) < 32 {
-		t.Fatalf("loadSecret gave %d secrets, %v", len(first), err)
+		t.Fatalf("MasterSecrets gave %d secrets, %v", len(first), err)
 	}
-	info, err := os.Stat(c.secretFile())
+	info, err := os.Stat(c.SecretFile())
 	if err != nil || info.Mode().Perm() != 0o600 {
 		t.Errorf("the file has mode %v, %v", info.Mode(), err)
 	}
-	again, err := loadSecret(c, false)
+	again, err := MasterSecrets(c, false)
 	if err != nil || !bytes.Equal(again[0], first[0]) {
 		t.Errorf("the second start has another secret, %v", err)
 	}
-	left, err := os.ReadDir(c.dataDir())
+	left, err := os.ReadDir(c.DataDir())
 	if err != nil || len(left) != 1 {
 		t.Errorf("the folder holds %v, %v", left, err)
 	}
@@ -57,7 +57,7 @@ func TestSecretMadeByManyAtOnceIsOne(t *testing.T) {
 	var wg sync.WaitGroup
 	for i := range got {
 		wg.Go(func() {
-			secret, err := loadSecret(c, true)
+			secret, err := MasterSecrets(c, true)
 			if err != nil {
 				t.Error(err)
 				return
@@ -84,13 +84,13 @@ func TestSecretIsNotMade(t *testing.T) {
 		"over one that others read":   {func(t *testing.T, c *Config) { writeSecret(t, c, testSecret, 0o644) }, true, "run: chmod 600"},
 		"over one that is too short":  {func(t *testing.T, c *Config) { writeSecret(t, c, "short", 0o600) }, true, "has 5 bytes and needs 32"},
 		"over one that is empty":      {func(t *testing.T, c *Config) { writeSecret(t, c, "", 0o600) }, true, "has 0 bytes and needs 32"},
-		"where a folder has its name": {func(t *testing.T, c *Config) { mkdir(t, c.secretFile()) }, true, "is a directory"},
+		"where a folder has its name": {func(t *testing.T, c *Config) { mkdir(t, c.SecretFile()) }, true, "is a directory"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			c := secretConfig(t)
 			tc.change(t, &c)
-			if _, err := loadSecret(c, tc.empty); err == nil || !strings.Contains(err.Error(), tc.want) {
-				t.Errorf("loadSecret gave %v, want %q", err, tc.want)
+			if _, err := MasterSecrets(c, tc.empty); err == nil || !strings.Contains(err.Error(), tc.want) {
+				t.Errorf("MasterSecrets gave %v, want %q", err, tc.want)
 			}
 		})
 	}
@@ -98,8 +98,8 @@ func TestSecretIsNotMade(t *testing.T) {
 
 func writeSecret(t *testing.T, c *Config, text string, mode os.FileMode) {
 	t.Helper()
-	mkdir(t, c.dataDir())
-	if err := os.WriteFile(c.secretFile(), []byte(text), mode); err != nil {
+	mkdir(t, c.DataDir())
+	if err := os.WriteFile(c.SecretFile(), []byte(text), mode); err != nil {
 		t.Fatal(err)
 	}
 }
@@ -115,7 +115,7 @@ func TestDataFolderIsThatOfTheSQLiteFile(t *testing.T) {
 	for url, want := range map[string]string{
 		"sqlite:data/doorward.db": "data/secret", "sqlite:/srv/d.db": "/srv/secret", "sqlite:d.db": "secret", "postgres://h/d": "data/secret",
 	} {
-		if got := (Config{DatabaseURL: url}).secretFile(); got != want {
+		if got := (Config{DatabaseURL: url}).SecretFile(); got != want {
 			t.Errorf("secret of %s is in %s, want %s", url, got, want)
 		}
 	}

@@ -1,4 +1,4 @@
-package main
+package config
 
 import (
 	"bytes"
@@ -27,7 +27,7 @@ func (p *parser) check(c *Config) {
 	if err != nil {
 		return // only a value that has its fault already
 	}
-	if len(c.Secret) == 0 && !isLoopback(issuer.Hostname()) && p.clean("secret") && p.clean("issuer") {
+	if len(c.Secret) == 0 && !IsLoopback(issuer.Hostname()) && p.clean("secret") && p.clean("issuer") {
 		p.fault("secret", "is empty, and with an issuer that other machines reach it must be written where every node reads the same; %s, and write it here or in %s", howToSecret, variable("secret"))
 	}
 	if c.DatabaseMigrateURL != "" && strings.HasPrefix(c.DatabaseURL, "sqlite:") {
@@ -77,17 +77,18 @@ func sameListener(a, b string) bool {
 	if errA != nil || errB != nil || portA != portB || portA == "0" {
 		return false
 	}
-	return hostA == hostB || isEveryAddress(hostA) || isEveryAddress(hostB)
+	return hostA == hostB || IsEveryAddress(hostA) || IsEveryAddress(hostB)
 }
 
-// isEveryAddress says whether a listener's host means all addresses of the machine.
-func isEveryAddress(host string) bool {
+// IsEveryAddress says whether a listener's host means all addresses of the machine.
+func IsEveryAddress(host string) bool {
 	addr, err := netip.ParseAddr(host)
 	return host == "" || (err == nil && addr.IsUnspecified())
 }
 
 func (p *parser) checkLifetimes(c *Config) {
-	t := c.Tokens
+	t := c.Lifetimes
+	c.TokenLimits.UnlimitedChanges = c.TokenLimits.ClientRequests == 0
 	if t.Code > 10*time.Minute {
 		p.fault("tokens.code_lifetime", "is longer than 10m, the most that RFC 6749 recommends; write 60s")
 	}
@@ -108,16 +109,16 @@ func (p *parser) checkResource(c *Config, r Resource, at string) {
 	if r.ID == "" {
 		p.fault(at+".id", "is missing; write the URI of the API, such as https://api.example.com")
 	}
-	if r.Upstream != "" && len(r.Hosts) == 0 && p.clean(at+".hosts") {
+	if r.API.Upstream != nil && len(r.API.Hosts) == 0 && p.clean(at+".hosts") {
 		p.fault(at+".upstream", "is never reached without hosts; write the names under which Doorward answers for this API, such as hosts: [api.example.com]")
 	}
-	if u, err := url.Parse(r.Upstream); err == nil && r.Upstream != "" {
+	if u := r.API.Upstream; u != nil {
 		port := u.Port()
 		if port == "" {
 			port = defaultPort(u.Scheme)
 		}
 		for _, listen := range c.Listen {
-			if sameListener(net.JoinHostPort(u.Hostname(), port), listen) && (isLoopback(u.Hostname()) || !isEveryAddress(hostOf(listen))) {
+			if sameListener(net.JoinHostPort(u.Hostname(), port), listen) && (IsLoopback(u.Hostname()) || !IsEveryAddress(HostOf(listen))) {
 				p.fault(at+".upstream", "is where Doorward itself listens, so requests would go round for ever; write the address of the API")
 			}
 		}
@@ -132,13 +133,13 @@ func (p *parser) checkResource(c *Config, r Resource, at string) {
 	for i, t := range r.TrustedIssuers {
 		key := fmt.Sprintf("%s.trusted_issuers[%d]", at, i)
 		p.checkTrustedIssuer(c, r, t, key)
-		if j := slices.IndexFunc(r.TrustedIssuers[:i], func(earlier TrustedIssuer) bool { return takesAll(earlier, t) }); j >= 0 && p.clean(key) {
+		if j := slices.IndexFunc(r.TrustedIssuers[:i], func(earlier oauth.TrustedIssuer) bool { return takesAll(earlier, t) }); j >= 0 && p.clean(key) {
 			p.fault(key, "is never reached, because trusted_issuers[%d] before it accepts the same tokens; leave one of them out, or move the narrower one up", j)
 		}
 	}
 }
 
-func hostOf(listen string) string {
+func HostOf(listen string) string {
 	host, _ := splitHost(listen)
 	return host
 }
@@ -231,7 +232,7 @@ func (p *parser) checkScopeUse(c catalogue, key, name, path string) {
 	object, action, qualified := strings.Cut(name, ":")
 	qualified = qualified && !strings.Contains(action, ":") && !strings.HasPrefix(action, "//")
 	switch {
-	case name == reservedScope:
+	case name == oauth.ScopeIntrospect:
 		p.fault(key, "introspect is built in and opens no route; write a scope of this resource")
 	case c.known[name]:
 	case !qualified:
@@ -249,11 +250,11 @@ func (p *parser) checkScopeUse(c catalogue, key, name, path string) {
 
 // checkRoutes checks each route, and that those before it leave it something.
 func (p *parser) checkRoutes(r Resource, at string) {
-	if r.Paths == pathsLoose {
+	if r.API.Loose {
 		p.checkObjectCase(r, strings.TrimSuffix(at, "routes")+"objects")
 	}
-	scopes, table := newCatalogue(r), route.NewTable(nil, r.Objects, r.Paths == pathsLoose)
-	for i, one := range r.Routes {
+	scopes, table := newCatalogue(r), route.NewTable(nil, r.Objects, r.API.Loose)
+	for i, one := range r.API.Routes {
 		key := fmt.Sprintf("%s[%d]", at, i)
 		if one.Path == "" {
 			p.fault(key+".path", "is missing; write one, such as /v1/**")
@@ -281,7 +282,7 @@ func (p *parser) takeAll(r Resource, at string, earlier []int) string {
 	const most = 3
 	var names []string
 	for _, i := range earlier[:min(most, len(earlier))] {
-		names = append(names, nameRoute(at, i, r.Routes[i], p.origin))
+		names = append(names, nameRoute(at, i, r.API.Routes[i], p.origin))
 	}
 	switch {
 	case len(earlier) == 1:
@@ -329,7 +330,7 @@ func (p *parser) checkRoute(c catalogue, one route.Route, at string) {
 	}
 }
 
-func (p *parser) checkTrustedIssuer(c *Config, r Resource, t TrustedIssuer, at string) {
+func (p *parser) checkTrustedIssuer(c *Config, r Resource, t oauth.TrustedIssuer, at string) {
 	switch {
 	case t.Issuer == "":
 		p.fault(at+".issuer", "is missing; write the URL that stands in iss of the tokens")
@@ -367,7 +368,7 @@ func (p *parser) checkTrustedIssuer(c *Config, r Resource, t TrustedIssuer, at s
 
 // takesAll reports whether every token that a second entry accepts is accepted by the first, so that the second decides
 // about none.
-func takesAll(first, second TrustedIssuer) bool {
+func takesAll(first, second oauth.TrustedIssuer) bool {
 	holds := func(list, part []string) bool { // no list is no condition
 		return len(list) == 0 || len(part) > 0 && !slices.ContainsFunc(part, func(x string) bool { return !slices.Contains(list, x) })
 	}
@@ -382,7 +383,7 @@ func (p *parser) checkHosts(issuer *url.URL, r Resource, index int, seen map[str
 	if issuerPort == "" {
 		issuerPort = defaultPort(issuer.Scheme)
 	}
-	for i, host := range r.Hosts {
+	for i, host := range r.API.Hosts {
 		key := fmt.Sprintf("resources[%d].hosts[%d]", index, i)
 		name, port := splitHost(host)
 		if name == issuer.Hostname() && (port == "" || port == issuerPort) && p.clean("issuer") {
@@ -424,7 +425,7 @@ func (p *parser) checkKeyPrefixes(c *Config) {
 		at := fmt.Sprintf("resources[%d]", i)
 		key := at + ".keys.prefix"
 		own := make([]taken, 0, 2)
-		for _, kind := range r.Keys.Kinds {
+		for _, kind := range r.Keys.Environments {
 			text := r.Keys.Prefix + "_" + kind + "_"
 			for _, other := range all {
 				if strings.HasPrefix(text, other.text) || strings.HasPrefix(other.text, text) {

@@ -1,4 +1,4 @@
-package main
+package config
 
 import (
 	"cmp"
@@ -21,14 +21,14 @@ func (o origin) String() string {
 	return fmt.Sprintf("%s:%d", o.source, o.line)
 }
 
-// fault is one thing wrong with the configuration, as a sentence about a key.
-type fault struct {
+// Fault is one thing wrong with the configuration, as a sentence about a key.
+type Fault struct {
 	origin origin
 	key    string // such as resources[0].routes[2].path; empty for a file as a whole
 	text   string
 }
 
-func (f fault) String() string {
+func (f Fault) String() string {
 	var b strings.Builder
 	for _, part := range []string{f.origin.String(), f.key} {
 		if part != "" {
@@ -38,10 +38,10 @@ func (f fault) String() string {
 	return b.String() + f.text
 }
 
-// faults is everything wrong with a configuration: one line each, so that an operator mends all of it at once.
-type faults []fault
+// Faults is everything wrong with a configuration: one line each, so that an operator mends all of it at once.
+type Faults []Fault
 
-func (f faults) Error() string {
+func (f Faults) Error() string {
 	lines := make([]string, len(f))
 	for i, one := range f {
 		lines[i] = one.String()
@@ -50,8 +50,8 @@ func (f faults) Error() string {
 }
 
 // sorted puts the faults of a file into the order of its lines, after those of flags and variables.
-func (f faults) sorted() faults {
-	slices.SortStableFunc(f, func(a, b fault) int { return cmp.Compare(a.origin.line, b.origin.line) })
+func (f Faults) sorted() Faults {
+	slices.SortStableFunc(f, func(a, b Fault) int { return cmp.Compare(a.origin.line, b.origin.line) })
 	return f
 }
 

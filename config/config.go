@@ -1,17 +1,22 @@
-package main
+package config
 
 import (
 	"bytes"
-	"cmp"
+	"errors"
 	"fmt"
+	"io/fs"
 	"net/netip"
+	"os"
 	"path/filepath"
 	"slices"
 	"strings"
 	"time"
 
 	"doorward/oauth"
+	"doorward/oauth/apikey"
 	"doorward/oauth/input"
+	"doorward/oauth/limit"
+	"doorward/web/gateway"
 	"doorward/web/gateway/route"
 
 	"go.yaml.in/yaml/v3"
@@ -37,106 +42,21 @@ type Config struct {
 	RedirectSchemes []string
 	// SignUp is closed.
 	SignUp string
-	// Tokens are the lifetimes of what the token endpoint gives, and how much of it one client may have.
-	Tokens Tokens
+	// Lifetimes are those of codes and tokens, and TokenLimits how many tokens one client may have.
+	Lifetimes   oauth.Lifetimes
+	TokenLimits oauth.TokenLimits
 	// AuditRetention and UsageRetention say how long audit events and usage are kept.
 	AuditRetention, UsageRetention time.Duration
 	// Plans are the rate-limit plans by name.
-	Plans map[string]Plan
+	Plans map[string]limit.Plan
 	// PlansBy says who sets the plan of a workspace: administrators or owners.
 	PlansBy string
 	// Resources are the APIs that tokens and keys are for; the first is the default. There is at least one.
 	Resources []Resource
 }
 
-// Tokens are the lifetimes of codes and tokens, and their bounds.
-type Tokens struct {
-	Access             time.Duration
-	Refresh            time.Duration // idle
-	RefreshAbsolute    time.Duration // of the whole family
-	RefreshReuseWindow time.Duration // 0 forbids repeats
-	Code               time.Duration
-	ClientRequests     int64 // token requests of a client for itself in a minute; 0: no limit
-	ClientLive         int64 // live tokens of a client for itself; 0: no limit
-}
-
-// Plan holds the windows of a rate limit in requests; 0 means unlimited.
-type Plan struct {
-	Hour, Day int64
-	Burst     int64 // depth of a bucket that refills over one minute
-}
-
-// Resource is an API for which tokens and keys are issued: a protected resource (RFC 6749 §1.1, RFC 8707).
-type Resource struct {
-	ID              string // the audience, an absolute URI
-	Name            string
-	Hosts           []string   // name or name:port, in lower case
-	Upstream        string     // empty: Doorward forwards nothing
-	Builtin         []string   // which of our own paths its hosts serve
-	CORS            []string   // nil: preflights go through the routes
-	Tokens          string     // opaque or jwt
-	Errors          string     // flat, nested or envelope
-	ErrorTexts      ErrorTexts // complete: what is left out has the words of the shape
-	ExpiredStatus   int64      // 401 or 419
-	WorkspaceHeader string
-	AnonymousPlan   string // empty: 401s are not counted
-	Anonymous       Concurrency
-	UserPlan        string // empty: no limit
-	ClientPlan      string // empty: no limit
-	Scopes          []Scope
-	Objects         []string
-	Keys            Keys
-	Paths           string // how the API compares paths: exact or loose
-	Routes          []route.Route
-	TrustedIssuers  []TrustedIssuer
-}
-
-// Concurrency bounds the requests under way at once to public routes; 0 is no bound.
-type Concurrency struct{ Total, PerAddress int64 }
-
-// How an API compares the paths of requests with its own.
-const (
-	pathsExact = "exact"
-	pathsLoose = "loose" // without regard to case and to a slash at the end
-)
-
-// ErrorTexts are the messages of 401, of 401 or 419 for an expired credential, and of 403.
-type ErrorTexts struct{ Unauthorized, Expired, Forbidden string }
-
-// Scope is one entry of a resource's catalogue (RFC 6749 §3.3).
-type Scope struct {
-	Name     string
-	Text     string   // what the consent page says
-	Implies  []string // further scopes that this one covers
-	UserOnly bool     // counts only where a user acts
-	// Dangerous asks people for a fresh proof before they allow it; nil: as its name and what it implies suggest.
-	Dangerous *bool
-}
-
-// Keys says what the API keys of a resource look like and how they are limited.
-type Keys struct {
-	Prefix                string
-	Kinds                 []string // live, test; none: the resource has no API keys
-	DefaultPlan, TestPlan string
-	MaxLifetime           time.Duration // 0: no bound
-	NewText               string        // on the button of the dashboard that leads to a new key; empty: its own words
-}
-
-// TrustedIssuer is a foreign issuer whose JWTs count as credentials, or one of several entries for it: a token must satisfy
-// one of them as a whole. Exactly one of HS256Secret and JWKSURL is set.
-type TrustedIssuer struct {
-	Issuer      string
-	Audiences   []string // nil: tokens have no aud
-	ClientIDs   []string // nil: client_id is not looked at
-	HS256Secret input.Secret
-	JWKSURL     string
-	Algorithms  []string // for JWKSURL
-	Scopes      []string
-	Plan        string
-}
-
-// defaultConfig is what holds where nothing is written; the resources come after the issuer is known.
-func defaultConfig() Config {
+// Default is what holds where nothing is written; the resources come after the issuer is known.
+func Default() Config {
 	return Config{
 		Issuer:             "http://localhost:8080",
 		Listen:             []string{"127.0.0.1:8080"},
@@ -147,69 +67,30 @@ func defaultConfig() Config {
 		TrustedProxies:     nil,
 		RedirectSchemes:    nil,
 		SignUp:             "closed",
-		Tokens: Tokens{
+		Lifetimes: oauth.Lifetimes{
 			Access:             time.Hour,
 			Refresh:            7 * input.Day,
 			RefreshAbsolute:    30 * input.Day,
 			RefreshReuseWindow: 10 * time.Second,
 			Code:               time.Minute,
-			ClientRequests:     600,
-			ClientLive:         10_000,
 		},
+		TokenLimits:    oauth.TokenLimits{ClientRequests: 600, ClientLive: 10_000, UnlimitedChanges: false},
 		AuditRetention: 400 * input.Day,
 		UsageRetention: 400 * input.Day,
-		Plans:          map[string]Plan{},
+		Plans:          map[string]limit.Plan{},
 		PlansBy:        "administrators",
 		Resources:      nil,
 	}
 }
 
-// shapeTexts are the words of each error shape, for the texts that a resource leaves out.
-var shapeTexts = map[string]ErrorTexts{
-	"flat":     {Unauthorized: "Invalid or missing API key", Expired: "Invalid or missing API key", Forbidden: "Insufficient permissions"},
-	"nested":   {Unauthorized: "Invalid API key", Expired: "Invalid API key", Forbidden: "Insufficient permissions"},
-	"envelope": {Unauthorized: "The provided API key is invalid", Expired: "The API key has expired", Forbidden: "Insufficient permissions"},
+// Setting is a top-level key that is also a variable DOORWARD_KEY and, but for secret, a flag of serve.
+type Setting struct {
+	Key  string
+	List bool // white space separates the entries in the variable
 }
 
-// defaultResource is the resource that exists when none is written, and what a written one leaves out.
-func defaultResource(id string) Resource {
-	return Resource{
-		ID:              id,
-		Name:            id,
-		Hosts:           nil,
-		Upstream:        "",
-		Builtin:         []string{"/oauth/token", "/oauth/revoke", "/oauth/introspect", "/v1/api-keys", "/v1/auth/test", "/api/auth/me", "/api/me"},
-		CORS:            nil,
-		Tokens:          "opaque",
-		Errors:          "flat",
-		ErrorTexts:      shapeTexts["flat"],
-		ExpiredStatus:   401,
-		WorkspaceHeader: "X-Workspace",
-		AnonymousPlan:   "",
-		Anonymous:       Concurrency{Total: 1000, PerAddress: 100},
-		UserPlan:        "",
-		ClientPlan:      "",
-		Scopes: []Scope{
-			{Name: "read", Text: "Read your data", Implies: nil, UserOnly: false, Dangerous: nil},
-			{Name: "write", Text: "Create and change your data", Implies: nil, UserOnly: false, Dangerous: nil},
-			{Name: "delete", Text: "Delete your data", Implies: nil, UserOnly: false, Dangerous: nil},
-			{Name: "admin", Text: "Everything", Implies: []string{"read", "write", "delete"}, UserOnly: false, Dangerous: nil},
-		},
-		Objects:        nil,
-		Keys:           Keys{Prefix: "sk", Kinds: []string{"live", "test"}, DefaultPlan: "", TestPlan: "", MaxLifetime: 0, NewText: ""},
-		Paths:          pathsExact,
-		Routes:         nil,
-		TrustedIssuers: nil,
-	}
-}
-
-// setting is a top-level key that is also a variable DOORWARD_KEY and, but for secret, a flag of serve.
-type setting struct {
-	key  string
-	list bool // white space separates the entries in the variable
-}
-
-var settings = []setting{
+// Settings are all of them.
+var Settings = []Setting{
 	{"issuer", false},
 	{"listen", true},
 	{"admin_listen", false},
@@ -228,41 +109,43 @@ var settings = []setting{
 var fileOnly = []string{"tokens", "plans", "resources"}
 
 func variable(key string) string { return "DOORWARD_" + strings.ToUpper(key) }
-func flagName(key string) string { return "--" + strings.ReplaceAll(key, "_", "-") }
 
-// loadConfig reads the file at path (none when empty), the variables and the flags given, by key. It changes nothing
+// FlagName is the flag of a setting.
+func FlagName(key string) string { return "--" + strings.ReplaceAll(key, "_", "-") }
+
+// Load reads the file at path (none when empty), the variables and the flags given, by key. It changes nothing
 // and returns every fault at once, as faults. An empty variable counts as not set, as containers pass it on.
-func loadConfig(path string, flags map[string][]string, getenv func(string) string) (Config, error) {
-	c, _, err := parseConfig(path, flags, getenv)
+func Load(path string, flags map[string][]string, getenv func(string) string) (Config, error) {
+	c, _, err := parse(path, flags, getenv)
 	return c, err
 }
 
-// parseConfig does what loadConfig does and tells where each key was written.
-func parseConfig(path string, flags map[string][]string, getenv func(string) string) (Config, func(key string) origin, error) {
+// parse does what Load does and tells where each key was written.
+func parse(path string, flags map[string][]string, getenv func(string) string) (Config, func(key string) origin, error) {
 	p := newParser(getenv)
-	c := defaultConfig()
+	c := Default()
 	fields := p.topLevel(&c)
 	ignore := func(*yaml.Node, string) {}
 
-	for _, s := range settings {
-		given, source := flags[s.key], flagName(s.key)
-		_, isFlag := flags[s.key]
-		if text := getenv(variable(s.key)); !isFlag && text != "" {
-			given, source = []string{text}, variable(s.key)
-			if s.list && !strings.HasPrefix(text, "env:") && !strings.HasPrefix(text, "file:") {
+	for _, s := range Settings {
+		given, source := flags[s.Key], FlagName(s.Key)
+		_, isFlag := flags[s.Key]
+		if text := getenv(variable(s.Key)); !isFlag && text != "" {
+			given, source = []string{text}, variable(s.Key)
+			if s.List && !strings.HasPrefix(text, "env:") && !strings.HasPrefix(text, "file:") {
 				given = strings.Fields(text)
 			}
 		} else if !isFlag {
 			continue
 		}
 		p.source = source
-		p.origins[s.key] = origin{source: source, line: 0}
-		fields[s.key](written(given), s.key)
-		fields[s.key] = ignore // a value that is beaten is not even looked up
+		p.origins[s.Key] = origin{source: source, line: 0}
+		fields[s.Key](written(given), s.Key)
+		fields[s.Key] = ignore // a value that is beaten is not even looked up
 	}
 	for _, key := range fileOnly {
 		if getenv(variable(key)) != "" {
-			p.faults = append(p.faults, fault{origin: origin{source: variable(key), line: 0}, key: key, text: "is not a variable; write it in the file that --config names"})
+			p.faults = append(p.faults, Fault{origin: origin{source: variable(key), line: 0}, key: key, text: "is not a variable; write it in the file that --config names"})
 		}
 	}
 	if path != "" {
@@ -312,20 +195,20 @@ func (p *parser) topLevel(c *Config) map[string]field {
 		"audit_retention":      p.duration(&c.AuditRetention, input.Day),
 		"usage_retention":      p.duration(&c.UsageRetention, input.Day),
 		"tokens": p.mapping(map[string]field{
-			"access_lifetime":           p.duration(&c.Tokens.Access, time.Second),
-			"refresh_lifetime":          p.duration(&c.Tokens.Refresh, time.Second),
-			"refresh_absolute_lifetime": p.duration(&c.Tokens.RefreshAbsolute, time.Second),
-			"refresh_reuse_window":      p.duration(&c.Tokens.RefreshReuseWindow, 0),
-			"code_lifetime":             p.duration(&c.Tokens.Code, time.Second),
-			"client_requests":           p.number(&c.Tokens.ClientRequests, 0, 1_000_000),
-			"client_live":               p.number(&c.Tokens.ClientLive, 0, 10_000_000),
+			"access_lifetime":           p.duration(&c.Lifetimes.Access, time.Second),
+			"refresh_lifetime":          p.duration(&c.Lifetimes.Refresh, time.Second),
+			"refresh_absolute_lifetime": p.duration(&c.Lifetimes.RefreshAbsolute, time.Second),
+			"refresh_reuse_window":      p.duration(&c.Lifetimes.RefreshReuseWindow, 0),
+			"code_lifetime":             p.duration(&c.Lifetimes.Code, time.Second),
+			"client_requests":           number(p, &c.TokenLimits.ClientRequests, 0, 1_000_000),
+			"client_live":               number(p, &c.TokenLimits.ClientLive, 0, 10_000_000),
 		}),
 		"plans": func(n *yaml.Node, key string) {
 			p.entries(n, key, func(name string, n *yaml.Node, key string) {
 				if err := checkPlanName(name); err != nil {
 					p.fault(key, "%v", err)
 				}
-				var plan Plan
+				var plan limit.Plan
 				p.mapping(map[string]field{
 					"hour":  p.window(&plan.Hour),
 					"day":   p.window(&plan.Day),
@@ -340,37 +223,36 @@ func (p *parser) topLevel(c *Config) map[string]field {
 	}
 }
 
-// mostRequests bounds a window so that no sum of them overflows.
-const mostRequests = 1_000_000_000
+// maxRequests bounds a window so that no sum of them overflows.
+const maxRequests = 1_000_000_000
 
 // window reads a number of requests; none at all is written by leaving it out.
-func (p *parser) window(dst *int64) field { return p.number(dst, 1, mostRequests) }
+func (p *parser) window(dst *int64) field { return number(p, dst, 1, maxRequests) }
 
 // resource reads one entry of resources over the defaults.
 func (p *parser) resource(n *yaml.Node, key string) Resource {
 	r := defaultResource("")
 	r.Keys.Prefix = "" // see deriveKeyPrefixes
-	r.ErrorTexts = ErrorTexts{Unauthorized: "", Expired: "", Forbidden: ""}
 	p.mapping(map[string]field{
 		"id":       p.one(&r.ID, checkResourceID),
 		"name":     p.one(&r.Name, checkText),
-		"hosts":    p.many(&r.Hosts, checkHost),
-		"upstream": p.one(&r.Upstream, orEmpty(checkUpstream)),
-		"builtin":  p.many(&r.Builtin, oneOf(builtinPaths...)),
+		"hosts":    p.many(&r.API.Hosts, checkHost),
+		"upstream": p.upstream(&r.API.Upstream),
+		"builtin":  p.many(&r.API.Builtin, oneOf(builtinPaths...)),
 		"cors":     p.many(&r.CORS, checkOrigin),
-		"tokens":   p.one(&r.Tokens, oneOf("opaque", "jwt")),
-		"errors":   p.one(&r.Errors, oneOf("flat", "nested", "envelope")),
+		"tokens":   p.either(&r.JWT, "opaque", "jwt"),
+		"errors":   p.one(&r.API.Shape.Name, oneOf(gateway.ShapeNames...)),
 		"error_texts": p.mapping(map[string]field{
-			"unauthorized": p.one(&r.ErrorTexts.Unauthorized, checkText),
-			"expired":      p.one(&r.ErrorTexts.Expired, checkText),
-			"forbidden":    p.one(&r.ErrorTexts.Forbidden, checkText),
+			"unauthorized": p.one(&r.API.Shape.Texts.Unauthorized, checkText),
+			"expired":      p.one(&r.API.Shape.Texts.Expired, checkText),
+			"forbidden":    p.one(&r.API.Shape.Texts.Forbidden, checkText),
 		}),
-		"expired_status":   p.expiredStatus(&r.ExpiredStatus),
+		"expired_status":   p.expiredStatus(&r.API.Shape.ExpiredStatus),
 		"workspace_header": p.one(&r.WorkspaceHeader, checkHeader),
 		"anonymous_plan":   p.one(&r.AnonymousPlan, nil),
 		"anonymous_concurrency": p.mapping(map[string]field{
-			"total":       p.number(&r.Anonymous.Total, 0, 1_000_000),
-			"per_address": p.number(&r.Anonymous.PerAddress, 0, 1_000_000),
+			"total":       number(p, &r.API.Anonymous.Total, 0, 1_000_000),
+			"per_address": number(p, &r.API.Anonymous.PerAddress, 0, 1_000_000),
 		}),
 		"user_plan":   p.one(&r.UserPlan, nil),
 		"client_plan": p.one(&r.ClientPlan, nil),
@@ -378,15 +260,15 @@ func (p *parser) resource(n *yaml.Node, key string) Resource {
 		"objects":     p.many(&r.Objects, input.ObjectName),
 		"keys": p.mapping(map[string]field{
 			"prefix":       p.one(&r.Keys.Prefix, checkKeyPrefix),
-			"kinds":        p.many(&r.Keys.Kinds, oneOf("live", "test")),
+			"kinds":        p.many(&r.Keys.Environments, oneOf(apikey.Live, apikey.Test)),
 			"default_plan": p.one(&r.Keys.DefaultPlan, nil),
 			"test_plan":    p.one(&r.Keys.TestPlan, nil),
 			"max_lifetime": p.duration(&r.Keys.MaxLifetime, 0),
 			"new_text":     p.one(&r.Keys.NewText, checkText),
 		}),
-		"paths": p.one(&r.Paths, oneOf(pathsExact, pathsLoose)),
+		"paths": p.either(&r.API.Loose, "exact", "loose"),
 		"routes": func(n *yaml.Node, key string) {
-			p.list(n, key, func(n *yaml.Node, key string) { r.Routes = append(r.Routes, p.route(n, key)) })
+			p.list(n, key, func(n *yaml.Node, key string) { r.API.Routes = append(r.API.Routes, p.route(n, key)) })
 		},
 		"trusted_issuers": func(n *yaml.Node, key string) {
 			p.list(n, key, func(n *yaml.Node, key string) { r.TrustedIssuers = append(r.TrustedIssuers, p.trustedIssuer(n, key)) })
@@ -395,27 +277,19 @@ func (p *parser) resource(n *yaml.Node, key string) Resource {
 	if r.Name == "" {
 		r.Name = r.ID
 	}
-	words := shapeTexts[r.Errors]
-	r.ErrorTexts = ErrorTexts{
-		Unauthorized: cmp.Or(r.ErrorTexts.Unauthorized, words.Unauthorized),
-		Expired:      cmp.Or(r.ErrorTexts.Expired, words.Expired),
-		Forbidden:    cmp.Or(r.ErrorTexts.Forbidden, words.Forbidden),
-	}
-	if len(r.CORS) == 0 {
-		r.CORS = nil
-	}
+	r.API.ID = r.ID
 	return r
 }
 
 // scopes reads a catalogue in the order written, which is the order of the consent page.
-func (p *parser) scopes(dst *[]Scope) field {
+func (p *parser) scopes(dst *[]oauth.Scope) field {
 	return func(n *yaml.Node, key string) {
 		*dst = nil
 		p.entries(n, key, func(name string, n *yaml.Node, key string) {
 			if err := input.ScopeName(name); err != nil {
 				p.fault(key, "%v", err)
 			}
-			s := Scope{Name: name, Text: "", Implies: nil, UserOnly: false, Dangerous: nil}
+			s := oauth.Scope{Name: name}
 			p.mapping(map[string]field{
 				"text":      p.one(&s.Text, checkText),
 				"implies":   p.scopeNames(&s.Implies),
@@ -435,15 +309,15 @@ func (p *parser) route(n *yaml.Node, key string) route.Route {
 		"scopes":      p.scopeNames(&r.Scopes),
 		"credentials": p.many(&r.Credentials, oneOf(oauth.Kinds...)),
 		"role":        p.one(&r.Role, oneOf(oauth.Roles...)),
-		"cost":        p.number(&r.Cost, 0, 1000),
+		"cost":        number(p, &r.Cost, 0, 1000),
 		"public":      p.flag(&r.Public),
 		"refuse":      p.flag(&r.Refuse),
 	})(n, key)
 	return r
 }
 
-func (p *parser) trustedIssuer(n *yaml.Node, key string) TrustedIssuer {
-	var t TrustedIssuer
+func (p *parser) trustedIssuer(n *yaml.Node, key string) oauth.TrustedIssuer {
+	var t oauth.TrustedIssuer
 	p.mapping(map[string]field{
 		"issuer":       p.one(&t.Issuer, checkForeignIssuer),
 		"audience":     p.many(&t.Audiences, checkText),
@@ -458,7 +332,7 @@ func (p *parser) trustedIssuer(n *yaml.Node, key string) TrustedIssuer {
 }
 
 // expiredStatus reads 401, or 419 where a vendor promised it.
-func (p *parser) expiredStatus(dst *int64) field {
+func (p *parser) expiredStatus(dst *int) field {
 	return func(n *yaml.Node, key string) {
 		switch text, ok := p.scalar(n, key); {
 		case !ok:
@@ -538,13 +412,26 @@ func (p *parser) prefixes(dst *[]netip.Prefix) field {
 	}
 }
 
-// dataDir is the folder of what is kept beside the database: that of the SQLite file, or ./data.
-func (c Config) dataDir() string {
+// DataDir is the folder of what is kept beside the database: that of the SQLite file, or ./data.
+func (c Config) DataDir() string {
 	if path, ok := strings.CutPrefix(c.DatabaseURL, "sqlite:"); ok {
 		return filepath.Dir(path)
 	}
 	return "data"
 }
 
-// secretFile is where the master secret is kept when none is configured.
-func (c Config) secretFile() string { return filepath.Join(c.dataDir(), "secret") }
+// SecretFile is where the master secret is kept when none is configured.
+func (c Config) SecretFile() string { return filepath.Join(c.DataDir(), "secret") }
+
+// MissingDatabase is the SQLite file that is not there yet; empty where it is, and on PostgreSQL. Opening
+// the database reports all other faults of a file.
+func (c Config) MissingDatabase() string {
+	name, ok := strings.CutPrefix(c.DatabaseURL, "sqlite:")
+	if !ok {
+		return ""
+	}
+	if _, err := os.Stat(name); !errors.Is(err, fs.ErrNotExist) {
+		return ""
+	}
+	return name
+}

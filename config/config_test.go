@@ -1,4 +1,4 @@
-package main
+package config
 
 import (
 	"bytes"
@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"log/slog"
 	"net/netip"
+	"net/url"
 	"os"
 	"path/filepath"
 	"reflect"
@@ -14,7 +15,10 @@ import (
 	"testing"
 	"time"
 
+	"doorward/oauth"
 	"doorward/oauth/input"
+	"doorward/oauth/limit"
+	"doorward/web/gateway"
 	"doorward/web/gateway/route"
 
 	"github.com/google/go-cmp/cmp"
@@ -36,7 +40,7 @@ func load(t *testing.T, text string, flags map[string][]string, vars map[string]
 	if err := os.WriteFile("c.yaml", []byte(text), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	return loadConfig("c.yaml", flags, environ(vars))
+	return Load("c.yaml", flags, environ(vars))
 }
 
 func mustLoad(t *testing.T, text string, vars map[string]string) Config {
@@ -52,40 +56,45 @@ func mustLoad(t *testing.T, text string, vars map[string]string) Config {
 func sameConfig(t *testing.T, got, want any) {
 	t.Helper()
 	secrets := cmp.Comparer(func(a, b input.Secret) bool { return bytes.Equal(a, b) })
-	if diff := cmp.Diff(want, got, secrets, cmpopts.EquateComparable(netip.Prefix{})); diff != "" {
+	if diff := cmp.Diff(want, got, secrets, cmpopts.EquateComparable(netip.Prefix{}), cmpopts.IgnoreUnexported(gateway.API{})); diff != "" {
 		t.Errorf("configuration differs (-want +got):\n%s", diff)
 	}
 }
 
 func TestConfigWithNothingSetIsTheDocumentedDefault(t *testing.T) {
-	c, err := loadConfig("", nil, environ(nil))
+	c, err := Load("", nil, environ(nil))
 	if err != nil {
 		t.Fatal(err)
 	}
-	words := "Invalid or missing API key"
 	sameConfig(t, c, Config{
 		Issuer:         "http://localhost:8080",
 		Listen:         []string{"127.0.0.1:8080"},
 		AdminListen:    "127.0.0.1:8081",
 		DatabaseURL:    "sqlite:data/doorward.db",
 		SignUp:         "closed",
-		Tokens:         Tokens{Access: time.Hour, Refresh: 168 * time.Hour, RefreshAbsolute: 720 * time.Hour, RefreshReuseWindow: 10 * time.Second, Code: 60 * time.Second, ClientRequests: 600, ClientLive: 10_000},
+		Lifetimes:      oauth.Lifetimes{Access: time.Hour, Refresh: 168 * time.Hour, RefreshAbsolute: 720 * time.Hour, RefreshReuseWindow: 10 * time.Second, Code: 60 * time.Second},
+		TokenLimits:    oauth.TokenLimits{ClientRequests: 600, ClientLive: 10_000},
 		AuditRetention: 9600 * time.Hour,
 		UsageRetention: 9600 * time.Hour,
 		PlansBy:        "administrators",
-		Plans:          map[string]Plan{},
+		Plans:          map[string]limit.Plan{},
 		Resources: []Resource{{
-			ID: "http://localhost:8080", Name: "http://localhost:8080",
-			Builtin: []string{"/oauth/token", "/oauth/revoke", "/oauth/introspect", "/v1/api-keys", "/v1/auth/test", "/api/auth/me", "/api/me"},
-			Tokens:  "opaque", Errors: "flat", ErrorTexts: ErrorTexts{words, words, "Insufficient permissions"},
-			ExpiredStatus: 401, WorkspaceHeader: "X-Workspace", Paths: "exact", Anonymous: Concurrency{Total: 1000, PerAddress: 100},
-			Scopes: []Scope{
-				{Name: "read", Text: "Read your data"},
-				{Name: "write", Text: "Create and change your data"},
-				{Name: "delete", Text: "Delete your data"},
-				{Name: "admin", Text: "Everything", Implies: []string{"read", "write", "delete"}},
+			Resource: oauth.Resource{
+				ID: "http://localhost:8080", Name: "http://localhost:8080", WorkspaceHeader: "X-Workspace",
+				Scopes: []oauth.Scope{
+					{Name: "read", Text: "Read your data"},
+					{Name: "write", Text: "Create and change your data"},
+					{Name: "delete", Text: "Delete your data"},
+					{Name: "admin", Text: "Everything", Implies: []string{"read", "write", "delete"}},
+				},
+				Keys: oauth.KeyRules{Prefix: "sk", Environments: []string{"live", "test"}},
 			},
-			Keys: Keys{Prefix: "sk", Kinds: []string{"live", "test"}},
+			API: gateway.API{
+				ID:        "http://localhost:8080",
+				Builtin:   []string{"/oauth/token", "/oauth/revoke", "/oauth/introspect", "/v1/api-keys", "/v1/auth/test", "/api/auth/me", "/api/me"},
+				Shape:     gateway.Shape{Name: "flat", ExpiredStatus: 401},
+				Anonymous: gateway.Concurrency{Total: 1000, PerAddress: 100},
+			},
 		}},
 	})
 }
@@ -165,37 +174,45 @@ func TestConfigReadsEveryKey(t *testing.T) {
 		Secret:             []input.Secret{input.Secret(testSecret), input.Secret("ABCDEFGHIJKLMNOPQRSTUVWXYZ012345")},
 		TrustedProxies:     []netip.Prefix{netip.MustParsePrefix("10.0.0.0/8"), netip.MustParsePrefix("::1/128")},
 		SignUp:             "closed",
-		Tokens:             Tokens{Access: 30 * time.Minute, Refresh: 36 * time.Hour, RefreshAbsolute: 48 * time.Hour, Code: 90 * time.Second, ClientLive: 20_000},
+		Lifetimes:          oauth.Lifetimes{Access: 30 * time.Minute, Refresh: 36 * time.Hour, RefreshAbsolute: 48 * time.Hour, Code: 90 * time.Second},
+		TokenLimits:        oauth.TokenLimits{ClientLive: 20_000, UnlimitedChanges: true},
 		AuditRetention:     720 * time.Hour,
 		UsageRetention:     1440 * time.Hour,
 		PlansBy:            "administrators",
-		Plans:              map[string]Plan{"free": {Hour: 100, Burst: 20}, "pro": {Hour: 1000, Day: 5000, Burst: 100}, "unbounded": {}},
+		Plans:              map[string]limit.Plan{"free": {Hour: 100, Burst: 20}, "pro": {Hour: 1000, Day: 5000, Burst: 100}, "unbounded": {}},
 		Resources: []Resource{{
-			ID: "https://api.example.com", Name: "Example API",
-			Hosts: []string{"api.example.com", "api.example.com:8443"}, Upstream: "http://127.0.0.1:9000",
-			Builtin: []string{"/oauth/token", "/v1/auth/test"}, CORS: []string{"https://app.example.com"},
-			Tokens: "jwt", Errors: "nested", ErrorTexts: ErrorTexts{"Who are you", "Invalid API key", "Not for you"},
-			ExpiredStatus: 419, WorkspaceHeader: "x-sophic-workspace",
-			AnonymousPlan: "free",
-			Paths:         "loose", Anonymous: Concurrency{Total: 50, PerAddress: 5}, UserPlan: "pro", ClientPlan: "unbounded",
-			Scopes: []Scope{
-				{Name: "read", Text: "Read your data"},
-				{Name: "write", Text: "Change your data", Implies: []string{"read"}},
-				{Name: "capture", Text: "Add documents as you", UserOnly: true},
-				{Name: "reports:read", Text: "Read reports"},
+			Resource: oauth.Resource{
+				ID: "https://api.example.com", Name: "Example API", CORS: []string{"https://app.example.com"}, JWT: true,
+				WorkspaceHeader: "x-sophic-workspace", AnonymousPlan: "free", UserPlan: "pro", ClientPlan: "unbounded",
+				Scopes: []oauth.Scope{
+					{Name: "read", Text: "Read your data"},
+					{Name: "write", Text: "Change your data", Implies: []string{"read"}},
+					{Name: "capture", Text: "Add documents as you", UserOnly: true},
+					{Name: "reports:read", Text: "Read reports"},
+				},
+				Objects: []string{"opportunities", "accounts"},
+				Keys: oauth.KeyRules{
+					Prefix: "ex", Environments: []string{"live"}, DefaultPlan: "free", TestPlan: "free", MaxLifetime: 90 * input.Day,
+					NewText: "Make one",
+				},
+				TrustedIssuers: []oauth.TrustedIssuer{
+					{Issuer: "https://x.supabase.co/auth/v1", Audiences: []string{"authenticated"}, HS256Secret: input.Secret(testSecret + "!"), Scopes: []string{"read"}, Plan: "pro"},
+					{Issuer: "https://idp.example.org", Audiences: []string{"api"}, JWKSURL: "https://idp.example.org/jwks", Algorithms: []string{"ES256"}},
+				},
 			},
-			Objects: []string{"opportunities", "accounts"},
-			Keys:    Keys{Prefix: "ex", Kinds: []string{"live"}, DefaultPlan: "free", TestPlan: "free", MaxLifetime: 90 * input.Day, NewText: "Make one"},
-			Routes: []route.Route{
-				{Methods: []string{"GET"}, Path: "/v1/{object}/**", Scopes: []string{"{object}:read", "accounts:write"}, Cost: 1},
-				{Methods: []string{"POST"}, Path: "/v1/capture", Scopes: []string{"capture"}, Credentials: []string{"personal_access_token", "access_token"}, Role: "member", Cost: 1},
-				{Methods: []string{"POST", "PUT", "PATCH"}, Path: "/v1/**", Scopes: []string{"write"}, Cost: 2},
-				{Path: "/me", Scopes: []string{}, Cost: 1},
-				{Path: "/health", Cost: 1, Public: true},
-			},
-			TrustedIssuers: []TrustedIssuer{
-				{Issuer: "https://x.supabase.co/auth/v1", Audiences: []string{"authenticated"}, HS256Secret: input.Secret(testSecret + "!"), Scopes: []string{"read"}, Plan: "pro"},
-				{Issuer: "https://idp.example.org", Audiences: []string{"api"}, JWKSURL: "https://idp.example.org/jwks", Algorithms: []string{"ES256"}},
+			API: gateway.API{
+				ID:    "https://api.example.com",
+				Hosts: []string{"api.example.com", "api.example.com:8443"}, Upstream: &url.URL{Scheme: "http", Host: "127.0.0.1:9000"},
+				Builtin: []string{"/oauth/token", "/v1/auth/test"},
+				Shape:   gateway.Shape{Name: "nested", Texts: gateway.Texts{Unauthorized: "Who are you", Forbidden: "Not for you"}, ExpiredStatus: 419},
+				Loose:   true, Anonymous: gateway.Concurrency{Total: 50, PerAddress: 5},
+				Routes: []route.Route{
+					{Methods: []string{"GET"}, Path: "/v1/{object}/**", Scopes: []string{"{object}:read", "accounts:write"}, Cost: 1},
+					{Methods: []string{"POST"}, Path: "/v1/capture", Scopes: []string{"capture"}, Credentials: []string{"personal_access_token", "access_token"}, Role: "member", Cost: 1},
+					{Methods: []string{"POST", "PUT", "PATCH"}, Path: "/v1/**", Scopes: []string{"write"}, Cost: 2},
+					{Path: "/me", Scopes: []string{}, Cost: 1},
+					{Path: "/health", Cost: 1, Public: true},
+				},
 			},
 		}, other},
 	})
@@ -424,7 +441,7 @@ func TestConfigResourceFaultsSayWhatToWrite(t *testing.T) {
 func wantFault(t *testing.T, text, want string) {
 	t.Helper()
 	_, err := load(t, text, nil, nil)
-	var found faults
+	var found Faults
 	if !errors.As(err, &found) {
 		t.Fatalf("error is %v, want faults", err)
 	}
@@ -445,7 +462,7 @@ func TestConfigFlagBeatsVariableBeatsFileBeatsDefault(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	want := defaultConfig()
+	want := Default()
 	want.Issuer, want.Listen, want.AdminListen = "http://localhost:3", []string{"127.0.0.1:3", "127.0.0.1:4"}, "127.0.0.1:2"
 	want.Secret = []input.Secret{input.Secret(testSecret), input.Secret(testSecret + "2")}
 	want.Resources = []Resource{defaultResource("http://localhost:3")}
@@ -519,11 +536,11 @@ func TestO01_SecretNeverPrints(t *testing.T) {
 func TestEverySettingIsATopLevelKey(t *testing.T) {
 	var c Config
 	keys := newParser(environ(nil)).topLevel(&c)
-	for _, s := range settings {
-		if keys[s.key] == nil {
-			t.Errorf("%s is a setting and no key", s.key)
+	for _, s := range Settings {
+		if keys[s.Key] == nil {
+			t.Errorf("%s is a setting and no key", s.Key)
 		}
-		delete(keys, s.key)
+		delete(keys, s.Key)
 	}
 	for _, key := range fileOnly {
 		delete(keys, key)
@@ -542,7 +559,7 @@ func FuzzConfig(f *testing.F) {
 	f.Fuzz(func(t *testing.T, text string) {
 		p := newParser(environ(map[string]string{"JWT_SECRET": testSecret}))
 		p.readFile = func(string) ([]byte, error) { return nil, os.ErrNotExist }
-		c := defaultConfig()
+		c := Default()
 		p.document("c.yaml", []byte(text), p.topLevel(&c))
 		p.check(&c)
 		if len(p.faults) > 0 {
@@ -554,11 +571,11 @@ func FuzzConfig(f *testing.F) {
 			return
 		}
 		if checkIssuer(c.Issuer) != nil || len(c.Listen) == 0 || len(c.Resources) == 0 || checkDatabaseURL(c.DatabaseURL) != nil ||
-			c.Tokens.Access <= 0 || c.Tokens.Code <= 0 || c.Tokens.RefreshAbsolute < c.Tokens.Refresh {
+			c.Lifetimes.Access <= 0 || c.Lifetimes.Code <= 0 || c.Lifetimes.RefreshAbsolute < c.Lifetimes.Refresh {
 			t.Errorf("accepted %+v", c)
 		}
 		for _, r := range c.Resources {
-			if r.ID == "" || r.Name == "" || len(r.Scopes) == 0 || r.ErrorTexts.Expired == "" {
+			if r.ID == "" || r.Name == "" || len(r.Scopes) == 0 || r.API.Shape.Name == "" || r.API.ID != r.ID {
 				t.Errorf("accepted resource %+v", r)
 			}
 		}
@@ -602,7 +619,7 @@ resources:
 	if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	c, err := loadConfig(path, nil, func(string) string { return "" })
+	c, err := Load(path, nil, func(string) string { return "" })
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -614,7 +631,7 @@ resources:
 	if err := os.WriteFile(path, []byte(twice), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := loadConfig(path, nil, func(string) string { return "" }); err == nil || !strings.Contains(err.Error(), "is also the id of resources[0]") {
+	if _, err := Load(path, nil, func(string) string { return "" }); err == nil || !strings.Contains(err.Error(), "is also the id of resources[0]") {
 		t.Errorf("V-47: one resource in two spellings: %v", err)
 	}
 }

@@ -1,4 +1,4 @@
-package main
+package config
 
 import (
 	"errors"
@@ -63,8 +63,8 @@ func checkText(s string) error {
 	return nil
 }
 
-// isLoopback says whether a URL's host names this machine.
-func isLoopback(host string) bool {
+// IsLoopback says whether a URL's host names this machine.
+func IsLoopback(host string) bool {
 	if host == "localhost" {
 		return true
 	}
@@ -175,7 +175,7 @@ func checkIssuer(s string) error {
 	if err := bareOrigin(u, "an issuer"); err != nil {
 		return err
 	}
-	if u.Scheme == "http" && !isLoopback(u.Hostname()) {
+	if u.Scheme == "http" && !IsLoopback(u.Hostname()) {
 		return fmt.Errorf("is http, which only localhost, 127.0.0.1 and [::1] may be; write https://%s and let a proxy end TLS", u.Host)
 	}
 	return nil
@@ -414,9 +414,6 @@ func checkHeader(s string) error {
 	return nil
 }
 
-// reservedScope lets an API key introspect and is in no catalogue.
-const reservedScope = "introspect"
-
 var keyPrefix = regexp.MustCompile(`^[a-z][a-z0-9]*(_[a-z0-9]+)*$`)
 
 func checkKeyPrefix(s string) error {
@@ -434,7 +431,7 @@ func checkForeignIssuer(s string) error {
 		return err
 	case u.RawQuery != "" || u.ForceQuery:
 		return errors.New("has a query, which an issuer has not; leave out everything from the ?")
-	case u.Scheme == "http" && !isLoopback(u.Hostname()):
+	case u.Scheme == "http" && !IsLoopback(u.Hostname()):
 		return errors.New("is http, which only a loopback host may be; write the https URL that stands in iss")
 	}
 	return nil
@@ -445,7 +442,7 @@ func checkJWKSURL(s string) error {
 	if err != nil {
 		return err
 	}
-	if u.Scheme == "http" && !isLoopback(u.Hostname()) {
+	if u.Scheme == "http" && !IsLoopback(u.Hostname()) {
 		return errors.New("is http, so anybody on the way could change the keys; write an https URL")
 	}
 	return nil

@@ -1,4 +1,4 @@
-package main
+package config
 
 import (
 	"crypto/rand"
@@ -12,10 +12,10 @@ import (
 	"strings"
 )
 
-// loadSecret returns the master secrets: those of the configuration, else the one in the data folder. That one is
+// MasterSecrets returns the master secrets: those of the configuration, else the one in the data folder. That one is
 // made when there is none yet, but only into a database that is empty: what was sealed under a lost secret could
 // never be opened under a new one. The result holds at least one, each of at least 32 bytes.
-func loadSecret(c Config, databaseEmpty bool) ([][]byte, error) {
+func MasterSecrets(c Config, databaseEmpty bool) ([][]byte, error) {
 	masters := make([][]byte, len(c.Secret))
 	for i, s := range c.Secret {
 		masters[i] = []byte(s)
@@ -23,14 +23,14 @@ func loadSecret(c Config, databaseEmpty bool) ([][]byte, error) {
 	if len(masters) > 0 {
 		return masters, nil
 	}
-	name := c.secretFile()
+	name := c.SecretFile()
 	switch secret, err := readSecret(name); {
 	case err == nil:
 		return [][]byte{secret}, nil
 	case !errors.Is(err, fs.ErrNotExist):
 		return nil, err
 	}
-	if u, err := url.Parse(c.Issuer); err != nil || !isLoopback(u.Hostname()) {
+	if u, err := url.Parse(c.Issuer); err != nil || !IsLoopback(u.Hostname()) {
 		return nil, fmt.Errorf("secret is empty, and one is made only for an issuer on a loopback host; %s, and write it in the configuration", howToSecret)
 	}
 	if !databaseEmpty {
