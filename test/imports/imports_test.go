@@ -22,8 +22,8 @@ const module = "doorward"
 // new arrow are decisions: they are made here, with a word in docs/decisions when the reason is not plain.
 var arrows = map[string][]string{
 	"cmd/doorward": {
-		"config", "config/yamlnode", "migrations", "oauth", "oauth/apikey", "oauth/identity", "oauth/input", "oauth/limit", "storage", "templates", "web", "web/api",
-		"web/gateway", "web/gateway/route",
+		"config", "migrations", "oauth", "oauth/apikey", "oauth/identity", "oauth/input", "oauth/limit", "storage", "templates", "web", "web/api",
+		"web/gateway", "web/gateway/route", "web/gateway/route/openapi",
 	},
 	// the parser fills the structs of the packages that use them
 	"config":          {"config/yamlnode", "oauth", "oauth/apikey", "oauth/input", "oauth/limit", "web/gateway", "web/gateway/route"},
@@ -32,16 +32,17 @@ var arrows = map[string][]string{
 	"web/api":         {"oauth", "oauth/apikey", "oauth/identity", "oauth/limit", "storage", "web/gateway"},
 	"web/gateway":     {"oauth", "oauth/apikey", "oauth/identity", "oauth/limit", "storage", "templates", "web/gateway/route"},
 	// what a route needs is said in the scopes, roles and kinds of credentials of oauth
-	"web/gateway/route": {"oauth", "oauth/input"},
-	"oauth":             {"oauth/apikey", "oauth/identity", "oauth/input", "oauth/limit", "storage"},
-	"oauth/apikey":      {"storage"},
-	"oauth/identity":    {"oauth/input", "storage"},
-	"oauth/input":       {}, // what a text may be, whoever writes it
-	"oauth/limit":       {"storage"},
-	"oauth/resource":    {}, // others import it into their APIs, which should get nothing of the server's with it
-	"storage":           {"migrations"},
-	"migrations":        {},
-	"templates":         {},
+	"web/gateway/route":         {"oauth", "oauth/input"},
+	"web/gateway/route/openapi": {"config/yamlnode", "oauth/input", "web/gateway/route"},
+	"oauth":                     {"oauth/apikey", "oauth/identity", "oauth/input", "oauth/limit", "storage"},
+	"oauth/apikey":              {"storage"},
+	"oauth/identity":            {"oauth/input", "storage"},
+	"oauth/input":               {}, // what a text may be, whoever writes it
+	"oauth/limit":               {"storage"},
+	"oauth/resource":            {}, // others import it into their APIs, which should get nothing of the server's with it
+	"storage":                   {"migrations"},
+	"migrations":                {},
+	"templates":                 {},
 
 	"examples/resource-server": {"oauth/resource"},
 	"examples/run":             {"examples/generic/api", "examples/scopien/api", "examples/sophic/api", "examples/sophosic/api", "examples/torvus/api"},
@@ -66,7 +67,7 @@ var owners = map[string][]string{
 	"github.com/gorilla":         {"web"},
 	"github.com/a-h/templ":       {"templates", "web"},
 	"github.com/alecthomas/kong": {"cmd/doorward"},
-	"go.yaml.in/yaml":            {"cmd/doorward", "config", "config/yamlnode"},
+	"go.yaml.in/yaml":            {"config", "config/yamlnode", "web/gateway/route/openapi"},
 	"net/http":                   {"cmd/doorward", "config", "examples", "oauth", "oauth/identity", "oauth/resource", "web", "web/api", "web/gateway"},
 	"testing":                    {},
 }

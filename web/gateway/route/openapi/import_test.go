@@ -1,11 +1,8 @@
-package main
+package openapi
 
 import (
 	"encoding/json"
-	"errors"
 	"fmt"
-	"maps"
-	"math/rand/v2"
 	"os"
 	"path/filepath"
 	"slices"
@@ -15,7 +12,6 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"doorward/config"
-	"doorward/test/openapi"
 	"doorward/web/gateway/route"
 )
 
@@ -37,16 +33,39 @@ func imported(t *testing.T, document string, files ...string) (routes []string, 
 		}
 		writeFile(t, name, files[i+1])
 	}
-	made, comments, _, err := importRoutes("d.yaml", folder, "d.yaml", []byte(document), importOptions{})
+	made, err := Import(Source{Name: "d.yaml", Folder: folder, File: "d.yaml", Data: []byte(document)}, Options{})
 	if err != nil {
 		t.Fatalf("%v\n%s", err, document)
 	}
-	checkLoads(t, made, comments)
-	for _, r := range made {
+	checkLoads(t, made.Routes, made.Notes)
+	for _, r := range made.Routes {
 		routes = append(routes, routeText(r))
 	}
-	return routes, strings.Join(comments, "\n")
+	return routes, strings.Join(made.Notes, "\n")
 }
+
+// printed is what the importer prints of a document from standard input.
+func printed(t *testing.T, document string, plainScopes bool) string {
+	t.Helper()
+	made, err := Import(Source{Name: "standard input", Data: []byte(document)}, Options{PlainScopes: plainScopes})
+	if err != nil {
+		t.Fatal(err)
+	}
+	text, err := YAML(made.Routes, made.Notes)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return string(text)
+}
+
+func writeFile(t *testing.T, name, text string) {
+	t.Helper()
+	if err := os.WriteFile(name, []byte(text), 0o600); err != nil {
+		t.Fatal(err)
+	}
+}
+
+func indent(text, by string) string { return by + strings.ReplaceAll(text, "\n", "\n"+by) + "\n" }
 
 func routeText(r route.Route) string {
 	needs := "any credential"
@@ -64,7 +83,7 @@ func routeText(r route.Route) string {
 // checkLoads has the configuration read what is printed.
 func checkLoads(t *testing.T, routes []route.Route, notes []string) {
 	t.Helper()
-	text, err := routesYAML(routes, notes)
+	text, err := YAML(routes, notes)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -207,9 +226,9 @@ func TestV40_AFileOutsideTheFolderIsNotReadThroughALink(t *testing.T) {
 		t.Fatal(err)
 	}
 	document := openAPIHead + "paths: {/a: {get: {$ref: x.yaml}}}"
-	routes, _, refused, err := importRoutes("d.yaml", folder, "d.yaml", []byte(document), importOptions{})
-	if err != nil || refused != 1 || len(routes) != 1 || !routes[0].Refuse {
-		t.Errorf("%v, %d refused, %v", routes, refused, err)
+	got, err := Import(Source{Name: "d.yaml", Folder: folder, File: "d.yaml", Data: []byte(document)}, Options{})
+	if err != nil || !strings.Contains(got.Warning, "1 element could not be read") || len(got.Routes) != 1 || !got.Routes[0].Refuse {
+		t.Errorf("%v, %v", got, err)
 	}
 }
 
@@ -361,12 +380,11 @@ func TestV42_OneUnusualElementDoesNotStopTheRest(t *testing.T) {
 }
 
 func TestV42_LargeDocumentsAreRead(t *testing.T) {
-	c := newCLI(t)
 	document := openAPIHead + "x-long: " + strings.Repeat("long ", 2<<20) + "\npaths: {/a: {get: {security: []}}}"
 	if len(document) < 10<<20 {
 		t.Fatalf("%d bytes", len(document))
 	}
-	if got := c.must(document, "routes", "from-openapi", "-"); !strings.Contains(got, "path: /a, public: true") {
+	if got := printed(t, document, false); !strings.Contains(got, "path: /a, public: true") {
 		t.Error(got)
 	}
 }
@@ -464,180 +482,5 @@ func TestV53_OnlyTheRoutesOfThisHost(t *testing.T) {
 			"",
 		},
 		"other methods": {"paths: {'/{tenant}/b': {get: {security: [{oauth: [admin]}]}}, '/x/{name}': {put: {security: []}}}", nil, []string{"PUT /x/* public", "GET /*/b admin"}, ""},
-	})
-}
-
-// TestV54_PairsOfScopesAreNamed: scopes that the document does not relate are named where Doorward may, and can be
-// imported under names that relate to nothing.
-func TestV54_PairsOfScopesAreNamed(t *testing.T) {
-	document := openAPIHead + "paths: {/a: {get: {security: [{oauth: [delete]}]}, put: {security: [{oauth: ['users:delete', 'https://a.example/x']}]}, post: {security: [{oauth: ['x:read']}]}}}"
-	c := newCLI(t)
-	got := c.must(document, "routes", "from-openapi", "-")
-	if !strings.Contains(got, "but not where the resource lists the object in objects: delete includes users:delete. Leave these out of objects, or import with --plain-scopes.") {
-		t.Error(got)
-	}
-	got = c.must(document, "routes", "from-openapi", "--plain-scopes", "-")
-	if strings.Contains(got, "includes users") || !strings.Contains(got, "Scopes have . where the document has a colon") ||
-		!strings.Contains(got, "scopes: [users.delete, 'https://a.example/x']") || !strings.Contains(got, "scopes: [x.read]") {
-		t.Error(got)
-	}
-	// Two scopes never become one.
-	document = openAPIHead + "paths: {/a: {get: {security: [{oauth: ['a:b', 'a.b', 'a_b']}]}}}"
-	if got = c.must(document, "routes", "from-openapi", "--plain-scopes", "-"); !strings.Contains(got, "scopes: [a-b, a.b, a_b]") {
-		t.Error(got)
-	}
-}
-
-// randomDocument writes a document with all that may be unusual in one, and the files that it refers to.
-func randomDocument(random *rand.Rand) map[string]string {
-	pick := func(texts ...string) string { return texts[random.IntN(len(texts))] }
-	security := func() string {
-		return pick("[]", "[{o: [read]}]", "[{o: [admin, 'x:1']}]", "[{k: []}]", "[{}, {o: [read]}]", "[{o: [a]}, {k: [], o: [b]}]", "null", "none", "[{none: [a]}]",
-			"[null]", "[{o: }]", "*security", "{$ref: '#/x-security'}", "[{none: []}, {o: [c]}]", "{$ref: 'f/a.yaml#/security'}", "[{$ref: '#/x-r'}]", "[{<<: *r}]")
-	}
-	operation := func() string {
-		switch random.IntN(12) {
-		case 0:
-			return "{}"
-		case 1:
-			return "{$ref: '#/x-o/" + pick("a", "b", "c", "none") + "'}"
-		case 2:
-			return "{$ref: '#/x-o/" + pick("a", "b") + "', security: " + security() + "}"
-		case 3:
-			return "{<<: " + pick("*a", "*b", "[*a, *b]", "[*b, *a]") + ", summary: x}"
-		case 4:
-			return "{<<: *a, security: " + security() + "}"
-		case 5:
-			return "{$ref: '" + pick("f/a.yaml", "f/b.json", "f/none.yaml", "../x.yaml", "f/a.yaml#/x/y~1z", "f/b.json#/get") + "'}"
-		case 6:
-			return pick("*a", "*b", "null", "text", "[]")
-		}
-		servers := pick("", "", "", "", "", "", ", servers: [{url: 'https://api.example.com'}]", ", servers: [{url: 'https://up.example.com'}]",
-			", servers: [{url: 'https://up.example.com'}, {url: /v2}]", ", servers: [{url: /}]")
-		return "{security: " + security() + servers + "}"
-	}
-	item := func() string {
-		if random.IntN(12) == 0 {
-			return pick("{$ref: '#/x-p'}", "{$ref: '#/paths/~1a'}", "{$ref: 'f/none.yaml'}", "{$ref: f/b.json}", "{$ref: '#/x-p', put: "+operation()+"}", "{<<: *p}", "null")
-		}
-		text := "{"
-		if random.IntN(20) == 0 {
-			text += pick("security", "Security", "' security'") + ": " + security() + ", "
-		}
-		methods := slices.Clone(operationMethods)
-		random.Shuffle(len(methods), func(i, j int) { methods[i], methods[j] = methods[j], methods[i] })
-		for _, method := range methods[:1+random.IntN(3)] {
-			text += method + ": " + operation() + ", "
-		}
-		return text + "}"
-	}
-	var out strings.Builder
-	out.WriteString("openapi: " + pick("3.0.0", "3.1.0") + "\n")
-	out.WriteString("components: {securitySchemes: {o: {type: oauth2}, k: {type: http, scheme: bearer}}}\n")
-	out.WriteString("x-security: &security [{o: [shared]}]\nx-r: &r {o: [r]}\n")
-	fmt.Fprintf(&out, "x-o: {a: &a {security: [{o: [a]}]}, b: &b {security: %s}, c: {$ref: '#/x-o/b'}}\n", pick("[]", "[{o: [b]}]", "none"))
-	fmt.Fprintf(&out, "x-p: &p {get: %s, delete: *a}\n", pick("*b", "{}"))
-	if random.IntN(2) == 0 {
-		out.WriteString(pick("", "", "", "Security: [{o: [all]}]\n") + "security: " + pick("[]", "[{o: [all]}]", "[{k: []}]", "none") + "\n")
-	}
-	if random.IntN(3) == 0 {
-		out.WriteString("servers: [{url: '" + pick("https://api.example.com", "https://api.example.com/v1/", "/v2", "/{t}", "https://{e}.example.com", "/'}, {url: '/v2", "https://api.example.com'}, {url: '/v3") + "'}]\n")
-	}
-	out.WriteString("paths:\n  /a: " + item() + "\n")
-	segments := []string{"a", "b", "true", "{x}", "{y}", "c.{kind}", "d e", "1.5", "- x", "{x}:act", "%23x", "e*", "{p+}", "{p...}", "x{p*}"}
-	seen := map[string]bool{"/a": true}
-	for range 1 + random.IntN(14) {
-		path := ""
-		for range 1 + random.IntN(3) {
-			path += "/" + pick(segments...)
-		}
-		path += pick("", "", "", "", "", "/", "?x=1", "#y")
-		if !seen[path] {
-			seen[path] = true
-			fmt.Fprintf(&out, "  %q: %s\n", path, item())
-		}
-	}
-	return map[string]string{
-		"d.yaml":   out.String(),
-		"f/a.yaml": "security: [{o: [file]}]\nx: {y/z: {security: [{o: [deep]}]}}\n",
-		"f/b.json": `{"get": {"security": [{"o": ["json"]}]}, "security": [{"k": []}]}`,
-	}
-}
-
-// notLooser imports a document and compares it, for many requests, with an independent reading of it.
-func notLooser(t *testing.T, files map[string]string) (compared int) {
-	t.Helper()
-	folder := t.TempDir()
-	for name, text := range files {
-		if err := os.MkdirAll(filepath.Dir(filepath.Join(folder, name)), 0o750); err != nil {
-			t.Fatal(err)
-		}
-		writeFile(t, filepath.Join(folder, name), text)
-	}
-	routes, notes, _, err := importRoutes("d.yaml", folder, "d.yaml", []byte(files["d.yaml"]), importOptions{})
-	if err != nil {
-		if strings.ContainsAny(err.Error(), "\n\r\x1b") {
-			t.Errorf("more than one plain line: %q", err)
-		}
-		return 0
-	}
-	checkLoads(t, routes, notes)
-	d, err := openapi.Read("d.yaml", func(name string) ([]byte, error) {
-		text, ok := files[name]
-		if !ok {
-			return nil, errors.New("no such file")
-		}
-		return []byte(text), nil
-	})
-	if err != nil {
-		return 0 // read more strictly than it has to be
-	}
-	plain := make([]openapi.Route, len(routes))
-	for i, r := range routes {
-		plain[i] = openapi.Route{Methods: r.Methods, Path: r.Path, Scopes: r.Scopes, Public: r.Public, Refuse: r.Refuse}
-	}
-	for _, path := range d.Examples() {
-		if strings.ContainsAny(path, "?#;\\") || strings.Contains(path, "//") {
-			continue // refused, or more than a path
-		}
-		for _, method := range openapi.Methods {
-			if problem := d.Looser(plain, method, path); problem != "" {
-				var text []string
-				for _, r := range routes {
-					text = append(text, routeText(r))
-				}
-				t.Fatalf("%s\n%s\n%s", problem, strings.Join(text, "\n"), files["d.yaml"])
-			}
-			compared++
-		}
-	}
-	return compared
-}
-
-// TestV40_ImportedRoutesAreNeverLooser asks of many requests whether the routes let pass what an operation would not.
-func TestV40_ImportedRoutesAreNeverLooser(t *testing.T) {
-	compared := 0
-	for seed := range 200 {
-		compared += notLooser(t, randomDocument(rand.New(rand.NewPCG(uint64(seed), 1)))) // the same at each run
-	}
-	if compared < 20_000 {
-		t.Errorf("only %d requests were compared", compared)
-	}
-}
-
-// FuzzOpenAPI: whatever the document holds, it gives routes that the configuration accepts and that are never looser than
-// the document, or a fault in one line.
-func FuzzOpenAPI(f *testing.F) {
-	f.Add(petsYAML)
-	f.Add(`{"openapi":"3.1.0","paths":{"/a":{"get":{}}}}`)
-	f.Add("openapi: 3.1.0\npaths: {/a: &a {$ref: '#/paths/~1a'}, /b: *a}")
-	for seed := range 20 {
-		f.Add(randomDocument(rand.New(rand.NewPCG(uint64(seed), 2)))["d.yaml"]) // the same at each run
-	}
-	beside := randomDocument(rand.New(rand.NewPCG(1, 2))) // likewise
-	f.Fuzz(func(t *testing.T, document string) {
-		files := maps.Clone(beside)
-		files["d.yaml"] = document
-		notLooser(t, files)
 	})
 }
