@@ -12,6 +12,7 @@ import (
 	"path/filepath"
 	"time"
 
+	"doorward/cmd/doorward/demo"
 	"doorward/config"
 	"doorward/oauth"
 	"doorward/oauth/identity"
@@ -107,8 +108,8 @@ func startDemo(ctx context.Context, s *server, appSocket, apiSocket net.Listener
 	if err != nil {
 		return fmt.Errorf("demo API: %w", err)
 	}
-	api := &demoAPI{introspect: s.config.Issuer + "/oauth/introspect", clientID: resourceServer.ID, clientSecret: apiSecret}
-	thirdParty, err := newDemoApp(s.config.Issuer, apiURL, appURL, client.ID, secret)
+	api := &demo.API{Introspect: s.config.Issuer + "/oauth/introspect", ClientID: resourceServer.ID, ClientSecret: apiSecret}
+	thirdParty, err := demo.NewApp(s.config.Issuer, apiURL, appURL, client.ID, secret)
 	if err != nil {
 		return err
 	}

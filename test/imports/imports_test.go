@@ -22,9 +22,11 @@ const module = "doorward"
 // new arrow are decisions: they are made here, with a word in docs/decisions when the reason is not plain.
 var arrows = map[string][]string{
 	"cmd/doorward": {
-		"config", "migrations", "oauth", "oauth/apikey", "oauth/identity", "oauth/input", "oauth/limit", "storage", "templates", "web", "web/api",
+		"cmd/doorward/demo", "cmd/doorward/guide", "config", "migrations", "oauth", "oauth/apikey", "oauth/identity", "oauth/input", "oauth/limit", "storage", "templates", "web", "web/api",
 		"web/gateway", "web/gateway/route", "web/gateway/route/openapi",
 	},
+	"cmd/doorward/demo":  {}, // its app and API are those of others
+	"cmd/doorward/guide": {"config", "oauth", "oauth/input", "oauth/limit", "storage", "web/gateway", "web/gateway/route"},
 	// the parser fills the structs of the packages that use them
 	"config":          {"config/yamlnode", "oauth", "oauth/apikey", "oauth/input", "oauth/limit", "web/gateway", "web/gateway/route"},
 	"config/yamlnode": {"oauth/input"},
@@ -68,7 +70,7 @@ var owners = map[string][]string{
 	"github.com/a-h/templ":       {"templates", "web"},
 	"github.com/alecthomas/kong": {"cmd/doorward"},
 	"go.yaml.in/yaml":            {"config", "config/yamlnode", "web/gateway/route/openapi"},
-	"net/http":                   {"cmd/doorward", "config", "examples", "oauth", "oauth/identity", "oauth/resource", "web", "web/api", "web/gateway"},
+	"net/http":                   {"cmd/doorward", "cmd/doorward/demo", "cmd/doorward/guide", "config", "examples", "oauth", "oauth/identity", "oauth/resource", "web", "web/api", "web/gateway"},
 	"testing":                    {},
 }
 

@@ -1,4 +1,4 @@
-package main
+package demo
 
 import (
 	"encoding/json"
@@ -11,11 +11,11 @@ import (
 	"time"
 )
 
-// demoAPI is a resource server (RFC 6749 section 1.1) in a hundred lines: for each request it asks the introspection
+// API is a resource server (RFC 6749, section 1.1) in a hundred lines: for each request it asks the introspection
 // endpoint who is calling (RFC 7662), and then whether they may.
-type demoAPI struct {
-	introspect             string // URL
-	clientID, clientSecret string // the API's own credentials
+type API struct {
+	Introspect             string // URL
+	ClientID, ClientSecret string // the API's own credentials
 
 	mu    sync.Mutex
 	notes map[string][]string // by subject
@@ -29,15 +29,16 @@ type introspection struct {
 	ClientID string `json:"client_id"`
 }
 
-func (d *demoAPI) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+// ServeHTTP implements http.Handler.
+func (d *API) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	if r.URL.Path != "/notes" {
-		demoJSON(w, http.StatusNotFound, map[string]string{"error": "not_found"})
+		writeJSON(w, http.StatusNotFound, map[string]string{"error": "not_found"})
 		return
 	}
 	scope := map[string]string{http.MethodGet: "read", http.MethodPost: "write", http.MethodDelete: "delete"}[r.Method]
 	if scope == "" {
 		w.Header().Set("Allow", "GET, POST, DELETE")
-		demoJSON(w, http.StatusMethodNotAllowed, map[string]string{"error": "method_not_allowed"})
+		writeJSON(w, http.StatusMethodNotAllowed, map[string]string{"error": "method_not_allowed"})
 		return
 	}
 	scheme, token, _ := strings.Cut(r.Header.Get("Authorization"), " ")
@@ -45,38 +46,38 @@ func (d *demoAPI) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	if !ok {
 		// RFC 6750 section 3: no error code where nothing was shown.
 		w.Header().Set("WWW-Authenticate", `Bearer realm="notes"`)
-		demoJSON(w, http.StatusUnauthorized, map[string]string{"error": "unauthorized"})
+		writeJSON(w, http.StatusUnauthorized, map[string]string{"error": "unauthorized"})
 		return
 	}
 	caller, err := d.ask(r, token)
 	if err != nil {
 		w.Header().Set("Retry-After", "1")
-		demoJSON(w, http.StatusServiceUnavailable, map[string]string{"error": "unavailable"})
+		writeJSON(w, http.StatusServiceUnavailable, map[string]string{"error": "unavailable"})
 		return
 	}
 	if !caller.Active {
 		w.Header().Set("WWW-Authenticate", `Bearer realm="notes", error="invalid_token"`)
-		demoJSON(w, http.StatusUnauthorized, map[string]string{"error": "invalid_token"})
+		writeJSON(w, http.StatusUnauthorized, map[string]string{"error": "invalid_token"})
 		return
 	}
 	if !slices.Contains(strings.Fields(caller.Scope), scope) {
 		w.Header().Set("WWW-Authenticate", fmt.Sprintf(`Bearer realm="notes", error="insufficient_scope", scope=%q`, scope))
-		demoJSON(w, http.StatusForbidden, map[string]string{"error": "insufficient_scope", "needed": scope})
+		writeJSON(w, http.StatusForbidden, map[string]string{"error": "insufficient_scope", "needed": scope})
 		return
 	}
-	demoJSON(w, http.StatusOK, map[string]any{"notes": d.act(r.Method, caller.Subject), "you": caller.Subject, "app": caller.ClientID})
+	writeJSON(w, http.StatusOK, map[string]any{"notes": d.act(r.Method, caller.Subject), "you": caller.Subject, "app": caller.ClientID})
 }
 
 // ask introspects a token.
-func (d *demoAPI) ask(r *http.Request, token string) (introspection, error) {
+func (d *API) ask(r *http.Request, token string) (introspection, error) {
 	var answer introspection
 	form := url.Values{"token": {token}}
-	q, err := http.NewRequestWithContext(r.Context(), http.MethodPost, d.introspect, strings.NewReader(form.Encode()))
+	q, err := http.NewRequestWithContext(r.Context(), http.MethodPost, d.Introspect, strings.NewReader(form.Encode()))
 	if err != nil {
 		return answer, fmt.Errorf("introspect: %w", err)
 	}
 	q.Header.Set("Content-Type", "application/x-www-form-urlencoded")
-	q.SetBasicAuth(d.clientID, d.clientSecret)
+	q.SetBasicAuth(d.ClientID, d.ClientSecret)
 	client := &http.Client{Timeout: 5 * time.Second}
 	resp, err := client.Do(q)
 	if err != nil {
@@ -93,7 +94,7 @@ func (d *demoAPI) ask(r *http.Request, token string) (introspection, error) {
 }
 
 // act does what the API is for.
-func (d *demoAPI) act(method, subject string) []string {
+func (d *API) act(method, subject string) []string {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	if d.notes == nil {
@@ -110,7 +111,7 @@ func (d *demoAPI) act(method, subject string) []string {
 	return append([]string{}, d.notes[subject]...)
 }
 
-func demoJSON(w http.ResponseWriter, status int, body any) {
+func writeJSON(w http.ResponseWriter, status int, body any) {
 	w.Header().Set("Content-Type", "application/json")
 	w.Header().Set("Cache-Control", "no-store")
 	w.WriteHeader(status)

@@ -1,4 +1,4 @@
-package main
+package demo
 
 import (
 	"context"
@@ -18,9 +18,9 @@ import (
 	"golang.org/x/oauth2"
 )
 
-// demoApp is a third-party app as its developer would write it, on golang.org/x/oauth2: it knows the server's URLs, its
+// app is a third-party app as its developer would write it, on golang.org/x/oauth2: it knows the server's URLs, its
 // client id and secret, and nothing else of Doorward.
-type demoApp struct {
+type app struct {
 	oauth  oauth2.Config
 	issuer string
 	apiURL string
@@ -28,39 +28,39 @@ type demoApp struct {
 	style  []byte
 
 	mu       sync.Mutex
-	visitors map[string]*demoVisitor // by cookie
+	visitors map[string]*visitor // by cookie
 }
 
-// demoVisitor is one browser at the app.
-type demoVisitor struct {
+// visitor is one browser at the app.
+type visitor struct {
 	state, verifier string // of the authorization that is under way
 	token           *oauth2.Token
 	scope           string
-	steps           []demoStep // what happened, the last first
+	steps           []event // what happened, the last first
 }
 
-// demoStep is one thing that happened, as the page shows it.
-type demoStep struct {
+// event is one thing that happened, as the page shows it.
+type event struct {
 	Title, Request, Response string
 	Failed                   bool
 }
 
 var (
-	//go:embed demo/app.html
-	demoPage string
-	//go:embed demo/app.css
-	demoStyle []byte
+	//go:embed app.html
+	pageText string
+	//go:embed app.css
+	style []byte
 )
 
-const demoVisitors = 1000 // browsers remembered at most
+const maxVisitors = 1000 // browsers remembered at most
 
-func newDemoApp(issuer, apiURL, appURL, clientID, secret string) (http.Handler, error) {
-	page, err := template.New("app").Parse(demoPage)
+func NewApp(issuer, apiURL, appURL, clientID, secret string) (http.Handler, error) {
+	page, err := template.New("app").Parse(pageText)
 	if err != nil {
 		return nil, fmt.Errorf("demo app: %w", err)
 	}
-	d := &demoApp{
-		issuer: issuer, apiURL: apiURL, page: page, style: demoStyle, visitors: map[string]*demoVisitor{},
+	d := &app{
+		issuer: issuer, apiURL: apiURL, page: page, style: style, visitors: map[string]*visitor{},
 		oauth: oauth2.Config{
 			ClientID: clientID, ClientSecret: secret, RedirectURL: appURL + "/callback", Scopes: []string{"read", "write", "delete"},
 			Endpoint: oauth2.Endpoint{AuthURL: issuer + "/oauth/authorize", TokenURL: issuer + "/oauth/token", AuthStyle: oauth2.AuthStyleInHeader},
@@ -81,33 +81,33 @@ func newDemoApp(issuer, apiURL, appURL, clientID, secret string) (http.Handler, 
 }
 
 // visitor finds the browser behind a request, or greets a new one. The caller holds the lock.
-func (d *demoApp) visitor(w http.ResponseWriter, r *http.Request) *demoVisitor {
+func (d *app) visitor(w http.ResponseWriter, r *http.Request) *visitor {
 	if c, err := r.Cookie("fieldnotes"); err == nil {
 		if v, ok := d.visitors[c.Value]; ok {
 			return v
 		}
 	}
-	if len(d.visitors) >= demoVisitors {
+	if len(d.visitors) >= maxVisitors {
 		clear(d.visitors)
 	}
-	id, v := rand.Text(), &demoVisitor{}
+	id, v := rand.Text(), &visitor{}
 	d.visitors[id] = v
 	http.SetCookie(w, &http.Cookie{Name: "fieldnotes", Value: id, Path: "/", HttpOnly: true, SameSite: http.SameSiteLaxMode}) //nolint:gosec // plain http, on loopback
 	return v
 }
 
 // with runs one step for the browser behind a request and shows the page again.
-func (d *demoApp) with(w http.ResponseWriter, r *http.Request, do func(ctx context.Context, v *demoVisitor) demoStep) {
+func (d *app) with(w http.ResponseWriter, r *http.Request, do func(ctx context.Context, v *visitor) event) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	v := d.visitor(w, r)
 	if step := do(r.Context(), v); step.Title != "" {
-		v.steps = append([]demoStep{step}, v.steps[:min(len(v.steps), 9)]...)
+		v.steps = append([]event{step}, v.steps[:min(len(v.steps), 9)]...)
 	}
 	http.Redirect(w, r, "/", http.StatusSeeOther)
 }
 
-func (d *demoApp) home(w http.ResponseWriter, r *http.Request) {
+func (d *app) home(w http.ResponseWriter, r *http.Request) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	v := d.visitor(w, r)
@@ -115,7 +115,7 @@ func (d *demoApp) home(w http.ResponseWriter, r *http.Request) {
 		Connected            bool
 		Issuer, API, Expires string
 		Scopes               []string
-		Steps                []demoStep
+		Steps                []event
 	}{Connected: v.token != nil, Issuer: d.issuer, API: d.apiURL, Scopes: strings.Fields(v.scope), Steps: v.steps}
 	if v.token != nil {
 		view.Expires = v.token.Expiry.Format("15:04:05")
@@ -127,7 +127,7 @@ func (d *demoApp) home(w http.ResponseWriter, r *http.Request) {
 }
 
 // connect sends the browser to Doorward (RFC 6749 section 4.1.1), with state against forged answers and a PKCE challenge.
-func (d *demoApp) connect(w http.ResponseWriter, r *http.Request) {
+func (d *app) connect(w http.ResponseWriter, r *http.Request) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	v := d.visitor(w, r)
@@ -136,10 +136,10 @@ func (d *demoApp) connect(w http.ResponseWriter, r *http.Request) {
 }
 
 // callback takes the answer: is it ours (state), of the server that was asked (iss, RFC 9207), and a yes?
-func (d *demoApp) callback(w http.ResponseWriter, r *http.Request) {
-	d.with(w, r, func(ctx context.Context, v *demoVisitor) demoStep {
+func (d *app) callback(w http.ResponseWriter, r *http.Request) {
+	d.with(w, r, func(ctx context.Context, v *visitor) event {
 		q := r.URL.Query()
-		step := demoStep{Title: "Doorward sent you back", Request: "GET /callback?" + shortenSecrets(r.URL.RawQuery)}
+		step := event{Title: "Doorward sent you back", Request: "GET /callback?" + shortenSecrets(r.URL.RawQuery)}
 		state, verifier := v.state, v.verifier
 		v.state, v.verifier = "", ""
 		switch {
@@ -163,23 +163,23 @@ func (d *demoApp) callback(w http.ResponseWriter, r *http.Request) {
 }
 
 // took keeps new tokens and tells about them.
-func (d *demoApp) took(v *demoVisitor, token *oauth2.Token, title, request string) demoStep {
+func (d *app) took(v *visitor, token *oauth2.Token, title, request string) event {
 	v.token = token
 	if scope, ok := token.Extra("scope").(string); ok {
 		v.scope = scope
 	}
-	return demoStep{Title: title, Request: request, Response: fmt.Sprintf("{\n  \"access_token\": %q,\n  \"token_type\": %q,\n  \"expires_in\": %d,\n  \"refresh_token\": %q,\n  \"scope\": %q\n}",
+	return event{Title: title, Request: request, Response: fmt.Sprintf("{\n  \"access_token\": %q,\n  \"token_type\": %q,\n  \"expires_in\": %d,\n  \"refresh_token\": %q,\n  \"scope\": %q\n}",
 		shortenSecret(token.AccessToken), token.TokenType, int(time.Until(token.Expiry).Round(time.Second).Seconds()), shortenSecret(token.RefreshToken), v.scope)}
 }
 
 // call calls the API with the access token as it is.
-func (d *demoApp) call(w http.ResponseWriter, r *http.Request) {
+func (d *app) call(w http.ResponseWriter, r *http.Request) {
 	method := r.PostFormValue("method")
-	d.with(w, r, func(ctx context.Context, v *demoVisitor) demoStep {
+	d.with(w, r, func(ctx context.Context, v *visitor) event {
 		if v.token == nil || (method != http.MethodGet && method != http.MethodPost && method != http.MethodDelete) {
-			return demoStep{}
+			return event{}
 		}
-		step := demoStep{Title: "The API answered", Request: method + " /notes\nAuthorization: Bearer " + shortenSecret(v.token.AccessToken)}
+		step := event{Title: "The API answered", Request: method + " /notes\nAuthorization: Bearer " + shortenSecret(v.token.AccessToken)}
 		status, body, err := d.fetch(ctx, method, d.apiURL+"/notes", nil, func(q *http.Request) { v.token.SetAuthHeader(q) })
 		if err != nil {
 			step.Failed, step.Response = true, plainError(err)
@@ -191,27 +191,27 @@ func (d *demoApp) call(w http.ResponseWriter, r *http.Request) {
 }
 
 // refresh gets a new access token, and with it a new refresh token (RFC 6749 section 6).
-func (d *demoApp) refresh(w http.ResponseWriter, r *http.Request) {
-	d.with(w, r, func(ctx context.Context, v *demoVisitor) demoStep {
+func (d *app) refresh(w http.ResponseWriter, r *http.Request) {
+	d.with(w, r, func(ctx context.Context, v *visitor) event {
 		if v.token == nil {
-			return demoStep{}
+			return event{}
 		}
 		request := "POST /oauth/token\ngrant_type=refresh_token"
 		token, err := d.oauth.TokenSource(ctx, &oauth2.Token{RefreshToken: v.token.RefreshToken}).Token()
 		if err != nil {
-			return demoStep{Title: "Doorward gave no new tokens", Request: request, Response: plainError(err), Failed: true}
+			return event{Title: "Doorward gave no new tokens", Request: request, Response: plainError(err), Failed: true}
 		}
 		return d.took(v, token, "The tokens were renewed", request)
 	})
 }
 
 // revoke ends it from the app's side (RFC 7009). The tokens are kept on purpose: call the API and see.
-func (d *demoApp) revoke(w http.ResponseWriter, r *http.Request) {
-	d.with(w, r, func(ctx context.Context, v *demoVisitor) demoStep {
+func (d *app) revoke(w http.ResponseWriter, r *http.Request) {
+	d.with(w, r, func(ctx context.Context, v *visitor) event {
 		if v.token == nil {
-			return demoStep{}
+			return event{}
 		}
-		step := demoStep{Title: "The access was ended; the API will refuse the token now", Request: "POST /oauth/revoke\ntoken=" + shortenSecret(v.token.RefreshToken)}
+		step := event{Title: "The access was ended; the API will refuse the token now", Request: "POST /oauth/revoke\ntoken=" + shortenSecret(v.token.RefreshToken)}
 		status, body, err := d.fetch(ctx, http.MethodPost, d.issuer+"/oauth/revoke", url.Values{"token": {v.token.RefreshToken}}, func(q *http.Request) {
 			q.SetBasicAuth(url.QueryEscape(d.oauth.ClientID), url.QueryEscape(d.oauth.ClientSecret))
 		})
@@ -225,7 +225,7 @@ func (d *demoApp) revoke(w http.ResponseWriter, r *http.Request) {
 }
 
 // fetch sends one request and reads the answer, a little of it.
-func (d *demoApp) fetch(ctx context.Context, method, to string, form url.Values, prepare func(*http.Request)) (status int, body string, err error) {
+func (d *app) fetch(ctx context.Context, method, to string, form url.Values, prepare func(*http.Request)) (status int, body string, err error) {
 	q, err := http.NewRequestWithContext(ctx, method, to, strings.NewReader(form.Encode()))
 	if err != nil {
 		return 0, "", fmt.Errorf("request: %w", err)
