@@ -24,7 +24,7 @@ import (
 
 // Config is the whole configuration: the file, over it the variables, over them the flags of serve.
 type Config struct {
-	// Issuer is the issuer identifier (RFC 8414 §2) and the base of every URL we hand out.
+	// Issuer is the issuer identifier (RFC 8414, section 2) and the base of every URL we hand out.
 	Issuer string
 	// Listen are the addresses of the public listener, host:port; an empty host means every address.
 	Listen []string
@@ -367,7 +367,7 @@ func (p *parser) sharedSecret(dst *input.Secret) field {
 		var s input.Secret
 		p.secret(&s)(n, key)
 		if text := strings.TrimSpace(string(s)); strings.Contains(text, "-----BEGIN") || strings.HasPrefix(text, "{") || strings.HasPrefix(text, "ssh-") {
-			p.fault(key, "is a key pair's key, with which anybody who has the public half could sign; write jwks_url and algorithms instead")
+			p.fault(key, "is a key pair's key, with which anyone who has the public half could sign; write jwks_url and algorithms instead")
 			return
 		}
 		*dst = s

@@ -205,7 +205,7 @@ func words(text string, line int) *yaml.Node {
 	return n
 }
 
-// refers says whether a value is env:NAME or file:PATH.
+// refers reports whether a value is env:NAME or file:PATH.
 func refers(n *yaml.Node) bool {
 	return n.ShortTag() == "!!str" && (strings.HasPrefix(n.Value, "env:") || strings.HasPrefix(n.Value, "file:"))
 }

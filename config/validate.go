@@ -51,7 +51,7 @@ func (p *parser) check(c *Config) {
 	p.checkKeyPrefixes(c)
 }
 
-// clean says whether neither the key nor anything in it has a fault, so that what is missing was not merely misread.
+// clean reports whether neither the key nor anything in it has a fault, so that what is missing was not merely misread.
 func (p *parser) clean(key string) bool { return !p.faulty[key] && !p.around[key] }
 
 func (p *parser) checkListeners(c *Config) {
@@ -70,7 +70,7 @@ func (p *parser) checkListeners(c *Config) {
 	}
 }
 
-// sameListener says whether two addresses cannot be listened on at once.
+// sameListener reports whether two addresses cannot be listened on at once.
 func sameListener(a, b string) bool {
 	hostA, portA, errA := net.SplitHostPort(a)
 	hostB, portB, errB := net.SplitHostPort(b)
@@ -80,7 +80,7 @@ func sameListener(a, b string) bool {
 	return hostA == hostB || IsEveryAddress(hostA) || IsEveryAddress(hostB)
 }
 
-// IsEveryAddress says whether a listener's host means all addresses of the machine.
+// IsEveryAddress reports whether a listener's host means all addresses of the machine.
 func IsEveryAddress(host string) bool {
 	addr, err := netip.ParseAddr(host)
 	return host == "" || (err == nil && addr.IsUnspecified())
@@ -193,7 +193,7 @@ func scopeNames(r Resource) []string {
 	return names
 }
 
-// reaches says whether following implies from one scope, at least once, comes to another.
+// reaches reports whether following implies from one scope, at least once, comes to another.
 func reaches(implies map[string][]string, from, to string, seen map[string]bool) bool {
 	for _, next := range implies[from] {
 		if next == to {

@@ -63,7 +63,7 @@ func checkText(s string) error {
 	return nil
 }
 
-// IsLoopback says whether a URL's host names this machine.
+// IsLoopback reports whether a URL's host names this machine.
 func IsLoopback(host string) bool {
 	if host == "localhost" {
 		return true
@@ -162,7 +162,7 @@ func bareOrigin(u *url.URL, what string) error {
 	case u.Path == "/" && u.RawQuery == "" && !u.ForceQuery:
 		return fmt.Errorf("ends with a slash; write %s", bare)
 	case u.Path != "" || u.RawQuery != "" || u.ForceQuery:
-		return fmt.Errorf("has a path or query, which %s has not; write %s", what, bare)
+		return fmt.Errorf("has a path or query, and %s must not have one; write %s", what, bare)
 	}
 	return nil
 }
@@ -232,7 +232,7 @@ func checkDatabaseURL(s string) error {
 		}
 		return nil
 	}
-	return fmt.Errorf("starts with %s, which is no database we know; write sqlite:PATH or postgres://user:password@host/database", input.Quote(scheme+":"))
+	return fmt.Errorf("starts with %s, which is not a supported database; write sqlite:PATH or postgres://user:password@host/database", input.Quote(scheme+":"))
 }
 
 func checkMigrateURL(s string) error {
@@ -247,7 +247,7 @@ func checkMigrateURL(s string) error {
 
 const (
 	minSecretBytes = 32
-	howToSecret    = "make one with: openssl rand -base64 48"
+	howToSecret    = "create one with: openssl rand -base64 48"
 )
 
 // checkSecret never shows the secret.
@@ -271,7 +271,7 @@ func checkSecret(s string) error {
 
 func checkSignUp(s string) error {
 	if s == "open" {
-		return errors.New("open needs mail, which this version does not send; write closed and make accounts with: doorward user create")
+		return errors.New("open needs mail, which this version does not send; write closed and create users with: doorward user create")
 	}
 	return oneOf("closed")(s)
 }
@@ -307,7 +307,7 @@ func parsePrefix(s string) (netip.Prefix, error) {
 		}
 		addr = addr.Unmap()
 		if addr.IsUnspecified() {
-			return netip.Prefix{}, fmt.Errorf("%s is no peer's address; write the address of the proxy", input.Quote(s))
+			return netip.Prefix{}, fmt.Errorf("%s is not the address of a peer; write the address of the proxy", input.Quote(s))
 		}
 		return netip.PrefixFrom(addr, addr.BitLen()), nil
 	}
@@ -318,7 +318,7 @@ func parsePrefix(s string) (netip.Prefix, error) {
 	case prefix.Addr().Is4In6():
 		return netip.Prefix{}, fmt.Errorf("%s is an IPv4 range in IPv6 form; write it as IPv4", input.Quote(s))
 	case prefix.Bits() == 0:
-		return netip.Prefix{}, fmt.Errorf("%s trusts everybody, who could then claim any address; write the proxy's, such as 10.0.0.2 or 10.0.0.0/8", input.Quote(s))
+		return netip.Prefix{}, fmt.Errorf("%s trusts every client, which could then claim any address; write the proxy's, such as 10.0.0.2 or 10.0.0.0/8", input.Quote(s))
 	case prefix != prefix.Masked():
 		return netip.Prefix{}, fmt.Errorf("%s names one address and a range; write %s for the range or %s for the address", input.Quote(s), prefix.Masked(), prefix.Addr())
 	}
@@ -334,7 +334,7 @@ func checkPlanName(s string) error {
 	return nil
 }
 
-// checkResourceID accepts an absolute URI without fragment (RFC 8707 §2).
+// checkResourceID accepts an absolute URI without fragment (RFC 8707, section 2).
 func checkResourceID(s string) error {
 	u, err := url.Parse(s)
 	switch {
@@ -385,7 +385,7 @@ func checkUpstream(s string) error {
 	return bareOrigin(u, "an upstream")
 }
 
-// checkOrigin accepts a web origin as browsers write it in the Origin header (RFC 6454 §6.1).
+// checkOrigin accepts a web origin as browsers write it in the Origin header (RFC 6454, section 6.1).
 func checkOrigin(s string) error {
 	if s == "*" || s == "null" {
 		return fmt.Errorf("%s would let every page call the API as its user; write each origin, such as https://app.example.com", input.Quote(s))
@@ -430,7 +430,7 @@ func checkForeignIssuer(s string) error {
 	case err != nil:
 		return err
 	case u.RawQuery != "" || u.ForceQuery:
-		return errors.New("has a query, which an issuer has not; leave out everything from the ?")
+		return errors.New("has a query, and an issuer must not have one; leave out everything from the ?")
 	case u.Scheme == "http" && !IsLoopback(u.Hostname()):
 		return errors.New("is http, which only a loopback host may be; write the https URL that stands in iss")
 	}
@@ -443,7 +443,7 @@ func checkJWKSURL(s string) error {
 		return err
 	}
 	if u.Scheme == "http" && !IsLoopback(u.Hostname()) {
-		return errors.New("is http, so anybody on the way could change the keys; write an https URL")
+		return errors.New("is http, so anyone on the network could change the keys; write an https URL")
 	}
 	return nil
 }

@@ -70,7 +70,7 @@ func (o checkCommand) Run(ctx context.Context, a *app) error {
 // checkDatabase looks into the database. One that does not exist yet is not made.
 func (r *report) checkDatabase(ctx context.Context, c config.Config) {
 	if name := c.MissingDatabase(); name != "" {
-		r.risk("database_url: %s does not exist yet; serve makes it", name)
+		r.risk("database_url: %s does not exist yet; serve creates it", name)
 		return
 	}
 	store, err := storage.Open(ctx, c.DatabaseURL, storage.Options{LookOnly: true, MaxConns: commandConns})
@@ -81,7 +81,7 @@ func (r *report) checkDatabase(ctx context.Context, c config.Config) {
 	defer store.Close()
 	switch err := store.Ping(ctx); {
 	case errors.Is(err, storage.ErrOldSchema):
-		r.risk("database_url: migrations are pending, which serve applies; doorward migrate status lists them")
+		r.risk("database_url: migrations are pending, which serve applies; to list them, run: doorward migrate status")
 		return
 	case err != nil:
 		r.fault("database_url: %v", err)
@@ -97,7 +97,7 @@ func (r *report) checkDatabase(ctx context.Context, c config.Config) {
 		r.fault("database_url: %v", err)
 	}
 	for _, leak := range leaks {
-		r.fault("database_url: workspaces are not kept apart: %s; let the migrations be applied anew, or restore the policies that they make", leak)
+		r.fault("database_url: workspaces are not kept apart: %s; apply the migrations again, or restore the policies that they create", leak)
 	}
 }
 
@@ -138,9 +138,9 @@ func (r *report) checkAdministrators(ctx context.Context, store *storage.Store) 
 	case err != nil:
 		r.fault("database_url: %v", err)
 	case users == 0:
-		r.risk("nobody can sign in yet; make the first administrator with the link of: doorward setup-link")
+		r.risk("no accounts exist yet; create the first administrator with the link of: doorward setup-link")
 	case administrators == 0:
-		r.risk("nobody who may sign in is an administrator; make one with: doorward user create --admin --email ADDRESS --password-stdin")
+		r.risk("no enabled user is an administrator; create one with: doorward user create --admin --email ADDRESS --password-stdin")
 	}
 }
 
@@ -181,7 +181,7 @@ func (r *report) checkClient(c storage.Client, known map[string]*oauth.Resource)
 		r.risk("%s: works without PKCE, so a stolen authorization code can be used; when the app sends a code_challenge, run: doorward client update %s --pkce required", name, c.ID)
 	}
 	if c.FirstParty && c.Public && slices.ContainsFunc(c.RedirectURIs, func(uri string) bool { return !strings.HasPrefix(uri, "https://") }) {
-		r.risk("%s: is first-party and public with a redirect URI that any program on a device can take, so people are asked for consent all the same", name)
+		r.risk("%s: is first-party and public with a redirect URI that any program on a device can take, so users are asked for consent all the same", name)
 	}
 	var resources []*oauth.Resource
 	for _, id := range c.Resources {
@@ -199,37 +199,38 @@ func (r *report) checkClient(c storage.Client, known map[string]*oauth.Resource)
 	}
 }
 
-// losses counts what the configuration has left behind, of which there may be very many, by what is to be said about it.
-type losses map[loss]tally
+// orphans counts records that refer to something that is no longer in the configuration, by what the report says about
+// them. There may be very many.
+type orphans map[orphan]count
 
-// loss is one thing that the configuration has no more.
-type loss struct{ about, advice string }
+// orphan is one kind of such records.
+type orphan struct{ about, advice string }
 
-// tally is how many are concerned, and one of them.
-type tally struct {
-	count int
+// count is how many records there are, and the first of them.
+type count struct {
+	records int
 	first string
 }
 
-func (l losses) note(about, advice, first string) {
-	t := l[loss{about, advice}]
-	if t.count == 0 {
-		t.first = first
+func (o orphans) note(about, advice, first string) {
+	c := o[orphan{about, advice}]
+	if c.records == 0 {
+		c.first = first
 	}
-	t.count++
-	l[loss{about, advice}] = t
+	c.records++
+	o[orphan{about, advice}] = c
 }
 
 // report makes a risk of each.
-func (l losses) report(r *report) {
-	for _, one := range slices.SortedFunc(maps.Keys(l), func(a, b loss) int { return strings.Compare(a.about, b.about) }) {
-		r.risk("%s: %d, the first is %s; %s", one.about, l[one].count, l[one].first, one.advice)
+func (o orphans) report(r *report) {
+	for _, one := range slices.SortedFunc(maps.Keys(o), func(a, b orphan) int { return strings.Compare(a.about, b.about) }) {
+		r.risk("%s: %d, the first is %s; %s", one.about, o[one].records, o[one].first, one.advice)
 	}
 }
 
 // checkKeys reports API keys and personal access tokens that the configuration has left behind.
 func (r *report) checkKeys(ctx context.Context, c config.Config, store *storage.Store) {
-	known, lost := resourcesByID(c), losses{}
+	known, found := resourcesByID(c), orphans{}
 	for after := ""; ; {
 		page, err := store.LiveKeys(ctx, after, pageSize)
 		if err != nil {
@@ -237,18 +238,18 @@ func (r *report) checkKeys(ctx context.Context, c config.Config, store *storage.
 			return
 		}
 		for _, k := range page {
-			checkKey(k, c, known[oauth.CanonicalResource(k.Resource)], lost)
+			checkKey(k, c, known[oauth.CanonicalResource(k.Resource)], found)
 			after = k.ID
 		}
 		if len(page) < pageSize {
 			break
 		}
 	}
-	lost.report(r)
+	found.report(r)
 }
 
-// checkKey notes what one key has lost; resource is nil where it is not configured.
-func checkKey(k storage.APIKey, c config.Config, resource *oauth.Resource, lost losses) {
+// checkKey notes what one key refers to in vain; resource is nil where it is not configured.
+func checkKey(k storage.APIKey, c config.Config, resource *oauth.Resource, found orphans) {
 	kind, revoke := "API keys", "run: doorward key revoke ID"
 	narrow := `run: doorward key update ID --scope "A B"`
 	if k.Kind == storage.KindPersonalAccessToken {
@@ -256,22 +257,22 @@ func checkKey(k storage.APIKey, c config.Config, resource *oauth.Resource, lost 
 		narrow = revoke
 	}
 	if resource == nil {
-		lost.note(fmt.Sprintf("%s for the resource %s, which is not configured, are worth nothing", kind, input.Quote(k.Resource)), "add the resource, or "+revoke, k.ID)
+		found.note(fmt.Sprintf("%s for the resource %s, which is not configured, are worth nothing", kind, input.Quote(k.Resource)), "add the resource, or "+revoke, k.ID)
 		return
 	}
 	for _, scope := range k.Scopes {
 		if _, ok := resource.Scope(scope); !ok && scope != oauth.ScopeIntrospect {
-			lost.note(fmt.Sprintf("%s with the scope %s, which %s does not have, may do less than they say", kind, input.Quote(scope), resource.ID), "add the scope, or "+narrow, k.ID)
+			found.note(fmt.Sprintf("%s with the scope %s, which %s does not have, may do less than they say", kind, input.Quote(scope), resource.ID), "add the scope, or "+narrow, k.ID)
 		}
 	}
 	if _, ok := c.Plans[k.Plan]; k.Plan != "" && !ok {
-		lost.note(fmt.Sprintf("%s with the plan %s, which is not configured, have that of their workspace, or the default", kind, input.Quote(k.Plan)), "add the plan", k.ID)
+		found.note(fmt.Sprintf("%s with the plan %s, which is not configured, have that of their workspace, or the default", kind, input.Quote(k.Plan)), "add the plan", k.ID)
 	}
 }
 
 // checkWorkspaces reports workspaces with a plan that the configuration has no more.
 func (r *report) checkWorkspaces(ctx context.Context, c config.Config, store *storage.Store) {
-	lost := losses{}
+	found := orphans{}
 	for after := ""; ; {
 		page, err := store.Workspaces(ctx, after, pageSize)
 		if err != nil {
@@ -280,7 +281,7 @@ func (r *report) checkWorkspaces(ctx context.Context, c config.Config, store *st
 		}
 		for _, w := range page {
 			if _, ok := c.Plans[w.Plan]; w.Plan != "" && !ok {
-				lost.note(fmt.Sprintf("workspaces with the plan %s, which is not configured, have the default of each resource", input.Quote(w.Plan)),
+				found.note(fmt.Sprintf("workspaces with the plan %s, which is not configured, have the default of each resource", input.Quote(w.Plan)),
 					"add the plan, or run: doorward workspace update SLUG --plan PLAN", w.Slug)
 			}
 			after = w.ID
@@ -289,5 +290,5 @@ func (r *report) checkWorkspaces(ctx context.Context, c config.Config, store *st
 			break
 		}
 	}
-	lost.report(r)
+	found.report(r)
 }

@@ -15,7 +15,7 @@ import (
 
 type docsCommand struct {
 	output
-	Resource string `help:"The API that the page is about. Left out: the only one." placeholder:"ID"`
+	Resource string `help:"API (resource) that the page describes. Required if there are several." placeholder:"ID"`
 }
 
 // Run prints the page that tells an API's customers how to authenticate, in Markdown.

@@ -19,11 +19,11 @@ import (
 
 type explainCommand struct {
 	output
-	Method     string   `arg:"" help:"GET, POST, …"`
-	URL        string   `arg:"" name:"url" help:"Of the request, on a host of one of the configured resources."`
-	Credential string   `help:"The credential to judge; only - is taken, which reads it from standard input, where others cannot see it." placeholder:"-"`
-	Workspace  *string  `help:"Slug that the request names in the resource's workspace header." placeholder:"SLUG"`
-	Header     []string `sep:"none" help:"A further header, for a request with two of a kind, say; repeat for several." placeholder:"'NAME: VALUE'"`
+	Method     string   `arg:"" help:"HTTP method, such as GET."`
+	URL        string   `arg:"" name:"url" help:"URL of the request, on a host of a configured resource."`
+	Credential string   `help:"Must be -: reads the credential from standard input, where other users cannot see it." placeholder:"-"`
+	Workspace  *string  `help:"Slug of the workspace in the resource's workspace header." placeholder:"SLUG"`
+	Header     []string `sep:"none" help:"Another header of the request; repeat for several." placeholder:"'NAME: VALUE'"`
 }
 
 // explanationJSON is an explanation for scripts.
@@ -44,14 +44,14 @@ func (e explainCommand) Run(ctx context.Context, a *app) error {
 		return usageError{fmt.Errorf("%s is not a URL; write it in full, such as https://api.example.com/v1/accounts", input.Quote(e.URL))}
 	}
 	if e.Credential != "" && e.Credential != "-" {
-		return usageError{errors.New("--credential takes only -, for standard input: what stands on the command line is seen by others")}
+		return usageError{errors.New("--credential accepts only -, which reads standard input: other users can see the command line")}
 	}
 	method := strings.ToUpper(e.Method)
 	header := http.Header{}
 	for _, line := range e.Header {
 		name, value, ok := strings.Cut(line, ":")
 		if !ok {
-			return usageError{fmt.Errorf("%s is no header; write 'Name: value'", input.Quote(line))}
+			return usageError{fmt.Errorf("%s is not a header; write 'Name: value'", input.Quote(line))}
 		}
 		header.Add(strings.TrimSpace(name), strings.TrimSpace(value))
 	}

@@ -56,7 +56,7 @@ func (healthCommand) Run(ctx context.Context, a *app) error {
 	return nil
 }
 
-// readyURL is where the server that listens on an address says whether it is ready, over loopback where it can.
+// readyURL is where the server that listens on an address reports whether it is ready, over loopback where it can.
 func readyURL(listen string) (string, error) {
 	host, port, err := net.SplitHostPort(listen)
 	if err != nil {

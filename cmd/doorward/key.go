@@ -17,28 +17,28 @@ import (
 )
 
 type keyCommand struct {
-	Create keyCreate `cmd:"" help:"Make an API key of a workspace, or with --scope introspect one with which an API introspects."`
-	List   keyList   `cmd:"" help:"List the API keys of a workspace, or without one those that introspect."`
-	Show   keyShow   `cmd:"" help:"Show one API key, but never its text."`
-	Update keyUpdate `cmd:"" help:"Change an API key; what is not given stays."`
-	Pause  keyPause  `cmd:"" help:"Keep an API key from working for a while."`
-	Resume keyResume `cmd:"" help:"Let a paused API key work again."`
-	Revoke keyRevoke `cmd:"" help:"End an API key at once and for good."`
-	Rotate keyRotate `cmd:"" help:"Make a key that takes the place of one; that one works a little longer."`
+	Create keyCreate `cmd:"" help:"Create an API key for a workspace or, with --scope introspect, one with which an API introspects."`
+	List   keyList   `cmd:"" help:"List the API keys of a workspace or, without --workspace, those with which APIs introspect."`
+	Show   keyShow   `cmd:"" help:"Show an API key (never the secret)."`
+	Update keyUpdate `cmd:"" help:"Update an API key. Settings that you leave out stay unchanged."`
+	Pause  keyPause  `cmd:"" help:"Pause an API key."`
+	Resume keyResume `cmd:"" help:"Resume a paused API key."`
+	Revoke keyRevoke `cmd:"" help:"Revoke an API key immediately and permanently."`
+	Rotate keyRotate `cmd:"" help:"Replace a key; the old one keeps working for a grace period."`
 }
 
 type keyCreate struct {
 	output
-	Workspace string        `help:"The workspace that the key belongs to. Left out only with --scope introspect." placeholder:"SLUG"`
-	Name      string        `required:"" help:"What the key is for." placeholder:"NAME"`
-	Scope     string        `required:"" help:"What the key may do, separated by spaces; introspect stands alone." placeholder:"\"A B\""`
-	Resource  string        `help:"The API it is for. Left out: the first configured." placeholder:"ID"`
-	Test      bool          `help:"A key for tests, with the plan of those."`
-	Plan      string        `help:"A plan of the configuration. Left out: the workspace's." placeholder:"PLAN"`
-	RateLimit int64         `help:"Requests an hour, in place of the plan's." placeholder:"N"`
-	Expires   *durationFlag `help:"When the key ends, from now on. Left out: never." placeholder:"DURATION"`
-	Note      string        `help:"More about it, for those who manage it." placeholder:"TEXT"`
-	Address   []string      `sep:"none" help:"An address or range that it may be used from; repeat for several. Left out: any." placeholder:"CIDR"`
+	Workspace string        `help:"Workspace that owns the key. Required unless --scope is introspect." placeholder:"SLUG"`
+	Name      string        `required:"" help:"The key's name." placeholder:"NAME"`
+	Scope     string        `required:"" help:"Scopes, separated by spaces. introspect cannot be combined with others." placeholder:"\"A B\""`
+	Resource  string        `help:"API (resource) of the credential. Default: the first in the configuration." placeholder:"ID"`
+	Test      bool          `help:"Create a test key, which uses the test plan."`
+	Plan      string        `help:"Plan from the configuration. Default: the workspace's plan." placeholder:"PLAN"`
+	RateLimit int64         `help:"Rate limit in requests per hour; overrides the plan's." placeholder:"N"`
+	Expires   *durationFlag `help:"When the key expires, from now. Default: never." placeholder:"DURATION"`
+	Note      string        `help:"Description for the people who manage the key." placeholder:"TEXT"`
+	Address   []string      `sep:"none" help:"Allowed IP address or CIDR range; repeat for several. Default: any." placeholder:"CIDR"`
 }
 
 // Run makes an API key and shows its text, this once.
@@ -68,14 +68,14 @@ func (c keyCreate) Run(ctx context.Context, a *app) error {
 // tooMany says what to do where an owner has as many keys as they may, and passes other errors through.
 func tooMany(owner, what string, err error) error {
 	if errors.Is(err, apikey.ErrTooMany) {
-		return fmt.Errorf("%s has %d %s that are neither revoked nor expired, and may have no more; revoke one that nobody uses", owner, apikey.MaxKeys, what)
+		return fmt.Errorf("%s has %d %s that are neither revoked nor expired, which is the maximum; revoke one that is not used", owner, apikey.MaxKeys, what)
 	}
 	return err
 }
 
 type keyList struct {
 	output
-	Workspace string `help:"Whose keys. Left out: those with which APIs introspect, which belong to no workspace." placeholder:"SLUG"`
+	Workspace string `help:"Workspace that owns the keys. Default: the keys with which APIs introspect, which have no workspace." placeholder:"SLUG"`
 }
 
 // Run lists API keys, those that are revoked or have ended among them.
@@ -111,9 +111,9 @@ func (c keyShow) Run(ctx context.Context, a *app) error {
 type keyUpdate struct {
 	output
 	ID    string  `arg:"" help:"The key's id."`
-	Name  *string `help:"What the key is for." placeholder:"NAME"`
-	Note  *string `help:"More about it; empty for nothing." placeholder:"TEXT"`
-	Scope *string `help:"All scopes in place of the present ones; a key never gets more." placeholder:"\"A B\""`
+	Name  *string `help:"The key's name." placeholder:"NAME"`
+	Note  *string `help:"Description; empty removes it." placeholder:"TEXT"`
+	Scope *string `help:"Replaces all scopes, separated by spaces. A key never gains scopes." placeholder:"\"A B\""`
 }
 
 // Run changes what was given.
@@ -171,7 +171,7 @@ func (c keyRevoke) Run(ctx context.Context, a *app) error {
 type keyRotate struct {
 	output
 	ID    string       `arg:"" help:"The key's id."`
-	Grace durationFlag `default:"24h" help:"How long the key before goes on working, at most 30d. Default 24h." placeholder:"DURATION"`
+	Grace durationFlag `default:"24h" help:"How long the old key keeps working, at most 30d. Default: 24h." placeholder:"DURATION"`
 }
 
 // Run makes a key in the place of one and shows its text, this once.
@@ -179,7 +179,7 @@ func (c keyRotate) Run(ctx context.Context, a *app) error {
 	return c.onKey(ctx, a, c.ID, func(ctx context.Context, s *server, k storage.APIKey, w storage.Workspace) (storage.APIKey, string, error) {
 		fresh, text, err := s.oauth.RotateKey(ctx, oauth.Command(w.ID), k.Owner(), k.ID, time.Duration(c.Grace))
 		if errors.Is(err, apikey.ErrRotated) {
-			err = fmt.Errorf("API key %s is %s and cannot be rotated any more; make a new one", k.ID, s.oauth.KeyState(&k))
+			err = fmt.Errorf("API key %s is %s and can no longer be rotated; create a new one", k.ID, s.oauth.KeyState(&k))
 		}
 		return fresh, text, err
 	})
@@ -203,7 +203,7 @@ func (o output) onKey(
 		}
 		k, text, err := act(ctx, s, k, w)
 		if errors.Is(err, storage.ErrNotFound) {
-			return fmt.Errorf("API key %s is revoked and stays so; make a new one", id)
+			return fmt.Errorf("API key %s is revoked permanently; create a new one", id)
 		}
 		if err != nil {
 			return invalid(err)

@@ -436,7 +436,7 @@ func TestCheckChangesNothing(t *testing.T) {
 func TestCheckReportsFaultsAndRisks(t *testing.T) {
 	c := newCLI(t)
 	c.must("", "migrate")
-	wantReport(t, c.object("", "check"), nil, []string{"issuer:", "secret:", "nobody can sign in yet"})
+	wantReport(t, c.object("", "check"), nil, []string{"issuer:", "secret:", "no accounts exist yet"})
 	if _, stderr, _ := c.run(goodPassword, "user", "create", "--email", "b@example.com", "--password-stdin"); !strings.Contains(stderr, "no administrator yet") {
 		t.Errorf("user create does not say that nobody administers:\n%s", stderr)
 	}

@@ -12,7 +12,7 @@ import (
 
 type migrateCommand struct {
 	output
-	Action string `arg:"" optional:"" enum:"status," default:"" help:"status: show the migrations and change nothing."`
+	Action string `arg:"" optional:"" enum:"status," default:"" help:"status shows the migrations and changes nothing."`
 }
 
 // migrationJSON is one migration for scripts; appliedAt is absent while it is not applied.

@@ -51,7 +51,7 @@ func needDatabase(c config.Config) error {
 	if absolute, err := filepath.Abs(name); err == nil {
 		name = absolute
 	}
-	return fmt.Errorf("there is no database at %s: if that is where it is to be, run: doorward migrate; else say where it is, with DOORWARD_DATABASE_URL or --config", name)
+	return fmt.Errorf("there is no database at %s: to create it there, run: doorward migrate; otherwise say where it is, with DOORWARD_DATABASE_URL or --config", name)
 }
 
 // newServer wires what works on an open database with a current schema. It loads the master secret, makes one where
@@ -135,7 +135,7 @@ func (a *app) open(ctx context.Context) (*server, error) {
 func (a *app) openServer(ctx context.Context, c config.Config, store *storage.Store) (*server, error) {
 	switch err := store.Ping(ctx); {
 	case errors.Is(err, storage.ErrOldSchema):
-		return nil, errors.New("the database lacks the newest schema; run: doorward migrate")
+		return nil, errors.New("the database does not have the latest schema; run: doorward migrate")
 	case err != nil:
 		return nil, fmt.Errorf("database: %w", err)
 	}
@@ -176,7 +176,7 @@ func (a *app) readLine(what string) (string, error) {
 	}
 	line = strings.TrimRight(line, "\r\n")
 	if line == "" {
-		return "", usageError{fmt.Errorf("standard input holds no %s; write it there as one line", what)}
+		return "", usageError{fmt.Errorf("standard input does not contain a %s; write it there on one line", what)}
 	}
 	return line, nil
 }

@@ -20,7 +20,7 @@ type routesCommand struct {
 type routesFromOpenAPI struct {
 	output
 	File        string `arg:"" help:"The document, OpenAPI 3.0 or 3.1 or Swagger 2.0 in JSON or YAML; - reads it from standard input. References lead to files in its folder and below."`
-	PlainScopes bool   `name:"plain-scopes" help:"Write scopes such as users:delete without the colon, so that no other scope includes them."`
+	PlainScopes bool   `name:"plain-scopes" help:"Write scopes such as users:delete without the colon, so that no other scope implies them."`
 }
 
 // Run prints what goes under routes of a resource: YAML to be copied, with what was decided in comments, or a JSON array,

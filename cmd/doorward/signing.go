@@ -13,8 +13,8 @@ import (
 )
 
 type signingKeyCommand struct {
-	List   signingKeyList   `cmd:"" help:"List the keys that JWT access tokens are signed with, and those that were."`
-	Rotate signingKeyRotate `cmd:"" help:"Let the next key sign. The present one stays published until the last token under it has ended."`
+	List   signingKeyList   `cmd:"" help:"List the current and former signing keys."`
+	Rotate signingKeyRotate `cmd:"" help:"Sign with the next key. The current key stays published until its last token has expired."`
 }
 
 // signingKeyJSON is a signing key for machines. It holds no key.
@@ -69,7 +69,7 @@ func momentOf(t *time.Time) string {
 
 type signingKeyRotate struct {
 	output
-	Compromised bool `help:"The present key may be in other hands: drop it, and with it every token under it, at once."`
+	Compromised bool `help:"The current key may be compromised: revoke it and every token signed with it, immediately."`
 }
 
 // Run lets the next key sign.
@@ -84,7 +84,7 @@ func (c signingKeyRotate) Run(ctx context.Context, a *app) error {
 }
 
 type secretCommand struct {
-	Reseal secretReseal `cmd:"" help:"Seal anew, under the first master secret, what lies in the database sealed under another one."`
+	Reseal secretReseal `cmd:"" help:"Encrypt everything that the database keeps under an older master secret with the first one."`
 }
 
 type secretReseal struct{ output }
@@ -101,7 +101,7 @@ func (c secretReseal) Run(ctx context.Context, a *app) error {
 			Answers     int `json:"answers"` // kept for an Idempotency-Key
 		}{done.SigningKeys, done.Answers}
 		return c.print(a, row, func(w io.Writer) {
-			_, _ = fmt.Fprintf(w, "Sealed under the first secret now: %d signing keys, %d kept answers. All else was already.\n", row.SigningKeys, row.Answers)
+			_, _ = fmt.Fprintf(w, "Encrypted with the first secret: %d signing keys, %d stored responses. Everything else already was.\n", row.SigningKeys, row.Answers)
 		})
 	})
 }

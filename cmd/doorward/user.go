@@ -18,23 +18,23 @@ import (
 )
 
 type userCommand struct {
-	Create   userCreate   `cmd:"" help:"Make an account for a person, with a personal workspace."`
-	List     userList     `cmd:"" help:"List all people."`
-	Update   userUpdate   `cmd:"" help:"Change a person's address or name, or make them an administrator; what is not given stays."`
-	SignOut  userSignOut  `cmd:"" name:"sign-out" help:"End a person's sessions, and with --apps and --tokens what else acts for them."`
-	Disable  userDisable  `cmd:"" help:"Keep a person, everything that acts for them and the workspaces that they alone own from working."`
-	Enable   userEnable   `cmd:"" help:"Let a disabled person in again, and their workspaces work again."`
-	Delete   userDelete   `cmd:"" help:"Delete a person and everything that is theirs."`
-	Password userPassword `cmd:"" help:"Set a person's password, which ends their sessions and the access of apps."`
+	Create   userCreate   `cmd:"" help:"Create a user with a personal workspace."`
+	List     userList     `cmd:"" help:"List all users."`
+	Update   userUpdate   `cmd:"" help:"Update a user. Settings that you leave out stay unchanged."`
+	SignOut  userSignOut  `cmd:"" name:"sign-out" help:"Sign a user out everywhere; --apps and --tokens also revoke what acts for them."`
+	Disable  userDisable  `cmd:"" help:"Disable a user, every app acting for them, and the workspaces that only they own."`
+	Enable   userEnable   `cmd:"" help:"Enable a disabled user and their workspaces."`
+	Delete   userDelete   `cmd:"" help:"Delete a user and everything they own."`
+	Password userPassword `cmd:"" help:"Set a user's password, and revoke their sessions and the access of apps."`
 
-	SignInLink userSignInLink `cmd:"" help:"Print a link with which a person signs in once, within 15 minutes, without a password."`
+	SignInLink userSignInLink `cmd:"" help:"Print a link with which a user can sign in once, within 15 minutes, without a password."`
 }
 
 type userCreate struct {
 	output
-	Email         string `required:"" help:"The address they sign in with." placeholder:"ADDRESS"`
-	Name          string `help:"What others know them by." placeholder:"NAME"`
-	Admin         bool   `help:"Make them an administrator of this server."`
+	Email         string `required:"" help:"Email address with which the user signs in." placeholder:"ADDRESS"`
+	Name          string `help:"The user's name." placeholder:"NAME"`
+	Admin         bool   `help:"Make the user an administrator of this server."`
 	PasswordStdin bool   `required:"" help:"Read the password, one line, from standard input."`
 }
 
@@ -54,7 +54,7 @@ func (c userCreate) Run(ctx context.Context, a *app) error {
 		}
 		if n, err := s.store.CountAdministrators(ctx); err == nil && n == 0 {
 			// The link of setup-link is for an empty server and is gone with the first user.
-			_, _ = fmt.Fprintln(a.stderr, "This server has no administrator yet; make one with: doorward user update ADDRESS --admin")
+			_, _ = fmt.Fprintln(a.stderr, "This server has no administrator yet; create one with: doorward user update ADDRESS --admin")
 		}
 		return nil
 	})
@@ -92,11 +92,11 @@ func (c userList) Run(ctx context.Context, a *app) error {
 
 type userUpdate struct {
 	output
-	Address              string  `arg:"" name:"email" help:"The person's address."`
-	Email                *string `name:"email" help:"Another address to sign in with; their sessions end." placeholder:"ADDRESS"`
-	Name                 *string `help:"What others know them by; empty for nothing." placeholder:"NAME"`
-	Admin                *bool   `negatable:"" help:"Make them an administrator of this server; --no-admin takes that away."`
-	LeaveNoAdministrator bool    `help:"With --no-admin: go ahead even if nobody can administer this server afterwards."`
+	Address              string  `arg:"" name:"email" help:"Email address of the user."`
+	Email                *string `name:"email" help:"New email address. The user's sessions end." placeholder:"ADDRESS"`
+	Name                 *string `help:"The user's name; empty removes it." placeholder:"NAME"`
+	Admin                *bool   `negatable:"" help:"Make the user an administrator of this server; --no-admin removes the role."`
+	LeaveNoAdministrator bool    `help:"With --no-admin: continue even if no administrator is left."`
 }
 
 // Run changes what was given.
@@ -115,9 +115,9 @@ func (c userUpdate) Run(ctx context.Context, a *app) error {
 
 type userSignOut struct {
 	output
-	Email  string `arg:"" help:"The person's address."`
-	Apps   bool   `help:"Also end the access of every app that they allowed; each has to ask again."`
-	Tokens bool   `help:"Also revoke all their personal access tokens."`
+	Email  string `arg:"" help:"Email address of the user."`
+	Apps   bool   `help:"Also revoke the access of all apps; each must ask for consent again."`
+	Tokens bool   `help:"Also revoke all personal access tokens."`
 }
 
 // Run ends a user's sessions and what else was asked for, and lists their personal access tokens.
@@ -129,9 +129,9 @@ func (c userSignOut) Run(ctx context.Context, a *app) error {
 
 type userDisable struct {
 	output
-	Email          string   `arg:"" help:"The person's address."`
-	KeepWorkspace  []string `sep:"none" help:"A shared workspace that goes on working although no other owner is enabled; repeat for several." placeholder:"SLUG"`
-	KeepWorkspaces bool     `help:"All shared workspaces go on working although no other owner is enabled."`
+	Email          string   `arg:"" help:"Email address of the user."`
+	KeepWorkspace  []string `sep:"none" help:"Shared workspace to keep enabled although no other owner is enabled; repeat for several." placeholder:"SLUG"`
+	KeepWorkspaces bool     `help:"Keep all shared workspaces enabled, also those without another enabled owner."`
 }
 
 // Run disables a user and shows the workspaces that were disabled with them.
@@ -207,7 +207,7 @@ func (c userDisable) kept(a *app, user storage.User, with []storage.Workspace) (
 
 type userEnable struct {
 	output
-	Email string `arg:"" help:"The person's address."`
+	Email string `arg:"" help:"Email address of the user."`
 }
 
 // Run enables a user.
@@ -219,7 +219,7 @@ func (c userEnable) Run(ctx context.Context, a *app) error {
 
 type userDelete struct {
 	output
-	Email string `arg:"" help:"The person's address."`
+	Email string `arg:"" help:"Email address of the user."`
 }
 
 // Run deletes a user and shows who it was, and the workspaces that went with them.
@@ -257,10 +257,10 @@ func printWorkspaceList(w io.Writer, list []workspaceJSON) {
 
 type userPassword struct {
 	output
-	Email         string `arg:"" help:"The person's address."`
+	Email         string `arg:"" help:"Email address of the user."`
 	PasswordStdin bool   `required:"" help:"Read the password, one line, from standard input."`
-	KeepApps      bool   `help:"Leave the apps that they allowed their access."`
-	Tokens        bool   `help:"Also revoke all their personal access tokens."`
+	KeepApps      bool   `help:"Keep the access of apps."`
+	Tokens        bool   `help:"Also revoke all personal access tokens."`
 }
 
 // Run sets a user's password, ends what acts for them, and lists their personal access tokens.
@@ -277,7 +277,7 @@ func (c userPassword) Run(ctx context.Context, a *app) error {
 
 type userSignInLink struct {
 	output
-	Email string `arg:"" help:"The person's address."`
+	Email string `arg:"" help:"Email address of the user."`
 }
 
 // Run makes a sign-in link, which replaces the one before, and prints it.

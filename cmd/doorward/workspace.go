@@ -14,26 +14,26 @@ import (
 )
 
 type workspaceCommand struct {
-	Create  workspaceCreate  `cmd:"" help:"Make a workspace with its first owner."`
+	Create  workspaceCreate  `cmd:"" help:"Create a workspace with its first owner."`
 	List    workspaceList    `cmd:"" help:"List all workspaces."`
-	Update  workspaceUpdate  `cmd:"" help:"Change a workspace; what is not given stays."`
-	Disable workspaceDisable `cmd:"" help:"Keep whatever acts in a workspace from working."`
-	Enable  workspaceEnable  `cmd:"" help:"Let a disabled workspace work again."`
+	Update  workspaceUpdate  `cmd:"" help:"Update a workspace. Settings that you leave out stay unchanged."`
+	Disable workspaceDisable `cmd:"" help:"Disable a workspace with its keys and apps."`
+	Enable  workspaceEnable  `cmd:"" help:"Enable a disabled workspace."`
 	Delete  workspaceDelete  `cmd:"" help:"Delete a workspace with its keys, apps and usage."`
-	Invite  workspaceInvite  `cmd:"" help:"Make a link by which somebody joins a workspace."`
+	Invite  workspaceInvite  `cmd:"" help:"Create an invitation link to a workspace."`
 	Member  struct {
-		Add    memberAdd    `cmd:"" help:"Make somebody a member without asking them."`
-		Remove memberRemove `cmd:"" help:"End a membership; keys that the member made stay."`
-		Role   memberRole   `cmd:"" help:"Give a member another role."`
+		Add    memberAdd    `cmd:"" help:"Add a user to a workspace without an invitation."`
+		Remove memberRemove `cmd:"" help:"Remove a member; keys that they created stay."`
+		Role   memberRole   `cmd:"" help:"Change a member's role."`
 	} `cmd:"" help:"The members of a workspace: add, remove, role."`
 }
 
 type workspaceCreate struct {
 	output
-	Name  string `required:"" help:"What its members know the workspace by." placeholder:"NAME"`
-	Slug  string `required:"" help:"Its short name for programs, which stays: lower-case letters, digits, and - between them." placeholder:"SLUG"`
-	Owner string `required:"" help:"The address of its first owner." placeholder:"ADDRESS"`
-	Plan  string `help:"A plan of the configuration, for all its keys and members." placeholder:"PLAN"`
+	Name  string `required:"" help:"The workspace's name." placeholder:"NAME"`
+	Slug  string `required:"" help:"Used in URLs and the API; it cannot be changed later: lower-case letters, digits, and - between them." placeholder:"SLUG"`
+	Owner string `required:"" help:"Email address of the first owner." placeholder:"ADDRESS"`
+	Plan  string `help:"Plan from the configuration, for all its keys and members." placeholder:"PLAN"`
 }
 
 // Run makes a workspace.
@@ -84,8 +84,8 @@ func (c workspaceList) Run(ctx context.Context, a *app) error {
 type workspaceUpdate struct {
 	output
 	Slug string  `arg:"" help:"The workspace's slug."`
-	Name *string `help:"What its members know the workspace by." placeholder:"NAME"`
-	Plan *string `help:"A plan of the configuration; empty for none." placeholder:"PLAN"`
+	Name *string `help:"The workspace's name." placeholder:"NAME"`
+	Plan *string `help:"Plan from the configuration; empty for none." placeholder:"PLAN"`
 }
 
 // Run changes what was given.
@@ -146,8 +146,8 @@ func (c workspaceDelete) Run(ctx context.Context, a *app) error {
 type workspaceInvite struct {
 	output
 	Slug  string `arg:"" help:"The workspace's slug."`
-	Email string `arg:"" help:"The address of whom you invite, with which they sign in."`
-	Role  string `required:"" help:"What they will be: viewer, member, admin or owner." placeholder:"ROLE"`
+	Email string `arg:"" help:"Email address of the person to invite."`
+	Role  string `required:"" help:"Role: viewer, member, admin or owner." placeholder:"ROLE"`
 }
 
 // Run makes an invitation and shows its link, this once.
@@ -175,8 +175,8 @@ func (c workspaceInvite) Run(ctx context.Context, a *app) error {
 type memberAdd struct {
 	output
 	Slug  string `arg:"" help:"The workspace's slug."`
-	Email string `arg:"" help:"The person's address."`
-	Role  string `required:"" help:"What they will be: viewer, member, admin or owner." placeholder:"ROLE"`
+	Email string `arg:"" help:"Email address of the user."`
+	Role  string `required:"" help:"Role: viewer, member, admin or owner." placeholder:"ROLE"`
 }
 
 // Run makes a user a member.
@@ -196,7 +196,7 @@ func (c memberAdd) Run(ctx context.Context, a *app) error {
 type memberRemove struct {
 	output
 	Slug  string `arg:"" help:"The workspace's slug."`
-	Email string `arg:"" help:"The member's address."`
+	Email string `arg:"" help:"Email address of the member."`
 }
 
 // Run ends a membership.
@@ -209,8 +209,8 @@ func (c memberRemove) Run(ctx context.Context, a *app) error {
 type memberRole struct {
 	output
 	Slug  string `arg:"" help:"The workspace's slug."`
-	Email string `arg:"" help:"The member's address."`
-	Role  string `arg:"" help:"What they are to be: viewer, member, admin or owner."`
+	Email string `arg:"" help:"Email address of the member."`
+	Role  string `arg:"" help:"New role: viewer, member, admin or owner."`
 }
 
 // Run changes a member's role.
@@ -307,18 +307,18 @@ func (s *server) workspaceOfFlag(ctx context.Context, slug string) (storage.Work
 
 // othersIn says that nobody else joins a personal workspace.
 func othersIn(w storage.Workspace) error {
-	return fmt.Errorf("%s is a personal workspace, whose user is its one member; make another with: doorward workspace create", input.Quote(w.Slug))
+	return fmt.Errorf("%s is a personal workspace, whose user is its one member; create another with: doorward workspace create", input.Quote(w.Slug))
 }
 
 // noMember says why a membership could not be changed.
 func noMember(w storage.Workspace, user storage.User, err error) error {
 	switch {
 	case errors.Is(err, storage.ErrNotFound):
-		return fmt.Errorf("%s is no member of %s", user.Email, input.Quote(w.Slug))
+		return fmt.Errorf("%s is not a member of %s", user.Email, input.Quote(w.Slug))
 	case errors.Is(err, storage.ErrConflict) && w.Personal:
 		return othersIn(w)
 	case errors.Is(err, storage.ErrConflict):
-		return fmt.Errorf("%s is the only owner of %s; make somebody else an owner first", user.Email, input.Quote(w.Slug))
+		return fmt.Errorf("%s is the only owner of %s; make another member an owner first", user.Email, input.Quote(w.Slug))
 	}
 	return err
 }

@@ -44,7 +44,7 @@ func (d *API) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	scheme, token, _ := strings.Cut(r.Header.Get("Authorization"), " ")
 	token, ok := strings.TrimLeft(token, " "), strings.EqualFold(scheme, "Bearer")
 	if !ok {
-		// RFC 6750 section 3: no error code where nothing was shown.
+		// RFC 6750, section 3: no error code where nothing was shown.
 		w.Header().Set("WWW-Authenticate", `Bearer realm="notes"`)
 		writeJSON(w, http.StatusUnauthorized, map[string]string{"error": "unauthorized"})
 		return

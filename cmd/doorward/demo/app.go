@@ -126,7 +126,7 @@ func (d *app) home(w http.ResponseWriter, r *http.Request) {
 	_ = d.page.Execute(w, view) // a browser that went away
 }
 
-// connect sends the browser to Doorward (RFC 6749 section 4.1.1), with state against forged answers and a PKCE challenge.
+// connect sends the browser to Doorward (RFC 6749, section 4.1.1), with state against forged answers and a PKCE challenge.
 func (d *app) connect(w http.ResponseWriter, r *http.Request) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
@@ -190,7 +190,7 @@ func (d *app) call(w http.ResponseWriter, r *http.Request) {
 	})
 }
 
-// refresh gets a new access token, and with it a new refresh token (RFC 6749 section 6).
+// refresh gets a new access token, and with it a new refresh token (RFC 6749, section 6).
 func (d *app) refresh(w http.ResponseWriter, r *http.Request) {
 	d.with(w, r, func(ctx context.Context, v *visitor) event {
 		if v.token == nil {

@@ -33,7 +33,7 @@ func CheckMethod(s string) error {
 	case up != s && slices.Contains(Methods, up):
 		return fmt.Errorf("%s is not in capitals; write %s", input.Quote(s), up)
 	case s == "*":
-		return errors.New("\"*\" is no method; leave methods out for all of them")
+		return errors.New("\"*\" is not a method; leave methods out for all of them")
 	}
 	return fmt.Errorf("%s is not one of the values it can have; write one of: %s", input.Quote(s), strings.Join(Methods, ", "))
 }

@@ -441,7 +441,7 @@ func TestV53_OnlyTheRoutesOfThisHost(t *testing.T) {
 		"unknown host": {
 			"servers: [{url: /}]\nsecurity: []\npaths: {'/{a}': {get: {}}, /admin: {get: {servers: [{url: 'https://api.example.com'}], security: [{oauth: [admin]}]}}}", nil,
 			[]string{"GET /admin admin", "GET /* public"},
-			"Once, at GET /admin: the document does not say whether the host",
+			"Once, at GET /admin: the document does not reports whether the host",
 		},
 		"no servers": {
 			"security: []\npaths: {'/{a}': {get: {}}, /admin: {servers: [{url: 'https://api.example.com'}], get: {security: [{oauth: [admin]}]}}}", nil,
