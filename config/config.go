@@ -121,7 +121,11 @@ func Load(path string, flags map[string][]string, getenv func(string) string) (C
 }
 
 // parse does what Load does and tells where each key was written.
-func parse(path string, flags map[string][]string, getenv func(string) string) (Config, func(key string) origin, error) {
+func parse(
+	path string,
+	flags map[string][]string,
+	getenv func(string) string,
+) (Config, func(key string) origin, error) {
 	p := newParser(getenv)
 	c := Default()
 	fields := p.topLevel(&c)
@@ -145,7 +149,14 @@ func parse(path string, flags map[string][]string, getenv func(string) string) (
 	}
 	for _, key := range fileOnly {
 		if getenv(variable(key)) != "" {
-			p.faults = append(p.faults, Fault{origin: origin{source: variable(key), line: 0}, key: key, text: "is not a variable; write it in the file that --config names"})
+			p.faults = append(
+				p.faults,
+				Fault{
+					origin: origin{source: variable(key), line: 0},
+					key:    key,
+					text:   "is not a variable; write it in the file that --config names",
+				},
+			)
 		}
 	}
 	if path != "" {
@@ -271,7 +282,11 @@ func (p *parser) resource(n *yaml.Node, key string) Resource {
 			p.list(n, key, func(n *yaml.Node, key string) { r.API.Routes = append(r.API.Routes, p.route(n, key)) })
 		},
 		"trusted_issuers": func(n *yaml.Node, key string) {
-			p.list(n, key, func(n *yaml.Node, key string) { r.TrustedIssuers = append(r.TrustedIssuers, p.trustedIssuer(n, key)) })
+			p.list(
+				n,
+				key,
+				func(n *yaml.Node, key string) { r.TrustedIssuers = append(r.TrustedIssuers, p.trustedIssuer(n, key)) },
+			)
 		},
 	})(n, key)
 	if r.Name == "" {
@@ -366,8 +381,14 @@ func (p *parser) sharedSecret(dst *input.Secret) field {
 	return func(n *yaml.Node, key string) {
 		var s input.Secret
 		p.secret(&s)(n, key)
-		if text := strings.TrimSpace(string(s)); strings.Contains(text, "-----BEGIN") || strings.HasPrefix(text, "{") || strings.HasPrefix(text, "ssh-") {
-			p.fault(key, "is a key pair's key, with which anyone who has the public half could sign; write jwks_url and algorithms instead")
+		if text := strings.TrimSpace(
+			string(s),
+		); strings.Contains(text, "-----BEGIN") || strings.HasPrefix(text, "{") ||
+			strings.HasPrefix(text, "ssh-") {
+			p.fault(
+				key,
+				"is a key pair's key, with which anyone who has the public half could sign; write jwks_url and algorithms instead",
+			)
 			return
 		}
 		*dst = s

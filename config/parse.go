@@ -41,7 +41,13 @@ type parser struct {
 }
 
 func newParser(getenv func(string) string) *parser {
-	return &parser{getenv: getenv, readFile: readFile, origins: map[string]origin{}, faulty: map[string]bool{}, around: map[string]bool{}}
+	return &parser{
+		getenv:   getenv,
+		readFile: readFile,
+		origins:  map[string]origin{},
+		faulty:   map[string]bool{},
+		around:   map[string]bool{},
+	}
 }
 
 // readFile reads a file of at most MaxBytes.
@@ -115,7 +121,10 @@ func (p *parser) document(name string, data []byte, fields map[string]field) {
 		return
 	}
 	if root.Kind != yaml.MappingNode {
-		whole(root.Line, "is "+yamlnode.Describe(root)+"; write keys and values, such as issuer: https://auth.example.com")
+		whole(
+			root.Line,
+			"is "+yamlnode.Describe(root)+"; write keys and values, such as issuer: https://auth.example.com",
+		)
 		return
 	}
 	p.mapping(fields)(root, "")
@@ -157,11 +166,21 @@ func (p *parser) entries(n *yaml.Node, key string, each func(name string, value 
 		here := origin{source: p.source, line: name.Line}
 		switch line, twice := first[name.Value]; {
 		case name.Kind != yaml.ScalarNode:
-			p.faults = append(p.faults, Fault{origin: here, key: key, text: "has " + yamlnode.Describe(name) + " where a key is needed; write a plain name"})
+			p.faults = append(
+				p.faults,
+				Fault{
+					origin: here,
+					key:    key,
+					text:   "has " + yamlnode.Describe(name) + " where a key is needed; write a plain name",
+				},
+			)
 		case name.ShortTag() == "!!merge":
 			p.faults = append(p.faults, Fault{origin: here, key: at, text: "is not supported; write the keys out"})
 		case twice:
-			p.faults = append(p.faults, Fault{origin: here, key: at, text: fmt.Sprintf("is written twice, first on line %d; keep one", line)})
+			p.faults = append(
+				p.faults,
+				Fault{origin: here, key: at, text: fmt.Sprintf("is written twice, first on line %d; keep one", line)},
+			)
 		default:
 			first[name.Value] = name.Line
 			p.origins[at] = here
@@ -233,7 +252,12 @@ func (p *parser) scalar(n *yaml.Node, key string) (text string, ok bool) {
 		if errors.As(err, &pathErr) {
 			err = pathErr.Err
 		}
-		p.fault(key, "cannot read the file %s: %v; put the value into it and let this user read it", input.Quote(name), err)
+		p.fault(
+			key,
+			"cannot read the file %s: %v; put the value into it and let this user read it",
+			input.Quote(name),
+			err,
+		)
 		return "", false
 	}
 	text = strings.TrimRight(string(data), "\r\n")
@@ -241,7 +265,12 @@ func (p *parser) scalar(n *yaml.Node, key string) (text string, ok bool) {
 	case text == "":
 		p.fault(key, "the file %s is empty; put the value into it", input.Quote(name))
 	case len(text) > maxValueBytes:
-		p.fault(key, "the file %s is larger than %d bytes; put only the value into it", input.Quote(name), maxValueBytes)
+		p.fault(
+			key,
+			"the file %s is larger than %d bytes; put only the value into it",
+			input.Quote(name),
+			maxValueBytes,
+		)
 	case !utf8.ValidString(text):
 		p.fault(key, "the file %s is not text; write random bytes as base64", input.Quote(name))
 	default:
@@ -348,7 +377,13 @@ func number[T int | int64](p *parser, dst *T, least, most T) field {
 		}
 		v, err := strconv.ParseInt(text, 10, 64)
 		if err != nil || v < int64(least) || v > int64(most) {
-			p.fault(key, "%s is not a whole number from %d to %d; write one without separators", input.Quote(text), least, most)
+			p.fault(
+				key,
+				"%s is not a whole number from %d to %d; write one without separators",
+				input.Quote(text),
+				least,
+				most,
+			)
 			return
 		}
 		*dst = T(v)

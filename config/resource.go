@@ -52,7 +52,13 @@ func defaultResource(id string) Resource {
 		API: gateway.API{
 			ID: id,
 			Builtin: []string{
-				"/oauth/token", "/oauth/revoke", "/oauth/introspect", "/v1/api-keys", "/v1/auth/test", "/api/auth/me", "/api/me",
+				"/oauth/token",
+				"/oauth/revoke",
+				"/oauth/introspect",
+				"/v1/api-keys",
+				"/v1/auth/test",
+				"/api/auth/me",
+				"/api/me",
 			},
 			Shape:     gateway.Shape{Name: gateway.ShapeNames[0], ExpiredStatus: 401},
 			Anonymous: gateway.Concurrency{Total: 1000, PerAddress: 100},

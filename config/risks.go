@@ -41,29 +41,50 @@ func (r *risks) checkConfig(c Config) {
 	}
 	public := slices.ContainsFunc(c.Listen, func(listen string) bool { return !IsLoopback(HostOf(listen)) })
 	if issuer.Scheme == "http" {
-		r.add("issuer: is %s, plain http for browsers on this machine only; write the https URL of your proxy before others use it", c.Issuer)
+		r.add(
+			"issuer: is %s, plain http for browsers on this machine only; write the https URL of your proxy before others use it",
+			c.Issuer,
+		)
 	}
 	if public && issuer.Scheme == "http" {
-		r.add("listen: others reach %s without TLS, and could read passwords and tokens on the way; listen on a loopback address, or let a proxy end TLS and write an https issuer", strings.Join(c.Listen, " "))
+		r.add(
+			"listen: others reach %s without TLS, and could read passwords and tokens on the way; listen on a loopback address, or let a proxy end TLS and write an https issuer",
+			strings.Join(c.Listen, " "),
+		)
 	}
 	if len(c.TrustedProxies) == 0 && issuer.Scheme == "https" {
-		r.add("trusted_proxies: is empty, so all users behind your proxy share one address and its limits, and what the proxy says about TLS does not count; write the proxy's address")
+		r.add(
+			"trusted_proxies: is empty, so all users behind your proxy share one address and its limits, and what the proxy says about TLS does not count; write the proxy's address",
+		)
 	}
 	if c.AdminListen != "" && !IsLoopback(HostOf(c.AdminListen)) {
-		r.add("admin_listen: %s may be reached from other machines; keep metrics and pprof on a loopback or private address", c.AdminListen)
+		r.add(
+			"admin_listen: %s may be reached from other machines; keep metrics and pprof on a loopback or private address",
+			c.AdminListen,
+		)
 	}
 	if len(c.Secret) == 0 {
 		r.add("secret: is empty, so it is kept in %s; back that file up with the database", c.SecretFile())
 	}
 	if c.Lifetimes.Access > input.Day {
-		r.add("tokens.access_lifetime: a stolen access token works for %s; write a shorter one and let apps refresh", input.FormatDuration(c.Lifetimes.Access))
+		r.add(
+			"tokens.access_lifetime: a stolen access token works for %s; write a shorter one and let apps refresh",
+			input.FormatDuration(c.Lifetimes.Access),
+		)
 	}
 	if c.Lifetimes.RefreshReuseWindow > time.Minute {
-		r.add("tokens.refresh_reuse_window: a stolen refresh token goes unnoticed for %s; write 10s", input.FormatDuration(c.Lifetimes.RefreshReuseWindow))
+		r.add(
+			"tokens.refresh_reuse_window: a stolen refresh token goes unnoticed for %s; write 10s",
+			input.FormatDuration(c.Lifetimes.RefreshReuseWindow),
+		)
 	}
 	for _, name := range slices.Sorted(maps.Keys(c.Plans)) {
 		if plan := c.Plans[name]; plan.Day > 0 && plan.Hour > plan.Day {
-			r.add("plans.%s: day is less than hour, which then never counts; write a day of at least %d", name, plan.Hour)
+			r.add(
+				"plans.%s: day is less than hour, which then never counts; write a day of at least %d",
+				name,
+				plan.Hour,
+			)
 		}
 	}
 	r.checkTransport("database_url", c.DatabaseURL)
@@ -76,7 +97,10 @@ func (r *risks) checkFiles(configFile string, c Config) {
 	if name, ok := strings.CutPrefix(c.DatabaseURL, "sqlite:"); ok {
 		files[name] = "the database"
 	}
-	if text, err := os.ReadFile(configFile); configFile != "" && err == nil { //nolint:gosec // the operator names the file
+	if text, err := os.ReadFile(
+		configFile,
+	); configFile != "" &&
+		err == nil { //nolint:gosec // the operator names the file
 		var root yaml.Node
 		if yaml.Unmarshal(text, &root) == nil && holdsSecret(&root) {
 			files[configFile] = "a secret"
@@ -84,7 +108,13 @@ func (r *risks) checkFiles(configFile string, c Config) {
 	}
 	for _, name := range slices.Sorted(maps.Keys(files)) {
 		if info, err := os.Stat(name); err == nil && info.Mode().Perm()&0o077 != 0 {
-			r.add("%s: contains %s, and its mode %04o lets other users of this machine at it; run: chmod 600 %s", name, files[name], info.Mode().Perm(), name)
+			r.add(
+				"%s: contains %s, and its mode %04o lets other users of this machine at it; run: chmod 600 %s",
+				name,
+				files[name],
+				info.Mode().Perm(),
+				name,
+			)
 		}
 	}
 }
@@ -115,7 +145,8 @@ func holdsSecret(n *yaml.Node) bool {
 
 // inlineText reports whether a value is written in the file, rather than the name of a variable or file that has it.
 func inlineText(n *yaml.Node) bool {
-	return n.Kind == yaml.ScalarNode && n.Value != "" && !strings.HasPrefix(n.Value, "env:") && !strings.HasPrefix(n.Value, "file:")
+	return n.Kind == yaml.ScalarNode && n.Value != "" && !strings.HasPrefix(n.Value, "env:") &&
+		!strings.HasPrefix(n.Value, "file:")
 }
 
 // maxListedOverlaps bounds the risks that routes give, because one of them often explains the others.
@@ -131,23 +162,49 @@ func (r *risks) checkRoutes(c Config, where func(key string) origin) {
 		asks := func(index int) string { return asks(resource.API.Routes[index]) }
 		overlaps := table.Overlaps(&resource.Resource, maxListedOverlaps)
 		for _, one := range overlaps.Found {
-			r.add("resources[%d].%s: asks for %s, but %s before it asks for %s and takes %s; if that is not meant, move the later route up, or narrow the earlier",
-				i, name(one.Loser), asks(one.Loser), name(one.Taker), asks(one.Taker), one.Example)
+			r.add(
+				"resources[%d].%s: asks for %s, but %s before it asks for %s and takes %s; if that is not meant, move the later route up, or narrow the earlier",
+				i,
+				name(one.Loser),
+				asks(one.Loser),
+				name(one.Taker),
+				asks(one.Taker),
+				one.Example,
+			)
 		}
 		switch {
 		case overlaps.More:
-			r.add("%s: more than %d routes lose requests to earlier ones that ask for less; fix those above, then check again", at, maxListedOverlaps)
+			r.add(
+				"%s: more than %d routes lose requests to earlier ones that ask for less; fix those above, then check again",
+				at,
+				maxListedOverlaps,
+			)
 		case overlaps.Compared < len(resource.API.Routes):
-			r.add("%s: only the first %d of %d routes were compared with those before them, because comparing all takes too long; use fewer and more general routes, such as /v1/**, or check the rest by hand",
-				at, overlaps.Compared, len(resource.API.Routes))
+			r.add(
+				"%s: only the first %d of %d routes were compared with those before them, because comparing all takes too long; use fewer and more general routes, such as /v1/**, or check the rest by hand",
+				at,
+				overlaps.Compared,
+				len(resource.API.Routes),
+			)
 		}
 		spellings, more := table.OtherSpellings(&resource.Resource, maxListedOverlaps)
 		for _, one := range spellings {
-			r.add("resources[%d].%s: asks for %s, but %s takes %s, another spelling of its path, and asks for %s; if your API takes both for the same path, as Express, ASP.NET and others do, write paths: loose for the resource",
-				i, name(one.Loser), asks(one.Loser), name(one.Taker), one.Example, asks(one.Taker))
+			r.add(
+				"resources[%d].%s: asks for %s, but %s takes %s, another spelling of its path, and asks for %s; if your API takes both for the same path, as Express, ASP.NET and others do, write paths: loose for the resource",
+				i,
+				name(one.Loser),
+				asks(one.Loser),
+				name(one.Taker),
+				one.Example,
+				asks(one.Taker),
+			)
 		}
 		if more {
-			r.add("%s: more than %d routes let other spellings of a stricter one through; write paths: loose for the resource if your API does not tell them apart", at, maxListedOverlaps)
+			r.add(
+				"%s: more than %d routes let other spellings of a stricter one through; write paths: loose for the resource if your API does not tell them apart",
+				at,
+				maxListedOverlaps,
+			)
 		}
 	}
 }
@@ -187,7 +244,12 @@ func (r *risks) checkTransport(key, text string) {
 		return
 	}
 	if mode := u.Query().Get("sslmode"); mode != "verify-full" && mode != "verify-ca" {
-		r.add("%s: sslmode %s does not make sure that %s is the database; add sslmode=verify-full where the network is not yours alone", key, quoteOr(mode, "prefer"), host)
+		r.add(
+			"%s: sslmode %s does not make sure that %s is the database; add sslmode=verify-full where the network is not yours alone",
+			key,
+			quoteOr(mode, "prefer"),
+			host,
+		)
 	}
 }
 

@@ -31,14 +31,23 @@ func MasterSecrets(c Config, databaseEmpty bool) ([][]byte, error) {
 		return nil, err
 	}
 	if u, err := url.Parse(c.Issuer); err != nil || !IsLoopback(u.Hostname()) {
-		return nil, fmt.Errorf("secret is empty, and one is made only for an issuer on a loopback host; %s, and write it in the configuration", howToSecret)
+		return nil, fmt.Errorf(
+			"secret is empty, and one is made only for an issuer on a loopback host; %s, and write it in the configuration",
+			howToSecret,
+		)
 	}
 	if !databaseEmpty {
-		return nil, fmt.Errorf("%s is missing, and the database is in use with the secret that was in it; put the file back, or write that secret in the configuration", name)
+		return nil, fmt.Errorf(
+			"%s is missing, and the database is in use with the secret that was in it; put the file back, or write that secret in the configuration",
+			name,
+		)
 	}
 	secret, err := makeSecret(name)
 	if err != nil {
-		return nil, fmt.Errorf("make the master secret: %w; make the folder writable, or write secret in the configuration", err)
+		return nil, fmt.Errorf(
+			"make the master secret: %w; make the folder writable, or write secret in the configuration",
+			err,
+		)
 	}
 	return [][]byte{secret}, nil
 }

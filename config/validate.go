@@ -28,10 +28,18 @@ func (p *parser) check(c *Config) {
 		return // only a value that has its fault already
 	}
 	if len(c.Secret) == 0 && !IsLoopback(issuer.Hostname()) && p.clean("secret") && p.clean("issuer") {
-		p.fault("secret", "is empty, and with an issuer that other machines reach it must be written where every node reads the same; %s, and write it here or in %s", howToSecret, variable("secret"))
+		p.fault(
+			"secret",
+			"is empty, and with an issuer that other machines reach it must be written where every node reads the same; %s, and write it here or in %s",
+			howToSecret,
+			variable("secret"),
+		)
 	}
 	if c.DatabaseMigrateURL != "" && strings.HasPrefix(c.DatabaseURL, "sqlite:") {
-		p.fault("database_migrate_url", "is set, but database_url is a SQLite file; leave it out, or write a postgres:// URL in database_url")
+		p.fault(
+			"database_migrate_url",
+			"is set, but database_url is a SQLite file; leave it out, or write a postgres:// URL in database_url",
+		)
 	}
 	if len(c.Resources) == 0 && p.clean("resources") {
 		c.Resources = []Resource{defaultResource(c.Issuer)}
@@ -42,7 +50,12 @@ func (p *parser) check(c *Config) {
 		at := fmt.Sprintf("resources[%d]", i)
 		id := oauth.CanonicalResource(r.ID)
 		if first, twice := ids[id]; twice && id != "" {
-			p.fault(at+".id", "%s is also the id of resources[%d]; give each resource its own", input.Quote(r.ID), first)
+			p.fault(
+				at+".id",
+				"%s is also the id of resources[%d]; give each resource its own",
+				input.Quote(r.ID),
+				first,
+			)
 		}
 		ids[id] = i
 		p.checkResource(c, r, at)
@@ -61,11 +74,19 @@ func (p *parser) checkListeners(c *Config) {
 	for i, a := range c.Listen {
 		for j, b := range c.Listen[:i] {
 			if sameListener(a, b) {
-				p.fault(fmt.Sprintf("listen[%d]", i), "%s takes the same port as listen[%d]; keep one of them", input.Quote(a), j)
+				p.fault(
+					fmt.Sprintf("listen[%d]", i),
+					"%s takes the same port as listen[%d]; keep one of them",
+					input.Quote(a),
+					j,
+				)
 			}
 		}
 		if c.AdminListen != "" && sameListener(a, c.AdminListen) {
-			p.fault("admin_listen", "takes the same port as listen; write another, because metrics and pprof are not for the public")
+			p.fault(
+				"admin_listen",
+				"takes the same port as listen; write another, because metrics and pprof are not for the public",
+			)
 		}
 	}
 }
@@ -92,16 +113,24 @@ func (p *parser) checkLifetimes(c *Config) {
 	if t.Code > 10*time.Minute {
 		p.fault("tokens.code_lifetime", "is longer than 10m, the most that RFC 6749 recommends; write 60s")
 	}
-	if t.RefreshAbsolute < t.Refresh && p.clean("tokens.refresh_lifetime") && p.clean("tokens.refresh_absolute_lifetime") {
+	if t.RefreshAbsolute < t.Refresh && p.clean("tokens.refresh_lifetime") &&
+		p.clean("tokens.refresh_absolute_lifetime") {
 		key := "tokens.refresh_absolute_lifetime"
 		if _, written := p.origins[key]; !written {
 			key = "tokens.refresh_lifetime"
 		}
-		p.fault(key, "leaves refresh_absolute_lifetime (%s) shorter than refresh_lifetime (%s); write an absolute lifetime that is at least as long",
-			input.FormatDuration(t.RefreshAbsolute), input.FormatDuration(t.Refresh))
+		p.fault(
+			key,
+			"leaves refresh_absolute_lifetime (%s) shorter than refresh_lifetime (%s); write an absolute lifetime that is at least as long",
+			input.FormatDuration(t.RefreshAbsolute),
+			input.FormatDuration(t.Refresh),
+		)
 	}
 	if t.RefreshReuseWindow >= t.Refresh && p.clean("tokens.refresh_lifetime") {
-		p.fault("tokens.refresh_reuse_window", "is not shorter than refresh_lifetime, so a stolen refresh token would never be noticed; write 10s, or 0 to forbid repeats")
+		p.fault(
+			"tokens.refresh_reuse_window",
+			"is not shorter than refresh_lifetime, so a stolen refresh token would never be noticed; write 10s, or 0 to forbid repeats",
+		)
 	}
 }
 
@@ -110,7 +139,10 @@ func (p *parser) checkResource(c *Config, r Resource, at string) {
 		p.fault(at+".id", "is missing; write the URI of the API, such as https://api.example.com")
 	}
 	if r.API.Upstream != nil && len(r.API.Hosts) == 0 && p.clean(at+".hosts") {
-		p.fault(at+".upstream", "is never reached without hosts; write the names under which Doorward answers for this API, such as hosts: [api.example.com]")
+		p.fault(
+			at+".upstream",
+			"is never reached without hosts; write the names under which Doorward answers for this API, such as hosts: [api.example.com]",
+		)
 	}
 	if u := r.API.Upstream; u != nil {
 		port := u.Port()
@@ -118,8 +150,12 @@ func (p *parser) checkResource(c *Config, r Resource, at string) {
 			port = defaultPort(u.Scheme)
 		}
 		for _, listen := range c.Listen {
-			if sameListener(net.JoinHostPort(u.Hostname(), port), listen) && (IsLoopback(u.Hostname()) || !IsEveryAddress(HostOf(listen))) {
-				p.fault(at+".upstream", "is where Doorward itself listens, so requests would go round for ever; write the address of the API")
+			if sameListener(net.JoinHostPort(u.Hostname(), port), listen) &&
+				(IsLoopback(u.Hostname()) || !IsEveryAddress(HostOf(listen))) {
+				p.fault(
+					at+".upstream",
+					"is where Doorward itself listens, so requests would go round for ever; write the address of the API",
+				)
 			}
 		}
 	}
@@ -133,8 +169,16 @@ func (p *parser) checkResource(c *Config, r Resource, at string) {
 	for i, t := range r.TrustedIssuers {
 		key := fmt.Sprintf("%s.trusted_issuers[%d]", at, i)
 		p.checkTrustedIssuer(c, r, t, key)
-		if j := slices.IndexFunc(r.TrustedIssuers[:i], func(earlier oauth.TrustedIssuer) bool { return takesAll(earlier, t) }); j >= 0 && p.clean(key) {
-			p.fault(key, "is never reached, because trusted_issuers[%d] before it accepts the same tokens; leave one of them out, or move the narrower one up", j)
+		if j := slices.IndexFunc(
+			r.TrustedIssuers[:i],
+			func(earlier oauth.TrustedIssuer) bool { return takesAll(earlier, t) },
+		); j >= 0 &&
+			p.clean(key) {
+			p.fault(
+				key,
+				"is never reached, because trusted_issuers[%d] before it accepts the same tokens; leave one of them out, or move the narrower one up",
+				j,
+			)
 		}
 	}
 }
@@ -154,10 +198,19 @@ func (p *parser) checkPlan(c *Config, key, name string) {
 	}
 	known := slices.Sorted(maps.Keys(c.Plans))
 	if len(known) == 0 {
-		p.fault(key, "%s is not a plan, there are none; write it under plans, such as {hour: 1000, burst: 100}", input.Quote(name))
+		p.fault(
+			key,
+			"%s is not a plan, there are none; write it under plans, such as {hour: 1000, burst: 100}",
+			input.Quote(name),
+		)
 		return
 	}
-	p.fault(key, "%s is not a plan; write one of %s, or add it under plans", input.Quote(name), strings.Join(known, ", "))
+	p.fault(
+		key,
+		"%s is not a plan; write one of %s, or add it under plans",
+		input.Quote(name),
+		strings.Join(known, ", "),
+	)
 }
 
 func (p *parser) checkScopes(r Resource, at string) {
@@ -176,7 +229,12 @@ func (p *parser) checkScopes(r Resource, at string) {
 		}
 		for i, name := range s.Implies {
 			if !slices.Contains(known, name) {
-				p.fault(fmt.Sprintf("%s.implies[%d]", key, i), "%s is not a scope of this resource; write one of %s", input.Quote(name), strings.Join(known, ", "))
+				p.fault(
+					fmt.Sprintf("%s.implies[%d]", key, i),
+					"%s is not a scope of this resource; write one of %s",
+					input.Quote(name),
+					strings.Join(known, ", "),
+				)
 			}
 		}
 		if reaches(implies, s.Name, s.Name, map[string]bool{}) {
@@ -236,7 +294,12 @@ func (p *parser) checkScopeUse(c catalogue, key, name, path string) {
 		p.fault(key, "introspect is built in and opens no route; write a scope of this resource")
 	case c.known[name]:
 	case !qualified:
-		p.fault(key, "%s is not a scope of this resource; write one of %s", input.Quote(name), strings.Join(c.names, ", "))
+		p.fault(
+			key,
+			"%s is not a scope of this resource; write one of %s",
+			input.Quote(name),
+			strings.Join(c.names, ", "),
+		)
 	case object == "{object}" && path != "" && !strings.Contains(path, "{object}"):
 		p.fault(key, "%s needs {object} in the path, such as /v1/{object}/**", input.Quote(name))
 	case object != "{object}" && !c.objects[object]:
@@ -244,7 +307,12 @@ func (p *parser) checkScopeUse(c catalogue, key, name, path string) {
 	case object == "{object}" && path == "":
 		p.fault(key, "%s works in routes only; write a scope of this resource", input.Quote(name))
 	case !c.known[action]:
-		p.fault(key, "%s is not an action of this resource; write one of %s after the colon", input.Quote(action), strings.Join(c.names, ", "))
+		p.fault(
+			key,
+			"%s is not an action of this resource; write one of %s after the colon",
+			input.Quote(action),
+			strings.Join(c.names, ", "),
+		)
 	}
 }
 
@@ -271,8 +339,16 @@ func (p *parser) checkRoutes(r Resource, at string) {
 // checkObjectCase faults objects that paths compared loosely do not tell apart.
 func (p *parser) checkObjectCase(r Resource, at string) {
 	for i, object := range r.Objects {
-		if j := slices.IndexFunc(r.Objects[:i], func(other string) bool { return route.SameLoosely(other, object) }); j >= 0 {
-			p.fault(at, "%s and %s differ in case alone, which paths: loose does not tell apart; write one of them", input.Quote(r.Objects[j]), input.Quote(object))
+		if j := slices.IndexFunc(
+			r.Objects[:i],
+			func(other string) bool { return route.SameLoosely(other, object) },
+		); j >= 0 {
+			p.fault(
+				at,
+				"%s and %s differ in case alone, which paths: loose does not tell apart; write one of them",
+				input.Quote(r.Objects[j]),
+				input.Quote(object),
+			)
 		}
 	}
 }
@@ -305,7 +381,10 @@ func nameRoute(at string, index int, r route.Route, where func(key string) origi
 
 func (p *parser) checkRoute(c catalogue, one route.Route, at string) {
 	if strings.Contains(one.Path, "{object}") && len(c.objects) == 0 {
-		p.fault(at+".path", "has {object}, but the resource lists no objects; write objects: [accounts, …] or * for any segment")
+		p.fault(
+			at+".path",
+			"has {object}, but the resource lists no objects; write objects: [accounts, …] or * for any segment",
+		)
 	}
 	for i, name := range one.Scopes {
 		p.checkScopeUse(c, fmt.Sprintf("%s.scopes[%d]", at, i), name, one.Path)
@@ -314,14 +393,23 @@ func (p *parser) checkRoute(c catalogue, one route.Route, at string) {
 	needs := len(one.Scopes) > 0 || len(one.Credentials) > 0 || one.Role != ""
 	switch {
 	case one.Refuse && (needs || one.Public || costs):
-		p.fault(at+".refuse", "is true, so nothing passes, but the route also has scopes, credentials, a role, a cost or public; leave out one or the other")
+		p.fault(
+			at+".refuse",
+			"is true, so nothing passes, but the route also has scopes, credentials, a role, a cost or public; leave out one or the other",
+		)
 	case one.Refuse:
 	case one.Public && needs:
-		p.fault(at+".public", "is true, but the route also lists scopes, credentials or a role; leave out one or the other")
+		p.fault(
+			at+".public",
+			"is true, but the route also lists scopes, credentials or a role; leave out one or the other",
+		)
 	case one.Public && costs:
 		p.fault(at+".cost", "has no effect, a public route costs nothing; leave it out")
 	case !one.Public && !needs && one.Scopes == nil && p.clean(at):
-		p.fault(at, "does not say what is needed; write scopes: [read], or scopes: [] for every valid credential, or public: true, or refuse: true")
+		p.fault(
+			at,
+			"does not say what is needed; write scopes: [read], or scopes: [] for every valid credential, or public: true, or refuse: true",
+		)
 	}
 	for name, list := range map[string][]string{"methods": one.Methods, "credentials": one.Credentials} {
 		if list != nil && len(list) == 0 && p.clean(at+"."+name) {
@@ -339,11 +427,18 @@ func (p *parser) checkTrustedIssuer(c *Config, r Resource, t oauth.TrustedIssuer
 	}
 	switch _, clients := p.origins[at+".client_ids"]; {
 	case clients && len(t.ClientIDs) == 0 && p.clean(at+".client_ids"):
-		p.fault(at+".client_ids", "is an empty list; write what stands in client_id of the tokens, or leave the key out")
+		p.fault(
+			at+".client_ids",
+			"is an empty list; write what stands in client_id of the tokens, or leave the key out",
+		)
 	case !clients && len(t.Audiences) == 0 && p.clean(at+".audience"):
-		p.fault(at+".audience", "is missing; write what stands in aud of the tokens, so that those for others are refused, or client_ids where the issuer's access tokens have no aud")
+		p.fault(
+			at+".audience",
+			"is missing; write what stands in aud of the tokens, so that those for others are refused, or client_ids where the issuer's access tokens have no aud",
+		)
 	}
-	if _, written := p.origins[at+".audience"]; written && len(t.Audiences) == 0 && len(t.ClientIDs) > 0 && p.clean(at+".audience") {
+	if _, written := p.origins[at+".audience"]; written && len(t.Audiences) == 0 && len(t.ClientIDs) > 0 &&
+		p.clean(at+".audience") {
 		p.fault(at+".audience", "is an empty list; write what stands in aud of the tokens, or leave the key out")
 	}
 	_, secret := p.origins[at+".hs256_secret"]
@@ -370,11 +465,14 @@ func (p *parser) checkTrustedIssuer(c *Config, r Resource, t oauth.TrustedIssuer
 // about none.
 func takesAll(first, second oauth.TrustedIssuer) bool {
 	holds := func(list, part []string) bool { // no list is no condition
-		return len(list) == 0 || len(part) > 0 && !slices.ContainsFunc(part, func(x string) bool { return !slices.Contains(list, x) })
+		return len(list) == 0 ||
+			len(part) > 0 && !slices.ContainsFunc(part, func(x string) bool { return !slices.Contains(list, x) })
 	}
 	return first.Issuer != "" && first.Issuer == second.Issuer && bytes.Equal(first.HS256Secret, second.HS256Secret) && first.JWKSURL == second.JWKSURL &&
-		(first.JWKSURL == "" || holds(first.Algorithms, second.Algorithms)) && (len(first.Audiences) == 0) == (len(second.Audiences) == 0) &&
-		holds(first.Audiences, second.Audiences) && holds(first.ClientIDs, second.ClientIDs)
+		(first.JWKSURL == "" || holds(first.Algorithms, second.Algorithms)) &&
+		(len(first.Audiences) == 0) == (len(second.Audiences) == 0) &&
+		holds(first.Audiences, second.Audiences) &&
+		holds(first.ClientIDs, second.ClientIDs)
 }
 
 // checkHosts faults a host that two would answer for. The issuer's host serves pages, which a resource's never does.
@@ -429,7 +527,13 @@ func (p *parser) checkKeyPrefixes(c *Config) {
 			text := r.Keys.Prefix + "_" + kind + "_"
 			for _, other := range all {
 				if strings.HasPrefix(text, other.text) || strings.HasPrefix(other.text, text) {
-					p.fault(key, "gives keys that start with %s, and %s start with %s; write another prefix", text, other.by, other.text)
+					p.fault(
+						key,
+						"gives keys that start with %s, and %s start with %s; write another prefix",
+						text,
+						other.by,
+						other.text,
+					)
 				}
 			}
 			own = append(own, taken{text, "the keys of " + at})

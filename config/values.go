@@ -31,7 +31,11 @@ func oneOf(words ...string) func(string) error {
 		if slices.Contains(words, s) {
 			return nil
 		}
-		return fmt.Errorf("%s is not one of the values it can have; write one of: %s", input.Quote(s), strings.Join(words, ", "))
+		return fmt.Errorf(
+			"%s is not one of the values it can have; write one of: %s",
+			input.Quote(s),
+			strings.Join(words, ", "),
+		)
 	}
 }
 
@@ -97,7 +101,10 @@ func checkHostname(host string) error {
 		ok = ok && hostLabel.MatchString(label)
 	}
 	if !ok {
-		return fmt.Errorf("has %s as its host, which is neither a name nor an address; write one, such as auth.example.com or 127.0.0.1", input.Quote(host))
+		return fmt.Errorf(
+			"has %s as its host, which is neither a name nor an address; write one, such as auth.example.com or 127.0.0.1",
+			input.Quote(host),
+		)
 	}
 	return nil
 }
@@ -119,7 +126,9 @@ func webURL(s string) (*url.URL, error) {
 		return nil, errors.New("is not a URL; write it in full, such as https://auth.example.com")
 	}
 	if u.Scheme != "http" && u.Scheme != "https" {
-		return nil, errors.New("does not start with https:// or http://; write the URL in full, such as https://auth.example.com")
+		return nil, errors.New(
+			"does not start with https:// or http://; write the URL in full, such as https://auth.example.com",
+		)
 	}
 	if !strings.HasPrefix(s, u.Scheme+"://") {
 		return nil, fmt.Errorf("has no // after a lower-case scheme; write it as %s://host", u.Scheme)
@@ -176,7 +185,10 @@ func checkIssuer(s string) error {
 		return err
 	}
 	if u.Scheme == "http" && !IsLoopback(u.Hostname()) {
-		return fmt.Errorf("is http, which only localhost, 127.0.0.1 and [::1] may be; write https://%s and let a proxy end TLS", u.Host)
+		return fmt.Errorf(
+			"is http, which only localhost, 127.0.0.1 and [::1] may be; write https://%s and let a proxy end TLS",
+			u.Host,
+		)
 	}
 	return nil
 }
@@ -209,11 +221,15 @@ func checkDatabaseURL(s string) error {
 	scheme, rest, found := strings.Cut(s, ":")
 	switch {
 	case s == "" || !found:
-		return errors.New("does not say which database; write sqlite:data/doorward.db or postgres://user:password@host/database")
+		return errors.New(
+			"does not say which database; write sqlite:data/doorward.db or postgres://user:password@host/database",
+		)
 	case scheme == "sqlite" && rest == "":
 		return errors.New("names no file; write sqlite:data/doorward.db")
 	case scheme == "sqlite" && strings.HasPrefix(rest, "//"):
-		return errors.New("is written like a URL with a host; write sqlite:data/doorward.db, or sqlite:/srv/doorward.db from the root")
+		return errors.New(
+			"is written like a URL with a host; write sqlite:data/doorward.db, or sqlite:/srv/doorward.db from the root",
+		)
 	case scheme == "sqlite" && (strings.Contains(rest, ":memory:") || strings.HasPrefix(rest, "file:")):
 		return errors.New("does not name a file that lasts; write sqlite: and a path, such as sqlite:data/doorward.db")
 	case scheme == "sqlite" && strings.ContainsAny(rest, "?#\n\t"):
@@ -225,14 +241,19 @@ func checkDatabaseURL(s string) error {
 	case scheme == "postgres" || scheme == "postgresql":
 		u, err := url.Parse(s)
 		if err != nil {
-			return errors.New("is not a URL; write postgres://user:password@host:5432/database, and in the password %40 for @, %2F for /, %25 for %")
+			return errors.New(
+				"is not a URL; write postgres://user:password@host:5432/database, and in the password %40 for @, %2F for /, %25 for %",
+			)
 		}
 		if !strings.HasPrefix(rest, "//") || (u.Host == "" && u.Query().Get("host") == "") {
 			return errors.New("names no server; write postgres://user:password@host:5432/database")
 		}
 		return nil
 	}
-	return fmt.Errorf("starts with %s, which is not a supported database; write sqlite:PATH or postgres://user:password@host/database", input.Quote(scheme+":"))
+	return fmt.Errorf(
+		"starts with %s, which is not a supported database; write sqlite:PATH or postgres://user:password@host/database",
+		input.Quote(scheme+":"),
+	)
 }
 
 func checkMigrateURL(s string) error {
@@ -271,7 +292,9 @@ func checkSecret(s string) error {
 
 func checkSignUp(s string) error {
 	if s == "open" {
-		return errors.New("open needs mail, which this version does not send; write closed and create users with: doorward user create")
+		return errors.New(
+			"open needs mail, which this version does not send; write closed and create users with: doorward user create",
+		)
 	}
 	return oneOf("closed")(s)
 }
@@ -281,8 +304,37 @@ var (
 	// usedSchemes mean something else to a browser or to an operating system than "hand this to the app": they run, show or
 	// open things.
 	usedSchemes = []string{
-		"about", "blob", "chrome", "chrome-extension", "content", "data", "edge", "feed", "file", "filesystem", "ftp", "ftps", "intent", "jar", "javascript", "livescript", "mailto",
-		"market", "mocha", "resource", "search-ms", "shell", "sms", "smsto", "ssh", "tel", "telnet", "urn", "vbscript", "view-source", "wss",
+		"about",
+		"blob",
+		"chrome",
+		"chrome-extension",
+		"content",
+		"data",
+		"edge",
+		"feed",
+		"file",
+		"filesystem",
+		"ftp",
+		"ftps",
+		"intent",
+		"jar",
+		"javascript",
+		"livescript",
+		"mailto",
+		"market",
+		"mocha",
+		"resource",
+		"search-ms",
+		"shell",
+		"sms",
+		"smsto",
+		"ssh",
+		"tel",
+		"telnet",
+		"urn",
+		"vbscript",
+		"view-source",
+		"wss",
 	}
 )
 
@@ -290,11 +342,20 @@ var (
 func checkRedirectScheme(s string) error {
 	switch {
 	case s == "http" || s == "https" || strings.Contains(s, "."):
-		return fmt.Errorf("%s needs no entry: https, http on loopback and schemes with a dot are allowed; leave it out", input.Quote(s))
+		return fmt.Errorf(
+			"%s needs no entry: https, http on loopback and schemes with a dot are allowed; leave it out",
+			input.Quote(s),
+		)
 	case !uriScheme.MatchString(s):
-		return fmt.Errorf("%s is not a scheme; write it in small letters without the colon, such as cursor", input.Quote(s))
+		return fmt.Errorf(
+			"%s is not a scheme; write it in small letters without the colon, such as cursor",
+			input.Quote(s),
+		)
 	case slices.Contains(usedSchemes, s) || strings.HasPrefix(s, "ms-"):
-		return fmt.Errorf("%s has a meaning of its own for browsers or operating systems, so a redirect to it could do more than answer an app; write the scheme of an app", input.Quote(s))
+		return fmt.Errorf(
+			"%s has a meaning of its own for browsers or operating systems, so a redirect to it could do more than answer an app; write the scheme of an app",
+			input.Quote(s),
+		)
 	}
 	return nil
 }
@@ -303,24 +364,42 @@ func checkRedirectScheme(s string) error {
 func parsePrefix(s string) (netip.Prefix, error) {
 	if addr, err := netip.ParseAddr(s); err == nil {
 		if addr.Zone() != "" {
-			return netip.Prefix{}, fmt.Errorf("%s has a zone; write the address without %%%s", input.Quote(s), addr.Zone())
+			return netip.Prefix{}, fmt.Errorf(
+				"%s has a zone; write the address without %%%s",
+				input.Quote(s),
+				addr.Zone(),
+			)
 		}
 		addr = addr.Unmap()
 		if addr.IsUnspecified() {
-			return netip.Prefix{}, fmt.Errorf("%s is not the address of a peer; write the address of the proxy", input.Quote(s))
+			return netip.Prefix{}, fmt.Errorf(
+				"%s is not the address of a peer; write the address of the proxy",
+				input.Quote(s),
+			)
 		}
 		return netip.PrefixFrom(addr, addr.BitLen()), nil
 	}
 	prefix, err := netip.ParsePrefix(s)
 	switch {
 	case err != nil:
-		return netip.Prefix{}, fmt.Errorf("%s is neither an address nor a CIDR range; write the proxy's, such as 10.0.0.2 or 10.0.0.0/8", input.Quote(s))
+		return netip.Prefix{}, fmt.Errorf(
+			"%s is neither an address nor a CIDR range; write the proxy's, such as 10.0.0.2 or 10.0.0.0/8",
+			input.Quote(s),
+		)
 	case prefix.Addr().Is4In6():
 		return netip.Prefix{}, fmt.Errorf("%s is an IPv4 range in IPv6 form; write it as IPv4", input.Quote(s))
 	case prefix.Bits() == 0:
-		return netip.Prefix{}, fmt.Errorf("%s trusts every client, which could then claim any address; write the proxy's, such as 10.0.0.2 or 10.0.0.0/8", input.Quote(s))
+		return netip.Prefix{}, fmt.Errorf(
+			"%s trusts every client, which could then claim any address; write the proxy's, such as 10.0.0.2 or 10.0.0.0/8",
+			input.Quote(s),
+		)
 	case prefix != prefix.Masked():
-		return netip.Prefix{}, fmt.Errorf("%s names one address and a range; write %s for the range or %s for the address", input.Quote(s), prefix.Masked(), prefix.Addr())
+		return netip.Prefix{}, fmt.Errorf(
+			"%s names one address and a range; write %s for the range or %s for the address",
+			input.Quote(s),
+			prefix.Masked(),
+			prefix.Addr(),
+		)
 	}
 	return prefix, nil
 }
@@ -355,7 +434,10 @@ func checkResourceID(s string) error {
 // checkHost accepts name or name:port as it stands in a Host header.
 func checkHost(s string) error {
 	if strings.Contains(s, "/") {
-		return fmt.Errorf("%s is more than a host; write only the name, such as api.example.com or api.example.com:8443", input.Quote(s))
+		return fmt.Errorf(
+			"%s is more than a host; write only the name, such as api.example.com or api.example.com:8443",
+			input.Quote(s),
+		)
 	}
 	host, port := splitHost(s)
 	if port != "" || strings.HasSuffix(s, ":") {
@@ -388,7 +470,10 @@ func checkUpstream(s string) error {
 // checkOrigin accepts a web origin as browsers write it in the Origin header (RFC 6454, section 6.1).
 func checkOrigin(s string) error {
 	if s == "*" || s == "null" {
-		return fmt.Errorf("%s would let every page call the API as its user; write each origin, such as https://app.example.com", input.Quote(s))
+		return fmt.Errorf(
+			"%s would let every page call the API as its user; write each origin, such as https://app.example.com",
+			input.Quote(s),
+		)
 	}
 	u, err := webURL(s)
 	if err != nil {
@@ -398,9 +483,33 @@ func checkOrigin(s string) error {
 }
 
 var (
-	httpToken       = regexp.MustCompile("^[A-Za-z0-9!#$%&'*+.^_`|~-]{1,64}$")
-	takenHeaders    = []string{"Authorization", "Cookie", "Host", "Connection", "Origin", "Forwarded", "Accept", "Te", "Trailer", "Upgrade", "Keep-Alive", "Transfer-Encoding"}
-	takenHeaderHead = []string{"X-Auth-", "X-Forwarded-", "X-Original-", "X-Doorward-", "X-Ratelimit-", "X-Request-", "Content-", "Proxy-", "Sec-", "Access-Control-"}
+	httpToken    = regexp.MustCompile("^[A-Za-z0-9!#$%&'*+.^_`|~-]{1,64}$")
+	takenHeaders = []string{
+		"Authorization",
+		"Cookie",
+		"Host",
+		"Connection",
+		"Origin",
+		"Forwarded",
+		"Accept",
+		"Te",
+		"Trailer",
+		"Upgrade",
+		"Keep-Alive",
+		"Transfer-Encoding",
+	}
+	takenHeaderHead = []string{
+		"X-Auth-",
+		"X-Forwarded-",
+		"X-Original-",
+		"X-Doorward-",
+		"X-Ratelimit-",
+		"X-Request-",
+		"Content-",
+		"Proxy-",
+		"Sec-",
+		"Access-Control-",
+	}
 )
 
 func checkHeader(s string) error {
@@ -408,7 +517,8 @@ func checkHeader(s string) error {
 		return fmt.Errorf("%s is not a header's name; write one, such as X-Workspace", input.Quote(s))
 	}
 	name := http.CanonicalHeaderKey(s)
-	if slices.Contains(takenHeaders, name) || slices.ContainsFunc(takenHeaderHead, func(head string) bool { return strings.HasPrefix(name, head) }) {
+	if slices.Contains(takenHeaders, name) ||
+		slices.ContainsFunc(takenHeaderHead, func(head string) bool { return strings.HasPrefix(name, head) }) {
 		return fmt.Errorf("%s has another meaning already; write one of your own, such as X-Workspace", input.Quote(s))
 	}
 	return nil
@@ -418,7 +528,10 @@ var keyPrefix = regexp.MustCompile(`^[a-z][a-z0-9]*(_[a-z0-9]+)*$`)
 
 func checkKeyPrefix(s string) error {
 	if !keyPrefix.MatchString(s) || len(s) > 20 {
-		return fmt.Errorf("%s is not a prefix; write up to 20 lower-case letters, digits and single _ between them, such as sk or acme; live_ or test_ is added", input.Quote(s))
+		return fmt.Errorf(
+			"%s is not a prefix; write up to 20 lower-case letters, digits and single _ between them, such as sk or acme; live_ or test_ is added",
+			input.Quote(s),
+		)
 	}
 	return nil
 }
@@ -453,7 +566,10 @@ func checkAlgorithm(s string) error {
 	case s == "none":
 		return errors.New("none means unsigned; write the algorithm of the issuer, such as ES256")
 	case strings.HasPrefix(s, "HS"):
-		return fmt.Errorf("%s signs with a shared secret, not with keys from jwks_url; write hs256_secret instead of both, or an algorithm such as ES256", input.Quote(s))
+		return fmt.Errorf(
+			"%s signs with a shared secret, not with keys from jwks_url; write hs256_secret instead of both, or an algorithm such as ES256",
+			input.Quote(s),
+		)
 	}
 	return oneOf("ES256", "ES384", "ES512", "RS256", "RS384", "RS512", "PS256", "PS384", "PS512", "EdDSA")(s)
 }

@@ -97,7 +97,10 @@ func (r *report) checkDatabase(ctx context.Context, c config.Config) {
 		r.fault("database_url: %v", err)
 	}
 	for _, leak := range leaks {
-		r.fault("database_url: workspaces are not kept apart: %s; apply the migrations again, or restore the policies that they create", leak)
+		r.fault(
+			"database_url: workspaces are not kept apart: %s; apply the migrations again, or restore the policies that they create",
+			leak,
+		)
 	}
 }
 
@@ -140,7 +143,9 @@ func (r *report) checkAdministrators(ctx context.Context, store *storage.Store) 
 	case users == 0:
 		r.risk("no accounts exist yet; create the first administrator with the link of: doorward setup-link")
 	case administrators == 0:
-		r.risk("no enabled user is an administrator; create one with: doorward user create --admin --email ADDRESS --password-stdin")
+		r.risk(
+			"no enabled user is an administrator; create one with: doorward user create --admin --email ADDRESS --password-stdin",
+		)
 	}
 }
 
@@ -178,23 +183,42 @@ func (r *report) checkClient(c storage.Client, known map[string]*oauth.Resource)
 	}
 	name := fmt.Sprintf("app %s (%s)", c.ID, c.Name)
 	if c.PKCEOptional {
-		r.risk("%s: works without PKCE, so a stolen authorization code can be used; when the app sends a code_challenge, run: doorward client update %s --pkce required", name, c.ID)
+		r.risk(
+			"%s: works without PKCE, so a stolen authorization code can be used; when the app sends a code_challenge, run: doorward client update %s --pkce required",
+			name,
+			c.ID,
+		)
 	}
-	if c.FirstParty && c.Public && slices.ContainsFunc(c.RedirectURIs, func(uri string) bool { return !strings.HasPrefix(uri, "https://") }) {
-		r.risk("%s: is first-party and public with a redirect URI that any program on a device can take, so users are asked for consent all the same", name)
+	if c.FirstParty && c.Public &&
+		slices.ContainsFunc(c.RedirectURIs, func(uri string) bool { return !strings.HasPrefix(uri, "https://") }) {
+		r.risk(
+			"%s: is first-party and public with a redirect URI that any program on a device can take, so users are asked for consent all the same",
+			name,
+		)
 	}
 	var resources []*oauth.Resource
 	for _, id := range c.Resources {
 		resource, ok := known[oauth.CanonicalResource(id)]
 		if !ok {
-			r.risk("%s: is registered for the resource %s, which is not configured, and gets no tokens for it; add the resource, or run: doorward client update %s --resource ID", name, input.Quote(id), c.ID)
+			r.risk(
+				"%s: is registered for the resource %s, which is not configured, and gets no tokens for it; add the resource, or run: doorward client update %s --resource ID",
+				name,
+				input.Quote(id),
+				c.ID,
+			)
 			continue
 		}
 		resources = append(resources, resource)
 	}
 	for _, scope := range c.Scopes {
-		if len(resources) > 0 && !slices.ContainsFunc(resources, func(r *oauth.Resource) bool { _, ok := r.Scope(scope); return ok }) {
-			r.risk("%s: is registered for the scope %s, which none of its resources has; run: doorward client update %s --scope \"A B\"", name, input.Quote(scope), c.ID)
+		if len(resources) > 0 &&
+			!slices.ContainsFunc(resources, func(r *oauth.Resource) bool { _, ok := r.Scope(scope); return ok }) {
+			r.risk(
+				"%s: is registered for the scope %s, which none of its resources has; run: doorward client update %s --scope \"A B\"",
+				name,
+				input.Quote(scope),
+				c.ID,
+			)
 		}
 	}
 }
@@ -209,7 +233,7 @@ type orphan struct{ about, advice string }
 // count is how many records there are, and the first of them.
 type count struct {
 	records int
-	first string
+	first   string
 }
 
 func (o orphans) note(about, advice, first string) {
@@ -257,16 +281,41 @@ func checkKey(k storage.APIKey, c config.Config, resource *oauth.Resource, found
 		narrow = revoke
 	}
 	if resource == nil {
-		found.note(fmt.Sprintf("%s for the resource %s, which is not configured, are worth nothing", kind, input.Quote(k.Resource)), "add the resource, or "+revoke, k.ID)
+		found.note(
+			fmt.Sprintf(
+				"%s for the resource %s, which is not configured, are worth nothing",
+				kind,
+				input.Quote(k.Resource),
+			),
+			"add the resource, or "+revoke,
+			k.ID,
+		)
 		return
 	}
 	for _, scope := range k.Scopes {
 		if _, ok := resource.Scope(scope); !ok && scope != oauth.ScopeIntrospect {
-			found.note(fmt.Sprintf("%s with the scope %s, which %s does not have, may do less than they say", kind, input.Quote(scope), resource.ID), "add the scope, or "+narrow, k.ID)
+			found.note(
+				fmt.Sprintf(
+					"%s with the scope %s, which %s does not have, may do less than they say",
+					kind,
+					input.Quote(scope),
+					resource.ID,
+				),
+				"add the scope, or "+narrow,
+				k.ID,
+			)
 		}
 	}
 	if _, ok := c.Plans[k.Plan]; k.Plan != "" && !ok {
-		found.note(fmt.Sprintf("%s with the plan %s, which is not configured, have that of their workspace, or the default", kind, input.Quote(k.Plan)), "add the plan", k.ID)
+		found.note(
+			fmt.Sprintf(
+				"%s with the plan %s, which is not configured, have that of their workspace, or the default",
+				kind,
+				input.Quote(k.Plan),
+			),
+			"add the plan",
+			k.ID,
+		)
 	}
 }
 
@@ -281,8 +330,14 @@ func (r *report) checkWorkspaces(ctx context.Context, c config.Config, store *st
 		}
 		for _, w := range page {
 			if _, ok := c.Plans[w.Plan]; w.Plan != "" && !ok {
-				found.note(fmt.Sprintf("workspaces with the plan %s, which is not configured, have the default of each resource", input.Quote(w.Plan)),
-					"add the plan, or run: doorward workspace update SLUG --plan PLAN", w.Slug)
+				found.note(
+					fmt.Sprintf(
+						"workspaces with the plan %s, which is not configured, have the default of each resource",
+						input.Quote(w.Plan),
+					),
+					"add the plan, or run: doorward workspace update SLUG --plan PLAN",
+					w.Slug,
+				)
 			}
 			after = w.ID
 		}

@@ -52,9 +52,21 @@ func (c clientCreate) Run(ctx context.Context, a *app) error {
 			return err
 		}
 		client, secret, err := s.oauth.CreateClient(ctx, oauth.Command(workspace.ID), oauth.ClientSpec{
-			Name: c.Name, Site: c.Site, RedirectURIs: c.RedirectURI, Grants: c.Grant, Scopes: strings.Fields(c.Scope), Resources: c.Resource,
-			Public: c.Public, PKCEOptional: c.PKCE == "optional", FirstParty: c.FirstParty, ResourceServer: c.ResourceServer, Verified: false, Manages: c.Manages,
-			WorkspaceID: workspace.ID, CreatedBy: "", Administrator: true,
+			Name:           c.Name,
+			Site:           c.Site,
+			RedirectURIs:   c.RedirectURI,
+			Grants:         c.Grant,
+			Scopes:         strings.Fields(c.Scope),
+			Resources:      c.Resource,
+			Public:         c.Public,
+			PKCEOptional:   c.PKCE == "optional",
+			FirstParty:     c.FirstParty,
+			ResourceServer: c.ResourceServer,
+			Verified:       false,
+			Manages:        c.Manages,
+			WorkspaceID:    workspace.ID,
+			CreatedBy:      "",
+			Administrator:  true,
 		})
 		if err != nil {
 			return invalid(err)
@@ -194,7 +206,11 @@ func (c clientDelete) Run(ctx context.Context, a *app) error {
 		if err != nil {
 			return noClient(c.ID, err)
 		}
-		return c.print(a, newClientJSON(client, ""), func(w io.Writer) { _, _ = fmt.Fprintf(w, "Deleted %s (%s).\n", client.ID, client.Name) })
+		return c.print(
+			a,
+			newClientJSON(client, ""),
+			func(w io.Writer) { _, _ = fmt.Fprintf(w, "Deleted %s (%s).\n", client.ID, client.Name) },
+		)
 	})
 }
 
@@ -263,10 +279,24 @@ func noClient(id string, err error) error {
 
 // flagOfField is the flag that sets a field of a registration; those that stand alone on the command line have none.
 var flagOfField = map[string]string{
-	"name": "--name", "site": "--site", "redirect_uris": "--redirect-uri", "scope": "--scope", "resource": "--resource", "grant": "--grant",
-	"pkce": "--pkce", "first_party": "--first-party", "verified": "--verified", "grace": "--grace",
-	"slug": "--slug", "plan": "--plan", "workspace": "--workspace", "note": "--note", "environment": "--test", "rate limit": "--rate-limit",
-	"expires": "--expires", "addresses": "--address",
+	"name":          "--name",
+	"site":          "--site",
+	"redirect_uris": "--redirect-uri",
+	"scope":         "--scope",
+	"resource":      "--resource",
+	"grant":         "--grant",
+	"pkce":          "--pkce",
+	"first_party":   "--first-party",
+	"verified":      "--verified",
+	"grace":         "--grace",
+	"slug":          "--slug",
+	"plan":          "--plan",
+	"workspace":     "--workspace",
+	"note":          "--note",
+	"environment":   "--test",
+	"rate limit":    "--rate-limit",
+	"expires":       "--expires",
+	"addresses":     "--address",
 }
 
 // invalid says of each thing wrong with a registration which flag it comes from, and what is not allowed.
@@ -323,10 +353,27 @@ type secretJSON struct {
 
 func newClientJSON(c storage.Client, secret string) clientJSON {
 	row := clientJSON{
-		ClientID: c.ID, ClientSecret: secret, Name: c.Name, Site: c.Site,
-		RedirectURIs: notNil(c.RedirectURIs), GrantTypes: notNil(c.GrantTypes), Scope: c.Scopes.String(), Resources: notNil(c.Resources),
-		Public: c.Public, PKCE: "required", FirstParty: c.FirstParty, ResourceServer: c.ResourceServer, Verified: c.Verified, Manages: c.Manages,
-		Disabled: !c.DisabledAt.IsZero(), DisabledBy: c.DisabledBy, WorkspaceID: c.WorkspaceID, CreatedAt: seconds(c.CreatedAt), Secrets: nil,
+		ClientID:     c.ID,
+		ClientSecret: secret,
+		Name:         c.Name,
+		Site:         c.Site,
+		RedirectURIs: notNil(
+			c.RedirectURIs,
+		),
+		GrantTypes:     notNil(c.GrantTypes),
+		Scope:          c.Scopes.String(),
+		Resources:      notNil(c.Resources),
+		Public:         c.Public,
+		PKCE:           "required",
+		FirstParty:     c.FirstParty,
+		ResourceServer: c.ResourceServer,
+		Verified:       c.Verified,
+		Manages:        c.Manages,
+		Disabled:       !c.DisabledAt.IsZero(),
+		DisabledBy:     c.DisabledBy,
+		WorkspaceID:    c.WorkspaceID,
+		CreatedAt:      seconds(c.CreatedAt),
+		Secrets:        nil,
 	}
 	if c.PKCEOptional {
 		row.PKCE = "optional"

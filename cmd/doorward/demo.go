@@ -63,7 +63,12 @@ func (d demoCommand) Run(ctx context.Context, a *app) (err error) {
 		return errors.Join(err, appSocket.Close())
 	}
 	c, err := config.Load("", map[string][]string{
-		"issuer": {"http://localhost:" + port}, "listen": {listen}, "admin_listen": {""}, "database_url": {"sqlite:" + filepath.Join(dir, "doorward.db")},
+		"issuer": {
+			"http://localhost:" + port,
+		},
+		"listen":       {listen},
+		"admin_listen": {""},
+		"database_url": {"sqlite:" + filepath.Join(dir, "doorward.db")},
 	}, func(string) string { return "" })
 	if err != nil {
 		return errors.Join(err, appSocket.Close(), apiSocket.Close())
@@ -94,21 +99,36 @@ func demoListen(ctx context.Context, port string) (net.Listener, error) {
 // startDemo makes the person, registers the app and the API by the functions that the commands use, and starts both.
 func startDemo(ctx context.Context, s *server, appSocket, apiSocket net.Listener, out io.Writer) error {
 	appURL, apiURL := "http://"+appSocket.Addr().String(), "http://"+apiSocket.Addr().String()
-	if _, err := s.identity.CreateUser(ctx, identity.NewUser{Email: demoEmail, Name: demoName, Password: demoPassword, Admin: true}); err != nil {
+	if _, err := s.identity.CreateUser(
+		ctx,
+		identity.NewUser{Email: demoEmail, Name: demoName, Password: demoPassword, Admin: true},
+	); err != nil {
 		return fmt.Errorf("demo user: %w", err)
 	}
 	system := storage.System(ctx)
 	client, secret, err := s.oauth.CreateClient(system, oauth.Command(""), oauth.ClientSpec{
-		Name: "Fieldnotes", Site: appURL, RedirectURIs: []string{appURL + "/callback"}, Scopes: []string{"read", "write", "delete"}, Administrator: true,
+		Name:          "Fieldnotes",
+		Site:          appURL,
+		RedirectURIs:  []string{appURL + "/callback"},
+		Scopes:        []string{"read", "write", "delete"},
+		Administrator: true,
 	})
 	if err != nil {
 		return fmt.Errorf("demo app: %w", err)
 	}
-	resourceServer, apiSecret, err := s.oauth.CreateClient(system, oauth.Command(""), oauth.ClientSpec{Name: "Notes API", ResourceServer: true, Administrator: true})
+	resourceServer, apiSecret, err := s.oauth.CreateClient(
+		system,
+		oauth.Command(""),
+		oauth.ClientSpec{Name: "Notes API", ResourceServer: true, Administrator: true},
+	)
 	if err != nil {
 		return fmt.Errorf("demo API: %w", err)
 	}
-	api := &demo.API{Introspect: s.config.Issuer + "/oauth/introspect", ClientID: resourceServer.ID, ClientSecret: apiSecret}
+	api := &demo.API{
+		Introspect:   s.config.Issuer + "/oauth/introspect",
+		ClientID:     resourceServer.ID,
+		ClientSecret: apiSecret,
+	}
 	thirdParty, err := demo.NewApp(s.config.Issuer, apiURL, appURL, client.ID, secret)
 	if err != nil {
 		return err

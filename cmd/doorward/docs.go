@@ -45,9 +45,13 @@ func resourceIndex(c config.Config, id string) (int, error) {
 	case id == "" && len(ids) == 1:
 		return 0, nil
 	case id == "":
-		return 0, usageError{fmt.Errorf("there are several resources; say which with --resource, one of %s", strings.Join(ids, ", "))}
+		return 0, usageError{
+			fmt.Errorf("there are several resources; say which with --resource, one of %s", strings.Join(ids, ", ")),
+		}
 	case i < 0:
-		return 0, usageError{fmt.Errorf("--resource: %s is not configured; there is %s", input.Quote(id), strings.Join(ids, ", "))}
+		return 0, usageError{
+			fmt.Errorf("--resource: %s is not configured; there is %s", input.Quote(id), strings.Join(ids, ", ")),
+		}
 	default:
 		return i, nil
 	}

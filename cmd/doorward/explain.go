@@ -41,10 +41,17 @@ type explanationJSON struct {
 func (e explainCommand) Run(ctx context.Context, a *app) error {
 	u, err := url.Parse(e.URL)
 	if err != nil || u.Host == "" || u.Scheme != "http" && u.Scheme != "https" {
-		return usageError{fmt.Errorf("%s is not a URL; write it in full, such as https://api.example.com/v1/accounts", input.Quote(e.URL))}
+		return usageError{
+			fmt.Errorf(
+				"%s is not a URL; write it in full, such as https://api.example.com/v1/accounts",
+				input.Quote(e.URL),
+			),
+		}
 	}
 	if e.Credential != "" && e.Credential != "-" {
-		return usageError{errors.New("--credential accepts only -, which reads standard input: other users can see the command line")}
+		return usageError{
+			errors.New("--credential accepts only -, which reads standard input: other users can see the command line"),
+		}
 	}
 	method := strings.ToUpper(e.Method)
 	header := http.Header{}
@@ -64,15 +71,26 @@ func (e explainCommand) Run(ctx context.Context, a *app) error {
 	}
 	return a.administer(ctx, func(ctx context.Context, s *server) error {
 		g, err := gateway.New(gateway.Config{ //nolint:contextcheck // requests bring their own
-			OAuth: s.oauth, APIs: s.config.APIs(), Secure: strings.HasPrefix(s.config.Issuer, "https:"),
-			ClientAddress: func(*http.Request) netip.Addr { return netip.Addr{} }, Trusted: func(*http.Request) bool { return false }, Log: slog.New(slog.DiscardHandler), Now: func() time.Time { return s.store.Now().Time() },
+			OAuth:         s.oauth,
+			APIs:          s.config.APIs(),
+			Secure:        strings.HasPrefix(s.config.Issuer, "https:"),
+			ClientAddress: func(*http.Request) netip.Addr { return netip.Addr{} },
+			Trusted:       func(*http.Request) bool { return false },
+			Log:           slog.New(slog.DiscardHandler),
+			Now:           func() time.Time { return s.store.Now().Time() },
 		})
 		if err != nil {
 			return err
 		}
 		api := g.Host(u.Host)
 		if api == nil {
-			return usageError{fmt.Errorf("no resource has the host %s; the hosts are %s", input.Quote(u.Host), strings.Join(hostsOf(g), ", "))}
+			return usageError{
+				fmt.Errorf(
+					"no resource has the host %s; the hosts are %s",
+					input.Quote(u.Host),
+					strings.Join(hostsOf(g), ", "),
+				),
+			}
 		}
 		if e.Workspace != nil {
 			resource, _ := s.oauth.Resource(api.ID) // which gateway.New has found
@@ -83,9 +101,24 @@ func (e explainCommand) Run(ctx context.Context, a *app) error {
 			path = "/"
 		}
 		if api.HasBuiltin(u.Path) {
-			return e.print(a, explanationJSON{Resource: api.ID, Allowed: true, Status: http.StatusOK, Steps: []string{"the path is one of Doorward's own (builtin), which judges by itself and no route"}}, func(w io.Writer) {
-				_, _ = fmt.Fprintf(w, "%s is one of Doorward's own paths on this host (builtin); no route decides about it.\n", u.Path)
-			})
+			return e.print(
+				a,
+				explanationJSON{
+					Resource: api.ID,
+					Allowed:  true,
+					Status:   http.StatusOK,
+					Steps: []string{
+						"the path is one of Doorward's own (builtin), which judges by itself and no route",
+					},
+				},
+				func(w io.Writer) {
+					_, _ = fmt.Fprintf(
+						w,
+						"%s is one of Doorward's own paths on this host (builtin); no route decides about it.\n",
+						u.Path,
+					)
+				},
+			)
 		}
 		if s.limits != nil {
 			if err := s.limits.Load(ctx); err != nil { // as the running server wrote them last

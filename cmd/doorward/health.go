@@ -51,7 +51,12 @@ func (healthCommand) Run(ctx context.Context, a *app) error {
 	defer response.Body.Close() //nolint:errcheck // only read
 	said, _ := io.ReadAll(io.LimitReader(response.Body, 300))
 	if response.StatusCode != http.StatusOK {
-		return fmt.Errorf("not ready: %s answers %d %s", url, response.StatusCode, input.Quote(strings.TrimSpace(string(said))))
+		return fmt.Errorf(
+			"not ready: %s answers %d %s",
+			url,
+			response.StatusCode,
+			input.Quote(strings.TrimSpace(string(said))),
+		)
 	}
 	return nil
 }

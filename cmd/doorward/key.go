@@ -53,8 +53,15 @@ func (c keyCreate) Run(ctx context.Context, a *app) error {
 			environment = apikey.Test
 		}
 		k, text, err := s.oauth.CreateKey(ctx, oauth.Command(w.ID), w.Plan, oauth.KeySpec{
-			Name: c.Name, Note: c.Note, Resource: c.Resource, Environment: environment, Scopes: strings.Fields(c.Scope), Plan: c.Plan,
-			RateLimit: c.RateLimit, ExpiresAt: c.Expires.from(s.store.Now()), Addresses: c.Address,
+			Name:        c.Name,
+			Note:        c.Note,
+			Resource:    c.Resource,
+			Environment: environment,
+			Scopes:      strings.Fields(c.Scope),
+			Plan:        c.Plan,
+			RateLimit:   c.RateLimit,
+			ExpiresAt:   c.Expires.from(s.store.Now()),
+			Addresses:   c.Address,
 		})
 		if err != nil {
 			return invalid(tooMany(w.Slug, "API keys", err))
@@ -68,7 +75,12 @@ func (c keyCreate) Run(ctx context.Context, a *app) error {
 // tooMany says what to do where an owner has as many keys as they may, and passes other errors through.
 func tooMany(owner, what string, err error) error {
 	if errors.Is(err, apikey.ErrTooMany) {
-		return fmt.Errorf("%s has %d %s that are neither revoked nor expired, which is the maximum; revoke one that is not used", owner, apikey.MaxKeys, what)
+		return fmt.Errorf(
+			"%s has %d %s that are neither revoked nor expired, which is the maximum; revoke one that is not used",
+			owner,
+			apikey.MaxKeys,
+			what,
+		)
 	}
 	return err
 }
@@ -103,9 +115,14 @@ type keyShow struct {
 
 // Run shows one API key.
 func (c keyShow) Run(ctx context.Context, a *app) error {
-	return c.onKey(ctx, a, c.ID, func(_ context.Context, _ *server, k storage.APIKey, _ storage.Workspace) (storage.APIKey, string, error) {
-		return k, "", nil
-	})
+	return c.onKey(
+		ctx,
+		a,
+		c.ID,
+		func(_ context.Context, _ *server, k storage.APIKey, _ storage.Workspace) (storage.APIKey, string, error) {
+			return k, "", nil
+		},
+	)
 }
 
 type keyUpdate struct {
@@ -118,15 +135,20 @@ type keyUpdate struct {
 
 // Run changes what was given.
 func (c keyUpdate) Run(ctx context.Context, a *app) error {
-	return c.onKey(ctx, a, c.ID, func(ctx context.Context, s *server, k storage.APIKey, w storage.Workspace) (storage.APIKey, string, error) {
-		change := oauth.KeyChange{Name: c.Name, Note: c.Note}
-		if c.Scope != nil {
-			scopes := strings.Fields(*c.Scope)
-			change.Scopes = &scopes
-		}
-		k, err := s.oauth.UpdateKey(ctx, oauth.Command(w.ID), k.Owner(), w.Plan, k.ID, change)
-		return k, "", err
-	})
+	return c.onKey(
+		ctx,
+		a,
+		c.ID,
+		func(ctx context.Context, s *server, k storage.APIKey, w storage.Workspace) (storage.APIKey, string, error) {
+			change := oauth.KeyChange{Name: c.Name, Note: c.Note}
+			if c.Scope != nil {
+				scopes := strings.Fields(*c.Scope)
+				change.Scopes = &scopes
+			}
+			k, err := s.oauth.UpdateKey(ctx, oauth.Command(w.ID), k.Owner(), w.Plan, k.ID, change)
+			return k, "", err
+		},
+	)
 }
 
 type keyPause struct {
@@ -136,10 +158,15 @@ type keyPause struct {
 
 // Run pauses an API key.
 func (c keyPause) Run(ctx context.Context, a *app) error {
-	return c.onKey(ctx, a, c.ID, func(ctx context.Context, s *server, k storage.APIKey, w storage.Workspace) (storage.APIKey, string, error) {
-		k, err := s.oauth.PauseKey(ctx, oauth.Command(w.ID), k.Owner(), k.ID)
-		return k, "", err
-	})
+	return c.onKey(
+		ctx,
+		a,
+		c.ID,
+		func(ctx context.Context, s *server, k storage.APIKey, w storage.Workspace) (storage.APIKey, string, error) {
+			k, err := s.oauth.PauseKey(ctx, oauth.Command(w.ID), k.Owner(), k.ID)
+			return k, "", err
+		},
+	)
 }
 
 type keyResume struct {
@@ -149,10 +176,15 @@ type keyResume struct {
 
 // Run lets an API key work again.
 func (c keyResume) Run(ctx context.Context, a *app) error {
-	return c.onKey(ctx, a, c.ID, func(ctx context.Context, s *server, k storage.APIKey, w storage.Workspace) (storage.APIKey, string, error) {
-		k, err := s.oauth.ResumeKey(ctx, oauth.Command(w.ID), k.Owner(), k.ID)
-		return k, "", err
-	})
+	return c.onKey(
+		ctx,
+		a,
+		c.ID,
+		func(ctx context.Context, s *server, k storage.APIKey, w storage.Workspace) (storage.APIKey, string, error) {
+			k, err := s.oauth.ResumeKey(ctx, oauth.Command(w.ID), k.Owner(), k.ID)
+			return k, "", err
+		},
+	)
 }
 
 type keyRevoke struct {
@@ -162,10 +194,15 @@ type keyRevoke struct {
 
 // Run revokes an API key.
 func (c keyRevoke) Run(ctx context.Context, a *app) error {
-	return c.onKey(ctx, a, c.ID, func(ctx context.Context, s *server, k storage.APIKey, w storage.Workspace) (storage.APIKey, string, error) {
-		k, err := s.oauth.RevokeKey(ctx, oauth.Command(w.ID), k.Owner(), k.ID)
-		return k, "", err
-	})
+	return c.onKey(
+		ctx,
+		a,
+		c.ID,
+		func(ctx context.Context, s *server, k storage.APIKey, w storage.Workspace) (storage.APIKey, string, error) {
+			k, err := s.oauth.RevokeKey(ctx, oauth.Command(w.ID), k.Owner(), k.ID)
+			return k, "", err
+		},
+	)
 }
 
 type keyRotate struct {
@@ -176,22 +213,40 @@ type keyRotate struct {
 
 // Run makes a key in the place of one and shows its text, this once.
 func (c keyRotate) Run(ctx context.Context, a *app) error {
-	return c.onKey(ctx, a, c.ID, func(ctx context.Context, s *server, k storage.APIKey, w storage.Workspace) (storage.APIKey, string, error) {
-		fresh, text, err := s.oauth.RotateKey(ctx, oauth.Command(w.ID), k.Owner(), k.ID, time.Duration(c.Grace))
-		if errors.Is(err, apikey.ErrRotated) {
-			err = fmt.Errorf("API key %s is %s and can no longer be rotated; create a new one", k.ID, s.oauth.KeyState(&k))
-		}
-		return fresh, text, err
-	})
+	return c.onKey(
+		ctx,
+		a,
+		c.ID,
+		func(ctx context.Context, s *server, k storage.APIKey, w storage.Workspace) (storage.APIKey, string, error) {
+			fresh, text, err := s.oauth.RotateKey(ctx, oauth.Command(w.ID), k.Owner(), k.ID, time.Duration(c.Grace))
+			if errors.Is(err, apikey.ErrRotated) {
+				err = fmt.Errorf(
+					"API key %s is %s and can no longer be rotated; create a new one",
+					k.ID,
+					s.oauth.KeyState(&k),
+				)
+			}
+			return fresh, text, err
+		},
+	)
 }
 
 // onKey acts on one API key, in the workspace that it belongs to, and shows the key that act returns, with its text
 // where that was just made.
 func (o output) onKey(
-	ctx context.Context, a *app, id string, act func(ctx context.Context, s *server, k storage.APIKey, w storage.Workspace) (storage.APIKey, string, error),
+	ctx context.Context,
+	a *app,
+	id string,
+	act func(ctx context.Context, s *server, k storage.APIKey, w storage.Workspace) (storage.APIKey, string, error),
 ) error {
 	return a.administer(ctx, func(ctx context.Context, s *server) error {
-		k, err := s.keyOfKind(ctx, storage.KindAPIKey, id, "API key", "doorward key list shows those that introspect, and with --workspace SLUG those of a workspace")
+		k, err := s.keyOfKind(
+			ctx,
+			storage.KindAPIKey,
+			id,
+			"API key",
+			"doorward key list shows those that introspect, and with --workspace SLUG those of a workspace",
+		)
 		if err != nil {
 			return err
 		}
@@ -219,7 +274,10 @@ func (o output) onKey(
 		}
 		for _, old := range before {
 			if old.Live(s.store.Now()) {
-				row.Replaces = append(row.Replaces, replacedJSON{ID: old.ID, Tail: old.Tail, ExpiresAt: seconds(old.ExpiresAt)})
+				row.Replaces = append(
+					row.Replaces,
+					replacedJSON{ID: old.ID, Tail: old.Tail, ExpiresAt: seconds(old.ExpiresAt)},
+				)
 			}
 		}
 		return o.printKey(a, row)
@@ -325,7 +383,17 @@ func (s *server) requestsOf(ctx context.Context, k *storage.APIKey) (*requestsJS
 		return nil, fmt.Errorf("read the key's last requests: %w", err)
 	}
 	for _, x := range last[:min(len(last), shownRequests)] {
-		r.Last = append(r.Last, requestJSON{At: seconds(x.At), Action: x.Action, Status: x.Status, Reason: x.Reason, RequestID: x.RequestID, Address: x.Address})
+		r.Last = append(
+			r.Last,
+			requestJSON{
+				At:        seconds(x.At),
+				Action:    x.Action,
+				Status:    x.Status,
+				Reason:    x.Reason,
+				RequestID: x.RequestID,
+				Address:   x.Address,
+			},
+		)
 	}
 	if r.Allowed+r.Limited+r.Refused == 0 && len(r.Last) == 0 {
 		return nil, nil
@@ -342,10 +410,29 @@ type replacedJSON struct {
 
 func newKeyJSON(s *server, k *storage.APIKey) keyJSON {
 	return keyJSON{
-		ID: k.ID, Name: k.Name, Note: k.Note, WorkspaceID: k.WorkspaceID, UserID: k.UserID, Role: k.Role, Resource: k.Resource, Environment: k.Environment,
-		Scope: k.Scopes.String(), Plan: k.Plan, RateLimit: k.RateLimit, Addresses: k.Addresses, Prefix: k.Prefix, Tail: k.Tail, State: s.oauth.KeyState(k), PausedBy: k.PausedBy,
-		CreatedAt: seconds(k.CreatedAt), ExpiresAt: secondsOrNever(k.ExpiresAt), LastUsedAt: secondsOrNever(k.LastUsedAt), LastUsedFrom: k.LastUsedFrom,
-		RotatedInto: k.RotatedInto,
+		ID:          k.ID,
+		Name:        k.Name,
+		Note:        k.Note,
+		WorkspaceID: k.WorkspaceID,
+		UserID:      k.UserID,
+		Role:        k.Role,
+		Resource:    k.Resource,
+		Environment: k.Environment,
+		Scope:       k.Scopes.String(),
+		Plan:        k.Plan,
+		RateLimit:   k.RateLimit,
+		Addresses:   k.Addresses,
+		Prefix:      k.Prefix,
+		Tail:        k.Tail,
+		State:       s.oauth.KeyState(k),
+		PausedBy:    k.PausedBy,
+		CreatedAt: seconds(
+			k.CreatedAt,
+		),
+		ExpiresAt:    secondsOrNever(k.ExpiresAt),
+		LastUsedAt:   secondsOrNever(k.LastUsedAt),
+		LastUsedFrom: k.LastUsedFrom,
+		RotatedInto:  k.RotatedInto,
 	}
 }
 
@@ -372,8 +459,18 @@ func (o output) printKeys(a *app, rows []keyJSON) error {
 		table := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
 		_, _ = fmt.Fprintln(table, "ID\tNAME\tTEXT\tSCOPE\tSTATE\tLAST USED\tENDS")
 		for _, row := range rows {
-			_, _ = fmt.Fprintf(table, "%s\t%s\t%s…%s\t%s\t%s\t%s\t%s\n",
-				row.ID, row.Name, row.Prefix, row.Tail, row.Scope, row.State, dayOf(row.LastUsedAt), dayOf(row.ExpiresAt))
+			_, _ = fmt.Fprintf(
+				table,
+				"%s\t%s\t%s…%s\t%s\t%s\t%s\t%s\n",
+				row.ID,
+				row.Name,
+				row.Prefix,
+				row.Tail,
+				row.Scope,
+				row.State,
+				dayOf(row.LastUsedAt),
+				dayOf(row.ExpiresAt),
+			)
 		}
 		_ = table.Flush()
 	})
@@ -426,7 +523,19 @@ func (o output) printKey(a *app, k keyJSON) error {
 		if r := k.Requests; r != nil {
 			row("30 days", fmt.Sprintf("%d allowed, %d over a limit, %d refused", r.Allowed, r.Limited, r.Refused))
 			for _, x := range r.Last {
-				row("request", strings.TrimSpace(fmt.Sprintf("%s  %s  %d  %s  %s", x.At.Format(time.RFC3339), x.Action, x.Status, x.RequestID, x.Reason)))
+				row(
+					"request",
+					strings.TrimSpace(
+						fmt.Sprintf(
+							"%s  %s  %d  %s  %s",
+							x.At.Format(time.RFC3339),
+							x.Action,
+							x.Status,
+							x.RequestID,
+							x.Reason,
+						),
+					),
+				)
 			}
 		}
 		_ = table.Flush()

@@ -122,7 +122,7 @@ func testAKeysLife(t *testing.T, c *cli) {
 	c.fails(1, "is revoked permanently; create a new one", "", "key", "pause", last)
 	c.fails(1, "is revoked permanently; create a new one", "", "key", "resume", last)
 	c.fails(2, "key is revoked and cannot change any more", "", "key", "update", last, "--name", "New")
-	c.fails(1, "is revoked and cannot be rotated any more", "", "key", "rotate", last)
+	c.fails(1, "is revoked and can no longer be rotated", "", "key", "rotate", last)
 
 	if list := c.array("key", "list", "--workspace", "acme"); len(list) != 3 || list[0]["id"] != last || list[2]["id"] != id {
 		t.Errorf("the list: %v", list)

@@ -81,7 +81,13 @@ func (l *listeners) addresses() []string {
 
 // serve answers requests until ctx is done, then turns readiness off, closes the public listeners, lets what is
 // running finish for at most drain, and ends the admin listener last, so that the end can be watched there.
-func (l *listeners) serve(ctx context.Context, log *slog.Logger, public drainer, admin http.Handler, drain time.Duration) error {
+func (l *listeners) serve(
+	ctx context.Context,
+	log *slog.Logger,
+	public drainer,
+	admin http.Handler,
+	drain time.Duration,
+) error {
 	main, aside := publicServer(public, log), adminServer(admin, log)
 	// What is cut off at the end must not look like callers who went away.
 	base, cutOff := context.WithCancelCause(context.WithoutCancel(ctx))
@@ -167,7 +173,11 @@ func namedHosts(listen string, next http.Handler) http.Handler {
 		_, err := netip.ParseAddr(host)
 		local := everywhere && host != "" && !strings.Contains(host, ".") // as names in a network of containers are
 		if err != nil && host != "localhost" && host != configured && !local {
-			http.Error(w, "This listener does not answer for that host; use its address.", http.StatusMisdirectedRequest)
+			http.Error(
+				w,
+				"This listener does not answer for that host; use its address.",
+				http.StatusMisdirectedRequest,
+			)
 			return
 		}
 		next.ServeHTTP(w, r)

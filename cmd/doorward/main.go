@@ -86,7 +86,13 @@ type app struct {
 type exited int
 
 // run is the whole program but for the exit code. It returns when the command is done, or soon after ctx is.
-func run(ctx context.Context, args []string, getenv func(string) string, stdin io.Reader, stdout, stderr io.Writer) (err error) {
+func run(
+	ctx context.Context,
+	args []string,
+	getenv func(string) string,
+	stdin io.Reader,
+	stdout, stderr io.Writer,
+) (err error) {
 	var c commands
 	parser, err := kong.New(&c,
 		kong.Name("doorward"),

@@ -264,11 +264,11 @@ func testUserCommands(t *testing.T, c *cli) {
 	if ada["email"] != "ada@example.com" || ada["name"] != "Ada" || ada["admin"] != true || !strings.HasPrefix(ada["id"].(string), "user_") {
 		t.Errorf("created %v", ada)
 	}
-	c.fails(1, "there are users already", "", "setup-link")
+	c.fails(1, "users exist already", "", "setup-link")
 	c.fails(2, "email: There is an account", goodPassword, "user", "create", "--email", "ADA@example.com", "--password-stdin")
 	c.fails(2, "email: ", "short", "user", "create", "--email", "nobody", "--password-stdin")
 	c.fails(2, "password: ", "short", "user", "create", "--email", "nobody", "--password-stdin")
-	c.fails(2, "standard input holds no password", "", "user", "create", "--email", "b@example.com", "--password-stdin")
+	c.fails(2, "standard input does not contain a password", "", "user", "create", "--email", "b@example.com", "--password-stdin")
 
 	c.must(goodPassword, "user", "create", "--email", "bob@example.com", "--password-stdin")
 	list := c.array("user", "list")
@@ -404,7 +404,7 @@ func TestIntrospectCommandReadsStandardInput(t *testing.T) {
 			t.Errorf("%v answers %v", args, got)
 		}
 	}
-	c.fails(2, "standard input holds no token", "\n", "introspect", "-")
+	c.fails(2, "standard input does not contain a token", "\n", "introspect", "-")
 }
 
 // The first command on an empty database makes the master secret, and no later one another.
@@ -440,7 +440,7 @@ func TestCheckReportsFaultsAndRisks(t *testing.T) {
 	if _, stderr, _ := c.run(goodPassword, "user", "create", "--email", "b@example.com", "--password-stdin"); !strings.Contains(stderr, "no administrator yet") {
 		t.Errorf("user create does not say that nobody administers:\n%s", stderr)
 	}
-	wantReport(t, c.object("", "check"), nil, []string{"issuer:", "secret:", "nobody who may sign in is an administrator"})
+	wantReport(t, c.object("", "check"), nil, []string{"issuer:", "secret:", "no enabled user is an administrator"})
 	if _, stderr, _ := c.run(goodPassword, "user", "create", "--email", "a@example.com", "--admin", "--password-stdin"); stderr != "" {
 		t.Errorf("user create --admin says:\n%s", stderr)
 	}

@@ -51,12 +51,20 @@ func needDatabase(c config.Config) error {
 	if absolute, err := filepath.Abs(name); err == nil {
 		name = absolute
 	}
-	return fmt.Errorf("there is no database at %s: to create it there, run: doorward migrate; otherwise say where it is, with DOORWARD_DATABASE_URL or --config", name)
+	return fmt.Errorf(
+		"there is no database at %s: to create it there, run: doorward migrate; otherwise say where it is, with DOORWARD_DATABASE_URL or --config",
+		name,
+	)
 }
 
 // newServer wires what works on an open database with a current schema. It loads the master secret, makes one where
 // the database is empty, and refuses a database that belongs to another.
-func newServer(ctx context.Context, c config.Config, store *storage.Store, address func(*http.Request) netip.Addr) (*server, error) {
+func newServer(
+	ctx context.Context,
+	c config.Config,
+	store *storage.Store,
+	address func(*http.Request) netip.Addr,
+) (*server, error) {
 	secrets, err := claimSecret(ctx, c, store)
 	if err != nil {
 		return nil, err

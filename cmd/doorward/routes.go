@@ -36,7 +36,10 @@ func (c routesFromOpenAPI) Run(_ context.Context, a *app) error {
 	} else if folder == "" {
 		folder = "."
 	}
-	result, err := openapi.Import(openapi.Source{Name: name, Folder: folder, File: file, Data: data}, openapi.Options{PlainScopes: c.PlainScopes})
+	result, err := openapi.Import(
+		openapi.Source{Name: name, Folder: folder, File: file, Data: data},
+		openapi.Options{PlainScopes: c.PlainScopes},
+	)
 	if err != nil {
 		return err
 	}
@@ -45,8 +48,13 @@ func (c routesFromOpenAPI) Run(_ context.Context, a *app) error {
 	case err != nil:
 		return err
 	case len(text) > config.MaxBytes:
-		return fmt.Errorf("%s: makes %d routes, more than the %d bytes of a configuration hold; split the API into several resources, "+
-			"or write general routes, such as /v1/**", name, len(result.Routes), config.MaxBytes)
+		return fmt.Errorf(
+			"%s: makes %d routes, more than the %d bytes of a configuration hold; split the API into several resources, "+
+				"or write general routes, such as /v1/**",
+			name,
+			len(result.Routes),
+			config.MaxBytes,
+		)
 	}
 	if c.JSON {
 		for _, note := range result.Notes {
@@ -105,7 +113,11 @@ func (a *app) readDocument(file string) (name string, data []byte, err error) {
 	case err != nil:
 		return name, nil, fmt.Errorf("read the OpenAPI document: %w", err)
 	case len(data) > openapi.MaxBytes:
-		return name, nil, fmt.Errorf("%s: is larger than %d MiB; leave out schemas and examples, which routes do not need", name, openapi.MaxBytes>>20)
+		return name, nil, fmt.Errorf(
+			"%s: is larger than %d MiB; leave out schemas and examples, which routes do not need",
+			name,
+			openapi.MaxBytes>>20,
+		)
 	case strings.TrimSpace(string(data)) == "":
 		return name, nil, fmt.Errorf("%s: is empty; name the OpenAPI document of your API", name)
 	}

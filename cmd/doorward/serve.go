@@ -77,7 +77,12 @@ func (s serveCommand) Run(ctx context.Context, a *app) error {
 
 // serve runs a server: it brings the schema up to date, wires, opens the sockets, calls ready with the addresses that
 // it listens on, and answers until ctx is done and what was running has finished.
-func serve(ctx context.Context, c config.Config, log *slog.Logger, ready func(s *server, addresses []string) error) (err error) {
+func serve(
+	ctx context.Context,
+	c config.Config,
+	log *slog.Logger,
+	ready func(s *server, addresses []string) error,
+) (err error) {
 	store, err := openStore(ctx, c, 0)
 	if err != nil {
 		return err
@@ -137,13 +142,31 @@ func serve(ctx context.Context, c config.Config, log *slog.Logger, ready func(s 
 	jobs.Go(func() { runEvery(working, purgeInterval, log, "delete what has expired", server.purge) })
 
 	jobs.Go(func() {
-		runEvery(working, gateway.RecheckInterval, log, "decide again about long requests", func(ctx context.Context) error {
-			pages.Recheck(ctx)
-			return nil
-		})
+		runEvery(
+			working,
+			gateway.RecheckInterval,
+			log,
+			"decide again about long requests",
+			func(ctx context.Context) error {
+				pages.Recheck(ctx)
+				return nil
+			},
+		)
 	})
 
-	log.Info("ready", "version", version(), "issuer", c.Issuer, "listen", sockets.addresses(), "admin_listen", c.AdminListen, "database", store.Engine())
+	log.Info(
+		"ready",
+		"version",
+		version(),
+		"issuer",
+		c.Issuer,
+		"listen",
+		sockets.addresses(),
+		"admin_listen",
+		c.AdminListen,
+		"database",
+		store.Engine(),
+	)
 	err = sockets.serve(ctx, log, pages, namedHosts(c.AdminListen, adminHandler(metrics)), drainTimeout)
 	log.Info("stopped")
 	return err
@@ -178,7 +201,13 @@ func (s *server) purge(ctx context.Context) error {
 }
 
 // runEvery runs a background job at intervals until ctx is done. A job that fails is logged and waits for its next turn.
-func runEvery(ctx context.Context, interval time.Duration, log *slog.Logger, what string, job func(context.Context) error) {
+func runEvery(
+	ctx context.Context,
+	interval time.Duration,
+	log *slog.Logger,
+	what string,
+	job func(context.Context) error,
+) {
 	ticker := time.NewTicker(interval)
 	defer ticker.Stop()
 	for {

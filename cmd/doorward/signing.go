@@ -30,8 +30,13 @@ type signingKeyJSON struct {
 
 func newSigningKeyJSON(k *storage.SigningKey) signingKeyJSON {
 	return signingKeyJSON{
-		KeyID: k.ID, Algorithm: oauth.SigningAlgorithm, State: k.State, CreatedAt: seconds(k.CreatedAt), ActivatedAt: secondsOrNever(k.ActivatedAt),
-		RetiredAt: secondsOrNever(k.RetiredAt), ExpiresAt: secondsOrNever(k.ExpiresAt),
+		KeyID:       k.ID,
+		Algorithm:   oauth.SigningAlgorithm,
+		State:       k.State,
+		CreatedAt:   seconds(k.CreatedAt),
+		ActivatedAt: secondsOrNever(k.ActivatedAt),
+		RetiredAt:   secondsOrNever(k.RetiredAt),
+		ExpiresAt:   secondsOrNever(k.ExpiresAt),
 	}
 }
 
@@ -52,7 +57,15 @@ func (c signingKeyList) Run(ctx context.Context, a *app) error {
 			table := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
 			_, _ = fmt.Fprintln(table, "KID\tSTATE\tMADE\tSIGNS SINCE\tSIGNED UNTIL")
 			for _, row := range rows {
-				_, _ = fmt.Fprintf(table, "%s\t%s\t%s\t%s\t%s\n", row.KeyID, row.State, row.CreatedAt.Format(time.DateOnly), momentOf(row.ActivatedAt), momentOf(row.RetiredAt))
+				_, _ = fmt.Fprintf(
+					table,
+					"%s\t%s\t%s\t%s\t%s\n",
+					row.KeyID,
+					row.State,
+					row.CreatedAt.Format(time.DateOnly),
+					momentOf(row.ActivatedAt),
+					momentOf(row.RetiredAt),
+				)
 			}
 			_ = table.Flush()
 		})
@@ -101,7 +114,12 @@ func (c secretReseal) Run(ctx context.Context, a *app) error {
 			Answers     int `json:"answers"` // kept for an Idempotency-Key
 		}{done.SigningKeys, done.Answers}
 		return c.print(a, row, func(w io.Writer) {
-			_, _ = fmt.Fprintf(w, "Encrypted with the first secret: %d signing keys, %d stored responses. Everything else already was.\n", row.SigningKeys, row.Answers)
+			_, _ = fmt.Fprintf(
+				w,
+				"Encrypted with the first secret: %d signing keys, %d stored responses. Everything else already was.\n",
+				row.SigningKeys,
+				row.Answers,
+			)
 		})
 	})
 }

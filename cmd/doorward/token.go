@@ -34,7 +34,11 @@ func (c tokenCreate) Run(ctx context.Context, a *app) error {
 		by := oauth.Command("")
 		by.UserID = user.ID
 		k, text, err := s.oauth.CreatePersonalToken(ctx, by, oauth.KeySpec{
-			Name: c.Name, Resource: c.Resource, Scopes: strings.Fields(c.Scope), Role: c.Role, ExpiresAt: c.Expires.from(s.store.Now()),
+			Name:      c.Name,
+			Resource:  c.Resource,
+			Scopes:    strings.Fields(c.Scope),
+			Role:      c.Role,
+			ExpiresAt: c.Expires.from(s.store.Now()),
 		})
 		if err != nil {
 			return invalid(tooMany(user.Email, "personal access tokens", err))
@@ -73,7 +77,13 @@ type tokenRevoke struct {
 // Run revokes a personal access token.
 func (c tokenRevoke) Run(ctx context.Context, a *app) error {
 	return a.administer(ctx, func(ctx context.Context, s *server) error {
-		k, err := s.keyOfKind(ctx, storage.KindPersonalAccessToken, c.ID, "personal access token", "doorward token list --user ADDRESS shows a user's")
+		k, err := s.keyOfKind(
+			ctx,
+			storage.KindPersonalAccessToken,
+			c.ID,
+			"personal access token",
+			"doorward token list --user ADDRESS shows a user's",
+		)
 		if err != nil {
 			return err
 		}

@@ -45,7 +45,10 @@ func (c userCreate) Run(ctx context.Context, a *app) error {
 		return err
 	}
 	return a.administer(ctx, func(ctx context.Context, s *server) error {
-		user, err := s.identity.CreateUser(ctx, identity.NewUser{Email: c.Email, Name: c.Name, Password: password, Admin: c.Admin})
+		user, err := s.identity.CreateUser(
+			ctx,
+			identity.NewUser{Email: c.Email, Name: c.Name, Password: password, Admin: c.Admin},
+		)
 		if err != nil {
 			return invalidPerson(err)
 		}
@@ -54,7 +57,10 @@ func (c userCreate) Run(ctx context.Context, a *app) error {
 		}
 		if n, err := s.store.CountAdministrators(ctx); err == nil && n == 0 {
 			// The link of setup-link is for an empty server and is gone with the first user.
-			_, _ = fmt.Fprintln(a.stderr, "This server has no administrator yet; create one with: doorward user update ADDRESS --admin")
+			_, _ = fmt.Fprintln(
+				a.stderr,
+				"This server has no administrator yet; create one with: doorward user update ADDRESS --admin",
+			)
 		}
 		return nil
 	})
@@ -105,9 +111,21 @@ func (c userUpdate) Run(ctx context.Context, a *app) error {
 		return usageError{errors.New("say what to change: --email, --name, --admin or --no-admin")}
 	}
 	return c.onUser(ctx, a, c.Address, "Updated", func(ctx context.Context, s *server, user storage.User) error {
-		_, err := s.identity.UpdateUser(ctx, user.ID, identity.UserChange{Email: c.Email, Name: c.Name, Admin: c.Admin, LeaveNoAdministrator: c.LeaveNoAdministrator})
+		_, err := s.identity.UpdateUser(
+			ctx,
+			user.ID,
+			identity.UserChange{
+				Email:                c.Email,
+				Name:                 c.Name,
+				Admin:                c.Admin,
+				LeaveNoAdministrator: c.LeaveNoAdministrator,
+			},
+		)
 		if errors.Is(err, storage.ErrConflict) {
-			return fmt.Errorf("%s is the last administrator who is not disabled: make another one first, or add --leave-no-administrator", user.Email)
+			return fmt.Errorf(
+				"%s is the last administrator who is not disabled: make another one first, or add --leave-no-administrator",
+				user.Email,
+			)
 		}
 		return invalidPerson(err)
 	})
@@ -122,9 +140,15 @@ type userSignOut struct {
 
 // Run ends a user's sessions and what else was asked for, and lists their personal access tokens.
 func (c userSignOut) Run(ctx context.Context, a *app) error {
-	return c.endFor(ctx, a, c.Email, "Signed out", func(ctx context.Context, s *server, user storage.User) (identity.Ended, error) {
-		return s.identity.SignOut(ctx, user.ID, identity.Ending{Apps: c.Apps, Tokens: c.Tokens})
-	})
+	return c.endFor(
+		ctx,
+		a,
+		c.Email,
+		"Signed out",
+		func(ctx context.Context, s *server, user storage.User) (identity.Ended, error) {
+			return s.identity.SignOut(ctx, user.ID, identity.Ending{Apps: c.Apps, Tokens: c.Tokens})
+		},
+	)
 }
 
 type userDisable struct {
@@ -165,7 +189,12 @@ func (c userDisable) Run(ctx context.Context, a *app) error {
 			}
 		}
 		return c.print(a, u, func(w io.Writer) {
-			_, _ = fmt.Fprintf(w, "Disabled %s (%s). These workspaces have no other enabled owner and are disabled too:\n", u.Email, u.ID)
+			_, _ = fmt.Fprintf(
+				w,
+				"Disabled %s (%s). These workspaces have no other enabled owner and are disabled too:\n",
+				u.Email,
+				u.ID,
+			)
 			printWorkspaceList(w, u.Workspaces)
 		})
 	})
@@ -181,11 +210,18 @@ func (c userDisable) kept(a *app, user storage.User, with []storage.Workspace) (
 	}
 	slugs := c.KeepWorkspace
 	if len(slugs) == 0 && !c.KeepWorkspaces && !c.JSON && len(shared) > 0 && a.terminal() {
-		_, _ = fmt.Fprintf(a.stderr, "%s is the only enabled owner of these workspaces. They are disabled too, with their keys and apps:\n", user.Email)
+		_, _ = fmt.Fprintf(
+			a.stderr,
+			"%s is the only enabled owner of these workspaces. They are disabled too, with their keys and apps:\n",
+			user.Email,
+		)
 		for _, w := range shared {
 			_, _ = fmt.Fprintf(a.stderr, "  %s  %s\n", w.Slug, w.Name)
 		}
-		_, _ = fmt.Fprint(a.stderr, "Type the slugs of those that are to go on working, with spaces between, or only press Enter: ")
+		_, _ = fmt.Fprint(
+			a.stderr,
+			"Type the slugs of those that are to go on working, with spaces between, or only press Enter: ",
+		)
 		if slugs, err = a.readWords(); err != nil {
 			return nil, err
 		}
@@ -193,7 +229,13 @@ func (c userDisable) kept(a *app, user storage.User, with []storage.Workspace) (
 	for _, slug := range slugs {
 		i := slices.IndexFunc(shared, func(w storage.Workspace) bool { return w.Slug == slug })
 		if i < 0 {
-			return nil, usageError{fmt.Errorf("%s is not a shared workspace of which %s is the only enabled owner; nothing was changed", input.Quote(slug), user.Email)}
+			return nil, usageError{
+				fmt.Errorf(
+					"%s is not a shared workspace of which %s is the only enabled owner; nothing was changed",
+					input.Quote(slug),
+					user.Email,
+				),
+			}
 		}
 		ids = append(ids, shared[i].ID)
 	}
@@ -241,7 +283,12 @@ func (c userDelete) Run(ctx context.Context, a *app) error {
 			u.Workspaces = append(u.Workspaces, newWorkspaceJSON(w))
 		}
 		return c.print(a, u, func(w io.Writer) {
-			_, _ = fmt.Fprintf(w, "Deleted %s (%s), and with them the workspaces of which they were the only owner:\n", u.Email, u.ID)
+			_, _ = fmt.Fprintf(
+				w,
+				"Deleted %s (%s), and with them the workspaces of which they were the only owner:\n",
+				u.Email,
+				u.ID,
+			)
 			printWorkspaceList(w, u.Workspaces)
 		})
 	})
@@ -269,10 +316,21 @@ func (c userPassword) Run(ctx context.Context, a *app) error {
 	if err != nil {
 		return err
 	}
-	return c.endFor(ctx, a, c.Email, "Changed the password of", func(ctx context.Context, s *server, user storage.User) (identity.Ended, error) {
-		ended, err := s.identity.SetPassword(ctx, user.ID, password, identity.Ending{Apps: !c.KeepApps, Tokens: c.Tokens})
-		return ended, invalidPerson(err)
-	})
+	return c.endFor(
+		ctx,
+		a,
+		c.Email,
+		"Changed the password of",
+		func(ctx context.Context, s *server, user storage.User) (identity.Ended, error) {
+			ended, err := s.identity.SetPassword(
+				ctx,
+				user.ID,
+				password,
+				identity.Ending{Apps: !c.KeepApps, Tokens: c.Tokens},
+			)
+			return ended, invalidPerson(err)
+		},
+	)
 }
 
 type userSignInLink struct {
@@ -297,7 +355,12 @@ func (c userSignInLink) Run(ctx context.Context, a *app) error {
 }
 
 // endFor ends what acts for one user and shows what ended.
-func (o output) endFor(ctx context.Context, a *app, email, done string, act func(ctx context.Context, s *server, user storage.User) (identity.Ended, error)) error {
+func (o output) endFor(
+	ctx context.Context,
+	a *app,
+	email, done string,
+	act func(ctx context.Context, s *server, user storage.User) (identity.Ended, error),
+) error {
 	return a.administer(ctx, func(ctx context.Context, s *server) error {
 		user, err := s.userByEmail(ctx, email)
 		if err != nil {
@@ -307,7 +370,13 @@ func (o output) endFor(ctx context.Context, a *app, email, done string, act func
 		if err != nil {
 			return err
 		}
-		row := endedJSON{userJSON: newUserJSON(user), Sessions: ended.Sessions, Grants: ended.Grants, Revoked: ended.Revoked, Tokens: []keyJSON{}}
+		row := endedJSON{
+			userJSON: newUserJSON(user),
+			Sessions: ended.Sessions,
+			Grants:   ended.Grants,
+			Revoked:  ended.Revoked,
+			Tokens:   []keyJSON{},
+		}
 		for _, k := range ended.Tokens {
 			if k, err = s.store.KeyByID(ctx, k.ID); err != nil {
 				return fmt.Errorf("look up a personal access token: %w", err)
@@ -315,7 +384,16 @@ func (o output) endFor(ctx context.Context, a *app, email, done string, act func
 			row.Tokens = append(row.Tokens, newKeyJSON(s, &k))
 		}
 		return o.print(a, row, func(w io.Writer) {
-			_, _ = fmt.Fprintf(w, "%s %s (%s). Ended: sessions %d, authorizations of apps %d, personal access tokens %d.\n", done, row.Email, row.ID, row.Sessions, row.Grants, row.Revoked)
+			_, _ = fmt.Fprintf(
+				w,
+				"%s %s (%s). Ended: sessions %d, authorizations of apps %d, personal access tokens %d.\n",
+				done,
+				row.Email,
+				row.ID,
+				row.Sessions,
+				row.Grants,
+				row.Revoked,
+			)
 			if len(row.Tokens) == 0 {
 				return
 			}
@@ -347,7 +425,9 @@ func (s *server) userByEmail(ctx context.Context, email string) (storage.User, e
 	user, err := s.store.UserByEmail(ctx, email)
 	switch {
 	case errors.Is(err, storage.ErrNotFound):
-		return user, missing("there is nobody with the address " + input.Quote(email) + "; doorward user list shows all")
+		return user, missing(
+			"there is nobody with the address " + input.Quote(email) + "; doorward user list shows all",
+		)
 	case err != nil:
 		return user, fmt.Errorf("look up the user: %w", err)
 	}
@@ -355,7 +435,12 @@ func (s *server) userByEmail(ctx context.Context, email string) (storage.User, e
 }
 
 // onUser acts on one user and shows them as they are afterwards.
-func (o output) onUser(ctx context.Context, a *app, email, done string, act func(ctx context.Context, s *server, user storage.User) error) error {
+func (o output) onUser(
+	ctx context.Context,
+	a *app,
+	email, done string,
+	act func(ctx context.Context, s *server, user storage.User) error,
+) error {
 	return a.administer(ctx, func(ctx context.Context, s *server) error {
 		user, err := s.userByEmail(ctx, email)
 		if err != nil {
@@ -400,7 +485,14 @@ type userJSON struct {
 }
 
 func newUserJSON(u storage.User) userJSON {
-	return userJSON{ID: u.ID, Email: u.Email, Name: u.Name, Admin: u.Admin, Disabled: !u.DisabledAt.IsZero(), CreatedAt: seconds(u.CreatedAt)}
+	return userJSON{
+		ID:        u.ID,
+		Email:     u.Email,
+		Name:      u.Name,
+		Admin:     u.Admin,
+		Disabled:  !u.DisabledAt.IsZero(),
+		CreatedAt: seconds(u.CreatedAt),
+	}
 }
 
 func (u userJSON) role() string {

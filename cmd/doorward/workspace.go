@@ -74,7 +74,16 @@ func (c workspaceList) Run(ctx context.Context, a *app) error {
 			table := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
 			_, _ = fmt.Fprintln(table, "SLUG\tNAME\tPLAN\tKIND\tSTATE\tID")
 			for _, row := range rows {
-				_, _ = fmt.Fprintf(table, "%s\t%s\t%s\t%s\t%s\t%s\n", row.Slug, row.Name, row.Plan, row.kind(), row.state(), row.ID)
+				_, _ = fmt.Fprintf(
+					table,
+					"%s\t%s\t%s\t%s\t%s\t%s\n",
+					row.Slug,
+					row.Name,
+					row.Plan,
+					row.kind(),
+					row.state(),
+					row.ID,
+				)
 			}
 			_ = table.Flush()
 		})
@@ -118,7 +127,10 @@ func (c workspaceEnable) Run(ctx context.Context, a *app) error {
 	return c.onWorkspace(ctx, a, c.Slug, "Enabled", func(ctx context.Context, s *server, w storage.Workspace) error {
 		err := s.oauth.SwitchWorkspace(ctx, oauth.Command(w.ID), w, false)
 		if errors.Is(err, storage.ErrConflict) {
-			return fmt.Errorf("%s is the personal workspace of a disabled user; it works again when they are enabled: doorward user enable", input.Quote(w.Slug))
+			return fmt.Errorf(
+				"%s is the personal workspace of a disabled user; it works again when they are enabled: doorward user enable",
+				input.Quote(w.Slug),
+			)
 		}
 		if err == nil && w.DisabledFor != "" {
 			_, _ = fmt.Fprintf(a.stderr, "None of the owners of %s is enabled; it works all the same now.\n", w.Slug)
@@ -137,7 +149,10 @@ func (c workspaceDelete) Run(ctx context.Context, a *app) error {
 	return c.onWorkspace(ctx, a, c.Slug, "Deleted", func(ctx context.Context, s *server, w storage.Workspace) error {
 		err := s.oauth.DeleteWorkspace(ctx, oauth.Command(w.ID), w)
 		if errors.Is(err, storage.ErrConflict) {
-			return fmt.Errorf("%s is a personal workspace, which goes with its user: doorward user delete", input.Quote(w.Slug))
+			return fmt.Errorf(
+				"%s is a personal workspace, which goes with its user: doorward user delete",
+				input.Quote(w.Slug),
+			)
 		}
 		return err
 	})
@@ -164,10 +179,24 @@ func (c workspaceInvite) Run(ctx context.Context, a *app) error {
 		if err != nil {
 			return invalid(err)
 		}
-		row := invitationJSON{ID: i.ID, Workspace: w.Slug, Email: i.Email, Role: i.Role, Link: s.oauth.InvitationURL(word), ExpiresAt: seconds(i.ExpiresAt)}
+		row := invitationJSON{
+			ID:        i.ID,
+			Workspace: w.Slug,
+			Email:     i.Email,
+			Role:      i.Role,
+			Link:      s.oauth.InvitationURL(word),
+			ExpiresAt: seconds(i.ExpiresAt),
+		}
 		return c.print(a, row, func(out io.Writer) {
-			_, _ = fmt.Fprintf(out, "Give %s this link, by which they join %s as %s until %s. It is shown only now:\n\n%s\n",
-				row.Email, row.Workspace, row.Role, row.ExpiresAt.Format(time.RFC3339), row.Link)
+			_, _ = fmt.Fprintf(
+				out,
+				"Give %s this link, by which they join %s as %s until %s. It is shown only now:\n\n%s\n",
+				row.Email,
+				row.Workspace,
+				row.Role,
+				row.ExpiresAt.Format(time.RFC3339),
+				row.Link,
+			)
 		})
 	})
 }
@@ -181,16 +210,28 @@ type memberAdd struct {
 
 // Run makes a user a member.
 func (c memberAdd) Run(ctx context.Context, a *app) error {
-	return c.onMember(ctx, a, c.Slug, c.Email, c.Role, "Added", func(ctx context.Context, s *server, w storage.Workspace, user storage.User) error {
-		err := s.oauth.AddMember(ctx, oauth.Command(w.ID), w, user.ID, c.Role)
-		switch {
-		case errors.Is(err, storage.ErrExists):
-			return fmt.Errorf("%s is a member of %s already; for another role: doorward workspace member role", user.Email, input.Quote(w.Slug))
-		case errors.Is(err, storage.ErrConflict):
-			return othersIn(w)
-		}
-		return err
-	})
+	return c.onMember(
+		ctx,
+		a,
+		c.Slug,
+		c.Email,
+		c.Role,
+		"Added",
+		func(ctx context.Context, s *server, w storage.Workspace, user storage.User) error {
+			err := s.oauth.AddMember(ctx, oauth.Command(w.ID), w, user.ID, c.Role)
+			switch {
+			case errors.Is(err, storage.ErrExists):
+				return fmt.Errorf(
+					"%s is a member of %s already; for another role: doorward workspace member role",
+					user.Email,
+					input.Quote(w.Slug),
+				)
+			case errors.Is(err, storage.ErrConflict):
+				return othersIn(w)
+			}
+			return err
+		},
+	)
 }
 
 type memberRemove struct {
@@ -201,9 +242,17 @@ type memberRemove struct {
 
 // Run ends a membership.
 func (c memberRemove) Run(ctx context.Context, a *app) error {
-	return c.onMember(ctx, a, c.Slug, c.Email, "", "Removed", func(ctx context.Context, s *server, w storage.Workspace, user storage.User) error {
-		return noMember(w, user, s.oauth.RemoveMember(ctx, oauth.Command(w.ID), w, user.ID))
-	})
+	return c.onMember(
+		ctx,
+		a,
+		c.Slug,
+		c.Email,
+		"",
+		"Removed",
+		func(ctx context.Context, s *server, w storage.Workspace, user storage.User) error {
+			return noMember(w, user, s.oauth.RemoveMember(ctx, oauth.Command(w.ID), w, user.ID))
+		},
+	)
 }
 
 type memberRole struct {
@@ -215,13 +264,26 @@ type memberRole struct {
 
 // Run changes a member's role.
 func (c memberRole) Run(ctx context.Context, a *app) error {
-	return c.onMember(ctx, a, c.Slug, c.Email, c.Role, "Changed", func(ctx context.Context, s *server, w storage.Workspace, user storage.User) error {
-		return noMember(w, user, s.oauth.ChangeRole(ctx, oauth.Command(w.ID), w, user.ID, c.Role))
-	})
+	return c.onMember(
+		ctx,
+		a,
+		c.Slug,
+		c.Email,
+		c.Role,
+		"Changed",
+		func(ctx context.Context, s *server, w storage.Workspace, user storage.User) error {
+			return noMember(w, user, s.oauth.ChangeRole(ctx, oauth.Command(w.ID), w, user.ID, c.Role))
+		},
+	)
 }
 
 // onWorkspace acts on one workspace and shows it as it is afterwards, or was when it is gone.
-func (o output) onWorkspace(ctx context.Context, a *app, slug, done string, act func(ctx context.Context, s *server, w storage.Workspace) error) error {
+func (o output) onWorkspace(
+	ctx context.Context,
+	a *app,
+	slug, done string,
+	act func(ctx context.Context, s *server, w storage.Workspace) error,
+) error {
 	return a.administer(ctx, func(ctx context.Context, s *server) error {
 		w, err := s.workspaceBySlug(ctx, slug)
 		if err != nil {
@@ -242,7 +304,10 @@ func (o output) onWorkspace(ctx context.Context, a *app, slug, done string, act 
 
 // onMember acts on one user in one workspace and says what was done; a role that is empty is not told.
 func (o output) onMember(
-	ctx context.Context, a *app, slug, email, role, done string, act func(ctx context.Context, s *server, w storage.Workspace, user storage.User) error,
+	ctx context.Context,
+	a *app,
+	slug, email, role, done string,
+	act func(ctx context.Context, s *server, w storage.Workspace, user storage.User) error,
 ) error {
 	return a.administer(ctx, func(ctx context.Context, s *server) error {
 		w, err := s.workspaceBySlug(ctx, slug)
@@ -307,7 +372,10 @@ func (s *server) workspaceOfFlag(ctx context.Context, slug string) (storage.Work
 
 // othersIn says that nobody else joins a personal workspace.
 func othersIn(w storage.Workspace) error {
-	return fmt.Errorf("%s is a personal workspace, whose user is its one member; create another with: doorward workspace create", input.Quote(w.Slug))
+	return fmt.Errorf(
+		"%s is a personal workspace, whose user is its one member; create another with: doorward workspace create",
+		input.Quote(w.Slug),
+	)
 }
 
 // noMember says why a membership could not be changed.
@@ -318,7 +386,11 @@ func noMember(w storage.Workspace, user storage.User, err error) error {
 	case errors.Is(err, storage.ErrConflict) && w.Personal:
 		return othersIn(w)
 	case errors.Is(err, storage.ErrConflict):
-		return fmt.Errorf("%s is the only owner of %s; make another member an owner first", user.Email, input.Quote(w.Slug))
+		return fmt.Errorf(
+			"%s is the only owner of %s; make another member an owner first",
+			user.Email,
+			input.Quote(w.Slug),
+		)
 	}
 	return err
 }
@@ -354,7 +426,15 @@ type invitationJSON struct {
 }
 
 func newWorkspaceJSON(w storage.Workspace) workspaceJSON {
-	return workspaceJSON{ID: w.ID, Slug: w.Slug, Name: w.Name, Plan: w.Plan, Personal: w.Personal, Disabled: !w.DisabledAt.IsZero(), DisabledFor: w.DisabledFor}
+	return workspaceJSON{
+		ID:          w.ID,
+		Slug:        w.Slug,
+		Name:        w.Name,
+		Plan:        w.Plan,
+		Personal:    w.Personal,
+		Disabled:    !w.DisabledAt.IsZero(),
+		DisabledFor: w.DisabledFor,
+	}
 }
 
 func (w workspaceJSON) kind() string {

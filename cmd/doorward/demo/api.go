@@ -61,11 +61,18 @@ func (d *API) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	if !slices.Contains(strings.Fields(caller.Scope), scope) {
-		w.Header().Set("WWW-Authenticate", fmt.Sprintf(`Bearer realm="notes", error="insufficient_scope", scope=%q`, scope))
+		w.Header().Set(
+			"WWW-Authenticate",
+			fmt.Sprintf(`Bearer realm="notes", error="insufficient_scope", scope=%q`, scope),
+		)
 		writeJSON(w, http.StatusForbidden, map[string]string{"error": "insufficient_scope", "needed": scope})
 		return
 	}
-	writeJSON(w, http.StatusOK, map[string]any{"notes": d.act(r.Method, caller.Subject), "you": caller.Subject, "app": caller.ClientID})
+	writeJSON(
+		w,
+		http.StatusOK,
+		map[string]any{"notes": d.act(r.Method, caller.Subject), "you": caller.Subject, "app": caller.ClientID},
+	)
 }
 
 // ask introspects a token.

@@ -62,8 +62,15 @@ func NewApp(issuer, apiURL, appURL, clientID, secret string) (http.Handler, erro
 	d := &app{
 		issuer: issuer, apiURL: apiURL, page: page, style: style, visitors: map[string]*visitor{},
 		oauth: oauth2.Config{
-			ClientID: clientID, ClientSecret: secret, RedirectURL: appURL + "/callback", Scopes: []string{"read", "write", "delete"},
-			Endpoint: oauth2.Endpoint{AuthURL: issuer + "/oauth/authorize", TokenURL: issuer + "/oauth/token", AuthStyle: oauth2.AuthStyleInHeader},
+			ClientID:     clientID,
+			ClientSecret: secret,
+			RedirectURL:  appURL + "/callback",
+			Scopes:       []string{"read", "write", "delete"},
+			Endpoint: oauth2.Endpoint{
+				AuthURL:   issuer + "/oauth/authorize",
+				TokenURL:  issuer + "/oauth/token",
+				AuthStyle: oauth2.AuthStyleInHeader,
+			},
 		},
 	}
 	mux := http.NewServeMux()
@@ -92,7 +99,10 @@ func (d *app) visitor(w http.ResponseWriter, r *http.Request) *visitor {
 	}
 	id, v := rand.Text(), &visitor{}
 	d.visitors[id] = v
-	http.SetCookie(w, &http.Cookie{Name: "fieldnotes", Value: id, Path: "/", HttpOnly: true, SameSite: http.SameSiteLaxMode}) //nolint:gosec // plain http, on loopback
+	http.SetCookie(
+		w,
+		&http.Cookie{Name: "fieldnotes", Value: id, Path: "/", HttpOnly: true, SameSite: http.SameSiteLaxMode},
+	) //nolint:gosec // plain http, on loopback
 	return v
 }
 
@@ -122,7 +132,10 @@ func (d *app) home(w http.ResponseWriter, r *http.Request) {
 	}
 	w.Header().Set("Content-Type", "text/html; charset=utf-8")
 	w.Header().Set("Cache-Control", "no-store")
-	w.Header().Set("Content-Security-Policy", "default-src 'none'; style-src 'self'; form-action 'self' "+d.issuer+"; frame-ancestors 'none'; base-uri 'none'")
+	w.Header().Set(
+		"Content-Security-Policy",
+		"default-src 'none'; style-src 'self'; form-action 'self' "+d.issuer+"; frame-ancestors 'none'; base-uri 'none'",
+	)
 	_ = d.page.Execute(w, view) // a browser that went away
 }
 
@@ -168,8 +181,20 @@ func (d *app) took(v *visitor, token *oauth2.Token, title, request string) event
 	if scope, ok := token.Extra("scope").(string); ok {
 		v.scope = scope
 	}
-	return event{Title: title, Request: request, Response: fmt.Sprintf("{\n  \"access_token\": %q,\n  \"token_type\": %q,\n  \"expires_in\": %d,\n  \"refresh_token\": %q,\n  \"scope\": %q\n}",
-		shortenSecret(token.AccessToken), token.TokenType, int(time.Until(token.Expiry).Round(time.Second).Seconds()), shortenSecret(token.RefreshToken), v.scope)}
+	return event{
+		Title:   title,
+		Request: request,
+		Response: fmt.Sprintf(
+			"{\n  \"access_token\": %q,\n  \"token_type\": %q,\n  \"expires_in\": %d,\n  \"refresh_token\": %q,\n  \"scope\": %q\n}",
+			shortenSecret(
+				token.AccessToken,
+			),
+			token.TokenType,
+			int(time.Until(token.Expiry).Round(time.Second).Seconds()),
+			shortenSecret(token.RefreshToken),
+			v.scope,
+		),
+	}
 }
 
 // call calls the API with the access token as it is.
@@ -179,13 +204,27 @@ func (d *app) call(w http.ResponseWriter, r *http.Request) {
 		if v.token == nil || (method != http.MethodGet && method != http.MethodPost && method != http.MethodDelete) {
 			return event{}
 		}
-		step := event{Title: "The API answered", Request: method + " /notes\nAuthorization: Bearer " + shortenSecret(v.token.AccessToken)}
-		status, body, err := d.fetch(ctx, method, d.apiURL+"/notes", nil, func(q *http.Request) { v.token.SetAuthHeader(q) })
+		step := event{
+			Title:   "The API answered",
+			Request: method + " /notes\nAuthorization: Bearer " + shortenSecret(v.token.AccessToken),
+		}
+		status, body, err := d.fetch(
+			ctx,
+			method,
+			d.apiURL+"/notes",
+			nil,
+			func(q *http.Request) { v.token.SetAuthHeader(q) },
+		)
 		if err != nil {
 			step.Failed, step.Response = true, plainError(err)
 			return step
 		}
-		step.Failed, step.Response = status != http.StatusOK, fmt.Sprintf("%d %s\n%s", status, http.StatusText(status), body)
+		step.Failed, step.Response = status != http.StatusOK, fmt.Sprintf(
+			"%d %s\n%s",
+			status,
+			http.StatusText(status),
+			body,
+		)
 		return step
 	})
 }
@@ -199,7 +238,12 @@ func (d *app) refresh(w http.ResponseWriter, r *http.Request) {
 		request := "POST /oauth/token\ngrant_type=refresh_token"
 		token, err := d.oauth.TokenSource(ctx, &oauth2.Token{RefreshToken: v.token.RefreshToken}).Token()
 		if err != nil {
-			return event{Title: "Doorward gave no new tokens", Request: request, Response: plainError(err), Failed: true}
+			return event{
+				Title:    "Doorward gave no new tokens",
+				Request:  request,
+				Response: plainError(err),
+				Failed:   true,
+			}
 		}
 		return d.took(v, token, "The tokens were renewed", request)
 	})
@@ -211,10 +255,19 @@ func (d *app) revoke(w http.ResponseWriter, r *http.Request) {
 		if v.token == nil {
 			return event{}
 		}
-		step := event{Title: "The access was ended; the API will refuse the token now", Request: "POST /oauth/revoke\ntoken=" + shortenSecret(v.token.RefreshToken)}
-		status, body, err := d.fetch(ctx, http.MethodPost, d.issuer+"/oauth/revoke", url.Values{"token": {v.token.RefreshToken}}, func(q *http.Request) {
-			q.SetBasicAuth(url.QueryEscape(d.oauth.ClientID), url.QueryEscape(d.oauth.ClientSecret))
-		})
+		step := event{
+			Title:   "The access was ended; the API will refuse the token now",
+			Request: "POST /oauth/revoke\ntoken=" + shortenSecret(v.token.RefreshToken),
+		}
+		status, body, err := d.fetch(
+			ctx,
+			http.MethodPost,
+			d.issuer+"/oauth/revoke",
+			url.Values{"token": {v.token.RefreshToken}},
+			func(q *http.Request) {
+				q.SetBasicAuth(url.QueryEscape(d.oauth.ClientID), url.QueryEscape(d.oauth.ClientSecret))
+			},
+		)
 		if err != nil {
 			step.Failed, step.Response = true, plainError(err)
 			return step
@@ -225,7 +278,12 @@ func (d *app) revoke(w http.ResponseWriter, r *http.Request) {
 }
 
 // fetch sends one request and reads the answer, a little of it.
-func (d *app) fetch(ctx context.Context, method, to string, form url.Values, prepare func(*http.Request)) (status int, body string, err error) {
+func (d *app) fetch(
+	ctx context.Context,
+	method, to string,
+	form url.Values,
+	prepare func(*http.Request),
+) (status int, body string, err error) {
 	q, err := http.NewRequestWithContext(ctx, method, to, strings.NewReader(form.Encode()))
 	if err != nil {
 		return 0, "", fmt.Errorf("request: %w", err)

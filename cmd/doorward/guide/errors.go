@@ -16,7 +16,11 @@ import (
 
 // documentErrors has the gateway write each refusal, as it does for requests.
 func (p *authPage) documentErrors(r config.Resource, shape gateway.Shape) {
-	key := &oauth.Principal{Kind: oauth.KindAPIKey, KeyID: ExampleKeyID, ExpiresAt: storage.Time(exampleMoment.UnixMicro())}
+	key := &oauth.Principal{
+		Kind:      oauth.KindAPIKey,
+		KeyID:     ExampleKeyID,
+		ExpiresAt: storage.Time(exampleMoment.UnixMicro()),
+	}
 	token := &oauth.Principal{Kind: oauth.KindAccessToken, ExpiresAt: key.ExpiresAt}
 	scope, request := missingScope(r)
 	if scope == "" {
@@ -31,9 +35,22 @@ func (p *authPage) documentErrors(r config.Resource, shape gateway.Shape) {
 		{"the key was revoked", gateway.Useless(key, oauth.ErrRevoked)},
 		{"the key has expired", gateway.Useless(key, oauth.ErrExpired)},
 		{"the access token has expired", gateway.Useless(token, oauth.ErrExpired)},
-		{"a permission is missing", &gateway.Refusal{Kind: gateway.Forbidden, Scope: scope, Detail: "The permission " + scope + " is missing for " + request + "; use a credential that has it."}},
+		{
+			"a permission is missing",
+			&gateway.Refusal{
+				Kind:   gateway.Forbidden,
+				Scope:  scope,
+				Detail: "The permission " + scope + " is missing for " + request + "; use a credential that has it.",
+			},
+		},
 		{"the credential is paused, or its user or workspace disabled", gateway.Useless(key, oauth.ErrSuspended)},
-		{"a personal access token came without the header `" + r.WorkspaceHeader + "`", &gateway.Refusal{Kind: gateway.BadRequest, Detail: "Name the workspace in the header " + r.WorkspaceHeader + "."}},
+		{
+			"a personal access token came without the header `" + r.WorkspaceHeader + "`",
+			&gateway.Refusal{
+				Kind:   gateway.BadRequest,
+				Detail: "Name the workspace in the header " + r.WorkspaceHeader + ".",
+			},
+		},
 		{"too many requests", gateway.TooMany(limit.Result{RetryAfter: 27 * time.Second})},
 		{"a part of the server is away", gateway.AsRefusal(storage.ErrUnavailable)},
 	}
@@ -49,7 +66,10 @@ func (p *authPage) documentErrors(r config.Resource, shape gateway.Shape) {
 			p.Challenge = a.header.Get("WWW-Authenticate")
 		}
 		// What looks alike is told once.
-		if i := slices.IndexFunc(p.Errors, func(e docsError) bool { return e.Status == d.Status && e.Body == d.Body }); i >= 0 {
+		if i := slices.IndexFunc(
+			p.Errors,
+			func(e docsError) bool { return e.Status == d.Status && e.Body == d.Body },
+		); i >= 0 {
 			p.Errors[i].When += ", " + d.When
 			continue
 		}

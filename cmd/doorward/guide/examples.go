@@ -30,7 +30,10 @@ func firstForKeys(scopes []oauth.Scope) string {
 // userOnly reports whether a scope of a resource counts only where a person stands behind the credential.
 func userOnly(r config.Resource, scope string) bool {
 	_, action, _ := oauth.SplitScope(strings.Replace(scope, "{object}", "{}", 1), append([]string{"{}"}, r.Objects...))
-	return slices.ContainsFunc(r.Scopes, func(s oauth.Scope) bool { return s.UserOnly && (s.Name == scope || s.Name == action) })
+	return slices.ContainsFunc(
+		r.Scopes,
+		func(s oauth.Scope) bool { return s.UserOnly && (s.Name == scope || s.Name == action) },
+	)
 }
 
 // apiBase is where the API's routes are: on its first host, else on that of its id, else where its customers see it.
@@ -63,7 +66,11 @@ func samples(c config.Config, r config.Resource) (first, personal sample) {
 	}
 	kind := oauth.KindAccessToken
 	if len(r.Keys.Environments) > 0 {
-		first = sample{Variable: "API_KEY", Placeholder: r.Keys.Prefix + "_" + r.Keys.Environments[0] + "_…", IsKey: true}
+		first = sample{
+			Variable:    "API_KEY",
+			Placeholder: r.Keys.Prefix + "_" + r.Keys.Environments[0] + "_…",
+			IsKey:       true,
+		}
 		kind = oauth.KindAPIKey
 	}
 	first.URL, personal.URL = whoAmI, whoAmI
@@ -134,7 +141,17 @@ func missingScope(r config.Resource) (scope, request string) {
 		}
 		path, needed := one.Path, one.Scopes[0]
 		if len(r.Objects) > 0 {
-			path, needed = strings.Replace(path, "{object}", r.Objects[0], 1), strings.Replace(needed, "{object}", r.Objects[0], 1)
+			path, needed = strings.Replace(
+				path,
+				"{object}",
+				r.Objects[0],
+				1,
+			), strings.Replace(
+				needed,
+				"{object}",
+				r.Objects[0],
+				1,
+			)
 		}
 		method := http.MethodGet
 		if one.Methods != nil {

@@ -24,9 +24,11 @@ import (
 //go:embed authentication.tmpl.md
 var authenticationText string
 
-var authenticationTemplate = template.Must(template.New("authentication").Option("missingkey=error").Funcs(template.FuncMap{
-	"code": code, "cell": cell, "list": func(one string) []string { return []string{one} },
-}).Parse(authenticationText))
+var authenticationTemplate = template.Must(
+	template.New("authentication").Option("missingkey=error").Funcs(template.FuncMap{
+		"code": code, "cell": cell, "list": func(one string) []string { return []string{one} },
+	}).Parse(authenticationText),
+)
 
 // code writes words as code, with something between them.
 func code(words []string, between string) string {
@@ -39,7 +41,24 @@ func code(words []string, between string) string {
 
 // cell keeps a text inside its cell of a table.
 func cell(text string) string {
-	return strings.NewReplacer("|", `\|`, "\n", " ", "<", "&lt;", "*", `\*`, "_", `\_`, "`", "\\`", "[", `\[`).Replace(text)
+	return strings.NewReplacer(
+		"|",
+		`\|`,
+		"\n",
+		" ",
+		"<",
+		"&lt;",
+		"*",
+		`\*`,
+		"_",
+		`\_`,
+		"`",
+		"\\`",
+		"[",
+		`\[`,
+	).Replace(
+		text,
+	)
 }
 
 // authPage is what the page about one resource says.
@@ -91,10 +110,26 @@ func Page(c config.Config, index int) (string, error) {
 	api := r.API
 	api.Shape.Metadata = gateway.Metadata(r.ID)
 	p := authPage{
-		Name: cell(r.Name), API: apiBase(c, r), Issuer: c.Issuer, Secure: strings.HasPrefix(c.Issuer, "https:"), Others: len(c.Resources) > 1,
-		JWT: r.JWT, WorkspaceHeader: r.WorkspaceHeader, Scopes: r.Scopes, Objects: r.Objects, Expired419: r.API.Shape.ExpiredStatus == gateway.StatusExpired,
-		FirstScope: firstForKeys(r.Scopes), FirstAction: firstForKeys(r.Scopes),
-		AccessLifetime: input.DurationInWords(c.Lifetimes.Access), CodeLifetime: input.DurationInWords(c.Lifetimes.Code), RefreshLifetime: input.DurationInWords(c.Lifetimes.Refresh), RefreshAbsolute: input.DurationInWords(c.Lifetimes.RefreshAbsolute),
+		Name: cell(
+			r.Name,
+		),
+		API:             apiBase(c, r),
+		Issuer:          c.Issuer,
+		Secure:          strings.HasPrefix(c.Issuer, "https:"),
+		Others:          len(c.Resources) > 1,
+		JWT:             r.JWT,
+		WorkspaceHeader: r.WorkspaceHeader,
+		Scopes:          r.Scopes,
+		Objects:         r.Objects,
+		Expired419:      r.API.Shape.ExpiredStatus == gateway.StatusExpired,
+		FirstScope:      firstForKeys(r.Scopes),
+		FirstAction:     firstForKeys(r.Scopes),
+		AccessLifetime: input.DurationInWords(
+			c.Lifetimes.Access,
+		),
+		CodeLifetime:    input.DurationInWords(c.Lifetimes.Code),
+		RefreshLifetime: input.DurationInWords(c.Lifetimes.Refresh),
+		RefreshAbsolute: input.DurationInWords(c.Lifetimes.RefreshAbsolute),
 	}
 	if r.Name == r.ID {
 		p.Name = "the API"
@@ -154,7 +189,9 @@ func (p *authPage) documentRoutes(r config.Resource) {
 			d.Needs = "nothing"
 		case len(one.Scopes) > 0:
 			d.Needs = code(one.Scopes, " and ")
-			if slices.ContainsFunc(one.Scopes, func(name string) bool { return userOnly(r, name) }) && len(r.Keys.Environments) > 0 && one.Credentials == nil {
+			if slices.ContainsFunc(one.Scopes, func(name string) bool { return userOnly(r, name) }) &&
+				len(r.Keys.Environments) > 0 &&
+				one.Credentials == nil {
 				d.Needs += " (not with an API key)"
 			}
 		}
@@ -177,8 +214,10 @@ func (p *authPage) documentRoutes(r config.Resource) {
 
 // kindWords are the kinds of credentials as customers know them.
 var kindWords = map[string]string{
-	oauth.KindAccessToken: "an access token", oauth.KindAPIKey: "an API key", oauth.KindPersonalAccessToken: "a personal access token",
-	oauth.KindForeignJWT: "a session's token",
+	oauth.KindAccessToken:         "an access token",
+	oauth.KindAPIKey:              "an API key",
+	oauth.KindPersonalAccessToken: "a personal access token",
+	oauth.KindForeignJWT:          "a session's token",
 }
 
 func (p *authPage) documentPlans(c config.Config, r config.Resource) {
@@ -201,17 +240,29 @@ func (p *authPage) documentPlans(c config.Config, r config.Resource) {
 	}
 	if p.Live != "" || p.Test != "" {
 		if p.Live != "" {
-			p.PlanRules = append(p.PlanRules, "An API key has the plan it was given, else that of its workspace, else "+named(r.Keys.DefaultPlan)+". A key's own limit takes the place of the plan's hour.")
+			p.PlanRules = append(
+				p.PlanRules,
+				"An API key has the plan it was given, else that of its workspace, else "+named(
+					r.Keys.DefaultPlan,
+				)+". A key's own limit takes the place of the plan's hour.",
+			)
 		}
 		if p.Test != "" {
 			p.PlanRules = append(p.PlanRules, "A test key has "+named(r.Keys.TestPlan)+", whatever its workspace has.")
 		}
 	}
-	p.PlanRules = append(p.PlanRules,
-		"A person's access tokens and personal access tokens count together, under the plan of the workspace they act in, else "+named(r.UserPlan)+".",
-		"An app that acts for itself (`client_credentials`) has "+named(r.ClientPlan)+".")
+	p.PlanRules = append(
+		p.PlanRules,
+		"A person's access tokens and personal access tokens count together, under the plan of the workspace they act in, else "+named(
+			r.UserPlan,
+		)+".",
+		"An app that acts for itself (`client_credentials`) has "+named(r.ClientPlan)+".",
+	)
 	if r.AnonymousPlan != "" {
-		p.PlanRules = append(p.PlanRules, "Requests without a good credential count by address: "+named(r.AnonymousPlan)+".")
+		p.PlanRules = append(
+			p.PlanRules,
+			"Requests without a good credential count by address: "+named(r.AnonymousPlan)+".",
+		)
 	}
 	h := http.Header{}
 	most := int64(1000)
@@ -238,7 +289,13 @@ func plansBySize(plans map[string]limit.Plan) []string {
 	}
 	slices.SortFunc(names, func(a, b string) int {
 		x, y := plans[a], plans[b]
-		return slices.Compare([]int64{size(x.Hour), size(x.Day), size(x.Burst)}, []int64{size(y.Hour), size(y.Day), size(y.Burst)})*2 + strings.Compare(a, b)
+		return slices.Compare(
+			[]int64{size(x.Hour), size(x.Day), size(x.Burst)},
+			[]int64{size(y.Hour), size(y.Day), size(y.Burst)},
+		)*2 + strings.Compare(
+			a,
+			b,
+		)
 	})
 	return names
 }
@@ -254,7 +311,9 @@ func grouped(n int64) string {
 
 func (p *authPage) documentOAuth(c config.Config, r config.Resource) {
 	scope := r.Scopes[0].Name
-	query := "response_type=code&client_id=$CLIENT_ID&redirect_uri=https%3A%2F%2Fapp.example.net%2Fcallback&scope=" + url.QueryEscape(scope)
+	query := "response_type=code&client_id=$CLIENT_ID&redirect_uri=https%3A%2F%2Fapp.example.net%2Fcallback&scope=" + url.QueryEscape(
+		scope,
+	)
 	if len(c.Resources) > 1 {
 		query += "&resource=" + url.QueryEscape(r.ID)
 	}
@@ -263,8 +322,19 @@ func (p *authPage) documentOAuth(c config.Config, r config.Resource) {
 	if p.JWT {
 		access = "eyJ…"
 	}
-	p.TokenAnswer = fmt.Sprintf("{\n  %q: %q,\n  %q: %q,\n  %q: %d,\n  %q: %q,\n  %q: %q\n}",
-		"access_token", access, "token_type", "Bearer", "expires_in", c.Lifetimes.Access/time.Second, "refresh_token", oauth.PrefixRefreshToken+"…", "scope", scope)
+	p.TokenAnswer = fmt.Sprintf(
+		"{\n  %q: %q,\n  %q: %q,\n  %q: %d,\n  %q: %q,\n  %q: %q\n}",
+		"access_token",
+		access,
+		"token_type",
+		"Bearer",
+		"expires_in",
+		c.Lifetimes.Access/time.Second,
+		"refresh_token",
+		oauth.PrefixRefreshToken+"…",
+		"scope",
+		scope,
+	)
 	if strings.HasPrefix(r.ID, "https:") {
 		p.MetadataURL = gateway.Metadata(r.ID)
 	}

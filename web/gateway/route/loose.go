@@ -46,7 +46,11 @@ func (t *Table) Find(method, path, escaped string) (route *Route, object string,
 		}
 	}
 	last := path[strings.LastIndexByte(path, '/')+1:]
-	if stem := strings.LastIndexByte(last, '.'); stem > 0 && index >= 0 && t.patterns[index].at(len(t.patterns[index])-1) != last {
+	if stem := strings.LastIndexByte(
+		last,
+		'.',
+	); stem > 0 && index >= 0 &&
+		t.patterns[index].at(len(t.patterns[index])-1) != last {
 		other, otherObject := t.match(method, path[:len(path)-len(last)+stem])
 		if other >= 0 && (other != index || otherObject != object) {
 			return nil, "", false

@@ -40,7 +40,8 @@ func (t *Table) Overlaps(r *oauth.Resource, limit int) Overlaps {
 		}
 		for earlier := range later {
 			shared := c.needs[earlier].methods & c.needs[later].methods
-			if shared == 0 || !t.patterns[earlier].meets(t.patterns[later], t.objects) || c.isException(earlier, later) ||
+			if shared == 0 || !t.patterns[earlier].meets(t.patterns[later], t.objects) ||
+				c.isException(earlier, later) ||
 				!c.asksLess(earlier, later) {
 				continue
 			}

@@ -35,7 +35,11 @@ func CheckMethod(s string) error {
 	case s == "*":
 		return errors.New("\"*\" is not a method; leave methods out for all of them")
 	}
-	return fmt.Errorf("%s is not one of the values it can have; write one of: %s", input.Quote(s), strings.Join(Methods, ", "))
+	return fmt.Errorf(
+		"%s is not one of the values it can have; write one of: %s",
+		input.Quote(s),
+		strings.Join(Methods, ", "),
+	)
 }
 
 // String names the route as the configuration does.

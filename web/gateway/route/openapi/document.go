@@ -64,7 +64,10 @@ func Import(from Source, options Options) (Result, error) {
 		return Result{}, documentFault{from.Name, err.Error()}
 	}
 	if len(routes) == 0 {
-		return Result{}, documentFault{from.Name, "has no operations that can become routes, so there is nothing to import" + d.firstRemark()}
+		return Result{}, documentFault{
+			from.Name,
+			"has no operations that can become routes, so there is nothing to import" + d.firstRemark(),
+		}
 	}
 	renamed := ""
 	if options.PlainScopes {
@@ -72,7 +75,11 @@ func Import(from Source, options Options) (Result, error) {
 	}
 	result := Result{Routes: routes, Notes: d.notes(routes, renamed)}
 	if d.refused > 0 {
-		result.Warning = fmt.Sprintf("%s: %s could not be read and is refused by a route; the comments say why", printable(from.Name), elements(d.refused))
+		result.Warning = fmt.Sprintf(
+			"%s: %s could not be read and is refused by a route; the comments say why",
+			printable(from.Name),
+			elements(d.refused),
+		)
 	}
 	return result, nil
 }
@@ -194,12 +201,17 @@ func (d *document) checkVersion() error {
 			return err
 		}
 		if text != "2.0" {
-			return old.fault("is Swagger %s; Swagger 2.0 and OpenAPI 3.0 and 3.1 can be imported, so convert it", input.Quote(text))
+			return old.fault(
+				"is Swagger %s; Swagger 2.0 and OpenAPI 3.0 and 3.1 can be imported, so convert it",
+				input.Quote(text),
+			)
 		}
 		d.swagger = true
 		return nil
 	case !isOpenAPI:
-		return d.root.fault("does not say openapi: 3.0.x or 3.1.x, so it is not an OpenAPI document; name the one of your API")
+		return d.root.fault(
+			"does not say openapi: 3.0.x or 3.1.x, so it is not an OpenAPI document; name the one of your API",
+		)
 	}
 	text, err := d.text(version, "openapi")
 	switch {
@@ -209,7 +221,10 @@ func (d *document) checkVersion() error {
 	case text == "3.1" || strings.HasPrefix(text, "3.1."):
 		d.rolesMayBe = true
 	default:
-		return version.fault("is OpenAPI %s; 3.0 and 3.1 and Swagger 2.0 can be imported, so write it in one of these", input.Quote(text))
+		return version.fault(
+			"is OpenAPI %s; 3.0 and 3.1 and Swagger 2.0 can be imported, so write it in one of these",
+			input.Quote(text),
+		)
 	}
 	return nil
 }

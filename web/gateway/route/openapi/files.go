@@ -143,7 +143,10 @@ func (f *fileSet) parse(file *sourceFile, data []byte) (*yaml.Node, error) {
 	if !utf16 && !utf8.Valid(data) {
 		return nil, whole.fault("is not UTF-8 text; save it as UTF-8")
 	}
-	tooMany := whole.fault("holds more than %d values; leave out schemas and examples, which routes do not need", maxValues)
+	tooMany := whole.fault(
+		"holds more than %d values; leave out schemas and examples, which routes do not need",
+		maxValues,
+	)
 	if trimmed := bytes.TrimLeft(data, "\ufeff \t\r\n"); bytes.HasPrefix(trimmed, []byte("{")) && json.Valid(trimmed) {
 		if f.values+countJSON(trimmed) > maxValues {
 			return nil, tooMany
@@ -168,7 +171,13 @@ func (f *fileSet) parse(file *sourceFile, data []byte) (*yaml.Node, error) {
 		return nil, whole.fault("is empty; name the OpenAPI document of your API")
 	case err != nil:
 		line, text := yamlnode.SyntaxFault(err)
-		return nil, place{file, &yaml.Node{Line: line}}.fault("%s, nor JSON; name the OpenAPI document of your API", text)
+		return nil, place{
+			file,
+			&yaml.Node{Line: line},
+		}.fault(
+			"%s, nor JSON; name the OpenAPI document of your API",
+			text,
+		)
 	case len(doc.Content) == 0:
 		return nil, whole.fault("is empty; name the OpenAPI document of your API")
 	}

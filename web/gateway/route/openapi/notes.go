@@ -32,8 +32,24 @@ const (
 )
 
 var noteOrder = []string{
-	noteGuessed, noteOptional, noteAlternatives, noteJoined, noteTwice, noteVariant, noteHead, noteCrossing, noteEverywhere, notePartial, noteWidened,
-	noteGeneral, noteExtraScopes, noteBasic, noteTrace, noteServers, noteHost, noteRelative,
+	noteGuessed,
+	noteOptional,
+	noteAlternatives,
+	noteJoined,
+	noteTwice,
+	noteVariant,
+	noteHead,
+	noteCrossing,
+	noteEverywhere,
+	notePartial,
+	noteWidened,
+	noteGeneral,
+	noteExtraScopes,
+	noteBasic,
+	noteTrace,
+	noteServers,
+	noteHost,
+	noteRelative,
 }
 
 // notes say what was decided, and what the resource needs for these routes.
@@ -49,7 +65,9 @@ func (d *document) notes(routes []route.Route, separator string) []string {
 		}
 	}
 	slices.Sort(scopes)
-	notes := []string{"From " + printable(d.name) + ". Put it under a resource; the first route that matches decides, none is 403."}
+	notes := []string{
+		"From " + printable(d.name) + ". Put it under a resource; the first route that matches decides, none is 403.",
+	}
 	if d.refused > 0 {
 		notes = append(notes, elements(d.refused)+" could not be read and is refused by a route; each is named below.")
 	}
@@ -57,14 +75,26 @@ func (d *document) notes(routes []route.Route, separator string) []string {
 		notes = append(notes, "The resource's scopes must hold: "+strings.Join(scopes, ", ")+".")
 	}
 	if separator != "" {
-		notes = append(notes, "Scopes have "+separator+" where the document has a colon, so that no scope includes another.")
+		notes = append(
+			notes,
+			"Scopes have "+separator+" where the document has a colon, so that no scope includes another.",
+		)
 	}
 	if pairs := scopePairs(scopes); len(pairs) > 0 {
-		notes = append(notes, "Scopes that are unrelated in the document, but not where the resource lists the object in objects: "+strings.Join(pairs, ", ")+
-			". Leave these out of objects, or import with --plain-scopes.")
+		notes = append(
+			notes,
+			"Scopes that are unrelated in the document, but not where the resource lists the object in objects: "+strings.Join(
+				pairs,
+				", ",
+			)+
+				". Leave these out of objects, or import with --plain-scopes.",
+		)
 	}
 	if templates {
-		notes = append(notes, "Each templated segment is *, any one: no document says which of them are the resource's objects. Write {object} where they are.")
+		notes = append(
+			notes,
+			"Each templated segment is *, any one: no document says which of them are the resource's objects. Write {object} where they are.",
+		)
 	}
 	for _, text := range noteOrder {
 		if t := d.noted[text]; t != nil {

@@ -126,7 +126,10 @@ func (c candidate) overrides(other candidate) bool {
 	}
 	return c.kind == sourceExact && (c.method == other.method || c.method == "HEAD") &&
 		c.at != other.at && other.at.segments.Covers(c.at.segments) &&
-		!slices.ContainsFunc(other.widened, func(i int) bool { return c.at.segments[i] == "*" || c.at.segments[i] == "**" })
+		!slices.ContainsFunc(
+			other.widened,
+			func(i int) bool { return c.at.segments[i] == "*" || c.at.segments[i] == "**" },
+		)
 }
 
 // noteHead says where GET and HEAD of one path need different things.

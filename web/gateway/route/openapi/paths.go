@@ -104,7 +104,10 @@ func (d *document) readPath(e entry) error {
 	for _, it := range items {
 		for _, o := range it.entries {
 			if isSecurity(o.name) {
-				err = o.key.fault("the path has the key %s, which only operations and the whole document may have; move it to the operations", input.Quote(o.name))
+				err = o.key.fault(
+					"the path has the key %s, which only operations and the whole document may have; move it to the operations",
+					input.Quote(o.name),
+				)
 			}
 		}
 	}
@@ -119,7 +122,10 @@ func (d *document) readPath(e entry) error {
 			case method == "TRACE":
 				d.note(noteTrace, e.name)
 			case method == "" && !slices.Contains([]string{"$ref", "summary", "description", "servers", "parameters"}, o.name):
-				d.leaveOut(printable(o.name)+" of "+e.name, "this key of a path is not known, and no route was made of it")
+				d.leaveOut(
+					printable(o.name)+" of "+e.name,
+					"this key of a path is not known, and no route was made of it",
+				)
 			case method != "":
 				if err := d.readOperation(e, it, o, method); err != nil {
 					return err
@@ -155,7 +161,12 @@ func (d *document) readOperation(e entry, it item, o entry, method string) error
 				err = faults[0]
 			}
 		case !found && err == nil:
-			d.leaveOut(name, "its servers are on another host than the API's, "+printable(strings.Join(hostsOfServers(servers), ", ")))
+			d.leaveOut(
+				name,
+				"its servers are on another host than the API's, "+printable(
+					strings.Join(hostsOfServers(servers), ", "),
+				),
+			)
 			return nil
 		case !found:
 			bases = d.roots
@@ -185,7 +196,10 @@ func (d *document) put(e entry, bases, maybe []string, method string, n needs) e
 		name := e.name
 		if !strings.HasPrefix(name, "/") {
 			if !n.refuse {
-				d.refuse(method+" "+name, e.key.fault("the path %s does not start with /; write it so", input.Quote(name)))
+				d.refuse(
+					method+" "+name,
+					e.key.fault("the path %s does not start with /; write it so", input.Quote(name)),
+				)
 			}
 			name, n = "/"+name, needs{refuse: true}
 		}
@@ -202,7 +216,12 @@ func (d *document) put(e entry, bases, maybe []string, method string, n needs) e
 			d.note(noteVariant, method+" "+e.name)
 		}
 		if p.deep {
-			d.refuse(method+" "+e.name, e.key.fault("a template or * of the path may stand for several segments; more than one are refused, so write the route with **"))
+			d.refuse(
+				method+" "+e.name,
+				e.key.fault(
+					"a template or * of the path may stand for several segments; more than one are refused, so write the route with **",
+				),
+			)
 		}
 		if d.paths.add(p, method, n) {
 			d.note(noteJoined, method+" /"+strings.Join(p.segments, "/"))

@@ -80,7 +80,11 @@ func (f *fileSet) fill(m *mapping, what string) error {
 	}
 	if f.merging++; f.merging > maxMergeDepth {
 		f.merging--
-		return merged[0].fault("%s has more than %d merge keys within each other; write the keys out", what, maxMergeDepth)
+		return merged[0].fault(
+			"%s has more than %d merge keys within each other; write the keys out",
+			what,
+			maxMergeDepth,
+		)
 	}
 	defer func() { f.merging-- }()
 	sources := merged
@@ -140,7 +144,11 @@ func (f *fileSet) layers(p place, what string) ([]*mapping, error) {
 			return all, err
 		}
 	}
-	return all, p.fault("%s is a reference that leads back to itself, or through more than %d others; write it out", what, maxReferences)
+	return all, p.fault(
+		"%s is a reference that leads back to itself, or through more than %d others; write it out",
+		what,
+		maxReferences,
+	)
 }
 
 // value follows references to a value that need not be a mapping. Nothing may stand beside these.
@@ -167,13 +175,21 @@ func (f *fileSet) value(p place, what string) (place, error) {
 			return p, err
 		}
 	}
-	return p, p.fault("%s is a reference that leads back to itself, or through more than %d others; write it out", what, maxReferences)
+	return p, p.fault(
+		"%s is a reference that leads back to itself, or through more than %d others; write it out",
+		what,
+		maxReferences,
+	)
 }
 
 // follow finds what a reference names: in the same file, or in one in the document's folder or below it.
 func (f *fileSet) follow(ref place, what string) (place, error) {
 	if ref.node.Kind != yaml.ScalarNode || ref.node.ShortTag() != "!!str" {
-		return ref, ref.fault("%s has a $ref that is %s; write a reference, such as \"#/components/…\"", what, yamlnode.Describe(ref.node))
+		return ref, ref.fault(
+			"%s has a $ref that is %s; write a reference, such as \"#/components/…\"",
+			what,
+			yamlnode.Describe(ref.node),
+		)
 	}
 	if f.followed++; f.followed > maxFollowed {
 		return ref, ref.fault("%s is one of more than %d references; write it out", what, maxFollowed)
@@ -185,17 +201,33 @@ func (f *fileSet) follow(ref place, what string) (place, error) {
 		u, err := url.Parse(name)
 		switch {
 		case err != nil:
-			return ref, ref.fault("%s refers to %s, which is not a reference; write a file and a fragment", what, input.Quote(text))
+			return ref, ref.fault(
+				"%s refers to %s, which is not a reference; write a file and a fragment",
+				what,
+				input.Quote(text),
+			)
 		case u.Scheme != "" || u.Host != "" || strings.HasPrefix(name, "/"):
-			return ref, ref.fault("%s refers to %s, and nothing is read over the network or from elsewhere; put a copy beside the document and refer to that", what, input.Quote(text))
+			return ref, ref.fault(
+				"%s refers to %s, and nothing is read over the network or from elsewhere; put a copy beside the document and refer to that",
+				what,
+				input.Quote(text),
+			)
 		case u.RawQuery != "" || u.ForceQuery || u.Path == "" || strings.ContainsAny(u.Path, "\\\x00"):
 			return ref, ref.fault("%s refers to %s, which is not a file; write its path", what, input.Quote(text))
 		case ref.file.path == "":
-			return ref, ref.fault("%s refers to %s, and standard input has no files beside it; name the document's file", what, input.Quote(text))
+			return ref, ref.fault(
+				"%s refers to %s, and standard input has no files beside it; name the document's file",
+				what,
+				input.Quote(text),
+			)
 		}
 		file := path.Join(path.Dir(ref.file.path), u.Path)
 		if file == ".." || strings.HasPrefix(file, "../") {
-			return ref, ref.fault("%s refers to %s, which is outside of the document's folder; put a copy into it", what, input.Quote(text))
+			return ref, ref.fault(
+				"%s refers to %s, which is outside of the document's folder; put a copy into it",
+				what,
+				input.Quote(text),
+			)
 		}
 		if target = f.open(file); target.err != nil {
 			var inside documentFault
@@ -215,7 +247,11 @@ func (f *fileSet) follow(ref place, what string) (place, error) {
 	}
 	pointer, ok := strings.CutPrefix(fragment, "/")
 	if !ok {
-		return ref, ref.fault("%s refers to %s by the name of an anchor; write a path, such as #/components/…", what, input.Quote(text))
+		return ref, ref.fault(
+			"%s refers to %s by the name of an anchor; write a path, such as #/components/…",
+			what,
+			input.Quote(text),
+		)
 	}
 	for step := range strings.SplitSeq(pointer, "/") {
 		step = strings.NewReplacer("~1", "/", "~0", "~").Replace(step)

@@ -36,7 +36,12 @@ func (r *routeImport) add(p pathPattern, method string, n needs) (differs bool) 
 	own := r.pattern(p.segments)
 	differs = own.add(method, source{n, kind, p.widened, nil})
 	if p.deep {
-		r.pattern(append(slices.Clone(p.segments[:p.deepFrom]), "**")).add(method, source{needs{refuse: true}, sourceWidened, nil, []*pattern{own}})
+		r.pattern(
+			append(slices.Clone(p.segments[:p.deepFrom]), "**"),
+		).add(
+			method,
+			source{needs{refuse: true}, sourceWidened, nil, []*pattern{own}},
+		)
 	}
 	return differs
 }
@@ -62,7 +67,9 @@ func (r *routeImport) pattern(segments route.Pattern) *pattern {
 	return p
 }
 
-var errOverlaps = errors.New("has too many paths with templates that match the same requests; split the API into several resources")
+var errOverlaps = errors.New(
+	"has too many paths with templates that match the same requests; split the API into several resources",
+)
 
 // meeting calls fn for the patterns that have a path in common with some segments.
 func (r *routeImport) meeting(n *pathNode, segments []string, fn func(*pattern)) {
@@ -188,7 +195,8 @@ func (r *routeImport) decide(d *document, method string) {
 		}
 		var others []*pattern
 		r.meeting(&r.root, p.segments, func(other *pattern) {
-			if other != p && !other.segments.Covers(p.segments) && !p.segments.Covers(other.segments) && isBefore(p.segments, other.segments) {
+			if other != p && !other.segments.Covers(p.segments) && !p.segments.Covers(other.segments) &&
+				isBefore(p.segments, other.segments) {
 				others = append(others, other)
 			}
 		})

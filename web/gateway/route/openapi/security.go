@@ -55,7 +55,13 @@ func joinNeeds(a, b needs) needs {
 
 // methodScopes are what an operation needs about which the document says nothing.
 var methodScopes = map[string]string{
-	"GET": "read", "HEAD": "read", "OPTIONS": "read", "POST": "write", "PUT": "write", "PATCH": "write", "DELETE": "delete",
+	"GET":     "read",
+	"HEAD":    "read",
+	"OPTIONS": "read",
+	"POST":    "write",
+	"PUT":     "write",
+	"PATCH":   "write",
+	"DELETE":  "delete",
 }
 
 // readSchemes reads the kinds of the security schemes.
@@ -91,7 +97,9 @@ func (d *document) readSchemes() {
 			}
 			_, known := d.schemes[e.name]
 			if known || layer.twice[e.name] {
-				d.schemes[e.name] = scheme{err: e.key.fault("the security scheme %s is written twice; keep one", input.Quote(e.name))}
+				d.schemes[e.name] = scheme{
+					err: e.key.fault("the security scheme %s is written twice; keep one", input.Quote(e.name)),
+				}
 				continue
 			}
 			d.schemes[e.name] = d.readScheme(e)
@@ -135,7 +143,11 @@ func (d *document) readScheme(e entry) scheme {
 			d.note(noteBasic, e.name)
 		}
 	default:
-		s.err = kind.fault("%s has the type %s; write oauth2, openIdConnect, http, apiKey or mutualTLS", what, input.Quote(kind.node.Value))
+		s.err = kind.fault(
+			"%s has the type %s; write oauth2, openIdConnect, http, apiKey or mutualTLS",
+			what,
+			input.Quote(kind.node.Value),
+		)
 	}
 	return s
 }
@@ -231,9 +243,15 @@ func (d *document) alternative(p place, r *requirement) (one needs, schemes int,
 		case d.schemesErr != nil:
 			return one, 0, d.schemesErr
 		case !known && d.swagger:
-			return one, 0, e.key.fault("it asks for the security scheme %s, which is not in securityDefinitions; add it there", input.Quote(e.name))
+			return one, 0, e.key.fault(
+				"it asks for the security scheme %s, which is not in securityDefinitions; add it there",
+				input.Quote(e.name),
+			)
 		case !known:
-			return one, 0, e.key.fault("it asks for the security scheme %s, which is not in components.securitySchemes; add it there", input.Quote(e.name))
+			return one, 0, e.key.fault(
+				"it asks for the security scheme %s, which is not in components.securitySchemes; add it there",
+				input.Quote(e.name),
+			)
 		case s.err != nil:
 			return one, 0, s.err
 		}

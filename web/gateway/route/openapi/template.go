@@ -21,7 +21,9 @@ type pathPattern struct {
 	deepFrom int
 }
 
-var errUnreachable = errors.New("no request for it reaches a route, because the gateway refuses paths with dot segments, empty segments, backslashes, semicolons, control characters and escapes of these")
+var errUnreachable = errors.New(
+	"no request for it reaches a route, because the gateway refuses paths with dot segments, empty segments, backslashes, semicolons, control characters and escapes of these",
+)
 
 // parsePath makes the segments of a route of a path, with * for templates. {object} would need to know that what stands
 // there is one of the resource's objects, which no document says.
@@ -125,12 +127,17 @@ func parseSegment(text string) (string, segmentKind, error) {
 	decoded := text
 	if strings.Contains(text, "%") {
 		var err error
-		if decoded, err = url.PathUnescape(text); err != nil || strings.Contains(decoded, "/") || !utf8.ValidString(decoded) {
+		if decoded, err = url.PathUnescape(
+			text,
+		); err != nil || strings.Contains(decoded, "/") ||
+			!utf8.ValidString(decoded) {
 			return "", 0, errUnreachable
 		}
 	}
 	switch {
-	case decoded == "." || decoded == "..", strings.ContainsAny(decoded, `\;`), strings.ContainsFunc(decoded, isControl):
+	case decoded == "." || decoded == "..",
+		strings.ContainsAny(decoded, `\;`),
+		strings.ContainsFunc(decoded, isControl):
 		return "", 0, errUnreachable
 	case strings.Contains(text, "*"): // many frameworks write the rest of a path so; an escaped one is only a text
 		return "*", segmentDeep, nil
