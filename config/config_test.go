@@ -331,7 +331,7 @@ func TestConfigFaultsSayWhatToWrite(t *testing.T) {
 		"redirect scheme bad":     {"redirect_schemes: [javascript]", start + `redirect_schemes[0]: "javascript" has a meaning of its own`},
 		"redirect scheme colon":   {"redirect_schemes: ['cursor:']", start + `redirect_schemes[0]: "cursor:" is not a scheme`},
 		"redirect scheme https":   {"redirect_schemes: https", start + `redirect_schemes: "https" needs no entry`},
-		"trust everybody":         {"trusted_proxies: 0.0.0.0/0", start + `trusted_proxies: "0.0.0.0/0" trusts everybody`},
+		"trust everybody":         {"trusted_proxies: 0.0.0.0/0", start + `trusted_proxies: "0.0.0.0/0" trusts every client`},
 		"trust host bits":         {"trusted_proxies: 10.1.2.3/8", start + `trusted_proxies: "10.1.2.3/8" names one address and a range; write 10.0.0.0/8 for the range or 10.1.2.3 for the address`},
 		"negative duration":       {"tokens: {access_lifetime: -1h}", start + "tokens.access_lifetime: is negative"},
 		"zero lifetime":           {"tokens: {access_lifetime: 0}", start + "tokens.access_lifetime: 0s is too short; write at least 1s"},
