@@ -12,14 +12,14 @@ import (
 	"strings"
 	"time"
 
+	"go.yaml.in/yaml/v3"
+
 	"doorward/oauth"
 	"doorward/oauth/apikey"
 	"doorward/oauth/input"
 	"doorward/oauth/limit"
 	"doorward/web/gateway"
 	"doorward/web/gateway/route"
-
-	"go.yaml.in/yaml/v3"
 )
 
 // Config is the whole configuration: the file, over it the variables, over them the flags of serve.

@@ -15,10 +15,10 @@ import (
 	"unicode"
 	"unicode/utf8"
 
+	"go.yaml.in/yaml/v3"
+
 	"doorward/config/yamlnode"
 	"doorward/oauth/input"
-
-	"go.yaml.in/yaml/v3"
 )
 
 // Bounds on what is read, so that a wrong path ends in a sentence and not in a full memory.

@@ -97,10 +97,8 @@ func (r *risks) checkFiles(configFile string, c Config) {
 	if name, ok := strings.CutPrefix(c.DatabaseURL, "sqlite:"); ok {
 		files[name] = "the database"
 	}
-	if text, err := os.ReadFile(
-		configFile,
-	); configFile != "" &&
-		err == nil { //nolint:gosec // the operator names the file
+	text, err := os.ReadFile(configFile) //nolint:gosec // the operator names the file
+	if configFile != "" && err == nil {
 		var root yaml.Node
 		if yaml.Unmarshal(text, &root) == nil && holdsSecret(&root) {
 			files[configFile] = "a secret"

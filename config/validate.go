@@ -182,6 +182,7 @@ func (p *parser) checkResource(c *Config, r Resource, at string) {
 	}
 }
 
+// HostOf is the host of an address to listen on.
 func HostOf(listen string) string {
 	host, _ := splitHost(listen)
 	return host

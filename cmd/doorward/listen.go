@@ -12,10 +12,10 @@ import (
 	"strings"
 	"time"
 
-	"doorward/config"
-
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/promhttp"
+
+	"doorward/config"
 )
 
 // drainTimeout is how long requests may take to finish after the signal to stop; orchestrators kill after 30 s.

@@ -11,9 +11,9 @@ import (
 	"testing"
 	"time"
 
-	"doorward/config"
-
 	"github.com/prometheus/client_golang/prometheus"
+
+	"doorward/config"
 )
 
 // slowServer is a handler whose requests wait until the test lets them go.

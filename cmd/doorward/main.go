@@ -14,9 +14,9 @@ import (
 	"runtime/debug"
 	"syscall"
 
-	"doorward/config"
-
 	"github.com/alecthomas/kong"
+
+	"doorward/config"
 )
 
 func main() {

@@ -7,9 +7,9 @@ import (
 	"strings"
 	"testing"
 
-	"doorward/web/gateway/route/openapi"
-
 	"github.com/google/go-cmp/cmp"
+
+	"doorward/web/gateway/route/openapi"
 )
 
 func TestRoutesComeFromOpenAPI(t *testing.T) {

@@ -54,6 +54,7 @@ var (
 
 const maxVisitors = 1000 // browsers remembered at most
 
+// NewApp creates the app, which is registered with a client id and secret at an issuer.
 func NewApp(issuer, apiURL, appURL, clientID, secret string) (http.Handler, error) {
 	page, err := template.New("app").Parse(pageText)
 	if err != nil {
@@ -99,10 +100,8 @@ func (d *app) visitor(w http.ResponseWriter, r *http.Request) *visitor {
 	}
 	id, v := rand.Text(), &visitor{}
 	d.visitors[id] = v
-	http.SetCookie(
-		w,
-		&http.Cookie{Name: "fieldnotes", Value: id, Path: "/", HttpOnly: true, SameSite: http.SameSiteLaxMode},
-	) //nolint:gosec // plain http, on loopback
+	cookie := &http.Cookie{Name: "fieldnotes", Value: id, Path: "/", HttpOnly: true, SameSite: http.SameSiteLaxMode} //nolint:gosec // plain http, on loopback
+	http.SetCookie(w, cookie)
 	return v
 }
 

@@ -1,7 +1,6 @@
 package guide
 
 import (
-	_ "embed"
 	"net/http"
 	"slices"
 	"strings"

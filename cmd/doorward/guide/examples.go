@@ -1,7 +1,6 @@
 package guide
 
 import (
-	_ "embed"
 	"fmt"
 	"net/http"
 	"net/url"

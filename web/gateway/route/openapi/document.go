@@ -6,11 +6,11 @@ import (
 	"fmt"
 	"strings"
 
+	"go.yaml.in/yaml/v3"
+
 	"doorward/config/yamlnode"
 	"doorward/oauth/input"
 	"doorward/web/gateway/route"
-
-	"go.yaml.in/yaml/v3"
 )
 
 // Bounds on what an OpenAPI document becomes.

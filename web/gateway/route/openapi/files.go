@@ -12,9 +12,9 @@ import (
 	"strings"
 	"unicode/utf8"
 
-	"doorward/config/yamlnode"
-
 	"go.yaml.in/yaml/v3"
+
+	"doorward/config/yamlnode"
 )
 
 // Bounds on an OpenAPI document with all its files, so that a wrong or hostile one ends in a sentence.

@@ -7,10 +7,10 @@ import (
 	"strconv"
 	"strings"
 
+	"go.yaml.in/yaml/v3"
+
 	"doorward/config/yamlnode"
 	"doorward/oauth/input"
-
-	"go.yaml.in/yaml/v3"
 )
 
 // mapping is a mapping with what its merge keys bring, and without its $ref being followed.

@@ -4,9 +4,9 @@ import (
 	"fmt"
 	"strings"
 
-	"doorward/web/gateway/route"
-
 	"go.yaml.in/yaml/v3"
+
+	"doorward/web/gateway/route"
 )
 
 // YAML writes routes as they are in a configuration, one on a line, with notes in comments before them.
