@@ -202,7 +202,7 @@ func (t *trust) refuses(ctx context.Context, token *parsedJWT, c *foreignClaims)
 		return why, nil
 	}
 	if t.remote == nil {
-		if !token.signedBy(t.HS256Secret) {
+		if !token.signedBy([]byte(t.HS256Secret)) {
 			return "the signature of the JWT is not by hs256_secret", nil
 		}
 		return "", nil

@@ -4,6 +4,8 @@ import (
 	"slices"
 	"strings"
 	"time"
+
+	"doorward/oauth/input"
 )
 
 // Resource is an API that access tokens are for; its ID is their audience (RFC 8707).
@@ -32,14 +34,14 @@ type Resource struct {
 // TrustedIssuer is a foreign issuer of JWTs, or one of several entries for it: a token must satisfy one entry as a whole.
 // Exactly one of HS256Secret and JWKSURL is set, and Audiences or ClientIDs or both.
 type TrustedIssuer struct {
-	Issuer      string   // what stands in iss (RFC 7519 section 4.1.1), byte for byte
-	Audiences   []string // one of them must stand in aud, alone or among others; empty: the token must have no aud
-	ClientIDs   []string // one of them must be client_id; empty: it is not looked at
-	HS256Secret []byte   // at least 32 bytes
-	JWKSURL     string   // where the issuer publishes its keys; https unless the host is loopback
-	Algorithms  []string // that its keys sign with (RFC 7518 section 3.1), none of them symmetric
-	Scopes      []string // what its tokens may do here, whatever they say themselves
-	Plan        string   // empty: the resource's for users
+	Issuer      string       // what stands in iss (RFC 7519 section 4.1.1), byte for byte
+	Audiences   []string     // one of them must stand in aud, alone or among others; empty: the token must have no aud
+	ClientIDs   []string     // one of them must be client_id; empty: it is not looked at
+	HS256Secret input.Secret // at least 32 bytes
+	JWKSURL     string       // where the issuer publishes its keys; https unless the host is loopback
+	Algorithms  []string     // that its keys sign with (RFC 7518 section 3.1), none of them symmetric
+	Scopes      []string     // what its tokens may do here, whatever they say themselves
+	Plan        string       // empty: the resource's for users
 }
 
 // KeyRules says what the API keys of a resource look like and how they are limited.

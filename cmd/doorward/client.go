@@ -11,36 +11,37 @@ import (
 	"time"
 
 	"doorward/oauth"
+	"doorward/oauth/input"
 	"doorward/storage"
 )
 
 type clientCommand struct {
-	Create  clientCreate  `cmd:"" help:"Register an app, or with --resource-server an API that introspects."`
+	Create  clientCreate  `cmd:"" help:"Create an app or, with --resource-server, an API that introspects tokens."`
 	List    clientList    `cmd:"" help:"List all apps."`
 	Show    clientShow    `cmd:"" help:"Show one app."`
-	Update  clientUpdate  `cmd:"" help:"Change an app; what is not given stays."`
-	Disable clientDisable `cmd:"" help:"Keep an app and its tokens from working."`
-	Enable  clientEnable  `cmd:"" help:"Let a disabled app work again."`
-	Delete  clientDelete  `cmd:"" help:"Delete an app and everything it was given."`
+	Update  clientUpdate  `cmd:"" help:"Update an app. Settings that you leave out stay unchanged."`
+	Disable clientDisable `cmd:"" help:"Disable an app and its tokens."`
+	Enable  clientEnable  `cmd:"" help:"Enable a disabled app."`
+	Delete  clientDelete  `cmd:"" help:"Delete an app and everything issued to it."`
 	Secret  struct {
-		Rotate secretRotate `cmd:"" help:"Make a new secret; the old one works a little longer."`
+		Rotate secretRotate `cmd:"" help:"Create a new secret; the old one keeps working for a grace period."`
 	} `cmd:"" help:"The app's secret."`
 }
 
 type clientCreate struct {
 	output
-	Name           string   `required:"" help:"What people know the app by." placeholder:"NAME"`
+	Name           string   `required:"" help:"The app's name, as users see it." placeholder:"NAME"`
 	Site           string   `help:"The app's home page." placeholder:"URL"`
-	RedirectURI    []string `name:"redirect-uri" sep:"none" help:"Where the browser goes back to; repeat for several." placeholder:"URL"`
-	Scope          string   `help:"What the app may ask for, separated by spaces." placeholder:"\"A B\""`
-	Resource       []string `sep:"none" help:"The API it is for; repeat for several. Left out: the first configured." placeholder:"ID"`
-	Grant          []string `sep:"none" help:"Grant type; repeat for several. Left out, with a redirect URI: authorization_code and refresh_token." placeholder:"GRANT"`
-	Public         bool     `help:"Without a secret: an app on the user's device or in the browser."`
-	PKCE           string   `name:"pkce" enum:"required,optional" default:"required" help:"optional: for a confidential app older than PKCE." placeholder:"required|optional"`
-	FirstParty     bool     `help:"Your own app: people are not asked for consent."`
-	Manages        bool     `help:"Your own dashboard: its access tokens may create keys, apps and members that stay when they end."`
-	ResourceServer bool     `help:"An API that introspects the tokens for its --resource."`
-	Workspace      string   `help:"The workspace that the app belongs to. Left out: none, and only administrators see it." placeholder:"SLUG"`
+	RedirectURI    []string `name:"redirect-uri" sep:"none" help:"Redirect URI; repeat for several." placeholder:"URL"`
+	Scope          string   `help:"Scopes that the app can request, separated by spaces." placeholder:"\"A B\""`
+	Resource       []string `sep:"none" help:"API (resource) of the app; repeat for several. Default: the first in the configuration." placeholder:"ID"`
+	Grant          []string `sep:"none" help:"Grant type; repeat for several. Default with a redirect URI: authorization_code and refresh_token." placeholder:"GRANT"`
+	Public         bool     `help:"Public client without a secret: an app on the user's device or in the browser."`
+	PKCE           string   `name:"pkce" enum:"required,optional" default:"required" help:"Whether PKCE is required; optional is only for confidential apps that do not support it." placeholder:"required|optional"`
+	FirstParty     bool     `help:"First-party app: users are not asked for consent."`
+	Manages        bool     `help:"Your own dashboard: its access tokens can create keys, apps and members that outlive them."`
+	ResourceServer bool     `help:"Resource server: an API that introspects the tokens for its --resource."`
+	Workspace      string   `help:"Workspace that owns the app. Default: none, and only administrators see the app." placeholder:"SLUG"`
 }
 
 // Run registers a client and shows its secret, this once.
@@ -51,9 +52,21 @@ func (c clientCreate) Run(ctx context.Context, a *app) error {
 			return err
 		}
 		client, secret, err := s.oauth.CreateClient(ctx, oauth.Command(workspace.ID), oauth.ClientSpec{
-			Name: c.Name, Site: c.Site, RedirectURIs: c.RedirectURI, Grants: c.Grant, Scopes: strings.Fields(c.Scope), Resources: c.Resource,
-			Public: c.Public, PKCEOptional: c.PKCE == "optional", FirstParty: c.FirstParty, ResourceServer: c.ResourceServer, Verified: false, Manages: c.Manages,
-			WorkspaceID: workspace.ID, CreatedBy: "", Administrator: true,
+			Name:           c.Name,
+			Site:           c.Site,
+			RedirectURIs:   c.RedirectURI,
+			Grants:         c.Grant,
+			Scopes:         strings.Fields(c.Scope),
+			Resources:      c.Resource,
+			Public:         c.Public,
+			PKCEOptional:   c.PKCE == "optional",
+			FirstParty:     c.FirstParty,
+			ResourceServer: c.ResourceServer,
+			Verified:       false,
+			Manages:        c.Manages,
+			WorkspaceID:    workspace.ID,
+			CreatedBy:      "",
+			Administrator:  true,
 		})
 		if err != nil {
 			return invalid(err)
@@ -105,16 +118,16 @@ func (c clientShow) Run(ctx context.Context, a *app) error {
 type clientUpdate struct {
 	output
 	ID          string   `arg:"" help:"The client_id."`
-	Name        *string  `help:"What people know the app by." placeholder:"NAME"`
-	Site        *string  `help:"The app's home page; empty for none." placeholder:"URL"`
-	RedirectURI []string `name:"redirect-uri" sep:"none" help:"All redirect URIs in place of the present ones; repeat for several." placeholder:"URL"`
-	Scope       *string  `help:"All scopes in place of the present ones." placeholder:"\"A B\""`
-	Resource    []string `sep:"none" help:"All resources in place of the present ones; repeat for several." placeholder:"ID"`
-	Grant       []string `sep:"none" help:"All grant types in place of the present ones; repeat for several." placeholder:"GRANT"`
-	PKCE        *string  `name:"pkce" enum:"required,optional" help:"optional: for a confidential app older than PKCE." placeholder:"required|optional"`
-	FirstParty  *bool    `negatable:"" help:"Your own app: people are not asked for consent."`
-	Manages     *bool    `negatable:"" help:"Your own dashboard: its access tokens may create keys, apps and members that stay when they end."`
-	Verified    *bool    `negatable:"" help:"You vouch for the app's name; the consent page says so."`
+	Name        *string  `help:"The app's name, as users see it." placeholder:"NAME"`
+	Site        *string  `help:"The app's home page; empty removes it." placeholder:"URL"`
+	RedirectURI []string `name:"redirect-uri" sep:"none" help:"Replaces all redirect URIs; repeat for several." placeholder:"URL"`
+	Scope       *string  `help:"Replaces all scopes, separated by spaces." placeholder:"\"A B\""`
+	Resource    []string `sep:"none" help:"Replaces all resources; repeat for several." placeholder:"ID"`
+	Grant       []string `sep:"none" help:"Replaces all grant types; repeat for several." placeholder:"GRANT"`
+	PKCE        *string  `name:"pkce" enum:"required,optional" help:"Whether PKCE is required; optional is only for confidential apps that do not support it." placeholder:"required|optional"`
+	FirstParty  *bool    `negatable:"" help:"First-party app: users are not asked for consent."`
+	Manages     *bool    `negatable:"" help:"Your own dashboard: its access tokens can create keys, apps and members that outlive them."`
+	Verified    *bool    `negatable:"" help:"Mark the app as verified; the consent page shows it."`
 }
 
 // Run changes what was given.
@@ -193,14 +206,18 @@ func (c clientDelete) Run(ctx context.Context, a *app) error {
 		if err != nil {
 			return noClient(c.ID, err)
 		}
-		return c.print(a, newClientJSON(client, ""), func(w io.Writer) { _, _ = fmt.Fprintf(w, "Deleted %s (%s).\n", client.ID, client.Name) })
+		return c.print(
+			a,
+			newClientJSON(client, ""),
+			func(w io.Writer) { _, _ = fmt.Fprintf(w, "Deleted %s (%s).\n", client.ID, client.Name) },
+		)
 	})
 }
 
 type secretRotate struct {
 	output
 	ID    string       `arg:"" help:"The client_id."`
-	Grace durationFlag `default:"24h" help:"How long the secret before goes on working, at most 30d. Default 24h." placeholder:"DURATION"`
+	Grace durationFlag `default:"24h" help:"How long the old secret keeps working, at most 30d. Default: 24h." placeholder:"DURATION"`
 }
 
 // Run makes a new secret and shows it, this once.
@@ -255,17 +272,31 @@ func (o output) onClient(ctx context.Context, a *app, id string, act func(ctx co
 
 func noClient(id string, err error) error {
 	if errors.Is(err, storage.ErrNotFound) {
-		return fmt.Errorf("there is no app %s; doorward client list shows all", quote(id))
+		return fmt.Errorf("there is no app %s; doorward client list shows all", input.Quote(id))
 	}
 	return err
 }
 
 // flagOfField is the flag that sets a field of a registration; those that stand alone on the command line have none.
 var flagOfField = map[string]string{
-	"name": "--name", "site": "--site", "redirect_uris": "--redirect-uri", "scope": "--scope", "resource": "--resource", "grant": "--grant",
-	"pkce": "--pkce", "first_party": "--first-party", "verified": "--verified", "grace": "--grace",
-	"slug": "--slug", "plan": "--plan", "workspace": "--workspace", "note": "--note", "environment": "--test", "rate limit": "--rate-limit",
-	"expires": "--expires", "addresses": "--address",
+	"name":          "--name",
+	"site":          "--site",
+	"redirect_uris": "--redirect-uri",
+	"scope":         "--scope",
+	"resource":      "--resource",
+	"grant":         "--grant",
+	"pkce":          "--pkce",
+	"first_party":   "--first-party",
+	"verified":      "--verified",
+	"grace":         "--grace",
+	"slug":          "--slug",
+	"plan":          "--plan",
+	"workspace":     "--workspace",
+	"note":          "--note",
+	"environment":   "--test",
+	"rate limit":    "--rate-limit",
+	"expires":       "--expires",
+	"addresses":     "--address",
 }
 
 // invalid says of each thing wrong with a registration which flag it comes from, and what is not allowed.
@@ -288,7 +319,7 @@ func invalid(err error) error {
 	return usageError{errors.New(strings.Join(lines, "\n"))}
 }
 
-// clientJSON is a client for scripts, by the names of RFC 7591 section 2 where it has them.
+// clientJSON is a client for scripts, by the names of RFC 7591, section 2 where it has them.
 type clientJSON struct {
 	ClientID       string   `json:"client_id"`
 	ClientSecret   string   `json:"client_secret,omitempty"` // only where it was just made
@@ -322,10 +353,27 @@ type secretJSON struct {
 
 func newClientJSON(c storage.Client, secret string) clientJSON {
 	row := clientJSON{
-		ClientID: c.ID, ClientSecret: secret, Name: c.Name, Site: c.Site,
-		RedirectURIs: notNil(c.RedirectURIs), GrantTypes: notNil(c.GrantTypes), Scope: c.Scopes.String(), Resources: notNil(c.Resources),
-		Public: c.Public, PKCE: "required", FirstParty: c.FirstParty, ResourceServer: c.ResourceServer, Verified: c.Verified, Manages: c.Manages,
-		Disabled: !c.DisabledAt.IsZero(), DisabledBy: c.DisabledBy, WorkspaceID: c.WorkspaceID, CreatedAt: seconds(c.CreatedAt), Secrets: nil,
+		ClientID:     c.ID,
+		ClientSecret: secret,
+		Name:         c.Name,
+		Site:         c.Site,
+		RedirectURIs: notNil(
+			c.RedirectURIs,
+		),
+		GrantTypes:     notNil(c.GrantTypes),
+		Scope:          c.Scopes.String(),
+		Resources:      notNil(c.Resources),
+		Public:         c.Public,
+		PKCE:           "required",
+		FirstParty:     c.FirstParty,
+		ResourceServer: c.ResourceServer,
+		Verified:       c.Verified,
+		Manages:        c.Manages,
+		Disabled:       !c.DisabledAt.IsZero(),
+		DisabledBy:     c.DisabledBy,
+		WorkspaceID:    c.WorkspaceID,
+		CreatedAt:      seconds(c.CreatedAt),
+		Secrets:        nil,
 	}
 	if c.PKCEOptional {
 		row.PKCE = "optional"

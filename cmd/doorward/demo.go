@@ -12,6 +12,8 @@ import (
 	"path/filepath"
 	"time"
 
+	"doorward/cmd/doorward/demo"
+	"doorward/config"
 	"doorward/oauth"
 	"doorward/oauth/identity"
 	"doorward/storage"
@@ -60,8 +62,13 @@ func (d demoCommand) Run(ctx context.Context, a *app) (err error) {
 	if err != nil {
 		return errors.Join(err, appSocket.Close())
 	}
-	c, err := loadConfig("", map[string][]string{
-		"issuer": {"http://localhost:" + port}, "listen": {listen}, "admin_listen": {""}, "database_url": {"sqlite:" + filepath.Join(dir, "doorward.db")},
+	c, err := config.Load("", map[string][]string{
+		"issuer": {
+			"http://localhost:" + port,
+		},
+		"listen":       {listen},
+		"admin_listen": {""},
+		"database_url": {"sqlite:" + filepath.Join(dir, "doorward.db")},
 	}, func(string) string { return "" })
 	if err != nil {
 		return errors.Join(err, appSocket.Close(), apiSocket.Close())
@@ -92,22 +99,37 @@ func demoListen(ctx context.Context, port string) (net.Listener, error) {
 // startDemo makes the person, registers the app and the API by the functions that the commands use, and starts both.
 func startDemo(ctx context.Context, s *server, appSocket, apiSocket net.Listener, out io.Writer) error {
 	appURL, apiURL := "http://"+appSocket.Addr().String(), "http://"+apiSocket.Addr().String()
-	if _, err := s.identity.CreateUser(ctx, identity.NewUser{Email: demoEmail, Name: demoName, Password: demoPassword, Admin: true}); err != nil {
+	if _, err := s.identity.CreateUser(
+		ctx,
+		identity.NewUser{Email: demoEmail, Name: demoName, Password: demoPassword, Admin: true},
+	); err != nil {
 		return fmt.Errorf("demo user: %w", err)
 	}
 	system := storage.System(ctx)
 	client, secret, err := s.oauth.CreateClient(system, oauth.Command(""), oauth.ClientSpec{
-		Name: "Fieldnotes", Site: appURL, RedirectURIs: []string{appURL + "/callback"}, Scopes: []string{"read", "write", "delete"}, Administrator: true,
+		Name:          "Fieldnotes",
+		Site:          appURL,
+		RedirectURIs:  []string{appURL + "/callback"},
+		Scopes:        []string{"read", "write", "delete"},
+		Administrator: true,
 	})
 	if err != nil {
 		return fmt.Errorf("demo app: %w", err)
 	}
-	resourceServer, apiSecret, err := s.oauth.CreateClient(system, oauth.Command(""), oauth.ClientSpec{Name: "Notes API", ResourceServer: true, Administrator: true})
+	resourceServer, apiSecret, err := s.oauth.CreateClient(
+		system,
+		oauth.Command(""),
+		oauth.ClientSpec{Name: "Notes API", ResourceServer: true, Administrator: true},
+	)
 	if err != nil {
 		return fmt.Errorf("demo API: %w", err)
 	}
-	api := &demoAPI{introspect: s.config.Issuer + "/oauth/introspect", clientID: resourceServer.ID, clientSecret: apiSecret}
-	thirdParty, err := newDemoApp(s.config.Issuer, apiURL, appURL, client.ID, secret)
+	api := &demo.API{
+		Introspect:   s.config.Issuer + "/oauth/introspect",
+		ClientID:     resourceServer.ID,
+		ClientSecret: apiSecret,
+	}
+	thirdParty, err := demo.NewApp(s.config.Issuer, apiURL, appURL, client.ID, secret)
 	if err != nil {
 		return err
 	}

@@ -21,6 +21,7 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
+	"doorward/cmd/doorward/guide"
 	"doorward/oauth"
 	"doorward/test/rig"
 	"doorward/test/setup"
@@ -68,29 +69,6 @@ func TestDocsForUnknownResourcesNameThoseThereAre(t *testing.T) {
 	c.writeConfig("resources: [{id: https://a.example}, {id: https://b.example, keys: {prefix: b}}]\n")
 	c.fails(2, "say which with --resource, one of https://a.example, https://b.example", "", "docs")
 	c.must("", "docs", "--resource", "https://b.example")
-}
-
-// TestDocsChooseARequestThatAKeyMaySend: the first route that a key may GET, whatever is before it.
-func TestDocsChooseARequestThatAKeyMaySend(t *testing.T) {
-	for name, tc := range map[string]struct{ routes, want string }{
-		"none":         {"", "https://a.example/v1/auth/test"},
-		"public":       {"- {path: /health, public: true}", "https://a.example/v1/auth/test"},
-		"first":        {"- {path: /health, public: true}\n- {methods: [POST], path: /a, scopes: [write]}\n- {path: /b/**, scopes: [read]}", "https://a.example/b"},
-		"everything":   {"- {path: /**, scopes: []}", "https://a.example/"},
-		"people":       {"- {path: /a, scopes: [mine]}\n- {path: /b, scopes: [read], role: member}\n- {path: /c, scopes: [read], credentials: [access_token]}\n- {path: /d/*/e, scopes: [read]}", "https://a.example/d/1/e"},
-		"taken before": {"- {path: /*/1, public: true}\n- {path: /a/*, scopes: [read]}\n- {path: '/{object}', scopes: [read]}", "https://a.example/accounts"},
-		"odd letters":  {"- {path: \"/a b/$HOME/'\\\"`é\", scopes: [read]}", "https://a.example/a%20b/%24HOME/%27%22%60%C3%A9"},
-	} {
-		routes := "[]"
-		if tc.routes != "" {
-			routes = "\n" + indent(tc.routes, "  ")
-		}
-		c := mustLoad(t, "resources:\n- id: https://a.example\n  hosts: [a.example]\n  objects: [accounts]\n  scopes: {read: {text: R}, write: {text: W}, mine: {text: M, user_only: true}}\n  routes: "+routes, nil)
-		c.Issuer = "https://auth.example"
-		if first, _ := samples(c, c.Resources[0]); first.URL != tc.want {
-			t.Errorf("%s: %s, want %s", name, first.URL, tc.want)
-		}
-	}
 }
 
 // fenced are the blocks of code of a page by language, in order.
@@ -266,7 +244,7 @@ func TestDocsErrorsAreThoseOfTheGateway(t *testing.T) {
 			for range tc.times {
 				status, header, body = v.ask(t, tc.method, shape+".example", "/v1/accounts/1", tc.credential)
 			}
-			body = strings.ReplaceAll(body, revokedID, exampleKeyID)
+			body = strings.ReplaceAll(body, revokedID, guide.ExampleKeyID)
 			if wait := header.Get("Retry-After"); wait != "" {
 				body = regexp.MustCompile(`\b`+wait+`\b`).ReplaceAllString(body, "27")
 			}

@@ -13,16 +13,17 @@ import (
 	"strings"
 	"time"
 
+	"doorward/oauth/input"
 	"doorward/web/gateway"
 )
 
 type explainCommand struct {
 	output
-	Method     string   `arg:"" help:"GET, POST, …"`
-	URL        string   `arg:"" name:"url" help:"Of the request, on a host of one of the configured resources."`
-	Credential string   `help:"The credential to judge; only - is taken, which reads it from standard input, where others cannot see it." placeholder:"-"`
-	Workspace  *string  `help:"Slug that the request names in the resource's workspace header." placeholder:"SLUG"`
-	Header     []string `sep:"none" help:"A further header, for a request with two of a kind, say; repeat for several." placeholder:"'NAME: VALUE'"`
+	Method     string   `arg:"" help:"HTTP method, such as GET."`
+	URL        string   `arg:"" name:"url" help:"URL of the request, on a host of a configured resource."`
+	Credential string   `help:"Must be -: reads the credential from standard input, where other users cannot see it." placeholder:"-"`
+	Workspace  *string  `help:"Slug of the workspace in the resource's workspace header." placeholder:"SLUG"`
+	Header     []string `sep:"none" help:"Another header of the request; repeat for several." placeholder:"'NAME: VALUE'"`
 }
 
 // explanationJSON is an explanation for scripts.
@@ -40,17 +41,24 @@ type explanationJSON struct {
 func (e explainCommand) Run(ctx context.Context, a *app) error {
 	u, err := url.Parse(e.URL)
 	if err != nil || u.Host == "" || u.Scheme != "http" && u.Scheme != "https" {
-		return usageError{fmt.Errorf("%s is not a URL; write it in full, such as https://api.example.com/v1/accounts", quote(e.URL))}
+		return usageError{
+			fmt.Errorf(
+				"%s is not a URL; write it in full, such as https://api.example.com/v1/accounts",
+				input.Quote(e.URL),
+			),
+		}
 	}
 	if e.Credential != "" && e.Credential != "-" {
-		return usageError{errors.New("--credential takes only -, for standard input: what stands on the command line is seen by others")}
+		return usageError{
+			errors.New("--credential accepts only -, which reads standard input: other users can see the command line"),
+		}
 	}
 	method := strings.ToUpper(e.Method)
 	header := http.Header{}
 	for _, line := range e.Header {
 		name, value, ok := strings.Cut(line, ":")
 		if !ok {
-			return usageError{fmt.Errorf("%s is no header; write 'Name: value'", quote(line))}
+			return usageError{fmt.Errorf("%s is not a header; write 'Name: value'", input.Quote(line))}
 		}
 		header.Add(strings.TrimSpace(name), strings.TrimSpace(value))
 	}
@@ -63,15 +71,26 @@ func (e explainCommand) Run(ctx context.Context, a *app) error {
 	}
 	return a.administer(ctx, func(ctx context.Context, s *server) error {
 		g, err := gateway.New(gateway.Config{ //nolint:contextcheck // requests bring their own
-			OAuth: s.oauth, APIs: s.config.apis(), Secure: strings.HasPrefix(s.config.Issuer, "https:"),
-			ClientAddress: func(*http.Request) netip.Addr { return netip.Addr{} }, Trusted: func(*http.Request) bool { return false }, Log: slog.New(slog.DiscardHandler), Now: func() time.Time { return s.store.Now().Time() },
+			OAuth:         s.oauth,
+			APIs:          s.config.APIs(),
+			Secure:        strings.HasPrefix(s.config.Issuer, "https:"),
+			ClientAddress: func(*http.Request) netip.Addr { return netip.Addr{} },
+			Trusted:       func(*http.Request) bool { return false },
+			Log:           slog.New(slog.DiscardHandler),
+			Now:           func() time.Time { return s.store.Now().Time() },
 		})
 		if err != nil {
 			return err
 		}
 		api := g.Host(u.Host)
 		if api == nil {
-			return usageError{fmt.Errorf("no resource has the host %s; the hosts are %s", quote(u.Host), strings.Join(hostsOf(g), ", "))}
+			return usageError{
+				fmt.Errorf(
+					"no resource has the host %s; the hosts are %s",
+					input.Quote(u.Host),
+					strings.Join(hostsOf(g), ", "),
+				),
+			}
 		}
 		if e.Workspace != nil {
 			resource, _ := s.oauth.Resource(api.ID) // which gateway.New has found
@@ -82,9 +101,24 @@ func (e explainCommand) Run(ctx context.Context, a *app) error {
 			path = "/"
 		}
 		if api.HasBuiltin(u.Path) {
-			return e.print(a, explanationJSON{Resource: api.ID, Allowed: true, Status: http.StatusOK, Steps: []string{"the path is one of Doorward's own (builtin), which judges by itself and no route"}}, func(w io.Writer) {
-				_, _ = fmt.Fprintf(w, "%s is one of Doorward's own paths on this host (builtin); no route decides about it.\n", u.Path)
-			})
+			return e.print(
+				a,
+				explanationJSON{
+					Resource: api.ID,
+					Allowed:  true,
+					Status:   http.StatusOK,
+					Steps: []string{
+						"the path is one of Doorward's own (builtin), which judges by itself and no route",
+					},
+				},
+				func(w io.Writer) {
+					_, _ = fmt.Fprintf(
+						w,
+						"%s is one of Doorward's own paths on this host (builtin); no route decides about it.\n",
+						u.Path,
+					)
+				},
+			)
 		}
 		if s.limits != nil {
 			if err := s.limits.Load(ctx); err != nil { // as the running server wrote them last
@@ -114,8 +148,8 @@ func (e explainCommand) explanation(api *gateway.API, v *gateway.Verdict, method
 		x.Status, _ = api.Shape.Body(v.Refusal)
 		x.Reason = &v.Reason
 	}
-	if v.Rule != nil {
-		name := v.Rule.String()
+	if v.Route != nil {
+		name := v.Route.String()
 		x.Route = &name
 	}
 	if needed := v.Needed(method); needed != "" {
@@ -127,8 +161,8 @@ func (e explainCommand) explanation(api *gateway.API, v *gateway.Verdict, method
 func (e explainCommand) text(w io.Writer, api *gateway.API, v *gateway.Verdict, method string) {
 	out := func(format string, args ...any) { _, _ = fmt.Fprintf(w, format+"\n", args...) }
 	out("resource  %s", api.ID)
-	if v.Rule != nil {
-		out("route     %s", v.Rule)
+	if v.Route != nil {
+		out("route     %s", v.Route)
 	} else {
 		out("route     none")
 	}

@@ -10,6 +10,9 @@ import (
 	neturl "net/url"
 	"strings"
 	"time"
+
+	"doorward/config"
+	"doorward/oauth/input"
 )
 
 // healthTimeout bounds the whole question; container runtimes ask every few seconds.
@@ -48,12 +51,17 @@ func (healthCommand) Run(ctx context.Context, a *app) error {
 	defer response.Body.Close() //nolint:errcheck // only read
 	said, _ := io.ReadAll(io.LimitReader(response.Body, 300))
 	if response.StatusCode != http.StatusOK {
-		return fmt.Errorf("not ready: %s answers %d %s", url, response.StatusCode, quote(strings.TrimSpace(string(said))))
+		return fmt.Errorf(
+			"not ready: %s answers %d %s",
+			url,
+			response.StatusCode,
+			input.Quote(strings.TrimSpace(string(said))),
+		)
 	}
 	return nil
 }
 
-// readyURL is where the server that listens on an address says whether it is ready, over loopback where it can.
+// readyURL is where the server that listens on an address reports whether it is ready, over loopback where it can.
 func readyURL(listen string) (string, error) {
 	host, port, err := net.SplitHostPort(listen)
 	if err != nil {
@@ -62,7 +70,7 @@ func readyURL(listen string) (string, error) {
 	if port == "0" {
 		return "", fmt.Errorf("listen is %s, any free port, so the server cannot be found; write a port", listen)
 	}
-	if isEveryAddress(host) {
+	if config.IsEveryAddress(host) {
 		addr, err := netip.ParseAddr(host)
 		host = "127.0.0.1"
 		if err == nil && addr.Is6() {

@@ -10,11 +10,11 @@ import (
 
 type introspectCommand struct {
 	output
-	Token     string  `arg:"" help:"The credential, or - to read it from standard input, where others cannot see it."`
-	Workspace *string `help:"Slug of the workspace that a personal access token is asked about in. Left out: none, so that it has no role." placeholder:"SLUG"`
+	Token     string  `arg:"" help:"The credential, or - to read it from standard input, where other users cannot see it."`
+	Workspace *string `help:"Slug of the workspace in which a personal access token is checked. Default: none, so it has no role." placeholder:"SLUG"`
 }
 
-// Run prints what the server would answer about a credential (RFC 7662 section 2.2), which is JSON in any case, and of one
+// Run prints what the server would answer about a credential (RFC 7662, section 2.2), which is JSON in any case, and of one
 // that is not active the reason.
 func (i introspectCommand) Run(ctx context.Context, a *app) error {
 	if i.Token == "-" {

@@ -12,32 +12,33 @@ import (
 
 	"doorward/oauth"
 	"doorward/oauth/apikey"
+	"doorward/oauth/input"
 	"doorward/storage"
 )
 
 type keyCommand struct {
-	Create keyCreate `cmd:"" help:"Make an API key of a workspace, or with --scope introspect one with which an API introspects."`
-	List   keyList   `cmd:"" help:"List the API keys of a workspace, or without one those that introspect."`
-	Show   keyShow   `cmd:"" help:"Show one API key, but never its text."`
-	Update keyUpdate `cmd:"" help:"Change an API key; what is not given stays."`
-	Pause  keyPause  `cmd:"" help:"Keep an API key from working for a while."`
-	Resume keyResume `cmd:"" help:"Let a paused API key work again."`
-	Revoke keyRevoke `cmd:"" help:"End an API key at once and for good."`
-	Rotate keyRotate `cmd:"" help:"Make a key that takes the place of one; that one works a little longer."`
+	Create keyCreate `cmd:"" help:"Create an API key for a workspace or, with --scope introspect, one with which an API introspects."`
+	List   keyList   `cmd:"" help:"List the API keys of a workspace or, without --workspace, those with which APIs introspect."`
+	Show   keyShow   `cmd:"" help:"Show an API key (never the secret)."`
+	Update keyUpdate `cmd:"" help:"Update an API key. Settings that you leave out stay unchanged."`
+	Pause  keyPause  `cmd:"" help:"Pause an API key."`
+	Resume keyResume `cmd:"" help:"Resume a paused API key."`
+	Revoke keyRevoke `cmd:"" help:"Revoke an API key immediately and permanently."`
+	Rotate keyRotate `cmd:"" help:"Replace a key; the old one keeps working for a grace period."`
 }
 
 type keyCreate struct {
 	output
-	Workspace string        `help:"The workspace that the key belongs to. Left out only with --scope introspect." placeholder:"SLUG"`
-	Name      string        `required:"" help:"What the key is for." placeholder:"NAME"`
-	Scope     string        `required:"" help:"What the key may do, separated by spaces; introspect stands alone." placeholder:"\"A B\""`
-	Resource  string        `help:"The API it is for. Left out: the first configured." placeholder:"ID"`
-	Test      bool          `help:"A key for tests, with the plan of those."`
-	Plan      string        `help:"A plan of the configuration. Left out: the workspace's." placeholder:"PLAN"`
-	RateLimit int64         `help:"Requests an hour, in place of the plan's." placeholder:"N"`
-	Expires   *durationFlag `help:"When the key ends, from now on. Left out: never." placeholder:"DURATION"`
-	Note      string        `help:"More about it, for those who manage it." placeholder:"TEXT"`
-	Address   []string      `sep:"none" help:"An address or range that it may be used from; repeat for several. Left out: any." placeholder:"CIDR"`
+	Workspace string        `help:"Workspace that owns the key. Required unless --scope is introspect." placeholder:"SLUG"`
+	Name      string        `required:"" help:"The key's name." placeholder:"NAME"`
+	Scope     string        `required:"" help:"Scopes, separated by spaces. introspect cannot be combined with others." placeholder:"\"A B\""`
+	Resource  string        `help:"API (resource) of the credential. Default: the first in the configuration." placeholder:"ID"`
+	Test      bool          `help:"Create a test key, which uses the test plan."`
+	Plan      string        `help:"Plan from the configuration. Default: the workspace's plan." placeholder:"PLAN"`
+	RateLimit int64         `help:"Rate limit in requests per hour; overrides the plan's." placeholder:"N"`
+	Expires   *durationFlag `help:"When the key expires, from now. Default: never." placeholder:"DURATION"`
+	Note      string        `help:"Description for the people who manage the key." placeholder:"TEXT"`
+	Address   []string      `sep:"none" help:"Allowed IP address or CIDR range; repeat for several. Default: any." placeholder:"CIDR"`
 }
 
 // Run makes an API key and shows its text, this once.
@@ -52,8 +53,15 @@ func (c keyCreate) Run(ctx context.Context, a *app) error {
 			environment = apikey.Test
 		}
 		k, text, err := s.oauth.CreateKey(ctx, oauth.Command(w.ID), w.Plan, oauth.KeySpec{
-			Name: c.Name, Note: c.Note, Resource: c.Resource, Environment: environment, Scopes: strings.Fields(c.Scope), Plan: c.Plan,
-			RateLimit: c.RateLimit, ExpiresAt: c.Expires.from(s.store.Now()), Addresses: c.Address,
+			Name:        c.Name,
+			Note:        c.Note,
+			Resource:    c.Resource,
+			Environment: environment,
+			Scopes:      strings.Fields(c.Scope),
+			Plan:        c.Plan,
+			RateLimit:   c.RateLimit,
+			ExpiresAt:   c.Expires.from(s.store.Now()),
+			Addresses:   c.Address,
 		})
 		if err != nil {
 			return invalid(tooMany(w.Slug, "API keys", err))
@@ -67,22 +75,19 @@ func (c keyCreate) Run(ctx context.Context, a *app) error {
 // tooMany says what to do where an owner has as many keys as they may, and passes other errors through.
 func tooMany(owner, what string, err error) error {
 	if errors.Is(err, apikey.ErrTooMany) {
-		return fmt.Errorf("%s has %d %s that are neither revoked nor expired, and may have no more; revoke one that nobody uses", owner, apikey.MaxKeys, what)
+		return fmt.Errorf(
+			"%s has %d %s that are neither revoked nor expired, which is the maximum; revoke one that is not used",
+			owner,
+			apikey.MaxKeys,
+			what,
+		)
 	}
 	return err
 }
 
-// from is the moment at which what begins now ends: never where no duration was given.
-func (d *durationFlag) from(now storage.Time) storage.Time {
-	if d == nil {
-		return 0
-	}
-	return now.Add(time.Duration(*d))
-}
-
 type keyList struct {
 	output
-	Workspace string `help:"Whose keys. Left out: those with which APIs introspect, which belong to no workspace." placeholder:"SLUG"`
+	Workspace string `help:"Workspace that owns the keys. Default: the keys with which APIs introspect, which have no workspace." placeholder:"SLUG"`
 }
 
 // Run lists API keys, those that are revoked or have ended among them.
@@ -110,30 +115,40 @@ type keyShow struct {
 
 // Run shows one API key.
 func (c keyShow) Run(ctx context.Context, a *app) error {
-	return c.onKey(ctx, a, c.ID, func(_ context.Context, _ *server, k storage.APIKey, _ storage.Workspace) (storage.APIKey, string, error) {
-		return k, "", nil
-	})
+	return c.onKey(
+		ctx,
+		a,
+		c.ID,
+		func(_ context.Context, _ *server, k storage.APIKey, _ storage.Workspace) (storage.APIKey, string, error) {
+			return k, "", nil
+		},
+	)
 }
 
 type keyUpdate struct {
 	output
 	ID    string  `arg:"" help:"The key's id."`
-	Name  *string `help:"What the key is for." placeholder:"NAME"`
-	Note  *string `help:"More about it; empty for nothing." placeholder:"TEXT"`
-	Scope *string `help:"All scopes in place of the present ones; a key never gets more." placeholder:"\"A B\""`
+	Name  *string `help:"The key's name." placeholder:"NAME"`
+	Note  *string `help:"Description; empty removes it." placeholder:"TEXT"`
+	Scope *string `help:"Replaces all scopes, separated by spaces. A key never gains scopes." placeholder:"\"A B\""`
 }
 
 // Run changes what was given.
 func (c keyUpdate) Run(ctx context.Context, a *app) error {
-	return c.onKey(ctx, a, c.ID, func(ctx context.Context, s *server, k storage.APIKey, w storage.Workspace) (storage.APIKey, string, error) {
-		change := oauth.KeyChange{Name: c.Name, Note: c.Note}
-		if c.Scope != nil {
-			scopes := strings.Fields(*c.Scope)
-			change.Scopes = &scopes
-		}
-		k, err := s.oauth.UpdateKey(ctx, oauth.Command(w.ID), k.Owner(), w.Plan, k.ID, change)
-		return k, "", err
-	})
+	return c.onKey(
+		ctx,
+		a,
+		c.ID,
+		func(ctx context.Context, s *server, k storage.APIKey, w storage.Workspace) (storage.APIKey, string, error) {
+			change := oauth.KeyChange{Name: c.Name, Note: c.Note}
+			if c.Scope != nil {
+				scopes := strings.Fields(*c.Scope)
+				change.Scopes = &scopes
+			}
+			k, err := s.oauth.UpdateKey(ctx, oauth.Command(w.ID), k.Owner(), w.Plan, k.ID, change)
+			return k, "", err
+		},
+	)
 }
 
 type keyPause struct {
@@ -143,10 +158,15 @@ type keyPause struct {
 
 // Run pauses an API key.
 func (c keyPause) Run(ctx context.Context, a *app) error {
-	return c.onKey(ctx, a, c.ID, func(ctx context.Context, s *server, k storage.APIKey, w storage.Workspace) (storage.APIKey, string, error) {
-		k, err := s.oauth.PauseKey(ctx, oauth.Command(w.ID), k.Owner(), k.ID)
-		return k, "", err
-	})
+	return c.onKey(
+		ctx,
+		a,
+		c.ID,
+		func(ctx context.Context, s *server, k storage.APIKey, w storage.Workspace) (storage.APIKey, string, error) {
+			k, err := s.oauth.PauseKey(ctx, oauth.Command(w.ID), k.Owner(), k.ID)
+			return k, "", err
+		},
+	)
 }
 
 type keyResume struct {
@@ -156,10 +176,15 @@ type keyResume struct {
 
 // Run lets an API key work again.
 func (c keyResume) Run(ctx context.Context, a *app) error {
-	return c.onKey(ctx, a, c.ID, func(ctx context.Context, s *server, k storage.APIKey, w storage.Workspace) (storage.APIKey, string, error) {
-		k, err := s.oauth.ResumeKey(ctx, oauth.Command(w.ID), k.Owner(), k.ID)
-		return k, "", err
-	})
+	return c.onKey(
+		ctx,
+		a,
+		c.ID,
+		func(ctx context.Context, s *server, k storage.APIKey, w storage.Workspace) (storage.APIKey, string, error) {
+			k, err := s.oauth.ResumeKey(ctx, oauth.Command(w.ID), k.Owner(), k.ID)
+			return k, "", err
+		},
+	)
 }
 
 type keyRevoke struct {
@@ -169,36 +194,59 @@ type keyRevoke struct {
 
 // Run revokes an API key.
 func (c keyRevoke) Run(ctx context.Context, a *app) error {
-	return c.onKey(ctx, a, c.ID, func(ctx context.Context, s *server, k storage.APIKey, w storage.Workspace) (storage.APIKey, string, error) {
-		k, err := s.oauth.RevokeKey(ctx, oauth.Command(w.ID), k.Owner(), k.ID)
-		return k, "", err
-	})
+	return c.onKey(
+		ctx,
+		a,
+		c.ID,
+		func(ctx context.Context, s *server, k storage.APIKey, w storage.Workspace) (storage.APIKey, string, error) {
+			k, err := s.oauth.RevokeKey(ctx, oauth.Command(w.ID), k.Owner(), k.ID)
+			return k, "", err
+		},
+	)
 }
 
 type keyRotate struct {
 	output
 	ID    string       `arg:"" help:"The key's id."`
-	Grace durationFlag `default:"24h" help:"How long the key before goes on working, at most 30d. Default 24h." placeholder:"DURATION"`
+	Grace durationFlag `default:"24h" help:"How long the old key keeps working, at most 30d. Default: 24h." placeholder:"DURATION"`
 }
 
 // Run makes a key in the place of one and shows its text, this once.
 func (c keyRotate) Run(ctx context.Context, a *app) error {
-	return c.onKey(ctx, a, c.ID, func(ctx context.Context, s *server, k storage.APIKey, w storage.Workspace) (storage.APIKey, string, error) {
-		fresh, text, err := s.oauth.RotateKey(ctx, oauth.Command(w.ID), k.Owner(), k.ID, time.Duration(c.Grace))
-		if errors.Is(err, apikey.ErrRotated) {
-			err = fmt.Errorf("API key %s is %s and cannot be rotated any more; make a new one", k.ID, s.oauth.KeyState(&k))
-		}
-		return fresh, text, err
-	})
+	return c.onKey(
+		ctx,
+		a,
+		c.ID,
+		func(ctx context.Context, s *server, k storage.APIKey, w storage.Workspace) (storage.APIKey, string, error) {
+			fresh, text, err := s.oauth.RotateKey(ctx, oauth.Command(w.ID), k.Owner(), k.ID, time.Duration(c.Grace))
+			if errors.Is(err, apikey.ErrRotated) {
+				err = fmt.Errorf(
+					"API key %s is %s and can no longer be rotated; create a new one",
+					k.ID,
+					s.oauth.KeyState(&k),
+				)
+			}
+			return fresh, text, err
+		},
+	)
 }
 
 // onKey acts on one API key, in the workspace that it belongs to, and shows the key that act returns, with its text
 // where that was just made.
 func (o output) onKey(
-	ctx context.Context, a *app, id string, act func(ctx context.Context, s *server, k storage.APIKey, w storage.Workspace) (storage.APIKey, string, error),
+	ctx context.Context,
+	a *app,
+	id string,
+	act func(ctx context.Context, s *server, k storage.APIKey, w storage.Workspace) (storage.APIKey, string, error),
 ) error {
 	return a.administer(ctx, func(ctx context.Context, s *server) error {
-		k, err := s.keyOfKind(ctx, storage.KindAPIKey, id, "API key", "doorward key list shows those that introspect, and with --workspace SLUG those of a workspace")
+		k, err := s.keyOfKind(
+			ctx,
+			storage.KindAPIKey,
+			id,
+			"API key",
+			"doorward key list shows those that introspect, and with --workspace SLUG those of a workspace",
+		)
 		if err != nil {
 			return err
 		}
@@ -210,7 +258,7 @@ func (o output) onKey(
 		}
 		k, text, err := act(ctx, s, k, w)
 		if errors.Is(err, storage.ErrNotFound) {
-			return fmt.Errorf("API key %s is revoked and stays so; make a new one", id)
+			return fmt.Errorf("API key %s is revoked permanently; create a new one", id)
 		}
 		if err != nil {
 			return invalid(err)
@@ -226,7 +274,10 @@ func (o output) onKey(
 		}
 		for _, old := range before {
 			if old.Live(s.store.Now()) {
-				row.Replaces = append(row.Replaces, replacedJSON{ID: old.ID, Tail: old.Tail, ExpiresAt: seconds(old.ExpiresAt)})
+				row.Replaces = append(
+					row.Replaces,
+					replacedJSON{ID: old.ID, Tail: old.Tail, ExpiresAt: seconds(old.ExpiresAt)},
+				)
 			}
 		}
 		return o.printKey(a, row)
@@ -238,7 +289,7 @@ func (s *server) keyOfKind(ctx context.Context, kind, id, called, look string) (
 	k, err := s.store.KeyByID(ctx, id)
 	switch {
 	case errors.Is(err, storage.ErrNotFound) || err == nil && k.Kind != kind:
-		return k, missing(fmt.Sprintf("there is no %s with the id %s; %s", called, quote(id), look))
+		return k, missing(fmt.Sprintf("there is no %s with the id %s; %s", called, input.Quote(id), look))
 	case err != nil:
 		return k, fmt.Errorf("look up the %s: %w", called, err)
 	}
@@ -319,7 +370,7 @@ func (s *server) requestsOf(ctx context.Context, k *storage.APIKey) (*requestsJS
 	r := requestsJSON{Last: []requestJSON{}}
 	if k.WorkspaceID != "" {
 		now := s.store.Now()
-		hours, err := s.store.UsageOf(ctx, k.WorkspaceID, k.ID, now.Add(-30*day), now.Add(time.Hour))
+		hours, err := s.store.UsageOf(ctx, k.WorkspaceID, k.ID, now.Add(-30*input.Day), now.Add(time.Hour))
 		if err != nil {
 			return nil, fmt.Errorf("read the key's usage: %w", err)
 		}
@@ -332,7 +383,17 @@ func (s *server) requestsOf(ctx context.Context, k *storage.APIKey) (*requestsJS
 		return nil, fmt.Errorf("read the key's last requests: %w", err)
 	}
 	for _, x := range last[:min(len(last), shownRequests)] {
-		r.Last = append(r.Last, requestJSON{At: seconds(x.At), Action: x.Action, Status: x.Status, Reason: x.Reason, RequestID: x.RequestID, Address: x.Address})
+		r.Last = append(
+			r.Last,
+			requestJSON{
+				At:        seconds(x.At),
+				Action:    x.Action,
+				Status:    x.Status,
+				Reason:    x.Reason,
+				RequestID: x.RequestID,
+				Address:   x.Address,
+			},
+		)
 	}
 	if r.Allowed+r.Limited+r.Refused == 0 && len(r.Last) == 0 {
 		return nil, nil
@@ -349,10 +410,29 @@ type replacedJSON struct {
 
 func newKeyJSON(s *server, k *storage.APIKey) keyJSON {
 	return keyJSON{
-		ID: k.ID, Name: k.Name, Note: k.Note, WorkspaceID: k.WorkspaceID, UserID: k.UserID, Role: k.Role, Resource: k.Resource, Environment: k.Environment,
-		Scope: k.Scopes.String(), Plan: k.Plan, RateLimit: k.RateLimit, Addresses: k.Addresses, Prefix: k.Prefix, Tail: k.Tail, State: s.oauth.KeyState(k), PausedBy: k.PausedBy,
-		CreatedAt: seconds(k.CreatedAt), ExpiresAt: secondsOrNever(k.ExpiresAt), LastUsedAt: secondsOrNever(k.LastUsedAt), LastUsedFrom: k.LastUsedFrom,
-		RotatedInto: k.RotatedInto,
+		ID:          k.ID,
+		Name:        k.Name,
+		Note:        k.Note,
+		WorkspaceID: k.WorkspaceID,
+		UserID:      k.UserID,
+		Role:        k.Role,
+		Resource:    k.Resource,
+		Environment: k.Environment,
+		Scope:       k.Scopes.String(),
+		Plan:        k.Plan,
+		RateLimit:   k.RateLimit,
+		Addresses:   k.Addresses,
+		Prefix:      k.Prefix,
+		Tail:        k.Tail,
+		State:       s.oauth.KeyState(k),
+		PausedBy:    k.PausedBy,
+		CreatedAt: seconds(
+			k.CreatedAt,
+		),
+		ExpiresAt:    secondsOrNever(k.ExpiresAt),
+		LastUsedAt:   secondsOrNever(k.LastUsedAt),
+		LastUsedFrom: k.LastUsedFrom,
+		RotatedInto:  k.RotatedInto,
 	}
 }
 
@@ -379,8 +459,18 @@ func (o output) printKeys(a *app, rows []keyJSON) error {
 		table := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
 		_, _ = fmt.Fprintln(table, "ID\tNAME\tTEXT\tSCOPE\tSTATE\tLAST USED\tENDS")
 		for _, row := range rows {
-			_, _ = fmt.Fprintf(table, "%s\t%s\t%s…%s\t%s\t%s\t%s\t%s\n",
-				row.ID, row.Name, row.Prefix, row.Tail, row.Scope, row.State, dayOf(row.LastUsedAt), dayOf(row.ExpiresAt))
+			_, _ = fmt.Fprintf(
+				table,
+				"%s\t%s\t%s…%s\t%s\t%s\t%s\t%s\n",
+				row.ID,
+				row.Name,
+				row.Prefix,
+				row.Tail,
+				row.Scope,
+				row.State,
+				dayOf(row.LastUsedAt),
+				dayOf(row.ExpiresAt),
+			)
 		}
 		_ = table.Flush()
 	})
@@ -433,7 +523,19 @@ func (o output) printKey(a *app, k keyJSON) error {
 		if r := k.Requests; r != nil {
 			row("30 days", fmt.Sprintf("%d allowed, %d over a limit, %d refused", r.Allowed, r.Limited, r.Refused))
 			for _, x := range r.Last {
-				row("request", strings.TrimSpace(fmt.Sprintf("%s  %s  %d  %s  %s", x.At.Format(time.RFC3339), x.Action, x.Status, x.RequestID, x.Reason)))
+				row(
+					"request",
+					strings.TrimSpace(
+						fmt.Sprintf(
+							"%s  %s  %d  %s  %s",
+							x.At.Format(time.RFC3339),
+							x.Action,
+							x.Status,
+							x.RequestID,
+							x.Reason,
+						),
+					),
+				)
 			}
 		}
 		_ = table.Flush()

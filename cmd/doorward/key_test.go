@@ -11,6 +11,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"doorward/oauth/apikey"
+	"doorward/oauth/input"
 	"doorward/storage"
 )
 
@@ -102,7 +103,7 @@ func testAKeysLife(t *testing.T, c *cli) {
 	if got := quiet("key", "show", id); got["state"] != "rotating" || got["rotated_into"] != next {
 		t.Errorf("the old key: %v", got)
 	}
-	c.fails(1, "is rotating and cannot be rotated any more; make a new one", "", "key", "rotate", id)
+	c.fails(1, "is rotating and can no longer be rotated; create a new one", "", "key", "rotate", id)
 	third := c.object("", "key", "rotate", next, "--grace", "0")
 	if c.active(key) || c.active(second) || !c.active(text(t, third, "key")) || third["replaces"] != nil {
 		t.Errorf("without grace, and twice: %v", third)
@@ -118,10 +119,10 @@ func testAKeysLife(t *testing.T, c *cli) {
 	if c.active(text(t, third, "key")) {
 		t.Error("a revoked key works")
 	}
-	c.fails(1, "is revoked and stays so; make a new one", "", "key", "pause", last)
-	c.fails(1, "is revoked and stays so; make a new one", "", "key", "resume", last)
+	c.fails(1, "is revoked permanently; create a new one", "", "key", "pause", last)
+	c.fails(1, "is revoked permanently; create a new one", "", "key", "resume", last)
 	c.fails(2, "key is revoked and cannot change any more", "", "key", "update", last, "--name", "New")
-	c.fails(1, "is revoked and cannot be rotated any more", "", "key", "rotate", last)
+	c.fails(1, "is revoked and can no longer be rotated", "", "key", "rotate", last)
 
 	if list := c.array("key", "list", "--workspace", "acme"); len(list) != 3 || list[0]["id"] != last || list[2]["id"] != id {
 		t.Errorf("the list: %v", list)
@@ -236,7 +237,7 @@ func TestKeyCommandsUsedWrongly(t *testing.T) {
 	token := c.object("", "token", "create", "--user", "ann@example.com", "--name", "x", "--scope", "read", "--expires", "1d")
 	for _, verb := range []string{"show", "update", "pause", "resume", "revoke", "rotate"} {
 		for _, id := range []string{"key_nothing", "%", text(t, token, "id"), text(t, made, "id") + "\x00"} {
-			c.fails(1, "there is no API key with the id "+quote(id)+"; doorward key list", "", "key", verb, id)
+			c.fails(1, "there is no API key with the id "+input.Quote(id)+"; doorward key list", "", "key", verb, id)
 		}
 	}
 	c.fails(1, "there is no personal access token with the id", "", "token", "revoke", text(t, made, "id"))
@@ -248,7 +249,7 @@ func TestKeyCommandsUsedWrongly(t *testing.T) {
 // That there is such a limit is shown where it is kept; here it is put into words.
 func TestK26_CommandsSayTheLimitOfKeys(t *testing.T) {
 	err := tooMany("acme", "API keys", fmt.Errorf("issue a key: %w", apikey.ErrTooMany))
-	if want := "acme has 10000 API keys that are neither revoked nor expired, and may have no more; revoke one that nobody uses"; err.Error() != want || exitCode(err, io.Discard) != 1 {
+	if want := "acme has 10000 API keys that are neither revoked nor expired, which is the maximum; revoke one that is not used"; err.Error() != want || exitCode(err, io.Discard) != 1 {
 		t.Errorf("%q exits %d", err, exitCode(err, io.Discard))
 	}
 	if other := errors.New("other"); !errors.Is(tooMany("acme", "API keys", other), other) {

@@ -14,6 +14,8 @@ import (
 
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/promhttp"
+
+	"doorward/config"
 )
 
 // drainTimeout is how long requests may take to finish after the signal to stop; orchestrators kill after 30 s.
@@ -36,7 +38,7 @@ type listeners struct {
 	admin  net.Listener // nil: none
 }
 
-func listen(ctx context.Context, c Config) (*listeners, error) {
+func listen(ctx context.Context, c config.Config) (*listeners, error) {
 	var l listeners
 	var lc net.ListenConfig
 	for _, address := range c.Listen {
@@ -79,7 +81,13 @@ func (l *listeners) addresses() []string {
 
 // serve answers requests until ctx is done, then turns readiness off, closes the public listeners, lets what is
 // running finish for at most drain, and ends the admin listener last, so that the end can be watched there.
-func (l *listeners) serve(ctx context.Context, log *slog.Logger, public drainer, admin http.Handler, drain time.Duration) error {
+func (l *listeners) serve(
+	ctx context.Context,
+	log *slog.Logger,
+	public drainer,
+	admin http.Handler,
+	drain time.Duration,
+) error {
 	main, aside := publicServer(public, log), adminServer(admin, log)
 	// What is cut off at the end must not look like callers who went away.
 	base, cutOff := context.WithCancelCause(context.WithoutCancel(ctx))
@@ -153,7 +161,7 @@ func adminHandler(metrics prometheus.Gatherer) http.Handler {
 // all addresses, a name without a dot, as container networks give. A page of another site that has its own name resolve
 // to this machine (DNS rebinding) sends that name, and reads nothing.
 func namedHosts(listen string, next http.Handler) http.Handler {
-	configured := strings.ToLower(hostOf(listen))
+	configured := strings.ToLower(config.HostOf(listen))
 	ip, err := netip.ParseAddr(configured)
 	everywhere := configured == "" || err == nil && ip.IsUnspecified()
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
@@ -165,7 +173,11 @@ func namedHosts(listen string, next http.Handler) http.Handler {
 		_, err := netip.ParseAddr(host)
 		local := everywhere && host != "" && !strings.Contains(host, ".") // as names in a network of containers are
 		if err != nil && host != "localhost" && host != configured && !local {
-			http.Error(w, "This listener does not answer for that host; use its address.", http.StatusMisdirectedRequest)
+			http.Error(
+				w,
+				"This listener does not answer for that host; use its address.",
+				http.StatusMisdirectedRequest,
+			)
 			return
 		}
 		next.ServeHTTP(w, r)

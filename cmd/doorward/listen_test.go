@@ -12,6 +12,8 @@ import (
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
+
+	"doorward/config"
 )
 
 // slowServer is a handler whose requests wait until the test lets them go.
@@ -38,7 +40,7 @@ func (s *slowServer) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 
 func freeListeners(t *testing.T) *listeners {
 	t.Helper()
-	c := defaultConfig()
+	c := config.Default()
 	c.Listen, c.AdminListen = []string{"127.0.0.1:0", "127.0.0.1:0"}, "127.0.0.1:0"
 	l, err := listen(t.Context(), c)
 	if err != nil {
@@ -112,7 +114,7 @@ func TestListenOpensAllOrNone(t *testing.T) {
 	free := freeListeners(t)
 	address := free.addresses()[0]
 	free.close()
-	c := defaultConfig()
+	c := config.Default()
 	c.Listen, c.AdminListen = []string{address}, taken.Addr().String()
 	if _, err := listen(t.Context(), c); err == nil || !strings.Contains(err.Error(), "admin_listen: ") {
 		t.Fatalf("listen gave %v", err)

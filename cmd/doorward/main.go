@@ -15,6 +15,8 @@ import (
 	"syscall"
 
 	"github.com/alecthomas/kong"
+
+	"doorward/config"
 )
 
 func main() {
@@ -29,7 +31,7 @@ func exitCode(err error, stderr io.Writer) int {
 	if err == nil {
 		return 0
 	}
-	var wrong faults
+	var wrong config.Faults
 	if errors.As(err, &wrong) {
 		_, _ = fmt.Fprintln(stderr, err) // each line names its file already
 		return 1
@@ -54,22 +56,22 @@ type commands struct {
 	Version kong.VersionFlag `help:"Print the version."`
 
 	Serve      serveCommand      `cmd:"" help:"Run the server."`
-	Demo       demoCommand       `cmd:"" help:"Run a server with a sample user, app and API on this machine, to see how it all goes."`
-	Check      checkCommand      `cmd:"" help:"Report every fault and risk of the configuration and the database; changes nothing."`
-	Migrate    migrateCommand    `cmd:"" help:"Bring the database to the newest schema, or show which migrations are applied."`
-	Health     healthCommand     `cmd:"" help:"Ask the running server whether it is ready; for containers."`
-	User       userCommand       `cmd:"" help:"People: create, list, disable, enable, delete, password, sign-in-link."`
+	Demo       demoCommand       `cmd:"" help:"Run a server with a sample user, app and API on this machine, to try it out."`
+	Check      checkCommand      `cmd:"" help:"Report all errors and risks of the configuration and the database. Changes nothing."`
+	Migrate    migrateCommand    `cmd:"" help:"Migrate the database to the latest schema, or show which migrations are applied."`
+	Health     healthCommand     `cmd:"" help:"Check whether the running server is ready; for containers."`
+	User       userCommand       `cmd:"" help:"Users: create, list, update, sign-out, disable, enable, delete, password, sign-in-link."`
 	Client     clientCommand     `cmd:"" help:"Apps: create, list, show, update, disable, enable, delete, secret rotate."`
 	Workspace  workspaceCommand  `cmd:"" help:"Workspaces: create, list, update, disable, enable, delete, invite, member."`
 	Key        keyCommand        `cmd:"" help:"API keys: create, list, show, update, pause, resume, revoke, rotate."`
 	Token      tokenCommand      `cmd:"" help:"Personal access tokens: create, list, revoke."`
-	SigningKey signingKeyCommand `cmd:"" help:"Keys that JWT access tokens are signed with: list, rotate."`
+	SigningKey signingKeyCommand `cmd:"" help:"Signing keys of JWT access tokens: list, rotate."`
 	Secret     secretCommand     `cmd:"" help:"The master secret: reseal."`
 	Routes     routesCommand     `cmd:"" help:"Routes of a resource: from-openapi."`
-	Docs       docsCommand       `cmd:"" help:"Print the page that tells the customers of an API how to authenticate, in Markdown."`
-	Introspect introspectCommand `cmd:"" help:"Print what the server would answer about a credential."`
-	Explain    explainCommand    `cmd:"" help:"Say which route decides about a request, what it is refused for, and what would pass."`
-	SetupLink  setupLinkCommand  `cmd:"" help:"Print the link with which the first administrator is made."`
+	Docs       docsCommand       `cmd:"" help:"Print the authentication guide for the customers of an API, in Markdown."`
+	Introspect introspectCommand `cmd:"" help:"Print the introspection response for a credential."`
+	Explain    explainCommand    `cmd:"" help:"Explain which route decides about a request, why it is refused, and what would be allowed."`
+	SetupLink  setupLinkCommand  `cmd:"" help:"Print the link that creates the first administrator."`
 }
 
 // app is what every command is given of the world.
@@ -84,7 +86,13 @@ type app struct {
 type exited int
 
 // run is the whole program but for the exit code. It returns when the command is done, or soon after ctx is.
-func run(ctx context.Context, args []string, getenv func(string) string, stdin io.Reader, stdout, stderr io.Writer) (err error) {
+func run(
+	ctx context.Context,
+	args []string,
+	getenv func(string) string,
+	stdin io.Reader,
+	stdout, stderr io.Writer,
+) (err error) {
 	var c commands
 	parser, err := kong.New(&c,
 		kong.Name("doorward"),
@@ -121,8 +129,8 @@ func run(ctx context.Context, args []string, getenv func(string) string, stdin i
 }
 
 // load reads the configuration; flags are those of serve, by key.
-func (a *app) load(flags map[string][]string) (Config, error) {
-	return loadConfig(a.configFile, flags, a.getenv)
+func (a *app) load(flags map[string][]string) (config.Config, error) {
+	return config.Load(a.configFile, flags, a.getenv)
 }
 
 // output is the --json of administrative commands.

@@ -15,6 +15,7 @@ import (
 	"github.com/alecthomas/kong"
 	"github.com/google/go-cmp/cmp"
 
+	"doorward/config"
 	"doorward/storage"
 	"doorward/test/postgres"
 )
@@ -171,14 +172,14 @@ func TestFlagsOfServeAreTheSettings(t *testing.T) {
 		t.Fatal(err)
 	}
 	var args, want []string
-	for _, s := range settings {
-		if s.key == "secret" {
+	for _, s := range config.Settings {
+		if s.Key == "secret" {
 			continue
 		}
-		want = append(want, s.key)
-		args = append(args, flagName(s.key)+"=a,b")
-		if s.list {
-			args = append(args, flagName(s.key)+"=c")
+		want = append(want, s.Key)
+		args = append(args, config.FlagName(s.Key)+"=a,b")
+		if s.List {
+			args = append(args, config.FlagName(s.Key)+"=c")
 		}
 	}
 	if n := reflect.TypeFor[serveCommand]().NumField(); n != len(want) {
@@ -188,16 +189,16 @@ func TestFlagsOfServeAreTheSettings(t *testing.T) {
 		t.Fatal(err)
 	}
 	given := flags.settings()
-	for _, s := range settings {
+	for _, s := range config.Settings {
 		expect := []string{"a,b"} // commas do not separate
-		if s.list {
+		if s.List {
 			expect = []string{"a,b", "c"}
 		}
-		if s.key == "secret" {
+		if s.Key == "secret" {
 			expect = nil
 		}
-		if diff := cmp.Diff(expect, given[s.key]); diff != "" {
-			t.Errorf("%s (-want +got):\n%s", flagName(s.key), diff)
+		if diff := cmp.Diff(expect, given[s.Key]); diff != "" {
+			t.Errorf("%s (-want +got):\n%s", config.FlagName(s.Key), diff)
 		}
 	}
 }
@@ -211,7 +212,7 @@ func TestFlagOfServeGivenEmptyStillBeatsTheVariable(t *testing.T) {
 	if _, err := parser.Parse([]string{"--admin-listen=", "--trusted-proxies="}); err != nil {
 		t.Fatal(err)
 	}
-	c, err := loadConfig("", flags.settings(), environ(map[string]string{"DOORWARD_ADMIN_LISTEN": "127.0.0.1:1", "DOORWARD_TRUSTED_PROXIES": "10.0.0.1"}))
+	c, err := config.Load("", flags.settings(), environ(map[string]string{"DOORWARD_ADMIN_LISTEN": "127.0.0.1:1", "DOORWARD_TRUSTED_PROXIES": "10.0.0.1"}))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -263,11 +264,11 @@ func testUserCommands(t *testing.T, c *cli) {
 	if ada["email"] != "ada@example.com" || ada["name"] != "Ada" || ada["admin"] != true || !strings.HasPrefix(ada["id"].(string), "user_") {
 		t.Errorf("created %v", ada)
 	}
-	c.fails(1, "there are users already", "", "setup-link")
+	c.fails(1, "users exist already", "", "setup-link")
 	c.fails(2, "email: There is an account", goodPassword, "user", "create", "--email", "ADA@example.com", "--password-stdin")
 	c.fails(2, "email: ", "short", "user", "create", "--email", "nobody", "--password-stdin")
 	c.fails(2, "password: ", "short", "user", "create", "--email", "nobody", "--password-stdin")
-	c.fails(2, "standard input holds no password", "", "user", "create", "--email", "b@example.com", "--password-stdin")
+	c.fails(2, "standard input does not contain a password", "", "user", "create", "--email", "b@example.com", "--password-stdin")
 
 	c.must(goodPassword, "user", "create", "--email", "bob@example.com", "--password-stdin")
 	list := c.array("user", "list")
@@ -403,7 +404,7 @@ func TestIntrospectCommandReadsStandardInput(t *testing.T) {
 			t.Errorf("%v answers %v", args, got)
 		}
 	}
-	c.fails(2, "standard input holds no token", "\n", "introspect", "-")
+	c.fails(2, "standard input does not contain a token", "\n", "introspect", "-")
 }
 
 // The first command on an empty database makes the master secret, and no later one another.
@@ -435,11 +436,11 @@ func TestCheckChangesNothing(t *testing.T) {
 func TestCheckReportsFaultsAndRisks(t *testing.T) {
 	c := newCLI(t)
 	c.must("", "migrate")
-	wantReport(t, c.object("", "check"), nil, []string{"issuer:", "secret:", "nobody can sign in yet"})
+	wantReport(t, c.object("", "check"), nil, []string{"issuer:", "secret:", "no accounts exist yet"})
 	if _, stderr, _ := c.run(goodPassword, "user", "create", "--email", "b@example.com", "--password-stdin"); !strings.Contains(stderr, "no administrator yet") {
 		t.Errorf("user create does not say that nobody administers:\n%s", stderr)
 	}
-	wantReport(t, c.object("", "check"), nil, []string{"issuer:", "secret:", "nobody who may sign in is an administrator"})
+	wantReport(t, c.object("", "check"), nil, []string{"issuer:", "secret:", "no enabled user is an administrator"})
 	if _, stderr, _ := c.run(goodPassword, "user", "create", "--email", "a@example.com", "--admin", "--password-stdin"); stderr != "" {
 		t.Errorf("user create --admin says:\n%s", stderr)
 	}
@@ -447,9 +448,9 @@ func TestCheckReportsFaultsAndRisks(t *testing.T) {
 	c.must("", "client", "create", "--name", "Device", "--public", "--first-party", "--redirect-uri", "com.example.app:/cb", "--scope", "read")
 	wantReport(t, c.object("", "check"), nil, []string{"issuer:", "secret:", "(Old): works without PKCE", "(Device): is first-party and public"})
 
-	config := "resources: [{id: http://localhost:8080, scopes: {read: {text: Read}}}]\nlisten: 0.0.0.0:8080\nadmin_listen: :8081\n" +
+	text := "resources: [{id: http://localhost:8080, scopes: {read: {text: Read}}}]\nlisten: 0.0.0.0:8080\nadmin_listen: :8081\n" +
 		"tokens: {access_lifetime: 2d, refresh_reuse_window: 2m}\nplans: {odd: {hour: 10, day: 5}}\n"
-	if err := os.WriteFile("c.yaml", []byte(config), 0o600); err != nil {
+	if err := os.WriteFile("c.yaml", []byte(text), 0o600); err != nil {
 		t.Fatal(err)
 	}
 	c.vars["DOORWARD_CONFIG"] = "c.yaml"
@@ -536,7 +537,7 @@ func TestExitCodes(t *testing.T) {
 		err  error
 		code int
 	}{
-		"done": {nil, 0}, "failed": {errors.New("x"), 1}, "used wrongly": {usageError{errors.New("x")}, 2}, "faults": {faults{{text: "x"}}, 1},
+		"done": {nil, 0}, "failed": {errors.New("x"), 1}, "used wrongly": {usageError{errors.New("x")}, 2}, "faults": {config.Faults{{}}, 1},
 	} {
 		if got := exitCode(tc.err, &bytes.Buffer{}); got != tc.code {
 			t.Errorf("%s exits %d, want %d", name, got, tc.code)

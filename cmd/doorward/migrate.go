@@ -12,7 +12,7 @@ import (
 
 type migrateCommand struct {
 	output
-	Action string `arg:"" optional:"" enum:"status," default:"" help:"status: show the migrations and change nothing."`
+	Action string `arg:"" optional:"" enum:"status," default:"" help:"status shows the migrations and changes nothing."`
 }
 
 // migrationJSON is one migration for scripts; appliedAt is absent while it is not applied.
@@ -29,10 +29,10 @@ func (m migrateCommand) Run(ctx context.Context, a *app) error {
 	if err != nil {
 		return err
 	}
-	if m.Action == "status" && c.missingDatabase() != "" {
+	if m.Action == "status" && c.MissingDatabase() != "" {
 		c.DatabaseURL = "sqlite::memory:" // where everything is pending, too
 	}
-	store, err := c.openStore(ctx, commandConns)
+	store, err := openStore(ctx, c, commandConns)
 	if err != nil {
 		return err
 	}

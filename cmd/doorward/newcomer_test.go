@@ -14,6 +14,7 @@ import (
 
 	"github.com/alecthomas/kong"
 
+	"doorward/oauth/input"
 	"doorward/test/rig"
 )
 
@@ -215,41 +216,12 @@ func TestV75_AdminListenerAnswersForItsOwnNames(t *testing.T) {
 	}
 }
 
-func TestV75_CheckReportsSecretsThatOthersCanRead(t *testing.T) {
-	dir := t.TempDir()
-	for text, want := range map[string]bool{
-		"secret: a master secret in the file, of 32 bytes\n":      true,
-		"secret:\n  - env:X\n  - a master secret in the file\n":   true,
-		"secret: env:DOORWARD_MASTER\n":                           false,
-		"database_url: postgres://a:b@h/d\n":                      true,
-		"database_url: postgres://a@h/d\n":                        false,
-		"resources: [{trusted_issuers: [{hs256_secret: abc}]}]\n": true,
-		"issuer: https://auth.example.com\n":                      false,
-	} {
-		file := filepath.Join(dir, "c.yaml")
-		for _, mode := range []os.FileMode{0o600, 0o640, 0o604} {
-			if err := os.WriteFile(file, []byte(text), 0o600); err != nil {
-				t.Fatal(err)
-			}
-			if err := os.Chmod(file, mode); err != nil {
-				t.Fatal(err)
-			}
-			r := &report{}
-			r.checkFiles(file, defaultConfig())
-			got := slices.ContainsFunc(r.Risks, func(risk string) bool { return strings.Contains(risk, "c.yaml: contains a secret") })
-			if got != (want && mode != 0o600) {
-				t.Errorf("mode %o, %q: %v", mode, text, r.Risks)
-			}
-		}
-	}
-}
-
 func TestV75_BareCommandPrintsHelp(t *testing.T) {
 	var out, errs strings.Builder
 	if err := run(t.Context(), nil, func(string) string { return "" }, strings.NewReader(""), &out, &errs); err != nil || !strings.Contains(out.String(), "sign-in-link") {
 		t.Errorf("error %v: %s%s", err, out.String(), errs.String())
 	}
-	if _, err := parseDuration("90"); err == nil || !strings.Contains(err.Error(), "90d") {
+	if _, err := input.ParseDuration("90"); err == nil || !strings.Contains(err.Error(), "90d") {
 		t.Errorf("90: %v", err)
 	}
 }

@@ -6,20 +6,18 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"io/fs"
 	"net/http"
 	"net/netip"
-	"net/url"
 	"os"
 	"path/filepath"
 	"strings"
 	"time"
 
+	"doorward/config"
 	"doorward/oauth"
 	"doorward/oauth/identity"
 	"doorward/oauth/limit"
 	"doorward/storage"
-	"doorward/web/gateway"
 )
 
 // commandConns is how many PostgreSQL connections a command takes of those that a running server may need.
@@ -27,7 +25,7 @@ const commandConns = 2
 
 // server is what the server and the administrative commands have in common: the functions that make every change.
 type server struct {
-	config   Config
+	config   config.Config
 	store    *storage.Store
 	secrets  *oauth.Secrets
 	oauth    *oauth.Server
@@ -36,7 +34,7 @@ type server struct {
 }
 
 // openStore connects to the configured database; its schema stays as it is.
-func (c Config) openStore(ctx context.Context, conns int) (*storage.Store, error) {
+func openStore(ctx context.Context, c config.Config, conns int) (*storage.Store, error) {
 	store, err := storage.Open(ctx, c.DatabaseURL, storage.Options{MigrateURL: c.DatabaseMigrateURL, MaxConns: conns})
 	if err != nil {
 		return nil, fmt.Errorf("open the database: %w", err)
@@ -44,34 +42,29 @@ func (c Config) openStore(ctx context.Context, conns int) (*storage.Store, error
 	return store, nil
 }
 
-// missingDatabase is the SQLite file that is not there yet; empty where it is, and on PostgreSQL. Whatever else is wrong
-// with a file, opening it will say.
-func (c Config) missingDatabase() string {
-	name, ok := strings.CutPrefix(c.DatabaseURL, "sqlite:")
-	if !ok {
-		return ""
-	}
-	if _, err := os.Stat(name); !errors.Is(err, fs.ErrNotExist) {
-		return ""
-	}
-	return name
-}
-
 // needDatabase keeps a command that was started in the wrong folder from making an empty database there.
-func (c Config) needDatabase() error {
-	name := c.missingDatabase()
+func needDatabase(c config.Config) error {
+	name := c.MissingDatabase()
 	if name == "" {
 		return nil
 	}
 	if absolute, err := filepath.Abs(name); err == nil {
 		name = absolute
 	}
-	return fmt.Errorf("there is no database at %s: if that is where it is to be, run: doorward migrate; else say where it is, with DOORWARD_DATABASE_URL or --config", name)
+	return fmt.Errorf(
+		"there is no database at %s: to create it there, run: doorward migrate; otherwise say where it is, with DOORWARD_DATABASE_URL or --config",
+		name,
+	)
 }
 
 // newServer wires what works on an open database with a current schema. It loads the master secret, makes one where
 // the database is empty, and refuses a database that belongs to another.
-func newServer(ctx context.Context, c Config, store *storage.Store, address func(*http.Request) netip.Addr) (*server, error) {
+func newServer(
+	ctx context.Context,
+	c config.Config,
+	store *storage.Store,
+	address func(*http.Request) netip.Addr,
+) (*server, error) {
 	secrets, err := claimSecret(ctx, c, store)
 	if err != nil {
 		return nil, err
@@ -86,11 +79,11 @@ func newServer(ctx context.Context, c Config, store *storage.Store, address func
 		Issuer:          c.Issuer,
 		Store:           store,
 		Secrets:         secrets,
-		Resources:       c.oauthResources(),
+		Resources:       c.Catalogue(),
 		RedirectSchemes: c.RedirectSchemes,
-		Lifetimes:       c.oauthLifetimes(),
-		Tokens:          oauth.TokenLimits{ClientRequests: c.Tokens.ClientRequests, ClientLive: c.Tokens.ClientLive, UnlimitedChanges: c.Tokens.ClientRequests == 0},
-		Plans:           c.limitPlans(),
+		Lifetimes:       c.Lifetimes,
+		Tokens:          c.TokenLimits,
+		Plans:           c.Plans,
 		OwnersSetPlans:  c.PlansBy == "owners",
 		Limiter:         limiter,
 		ClientAddress:   address,
@@ -107,12 +100,12 @@ func newServer(ctx context.Context, c Config, store *storage.Store, address func
 }
 
 // claimSecret binds the master secret and the database to each other.
-func claimSecret(ctx context.Context, c Config, store *storage.Store) (*oauth.Secrets, error) {
+func claimSecret(ctx context.Context, c config.Config, store *storage.Store) (*oauth.Secrets, error) {
 	empty, err := store.Empty(storage.System(ctx))
 	if err != nil {
 		return nil, fmt.Errorf("master secret: %w", err)
 	}
-	masters, err := loadSecret(c, empty)
+	masters, err := config.MasterSecrets(c, empty)
 	if err != nil {
 		return nil, err
 	}
@@ -132,10 +125,10 @@ func (a *app) open(ctx context.Context) (*server, error) {
 	if err != nil {
 		return nil, err
 	}
-	if err := c.needDatabase(); err != nil {
+	if err := needDatabase(c); err != nil {
 		return nil, err
 	}
-	store, err := c.openStore(ctx, commandConns)
+	store, err := openStore(ctx, c, commandConns)
 	if err != nil {
 		return nil, err
 	}
@@ -147,10 +140,10 @@ func (a *app) open(ctx context.Context) (*server, error) {
 	return server, nil
 }
 
-func (a *app) openServer(ctx context.Context, c Config, store *storage.Store) (*server, error) {
+func (a *app) openServer(ctx context.Context, c config.Config, store *storage.Store) (*server, error) {
 	switch err := store.Ping(ctx); {
 	case errors.Is(err, storage.ErrOldSchema):
-		return nil, errors.New("the database lacks the newest schema; run: doorward migrate")
+		return nil, errors.New("the database does not have the latest schema; run: doorward migrate")
 	case err != nil:
 		return nil, fmt.Errorf("database: %w", err)
 	}
@@ -158,74 +151,8 @@ func (a *app) openServer(ctx context.Context, c Config, store *storage.Store) (*
 	return newServer(ctx, c, store, nobody)
 }
 
-// oauthResources is what the protocol needs of the resources.
-func (c Config) oauthResources() []oauth.Resource {
-	resources := make([]oauth.Resource, len(c.Resources))
-	for i, r := range c.Resources {
-		scopes := make([]oauth.Scope, len(r.Scopes))
-		for j, s := range r.Scopes {
-			scopes[j] = oauth.Scope{Name: s.Name, Text: s.Text, Implies: s.Implies, UserOnly: s.UserOnly, Dangerous: s.Dangerous}
-		}
-		resources[i] = oauth.Resource{
-			ID: r.ID, Name: r.Name, Scopes: scopes, Objects: r.Objects, CORS: r.CORS, UserPlan: r.UserPlan, ClientPlan: r.ClientPlan, AnonymousPlan: r.AnonymousPlan, WorkspaceHeader: r.WorkspaceHeader,
-			JWT: r.Tokens == "jwt", TrustedIssuers: oauthTrustedIssuers(r.TrustedIssuers),
-			Keys: oauth.KeyRules{
-				Prefix: r.Keys.Prefix, Environments: r.Keys.Kinds, DefaultPlan: r.Keys.DefaultPlan, TestPlan: r.Keys.TestPlan, MaxLifetime: r.Keys.MaxLifetime, NewText: r.Keys.NewText,
-			},
-		}
-	}
-	return resources
-}
-
-func oauthTrustedIssuers(list []TrustedIssuer) []oauth.TrustedIssuer {
-	issuers := make([]oauth.TrustedIssuer, len(list))
-	for i, t := range list {
-		issuers[i] = oauth.TrustedIssuer{
-			Issuer: t.Issuer, Audiences: t.Audiences, ClientIDs: t.ClientIDs, HS256Secret: []byte(t.HS256Secret), JWKSURL: t.JWKSURL, Algorithms: t.Algorithms, Scopes: t.Scopes, Plan: t.Plan,
-		}
-	}
-	return issuers
-}
-
-// apis are the resources as the gateway serves them.
-func (c Config) apis() []gateway.API {
-	apis := make([]gateway.API, len(c.Resources))
-	for i, r := range c.Resources {
-		a := gateway.API{
-			ID: r.ID, Hosts: r.Hosts, Builtin: r.Builtin, CORS: r.CORS,
-			Shape:     gateway.Shape{Name: r.Errors, Texts: gateway.Texts(r.ErrorTexts), ExpiredStatus: int(r.ExpiredStatus)},
-			Rules:     make([]gateway.Rule, len(r.Routes)),
-			Loose:     r.Paths == pathsLoose,
-			Anonymous: gateway.Concurrency{Total: int(r.Anonymous.Total), PerAddress: int(r.Anonymous.PerAddress)},
-		}
-		if r.Upstream != "" {
-			a.Upstream, _ = url.Parse(r.Upstream) // checkUpstream has done it
-		}
-		for j, route := range r.Routes {
-			a.Rules[j] = gateway.Rule(route)
-		}
-		apis[i] = a
-	}
-	return apis
-}
-
-func (c Config) limitPlans() map[string]limit.Plan {
-	plans := make(map[string]limit.Plan, len(c.Plans))
-	for name, p := range c.Plans {
-		plans[name] = limit.Plan{Hour: p.Hour, Day: p.Day, Burst: p.Burst}
-	}
-	return plans
-}
-
-func (c Config) oauthLifetimes() oauth.Lifetimes {
-	return oauth.Lifetimes{
-		Access:             c.Tokens.Access,
-		Refresh:            c.Tokens.Refresh,
-		RefreshAbsolute:    c.Tokens.RefreshAbsolute,
-		RefreshReuseWindow: c.Tokens.RefreshReuseWindow,
-		Code:               c.Tokens.Code,
-	}
-}
+// maxInput bounds a line of standard input, in bytes.
+const maxInput = 64 << 10
 
 // terminal reports whether standard input is a terminal, at which somebody can answer.
 func (a *app) terminal() bool {
@@ -239,7 +166,7 @@ func (a *app) terminal() bool {
 
 // readWords reads a line of words from standard input, which may be empty.
 func (a *app) readWords() ([]string, error) {
-	line, err := bufio.NewReader(io.LimitReader(a.stdin, maxValueBytes)).ReadString('\n')
+	line, err := bufio.NewReader(io.LimitReader(a.stdin, maxInput)).ReadString('\n')
 	if err != nil && !errors.Is(err, io.EOF) {
 		return nil, fmt.Errorf("read standard input: %w", err)
 	}
@@ -251,13 +178,13 @@ func (a *app) readLine(what string) (string, error) {
 	if a.terminal() {
 		_, _ = fmt.Fprintf(a.stderr, "Type the %s, which is shown, and press Enter: ", what)
 	}
-	line, err := bufio.NewReader(io.LimitReader(a.stdin, maxValueBytes)).ReadString('\n')
+	line, err := bufio.NewReader(io.LimitReader(a.stdin, maxInput)).ReadString('\n')
 	if err != nil && !errors.Is(err, io.EOF) {
 		return "", fmt.Errorf("read the %s from standard input: %w", what, err)
 	}
 	line = strings.TrimRight(line, "\r\n")
 	if line == "" {
-		return "", usageError{fmt.Errorf("standard input holds no %s; write it there as one line", what)}
+		return "", usageError{fmt.Errorf("standard input does not contain a %s; write it there on one line", what)}
 	}
 	return line, nil
 }

@@ -9,7 +9,8 @@ import (
 	"path/filepath"
 	"strings"
 
-	"go.yaml.in/yaml/v3"
+	"doorward/config"
+	"doorward/web/gateway/route/openapi"
 )
 
 type routesCommand struct {
@@ -19,7 +20,7 @@ type routesCommand struct {
 type routesFromOpenAPI struct {
 	output
 	File        string `arg:"" help:"The document, OpenAPI 3.0 or 3.1 or Swagger 2.0 in JSON or YAML; - reads it from standard input. References lead to files in its folder and below."`
-	PlainScopes bool   `name:"plain-scopes" help:"Write scopes such as users:delete without the colon, so that no other scope includes them."`
+	PlainScopes bool   `name:"plain-scopes" help:"Write scopes such as users:delete without the colon, so that no other scope implies them."`
 }
 
 // Run prints what goes under routes of a resource: YAML to be copied, with what was decided in comments, or a JSON array,
@@ -35,26 +36,35 @@ func (c routesFromOpenAPI) Run(_ context.Context, a *app) error {
 	} else if folder == "" {
 		folder = "."
 	}
-	routes, notes, refused, err := importRoutes(name, folder, file, data, importOptions{plainScopes: c.PlainScopes})
+	result, err := openapi.Import(
+		openapi.Source{Name: name, Folder: folder, File: file, Data: data},
+		openapi.Options{PlainScopes: c.PlainScopes},
+	)
 	if err != nil {
 		return err
 	}
-	text, err := routesYAML(routes, notes)
+	text, err := openapi.YAML(result.Routes, result.Notes)
 	switch {
 	case err != nil:
 		return err
-	case len(text) > maxConfigBytes:
-		return fmt.Errorf("%s: makes %d routes, more than the %d bytes of a configuration hold; split the API into several resources, or write general routes, such as /v1/**", name, len(routes), maxConfigBytes)
+	case len(text) > config.MaxBytes:
+		return fmt.Errorf(
+			"%s: makes %d routes, more than the %d bytes of a configuration hold; split the API into several resources, "+
+				"or write general routes, such as /v1/**",
+			name,
+			len(result.Routes),
+			config.MaxBytes,
+		)
 	}
 	if c.JSON {
-		for _, note := range notes {
+		for _, note := range result.Notes {
 			_, _ = fmt.Fprintln(a.stderr, note)
 		}
-	} else if refused > 0 {
-		_, _ = fmt.Fprintf(a.stderr, "%s: %s could not be read and is refused by a route; the comments say why\n", printable(name), elements(refused))
+	} else if result.Warning != "" {
+		_, _ = fmt.Fprintln(a.stderr, result.Warning)
 	}
-	rows := make([]routeJSON, len(routes))
-	for i, r := range routes {
+	rows := make([]routeJSON, len(result.Routes))
+	for i, r := range result.Routes {
 		rows[i] = routeJSON{Methods: r.Methods, Path: r.Path, Scopes: r.Scopes, Public: r.Public, Refuse: r.Refuse}
 	}
 	return c.print(a, rows, func(w io.Writer) { _, _ = w.Write(text) })
@@ -85,7 +95,7 @@ func (r routeJSON) MarshalJSON() ([]byte, error) {
 	return json.Marshal(row)
 }
 
-// readDocument reads a file of at most maxOpenAPIBytes, or standard input.
+// readDocument reads a file of at most openapi.MaxBytes, or standard input.
 func (a *app) readDocument(file string) (name string, data []byte, err error) {
 	name, source := file, a.stdin
 	if file == "-" {
@@ -98,54 +108,18 @@ func (a *app) readDocument(file string) (name string, data []byte, err error) {
 		defer f.Close() //nolint:errcheck // only read
 		source = f
 	}
-	data, err = io.ReadAll(io.LimitReader(source, maxOpenAPIBytes+1))
+	data, err = io.ReadAll(io.LimitReader(source, openapi.MaxBytes+1))
 	switch {
 	case err != nil:
 		return name, nil, fmt.Errorf("read the OpenAPI document: %w", err)
-	case len(data) > maxOpenAPIBytes:
-		return name, nil, fmt.Errorf("%s: is larger than %d MiB; leave out schemas and examples, which routes do not need", name, maxOpenAPIBytes>>20)
+	case len(data) > openapi.MaxBytes:
+		return name, nil, fmt.Errorf(
+			"%s: is larger than %d MiB; leave out schemas and examples, which routes do not need",
+			name,
+			openapi.MaxBytes>>20,
+		)
 	case strings.TrimSpace(string(data)) == "":
 		return name, nil, fmt.Errorf("%s: is empty; name the OpenAPI document of your API", name)
 	}
 	return name, data, nil
-}
-
-// routesYAML writes routes as they stand in a configuration, one on a line.
-func routesYAML(routes []Route, notes []string) ([]byte, error) {
-	var out strings.Builder
-	for _, note := range notes {
-		out.WriteString("# " + note + "\n")
-	}
-	out.WriteString("routes:\n")
-	for _, r := range routes {
-		line := &yaml.Node{Kind: yaml.MappingNode, Style: yaml.FlowStyle}
-		line.Content = append(line.Content, plain("methods"), flow(r.Methods), plain("path"), plain(r.Path))
-		yes := &yaml.Node{Kind: yaml.ScalarNode, Tag: "!!bool", Value: "true"}
-		switch {
-		case r.Public:
-			line.Content = append(line.Content, plain("public"), yes)
-		case r.Refuse:
-			line.Content = append(line.Content, plain("refuse"), yes)
-		default:
-			line.Content = append(line.Content, plain("scopes"), flow(r.Scopes))
-		}
-		text, err := yaml.Marshal(line)
-		if err != nil {
-			return nil, fmt.Errorf("write the route %s: %w", r.Path, err)
-		}
-		out.WriteString("  - " + strings.TrimSuffix(string(text), "\n") + "\n")
-	}
-	return []byte(out.String()), nil
-}
-
-func plain(text string) *yaml.Node {
-	return &yaml.Node{Kind: yaml.ScalarNode, Tag: "!!str", Value: text}
-}
-
-func flow(texts []string) *yaml.Node {
-	list := &yaml.Node{Kind: yaml.SequenceNode, Style: yaml.FlowStyle}
-	for _, text := range texts {
-		list.Content = append(list.Content, plain(text))
-	}
-	return list
 }

@@ -8,50 +8,18 @@ import (
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
+
+	"doorward/web/gateway/route/openapi"
 )
 
-const petsYAML = `openapi: 3.0.3
-info: {title: Pets, version: "1"}
-servers:
-  - url: https://{region}.example.com/v1/
-    variables: {region: {default: eu, enum: [eu, us]}}
-  - url: https://example.com/v2
-security:
-  - oauth: [read]
-components:
-  securitySchemes:
-    oauth: {type: oauth2, flows: {}}
-    alias: {$ref: '#/components/securitySchemes/key'}
-    key: {type: http, scheme: bearer}
-    old: {type: apiKey, in: query, name: key}
-  parameters: {}
-paths:
-  /pets/{id}:
-    summary: One pet
-    get: {responses: {}}
-    head: {security: [], responses: {}}
-    delete: {security: [{oauth: ["pets:delete"]}]}
-    put: {security: [{key: []}, {oauth: [write, read]}]}
-    patch: {security: [{alias: [], oauth: [read, write]}]}
-  /pets/mine:
-    get: {responses: {}}
-    post: {security: [{key: []}]}
-    trace: {}
-  /pets/{id}/photo.{kind}: {get: {security: [{}, {oauth: [read]}]}}
-  /pets/{name}:
-    get: {security: [{oauth: [write]}]}
-  /other host/caf%C3%A9:
-    servers: [{url: /}]
-    head: {security: []}
-    options: {servers: [{url: 'https://files.example.com/up?x#y'}], security: [{old: []}]}
-  /health:
-    get: {security: []}
-  x-more: {}
-`
-
 func TestRoutesComeFromOpenAPI(t *testing.T) {
+	data, err := os.ReadFile("../../web/gateway/route/openapi/testdata/pets.yaml")
+	if err != nil {
+		t.Fatal(err)
+	}
+	pets := string(data)
 	c := newCLI(t)
-	got := c.must(petsYAML, "routes", "from-openapi", "-")
+	got := c.must(pets, "routes", "from-openapi", "-")
 	want := `# From standard input. Put it under a resource; the first route that matches decides, none is 403.
 # The resource's scopes must hold: pets:delete, read, write.
 # Each templated segment is *, any one: no document says which of them are the resource's objects. Write {object} where they are.
@@ -85,7 +53,7 @@ routes:
 	}
 
 	// The same as JSON, without the comments, from a file.
-	writeFile(t, "pets.yaml", petsYAML)
+	writeFile(t, "pets.yaml", pets)
 	stdout, stderr, code := c.run("", "routes", "from-openapi", "pets.yaml", "--json")
 	var rows []map[string]any
 	if err := json.Unmarshal([]byte(stdout), &rows); err != nil || code != 0 || len(rows) != 13 || !strings.HasPrefix(stderr, "From pets.yaml. ") {
@@ -163,11 +131,11 @@ func TestDocumentsThatGiveNoRoutesSayWhatToDo(t *testing.T) {
 		"path unreachable": {head + "paths: {/a%zz: {get: {}}}", `Left out: GET /a%zz: no request for it reaches a route`},
 		"servers":          {head + "servers: [{url: []}]\npaths: {/a: {get: {}}}", `url is a list; text belongs there`},
 		"server no url":    {head + "servers: [{}]\npaths: {/a: {get: {}}}", `a server has no url`},
-		"too many values":  {"a: [" + strings.Repeat(",", maxOpenAPIValues) + "]", "holds more than 4000000 values"},
-		"too many in JSON": {`{"a": [0` + strings.Repeat(",0", maxOpenAPIValues) + "]}", "holds more than 4000000 values"},
-		"too large":        {strings.Repeat(" ", maxOpenAPIBytes) + "a", "is larger than 32 MiB"},
-		"too many":         {head + "paths:\n" + manyPaths(maxOperations+1), "has more than 10000 operations"},
-		"too much":         {head + "paths:\n" + strings.ReplaceAll(manyPaths(maxOperations), "/p", "/"+strings.Repeat("long", 30)), "more than the 1048576 bytes of a configuration hold"},
+		"too many values":  {"a: [" + strings.Repeat(",", 4_000_000) + "]", "holds more than 4000000 values"},
+		"too many in JSON": {`{"a": [0` + strings.Repeat(",0", 4_000_000) + "]}", "holds more than 4000000 values"},
+		"too large":        {strings.Repeat(" ", openapi.MaxBytes) + "a", "is larger than 32 MiB"},
+		"too many":         {head + "paths:\n" + manyPaths(10_000+1), "has more than 10000 operations"},
+		"too much":         {head + "paths:\n" + strings.ReplaceAll(manyPaths(10_000), "/p", "/"+strings.Repeat("long", 30)), "more than the 1048576 bytes of a configuration hold"},
 	} {
 		t.Run(name, func(t *testing.T) { newCLI(t).fails(1, tc.want, tc.document, "routes", "from-openapi", "-") })
 	}

@@ -11,6 +11,7 @@ import (
 
 	"github.com/prometheus/client_golang/prometheus"
 
+	"doorward/config"
 	"doorward/storage"
 	"doorward/web"
 	"doorward/web/gateway"
@@ -22,10 +23,10 @@ type serveCommand struct {
 	Listen             []string `sep:"none" help:"Address to listen on; repeat for several. Default: 127.0.0.1:8080" placeholder:"HOST:PORT"`
 	AdminListen        *string  `help:"Address of metrics and pprof; empty for none. Default: 127.0.0.1:8081" placeholder:"HOST:PORT"`
 	DatabaseURL        *string  `name:"database-url" help:"sqlite:PATH or postgres://... Default: sqlite:data/doorward.db" placeholder:"URL"`
-	DatabaseMigrateURL *string  `name:"database-migrate-url" help:"PostgreSQL login that may change the schema, when that of --database-url may not." placeholder:"URL"`
-	TrustedProxies     []string `sep:"none" help:"Proxy whose X-Forwarded-* headers count; repeat for several." placeholder:"CIDR"`
-	RedirectSchemes    []string `sep:"none" help:"Scheme without a dot that redirect URIs of apps may have, such as cursor; repeat for several." placeholder:"SCHEME"`
-	SignUp             *string  `help:"Who may make an account: closed." placeholder:"closed"`
+	DatabaseMigrateURL *string  `name:"database-migrate-url" help:"PostgreSQL login that can change the schema, if that of --database-url cannot." placeholder:"URL"`
+	TrustedProxies     []string `sep:"none" help:"Proxy whose X-Forwarded-* headers are trusted; repeat for several." placeholder:"CIDR"`
+	RedirectSchemes    []string `sep:"none" help:"Allowed scheme of redirect URIs that has no dot, such as cursor; repeat for several." placeholder:"SCHEME"`
+	SignUp             *string  `help:"Who can create an account: closed." placeholder:"closed"`
 	PlansBy            *string  `help:"Who sets the plan of a workspace: administrators or owners. Default: administrators" placeholder:"WHO"`
 	AuditRetention     *string  `help:"How long audit events are kept. Default: 400d" placeholder:"DURATION"`
 	UsageRetention     *string  `help:"How long usage is kept. Default: 400d" placeholder:"DURATION"`
@@ -68,7 +69,7 @@ func (s serveCommand) Run(ctx context.Context, a *app) error {
 		link, err := server.setupLink(ctx)
 		if err == nil && link != "" {
 			// Not in the log: whoever has the link becomes the administrator.
-			_, _ = fmt.Fprintf(a.stdout, "Nobody can sign in yet. Make the first administrator at\n%s\n", link)
+			_, _ = fmt.Fprintf(a.stdout, "No accounts exist yet. Create the first administrator at\n%s\n", link)
 		}
 		return err
 	})
@@ -76,8 +77,13 @@ func (s serveCommand) Run(ctx context.Context, a *app) error {
 
 // serve runs a server: it brings the schema up to date, wires, opens the sockets, calls ready with the addresses that
 // it listens on, and answers until ctx is done and what was running has finished.
-func serve(ctx context.Context, c Config, log *slog.Logger, ready func(s *server, addresses []string) error) (err error) {
-	store, err := c.openStore(ctx, 0)
+func serve(
+	ctx context.Context,
+	c config.Config,
+	log *slog.Logger,
+	ready func(s *server, addresses []string) error,
+) (err error) {
+	store, err := openStore(ctx, c, 0)
 	if err != nil {
 		return err
 	}
@@ -111,7 +117,7 @@ func serve(ctx context.Context, c Config, log *slog.Logger, ready func(s *server
 		OAuth:          server.oauth,
 		Identity:       server.identity,
 		Secrets:        server.secrets,
-		APIs:           c.apis(),
+		APIs:           c.APIs(),
 		TrustedProxies: proxies,
 		Log:            log,
 		Metrics:        metrics,
@@ -128,21 +134,39 @@ func serve(ctx context.Context, c Config, log *slog.Logger, ready func(s *server
 		return err
 	}
 
-	var chores sync.WaitGroup
+	var jobs sync.WaitGroup
 	working, stop := context.WithCancel(ctx)
-	defer chores.Wait()
+	defer jobs.Wait()
 	defer stop()
-	chores.Go(func() { every(working, touchInterval, log, "write last uses and counts", server.writeBuffers) })
-	chores.Go(func() { every(working, purgeInterval, log, "delete what has expired", server.purge) })
+	jobs.Go(func() { runEvery(working, touchInterval, log, "write last uses and counts", server.writeBuffers) })
+	jobs.Go(func() { runEvery(working, purgeInterval, log, "delete what has expired", server.purge) })
 
-	chores.Go(func() {
-		every(working, gateway.RecheckInterval, log, "judge requests again that last", func(ctx context.Context) error {
-			pages.Recheck(ctx)
-			return nil
-		})
+	jobs.Go(func() {
+		runEvery(
+			working,
+			gateway.RecheckInterval,
+			log,
+			"decide again about long requests",
+			func(ctx context.Context) error {
+				pages.Recheck(ctx)
+				return nil
+			},
+		)
 	})
 
-	log.Info("ready", "version", version(), "issuer", c.Issuer, "listen", sockets.addresses(), "admin_listen", c.AdminListen, "database", store.Engine())
+	log.Info(
+		"ready",
+		"version",
+		version(),
+		"issuer",
+		c.Issuer,
+		"listen",
+		sockets.addresses(),
+		"admin_listen",
+		c.AdminListen,
+		"database",
+		store.Engine(),
+	)
 	err = sockets.serve(ctx, log, pages, namedHosts(c.AdminListen, adminHandler(metrics)), drainTimeout)
 	log.Info("stopped")
 	return err
@@ -176,8 +200,14 @@ func (s *server) purge(ctx context.Context) error {
 	return errors.Join(err, errHistory, s.oauth.KeepSigningKeys(ctx))
 }
 
-// every does a chore at intervals until ctx is done. One that fails is logged and waits for its next turn.
-func every(ctx context.Context, interval time.Duration, log *slog.Logger, what string, chore func(context.Context) error) {
+// runEvery runs a background job at intervals until ctx is done. A job that fails is logged and waits for its next turn.
+func runEvery(
+	ctx context.Context,
+	interval time.Duration,
+	log *slog.Logger,
+	what string,
+	job func(context.Context) error,
+) {
 	ticker := time.NewTicker(interval)
 	defer ticker.Stop()
 	for {
@@ -186,8 +216,8 @@ func every(ctx context.Context, interval time.Duration, log *slog.Logger, what s
 			return
 		case <-ticker.C:
 		}
-		if err := chore(storage.System(ctx)); err != nil && ctx.Err() == nil {
-			log.Warn("chore failed", "chore", what, "error", err)
+		if err := job(storage.System(ctx)); err != nil && ctx.Err() == nil {
+			log.Warn("background job failed", "chore", what, "error", err)
 		}
 	}
 }

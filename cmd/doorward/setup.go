@@ -18,7 +18,9 @@ func (c setupLinkCommand) Run(ctx context.Context, a *app) error {
 			return err
 		}
 		if link == "" {
-			return errors.New("there are users already; make one of them an administrator with: doorward user update ADDRESS --admin; let one in who has lost their password with: doorward user sign-in-link ADDRESS")
+			return errors.New(
+				"users exist already; make one an administrator with: doorward user update ADDRESS --admin; let a user who lost their password in with: doorward user sign-in-link ADDRESS",
+			)
 		}
 		return c.print(a, map[string]string{"url": link}, func(w io.Writer) { _, _ = fmt.Fprintln(w, link) })
 	})

@@ -12,8 +12,8 @@ import (
 )
 
 type signingKeyCommand struct {
-	List   signingKeyList   `cmd:"" help:"List the keys that JWT access tokens are signed with, and those that were."`
-	Rotate signingKeyRotate `cmd:"" help:"Let the next key sign. The present one stays published until the last token under it has ended."`
+	List   signingKeyList   `cmd:"" help:"List the current and former signing keys."`
+	Rotate signingKeyRotate `cmd:"" help:"Sign with the next key. The current key stays published until its last token has expired."`
 }
 
 // signingKeyJSON is a signing key for machines. It holds no key.
@@ -29,8 +29,13 @@ type signingKeyJSON struct {
 
 func newSigningKeyJSON(k *storage.SigningKey) signingKeyJSON {
 	return signingKeyJSON{
-		KeyID: k.ID, Algorithm: oauth.SigningAlgorithm, State: k.State, CreatedAt: seconds(k.CreatedAt), ActivatedAt: secondsOrNever(k.ActivatedAt),
-		RetiredAt: secondsOrNever(k.RetiredAt), ExpiresAt: secondsOrNever(k.ExpiresAt),
+		KeyID:       k.ID,
+		Algorithm:   oauth.SigningAlgorithm,
+		State:       k.State,
+		CreatedAt:   seconds(k.CreatedAt),
+		ActivatedAt: secondsOrNever(k.ActivatedAt),
+		RetiredAt:   secondsOrNever(k.RetiredAt),
+		ExpiresAt:   secondsOrNever(k.ExpiresAt),
 	}
 }
 
@@ -51,7 +56,15 @@ func (c signingKeyList) Run(ctx context.Context, a *app) error {
 			table := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
 			_, _ = fmt.Fprintln(table, "KID\tSTATE\tMADE\tSIGNS SINCE\tSIGNED UNTIL")
 			for _, row := range rows {
-				_, _ = fmt.Fprintf(table, "%s\t%s\t%s\t%s\t%s\n", row.KeyID, row.State, row.CreatedAt.Format(time.DateOnly), momentOf(row.ActivatedAt), momentOf(row.RetiredAt))
+				_, _ = fmt.Fprintf(
+					table,
+					"%s\t%s\t%s\t%s\t%s\n",
+					row.KeyID,
+					row.State,
+					row.CreatedAt.Format(time.DateOnly),
+					momentOf(row.ActivatedAt),
+					momentOf(row.RetiredAt),
+				)
 			}
 			_ = table.Flush()
 		})
@@ -68,7 +81,7 @@ func momentOf(t *time.Time) string {
 
 type signingKeyRotate struct {
 	output
-	Compromised bool `help:"The present key may be in other hands: drop it, and with it every token under it, at once."`
+	Compromised bool `help:"The current key may be compromised: revoke it and every token signed with it, immediately."`
 }
 
 // Run lets the next key sign.
@@ -83,7 +96,7 @@ func (c signingKeyRotate) Run(ctx context.Context, a *app) error {
 }
 
 type secretCommand struct {
-	Reseal secretReseal `cmd:"" help:"Seal anew, under the first master secret, what lies in the database sealed under another one."`
+	Reseal secretReseal `cmd:"" help:"Encrypt everything that the database keeps under an older master secret with the first one."`
 }
 
 type secretReseal struct{ output }
@@ -100,7 +113,12 @@ func (c secretReseal) Run(ctx context.Context, a *app) error {
 			Answers     int `json:"answers"` // kept for an Idempotency-Key
 		}{done.SigningKeys, done.Answers}
 		return c.print(a, row, func(w io.Writer) {
-			_, _ = fmt.Fprintf(w, "Sealed under the first secret now: %d signing keys, %d kept answers. All else was already.\n", row.SigningKeys, row.Answers)
+			_, _ = fmt.Fprintf(
+				w,
+				"Encrypted with the first secret: %d signing keys, %d stored responses. Everything else already was.\n",
+				row.SigningKeys,
+				row.Answers,
+			)
 		})
 	})
 }

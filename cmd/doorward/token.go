@@ -9,19 +9,19 @@ import (
 )
 
 type tokenCommand struct {
-	Create tokenCreate `cmd:"" help:"Make a personal access token, which acts as its user."`
+	Create tokenCreate `cmd:"" help:"Create a personal access token, which acts as its user."`
 	List   tokenList   `cmd:"" help:"List a user's personal access tokens."`
-	Revoke tokenRevoke `cmd:"" help:"End a personal access token at once and for good."`
+	Revoke tokenRevoke `cmd:"" help:"Revoke a personal access token immediately and permanently."`
 }
 
 type tokenCreate struct {
 	output
-	User     string        `required:"" help:"The address of whom it acts as." placeholder:"ADDRESS"`
-	Name     string        `required:"" help:"What the token is for." placeholder:"NAME"`
-	Scope    string        `required:"" help:"What the token may do, separated by spaces." placeholder:"\"A B\""`
-	Resource string        `help:"The API it is for. Left out: the first configured." placeholder:"ID"`
-	Role     string        `help:"The most that it is to be in a workspace: viewer, member, admin or owner. Left out: what its user is." placeholder:"ROLE"`
-	Expires  *durationFlag `help:"When the token ends, from now on. Left out: never." placeholder:"DURATION"`
+	User     string        `required:"" help:"Email address of the user." placeholder:"ADDRESS"`
+	Name     string        `required:"" help:"The token's name." placeholder:"NAME"`
+	Scope    string        `required:"" help:"Scopes, separated by spaces." placeholder:"\"A B\""`
+	Resource string        `help:"API (resource) of the credential. Default: the first in the configuration." placeholder:"ID"`
+	Role     string        `help:"Highest role in a workspace: viewer, member, admin or owner. Default: the user's role." placeholder:"ROLE"`
+	Expires  *durationFlag `help:"When the token expires, from now. Default: never." placeholder:"DURATION"`
 }
 
 // Run makes a personal access token and shows its text, this once.
@@ -34,7 +34,11 @@ func (c tokenCreate) Run(ctx context.Context, a *app) error {
 		by := oauth.Command("")
 		by.UserID = user.ID
 		k, text, err := s.oauth.CreatePersonalToken(ctx, by, oauth.KeySpec{
-			Name: c.Name, Resource: c.Resource, Scopes: strings.Fields(c.Scope), Role: c.Role, ExpiresAt: c.Expires.from(s.store.Now()),
+			Name:      c.Name,
+			Resource:  c.Resource,
+			Scopes:    strings.Fields(c.Scope),
+			Role:      c.Role,
+			ExpiresAt: c.Expires.from(s.store.Now()),
 		})
 		if err != nil {
 			return invalid(tooMany(user.Email, "personal access tokens", err))
@@ -47,7 +51,7 @@ func (c tokenCreate) Run(ctx context.Context, a *app) error {
 
 type tokenList struct {
 	output
-	User string `required:"" help:"The address of whose tokens." placeholder:"ADDRESS"`
+	User string `required:"" help:"Email address of the user." placeholder:"ADDRESS"`
 }
 
 // Run lists a user's personal access tokens, those that are revoked or have ended among them.
@@ -73,7 +77,13 @@ type tokenRevoke struct {
 // Run revokes a personal access token.
 func (c tokenRevoke) Run(ctx context.Context, a *app) error {
 	return a.administer(ctx, func(ctx context.Context, s *server) error {
-		k, err := s.keyOfKind(ctx, storage.KindPersonalAccessToken, c.ID, "personal access token", "doorward token list --user ADDRESS shows a user's")
+		k, err := s.keyOfKind(
+			ctx,
+			storage.KindPersonalAccessToken,
+			c.ID,
+			"personal access token",
+			"doorward token list --user ADDRESS shows a user's",
+		)
 		if err != nil {
 			return err
 		}

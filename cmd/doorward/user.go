@@ -13,27 +13,28 @@ import (
 
 	"doorward/oauth"
 	"doorward/oauth/identity"
+	"doorward/oauth/input"
 	"doorward/storage"
 )
 
 type userCommand struct {
-	Create   userCreate   `cmd:"" help:"Make an account for a person, with a personal workspace."`
-	List     userList     `cmd:"" help:"List all people."`
-	Update   userUpdate   `cmd:"" help:"Change a person's address or name, or make them an administrator; what is not given stays."`
-	SignOut  userSignOut  `cmd:"" name:"sign-out" help:"End a person's sessions, and with --apps and --tokens what else acts for them."`
-	Disable  userDisable  `cmd:"" help:"Keep a person, everything that acts for them and the workspaces that they alone own from working."`
-	Enable   userEnable   `cmd:"" help:"Let a disabled person in again, and their workspaces work again."`
-	Delete   userDelete   `cmd:"" help:"Delete a person and everything that is theirs."`
-	Password userPassword `cmd:"" help:"Set a person's password, which ends their sessions and the access of apps."`
+	Create   userCreate   `cmd:"" help:"Create a user with a personal workspace."`
+	List     userList     `cmd:"" help:"List all users."`
+	Update   userUpdate   `cmd:"" help:"Update a user. Settings that you leave out stay unchanged."`
+	SignOut  userSignOut  `cmd:"" name:"sign-out" help:"Sign a user out everywhere; --apps and --tokens also revoke what acts for them."`
+	Disable  userDisable  `cmd:"" help:"Disable a user, every app acting for them, and the workspaces that only they own."`
+	Enable   userEnable   `cmd:"" help:"Enable a disabled user and their workspaces."`
+	Delete   userDelete   `cmd:"" help:"Delete a user and everything they own."`
+	Password userPassword `cmd:"" help:"Set a user's password, and revoke their sessions and the access of apps."`
 
-	SignInLink userSignInLink `cmd:"" help:"Print a link with which a person signs in once, within 15 minutes, without a password."`
+	SignInLink userSignInLink `cmd:"" help:"Print a link with which a user can sign in once, within 15 minutes, without a password."`
 }
 
 type userCreate struct {
 	output
-	Email         string `required:"" help:"The address they sign in with." placeholder:"ADDRESS"`
-	Name          string `help:"What others know them by." placeholder:"NAME"`
-	Admin         bool   `help:"Make them an administrator of this server."`
+	Email         string `required:"" help:"Email address with which the user signs in." placeholder:"ADDRESS"`
+	Name          string `help:"The user's name." placeholder:"NAME"`
+	Admin         bool   `help:"Make the user an administrator of this server."`
 	PasswordStdin bool   `required:"" help:"Read the password, one line, from standard input."`
 }
 
@@ -44,7 +45,10 @@ func (c userCreate) Run(ctx context.Context, a *app) error {
 		return err
 	}
 	return a.administer(ctx, func(ctx context.Context, s *server) error {
-		user, err := s.identity.CreateUser(ctx, identity.NewUser{Email: c.Email, Name: c.Name, Password: password, Admin: c.Admin})
+		user, err := s.identity.CreateUser(
+			ctx,
+			identity.NewUser{Email: c.Email, Name: c.Name, Password: password, Admin: c.Admin},
+		)
 		if err != nil {
 			return invalidPerson(err)
 		}
@@ -53,7 +57,10 @@ func (c userCreate) Run(ctx context.Context, a *app) error {
 		}
 		if n, err := s.store.CountAdministrators(ctx); err == nil && n == 0 {
 			// The link of setup-link is for an empty server and is gone with the first user.
-			_, _ = fmt.Fprintln(a.stderr, "This server has no administrator yet; make one with: doorward user update ADDRESS --admin")
+			_, _ = fmt.Fprintln(
+				a.stderr,
+				"This server has no administrator yet; create one with: doorward user update ADDRESS --admin",
+			)
 		}
 		return nil
 	})
@@ -91,11 +98,11 @@ func (c userList) Run(ctx context.Context, a *app) error {
 
 type userUpdate struct {
 	output
-	Address              string  `arg:"" name:"email" help:"The person's address."`
-	Email                *string `name:"email" help:"Another address to sign in with; their sessions end." placeholder:"ADDRESS"`
-	Name                 *string `help:"What others know them by; empty for nothing." placeholder:"NAME"`
-	Admin                *bool   `negatable:"" help:"Make them an administrator of this server; --no-admin takes that away."`
-	LeaveNoAdministrator bool    `help:"With --no-admin: go ahead even if nobody can administer this server afterwards."`
+	Address              string  `arg:"" name:"email" help:"Email address of the user."`
+	Email                *string `name:"email" help:"New email address. The user's sessions end." placeholder:"ADDRESS"`
+	Name                 *string `help:"The user's name; empty removes it." placeholder:"NAME"`
+	Admin                *bool   `negatable:"" help:"Make the user an administrator of this server; --no-admin removes the role."`
+	LeaveNoAdministrator bool    `help:"With --no-admin: continue even if no administrator is left."`
 }
 
 // Run changes what was given.
@@ -104,9 +111,21 @@ func (c userUpdate) Run(ctx context.Context, a *app) error {
 		return usageError{errors.New("say what to change: --email, --name, --admin or --no-admin")}
 	}
 	return c.onUser(ctx, a, c.Address, "Updated", func(ctx context.Context, s *server, user storage.User) error {
-		_, err := s.identity.UpdateUser(ctx, user.ID, identity.UserChange{Email: c.Email, Name: c.Name, Admin: c.Admin, LeaveNoAdministrator: c.LeaveNoAdministrator})
+		_, err := s.identity.UpdateUser(
+			ctx,
+			user.ID,
+			identity.UserChange{
+				Email:                c.Email,
+				Name:                 c.Name,
+				Admin:                c.Admin,
+				LeaveNoAdministrator: c.LeaveNoAdministrator,
+			},
+		)
 		if errors.Is(err, storage.ErrConflict) {
-			return fmt.Errorf("%s is the last administrator who is not disabled: make another one first, or add --leave-no-administrator", user.Email)
+			return fmt.Errorf(
+				"%s is the last administrator who is not disabled: make another one first, or add --leave-no-administrator",
+				user.Email,
+			)
 		}
 		return invalidPerson(err)
 	})
@@ -114,23 +133,29 @@ func (c userUpdate) Run(ctx context.Context, a *app) error {
 
 type userSignOut struct {
 	output
-	Email  string `arg:"" help:"The person's address."`
-	Apps   bool   `help:"Also end the access of every app that they allowed; each has to ask again."`
-	Tokens bool   `help:"Also revoke all their personal access tokens."`
+	Email  string `arg:"" help:"Email address of the user."`
+	Apps   bool   `help:"Also revoke the access of all apps; each must ask for consent again."`
+	Tokens bool   `help:"Also revoke all personal access tokens."`
 }
 
 // Run ends a user's sessions and what else was asked for, and lists their personal access tokens.
 func (c userSignOut) Run(ctx context.Context, a *app) error {
-	return c.endFor(ctx, a, c.Email, "Signed out", func(ctx context.Context, s *server, user storage.User) (identity.Ended, error) {
-		return s.identity.SignOut(ctx, user.ID, identity.Ending{Apps: c.Apps, Tokens: c.Tokens})
-	})
+	return c.endFor(
+		ctx,
+		a,
+		c.Email,
+		"Signed out",
+		func(ctx context.Context, s *server, user storage.User) (identity.Ended, error) {
+			return s.identity.SignOut(ctx, user.ID, identity.Ending{Apps: c.Apps, Tokens: c.Tokens})
+		},
+	)
 }
 
 type userDisable struct {
 	output
-	Email          string   `arg:"" help:"The person's address."`
-	KeepWorkspace  []string `sep:"none" help:"A shared workspace that goes on working although no other owner is enabled; repeat for several." placeholder:"SLUG"`
-	KeepWorkspaces bool     `help:"All shared workspaces go on working although no other owner is enabled."`
+	Email          string   `arg:"" help:"Email address of the user."`
+	KeepWorkspace  []string `sep:"none" help:"Shared workspace to keep enabled although no other owner is enabled; repeat for several." placeholder:"SLUG"`
+	KeepWorkspaces bool     `help:"Keep all shared workspaces enabled, also those without another enabled owner."`
 }
 
 // Run disables a user and shows the workspaces that were disabled with them.
@@ -164,7 +189,12 @@ func (c userDisable) Run(ctx context.Context, a *app) error {
 			}
 		}
 		return c.print(a, u, func(w io.Writer) {
-			_, _ = fmt.Fprintf(w, "Disabled %s (%s). These workspaces have no other enabled owner and are disabled too:\n", u.Email, u.ID)
+			_, _ = fmt.Fprintf(
+				w,
+				"Disabled %s (%s). These workspaces have no other enabled owner and are disabled too:\n",
+				u.Email,
+				u.ID,
+			)
 			printWorkspaceList(w, u.Workspaces)
 		})
 	})
@@ -180,11 +210,18 @@ func (c userDisable) kept(a *app, user storage.User, with []storage.Workspace) (
 	}
 	slugs := c.KeepWorkspace
 	if len(slugs) == 0 && !c.KeepWorkspaces && !c.JSON && len(shared) > 0 && a.terminal() {
-		_, _ = fmt.Fprintf(a.stderr, "%s is the only enabled owner of these workspaces. They are disabled too, with their keys and apps:\n", user.Email)
+		_, _ = fmt.Fprintf(
+			a.stderr,
+			"%s is the only enabled owner of these workspaces. They are disabled too, with their keys and apps:\n",
+			user.Email,
+		)
 		for _, w := range shared {
 			_, _ = fmt.Fprintf(a.stderr, "  %s  %s\n", w.Slug, w.Name)
 		}
-		_, _ = fmt.Fprint(a.stderr, "Type the slugs of those that are to go on working, with spaces between, or only press Enter: ")
+		_, _ = fmt.Fprint(
+			a.stderr,
+			"Type the slugs of those that are to go on working, with spaces between, or only press Enter: ",
+		)
 		if slugs, err = a.readWords(); err != nil {
 			return nil, err
 		}
@@ -192,7 +229,13 @@ func (c userDisable) kept(a *app, user storage.User, with []storage.Workspace) (
 	for _, slug := range slugs {
 		i := slices.IndexFunc(shared, func(w storage.Workspace) bool { return w.Slug == slug })
 		if i < 0 {
-			return nil, usageError{fmt.Errorf("%s is not a shared workspace of which %s is the only enabled owner; nothing was changed", quote(slug), user.Email)}
+			return nil, usageError{
+				fmt.Errorf(
+					"%s is not a shared workspace of which %s is the only enabled owner; nothing was changed",
+					input.Quote(slug),
+					user.Email,
+				),
+			}
 		}
 		ids = append(ids, shared[i].ID)
 	}
@@ -206,7 +249,7 @@ func (c userDisable) kept(a *app, user storage.User, with []storage.Workspace) (
 
 type userEnable struct {
 	output
-	Email string `arg:"" help:"The person's address."`
+	Email string `arg:"" help:"Email address of the user."`
 }
 
 // Run enables a user.
@@ -218,7 +261,7 @@ func (c userEnable) Run(ctx context.Context, a *app) error {
 
 type userDelete struct {
 	output
-	Email string `arg:"" help:"The person's address."`
+	Email string `arg:"" help:"Email address of the user."`
 }
 
 // Run deletes a user and shows who it was, and the workspaces that went with them.
@@ -240,7 +283,12 @@ func (c userDelete) Run(ctx context.Context, a *app) error {
 			u.Workspaces = append(u.Workspaces, newWorkspaceJSON(w))
 		}
 		return c.print(a, u, func(w io.Writer) {
-			_, _ = fmt.Fprintf(w, "Deleted %s (%s), and with them the workspaces of which they were the only owner:\n", u.Email, u.ID)
+			_, _ = fmt.Fprintf(
+				w,
+				"Deleted %s (%s), and with them the workspaces of which they were the only owner:\n",
+				u.Email,
+				u.ID,
+			)
 			printWorkspaceList(w, u.Workspaces)
 		})
 	})
@@ -256,10 +304,10 @@ func printWorkspaceList(w io.Writer, list []workspaceJSON) {
 
 type userPassword struct {
 	output
-	Email         string `arg:"" help:"The person's address."`
+	Email         string `arg:"" help:"Email address of the user."`
 	PasswordStdin bool   `required:"" help:"Read the password, one line, from standard input."`
-	KeepApps      bool   `help:"Leave the apps that they allowed their access."`
-	Tokens        bool   `help:"Also revoke all their personal access tokens."`
+	KeepApps      bool   `help:"Keep the access of apps."`
+	Tokens        bool   `help:"Also revoke all personal access tokens."`
 }
 
 // Run sets a user's password, ends what acts for them, and lists their personal access tokens.
@@ -268,15 +316,26 @@ func (c userPassword) Run(ctx context.Context, a *app) error {
 	if err != nil {
 		return err
 	}
-	return c.endFor(ctx, a, c.Email, "Changed the password of", func(ctx context.Context, s *server, user storage.User) (identity.Ended, error) {
-		ended, err := s.identity.SetPassword(ctx, user.ID, password, identity.Ending{Apps: !c.KeepApps, Tokens: c.Tokens})
-		return ended, invalidPerson(err)
-	})
+	return c.endFor(
+		ctx,
+		a,
+		c.Email,
+		"Changed the password of",
+		func(ctx context.Context, s *server, user storage.User) (identity.Ended, error) {
+			ended, err := s.identity.SetPassword(
+				ctx,
+				user.ID,
+				password,
+				identity.Ending{Apps: !c.KeepApps, Tokens: c.Tokens},
+			)
+			return ended, invalidPerson(err)
+		},
+	)
 }
 
 type userSignInLink struct {
 	output
-	Email string `arg:"" help:"The person's address."`
+	Email string `arg:"" help:"Email address of the user."`
 }
 
 // Run makes a sign-in link, which replaces the one before, and prints it.
@@ -296,7 +355,12 @@ func (c userSignInLink) Run(ctx context.Context, a *app) error {
 }
 
 // endFor ends what acts for one user and shows what ended.
-func (o output) endFor(ctx context.Context, a *app, email, done string, act func(ctx context.Context, s *server, user storage.User) (identity.Ended, error)) error {
+func (o output) endFor(
+	ctx context.Context,
+	a *app,
+	email, done string,
+	act func(ctx context.Context, s *server, user storage.User) (identity.Ended, error),
+) error {
 	return a.administer(ctx, func(ctx context.Context, s *server) error {
 		user, err := s.userByEmail(ctx, email)
 		if err != nil {
@@ -306,7 +370,13 @@ func (o output) endFor(ctx context.Context, a *app, email, done string, act func
 		if err != nil {
 			return err
 		}
-		row := endedJSON{userJSON: newUserJSON(user), Sessions: ended.Sessions, Grants: ended.Grants, Revoked: ended.Revoked, Tokens: []keyJSON{}}
+		row := endedJSON{
+			userJSON: newUserJSON(user),
+			Sessions: ended.Sessions,
+			Grants:   ended.Grants,
+			Revoked:  ended.Revoked,
+			Tokens:   []keyJSON{},
+		}
 		for _, k := range ended.Tokens {
 			if k, err = s.store.KeyByID(ctx, k.ID); err != nil {
 				return fmt.Errorf("look up a personal access token: %w", err)
@@ -314,7 +384,16 @@ func (o output) endFor(ctx context.Context, a *app, email, done string, act func
 			row.Tokens = append(row.Tokens, newKeyJSON(s, &k))
 		}
 		return o.print(a, row, func(w io.Writer) {
-			_, _ = fmt.Fprintf(w, "%s %s (%s). Ended: sessions %d, authorizations of apps %d, personal access tokens %d.\n", done, row.Email, row.ID, row.Sessions, row.Grants, row.Revoked)
+			_, _ = fmt.Fprintf(
+				w,
+				"%s %s (%s). Ended: sessions %d, authorizations of apps %d, personal access tokens %d.\n",
+				done,
+				row.Email,
+				row.ID,
+				row.Sessions,
+				row.Grants,
+				row.Revoked,
+			)
 			if len(row.Tokens) == 0 {
 				return
 			}
@@ -346,7 +425,9 @@ func (s *server) userByEmail(ctx context.Context, email string) (storage.User, e
 	user, err := s.store.UserByEmail(ctx, email)
 	switch {
 	case errors.Is(err, storage.ErrNotFound):
-		return user, missing("there is nobody with the address " + quote(email) + "; doorward user list shows all")
+		return user, missing(
+			"there is nobody with the address " + input.Quote(email) + "; doorward user list shows all",
+		)
 	case err != nil:
 		return user, fmt.Errorf("look up the user: %w", err)
 	}
@@ -354,7 +435,12 @@ func (s *server) userByEmail(ctx context.Context, email string) (storage.User, e
 }
 
 // onUser acts on one user and shows them as they are afterwards.
-func (o output) onUser(ctx context.Context, a *app, email, done string, act func(ctx context.Context, s *server, user storage.User) error) error {
+func (o output) onUser(
+	ctx context.Context,
+	a *app,
+	email, done string,
+	act func(ctx context.Context, s *server, user storage.User) error,
+) error {
 	return a.administer(ctx, func(ctx context.Context, s *server) error {
 		user, err := s.userByEmail(ctx, email)
 		if err != nil {
@@ -399,7 +485,14 @@ type userJSON struct {
 }
 
 func newUserJSON(u storage.User) userJSON {
-	return userJSON{ID: u.ID, Email: u.Email, Name: u.Name, Admin: u.Admin, Disabled: !u.DisabledAt.IsZero(), CreatedAt: seconds(u.CreatedAt)}
+	return userJSON{
+		ID:        u.ID,
+		Email:     u.Email,
+		Name:      u.Name,
+		Admin:     u.Admin,
+		Disabled:  !u.DisabledAt.IsZero(),
+		CreatedAt: seconds(u.CreatedAt),
+	}
 }
 
 func (u userJSON) role() string {

@@ -9,30 +9,31 @@ import (
 	"time"
 
 	"doorward/oauth"
+	"doorward/oauth/input"
 	"doorward/storage"
 )
 
 type workspaceCommand struct {
-	Create  workspaceCreate  `cmd:"" help:"Make a workspace with its first owner."`
+	Create  workspaceCreate  `cmd:"" help:"Create a workspace with its first owner."`
 	List    workspaceList    `cmd:"" help:"List all workspaces."`
-	Update  workspaceUpdate  `cmd:"" help:"Change a workspace; what is not given stays."`
-	Disable workspaceDisable `cmd:"" help:"Keep whatever acts in a workspace from working."`
-	Enable  workspaceEnable  `cmd:"" help:"Let a disabled workspace work again."`
+	Update  workspaceUpdate  `cmd:"" help:"Update a workspace. Settings that you leave out stay unchanged."`
+	Disable workspaceDisable `cmd:"" help:"Disable a workspace with its keys and apps."`
+	Enable  workspaceEnable  `cmd:"" help:"Enable a disabled workspace."`
 	Delete  workspaceDelete  `cmd:"" help:"Delete a workspace with its keys, apps and usage."`
-	Invite  workspaceInvite  `cmd:"" help:"Make a link by which somebody joins a workspace."`
+	Invite  workspaceInvite  `cmd:"" help:"Create an invitation link to a workspace."`
 	Member  struct {
-		Add    memberAdd    `cmd:"" help:"Make somebody a member without asking them."`
-		Remove memberRemove `cmd:"" help:"End a membership; keys that the member made stay."`
-		Role   memberRole   `cmd:"" help:"Give a member another role."`
+		Add    memberAdd    `cmd:"" help:"Add a user to a workspace without an invitation."`
+		Remove memberRemove `cmd:"" help:"Remove a member; keys that they created stay."`
+		Role   memberRole   `cmd:"" help:"Change a member's role."`
 	} `cmd:"" help:"The members of a workspace: add, remove, role."`
 }
 
 type workspaceCreate struct {
 	output
-	Name  string `required:"" help:"What its members know the workspace by." placeholder:"NAME"`
-	Slug  string `required:"" help:"Its short name for programs, which stays: lower-case letters, digits, and - between them." placeholder:"SLUG"`
-	Owner string `required:"" help:"The address of its first owner." placeholder:"ADDRESS"`
-	Plan  string `help:"A plan of the configuration, for all its keys and members." placeholder:"PLAN"`
+	Name  string `required:"" help:"The workspace's name." placeholder:"NAME"`
+	Slug  string `required:"" help:"Used in URLs and the API; it cannot be changed later: lower-case letters, digits, and - between them." placeholder:"SLUG"`
+	Owner string `required:"" help:"Email address of the first owner." placeholder:"ADDRESS"`
+	Plan  string `help:"Plan from the configuration, for all its keys and members." placeholder:"PLAN"`
 }
 
 // Run makes a workspace.
@@ -73,7 +74,16 @@ func (c workspaceList) Run(ctx context.Context, a *app) error {
 			table := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
 			_, _ = fmt.Fprintln(table, "SLUG\tNAME\tPLAN\tKIND\tSTATE\tID")
 			for _, row := range rows {
-				_, _ = fmt.Fprintf(table, "%s\t%s\t%s\t%s\t%s\t%s\n", row.Slug, row.Name, row.Plan, row.kind(), row.state(), row.ID)
+				_, _ = fmt.Fprintf(
+					table,
+					"%s\t%s\t%s\t%s\t%s\t%s\n",
+					row.Slug,
+					row.Name,
+					row.Plan,
+					row.kind(),
+					row.state(),
+					row.ID,
+				)
 			}
 			_ = table.Flush()
 		})
@@ -83,8 +93,8 @@ func (c workspaceList) Run(ctx context.Context, a *app) error {
 type workspaceUpdate struct {
 	output
 	Slug string  `arg:"" help:"The workspace's slug."`
-	Name *string `help:"What its members know the workspace by." placeholder:"NAME"`
-	Plan *string `help:"A plan of the configuration; empty for none." placeholder:"PLAN"`
+	Name *string `help:"The workspace's name." placeholder:"NAME"`
+	Plan *string `help:"Plan from the configuration; empty for none." placeholder:"PLAN"`
 }
 
 // Run changes what was given.
@@ -117,7 +127,10 @@ func (c workspaceEnable) Run(ctx context.Context, a *app) error {
 	return c.onWorkspace(ctx, a, c.Slug, "Enabled", func(ctx context.Context, s *server, w storage.Workspace) error {
 		err := s.oauth.SwitchWorkspace(ctx, oauth.Command(w.ID), w, false)
 		if errors.Is(err, storage.ErrConflict) {
-			return fmt.Errorf("%s is the personal workspace of a disabled user; it works again when they are enabled: doorward user enable", quote(w.Slug))
+			return fmt.Errorf(
+				"%s is the personal workspace of a disabled user; it works again when they are enabled: doorward user enable",
+				input.Quote(w.Slug),
+			)
 		}
 		if err == nil && w.DisabledFor != "" {
 			_, _ = fmt.Fprintf(a.stderr, "None of the owners of %s is enabled; it works all the same now.\n", w.Slug)
@@ -136,7 +149,10 @@ func (c workspaceDelete) Run(ctx context.Context, a *app) error {
 	return c.onWorkspace(ctx, a, c.Slug, "Deleted", func(ctx context.Context, s *server, w storage.Workspace) error {
 		err := s.oauth.DeleteWorkspace(ctx, oauth.Command(w.ID), w)
 		if errors.Is(err, storage.ErrConflict) {
-			return fmt.Errorf("%s is a personal workspace, which goes with its user: doorward user delete", quote(w.Slug))
+			return fmt.Errorf(
+				"%s is a personal workspace, which goes with its user: doorward user delete",
+				input.Quote(w.Slug),
+			)
 		}
 		return err
 	})
@@ -145,8 +161,8 @@ func (c workspaceDelete) Run(ctx context.Context, a *app) error {
 type workspaceInvite struct {
 	output
 	Slug  string `arg:"" help:"The workspace's slug."`
-	Email string `arg:"" help:"The address of whom you invite, with which they sign in."`
-	Role  string `required:"" help:"What they will be: viewer, member, admin or owner." placeholder:"ROLE"`
+	Email string `arg:"" help:"Email address of the person to invite."`
+	Role  string `required:"" help:"Role: viewer, member, admin or owner." placeholder:"ROLE"`
 }
 
 // Run makes an invitation and shows its link, this once.
@@ -163,10 +179,24 @@ func (c workspaceInvite) Run(ctx context.Context, a *app) error {
 		if err != nil {
 			return invalid(err)
 		}
-		row := invitationJSON{ID: i.ID, Workspace: w.Slug, Email: i.Email, Role: i.Role, Link: s.oauth.InvitationURL(word), ExpiresAt: seconds(i.ExpiresAt)}
+		row := invitationJSON{
+			ID:        i.ID,
+			Workspace: w.Slug,
+			Email:     i.Email,
+			Role:      i.Role,
+			Link:      s.oauth.InvitationURL(word),
+			ExpiresAt: seconds(i.ExpiresAt),
+		}
 		return c.print(a, row, func(out io.Writer) {
-			_, _ = fmt.Fprintf(out, "Give %s this link, by which they join %s as %s until %s. It is shown only now:\n\n%s\n",
-				row.Email, row.Workspace, row.Role, row.ExpiresAt.Format(time.RFC3339), row.Link)
+			_, _ = fmt.Fprintf(
+				out,
+				"Give %s this link, by which they join %s as %s until %s. It is shown only now:\n\n%s\n",
+				row.Email,
+				row.Workspace,
+				row.Role,
+				row.ExpiresAt.Format(time.RFC3339),
+				row.Link,
+			)
 		})
 	})
 }
@@ -174,53 +204,86 @@ func (c workspaceInvite) Run(ctx context.Context, a *app) error {
 type memberAdd struct {
 	output
 	Slug  string `arg:"" help:"The workspace's slug."`
-	Email string `arg:"" help:"The person's address."`
-	Role  string `required:"" help:"What they will be: viewer, member, admin or owner." placeholder:"ROLE"`
+	Email string `arg:"" help:"Email address of the user."`
+	Role  string `required:"" help:"Role: viewer, member, admin or owner." placeholder:"ROLE"`
 }
 
 // Run makes a user a member.
 func (c memberAdd) Run(ctx context.Context, a *app) error {
-	return c.onMember(ctx, a, c.Slug, c.Email, c.Role, "Added", func(ctx context.Context, s *server, w storage.Workspace, user storage.User) error {
-		err := s.oauth.AddMember(ctx, oauth.Command(w.ID), w, user.ID, c.Role)
-		switch {
-		case errors.Is(err, storage.ErrExists):
-			return fmt.Errorf("%s is a member of %s already; for another role: doorward workspace member role", user.Email, quote(w.Slug))
-		case errors.Is(err, storage.ErrConflict):
-			return othersIn(w)
-		}
-		return err
-	})
+	return c.onMember(
+		ctx,
+		a,
+		c.Slug,
+		c.Email,
+		c.Role,
+		"Added",
+		func(ctx context.Context, s *server, w storage.Workspace, user storage.User) error {
+			err := s.oauth.AddMember(ctx, oauth.Command(w.ID), w, user.ID, c.Role)
+			switch {
+			case errors.Is(err, storage.ErrExists):
+				return fmt.Errorf(
+					"%s is a member of %s already; for another role: doorward workspace member role",
+					user.Email,
+					input.Quote(w.Slug),
+				)
+			case errors.Is(err, storage.ErrConflict):
+				return othersIn(w)
+			}
+			return err
+		},
+	)
 }
 
 type memberRemove struct {
 	output
 	Slug  string `arg:"" help:"The workspace's slug."`
-	Email string `arg:"" help:"The member's address."`
+	Email string `arg:"" help:"Email address of the member."`
 }
 
 // Run ends a membership.
 func (c memberRemove) Run(ctx context.Context, a *app) error {
-	return c.onMember(ctx, a, c.Slug, c.Email, "", "Removed", func(ctx context.Context, s *server, w storage.Workspace, user storage.User) error {
-		return noMember(w, user, s.oauth.RemoveMember(ctx, oauth.Command(w.ID), w, user.ID))
-	})
+	return c.onMember(
+		ctx,
+		a,
+		c.Slug,
+		c.Email,
+		"",
+		"Removed",
+		func(ctx context.Context, s *server, w storage.Workspace, user storage.User) error {
+			return noMember(w, user, s.oauth.RemoveMember(ctx, oauth.Command(w.ID), w, user.ID))
+		},
+	)
 }
 
 type memberRole struct {
 	output
 	Slug  string `arg:"" help:"The workspace's slug."`
-	Email string `arg:"" help:"The member's address."`
-	Role  string `arg:"" help:"What they are to be: viewer, member, admin or owner."`
+	Email string `arg:"" help:"Email address of the member."`
+	Role  string `arg:"" help:"New role: viewer, member, admin or owner."`
 }
 
 // Run changes a member's role.
 func (c memberRole) Run(ctx context.Context, a *app) error {
-	return c.onMember(ctx, a, c.Slug, c.Email, c.Role, "Changed", func(ctx context.Context, s *server, w storage.Workspace, user storage.User) error {
-		return noMember(w, user, s.oauth.ChangeRole(ctx, oauth.Command(w.ID), w, user.ID, c.Role))
-	})
+	return c.onMember(
+		ctx,
+		a,
+		c.Slug,
+		c.Email,
+		c.Role,
+		"Changed",
+		func(ctx context.Context, s *server, w storage.Workspace, user storage.User) error {
+			return noMember(w, user, s.oauth.ChangeRole(ctx, oauth.Command(w.ID), w, user.ID, c.Role))
+		},
+	)
 }
 
 // onWorkspace acts on one workspace and shows it as it is afterwards, or was when it is gone.
-func (o output) onWorkspace(ctx context.Context, a *app, slug, done string, act func(ctx context.Context, s *server, w storage.Workspace) error) error {
+func (o output) onWorkspace(
+	ctx context.Context,
+	a *app,
+	slug, done string,
+	act func(ctx context.Context, s *server, w storage.Workspace) error,
+) error {
 	return a.administer(ctx, func(ctx context.Context, s *server) error {
 		w, err := s.workspaceBySlug(ctx, slug)
 		if err != nil {
@@ -241,7 +304,10 @@ func (o output) onWorkspace(ctx context.Context, a *app, slug, done string, act 
 
 // onMember acts on one user in one workspace and says what was done; a role that is empty is not told.
 func (o output) onMember(
-	ctx context.Context, a *app, slug, email, role, done string, act func(ctx context.Context, s *server, w storage.Workspace, user storage.User) error,
+	ctx context.Context,
+	a *app,
+	slug, email, role, done string,
+	act func(ctx context.Context, s *server, w storage.Workspace, user storage.User) error,
 ) error {
 	return a.administer(ctx, func(ctx context.Context, s *server) error {
 		w, err := s.workspaceBySlug(ctx, slug)
@@ -288,7 +354,7 @@ func (s *server) workspaceBySlug(ctx context.Context, slug string) (storage.Work
 	w, err := s.store.WorkspaceBySlug(ctx, slug)
 	switch {
 	case errors.Is(err, storage.ErrNotFound):
-		return w, missing("there is no workspace " + quote(slug) + "; doorward workspace list shows all")
+		return w, missing("there is no workspace " + input.Quote(slug) + "; doorward workspace list shows all")
 	case err != nil:
 		return w, fmt.Errorf("look up the workspace: %w", err)
 	}
@@ -306,18 +372,25 @@ func (s *server) workspaceOfFlag(ctx context.Context, slug string) (storage.Work
 
 // othersIn says that nobody else joins a personal workspace.
 func othersIn(w storage.Workspace) error {
-	return fmt.Errorf("%s is a personal workspace, whose user is its one member; make another with: doorward workspace create", quote(w.Slug))
+	return fmt.Errorf(
+		"%s is a personal workspace, whose user is its one member; create another with: doorward workspace create",
+		input.Quote(w.Slug),
+	)
 }
 
 // noMember says why a membership could not be changed.
 func noMember(w storage.Workspace, user storage.User, err error) error {
 	switch {
 	case errors.Is(err, storage.ErrNotFound):
-		return fmt.Errorf("%s is no member of %s", user.Email, quote(w.Slug))
+		return fmt.Errorf("%s is not a member of %s", user.Email, input.Quote(w.Slug))
 	case errors.Is(err, storage.ErrConflict) && w.Personal:
 		return othersIn(w)
 	case errors.Is(err, storage.ErrConflict):
-		return fmt.Errorf("%s is the only owner of %s; make somebody else an owner first", user.Email, quote(w.Slug))
+		return fmt.Errorf(
+			"%s is the only owner of %s; make another member an owner first",
+			user.Email,
+			input.Quote(w.Slug),
+		)
 	}
 	return err
 }
@@ -353,7 +426,15 @@ type invitationJSON struct {
 }
 
 func newWorkspaceJSON(w storage.Workspace) workspaceJSON {
-	return workspaceJSON{ID: w.ID, Slug: w.Slug, Name: w.Name, Plan: w.Plan, Personal: w.Personal, Disabled: !w.DisabledAt.IsZero(), DisabledFor: w.DisabledFor}
+	return workspaceJSON{
+		ID:          w.ID,
+		Slug:        w.Slug,
+		Name:        w.Name,
+		Plan:        w.Plan,
+		Personal:    w.Personal,
+		Disabled:    !w.DisabledAt.IsZero(),
+		DisabledFor: w.DisabledFor,
+	}
 }
 
 func (w workspaceJSON) kind() string {

@@ -101,8 +101,8 @@ func testWorkspaceCommands(t *testing.T, c *cli) {
 	c.fails(2, `role "boss" is no role`, "", "workspace", "member", "role", "acme", "bob@example.com", "boss")
 	c.fails(1, "is the only owner", "", "workspace", "member", "role", "acme", "ada@example.com", "admin")
 	c.fails(1, "is the only owner", "", "workspace", "member", "remove", "acme", "ada@example.com")
-	c.fails(1, "is no member of", "", "workspace", "member", "role", "acme", "cy@example.com", "admin")
-	c.fails(1, "is no member of", "", "workspace", "member", "remove", "acme", "cy@example.com")
+	c.fails(1, "is not a member of", "", "workspace", "member", "role", "acme", "cy@example.com", "admin")
+	c.fails(1, "is not a member of", "", "workspace", "member", "remove", "acme", "cy@example.com")
 	if got := c.object("", "workspace", "member", "role", "acme", "bob@example.com", "owner"); got["role"] != "owner" {
 		t.Errorf("after the change of role: %v", got)
 	}

@@ -23,6 +23,7 @@ import (
 	"doorward/test/rig"
 	"doorward/test/stores"
 	"doorward/web/gateway"
+	"doorward/web/gateway/route"
 )
 
 // The two APIs of one Doorward. All requests are for the first unless they name another host.
@@ -76,7 +77,7 @@ func alone(t *testing.T, store *storage.Store) *world {
 		{Name: "write", Text: "Change your data"},
 		{Name: "admin", Text: "Everything", Implies: []string{"read", "write"}},
 	}
-	rules := []gateway.Rule{
+	rules := []route.Route{
 		{Path: "/public", Public: true},
 		{Methods: []string{"GET"}, Path: "/admin/**", Scopes: []string{"admin"}, Cost: 1},
 		{Methods: []string{"GET"}, Path: "/**", Scopes: []string{"read"}, Cost: 1},
@@ -87,12 +88,12 @@ func alone(t *testing.T, store *storage.Store) *world {
 		Issuer: "http://localhost:8080", TrustedProxies: []netip.Prefix{netip.MustParsePrefix("127.0.0.1/32")},
 		Plans: map[string]limit.Plan{"wide": {Hour: 1_000_000}, "narrow": {Hour: 2}},
 		Resources: []oauth.Resource{
-			{ID: resource, Name: "API", Scopes: scopes, Keys: oauth.KeyRules{Prefix: "sk", Environments: []string{"live", "test"}, DefaultPlan: "wide"}, WorkspaceHeader: "X-Workspace", UserPlan: "wide", ClientPlan: "wide"},
+			{ID: resource, Name: "API", Scopes: scopes, Keys: oauth.KeyRules{Prefix: "sk", Environments: []string{"live", "test"}, DefaultPlan: "wide"}, WorkspaceHeader: "X-Workspace", UserPlan: "wide", ClientPlan: "wide", CORS: []string{page}},
 			{ID: otherResource, Name: "Other", Scopes: scopes, Keys: oauth.KeyRules{Prefix: "ok", Environments: []string{"live"}}, WorkspaceHeader: "X-Workspace"},
 		},
 		APIs: []gateway.API{
-			{ID: resource, Hosts: []string{host}, Upstream: upstream, Builtin: own, CORS: []string{page}, Anonymous: gateway.Concurrency{Total: 5, PerAddress: 3}, Shape: gateway.Shape{ExpiredStatus: gateway.StatusExpired}, Rules: rules},
-			{ID: otherResource, Hosts: []string{otherHost}, Upstream: upstream, Builtin: own, Shape: gateway.Shape{Name: "nested", Texts: gateway.Texts{Forbidden: "Ça ne va pas 🚪"}}, Rules: rules},
+			{ID: resource, Hosts: []string{host}, Upstream: upstream, Builtin: own, Anonymous: gateway.Concurrency{Total: 5, PerAddress: 3}, Shape: gateway.Shape{ExpiredStatus: gateway.StatusExpired}, Routes: rules},
+			{ID: otherResource, Hosts: []string{otherHost}, Upstream: upstream, Builtin: own, Shape: gateway.Shape{Name: "nested", Texts: gateway.Texts{Forbidden: "Ça ne va pas 🚪"}}, Routes: rules},
 		},
 	})
 	w := &world{Rig: r, t: t, api: api, now: &atomic.Int64{}}

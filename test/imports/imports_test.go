@@ -22,28 +22,36 @@ const module = "doorward"
 // new arrow are decisions: they are made here, with a word in docs/decisions when the reason is not plain.
 var arrows = map[string][]string{
 	"cmd/doorward": {
-		"migrations", "oauth", "oauth/apikey", "oauth/identity", "oauth/input", "oauth/limit", "storage", "templates", "web", "web/api",
-		"web/gateway",
+		"cmd/doorward/demo", "cmd/doorward/guide", "config", "migrations", "oauth", "oauth/apikey", "oauth/identity", "oauth/input", "oauth/limit", "storage", "templates", "web", "web/api",
+		"web/gateway", "web/gateway/route", "web/gateway/route/openapi",
 	},
+	"cmd/doorward/demo":  {}, // its app and API are those of others
+	"cmd/doorward/guide": {"config", "oauth", "oauth/input", "oauth/limit", "storage", "web/gateway", "web/gateway/route"},
+	// the parser fills the structs of the packages that use them
+	"config":          {"config/yamlnode", "oauth", "oauth/apikey", "oauth/input", "oauth/limit", "web/gateway", "web/gateway/route"},
+	"config/yamlnode": {"oauth/input"},
 	"web": {
 		"oauth", "oauth/apikey", "oauth/identity", "oauth/limit", "storage", "templates", "web/api", "web/gateway", "web/page",
 		"web/signin", "web/admin", "web/dashboard",
 	},
-	"web/signin":     {"oauth", "oauth/identity", "storage", "templates", "web/page"},
-	"web/admin":      {"oauth", "oauth/identity", "storage", "templates", "web/page"},
-	"web/dashboard":  {"oauth", "oauth/apikey", "oauth/identity", "oauth/limit", "storage", "templates", "web/page"},
-	"web/page":       {"oauth", "oauth/apikey", "oauth/identity", "storage", "templates"},
-	"web/api":        {"oauth", "oauth/apikey", "oauth/identity", "oauth/limit", "storage", "web/gateway"},
-	"web/gateway":    {"oauth", "oauth/apikey", "oauth/identity", "oauth/limit", "storage", "templates"},
-	"oauth":          {"oauth/apikey", "oauth/identity", "oauth/input", "oauth/limit", "storage"},
-	"oauth/apikey":   {"storage"},
-	"oauth/identity": {"oauth/input", "storage"},
-	"oauth/input":    {}, // what a text may be, whoever writes it
-	"oauth/limit":    {"storage"},
-	"oauth/resource": {}, // others import it into their APIs, which should get nothing of the server's with it
-	"storage":        {"migrations"},
-	"migrations":     {},
-	"templates":      {},
+	"web/signin":      {"oauth", "oauth/identity", "storage", "templates", "web/page"},
+	"web/admin":       {"oauth", "oauth/identity", "storage", "templates", "web/page"},
+	"web/dashboard":   {"oauth", "oauth/apikey", "oauth/identity", "oauth/limit", "storage", "templates", "web/page"},
+	"web/page":        {"oauth", "oauth/apikey", "oauth/identity", "storage", "templates"},
+	"web/api":         {"oauth", "oauth/apikey", "oauth/identity", "oauth/limit", "storage", "web/gateway"},
+	"web/gateway":     {"oauth", "oauth/apikey", "oauth/identity", "oauth/limit", "storage", "templates", "web/gateway/route"},
+	// what a route needs is said in the scopes, roles and kinds of credentials of oauth
+	"web/gateway/route":         {"oauth", "oauth/input"},
+	"web/gateway/route/openapi": {"config/yamlnode", "oauth/input", "web/gateway/route"},
+	"oauth":                     {"oauth/apikey", "oauth/identity", "oauth/input", "oauth/limit", "storage"},
+	"oauth/apikey":              {"storage"},
+	"oauth/identity":            {"oauth/input", "storage"},
+	"oauth/input":               {}, // what a text may be, whoever writes it
+	"oauth/limit":               {"storage"},
+	"oauth/resource":            {}, // others import it into their APIs, which should get nothing of the server's with it
+	"storage":                   {"migrations"},
+	"migrations":                {},
+	"templates":                 {},
 
 	"examples/resource-server": {"oauth/resource"},
 	"examples/run":             {"examples/generic/api", "examples/scopien/api", "examples/sophic/api", "examples/sophosic/api", "examples/torvus/api"},
@@ -68,8 +76,8 @@ var owners = map[string][]string{
 	"github.com/gorilla":         {"web/page"},
 	"github.com/a-h/templ":       {"templates", "web/page"},
 	"github.com/alecthomas/kong": {"cmd/doorward"},
-	"go.yaml.in/yaml":            {"cmd/doorward"},
-	"net/http":                   {"cmd/doorward", "examples", "oauth", "oauth/identity", "oauth/resource", "web", "web/api", "web/gateway", "web/page", "web/signin", "web/admin", "web/dashboard"},
+	"go.yaml.in/yaml":            {"config", "config/yamlnode", "web/gateway/route/openapi"},
+	"net/http":                   {"cmd/doorward", "cmd/doorward/demo", "cmd/doorward/guide", "config", "examples", "oauth", "oauth/identity", "oauth/resource", "web", "web/api", "web/gateway", "web/page", "web/signin", "web/admin", "web/dashboard"},
 	"testing":                    {},
 }
 

@@ -23,6 +23,7 @@ import (
 	"doorward/test/rig"
 	"doorward/test/stores"
 	"doorward/web/gateway"
+	"doorward/web/gateway/route"
 )
 
 // The two APIs: access tokens for the first are opaque, those for the second are JWTs.
@@ -64,7 +65,7 @@ func newWorld(t *testing.T, nodes func(o rig.Options) []*rig.Rig) *world {
 		{Name: "write", Text: "Change your data"},
 		{Name: "admin", Text: "Everything", Implies: []string{"read", "write"}},
 	}
-	rules := []gateway.Rule{
+	rules := []route.Route{
 		{Methods: []string{"GET"}, Path: "/**", Scopes: []string{"read"}},
 		{Methods: []string{"POST"}, Path: "/**", Scopes: []string{"write"}},
 	}
@@ -79,8 +80,8 @@ func newWorld(t *testing.T, nodes func(o rig.Options) []*rig.Rig) *world {
 			{ID: jwtID, Name: "JWT API", Scopes: scopes, WorkspaceHeader: "X-Workspace", JWT: true},
 		},
 		APIs: []gateway.API{
-			{ID: opaqueID, Hosts: []string{opaqueHost}, Upstream: upstream, Builtin: builtin, Rules: rules},
-			{ID: jwtID, Hosts: []string{jwtHost}, Upstream: upstream, Builtin: builtin, Rules: rules},
+			{ID: opaqueID, Hosts: []string{opaqueHost}, Upstream: upstream, Builtin: builtin, Routes: rules},
+			{ID: jwtID, Hosts: []string{jwtHost}, Upstream: upstream, Builtin: builtin, Routes: rules},
 		},
 	})
 	first, last := w.nodes[0], w.nodes[len(w.nodes)-1]

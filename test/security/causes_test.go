@@ -17,6 +17,7 @@ import (
 	"doorward/oauth"
 	"doorward/test/rig"
 	"doorward/web/gateway"
+	"doorward/web/gateway/route"
 )
 
 // lastLine is the line of the log about the last request.
@@ -222,7 +223,7 @@ func gatewayOptions(t *testing.T) rig.Options {
 			ID: id, Name: "An API", Scopes: []oauth.Scope{{Name: "read", Text: "Read"}, {Name: "write", Text: "Write"}, {Name: "delete", Text: "Delete"}}, WorkspaceHeader: "X-Workspace",
 			Keys: oauth.KeyRules{Prefix: "sk", Environments: []string{"live"}},
 		}},
-		APIs: []gateway.API{{ID: id, Hosts: []string{gatewayHost}, Upstream: target, Rules: []gateway.Rule{{Path: "/v1/**", Scopes: []string{"read"}, Cost: 1}}}},
+		APIs: []gateway.API{{ID: id, Hosts: []string{gatewayHost}, Upstream: target, Routes: []route.Route{{Path: "/v1/**", Scopes: []string{"read"}, Cost: 1}}}},
 	}
 }
 

@@ -9,6 +9,7 @@ import (
 	"doorward/oauth"
 	"doorward/test/rig"
 	"doorward/web/gateway"
+	"doorward/web/gateway/route"
 )
 
 // Whoever owns a key or built an app finds a request by its id, and reads which rule refused it and what would have
@@ -22,7 +23,7 @@ func TestTheOwnerFindsWhyARequestWasRefused(t *testing.T) {
 		}},
 		APIs: []gateway.API{{
 			ID: api, Hosts: []string{"api.example.com"}, Upstream: &url.URL{Scheme: "http", Host: "127.0.0.1:1"},
-			Rules: []gateway.Rule{{Methods: []string{"POST"}, Path: "/v1/**", Scopes: []string{"write"}, Cost: 1}},
+			Routes: []route.Route{{Methods: []string{"POST"}, Path: "/v1/**", Scopes: []string{"write"}, Cost: 1}},
 		}},
 	}
 	rig.Each(t, o, func(t *testing.T, r *rig.Rig) {

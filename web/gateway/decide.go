@@ -10,6 +10,7 @@ import (
 	"strings"
 
 	"doorward/oauth"
+	"doorward/web/gateway/route"
 )
 
 // Request is a request to be decided about.
@@ -23,8 +24,8 @@ type Request struct {
 // Verdict is the decision about a request, and why.
 type Verdict struct {
 	Admission
-	Rule   *Rule  // the one that decides; nil: none matches
-	object string // what {object} stands for in the rule
+	Route  *route.Route // the one that decides; nil: none matches
+	object string       // what {object} stands for in the route
 }
 
 // Decide decides about a request for a resource's API: the credential, its workspace and limit, and last what the route
@@ -60,13 +61,13 @@ func (g *Gateway) decideFor(ctx context.Context, a *API, r Request, why occasion
 }
 
 func (d *decision) request(ctx context.Context, r *Request) error {
-	decided, err := d.route(r)
+	decided, err := d.match(r)
 	if decided || err != nil {
 		return err
 	}
 	door := Door{API: d.API, Workspace: WorkspaceNamedForTokens, Cost: 1, why: d.why}
-	if d.Rule != nil {
-		door.Cost = d.Rule.Cost
+	if d.Route != nil {
+		door.Cost = d.Route.Cost
 	}
 	steps := d.Steps
 	d.Admission = d.gateway.Admit(ctx, door, r.Header, r.Address)
@@ -74,19 +75,19 @@ func (d *decision) request(ctx context.Context, r *Request) error {
 	if d.Refusal == nil {
 		return d.permissions(r.Method)
 	}
-	if d.Refusal.Kind == Missing && d.Rule != nil {
-		d.Refusal.Scope = strings.Join(d.Rule.needs(d.object), " ")
+	if d.Refusal.Kind == Missing && d.Route != nil {
+		d.Refusal.Scope = strings.Join(d.Route.ScopesFor(d.object), " ")
 	}
 	return d.Refusal
 }
 
-// route finds the rule for a request, which may decide about it already.
-func (d *decision) route(r *Request) (decided bool, err error) {
+// match finds the route for a request, which may decide about it already.
+func (d *decision) match(r *Request) (decided bool, err error) {
 	if r.Method != strings.ToUpper(r.Method) { // which is how some APIs would take it
 		d.step("the method is not in upper case")
 		return false, &Refusal{Kind: BadRequest, Detail: "The method must be in upper case."}
 	}
-	path, ok := decodedPath(r.Path)
+	path, ok := route.DecodePath(r.Path)
 	if !ok {
 		d.step(
 			"the path is not normalised: it has . or .. segments, //, a backslash, a semicolon, or an escaped form " +
@@ -98,7 +99,7 @@ func (d *decision) route(r *Request) (decided bool, err error) {
 				"semicolons or escaped forms of these.",
 		}
 	}
-	rule, object, ok := d.routes.find(r.Method, path, r.Path)
+	rule, object, ok := d.table.Find(r.Method, path, r.Path)
 	if !ok {
 		d.step("an API that compares paths loosely could match the path to another route (paths: loose)")
 		return false, &Refusal{
@@ -107,7 +108,7 @@ func (d *decision) route(r *Request) (decided bool, err error) {
 				"unnecessary escapes and without an added file extension.",
 		}
 	}
-	d.Rule, d.object = rule, object
+	d.Route, d.object = rule, object
 	if rule == nil {
 		d.step("no route matches %s %s", r.Method, path)
 		return false, nil
@@ -128,7 +129,7 @@ func (d *decision) route(r *Request) (decided bool, err error) {
 
 // permissions compares what the route needs with what the credential has.
 func (d *decision) permissions(method string) error {
-	rule, p := d.Rule, d.Principal
+	rule, p := d.Route, d.Principal
 	if rule == nil {
 		return d.denied(
 			"No route of this API matches this request; check the method and path.",
@@ -139,7 +140,7 @@ func (d *decision) permissions(method string) error {
 		why := fmt.Sprintf("the route %s refuses every request", rule)
 		return d.denied("This API does not serve this request; check the method and path.", why)
 	}
-	name := rule.named(method, d.object)
+	name := rule.Named(method, d.object)
 	if len(rule.Credentials) > 0 && !slices.Contains(rule.Credentials, p.Kind) {
 		accepted := listOf(rule.Credentials)
 		return d.denied(
@@ -147,7 +148,7 @@ func (d *decision) permissions(method string) error {
 			fmt.Sprintf("the route %s does not accept %s; it accepts %s", rule, article(kindNames[p.Kind]), accepted),
 		)
 	}
-	needs := rule.needs(d.object)
+	needs := rule.ScopesFor(d.object)
 	for _, scope := range needs {
 		if !p.Has(scope) {
 			refusal := MissingScope(scope, name)
@@ -175,43 +176,21 @@ func (d *decision) denied(detail, why string) error {
 
 // Needed says in words what would pass where the verdict was reached; empty where nothing would, or nothing is needed.
 func (v *Verdict) Needed(method string) string {
-	if v.Rule == nil || v.Rule.Public || v.Rule.Refuse {
+	if v.Route == nil || v.Route.Public || v.Route.Refuse {
 		return ""
 	}
-	kinds := v.Rule.Credentials
+	kinds := v.Route.Credentials
 	if len(kinds) == 0 {
 		kinds = []string{oauth.KindAPIKey, oauth.KindPersonalAccessToken, oauth.KindAccessToken, oauth.KindForeignJWT}
 	}
 	text := listOf(kinds)
-	if needs := v.Rule.needs(v.object); len(needs) > 0 {
+	if needs := v.Route.ScopesFor(v.object); len(needs) > 0 {
 		text += " with " + strings.Join(needs, " and ")
 	}
-	if v.Rule.Role != "" {
-		text += ", of a user who is at least " + v.Rule.Role + " in the workspace"
+	if v.Route.Role != "" {
+		text += ", of a user who is at least " + v.Route.Role + " in the workspace"
 	}
-	return text + ", for " + v.Rule.named(method, v.object)
-}
-
-// named says which requests a rule is about, in words that hold nothing of what a stranger sent.
-func (r *Rule) named(method, object string) string {
-	path := r.Path
-	if object != "" {
-		path = strings.Replace(path, "{object}", object, 1)
-	}
-	if r.takes(method) && knownMethods[method] {
-		return method + " " + path
-	}
-	return path
-}
-
-var knownMethods = map[string]bool{
-	http.MethodGet:     true,
-	http.MethodHead:    true,
-	http.MethodPost:    true,
-	http.MethodPut:     true,
-	http.MethodPatch:   true,
-	http.MethodDelete:  true,
-	http.MethodOptions: true,
+	return text + ", for " + v.Route.Named(method, v.object)
 }
 
 // kindNames are the kinds of credentials in words.
@@ -275,10 +254,10 @@ func (g *Gateway) Note(ctx context.Context, v *Verdict, method string, status in
 		return
 	}
 	action := "a request that no route matches"
-	if v.Rule != nil {
-		action = v.Rule.Path
+	if v.Route != nil {
+		action = v.Route.Path
 	}
-	if knownMethods[method] {
+	if slices.Contains(route.Methods, method) {
 		action = method + " " + action
 	}
 	if v.Refusal != nil && oauth.CallerGone(ctx, v.Refusal.Cause) {

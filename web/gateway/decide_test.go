@@ -18,6 +18,7 @@ import (
 	"doorward/storage"
 	"doorward/test/rig"
 	"doorward/web/gateway"
+	"doorward/web/gateway/route"
 )
 
 const (
@@ -35,7 +36,7 @@ type site struct {
 	last    atomic.Pointer[http.Request]
 }
 
-func newSite(t *testing.T, rules []gateway.Rule, change func(*oauth.Resource, *gateway.API)) *site {
+func newSite(t *testing.T, rules []route.Route, change func(*oauth.Resource, *gateway.API)) *site {
 	t.Helper()
 	s := &site{}
 	upstream := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
@@ -66,7 +67,7 @@ func newSite(t *testing.T, rules []gateway.Rule, change func(*oauth.Resource, *g
 	}
 	first, second := resource(apiID), resource(otherID)
 	second.Keys.Prefix = "other"
-	api := gateway.API{ID: apiID, Hosts: []string{apiHost}, Upstream: target, Builtin: []string{"/v1/auth/test", "/oauth/token"}, Rules: rules}
+	api := gateway.API{ID: apiID, Hosts: []string{apiHost}, Upstream: target, Builtin: []string{"/v1/auth/test", "/oauth/token"}, Routes: rules}
 	if change != nil {
 		change(&first, &api)
 	}
@@ -104,7 +105,7 @@ func (s *site) call(method, target, credential, body string, header ...string) *
 	return s.Send(s.Program(), r)
 }
 
-var rules = []gateway.Rule{
+var rules = []route.Route{
 	{Path: "/health", Public: true},
 	{Methods: []string{"GET"}, Path: "/v1/{object}/**", Scopes: []string{"{object}:read"}, Cost: 1},
 	{Methods: []string{"POST"}, Path: "/v1/capture", Scopes: []string{"capture"}, Credentials: []string{oauth.KindPersonalAccessToken}, Role: oauth.RoleMember, Cost: 1},
@@ -339,7 +340,7 @@ func TestMetadataOfAnAPIAtTheIssuersAddress(t *testing.T) {
 
 // Pages of the origins in the configuration may call, and read what they are told about limits; others may not.
 func TestH09_PagesOfOtherOrigins(t *testing.T) {
-	s := newSite(t, rules, func(_ *oauth.Resource, a *gateway.API) { a.CORS = []string{"https://app.example.com"} })
+	s := newSite(t, rules, func(r *oauth.Resource, _ *gateway.API) { r.CORS = []string{"https://app.example.com"} })
 	_, key := s.Key(s.Workspace("acme", "", s.Alice), oauth.KeySpec{Scopes: []string{"read"}})
 	preflight := s.call("OPTIONS", "/v1/accounts", "", "", "Origin", "https://app.example.com", "Access-Control-Request-Method", "PUT", "Access-Control-Request-Headers", "authorization,x-workspace")
 	if h := preflight.Header; preflight.Status != http.StatusNoContent || h.Get("Access-Control-Allow-Origin") != "https://app.example.com" || h.Get("Access-Control-Allow-Credentials") != "" ||
@@ -388,7 +389,7 @@ func TestTheOwnerLearnsWhy(t *testing.T) {
 
 // APIs that write a method in capitals before they look at it would do what another rule decides about.
 func TestF05_AMethodInOtherLettersIsRefused(t *testing.T) {
-	s := newSite(t, []gateway.Rule{
+	s := newSite(t, []route.Route{
 		{Methods: []string{"DELETE"}, Path: "/v1/**", Scopes: []string{"admin"}, Cost: 1},
 		{Path: "/v1/**", Public: true},
 	}, nil)

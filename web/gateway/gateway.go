@@ -18,6 +18,7 @@ import (
 	"github.com/rs/cors"
 
 	"doorward/oauth"
+	"doorward/web/gateway/route"
 )
 
 // Config is what a Gateway is made of. Every field is needed but APIs.
@@ -42,9 +43,8 @@ type API struct {
 	Hosts    []string // name, for any port, or name:port, in lower case
 	Upstream *url.URL // where allowed requests go; nil: this server forwards none
 	Builtin  []string // paths of this server's own, each with all below it, that the hosts serve before the routes
-	CORS     []string // origins whose pages may call; none: preflights go through the routes
 	Shape    Shape    // of refusals
-	Rules    []Rule
+	Routes   []route.Route
 	// Loose says that to the API paths are the same that differ only in case or in a slash at their end.
 	Loose bool
 	// Anonymous bounds the requests under way to public routes, which are passed on.
@@ -52,9 +52,9 @@ type API struct {
 
 	crowd    *crowd
 	resource *oauth.Resource
-	routes   *routes
-	cors     *cors.Cors // nil: none
-	metadata []byte     // RFC 9728; nil: the id is not a web address
+	table    *route.Table // of Routes
+	cors     *cors.Cors   // nil: none
+	metadata []byte       // RFC 9728; nil: the id is not a web address
 	metaPath string
 }
 
@@ -96,10 +96,10 @@ func New(c Config) (*Gateway, error) {
 		if !ok {
 			return nil, fmt.Errorf("gateway: unknown resource %s", a.ID)
 		}
-		a.resource, a.routes, a.crowd = r, newRoutes(a.Rules, r.Objects, a.Loose), &crowd{}
+		a.resource, a.table, a.crowd = r, route.NewTable(a.Routes, r.Objects, a.Loose), &crowd{}
 		a.describe(c.OAuth.Issuer())
-		if len(a.CORS) > 0 {
-			a.cors = newCORS(a.CORS)
+		if len(r.CORS) > 0 {
+			a.cors = newCORS(r.CORS)
 		}
 		own := &a
 		for _, host := range a.Hosts {
@@ -240,7 +240,7 @@ func (g *Gateway) Serve(w http.ResponseWriter, r *http.Request, a *API, builtin 
 		builtin.ServeHTTP(w, r)
 	}
 	// A path that is not normalised is refused like any other; the builtin handler would redirect.
-	_, plain := decodedPath(r.URL.EscapedPath())
+	_, plain := route.DecodePath(r.URL.EscapedPath())
 	isOwn := plain && a.HasBuiltin(r.URL.Path)
 	switch {
 	case a.metadata != nil && (r.URL.Path == a.metaPath || r.URL.Path == wellKnown):

@@ -67,7 +67,7 @@ func (g *Gateway) forward(w http.ResponseWriter, r *http.Request, a *API) {
 		return
 	}
 	f := &forwarded{verdict: v}
-	public := v.Rule.Public
+	public := v.Route.Public
 	if public {
 		leave, refusal := a.crowd.enter(q.Address, a.Anonymous)
 		if refusal != nil {

@@ -13,6 +13,7 @@ import (
 
 	"doorward/oauth"
 	"doorward/web/gateway"
+	"doorward/web/gateway/route"
 )
 
 // What the API takes too long for, or cannot be reached for, is told in the API's shape.
@@ -76,7 +77,7 @@ func (d *deadlines) SetWriteDeadline(time.Time) error  { return nil }
 
 // net/http reads a little more of a body that was refused. Nobody gets all the time in the world for that.
 func TestH02_TheRestOfABodyOverTheLimitHasItsTime(t *testing.T) {
-	s := newSite(t, []gateway.Rule{{Path: "/**", Public: true}}, nil)
+	s := newSite(t, []route.Route{{Path: "/**", Public: true}}, nil)
 	for name, c := range map[string]struct {
 		size int64
 		ends bool // there is a time by which the rest must come
@@ -103,7 +104,7 @@ func (late) Read([]byte) (int, error) { return 0, os.ErrDeadlineExceeded }
 
 // It is the caller who was too slow, and not the API.
 func TestABodyThatDoesNotComeIsTheCallersFault(t *testing.T) {
-	s := newSite(t, []gateway.Rule{{Path: "/**", Public: true}}, nil)
+	s := newSite(t, []route.Route{{Path: "/**", Public: true}}, nil)
 	w := &deadlines{ResponseRecorder: httptest.NewRecorder()}
 	s.gateway.Serve(w, httptest.NewRequestWithContext(t.Context(), "POST", "http://"+apiHost+"/x", late{}), s.gateway.API(apiID), http.NotFoundHandler())
 	if w.Code != http.StatusRequestTimeout || !strings.Contains(w.Body.String(), "took too long to arrive") {

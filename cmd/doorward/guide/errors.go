@@ -1,0 +1,99 @@
+package guide
+
+import (
+	"net/http"
+	"slices"
+	"strings"
+	"time"
+
+	"doorward/config"
+	"doorward/oauth"
+	"doorward/oauth/limit"
+	"doorward/storage"
+	"doorward/web/gateway"
+)
+
+// documentErrors has the gateway write each refusal, as it does for requests.
+func (p *authPage) documentErrors(r config.Resource, shape gateway.Shape) {
+	key := &oauth.Principal{
+		Kind:      oauth.KindAPIKey,
+		KeyID:     ExampleKeyID,
+		ExpiresAt: storage.Time(exampleMoment.UnixMicro()),
+	}
+	token := &oauth.Principal{Kind: oauth.KindAccessToken, ExpiresAt: key.ExpiresAt}
+	scope, request := missingScope(r)
+	if scope == "" {
+		scope, request = oauth.ScopeAdmin, "GET /v1/api-keys"
+	}
+	cases := []struct {
+		when string
+		err  error
+	}{
+		{"no credential was sent", &gateway.Refusal{Kind: gateway.Missing}},
+		{"the credential is unknown", gateway.CredentialRefusal(&oauth.Principal{}, oauth.ErrUnknown)},
+		{"the key was revoked", gateway.CredentialRefusal(key, oauth.ErrRevoked)},
+		{"the key has expired", gateway.CredentialRefusal(key, oauth.ErrExpired)},
+		{"the access token has expired", gateway.CredentialRefusal(token, oauth.ErrExpired)},
+		{"a permission is missing", gateway.MissingScope(scope, request)},
+		{"the credential is paused, or its user or workspace disabled", gateway.CredentialRefusal(key, oauth.ErrSuspended)},
+		{
+			"a personal access token came without the header `" + r.WorkspaceHeader + "`",
+			&gateway.Refusal{
+				Kind:   gateway.BadRequest,
+				Detail: "Name the workspace in the header " + r.WorkspaceHeader + ".",
+			},
+		},
+		{"too many requests", gateway.TooMany(limit.Result{RetryAfter: 27 * time.Second})},
+		{"a part of the server is away", gateway.AsRefusal(storage.ErrUnavailable)},
+	}
+	for _, one := range cases {
+		if len(p.Prefixes) == 0 && strings.HasPrefix(one.when, "the key") {
+			continue
+		}
+		refusal := gateway.AsRefusal(one.err)
+		a := answer{header: http.Header{}}
+		shape.Write(&a, refusal)
+		d := docsError{Status: a.status, When: one.when, Body: strings.TrimSuffix(a.body.String(), "\n")}
+		if refusal.Kind == gateway.Forbidden && refusal.Scope != "" {
+			p.Challenge = a.header.Get("WWW-Authenticate")
+		}
+		// What looks alike is told once.
+		if i := slices.IndexFunc(
+			p.Errors,
+			func(e docsError) bool { return e.Status == d.Status && e.Body == d.Body },
+		); i >= 0 {
+			p.Errors[i].When += ", " + d.When
+			continue
+		}
+		p.Errors = append(p.Errors, d)
+	}
+	for i := range p.Errors {
+		if at := strings.LastIndex(p.Errors[i].When, ", the "); at >= 0 {
+			p.Errors[i].When = p.Errors[i].When[:at] + ", or" + p.Errors[i].When[at+1:]
+		}
+	}
+}
+
+// answer keeps what is written as an answer.
+type answer struct {
+	header http.Header
+	status int
+	body   strings.Builder
+}
+
+// Header implements http.ResponseWriter.
+func (a *answer) Header() http.Header { return a.header }
+
+// WriteHeader implements http.ResponseWriter.
+func (a *answer) WriteHeader(status int) { a.status = status }
+
+// Write implements http.ResponseWriter.
+func (a *answer) Write(b []byte) (int, error) { return a.body.Write(b) }
+
+func headerLines(h http.Header, names ...string) string {
+	lines := make([]string, len(names))
+	for i, name := range names {
+		lines[i] = name + ": " + h.Get(name)
+	}
+	return strings.Join(lines, "\n")
+}

@@ -1,0 +1,165 @@
+package guide
+
+import (
+	"fmt"
+	"net/http"
+	"net/url"
+	"slices"
+	"strings"
+	"time"
+
+	"doorward/config"
+	"doorward/oauth"
+	"doorward/web/gateway/route"
+)
+
+// sample is a request that its reader can send.
+type sample struct {
+	URL         string
+	Variable    string // in which the credential is
+	Placeholder string
+	IsKey       bool
+}
+
+// firstForKeys is the first scope that an API key may have; where there is none, the first.
+func firstForKeys(scopes []oauth.Scope) string {
+	return scopes[max(0, slices.IndexFunc(scopes, func(s oauth.Scope) bool { return !s.UserOnly }))].Name
+}
+
+// userOnly reports whether a scope of a resource counts only where a person stands behind the credential.
+func userOnly(r config.Resource, scope string) bool {
+	_, action, _ := oauth.SplitScope(strings.Replace(scope, "{object}", "{}", 1), append([]string{"{}"}, r.Objects...))
+	return slices.ContainsFunc(
+		r.Scopes,
+		func(s oauth.Scope) bool { return s.UserOnly && (s.Name == scope || s.Name == action) },
+	)
+}
+
+// apiBase is where the API's routes are: on its first host, else on that of its id, else where its customers see it.
+func apiBase(c config.Config, r config.Resource) string {
+	issuer, err := url.Parse(c.Issuer)
+	if err == nil && len(r.API.Hosts) > 0 {
+		return issuer.Scheme + "://" + r.API.Hosts[0]
+	}
+	if u, err := url.Parse(r.ID); err == nil && u.Host != "" && strings.HasPrefix(u.Scheme, "http") {
+		return u.Scheme + "://" + u.Host
+	}
+	return c.Issuer
+}
+
+// ownURL is the URL of a path of this server's own: on the API's host where that serves it, else on the issuer's.
+func ownURL(c config.Config, r config.Resource, path string) string {
+	if len(r.API.Hosts) > 0 && slices.Contains(r.API.Builtin, path) {
+		return apiBase(c, r) + path
+	}
+	return c.Issuer + path
+}
+
+// samples are the first requests that an API key, or else an access token, and that a personal access token may send.
+// Where no route is for them, they ask who they are.
+func samples(c config.Config, r config.Resource) (first, personal sample) {
+	whoAmI := ownURL(c, r, "/v1/auth/test")
+	first = sample{Variable: "ACCESS_TOKEN", Placeholder: oauth.PrefixAccessToken + "…"}
+	if r.JWT {
+		first.Placeholder = "eyJ…"
+	}
+	kind := oauth.KindAccessToken
+	if len(r.Keys.Environments) > 0 {
+		first = sample{
+			Variable:    "API_KEY",
+			Placeholder: r.Keys.Prefix + "_" + r.Keys.Environments[0] + "_…",
+			IsKey:       true,
+		}
+		kind = oauth.KindAPIKey
+	}
+	first.URL, personal.URL = whoAmI, whoAmI
+	if path := readable(r, kind); path != "" {
+		first.URL = apiBase(c, r) + path
+	}
+	if path := readable(r, oauth.KindPersonalAccessToken); path != "" {
+		personal.URL = apiBase(c, r) + path
+	}
+	return first, personal
+}
+
+// readable is a path, escaped, of the first route that a kind of credential may GET; empty: there is none.
+func readable(r config.Resource, kind string) string {
+	table := route.NewTable(r.API.Routes, r.Objects, false)
+	for i, one := range r.API.Routes {
+		isKey := kind == oauth.KindAPIKey
+		if one.Public || one.Refuse || (one.Credentials != nil && !slices.Contains(one.Credentials, kind)) ||
+			(isKey && (one.Role != "" || slices.ContainsFunc(one.Scopes, func(name string) bool { return userOnly(r, name) }))) {
+			continue
+		}
+		if path := examplePath(r, one); table.First(http.MethodGet, path) == i {
+			return escapePath(path)
+		}
+	}
+	return ""
+}
+
+// examplePath is a path that a route takes, when no other is before it.
+func examplePath(r config.Resource, one route.Route) string {
+	path := one.Path
+	if path == "/**" {
+		return "/"
+	}
+	path = strings.TrimSuffix(path, "/**") // /x/** takes /x too
+	if len(r.Objects) > 0 {
+		path = strings.Replace(path, "{object}", r.Objects[0], 1)
+	}
+	return strings.ReplaceAll(path, "/*", "/1")
+}
+
+// escapePath writes a path so that it means the same in a URL, in a shell and in the strings of six languages.
+func escapePath(path string) string {
+	var out strings.Builder
+	for i := range len(path) {
+		switch c := path[i]; {
+		case 'a' <= c && c <= 'z', 'A' <= c && c <= 'Z', '0' <= c && c <= '9', strings.IndexByte("/-._~", c) >= 0:
+			out.WriteByte(c)
+		default:
+			fmt.Fprintf(&out, "%%%02X", c)
+		}
+	}
+	return out.String()
+}
+
+// exampleMoment is when the examples are of.
+var exampleMoment = time.Date(2027, 1, 15, 12, 0, 0, 0, time.UTC)
+
+// ExampleKeyID is the id of the key in the examples.
+const ExampleKeyID = "key_01a204bb-b26f-7e0c-9d41-6a1f0e2b7c35"
+
+// missingScope is a scope that a route needs, another than the first of the catalogue where there is one, and the
+// request that needs it, as refusals name it.
+func missingScope(r config.Resource) (scope, request string) {
+	for _, one := range r.API.Routes {
+		if len(one.Scopes) == 0 || (scope != "" && strings.HasSuffix(one.Scopes[0], r.Scopes[0].Name)) {
+			continue
+		}
+		path, needed := one.Path, one.Scopes[0]
+		if len(r.Objects) > 0 {
+			path, needed = strings.Replace(
+				path,
+				"{object}",
+				r.Objects[0],
+				1,
+			), strings.Replace(
+				needed,
+				"{object}",
+				r.Objects[0],
+				1,
+			)
+		}
+		method := http.MethodGet
+		if one.Methods != nil {
+			method = one.Methods[0]
+		}
+		scope, request = needed, method+" "+path
+		if !strings.HasSuffix(needed, r.Scopes[0].Name) {
+			return scope, request
+		}
+	}
+	return scope, request
+}

@@ -1,0 +1,458 @@
+package config
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"io/fs"
+	"net/netip"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"time"
+
+	"go.yaml.in/yaml/v3"
+
+	"doorward/oauth"
+	"doorward/oauth/apikey"
+	"doorward/oauth/input"
+	"doorward/oauth/limit"
+	"doorward/web/gateway"
+	"doorward/web/gateway/route"
+)
+
+// Config is the whole configuration: the file, over it the variables, over them the flags of serve.
+type Config struct {
+	// Issuer is the issuer identifier (RFC 8414, section 2) and the base of every URL we hand out.
+	Issuer string
+	// Listen are the addresses of the public listener, host:port; an empty host means every address.
+	Listen []string
+	// AdminListen is the address of metrics and pprof; empty means none.
+	AdminListen string
+	// DatabaseURL is sqlite:PATH or a postgres:// URL. It may hold a password: never log it.
+	DatabaseURL string
+	// DatabaseMigrateURL is the PostgreSQL login that changes the schema; empty means that of DatabaseURL.
+	DatabaseMigrateURL string
+	// Secret are the master secrets: the first seals, all open. Empty means the one in the data folder.
+	Secret []input.Secret
+	// TrustedProxies are the peers whose X-Forwarded-* headers count.
+	TrustedProxies []netip.Prefix
+	// RedirectSchemes are those without a dot that redirect URIs may have, such as cursor.
+	RedirectSchemes []string
+	// SignUp is closed.
+	SignUp string
+	// Lifetimes are those of codes and tokens, and TokenLimits how many tokens one client may have.
+	Lifetimes   oauth.Lifetimes
+	TokenLimits oauth.TokenLimits
+	// AuditRetention and UsageRetention say how long audit events and usage are kept.
+	AuditRetention, UsageRetention time.Duration
+	// Plans are the rate-limit plans by name.
+	Plans map[string]limit.Plan
+	// PlansBy says who sets the plan of a workspace: administrators or owners.
+	PlansBy string
+	// Resources are the APIs that tokens and keys are for; the first is the default. There is at least one.
+	Resources []Resource
+}
+
+// Default is what holds where nothing is written; the resources come after the issuer is known.
+func Default() Config {
+	return Config{
+		Issuer:             "http://localhost:8080",
+		Listen:             []string{"127.0.0.1:8080"},
+		AdminListen:        "127.0.0.1:8081",
+		DatabaseURL:        "sqlite:data/doorward.db",
+		DatabaseMigrateURL: "",
+		Secret:             nil,
+		TrustedProxies:     nil,
+		RedirectSchemes:    nil,
+		SignUp:             "closed",
+		Lifetimes: oauth.Lifetimes{
+			Access:             time.Hour,
+			Refresh:            7 * input.Day,
+			RefreshAbsolute:    30 * input.Day,
+			RefreshReuseWindow: 10 * time.Second,
+			Code:               time.Minute,
+		},
+		TokenLimits:    oauth.TokenLimits{ClientRequests: 600, ClientLive: 10_000, UnlimitedChanges: false},
+		AuditRetention: 400 * input.Day,
+		UsageRetention: 400 * input.Day,
+		Plans:          map[string]limit.Plan{},
+		PlansBy:        "administrators",
+		Resources:      nil,
+	}
+}
+
+// Setting is a top-level key that is also a variable DOORWARD_KEY and, but for secret, a flag of serve.
+type Setting struct {
+	Key  string
+	List bool // white space separates the entries in the variable
+}
+
+// Settings are all of them.
+var Settings = []Setting{
+	{"issuer", false},
+	{"listen", true},
+	{"admin_listen", false},
+	{"database_url", false},
+	{"database_migrate_url", false},
+	{"secret", true},
+	{"trusted_proxies", true},
+	{"redirect_schemes", true},
+	{"sign_up", false},
+	{"plans_by", false},
+	{"audit_retention", false},
+	{"usage_retention", false},
+}
+
+// fileOnly are the top-level keys that need more than a line.
+var fileOnly = []string{"tokens", "plans", "resources"}
+
+func variable(key string) string { return "DOORWARD_" + strings.ToUpper(key) }
+
+// FlagName is the flag of a setting.
+func FlagName(key string) string { return "--" + strings.ReplaceAll(key, "_", "-") }
+
+// Load reads the file at path (none when empty), the variables and the flags given, by key. It changes nothing
+// and returns every fault at once, as faults. An empty variable counts as not set, as containers pass it on.
+func Load(path string, flags map[string][]string, getenv func(string) string) (Config, error) {
+	c, _, err := parse(path, flags, getenv)
+	return c, err
+}
+
+// parse does what Load does and tells where each key was written.
+func parse(
+	path string,
+	flags map[string][]string,
+	getenv func(string) string,
+) (Config, func(key string) origin, error) {
+	p := newParser(getenv)
+	c := Default()
+	fields := p.topLevel(&c)
+	ignore := func(*yaml.Node, string) {}
+
+	for _, s := range Settings {
+		given, source := flags[s.Key], FlagName(s.Key)
+		_, isFlag := flags[s.Key]
+		if text := getenv(variable(s.Key)); !isFlag && text != "" {
+			given, source = []string{text}, variable(s.Key)
+			if s.List && !strings.HasPrefix(text, "env:") && !strings.HasPrefix(text, "file:") {
+				given = strings.Fields(text)
+			}
+		} else if !isFlag {
+			continue
+		}
+		p.source = source
+		p.origins[s.Key] = origin{source: source, line: 0}
+		fields[s.Key](written(given), s.Key)
+		fields[s.Key] = ignore // a value that is beaten is not even looked up
+	}
+	for _, key := range fileOnly {
+		if getenv(variable(key)) != "" {
+			p.faults = append(
+				p.faults,
+				Fault{
+					origin: origin{source: variable(key), line: 0},
+					key:    key,
+					text:   "is not a variable; write it in the file that --config names",
+				},
+			)
+		}
+	}
+	if path != "" {
+		data, err := p.readFile(path)
+		if err != nil {
+			return c, p.origin, fmt.Errorf("read the configuration: %w", err)
+		}
+		overridden := p.origins
+		p.origins = map[string]origin{}
+		p.document(path, data, fields)
+		for key, o := range overridden {
+			p.origins[key] = o
+		}
+	}
+	p.check(&c)
+	if len(p.faults) > 0 {
+		return c, p.origin, p.faults.sorted()
+	}
+	return c, p.origin, nil
+}
+
+// written makes the node that a flag or variable stands for: one value, or a list of several.
+func written(values []string) *yaml.Node {
+	nodes := make([]*yaml.Node, len(values))
+	for i, value := range values {
+		nodes[i] = &yaml.Node{Kind: yaml.ScalarNode, Tag: "!!str", Value: value}
+	}
+	if len(nodes) == 1 {
+		return nodes[0]
+	}
+	return &yaml.Node{Kind: yaml.SequenceNode, Content: nodes}
+}
+
+// topLevel are the keys of the file.
+func (p *parser) topLevel(c *Config) map[string]field {
+	return map[string]field{
+		"issuer":               p.one(&c.Issuer, checkIssuer),
+		"listen":               p.many(&c.Listen, checkListen),
+		"admin_listen":         p.one(&c.AdminListen, orEmpty(checkListen)),
+		"database_url":         p.one(&c.DatabaseURL, checkDatabaseURL),
+		"database_migrate_url": p.one(&c.DatabaseMigrateURL, orEmpty(checkMigrateURL)),
+		"secret":               p.secrets(&c.Secret),
+		"trusted_proxies":      p.prefixes(&c.TrustedProxies),
+		"redirect_schemes":     p.many(&c.RedirectSchemes, checkRedirectScheme),
+		"sign_up":              p.one(&c.SignUp, checkSignUp),
+		"plans_by":             p.one(&c.PlansBy, oneOf("administrators", "owners")),
+		"audit_retention":      p.duration(&c.AuditRetention, input.Day),
+		"usage_retention":      p.duration(&c.UsageRetention, input.Day),
+		"tokens": p.mapping(map[string]field{
+			"access_lifetime":           p.duration(&c.Lifetimes.Access, time.Second),
+			"refresh_lifetime":          p.duration(&c.Lifetimes.Refresh, time.Second),
+			"refresh_absolute_lifetime": p.duration(&c.Lifetimes.RefreshAbsolute, time.Second),
+			"refresh_reuse_window":      p.duration(&c.Lifetimes.RefreshReuseWindow, 0),
+			"code_lifetime":             p.duration(&c.Lifetimes.Code, time.Second),
+			"client_requests":           number(p, &c.TokenLimits.ClientRequests, 0, 1_000_000),
+			"client_live":               number(p, &c.TokenLimits.ClientLive, 0, 10_000_000),
+		}),
+		"plans": func(n *yaml.Node, key string) {
+			p.entries(n, key, func(name string, n *yaml.Node, key string) {
+				if err := checkPlanName(name); err != nil {
+					p.fault(key, "%v", err)
+				}
+				var plan limit.Plan
+				p.mapping(map[string]field{
+					"hour":  p.window(&plan.Hour),
+					"day":   p.window(&plan.Day),
+					"burst": p.window(&plan.Burst),
+				})(n, key)
+				c.Plans[name] = plan
+			})
+		},
+		"resources": func(n *yaml.Node, key string) {
+			p.list(n, key, func(n *yaml.Node, key string) { c.Resources = append(c.Resources, p.resource(n, key)) })
+		},
+	}
+}
+
+// maxRequests bounds a window so that no sum of them overflows.
+const maxRequests = 1_000_000_000
+
+// window reads a number of requests; none at all is written by leaving it out.
+func (p *parser) window(dst *int64) field { return number(p, dst, 1, maxRequests) }
+
+// resource reads one entry of resources over the defaults.
+func (p *parser) resource(n *yaml.Node, key string) Resource {
+	r := defaultResource("")
+	r.Keys.Prefix = "" // see deriveKeyPrefixes
+	p.mapping(map[string]field{
+		"id":       p.one(&r.ID, checkResourceID),
+		"name":     p.one(&r.Name, checkText),
+		"hosts":    p.many(&r.API.Hosts, checkHost),
+		"upstream": p.upstream(&r.API.Upstream),
+		"builtin":  p.many(&r.API.Builtin, oneOf(builtinPaths...)),
+		"cors":     p.many(&r.CORS, checkOrigin),
+		"tokens":   p.either(&r.JWT, "opaque", "jwt"),
+		"errors":   p.one(&r.API.Shape.Name, oneOf(gateway.ShapeNames()...)),
+		"error_texts": p.mapping(map[string]field{
+			"unauthorized": p.one(&r.API.Shape.Texts.Unauthorized, checkText),
+			"expired":      p.one(&r.API.Shape.Texts.Expired, checkText),
+			"forbidden":    p.one(&r.API.Shape.Texts.Forbidden, checkText),
+		}),
+		"expired_status":   p.expiredStatus(&r.API.Shape.ExpiredStatus),
+		"workspace_header": p.one(&r.WorkspaceHeader, checkHeader),
+		"anonymous_plan":   p.one(&r.AnonymousPlan, nil),
+		"anonymous_concurrency": p.mapping(map[string]field{
+			"total":       number(p, &r.API.Anonymous.Total, 0, 1_000_000),
+			"per_address": number(p, &r.API.Anonymous.PerAddress, 0, 1_000_000),
+		}),
+		"user_plan":   p.one(&r.UserPlan, nil),
+		"client_plan": p.one(&r.ClientPlan, nil),
+		"scopes":      p.scopes(&r.Scopes),
+		"objects":     p.many(&r.Objects, input.ObjectName),
+		"keys": p.mapping(map[string]field{
+			"prefix":       p.one(&r.Keys.Prefix, checkKeyPrefix),
+			"kinds":        p.many(&r.Keys.Environments, oneOf(apikey.Live, apikey.Test)),
+			"default_plan": p.one(&r.Keys.DefaultPlan, nil),
+			"test_plan":    p.one(&r.Keys.TestPlan, nil),
+			"max_lifetime": p.duration(&r.Keys.MaxLifetime, 0),
+			"new_text":     p.one(&r.Keys.NewText, checkText),
+		}),
+		"paths": p.either(&r.API.Loose, "exact", "loose"),
+		"routes": func(n *yaml.Node, key string) {
+			p.list(n, key, func(n *yaml.Node, key string) { r.API.Routes = append(r.API.Routes, p.route(n, key)) })
+		},
+		"trusted_issuers": func(n *yaml.Node, key string) {
+			p.list(
+				n,
+				key,
+				func(n *yaml.Node, key string) { r.TrustedIssuers = append(r.TrustedIssuers, p.trustedIssuer(n, key)) },
+			)
+		},
+	})(n, key)
+	if r.Name == "" {
+		r.Name = r.ID
+	}
+	r.API.ID = r.ID
+	return r
+}
+
+// scopes reads a catalogue in the order written, which is the order of the consent page.
+func (p *parser) scopes(dst *[]oauth.Scope) field {
+	return func(n *yaml.Node, key string) {
+		*dst = nil
+		p.entries(n, key, func(name string, n *yaml.Node, key string) {
+			if err := input.ScopeName(name); err != nil {
+				p.fault(key, "%v", err)
+			}
+			s := oauth.Scope{Name: name}
+			p.mapping(map[string]field{
+				"text":      p.one(&s.Text, checkText),
+				"implies":   p.scopeNames(&s.Implies),
+				"user_only": p.flag(&s.UserOnly),
+				"dangerous": p.choice(&s.Dangerous),
+			})(n, key)
+			*dst = append(*dst, s)
+		})
+	}
+}
+
+func (p *parser) route(n *yaml.Node, key string) route.Route {
+	r := route.Route{Cost: 1}
+	p.mapping(map[string]field{
+		"methods":     p.many(&r.Methods, route.CheckMethod),
+		"path":        p.one(&r.Path, checkRoutePath),
+		"scopes":      p.scopeNames(&r.Scopes),
+		"credentials": p.many(&r.Credentials, oneOf(oauth.Kinds...)),
+		"role":        p.one(&r.Role, oneOf(oauth.Roles...)),
+		"cost":        number(p, &r.Cost, 0, 1000),
+		"public":      p.flag(&r.Public),
+		"refuse":      p.flag(&r.Refuse),
+	})(n, key)
+	return r
+}
+
+func (p *parser) trustedIssuer(n *yaml.Node, key string) oauth.TrustedIssuer {
+	var t oauth.TrustedIssuer
+	p.mapping(map[string]field{
+		"issuer":       p.one(&t.Issuer, checkForeignIssuer),
+		"audience":     p.many(&t.Audiences, checkText),
+		"client_ids":   p.many(&t.ClientIDs, checkText),
+		"hs256_secret": p.sharedSecret(&t.HS256Secret),
+		"jwks_url":     p.one(&t.JWKSURL, checkJWKSURL),
+		"algorithms":   p.many(&t.Algorithms, checkAlgorithm),
+		"scopes":       p.scopeNames(&t.Scopes),
+		"plan":         p.one(&t.Plan, nil),
+	})(n, key)
+	return t
+}
+
+// expiredStatus reads 401, or 419 where a vendor promised it.
+func (p *parser) expiredStatus(dst *int) field {
+	return func(n *yaml.Node, key string) {
+		switch text, ok := p.scalar(n, key); {
+		case !ok:
+		case text == "401":
+			*dst = 401
+		case text == "419":
+			*dst = 419
+		default:
+			p.fault(key, "%s is neither 401 nor 419; write one of them", input.Quote(text))
+		}
+	}
+}
+
+// secret reads one secret and never shows it.
+func (p *parser) secret(dst *input.Secret) field {
+	return func(n *yaml.Node, key string) {
+		text, ok := p.text(n, key)
+		if !ok {
+			return
+		}
+		if err := checkSecret(text); err != nil {
+			p.fault(key, "%v", err)
+			return
+		}
+		*dst = input.Secret(text)
+	}
+}
+
+// sharedSecret reads a secret that an issuer signs with. A public key is none: it verifies for everybody who can read it.
+func (p *parser) sharedSecret(dst *input.Secret) field {
+	return func(n *yaml.Node, key string) {
+		var s input.Secret
+		p.secret(&s)(n, key)
+		if text := strings.TrimSpace(
+			string(s),
+		); strings.Contains(text, "-----BEGIN") || strings.HasPrefix(text, "{") ||
+			strings.HasPrefix(text, "ssh-") {
+			p.fault(
+				key,
+				"is a key pair's key, with which anyone who has the public half could sign; write jwks_url and algorithms instead",
+			)
+			return
+		}
+		*dst = s
+	}
+}
+
+func (p *parser) secrets(dst *[]input.Secret) field {
+	return func(n *yaml.Node, key string) {
+		*dst = nil
+		p.list(n, key, func(n *yaml.Node, key string) {
+			var s input.Secret
+			p.secret(&s)(n, key)
+			switch {
+			case len(s) == 0:
+			case slices.ContainsFunc(*dst, func(other input.Secret) bool { return bytes.Equal(other, s) }):
+				p.fault(key, "is in the list twice; write it once")
+			default:
+				*dst = append(*dst, s)
+			}
+		})
+	}
+}
+
+func (p *parser) prefixes(dst *[]netip.Prefix) field {
+	return func(n *yaml.Node, key string) {
+		*dst = nil
+		p.list(n, key, func(n *yaml.Node, key string) {
+			text, ok := p.text(n, key)
+			if !ok {
+				return
+			}
+			prefix, err := parsePrefix(text)
+			switch {
+			case err != nil:
+				p.fault(key, "%v", err)
+			case slices.Contains(*dst, prefix):
+				p.fault(key, "%s is in the list twice; write it once", input.Quote(text))
+			default:
+				*dst = append(*dst, prefix)
+			}
+		})
+	}
+}
+
+// DataDir is the folder of what is kept beside the database: that of the SQLite file, or ./data.
+func (c Config) DataDir() string {
+	if path, ok := strings.CutPrefix(c.DatabaseURL, "sqlite:"); ok {
+		return filepath.Dir(path)
+	}
+	return "data"
+}
+
+// SecretFile is where the master secret is kept when none is configured.
+func (c Config) SecretFile() string { return filepath.Join(c.DataDir(), "secret") }
+
+// MissingDatabase is the SQLite file that is not there yet; empty where it is, and on PostgreSQL. Opening
+// the database reports all other faults of a file.
+func (c Config) MissingDatabase() string {
+	name, ok := strings.CutPrefix(c.DatabaseURL, "sqlite:")
+	if !ok {
+		return ""
+	}
+	if _, err := os.Stat(name); !errors.Is(err, fs.ErrNotExist) {
+		return ""
+	}
+	return name
+}

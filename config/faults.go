@@ -1,0 +1,92 @@
+package config
+
+import (
+	"cmp"
+	"fmt"
+	"slices"
+	"strings"
+)
+
+// origin says where a value was written: in a file on a line, in a flag, or in a variable.
+// The zero origin is a default, which nobody wrote.
+type origin struct {
+	source string // file name, --flag or VARIABLE
+	line   int    // 0 outside a file
+}
+
+func (o origin) String() string {
+	if o.line == 0 {
+		return o.source
+	}
+	return fmt.Sprintf("%s:%d", o.source, o.line)
+}
+
+// Fault is one thing wrong with the configuration, as a sentence about a key.
+type Fault struct {
+	origin origin
+	key    string // such as resources[0].routes[2].path; empty for a file as a whole
+	text   string
+}
+
+func (f Fault) String() string {
+	var b strings.Builder
+	for _, part := range []string{f.origin.String(), f.key} {
+		if part != "" {
+			b.WriteString(part + ": ")
+		}
+	}
+	return b.String() + f.text
+}
+
+// Faults is everything wrong with a configuration: one line each, so that an operator mends all of it at once.
+type Faults []Fault
+
+func (f Faults) Error() string {
+	lines := make([]string, len(f))
+	for i, one := range f {
+		lines[i] = one.String()
+	}
+	return strings.Join(lines, "\n")
+}
+
+// sorted puts the faults of a file into the order of its lines, after those of flags and variables.
+func (f Faults) sorted() Faults {
+	slices.SortStableFunc(f, func(a, b Fault) int { return cmp.Compare(a.origin.line, b.origin.line) })
+	return f
+}
+
+// nearest is the name in names that a mistyped word most likely meant, or "" when none is close.
+func nearest(word string, names []string) string {
+	word = strings.ToLower(strings.ReplaceAll(word, "-", "_"))
+	best, least := "", 3
+	for _, name := range names {
+		if d := distance(word, name); d < least && d < len(name) {
+			best, least = name, d
+		}
+	}
+	return best
+}
+
+// distance counts the letters to add, drop or change to make b of a (Levenshtein). Long words are never close.
+func distance(a, b string) int {
+	if len(a) > 64 || len(b) > 64 {
+		return 64
+	}
+	row := make([]int, len(b)+1)
+	for j := range row {
+		row[j] = j
+	}
+	for i := range len(a) {
+		diagonal := row[0]
+		row[0] = i + 1
+		for j := range len(b) {
+			change := diagonal
+			if a[i] != b[j] {
+				change++
+			}
+			diagonal = row[j+1]
+			row[j+1] = min(change, diagonal+1, row[j]+1)
+		}
+	}
+	return row[len(b)]
+}

@@ -1,0 +1,413 @@
+package config
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"maps"
+	"os"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+	"unicode"
+	"unicode/utf8"
+
+	"go.yaml.in/yaml/v3"
+
+	"doorward/config/yamlnode"
+	"doorward/oauth/input"
+)
+
+// Bounds on what is read, so that a wrong path ends in a sentence and not in a full memory.
+const (
+	MaxBytes      = 1 << 20
+	maxValueBytes = 64 << 10
+)
+
+// parser reads values strictly and collects what is wrong with them. It works on yaml.Node, because decoding into
+// structs stops at the first fault or loses its line.
+type parser struct {
+	getenv   func(string) string
+	readFile func(string) ([]byte, error)
+
+	source  string            // where the values being read were written
+	origins map[string]origin // by key
+	faulty  map[string]bool   // keys that have a fault already; their first is the one to mend
+	around  map[string]bool   // keys around those
+	faults  Faults
+}
+
+func newParser(getenv func(string) string) *parser {
+	return &parser{
+		getenv:   getenv,
+		readFile: readFile,
+		origins:  map[string]origin{},
+		faulty:   map[string]bool{},
+		around:   map[string]bool{},
+	}
+}
+
+// readFile reads a file of at most MaxBytes.
+func readFile(name string) ([]byte, error) {
+	f, err := os.Open(name) //nolint:gosec // the operator names the file
+	if err != nil {
+		return nil, err
+	}
+	defer f.Close() //nolint:errcheck // only read
+	data, err := io.ReadAll(io.LimitReader(f, MaxBytes+1))
+	if err == nil && len(data) > MaxBytes {
+		err = fmt.Errorf("is larger than %d bytes", MaxBytes)
+	}
+	return data, err
+}
+
+// field reads the value of one key from its node.
+type field func(n *yaml.Node, key string)
+
+// fault notes what is wrong with a key, where that key was written; a key's second fault is dropped.
+func (p *parser) fault(key, format string, args ...any) {
+	if p.faulty[key] {
+		return
+	}
+	p.faulty[key] = true
+	for outer := key; outer != ""; {
+		outer = outer[:max(strings.LastIndexAny(outer, ".["), 0)]
+		p.around[outer] = true
+	}
+	p.faults = append(p.faults, Fault{origin: p.origin(key), key: key, text: fmt.Sprintf(format, args...)})
+}
+
+// origin is where key was written or, when it was not, where the nearest thing around it was.
+func (p *parser) origin(key string) origin {
+	for key != "" {
+		if o, ok := p.origins[key]; ok {
+			return o
+		}
+		key = key[:max(strings.LastIndexAny(key, ".["), 0)]
+	}
+	return origin{}
+}
+
+// document reads a whole file into fields.
+func (p *parser) document(name string, data []byte, fields map[string]field) {
+	p.source = name
+	whole := func(line int, text string) {
+		p.faults = append(p.faults, Fault{origin: origin{source: name, line: line}, text: text})
+	}
+	decoder := yaml.NewDecoder(bytes.NewReader(data))
+	var doc yaml.Node
+	switch err := decoder.Decode(&doc); {
+	case errors.Is(err, io.EOF):
+		return // an empty file changes nothing
+	case err != nil:
+		line, text := yamlnode.SyntaxFault(err)
+		whole(line, text)
+		return
+	}
+	var second yaml.Node
+	switch err := decoder.Decode(&second); {
+	case err == nil:
+		whole(second.Line, "holds a second document; keep one, without ---")
+	case !errors.Is(err, io.EOF):
+		line, text := yamlnode.SyntaxFault(err)
+		whole(line, text)
+		return
+	}
+	root := yamlnode.Deref(doc.Content[0])
+	if root.ShortTag() == "!!null" {
+		return
+	}
+	if root.Kind != yaml.MappingNode {
+		whole(
+			root.Line,
+			"is "+yamlnode.Describe(root)+"; write keys and values, such as issuer: https://auth.example.com",
+		)
+		return
+	}
+	p.mapping(fields)(root, "")
+}
+
+// mapping reads a mapping that may hold these keys and no others, each once.
+func (p *parser) mapping(fields map[string]field) field {
+	known := slices.Sorted(maps.Keys(fields))
+	return func(n *yaml.Node, key string) {
+		p.entries(n, key, func(name string, value *yaml.Node, at string) {
+			if read, ok := fields[name]; ok {
+				read(value, at)
+			} else if like := nearest(name, known); like != "" {
+				p.fault(at, "is not a known key; did you mean %s?", like)
+			} else {
+				p.fault(at, "is not a known key; known here: %s", strings.Join(known, ", "))
+			}
+		})
+	}
+}
+
+// entries calls each for every entry of a mapping, in the order written, and faults names that come twice.
+func (p *parser) entries(n *yaml.Node, key string, each func(name string, value *yaml.Node, key string)) {
+	n = yamlnode.Deref(n)
+	if n.Kind != yaml.MappingNode {
+		p.fault(key, "is %s; write keys and values under it, or {} for none", yamlnode.Describe(n))
+		return
+	}
+	first := map[string]int{}
+	for i := 0; i+1 < len(n.Content); i += 2 {
+		name, value := yamlnode.Deref(n.Content[i]), n.Content[i+1]
+		at := name.Value
+		if len(at) > 80 || strings.ContainsFunc(at, func(r rune) bool { return !unicode.IsPrint(r) }) {
+			at = input.Quote(at)
+		}
+		if key != "" {
+			at = key + "." + at
+		}
+		here := origin{source: p.source, line: name.Line}
+		switch line, twice := first[name.Value]; {
+		case name.Kind != yaml.ScalarNode:
+			p.faults = append(
+				p.faults,
+				Fault{
+					origin: here,
+					key:    key,
+					text:   "has " + yamlnode.Describe(name) + " where a key is needed; write a plain name",
+				},
+			)
+		case name.ShortTag() == "!!merge":
+			p.faults = append(p.faults, Fault{origin: here, key: at, text: "is not supported; write the keys out"})
+		case twice:
+			p.faults = append(
+				p.faults,
+				Fault{origin: here, key: at, text: fmt.Sprintf("is written twice, first on line %d; keep one", line)},
+			)
+		default:
+			first[name.Value] = name.Line
+			p.origins[at] = here
+			each(name.Value, value, at)
+		}
+	}
+}
+
+// list reads a list. A single plain value is a list of one; an empty one, a list of none; and one that names a
+// variable or a file holds entries separated by white space.
+func (p *parser) list(n *yaml.Node, key string, each field) {
+	n = yamlnode.Deref(n)
+	switch {
+	case n.Kind == yaml.SequenceNode:
+		for i, item := range n.Content {
+			at := fmt.Sprintf("%s[%d]", key, i)
+			p.origins[at] = origin{source: p.source, line: item.Line}
+			each(item, at)
+		}
+	case n.Kind == yaml.ScalarNode && n.ShortTag() != "!!null":
+		if !refers(n) {
+			if n.Value != "" {
+				each(n, key)
+			}
+			return
+		}
+		if text, ok := p.scalar(n, key); ok {
+			p.list(words(text, n.Line), key, each)
+		}
+	default:
+		p.fault(key, "is %s; write a list, such as [one, two], or [] for none", yamlnode.Describe(n))
+	}
+}
+
+// words makes a list of what white space separates.
+func words(text string, line int) *yaml.Node {
+	n := &yaml.Node{Kind: yaml.SequenceNode, Line: line}
+	for word := range strings.FieldsSeq(text) {
+		n.Content = append(n.Content, &yaml.Node{Kind: yaml.ScalarNode, Tag: "!!str", Value: word, Line: line})
+	}
+	return n
+}
+
+// refers reports whether a value is env:NAME or file:PATH.
+func refers(n *yaml.Node) bool {
+	return n.ShortTag() == "!!str" && (strings.HasPrefix(n.Value, "env:") || strings.HasPrefix(n.Value, "file:"))
+}
+
+// scalar reads one plain value, from the variable or file it names if it names one.
+func (p *parser) scalar(n *yaml.Node, key string) (text string, ok bool) {
+	n = yamlnode.Deref(n)
+	if n.Kind != yaml.ScalarNode || n.ShortTag() == "!!null" {
+		p.fault(key, "is %s; write one value, or leave the key out", yamlnode.Describe(n))
+		return "", false
+	}
+	if !refers(n) {
+		return n.Value, true
+	}
+	if name, isEnv := strings.CutPrefix(n.Value, "env:"); isEnv {
+		if text = p.getenv(name); text == "" {
+			p.fault(key, "the variable %s is not set; set it, or write the value here", input.Quote(name))
+		}
+		return text, text != ""
+	}
+	name := strings.TrimPrefix(n.Value, "file:")
+	data, err := p.readFile(name)
+	if err != nil {
+		var pathErr *fs.PathError
+		if errors.As(err, &pathErr) {
+			err = pathErr.Err
+		}
+		p.fault(
+			key,
+			"cannot read the file %s: %v; put the value into it and let this user read it",
+			input.Quote(name),
+			err,
+		)
+		return "", false
+	}
+	text = strings.TrimRight(string(data), "\r\n")
+	switch {
+	case text == "":
+		p.fault(key, "the file %s is empty; put the value into it", input.Quote(name))
+	case len(text) > maxValueBytes:
+		p.fault(
+			key,
+			"the file %s is larger than %d bytes; put only the value into it",
+			input.Quote(name),
+			maxValueBytes,
+		)
+	case !utf8.ValidString(text):
+		p.fault(key, "the file %s is not text; write random bytes as base64", input.Quote(name))
+	default:
+		return text, true
+	}
+	return "", false
+}
+
+// text reads a value that is text. Numbers, dates and the like must be quoted, so that what is read is what was written.
+func (p *parser) text(n *yaml.Node, key string) (string, bool) {
+	n = yamlnode.Deref(n)
+	if n.Kind == yaml.ScalarNode && n.ShortTag() != "!!str" && n.ShortTag() != "!!null" {
+		p.fault(key, "is %s; put it in quotes to make it text", yamlnode.Describe(n))
+		return "", false
+	}
+	text, ok := p.scalar(n, key)
+	if ok && strings.ContainsFunc(text, func(r rune) bool { return unicode.IsControl(r) && r != '\n' && r != '\t' }) {
+		p.fault(key, "holds a control character; write plain text")
+		return "", false
+	}
+	return text, ok
+}
+
+// one reads text into dst when check, which may be nil, has no objection.
+func (p *parser) one(dst *string, check func(string) error) field {
+	return func(n *yaml.Node, key string) {
+		text, ok := p.text(n, key)
+		if !ok {
+			return
+		}
+		if check != nil {
+			if err := check(text); err != nil {
+				p.fault(key, "%v", err)
+				return
+			}
+		}
+		*dst = text
+	}
+}
+
+// many reads a list of texts into dst, each once and each passing check.
+func (p *parser) many(dst *[]string, check func(string) error) field {
+	return p.texts(dst, func(dst *string) field { return p.one(dst, check) })
+}
+
+// scopeNames reads a list of scopes into dst, each once. A name in the list may begin with env: or file:, which is no
+// reference there.
+func (p *parser) scopeNames(dst *[]string) field {
+	return p.texts(dst, func(dst *string) field {
+		return func(n *yaml.Node, key string) {
+			if n = yamlnode.Deref(n); refers(n) {
+				*dst = n.Value
+				return
+			}
+			p.one(dst, nil)(n, key)
+		}
+	})
+}
+
+// texts reads a list of texts into dst, each once, with the reader that one makes for each.
+func (p *parser) texts(dst *[]string, one func(dst *string) field) field {
+	return func(n *yaml.Node, key string) {
+		*dst = []string{}
+		p.list(n, key, func(n *yaml.Node, key string) {
+			var text string
+			before := len(p.faults)
+			one(&text)(n, key)
+			switch {
+			case len(p.faults) > before:
+			case slices.Contains(*dst, text):
+				p.fault(key, "%s is in the list twice; write it once", input.Quote(text))
+			default:
+				*dst = append(*dst, text)
+			}
+		})
+	}
+}
+
+// duration reads a duration of at least least.
+func (p *parser) duration(dst *time.Duration, least time.Duration) field {
+	return func(n *yaml.Node, key string) {
+		text, ok := p.scalar(n, key)
+		if !ok {
+			return
+		}
+		d, err := input.ParseDuration(text)
+		switch {
+		case err != nil:
+			p.fault(key, "%v", err)
+		case d < least:
+			p.fault(key, "%s is too short; write at least %s", input.FormatDuration(d), input.FormatDuration(least))
+		default:
+			*dst = d
+		}
+	}
+}
+
+// number reads a whole number between least and most.
+func number[T int | int64](p *parser, dst *T, least, most T) field {
+	return func(n *yaml.Node, key string) {
+		text, ok := p.scalar(n, key)
+		if !ok {
+			return
+		}
+		v, err := strconv.ParseInt(text, 10, 64)
+		if err != nil || v < int64(least) || v > int64(most) {
+			p.fault(
+				key,
+				"%s is not a whole number from %d to %d; write one without separators",
+				input.Quote(text),
+				least,
+				most,
+			)
+			return
+		}
+		*dst = T(v)
+	}
+}
+
+// flag reads true or false.
+func (p *parser) flag(dst *bool) field {
+	return func(n *yaml.Node, key string) {
+		switch text, ok := p.scalar(n, key); {
+		case !ok:
+		case text == "true" || text == "false":
+			*dst = text == "true"
+		default:
+			p.fault(key, "%s is neither true nor false; write one of them", input.Quote(text))
+		}
+	}
+}
+
+// choice is flag for what may also be left to its default.
+func (p *parser) choice(dst **bool) field {
+	return func(n *yaml.Node, key string) {
+		var chosen bool
+		p.flag(&chosen)(n, key)
+		*dst = &chosen
+	}
+}

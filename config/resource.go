@@ -1,0 +1,87 @@
+package config
+
+import (
+	"net/url"
+
+	"go.yaml.in/yaml/v3"
+
+	"doorward/oauth"
+	"doorward/oauth/apikey"
+	"doorward/web/gateway"
+)
+
+// Resource is an API for which tokens and keys are issued: a protected resource (RFC 6749, section 1.1; RFC 8707). Each
+// key of the configuration is in the struct of the package that uses it.
+type Resource struct {
+	oauth.Resource
+	// API is how the gateway serves the resource. Its ID is that of the resource.
+	API gateway.API
+}
+
+// Catalogue are the resources as the protocol uses them.
+func (c Config) Catalogue() []oauth.Resource {
+	all := make([]oauth.Resource, len(c.Resources))
+	for i := range c.Resources {
+		all[i] = c.Resources[i].Resource
+	}
+	return all
+}
+
+// APIs are the resources as the gateway serves them.
+func (c Config) APIs() []gateway.API {
+	all := make([]gateway.API, len(c.Resources))
+	for i := range c.Resources {
+		all[i] = c.Resources[i].API
+	}
+	return all
+}
+
+// defaultResource is the resource that exists when none is written, and what a written one leaves out.
+func defaultResource(id string) Resource {
+	return Resource{
+		Resource: oauth.Resource{
+			ID: id, Name: id, WorkspaceHeader: "X-Workspace",
+			Scopes: []oauth.Scope{
+				{Name: "read", Text: "Read your data"},
+				{Name: "write", Text: "Create and change your data"},
+				{Name: "delete", Text: "Delete your data"},
+				{Name: oauth.ScopeAdmin, Text: "Everything", Implies: []string{"read", "write", "delete"}},
+			},
+			Keys: oauth.KeyRules{Prefix: "sk", Environments: []string{apikey.Live, apikey.Test}},
+		},
+		API: gateway.API{
+			ID: id,
+			Builtin: []string{
+				"/oauth/token",
+				"/oauth/revoke",
+				"/oauth/introspect",
+				"/v1/api-keys",
+				"/v1/auth/test",
+				"/api/auth/me",
+				"/api/me",
+			},
+			Shape:     gateway.Shape{Name: gateway.ShapeNames()[0], ExpiredStatus: 401},
+			Anonymous: gateway.Concurrency{Total: 1000, PerAddress: 100},
+		},
+	}
+}
+
+// upstream reads the origin of an API; an empty one stands for none.
+func (p *parser) upstream(dst **url.URL) field {
+	return func(n *yaml.Node, key string) {
+		var text string
+		if p.one(&text, orEmpty(checkUpstream))(n, key); text != "" {
+			*dst, _ = url.Parse(text) // checkUpstream has parsed it
+		}
+	}
+}
+
+// either reads one of two words: no for false, yes for true.
+func (p *parser) either(dst *bool, no, yes string) field {
+	return func(n *yaml.Node, key string) {
+		var word string
+		if p.one(&word, oneOf(no, yes))(n, key); word != "" {
+			*dst = word == yes
+		}
+	}
+}

@@ -1,0 +1,259 @@
+package config
+
+import (
+	"fmt"
+	"maps"
+	"net/url"
+	"os"
+	"slices"
+	"strings"
+	"time"
+
+	"go.yaml.in/yaml/v3"
+
+	"doorward/oauth/input"
+	"doorward/web/gateway/route"
+)
+
+// risks are what a server works with although its operator may not have meant it, a sentence each.
+type risks []string
+
+func (r *risks) add(format string, args ...any) { *r = append(*r, fmt.Sprintf(format, args...)) }
+
+// Check does what Load does, and reports the risks of a configuration without faults, a sentence each.
+func Check(path string, getenv func(string) string) (c Config, found []string, err error) {
+	c, where, err := parse(path, nil, getenv)
+	if err != nil {
+		return c, nil, err
+	}
+	var r risks
+	r.checkConfig(c)
+	r.checkFiles(path, c)
+	r.checkRoutes(c, where)
+	return c, r, nil
+}
+
+// checkConfig reports the risks of a configuration without faults.
+func (r *risks) checkConfig(c Config) {
+	issuer, err := url.Parse(c.Issuer)
+	if err != nil {
+		return // a value that has its fault already
+	}
+	public := slices.ContainsFunc(c.Listen, func(listen string) bool { return !IsLoopback(HostOf(listen)) })
+	if issuer.Scheme == "http" {
+		r.add(
+			"issuer: is %s, plain http for browsers on this machine only; write the https URL of your proxy before others use it",
+			c.Issuer,
+		)
+	}
+	if public && issuer.Scheme == "http" {
+		r.add(
+			"listen: others reach %s without TLS, and could read passwords and tokens on the way; listen on a loopback address, or let a proxy end TLS and write an https issuer",
+			strings.Join(c.Listen, " "),
+		)
+	}
+	if len(c.TrustedProxies) == 0 && issuer.Scheme == "https" {
+		r.add(
+			"trusted_proxies: is empty, so all users behind your proxy share one address and its limits, and what the proxy says about TLS does not count; write the proxy's address",
+		)
+	}
+	if c.AdminListen != "" && !IsLoopback(HostOf(c.AdminListen)) {
+		r.add(
+			"admin_listen: %s may be reached from other machines; keep metrics and pprof on a loopback or private address",
+			c.AdminListen,
+		)
+	}
+	if len(c.Secret) == 0 {
+		r.add("secret: is empty, so it is kept in %s; back that file up with the database", c.SecretFile())
+	}
+	if c.Lifetimes.Access > input.Day {
+		r.add(
+			"tokens.access_lifetime: a stolen access token works for %s; write a shorter one and let apps refresh",
+			input.FormatDuration(c.Lifetimes.Access),
+		)
+	}
+	if c.Lifetimes.RefreshReuseWindow > time.Minute {
+		r.add(
+			"tokens.refresh_reuse_window: a stolen refresh token goes unnoticed for %s; write 10s",
+			input.FormatDuration(c.Lifetimes.RefreshReuseWindow),
+		)
+	}
+	for _, name := range slices.Sorted(maps.Keys(c.Plans)) {
+		if plan := c.Plans[name]; plan.Day > 0 && plan.Hour > plan.Day {
+			r.add(
+				"plans.%s: day is less than hour, which then never counts; write a day of at least %d",
+				name,
+				plan.Hour,
+			)
+		}
+	}
+	r.checkTransport("database_url", c.DatabaseURL)
+	r.checkTransport("database_migrate_url", c.DatabaseMigrateURL)
+}
+
+// checkFiles reports files with secrets that other users of this machine can read.
+func (r *risks) checkFiles(configFile string, c Config) {
+	files := map[string]string{c.SecretFile(): "the master secret"}
+	if name, ok := strings.CutPrefix(c.DatabaseURL, "sqlite:"); ok {
+		files[name] = "the database"
+	}
+	text, err := os.ReadFile(configFile) //nolint:gosec // the operator names the file
+	if configFile != "" && err == nil {
+		var root yaml.Node
+		if yaml.Unmarshal(text, &root) == nil && holdsSecret(&root) {
+			files[configFile] = "a secret"
+		}
+	}
+	for _, name := range slices.Sorted(maps.Keys(files)) {
+		if info, err := os.Stat(name); err == nil && info.Mode().Perm()&0o077 != 0 {
+			r.add(
+				"%s: contains %s, and its mode %04o lets other users of this machine at it; run: chmod 600 %s",
+				name,
+				files[name],
+				info.Mode().Perm(),
+				name,
+			)
+		}
+	}
+}
+
+// holdsSecret reports whether a part of the configuration contains a secret itself, not the name of where it is.
+func holdsSecret(n *yaml.Node) bool {
+	if n.Kind != yaml.MappingNode {
+		return slices.ContainsFunc(n.Content, holdsSecret)
+	}
+	for i := 0; i+1 < len(n.Content); i += 2 {
+		value := n.Content[i+1]
+		found := false
+		switch n.Content[i].Value {
+		case "secret", "hs256_secret":
+			found = value.Kind == yaml.ScalarNode && inlineText(value) || slices.ContainsFunc(value.Content, inlineText)
+		case "database_url", "database_migrate_url":
+			u, err := url.Parse(value.Value)
+			if err == nil && u.User != nil && inlineText(value) {
+				_, found = u.User.Password()
+			}
+		}
+		if found || holdsSecret(value) {
+			return true
+		}
+	}
+	return false
+}
+
+// inlineText reports whether a value is written in the file, rather than the name of a variable or file that has it.
+func inlineText(n *yaml.Node) bool {
+	return n.Kind == yaml.ScalarNode && n.Value != "" && !strings.HasPrefix(n.Value, "env:") &&
+		!strings.HasPrefix(n.Value, "file:")
+}
+
+// maxListedOverlaps bounds the risks that routes give, because one of them often explains the others.
+const maxListedOverlaps = 100
+
+// checkRoutes reports routes that lose requests to routes which need less, and routes whose path in another spelling
+// another route takes.
+func (r *risks) checkRoutes(c Config, where func(key string) origin) {
+	for i, resource := range c.Resources {
+		at := fmt.Sprintf("resources[%d].routes", i)
+		table := route.NewTable(resource.API.Routes, resource.Objects, resource.API.Loose)
+		name := func(index int) string { return nameRoute(at, index, resource.API.Routes[index], where) }
+		asks := func(index int) string { return asks(resource.API.Routes[index]) }
+		overlaps := table.Overlaps(&resource.Resource, maxListedOverlaps)
+		for _, one := range overlaps.Found {
+			r.add(
+				"resources[%d].%s: asks for %s, but %s before it asks for %s and takes %s; if that is not meant, move the later route up, or narrow the earlier",
+				i,
+				name(one.Loser),
+				asks(one.Loser),
+				name(one.Taker),
+				asks(one.Taker),
+				one.Example,
+			)
+		}
+		switch {
+		case overlaps.More:
+			r.add(
+				"%s: more than %d routes lose requests to earlier ones that ask for less; fix those above, then check again",
+				at,
+				maxListedOverlaps,
+			)
+		case overlaps.Compared < len(resource.API.Routes):
+			r.add(
+				"%s: only the first %d of %d routes were compared with those before them, because comparing all takes too long; use fewer and more general routes, such as /v1/**, or check the rest by hand",
+				at,
+				overlaps.Compared,
+				len(resource.API.Routes),
+			)
+		}
+		spellings, more := table.OtherSpellings(&resource.Resource, maxListedOverlaps)
+		for _, one := range spellings {
+			r.add(
+				"resources[%d].%s: asks for %s, but %s takes %s, another spelling of its path, and asks for %s; if your API takes both for the same path, as Express, ASP.NET and others do, write paths: loose for the resource",
+				i,
+				name(one.Loser),
+				asks(one.Loser),
+				name(one.Taker),
+				one.Example,
+				asks(one.Taker),
+			)
+		}
+		if more {
+			r.add(
+				"%s: more than %d routes let other spellings of a stricter one through; write paths: loose for the resource if your API does not tell them apart",
+				at,
+				maxListedOverlaps,
+			)
+		}
+	}
+}
+
+// asks is what a route asks of a credential, in words.
+func asks(r route.Route) string {
+	if r.Public {
+		return "nothing (public)"
+	}
+	if r.Refuse {
+		return "what no credential has (refuse)"
+	}
+	words := "any credential"
+	if len(r.Scopes) > 0 {
+		words = strings.Join(r.Scopes, " and ")
+	}
+	if r.Credentials != nil {
+		words += " of a " + strings.Join(r.Credentials, " or ")
+	}
+	if r.Role != "" {
+		words += ", role " + r.Role
+	}
+	return words
+}
+
+// checkTransport reports a PostgreSQL login whose password and data others on the network could read.
+func (r *risks) checkTransport(key, text string) {
+	u, err := url.Parse(text)
+	if err != nil || !strings.HasPrefix(u.Scheme, "postgres") {
+		return
+	}
+	host := u.Hostname()
+	if h := u.Query().Get("host"); h != "" {
+		host = h
+	}
+	if IsLoopback(host) || strings.HasPrefix(host, "/") {
+		return
+	}
+	if mode := u.Query().Get("sslmode"); mode != "verify-full" && mode != "verify-ca" {
+		r.add(
+			"%s: sslmode %s does not make sure that %s is the database; add sslmode=verify-full where the network is not yours alone",
+			key,
+			quoteOr(mode, "prefer"),
+			host,
+		)
+	}
+}
+
+func quoteOr(text, otherwise string) string {
+	if text == "" {
+		text = otherwise
+	}
+	return input.Quote(text)
+}

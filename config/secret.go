@@ -1,0 +1,111 @@
+package config
+
+import (
+	"crypto/rand"
+	"encoding/base64"
+	"errors"
+	"fmt"
+	"io/fs"
+	"net/url"
+	"os"
+	"path/filepath"
+	"strings"
+)
+
+// MasterSecrets returns the master secrets: those of the configuration, else the one in the data folder. That one is
+// made when there is none yet, but only into a database that is empty: what was sealed under a lost secret could
+// never be opened under a new one. The result holds at least one, each of at least 32 bytes.
+func MasterSecrets(c Config, databaseEmpty bool) ([][]byte, error) {
+	masters := make([][]byte, len(c.Secret))
+	for i, s := range c.Secret {
+		masters[i] = []byte(s)
+	}
+	if len(masters) > 0 {
+		return masters, nil
+	}
+	name := c.SecretFile()
+	switch secret, err := readSecret(name); {
+	case err == nil:
+		return [][]byte{secret}, nil
+	case !errors.Is(err, fs.ErrNotExist):
+		return nil, err
+	}
+	if u, err := url.Parse(c.Issuer); err != nil || !IsLoopback(u.Hostname()) {
+		return nil, fmt.Errorf(
+			"secret is empty, and one is made only for an issuer on a loopback host; %s, and write it in the configuration",
+			howToSecret,
+		)
+	}
+	if !databaseEmpty {
+		return nil, fmt.Errorf(
+			"%s is missing, and the database is in use with the secret that was in it; put the file back, or write that secret in the configuration",
+			name,
+		)
+	}
+	secret, err := makeSecret(name)
+	if err != nil {
+		return nil, fmt.Errorf(
+			"make the master secret: %w; make the folder writable, or write secret in the configuration",
+			err,
+		)
+	}
+	return [][]byte{secret}, nil
+}
+
+// readSecret reads a secret file that nobody but its owner may read.
+func readSecret(name string) ([]byte, error) {
+	info, err := os.Stat(name)
+	if err != nil {
+		return nil, fmt.Errorf("master secret: %w", err)
+	}
+	if info.Mode().Perm()&0o077 != 0 {
+		return nil, fmt.Errorf("%s can be read or written by others; run: chmod 600 %s", name, name)
+	}
+	data, err := readFile(name)
+	if err != nil {
+		return nil, fmt.Errorf("master secret: %w", err)
+	}
+	secret := strings.TrimRight(string(data), "\r\n")
+	if err := checkSecret(secret); err != nil {
+		return nil, fmt.Errorf("%s %w", name, err)
+	}
+	return []byte(secret), nil
+}
+
+// makeSecret writes a new secret, or returns the one that another process has just written. The file appears whole
+// or not at all, also when the machine stops in between.
+func makeSecret(name string) ([]byte, error) {
+	dir := filepath.Dir(name)
+	if err := os.MkdirAll(dir, 0o700); err != nil {
+		return nil, err
+	}
+	random := make([]byte, 48)
+	_, _ = rand.Read(random) // never fails
+	secret := base64.StdEncoding.EncodeToString(random)
+
+	f, err := os.CreateTemp(dir, ".secret-*") // made with mode 0600
+	if err != nil {
+		return nil, err
+	}
+	defer os.Remove(f.Name()) //nolint:errcheck // only a leftover
+	_, err = f.WriteString(secret + "\n")
+	if err = errors.Join(err, f.Sync(), f.Close()); err != nil {
+		return nil, err
+	}
+	// Unlike a rename, a link never replaces what another process has put there.
+	if err := os.Link(f.Name(), name); errors.Is(err, fs.ErrExist) {
+		return readSecret(name)
+	} else if err != nil {
+		return nil, err
+	}
+	return []byte(secret), syncDir(dir)
+}
+
+// syncDir makes the entries of a folder last.
+func syncDir(dir string) error {
+	d, err := os.Open(dir) //nolint:gosec // the operator names the folder
+	if err != nil {
+		return err
+	}
+	return errors.Join(d.Sync(), d.Close())
+}

@@ -1,0 +1,392 @@
+package config
+
+import (
+	"bytes"
+	"fmt"
+	"maps"
+	"net"
+	"net/netip"
+	"net/url"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+
+	"doorward/oauth"
+	"doorward/oauth/input"
+)
+
+// check finds what is wrong between values; what is wrong with one value alone was found when it was read. It adds the
+// resource that exists when none is written, because its id is the issuer.
+func (p *parser) check(c *Config) {
+	p.checkListeners(c)
+	p.checkLifetimes(c)
+
+	issuer, err := url.Parse(c.Issuer)
+	if err != nil {
+		return // only a value that has its fault already
+	}
+	if len(c.Secret) == 0 && !IsLoopback(issuer.Hostname()) && p.clean("secret") && p.clean("issuer") {
+		p.fault(
+			"secret",
+			"is empty, and with an issuer that other machines reach it must be written where every node reads the same; %s, and write it here or in %s",
+			howToSecret,
+			variable("secret"),
+		)
+	}
+	if c.DatabaseMigrateURL != "" && strings.HasPrefix(c.DatabaseURL, "sqlite:") {
+		p.fault(
+			"database_migrate_url",
+			"is set, but database_url is a SQLite file; leave it out, or write a postgres:// URL in database_url",
+		)
+	}
+	if len(c.Resources) == 0 && p.clean("resources") {
+		c.Resources = []Resource{defaultResource(c.Issuer)}
+	}
+	deriveKeyPrefixes(c)
+	ids, hosts := map[string]int{}, map[string]int{}
+	for i, r := range c.Resources {
+		at := fmt.Sprintf("resources[%d]", i)
+		id := oauth.CanonicalResource(r.ID)
+		if first, twice := ids[id]; twice && id != "" {
+			p.fault(
+				at+".id",
+				"%s is also the id of resources[%d]; give each resource its own",
+				input.Quote(r.ID),
+				first,
+			)
+		}
+		ids[id] = i
+		p.checkResource(c, r, at)
+		p.checkHosts(issuer, r, i, hosts)
+	}
+	p.checkKeyPrefixes(c)
+}
+
+// clean reports whether neither the key nor anything in it has a fault, so that what is missing was not merely misread.
+func (p *parser) clean(key string) bool { return !p.faulty[key] && !p.around[key] }
+
+func (p *parser) checkListeners(c *Config) {
+	if len(c.Listen) == 0 && p.clean("listen") {
+		p.fault("listen", "is empty; write at least one address, such as 127.0.0.1:8080")
+	}
+	for i, a := range c.Listen {
+		for j, b := range c.Listen[:i] {
+			if sameListener(a, b) {
+				p.fault(
+					fmt.Sprintf("listen[%d]", i),
+					"%s takes the same port as listen[%d]; keep one of them",
+					input.Quote(a),
+					j,
+				)
+			}
+		}
+		if c.AdminListen != "" && sameListener(a, c.AdminListen) {
+			p.fault(
+				"admin_listen",
+				"takes the same port as listen; write another, because metrics and pprof are not for the public",
+			)
+		}
+	}
+}
+
+// sameListener reports whether two addresses cannot be listened on at once.
+func sameListener(a, b string) bool {
+	hostA, portA, errA := net.SplitHostPort(a)
+	hostB, portB, errB := net.SplitHostPort(b)
+	if errA != nil || errB != nil || portA != portB || portA == "0" {
+		return false
+	}
+	return hostA == hostB || IsEveryAddress(hostA) || IsEveryAddress(hostB)
+}
+
+// IsEveryAddress reports whether a listener's host means all addresses of the machine.
+func IsEveryAddress(host string) bool {
+	addr, err := netip.ParseAddr(host)
+	return host == "" || (err == nil && addr.IsUnspecified())
+}
+
+func (p *parser) checkLifetimes(c *Config) {
+	t := c.Lifetimes
+	c.TokenLimits.UnlimitedChanges = c.TokenLimits.ClientRequests == 0
+	if t.Code > 10*time.Minute {
+		p.fault("tokens.code_lifetime", "is longer than 10m, the most that RFC 6749 recommends; write 60s")
+	}
+	if t.RefreshAbsolute < t.Refresh && p.clean("tokens.refresh_lifetime") &&
+		p.clean("tokens.refresh_absolute_lifetime") {
+		key := "tokens.refresh_absolute_lifetime"
+		if _, written := p.origins[key]; !written {
+			key = "tokens.refresh_lifetime"
+		}
+		p.fault(
+			key,
+			"leaves refresh_absolute_lifetime (%s) shorter than refresh_lifetime (%s); write an absolute lifetime that is at least as long",
+			input.FormatDuration(t.RefreshAbsolute),
+			input.FormatDuration(t.Refresh),
+		)
+	}
+	if t.RefreshReuseWindow >= t.Refresh && p.clean("tokens.refresh_lifetime") {
+		p.fault(
+			"tokens.refresh_reuse_window",
+			"is not shorter than refresh_lifetime, so a stolen refresh token would never be noticed; write 10s, or 0 to forbid repeats",
+		)
+	}
+}
+
+func (p *parser) checkResource(c *Config, r Resource, at string) {
+	if r.ID == "" {
+		p.fault(at+".id", "is missing; write the URI of the API, such as https://api.example.com")
+	}
+	if r.API.Upstream != nil && len(r.API.Hosts) == 0 && p.clean(at+".hosts") {
+		p.fault(
+			at+".upstream",
+			"is never reached without hosts; write the names under which Doorward answers for this API, such as hosts: [api.example.com]",
+		)
+	}
+	if u := r.API.Upstream; u != nil {
+		port := u.Port()
+		if port == "" {
+			port = defaultPort(u.Scheme)
+		}
+		for _, listen := range c.Listen {
+			if sameListener(net.JoinHostPort(u.Hostname(), port), listen) &&
+				(IsLoopback(u.Hostname()) || !IsEveryAddress(HostOf(listen))) {
+				p.fault(
+					at+".upstream",
+					"is where Doorward itself listens, so requests would go round for ever; write the address of the API",
+				)
+			}
+		}
+	}
+	p.checkPlan(c, at+".anonymous_plan", r.AnonymousPlan)
+	p.checkPlan(c, at+".user_plan", r.UserPlan)
+	p.checkPlan(c, at+".client_plan", r.ClientPlan)
+	p.checkPlan(c, at+".keys.default_plan", r.Keys.DefaultPlan)
+	p.checkPlan(c, at+".keys.test_plan", r.Keys.TestPlan)
+	p.checkScopes(r, at+".scopes")
+	p.checkRoutes(r, at+".routes")
+	for i, t := range r.TrustedIssuers {
+		key := fmt.Sprintf("%s.trusted_issuers[%d]", at, i)
+		p.checkTrustedIssuer(c, r, t, key)
+		if j := slices.IndexFunc(
+			r.TrustedIssuers[:i],
+			func(earlier oauth.TrustedIssuer) bool { return takesAll(earlier, t) },
+		); j >= 0 &&
+			p.clean(key) {
+			p.fault(
+				key,
+				"is never reached, because trusted_issuers[%d] before it accepts the same tokens; leave one of them out, or move the narrower one up",
+				j,
+			)
+		}
+	}
+}
+
+// HostOf is the host of an address to listen on.
+func HostOf(listen string) string {
+	host, _ := splitHost(listen)
+	return host
+}
+
+// checkPlan faults a plan that is used and not written.
+func (p *parser) checkPlan(c *Config, key, name string) {
+	if name == "" {
+		return
+	}
+	if _, ok := c.Plans[name]; ok {
+		return
+	}
+	known := slices.Sorted(maps.Keys(c.Plans))
+	if len(known) == 0 {
+		p.fault(
+			key,
+			"%s is not a plan, there are none; write it under plans, such as {hour: 1000, burst: 100}",
+			input.Quote(name),
+		)
+		return
+	}
+	p.fault(
+		key,
+		"%s is not a plan; write one of %s, or add it under plans",
+		input.Quote(name),
+		strings.Join(known, ", "),
+	)
+}
+
+func (p *parser) checkScopes(r Resource, at string) {
+	if len(r.Scopes) == 0 && p.clean(at) {
+		p.fault(at, "holds no scope; write at least one, or leave the key out for read, write, delete and admin")
+	}
+	known := scopeNames(r)
+	implies := map[string][]string{}
+	for _, s := range r.Scopes {
+		implies[s.Name] = s.Implies
+	}
+	for _, s := range r.Scopes {
+		key := at + "." + s.Name
+		if s.Text == "" {
+			p.fault(key+".text", "is missing; write what the scope allows, as the consent page shows it")
+		}
+		for i, name := range s.Implies {
+			if !slices.Contains(known, name) {
+				p.fault(
+					fmt.Sprintf("%s.implies[%d]", key, i),
+					"%s is not a scope of this resource; write one of %s",
+					input.Quote(name),
+					strings.Join(known, ", "),
+				)
+			}
+		}
+		if reaches(implies, s.Name, s.Name, map[string]bool{}) {
+			p.fault(key+".implies", "leads back to %s itself; leave out one step of the circle", s.Name)
+		}
+	}
+}
+
+func scopeNames(r Resource) []string {
+	names := make([]string, len(r.Scopes))
+	for i, s := range r.Scopes {
+		names[i] = s.Name
+	}
+	return names
+}
+
+// reaches reports whether following implies from one scope, at least once, comes to another.
+func reaches(implies map[string][]string, from, to string, seen map[string]bool) bool {
+	for _, next := range implies[from] {
+		if next == to {
+			return true
+		}
+		if !seen[next] {
+			seen[next] = true
+			if reaches(implies, next, to, seen) {
+				return true
+			}
+		}
+	}
+	return false
+}
+
+func (p *parser) checkTrustedIssuer(c *Config, r Resource, t oauth.TrustedIssuer, at string) {
+	switch {
+	case t.Issuer == "":
+		p.fault(at+".issuer", "is missing; write the URL that stands in iss of the tokens")
+	case t.Issuer == c.Issuer:
+		p.fault(at+".issuer", "is our own issuer, whose tokens count anyway; leave the entry out")
+	}
+	switch _, clients := p.origins[at+".client_ids"]; {
+	case clients && len(t.ClientIDs) == 0 && p.clean(at+".client_ids"):
+		p.fault(
+			at+".client_ids",
+			"is an empty list; write what stands in client_id of the tokens, or leave the key out",
+		)
+	case !clients && len(t.Audiences) == 0 && p.clean(at+".audience"):
+		p.fault(
+			at+".audience",
+			"is missing; write what stands in aud of the tokens, so that those for others are refused, or client_ids where the issuer's access tokens have no aud",
+		)
+	}
+	if _, written := p.origins[at+".audience"]; written && len(t.Audiences) == 0 && len(t.ClientIDs) > 0 &&
+		p.clean(at+".audience") {
+		p.fault(at+".audience", "is an empty list; write what stands in aud of the tokens, or leave the key out")
+	}
+	_, secret := p.origins[at+".hs256_secret"]
+	_, keys := p.origins[at+".jwks_url"]
+	_, algorithms := p.origins[at+".algorithms"]
+	switch {
+	case secret && keys:
+		p.fault(at, "has both hs256_secret and jwks_url; keep the one with which the issuer signs")
+	case !secret && !keys:
+		p.fault(at, "has neither hs256_secret nor jwks_url; write the one with which the issuer signs")
+	case secret && algorithms:
+		p.fault(at+".algorithms", "has no effect beside hs256_secret, which is for HS256; leave it out")
+	case keys && len(t.Algorithms) == 0 && p.clean(at+".algorithms"):
+		p.fault(at+".algorithms", "is missing; write what the issuer signs with, such as [ES256]")
+	}
+	scopes := newCatalogue(r)
+	for i, name := range t.Scopes {
+		p.checkScopeUse(scopes, fmt.Sprintf("%s.scopes[%d]", at, i), name, "")
+	}
+	p.checkPlan(c, at+".plan", t.Plan)
+}
+
+// takesAll reports whether every token that a second entry accepts is accepted by the first, so that the second decides
+// about none.
+func takesAll(first, second oauth.TrustedIssuer) bool {
+	holds := func(list, part []string) bool { // no list is no condition
+		return len(list) == 0 ||
+			len(part) > 0 && !slices.ContainsFunc(part, func(x string) bool { return !slices.Contains(list, x) })
+	}
+	return first.Issuer != "" && first.Issuer == second.Issuer && bytes.Equal(first.HS256Secret, second.HS256Secret) && first.JWKSURL == second.JWKSURL &&
+		(first.JWKSURL == "" || holds(first.Algorithms, second.Algorithms)) &&
+		(len(first.Audiences) == 0) == (len(second.Audiences) == 0) &&
+		holds(first.Audiences, second.Audiences) &&
+		holds(first.ClientIDs, second.ClientIDs)
+}
+
+// checkHosts faults a host that two would answer for. The issuer's host serves pages, which a resource's never does.
+func (p *parser) checkHosts(issuer *url.URL, r Resource, index int, seen map[string]int) {
+	issuerPort := issuer.Port()
+	if issuerPort == "" {
+		issuerPort = defaultPort(issuer.Scheme)
+	}
+	for i, host := range r.API.Hosts {
+		key := fmt.Sprintf("resources[%d].hosts[%d]", index, i)
+		name, port := splitHost(host)
+		if name == issuer.Hostname() && (port == "" || port == issuerPort) && p.clean("issuer") {
+			p.fault(key, "%s is the issuer's host; give the API a name or a port of its own", input.Quote(host))
+		}
+		if first, twice := seen[host]; twice && first != index {
+			p.fault(key, "%s is also a host of resources[%d]; give each resource its own", input.Quote(host), first)
+		}
+		seen[host] = index
+	}
+}
+
+// deriveKeyPrefixes gives each resource that leaves its key prefix out the first of sk, sk2, sk3, … that no other has.
+func deriveKeyPrefixes(c *Config) {
+	taken := map[string]bool{}
+	for _, r := range c.Resources {
+		taken[r.Keys.Prefix] = true
+	}
+	n := 1
+	for i := range c.Resources {
+		if c.Resources[i].Keys.Prefix != "" {
+			continue
+		}
+		prefix := defaultResource("").Keys.Prefix
+		for taken[prefix] {
+			n++
+			prefix = defaultResource("").Keys.Prefix + strconv.Itoa(n)
+		}
+		taken[prefix] = true
+		c.Resources[i].Keys.Prefix = prefix
+	}
+}
+
+// checkKeyPrefixes faults key prefixes by which two kinds of credential could be taken for each other.
+func (p *parser) checkKeyPrefixes(c *Config) {
+	type taken struct{ text, by string }
+	all := []taken{{"dw_", "Doorward's own tokens"}, {"pat_", "personal access tokens"}}
+	for i, r := range c.Resources {
+		at := fmt.Sprintf("resources[%d]", i)
+		key := at + ".keys.prefix"
+		own := make([]taken, 0, 2)
+		for _, kind := range r.Keys.Environments {
+			text := r.Keys.Prefix + "_" + kind + "_"
+			for _, other := range all {
+				if strings.HasPrefix(text, other.text) || strings.HasPrefix(other.text, text) {
+					p.fault(
+						key,
+						"gives keys that start with %s, and %s start with %s; write another prefix",
+						text,
+						other.by,
+						other.text,
+					)
+				}
+			}
+			own = append(own, taken{text, "the keys of " + at})
+		}
+		all = append(all, own...)
+	}
+}

@@ -1,0 +1,162 @@
+package config
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+
+	"doorward/oauth"
+	"doorward/oauth/input"
+	"doorward/web/gateway/route"
+)
+
+// catalogue is what a resource's scopes may be, for looking many up.
+type catalogue struct {
+	names          []string // in the order written
+	known, objects map[string]bool
+}
+
+func newCatalogue(r Resource) catalogue {
+	c := catalogue{names: scopeNames(r), known: map[string]bool{}, objects: map[string]bool{}}
+	for _, name := range c.names {
+		c.known[name] = true
+	}
+	for _, object := range r.Objects {
+		c.objects[object] = true
+	}
+	return c
+}
+
+// checkScopeUse faults a scope that is needed or given somewhere and not in the catalogue. An object:action is in it
+// as such, or when the action is and the object is listed.
+func (p *parser) checkScopeUse(c catalogue, key, name, path string) {
+	object, action, qualified := strings.Cut(name, ":")
+	qualified = qualified && !strings.Contains(action, ":") && !strings.HasPrefix(action, "//")
+	switch {
+	case name == oauth.ScopeIntrospect:
+		p.fault(key, "introspect is built in and opens no route; write a scope of this resource")
+	case c.known[name]:
+	case !qualified:
+		p.fault(
+			key,
+			"%s is not a scope of this resource; write one of %s",
+			input.Quote(name),
+			strings.Join(c.names, ", "),
+		)
+	case object == "{object}" && path != "" && !strings.Contains(path, "{object}"):
+		p.fault(key, "%s needs {object} in the path, such as /v1/{object}/**", input.Quote(name))
+	case object != "{object}" && !c.objects[object]:
+		p.fault(key, "%s is not in objects; add it there, or write another scope", input.Quote(object))
+	case object == "{object}" && path == "":
+		p.fault(key, "%s works in routes only; write a scope of this resource", input.Quote(name))
+	case !c.known[action]:
+		p.fault(
+			key,
+			"%s is not an action of this resource; write one of %s after the colon",
+			input.Quote(action),
+			strings.Join(c.names, ", "),
+		)
+	}
+}
+
+// checkRoutes checks each route, and that those before it leave it something.
+func (p *parser) checkRoutes(r Resource, at string) {
+	if r.API.Loose {
+		p.checkObjectCase(r, strings.TrimSuffix(at, "routes")+"objects")
+	}
+	scopes, table := newCatalogue(r), route.NewTable(nil, r.Objects, r.API.Loose)
+	for i, one := range r.API.Routes {
+		key := fmt.Sprintf("%s[%d]", at, i)
+		if one.Path == "" {
+			p.fault(key+".path", "is missing; write one, such as /v1/**")
+		} else {
+			p.checkRoute(scopes, one, key)
+			if earlier := table.TakenBefore(one); len(earlier) > 0 {
+				p.fault(key, "is never reached, because %s; move it further up", p.takeAll(r, at, earlier))
+			}
+		}
+		table.Add(one)
+	}
+}
+
+// checkObjectCase faults objects that paths compared loosely do not tell apart.
+func (p *parser) checkObjectCase(r Resource, at string) {
+	for i, object := range r.Objects {
+		if j := slices.IndexFunc(
+			r.Objects[:i],
+			func(other string) bool { return route.SameLoosely(other, object) },
+		); j >= 0 {
+			p.fault(
+				at,
+				"%s and %s differ in case alone, which paths: loose does not tell apart; write one of them",
+				input.Quote(r.Objects[j]),
+				input.Quote(object),
+			)
+		}
+	}
+}
+
+// takeAll says which routes take all requests of one after them.
+func (p *parser) takeAll(r Resource, at string, earlier []int) string {
+	const most = 3
+	var names []string
+	for _, i := range earlier[:min(most, len(earlier))] {
+		names = append(names, nameRoute(at, i, r.API.Routes[i], p.origin))
+	}
+	switch {
+	case len(earlier) == 1:
+		return names[0] + " before it takes all its requests"
+	case len(earlier) > most:
+		names = append(names, fmt.Sprintf("%d more", len(earlier)-most))
+	}
+	last := len(names) - 1
+	return strings.Join(names[:last], ", ") + " and " + names[last] + " before it take all its requests together"
+}
+
+// nameRoute names a route with its path and where it was written.
+func nameRoute(at string, index int, r route.Route, where func(key string) origin) string {
+	name := fmt.Sprintf("routes[%d] (%s", index, r.Path)
+	if o := where(fmt.Sprintf("%s[%d]", at, index)); o.line > 0 {
+		name += fmt.Sprintf(", line %d", o.line)
+	}
+	return name + ")"
+}
+
+func (p *parser) checkRoute(c catalogue, one route.Route, at string) {
+	if strings.Contains(one.Path, "{object}") && len(c.objects) == 0 {
+		p.fault(
+			at+".path",
+			"has {object}, but the resource lists no objects; write objects: [accounts, …] or * for any segment",
+		)
+	}
+	for i, name := range one.Scopes {
+		p.checkScopeUse(c, fmt.Sprintf("%s.scopes[%d]", at, i), name, one.Path)
+	}
+	_, costs := p.origins[at+".cost"]
+	needs := len(one.Scopes) > 0 || len(one.Credentials) > 0 || one.Role != ""
+	switch {
+	case one.Refuse && (needs || one.Public || costs):
+		p.fault(
+			at+".refuse",
+			"is true, so nothing passes, but the route also has scopes, credentials, a role, a cost or public; leave out one or the other",
+		)
+	case one.Refuse:
+	case one.Public && needs:
+		p.fault(
+			at+".public",
+			"is true, but the route also lists scopes, credentials or a role; leave out one or the other",
+		)
+	case one.Public && costs:
+		p.fault(at+".cost", "has no effect, a public route costs nothing; leave it out")
+	case !one.Public && !needs && one.Scopes == nil && p.clean(at):
+		p.fault(
+			at,
+			"does not say what is needed; write scopes: [read], or scopes: [] for every valid credential, or public: true, or refuse: true",
+		)
+	}
+	for name, list := range map[string][]string{"methods": one.Methods, "credentials": one.Credentials} {
+		if list != nil && len(list) == 0 && p.clean(at+"."+name) {
+			p.fault(at+"."+name, "is an empty list, which nothing matches; leave the key out for all %s", name)
+		}
+	}
+}

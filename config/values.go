@@ -1,0 +1,308 @@
+package config
+
+import (
+	"errors"
+	"fmt"
+	"net/http"
+	"net/url"
+	"regexp"
+	"slices"
+	"strings"
+
+	"doorward/oauth/input"
+	"doorward/web/gateway/route"
+)
+
+// The checks here look at one value by itself and say in a sentence what to write instead.
+
+// builtinPaths are our own paths that a resource's host may serve: never a page, because pages need the issuer's cookie.
+var builtinPaths = []string{
+	"/oauth/token", "/oauth/revoke", "/oauth/introspect", "/oauth/jwks", "/.well-known/oauth-authorization-server",
+	"/v1/api-keys", "/v1/personal-access-tokens", "/v1/apps", "/v1/workspaces", "/v1/usage", "/v1/audit-events",
+	"/v1/auth/test", "/api/auth/me", "/api/me", "/openapi.json",
+}
+
+// oneOf accepts these words only.
+func oneOf(words ...string) func(string) error {
+	return func(s string) error {
+		if slices.Contains(words, s) {
+			return nil
+		}
+		return fmt.Errorf(
+			"%s is not one of the values it can have; write one of: %s",
+			input.Quote(s),
+			strings.Join(words, ", "),
+		)
+	}
+}
+
+// orEmpty accepts the empty text, which switches something off, beside what check accepts.
+func orEmpty(check func(string) error) func(string) error {
+	return func(s string) error {
+		if s == "" {
+			return nil
+		}
+		return check(s)
+	}
+}
+
+const maxText = 500 // bytes
+
+// checkText accepts one line that a person reads.
+func checkText(s string) error {
+	switch {
+	case strings.TrimSpace(s) == "":
+		return errors.New("is blank; write some words, or leave the key out")
+	case strings.ContainsAny(s, "\n\t"):
+		return errors.New("has more than one line; write it in one")
+	case len(s) > maxText:
+		return errors.New("is longer than 500 bytes; write it shorter")
+	}
+	if _, wrong := input.Line(s, maxText); wrong != "" {
+		return errors.New(wrong)
+	}
+	return nil
+}
+
+// checkDatabaseURL never shows the URL, which may hold a password.
+func checkDatabaseURL(s string) error {
+	scheme, rest, found := strings.Cut(s, ":")
+	switch {
+	case s == "" || !found:
+		return errors.New(
+			"does not say which database; write sqlite:data/doorward.db or postgres://user:password@host/database",
+		)
+	case scheme == "sqlite" && rest == "":
+		return errors.New("names no file; write sqlite:data/doorward.db")
+	case scheme == "sqlite" && strings.HasPrefix(rest, "//"):
+		return errors.New(
+			"is written like a URL with a host; write sqlite:data/doorward.db, or sqlite:/srv/doorward.db from the root",
+		)
+	case scheme == "sqlite" && (strings.Contains(rest, ":memory:") || strings.HasPrefix(rest, "file:")):
+		return errors.New("does not name a file that lasts; write sqlite: and a path, such as sqlite:data/doorward.db")
+	case scheme == "sqlite" && strings.ContainsAny(rest, "?#\n\t"):
+		return errors.New("has options after the file; write only sqlite: and a path")
+	case scheme == "sqlite" && strings.HasSuffix(rest, "/"):
+		return errors.New("names a folder; write a file in it, such as sqlite:data/doorward.db")
+	case scheme == "sqlite":
+		return nil
+	case scheme == "postgres" || scheme == "postgresql":
+		u, err := url.Parse(s)
+		if err != nil {
+			return errors.New(
+				"is not a URL; write postgres://user:password@host:5432/database, and in the password %40 for @, %2F for /, %25 for %",
+			)
+		}
+		if !strings.HasPrefix(rest, "//") || (u.Host == "" && u.Query().Get("host") == "") {
+			return errors.New("names no server; write postgres://user:password@host:5432/database")
+		}
+		return nil
+	}
+	return fmt.Errorf(
+		"starts with %s, which is not a supported database; write sqlite:PATH or postgres://user:password@host/database",
+		input.Quote(scheme+":"),
+	)
+}
+
+func checkMigrateURL(s string) error {
+	if err := checkDatabaseURL(s); err != nil {
+		return err
+	}
+	if strings.HasPrefix(s, "sqlite:") {
+		return errors.New("is a SQLite file, which has no logins; leave it out")
+	}
+	return nil
+}
+
+const (
+	minSecretBytes = 32
+	howToSecret    = "create one with: openssl rand -base64 48"
+)
+
+// checkSecret never shows the secret.
+func checkSecret(s string) error {
+	var seen [256]bool
+	kinds := 0
+	for i := range len(s) {
+		if !seen[s[i]] {
+			seen[s[i]] = true
+			kinds++
+		}
+	}
+	switch {
+	case len(s) < minSecretBytes:
+		return fmt.Errorf("has %d bytes and needs %d; %s", len(s), minSecretBytes, howToSecret)
+	case kinds < 8:
+		return fmt.Errorf("repeats a few characters; %s", howToSecret)
+	}
+	return nil
+}
+
+func checkSignUp(s string) error {
+	if s == "open" {
+		return errors.New(
+			"open needs mail, which this version does not send; write closed and create users with: doorward user create",
+		)
+	}
+	return oneOf("closed")(s)
+}
+
+var (
+	uriScheme = regexp.MustCompile(`^[a-z][a-z0-9+-]{1,38}[a-z0-9]$`)
+	// usedSchemes mean something else to a browser or to an operating system than "hand this to the app": they run, show or
+	// open things.
+	usedSchemes = []string{
+		"about",
+		"blob",
+		"chrome",
+		"chrome-extension",
+		"content",
+		"data",
+		"edge",
+		"feed",
+		"file",
+		"filesystem",
+		"ftp",
+		"ftps",
+		"intent",
+		"jar",
+		"javascript",
+		"livescript",
+		"mailto",
+		"market",
+		"mocha",
+		"resource",
+		"search-ms",
+		"shell",
+		"sms",
+		"smsto",
+		"ssh",
+		"tel",
+		"telnet",
+		"urn",
+		"vbscript",
+		"view-source",
+		"wss",
+	}
+)
+
+// checkRedirectScheme accepts a scheme of an app that has no dot, such as cursor.
+func checkRedirectScheme(s string) error {
+	switch {
+	case s == "http" || s == "https" || strings.Contains(s, "."):
+		return fmt.Errorf(
+			"%s needs no entry: https, http on loopback and schemes with a dot are allowed; leave it out",
+			input.Quote(s),
+		)
+	case !uriScheme.MatchString(s):
+		return fmt.Errorf(
+			"%s is not a scheme; write it in small letters without the colon, such as cursor",
+			input.Quote(s),
+		)
+	case slices.Contains(usedSchemes, s) || strings.HasPrefix(s, "ms-"):
+		return fmt.Errorf(
+			"%s has a meaning of its own for browsers or operating systems, so a redirect to it could do more than answer an app; write the scheme of an app",
+			input.Quote(s),
+		)
+	}
+	return nil
+}
+
+var planName = regexp.MustCompile(`^[a-z0-9][a-z0-9_-]{0,62}$`)
+
+func checkPlanName(s string) error {
+	if !planName.MatchString(s) {
+		return errors.New("is not a plan's name; write lower-case letters, digits, - and _, at most 63")
+	}
+	return nil
+}
+
+// checkResourceID accepts an absolute URI without fragment (RFC 8707, section 2).
+func checkResourceID(s string) error {
+	u, err := url.Parse(s)
+	switch {
+	case err != nil || strings.ContainsAny(s, " \n\t\"<>\\^`{|}") || strings.IndexFunc(s, func(r rune) bool { return r > 127 }) >= 0:
+		return fmt.Errorf("%s is not a URI; write one, such as https://api.example.com", input.Quote(s))
+	case u.Scheme == "" || (u.Host == "" && u.Opaque == ""):
+		return fmt.Errorf("%s is not an absolute URI; write one, such as https://api.example.com", input.Quote(s))
+	case strings.Contains(s, "#"):
+		return errors.New("has a fragment, which RFC 8707 forbids; leave out everything from the #")
+	case u.User != nil:
+		return errors.New("holds a user name or password; leave them out")
+	case len(s) > 500:
+		return errors.New("is longer than 500 bytes; write it shorter")
+	}
+	return nil
+}
+
+var (
+	httpToken    = regexp.MustCompile("^[A-Za-z0-9!#$%&'*+.^_`|~-]{1,64}$")
+	takenHeaders = []string{
+		"Authorization",
+		"Cookie",
+		"Host",
+		"Connection",
+		"Origin",
+		"Forwarded",
+		"Accept",
+		"Te",
+		"Trailer",
+		"Upgrade",
+		"Keep-Alive",
+		"Transfer-Encoding",
+	}
+	takenHeaderHead = []string{
+		"X-Auth-",
+		"X-Forwarded-",
+		"X-Original-",
+		"X-Doorward-",
+		"X-Ratelimit-",
+		"X-Request-",
+		"Content-",
+		"Proxy-",
+		"Sec-",
+		"Access-Control-",
+	}
+)
+
+func checkHeader(s string) error {
+	if !httpToken.MatchString(s) {
+		return fmt.Errorf("%s is not a header's name; write one, such as X-Workspace", input.Quote(s))
+	}
+	name := http.CanonicalHeaderKey(s)
+	if slices.Contains(takenHeaders, name) ||
+		slices.ContainsFunc(takenHeaderHead, func(head string) bool { return strings.HasPrefix(name, head) }) {
+		return fmt.Errorf("%s has another meaning already; write one of your own, such as X-Workspace", input.Quote(s))
+	}
+	return nil
+}
+
+var keyPrefix = regexp.MustCompile(`^[a-z][a-z0-9]*(_[a-z0-9]+)*$`)
+
+func checkKeyPrefix(s string) error {
+	if !keyPrefix.MatchString(s) || len(s) > 20 {
+		return fmt.Errorf(
+			"%s is not a prefix; write up to 20 lower-case letters, digits and single _ between them, such as sk or acme; live_ or test_ is added",
+			input.Quote(s),
+		)
+	}
+	return nil
+}
+
+func checkAlgorithm(s string) error {
+	switch {
+	case s == "none":
+		return errors.New("none means unsigned; write the algorithm of the issuer, such as ES256")
+	case strings.HasPrefix(s, "HS"):
+		return fmt.Errorf(
+			"%s signs with a shared secret, not with keys from jwks_url; write hs256_secret instead of both, or an algorithm such as ES256",
+			input.Quote(s),
+		)
+	}
+	return oneOf("ES256", "ES384", "ES512", "RS256", "RS384", "RS512", "PS256", "PS384", "PS512", "EdDSA")(s)
+}
+
+func checkRoutePath(s string) error {
+	_, err := route.Parse(s)
+	return err
+}

@@ -1,0 +1,98 @@
+package route
+
+import (
+	"net/url"
+	"strings"
+	"unicode"
+)
+
+// loosePath is a path, of a route or decoded from a request, in the spelling that stands for all those which APIs that
+// compare loosely take for the same: letters in lower case and no slash at the end.
+func loosePath(path string) string {
+	if path != "/" {
+		path = strings.TrimSuffix(path, "/")
+	}
+	return looseText(path)
+}
+
+// looseText is a text in lower case, so that two which differ in case alone are the same.
+func looseText(text string) string {
+	return strings.Map(func(c rune) rune { return unicode.ToLower(unicode.ToUpper(c)) }, text)
+}
+
+// SameLoosely reports whether two texts are the same to an API that compares loosely.
+func SameLoosely(a, b string) bool { return looseText(a) == looseText(b) }
+
+// Find finds the route that decides about a request with a path, which was decoded from its escaped form, and the object
+// that {object} stands for in it; nil: there is none. It is not ok where an API that compares loosely might take the path for
+// one of another route. Frameworks differ in whether they decode a letter before they compare (Express does not), in which
+// letters beyond ASCII are the same as one of ASCII, and in whether an ending such as .json is part of the path (in Rails it
+// is not).
+func (t *Table) Find(method, path, escaped string) (route *Route, object string, ok bool) {
+	if !t.loose {
+		index, object := t.match(method, path)
+		return t.route(index), object, true
+	}
+	if strings.ContainsFunc(path, func(c rune) bool {
+		return c > unicode.MaxASCII && unicode.ToLower(unicode.ToUpper(c)) <= unicode.MaxASCII
+	}) {
+		return nil, "", false
+	}
+	path = loosePath(path)
+	index, object := t.match(method, path)
+	if undecoded := keepingLetters(escaped); undecoded != "" {
+		if other, otherObject := t.match(method, loosePath(undecoded)); other != index || otherObject != object {
+			return nil, "", false
+		}
+	}
+	last := path[strings.LastIndexByte(path, '/')+1:]
+	if stem := strings.LastIndexByte(
+		last,
+		'.',
+	); stem > 0 && index >= 0 &&
+		t.patterns[index].at(len(t.patterns[index])-1) != last {
+		other, otherObject := t.match(method, path[:len(path)-len(last)+stem])
+		if other >= 0 && (other != index || otherObject != object) {
+			return nil, "", false
+		}
+	}
+	return t.route(index), object, true
+}
+
+// route is a route by its index; nil: -1.
+func (t *Table) route(index int) *Route {
+	if index < 0 {
+		return nil
+	}
+	return &t.routes[index]
+}
+
+// keepingLetters decodes a path but for the escapes of letters, digits, hyphens and underscores, which nothing needs; empty
+// where it has none of these.
+func keepingLetters(escaped string) string {
+	var b strings.Builder
+	found := false
+	for i := 0; i < len(escaped); i++ {
+		if escaped[i] != '%' || i+2 >= len(escaped) {
+			b.WriteByte(escaped[i])
+			continue
+		}
+		text, err := url.PathUnescape(escaped[i : i+3])
+		if err != nil || len(text) != 1 {
+			return ""
+		}
+		if c := text[0]; strings.IndexByte("-_~", c) >= 0 || isLetterOrDigit(c) {
+			found = true
+			b.WriteString(escaped[i : i+3])
+		} else {
+			b.WriteByte(c)
+		}
+		i += 2
+	}
+	if !found {
+		return ""
+	}
+	return b.String()
+}
+
+func isLetterOrDigit(c byte) bool { return '0' <= c && c <= '9' || 'a' <= c|0x20 && c|0x20 <= 'z' }

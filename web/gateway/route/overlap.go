@@ -1,0 +1,217 @@
+package route
+
+import (
+	"slices"
+	"strings"
+	"unicode"
+	"unicode/utf8"
+
+	"doorward/oauth"
+)
+
+// maxComparisons bounds how many pairs of routes Overlaps compares, which takes about two seconds.
+const maxComparisons = 50_000_000
+
+// Overlap is a pair of routes of which one takes a request that the other would judge more strictly.
+type Overlap struct {
+	Taker, Loser int    // by their indexes
+	Example      string // such a request: METHOD path
+}
+
+// Overlaps are pairs of routes.
+type Overlaps struct {
+	Found []Overlap
+	More  bool // there are more than were asked for
+	// Compared is the number of routes, from the first on, that were compared with all those before them. It is less than
+	// the number of routes only where there are so many that comparing them all would take too long.
+	Compared int
+}
+
+// Overlaps finds for each route the first route before it that needs less and takes some, not all, of its requests. A route
+// that is a special case of the later one, as /health is of /**, is an exception that was meant. r is the resource of the
+// routes. At most limit pairs are found.
+func (t *Table) Overlaps(r *oauth.Resource, limit int) Overlaps {
+	c := t.compare(r)
+	var out Overlaps
+	for pairs := 0; out.Compared < len(t.routes); out.Compared++ {
+		later := out.Compared
+		if pairs += later; pairs > maxComparisons {
+			break
+		}
+		for earlier := range later {
+			shared := c.needs[earlier].methods & c.needs[later].methods
+			if shared == 0 || !t.patterns[earlier].meets(t.patterns[later], t.objects) ||
+				c.isException(earlier, later) ||
+				!c.asksLess(earlier, later) {
+				continue
+			}
+			if len(out.Found) == limit {
+				out.More = true
+				return out
+			}
+			both, _ := t.patterns[earlier].cross(t.patterns[later], t.objects)
+			out.Found = append(out.Found, Overlap{earlier, later, shared.String() + " " + both.shortest()})
+			break
+		}
+	}
+	return out
+}
+
+// OtherSpellings finds for each route another one that takes a request for its path in another spelling, with a slash at
+// the end or in another case, and lets a credential pass that the route itself would refuse. An API that compares paths
+// loosely takes both for the same. r is the resource of the routes. At most limit pairs are found; more reports whether
+// there are others. Where the table itself compares loosely there are none.
+func (t *Table) OtherSpellings(r *oauth.Resource, limit int) (found []Overlap, more bool) {
+	if t.loose {
+		return nil, false
+	}
+	c := t.compare(r)
+	for i := range t.routes {
+		taker, example := c.otherSpelling(i)
+		if taker < 0 {
+			continue
+		}
+		if len(found) == limit {
+			return found, true
+		}
+		found = append(found, Overlap{taker, i, example})
+	}
+	return found, false
+}
+
+// comparison compares what the routes of a table need.
+type comparison struct {
+	*Table
+	resource *oauth.Resource
+	needs    []needs
+}
+
+// needs is what a route needs, prepared for comparing.
+type needs struct {
+	methods   methodSet
+	effective []string // its scopes and those that they imply
+}
+
+func (t *Table) compare(r *oauth.Resource) *comparison {
+	c := &comparison{Table: t, resource: r, needs: make([]needs, len(t.routes))}
+	for i := range t.routes {
+		c.needs[i] = needs{t.routes[i].methods(), c.effective(t.routes[i].Scopes)}
+	}
+	return c
+}
+
+// effective is what scopes amount to, those with {object} too.
+func (c *comparison) effective(scopes []string) []string {
+	all := c.resource.Effective(scopes, "", true)
+	for _, scope := range scopes {
+		action, ok := strings.CutPrefix(scope, objectSegment+":")
+		if !ok {
+			continue
+		}
+		for _, implied := range c.resource.Effective([]string{action}, "", true) {
+			if !strings.Contains(implied, ":") {
+				all = append(all, objectSegment+":"+implied)
+			}
+		}
+	}
+	return all
+}
+
+// otherSpelling is another route than the i-th that takes a request in another spelling and needs less, with that request;
+// -1: there is none.
+func (c *comparison) otherSpelling(i int) (taker int, example string) {
+	pattern := c.patterns[i]
+	path := pattern.Example("x", c.object)
+	var spellings []string
+	switch last := pattern[len(pattern)-1]; {
+	case last == "" && path != "/":
+		spellings = append(spellings, strings.TrimSuffix(path, "/"))
+	case last != "" && last != restSegment:
+		spellings = append(spellings, path+"/")
+	}
+	if other, ok := pattern.otherCase(); ok {
+		spellings = append(spellings, other.Example("x", c.object))
+	}
+	for _, method := range Methods {
+		if !c.needs[i].methods.has(method) || c.First(method, path) != i {
+			continue
+		}
+		for _, spelling := range spellings {
+			if taker := c.First(method, spelling); taker >= 0 && taker != i && !c.passes(taker, i) {
+				return taker, method + " " + spelling
+			}
+		}
+	}
+	return -1, ""
+}
+
+// otherCase changes the case of the first letter of the last segment that is written out and has one. It is not ok where
+// there is no such letter.
+func (p Pattern) otherCase() (other Pattern, ok bool) {
+	for i := len(p) - 1; i >= 0; i-- {
+		if p[i] == objectSegment {
+			continue
+		}
+		for j, letter := range p[i] {
+			turned := unicode.ToUpper(letter)
+			if turned == letter {
+				turned = unicode.ToLower(letter)
+			}
+			if turned != letter {
+				other = slices.Clone(p)
+				other[i] = p[i][:j] + string(turned) + p[i][j+utf8.RuneLen(letter):]
+				return other, true
+			}
+		}
+	}
+	return nil, false
+}
+
+// isException reports whether the earlier route is a special case of the later: its path is narrower, or the same for no
+// further methods.
+func (c *comparison) isException(earlier, later int) bool {
+	a, b := c.patterns[earlier], c.patterns[later]
+	if !b.covers(a, c.objects) {
+		return false
+	}
+	return !a.covers(b, c.objects) || c.needs[earlier].methods&^c.needs[later].methods == 0
+}
+
+// asksLess reports whether every credential that passes the later route passes the earlier, and others too.
+func (c *comparison) asksLess(earlier, later int) bool {
+	return c.passes(later, earlier) && !c.passes(earlier, later)
+}
+
+// passes reports whether every credential that has what one route needs has what another needs.
+func (c *comparison) passes(has, needs int) bool {
+	held, needed := &c.routes[has], &c.routes[needs]
+	switch {
+	case held.Refuse || needed.Refuse:
+		return held.Refuse
+	case held.Public || needed.Public:
+		return needed.Public
+	case !oauth.AtLeast(held.Role, needed.Role):
+		return false
+	}
+	for _, kind := range oauth.Kinds {
+		may := held.Credentials == nil || slices.Contains(held.Credentials, kind)
+		if may && needed.Credentials != nil && !slices.Contains(needed.Credentials, kind) {
+			return false
+		}
+	}
+	for _, scope := range needed.Scopes {
+		if !c.holds(c.needs[has].effective, scope) {
+			return false
+		}
+	}
+	return true
+}
+
+// holds reports whether effective scopes cover a scope of a route, also one of {object}.
+func (c *comparison) holds(effective []string, scope string) bool {
+	if c.resource.Covers(effective, scope) {
+		return true
+	}
+	action, ok := strings.CutPrefix(scope, objectSegment+":")
+	return ok && slices.Contains(effective, action)
+}

@@ -1,0 +1,188 @@
+package route
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+
+	"doorward/oauth/input"
+)
+
+// MaxPath is the longest path of a route, in bytes.
+const MaxPath = 500
+
+// Segments of patterns that stand for others.
+const (
+	anySegment    = "*"        // any one segment, but not an empty one
+	objectSegment = "{object}" // one of the resource's objects
+	restSegment   = "**"       // at the end: any number of segments, also none
+)
+
+// end stands behind the last segment of a pattern.
+const end = "\x00"
+
+// Pattern is the path of a route in segments: text, * for any one segment, {object} for one of the resource's objects, and
+// ** at the end for any number of segments. The path / has one segment, which is empty.
+type Pattern []string
+
+// Parse reads the path of a route, such as /v1/{object}/**. The error says what to write instead.
+func Parse(path string) (Pattern, error) {
+	switch {
+	case !strings.HasPrefix(path, "/"):
+		return nil, fmt.Errorf("%s does not start with /; write a path, such as /v1/**", input.Quote(path))
+	case strings.ContainsAny(path, "?#"):
+		return nil, fmt.Errorf("%s has a query or fragment; write only the path", input.Quote(path))
+	case strings.Contains(path, "%"):
+		return nil, fmt.Errorf(
+			"%s has an escape; write the character itself, paths are decoded before they are matched",
+			input.Quote(path),
+		)
+	case strings.Contains(path, `\`) || strings.Contains(path, "//"):
+		return nil, fmt.Errorf(
+			"%s has // or a backslash, and such requests are refused; write single slashes",
+			input.Quote(path),
+		)
+	case strings.ContainsAny(path, "\n\t") || len(path) > MaxPath:
+		return nil, fmt.Errorf("%s is not a path; write one, such as /v1/**", input.Quote(path))
+	}
+	p := split(path)
+	for i, segment := range p {
+		switch {
+		case segment == "." || segment == "..":
+			return nil, fmt.Errorf(
+				"%s has a . or .. segment, and such requests are refused; write the path that is meant",
+				input.Quote(path),
+			)
+		case segment == restSegment && i < len(p)-1:
+			return nil, fmt.Errorf(
+				"%s has ** before its end; write * for one segment, ** only as the last",
+				input.Quote(path),
+			)
+		case segment == anySegment || segment == restSegment || segment == objectSegment:
+		case strings.ContainsAny(segment, "*{}") || strings.HasPrefix(segment, ":"):
+			return nil, fmt.Errorf(
+				"%s has the segment %s; write * for any one segment, {object} for one of objects, or plain text",
+				input.Quote(path),
+				input.Quote(segment),
+			)
+		}
+	}
+	if strings.Count(path, objectSegment) > 1 {
+		return nil, fmt.Errorf("%s has {object} twice; write * for the one that does not count", input.Quote(path))
+	}
+	return p, nil
+}
+
+// split divides a path, which begins with a slash, into its segments.
+func split(path string) Pattern { return strings.Split(strings.TrimPrefix(path, "/"), "/") }
+
+// String is the path that Parse reads.
+func (p Pattern) String() string { return "/" + strings.Join(p, "/") }
+
+func (p Pattern) at(i int) string {
+	if i < len(p) {
+		return p[i]
+	}
+	return end
+}
+
+// objects are the objects of a resource as they are compared, each with its spelling in the configuration.
+type objects map[string]string
+
+func (o objects) have(segment string) bool {
+	_, ok := o[segment]
+	return ok
+}
+
+// Covers reports whether the pattern matches every path that another one matches, neither of which has {object}.
+func (p Pattern) Covers(narrow Pattern) bool { return p.covers(narrow, nil) }
+
+func (p Pattern) covers(narrow Pattern, known objects) bool {
+	for i, segment := range p {
+		x := narrow.at(i)
+		switch {
+		case segment == restSegment:
+			return true
+		case x == restSegment || x == end:
+			return false
+		case segment == x, segment == anySegment && x != "", segment == objectSegment && known.have(x):
+		default:
+			return false
+		}
+	}
+	return len(p) == len(narrow)
+}
+
+// Cross is the pattern of the paths that two patterns both match, neither of which has {object}; ok is false where there
+// is no such path.
+func (p Pattern) Cross(q Pattern) (both Pattern, ok bool) { return p.cross(q, nil) }
+
+func (p Pattern) cross(q Pattern, known objects) (both Pattern, ok bool) {
+	for i := 0; ; i++ {
+		x, y := p.at(i), q.at(i)
+		switch {
+		case x == restSegment:
+			return append(both, q[min(i, len(q)):]...), true
+		case y == restSegment:
+			return append(both, p[min(i, len(p)):]...), true
+		case x == end && y == end:
+			return both, true
+		}
+		segment, ok := common(x, y, known)
+		if !ok {
+			return nil, false
+		}
+		both = append(both, segment)
+	}
+}
+
+// meets reports whether there is a path that two patterns both match. It is cross without the pattern.
+func (p Pattern) meets(q Pattern, known objects) bool {
+	for i := 0; ; i++ {
+		x, y := p.at(i), q.at(i)
+		if x == restSegment || y == restSegment || x == end && y == end {
+			return true
+		}
+		if _, ok := common(x, y, known); !ok {
+			return false
+		}
+	}
+}
+
+// common is what two segments of patterns both match.
+func common(x, y string, known objects) (string, bool) {
+	if x == anySegment || x == objectSegment && y != anySegment {
+		x, y = y, x
+	}
+	switch {
+	case x == end || y == end:
+		return "", false
+	case x == y, y == anySegment && x != "":
+		return x, true
+	case y == objectSegment:
+		return x, known.have(x)
+	}
+	return "", false
+}
+
+// shortest is the shortest path of a pattern, in which * and {object} stand for themselves.
+func (p Pattern) shortest() string {
+	if i := len(p) - 1; i >= 0 && p[i] == restSegment {
+		p = p[:i]
+	}
+	return p.String()
+}
+
+// Example is a path that the pattern matches, with text for the segments * and ** and with an object for {object}.
+func (p Pattern) Example(text, object string) string {
+	parts := slices.Clone(p)
+	for i, segment := range parts {
+		switch segment {
+		case anySegment, restSegment:
+			parts[i] = text
+		case objectSegment:
+			parts[i] = object
+		}
+	}
+	return parts.String()
+}
