@@ -11,6 +11,7 @@ import (
 	"github.com/go-jose/go-jose/v4"
 	"github.com/ory/fosite"
 
+	"doorward/oauth/apikey"
 	"doorward/storage"
 )
 
@@ -309,7 +310,11 @@ func (s *Server) useRefreshToken(ctx context.Context, w *work) error {
 	if err != nil {
 		return err
 	}
-	candidates, repeated := s.secrets.successors(w.presented), w.refresh.Refresh.Uses > 0
+	var candidates []string
+	for _, random := range s.secrets.Successors(w.presented) {
+		candidates = append(candidates, apikey.TextOf(PrefixRefreshToken, random))
+	}
+	repeated := w.refresh.Refresh.Uses > 0
 	w.successor = candidates[0]
 	if !repeated && len(candidates) == 1 {
 		return nil

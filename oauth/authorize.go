@@ -17,6 +17,7 @@ import (
 
 	"github.com/ory/fosite"
 
+	"doorward/oauth/redirecturi"
 	"doorward/storage"
 )
 
@@ -89,20 +90,20 @@ func (s *Server) ParseAuthorize(w http.ResponseWriter, r *http.Request) (*Author
 		return nil, err
 	}
 	Note(r.Context()).ClientID = client.ID
-	redirect := form.Get("redirect_uri")
-	if redirect == "" && len(client.RedirectURIs) == 1 {
-		redirect = client.RedirectURIs[0]
+	uri := form.Get("redirect_uri")
+	if uri == "" && len(client.RedirectURIs) == 1 {
+		uri = client.RedirectURIs[0]
 	}
 	switch {
 	case len(client.RedirectURIs) == 0:
 		return nil, pageError("This app does not sign people in: it is registered without a redirect URI.")
-	case redirect == "":
+	case uri == "":
 		return nil, pageError("The app did not say where to send you afterwards. It is registered with several redirect URIs, so its developer must send redirect_uri.")
-	case !matchRedirectURI(client.RedirectURIs, redirect, s.redirectSchemes):
-		return nil, unregistered(redirect, client.RedirectURIs)
+	case !redirecturi.Match(client.RedirectURIs, uri, s.redirectSchemes):
+		return nil, unregistered(uri, client.RedirectURIs)
 	}
 	a := &AuthorizeRequest{Client: client}
-	a.ID, a.CreatedAt, a.ClientID, a.RedirectURI = NewFlowID(), s.store.Now(), client.ID, redirect
+	a.ID, a.CreatedAt, a.ClientID, a.RedirectURI = NewFlowID(), s.store.Now(), client.ID, uri
 	if values := form["state"]; len(values) > 0 {
 		a.State, a.HasState = values[0], true
 	}
@@ -164,14 +165,7 @@ func (s *Server) redirectTo(f *Flow, response url.Values) string {
 		response.Set("state", f.State)
 	}
 	response.Set("iss", s.issuer)
-	separator := "?"
-	if strings.Contains(f.RedirectURI, "?") {
-		separator = "&"
-		if strings.HasSuffix(f.RedirectURI, "?") || strings.HasSuffix(f.RedirectURI, "&") {
-			separator = ""
-		}
-	}
-	return f.RedirectURI + separator + response.Encode()
+	return redirecturi.AddResponse(f.RedirectURI, response)
 }
 
 // parseProven reads what may be wrong without anything being wrong with client and redirect URI.
@@ -344,7 +338,7 @@ func (s *Server) ReopenAuthorize(ctx context.Context, f *Flow) (*AuthorizeReques
 		return nil, err
 	}
 	Note(ctx).ClientID = client.ID
-	if !matchRedirectURI(client.RedirectURIs, f.RedirectURI, s.redirectSchemes) {
+	if !redirecturi.Match(client.RedirectURIs, f.RedirectURI, s.redirectSchemes) {
 		return nil, pageError("The app is no longer registered with the address that it asked to send you to. Start again from the app.")
 	}
 	a := &AuthorizeRequest{Flow: *f, Client: client}
@@ -408,7 +402,7 @@ func (a *AuthorizeRequest) NeedsConsent(known []string) bool {
 	switch {
 	case slices.Contains(strings.Fields(a.Prompt), "consent"):
 		return true
-	case a.Client.Public && !https, hasBareScheme(a.RedirectURI):
+	case a.Client.Public && !https, redirecturi.HasBareScheme(a.RedirectURI):
 		// Any program on the machine could be behind such a redirect (RFC 8252 section 8.6).
 		return true
 	case a.Client.FirstParty:
@@ -419,7 +413,7 @@ func (a *AuthorizeRequest) NeedsConsent(known []string) bool {
 
 // BareScheme reports whether the answer goes to whichever program has claimed a scheme without a dot, which people must be
 // warned of.
-func (a *AuthorizeRequest) BareScheme() bool { return hasBareScheme(a.RedirectURI) }
+func (a *AuthorizeRequest) BareScheme() bool { return redirecturi.HasBareScheme(a.RedirectURI) }
 
 // MayAnswerUnasked tells whether an answer, a refusal above all, may be sent to the app without a person having seen
 // a page: not to an app that anybody could have made here and that this person never allowed anything (RFC 9700
@@ -578,7 +572,7 @@ func (s *Server) keepAnswer(ctx context.Context, flowID string, x answer) error 
 	if err != nil {
 		return fmt.Errorf("keep the answer: %w", err)
 	}
-	return s.store.KeepFlowAnswer(ctx, flowID, s.secrets.seal(flowAnswerPurpose(flowID), text), s.store.Now().Add(s.lifetimes.Code))
+	return s.store.KeepFlowAnswer(ctx, flowID, s.secrets.Seal(flowAnswerPurpose(flowID), text), s.store.Now().Add(s.lifetimes.Code))
 }
 
 // keptAnswer opens what keepAnswer kept. ErrNotAnswered: the flow was not decided. The answer is zero when it is too old,
@@ -591,7 +585,7 @@ func (s *Server) keptAnswer(ctx context.Context, flowID string) (x answer, err e
 	if err != nil || sealed == "" {
 		return x, err
 	}
-	text, err := s.secrets.open(flowAnswerPurpose(flowID), sealed)
+	text, err := s.secrets.Open(flowAnswerPurpose(flowID), sealed)
 	if err != nil {
 		return answer{}, nil
 	}

@@ -13,6 +13,7 @@ import (
 	"github.com/maypok86/otter/v2"
 
 	"doorward/oauth/input"
+	"doorward/oauth/redirecturi"
 	"doorward/storage"
 )
 
@@ -33,42 +34,6 @@ const (
 	maxResources    = 20
 	maxScopes       = 200
 )
-
-// Invalid says what is wrong with one field of a registration, in words for the person who filled it in.
-type Invalid struct {
-	Field   string // as people call it: name, site, redirect_uris, scope, resource, grant, kind, pkce, grace, slug, and so on
-	Message string // what to do, without the field's name
-	cause   error
-}
-
-// Error implements error.
-func (i *Invalid) Error() string { return i.Field + " " + i.Message }
-
-// Unwrap gives the error of storage behind it, such as storage.ErrExists for a slug that is taken.
-func (i *Invalid) Unwrap() error { return i.cause }
-
-// faults gathers what is wrong with a registration.
-type faults []error
-
-func (f *faults) add(field, message string, args ...any) {
-	*f = append(*f, &Invalid{Field: field, Message: fmt.Sprintf(message, args...)})
-}
-
-// Unjoin lists the errors that errors.Join has joined, one after the other; of nil there are none.
-func Unjoin(err error) []error {
-	joined, ok := err.(interface{ Unwrap() []error })
-	switch {
-	case err == nil:
-		return nil
-	case !ok:
-		return []error{err}
-	}
-	var all []error
-	for _, one := range joined.Unwrap() {
-		all = append(all, Unjoin(one)...)
-	}
-	return all
-}
 
 // ClientSpec is what somebody may choose about a client. Administrator says that an administrator or the command
 // chose it; only they may set what only they may set.
@@ -106,8 +71,8 @@ func SpecOf(c storage.Client) ClientSpec {
 
 // check completes a spec and returns all that is wrong with it, as joined *Invalid errors.
 func (s *Server) check(p *ClientSpec) error {
-	var all faults
-	fault := all.add
+	var all input.Faults
+	fault := all.Add
 	if p.Name != p.was || p.was == "" { // what is there was right under the rules of then
 		s.checkAppName(p, fault)
 	}
@@ -131,10 +96,10 @@ func (s *Server) check(p *ClientSpec) error {
 		}
 	}
 	for i, uri := range p.RedirectURIs {
-		if why := checkRedirectURI(uri, s.redirectSchemes); why != "" {
-			fault("redirect_uris", "%q %s", shorten(uri), why)
+		if why := redirecturi.Check(uri, s.redirectSchemes); why != "" {
+			fault("redirect_uris", "%q %s", input.Shorten(uri), why)
 		} else if slices.Contains(p.RedirectURIs[:i], uri) {
-			fault("redirect_uris", "%q is there twice", shorten(uri))
+			fault("redirect_uris", "%q is there twice", input.Shorten(uri))
 		}
 	}
 	if !p.Administrator && (p.PKCEOptional || p.FirstParty || p.ResourceServer || p.Verified || p.Manages) {
@@ -163,7 +128,7 @@ func (s *Server) checkGrants(p *ClientSpec, fault func(field, message string, ar
 	}
 	for i, g := range p.Grants {
 		if !slices.Contains(grantTypes, g) {
-			fault("grant", "%q is unknown; use %s", shorten(g), strings.Join(grantTypes, ", "))
+			fault("grant", "%q is unknown; use %s", input.Shorten(g), strings.Join(grantTypes, ", "))
 		} else if slices.Contains(p.Grants[:i], g) {
 			fault("grant", "%q is there twice", g)
 		}
@@ -193,7 +158,7 @@ func (s *Server) checkScopes(p *ClientSpec, fault func(field, message string, ar
 		r, ok := s.Resource(id)
 		switch {
 		case !ok:
-			fault("resource", "%q is not in the configuration", shorten(id))
+			fault("resource", "%q is not in the configuration", input.Shorten(id))
 		case containsResource(p.Resources[:i], id):
 			fault("resource", "%q is there twice", id)
 		default:
@@ -205,11 +170,11 @@ func (s *Server) checkScopes(p *ClientSpec, fault func(field, message string, ar
 	}
 	for i, name := range p.Scopes {
 		if slices.Contains(p.Scopes[:i], name) {
-			fault("scope", "%q is there twice", shorten(name))
+			fault("scope", "%q is there twice", input.Shorten(name))
 		} else if len(known) > 0 && !slices.ContainsFunc(known, func(r *Resource) bool { _, ok := r.Scope(name); return ok }) {
-			fault("scope", "%q is not a scope of the app's resources", shorten(name))
+			fault("scope", "%q is not a scope of the app's resources", input.Shorten(name))
 		} else if len(known) > 0 && len(p.Grants) > 0 && !slices.Contains(p.Grants, GrantAuthorizationCode) && !slices.ContainsFunc(known, func(r *Resource) bool { x, ok := r.Scope(name); return ok && !x.UserOnly }) {
-			fault("scope", "%q counts only where a person stands behind the token, and an app with %s alone acts for itself; leave it out", shorten(name), GrantClientCredentials)
+			fault("scope", "%q counts only where a person stands behind the token, and an app with %s alone acts for itself; leave it out", input.Shorten(name), GrantClientCredentials)
 		}
 	}
 }
@@ -238,18 +203,10 @@ func (s *Server) checkAppName(p *ClientSpec, fault func(field, message string, a
 	}
 }
 
-// shorten keeps a stranger's text from filling a message.
-func shorten(text string) string {
-	if r := []rune(text); len(r) > 100 {
-		return string(r[:100]) + "…"
-	}
-	return text
-}
-
 func (p *ClientSpec) origins() []string {
 	var out []string
 	for _, uri := range p.RedirectURIs {
-		if o := originOf(uri); o != "" && !slices.Contains(out, o) {
+		if o := redirecturi.Origin(uri); o != "" && !slices.Contains(out, o) {
 			out = append(out, o)
 		}
 	}
@@ -314,7 +271,7 @@ func (s *Server) CreateClient(ctx context.Context, by Authority, p ClientSpec) (
 			return c, "", fmt.Errorf("create client: %w", err)
 		}
 		if n >= MaxClients {
-			return c, "", &Invalid{Field: "name", Message: "is one too many: there are " + strconv.Itoa(MaxClients) + " apps already; delete one that nobody uses"}
+			return c, "", &input.Invalid{Field: "name", Message: "is one too many: there are " + strconv.Itoa(MaxClients) + " apps already; delete one that nobody uses"}
 		}
 	}
 	c = storage.Client{ID: storage.NewID("app"), WorkspaceID: p.WorkspaceID, CreatedBy: p.CreatedBy, Public: p.Public}
@@ -443,7 +400,7 @@ func (s *Server) UpdateClient(ctx context.Context, by Authority, id string, p Cl
 		}
 		p.was = c.Name
 		if p.Public != c.Public {
-			return &Invalid{Field: "kind", Message: "cannot change between public and confidential; register a new app"}
+			return &input.Invalid{Field: "kind", Message: "cannot change between public and confidential; register a new app"}
 		}
 		if !p.Administrator {
 			alike := p.Name == c.Name && p.Site == c.Site && slices.Equal(p.RedirectURIs, c.RedirectURIs)
@@ -492,7 +449,7 @@ func within(list, set []string) bool {
 // Errors are those of SwitchClient, and *Invalid.
 func (s *Server) RotateSecret(ctx context.Context, by Authority, id string, grace time.Duration) (string, storage.ClientSecret, error) {
 	if grace < 0 || grace > 30*24*time.Hour {
-		return "", storage.ClientSecret{}, &Invalid{Field: "grace", Message: "must be between 0 and 30d"}
+		return "", storage.ClientSecret{}, &input.Invalid{Field: "grace", Message: "must be between 0 and 30d"}
 	}
 	secret, x := newSecret(s.store.Now())
 	err := s.store.InTx(ctx, func(ctx context.Context) error {
@@ -507,7 +464,7 @@ func (s *Server) RotateSecret(ctx context.Context, by Authority, id string, grac
 			return err
 		}
 		if !c.DisabledAt.IsZero() {
-			return &Invalid{Field: "kind", Message: "is that of a disabled app, which gets no new secret; enable it first"}
+			return &input.Invalid{Field: "kind", Message: "is that of a disabled app, which gets no new secret; enable it first"}
 		}
 		if err := s.issuesIn(ctx, c.WorkspaceID); err != nil {
 			return err
@@ -516,7 +473,7 @@ func (s *Server) RotateSecret(ctx context.Context, by Authority, id string, grac
 	})
 	if errors.Is(err, storage.ErrNotFound) {
 		if c, lookup := s.store.ClientByID(ctx, id); lookup == nil && c.Public {
-			return "", x, &Invalid{Field: "kind", Message: "is public: such a client has no secret"}
+			return "", x, &input.Invalid{Field: "kind", Message: "is public: such a client has no secret"}
 		}
 	}
 	if err != nil {

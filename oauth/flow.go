@@ -49,7 +49,7 @@ func (s *Server) SealFlow(f *Flow, cookie string) string {
 	if err != nil {
 		panic(err) // a struct of strings and numbers
 	}
-	return s.secrets.seal("flow", text)
+	return s.secrets.Seal("flow", text)
 }
 
 // NewFlowID names a flow, and the cookie that it is bound to.
@@ -61,7 +61,7 @@ func (s *Server) OpenFlow(sealed string) (*Flow, error) {
 	if len(sealed) > maxBody {
 		return nil, ErrFlowForeign
 	}
-	text, err := s.secrets.open("flow", sealed)
+	text, err := s.secrets.Open("flow", sealed)
 	if err != nil {
 		return nil, ErrFlowForeign
 	}
@@ -84,12 +84,4 @@ func (f *Flow) BoundTo(cookie string) bool {
 func cookieDigest(cookie string) []byte {
 	sum := sha256.Sum256([]byte("flow cookie " + cookie))
 	return sum[:16]
-}
-
-// FormToken binds a form to the parts it was shown for: a flow and a session, say.
-func (s *Server) FormToken(parts ...string) string { return s.secrets.FormToken(parts...) }
-
-// FormTokenFits tells whether token was made for these parts.
-func (s *Server) FormTokenFits(token string, parts ...string) bool {
-	return s.secrets.FormTokenFits(token, parts...)
 }

@@ -42,8 +42,8 @@ const (
 // checkKey completes a spec and returns all that is wrong with it, as joined *Invalid errors, and its resource. A
 // resource that is given stands for the one in the configuration.
 func (s *Server) checkKey(p *KeySpec, personal bool, r *Resource) (*Resource, error) {
-	var all faults
-	fault := all.add
+	var all input.Faults
+	fault := all.Add
 	var why string
 	if p.Name, why = input.Line(p.Name, maxKeyName); why != "" {
 		fault("name", "%s", why)
@@ -59,7 +59,7 @@ func (s *Server) checkKey(p *KeySpec, personal bool, r *Resource) (*Resource, er
 	if r == nil {
 		var known bool
 		if r, known = s.Resource(p.Resource); !known {
-			fault("resource", "%q is not in the configuration", shorten(p.Resource))
+			fault("resource", "%q is not in the configuration", input.Shorten(p.Resource))
 			return nil, errors.Join(all...)
 		}
 		p.Resource = r.ID
@@ -67,7 +67,7 @@ func (s *Server) checkKey(p *KeySpec, personal bool, r *Resource) (*Resource, er
 	s.checkKeyScopes(p, r, personal, fault)
 	if personal {
 		if p.Role != "" && !slices.Contains(Roles, p.Role) {
-			fault("role", "%q is no role; use %s", shorten(p.Role), strings.Join(Roles, ", "))
+			fault("role", "%q is no role; use %s", input.Shorten(p.Role), strings.Join(Roles, ", "))
 		}
 		p.Environment = ""
 	} else {
@@ -78,7 +78,7 @@ func (s *Server) checkKey(p *KeySpec, personal bool, r *Resource) (*Resource, er
 	case !p.ExpiresAt.IsZero() && p.ExpiresAt <= now:
 		fault("expires", "is in the past; choose a later moment")
 	case longest > 0 && (p.ExpiresAt.IsZero() || p.ExpiresAt > now.Add(longest)):
-		fault("expires", "must be within %s; choose an earlier moment", inDays(longest))
+		fault("expires", "must be within %s; choose an earlier moment", input.InDays(longest))
 	}
 	p.Addresses = s.checkAddresses(p.Addresses, fault)
 	return r, errors.Join(all...)
@@ -94,9 +94,9 @@ func (s *Server) checkEnvironment(p *KeySpec, r *Resource, fault func(field, mes
 	}
 	switch {
 	case len(has) == 0:
-		fault("resource", "%q has no API keys; use an app or a personal access token", shorten(p.Resource))
+		fault("resource", "%q has no API keys; use an app or a personal access token", input.Shorten(p.Resource))
 	case !slices.Contains(has, p.Environment):
-		fault("environment", "%q is unknown; this resource has %s", shorten(p.Environment), strings.Join(has, ", "))
+		fault("environment", "%q is unknown; this resource has %s", input.Shorten(p.Environment), strings.Join(has, ", "))
 	}
 }
 
@@ -116,7 +116,7 @@ func (s *Server) checkKeyScopes(p *KeySpec, r *Resource, personal bool, fault fu
 			continue
 		}
 		if _, ok := r.Scope(name); !ok {
-			fault("scope", "%q is not a scope of %s", shorten(name), r.Name)
+			fault("scope", "%q is not a scope of %s", input.Shorten(name), r.Name)
 		} else if slices.Contains(p.Scopes[:i], name) {
 			fault("scope", "%q is there twice", name)
 		}
@@ -125,10 +125,10 @@ func (s *Server) checkKeyScopes(p *KeySpec, r *Resource, personal bool, fault fu
 
 // checkPersonOnly refuses scopes for an API key that would never count for it.
 func checkPersonOnly(r *Resource, scopes []string) error {
-	var all faults
+	var all input.Faults
 	for _, name := range scopes {
 		if x, ok := r.Scope(name); ok && x.UserOnly {
-			all.add("scope", "%q counts only where a person stands behind the credential, so never for an API key; leave it out, or make a personal access token", name)
+			all.Add("scope", "%q counts only where a person stands behind the credential, so never for an API key; leave it out, or make a personal access token", name)
 		}
 	}
 	return errors.Join(all...)
@@ -149,9 +149,9 @@ func (s *Server) checkAddresses(list []string, fault func(field, message string,
 		}
 		switch {
 		case err != nil, prefix.Addr().Is4In6(): // requests come from addresses that are not mapped
-			fault("addresses", "%q is no address or range; write one such as 192.0.2.7 or 192.0.2.0/24", shorten(text))
+			fault("addresses", "%q is no address or range; write one such as 192.0.2.7 or 192.0.2.0/24", input.Shorten(text))
 		case prefix.Masked() != prefix:
-			fault("addresses", "%q has bits after its range; write %s", shorten(text), prefix.Masked())
+			fault("addresses", "%q has bits after its range; write %s", input.Shorten(text), prefix.Masked())
 		case !slices.Contains(out, prefix.String()):
 			out = append(out, prefix.String())
 		}
@@ -159,23 +159,16 @@ func (s *Server) checkAddresses(list []string, fault func(field, message string,
 	return out
 }
 
-func inDays(d time.Duration) string {
-	if d%(24*time.Hour) == 0 {
-		return strconv.Itoa(int(d/(24*time.Hour))) + " days"
-	}
-	return d.String()
-}
-
 // checkKeyPlan refuses a plan or rate limit of a key's own that is more than its workspace has; the command may give any.
 func (s *Server) checkKeyPlan(by *Authority, r *Resource, p *KeySpec, workspacePlan string) error {
-	var all faults
-	fault := all.add
+	var all input.Faults
+	fault := all.Add
 	if p.RateLimit < 0 || p.RateLimit > maxRateLimit {
 		fault("rate limit", "must be between 0 and %d requests an hour", maxRateLimit)
 	}
 	own, known := s.plans[p.Plan]
 	if p.Plan != "" && !known {
-		fault("plan", "%q is not in the configuration", shorten(p.Plan))
+		fault("plan", "%q is not in the configuration", input.Shorten(p.Plan))
 	}
 	// What the key would have without a choice of its own.
 	_, most := s.KeyPlan(&storage.APIKey{Resource: r.ID, Environment: p.Environment}, workspacePlan)
@@ -208,7 +201,7 @@ func (s *Server) CreateKey(ctx context.Context, by Authority, workspacePlan stri
 		err = errors.Join(err, s.checkKeyPlan(&by, r, &p, workspacePlan))
 	}
 	if err == nil && by.WorkspaceID == "" && !introspects {
-		err = &Invalid{Field: "workspace", Message: "is missing; a key belongs to one"}
+		err = &input.Invalid{Field: "workspace", Message: "is missing; a key belongs to one"}
 	}
 	if err != nil {
 		return storage.APIKey{}, "", err
@@ -240,7 +233,7 @@ func (s *Server) CreatePersonalToken(ctx context.Context, by Authority, p KeySpe
 	}
 	_, err := s.checkKey(&p, true, nil)
 	if err == nil && (p.Plan != "" || p.RateLimit != 0) {
-		err = &Invalid{Field: "plan", Message: "is that of the workspace a personal access token acts in; leave it and the rate limit out"}
+		err = &input.Invalid{Field: "plan", Message: "is that of the workspace a personal access token acts in; leave it and the rate limit out"}
 	}
 	if err != nil {
 		return storage.APIKey{}, "", err
@@ -335,7 +328,7 @@ func (s *Server) UpdateKey(ctx context.Context, by Authority, owner storage.KeyO
 			return err
 		}
 		if !k.RevokedAt.IsZero() {
-			return &Invalid{Field: "key", Message: "is revoked and cannot change any more; make a new one"}
+			return &input.Invalid{Field: "key", Message: "is revoked and cannot change any more; make a new one"}
 		}
 		before := k
 		changed, err := s.applyKeyChange(&by, &k, workspacePlan, c)
@@ -402,7 +395,7 @@ func (s *Server) applyKeyChange(by *Authority, k *storage.APIKey, workspacePlan 
 		err = errors.Join(err, s.checkKeyPlan(by, r, &kept, workspacePlan))
 	}
 	if personal && (c.Plan != nil || c.RateLimit != nil) || !personal && c.Role != nil {
-		err = errors.Join(err, &Invalid{Field: "kind", Message: "has no such property: a personal access token has neither plan nor rate limit, an API key no role"})
+		err = errors.Join(err, &input.Invalid{Field: "kind", Message: "has no such property: a personal access token has neither plan nor rate limit, an API key no role"})
 	}
 	if err != nil {
 		return nil, err
@@ -434,7 +427,7 @@ func (s *Server) widens(before, after *storage.APIKey, workspacePlan string) boo
 func (s *Server) checkKeyAsItIs(p *KeySpec, personal bool) (*Resource, error) {
 	r, ok := s.Resource(p.Resource)
 	if !ok {
-		return nil, &Invalid{Field: "resource", Message: fmt.Sprintf("%q is not in the configuration any more; revoke the key", shorten(p.Resource))}
+		return nil, &input.Invalid{Field: "resource", Message: fmt.Sprintf("%q is not in the configuration any more; revoke the key", input.Shorten(p.Resource))}
 	}
 	lenient := *r
 	lenient.Keys.MaxLifetime = 0
@@ -534,7 +527,7 @@ func (s *Server) RotateKey(ctx context.Context, by Authority, owner storage.KeyO
 		return storage.APIKey{}, "", err
 	}
 	if grace < 0 || grace > apikey.MaxGrace {
-		return storage.APIKey{}, "", &Invalid{Field: "grace", Message: "must be between 0 and 30d"}
+		return storage.APIKey{}, "", &input.Invalid{Field: "grace", Message: "must be between 0 and 30d"}
 	}
 	var fresh storage.APIKey
 	var text string
@@ -554,7 +547,7 @@ func (s *Server) RotateKey(ctx context.Context, by Authority, owner storage.KeyO
 			return apikey.ErrRotated
 		}
 		if !old.PausedAt.IsZero() {
-			return &Invalid{Field: "key", Message: "is paused, so nothing takes its place; resume it first"}
+			return &input.Invalid{Field: "key", Message: "is paused, so nothing takes its place; resume it first"}
 		}
 		if err := cmp.Or(s.issuesIn(ctx, old.WorkspaceID), s.issuesTo(ctx, old.UserID)); err != nil {
 			return err

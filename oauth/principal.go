@@ -11,6 +11,7 @@ import (
 	"strings"
 
 	"doorward/oauth/apikey"
+	"doorward/oauth/input"
 	"doorward/oauth/limit"
 	"doorward/storage"
 )
@@ -97,7 +98,7 @@ func errRemoved(resource string) error {
 }
 
 // shown quotes what a stranger sent for a sentence, without credentials, and cut where it is long.
-func shown(text string) string { return strconv.Quote(shorten(Redacted(text))) }
+func shown(text string) string { return strconv.Quote(input.Shorten(Redacted(text))) }
 
 // At is where a credential is shown. The zero value says nothing about it.
 type At struct {

@@ -13,6 +13,7 @@ import (
 
 	"doorward/oauth/apikey"
 	"doorward/oauth/limit"
+	"doorward/oauth/seal"
 	"doorward/storage"
 )
 
@@ -35,7 +36,7 @@ var (
 type Config struct {
 	Issuer    string // RFC 8414 section 2; no slash at its end
 	Store     *storage.Store
-	Secrets   *Secrets
+	Secrets   *seal.Secrets
 	Resources []Resource // the first is the default
 	// RedirectSchemes are those without a dot that redirect URIs may have; empty: none.
 	RedirectSchemes []string
@@ -53,7 +54,7 @@ type Config struct {
 type Server struct {
 	issuer    string
 	store     *storage.Store
-	secrets   *Secrets
+	secrets   *seal.Secrets
 	resources []Resource
 	// redirectSchemes are those of Config.
 	redirectSchemes []string

@@ -142,7 +142,7 @@ func signingPurpose(kid string) string { return "signing key " + kid }
 
 // openSigningKey opens the private half of a key.
 func (s *Server) openSigningKey(row storage.SigningKey) (crypto.PrivateKey, error) {
-	der, err := s.secrets.open(signingPurpose(row.ID), row.Sealed)
+	der, err := s.secrets.Open(signingPurpose(row.ID), row.Sealed)
 	if err != nil {
 		return nil, fmt.Errorf("signing key %s was sealed under a secret that is not in the list: put that back, or run: doorward signing-key rotate --compromised", row.ID)
 	}
@@ -199,7 +199,7 @@ func (s *Server) newSigningKey(state string) (storage.SigningKey, error) {
 	if err != nil {
 		return k, fmt.Errorf("make a signing key: %w", err)
 	}
-	k.Sealed = s.secrets.seal(signingPurpose(k.ID), der)
+	k.Sealed = s.secrets.Seal(signingPurpose(k.ID), der)
 	public, err := json.Marshal(jose.JSONWebKey{Key: key.Public(), KeyID: k.ID, Algorithm: SigningAlgorithm, Use: "sig"})
 	if err != nil {
 		return k, fmt.Errorf("make a signing key: %w", err)
@@ -376,7 +376,7 @@ func (s *Server) Reseal(ctx context.Context, answerPurpose func(digest []byte) s
 	var done Resealed
 	var lost []error
 	reseal := func(purpose, sealed string, write func(after string) error) (int, error) {
-		after, anew, err := s.secrets.reseal(purpose, sealed)
+		after, anew, err := s.secrets.Reseal(purpose, sealed)
 		if err != nil {
 			lost = append(lost, fmt.Errorf("%s: %w", purpose, err))
 		}

@@ -7,6 +7,7 @@ import (
 	"slices"
 	"strings"
 
+	"doorward/oauth/input"
 	"doorward/storage"
 )
 
@@ -109,7 +110,7 @@ func (s *Server) issuesIn(ctx context.Context, workspaceID string) error {
 		return fmt.Errorf("look up the workspace: %w", err)
 	}
 	if !w.DisabledAt.IsZero() {
-		return &Invalid{Field: "workspace", Message: "is disabled, so nothing new is made in it; enable it first"}
+		return &input.Invalid{Field: "workspace", Message: "is disabled, so nothing new is made in it; enable it first"}
 	}
 	return nil
 }
@@ -127,7 +128,7 @@ func (s *Server) issuesTo(ctx context.Context, userID string) error {
 		return fmt.Errorf("look up the user: %w", err)
 	}
 	if !u.DisabledAt.IsZero() {
-		return &Invalid{Field: "user", Message: "is disabled, so nothing new is made for them; enable them first"}
+		return &input.Invalid{Field: "user", Message: "is disabled, so nothing new is made for them; enable them first"}
 	}
 	return nil
 }

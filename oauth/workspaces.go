@@ -65,14 +65,14 @@ func checkWorkspaceName(name string) (string, error) {
 		why = "is missing; give the workspace a name that its members will recognize"
 	}
 	if why != "" {
-		return "", &Invalid{Field: "name", Message: why}
+		return "", &input.Invalid{Field: "name", Message: why}
 	}
 	return name, nil
 }
 
 func (s *Server) checkPlanName(plan string) error {
 	if _, ok := s.plans[plan]; plan != "" && !ok {
-		return &Invalid{Field: "plan", Message: fmt.Sprintf("%q is not in the configuration", shorten(plan))}
+		return &input.Invalid{Field: "plan", Message: fmt.Sprintf("%q is not in the configuration", input.Shorten(plan))}
 	}
 	return nil
 }
@@ -83,7 +83,7 @@ func (s *Server) CreateWorkspace(ctx context.Context, by Authority, name, slug, 
 	ctx = storage.System(ctx)
 	name, err := checkWorkspaceName(name)
 	if len(slug) < minSlug || len(slug) > maxSlug || !slugForm.MatchString(slug) {
-		err = errors.Join(err, &Invalid{Field: "slug", Message: "must be 2 to 40 lower-case letters and digits, with single hyphens between them"})
+		err = errors.Join(err, &input.Invalid{Field: "slug", Message: "must be 2 to 40 lower-case letters and digits, with single hyphens between them"})
 	}
 	err = errors.Join(err, s.checkPlanName(plan))
 	if !by.Administrator {
@@ -91,7 +91,7 @@ func (s *Server) CreateWorkspace(ctx context.Context, by Authority, name, slug, 
 			return storage.Workspace{}, e
 		}
 		if plan != "" {
-			err = errors.Join(err, &Invalid{Field: "plan", Message: "cannot be chosen for a new workspace; leave it out"})
+			err = errors.Join(err, &input.Invalid{Field: "plan", Message: "cannot be chosen for a new workspace; leave it out"})
 		}
 	}
 	if err == nil {
@@ -108,7 +108,7 @@ func (s *Server) CreateWorkspace(ctx context.Context, by Authority, name, slug, 
 				return err
 			}
 			if len(have) >= MaxWorkspaces {
-				return &Invalid{Field: "name", Message: fmt.Sprintf("is one too many: you belong to %d workspaces already; leave or delete one", len(have))}
+				return &input.Invalid{Field: "name", Message: fmt.Sprintf("is one too many: you belong to %d workspaces already; leave or delete one", len(have))}
 			}
 		}
 		if err := s.store.InsertWorkspace(ctx, w, ownerID); err != nil {
@@ -119,9 +119,9 @@ func (s *Server) CreateWorkspace(ctx context.Context, by Authority, name, slug, 
 	if errors.Is(err, storage.ErrExists) {
 		message := fmt.Sprintf("%q is taken; choose another", slug)
 		if _, err := s.store.SlugReservedUntil(ctx, slug); err == nil {
-			message = fmt.Sprintf("%q belonged to a workspace that was deleted, and stays reserved for %s after that; choose another", slug, inDays(storage.SlugReservation))
+			message = fmt.Sprintf("%q belonged to a workspace that was deleted, and stays reserved for %s after that; choose another", slug, input.InDays(storage.SlugReservation))
 		}
-		return w, &Invalid{Field: "slug", Message: message, cause: storage.ErrExists}
+		return w, &input.Invalid{Field: "slug", Message: message, Cause: storage.ErrExists}
 	}
 	if err != nil {
 		return w, fmt.Errorf("create a workspace: %w", err)
@@ -259,7 +259,7 @@ func (s *Server) SwitchWorkspace(ctx context.Context, by Authority, w storage.Wo
 // checkRole faults what is no role.
 func checkRole(role string) error {
 	if !slices.Contains(Roles, role) {
-		return &Invalid{Field: "role", Message: fmt.Sprintf("%q is no role; use %s", shorten(role), strings.Join(Roles, ", "))}
+		return &input.Invalid{Field: "role", Message: fmt.Sprintf("%q is no role; use %s", input.Shorten(role), strings.Join(Roles, ", "))}
 	}
 	return nil
 }
@@ -382,7 +382,7 @@ func (s *Server) Invite(ctx context.Context, by Authority, w storage.Workspace, 
 	}
 	email = strings.Trim(email, " ")
 	if !input.Email(email) {
-		return storage.Invitation{}, "", &Invalid{Field: "email", Message: "is no address; write one, like name@example.com, with Latin letters only"}
+		return storage.Invitation{}, "", &input.Invalid{Field: "email", Message: "is no address; write one, like name@example.com, with Latin letters only"}
 	}
 	word := NewCredential(prefixInvitation)
 	i := storage.Invitation{
@@ -392,7 +392,7 @@ func (s *Server) Invite(ctx context.Context, by Authority, w storage.Workspace, 
 	err := s.inWorkspace(ctx, &by, givesRole(role), "invite", func(ctx context.Context) error {
 		open, err := s.store.InvitationsOf(ctx, w.ID)
 		if err == nil && len(open) >= MaxMembers {
-			err = &Invalid{Field: "email", Message: fmt.Sprintf("is one too many: there are %d open invitations; take some back", len(open))}
+			err = &input.Invalid{Field: "email", Message: fmt.Sprintf("is one too many: there are %d open invitations; take some back", len(open))}
 		}
 		if err == nil {
 			err = by.mayEnd(open, func(o storage.Invitation) bool { return storage.EmailKey(o.Email) == storage.EmailKey(email) })
@@ -402,10 +402,10 @@ func (s *Server) Invite(ctx context.Context, by Authority, w storage.Workspace, 
 		}
 		members, err := s.store.Members(ctx, w.ID, "", MaxMembers)
 		if err == nil && len(members) >= MaxMembers {
-			err = &Invalid{Field: "email", Message: fmt.Sprintf("is one too many: the workspace has %d members; remove some", len(members))}
+			err = &input.Invalid{Field: "email", Message: fmt.Sprintf("is one too many: the workspace has %d members; remove some", len(members))}
 		}
 		if err == nil && slices.ContainsFunc(members, func(m storage.Member) bool { return storage.EmailKey(m.Email) == storage.EmailKey(email) }) {
-			err = &Invalid{Field: "email", Message: "belongs to a member already; change their role instead"}
+			err = &input.Invalid{Field: "email", Message: "belongs to a member already; change their role instead"}
 		}
 		if err == nil {
 			// What could not be accepted is not sent: the user behind a key may be a member no more.

@@ -8,6 +8,7 @@ import (
 	"strings"
 
 	"doorward/oauth"
+	"doorward/oauth/redirecturi"
 	"doorward/storage"
 	"doorward/templates"
 )
@@ -24,7 +25,7 @@ func (s *Server) openConsent(w http.ResponseWriter, r *http.Request, sealed, cho
 		return nil, nil, false, err
 	}
 	if decided {
-		if choice != "" && s.oauth.FormTokenFits(r.PostForm.Get("token"), s.consentToken(f, v)...) {
+		if choice != "" && s.secrets.FormTokenFits(r.PostForm.Get("token"), s.consentToken(f, v)...) {
 			return nil, nil, true, s.sameAnswer(w, r, f, v, choice)
 		}
 		return nil, nil, true, s.answered(r, f, v)
@@ -81,9 +82,9 @@ func choiceOf(form url.Values) string {
 
 // showConsent renders the page; checked is what was ticked before an error, nil for all.
 func (s *Server) showConsent(w http.ResponseWriter, r *http.Request, status int, a *oauth.AuthorizeRequest, p *place, sealed string, checked []string, fault string) error {
-	host, loopback := oauth.RedirectHost(a.RedirectURI)
+	host, loopback := redirecturi.Host(a.RedirectURI)
 	view := templates.ConsentView{
-		Page: s.page(p.visitor, ""), Flow: sealed, Token: s.oauth.FormToken(s.consentToken(&a.Flow, p.visitor)...),
+		Page: s.page(p.visitor, ""), Flow: sealed, Token: s.secrets.FormToken(s.consentToken(&a.Flow, p.visitor)...),
 		App: templates.ConsentApp{
 			Name: a.Client.Name, Site: a.Client.Site, RedirectHost: host, Loopback: loopback, BareScheme: a.BareScheme(),
 			Verified: a.Client.Verified, Operator: oauth.RegisteredByOperator(&a.Client), FirstParty: a.Client.FirstParty,
@@ -141,7 +142,7 @@ func (s *Server) consent(w http.ResponseWriter, r *http.Request) error {
 	if err != nil || done {
 		return err
 	}
-	if !s.oauth.FormTokenFits(form.Get("token"), s.consentToken(&a.Flow, v)...) {
+	if !s.secrets.FormTokenFits(form.Get("token"), s.consentToken(&a.Flow, v)...) {
 		e := forbidden("The page was made for another account, or before you signed in again. Nothing was granted. Load it again, and answer there.")
 		e.BackURL, e.BackText = "/oauth/consent?flow="+url.QueryEscape(sealed), "Load the page again"
 		return e

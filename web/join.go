@@ -57,7 +57,7 @@ func (s *Server) joinedBy(ctx context.Context, v *visitor, word string) (ws stor
 	if err != nil {
 		return ws, false, err
 	}
-	id, err := s.oauth.Open(api.AnswerPurpose(digest), kept.Answer)
+	id, err := s.secrets.Open(api.AnswerPurpose(digest), kept.Answer)
 	if err != nil {
 		return ws, false, nil
 	}
@@ -96,7 +96,7 @@ func (s *Server) join(w http.ResponseWriter, r *http.Request, v *visitor) error 
 		digest := joinedDigest(v, word)
 		return s.store.KeepAnswer(ctx, storage.IdempotentAnswer{
 			Digest: digest, WorkspaceID: ws.ID, UserID: v.user.ID, Request: digest, Status: http.StatusSeeOther,
-			Answer: s.oauth.Seal(api.AnswerPurpose(digest), []byte(ws.ID)),
+			Answer: s.secrets.Seal(api.AnswerPurpose(digest), []byte(ws.ID)),
 		})
 	})
 	var other *oauth.Forbidden

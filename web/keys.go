@@ -14,6 +14,7 @@ import (
 
 	"doorward/oauth"
 	"doorward/oauth/apikey"
+	"doorward/oauth/input"
 	"doorward/oauth/limit"
 	"doorward/storage"
 	"doorward/templates"
@@ -308,7 +309,7 @@ func (f *keyForm) number() error {
 	}
 	n, err := strconv.ParseInt(f.rateLimit, 10, 64)
 	if err != nil || n < 1 {
-		return &oauth.Invalid{Field: "rate limit", Message: "is no number above zero; leave it empty for what the plan allows"}
+		return &input.Invalid{Field: "rate limit", Message: "is no number above zero; leave it empty for what the plan allows"}
 	}
 	f.RateLimit = n
 	return nil
@@ -340,7 +341,7 @@ func (s *Server) end(f *keyForm) error {
 	}
 	days, err := strconv.Atoi(f.expires)
 	if err != nil || !slices.Contains(lifetimes, days) {
-		return &oauth.Invalid{Field: "expires", Message: "is missing; choose when it ends"}
+		return &input.Invalid{Field: "expires", Message: "is missing; choose when it ends"}
 	}
 	f.ExpiresAt = s.store.Now().Add(time.Duration(days) * 24 * time.Hour)
 	return nil

@@ -42,7 +42,7 @@ func (s *Server) loginPage(w http.ResponseWriter, r *http.Request) error {
 	if query.Get("switch") == "" && v.signedIn() && a.NeedsSelection(v.authTime()) {
 		page := s.page(v, "")
 		view := templates.SelectView{
-			Page: page, Flow: sealed, Token: s.oauth.FormToken(selectToken(f, v)...), AppName: a.Client.Name, SwitchURL: switchURL(sealed), NeedPassword: a.NeedsLogin(v.authTime()),
+			Page: page, Flow: sealed, Token: s.secrets.FormToken(selectToken(f, v)...), AppName: a.Client.Name, SwitchURL: switchURL(sealed), NeedPassword: a.NeedsLogin(v.authTime()),
 		}
 		return s.render(w, r, http.StatusOK, view.Nonce, templates.SelectPage(view), formTarget(f)...)
 	}
@@ -147,7 +147,7 @@ func selectToken(f *oauth.Flow, v *visitor) []string {
 // selectAccount goes on with the account that the visitor is signed in with (OpenID Connect Core section 3.1.2.1).
 func (s *Server) selectAccount(w http.ResponseWriter, r *http.Request, f *oauth.Flow, a *oauth.AuthorizeRequest, v *visitor, token string) error {
 	slot, bound := s.boundSlot(r, f)
-	if !bound || !v.signedIn() || !s.oauth.FormTokenFits(token, selectToken(f, v)...) {
+	if !bound || !v.signedIn() || !s.secrets.FormTokenFits(token, selectToken(f, v)...) {
 		e := forbidden("The page was made for another account, or before you signed in again. Load it again, and choose there.")
 		e.BackURL, e.BackText = "/login?flow="+url.QueryEscape(r.PostForm.Get("flow")), "Load the page again"
 		return e

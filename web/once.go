@@ -54,7 +54,7 @@ func (s *Server) createOnce(ctx context.Context, r *http.Request, v *visitor, wo
 			return fmt.Errorf("keep the secret: %w", err)
 		}
 		err = s.store.KeepAnswer(ctx, storage.IdempotentAnswer{
-			Digest: digest, WorkspaceID: workspaceID, UserID: v.user.ID, Request: digest, Status: http.StatusSeeOther, Answer: s.oauth.Seal(api.AnswerPurpose(digest), text),
+			Digest: digest, WorkspaceID: workspaceID, UserID: v.user.ID, Request: digest, Status: http.StatusSeeOther, Answer: s.secrets.Seal(api.AnswerPurpose(digest), text),
 		})
 		if errors.Is(err, storage.ErrExists) {
 			return errSentTwice
@@ -80,7 +80,7 @@ func (s *Server) keptSecret(ctx context.Context, digest []byte) (x newSecret, se
 	if err != nil {
 		return x, "", err
 	}
-	text, err := s.oauth.Open(api.AnswerPurpose(digest), kept.Answer)
+	text, err := s.secrets.Open(api.AnswerPurpose(digest), kept.Answer)
 	if err != nil {
 		return x, kept.Answer, nil
 	}
@@ -110,7 +110,7 @@ func (s *Server) takeSecret(r *http.Request, v *visitor) (x newSecret, err error
 	if err != nil {
 		return newSecret{}, fmt.Errorf("kept secret: %w", err)
 	}
-	err = s.store.ResealAnswer(ctx, digest, sealed, s.oauth.Seal(api.AnswerPurpose(digest), text))
+	err = s.store.ResealAnswer(ctx, digest, sealed, s.secrets.Seal(api.AnswerPurpose(digest), text))
 	if errors.Is(err, storage.ErrConsumed) {
 		return shown, nil // another request was quicker
 	}

@@ -14,6 +14,7 @@ import (
 
 	"doorward/oauth"
 	"doorward/oauth/identity"
+	"doorward/oauth/seal"
 	"doorward/storage"
 	"doorward/web/api"
 	"doorward/web/gateway"
@@ -25,7 +26,7 @@ type Config struct {
 	Store          *storage.Store
 	OAuth          *oauth.Server
 	Identity       *identity.Service
-	Secrets        *oauth.Secrets
+	Secrets        *seal.Secrets
 	APIs           []gateway.API  // how resources are served and their refusals look; without one, flat
 	TrustedProxies []netip.Prefix // peers whose X-Forwarded-* headers count
 	Log            *slog.Logger
@@ -40,7 +41,7 @@ type Server struct {
 	identity *identity.Service
 	api      *api.API
 	gateway  *gateway.Gateway
-	secrets  *oauth.Secrets
+	secrets  *seal.Secrets
 	proxies  Proxies
 	log      *slog.Logger
 	metrics  *metrics
@@ -67,7 +68,7 @@ func New(c Config) (*Server, error) {
 	if err != nil {
 		return nil, err
 	}
-	s.api = api.New(api.Config{Store: c.Store, OAuth: c.OAuth, Identity: c.Identity, Gateway: s.gateway, ClientAddress: s.proxies.ClientAddress, SessionCookie: s.sessions.name, Visitor: s.apiVisitor})
+	s.api = api.New(api.Config{Store: c.Store, OAuth: c.OAuth, Secrets: c.Secrets, Identity: c.Identity, Gateway: s.gateway, ClientAddress: s.proxies.ClientAddress, SessionCookie: s.sessions.name, Visitor: s.apiVisitor})
 	s.handler = s.routes()
 	return s, nil
 }

@@ -252,7 +252,7 @@ func (s *Server) renewSession(w http.ResponseWriter, r *http.Request, v *visitor
 		return nil, err
 	}
 	before := r.CookiesNamed(s.sessions.name)[0].Value // visitor has found the session by it
-	text := s.oauth.FormToken("session", v.row.ID, before)
+	text := s.secrets.FormToken("session", v.row.ID, before)
 	now := s.store.Now()
 	err := s.openSession(w, r, v.user, "password", text, v.row.ExpiresAt.Sub(now), func(ctx context.Context) error {
 		err := s.store.RenewSession(ctx, v.row.ID, storage.Digest(text), storage.Digest(before), now.Add(renewGrace), now)
@@ -328,7 +328,7 @@ func (s *Server) setCookie(w http.ResponseWriter, name, value string, lifetime t
 // deviceMark tells a browser in which this account signed in before. It opens nothing: it only lets its owner try a
 // password while somebody elsewhere keeps the account throttled. A changed password makes it worthless.
 func (s *Server) deviceMark(user storage.User) string {
-	return s.oauth.FormToken("device", storage.EmailKey(user.Email), user.PasswordChangedAt.Time().Format(time.RFC3339Nano))
+	return s.secrets.FormToken("device", storage.EmailKey(user.Email), user.PasswordChangedAt.Time().Format(time.RFC3339Nano))
 }
 
 // knownDevice tells whether the browser holds the mark of the account behind an address.
@@ -344,7 +344,7 @@ func (s *Server) knownDevice(ctx context.Context, r *http.Request, email string)
 	if err != nil {
 		return false, fmt.Errorf("known device: %w", err)
 	}
-	return s.oauth.FormTokenFits(c.Value, "device", storage.EmailKey(u.Email), u.PasswordChangedAt.Time().Format(time.RFC3339Nano)), nil
+	return s.secrets.FormTokenFits(c.Value, "device", storage.EmailKey(u.Email), u.PasswordChangedAt.Time().Format(time.RFC3339Nano)), nil
 }
 
 // attempt is a password that somebody gave for an account.

@@ -12,6 +12,8 @@ import (
 
 	"doorward/oauth"
 	"doorward/oauth/identity"
+	"doorward/oauth/input"
+	"doorward/oauth/redirecturi"
 	"doorward/storage"
 	"doorward/templates"
 )
@@ -43,9 +45,9 @@ func fieldErrors(err error) map[string]string {
 		}
 		faults[field] = message
 	}
-	for _, e := range oauth.Unjoin(err) {
+	for _, e := range input.Flatten(err) {
 		var person *identity.Invalid
-		var app *oauth.Invalid
+		var app *input.Invalid
 		switch {
 		case errors.As(e, &person):
 			add(person.Field, sentence(person.Message))
@@ -374,7 +376,7 @@ func (s *Server) connectedApps(r *http.Request, v *visitor) ([]templates.Connect
 		app.Name, app.Site, app.Disabled, app.Verified = c.Name, c.Site, !c.DisabledAt.IsZero(), c.Verified
 		app.FirstParty, app.Operator = c.FirstParty, oauth.RegisteredByOperator(&c)
 		if len(c.RedirectURIs) > 0 {
-			app.Host, _ = oauth.RedirectHost(c.RedirectURIs[0])
+			app.Host, _ = redirecturi.Host(c.RedirectURIs[0])
 		}
 		list = append(list, *app)
 	}

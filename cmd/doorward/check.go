@@ -16,6 +16,7 @@ import (
 	"go.yaml.in/yaml/v3"
 
 	"doorward/oauth"
+	"doorward/oauth/seal"
 	"doorward/storage"
 )
 
@@ -290,9 +291,9 @@ func (r *report) checkSecret(ctx context.Context, c Config, store *storage.Store
 		r.fault("secret: %v", err)
 		return
 	}
-	secrets, err := oauth.NewSecrets(masters)
+	secrets, err := seal.New(masters)
 	if err == nil {
-		err = secrets.Held(ctx, store)
+		err = secrets.CheckBinding(ctx, store)
 	}
 	if err != nil {
 		r.fault("secret: %v", err)

@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"doorward/oauth"
+	"doorward/oauth/input"
 	"doorward/storage"
 )
 
@@ -278,8 +279,8 @@ func invalid(err error) error {
 		return nil
 	}
 	lines := make([]string, 0, 1)
-	for _, one := range oauth.Unjoin(err) {
-		var wrong *oauth.Invalid
+	for _, one := range input.Flatten(err) {
+		var wrong *input.Invalid
 		if !errors.As(one, &wrong) {
 			return err
 		}

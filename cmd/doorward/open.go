@@ -18,6 +18,7 @@ import (
 	"doorward/oauth"
 	"doorward/oauth/identity"
 	"doorward/oauth/limit"
+	"doorward/oauth/seal"
 	"doorward/storage"
 	"doorward/web/gateway"
 )
@@ -29,7 +30,7 @@ const commandConns = 2
 type server struct {
 	config   Config
 	store    *storage.Store
-	secrets  *oauth.Secrets
+	secrets  *seal.Secrets
 	oauth    *oauth.Server
 	identity *identity.Service
 	limits   *limit.Memory // what is to be saved of the limits; nil where the database counts
@@ -107,7 +108,7 @@ func newServer(ctx context.Context, c Config, store *storage.Store, address func
 }
 
 // claimSecret binds the master secret and the database to each other.
-func claimSecret(ctx context.Context, c Config, store *storage.Store) (*oauth.Secrets, error) {
+func claimSecret(ctx context.Context, c Config, store *storage.Store) (*seal.Secrets, error) {
 	empty, err := store.Empty(storage.System(ctx))
 	if err != nil {
 		return nil, fmt.Errorf("master secret: %w", err)
@@ -116,11 +117,11 @@ func claimSecret(ctx context.Context, c Config, store *storage.Store) (*oauth.Se
 	if err != nil {
 		return nil, err
 	}
-	secrets, err := oauth.NewSecrets(masters)
+	secrets, err := seal.New(masters)
 	if err != nil {
 		return nil, fmt.Errorf("master secret: %w", err)
 	}
-	if err := secrets.Claim(ctx, store); err != nil {
+	if err := secrets.BindToDatabase(ctx, store); err != nil {
 		return nil, fmt.Errorf("master secret: %w", err)
 	}
 	return secrets, nil

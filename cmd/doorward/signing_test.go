@@ -102,7 +102,7 @@ func testSecretReseal(t *testing.T, c *cli) {
 	c.signing()
 	digest := storage.Digest("answer")
 	c.onServer(func(s *server) {
-		err := s.store.KeepAnswer(storage.System(t.Context()), storage.IdempotentAnswer{Digest: digest, Request: digest, Answer: s.oauth.Seal(api.AnswerPurpose(digest), []byte("kept"))})
+		err := s.store.KeepAnswer(storage.System(t.Context()), storage.IdempotentAnswer{Digest: digest, Request: digest, Answer: s.secrets.Seal(api.AnswerPurpose(digest), []byte("kept"))})
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -126,7 +126,7 @@ func testSecretReseal(t *testing.T, c *cli) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if body, err := s.oauth.Open(api.AnswerPurpose(digest), kept.Answer); string(body) != "kept" || err != nil {
+		if body, err := s.secrets.Open(api.AnswerPurpose(digest), kept.Answer); string(body) != "kept" || err != nil {
 			t.Errorf("the answer is %q, %v", body, err)
 		}
 	})

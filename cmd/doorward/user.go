@@ -11,8 +11,8 @@ import (
 	"text/tabwriter"
 	"time"
 
-	"doorward/oauth"
 	"doorward/oauth/identity"
+	"doorward/oauth/input"
 	"doorward/storage"
 )
 
@@ -376,7 +376,7 @@ func invalidPerson(err error) error {
 		return nil
 	}
 	lines := make([]string, 0, 1)
-	for _, one := range oauth.Unjoin(err) {
+	for _, one := range input.Flatten(err) {
 		var wrong *identity.Invalid
 		if !errors.As(one, &wrong) {
 			return err

@@ -19,6 +19,7 @@ import (
 	"doorward/oauth"
 	"doorward/oauth/identity"
 	"doorward/oauth/limit"
+	"doorward/oauth/seal"
 	"doorward/storage"
 	"doorward/test/postgres"
 )
@@ -90,11 +91,11 @@ func (s *site) register(ctx context.Context) error {
 	if _, err := store.Migrate(ctx); err != nil {
 		return err
 	}
-	secrets, err := oauth.NewSecrets([][]byte{[]byte(benchSecret)})
+	secrets, err := seal.New([][]byte{[]byte(benchSecret)})
 	if err != nil {
 		return err
 	}
-	if err := secrets.Claim(ctx, store); err != nil {
+	if err := secrets.BindToDatabase(ctx, store); err != nil {
 		return err
 	}
 	//nolint:exhaustruct_v5 // it only registers

@@ -22,21 +22,26 @@ const module = "doorward"
 // new arrow are decisions: they are made here, with a word in docs/decisions when the reason is not plain.
 var arrows = map[string][]string{
 	"cmd/doorward": {
-		"migrations", "oauth", "oauth/apikey", "oauth/identity", "oauth/input", "oauth/limit", "storage", "templates", "web", "web/api",
-		"web/gateway",
+		"migrations", "oauth", "oauth/apikey", "oauth/identity", "oauth/input", "oauth/limit", "oauth/seal", "storage", "templates", "web",
+		"web/api", "web/gateway",
 	},
-	"web":            {"oauth", "oauth/apikey", "oauth/identity", "oauth/limit", "storage", "templates", "web/api", "web/gateway"},
-	"web/api":        {"oauth", "oauth/apikey", "oauth/identity", "oauth/limit", "storage", "web/gateway"},
-	"web/gateway":    {"oauth", "oauth/apikey", "oauth/identity", "oauth/limit", "storage", "templates"},
-	"oauth":          {"oauth/apikey", "oauth/identity", "oauth/input", "oauth/limit", "storage"},
-	"oauth/apikey":   {"storage"},
-	"oauth/identity": {"oauth/input", "storage"},
-	"oauth/input":    {}, // what a text may be, whoever writes it
-	"oauth/limit":    {"storage"},
-	"oauth/resource": {}, // others import it into their APIs, which should get nothing of the server's with it
-	"storage":        {"migrations"},
-	"migrations":     {},
-	"templates":      {},
+	"web": {
+		"oauth", "oauth/apikey", "oauth/identity", "oauth/input", "oauth/limit", "oauth/redirecturi", "oauth/seal", "storage", "templates",
+		"web/api", "web/gateway",
+	},
+	"web/api":           {"oauth", "oauth/apikey", "oauth/identity", "oauth/input", "oauth/limit", "oauth/seal", "storage", "web/gateway"},
+	"web/gateway":       {"oauth", "oauth/apikey", "oauth/identity", "oauth/limit", "storage", "templates"},
+	"oauth":             {"oauth/apikey", "oauth/identity", "oauth/input", "oauth/limit", "oauth/redirecturi", "oauth/seal", "storage"},
+	"oauth/apikey":      {"storage"},
+	"oauth/identity":    {"oauth/input", "storage"},
+	"oauth/input":       {}, // what a text may be, and what is wrong with it
+	"oauth/redirecturi": {"oauth/input"},
+	"oauth/seal":        {"storage"},
+	"oauth/limit":       {"storage"},
+	"oauth/resource":    {}, // others import it into their APIs, which should get nothing of the server's with it
+	"storage":           {"migrations"},
+	"migrations":        {},
+	"templates":         {},
 
 	"examples/resource-server": {"oauth/resource"},
 	"examples/run":             {"examples/generic/api", "examples/scopien/api", "examples/sophic/api", "examples/sophosic/api", "examples/torvus/api"},

@@ -24,6 +24,7 @@ import (
 	"doorward/oauth"
 	"doorward/oauth/identity"
 	"doorward/oauth/limit"
+	"doorward/oauth/seal"
 	"doorward/storage"
 	"doorward/test/stores"
 	"doorward/web"
@@ -39,7 +40,7 @@ type Rig struct {
 	Store    *storage.Store
 	OAuth    *oauth.Server
 	Identity *identity.Service
-	Secrets  *oauth.Secrets
+	Secrets  *seal.Secrets
 	Web      *web.Server
 	HTTP     *httptest.Server
 	URL      string // where it listens; the issuer unless Options say otherwise
@@ -125,9 +126,9 @@ func New(t testing.TB, store *storage.Store, o Options) *Rig {
 		r.Seen.Add(SecretMaster, m)
 	}
 	var err error
-	r.Secrets, err = oauth.NewSecrets(keys)
+	r.Secrets, err = seal.New(keys)
 	r.ok(err)
-	r.ok(r.Secrets.Claim(t.Context(), store))
+	r.ok(r.Secrets.BindToDatabase(t.Context(), store))
 	log := slog.New(slog.NewJSONHandler(r.Log, &slog.HandlerOptions{Level: slog.LevelDebug}))
 	resources := o.Resources
 	if resources == nil {

@@ -78,7 +78,7 @@ func stolen(t *testing.T, r *rig.Rig) (*ecdsa.PrivateKey, string) {
 		if k.State != storage.SigningActive {
 			continue
 		}
-		der, err := r.OAuth.Open("signing key "+k.ID, k.Sealed)
+		der, err := r.Secrets.Open("signing key "+k.ID, k.Sealed)
 		if err != nil {
 			t.Fatal(err)
 		}

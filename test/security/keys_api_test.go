@@ -12,6 +12,7 @@ import (
 
 	"doorward/oauth"
 	"doorward/oauth/limit"
+	"doorward/oauth/seal"
 	"doorward/storage"
 	"doorward/test/rig"
 	"doorward/web/gateway"
@@ -821,7 +822,7 @@ func TestS02_CursorsAreBound(t *testing.T) {
 			"with padding":        list(other, "/v1/api-keys?cursor="+cursor+"%3D", pat, in...),
 			"with a line break":   list(other, "/v1/api-keys?cursor="+cursor+"%0A", pat, in...),
 			"an id":               list(other, "/v1/api-keys?cursor="+ids[2], pat, in...),
-			"sealed by us":        list(other, "/v1/api-keys?cursor="+r.OAuth.Seal("cursor", []byte(ids[2])), pat, in...),
+			"sealed by us":        list(other, "/v1/api-keys?cursor="+r.Secrets.Seal("cursor", []byte(ids[2])), pat, in...),
 			"of another secret":   list(other, "/v1/api-keys?cursor="+otherSecret(t).Seal("cursor", []byte(ids[2])), pat, in...),
 			"of another list":     list(other, "/v1/apps?cursor="+cursor, pat, in...),
 			"of another list too": list(other, "/v1/personal-access-tokens?cursor="+cursor, pat, in...),
@@ -848,6 +849,6 @@ func TestS02_CursorsAreBound(t *testing.T) {
 }
 
 // otherSecret is a server that seals under another master secret.
-func otherSecret(t *testing.T) *oauth.Server {
-	return rig.Memory(t, rig.Options{Secrets: []string{"another master secret, of 32 bytes or more"}}).OAuth
+func otherSecret(t *testing.T) *seal.Secrets {
+	return rig.Memory(t, rig.Options{Secrets: []string{"another master secret, of 32 bytes or more"}}).Secrets
 }

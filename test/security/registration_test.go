@@ -9,6 +9,7 @@ import (
 	"testing"
 
 	"doorward/oauth"
+	"doorward/oauth/input"
 	"doorward/test/rig"
 )
 
@@ -26,7 +27,7 @@ func refusedField(t *testing.T, r *rig.Rig, p oauth.ClientSpec, field string) {
 	}
 	wrong := func(what string, err error) {
 		t.Helper()
-		var fault *oauth.Invalid
+		var fault *input.Invalid
 		if !errors.As(err, &fault) || fault.Field != field {
 			t.Errorf("%s %+v: %v, want a fault of %s", what, p, err, field)
 		} else if len(fault.Message) < 10 || len(err.Error()) > 5000 {
@@ -153,7 +154,7 @@ func TestA20_OptionalPKCECannotBeSetOnAPublicClient(t *testing.T) {
 		refusedField(t, r, oauth.ClientSpec{RedirectURIs: uris, Public: true, PKCEOptional: true, Administrator: true}, "pkce")
 		// By anybody but an administrator it cannot be set at all.
 		_, _, err := r.OAuth.CreateClient(r.System(), oauth.Command(""), oauth.ClientSpec{Name: "App", RedirectURIs: uris, Scopes: []string{"read"}, PKCEOptional: true})
-		var fault *oauth.Invalid
+		var fault *input.Invalid
 		if !errors.As(err, &fault) || fault.Field != "kind" {
 			t.Errorf("a developer may make PKCE optional: %v", err)
 		}

@@ -10,6 +10,7 @@ import (
 
 	"doorward/oauth"
 	"doorward/oauth/identity"
+	"doorward/oauth/input"
 	"doorward/storage"
 	"doorward/test/rig"
 )
@@ -77,7 +78,7 @@ func TestV01_DisabledUserKeepsNoKeyOrApp(t *testing.T) {
 		// Nothing new is made for them either.
 		by := oauth.Command("")
 		by.UserID = r.Alice.ID
-		var invalid *oauth.Invalid
+		var invalid *input.Invalid
 		if _, _, err := r.OAuth.CreatePersonalToken(r.System(), by, oauth.KeySpec{Name: "New", Scopes: []string{"read"}}); !errors.As(err, &invalid) {
 			t.Errorf("a personal access token for a disabled user: error %v", err)
 		}
@@ -361,7 +362,7 @@ func TestV03_BuilderCannotUndoAnAdministrator(t *testing.T) {
 			}
 		}
 		// The operator gets no new one either before it is enabled.
-		var invalid *oauth.Invalid
+		var invalid *input.Invalid
 		if _, _, err := r.OAuth.RotateSecret(r.System(), oauth.Command(""), app.ID, time.Hour); !errors.As(err, &invalid) {
 			t.Errorf("secret by the command: error %v", err)
 		}

@@ -99,7 +99,7 @@ func (c *call) once(ctx context.Context, key string, run func(context.Context) (
 		}
 		err = c.store.KeepAnswer(ctx, storage.IdempotentAnswer{
 			Digest: digest, WorkspaceID: c.by.WorkspaceID, UserID: c.by.UserID, Request: request, Status: done.status,
-			Answer: c.oauth.Seal(AnswerPurpose(digest), done.body),
+			Answer: c.secrets.Seal(AnswerPurpose(digest), done.body),
 		})
 		if errors.Is(err, storage.ErrExists) {
 			err = errAnswered
@@ -133,7 +133,7 @@ func (c *call) kept(ctx context.Context, digest, request []byte) (reply, error) 
 	if !bytes.Equal(answer.Request, request) {
 		return reply{}, conflict("This Idempotency-Key was used for another request; use a new one.")
 	}
-	body, err := c.oauth.Open(AnswerPurpose(digest), answer.Answer)
+	body, err := c.secrets.Open(AnswerPurpose(digest), answer.Answer)
 	if err != nil {
 		return reply{}, conflict("The answer to this Idempotency-Key can no longer be read; use a new one.")
 	}

@@ -7,6 +7,7 @@ import (
 
 	"doorward/oauth"
 	"doorward/oauth/identity"
+	"doorward/oauth/seal"
 	"doorward/storage"
 	"doorward/web/gateway"
 )
@@ -15,6 +16,8 @@ import (
 type Config struct {
 	Store *storage.Store
 	OAuth *oauth.Server
+	// Secrets seals what is kept for a request that is sent again.
+	Secrets *seal.Secrets
 	// Identity changes users.
 	Identity *identity.Service
 	// Gateway knows how the refusals of resources look.
@@ -37,6 +40,7 @@ type Visitor struct {
 type API struct {
 	store      *storage.Store
 	oauth      *oauth.Server
+	secrets    *seal.Secrets
 	identity   *identity.Service
 	gateway    *gateway.Gateway
 	address    func(*http.Request) netip.Addr
@@ -49,7 +53,7 @@ type API struct {
 // New makes an API.
 func New(c Config) *API {
 	a := &API{
-		store: c.Store, oauth: c.OAuth, identity: c.Identity, gateway: c.Gateway, address: c.ClientAddress, visitor: c.Visitor, sameOrigin: http.NewCrossOriginProtection(),
+		store: c.Store, oauth: c.OAuth, secrets: c.Secrets, identity: c.Identity, gateway: c.Gateway, address: c.ClientAddress, visitor: c.Visitor, sameOrigin: http.NewCrossOriginProtection(),
 	}
 	a.operations = a.table()
 	a.document = a.describe(c.SessionCookie)

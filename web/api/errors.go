@@ -8,6 +8,7 @@ import (
 
 	"doorward/oauth"
 	"doorward/oauth/apikey"
+	"doorward/oauth/input"
 	"doorward/storage"
 	"doorward/web/gateway"
 )
@@ -59,12 +60,12 @@ func asRefusal(err error) *gateway.Refusal {
 }
 
 // faults are the *oauth.Invalid errors that err joins.
-func faults(err error) []*oauth.Invalid {
+func faults(err error) []*input.Invalid {
 	switch e := err.(type) { //nolint:errorlint // it unwraps by itself
-	case *oauth.Invalid:
-		return []*oauth.Invalid{e}
+	case *input.Invalid:
+		return []*input.Invalid{e}
 	case interface{ Unwrap() []error }:
-		var all []*oauth.Invalid
+		var all []*input.Invalid
 		for _, one := range e.Unwrap() {
 			all = append(all, faults(one)...)
 		}
@@ -81,7 +82,7 @@ var members = map[string]string{
 }
 
 // sentence puts all faults into one.
-func sentence(all []*oauth.Invalid) string {
+func sentence(all []*input.Invalid) string {
 	var parts []string
 	for _, f := range all {
 		name := f.Field

@@ -1,4 +1,6 @@
-package oauth
+// Package seal keeps the master secret, and seals what comes back from outside or lies in the database under keys derived
+// from it. Which texts are sealed, and for what, its callers know.
+package seal
 
 import (
 	"context"
@@ -15,7 +17,6 @@ import (
 	"slices"
 	"strings"
 
-	"doorward/oauth/apikey"
 	"doorward/storage"
 )
 
@@ -28,8 +29,8 @@ type Secrets struct {
 	refresh      [][]byte
 }
 
-// NewSecrets derives the keys. Each secret must have 32 bytes or more.
-func NewSecrets(masters [][]byte) (*Secrets, error) {
+// New derives the keys. Each secret must have 32 bytes or more.
+func New(masters [][]byte) (*Secrets, error) {
 	if len(masters) == 0 {
 		return nil, errors.New("no master secret")
 	}
@@ -64,15 +65,16 @@ func NewSecrets(masters [][]byte) (*Secrets, error) {
 // errOpen says that a sealed text was not sealed by this server, or for another purpose.
 var errOpen = errors.New("not sealed by this server")
 
-// seal encrypts text for one purpose.
-func (s *Secrets) seal(purpose string, text []byte) string {
+// Seal encrypts text that comes back from outside, or lies in the database. What was sealed for one purpose opens for no
+// other one: a purpose may name the person and the thing that the text is for.
+func (s *Secrets) Seal(purpose string, text []byte) string {
 	nonce := make([]byte, s.flow[0].NonceSize())
 	_, _ = rand.Read(nonce) // never fails
 	return base64.RawURLEncoding.EncodeToString(s.flow[0].Seal(nonce, nonce, text, []byte(purpose)))
 }
 
-// open decrypts what seal gave, whichever of the secrets sealed it.
-func (s *Secrets) open(purpose, sealed string) ([]byte, error) {
+// Open decrypts what Seal returned for the same purpose, whichever of the secrets sealed it.
+func (s *Secrets) Open(purpose, sealed string) ([]byte, error) {
 	raw, err := base64.RawURLEncoding.Strict().DecodeString(sealed)
 	if err != nil || strings.ContainsAny(sealed, "\r\n") { // which the decoder skips
 		return nil, errOpen
@@ -88,30 +90,23 @@ func (s *Secrets) open(purpose, sealed string) ([]byte, error) {
 	return nil, errOpen
 }
 
-// reseal seals a text under the first secret; anew is false where it is already.
-func (s *Secrets) reseal(purpose, sealed string) (after string, anew bool, err error) {
-	text, err := s.open(purpose, sealed)
+// Reseal seals a text under the first secret; changed is false where it is sealed under that one already.
+func (s *Secrets) Reseal(purpose, sealed string) (after string, changed bool, err error) {
+	text, err := s.Open(purpose, sealed)
 	if err != nil {
 		return "", false, err
 	}
 	first := &Secrets{flow: s.flow[:1]}
-	if _, err := first.open(purpose, sealed); err == nil {
+	if _, err := first.Open(purpose, sealed); err == nil {
 		return sealed, false, nil
 	}
-	return s.seal(purpose, text), true, nil
+	return s.Seal(purpose, text), true, nil
 }
-
-// Seal encrypts text that comes back from outside, or lies in the database. What was sealed for one purpose opens for no
-// other one: a purpose may name whom and what the text is for.
-func (s *Server) Seal(purpose string, text []byte) string { return s.secrets.seal(purpose, text) }
-
-// Open decrypts what Seal gave for the same purpose.
-func (s *Server) Open(purpose, sealed string) ([]byte, error) { return s.secrets.open(purpose, sealed) }
 
 // FormToken binds a form to the parts that it was shown for, a flow and a session, say.
 func (s *Secrets) FormToken(parts ...string) string { return formToken(s.form[0], parts) }
 
-// FormTokenFits tells whether FormToken gave token for the same parts.
+// FormTokenFits reports whether FormToken returned token for the same parts.
 func (s *Secrets) FormTokenFits(token string, parts ...string) bool {
 	return slices.ContainsFunc(s.form, func(key []byte) bool { return hmac.Equal([]byte(token), []byte(formToken(key, parts))) })
 }
@@ -124,14 +119,14 @@ func formToken(key []byte, parts []string) string {
 	return base64.RawURLEncoding.EncodeToString(mac.Sum(nil))
 }
 
-// successors derives the refresh token that follows a presented one, by each of the secrets, the first's first. So
-// a retry gets the same successor, and no token is stored in clear to give it again.
-func (s *Secrets) successors(presented string) []string {
-	out := make([]string, len(s.refresh))
+// Successors derives the random bits of the refresh token that follows a presented one, by each of the secrets, the
+// first's first. So a retry gets the same successor, and no token is stored in clear to return it again.
+func (s *Secrets) Successors(presented string) [][32]byte {
+	out := make([][32]byte, len(s.refresh))
 	for i, key := range s.refresh {
 		mac := hmac.New(sha256.New, key)
 		mac.Write([]byte(presented))
-		out[i] = apikey.TextOf(PrefixRefreshToken, [32]byte(mac.Sum(nil)))
+		out[i] = [32]byte(mac.Sum(nil))
 	}
 	return out
 }
@@ -139,9 +134,10 @@ func (s *Secrets) successors(presented string) []string {
 // ErrOtherSecret says that the database was used with a master secret that this node does not have.
 var ErrOtherSecret = errors.New("the database belongs to servers with another secret: give this one the same, or put theirs into its list")
 
-// Claim checks these secrets against the fingerprint in the database, which it makes where there is none. Where the
-// database knows a later secret of the list, the first takes its place: all nodes have had it for as long.
-func (s *Secrets) Claim(ctx context.Context, store *storage.Store) error {
+// BindToDatabase checks these secrets against the fingerprint in the database, and writes one where there is none. Where
+// the database knows a later secret of the list, the first takes its place: all nodes have had it for as long. It returns
+// ErrOtherSecret.
+func (s *Secrets) BindToDatabase(ctx context.Context, store *storage.Store) error {
 	ctx = storage.System(ctx)
 	have, err := store.SettingOr(ctx, storage.SettingSecretFingerprint, s.fingerprints[0])
 	if err != nil {
@@ -158,9 +154,9 @@ func (s *Secrets) Claim(ctx context.Context, store *storage.Store) error {
 	return nil
 }
 
-// Held tells, changing nothing, whether the database's fingerprint is of one of these secrets; a database without
-// one is held by all.
-func (s *Secrets) Held(ctx context.Context, store *storage.Store) error {
+// CheckBinding returns ErrOtherSecret where the database's fingerprint is of none of these secrets. It changes nothing, and
+// accepts a database without a fingerprint.
+func (s *Secrets) CheckBinding(ctx context.Context, store *storage.Store) error {
 	have, err := store.Setting(storage.System(ctx), storage.SettingSecretFingerprint)
 	switch {
 	case errors.Is(err, storage.ErrNotFound):

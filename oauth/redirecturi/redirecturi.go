@@ -1,4 +1,6 @@
-package oauth
+// Package redirecturi says which redirect URIs of clients can be registered, and which registered one a request means (RFC 6749,
+// section 3.1.2; RFC 8252, section 7). Clients and requests are its callers'.
+package redirecturi
 
 import (
 	"net/url"
@@ -43,9 +45,9 @@ func splitLoopback(uri string) (host, rest string, ok bool) {
 	return "", "", false
 }
 
-// mayRedirect reports by its scheme whether a browser may be sent to a URI: https, http on loopback, a private-use
+// may reports by its scheme whether a browser may be sent to a URI: https, http on loopback, a private-use
 // scheme with a dot (RFC 8252 section 7), or one of those without that the operator allows.
-func mayRedirect(uri string, allowed []string) bool {
+func may(uri string, allowed []string) bool {
 	scheme, _, ok := strings.Cut(uri, ":")
 	if ok && scheme == "http" {
 		_, _, ok = splitLoopback(uri)
@@ -54,19 +56,19 @@ func mayRedirect(uri string, allowed []string) bool {
 	return ok && (scheme == "https" || strings.Contains(scheme, ".") || slices.Contains(allowed, scheme))
 }
 
-// hasBareScheme reports whether a redirect URI has a scheme that no domain name vouches for, as one with a dot does in part
+// HasBareScheme reports whether a redirect URI has a scheme that no domain name vouches for, as one with a dot does in part
 // (RFC 8252 section 7.1): any program can claim it.
-func hasBareScheme(uri string) bool {
+func HasBareScheme(uri string) bool {
 	scheme, _, ok := strings.Cut(uri, ":")
 	return ok && scheme != "https" && scheme != "http" && !strings.Contains(scheme, ".")
 }
 
-// matchRedirectURI tells whether a requested redirect URI is a registered one: byte for byte (RFC 6749 section
+// Match reports whether a requested redirect URI is a registered one: byte for byte (RFC 6749 section
 // 3.1.2.3, RFC 9700 section 2.1), but for the port of a loopback one, which a program takes as it comes (RFC 8252
 // section 7.3). A scheme that does not register does not match either, however it came into the database.
-func matchRedirectURI(registered []string, requested string, allowed []string) bool {
+func Match(registered []string, requested string, allowed []string) bool {
 	if slices.Contains(registered, requested) {
-		return mayRedirect(requested, allowed)
+		return may(requested, allowed)
 	}
 	host, rest, ok := splitLoopback(requested)
 	if !ok {
@@ -81,8 +83,8 @@ func matchRedirectURI(registered []string, requested string, allowed []string) b
 // responseParameters may not be in the query of a redirect URI: a client would take them for ours.
 var responseParameters = []string{"code", "state", "error", "error_description", "error_uri", "iss", "response", "access_token", "id_token"}
 
-// checkRedirectURI says what keeps a URI from being registered, or "". Schemes without a dot must be among allowed.
-func checkRedirectURI(uri string, allowed []string) string {
+// Check says what keeps a URI from being registered, or "". Schemes without a dot must be among allowed.
+func Check(uri string, allowed []string) string {
 	switch {
 	case uri == "":
 		return "is empty"
@@ -134,21 +136,34 @@ func checkRedirectURI(uri string, allowed []string) string {
 			return "names no host"
 		}
 	case u.Scheme == "http":
-		if !mayRedirect(uri, nil) {
+		if !may(uri, nil) {
 			if slices.Contains(loopbackHosts, strings.TrimSuffix(u.Host, ":"+u.Port())) && u.Port() != "" {
 				return "has a port that is not a number from 1 to 65535; leave it out, and any port of this loopback host will do (RFC 8252 section 7.3)"
 			}
 			return "is plain http; that is allowed for 127.0.0.1, [::1] and localhost only, use https"
 		}
-	case !mayRedirect(uri, allowed):
+	case !may(uri, allowed):
 		return "has a scheme that is neither https nor a private-use one with a dot, like com.example.app:/callback (RFC 8252 section 7.1); " +
 			"the operator of this server can allow others, such as cursor, with redirect_schemes in the configuration"
 	}
 	return ""
 }
 
-// originOf is the web origin of a redirect URI (RFC 6454), or "" where a browser has none for it.
-func originOf(uri string) string {
+// AddResponse adds the parameters of a response to a redirect URI, whose registered query stays as it is (RFC 6749,
+// section 3.1.2).
+func AddResponse(uri string, response url.Values) string {
+	separator := "?"
+	if strings.Contains(uri, "?") {
+		separator = "&"
+		if strings.HasSuffix(uri, "?") || strings.HasSuffix(uri, "&") {
+			separator = ""
+		}
+	}
+	return uri + separator + response.Encode()
+}
+
+// Origin is the web origin of a redirect URI (RFC 6454), or "" where a browser has none for it.
+func Origin(uri string) string {
 	u, err := url.Parse(uri)
 	if err != nil || (u.Scheme != "https" && u.Scheme != "http") {
 		return ""
@@ -160,9 +175,9 @@ func originOf(uri string) string {
 	return u.Scheme + "://" + host
 }
 
-// RedirectHost is what a person is shown as the place that an answer goes to: the host, or the scheme of an app's
+// Host is what a person is shown as the place that an answer goes to: the host, or the scheme of an app's
 // own; loopback tells that it is a program on their own machine.
-func RedirectHost(uri string) (host string, loopback bool) {
+func Host(uri string) (host string, loopback bool) {
 	u, err := url.Parse(uri)
 	if err != nil {
 		return "", false

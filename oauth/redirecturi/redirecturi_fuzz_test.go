@@ -1,4 +1,4 @@
-package oauth
+package redirecturi
 
 import (
 	"net/url"
@@ -44,30 +44,29 @@ func FuzzRedirectMatch(f *testing.F) {
 		f.Add("http://127.0.0.1/cb", a)
 		f.Add("https://app.example/cb", a)
 	}
-	s := &Server{issuer: "https://auth.example"}
 	f.Fuzz(func(t *testing.T, registered, requested string) {
-		matched := matchRedirectURI([]string{"https://other.example/cb", registered}, requested, nil)
+		matched := Match([]string{"https://other.example/cb", registered}, requested, nil)
 		if want := alike(registered, requested); matched != want && requested != "https://other.example/cb" {
 			t.Fatalf("registered %q, requested %q: matched %v, want %v", registered, requested, matched, want)
 		}
-		if checkRedirectURI(registered, nil) != "" {
+		if Check(registered, nil) != "" {
 			return
 		}
-		if !matchRedirectURI([]string{registered}, registered, nil) {
+		if !Match([]string{registered}, registered, nil) {
 			t.Fatalf("%q registers and does not match itself", registered)
 		}
 		if !matched || requested == "https://other.example/cb" {
 			requested = registered
 		}
-		if why := checkRedirectURI(requested, nil); why != "" {
+		if why := Check(requested, nil); why != "" {
 			t.Fatalf("%q matches the registered %q, and would not register: %s", requested, registered, why)
 		}
-		readAlike(t, s, registered, requested)
+		readAlike(t, registered, requested)
 	})
 }
 
 // readAlike checks what a registered URI is to a browser and to the app that gets the answer there.
-func readAlike(t *testing.T, s *Server, registered, requested string) {
+func readAlike(t *testing.T, registered, requested string) {
 	t.Helper()
 	if strings.ContainsFunc(requested, func(r rune) bool { return r <= ' ' || r > '~' }) || strings.ContainsAny(requested, "#\\") {
 		t.Fatalf("%q registers with bytes that browsers drop or read as others", requested)
@@ -85,17 +84,17 @@ func readAlike(t *testing.T, s *Server, registered, requested string) {
 			t.Fatalf("%q registers with the host %q", requested, u.Host)
 		}
 	case u.Scheme == "http":
-		if _, loopback := RedirectHost(requested); !loopback {
+		if _, loopback := Host(requested); !loopback {
 			t.Fatalf("%q registers without being loopback", requested)
 		}
 	case !strings.Contains(u.Scheme, "."):
 		t.Fatalf("%q registers with the scheme %q", requested, u.Scheme)
 	}
 	// A person is shown where the answer goes, and it goes there, beside what is registered.
-	if host, _ := RedirectHost(requested); host == "" {
+	if host, _ := Host(requested); host == "" {
 		t.Fatalf("%q has no place to show", requested)
 	}
-	to := s.redirectTo(&Flow{RedirectURI: requested, State: "a&code=b\n", HasState: true}, url.Values{"code": {"c"}})
+	to := AddResponse(requested, url.Values{"code": {"c"}, "state": {"a&code=b\n"}, "iss": {"https://auth.example"}})
 	answer, err := url.Parse(to)
 	if err != nil || !strings.HasPrefix(to, requested) || answer.Host != u.Host || answer.Scheme != u.Scheme || answer.EscapedPath() != u.EscapedPath() || answer.Opaque != u.Opaque {
 		t.Fatalf("the answer to %q goes to %q: %v", requested, to, err)
