@@ -12,6 +12,7 @@ import (
 	"github.com/ory/fosite"
 
 	"doorward/oauth/apikey"
+	"doorward/oauth/catalog"
 	"doorward/storage"
 )
 
@@ -19,19 +20,19 @@ import (
 // interfaces see only signatures: each row is read once, and checked against the client that asks.
 type work struct {
 	client     storage.Client
-	redirect   string          // authorize: the redirect URI that matched
-	grant      storage.Grant   // authorize: to be made; token: found
-	challenge  string          // authorize
-	form       url.Values      // token: the request
-	presented  string          // token: the code or refresh token shown
-	code       *storage.Code   // token: found and usable
-	refresh    *storage.Bearer // token: found and usable
-	successor  string          // token: what follows the refresh token shown
-	resource   *Resource       // of the access token
-	revocation error           // a family had to be revoked and was not
-	cause      error           // why the code or refresh token is refused; for the log
-	scopes     []string        // of the access token
-	issuedAt   storage.Time    // of the access token, as are the next two
+	redirect   string            // authorize: the redirect URI that matched
+	grant      storage.Grant     // authorize: to be made; token: found
+	challenge  string            // authorize
+	form       url.Values        // token: the request
+	presented  string            // token: the code or refresh token shown
+	code       *storage.Code     // token: found and usable
+	refresh    *storage.Bearer   // token: found and usable
+	successor  string            // token: what follows the refresh token shown
+	resource   *catalog.Resource // of the access token
+	revocation error             // a family had to be revoked and was not
+	cause      error             // why the code or refresh token is refused; for the log
+	scopes     []string          // of the access token
+	issuedAt   storage.Time      // of the access token, as are the next two
 	expiresAt  storage.Time
 	expiresIn  time.Duration
 	signer     jose.Signer // of the access token; nil: it is opaque
@@ -166,8 +167,8 @@ func (a adapter) GetAuthorizeCodeSession(ctx context.Context, signature string, 
 // narrow sets what an access token of the grant may have now: what was granted, less what the client, the catalogue
 // or the user's role has lost since.
 func (a adapter) narrow(w *work, role string) error {
-	r, ok := a.Resource(w.grant.Resource)
-	if !ok || !containsResource(w.client.Resources, r.ID) {
+	r, ok := a.catalog.Resource(w.grant.Resource)
+	if !ok || !catalog.ContainsResource(w.client.Resources, r.ID) {
 		return badGrant(errors.New("the grant's resource is gone from the configuration or the client"))
 	}
 	w.resource, w.scopes = r, nil

@@ -8,6 +8,7 @@ import (
 	"slices"
 
 	"doorward/oauth/apikey"
+	"doorward/oauth/catalog"
 	"doorward/storage"
 )
 
@@ -32,7 +33,7 @@ type Authority struct {
 
 // Command is the authority of the command line, in a workspace or, where it is empty, in none.
 func Command(workspaceID string) Authority {
-	return Authority{Administrator: true, WorkspaceID: workspaceID, Role: RoleOwner}
+	return Authority{Administrator: true, WorkspaceID: workspaceID, Role: catalog.RoleOwner}
 }
 
 // Forbidden says that somebody may not do what they asked for.
@@ -47,9 +48,6 @@ func (f *Forbidden) Error() string { return "forbidden: " + f.Message }
 // ErrStale says that a browser session must prove again who it belongs to before it does what gives lasting power.
 // Nothing was done.
 var ErrStale = errors.New("the sign-in is too long ago for what gives lasting power")
-
-// ScopeAdmin is what a credential needs to manage anything.
-const ScopeAdmin = "admin"
 
 // Act is what somebody asks to do, as far as rights depend on it.
 type Act struct {
@@ -96,11 +94,11 @@ func (a *Authority) Decide(act Act) error {
 
 func (a *Authority) permitted(act *Act) error {
 	c := a.Credential
-	if c != nil && !c.Has(ScopeAdmin) {
-		return &Forbidden{Message: "The credential lacks the scope " + ScopeAdmin + "; use one that has it.", Scope: ScopeAdmin}
+	if c != nil && !c.Has(catalog.ScopeAdmin) {
+		return &Forbidden{Message: "The credential lacks the scope " + catalog.ScopeAdmin + "; use one that has it.", Scope: catalog.ScopeAdmin}
 	}
 	if act.Own && (a.UserID == "" || c != nil && c.Kind != KindPersonalAccessToken && !a.Manages) {
-		return &Forbidden{Message: "Personal access tokens and new workspaces are their user's own: sign in, or use a personal access token with the scope " + ScopeAdmin + "."}
+		return &Forbidden{Message: "Personal access tokens and new workspaces are their user's own: sign in, or use a personal access token with the scope " + catalog.ScopeAdmin + "."}
 	}
 	// A test key is handed out more freely than a live one, so that all that it reaches is test keys.
 	if c != nil && c.Environment == apikey.Test && (act.Permission != MayManageKeys || act.Environment != "" && act.Environment != apikey.Test) {
@@ -141,7 +139,7 @@ func (a *Authority) outlived() error {
 // within returns *Forbidden for what reaches further than the credential: it holds a scope that the credential does not,
 // is for another resource, lives longer, or may be used from more places.
 func (p *Principal) within(r *Reach) error {
-	if !SameResource(p.Audience, r.Resource) {
+	if !catalog.SameResource(p.Audience, r.Resource) {
 		return &Forbidden{Message: "The credential is for another resource; it can only make what is for the same one."}
 	}
 	for _, name := range r.Scopes {
@@ -166,7 +164,7 @@ func (p *Principal) bounds(ends storage.Time, addresses []string, role string) e
 	if len(p.Addresses) > 0 && !addressesWithin(addresses, p.Addresses) {
 		return &Forbidden{Message: "The credential may be used from some addresses only, and what it would give from others too. Name addresses among them, or use a credential without this restriction."}
 	}
-	if p.TokenRole != "" && role != "" && !AtLeast(p.TokenRole, role) {
+	if p.TokenRole != "" && role != "" && !catalog.AtLeast(p.TokenRole, role) {
 		return &Forbidden{Message: "The credential is held to the role " + p.TokenRole + ", so it cannot give a higher one."}
 	}
 	return nil
@@ -195,7 +193,7 @@ func (s *Server) MayAdminister(ctx context.Context, by *Authority) error {
 		return nil
 	}
 	c := by.Credential
-	if by.Session || c != nil && c.Kind == KindPersonalAccessToken && c.TokenRole == "" && c.Has(ScopeAdmin) {
+	if by.Session || c != nil && c.Kind == KindPersonalAccessToken && c.TokenRole == "" && c.Has(catalog.ScopeAdmin) {
 		switch u, err := s.store.UserByID(storage.System(ctx), by.UserID); {
 		case err == nil && u.Admin && u.DisabledAt.IsZero():
 			return nil
@@ -203,12 +201,14 @@ func (s *Server) MayAdminister(ctx context.Context, by *Authority) error {
 			return fmt.Errorf("administer the server: %w", err)
 		}
 	}
-	return &Forbidden{Message: "This is for administrators of this server: in a browser, or with a personal access token of theirs that has the scope " + ScopeAdmin + " and is held to no role."}
+	return &Forbidden{Message: "This is for administrators of this server: in a browser, or with a personal access token of theirs that has the scope " + catalog.ScopeAdmin + " and is held to no role."}
 }
 
 // MayGivePower decides about making somebody an administrator of this server, giving an account another address or
 // password, and enabling it: what they get has no end and works from anywhere. Errors are those of Decide.
-func (a *Authority) MayGivePower() error { return a.Decide(Act{Lasts: true, GivesRole: RoleOwner}) }
+func (a *Authority) MayGivePower() error {
+	return a.Decide(Act{Lasts: true, GivesRole: catalog.RoleOwner})
+}
 
 // May returns *Forbidden unless the authority has a permission in its workspace, for what takes something away or only
 // looks. For a test key with MayManageKeys it still depends on the key.
@@ -255,7 +255,7 @@ func (a *Authority) person() string {
 func (s *Server) CredentialAuthority(ctx context.Context, p *Principal) (Authority, storage.Workspace, error) {
 	a := Authority{UserID: p.UserID, WorkspaceID: p.WorkspaceID, Role: p.Role, Credential: p}
 	if p.UserID == "" && p.WorkspaceID != "" {
-		a.Role = RoleAdmin // what the scope admin makes of a key or client; May asks for it
+		a.Role = catalog.RoleAdmin // what the scope admin makes of a key or client; May asks for it
 	}
 	ctx = storage.System(ctx)
 	if p.Kind == KindAccessToken {

@@ -17,6 +17,7 @@ import (
 
 	"github.com/ory/fosite"
 
+	"doorward/oauth/catalog"
 	"doorward/oauth/redirecturi"
 	"doorward/storage"
 )
@@ -45,7 +46,7 @@ func (e *AuthorizeError) Unwrap() error { return e.Cause }
 type AuthorizeRequest struct {
 	Flow
 	Client   storage.Client
-	Resource *Resource
+	Resource *catalog.Resource
 }
 
 const (

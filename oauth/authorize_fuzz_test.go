@@ -14,6 +14,7 @@ import (
 	"testing"
 	"time"
 
+	"doorward/oauth/catalog"
 	"doorward/oauth/redirecturi"
 	"doorward/oauth/seal"
 	"doorward/storage"
@@ -28,9 +29,14 @@ func fuzzServer(f *testing.F) (s *Server, clientID string) {
 	if err != nil {
 		f.Fatal(err)
 	}
+	offered, err := catalog.New(catalog.Config{Resources: []catalog.Resource{
+		{ID: "https://api.example", Scopes: []catalog.Scope{{Name: "read"}, {Name: "write"}, {Name: "accounts:read"}}},
+	}})
+	if err != nil {
+		f.Fatal(err)
+	}
 	s, err = New(Config{
-		Issuer: "https://auth.example", Store: store, Secrets: secrets,
-		Resources:     []Resource{{ID: "https://api.example", Scopes: []Scope{{Name: "read"}, {Name: "write"}, {Name: "accounts:read"}}}},
+		Issuer: "https://auth.example", Store: store, Secrets: secrets, Catalog: offered,
 		Lifetimes:     Lifetimes{Access: time.Hour, Refresh: time.Hour, RefreshAbsolute: time.Hour, Code: time.Minute},
 		ClientAddress: func(*http.Request) netip.Addr { return netip.Addr{} },
 	})

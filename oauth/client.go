@@ -12,6 +12,7 @@ import (
 
 	"github.com/maypok86/otter/v2"
 
+	"doorward/oauth/catalog"
 	"doorward/oauth/input"
 	"doorward/oauth/redirecturi"
 	"doorward/storage"
@@ -32,7 +33,6 @@ const (
 	maxAppName      = 100
 	maxRedirectURIs = 20
 	maxResources    = 20
-	maxScopes       = 200
 )
 
 // ClientSpec is what somebody may choose about a client. Administrator says that an administrator or the command
@@ -85,7 +85,7 @@ func (s *Server) check(p *ClientSpec) error {
 		have, most int
 	}{
 		{"redirect_uris", len(p.RedirectURIs), maxRedirectURIs},
-		{"scope", len(p.Scopes), maxScopes},
+		{"scope", len(p.Scopes), catalog.MaxScopes},
 		{"resource", len(p.Resources), maxResources},
 		{"grant", len(p.Grants), len(grantTypes)},
 	} {
@@ -150,16 +150,16 @@ func (s *Server) checkGrants(p *ClientSpec, fault func(field, message string, ar
 
 func (s *Server) checkScopes(p *ClientSpec, fault func(field, message string, args ...any)) {
 	if len(p.Resources) == 0 {
-		p.Resources = []string{s.resources[0].ID}
+		p.Resources = []string{s.catalog.Resources()[0].ID}
 	}
 	p.Resources = slices.Clone(p.Resources) // which may be a stored client's
-	var known []*Resource
+	var known []*catalog.Resource
 	for i, id := range p.Resources {
-		r, ok := s.Resource(id)
+		r, ok := s.catalog.Resource(id)
 		switch {
 		case !ok:
 			fault("resource", "%q is not in the configuration", input.Shorten(id))
-		case containsResource(p.Resources[:i], id):
+		case catalog.ContainsResource(p.Resources[:i], id):
 			fault("resource", "%q is there twice", id)
 		default:
 			known, p.Resources[i] = append(known, r), r.ID
@@ -171,9 +171,9 @@ func (s *Server) checkScopes(p *ClientSpec, fault func(field, message string, ar
 	for i, name := range p.Scopes {
 		if slices.Contains(p.Scopes[:i], name) {
 			fault("scope", "%q is there twice", input.Shorten(name))
-		} else if len(known) > 0 && !slices.ContainsFunc(known, func(r *Resource) bool { _, ok := r.Scope(name); return ok }) {
+		} else if len(known) > 0 && !slices.ContainsFunc(known, func(r *catalog.Resource) bool { _, ok := r.Scope(name); return ok }) {
 			fault("scope", "%q is not a scope of the app's resources", input.Shorten(name))
-		} else if len(known) > 0 && len(p.Grants) > 0 && !slices.Contains(p.Grants, GrantAuthorizationCode) && !slices.ContainsFunc(known, func(r *Resource) bool { x, ok := r.Scope(name); return ok && !x.UserOnly }) {
+		} else if len(known) > 0 && len(p.Grants) > 0 && !slices.Contains(p.Grants, GrantAuthorizationCode) && !slices.ContainsFunc(known, func(r *catalog.Resource) bool { x, ok := r.Scope(name); return ok && !x.UserOnly }) {
 			fault("scope", "%q counts only where a person stands behind the token, and an app with %s alone acts for itself; leave it out", input.Shorten(name), GrantClientCredentials)
 		}
 	}
@@ -189,7 +189,7 @@ func (s *Server) checkAppName(p *ClientSpec, fault func(field, message string, a
 	}
 	if why == "" {
 		own := []string{"Doorward"}
-		for _, r := range s.resources {
+		for _, r := range s.catalog.Resources() {
 			own = append(own, r.Name, r.ID)
 			// People know an API by its host as well.
 			if u, err := url.Parse(r.ID); err == nil {
@@ -413,7 +413,7 @@ func (s *Server) UpdateClient(ctx context.Context, by Authority, id string, p Cl
 			}
 			p = checked
 			// What people are not asked about may not grow either.
-			more := !within(p.Scopes, c.Scopes) || slices.ContainsFunc(p.Resources, func(id string) bool { return !containsResource(c.Resources, id) })
+			more := !within(p.Scopes, c.Scopes) || slices.ContainsFunc(p.Resources, func(id string) bool { return !catalog.ContainsResource(c.Resources, id) })
 			p.FirstParty, p.Manages = p.FirstParty && !more, p.Manages && !more && within(p.Grants, c.GrantTypes)
 		} else if err := s.check(&p); err != nil {
 			return err
@@ -435,7 +435,7 @@ func (s *Server) UpdateClient(ctx context.Context, by Authority, id string, p Cl
 // widens reports whether a client as it is could get anything by this spec that it cannot get now, or get it elsewhere.
 func (p *ClientSpec) widens(c *storage.Client) bool {
 	return !within(p.RedirectURIs, c.RedirectURIs) || !within(p.Grants, c.GrantTypes) || !within(p.Scopes, c.Scopes) ||
-		slices.ContainsFunc(p.Resources, func(id string) bool { return !containsResource(c.Resources, id) }) ||
+		slices.ContainsFunc(p.Resources, func(id string) bool { return !catalog.ContainsResource(c.Resources, id) }) ||
 		p.PKCEOptional && !c.PKCEOptional || p.FirstParty && !c.FirstParty || p.Manages && !c.Manages || p.ResourceServer && !c.ResourceServer
 }
 

@@ -21,12 +21,13 @@ import (
 	"github.com/go-jose/go-jose/v4"
 	josejson "github.com/go-jose/go-jose/v4/json"
 
+	"doorward/oauth/catalog"
 	"doorward/storage"
 )
 
 // trust is a trusted issuer at one resource, with what verifies its tokens.
 type trust struct {
-	TrustedIssuer
+	catalog.TrustedIssuer
 	algorithms []jose.SignatureAlgorithm
 	remote     *remoteKeys // nil: HS256Secret
 }
@@ -34,7 +35,7 @@ type trust struct {
 // newTrusts prepares the trusted issuers of every resource. Entries with the same address share one copy of its keys.
 func (s *Server) newTrusts() map[string][]*trust {
 	trusts, remotes := map[string][]*trust{}, map[string]*remoteKeys{}
-	for _, r := range s.resources {
+	for _, r := range s.catalog.Resources() {
 		for _, issuer := range r.TrustedIssuers {
 			t := &trust{TrustedIssuer: issuer, algorithms: []jose.SignatureAlgorithm{jose.HS256}}
 			if issuer.JWKSURL != "" {
@@ -101,16 +102,17 @@ func plain(name string) bool {
 // candidate is an entry of trusted_issuers that names the issuer of a JWT.
 type candidate struct {
 	*trust
-	resource *Resource
+	resource *catalog.Resource
 	index    int // in the resource's list
 }
 
 // candidates are the entries for an issuer, at the named resources, or at all where none is named.
 func (s *Server) candidates(issuer string, resources []string) []candidate {
 	var found []candidate
-	for i := range s.resources {
-		r := &s.resources[i]
-		if len(resources) > 0 && !containsResource(resources, r.ID) {
+	configured := s.catalog.Resources()
+	for i := range configured {
+		r := &configured[i]
+		if len(resources) > 0 && !catalog.ContainsResource(resources, r.ID) {
 			continue
 		}
 		for j, t := range s.trusts[r.ID] {
@@ -163,7 +165,7 @@ func (s *Server) foreignPrincipal(ctx context.Context, t *parsedJWT, resources [
 }
 
 // foreigner judges the claims of a JWT whose signature is good.
-func (s *Server) foreigner(r *Resource, issuer *trust, c *foreignClaims) (Principal, error) {
+func (s *Server) foreigner(r *catalog.Resource, issuer *trust, c *foreignClaims) (Principal, error) {
 	now := s.store.Now()
 	if err := c.check(now); err != nil {
 		return Principal{}, err
@@ -180,7 +182,7 @@ func (s *Server) foreigner(r *Resource, issuer *trust, c *foreignClaims) (Princi
 	}
 	// The operator has listed the scopes for these people: one that is for people only counts.
 	p.Scopes = r.Effective(issuer.Scopes, "", true)
-	p.Plan, p.Limits = s.planOf(issuer.Plan, r.UserPlan)
+	p.Plan, p.Limits = s.catalog.PlanOf(issuer.Plan, r.UserPlan)
 	p.Counter = p.Subject + ":" + r.ID
 	return p, nil
 }

@@ -14,6 +14,8 @@ import (
 	"testing"
 
 	"github.com/go-jose/go-jose/v4"
+
+	"doorward/oauth/catalog"
 )
 
 // jwkOf is a public key as a JSON object, with members that take the place of its own.
@@ -219,7 +221,7 @@ func TestV47_IdentifiersOfResourcesAreComparedAsURIs(t *testing.T) {
 		{"urn:example:api", "URN:example:api"},
 		{"mcp://host", "mcp://HOST/"},
 	} {
-		if !SameResource(same[0], same[1]) || !SameResource(same[1], same[0]) {
+		if !catalog.SameResource(same[0], same[1]) || !catalog.SameResource(same[1], same[0]) {
 			t.Errorf("%q and %q are not the same", same[0], same[1])
 		}
 	}
@@ -241,7 +243,7 @@ func TestV47_IdentifiersOfResourcesAreComparedAsURIs(t *testing.T) {
 		{"urn:example:api", "urn:EXAMPLE:api"},
 		{"https://api.example.com", "https://evil.example\\@api.example.com"},
 	} {
-		if SameResource(other[0], other[1]) || SameResource(other[1], other[0]) {
+		if catalog.SameResource(other[0], other[1]) || catalog.SameResource(other[1], other[0]) {
 			t.Errorf("%q and %q are the same", other[0], other[1])
 		}
 	}

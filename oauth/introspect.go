@@ -12,6 +12,7 @@ import (
 	"strings"
 	"time"
 
+	"doorward/oauth/catalog"
 	"doorward/storage"
 )
 
@@ -215,7 +216,7 @@ func (s *Server) introspectionKey(ctx context.Context, r *http.Request, form url
 	if err == nil && p.Kind == KindAPIKey && !p.AllowedFrom(address) {
 		err = errors.New("the key may not be used from this address")
 	}
-	if err != nil || p.Kind != KindAPIKey || !p.Has(ScopeIntrospect) {
+	if err != nil || p.Kind != KindAPIKey || !p.Has(catalog.ScopeIntrospect) {
 		quiet(ctx, begin)
 		if ok, wait := s.failures.Fail(id, address); !ok {
 			return storage.Client{}, tooManyFailures(wait)
@@ -236,8 +237,8 @@ func whyNoIntrospector(p Principal, err error, from netip.Addr) error {
 		return fmt.Errorf("the bearer token: %w", err)
 	case p.Kind != KindAPIKey:
 		return fmt.Errorf("the bearer token is of the kind %s; introspection takes an API key", p.Kind)
-	case !p.Has(ScopeIntrospect):
-		return fmt.Errorf("the API key %s lacks the scope %s", p.KeyID, ScopeIntrospect)
+	case !p.Has(catalog.ScopeIntrospect):
+		return fmt.Errorf("the API key %s lacks the scope %s", p.KeyID, catalog.ScopeIntrospect)
 	}
 	return fmt.Errorf("the API key %s may not be used from %s", p.KeyID, from)
 }
@@ -253,7 +254,7 @@ func maySee(caller storage.Client, p Principal) bool {
 	if p.ClientID == caller.ID {
 		return true
 	}
-	return caller.ResourceServer && p.Kind != KindRefreshToken && containsResource(caller.Resources, p.Audience)
+	return caller.ResourceServer && p.Kind != KindRefreshToken && catalog.ContainsResource(caller.Resources, p.Audience)
 }
 
 func (s *Server) describe(p Principal) Introspection {

@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"doorward/oauth/apikey"
+	"doorward/oauth/catalog"
 	"doorward/oauth/input"
 	"doorward/oauth/limit"
 	"doorward/storage"
@@ -41,7 +42,7 @@ const (
 
 // checkKey completes a spec and returns all that is wrong with it, as joined *Invalid errors, and its resource. A
 // resource that is given stands for the one in the configuration.
-func (s *Server) checkKey(p *KeySpec, personal bool, r *Resource) (*Resource, error) {
+func (s *Server) checkKey(p *KeySpec, personal bool, r *catalog.Resource) (*catalog.Resource, error) {
 	var all input.Faults
 	fault := all.Add
 	var why string
@@ -54,11 +55,11 @@ func (s *Server) checkKey(p *KeySpec, personal bool, r *Resource) (*Resource, er
 		fault("note", "%s", why)
 	}
 	if p.Resource == "" {
-		p.Resource = s.resources[0].ID
+		p.Resource = s.catalog.Resources()[0].ID
 	}
 	if r == nil {
 		var known bool
-		if r, known = s.Resource(p.Resource); !known {
+		if r, known = s.catalog.Resource(p.Resource); !known {
 			fault("resource", "%q is not in the configuration", input.Shorten(p.Resource))
 			return nil, errors.Join(all...)
 		}
@@ -66,8 +67,8 @@ func (s *Server) checkKey(p *KeySpec, personal bool, r *Resource) (*Resource, er
 	}
 	s.checkKeyScopes(p, r, personal, fault)
 	if personal {
-		if p.Role != "" && !slices.Contains(Roles, p.Role) {
-			fault("role", "%q is no role; use %s", input.Shorten(p.Role), strings.Join(Roles, ", "))
+		if p.Role != "" && !slices.Contains(catalog.Roles, p.Role) {
+			fault("role", "%q is no role; use %s", input.Shorten(p.Role), strings.Join(catalog.Roles, ", "))
 		}
 		p.Environment = ""
 	} else {
@@ -84,7 +85,7 @@ func (s *Server) checkKey(p *KeySpec, personal bool, r *Resource) (*Resource, er
 	return r, errors.Join(all...)
 }
 
-func (s *Server) checkEnvironment(p *KeySpec, r *Resource, fault func(field, message string, args ...any)) {
+func (s *Server) checkEnvironment(p *KeySpec, r *catalog.Resource, fault func(field, message string, args ...any)) {
 	has := r.Keys.Environments
 	if p.Environment == "" && len(has) > 0 {
 		p.Environment = has[0]
@@ -100,18 +101,18 @@ func (s *Server) checkEnvironment(p *KeySpec, r *Resource, fault func(field, mes
 	}
 }
 
-func (s *Server) checkKeyScopes(p *KeySpec, r *Resource, personal bool, fault func(field, message string, args ...any)) {
+func (s *Server) checkKeyScopes(p *KeySpec, r *catalog.Resource, personal bool, fault func(field, message string, args ...any)) {
 	if len(p.Scopes) == 0 {
 		fault("scope", "is missing; choose at least one")
 	}
-	if len(p.Scopes) > maxScopes {
-		fault("scope", "may be %d at most", maxScopes)
+	if len(p.Scopes) > catalog.MaxScopes {
+		fault("scope", "may be %d at most", catalog.MaxScopes)
 		return
 	}
 	for i, name := range p.Scopes {
-		if name == ScopeIntrospect && !personal {
+		if name == catalog.ScopeIntrospect && !personal {
 			if len(p.Scopes) > 1 {
-				fault("scope", "%s stands alone: a key that introspects can do nothing else", ScopeIntrospect)
+				fault("scope", "%s stands alone: a key that introspects can do nothing else", catalog.ScopeIntrospect)
 			}
 			continue
 		}
@@ -124,7 +125,7 @@ func (s *Server) checkKeyScopes(p *KeySpec, r *Resource, personal bool, fault fu
 }
 
 // checkPersonOnly refuses scopes for an API key that would never count for it.
-func checkPersonOnly(r *Resource, scopes []string) error {
+func checkPersonOnly(r *catalog.Resource, scopes []string) error {
 	var all input.Faults
 	for _, name := range scopes {
 		if x, ok := r.Scope(name); ok && x.UserOnly {
@@ -160,13 +161,13 @@ func (s *Server) checkAddresses(list []string, fault func(field, message string,
 }
 
 // checkKeyPlan refuses a plan or rate limit of a key's own that is more than its workspace has; the command may give any.
-func (s *Server) checkKeyPlan(by *Authority, r *Resource, p *KeySpec, workspacePlan string) error {
+func (s *Server) checkKeyPlan(by *Authority, r *catalog.Resource, p *KeySpec, workspacePlan string) error {
 	var all input.Faults
 	fault := all.Add
 	if p.RateLimit < 0 || p.RateLimit > maxRateLimit {
 		fault("rate limit", "must be between 0 and %d requests an hour", maxRateLimit)
 	}
-	own, known := s.plans[p.Plan]
+	own, known := s.catalog.Plan(p.Plan)
 	if p.Plan != "" && !known {
 		fault("plan", "%q is not in the configuration", input.Shorten(p.Plan))
 	}
@@ -188,10 +189,10 @@ func (s *Server) checkKeyPlan(by *Authority, r *Resource, p *KeySpec, workspaceP
 // exists nowhere else: storage keeps its digest. What is wrong comes as joined *Invalid errors, what is not allowed as
 // *Forbidden; apikey.ErrTooMany: the workspace has as many keys as it may.
 func (s *Server) CreateKey(ctx context.Context, by Authority, workspacePlan string, p KeySpec) (storage.APIKey, string, error) {
-	introspects := slices.Contains(p.Scopes, ScopeIntrospect)
+	introspects := slices.Contains(p.Scopes, catalog.ScopeIntrospect)
 	if introspects {
 		if !by.Administrator || by.WorkspaceID != "" {
-			return storage.APIKey{}, "", &Forbidden{Message: "Keys with the scope " + ScopeIntrospect + " belong to a resource, not to a workspace; they are made with: doorward key create --scope " + ScopeIntrospect, Scope: ScopeIntrospect}
+			return storage.APIKey{}, "", &Forbidden{Message: "Keys with the scope " + catalog.ScopeIntrospect + " belong to a resource, not to a workspace; they are made with: doorward key create --scope " + catalog.ScopeIntrospect, Scope: catalog.ScopeIntrospect}
 		}
 	} else if err := by.Decide(Act{Permission: MayManageKeys, Lasts: true}); err != nil {
 		return storage.APIKey{}, "", err
@@ -272,7 +273,7 @@ func lastingAct(k *storage.APIKey) Act {
 	act.Lasts = true
 	r := Reach{Resource: k.Resource, Scopes: k.Scopes, ExpiresAt: k.ExpiresAt, Addresses: k.Addresses}
 	if k.UserID != "" {
-		r.Role = cmp.Or(k.Role, RoleOwner)
+		r.Role = cmp.Or(k.Role, catalog.RoleOwner)
 	}
 	act.Gives = []Reach{r}
 	return act
@@ -408,7 +409,7 @@ func (s *Server) applyKeyChange(by *Authority, k *storage.APIKey, workspacePlan 
 			}
 		}
 	}
-	if c.Role != nil && k.Role != "" && (kept.Role == "" || !AtLeast(k.Role, kept.Role)) {
+	if c.Role != nil && k.Role != "" && (kept.Role == "" || !catalog.AtLeast(k.Role, kept.Role)) {
 		return nil, &Forbidden{Message: "The token is held to the role " + k.Role + ", and never gets a higher one; make a new one."}
 	}
 	k.Name, k.Note, k.Scopes, k.ScopesByObject, k.Role = kept.Name, kept.Note, kept.Scopes, kept.ByObject, kept.Role
@@ -424,8 +425,8 @@ func (s *Server) widens(before, after *storage.APIKey, workspacePlan string) boo
 }
 
 // checkKeyAsItIs is checkKey for a key that is there: its lifetime was checked when it was made, under the rules of then.
-func (s *Server) checkKeyAsItIs(p *KeySpec, personal bool) (*Resource, error) {
-	r, ok := s.Resource(p.Resource)
+func (s *Server) checkKeyAsItIs(p *KeySpec, personal bool) (*catalog.Resource, error) {
+	r, ok := s.catalog.Resource(p.Resource)
 	if !ok {
 		return nil, &input.Invalid{Field: "resource", Message: fmt.Sprintf("%q is not in the configuration any more; revoke the key", input.Shorten(p.Resource))}
 	}

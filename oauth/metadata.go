@@ -12,7 +12,7 @@ import (
 // from a request.
 func (s *Server) newMetadata() []byte {
 	var scopes []string
-	for _, r := range s.resources {
+	for _, r := range s.catalog.Resources() {
 		for _, x := range r.Scopes {
 			if !slices.Contains(scopes, x.Name) {
 				scopes = append(scopes, x.Name)
@@ -38,7 +38,7 @@ func (s *Server) newMetadata() []byte {
 		"request_parameter_supported":                    false,
 		"request_uri_parameter_supported":                false,
 	}
-	if s.signsJWT() {
+	if s.catalog.IssuesJWTs() {
 		document["jwks_uri"] = s.issuer + "/oauth/jwks"
 	}
 	text, err := json.Marshal(document)

@@ -2,45 +2,25 @@ package oauth
 
 import (
 	"context"
-	"maps"
 	"net/netip"
-	"slices"
 
 	"doorward/oauth/apikey"
+	"doorward/oauth/catalog"
 	"doorward/oauth/limit"
 	"doorward/storage"
 )
-
-// Plan finds a plan of the configuration.
-func (s *Server) Plan(name string) (limit.Plan, bool) {
-	p, ok := s.plans[name]
-	return p, ok
-}
-
-// Plans lists the plans of the configuration by name.
-func (s *Server) Plans() []string { return slices.Sorted(maps.Keys(s.plans)) }
-
-// planOf is the first of these plans that there is, with its name; without one, nothing is limited.
-func (s *Server) planOf(names ...string) (string, limit.Plan) {
-	for _, name := range names {
-		if p, ok := s.plans[name]; ok {
-			return name, p
-		}
-	}
-	return "", limit.Plan{}
-}
 
 // KeyPlan is the plan of a key in a workspace whose own plan is given. A test key has the resource's for tests. Without one,
 // and for other keys, it is the key's own (which a test key has not), else its workspace's, else the resource's default. A
 // rate limit of the key's own that is lower takes the place of the hour window.
 func (s *Server) KeyPlan(k *storage.APIKey, workspacePlan string) (string, limit.Plan) {
-	r, ok := s.Resource(k.Resource)
+	r, ok := s.catalog.Resource(k.Resource)
 	if !ok {
 		return "", limit.Plan{}
 	}
-	name, plan := s.planOf(k.Plan, workspacePlan, r.Keys.DefaultPlan)
+	name, plan := s.catalog.PlanOf(k.Plan, workspacePlan, r.Keys.DefaultPlan)
 	if k.Environment == apikey.Test {
-		name, plan = s.planOf(r.Keys.TestPlan, workspacePlan, r.Keys.DefaultPlan)
+		name, plan = s.catalog.PlanOf(r.Keys.TestPlan, workspacePlan, r.Keys.DefaultPlan)
 	}
 	if k.RateLimit > 0 && (plan.Hour == 0 || k.RateLimit < plan.Hour) {
 		plan.Hour = k.RateLimit
@@ -56,12 +36,12 @@ func (s *Server) PlansFor(k *storage.APIKey, workspacePlan string) []string {
 	}
 	without, most := s.KeyPlan(&storage.APIKey{Resource: k.Resource, Environment: k.Environment}, workspacePlan)
 	var names []string
-	for name, plan := range s.plans {
+	for _, name := range s.catalog.PlanNames() {
+		plan, _ := s.catalog.Plan(name)
 		if name != without && planWithin(plan, most) {
 			names = append(names, name)
 		}
 	}
-	slices.Sort(names)
 	return names
 }
 
@@ -76,8 +56,8 @@ func (p *Principal) Limited() bool { return p.Limits != (limit.Plan{}) }
 
 // TakeAnonymous charges a request without a good credential to the address that it comes from. Where a resource does not
 // count such, counted is false.
-func (s *Server) TakeAnonymous(ctx context.Context, r *Resource, from netip.Addr) (result limit.Result, counted bool, err error) {
-	_, plan := s.planOf(r.AnonymousPlan)
+func (s *Server) TakeAnonymous(ctx context.Context, r *catalog.Resource, from netip.Addr) (result limit.Result, counted bool, err error) {
+	_, plan := s.catalog.PlanOf(r.AnonymousPlan)
 	if plan == (limit.Plan{}) {
 		return limit.Result{Allowed: true}, false, nil
 	}

@@ -11,6 +11,7 @@ import (
 	"strings"
 
 	"doorward/oauth/apikey"
+	"doorward/oauth/catalog"
 	"doorward/oauth/input"
 	"doorward/oauth/limit"
 	"doorward/storage"
@@ -24,9 +25,6 @@ const (
 	KindPersonalAccessToken = storage.KindPersonalAccessToken
 	KindForeignJWT          = "foreign_jwt"
 )
-
-// ScopeIntrospect is the built-in scope of the API keys with which a resource server introspects.
-const ScopeIntrospect = "introspect"
 
 // Principal is who stands behind a credential, and what it may do now.
 type Principal struct {
@@ -61,7 +59,7 @@ type Principal struct {
 }
 
 // Has reports whether the principal's scopes cover one.
-func (p *Principal) Has(scope string) bool { return covers(p.Scopes, scope, p.Objects) }
+func (p *Principal) Has(scope string) bool { return catalog.Covers(p.Scopes, scope, p.Objects) }
 
 // AllowedFrom tells whether the credential may be used from an address.
 func (p *Principal) AllowedFrom(a netip.Addr) bool {
@@ -124,7 +122,7 @@ func (s *Server) Principal(ctx context.Context, credential string, at At) (p Pri
 	default:
 		p, err = s.keyPrincipal(ctx, credential, at.Workspace)
 	}
-	if r, ok := s.Resource(p.Audience); ok {
+	if r, ok := s.catalog.Resource(p.Audience); ok {
 		p.Objects = r.Objects
 	}
 	if err == nil && (at.Named && at.Workspace == "" || at.Workspace != "" && p.Workspace != at.Workspace) {
@@ -150,7 +148,7 @@ func (s *Server) keyPrincipal(ctx context.Context, text, workspace string) (Prin
 		ByObject: k.ScopesByObject, Environment: k.Environment, Addresses: k.Addresses, IssuedAt: k.CreatedAt, ExpiresAt: k.ExpiresAt,
 		createdBy: k.CreatedBy,
 	}
-	r, known := s.Resource(k.Resource)
+	r, known := s.catalog.Resource(k.Resource)
 	switch status {
 	case apikey.Expired:
 		return p, ErrExpired
@@ -166,24 +164,24 @@ func (s *Server) keyPrincipal(ctx context.Context, text, workspace string) (Prin
 	p.Audience = r.ID
 	if k.Kind == KindPersonalAccessToken {
 		p.TokenRole, p.OwnScopes = k.Role, r.Effective(k.Scopes, k.Role, true)
-		p.Plan, p.Limits = s.planOf(b.WorkspacePlan, r.UserPlan)
+		p.Plan, p.Limits = s.catalog.PlanOf(b.WorkspacePlan, r.UserPlan)
 		p.Counter = userCounter(k.UserID, r.ID)
 		// The role that the token is held to bounds the user's own and is none by itself. Without a workspace there is no
 		// role, and the scopes are those that the token has in every workspace of its user.
 		least := b.LowestRole
 		if b.Role != "" {
-			p.Role = LowerRole(b.Role, k.Role)
+			p.Role = catalog.LowerRole(b.Role, k.Role)
 			least = b.Role
 		}
 		if least != "" {
-			p.Scopes = r.Effective(k.Scopes, LowerRole(least, k.Role), true)
+			p.Scopes = r.Effective(k.Scopes, catalog.LowerRole(least, k.Role), true)
 		}
 		return p, nil
 	}
 	p.Plan, p.Limits = s.KeyPlan(k, b.WorkspacePlan)
 	p.Counter = keyCounter(k)
-	if k.Scopes.Has(ScopeIntrospect) && k.WorkspaceID == "" { // it would see the credentials of every workspace
-		p.Scopes, p.Plan, p.Limits = []string{ScopeIntrospect}, "", limit.Plan{}
+	if k.Scopes.Has(catalog.ScopeIntrospect) && k.WorkspaceID == "" { // it would see the credentials of every workspace
+		p.Scopes, p.Plan, p.Limits = []string{catalog.ScopeIntrospect}, "", limit.Plan{}
 		return p, nil
 	}
 	p.Scopes = r.Effective(k.Scopes, "", false)
@@ -251,7 +249,7 @@ func (s *Server) judge(p Principal, b storage.Bearer, clientID string, scopes []
 	if person {
 		p.Subject, p.UserID, p.AuthTime = b.Grant.UserID, b.Grant.UserID, b.Grant.AuthTime
 	}
-	r, known := s.Resource(p.Audience)
+	r, known := s.catalog.Resource(p.Audience)
 	switch {
 	case !b.Grant.RevokedAt.IsZero():
 		return p, ErrRevoked
@@ -267,15 +265,15 @@ func (s *Server) judge(p Principal, b storage.Bearer, clientID string, scopes []
 	p.Audience, p.Scopes = r.ID, r.Effective(scopes, p.Role, person)
 	if person && !slices.Equal(scopes, []string(b.Grant.Scopes)) {
 		// What the grant lost after the token was issued, the token has lost too.
-		if p.Scopes = r.coveredBy(p.Scopes, b.Grant.Scopes); len(p.Scopes) == 0 && len(r.coveredBy(scopes, b.Grant.Scopes)) == 0 {
+		if p.Scopes = r.CoveredBy(p.Scopes, b.Grant.Scopes); len(p.Scopes) == 0 && len(r.CoveredBy(scopes, b.Grant.Scopes)) == 0 {
 			return p, ErrRevoked
 		}
 	}
 	if person {
-		p.Plan, p.Limits = s.planOf(b.WorkspacePlan, r.UserPlan)
+		p.Plan, p.Limits = s.catalog.PlanOf(b.WorkspacePlan, r.UserPlan)
 		p.Counter = userCounter(p.UserID, r.ID)
 	} else {
-		p.Plan, p.Limits = s.planOf(r.ClientPlan)
+		p.Plan, p.Limits = s.catalog.PlanOf(r.ClientPlan)
 		p.Counter = "client:" + clientID + ":" + r.ID
 	}
 	return p, nil

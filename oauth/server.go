@@ -1,10 +1,8 @@
 package oauth
 
 import (
-	"errors"
 	"net/http"
 	"net/netip"
-	"slices"
 	"time"
 
 	"github.com/maypok86/otter/v2"
@@ -12,6 +10,7 @@ import (
 	"github.com/rs/cors"
 
 	"doorward/oauth/apikey"
+	"doorward/oauth/catalog"
 	"doorward/oauth/limit"
 	"doorward/oauth/seal"
 	"doorward/storage"
@@ -32,17 +31,25 @@ var (
 	refreshesOfGrant = limit.Rule{Count: 600, Per: time.Hour} // on each node; none without TokenLimits.ClientRequests
 )
 
+// Lifetimes says how long things live. All must be above zero but RefreshReuseWindow, where zero forbids repeats.
+type Lifetimes struct {
+	Access             time.Duration // access tokens
+	Refresh            time.Duration // a refresh token that is not used
+	RefreshAbsolute    time.Duration // a family, however often it is refreshed
+	RefreshReuseWindow time.Duration // in which a used refresh token gives the same successor again
+	Code               time.Duration // authorization codes
+}
+
 // Config is what a Server is made of. Every field is needed but RedirectSchemes and OwnersSetPlans.
 type Config struct {
-	Issuer    string // RFC 8414 section 2; no slash at its end
-	Store     *storage.Store
-	Secrets   *seal.Secrets
-	Resources []Resource // the first is the default
+	Issuer  string // RFC 8414 section 2; no slash at its end
+	Store   *storage.Store
+	Secrets *seal.Secrets
+	Catalog *catalog.Catalog
 	// RedirectSchemes are those without a dot that redirect URIs may have; empty: none.
 	RedirectSchemes []string
 	Lifetimes       Lifetimes
 	Tokens          TokenLimits
-	Plans           map[string]limit.Plan // by name
 	// OwnersSetPlans lets the owners of a workspace choose its plan; else administrators of this server do.
 	OwnersSetPlans bool
 	Limiter        limit.Limiter
@@ -52,16 +59,15 @@ type Config struct {
 
 // Server is the authorization server without its pages. Its methods are safe for many goroutines.
 type Server struct {
-	issuer    string
-	store     *storage.Store
-	secrets   *seal.Secrets
-	resources []Resource
+	issuer  string
+	store   *storage.Store
+	secrets *seal.Secrets
+	catalog *catalog.Catalog
 	// redirectSchemes are those of Config.
 	redirectSchemes []string
 	lifetimes       Lifetimes
 	tokens          TokenLimits
 	refreshes       *limit.Rate
-	plans           map[string]limit.Plan
 	ownPlans        bool // owners set the plan of their workspace
 	limiter         limit.Limiter
 	keys            *apikey.Keys
@@ -77,12 +83,9 @@ type Server struct {
 
 // New makes a Server.
 func New(c Config) (*Server, error) {
-	if len(c.Resources) == 0 {
-		return nil, errors.New("no resource configured")
-	}
 	s := &Server{
-		issuer: c.Issuer, store: c.Store, secrets: c.Secrets, resources: slices.Clone(c.Resources), redirectSchemes: c.RedirectSchemes, lifetimes: c.Lifetimes, tokens: c.Tokens,
-		plans: c.Plans, ownPlans: c.OwnersSetPlans, limiter: c.Limiter, keys: apikey.New(c.Store), address: c.ClientAddress, clients: newClientCache(),
+		issuer: c.Issuer, store: c.Store, secrets: c.Secrets, catalog: c.Catalog, redirectSchemes: c.RedirectSchemes, lifetimes: c.Lifetimes, tokens: c.Tokens,
+		ownPlans: c.OwnersSetPlans, limiter: c.Limiter, keys: apikey.New(c.Store), address: c.ClientAddress, clients: newClientCache(),
 	}
 	s.refreshes = limit.NewRate(func() time.Time { return c.Store.Now().Time() }, refreshesOfGrant)
 	s.failures = newAuthenticationFailures(c.Store)

@@ -58,11 +58,6 @@ type keySet struct {
 	jwks   []byte
 }
 
-// signsJWT tells whether access tokens for any resource are JWTs.
-func (s *Server) signsJWT() bool {
-	return slices.ContainsFunc(s.resources, func(r Resource) bool { return r.JWT })
-}
-
 // signingKeys is a copy of the keys that is a second old at most, or newer than one that was found wanting.
 func (s *Server) signingKeys(ctx context.Context, wanting *keySet) (*keySet, error) {
 	fresh := func() *keySet {
@@ -221,7 +216,7 @@ func inState(keys []storage.SigningKey, state string) (storage.SigningKey, bool)
 // active one has signed for 30 days. Several nodes may call it at once. Where no access token is a JWT it does nothing.
 // It fails where the private half of either cannot be opened.
 func (s *Server) KeepSigningKeys(ctx context.Context) error {
-	if !s.signsJWT() {
+	if !s.catalog.IssuesJWTs() {
 		return nil
 	}
 	ctx = storage.System(ctx)

@@ -7,6 +7,7 @@ import (
 	"slices"
 	"strings"
 
+	"doorward/oauth/catalog"
 	"doorward/oauth/input"
 	"doorward/storage"
 )
@@ -22,7 +23,7 @@ const (
 
 // stopLevels are the authorities that stop things, the lowest first. What was stopped by an unknown one counts as
 // stopped by the highest.
-var stopLevels = append([]string{StoppedByUser}, append(slices.Clone(Roles), StoppedByAdministrator)...)
+var stopLevels = append([]string{StoppedByUser}, append(slices.Clone(catalog.Roles), StoppedByAdministrator)...)
 
 func stopLevel(by string) int {
 	if i := slices.Index(stopLevels, by); i >= 0 {
@@ -77,9 +78,9 @@ func StoppedText(by, thing, done string) string {
 	switch by {
 	case StoppedByUser:
 		return "Its user " + done + " this " + thing
-	case RoleOwner:
+	case catalog.RoleOwner:
 		return "An owner of the workspace " + done + " this " + thing
-	case RoleAdmin, RoleMember, RoleViewer:
+	case catalog.RoleAdmin, catalog.RoleMember, catalog.RoleViewer:
 		return "The workspace " + done + " this " + thing
 	}
 	return "An administrator of this server " + done + " this " + thing
@@ -89,9 +90,9 @@ func who(by string) string {
 	switch by {
 	case StoppedByUser:
 		return "they"
-	case RoleOwner:
+	case catalog.RoleOwner:
 		return "an owner"
-	case RoleAdmin, RoleMember, RoleViewer:
+	case catalog.RoleAdmin, catalog.RoleMember, catalog.RoleViewer:
 		return "an admin or owner"
 	}
 	return "an administrator"

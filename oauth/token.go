@@ -13,6 +13,7 @@ import (
 
 	"github.com/ory/fosite"
 
+	"doorward/oauth/catalog"
 	"doorward/oauth/limit"
 	"doorward/storage"
 )
@@ -225,7 +226,7 @@ func (s *Server) finish(job *work, grant string) error {
 	if grant == GrantClientCredentials {
 		return nil
 	}
-	if named := job.form.Get("resource"); named != "" && !SameResource(named, job.grant.Resource) {
+	if named := job.form.Get("resource"); named != "" && !catalog.SameResource(named, job.grant.Resource) {
 		return &Error{Code: InvalidTarget, Description: "The grant is for another resource; leave the parameter out."}
 	}
 	asked := scopeNames(job.form.Get("scope"))
@@ -317,3 +318,25 @@ func quotedURI(uri string) string {
 }
 
 const maxShown = 300 // bytes
+
+// scopeNames splits a scope parameter (RFC 6749 section 3.3). Spaces alone separate: what other space there is belongs
+// to a name, which no catalogue holds then.
+func scopeNames(text string) []string {
+	return strings.FieldsFunc(text, func(c rune) bool { return c == ' ' })
+}
+
+// resourceFor chooses the resource of a request (RFC 8707 section 2): the one named, which must be the client's, or
+// the client's first.
+func (s *Server) resourceFor(named string, clients []string) (*catalog.Resource, error) {
+	if named == "" {
+		if len(clients) == 0 {
+			return nil, &Error{Code: InvalidTarget, Description: "This app is registered for no resource; register it for one."}
+		}
+		named = clients[0]
+	}
+	r, ok := s.catalog.Resource(named)
+	if !ok || !catalog.ContainsResource(clients, named) {
+		return nil, &Error{Code: InvalidTarget, Description: "The resource is not one that this app is registered for; leave the parameter out, or send the identifier of a resource of this app."}
+	}
+	return r, nil
+}

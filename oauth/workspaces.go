@@ -14,6 +14,7 @@ import (
 	"golang.org/x/text/unicode/norm"
 
 	"doorward/oauth/apikey"
+	"doorward/oauth/catalog"
 	"doorward/oauth/input"
 	"doorward/storage"
 )
@@ -71,7 +72,7 @@ func checkWorkspaceName(name string) (string, error) {
 }
 
 func (s *Server) checkPlanName(plan string) error {
-	if _, ok := s.plans[plan]; plan != "" && !ok {
+	if _, ok := s.catalog.Plan(plan); plan != "" && !ok {
 		return &input.Invalid{Field: "plan", Message: fmt.Sprintf("%q is not in the configuration", input.Shorten(plan))}
 	}
 	return nil
@@ -87,7 +88,7 @@ func (s *Server) CreateWorkspace(ctx context.Context, by Authority, name, slug, 
 	}
 	err = errors.Join(err, s.checkPlanName(plan))
 	if !by.Administrator {
-		if e := by.Decide(Act{Own: true, Lasts: true, Light: true, GivesRole: RoleOwner}); e != nil {
+		if e := by.Decide(Act{Own: true, Lasts: true, Light: true, GivesRole: catalog.RoleOwner}); e != nil {
 			return storage.Workspace{}, e
 		}
 		if plan != "" {
@@ -100,7 +101,7 @@ func (s *Server) CreateWorkspace(ctx context.Context, by Authority, name, slug, 
 	if err != nil {
 		return storage.Workspace{}, err
 	}
-	w := storage.Workspace{ID: storage.NewID("ws"), Slug: slug, Name: name, Plan: plan, Role: RoleOwner}
+	w := storage.Workspace{ID: storage.NewID("ws"), Slug: slug, Name: name, Plan: plan, Role: catalog.RoleOwner}
 	err = s.store.InTx(ctx, func(ctx context.Context) error {
 		if !by.Administrator {
 			have, err := s.store.WorkspacesOf(ctx, ownerID)
@@ -258,15 +259,15 @@ func (s *Server) SwitchWorkspace(ctx context.Context, by Authority, w storage.Wo
 
 // checkRole faults what is no role.
 func checkRole(role string) error {
-	if !slices.Contains(Roles, role) {
-		return &input.Invalid{Field: "role", Message: fmt.Sprintf("%q is no role; use %s", input.Shorten(role), strings.Join(Roles, ", "))}
+	if !slices.Contains(catalog.Roles, role) {
+		return &input.Invalid{Field: "role", Message: fmt.Sprintf("%q is no role; use %s", input.Shorten(role), strings.Join(catalog.Roles, ", "))}
 	}
 	return nil
 }
 
 // managesRole is an act by which somebody loses a role.
 func managesRole(role string) Act {
-	if role == RoleOwner {
+	if role == catalog.RoleOwner {
 		return Act{Permission: MayManageOwners}
 	}
 	return Act{Permission: MayManageMembers}
@@ -276,7 +277,7 @@ func managesRole(role string) Act {
 // fresh proof.
 func givesRole(role string) Act {
 	act := managesRole(role)
-	act.Lasts, act.Light, act.GivesRole = true, !AtLeast(role, RoleAdmin), role
+	act.Lasts, act.Light, act.GivesRole = true, !catalog.AtLeast(role, catalog.RoleAdmin), role
 	return act
 }
 
@@ -324,7 +325,7 @@ func (s *Server) ChangeRole(ctx context.Context, by Authority, w storage.Workspa
 		if err != nil || before == role {
 			return err
 		}
-		if !AtLeast(before, role) {
+		if !catalog.AtLeast(before, role) {
 			if err := by.Decide(givesRole(role)); err != nil {
 				return err
 			}
@@ -428,7 +429,7 @@ func (s *Server) Invite(ctx context.Context, by Authority, w storage.Workspace, 
 // mayEnd returns *Forbidden where one of the invitations that are meant makes an owner, and the authority may not.
 func (a *Authority) mayEnd(open []storage.Invitation, meant func(storage.Invitation) bool) error {
 	for _, i := range open {
-		if meant(i) && i.Role == RoleOwner {
+		if meant(i) && i.Role == catalog.RoleOwner {
 			return a.Decide(managesRole(i.Role))
 		}
 	}
@@ -512,7 +513,7 @@ func (s *Server) sender(ctx context.Context, i storage.Invitation) (Authority, e
 		if err == nil && (!c.Manages || c.WorkspaceID != i.WorkspaceID) {
 			err = storage.ErrNotFound
 		}
-		return Authority{WorkspaceID: i.WorkspaceID, Role: RoleAdmin}, err
+		return Authority{WorkspaceID: i.WorkspaceID, Role: catalog.RoleAdmin}, err
 	}
 	if i.CredentialID == "" {
 		if i.CreatedBy == "" {
@@ -525,19 +526,19 @@ func (s *Server) sender(ctx context.Context, i storage.Invitation) (Authority, e
 	if err != nil {
 		return Authority{}, err
 	}
-	r, known := s.Resource(k.Resource)
+	r, known := s.catalog.Resource(k.Resource)
 	if !known || k.RotatedInto != "" || apikey.StatusOf(&k, s.store.Now(), false) != apikey.Good {
 		return Authority{}, storage.ErrNotFound
 	}
-	a := Authority{UserID: k.UserID, WorkspaceID: i.WorkspaceID, Role: RoleAdmin}
+	a := Authority{UserID: k.UserID, WorkspaceID: i.WorkspaceID, Role: catalog.RoleAdmin}
 	// Behind an API key is its creator, as far as one is known.
 	if person := cmp.Or(k.UserID, k.CreatedBy); person != "" {
 		role, err := s.store.ActiveRole(ctx, i.WorkspaceID, person)
 		if err != nil {
 			return a, err
 		}
-		if a.Role = LowerRole(role, k.Role); k.UserID == "" {
-			a.Role = LowerRole(role, RoleAdmin)
+		if a.Role = catalog.LowerRole(role, k.Role); k.UserID == "" {
+			a.Role = catalog.LowerRole(role, catalog.RoleAdmin)
 		}
 	}
 	scopeRole := a.Role

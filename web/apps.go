@@ -120,7 +120,7 @@ func (s *Server) fields(v *visitor, p oauth.ClientSpec, kind string) templates.A
 		Refresh: p.Grants == nil || slices.Contains(p.Grants, oauth.GrantRefreshToken), Administrator: v.user.Admin,
 		FirstParty: p.FirstParty, Manages: p.Manages, PKCEOptional: p.PKCEOptional, Verified: p.Verified,
 	}
-	for i, res := range s.oauth.Resources() {
+	for i, res := range s.catalog.Resources() {
 		choice := templates.ResourceChoice{ID: res.ID, Name: res.Name, Selected: slices.Contains(p.Resources, res.ID) || (len(p.Resources) == 0 && i == 0)}
 		var names []string
 		for _, x := range res.Scopes {

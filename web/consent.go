@@ -8,6 +8,7 @@ import (
 	"strings"
 
 	"doorward/oauth"
+	"doorward/oauth/catalog"
 	"doorward/oauth/redirecturi"
 	"doorward/storage"
 	"doorward/templates"
@@ -97,7 +98,7 @@ func (s *Server) showConsent(w http.ResponseWriter, r *http.Request, status int,
 	} else {
 		view.Lasts = "It gets access once, for " + lasting(s.oauth.Lifetimes().Access) + "."
 	}
-	if a.Client.Manages && slices.Contains(a.Scopes, oauth.ScopeAdmin) {
+	if a.Client.Manages && slices.Contains(a.Scopes, catalog.ScopeAdmin) {
 		view.Lasts += " API keys, apps and members that it creates for you stay when its access ends."
 	}
 	// What was allowed before is folded, but where another workspace may be chosen, for which it may be new.
@@ -219,7 +220,7 @@ func includesFresh(a *oauth.AuthorizeRequest, p *place, known templates.ConsentS
 // scopeGroups are the scopes that were asked for, each with what it includes under it: those asked for too, which it is
 // granted and refused together with, and those that it would bring unasked. A scope that another one includes is shown
 // there only.
-func scopeGroups(r *oauth.Resource, asked []string) (list []templates.ConsentScope) {
+func scopeGroups(r *catalog.Resource, asked []string) (list []templates.ConsentScope) {
 	for i, name := range asked {
 		inside := slices.ContainsFunc(asked, func(other string) bool {
 			// Of two that include each other the first is the one above.
@@ -249,7 +250,7 @@ func scopeGroups(r *oauth.Resource, asked []string) (list []templates.ConsentSco
 }
 
 // scopeText is a scope in words; one without words stands for itself.
-func scopeText(x oauth.Scope) string {
+func scopeText(x catalog.Scope) string {
 	if x.Text != "" {
 		return x.Text
 	}
@@ -257,7 +258,7 @@ func scopeText(x oauth.Scope) string {
 }
 
 // scopeKind sorts a scope by how careful a person should be: by what its name says, and by whether it brings others.
-func scopeKind(x oauth.Scope) string {
+func scopeKind(x catalog.Scope) string {
 	words := strings.FieldsFunc(strings.ToLower(x.Name), func(c rune) bool { return c == ':' || c == '/' || c == '.' || c == '?' || c == '#' })
 	action := x.Name
 	if len(words) > 0 {

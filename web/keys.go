@@ -14,6 +14,7 @@ import (
 
 	"doorward/oauth"
 	"doorward/oauth/apikey"
+	"doorward/oauth/catalog"
 	"doorward/oauth/input"
 	"doorward/oauth/limit"
 	"doorward/storage"
@@ -47,7 +48,7 @@ func (s *Server) apiKeys(h keyHandler) memberHandler {
 		func(w http.ResponseWriter, r *http.Request, v *visitor, by oauth.Authority, ws storage.Workspace, all []storage.Workspace) error {
 			return h(w, r, keyPlace{
 				v: v, by: by, ws: ws, all: all, owner: storage.KeyOwner{WorkspaceID: ws.ID},
-				base: workspacesBase + "/" + ws.Slug + "/" + templates.TabKeys, newText: s.oauth.Resources()[0].Keys.NewText,
+				base: workspacesBase + "/" + ws.Slug + "/" + templates.TabKeys, newText: s.catalog.Resources()[0].Keys.NewText,
 			})
 		})
 }
@@ -202,7 +203,7 @@ func (s *Server) showKeys(w http.ResponseWriter, r *http.Request, p keyPlace, f 
 		view.Reach = reach(p.all, "")
 	} else {
 		view.Environments = s.environments()
-		res := s.oauth.Resources()[0]
+		res := s.catalog.Resources()[0]
 		view.Prefix = apikey.Prefix(res.Keys.Prefix, slices.Max(append([]string{apikey.Live}, res.Keys.Environments...))) // test, where there is one
 	}
 	return s.render(w, r, http.StatusOK, view.Nonce, templates.KeysPage(view))
@@ -213,7 +214,7 @@ func (s *Server) callURL() string { return s.oauth.Issuer() + "/v1/auth/test" }
 
 // environments are those that keys of any resource have.
 func (s *Server) environments() (list []string) {
-	for _, res := range s.oauth.Resources() {
+	for _, res := range s.catalog.Resources() {
 		list = append(list, res.Keys.Environments...)
 	}
 	slices.Sort(list)
@@ -285,8 +286,8 @@ type keyForm struct {
 }
 
 // keyResources are those that the place's keys can be for.
-func (s *Server) keyResources(p *keyPlace) []oauth.Resource {
-	return slices.DeleteFunc(slices.Clone(s.oauth.Resources()), func(res oauth.Resource) bool { return len(res.Keys.Environments) == 0 && !p.personal() })
+func (s *Server) keyResources(p *keyPlace) []catalog.Resource {
+	return slices.DeleteFunc(slices.Clone(s.catalog.Resources()), func(res catalog.Resource) bool { return len(res.Keys.Environments) == 0 && !p.personal() })
 }
 
 // typedKey reads the form of a new key, or of the settings of one.
@@ -297,7 +298,7 @@ func (s *Server) typedKey(r *http.Request, p *keyPlace) keyForm {
 		Name: form.Get("name"), Note: form.Get("note"), Resource: form.Get("resource"), Environment: form.Get("environment"), Role: form.Get("role"),
 		Plan: form.Get("plan"), Addresses: strings.FieldsFunc(f.addresses, func(c rune) bool { return strings.ContainsRune(" ,\t\r\n", c) }),
 	}
-	i := max(0, slices.IndexFunc(s.keyResources(p), func(res oauth.Resource) bool { return res.ID == f.Resource }))
+	i := max(0, slices.IndexFunc(s.keyResources(p), func(res catalog.Resource) bool { return res.ID == f.Resource }))
 	f.Scopes = slices.Compact(slices.Sorted(slices.Values(form["scope-"+strconv.Itoa(i)])))
 	return f
 }
@@ -330,9 +331,9 @@ func (s *Server) end(f *keyForm) error {
 		return nil
 	}
 	if f.expires == longest {
-		res, ok := s.oauth.Resource(f.Resource)
+		res, ok := s.catalog.Resource(f.Resource)
 		if !ok {
-			res = &s.oauth.Resources()[0]
+			res = &s.catalog.Resources()[0]
 		}
 		if res.Keys.MaxLifetime > 0 {
 			f.ExpiresAt = s.store.Now().Add(res.Keys.MaxLifetime)
@@ -351,7 +352,7 @@ func (s *Server) end(f *keyForm) error {
 func (s *Server) expiries(chosen string) (list []templates.Option) {
 	var most time.Duration
 	bounded := true
-	for _, res := range s.oauth.Resources() {
+	for _, res := range s.catalog.Resources() {
 		bounded = bounded && res.Keys.MaxLifetime > 0
 		most = max(most, res.Keys.MaxLifetime)
 	}
@@ -397,7 +398,7 @@ func (s *Server) keyFields(p *keyPlace, f keyForm) templates.KeyFields {
 			Selected: name == f.Environment || f.Environment == "" && name == apikey.Live,
 		})
 	}
-	fields.PlanText, fields.Plans = s.planFields(p, &storage.APIKey{Resource: s.oauth.Resources()[0].ID, Environment: apikey.Live}, f.Plan)
+	fields.PlanText, fields.Plans = s.planFields(p, &storage.APIKey{Resource: s.catalog.Resources()[0].ID, Environment: apikey.Live}, f.Plan)
 	return fields
 }
 
@@ -406,7 +407,7 @@ func (s *Server) environmentHint(p *keyPlace, name string) string {
 	if name == apikey.Test {
 		text = "To try things out."
 	}
-	if _, plan := s.oauth.KeyPlan(&storage.APIKey{Resource: s.oauth.Resources()[0].ID, Environment: name}, p.ws.Plan); plan != (limit.Plan{}) {
+	if _, plan := s.oauth.KeyPlan(&storage.APIKey{Resource: s.catalog.Resources()[0].ID, Environment: name}, p.ws.Plan); plan != (limit.Plan{}) {
 		text += " At most " + planText(plan) + "."
 	}
 	return text
@@ -424,7 +425,7 @@ func (s *Server) planFields(p *keyPlace, k *storage.APIKey, chosen string) (text
 	}
 	options = []templates.Option{{Text: "as the workspace" + inBrackets(planText(plan)), Selected: chosen == ""}}
 	for _, name := range s.oauth.PlansFor(k, p.ws.Plan) {
-		fits, _ := s.oauth.Plan(name)
+		fits, _ := s.catalog.Plan(name)
 		options = append(options, templates.Option{Value: name, Text: name + inBrackets(planText(fits)), Selected: name == chosen})
 	}
 	return text, options
@@ -454,10 +455,10 @@ func planText(plan limit.Plan) string {
 
 // keyResource is a resource with the scopes that can be chosen: all, or those that effective ones cover. Scopes that count
 // only for people are not offered for API keys.
-func keyResource(res *oauth.Resource, chosen, personal bool, checked, held []string) templates.KeyResource {
+func keyResource(res *catalog.Resource, chosen, personal bool, checked, held []string) templates.KeyResource {
 	out := templates.KeyResource{ID: res.ID, Name: res.Name, Selected: chosen}
 	has := func(name string) bool { return chosen && slices.Contains(checked, name) }
-	offered := func(x *oauth.Scope, name string) bool {
+	offered := func(x *catalog.Scope, name string) bool {
 		return (personal || !x.UserOnly) && (held == nil || res.Covers(held, name))
 	}
 	var names []string
@@ -491,7 +492,7 @@ func keyResource(res *oauth.Resource, chosen, personal bool, checked, held []str
 
 // scopeTree is scopes to choose from, in the order of the catalogue, each under the one that includes it: those come
 // together. What several include stands under the first of them.
-func scopeTree(res *oauth.Resource, names []string, person bool, checked func(name string) bool) (tree []templates.ScopeChoice) {
+func scopeTree(res *catalog.Resource, names []string, person bool, checked func(name string) bool) (tree []templates.ScopeChoice) {
 	choice := func(name string) templates.ScopeChoice {
 		x, _ := res.Scope(name)
 		return templates.ScopeChoice{Name: name, Text: scopeText(x), Kind: scopeKind(x), Checked: checked(name), UserOnly: x.UserOnly}
@@ -563,9 +564,9 @@ func (s *Server) createKey(w http.ResponseWriter, r *http.Request, p keyPlace) e
 	}
 	err = errors.Join(f.number(), s.end(&f))
 	if err == nil {
-		res, _ := s.oauth.Resource(f.Resource)
+		res, _ := s.catalog.Resource(f.Resource)
 		f.ByObject = res != nil && len(f.Scopes) > 0 && !slices.ContainsFunc(f.Scopes, func(name string) bool {
-			_, _, ok := oauth.SplitScope(name, res.Objects)
+			_, _, ok := catalog.SplitScope(name, res.Objects)
 			return !ok
 		})
 		var view string
@@ -599,7 +600,7 @@ func (s *Server) showKeySecret(w http.ResponseWriter, r *http.Request, p keyPlac
 	view := templates.KeySecretView{
 		Page: s.page(p.v, p.section()), KeyPlace: p.view(), Name: k.Name, Key: text, CallURL: s.callURL(), OldUntil: oldUntil, NextURL: p.base + "/" + k.ID,
 	}
-	if res, ok := s.oauth.Resource(k.Resource); ok && p.personal() {
+	if res, ok := s.catalog.Resource(k.Resource); ok && p.personal() {
 		view.Header, view.Slug = res.WorkspaceHeader, p.ws.Slug
 	}
 	return s.render(w, r, http.StatusOK, view.Nonce, templates.KeySecretPage(view))
@@ -661,7 +662,7 @@ func (s *Server) showKey(w http.ResponseWriter, r *http.Request, status int, p k
 		view.OldDays = int(age / (24 * time.Hour))
 	}
 	view.KeyFields = templates.KeyFields{Name: clean(f.Name, 300), Note: f.Note, RateLimit: clean(f.rateLimit, 20), Addresses: f.addresses, NeedPassword: !s.fresh(p.v), Errors: faults}
-	if res, ok := s.oauth.Resource(k.Resource); ok {
+	if res, ok := s.catalog.Resource(k.Resource); ok {
 		view.Resource = res.Name
 		view.Includes = slices.DeleteFunc(res.Effective(k.Scopes, "", p.personal()), func(name string) bool { return k.Scopes.Has(name) })
 		view.Resources = []templates.KeyResource{keyResource(res, true, p.personal(), f.Scopes, append([]string{}, res.Effective(k.Scopes, "", true)...))}

@@ -7,6 +7,7 @@ import (
 	"strings"
 
 	"doorward/oauth"
+	"doorward/oauth/catalog"
 	"doorward/storage"
 	"doorward/templates"
 )
@@ -35,7 +36,7 @@ func (s *Server) showMembers(w http.ResponseWriter, r *http.Request, status int,
 	manages, makesOwners := by.May(oauth.MayManageMembers) == nil && !ws.Personal, by.May(oauth.MayManageOwners) == nil
 	for _, m := range members {
 		row := templates.MemberRow{ID: m.UserID, Name: m.Name, Email: m.Email, Role: m.Role, Self: m.UserID == v.user.ID, Disabled: m.Disabled, Since: m.Since.Time()}
-		if manages && (m.Role != oauth.RoleOwner || makesOwners) {
+		if manages && (m.Role != catalog.RoleOwner || makesOwners) {
 			row.Roles, row.MayRemove = rolesToGive(m.Role, makesOwners), !row.Self
 		}
 		view.Members = append(view.Members, row)
@@ -43,7 +44,7 @@ func (s *Server) showMembers(w http.ResponseWriter, r *http.Request, status int,
 	if manages {
 		view.MayInvite = true
 		if role == "" {
-			role = oauth.RoleMember
+			role = catalog.RoleMember
 		}
 		view.Roles = rolesToGive(role, makesOwners)
 		open, err := s.store.InvitationsOf(ctx, ws.ID)
@@ -64,8 +65,8 @@ func (s *Server) showMembers(w http.ResponseWriter, r *http.Request, status int,
 
 // rolesToGive are the roles that somebody may give, or all below owner.
 func rolesToGive(chosen string, owners bool) (list []templates.Option) {
-	for _, role := range oauth.Roles {
-		if role != oauth.RoleOwner || owners {
+	for _, role := range catalog.Roles {
+		if role != catalog.RoleOwner || owners {
 			list = append(list, templates.Option{Value: role, Text: strings.ToUpper(role[:1]) + role[1:], Selected: role == chosen})
 		}
 	}

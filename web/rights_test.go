@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"doorward/oauth"
+	"doorward/oauth/catalog"
 	"doorward/storage"
 	"doorward/test/rig"
 )
@@ -126,7 +127,7 @@ func (w *pagesWorld) fill(f form) (path, body string) {
 		}
 	}
 	_, path, _ = strings.Cut(f.pattern, " ")
-	by := oauth.Authority{UserID: w.root.ID, WorkspaceID: w.ws.ID, Role: oauth.RoleOwner}
+	by := oauth.Authority{UserID: w.root.ID, WorkspaceID: w.ws.ID, Role: catalog.RoleOwner}
 	var id string
 	switch {
 	case strings.Contains(path, "/members/"):
@@ -185,7 +186,7 @@ func TestV13_EveryFormOfEveryPageHasADecision(t *testing.T) {
 	r := rig.Memory(t, rig.Options{})
 	w := &pagesWorld{Rig: r, root: r.User("root@example.com", "Root", true)}
 	w.ws = r.Workspace("engines", "", w.root)
-	r.Join(w.ws, r.Alice, oauth.RoleViewer)
+	r.Join(w.ws, r.Alice, catalog.RoleViewer)
 	root, viewer := r.Browser().SignIn(w.root.Email), r.Browser().SignIn(r.Alice.Email)
 
 	rows := map[string]bool{}

@@ -386,7 +386,7 @@ func (s *Server) connectedApps(r *http.Request, v *visitor) ([]templates.Connect
 // accessTo names an API, and the workspace where the person has several.
 func (s *Server) accessTo(resource, workspaceID string, workspaces []storage.Workspace) templates.ConnectedAccess {
 	x := templates.ConnectedAccess{Resource: resource}
-	if r, ok := s.oauth.Resource(resource); ok {
+	if r, ok := s.catalog.Resource(resource); ok {
 		x.Resource = r.Name
 	}
 	if len(workspaces) > 1 {
@@ -400,7 +400,7 @@ func (s *Server) accessTo(resource, workspaceID string, workspaces []storage.Wor
 }
 
 func (s *Server) scopeSentence(resource, name string) string {
-	if r, ok := s.oauth.Resource(resource); ok {
+	if r, ok := s.catalog.Resource(resource); ok {
 		if x, ok := r.Scope(name); ok {
 			return scopeText(x)
 		}

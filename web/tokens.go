@@ -6,6 +6,7 @@ import (
 	"strings"
 
 	"doorward/oauth"
+	"doorward/oauth/catalog"
 	"doorward/storage"
 	"doorward/templates"
 )
@@ -29,7 +30,7 @@ func (s *Server) personalTokens(h keyHandler) memberHandler {
 func reach(all []storage.Workspace, role string) (list []templates.Reach) {
 	for _, ws := range all {
 		list = append(list, templates.Reach{
-			Slug: ws.Slug, Name: ws.Name, Disabled: !ws.DisabledAt.IsZero(), As: []templates.RoleAs{{Effective: oauth.LowerRole(ws.Role, role)}},
+			Slug: ws.Slug, Name: ws.Name, Disabled: !ws.DisabledAt.IsZero(), As: []templates.RoleAs{{Effective: catalog.LowerRole(ws.Role, role)}},
 		})
 	}
 	return list
@@ -39,8 +40,8 @@ func reach(all []storage.Workspace, role string) (list []templates.Reach) {
 func reaches(all []storage.Workspace) []templates.Reach {
 	list := reach(all, "")
 	for i := range list {
-		for _, role := range oauth.Roles {
-			list[i].As = append(list[i].As, templates.RoleAs{Token: role, Effective: oauth.LowerRole(all[i].Role, role)})
+		for _, role := range catalog.Roles {
+			list[i].As = append(list[i].As, templates.RoleAs{Token: role, Effective: catalog.LowerRole(all[i].Role, role)})
 		}
 	}
 	return list
@@ -48,15 +49,15 @@ func reaches(all []storage.Workspace) []templates.Reach {
 
 // roleHints say what a token that is held to a role may do.
 var roleHints = map[string]string{
-	"":               "Whatever you are in the workspace.",
-	oauth.RoleViewer: "It reads, and no more.",
-	oauth.RoleMember: "It does what members do.",
-	oauth.RoleAdmin:  "It does all that admins do, and nothing that takes an owner.",
+	"":                 "Whatever you are in the workspace.",
+	catalog.RoleViewer: "It reads, and no more.",
+	catalog.RoleMember: "It does what members do.",
+	catalog.RoleAdmin:  "It does all that admins do, and nothing that takes an owner.",
 }
 
 // roleOptions are what a token may be held to. Held to owner it would be what it is without.
 func roleOptions(chosen string, hints bool) (list []templates.Option) {
-	for _, role := range []string{"", oauth.RoleViewer, oauth.RoleMember, oauth.RoleAdmin} {
+	for _, role := range []string{"", catalog.RoleViewer, catalog.RoleMember, catalog.RoleAdmin} {
 		o := templates.Option{Value: role, Text: roleText(role), Selected: role == chosen}
 		if hints {
 			o.Hint = roleHints[role]
@@ -76,7 +77,7 @@ func roleText(role string) string {
 // roleOptionsWithin are those of roleOptions that are not above a bound.
 func roleOptionsWithin(chosen, most string) (list []templates.Option) {
 	for _, o := range roleOptions(chosen, false) {
-		if most == "" || o.Value != "" && oauth.AtLeast(most, o.Value) {
+		if most == "" || o.Value != "" && catalog.AtLeast(most, o.Value) {
 			list = append(list, o)
 		}
 	}

@@ -92,7 +92,7 @@ func (s *Server) showWorkspace(w http.ResponseWriter, r *http.Request, status in
 	view.Workspace, view.ID, view.PlanText = workspaceBar(ws, all, templates.TabSettings), ws.ID, s.planOption(ws.Plan)
 	view.MayChange, view.MayLeave = by.May(oauth.MayChangeWorkspace) == nil, !ws.Personal
 	view.MayDelete = !ws.Personal && by.May(oauth.MayDeleteWorkspace) == nil
-	names := append([]string{""}, s.oauth.Plans()...)
+	names := append([]string{""}, s.catalog.PlanNames()...)
 	if !slices.Contains(names, ws.Plan) {
 		names = append(names, ws.Plan) // no longer in the configuration
 	}
@@ -120,7 +120,7 @@ func (s *Server) planOption(name string) string {
 	if name == "" {
 		return "None of its own"
 	}
-	plan, known := s.oauth.Plan(name)
+	plan, known := s.catalog.Plan(name)
 	switch {
 	case !known:
 		return name + " (not in the configuration, so without effect)"
@@ -218,7 +218,7 @@ func (s *Server) adminWorkspacesPage(w http.ResponseWriter, r *http.Request, v *
 	if err != nil {
 		return err
 	}
-	view := templates.AdminWorkspacesView{Page: page, Query: query, Plans: s.oauth.Plans()}
+	view := templates.AdminWorkspacesView{Page: page, Query: query, Plans: s.catalog.PlanNames()}
 	list, view.NextURL, view.PrevURL = paging("/admin/workspaces", query, after, list, func(ws storage.ListedWorkspace) string { return ws.ID })
 	for _, ws := range list {
 		view.Workspaces = append(view.Workspaces, templates.AdminWorkspace{

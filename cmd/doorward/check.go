@@ -15,7 +15,7 @@ import (
 
 	"go.yaml.in/yaml/v3"
 
-	"doorward/oauth"
+	"doorward/oauth/catalog"
 	"doorward/oauth/seal"
 	"doorward/storage"
 )
@@ -337,15 +337,15 @@ func (r *report) checkClients(ctx context.Context, c Config, store *storage.Stor
 }
 
 // resourcesByID are the configured resources as the protocol sees them.
-func (c Config) resourcesByID() map[string]*oauth.Resource {
-	known := map[string]*oauth.Resource{}
+func (c Config) resourcesByID() map[string]*catalog.Resource {
+	known := map[string]*catalog.Resource{}
 	for _, resource := range c.oauthResources() {
-		known[oauth.CanonicalResource(resource.ID)] = &resource
+		known[catalog.CanonicalResource(resource.ID)] = &resource
 	}
 	return known
 }
 
-func (r *report) checkClient(c storage.Client, known map[string]*oauth.Resource) {
+func (r *report) checkClient(c storage.Client, known map[string]*catalog.Resource) {
 	if !c.DisabledAt.IsZero() {
 		return
 	}
@@ -356,9 +356,9 @@ func (r *report) checkClient(c storage.Client, known map[string]*oauth.Resource)
 	if c.FirstParty && c.Public && slices.ContainsFunc(c.RedirectURIs, func(uri string) bool { return !strings.HasPrefix(uri, "https://") }) {
 		r.risk("%s: is first-party and public with a redirect URI that any program on a device can take, so people are asked for consent all the same", name)
 	}
-	var resources []*oauth.Resource
+	var resources []*catalog.Resource
 	for _, id := range c.Resources {
-		resource, ok := known[oauth.CanonicalResource(id)]
+		resource, ok := known[catalog.CanonicalResource(id)]
 		if !ok {
 			r.risk("%s: is registered for the resource %s, which is not configured, and gets no tokens for it; add the resource, or run: doorward client update %s --resource ID", name, quote(id), c.ID)
 			continue
@@ -366,7 +366,7 @@ func (r *report) checkClient(c storage.Client, known map[string]*oauth.Resource)
 		resources = append(resources, resource)
 	}
 	for _, scope := range c.Scopes {
-		if len(resources) > 0 && !slices.ContainsFunc(resources, func(r *oauth.Resource) bool { _, ok := r.Scope(scope); return ok }) {
+		if len(resources) > 0 && !slices.ContainsFunc(resources, func(r *catalog.Resource) bool { _, ok := r.Scope(scope); return ok }) {
 			r.risk("%s: is registered for the scope %s, which none of its resources has; run: doorward client update %s --scope \"A B\"", name, quote(scope), c.ID)
 		}
 	}
@@ -410,7 +410,7 @@ func (r *report) checkKeys(ctx context.Context, c Config, store *storage.Store) 
 			return
 		}
 		for _, k := range page {
-			checkKey(k, c, known[oauth.CanonicalResource(k.Resource)], lost)
+			checkKey(k, c, known[catalog.CanonicalResource(k.Resource)], lost)
 			after = k.ID
 		}
 		if len(page) < pageSize {
@@ -421,7 +421,7 @@ func (r *report) checkKeys(ctx context.Context, c Config, store *storage.Store) 
 }
 
 // checkKey notes what one key has lost; resource is nil where it is not configured.
-func checkKey(k storage.APIKey, c Config, resource *oauth.Resource, lost losses) {
+func checkKey(k storage.APIKey, c Config, resource *catalog.Resource, lost losses) {
 	kind, revoke := "API keys", "run: doorward key revoke ID"
 	narrow := `run: doorward key update ID --scope "A B"`
 	if k.Kind == storage.KindPersonalAccessToken {
@@ -433,7 +433,7 @@ func checkKey(k storage.APIKey, c Config, resource *oauth.Resource, lost losses)
 		return
 	}
 	for _, scope := range k.Scopes {
-		if _, ok := resource.Scope(scope); !ok && scope != oauth.ScopeIntrospect {
+		if _, ok := resource.Scope(scope); !ok && scope != catalog.ScopeIntrospect {
 			lost.note(fmt.Sprintf("%s with the scope %s, which %s does not have, may do less than they say", kind, quote(scope), resource.ID), "add the scope, or "+narrow, k.ID)
 		}
 	}

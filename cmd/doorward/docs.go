@@ -14,6 +14,7 @@ import (
 	"time"
 
 	"doorward/oauth"
+	"doorward/oauth/catalog"
 	"doorward/oauth/limit"
 	"doorward/storage"
 	"doorward/web/gateway"
@@ -47,7 +48,7 @@ func (c Config) resourceIndex(id string) (int, error) {
 	for i, r := range c.Resources {
 		ids[i] = r.ID
 	}
-	switch i := slices.IndexFunc(ids, func(x string) bool { return oauth.SameResource(x, id) }); {
+	switch i := slices.IndexFunc(ids, func(x string) bool { return catalog.SameResource(x, id) }); {
 	case id == "" && len(ids) == 1:
 		return 0, nil
 	case id == "":
@@ -159,7 +160,7 @@ func authenticationPage(c Config, index int) (string, error) {
 	}
 	for _, s := range r.Scopes {
 		p.Implies = p.Implies || len(s.Implies) > 0
-		p.Admin = p.Admin || s.Name == oauth.ScopeAdmin
+		p.Admin = p.Admin || s.Name == catalog.ScopeAdmin
 	}
 	for _, t := range r.TrustedIssuers {
 		p.TrustedIssuers = append(p.TrustedIssuers, t.Issuer)
@@ -189,7 +190,7 @@ func firstForKeys(scopes []Scope) string {
 
 // userOnly reports whether a scope of a resource counts only where a person stands behind the credential.
 func userOnly(r Resource, scope string) bool {
-	_, action, _ := oauth.SplitScope(strings.Replace(scope, "{object}", "{}", 1), append([]string{"{}"}, r.Objects...))
+	_, action, _ := catalog.SplitScope(strings.Replace(scope, "{object}", "{}", 1), append([]string{"{}"}, r.Objects...))
 	return slices.ContainsFunc(r.Scopes, func(s Scope) bool { return s.UserOnly && (s.Name == scope || s.Name == action) })
 }
 
@@ -415,7 +416,7 @@ func (p *authPage) documentErrors(r Resource, shape gateway.Shape) {
 	token := &oauth.Principal{Kind: oauth.KindAccessToken, ExpiresAt: key.ExpiresAt}
 	scope, request := missingScope(r)
 	if scope == "" {
-		scope, request = oauth.ScopeAdmin, "GET /v1/api-keys"
+		scope, request = catalog.ScopeAdmin, "GET /v1/api-keys"
 	}
 	cases := []struct {
 		when string

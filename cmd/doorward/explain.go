@@ -63,7 +63,7 @@ func (e explainCommand) Run(ctx context.Context, a *app) error {
 	}
 	return a.administer(ctx, func(ctx context.Context, s *server) error {
 		g, err := gateway.New(gateway.Config{ //nolint:contextcheck // requests bring their own
-			OAuth: s.oauth, APIs: s.config.apis(), Secure: strings.HasPrefix(s.config.Issuer, "https:"),
+			OAuth: s.oauth, Catalog: s.catalog, APIs: s.config.apis(), Secure: strings.HasPrefix(s.config.Issuer, "https:"),
 			ClientAddress: func(*http.Request) netip.Addr { return netip.Addr{} }, Trusted: func(*http.Request) bool { return false }, Log: slog.New(slog.DiscardHandler), Now: func() time.Time { return s.store.Now().Time() },
 		})
 		if err != nil {
@@ -74,7 +74,7 @@ func (e explainCommand) Run(ctx context.Context, a *app) error {
 			return usageError{fmt.Errorf("no resource has the host %s; the hosts are %s", quote(u.Host), strings.Join(hostsOf(g), ", "))}
 		}
 		if e.Workspace != nil {
-			resource, _ := s.oauth.Resource(api.ID) // which gateway.New has found
+			resource, _ := s.catalog.Resource(api.ID) // which gateway.New has found
 			header.Set(resource.WorkspaceHeader, *e.Workspace)
 		}
 		path := u.EscapedPath()

@@ -16,6 +16,7 @@ import (
 	"time"
 
 	"doorward/oauth"
+	"doorward/oauth/catalog"
 	"doorward/oauth/identity"
 	"doorward/oauth/limit"
 	"doorward/oauth/seal"
@@ -32,6 +33,7 @@ type server struct {
 	store    *storage.Store
 	secrets  *seal.Secrets
 	oauth    *oauth.Server
+	catalog  *catalog.Catalog
 	identity *identity.Service
 	limits   *limit.Memory // what is to be saved of the limits; nil where the database counts
 }
@@ -83,15 +85,18 @@ func newServer(ctx context.Context, c Config, store *storage.Store, address func
 		limits = limit.NewMemory(store)
 		limiter = limits
 	}
+	offered, err := catalog.New(catalog.Config{Resources: c.oauthResources(), Plans: c.limitPlans()})
+	if err != nil {
+		return nil, fmt.Errorf("catalogue: %w", err)
+	}
 	protocol, err := oauth.New(oauth.Config{
 		Issuer:          c.Issuer,
 		Store:           store,
 		Secrets:         secrets,
-		Resources:       c.oauthResources(),
+		Catalog:         offered,
 		RedirectSchemes: c.RedirectSchemes,
 		Lifetimes:       c.oauthLifetimes(),
 		Tokens:          oauth.TokenLimits{ClientRequests: c.Tokens.ClientRequests, ClientLive: c.Tokens.ClientLive, UnlimitedChanges: c.Tokens.ClientRequests == 0},
-		Plans:           c.limitPlans(),
 		OwnersSetPlans:  c.PlansBy == "owners",
 		Limiter:         limiter,
 		ClientAddress:   address,
@@ -104,7 +109,7 @@ func newServer(ctx context.Context, c Config, store *storage.Store, address func
 		Throttle: limit.NewSignIns(func() time.Time { return store.Now().Time() }),
 		Issuer:   c.Issuer,
 	})
-	return &server{config: c, store: store, secrets: secrets, oauth: protocol, identity: people, limits: limits}, nil
+	return &server{config: c, store: store, secrets: secrets, oauth: protocol, catalog: offered, identity: people, limits: limits}, nil
 }
 
 // claimSecret binds the master secret and the database to each other.
@@ -160,17 +165,17 @@ func (a *app) openServer(ctx context.Context, c Config, store *storage.Store) (*
 }
 
 // oauthResources is what the protocol needs of the resources.
-func (c Config) oauthResources() []oauth.Resource {
-	resources := make([]oauth.Resource, len(c.Resources))
+func (c Config) oauthResources() []catalog.Resource {
+	resources := make([]catalog.Resource, len(c.Resources))
 	for i, r := range c.Resources {
-		scopes := make([]oauth.Scope, len(r.Scopes))
+		scopes := make([]catalog.Scope, len(r.Scopes))
 		for j, s := range r.Scopes {
-			scopes[j] = oauth.Scope{Name: s.Name, Text: s.Text, Implies: s.Implies, UserOnly: s.UserOnly, Dangerous: s.Dangerous}
+			scopes[j] = catalog.Scope{Name: s.Name, Text: s.Text, Implies: s.Implies, UserOnly: s.UserOnly, Dangerous: s.Dangerous}
 		}
-		resources[i] = oauth.Resource{
+		resources[i] = catalog.Resource{
 			ID: r.ID, Name: r.Name, Scopes: scopes, Objects: r.Objects, CORS: r.CORS, UserPlan: r.UserPlan, ClientPlan: r.ClientPlan, AnonymousPlan: r.AnonymousPlan, WorkspaceHeader: r.WorkspaceHeader,
 			JWT: r.Tokens == "jwt", TrustedIssuers: oauthTrustedIssuers(r.TrustedIssuers),
-			Keys: oauth.KeyRules{
+			Keys: catalog.KeyRules{
 				Prefix: r.Keys.Prefix, Environments: r.Keys.Kinds, DefaultPlan: r.Keys.DefaultPlan, TestPlan: r.Keys.TestPlan, MaxLifetime: r.Keys.MaxLifetime, NewText: r.Keys.NewText,
 			},
 		}
@@ -178,10 +183,10 @@ func (c Config) oauthResources() []oauth.Resource {
 	return resources
 }
 
-func oauthTrustedIssuers(list []TrustedIssuer) []oauth.TrustedIssuer {
-	issuers := make([]oauth.TrustedIssuer, len(list))
+func oauthTrustedIssuers(list []TrustedIssuer) []catalog.TrustedIssuer {
+	issuers := make([]catalog.TrustedIssuer, len(list))
 	for i, t := range list {
-		issuers[i] = oauth.TrustedIssuer{
+		issuers[i] = catalog.TrustedIssuer{
 			Issuer: t.Issuer, Audiences: t.Audiences, ClientIDs: t.ClientIDs, HS256Secret: []byte(t.HS256Secret), JWKSURL: t.JWKSURL, Algorithms: t.Algorithms, Scopes: t.Scopes, Plan: t.Plan,
 		}
 	}

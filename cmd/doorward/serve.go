@@ -109,6 +109,7 @@ func serve(ctx context.Context, c Config, log *slog.Logger, ready func(s *server
 		Issuer:         c.Issuer,
 		Store:          store,
 		OAuth:          server.oauth,
+		Catalog:        server.catalog,
 		Identity:       server.identity,
 		Secrets:        server.secrets,
 		APIs:           c.apis(),

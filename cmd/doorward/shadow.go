@@ -8,7 +8,7 @@ import (
 	"unicode"
 	"unicode/utf8"
 
-	"doorward/oauth"
+	"doorward/oauth/catalog"
 	"doorward/web/gateway"
 )
 
@@ -417,7 +417,7 @@ func methodIn(set methodSet) string {
 // routeComparison compares routes pairwise. Ten thousand make fifty million pairs, so that what rules most of them out
 // lies close together and is numbers only.
 type routeComparison struct {
-	resource oauth.Resource
+	resource catalog.Resource
 	objects  map[string]bool
 	routes   []Route
 	heads    []routeHead

@@ -11,7 +11,7 @@ import (
 	"strings"
 	"time"
 
-	"doorward/oauth"
+	"doorward/oauth/catalog"
 )
 
 // check finds what is wrong between values; what is wrong with one value alone was found when it was read. It adds the
@@ -37,7 +37,7 @@ func (p *parser) check(c *Config) {
 	ids, hosts := map[string]int{}, map[string]int{}
 	for i, r := range c.Resources {
 		at := fmt.Sprintf("resources[%d]", i)
-		id := oauth.CanonicalResource(r.ID)
+		id := catalog.CanonicalResource(r.ID)
 		if first, twice := ids[id]; twice && id != "" {
 			p.fault(at+".id", "%s is also the id of resources[%d]; give each resource its own", quote(r.ID), first)
 		}

@@ -18,6 +18,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"doorward/oauth"
+	"doorward/oauth/catalog"
 	"doorward/oauth/limit"
 	"doorward/oauth/resource"
 	"doorward/storage"
@@ -28,14 +29,14 @@ const exampleAPI = "https://api.example.com/v2"
 
 // catalogue is a server with two resources, objects and plans.
 func catalogue() rig.Options {
-	scopes := []oauth.Scope{{Name: "read", Text: "Read"}, {Name: "write", Text: "Write"}, {Name: "delete", Text: "Delete"}}
+	scopes := []catalog.Scope{{Name: "read", Text: "Read"}, {Name: "write", Text: "Write"}, {Name: "delete", Text: "Delete"}}
 	return rig.Options{
-		Resources: []oauth.Resource{
+		Resources: []catalog.Resource{
 			{
 				ID: exampleAPI, Name: "Example API", Objects: []string{"accounts"}, Scopes: scopes, WorkspaceHeader: "X-Workspace", UserPlan: "people",
-				Keys: oauth.KeyRules{Prefix: "sk", Environments: []string{"live", "test"}, DefaultPlan: "free"},
+				Keys: catalog.KeyRules{Prefix: "sk", Environments: []string{"live", "test"}, DefaultPlan: "free"},
 			},
-			{ID: "https://other.example.com", Name: "Other", Scopes: scopes, Keys: oauth.KeyRules{Prefix: "other", Environments: []string{"live"}}},
+			{ID: "https://other.example.com", Name: "Other", Scopes: scopes, Keys: catalog.KeyRules{Prefix: "other", Environments: []string{"live"}}},
 		},
 		Plans: map[string]limit.Plan{"free": {Hour: 2}, "people": {Hour: 50}},
 	}
@@ -607,7 +608,7 @@ func TestV43_ScopeCoverageIsTheServers(t *testing.T) {
 	} {
 		for _, objects := range [][]string{nil, {"accounts", "a"}} {
 			c := resource.Claims{Scopes: strings.Fields(x.have), Objects: objects}
-			r := oauth.Resource{Objects: objects}
+			r := catalog.Resource{Objects: objects}
 			if got, want := c.Covers(x.need), r.Covers(c.Scopes, x.need); got != want {
 				t.Errorf("%q covers %q with objects %v: %v, and the server says %v", x.have, x.need, objects, got, want)
 			}

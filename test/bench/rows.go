@@ -17,6 +17,7 @@ import (
 	"github.com/jackc/pgx/v5"
 
 	"doorward/oauth"
+	"doorward/oauth/catalog"
 	"doorward/oauth/identity"
 	"doorward/oauth/limit"
 	"doorward/oauth/seal"
@@ -98,14 +99,16 @@ func (s *site) register(ctx context.Context) error {
 	if err := secrets.BindToDatabase(ctx, store); err != nil {
 		return err
 	}
+	//nolint:exhaustruct_v5 // no plans
+	offered, err := catalog.New(catalog.Config{Resources: []catalog.Resource{{
+		ID: benchIssuer, Name: "API", Scopes: []catalog.Scope{{Name: "read"}, {Name: "write"}, {Name: "admin", Implies: []string{"read", "write"}}},
+		Keys: catalog.KeyRules{Prefix: "sk", Environments: []string{"live"}},
+	}}})
+	if err != nil {
+		return err
+	}
 	//nolint:exhaustruct_v5 // it only registers
-	server, err := oauth.New(oauth.Config{
-		Issuer: benchIssuer, Store: store, Secrets: secrets,
-		Resources: []oauth.Resource{{
-			ID: benchIssuer, Name: "API", Scopes: []oauth.Scope{{Name: "read"}, {Name: "write"}, {Name: "admin", Implies: []string{"read", "write"}}},
-			Keys: oauth.KeyRules{Prefix: "sk", Environments: []string{"live"}},
-		}},
-	})
+	server, err := oauth.New(oauth.Config{Issuer: benchIssuer, Store: store, Secrets: secrets, Catalog: offered})
 	if err != nil {
 		return err
 	}

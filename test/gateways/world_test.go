@@ -18,6 +18,7 @@ import (
 	"time"
 
 	"doorward/oauth"
+	"doorward/oauth/catalog"
 	"doorward/oauth/limit"
 	"doorward/storage"
 	"doorward/test/rig"
@@ -71,7 +72,7 @@ func alone(t *testing.T, store *storage.Store) *world {
 	api := newCanary(t)
 	upstream, err := url.Parse(api.server.URL)
 	ok(t, err)
-	scopes := []oauth.Scope{
+	scopes := []catalog.Scope{
 		{Name: "read", Text: "Read your data"},
 		{Name: "write", Text: "Change your data"},
 		{Name: "admin", Text: "Everything", Implies: []string{"read", "write"}},
@@ -86,9 +87,9 @@ func alone(t *testing.T, store *storage.Store) *world {
 	r := rig.New(t, store, rig.Options{
 		Issuer: "http://localhost:8080", TrustedProxies: []netip.Prefix{netip.MustParsePrefix("127.0.0.1/32")},
 		Plans: map[string]limit.Plan{"wide": {Hour: 1_000_000}, "narrow": {Hour: 2}},
-		Resources: []oauth.Resource{
-			{ID: resource, Name: "API", Scopes: scopes, Keys: oauth.KeyRules{Prefix: "sk", Environments: []string{"live", "test"}, DefaultPlan: "wide"}, WorkspaceHeader: "X-Workspace", UserPlan: "wide", ClientPlan: "wide"},
-			{ID: otherResource, Name: "Other", Scopes: scopes, Keys: oauth.KeyRules{Prefix: "ok", Environments: []string{"live"}}, WorkspaceHeader: "X-Workspace"},
+		Resources: []catalog.Resource{
+			{ID: resource, Name: "API", Scopes: scopes, Keys: catalog.KeyRules{Prefix: "sk", Environments: []string{"live", "test"}, DefaultPlan: "wide"}, WorkspaceHeader: "X-Workspace", UserPlan: "wide", ClientPlan: "wide"},
+			{ID: otherResource, Name: "Other", Scopes: scopes, Keys: catalog.KeyRules{Prefix: "ok", Environments: []string{"live"}}, WorkspaceHeader: "X-Workspace"},
 		},
 		APIs: []gateway.API{
 			{ID: resource, Hosts: []string{host}, Upstream: upstream, Builtin: own, CORS: []string{page}, Anonymous: gateway.Concurrency{Total: 5, PerAddress: 3}, Shape: gateway.Shape{ExpiredStatus: gateway.StatusExpired}, Rules: rules},

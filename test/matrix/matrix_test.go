@@ -15,6 +15,7 @@ import (
 	"golang.org/x/net/websocket"
 
 	"doorward/oauth"
+	"doorward/oauth/catalog"
 	"doorward/oauth/identity"
 	"doorward/storage"
 	"doorward/test/rig"
@@ -126,15 +127,15 @@ var table = []row{
 	},
 	{
 		name: "the user becomes a member who does not manage",
-		stop: func(c *cast) { c.changeRole(oauth.RoleMember) },
+		stop: func(c *cast) { c.changeRole(catalog.RoleMember) },
 		then: and(all(ended, []string{"invitation"}), at(doorManages, "access token", "JWT", "personal access token")),
-		undo: func(c *cast) { c.changeRole(oauth.RoleAdmin) },
+		undo: func(c *cast) { c.changeRole(catalog.RoleAdmin) },
 	},
 	{
 		name: "the user becomes a viewer",
-		stop: func(c *cast) { c.changeRole(oauth.RoleViewer) },
+		stop: func(c *cast) { c.changeRole(catalog.RoleViewer) },
 		then: and(all(ended, []string{"invitation"}), at(doorManages, "access token", "JWT", "personal access token"), at(doorWrites, "access token", "JWT", "personal access token"), all(refused, []string{"silent authorization", "open consent page"})),
-		undo: func(c *cast) { c.changeRole(oauth.RoleAdmin) },
+		undo: func(c *cast) { c.changeRole(catalog.RoleAdmin) },
 	},
 	{
 		name: "the user signs out",

@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"doorward/oauth"
+	"doorward/oauth/catalog"
 	"doorward/oauth/limit"
 	"doorward/storage"
 	"doorward/test/browser"
@@ -16,17 +17,17 @@ import (
 )
 
 // resources are two APIs, one of them with objects.
-func resources() []oauth.Resource {
-	scopes := []oauth.Scope{
+func resources() []catalog.Resource {
+	scopes := []catalog.Scope{
 		{Name: "read", Text: "Read your data"},
 		{Name: "write", Text: "Create and change your data"},
 		{Name: "delete", Text: "Delete your data"},
 		{Name: "admin", Text: "Everything", Implies: []string{"read", "write", "delete"}},
 	}
-	keys := oauth.KeyRules{Prefix: "sk", Environments: []string{"live", "test"}, DefaultPlan: "free", TestPlan: "free"}
+	keys := catalog.KeyRules{Prefix: "sk", Environments: []string{"live", "test"}, DefaultPlan: "free", TestPlan: "free"}
 	crm := keys
 	crm.Prefix = "crm"
-	return []oauth.Resource{
+	return []catalog.Resource{
 		{ID: "https://api.example.com", Name: "Example API", Scopes: scopes, Keys: keys, WorkspaceHeader: "X-Workspace"},
 		{ID: "https://crm.example.com", Name: "Customers", Scopes: scopes, Objects: []string{"opportunities", "accounts", "contacts"}, Keys: crm, WorkspaceHeader: "X-Workspace"},
 	}
@@ -232,7 +233,7 @@ func keyPages(t *testing.T, javaScript bool) {
 	p.judge("tokens")
 
 	bob := r.User("bob@example.com", "Bob", false)
-	r.Join(w, bob, oauth.RoleViewer)
+	r.Join(w, bob, catalog.RoleViewer)
 	p.ClearCookies()
 	p.open(list)
 	p.signIn(bob.Email)

@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"doorward/oauth"
+	"doorward/oauth/catalog"
 	"doorward/oauth/limit"
 	"doorward/storage"
 	"doorward/test/browser"
@@ -151,7 +152,7 @@ func fill(t *testing.T, r *rig.Rig, ws storage.Workspace, owner, member storage.
 		Name: "Calendar sync", WorkspaceID: ws.ID, CreatedBy: owner.ID, RedirectURIs: []string{"https://calendar.example/cb"}, Scopes: []string{"read"},
 	})
 	ok(t, err)
-	ok(t, r.OAuth.ChangeRole(ctx, by, ws, member.ID, oauth.RoleAdmin))
+	ok(t, r.OAuth.ChangeRole(ctx, by, ws, member.ID, catalog.RoleAdmin))
 	actor.UserID, actor.Credential, actor.KeyID, actor.Address = member.ID, oauth.KindPersonalAccessToken, token.ID, "2001:db8::17"
 	_, _, err = r.OAuth.RotateKey(ctx, by, storage.KeyOwner{WorkspaceID: ws.ID}, deploy.ID, time.Hour)
 	ok(t, err)

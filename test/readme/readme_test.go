@@ -21,6 +21,7 @@ import (
 	"time"
 
 	"doorward/oauth"
+	"doorward/oauth/catalog"
 	"doorward/test/browser"
 	"doorward/test/rig"
 	"doorward/test/setup"
@@ -373,7 +374,7 @@ func output(t *testing.T, dir, name string, args ...string) string {
 // TestConsentPagePicture looks at the page that README.md shows, and with -update takes its picture.
 func TestConsentPagePicture(t *testing.T) {
 	tab := browser.New(t)
-	r := rig.Memory(t, rig.Options{Resources: []oauth.Resource{{ID: "https://api.example.com", Name: "Notes", Scopes: []oauth.Scope{
+	r := rig.Memory(t, rig.Options{Resources: []catalog.Resource{{ID: "https://api.example.com", Name: "Notes", Scopes: []catalog.Scope{
 		{Name: "read", Text: "Read your notes"}, {Name: "write", Text: "Write new notes and change old ones"}, {Name: "delete", Text: "Delete notes"},
 	}}}})
 	r.User("dana@example.com", "Dana Reeve", false)

@@ -6,6 +6,7 @@ import (
 	"strings"
 
 	"doorward/oauth"
+	"doorward/oauth/catalog"
 	"doorward/storage"
 )
 
@@ -49,7 +50,7 @@ func (r *Rig) PersonalToken(u storage.User, p oauth.KeySpec) (storage.APIKey, st
 // IntrospectionKey makes an API key with which a resource server introspects.
 func (r *Rig) IntrospectionKey() (storage.APIKey, string) {
 	r.T.Helper()
-	k, text, err := r.OAuth.CreateKey(r.System(), oauth.Command(""), "", oauth.KeySpec{Name: "Example API", Scopes: []string{oauth.ScopeIntrospect}})
+	k, text, err := r.OAuth.CreateKey(r.System(), oauth.Command(""), "", oauth.KeySpec{Name: "Example API", Scopes: []string{catalog.ScopeIntrospect}})
 	r.ok(err)
 	r.Seen.Add(SecretKey, text)
 	return k, text

@@ -22,6 +22,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 
 	"doorward/oauth"
+	"doorward/oauth/catalog"
 	"doorward/oauth/identity"
 	"doorward/oauth/limit"
 	"doorward/oauth/seal"
@@ -39,6 +40,7 @@ type Rig struct {
 	T        testing.TB
 	Store    *storage.Store
 	OAuth    *oauth.Server
+	Catalog  *catalog.Catalog
 	Identity *identity.Service
 	Secrets  *seal.Secrets
 	Web      *web.Server
@@ -54,7 +56,7 @@ type Rig struct {
 
 // Options change what a rig is made of; the zero value is a server as it comes.
 type Options struct {
-	Resources       []oauth.Resource // nil: the default one
+	Resources       []catalog.Resource // nil: the default one
 	Plans           map[string]limit.Plan
 	OwnersSetPlans  bool
 	Shapes          map[string]gateway.Shape // of the refusals of resources, by id
@@ -132,12 +134,12 @@ func New(t testing.TB, store *storage.Store, o Options) *Rig {
 	log := slog.New(slog.NewJSONHandler(r.Log, &slog.HandlerOptions{Level: slog.LevelDebug}))
 	resources := o.Resources
 	if resources == nil {
-		resources = []oauth.Resource{{ID: r.Issuer, Name: "Example API", Scopes: []oauth.Scope{
+		resources = []catalog.Resource{{ID: r.Issuer, Name: "Example API", Scopes: []catalog.Scope{
 			{Name: "read", Text: "Read your data"},
 			{Name: "write", Text: "Create and change your data"},
 			{Name: "delete", Text: "Delete your data"},
 			{Name: "admin", Text: "Everything", Implies: []string{"read", "write", "delete"}},
-		}, Keys: oauth.KeyRules{Prefix: "sk", Environments: []string{"live", "test"}}, WorkspaceHeader: "X-Workspace"}}
+		}, Keys: catalog.KeyRules{Prefix: "sk", Environments: []string{"live", "test"}}, WorkspaceHeader: "X-Workspace"}}
 	}
 	lifetimes := o.Lifetimes
 	for _, x := range []struct {
@@ -162,11 +164,13 @@ func New(t testing.TB, store *storage.Store, o Options) *Rig {
 	}
 	tokens.UnlimitedChanges = !o.LimitChanges
 	proxies := web.Proxies(o.TrustedProxies)
-	r.OAuth, err = oauth.New(oauth.Config{Issuer: r.Issuer, Store: store, Secrets: r.Secrets, Resources: resources, RedirectSchemes: o.RedirectSchemes, Lifetimes: lifetimes, Tokens: tokens, Plans: o.Plans, OwnersSetPlans: o.OwnersSetPlans, Limiter: r.limiter(), ClientAddress: proxies.ClientAddress})
+	r.Catalog, err = catalog.New(catalog.Config{Resources: resources, Plans: o.Plans})
+	r.ok(err)
+	r.OAuth, err = oauth.New(oauth.Config{Issuer: r.Issuer, Store: store, Secrets: r.Secrets, Catalog: r.Catalog, RedirectSchemes: o.RedirectSchemes, Lifetimes: lifetimes, Tokens: tokens, OwnersSetPlans: o.OwnersSetPlans, Limiter: r.limiter(), ClientAddress: proxies.ClientAddress})
 	r.ok(err)
 	r.ok(r.OAuth.KeepSigningKeys(r.System()))
 	r.Identity = identity.New(identity.Config{Store: store, Throttle: limit.NewSignIns(func() time.Time { return store.Now().Time() }), Issuer: r.Issuer})
-	r.Web, err = web.New(web.Config{Issuer: r.Issuer, Store: store, OAuth: r.OAuth, Identity: r.Identity, Secrets: r.Secrets, APIs: o.apis(), TrustedProxies: o.TrustedProxies, Log: log, Metrics: r.Metrics})
+	r.Web, err = web.New(web.Config{Issuer: r.Issuer, Store: store, OAuth: r.OAuth, Catalog: r.Catalog, Identity: r.Identity, Secrets: r.Secrets, APIs: o.apis(), TrustedProxies: o.TrustedProxies, Log: log, Metrics: r.Metrics})
 	r.ok(err)
 	listener.Start()
 	listener.Client().Transport = &sniffer{listener.Client().Transport, r.Seen}

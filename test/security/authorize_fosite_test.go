@@ -8,6 +8,7 @@ import (
 	"testing"
 
 	"doorward/oauth"
+	"doorward/oauth/catalog"
 	"doorward/storage"
 	"doorward/test/rig"
 )
@@ -59,8 +60,8 @@ func TestFosite_CVE_2020_15233_15234_RedirectMatchHeedsCaseAndQuery(t *testing.T
 }
 
 func TestFosite_RequestObjectsAreRefusedWithAndWithoutOpenID(t *testing.T) { // 3.2 no. 8, F11
-	scope := oauth.Resource{ID: "https://api.example", Name: "API", Scopes: []oauth.Scope{{Name: "read"}, {Name: "openid"}}}
-	r := rig.Memory(t, rig.Options{Resources: []oauth.Resource{scope}})
+	scope := catalog.Resource{ID: "https://api.example", Name: "API", Scopes: []catalog.Scope{{Name: "read"}, {Name: "openid"}}}
+	r := rig.Memory(t, rig.Options{Resources: []catalog.Resource{scope}})
 	app := r.App(oauth.ClientSpec{Scopes: []string{"read", "openid"}}) // a resource may list openid; it means nothing here
 	b := r.Browser().SignIn(r.Alice.Email)
 	for _, scope := range []string{"read", "openid", "openid read"} {
@@ -73,7 +74,7 @@ func TestFosite_RequestObjectsAreRefusedWithAndWithoutOpenID(t *testing.T) { // 
 }
 
 func TestFosite_OpaqueResourcesAreComparedWhole(t *testing.T) { // 3.2 no. 6
-	two := []oauth.Resource{{ID: "urn:svc:a", Name: "A", Scopes: []oauth.Scope{{Name: "read"}}}, {ID: "urn:svc:b", Name: "B", Scopes: []oauth.Scope{{Name: "read"}}}, {ID: "https://api.example/x", Name: "C", Scopes: []oauth.Scope{{Name: "read"}}}}
+	two := []catalog.Resource{{ID: "urn:svc:a", Name: "A", Scopes: []catalog.Scope{{Name: "read"}}}, {ID: "urn:svc:b", Name: "B", Scopes: []catalog.Scope{{Name: "read"}}}, {ID: "https://api.example/x", Name: "C", Scopes: []catalog.Scope{{Name: "read"}}}}
 	r := rig.Memory(t, rig.Options{Resources: two})
 	app := r.App(oauth.ClientSpec{Scopes: []string{"read"}, Resources: []string{"urn:svc:a", "https://api.example/x"}})
 	b := r.Browser().SignIn(r.Alice.Email)

@@ -16,6 +16,7 @@ import (
 	"time"
 
 	"doorward/oauth"
+	"doorward/oauth/catalog"
 	"doorward/oauth/identity"
 	"doorward/storage"
 	"doorward/test/rig"
@@ -260,7 +261,7 @@ func TestV30_ChangesAreLimitedWithoutAPlan(t *testing.T) {
 			n.StopClock()
 		}
 		w := r.Workspace("acme", "", r.Alice)
-		_, personal := r.PersonalToken(r.Alice, oauth.KeySpec{Name: "Robot", Scopes: []string{"admin"}, Role: oauth.RoleOwner})
+		_, personal := r.PersonalToken(r.Alice, oauth.KeySpec{Name: "Robot", Scopes: []string{"admin"}, Role: catalog.RoleOwner})
 		_, key := r.Key(w, oauth.KeySpec{Name: "Admin", Scopes: []string{"admin"}})
 		_, second := r.Key(w, oauth.KeySpec{Name: "Second", Scopes: []string{"admin"}})
 		inAcme := []string{"X-Workspace", "acme"}

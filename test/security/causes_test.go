@@ -15,6 +15,7 @@ import (
 	"time"
 
 	"doorward/oauth"
+	"doorward/oauth/catalog"
 	"doorward/test/rig"
 	"doorward/web/gateway"
 )
@@ -218,9 +219,9 @@ func gatewayOptions(t *testing.T) rig.Options {
 	const id = "https://" + gatewayHost
 	return rig.Options{
 		TrustedProxies: []netip.Prefix{netip.MustParsePrefix("127.0.0.0/8")},
-		Resources: []oauth.Resource{{
-			ID: id, Name: "An API", Scopes: []oauth.Scope{{Name: "read", Text: "Read"}, {Name: "write", Text: "Write"}, {Name: "delete", Text: "Delete"}}, WorkspaceHeader: "X-Workspace",
-			Keys: oauth.KeyRules{Prefix: "sk", Environments: []string{"live"}},
+		Resources: []catalog.Resource{{
+			ID: id, Name: "An API", Scopes: []catalog.Scope{{Name: "read", Text: "Read"}, {Name: "write", Text: "Write"}, {Name: "delete", Text: "Delete"}}, WorkspaceHeader: "X-Workspace",
+			Keys: catalog.KeyRules{Prefix: "sk", Environments: []string{"live"}},
 		}},
 		APIs: []gateway.API{{ID: id, Hosts: []string{gatewayHost}, Upstream: target, Rules: []gateway.Rule{{Path: "/v1/**", Scopes: []string{"read"}, Cost: 1}}}},
 	}

@@ -8,6 +8,7 @@ import (
 	"testing"
 
 	"doorward/oauth"
+	"doorward/oauth/catalog"
 	"doorward/test/rig"
 )
 
@@ -85,7 +86,7 @@ func TestV15_OneWordForOneFact(t *testing.T) {
 func personOnly() rig.Options {
 	o := everything()
 	o.Resources[0].Scopes = append(o.Resources[0].Scopes,
-		oauth.Scope{Name: "capture", Text: "Capture in your name", UserOnly: true}, oauth.Scope{Name: "inbox", Text: "Fill the inbox", Implies: []string{"capture", "write"}})
+		catalog.Scope{Name: "capture", Text: "Capture in your name", UserOnly: true}, catalog.Scope{Name: "inbox", Text: "Fill the inbox", Implies: []string{"capture", "write"}})
 	return o
 }
 

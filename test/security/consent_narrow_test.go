@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"doorward/oauth"
+	"doorward/oauth/catalog"
 	"doorward/storage"
 	"doorward/test/rig"
 )
@@ -133,9 +134,9 @@ func TestV09_OtherWorkspacesResourcesAndDenialsNarrowNothing(t *testing.T) {
 	})
 }
 
-func oneAndTwo() []oauth.Resource {
-	scopes := []oauth.Scope{{Name: "read", Text: "Read"}, {Name: "write", Text: "Write"}}
-	return []oauth.Resource{{ID: "https://one.example", Name: "One", Scopes: scopes}, {ID: "https://two.example", Name: "Two", Scopes: scopes}}
+func oneAndTwo() []catalog.Resource {
+	scopes := []catalog.Scope{{Name: "read", Text: "Read"}, {Name: "write", Text: "Write"}}
+	return []catalog.Resource{{ID: "https://one.example", Name: "One", Scopes: scopes}, {ID: "https://two.example", Name: "Two", Scopes: scopes}}
 }
 
 // However refreshes and answers meet, no token keeps what was refused.
@@ -202,10 +203,10 @@ func TestV09_JWTsAreNarrowed(t *testing.T) {
 
 // everything is a catalogue in which scopes imply others.
 func everything() rig.Options {
-	return rig.Options{Resources: []oauth.Resource{{
+	return rig.Options{Resources: []catalog.Resource{{
 		ID: "https://api.example", Name: "API", Objects: []string{"files"}, WorkspaceHeader: "X-Workspace",
-		Keys: oauth.KeyRules{Prefix: "sk", Environments: []string{"live", "test"}},
-		Scopes: []oauth.Scope{
+		Keys: catalog.KeyRules{Prefix: "sk", Environments: []string{"live", "test"}},
+		Scopes: []catalog.Scope{
 			{Name: "read", Text: "Read"},
 			{Name: "write", Text: "Write"},
 			{Name: "delete", Text: "Delete"},

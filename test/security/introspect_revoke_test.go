@@ -82,7 +82,7 @@ func TestI02_AccessTokenAuthorisesNothing(t *testing.T) {
 
 func TestI03_I04_StrangersLearnNothing(t *testing.T) {
 	rig.Each(t, rig.Options{Issuer: "http://localhost:8080", Resources: twoResources()}, func(t *testing.T, r *rig.Rig) {
-		first, second := r.OAuth.Resources()[0], r.OAuth.Resources()[1]
+		first, second := r.Catalog.Resources()[0], r.Catalog.Resources()[1]
 		app := r.App(oauth.ClientSpec{Resources: []string{first.ID}, Scopes: []string{first.Scopes[0].Name}})
 		other := r.App(oauth.ClientSpec{Name: "Other", Resources: []string{first.ID}, Scopes: []string{first.Scopes[0].Name}})
 		api := r.App(oauth.ClientSpec{ResourceServer: true, Resources: []string{first.ID}})

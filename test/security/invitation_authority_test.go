@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"doorward/oauth"
+	"doorward/oauth/catalog"
 	"doorward/storage"
 	"doorward/test/rig"
 )
@@ -25,16 +26,16 @@ func TestV04_InvitationIsAsValidAsItsSenderIsWhenItIsAccepted(t *testing.T) {
 	rig.Each(t, rig.Options{}, func(t *testing.T, r *rig.Rig) {
 		owner, guest := r.User("owner@example.com", "Owner", false), r.Browser().SignIn(r.Alice.Email)
 		asOwner := func(x sent) oauth.Authority {
-			return oauth.Authority{UserID: owner.ID, WorkspaceID: x.ws.ID, Role: oauth.RoleOwner}
+			return oauth.Authority{UserID: owner.ID, WorkspaceID: x.ws.ID, Role: catalog.RoleOwner}
 		}
 		user := map[string]func(x sent) error{
 			"its user is as before": func(sent) error { return nil },
 			"its user was removed":  func(x sent) error { return r.OAuth.RemoveMember(r.System(), asOwner(x), x.ws, x.sender.ID) },
 			"its user became a member": func(x sent) error {
-				return r.OAuth.ChangeRole(r.System(), asOwner(x), x.ws, x.sender.ID, oauth.RoleMember)
+				return r.OAuth.ChangeRole(r.System(), asOwner(x), x.ws, x.sender.ID, catalog.RoleMember)
 			},
 			"its user became an owner": func(x sent) error {
-				return r.OAuth.ChangeRole(r.System(), asOwner(x), x.ws, x.sender.ID, oauth.RoleOwner)
+				return r.OAuth.ChangeRole(r.System(), asOwner(x), x.ws, x.sender.ID, catalog.RoleOwner)
 			},
 			"its user was disabled": func(x sent) error { return r.Identity.DisableUser(r.System(), x.sender.ID) },
 			"its user was disabled and enabled": func(x sent) error {
@@ -83,13 +84,13 @@ func TestV04_InvitationIsAsValidAsItsSenderIsWhenItIsAccepted(t *testing.T) {
 		try := func(way, what string, change func(sent) error) {
 			n++
 			x := sent{ws: r.Workspace(fmt.Sprintf("acme-%d", n), "", owner), sender: r.User(fmt.Sprintf("sender-%d@example.com", n), "Sender", false)}
-			r.Join(x.ws, x.sender, oauth.RoleAdmin)
+			r.Join(x.ws, x.sender, catalog.RoleAdmin)
 			by, _, _, err := r.OAuth.PersonAuthority(t.Context(), x.sender.ID, x.ws.Slug)
 			ok(t, err)
 			by.Fresh = true
 			var word string
 			if way == "page" {
-				_, word, err = r.OAuth.Invite(t.Context(), by, x.ws, r.Alice.Email, oauth.RoleAdmin)
+				_, word, err = r.OAuth.Invite(t.Context(), by, x.ws, r.Alice.Email, catalog.RoleAdmin)
 			} else {
 				var text string
 				if way == "key" {
@@ -109,7 +110,7 @@ func TestV04_InvitationIsAsValidAsItsSenderIsWhenItIsAccepted(t *testing.T) {
 			ok(t, change(x))
 			shown, taken := guest.Get("/join/"+word), guest.PostForm("/join/"+word, nil)
 			role, err := r.Store.RoleOf(r.System(), x.ws.ID, r.Alice.ID)
-			if good[what] != (role == oauth.RoleAdmin) || good[what] != (shown.Status == http.StatusOK) || good[what] != (taken.Status == http.StatusSeeOther) {
+			if good[what] != (role == catalog.RoleAdmin) || good[what] != (shown.Status == http.StatusOK) || good[what] != (taken.Status == http.StatusSeeOther) {
 				t.Errorf("sent with a %s; %s: shown %d, taken %d, role %q %v", way, what, shown.Status, taken.Status, role, err)
 			}
 		}
@@ -131,7 +132,7 @@ func TestV04_InvitationIsAsValidAsItsSenderIsWhenItIsAccepted(t *testing.T) {
 		r.Seen.Add(rig.SecretInvitation, m[1])
 		at.PostForm("/logout", at.Form(at.Get("/logout"), "/logout"))
 		wantSignedOut := at.Get("/settings/profile")
-		if a := guest.PostForm("/join/"+m[1], nil); wantSignedOut.Status != http.StatusSeeOther || a.Status != http.StatusSeeOther || roles(t, r, x)[r.Alice.ID] != oauth.RoleAdmin {
+		if a := guest.PostForm("/join/"+m[1], nil); wantSignedOut.Status != http.StatusSeeOther || a.Status != http.StatusSeeOther || roles(t, r, x)[r.Alice.ID] != catalog.RoleAdmin {
 			t.Errorf("after its sender signed out: %d %s", a.Status, rig.Plain(a.Body))
 		}
 	})
@@ -143,9 +144,9 @@ func TestV04_TheUserBehindAKeyIsBehindItsKeysToo(t *testing.T) {
 	rig.Each(t, rig.Options{}, func(t *testing.T, r *rig.Rig) {
 		owner, bob := r.User("owner@example.com", "Owner", false), r.User("bob@example.com", "Bob", false)
 		ws := r.Workspace("acme", "", owner)
-		by := oauth.Authority{UserID: owner.ID, WorkspaceID: ws.ID, Role: oauth.RoleOwner}
-		ok(t, r.OAuth.AddMember(r.System(), oauth.Command(ws.ID), ws, bob.ID, oauth.RoleAdmin))
-		asBob := oauth.Authority{UserID: bob.ID, WorkspaceID: ws.ID, Role: oauth.RoleAdmin, Session: true, Fresh: true}
+		by := oauth.Authority{UserID: owner.ID, WorkspaceID: ws.ID, Role: catalog.RoleOwner}
+		ok(t, r.OAuth.AddMember(r.System(), oauth.Command(ws.ID), ws, bob.ID, catalog.RoleAdmin))
+		asBob := oauth.Authority{UserID: bob.ID, WorkspaceID: ws.ID, Role: catalog.RoleAdmin, Session: true, Fresh: true}
 		k, first, err := r.OAuth.CreateKey(r.System(), asBob, ws.Plan, oauth.KeySpec{Name: "First", Scopes: []string{"admin"}, Environment: "live"})
 		ok(t, err)
 		r.Seen.Add(rig.SecretKey, first)

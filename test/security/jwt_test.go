@@ -27,6 +27,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"doorward/oauth"
+	"doorward/oauth/catalog"
 	"doorward/storage"
 	"doorward/test/rig"
 )
@@ -237,7 +238,7 @@ func TestJ02_KeyIDsThatAreNone(t *testing.T) {
 func TestJ03_KeysInOrNamedByTheHeader(t *testing.T) {
 	outside := newIssuer(t)
 	o := signing()
-	o.Resources[0].TrustedIssuers = []oauth.TrustedIssuer{outside.trusted()}
+	o.Resources[0].TrustedIssuers = []catalog.TrustedIssuer{outside.trusted()}
 	j := newJWTRig(rig.Memory(t, o))
 	key, kid := stolen(t, j.Rig)
 	mine, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
@@ -268,7 +269,7 @@ func TestJ03_KeysInOrNamedByTheHeader(t *testing.T) {
 func TestJ04_OtherTokensAreNoAccessTokens(t *testing.T) {
 	outside := newIssuer(t)
 	o := signing()
-	o.Resources[0].TrustedIssuers = []oauth.TrustedIssuer{outside.trusted()}
+	o.Resources[0].TrustedIssuers = []catalog.TrustedIssuer{outside.trusted()}
 	j := newJWTRig(rig.Memory(t, o))
 	key, kid := stolen(t, j.Rig)
 	for _, typ := range []any{"JWT", "logout+jwt", "oauth-authz-req+jwt", "dpop+jwt", "secevent+jwt", "AT+JWT", "", nil, 1} {
@@ -285,7 +286,7 @@ func TestJ04_OtherTokensAreNoAccessTokens(t *testing.T) {
 func TestJ05_ClaimsThatAreWrong(t *testing.T) {
 	outside := newIssuer(t)
 	o := signing()
-	o.Resources[0].TrustedIssuers = []oauth.TrustedIssuer{outside.trusted()}
+	o.Resources[0].TrustedIssuers = []catalog.TrustedIssuer{outside.trusted()}
 	j := newJWTRig(rig.Memory(t, o))
 	key, kid := stolen(t, j.Rig)
 	now := j.Store.Now().Unix()
@@ -601,8 +602,8 @@ func (i *issuer) publish(t *testing.T, keys ...jose.JSONWebKey) {
 
 func (i *issuer) answers(h http.HandlerFunc) { i.answer.Store(&h) }
 
-func (i *issuer) trusted() oauth.TrustedIssuer {
-	return oauth.TrustedIssuer{Issuer: i.URL, Audiences: []string{"authenticated"}, JWKSURL: i.URL + "/keys", Algorithms: []string{"ES256"}, Scopes: []string{"read", "capture"}, Plan: "pro"}
+func (i *issuer) trusted() catalog.TrustedIssuer {
+	return catalog.TrustedIssuer{Issuer: i.URL, Audiences: []string{"authenticated"}, JWKSURL: i.URL + "/keys", Algorithms: []string{"ES256"}, Scopes: []string{"read", "capture"}, Plan: "pro"}
 }
 
 func (i *issuer) claims(r *rig.Rig) map[string]any {
@@ -621,7 +622,7 @@ func TestForeignJWTIsACredential(t *testing.T) {
 	outside := newIssuer(t)
 	secret := []byte("the secret of a project, of 32 bytes or more")
 	o := limited()
-	o.Resources[0].TrustedIssuers = []oauth.TrustedIssuer{outside.trusted(), {Issuer: "https://x.supabase.co/auth/v1", Audiences: []string{"authenticated"}, HS256Secret: secret, Scopes: []string{"admin"}}}
+	o.Resources[0].TrustedIssuers = []catalog.TrustedIssuer{outside.trusted(), {Issuer: "https://x.supabase.co/auth/v1", Audiences: []string{"authenticated"}, HS256Secret: secret, Scopes: []string{"admin"}}}
 	rig.Each(t, o, func(t *testing.T, r *rig.Rig) {
 		j := &jwtRig{Rig: r, app: r.App(oauth.ClientSpec{}), api: r.ResourceServer()}
 		remote := sign(t, jose.ES256, outside.key, map[string]any{"alg": "ES256", "kid": outside.kid, "typ": "JWT"}, outside.claims(r))
@@ -686,7 +687,7 @@ func TestForeignJWTIsACredential(t *testing.T) {
 func TestForeignKeysAreFetchedSeldom(t *testing.T) {
 	outside := newIssuer(t)
 	o := limited()
-	o.Resources[0].TrustedIssuers = []oauth.TrustedIssuer{outside.trusted()}
+	o.Resources[0].TrustedIssuers = []catalog.TrustedIssuer{outside.trusted()}
 	j := &jwtRig{Rig: rig.Memory(t, o)}
 	j.api = j.ResourceServer()
 	token := func(kid string, key *ecdsa.PrivateKey) string {

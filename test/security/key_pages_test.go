@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"doorward/oauth"
+	"doorward/oauth/catalog"
 	"doorward/oauth/limit"
 	"doorward/storage"
 	"doorward/test/rig"
@@ -192,7 +193,7 @@ func TestK10_PagesOfAnothersKeysAreNotThere(t *testing.T) {
 		bob := r.User("bob@example.com", "Bob", false)
 		theirs := r.Workspace("theirs", "", bob)
 		shared := r.Workspace("shared", "", bob)
-		r.Join(shared, r.Alice, oauth.RoleAdmin)
+		r.Join(shared, r.Alice, catalog.RoleAdmin)
 		foreign, foreignText := r.Key(theirs, oauth.KeySpec{})
 		token, tokenText := r.PersonalToken(bob, oauth.KeySpec{})
 		ownToken, _ := r.PersonalToken(r.Alice, oauth.KeySpec{})
@@ -237,7 +238,7 @@ func TestK10_PagesOfAnothersKeysAreNotThere(t *testing.T) {
 func TestRoles_PagesOfKeysTakeAnAdmin(t *testing.T) {
 	rig.Each(t, rig.Options{}, func(t *testing.T, r *rig.Rig) {
 		bob := r.User("bob@example.com", "Bob", false)
-		for _, role := range oauth.Roles {
+		for _, role := range catalog.Roles {
 			w := r.Workspace("with-"+role, "", bob)
 			r.Join(w, r.Alice, role)
 			k, _ := r.Key(w, oauth.KeySpec{})
@@ -377,7 +378,7 @@ func TestTokenPages_ATokenIsItsUsers(t *testing.T) {
 	rig.Each(t, rig.Options{}, func(t *testing.T, r *rig.Rig) {
 		bob := r.User("bob@example.com", "Bob", false)
 		engines := r.Workspace("engines", "", bob)
-		r.Join(engines, r.Alice, oauth.RoleMember)
+		r.Join(engines, r.Alice, catalog.RoleMember)
 		api := r.ResourceServer()
 		b := r.Browser().SignIn(r.Alice.Email)
 		made := makeKey(b, tokensPage, "role", "viewer", "expires", "never")
@@ -440,10 +441,10 @@ func TestKeyPages_ListsAreInTheOrderOfUse(t *testing.T) {
 
 // Where a resource has no keys the form leaves it out, and what is chosen is still for the one that is shown.
 func TestKeyPages_AResourceWithoutKeysIsLeftOut(t *testing.T) {
-	scopes := []oauth.Scope{{Name: "read"}, {Name: "write"}}
-	r := rig.Memory(t, rig.Options{Resources: []oauth.Resource{
+	scopes := []catalog.Scope{{Name: "read"}, {Name: "write"}}
+	r := rig.Memory(t, rig.Options{Resources: []catalog.Resource{
 		{ID: "https://first.example", Name: "First", Scopes: scopes, WorkspaceHeader: "X-Workspace"},
-		{ID: "https://second.example", Name: "Second", Scopes: scopes, Keys: oauth.KeyRules{Prefix: "sec", Environments: []string{"live"}, MaxLifetime: 45 * 24 * time.Hour}},
+		{ID: "https://second.example", Name: "Second", Scopes: scopes, Keys: catalog.KeyRules{Prefix: "sec", Environments: []string{"live"}, MaxLifetime: 45 * 24 * time.Hour}},
 	}})
 	w := r.Workspace("engines", "", r.Alice)
 	b := r.Browser().SignIn(r.Alice.Email)

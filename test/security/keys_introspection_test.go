@@ -10,23 +10,24 @@ import (
 	"time"
 
 	"doorward/oauth"
+	"doorward/oauth/catalog"
 	"doorward/oauth/limit"
 	"doorward/storage"
 	"doorward/test/rig"
 )
 
 // catalogue is a resource with all that keys can have: objects, a scope for people alone, and plans.
-func catalogue(r string) []oauth.Resource {
-	return []oauth.Resource{{
+func catalogue(r string) []catalog.Resource {
+	return []catalog.Resource{{
 		ID: r, Name: "Example API", Objects: []string{"accounts", "reports"}, UserPlan: "people", ClientPlan: "machines", WorkspaceHeader: "X-Workspace",
-		Scopes: []oauth.Scope{
+		Scopes: []catalog.Scope{
 			{Name: "read", Text: "Read"},
 			{Name: "write", Text: "Write"},
 			{Name: "delete", Text: "Delete"},
 			{Name: "admin", Text: "Everything", Implies: []string{"read", "write", "delete"}},
 			{Name: "capture", Text: "Capture as you", UserOnly: true},
 		},
-		Keys: oauth.KeyRules{Prefix: "sk", Environments: []string{"live", "test"}, DefaultPlan: "free", TestPlan: "sandbox"},
+		Keys: catalog.KeyRules{Prefix: "sk", Environments: []string{"live", "test"}, DefaultPlan: "free", TestPlan: "sandbox"},
 	}}
 }
 

@@ -6,6 +6,7 @@ import (
 	"testing"
 
 	"doorward/oauth"
+	"doorward/oauth/catalog"
 	"doorward/test/rig"
 )
 
@@ -17,7 +18,7 @@ func TestV12_APersonalTokenHasNoRoleWithoutAWorkspace(t *testing.T) {
 		bob := r.User("bob@example.com", "Bob", false)
 		r.Workspace("acme", "", r.Alice)
 		tokens := map[string]string{}
-		for _, role := range append([]string{""}, oauth.Roles...) {
+		for _, role := range append([]string{""}, catalog.Roles...) {
 			_, tokens[role] = r.PersonalToken(bob, oauth.KeySpec{Name: "as " + role, Role: role, Scopes: []string{"admin"}})
 		}
 		want := func(when string, scopeOf func(role string) string) {
@@ -34,7 +35,7 @@ func TestV12_APersonalTokenHasNoRoleWithoutAWorkspace(t *testing.T) {
 		}
 		everything, reading := "admin read write delete", func(string) string { return "read" }
 		want("of an owner everywhere", func(role string) string {
-			if role == oauth.RoleViewer {
+			if role == catalog.RoleViewer {
 				return "read"
 			}
 			return everything
@@ -42,10 +43,10 @@ func TestV12_APersonalTokenHasNoRoleWithoutAWorkspace(t *testing.T) {
 		w, err := r.Store.WorkspaceBySlug(r.System(), "acme")
 		ok(t, err)
 		command.WorkspaceID = w.ID
-		ok(t, r.OAuth.AddMember(r.System(), command, w, bob.ID, oauth.RoleViewer))
+		ok(t, r.OAuth.AddMember(r.System(), command, w, bob.ID, catalog.RoleViewer))
 		want("of a viewer somewhere", reading)
 		for role, token := range tokens {
-			if a := r.Ask(api, token, "workspace", "acme"); a.Text("role") != oauth.RoleViewer || a.Text("scope") != "read" {
+			if a := r.Ask(api, token, "workspace", "acme"); a.Text("role") != catalog.RoleViewer || a.Text("scope") != "read" {
 				t.Errorf("in the workspace a token held to %q is %s", role, a.Body)
 			}
 		}
@@ -53,7 +54,7 @@ func TestV12_APersonalTokenHasNoRoleWithoutAWorkspace(t *testing.T) {
 		if a := r.JSON(http.MethodGet, "/v1/personal-access-tokens", tokens[""], ""); a.Status != http.StatusOK {
 			t.Errorf("a viewer's own tokens: %d %s", a.Status, a.Body)
 		}
-		if a := r.JSON(http.MethodGet, "/v1/personal-access-tokens", tokens[oauth.RoleViewer], ""); a.Status != http.StatusForbidden {
+		if a := r.JSON(http.MethodGet, "/v1/personal-access-tokens", tokens[catalog.RoleViewer], ""); a.Status != http.StatusForbidden {
 			t.Errorf("with a token held to viewer: %d %s", a.Status, a.Body)
 		}
 		// Nor do they become members by naming a workspace that they are not in.

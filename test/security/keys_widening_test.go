@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"doorward/oauth"
+	"doorward/oauth/catalog"
 	"doorward/storage"
 	"doorward/test/rig"
 )
@@ -45,9 +46,9 @@ func TestK11_NoKeyOfAWorkspaceBecomesOneThatIntrospects(t *testing.T) {
 
 // What a credential may not register it may not change an app into either, by whatever is left out.
 func TestK11_NoAppGetsMoreThanTheCredentialThatChangesIt(t *testing.T) {
-	o := rig.Options{Resources: []oauth.Resource{
-		{ID: "https://one.example", Scopes: []oauth.Scope{{Name: "admin", Implies: []string{"read"}}, {Name: "read"}}, Keys: oauth.KeyRules{Prefix: "sk", Environments: []string{"live", "test"}}, WorkspaceHeader: "X-Workspace"},
-		{ID: "https://two.example", Scopes: []oauth.Scope{{Name: "admin", Implies: []string{"read"}}, {Name: "read"}}, Keys: oauth.KeyRules{Prefix: "tk", Environments: []string{"live", "test"}}, WorkspaceHeader: "X-Workspace"},
+	o := rig.Options{Resources: []catalog.Resource{
+		{ID: "https://one.example", Scopes: []catalog.Scope{{Name: "admin", Implies: []string{"read"}}, {Name: "read"}}, Keys: catalog.KeyRules{Prefix: "sk", Environments: []string{"live", "test"}}, WorkspaceHeader: "X-Workspace"},
+		{ID: "https://two.example", Scopes: []catalog.Scope{{Name: "admin", Implies: []string{"read"}}, {Name: "read"}}, Keys: catalog.KeyRules{Prefix: "tk", Environments: []string{"live", "test"}}, WorkspaceHeader: "X-Workspace"},
 	}}
 	rig.Each(t, o, func(t *testing.T, r *rig.Rig) {
 		w := r.Workspace("acme", "", r.Alice)
@@ -159,7 +160,7 @@ func TestK02_K11_ATestKeyReachesNothingThatIsLive(t *testing.T) {
 		_, test := r.Key(w, oauth.KeySpec{Scopes: []string{"admin"}, Environment: "test"})
 		live, _ := r.Key(w, oauth.KeySpec{Addresses: []string{"192.0.2.0/24"}})
 		own, _ := r.Key(w, oauth.KeySpec{Environment: "test"})
-		if _, err := r.OAuth.PauseKey(r.System(), oauth.Authority{UserID: r.Alice.ID, WorkspaceID: w.ID, Role: oauth.RoleAdmin}, live.Owner(), live.ID); err != nil {
+		if _, err := r.OAuth.PauseKey(r.System(), oauth.Authority{UserID: r.Alice.ID, WorkspaceID: w.ID, Role: catalog.RoleAdmin}, live.Owner(), live.ID); err != nil {
 			t.Fatal(err)
 		}
 		before := r.JSON("GET", "/v1/api-keys/"+live.ID, admin, "").Body

@@ -21,6 +21,7 @@ import (
 	"github.com/go-jose/go-jose/v4"
 
 	"doorward/oauth"
+	"doorward/oauth/catalog"
 	"doorward/test/rig"
 )
 
@@ -29,18 +30,18 @@ import (
 func TestV44_ATokenSatisfiesOneEntryOfItsIssuer(t *testing.T) {
 	outside := newIssuer(t)
 	secret, other := []byte("the secret of a project, of 32 bytes or more"), []byte("the secret of another one, of 32 bytes or more")
-	entry := func(change func(*oauth.TrustedIssuer)) oauth.TrustedIssuer {
-		x := oauth.TrustedIssuer{Issuer: outside.URL, Audiences: []string{"a"}, Scopes: []string{"read"}}
+	entry := func(change func(*catalog.TrustedIssuer)) catalog.TrustedIssuer {
+		x := catalog.TrustedIssuer{Issuer: outside.URL, Audiences: []string{"a"}, Scopes: []string{"read"}}
 		change(&x)
 		return x
 	}
 	o := limited()
-	o.Resources[0].TrustedIssuers = []oauth.TrustedIssuer{
-		entry(func(x *oauth.TrustedIssuer) { x.HS256Secret = secret }),
-		entry(func(x *oauth.TrustedIssuer) {
+	o.Resources[0].TrustedIssuers = []catalog.TrustedIssuer{
+		entry(func(x *catalog.TrustedIssuer) { x.HS256Secret = secret }),
+		entry(func(x *catalog.TrustedIssuer) {
 			x.JWKSURL, x.Algorithms, x.Audiences, x.Scopes, x.Plan = outside.URL+"/keys", []string{"ES256"}, []string{"b", "c"}, []string{"write"}, "pro"
 		}),
-		entry(func(x *oauth.TrustedIssuer) {
+		entry(func(x *catalog.TrustedIssuer) {
 			x.HS256Secret, x.Audiences, x.ClientIDs = other, nil, []string{"their app"}
 		}),
 	}
@@ -95,7 +96,7 @@ func TestV44_ATokenSatisfiesOneEntryOfItsIssuer(t *testing.T) {
 func TestV45_DatesMayHaveAFractionAndKeysInTheHeaderAreIgnored(t *testing.T) {
 	outside, bait := newIssuer(t), newIssuer(t)
 	o := limited()
-	o.Resources[0].TrustedIssuers = []oauth.TrustedIssuer{outside.trusted()}
+	o.Resources[0].TrustedIssuers = []catalog.TrustedIssuer{outside.trusted()}
 	j := &jwtRig{Rig: rig.Memory(t, o)}
 	j.api = j.ResourceServer()
 	now := j.Store.Now().Unix()
@@ -146,7 +147,7 @@ func TestV46_TheOperatorLearnsWhyAJWTIsRefused(t *testing.T) {
 	outside := newIssuer(t)
 	o := limited()
 	o.Resources[0].JWT = true
-	o.Resources[0].TrustedIssuers = []oauth.TrustedIssuer{outside.trusted()}
+	o.Resources[0].TrustedIssuers = []catalog.TrustedIssuer{outside.trusted()}
 	j := newJWTRig(rig.Memory(t, o))
 	key, kid := stolen(t, j.Rig)
 	stranger, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)

@@ -68,7 +68,7 @@ func live(t *testing.T, r *rig.Rig) (access string) {
 
 	// An app of her own, whose secret is shown once and rotated.
 	made := done("app", alice.Submit("/settings/developer/apps", url.Values{
-		"name": {"Hers"}, "kind": {"web"}, "redirect_uris": {"https://hers.example/cb"}, "scope": {"read"}, "resource": {r.OAuth.Resources()[0].ID}, "refresh": {"on"},
+		"name": {"Hers"}, "kind": {"web"}, "redirect_uris": {"https://hers.example/cb"}, "scope": {"read"}, "resource": {r.Catalog.Resources()[0].ID}, "refresh": {"on"},
 	}), 200)
 	own := clientID.FindString(made.Body)
 	done("secret", alice.Submit("/settings/developer/apps/"+own+"/secret", url.Values{"grace": {"1h"}}), 200)

@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"doorward/oauth"
+	"doorward/oauth/catalog"
 	"doorward/oauth/identity"
 	"doorward/oauth/input"
 	"doorward/storage"
@@ -32,8 +33,8 @@ func TestV01_DisabledUserKeepsNoKeyOrApp(t *testing.T) {
 		bob := r.User("bob@example.com", "Bob", false)
 		own, sole, kept := personal(t, r, r.Alice.ID), r.Workspace("sole", "", r.Alice), r.Workspace("kept", "", r.Alice)
 		shared, pair := r.Workspace("shared", "", r.Alice), r.Workspace("pair", "", r.Alice)
-		r.Join(shared, bob, oauth.RoleOwner)
-		r.Join(pair, bob, oauth.RoleAdmin)
+		r.Join(shared, bob, catalog.RoleOwner)
+		r.Join(pair, bob, catalog.RoleAdmin)
 		places := map[string]storage.Workspace{"own": own, "sole": sole, "kept": kept, "shared": shared, "pair": pair}
 		keys, apps, tokens := map[string]string{}, map[string]*rig.App{}, map[string]string{}
 		for name, w := range places {
@@ -96,7 +97,7 @@ func TestV01_DisabledUserKeepsNoKeyOrApp(t *testing.T) {
 		}
 
 		// Another owner brings it back, and so does enabling the only one; what an administrator disabled stays disabled.
-		ok(t, r.OAuth.ChangeRole(r.System(), oauth.Command(pair.ID), pair, bob.ID, oauth.RoleOwner))
+		ok(t, r.OAuth.ChangeRole(r.System(), oauth.Command(pair.ID), pair, bob.ID, catalog.RoleOwner))
 		check("with another owner", map[string]bool{"kept": true, "shared": true, "pair": true})
 		ok(t, r.OAuth.SwitchWorkspace(r.System(), oauth.Command(sole.ID), sole, true))
 		ok(t, r.Identity.EnableUser(r.System(), r.Alice.ID))
@@ -123,10 +124,10 @@ func TestV01_WorkspaceWithoutAnEnabledOwnerStops(t *testing.T) {
 				return r.OAuth.RemoveMember(r.System(), oauth.Command(w.ID), w, owner.ID)
 			}, false},
 			"made a member by the command": {func(w storage.Workspace, owner storage.User) error {
-				return r.OAuth.ChangeRole(r.System(), oauth.Command(w.ID), w, owner.ID, oauth.RoleMember)
+				return r.OAuth.ChangeRole(r.System(), oauth.Command(w.ID), w, owner.ID, catalog.RoleMember)
 			}, false},
 			"leaving": {func(w storage.Workspace, owner storage.User) error {
-				err := r.OAuth.RemoveMember(r.System(), oauth.Authority{UserID: owner.ID, WorkspaceID: w.ID, Role: oauth.RoleOwner}, w, owner.ID)
+				err := r.OAuth.RemoveMember(r.System(), oauth.Authority{UserID: owner.ID, WorkspaceID: w.ID, Role: catalog.RoleOwner}, w, owner.ID)
 				if !errors.Is(err, storage.ErrConflict) {
 					t.Errorf("the last enabled owner may leave: error %v", err)
 				}
@@ -139,7 +140,7 @@ func TestV01_WorkspaceWithoutAnEnabledOwnerStops(t *testing.T) {
 			suffix := string(rune('a' + n))
 			one, two := r.User("one-"+suffix+"@example.com", "One", false), r.User("two-"+suffix+"@example.com", "Two", false)
 			w := r.Workspace("two-owners-"+suffix, "", one)
-			r.Join(w, two, oauth.RoleOwner)
+			r.Join(w, two, catalog.RoleOwner)
 			_, key := r.Key(w, oauth.KeySpec{})
 			ok(t, r.Identity.DisableUser(r.System(), two.ID))
 			if !worksWith(t, r, api, key) {
@@ -250,9 +251,9 @@ func TestV02_ResourceServerStopsWithItsWorkspace(t *testing.T) {
 func TestV03_OnlyAsMuchAuthorityStartsAgain(t *testing.T) {
 	rig.Each(t, rig.Options{}, func(t *testing.T, r *rig.Rig) {
 		w := personal(t, r, r.Alice.ID)
-		owner := oauth.Authority{UserID: r.Alice.ID, PersonalID: w.ID, WorkspaceID: w.ID, Role: oauth.RoleOwner}
+		owner := oauth.Authority{UserID: r.Alice.ID, PersonalID: w.ID, WorkspaceID: w.ID, Role: catalog.RoleOwner}
 		admin, command := owner, oauth.Command(w.ID)
-		admin.Role = oauth.RoleAdmin
+		admin.Role = catalog.RoleAdmin
 		app := r.App(oauth.ClientSpec{WorkspaceID: w.ID})
 		key, _ := r.Key(w, oauth.KeySpec{})
 		token, _ := r.PersonalToken(r.Alice, oauth.KeySpec{})
@@ -472,7 +473,7 @@ func TestV06_NothingIsGrantedInASessionThatHasEnded(t *testing.T) {
 		app := r.App(oauth.ClientSpec{})
 		r.Browser().SignIn(r.Alice.Email)
 		w := personal(t, r, r.Alice.ID)
-		d := oauth.Decision{UserID: r.Alice.ID, SessionID: sessionOf(t, r, r.Alice.ID), WorkspaceID: w.ID, Role: oauth.RoleOwner, AuthTime: r.Store.Now(), Scopes: []string{"read"}, Remember: true}
+		d := oauth.Decision{UserID: r.Alice.ID, SessionID: sessionOf(t, r, r.Alice.ID), WorkspaceID: w.ID, Role: catalog.RoleOwner, AuthTime: r.Store.Now(), Scopes: []string{"read"}, Remember: true}
 		// The page was checked, then the user is signed out, then the decision is written.
 		for _, end := range []func() error{
 			func() error { return nil },

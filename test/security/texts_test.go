@@ -7,6 +7,7 @@ import (
 	"testing"
 
 	"doorward/oauth"
+	"doorward/oauth/catalog"
 	"doorward/oauth/identity"
 	"doorward/test/rig"
 )
@@ -147,7 +148,7 @@ func TestV17_OneRuleForEachKindOfText(t *testing.T) {
 func TestV17_TheHostOfAnAPIIsItsName(t *testing.T) {
 	r := rig.Memory(t, everything())
 	w := r.Workspace("acme", "", r.Alice)
-	by := oauth.Authority{UserID: r.Alice.ID, WorkspaceID: w.ID, Role: oauth.RoleOwner, Session: true, Fresh: true}
+	by := oauth.Authority{UserID: r.Alice.ID, WorkspaceID: w.ID, Role: catalog.RoleOwner, Session: true, Fresh: true}
 	for name, taken := range map[string]bool{"api.example": true, "API.example": true, "https://api.example": true, "api.example support": true, "Reader for api.example": false} {
 		_, _, err := r.OAuth.CreateClient(r.System(), by, oauth.ClientSpec{Name: name, WorkspaceID: w.ID, CreatedBy: r.Alice.ID, RedirectURIs: []string{"https://app.example/cb"}, Scopes: []string{"read"}})
 		if refused := err != nil; refused != taken {

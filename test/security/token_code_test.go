@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"doorward/oauth"
+	"doorward/oauth/catalog"
 	"doorward/storage"
 	"doorward/test/rig"
 )
@@ -380,17 +381,17 @@ func TestT13_CodeDiesWithWhatItRestsOn(t *testing.T) {
 }
 
 // twoResources is a configuration with two APIs that share the names of scopes.
-func twoResources() []oauth.Resource {
-	scopes := []oauth.Scope{
+func twoResources() []catalog.Resource {
+	scopes := []catalog.Scope{
 		{Name: "read", Text: "Read"},
 		{Name: "write", Text: "Write", Implies: []string{"capture"}},
 		{Name: "capture", Text: "Add as you", UserOnly: true},
 		{Name: "me", Text: "Know you", UserOnly: true},
 	}
-	return []oauth.Resource{
+	return []catalog.Resource{
 		{ID: "https://one.example", Name: "One", Scopes: scopes},
 		{ID: "https://two.example", Name: "Two", Scopes: scopes},
-		{ID: "https://three.example", Name: "Three", Scopes: []oauth.Scope{{Name: "other", Text: "Other"}}},
+		{ID: "https://three.example", Name: "Three", Scopes: []catalog.Scope{{Name: "other", Text: "Other"}}},
 	}
 }
 

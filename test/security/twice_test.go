@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"doorward/oauth"
+	"doorward/oauth/catalog"
 	"doorward/storage"
 	"doorward/test/rig"
 )
@@ -165,7 +166,7 @@ func TestV60_JoiningTwiceIsJoiningOnce(t *testing.T) {
 	rig.Each(t, rig.Options{}, func(t *testing.T, r *rig.Rig) {
 		ws := r.Workspace("engines", "", r.Alice)
 		bob := r.User("bob@example.com", "Bob", false)
-		_, word, err := r.OAuth.Invite(r.System(), oauth.Command(ws.ID), ws, bob.Email, oauth.RoleMember)
+		_, word, err := r.OAuth.Invite(r.System(), oauth.Command(ws.ID), ws, bob.Email, catalog.RoleMember)
 		ok(t, err)
 		b := r.Browser().SignIn(bob.Email)
 		const members = "/settings/workspaces/engines/members"

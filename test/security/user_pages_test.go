@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"doorward/oauth"
+	"doorward/oauth/catalog"
 	"doorward/storage"
 	"doorward/test/rig"
 )
@@ -16,7 +17,7 @@ func TestV01_PageForDisablingShowsAndKeepsWorkspaces(t *testing.T) {
 	rig.Each(t, rig.Options{}, func(t *testing.T, r *rig.Rig) {
 		root := r.Browser().SignIn(r.User("root@example.com", "Root", true).Email)
 		sole, kept, shared := r.Workspace("sole", "", r.Alice), r.Workspace("kept", "", r.Alice), r.Workspace("shared", "", r.Alice)
-		r.Join(shared, r.User("bob@example.com", "Bob", false), oauth.RoleOwner)
+		r.Join(shared, r.User("bob@example.com", "Bob", false), catalog.RoleOwner)
 		path := "/admin/users/" + r.Alice.ID
 		disabled := func(w storage.Workspace) bool {
 			w, err := r.Store.WorkspaceByID(r.System(), w.ID)
@@ -168,7 +169,7 @@ func TestV03_PageOfADisabledWorkspaceSaysWhy(t *testing.T) {
 	rig.Each(t, rig.Options{}, func(t *testing.T, r *rig.Rig) {
 		ws := r.Workspace("acme", "", r.Alice)
 		bob := r.User("bob@example.com", "Bob", false)
-		ok(t, r.Store.AddMember(r.System(), ws.ID, bob.ID, oauth.RoleMember))
+		ok(t, r.Store.AddMember(r.System(), ws.ID, bob.ID, catalog.RoleMember))
 		root := r.Browser().SignIn(r.User("root@example.com", "Root", true).Email)
 		member := r.Browser().SignIn(bob.Email)
 		says := func(status int, text string) {

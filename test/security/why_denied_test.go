@@ -7,6 +7,7 @@ import (
 	"testing"
 
 	"doorward/oauth"
+	"doorward/oauth/catalog"
 	"doorward/test/rig"
 	"doorward/web/gateway"
 )
@@ -16,9 +17,9 @@ import (
 func TestTheOwnerFindsWhyARequestWasRefused(t *testing.T) {
 	const api = "https://api.example.com"
 	o := rig.Options{
-		Resources: []oauth.Resource{{
-			ID: api, Name: "Example API", Scopes: []oauth.Scope{{Name: "read", Text: "Read"}, {Name: "write", Text: "Write"}}, WorkspaceHeader: "X-Workspace",
-			Keys: oauth.KeyRules{Prefix: "sk", Environments: []string{"live"}},
+		Resources: []catalog.Resource{{
+			ID: api, Name: "Example API", Scopes: []catalog.Scope{{Name: "read", Text: "Read"}, {Name: "write", Text: "Write"}}, WorkspaceHeader: "X-Workspace",
+			Keys: catalog.KeyRules{Prefix: "sk", Environments: []string{"live"}},
 		}},
 		APIs: []gateway.API{{
 			ID: api, Hosts: []string{"api.example.com"}, Upstream: &url.URL{Scheme: "http", Host: "127.0.0.1:1"},

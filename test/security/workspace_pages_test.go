@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"doorward/oauth"
+	"doorward/oauth/catalog"
 	"doorward/storage"
 	"doorward/test/rig"
 )
@@ -25,12 +26,12 @@ type cast struct {
 func newCast(r *rig.Rig, slug string) cast {
 	r.T.Helper()
 	c := cast{user: map[string]storage.User{}, at: map[string]*rig.Browser{}}
-	for _, role := range append([]string{"stranger"}, oauth.Roles...) {
+	for _, role := range append([]string{"stranger"}, catalog.Roles...) {
 		u := r.User(role+"@"+slug+".example.com", "", false)
 		c.user[role], c.at[role] = u, r.Browser().SignIn(u.Email)
 	}
-	c.ws = r.Workspace(slug, "", c.user[oauth.RoleOwner])
-	for _, role := range oauth.Roles[:3] {
+	c.ws = r.Workspace(slug, "", c.user[catalog.RoleOwner])
+	for _, role := range catalog.Roles[:3] {
 		r.Join(c.ws, c.user[role], role)
 	}
 	return c
@@ -60,38 +61,38 @@ func TestRolesOnTheWorkspacePages(t *testing.T) {
 	rig.Each(t, rig.Options{}, func(t *testing.T, r *rig.Rig) {
 		c := newCast(r, "engines")
 		base, target := workspaces+"/engines", r.User("target@example.com", "", false)
-		r.Join(c.ws, target, oauth.RoleViewer)
+		r.Join(c.ws, target, catalog.RoleViewer)
 		for _, x := range []struct {
 			method, path string
 			form         url.Values
 			least        string
 			status       int
 		}{
-			{"GET", "", nil, oauth.RoleViewer, http.StatusOK},
-			{"GET", "/members", nil, oauth.RoleViewer, http.StatusOK},
-			{"GET", "/apps", nil, oauth.RoleAdmin, http.StatusOK},
-			{"GET", "/apps/new", nil, oauth.RoleAdmin, http.StatusOK},
-			{"POST", "/apps", newApp(), oauth.RoleAdmin, http.StatusOK},
-			{"GET", "/usage", nil, oauth.RoleAdmin, http.StatusOK},
-			{"GET", "/audit", nil, oauth.RoleAdmin, http.StatusOK},
-			{"POST", "/invitations", url.Values{"email": {"new@example.com"}, "role": {"admin"}}, oauth.RoleAdmin, http.StatusOK},
-			{"POST", "/invitations", url.Values{"email": {"new@example.com"}, "role": {"owner"}}, oauth.RoleOwner, http.StatusOK},
-			{"POST", "/members/" + target.ID + "/role", url.Values{"role": {"member"}}, oauth.RoleAdmin, http.StatusSeeOther},
-			{"POST", "/members/" + target.ID + "/role", url.Values{"role": {"owner"}}, oauth.RoleOwner, http.StatusSeeOther},
-			{"POST", "/members/" + target.ID + "/role", url.Values{"role": {"viewer"}}, oauth.RoleOwner, http.StatusSeeOther}, // an owner by now
-			{"POST", "", url.Values{"name": {"Renamed"}}, oauth.RoleOwner, http.StatusSeeOther},
-			{"POST", "/members/" + target.ID + "/remove", url.Values{"confirmed": {"yes"}}, oauth.RoleAdmin, http.StatusSeeOther},
-			{"POST", "/delete", url.Values{"confirm": {"engines"}}, oauth.RoleOwner, http.StatusSeeOther},
+			{"GET", "", nil, catalog.RoleViewer, http.StatusOK},
+			{"GET", "/members", nil, catalog.RoleViewer, http.StatusOK},
+			{"GET", "/apps", nil, catalog.RoleAdmin, http.StatusOK},
+			{"GET", "/apps/new", nil, catalog.RoleAdmin, http.StatusOK},
+			{"POST", "/apps", newApp(), catalog.RoleAdmin, http.StatusOK},
+			{"GET", "/usage", nil, catalog.RoleAdmin, http.StatusOK},
+			{"GET", "/audit", nil, catalog.RoleAdmin, http.StatusOK},
+			{"POST", "/invitations", url.Values{"email": {"new@example.com"}, "role": {"admin"}}, catalog.RoleAdmin, http.StatusOK},
+			{"POST", "/invitations", url.Values{"email": {"new@example.com"}, "role": {"owner"}}, catalog.RoleOwner, http.StatusOK},
+			{"POST", "/members/" + target.ID + "/role", url.Values{"role": {"member"}}, catalog.RoleAdmin, http.StatusSeeOther},
+			{"POST", "/members/" + target.ID + "/role", url.Values{"role": {"owner"}}, catalog.RoleOwner, http.StatusSeeOther},
+			{"POST", "/members/" + target.ID + "/role", url.Values{"role": {"viewer"}}, catalog.RoleOwner, http.StatusSeeOther}, // an owner by now
+			{"POST", "", url.Values{"name": {"Renamed"}}, catalog.RoleOwner, http.StatusSeeOther},
+			{"POST", "/members/" + target.ID + "/remove", url.Values{"confirmed": {"yes"}}, catalog.RoleAdmin, http.StatusSeeOther},
+			{"POST", "/delete", url.Values{"confirm": {"engines"}}, catalog.RoleOwner, http.StatusSeeOther},
 		} {
-			for _, role := range append([]string{"stranger"}, oauth.Roles...) {
+			for _, role := range append([]string{"stranger"}, catalog.Roles...) {
 				want := http.StatusForbidden
 				switch {
 				case role == "stranger":
 					want = http.StatusNotFound
-				case oauth.AtLeast(role, x.least):
+				case catalog.AtLeast(role, x.least):
 					want = x.status
 				}
-				if want == http.StatusSeeOther && role == oauth.RoleAdmin && strings.HasSuffix(x.path, "/remove") {
+				if want == http.StatusSeeOther && role == catalog.RoleAdmin && strings.HasSuffix(x.path, "/remove") {
 					continue // the owner does it
 				}
 				b := c.at[role]
@@ -127,9 +128,9 @@ func TestK14_ForeignWorkspacesAreNotThere(t *testing.T) {
 		c := newCast(r, "theirs")
 		b := r.Browser().SignIn(r.Alice.Email)
 		own := personal(t, r, r.Alice.ID)
-		app := r.App(oauth.ClientSpec{WorkspaceID: c.ws.ID, CreatedBy: c.user[oauth.RoleOwner].ID})
+		app := r.App(oauth.ClientSpec{WorkspaceID: c.ws.ID, CreatedBy: c.user[catalog.RoleOwner].ID})
 		key, _ := r.Key(c.ws, oauth.KeySpec{})
-		invitation, _, err := r.OAuth.Invite(r.System(), oauth.Command(c.ws.ID), c.ws, "x@example.com", oauth.RoleMember)
+		invitation, _, err := r.OAuth.Invite(r.System(), oauth.Command(c.ws.ID), c.ws, "x@example.com", catalog.RoleMember)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -160,7 +161,7 @@ func TestK14_ForeignWorkspacesAreNotThere(t *testing.T) {
 				}
 			}
 		}
-		if after := roles(t, r, c.ws); len(after) != len(before) || after[c.user["viewer"].ID] != oauth.RoleViewer {
+		if after := roles(t, r, c.ws); len(after) != len(before) || after[c.user["viewer"].ID] != catalog.RoleViewer {
 			t.Errorf("the members changed: %v", after)
 		}
 		if now, err := r.Store.ClientByID(r.System(), app.ID); err != nil || now.Name != app.Name || !now.DisabledAt.IsZero() || len(now.Secrets) != 1 {
@@ -178,8 +179,8 @@ func TestK14_ForeignWorkspacesAreNotThere(t *testing.T) {
 func TestLastOwnerStaysOnThePages(t *testing.T) {
 	rig.Each(t, rig.Options{}, func(t *testing.T, r *rig.Rig) {
 		c := newCast(r, "engines")
-		owner, base := c.user[oauth.RoleOwner], workspaces+"/engines"
-		b := c.at[oauth.RoleOwner]
+		owner, base := c.user[catalog.RoleOwner], workspaces+"/engines"
+		b := c.at[catalog.RoleOwner]
 		for path, form := range map[string]url.Values{
 			"/leave": {"confirmed": {"yes"}}, "/members/" + owner.ID + "/remove": {"confirmed": {"yes"}}, "/members/" + owner.ID + "/role": {"role": {"admin"}},
 		} {
@@ -189,7 +190,7 @@ func TestLastOwnerStaysOnThePages(t *testing.T) {
 				t.Errorf("%s says %s", path, rig.Plain(a.Body))
 			}
 		}
-		if roles(t, r, c.ws)[owner.ID] != oauth.RoleOwner {
+		if roles(t, r, c.ws)[owner.ID] != catalog.RoleOwner {
 			t.Fatal("the last owner is none any more")
 		}
 		for _, typed := range []string{"", "Engines", c.ws.ID, "engines-"} {
@@ -223,7 +224,7 @@ func TestB02_WorkspacePagesTakeTheirOwnFormsOnly(t *testing.T) {
 	rig.Each(t, rig.Options{}, func(t *testing.T, r *rig.Rig) {
 		c := newCast(r, "engines")
 		root := r.Browser().SignIn(r.User("root@example.com", "Root", true).Email)
-		invitation, word, err := r.OAuth.Invite(r.System(), oauth.Command(c.ws.ID), c.ws, c.user["stranger"].Email, oauth.RoleOwner)
+		invitation, word, err := r.OAuth.Invite(r.System(), oauth.Command(c.ws.ID), c.ws, c.user["stranger"].Email, catalog.RoleOwner)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -254,7 +255,7 @@ func TestB02_WorkspacePagesTakeTheirOwnFormsOnly(t *testing.T) {
 			wantPage(t, r.Browser().PostForm(x.path, x.form), http.StatusUnauthorized)
 		}
 		now, err := r.Store.WorkspaceByID(r.System(), c.ws.ID)
-		if err != nil || now.Name != c.ws.Name || !now.DisabledAt.IsZero() || len(roles(t, r, c.ws)) != len(before) || roles(t, r, c.ws)[viewer] != oauth.RoleViewer {
+		if err != nil || now.Name != c.ws.Name || !now.DisabledAt.IsZero() || len(roles(t, r, c.ws)) != len(before) || roles(t, r, c.ws)[viewer] != catalog.RoleViewer {
 			t.Errorf("something changed: %+v, %v", now, err)
 		}
 		if open, err := r.Store.InvitationsOf(r.System(), c.ws.ID); err != nil || len(open) != 1 || open[0].ID != invitation.ID {
@@ -282,7 +283,7 @@ func TestInvitationsAreForOneAddressOnce(t *testing.T) {
 			}
 			return "/join/" + m[1]
 		}
-		link := invite(strings.ToUpper(r.Alice.Email), oauth.RoleMember)
+		link := invite(strings.ToUpper(r.Alice.Email), catalog.RoleMember)
 
 		// Signed out: by way of the sign-in page, and back.
 		b := r.Browser()
@@ -306,12 +307,12 @@ func TestInvitationsAreForOneAddressOnce(t *testing.T) {
 			t.Fatal("the wrong person joined")
 		}
 
-		if a := b.PostForm(link, nil); a.Status != http.StatusSeeOther || roles(t, r, c.ws)[r.Alice.ID] != oauth.RoleMember {
+		if a := b.PostForm(link, nil); a.Status != http.StatusSeeOther || roles(t, r, c.ws)[r.Alice.ID] != catalog.RoleMember {
 			t.Fatalf("joining answered %d %s", a.Status, rig.Plain(a.Body))
 		}
 		want := b.Get("/join/" + oauth.NewCredential("dw_in_"))
 		wantPage(t, want, http.StatusNotFound)
-		withdrawn := invite(c.user["stranger"].Email, oauth.RoleOwner)
+		withdrawn := invite(c.user["stranger"].Email, catalog.RoleOwner)
 		open, err := r.Store.InvitationsOf(r.System(), c.ws.ID)
 		if err != nil || len(open) != 1 {
 			t.Fatalf("%d invitations, error %v", len(open), err)
@@ -319,8 +320,8 @@ func TestInvitationsAreForOneAddressOnce(t *testing.T) {
 		if a := owner.Confirm(base+"/invitations/"+open[0].ID+"/withdraw", nil); a.Status != http.StatusSeeOther {
 			t.Fatalf("taking back answered %d", a.Status)
 		}
-		replaced := invite(c.user["stranger"].Email, oauth.RoleViewer)
-		expired := invite(c.user["stranger"].Email, oauth.RoleAdmin)
+		replaced := invite(c.user["stranger"].Email, catalog.RoleViewer)
+		expired := invite(c.user["stranger"].Email, catalog.RoleAdmin)
 		r.Advance(oauth.InvitationLifetime)
 		late := r.Browser().SignIn(c.user["stranger"].Email)
 		for name, path := range map[string]string{
@@ -343,7 +344,7 @@ func TestInvitationsAreForOneAddressOnce(t *testing.T) {
 func TestInvitationIsTakenOnce(t *testing.T) {
 	rig.Each(t, rig.Options{}, func(t *testing.T, r *rig.Rig) {
 		c := newCast(r, "engines")
-		_, word, err := r.OAuth.Invite(r.System(), oauth.Command(c.ws.ID), c.ws, r.Alice.Email, oauth.RoleMember)
+		_, word, err := r.OAuth.Invite(r.System(), oauth.Command(c.ws.ID), c.ws, r.Alice.Email, catalog.RoleMember)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -357,7 +358,7 @@ func TestInvitationIsTakenOnce(t *testing.T) {
 			}
 		}
 		events, err := r.Store.AuditEvents(r.System(), storage.AuditFilter{WorkspaceID: c.ws.ID, Action: "member.added", UserID: r.Alice.ID, Limit: 10})
-		if err != nil || len(events) != 1 || roles(t, r, c.ws)[r.Alice.ID] != oauth.RoleMember {
+		if err != nil || len(events) != 1 || roles(t, r, c.ws)[r.Alice.ID] != catalog.RoleMember {
 			t.Errorf("%d joined, error %v", len(events), err)
 		}
 	})
@@ -497,7 +498,7 @@ func TestUsageAndAuditOfAWorkspace(t *testing.T) {
 		// Audit: newest first, in pages, by what, whom and when, each with its words.
 		owner := r.Browser().SignIn(c.user["owner"].Email)
 		for i := range 60 {
-			role := oauth.Roles[i%2]
+			role := catalog.Roles[i%2]
 			if a := owner.PostForm(workspaces+"/engines/members/"+c.user["viewer"].ID+"/role", url.Values{"role": {role}}); a.Status != http.StatusSeeOther {
 				t.Fatalf("answered %d", a.Status)
 			}

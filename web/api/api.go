@@ -6,6 +6,7 @@ import (
 	"strings"
 
 	"doorward/oauth"
+	"doorward/oauth/catalog"
 	"doorward/oauth/identity"
 	"doorward/oauth/seal"
 	"doorward/storage"
@@ -14,8 +15,9 @@ import (
 
 // Config is what an API is made of. Every field is needed.
 type Config struct {
-	Store *storage.Store
-	OAuth *oauth.Server
+	Store   *storage.Store
+	OAuth   *oauth.Server
+	Catalog *catalog.Catalog
 	// Secrets seals what is kept for a request that is sent again.
 	Secrets *seal.Secrets
 	// Identity changes users.
@@ -40,6 +42,7 @@ type Visitor struct {
 type API struct {
 	store      *storage.Store
 	oauth      *oauth.Server
+	catalog    *catalog.Catalog
 	secrets    *seal.Secrets
 	identity   *identity.Service
 	gateway    *gateway.Gateway
@@ -53,7 +56,7 @@ type API struct {
 // New makes an API.
 func New(c Config) *API {
 	a := &API{
-		store: c.Store, oauth: c.OAuth, secrets: c.Secrets, identity: c.Identity, gateway: c.Gateway, address: c.ClientAddress, visitor: c.Visitor, sameOrigin: http.NewCrossOriginProtection(),
+		store: c.Store, oauth: c.OAuth, catalog: c.Catalog, secrets: c.Secrets, identity: c.Identity, gateway: c.Gateway, address: c.ClientAddress, visitor: c.Visitor, sameOrigin: http.NewCrossOriginProtection(),
 	}
 	a.operations = a.table()
 	a.document = a.describe(c.SessionCookie)
@@ -87,17 +90,17 @@ func (a *API) Refuse(w http.ResponseWriter, r *http.Request, refusal *gateway.Re
 }
 
 // concerned is the resource on whose host a request came, else the one that a credential is for, else the default one.
-func (a *API) concerned(r *http.Request, p *oauth.Principal) *oauth.Resource {
+func (a *API) concerned(r *http.Request, p *oauth.Principal) *catalog.Resource {
 	id := ""
 	if host := gateway.ConcernedAPI(r.Context()); host != nil {
 		id = host.ID
 	} else if p != nil {
 		id = p.Audience
 	}
-	if known, ok := a.oauth.Resource(id); ok {
+	if known, ok := a.catalog.Resource(id); ok {
 		return known
 	}
-	return &a.oauth.Resources()[0]
+	return &a.catalog.Resources()[0]
 }
 
 // shapeOf is how the refusals of the resource concerned look.

@@ -9,6 +9,7 @@ import (
 	"strings"
 
 	"doorward/oauth"
+	"doorward/oauth/catalog"
 	"doorward/oauth/limit"
 	"doorward/storage"
 	"doorward/web/gateway"
@@ -114,7 +115,7 @@ func (c *call) authenticateCredential(ctx context.Context, text string) error {
 		at.Resources = []string{host.ID}
 	}
 	p, err := c.oauth.Principal(ctx, text, at)
-	if (err == nil || gateway.Known(&p)) && len(at.Resources) > 0 && !oauth.SameResource(p.Audience, at.Resources[0]) {
+	if (err == nil || gateway.Known(&p)) && len(at.Resources) > 0 && !catalog.SameResource(p.Audience, at.Resources[0]) {
 		return &gateway.Refusal{Kind: gateway.Invalid, Cause: errElsewhere}
 	}
 	if err != nil {
@@ -130,7 +131,7 @@ func (c *call) authenticateCredential(ctx context.Context, text string) error {
 		return forbidden("The key may not be used from this address.")
 	}
 	c.oauth.Touch(ctx, &p)
-	resource, _ := c.oauth.Resource(p.Audience) // Principal has found it
+	resource, _ := c.catalog.Resource(p.Audience) // Principal has found it
 	slug, named := c.named(resource)
 	if named && (slug == "" || slug != p.Workspace) {
 		if p.Kind == oauth.KindPersonalAccessToken && slug != "" {
@@ -189,7 +190,7 @@ func (c *call) useless(p *oauth.Principal, err error) error {
 
 // named is the workspace that a request names, by its path or else by the header of a resource. An empty slug is one
 // that cannot be anybody's.
-func (c *call) named(resource *oauth.Resource) (slug string, named bool) {
+func (c *call) named(resource *catalog.Resource) (slug string, named bool) {
 	if c.op.where == inPath {
 		return c.r.PathValue("slug"), true
 	}
@@ -216,7 +217,7 @@ func (c *call) authenticateSession(ctx context.Context) error {
 	}
 	c.visitor = v
 	oauth.Note(ctx).Subject = v.User.ID
-	slug, named := c.named(&c.oauth.Resources()[0])
+	slug, named := c.named(&c.catalog.Resources()[0])
 	if named && slug == "" {
 		return forbidden(gateway.NotTheirs)
 	}
@@ -281,14 +282,14 @@ func (c *call) charge(ctx context.Context) error {
 func (c *call) authorize(ctx context.Context) error {
 	if p := c.principal; p != nil {
 		switch {
-		case p.Has(oauth.ScopeIntrospect):
+		case p.Has(catalog.ScopeIntrospect):
 			return forbidden("A key that introspects can do nothing else.")
 		case !c.op.whoAmI && p.Kind == oauth.KindForeignJWT:
 			return forbidden("A token of another issuer can manage nothing here; use a credential of this server.")
-		case !c.op.whoAmI && !p.Has(oauth.ScopeAdmin):
+		case !c.op.whoAmI && !p.Has(catalog.ScopeAdmin):
 			return &gateway.Refusal{
-				Kind: gateway.Forbidden, Scope: oauth.ScopeAdmin,
-				Detail: "The permission " + oauth.ScopeAdmin + " is missing for " + c.op.method + " " + c.op.path + "; use a credential that has it.",
+				Kind: gateway.Forbidden, Scope: catalog.ScopeAdmin,
+				Detail: "The permission " + catalog.ScopeAdmin + " is missing for " + c.op.method + " " + c.op.path + "; use a credential that has it.",
 			}
 		}
 	}

@@ -119,7 +119,7 @@ func ptr[T any](v T) *T { return &v }
 
 // exampleNewKey is a key that can be made here: of the default resource's scopes, within its plan.
 func (a *API) exampleNewKey() NewKey {
-	r := a.oauth.Resources()[0]
+	r := a.catalog.Resources()[0]
 	k := NewKey{Name: "Nightly import"}
 	for _, scope := range r.Scopes {
 		if !scope.UserOnly && len(k.Scopes.List) < 2 { // an API key cannot be given the others
@@ -137,7 +137,7 @@ func (a *API) exampleNewKey() NewKey {
 }
 
 func (a *API) exampleKey() Key {
-	r := a.oauth.Resources()[0]
+	r := a.catalog.Resources()[0]
 	example := a.exampleNewKey()
 	environment := "live"
 	if len(r.Keys.Environments) == 1 {

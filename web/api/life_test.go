@@ -10,6 +10,7 @@ import (
 	"testing"
 
 	"doorward/oauth"
+	"doorward/oauth/catalog"
 	"doorward/oauth/limit"
 	"doorward/storage"
 	"doorward/test/rig"
@@ -379,10 +380,10 @@ func TestUsageAndEventsTellWhatTheAPIWasAsked(t *testing.T) {
 
 func TestWhoAmIForEveryKindOfCredential(t *testing.T) {
 	plans := map[string]limit.Plan{"Free": {Hour: 100}, "pro": {Hour: 1000}, "sandbox": {Hour: 10}}
-	rig.Each(t, rig.Options{Plans: plans, Resources: []oauth.Resource{{
+	rig.Each(t, rig.Options{Plans: plans, Resources: []catalog.Resource{{
 		ID: "https://api.example.com", Name: "Example API", WorkspaceHeader: "X-Workspace", UserPlan: "Free", Objects: []string{"accounts", "reports"},
-		Scopes: []oauth.Scope{{Name: "read", Text: "Read"}, {Name: "write", Text: "Write"}, {Name: "admin", Text: "All", Implies: []string{"read", "write"}}},
-		Keys:   oauth.KeyRules{Prefix: "sk", Environments: []string{"live", "test"}, DefaultPlan: "Free", TestPlan: "sandbox"},
+		Scopes: []catalog.Scope{{Name: "read", Text: "Read"}, {Name: "write", Text: "Write"}, {Name: "admin", Text: "All", Implies: []string{"read", "write"}}},
+		Keys:   catalog.KeyRules{Prefix: "sk", Environments: []string{"live", "test"}, DefaultPlan: "Free", TestPlan: "sandbox"},
 	}}}, func(t *testing.T, r *rig.Rig) {
 		bob := r.User("bob@example.com", "Bob", false)
 		w := r.Workspace("acme", "pro", bob)

@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"doorward/oauth"
+	"doorward/oauth/catalog"
 	"doorward/web/gateway"
 )
 
@@ -151,7 +152,7 @@ func (o *operation) needs() string {
 	case o.speaker == asPerson:
 		return "For people: a browser session, or a personal access token with the permission admin."
 	case o.may != "":
-		least := oauth.Roles[slices.IndexFunc(oauth.Roles, func(role string) bool { return oauth.RoleMay(role, o.may) })]
+		least := catalog.Roles[slices.IndexFunc(catalog.Roles, func(role string) bool { return oauth.RoleMay(role, o.may) })]
 		return "Needs the role " + least + " or higher in the workspace; credentials need the permission admin."
 	}
 	return ""
@@ -179,7 +180,7 @@ func (d *document) parameters(o *operation) []object {
 	}
 	if o.where == inHeader {
 		list = append(list, object{
-			"name": d.oauth.Resources()[0].WorkspaceHeader, "in": "header", "schema": object{"type": "string"},
+			"name": d.catalog.Resources()[0].WorkspaceHeader, "in": "header", "schema": object{"type": "string"},
 			"description": "Slug of the workspace. A personal access token must name one; left out by a browser session, it is the personal one; API keys and access tokens have their own.",
 		})
 	}
@@ -221,7 +222,7 @@ func (d *document) refusals(o *operation) map[int]*gateway.Refusal {
 		r := &gateway.Refusal{Kind: kind, Detail: refusalTexts[kind], AccessToken: true, ExpiredAt: time.UnixMicro(int64(exampleTime))}
 		switch kind { //nolint:exhaustive // the others have no more
 		case gateway.Forbidden:
-			r.Scope = oauth.ScopeAdmin
+			r.Scope = catalog.ScopeAdmin
 		case gateway.Limited:
 			r.RetryAfter = 27 * time.Second
 		case gateway.Expired:
@@ -275,7 +276,7 @@ func (d *document) response(status int, text string, refusal *gateway.Refusal) o
 	case http.StatusTooManyRequests, http.StatusServiceUnavailable:
 		more = map[string]string{"Retry-After": "RetryAfter"}
 	}
-	_, example := d.gateway.Shape(d.oauth.Resources()[0].ID).Body(refusal)
+	_, example := d.gateway.Shape(d.catalog.Resources()[0].ID).Body(refusal)
 	return object{
 		"description": text, "headers": headerRefs(rateHeaders, more),
 		"content": object{"application/json": object{"schema": d.errorSchema(refusal), "example": example}},
@@ -285,7 +286,7 @@ func (d *document) response(status int, text string, refusal *gateway.Refusal) o
 // errorSchema is that of a refusal in each of the shapes that resources have here.
 func (d *document) errorSchema(refusal *gateway.Refusal) object {
 	var refs []object
-	for _, r := range d.oauth.Resources() {
+	for _, r := range d.catalog.Resources() {
 		_, body := d.gateway.Shape(r.ID).Body(refusal)
 		ref := d.schema(reflect.TypeOf(body), false)
 		if !slices.ContainsFunc(refs, func(have object) bool { return have["$ref"] == ref["$ref"] }) {

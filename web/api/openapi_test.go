@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"doorward/oauth"
+	"doorward/oauth/catalog"
 	"doorward/oauth/limit"
 	"doorward/storage"
 	"doorward/test/rig"
@@ -165,11 +166,11 @@ func eachOperation(doc object, fn func(method, path string, o object)) {
 func TestEveryRouteIsInTheDocumentAndBack(t *testing.T) {
 	r := rig.Memory(t, rig.Options{})
 	routes := map[string]bool{}
-	g, err := gateway.New(gateway.Config{OAuth: r.OAuth})
+	g, err := gateway.New(gateway.Config{OAuth: r.OAuth, Catalog: r.Catalog})
 	if err != nil {
 		t.Fatal(err)
 	}
-	api.New(api.Config{Store: r.Store, OAuth: r.OAuth, Gateway: g}).Register(func(pattern string, _ http.Handler) { routes[pattern] = true })
+	api.New(api.Config{Store: r.Store, OAuth: r.OAuth, Catalog: r.Catalog, Gateway: g}).Register(func(pattern string, _ http.Handler) { routes[pattern] = true })
 	delete(routes, "GET /openapi.json")
 	doc := document(t, r)
 	eachOperation(doc, func(method, path string, _ object) {
@@ -195,12 +196,12 @@ func TestEveryRouteIsInTheDocumentAndBack(t *testing.T) {
 }
 
 func TestDocumentIsWhole(t *testing.T) {
-	resources := []oauth.Resource{
+	resources := []catalog.Resource{
 		{
-			ID: "https://one.example", Name: "One", Scopes: []oauth.Scope{{Name: "read", Text: "x"}}, WorkspaceHeader: "X-One",
-			Keys: oauth.KeyRules{Prefix: "one", Environments: []string{"test"}, DefaultPlan: "small", MaxLifetime: time.Hour},
+			ID: "https://one.example", Name: "One", Scopes: []catalog.Scope{{Name: "read", Text: "x"}}, WorkspaceHeader: "X-One",
+			Keys: catalog.KeyRules{Prefix: "one", Environments: []string{"test"}, DefaultPlan: "small", MaxLifetime: time.Hour},
 		},
-		{ID: "https://two.example", Name: "Two", Scopes: []oauth.Scope{{Name: "look", Text: "x"}}, WorkspaceHeader: "X-Two"},
+		{ID: "https://two.example", Name: "Two", Scopes: []catalog.Scope{{Name: "look", Text: "x"}}, WorkspaceHeader: "X-Two"},
 	}
 	for name, o := range map[string]rig.Options{
 		"default": {},

@@ -14,6 +14,7 @@ import (
 
 	"doorward/oauth"
 	"doorward/oauth/apikey"
+	"doorward/oauth/catalog"
 	"doorward/oauth/limit"
 	"doorward/storage"
 	"doorward/test/rig"
@@ -40,16 +41,16 @@ func newWorld(t *testing.T) *world {
 	const id = "https://api.example.com"
 	r := rig.Memory(t, rig.Options{
 		Plans: map[string]limit.Plan{"free": {Hour: 100_000}, "enterprise": {Hour: 1_000_000}},
-		Resources: []oauth.Resource{{
+		Resources: []catalog.Resource{{
 			ID: id, Name: "Example API", WorkspaceHeader: "X-Workspace",
-			Scopes: []oauth.Scope{
+			Scopes: []catalog.Scope{
 				{Name: "read", Text: "Read"},
 				{Name: "write", Text: "Write"},
 				{Name: "bill", Text: "Send bills"},
 				{Name: "admin", Text: "Manage", Implies: []string{"read", "write"}},
 			},
-			Keys:           oauth.KeyRules{Prefix: "sk", Environments: []string{"live", "test"}},
-			TrustedIssuers: []oauth.TrustedIssuer{{Issuer: "https://else.example", Audiences: []string{"all"}, HS256Secret: []byte(foreignSecret), Scopes: []string{"admin"}}},
+			Keys:           catalog.KeyRules{Prefix: "sk", Environments: []string{"live", "test"}},
+			TrustedIssuers: []catalog.TrustedIssuer{{Issuer: "https://else.example", Audiences: []string{"all"}, HS256Secret: []byte(foreignSecret), Scopes: []string{"admin"}}},
 		}},
 	})
 	return &world{Rig: r, acme: r.Workspace("acme", "free", r.Alice)}
@@ -259,7 +260,7 @@ func (w *world) fill(text string) string {
 			w.T.Fatal(err)
 		}
 	}
-	own := oauth.Authority{UserID: w.Alice.ID, WorkspaceID: w.acme.ID, Role: oauth.RoleAdmin}
+	own := oauth.Authority{UserID: w.Alice.ID, WorkspaceID: w.acme.ID, Role: catalog.RoleAdmin}
 	asleep := func(role string) string {
 		k, _ := w.PersonalToken(w.Alice, oauth.KeySpec{Role: role})
 		_, err := w.OAuth.PauseKey(w.System(), own, k.Owner(), k.ID)

@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"doorward/oauth"
+	"doorward/oauth/catalog"
 	"doorward/oauth/limit"
 	"doorward/storage"
 	"doorward/test/rig"
@@ -137,11 +138,11 @@ func TestTheSameRequestAtOnceActsOnce(t *testing.T) {
 
 // A refusal has the shape of the resource whose credential was shown, and where none is known, of the default one.
 func TestRefusalsHaveTheShapeOfTheResource(t *testing.T) {
-	scopes := []oauth.Scope{{Name: "read", Text: "Read"}, {Name: "admin", Text: "All", Implies: []string{"read"}}}
-	keys := oauth.KeyRules{Prefix: "sk", Environments: []string{"live"}}
+	scopes := []catalog.Scope{{Name: "read", Text: "Read"}, {Name: "admin", Text: "All", Implies: []string{"read"}}}
+	keys := catalog.KeyRules{Prefix: "sk", Environments: []string{"live"}}
 	const one, two, three = "https://one.example", "https://two.example", "https://three.example"
 	r := rig.Memory(t, rig.Options{
-		Resources: []oauth.Resource{
+		Resources: []catalog.Resource{
 			{ID: one, Name: "One", Scopes: scopes, Keys: keys, WorkspaceHeader: "X-One"},
 			{ID: two, Name: "Two", Scopes: scopes, Keys: keys, WorkspaceHeader: "X-Two"},
 			{ID: three, Name: "Three", Scopes: scopes, Keys: keys, WorkspaceHeader: "X-Three"},

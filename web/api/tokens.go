@@ -5,6 +5,7 @@ import (
 	"fmt"
 
 	"doorward/oauth"
+	"doorward/oauth/catalog"
 	"doorward/storage"
 )
 
@@ -63,9 +64,9 @@ func (a *API) tokens() []operation {
 		return o
 	}
 	key := a.exampleKey()
-	create := NewToken{Name: "My laptop", Scopes: key.Scopes, Role: oauth.RoleMember, ExpiresAt: key.ExpiresAt}
+	create := NewToken{Name: "My laptop", Scopes: key.Scopes, Role: catalog.RoleMember, ExpiresAt: key.ExpiresAt}
 	shown := Token{
-		ID: "token_" + exampleUUID, Name: create.Name, Resource: key.Resource, Scopes: key.Scopes, Role: ptr(oauth.RoleMember), ExpiresAt: key.ExpiresAt,
+		ID: "token_" + exampleUUID, Name: create.Name, Resource: key.Resource, Scopes: key.Scopes, Role: ptr(catalog.RoleMember), ExpiresAt: key.ExpiresAt,
 		Addresses: []string{}, Status: "live", Masked: "pat_…x0Zb", CreatedAt: exampleTime,
 	}
 	made := shown
@@ -85,7 +86,7 @@ func (a *API) tokens() []operation {
 		}), a.getToken),
 		on(with(operation{
 			method: patch, path: "/v1/personal-access-tokens/{id}", id: "updatePersonalAccessToken", summary: "Rename, narrow, pause or resume a personal access token",
-			status: 200, request: TokenChange{Name: ptr("My laptop"), Role: ptr(oauth.RoleMember)}, answer: shown,
+			status: 200, request: TokenChange{Name: ptr("My laptop"), Role: ptr(catalog.RoleMember)}, answer: shown,
 		}), a.updateToken),
 		on(with(operation{
 			method: remove, path: "/v1/personal-access-tokens/{id}", id: "revokePersonalAccessToken", summary: "Revoke a personal access token", status: 204,

@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"doorward/oauth"
+	"doorward/oauth/catalog"
 	"doorward/storage"
 	"doorward/test/rig"
 )
@@ -44,7 +45,7 @@ func TestV64_OnlyAdministratorsManageUsers(t *testing.T) {
 		"in a workspace":                       {w.bearer(pat(oauth.KeySpec{}), "X-Workspace", "home"), "++++++"},
 		"personal access token that ends":      {w.bearer(pat(oauth.KeySpec{ExpiresAt: w.Store.Now().Add(time.Hour)})), "+++---"},
 		"personal access token of an address":  {w.bearer(pat(oauth.KeySpec{Addresses: []string{"127.0.0.0/8"}})), "+++---"},
-		"personal access token held to a role": {w.bearer(pat(oauth.KeySpec{Role: oauth.RoleOwner})), "------"},
+		"personal access token held to a role": {w.bearer(pat(oauth.KeySpec{Role: catalog.RoleOwner})), "------"},
 		"without the scope admin":              {w.bearer(other), "------"},
 		"API key of a workspace of theirs":     {w.bearer(key), "------"},
 		"app that acts for them":               {w.bearer(access(oauth.ClientSpec{Scopes: []string{"admin"}})), "------"},
@@ -132,7 +133,7 @@ func TestV01_DisablingByTheAPIShowsAndKeepsWorkspaces(t *testing.T) {
 	rig.Each(t, rig.Options{}, func(t *testing.T, r *rig.Rig) {
 		_, admin := r.PersonalToken(r.User("root@example.com", "Root", true), oauth.KeySpec{Scopes: []string{"admin"}})
 		sole, kept, shared := r.Workspace("sole", "", r.Alice), r.Workspace("kept", "", r.Alice), r.Workspace("shared", "", r.Alice)
-		r.Join(shared, r.User("bob@example.com", "Bob", false), oauth.RoleOwner)
+		r.Join(shared, r.User("bob@example.com", "Bob", false), catalog.RoleOwner)
 		_, soleKey := r.Key(sole, oauth.KeySpec{})
 		_, keptKey := r.Key(kept, oauth.KeySpec{})
 		path := "/v1/users/" + r.Alice.ID

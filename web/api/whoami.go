@@ -103,7 +103,7 @@ func (a *API) account(ctx context.Context, c *call, _, _ *none) (Me, error) {
 func (c *call) tier(ctx context.Context) (string, error) {
 	p := c.principal
 	if p == nil {
-		return cmp.Or(c.workspace.Plan, c.oauth.Resources()[0].UserPlan), nil
+		return cmp.Or(c.workspace.Plan, c.catalog.Resources()[0].UserPlan), nil
 	}
 	if p.KeyID == "" || p.UserID != "" || p.WorkspaceID == "" {
 		return p.Plan, nil

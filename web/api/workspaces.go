@@ -8,6 +8,7 @@ import (
 	"slices"
 
 	"doorward/oauth"
+	"doorward/oauth/catalog"
 	"doorward/storage"
 )
 
@@ -67,10 +68,10 @@ type NewInvitation struct {
 }
 
 func (a *API) workspaces() []operation {
-	shown := Workspace{ID: "ws_" + exampleUUID, Slug: "acme", Name: "Acme", Role: ptr(oauth.RoleOwner)}
-	member := Member{UserID: "user_" + exampleUUID, Email: "bob@example.com", Name: "Bob", Role: oauth.RoleMember, JoinedAt: exampleTime}
+	shown := Workspace{ID: "ws_" + exampleUUID, Slug: "acme", Name: "Acme", Role: ptr(catalog.RoleOwner)}
+	member := Member{UserID: "user_" + exampleUUID, Email: "bob@example.com", Name: "Bob", Role: catalog.RoleMember, JoinedAt: exampleTime}
 	invited := Invitation{
-		ID: "invitation_" + exampleUUID, Email: "carol@example.com", Role: oauth.RoleMember, CreatedAt: exampleTime, CreatedBy: ptr("user_" + exampleUUID),
+		ID: "invitation_" + exampleUUID, Email: "carol@example.com", Role: catalog.RoleMember, CreatedAt: exampleTime, CreatedBy: ptr("user_" + exampleUUID),
 		ExpiresAt: Moment(storage.Time(exampleTime).Add(oauth.InvitationLifetime)),
 	}
 	made := invited
@@ -99,7 +100,7 @@ func (a *API) workspaces() []operation {
 		}), a.listMembers),
 		on(one(operation{
 			method: patch, path: base + "/members/{userId}", id: "updateMember", summary: "Give a member another role", status: 200, may: oauth.MayManageMembers,
-			request: MemberChange{Role: oauth.RoleMember}, answer: member, conflict: "The workspace would have no owner, or is a personal one.",
+			request: MemberChange{Role: catalog.RoleMember}, answer: member, conflict: "The workspace would have no owner, or is a personal one.",
 		}), a.updateMember),
 		on(one(operation{
 			method: remove, path: base + "/members/{userId}", id: "removeMember", summary: "Remove a member, or leave", status: 204, may: oauth.MaySee,
@@ -149,7 +150,7 @@ func (a *API) listWorkspaces(ctx context.Context, c *call, q *Page, _ *none) (Li
 	}
 	for i := range rows {
 		if p := c.principal; p != nil {
-			rows[i].Role = oauth.LowerRole(rows[i].Role, p.TokenRole)
+			rows[i].Role = catalog.LowerRole(rows[i].Role, p.TokenRole)
 		}
 	}
 	place := func(w *storage.Workspace) string { return w.ID }

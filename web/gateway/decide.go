@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"doorward/oauth"
+	"doorward/oauth/catalog"
 	"doorward/oauth/limit"
 	"doorward/storage"
 )
@@ -197,7 +198,7 @@ func (j *judging) credential(ctx context.Context, r *Request, text string) error
 		j.v.Principal = &p
 		j.step("the credential is %s", describe(&p))
 	}
-	if (err == nil || Known(&p)) && !oauth.SameResource(p.Audience, j.ID) {
+	if (err == nil || Known(&p)) && !catalog.SameResource(p.Audience, j.ID) {
 		j.step("it is for %s, not for %s", p.Audience, j.ID)
 		j.v.Reason = reasonElsewhere
 		return &Refusal{Kind: Invalid, Cause: errors.New(reasonElsewhere)}
@@ -221,7 +222,7 @@ func (j *judging) credential(ctx context.Context, r *Request, text string) error
 	if !j.dry && !j.again {
 		j.oauth.Touch(ctx, &p)
 	}
-	if p.Has(oauth.ScopeIntrospect) && p.WorkspaceID == "" && p.Kind == oauth.KindAPIKey {
+	if p.Has(catalog.ScopeIntrospect) && p.WorkspaceID == "" && p.Kind == oauth.KindAPIKey {
 		return &Refusal{Kind: Forbidden, Detail: "A key that introspects can do nothing else."}
 	}
 	slug, named := j.workspace(r.Header)
@@ -332,7 +333,7 @@ func (j *judging) anonymous(ctx context.Context, from netip.Addr) {
 
 // Anonymous counts a refused request by its address, where that is for want of a good credential and the resource has a
 // plan for such. The refusal that comes back is the one to answer with.
-func Anonymous(ctx context.Context, server *oauth.Server, r *oauth.Resource, refusal *Refusal, from netip.Addr) (taken limit.Result, counted bool, answer *Refusal) {
+func Anonymous(ctx context.Context, server *oauth.Server, r *catalog.Resource, refusal *Refusal, from netip.Addr) (taken limit.Result, counted bool, answer *Refusal) {
 	if refusal.Kind != Missing && refusal.Kind != Invalid && refusal.Kind != Expired {
 		return taken, false, refusal
 	}
@@ -367,7 +368,7 @@ func (j *judging) permissions(method, object string) error {
 				fmt.Sprintf("the route %s needs the scope %s, and the credential has %s", rule, strings.Join(needs, " and "), orNone(strings.Join(p.Scopes, " "))))
 		}
 	}
-	if rule.Role != "" && !oauth.AtLeast(p.Role, rule.Role) {
+	if rule.Role != "" && !catalog.AtLeast(p.Role, rule.Role) {
 		return j.denied("", "The role "+rule.Role+" is missing for "+name+".",
 			fmt.Sprintf("the route %s needs the role %s, and the credential has %s", rule, rule.Role, orNone(p.Role)))
 	}

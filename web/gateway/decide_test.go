@@ -16,6 +16,7 @@ import (
 	"time"
 
 	"doorward/oauth"
+	"doorward/oauth/catalog"
 	"doorward/oauth/limit"
 	"doorward/storage"
 	"doorward/test/rig"
@@ -37,7 +38,7 @@ type site struct {
 	last    atomic.Pointer[http.Request]
 }
 
-func newSite(t *testing.T, rules []gateway.Rule, change func(*oauth.Resource, *gateway.API)) *site {
+func newSite(t *testing.T, rules []gateway.Rule, change func(*catalog.Resource, *gateway.API)) *site {
 	t.Helper()
 	s := &site{}
 	upstream := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
@@ -54,16 +55,16 @@ func newSite(t *testing.T, rules []gateway.Rule, change func(*oauth.Resource, *g
 	if err != nil {
 		t.Fatal(err)
 	}
-	scopes := []oauth.Scope{
+	scopes := []catalog.Scope{
 		{Name: "read", Text: "Read"},
 		{Name: "write", Text: "Write"},
 		{Name: "capture", Text: "Capture", UserOnly: true},
 		{Name: "admin", Text: "All", Implies: []string{"read", "write"}},
 	}
-	resource := func(id string) oauth.Resource {
-		return oauth.Resource{
+	resource := func(id string) catalog.Resource {
+		return catalog.Resource{
 			ID: id, Name: "An API", Scopes: scopes, Objects: []string{"accounts", "contacts"}, WorkspaceHeader: "X-Workspace",
-			Keys: oauth.KeyRules{Prefix: "sk", Environments: []string{"live", "test"}, DefaultPlan: "small"}, UserPlan: "small",
+			Keys: catalog.KeyRules{Prefix: "sk", Environments: []string{"live", "test"}, DefaultPlan: "small"}, UserPlan: "small",
 		}
 	}
 	first, second := resource(apiID), resource(otherID)
@@ -73,10 +74,10 @@ func newSite(t *testing.T, rules []gateway.Rule, change func(*oauth.Resource, *g
 		change(&first, &api)
 	}
 	s.Rig = rig.Memory(t, rig.Options{
-		Resources: []oauth.Resource{first, second}, Plans: map[string]limit.Plan{"small": {Hour: 10}, "strangers": {Hour: 3}},
+		Resources: []catalog.Resource{first, second}, Plans: map[string]limit.Plan{"small": {Hour: 10}, "strangers": {Hour: 3}},
 		APIs: []gateway.API{api, {ID: otherID, Hosts: []string{"other.example.com"}}},
 	})
-	if s.gateway, err = gateway.New(gateway.Config{OAuth: s.OAuth, APIs: []gateway.API{api}, Trusted: func(*http.Request) bool { return false }, ClientAddress: func(*http.Request) netip.Addr { return netip.Addr{} }, Log: slog.New(slog.DiscardHandler)}); err != nil {
+	if s.gateway, err = gateway.New(gateway.Config{OAuth: s.OAuth, Catalog: s.Catalog, APIs: []gateway.API{api}, Trusted: func(*http.Request) bool { return false }, ClientAddress: func(*http.Request) netip.Addr { return netip.Addr{} }, Log: slog.New(slog.DiscardHandler)}); err != nil {
 		t.Fatal(err)
 	}
 	return s
@@ -109,7 +110,7 @@ func (s *site) call(method, target, credential, body string, header ...string) *
 var rules = []gateway.Rule{
 	{Path: "/health", Public: true},
 	{Methods: []string{"GET"}, Path: "/v1/{object}/**", Scopes: []string{"{object}:read"}, Cost: 1},
-	{Methods: []string{"POST"}, Path: "/v1/capture", Scopes: []string{"capture"}, Credentials: []string{oauth.KindPersonalAccessToken}, Role: oauth.RoleMember, Cost: 1},
+	{Methods: []string{"POST"}, Path: "/v1/capture", Scopes: []string{"capture"}, Credentials: []string{oauth.KindPersonalAccessToken}, Role: catalog.RoleMember, Cost: 1},
 	{Methods: []string{"POST"}, Path: "/v1/heavy", Scopes: []string{"write"}, Cost: 4},
 	{Path: "/v1/any", Scopes: []string{}, Cost: 1},
 }
@@ -123,7 +124,7 @@ func TestTheDecision(t *testing.T) {
 	_, elsewhere := s.Key(acme, oauth.KeySpec{Scopes: []string{"read"}, Resource: otherID})
 	_, introspector := s.IntrospectionKey()
 	_, token := s.PersonalToken(s.Alice, oauth.KeySpec{Scopes: []string{"capture", "read"}})
-	_, viewing := s.PersonalToken(s.Alice, oauth.KeySpec{Scopes: []string{"capture", "read"}, Role: oauth.RoleViewer})
+	_, viewing := s.PersonalToken(s.Alice, oauth.KeySpec{Scopes: []string{"capture", "read"}, Role: catalog.RoleViewer})
 	for name, c := range map[string]struct {
 		method, path, credential string
 		header                   []string
@@ -212,7 +213,7 @@ func TestWhatRequestsCost(t *testing.T) {
 
 // Whoever guesses is counted by address where there is a plan for that, and told so.
 func TestRefusalsAreCountedByAddress(t *testing.T) {
-	s := newSite(t, rules, func(r *oauth.Resource, _ *gateway.API) { r.AnonymousPlan = "strangers" })
+	s := newSite(t, rules, func(r *catalog.Resource, _ *gateway.API) { r.AnonymousPlan = "strangers" })
 	for i := range 3 {
 		if v := s.decide("GET", "/v1/any", ""); v.Refusal.Kind != gateway.Missing || v.Taken.Limit != 3 || v.Taken.Remaining != int64(2-i) {
 			t.Errorf("call %d: %v, %+v", i, v.Refusal, v.Taken)
@@ -310,10 +311,10 @@ func TestHostDecides(t *testing.T) {
 // other APIs are not (RFC 9728 section 3.1).
 func TestMetadataOfAnAPIAtTheIssuersAddress(t *testing.T) {
 	const issuer = "http://localhost:8080"
-	var resources []oauth.Resource
+	var resources []catalog.Resource
 	var apis []gateway.API
 	for _, id := range []string{issuer, issuer + "/mcp/", otherID + "/other"} {
-		resources = append(resources, oauth.Resource{ID: id, Name: id, Scopes: []oauth.Scope{{Name: "read", Text: "Read"}}})
+		resources = append(resources, catalog.Resource{ID: id, Name: id, Scopes: []catalog.Scope{{Name: "read", Text: "Read"}}})
 		apis = append(apis, gateway.API{ID: id})
 	}
 	r := rig.Memory(t, rig.Options{Issuer: issuer, Resources: resources, APIs: apis})
@@ -341,7 +342,7 @@ func TestMetadataOfAnAPIAtTheIssuersAddress(t *testing.T) {
 
 // Pages of the origins in the configuration may call, and read what they are told about limits; others may not.
 func TestH09_PagesOfOtherOrigins(t *testing.T) {
-	s := newSite(t, rules, func(_ *oauth.Resource, a *gateway.API) { a.CORS = []string{"https://app.example.com"} })
+	s := newSite(t, rules, func(_ *catalog.Resource, a *gateway.API) { a.CORS = []string{"https://app.example.com"} })
 	_, key := s.Key(s.Workspace("acme", "", s.Alice), oauth.KeySpec{Scopes: []string{"read"}})
 	preflight := s.call("OPTIONS", "/v1/accounts", "", "", "Origin", "https://app.example.com", "Access-Control-Request-Method", "PUT", "Access-Control-Request-Headers", "authorization,x-workspace")
 	if h := preflight.Header; preflight.Status != http.StatusNoContent || h.Get("Access-Control-Allow-Origin") != "https://app.example.com" || h.Get("Access-Control-Allow-Credentials") != "" ||
@@ -394,7 +395,7 @@ func TestUpstreamAway(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	s := newSite(t, rules, func(_ *oauth.Resource, a *gateway.API) { a.Upstream, a.Shape.Name = away, "nested" })
+	s := newSite(t, rules, func(_ *catalog.Resource, a *gateway.API) { a.Upstream, a.Shape.Name = away, "nested" })
 	_, key := s.Key(s.Workspace("acme", "", s.Alice), oauth.KeySpec{Scopes: []string{"read"}})
 	answer := s.call("GET", "/v1/any", key, "")
 	if answer.Status != http.StatusBadGateway || !strings.Contains(answer.Body, `"code":"bad_gateway"`) || answer.Header.Get("X-RateLimit-Limit") == "" {
@@ -430,7 +431,7 @@ func TestACallerWhoGoesAwayIsNoted(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	s := newSite(t, rules, func(_ *oauth.Resource, a *gateway.API) { a.Upstream = target })
+	s := newSite(t, rules, func(_ *catalog.Resource, a *gateway.API) { a.Upstream = target })
 	k, key := s.Key(s.Workspace("acme", "", s.Alice), oauth.KeySpec{Scopes: []string{"read"}})
 	r := httptest.NewRequestWithContext(ctx, http.MethodGet, "/v1/any", nil)
 	r.Host = apiHost

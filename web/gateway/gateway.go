@@ -18,12 +18,14 @@ import (
 	"github.com/rs/cors"
 
 	"doorward/oauth"
+	"doorward/oauth/catalog"
 )
 
 // Config is what a Gateway is made of. Every field is needed but APIs.
 type Config struct {
-	OAuth *oauth.Server
-	APIs  []API
+	OAuth   *oauth.Server
+	Catalog *catalog.Catalog
+	APIs    []API
 	// ClientAddress tells where a request comes from, behind the proxies that are trusted.
 	ClientAddress func(*http.Request) netip.Addr
 	// Trusted tells whether a request comes from a proxy whose forwarding headers count.
@@ -51,7 +53,7 @@ type API struct {
 	Anonymous Concurrency
 
 	crowd    *crowd
-	resource *oauth.Resource
+	resource *catalog.Resource
 	routes   *routes
 	cors     *cors.Cors // nil: none
 	metadata []byte     // RFC 9728; nil: the id is no address of which there could be any
@@ -62,6 +64,7 @@ type API struct {
 // goroutines.
 type Gateway struct {
 	oauth   *oauth.Server
+	catalog *catalog.Catalog
 	apis    []*API
 	hosts   map[string]*API
 	address func(*http.Request) netip.Addr
@@ -78,12 +81,12 @@ const wellKnown = "/.well-known/oauth-protected-resource"
 
 // New makes a Gateway.
 func New(c Config) (*Gateway, error) {
-	g := &Gateway{oauth: c.OAuth, hosts: map[string]*API{}, address: c.ClientAddress, trusted: c.Trusted, secure: c.Secure, log: c.Log, proxies: map[*API]http.Handler{}, now: c.Now}
+	g := &Gateway{oauth: c.OAuth, catalog: c.Catalog, hosts: map[string]*API{}, address: c.ClientAddress, trusted: c.Trusted, secure: c.Secure, log: c.Log, proxies: map[*API]http.Handler{}, now: c.Now}
 	if g.now == nil {
 		g.now = time.Now
 	}
 	for _, a := range c.APIs {
-		r, ok := c.OAuth.Resource(a.ID)
+		r, ok := c.Catalog.Resource(a.ID)
 		if !ok {
 			return nil, fmt.Errorf("gateway: there is no resource %s", a.ID)
 		}
@@ -170,7 +173,7 @@ func (g *Gateway) Host(host string) *API {
 
 // API finds the API of a resource by its id; nil: none.
 func (g *Gateway) API(id string) *API {
-	i := slices.IndexFunc(g.apis, func(a *API) bool { return oauth.SameResource(a.ID, id) })
+	i := slices.IndexFunc(g.apis, func(a *API) bool { return catalog.SameResource(a.ID, id) })
 	if i < 0 {
 		return nil
 	}

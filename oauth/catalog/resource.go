@@ -1,9 +1,20 @@
-package oauth
+package catalog
 
 import (
 	"slices"
 	"strings"
 	"time"
+)
+
+// MaxScopes is how many scopes one client or key may have.
+const MaxScopes = 200
+
+// The scopes that this server itself gives a meaning.
+const (
+	// ScopeAdmin is what a credential needs to manage anything.
+	ScopeAdmin = "admin"
+	// ScopeIntrospect is the built-in scope of the API keys with which a resource server introspects. It is in no catalogue.
+	ScopeIntrospect = "introspect"
 )
 
 // Resource is an API that access tokens are for; its ID is their audience (RFC 8707).
@@ -80,21 +91,6 @@ func (r *Resource) Dangerous(scopes []string) bool {
 	})
 }
 
-// Lifetimes says how long things live. All must be above zero but RefreshReuseWindow, where zero forbids repeats.
-type Lifetimes struct {
-	Access             time.Duration // access tokens
-	Refresh            time.Duration // a refresh token that is not used
-	RefreshAbsolute    time.Duration // a family, however often it is refreshed
-	RefreshReuseWindow time.Duration // in which a used refresh token gives the same successor again
-	Code               time.Duration // authorization codes
-}
-
-// scopeNames splits a scope parameter (RFC 6749 section 3.3). Spaces alone separate: what other space there is belongs
-// to a name, which no catalogue holds then.
-func scopeNames(text string) []string {
-	return strings.FieldsFunc(text, func(c rune) bool { return c == ' ' })
-}
-
 // Scope finds a scope of the catalogue, or one of its scopes for one of its objects.
 func (r *Resource) Scope(name string) (Scope, bool) {
 	if i := slices.IndexFunc(r.Scopes, func(s Scope) bool { return s.Name == name }); i >= 0 {
@@ -130,10 +126,11 @@ func SplitScope(name string, objects []string) (object, action string, ok bool) 
 // Covers reports whether effective scopes hold one that is needed: itself or, where it is for one of the resource's
 // objects, the same action for all of them.
 func (r *Resource) Covers(effective []string, needed string) bool {
-	return covers(effective, needed, r.Objects)
+	return Covers(effective, needed, r.Objects)
 }
 
-func covers(effective []string, needed string, objects []string) bool {
+// Covers reports whether effective scopes hold one that is needed, at a resource with these objects.
+func Covers(effective []string, needed string, objects []string) bool {
 	if slices.Contains(effective, needed) {
 		return true
 	}
@@ -195,21 +192,10 @@ func (r *Resource) Without(granted, refused []string) []string {
 	return out
 }
 
-// coveredBy is what of effective scopes granted ones still cover.
-func (r *Resource) coveredBy(effective, granted []string) []string {
+// CoveredBy is what of effective scopes granted ones still cover.
+func (r *Resource) CoveredBy(effective, granted []string) []string {
 	held := r.Effective(granted, "", true)
 	return slices.DeleteFunc(slices.Clone(effective), func(name string) bool { return !r.Covers(held, name) })
-}
-
-// Resource finds a configured resource by its id, in any spelling that SameResource takes for it. Its ID is the configured
-// spelling, the one to store and to show.
-func (s *Server) Resource(id string) (*Resource, bool) {
-	for _, same := range []func(a, b string) bool{func(a, b string) bool { return a == b }, SameResource} { // the first is enough for what is stored
-		if i := slices.IndexFunc(s.resources, func(r Resource) bool { return same(r.ID, id) }); i >= 0 {
-			return &s.resources[i], true
-		}
-	}
-	return nil, false
 }
 
 // SameResource reports whether two resource identifiers (RFC 8707 section 2) are equal by RFC 3986 sections 6.2.2.1 and
@@ -251,26 +237,7 @@ func CanonicalResource(id string) string {
 	return scheme + "://" + host + path
 }
 
-// containsResource reports whether a list of identifiers holds one.
-func containsResource(list []string, id string) bool {
+// ContainsResource reports whether a list of identifiers holds one.
+func ContainsResource(list []string, id string) bool {
 	return slices.Contains(list, id) || slices.ContainsFunc(list, func(x string) bool { return SameResource(x, id) })
-}
-
-// Resources lists what is configured; the first is the default.
-func (s *Server) Resources() []Resource { return s.resources }
-
-// resourceFor chooses the resource of a request (RFC 8707 section 2): the one named, which must be the client's, or
-// the client's first.
-func (s *Server) resourceFor(named string, clients []string) (*Resource, error) {
-	if named == "" {
-		if len(clients) == 0 {
-			return nil, &Error{Code: InvalidTarget, Description: "This app is registered for no resource; register it for one."}
-		}
-		named = clients[0]
-	}
-	r, ok := s.Resource(named)
-	if !ok || !containsResource(clients, named) {
-		return nil, &Error{Code: InvalidTarget, Description: "The resource is not one that this app is registered for; leave the parameter out, or send the identifier of a resource of this app."}
-	}
-	return r, nil
 }

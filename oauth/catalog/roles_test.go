@@ -1,4 +1,4 @@
-package oauth
+package catalog
 
 import (
 	"slices"
@@ -132,40 +132,5 @@ func TestV43_AColonMeansSomethingForDeclaredObjectsOnly(t *testing.T) {
 	}
 	if got := r.Effective([]string{"meeting:read:admin", "https://a.example/auth/read", "read"}, RoleViewer, true); len(got) != 1 || got[0] != "read" {
 		t.Errorf("a viewer may have %v", got)
-	}
-}
-
-// What each role may do in a workspace (DESIGN.md section 6).
-func TestRolesAndPermissions(t *testing.T) {
-	may := map[Permission][]string{
-		MaySee:             {RoleViewer, RoleMember, RoleAdmin, RoleOwner},
-		MayConsent:         {RoleMember, RoleAdmin, RoleOwner},
-		MayManageKeys:      {RoleAdmin, RoleOwner},
-		MayManageApps:      {RoleAdmin, RoleOwner},
-		MayManageMembers:   {RoleAdmin, RoleOwner},
-		MaySeeUsage:        {RoleAdmin, RoleOwner},
-		MayAudit:           {RoleAdmin, RoleOwner},
-		MayManageOwners:    {RoleOwner},
-		MayChangeWorkspace: {RoleOwner},
-		MayDeleteWorkspace: {RoleOwner},
-	}
-	if len(may) != len(leastRole) {
-		t.Errorf("%d permissions are tested, there are %d", len(may), len(leastRole))
-	}
-	for p, roles := range may {
-		for _, role := range append([]string{"", "administrator"}, Roles...) {
-			if got := RoleMay(role, p); got != slices.Contains(roles, role) {
-				t.Errorf("%q may %s: %v", role, p, got)
-			}
-			by := Authority{Role: role}
-			if err := by.May(p); (err == nil) != slices.Contains(roles, role) {
-				t.Errorf("%q may %s: %v", role, p, err)
-			}
-			// A credential needs the scope admin besides.
-			by.Credential = &Principal{Scopes: []string{"read", "write"}}
-			if by.May(p) == nil {
-				t.Errorf("%q may %s with a credential that does not administer", role, p)
-			}
-		}
 	}
 }
