@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"net/netip"
 	"slices"
 
 	"doorward/oauth/apikey"
@@ -161,28 +160,13 @@ func (p *Principal) bounds(ends storage.Time, addresses []string, role string) e
 			return &Forbidden{Message: "The credential ends before the new one would; give it an earlier end."}
 		}
 	}
-	if len(p.Addresses) > 0 && !addressesWithin(addresses, p.Addresses) {
+	if len(p.Addresses) > 0 && !apikey.AddressesWithin(addresses, p.Addresses) {
 		return &Forbidden{Message: "The credential may be used from some addresses only, and what it would give from others too. Name addresses among them, or use a credential without this restriction."}
 	}
 	if p.TokenRole != "" && role != "" && !catalog.AtLeast(p.TokenRole, role) {
 		return &Forbidden{Message: "The credential is held to the role " + p.TokenRole + ", so it cannot give a higher one."}
 	}
 	return nil
-}
-
-// addressesWithin reports whether ranges lie within others; no ranges are any address.
-func addressesWithin(list, bound []string) bool {
-	if len(bound) == 0 {
-		return true
-	}
-	outside := func(text string) bool {
-		p, err := netip.ParsePrefix(text)
-		return err != nil || !slices.ContainsFunc(bound, func(own string) bool {
-			o, err := netip.ParsePrefix(own)
-			return err == nil && o.Bits() <= p.Bits() && o.Contains(p.Addr())
-		})
-	}
-	return len(list) > 0 && !slices.ContainsFunc(list, outside)
 }
 
 // MayAdminister returns *Forbidden unless the authority is that of an enabled administrator of this server: in a browser, or

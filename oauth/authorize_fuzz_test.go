@@ -14,6 +14,7 @@ import (
 	"testing"
 	"time"
 
+	"doorward/oauth/apikey"
 	"doorward/oauth/catalog"
 	"doorward/oauth/redirecturi"
 	"doorward/oauth/seal"
@@ -36,7 +37,7 @@ func fuzzServer(f *testing.F) (s *Server, clientID string) {
 		f.Fatal(err)
 	}
 	s, err = New(Config{
-		Issuer: "https://auth.example", Store: store, Secrets: secrets, Catalog: offered,
+		Issuer: "https://auth.example", Store: store, Secrets: secrets, Catalog: offered, APIKeys: apikey.New(apikey.Config{Store: store, Catalog: offered}),
 		Lifetimes:     Lifetimes{Access: time.Hour, Refresh: time.Hour, RefreshAbsolute: time.Hour, Code: time.Minute},
 		ClientAddress: func(*http.Request) netip.Addr { return netip.Addr{} },
 	})

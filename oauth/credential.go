@@ -8,11 +8,10 @@ import (
 // The prefixes of what this server issues, beside those of API keys, which the configuration chooses. A text with
 // another kind's prefix is never accepted.
 const (
-	PrefixCode          = "dw_ac_"
-	PrefixAccessToken   = "dw_at_"
-	PrefixRefreshToken  = "dw_rt_"
-	PrefixClientSecret  = "dw_cs_"
-	PrefixPersonalToken = apikey.PrefixPersonalToken
+	PrefixCode         = "dw_ac_"
+	PrefixAccessToken  = "dw_at_"
+	PrefixRefreshToken = "dw_rt_"
+	PrefixClientSecret = "dw_cs_"
 )
 
 // NewCredential makes the text of a new credential: the prefix, 256 random bits, and a checksum by which a typing

@@ -5,7 +5,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"net/netip"
 	"slices"
 	"strconv"
 	"strings"
@@ -18,177 +17,10 @@ import (
 	"doorward/storage"
 )
 
-// KeySpec is what somebody may choose about an API key or a personal access token.
-type KeySpec struct {
-	Name        string
-	Note        string
-	Resource    string // empty: the first configured
-	Environment string // of an API key; empty: live, or what the resource has
-	Scopes      []string
-	ByObject    bool         // the scopes were given as an object of lists
-	Role        string       // of a personal access token: the most that it may be; empty: what its user is
-	Plan        string       // of an API key; empty: the workspace's
-	RateLimit   int64        // requests an hour in place of the plan's; zero: the plan's
-	ExpiresAt   storage.Time // zero: never
-	Addresses   []string     // ranges or single addresses that it may come from; empty: any
-}
-
-const (
-	maxKeyName   = 100
-	maxKeyNote   = 1000
-	maxAddresses = 50
-	maxRateLimit = 1_000_000_000
-)
-
-// checkKey completes a spec and returns all that is wrong with it, as joined *Invalid errors, and its resource. A
-// resource that is given stands for the one in the configuration.
-func (s *Server) checkKey(p *KeySpec, personal bool, r *catalog.Resource) (*catalog.Resource, error) {
-	var all input.Faults
-	fault := all.Add
-	var why string
-	if p.Name, why = input.Line(p.Name, maxKeyName); why != "" {
-		fault("name", "%s", why)
-	} else if p.Name == "" {
-		fault("name", "is missing; say what the key is for")
-	}
-	if p.Note, why = input.Lines(p.Note, maxKeyNote); why != "" {
-		fault("note", "%s", why)
-	}
-	if p.Resource == "" {
-		p.Resource = s.catalog.Resources()[0].ID
-	}
-	if r == nil {
-		var known bool
-		if r, known = s.catalog.Resource(p.Resource); !known {
-			fault("resource", "%q is not in the configuration", input.Shorten(p.Resource))
-			return nil, errors.Join(all...)
-		}
-		p.Resource = r.ID
-	}
-	s.checkKeyScopes(p, r, personal, fault)
-	if personal {
-		if p.Role != "" && !slices.Contains(catalog.Roles, p.Role) {
-			fault("role", "%q is no role; use %s", input.Shorten(p.Role), strings.Join(catalog.Roles, ", "))
-		}
-		p.Environment = ""
-	} else {
-		s.checkEnvironment(p, r, fault)
-	}
-	now := s.store.Now()
-	switch longest := r.Keys.MaxLifetime; {
-	case !p.ExpiresAt.IsZero() && p.ExpiresAt <= now:
-		fault("expires", "is in the past; choose a later moment")
-	case longest > 0 && (p.ExpiresAt.IsZero() || p.ExpiresAt > now.Add(longest)):
-		fault("expires", "must be within %s; choose an earlier moment", input.InDays(longest))
-	}
-	p.Addresses = s.checkAddresses(p.Addresses, fault)
-	return r, errors.Join(all...)
-}
-
-func (s *Server) checkEnvironment(p *KeySpec, r *catalog.Resource, fault func(field, message string, args ...any)) {
-	has := r.Keys.Environments
-	if p.Environment == "" && len(has) > 0 {
-		p.Environment = has[0]
-		if slices.Contains(has, apikey.Live) {
-			p.Environment = apikey.Live
-		}
-	}
-	switch {
-	case len(has) == 0:
-		fault("resource", "%q has no API keys; use an app or a personal access token", input.Shorten(p.Resource))
-	case !slices.Contains(has, p.Environment):
-		fault("environment", "%q is unknown; this resource has %s", input.Shorten(p.Environment), strings.Join(has, ", "))
-	}
-}
-
-func (s *Server) checkKeyScopes(p *KeySpec, r *catalog.Resource, personal bool, fault func(field, message string, args ...any)) {
-	if len(p.Scopes) == 0 {
-		fault("scope", "is missing; choose at least one")
-	}
-	if len(p.Scopes) > catalog.MaxScopes {
-		fault("scope", "may be %d at most", catalog.MaxScopes)
-		return
-	}
-	for i, name := range p.Scopes {
-		if name == catalog.ScopeIntrospect && !personal {
-			if len(p.Scopes) > 1 {
-				fault("scope", "%s stands alone: a key that introspects can do nothing else", catalog.ScopeIntrospect)
-			}
-			continue
-		}
-		if _, ok := r.Scope(name); !ok {
-			fault("scope", "%q is not a scope of %s", input.Shorten(name), r.Name)
-		} else if slices.Contains(p.Scopes[:i], name) {
-			fault("scope", "%q is there twice", name)
-		}
-	}
-}
-
-// checkPersonOnly refuses scopes for an API key that would never count for it.
-func checkPersonOnly(r *catalog.Resource, scopes []string) error {
-	var all input.Faults
-	for _, name := range scopes {
-		if x, ok := r.Scope(name); ok && x.UserOnly {
-			all.Add("scope", "%q counts only where a person stands behind the credential, so never for an API key; leave it out, or make a personal access token", name)
-		}
-	}
-	return errors.Join(all...)
-}
-
-// checkAddresses gives ranges as they are stored.
-func (s *Server) checkAddresses(list []string, fault func(field, message string, args ...any)) []string {
-	if len(list) > maxAddresses {
-		fault("addresses", "may be %d at most", maxAddresses)
-		return nil
-	}
-	var out []string
-	for _, text := range list {
-		prefix, err := netip.ParsePrefix(text)
-		if a, errAddress := netip.ParseAddr(text); errAddress == nil && a.Zone() == "" {
-			a = a.Unmap()
-			prefix, err = netip.PrefixFrom(a, a.BitLen()), nil
-		}
-		switch {
-		case err != nil, prefix.Addr().Is4In6(): // requests come from addresses that are not mapped
-			fault("addresses", "%q is no address or range; write one such as 192.0.2.7 or 192.0.2.0/24", input.Shorten(text))
-		case prefix.Masked() != prefix:
-			fault("addresses", "%q has bits after its range; write %s", input.Shorten(text), prefix.Masked())
-		case !slices.Contains(out, prefix.String()):
-			out = append(out, prefix.String())
-		}
-	}
-	return out
-}
-
-// checkKeyPlan refuses a plan or rate limit of a key's own that is more than its workspace has; the command may give any.
-func (s *Server) checkKeyPlan(by *Authority, r *catalog.Resource, p *KeySpec, workspacePlan string) error {
-	var all input.Faults
-	fault := all.Add
-	if p.RateLimit < 0 || p.RateLimit > maxRateLimit {
-		fault("rate limit", "must be between 0 and %d requests an hour", maxRateLimit)
-	}
-	own, known := s.catalog.Plan(p.Plan)
-	if p.Plan != "" && !known {
-		fault("plan", "%q is not in the configuration", input.Shorten(p.Plan))
-	}
-	// What the key would have without a choice of its own.
-	_, most := s.KeyPlan(&storage.APIKey{Resource: r.ID, Environment: p.Environment}, workspacePlan)
-	if p.Plan != "" && known && !by.Administrator && !planWithin(own, most) {
-		fault("plan", "%q allows more than the workspace's plan; choose a smaller one", p.Plan)
-	}
-	if known && p.Environment != apikey.Test {
-		most = own
-	}
-	if p.RateLimit > 0 && most.Hour > 0 && p.RateLimit > most.Hour {
-		fault("rate limit", "is more than the %d requests an hour that the plan allows; choose less", most.Hour)
-	}
-	return errors.Join(all...)
-}
-
 // CreateKey makes an API key in the authority's workspace or, with the scope introspect, for a resource server. The text
 // exists nowhere else: storage keeps its digest. What is wrong comes as joined *Invalid errors, what is not allowed as
 // *Forbidden; apikey.ErrTooMany: the workspace has as many keys as it may.
-func (s *Server) CreateKey(ctx context.Context, by Authority, workspacePlan string, p KeySpec) (storage.APIKey, string, error) {
+func (s *Server) CreateKey(ctx context.Context, by Authority, workspacePlan string, p apikey.Spec) (storage.APIKey, string, error) {
 	introspects := slices.Contains(p.Scopes, catalog.ScopeIntrospect)
 	if introspects {
 		if !by.Administrator || by.WorkspaceID != "" {
@@ -197,9 +29,9 @@ func (s *Server) CreateKey(ctx context.Context, by Authority, workspacePlan stri
 	} else if err := by.Decide(Act{Permission: MayManageKeys, Lasts: true}); err != nil {
 		return storage.APIKey{}, "", err
 	}
-	r, err := s.checkKey(&p, false, nil)
+	r, err := s.keys.Check(&p, false)
 	if r != nil {
-		err = errors.Join(err, s.checkKeyPlan(&by, r, &p, workspacePlan))
+		err = errors.Join(err, s.keys.CheckPlan(by.Administrator, r, &p, workspacePlan))
 	}
 	if err == nil && by.WorkspaceID == "" && !introspects {
 		err = &input.Invalid{Field: "workspace", Message: "is missing; a key belongs to one"}
@@ -217,7 +49,7 @@ func (s *Server) CreateKey(ctx context.Context, by Authority, workspacePlan stri
 			return storage.APIKey{}, "", err
 		}
 	}
-	if err := checkPersonOnly(r, p.Scopes); err != nil {
+	if err := apikey.CheckPersonOnly(r, p.Scopes); err != nil {
 		return storage.APIKey{}, "", err
 	}
 	if err := s.issuesIn(ctx, k.WorkspaceID); err != nil {
@@ -228,11 +60,11 @@ func (s *Server) CreateKey(ctx context.Context, by Authority, workspacePlan stri
 
 // CreatePersonalToken makes a personal access token for the authority's user. The text exists nowhere else. Errors are
 // those of CreateKey.
-func (s *Server) CreatePersonalToken(ctx context.Context, by Authority, p KeySpec) (storage.APIKey, string, error) {
+func (s *Server) CreatePersonalToken(ctx context.Context, by Authority, p apikey.Spec) (storage.APIKey, string, error) {
 	if err := by.Decide(Act{Own: true, Lasts: true}); err != nil {
 		return storage.APIKey{}, "", err
 	}
-	_, err := s.checkKey(&p, true, nil)
+	_, err := s.keys.Check(&p, true)
 	if err == nil && (p.Plan != "" || p.RateLimit != 0) {
 		err = &input.Invalid{Field: "plan", Message: "is that of the workspace a personal access token acts in; leave it and the rate limit out"}
 	}
@@ -247,7 +79,7 @@ func (s *Server) CreatePersonalToken(ctx context.Context, by Authority, p KeySpe
 		createdBy = "" // the command, for its user
 	}
 	k := storage.APIKey{
-		Kind: KindPersonalAccessToken, UserID: by.UserID, Resource: p.Resource, Prefix: PrefixPersonalToken, Name: p.Name, Note: p.Note,
+		Kind: KindPersonalAccessToken, UserID: by.UserID, Resource: p.Resource, Prefix: apikey.PrefixPersonalToken, Name: p.Name, Note: p.Note,
 		Scopes: p.Scopes, ScopesByObject: p.ByObject, Role: p.Role, Addresses: p.Addresses, CreatedBy: createdBy, ExpiresAt: p.ExpiresAt,
 	}
 	if err == nil {
@@ -337,7 +169,7 @@ func (s *Server) UpdateKey(ctx context.Context, by Authority, owner storage.KeyO
 			return err
 		}
 		// Asking for any address is asking to widen, also where nothing bounded it before.
-		if s.widens(&before, &k, workspacePlan) || c.Addresses != nil && len(k.Addresses) == 0 {
+		if s.keys.Widens(&before, &k, workspacePlan) || c.Addresses != nil && len(k.Addresses) == 0 {
 			if err := by.Decide(lastingAct(&k)); err != nil {
 				return err
 			}
@@ -352,7 +184,7 @@ func (s *Server) UpdateKey(ctx context.Context, by Authority, owner storage.KeyO
 
 func (s *Server) applyKeyChange(by *Authority, k *storage.APIKey, workspacePlan string, c KeyChange) (changed map[string]string, err error) {
 	personal := k.Kind == KindPersonalAccessToken
-	p := KeySpec{
+	p := apikey.Spec{
 		Name: k.Name, Note: k.Note, Resource: k.Resource, Environment: k.Environment, Scopes: k.Scopes, ByObject: k.ScopesByObject, Role: k.Role,
 		Plan: k.Plan, RateLimit: k.RateLimit, Addresses: k.Addresses,
 	}
@@ -387,13 +219,13 @@ func (s *Server) applyKeyChange(by *Authority, k *storage.APIKey, workspacePlan 
 	if k.Live(s.store.Now()) {
 		kept.ExpiresAt = k.ExpiresAt
 	}
-	r, err := s.checkKeyAsItIs(&kept, personal)
+	r, err := s.keys.CheckExisting(&kept, personal)
 	if r != nil && !personal && c.Scopes != nil {
-		err = errors.Join(err, checkPersonOnly(r, kept.Scopes))
+		err = errors.Join(err, apikey.CheckPersonOnly(r, kept.Scopes))
 	}
 	// A plan that was right when it was given does not keep the rest from changing.
 	if r != nil && !personal && (c.Plan != nil || c.RateLimit != nil) {
-		err = errors.Join(err, s.checkKeyPlan(by, r, &kept, workspacePlan))
+		err = errors.Join(err, s.keys.CheckPlan(by.Administrator, r, &kept, workspacePlan))
 	}
 	if personal && (c.Plan != nil || c.RateLimit != nil) || !personal && c.Role != nil {
 		err = errors.Join(err, &input.Invalid{Field: "kind", Message: "has no such property: a personal access token has neither plan nor rate limit, an API key no role"})
@@ -415,27 +247,6 @@ func (s *Server) applyKeyChange(by *Authority, k *storage.APIKey, workspacePlan 
 	k.Name, k.Note, k.Scopes, k.ScopesByObject, k.Role = kept.Name, kept.Note, kept.Scopes, kept.ByObject, kept.Role
 	k.Plan, k.RateLimit, k.Addresses = kept.Plan, kept.RateLimit, kept.Addresses
 	return changed, nil
-}
-
-// widens reports whether a key that was changed can do anything that it could not before. Its scopes and role never grow.
-func (s *Server) widens(before, after *storage.APIKey, workspacePlan string) bool {
-	_, had := s.KeyPlan(before, workspacePlan)
-	_, has := s.KeyPlan(after, workspacePlan)
-	return !addressesWithin(after.Addresses, before.Addresses) || !planWithin(has, had)
-}
-
-// checkKeyAsItIs is checkKey for a key that is there: its lifetime was checked when it was made, under the rules of then.
-func (s *Server) checkKeyAsItIs(p *KeySpec, personal bool) (*catalog.Resource, error) {
-	r, ok := s.catalog.Resource(p.Resource)
-	if !ok {
-		return nil, &input.Invalid{Field: "resource", Message: fmt.Sprintf("%q is not in the configuration any more; revoke the key", input.Shorten(p.Resource))}
-	}
-	lenient := *r
-	lenient.Keys.MaxLifetime = 0
-	if !personal && !slices.Contains(r.Keys.Environments, p.Environment) {
-		lenient.Keys.Environments = append(slices.Clone(r.Keys.Environments), p.Environment)
-	}
-	return s.checkKey(p, personal, &lenient)
 }
 
 // mayManage returns *Forbidden unless the authority may change the owner's keys.
@@ -583,27 +394,9 @@ func (s *Server) RevokeShown(ctx context.Context, text string) error {
 	return err
 }
 
-// KeyState is what has become of a key, in a word: live, paused, rotating (until its end another works beside it),
-// expired or revoked.
-func (s *Server) KeyState(k *storage.APIKey) string {
-	switch apikey.StatusOf(k, s.store.Now(), false) {
-	case apikey.Revoked:
-		return "revoked"
-	case apikey.Expired:
-		return "expired"
-	case apikey.Paused:
-		return "paused"
-	case apikey.Unknown, apikey.Good, apikey.Suspended: // which is not the key's own
-	}
-	if k.RotatedInto != "" {
-		return "rotating"
-	}
-	return "live"
-}
-
 // Remaining is what is left of a key's plan now, without taking of it; nothing is limited where ok is false.
 func (s *Server) Remaining(ctx context.Context, k *storage.APIKey, workspacePlan string) (r limit.Result, ok bool, err error) {
-	_, plan := s.KeyPlan(k, workspacePlan)
+	_, plan := s.keys.Plan(k, workspacePlan)
 	if plan == (limit.Plan{}) {
 		return r, false, nil
 	}

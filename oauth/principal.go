@@ -178,7 +178,7 @@ func (s *Server) keyPrincipal(ctx context.Context, text, workspace string) (Prin
 		}
 		return p, nil
 	}
-	p.Plan, p.Limits = s.KeyPlan(k, b.WorkspacePlan)
+	p.Plan, p.Limits = s.keys.Plan(k, b.WorkspacePlan)
 	p.Counter = keyCounter(k)
 	if k.Scopes.Has(catalog.ScopeIntrospect) && k.WorkspaceID == "" { // it would see the credentials of every workspace
 		p.Scopes, p.Plan, p.Limits = []string{catalog.ScopeIntrospect}, "", limit.Plan{}

@@ -3,6 +3,8 @@ package oauth
 import (
 	"net/url"
 	"strings"
+
+	"doorward/oauth/apikey"
 )
 
 const redacted = "[redacted]"
@@ -150,8 +152,8 @@ func afterPrefix(word string) int {
 			if at := i + len("_live_"); leading(word[at:]) >= 16 {
 				return at
 			}
-		case strings.HasPrefix(word[i:], PrefixPersonalToken):
-			if at := i + len(PrefixPersonalToken); leading(word[at:]) >= 16 {
+		case strings.HasPrefix(word[i:], apikey.PrefixPersonalToken):
+			if at := i + len(apikey.PrefixPersonalToken); leading(word[at:]) >= 16 {
 				return at
 			}
 		case strings.HasPrefix(word[i:], "sk_"): // the common prefix of API keys, also of other services

@@ -46,6 +46,7 @@ type Config struct {
 	Store   *storage.Store
 	Secrets *seal.Secrets
 	Catalog *catalog.Catalog
+	APIKeys *apikey.Keys
 	// RedirectSchemes are those without a dot that redirect URIs may have; empty: none.
 	RedirectSchemes []string
 	Lifetimes       Lifetimes
@@ -85,7 +86,7 @@ type Server struct {
 func New(c Config) (*Server, error) {
 	s := &Server{
 		issuer: c.Issuer, store: c.Store, secrets: c.Secrets, catalog: c.Catalog, redirectSchemes: c.RedirectSchemes, lifetimes: c.Lifetimes, tokens: c.Tokens,
-		ownPlans: c.OwnersSetPlans, limiter: c.Limiter, keys: apikey.New(c.Store), address: c.ClientAddress, clients: newClientCache(),
+		ownPlans: c.OwnersSetPlans, limiter: c.Limiter, keys: c.APIKeys, address: c.ClientAddress, clients: newClientCache(),
 	}
 	s.refreshes = limit.NewRate(func() time.Time { return c.Store.Now().Time() }, refreshesOfGrant)
 	s.failures = newAuthenticationFailures(c.Store)

@@ -212,8 +212,8 @@ func (s *Server) lowerKeys(ctx context.Context, by *Authority, w storage.Workspa
 	for i := range list {
 		k := &list[i]
 		without := storage.APIKey{Resource: k.Resource, Environment: k.Environment}
-		_, most := s.KeyPlan(&without, w.Plan)
-		if _, has := s.KeyPlan(k, w.Plan); planWithin(has, most) {
+		_, most := s.keys.Plan(&without, w.Plan)
+		if _, has := s.keys.Plan(k, w.Plan); has.Within(most) {
 			continue
 		}
 		k.Plan, k.RateLimit = "", 0

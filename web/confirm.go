@@ -86,7 +86,7 @@ func (s *Server) liveKeys(ctx context.Context, owner storage.KeyOwner, f storage
 		return nil, err
 	}
 	for i := range list {
-		if state := s.oauth.KeyState(&list[i]); state != "revoked" && state != "expired" {
+		if state := s.apikey.State(&list[i]); state != "revoked" && state != "expired" {
 			names = append(names, list[i].Name)
 		}
 	}

@@ -110,7 +110,7 @@ func (p *people) name(ctx context.Context, id string) (string, error) {
 
 func (s *Server) keyRow(k *storage.APIKey, creator string) templates.KeyRow {
 	return templates.KeyRow{
-		ID: k.ID, Name: k.Name, Masked: masked(k), Environment: k.Environment, State: s.oauth.KeyState(k), Scopes: k.Scopes, Role: k.Role, Creator: creator,
+		ID: k.ID, Name: k.Name, Masked: masked(k), Environment: k.Environment, State: s.apikey.State(k), Scopes: k.Scopes, Role: k.Role, Creator: creator,
 		Created: k.CreatedAt.Time(), LastUsed: k.LastUsedAt.Time(), LastUsedFrom: k.LastUsedFrom, Expires: k.ExpiresAt.Time(),
 	}
 }
@@ -279,7 +279,7 @@ func (s *Server) findKeys(w http.ResponseWriter, r *http.Request, p keyPlace) er
 
 // keyForm is the form of a key as it was typed.
 type keyForm struct {
-	oauth.KeySpec
+	apikey.Spec
 	rateLimit string // as typed
 	expires   string // the choice
 	addresses string
@@ -294,7 +294,7 @@ func (s *Server) keyResources(p *keyPlace) []catalog.Resource {
 func (s *Server) typedKey(r *http.Request, p *keyPlace) keyForm {
 	form := r.PostForm
 	f := keyForm{rateLimit: strings.TrimSpace(form.Get("rate_limit")), expires: form.Get("expires"), addresses: form.Get("addresses")}
-	f.KeySpec = oauth.KeySpec{
+	f.Spec = apikey.Spec{
 		Name: form.Get("name"), Note: form.Get("note"), Resource: form.Get("resource"), Environment: form.Get("environment"), Role: form.Get("role"),
 		Plan: form.Get("plan"), Addresses: strings.FieldsFunc(f.addresses, func(c rune) bool { return strings.ContainsRune(" ,\t\r\n", c) }),
 	}
@@ -407,7 +407,7 @@ func (s *Server) environmentHint(p *keyPlace, name string) string {
 	if name == apikey.Test {
 		text = "To try things out."
 	}
-	if _, plan := s.oauth.KeyPlan(&storage.APIKey{Resource: s.catalog.Resources()[0].ID, Environment: name}, p.ws.Plan); plan != (limit.Plan{}) {
+	if _, plan := s.apikey.Plan(&storage.APIKey{Resource: s.catalog.Resources()[0].ID, Environment: name}, p.ws.Plan); plan != (limit.Plan{}) {
 		text += " At most " + planText(plan) + "."
 	}
 	return text
@@ -416,7 +416,7 @@ func (s *Server) environmentHint(p *keyPlace, name string) string {
 // planFields says what a key's plan allows, and which others it may have.
 func (s *Server) planFields(p *keyPlace, k *storage.APIKey, chosen string) (text string, options []templates.Option) {
 	without := storage.APIKey{Resource: k.Resource, Environment: k.Environment}
-	_, plan := s.oauth.KeyPlan(&without, p.ws.Plan)
+	_, plan := s.apikey.Plan(&without, p.ws.Plan)
 	text = "Leave it empty for what the plan of the workspace allows."
 	if plan.Hour > 0 {
 		text = fmt.Sprintf("At most %s, which the plan allows. Leave it empty for that.", templates.Number(plan.Hour))
@@ -424,7 +424,7 @@ func (s *Server) planFields(p *keyPlace, k *storage.APIKey, chosen string) (text
 		text = "The workspace has no limit. Leave it empty for none."
 	}
 	options = []templates.Option{{Text: "as the workspace" + inBrackets(planText(plan)), Selected: chosen == ""}}
-	for _, name := range s.oauth.PlansFor(k, p.ws.Plan) {
+	for _, name := range s.apikey.PlansFor(k, p.ws.Plan) {
 		fits, _ := s.catalog.Plan(name)
 		options = append(options, templates.Option{Value: name, Text: name + inBrackets(planText(fits)), Selected: name == chosen})
 	}
@@ -573,9 +573,9 @@ func (s *Server) createKey(w http.ResponseWriter, r *http.Request, p keyPlace) e
 		_, view, err = s.createOnce(p.tenant(r.Context()), r, p.v, p.ws.ID, func(ctx context.Context) (x newSecret, err error) {
 			var k storage.APIKey
 			if p.personal() {
-				k, x.Secret, err = s.oauth.CreatePersonalToken(ctx, p.by, f.KeySpec)
+				k, x.Secret, err = s.oauth.CreatePersonalToken(ctx, p.by, f.Spec)
 			} else {
-				k, x.Secret, err = s.oauth.CreateKey(ctx, p.by, p.ws.Plan, f.KeySpec)
+				k, x.Secret, err = s.oauth.CreateKey(ctx, p.by, p.ws.Plan, f.Spec)
 			}
 			x.ID = k.ID
 			return x, err
@@ -635,7 +635,7 @@ func (s *Server) keyPage(w http.ResponseWriter, r *http.Request, p keyPlace) err
 
 // formOf is the settings of a key as its form shows them.
 func formOf(k *storage.APIKey) keyForm {
-	f := keyForm{KeySpec: oauth.KeySpec{Name: k.Name, Note: k.Note, Resource: k.Resource, Scopes: k.Scopes, Role: k.Role, Plan: k.Plan}, addresses: strings.Join(k.Addresses, "\n")}
+	f := keyForm{Spec: apikey.Spec{Name: k.Name, Note: k.Note, Resource: k.Resource, Scopes: k.Scopes, Role: k.Role, Plan: k.Plan}, addresses: strings.Join(k.Addresses, "\n")}
 	if k.RateLimit > 0 {
 		f.rateLimit = strconv.FormatInt(k.RateLimit, 10)
 	}
@@ -685,7 +685,7 @@ func (s *Server) keyLimits(ctx context.Context, p *keyPlace, k *storage.APIKey, 
 	if chosen != "" && !slices.ContainsFunc(view.Plans, func(o templates.Option) bool { return o.Selected }) {
 		view.Plans = append(view.Plans, templates.Option{Value: chosen, Text: chosen, Selected: true}) // the one it has is no choice any more
 	}
-	name, plan := s.oauth.KeyPlan(k, p.ws.Plan)
+	name, plan := s.apikey.Plan(k, p.ws.Plan)
 	view.LimitText = planText(plan)
 	if name != "" && k.RateLimit == 0 {
 		view.LimitText = strings.TrimPrefix(view.LimitText+" (plan "+name+")", " ")
@@ -728,7 +728,7 @@ func (s *Server) keyHistory(ctx context.Context, p *keyPlace, k *storage.APIKey,
 		return err
 	}
 	if fresh != nil {
-		view.ReplacedBy = &templates.RelatedKey{ID: fresh.ID, Masked: masked(fresh), State: s.oauth.KeyState(fresh)}
+		view.ReplacedBy = &templates.RelatedKey{ID: fresh.ID, Masked: masked(fresh), State: s.apikey.State(fresh)}
 	}
 	err = s.readUsage(ctx, p, func(ctx context.Context, workspaceIDs []string) (err error) {
 		if view.Days, err = s.usageDays(ctx, k.ID, workspaceIDs...); err != nil {
@@ -739,7 +739,7 @@ func (s *Server) keyHistory(ctx context.Context, p *keyPlace, k *storage.APIKey,
 		}
 		for i := range old {
 			related := templates.RelatedKey{
-				ID: old[i].ID, Masked: masked(&old[i]), State: s.oauth.KeyState(&old[i]), Ends: old[i].ExpiresAt.Time(),
+				ID: old[i].ID, Masked: masked(&old[i]), State: s.apikey.State(&old[i]), Ends: old[i].ExpiresAt.Time(),
 				LastUsed: old[i].LastUsedAt.Time(), LastUsedFrom: old[i].LastUsedFrom,
 			}
 			if related.Lately, err = s.lately(ctx, old[i].ID, workspaceIDs); err != nil {

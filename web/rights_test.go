@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"doorward/oauth"
+	"doorward/oauth/apikey"
 	"doorward/oauth/catalog"
 	"doorward/storage"
 	"doorward/test/rig"
@@ -164,7 +165,7 @@ func (w *pagesWorld) fill(f form) (path, body string) {
 		}
 		id = app.ID
 	case strings.Contains(path, "{id}"):
-		spec := oauth.KeySpec{Addresses: []string{"192.0.2.1"}}
+		spec := apikey.Spec{Addresses: []string{"192.0.2.1"}}
 		k, _ := w.Key(w.ws, spec)
 		if strings.Contains(path, "personal-access-tokens") {
 			k, _ = w.PersonalToken(w.root, spec)

@@ -13,6 +13,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 
 	"doorward/oauth"
+	"doorward/oauth/apikey"
 	"doorward/oauth/catalog"
 	"doorward/oauth/identity"
 	"doorward/oauth/seal"
@@ -26,6 +27,7 @@ type Config struct {
 	Issuer         string
 	Store          *storage.Store
 	OAuth          *oauth.Server
+	APIKeys        *apikey.Keys
 	Catalog        *catalog.Catalog
 	Identity       *identity.Service
 	Secrets        *seal.Secrets
@@ -40,6 +42,7 @@ type Server struct {
 	issuer   *url.URL
 	store    *storage.Store
 	oauth    *oauth.Server
+	apikey   *apikey.Keys
 	catalog  *catalog.Catalog
 	identity *identity.Service
 	api      *api.API
@@ -64,14 +67,14 @@ func New(c Config) (*Server, error) {
 	}
 	secure := issuer.Scheme == "https"
 	s := &Server{
-		issuer: issuer, store: c.Store, oauth: c.OAuth, catalog: c.Catalog, identity: c.Identity, secrets: c.Secrets, proxies: c.TrustedProxies, log: c.Log,
+		issuer: issuer, store: c.Store, oauth: c.OAuth, apikey: c.APIKeys, catalog: c.Catalog, identity: c.Identity, secrets: c.Secrets, proxies: c.TrustedProxies, log: c.Log,
 		metrics: newMetrics(c.Metrics, c.Store), secure: secure, sessions: newSessionStore(c.Store, secure),
 	}
 	s.gateway, err = gateway.New(gateway.Config{OAuth: c.OAuth, Catalog: c.Catalog, APIs: c.APIs, ClientAddress: s.proxies.ClientAddress, Trusted: s.proxies.trusted, Secure: secure, Log: c.Log, Now: s.now})
 	if err != nil {
 		return nil, err
 	}
-	s.api = api.New(api.Config{Store: c.Store, OAuth: c.OAuth, Catalog: c.Catalog, Secrets: c.Secrets, Identity: c.Identity, Gateway: s.gateway, ClientAddress: s.proxies.ClientAddress, SessionCookie: s.sessions.name, Visitor: s.apiVisitor})
+	s.api = api.New(api.Config{Store: c.Store, OAuth: c.OAuth, APIKeys: c.APIKeys, Catalog: c.Catalog, Secrets: c.Secrets, Identity: c.Identity, Gateway: s.gateway, ClientAddress: s.proxies.ClientAddress, SessionCookie: s.sessions.name, Visitor: s.apiVisitor})
 	s.handler = s.routes()
 	return s, nil
 }

@@ -22,6 +22,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"doorward/oauth"
+	"doorward/oauth/apikey"
 	"doorward/test/rig"
 	"doorward/test/setup"
 )
@@ -312,7 +313,7 @@ func TestDocsStepsOfOAuthRun(t *testing.T) {
 	setup.Need(t, err)
 	r := rig.Memory(t, rig.Options{})
 	app := r.App(oauth.ClientSpec{RedirectURIs: []string{"https://app.example.net/callback"}})
-	_, admin := r.Key(r.Workspace("acme", "", r.Alice), oauth.KeySpec{Scopes: []string{"admin", "read"}})
+	_, admin := r.Key(r.Workspace("acme", "", r.Alice), apikey.Spec{Scopes: []string{"admin", "read"}})
 	c := newCLI(t)
 	c.writeConfig("issuer: " + r.Issuer + "\n")
 	page := c.must("", "docs")

@@ -51,7 +51,7 @@ func (c keyCreate) Run(ctx context.Context, a *app) error {
 		if c.Test {
 			environment = apikey.Test
 		}
-		k, text, err := s.oauth.CreateKey(ctx, oauth.Command(w.ID), w.Plan, oauth.KeySpec{
+		k, text, err := s.oauth.CreateKey(ctx, oauth.Command(w.ID), w.Plan, apikey.Spec{
 			Name: c.Name, Note: c.Note, Resource: c.Resource, Environment: environment, Scopes: strings.Fields(c.Scope), Plan: c.Plan,
 			RateLimit: c.RateLimit, ExpiresAt: c.Expires.from(s.store.Now()), Addresses: c.Address,
 		})
@@ -186,7 +186,7 @@ func (c keyRotate) Run(ctx context.Context, a *app) error {
 	return c.onKey(ctx, a, c.ID, func(ctx context.Context, s *server, k storage.APIKey, w storage.Workspace) (storage.APIKey, string, error) {
 		fresh, text, err := s.oauth.RotateKey(ctx, oauth.Command(w.ID), k.Owner(), k.ID, time.Duration(c.Grace))
 		if errors.Is(err, apikey.ErrRotated) {
-			err = fmt.Errorf("API key %s is %s and cannot be rotated any more; make a new one", k.ID, s.oauth.KeyState(&k))
+			err = fmt.Errorf("API key %s is %s and cannot be rotated any more; make a new one", k.ID, s.apikey.State(&k))
 		}
 		return fresh, text, err
 	})
@@ -350,7 +350,7 @@ type replacedJSON struct {
 func newKeyJSON(s *server, k *storage.APIKey) keyJSON {
 	return keyJSON{
 		ID: k.ID, Name: k.Name, Note: k.Note, WorkspaceID: k.WorkspaceID, UserID: k.UserID, Role: k.Role, Resource: k.Resource, Environment: k.Environment,
-		Scope: k.Scopes.String(), Plan: k.Plan, RateLimit: k.RateLimit, Addresses: k.Addresses, Prefix: k.Prefix, Tail: k.Tail, State: s.oauth.KeyState(k), PausedBy: k.PausedBy,
+		Scope: k.Scopes.String(), Plan: k.Plan, RateLimit: k.RateLimit, Addresses: k.Addresses, Prefix: k.Prefix, Tail: k.Tail, State: s.apikey.State(k), PausedBy: k.PausedBy,
 		CreatedAt: seconds(k.CreatedAt), ExpiresAt: secondsOrNever(k.ExpiresAt), LastUsedAt: secondsOrNever(k.LastUsedAt), LastUsedFrom: k.LastUsedFrom,
 		RotatedInto: k.RotatedInto,
 	}

@@ -16,6 +16,7 @@ import (
 	"time"
 
 	"doorward/oauth"
+	"doorward/oauth/apikey"
 	"doorward/oauth/catalog"
 	"doorward/oauth/identity"
 	"doorward/oauth/limit"
@@ -33,6 +34,7 @@ type server struct {
 	store    *storage.Store
 	secrets  *seal.Secrets
 	oauth    *oauth.Server
+	apikey   *apikey.Keys
 	catalog  *catalog.Catalog
 	identity *identity.Service
 	limits   *limit.Memory // what is to be saved of the limits; nil where the database counts
@@ -89,11 +91,13 @@ func newServer(ctx context.Context, c Config, store *storage.Store, address func
 	if err != nil {
 		return nil, fmt.Errorf("catalogue: %w", err)
 	}
+	keys := apikey.New(apikey.Config{Store: store, Catalog: offered})
 	protocol, err := oauth.New(oauth.Config{
 		Issuer:          c.Issuer,
 		Store:           store,
 		Secrets:         secrets,
 		Catalog:         offered,
+		APIKeys:         keys,
 		RedirectSchemes: c.RedirectSchemes,
 		Lifetimes:       c.oauthLifetimes(),
 		Tokens:          oauth.TokenLimits{ClientRequests: c.Tokens.ClientRequests, ClientLive: c.Tokens.ClientLive, UnlimitedChanges: c.Tokens.ClientRequests == 0},
@@ -109,7 +113,7 @@ func newServer(ctx context.Context, c Config, store *storage.Store, address func
 		Throttle: limit.NewSignIns(func() time.Time { return store.Now().Time() }),
 		Issuer:   c.Issuer,
 	})
-	return &server{config: c, store: store, secrets: secrets, oauth: protocol, catalog: offered, identity: people, limits: limits}, nil
+	return &server{config: c, store: store, secrets: secrets, oauth: protocol, catalog: offered, apikey: keys, identity: people, limits: limits}, nil
 }
 
 // claimSecret binds the master secret and the database to each other.

@@ -110,6 +110,7 @@ func serve(ctx context.Context, c Config, log *slog.Logger, ready func(s *server
 		Store:          store,
 		OAuth:          server.oauth,
 		Catalog:        server.catalog,
+		APIKeys:        server.apikey,
 		Identity:       server.identity,
 		Secrets:        server.secrets,
 		APIs:           c.apis(),

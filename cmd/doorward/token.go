@@ -5,6 +5,7 @@ import (
 	"strings"
 
 	"doorward/oauth"
+	"doorward/oauth/apikey"
 	"doorward/storage"
 )
 
@@ -33,7 +34,7 @@ func (c tokenCreate) Run(ctx context.Context, a *app) error {
 		}
 		by := oauth.Command("")
 		by.UserID = user.ID
-		k, text, err := s.oauth.CreatePersonalToken(ctx, by, oauth.KeySpec{
+		k, text, err := s.oauth.CreatePersonalToken(ctx, by, apikey.Spec{
 			Name: c.Name, Resource: c.Resource, Scopes: strings.Fields(c.Scope), Role: c.Role, ExpiresAt: c.Expires.from(s.store.Now()),
 		})
 		if err != nil {

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"time"
 
+	"doorward/oauth/catalog"
 	"doorward/storage"
 )
 
@@ -22,11 +23,20 @@ var ErrTooMany = errors.New("too many keys")
 // ErrRotated says that a key has been rotated, revoked, or has ended, so that it cannot be rotated.
 var ErrRotated = errors.New("the key was rotated before, is revoked, or has ended")
 
-// Keys issues and verifies. Its methods are safe for many goroutines.
-type Keys struct{ store *storage.Store }
+// Config is what Keys is made of. Every field is needed.
+type Config struct {
+	Store   *storage.Store
+	Catalog *catalog.Catalog
+}
 
-// New takes the database.
-func New(store *storage.Store) *Keys { return &Keys{store} }
+// Keys checks, issues and verifies. Its methods are safe for many goroutines.
+type Keys struct {
+	store   *storage.Store
+	catalog *catalog.Catalog
+}
+
+// New makes Keys.
+func New(c Config) *Keys { return &Keys{store: c.Store, catalog: c.Catalog} }
 
 // Issue makes a key of what k says, whose Prefix begins its text, and completes k. The text exists nowhere else: storage
 // keeps its digest. ErrTooMany: the owner has as many as they may; storage.ErrNotFound: there is no such owner.

@@ -13,6 +13,12 @@ type Plan struct {
 	Burst int64 // at once; they come back evenly over a minute
 }
 
+// Within reports whether a plan allows no more than another in any window.
+func (p Plan) Within(most Plan) bool {
+	fits := func(have, most int64) bool { return most == 0 || have != 0 && have <= most }
+	return fits(p.Hour, most.Hour) && fits(p.Day, most.Day) && fits(p.Burst, most.Burst)
+}
+
 // Result is the answer to one request.
 type Result struct {
 	Allowed bool

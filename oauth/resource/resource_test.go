@@ -18,6 +18,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"doorward/oauth"
+	"doorward/oauth/apikey"
 	"doorward/oauth/catalog"
 	"doorward/oauth/limit"
 	"doorward/oauth/resource"
@@ -125,7 +126,7 @@ func TestCallerIsKnownToTheHandler(t *testing.T) {
 		t.Errorf("claims of an access token: %+v", c)
 	}
 	ws := r.Workspace("acme", "", r.Alice)
-	key, text := r.Key(ws, oauth.KeySpec{Scopes: []string{"accounts:read"}, Environment: "test"})
+	key, text := r.Key(ws, apikey.Spec{Scopes: []string{"accounts:read"}, Environment: "test"})
 	w, c = a.ask(request(text), "accounts:read")
 	a.want(w, http.StatusNoContent, "")
 	if c.KeyID != key.ID || c.Subject != "" || c.Environment != "test" || c.Workspace != "acme" || c.WorkspaceID != ws.ID || c.Credential != "api_key" || !c.ExpiresAt.IsZero() {
@@ -406,7 +407,7 @@ func TestLimitsAreToldAndHeld(t *testing.T) {
 	c.Cost = func(*http.Request) int { return cost }
 	a := newAPI(t, c)
 	ws := r.Workspace("acme", "", r.Alice)
-	_, key := r.Key(ws, oauth.KeySpec{})
+	_, key := r.Key(ws, apikey.Spec{})
 	for _, left := range []string{"1", "0"} {
 		w, _ := a.ask(request(key), "read")
 		a.want(w, http.StatusNoContent, "")
@@ -444,8 +445,8 @@ func TestWorkspaceIsTheRequests(t *testing.T) {
 	mine, theirs := r.Workspace("acme", "", r.Alice), r.Workspace("umbrella", "", r.User("bob@example.com", "Bob", false))
 	r.Join(theirs, r.Alice, "viewer")
 	r.Workspace("closed", "", r.User("bob@example.com", "Bob", false))
-	_, pat := r.PersonalToken(r.Alice, oauth.KeySpec{Scopes: []string{"write"}})
-	_, key := r.Key(mine, oauth.KeySpec{Scopes: []string{"write"}})
+	_, pat := r.PersonalToken(r.Alice, apikey.Spec{Scopes: []string{"write"}})
+	_, key := r.Key(mine, apikey.Spec{Scopes: []string{"write"}})
 
 	w, claims := a.ask(request(pat, "X-Workspace", "acme"), "write")
 	a.want(w, http.StatusNoContent, "")
@@ -482,7 +483,7 @@ func TestWorkspaceIsTheRequests(t *testing.T) {
 func TestKeyIsUsedFromItsAddressesOnly(t *testing.T) {
 	r := rig.Memory(t, catalogue())
 	a := newAPI(t, config(r))
-	_, key := r.Key(r.Workspace("acme", "", r.Alice), oauth.KeySpec{Addresses: storage.List{"192.0.2.0/24", "2001:db8::/32"}})
+	_, key := r.Key(r.Workspace("acme", "", r.Alice), apikey.Spec{Addresses: storage.List{"192.0.2.0/24", "2001:db8::/32"}})
 	for address, status := range map[string]int{
 		"192.0.2.7:1": http.StatusNoContent, "[::ffff:192.0.2.7]:1": http.StatusNoContent, "[2001:db8::1%eth0]:1": http.StatusNoContent,
 		"192.0.3.7:1": http.StatusForbidden, "": http.StatusForbidden, "a socket": http.StatusForbidden,

@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"doorward/oauth"
+	"doorward/oauth/apikey"
 	"doorward/oauth/resource"
 	"doorward/test/rig"
 )
@@ -59,7 +60,7 @@ func TestSignedTokensAreRevokedWhereTheyAreAskedAbout(t *testing.T) {
 	both.VerifyJWT = true
 	counts := both
 	counts.Cost = func(*http.Request) int { return 1 }
-	_, key := r.Key(r.Workspace("acme", "", r.Alice), oauth.KeySpec{})
+	_, key := r.Key(r.Workspace("acme", "", r.Alice), apikey.Spec{})
 	for _, c := range []resource.Config{asks, both, counts} {
 		a := newAPI(t, c)
 		for _, token := range []string{access, key} {

@@ -194,7 +194,7 @@ func (b *bench) sqlite(ctx context.Context) (*site, string, error) {
 	path := filepath.Join(b.dir, "lite-keys")
 	var lines strings.Builder
 	err = store.InTx(storage.System(ctx), func(ctx context.Context) error {
-		keys := apikey.New(store)
+		keys := apikey.New(apikey.Config{Store: store, Catalog: nil}) // only issues
 		for range 1000 {
 			text, err := keys.Issue(ctx, &storage.APIKey{
 				Kind: storage.KindAPIKey, WorkspaceID: s.workspace.ID, Resource: benchIssuer, Environment: apikey.Live, Prefix: apikey.Prefix("sk", apikey.Live),

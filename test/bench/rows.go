@@ -17,6 +17,7 @@ import (
 	"github.com/jackc/pgx/v5"
 
 	"doorward/oauth"
+	"doorward/oauth/apikey"
 	"doorward/oauth/catalog"
 	"doorward/oauth/identity"
 	"doorward/oauth/limit"
@@ -108,7 +109,7 @@ func (s *site) register(ctx context.Context) error {
 		return err
 	}
 	//nolint:exhaustruct_v5 // it only registers
-	server, err := oauth.New(oauth.Config{Issuer: benchIssuer, Store: store, Secrets: secrets, Catalog: offered})
+	server, err := oauth.New(oauth.Config{Issuer: benchIssuer, Store: store, Secrets: secrets, Catalog: offered, APIKeys: apikey.New(apikey.Config{Store: store, Catalog: offered})})
 	if err != nil {
 		return err
 	}
@@ -129,7 +130,7 @@ func (s *site) register(ctx context.Context) error {
 	if s.workspace, err = store.PersonalWorkspace(system, s.user.ID); err != nil {
 		return err
 	}
-	admin := oauth.KeySpec{Name: "Load", Scopes: []string{"admin"}}
+	admin := apikey.Spec{Name: "Load", Scopes: []string{"admin"}}
 	if _, s.adminKey, err = server.CreateKey(system, oauth.Command(s.workspace.ID), "", admin); err != nil {
 		return err
 	}

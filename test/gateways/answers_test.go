@@ -14,6 +14,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"doorward/oauth"
+	"doorward/oauth/apikey"
 	"doorward/test/stores"
 )
 
@@ -61,15 +62,15 @@ func TestEveryFrontAnswersAsTheBuiltInProxyDoes(t *testing.T) {
 				lines  func() []string
 				status int
 			}
-			fresh := func(spec oauth.KeySpec, more ...string) func() []string {
+			fresh := func(spec apikey.Spec, more ...string) func() []string {
 				return func() []string {
 					_, text := w.Key(w.shared, spec)
 					return append(slices.Clone(more), "Authorization: Bearer "+text)
 				}
 			}
 			plain := func(lines ...string) func() []string { return func() []string { return lines } }
-			read := oauth.KeySpec{Scopes: []string{"read"}}
-			elsewhere := oauth.KeySpec{Scopes: []string{"read"}, Resource: otherResource}
+			read := apikey.Spec{Scopes: []string{"read"}}
+			elsewhere := apikey.Spec{Scopes: []string{"read"}, Resource: otherResource}
 			calls := []call{
 				{"allowed", "GET", "/x", fresh(read), 200},
 				{"allowed, of a page", "GET", "/x", fresh(read, "Origin: "+page), 200},
@@ -116,7 +117,7 @@ func TestEveryFrontAnswersAsTheBuiltInProxyDoes(t *testing.T) {
 				var want []told
 				for i, f := range w.fronts {
 					var got []told
-					line := fresh(oauth.KeySpec{Scopes: []string{"read"}, Plan: "narrow"})()
+					line := fresh(apikey.Spec{Scopes: []string{"read"}, Plan: "narrow"})()
 					for range 4 {
 						got = append(got, f.tell(t, "GET", "/x", line...))
 					}

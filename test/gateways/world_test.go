@@ -18,6 +18,7 @@ import (
 	"time"
 
 	"doorward/oauth"
+	"doorward/oauth/apikey"
 	"doorward/oauth/catalog"
 	"doorward/oauth/limit"
 	"doorward/storage"
@@ -123,7 +124,7 @@ func (w *world) each(fn func(t *testing.T, f front)) {
 // key makes an API key of the shared workspace with some scopes and is its bearer header.
 func (w *world) key(scopes ...string) (storage.APIKey, string) {
 	w.t.Helper()
-	k, text := w.Key(w.shared, oauth.KeySpec{Scopes: scopes})
+	k, text := w.Key(w.shared, apikey.Spec{Scopes: scopes})
 	return k, "Authorization: Bearer " + text
 }
 

@@ -15,6 +15,7 @@ import (
 	"golang.org/x/net/websocket"
 
 	"doorward/oauth"
+	"doorward/oauth/apikey"
 	"doorward/oauth/catalog"
 	"doorward/oauth/identity"
 	"doorward/storage"
@@ -305,11 +306,11 @@ var table = []row{
 			n := c.first()
 			for name, make := range map[string]func(storage.Time) string{
 				"API key": func(at storage.Time) string {
-					_, text := n.Key(c.workspace, oauth.KeySpec{Name: "Short", Scopes: []string{"admin"}, ExpiresAt: at})
+					_, text := n.Key(c.workspace, apikey.Spec{Name: "Short", Scopes: []string{"admin"}, ExpiresAt: at})
 					return text
 				},
 				"personal access token": func(at storage.Time) string {
-					_, text := n.PersonalToken(c.user, oauth.KeySpec{Name: "Short", Scopes: []string{"admin"}, ExpiresAt: at})
+					_, text := n.PersonalToken(c.user, apikey.Spec{Name: "Short", Scopes: []string{"admin"}, ExpiresAt: at})
 					return text
 				},
 			} {

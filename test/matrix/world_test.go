@@ -16,6 +16,7 @@ import (
 	"golang.org/x/net/websocket"
 
 	"doorward/oauth"
+	"doorward/oauth/apikey"
 	"doorward/oauth/catalog"
 	"doorward/oauth/limit"
 	"doorward/oauth/resource"
@@ -184,8 +185,8 @@ func (w *world) newCast(t *testing.T) *cast {
 	for name, id := range map[string]string{"client token": opaqueID, "client JWT": jwtID} {
 		c.texts[name] = n.PostAs(c.app, "/oauth/token", url.Values{"grant_type": {"client_credentials"}, "resource": {id}}).Text("access_token")
 	}
-	c.key, c.texts["API key"] = n.Key(c.workspace, oauth.KeySpec{Scopes: []string{"admin"}})
-	c.pat, c.texts["personal access token"] = n.PersonalToken(c.user, oauth.KeySpec{Scopes: []string{"admin"}})
+	c.key, c.texts["API key"] = n.Key(c.workspace, apikey.Spec{Scopes: []string{"admin"}})
+	c.pat, c.texts["personal access token"] = n.PersonalToken(c.user, apikey.Spec{Scopes: []string{"admin"}})
 	by, _, _, err := n.OAuth.PersonAuthority(n.System(), c.user.ID, c.workspace.Slug)
 	ok(t, err)
 	c.invitation, c.texts["invitation"], err = n.OAuth.Invite(n.System(), by, c.workspace, c.guest.Email, catalog.RoleMember)

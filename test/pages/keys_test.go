@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"doorward/oauth"
+	"doorward/oauth/apikey"
 	"doorward/oauth/catalog"
 	"doorward/oauth/limit"
 	"doorward/storage"
@@ -44,7 +45,7 @@ func lived(t *testing.T, r *rig.Rig, w storage.Workspace) {
 	}
 	by.Fresh = true
 	var keys []storage.APIKey
-	for _, p := range []oauth.KeySpec{
+	for _, p := range []apikey.Spec{
 		{Name: "Night import", Scopes: []string{"read", "write"}, ExpiresAt: r.Store.Now().Add(90 * 24 * time.Hour)},
 		{Name: "Dashboard", Scopes: []string{"read"}, ExpiresAt: r.Store.Now().Add(39 * 24 * time.Hour)},
 		{Name: "Staging", Scopes: []string{"read", "write", "delete"}, Environment: "test"},

@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"doorward/oauth"
+	"doorward/oauth/apikey"
 	"doorward/oauth/catalog"
 	"doorward/oauth/limit"
 	"doorward/storage"
@@ -142,12 +143,12 @@ func fill(t *testing.T, r *rig.Rig, ws storage.Workspace, owner, member storage.
 	ctx := storage.WithActor(r.System(), actor)
 	by := oauth.Command(ws.ID)
 	key := func(name string, scopes ...string) storage.APIKey {
-		k, _, err := r.OAuth.CreateKey(ctx, by, ws.Plan, oauth.KeySpec{Name: name, Resource: r.Issuer, Environment: "live", Scopes: scopes})
+		k, _, err := r.OAuth.CreateKey(ctx, by, ws.Plan, apikey.Spec{Name: name, Resource: r.Issuer, Environment: "live", Scopes: scopes})
 		ok(t, err)
 		return k
 	}
 	night, deploy := key("Night import", "read", "write"), key("Deployment of the web site", "read")
-	token, _ := r.PersonalToken(member, oauth.KeySpec{Name: "Laptop"})
+	token, _ := r.PersonalToken(member, apikey.Spec{Name: "Laptop"})
 	app, _, err := r.OAuth.CreateClient(ctx, oauth.Command(""), oauth.ClientSpec{
 		Name: "Calendar sync", WorkspaceID: ws.ID, CreatedBy: owner.ID, RedirectURIs: []string{"https://calendar.example/cb"}, Scopes: []string{"read"},
 	})

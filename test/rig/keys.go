@@ -6,6 +6,7 @@ import (
 	"strings"
 
 	"doorward/oauth"
+	"doorward/oauth/apikey"
 	"doorward/oauth/catalog"
 	"doorward/storage"
 )
@@ -28,7 +29,7 @@ func (r *Rig) Join(w storage.Workspace, u storage.User, role string) {
 }
 
 // Key makes an API key in a workspace, as the command does. Without a name and scopes it is one that reads.
-func (r *Rig) Key(w storage.Workspace, p oauth.KeySpec) (storage.APIKey, string) {
+func (r *Rig) Key(w storage.Workspace, p apikey.Spec) (storage.APIKey, string) {
 	r.T.Helper()
 	k, text, err := r.OAuth.CreateKey(r.System(), oauth.Command(w.ID), w.Plan, standing(p))
 	r.ok(err)
@@ -37,7 +38,7 @@ func (r *Rig) Key(w storage.Workspace, p oauth.KeySpec) (storage.APIKey, string)
 }
 
 // PersonalToken makes a personal access token, as the command does. Without a name and scopes it is one that reads.
-func (r *Rig) PersonalToken(u storage.User, p oauth.KeySpec) (storage.APIKey, string) {
+func (r *Rig) PersonalToken(u storage.User, p apikey.Spec) (storage.APIKey, string) {
 	r.T.Helper()
 	by := oauth.Command("")
 	by.UserID = u.ID
@@ -50,13 +51,13 @@ func (r *Rig) PersonalToken(u storage.User, p oauth.KeySpec) (storage.APIKey, st
 // IntrospectionKey makes an API key with which a resource server introspects.
 func (r *Rig) IntrospectionKey() (storage.APIKey, string) {
 	r.T.Helper()
-	k, text, err := r.OAuth.CreateKey(r.System(), oauth.Command(""), "", oauth.KeySpec{Name: "Example API", Scopes: []string{catalog.ScopeIntrospect}})
+	k, text, err := r.OAuth.CreateKey(r.System(), oauth.Command(""), "", apikey.Spec{Name: "Example API", Scopes: []string{catalog.ScopeIntrospect}})
 	r.ok(err)
 	r.Seen.Add(SecretKey, text)
 	return k, text
 }
 
-func standing(p oauth.KeySpec) oauth.KeySpec {
+func standing(p apikey.Spec) apikey.Spec {
 	if p.Name == "" {
 		p.Name = "Standing Key"
 	}

@@ -22,6 +22,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 
 	"doorward/oauth"
+	"doorward/oauth/apikey"
 	"doorward/oauth/catalog"
 	"doorward/oauth/identity"
 	"doorward/oauth/limit"
@@ -40,6 +41,7 @@ type Rig struct {
 	T        testing.TB
 	Store    *storage.Store
 	OAuth    *oauth.Server
+	APIKeys  *apikey.Keys
 	Catalog  *catalog.Catalog
 	Identity *identity.Service
 	Secrets  *seal.Secrets
@@ -166,11 +168,12 @@ func New(t testing.TB, store *storage.Store, o Options) *Rig {
 	proxies := web.Proxies(o.TrustedProxies)
 	r.Catalog, err = catalog.New(catalog.Config{Resources: resources, Plans: o.Plans})
 	r.ok(err)
-	r.OAuth, err = oauth.New(oauth.Config{Issuer: r.Issuer, Store: store, Secrets: r.Secrets, Catalog: r.Catalog, RedirectSchemes: o.RedirectSchemes, Lifetimes: lifetimes, Tokens: tokens, OwnersSetPlans: o.OwnersSetPlans, Limiter: r.limiter(), ClientAddress: proxies.ClientAddress})
+	r.APIKeys = apikey.New(apikey.Config{Store: store, Catalog: r.Catalog})
+	r.OAuth, err = oauth.New(oauth.Config{Issuer: r.Issuer, Store: store, Secrets: r.Secrets, Catalog: r.Catalog, APIKeys: r.APIKeys, RedirectSchemes: o.RedirectSchemes, Lifetimes: lifetimes, Tokens: tokens, OwnersSetPlans: o.OwnersSetPlans, Limiter: r.limiter(), ClientAddress: proxies.ClientAddress})
 	r.ok(err)
 	r.ok(r.OAuth.KeepSigningKeys(r.System()))
 	r.Identity = identity.New(identity.Config{Store: store, Throttle: limit.NewSignIns(func() time.Time { return store.Now().Time() }), Issuer: r.Issuer})
-	r.Web, err = web.New(web.Config{Issuer: r.Issuer, Store: store, OAuth: r.OAuth, Catalog: r.Catalog, Identity: r.Identity, Secrets: r.Secrets, APIs: o.apis(), TrustedProxies: o.TrustedProxies, Log: log, Metrics: r.Metrics})
+	r.Web, err = web.New(web.Config{Issuer: r.Issuer, Store: store, OAuth: r.OAuth, APIKeys: r.APIKeys, Catalog: r.Catalog, Identity: r.Identity, Secrets: r.Secrets, APIs: o.apis(), TrustedProxies: o.TrustedProxies, Log: log, Metrics: r.Metrics})
 	r.ok(err)
 	listener.Start()
 	listener.Client().Transport = &sniffer{listener.Client().Transport, r.Seen}

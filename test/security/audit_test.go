@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"doorward/oauth"
+	"doorward/oauth/apikey"
 	"doorward/oauth/identity"
 	"doorward/storage"
 	"doorward/test/rig"
@@ -68,7 +69,7 @@ func TestO05_EachChangeLeavesOneEvent(t *testing.T) {
 			}},
 			{"access.ended", personal.ID, func() string { return app.ID }, func() { b.Confirm("/settings/connected-apps/"+app.ID+"/end", nil) }},
 			{"api_key.created", w.ID, func() string { return k.ID }, func() {
-				k, text, err = r.OAuth.CreateKey(ctx, command, w.Plan, oauth.KeySpec{Name: "x", Scopes: []string{"read", "write"}})
+				k, text, err = r.OAuth.CreateKey(ctx, command, w.Plan, apikey.Spec{Name: "x", Scopes: []string{"read", "write"}})
 				ok(t, err)
 			}},
 			{"api_key.updated", w.ID, func() string { return k.ID }, func() {
@@ -94,7 +95,7 @@ func TestO05_EachChangeLeavesOneEvent(t *testing.T) {
 				r.Post("/oauth/revoke", url.Values{"token": {text}})
 				r.Post("/oauth/revoke", url.Values{"token": {text}}) // it is already
 			}},
-			{"personal_access_token.created", personal.ID, func() string { return pat.ID }, func() { pat, patText = r.PersonalToken(r.Alice, oauth.KeySpec{}) }},
+			{"personal_access_token.created", personal.ID, func() string { return pat.ID }, func() { pat, patText = r.PersonalToken(r.Alice, apikey.Spec{}) }},
 			{"personal_access_token.revoked", personal.ID, func() string { return pat.ID }, func() { r.Post("/oauth/revoke", url.Values{"token": {patText}}) }},
 			{"invitation.created", w.ID, nil, func() {
 				_, word, err = r.OAuth.Invite(ctx, command, w, bob.Email, "member")
@@ -198,7 +199,7 @@ func TestO05_WhatFailsLeavesNoEventOfAChange(t *testing.T) {
 	r := rig.Memory(t, limited())
 	w := r.Workspace("acme", "", r.Alice)
 	before := events(t, r, w.ID)
-	if _, _, err := r.OAuth.CreateKey(r.System(), oauth.Command(w.ID), "", oauth.KeySpec{Name: "x", Scopes: []string{"none"}}); err == nil {
+	if _, _, err := r.OAuth.CreateKey(r.System(), oauth.Command(w.ID), "", apikey.Spec{Name: "x", Scopes: []string{"none"}}); err == nil {
 		t.Error("a key with an unknown scope was made")
 	}
 	if err := r.OAuth.ChangeRole(r.System(), oauth.Command(w.ID), w, r.Alice.ID, "viewer"); err == nil {

@@ -16,6 +16,7 @@ import (
 	"time"
 
 	"doorward/oauth"
+	"doorward/oauth/apikey"
 	"doorward/oauth/catalog"
 	"doorward/oauth/identity"
 	"doorward/storage"
@@ -261,9 +262,9 @@ func TestV30_ChangesAreLimitedWithoutAPlan(t *testing.T) {
 			n.StopClock()
 		}
 		w := r.Workspace("acme", "", r.Alice)
-		_, personal := r.PersonalToken(r.Alice, oauth.KeySpec{Name: "Robot", Scopes: []string{"admin"}, Role: catalog.RoleOwner})
-		_, key := r.Key(w, oauth.KeySpec{Name: "Admin", Scopes: []string{"admin"}})
-		_, second := r.Key(w, oauth.KeySpec{Name: "Second", Scopes: []string{"admin"}})
+		_, personal := r.PersonalToken(r.Alice, apikey.Spec{Name: "Robot", Scopes: []string{"admin"}, Role: catalog.RoleOwner})
+		_, key := r.Key(w, apikey.Spec{Name: "Admin", Scopes: []string{"admin"}})
+		_, second := r.Key(w, apikey.Spec{Name: "Second", Scopes: []string{"admin"}})
 		inAcme := []string{"X-Workspace", "acme"}
 		n := 0
 		node := func() *rig.Rig { n++; return nodes[n%len(nodes)] }
@@ -348,7 +349,7 @@ func TestV30_ChangesAreLimitedWithoutAPlan(t *testing.T) {
 			}
 		}
 		bob := r.User("bob@example.com", "Bob", false)
-		_, others := r.PersonalToken(bob, oauth.KeySpec{Name: "Other", Scopes: []string{"admin"}})
+		_, others := r.PersonalToken(bob, apikey.Spec{Name: "Other", Scopes: []string{"admin"}})
 		if a := r.JSON("POST", "/v1/personal-access-tokens", others, `{"name":"x","scopes":["read"]}`); a.Status != http.StatusCreated {
 			t.Errorf("another user: %d %s", a.Status, a.Body)
 		}
@@ -434,8 +435,8 @@ func TestV30_SignInsAreLimited(t *testing.T) {
 func TestV30_EndingTwiceIsNotedOnce(t *testing.T) {
 	rig.Each(t, rig.Options{}, func(t *testing.T, r *rig.Rig) {
 		w := r.Workspace("acme", "", r.Alice)
-		_, admin := r.Key(w, oauth.KeySpec{Scopes: []string{"admin"}})
-		k, _ := r.Key(w, oauth.KeySpec{Name: "x"})
+		_, admin := r.Key(w, apikey.Spec{Scopes: []string{"admin"}})
+		k, _ := r.Key(w, apikey.Spec{Name: "x"})
 		app := r.App(oauth.ClientSpec{})
 		r.Tokens(app, "read")
 		b := r.Browser().SignIn(r.Alice.Email)
@@ -481,9 +482,9 @@ func TestV30_RevokedKeysGoAfterTheAuditRetention(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		revoked, _ := r.Key(w, oauth.KeySpec{Name: "Revoked", Scopes: []string{"read"}})
-		live, _ := r.Key(w, oauth.KeySpec{Name: "Live", Scopes: []string{"read"}})
-		expiring, _ := r.PersonalToken(r.Alice, oauth.KeySpec{Name: "Expiring", Scopes: []string{"read"}, ExpiresAt: r.Store.Now().Add(time.Hour)})
+		revoked, _ := r.Key(w, apikey.Spec{Name: "Revoked", Scopes: []string{"read"}})
+		live, _ := r.Key(w, apikey.Spec{Name: "Live", Scopes: []string{"read"}})
+		expiring, _ := r.PersonalToken(r.Alice, apikey.Spec{Name: "Expiring", Scopes: []string{"read"}, ExpiresAt: r.Store.Now().Add(time.Hour)})
 		if err := r.Store.RevokeKey(r.System(), revoked.Owner(), revoked.ID); err != nil {
 			t.Fatal(err)
 		}

@@ -15,6 +15,7 @@ import (
 	"time"
 
 	"doorward/oauth"
+	"doorward/oauth/apikey"
 	"doorward/oauth/catalog"
 	"doorward/test/rig"
 	"doorward/web/gateway"
@@ -250,12 +251,12 @@ func gatewayDoors(r *rig.Rig) map[string]func(header ...string) *http.Request {
 func TestV76_Every401OfTheGatewayCarriesAChallenge(t *testing.T) {
 	r := rig.Memory(t, gatewayOptions(t))
 	w := r.Workspace("acme", "", r.Alice)
-	revoked, revokedText := r.Key(w, oauth.KeySpec{Scopes: []string{"read"}})
+	revoked, revokedText := r.Key(w, apikey.Spec{Scopes: []string{"read"}})
 	if err := r.Store.RevokeKey(r.System(), revoked.Owner(), revoked.ID); err != nil {
 		t.Fatal(err)
 	}
-	_, expired := r.Key(w, oauth.KeySpec{Scopes: []string{"read"}, ExpiresAt: r.Store.Now().Add(time.Minute)})
-	_, good := r.Key(w, oauth.KeySpec{Scopes: []string{"read"}})
+	_, expired := r.Key(w, apikey.Spec{Scopes: []string{"read"}, ExpiresAt: r.Store.Now().Add(time.Minute)})
+	_, good := r.Key(w, apikey.Spec{Scopes: []string{"read"}})
 	r.Advance(time.Hour)
 	for door, ask := range gatewayDoors(r) {
 		if a := r.Send(r.Program(), ask("Authorization", "Bearer "+good)); a.Status != http.StatusOK || a.Header.Get("WWW-Authenticate") != "" {
@@ -292,7 +293,7 @@ func TestV78_CallersWhoGoAwayAreNoErrors(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		_, key := r.Key(w, oauth.KeySpec{Name: "Key", Scopes: []string{"read"}})
+		_, key := r.Key(w, apikey.Spec{Name: "Key", Scopes: []string{"read"}})
 		b := r.Browser().SignIn(r.Alice.Email)
 		page := r.Browser()
 		login := page.Form(page.Get("/login"), "/login")

@@ -7,6 +7,7 @@ import (
 	"testing"
 
 	"doorward/oauth"
+	"doorward/oauth/apikey"
 	"doorward/oauth/catalog"
 	"doorward/storage"
 	"doorward/test/rig"
@@ -19,9 +20,9 @@ func TestV63_WhatEndsSomethingAsksFirst(t *testing.T) {
 		bob := r.User("bob@example.com", "Bob", false)
 		ws := r.Workspace("engines", "", r.Alice)
 		r.Join(ws, bob, catalog.RoleMember)
-		key, _ := r.Key(ws, oauth.KeySpec{Name: "Night import"})
-		testKey, _ := r.Key(ws, oauth.KeySpec{Name: "Test import", Environment: "test"})
-		token, _ := r.PersonalToken(bob, oauth.KeySpec{Name: "Laptop"})
+		key, _ := r.Key(ws, apikey.Spec{Name: "Night import"})
+		testKey, _ := r.Key(ws, apikey.Spec{Name: "Test import", Environment: "test"})
+		token, _ := r.PersonalToken(bob, apikey.Spec{Name: "Laptop"})
 		app := r.App(oauth.ClientSpec{Name: "Acme Sync", WorkspaceID: ws.ID, CreatedBy: r.Alice.ID})
 		invitation, _, err := r.OAuth.Invite(r.System(), oauth.Command(ws.ID), ws, "carol@example.com", catalog.RoleMember)
 		ok(t, err)

@@ -8,6 +8,7 @@ import (
 	"testing"
 
 	"doorward/oauth"
+	"doorward/oauth/apikey"
 	"doorward/oauth/catalog"
 	"doorward/test/rig"
 )
@@ -104,7 +105,7 @@ func TestV16_UserOnlyScopesAreNotForKeysAndServices(t *testing.T) {
 		t.Error("personal access tokens are not offered what is for people")
 	}
 	const why = "counts only where a person stands behind"
-	_, admin := r.PersonalToken(r.Alice, oauth.KeySpec{Name: "admin", Scopes: []string{"admin", "capture"}})
+	_, admin := r.PersonalToken(r.Alice, apikey.Spec{Name: "admin", Scopes: []string{"admin", "capture"}})
 	for _, scope := range []string{"capture", "files:capture"} {
 		form := url.Values{"name": {"x"}, "resource": {"https://api.example"}, "environment": {"live"}, "expires": {"90"}, "scope-0": {"read", scope}}
 		if a := b.PostForm(path, form); a.Status != http.StatusBadRequest || !strings.Contains(a.Body, why) {
@@ -113,7 +114,7 @@ func TestV16_UserOnlyScopesAreNotForKeysAndServices(t *testing.T) {
 		if a := r.CallJSON(http.MethodPost, "/v1/api-keys", admin, `{"name":"x","scopes":["`+scope+`"]}`, "X-Workspace", "acme"); a.Status != http.StatusBadRequest || !strings.Contains(a.Body, why) {
 			t.Errorf("the API took %s: %d %s", scope, a.Status, a.Body)
 		}
-		if _, _, err := r.OAuth.CreateKey(r.System(), oauth.Command(w.ID), "", oauth.KeySpec{Name: "x", Scopes: []string{scope}}); err == nil || !strings.Contains(err.Error(), why) {
+		if _, _, err := r.OAuth.CreateKey(r.System(), oauth.Command(w.ID), "", apikey.Spec{Name: "x", Scopes: []string{scope}}); err == nil || !strings.Contains(err.Error(), why) {
 			t.Errorf("the command took %s: %v", scope, err)
 		}
 		service := oauth.ClientSpec{Name: "Service", Grants: []string{"client_credentials"}, Scopes: []string{"read", scope}, Administrator: true}
@@ -124,13 +125,13 @@ func TestV16_UserOnlyScopesAreNotForKeysAndServices(t *testing.T) {
 		if _, _, err := r.OAuth.CreateClient(r.System(), oauth.Command(""), service); err != nil {
 			t.Errorf("an app for people refused %s: %v", scope, err)
 		}
-		_, token := r.PersonalToken(r.Alice, oauth.KeySpec{Name: scope, Scopes: []string{scope}})
+		_, token := r.PersonalToken(r.Alice, apikey.Spec{Name: scope, Scopes: []string{scope}})
 		if got := r.Ask(r.ResourceServer(), token).Text("scope"); got != scope {
 			t.Errorf("a personal access token with %s has %q", scope, got)
 		}
 	}
 	// A key from before keeps its other scopes, its name may change, and nothing is added.
-	old, text := r.Key(w, oauth.KeySpec{Name: "old", Scopes: []string{"read"}})
+	old, text := r.Key(w, apikey.Spec{Name: "old", Scopes: []string{"read"}})
 	r.SQL(`UPDATE api_keys SET scopes = 'read capture' WHERE id = $1`, old.ID)
 	name := "renamed"
 	if _, err := r.OAuth.UpdateKey(r.System(), oauth.Command(w.ID), old.Owner(), "", old.ID, oauth.KeyChange{Name: &name}); err != nil {
@@ -163,7 +164,7 @@ func TestV14_PagesForKeysShowImpliedScopesUnderTheirOwn(t *testing.T) {
 	}
 	w, err := r.Store.WorkspaceBySlug(r.System(), "acme")
 	ok(t, err)
-	k, _ := r.Key(w, oauth.KeySpec{Name: "y", Scopes: []string{"manage", "read"}})
+	k, _ := r.Key(w, apikey.Spec{Name: "y", Scopes: []string{"manage", "read"}})
 	if body := rig.Plain(b.Get("/settings/workspaces/acme/api-keys/" + k.ID).Body); !strings.Contains(body, "manage read with what they include: write") {
 		t.Errorf("the key's page says %s", body)
 	}

@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"doorward/oauth"
+	"doorward/oauth/apikey"
 	"doorward/oauth/catalog"
 	"doorward/storage"
 	"doorward/test/rig"
@@ -94,9 +95,9 @@ func TestV04_InvitationIsAsValidAsItsSenderIsWhenItIsAccepted(t *testing.T) {
 			} else {
 				var text string
 				if way == "key" {
-					x.key, text, err = r.OAuth.CreateKey(r.System(), by, "", oauth.KeySpec{Name: "x", Scopes: []string{"admin"}})
+					x.key, text, err = r.OAuth.CreateKey(r.System(), by, "", apikey.Spec{Name: "x", Scopes: []string{"admin"}})
 				} else {
-					x.key, text, err = r.OAuth.CreatePersonalToken(r.System(), by, oauth.KeySpec{Name: "x", Scopes: []string{"admin"}})
+					x.key, text, err = r.OAuth.CreatePersonalToken(r.System(), by, apikey.Spec{Name: "x", Scopes: []string{"admin"}})
 				}
 				ok(t, err)
 				r.Seen.Add(rig.SecretKey, text)
@@ -147,7 +148,7 @@ func TestV04_TheUserBehindAKeyIsBehindItsKeysToo(t *testing.T) {
 		by := oauth.Authority{UserID: owner.ID, WorkspaceID: ws.ID, Role: catalog.RoleOwner}
 		ok(t, r.OAuth.AddMember(r.System(), oauth.Command(ws.ID), ws, bob.ID, catalog.RoleAdmin))
 		asBob := oauth.Authority{UserID: bob.ID, WorkspaceID: ws.ID, Role: catalog.RoleAdmin, Session: true, Fresh: true}
-		k, first, err := r.OAuth.CreateKey(r.System(), asBob, ws.Plan, oauth.KeySpec{Name: "First", Scopes: []string{"admin"}, Environment: "live"})
+		k, first, err := r.OAuth.CreateKey(r.System(), asBob, ws.Plan, apikey.Spec{Name: "First", Scopes: []string{"admin"}, Environment: "live"})
 		ok(t, err)
 		r.Seen.Add(rig.SecretKey, first)
 		invite := func(key string) *rig.Answer {

@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"doorward/oauth"
+	"doorward/oauth/apikey"
 	"doorward/oauth/catalog"
 	"doorward/oauth/limit"
 	"doorward/storage"
@@ -194,10 +195,10 @@ func TestK10_PagesOfAnothersKeysAreNotThere(t *testing.T) {
 		theirs := r.Workspace("theirs", "", bob)
 		shared := r.Workspace("shared", "", bob)
 		r.Join(shared, r.Alice, catalog.RoleAdmin)
-		foreign, foreignText := r.Key(theirs, oauth.KeySpec{})
-		token, tokenText := r.PersonalToken(bob, oauth.KeySpec{})
-		ownToken, _ := r.PersonalToken(r.Alice, oauth.KeySpec{})
-		inShared, sharedText := r.Key(shared, oauth.KeySpec{})
+		foreign, foreignText := r.Key(theirs, apikey.Spec{})
+		token, tokenText := r.PersonalToken(bob, apikey.Spec{})
+		ownToken, _ := r.PersonalToken(r.Alice, apikey.Spec{})
+		inShared, sharedText := r.Key(shared, apikey.Spec{})
 		b := r.Browser().SignIn(r.Alice.Email)
 		own := personalSlug(r, r.Alice.ID)
 		var paths []string
@@ -241,7 +242,7 @@ func TestRoles_PagesOfKeysTakeAnAdmin(t *testing.T) {
 		for _, role := range catalog.Roles {
 			w := r.Workspace("with-"+role, "", bob)
 			r.Join(w, r.Alice, role)
-			k, _ := r.Key(w, oauth.KeySpec{})
+			k, _ := r.Key(w, apikey.Spec{})
 			list := keysPage(w.Slug)
 			b := r.Browser().SignIn(r.Alice.Email)
 			for path, form := range map[string]url.Values{
@@ -410,7 +411,7 @@ func TestKeyPages_ListsAreInTheOrderOfUse(t *testing.T) {
 		w := r.Workspace("engines", "", r.Alice)
 		var ids []string
 		for range 53 {
-			k, _ := r.Key(w, oauth.KeySpec{})
+			k, _ := r.Key(w, apikey.Spec{})
 			ids = append(ids, k.ID)
 		}
 		// All but two were used, in an order that is not that of their age; the first page ends among them.

@@ -5,6 +5,7 @@ import (
 	"testing"
 
 	"doorward/oauth"
+	"doorward/oauth/apikey"
 	"doorward/oauth/limit"
 	"doorward/test/rig"
 )
@@ -17,7 +18,7 @@ func TestRefusedCredentialsAreCountedByAddress(t *testing.T) {
 	o.Plans["strangers"] = limit.Plan{Hour: 3}
 	defer delete(o.Plans, "strangers")
 	rig.Each(t, o, func(t *testing.T, r *rig.Rig) {
-		_, key := r.Key(r.Workspace("acme", "", r.Alice), oauth.KeySpec{})
+		_, key := r.Key(r.Workspace("acme", "", r.Alice), apikey.Spec{})
 		for i, want := range []struct {
 			status    int
 			remaining string

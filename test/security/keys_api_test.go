@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"doorward/oauth"
+	"doorward/oauth/apikey"
 	"doorward/oauth/limit"
 	"doorward/oauth/seal"
 	"doorward/storage"
@@ -51,16 +52,16 @@ func TestK10_K11_NobodyMakesAKeyThatIsWiderThanThemselves(t *testing.T) {
 		r, other := nodes[0], nodes[len(nodes)-1]
 		w := r.Workspace("acme", "pro", r.Alice)
 		end := r.Store.Now().Add(time.Hour)
-		_, narrow := r.Key(w, oauth.KeySpec{Scopes: []string{"read", "write"}})
-		_, admin := r.Key(w, oauth.KeySpec{Scopes: []string{"admin"}, ExpiresAt: end, Addresses: []string{"127.0.0.0/8"}})
-		_, test := r.Key(w, oauth.KeySpec{Scopes: []string{"admin"}, Environment: "test"})
-		live, _ := r.Key(w, oauth.KeySpec{})
+		_, narrow := r.Key(w, apikey.Spec{Scopes: []string{"read", "write"}})
+		_, admin := r.Key(w, apikey.Spec{Scopes: []string{"admin"}, ExpiresAt: end, Addresses: []string{"127.0.0.0/8"}})
+		_, test := r.Key(w, apikey.Spec{Scopes: []string{"admin"}, Environment: "test"})
+		live, _ := r.Key(w, apikey.Spec{})
 		viewer := r.User("viewer@example.com", "Viewer", false)
 		r.Join(w, viewer, "viewer")
 		member := r.User("member@example.com", "Member", false)
 		r.Join(w, member, "member")
-		_, pat := r.PersonalToken(member, oauth.KeySpec{Scopes: []string{"admin", "capture"}})
-		_, seen := r.PersonalToken(viewer, oauth.KeySpec{Scopes: []string{"admin"}})
+		_, pat := r.PersonalToken(member, apikey.Spec{Scopes: []string{"admin", "capture"}})
+		_, seen := r.PersonalToken(viewer, apikey.Spec{Scopes: []string{"admin"}})
 		before := liveKeys(r, w)
 		soon := end.Add(-time.Minute).Time().Format(time.RFC3339)
 		for what, x := range map[string]struct{ credential, body, scope string }{
@@ -107,8 +108,8 @@ func workspaceOf(credential, slug string) []string {
 func TestK12_StrangeMembersChangeNothing(t *testing.T) {
 	r := rig.Memory(t, rig.Options{})
 	w := r.Workspace("acme", "", r.Alice)
-	_, admin := r.Key(w, oauth.KeySpec{Scopes: []string{"admin"}})
-	k, _ := r.Key(w, oauth.KeySpec{Name: "Before", Note: "note"})
+	_, admin := r.Key(w, apikey.Spec{Scopes: []string{"admin"}})
+	k, _ := r.Key(w, apikey.Spec{Name: "Before", Note: "note"})
 	path := "/v1/api-keys/" + k.ID
 	before := r.JSON("GET", path, admin, "").Body
 	for body, names := range map[string]string{
@@ -182,10 +183,10 @@ func TestK14_S08_WhatIsAnothersIsNotThere(t *testing.T) {
 		r, other := nodes[0], nodes[len(nodes)-1]
 		bob := r.User("bob@example.com", "Bob", false)
 		w, theirs := r.Workspace("acme", "", r.Alice), r.Workspace("globex", "", bob)
-		_, admin := r.Key(w, oauth.KeySpec{Scopes: []string{"admin"}})
-		_, pat := r.PersonalToken(r.Alice, oauth.KeySpec{Scopes: []string{"admin"}})
-		key, keyText := r.Key(theirs, oauth.KeySpec{})
-		token, tokenText := r.PersonalToken(bob, oauth.KeySpec{})
+		_, admin := r.Key(w, apikey.Spec{Scopes: []string{"admin"}})
+		_, pat := r.PersonalToken(r.Alice, apikey.Spec{Scopes: []string{"admin"}})
+		key, keyText := r.Key(theirs, apikey.Spec{})
+		token, tokenText := r.PersonalToken(bob, apikey.Spec{})
 		app := r.App(oauth.ClientSpec{WorkspaceID: theirs.ID, CreatedBy: bob.ID})
 		orphan := r.App(oauth.ClientSpec{})
 		intro, _ := r.IntrospectionKey()
@@ -269,15 +270,15 @@ func TestK15_ListsHoldNothingOfOtherWorkspaces(t *testing.T) {
 		r, other := nodes[0], nodes[len(nodes)-1]
 		bob := r.User("bob@example.com", "Bob", false)
 		w, theirs := r.Workspace("acme", "", r.Alice), r.Workspace("globex", "", bob)
-		_, text := r.Key(w, oauth.KeySpec{Scopes: []string{"admin"}})
-		key, secret := r.Key(theirs, oauth.KeySpec{Name: "Theirs"})
+		_, text := r.Key(w, apikey.Spec{Scopes: []string{"admin"}})
+		key, secret := r.Key(theirs, apikey.Spec{Name: "Theirs"})
 		r.App(oauth.ClientSpec{WorkspaceID: theirs.ID, CreatedBy: bob.ID})
-		r.PersonalToken(bob, oauth.KeySpec{})
+		r.PersonalToken(bob, apikey.Spec{})
 		answered(t, "their key", r.JSON("GET", "/v1/auth/test", secret, ""), http.StatusOK)
 		if err := r.Store.FlushUsage(r.System()); err != nil {
 			t.Fatal(err)
 		}
-		_, pat := r.PersonalToken(r.Alice, oauth.KeySpec{Scopes: []string{"admin"}})
+		_, pat := r.PersonalToken(r.Alice, apikey.Spec{Scopes: []string{"admin"}})
 		for path, n := range map[string]int{
 			"/v1/api-keys": 1, "/v1/api-keys?search=Theirs": 0, "/v1/api-keys?createdBy=" + bob.ID: 0, "/v1/apps": 0,
 			"/v1/usage?credential=" + key.ID: 0, "/v1/audit-events?target=" + key.ID: 0, "/v1/audit-events?user=" + bob.ID: 0,
@@ -306,8 +307,8 @@ func TestK16_K18_TheWorkspaceThatIsNamedMustBeTheCallers(t *testing.T) {
 		bob := r.User("bob@example.com", "Bob", false)
 		w := r.Workspace("acme", "", r.Alice)
 		r.Workspace("globex", "", bob)
-		_, key := r.Key(w, oauth.KeySpec{Scopes: []string{"admin"}})
-		_, pat := r.PersonalToken(r.Alice, oauth.KeySpec{Scopes: []string{"admin"}})
+		_, key := r.Key(w, apikey.Spec{Scopes: []string{"admin"}})
+		_, pat := r.PersonalToken(r.Alice, apikey.Spec{Scopes: []string{"admin"}})
 		session := r.Browser().SignIn(r.Alice.Email)
 		never := other.JSON("GET", "/v1/api-keys", pat, "", "X-Workspace", "no-such-one")
 		answered(t, "no such workspace", never, http.StatusForbidden)
@@ -343,7 +344,7 @@ func TestK16_K18_TheWorkspaceThatIsNamedMustBeTheCallers(t *testing.T) {
 func TestK19_ACredentialIsReadFromOneHeaderAlone(t *testing.T) {
 	r := rig.Memory(t, rig.Options{})
 	w := r.Workspace("acme", "", r.Alice)
-	_, admin := r.Key(w, oauth.KeySpec{Scopes: []string{"admin"}})
+	_, admin := r.Key(w, apikey.Spec{Scopes: []string{"admin"}})
 	ask := func(path string, header ...string) *rig.Answer {
 		return r.Send(r.Program(), r.Request("GET", path, nil, header...))
 	}
@@ -403,8 +404,8 @@ func TestK19_ACredentialIsReadFromOneHeaderAlone(t *testing.T) {
 func TestK20_SecretsAreShownOnce(t *testing.T) {
 	rig.Each(t, rig.Options{}, func(t *testing.T, r *rig.Rig) {
 		w := r.Workspace("acme", "", r.Alice)
-		_, admin := r.Key(w, oauth.KeySpec{Scopes: []string{"admin"}})
-		_, pat := r.PersonalToken(r.Alice, oauth.KeySpec{Scopes: []string{"admin"}})
+		_, admin := r.Key(w, apikey.Spec{Scopes: []string{"admin"}})
+		_, pat := r.PersonalToken(r.Alice, apikey.Spec{Scopes: []string{"admin"}})
 		var secrets, ids []string
 		issue := func(path, credential, body, member string) {
 			a := r.JSON("POST", path, credential, body)
@@ -453,7 +454,7 @@ func TestK20_SecretsAreShownOnce(t *testing.T) {
 func TestK21_ASessionMakesSecretsOnlyFromThePageAndOnlyWhenFresh(t *testing.T) {
 	rig.Each(t, rig.Options{}, func(t *testing.T, r *rig.Rig) {
 		w := r.Workspace("acme", "", r.Alice)
-		key, _ := r.Key(w, oauth.KeySpec{})
+		key, _ := r.Key(w, apikey.Spec{})
 		app := r.App(oauth.ClientSpec{WorkspaceID: w.ID, CreatedBy: r.Alice.ID})
 		b := r.Browser().SignIn(r.Alice.Email)
 		secrets := map[string]string{
@@ -526,8 +527,8 @@ func (c cookies) RoundTrip(q *http.Request) (*http.Response, error) {
 func TestK22_ACredentialOpensNoPage(t *testing.T) {
 	r := rig.Memory(t, rig.Options{})
 	app := r.App(oauth.ClientSpec{})
-	_, pat := r.PersonalToken(r.Alice, oauth.KeySpec{Scopes: []string{"admin"}})
-	_, key := r.Key(r.Workspace("acme", "", r.Alice), oauth.KeySpec{Scopes: []string{"admin"}})
+	_, pat := r.PersonalToken(r.Alice, apikey.Spec{Scopes: []string{"admin"}})
+	_, key := r.Key(r.Workspace("acme", "", r.Alice), apikey.Spec{Scopes: []string{"admin"}})
 	access, _ := r.Tokens(app, "read")
 	before, err := r.Store.UserByID(r.System(), r.Alice.ID)
 	if err != nil {
@@ -553,7 +554,7 @@ func TestK22_ACredentialOpensNoPage(t *testing.T) {
 
 func TestK25_NamesAndNotesAreTakenAsTheyAreOrRefused(t *testing.T) {
 	r := rig.Memory(t, rig.Options{})
-	_, admin := r.Key(r.Workspace("acme", "", r.Alice), oauth.KeySpec{Scopes: []string{"admin"}})
+	_, admin := r.Key(r.Workspace("acme", "", r.Alice), apikey.Spec{Scopes: []string{"admin"}})
 	body := func(name, note string) string {
 		text, _ := json.Marshal(map[string]any{"name": name, "note": note, "scopes": []string{"read"}})
 		return string(text)
@@ -577,7 +578,7 @@ func TestK25_NamesAndNotesAreTakenAsTheyAreOrRefused(t *testing.T) {
 func TestK26_TheTenThousandAndFirstKeyIsRefused(t *testing.T) {
 	rig.Each(t, rig.Options{}, func(t *testing.T, r *rig.Rig) {
 		w := r.Workspace("acme", "", r.Alice)
-		_, admin := r.Key(w, oauth.KeySpec{Scopes: []string{"admin"}})
+		_, admin := r.Key(w, apikey.Spec{Scopes: []string{"admin"}})
 		last := ""
 		ctx := r.System()
 		err := r.Store.InTx(ctx, func(ctx context.Context) error {
@@ -619,10 +620,10 @@ func TestK05_K06_RefusedCredentialsInEachShape(t *testing.T) {
 			r, other := rigs[0], rigs[len(rigs)-1]
 			alice := nodes[0].Alice
 			w := r.Workspace("acme-"+shape, "", alice)
-			_, text := r.Key(w, oauth.KeySpec{})
-			gone, revoked := r.Key(w, oauth.KeySpec{})
+			_, text := r.Key(w, apikey.Spec{})
+			gone, revoked := r.Key(w, apikey.Spec{})
 			end := r.Store.Now().Add(time.Minute)
-			_, expired := r.Key(w, oauth.KeySpec{ExpiresAt: end})
+			_, expired := r.Key(w, apikey.Spec{ExpiresAt: end})
 			answered := func(what, credential, want string) {
 				t.Helper()
 				if a := other.JSON("GET", "/v1/auth/test", credential, ""); a.Status != http.StatusUnauthorized || a.Body != want+"\n" {
@@ -673,8 +674,8 @@ func TestL06_L08_AnExhaustedKeyWaitsAsItIsTold(t *testing.T) {
 	rig.EachNodes(t, o, func(t *testing.T, nodes []*rig.Rig) {
 		r, other := nodes[0], nodes[len(nodes)-1]
 		w := r.Workspace("acme", "", r.Alice)
-		_, a := r.Key(w, oauth.KeySpec{Name: "a:{1}"})
-		k, b := r.Key(w, oauth.KeySpec{Name: "a:{1}"})
+		_, a := r.Key(w, apikey.Spec{Name: "a:{1}"})
+		k, b := r.Key(w, apikey.Spec{Name: "a:{1}"})
 		for i := range 4 {
 			x := []*rig.Rig{r, other}[i%2].JSON("GET", "/v1/auth/test", a, "")
 			answered(t, "within the limit", x, http.StatusOK)
@@ -719,8 +720,8 @@ func TestL13_ALimitLoweredByTheAPIHoldsOnEveryNode(t *testing.T) {
 	rig.EachNodes(t, limited(), func(t *testing.T, nodes []*rig.Rig) {
 		r, other := nodes[0], nodes[len(nodes)-1]
 		w := r.Workspace("acme", "pro", r.Alice)
-		_, admin := r.Key(w, oauth.KeySpec{Scopes: []string{"admin"}})
-		k, text := r.Key(w, oauth.KeySpec{})
+		_, admin := r.Key(w, apikey.Spec{Scopes: []string{"admin"}})
+		k, text := r.Key(w, apikey.Spec{})
 		for range 3 {
 			answered(t, "before", other.JSON("GET", "/v1/auth/test", text, ""), http.StatusOK)
 		}
@@ -739,8 +740,8 @@ func TestS01_TextIsData(t *testing.T) {
 	rig.Each(t, rig.Options{}, func(t *testing.T, r *rig.Rig) {
 		bob := r.User("bob@example.com", "Bob", false)
 		w, theirs := r.Workspace("acme", "", r.Alice), r.Workspace("globex", "", bob)
-		_, admin := r.Key(w, oauth.KeySpec{Scopes: []string{"admin"}, Name: "mine"})
-		theirsKey, _ := r.Key(theirs, oauth.KeySpec{Name: "secret plan"})
+		_, admin := r.Key(w, apikey.Spec{Scopes: []string{"admin"}, Name: "mine"})
+		theirsKey, _ := r.Key(theirs, apikey.Spec{Name: "secret plan"})
 		for _, text := range []string{"'", `"`, "--", ";", "$1", "';SELECT pg_sleep(5);--", "%", "_", "!", "!%", "%%%", `\`, "a'||'b", "\x00", "\xff", "{}", "a\u0000b", strings.Repeat("%", 3000)} {
 			q := url.QueryEscape(text)
 			for _, path := range []string{
@@ -778,13 +779,13 @@ func TestS02_CursorsAreBound(t *testing.T) {
 		r.Join(w, bob, "admin")
 		var ids []string
 		for range 5 {
-			k, _ := r.Key(w, oauth.KeySpec{})
+			k, _ := r.Key(w, apikey.Spec{})
 			ids = append(ids, k.ID)
-			r.Key(second, oauth.KeySpec{})
-			r.PersonalToken(r.Alice, oauth.KeySpec{})
+			r.Key(second, apikey.Spec{})
+			r.PersonalToken(r.Alice, apikey.Spec{})
 		}
-		_, pat := r.PersonalToken(r.Alice, oauth.KeySpec{Scopes: []string{"admin"}})
-		_, bobs := r.PersonalToken(bob, oauth.KeySpec{Scopes: []string{"admin"}})
+		_, pat := r.PersonalToken(r.Alice, apikey.Spec{Scopes: []string{"admin"}})
+		_, bobs := r.PersonalToken(bob, apikey.Spec{Scopes: []string{"admin"}})
 		in := []string{"X-Workspace", "acme"}
 		list := func(n *rig.Rig, path, credential string, header ...string) *rig.Answer {
 			return n.JSON("GET", path, credential, "", header...)

@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"doorward/oauth"
+	"doorward/oauth/apikey"
 	"doorward/oauth/catalog"
 	"doorward/oauth/limit"
 	"doorward/storage"
@@ -56,7 +57,7 @@ func TestKeysAreIntrospected(t *testing.T) {
 		r, other := nodes[0], nodes[len(nodes)-1]
 		api := r.ResourceServer()
 		w := r.Workspace("acme", "pro", r.Alice)
-		k, text := r.Key(w, oauth.KeySpec{Scopes: []string{"write", "accounts:read"}, Addresses: []string{"192.0.2.0/24"}})
+		k, text := r.Key(w, apikey.Spec{Scopes: []string{"write", "accounts:read"}, Addresses: []string{"192.0.2.0/24"}})
 		if !strings.HasPrefix(text, "sk_live_") {
 			t.Errorf("a live key begins with %.8s", text)
 		}
@@ -78,11 +79,11 @@ func TestKeysAreIntrospected(t *testing.T) {
 		if a.JSON()["rate_limit"] != nil {
 			t.Errorf("the answer speaks of limits, though no cost was sent: %s", a.Body)
 		}
-		_, test := r.Key(w, oauth.KeySpec{Environment: "test"})
+		_, test := r.Key(w, apikey.Spec{Environment: "test"})
 		if a := other.Introspect(api, test); !strings.HasPrefix(test, "sk_test_") || a.Text("env") != "test" || a.Text("plan") != "sandbox" {
 			t.Errorf("a test key %.8s: %s", test, a.Body)
 		}
-		pat, text := r.PersonalToken(r.Alice, oauth.KeySpec{Scopes: []string{"admin", "capture"}, ExpiresAt: r.Store.Now().Add(time.Hour)})
+		pat, text := r.PersonalToken(r.Alice, apikey.Spec{Scopes: []string{"admin", "capture"}, ExpiresAt: r.Store.Now().Add(time.Hour)})
 		a = other.Ask(api, text, "workspace", "acme")
 		for name, want := range map[string]string{
 			"credential": "personal_access_token", "key_id": pat.ID, "workspace": "acme", "workspace_id": w.ID, "env": "", "plan": "pro",
@@ -106,8 +107,8 @@ func TestI03_KeysAreSeenByTheirResourceServersOnly(t *testing.T) {
 	rig.Each(t, limited(), func(t *testing.T, r *rig.Rig) {
 		app := r.App(oauth.ClientSpec{})
 		w := r.Workspace("acme", "", r.Alice)
-		k, text := r.Key(w, oauth.KeySpec{})
-		_, pat := r.PersonalToken(r.Alice, oauth.KeySpec{})
+		k, text := r.Key(w, apikey.Spec{})
+		_, pat := r.PersonalToken(r.Alice, apikey.Spec{})
 		for _, token := range []string{text, pat} {
 			if a := r.Introspect(app, token); !r.Dead(a) {
 				t.Errorf("an app sees a key: %s", a.Body)
@@ -151,7 +152,7 @@ func TestK10_IntrospectIsNotAWorkspacesToGive(t *testing.T) {
 		t.Fatal(err)
 	}
 	by.Fresh = true
-	for name, p := range map[string]oauth.KeySpec{
+	for name, p := range map[string]apikey.Spec{
 		"alone": {Name: "x", Scopes: []string{"introspect"}}, "beside another": {Name: "x", Scopes: []string{"read", "introspect"}},
 	} {
 		if _, _, err := r.OAuth.CreateKey(storage.Tenant(t.Context(), r.Alice.ID, w.ID), by, w.Plan, p); err == nil {
@@ -191,7 +192,7 @@ func TestK05_K06_RevokedExpiredPausedAndUnknownKeysAreInactiveAtOnce(t *testing.
 				}
 			},
 		} {
-			k, text := r.Key(w, oauth.KeySpec{})
+			k, text := r.Key(w, apikey.Spec{})
 			if a := other.Introspect(api, text); a.JSON()["active"] != true {
 				t.Fatalf("%s: a new key is %s", name, a.Body)
 			}
@@ -202,7 +203,7 @@ func TestK05_K06_RevokedExpiredPausedAndUnknownKeysAreInactiveAtOnce(t *testing.
 				}
 			}
 		}
-		k, text := r.Key(w, oauth.KeySpec{})
+		k, text := r.Key(w, apikey.Spec{})
 		_, err := r.OAuth.PauseKey(r.System(), command, owner, k.ID)
 		ok(t, err)
 		_, err = r.OAuth.ResumeKey(r.System(), command, owner, k.ID)
@@ -210,7 +211,7 @@ func TestK05_K06_RevokedExpiredPausedAndUnknownKeysAreInactiveAtOnce(t *testing.
 		if a := other.Introspect(api, text); a.JSON()["active"] != true {
 			t.Errorf("resumed, a key is %s", a.Body)
 		}
-		_, short := r.Key(w, oauth.KeySpec{ExpiresAt: r.Store.Now().Add(time.Hour)})
+		_, short := r.Key(w, apikey.Spec{ExpiresAt: r.Store.Now().Add(time.Hour)})
 		for _, node := range nodes {
 			node.Advance(59 * time.Minute)
 		}
@@ -230,7 +231,7 @@ func TestK05_K06_RevokedExpiredPausedAndUnknownKeysAreInactiveAtOnce(t *testing.
 func TestRevokingAKeyWithWrongCredentialsIsRefused(t *testing.T) {
 	r := rig.Memory(t, limited())
 	api := r.ResourceServer()
-	_, text := r.Key(r.Workspace("acme", "", r.Alice), oauth.KeySpec{})
+	_, text := r.Key(r.Workspace("acme", "", r.Alice), apikey.Spec{})
 	a := r.Post("/oauth/revoke", url.Values{"token": {text}}, "Authorization", rig.Basic(api.ID, oauth.NewCredential(oauth.PrefixClientSecret)))
 	if a.Status != http.StatusUnauthorized || r.Introspect(api, text).JSON()["active"] != true {
 		t.Errorf("it answered %d %s", a.Status, a.Body)
@@ -244,7 +245,7 @@ func TestK08_RotationKeepsBothUntilTheGraceIsOver(t *testing.T) {
 		w := r.Workspace("acme", "", r.Alice)
 		command, owner := oauth.Command(w.ID), storage.KeyOwner{WorkspaceID: w.ID}
 		end := r.Store.Now().Add(48 * time.Hour)
-		first, one := r.Key(w, oauth.KeySpec{Scopes: []string{"read", "reports:write"}, RateLimit: 7, ExpiresAt: end})
+		first, one := r.Key(w, apikey.Spec{Scopes: []string{"read", "reports:write"}, RateLimit: 7, ExpiresAt: end})
 		second, two, err := r.OAuth.RotateKey(r.System(), command, owner, first.ID, 24*time.Hour)
 		ok(t, err)
 		if !slices.Equal(second.Scopes, first.Scopes) || second.RateLimit != 7 || second.ExpiresAt != end || second.Counter != first.Counter {
@@ -284,8 +285,8 @@ func TestK09_SuspendedWorkspacesAndUsersAndLeftMembers(t *testing.T) {
 		bob := r.User("bob@example.com", "Bob", false)
 		w := r.Workspace("acme", "", r.Alice)
 		r.Join(w, bob, "admin")
-		_, key := r.Key(w, oauth.KeySpec{})
-		_, pat := r.PersonalToken(bob, oauth.KeySpec{Scopes: []string{"read", "write"}})
+		_, key := r.Key(w, apikey.Spec{})
+		_, pat := r.PersonalToken(bob, apikey.Spec{Scopes: []string{"read", "write"}})
 		dead := func(text string) bool { return other.Dead(other.Ask(api, text, "workspace", "acme")) }
 		if dead(key) || dead(pat) {
 			t.Fatal("new credentials do not work")
@@ -339,8 +340,8 @@ func TestK16_K18_WorkspacesThatAreNotTheCredentials(t *testing.T) {
 		bob := r.User("bob@example.com", "Bob", false)
 		w := r.Workspace("acme", "", r.Alice)
 		r.Workspace("other", "", bob)
-		_, key := r.Key(w, oauth.KeySpec{})
-		_, pat := r.PersonalToken(r.Alice, oauth.KeySpec{})
+		_, key := r.Key(w, apikey.Spec{})
+		_, pat := r.PersonalToken(r.Alice, apikey.Spec{})
 		access, _ := r.Tokens(r.App(oauth.ClientSpec{}), "read")
 		machine := r.PostAs(r.App(oauth.ClientSpec{Grants: []string{"client_credentials"}, Scopes: []string{"read"}}), "/oauth/token", url.Values{"grant_type": {"client_credentials"}}).Text("access_token")
 		for _, slug := range []string{"other", "none", "*", "ACME", "acme ", "%61cme", "acme%", "a_me", strings.Repeat("a", 5000), "é"} {
@@ -368,7 +369,7 @@ func TestIntrospectionChargesACost(t *testing.T) {
 	rig.Each(t, limited(), func(t *testing.T, r *rig.Rig) {
 		api := r.ResourceServer()
 		w := r.Workspace("acme", "", r.Alice)
-		k, key := r.Key(w, oauth.KeySpec{})
+		k, key := r.Key(w, apikey.Spec{})
 		limits := func(a *rig.Answer) map[string]any { m, _ := a.JSON()["rate_limit"].(map[string]any); return m }
 		for _, x := range []struct {
 			cost      string
@@ -401,7 +402,7 @@ func TestIntrospectionChargesACost(t *testing.T) {
 		// A plan that a workspace does not have leaves rate_limit out.
 		unlimited := r.Workspace("unlimited", "", r.Alice)
 		r.SQL(`UPDATE workspaces SET plan = 'gone' WHERE id = $1`, unlimited.ID)
-		_, key = r.Key(unlimited, oauth.KeySpec{})
+		_, key = r.Key(unlimited, apikey.Spec{})
 		if a := r.Ask(api, key, "cost", "1"); limits(a)["limit"] != 10.0 {
 			t.Errorf("a plan that is not configured any more should fall back to the default: %s", a.Body)
 		}
@@ -419,20 +420,20 @@ func TestPlansOfEveryKindOfCredential(t *testing.T) {
 			n, _ := m["limit"].(float64)
 			return n
 		}
-		key := func(w storage.Workspace, p oauth.KeySpec) string { _, text := r.Key(w, p); return text }
-		_, pat := r.PersonalToken(r.Alice, oauth.KeySpec{})
+		key := func(w storage.Workspace, p apikey.Spec) string { _, text := r.Key(w, p); return text }
+		_, pat := r.PersonalToken(r.Alice, apikey.Spec{})
 		access, _ := r.Tokens(r.App(oauth.ClientSpec{}), "read")
 		machines := r.App(oauth.ClientSpec{Grants: []string{"client_credentials"}, Scopes: []string{"read"}})
 		machine := func() string {
 			return r.PostAs(machines, "/oauth/token", url.Values{"grant_type": {"client_credentials"}}).Text("access_token")
 		}
 		for name, x := range map[string]struct{ got, want float64 }{
-			"a key of a workspace with a plan":          {limitOf(key(pro, oauth.KeySpec{})), 100},
-			"a key of one without":                      {limitOf(key(free, oauth.KeySpec{})), 10},
-			"a key with a plan of its own":              {limitOf(key(pro, oauth.KeySpec{Plan: "free"})), 10},
-			"a key with a rate of its own":              {limitOf(key(pro, oauth.KeySpec{RateLimit: 42})), 42},
-			"a test key, whatever the workspace's plan": {limitOf(key(pro, oauth.KeySpec{Environment: "test"})), 3},
-			"a test key with a rate of its own":         {limitOf(key(pro, oauth.KeySpec{Environment: "test", RateLimit: 2})), 2},
+			"a key of a workspace with a plan":          {limitOf(key(pro, apikey.Spec{})), 100},
+			"a key of one without":                      {limitOf(key(free, apikey.Spec{})), 10},
+			"a key with a plan of its own":              {limitOf(key(pro, apikey.Spec{Plan: "free"})), 10},
+			"a key with a rate of its own":              {limitOf(key(pro, apikey.Spec{RateLimit: 42})), 42},
+			"a test key, whatever the workspace's plan": {limitOf(key(pro, apikey.Spec{Environment: "test"})), 3},
+			"a test key with a rate of its own":         {limitOf(key(pro, apikey.Spec{Environment: "test", RateLimit: 2})), 2},
 			"a token in a workspace with a plan":        {limitOf(pat, "workspace", "pro"), 100},
 			"a token in one without":                    {limitOf(pat, "workspace", "free"), 20},
 			"a user's access token":                     {limitOf(access), 20},
@@ -443,7 +444,7 @@ func TestPlansOfEveryKindOfCredential(t *testing.T) {
 			}
 		}
 		// All tokens of a user at a resource count together, as do all of a client.
-		_, another := r.PersonalToken(r.Alice, oauth.KeySpec{})
+		_, another := r.PersonalToken(r.Alice, apikey.Spec{})
 		m, _ := r.Ask(api, another, "cost", "1").JSON()["rate_limit"].(map[string]any)
 		if m["remaining"] != 20.0-4 {
 			t.Errorf("after one request by each of three others of the same user there remain %v of 20", m["remaining"])
@@ -464,18 +465,18 @@ func TestKeysLimitsStayWithinTheirWorkspaces(t *testing.T) {
 	by.Fresh = true
 	ctx := storage.Tenant(t.Context(), r.Alice.ID, w.ID)
 	for name, x := range map[string]struct {
-		p  oauth.KeySpec
+		p  apikey.Spec
 		ok bool
 	}{
-		"as much as the plan":       {oauth.KeySpec{RateLimit: 100}, true},
-		"more than the plan":        {oauth.KeySpec{RateLimit: 101}, false},
-		"negative":                  {oauth.KeySpec{RateLimit: -1}, false},
-		"a smaller plan":            {oauth.KeySpec{Plan: "free"}, false}, // without a day and a burst it allows more
-		"the same plan":             {oauth.KeySpec{Plan: "pro"}, true},
-		"an unknown plan":           {oauth.KeySpec{Plan: "none"}, false},
-		"more than its own plan":    {oauth.KeySpec{Plan: "pro", RateLimit: 101}, false},
-		"a test key above its plan": {oauth.KeySpec{Environment: "test", RateLimit: 4}, false},
-		"a test key within":         {oauth.KeySpec{Environment: "test", RateLimit: 3}, true},
+		"as much as the plan":       {apikey.Spec{RateLimit: 100}, true},
+		"more than the plan":        {apikey.Spec{RateLimit: 101}, false},
+		"negative":                  {apikey.Spec{RateLimit: -1}, false},
+		"a smaller plan":            {apikey.Spec{Plan: "free"}, false}, // without a day and a burst it allows more
+		"the same plan":             {apikey.Spec{Plan: "pro"}, true},
+		"an unknown plan":           {apikey.Spec{Plan: "none"}, false},
+		"more than its own plan":    {apikey.Spec{Plan: "pro", RateLimit: 101}, false},
+		"a test key above its plan": {apikey.Spec{Environment: "test", RateLimit: 4}, false},
+		"a test key within":         {apikey.Spec{Environment: "test", RateLimit: 3}, true},
 	} {
 		x.p.Name, x.p.Scopes = "x", []string{"read"}
 		if _, _, err := r.OAuth.CreateKey(ctx, by, w.Plan, x.p); (err == nil) != x.ok {
@@ -490,8 +491,8 @@ func TestL01_L02_KeysGetExactlyTheirLimit(t *testing.T) {
 	rig.EachNodes(t, o, func(t *testing.T, nodes []*rig.Rig) {
 		r := nodes[0]
 		api := r.ResourceServer()
-		_, key := r.Key(r.Workspace("acme", "", r.Alice), oauth.KeySpec{})
-		_, pat := r.PersonalToken(r.Alice, oauth.KeySpec{})
+		_, key := r.Key(r.Workspace("acme", "", r.Alice), apikey.Spec{})
+		_, pat := r.PersonalToken(r.Alice, apikey.Spec{})
 		for name, text := range map[string]string{"key": key, "token": pat} {
 			var allowed atomic.Int64
 			rig.AtOnce(64, func(i int) {
@@ -511,8 +512,8 @@ func TestL06_L12_KeysCountForThemselves(t *testing.T) {
 	rig.Each(t, limited(), func(t *testing.T, r *rig.Rig) {
 		api := r.ResourceServer()
 		w := r.Workspace("acme", "", r.Alice)
-		k, key := r.Key(w, oauth.KeySpec{})
-		_, other := r.Key(w, oauth.KeySpec{})
+		k, key := r.Key(w, apikey.Spec{})
+		_, other := r.Key(w, apikey.Spec{})
 		allowed := func(text string) bool {
 			m, _ := r.Ask(api, text, "cost", "1").JSON()["rate_limit"].(map[string]any)
 			return m["allowed"] == true
@@ -542,7 +543,7 @@ func TestL13_ALoweredLimitHoldsOnEveryNodeAtOnce(t *testing.T) {
 		r, other := nodes[0], nodes[len(nodes)-1]
 		api := r.ResourceServer()
 		w := r.Workspace("acme", "pro", r.Alice)
-		k, key := r.Key(w, oauth.KeySpec{RateLimit: 50})
+		k, key := r.Key(w, apikey.Spec{RateLimit: 50})
 		for range 5 {
 			other.Ask(api, key, "cost", "1")
 		}

@@ -6,6 +6,7 @@ import (
 	"testing"
 
 	"doorward/oauth"
+	"doorward/oauth/apikey"
 	"doorward/oauth/catalog"
 	"doorward/test/rig"
 )
@@ -19,7 +20,7 @@ func TestV12_APersonalTokenHasNoRoleWithoutAWorkspace(t *testing.T) {
 		r.Workspace("acme", "", r.Alice)
 		tokens := map[string]string{}
 		for _, role := range append([]string{""}, catalog.Roles...) {
-			_, tokens[role] = r.PersonalToken(bob, oauth.KeySpec{Name: "as " + role, Role: role, Scopes: []string{"admin"}})
+			_, tokens[role] = r.PersonalToken(bob, apikey.Spec{Name: "as " + role, Role: role, Scopes: []string{"admin"}})
 		}
 		want := func(when string, scopeOf func(role string) string) {
 			t.Helper()
@@ -72,8 +73,8 @@ func TestV12_AnEmptyWorkspaceIsInvalid(t *testing.T) {
 	rig.Each(t, rig.Options{}, func(t *testing.T, r *rig.Rig) {
 		api := r.ResourceServer()
 		w := r.Workspace("acme", "", r.Alice)
-		_, key := r.Key(w, oauth.KeySpec{Scopes: []string{"admin"}})
-		_, token := r.PersonalToken(r.Alice, oauth.KeySpec{Scopes: []string{"admin"}})
+		_, key := r.Key(w, apikey.Spec{Scopes: []string{"admin"}})
+		_, token := r.PersonalToken(r.Alice, apikey.Spec{Scopes: []string{"admin"}})
 		access, _ := r.Tokens(r.App(oauth.ClientSpec{}), "read")
 		for name, credential := range map[string]string{"an API key": key, "a personal access token": token, "an access token": access} {
 			if a := r.Ask(api, credential, "workspace", ""); !r.Dead(a) {

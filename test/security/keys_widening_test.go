@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"doorward/oauth"
+	"doorward/oauth/apikey"
 	"doorward/oauth/catalog"
 	"doorward/storage"
 	"doorward/test/rig"
@@ -20,8 +21,8 @@ import (
 func TestK11_NoKeyOfAWorkspaceBecomesOneThatIntrospects(t *testing.T) {
 	rig.Each(t, rig.Options{}, func(t *testing.T, r *rig.Rig) {
 		w := r.Workspace("acme", "", r.Alice)
-		_, admin := r.Key(w, oauth.KeySpec{Scopes: []string{"admin"}})
-		k, text := r.Key(w, oauth.KeySpec{Scopes: []string{"admin"}})
+		_, admin := r.Key(w, apikey.Spec{Scopes: []string{"admin"}})
+		k, text := r.Key(w, apikey.Spec{Scopes: []string{"admin"}})
 		answered(t, "by the API", r.JSON("PATCH", "/v1/api-keys/"+k.ID, admin, `{"scopes":["introspect"]}`), http.StatusForbidden)
 		b := r.Browser().SignIn(r.Alice.Email)
 		page := b.Get("/settings/workspaces/acme/api-keys/" + k.ID)
@@ -52,8 +53,8 @@ func TestK11_NoAppGetsMoreThanTheCredentialThatChangesIt(t *testing.T) {
 	}}
 	rig.Each(t, o, func(t *testing.T, r *rig.Rig) {
 		w := r.Workspace("acme", "", r.Alice)
-		_, two := r.Key(w, oauth.KeySpec{Scopes: []string{"admin"}, Resource: "https://two.example"})
-		_, test := r.Key(w, oauth.KeySpec{Scopes: []string{"admin"}, Environment: "test"})
+		_, two := r.Key(w, apikey.Spec{Scopes: []string{"admin"}, Resource: "https://two.example"})
+		_, test := r.Key(w, apikey.Spec{Scopes: []string{"admin"}, Environment: "test"})
 		made := r.JSON("POST", "/v1/apps", two, `{"name":"x","grants":["client_credentials"],"scopes":["admin"]}`)
 		answered(t, "an app for the resource of the key", made, http.StatusCreated)
 		for what, body := range map[string]string{
@@ -72,8 +73,8 @@ func TestK06_K23_ASlowBodyKeepsNoRights(t *testing.T) {
 		w := r.Workspace("acme", "", r.Alice)
 		bob := r.User("bob@example.com", "Bob", false)
 		r.Join(w, bob, "admin")
-		k, key := r.Key(w, oauth.KeySpec{Scopes: []string{"admin"}})
-		_, pat := r.PersonalToken(bob, oauth.KeySpec{Scopes: []string{"admin"}})
+		k, key := r.Key(w, apikey.Spec{Scopes: []string{"admin"}})
+		_, pat := r.PersonalToken(bob, apikey.Spec{Scopes: []string{"admin"}})
 		for what, x := range map[string]struct {
 			credential string
 			end        func() error
@@ -156,10 +157,10 @@ func TestK02_K11_ATestKeyReachesNothingThatIsLive(t *testing.T) {
 		w := r.Workspace("acme", "", r.Alice)
 		bob := r.User("bob@example.com", "Bob", false)
 		r.Join(w, bob, "member")
-		_, admin := r.Key(w, oauth.KeySpec{Scopes: []string{"admin"}})
-		_, test := r.Key(w, oauth.KeySpec{Scopes: []string{"admin"}, Environment: "test"})
-		live, _ := r.Key(w, oauth.KeySpec{Addresses: []string{"192.0.2.0/24"}})
-		own, _ := r.Key(w, oauth.KeySpec{Environment: "test"})
+		_, admin := r.Key(w, apikey.Spec{Scopes: []string{"admin"}})
+		_, test := r.Key(w, apikey.Spec{Scopes: []string{"admin"}, Environment: "test"})
+		live, _ := r.Key(w, apikey.Spec{Addresses: []string{"192.0.2.0/24"}})
+		own, _ := r.Key(w, apikey.Spec{Environment: "test"})
 		if _, err := r.OAuth.PauseKey(r.System(), oauth.Authority{UserID: r.Alice.ID, WorkspaceID: w.ID, Role: catalog.RoleAdmin}, live.Owner(), live.ID); err != nil {
 			t.Fatal(err)
 		}
@@ -188,8 +189,8 @@ func TestK02_K11_ATestKeyReachesNothingThatIsLive(t *testing.T) {
 func TestK07_AKeyOfARightThatIsGoneCanStillBePaused(t *testing.T) {
 	rig.Each(t, rig.Options{}, func(t *testing.T, r *rig.Rig) {
 		w := r.Workspace("acme", "", r.Alice)
-		_, admin := r.Key(w, oauth.KeySpec{Scopes: []string{"admin"}})
-		k, text := r.Key(w, oauth.KeySpec{})
+		_, admin := r.Key(w, apikey.Spec{Scopes: []string{"admin"}})
+		k, text := r.Key(w, apikey.Spec{})
 		r.SQL(`UPDATE api_keys SET scopes = 'read gone' WHERE id = $1`, k.ID)
 		path := "/v1/api-keys/" + k.ID
 		answered(t, "a name", r.JSON("PATCH", path, admin, `{"name":"x"}`), http.StatusBadRequest)
@@ -203,7 +204,7 @@ func TestK07_AKeyOfARightThatIsGoneCanStillBePaused(t *testing.T) {
 func TestK25_ARangeOfMappedAddressesIsRefused(t *testing.T) {
 	r := rig.Memory(t, rig.Options{})
 	w := r.Workspace("acme", "", r.Alice)
-	_, admin := r.Key(w, oauth.KeySpec{Scopes: []string{"admin"}})
+	_, admin := r.Key(w, apikey.Spec{Scopes: []string{"admin"}})
 	answered(t, "a range", r.JSON("POST", "/v1/api-keys", admin, `{"name":"x","scopes":["read"],"addresses":["::ffff:127.0.0.0/104"]}`), http.StatusBadRequest)
 	made := r.JSON("POST", "/v1/api-keys", admin, `{"name":"x","scopes":["read"],"addresses":["::ffff:127.0.0.1"]}`)
 	answered(t, "an address", made, http.StatusCreated)

@@ -7,6 +7,7 @@ import (
 	"testing"
 
 	"doorward/oauth"
+	"doorward/oauth/apikey"
 	"doorward/oauth/limit"
 	"doorward/test/rig"
 )
@@ -36,7 +37,7 @@ func TestV10_AdministratorsSetPlans(t *testing.T) {
 				t.Fatalf("an administrator made it %q", plan())
 			}
 			w.Plan = "pro"
-			k, _ := r.Key(w, oauth.KeySpec{Plan: "pro"})
+			k, _ := r.Key(w, apikey.Spec{Plan: "pro"})
 			root.PostForm("/admin/workspaces/"+w.ID+"/plan", url.Values{"plan": {"free"}})
 			now, err := r.Store.KeyByID(r.System(), k.ID)
 			if ok(t, err); plan() != "free" || now.Plan != "" {

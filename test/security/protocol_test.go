@@ -21,6 +21,7 @@ import (
 	"github.com/go-jose/go-jose/v4"
 
 	"doorward/oauth"
+	"doorward/oauth/apikey"
 	"doorward/oauth/catalog"
 	"doorward/test/rig"
 )
@@ -253,7 +254,7 @@ func TestV47_AResourceIsFoundInEverySpelling(t *testing.T) {
 			if aud := r.Introspect(api, access).Text("aud"); aud != "https://two.example" {
 				t.Errorf("%s: aud of a machine's token is %q", spelling, aud)
 			}
-			k, _ := r.PersonalToken(r.Alice, oauth.KeySpec{Resource: spelling})
+			k, _ := r.PersonalToken(r.Alice, apikey.Spec{Resource: spelling})
 			if k.Resource != "https://two.example" {
 				t.Errorf("a token is for %q", k.Resource)
 			}
@@ -355,7 +356,7 @@ func TestV50_EncodedBodiesAre415AndHEADIssuesNothing(t *testing.T) {
 	r := rig.Memory(t, rig.Options{})
 	app := r.App(oauth.ClientSpec{})
 	w := r.Workspace("acme", "", r.Alice)
-	_, key := r.Key(w, oauth.KeySpec{Scopes: []string{"admin"}})
+	_, key := r.Key(w, apikey.Spec{Scopes: []string{"admin"}})
 	b := r.Browser().SignIn(r.Alice.Email)
 	var packed bytes.Buffer
 	z := gzip.NewWriter(&packed)

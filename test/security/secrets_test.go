@@ -16,6 +16,7 @@ import (
 	"time"
 
 	"doorward/oauth"
+	"doorward/oauth/apikey"
 	"doorward/storage"
 	"doorward/test/postgres"
 	"doorward/test/rig"
@@ -99,9 +100,9 @@ func live(t *testing.T, r *rig.Rig) (access string) {
 	// Keys, tokens and invitations, by every way there is.
 	w := r.Workspace("acme", "", r.Alice)
 	slug := "/settings/workspaces/acme"
-	_, admin := r.Key(w, oauth.KeySpec{Scopes: []string{"admin"}})
+	_, admin := r.Key(w, apikey.Spec{Scopes: []string{"admin"}})
 	_, introspects := r.IntrospectionKey()
-	_, personal := r.PersonalToken(r.Alice, oauth.KeySpec{Scopes: []string{"admin"}})
+	_, personal := r.PersonalToken(r.Alice, apikey.Spec{Scopes: []string{"admin"}})
 	byAPI := done("key", r.CallJSON(http.MethodPost, "/v1/api-keys", admin, `{"name":"x","scopes":["read"]}`, "Idempotency-Key", "once"), 201)
 	done("key again", r.CallJSON(http.MethodPost, "/v1/api-keys", admin, `{"name":"x","scopes":["read"]}`, "Idempotency-Key", "once"), 201)
 	rotated := done("rotation", r.CallJSON(http.MethodPost, "/v1/api-keys/"+byAPI.Text("id")+"/rotate", admin, `{"grace":"1h"}`), 201)

@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"doorward/oauth"
+	"doorward/oauth/apikey"
 	"doorward/storage"
 	"doorward/test/rig"
 )
@@ -19,7 +20,7 @@ func TestV62_ASecretIsShownOnceAndCreatedOnce(t *testing.T) {
 	rig.Each(t, rig.Options{}, func(t *testing.T, r *rig.Rig) {
 		ws := r.Workspace("engines", "", r.Alice)
 		b := r.Browser().SignIn(r.Alice.Email)
-		key, _ := r.Key(ws, oauth.KeySpec{Name: "Old"})
+		key, _ := r.Key(ws, apikey.Spec{Name: "Old"})
 		app := r.App(oauth.ClientSpec{WorkspaceID: ws.ID, CreatedBy: r.Alice.ID})
 		const base = "/settings/workspaces/engines"
 		keys := func() int { return len(keysOf(r, storage.KeyOwner{WorkspaceID: ws.ID})) }

@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"doorward/oauth"
+	"doorward/oauth/apikey"
 	"doorward/oauth/catalog"
 	"doorward/oauth/identity"
 	"doorward/oauth/input"
@@ -38,12 +39,12 @@ func TestV01_DisabledUserKeepsNoKeyOrApp(t *testing.T) {
 		places := map[string]storage.Workspace{"own": own, "sole": sole, "kept": kept, "shared": shared, "pair": pair}
 		keys, apps, tokens := map[string]string{}, map[string]*rig.App{}, map[string]string{}
 		for name, w := range places {
-			_, keys[name] = r.Key(w, oauth.KeySpec{Scopes: []string{"admin"}})
+			_, keys[name] = r.Key(w, apikey.Spec{Scopes: []string{"admin"}})
 			apps[name] = r.App(oauth.ClientSpec{Grants: []string{oauth.GrantClientCredentials}, WorkspaceID: w.ID})
 			a := r.PostAs(apps[name], "/oauth/token", url.Values{"grant_type": {"client_credentials"}})
 			tokens[name], _ = a.JSON()["access_token"].(string)
 		}
-		_, pat := r.PersonalToken(r.Alice, oauth.KeySpec{Scopes: []string{"admin"}})
+		_, pat := r.PersonalToken(r.Alice, apikey.Spec{Scopes: []string{"admin"}})
 		check := func(when string, want map[string]bool) {
 			t.Helper()
 			for name := range places {
@@ -80,10 +81,10 @@ func TestV01_DisabledUserKeepsNoKeyOrApp(t *testing.T) {
 		by := oauth.Command("")
 		by.UserID = r.Alice.ID
 		var invalid *input.Invalid
-		if _, _, err := r.OAuth.CreatePersonalToken(r.System(), by, oauth.KeySpec{Name: "New", Scopes: []string{"read"}}); !errors.As(err, &invalid) {
+		if _, _, err := r.OAuth.CreatePersonalToken(r.System(), by, apikey.Spec{Name: "New", Scopes: []string{"read"}}); !errors.As(err, &invalid) {
 			t.Errorf("a personal access token for a disabled user: error %v", err)
 		}
-		if _, _, err := r.OAuth.CreateKey(r.System(), oauth.Command(sole.ID), "", oauth.KeySpec{Name: "New", Scopes: []string{"read"}}); !errors.As(err, &invalid) {
+		if _, _, err := r.OAuth.CreateKey(r.System(), oauth.Command(sole.ID), "", apikey.Spec{Name: "New", Scopes: []string{"read"}}); !errors.As(err, &invalid) {
 			t.Errorf("a key in a disabled workspace: error %v", err)
 		}
 		if _, _, err := r.OAuth.CreateClient(r.System(), oauth.Command(""), oauth.ClientSpec{Name: "New", Grants: []string{oauth.GrantClientCredentials}, Scopes: []string{"read"}, WorkspaceID: sole.ID, Administrator: true}); !errors.As(err, &invalid) {
@@ -141,7 +142,7 @@ func TestV01_WorkspaceWithoutAnEnabledOwnerStops(t *testing.T) {
 			one, two := r.User("one-"+suffix+"@example.com", "One", false), r.User("two-"+suffix+"@example.com", "Two", false)
 			w := r.Workspace("two-owners-"+suffix, "", one)
 			r.Join(w, two, catalog.RoleOwner)
-			_, key := r.Key(w, oauth.KeySpec{})
+			_, key := r.Key(w, apikey.Spec{})
 			ok(t, r.Identity.DisableUser(r.System(), two.ID))
 			if !worksWith(t, r, api, key) {
 				t.Fatalf("%s: an enabled owner is left, and the key does not work", name)
@@ -237,7 +238,7 @@ func TestV02_ResourceServerStopsWithItsWorkspace(t *testing.T) {
 	rig.Each(t, rig.Options{}, func(t *testing.T, r *rig.Rig) {
 		w := r.Workspace("apis", "", r.Alice)
 		api := r.App(oauth.ClientSpec{Name: "API", ResourceServer: true, WorkspaceID: w.ID})
-		_, key := r.Key(personal(t, r, r.User("bob@example.com", "Bob", false).ID), oauth.KeySpec{})
+		_, key := r.Key(personal(t, r, r.User("bob@example.com", "Bob", false).ID), apikey.Spec{})
 		if !r.Alive(api, key) {
 			t.Fatal("it cannot introspect")
 		}
@@ -255,8 +256,8 @@ func TestV03_OnlyAsMuchAuthorityStartsAgain(t *testing.T) {
 		admin, command := owner, oauth.Command(w.ID)
 		admin.Role = catalog.RoleAdmin
 		app := r.App(oauth.ClientSpec{WorkspaceID: w.ID})
-		key, _ := r.Key(w, oauth.KeySpec{})
-		token, _ := r.PersonalToken(r.Alice, oauth.KeySpec{})
+		key, _ := r.Key(w, apikey.Spec{})
+		token, _ := r.PersonalToken(r.Alice, apikey.Spec{})
 		keyOwner, tokenOwner := storage.KeyOwner{WorkspaceID: w.ID}, storage.KeyOwner{UserID: r.Alice.ID}
 		ctx := r.System()
 		for name, thing := range map[string]struct {
@@ -333,8 +334,8 @@ func TestV03_BuilderCannotUndoAnAdministrator(t *testing.T) {
 	rig.Each(t, rig.Options{}, func(t *testing.T, r *rig.Rig) {
 		w := personal(t, r, r.Alice.ID)
 		app := r.App(oauth.ClientSpec{WorkspaceID: w.ID})
-		key, text := r.Key(w, oauth.KeySpec{})
-		_, admin := r.Key(w, oauth.KeySpec{Scopes: []string{"admin"}})
+		key, text := r.Key(w, apikey.Spec{})
+		_, admin := r.Key(w, apikey.Spec{Scopes: []string{"admin"}})
 		b := r.Browser().SignIn(r.Alice.Email)
 		api := r.ResourceServer()
 		ok(t, r.OAuth.SwitchClient(r.System(), oauth.Command(""), app.ID, true))
@@ -394,8 +395,8 @@ func TestV06_EnablingRevivesNothingThatDisablingEnded(t *testing.T) {
 		access, _ := a.JSON()["access_token"].(string)
 		refresh, _ := a.JSON()["refresh_token"].(string)
 		code := b.Code(app, "read")
-		_, pat := r.PersonalToken(r.Alice, oauth.KeySpec{})
-		_, key := r.Key(personal(t, r, r.Alice.ID), oauth.KeySpec{})
+		_, pat := r.PersonalToken(r.Alice, apikey.Spec{})
+		_, key := r.Key(personal(t, r, r.Alice.ID), apikey.Spec{})
 
 		ok(t, r.Identity.DisableUser(r.System(), r.Alice.ID))
 		ok(t, r.Identity.EnableUser(r.System(), r.Alice.ID))
@@ -434,7 +435,7 @@ func TestV06_ResetAndSignOutEndWhatActsForAUser(t *testing.T) {
 				code := b.Code(app, "read")
 				consent := app.Params("write")
 				page := b.Follow(b.Authorize(consent))
-				k, pat := r.PersonalToken(r.Alice, oauth.KeySpec{})
+				k, pat := r.PersonalToken(r.Alice, apikey.Spec{})
 
 				ended, err := act(end)
 				ok(t, err)

@@ -7,6 +7,7 @@ import (
 	"testing"
 
 	"doorward/oauth"
+	"doorward/oauth/apikey"
 	"doorward/oauth/catalog"
 	"doorward/oauth/identity"
 	"doorward/test/rig"
@@ -17,8 +18,8 @@ import (
 func TestV17_OneRuleForEachKindOfText(t *testing.T) {
 	r := rig.Memory(t, rig.Options{})
 	w := r.Workspace("acme", "", r.Alice)
-	_, admin := r.Key(w, oauth.KeySpec{Name: "admin", Scopes: []string{"admin"}})
-	_, pat := r.PersonalToken(r.Alice, oauth.KeySpec{Name: "pat", Scopes: []string{"admin"}})
+	_, admin := r.Key(w, apikey.Spec{Name: "admin", Scopes: []string{"admin"}})
+	_, pat := r.PersonalToken(r.Alice, apikey.Spec{Name: "pat", Scopes: []string{"admin"}})
 	b := r.Browser().SignIn(r.Alice.Email)
 	type doors struct {
 		page    func(text string) *rig.Answer
@@ -61,9 +62,9 @@ func TestV17_OneRuleForEachKindOfText(t *testing.T) {
 	keyForm := url.Values{"name": {"Key"}, "resource": {r.Issuer}, "environment": {"live"}, "expires": {"90"}, "scope-0": {"read"}}
 	keyBody := map[string]any{"name": "Key", "scopes": []string{"read"}}
 	const apps, keys = "/settings/workspaces/acme/apps", "/settings/workspaces/acme/api-keys"
-	key := func(change func(p *oauth.KeySpec, text string)) func(string) error {
+	key := func(change func(p *apikey.Spec, text string)) func(string) error {
 		return func(text string) error {
-			p := oauth.KeySpec{Name: "Key", Scopes: []string{"read"}}
+			p := apikey.Spec{Name: "Key", Scopes: []string{"read"}}
 			change(&p, text)
 			_, _, err := r.OAuth.CreateKey(r.System(), oauth.Command(w.ID), "", p)
 			return err
@@ -90,10 +91,10 @@ func TestV17_OneRuleForEachKindOfText(t *testing.T) {
 			"https://user@app.example/cb", "https://app%2eexample/cb", "https://app..example/cb", "https://app.example./cb", "https://xn--a/cb", "https://bücher.example/cb", "https://0x7f.1/cb", "https://256.1.1.1/cb", "https:app.example/cb", "https:///cb", "com.example.app://a]b/cb",
 		}},
 		"key name": {doors{
-			form(keys, keyForm, "name"), body("POST", "/v1/api-keys", admin, keyBody, "name", same), key(func(p *oauth.KeySpec, text string) { p.Name = text }),
+			form(keys, keyForm, "name"), body("POST", "/v1/api-keys", admin, keyBody, "name", same), key(func(p *apikey.Spec, text string) { p.Name = text }),
 		}, blank},
 		"key note": {doors{
-			form(keys, keyForm, "note"), body("POST", "/v1/api-keys", admin, keyBody, "note", same), key(func(p *oauth.KeySpec, text string) { p.Note = text }),
+			form(keys, keyForm, "note"), body("POST", "/v1/api-keys", admin, keyBody, "note", same), key(func(p *apikey.Spec, text string) { p.Note = text }),
 		}, []string{"\u3164", "a\u202eb", "a\x1bb"}},
 		"workspace name": {doors{
 			form("/settings/workspaces", url.Values{"slug": {"other"}}, "name"), body("POST", "/v1/workspaces", pat, map[string]any{"slug": "other"}, "name", same),

@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"doorward/oauth"
+	"doorward/oauth/apikey"
 	"doorward/oauth/catalog"
 	"doorward/storage"
 	"doorward/test/rig"
@@ -48,7 +49,7 @@ func TestV06_PagesSignAUserOutAndSetAPassword(t *testing.T) {
 	rig.Each(t, rig.Options{}, func(t *testing.T, r *rig.Rig) {
 		root := r.Browser().SignIn(r.User("root@example.com", "Root", true).Email)
 		api, app := r.ResourceServer(), r.App(oauth.ClientSpec{Name: "Acme Sync"})
-		_, pat := r.PersonalToken(r.Alice, oauth.KeySpec{Name: "Laptop", Scopes: []string{"read"}})
+		_, pat := r.PersonalToken(r.Alice, apikey.Spec{Name: "Laptop", Scopes: []string{"read"}})
 		path := "/admin/users/" + r.Alice.ID
 		access, _ := r.Tokens(app, "read")
 		b := r.Browser().SignIn(r.Alice.Email)

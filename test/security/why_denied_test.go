@@ -7,6 +7,7 @@ import (
 	"testing"
 
 	"doorward/oauth"
+	"doorward/oauth/apikey"
 	"doorward/oauth/catalog"
 	"doorward/test/rig"
 	"doorward/web/gateway"
@@ -29,7 +30,7 @@ func TestTheOwnerFindsWhyARequestWasRefused(t *testing.T) {
 	rig.Each(t, o, func(t *testing.T, r *rig.Rig) {
 		r.User("bob@example.com", "Bob", false)
 		acme := r.Workspace("acme", "", r.Alice)
-		k, key := r.Key(acme, oauth.KeySpec{Scopes: []string{"read"}})
+		k, key := r.Key(acme, apikey.Spec{Scopes: []string{"read"}})
 		app := r.App(oauth.ClientSpec{WorkspaceID: acme.ID, Scopes: []string{"read"}, Resources: []string{api}})
 		access, _ := r.Tokens(app, "read")
 		refused := func(credential string) string {

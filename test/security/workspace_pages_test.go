@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"doorward/oauth"
+	"doorward/oauth/apikey"
 	"doorward/oauth/catalog"
 	"doorward/storage"
 	"doorward/test/rig"
@@ -129,7 +130,7 @@ func TestK14_ForeignWorkspacesAreNotThere(t *testing.T) {
 		b := r.Browser().SignIn(r.Alice.Email)
 		own := personal(t, r, r.Alice.ID)
 		app := r.App(oauth.ClientSpec{WorkspaceID: c.ws.ID, CreatedBy: c.user[catalog.RoleOwner].ID})
-		key, _ := r.Key(c.ws, oauth.KeySpec{})
+		key, _ := r.Key(c.ws, apikey.Spec{})
 		invitation, _, err := r.OAuth.Invite(r.System(), oauth.Command(c.ws.ID), c.ws, "x@example.com", catalog.RoleMember)
 		if err != nil {
 			t.Fatal(err)
@@ -369,7 +370,7 @@ func TestAdministratorsDisableWorkspacesAndReadNothing(t *testing.T) {
 	rig.Each(t, rig.Options{}, func(t *testing.T, r *rig.Rig) {
 		c := newCast(r, "engines")
 		app := r.App(oauth.ClientSpec{Name: "Inner workings", WorkspaceID: c.ws.ID, CreatedBy: c.user["owner"].ID})
-		_, key := r.Key(c.ws, oauth.KeySpec{Name: "Innermost"})
+		_, key := r.Key(c.ws, apikey.Spec{Name: "Innermost"})
 		root := r.Browser().SignIn(r.User("root@example.com", "Root", true).Email)
 		list := root.Get("/admin/workspaces?q=ENGINES")
 		if !strings.Contains(list.Body, "engines") || !strings.Contains(list.Body, "4 members") || strings.Contains(list.Body, "Inner") || strings.Contains(list.Body, r.Alice.Email) {
@@ -462,9 +463,9 @@ func TestWorkspaceIsMadeFromItsName(t *testing.T) {
 func TestUsageAndAuditOfAWorkspace(t *testing.T) {
 	rig.Each(t, rig.Options{}, func(t *testing.T, r *rig.Rig) {
 		c, other := newCast(r, "engines"), newCast(r, "others")
-		key, _ := r.Key(c.ws, oauth.KeySpec{Name: "Night import"})
-		foreign, _ := r.Key(other.ws, oauth.KeySpec{Name: "Somebody's"})
-		token, _ := r.PersonalToken(c.user["member"], oauth.KeySpec{Name: "My own laptop"})
+		key, _ := r.Key(c.ws, apikey.Spec{Name: "Night import"})
+		foreign, _ := r.Key(other.ws, apikey.Spec{Name: "Somebody's"})
+		token, _ := r.PersonalToken(c.user["member"], apikey.Spec{Name: "My own laptop"})
 		use := func(ws storage.Workspace, id, kind string, n int, reason string, limited bool) {
 			for range n {
 				r.Store.NoteUse(storage.Use{WorkspaceID: ws.ID, CredentialID: id, Credential: kind, Status: 200, Reason: reason, Limited: limited})

@@ -6,6 +6,7 @@ import (
 	"strings"
 
 	"doorward/oauth"
+	"doorward/oauth/apikey"
 	"doorward/oauth/catalog"
 	"doorward/oauth/identity"
 	"doorward/oauth/seal"
@@ -17,6 +18,7 @@ import (
 type Config struct {
 	Store   *storage.Store
 	OAuth   *oauth.Server
+	APIKeys *apikey.Keys
 	Catalog *catalog.Catalog
 	// Secrets seals what is kept for a request that is sent again.
 	Secrets *seal.Secrets
@@ -42,6 +44,7 @@ type Visitor struct {
 type API struct {
 	store      *storage.Store
 	oauth      *oauth.Server
+	apikey     *apikey.Keys
 	catalog    *catalog.Catalog
 	secrets    *seal.Secrets
 	identity   *identity.Service
@@ -56,7 +59,7 @@ type API struct {
 // New makes an API.
 func New(c Config) *API {
 	a := &API{
-		store: c.Store, oauth: c.OAuth, catalog: c.Catalog, secrets: c.Secrets, identity: c.Identity, gateway: c.Gateway, address: c.ClientAddress, visitor: c.Visitor, sameOrigin: http.NewCrossOriginProtection(),
+		store: c.Store, oauth: c.OAuth, apikey: c.APIKeys, catalog: c.Catalog, secrets: c.Secrets, identity: c.Identity, gateway: c.Gateway, address: c.ClientAddress, visitor: c.Visitor, sameOrigin: http.NewCrossOriginProtection(),
 	}
 	a.operations = a.table()
 	a.document = a.describe(c.SessionCookie)

@@ -126,7 +126,7 @@ func (a *API) exampleNewKey() NewKey {
 			k.Scopes.List = append(k.Scopes.List, scope.Name)
 		}
 	}
-	_, plan := a.oauth.KeyPlan(&storage.APIKey{Resource: r.ID}, "")
+	_, plan := a.apikey.Plan(&storage.APIKey{Resource: r.ID}, "")
 	if limit := int64(1000); plan.Hour == 0 || plan.Hour >= limit {
 		k.RateLimit = &limit
 	}
@@ -151,11 +151,11 @@ func (a *API) exampleKey() Key {
 
 // showKey is a key as it is answered.
 func (c *call) showKey(k *storage.APIKey) Key {
-	_, plan := c.oauth.KeyPlan(k, c.workspace.Plan)
+	_, plan := c.apikey.Plan(k, c.workspace.Plan)
 	shown := Key{
 		ID: k.ID, Name: k.Name, Note: k.Note, Workspace: c.workspace.Slug, Resource: k.Resource, Environment: k.Environment,
 		Scopes: Scopes{List: k.Scopes, ByObject: k.ScopesByObject}, Plan: text(k.Plan), ExpiresAt: maybe(k.ExpiresAt), Addresses: list(k.Addresses),
-		Status: c.oauth.KeyState(k), Masked: k.Prefix + "…" + k.Tail, CreatedAt: Moment(k.CreatedAt), CreatedBy: text(k.CreatedBy),
+		Status: c.apikey.State(k), Masked: k.Prefix + "…" + k.Tail, CreatedAt: Moment(k.CreatedAt), CreatedBy: text(k.CreatedBy),
 		LastUsedAt: maybe(k.LastUsedAt), LastUsedFrom: text(k.LastUsedFrom), PausedAt: maybe(k.PausedAt), PausedBy: text(k.PausedBy), RevokedAt: maybe(k.RevokedAt),
 		RotatedInto: text(k.RotatedInto),
 	}
@@ -185,7 +185,7 @@ func (a *API) createKey(ctx context.Context, c *call, _ *none, in *NewKey) (Key,
 	} else if in.Type != "" && in.Type != environment {
 		return Key{}, badRequest("environment and type are two names of one thing and say different things; send one.")
 	}
-	spec := oauth.KeySpec{
+	spec := apikey.Spec{
 		Name: in.Name, Note: in.Note, Resource: c.resourceOf(in.Resource), Environment: environment, Scopes: in.Scopes.List, ByObject: in.Scopes.ByObject,
 		Plan: in.Plan, Addresses: in.Addresses,
 	}

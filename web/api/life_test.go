@@ -10,6 +10,7 @@ import (
 	"testing"
 
 	"doorward/oauth"
+	"doorward/oauth/apikey"
 	"doorward/oauth/catalog"
 	"doorward/oauth/limit"
 	"doorward/storage"
@@ -27,7 +28,7 @@ func want(t *testing.T, a *rig.Answer, status int) map[string]any {
 // adminKey is one with which everything in a workspace may be managed.
 func adminKey(r *rig.Rig, w storage.Workspace) string {
 	r.T.Helper()
-	_, text := r.Key(w, oauth.KeySpec{Name: "Admin", Scopes: []string{"admin"}})
+	_, text := r.Key(w, apikey.Spec{Name: "Admin", Scopes: []string{"admin"}})
 	return text
 }
 
@@ -299,8 +300,8 @@ func TestLifeOfAWorkspace(t *testing.T) {
 func TestUsageAndEventsTellWhatTheAPIWasAsked(t *testing.T) {
 	rig.Each(t, rig.Options{Plans: map[string]limit.Plan{"tiny": {Hour: 3}}}, func(t *testing.T, r *rig.Rig) {
 		w := r.Workspace("acme", "", r.Alice)
-		adminID, admin := r.Key(w, oauth.KeySpec{Name: "Admin", Scopes: []string{"admin"}})
-		k, text := r.Key(w, oauth.KeySpec{Plan: "tiny"})
+		adminID, admin := r.Key(w, apikey.Spec{Name: "Admin", Scopes: []string{"admin"}})
+		k, text := r.Key(w, apikey.Spec{Plan: "tiny"})
 		want(t, r.JSON("GET", "/v1/auth/test", text, ""), http.StatusOK)
 		want(t, r.JSON("GET", "/v1/api-keys/"+k.ID, text, ""), http.StatusForbidden)
 		want(t, r.JSON("GET", "/v1/auth/test", text, "", "X-Workspace", "other"), http.StatusForbidden)
@@ -388,10 +389,10 @@ func TestWhoAmIForEveryKindOfCredential(t *testing.T) {
 		bob := r.User("bob@example.com", "Bob", false)
 		w := r.Workspace("acme", "pro", bob)
 		r.Join(w, r.Alice, "owner")
-		_, live := r.Key(w, oauth.KeySpec{Scopes: []string{"write", "read"}})
-		_, test := r.Key(w, oauth.KeySpec{Environment: "test", Scopes: []string{"reports:read", "accounts:read", "reports:write"}, ByObject: true})
-		_, plain := r.Key(r.Workspace("globex", "", r.Alice), oauth.KeySpec{})
-		_, pat := r.PersonalToken(r.Alice, oauth.KeySpec{})
+		_, live := r.Key(w, apikey.Spec{Scopes: []string{"write", "read"}})
+		_, test := r.Key(w, apikey.Spec{Environment: "test", Scopes: []string{"reports:read", "accounts:read", "reports:write"}, ByObject: true})
+		_, plain := r.Key(r.Workspace("globex", "", r.Alice), apikey.Spec{})
+		_, pat := r.PersonalToken(r.Alice, apikey.Spec{})
 		app := r.App(oauth.ClientSpec{Scopes: []string{"read"}})
 		access, _ := r.Tokens(app, "read")
 		for what, x := range map[string]struct {

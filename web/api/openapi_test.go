@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"doorward/oauth"
+	"doorward/oauth/apikey"
 	"doorward/oauth/catalog"
 	"doorward/oauth/limit"
 	"doorward/storage"
@@ -170,7 +171,7 @@ func TestEveryRouteIsInTheDocumentAndBack(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	api.New(api.Config{Store: r.Store, OAuth: r.OAuth, Catalog: r.Catalog, Gateway: g}).Register(func(pattern string, _ http.Handler) { routes[pattern] = true })
+	api.New(api.Config{Store: r.Store, OAuth: r.OAuth, Catalog: r.Catalog, APIKeys: r.APIKeys, Gateway: g}).Register(func(pattern string, _ http.Handler) { routes[pattern] = true })
 	delete(routes, "GET /openapi.json")
 	doc := document(t, r)
 	eachOperation(doc, func(method, path string, _ object) {
@@ -284,8 +285,8 @@ func TestExamplesRunAsTheyStand(t *testing.T) {
 	r := rig.Memory(t, rig.Options{})
 	doc := document(t, r)
 	bob := r.User("bob@example.com", "Bob", false)
-	_, token := r.PersonalToken(r.Alice, oauth.KeySpec{Scopes: []string{"admin"}})
-	_, ofAdministrator := r.PersonalToken(r.User("root@example.com", "Root", true), oauth.KeySpec{Scopes: []string{"admin"}})
+	_, token := r.PersonalToken(r.Alice, apikey.Spec{Scopes: []string{"admin"}})
+	_, ofAdministrator := r.PersonalToken(r.User("root@example.com", "Root", true), apikey.Spec{Scopes: []string{"admin"}})
 	key := adminKey(r, r.Workspace("usual", "", r.Alice))
 	parents := map[string]object{} // what the example of a POST made, by its path
 	var call func(method, path string) object

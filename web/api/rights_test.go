@@ -65,7 +65,7 @@ func (w *world) session(b *rig.Browser, header ...string) func(method, path, bod
 	return func(method, path, body string) *rig.Answer { return b.JSON(method, path, body, header...) }
 }
 
-func key(p oauth.KeySpec) func(w *world) func(method, path, body string) *rig.Answer {
+func key(p apikey.Spec) func(w *world) func(method, path, body string) *rig.Answer {
 	return func(w *world) func(method, path, body string) *rig.Answer {
 		p := p
 		if p.ExpiresAt > 0 {
@@ -76,7 +76,7 @@ func key(p oauth.KeySpec) func(w *world) func(method, path, body string) *rig.An
 	}
 }
 
-func token(p oauth.KeySpec, header ...string) func(w *world) func(method, path, body string) *rig.Answer {
+func token(p apikey.Spec, header ...string) func(w *world) func(method, path, body string) *rig.Answer {
 	return func(w *world) func(method, path, body string) *rig.Answer {
 		p := p
 		if p.ExpiresAt > 0 {
@@ -128,16 +128,16 @@ func foreignToken(w *world) string {
 
 // callers are the columns of the matrix, in their order.
 var callers = []caller{
-	{"live key", key(oauth.KeySpec{Scopes: []string{"admin"}})},
-	{"test key", key(oauth.KeySpec{Scopes: []string{"admin"}, Environment: apikey.Test})},
-	{"key that ends", key(oauth.KeySpec{Scopes: []string{"admin"}, ExpiresAt: 1})},
-	{"key of an address", key(oauth.KeySpec{Scopes: []string{"admin"}, Addresses: []string{"127.0.0.0/8"}})},
-	{"key without admin", key(oauth.KeySpec{Scopes: []string{"read"}})},
-	{"personal token", token(oauth.KeySpec{Scopes: []string{"admin"}}, "X-Workspace", "acme")},
-	{"personal token, no workspace", token(oauth.KeySpec{Scopes: []string{"admin"}})},
-	{"personal token, at most admin", token(oauth.KeySpec{Scopes: []string{"admin"}, Role: "admin"}, "X-Workspace", "acme")},
-	{"personal token, at most member", token(oauth.KeySpec{Scopes: []string{"admin"}, Role: "member"}, "X-Workspace", "acme")},
-	{"personal token that ends", token(oauth.KeySpec{Scopes: []string{"admin"}, ExpiresAt: 1}, "X-Workspace", "acme")},
+	{"live key", key(apikey.Spec{Scopes: []string{"admin"}})},
+	{"test key", key(apikey.Spec{Scopes: []string{"admin"}, Environment: apikey.Test})},
+	{"key that ends", key(apikey.Spec{Scopes: []string{"admin"}, ExpiresAt: 1})},
+	{"key of an address", key(apikey.Spec{Scopes: []string{"admin"}, Addresses: []string{"127.0.0.0/8"}})},
+	{"key without admin", key(apikey.Spec{Scopes: []string{"read"}})},
+	{"personal token", token(apikey.Spec{Scopes: []string{"admin"}}, "X-Workspace", "acme")},
+	{"personal token, no workspace", token(apikey.Spec{Scopes: []string{"admin"}})},
+	{"personal token, at most admin", token(apikey.Spec{Scopes: []string{"admin"}, Role: "admin"}, "X-Workspace", "acme")},
+	{"personal token, at most member", token(apikey.Spec{Scopes: []string{"admin"}, Role: "member"}, "X-Workspace", "acme")},
+	{"personal token that ends", token(apikey.Spec{Scopes: []string{"admin"}, ExpiresAt: 1}, "X-Workspace", "acme")},
 	{"app", access(oauth.ClientSpec{Scopes: []string{"admin"}})},
 	{"app that manages", access(oauth.ClientSpec{Scopes: []string{"admin"}, Manages: true})},
 	{"machine", machine(oauth.ClientSpec{})},
@@ -152,7 +152,7 @@ var callers = []caller{
 		return w.session(b, "X-Workspace", "acme")
 	}},
 	{"administrator's token", func(w *world) func(method, path, body string) *rig.Answer {
-		_, text := w.PersonalToken(w.User("root@example.com", "Root", true), oauth.KeySpec{Scopes: []string{"admin"}})
+		_, text := w.PersonalToken(w.User("root@example.com", "Root", true), apikey.Spec{Scopes: []string{"admin"}})
 		return w.bearer(text)
 	}},
 }
@@ -254,7 +254,7 @@ func (w *world) fill(text string) string {
 		p.WorkspaceID = w.acme.ID
 		return w.App(p).ID
 	}
-	key := func(p oauth.KeySpec) string { k, _ := w.Key(w.acme, p); return k.ID }
+	key := func(p apikey.Spec) string { k, _ := w.Key(w.acme, p); return k.ID }
 	must := func(err error) {
 		if err != nil {
 			w.T.Fatal(err)
@@ -262,23 +262,23 @@ func (w *world) fill(text string) string {
 	}
 	own := oauth.Authority{UserID: w.Alice.ID, WorkspaceID: w.acme.ID, Role: catalog.RoleAdmin}
 	asleep := func(role string) string {
-		k, _ := w.PersonalToken(w.Alice, oauth.KeySpec{Role: role})
+		k, _ := w.PersonalToken(w.Alice, apikey.Spec{Role: role})
 		_, err := w.OAuth.PauseKey(w.System(), own, k.Owner(), k.ID)
 		must(err)
 		return k.ID
 	}
 	for name, make := range map[string]func() string{
-		"key":  func() string { return key(oauth.KeySpec{}) },
-		"test": func() string { return key(oauth.KeySpec{Environment: apikey.Test}) },
-		"bill": func() string { return key(oauth.KeySpec{Scopes: []string{"bill"}}) },
+		"key":  func() string { return key(apikey.Spec{}) },
+		"test": func() string { return key(apikey.Spec{Environment: apikey.Test}) },
+		"bill": func() string { return key(apikey.Spec{Scopes: []string{"bill"}}) },
 		"paused": func() string {
-			id := key(oauth.KeySpec{})
+			id := key(apikey.Spec{})
 			_, err := w.OAuth.PauseKey(w.System(), own, storage.KeyOwner{WorkspaceID: w.acme.ID}, id)
 			must(err)
 			return id
 		},
-		"placed": func() string { return key(oauth.KeySpec{Addresses: []string{"192.0.2.1"}, RateLimit: 10}) },
-		"token":  func() string { k, _ := w.PersonalToken(w.Alice, oauth.KeySpec{}); return k.ID },
+		"placed": func() string { return key(apikey.Spec{Addresses: []string{"192.0.2.1"}, RateLimit: 10}) },
+		"token":  func() string { k, _ := w.PersonalToken(w.Alice, apikey.Spec{}); return k.ID },
 		"asleep": func() string { return asleep("") },
 		"viewer": func() string { return asleep("viewer") },
 		"app":    func() string { return app(oauth.ClientSpec{Scopes: []string{"read"}}) },

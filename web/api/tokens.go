@@ -5,6 +5,7 @@ import (
 	"fmt"
 
 	"doorward/oauth"
+	"doorward/oauth/apikey"
 	"doorward/oauth/catalog"
 	"doorward/storage"
 )
@@ -99,7 +100,7 @@ func (a *API) tokens() []operation {
 func (c *call) showToken(k *storage.APIKey) Token {
 	return Token{
 		ID: k.ID, Name: k.Name, Note: k.Note, Resource: k.Resource, Scopes: Scopes{List: k.Scopes, ByObject: k.ScopesByObject}, Role: text(k.Role),
-		ExpiresAt: maybe(k.ExpiresAt), Addresses: list(k.Addresses), Status: c.oauth.KeyState(k), Masked: k.Prefix + "…" + k.Tail,
+		ExpiresAt: maybe(k.ExpiresAt), Addresses: list(k.Addresses), Status: c.apikey.State(k), Masked: k.Prefix + "…" + k.Tail,
 		CreatedAt: Moment(k.CreatedAt), LastUsedAt: maybe(k.LastUsedAt), LastUsedFrom: text(k.LastUsedFrom), PausedAt: maybe(k.PausedAt), PausedBy: text(k.PausedBy), RevokedAt: maybe(k.RevokedAt),
 	}
 }
@@ -108,7 +109,7 @@ func (c *call) showToken(k *storage.APIKey) Token {
 func (c *call) mine() storage.KeyOwner { return storage.KeyOwner{UserID: c.by.UserID} }
 
 func (a *API) createToken(ctx context.Context, c *call, _ *none, in *NewToken) (Token, error) {
-	spec := oauth.KeySpec{
+	spec := apikey.Spec{
 		Name: in.Name, Note: in.Note, Resource: c.resourceOf(in.Resource), Scopes: in.Scopes.List, ByObject: in.Scopes.ByObject, Role: in.Role,
 		Addresses: in.Addresses,
 	}

@@ -112,7 +112,7 @@ func (c *call) tier(ctx context.Context) (string, error) {
 	if err != nil {
 		return "", fmt.Errorf("tier: %w", err)
 	}
-	tier, _ := c.oauth.KeyPlan(&storage.APIKey{Resource: p.Audience, Environment: apikey.Live}, w.Plan)
+	tier, _ := c.apikey.Plan(&storage.APIKey{Resource: p.Audience, Environment: apikey.Live}, w.Plan)
 	return tier, nil
 }
 

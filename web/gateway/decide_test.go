@@ -16,6 +16,7 @@ import (
 	"time"
 
 	"doorward/oauth"
+	"doorward/oauth/apikey"
 	"doorward/oauth/catalog"
 	"doorward/oauth/limit"
 	"doorward/storage"
@@ -118,13 +119,13 @@ var rules = []gateway.Rule{
 func TestTheDecision(t *testing.T) {
 	s := newSite(t, rules, nil)
 	acme := s.Workspace("acme", "", s.Alice)
-	_, reader := s.Key(acme, oauth.KeySpec{Scopes: []string{"accounts:read"}})
-	_, writer := s.Key(acme, oauth.KeySpec{Scopes: []string{"write"}})
-	_, bound := s.Key(acme, oauth.KeySpec{Scopes: []string{"read"}, Addresses: []string{"198.51.100.0/24"}})
-	_, elsewhere := s.Key(acme, oauth.KeySpec{Scopes: []string{"read"}, Resource: otherID})
+	_, reader := s.Key(acme, apikey.Spec{Scopes: []string{"accounts:read"}})
+	_, writer := s.Key(acme, apikey.Spec{Scopes: []string{"write"}})
+	_, bound := s.Key(acme, apikey.Spec{Scopes: []string{"read"}, Addresses: []string{"198.51.100.0/24"}})
+	_, elsewhere := s.Key(acme, apikey.Spec{Scopes: []string{"read"}, Resource: otherID})
 	_, introspector := s.IntrospectionKey()
-	_, token := s.PersonalToken(s.Alice, oauth.KeySpec{Scopes: []string{"capture", "read"}})
-	_, viewing := s.PersonalToken(s.Alice, oauth.KeySpec{Scopes: []string{"capture", "read"}, Role: catalog.RoleViewer})
+	_, token := s.PersonalToken(s.Alice, apikey.Spec{Scopes: []string{"capture", "read"}})
+	_, viewing := s.PersonalToken(s.Alice, apikey.Spec{Scopes: []string{"capture", "read"}, Role: catalog.RoleViewer})
 	for name, c := range map[string]struct {
 		method, path, credential string
 		header                   []string
@@ -175,7 +176,7 @@ func TestTheDecision(t *testing.T) {
 // Storage that is away is no answer about a credential.
 func TestF12_StorageAwayIsNoRefusal(t *testing.T) {
 	s := newSite(t, rules, nil)
-	_, key := s.Key(s.Workspace("acme", "", s.Alice), oauth.KeySpec{Scopes: []string{"read"}})
+	_, key := s.Key(s.Workspace("acme", "", s.Alice), apikey.Spec{Scopes: []string{"read"}})
 	ctx, cancel := context.WithCancel(context.Background())
 	cancel()
 	v := s.gateway.Decide(ctx, s.gateway.API(apiID), gateway.Request{Method: "GET", Path: "/v1/any", Header: http.Header{"Authorization": {"Bearer " + key}}})
@@ -188,7 +189,7 @@ func TestF12_StorageAwayIsNoRefusal(t *testing.T) {
 func TestWhatRequestsCost(t *testing.T) {
 	s := newSite(t, rules, nil)
 	acme := s.Workspace("acme", "", s.Alice)
-	_, key := s.Key(acme, oauth.KeySpec{Scopes: []string{"read"}})
+	_, key := s.Key(acme, apikey.Spec{Scopes: []string{"read"}})
 	left := func(v gateway.Verdict, want int64) {
 		t.Helper()
 		if v.Taken.Limit != 10 || v.Taken.Remaining != want {
@@ -230,7 +231,7 @@ func TestRefusalsAreCountedByAddress(t *testing.T) {
 func TestTheProxyPassesOnWhatIsAllowed(t *testing.T) {
 	s := newSite(t, rules, nil)
 	acme := s.Workspace("acme", "", s.Alice)
-	k, key := s.Key(acme, oauth.KeySpec{Scopes: []string{"admin"}})
+	k, key := s.Key(acme, apikey.Spec{Scopes: []string{"admin"}})
 	answer := s.call("POST", "/v1/heavy?q=a;b&c=%zz+d", key, "the body", "X-Auth-Subject", "somebody", "X_Auth_Role", "owner", "Remote-User", "root", "Connection", "X-Auth-Key",
 		"Cookie", "doorward=abc; other=1; __Host-doorward-device=2", "X-Forwarded-For", "203.0.113.9")
 	if answer.Status != http.StatusTeapot || answer.Body != "/v1/heavy?q=a;b&c=%zz+d the body" {
@@ -271,8 +272,8 @@ func TestTheProxyPassesOnWhatIsAllowed(t *testing.T) {
 // The host decides: an API's serves its routes and the paths of ours that it lists, no page and no cookie.
 func TestHostDecides(t *testing.T) {
 	s := newSite(t, rules, nil)
-	_, key := s.Key(s.Workspace("acme", "", s.Alice), oauth.KeySpec{Scopes: []string{"read"}})
-	_, elsewhere := s.Key(s.Workspace("acme", "", s.Alice), oauth.KeySpec{Scopes: []string{"read"}, Resource: otherID})
+	_, key := s.Key(s.Workspace("acme", "", s.Alice), apikey.Spec{Scopes: []string{"read"}})
+	_, elsewhere := s.Key(s.Workspace("acme", "", s.Alice), apikey.Spec{Scopes: []string{"read"}, Resource: otherID})
 	for name, c := range map[string]struct {
 		host, method, path, credential string
 		status                         int
@@ -343,7 +344,7 @@ func TestMetadataOfAnAPIAtTheIssuersAddress(t *testing.T) {
 // Pages of the origins in the configuration may call, and read what they are told about limits; others may not.
 func TestH09_PagesOfOtherOrigins(t *testing.T) {
 	s := newSite(t, rules, func(_ *catalog.Resource, a *gateway.API) { a.CORS = []string{"https://app.example.com"} })
-	_, key := s.Key(s.Workspace("acme", "", s.Alice), oauth.KeySpec{Scopes: []string{"read"}})
+	_, key := s.Key(s.Workspace("acme", "", s.Alice), apikey.Spec{Scopes: []string{"read"}})
 	preflight := s.call("OPTIONS", "/v1/accounts", "", "", "Origin", "https://app.example.com", "Access-Control-Request-Method", "PUT", "Access-Control-Request-Headers", "authorization,x-workspace")
 	if h := preflight.Header; preflight.Status != http.StatusNoContent || h.Get("Access-Control-Allow-Origin") != "https://app.example.com" || h.Get("Access-Control-Allow-Credentials") != "" ||
 		!strings.Contains(h.Get("Access-Control-Allow-Headers"), "authorization") || h.Get("Access-Control-Allow-Methods") != "PUT" {
@@ -366,7 +367,7 @@ func TestH09_PagesOfOtherOrigins(t *testing.T) {
 // Its owner reads why a request was refused, and what would have passed.
 func TestTheOwnerLearnsWhy(t *testing.T) {
 	s := newSite(t, rules, nil)
-	k, key := s.Key(s.Workspace("acme", "", s.Alice), oauth.KeySpec{Scopes: []string{"accounts:read"}})
+	k, key := s.Key(s.Workspace("acme", "", s.Alice), apikey.Spec{Scopes: []string{"accounts:read"}})
 	refused := s.call("GET", "/v1/contacts/7", key, "")
 	s.call("GET", "/v1/accounts/7?secret=1", key, "")
 	s.HTTP.Close() // what is passed on is noted at its end
@@ -396,7 +397,7 @@ func TestUpstreamAway(t *testing.T) {
 		t.Fatal(err)
 	}
 	s := newSite(t, rules, func(_ *catalog.Resource, a *gateway.API) { a.Upstream, a.Shape.Name = away, "nested" })
-	_, key := s.Key(s.Workspace("acme", "", s.Alice), oauth.KeySpec{Scopes: []string{"read"}})
+	_, key := s.Key(s.Workspace("acme", "", s.Alice), apikey.Spec{Scopes: []string{"read"}})
 	answer := s.call("GET", "/v1/any", key, "")
 	if answer.Status != http.StatusBadGateway || !strings.Contains(answer.Body, `"code":"bad_gateway"`) || answer.Header.Get("X-RateLimit-Limit") == "" {
 		t.Errorf("%d %s %v", answer.Status, answer.Body, answer.Header)
@@ -432,7 +433,7 @@ func TestACallerWhoGoesAwayIsNoted(t *testing.T) {
 		t.Fatal(err)
 	}
 	s := newSite(t, rules, func(_ *catalog.Resource, a *gateway.API) { a.Upstream = target })
-	k, key := s.Key(s.Workspace("acme", "", s.Alice), oauth.KeySpec{Scopes: []string{"read"}})
+	k, key := s.Key(s.Workspace("acme", "", s.Alice), apikey.Spec{Scopes: []string{"read"}})
 	r := httptest.NewRequestWithContext(ctx, http.MethodGet, "/v1/any", nil)
 	r.Host = apiHost
 	r.Header.Set("Authorization", "Bearer "+key)
