@@ -6,12 +6,13 @@ import (
 	"fmt"
 	"net/url"
 	"slices"
+	"strings"
 	"time"
 
-	"github.com/go-jose/go-jose/v4"
 	"github.com/ory/fosite"
 
 	"doorward/oauth/apikey"
+	"doorward/oauth/bearer"
 	"doorward/oauth/catalog"
 	"doorward/storage"
 )
@@ -35,7 +36,7 @@ type work struct {
 	issuedAt   storage.Time      // of the access token, as are the next two
 	expiresAt  storage.Time
 	expiresIn  time.Duration
-	signer     jose.Signer // of the access token; nil: it is opaque
+	signer     *bearer.Signer // of the access token; nil: it is opaque
 	workspace  storage.Workspace
 	role       string // in the workspace; empty without a person
 }
@@ -313,7 +314,7 @@ func (s *Server) useRefreshToken(ctx context.Context, w *work) error {
 	}
 	var candidates []string
 	for _, random := range s.secrets.Successors(w.presented) {
-		candidates = append(candidates, apikey.TextOf(PrefixRefreshToken, random))
+		candidates = append(candidates, apikey.TextOf(bearer.PrefixRefreshToken, random))
 	}
 	repeated := w.refresh.Refresh.Uses > 0
 	w.successor = candidates[0]
@@ -363,19 +364,19 @@ func (adapter) RevokeAccessToken(context.Context, string) error { return nil }
 type tokenStrategy struct{ *Server }
 
 func (tokenStrategy) AuthorizeCodeSignature(_ context.Context, code string) string {
-	return digestOf(PrefixCode, code)
+	return bearer.DigestOf(bearer.PrefixCode, code)
 }
 
 func (tokenStrategy) AccessTokenSignature(_ context.Context, token string) string {
-	return digestOf(PrefixAccessToken, token)
+	return bearer.DigestOf(bearer.PrefixAccessToken, token)
 }
 
 func (tokenStrategy) RefreshTokenSignature(_ context.Context, token string) string {
-	return digestOf(PrefixRefreshToken, token)
+	return bearer.DigestOf(bearer.PrefixRefreshToken, token)
 }
 
 func (tokenStrategy) GenerateAuthorizeCode(context.Context, fosite.Requester) (code, signature string, err error) {
-	code = NewCredential(PrefixCode)
+	code = bearer.NewCredential(bearer.PrefixCode)
 	return code, string(storage.Digest(code)), nil
 }
 
@@ -391,9 +392,10 @@ func (t tokenStrategy) GenerateAccessToken(ctx context.Context, _ fosite.Request
 	}
 	w.expiresIn = w.expiresAt.Sub(w.issuedAt)
 	if w.signer != nil {
-		return t.signAccessToken(w)
+		token, id, err := w.signer.Sign(w.accessToken())
+		return token, string(storage.Digest(id)), err
 	}
-	token = NewCredential(PrefixAccessToken)
+	token = bearer.NewCredential(bearer.PrefixAccessToken)
 	return token, string(storage.Digest(token)), nil
 }
 
@@ -401,7 +403,7 @@ func (tokenStrategy) GenerateRefreshToken(ctx context.Context, _ fosite.Requeste
 	if w, ok := workOf(ctx); ok && w.successor != "" {
 		token = w.successor
 	} else {
-		token = NewCredential(PrefixRefreshToken)
+		token = bearer.NewCredential(bearer.PrefixRefreshToken)
 	}
 	return token, string(storage.Digest(token)), nil
 }
@@ -414,4 +416,17 @@ func (tokenStrategy) ValidateAccessToken(context.Context, fosite.Requester, stri
 
 func (tokenStrategy) ValidateRefreshToken(context.Context, fosite.Requester, string) error {
 	return nil
+}
+
+// accessToken is what a signed access token says. Its signature, in fosite's sense, is the digest of its id.
+func (w *work) accessToken() bearer.AccessToken {
+	t := bearer.AccessToken{
+		Audience: w.resource.ID, Subject: w.client.ID, ClientID: w.client.ID, IssuedAt: w.issuedAt, ExpiresAt: w.expiresAt,
+		Scope:       strings.Join(w.resource.Effective(w.scopes, w.role, w.grant.ID != ""), " "),
+		WorkspaceID: w.workspace.ID, Workspace: w.workspace.Slug, Role: w.role,
+	}
+	if w.grant.ID != "" {
+		t.Subject, t.AuthTime = w.grant.UserID, w.grant.AuthTime
+	}
+	return t
 }

@@ -7,6 +7,7 @@ import (
 	"slices"
 
 	"doorward/oauth/apikey"
+	"doorward/oauth/bearer"
 	"doorward/oauth/catalog"
 	"doorward/storage"
 )
@@ -21,7 +22,7 @@ type Authority struct {
 	Role          string // in it; an API key with the scope admin has that of an admin
 	// Credential is the principal of the credential by which they came; nil for a browser session and the command, whose
 	// rights are those of the role.
-	Credential *Principal
+	Credential *bearer.Principal
 	// Manages: the credential is an access token of an app that the operator allows to create what outlives it.
 	Manages bool
 	// Session: they came with a browser session, and not with a credential or by the command.
@@ -96,7 +97,7 @@ func (a *Authority) permitted(act *Act) error {
 	if c != nil && !c.Has(catalog.ScopeAdmin) {
 		return &Forbidden{Message: "The credential lacks the scope " + catalog.ScopeAdmin + "; use one that has it.", Scope: catalog.ScopeAdmin}
 	}
-	if act.Own && (a.UserID == "" || c != nil && c.Kind != KindPersonalAccessToken && !a.Manages) {
+	if act.Own && (a.UserID == "" || c != nil && c.Kind != bearer.KindPersonalAccessToken && !a.Manages) {
 		return &Forbidden{Message: "Personal access tokens and new workspaces are their user's own: sign in, or use a personal access token with the scope " + catalog.ScopeAdmin + "."}
 	}
 	// A test key is handed out more freely than a live one, so that all that it reaches is test keys.
@@ -113,13 +114,13 @@ func (a *Authority) permitted(act *Act) error {
 		return err
 	}
 	for i := range act.Gives {
-		if err := c.within(&act.Gives[i]); err != nil {
+		if err := mustCover(c, &act.Gives[i]); err != nil {
 			return err
 		}
 	}
 	if act.GivesRole != "" {
 		// A membership has no end, and its member may come from anywhere.
-		if err := c.bounds(0, nil, act.GivesRole); err != nil {
+		if err := mustReach(c, 0, nil, act.GivesRole); err != nil {
 			return err
 		}
 	}
@@ -128,16 +129,16 @@ func (a *Authority) permitted(act *Act) error {
 
 // outlived returns *Forbidden for an access token: what it made would stay when the access that a user allowed has ended.
 func (a *Authority) outlived() error {
-	if c := a.Credential; c != nil && c.Kind == KindAccessToken && !a.Manages {
+	if c := a.Credential; c != nil && c.Kind == bearer.KindAccessToken && !a.Manages {
 		return &Forbidden{Message: "An app's access token ends, and what it creates, widens or enables here would stay. Use an API key or a personal access token; " +
 			"the operator can allow it to an app with: doorward client update " + c.ClientID + " --manages"}
 	}
 	return nil
 }
 
-// within returns *Forbidden for what reaches further than the credential: it holds a scope that the credential does not,
-// is for another resource, lives longer, or may be used from more places.
-func (p *Principal) within(r *Reach) error {
+// mustCover returns *Forbidden for what reaches further than the credential: it holds a scope that the credential does not,
+// is for another resource, lives longer, or may be used from more addresses.
+func mustCover(p *bearer.Principal, r *Reach) error {
 	if !catalog.SameResource(p.Audience, r.Resource) {
 		return &Forbidden{Message: "The credential is for another resource; it can only make what is for the same one."}
 	}
@@ -146,11 +147,11 @@ func (p *Principal) within(r *Reach) error {
 			return &Forbidden{Message: "The credential does not hold the scope " + name + " itself, so it cannot give it.", Scope: name}
 		}
 	}
-	return p.bounds(r.ExpiresAt, r.Addresses, r.Role)
+	return mustReach(p, r.ExpiresAt, r.Addresses, r.Role)
 }
 
-// bounds holds what a credential creates within its own restrictions of time, place and role.
-func (p *Principal) bounds(ends storage.Time, addresses []string, role string) error {
+// mustReach returns *Forbidden for what goes beyond the credential's own restrictions of time, address and role.
+func mustReach(p *bearer.Principal, ends storage.Time, addresses []string, role string) error {
 	// The end of an access token is not a restriction that somebody chose; whether its work may stay is Manages.
 	if p.KeyID != "" && !p.ExpiresAt.IsZero() {
 		switch {
@@ -177,7 +178,7 @@ func (s *Server) MayAdminister(ctx context.Context, by *Authority) error {
 		return nil
 	}
 	c := by.Credential
-	if by.Session || c != nil && c.Kind == KindPersonalAccessToken && c.TokenRole == "" && c.Has(catalog.ScopeAdmin) {
+	if by.Session || c != nil && c.Kind == bearer.KindPersonalAccessToken && c.TokenRole == "" && c.Has(catalog.ScopeAdmin) {
 		switch u, err := s.store.UserByID(storage.System(ctx), by.UserID); {
 		case err == nil && u.Admin && u.DisabledAt.IsZero():
 			return nil
@@ -215,11 +216,11 @@ func (s *Server) PersonAuthority(ctx context.Context, userID, slug string) (Auth
 	}
 	i := slices.IndexFunc(all, func(w storage.Workspace) bool { return w.Slug == slug || slug == "" && w.Personal })
 	if i < 0 {
-		return a, storage.Workspace{}, all, ErrWorkspace
+		return a, storage.Workspace{}, all, bearer.ErrWorkspace
 	}
 	a.WorkspaceID, a.Role = all[i].ID, all[i].Role
 	if !all[i].DisabledAt.IsZero() {
-		return a, all[i], all, ErrSuspended
+		return a, all[i], all, bearer.ErrSuspended
 	}
 	return a, all[i], all, nil
 }
@@ -228,7 +229,7 @@ func (s *Server) PersonAuthority(ctx context.Context, userID, slug string) (Auth
 // Empty: the command, or the user is not known.
 func (a *Authority) person() string {
 	if a.UserID == "" && a.Credential != nil {
-		return a.Credential.createdBy
+		return a.Credential.CreatedBy
 	}
 	return a.UserID
 }
@@ -236,13 +237,13 @@ func (a *Authority) person() string {
 // CredentialAuthority is the authority of the holder of a credential, with the workspace it acts in, of which it knows
 // id, slug and plan alone; that is empty for a personal access token for which none was named, and for a client of no
 // workspace.
-func (s *Server) CredentialAuthority(ctx context.Context, p *Principal) (Authority, storage.Workspace, error) {
+func (s *Server) CredentialAuthority(ctx context.Context, p *bearer.Principal) (Authority, storage.Workspace, error) {
 	a := Authority{UserID: p.UserID, WorkspaceID: p.WorkspaceID, Role: p.Role, Credential: p}
 	if p.UserID == "" && p.WorkspaceID != "" {
 		a.Role = catalog.RoleAdmin // what the scope admin makes of a key or client; May asks for it
 	}
 	ctx = storage.System(ctx)
-	if p.Kind == KindAccessToken {
+	if p.Kind == bearer.KindAccessToken {
 		switch c, err := s.client(ctx, p.ClientID); {
 		case err == nil:
 			a.Manages = c.Manages

@@ -11,6 +11,8 @@ import (
 	"slices"
 	"strings"
 	"unicode/utf8"
+
+	"doorward/oauth/bearer"
 )
 
 const (
@@ -127,7 +129,7 @@ func parseJSON(body []byte) (url.Values, error) {
 		case !ok:
 			return nil, refused
 		case form.Has(key):
-			return nil, badRequest("The member " + shown(key) + " is in the body twice; send it once.")
+			return nil, badRequest("The member " + bearer.Quoted(key) + " is in the body twice; send it once.")
 		case len(form) >= maxParameters:
 			return nil, badRequest("The body has more than 100 members; send only those that the grant needs.")
 		}
@@ -143,9 +145,9 @@ func parseJSON(body []byte) (url.Values, error) {
 		case bool:
 			form.Set(key, map[bool]string{true: "true", false: "false"}[v])
 		case nil:
-			return nil, badRequest("The member " + shown(key) + " is null; leave it out, or send a string.")
+			return nil, badRequest("The member " + bearer.Quoted(key) + " is null; leave it out, or send a string.")
 		default:
-			return nil, badRequest("The member " + shown(key) + " is a list or an object; send a string.")
+			return nil, badRequest("The member " + bearer.Quoted(key) + " is a list or an object; send a string.")
 		}
 	}
 	if t, err := d.Token(); err != nil || t != json.Delim('}') {

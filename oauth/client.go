@@ -12,6 +12,7 @@ import (
 
 	"github.com/maypok86/otter/v2"
 
+	"doorward/oauth/bearer"
 	"doorward/oauth/catalog"
 	"doorward/oauth/input"
 	"doorward/oauth/redirecturi"
@@ -220,7 +221,7 @@ func (p *ClientSpec) apply(c *storage.Client) {
 }
 
 func newSecret(now storage.Time) (string, storage.ClientSecret) {
-	text := NewCredential(PrefixClientSecret)
+	text := bearer.NewCredential(bearer.PrefixClientSecret)
 	return text, storage.ClientSecret{ID: storage.NewID("secret"), Digest: storage.Digest(text), Tail: text[len(text)-4:], CreatedAt: now}
 }
 

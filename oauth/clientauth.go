@@ -10,6 +10,7 @@ import (
 	"strings"
 	"time"
 
+	"doorward/oauth/bearer"
 	"doorward/oauth/limit"
 	"doorward/storage"
 )
@@ -137,7 +138,7 @@ func (s *Server) whyNot(c credentials, client storage.Client, found bool) error 
 		return errors.New("the client is public, and the request sends a secret; it must send none")
 	case c.secret == "":
 		return errors.New("the request sends no secret of this confidential client")
-	case !WellFormed(PrefixClientSecret, c.secret):
+	case !bearer.WellFormed(bearer.PrefixClientSecret, c.secret):
 		return errors.New("what was sent as the secret is not a client secret of this server; it may have been cut or changed on the way")
 	}
 	return errors.New("the secret is not one of this client's, or expired after a rotation")
@@ -145,7 +146,7 @@ func (s *Server) whyNot(c credentials, client storage.Client, found bool) error 
 
 // fit tells whether the credentials are those of a client, and which of its secrets was shown.
 func (c credentials) fit(client storage.Client, known bool, now storage.Time) (secretID string, fits bool) {
-	digest, shown := noDigest, WellFormed(PrefixClientSecret, c.secret)
+	digest, shown := noDigest, bearer.WellFormed(bearer.PrefixClientSecret, c.secret)
 	if shown {
 		digest = storage.Digest(c.secret)
 	}

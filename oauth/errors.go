@@ -11,6 +11,7 @@ import (
 
 	"github.com/ory/fosite"
 
+	"doorward/oauth/bearer"
 	"doorward/storage"
 )
 
@@ -83,8 +84,8 @@ func badGrant(cause error) *Error {
 // asError turns any error into the one that a client is told. Fosite's codes outside the RFCs, its hints and the
 // texts of the database go no further than the log.
 func asError(err error) *Error {
-	if errors.Is(err, ErrIssuerKeys) && !errors.Is(err, context.Canceled) {
-		return &Error{Code: TemporarilyUnavailable, Description: IssuerKeysUnavailable, RetryAfter: remoteRetry, Cause: err}
+	if errors.Is(err, bearer.ErrIssuerKeys) && !errors.Is(err, context.Canceled) {
+		return &Error{Code: TemporarilyUnavailable, Description: bearer.IssuerKeysUnavailable, RetryAfter: bearer.IssuerKeysRetry, Cause: err}
 	}
 	if errors.Is(err, storage.ErrUnavailable) || errors.Is(err, context.Canceled) || errors.Is(err, context.DeadlineExceeded) {
 		return &Error{Code: TemporarilyUnavailable, Description: "The server cannot reach its storage. Nothing is lost; try again shortly.", RetryAfter: time.Second, Cause: beneath(err)}
@@ -204,7 +205,7 @@ func (n *Notes) Error(e *Error) {
 // since they are why an id is not found.
 func (n *Notes) Client(id string) {
 	trimmed := strings.TrimSpace(id)
-	if len(id) > 60 || strings.HasPrefix(trimmed, "dw_") || secretIn(trimmed) >= 0 || strings.ContainsFunc(trimmed, notOfClientIDs) {
+	if len(id) > 60 || strings.HasPrefix(trimmed, "dw_") || bearer.HoldsSecret(trimmed) || strings.ContainsFunc(trimmed, notOfClientIDs) {
 		n.ClientID = "(no client id)"
 		return
 	}
@@ -213,7 +214,7 @@ func (n *Notes) Client(id string) {
 
 // notOfClientIDs reports the characters that the client ids of no common server have.
 func notOfClientIDs(c rune) bool {
-	return !alphanumeric(c) && !strings.ContainsRune("_-.~:/", c)
+	return (c < '0' || c > '9') && (c < 'A' || c > 'Z') && (c < 'a' || c > 'z') && !strings.ContainsRune("_-.~:/", c)
 }
 
 // CallerGone reports whether an error came of the caller going away: ctx, the request's, was canceled by nothing else. Our

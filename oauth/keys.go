@@ -11,9 +11,9 @@ import (
 	"time"
 
 	"doorward/oauth/apikey"
+	"doorward/oauth/bearer"
 	"doorward/oauth/catalog"
 	"doorward/oauth/input"
-	"doorward/oauth/limit"
 	"doorward/storage"
 )
 
@@ -40,7 +40,7 @@ func (s *Server) CreateKey(ctx context.Context, by Authority, workspacePlan stri
 		return storage.APIKey{}, "", err
 	}
 	k := storage.APIKey{
-		Kind: KindAPIKey, WorkspaceID: by.WorkspaceID, Resource: p.Resource, Environment: p.Environment, Prefix: apikey.Prefix(r.Keys.Prefix, p.Environment),
+		Kind: bearer.KindAPIKey, WorkspaceID: by.WorkspaceID, Resource: p.Resource, Environment: p.Environment, Prefix: apikey.Prefix(r.Keys.Prefix, p.Environment),
 		Name: p.Name, Note: p.Note, Scopes: p.Scopes, ScopesByObject: p.ByObject, Plan: p.Plan, RateLimit: p.RateLimit, Addresses: p.Addresses,
 		CreatedBy: by.person(), ExpiresAt: p.ExpiresAt,
 	}
@@ -79,7 +79,7 @@ func (s *Server) CreatePersonalToken(ctx context.Context, by Authority, p apikey
 		createdBy = "" // the command, for its user
 	}
 	k := storage.APIKey{
-		Kind: KindPersonalAccessToken, UserID: by.UserID, Resource: p.Resource, Prefix: apikey.PrefixPersonalToken, Name: p.Name, Note: p.Note,
+		Kind: bearer.KindPersonalAccessToken, UserID: by.UserID, Resource: p.Resource, Prefix: apikey.PrefixPersonalToken, Name: p.Name, Note: p.Note,
 		Scopes: p.Scopes, ScopesByObject: p.ByObject, Role: p.Role, Addresses: p.Addresses, CreatedBy: createdBy, ExpiresAt: p.ExpiresAt,
 	}
 	if err == nil {
@@ -183,7 +183,7 @@ func (s *Server) UpdateKey(ctx context.Context, by Authority, owner storage.KeyO
 }
 
 func (s *Server) applyKeyChange(by *Authority, k *storage.APIKey, workspacePlan string, c KeyChange) (changed map[string]string, err error) {
-	personal := k.Kind == KindPersonalAccessToken
+	personal := k.Kind == bearer.KindPersonalAccessToken
 	p := apikey.Spec{
 		Name: k.Name, Note: k.Note, Resource: k.Resource, Environment: k.Environment, Scopes: k.Scopes, ByObject: k.ScopesByObject, Role: k.Role,
 		Plan: k.Plan, RateLimit: k.RateLimit, Addresses: k.Addresses,
@@ -392,14 +392,4 @@ func (s *Server) RevokeShown(ctx context.Context, text string) error {
 		err = nil // deleted meanwhile
 	}
 	return err
-}
-
-// Remaining is what is left of a key's plan now, without taking of it; nothing is limited where ok is false.
-func (s *Server) Remaining(ctx context.Context, k *storage.APIKey, workspacePlan string) (r limit.Result, ok bool, err error) {
-	_, plan := s.keys.Plan(k, workspacePlan)
-	if plan == (limit.Plan{}) {
-		return r, false, nil
-	}
-	r, err = s.limiter.Take(ctx, keyCounter(k), 0, plan)
-	return r, true, err
 }

@@ -6,6 +6,8 @@ import (
 	"slices"
 	"strconv"
 	"time"
+
+	"doorward/oauth/bearer"
 )
 
 // newMetadata makes RFC 8414's document once: nothing in it changes while the server runs, and nothing in it comes
@@ -61,4 +63,16 @@ func writePublic(w http.ResponseWriter, text []byte) {
 	_, _ = w.Write(text) // a client that went away is no fault of ours
 }
 
-var publicCache = "public, max-age=" + strconv.Itoa(int(jwksMaxAge/time.Second))
+var publicCache = "public, max-age=" + strconv.Itoa(int(bearer.JWKSMaxAge/time.Second))
+
+// JWKS serves GET /oauth/jwks: the public halves of the signing keys (RFC 7517 section 5), of which some sign nothing yet
+// and some sign no more.
+func (s *Server) JWKS(w http.ResponseWriter, r *http.Request) {
+	keys, err := s.keyring.JWKS(r.Context())
+	if err != nil {
+		w.Header().Set("Access-Control-Allow-Origin", "*")
+		writeError(w, r, err)
+		return
+	}
+	writePublic(w, keys)
+}

@@ -4,6 +4,7 @@ import (
 	"slices"
 	"testing"
 
+	"doorward/oauth/bearer"
 	"doorward/oauth/catalog"
 )
 
@@ -34,7 +35,7 @@ func TestRolesAndPermissions(t *testing.T) {
 				t.Errorf("%q may %s: %v", role, p, err)
 			}
 			// A credential needs the scope admin besides.
-			by.Credential = &Principal{Scopes: []string{"read", "write"}}
+			by.Credential = &bearer.Principal{Scopes: []string{"read", "write"}}
 			if by.May(p) == nil {
 				t.Errorf("%q may %s with a credential that does not administer", role, p)
 			}

@@ -2,7 +2,6 @@ package oauth
 
 import (
 	"context"
-	"errors"
 	"net/http"
 	"net/url"
 	"time"
@@ -46,7 +45,7 @@ func (s *Server) revoke(r *http.Request, form url.Values) error {
 		return badRequest("token is missing.")
 	}
 	begin := time.Now()
-	b, owner, err := s.revocable(ctx, token)
+	b, owner, err := s.bearer.TokenOf(ctx, token)
 	if err != nil {
 		return err
 	}
@@ -64,26 +63,4 @@ func (s *Server) revoke(r *http.Request, form url.Values) error {
 		}
 		return s.auditClient(ctx, "token_revoked", &client, nil)
 	})
-}
-
-// revocable finds a token and the client that it was issued to; no client where the token is unknown. The prefix tells
-// the kind, whatever token_type_hint says.
-func (s *Server) revocable(ctx context.Context, token string) (b storage.Bearer, owner string, err error) {
-	if digest := digestOf(PrefixAccessToken, token); digest != "" {
-		b, err = s.store.AccessTokenByDigest(ctx, []byte(digest))
-		owner = b.Access.ClientID
-	} else if digest := digestOf(PrefixRefreshToken, token); digest != "" {
-		b, err = s.store.RefreshTokenByDigest(ctx, []byte(digest))
-		owner = b.Grant.ClientID
-	} else if t, e := parseJWT(token); e == nil && t.issuer == s.issuer {
-		var claims ownClaims
-		if claims, err = s.verifyOwn(ctx, t); err == nil {
-			b, err = s.store.AccessTokenByDigest(ctx, storage.Digest(claims.ID))
-			owner = b.Access.ClientID
-		}
-	}
-	if errors.Is(err, storage.ErrNotFound) || errors.Is(err, ErrUnknown) {
-		return storage.Bearer{}, "", nil
-	}
-	return b, owner, err
 }

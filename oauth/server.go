@@ -10,6 +10,7 @@ import (
 	"github.com/rs/cors"
 
 	"doorward/oauth/apikey"
+	"doorward/oauth/bearer"
 	"doorward/oauth/catalog"
 	"doorward/oauth/limit"
 	"doorward/oauth/seal"
@@ -47,6 +48,8 @@ type Config struct {
 	Secrets *seal.Secrets
 	Catalog *catalog.Catalog
 	APIKeys *apikey.Keys
+	Bearer  *bearer.Verifier
+	Keyring *bearer.Keyring
 	// RedirectSchemes are those without a dot that redirect URIs may have; empty: none.
 	RedirectSchemes []string
 	Lifetimes       Lifetimes
@@ -78,22 +81,21 @@ type Server struct {
 	failures        *limit.Clients
 	cors            *cors.Cors
 	metadata        []byte
-	keyring         keyring
-	trusts          map[string][]*trust // by the id of the resource
+	bearer          *bearer.Verifier
+	keyring         *bearer.Keyring
 }
 
 // New makes a Server.
 func New(c Config) (*Server, error) {
 	s := &Server{
 		issuer: c.Issuer, store: c.Store, secrets: c.Secrets, catalog: c.Catalog, redirectSchemes: c.RedirectSchemes, lifetimes: c.Lifetimes, tokens: c.Tokens,
-		ownPlans: c.OwnersSetPlans, limiter: c.Limiter, keys: c.APIKeys, address: c.ClientAddress, clients: newClientCache(),
+		ownPlans: c.OwnersSetPlans, limiter: c.Limiter, keys: c.APIKeys, bearer: c.Bearer, keyring: c.Keyring, address: c.ClientAddress, clients: newClientCache(),
 	}
 	s.refreshes = limit.NewRate(func() time.Time { return c.Store.Now().Time() }, refreshesOfGrant)
 	s.failures = newAuthenticationFailures(c.Store)
 	s.fosite = s.newFosite()
 	s.cors = s.newCORS()
 	s.metadata = s.newMetadata()
-	s.trusts = s.newTrusts()
 	return s, nil
 }
 

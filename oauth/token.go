@@ -13,6 +13,7 @@ import (
 
 	"github.com/ory/fosite"
 
+	"doorward/oauth/bearer"
 	"doorward/oauth/catalog"
 	"doorward/oauth/limit"
 	"doorward/storage"
@@ -158,6 +159,22 @@ func (s *Server) reserveToken(ctx context.Context, job *work, grant string) (rel
 		return release, nil
 	}
 	return none, nil
+}
+
+// prepareJWT finds, before the transaction that a token is issued in, what is needed to sign it; nothing where it is to be
+// opaque.
+func (s *Server) prepareJWT(ctx context.Context, w *work) (err error) {
+	if !w.resource.JWT {
+		return nil
+	}
+	if w.grant.ID == "" && w.client.WorkspaceID != "" {
+		w.workspace, err = s.store.WorkspaceByID(ctx, w.client.WorkspaceID)
+		if err != nil && !errors.Is(err, storage.ErrNotFound) { // gone at this moment, and the client with it
+			return fmt.Errorf("workspace of the client: %w", err)
+		}
+	}
+	w.signer, err = s.keyring.Signer(ctx)
+	return err
 }
 
 // tokenResponse is RFC 6749 section 5.1.
@@ -311,7 +328,7 @@ func (w *work) explain(err error) error {
 
 // quotedURI is a URI that a stranger sent, fit for a log or a page: without secrets, quoted, in ASCII, and cut.
 func quotedURI(uri string) string {
-	if uri = RedactedURI(uri); len(uri) > maxShown {
+	if uri = bearer.RedactedURI(uri); len(uri) > maxShown {
 		uri = strings.ToValidUTF8(uri[:maxShown], "") + "…"
 	}
 	return strconv.QuoteToASCII(uri)

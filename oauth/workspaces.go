@@ -14,6 +14,7 @@ import (
 	"golang.org/x/text/unicode/norm"
 
 	"doorward/oauth/apikey"
+	"doorward/oauth/bearer"
 	"doorward/oauth/catalog"
 	"doorward/oauth/input"
 	"doorward/storage"
@@ -385,7 +386,7 @@ func (s *Server) Invite(ctx context.Context, by Authority, w storage.Workspace, 
 	if !input.Email(email) {
 		return storage.Invitation{}, "", &input.Invalid{Field: "email", Message: "is no address; write one, like name@example.com, with Latin letters only"}
 	}
-	word := NewCredential(prefixInvitation)
+	word := bearer.NewCredential(prefixInvitation)
 	i := storage.Invitation{
 		ID: storage.NewID("invitation"), Digest: storage.Digest(word), WorkspaceID: w.ID, Email: email, Role: role, CreatedBy: by.UserID,
 		CredentialID: by.credentialID(), ExpiresAt: s.store.Now().Add(InvitationLifetime),
@@ -462,7 +463,7 @@ func (s *Server) DropInvitation(ctx context.Context, by Authority, w storage.Wor
 // Invitation finds what a word invites to. storage.ErrNotFound: nothing, or not any more.
 func (s *Server) Invitation(ctx context.Context, word string) (storage.Invitation, storage.Workspace, error) {
 	ctx = storage.System(ctx)
-	if !WellFormed(prefixInvitation, word) {
+	if !bearer.WellFormed(prefixInvitation, word) {
 		return storage.Invitation{}, storage.Workspace{}, storage.ErrNotFound
 	}
 	i, err := s.store.InvitationByDigest(ctx, storage.Digest(word))
@@ -545,7 +546,7 @@ func (s *Server) sender(ctx context.Context, i storage.Invitation) (Authority, e
 	if k.UserID == "" {
 		scopeRole = ""
 	}
-	a.Credential = &Principal{
+	a.Credential = &bearer.Principal{
 		Kind: k.Kind, UserID: k.UserID, Audience: k.Resource, KeyID: k.ID, Environment: k.Environment, Addresses: k.Addresses, ExpiresAt: k.ExpiresAt,
 		TokenRole: k.Role, Role: a.Role, Scopes: r.Effective(k.Scopes, scopeRole, k.UserID != ""),
 	}

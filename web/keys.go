@@ -690,7 +690,7 @@ func (s *Server) keyLimits(ctx context.Context, p *keyPlace, k *storage.APIKey, 
 	if name != "" && k.RateLimit == 0 {
 		view.LimitText = strings.TrimPrefix(view.LimitText+" (plan "+name+")", " ")
 	}
-	left, limited, err := s.oauth.Remaining(storage.System(ctx), k, p.ws.Plan)
+	left, limited, err := s.bearer.Remaining(storage.System(ctx), k, p.ws.Plan)
 	if err != nil {
 		return err
 	}

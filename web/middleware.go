@@ -19,6 +19,7 @@ import (
 	"unicode"
 
 	"doorward/oauth"
+	"doorward/oauth/bearer"
 	"doorward/storage"
 	"doorward/web/api"
 	"doorward/web/gateway"
@@ -108,10 +109,10 @@ func (s *Server) finish(o *observation, r *http.Request) {
 	add("subject", o.notes.Subject)
 	add("grant_type", o.notes.GrantType)
 	add("error", o.notes.ErrorCode)
-	add("user_agent", clean(oauth.Redacted(r.UserAgent()), 200))
+	add("user_agent", clean(bearer.Redacted(r.UserAgent()), 200))
 	add("referer", originOnly(r.Referer()))
 	if o.notes.Cause != nil {
-		add("cause", clean(oauth.Redacted(o.notes.Cause.Error()), 500))
+		add("cause", clean(bearer.Redacted(o.notes.Cause.Error()), 500))
 	}
 	s.log.LogAttrs(r.Context(), level, "request", attrs...)
 }

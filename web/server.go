@@ -14,6 +14,7 @@ import (
 
 	"doorward/oauth"
 	"doorward/oauth/apikey"
+	"doorward/oauth/bearer"
 	"doorward/oauth/catalog"
 	"doorward/oauth/identity"
 	"doorward/oauth/seal"
@@ -27,6 +28,8 @@ type Config struct {
 	Issuer         string
 	Store          *storage.Store
 	OAuth          *oauth.Server
+	Keyring        *bearer.Keyring
+	Bearer         *bearer.Verifier
 	APIKeys        *apikey.Keys
 	Catalog        *catalog.Catalog
 	Identity       *identity.Service
@@ -42,6 +45,8 @@ type Server struct {
 	issuer   *url.URL
 	store    *storage.Store
 	oauth    *oauth.Server
+	keyring  *bearer.Keyring
+	bearer   *bearer.Verifier
 	apikey   *apikey.Keys
 	catalog  *catalog.Catalog
 	identity *identity.Service
@@ -67,14 +72,14 @@ func New(c Config) (*Server, error) {
 	}
 	secure := issuer.Scheme == "https"
 	s := &Server{
-		issuer: issuer, store: c.Store, oauth: c.OAuth, apikey: c.APIKeys, catalog: c.Catalog, identity: c.Identity, secrets: c.Secrets, proxies: c.TrustedProxies, log: c.Log,
+		issuer: issuer, store: c.Store, oauth: c.OAuth, bearer: c.Bearer, apikey: c.APIKeys, catalog: c.Catalog, identity: c.Identity, secrets: c.Secrets, proxies: c.TrustedProxies, log: c.Log,
 		metrics: newMetrics(c.Metrics, c.Store), secure: secure, sessions: newSessionStore(c.Store, secure),
 	}
-	s.gateway, err = gateway.New(gateway.Config{OAuth: c.OAuth, Catalog: c.Catalog, APIs: c.APIs, ClientAddress: s.proxies.ClientAddress, Trusted: s.proxies.trusted, Secure: secure, Log: c.Log, Now: s.now})
+	s.gateway, err = gateway.New(gateway.Config{OAuth: c.OAuth, Bearer: c.Bearer, Catalog: c.Catalog, APIs: c.APIs, ClientAddress: s.proxies.ClientAddress, Trusted: s.proxies.trusted, Secure: secure, Log: c.Log, Now: s.now})
 	if err != nil {
 		return nil, err
 	}
-	s.api = api.New(api.Config{Store: c.Store, OAuth: c.OAuth, APIKeys: c.APIKeys, Catalog: c.Catalog, Secrets: c.Secrets, Identity: c.Identity, Gateway: s.gateway, ClientAddress: s.proxies.ClientAddress, SessionCookie: s.sessions.name, Visitor: s.apiVisitor})
+	s.api = api.New(api.Config{Store: c.Store, OAuth: c.OAuth, Bearer: c.Bearer, APIKeys: c.APIKeys, Catalog: c.Catalog, Secrets: c.Secrets, Identity: c.Identity, Gateway: s.gateway, ClientAddress: s.proxies.ClientAddress, SessionCookie: s.sessions.name, Visitor: s.apiVisitor})
 	s.handler = s.routes()
 	return s, nil
 }

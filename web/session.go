@@ -13,7 +13,7 @@ import (
 
 	"github.com/gorilla/sessions"
 
-	"doorward/oauth"
+	"doorward/oauth/bearer"
 	"doorward/oauth/identity"
 	"doorward/storage"
 )
@@ -218,7 +218,7 @@ func (s *Server) startSessionBy(w http.ResponseWriter, r *http.Request, old *vis
 	now, text := s.store.Now(), randomText()
 	row := storage.Session{
 		ID: storage.NewID("session"), Digest: storage.Digest(text), UserID: user.ID, Data: "{}", AuthTime: now,
-		UserAgent: clean(oauth.Redacted(r.UserAgent()), 300), Address: s.proxies.ClientAddress(r).String(),
+		UserAgent: clean(bearer.Redacted(r.UserAgent()), 300), Address: s.proxies.ClientAddress(r).String(),
 		CreatedAt: now, SeenAt: now, ExpiresAt: now.Add(sessionAbsolute),
 	}
 	if old.signedIn() && old.user.ID == user.ID {

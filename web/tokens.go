@@ -5,7 +5,7 @@ import (
 	"net/http"
 	"strings"
 
-	"doorward/oauth"
+	"doorward/oauth/bearer"
 	"doorward/oauth/catalog"
 	"doorward/storage"
 	"doorward/templates"
@@ -18,7 +18,7 @@ const tokensBase = "/settings/developer/personal-access-tokens" //nolint:gosec /
 func (s *Server) personalTokens(h keyHandler) memberHandler {
 	return func(w http.ResponseWriter, r *http.Request, v *visitor) error {
 		by, ws, all, err := s.oauth.PersonAuthority(r.Context(), v.user.ID, "")
-		if err != nil && !errors.Is(err, oauth.ErrSuspended) { // the tokens work in other workspaces
+		if err != nil && !errors.Is(err, bearer.ErrSuspended) { // the tokens work in other workspaces
 			return err
 		}
 		by.Fresh = s.fresh(v)

@@ -6,6 +6,7 @@ import (
 	"slices"
 
 	"doorward/oauth"
+	"doorward/oauth/bearer"
 	"doorward/storage"
 	"doorward/templates"
 )
@@ -49,9 +50,9 @@ func (s *Server) authority(r *http.Request, v *visitor, slug string) (oauth.Auth
 	by, ws, all, err := s.oauth.PersonAuthority(r.Context(), v.user.ID, slug)
 	by.Fresh = s.fresh(v)
 	switch {
-	case errors.Is(err, oauth.ErrWorkspace):
+	case errors.Is(err, bearer.ErrWorkspace):
 		err = notFound()
-	case errors.Is(err, oauth.ErrSuspended):
+	case errors.Is(err, bearer.ErrSuspended):
 		err = &pageError{
 			Status: http.StatusForbidden, Heading: "This workspace is disabled", Cause: err, BackURL: "/", BackText: "Go to your settings",
 			Message: whyDisabled(ws) + " None of its API keys and apps works. An administrator can enable it again.",

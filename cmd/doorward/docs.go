@@ -13,7 +13,7 @@ import (
 	"text/template"
 	"time"
 
-	"doorward/oauth"
+	"doorward/oauth/bearer"
 	"doorward/oauth/catalog"
 	"doorward/oauth/limit"
 	"doorward/storage"
@@ -218,20 +218,20 @@ func ownURL(c Config, r Resource, path string) string {
 // Where no route is for them, they ask who they are.
 func samples(c Config, r Resource) (first, personal sample) {
 	whoAmI := ownURL(c, r, "/v1/auth/test")
-	first = sample{Variable: "ACCESS_TOKEN", Placeholder: oauth.PrefixAccessToken + "…"}
+	first = sample{Variable: "ACCESS_TOKEN", Placeholder: bearer.PrefixAccessToken + "…"}
 	if r.Tokens == "jwt" {
 		first.Placeholder = "eyJ…"
 	}
-	kind := oauth.KindAccessToken
+	kind := bearer.KindAccessToken
 	if len(r.Keys.Kinds) > 0 {
 		first = sample{Variable: "API_KEY", Placeholder: r.Keys.Prefix + "_" + r.Keys.Kinds[0] + "_…", IsKey: true}
-		kind = oauth.KindAPIKey
+		kind = bearer.KindAPIKey
 	}
 	first.URL, personal.URL = whoAmI, whoAmI
 	if path := readable(r, kind); path != "" {
 		first.URL = apiBase(c, r) + path
 	}
-	if path := readable(r, oauth.KindPersonalAccessToken); path != "" {
+	if path := readable(r, bearer.KindPersonalAccessToken); path != "" {
 		personal.URL = apiBase(c, r) + path
 	}
 	return first, personal
@@ -244,7 +244,7 @@ func readable(r Resource, kind string) string {
 		tree.add(route, i)
 	}
 	for i, route := range r.Routes {
-		isKey := kind == oauth.KindAPIKey
+		isKey := kind == bearer.KindAPIKey
 		if route.Public || route.Refuse || (route.Credentials != nil && !slices.Contains(route.Credentials, kind)) ||
 			(isKey && (route.Role != "" || slices.ContainsFunc(route.Scopes, func(name string) bool { return userOnly(r, name) }))) {
 			continue
@@ -330,8 +330,8 @@ func (p *authPage) documentRoutes(r Resource) {
 
 // kindWords are the kinds of credentials as customers know them.
 var kindWords = map[string]string{
-	oauth.KindAccessToken: "an access token", oauth.KindAPIKey: "an API key", oauth.KindPersonalAccessToken: "a personal access token",
-	oauth.KindForeignJWT: "a session's token",
+	bearer.KindAccessToken: "an access token", bearer.KindAPIKey: "an API key", bearer.KindPersonalAccessToken: "a personal access token",
+	bearer.KindForeignJWT: "a session's token",
 }
 
 func (p *authPage) documentPlans(c Config, r Resource) {
@@ -412,8 +412,8 @@ const exampleKeyID = "key_01a204bb-b26f-7e0c-9d41-6a1f0e2b7c35"
 
 // documentErrors has the gateway write each refusal, as it does for requests.
 func (p *authPage) documentErrors(r Resource, shape gateway.Shape) {
-	key := &oauth.Principal{Kind: oauth.KindAPIKey, KeyID: exampleKeyID, ExpiresAt: storage.Time(exampleMoment.UnixMicro())}
-	token := &oauth.Principal{Kind: oauth.KindAccessToken, ExpiresAt: key.ExpiresAt}
+	key := &bearer.Principal{Kind: bearer.KindAPIKey, KeyID: exampleKeyID, ExpiresAt: storage.Time(exampleMoment.UnixMicro())}
+	token := &bearer.Principal{Kind: bearer.KindAccessToken, ExpiresAt: key.ExpiresAt}
 	scope, request := missingScope(r)
 	if scope == "" {
 		scope, request = catalog.ScopeAdmin, "GET /v1/api-keys"
@@ -423,12 +423,12 @@ func (p *authPage) documentErrors(r Resource, shape gateway.Shape) {
 		err  error
 	}{
 		{"no credential was sent", &gateway.Refusal{Kind: gateway.Missing}},
-		{"the credential is unknown", gateway.Useless(&oauth.Principal{}, oauth.ErrUnknown)},
-		{"the key was revoked", gateway.Useless(key, oauth.ErrRevoked)},
-		{"the key has expired", gateway.Useless(key, oauth.ErrExpired)},
-		{"the access token has expired", gateway.Useless(token, oauth.ErrExpired)},
+		{"the credential is unknown", gateway.Useless(&bearer.Principal{}, bearer.ErrUnknown)},
+		{"the key was revoked", gateway.Useless(key, bearer.ErrRevoked)},
+		{"the key has expired", gateway.Useless(key, bearer.ErrExpired)},
+		{"the access token has expired", gateway.Useless(token, bearer.ErrExpired)},
 		{"a permission is missing", &gateway.Refusal{Kind: gateway.Forbidden, Scope: scope, Detail: "The permission " + scope + " is missing for " + request + "; use a credential that has it."}},
-		{"the credential is paused, or its user or workspace disabled", gateway.Useless(key, oauth.ErrSuspended)},
+		{"the credential is paused, or its user or workspace disabled", gateway.Useless(key, bearer.ErrSuspended)},
 		{"a personal access token came without the header `" + r.WorkspaceHeader + "`", &gateway.Refusal{Kind: gateway.BadRequest, Detail: "Name the workspace in the header " + r.WorkspaceHeader + "."}},
 		{"too many requests", gateway.TooMany(limit.Result{RetryAfter: 27 * time.Second})},
 		{"a part of the server is away", gateway.AsRefusal(storage.ErrUnavailable)},
@@ -512,12 +512,12 @@ func (p *authPage) documentOAuth(c Config, r Resource) {
 		query += "&resource=" + url.QueryEscape(r.ID)
 	}
 	p.AuthorizeURL = c.Issuer + "/oauth/authorize?" + query
-	access := oauth.PrefixAccessToken + "…"
+	access := bearer.PrefixAccessToken + "…"
 	if p.JWT {
 		access = "eyJ…"
 	}
 	p.TokenAnswer = fmt.Sprintf("{\n  %q: %q,\n  %q: %q,\n  %q: %d,\n  %q: %q,\n  %q: %q\n}",
-		"access_token", access, "token_type", "Bearer", "expires_in", c.Tokens.Access/time.Second, "refresh_token", oauth.PrefixRefreshToken+"…", "scope", scope)
+		"access_token", access, "token_type", "Bearer", "expires_in", c.Tokens.Access/time.Second, "refresh_token", bearer.PrefixRefreshToken+"…", "scope", scope)
 	if strings.HasPrefix(r.ID, "https:") {
 		p.MetadataURL = gateway.Metadata(r.ID)
 	}

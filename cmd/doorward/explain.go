@@ -63,7 +63,7 @@ func (e explainCommand) Run(ctx context.Context, a *app) error {
 	}
 	return a.administer(ctx, func(ctx context.Context, s *server) error {
 		g, err := gateway.New(gateway.Config{ //nolint:contextcheck // requests bring their own
-			OAuth: s.oauth, Catalog: s.catalog, APIs: s.config.apis(), Secure: strings.HasPrefix(s.config.Issuer, "https:"),
+			OAuth: s.oauth, Catalog: s.catalog, Bearer: s.bearer, APIs: s.config.apis(), Secure: strings.HasPrefix(s.config.Issuer, "https:"),
 			ClientAddress: func(*http.Request) netip.Addr { return netip.Addr{} }, Trusted: func(*http.Request) bool { return false }, Log: slog.New(slog.DiscardHandler), Now: func() time.Time { return s.store.Now().Time() },
 		})
 		if err != nil {

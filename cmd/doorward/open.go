@@ -17,6 +17,7 @@ import (
 
 	"doorward/oauth"
 	"doorward/oauth/apikey"
+	"doorward/oauth/bearer"
 	"doorward/oauth/catalog"
 	"doorward/oauth/identity"
 	"doorward/oauth/limit"
@@ -34,6 +35,8 @@ type server struct {
 	store    *storage.Store
 	secrets  *seal.Secrets
 	oauth    *oauth.Server
+	keyring  *bearer.Keyring
+	bearer   *bearer.Verifier
 	apikey   *apikey.Keys
 	catalog  *catalog.Catalog
 	identity *identity.Service
@@ -92,12 +95,16 @@ func newServer(ctx context.Context, c Config, store *storage.Store, address func
 		return nil, fmt.Errorf("catalogue: %w", err)
 	}
 	keys := apikey.New(apikey.Config{Store: store, Catalog: offered})
+	keyring := bearer.NewKeyring(bearer.KeyringConfig{Issuer: c.Issuer, Store: store, Secrets: secrets, Catalog: offered, AccessLifetime: c.oauthLifetimes().Access})
+	verifier := bearer.New(bearer.Config{Issuer: c.Issuer, Store: store, Catalog: offered, APIKeys: keys, Keyring: keyring, Limiter: limiter})
 	protocol, err := oauth.New(oauth.Config{
 		Issuer:          c.Issuer,
 		Store:           store,
 		Secrets:         secrets,
 		Catalog:         offered,
 		APIKeys:         keys,
+		Bearer:          verifier,
+		Keyring:         keyring,
 		RedirectSchemes: c.RedirectSchemes,
 		Lifetimes:       c.oauthLifetimes(),
 		Tokens:          oauth.TokenLimits{ClientRequests: c.Tokens.ClientRequests, ClientLive: c.Tokens.ClientLive, UnlimitedChanges: c.Tokens.ClientRequests == 0},
@@ -113,7 +120,7 @@ func newServer(ctx context.Context, c Config, store *storage.Store, address func
 		Throttle: limit.NewSignIns(func() time.Time { return store.Now().Time() }),
 		Issuer:   c.Issuer,
 	})
-	return &server{config: c, store: store, secrets: secrets, oauth: protocol, catalog: offered, apikey: keys, identity: people, limits: limits}, nil
+	return &server{config: c, store: store, secrets: secrets, oauth: protocol, catalog: offered, apikey: keys, bearer: verifier, keyring: keyring, identity: people, limits: limits}, nil
 }
 
 // claimSecret binds the master secret and the database to each other.

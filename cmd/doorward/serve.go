@@ -95,7 +95,7 @@ func serve(ctx context.Context, c Config, log *slog.Logger, ready func(s *server
 	if err != nil {
 		return err
 	}
-	if err := server.oauth.KeepSigningKeys(ctx); err != nil {
+	if err := server.keyring.Keep(ctx); err != nil {
 		return err
 	}
 	if server.limits != nil {
@@ -110,6 +110,7 @@ func serve(ctx context.Context, c Config, log *slog.Logger, ready func(s *server
 		Store:          store,
 		OAuth:          server.oauth,
 		Catalog:        server.catalog,
+		Bearer:         server.bearer,
 		APIKeys:        server.apikey,
 		Identity:       server.identity,
 		Secrets:        server.secrets,
@@ -175,7 +176,7 @@ func (s *server) saveLimits(log *slog.Logger) {
 func (s *server) purge(ctx context.Context) error {
 	_, err := s.store.Purge(ctx, s.oauth.Horizons())
 	_, errHistory := s.store.PurgeHistory(ctx, s.config.AuditRetention, s.config.UsageRetention)
-	return errors.Join(err, errHistory, s.oauth.KeepSigningKeys(ctx))
+	return errors.Join(err, errHistory, s.keyring.Keep(ctx))
 }
 
 // every does a chore at intervals until ctx is done. One that fails is logged and waits for its next turn.

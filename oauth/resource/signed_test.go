@@ -33,7 +33,7 @@ func TestJ09_TokensOfTheServerAcrossRotation(t *testing.T) {
 
 	for range 2 {
 		r.Advance(10 * time.Minute) // the next key has been published for long enough
-		if _, err := r.OAuth.RotateSigningKey(r.System(), false); err != nil {
+		if _, err := r.Keyring.Rotate(r.System(), false); err != nil {
 			t.Fatal(err)
 		}
 		after := r.Refresh(app, refresh)

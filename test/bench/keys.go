@@ -13,8 +13,8 @@ import (
 
 	"github.com/jackc/pgx/v5"
 
-	"doorward/oauth"
 	"doorward/oauth/apikey"
+	"doorward/oauth/bearer"
 	"doorward/storage"
 	"doorward/test/postgres"
 )
@@ -98,7 +98,7 @@ func (s *site) keys(ctx context.Context, n int, path string) error {
 		"id", "digest", "counter", "tail", "kind", "workspace_id", "resource", "environment", "prefix", "name", "name_key", "note", "scopes", "scopes_by_object", "role",
 		"plan", "rate_limit", "addresses", "created_by", "created_at",
 	}, pgx.CopyFromSlice(n, func(i int) ([]any, error) {
-		text, id := oauth.NewCredential(prefix), storage.NewID("key")
+		text, id := bearer.NewCredential(prefix), storage.NewID("key")
 		if i%max(1, n/sample) == 0 {
 			if _, err := w.WriteString(keyBody(text) + "\n"); err != nil {
 				return nil, fmt.Errorf("fill: %w", err)

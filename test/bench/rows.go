@@ -18,6 +18,7 @@ import (
 
 	"doorward/oauth"
 	"doorward/oauth/apikey"
+	"doorward/oauth/bearer"
 	"doorward/oauth/catalog"
 	"doorward/oauth/identity"
 	"doorward/oauth/limit"
@@ -160,7 +161,7 @@ func (s *site) fill(ctx context.Context, table string, columns []string, n int, 
 	}
 	w := bufio.NewWriter(f)
 	_, err = s.owner.CopyFrom(ctx, pgx.Identifier{table}, append([]string{"digest"}, columns...), pgx.CopyFromSlice(n, func(i int) ([]any, error) {
-		text := oauth.NewCredential(prefix)
+		text := bearer.NewCredential(prefix)
 		if i%max(1, n/keep) == 0 {
 			if _, err := w.WriteString(body(text) + "\n"); err != nil {
 				return nil, fmt.Errorf("fill: %w", err)
@@ -176,7 +177,7 @@ func (s *site) fill(ctx context.Context, table string, columns []string, n int, 
 }
 
 func (s *site) accessTokens(ctx context.Context, n int, path string) error {
-	return s.fill(ctx, "access_tokens", []string{"grant_id", "client_id", "resource", "scopes", "created_at", "expires_at"}, n, oauth.PrefixAccessToken, path, sample,
+	return s.fill(ctx, "access_tokens", []string{"grant_id", "client_id", "resource", "scopes", "created_at", "expires_at"}, n, bearer.PrefixAccessToken, path, sample,
 		func(text string) string { return url.Values{"token": {text}}.Encode() }, s.grantID, s.client.ID, benchIssuer, "read write", now(), now()+day)
 }
 
@@ -337,7 +338,7 @@ func (b *bench) exchange(s *site) *row {
 			if err := s.numbered(ctx, "codes", "redirect_uri, challenge, created_at, expires_at", "'https://app.example/cb', '"+challenge+"', $2::bigint, $3::bigint"); err != nil {
 				return err
 			}
-			return s.fill(ctx, "codes", []string{"grant_id", "redirect_uri", "challenge", "created_at", "expires_at"}, once, oauth.PrefixCode, b.supply("codes", round), once,
+			return s.fill(ctx, "codes", []string{"grant_id", "redirect_uri", "challenge", "created_at", "expires_at"}, once, bearer.PrefixCode, b.supply("codes", round), once,
 				func(code string) string {
 					return url.Values{"grant_type": {"authorization_code"}, "code": {code}, "code_verifier": {verifier}, "redirect_uri": {"https://app.example/cb"}}.Encode()
 				}, s.grantID, "https://app.example/cb", challenge, now(), now()+day)
@@ -365,7 +366,7 @@ func (b *bench) refresh(s *site) *row {
 			if err := s.numbered(ctx, "refresh_tokens", "created_at, expires_at", "$2::bigint, $3::bigint"); err != nil {
 				return err
 			}
-			return s.fill(ctx, "refresh_tokens", []string{"grant_id", "created_at", "expires_at"}, once, oauth.PrefixRefreshToken, b.supply("refresh", round), once,
+			return s.fill(ctx, "refresh_tokens", []string{"grant_id", "created_at", "expires_at"}, once, bearer.PrefixRefreshToken, b.supply("refresh", round), once,
 				func(token string) string {
 					return url.Values{"grant_type": {"refresh_token"}, "refresh_token": {token}}.Encode()
 				}, s.grantID, now(), now()+day)

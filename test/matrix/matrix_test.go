@@ -260,7 +260,7 @@ var table = []row{
 	{
 		name: "the signing key is compromised",
 		stop: func(c *cast) {
-			_, err := c.first().OAuth.RotateSigningKey(c.system(), true)
+			_, err := c.first().Keyring.Rotate(c.system(), true)
 			c.ok(err)
 			c.later(10 * time.Minute) // the longest that keys are remembered; codes and flows are over by then
 		},

@@ -10,6 +10,7 @@ import (
 	"testing"
 
 	"doorward/oauth"
+	"doorward/oauth/bearer"
 	"doorward/oauth/identity"
 	"doorward/test/browser"
 	"doorward/test/rig"
@@ -109,7 +110,7 @@ func everyPage(t *testing.T, javaScript bool) {
 	p.Press(`[name=scope][value=read]`)
 	p.Click(`main form[action="/settings/developer/apps"] [type=submit]`)
 	p.judge("secret")
-	if !strings.Contains(p.Text("main"), oauth.PrefixClientSecret) {
+	if !strings.Contains(p.Text("main"), bearer.PrefixClientSecret) {
 		t.Fatalf("no secret on the page: %s", p.Text("main"))
 	}
 	p.open("/settings/developer/apps")

@@ -10,6 +10,7 @@ import (
 
 	"doorward/oauth"
 	"doorward/oauth/apikey"
+	"doorward/oauth/bearer"
 	"doorward/oauth/catalog"
 	"doorward/oauth/limit"
 	"doorward/storage"
@@ -68,9 +69,9 @@ func lived(t *testing.T, r *rig.Rig, w storage.Workspace) {
 				}
 				switch {
 				case n%17 == 13 && day%3 == 1:
-					use.Status, use.Reason, use.Limited = http.StatusTooManyRequests, oauth.ReasonLimit, true
+					use.Status, use.Reason, use.Limited = http.StatusTooManyRequests, bearer.ReasonLimit, true
 				case n%23 == 5:
-					use.Status, use.Reason, use.Action = http.StatusForbidden, oauth.ReasonPermissions, "DELETE /v1/documents/17"
+					use.Status, use.Reason, use.Action = http.StatusForbidden, bearer.ReasonPermissions, "DELETE /v1/documents/17"
 				}
 				r.Store.NoteUse(use)
 			}
@@ -201,7 +202,7 @@ func keyPages(t *testing.T, javaScript bool) {
 	p.Fill(`[name=request]`, fmt.Sprintf("0195a0c0%016x", 28*1000+5))
 	p.Click(`form[action$="#h-requests"] [type=submit]`)
 	p.judge("key with a request that was looked for")
-	if text := p.Text(`[role=status]`); !strings.Contains(text, "DELETE /v1/documents/17") || !strings.Contains(text, oauth.ReasonPermissions) {
+	if text := p.Text(`[role=status]`); !strings.Contains(text, "DELETE /v1/documents/17") || !strings.Contains(text, bearer.ReasonPermissions) {
 		t.Errorf("looked for, the request is told as %s", text)
 	}
 	p.Fill(`[name=request]`, "of-nobody")

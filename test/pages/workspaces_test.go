@@ -8,6 +8,7 @@ import (
 
 	"doorward/oauth"
 	"doorward/oauth/apikey"
+	"doorward/oauth/bearer"
 	"doorward/oauth/catalog"
 	"doorward/oauth/limit"
 	"doorward/storage"
@@ -154,7 +155,7 @@ func fill(t *testing.T, r *rig.Rig, ws storage.Workspace, owner, member storage.
 	})
 	ok(t, err)
 	ok(t, r.OAuth.ChangeRole(ctx, by, ws, member.ID, catalog.RoleAdmin))
-	actor.UserID, actor.Credential, actor.KeyID, actor.Address = member.ID, oauth.KindPersonalAccessToken, token.ID, "2001:db8::17"
+	actor.UserID, actor.Credential, actor.KeyID, actor.Address = member.ID, bearer.KindPersonalAccessToken, token.ID, "2001:db8::17"
 	_, _, err = r.OAuth.RotateKey(ctx, by, storage.KeyOwner{WorkspaceID: ws.ID}, deploy.ID, time.Hour)
 	ok(t, err)
 	*actor = storage.Actor{Credential: "command"}
@@ -174,12 +175,12 @@ func fill(t *testing.T, r *rig.Rig, ws storage.Workspace, owner, member storage.
 		if day < 6 {
 			continue
 		}
-		use(night.ID, oauth.KindAPIKey, 40+day*day%37*9, "", false)
-		use(deploy.ID, oauth.KindAPIKey, day%4*30, "", false)
-		use(token.ID, oauth.KindPersonalAccessToken, day%3*5, "", false)
-		use(app.ID, oauth.KindAccessToken, day%5*22, "", false)
-		use(night.ID, oauth.KindAPIKey, day%9/8*80, oauth.ReasonLimit, true)
-		use(deploy.ID, oauth.KindAPIKey, day%6/5*25, oauth.ReasonPermissions, false)
+		use(night.ID, bearer.KindAPIKey, 40+day*day%37*9, "", false)
+		use(deploy.ID, bearer.KindAPIKey, day%4*30, "", false)
+		use(token.ID, bearer.KindPersonalAccessToken, day%3*5, "", false)
+		use(app.ID, bearer.KindAccessToken, day%5*22, "", false)
+		use(night.ID, bearer.KindAPIKey, day%9/8*80, bearer.ReasonLimit, true)
+		use(deploy.ID, bearer.KindAPIKey, day%6/5*25, bearer.ReasonPermissions, false)
 	}
 }
 

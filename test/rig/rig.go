@@ -23,6 +23,7 @@ import (
 
 	"doorward/oauth"
 	"doorward/oauth/apikey"
+	"doorward/oauth/bearer"
 	"doorward/oauth/catalog"
 	"doorward/oauth/identity"
 	"doorward/oauth/limit"
@@ -41,6 +42,8 @@ type Rig struct {
 	T        testing.TB
 	Store    *storage.Store
 	OAuth    *oauth.Server
+	Keyring  *bearer.Keyring
+	Bearer   *bearer.Verifier
 	APIKeys  *apikey.Keys
 	Catalog  *catalog.Catalog
 	Identity *identity.Service
@@ -169,11 +172,18 @@ func New(t testing.TB, store *storage.Store, o Options) *Rig {
 	r.Catalog, err = catalog.New(catalog.Config{Resources: resources, Plans: o.Plans})
 	r.ok(err)
 	r.APIKeys = apikey.New(apikey.Config{Store: store, Catalog: r.Catalog})
-	r.OAuth, err = oauth.New(oauth.Config{Issuer: r.Issuer, Store: store, Secrets: r.Secrets, Catalog: r.Catalog, APIKeys: r.APIKeys, RedirectSchemes: o.RedirectSchemes, Lifetimes: lifetimes, Tokens: tokens, OwnersSetPlans: o.OwnersSetPlans, Limiter: r.limiter(), ClientAddress: proxies.ClientAddress})
+	limiter := r.limiter()
+	r.Keyring = bearer.NewKeyring(bearer.KeyringConfig{
+		Issuer: r.Issuer, Store: store, Secrets: r.Secrets, Catalog: r.Catalog, AccessLifetime: lifetimes.Access,
+	})
+	r.Bearer = bearer.New(bearer.Config{
+		Issuer: r.Issuer, Store: store, Catalog: r.Catalog, APIKeys: r.APIKeys, Keyring: r.Keyring, Limiter: limiter,
+	})
+	r.OAuth, err = oauth.New(oauth.Config{Issuer: r.Issuer, Store: store, Secrets: r.Secrets, Catalog: r.Catalog, APIKeys: r.APIKeys, Bearer: r.Bearer, Keyring: r.Keyring, RedirectSchemes: o.RedirectSchemes, Lifetimes: lifetimes, Tokens: tokens, OwnersSetPlans: o.OwnersSetPlans, Limiter: limiter, ClientAddress: proxies.ClientAddress})
 	r.ok(err)
-	r.ok(r.OAuth.KeepSigningKeys(r.System()))
+	r.ok(r.Keyring.Keep(r.System()))
 	r.Identity = identity.New(identity.Config{Store: store, Throttle: limit.NewSignIns(func() time.Time { return store.Now().Time() }), Issuer: r.Issuer})
-	r.Web, err = web.New(web.Config{Issuer: r.Issuer, Store: store, OAuth: r.OAuth, APIKeys: r.APIKeys, Catalog: r.Catalog, Identity: r.Identity, Secrets: r.Secrets, APIs: o.apis(), TrustedProxies: o.TrustedProxies, Log: log, Metrics: r.Metrics})
+	r.Web, err = web.New(web.Config{Issuer: r.Issuer, Store: store, OAuth: r.OAuth, Bearer: r.Bearer, APIKeys: r.APIKeys, Catalog: r.Catalog, Identity: r.Identity, Secrets: r.Secrets, APIs: o.apis(), TrustedProxies: o.TrustedProxies, Log: log, Metrics: r.Metrics})
 	r.ok(err)
 	listener.Start()
 	listener.Client().Transport = &sniffer{listener.Client().Transport, r.Seen}

@@ -16,6 +16,7 @@ import (
 
 	"doorward/oauth"
 	"doorward/oauth/apikey"
+	"doorward/oauth/bearer"
 	"doorward/oauth/catalog"
 	"doorward/test/rig"
 	"doorward/web/gateway"
@@ -71,7 +72,7 @@ func TestV71_TheLogStatesTheTrueCause(t *testing.T) {
 		}{
 			{"used", "invalid_grant", "the code was used before, at ", app, exchange(used)},
 			{"expired", "invalid_grant", "the code expired at ", app, exchange(expired)},
-			{"unknown", "invalid_grant", "the code is unknown", app, exchange(oauth.NewCredential(oauth.PrefixCode))},
+			{"unknown", "invalid_grant", "the code is unknown", app, exchange(bearer.NewCredential(bearer.PrefixCode))},
 			{"no code", "invalid_grant", "not an authorization code of this server", app, exchange("nonsense")},
 			{"of another client", "invalid_grant", "issued to another client, " + app.ID, other, exchange(code())},
 			{"wrong verifier", "invalid_grant", "code_verifier does not fit", app, exchange(code(), "code_verifier", strings.Repeat("x", 43))},
@@ -80,7 +81,7 @@ func TestV71_TheLogStatesTheTrueCause(t *testing.T) {
 			{"other redirect URI", "invalid_grant", `redirect_uri \"http://127.0.0.1:9/cb\\nx\" is not the one of the authorization request, \"` + app.Redirect, app, exchange(code(), "redirect_uri", "http://127.0.0.1:9/cb\nx")},
 			{"revoked family", "invalid_grant", "was revoked at ", app, refresh(revoked)},
 			{"refresh of another client", "invalid_grant", "issued to another client, " + app.ID, other, refresh(good)},
-			{"refresh unknown", "invalid_grant", "the refresh token is unknown", app, refresh(oauth.NewCredential(oauth.PrefixRefreshToken))},
+			{"refresh unknown", "invalid_grant", "the refresh token is unknown", app, refresh(bearer.NewCredential(bearer.PrefixRefreshToken))},
 			{"refresh reused", "invalid_grant", "the refresh token was used before, at ", app, refresh(reused)},
 			{"grant type", "unauthorized_client", "not registered for the grant type", app, url.Values{"grant_type": {"client_credentials"}}},
 			{"no code at all", "invalid_request", "code is missing", app, url.Values{"grant_type": {"authorization_code"}}},
@@ -269,7 +270,7 @@ func TestV76_Every401OfTheGatewayCarriesAChallenge(t *testing.T) {
 			"unknown":       {"Authorization", "Bearer sk_live_x"},
 			"revoked":       {"Authorization", "Bearer " + revokedText},
 			"expired":       {"Authorization", "Bearer " + expired},
-			"refresh token": {"Authorization", "Bearer " + oauth.PrefixRefreshToken + "x"},
+			"refresh token": {"Authorization", "Bearer " + bearer.PrefixRefreshToken + "x"},
 			"a JWT":         {"Authorization", "Bearer e30.e30.e30"},
 			"other header":  {"X-Api-Key", good},
 		} {

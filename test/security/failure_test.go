@@ -17,6 +17,7 @@ import (
 	"time"
 
 	"doorward/oauth"
+	"doorward/oauth/bearer"
 	"doorward/storage"
 	"doorward/test/rig"
 	"doorward/test/setup"
@@ -314,14 +315,14 @@ func TestT83_EveryRouteSaysThatStorageIsAway(t *testing.T) {
 		table := map[string][]request{
 			"/oauth/token": {
 				{machine, ask(public, "/oauth/token", codeForm(public, code))},
-				{machine, ask(public, "/oauth/token", codeForm(public, oauth.NewCredential(oauth.PrefixCode)))},
+				{machine, ask(public, "/oauth/token", codeForm(public, bearer.NewCredential(bearer.PrefixCode)))},
 				{machine, ask(public, "/oauth/token", refreshForm(refresh))},
 				{machine, ask(app, "/oauth/token", codeForm(app, code))},
 				{machine, ask(app, "/oauth/token", refreshForm(refresh))},
 				{machine, ask(unread, "/oauth/token", refreshForm(refresh))},
 				{machine, ask(&rig.App{Client: unread.Client, Secret: "wrong"}, "/oauth/token", refreshForm(refresh))},
 			},
-			"/oauth/introspect":      {{machine, ask(api, "/oauth/introspect", url.Values{"token": {access}})}, {machine, ask(api, "/oauth/introspect", url.Values{"token": {oauth.NewCredential(oauth.PrefixAccessToken)}})}, {machine, ask(unread, "/oauth/introspect", url.Values{"token": {"x"}})}},
+			"/oauth/introspect":      {{machine, ask(api, "/oauth/introspect", url.Values{"token": {access}})}, {machine, ask(api, "/oauth/introspect", url.Values{"token": {bearer.NewCredential(bearer.PrefixAccessToken)}})}, {machine, ask(unread, "/oauth/introspect", url.Values{"token": {"x"}})}},
 			"/oauth/revoke":          {{machine, ask(public, "/oauth/revoke", url.Values{"token": {access}})}, {machine, ask(app, "/oauth/revoke", url.Values{"token": {refresh}})}, {machine, ask(unread, "/oauth/revoke", url.Values{"token": {"x"}})}},
 			"OPTIONS /oauth/token":   {{machine, preflight("/oauth/token")}},
 			"OPTIONS /oauth/revoke":  {{machine, preflight("/oauth/revoke")}},

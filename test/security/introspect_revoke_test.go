@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"doorward/oauth"
+	"doorward/oauth/bearer"
 	"doorward/test/rig"
 	"doorward/test/stores"
 )
@@ -122,7 +123,7 @@ func TestI05_HintChangesNothing(t *testing.T) {
 	app, api := r.App(oauth.ClientSpec{}), r.ResourceServer()
 	access, refresh := r.Tokens(app, "read")
 	for _, caller := range []*rig.App{app, api} {
-		for _, token := range []string{access, refresh, "unknown", oauth.NewCredential(oauth.PrefixAccessToken)} {
+		for _, token := range []string{access, refresh, "unknown", bearer.NewCredential(bearer.PrefixAccessToken)} {
 			want := r.Introspect(caller, token).Body
 			for _, hint := range []string{"access_token", "refresh_token", "api_key", "id_token", "zzz", "", "é", strings.Repeat("x", 1000)} {
 				if a := r.PostAs(caller, "/oauth/introspect", url.Values{"token": {token}, "token_type_hint": {hint}}); a.Body != want {
@@ -153,8 +154,8 @@ func TestI06_I10_I12_WhatIsNoLiveTokenIsInactive(t *testing.T) {
 			"not UTF-8":             "\xff\xfe",
 			"as long as may be":     strings.Repeat("x", 60<<10),
 			"space":                 " ",
-			"well-formed, unknown":  oauth.NewCredential(oauth.PrefixAccessToken),
-			"unknown refresh token": oauth.NewCredential(oauth.PrefixRefreshToken),
+			"well-formed, unknown":  bearer.NewCredential(bearer.PrefixAccessToken),
+			"unknown refresh token": bearer.NewCredential(bearer.PrefixRefreshToken),
 			"code":                  code,
 			"client secret":         app.Secret,
 			"its own secret":        api.Secret,
@@ -274,7 +275,7 @@ func TestI09_R04_StorageAwayIsNoAnswer(t *testing.T) {
 		// The clients are known by heart now, so that their authentication still passes.
 		r.Introspect(api, access)
 		r.BreakStorage()
-		for _, token := range []string{access, refresh, oauth.NewCredential(oauth.PrefixAccessToken), oauth.NewCredential(oauth.PrefixRefreshToken)} {
+		for _, token := range []string{access, refresh, bearer.NewCredential(bearer.PrefixAccessToken), bearer.NewCredential(bearer.PrefixRefreshToken)} {
 			for name, a := range map[string]*rig.Answer{
 				"introspection by the API":    r.Introspect(api, token),
 				"introspection by the app":    r.Introspect(app, token),
@@ -384,7 +385,7 @@ func TestR02_OthersTokensStayAlive(t *testing.T) {
 		access, refresh := r.Tokens(app, "read")
 		own := r.PostAs(robot(r), "/oauth/token", url.Values{"grant_type": {"client_credentials"}}).Text("access_token")
 		for _, stranger := range []*rig.App{r.App(oauth.ClientSpec{Name: "Other"}), r.App(oauth.ClientSpec{Public: true}), api} {
-			unknown := r.PostAs(stranger, "/oauth/revoke", url.Values{"token": {oauth.NewCredential(oauth.PrefixAccessToken)}})
+			unknown := r.PostAs(stranger, "/oauth/revoke", url.Values{"token": {bearer.NewCredential(bearer.PrefixAccessToken)}})
 			for _, token := range []string{access, refresh, own} {
 				a := r.PostAs(stranger, "/oauth/revoke", url.Values{"token": {token}})
 				if a.Status != http.StatusOK || a.Body != unknown.Body || len(a.Header) != len(unknown.Header) {
@@ -424,7 +425,7 @@ func TestR03_R06_AnyTokenEndsItsFamilyWhateverTheHint(t *testing.T) {
 				}
 			}
 		}
-		for _, token := range []string{"unknown", oauth.NewCredential(oauth.PrefixAccessToken), oauth.NewCredential(oauth.PrefixRefreshToken), "\x00", "\xff", app.Secret, "sk_live_x", "pat_x"} {
+		for _, token := range []string{"unknown", bearer.NewCredential(bearer.PrefixAccessToken), bearer.NewCredential(bearer.PrefixRefreshToken), "\x00", "\xff", app.Secret, "sk_live_x", "pat_x"} {
 			for _, hint := range []string{"", "access_token", "zzz"} {
 				if a := r.PostAs(app, "/oauth/revoke", url.Values{"token": {token}, "token_type_hint": {hint}}); a.Status != http.StatusOK || a.Body != "{}\n" {
 					t.Errorf("revoking %q answered %d %s", token, a.Status, a.Body)
@@ -449,7 +450,7 @@ func TestR05_HalfATokenRevokesNothing(t *testing.T) {
 		texts := misspellings(x.token, x.another)
 		texts["garbage before"] = "garbage." + x.token
 		texts["garbage for the first half"] = "garbage." + x.token[len(x.token)/2:]
-		texts["the other kind's prefix"] = map[bool]string{true: oauth.PrefixRefreshToken, false: oauth.PrefixAccessToken}[x.token == access] + x.token[len(oauth.PrefixAccessToken):]
+		texts["the other kind's prefix"] = map[bool]string{true: bearer.PrefixRefreshToken, false: bearer.PrefixAccessToken}[x.token == access] + x.token[len(bearer.PrefixAccessToken):]
 		for name, text := range texts {
 			if text == "" {
 				continue

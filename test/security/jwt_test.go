@@ -27,6 +27,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"doorward/oauth"
+	"doorward/oauth/bearer"
 	"doorward/oauth/catalog"
 	"doorward/storage"
 	"doorward/test/rig"
@@ -181,8 +182,8 @@ func TestJWTAccessTokenExpires(t *testing.T) {
 	rig.Each(t, signing(), func(t *testing.T, r *rig.Rig) {
 		j := newJWTRig(r)
 		r.Advance(time.Hour)
-		_, err := r.OAuth.Principal(t.Context(), j.access, oauth.At{})
-		if err != oauth.ErrExpired { //nolint:errorlint // the very value
+		_, err := r.Bearer.Principal(t.Context(), j.access, bearer.Audience{})
+		if err != bearer.ErrExpired { //nolint:errorlint // the very value
 			t.Errorf("after its end: %v", err)
 		}
 		j.refused(t, "expired", j.access)
@@ -415,15 +416,15 @@ func TestJ08_KeySetIsPublicAndNothingElse(t *testing.T) {
 			t.Errorf("jwks_uri is %q", meta.Text("jwks_uri"))
 		}
 		// A key signs only once every copy of the set has it.
-		if _, err := r.OAuth.RotateSigningKey(r.System(), false); err == nil || !strings.Contains(err.Error(), "rotate after") {
+		if _, err := r.Keyring.Rotate(r.System(), false); err == nil || !strings.Contains(err.Error(), "rotate after") {
 			t.Errorf("rotated to a key that is new: %v", err)
 		}
 		r.Advance(5 * time.Minute)
-		if _, err := r.OAuth.RotateSigningKey(r.System(), false); err == nil {
+		if _, err := r.Keyring.Rotate(r.System(), false); err == nil {
 			t.Error("rotated to a key that a copy of the set may lack")
 		}
 		r.Advance(time.Minute)
-		if _, err := r.OAuth.RotateSigningKey(r.System(), false); err != nil {
+		if _, err := r.Keyring.Rotate(r.System(), false); err != nil {
 			t.Error(err)
 		}
 		r.BreakStorage()
@@ -466,7 +467,7 @@ func TestJ09_RotationIsSeenByNobody(t *testing.T) {
 				}
 			}
 		}()
-		active, err := r.OAuth.RotateSigningKey(r.System(), false)
+		active, err := r.Keyring.Rotate(r.System(), false)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -491,17 +492,17 @@ func TestJ09_RotationIsSeenByNobody(t *testing.T) {
 			t.Error("the old key is still published")
 		}
 		// What it signed is known to have expired for as long as of an opaque token.
-		if _, err := r.OAuth.Principal(t.Context(), j.access, oauth.At{}); err != oauth.ErrExpired { //nolint:errorlint // the very value
+		if _, err := r.Bearer.Principal(t.Context(), j.access, bearer.Audience{}); err != bearer.ErrExpired { //nolint:errorlint // the very value
 			t.Errorf("under a key that is no longer published: %v", err)
 		}
 		// After 30 days it happens by itself, once, however many nodes see to it.
 		advance(30 * 24 * time.Hour)
 		rig.AtOnce(8, func(i int) {
-			if err := nodes[i%len(nodes)].OAuth.KeepSigningKeys(r.System()); err != nil {
+			if err := nodes[i%len(nodes)].Keyring.Keep(r.System()); err != nil {
 				t.Error(err)
 			}
 		})
-		keys, err := r.OAuth.SigningKeys(r.System())
+		keys, err := r.Keyring.List(r.System())
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -529,7 +530,7 @@ func TestJ10_CompromisedKeyEndsItsTokens(t *testing.T) {
 			t.Fatal("the other node refuses a good token")
 		}
 		key, kid := stolen(t, r)
-		if _, err := r.OAuth.RotateSigningKey(r.System(), true); err != nil {
+		if _, err := r.Keyring.Rotate(r.System(), true); err != nil {
 			t.Fatal(err)
 		}
 		j.refused(t, "on this node at once", j.access)
@@ -550,15 +551,15 @@ func TestJ10_CompromisedKeyEndsItsTokens(t *testing.T) {
 		// At once by many: one wins, and there is one of each.
 		var won atomic.Int64
 		rig.AtOnce(64, func(i int) {
-			_, err := nodes[i%len(nodes)].OAuth.RotateSigningKey(r.System(), true)
+			_, err := nodes[i%len(nodes)].Keyring.Rotate(r.System(), true)
 			switch {
 			case err == nil:
 				won.Add(1)
-			case err != oauth.ErrRotated: //nolint:errorlint // the very value
+			case err != bearer.ErrRotated: //nolint:errorlint // the very value
 				t.Error(err)
 			}
 		})
-		keys, err := r.OAuth.SigningKeys(r.System())
+		keys, err := r.Keyring.List(r.System())
 		if err != nil || len(keys) != 2 || won.Load() < 1 {
 			t.Errorf("%d keys after %d rotations, %v", len(keys), won.Load(), err)
 		}
@@ -676,8 +677,8 @@ func TestForeignJWTIsACredential(t *testing.T) {
 			t.Errorf("another's count: %s", a.Body)
 		}
 		r.Advance(11 * time.Minute)
-		p, err := r.OAuth.Principal(t.Context(), local, oauth.At{})
-		if err != oauth.ErrExpired || p.Kind != "foreign_jwt" || p.ExpiresAt.IsZero() || p.Audience != exampleAPI { //nolint:errorlint // the very value
+		p, err := r.Bearer.Principal(t.Context(), local, bearer.Audience{})
+		if err != bearer.ErrExpired || p.Kind != "foreign_jwt" || p.ExpiresAt.IsZero() || p.Audience != exampleAPI { //nolint:errorlint // the very value
 			t.Errorf("after its end: %+v, %v", p, err)
 		}
 	})

@@ -4,8 +4,8 @@ import (
 	"net/http"
 	"testing"
 
-	"doorward/oauth"
 	"doorward/oauth/apikey"
+	"doorward/oauth/bearer"
 	"doorward/oauth/limit"
 	"doorward/test/rig"
 )
@@ -23,7 +23,7 @@ func TestRefusedCredentialsAreCountedByAddress(t *testing.T) {
 			status    int
 			remaining string
 		}{{401, "2"}, {401, "1"}, {401, "0"}, {429, "0"}} {
-			a := r.Call(http.MethodGet, "/v1/auth/test", oauth.NewCredential("sk_live_"))
+			a := r.Call(http.MethodGet, "/v1/auth/test", bearer.NewCredential("sk_live_"))
 			if a.Status != want.status || a.Header.Get("X-RateLimit-Limit") != "3" || a.Header.Get("X-RateLimit-Remaining") != want.remaining || (a.Header.Get("Retry-After") != "") != (want.status == 429) {
 				t.Errorf("request %d is answered %d with %v", i+1, a.Status, a.Header)
 			}

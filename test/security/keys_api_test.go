@@ -12,6 +12,7 @@ import (
 
 	"doorward/oauth"
 	"doorward/oauth/apikey"
+	"doorward/oauth/bearer"
 	"doorward/oauth/limit"
 	"doorward/oauth/seal"
 	"doorward/storage"
@@ -369,8 +370,8 @@ func TestK19_ACredentialIsReadFromOneHeaderAlone(t *testing.T) {
 		"a letter that looks so":  ask("/v1/api-keys", "Authorization", "Bearer "+strings.Replace(admin, "s", "ѕ", 1)),
 		"form body of a GET":      r.Send(r.Program(), r.Request("GET", "/v1/api-keys", strings.NewReader("access_token="+admin), "Content-Type", "application/x-www-form-urlencoded")),
 		"the other environment":   ask("/v1/api-keys", "Authorization", "Bearer "+strings.Replace(admin, "live", "test", 1)),
-		"a made-up one":           ask("/v1/api-keys", "Authorization", "Bearer "+oauth.NewCredential("sk_live_")),
-		"a made-up token of mine": ask("/v1/api-keys", "Authorization", "Bearer "+oauth.NewCredential("pat_")),
+		"a made-up one":           ask("/v1/api-keys", "Authorization", "Bearer "+bearer.NewCredential("sk_live_")),
+		"a made-up token of mine": ask("/v1/api-keys", "Authorization", "Bearer "+bearer.NewCredential("pat_")),
 	} {
 		answered(t, what, a, http.StatusUnauthorized)
 		message := "Invalid or missing API key"
@@ -658,10 +659,10 @@ func TestK05_K06_RefusedCredentialsInEachShape(t *testing.T) {
 				"envelope": `{"success":false,"error":{"code":"INVALID_API_KEY","message":"The provided API key is invalid","details":{"key_id":"` + gone.ID + `"}}}`,
 			}[shape]
 			answered("missing", "", missing)
-			answered("never made", oauth.NewCredential("sk_live_"), unknown)
+			answered("never made", bearer.NewCredential("sk_live_"), unknown)
 			answered("a typing error", text[:len(text)-1]+"~", unknown)
-			answered("an access token of nobody", oauth.NewCredential("dw_at_"), unknown)
-			answered("a refresh token", oauth.NewCredential("dw_rt_"), unknown)
+			answered("an access token of nobody", bearer.NewCredential("dw_at_"), unknown)
+			answered("a refresh token", bearer.NewCredential("dw_rt_"), unknown)
 			answered("expired", expired, over)
 			answered("revoked", revoked, ended)
 		}

@@ -11,6 +11,7 @@ import (
 
 	"doorward/oauth"
 	"doorward/oauth/apikey"
+	"doorward/oauth/bearer"
 	"doorward/oauth/catalog"
 	"doorward/oauth/limit"
 	"doorward/storage"
@@ -114,15 +115,15 @@ func TestI03_KeysAreSeenByTheirResourceServersOnly(t *testing.T) {
 				t.Errorf("an app sees a key: %s", a.Body)
 			}
 		}
-		introspector, bearer := r.IntrospectionKey()
+		introspector, introspection := r.IntrospectionKey()
 		ask := func(bearer, token string, more ...string) *rig.Answer {
 			return r.Post("/oauth/introspect", url.Values{"token": {token}}, append([]string{"Authorization", "Bearer " + bearer}, more...)...)
 		}
-		if a := ask(bearer, text); a.Text("key_id") != k.ID {
+		if a := ask(introspection, text); a.Text("key_id") != k.ID {
 			t.Errorf("a key with the scope introspect is told %d %s", a.Status, a.Body)
 		}
 		access, _ := r.Tokens(app, "read")
-		for name, wrong := range map[string]string{"another key": text, "a personal access token": pat, "an access token": access, "an unknown key": oauth.NewCredential("sk_live_"), "nothing": ""} {
+		for name, wrong := range map[string]string{"another key": text, "a personal access token": pat, "an access token": access, "an unknown key": bearer.NewCredential("sk_live_"), "nothing": ""} {
 			a := ask(wrong, text)
 			if a.Status != http.StatusUnauthorized || a.Text("error") != "invalid_client" || a.Header.Get("WWW-Authenticate") == "" {
 				t.Errorf("with %s introspection answers %d %s", name, a.Status, a.Body)
@@ -130,14 +131,14 @@ func TestI03_KeysAreSeenByTheirResourceServersOnly(t *testing.T) {
 		}
 		// It can do nothing else.
 		for _, path := range []string{"/oauth/token", "/oauth/revoke"} {
-			if a := r.Post(path, url.Values{"token": {text}, "grant_type": {"client_credentials"}}, "Authorization", "Bearer "+bearer); a.Status != http.StatusUnauthorized {
+			if a := r.Post(path, url.Values{"token": {text}, "grant_type": {"client_credentials"}}, "Authorization", "Bearer "+introspection); a.Status != http.StatusUnauthorized {
 				t.Errorf("%s takes it: %d %s", path, a.Status, a.Body)
 			}
 		}
 		if _, err := r.OAuth.RevokeKey(r.System(), oauth.Command(""), introspector.Owner(), introspector.ID); err != nil {
 			t.Fatal(err)
 		}
-		if a := ask(bearer, text); a.Status != http.StatusUnauthorized {
+		if a := ask(introspection, text); a.Status != http.StatusUnauthorized {
 			t.Errorf("revoked, it still introspects: %d %s", a.Status, a.Body)
 		}
 	})
@@ -232,7 +233,7 @@ func TestRevokingAKeyWithWrongCredentialsIsRefused(t *testing.T) {
 	r := rig.Memory(t, limited())
 	api := r.ResourceServer()
 	_, text := r.Key(r.Workspace("acme", "", r.Alice), apikey.Spec{})
-	a := r.Post("/oauth/revoke", url.Values{"token": {text}}, "Authorization", rig.Basic(api.ID, oauth.NewCredential(oauth.PrefixClientSecret)))
+	a := r.Post("/oauth/revoke", url.Values{"token": {text}}, "Authorization", rig.Basic(api.ID, bearer.NewCredential(bearer.PrefixClientSecret)))
 	if a.Status != http.StatusUnauthorized || r.Introspect(api, text).JSON()["active"] != true {
 		t.Errorf("it answered %d %s", a.Status, a.Body)
 	}
@@ -396,7 +397,7 @@ func TestIntrospectionChargesACost(t *testing.T) {
 		}
 		recent, err := r.Store.RecentRequestsOf(r.System(), k.ID)
 		ok(t, err)
-		if len(recent) != 6 || recent[0].Reason != oauth.ReasonLimit || recent[1].Reason != oauth.ReasonLimit || recent[2].Reason != "" {
+		if len(recent) != 6 || recent[0].Reason != bearer.ReasonLimit || recent[1].Reason != bearer.ReasonLimit || recent[2].Reason != "" {
 			t.Errorf("the last requests are %+v", recent)
 		}
 		// A plan that a workspace does not have leaves rate_limit out.
@@ -523,7 +524,7 @@ func TestL06_L12_KeysCountForThemselves(t *testing.T) {
 				t.Fatal("a new key is limited")
 			}
 			// Wrong keys under the same prefix are nobody's requests.
-			r.Ask(api, oauth.NewCredential("sk_live_"), "cost", "1")
+			r.Ask(api, bearer.NewCredential("sk_live_"), "cost", "1")
 			r.Ask(api, mistyped(other), "cost", "1")
 		}
 		if allowed(key) || !allowed(other) {

@@ -495,7 +495,7 @@ func TestG21_SignInUnderWayDoesNotOutliveANewPassword(t *testing.T) {
 		hook := &interrupted{limit.NewSignIns(func() time.Time { return r.Store.Now().Time() }), func() {}}
 		own := identity.New(identity.Config{Store: r.Store, Throttle: hook, Issuer: r.Issuer})
 		var err error
-		if r.Web, err = web.New(web.Config{Issuer: r.Issuer, Store: r.Store, OAuth: r.OAuth, Catalog: r.Catalog, APIKeys: r.APIKeys, Identity: own, Secrets: r.Secrets, Log: slog.New(slog.DiscardHandler), Metrics: prometheus.NewRegistry()}); err != nil {
+		if r.Web, err = web.New(web.Config{Issuer: r.Issuer, Store: r.Store, OAuth: r.OAuth, Catalog: r.Catalog, Bearer: r.Bearer, APIKeys: r.APIKeys, Identity: own, Secrets: r.Secrets, Log: slog.New(slog.DiscardHandler), Metrics: prometheus.NewRegistry()}); err != nil {
 			t.Fatal(err)
 		}
 		for name, then := range map[string]func(id string) error{

@@ -22,6 +22,7 @@ import (
 
 	"doorward/oauth"
 	"doorward/oauth/apikey"
+	"doorward/oauth/bearer"
 	"doorward/oauth/catalog"
 	"doorward/test/rig"
 )
@@ -194,10 +195,10 @@ func TestV46_TheOperatorLearnsWhyAJWTIsRefused(t *testing.T) {
 		"and an access token has at+jwt":               ours(key, map[string]any{"typ": "JWT"}, nil),
 		"not of this server's signing keys":            ours(key, map[string]any{"kid": "x"}, nil),
 		"is not in the database":                       ours(key, nil, map[string]any{"jti": "unknown"}),
-		"no access token of this database":             oauth.NewCredential(oauth.PrefixAccessToken),
-		"starts like an access token and was changed":  oauth.PrefixAccessToken + "x",
+		"no access token of this database":             bearer.NewCredential(bearer.PrefixAccessToken),
+		"starts like an access token and was changed":  bearer.PrefixAccessToken + "x",
 		"does not have the form of a token or key":     "nonsense",
-		"no API key or personal access token of this ": oauth.NewCredential("sk_live_"),
+		"no API key or personal access token of this ": bearer.NewCredential("sk_live_"),
 	} {
 		a := j.Call(http.MethodGet, "/v1/auth/test", token)
 		id := a.Header.Get("X-Request-Id")

@@ -9,6 +9,7 @@ import (
 	"testing"
 
 	"doorward/oauth"
+	"doorward/oauth/bearer"
 	"doorward/oauth/input"
 	"doorward/test/rig"
 )
@@ -127,7 +128,7 @@ func TestD02_PageRefusesWhatTheCommandRefuses(t *testing.T) {
 			t.Fatalf("%d clients registered, %v", len(list), err)
 		}
 		a := b.Follow(b.Submit(base, fill("https://app.example/page")))
-		if a.Status != http.StatusOK || !strings.Contains(a.Body, oauth.PrefixClientSecret) {
+		if a.Status != http.StatusOK || !strings.Contains(a.Body, bearer.PrefixClientSecret) {
 			t.Fatalf("a good app is refused: %d %s", a.Status, rig.Plain(a.Body))
 		}
 		list, err = r.Store.Clients(r.System(), "", "", 10)

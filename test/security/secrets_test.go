@@ -17,6 +17,7 @@ import (
 
 	"doorward/oauth"
 	"doorward/oauth/apikey"
+	"doorward/oauth/bearer"
 	"doorward/storage"
 	"doorward/test/postgres"
 	"doorward/test/rig"
@@ -124,8 +125,8 @@ func live(t *testing.T, r *rig.Rig) (access string) {
 	// Secrets where they do not belong, live ones and such as could be.
 	others := []string{
 		admin, introspects, personal, byAPI.Text("key"), rotated.Text("key"), byToken.Text("token"), word,
-		access, refresh, next, revoked, machines, app.Secret, form.Get("code"), oauth.NewCredential(oauth.PrefixAccessToken), oauth.NewCredential(oauth.PrefixRefreshToken),
-		oauth.NewCredential(oauth.PrefixCode), oauth.NewCredential(oauth.PrefixClientSecret), "sk_live_" + strings.Repeat("canary", 8), "pat_" + strings.Repeat("canary", 8), rig.Password,
+		access, refresh, next, revoked, machines, app.Secret, form.Get("code"), bearer.NewCredential(bearer.PrefixAccessToken), bearer.NewCredential(bearer.PrefixRefreshToken),
+		bearer.NewCredential(bearer.PrefixCode), bearer.NewCredential(bearer.PrefixClientSecret), "sk_live_" + strings.Repeat("canary", 8), "pat_" + strings.Repeat("canary", 8), rig.Password,
 	}
 	for _, x := range others {
 		r.Seen.Add("a secret out of place", x)
@@ -178,7 +179,7 @@ func live(t *testing.T, r *rig.Rig) (access string) {
 		"token":      func() { r.PostAs(app, "/oauth/token", refreshForm(refresh)) },
 		"introspect": func() { r.Introspect(api, access) },
 		"login": func() {
-			r.Browser().PostForm("/login", url.Values{"flow": {oauth.NewCredential(oauth.PrefixCode)}, "password": {password}})
+			r.Browser().PostForm("/login", url.Values{"flow": {bearer.NewCredential(bearer.PrefixCode)}, "password": {password}})
 		},
 		"page": func() { root.Get("/settings/security?access_token=" + access) },
 	} {
@@ -207,7 +208,7 @@ func TestO01_NeitherLogNorMetricsNorPanicsShowASecret(t *testing.T) {
 	rig.Each(t, rig.Options{NoUser: true}, func(t *testing.T, r *rig.Rig) {
 		access := live(t, r)
 		r.BreakStorage()
-		r.Post("/oauth/introspect", url.Values{"token": {access}}, "Authorization", rig.Basic(oauth.NewCredential(oauth.PrefixClientSecret), rig.Password))
+		r.Post("/oauth/introspect", url.Values{"token": {access}}, "Authorization", rig.Basic(bearer.NewCredential(bearer.PrefixClientSecret), rig.Password))
 		r.Browser().Get("/login?flow=" + access)
 		families, err := r.Metrics.Gather()
 		ok(t, err)
@@ -290,7 +291,7 @@ func TestS10_WhatIsStoredOpensNothing(t *testing.T) {
 		access, refresh := granted(t, r.Exchange(app, b.Code(app, "read")))
 		for kind, secret := range map[string]string{"access": access, "refresh": refresh, "code": code, "secret": app.Secret, "cookie": cookie(b, "doorward")} {
 			digest := storage.Digest(secret)
-			for _, text := range []string{hex.EncodeToString(digest), string(digest), `\x` + hex.EncodeToString(digest), oauth.PrefixAccessToken + hex.EncodeToString(digest)} {
+			for _, text := range []string{hex.EncodeToString(digest), string(digest), `\x` + hex.EncodeToString(digest), bearer.PrefixAccessToken + hex.EncodeToString(digest)} {
 				for _, caller := range []*rig.App{app, api} {
 					wantInactive(t, kind, r.Introspect(caller, text))
 				}

@@ -15,6 +15,7 @@ import (
 	"time"
 
 	"doorward/oauth"
+	"doorward/oauth/bearer"
 	"doorward/test/rig"
 )
 
@@ -78,7 +79,7 @@ func TestS01_NoInputReachesSQL(t *testing.T) {
 			for _, endpoint := range []string{"/oauth/introspect", "/oauth/revoke"} {
 				for _, caller := range []*rig.App{app, api} {
 					check(endpoint, x, r.PostAs(caller, endpoint, url.Values{"token": {x}, "token_type_hint": {x}}))
-					check(endpoint, x, r.PostAs(caller, endpoint, url.Values{"token": {oauth.PrefixAccessToken + x}}))
+					check(endpoint, x, r.PostAs(caller, endpoint, url.Values{"token": {bearer.PrefixAccessToken + x}}))
 				}
 			}
 			check("origin", x, r.Send(r.Program(), r.Request(http.MethodOptions, "/oauth/token", nil, "Origin", "https://"+path, "Access-Control-Request-Method", "POST")))

@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"doorward/oauth"
+	"doorward/oauth/bearer"
 	"doorward/storage"
 	"doorward/test/rig"
 	"doorward/test/stores"
@@ -396,7 +397,7 @@ func TestT30_AccessAndRefreshTokensAreNotEachOther(t *testing.T) {
 		access, refresh := granted(t, r.Exchange(app, b.Code(app, "read")))
 		for name, text := range map[string]string{
 			"access token": access, "code": code, "client secret": app.Secret, "client id": app.ID,
-			"access token under the other prefix": oauth.PrefixRefreshToken + access[len(oauth.PrefixAccessToken):],
+			"access token under the other prefix": bearer.PrefixRefreshToken + access[len(bearer.PrefixAccessToken):],
 		} {
 			t.Run(name, func(t *testing.T) {
 				refused(t, r.Refresh(app, text), http.StatusBadRequest, oauth.InvalidGrant)

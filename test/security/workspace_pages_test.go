@@ -10,6 +10,7 @@ import (
 
 	"doorward/oauth"
 	"doorward/oauth/apikey"
+	"doorward/oauth/bearer"
 	"doorward/oauth/catalog"
 	"doorward/storage"
 	"doorward/test/rig"
@@ -311,7 +312,7 @@ func TestInvitationsAreForOneAddressOnce(t *testing.T) {
 		if a := b.PostForm(link, nil); a.Status != http.StatusSeeOther || roles(t, r, c.ws)[r.Alice.ID] != catalog.RoleMember {
 			t.Fatalf("joining answered %d %s", a.Status, rig.Plain(a.Body))
 		}
-		want := b.Get("/join/" + oauth.NewCredential("dw_in_"))
+		want := b.Get("/join/" + bearer.NewCredential("dw_in_"))
 		wantPage(t, want, http.StatusNotFound)
 		withdrawn := invite(c.user["stranger"].Email, catalog.RoleOwner)
 		open, err := r.Store.InvitationsOf(r.System(), c.ws.ID)
@@ -327,7 +328,7 @@ func TestInvitationsAreForOneAddressOnce(t *testing.T) {
 		late := r.Browser().SignIn(c.user["stranger"].Email)
 		for name, path := range map[string]string{
 			"used": link, "taken back": withdrawn, "replaced": replaced, "expired": expired, "cut": link[:len(link)-1], "longer": link + "0", "a word": "/join/x",
-			"not ASCII": "/join/%ff%e2%80%ae", "another kind": "/join/" + oauth.NewCredential("dw_ac_"),
+			"not ASCII": "/join/%ff%e2%80%ae", "another kind": "/join/" + bearer.NewCredential("dw_ac_"),
 		} {
 			for _, a := range []*rig.Answer{late.Get(path), late.PostForm(path, nil)} {
 				if a.Status != want.Status || unvaried(a.Body) != unvaried(want.Body) {
@@ -429,7 +430,7 @@ func TestAppsBelongToTheirWorkspace(t *testing.T) {
 		}
 		c.at["admin"].Confirm(workspaces+"/engines/leave", nil)
 		wantPage(t, c.at["admin"].Get(base+"/"+id), http.StatusNotFound)
-		if a := c.at["owner"].Submit(base+"/"+id+"/secret", url.Values{"grace": {"now"}}); a.Status != http.StatusOK || !strings.Contains(a.Body, oauth.PrefixClientSecret) {
+		if a := c.at["owner"].Submit(base+"/"+id+"/secret", url.Values{"grace": {"now"}}); a.Status != http.StatusOK || !strings.Contains(a.Body, bearer.PrefixClientSecret) {
 			t.Errorf("a new secret for the owner: %d", a.Status)
 		}
 		if a := c.at["owner"].PostForm(base+"/"+id+"/delete", url.Values{"confirm": {"Made"}}); a.Status != http.StatusSeeOther || a.Location.Path != base {
@@ -471,14 +472,14 @@ func TestUsageAndAuditOfAWorkspace(t *testing.T) {
 				r.Store.NoteUse(storage.Use{WorkspaceID: ws.ID, CredentialID: id, Credential: kind, Status: 200, Reason: reason, Limited: limited})
 			}
 		}
-		use(c.ws, key.ID, oauth.KindAPIKey, 41, "", false)
-		use(c.ws, token.ID, oauth.KindPersonalAccessToken, 3, "", false)
+		use(c.ws, key.ID, bearer.KindAPIKey, 41, "", false)
+		use(c.ws, token.ID, bearer.KindPersonalAccessToken, 3, "", false)
 		r.Advance(29 * 24 * time.Hour)
 		admin := r.Browser().SignIn(c.user["admin"].Email)
-		use(c.ws, key.ID, oauth.KindAPIKey, 7, "", false)
-		use(c.ws, key.ID, oauth.KindAPIKey, 5, oauth.ReasonLimit, true)
-		use(c.ws, key.ID, oauth.KindAPIKey, 2, oauth.ReasonPermissions, false)
-		use(other.ws, foreign.ID, oauth.KindAPIKey, 999, "", false)
+		use(c.ws, key.ID, bearer.KindAPIKey, 7, "", false)
+		use(c.ws, key.ID, bearer.KindAPIKey, 5, bearer.ReasonLimit, true)
+		use(c.ws, key.ID, bearer.KindAPIKey, 2, bearer.ReasonPermissions, false)
+		use(other.ws, foreign.ID, bearer.KindAPIKey, 999, "", false)
 		text := rig.Plain(admin.Get(workspaces + "/engines/usage").Body)
 		for _, want := range []string{"last 30 days: 58, of which 7 were refused", "Night import API key 48 5 2", "Personal access token of member@engines.example.com 3 0 0"} {
 			if !strings.Contains(text, want) {

@@ -7,6 +7,7 @@ import (
 
 	"doorward/oauth"
 	"doorward/oauth/apikey"
+	"doorward/oauth/bearer"
 	"doorward/oauth/catalog"
 	"doorward/oauth/identity"
 	"doorward/oauth/seal"
@@ -18,6 +19,7 @@ import (
 type Config struct {
 	Store   *storage.Store
 	OAuth   *oauth.Server
+	Bearer  *bearer.Verifier
 	APIKeys *apikey.Keys
 	Catalog *catalog.Catalog
 	// Secrets seals what is kept for a request that is sent again.
@@ -44,6 +46,7 @@ type Visitor struct {
 type API struct {
 	store      *storage.Store
 	oauth      *oauth.Server
+	bearer     *bearer.Verifier
 	apikey     *apikey.Keys
 	catalog    *catalog.Catalog
 	secrets    *seal.Secrets
@@ -59,7 +62,7 @@ type API struct {
 // New makes an API.
 func New(c Config) *API {
 	a := &API{
-		store: c.Store, oauth: c.OAuth, apikey: c.APIKeys, catalog: c.Catalog, secrets: c.Secrets, identity: c.Identity, gateway: c.Gateway, address: c.ClientAddress, visitor: c.Visitor, sameOrigin: http.NewCrossOriginProtection(),
+		store: c.Store, oauth: c.OAuth, bearer: c.Bearer, apikey: c.APIKeys, catalog: c.Catalog, secrets: c.Secrets, identity: c.Identity, gateway: c.Gateway, address: c.ClientAddress, visitor: c.Visitor, sameOrigin: http.NewCrossOriginProtection(),
 	}
 	a.operations = a.table()
 	a.document = a.describe(c.SessionCookie)
@@ -93,7 +96,7 @@ func (a *API) Refuse(w http.ResponseWriter, r *http.Request, refusal *gateway.Re
 }
 
 // concerned is the resource on whose host a request came, else the one that a credential is for, else the default one.
-func (a *API) concerned(r *http.Request, p *oauth.Principal) *catalog.Resource {
+func (a *API) concerned(r *http.Request, p *bearer.Principal) *catalog.Resource {
 	id := ""
 	if host := gateway.ConcernedAPI(r.Context()); host != nil {
 		id = host.ID
@@ -107,6 +110,6 @@ func (a *API) concerned(r *http.Request, p *oauth.Principal) *catalog.Resource {
 }
 
 // shapeOf is how the refusals of the resource concerned look.
-func (a *API) shapeOf(r *http.Request, p *oauth.Principal) gateway.Shape {
+func (a *API) shapeOf(r *http.Request, p *bearer.Principal) gateway.Shape {
 	return a.gateway.Shape(a.concerned(r, p).ID)
 }

@@ -5,6 +5,7 @@ import (
 	"fmt"
 
 	"doorward/oauth"
+	"doorward/oauth/bearer"
 	"doorward/storage"
 )
 
@@ -85,7 +86,7 @@ func (a *API) apps() []operation {
 		Secrets: []AppSecret{{Tail: "x0Zb", CreatedAt: exampleTime}}, CreatedAt: exampleTime, ChangedAt: exampleTime,
 	}
 	made := shown
-	made.Secret = oauth.PrefixClientSecret + "…x0Zb"
+	made.Secret = bearer.PrefixClientSecret + "…x0Zb"
 	return []operation{
 		on(with(operation{
 			method: post, path: "/v1/apps", id: "createApp", summary: "Register an app", status: 201, request: create, answer: made,

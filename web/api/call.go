@@ -9,6 +9,7 @@ import (
 	"strings"
 
 	"doorward/oauth"
+	"doorward/oauth/bearer"
 	"doorward/oauth/catalog"
 	"doorward/oauth/limit"
 	"doorward/storage"
@@ -22,8 +23,8 @@ type call struct {
 	w  http.ResponseWriter
 	r  *http.Request
 
-	principal *oauth.Principal // of the credential, as far as it is known; nil for a browser session
-	visitor   Visitor          // of a browser session
+	principal *bearer.Principal // of the credential, as far as it is known; nil for a browser session
+	visitor   Visitor           // of a browser session
 	by        oauth.Authority
 	workspace storage.Workspace
 	unknown   bool // the workspace that the path names is none of the caller's
@@ -51,13 +52,13 @@ func (a *API) serve(w http.ResponseWriter, r *http.Request, o *operation) {
 		reply.write(w)
 	}
 	if p := c.principal; p != nil {
-		a.oauth.NoteUse(r.Context(), p, o.method+" "+o.path, reply.status, c.reason, reply.status == http.StatusTooManyRequests)
+		a.bearer.NoteUse(r.Context(), p, o.method+" "+o.path, reply.status, c.reason, reply.status == http.StatusTooManyRequests)
 	}
 }
 
 // anonymous counts a request without a good credential by its address, where the resource has a plan for such.
 func (c *call) anonymous(ctx context.Context, refusal *gateway.Refusal) *gateway.Refusal {
-	taken, counted, refusal := gateway.Anonymous(storage.System(ctx), c.oauth, c.concerned(c.r, c.principal), refusal, c.address(c.r))
+	taken, counted, refusal := gateway.Anonymous(storage.System(ctx), c.bearer, c.concerned(c.r, c.principal), refusal, c.address(c.r))
 	if counted {
 		gateway.RateHeaders(c.w.Header(), taken)
 	}
@@ -66,7 +67,7 @@ func (c *call) anonymous(ctx context.Context, refusal *gateway.Refusal) *gateway
 
 // reasons are those of refusals of a credential that is good in itself. What is wrong with a request otherwise refuses
 // nothing to its credential.
-var reasons = map[gateway.Kind]string{gateway.Forbidden: oauth.ReasonPermissions, gateway.Limited: oauth.ReasonLimit}
+var reasons = map[gateway.Kind]string{gateway.Forbidden: bearer.ReasonPermissions, gateway.Limited: bearer.ReasonLimit}
 
 func (c *call) judge(ctx context.Context) (reply, error) {
 	c.receive()
@@ -107,14 +108,14 @@ func (c *call) authenticate(ctx context.Context) error {
 }
 
 func (c *call) authenticateCredential(ctx context.Context, text string) error {
-	if strings.HasPrefix(text, oauth.PrefixRefreshToken) {
+	if strings.HasPrefix(text, bearer.PrefixRefreshToken) {
 		return &gateway.Refusal{Kind: gateway.Invalid, Cause: gateway.ErrRefreshToken}
 	}
-	at := oauth.At{}
+	at := bearer.Audience{}
 	if host := gateway.ConcernedAPI(ctx); host != nil {
 		at.Resources = []string{host.ID}
 	}
-	p, err := c.oauth.Principal(ctx, text, at)
+	p, err := c.bearer.Principal(ctx, text, at)
 	if (err == nil || gateway.Known(&p)) && len(at.Resources) > 0 && !catalog.SameResource(p.Audience, at.Resources[0]) {
 		return &gateway.Refusal{Kind: gateway.Invalid, Cause: errElsewhere}
 	}
@@ -127,21 +128,21 @@ func (c *call) authenticateCredential(ctx context.Context, text string) error {
 	note := oauth.Note(ctx)
 	note.Subject, note.ClientID = p.Subject, p.ClientID
 	if !p.AllowedFrom(c.address(c.r)) {
-		c.reason = oauth.ReasonAddress
+		c.reason = bearer.ReasonAddress
 		return forbidden("The key may not be used from this address.")
 	}
-	c.oauth.Touch(ctx, &p)
+	c.bearer.Touch(ctx, &p)
 	resource, _ := c.catalog.Resource(p.Audience) // Principal has found it
 	slug, named := c.named(resource)
 	if named && (slug == "" || slug != p.Workspace) {
-		if p.Kind == oauth.KindPersonalAccessToken && slug != "" {
+		if p.Kind == bearer.KindPersonalAccessToken && slug != "" {
 			at.Workspace = slug
-			p, err = c.oauth.Principal(ctx, text, at)
+			p, err = c.bearer.Principal(ctx, text, at)
 		} else {
-			err = oauth.ErrWorkspace
+			err = bearer.ErrWorkspace
 		}
 	}
-	if errors.Is(err, oauth.ErrWorkspace) && c.op.where == inPath {
+	if errors.Is(err, bearer.ErrWorkspace) && c.op.where == inPath {
 		c.unknown, err = true, nil
 	}
 	if err != nil {
@@ -151,8 +152,8 @@ func (c *call) authenticateCredential(ctx context.Context, text string) error {
 		p.Scopes = p.OwnScopes // it is about what is the user's own, or about nothing: no role of theirs counts
 	}
 	if c.op.where == inHeader && p.WorkspaceID == "" {
-		c.reason = oauth.ReasonWorkspace
-		if p.Kind == oauth.KindPersonalAccessToken {
+		c.reason = bearer.ReasonWorkspace
+		if p.Kind == bearer.KindPersonalAccessToken {
 			return badRequest("Name the workspace in the header " + resource.WorkspaceHeader + ".")
 		}
 		return forbidden(gateway.NotTheirs)
@@ -167,7 +168,7 @@ func (c *call) authenticateCredential(ctx context.Context, text string) error {
 		c.workspace.Role = c.by.Role
 	}
 	if errors.Is(err, storage.ErrNotFound) {
-		return c.useless(&p, oauth.ErrRevoked) // deleted at this moment
+		return c.useless(&p, bearer.ErrRevoked) // deleted at this moment
 	}
 	return err
 }
@@ -178,10 +179,10 @@ var (
 )
 
 // useless is the refusal of a credential that is good for nothing, or not in the workspace that was named.
-func (c *call) useless(p *oauth.Principal, err error) error {
+func (c *call) useless(p *bearer.Principal, err error) error {
 	var refusal *gateway.Refusal
-	if err = gateway.Useless(p, err); errors.As(err, &refusal) && gateway.Known(p) && !errors.Is(err, oauth.ErrUnknown) {
-		c.principal, c.reason = p, oauth.ReasonOf(refusal.Cause)
+	if err = gateway.Useless(p, err); errors.As(err, &refusal) && gateway.Known(p) && !errors.Is(err, bearer.ErrUnknown) {
+		c.principal, c.reason = p, bearer.ReasonOf(refusal.Cause)
 	} else {
 		c.principal = nil
 	}
@@ -223,12 +224,12 @@ func (c *call) authenticateSession(ctx context.Context) error {
 	}
 	c.by, c.workspace, _, err = c.oauth.PersonAuthority(ctx, v.User.ID, slug)
 	switch {
-	case errors.Is(err, oauth.ErrWorkspace) && c.op.where == inPath:
+	case errors.Is(err, bearer.ErrWorkspace) && c.op.where == inPath:
 		c.unknown = true
 		return nil
-	case errors.Is(err, oauth.ErrWorkspace):
+	case errors.Is(err, bearer.ErrWorkspace):
 		return forbidden(gateway.NotTheirs)
-	case errors.Is(err, oauth.ErrSuspended):
+	case errors.Is(err, bearer.ErrSuspended):
 		return forbidden("The workspace is disabled.")
 	}
 	c.by.Fresh = v.Fresh
@@ -268,7 +269,7 @@ func (c *call) charge(ctx context.Context) error {
 		return nil
 	}
 	var err error
-	if c.taken, err = c.oauth.Take(storage.System(ctx), c.principal, 1); err != nil {
+	if c.taken, err = c.bearer.Take(storage.System(ctx), c.principal, 1); err != nil {
 		return err
 	}
 	gateway.RateHeaders(c.w.Header(), c.taken)
@@ -284,7 +285,7 @@ func (c *call) authorize(ctx context.Context) error {
 		switch {
 		case p.Has(catalog.ScopeIntrospect):
 			return forbidden("A key that introspects can do nothing else.")
-		case !c.op.whoAmI && p.Kind == oauth.KindForeignJWT:
+		case !c.op.whoAmI && p.Kind == bearer.KindForeignJWT:
 			return forbidden("A token of another issuer can manage nothing here; use a credential of this server.")
 		case !c.op.whoAmI && !p.Has(catalog.ScopeAdmin):
 			return &gateway.Refusal{

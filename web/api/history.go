@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"doorward/oauth"
+	"doorward/oauth/bearer"
 	"doorward/storage"
 )
 
@@ -60,7 +61,7 @@ func (a *API) history() []operation {
 		on(operation{
 			method: get, path: "/v1/usage", id: "listUsage", tag: "Usage", summary: "How often credentials were used", status: 200,
 			where: inHeader, speaker: asTenant, may: oauth.MaySeeUsage, text: "The oldest first. Counts are some seconds late.",
-			answer: List[Usage]{Data: []Usage{{From: exampleTime, CredentialID: keyID, Credential: oauth.KindAPIKey, Allowed: 1204, Limited: 3, Refused: 1}}},
+			answer: List[Usage]{Data: []Usage{{From: exampleTime, CredentialID: keyID, Credential: bearer.KindAPIKey, Allowed: 1204, Limited: 3, Refused: 1}}},
 		}, a.listUsage),
 		on(operation{
 			method: get, path: "/v1/audit-events", id: "listAuditEvents", tag: "Audit", summary: "Who did what", status: 200,

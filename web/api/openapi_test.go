@@ -167,11 +167,11 @@ func eachOperation(doc object, fn func(method, path string, o object)) {
 func TestEveryRouteIsInTheDocumentAndBack(t *testing.T) {
 	r := rig.Memory(t, rig.Options{})
 	routes := map[string]bool{}
-	g, err := gateway.New(gateway.Config{OAuth: r.OAuth, Catalog: r.Catalog})
+	g, err := gateway.New(gateway.Config{OAuth: r.OAuth, Catalog: r.Catalog, Bearer: r.Bearer})
 	if err != nil {
 		t.Fatal(err)
 	}
-	api.New(api.Config{Store: r.Store, OAuth: r.OAuth, Catalog: r.Catalog, APIKeys: r.APIKeys, Gateway: g}).Register(func(pattern string, _ http.Handler) { routes[pattern] = true })
+	api.New(api.Config{Store: r.Store, OAuth: r.OAuth, Catalog: r.Catalog, Bearer: r.Bearer, APIKeys: r.APIKeys, Gateway: g}).Register(func(pattern string, _ http.Handler) { routes[pattern] = true })
 	delete(routes, "GET /openapi.json")
 	doc := document(t, r)
 	eachOperation(doc, func(method, path string, _ object) {

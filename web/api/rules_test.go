@@ -10,6 +10,7 @@ import (
 
 	"doorward/oauth"
 	"doorward/oauth/apikey"
+	"doorward/oauth/bearer"
 	"doorward/oauth/catalog"
 	"doorward/oauth/limit"
 	"doorward/storage"
@@ -208,7 +209,7 @@ func TestStorageThatIsAwayIsNoRefusal(t *testing.T) {
 	for what, a := range map[string]*rig.Answer{
 		"a read": r.JSON("GET", "/v1/api-keys", admin, ""), "a change": r.JSON("POST", "/v1/api-keys", admin, `{"name":"x","scopes":["read"]}`),
 		"who am I": r.JSON("GET", "/v1/auth/test", admin, ""), "a session": b.JSON("GET", "/v1/workspaces", ""),
-		"an unknown key": r.JSON("GET", "/v1/auth/test", oauth.NewCredential("sk_live_"), ""),
+		"an unknown key": r.JSON("GET", "/v1/auth/test", bearer.NewCredential("sk_live_"), ""),
 	} {
 		if a.Status != http.StatusServiceUnavailable || a.Header.Get("Retry-After") == "" || a.JSON()["statusCode"] != 503.0 {
 			t.Errorf("%s: %d %s %v", what, a.Status, a.Body, a.Header)

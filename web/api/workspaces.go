@@ -8,6 +8,7 @@ import (
 	"slices"
 
 	"doorward/oauth"
+	"doorward/oauth/bearer"
 	"doorward/oauth/catalog"
 	"doorward/storage"
 )
@@ -141,7 +142,7 @@ func (a *API) listWorkspaces(ctx context.Context, c *call, q *Page, _ *none) (Li
 	}
 	var rows []storage.Workspace
 	switch {
-	case c.principal == nil || c.principal.Kind == oauth.KindPersonalAccessToken:
+	case c.principal == nil || c.principal.Kind == bearer.KindPersonalAccessToken:
 		if rows, err = a.store.WorkspacesOf(ctx, c.by.UserID); err != nil {
 			return List[Workspace]{}, fmt.Errorf("list workspaces: %w", err)
 		}

@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"doorward/oauth"
+	"doorward/oauth/bearer"
 	"doorward/oauth/catalog"
 	"doorward/oauth/limit"
 	"doorward/storage"
@@ -27,13 +28,13 @@ type Request struct {
 
 // Verdict is the decision about a request, and why.
 type Verdict struct {
-	Refusal   *Refusal         // nil: it is allowed
-	Rule      *Rule            // the one that decides; nil: none matches
-	Principal *oauth.Principal // of the credential, as far as it is known; nil: none was asked for, or it never was one
-	Taken     limit.Result     // of the plan; where Limit is zero nothing was counted
-	Reason    string           // why it was refused, as the credential's owner reads it
-	Steps     []string         // what was found out, one after the other; of Explain alone
-	object    string           // what {object} stands for in the rule
+	Refusal   *Refusal          // nil: it is allowed
+	Rule      *Rule             // the one that decides; nil: none matches
+	Principal *bearer.Principal // of the credential, as far as it is known; nil: none was asked for, or it never was one
+	Taken     limit.Result      // of the plan; where Limit is zero nothing was counted
+	Reason    string            // why it was refused, as the credential's owner reads it
+	Steps     []string          // what was found out, one after the other; of Explain alone
+	object    string            // what {object} stands for in the rule
 }
 
 // maxExplained bounds how many steps are told.
@@ -42,10 +43,10 @@ const maxExplained = 20
 // judging is one decision under way.
 type judging struct {
 	*API
-	oauth *oauth.Server
-	dry   bool // nothing is charged or noted, and the steps are told
-	again bool // it was allowed before: nothing is charged or noted
-	v     Verdict
+	bearer *bearer.Verifier
+	dry    bool // nothing is charged or noted, and the steps are told
+	again  bool // it was allowed before: nothing is charged or noted
+	v      Verdict
 }
 
 func (j *judging) step(format string, args ...any) {
@@ -77,7 +78,7 @@ const (
 
 func (g *Gateway) judge(ctx context.Context, a *API, r Request, why occasion) Verdict {
 	ctx = storage.System(ctx)
-	j := judging{API: a, oauth: g.oauth, dry: why == explained, again: why == again}
+	j := judging{API: a, bearer: g.bearer, dry: why == explained, again: why == again}
 	err := j.request(ctx, &r)
 	if err != nil {
 		j.v.Refusal = AsRefusal(err)
@@ -97,7 +98,7 @@ func cmpReason(said string, r *Refusal) string {
 	case said != "":
 		return said
 	case r.Kind == Limited:
-		return oauth.ReasonLimit
+		return bearer.ReasonLimit
 	case r.Detail == "" && r.Cause != nil:
 		return r.Cause.Error()
 	}
@@ -168,7 +169,7 @@ func Credential(h http.Header) (string, error) {
 		}
 		return "", &Refusal{Kind: Missing, Cause: errMissing}
 	case 1:
-		text, ok := oauth.Bearer(headers[0])
+		text, ok := bearer.FromHeader(headers[0])
 		if !ok || text == "" {
 			return "", &Refusal{Kind: Missing, Cause: errMissing}
 		}
@@ -188,12 +189,12 @@ const reasonElsewhere = "the credential is for another API"
 
 // credential finds out who asks and in which workspace.
 func (j *judging) credential(ctx context.Context, r *Request, text string) error {
-	if strings.HasPrefix(text, oauth.PrefixRefreshToken) {
+	if strings.HasPrefix(text, bearer.PrefixRefreshToken) {
 		j.step("a refresh token is for the token endpoint alone")
 		return &Refusal{Kind: Invalid, Cause: ErrRefreshToken}
 	}
-	at := oauth.At{Resources: []string{j.ID}}
-	p, err := j.oauth.Principal(ctx, text, at)
+	at := bearer.Audience{Resources: []string{j.ID}}
+	p, err := j.bearer.Principal(ctx, text, at)
 	if err == nil || Known(&p) {
 		j.v.Principal = &p
 		j.step("the credential is %s", describe(&p))
@@ -213,38 +214,38 @@ func (j *judging) credential(ctx context.Context, r *Request, text string) error
 		note.Subject, note.ClientID = p.Subject, p.ClientID
 	}
 	if !p.AllowedFrom(r.Address) && !j.dry { // a command asks from nowhere
-		j.v.Reason = oauth.ReasonAddress
+		j.v.Reason = bearer.ReasonAddress
 		return &Refusal{Kind: Forbidden, Detail: "The key may not be used from this address."}
 	}
 	if j.dry && len(p.Addresses) > 0 {
 		j.step("it may be used from %s only", strings.Join(p.Addresses, ", "))
 	}
 	if !j.dry && !j.again {
-		j.oauth.Touch(ctx, &p)
+		j.bearer.Touch(ctx, &p)
 	}
-	if p.Has(catalog.ScopeIntrospect) && p.WorkspaceID == "" && p.Kind == oauth.KindAPIKey {
+	if p.Has(catalog.ScopeIntrospect) && p.WorkspaceID == "" && p.Kind == bearer.KindAPIKey {
 		return &Refusal{Kind: Forbidden, Detail: "A key that introspects can do nothing else."}
 	}
 	slug, named := j.workspace(r.Header)
 	switch {
 	case named && slug != "" && slug == p.Workspace:
-	case named && slug != "" && p.Kind == oauth.KindPersonalAccessToken:
+	case named && slug != "" && p.Kind == bearer.KindPersonalAccessToken:
 		at.Workspace = slug
-		if p, err = j.oauth.Principal(ctx, text, at); err != nil {
+		if p, err = j.bearer.Principal(ctx, text, at); err != nil {
 			return j.useless(&p, err)
 		}
 		j.step("in the workspace %s it acts as %s", slug, p.Role)
 	case named:
-		return j.useless(&p, oauth.ErrWorkspace)
-	case p.Kind == oauth.KindPersonalAccessToken:
-		j.v.Reason = oauth.ReasonWorkspace
+		return j.useless(&p, bearer.ErrWorkspace)
+	case p.Kind == bearer.KindPersonalAccessToken:
+		j.v.Reason = bearer.ReasonWorkspace
 		return &Refusal{Kind: BadRequest, Detail: "Name the workspace in the header " + j.resource.WorkspaceHeader + "."}
 	}
 	return nil
 }
 
 // Known tells whether a principal, whatever came of it, is of a credential that was once made here.
-func Known(p *oauth.Principal) bool { return p.KeyID != "" || p.ClientID != "" }
+func Known(p *bearer.Principal) bool { return p.KeyID != "" || p.ClientID != "" }
 
 // workspace is the slug that a request names. An empty one that is named cannot be anybody's.
 func (j *judging) workspace(h http.Header) (slug string, named bool) {
@@ -255,10 +256,10 @@ func (j *judging) workspace(h http.Header) (slug string, named bool) {
 	return values[0], true
 }
 
-func (j *judging) useless(p *oauth.Principal, err error) error {
+func (j *judging) useless(p *bearer.Principal, err error) error {
 	j.v.Principal = nil
-	if Known(p) && !errors.Is(err, oauth.ErrUnknown) {
-		j.v.Principal, j.v.Reason = p, oauth.ReasonOf(err)
+	if Known(p) && !errors.Is(err, bearer.ErrUnknown) {
+		j.v.Principal, j.v.Reason = p, bearer.ReasonOf(err)
 	}
 	j.step("%v", err)
 	return Useless(p, err)
@@ -269,21 +270,21 @@ const NotTheirs = "The workspace that was named is not one of this credential."
 
 // Useless is the refusal of a credential that is good for nothing, or not in the workspace that was named; other errors
 // than those of oauth.Server.Principal's judgement come back as they are.
-func Useless(p *oauth.Principal, err error) error {
-	refusal := &Refusal{AccessToken: p.Kind == oauth.KindAccessToken || p.Kind == oauth.KindForeignJWT, Cause: err}
+func Useless(p *bearer.Principal, err error) error {
+	refusal := &Refusal{AccessToken: p.Kind == bearer.KindAccessToken || p.Kind == bearer.KindForeignJWT, Cause: err}
 	switch {
-	case errors.Is(err, oauth.ErrUnknown):
+	case errors.Is(err, bearer.ErrUnknown):
 		refusal.Kind = Invalid
-	case errors.Is(err, oauth.ErrRevoked):
+	case errors.Is(err, bearer.ErrRevoked):
 		refusal.Kind, refusal.KeyID = Invalid, p.KeyID
-	case errors.Is(err, oauth.ErrExpired):
+	case errors.Is(err, bearer.ErrExpired):
 		refusal.Kind, refusal.ExpiredAt, refusal.Detail = Expired, p.ExpiresAt.Time(), "The API key has expired; use another."
 		if refusal.AccessToken {
 			refusal.Detail = "The access token has expired; refresh it."
 		}
-	case errors.Is(err, oauth.ErrSuspended):
+	case errors.Is(err, bearer.ErrSuspended):
 		refusal.Kind, refusal.Detail = Forbidden, "The key is paused, or its app, user or workspace disabled."
-	case errors.Is(err, oauth.ErrWorkspace):
+	case errors.Is(err, bearer.ErrWorkspace):
 		refusal.Kind, refusal.Detail = Forbidden, NotTheirs
 	default:
 		return err
@@ -304,7 +305,7 @@ func (j *judging) charge(ctx context.Context) (err error) {
 	if j.dry {
 		cost = 0
 	}
-	j.v.Taken, err = j.oauth.Take(ctx, p, cost)
+	j.v.Taken, err = j.bearer.Take(ctx, p, cost)
 	if err != nil {
 		return err
 	}
@@ -324,7 +325,7 @@ func TooMany(taken limit.Result) *Refusal {
 
 // anonymous counts a request without a good credential by its address, where the resource has a plan for such.
 func (j *judging) anonymous(ctx context.Context, from netip.Addr) {
-	taken, counted, refusal := Anonymous(ctx, j.oauth, j.resource, j.v.Refusal, from)
+	taken, counted, refusal := Anonymous(ctx, j.bearer, j.resource, j.v.Refusal, from)
 	if counted {
 		j.v.Taken = taken
 	}
@@ -333,11 +334,11 @@ func (j *judging) anonymous(ctx context.Context, from netip.Addr) {
 
 // Anonymous counts a refused request by its address, where that is for want of a good credential and the resource has a
 // plan for such. The refusal that comes back is the one to answer with.
-func Anonymous(ctx context.Context, server *oauth.Server, r *catalog.Resource, refusal *Refusal, from netip.Addr) (taken limit.Result, counted bool, answer *Refusal) {
+func Anonymous(ctx context.Context, verifier *bearer.Verifier, r *catalog.Resource, refusal *Refusal, from netip.Addr) (taken limit.Result, counted bool, answer *Refusal) {
 	if refusal.Kind != Missing && refusal.Kind != Invalid && refusal.Kind != Expired {
 		return taken, false, refusal
 	}
-	taken, counted, err := server.TakeAnonymous(ctx, r, from)
+	taken, counted, err := verifier.TakeAnonymous(ctx, r, from)
 	switch {
 	case err != nil:
 		return taken, false, AsRefusal(err)
@@ -389,7 +390,7 @@ func (v *Verdict) Needed(method string) string {
 	}
 	kinds := v.Rule.Credentials
 	if len(kinds) == 0 {
-		kinds = []string{oauth.KindAPIKey, oauth.KindPersonalAccessToken, oauth.KindAccessToken, oauth.KindForeignJWT}
+		kinds = []string{bearer.KindAPIKey, bearer.KindPersonalAccessToken, bearer.KindAccessToken, bearer.KindForeignJWT}
 	}
 	text := listOf(kinds, kindNames)
 	if needs := v.Rule.needs(v.object); len(needs) > 0 {
@@ -419,7 +420,7 @@ var knownMethods = map[string]bool{
 
 // kindNames are the kinds of credentials in words.
 var kindNames = map[string]string{
-	oauth.KindAccessToken: "access token", oauth.KindAPIKey: "API key", oauth.KindPersonalAccessToken: "personal access token", oauth.KindForeignJWT: "token of a trusted issuer",
+	bearer.KindAccessToken: "access token", bearer.KindAPIKey: "API key", bearer.KindPersonalAccessToken: "personal access token", bearer.KindForeignJWT: "token of a trusted issuer",
 }
 
 func listOf(kinds []string, names map[string]string) string {
@@ -441,7 +442,7 @@ func orNone(text string) string {
 }
 
 // describe names a credential without showing it.
-func describe(p *oauth.Principal) string {
+func describe(p *bearer.Principal) string {
 	text := kindNames[p.Kind]
 	if text == "" {
 		text = strings.ReplaceAll(p.Kind, "_", " ")
@@ -469,8 +470,8 @@ func AsRefusal(err error) *Refusal {
 	switch {
 	case errors.As(err, &own):
 		return own
-	case errors.Is(err, oauth.ErrIssuerKeys) && !errors.Is(err, context.Canceled):
-		return &Refusal{Kind: Unavailable, Detail: oauth.IssuerKeysUnavailable, RetryAfter: 5 * time.Second, Cause: err}
+	case errors.Is(err, bearer.ErrIssuerKeys) && !errors.Is(err, context.Canceled):
+		return &Refusal{Kind: Unavailable, Detail: bearer.IssuerKeysUnavailable, RetryAfter: 5 * time.Second, Cause: err}
 	case errors.Is(err, storage.ErrUnavailable), errors.Is(err, context.Canceled), errors.Is(err, context.DeadlineExceeded):
 		return &Refusal{Kind: Unavailable, Detail: "The server cannot reach its storage. Nothing is lost; try again shortly.", RetryAfter: time.Second, Cause: err}
 	}
@@ -492,7 +493,7 @@ func (g *Gateway) Note(ctx context.Context, v *Verdict, method string, status in
 	if v.Refusal != nil && oauth.CallerGone(ctx, v.Refusal.Cause) {
 		status = StatusCallerGone
 	}
-	g.oauth.NoteUse(ctx, v.Principal, action, status, v.Reason, v.Refusal != nil && v.Refusal.Kind == Limited)
+	g.bearer.NoteUse(ctx, v.Principal, action, status, v.Reason, v.Refusal != nil && v.Refusal.Kind == Limited)
 }
 
 // RateHeaders tells what is left of a plan; nothing where nothing was counted.

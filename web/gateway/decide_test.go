@@ -15,8 +15,8 @@ import (
 	"testing"
 	"time"
 
-	"doorward/oauth"
 	"doorward/oauth/apikey"
+	"doorward/oauth/bearer"
 	"doorward/oauth/catalog"
 	"doorward/oauth/limit"
 	"doorward/storage"
@@ -78,7 +78,7 @@ func newSite(t *testing.T, rules []gateway.Rule, change func(*catalog.Resource, 
 		Resources: []catalog.Resource{first, second}, Plans: map[string]limit.Plan{"small": {Hour: 10}, "strangers": {Hour: 3}},
 		APIs: []gateway.API{api, {ID: otherID, Hosts: []string{"other.example.com"}}},
 	})
-	if s.gateway, err = gateway.New(gateway.Config{OAuth: s.OAuth, Catalog: s.Catalog, APIs: []gateway.API{api}, Trusted: func(*http.Request) bool { return false }, ClientAddress: func(*http.Request) netip.Addr { return netip.Addr{} }, Log: slog.New(slog.DiscardHandler)}); err != nil {
+	if s.gateway, err = gateway.New(gateway.Config{OAuth: s.OAuth, Catalog: s.Catalog, Bearer: s.Bearer, APIs: []gateway.API{api}, Trusted: func(*http.Request) bool { return false }, ClientAddress: func(*http.Request) netip.Addr { return netip.Addr{} }, Log: slog.New(slog.DiscardHandler)}); err != nil {
 		t.Fatal(err)
 	}
 	return s
@@ -111,7 +111,7 @@ func (s *site) call(method, target, credential, body string, header ...string) *
 var rules = []gateway.Rule{
 	{Path: "/health", Public: true},
 	{Methods: []string{"GET"}, Path: "/v1/{object}/**", Scopes: []string{"{object}:read"}, Cost: 1},
-	{Methods: []string{"POST"}, Path: "/v1/capture", Scopes: []string{"capture"}, Credentials: []string{oauth.KindPersonalAccessToken}, Role: catalog.RoleMember, Cost: 1},
+	{Methods: []string{"POST"}, Path: "/v1/capture", Scopes: []string{"capture"}, Credentials: []string{bearer.KindPersonalAccessToken}, Role: catalog.RoleMember, Cost: 1},
 	{Methods: []string{"POST"}, Path: "/v1/heavy", Scopes: []string{"write"}, Cost: 4},
 	{Path: "/v1/any", Scopes: []string{}, Cost: 1},
 }
@@ -139,7 +139,7 @@ func TestTheDecision(t *testing.T) {
 		"two credentials":                 {"GET", "/v1/accounts", reader, []string{"Authorization", "Bearer " + reader}, gateway.BadRequest, ""},
 		"in a header that means nothing":  {"GET", "/v1/accounts", "", []string{"X-Api-Key", reader}, gateway.Missing, ""},
 		"never one":                       {"GET", "/v1/accounts", "sk_live_nonsense", nil, gateway.Invalid, ""},
-		"a refresh token":                 {"GET", "/v1/any", oauth.NewCredential(oauth.PrefixRefreshToken), nil, gateway.Invalid, ""},
+		"a refresh token":                 {"GET", "/v1/any", bearer.NewCredential(bearer.PrefixRefreshToken), nil, gateway.Invalid, ""},
 		"allowed by the object":           {"GET", "/v1/accounts/7", reader, nil, -1, ""},
 		"another object":                  {"GET", "/v1/contacts/7", reader, nil, gateway.Forbidden, "needs the scope contacts:read, and the credential has accounts:read"},
 		"no such object":                  {"GET", "/v1/others/7", reader, nil, gateway.Forbidden, "no route"},

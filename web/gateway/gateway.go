@@ -18,12 +18,14 @@ import (
 	"github.com/rs/cors"
 
 	"doorward/oauth"
+	"doorward/oauth/bearer"
 	"doorward/oauth/catalog"
 )
 
 // Config is what a Gateway is made of. Every field is needed but APIs.
 type Config struct {
 	OAuth   *oauth.Server
+	Bearer  *bearer.Verifier
 	Catalog *catalog.Catalog
 	APIs    []API
 	// ClientAddress tells where a request comes from, behind the proxies that are trusted.
@@ -64,6 +66,7 @@ type API struct {
 // goroutines.
 type Gateway struct {
 	oauth   *oauth.Server
+	bearer  *bearer.Verifier
 	catalog *catalog.Catalog
 	apis    []*API
 	hosts   map[string]*API
@@ -81,7 +84,7 @@ const wellKnown = "/.well-known/oauth-protected-resource"
 
 // New makes a Gateway.
 func New(c Config) (*Gateway, error) {
-	g := &Gateway{oauth: c.OAuth, catalog: c.Catalog, hosts: map[string]*API{}, address: c.ClientAddress, trusted: c.Trusted, secure: c.Secure, log: c.Log, proxies: map[*API]http.Handler{}, now: c.Now}
+	g := &Gateway{oauth: c.OAuth, bearer: c.Bearer, catalog: c.Catalog, hosts: map[string]*API{}, address: c.ClientAddress, trusted: c.Trusted, secure: c.Secure, log: c.Log, proxies: map[*API]http.Handler{}, now: c.Now}
 	if g.now == nil {
 		g.now = time.Now
 	}

@@ -1,4 +1,4 @@
-package oauth
+package bearer
 
 import (
 	"strings"
@@ -25,24 +25,6 @@ func TestV71_CredentialsAreRedacted(t *testing.T) {
 					}
 				}
 			}
-			n := &Notes{}
-			for _, id := range []string{credential, " " + credential, credential + "\n"} {
-				if n.Client(id); strings.Contains(n.ClientID, secret[:16]) {
-					t.Errorf("the client id %q is noted as %q", id, n.ClientID)
-				}
-			}
-		}
-	}
-	for text, want := range map[string]string{
-		"the refresh token dw_rt_0123456789abcdef is unknown":         "the refresh token dw_rt_[redacted] is unknown",
-		"eyJhbGciOiJub25lIn0aaaa.eyJzY29wZSI6Im9wZW5pZCJ9.c2ln is it": "[redacted] is it",
-		"": "", "plain": "plain", "app_01890c2e-0000-7000-8000-000000000000": "app_01890c2e-0000-7000-8000-000000000000",
-		"the kid \"0123456789abcdefghijABCDEFGHIJ0123456789abc\" is unknown": "the kid \"0123456789abcdefghijABCDEFGHIJ0123456789abc\" is unknown",
-		"Mozilla/5.0 (Macintosh; Intel Mac OS X 10_15_7) AppleWebKit":        "Mozilla/5.0 (Macintosh; Intel Mac OS X 10_15_7) AppleWebKit",
-		"a_live_stream, my_test_app, dw_at_x, sk_example and pat_one":        "a_live_stream, my_test_app, dw_at_x, sk_example and pat_one",
-	} {
-		if got := Redacted(text); got != want {
-			t.Errorf("Redacted(%q) is %q, want %q", text, got, want)
 		}
 	}
 }
@@ -74,20 +56,6 @@ func TestV71_WhatMayBeSecretInAURIIsRedacted(t *testing.T) {
 	} {
 		if got := RedactedURI(uri); got != want {
 			t.Errorf("RedactedURI(%q) is %q, want %q", uri, got, want)
-		}
-	}
-}
-
-func TestV71_WhatCannotBeAClientIDIsNotNoted(t *testing.T) {
-	for id, want := range map[string]string{
-		"app_01890c2e-0000-7000-8000-000000000000": "app_01890c2e-0000-7000-8000-000000000000", "my-client": "my-client", "my-client\r\n": `my-client\r\n`, " x": " x",
-		"https://app.example/client": "https://app.example/client", "": "",
-		"a quiet harbour at dawn": "(no client id)", "alice@example.com": "(no client id)", "<script>": "(no client id)", "pässword": "(no client id)", "a\nb": "(no client id)",
-		"https://app.example/?key=x": "(no client id)", strings.Repeat("x", 61): "(no client id)", "hunter2!": "(no client id)",
-	} {
-		n := &Notes{}
-		if n.Client(id); n.ClientID != want {
-			t.Errorf("the client id %q is noted as %q, want %q", id, n.ClientID, want)
 		}
 	}
 }

@@ -1,4 +1,4 @@
-package oauth
+package bearer
 
 import (
 	"context"
@@ -8,7 +8,6 @@ import (
 	"net/netip"
 	"slices"
 	"strconv"
-	"strings"
 
 	"doorward/oauth/apikey"
 	"doorward/oauth/catalog"
@@ -17,16 +16,7 @@ import (
 	"doorward/storage"
 )
 
-// Kinds of credentials, as introspection and the gateway name them.
-const (
-	KindAccessToken         = "access_token"
-	KindRefreshToken        = "refresh_token"
-	KindAPIKey              = storage.KindAPIKey
-	KindPersonalAccessToken = storage.KindPersonalAccessToken
-	KindForeignJWT          = "foreign_jwt"
-)
-
-// Principal is who stands behind a credential, and what it may do now.
+// Principal is the caller that a credential identifies, and its current permissions.
 type Principal struct {
 	Kind          string
 	Subject       string // the user, or with client_credentials the client (RFC 9068 section 2.2); of a foreign JWT a name for issuer and subject together; empty for an API key
@@ -39,7 +29,7 @@ type Principal struct {
 	ByObject      bool     // the scopes were given as an object of lists
 	ID            string   // names the token without showing it (RFC 7519 section 4.1.7)
 	KeyID         string   // of an API key or personal access token
-	createdBy     string   // of an API key: the user behind it; empty: the command, or not known
+	CreatedBy     string   // of an API key: the user behind it; empty: the command, or not known
 	GrantID       string   // empty but for tokens of an authorization
 	WorkspaceID   string
 	Workspace     string   // slug; empty: acts in none
@@ -92,37 +82,29 @@ func unknown(format string, args ...any) error {
 
 // errRemoved is why a credential of a resource that was removed is unknown.
 func errRemoved(resource string) error {
-	return unknown("its resource %s is no longer in the configuration", shown(resource))
+	return unknown("its resource %s is no longer in the configuration", Quoted(resource))
 }
 
-// shown quotes what a stranger sent for a sentence, without credentials, and cut where it is long.
-func shown(text string) string { return strconv.Quote(input.Shorten(Redacted(text))) }
+// Quoted is what a stranger sent, quoted for a sentence: without credentials, and cut where it is long.
+func Quoted(text string) string { return strconv.Quote(input.Shorten(Redacted(text))) }
 
-// At is where a credential is shown. The zero value says nothing about it.
-type At struct {
+// Audience is where a credential is used. The zero value says nothing about it.
+type Audience struct {
 	Resources []string // ids, of which the credential may be for one; what only a resource trusts is judged by it
 	Workspace string   // slug of the one that is named
 	Named     bool     // a workspace is named, also where its slug is empty, which is no workspace's
 }
 
-// Principal turns the text of a credential into who it speaks for. It is the one judge of every credential. Where a
-// workspace is named it must be the credential's; a personal access token acts in it, and without one has no role. That the credential is for the
-// resource where it is shown, the caller compares. The errors are those
-// above, with what is known of the credential, or wrap storage.ErrUnavailable. A refresh token has a Principal too: it
-// may not be used at a resource, but its client may ask about it.
-func (s *Server) Principal(ctx context.Context, credential string, at At) (p Principal, err error) {
+// Principal identifies the caller by the text of a credential. It is the only judge of credentials. Where a workspace is
+// named it must be the credential's; a personal access token acts in the one that is named, and has no role without one. The
+// caller compares whether the credential is for the resource at which it is used. The errors are those above, with what is
+// known of the credential, or wrap storage.ErrUnavailable. A refresh token has a Principal too: it may not be used at a
+// resource, but its client may introspect it.
+func (v *Verifier) Principal(ctx context.Context, credential string, at Audience) (p Principal, err error) {
 	ctx = storage.System(ctx)
-	switch {
-	case strings.HasPrefix(credential, PrefixAccessToken):
-		p, err = s.accessTokenPrincipal(ctx, credential)
-	case strings.HasPrefix(credential, PrefixRefreshToken):
-		p, err = s.refreshTokenPrincipal(ctx, credential)
-	case looksLikeJWT(credential):
-		p, err = s.jwtPrincipal(ctx, credential, at.Resources)
-	default:
-		p, err = s.keyPrincipal(ctx, credential, at.Workspace)
-	}
-	if r, ok := s.catalog.Resource(p.Audience); ok {
+	i := slices.IndexFunc(kinds, func(k Kind) bool { return k.fits(credential) })
+	p, err = kinds[i].verify(v, ctx, credential, at)
+	if r, ok := v.catalog.Resource(p.Audience); ok {
 		p.Objects = r.Objects
 	}
 	if err == nil && (at.Named && at.Workspace == "" || at.Workspace != "" && p.Workspace != at.Workspace) {
@@ -132,8 +114,8 @@ func (s *Server) Principal(ctx context.Context, credential string, at At) (p Pri
 }
 
 // keyPrincipal is who stands behind an API key or a personal access token.
-func (s *Server) keyPrincipal(ctx context.Context, text, workspace string) (Principal, error) {
-	b, status, err := s.keys.Verify(ctx, text, workspace)
+func (v *Verifier) keyPrincipal(ctx context.Context, text string, at Audience) (Principal, error) {
+	b, status, err := v.keys.Verify(ctx, text, at.Workspace)
 	switch {
 	case err != nil:
 		return Principal{}, err
@@ -146,9 +128,9 @@ func (s *Server) keyPrincipal(ctx context.Context, text, workspace string) (Prin
 	p := Principal{
 		Kind: k.Kind, Subject: k.UserID, UserID: k.UserID, Audience: k.Resource, ID: k.ID, KeyID: k.ID, WorkspaceID: b.WorkspaceID, Workspace: b.WorkspaceSlug, WorkspacePlan: b.WorkspacePlan,
 		ByObject: k.ScopesByObject, Environment: k.Environment, Addresses: k.Addresses, IssuedAt: k.CreatedAt, ExpiresAt: k.ExpiresAt,
-		createdBy: k.CreatedBy,
+		CreatedBy: k.CreatedBy,
 	}
-	r, known := s.catalog.Resource(k.Resource)
+	r, known := v.catalog.Resource(k.Resource)
 	switch status {
 	case apikey.Expired:
 		return p, ErrExpired
@@ -164,7 +146,7 @@ func (s *Server) keyPrincipal(ctx context.Context, text, workspace string) (Prin
 	p.Audience = r.ID
 	if k.Kind == KindPersonalAccessToken {
 		p.TokenRole, p.OwnScopes = k.Role, r.Effective(k.Scopes, k.Role, true)
-		p.Plan, p.Limits = s.catalog.PlanOf(b.WorkspacePlan, r.UserPlan)
+		p.Plan, p.Limits = v.catalog.PlanOf(b.WorkspacePlan, r.UserPlan)
 		p.Counter = userCounter(k.UserID, r.ID)
 		// The role that the token is held to bounds the user's own and is none by itself. Without a workspace there is no
 		// role, and the scopes are those that the token has in every workspace of its user.
@@ -178,7 +160,7 @@ func (s *Server) keyPrincipal(ctx context.Context, text, workspace string) (Prin
 		}
 		return p, nil
 	}
-	p.Plan, p.Limits = s.keys.Plan(k, b.WorkspacePlan)
+	p.Plan, p.Limits = v.keys.Plan(k, b.WorkspacePlan)
 	p.Counter = keyCounter(k)
 	if k.Scopes.Has(catalog.ScopeIntrospect) && k.WorkspaceID == "" { // it would see the credentials of every workspace
 		p.Scopes, p.Plan, p.Limits = []string{catalog.ScopeIntrospect}, "", limit.Plan{}
@@ -194,35 +176,35 @@ func keyCounter(k *storage.APIKey) string { return "key:" + k.Counter }
 // userCounter is what a user's tokens at a resource are counted as, however many there are.
 func userCounter(userID, resource string) string { return "user:" + userID + ":" + resource }
 
-func (s *Server) accessTokenPrincipal(ctx context.Context, text string) (Principal, error) {
-	digest := digestOf(PrefixAccessToken, text)
+func (v *Verifier) accessTokenPrincipal(ctx context.Context, text string, _ Audience) (Principal, error) {
+	digest := DigestOf(PrefixAccessToken, text)
 	if digest == "" {
 		return Principal{}, unknown("it starts like an access token and was changed or cut when it was copied")
 	}
-	b, err := s.store.AccessTokenByDigest(ctx, []byte(digest))
+	b, err := v.store.AccessTokenByDigest(ctx, []byte(digest))
 	if err != nil {
 		return Principal{}, unknownOr(err, "no access token of this database has this text; it may be of another server, or expired long ago")
 	}
 	// Part of a digest of 256 random bits names the token and tells nothing about it.
-	return s.accessPrincipal(b, hex.EncodeToString([]byte(digest[:16])))
+	return v.accessPrincipal(b, hex.EncodeToString([]byte(digest[:16])))
 }
 
 // accessPrincipal is who stands behind an access token of either form; id names it.
-func (s *Server) accessPrincipal(b storage.Bearer, id string) (Principal, error) {
+func (v *Verifier) accessPrincipal(b storage.Bearer, id string) (Principal, error) {
 	t := b.Access
 	p := Principal{Kind: KindAccessToken, Audience: t.Resource, ID: id, IssuedAt: t.CreatedAt, ExpiresAt: t.ExpiresAt}
 	if !t.RevokedAt.IsZero() {
 		return p, ErrRevoked
 	}
-	return s.judge(p, b, t.ClientID, t.Scopes)
+	return v.tokenPrincipal(p, b, t.ClientID, t.Scopes)
 }
 
-func (s *Server) refreshTokenPrincipal(ctx context.Context, text string) (Principal, error) {
-	digest := digestOf(PrefixRefreshToken, text)
+func (v *Verifier) refreshTokenPrincipal(ctx context.Context, text string, _ Audience) (Principal, error) {
+	digest := DigestOf(PrefixRefreshToken, text)
 	if digest == "" {
 		return Principal{}, unknown("it starts like a refresh token and was changed or cut when it was copied")
 	}
-	b, err := s.store.RefreshTokenByDigest(ctx, []byte(digest))
+	b, err := v.store.RefreshTokenByDigest(ctx, []byte(digest))
 	if err != nil {
 		return Principal{}, unknownOr(err, "no refresh token of this database has this text; it may be of another server, or expired long ago")
 	}
@@ -231,7 +213,7 @@ func (s *Server) refreshTokenPrincipal(ctx context.Context, text string) (Princi
 	if !t.UsedAt.IsZero() {
 		return p, ErrRevoked
 	}
-	return s.judge(p, b, b.Grant.ClientID, b.Grant.Scopes)
+	return v.tokenPrincipal(p, b, b.Grant.ClientID, b.Grant.Scopes)
 }
 
 func unknownOr(err error, why string) error {
@@ -241,19 +223,19 @@ func unknownOr(err error, why string) error {
 	return err
 }
 
-// judge decides what both kinds of tokens have in common.
-func (s *Server) judge(p Principal, b storage.Bearer, clientID string, scopes []string) (Principal, error) {
+// tokenPrincipal decides what both kinds of tokens have in common.
+func (v *Verifier) tokenPrincipal(p Principal, b storage.Bearer, clientID string, scopes []string) (Principal, error) {
 	person := b.Grant.ID != ""
 	p.ClientID, p.Subject, p.GrantID = clientID, clientID, b.Grant.ID
 	p.WorkspaceID, p.Workspace, p.WorkspacePlan, p.Role = b.WorkspaceID, b.WorkspaceSlug, b.WorkspacePlan, b.Role
 	if person {
 		p.Subject, p.UserID, p.AuthTime = b.Grant.UserID, b.Grant.UserID, b.Grant.AuthTime
 	}
-	r, known := s.catalog.Resource(p.Audience)
+	r, known := v.catalog.Resource(p.Audience)
 	switch {
 	case !b.Grant.RevokedAt.IsZero():
 		return p, ErrRevoked
-	case p.ExpiresAt <= s.store.Now():
+	case p.ExpiresAt <= v.store.Now():
 		return p, ErrExpired
 	case b.ClientDisabled, b.UserDisabled, b.WorkspaceDisabled:
 		return p, ErrSuspended
@@ -270,11 +252,38 @@ func (s *Server) judge(p Principal, b storage.Bearer, clientID string, scopes []
 		}
 	}
 	if person {
-		p.Plan, p.Limits = s.catalog.PlanOf(b.WorkspacePlan, r.UserPlan)
+		p.Plan, p.Limits = v.catalog.PlanOf(b.WorkspacePlan, r.UserPlan)
 		p.Counter = userCounter(p.UserID, r.ID)
 	} else {
-		p.Plan, p.Limits = s.catalog.PlanOf(r.ClientPlan)
+		p.Plan, p.Limits = v.catalog.PlanOf(r.ClientPlan)
 		p.Counter = "client:" + clientID + ":" + r.ID
 	}
 	return p, nil
+}
+
+// jwtPrincipal is who stands behind a JWT, ours or that of an issuer that a resource trusts.
+func (v *Verifier) jwtPrincipal(ctx context.Context, text string, at Audience) (Principal, error) {
+	t, err := parseJWT(text)
+	if err != nil {
+		return Principal{}, err
+	}
+	if t.issuer != v.issuer {
+		return v.foreignPrincipal(ctx, t, at.Resources)
+	}
+	c, err := v.keyring.verify(ctx, t)
+	if err != nil {
+		return Principal{}, err
+	}
+	b, err := v.store.AccessTokenByDigest(ctx, storage.Digest(c.ID))
+	if err != nil {
+		return Principal{}, unknownOr(err, "the access token is not in the database: it expired long ago, or its app, user or authorization was deleted")
+	}
+	if c.Audience != b.Access.Resource || c.ClientID != b.Access.ClientID {
+		return Principal{}, unknown("the claims of the JWT are not those that its access token was issued with")
+	}
+	p, err := v.accessPrincipal(b, c.ID)
+	if err == nil && c.over(v.store.Now()) {
+		err = ErrExpired
+	}
+	return p, err
 }

@@ -1,6 +1,8 @@
-package oauth
+package bearer
 
 import (
+	"strings"
+
 	"doorward/oauth/apikey"
 	"doorward/storage"
 )
@@ -18,14 +20,21 @@ const (
 // error is known without asking the database.
 func NewCredential(prefix string) string { return apikey.NewText(prefix) }
 
-// WellFormed tells whether text could be a credential with this prefix: length, alphabet and checksum. Whether it
+// WellFormed reports whether text could be a credential with this prefix: length, alphabet and checksum. Whether it
 // is one, only the database knows.
 func WellFormed(prefix, text string) bool { return apikey.WellFormed(prefix, text) }
 
-// digestOf is the storage key of a credential, or "" for text that cannot be one.
-func digestOf(prefix, text string) string {
+// DigestOf is the digest that a credential is stored by, or "" for text that cannot be one.
+func DigestOf(prefix, text string) string {
 	if !WellFormed(prefix, text) {
 		return ""
 	}
 	return string(storage.Digest(text))
+}
+
+// FromHeader is the token in the value of an Authorization header; ok is false where its scheme is another. One or more spaces
+// stand between scheme and token (RFC 9110 section 11.4).
+func FromHeader(authorization string) (token string, ok bool) {
+	scheme, rest, _ := strings.Cut(authorization, " ")
+	return strings.TrimLeft(rest, " "), strings.EqualFold(scheme, "Bearer")
 }

@@ -1,4 +1,4 @@
-package oauth
+package bearer
 
 import (
 	"context"
@@ -10,7 +10,6 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"net/http"
 	"slices"
 	"sync"
 	"sync/atomic"
@@ -18,6 +17,8 @@ import (
 
 	"github.com/go-jose/go-jose/v4"
 
+	"doorward/oauth/catalog"
+	"doorward/oauth/seal"
 	"doorward/storage"
 )
 
@@ -25,11 +26,11 @@ import (
 const SigningAlgorithm = string(jose.ES256)
 
 const (
-	// jwksMaxAge is for how long a verifier may go without asking for the keys again.
-	jwksMaxAge = 5 * time.Minute
+	// JWKSMaxAge is how long a verifier may keep the published keys without asking for them again.
+	JWKSMaxAge = 5 * time.Minute
 	// prePublication is how long a key is published at least before it signs, so that every verifier has it by then: as
 	// long as its copy may be old, and a little more for a node that learns of the key late.
-	prePublication = jwksMaxAge + 10*time.Second
+	prePublication = JWKSMaxAge + 10*time.Second
 	// signingKeyLifetime is how long a key signs before another one takes its place.
 	signingKeyLifetime = 30 * 24 * time.Hour
 	// stillSigning is for how long another node may sign with a key that was retired here, its clock included.
@@ -41,11 +42,32 @@ const (
 // kindSigning begins the ids of signing keys.
 const kindSigning = "signing"
 
-// keyring is a copy of the signing keys, read again when it is a second old: a key that was dropped by another process
-// is good for nothing from then on.
-type keyring struct {
-	mu   sync.Mutex // of whoever reads them
+// KeyringConfig is what a Keyring is made of. Every field is needed.
+type KeyringConfig struct {
+	Issuer         string // of the tokens that it signs
+	Store          *storage.Store
+	Secrets        *seal.Secrets
+	Catalog        *catalog.Catalog
+	AccessLifetime time.Duration // of access tokens: for how long a retired key stays published
+}
+
+// Keyring keeps the keys that sign access tokens, signs and verifies with them. It holds a copy that is read again when it is
+// a second old: a key that another process dropped is good for nothing from then on. Its methods are safe for many
+// goroutines.
+type Keyring struct {
+	issuer         string
+	store          *storage.Store
+	secrets        *seal.Secrets
+	catalog        *catalog.Catalog
+	accessLifetime time.Duration
+
+	mu   sync.Mutex // held while the keys are read
 	keys atomic.Pointer[keySet]
+}
+
+// NewKeyring makes a Keyring. It reads nothing yet.
+func NewKeyring(c KeyringConfig) *Keyring {
+	return &Keyring{issuer: c.Issuer, store: c.Store, secrets: c.Secrets, catalog: c.Catalog, accessLifetime: c.AccessLifetime}
 }
 
 // keySet is the signing keys as they were at one moment.
@@ -59,10 +81,10 @@ type keySet struct {
 }
 
 // signingKeys is a copy of the keys that is a second old at most, or newer than one that was found wanting.
-func (s *Server) signingKeys(ctx context.Context, wanting *keySet) (*keySet, error) {
+func (r *Keyring) signingKeys(ctx context.Context, wanting *keySet) (*keySet, error) {
 	fresh := func() *keySet {
-		k := s.keyring.keys.Load()
-		if k == nil || k == wanting || s.store.Now().Sub(k.readAt).Abs() >= keysAge {
+		k := r.keys.Load()
+		if k == nil || k == wanting || r.store.Now().Sub(k.readAt).Abs() >= keysAge {
 			return nil
 		}
 		return k
@@ -71,34 +93,34 @@ func (s *Server) signingKeys(ctx context.Context, wanting *keySet) (*keySet, err
 	if k := fresh(); k != nil {
 		return k, nil
 	}
-	s.keyring.mu.Lock()
-	defer s.keyring.mu.Unlock()
+	r.mu.Lock()
+	defer r.mu.Unlock()
 	if k := fresh(); k != nil {
 		return k, nil
 	}
-	now := s.store.Now()
-	rows, err := s.store.SigningKeys(storage.System(ctx))
+	now := r.store.Now()
+	rows, err := r.store.SigningKeys(storage.System(ctx))
 	if err != nil {
 		return nil, fmt.Errorf("signing keys: %w", err)
 	}
-	keys, err := s.newKeySet(rows, s.keyring.keys.Load())
+	keys, err := r.newKeySet(rows, r.keys.Load())
 	if err != nil {
 		return nil, err
 	}
 	keys.readAt = now
-	s.keyring.keys.Store(keys)
+	r.keys.Store(keys)
 	return keys, nil
 }
 
 // forget has the keys read again: this process has changed them.
-func (k *keyring) forget() {
-	k.mu.Lock() // so that what is being read now is forgotten too
-	defer k.mu.Unlock()
-	k.keys.Store(nil)
+func (r *Keyring) forget() {
+	r.mu.Lock() // so that what is being read now is forgotten too
+	defer r.mu.Unlock()
+	r.keys.Store(nil)
 }
 
 // newKeySet reads the rows of the keys; what it had to open before it takes from the set before.
-func (s *Server) newKeySet(rows []storage.SigningKey, before *keySet) (*keySet, error) {
+func (r *Keyring) newKeySet(rows []storage.SigningKey, before *keySet) (*keySet, error) {
 	set := &keySet{public: map[string]*ecdsa.PublicKey{}}
 	published := []json.RawMessage{}
 	for _, row := range rows {
@@ -111,7 +133,7 @@ func (s *Server) newKeySet(rows []storage.SigningKey, before *keySet) (*keySet, 
 			return nil, fmt.Errorf("signing key %s: it is a %T", row.ID, k.Key)
 		}
 		set.public[row.ID] = public
-		if row.ExpiresAt.IsZero() || row.ExpiresAt > s.store.Now() {
+		if row.ExpiresAt.IsZero() || row.ExpiresAt > r.store.Now() {
 			published = append(published, json.RawMessage(row.Public))
 		}
 		if row.State != storage.SigningActive {
@@ -122,7 +144,7 @@ func (s *Server) newKeySet(rows []storage.SigningKey, before *keySet) (*keySet, 
 			set.signer = before.signer
 			continue
 		}
-		set.signer, set.fault = s.newSigner(row)
+		set.signer, set.fault = r.newSigner(row)
 	}
 	var err error
 	set.jwks, err = json.Marshal(map[string]any{"keys": published})
@@ -136,8 +158,8 @@ func (s *Server) newKeySet(rows []storage.SigningKey, before *keySet) (*keySet, 
 func signingPurpose(kid string) string { return "signing key " + kid }
 
 // openSigningKey opens the private half of a key.
-func (s *Server) openSigningKey(row storage.SigningKey) (crypto.PrivateKey, error) {
-	der, err := s.secrets.Open(signingPurpose(row.ID), row.Sealed)
+func (r *Keyring) openSigningKey(row storage.SigningKey) (crypto.PrivateKey, error) {
+	der, err := r.secrets.Open(signingPurpose(row.ID), row.Sealed)
 	if err != nil {
 		return nil, fmt.Errorf("signing key %s was sealed under a secret that is not in the list: put that back, or run: doorward signing-key rotate --compromised", row.ID)
 	}
@@ -148,8 +170,8 @@ func (s *Server) openSigningKey(row storage.SigningKey) (crypto.PrivateKey, erro
 	return key, nil
 }
 
-func (s *Server) newSigner(row storage.SigningKey) (jose.Signer, error) {
-	key, err := s.openSigningKey(row)
+func (r *Keyring) newSigner(row storage.SigningKey) (jose.Signer, error) {
+	key, err := r.openSigningKey(row)
 	if err != nil {
 		return nil, err
 	}
@@ -161,12 +183,19 @@ func (s *Server) newSigner(row storage.SigningKey) (jose.Signer, error) {
 	return signer, nil
 }
 
-// signer is what signs now. Where there is no key yet it makes them.
-func (s *Server) signer(ctx context.Context) (jose.Signer, error) {
-	keys, err := s.signingKeys(ctx, nil)
+// Signer signs access tokens with the key that was active when it was asked for.
+type Signer struct {
+	issuer string
+	signer jose.Signer
+}
+
+// Signer is what signs now. Where there is no key yet it creates them. The error wraps storage.ErrUnavailable where the
+// active key cannot be used.
+func (r *Keyring) Signer(ctx context.Context) (*Signer, error) {
+	keys, err := r.signingKeys(ctx, nil)
 	if err == nil && keys.signer == nil && keys.fault == nil {
-		if err = s.KeepSigningKeys(ctx); err == nil {
-			keys, err = s.signingKeys(ctx, keys)
+		if err = r.Keep(ctx); err == nil {
+			keys, err = r.signingKeys(ctx, keys)
 		}
 	}
 	switch {
@@ -177,16 +206,16 @@ func (s *Server) signer(ctx context.Context) (jose.Signer, error) {
 	case keys.signer == nil:
 		return nil, fmt.Errorf("%w: there is no active signing key", storage.ErrUnavailable)
 	}
-	return keys.signer, nil
+	return &Signer{r.issuer, keys.signer}, nil
 }
 
 // newSigningKey makes a key in a state.
-func (s *Server) newSigningKey(state string) (storage.SigningKey, error) {
+func (r *Keyring) newSigningKey(state string) (storage.SigningKey, error) {
 	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
 	if err != nil {
 		return storage.SigningKey{}, fmt.Errorf("make a signing key: %w", err)
 	}
-	k := storage.SigningKey{ID: storage.NewID(kindSigning), State: state, CreatedAt: s.store.Now()}
+	k := storage.SigningKey{ID: storage.NewID(kindSigning), State: state, CreatedAt: r.store.Now()}
 	if state == storage.SigningActive {
 		k.ActivatedAt = k.CreatedAt
 	}
@@ -194,7 +223,7 @@ func (s *Server) newSigningKey(state string) (storage.SigningKey, error) {
 	if err != nil {
 		return k, fmt.Errorf("make a signing key: %w", err)
 	}
-	k.Sealed = s.secrets.Seal(signingPurpose(k.ID), der)
+	k.Sealed = r.secrets.Seal(signingPurpose(k.ID), der)
 	public, err := json.Marshal(jose.JSONWebKey{Key: key.Public(), KeyID: k.ID, Algorithm: SigningAlgorithm, Use: "sig"})
 	if err != nil {
 		return k, fmt.Errorf("make a signing key: %w", err)
@@ -212,34 +241,34 @@ func inState(keys []storage.SigningKey, state string) (storage.SigningKey, bool)
 	return keys[i], true
 }
 
-// KeepSigningKeys sees to it that there is a key that signs and one that is next, and lets the next one sign when the
+// Keep sees to it that there is a key that signs and one that is next, and lets the next one sign when the
 // active one has signed for 30 days. Several nodes may call it at once. Where no access token is a JWT it does nothing.
 // It fails where the private half of either cannot be opened.
-func (s *Server) KeepSigningKeys(ctx context.Context) error {
-	if !s.catalog.IssuesJWTs() {
+func (r *Keyring) Keep(ctx context.Context) error {
+	if !r.catalog.IssuesJWTs() {
 		return nil
 	}
 	ctx = storage.System(ctx)
-	keys, err := s.store.SigningKeys(ctx)
+	keys, err := r.store.SigningKeys(ctx)
 	if err != nil {
 		return fmt.Errorf("signing keys: %w", err)
 	}
 	for _, state := range []string{storage.SigningActive, storage.SigningNext} {
 		k, ok := inState(keys, state)
 		if ok {
-			_, err = s.openSigningKey(k)
+			_, err = r.openSigningKey(k)
 		} else {
-			err = s.addSigningKey(ctx, state)
+			err = r.addSigningKey(ctx, state)
 		}
 		if err != nil {
 			return err
 		}
 	}
 	active, ok := inState(keys, storage.SigningActive)
-	if !ok || s.store.Now().Sub(active.ActivatedAt) < signingKeyLifetime {
+	if !ok || r.store.Now().Sub(active.ActivatedAt) < signingKeyLifetime {
 		return nil
 	}
-	_, err = s.RotateSigningKey(ctx, false)
+	_, err = r.Rotate(ctx, false)
 	if errors.Is(err, ErrRotated) || errors.Is(err, ErrTooEarly) {
 		return nil
 	}
@@ -247,28 +276,28 @@ func (s *Server) KeepSigningKeys(ctx context.Context) error {
 }
 
 // addSigningKey adds a key where there is none in its state.
-func (s *Server) addSigningKey(ctx context.Context, state string) error {
-	k, err := s.newSigningKey(state)
+func (r *Keyring) addSigningKey(ctx context.Context, state string) error {
+	k, err := r.newSigningKey(state)
 	if err != nil {
 		return err
 	}
-	err = s.store.InTx(ctx, func(ctx context.Context) error { return s.insertSigningKey(ctx, k) })
+	err = r.store.InTx(ctx, func(ctx context.Context) error { return r.insertSigningKey(ctx, k) })
 	if err != nil && !errors.Is(err, storage.ErrExists) { // another node's will do
 		return fmt.Errorf("add a signing key: %w", err)
 	}
-	s.keyring.forget()
+	r.forget()
 	return nil
 }
 
-func (s *Server) insertSigningKey(ctx context.Context, k storage.SigningKey) error {
-	if err := s.store.InsertSigningKey(ctx, k); err != nil {
+func (r *Keyring) insertSigningKey(ctx context.Context, k storage.SigningKey) error {
+	if err := r.store.InsertSigningKey(ctx, k); err != nil {
 		return err
 	}
-	return s.auditSigningKey(ctx, "created", k.ID, map[string]string{"state": k.State})
+	return r.auditSigningKey(ctx, "created", k.ID, map[string]string{"state": k.State})
 }
 
-func (s *Server) auditSigningKey(ctx context.Context, done, kid string, detail map[string]string) error {
-	return s.store.Audit(ctx, storage.AuditEvent{Action: "signing_key." + done, Target: kid, Detail: detail}, "")
+func (r *Keyring) auditSigningKey(ctx context.Context, done, kid string, detail map[string]string) error {
+	return r.store.Audit(ctx, storage.AuditEvent{Action: "signing_key." + done, Target: kid, Detail: detail}, "")
 }
 
 // Why signing keys were not rotated.
@@ -281,12 +310,12 @@ var (
 	ErrNoSigningKeys = errors.New("there are no signing keys, since access tokens for every resource are opaque; write tokens: jwt at a resource to have them signed")
 )
 
-// RotateSigningKey lets the next key sign, and makes another one that is next. The key that signed so far stays published
+// Rotate lets the next key sign, and makes another one that is next. The key that signed so far stays published
 // until the last token under it has ended; where it is compromised it is dropped, and all tokens under it end at once. It
 // returns the key that signs now. Errors: those above.
-func (s *Server) RotateSigningKey(ctx context.Context, compromised bool) (storage.SigningKey, error) {
+func (r *Keyring) Rotate(ctx context.Context, compromised bool) (storage.SigningKey, error) {
 	ctx = storage.System(ctx)
-	keys, err := s.store.SigningKeys(ctx)
+	keys, err := r.store.SigningKeys(ctx)
 	if err != nil {
 		return storage.SigningKey{}, fmt.Errorf("signing keys: %w", err)
 	}
@@ -295,49 +324,49 @@ func (s *Server) RotateSigningKey(ctx context.Context, compromised bool) (storag
 	if !haveActive || !haveNext {
 		return storage.SigningKey{}, ErrNoSigningKeys
 	}
-	now := s.store.Now()
+	now := r.store.Now()
 	if from := next.CreatedAt.Add(prePublication); !compromised && now < from {
 		return storage.SigningKey{}, fmt.Errorf("%w; rotate after %s, or with --compromised if the present key is in other hands", ErrTooEarly, from.Time().Format(time.RFC3339))
 	}
-	after, err := s.newSigningKey(storage.SigningNext)
+	after, err := r.newSigningKey(storage.SigningNext)
 	if err != nil {
 		return storage.SigningKey{}, err
 	}
 	signs := next
 	signs.State, signs.ActivatedAt = storage.SigningActive, now
 	// The secret that the next one is sealed under may be lost.
-	_, err = s.openSigningKey(next)
-	useless := compromised && err != nil
-	if useless {
-		signs, err = s.newSigningKey(storage.SigningActive)
+	_, err = r.openSigningKey(next)
+	lost := compromised && err != nil
+	if lost {
+		signs, err = r.newSigningKey(storage.SigningActive)
 	}
 	if err != nil {
 		return storage.SigningKey{}, err
 	}
-	err = s.store.InTx(ctx, func(ctx context.Context) error {
+	err = r.store.InTx(ctx, func(ctx context.Context) error {
 		done := "rotated"
 		if compromised {
-			done, err = "dropped", s.store.DropSigningKey(ctx, active.ID)
+			done, err = "dropped", r.store.DropSigningKey(ctx, active.ID)
 		} else {
-			err = s.store.RetireSigningKey(ctx, active.ID, now.Add(s.lifetimes.Access+stillSigning))
+			err = r.store.RetireSigningKey(ctx, active.ID, now.Add(r.accessLifetime+stillSigning))
 		}
 		if err == nil {
-			err = s.store.ActivateSigningKey(ctx, next.ID)
+			err = r.store.ActivateSigningKey(ctx, next.ID)
 		}
-		if err == nil && useless {
-			if err = s.store.DropSigningKey(ctx, next.ID); err == nil {
-				err = s.insertSigningKey(ctx, signs)
+		if err == nil && lost {
+			if err = r.store.DropSigningKey(ctx, next.ID); err == nil {
+				err = r.insertSigningKey(ctx, signs)
 			}
 		}
 		if err == nil {
-			err = s.insertSigningKey(ctx, after)
+			err = r.insertSigningKey(ctx, after)
 		}
 		if err == nil {
-			err = s.auditSigningKey(ctx, done, active.ID, map[string]string{"into": signs.ID})
+			err = r.auditSigningKey(ctx, done, active.ID, map[string]string{"into": signs.ID})
 		}
 		return err
 	})
-	s.keyring.forget()
+	r.forget()
 	switch {
 	case errors.Is(err, storage.ErrConsumed), errors.Is(err, storage.ErrExists):
 		return storage.SigningKey{}, ErrRotated
@@ -347,85 +376,21 @@ func (s *Server) RotateSigningKey(ctx context.Context, compromised bool) (storag
 	return signs, nil
 }
 
-// SigningKeys lists the signing keys, the newest first, without those that no token is left of.
-func (s *Server) SigningKeys(ctx context.Context) ([]storage.SigningKey, error) {
-	keys, err := s.store.SigningKeys(storage.System(ctx))
+// List lists the signing keys, the newest first, without those that no token is left of.
+func (r *Keyring) List(ctx context.Context) ([]storage.SigningKey, error) {
+	keys, err := r.store.SigningKeys(storage.System(ctx))
 	if err != nil {
 		return nil, fmt.Errorf("signing keys: %w", err)
 	}
-	now := s.store.Now()
+	now := r.store.Now()
 	return slices.DeleteFunc(keys, func(k storage.SigningKey) bool { return !k.ExpiresAt.IsZero() && k.ExpiresAt <= now }), nil
 }
 
-// Resealed is how many sealed texts of the database there are under the first master secret now that were not before.
-type Resealed struct{ SigningKeys, Answers int }
-
-// resealBatch is how many answers are read at once.
-const resealBatch = 500
-
-// Reseal seals anew, under the first master secret, what lies in the database sealed under another one: the private halves
-// of signing keys, and the answers that are kept for an Idempotency-Key, whose purpose the caller knows. It fails, having
-// done the rest, where something is sealed under a secret that is not in the list.
-func (s *Server) Reseal(ctx context.Context, answerPurpose func(digest []byte) string) (Resealed, error) {
-	ctx = storage.System(ctx)
-	var done Resealed
-	var lost []error
-	reseal := func(purpose, sealed string, write func(after string) error) (int, error) {
-		after, anew, err := s.secrets.Reseal(purpose, sealed)
-		if err != nil {
-			lost = append(lost, fmt.Errorf("%s: %w", purpose, err))
-		}
-		if err != nil || !anew {
-			return 0, nil
-		}
-		if err := write(after); errors.Is(err, storage.ErrConsumed) {
-			return 0, nil // it is gone, or another call was quicker
-		} else if err != nil {
-			return 0, err
-		}
-		return 1, nil
-	}
-	keys, err := s.store.SigningKeys(ctx)
+// JWKS is the published public keys as a JWK set (RFC 7517, section 5). Some do not sign yet, and some no longer do.
+func (r *Keyring) JWKS(ctx context.Context) ([]byte, error) {
+	keys, err := r.signingKeys(ctx, nil)
 	if err != nil {
-		return done, fmt.Errorf("reseal signing keys: %w", err)
+		return nil, err
 	}
-	for _, k := range keys {
-		if k.Sealed == "" {
-			continue
-		}
-		n, err := reseal(signingPurpose(k.ID), k.Sealed, func(after string) error { return s.store.ResealSigningKey(ctx, k.ID, k.Sealed, after) })
-		if err != nil {
-			return done, fmt.Errorf("reseal signing keys: %w", err)
-		}
-		done.SigningKeys += n
-	}
-	for after := []byte(nil); ; {
-		page, err := s.store.SealedAnswers(ctx, after, resealBatch)
-		if err != nil {
-			return done, fmt.Errorf("reseal answers: %w", err)
-		}
-		for _, a := range page {
-			after = a.Digest
-			n, err := reseal(answerPurpose(a.Digest), a.Answer, func(sealed string) error { return s.store.ResealAnswer(ctx, a.Digest, a.Answer, sealed) })
-			if err != nil {
-				return done, fmt.Errorf("reseal answers: %w", err)
-			}
-			done.Answers += n
-		}
-		if len(page) < resealBatch {
-			return done, errors.Join(lost...)
-		}
-	}
-}
-
-// JWKS serves GET /oauth/jwks: the public halves of the signing keys (RFC 7517 section 5), of which some sign nothing yet
-// and some sign no more.
-func (s *Server) JWKS(w http.ResponseWriter, r *http.Request) {
-	keys, err := s.signingKeys(r.Context(), nil)
-	if err != nil {
-		w.Header().Set("Access-Control-Allow-Origin", "*")
-		writeError(w, r, err)
-		return
-	}
-	writePublic(w, keys.jwks)
+	return keys.jwks, nil
 }

@@ -1,4 +1,4 @@
-package oauth
+package bearer
 
 import (
 	"net/url"
@@ -178,6 +178,9 @@ func leading(text string) int {
 	}
 	return len(text)
 }
+
+// HoldsSecret reports whether a word is or holds what may be secret: a credential, or long random text.
+func HoldsSecret(word string) bool { return secretIn(word) >= 0 }
 
 // secretIn is afterPrefix for words of a URI, in which long random text in base64url or base62 is taken for a secret too.
 func secretIn(word string) int {

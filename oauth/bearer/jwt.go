@@ -1,17 +1,14 @@
-package oauth
+package bearer
 
 import (
-	"context"
 	"crypto"
 	"crypto/ecdsa"
 	"crypto/ed25519"
 	"crypto/hmac"
-	"crypto/rand"
 	"crypto/rsa"
 	_ "crypto/sha512" // for hashes
 	"encoding/base64"
 	"errors"
-	"fmt"
 	"maps"
 	"math"
 	"math/big"
@@ -219,121 +216,4 @@ func readClaims(payload []byte, into map[string]any) error {
 		}
 	}
 	return nil
-}
-
-// ownClaims are those of our access tokens (RFC 9068 section 2.2), beside iss. What a verifier would learn by introspection
-// bears the same names here, and is what introspection would have said when the token was issued.
-type ownClaims struct {
-	Issuer   string `json:"iss"`
-	Audience string `json:"aud"`
-	Subject  string `json:"sub"`
-	ClientID string `json:"client_id"`
-	times
-	ID          string `json:"jti"`
-	Scope       string `json:"scope"`
-	AuthTime    int64  `json:"auth_time,omitempty"`
-	WorkspaceID string `json:"workspace_id,omitempty"`
-	Workspace   string `json:"workspace,omitempty"`
-	Role        string `json:"role,omitempty"`
-	Credential  string `json:"credential"`
-}
-
-// prepareJWT finds, before the transaction that a token is issued in, what is needed to sign it; nothing where it is to be
-// opaque.
-func (s *Server) prepareJWT(ctx context.Context, w *work) (err error) {
-	if !w.resource.JWT {
-		return nil
-	}
-	if w.grant.ID == "" && w.client.WorkspaceID != "" {
-		w.workspace, err = s.store.WorkspaceByID(ctx, w.client.WorkspaceID)
-		if err != nil && !errors.Is(err, storage.ErrNotFound) { // gone at this moment, and the client with it
-			return fmt.Errorf("workspace of the client: %w", err)
-		}
-	}
-	w.signer, err = s.signer(ctx)
-	return err
-}
-
-// signAccessToken makes a JWT; its signature, in fosite's sense, is the digest of its jti.
-func (s *Server) signAccessToken(w *work) (token, signature string, err error) {
-	c := ownClaims{
-		Issuer: s.issuer, Audience: w.resource.ID, Subject: w.client.ID, ClientID: w.client.ID, times: times{ExpiresAt: numericDate(w.expiresAt), IssuedAt: numericDate(w.issuedAt)},
-		ID: rand.Text(), Scope: strings.Join(w.resource.Effective(w.scopes, w.role, w.grant.ID != ""), " "),
-		WorkspaceID: w.workspace.ID, Workspace: w.workspace.Slug, Role: w.role, Credential: KindAccessToken,
-	}
-	if w.grant.ID != "" {
-		c.Subject, c.AuthTime = w.grant.UserID, w.grant.AuthTime.Unix()
-	}
-	payload, err := josejson.Marshal(c)
-	if err != nil {
-		return "", "", fmt.Errorf("claims of an access token: %w", err)
-	}
-	signed, err := w.signer.Sign(payload)
-	if err != nil {
-		return "", "", fmt.Errorf("sign an access token: %w", err)
-	}
-	token, err = signed.CompactSerialize()
-	if err != nil {
-		return "", "", fmt.Errorf("sign an access token: %w", err)
-	}
-	return token, string(storage.Digest(c.ID)), nil
-}
-
-// verifyOwn checks all of an access token of ours but its end and what its row says. ErrUnknown: it is none.
-func (s *Server) verifyOwn(ctx context.Context, t *parsedJWT) (ownClaims, error) {
-	var c ownClaims
-	switch {
-	case t.typ != typeAccessToken:
-		return c, unknown("the JWT has our iss and the typ %s, and an access token has %s", shown(t.typ), typeAccessToken)
-	case t.algorithm != jose.ES256:
-		return c, unknown("the JWT has our iss and is signed with %s, and access tokens are signed with ES256", shown(string(t.algorithm)))
-	case !storage.IsID(kindSigning, t.kid):
-		return c, unknown("the JWT has our iss and the kid %s, which is not of this server's signing keys", shown(t.kid))
-	case t.members != 3:
-		return c, unknown("the JWT has our iss and more in its header than typ, alg and kid")
-	}
-	keys, err := s.signingKeys(ctx, nil)
-	if err == nil && keys.public[t.kid] == nil {
-		keys, err = s.signingKeys(ctx, keys) // another node may have made it a moment ago
-	}
-	if err != nil {
-		return c, err
-	}
-	key := keys.public[t.kid]
-	switch {
-	case key == nil:
-		return c, unknown("the signing key %s of the JWT does not exist, or was dropped; it may be of another server or database", t.kid)
-	case !t.signedBy(key):
-		return c, unknown("the signature of the JWT is wrong: it was changed or cut, or forged")
-	case josejson.Unmarshal(t.payload, &c) != nil || c.Issuer != s.issuer || c.ID == "":
-		return c, unknown("the claims of the JWT are not those of an access token")
-	}
-	return c, c.check(s.store.Now())
-}
-
-// jwtPrincipal is who stands behind a JWT, ours or that of an issuer that a resource trusts.
-func (s *Server) jwtPrincipal(ctx context.Context, text string, resources []string) (Principal, error) {
-	t, err := parseJWT(text)
-	if err != nil {
-		return Principal{}, err
-	}
-	if t.issuer != s.issuer {
-		return s.foreignPrincipal(ctx, t, resources)
-	}
-	c, err := s.verifyOwn(ctx, t)
-	if err != nil {
-		return Principal{}, err
-	}
-	b, err := s.store.AccessTokenByDigest(ctx, storage.Digest(c.ID))
-	if err != nil {
-		return Principal{}, unknownOr(err, "the access token is not in the database: it expired long ago, or its app, user or authorization was deleted")
-	}
-	if c.Audience != b.Access.Resource || c.ClientID != b.Access.ClientID {
-		return Principal{}, unknown("the claims of the JWT are not those that its access token was issued with")
-	}
-	p, err := s.accessPrincipal(b, c.ID)
-	if err == nil && c.over(s.store.Now()) {
-		err = ErrExpired
-	}
-	return p, err
 }

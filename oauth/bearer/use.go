@@ -1,4 +1,4 @@
-package oauth
+package bearer
 
 import (
 	"cmp"
@@ -34,10 +34,20 @@ func ReasonOf(err error) string {
 
 // NoteUse counts a request with a credential for its workspace, and keeps it among a key's last ones. The action is the
 // server's own words for what was asked; the reason is empty where the request was allowed.
-func (s *Server) NoteUse(ctx context.Context, p *Principal, action string, status int, reason string, limited bool) {
+func (v *Verifier) NoteUse(ctx context.Context, p *Principal, action string, status int, reason string, limited bool) {
 	a := storage.ActorOf(ctx)
-	s.store.NoteUse(storage.Use{
+	v.store.NoteUse(storage.Use{
 		WorkspaceID: p.WorkspaceID, CredentialID: cmp.Or(p.KeyID, p.ClientID), Credential: p.Kind, RequestID: a.RequestID, Action: action, Status: status, Reason: reason,
 		Limited: limited, Address: a.Address,
 	})
+}
+
+// Touch notes that a credential was used, by whoever acts in ctx.
+func (v *Verifier) Touch(ctx context.Context, p *Principal) {
+	switch {
+	case p.KeyID != "":
+		v.store.TouchKey(p.KeyID, storage.ActorOf(ctx).Address)
+	case p.GrantID != "" && p.Kind == KindAccessToken:
+		v.store.TouchGrant(p.GrantID)
+	}
 }

@@ -1,4 +1,4 @@
-package oauth
+package bearer
 
 import (
 	"context"
@@ -33,9 +33,9 @@ type trust struct {
 }
 
 // newTrusts prepares the trusted issuers of every resource. Entries with the same address share one copy of its keys.
-func (s *Server) newTrusts() map[string][]*trust {
+func (v *Verifier) newTrusts() map[string][]*trust {
 	trusts, remotes := map[string][]*trust{}, map[string]*remoteKeys{}
-	for _, r := range s.catalog.Resources() {
+	for _, r := range v.catalog.Resources() {
 		for _, issuer := range r.TrustedIssuers {
 			t := &trust{TrustedIssuer: issuer, algorithms: []jose.SignatureAlgorithm{jose.HS256}}
 			if issuer.JWKSURL != "" {
@@ -45,7 +45,7 @@ func (s *Server) newTrusts() map[string][]*trust {
 				}
 				t.remote = remotes[issuer.JWKSURL]
 				if t.remote == nil {
-					t.remote = &remoteKeys{url: issuer.JWKSURL, now: s.store.Now}
+					t.remote = &remoteKeys{url: issuer.JWKSURL, now: v.store.Now}
 					remotes[issuer.JWKSURL] = t.remote
 				}
 			}
@@ -107,15 +107,15 @@ type candidate struct {
 }
 
 // candidates are the entries for an issuer, at the named resources, or at all where none is named.
-func (s *Server) candidates(issuer string, resources []string) []candidate {
+func (v *Verifier) candidates(issuer string, resources []string) []candidate {
 	var found []candidate
-	configured := s.catalog.Resources()
+	configured := v.catalog.Resources()
 	for i := range configured {
 		r := &configured[i]
 		if len(resources) > 0 && !catalog.ContainsResource(resources, r.ID) {
 			continue
 		}
-		for j, t := range s.trusts[r.ID] {
+		for j, t := range v.trusts[r.ID] {
 			if t.Issuer == issuer {
 				found = append(found, candidate{t, r, j})
 			}
@@ -126,17 +126,17 @@ func (s *Server) candidates(issuer string, resources []string) []candidate {
 
 // foreignPrincipal is whom a JWT of a trusted issuer speaks of, by the first entry that it satisfies as a whole: the key,
 // the algorithm and the audience of one. The first is that of the first of the resources; all of them where none is named.
-func (s *Server) foreignPrincipal(ctx context.Context, t *parsedJWT, resources []string) (Principal, error) {
-	candidates := s.candidates(t.issuer, resources)
+func (v *Verifier) foreignPrincipal(ctx context.Context, t *parsedJWT, resources []string) (Principal, error) {
+	candidates := v.candidates(t.issuer, resources)
 	if len(candidates) == 0 {
 		where := "any resource"
 		if len(resources) > 0 {
 			where = strings.Join(resources, " or ")
 		}
-		return Principal{}, unknown("the issuer of the JWT is %s, which is neither this server nor among the trusted_issuers of %s", shown(t.issuer), where)
+		return Principal{}, unknown("the issuer of the JWT is %s, which is neither this server nor among the trusted_issuers of %s", Quoted(t.issuer), where)
 	}
 	if !slices.Contains(foreignTypes, strings.ToLower(t.typ)) {
-		return Principal{}, unknown("the typ of the JWT is %s, so it is for something else than access", shown(t.typ))
+		return Principal{}, unknown("the typ of the JWT is %s, so it is for something else than access", Quoted(t.typ))
 	}
 	var c foreignClaims
 	if err := c.read(t.payload); err != nil {
@@ -151,7 +151,7 @@ func (s *Server) foreignPrincipal(ctx context.Context, t *parsedJWT, resources [
 			away = err
 		case err != nil:
 		case why == "":
-			return s.foreigner(x.resource, x.trust, &c)
+			return v.foreigner(x.resource, x.trust, &c)
 		case len(candidates) > 1:
 			whys = append(whys, fmt.Sprintf("trusted_issuers[%d] of %s: %s", x.index, x.resource.ID, why))
 		default:
@@ -165,8 +165,8 @@ func (s *Server) foreignPrincipal(ctx context.Context, t *parsedJWT, resources [
 }
 
 // foreigner judges the claims of a JWT whose signature is good.
-func (s *Server) foreigner(r *catalog.Resource, issuer *trust, c *foreignClaims) (Principal, error) {
-	now := s.store.Now()
+func (v *Verifier) foreigner(r *catalog.Resource, issuer *trust, c *foreignClaims) (Principal, error) {
+	now := v.store.Now()
 	if err := c.check(now); err != nil {
 		return Principal{}, err
 	}
@@ -182,7 +182,7 @@ func (s *Server) foreigner(r *catalog.Resource, issuer *trust, c *foreignClaims)
 	}
 	// The operator has listed the scopes for these people: one that is for people only counts.
 	p.Scopes = r.Effective(issuer.Scopes, "", true)
-	p.Plan, p.Limits = s.catalog.PlanOf(issuer.Plan, r.UserPlan)
+	p.Plan, p.Limits = v.catalog.PlanOf(issuer.Plan, r.UserPlan)
 	p.Counter = p.Subject + ":" + r.ID
 	return p, nil
 }
@@ -198,7 +198,7 @@ func foreignSubject(issuer, subject string) string {
 // cannot be read, and is ErrIssuerKeys.
 func (t *trust) refuses(ctx context.Context, token *parsedJWT, c *foreignClaims) (why string, err error) {
 	if !slices.Contains(t.algorithms, token.algorithm) {
-		return fmt.Sprintf("the alg of the JWT is %s, and the issuer signs with %s", shown(string(token.algorithm)), joined(t.algorithms)), nil
+		return fmt.Sprintf("the alg of the JWT is %s, and the issuer signs with %s", Quoted(string(token.algorithm)), joined(t.algorithms)), nil
 	}
 	if why := t.refusesAudience(c); why != "" {
 		return why, nil
@@ -224,11 +224,11 @@ func (t *trust) refuses(ctx context.Context, token *parsedJWT, c *foreignClaims)
 func (t *trust) refusesAudience(c *foreignClaims) string {
 	switch {
 	case len(t.Audiences) == 0 && c.Audience != nil:
-		return fmt.Sprintf("the JWT has the aud %s, and the entry has no audience; write it there", shown(strings.Join(c.Audience, " ")))
+		return fmt.Sprintf("the JWT has the aud %s, and the entry has no audience; write it there", Quoted(strings.Join(c.Audience, " ")))
 	case len(t.Audiences) > 0 && c.Audience == nil:
 		return "the JWT has no aud; where the issuer's access tokens have none, write client_ids and leave out audience"
 	case len(t.Audiences) > 0 && !slices.ContainsFunc(t.Audiences, func(a string) bool { return slices.Contains(c.Audience, a) }):
-		return fmt.Sprintf("the aud of the JWT is %s, which is not among %s", shown(strings.Join(c.Audience, " ")), joined(t.Audiences))
+		return fmt.Sprintf("the aud of the JWT is %s, which is not among %s", Quoted(strings.Join(c.Audience, " ")), joined(t.Audiences))
 	}
 	if len(t.ClientIDs) == 0 {
 		return ""
@@ -238,7 +238,7 @@ func (t *trust) refusesAudience(c *foreignClaims) string {
 	case !ok:
 		return "the JWT has no client_id, and the entry has client_ids"
 	case !slices.Contains(t.ClientIDs, id):
-		return fmt.Sprintf("the client_id of the JWT is %s, which is not among client_ids", shown(id))
+		return fmt.Sprintf("the client_id of the JWT is %s, which is not among client_ids", Quoted(id))
 	}
 	return ""
 }
@@ -283,7 +283,8 @@ const (
 	remoteEarly    = 9 * time.Minute  // after which they are fetched anew while they serve
 	remoteStale    = 24 * time.Hour   // after which those that could not be fetched anew count no more
 	remoteUnknown  = time.Minute      // between two fetches because of a kid that is unknown
-	remoteRetry    = 5 * time.Second  // between two tries when one failed
+	// IssuerKeysRetry is between two tries when one failed, and what a caller waits before asking again.
+	IssuerKeysRetry = 5 * time.Second
 )
 
 // remoteClient fetches the keys of others, from the addresses in the configuration and nowhere else.
@@ -354,7 +355,7 @@ func (k *remoteKeys) due(now storage.Time, found bool) bool {
 	since := now.Sub(k.triedAt).Abs()
 	switch {
 	case k.fault != nil:
-		return since >= remoteRetry
+		return since >= IssuerKeysRetry
 	case !found:
 		return since >= remoteUnknown
 	}
@@ -441,7 +442,7 @@ func parseKey(raw []byte) (k jose.JSONWebKey, err error) {
 		}
 	}
 	if use, ok := members["use"]; ok && use != "sig" {
-		return k, fmt.Errorf("is for the use %s, not for signatures", shown(use.(string)))
+		return k, fmt.Errorf("is for the use %s, not for signatures", Quoted(use.(string)))
 	}
 	if value, ok := members["key_ops"]; ok { // RFC 7517 section 4.3
 		if list, ok := value.([]any); !ok || !slices.Contains(list, any("verify")) {
@@ -515,7 +516,7 @@ func (k *remoteKeys) fitting(kid string, algorithm jose.SignatureAlgorithm) (fou
 	}
 	why = fmt.Sprintf("%s has no key for %s", k.url, algorithm)
 	if kid != "" {
-		why += " with the kid " + shown(kid)
+		why += " with the kid " + Quoted(kid)
 	}
 	if len(k.skipped) > 0 {
 		why += "; not used there: " + strings.Join(k.skipped[:min(len(k.skipped), 3)], ", ")
