@@ -17,6 +17,7 @@ import (
 
 	"github.com/ory/fosite"
 
+	"doorward/management"
 	"doorward/oauth/catalog"
 	"doorward/oauth/redirecturi"
 	"doorward/storage"
@@ -420,7 +421,7 @@ func (a *AuthorizeRequest) BareScheme() bool { return redirecturi.HasBareScheme(
 // a page: not to an app that anybody could have made here and that this person never allowed anything (RFC 9700
 // section 4.11.2), or it would turn this server into a way to send people anywhere.
 func (a *AuthorizeRequest) MayAnswerUnasked(allowedBefore bool) bool {
-	return RegisteredByOperator(&a.Client) || a.Client.Verified || allowedBefore
+	return management.RegisteredByOperator(&a.Client) || a.Client.Verified || allowedBefore
 }
 
 // Decision is what the resource owner decided.
@@ -492,7 +493,7 @@ func (s *Server) Approve(ctx context.Context, a *AuthorizeRequest, d Decision) (
 		if err != nil {
 			return fmt.Errorf("approve: %w", err)
 		}
-		if !RoleMay(role, MayConsent) {
+		if !management.RoleMay(role, management.MayConsent) {
 			return storage.ErrNotFound
 		}
 		if d.Remember {
@@ -530,11 +531,11 @@ func (s *Server) Approve(ctx context.Context, a *AuthorizeRequest, d Decision) (
 
 // chargeAnswer counts an answer of a user to a client, yes or no.
 func (s *Server) chargeAnswer(ctx context.Context, a *AuthorizeRequest, userID string) error {
-	err := s.takeChange(ctx, "grants:"+a.Client.ID+":"+userID)
-	var many *TooManyChanges
+	err := s.management.TakeAnswer(ctx, a.Client.ID, userID)
+	var many *management.TooManyChanges
 	if errors.As(err, &many) {
 		e := s.fail(a, TemporarilyUnavailable, "This app asks for the same user too often; use the tokens that it has, and try again later.",
-			fmt.Errorf("more than %d answers of one user to one client an hour, or %d a minute", changes.Hour, changes.Burst))
+			fmt.Errorf("more than %d answers of one user to one client an hour, or %d a minute", management.ChangeLimit.Hour, management.ChangeLimit.Burst))
 		Note(ctx).ErrorCode, Note(ctx).Cause = e.Code, e
 		return e
 	}
@@ -639,7 +640,7 @@ func (s *Server) OpenAnswer(ctx context.Context, f *Flow, userID string) (string
 // ends: whoever ends the app's access at the same moment also ends what is made here, or makes it impossible.
 func (s *Server) stillAllowed(ctx context.Context, g storage.Grant) error {
 	c, err := s.store.HoldConsent(ctx, g.UserID, g.ClientID, g.Resource, g.WorkspaceID)
-	if errors.Is(err, storage.ErrNotFound) || err == nil && !within(g.Scopes, c.Scopes) {
+	if errors.Is(err, storage.ErrNotFound) || err == nil && slices.ContainsFunc(g.Scopes, func(name string) bool { return !c.Scopes.Has(name) }) {
 		return ErrNotAllowed
 	}
 	return err

@@ -14,6 +14,7 @@ import (
 	"testing"
 	"time"
 
+	"doorward/management"
 	"doorward/oauth/apikey"
 	"doorward/oauth/catalog"
 	"doorward/oauth/redirecturi"
@@ -36,15 +37,18 @@ func fuzzServer(f *testing.F) (s *Server, clientID string) {
 	if err != nil {
 		f.Fatal(err)
 	}
+	manager := management.New(management.Config{
+		Store: store, Catalog: offered, APIKeys: apikey.New(apikey.Config{Store: store, Catalog: offered}), Grants: GrantRules(),
+	})
 	s, err = New(Config{
-		Issuer: "https://auth.example", Store: store, Secrets: secrets, Catalog: offered, APIKeys: apikey.New(apikey.Config{Store: store, Catalog: offered}),
+		Issuer: "https://auth.example", Store: store, Secrets: secrets, Catalog: offered, Management: manager,
 		Lifetimes:     Lifetimes{Access: time.Hour, Refresh: time.Hour, RefreshAbsolute: time.Hour, Code: time.Minute},
 		ClientAddress: func(*http.Request) netip.Addr { return netip.Addr{} },
 	})
 	if err != nil {
 		f.Fatal(err)
 	}
-	c, _, err := s.CreateClient(storage.System(f.Context()), Command(""), ClientSpec{
+	c, _, err := manager.CreateClient(storage.System(f.Context()), management.CommandLine(""), management.ClientSpec{
 		Name: "App", RedirectURIs: []string{"https://app.example/cb?a=b", "http://127.0.0.1/cb"}, Scopes: []string{"read", "accounts:read"}, Administrator: true,
 	})
 	if err != nil {

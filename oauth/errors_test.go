@@ -39,4 +39,3 @@ func TestV71_WhatCannotBeAClientIDIsNotNoted(t *testing.T) {
 		}
 	}
 }
-

@@ -40,7 +40,7 @@ func (s *Server) revoke(r *http.Request, form url.Values) error {
 	}
 	switch {
 	case key:
-		return s.RevokeShown(ctx, token)
+		return s.management.RevokeByText(ctx, token)
 	case token == "":
 		return badRequest("token is missing.")
 	}
@@ -61,6 +61,6 @@ func (s *Server) revoke(r *http.Request, form url.Values) error {
 		if err != nil || !ended {
 			return err
 		}
-		return s.auditClient(ctx, "token_revoked", &client, nil)
+		return s.store.Audit(ctx, storage.AuditEvent{Action: "app.token_revoked", WorkspaceID: client.WorkspaceID, Target: client.ID}, "")
 	})
 }

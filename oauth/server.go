@@ -9,7 +9,7 @@ import (
 	"github.com/ory/fosite"
 	"github.com/rs/cors"
 
-	"doorward/oauth/apikey"
+	"doorward/management"
 	"doorward/oauth/bearer"
 	"doorward/oauth/catalog"
 	"doorward/oauth/limit"
@@ -23,8 +23,6 @@ type TokenLimits struct {
 	// refreshes too.
 	ClientRequests int64
 	ClientLive     int64 // tokens of one client for itself that can be live at once
-	// UnlimitedChanges lifts the bounds of TakeChange and TakeSignIn, and that of the answers of one user to one client.
-	UnlimitedChanges bool
 }
 
 // Bounds of what one user and client, or one grant, can add to the database. They are far above what any program needs.
@@ -41,22 +39,20 @@ type Lifetimes struct {
 	Code               time.Duration // authorization codes
 }
 
-// Config is what a Server is made of. Every field is needed but RedirectSchemes and OwnersSetPlans.
+// Config is what a Server is made of. Every field is needed but RedirectSchemes.
 type Config struct {
-	Issuer  string // RFC 8414 section 2; no slash at its end
-	Store   *storage.Store
-	Secrets *seal.Secrets
-	Catalog *catalog.Catalog
-	APIKeys *apikey.Keys
-	Bearer  *bearer.Verifier
-	Keyring *bearer.Keyring
+	Issuer     string // RFC 8414 section 2; no slash at its end
+	Store      *storage.Store
+	Secrets    *seal.Secrets
+	Catalog    *catalog.Catalog
+	Bearer     *bearer.Verifier
+	Keyring    *bearer.Keyring
+	Management *management.Manager
 	// RedirectSchemes are those without a dot that redirect URIs may have; empty: none.
 	RedirectSchemes []string
 	Lifetimes       Lifetimes
 	Tokens          TokenLimits
-	// OwnersSetPlans lets the owners of a workspace choose its plan; else administrators of this server do.
-	OwnersSetPlans bool
-	Limiter        limit.Limiter
+	Limiter         limit.Limiter
 	// ClientAddress tells where a request comes from, behind the proxies that are trusted.
 	ClientAddress func(*http.Request) netip.Addr
 }
@@ -72,9 +68,7 @@ type Server struct {
 	lifetimes       Lifetimes
 	tokens          TokenLimits
 	refreshes       *limit.Rate
-	ownPlans        bool // owners set the plan of their workspace
 	limiter         limit.Limiter
-	keys            *apikey.Keys
 	address         func(*http.Request) netip.Addr
 	clients         *otter.Cache[clientKey, cachedClient]
 	fosite          *fosite.Fosite
@@ -83,13 +77,14 @@ type Server struct {
 	metadata        []byte
 	bearer          *bearer.Verifier
 	keyring         *bearer.Keyring
+	management      *management.Manager
 }
 
 // New makes a Server.
 func New(c Config) (*Server, error) {
 	s := &Server{
 		issuer: c.Issuer, store: c.Store, secrets: c.Secrets, catalog: c.Catalog, redirectSchemes: c.RedirectSchemes, lifetimes: c.Lifetimes, tokens: c.Tokens,
-		ownPlans: c.OwnersSetPlans, limiter: c.Limiter, keys: c.APIKeys, bearer: c.Bearer, keyring: c.Keyring, address: c.ClientAddress, clients: newClientCache(),
+		limiter: c.Limiter, bearer: c.Bearer, keyring: c.Keyring, management: c.Management, address: c.ClientAddress, clients: newClientCache(),
 	}
 	s.refreshes = limit.NewRate(func() time.Time { return c.Store.Now().Time() }, refreshesOfGrant)
 	s.failures = newAuthenticationFailures(c.Store)

@@ -7,7 +7,7 @@ import (
 	"net/url"
 	"strings"
 
-	"doorward/oauth"
+	"doorward/management"
 	"doorward/oauth/identity"
 	"doorward/storage"
 	"doorward/templates"
@@ -164,7 +164,7 @@ func (s *Server) adminAppsPage(w http.ResponseWriter, r *http.Request, v *visito
 			return err
 		}
 		view.Apps = append(view.Apps, templates.AdminApp{
-			ID: c.ID, Name: c.Name, Owner: owner, Kind: kindOf(c), Verified: c.Verified, Operator: oauth.RegisteredByOperator(&c), FirstParty: c.FirstParty,
+			ID: c.ID, Name: c.Name, Owner: owner, Kind: kindOf(c), Verified: c.Verified, Operator: management.RegisteredByOperator(&c), FirstParty: c.FirstParty,
 			PKCEOptional: c.PKCEOptional, Disabled: !c.DisabledAt.IsZero(), Created: c.CreatedAt.Time(),
 		})
 	}
@@ -175,7 +175,7 @@ func (s *Server) adminAppsPage(w http.ResponseWriter, r *http.Request, v *visito
 func (s *Server) verifyApp(w http.ResponseWriter, r *http.Request, v *visitor, at appPlace) error {
 	verified := strings.HasSuffix(r.URL.Path, "/verify")
 	_, err := s.app(at.context(r.Context(), v), at, r.PathValue("id"), func(ctx context.Context, c storage.Client) error {
-		return s.oauth.VerifyClient(ctx, at.by, c.ID, verified)
+		return s.management.VerifyClient(ctx, at.by, c.ID, verified)
 	})
 	text := "The app is no longer verified."
 	if verified {

@@ -8,6 +8,7 @@ import (
 	"strings"
 	"time"
 
+	"doorward/management"
 	"doorward/oauth"
 	"doorward/oauth/identity"
 	"doorward/storage"
@@ -36,7 +37,7 @@ func kindOf(c storage.Client) string {
 type appPlace struct {
 	base        string // path of the list
 	section     string
-	by          oauth.Authority
+	by          management.Authority
 	workspaceID string                 // empty: all
 	bar         templates.WorkspaceBar // of the pages about a workspace
 }
@@ -57,8 +58,8 @@ func (s *Server) ownApps(h appHandler) memberHandler {
 
 // workspaceApps serves a page about the apps of the workspace that the path names.
 func (s *Server) workspaceApps(h appHandler) memberHandler {
-	return s.permitted(oauth.MayManageApps, templates.SectionWorkspaces, templates.TabApps,
-		func(w http.ResponseWriter, r *http.Request, v *visitor, by oauth.Authority, ws storage.Workspace, all []storage.Workspace) error {
+	return s.permitted(management.MayManageApps, templates.SectionWorkspaces, templates.TabApps,
+		func(w http.ResponseWriter, r *http.Request, v *visitor, by management.Authority, ws storage.Workspace, all []storage.Workspace) error {
 			return h(w, r, v, appPlace{
 				base: workspacesBase + "/" + ws.Slug + "/" + templates.TabApps, section: templates.SectionWorkspaces, by: by,
 				workspaceID: ws.ID, bar: workspaceBar(ws, all, templates.TabApps),
@@ -114,7 +115,7 @@ func statusOf(c storage.Client) string {
 }
 
 // fields are the form of an app as it is shown: what is registered, or what was typed.
-func (s *Server) fields(v *visitor, p oauth.ClientSpec, kind string) templates.AppFields {
+func (s *Server) fields(v *visitor, p management.ClientSpec, kind string) templates.AppFields {
 	f := templates.AppFields{
 		Name: p.Name, Site: p.Site, Kind: kind, RedirectURIs: strings.Join(p.RedirectURIs, "\n"),
 		Refresh: p.Grants == nil || slices.Contains(p.Grants, oauth.GrantRefreshToken), Administrator: v.user.Admin,
@@ -133,10 +134,10 @@ func (s *Server) fields(v *visitor, p oauth.ClientSpec, kind string) templates.A
 }
 
 // typed reads the form of an app. What only administrators may set is read only from them.
-func typed(r *http.Request, v *visitor) (p oauth.ClientSpec, kind string) {
+func typed(r *http.Request, v *visitor) (p management.ClientSpec, kind string) {
 	form := r.PostForm
 	kind = form.Get("kind")
-	p = oauth.ClientSpec{Name: form.Get("name"), Site: form.Get("site"), Scopes: slices.Compact(slices.Sorted(slices.Values(form["scope"]))), Resources: form["resource"]}
+	p = management.ClientSpec{Name: form.Get("name"), Site: form.Get("site"), Scopes: slices.Compact(slices.Sorted(slices.Values(form["scope"]))), Resources: form["resource"]}
 	for _, line := range strings.FieldsFunc(form.Get("redirect_uris"), func(c rune) bool { return c == '\n' || c == '\r' }) {
 		if line = strings.TrimSpace(line); line != "" {
 			p.RedirectURIs = append(p.RedirectURIs, line)
@@ -163,7 +164,7 @@ func typed(r *http.Request, v *visitor) (p oauth.ClientSpec, kind string) {
 
 // appFormPage serves GET …/apps/new.
 func (s *Server) appFormPage(w http.ResponseWriter, r *http.Request, v *visitor, at appPlace) error {
-	view := templates.AppFormView{Page: s.page(v, at.section), Base: at.base, Workspace: at.bar, AppFields: s.fields(v, oauth.ClientSpec{}, templates.KindWeb)}
+	view := templates.AppFormView{Page: s.page(v, at.section), Base: at.base, Workspace: at.bar, AppFields: s.fields(v, management.ClientSpec{}, templates.KindWeb)}
 	view.NeedPassword = !s.fresh(v)
 	return s.render(w, r, http.StatusOK, view.Nonce, templates.AppFormPage(view))
 }
@@ -218,7 +219,7 @@ func (s *Server) createApp(w http.ResponseWriter, r *http.Request, v *visitor, a
 	x, view, err := s.createOnce(at.context(r.Context(), v), r, v, at.workspaceID, func(ctx context.Context) (x newSecret, err error) {
 		p.WorkspaceID, p.CreatedBy = at.workspaceID, v.user.ID
 		var c storage.Client
-		c, x.Secret, err = s.oauth.CreateClient(ctx, at.by, p)
+		c, x.Secret, err = s.management.CreateClient(ctx, at.by, p)
 		x.ID = c.ID
 		return x, err
 	})
@@ -280,7 +281,7 @@ func (s *Server) appPage(w http.ResponseWriter, r *http.Request, v *visitor, at 
 	if err != nil {
 		return err
 	}
-	return s.showApp(w, r, http.StatusOK, v, at, c, base, templates.AppView{Page: page, AppFields: s.fields(v, oauth.SpecOf(c), kindOf(c))})
+	return s.showApp(w, r, http.StatusOK, v, at, c, base, templates.AppView{Page: page, AppFields: s.fields(v, management.SpecOf(c), kindOf(c))})
 }
 
 func (s *Server) showApp(w http.ResponseWriter, r *http.Request, status int, v *visitor, at appPlace, c storage.Client, base string, view templates.AppView) error {
@@ -294,7 +295,7 @@ func (s *Server) showApp(w http.ResponseWriter, r *http.Request, status int, v *
 	view.IntrospectURL, view.MetadataURL = s.oauth.Issuer()+"/oauth/introspect", s.oauth.Issuer()+"/.well-known/oauth-authorization-server"
 	view.NeedPassword = !s.fresh(v)
 	if view.Disabled {
-		view.Why = oauth.StoppedText(c.DisabledBy, "app", "disabled") + "."
+		view.Why = management.StoppedText(c.DisabledBy, "app", "disabled") + "."
 		view.Held = held(at.by.MayEnable(&c, "change and enable"))
 	}
 	if c.WorkspaceID != "" {
@@ -356,7 +357,7 @@ func (s *Server) updateApp(w http.ResponseWriter, r *http.Request, v *visitor, a
 		if c.ResourceServer {
 			p.RedirectURIs, p.Scopes = nil, nil
 		}
-		_, err := s.oauth.UpdateClient(ctx, at.by, c.ID, p)
+		_, err := s.management.UpdateClient(ctx, at.by, c.ID, p)
 		return err
 	})
 	if faults := fieldErrors(err); faults != nil {
@@ -403,7 +404,7 @@ func (s *Server) rotateSecret(w http.ResponseWriter, r *http.Request, v *visitor
 		if err != nil {
 			return err
 		}
-		view := templates.AppView{Page: s.page(v, at.section), AppFields: s.fields(v, oauth.SpecOf(c), kindOf(c))}
+		view := templates.AppView{Page: s.page(v, at.section), AppFields: s.fields(v, management.SpecOf(c), kindOf(c))}
 		view.Errors = faults
 		return s.showApp(w, r, status, v, at, c, base, view)
 	}
@@ -417,7 +418,7 @@ func (s *Server) rotateSecret(w http.ResponseWriter, r *http.Request, v *visitor
 	}
 	_, view, err := s.createOnce(at.context(r.Context(), v), r, v, at.workspaceID, func(ctx context.Context) (x newSecret, err error) {
 		x.ID, x.OldUntil = c.ID, oldUntil
-		x.Secret, _, err = s.oauth.RotateSecret(ctx, at.by, c.ID, grace)
+		x.Secret, _, err = s.management.RotateSecret(ctx, at.by, c.ID, grace)
 		return x, err
 	})
 	if faults := fieldErrors(err); faults != nil {
@@ -435,9 +436,9 @@ func (s *Server) switchApp(w http.ResponseWriter, r *http.Request, v *visitor, a
 	base, err := s.app(at.context(r.Context(), v), at, r.PathValue("id"), func(ctx context.Context, c storage.Client) error {
 		if strings.HasSuffix(r.URL.Path, "/disable") {
 			text = "The app is disabled. None of its tokens works."
-			return s.oauth.SwitchClient(ctx, at.by, c.ID, true)
+			return s.management.SwitchClient(ctx, at.by, c.ID, true)
 		}
-		return s.oauth.SwitchClient(ctx, at.by, c.ID, false)
+		return s.management.SwitchClient(ctx, at.by, c.ID, false)
 	})
 	return s.appChanged(w, r, v, base, text, err)
 }
@@ -461,11 +462,11 @@ func (s *Server) deleteApp(w http.ResponseWriter, r *http.Request, v *visitor, a
 		return err
 	}
 	if strings.TrimSpace(r.PostForm.Get("confirm")) != c.Name {
-		view := templates.AppView{Page: s.page(v, at.section), AppFields: s.fields(v, oauth.SpecOf(c), kindOf(c))}
+		view := templates.AppView{Page: s.page(v, at.section), AppFields: s.fields(v, management.SpecOf(c), kindOf(c))}
 		view.Errors = map[string]string{"confirm": "Type the app's name exactly as it is shown. Nothing was deleted."}
 		return s.showApp(w, r, http.StatusBadRequest, v, at, c, base, view)
 	}
 	// Not in the transaction in which it was found to be theirs: there may be much to delete.
-	err = s.oauth.DeleteClient(storage.System(r.Context()), at.by, c.ID)
+	err = s.management.DeleteClient(storage.System(r.Context()), at.by, c.ID)
 	return s.appChanged(w, r, v, at.base, "The app is deleted, and with it every access it had.", err)
 }

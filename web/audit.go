@@ -10,7 +10,7 @@ import (
 	"slices"
 	"time"
 
-	"doorward/oauth"
+	"doorward/management"
 	"doorward/storage"
 	"doorward/templates"
 )
@@ -37,7 +37,7 @@ var auditGroups = []struct {
 }
 
 // auditPage serves GET /settings/workspaces/{slug}/audit.
-func (s *Server) auditPage(w http.ResponseWriter, r *http.Request, v *visitor, by oauth.Authority, ws storage.Workspace, all []storage.Workspace) error {
+func (s *Server) auditPage(w http.ResponseWriter, r *http.Request, v *visitor, by management.Authority, ws storage.Workspace, all []storage.Workspace) error {
 	page, err := s.settingsPage(w, r, v, templates.SectionWorkspaces)
 	if err != nil {
 		return err
@@ -115,7 +115,7 @@ func (s *Server) auditPage(w http.ResponseWriter, r *http.Request, v *visitor, b
 
 // auditPeople are the people whose doings can be asked for: the members, and the one who is chosen.
 func (s *Server) auditPeople(ctx context.Context, names *names, chosen string) ([]templates.Option, error) {
-	members, err := s.store.Members(storage.System(ctx), names.ws.ID, "", oauth.MaxMembers)
+	members, err := s.store.Members(storage.System(ctx), names.ws.ID, "", management.MaxMembers)
 	if err != nil {
 		return nil, err
 	}
@@ -133,7 +133,7 @@ func (s *Server) auditPeople(ctx context.Context, names *names, chosen string) (
 }
 
 // auditEvents reads events, and learns the names of what they are about.
-func (s *Server) auditEvents(ctx context.Context, by oauth.Authority, names *names, f storage.AuditFilter) (events []storage.AuditEvent, err error) {
+func (s *Server) auditEvents(ctx context.Context, by management.Authority, names *names, f storage.AuditFilter) (events []storage.AuditEvent, err error) {
 	err = s.readAs(ctx, by, func(ctx context.Context) (err error) {
 		if events, err = s.store.AuditEvents(ctx, f); err != nil {
 			return err

@@ -6,6 +6,7 @@ import (
 	"net/http"
 	"slices"
 
+	"doorward/management"
 	"doorward/oauth"
 	"doorward/storage"
 )
@@ -108,7 +109,7 @@ func (s *Server) place(ctx context.Context, a *oauth.AuthorizeRequest, v *visito
 	}
 	p := &place{visitor: v}
 	for _, ws := range all {
-		if ws.DisabledAt.IsZero() && oauth.RoleMay(ws.Role, oauth.MayConsent) {
+		if ws.DisabledAt.IsZero() && management.RoleMay(ws.Role, management.MayConsent) {
 			p.workspaces = append(p.workspaces, ws)
 		}
 	}

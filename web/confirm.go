@@ -7,7 +7,7 @@ import (
 	"slices"
 	"strings"
 
-	"doorward/oauth"
+	"doorward/management"
 	"doorward/oauth/apikey"
 	"doorward/storage"
 	"doorward/templates"
@@ -179,7 +179,7 @@ func (s *Server) confirmWorkspace(w http.ResponseWriter, r *http.Request, v *vis
 	if err != nil {
 		return err
 	}
-	members, err := s.store.Members(ctx, ws.ID, "", oauth.MaxMembers)
+	members, err := s.store.Members(ctx, ws.ID, "", management.MaxMembers)
 	if err != nil {
 		return err
 	}
@@ -213,25 +213,25 @@ func (s *Server) confirmApp(w http.ResponseWriter, r *http.Request, v *visitor, 
 }
 
 // confirmMember serves GET …/members/{id}/remove.
-func (s *Server) confirmMember(w http.ResponseWriter, r *http.Request, v *visitor, by oauth.Authority, ws storage.Workspace, all []storage.Workspace) error {
+func (s *Server) confirmMember(w http.ResponseWriter, r *http.Request, v *visitor, by management.Authority, ws storage.Workspace, all []storage.Workspace) error {
 	id := r.PathValue("id")
 	if id == v.user.ID {
 		return redirect(w, workspacePath(ws)+"/leave")
 	}
-	if err := by.May(oauth.MayManageMembers); err != nil {
+	if err := by.May(management.MayManageMembers); err != nil {
 		return err
 	}
 	return s.askMember(w, r, v, ws, all, id, false)
 }
 
 // confirmLeave serves GET /settings/workspaces/{slug}/leave.
-func (s *Server) confirmLeave(w http.ResponseWriter, r *http.Request, v *visitor, _ oauth.Authority, ws storage.Workspace, all []storage.Workspace) error {
+func (s *Server) confirmLeave(w http.ResponseWriter, r *http.Request, v *visitor, _ management.Authority, ws storage.Workspace, all []storage.Workspace) error {
 	return s.askMember(w, r, v, ws, all, v.user.ID, true)
 }
 
 func (s *Server) askMember(w http.ResponseWriter, r *http.Request, v *visitor, ws storage.Workspace, all []storage.Workspace, userID string, self bool) error {
 	ctx := storage.System(r.Context())
-	members, err := s.store.Members(ctx, ws.ID, "", oauth.MaxMembers)
+	members, err := s.store.Members(ctx, ws.ID, "", management.MaxMembers)
 	if err != nil {
 		return err
 	}
@@ -285,8 +285,8 @@ func aRole(role string) string {
 }
 
 // confirmWithdrawal serves GET …/invitations/{id}/withdraw.
-func (s *Server) confirmWithdrawal(w http.ResponseWriter, r *http.Request, v *visitor, by oauth.Authority, ws storage.Workspace, all []storage.Workspace) error {
-	if err := by.May(oauth.MayManageMembers); err != nil {
+func (s *Server) confirmWithdrawal(w http.ResponseWriter, r *http.Request, v *visitor, by management.Authority, ws storage.Workspace, all []storage.Workspace) error {
+	if err := by.May(management.MayManageMembers); err != nil {
 		return err
 	}
 	open, err := s.store.InvitationsOf(storage.System(r.Context()), ws.ID)

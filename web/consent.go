@@ -7,6 +7,7 @@ import (
 	"slices"
 	"strings"
 
+	"doorward/management"
 	"doorward/oauth"
 	"doorward/oauth/catalog"
 	"doorward/oauth/redirecturi"
@@ -88,7 +89,7 @@ func (s *Server) showConsent(w http.ResponseWriter, r *http.Request, status int,
 		Page: s.page(p.visitor, ""), Flow: sealed, Token: s.secrets.FormToken(s.consentToken(&a.Flow, p.visitor)...),
 		App: templates.ConsentApp{
 			Name: a.Client.Name, Site: a.Client.Site, RedirectHost: host, Loopback: loopback, BareScheme: a.BareScheme(),
-			Verified: a.Client.Verified, Operator: oauth.RegisteredByOperator(&a.Client), FirstParty: a.Client.FirstParty,
+			Verified: a.Client.Verified, Operator: management.RegisteredByOperator(&a.Client), FirstParty: a.Client.FirstParty,
 		},
 		SwitchURL: switchURL(sealed), ResourceName: a.Resource.Name, Error: fault,
 		NotGranted: "It will not see your password, and gets nothing beyond what is listed here.",

@@ -12,6 +12,7 @@ import (
 
 	"github.com/a-h/templ"
 
+	"doorward/management"
 	"doorward/oauth"
 	"doorward/oauth/identity"
 	"doorward/storage"
@@ -59,8 +60,8 @@ func asPageError(err error) *pageError {
 	var authorize *oauth.AuthorizeError
 	var protocol *oauth.Error
 	var tooLarge *http.MaxBytesError
-	var no *oauth.Forbidden
-	var tooMany *oauth.TooManyChanges
+	var no *management.Forbidden
+	var tooMany *management.TooManyChanges
 	switch {
 	case errors.Is(err, storage.ErrUnavailable), errors.Is(err, identity.ErrBusy), errors.Is(err, context.DeadlineExceeded), errors.Is(err, context.Canceled),
 		errors.As(err, &protocol) && protocol.Code == oauth.TemporarilyUnavailable:

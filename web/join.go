@@ -6,7 +6,7 @@ import (
 	"net/http"
 	"slices"
 
-	"doorward/oauth"
+	"doorward/management"
 	"doorward/storage"
 	"doorward/templates"
 	"doorward/web/api"
@@ -26,7 +26,7 @@ func noInvitation(err error) *pageError {
 // joinPage serves GET /join/{word}. People who have joined by the link go on to the workspace.
 func (s *Server) joinPage(w http.ResponseWriter, r *http.Request, v *visitor) error {
 	word := r.PathValue("word")
-	i, ws, err := s.oauth.Invitation(r.Context(), word)
+	i, ws, err := s.management.Invitation(r.Context(), word)
 	if errors.Is(err, storage.ErrNotFound) {
 		before, joined, lookup := s.joinedBy(r.Context(), v, word)
 		switch {
@@ -90,7 +90,7 @@ func (s *Server) join(w http.ResponseWriter, r *http.Request, v *visitor) error 
 	word := r.PathValue("word")
 	var ws storage.Workspace
 	err := s.store.InTx(storage.System(r.Context()), func(ctx context.Context) (err error) {
-		if ws, err = s.oauth.TakeInvitation(ctx, v.user, word); err != nil {
+		if ws, err = s.management.TakeInvitation(ctx, v.user, word); err != nil {
 			return err
 		}
 		digest := joinedDigest(v, word)
@@ -99,10 +99,10 @@ func (s *Server) join(w http.ResponseWriter, r *http.Request, v *visitor) error 
 			Answer: s.secrets.Seal(api.AnswerPurpose(digest), []byte(ws.ID)),
 		})
 	})
-	var other *oauth.Forbidden
+	var other *management.Forbidden
 	switch {
 	case errors.As(err, &other):
-		i, ws, err := s.oauth.Invitation(r.Context(), word)
+		i, ws, err := s.management.Invitation(r.Context(), word)
 		if errors.Is(err, storage.ErrNotFound) {
 			return noInvitation(err)
 		}

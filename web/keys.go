@@ -12,7 +12,7 @@ import (
 	"strings"
 	"time"
 
-	"doorward/oauth"
+	"doorward/management"
 	"doorward/oauth/apikey"
 	"doorward/oauth/catalog"
 	"doorward/oauth/input"
@@ -30,7 +30,7 @@ const usageDays = 30
 // keyPlace is whose keys a page is about: a workspace's API keys, or the visitor's own personal access tokens.
 type keyPlace struct {
 	v     *visitor
-	by    oauth.Authority
+	by    management.Authority
 	ws    storage.Workspace // for personal access tokens the personal one, where what is done to them is noted
 	all   []storage.Workspace
 	owner storage.KeyOwner
@@ -44,8 +44,8 @@ type keyHandler func(w http.ResponseWriter, r *http.Request, p keyPlace) error
 
 // apiKeys serves h to those who may manage the keys of the workspace that the path names.
 func (s *Server) apiKeys(h keyHandler) memberHandler {
-	return s.permitted(oauth.MayManageKeys, templates.SectionKeys, templates.TabKeys,
-		func(w http.ResponseWriter, r *http.Request, v *visitor, by oauth.Authority, ws storage.Workspace, all []storage.Workspace) error {
+	return s.permitted(management.MayManageKeys, templates.SectionKeys, templates.TabKeys,
+		func(w http.ResponseWriter, r *http.Request, v *visitor, by management.Authority, ws storage.Workspace, all []storage.Workspace) error {
 			return h(w, r, keyPlace{
 				v: v, by: by, ws: ws, all: all, owner: storage.KeyOwner{WorkspaceID: ws.ID},
 				base: workspacesBase + "/" + ws.Slug + "/" + templates.TabKeys, newText: s.catalog.Resources()[0].Keys.NewText,
@@ -573,9 +573,9 @@ func (s *Server) createKey(w http.ResponseWriter, r *http.Request, p keyPlace) e
 		_, view, err = s.createOnce(p.tenant(r.Context()), r, p.v, p.ws.ID, func(ctx context.Context) (x newSecret, err error) {
 			var k storage.APIKey
 			if p.personal() {
-				k, x.Secret, err = s.oauth.CreatePersonalToken(ctx, p.by, f.Spec)
+				k, x.Secret, err = s.management.CreatePersonalToken(ctx, p.by, f.Spec)
 			} else {
-				k, x.Secret, err = s.oauth.CreateKey(ctx, p.by, p.ws.Plan, f.Spec)
+				k, x.Secret, err = s.management.CreateKey(ctx, p.by, p.ws.Plan, f.Spec)
 			}
 			x.ID = k.ID
 			return x, err
@@ -836,7 +836,7 @@ func (s *Server) updateKey(w http.ResponseWriter, r *http.Request, p keyPlace) e
 	f.Scopes = slices.Compact(slices.Sorted(slices.Values(r.PostForm["scope-0"])))
 	err = f.number()
 	if err == nil {
-		change := oauth.KeyChange{Name: ptr(strings.TrimSpace(f.Name)), Note: ptr(strings.TrimSpace(f.Note))}
+		change := management.KeyChange{Name: ptr(strings.TrimSpace(f.Name)), Note: ptr(strings.TrimSpace(f.Note))}
 		if !slices.Equal(f.Scopes, slices.Sorted(slices.Values(k.Scopes))) {
 			change.Scopes, change.ByObject = &f.Scopes, k.ScopesByObject
 		}
@@ -851,7 +851,7 @@ func (s *Server) updateKey(w http.ResponseWriter, r *http.Request, p keyPlace) e
 				change.Plan = &f.Plan
 			}
 		}
-		_, err = s.oauth.UpdateKey(p.tenant(r.Context()), p.by, p.owner, p.ws.Plan, k.ID, change)
+		_, err = s.management.UpdateKey(p.tenant(r.Context()), p.by, p.owner, p.ws.Plan, k.ID, change)
 	}
 	if faults := keyFaults(err); faults != nil {
 		return s.showKey(w, r, http.StatusBadRequest, p, &k, s.page(p.v, p.section()), f, faults)
@@ -899,7 +899,7 @@ func (s *Server) rotateKey(w http.ResponseWriter, r *http.Request, p keyPlace) e
 	}
 	_, view, err := s.createOnce(p.tenant(r.Context()), r, p.v, p.ws.ID, func(ctx context.Context) (x newSecret, err error) {
 		var fresh storage.APIKey
-		fresh, x.Secret, err = s.oauth.RotateKey(ctx, p.by, p.owner, k.ID, grace)
+		fresh, x.Secret, err = s.management.RotateKey(ctx, p.by, p.owner, k.ID, grace)
 		x.ID, x.OldUntil = fresh.ID, oldUntil
 		return x, err
 	})
@@ -927,9 +927,9 @@ func (s *Server) switchKey(w http.ResponseWriter, r *http.Request, p keyPlace) e
 	if err != nil {
 		return err
 	}
-	act, text := s.oauth.ResumeKey, "It works again."
+	act, text := s.management.ResumeKey, "It works again."
 	if strings.HasSuffix(r.URL.Path, "/pause") {
-		act, text = s.oauth.PauseKey, "It is paused. Requests with it are refused."
+		act, text = s.management.PauseKey, "It is paused. Requests with it are refused."
 	}
 	_, err = act(p.tenant(r.Context()), p.by, p.owner, k.ID)
 	return s.keyChanged(w, r, p, p.base+"/"+k.ID, text, err)
@@ -945,6 +945,6 @@ func (s *Server) revokeKey(w http.ResponseWriter, r *http.Request, p keyPlace) e
 		return s.showKey(w, r, http.StatusBadRequest, p, &k, s.page(p.v, p.section()), formOf(&k),
 			map[string]string{"confirm": "Type the name exactly as it is shown. Nothing was revoked."})
 	}
-	_, err = s.oauth.RevokeKey(p.tenant(r.Context()), p.by, p.owner, k.ID)
+	_, err = s.management.RevokeKey(p.tenant(r.Context()), p.by, p.owner, k.ID)
 	return s.keyChanged(w, r, p, p.base, "It is revoked, and does not work any more.", err)
 }

@@ -6,14 +6,14 @@ import (
 	"net/http"
 	"strings"
 
-	"doorward/oauth"
+	"doorward/management"
 	"doorward/oauth/catalog"
 	"doorward/storage"
 	"doorward/templates"
 )
 
 // membersPage serves GET /settings/workspaces/{slug}/members.
-func (s *Server) membersPage(w http.ResponseWriter, r *http.Request, v *visitor, by oauth.Authority, ws storage.Workspace, all []storage.Workspace) error {
+func (s *Server) membersPage(w http.ResponseWriter, r *http.Request, v *visitor, by management.Authority, ws storage.Workspace, all []storage.Workspace) error {
 	page, err := s.settingsPage(w, r, v, templates.SectionWorkspaces)
 	if err != nil {
 		return err
@@ -22,7 +22,7 @@ func (s *Server) membersPage(w http.ResponseWriter, r *http.Request, v *visitor,
 }
 
 // showMembers renders the members of a workspace; role is the one that is chosen in the form of an invitation.
-func (s *Server) showMembers(w http.ResponseWriter, r *http.Request, status int, v *visitor, by oauth.Authority, ws storage.Workspace, all []storage.Workspace,
+func (s *Server) showMembers(w http.ResponseWriter, r *http.Request, status int, v *visitor, by management.Authority, ws storage.Workspace, all []storage.Workspace,
 	view templates.MembersView, role string,
 ) error {
 	ctx := storage.System(r.Context())
@@ -33,7 +33,7 @@ func (s *Server) showMembers(w http.ResponseWriter, r *http.Request, status int,
 		return err
 	}
 	members, view.NextURL, view.PrevURL = paging(base, "", after, members, func(m storage.Member) string { return m.UserID })
-	manages, makesOwners := by.May(oauth.MayManageMembers) == nil && !ws.Personal, by.May(oauth.MayManageOwners) == nil
+	manages, makesOwners := by.May(management.MayManageMembers) == nil && !ws.Personal, by.May(management.MayManageOwners) == nil
 	for _, m := range members {
 		row := templates.MemberRow{ID: m.UserID, Name: m.Name, Email: m.Email, Role: m.Role, Self: m.UserID == v.user.ID, Disabled: m.Disabled, Since: m.Since.Time()}
 		if manages && (m.Role != catalog.RoleOwner || makesOwners) {
@@ -74,7 +74,7 @@ func rolesToGive(chosen string, owners bool) (list []templates.Option) {
 }
 
 // memberChanged answers a change of a member: what storage refuses becomes a sentence on their list.
-func (s *Server) memberChanged(w http.ResponseWriter, r *http.Request, v *visitor, by oauth.Authority, ws storage.Workspace, all []storage.Workspace, text string, err error) error {
+func (s *Server) memberChanged(w http.ResponseWriter, r *http.Request, v *visitor, by management.Authority, ws storage.Workspace, all []storage.Workspace, text string, err error) error {
 	refuse := func(status int, message string) error {
 		return s.showMembers(w, r, status, v, by, ws, all, templates.MembersView{Page: s.page(v, templates.SectionWorkspaces), Error: message}, "")
 	}
@@ -93,28 +93,28 @@ func (s *Server) memberChanged(w http.ResponseWriter, r *http.Request, v *visito
 }
 
 // changeRole serves POST …/members/{id}/role.
-func (s *Server) changeRole(w http.ResponseWriter, r *http.Request, v *visitor, by oauth.Authority, ws storage.Workspace, all []storage.Workspace) error {
+func (s *Server) changeRole(w http.ResponseWriter, r *http.Request, v *visitor, by management.Authority, ws storage.Workspace, all []storage.Workspace) error {
 	role := r.PostForm.Get("role")
-	err := s.oauth.ChangeRole(r.Context(), by, ws, r.PathValue("id"), role)
+	err := s.management.ChangeRole(r.Context(), by, ws, r.PathValue("id"), role)
 	return s.memberChanged(w, r, v, by, ws, all, "The role is changed. It counts from the next request on.", err)
 }
 
 // removeMember serves POST …/members/{id}/remove.
-func (s *Server) removeMember(w http.ResponseWriter, r *http.Request, v *visitor, by oauth.Authority, ws storage.Workspace, all []storage.Workspace) error {
+func (s *Server) removeMember(w http.ResponseWriter, r *http.Request, v *visitor, by management.Authority, ws storage.Workspace, all []storage.Workspace) error {
 	id := r.PathValue("id")
 	if id == v.user.ID {
 		return s.leaveWorkspace(w, r, v, by, ws, all)
 	}
-	err := s.oauth.RemoveMember(r.Context(), by, ws, id)
+	err := s.management.RemoveMember(r.Context(), by, ws, id)
 	return s.memberChanged(w, r, v, by, ws, all, "They are no member any more. API keys and apps that they made stay.", err)
 }
 
 // invite serves POST …/invitations. The page that follows shows the link, once.
-func (s *Server) invite(w http.ResponseWriter, r *http.Request, v *visitor, by oauth.Authority, ws storage.Workspace, all []storage.Workspace) error {
+func (s *Server) invite(w http.ResponseWriter, r *http.Request, v *visitor, by management.Authority, ws storage.Workspace, all []storage.Workspace) error {
 	email, role := r.PostForm.Get("email"), r.PostForm.Get("role")
 	_, once, err := s.createOnce(storage.System(r.Context()), r, v, ws.ID, func(ctx context.Context) (x newSecret, err error) {
 		var i storage.Invitation
-		i, x.Secret, err = s.oauth.Invite(ctx, by, ws, email, role)
+		i, x.Secret, err = s.management.Invite(ctx, by, ws, email, role)
 		x.ID = i.ID
 		return x, err
 	})
@@ -133,13 +133,13 @@ func (s *Server) invite(w http.ResponseWriter, r *http.Request, v *visitor, by o
 }
 
 // withdraw serves POST …/invitations/{id}/withdraw.
-func (s *Server) withdraw(w http.ResponseWriter, r *http.Request, v *visitor, by oauth.Authority, ws storage.Workspace, all []storage.Workspace) error {
-	err := s.oauth.DropInvitation(r.Context(), by, ws, r.PathValue("id"))
+func (s *Server) withdraw(w http.ResponseWriter, r *http.Request, v *visitor, by management.Authority, ws storage.Workspace, all []storage.Workspace) error {
+	err := s.management.DropInvitation(r.Context(), by, ws, r.PathValue("id"))
 	return s.memberChanged(w, r, v, by, ws, all, "The invitation is taken back. Its link no longer works.", err)
 }
 
 // shownInvitation serves GET …/members/shown.
-func (s *Server) shownInvitation(w http.ResponseWriter, r *http.Request, v *visitor, by oauth.Authority, ws storage.Workspace, all []storage.Workspace) error {
+func (s *Server) shownInvitation(w http.ResponseWriter, r *http.Request, v *visitor, by management.Authority, ws storage.Workspace, all []storage.Workspace) error {
 	x, err := s.takeSecret(r, v)
 	if err != nil {
 		return err
@@ -149,11 +149,11 @@ func (s *Server) shownInvitation(w http.ResponseWriter, r *http.Request, v *visi
 		e.Heading, e.Message = "This link was already shown", "It is shown once. Nothing new was created. If you did not copy it, invite the person again for a new link."
 		return e
 	}
-	i, _, err := s.oauth.Invitation(r.Context(), x.Secret)
+	i, _, err := s.management.Invitation(r.Context(), x.Secret)
 	if err != nil {
 		return err
 	}
 	view := templates.MembersView{Page: s.page(v, templates.SectionWorkspaces)}
-	view.Made = &templates.MadeInvitation{Email: i.Email, URL: s.oauth.InvitationURL(x.Secret), Expires: i.ExpiresAt.Time()}
+	view.Made = &templates.MadeInvitation{Email: i.Email, URL: s.management.InvitationURL(x.Secret), Expires: i.ExpiresAt.Time()}
 	return s.showMembers(w, r, http.StatusOK, v, by, ws, all, view, "")
 }

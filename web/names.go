@@ -4,7 +4,7 @@ import (
 	"context"
 	"errors"
 
-	"doorward/oauth"
+	"doorward/management"
 	"doorward/storage"
 	"doorward/templates"
 )
@@ -115,6 +115,6 @@ func (n *names) readInvitations(ctx context.Context) error {
 }
 
 // readAs runs fn in a transaction that reads what is a workspace's own.
-func (s *Server) readAs(ctx context.Context, by oauth.Authority, fn func(ctx context.Context) error) error {
+func (s *Server) readAs(ctx context.Context, by management.Authority, fn func(ctx context.Context) error) error {
 	return s.store.InTx(storage.Tenant(ctx, by.UserID, by.WorkspaceID), fn)
 }

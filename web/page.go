@@ -15,6 +15,7 @@ import (
 
 	"github.com/a-h/templ"
 
+	"doorward/management"
 	"doorward/oauth"
 	"doorward/templates"
 )
@@ -97,12 +98,12 @@ var uncounted = []string{"revoke", "delete", "remove", "withdraw", "leave", "end
 // more, so that every form that gives lasting power asks in the same way.
 func (s *Server) proven(w http.ResponseWriter, r *http.Request, v *visitor, h memberHandler) error {
 	if r.Method == http.MethodPost && !slices.Contains(uncounted, path.Base(r.URL.Path)) {
-		if err := s.oauth.TakeChange(r.Context(), &oauth.Authority{UserID: v.user.ID}); err != nil {
+		if err := s.management.TakeChange(r.Context(), &management.Authority{UserID: v.user.ID}); err != nil {
 			return err
 		}
 	}
 	err := h(w, r, v)
-	if !errors.Is(err, oauth.ErrStale) {
+	if !errors.Is(err, management.ErrStale) {
 		return err
 	}
 	v, done, err := s.prove(w, r, v)

@@ -6,6 +6,7 @@ import (
 	"slices"
 	"strings"
 
+	"doorward/management"
 	"doorward/oauth"
 	"doorward/templates"
 	"doorward/web/api"
@@ -101,8 +102,8 @@ func (s *Server) routes() http.Handler {
 	member("POST "+workspaceBase+"/invitations", s.inWorkspace(s.invite))
 	member("GET "+workspaceBase+"/invitations/{id}/withdraw", s.inWorkspace(s.confirmWithdrawal))
 	member("POST "+workspaceBase+"/invitations/{id}/withdraw", confirmed(s.inWorkspace(s.confirmWithdrawal), s.inWorkspace(s.withdraw)))
-	member("GET "+workspaceBase+"/"+templates.TabUsage, s.permitted(oauth.MaySeeUsage, templates.SectionWorkspaces, templates.TabUsage, s.usagePage))
-	member("GET "+workspaceBase+"/"+templates.TabAudit, s.permitted(oauth.MayAudit, templates.SectionWorkspaces, templates.TabAudit, s.auditPage))
+	member("GET "+workspaceBase+"/"+templates.TabUsage, s.permitted(management.MaySeeUsage, templates.SectionWorkspaces, templates.TabUsage, s.usagePage))
+	member("GET "+workspaceBase+"/"+templates.TabAudit, s.permitted(management.MayAudit, templates.SectionWorkspaces, templates.TabAudit, s.auditPage))
 
 	admin := func(pattern string, h memberHandler) { mux.Handle(pattern, sameOrigin.Handler(s.adminPage(h))) }
 	admin("GET /admin", func(w http.ResponseWriter, _ *http.Request, _ *visitor) error { return redirect(w, "/admin/users") })

@@ -12,6 +12,7 @@ import (
 
 	"github.com/prometheus/client_golang/prometheus"
 
+	"doorward/management"
 	"doorward/oauth"
 	"doorward/oauth/apikey"
 	"doorward/oauth/bearer"
@@ -28,6 +29,7 @@ type Config struct {
 	Issuer         string
 	Store          *storage.Store
 	OAuth          *oauth.Server
+	Management     *management.Manager
 	Keyring        *bearer.Keyring
 	Bearer         *bearer.Verifier
 	APIKeys        *apikey.Keys
@@ -42,26 +44,27 @@ type Config struct {
 
 // Server answers on the public listener.
 type Server struct {
-	issuer   *url.URL
-	store    *storage.Store
-	oauth    *oauth.Server
-	keyring  *bearer.Keyring
-	bearer   *bearer.Verifier
-	apikey   *apikey.Keys
-	catalog  *catalog.Catalog
-	identity *identity.Service
-	api      *api.API
-	gateway  *gateway.Gateway
-	secrets  *seal.Secrets
-	proxies  Proxies
-	log      *slog.Logger
-	metrics  *metrics
-	sessions *sessionStore
-	secure   bool // the issuer is https: cookies are Secure
-	draining atomic.Bool
-	warned   atomic.Bool // of a forwarding header from a peer that is not trusted
-	handler  http.Handler
-	patterns []string // of its routes
+	issuer     *url.URL
+	store      *storage.Store
+	oauth      *oauth.Server
+	management *management.Manager
+	keyring    *bearer.Keyring
+	bearer     *bearer.Verifier
+	apikey     *apikey.Keys
+	catalog    *catalog.Catalog
+	identity   *identity.Service
+	api        *api.API
+	gateway    *gateway.Gateway
+	secrets    *seal.Secrets
+	proxies    Proxies
+	log        *slog.Logger
+	metrics    *metrics
+	sessions   *sessionStore
+	secure     bool // the issuer is https: cookies are Secure
+	draining   atomic.Bool
+	warned     atomic.Bool // of a forwarding header from a peer that is not trusted
+	handler    http.Handler
+	patterns   []string // of its routes
 }
 
 // New makes a Server.
@@ -72,14 +75,14 @@ func New(c Config) (*Server, error) {
 	}
 	secure := issuer.Scheme == "https"
 	s := &Server{
-		issuer: issuer, store: c.Store, oauth: c.OAuth, bearer: c.Bearer, apikey: c.APIKeys, catalog: c.Catalog, identity: c.Identity, secrets: c.Secrets, proxies: c.TrustedProxies, log: c.Log,
+		issuer: issuer, store: c.Store, oauth: c.OAuth, management: c.Management, bearer: c.Bearer, apikey: c.APIKeys, catalog: c.Catalog, identity: c.Identity, secrets: c.Secrets, proxies: c.TrustedProxies, log: c.Log,
 		metrics: newMetrics(c.Metrics, c.Store), secure: secure, sessions: newSessionStore(c.Store, secure),
 	}
 	s.gateway, err = gateway.New(gateway.Config{OAuth: c.OAuth, Bearer: c.Bearer, Catalog: c.Catalog, APIs: c.APIs, ClientAddress: s.proxies.ClientAddress, Trusted: s.proxies.trusted, Secure: secure, Log: c.Log, Now: s.now})
 	if err != nil {
 		return nil, err
 	}
-	s.api = api.New(api.Config{Store: c.Store, OAuth: c.OAuth, Bearer: c.Bearer, APIKeys: c.APIKeys, Catalog: c.Catalog, Secrets: c.Secrets, Identity: c.Identity, Gateway: s.gateway, ClientAddress: s.proxies.ClientAddress, SessionCookie: s.sessions.name, Visitor: s.apiVisitor})
+	s.api = api.New(api.Config{Store: c.Store, OAuth: c.OAuth, Management: c.Management, Bearer: c.Bearer, APIKeys: c.APIKeys, Catalog: c.Catalog, Secrets: c.Secrets, Identity: c.Identity, Gateway: s.gateway, ClientAddress: s.proxies.ClientAddress, SessionCookie: s.sessions.name, Visitor: s.apiVisitor})
 	s.handler = s.routes()
 	return s, nil
 }

@@ -206,7 +206,7 @@ func (s *Server) holder(r *http.Request) (*visitor, error) {
 // startSession signs a user in: a new session with a new cookie takes the place of the browser's old one, so that a
 // cookie somebody planted before is worth nothing.
 func (s *Server) startSession(w http.ResponseWriter, r *http.Request, old *visitor, user storage.User) (*visitor, error) {
-	if err := s.oauth.TakeSignIn(r.Context(), user.ID); err != nil {
+	if err := s.management.TakeSignIn(r.Context(), user.ID); err != nil {
 		return nil, err
 	}
 	return s.startSessionBy(w, r, old, user, "password", func(context.Context) error { return nil })
@@ -248,7 +248,7 @@ const renewGrace = time.Minute
 // before: a form that was sent twice proves the same twice, and is answered with the same cookie, whichever answer the
 // browser takes.
 func (s *Server) renewSession(w http.ResponseWriter, r *http.Request, v *visitor) (*visitor, error) {
-	if err := s.oauth.TakeSignIn(r.Context(), v.user.ID); err != nil {
+	if err := s.management.TakeSignIn(r.Context(), v.user.ID); err != nil {
 		return nil, err
 	}
 	before := r.CookiesNamed(s.sessions.name)[0].Value // visitor has found the session by it

@@ -10,7 +10,7 @@ import (
 	"strings"
 	"time"
 
-	"doorward/oauth"
+	"doorward/management"
 	"doorward/oauth/identity"
 	"doorward/oauth/input"
 	"doorward/oauth/redirecturi"
@@ -29,7 +29,7 @@ func joined(faults map[string]string) string {
 
 // held is why something that is stopped cannot be started by whoever looks at it; empty: they can.
 func held(err error) string {
-	var no *oauth.Forbidden
+	var no *management.Forbidden
 	if errors.As(err, &no) {
 		return no.Message
 	}
@@ -173,7 +173,7 @@ func (s *Server) sessionsOf(r *http.Request, v *visitor) (list []storage.Session
 func (s *Server) changePassword(w http.ResponseWriter, r *http.Request, v *visitor) error {
 	form := r.PostForm
 	// It starts a session of its own: counted before anything is done, and apart from what can be done without the password.
-	if err := s.oauth.TakeSignIn(r.Context(), v.user.ID); err != nil {
+	if err := s.management.TakeSignIn(r.Context(), v.user.ID); err != nil {
 		return err
 	}
 	current, err := s.attempt(r, v.user.Email, form.Get("current_password"))
@@ -374,7 +374,7 @@ func (s *Server) connectedApps(r *http.Request, v *visitor) ([]templates.Connect
 			return nil, err
 		}
 		app.Name, app.Site, app.Disabled, app.Verified = c.Name, c.Site, !c.DisabledAt.IsZero(), c.Verified
-		app.FirstParty, app.Operator = c.FirstParty, oauth.RegisteredByOperator(&c)
+		app.FirstParty, app.Operator = c.FirstParty, management.RegisteredByOperator(&c)
 		if len(c.RedirectURIs) > 0 {
 			app.Host, _ = redirecturi.Host(c.RedirectURIs[0])
 		}
@@ -419,7 +419,7 @@ func (s *Server) endAccess(w http.ResponseWriter, r *http.Request, v *visitor) e
 	if err != nil {
 		return err
 	}
-	if err := s.oauth.EndAccess(own, v.user.ID, personalID, id); err != nil {
+	if err := s.management.EndAccess(own, v.user.ID, personalID, id); err != nil {
 		return err
 	}
 	text := "Access is ended. What the app holds no longer works."

@@ -17,7 +17,7 @@ const tokensBase = "/settings/developer/personal-access-tokens" //nolint:gosec /
 // personalTokens serves h to the visitor, about their own personal access tokens.
 func (s *Server) personalTokens(h keyHandler) memberHandler {
 	return func(w http.ResponseWriter, r *http.Request, v *visitor) error {
-		by, ws, all, err := s.oauth.PersonAuthority(r.Context(), v.user.ID, "")
+		by, ws, all, err := s.management.PersonAuthority(r.Context(), v.user.ID, "")
 		if err != nil && !errors.Is(err, bearer.ErrSuspended) { // the tokens work in other workspaces
 			return err
 		}

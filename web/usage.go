@@ -7,7 +7,7 @@ import (
 	"slices"
 	"time"
 
-	"doorward/oauth"
+	"doorward/management"
 	"doorward/storage"
 	"doorward/templates"
 )
@@ -16,7 +16,7 @@ import (
 const usageRows = 100
 
 // usagePage serves GET /settings/workspaces/{slug}/usage.
-func (s *Server) usagePage(w http.ResponseWriter, r *http.Request, v *visitor, by oauth.Authority, ws storage.Workspace, all []storage.Workspace) error {
+func (s *Server) usagePage(w http.ResponseWriter, r *http.Request, v *visitor, by management.Authority, ws storage.Workspace, all []storage.Workspace) error {
 	page, err := s.settingsPage(w, r, v, templates.SectionWorkspaces)
 	if err != nil {
 		return err

@@ -5,7 +5,7 @@ import (
 	"net/http"
 	"slices"
 
-	"doorward/oauth"
+	"doorward/management"
 	"doorward/oauth/bearer"
 	"doorward/storage"
 	"doorward/templates"
@@ -25,7 +25,7 @@ type memberHandler = func(w http.ResponseWriter, r *http.Request, v *visitor) er
 
 // workspaceHandler answers a page about one of the visitor's workspaces. by is what they may do in it; all are those that
 // they belong to, the personal one first.
-type workspaceHandler func(w http.ResponseWriter, r *http.Request, v *visitor, by oauth.Authority, ws storage.Workspace, all []storage.Workspace) error
+type workspaceHandler func(w http.ResponseWriter, r *http.Request, v *visitor, by management.Authority, ws storage.Workspace, all []storage.Workspace) error
 
 // inWorkspace finds the workspace that a path names. One that is not the visitor's is not there.
 func (s *Server) inWorkspace(h workspaceHandler) memberHandler {
@@ -46,8 +46,8 @@ func (s *Server) inWorkspace(h workspaceHandler) memberHandler {
 
 // authority is what the visitor may do in one of their workspaces, by its slug, or, where that is empty, in their personal
 // one; with that workspace and all that they belong to.
-func (s *Server) authority(r *http.Request, v *visitor, slug string) (oauth.Authority, storage.Workspace, []storage.Workspace, error) {
-	by, ws, all, err := s.oauth.PersonAuthority(r.Context(), v.user.ID, slug)
+func (s *Server) authority(r *http.Request, v *visitor, slug string) (management.Authority, storage.Workspace, []storage.Workspace, error) {
+	by, ws, all, err := s.management.PersonAuthority(r.Context(), v.user.ID, slug)
 	by.Fresh = s.fresh(v)
 	switch {
 	case errors.Is(err, bearer.ErrWorkspace):
@@ -62,15 +62,15 @@ func (s *Server) authority(r *http.Request, v *visitor, slug string) (oauth.Auth
 }
 
 // administrator is the authority of an administrator on the pages for them.
-func (s *Server) administrator(v *visitor) oauth.Authority {
-	return oauth.Authority{Administrator: true, UserID: v.user.ID, Session: true, Fresh: s.fresh(v)}
+func (s *Server) administrator(v *visitor) management.Authority {
+	return management.Authority{Administrator: true, UserID: v.user.ID, Session: true, Fresh: s.fresh(v)}
 }
 
 // permitted serves h to those who have a permission in the workspace, and to others a page that says who has it. section
 // and tab are where that page is.
-func (s *Server) permitted(p oauth.Permission, section, tab string, h workspaceHandler) memberHandler {
-	return s.inWorkspace(func(w http.ResponseWriter, r *http.Request, v *visitor, by oauth.Authority, ws storage.Workspace, all []storage.Workspace) error {
-		var no *oauth.Forbidden
+func (s *Server) permitted(p management.Permission, section, tab string, h workspaceHandler) memberHandler {
+	return s.inWorkspace(func(w http.ResponseWriter, r *http.Request, v *visitor, by management.Authority, ws storage.Workspace, all []storage.Workspace) error {
+		var no *management.Forbidden
 		if err := by.May(p); errors.As(err, &no) {
 			view := templates.NoRoleView{Page: s.page(v, section), Workspace: workspaceBar(ws, all, tab), Message: no.Message}
 			return s.render(w, r, http.StatusForbidden, view.Nonce, templates.NoRolePage(view))

@@ -7,7 +7,7 @@ import (
 	"slices"
 	"strings"
 
-	"doorward/oauth"
+	"doorward/management"
 	"doorward/oauth/limit"
 	"doorward/storage"
 	"doorward/templates"
@@ -51,14 +51,14 @@ func (s *Server) createWorkspace(w http.ResponseWriter, r *http.Request, v *visi
 	name, slug := r.PostForm.Get("name"), strings.TrimSpace(r.PostForm.Get("slug"))
 	slugs := []string{slug}
 	if slug == "" {
-		slugs = oauth.SlugsFor(name)
+		slugs = management.SlugsFor(name)
 	}
-	by := oauth.Authority{UserID: v.user.ID, Session: true, Fresh: s.fresh(v)}
+	by := management.Authority{UserID: v.user.ID, Session: true, Fresh: s.fresh(v)}
 	var made newSecret
 	var err error
 	for _, slug := range slugs {
 		made, _, err = s.createOnce(storage.System(r.Context()), r, v, "", func(ctx context.Context) (newSecret, error) {
-			ws, err := s.oauth.CreateWorkspace(ctx, by, name, slug, "", v.user.ID)
+			ws, err := s.management.CreateWorkspace(ctx, by, name, slug, "", v.user.ID)
 			return newSecret{ID: ws.Slug}, err
 		})
 		if !errors.Is(err, storage.ErrExists) {
@@ -77,7 +77,7 @@ func (s *Server) createWorkspace(w http.ResponseWriter, r *http.Request, v *visi
 }
 
 // workspacePage serves GET /settings/workspaces/{slug}.
-func (s *Server) workspacePage(w http.ResponseWriter, r *http.Request, v *visitor, by oauth.Authority, ws storage.Workspace, all []storage.Workspace) error {
+func (s *Server) workspacePage(w http.ResponseWriter, r *http.Request, v *visitor, by management.Authority, ws storage.Workspace, all []storage.Workspace) error {
 	page, err := s.settingsPage(w, r, v, templates.SectionWorkspaces)
 	if err != nil {
 		return err
@@ -86,18 +86,18 @@ func (s *Server) workspacePage(w http.ResponseWriter, r *http.Request, v *visito
 }
 
 // showWorkspace renders the settings of a workspace; plan is the one that is chosen in the form.
-func (s *Server) showWorkspace(w http.ResponseWriter, r *http.Request, status int, v *visitor, by oauth.Authority, ws storage.Workspace, all []storage.Workspace,
+func (s *Server) showWorkspace(w http.ResponseWriter, r *http.Request, status int, v *visitor, by management.Authority, ws storage.Workspace, all []storage.Workspace,
 	view templates.WorkspaceView, plan string,
 ) error {
 	view.Workspace, view.ID, view.PlanText = workspaceBar(ws, all, templates.TabSettings), ws.ID, s.planOption(ws.Plan)
-	view.MayChange, view.MayLeave = by.May(oauth.MayChangeWorkspace) == nil, !ws.Personal
-	view.MayDelete = !ws.Personal && by.May(oauth.MayDeleteWorkspace) == nil
+	view.MayChange, view.MayLeave = by.May(management.MayChangeWorkspace) == nil, !ws.Personal
+	view.MayDelete = !ws.Personal && by.May(management.MayDeleteWorkspace) == nil
 	names := append([]string{""}, s.catalog.PlanNames()...)
 	if !slices.Contains(names, ws.Plan) {
 		names = append(names, ws.Plan) // no longer in the configuration
 	}
-	var no *oauth.Forbidden
-	switch err := s.oauth.MaySetPlan(r.Context(), &by); {
+	var no *management.Forbidden
+	switch err := s.management.MaySetPlan(r.Context(), &by); {
 	case errors.As(err, &no):
 		names = nil
 	case err != nil:
@@ -132,7 +132,7 @@ func (s *Server) planOption(name string) string {
 
 // contentOf counts what goes with a workspace.
 func (s *Server) contentOf(ctx context.Context, v *visitor, ws storage.Workspace) (n templates.WorkspaceContent, err error) {
-	members, err := s.store.Members(storage.System(ctx), ws.ID, "", oauth.MaxMembers)
+	members, err := s.store.Members(storage.System(ctx), ws.ID, "", management.MaxMembers)
 	if err != nil {
 		return n, err
 	}
@@ -150,14 +150,14 @@ func (s *Server) contentOf(ctx context.Context, v *visitor, ws storage.Workspace
 }
 
 // updateWorkspace serves POST /settings/workspaces/{slug}.
-func (s *Server) updateWorkspace(w http.ResponseWriter, r *http.Request, v *visitor, by oauth.Authority, ws storage.Workspace, all []storage.Workspace) error {
+func (s *Server) updateWorkspace(w http.ResponseWriter, r *http.Request, v *visitor, by management.Authority, ws storage.Workspace, all []storage.Workspace) error {
 	name, plan := r.PostForm.Get("name"), ws.Plan
 	var chosen *string
 	if r.PostForm.Has("plan") {
 		plan = r.PostForm.Get("plan")
 		chosen = &plan
 	}
-	_, err := s.oauth.UpdateWorkspace(r.Context(), by, ws, &name, chosen)
+	_, err := s.management.UpdateWorkspace(r.Context(), by, ws, &name, chosen)
 	if faults := fieldErrors(err); faults != nil {
 		return s.showWorkspace(w, r, http.StatusBadRequest, v, by, ws, all,
 			templates.WorkspaceView{Page: s.page(v, templates.SectionWorkspaces), Name: clean(name, 300), Errors: faults}, plan)
@@ -169,8 +169,8 @@ func (s *Server) updateWorkspace(w http.ResponseWriter, r *http.Request, v *visi
 }
 
 // leaveWorkspace serves POST /settings/workspaces/{slug}/leave.
-func (s *Server) leaveWorkspace(w http.ResponseWriter, r *http.Request, v *visitor, by oauth.Authority, ws storage.Workspace, _ []storage.Workspace) error {
-	err := s.oauth.RemoveMember(r.Context(), by, ws, v.user.ID)
+func (s *Server) leaveWorkspace(w http.ResponseWriter, r *http.Request, v *visitor, by management.Authority, ws storage.Workspace, _ []storage.Workspace) error {
+	err := s.management.RemoveMember(r.Context(), by, ws, v.user.ID)
 	if errors.Is(err, storage.ErrConflict) {
 		return &pageError{
 			Status: http.StatusConflict, Heading: "You cannot leave this workspace", Cause: err, BackURL: workspacePath(ws), BackText: "Go back to the workspace",
@@ -184,8 +184,8 @@ func (s *Server) leaveWorkspace(w http.ResponseWriter, r *http.Request, v *visit
 }
 
 // deleteWorkspace serves POST /settings/workspaces/{slug}/delete. The workspace's slug must be typed.
-func (s *Server) deleteWorkspace(w http.ResponseWriter, r *http.Request, v *visitor, by oauth.Authority, ws storage.Workspace, all []storage.Workspace) error {
-	if err := by.May(oauth.MayDeleteWorkspace); err != nil {
+func (s *Server) deleteWorkspace(w http.ResponseWriter, r *http.Request, v *visitor, by management.Authority, ws storage.Workspace, all []storage.Workspace) error {
+	if err := by.May(management.MayDeleteWorkspace); err != nil {
 		return err
 	}
 	if strings.TrimSpace(r.PostForm.Get("confirm")) != ws.Slug {
@@ -194,7 +194,7 @@ func (s *Server) deleteWorkspace(w http.ResponseWriter, r *http.Request, v *visi
 			Errors: map[string]string{"confirm": "Type the slug exactly as it is shown. Nothing was deleted."},
 		}, ws.Plan)
 	}
-	err := s.oauth.DeleteWorkspace(r.Context(), by, ws)
+	err := s.management.DeleteWorkspace(r.Context(), by, ws)
 	if errors.Is(err, storage.ErrConflict) {
 		return &pageError{
 			Status: http.StatusConflict, Heading: "This workspace cannot be deleted", Cause: err, BackURL: workspacePath(ws), BackText: "Go back to the workspace",
@@ -239,7 +239,7 @@ func (s *Server) switchWorkspace(w http.ResponseWriter, r *http.Request, v *visi
 	if disable {
 		text = ws.Name + " is disabled. Nothing that acts in it works."
 	}
-	if err := s.oauth.SwitchWorkspace(r.Context(), s.administrator(v), ws, disable); errors.Is(err, storage.ErrConflict) {
+	if err := s.management.SwitchWorkspace(r.Context(), s.administrator(v), ws, disable); errors.Is(err, storage.ErrConflict) {
 		return &pageError{
 			Status: http.StatusConflict, Heading: "Nothing was changed", Cause: err, BackURL: "/admin/workspaces", BackText: "Go back to the workspaces",
 			Message: "This is the personal workspace of a disabled user. It works again when the user is enabled.",
@@ -257,7 +257,7 @@ func (s *Server) planWorkspace(w http.ResponseWriter, r *http.Request, v *visito
 		return err
 	}
 	plan := r.PostForm.Get("plan")
-	_, err = s.oauth.UpdateWorkspace(r.Context(), s.administrator(v), ws, nil, &plan)
+	_, err = s.management.UpdateWorkspace(r.Context(), s.administrator(v), ws, nil, &plan)
 	if faults := fieldErrors(err); faults != nil {
 		return &pageError{Status: http.StatusBadRequest, Heading: "Nothing was changed", Message: "The plan " + faults["plan"] + ".", Cause: err, BackURL: "/admin/workspaces", BackText: "Go back to the workspaces"}
 	}

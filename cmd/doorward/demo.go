@@ -12,7 +12,7 @@ import (
 	"path/filepath"
 	"time"
 
-	"doorward/oauth"
+	"doorward/management"
 	"doorward/oauth/identity"
 	"doorward/storage"
 )
@@ -96,13 +96,13 @@ func startDemo(ctx context.Context, s *server, appSocket, apiSocket net.Listener
 		return fmt.Errorf("demo user: %w", err)
 	}
 	system := storage.System(ctx)
-	client, secret, err := s.oauth.CreateClient(system, oauth.Command(""), oauth.ClientSpec{
+	client, secret, err := s.management.CreateClient(system, management.CommandLine(""), management.ClientSpec{
 		Name: "Fieldnotes", Site: appURL, RedirectURIs: []string{appURL + "/callback"}, Scopes: []string{"read", "write", "delete"}, Administrator: true,
 	})
 	if err != nil {
 		return fmt.Errorf("demo app: %w", err)
 	}
-	resourceServer, apiSecret, err := s.oauth.CreateClient(system, oauth.Command(""), oauth.ClientSpec{Name: "Notes API", ResourceServer: true, Administrator: true})
+	resourceServer, apiSecret, err := s.management.CreateClient(system, management.CommandLine(""), management.ClientSpec{Name: "Notes API", ResourceServer: true, Administrator: true})
 	if err != nil {
 		return fmt.Errorf("demo API: %w", err)
 	}

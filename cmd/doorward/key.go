@@ -10,7 +10,7 @@ import (
 	"text/tabwriter"
 	"time"
 
-	"doorward/oauth"
+	"doorward/management"
 	"doorward/oauth/apikey"
 	"doorward/storage"
 )
@@ -51,7 +51,7 @@ func (c keyCreate) Run(ctx context.Context, a *app) error {
 		if c.Test {
 			environment = apikey.Test
 		}
-		k, text, err := s.oauth.CreateKey(ctx, oauth.Command(w.ID), w.Plan, apikey.Spec{
+		k, text, err := s.management.CreateKey(ctx, management.CommandLine(w.ID), w.Plan, apikey.Spec{
 			Name: c.Name, Note: c.Note, Resource: c.Resource, Environment: environment, Scopes: strings.Fields(c.Scope), Plan: c.Plan,
 			RateLimit: c.RateLimit, ExpiresAt: c.Expires.from(s.store.Now()), Addresses: c.Address,
 		})
@@ -126,12 +126,12 @@ type keyUpdate struct {
 // Run changes what was given.
 func (c keyUpdate) Run(ctx context.Context, a *app) error {
 	return c.onKey(ctx, a, c.ID, func(ctx context.Context, s *server, k storage.APIKey, w storage.Workspace) (storage.APIKey, string, error) {
-		change := oauth.KeyChange{Name: c.Name, Note: c.Note}
+		change := management.KeyChange{Name: c.Name, Note: c.Note}
 		if c.Scope != nil {
 			scopes := strings.Fields(*c.Scope)
 			change.Scopes = &scopes
 		}
-		k, err := s.oauth.UpdateKey(ctx, oauth.Command(w.ID), k.Owner(), w.Plan, k.ID, change)
+		k, err := s.management.UpdateKey(ctx, management.CommandLine(w.ID), k.Owner(), w.Plan, k.ID, change)
 		return k, "", err
 	})
 }
@@ -144,7 +144,7 @@ type keyPause struct {
 // Run pauses an API key.
 func (c keyPause) Run(ctx context.Context, a *app) error {
 	return c.onKey(ctx, a, c.ID, func(ctx context.Context, s *server, k storage.APIKey, w storage.Workspace) (storage.APIKey, string, error) {
-		k, err := s.oauth.PauseKey(ctx, oauth.Command(w.ID), k.Owner(), k.ID)
+		k, err := s.management.PauseKey(ctx, management.CommandLine(w.ID), k.Owner(), k.ID)
 		return k, "", err
 	})
 }
@@ -157,7 +157,7 @@ type keyResume struct {
 // Run lets an API key work again.
 func (c keyResume) Run(ctx context.Context, a *app) error {
 	return c.onKey(ctx, a, c.ID, func(ctx context.Context, s *server, k storage.APIKey, w storage.Workspace) (storage.APIKey, string, error) {
-		k, err := s.oauth.ResumeKey(ctx, oauth.Command(w.ID), k.Owner(), k.ID)
+		k, err := s.management.ResumeKey(ctx, management.CommandLine(w.ID), k.Owner(), k.ID)
 		return k, "", err
 	})
 }
@@ -170,7 +170,7 @@ type keyRevoke struct {
 // Run revokes an API key.
 func (c keyRevoke) Run(ctx context.Context, a *app) error {
 	return c.onKey(ctx, a, c.ID, func(ctx context.Context, s *server, k storage.APIKey, w storage.Workspace) (storage.APIKey, string, error) {
-		k, err := s.oauth.RevokeKey(ctx, oauth.Command(w.ID), k.Owner(), k.ID)
+		k, err := s.management.RevokeKey(ctx, management.CommandLine(w.ID), k.Owner(), k.ID)
 		return k, "", err
 	})
 }
@@ -184,7 +184,7 @@ type keyRotate struct {
 // Run makes a key in the place of one and shows its text, this once.
 func (c keyRotate) Run(ctx context.Context, a *app) error {
 	return c.onKey(ctx, a, c.ID, func(ctx context.Context, s *server, k storage.APIKey, w storage.Workspace) (storage.APIKey, string, error) {
-		fresh, text, err := s.oauth.RotateKey(ctx, oauth.Command(w.ID), k.Owner(), k.ID, time.Duration(c.Grace))
+		fresh, text, err := s.management.RotateKey(ctx, management.CommandLine(w.ID), k.Owner(), k.ID, time.Duration(c.Grace))
 		if errors.Is(err, apikey.ErrRotated) {
 			err = fmt.Errorf("API key %s is %s and cannot be rotated any more; make a new one", k.ID, s.apikey.State(&k))
 		}
@@ -449,9 +449,9 @@ func (o output) printKey(a *app, k keyJSON) error {
 // pausedBy says who paused a key.
 func pausedBy(by string) string {
 	switch by {
-	case oauth.StoppedByAdministrator:
+	case management.StoppedByAdministrator:
 		return "an administrator of this server"
-	case oauth.StoppedByUser:
+	case management.StoppedByUser:
 		return "its user"
 	}
 	return "an " + by + " of the workspace"

@@ -15,6 +15,7 @@ import (
 	"strings"
 	"time"
 
+	"doorward/management"
 	"doorward/oauth"
 	"doorward/oauth/apikey"
 	"doorward/oauth/bearer"
@@ -31,16 +32,17 @@ const commandConns = 2
 
 // server is what the server and the administrative commands have in common: the functions that make every change.
 type server struct {
-	config   Config
-	store    *storage.Store
-	secrets  *seal.Secrets
-	oauth    *oauth.Server
-	keyring  *bearer.Keyring
-	bearer   *bearer.Verifier
-	apikey   *apikey.Keys
-	catalog  *catalog.Catalog
-	identity *identity.Service
-	limits   *limit.Memory // what is to be saved of the limits; nil where the database counts
+	config     Config
+	store      *storage.Store
+	secrets    *seal.Secrets
+	oauth      *oauth.Server
+	management *management.Manager
+	keyring    *bearer.Keyring
+	bearer     *bearer.Verifier
+	apikey     *apikey.Keys
+	catalog    *catalog.Catalog
+	identity   *identity.Service
+	limits     *limit.Memory // what is to be saved of the limits; nil where the database counts
 }
 
 // openStore connects to the configured database; its schema stays as it is.
@@ -97,18 +99,28 @@ func newServer(ctx context.Context, c Config, store *storage.Store, address func
 	keys := apikey.New(apikey.Config{Store: store, Catalog: offered})
 	keyring := bearer.NewKeyring(bearer.KeyringConfig{Issuer: c.Issuer, Store: store, Secrets: secrets, Catalog: offered, AccessLifetime: c.oauthLifetimes().Access})
 	verifier := bearer.New(bearer.Config{Issuer: c.Issuer, Store: store, Catalog: offered, APIKeys: keys, Keyring: keyring, Limiter: limiter})
+	manager := management.New(management.Config{
+		Issuer:           c.Issuer,
+		Store:            store,
+		Catalog:          offered,
+		APIKeys:          keys,
+		Limiter:          limiter,
+		Grants:           oauth.GrantRules(),
+		RedirectSchemes:  c.RedirectSchemes,
+		OwnersSetPlans:   c.PlansBy == "owners",
+		UnlimitedChanges: c.Tokens.ClientRequests == 0,
+	})
 	protocol, err := oauth.New(oauth.Config{
 		Issuer:          c.Issuer,
 		Store:           store,
 		Secrets:         secrets,
 		Catalog:         offered,
-		APIKeys:         keys,
+		Management:      manager,
 		Bearer:          verifier,
 		Keyring:         keyring,
 		RedirectSchemes: c.RedirectSchemes,
 		Lifetimes:       c.oauthLifetimes(),
-		Tokens:          oauth.TokenLimits{ClientRequests: c.Tokens.ClientRequests, ClientLive: c.Tokens.ClientLive, UnlimitedChanges: c.Tokens.ClientRequests == 0},
-		OwnersSetPlans:  c.PlansBy == "owners",
+		Tokens:          oauth.TokenLimits{ClientRequests: c.Tokens.ClientRequests, ClientLive: c.Tokens.ClientLive},
 		Limiter:         limiter,
 		ClientAddress:   address,
 	})
@@ -120,7 +132,7 @@ func newServer(ctx context.Context, c Config, store *storage.Store, address func
 		Throttle: limit.NewSignIns(func() time.Time { return store.Now().Time() }),
 		Issuer:   c.Issuer,
 	})
-	return &server{config: c, store: store, secrets: secrets, oauth: protocol, catalog: offered, apikey: keys, bearer: verifier, keyring: keyring, identity: people, limits: limits}, nil
+	return &server{config: c, store: store, secrets: secrets, oauth: protocol, catalog: offered, apikey: keys, bearer: verifier, keyring: keyring, management: manager, identity: people, limits: limits}, nil
 }
 
 // claimSecret binds the master secret and the database to each other.

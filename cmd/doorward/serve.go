@@ -110,6 +110,7 @@ func serve(ctx context.Context, c Config, log *slog.Logger, ready func(s *server
 		Store:          store,
 		OAuth:          server.oauth,
 		Catalog:        server.catalog,
+		Management:     server.management,
 		Bearer:         server.bearer,
 		APIKeys:        server.apikey,
 		Identity:       server.identity,

@@ -17,7 +17,7 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
-	"doorward/oauth"
+	"doorward/management"
 	"doorward/oauth/apikey"
 	"doorward/oauth/catalog"
 	"doorward/oauth/limit"
@@ -115,7 +115,7 @@ func (a *api) want(w *httptest.ResponseRecorder, status int, code string) {
 func TestCallerIsKnownToTheHandler(t *testing.T) {
 	r := rig.Memory(t, catalogue())
 	a := newAPI(t, config(r))
-	app := r.App(oauth.ClientSpec{})
+	app := r.App(management.ClientSpec{})
 	access, refresh := r.Tokens(app, "read")
 	w, c := a.ask(request(access), "read", "accounts:read")
 	a.want(w, http.StatusNoContent, "")
@@ -143,7 +143,7 @@ func TestCallerIsKnownToTheHandler(t *testing.T) {
 func TestRefusalsAreThoseOfRFC6750(t *testing.T) {
 	r := rig.Memory(t, catalogue())
 	a := newAPI(t, config(r))
-	app := r.App(oauth.ClientSpec{Resources: []string{exampleAPI, "https://other.example.com"}})
+	app := r.App(management.ClientSpec{Resources: []string{exampleAPI, "https://other.example.com"}})
 	access, _ := r.Tokens(app, "read")
 	const realm = `Bearer realm="https://api.example.com/v2"`
 	const metadata = `resource_metadata="https://api.example.com/.well-known/oauth-protected-resource/v2"`
@@ -200,7 +200,7 @@ func TestRefusalsAreThoseOfRFC6750(t *testing.T) {
 // machine is an app's own token for a resource.
 func machine(t *testing.T, r *rig.Rig, id string) string {
 	t.Helper()
-	app := r.App(oauth.ClientSpec{Name: "Machine", Grants: []string{"client_credentials"}, Resources: []string{id}, Scopes: []string{"read"}})
+	app := r.App(management.ClientSpec{Name: "Machine", Grants: []string{"client_credentials"}, Resources: []string{id}, Scopes: []string{"read"}})
 	answer := r.PostAs(app, "/oauth/token", map[string][]string{"grant_type": {"client_credentials"}, "resource": {id}})
 	if answer.Status != http.StatusOK {
 		t.Fatalf("client_credentials: %d %s", answer.Status, answer.Body)
@@ -211,7 +211,7 @@ func machine(t *testing.T, r *rig.Rig, id string) string {
 // A resource server that judges for two APIs is told of both. Each API takes its own credentials only.
 func TestAudienceIsThisAPI(t *testing.T) {
 	r := rig.Memory(t, catalogue())
-	server := r.App(oauth.ClientSpec{Name: "Both", ResourceServer: true, Resources: []string{exampleAPI, "https://other.example.com"}})
+	server := r.App(management.ClientSpec{Name: "Both", ResourceServer: true, Resources: []string{exampleAPI, "https://other.example.com"}})
 	c := config(r)
 	c.ClientID, c.ClientSecret = server.ID, server.Secret
 	here := newAPI(t, c)
@@ -227,7 +227,7 @@ func TestAudienceIsThisAPI(t *testing.T) {
 func TestRevocationHoldsAtOnceWithoutACache(t *testing.T) {
 	r := rig.Memory(t, catalogue())
 	a := newAPI(t, config(r))
-	app := r.App(oauth.ClientSpec{})
+	app := r.App(management.ClientSpec{})
 	access, _ := r.Tokens(app, "read")
 	w, _ := a.ask(request(access), "read")
 	a.want(w, http.StatusNoContent, "")
@@ -248,7 +248,7 @@ func TestCacheHoldsForItsTimeAndNeverPastExpiry(t *testing.T) {
 	var asked atomic.Int64
 	c.Client = counting(&asked, "/oauth/introspect")
 	a := newAPI(t, c)
-	app := r.App(oauth.ClientSpec{})
+	app := r.App(management.ClientSpec{})
 	access, _ := r.Tokens(app, "read")
 	for range 3 {
 		w, _ := a.ask(request(access), "read")
@@ -296,7 +296,7 @@ func (f transport) RoundTrip(q *http.Request) (*http.Response, error) { return f
 // Many with one token at once are one question where a cache is allowed.
 func TestEqualQuestionsAtOnceAreOne(t *testing.T) {
 	r := rig.Memory(t, catalogue())
-	access, _ := r.Tokens(r.App(oauth.ClientSpec{}), "read")
+	access, _ := r.Tokens(r.App(management.ClientSpec{}), "read")
 	var asked atomic.Int64
 	c := config(r)
 	c.CacheFor, c.Client = time.Second, counting(&asked, "/oauth/introspect")
@@ -319,7 +319,7 @@ func TestEqualQuestionsAtOnceAreOne(t *testing.T) {
 
 func TestServerAwayIsNeverANo(t *testing.T) {
 	r := rig.Memory(t, catalogue())
-	app := r.App(oauth.ClientSpec{})
+	app := r.App(management.ClientSpec{})
 	access, _ := r.Tokens(app, "read")
 	c := config(r)
 	a := newAPI(t, c)
@@ -504,11 +504,11 @@ func TestKeyIsUsedFromItsAddressesOnly(t *testing.T) {
 func TestKeyThatIntrospects(t *testing.T) {
 	r := rig.Memory(t, catalogue())
 	k, text := r.IntrospectionKey()
-	access, _ := r.Tokens(r.App(oauth.ClientSpec{}), "read")
+	access, _ := r.Tokens(r.App(management.ClientSpec{}), "read")
 	a := newAPI(t, resource.Config{Issuer: r.Issuer, Key: text})
 	w, _ := a.ask(request(access), "read")
 	a.want(w, http.StatusNoContent, "")
-	if _, err := r.OAuth.RevokeKey(r.System(), oauth.Command(""), k.Owner(), k.ID); err != nil {
+	if _, err := r.Management.RevokeKey(r.System(), management.CommandLine(""), k.Owner(), k.ID); err != nil {
 		t.Fatal(err)
 	}
 	w, _ = a.ask(request(access), "read")

@@ -6,7 +6,7 @@ import (
 	"testing"
 	"time"
 
-	"doorward/oauth"
+	"doorward/management"
 	"doorward/oauth/apikey"
 	"doorward/oauth/resource"
 	"doorward/test/rig"
@@ -17,7 +17,7 @@ func TestJ09_TokensOfTheServerAcrossRotation(t *testing.T) {
 	o := catalogue()
 	o.Resources[0].JWT = true
 	r := rig.Memory(t, o)
-	app := r.App(oauth.ClientSpec{})
+	app := r.App(management.ClientSpec{})
 	a := newAPI(t, resource.Config{Issuer: r.Issuer, VerifyJWT: true, Objects: []string{"accounts"}, Now: func() time.Time { return r.Store.Now().Time() }})
 	before, refresh := r.Tokens(app, "read")
 	w, c := a.ask(request(before), "accounts:read")
@@ -53,7 +53,7 @@ func TestSignedTokensAreRevokedWhereTheyAreAskedAbout(t *testing.T) {
 	o := catalogue()
 	o.Resources[0].JWT = true
 	r := rig.Memory(t, o)
-	app := r.App(oauth.ClientSpec{})
+	app := r.App(management.ClientSpec{})
 	access, refresh := r.Tokens(app, "read")
 	asks := config(r)
 	both := asks

@@ -16,6 +16,7 @@ import (
 
 	"github.com/jackc/pgx/v5"
 
+	"doorward/management"
 	"doorward/oauth"
 	"doorward/oauth/apikey"
 	"doorward/oauth/bearer"
@@ -110,18 +111,18 @@ func (s *site) register(ctx context.Context) error {
 		return err
 	}
 	//nolint:exhaustruct_v5 // it only registers
-	server, err := oauth.New(oauth.Config{Issuer: benchIssuer, Store: store, Secrets: secrets, Catalog: offered, APIKeys: apikey.New(apikey.Config{Store: store, Catalog: offered})})
-	if err != nil {
-		return err
-	}
+	manager := management.New(management.Config{
+		Issuer: benchIssuer, Store: store, Catalog: offered, APIKeys: apikey.New(apikey.Config{Store: store, Catalog: offered}),
+		Grants: oauth.GrantRules(),
+	})
 	system := storage.System(ctx)
-	if s.client, s.secret, err = server.CreateClient(system, oauth.Command(""), oauth.ClientSpec{
+	if s.client, s.secret, err = manager.CreateClient(system, management.CommandLine(""), management.ClientSpec{
 		Name: "Load", RedirectURIs: []string{"https://app.example/cb"},
 		Grants: []string{"authorization_code", "refresh_token", "client_credentials"}, Scopes: []string{"read", "write"}, Administrator: true,
 	}); err != nil {
 		return err
 	}
-	if s.api, s.apiSecret, err = server.CreateClient(system, oauth.Command(""), oauth.ClientSpec{Name: "API", ResourceServer: true, Administrator: true}); err != nil {
+	if s.api, s.apiSecret, err = manager.CreateClient(system, management.CommandLine(""), management.ClientSpec{Name: "API", ResourceServer: true, Administrator: true}); err != nil {
 		return err
 	}
 	people := identity.New(identity.Config{Store: store, Throttle: limit.NewSignIns(time.Now), Issuer: benchIssuer})
@@ -132,15 +133,15 @@ func (s *site) register(ctx context.Context) error {
 		return err
 	}
 	admin := apikey.Spec{Name: "Load", Scopes: []string{"admin"}}
-	if _, s.adminKey, err = server.CreateKey(system, oauth.Command(s.workspace.ID), "", admin); err != nil {
+	if _, s.adminKey, err = manager.CreateKey(system, management.CommandLine(s.workspace.ID), "", admin); err != nil {
 		return err
 	}
 	for i := range 4 {
-		w, err := server.CreateWorkspace(system, oauth.Command(""), "Load", fmt.Sprintf("load-%d", i), "", s.user.ID)
+		w, err := manager.CreateWorkspace(system, management.CommandLine(""), "Load", fmt.Sprintf("load-%d", i), "", s.user.ID)
 		if err != nil {
 			return err
 		}
-		_, key, err := server.CreateKey(system, oauth.Command(w.ID), "", admin)
+		_, key, err := manager.CreateKey(system, management.CommandLine(w.ID), "", admin)
 		if err != nil {
 			return err
 		}

@@ -13,7 +13,7 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
-	"doorward/oauth"
+	"doorward/management"
 	"doorward/oauth/apikey"
 	"doorward/test/stores"
 )
@@ -150,7 +150,7 @@ func TestEveryFrontAnswersAsTheBuiltInProxyDoes(t *testing.T) {
 func TestBuiltInPathsAndMetadataComeThroughEveryFront(t *testing.T) {
 	w := memory(t)
 	k, key := w.key("read")
-	app := w.App(oauth.ClientSpec{Scopes: []string{"read"}, Grants: []string{"client_credentials"}})
+	app := w.App(management.ClientSpec{Scopes: []string{"read"}, Grants: []string{"client_credentials"}})
 	w.each(func(t *testing.T, f front) {
 		if a := f.send(t, "GET", "/.well-known/oauth-protected-resource"); a.Status != 200 || a.Text("resource") != resource {
 			t.Errorf("metadata: answered %d %s", a.Status, a.Body)

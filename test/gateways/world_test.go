@@ -17,7 +17,7 @@ import (
 	"testing"
 	"time"
 
-	"doorward/oauth"
+	"doorward/management"
 	"doorward/oauth/apikey"
 	"doorward/oauth/catalog"
 	"doorward/oauth/limit"
@@ -131,7 +131,7 @@ func (w *world) key(scopes ...string) (storage.APIKey, string) {
 // token is an access token of Alice's for the first resource, by the code grant.
 func (w *world) token(scope string) string {
 	w.t.Helper()
-	app := w.App(oauth.ClientSpec{Scopes: []string{"read", "write"}, Grants: []string{"client_credentials"}})
+	app := w.App(management.ClientSpec{Scopes: []string{"read", "write"}, Grants: []string{"client_credentials"}})
 	a := w.PostAs(app, "/oauth/token", url.Values{"grant_type": {"client_credentials"}, "scope": {scope}})
 	if a.Status != http.StatusOK {
 		w.t.Fatalf("token answered %d %s", a.Status, a.Body)

@@ -14,7 +14,7 @@ import (
 
 	"golang.org/x/net/websocket"
 
-	"doorward/oauth"
+	"doorward/management"
 	"doorward/oauth/apikey"
 	"doorward/oauth/catalog"
 	"doorward/oauth/identity"
@@ -123,7 +123,9 @@ var table = []row{
 	},
 	{
 		name: "the user leaves the workspace",
-		stop: func(c *cast) { c.ok(c.first().OAuth.RemoveMember(c.system(), c.command(), c.workspace, c.user.ID)) },
+		stop: func(c *cast) {
+			c.ok(c.first().Management.RemoveMember(c.system(), c.command(), c.workspace, c.user.ID))
+		},
 		then: and(all(ended, ofGrants, []string{"invitation"}), all(refused, []string{"silent authorization", "open consent page"}), all(suspended, []string{"personal access token"})),
 	},
 	{
@@ -157,9 +159,9 @@ var table = []row{
 	// The workspace.
 	{
 		name: "the workspace is disabled",
-		stop: func(c *cast) { c.ok(c.first().OAuth.SwitchWorkspace(c.system(), c.command(), c.workspace, true)) },
+		stop: func(c *cast) { c.ok(c.first().Management.SwitchWorkspace(c.system(), c.command(), c.workspace, true)) },
 		then: and(all(suspended, ofGrants), all(suspended, []string{"API key", "personal access token", "invitation"}), all(refused, []string{"silent authorization", "open consent page"})),
-		undo: func(c *cast) { c.ok(c.first().OAuth.SwitchWorkspace(c.system(), c.command(), c.workspace, false)) },
+		undo: func(c *cast) { c.ok(c.first().Management.SwitchWorkspace(c.system(), c.command(), c.workspace, false)) },
 	},
 	{
 		name: "the workspace's only owner is disabled",
@@ -169,25 +171,29 @@ var table = []row{
 	},
 	{
 		name: "the workspace is deleted",
-		stop: func(c *cast) { c.ok(c.first().OAuth.DeleteWorkspace(c.system(), c.command(), c.workspace)) },
+		stop: func(c *cast) { c.ok(c.first().Management.DeleteWorkspace(c.system(), c.command(), c.workspace)) },
 		then: and(all(ended, ofGrants, []string{"API key", "invitation"}), all(suspended, []string{"personal access token"}), all(refused, []string{"silent authorization", "open consent page"})),
 	},
 
 	// The app.
 	{
 		name: "the app is disabled",
-		stop: func(c *cast) { c.ok(c.first().OAuth.SwitchClient(c.system(), oauth.Command(""), c.app.ID, true)) },
+		stop: func(c *cast) {
+			c.ok(c.first().Management.SwitchClient(c.system(), management.CommandLine(""), c.app.ID, true))
+		},
 		then: all(suspended, ofApp),
-		undo: func(c *cast) { c.ok(c.first().OAuth.SwitchClient(c.system(), oauth.Command(""), c.app.ID, false)) },
+		undo: func(c *cast) {
+			c.ok(c.first().Management.SwitchClient(c.system(), management.CommandLine(""), c.app.ID, false))
+		},
 	},
 	{
 		name: "the app's workspace is disabled",
 		stop: func(c *cast) {
-			c.ok(c.first().OAuth.SwitchWorkspace(c.system(), oauth.Command(c.home.ID), c.home, true))
+			c.ok(c.first().Management.SwitchWorkspace(c.system(), management.CommandLine(c.home.ID), c.home, true))
 		},
 		then: all(suspended, ofApp),
 		undo: func(c *cast) {
-			c.ok(c.first().OAuth.SwitchWorkspace(c.system(), oauth.Command(c.home.ID), c.home, false))
+			c.ok(c.first().Management.SwitchWorkspace(c.system(), management.CommandLine(c.home.ID), c.home, false))
 		},
 	},
 	{
@@ -198,13 +204,15 @@ var table = []row{
 	},
 	{
 		name: "the app is deleted",
-		stop: func(c *cast) { c.ok(c.first().OAuth.DeleteClient(c.system(), oauth.Command(""), c.app.ID)) },
+		stop: func(c *cast) {
+			c.ok(c.first().Management.DeleteClient(c.system(), management.CommandLine(""), c.app.ID))
+		},
 		then: all(ended, ofApp),
 	},
 	{
 		name: "the app's secret is replaced at once",
 		stop: func(c *cast) {
-			_, _, err := c.first().OAuth.RotateSecret(c.system(), oauth.Command(""), c.app.ID, 0)
+			_, _, err := c.first().Management.RotateSecret(c.system(), management.CommandLine(""), c.app.ID, 0)
 			c.ok(err)
 		},
 		then: all(ended, []string{"the app's secret", "client credentials", "refresh token", "code"}),
@@ -213,7 +221,9 @@ var table = []row{
 	// Grants and tokens.
 	{
 		name: "the user ends the app's access",
-		stop: func(c *cast) { c.ok(c.first().OAuth.EndAccess(c.system(), c.user.ID, c.personal(c.user).ID, c.app.ID)) },
+		stop: func(c *cast) {
+			c.ok(c.first().Management.EndAccess(c.system(), c.user.ID, c.personal(c.user).ID, c.app.ID))
+		},
 		then: all(ended, ofGrants, []string{"silent authorization"}),
 	},
 	{
@@ -276,19 +286,19 @@ var table = []row{
 	{
 		name: "the API key is paused",
 		stop: func(c *cast) {
-			_, err := c.first().OAuth.PauseKey(c.tenant(), c.command(), c.ownerOfKey(), c.key.ID)
+			_, err := c.first().Management.PauseKey(c.tenant(), c.command(), c.ownerOfKey(), c.key.ID)
 			c.ok(err)
 		},
 		then: all(suspended, []string{"API key"}),
 		undo: func(c *cast) {
-			_, err := c.first().OAuth.ResumeKey(c.tenant(), c.command(), c.ownerOfKey(), c.key.ID)
+			_, err := c.first().Management.ResumeKey(c.tenant(), c.command(), c.ownerOfKey(), c.key.ID)
 			c.ok(err)
 		},
 	},
 	{
 		name: "the API key is rotated and the old one's grace is over",
 		stop: func(c *cast) {
-			_, _, err := c.first().OAuth.RotateKey(c.tenant(), c.command(), c.ownerOfKey(), c.key.ID, time.Minute)
+			_, _, err := c.first().Management.RotateKey(c.tenant(), c.command(), c.ownerOfKey(), c.key.ID, time.Minute)
 			c.ok(err)
 			c.later(time.Minute)
 		},
@@ -327,7 +337,7 @@ var table = []row{
 	{
 		name: "the invitation is withdrawn",
 		stop: func(c *cast) {
-			c.ok(c.first().OAuth.DropInvitation(c.system(), c.command(), c.workspace, c.invitation.ID))
+			c.ok(c.first().Management.DropInvitation(c.system(), c.command(), c.workspace, c.invitation.ID))
 		},
 		then: all(ended, []string{"invitation"}),
 	},
@@ -418,14 +428,14 @@ func (c *cast) system() context.Context { return c.first().System() }
 
 func (c *cast) tenant() context.Context { return storage.Tenant(c.t.Context(), "", c.workspace.ID) }
 
-func (c *cast) command() oauth.Authority { return oauth.Command(c.workspace.ID) }
+func (c *cast) command() management.Authority { return management.CommandLine(c.workspace.ID) }
 
 func (c *cast) ownerOfKey() storage.KeyOwner { return storage.KeyOwner{WorkspaceID: c.workspace.ID} }
 
 func (c *cast) first() *rig.Rig { return c.nodes[0] }
 
 func (c *cast) changeRole(role string) {
-	c.ok(c.first().OAuth.ChangeRole(c.system(), c.command(), c.workspace, c.user.ID, role))
+	c.ok(c.first().Management.ChangeRole(c.system(), c.command(), c.workspace, c.user.ID, role))
 }
 
 // revoke shows a credential to the revocation endpoint, as its owner may.

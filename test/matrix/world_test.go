@@ -15,6 +15,7 @@ import (
 
 	"golang.org/x/net/websocket"
 
+	"doorward/management"
 	"doorward/oauth"
 	"doorward/oauth/apikey"
 	"doorward/oauth/catalog"
@@ -86,7 +87,7 @@ func newWorld(t *testing.T, nodes func(o rig.Options) []*rig.Rig) *world {
 		},
 	})
 	first, last := w.nodes[0], w.nodes[len(w.nodes)-1]
-	w.server = first.App(oauth.ClientSpec{Name: "The APIs", ResourceServer: true, Resources: []string{opaqueID, jwtID}})
+	w.server = first.App(management.ClientSpec{Name: "The APIs", ResourceServer: true, Resources: []string{opaqueID, jwtID}})
 	w.admin = first.User("operator@example.com", "Operator", true)
 	for _, n := range w.nodes {
 		w.online[n] = map[string]http.Handler{opaqueID: w.middleware(n, opaqueID, false), jwtID: w.middleware(n, jwtID, false)}
@@ -172,7 +173,7 @@ func (w *world) newCast(t *testing.T) *cast {
 	var err error
 	c.home, err = n.Store.PersonalWorkspace(n.System(), c.maker.ID)
 	ok(t, err)
-	c.app = n.App(oauth.ClientSpec{
+	c.app = n.App(management.ClientSpec{
 		Name: "Clockwork", WorkspaceID: c.home.ID, CreatedBy: c.maker.ID, Scopes: []string{"read", "write", "admin"}, Resources: []string{opaqueID, jwtID},
 		RedirectURIs: []string{"https://app.example/cb"}, Grants: []string{oauth.GrantAuthorizationCode, oauth.GrantRefreshToken, oauth.GrantClientCredentials},
 	})
@@ -187,9 +188,9 @@ func (w *world) newCast(t *testing.T) *cast {
 	}
 	c.key, c.texts["API key"] = n.Key(c.workspace, apikey.Spec{Scopes: []string{"admin"}})
 	c.pat, c.texts["personal access token"] = n.PersonalToken(c.user, apikey.Spec{Scopes: []string{"admin"}})
-	by, _, _, err := n.OAuth.PersonAuthority(n.System(), c.user.ID, c.workspace.Slug)
+	by, _, _, err := n.Management.PersonAuthority(n.System(), c.user.ID, c.workspace.Slug)
 	ok(t, err)
-	c.invitation, c.texts["invitation"], err = n.OAuth.Invite(n.System(), by, c.workspace, c.guest.Email, catalog.RoleMember)
+	c.invitation, c.texts["invitation"], err = n.Management.Invite(n.System(), by, c.workspace, c.guest.Email, catalog.RoleMember)
 	ok(t, err)
 	again := c.app.Params("read write admin")
 	again.Set("prompt", "consent")

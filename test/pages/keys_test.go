@@ -8,7 +8,7 @@ import (
 	"testing"
 	"time"
 
-	"doorward/oauth"
+	"doorward/management"
 	"doorward/oauth/apikey"
 	"doorward/oauth/bearer"
 	"doorward/oauth/catalog"
@@ -40,7 +40,7 @@ func lived(t *testing.T, r *rig.Rig, w storage.Workspace) {
 	t.Helper()
 	const days = 29
 	r.Advance(-days * 24 * time.Hour)
-	by, _, _, err := r.OAuth.PersonAuthority(t.Context(), r.Alice.ID, w.Slug)
+	by, _, _, err := r.Management.PersonAuthority(t.Context(), r.Alice.ID, w.Slug)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -54,7 +54,7 @@ func lived(t *testing.T, r *rig.Rig, w storage.Workspace) {
 		{Name: "Old dashboard", Scopes: []string{"read"}, ExpiresAt: r.Store.Now().Add(20 * 24 * time.Hour)},
 	} {
 		ctx := storage.WithActor(t.Context(), &storage.Actor{UserID: r.Alice.ID, Credential: "session", Address: "192.0.2.10"})
-		k, _, err := r.OAuth.CreateKey(storage.Tenant(ctx, r.Alice.ID, w.ID), by, w.Plan, p)
+		k, _, err := r.Management.CreateKey(storage.Tenant(ctx, r.Alice.ID, w.ID), by, w.Plan, p)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -103,7 +103,7 @@ func keyPages(t *testing.T, javaScript bool) {
 	r := rig.Memory(t, rig.Options{Resources: resources(), Plans: map[string]limit.Plan{
 		"free": {Hour: 100, Burst: 20}, "pro": {Hour: 1000, Burst: 100}, "enterprise": {Hour: 10_000},
 	}})
-	w, err := r.OAuth.CreateWorkspace(t.Context(), oauth.Command(""), "Analytical Engines", "analytical-engines", "pro", r.Alice.ID)
+	w, err := r.Management.CreateWorkspace(t.Context(), management.CommandLine(""), "Analytical Engines", "analytical-engines", "pro", r.Alice.ID)
 	if err != nil {
 		t.Fatal(err)
 	}

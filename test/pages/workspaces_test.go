@@ -6,7 +6,7 @@ import (
 	"testing"
 	"time"
 
-	"doorward/oauth"
+	"doorward/management"
 	"doorward/oauth/apikey"
 	"doorward/oauth/bearer"
 	"doorward/oauth/catalog"
@@ -110,7 +110,7 @@ func workspacePages(t *testing.T, javaScript bool) {
 	alice.open("/settings/workspaces")
 	alice.judge("workspaces of two")
 
-	app := r.App(oauth.ClientSpec{Name: "Fieldnotes", Site: "https://app.example"})
+	app := r.App(management.ClientSpec{Name: "Fieldnotes", Site: "https://app.example"})
 	alice.authorize(app, "read write")
 	alice.judge("consent with workspaces")
 
@@ -142,25 +142,25 @@ func fill(t *testing.T, r *rig.Rig, ws storage.Workspace, owner, member storage.
 	t.Helper()
 	actor := &storage.Actor{UserID: owner.ID, Credential: "session", Address: "192.0.2.10", RequestID: "5d3649948300d307c15c7cc6"}
 	ctx := storage.WithActor(r.System(), actor)
-	by := oauth.Command(ws.ID)
+	by := management.CommandLine(ws.ID)
 	key := func(name string, scopes ...string) storage.APIKey {
-		k, _, err := r.OAuth.CreateKey(ctx, by, ws.Plan, apikey.Spec{Name: name, Resource: r.Issuer, Environment: "live", Scopes: scopes})
+		k, _, err := r.Management.CreateKey(ctx, by, ws.Plan, apikey.Spec{Name: name, Resource: r.Issuer, Environment: "live", Scopes: scopes})
 		ok(t, err)
 		return k
 	}
 	night, deploy := key("Night import", "read", "write"), key("Deployment of the web site", "read")
 	token, _ := r.PersonalToken(member, apikey.Spec{Name: "Laptop"})
-	app, _, err := r.OAuth.CreateClient(ctx, oauth.Command(""), oauth.ClientSpec{
+	app, _, err := r.Management.CreateClient(ctx, management.CommandLine(""), management.ClientSpec{
 		Name: "Calendar sync", WorkspaceID: ws.ID, CreatedBy: owner.ID, RedirectURIs: []string{"https://calendar.example/cb"}, Scopes: []string{"read"},
 	})
 	ok(t, err)
-	ok(t, r.OAuth.ChangeRole(ctx, by, ws, member.ID, catalog.RoleAdmin))
+	ok(t, r.Management.ChangeRole(ctx, by, ws, member.ID, catalog.RoleAdmin))
 	actor.UserID, actor.Credential, actor.KeyID, actor.Address = member.ID, bearer.KindPersonalAccessToken, token.ID, "2001:db8::17"
-	_, _, err = r.OAuth.RotateKey(ctx, by, storage.KeyOwner{WorkspaceID: ws.ID}, deploy.ID, time.Hour)
+	_, _, err = r.Management.RotateKey(ctx, by, storage.KeyOwner{WorkspaceID: ws.ID}, deploy.ID, time.Hour)
 	ok(t, err)
 	*actor = storage.Actor{Credential: "command"}
 	pro := "pro"
-	_, err = r.OAuth.UpdateWorkspace(ctx, by, ws, nil, &pro)
+	_, err = r.Management.UpdateWorkspace(ctx, by, ws, nil, &pro)
 	ok(t, err)
 	use := func(id, kind string, n int, reason string, limited bool) {
 		for range n {

@@ -20,7 +20,7 @@ import (
 	"testing"
 	"time"
 
-	"doorward/oauth"
+	"doorward/management"
 	"doorward/oauth/catalog"
 	"doorward/test/browser"
 	"doorward/test/rig"
@@ -378,7 +378,7 @@ func TestConsentPagePicture(t *testing.T) {
 		{Name: "read", Text: "Read your notes"}, {Name: "write", Text: "Write new notes and change old ones"}, {Name: "delete", Text: "Delete notes"},
 	}}}})
 	r.User("dana@example.com", "Dana Reeve", false)
-	app := r.App(oauth.ClientSpec{Name: "Fieldnotes", Site: "https://fieldnotes.example", RedirectURIs: []string{"https://fieldnotes.example/callback"}})
+	app := r.App(management.ClientSpec{Name: "Fieldnotes", Site: "https://fieldnotes.example", RedirectURIs: []string{"https://fieldnotes.example/callback"}})
 	tab.Goto(r.URL + "/oauth/authorize?" + app.Params("read write delete").Encode())
 	tab.Fill(`[name=email]`, "dana@example.com")
 	tab.Fill(`[name=password]`, rig.Password)

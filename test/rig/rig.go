@@ -21,6 +21,7 @@ import (
 
 	"github.com/prometheus/client_golang/prometheus"
 
+	"doorward/management"
 	"doorward/oauth"
 	"doorward/oauth/apikey"
 	"doorward/oauth/bearer"
@@ -39,24 +40,25 @@ const Password = "a quiet harbour at dawn"
 
 // Rig is a running server with one user, Alice, who is no administrator.
 type Rig struct {
-	T        testing.TB
-	Store    *storage.Store
-	OAuth    *oauth.Server
-	Keyring  *bearer.Keyring
-	Bearer   *bearer.Verifier
-	APIKeys  *apikey.Keys
-	Catalog  *catalog.Catalog
-	Identity *identity.Service
-	Secrets  *seal.Secrets
-	Web      *web.Server
-	HTTP     *httptest.Server
-	URL      string // where it listens; the issuer unless Options say otherwise
-	Issuer   string
-	Alice    storage.User
-	Metrics  *prometheus.Registry
-	Log      *Log
-	Seen     *Secrets // by all clients of this rig
-	offset   atomic.Int64
+	T          testing.TB
+	Store      *storage.Store
+	OAuth      *oauth.Server
+	Management *management.Manager
+	Keyring    *bearer.Keyring
+	Bearer     *bearer.Verifier
+	APIKeys    *apikey.Keys
+	Catalog    *catalog.Catalog
+	Identity   *identity.Service
+	Secrets    *seal.Secrets
+	Web        *web.Server
+	HTTP       *httptest.Server
+	URL        string // where it listens; the issuer unless Options say otherwise
+	Issuer     string
+	Alice      storage.User
+	Metrics    *prometheus.Registry
+	Log        *Log
+	Seen       *Secrets // by all clients of this rig
+	offset     atomic.Int64
 }
 
 // Options change what a rig is made of; the zero value is a server as it comes.
@@ -167,7 +169,6 @@ func New(t testing.TB, store *storage.Store, o Options) *Rig {
 	if o.Tokens != nil {
 		tokens = *o.Tokens
 	}
-	tokens.UnlimitedChanges = !o.LimitChanges
 	proxies := web.Proxies(o.TrustedProxies)
 	r.Catalog, err = catalog.New(catalog.Config{Resources: resources, Plans: o.Plans})
 	r.ok(err)
@@ -179,11 +180,15 @@ func New(t testing.TB, store *storage.Store, o Options) *Rig {
 	r.Bearer = bearer.New(bearer.Config{
 		Issuer: r.Issuer, Store: store, Catalog: r.Catalog, APIKeys: r.APIKeys, Keyring: r.Keyring, Limiter: limiter,
 	})
-	r.OAuth, err = oauth.New(oauth.Config{Issuer: r.Issuer, Store: store, Secrets: r.Secrets, Catalog: r.Catalog, APIKeys: r.APIKeys, Bearer: r.Bearer, Keyring: r.Keyring, RedirectSchemes: o.RedirectSchemes, Lifetimes: lifetimes, Tokens: tokens, OwnersSetPlans: o.OwnersSetPlans, Limiter: limiter, ClientAddress: proxies.ClientAddress})
+	r.Management = management.New(management.Config{
+		Issuer: r.Issuer, Store: store, Catalog: r.Catalog, APIKeys: r.APIKeys, Limiter: limiter, Grants: oauth.GrantRules(),
+		RedirectSchemes: o.RedirectSchemes, OwnersSetPlans: o.OwnersSetPlans, UnlimitedChanges: !o.LimitChanges,
+	})
+	r.OAuth, err = oauth.New(oauth.Config{Issuer: r.Issuer, Store: store, Secrets: r.Secrets, Catalog: r.Catalog, Bearer: r.Bearer, Keyring: r.Keyring, Management: r.Management, RedirectSchemes: o.RedirectSchemes, Lifetimes: lifetimes, Tokens: tokens, Limiter: limiter, ClientAddress: proxies.ClientAddress})
 	r.ok(err)
 	r.ok(r.Keyring.Keep(r.System()))
 	r.Identity = identity.New(identity.Config{Store: store, Throttle: limit.NewSignIns(func() time.Time { return store.Now().Time() }), Issuer: r.Issuer})
-	r.Web, err = web.New(web.Config{Issuer: r.Issuer, Store: store, OAuth: r.OAuth, Bearer: r.Bearer, APIKeys: r.APIKeys, Catalog: r.Catalog, Identity: r.Identity, Secrets: r.Secrets, APIs: o.apis(), TrustedProxies: o.TrustedProxies, Log: log, Metrics: r.Metrics})
+	r.Web, err = web.New(web.Config{Issuer: r.Issuer, Store: store, OAuth: r.OAuth, Management: r.Management, Bearer: r.Bearer, APIKeys: r.APIKeys, Catalog: r.Catalog, Identity: r.Identity, Secrets: r.Secrets, APIs: o.apis(), TrustedProxies: o.TrustedProxies, Log: log, Metrics: r.Metrics})
 	r.ok(err)
 	listener.Start()
 	listener.Client().Transport = &sniffer{listener.Client().Transport, r.Seen}
@@ -270,7 +275,7 @@ type App struct {
 
 // App registers a client as the command does. Empty fields of the spec become those of the standing client: redirect
 // URIs https://app.example/cb and http://127.0.0.1/cb, scopes read, write and delete.
-func (r *Rig) App(p oauth.ClientSpec) *App {
+func (r *Rig) App(p management.ClientSpec) *App {
 	r.T.Helper()
 	p.Administrator = true
 	if p.Name == "" {
@@ -284,7 +289,7 @@ func (r *Rig) App(p oauth.ClientSpec) *App {
 			p.Scopes = []string{"read", "write", "delete"}
 		}
 	}
-	c, secret, err := r.OAuth.CreateClient(r.System(), oauth.Command(""), p)
+	c, secret, err := r.Management.CreateClient(r.System(), management.CommandLine(""), p)
 	r.ok(err)
 	app := &App{Client: c, Secret: secret}
 	if len(c.RedirectURIs) > 0 {
@@ -296,7 +301,7 @@ func (r *Rig) App(p oauth.ClientSpec) *App {
 // ResourceServer registers a client that introspects for the default resource.
 func (r *Rig) ResourceServer() *App {
 	r.T.Helper()
-	return r.App(oauth.ClientSpec{Name: "Example API", ResourceServer: true})
+	return r.App(management.ClientSpec{Name: "Example API", ResourceServer: true})
 }
 
 // The proof key of every request that does not bring one of its own (RFC 7636 appendix B).

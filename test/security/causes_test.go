@@ -14,6 +14,7 @@ import (
 	"testing"
 	"time"
 
+	"doorward/management"
 	"doorward/oauth"
 	"doorward/oauth/apikey"
 	"doorward/oauth/bearer"
@@ -35,8 +36,8 @@ func lastLine(t *testing.T, r *rig.Rig) map[string]any {
 
 func TestV71_TheLogStatesTheTrueCause(t *testing.T) {
 	rig.Each(t, rig.Options{}, func(t *testing.T, r *rig.Rig) {
-		app, other, public, disabled := r.App(oauth.ClientSpec{}), r.App(oauth.ClientSpec{}), r.App(oauth.ClientSpec{Public: true}), r.App(oauth.ClientSpec{})
-		if err := r.Store.DisableClient(r.System(), disabled.ID, oauth.StoppedByAdministrator); err != nil {
+		app, other, public, disabled := r.App(management.ClientSpec{}), r.App(management.ClientSpec{}), r.App(management.ClientSpec{Public: true}), r.App(management.ClientSpec{})
+		if err := r.Store.DisableClient(r.System(), disabled.ID, management.StoppedByAdministrator); err != nil {
 			t.Fatal(err)
 		}
 		b := r.Browser().SignIn(r.Alice.Email)
@@ -131,7 +132,7 @@ func TestV71_TheLogStatesTheTrueCause(t *testing.T) {
 
 func TestV71_AnUnregisteredRedirectURIIsNamed(t *testing.T) {
 	r := rig.Memory(t, rig.Options{})
-	app := r.App(oauth.ClientSpec{})
+	app := r.App(management.ClientSpec{})
 	for sent, shown := range map[string]string{
 		"https://app.example/other":                        `"https://app.example/other"`,
 		"https://app.example/<script>":                     `"https://app.example/<script>"`,
@@ -164,7 +165,7 @@ func TestV71_AnUnregisteredRedirectURIIsNamed(t *testing.T) {
 // Every 401 says how to authenticate (RFC 9110 section 15.5.2).
 func TestV76_Every401CarriesAChallenge(t *testing.T) {
 	r := rig.Memory(t, rig.Options{})
-	app, public := robot(r), r.App(oauth.ClientSpec{Public: true})
+	app, public := robot(r), r.App(management.ClientSpec{Public: true})
 	n := 0
 	check := func(name string, a *rig.Answer) {
 		t.Helper()

@@ -6,7 +6,7 @@ import (
 	"strings"
 	"testing"
 
-	"doorward/oauth"
+	"doorward/management"
 	"doorward/oauth/apikey"
 	"doorward/oauth/catalog"
 	"doorward/storage"
@@ -23,8 +23,8 @@ func TestV63_WhatEndsSomethingAsksFirst(t *testing.T) {
 		key, _ := r.Key(ws, apikey.Spec{Name: "Night import"})
 		testKey, _ := r.Key(ws, apikey.Spec{Name: "Test import", Environment: "test"})
 		token, _ := r.PersonalToken(bob, apikey.Spec{Name: "Laptop"})
-		app := r.App(oauth.ClientSpec{Name: "Acme Sync", WorkspaceID: ws.ID, CreatedBy: r.Alice.ID})
-		invitation, _, err := r.OAuth.Invite(r.System(), oauth.Command(ws.ID), ws, "carol@example.com", catalog.RoleMember)
+		app := r.App(management.ClientSpec{Name: "Acme Sync", WorkspaceID: ws.ID, CreatedBy: r.Alice.ID})
+		invitation, _, err := r.Management.Invite(r.System(), management.CommandLine(ws.ID), ws, "carol@example.com", catalog.RoleMember)
 		ok(t, err)
 		admin, alice, bobs := r.Browser().SignIn(root.Email), r.Browser().SignIn(r.Alice.Email), r.Browser().SignIn(bob.Email)
 		r.Browser().SignIn(bob.Email)

@@ -9,7 +9,7 @@ import (
 	"testing"
 	"time"
 
-	"doorward/oauth"
+	"doorward/management"
 	"doorward/oauth/catalog"
 	"doorward/storage"
 	"doorward/test/rig"
@@ -33,7 +33,7 @@ func askedAgain(app *rig.App, scope string) url.Values {
 func TestV09_ConsentGivenAgainNarrowsEveryGrant(t *testing.T) {
 	rig.EachNodes(t, rig.Options{}, func(t *testing.T, nodes []*rig.Rig) {
 		r, other := nodes[0], nodes[len(nodes)-1]
-		spec := oauth.ClientSpec{Name: "Narrowed", RedirectURIs: []string{"https://app.example/cb"}, Scopes: []string{"read", "write", "delete"}}
+		spec := management.ClientSpec{Name: "Narrowed", RedirectURIs: []string{"https://app.example/cb"}, Scopes: []string{"read", "write", "delete"}}
 		app, api := r.App(spec), r.ResourceServer()
 		spec.Name = "Another"
 		another := r.App(spec)
@@ -96,8 +96,8 @@ func TestV09_OtherWorkspacesResourcesAndDenialsNarrowNothing(t *testing.T) {
 			t.Fatal(err)
 		}
 		ids := []string{resources[0].ID, resources[1].ID}
-		app := r.App(oauth.ClientSpec{RedirectURIs: []string{"https://app.example/cb"}, Scopes: []string{"read", "write"}, Resources: ids})
-		api := r.App(oauth.ClientSpec{Name: "APIs", ResourceServer: true, Resources: ids})
+		app := r.App(management.ClientSpec{RedirectURIs: []string{"https://app.example/cb"}, Scopes: []string{"read", "write"}, Resources: ids})
+		api := r.App(management.ClientSpec{Name: "APIs", ResourceServer: true, Resources: ids})
 		b := r.Browser().SignIn(r.Alice.Email)
 		personal, err := r.Store.PersonalWorkspace(r.System(), r.Alice.ID)
 		if err != nil {
@@ -143,7 +143,7 @@ func oneAndTwo() []catalog.Resource {
 func TestV09_NarrowingAndRefreshAtOnce(t *testing.T) {
 	rig.EachNodes(t, rig.Options{}, func(t *testing.T, nodes []*rig.Rig) {
 		r, other := nodes[0], nodes[len(nodes)-1]
-		app, api := r.App(oauth.ClientSpec{}), r.ResourceServer()
+		app, api := r.App(management.ClientSpec{}), r.ResourceServer()
 		b := r.Browser().SignIn(r.Alice.Email)
 		tok := r.Exchange(app, b.Code(app, "read write"))
 		page := b.Authorize(askedAgain(app, "read write"))
@@ -168,7 +168,7 @@ func TestV09_NarrowingAndRefreshAtOnce(t *testing.T) {
 // A right taken back also takes those that would bring it, and leaves what else they brought.
 func TestV09_WhatIncludesARefusedScopeGoesToo(t *testing.T) {
 	rig.Each(t, rig.Options{}, func(t *testing.T, r *rig.Rig) {
-		app, api := r.App(oauth.ClientSpec{Scopes: []string{"read", "write", "delete", "admin"}}), r.ResourceServer()
+		app, api := r.App(management.ClientSpec{Scopes: []string{"read", "write", "delete", "admin"}}), r.ResourceServer()
 		b := r.Browser().SignIn(r.Alice.Email)
 		tok := r.Exchange(app, b.Code(app, "admin"))
 		if a := decideScopes(b, b.Authorize(askedAgain(app, "read write")), "read"); a.Param("code") == "" {
@@ -187,7 +187,7 @@ func TestV09_WhatIncludesARefusedScopeGoesToo(t *testing.T) {
 // JWTs that are issued after the answer do not hold what was refused, and the server refuses it in those issued before.
 func TestV09_JWTsAreNarrowed(t *testing.T) {
 	rig.Each(t, signing(), func(t *testing.T, r *rig.Rig) {
-		app, api := r.App(oauth.ClientSpec{}), r.ResourceServer()
+		app, api := r.App(management.ClientSpec{}), r.ResourceServer()
 		b := r.Browser().SignIn(r.Alice.Email)
 		tok := r.Exchange(app, b.Code(app, "read write"))
 		decideScopes(b, b.Authorize(askedAgain(app, "read write")), "read")
@@ -220,7 +220,7 @@ func everything() rig.Options {
 func TestV14_ARefusedScopeIsNeverImplied(t *testing.T) {
 	all := "read write delete manage admin files:read files:write"
 	r := rig.Memory(t, everything())
-	app := r.App(oauth.ClientSpec{Scopes: strings.Fields(all)})
+	app := r.App(management.ClientSpec{Scopes: strings.Fields(all)})
 	api := r.ResourceServer()
 	b := r.Browser().SignIn(r.Alice.Email)
 	for _, x := range []struct{ asked, allowed, want string }{
@@ -262,7 +262,7 @@ func TestV14_ARefusedScopeIsNeverImplied(t *testing.T) {
 // The page shows what a scope includes under it, once, and allows and refuses them together.
 func TestV14_TheConsentPageShowsImpliedScopesUnderTheirOwn(t *testing.T) {
 	r := rig.Memory(t, everything())
-	app := r.App(oauth.ClientSpec{Scopes: []string{"read", "write", "delete", "manage", "admin", "files:read"}})
+	app := r.App(management.ClientSpec{Scopes: []string{"read", "write", "delete", "manage", "admin", "files:read"}})
 	b := r.Browser().SignIn(r.Alice.Email)
 	boxes := func(scope string, change ...func(url.Values)) []string {
 		params := app.Params(scope)

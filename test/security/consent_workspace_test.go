@@ -8,6 +8,7 @@ import (
 	"testing"
 	"time"
 
+	"doorward/management"
 	"doorward/oauth"
 	"doorward/oauth/catalog"
 	"doorward/storage"
@@ -66,7 +67,7 @@ func shared(t *testing.T, r *rig.Rig, slug, role string) storage.Workspace {
 // DESIGN.md section 6: a token acts in the workspace picked on the consent page.
 func TestConsentAsksForTheWorkspaceAndRemembersIt(t *testing.T) {
 	rig.Each(t, rig.Options{}, func(t *testing.T, r *rig.Rig) {
-		app := r.App(oauth.ClientSpec{})
+		app := r.App(management.ClientSpec{})
 		own := personal(t, r, r.Alice.ID)
 		shared(t, r, "engines", catalog.RoleMember)
 		b := r.Browser().SignIn(r.Alice.Email)
@@ -123,7 +124,7 @@ func TestConsentAsksAgainWhereTheLastChoiceIsGone(t *testing.T) {
 			"disabled": func(w storage.Workspace) error { return r.Store.DisableWorkspace(r.System(), w.ID) },
 		} {
 			t.Run(name, func(t *testing.T) {
-				app := r.App(oauth.ClientSpec{})
+				app := r.App(management.ClientSpec{})
 				w := shared(t, r, "ends-"+name, catalog.RoleMember)
 				b := r.Browser().SignIn(r.Alice.Email)
 				own := personal(t, r, r.Alice.ID)
@@ -150,7 +151,7 @@ func TestConsentAsksAgainWhereTheLastChoiceIsGone(t *testing.T) {
 // K-16 on the page: what is posted is judged by the memberships of now.
 func TestK16_ConsentTakesOnlyWorkspacesInWhichThePersonMayAllowApps(t *testing.T) {
 	rig.Each(t, rig.Options{}, func(t *testing.T, r *rig.Rig) {
-		app := r.App(oauth.ClientSpec{})
+		app := r.App(management.ClientSpec{})
 		shared(t, r, "theirs", "")
 		shared(t, r, "looking", catalog.RoleViewer)
 		off, left := shared(t, r, "switched-off", catalog.RoleAdmin), shared(t, r, "left", catalog.RoleMember)
@@ -181,7 +182,7 @@ func TestK16_ConsentTakesOnlyWorkspacesInWhichThePersonMayAllowApps(t *testing.T
 // Whoever says no need not say where.
 func TestConsentIsDeniedWithoutAWorkspace(t *testing.T) {
 	r := rig.Memory(t, rig.Options{})
-	app, w := r.App(oauth.ClientSpec{}), shared(t, r, "engines", catalog.RoleMember)
+	app, w := r.App(management.ClientSpec{}), shared(t, r, "engines", catalog.RoleMember)
 	b := r.Browser().SignIn(r.Alice.Email)
 	page := b.Authorize(app.Params("read"))
 	if err := r.Store.RemoveMember(r.System(), w.ID, r.Alice.ID); err != nil {
@@ -193,7 +194,7 @@ func TestConsentIsDeniedWithoutAWorkspace(t *testing.T) {
 // Viewers allow no app anything, and what was allowed before they became one shrinks to what a viewer may hold.
 func TestA41_RoleCapsWhatIsGranted(t *testing.T) {
 	rig.Each(t, rig.Options{}, func(t *testing.T, r *rig.Rig) {
-		app, api := r.App(oauth.ClientSpec{}), r.ResourceServer()
+		app, api := r.App(management.ClientSpec{}), r.ResourceServer()
 		w := shared(t, r, "engines", catalog.RoleMember)
 		b := r.Browser().SignIn(r.Alice.Email)
 		var codes []string
@@ -220,7 +221,7 @@ func TestA41_RoleCapsWhatIsGranted(t *testing.T) {
 		if err := r.Store.DisableWorkspace(r.System(), personal(t, r, r.Alice.ID).ID); err != nil {
 			t.Fatal(err)
 		}
-		for _, app := range []*rig.App{app, r.App(oauth.ClientSpec{}), r.App(oauth.ClientSpec{FirstParty: true})} {
+		for _, app := range []*rig.App{app, r.App(management.ClientSpec{}), r.App(management.ClientSpec{FirstParty: true})} {
 			before := grantCount(t, r)
 			sent := altered(app.Params("read"), url.Values{"prompt": {"none"}})
 			wantRefusal(t, r, ask(b, sent), sent, "consent_required")
@@ -235,7 +236,7 @@ func TestA41_RoleCapsWhatIsGranted(t *testing.T) {
 // Whoever is removed while they answer gets nothing that works, and nothing at all once the removal is done.
 func TestConsentRacesWithRemovalFromTheWorkspace(t *testing.T) {
 	rig.Each(t, rig.Options{}, func(t *testing.T, r *rig.Rig) {
-		app, w := r.App(oauth.ClientSpec{}), shared(t, r, "engines", "")
+		app, w := r.App(management.ClientSpec{}), shared(t, r, "engines", "")
 		alice := r.Browser().SignIn(r.Alice.Email)
 		var codes []string
 		for range 12 {

@@ -16,6 +16,7 @@ import (
 	"testing"
 	"time"
 
+	"doorward/management"
 	"doorward/oauth"
 	"doorward/oauth/bearer"
 	"doorward/storage"
@@ -40,7 +41,7 @@ func failing(r *rig.Rig) (arm func(n int64), fired func() bool) {
 
 func TestH10_PanicEndsNothingButItsRequest(t *testing.T) {
 	rig.Each(t, rig.Options{}, func(t *testing.T, r *rig.Rig) {
-		app, api := r.App(oauth.ClientSpec{}), r.ResourceServer()
+		app, api := r.App(management.ClientSpec{}), r.ResourceServer()
 		machine := robot(r)
 		access, refresh := r.Tokens(app, "read")
 		b := r.Browser().SignIn(r.Alice.Email)
@@ -278,9 +279,9 @@ func TestT83_EveryRouteSaysThatStorageIsAway(t *testing.T) {
 		turned  = "turned away, whatever storage does"
 	)
 	rig.Each(t, rig.Options{}, func(t *testing.T, r *rig.Rig) {
-		app, api := r.App(oauth.ClientSpec{}), r.ResourceServer()
-		public := r.App(oauth.ClientSpec{Name: "Public", Public: true})
-		unread := r.App(oauth.ClientSpec{Name: "In no cache"})
+		app, api := r.App(management.ClientSpec{}), r.ResourceServer()
+		public := r.App(management.ClientSpec{Name: "Public", Public: true})
+		unread := r.App(management.ClientSpec{Name: "In no cache"})
 		admin := r.User("root@example.com", "Root", true)
 		b, stranger := r.Browser().SignIn(admin.Email), r.Browser()
 		loginPage := stranger.Get("/login")

@@ -8,7 +8,7 @@ import (
 	"testing"
 	"time"
 
-	"doorward/oauth"
+	"doorward/management"
 	"doorward/oauth/bearer"
 	"doorward/test/rig"
 	"doorward/test/stores"
@@ -36,8 +36,8 @@ func twoNodes(t *testing.T, o rig.Options, fn func(t *testing.T, one, two *rig.R
 
 func TestI01_CallerMustAuthenticate(t *testing.T) {
 	r := rig.Memory(t, rig.Options{})
-	app, api := r.App(oauth.ClientSpec{}), r.ResourceServer()
-	public := r.App(oauth.ClientSpec{Public: true})
+	app, api := r.App(management.ClientSpec{}), r.ResourceServer()
+	public := r.App(management.ClientSpec{Public: true})
 	access, _ := r.Tokens(app, "read")
 	for name, a := range map[string]*rig.Answer{
 		"nothing":               r.Post("/oauth/introspect", url.Values{"token": {access}}),
@@ -69,7 +69,7 @@ func TestI01_CallerMustAuthenticate(t *testing.T) {
 
 func TestI02_AccessTokenAuthorisesNothing(t *testing.T) {
 	r := rig.Memory(t, rig.Options{})
-	app, api := r.App(oauth.ClientSpec{}), r.ResourceServer()
+	app, api := r.App(management.ClientSpec{}), r.ResourceServer()
 	access, _ := r.Tokens(app, "read")
 	another, refresh := r.Tokens(app, "write")
 	for _, bearer := range []string{access, another, refresh, api.Secret} {
@@ -84,10 +84,10 @@ func TestI02_AccessTokenAuthorisesNothing(t *testing.T) {
 func TestI03_I04_StrangersLearnNothing(t *testing.T) {
 	rig.Each(t, rig.Options{Issuer: "http://localhost:8080", Resources: twoResources()}, func(t *testing.T, r *rig.Rig) {
 		first, second := r.Catalog.Resources()[0], r.Catalog.Resources()[1]
-		app := r.App(oauth.ClientSpec{Resources: []string{first.ID}, Scopes: []string{first.Scopes[0].Name}})
-		other := r.App(oauth.ClientSpec{Name: "Other", Resources: []string{first.ID}, Scopes: []string{first.Scopes[0].Name}})
-		api := r.App(oauth.ClientSpec{ResourceServer: true, Resources: []string{first.ID}})
-		elsewhere := r.App(oauth.ClientSpec{ResourceServer: true, Resources: []string{second.ID}})
+		app := r.App(management.ClientSpec{Resources: []string{first.ID}, Scopes: []string{first.Scopes[0].Name}})
+		other := r.App(management.ClientSpec{Name: "Other", Resources: []string{first.ID}, Scopes: []string{first.Scopes[0].Name}})
+		api := r.App(management.ClientSpec{ResourceServer: true, Resources: []string{first.ID}})
+		elsewhere := r.App(management.ClientSpec{ResourceServer: true, Resources: []string{second.ID}})
 		access, refresh := r.Tokens(app, first.Scopes[0].Name)
 		for name, x := range map[string]struct {
 			caller *rig.App
@@ -120,7 +120,7 @@ func TestI03_I04_StrangersLearnNothing(t *testing.T) {
 
 func TestI05_HintChangesNothing(t *testing.T) {
 	r := rig.Memory(t, rig.Options{})
-	app, api := r.App(oauth.ClientSpec{}), r.ResourceServer()
+	app, api := r.App(management.ClientSpec{}), r.ResourceServer()
 	access, refresh := r.Tokens(app, "read")
 	for _, caller := range []*rig.App{app, api} {
 		for _, token := range []string{access, refresh, "unknown", bearer.NewCredential(bearer.PrefixAccessToken)} {
@@ -136,7 +136,7 @@ func TestI05_HintChangesNothing(t *testing.T) {
 
 func TestI06_I10_I12_WhatIsNoLiveTokenIsInactive(t *testing.T) {
 	rig.Each(t, rig.Options{}, func(t *testing.T, r *rig.Rig) {
-		app, api := r.App(oauth.ClientSpec{}), r.ResourceServer()
+		app, api := r.App(management.ClientSpec{}), r.ResourceServer()
 		b := r.Browser().SignIn(r.Alice.Email)
 		page := b.Authorize(app.Params("read"))
 		code := b.Decide(page, "approve").Param("code")
@@ -211,7 +211,7 @@ func TestI08_WhoIsDisabledHasNoLiveToken(t *testing.T) {
 			},
 		} {
 			t.Run(name, func(t *testing.T) {
-				app, bystander := one.App(oauth.ClientSpec{}), one.App(oauth.ClientSpec{Name: "Bystander", RedirectURIs: []string{"https://by.example/cb"}, Scopes: []string{"read"}, Grants: []string{"authorization_code", "refresh_token", "client_credentials"}})
+				app, bystander := one.App(management.ClientSpec{}), one.App(management.ClientSpec{Name: "Bystander", RedirectURIs: []string{"https://by.example/cb"}, Scopes: []string{"read"}, Grants: []string{"authorization_code", "refresh_token", "client_credentials"}})
 				access, refresh := one.Tokens(app, "read")
 				own := one.PostAs(bystander, "/oauth/token", url.Values{"grant_type": {"client_credentials"}}).Text("access_token")
 				if err := c.off(app); err != nil {
@@ -243,7 +243,7 @@ func TestI08_WhoIsDisabledHasNoLiveToken(t *testing.T) {
 		} {
 			t.Run(name, func(t *testing.T) {
 				one.Alice = one.User("alice@example.com", "Alice", false)
-				app := one.App(oauth.ClientSpec{})
+				app := one.App(management.ClientSpec{})
 				access, _ := one.Tokens(app, "read")
 				if err := remove(app); err != nil {
 					t.Fatal(err)
@@ -255,7 +255,7 @@ func TestI08_WhoIsDisabledHasNoLiveToken(t *testing.T) {
 		}
 		t.Run("membership ended", func(t *testing.T) {
 			one.Alice = one.User("alice@example.com", "Alice", false)
-			app := one.App(oauth.ClientSpec{})
+			app := one.App(management.ClientSpec{})
 			access, refresh := one.Tokens(app, "read")
 			one.SQL(`DELETE FROM memberships`)
 			for _, node := range []*rig.Rig{one, two} {
@@ -268,8 +268,8 @@ func TestI08_WhoIsDisabledHasNoLiveToken(t *testing.T) {
 
 func TestI09_R04_StorageAwayIsNoAnswer(t *testing.T) {
 	rig.Each(t, rig.Options{}, func(t *testing.T, r *rig.Rig) {
-		app, api := r.App(oauth.ClientSpec{}), r.ResourceServer()
-		public := r.App(oauth.ClientSpec{Public: true})
+		app, api := r.App(management.ClientSpec{}), r.ResourceServer()
+		public := r.App(management.ClientSpec{Public: true})
 		access, refresh := r.Tokens(app, "read")
 		publicAccess, _ := r.Tokens(public, "read")
 		// The clients are known by heart now, so that their authentication still passes.
@@ -290,7 +290,7 @@ func TestI09_R04_StorageAwayIsNoAnswer(t *testing.T) {
 
 func TestR04_RevocationThatCannotBeWrittenIsNoSuccess(t *testing.T) {
 	eachWithOwner(t, rig.Options{}, func(t *testing.T, r *rig.Rig, owner func(string)) {
-		app, api := r.App(oauth.ClientSpec{}), r.ResourceServer()
+		app, api := r.App(management.ClientSpec{}), r.ResourceServer()
 		machine := robot(r)
 		access, refresh := r.Tokens(app, "read")
 		own := r.PostAs(machine, "/oauth/token", url.Values{"grant_type": {"client_credentials"}}).Text("access_token")
@@ -316,7 +316,7 @@ func TestI11_NobodyOverridesTheAnswer(t *testing.T) {
 	r := rig.Memory(t, rig.Options{})
 	spoof := `x","active":true,"sub":"root","cnf":{},"z":"`
 	u := r.User("spoof@example.com", spoof, false)
-	app, api := r.App(oauth.ClientSpec{Name: spoof}), r.ResourceServer()
+	app, api := r.App(management.ClientSpec{Name: spoof}), r.ResourceServer()
 	params := app.Params("read")
 	for _, name := range []string{"active", "iss", "exp", "cnf", "sub", "claims", "username", "role"} {
 		params.Set(name, "evil")
@@ -343,7 +343,7 @@ func TestI11_NobodyOverridesTheAnswer(t *testing.T) {
 
 func TestI14_ParametersComeInTheBodyOfAPost(t *testing.T) {
 	r := rig.Memory(t, rig.Options{})
-	app := r.App(oauth.ClientSpec{})
+	app := r.App(management.ClientSpec{})
 	access, _ := r.Tokens(app, "read")
 	for _, path := range []string{"/oauth/introspect", "/oauth/revoke"} {
 		for _, method := range []string{http.MethodGet, http.MethodHead, http.MethodPut, http.MethodDelete, http.MethodPatch} {
@@ -366,7 +366,7 @@ func TestI14_ParametersComeInTheBodyOfAPost(t *testing.T) {
 
 func TestR01_ConfidentialClientMustAuthenticate(t *testing.T) {
 	r := rig.Memory(t, rig.Options{})
-	app, other := r.App(oauth.ClientSpec{}), r.App(oauth.ClientSpec{Name: "Other"})
+	app, other := r.App(management.ClientSpec{}), r.App(management.ClientSpec{Name: "Other"})
 	access, refresh := r.Tokens(app, "read")
 	for _, token := range []string{access, refresh} {
 		refused(t, r.Post("/oauth/revoke", url.Values{"token": {token}}), http.StatusUnauthorized, "invalid_client")
@@ -381,10 +381,10 @@ func TestR01_ConfidentialClientMustAuthenticate(t *testing.T) {
 
 func TestR02_OthersTokensStayAlive(t *testing.T) {
 	rig.Each(t, rig.Options{}, func(t *testing.T, r *rig.Rig) {
-		app, api := r.App(oauth.ClientSpec{}), r.ResourceServer()
+		app, api := r.App(management.ClientSpec{}), r.ResourceServer()
 		access, refresh := r.Tokens(app, "read")
 		own := r.PostAs(robot(r), "/oauth/token", url.Values{"grant_type": {"client_credentials"}}).Text("access_token")
-		for _, stranger := range []*rig.App{r.App(oauth.ClientSpec{Name: "Other"}), r.App(oauth.ClientSpec{Public: true}), api} {
+		for _, stranger := range []*rig.App{r.App(management.ClientSpec{Name: "Other"}), r.App(management.ClientSpec{Public: true}), api} {
 			unknown := r.PostAs(stranger, "/oauth/revoke", url.Values{"token": {bearer.NewCredential(bearer.PrefixAccessToken)}})
 			for _, token := range []string{access, refresh, own} {
 				a := r.PostAs(stranger, "/oauth/revoke", url.Values{"token": {token}})
@@ -401,7 +401,7 @@ func TestR02_OthersTokensStayAlive(t *testing.T) {
 
 func TestR03_R06_AnyTokenEndsItsFamilyWhateverTheHint(t *testing.T) {
 	rig.Each(t, rig.Options{}, func(t *testing.T, r *rig.Rig) {
-		app, api := r.App(oauth.ClientSpec{}), r.ResourceServer()
+		app, api := r.App(management.ClientSpec{}), r.ResourceServer()
 		for _, hint := range []string{"", "access_token", "refresh_token", "zzz"} {
 			for kind := range 4 {
 				access, refresh := r.Tokens(app, "read")
@@ -443,7 +443,7 @@ func TestR03_R06_AnyTokenEndsItsFamilyWhateverTheHint(t *testing.T) {
 
 func TestR05_HalfATokenRevokesNothing(t *testing.T) {
 	r := rig.Memory(t, rig.Options{})
-	app := r.App(oauth.ClientSpec{})
+	app := r.App(management.ClientSpec{})
 	access, refresh := r.Tokens(app, "read")
 	another, anotherRefresh := r.Tokens(app, "read")
 	for _, x := range []struct{ token, another string }{{access, another}, {refresh, anotherRefresh}} {
@@ -467,7 +467,7 @@ func TestR05_HalfATokenRevokesNothing(t *testing.T) {
 
 func TestR08_RevokedHereIsDeadThere(t *testing.T) {
 	twoNodes(t, rig.Options{}, func(t *testing.T, one, two *rig.Rig) {
-		app, api := one.App(oauth.ClientSpec{}), one.ResourceServer()
+		app, api := one.App(management.ClientSpec{}), one.ResourceServer()
 		access, refresh := one.Tokens(app, "read")
 		if !two.Alive(api, access) || !two.Alive(app, refresh) {
 			t.Fatal("the other node does not know the token")
@@ -481,7 +481,7 @@ func TestR08_RevokedHereIsDeadThere(t *testing.T) {
 
 func TestR09_NoJSONP(t *testing.T) {
 	r := rig.Memory(t, rig.Options{})
-	app := r.App(oauth.ClientSpec{})
+	app := r.App(management.ClientSpec{})
 	access, _ := r.Tokens(app, "read")
 	for _, path := range []string{"/oauth/revoke", "/oauth/introspect"} {
 		a := r.PostAs(app, path, url.Values{"token": {"unknown"}, "callback": {"alert"}})
@@ -498,7 +498,7 @@ func TestR09_NoJSONP(t *testing.T) {
 
 func TestU01_NoUserinfoYet(t *testing.T) {
 	r := rig.Memory(t, rig.Options{})
-	access, _ := r.Tokens(r.App(oauth.ClientSpec{}), "read")
+	access, _ := r.Tokens(r.App(management.ClientSpec{}), "read")
 	for _, path := range []string{"/userinfo", "/oauth/userinfo", "/.well-known/openid-configuration", "/oauth/par", "/oauth/register", "/oauth/device", "/signup"} {
 		for _, method := range []string{http.MethodGet, http.MethodPost} {
 			if a := r.Send(r.Program(), r.Request(method, path, nil, "Authorization", "Bearer "+access)); a.Status != http.StatusNotFound {

@@ -26,6 +26,7 @@ import (
 	"github.com/go-jose/go-jose/v4"
 	"github.com/google/go-cmp/cmp"
 
+	"doorward/management"
 	"doorward/oauth"
 	"doorward/oauth/bearer"
 	"doorward/oauth/catalog"
@@ -110,7 +111,7 @@ type jwtRig struct {
 }
 
 func newJWTRig(r *rig.Rig) *jwtRig {
-	j := &jwtRig{Rig: r, app: r.App(oauth.ClientSpec{}), api: r.ResourceServer()}
+	j := &jwtRig{Rig: r, app: r.App(management.ClientSpec{}), api: r.ResourceServer()}
 	j.access, j.refresh = r.Tokens(j.app, "read write")
 	return j
 }
@@ -141,7 +142,7 @@ func TestJWTAccessTokensSayWhatIntrospectionSays(t *testing.T) {
 	rig.EachNodes(t, signing(), func(t *testing.T, nodes []*rig.Rig) {
 		r, other := nodes[0], nodes[len(nodes)-1]
 		j := newJWTRig(r)
-		machine := r.App(oauth.ClientSpec{Grants: []string{oauth.GrantClientCredentials}, Scopes: []string{"admin"}, WorkspaceID: r.Workspace("acme", "", r.Alice).ID})
+		machine := r.App(management.ClientSpec{Grants: []string{oauth.GrantClientCredentials}, Scopes: []string{"admin"}, WorkspaceID: r.Workspace("acme", "", r.Alice).ID})
 		credentials := r.PostAs(machine, "/oauth/token", url.Values{"grant_type": {"client_credentials"}})
 		refreshed := r.Refresh(j.app, j.refresh)
 		for name, token := range map[string]string{"code": j.access, "refresh": refreshed.Text("access_token"), "client_credentials": credentials.Text("access_token")} {
@@ -625,7 +626,7 @@ func TestForeignJWTIsACredential(t *testing.T) {
 	o := limited()
 	o.Resources[0].TrustedIssuers = []catalog.TrustedIssuer{outside.trusted(), {Issuer: "https://x.supabase.co/auth/v1", Audiences: []string{"authenticated"}, HS256Secret: secret, Scopes: []string{"admin"}}}
 	rig.Each(t, o, func(t *testing.T, r *rig.Rig) {
-		j := &jwtRig{Rig: r, app: r.App(oauth.ClientSpec{}), api: r.ResourceServer()}
+		j := &jwtRig{Rig: r, app: r.App(management.ClientSpec{}), api: r.ResourceServer()}
 		remote := sign(t, jose.ES256, outside.key, map[string]any{"alg": "ES256", "kid": outside.kid, "typ": "JWT"}, outside.claims(r))
 		a := r.Introspect(j.api, remote)
 		for name, want := range map[string]string{

@@ -8,7 +8,7 @@ import (
 	"testing"
 	"time"
 
-	"doorward/oauth"
+	"doorward/management"
 	"doorward/oauth/apikey"
 	"doorward/oauth/catalog"
 	"doorward/oauth/limit"
@@ -253,7 +253,7 @@ func TestRoles_PagesOfKeysTakeAnAdmin(t *testing.T) {
 				if form != nil {
 					a = b.PostForm(path, form)
 				}
-				if oauth.RoleMay(role, oauth.MayManageKeys) {
+				if management.RoleMay(role, management.MayManageKeys) {
 					if a.Status >= 400 {
 						t.Errorf("%s: %s answers %d %s", role, path, a.Status, rig.Plain(a.Body))
 					}
@@ -265,14 +265,14 @@ func TestRoles_PagesOfKeysTakeAnAdmin(t *testing.T) {
 			}
 			made := makeKey(b, list)
 			want := 1
-			if oauth.RoleMay(role, oauth.MayManageKeys) {
+			if management.RoleMay(role, management.MayManageKeys) {
 				want = 3 // with the one rotated
 				keyShown(t, made, "sk_live_")
 			}
 			if n := len(keysOf(r, storage.KeyOwner{WorkspaceID: w.ID})); n != want {
 				t.Errorf("%s: %d keys, want %d", role, n, want)
 			}
-			ok(t, r.OAuth.SwitchWorkspace(r.System(), oauth.Command(w.ID), w, true))
+			ok(t, r.Management.SwitchWorkspace(r.System(), management.CommandLine(w.ID), w, true))
 			if a := b.Get(list); a.Status != http.StatusForbidden || !strings.Contains(a.Body, "disabled") {
 				t.Errorf("%s: the page of a disabled workspace answers %d %s", role, a.Status, rig.Plain(a.Body))
 			}

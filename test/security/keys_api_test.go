@@ -10,7 +10,7 @@ import (
 	"testing"
 	"time"
 
-	"doorward/oauth"
+	"doorward/management"
 	"doorward/oauth/apikey"
 	"doorward/oauth/bearer"
 	"doorward/oauth/limit"
@@ -188,10 +188,10 @@ func TestK14_S08_WhatIsAnothersIsNotThere(t *testing.T) {
 		_, pat := r.PersonalToken(r.Alice, apikey.Spec{Scopes: []string{"admin"}})
 		key, keyText := r.Key(theirs, apikey.Spec{})
 		token, tokenText := r.PersonalToken(bob, apikey.Spec{})
-		app := r.App(oauth.ClientSpec{WorkspaceID: theirs.ID, CreatedBy: bob.ID})
-		orphan := r.App(oauth.ClientSpec{})
+		app := r.App(management.ClientSpec{WorkspaceID: theirs.ID, CreatedBy: bob.ID})
+		orphan := r.App(management.ClientSpec{})
 		intro, _ := r.IntrospectionKey()
-		invitation, _, err := r.OAuth.Invite(r.System(), oauth.Command(theirs.ID), theirs, "carol@example.com", "member")
+		invitation, _, err := r.Management.Invite(r.System(), management.CommandLine(theirs.ID), theirs, "carol@example.com", "member")
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -273,7 +273,7 @@ func TestK15_ListsHoldNothingOfOtherWorkspaces(t *testing.T) {
 		w, theirs := r.Workspace("acme", "", r.Alice), r.Workspace("globex", "", bob)
 		_, text := r.Key(w, apikey.Spec{Scopes: []string{"admin"}})
 		key, secret := r.Key(theirs, apikey.Spec{Name: "Theirs"})
-		r.App(oauth.ClientSpec{WorkspaceID: theirs.ID, CreatedBy: bob.ID})
+		r.App(management.ClientSpec{WorkspaceID: theirs.ID, CreatedBy: bob.ID})
 		r.PersonalToken(bob, apikey.Spec{})
 		answered(t, "their key", r.JSON("GET", "/v1/auth/test", secret, ""), http.StatusOK)
 		if err := r.Store.FlushUsage(r.System()); err != nil {
@@ -383,7 +383,7 @@ func TestK19_ACredentialIsReadFromOneHeaderAlone(t *testing.T) {
 		}
 	}
 	// What is for the token endpoint alone opens nothing here, however real it is.
-	app := r.App(oauth.ClientSpec{})
+	app := r.App(management.ClientSpec{})
 	code := r.Browser().SignIn(r.Alice.Email).Code(app, "read")
 	_, refresh := r.Tokens(app, "read")
 	for what, text := range map[string]string{"a code": code, "a refresh token": refresh, "a client secret": app.Secret} {
@@ -456,7 +456,7 @@ func TestK21_ASessionMakesSecretsOnlyFromThePageAndOnlyWhenFresh(t *testing.T) {
 	rig.Each(t, rig.Options{}, func(t *testing.T, r *rig.Rig) {
 		w := r.Workspace("acme", "", r.Alice)
 		key, _ := r.Key(w, apikey.Spec{})
-		app := r.App(oauth.ClientSpec{WorkspaceID: w.ID, CreatedBy: r.Alice.ID})
+		app := r.App(management.ClientSpec{WorkspaceID: w.ID, CreatedBy: r.Alice.ID})
 		b := r.Browser().SignIn(r.Alice.Email)
 		secrets := map[string]string{
 			"/v1/api-keys": `{"name":"x","scopes":["read"]}`, "/v1/personal-access-tokens": `{"name":"x","scopes":["read"]}`,
@@ -527,7 +527,7 @@ func (c cookies) RoundTrip(q *http.Request) (*http.Response, error) {
 // A credential is no session: with it nobody changes a password, or answers a consent page.
 func TestK22_ACredentialOpensNoPage(t *testing.T) {
 	r := rig.Memory(t, rig.Options{})
-	app := r.App(oauth.ClientSpec{})
+	app := r.App(management.ClientSpec{})
 	_, pat := r.PersonalToken(r.Alice, apikey.Spec{Scopes: []string{"admin"}})
 	_, key := r.Key(r.Workspace("acme", "", r.Alice), apikey.Spec{Scopes: []string{"admin"}})
 	access, _ := r.Tokens(app, "read")
@@ -634,7 +634,7 @@ func TestK05_K06_RefusedCredentialsInEachShape(t *testing.T) {
 			if a := other.JSON("GET", "/v1/auth/test", revoked, ""); a.Status != http.StatusOK {
 				t.Fatalf("before: %d %s", a.Status, a.Body)
 			}
-			if _, err := r.OAuth.RevokeKey(r.System(), oauth.Command(w.ID), storage.KeyOwner{WorkspaceID: w.ID}, gone.ID); err != nil {
+			if _, err := r.Management.RevokeKey(r.System(), management.CommandLine(w.ID), storage.KeyOwner{WorkspaceID: w.ID}, gone.ID); err != nil {
 				t.Fatal(err)
 			}
 			r.Advance(2 * time.Minute)

@@ -9,7 +9,7 @@ import (
 	"testing"
 	"time"
 
-	"doorward/oauth"
+	"doorward/management"
 	"doorward/oauth/apikey"
 	"doorward/oauth/bearer"
 	"doorward/oauth/catalog"
@@ -106,7 +106,7 @@ func TestKeysAreIntrospected(t *testing.T) {
 // Who may ask about keys: resource servers of their resource, with a client's credentials or a key that introspects.
 func TestI03_KeysAreSeenByTheirResourceServersOnly(t *testing.T) {
 	rig.Each(t, limited(), func(t *testing.T, r *rig.Rig) {
-		app := r.App(oauth.ClientSpec{})
+		app := r.App(management.ClientSpec{})
 		w := r.Workspace("acme", "", r.Alice)
 		k, text := r.Key(w, apikey.Spec{})
 		_, pat := r.PersonalToken(r.Alice, apikey.Spec{})
@@ -135,7 +135,7 @@ func TestI03_KeysAreSeenByTheirResourceServersOnly(t *testing.T) {
 				t.Errorf("%s takes it: %d %s", path, a.Status, a.Body)
 			}
 		}
-		if _, err := r.OAuth.RevokeKey(r.System(), oauth.Command(""), introspector.Owner(), introspector.ID); err != nil {
+		if _, err := r.Management.RevokeKey(r.System(), management.CommandLine(""), introspector.Owner(), introspector.ID); err != nil {
 			t.Fatal(err)
 		}
 		if a := ask(introspection, text); a.Status != http.StatusUnauthorized {
@@ -148,7 +148,7 @@ func TestI03_KeysAreSeenByTheirResourceServersOnly(t *testing.T) {
 func TestK10_IntrospectIsNotAWorkspacesToGive(t *testing.T) {
 	r := rig.Memory(t, limited())
 	w := r.Workspace("acme", "", r.Alice)
-	by, _, _, err := r.OAuth.PersonAuthority(t.Context(), r.Alice.ID, "acme")
+	by, _, _, err := r.Management.PersonAuthority(t.Context(), r.Alice.ID, "acme")
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -156,7 +156,7 @@ func TestK10_IntrospectIsNotAWorkspacesToGive(t *testing.T) {
 	for name, p := range map[string]apikey.Spec{
 		"alone": {Name: "x", Scopes: []string{"introspect"}}, "beside another": {Name: "x", Scopes: []string{"read", "introspect"}},
 	} {
-		if _, _, err := r.OAuth.CreateKey(storage.Tenant(t.Context(), r.Alice.ID, w.ID), by, w.Plan, p); err == nil {
+		if _, _, err := r.Management.CreateKey(storage.Tenant(t.Context(), r.Alice.ID, w.ID), by, w.Plan, p); err == nil {
 			t.Errorf("%s: an owner made a key that introspects", name)
 		}
 	}
@@ -167,19 +167,19 @@ func TestK05_K06_RevokedExpiredPausedAndUnknownKeysAreInactiveAtOnce(t *testing.
 		r, other := nodes[0], nodes[len(nodes)-1]
 		api := r.ResourceServer()
 		w := r.Workspace("acme", "", r.Alice)
-		command := oauth.Command(w.ID)
+		command := management.CommandLine(w.ID)
 		owner := storage.KeyOwner{WorkspaceID: w.ID}
 		for name, end := range map[string]func(k storage.APIKey, text string){
 			"revoked": func(k storage.APIKey, _ string) {
-				_, err := r.OAuth.RevokeKey(r.System(), command, owner, k.ID)
+				_, err := r.Management.RevokeKey(r.System(), command, owner, k.ID)
 				ok(t, err)
 			},
 			"paused": func(k storage.APIKey, _ string) {
-				_, err := r.OAuth.PauseKey(r.System(), command, owner, k.ID)
+				_, err := r.Management.PauseKey(r.System(), command, owner, k.ID)
 				ok(t, err)
 			},
 			"rotated without grace": func(k storage.APIKey, _ string) {
-				_, _, err := r.OAuth.RotateKey(r.System(), command, owner, k.ID, 0)
+				_, _, err := r.Management.RotateKey(r.System(), command, owner, k.ID, 0)
 				ok(t, err)
 			},
 			"revoked by whoever shows it": func(_ storage.APIKey, text string) {
@@ -188,7 +188,7 @@ func TestK05_K06_RevokedExpiredPausedAndUnknownKeysAreInactiveAtOnce(t *testing.
 				}
 			},
 			"revoked by a client": func(_ storage.APIKey, text string) {
-				if a := r.PostAs(r.App(oauth.ClientSpec{}), "/oauth/revoke", url.Values{"token": {text}}); a.Status != http.StatusOK {
+				if a := r.PostAs(r.App(management.ClientSpec{}), "/oauth/revoke", url.Values{"token": {text}}); a.Status != http.StatusOK {
 					t.Fatalf("revocation answered %d %s", a.Status, a.Body)
 				}
 			},
@@ -205,9 +205,9 @@ func TestK05_K06_RevokedExpiredPausedAndUnknownKeysAreInactiveAtOnce(t *testing.
 			}
 		}
 		k, text := r.Key(w, apikey.Spec{})
-		_, err := r.OAuth.PauseKey(r.System(), command, owner, k.ID)
+		_, err := r.Management.PauseKey(r.System(), command, owner, k.ID)
 		ok(t, err)
-		_, err = r.OAuth.ResumeKey(r.System(), command, owner, k.ID)
+		_, err = r.Management.ResumeKey(r.System(), command, owner, k.ID)
 		ok(t, err)
 		if a := other.Introspect(api, text); a.JSON()["active"] != true {
 			t.Errorf("resumed, a key is %s", a.Body)
@@ -244,10 +244,10 @@ func TestK08_RotationKeepsBothUntilTheGraceIsOver(t *testing.T) {
 		r, other := nodes[0], nodes[len(nodes)-1]
 		api := r.ResourceServer()
 		w := r.Workspace("acme", "", r.Alice)
-		command, owner := oauth.Command(w.ID), storage.KeyOwner{WorkspaceID: w.ID}
+		command, owner := management.CommandLine(w.ID), storage.KeyOwner{WorkspaceID: w.ID}
 		end := r.Store.Now().Add(48 * time.Hour)
 		first, one := r.Key(w, apikey.Spec{Scopes: []string{"read", "reports:write"}, RateLimit: 7, ExpiresAt: end})
-		second, two, err := r.OAuth.RotateKey(r.System(), command, owner, first.ID, 24*time.Hour)
+		second, two, err := r.Management.RotateKey(r.System(), command, owner, first.ID, 24*time.Hour)
 		ok(t, err)
 		if !slices.Equal(second.Scopes, first.Scopes) || second.RateLimit != 7 || second.ExpiresAt != end || second.Counter != first.Counter {
 			t.Errorf("rotation changed the key: %+v", second)
@@ -256,10 +256,10 @@ func TestK08_RotationKeepsBothUntilTheGraceIsOver(t *testing.T) {
 		if !active(one) || !active(two) {
 			t.Error("in the grace, both should work")
 		}
-		if _, _, err := r.OAuth.RotateKey(r.System(), command, owner, first.ID, 0); err == nil {
+		if _, _, err := r.Management.RotateKey(r.System(), command, owner, first.ID, 0); err == nil {
 			t.Error("a key was rotated twice")
 		}
-		_, three, err := r.OAuth.RotateKey(r.System(), command, owner, second.ID, 24*time.Hour)
+		_, three, err := r.Management.RotateKey(r.System(), command, owner, second.ID, 24*time.Hour)
 		ok(t, err)
 		if active(one) || !active(two) || !active(three) {
 			t.Error("rotating the second should end the first at once, and neither of the others")
@@ -292,15 +292,15 @@ func TestK09_SuspendedWorkspacesAndUsersAndLeftMembers(t *testing.T) {
 		if dead(key) || dead(pat) {
 			t.Fatal("new credentials do not work")
 		}
-		command := oauth.Command(w.ID)
-		ok(t, r.OAuth.SwitchWorkspace(r.System(), command, w, true))
+		command := management.CommandLine(w.ID)
+		ok(t, r.Management.SwitchWorkspace(r.System(), command, w, true))
 		if !dead(key) || !dead(pat) {
 			t.Error("they work in a disabled workspace")
 		}
 		if a := other.Introspect(api, pat); a.JSON()["active"] != true {
 			t.Errorf("a disabled workspace ends a personal access token elsewhere: %s", a.Body)
 		}
-		ok(t, r.OAuth.SwitchWorkspace(r.System(), command, w, false))
+		ok(t, r.Management.SwitchWorkspace(r.System(), command, w, false))
 		ok(t, r.Identity.DisableUser(r.System(), bob.ID))
 		if !dead(pat) || dead(key) {
 			t.Error("a disabled user's token works, or takes the workspace's key along")
@@ -308,7 +308,7 @@ func TestK09_SuspendedWorkspacesAndUsersAndLeftMembers(t *testing.T) {
 		ok(t, r.Identity.EnableUser(r.System(), bob.ID))
 		// K-23: what the membership is now, not what it was.
 		for _, role := range []string{"owner", "viewer", "member"} {
-			ok(t, r.OAuth.ChangeRole(r.System(), command, w, bob.ID, role))
+			ok(t, r.Management.ChangeRole(r.System(), command, w, bob.ID, role))
 			want := []string{"read", "write"}
 			if role == "viewer" {
 				want = []string{"read"}
@@ -317,7 +317,7 @@ func TestK09_SuspendedWorkspacesAndUsersAndLeftMembers(t *testing.T) {
 				t.Errorf("as %s the token is %s", role, a.Body)
 			}
 		}
-		ok(t, r.OAuth.RemoveMember(r.System(), command, w, bob.ID))
+		ok(t, r.Management.RemoveMember(r.System(), command, w, bob.ID))
 		if !dead(pat) {
 			t.Error("who left the workspace still acts in it")
 		}
@@ -327,7 +327,7 @@ func TestK09_SuspendedWorkspacesAndUsersAndLeftMembers(t *testing.T) {
 		if dead(key) {
 			t.Error("a key should outlive its maker's membership")
 		}
-		ok(t, r.OAuth.DeleteWorkspace(r.System(), command, w))
+		ok(t, r.Management.DeleteWorkspace(r.System(), command, w))
 		if !dead(key) {
 			t.Error("a key outlives its workspace")
 		}
@@ -343,8 +343,8 @@ func TestK16_K18_WorkspacesThatAreNotTheCredentials(t *testing.T) {
 		r.Workspace("other", "", bob)
 		_, key := r.Key(w, apikey.Spec{})
 		_, pat := r.PersonalToken(r.Alice, apikey.Spec{})
-		access, _ := r.Tokens(r.App(oauth.ClientSpec{}), "read")
-		machine := r.PostAs(r.App(oauth.ClientSpec{Grants: []string{"client_credentials"}, Scopes: []string{"read"}}), "/oauth/token", url.Values{"grant_type": {"client_credentials"}}).Text("access_token")
+		access, _ := r.Tokens(r.App(management.ClientSpec{}), "read")
+		machine := r.PostAs(r.App(management.ClientSpec{Grants: []string{"client_credentials"}, Scopes: []string{"read"}}), "/oauth/token", url.Values{"grant_type": {"client_credentials"}}).Text("access_token")
 		for _, slug := range []string{"other", "none", "*", "ACME", "acme ", "%61cme", "acme%", "a_me", strings.Repeat("a", 5000), "é"} {
 			for name, text := range map[string]string{"key": key, "token": pat, "access token": access, "client": machine} {
 				if a := r.Ask(api, text, "workspace", slug); !r.Dead(a) {
@@ -359,7 +359,7 @@ func TestK16_K18_WorkspacesThatAreNotTheCredentials(t *testing.T) {
 		}
 		// Only a resource server has anything to do with it.
 		for _, parameter := range []string{"workspace", "cost"} {
-			if a := r.Ask(r.App(oauth.ClientSpec{}), access, parameter, "1"); a.Status != http.StatusBadRequest || a.Text("error") != "invalid_request" {
+			if a := r.Ask(r.App(management.ClientSpec{}), access, parameter, "1"); a.Status != http.StatusBadRequest || a.Text("error") != "invalid_request" {
 				t.Errorf("an app may send %s: %d %s", parameter, a.Status, a.Body)
 			}
 		}
@@ -423,8 +423,8 @@ func TestPlansOfEveryKindOfCredential(t *testing.T) {
 		}
 		key := func(w storage.Workspace, p apikey.Spec) string { _, text := r.Key(w, p); return text }
 		_, pat := r.PersonalToken(r.Alice, apikey.Spec{})
-		access, _ := r.Tokens(r.App(oauth.ClientSpec{}), "read")
-		machines := r.App(oauth.ClientSpec{Grants: []string{"client_credentials"}, Scopes: []string{"read"}})
+		access, _ := r.Tokens(r.App(management.ClientSpec{}), "read")
+		machines := r.App(management.ClientSpec{Grants: []string{"client_credentials"}, Scopes: []string{"read"}})
 		machine := func() string {
 			return r.PostAs(machines, "/oauth/token", url.Values{"grant_type": {"client_credentials"}}).Text("access_token")
 		}
@@ -461,7 +461,7 @@ func TestPlansOfEveryKindOfCredential(t *testing.T) {
 func TestKeysLimitsStayWithinTheirWorkspaces(t *testing.T) {
 	r := rig.Memory(t, limited())
 	w := r.Workspace("acme", "pro", r.Alice)
-	by, _, _, err := r.OAuth.PersonAuthority(t.Context(), r.Alice.ID, "acme")
+	by, _, _, err := r.Management.PersonAuthority(t.Context(), r.Alice.ID, "acme")
 	ok(t, err)
 	by.Fresh = true
 	ctx := storage.Tenant(t.Context(), r.Alice.ID, w.ID)
@@ -480,7 +480,7 @@ func TestKeysLimitsStayWithinTheirWorkspaces(t *testing.T) {
 		"a test key within":         {apikey.Spec{Environment: "test", RateLimit: 3}, true},
 	} {
 		x.p.Name, x.p.Scopes = "x", []string{"read"}
-		if _, _, err := r.OAuth.CreateKey(ctx, by, w.Plan, x.p); (err == nil) != x.ok {
+		if _, _, err := r.Management.CreateKey(ctx, by, w.Plan, x.p); (err == nil) != x.ok {
 			t.Errorf("%s: %v", name, err)
 		}
 	}
@@ -531,7 +531,7 @@ func TestL06_L12_KeysCountForThemselves(t *testing.T) {
 			t.Error("one key's limit should be its own")
 		}
 		// A key and what it was rotated into share one counter.
-		_, fresh, err := r.OAuth.RotateKey(r.System(), oauth.Command(w.ID), k.Owner(), k.ID, time.Hour)
+		_, fresh, err := r.Management.RotateKey(r.System(), management.CommandLine(w.ID), k.Owner(), k.ID, time.Hour)
 		ok(t, err)
 		if allowed(fresh) || allowed(key) {
 			t.Error("rotating bought new requests")
@@ -549,7 +549,7 @@ func TestL13_ALoweredLimitHoldsOnEveryNodeAtOnce(t *testing.T) {
 			other.Ask(api, key, "cost", "1")
 		}
 		lower := int64(5)
-		_, err := r.OAuth.UpdateKey(r.System(), oauth.Command(w.ID), k.Owner(), w.Plan, k.ID, oauth.KeyChange{RateLimit: &lower})
+		_, err := r.Management.UpdateKey(r.System(), management.CommandLine(w.ID), k.Owner(), w.Plan, k.ID, management.KeyChange{RateLimit: &lower})
 		ok(t, err)
 		m, _ := other.Ask(api, key, "cost", "1").JSON()["rate_limit"].(map[string]any)
 		if m["allowed"] != false || m["limit"] != 5.0 || m["remaining"] != 0.0 {

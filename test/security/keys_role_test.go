@@ -5,7 +5,7 @@ import (
 	"strings"
 	"testing"
 
-	"doorward/oauth"
+	"doorward/management"
 	"doorward/oauth/apikey"
 	"doorward/oauth/catalog"
 	"doorward/test/rig"
@@ -15,7 +15,7 @@ import (
 // and no scope that a role of its user takes away somewhere.
 func TestV12_APersonalTokenHasNoRoleWithoutAWorkspace(t *testing.T) {
 	rig.Each(t, rig.Options{}, func(t *testing.T, r *rig.Rig) {
-		api, command := r.ResourceServer(), oauth.Command("")
+		api, command := r.ResourceServer(), management.CommandLine("")
 		bob := r.User("bob@example.com", "Bob", false)
 		r.Workspace("acme", "", r.Alice)
 		tokens := map[string]string{}
@@ -44,7 +44,7 @@ func TestV12_APersonalTokenHasNoRoleWithoutAWorkspace(t *testing.T) {
 		w, err := r.Store.WorkspaceBySlug(r.System(), "acme")
 		ok(t, err)
 		command.WorkspaceID = w.ID
-		ok(t, r.OAuth.AddMember(r.System(), command, w, bob.ID, catalog.RoleViewer))
+		ok(t, r.Management.AddMember(r.System(), command, w, bob.ID, catalog.RoleViewer))
 		want("of a viewer somewhere", reading)
 		for role, token := range tokens {
 			if a := r.Ask(api, token, "workspace", "acme"); a.Text("role") != catalog.RoleViewer || a.Text("scope") != "read" {
@@ -59,7 +59,7 @@ func TestV12_APersonalTokenHasNoRoleWithoutAWorkspace(t *testing.T) {
 			t.Errorf("with a token held to viewer: %d %s", a.Status, a.Body)
 		}
 		// Nor do they become members by naming a workspace that they are not in.
-		ok(t, r.OAuth.RemoveMember(r.System(), command, w, bob.ID))
+		ok(t, r.Management.RemoveMember(r.System(), command, w, bob.ID))
 		for role, token := range tokens {
 			if a := r.Ask(api, token, "workspace", "acme"); !r.Dead(a) {
 				t.Errorf("in a workspace of others a token held to %q is %s", role, a.Body)
@@ -75,7 +75,7 @@ func TestV12_AnEmptyWorkspaceIsInvalid(t *testing.T) {
 		w := r.Workspace("acme", "", r.Alice)
 		_, key := r.Key(w, apikey.Spec{Scopes: []string{"admin"}})
 		_, token := r.PersonalToken(r.Alice, apikey.Spec{Scopes: []string{"admin"}})
-		access, _ := r.Tokens(r.App(oauth.ClientSpec{}), "read")
+		access, _ := r.Tokens(r.App(management.ClientSpec{}), "read")
 		for name, credential := range map[string]string{"an API key": key, "a personal access token": token, "an access token": access} {
 			if a := r.Ask(api, credential, "workspace", ""); !r.Dead(a) {
 				t.Errorf("introspection of %s: %s", name, a.Body)

@@ -10,7 +10,7 @@ import (
 	"testing"
 	"time"
 
-	"doorward/oauth"
+	"doorward/management"
 	"doorward/oauth/apikey"
 	"doorward/oauth/catalog"
 	"doorward/storage"
@@ -81,11 +81,11 @@ func TestK06_K23_ASlowBodyKeepsNoRights(t *testing.T) {
 			status     int
 		}{
 			"a key that is revoked meanwhile": {key, func() error {
-				_, err := r.OAuth.RevokeKey(r.System(), oauth.Command(w.ID), k.Owner(), k.ID)
+				_, err := r.Management.RevokeKey(r.System(), management.CommandLine(w.ID), k.Owner(), k.ID)
 				return err
 			}, http.StatusUnauthorized},
 			"an admin who is removed meanwhile": {pat, func() error {
-				return r.OAuth.RemoveMember(r.System(), oauth.Command(w.ID), w, bob.ID)
+				return r.Management.RemoveMember(r.System(), management.CommandLine(w.ID), w, bob.ID)
 			}, http.StatusForbidden},
 		} {
 			body, sender := io.Pipe()
@@ -117,20 +117,24 @@ func TestG34_AnInvitationEndsWithTheRightToGiveIt(t *testing.T) {
 	rig.Each(t, rig.Options{}, func(t *testing.T, r *rig.Rig) {
 		w := r.Workspace("acme", "", r.Alice)
 		for name, lose := range map[string]func(id string) error{
-			"removed":  func(id string) error { return r.OAuth.RemoveMember(r.System(), oauth.Command(w.ID), w, id) },
-			"demoted":  func(id string) error { return r.OAuth.ChangeRole(r.System(), oauth.Command(w.ID), w, id, "member") },
+			"removed": func(id string) error {
+				return r.Management.RemoveMember(r.System(), management.CommandLine(w.ID), w, id)
+			},
+			"demoted": func(id string) error {
+				return r.Management.ChangeRole(r.System(), management.CommandLine(w.ID), w, id, "member")
+			},
 			"disabled": func(id string) error { return r.Store.DisableUser(r.System(), id) },
 			"":         func(string) error { return nil },
 		} {
 			maker := r.User("maker-"+name+"@example.com", "Maker", false)
 			guest := r.User("guest-"+name+"@example.com", "Guest", false)
 			r.Join(w, maker, "admin")
-			by, _, _, err := r.OAuth.PersonAuthority(t.Context(), maker.ID, w.Slug)
+			by, _, _, err := r.Management.PersonAuthority(t.Context(), maker.ID, w.Slug)
 			if err != nil {
 				t.Fatal(err)
 			}
 			by.Fresh = true
-			_, word, err := r.OAuth.Invite(t.Context(), by, w, guest.Email, "admin")
+			_, word, err := r.Management.Invite(t.Context(), by, w, guest.Email, "admin")
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -161,7 +165,7 @@ func TestK02_K11_ATestKeyReachesNothingThatIsLive(t *testing.T) {
 		_, test := r.Key(w, apikey.Spec{Scopes: []string{"admin"}, Environment: "test"})
 		live, _ := r.Key(w, apikey.Spec{Addresses: []string{"192.0.2.0/24"}})
 		own, _ := r.Key(w, apikey.Spec{Environment: "test"})
-		if _, err := r.OAuth.PauseKey(r.System(), oauth.Authority{UserID: r.Alice.ID, WorkspaceID: w.ID, Role: catalog.RoleAdmin}, live.Owner(), live.ID); err != nil {
+		if _, err := r.Management.PauseKey(r.System(), management.Authority{UserID: r.Alice.ID, WorkspaceID: w.ID, Role: catalog.RoleAdmin}, live.Owner(), live.ID); err != nil {
 			t.Fatal(err)
 		}
 		before := r.JSON("GET", "/v1/api-keys/"+live.ID, admin, "").Body
@@ -218,27 +222,27 @@ func TestK11_OwnersInvitationsAndPlansAreTheirs(t *testing.T) {
 		bob := r.User("bob@example.com", "Bob", false)
 		w := r.Workspace("acme", "free", r.Alice)
 		r.Join(w, bob, "admin")
-		owner, _, _, err := r.OAuth.PersonAuthority(t.Context(), r.Alice.ID, "acme")
+		owner, _, _, err := r.Management.PersonAuthority(t.Context(), r.Alice.ID, "acme")
 		ok(t, err)
-		admin, _, _, err := r.OAuth.PersonAuthority(t.Context(), bob.ID, "acme")
+		admin, _, _, err := r.Management.PersonAuthority(t.Context(), bob.ID, "acme")
 		ok(t, err)
 		owner.Fresh, admin.Fresh = true, true
-		i, word, err := r.OAuth.Invite(t.Context(), owner, w, "carol@example.com", "owner")
+		i, word, err := r.Management.Invite(t.Context(), owner, w, "carol@example.com", "owner")
 		ok(t, err)
-		var forbidden *oauth.Forbidden
-		if _, _, err := r.OAuth.Invite(t.Context(), admin, w, "Carol@example.com", "viewer"); !errors.As(err, &forbidden) {
+		var forbidden *management.Forbidden
+		if _, _, err := r.Management.Invite(t.Context(), admin, w, "Carol@example.com", "viewer"); !errors.As(err, &forbidden) {
 			t.Errorf("an administrator replaces the invitation of an owner: %v", err)
 		}
-		if err := r.OAuth.DropInvitation(t.Context(), admin, w, i.ID); !errors.As(err, &forbidden) {
+		if err := r.Management.DropInvitation(t.Context(), admin, w, i.ID); !errors.As(err, &forbidden) {
 			t.Errorf("an administrator takes the invitation of an owner back: %v", err)
 		}
-		if _, _, err := r.OAuth.Invitation(t.Context(), word); err != nil {
+		if _, _, err := r.Management.Invitation(t.Context(), word); err != nil {
 			t.Errorf("the invitation is gone: %v", err)
 		}
 		plan, name := "pro", "Acme & Sons"
-		_, err = r.OAuth.UpdateWorkspace(t.Context(), oauth.Command(w.ID), w, nil, &plan)
+		_, err = r.Management.UpdateWorkspace(t.Context(), management.CommandLine(w.ID), w, nil, &plan)
 		ok(t, err)
-		_, err = r.OAuth.UpdateWorkspace(t.Context(), owner, w, &name, nil) // with the workspace as it was read before
+		_, err = r.Management.UpdateWorkspace(t.Context(), owner, w, &name, nil) // with the workspace as it was read before
 		ok(t, err)
 		if now, err := r.Store.WorkspaceByID(r.System(), w.ID); err != nil || now.Plan != plan || now.Name != name {
 			t.Errorf("the workspace is %+v, error %v", now, err)

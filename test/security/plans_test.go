@@ -6,7 +6,7 @@ import (
 	"strings"
 	"testing"
 
-	"doorward/oauth"
+	"doorward/management"
 	"doorward/oauth/apikey"
 	"doorward/oauth/limit"
 	"doorward/test/rig"
@@ -52,7 +52,7 @@ func TestV05_ConsentSaysWhatStays(t *testing.T) {
 	r := rig.Memory(t, rig.Options{})
 	b := r.Browser().SignIn(r.Alice.Email)
 	for _, manages := range []bool{false, true} {
-		app := r.App(oauth.ClientSpec{Scopes: []string{"admin"}, Manages: manages})
+		app := r.App(management.ClientSpec{Scopes: []string{"admin"}, Manages: manages})
 		if page := b.Authorize(app.Params("admin")); strings.Contains(page.Body, "stay when its access ends") != manages {
 			t.Errorf("manages %t: %s", manages, rig.Plain(page.Body))
 		}

@@ -20,6 +20,7 @@ import (
 
 	"github.com/go-jose/go-jose/v4"
 
+	"doorward/management"
 	"doorward/oauth"
 	"doorward/oauth/apikey"
 	"doorward/oauth/bearer"
@@ -236,11 +237,11 @@ func TestV46_TheOperatorLearnsWhyAJWTIsRefused(t *testing.T) {
 func TestV47_AResourceIsFoundInEverySpelling(t *testing.T) {
 	rig.Each(t, rig.Options{Resources: twoResources()}, func(t *testing.T, r *rig.Rig) {
 		for _, spelling := range []string{"https://two.example", "https://two.example/", "HTTPS://TWO.example:443"} {
-			app := r.App(oauth.ClientSpec{Scopes: []string{"read"}, Resources: []string{"https://one.example/", spelling}})
+			app := r.App(management.ClientSpec{Scopes: []string{"read"}, Resources: []string{"https://one.example/", spelling}})
 			if !slices.Equal(app.Resources, []string{"https://one.example", "https://two.example"}) {
 				t.Errorf("registered for %v", app.Resources)
 			}
-			api := r.App(oauth.ClientSpec{Name: "Two", ResourceServer: true, Resources: []string{spelling}})
+			api := r.App(management.ClientSpec{Name: "Two", ResourceServer: true, Resources: []string{spelling}})
 			b := r.Browser().SignIn(r.Alice.Email)
 			code := b.Decide(b.Authorize(with(app.Params("read"), "resource", spelling)), "approve").Param("code")
 			tokens := r.PostAs(app, "/oauth/token", with(codeForm(app, code), "resource", spelling))
@@ -250,7 +251,7 @@ func TestV47_AResourceIsFoundInEverySpelling(t *testing.T) {
 					t.Errorf("%s: aud is %q", spelling, aud)
 				}
 			}
-			machine := r.App(oauth.ClientSpec{Grants: []string{oauth.GrantClientCredentials}, Scopes: []string{"read"}, Resources: []string{spelling}})
+			machine := r.App(management.ClientSpec{Grants: []string{oauth.GrantClientCredentials}, Scopes: []string{"read"}, Resources: []string{spelling}})
 			access, _ = granted(t, r.PostAs(machine, "/oauth/token", url.Values{"grant_type": {"client_credentials"}, "resource": {spelling}}))
 			if aud := r.Introspect(api, access).Text("aud"); aud != "https://two.example" {
 				t.Errorf("%s: aud of a machine's token is %q", spelling, aud)
@@ -260,7 +261,7 @@ func TestV47_AResourceIsFoundInEverySpelling(t *testing.T) {
 				t.Errorf("a token is for %q", k.Resource)
 			}
 		}
-		if _, _, err := r.OAuth.CreateClient(r.System(), oauth.Command(""), oauth.ClientSpec{Name: "x", Grants: []string{oauth.GrantClientCredentials}, Scopes: []string{"read"}, Resources: []string{"https://two.example", "https://two.example/"}}); err == nil {
+		if _, _, err := r.Management.CreateClient(r.System(), management.CommandLine(""), management.ClientSpec{Name: "x", Grants: []string{oauth.GrantClientCredentials}, Scopes: []string{"read"}, Resources: []string{"https://two.example", "https://two.example/"}}); err == nil {
 			t.Error("one resource twice is accepted")
 		}
 	})
@@ -268,7 +269,7 @@ func TestV47_AResourceIsFoundInEverySpelling(t *testing.T) {
 
 func TestV48_PreflightsAreAnsweredWithAnySafeHeader(t *testing.T) {
 	r := rig.Memory(t, signing())
-	r.App(oauth.ClientSpec{Public: true, RedirectURIs: []string{"http://localhost:6274/oauth/callback"}})
+	r.App(management.ClientSpec{Public: true, RedirectURIs: []string{"http://localhost:6274/oauth/callback"}})
 	ask := func(path, method, headers string) *rig.Answer {
 		return r.Send(r.Program(), r.Request(http.MethodOptions, path, nil, "Origin", "http://localhost:6274", "Access-Control-Request-Method", method, "Access-Control-Request-Headers", headers))
 	}
@@ -309,7 +310,7 @@ var clientRedirects = map[string][2]string{
 func TestV49_RedirectURIsOfRealClientsWork(t *testing.T) {
 	r := rig.Memory(t, rig.Options{RedirectSchemes: []string{"cursor"}})
 	for name, x := range clientRedirects {
-		app := r.App(oauth.ClientSpec{Name: name, Public: true, RedirectURIs: []string{x[0]}})
+		app := r.App(management.ClientSpec{Name: name, Public: true, RedirectURIs: []string{x[0]}})
 		app.Redirect = x[1]
 		b := r.Browser().SignIn(r.Alice.Email)
 		page := b.Authorize(app.Params("read"))
@@ -335,19 +336,19 @@ func TestV49_RedirectURIsOfRealClientsWork(t *testing.T) {
 		if strings.HasPrefix(m[1], "https://mcp.example.com/") || strings.Contains(m[1], "…") {
 			continue // of the server
 		}
-		r.App(oauth.ClientSpec{Name: "As documented", Public: true, RedirectURIs: []string{m[1]}})
+		r.App(management.ClientSpec{Name: "As documented", Public: true, RedirectURIs: []string{m[1]}})
 	}
-	cursor := oauth.ClientSpec{Name: "x", Public: true, Scopes: []string{"read"}, RedirectURIs: []string{"cursor://anysphere.cursor-mcp/oauth/callback"}}
+	cursor := management.ClientSpec{Name: "x", Public: true, Scopes: []string{"read"}, RedirectURIs: []string{"cursor://anysphere.cursor-mcp/oauth/callback"}}
 	plain := rig.Memory(t, rig.Options{})
 	for _, administrator := range []bool{true, false} {
 		cursor.Administrator = administrator
-		if _, _, err := plain.OAuth.CreateClient(plain.System(), oauth.Command(""), cursor); err == nil || !strings.Contains(err.Error(), "redirect_schemes") {
+		if _, _, err := plain.Management.CreateClient(plain.System(), management.CommandLine(""), cursor); err == nil || !strings.Contains(err.Error(), "redirect_schemes") {
 			t.Errorf("without the operator's leave: %v", err)
 		}
 	}
 	for _, uri := range []string{"javascript:alert(1)", "data:text/html,x", "Cursor://x", "curso://x", "vscode://x"} {
 		cursor.RedirectURIs = []string{uri}
-		if _, _, err := r.OAuth.CreateClient(r.System(), oauth.Command(""), cursor); err == nil {
+		if _, _, err := r.Management.CreateClient(r.System(), management.CommandLine(""), cursor); err == nil {
 			t.Errorf("%s is registered", uri)
 		}
 	}
@@ -355,7 +356,7 @@ func TestV49_RedirectURIsOfRealClientsWork(t *testing.T) {
 
 func TestV50_EncodedBodiesAre415AndHEADIssuesNothing(t *testing.T) {
 	r := rig.Memory(t, rig.Options{})
-	app := r.App(oauth.ClientSpec{})
+	app := r.App(management.ClientSpec{})
 	w := r.Workspace("acme", "", r.Alice)
 	_, key := r.Key(w, apikey.Spec{Scopes: []string{"admin"}})
 	b := r.Browser().SignIn(r.Alice.Email)
@@ -402,7 +403,7 @@ func TestV50_EncodedBodiesAre415AndHEADIssuesNothing(t *testing.T) {
 		t.Errorf("introspection with spaces after Bearer: %d", a.Status)
 	}
 	for _, uri := range []string{"http://127.0.0.1:0/cb", "http://localhost:0", "https://app.example:0/cb", "http://[::1]:99999/cb"} {
-		_, _, err := r.OAuth.CreateClient(r.System(), oauth.Command(""), oauth.ClientSpec{Name: "x", Scopes: []string{"read"}, RedirectURIs: []string{uri}})
+		_, _, err := r.Management.CreateClient(r.System(), management.CommandLine(""), management.ClientSpec{Name: "x", Scopes: []string{"read"}, RedirectURIs: []string{uri}})
 		if err == nil || !strings.Contains(err.Error(), "port") || strings.Contains(err.Error(), "plain http") {
 			t.Errorf("%s: %v", uri, err)
 		}

@@ -15,7 +15,7 @@ import (
 	"testing"
 	"time"
 
-	"doorward/oauth"
+	"doorward/management"
 	"doorward/oauth/apikey"
 	"doorward/oauth/bearer"
 	"doorward/storage"
@@ -78,7 +78,7 @@ func live(t *testing.T, r *rig.Rig) (access string) {
 		done(path, alice.Get(path), 200)
 	}
 
-	app, api, machine := r.App(oauth.ClientSpec{}), r.ResourceServer(), robot(r)
+	app, api, machine := r.App(management.ClientSpec{}), r.ResourceServer(), robot(r)
 	form = codeForm(app, alice.Code(app, "read write"))
 	form.Set("code_verifier", "a-wrong-verifier-that-has-43-characters-000")
 	done("a wrong verifier", r.PostAs(app, "/oauth/token", form), 400)
@@ -111,7 +111,7 @@ func live(t *testing.T, r *rig.Rig) (access string) {
 	invited := done("invitation", r.CallJSON(http.MethodPost, "/v1/workspaces/acme/invitations", personal, `{"email":"bob@example.com","role":"member"}`), 201)
 	word = invited.Text("url")[strings.LastIndex(invited.Text("url"), "/")+1:]
 	done("an invitation of somebody else", alice.Get("/join/"+word), 200, 403)
-	done("secret", r.CallJSON(http.MethodPost, "/v1/apps/"+r.App(oauth.ClientSpec{WorkspaceID: w.ID}).ID+"/secret", admin, `{}`), 200, 201)
+	done("secret", r.CallJSON(http.MethodPost, "/v1/apps/"+r.App(management.ClientSpec{WorkspaceID: w.ID}).ID+"/secret", admin, `{}`), 200, 201)
 	done("revocation", r.Post("/oauth/revoke", url.Values{"token": {byAPI.Text("key")}}), 200)
 	done("revoked", r.Call(http.MethodGet, "/v1/auth/test", byAPI.Text("key")), 401)
 	for _, path := range []string{"/v1/auth/test", "/v1/api-keys", "/v1/api-keys/" + rotated.Text("id"), "/v1/usage", "/v1/audit-events"} {
@@ -285,7 +285,7 @@ func TestS10_NoSecretIsStored(t *testing.T) {
 // A digest that somebody read in a dump opens nothing.
 func TestS10_WhatIsStoredOpensNothing(t *testing.T) {
 	rig.Each(t, rig.Options{}, func(t *testing.T, r *rig.Rig) {
-		app, api := r.App(oauth.ClientSpec{}), r.ResourceServer()
+		app, api := r.App(management.ClientSpec{}), r.ResourceServer()
 		b := r.Browser().SignIn(r.Alice.Email)
 		code := b.Code(app, "read")
 		access, refresh := granted(t, r.Exchange(app, b.Code(app, "read")))

@@ -8,7 +8,7 @@ import (
 	"testing"
 	"time"
 
-	"doorward/oauth"
+	"doorward/management"
 	"doorward/oauth/apikey"
 	"doorward/oauth/bearer"
 	"doorward/storage"
@@ -22,7 +22,7 @@ func TestV62_ASecretIsShownOnceAndCreatedOnce(t *testing.T) {
 		ws := r.Workspace("engines", "", r.Alice)
 		b := r.Browser().SignIn(r.Alice.Email)
 		key, _ := r.Key(ws, apikey.Spec{Name: "Old"})
-		app := r.App(oauth.ClientSpec{WorkspaceID: ws.ID, CreatedBy: r.Alice.ID})
+		app := r.App(management.ClientSpec{WorkspaceID: ws.ID, CreatedBy: r.Alice.ID})
 		const base = "/settings/workspaces/engines"
 		keys := func() int { return len(keysOf(r, storage.KeyOwner{WorkspaceID: ws.ID})) }
 		for _, x := range []struct {

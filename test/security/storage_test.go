@@ -14,6 +14,7 @@ import (
 	"testing"
 	"time"
 
+	"doorward/management"
 	"doorward/oauth"
 	"doorward/oauth/bearer"
 	"doorward/test/rig"
@@ -31,7 +32,7 @@ var driverSpeaks = regexp.MustCompile(`(?i)\bsqlstate|syntax error|\bsqlite|near
 
 func TestS01_NoInputReachesSQL(t *testing.T) {
 	rig.Each(t, rig.Options{}, func(t *testing.T, r *rig.Rig) {
-		app, api := r.App(oauth.ClientSpec{}), r.ResourceServer()
+		app, api := r.App(management.ClientSpec{}), r.ResourceServer()
 		machine := robot(r)
 		root := r.User("root@example.com", "Root", true)
 		admin := r.Browser().SignIn(root.Email)
@@ -141,7 +142,7 @@ func TestS11_ReplayAfterCleanUpStillEndsTheFamily(t *testing.T) {
 			_, err := r.Store.Purge(r.System(), r.OAuth.Horizons())
 			ok(t, err)
 		}
-		app, api := r.App(oauth.ClientSpec{}), r.ResourceServer()
+		app, api := r.App(management.ClientSpec{}), r.ResourceServer()
 		for name, replay := range map[string]func(code, first string) *rig.Answer{
 			"code":          func(code, _ string) *rig.Answer { return r.Exchange(app, code) },
 			"refresh token": func(_, first string) *rig.Answer { return r.Refresh(app, first) },

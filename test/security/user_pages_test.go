@@ -7,7 +7,7 @@ import (
 	"testing"
 	"time"
 
-	"doorward/oauth"
+	"doorward/management"
 	"doorward/oauth/apikey"
 	"doorward/oauth/catalog"
 	"doorward/storage"
@@ -48,7 +48,7 @@ func TestV01_PageForDisablingShowsAndKeepsWorkspaces(t *testing.T) {
 func TestV06_PagesSignAUserOutAndSetAPassword(t *testing.T) {
 	rig.Each(t, rig.Options{}, func(t *testing.T, r *rig.Rig) {
 		root := r.Browser().SignIn(r.User("root@example.com", "Root", true).Email)
-		api, app := r.ResourceServer(), r.App(oauth.ClientSpec{Name: "Acme Sync"})
+		api, app := r.ResourceServer(), r.App(management.ClientSpec{Name: "Acme Sync"})
 		_, pat := r.PersonalToken(r.Alice, apikey.Spec{Name: "Laptop", Scopes: []string{"read"}})
 		path := "/admin/users/" + r.Alice.ID
 		access, _ := r.Tokens(app, "read")
@@ -148,7 +148,7 @@ func TestV64_PageChangesAUser(t *testing.T) {
 
 func TestV03_PageOfAnAppSaysWhyItDoesNotWork(t *testing.T) {
 	rig.Each(t, rig.Options{}, func(t *testing.T, r *rig.Rig) {
-		app := r.App(oauth.ClientSpec{CreatedBy: r.Alice.ID, WorkspaceID: r.Workspace("acme", "", r.Alice).ID})
+		app := r.App(management.ClientSpec{CreatedBy: r.Alice.ID, WorkspaceID: r.Workspace("acme", "", r.Alice).ID})
 		root := r.Browser().SignIn(r.User("root@example.com", "Root", true).Email)
 		says := func(text string, want bool) {
 			t.Helper()

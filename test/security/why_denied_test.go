@@ -6,7 +6,7 @@ import (
 	"strings"
 	"testing"
 
-	"doorward/oauth"
+	"doorward/management"
 	"doorward/oauth/apikey"
 	"doorward/oauth/catalog"
 	"doorward/test/rig"
@@ -31,7 +31,7 @@ func TestTheOwnerFindsWhyARequestWasRefused(t *testing.T) {
 		r.User("bob@example.com", "Bob", false)
 		acme := r.Workspace("acme", "", r.Alice)
 		k, key := r.Key(acme, apikey.Spec{Scopes: []string{"read"}})
-		app := r.App(oauth.ClientSpec{WorkspaceID: acme.ID, Scopes: []string{"read"}, Resources: []string{api}})
+		app := r.App(management.ClientSpec{WorkspaceID: acme.ID, Scopes: []string{"read"}, Resources: []string{api}})
 		access, _ := r.Tokens(app, "read")
 		refused := func(credential string) string {
 			q := r.Request(http.MethodPost, "/v1/accounts", strings.NewReader("{}"), "Authorization", "Bearer "+credential)

@@ -8,7 +8,7 @@ import (
 	"testing"
 	"time"
 
-	"doorward/oauth"
+	"doorward/management"
 	"doorward/oauth/apikey"
 	"doorward/oauth/bearer"
 	"doorward/oauth/catalog"
@@ -130,9 +130,9 @@ func TestK14_ForeignWorkspacesAreNotThere(t *testing.T) {
 		c := newCast(r, "theirs")
 		b := r.Browser().SignIn(r.Alice.Email)
 		own := personal(t, r, r.Alice.ID)
-		app := r.App(oauth.ClientSpec{WorkspaceID: c.ws.ID, CreatedBy: c.user[catalog.RoleOwner].ID})
+		app := r.App(management.ClientSpec{WorkspaceID: c.ws.ID, CreatedBy: c.user[catalog.RoleOwner].ID})
 		key, _ := r.Key(c.ws, apikey.Spec{})
-		invitation, _, err := r.OAuth.Invite(r.System(), oauth.Command(c.ws.ID), c.ws, "x@example.com", catalog.RoleMember)
+		invitation, _, err := r.Management.Invite(r.System(), management.CommandLine(c.ws.ID), c.ws, "x@example.com", catalog.RoleMember)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -226,7 +226,7 @@ func TestB02_WorkspacePagesTakeTheirOwnFormsOnly(t *testing.T) {
 	rig.Each(t, rig.Options{}, func(t *testing.T, r *rig.Rig) {
 		c := newCast(r, "engines")
 		root := r.Browser().SignIn(r.User("root@example.com", "Root", true).Email)
-		invitation, word, err := r.OAuth.Invite(r.System(), oauth.Command(c.ws.ID), c.ws, c.user["stranger"].Email, catalog.RoleOwner)
+		invitation, word, err := r.Management.Invite(r.System(), management.CommandLine(c.ws.ID), c.ws, c.user["stranger"].Email, catalog.RoleOwner)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -324,7 +324,7 @@ func TestInvitationsAreForOneAddressOnce(t *testing.T) {
 		}
 		replaced := invite(c.user["stranger"].Email, catalog.RoleViewer)
 		expired := invite(c.user["stranger"].Email, catalog.RoleAdmin)
-		r.Advance(oauth.InvitationLifetime)
+		r.Advance(management.InvitationLifetime)
 		late := r.Browser().SignIn(c.user["stranger"].Email)
 		for name, path := range map[string]string{
 			"used": link, "taken back": withdrawn, "replaced": replaced, "expired": expired, "cut": link[:len(link)-1], "longer": link + "0", "a word": "/join/x",
@@ -346,7 +346,7 @@ func TestInvitationsAreForOneAddressOnce(t *testing.T) {
 func TestInvitationIsTakenOnce(t *testing.T) {
 	rig.Each(t, rig.Options{}, func(t *testing.T, r *rig.Rig) {
 		c := newCast(r, "engines")
-		_, word, err := r.OAuth.Invite(r.System(), oauth.Command(c.ws.ID), c.ws, r.Alice.Email, catalog.RoleMember)
+		_, word, err := r.Management.Invite(r.System(), management.CommandLine(c.ws.ID), c.ws, r.Alice.Email, catalog.RoleMember)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -370,7 +370,7 @@ func TestInvitationIsTakenOnce(t *testing.T) {
 func TestAdministratorsDisableWorkspacesAndReadNothing(t *testing.T) {
 	rig.Each(t, rig.Options{}, func(t *testing.T, r *rig.Rig) {
 		c := newCast(r, "engines")
-		app := r.App(oauth.ClientSpec{Name: "Inner workings", WorkspaceID: c.ws.ID, CreatedBy: c.user["owner"].ID})
+		app := r.App(management.ClientSpec{Name: "Inner workings", WorkspaceID: c.ws.ID, CreatedBy: c.user["owner"].ID})
 		_, key := r.Key(c.ws, apikey.Spec{Name: "Innermost"})
 		root := r.Browser().SignIn(r.User("root@example.com", "Root", true).Email)
 		list := root.Get("/admin/workspaces?q=ENGINES")

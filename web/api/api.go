@@ -5,6 +5,7 @@ import (
 	"net/netip"
 	"strings"
 
+	"doorward/management"
 	"doorward/oauth"
 	"doorward/oauth/apikey"
 	"doorward/oauth/bearer"
@@ -17,11 +18,12 @@ import (
 
 // Config is what an API is made of. Every field is needed.
 type Config struct {
-	Store   *storage.Store
-	OAuth   *oauth.Server
-	Bearer  *bearer.Verifier
-	APIKeys *apikey.Keys
-	Catalog *catalog.Catalog
+	Store      *storage.Store
+	OAuth      *oauth.Server
+	Management *management.Manager
+	Bearer     *bearer.Verifier
+	APIKeys    *apikey.Keys
+	Catalog    *catalog.Catalog
 	// Secrets seals what is kept for a request that is sent again.
 	Secrets *seal.Secrets
 	// Identity changes users.
@@ -46,6 +48,7 @@ type Visitor struct {
 type API struct {
 	store      *storage.Store
 	oauth      *oauth.Server
+	management *management.Manager
 	bearer     *bearer.Verifier
 	apikey     *apikey.Keys
 	catalog    *catalog.Catalog
@@ -62,7 +65,7 @@ type API struct {
 // New makes an API.
 func New(c Config) *API {
 	a := &API{
-		store: c.Store, oauth: c.OAuth, bearer: c.Bearer, apikey: c.APIKeys, catalog: c.Catalog, secrets: c.Secrets, identity: c.Identity, gateway: c.Gateway, address: c.ClientAddress, visitor: c.Visitor, sameOrigin: http.NewCrossOriginProtection(),
+		store: c.Store, oauth: c.OAuth, management: c.Management, bearer: c.Bearer, apikey: c.APIKeys, catalog: c.Catalog, secrets: c.Secrets, identity: c.Identity, gateway: c.Gateway, address: c.ClientAddress, visitor: c.Visitor, sameOrigin: http.NewCrossOriginProtection(),
 	}
 	a.operations = a.table()
 	a.document = a.describe(c.SessionCookie)

@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 
+	"doorward/management"
 	"doorward/oauth"
 	"doorward/oauth/bearer"
 	"doorward/storage"
@@ -72,7 +73,7 @@ type AppChange struct {
 
 func (a *API) apps() []operation {
 	with := func(o operation) operation {
-		o.tag, o.where, o.may = "Apps", inHeader, oauth.MayManageApps
+		o.tag, o.where, o.may = "Apps", inHeader, management.MayManageApps
 		if o.speaker == asSystem && o.method != remove {
 			o.speaker = asTenant
 		}
@@ -147,14 +148,14 @@ func (c *call) findApp(ctx context.Context) (storage.Client, error) {
 }
 
 func (a *API) createApp(ctx context.Context, c *call, _ *none, in *NewApp) (App, error) {
-	p := oauth.ClientSpec{
+	p := management.ClientSpec{
 		Name: in.Name, Site: in.Site, RedirectURIs: in.RedirectURIs, Grants: in.Grants, Scopes: in.Scopes, Resources: in.Resources, Public: in.Public,
 		PKCEOptional: in.PKCEOptional, FirstParty: in.FirstParty, Manages: in.Manages, WorkspaceID: c.by.WorkspaceID, CreatedBy: c.by.UserID, Administrator: c.administrator(),
 	}
 	if len(p.Resources) == 0 && c.principal != nil {
 		p.Resources = []string{c.principal.Audience}
 	}
-	x, secret, err := a.oauth.CreateClient(ctx, c.by, p)
+	x, secret, err := a.management.CreateClient(ctx, c.by, p)
 	if err != nil {
 		return App{}, err
 	}
@@ -192,7 +193,7 @@ func (a *API) updateApp(ctx context.Context, c *call, _ *none, in *AppChange) (A
 	if err != nil {
 		return App{}, err
 	}
-	p := oauth.SpecOf(x)
+	p := management.SpecOf(x)
 	p.Administrator = c.administrator()
 	if !p.Administrator && (in.PKCEOptional != nil || in.FirstParty != nil || in.Manages != nil) {
 		return App{}, badRequest("pkceOptional, firstParty and manages are an administrator's to set; leave them out.")
@@ -207,12 +208,12 @@ func (a *API) updateApp(ctx context.Context, c *call, _ *none, in *AppChange) (A
 	set(&p.FirstParty, in.FirstParty)
 	set(&p.Manages, in.Manages)
 	if in.changesApp() {
-		if x, err = a.oauth.UpdateClient(ctx, c.by, x.ID, p); err != nil {
+		if x, err = a.management.UpdateClient(ctx, c.by, x.ID, p); err != nil {
 			return App{}, err
 		}
 	}
 	if in.Disabled != nil && *in.Disabled == x.DisabledAt.IsZero() {
-		if err := a.oauth.SwitchClient(ctx, c.by, x.ID, *in.Disabled); err != nil {
+		if err := a.management.SwitchClient(ctx, c.by, x.ID, *in.Disabled); err != nil {
 			return App{}, err
 		}
 		if x, err = c.findApp(ctx); err != nil {
@@ -246,7 +247,7 @@ func (a *API) rotateAppSecret(ctx context.Context, c *call, _ *none, in *Rotatio
 	if err != nil {
 		return App{}, err
 	}
-	secret, _, err := a.oauth.RotateSecret(ctx, c.by, x.ID, grace)
+	secret, _, err := a.management.RotateSecret(ctx, c.by, x.ID, grace)
 	if err == nil {
 		x, err = c.findApp(ctx)
 	}
@@ -266,7 +267,7 @@ func (a *API) deleteApp(ctx context.Context, c *call, _, _ *none) (none, error) 
 		return err
 	})
 	if err == nil {
-		err = a.oauth.DeleteClient(ctx, c.by, x.ID)
+		err = a.management.DeleteClient(ctx, c.by, x.ID)
 	}
 	return none{}, err
 }

@@ -8,6 +8,7 @@ import (
 	"net/http"
 	"strings"
 
+	"doorward/management"
 	"doorward/oauth"
 	"doorward/oauth/bearer"
 	"doorward/oauth/catalog"
@@ -25,7 +26,7 @@ type call struct {
 
 	principal *bearer.Principal // of the credential, as far as it is known; nil for a browser session
 	visitor   Visitor           // of a browser session
-	by        oauth.Authority
+	by        management.Authority
 	workspace storage.Workspace
 	unknown   bool // the workspace that the path names is none of the caller's
 	taken     limit.Result
@@ -82,7 +83,7 @@ func (c *call) judge(ctx context.Context) (reply, error) {
 		err = c.authorize(ctx)
 	}
 	if err == nil && c.op.method != get && c.op.method != remove {
-		err = c.oauth.TakeChange(ctx, &c.by)
+		err = c.management.TakeChange(ctx, &c.by)
 	}
 	if err != nil {
 		return reply{}, err
@@ -161,7 +162,7 @@ func (c *call) authenticateCredential(ctx context.Context, text string) error {
 	if c.op.whoAmI || c.unknown {
 		return nil
 	}
-	c.by, c.workspace, err = c.oauth.CredentialAuthority(ctx, &p)
+	c.by, c.workspace, err = c.management.CredentialAuthority(ctx, &p)
 	if err == nil && c.op.where != inHeader && c.workspace.ID != "" {
 		// It is about the workspace itself, of which the credential does not know all.
 		c.workspace, err = c.store.WorkspaceByID(storage.System(ctx), c.workspace.ID)
@@ -222,7 +223,7 @@ func (c *call) authenticateSession(ctx context.Context) error {
 	if named && slug == "" {
 		return forbidden(gateway.NotTheirs)
 	}
-	c.by, c.workspace, _, err = c.oauth.PersonAuthority(ctx, v.User.ID, slug)
+	c.by, c.workspace, _, err = c.management.PersonAuthority(ctx, v.User.ID, slug)
 	switch {
 	case errors.Is(err, bearer.ErrWorkspace) && c.op.where == inPath:
 		c.unknown = true
@@ -301,9 +302,9 @@ func (c *call) authorize(ctx context.Context) error {
 		return nil
 	}
 	if c.op.server {
-		return c.oauth.MayAdminister(ctx, &c.by)
+		return c.management.MayAdminister(ctx, &c.by)
 	}
-	return c.by.Decide(oauth.Act{Permission: c.op.may, Own: c.op.speaker == asPerson})
+	return c.by.Decide(management.Act{Permission: c.op.may, Own: c.op.speaker == asPerson})
 }
 
 // caller names who asks, so that what is theirs alone can be bound to them.

@@ -6,7 +6,7 @@ import (
 	"strconv"
 	"strings"
 
-	"doorward/oauth"
+	"doorward/management"
 	"doorward/oauth/apikey"
 	"doorward/oauth/input"
 	"doorward/storage"
@@ -31,15 +31,15 @@ const notFound = "There is nothing here, or nothing that is yours."
 // asRefusal is the one place where errors of other packages become answers.
 func asRefusal(err error) *gateway.Refusal {
 	var own *gateway.Refusal
-	var forbidden *oauth.Forbidden
-	var tooMany *oauth.TooManyChanges
+	var forbidden *management.Forbidden
+	var tooMany *management.TooManyChanges
 	invalid := faults(err)
 	switch {
 	case errors.As(err, &own):
 		return own
 	case errors.Is(err, storage.ErrUnavailable), errors.Is(err, context.Canceled), errors.Is(err, context.DeadlineExceeded):
 		return gateway.AsRefusal(err)
-	case errors.Is(err, oauth.ErrStale):
+	case errors.Is(err, management.ErrStale):
 		return &gateway.Refusal{Kind: gateway.StepUp, Detail: "You signed in a while ago; sign in again, then repeat this."}
 	case errors.As(err, &forbidden):
 		return &gateway.Refusal{Kind: gateway.Forbidden, Detail: forbidden.Message, Scope: forbidden.Scope}

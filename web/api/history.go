@@ -7,7 +7,7 @@ import (
 	"strings"
 	"time"
 
-	"doorward/oauth"
+	"doorward/management"
 	"doorward/oauth/bearer"
 	"doorward/storage"
 )
@@ -60,12 +60,12 @@ func (a *API) history() []operation {
 	return []operation{
 		on(operation{
 			method: get, path: "/v1/usage", id: "listUsage", tag: "Usage", summary: "How often credentials were used", status: 200,
-			where: inHeader, speaker: asTenant, may: oauth.MaySeeUsage, text: "The oldest first. Counts are some seconds late.",
+			where: inHeader, speaker: asTenant, may: management.MaySeeUsage, text: "The oldest first. Counts are some seconds late.",
 			answer: List[Usage]{Data: []Usage{{From: exampleTime, CredentialID: keyID, Credential: bearer.KindAPIKey, Allowed: 1204, Limited: 3, Refused: 1}}},
 		}, a.listUsage),
 		on(operation{
 			method: get, path: "/v1/audit-events", id: "listAuditEvents", tag: "Audit", summary: "Who did what", status: 200,
-			where: inHeader, speaker: asTenant, may: oauth.MayAudit, text: "The newest first.",
+			where: inHeader, speaker: asTenant, may: management.MayAudit, text: "The newest first.",
 			answer: List[Event]{Data: []Event{{
 				ID: "event_" + exampleUUID, At: exampleTime, Action: "api_key.created", UserID: ptr("user_" + exampleUUID), Credential: ptr("session"),
 				Address: ptr("192.0.2.7"), RequestID: ptr("5f2b9c0d1e3a4b5c6d7e8f90"), Target: ptr(keyID), Detail: map[string]string{"scopes": "read write"},

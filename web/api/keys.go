@@ -7,7 +7,7 @@ import (
 	"strconv"
 	"time"
 
-	"doorward/oauth"
+	"doorward/management"
 	"doorward/oauth/apikey"
 	"doorward/storage"
 )
@@ -85,7 +85,7 @@ func (a *API) keys() []operation {
 	made := shown
 	made.Key = shown.Masked
 	with := func(o operation) operation {
-		o.tag, o.where, o.speaker, o.may = "API keys", inHeader, asTenant, oauth.MayManageKeys
+		o.tag, o.where, o.speaker, o.may = "API keys", inHeader, asTenant, management.MayManageKeys
 		return o
 	}
 	return []operation{
@@ -196,7 +196,7 @@ func (a *API) createKey(ctx context.Context, c *call, _ *none, in *NewKey) (Key,
 	if in.ExpiresAt != nil {
 		spec.ExpiresAt = storage.Time(*in.ExpiresAt)
 	}
-	k, secret, err := a.oauth.CreateKey(ctx, c.by, c.workspace.Plan, spec)
+	k, secret, err := a.management.CreateKey(ctx, c.by, c.workspace.Plan, spec)
 	if err != nil {
 		return Key{}, err
 	}
@@ -257,7 +257,7 @@ func (a *API) getKey(ctx context.Context, c *call, _, _ *none) (Key, error) {
 	if err != nil {
 		return Key{}, fmt.Errorf("show a key: %w", err)
 	}
-	if err := c.by.Decide(oauth.Act{Permission: oauth.MayManageKeys, Environment: k.Environment}); err != nil {
+	if err := c.by.Decide(management.Act{Permission: management.MayManageKeys, Environment: k.Environment}); err != nil {
 		return Key{}, err
 	}
 	return c.showKey(&k), nil
@@ -268,7 +268,7 @@ func (a *API) updateKey(ctx context.Context, c *call, _ *none, in *KeyChange) (K
 	if err != nil {
 		return Key{}, err
 	}
-	change := oauth.KeyChange{Name: in.Name, Note: in.Note.pointer(), Plan: in.Plan.pointer(), RateLimit: in.RateLimit.pointer(), Addresses: in.Addresses.pointer()}
+	change := management.KeyChange{Name: in.Name, Note: in.Note.pointer(), Plan: in.Plan.pointer(), RateLimit: in.RateLimit.pointer(), Addresses: in.Addresses.pointer()}
 	if in.RateLimit.Set && !in.RateLimit.Null {
 		if _, err := rateLimit(&in.RateLimit.Value); err != nil {
 			return Key{}, err
@@ -282,15 +282,15 @@ func (a *API) updateKey(ctx context.Context, c *call, _ *none, in *KeyChange) (K
 }
 
 // changeKey changes a key or personal access token, and pauses or resumes it.
-func (a *API) changeKey(ctx context.Context, c *call, owner storage.KeyOwner, id string, change oauth.KeyChange, paused *bool) (storage.APIKey, error) {
-	k, err := a.oauth.UpdateKey(ctx, c.by, owner, c.workspace.Plan, id, change)
+func (a *API) changeKey(ctx context.Context, c *call, owner storage.KeyOwner, id string, change management.KeyChange, paused *bool) (storage.APIKey, error) {
+	k, err := a.management.UpdateKey(ctx, c.by, owner, c.workspace.Plan, id, change)
 	if err != nil || paused == nil || *paused == !k.PausedAt.IsZero() {
 		return k, err
 	}
 	if *paused {
-		return a.oauth.PauseKey(ctx, c.by, owner, id)
+		return a.management.PauseKey(ctx, c.by, owner, id)
 	}
-	return a.oauth.ResumeKey(ctx, c.by, owner, id)
+	return a.management.ResumeKey(ctx, c.by, owner, id)
 }
 
 const defaultGrace = 24 * time.Hour
@@ -323,7 +323,7 @@ func (a *API) rotateKey(ctx context.Context, c *call, _ *none, in *Rotation) (Ke
 	if err != nil {
 		return Key{}, err
 	}
-	k, secret, err := a.oauth.RotateKey(ctx, c.by, c.owner(), id, grace)
+	k, secret, err := a.management.RotateKey(ctx, c.by, c.owner(), id, grace)
 	if err != nil {
 		return Key{}, err
 	}
@@ -337,6 +337,6 @@ func (a *API) revokeKey(ctx context.Context, c *call, _, _ *none) (none, error) 
 	if err != nil {
 		return none{}, err
 	}
-	_, err = a.oauth.RevokeKey(ctx, c.by, c.owner(), id)
+	_, err = a.management.RevokeKey(ctx, c.by, c.owner(), id)
 	return none{}, err
 }

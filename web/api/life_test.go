@@ -9,7 +9,7 @@ import (
 	"strings"
 	"testing"
 
-	"doorward/oauth"
+	"doorward/management"
 	"doorward/oauth/apikey"
 	"doorward/oauth/bearer"
 	"doorward/oauth/catalog"
@@ -108,7 +108,7 @@ func TestLifeOfAPersonalAccessToken(t *testing.T) {
 		want(t, r.JSON("POST", "/v1/personal-access-tokens", token, `{"name":"Owner","scopes":["read"],"role":"owner"}`), http.StatusForbidden)
 		want(t, r.JSON("POST", "/v1/personal-access-tokens", token, `{"name":"Owner","scopes":["read"]}`), http.StatusForbidden)
 		want(t, r.JSON("POST", "/v1/personal-access-tokens", token, `{"name":"x","scopes":["read"],"role":"viewer","plan":"pro"}`), http.StatusBadRequest)
-		app := r.App(oauth.ClientSpec{Scopes: []string{"admin"}})
+		app := r.App(management.ClientSpec{Scopes: []string{"admin"}})
 		access, _ := r.Tokens(app, "admin")
 		for _, other := range []string{access, adminKey(r, r.Workspace("acme", "", r.Alice))} {
 			for _, q := range []struct{ method, path, body string }{
@@ -245,7 +245,7 @@ func TestLifeOfAWorkspace(t *testing.T) {
 		}
 		want(t, bobs.JSON("GET", "/v1/workspaces/acme", ""), http.StatusNotFound)
 		word := invited["url"].(string)[len(r.Issuer+"/join/"):]
-		if _, err := r.OAuth.TakeInvitation(r.System(), bob, word); err != nil {
+		if _, err := r.Management.TakeInvitation(r.System(), bob, word); err != nil {
 			t.Fatal(err)
 		}
 		second := want(t, b.JSON("POST", "/v1/workspaces/acme/invitations", `{"email":"carol@example.com","role":"viewer"}`), http.StatusCreated)
@@ -394,7 +394,7 @@ func TestWhoAmIForEveryKindOfCredential(t *testing.T) {
 		_, test := r.Key(w, apikey.Spec{Environment: "test", Scopes: []string{"reports:read", "accounts:read", "reports:write"}, ByObject: true})
 		_, plain := r.Key(r.Workspace("globex", "", r.Alice), apikey.Spec{})
 		_, pat := r.PersonalToken(r.Alice, apikey.Spec{})
-		app := r.App(oauth.ClientSpec{Scopes: []string{"read"}})
+		app := r.App(management.ClientSpec{Scopes: []string{"read"}})
 		access, _ := r.Tokens(app, "read")
 		for what, x := range map[string]struct {
 			credential  string
@@ -433,7 +433,7 @@ func TestWhoAmIForEveryKindOfCredential(t *testing.T) {
 		}
 		_, introspects := r.IntrospectionKey()
 		want(t, r.JSON("GET", "/v1/auth/test", introspects, ""), http.StatusForbidden)
-		machine := r.App(oauth.ClientSpec{Grants: []string{"client_credentials"}, Scopes: []string{"read"}})
+		machine := r.App(management.ClientSpec{Grants: []string{"client_credentials"}, Scopes: []string{"read"}})
 		token := r.PostAs(machine, "/oauth/token", url.Values{"grant_type": {"client_credentials"}}).Text("access_token")
 		if body := want(t, r.JSON("GET", "/v1/auth/test", token, ""), http.StatusOK); body["rateLimit"] != nil || body["keyId"] != nil {
 			t.Errorf("a machine: %v", body)

@@ -10,7 +10,7 @@ import (
 	"strings"
 	"time"
 
-	"doorward/oauth"
+	"doorward/management"
 	"doorward/oauth/catalog"
 	"doorward/web/gateway"
 )
@@ -152,7 +152,7 @@ func (o *operation) needs() string {
 	case o.speaker == asPerson:
 		return "For people: a browser session, or a personal access token with the permission admin."
 	case o.may != "":
-		least := catalog.Roles[slices.IndexFunc(catalog.Roles, func(role string) bool { return oauth.RoleMay(role, o.may) })]
+		least := catalog.Roles[slices.IndexFunc(catalog.Roles, func(role string) bool { return management.RoleMay(role, o.may) })]
 		return "Needs the role " + least + " or higher in the workspace; credentials need the permission admin."
 	}
 	return ""

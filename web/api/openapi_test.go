@@ -12,7 +12,7 @@ import (
 	"testing"
 	"time"
 
-	"doorward/oauth"
+	"doorward/management"
 	"doorward/oauth/apikey"
 	"doorward/oauth/catalog"
 	"doorward/oauth/limit"
@@ -171,7 +171,7 @@ func TestEveryRouteIsInTheDocumentAndBack(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	api.New(api.Config{Store: r.Store, OAuth: r.OAuth, Catalog: r.Catalog, Bearer: r.Bearer, APIKeys: r.APIKeys, Gateway: g}).Register(func(pattern string, _ http.Handler) { routes[pattern] = true })
+	api.New(api.Config{Store: r.Store, OAuth: r.OAuth, Catalog: r.Catalog, Bearer: r.Bearer, Management: r.Management, APIKeys: r.APIKeys, Gateway: g}).Register(func(pattern string, _ http.Handler) { routes[pattern] = true })
 	delete(routes, "GET /openapi.json")
 	doc := document(t, r)
 	eachOperation(doc, func(method, path string, _ object) {
@@ -303,7 +303,7 @@ func TestExamplesRunAsTheyStand(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			if err := r.OAuth.AddMember(r.System(), oauth.Command(w.ID), w, bob.ID, "viewer"); err != nil {
+			if err := r.Management.AddMember(r.System(), management.CommandLine(w.ID), w, bob.ID, "viewer"); err != nil {
 				t.Fatal(err)
 			}
 		}
@@ -348,7 +348,7 @@ func TestExamplesRunAsTheyStand(t *testing.T) {
 		call(method, path)
 		w, err := r.Store.WorkspaceBySlug(r.System(), "acme")
 		if err == nil {
-			err = r.OAuth.DeleteWorkspace(r.System(), oauth.Command(w.ID), w)
+			err = r.Management.DeleteWorkspace(r.System(), management.CommandLine(w.ID), w)
 		}
 		if err != nil && !strings.Contains(err.Error(), storage.ErrNotFound.Error()) {
 			t.Fatal(err)

@@ -12,6 +12,7 @@ import (
 	"testing"
 	"time"
 
+	"doorward/management"
 	"doorward/oauth"
 	"doorward/oauth/apikey"
 	"doorward/oauth/catalog"
@@ -88,7 +89,7 @@ func token(p apikey.Spec, header ...string) func(w *world) func(method, path, bo
 }
 
 // access is the access token that Alice allows an app in acme.
-func access(p oauth.ClientSpec) func(w *world) func(method, path, body string) *rig.Answer {
+func access(p management.ClientSpec) func(w *world) func(method, path, body string) *rig.Answer {
 	return func(w *world) func(method, path, body string) *rig.Answer { return w.bearer(w.allowed(w.App(p))) }
 }
 
@@ -104,7 +105,7 @@ func (w *world) allowed(app *rig.App) string {
 	return text
 }
 
-func machine(p oauth.ClientSpec) func(w *world) func(method, path, body string) *rig.Answer {
+func machine(p management.ClientSpec) func(w *world) func(method, path, body string) *rig.Answer {
 	return func(w *world) func(method, path, body string) *rig.Answer {
 		p := p
 		p.WorkspaceID, p.Grants, p.Scopes = w.acme.ID, []string{oauth.GrantClientCredentials}, []string{"admin"}
@@ -138,10 +139,10 @@ var callers = []caller{
 	{"personal token, at most admin", token(apikey.Spec{Scopes: []string{"admin"}, Role: "admin"}, "X-Workspace", "acme")},
 	{"personal token, at most member", token(apikey.Spec{Scopes: []string{"admin"}, Role: "member"}, "X-Workspace", "acme")},
 	{"personal token that ends", token(apikey.Spec{Scopes: []string{"admin"}, ExpiresAt: 1}, "X-Workspace", "acme")},
-	{"app", access(oauth.ClientSpec{Scopes: []string{"admin"}})},
-	{"app that manages", access(oauth.ClientSpec{Scopes: []string{"admin"}, Manages: true})},
-	{"machine", machine(oauth.ClientSpec{})},
-	{"machine that manages", machine(oauth.ClientSpec{Manages: true})},
+	{"app", access(management.ClientSpec{Scopes: []string{"admin"}})},
+	{"app that manages", access(management.ClientSpec{Scopes: []string{"admin"}, Manages: true})},
+	{"machine", machine(management.ClientSpec{})},
+	{"machine that manages", machine(management.ClientSpec{Manages: true})},
 	{"foreign token", func(w *world) func(method, path, body string) *rig.Answer { return w.bearer(foreignToken(w)) }},
 	{"session", func(w *world) func(method, path, body string) *rig.Answer {
 		return w.session(w.Browser().SignIn(w.Alice.Email), "X-Workspace", "acme")
@@ -250,7 +251,7 @@ var matrix = []asked{
 func (w *world) fill(text string) string {
 	w.T.Helper()
 	w.n++
-	app := func(p oauth.ClientSpec) string {
+	app := func(p management.ClientSpec) string {
 		p.WorkspaceID = w.acme.ID
 		return w.App(p).ID
 	}
@@ -260,10 +261,10 @@ func (w *world) fill(text string) string {
 			w.T.Fatal(err)
 		}
 	}
-	own := oauth.Authority{UserID: w.Alice.ID, WorkspaceID: w.acme.ID, Role: catalog.RoleAdmin}
+	own := management.Authority{UserID: w.Alice.ID, WorkspaceID: w.acme.ID, Role: catalog.RoleAdmin}
 	asleep := func(role string) string {
 		k, _ := w.PersonalToken(w.Alice, apikey.Spec{Role: role})
-		_, err := w.OAuth.PauseKey(w.System(), own, k.Owner(), k.ID)
+		_, err := w.Management.PauseKey(w.System(), own, k.Owner(), k.ID)
 		must(err)
 		return k.ID
 	}
@@ -273,7 +274,7 @@ func (w *world) fill(text string) string {
 		"bill": func() string { return key(apikey.Spec{Scopes: []string{"bill"}}) },
 		"paused": func() string {
 			id := key(apikey.Spec{})
-			_, err := w.OAuth.PauseKey(w.System(), own, storage.KeyOwner{WorkspaceID: w.acme.ID}, id)
+			_, err := w.Management.PauseKey(w.System(), own, storage.KeyOwner{WorkspaceID: w.acme.ID}, id)
 			must(err)
 			return id
 		},
@@ -281,11 +282,11 @@ func (w *world) fill(text string) string {
 		"token":  func() string { k, _ := w.PersonalToken(w.Alice, apikey.Spec{}); return k.ID },
 		"asleep": func() string { return asleep("") },
 		"viewer": func() string { return asleep("viewer") },
-		"app":    func() string { return app(oauth.ClientSpec{Scopes: []string{"read"}}) },
-		"bills":  func() string { return app(oauth.ClientSpec{Scopes: []string{"bill"}}) },
+		"app":    func() string { return app(management.ClientSpec{Scopes: []string{"read"}}) },
+		"bills":  func() string { return app(management.ClientSpec{Scopes: []string{"bill"}}) },
 		"off": func() string {
-			id := app(oauth.ClientSpec{Scopes: []string{"read"}})
-			must(w.OAuth.SwitchClient(w.System(), own, id, true))
+			id := app(management.ClientSpec{Scopes: []string{"read"}})
+			must(w.Management.SwitchClient(w.System(), own, id, true))
 			return id
 		},
 		"member": func() string {
@@ -295,7 +296,7 @@ func (w *world) fill(text string) string {
 		},
 		"user": func() string { return w.User(fmt.Sprintf("user%d@example.com", w.n), "User", false).ID },
 		"invitation": func() string {
-			i, word, err := w.OAuth.Invite(w.System(), oauth.Command(w.acme.ID), w.acme, fmt.Sprintf("open%d@example.com", w.n), "member")
+			i, word, err := w.Management.Invite(w.System(), management.CommandLine(w.acme.ID), w.acme, fmt.Sprintf("open%d@example.com", w.n), "member")
 			must(err)
 			w.Seen.Add(rig.SecretInvitation, word)
 			return i.ID

@@ -8,7 +8,7 @@ import (
 	"testing"
 	"time"
 
-	"doorward/oauth"
+	"doorward/management"
 	"doorward/oauth/apikey"
 	"doorward/oauth/bearer"
 	"doorward/oauth/catalog"
@@ -190,7 +190,7 @@ func TestRefusalsHaveTheShapeOfTheResource(t *testing.T) {
 		}
 	}
 	// 419 is for access tokens.
-	access, _ := r.Tokens(r.App(oauth.ClientSpec{Scopes: []string{"read"}}), "read")
+	access, _ := r.Tokens(r.App(management.ClientSpec{Scopes: []string{"read"}}), "read")
 	_, key := r.Key(w, apikey.Spec{ExpiresAt: r.Store.Now().Add(time.Minute)})
 	r.Advance(2 * time.Hour)
 	if a := r.JSON("GET", "/api/me", access, ""); a.Status != gateway.StatusExpired || a.Text("error") != "Token Expired" || a.Header.Get("WWW-Authenticate") == "" {
@@ -315,12 +315,12 @@ func TestK09_K23_APersonalTokenHasTheRightsOfNow(t *testing.T) {
 		want(t, ask(pat), http.StatusOK)
 		want(t, ask(low), http.StatusForbidden)
 		for _, role := range []string{"member", "viewer"} {
-			if err := r.OAuth.ChangeRole(r.System(), oauth.Command(w.ID), w, bob.ID, role); err != nil {
+			if err := r.Management.ChangeRole(r.System(), management.CommandLine(w.ID), w, bob.ID, role); err != nil {
 				t.Fatal(err)
 			}
 			want(t, ask(pat), http.StatusForbidden)
 		}
-		if err := r.OAuth.RemoveMember(r.System(), oauth.Command(w.ID), w, bob.ID); err != nil {
+		if err := r.Management.RemoveMember(r.System(), management.CommandLine(w.ID), w, bob.ID); err != nil {
 			t.Fatal(err)
 		}
 		want(t, ask(pat), http.StatusForbidden)

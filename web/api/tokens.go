@@ -4,7 +4,7 @@ import (
 	"context"
 	"fmt"
 
-	"doorward/oauth"
+	"doorward/management"
 	"doorward/oauth/apikey"
 	"doorward/oauth/catalog"
 	"doorward/storage"
@@ -116,7 +116,7 @@ func (a *API) createToken(ctx context.Context, c *call, _ *none, in *NewToken) (
 	if in.ExpiresAt != nil {
 		spec.ExpiresAt = storage.Time(*in.ExpiresAt)
 	}
-	k, secret, err := a.oauth.CreatePersonalToken(ctx, c.by, spec)
+	k, secret, err := a.management.CreatePersonalToken(ctx, c.by, spec)
 	if err != nil {
 		return Token{}, err
 	}
@@ -154,7 +154,7 @@ func (a *API) updateToken(ctx context.Context, c *call, _ *none, in *TokenChange
 	if err != nil {
 		return Token{}, err
 	}
-	change := oauth.KeyChange{Name: in.Name, Note: in.Note.pointer(), Role: in.Role, Addresses: in.Addresses.pointer()}
+	change := management.KeyChange{Name: in.Name, Note: in.Note.pointer(), Role: in.Role, Addresses: in.Addresses.pointer()}
 	if in.Scopes != nil {
 		change.Scopes, change.ByObject = &in.Scopes.List, in.Scopes.ByObject
 	}
@@ -167,6 +167,6 @@ func (a *API) revokeToken(ctx context.Context, c *call, _, _ *none) (none, error
 	if err != nil {
 		return none{}, err
 	}
-	_, err = a.oauth.RevokeKey(ctx, c.by, c.mine(), id)
+	_, err = a.management.RevokeKey(ctx, c.by, c.mine(), id)
 	return none{}, err
 }

@@ -8,7 +8,7 @@ import (
 	"testing"
 	"time"
 
-	"doorward/oauth"
+	"doorward/management"
 	"doorward/oauth/apikey"
 	"doorward/oauth/catalog"
 	"doorward/storage"
@@ -27,7 +27,7 @@ func TestV64_OnlyAdministratorsManageUsers(t *testing.T) {
 	}
 	_, key := w.Key(home, apikey.Spec{Scopes: []string{"admin"}})
 	_, other := w.PersonalToken(root, apikey.Spec{Scopes: []string{"read"}})
-	access := func(p oauth.ClientSpec) string {
+	access := func(p management.ClientSpec) string {
 		app := w.App(p)
 		b := w.Browser().SignIn(root.Email)
 		a := b.Decide(b.Authorize(app.Params("admin")), "approve", func(form url.Values) { form.Set("workspace", "home") })
@@ -49,8 +49,8 @@ func TestV64_OnlyAdministratorsManageUsers(t *testing.T) {
 		"personal access token held to a role": {w.bearer(pat(apikey.Spec{Role: catalog.RoleOwner})), "------"},
 		"without the scope admin":              {w.bearer(other), "------"},
 		"API key of a workspace of theirs":     {w.bearer(key), "------"},
-		"app that acts for them":               {w.bearer(access(oauth.ClientSpec{Scopes: []string{"admin"}})), "------"},
-		"app that manages for them":            {w.bearer(access(oauth.ClientSpec{Scopes: []string{"admin"}, Manages: true})), "------"},
+		"app that acts for them":               {w.bearer(access(management.ClientSpec{Scopes: []string{"admin"}})), "------"},
+		"app that manages for them":            {w.bearer(access(management.ClientSpec{Scopes: []string{"admin"}, Manages: true})), "------"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			w.n++
@@ -169,7 +169,7 @@ func TestV01_DisablingByTheAPIShowsAndKeepsWorkspaces(t *testing.T) {
 func TestV06_SignOutByTheAPIEndsWhatItSays(t *testing.T) {
 	rig.Each(t, rig.Options{}, func(t *testing.T, r *rig.Rig) {
 		_, admin := r.PersonalToken(r.User("root@example.com", "Root", true), apikey.Spec{Scopes: []string{"admin"}})
-		app := r.App(oauth.ClientSpec{})
+		app := r.App(management.ClientSpec{})
 		access, _ := r.Tokens(app, "read")
 		k, pat := r.PersonalToken(r.Alice, apikey.Spec{Scopes: []string{"read"}})
 		b := r.Browser().SignIn(r.Alice.Email)

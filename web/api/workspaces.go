@@ -7,7 +7,7 @@ import (
 	"fmt"
 	"slices"
 
-	"doorward/oauth"
+	"doorward/management"
 	"doorward/oauth/bearer"
 	"doorward/oauth/catalog"
 	"doorward/storage"
@@ -73,10 +73,10 @@ func (a *API) workspaces() []operation {
 	member := Member{UserID: "user_" + exampleUUID, Email: "bob@example.com", Name: "Bob", Role: catalog.RoleMember, JoinedAt: exampleTime}
 	invited := Invitation{
 		ID: "invitation_" + exampleUUID, Email: "carol@example.com", Role: catalog.RoleMember, CreatedAt: exampleTime, CreatedBy: ptr("user_" + exampleUUID),
-		ExpiresAt: Moment(storage.Time(exampleTime).Add(oauth.InvitationLifetime)),
+		ExpiresAt: Moment(storage.Time(exampleTime).Add(management.InvitationLifetime)),
 	}
 	made := invited
-	made.URL = a.oauth.InvitationURL("dw_in_…")
+	made.URL = a.management.InvitationURL("dw_in_…")
 	list := func(o operation) operation { o.tag = "Workspaces"; return o }
 	one := func(o operation) operation { o.tag, o.where = "Workspaces", inPath; return o }
 	const base = "/v1/workspaces/{slug}"
@@ -89,7 +89,7 @@ func (a *API) workspaces() []operation {
 			method: get, path: "/v1/workspaces", id: "listWorkspaces", summary: "List your workspaces", status: 200,
 			text: "An API key, and an app that acts for somebody, see the one in which they act.", answer: List[Workspace]{Data: []Workspace{shown}},
 		}), a.listWorkspaces),
-		on(one(operation{method: get, path: base, id: "getWorkspace", summary: "Show a workspace", status: 200, may: oauth.MaySee, answer: shown}), a.getWorkspace),
+		on(one(operation{method: get, path: base, id: "getWorkspace", summary: "Show a workspace", status: 200, may: management.MaySee, answer: shown}), a.getWorkspace),
 		on(one(operation{
 			method: patch, path: base, id: "updateWorkspace", summary: "Change a workspace's name or plan", status: 200, administers: true,
 			text: "The name takes the role owner. The plan is for administrators of this server, in any workspace, with a personal access token of their own that is held to no role; " +
@@ -97,30 +97,30 @@ func (a *API) workspaces() []operation {
 			request: WorkspaceChange{Name: ptr("Acme")}, answer: shown,
 		}), a.updateWorkspace),
 		on(one(operation{
-			method: get, path: base + "/members", id: "listMembers", summary: "List members", status: 200, may: oauth.MaySee, answer: List[Member]{Data: []Member{member}},
+			method: get, path: base + "/members", id: "listMembers", summary: "List members", status: 200, may: management.MaySee, answer: List[Member]{Data: []Member{member}},
 		}), a.listMembers),
 		on(one(operation{
-			method: patch, path: base + "/members/{userId}", id: "updateMember", summary: "Give a member another role", status: 200, may: oauth.MayManageMembers,
+			method: patch, path: base + "/members/{userId}", id: "updateMember", summary: "Give a member another role", status: 200, may: management.MayManageMembers,
 			request: MemberChange{Role: catalog.RoleMember}, answer: member, conflict: "The workspace would have no owner, or is a personal one.",
 		}), a.updateMember),
 		on(one(operation{
-			method: remove, path: base + "/members/{userId}", id: "removeMember", summary: "Remove a member, or leave", status: 204, may: oauth.MaySee,
+			method: remove, path: base + "/members/{userId}", id: "removeMember", summary: "Remove a member, or leave", status: 204, may: management.MaySee,
 			conflict: "The workspace would have no owner, or is a personal one.",
 		}), a.removeMember),
 		on(one(operation{
-			method: post, path: base + "/invitations", id: "createInvitation", summary: "Invite somebody", status: 201, may: oauth.MayManageMembers,
+			method: post, path: base + "/invitations", id: "createInvitation", summary: "Invite somebody", status: 201, may: management.MayManageMembers,
 			text: "The link is in the member `url` of this answer and nowhere else: send it to them. An invitation to the same address before ends.", request: NewInvitation{Email: invited.Email, Role: invited.Role}, answer: made,
 			conflict: "The workspace is a personal one.",
 		}), a.createInvitation),
 		on(one(operation{
-			method: get, path: base + "/invitations", id: "listInvitations", summary: "List open invitations", status: 200, may: oauth.MayManageMembers,
+			method: get, path: base + "/invitations", id: "listInvitations", summary: "List open invitations", status: 200, may: management.MayManageMembers,
 			text: "The oldest first.", answer: List[Invitation]{Data: []Invitation{invited}},
 		}), a.listInvitations),
 		on(one(operation{
-			method: remove, path: base + "/invitations/{id}", id: "withdrawInvitation", summary: "Take an invitation back", status: 204, may: oauth.MayManageMembers,
+			method: remove, path: base + "/invitations/{id}", id: "withdrawInvitation", summary: "Take an invitation back", status: 204, may: management.MayManageMembers,
 		}), a.withdrawInvitation),
 		on(one(operation{
-			method: remove, path: base, id: "deleteWorkspace", summary: "Delete a workspace", status: 204, may: oauth.MayDeleteWorkspace,
+			method: remove, path: base, id: "deleteWorkspace", summary: "Delete a workspace", status: 204, may: management.MayDeleteWorkspace,
 			text: "With its keys, apps, usage and memberships. What was done in it stays in the record of the server.", conflict: "It is a personal one, which goes with its user.",
 		}), a.deleteWorkspace),
 	}
@@ -131,7 +131,7 @@ func showWorkspace(w *storage.Workspace) Workspace {
 }
 
 func (a *API) createWorkspace(ctx context.Context, c *call, _ *none, in *NewWorkspace) (Workspace, error) {
-	w, err := a.oauth.CreateWorkspace(ctx, c.by, in.Name, in.Slug, "", c.by.UserID)
+	w, err := a.management.CreateWorkspace(ctx, c.by, in.Name, in.Slug, "", c.by.UserID)
 	return showWorkspace(&w), err
 }
 
@@ -164,12 +164,12 @@ func (a *API) getWorkspace(_ context.Context, c *call, _, _ *none) (Workspace, e
 }
 
 func (a *API) updateWorkspace(ctx context.Context, c *call, _ *none, in *WorkspaceChange) (Workspace, error) {
-	w, err := a.oauth.UpdateWorkspace(ctx, c.by, c.workspace, in.Name, in.Plan.pointer())
+	w, err := a.management.UpdateWorkspace(ctx, c.by, c.workspace, in.Name, in.Plan.pointer())
 	return showWorkspace(&w), err
 }
 
 func (a *API) deleteWorkspace(ctx context.Context, c *call, _, _ *none) (none, error) {
-	err := a.oauth.DeleteWorkspace(ctx, c.by, c.workspace)
+	err := a.management.DeleteWorkspace(ctx, c.by, c.workspace)
 	if errors.Is(err, storage.ErrConflict) {
 		err = conflict("This is a personal workspace; it goes with its user.")
 	}
@@ -205,7 +205,7 @@ func (a *API) updateMember(ctx context.Context, c *call, _ *none, in *MemberChan
 	if err != nil {
 		return Member{}, err
 	}
-	if err := a.oauth.ChangeRole(ctx, c.by, c.workspace, id, in.Role); err != nil {
+	if err := a.management.ChangeRole(ctx, c.by, c.workspace, id, in.Role); err != nil {
 		return Member{}, lastOwner(err)
 	}
 	m, err := a.store.Member(ctx, c.workspace.ID, id)
@@ -215,7 +215,7 @@ func (a *API) updateMember(ctx context.Context, c *call, _ *none, in *MemberChan
 func (a *API) removeMember(ctx context.Context, c *call, _, _ *none) (none, error) {
 	id, err := c.id("userId", "user")
 	if err == nil {
-		err = lastOwner(a.oauth.RemoveMember(ctx, c.by, c.workspace, id))
+		err = lastOwner(a.management.RemoveMember(ctx, c.by, c.workspace, id))
 	}
 	return none{}, err
 }
@@ -225,7 +225,7 @@ func (a *API) showInvitation(i *storage.Invitation) Invitation {
 }
 
 func (a *API) createInvitation(ctx context.Context, c *call, _ *none, in *NewInvitation) (Invitation, error) {
-	i, word, err := a.oauth.Invite(ctx, c.by, c.workspace, in.Email, in.Role)
+	i, word, err := a.management.Invite(ctx, c.by, c.workspace, in.Email, in.Role)
 	if errors.Is(err, storage.ErrConflict) {
 		err = conflict("This is a personal workspace, which has no other members; make one to share.")
 	}
@@ -233,7 +233,7 @@ func (a *API) createInvitation(ctx context.Context, c *call, _ *none, in *NewInv
 		return Invitation{}, err
 	}
 	shown := a.showInvitation(&i)
-	shown.URL = a.oauth.InvitationURL(word)
+	shown.URL = a.management.InvitationURL(word)
 	return shown, nil
 }
 
@@ -254,7 +254,7 @@ func (a *API) listInvitations(ctx context.Context, c *call, q *Page, _ *none) (L
 func (a *API) withdrawInvitation(ctx context.Context, c *call, _, _ *none) (none, error) {
 	id, err := c.id("id", "invitation")
 	if err == nil {
-		err = a.oauth.DropInvitation(ctx, c.by, c.workspace, id)
+		err = a.management.DropInvitation(ctx, c.by, c.workspace, id)
 	}
 	return none{}, err
 }

@@ -1,4 +1,4 @@
-package oauth
+package management
 
 import (
 	"context"
@@ -99,11 +99,11 @@ func who(by string) string {
 }
 
 // issuesIn returns *Invalid for a workspace that is disabled, in which nothing new is issued.
-func (s *Server) issuesIn(ctx context.Context, workspaceID string) error {
+func (m *Manager) issuesIn(ctx context.Context, workspaceID string) error {
 	if workspaceID == "" || !storage.IsSystem(ctx) {
 		return nil // a tenant was let in because their workspace is enabled
 	}
-	w, err := s.store.WorkspaceByID(ctx, workspaceID)
+	w, err := m.store.WorkspaceByID(ctx, workspaceID)
 	if errors.Is(err, storage.ErrNotFound) {
 		return nil // what refers to it will say so
 	}
@@ -117,11 +117,11 @@ func (s *Server) issuesIn(ctx context.Context, workspaceID string) error {
 }
 
 // issuesTo is issuesIn for what belongs to a user alone.
-func (s *Server) issuesTo(ctx context.Context, userID string) error {
+func (m *Manager) issuesTo(ctx context.Context, userID string) error {
 	if userID == "" || !storage.IsSystem(ctx) {
 		return nil // a disabled user is not let in
 	}
-	u, err := s.store.UserByID(ctx, userID)
+	u, err := m.store.UserByID(ctx, userID)
 	if errors.Is(err, storage.ErrNotFound) {
 		return nil // what refers to them will say so
 	}

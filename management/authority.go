@@ -1,4 +1,4 @@
-package oauth
+package management
 
 import (
 	"context"
@@ -31,8 +31,8 @@ type Authority struct {
 	Fresh bool
 }
 
-// Command is the authority of the command line, in a workspace or, where it is empty, in none.
-func Command(workspaceID string) Authority {
+// CommandLine is the authority of the command line, in a workspace or, where it is empty, in none.
+func CommandLine(workspaceID string) Authority {
 	return Authority{Administrator: true, WorkspaceID: workspaceID, Role: catalog.RoleOwner}
 }
 
@@ -173,13 +173,13 @@ func mustReach(p *bearer.Principal, ends storage.Time, addresses []string, role 
 // MayAdminister returns *Forbidden unless the authority is that of an enabled administrator of this server: in a browser, or
 // with a personal access token of their own that is held to no role. No API key, client or access token of an app has it,
 // whoever is behind it.
-func (s *Server) MayAdminister(ctx context.Context, by *Authority) error {
+func (m *Manager) MayAdminister(ctx context.Context, by *Authority) error {
 	if by.Administrator {
 		return nil
 	}
 	c := by.Credential
 	if by.Session || c != nil && c.Kind == bearer.KindPersonalAccessToken && c.TokenRole == "" && c.Has(catalog.ScopeAdmin) {
-		switch u, err := s.store.UserByID(storage.System(ctx), by.UserID); {
+		switch u, err := m.store.UserByID(storage.System(ctx), by.UserID); {
 		case err == nil && u.Admin && u.DisabledAt.IsZero():
 			return nil
 		case err != nil && !errors.Is(err, storage.ErrNotFound):
@@ -199,14 +199,14 @@ func (a *Authority) MayGivePower() error {
 // looks. For a test key with MayManageKeys it still depends on the key.
 func (a *Authority) May(p Permission) error { return a.Decide(Act{Permission: p}) }
 
-// Person returns *Forbidden unless a person manages what is theirs alone.
-func (a *Authority) Person() error { return a.Decide(Act{Own: true}) }
+// MustBePerson returns *Forbidden unless a person manages what is theirs alone.
+func (a *Authority) MustBePerson() error { return a.Decide(Act{Own: true}) }
 
 // PersonAuthority is the authority of a signed-in person in one of their workspaces, by its slug, or, where that is
 // empty, in their personal one; with that workspace and all that they belong to. ErrWorkspace: they are in none of that
 // name; ErrSuspended: it is disabled. It is that of a session which is not fresh: the caller sets Fresh where it is.
-func (s *Server) PersonAuthority(ctx context.Context, userID, slug string) (Authority, storage.Workspace, []storage.Workspace, error) {
-	all, err := s.store.WorkspacesOf(storage.System(ctx), userID)
+func (m *Manager) PersonAuthority(ctx context.Context, userID, slug string) (Authority, storage.Workspace, []storage.Workspace, error) {
+	all, err := m.store.WorkspacesOf(storage.System(ctx), userID)
 	if err != nil {
 		return Authority{}, storage.Workspace{}, nil, fmt.Errorf("workspaces: %w", err)
 	}
@@ -237,22 +237,22 @@ func (a *Authority) person() string {
 // CredentialAuthority is the authority of the holder of a credential, with the workspace it acts in, of which it knows
 // id, slug and plan alone; that is empty for a personal access token for which none was named, and for a client of no
 // workspace.
-func (s *Server) CredentialAuthority(ctx context.Context, p *bearer.Principal) (Authority, storage.Workspace, error) {
+func (m *Manager) CredentialAuthority(ctx context.Context, p *bearer.Principal) (Authority, storage.Workspace, error) {
 	a := Authority{UserID: p.UserID, WorkspaceID: p.WorkspaceID, Role: p.Role, Credential: p}
 	if p.UserID == "" && p.WorkspaceID != "" {
 		a.Role = catalog.RoleAdmin // what the scope admin makes of a key or client; May asks for it
 	}
 	ctx = storage.System(ctx)
 	if p.Kind == bearer.KindAccessToken {
-		switch c, err := s.client(ctx, p.ClientID); {
+		switch c, usable, err := m.store.ClientInUse(ctx, p.ClientID); {
 		case err == nil:
-			a.Manages = c.Manages
+			a.Manages = c.Manages && usable
 		case !errors.Is(err, storage.ErrNotFound):
-			return a, storage.Workspace{}, err
+			return a, storage.Workspace{}, fmt.Errorf("client: %w", err)
 		}
 	}
 	if p.UserID != "" {
-		personal, err := s.store.PersonalWorkspace(ctx, p.UserID)
+		personal, err := m.store.PersonalWorkspace(ctx, p.UserID)
 		if err != nil {
 			return a, storage.Workspace{}, fmt.Errorf("personal workspace: %w", err)
 		}

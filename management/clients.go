@@ -1,4 +1,4 @@
-package oauth
+package management
 
 import (
 	"context"
@@ -10,24 +10,12 @@ import (
 	"strings"
 	"time"
 
-	"github.com/maypok86/otter/v2"
-
 	"doorward/oauth/bearer"
 	"doorward/oauth/catalog"
 	"doorward/oauth/input"
 	"doorward/oauth/redirecturi"
 	"doorward/storage"
 )
-
-// Grant types that this server knows (RFC 6749 sections 4.1, 4.4, 6).
-const (
-	GrantAuthorizationCode = "authorization_code"
-	GrantRefreshToken      = "refresh_token"
-	GrantClientCredentials = "client_credentials"
-)
-
-// grantTypes is the one list that enables grants, checks registrations and fills the metadata.
-var grantTypes = []string{GrantAuthorizationCode, GrantRefreshToken, GrantClientCredentials}
 
 // What one client may have at most.
 const (
@@ -71,11 +59,11 @@ func SpecOf(c storage.Client) ClientSpec {
 }
 
 // check completes a spec and returns all that is wrong with it, as joined *Invalid errors.
-func (s *Server) check(p *ClientSpec) error {
+func (m *Manager) check(p *ClientSpec) error {
 	var all input.Faults
 	fault := all.Add
 	if p.Name != p.was || p.was == "" { // what is there was right under the rules of then
-		s.checkAppName(p, fault)
+		m.checkAppName(p, fault)
 	}
 	p.Site = strings.TrimSpace(p.Site)
 	if p.Site != "" && !input.Site(p.Site) {
@@ -88,7 +76,7 @@ func (s *Server) check(p *ClientSpec) error {
 		{"redirect_uris", len(p.RedirectURIs), maxRedirectURIs},
 		{"scope", len(p.Scopes), catalog.MaxScopes},
 		{"resource", len(p.Resources), maxResources},
-		{"grant", len(p.Grants), len(grantTypes)},
+		{"grant", len(p.Grants), len(m.grants)},
 	} {
 		if list.have > list.most {
 			// Of what is too long, nothing is looked at one by one, nor told about.
@@ -97,7 +85,7 @@ func (s *Server) check(p *ClientSpec) error {
 		}
 	}
 	for i, uri := range p.RedirectURIs {
-		if why := redirecturi.Check(uri, s.redirectSchemes); why != "" {
+		if why := redirecturi.Check(uri, m.redirectSchemes); why != "" {
 			fault("redirect_uris", "%q %s", input.Shorten(uri), why)
 		} else if slices.Contains(p.RedirectURIs[:i], uri) {
 			fault("redirect_uris", "%q is there twice", input.Shorten(uri))
@@ -106,57 +94,89 @@ func (s *Server) check(p *ClientSpec) error {
 	if !p.Administrator && (p.PKCEOptional || p.FirstParty || p.ResourceServer || p.Verified || p.Manages) {
 		fault("kind", "is for administrators: pkce optional, first party, verified, manages and resource server are theirs to set")
 	}
-	s.checkGrants(p, fault)
-	s.checkScopes(p, fault)
+	m.checkGrants(p, fault)
+	m.checkScopes(p, fault)
 	if p.Public && p.PKCEOptional {
 		fault("pkce", "cannot be optional for a public client: it has no secret to prove itself by (RFC 9700 section 2.1.1)")
 	}
 	return errors.Join(all...)
 }
 
-func (s *Server) checkGrants(p *ClientSpec, fault func(field, message string, args ...any)) {
+// GrantRule is what registering a client for a grant type takes.
+type GrantRule struct {
+	Name        string // grant_type (RFC 6749, section 4)
+	Implied     bool   // a client with redirect URIs that chooses no grants gets it
+	RedirectURI bool   // it needs a redirect URI, and a client with one needs it
+	ForPeople   bool   // a person allows it, and stands behind its tokens
+	With        string // the grant type that it comes with, and not alone; empty: none
+	Secret      bool   // it is for clients with a secret
+}
+
+// ownGrants are the grant types by which clients act for themselves, in words.
+func (m *Manager) ownGrants() string {
+	var names []string
+	for _, g := range m.grants {
+		if !g.ForPeople && g.With == "" {
+			names = append(names, g.Name)
+		}
+	}
+	return strings.Join(names, " or ")
+}
+
+// actForPeople reports whether a person stands behind the tokens of one of the grants.
+func (m *Manager) actForPeople(grants []string) bool {
+	return slices.ContainsFunc(m.grants, func(g GrantRule) bool { return g.ForPeople && slices.Contains(grants, g.Name) })
+}
+
+func (m *Manager) checkGrants(p *ClientSpec, fault func(field, message string, args ...any)) {
 	if p.ResourceServer {
 		if p.Public || p.FirstParty || p.PKCEOptional || p.Manages || len(p.RedirectURIs) > 0 || len(p.Grants) > 0 || len(p.Scopes) > 0 {
 			fault("kind", "resource server asks about tokens and gets none: leave out redirect URIs, grants, scopes, public, pkce, manages and first party")
 		}
 		return
 	}
-	if p.Grants == nil && len(p.RedirectURIs) > 0 {
-		p.Grants = []string{GrantAuthorizationCode, GrantRefreshToken}
-	}
-	if len(p.Grants) == 0 {
-		fault("grant", "is missing: an app without a redirect URI needs %s", GrantClientCredentials)
-	}
-	for i, g := range p.Grants {
-		if !slices.Contains(grantTypes, g) {
-			fault("grant", "%q is unknown; use %s", input.Shorten(g), strings.Join(grantTypes, ", "))
-		} else if slices.Contains(p.Grants[:i], g) {
-			fault("grant", "%q is there twice", g)
+	var all []string
+	implied := p.Grants == nil && len(p.RedirectURIs) > 0
+	for _, g := range m.grants {
+		if all = append(all, g.Name); implied && g.Implied {
+			p.Grants = append(p.Grants, g.Name)
 		}
 	}
-	code := slices.Contains(p.Grants, GrantAuthorizationCode)
-	switch {
-	case code && len(p.RedirectURIs) == 0:
-		fault("redirect_uris", "are missing: %s needs one", GrantAuthorizationCode)
-	case !code && len(p.RedirectURIs) > 0 && len(p.Grants) > 0:
-		fault("grant", "needs %s, since there is a redirect URI", GrantAuthorizationCode)
+	if len(p.Grants) == 0 {
+		fault("grant", "is missing: an app without a redirect URI needs %s", m.ownGrants())
 	}
-	if slices.Contains(p.Grants, GrantRefreshToken) && !code {
-		fault("grant", "%s comes only with %s", GrantRefreshToken, GrantAuthorizationCode)
+	for i, name := range p.Grants {
+		if !slices.Contains(all, name) {
+			fault("grant", "%q is unknown; use %s", input.Shorten(name), strings.Join(all, ", "))
+		} else if slices.Contains(p.Grants[:i], name) {
+			fault("grant", "%q is there twice", name)
+		}
 	}
-	if slices.Contains(p.Grants, GrantClientCredentials) && p.Public {
-		fault("grant", "%s needs a secret, which a public client has not", GrantClientCredentials)
+	for _, g := range m.grants {
+		has := slices.Contains(p.Grants, g.Name)
+		switch {
+		case g.RedirectURI && has && len(p.RedirectURIs) == 0:
+			fault("redirect_uris", "are missing: %s needs one", g.Name)
+		case g.RedirectURI && !has && len(p.RedirectURIs) > 0 && len(p.Grants) > 0:
+			fault("grant", "needs %s, since there is a redirect URI", g.Name)
+		}
+		if has && g.With != "" && !slices.Contains(p.Grants, g.With) {
+			fault("grant", "%s comes only with %s", g.Name, g.With)
+		}
+		if has && g.Secret && p.Public {
+			fault("grant", "%s needs a client secret, and public clients have none", g.Name)
+		}
 	}
 }
 
-func (s *Server) checkScopes(p *ClientSpec, fault func(field, message string, args ...any)) {
+func (m *Manager) checkScopes(p *ClientSpec, fault func(field, message string, args ...any)) {
 	if len(p.Resources) == 0 {
-		p.Resources = []string{s.catalog.Resources()[0].ID}
+		p.Resources = []string{m.catalog.Resources()[0].ID}
 	}
 	p.Resources = slices.Clone(p.Resources) // which may be a stored client's
 	var known []*catalog.Resource
 	for i, id := range p.Resources {
-		r, ok := s.catalog.Resource(id)
+		r, ok := m.catalog.Resource(id)
 		switch {
 		case !ok:
 			fault("resource", "%q is not in the configuration", input.Shorten(id))
@@ -174,15 +194,15 @@ func (s *Server) checkScopes(p *ClientSpec, fault func(field, message string, ar
 			fault("scope", "%q is there twice", input.Shorten(name))
 		} else if len(known) > 0 && !slices.ContainsFunc(known, func(r *catalog.Resource) bool { _, ok := r.Scope(name); return ok }) {
 			fault("scope", "%q is not a scope of the app's resources", input.Shorten(name))
-		} else if len(known) > 0 && len(p.Grants) > 0 && !slices.Contains(p.Grants, GrantAuthorizationCode) && !slices.ContainsFunc(known, func(r *catalog.Resource) bool { x, ok := r.Scope(name); return ok && !x.UserOnly }) {
-			fault("scope", "%q counts only where a person stands behind the token, and an app with %s alone acts for itself; leave it out", input.Shorten(name), GrantClientCredentials)
+		} else if len(known) > 0 && len(p.Grants) > 0 && !m.actForPeople(p.Grants) && !slices.ContainsFunc(known, func(r *catalog.Resource) bool { x, ok := r.Scope(name); return ok && !x.UserOnly }) {
+			fault("scope", "%q counts only where a person stands behind the token, and an app with %s alone acts for itself; leave it out", input.Shorten(name), m.ownGrants())
 		}
 	}
 }
 
 // checkAppName checks what an app wants to be called. Nobody calls it what only this server says, and only the operator
 // calls it by the name of the server or an API.
-func (s *Server) checkAppName(p *ClientSpec, fault func(field, message string, args ...any)) {
+func (m *Manager) checkAppName(p *ClientSpec, fault func(field, message string, args ...any)) {
 	var why string
 	p.Name, why = input.Line(p.Name, maxAppName)
 	if why == "" && p.Name == "" {
@@ -190,7 +210,7 @@ func (s *Server) checkAppName(p *ClientSpec, fault func(field, message string, a
 	}
 	if why == "" {
 		own := []string{"Doorward"}
-		for _, r := range s.catalog.Resources() {
+		for _, r := range m.catalog.Resources() {
 			own = append(own, r.Name, r.ID)
 			// People know an API by its host as well.
 			if u, err := url.Parse(r.ID); err == nil {
@@ -253,21 +273,21 @@ func (a *Authority) decideApp(workspaceID string, lasts bool, scopes, resources 
 
 // CreateClient registers a client. The secret exists nowhere else: storage keeps its digest; it is empty for a public
 // client. What is wrong comes as joined *Invalid errors, what is not allowed as *Forbidden or ErrStale.
-func (s *Server) CreateClient(ctx context.Context, by Authority, p ClientSpec) (c storage.Client, secret string, err error) {
+func (m *Manager) CreateClient(ctx context.Context, by Authority, p ClientSpec) (c storage.Client, secret string, err error) {
 	if err := by.decideApp(p.WorkspaceID, true, nil, nil); err != nil {
 		return c, "", err
 	}
-	if err := s.check(&p); err != nil {
+	if err := m.check(&p); err != nil {
 		return c, "", err
 	}
 	if err := by.decideApp(p.WorkspaceID, true, p.Scopes, p.Resources); err != nil {
 		return c, "", err
 	}
 	if p.WorkspaceID != "" {
-		if err := s.issuesIn(ctx, p.WorkspaceID); err != nil {
+		if err := m.issuesIn(ctx, p.WorkspaceID); err != nil {
 			return c, "", err
 		}
-		n, err := s.store.CountClientsOfWorkspace(ctx, p.WorkspaceID)
+		n, err := m.store.CountClientsOfWorkspace(ctx, p.WorkspaceID)
 		if err != nil {
 			return c, "", fmt.Errorf("create client: %w", err)
 		}
@@ -279,14 +299,14 @@ func (s *Server) CreateClient(ctx context.Context, by Authority, p ClientSpec) (
 	p.apply(&c)
 	if !p.Public {
 		var x storage.ClientSecret
-		secret, x = newSecret(s.store.Now())
+		secret, x = newSecret(m.store.Now())
 		c.Secrets = []storage.ClientSecret{x}
 	}
-	err = s.store.InTx(ctx, func(ctx context.Context) error {
-		if err := s.store.InsertClient(ctx, &c, p.origins()); err != nil {
+	err = m.store.InTx(ctx, func(ctx context.Context) error {
+		if err := m.store.InsertClient(ctx, &c, p.origins()); err != nil {
 			return err
 		}
-		return s.auditClient(ctx, "created", &c, map[string]string{"scopes": c.Scopes.String()})
+		return m.auditClient(ctx, "created", &c, map[string]string{"scopes": c.Scopes.String()})
 	})
 	if err != nil {
 		return c, "", fmt.Errorf("create client: %w", err)
@@ -295,38 +315,38 @@ func (s *Server) CreateClient(ctx context.Context, by Authority, p ClientSpec) (
 }
 
 // auditClient notes what was done to a client, in its workspace.
-func (s *Server) auditClient(ctx context.Context, done string, c *storage.Client, detail map[string]string) error {
-	return s.store.Audit(ctx, storage.AuditEvent{Action: "app." + done, WorkspaceID: c.WorkspaceID, Target: c.ID, Detail: detail}, "")
+func (m *Manager) auditClient(ctx context.Context, done string, c *storage.Client, detail map[string]string) error {
+	return m.store.Audit(ctx, storage.AuditEvent{Action: "app." + done, WorkspaceID: c.WorkspaceID, Target: c.ID, Detail: detail}, "")
 }
 
 // SwitchClient keeps a client and its tokens from working, or lets it work again, for which it takes as much authority
 // as disabled it. *Forbidden, ErrStale: the authority is less; storage.ErrNotFound: there is no such client.
-func (s *Server) SwitchClient(ctx context.Context, by Authority, id string, disable bool) error {
+func (m *Manager) SwitchClient(ctx context.Context, by Authority, id string, disable bool) error {
 	done := "enabled"
 	if disable {
 		done = "disabled"
 	}
-	return s.changeClient(ctx, by, id, done, !disable, func(ctx context.Context, id string) error {
-		if err := s.store.HoldClient(ctx, id); err != nil {
+	return m.changeClient(ctx, by, id, done, !disable, func(ctx context.Context, id string) error {
+		if err := m.store.HoldClient(ctx, id); err != nil {
 			return err
 		}
-		c, err := s.store.ClientByID(ctx, id)
+		c, err := m.store.ClientByID(ctx, id)
 		switch {
 		case err != nil:
 			return err
 		case disable:
-			return s.store.DisableClient(ctx, id, by.stops(c.DisabledBy, false))
+			return m.store.DisableClient(ctx, id, by.stops(c.DisabledBy, false))
 		case !c.DisabledAt.IsZero():
 			if err := by.MayEnable(&c, "enable"); err != nil {
 				return err
 			}
 		}
-		return s.store.EnableClient(ctx, id)
+		return m.store.EnableClient(ctx, id)
 	})
 }
 
 // VerifyClient notes that an administrator vouches for a client's name, or no longer.
-func (s *Server) VerifyClient(ctx context.Context, by Authority, id string, verified bool) error {
+func (m *Manager) VerifyClient(ctx context.Context, by Authority, id string, verified bool) error {
 	if !by.Administrator {
 		return &Forbidden{Message: "Only an administrator of this server vouches for an app."}
 	}
@@ -334,17 +354,17 @@ func (s *Server) VerifyClient(ctx context.Context, by Authority, id string, veri
 	if verified {
 		done = "verified"
 	}
-	return s.changeClient(ctx, by, id, done, false, func(ctx context.Context, id string) error { return s.store.VerifyClient(ctx, id, verified) })
+	return m.changeClient(ctx, by, id, done, false, func(ctx context.Context, id string) error { return m.store.VerifyClient(ctx, id, verified) })
 }
 
 // DeleteClient removes a client and everything that it was given. Errors are those of SwitchClient.
-func (s *Server) DeleteClient(ctx context.Context, by Authority, id string) error {
-	return s.changeClient(ctx, by, id, "deleted", false, s.store.DeleteClient)
+func (m *Manager) DeleteClient(ctx context.Context, by Authority, id string) error {
+	return m.changeClient(ctx, by, id, "deleted", false, m.store.DeleteClient)
 }
 
-func (s *Server) changeClient(ctx context.Context, by Authority, id, done string, lasts bool, act func(context.Context, string) error) error {
-	err := s.store.InTx(ctx, func(ctx context.Context) error {
-		c, err := s.store.ClientByID(ctx, id)
+func (m *Manager) changeClient(ctx context.Context, by Authority, id, done string, lasts bool, act func(context.Context, string) error) error {
+	err := m.store.InTx(ctx, func(ctx context.Context) error {
+		c, err := m.store.ClientByID(ctx, id)
 		if err != nil {
 			return err
 		}
@@ -354,7 +374,7 @@ func (s *Server) changeClient(ctx context.Context, by Authority, id, done string
 		if err := act(ctx, id); err != nil {
 			return err
 		}
-		return s.auditClient(ctx, done, &c, nil)
+		return m.auditClient(ctx, done, &c, nil)
 	})
 	if err != nil {
 		return fmt.Errorf("client %s: %w", done, err)
@@ -364,13 +384,13 @@ func (s *Server) changeClient(ctx context.Context, by Authority, id, done string
 
 // EndAccess takes back all that a user has allowed a client, or, where it is empty, all clients. It is noted in the
 // user's personal workspace.
-func (s *Server) EndAccess(ctx context.Context, userID, personalID, clientID string) error {
-	err := s.store.InTx(ctx, func(ctx context.Context) error {
-		ended, err := s.store.EndAccess(ctx, userID, clientID)
+func (m *Manager) EndAccess(ctx context.Context, userID, personalID, clientID string) error {
+	err := m.store.InTx(ctx, func(ctx context.Context) error {
+		ended, err := m.store.EndAccess(ctx, userID, clientID)
 		if err != nil || !ended {
 			return err
 		}
-		return s.store.Audit(ctx, storage.AuditEvent{Action: "access.ended", WorkspaceID: personalID, Target: clientID}, "")
+		return m.store.Audit(ctx, storage.AuditEvent{Action: "access.ended", WorkspaceID: personalID, Target: clientID}, "")
 	})
 	if err != nil {
 		return fmt.Errorf("end access: %w", err)
@@ -381,13 +401,13 @@ func (s *Server) EndAccess(ctx context.Context, userID, personalID, clientID str
 // UpdateClient changes a client to p; whether it has a secret stays as it is. An app that an administrator vouched
 // for loses that when somebody else changes what people know it by, and a first-party one and one that manages also when
 // it would get more. Errors are those of CreateClient, and storage.ErrNotFound.
-func (s *Server) UpdateClient(ctx context.Context, by Authority, id string, p ClientSpec) (storage.Client, error) {
+func (m *Manager) UpdateClient(ctx context.Context, by Authority, id string, p ClientSpec) (storage.Client, error) {
 	var c storage.Client
-	err := s.store.InTx(ctx, func(ctx context.Context) error {
+	err := m.store.InTx(ctx, func(ctx context.Context) error {
 		// What an administrator changes at the same moment must not be written back.
-		err := s.store.HoldClient(ctx, id)
+		err := m.store.HoldClient(ctx, id)
 		if err == nil {
-			c, err = s.store.ClientByID(ctx, id)
+			c, err = m.store.ClientByID(ctx, id)
 		}
 		if err != nil {
 			return fmt.Errorf("update client: %w", err)
@@ -409,14 +429,14 @@ func (s *Server) UpdateClient(ctx context.Context, by Authority, id string, p Cl
 			p.Verified, p.Manages = c.Verified && alike, c.Manages && alike
 			checked := p
 			checked.Administrator = true // what an administrator set before stays
-			if err := s.check(&checked); err != nil {
+			if err := m.check(&checked); err != nil {
 				return err
 			}
 			p = checked
 			// What people are not asked about may not grow either.
 			more := !within(p.Scopes, c.Scopes) || slices.ContainsFunc(p.Resources, func(id string) bool { return !catalog.ContainsResource(c.Resources, id) })
 			p.FirstParty, p.Manages = p.FirstParty && !more, p.Manages && !more && within(p.Grants, c.GrantTypes)
-		} else if err := s.check(&p); err != nil {
+		} else if err := m.check(&p); err != nil {
 			return err
 		}
 		if p.widens(&c) {
@@ -425,10 +445,10 @@ func (s *Server) UpdateClient(ctx context.Context, by Authority, id string, p Cl
 			}
 		}
 		p.apply(&c)
-		if err := s.store.UpdateClient(ctx, &c, p.origins()); err != nil {
+		if err := m.store.UpdateClient(ctx, &c, p.origins()); err != nil {
 			return fmt.Errorf("update client: %w", err)
 		}
-		return s.auditClient(ctx, "updated", &c, map[string]string{"scopes": c.Scopes.String()})
+		return m.auditClient(ctx, "updated", &c, map[string]string{"scopes": c.Scopes.String()})
 	})
 	return c, err
 }
@@ -448,18 +468,18 @@ func within(list, set []string) bool {
 // RotateSecret makes a new secret for a confidential client; the one before works for grace longer, 30 days at most.
 // A client that is disabled, or whose workspace is, gets none: *Invalid.
 // Errors are those of SwitchClient, and *Invalid.
-func (s *Server) RotateSecret(ctx context.Context, by Authority, id string, grace time.Duration) (string, storage.ClientSecret, error) {
+func (m *Manager) RotateSecret(ctx context.Context, by Authority, id string, grace time.Duration) (string, storage.ClientSecret, error) {
 	if grace < 0 || grace > 30*24*time.Hour {
 		return "", storage.ClientSecret{}, &input.Invalid{Field: "grace", Message: "must be between 0 and 30d"}
 	}
-	secret, x := newSecret(s.store.Now())
-	err := s.store.InTx(ctx, func(ctx context.Context) error {
-		c, err := s.store.ClientByID(ctx, id)
+	secret, x := newSecret(m.store.Now())
+	err := m.store.InTx(ctx, func(ctx context.Context) error {
+		c, err := m.store.ClientByID(ctx, id)
 		if err == nil {
 			err = by.decideApp(c.WorkspaceID, true, c.Scopes, c.Resources)
 		}
 		if err == nil {
-			err = s.store.RotateSecret(ctx, id, x, grace)
+			err = m.store.RotateSecret(ctx, id, x, grace)
 		}
 		if err != nil {
 			return err
@@ -467,13 +487,13 @@ func (s *Server) RotateSecret(ctx context.Context, by Authority, id string, grac
 		if !c.DisabledAt.IsZero() {
 			return &input.Invalid{Field: "kind", Message: "is that of a disabled app, which gets no new secret; enable it first"}
 		}
-		if err := s.issuesIn(ctx, c.WorkspaceID); err != nil {
+		if err := m.issuesIn(ctx, c.WorkspaceID); err != nil {
 			return err
 		}
-		return s.auditClient(ctx, "secret_rotated", &c, map[string]string{"secret": x.ID, "grace": grace.String()})
+		return m.auditClient(ctx, "secret_rotated", &c, map[string]string{"secret": x.ID, "grace": grace.String()})
 	})
 	if errors.Is(err, storage.ErrNotFound) {
-		if c, lookup := s.store.ClientByID(ctx, id); lookup == nil && c.Public {
+		if c, lookup := m.store.ClientByID(ctx, id); lookup == nil && c.Public {
 			return "", x, &input.Invalid{Field: "kind", Message: "is public: such a client has no secret"}
 		}
 	}
@@ -481,74 +501,4 @@ func (s *Server) RotateSecret(ctx context.Context, by Authority, id string, grac
 		return "", x, fmt.Errorf("rotate secret: %w", err)
 	}
 	return secret, x, nil
-}
-
-// cachedClient is a client, and whether it may be used.
-type cachedClient struct {
-	storage.Client
-	usable bool
-	until  storage.Time // when it is to be read again
-}
-
-// clientKey is what a cached client is found by: what this process changes has another generation.
-type clientKey struct {
-	generation uint64
-	id         string
-}
-
-// clientCacheTime bounds how long another process's change of a client may go unseen.
-const clientCacheTime = 500 * time.Millisecond
-
-func newClientCache() *otter.Cache[clientKey, cachedClient] {
-	return otter.Must(&otter.Options[clientKey, cachedClient]{MaximumSize: 10_000})
-}
-
-// cachedClient finds a client that was read no longer than clientCacheTime ago, by the store's clock.
-func (s *Server) cachedClient(id string) (c cachedClient, ok bool) {
-	c, ok = s.clients.GetIfPresent(clientKey{s.store.Generation(), id})
-	return c, ok && s.store.Now() < c.until
-}
-
-// client finds a client that may be used: neither it nor its workspace is disabled. Unknown and disabled ones look alike:
-// storage.ErrNotFound.
-func (s *Server) client(ctx context.Context, id string) (storage.Client, error) {
-	if c, ok := s.cachedClient(id); ok {
-		return enabled(c)
-	}
-	return s.readClient(ctx, id)
-}
-
-// readClient is client past the cache.
-func (s *Server) readClient(ctx context.Context, id string) (storage.Client, error) {
-	if !storage.IsID("app", id) {
-		return storage.Client{}, storage.ErrNotFound
-	}
-	key, until := clientKey{s.store.Generation(), id}, s.store.Now().Add(clientCacheTime)
-	c, usable, err := s.store.ClientInUse(storage.System(ctx), id)
-	if err != nil {
-		return storage.Client{}, fmt.Errorf("client: %w", err)
-	}
-	found := cachedClient{c, usable, until}
-	s.clients.Set(key, found)
-	return enabled(found)
-}
-
-// mayIssue returns storage.ErrNotFound for a client that another process disabled since the cache read it, so that
-// nothing is issued for it any more.
-func (s *Server) mayIssue(ctx context.Context, id string) error {
-	usable, err := s.store.ClientUsable(storage.System(ctx), id)
-	if err != nil {
-		return fmt.Errorf("client: %w", err)
-	}
-	if !usable {
-		return storage.ErrNotFound
-	}
-	return nil
-}
-
-func enabled(c cachedClient) (storage.Client, error) {
-	if !c.usable {
-		return storage.Client{}, storage.ErrNotFound
-	}
-	return c.Client, nil
 }

@@ -1,4 +1,4 @@
-package oauth
+package management
 
 import (
 	"cmp"
@@ -20,7 +20,7 @@ import (
 // CreateKey makes an API key in the authority's workspace or, with the scope introspect, for a resource server. The text
 // exists nowhere else: storage keeps its digest. What is wrong comes as joined *Invalid errors, what is not allowed as
 // *Forbidden; apikey.ErrTooMany: the workspace has as many keys as it may.
-func (s *Server) CreateKey(ctx context.Context, by Authority, workspacePlan string, p apikey.Spec) (storage.APIKey, string, error) {
+func (m *Manager) CreateKey(ctx context.Context, by Authority, workspacePlan string, p apikey.Spec) (storage.APIKey, string, error) {
 	introspects := slices.Contains(p.Scopes, catalog.ScopeIntrospect)
 	if introspects {
 		if !by.Administrator || by.WorkspaceID != "" {
@@ -29,9 +29,9 @@ func (s *Server) CreateKey(ctx context.Context, by Authority, workspacePlan stri
 	} else if err := by.Decide(Act{Permission: MayManageKeys, Lasts: true}); err != nil {
 		return storage.APIKey{}, "", err
 	}
-	r, err := s.keys.Check(&p, false)
+	r, err := m.keys.Check(&p, false)
 	if r != nil {
-		err = errors.Join(err, s.keys.CheckPlan(by.Administrator, r, &p, workspacePlan))
+		err = errors.Join(err, m.keys.CheckPlan(by.Administrator, r, &p, workspacePlan))
 	}
 	if err == nil && by.WorkspaceID == "" && !introspects {
 		err = &input.Invalid{Field: "workspace", Message: "is missing; a key belongs to one"}
@@ -52,26 +52,26 @@ func (s *Server) CreateKey(ctx context.Context, by Authority, workspacePlan stri
 	if err := apikey.CheckPersonOnly(r, p.Scopes); err != nil {
 		return storage.APIKey{}, "", err
 	}
-	if err := s.issuesIn(ctx, k.WorkspaceID); err != nil {
+	if err := m.issuesIn(ctx, k.WorkspaceID); err != nil {
 		return storage.APIKey{}, "", err
 	}
-	return s.issue(ctx, &by, k)
+	return m.issue(ctx, &by, k)
 }
 
 // CreatePersonalToken makes a personal access token for the authority's user. The text exists nowhere else. Errors are
 // those of CreateKey.
-func (s *Server) CreatePersonalToken(ctx context.Context, by Authority, p apikey.Spec) (storage.APIKey, string, error) {
+func (m *Manager) CreatePersonalToken(ctx context.Context, by Authority, p apikey.Spec) (storage.APIKey, string, error) {
 	if err := by.Decide(Act{Own: true, Lasts: true}); err != nil {
 		return storage.APIKey{}, "", err
 	}
-	_, err := s.keys.Check(&p, true)
+	_, err := m.keys.Check(&p, true)
 	if err == nil && (p.Plan != "" || p.RateLimit != 0) {
 		err = &input.Invalid{Field: "plan", Message: "is that of the workspace a personal access token acts in; leave it and the rate limit out"}
 	}
 	if err != nil {
 		return storage.APIKey{}, "", err
 	}
-	if err := s.issuesTo(ctx, by.UserID); err != nil {
+	if err := m.issuesTo(ctx, by.UserID); err != nil {
 		return storage.APIKey{}, "", err
 	}
 	createdBy := by.UserID
@@ -88,7 +88,7 @@ func (s *Server) CreatePersonalToken(ctx context.Context, by Authority, p apikey
 	if err != nil {
 		return storage.APIKey{}, "", err
 	}
-	return s.issue(ctx, &by, k)
+	return m.issue(ctx, &by, k)
 }
 
 // keyAct is an act about a key or personal access token that takes something away or changes nothing.
@@ -111,13 +111,13 @@ func lastingAct(k *storage.APIKey) Act {
 	return act
 }
 
-func (s *Server) issue(ctx context.Context, by *Authority, k storage.APIKey) (storage.APIKey, string, error) {
+func (m *Manager) issue(ctx context.Context, by *Authority, k storage.APIKey) (storage.APIKey, string, error) {
 	var text string
-	err := s.store.InTx(ctx, func(ctx context.Context) (err error) {
-		if text, err = s.keys.Issue(ctx, &k); err != nil {
+	err := m.store.InTx(ctx, func(ctx context.Context) (err error) {
+		if text, err = m.keys.Issue(ctx, &k); err != nil {
 			return err
 		}
-		return s.auditKey(ctx, by, "created", &k, map[string]string{"scopes": k.Scopes.String()})
+		return m.auditKey(ctx, by, "created", &k, map[string]string{"scopes": k.Scopes.String()})
 	})
 	if err != nil {
 		return storage.APIKey{}, "", err
@@ -126,12 +126,12 @@ func (s *Server) issue(ctx context.Context, by *Authority, k storage.APIKey) (st
 }
 
 // auditKey notes what was done to a key: in its workspace, or for a personal access token in its user's personal one.
-func (s *Server) auditKey(ctx context.Context, by *Authority, done string, k *storage.APIKey, detail map[string]string) error {
+func (m *Manager) auditKey(ctx context.Context, by *Authority, done string, k *storage.APIKey, detail map[string]string) error {
 	workspace := k.WorkspaceID
 	if k.UserID != "" && k.UserID == by.UserID {
 		workspace = by.PersonalID
 	}
-	return s.store.Audit(ctx, storage.AuditEvent{Action: k.Kind + "." + done, WorkspaceID: workspace, Target: k.ID, Detail: detail}, k.UserID)
+	return m.store.Audit(ctx, storage.AuditEvent{Action: k.Kind + "." + done, WorkspaceID: workspace, Target: k.ID, Detail: detail}, k.UserID)
 }
 
 // KeyChange is what is to change about a key or personal access token; nil leaves it as it is.
@@ -148,13 +148,13 @@ type KeyChange struct {
 
 // UpdateKey changes one of the owner's keys. It gets no scope that it did not have: for more there are new keys. Errors
 // are those of CreateKey, and storage.ErrNotFound.
-func (s *Server) UpdateKey(ctx context.Context, by Authority, owner storage.KeyOwner, workspacePlan, id string, c KeyChange) (storage.APIKey, error) {
+func (m *Manager) UpdateKey(ctx context.Context, by Authority, owner storage.KeyOwner, workspacePlan, id string, c KeyChange) (storage.APIKey, error) {
 	if err := by.mayManage(owner); err != nil {
 		return storage.APIKey{}, err
 	}
 	var k storage.APIKey
-	err := s.store.InTx(ctx, func(ctx context.Context) (err error) {
-		if k, err = s.store.HoldKey(ctx, owner, id); err != nil {
+	err := m.store.InTx(ctx, func(ctx context.Context) (err error) {
+		if k, err = m.store.HoldKey(ctx, owner, id); err != nil {
 			return fmt.Errorf("update a key: %w", err)
 		}
 		if err := by.Decide(keyAct(&k)); err != nil {
@@ -164,25 +164,25 @@ func (s *Server) UpdateKey(ctx context.Context, by Authority, owner storage.KeyO
 			return &input.Invalid{Field: "key", Message: "is revoked and cannot change any more; make a new one"}
 		}
 		before := k
-		changed, err := s.applyKeyChange(&by, &k, workspacePlan, c)
+		changed, err := m.applyKeyChange(&by, &k, workspacePlan, c)
 		if err != nil || len(changed) == 0 {
 			return err
 		}
 		// Asking for any address is asking to widen, also where nothing bounded it before.
-		if s.keys.Widens(&before, &k, workspacePlan) || c.Addresses != nil && len(k.Addresses) == 0 {
+		if m.keys.Widens(&before, &k, workspacePlan) || c.Addresses != nil && len(k.Addresses) == 0 {
 			if err := by.Decide(lastingAct(&k)); err != nil {
 				return err
 			}
 		}
-		if err := s.store.UpdateKey(ctx, &k); err != nil {
+		if err := m.store.UpdateKey(ctx, &k); err != nil {
 			return fmt.Errorf("update a key: %w", err)
 		}
-		return s.auditKey(ctx, &by, "updated", &k, changed)
+		return m.auditKey(ctx, &by, "updated", &k, changed)
 	})
 	return k, err
 }
 
-func (s *Server) applyKeyChange(by *Authority, k *storage.APIKey, workspacePlan string, c KeyChange) (changed map[string]string, err error) {
+func (m *Manager) applyKeyChange(by *Authority, k *storage.APIKey, workspacePlan string, c KeyChange) (changed map[string]string, err error) {
 	personal := k.Kind == bearer.KindPersonalAccessToken
 	p := apikey.Spec{
 		Name: k.Name, Note: k.Note, Resource: k.Resource, Environment: k.Environment, Scopes: k.Scopes, ByObject: k.ScopesByObject, Role: k.Role,
@@ -216,16 +216,16 @@ func (s *Server) applyKeyChange(by *Authority, k *storage.APIKey, workspacePlan 
 		return changed, nil // what is there was right under the rules of then
 	}
 	kept := p
-	if k.Live(s.store.Now()) {
+	if k.Live(m.store.Now()) {
 		kept.ExpiresAt = k.ExpiresAt
 	}
-	r, err := s.keys.CheckExisting(&kept, personal)
+	r, err := m.keys.CheckExisting(&kept, personal)
 	if r != nil && !personal && c.Scopes != nil {
 		err = errors.Join(err, apikey.CheckPersonOnly(r, kept.Scopes))
 	}
 	// A plan that was right when it was given does not keep the rest from changing.
 	if r != nil && !personal && (c.Plan != nil || c.RateLimit != nil) {
-		err = errors.Join(err, s.keys.CheckPlan(by.Administrator, r, &kept, workspacePlan))
+		err = errors.Join(err, m.keys.CheckPlan(by.Administrator, r, &kept, workspacePlan))
 	}
 	if personal && (c.Plan != nil || c.RateLimit != nil) || !personal && c.Role != nil {
 		err = errors.Join(err, &input.Invalid{Field: "kind", Message: "has no such property: a personal access token has neither plan nor rate limit, an API key no role"})
@@ -267,21 +267,21 @@ func (a *Authority) mayManage(owner storage.KeyOwner) error {
 
 // PauseKey keeps one of the owner's keys from working until ResumeKey. Errors are *Forbidden and storage.ErrNotFound,
 // also for a key that is revoked.
-func (s *Server) PauseKey(ctx context.Context, by Authority, owner storage.KeyOwner, id string) (storage.APIKey, error) {
-	return s.switchKey(ctx, by, owner, id, "paused", keyAct, func(ctx context.Context, owner storage.KeyOwner, id string) error {
-		k, err := s.store.HoldKey(ctx, owner, id)
+func (m *Manager) PauseKey(ctx context.Context, by Authority, owner storage.KeyOwner, id string) (storage.APIKey, error) {
+	return m.switchKey(ctx, by, owner, id, "paused", keyAct, func(ctx context.Context, owner storage.KeyOwner, id string) error {
+		k, err := m.store.HoldKey(ctx, owner, id)
 		if err != nil {
 			return err
 		}
-		return s.store.PauseKey(ctx, owner, id, by.stops(k.PausedBy, owner.UserID != ""))
+		return m.store.PauseKey(ctx, owner, id, by.stops(k.PausedBy, owner.UserID != ""))
 	})
 }
 
 // ResumeKey ends what PauseKey began, for which it takes as much authority as paused the key. Errors are those of
 // PauseKey.
-func (s *Server) ResumeKey(ctx context.Context, by Authority, owner storage.KeyOwner, id string) (storage.APIKey, error) {
-	return s.switchKey(ctx, by, owner, id, "resumed", lastingAct, func(ctx context.Context, owner storage.KeyOwner, id string) error {
-		k, err := s.store.HoldKey(ctx, owner, id)
+func (m *Manager) ResumeKey(ctx context.Context, by Authority, owner storage.KeyOwner, id string) (storage.APIKey, error) {
+	return m.switchKey(ctx, by, owner, id, "resumed", lastingAct, func(ctx context.Context, owner storage.KeyOwner, id string) error {
+		k, err := m.store.HoldKey(ctx, owner, id)
 		if err != nil {
 			return err
 		}
@@ -290,41 +290,41 @@ func (s *Server) ResumeKey(ctx context.Context, by Authority, owner storage.KeyO
 				return err
 			}
 		}
-		return s.store.ResumeKey(ctx, owner, id)
+		return m.store.ResumeKey(ctx, owner, id)
 	})
 }
 
 // RevokeKey ends one of the owner's keys at once and for good. One that is revoked already stays so. Errors are those of
 // PauseKey.
-func (s *Server) RevokeKey(ctx context.Context, by Authority, owner storage.KeyOwner, id string) (storage.APIKey, error) {
-	k, err := s.switchKey(ctx, by, owner, id, "revoked", keyAct, s.store.RevokeKey)
+func (m *Manager) RevokeKey(ctx context.Context, by Authority, owner storage.KeyOwner, id string) (storage.APIKey, error) {
+	k, err := m.switchKey(ctx, by, owner, id, "revoked", keyAct, m.store.RevokeKey)
 	if errors.Is(err, storage.ErrNotFound) {
-		err = s.store.InTx(ctx, func(ctx context.Context) (err error) {
-			k, err = s.store.Key(ctx, owner, id)
+		err = m.store.InTx(ctx, func(ctx context.Context) (err error) {
+			k, err = m.store.Key(ctx, owner, id)
 			return err
 		})
 	}
 	return k, err
 }
 
-func (s *Server) switchKey(
+func (m *Manager) switchKey(
 	ctx context.Context, by Authority, owner storage.KeyOwner, id, done string, asked func(*storage.APIKey) Act, act func(context.Context, storage.KeyOwner, string) error,
 ) (storage.APIKey, error) {
 	if err := by.mayManage(owner); err != nil {
 		return storage.APIKey{}, err
 	}
 	var k storage.APIKey
-	err := s.store.InTx(ctx, func(ctx context.Context) (err error) {
+	err := m.store.InTx(ctx, func(ctx context.Context) (err error) {
 		if err := act(ctx, owner, id); err != nil {
 			return err
 		}
-		if k, err = s.store.Key(ctx, owner, id); err != nil {
+		if k, err = m.store.Key(ctx, owner, id); err != nil {
 			return err
 		}
 		if err := by.Decide(asked(&k)); err != nil {
 			return err
 		}
-		return s.auditKey(ctx, &by, done, &k, nil)
+		return m.auditKey(ctx, &by, done, &k, nil)
 	})
 	if err != nil {
 		return k, fmt.Errorf("%s key: %w", done, err)
@@ -334,7 +334,7 @@ func (s *Server) switchKey(
 
 // RotateKey makes a key that takes the place of one of the owner's, which works for grace longer: 30 days at most. A key
 // that is paused is not rotated: *Invalid. Other errors are those of CreateKey, storage.ErrNotFound, and apikey.ErrRotated for one that cannot be rotated any more.
-func (s *Server) RotateKey(ctx context.Context, by Authority, owner storage.KeyOwner, id string, grace time.Duration) (storage.APIKey, string, error) {
+func (m *Manager) RotateKey(ctx context.Context, by Authority, owner storage.KeyOwner, id string, grace time.Duration) (storage.APIKey, string, error) {
 	if err := by.mayManage(owner); err != nil {
 		return storage.APIKey{}, "", err
 	}
@@ -343,8 +343,8 @@ func (s *Server) RotateKey(ctx context.Context, by Authority, owner storage.KeyO
 	}
 	var fresh storage.APIKey
 	var text string
-	err := s.store.InTx(ctx, func(ctx context.Context) error {
-		old, err := s.store.HoldKey(ctx, owner, id)
+	err := m.store.InTx(ctx, func(ctx context.Context) error {
+		old, err := m.store.HoldKey(ctx, owner, id)
 		if err != nil {
 			return fmt.Errorf("rotate a key: %w", err)
 		}
@@ -355,19 +355,19 @@ func (s *Server) RotateKey(ctx context.Context, by Authority, owner storage.KeyO
 		if err := by.Decide(act); err != nil {
 			return err
 		}
-		if !old.Live(s.store.Now()) || old.RotatedInto != "" {
+		if !old.Live(m.store.Now()) || old.RotatedInto != "" {
 			return apikey.ErrRotated
 		}
 		if !old.PausedAt.IsZero() {
 			return &input.Invalid{Field: "key", Message: "is paused, so nothing takes its place; resume it first"}
 		}
-		if err := cmp.Or(s.issuesIn(ctx, old.WorkspaceID), s.issuesTo(ctx, old.UserID)); err != nil {
+		if err := cmp.Or(m.issuesIn(ctx, old.WorkspaceID), m.issuesTo(ctx, old.UserID)); err != nil {
 			return err
 		}
-		if text, fresh, err = s.keys.Rotate(ctx, old, by.UserID, grace); err != nil {
+		if text, fresh, err = m.keys.Rotate(ctx, old, by.UserID, grace); err != nil {
 			return err
 		}
-		return s.auditKey(ctx, &by, "rotated", &old, map[string]string{"into": fresh.ID, "grace": grace.String()})
+		return m.auditKey(ctx, &by, "rotated", &old, map[string]string{"into": fresh.ID, "grace": grace.String()})
 	})
 	if err != nil {
 		return storage.APIKey{}, "", err
@@ -375,10 +375,10 @@ func (s *Server) RotateKey(ctx context.Context, by Authority, owner storage.KeyO
 	return fresh, text, nil
 }
 
-// RevokeShown ends the key of a text: whoever can show it may end it. A text that is no key that works is left as it is.
-func (s *Server) RevokeShown(ctx context.Context, text string) error {
+// RevokeByText revokes the key with a text: who can show it may revoke it. For any other text it does nothing.
+func (m *Manager) RevokeByText(ctx context.Context, text string) error {
 	ctx = storage.System(ctx)
-	b, status, err := s.keys.Verify(ctx, text, "")
+	b, status, err := m.keys.Verify(ctx, text, "")
 	if err != nil || status == apikey.Unknown || status == apikey.Revoked {
 		return err
 	}
@@ -387,7 +387,7 @@ func (s *Server) RevokeShown(ctx context.Context, text string) error {
 	if a := storage.ActorOf(ctx); a.Credential == "" {
 		a.UserID, a.Credential, a.KeyID = k.UserID, k.Kind, k.ID
 	}
-	_, err = s.RevokeKey(ctx, by, k.Owner(), k.ID)
+	_, err = m.RevokeKey(ctx, by, k.Owner(), k.ID)
 	if errors.Is(err, storage.ErrNotFound) {
 		err = nil // deleted meanwhile
 	}

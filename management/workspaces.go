@@ -1,4 +1,4 @@
-package oauth
+package management
 
 import (
 	"cmp"
@@ -72,8 +72,8 @@ func checkWorkspaceName(name string) (string, error) {
 	return name, nil
 }
 
-func (s *Server) checkPlanName(plan string) error {
-	if _, ok := s.catalog.Plan(plan); plan != "" && !ok {
+func (m *Manager) checkPlanName(plan string) error {
+	if _, ok := m.catalog.Plan(plan); plan != "" && !ok {
 		return &input.Invalid{Field: "plan", Message: fmt.Sprintf("%q is not in the configuration", input.Shorten(plan))}
 	}
 	return nil
@@ -81,13 +81,13 @@ func (s *Server) checkPlanName(plan string) error {
 
 // CreateWorkspace makes a workspace with its first owner. Only the command chooses a plan with it. What is wrong comes
 // as joined *Invalid errors; a slug that is taken also wraps storage.ErrExists.
-func (s *Server) CreateWorkspace(ctx context.Context, by Authority, name, slug, plan, ownerID string) (storage.Workspace, error) {
+func (m *Manager) CreateWorkspace(ctx context.Context, by Authority, name, slug, plan, ownerID string) (storage.Workspace, error) {
 	ctx = storage.System(ctx)
 	name, err := checkWorkspaceName(name)
 	if len(slug) < minSlug || len(slug) > maxSlug || !slugForm.MatchString(slug) {
 		err = errors.Join(err, &input.Invalid{Field: "slug", Message: "must be 2 to 40 lower-case letters and digits, with single hyphens between them"})
 	}
-	err = errors.Join(err, s.checkPlanName(plan))
+	err = errors.Join(err, m.checkPlanName(plan))
 	if !by.Administrator {
 		if e := by.Decide(Act{Own: true, Lasts: true, Light: true, GivesRole: catalog.RoleOwner}); e != nil {
 			return storage.Workspace{}, e
@@ -97,15 +97,15 @@ func (s *Server) CreateWorkspace(ctx context.Context, by Authority, name, slug, 
 		}
 	}
 	if err == nil {
-		err = s.issuesTo(ctx, ownerID)
+		err = m.issuesTo(ctx, ownerID)
 	}
 	if err != nil {
 		return storage.Workspace{}, err
 	}
 	w := storage.Workspace{ID: storage.NewID("ws"), Slug: slug, Name: name, Plan: plan, Role: catalog.RoleOwner}
-	err = s.store.InTx(ctx, func(ctx context.Context) error {
+	err = m.store.InTx(ctx, func(ctx context.Context) error {
 		if !by.Administrator {
-			have, err := s.store.WorkspacesOf(ctx, ownerID)
+			have, err := m.store.WorkspacesOf(ctx, ownerID)
 			if err != nil {
 				return err
 			}
@@ -113,14 +113,14 @@ func (s *Server) CreateWorkspace(ctx context.Context, by Authority, name, slug, 
 				return &input.Invalid{Field: "name", Message: fmt.Sprintf("is one too many: you belong to %d workspaces already; leave or delete one", len(have))}
 			}
 		}
-		if err := s.store.InsertWorkspace(ctx, w, ownerID); err != nil {
+		if err := m.store.InsertWorkspace(ctx, w, ownerID); err != nil {
 			return err
 		}
-		return s.auditWorkspace(ctx, "workspace.created", w.ID, w.ID, map[string]string{"owner": ownerID})
+		return m.auditWorkspace(ctx, "workspace.created", w.ID, w.ID, map[string]string{"owner": ownerID})
 	})
 	if errors.Is(err, storage.ErrExists) {
 		message := fmt.Sprintf("%q is taken; choose another", slug)
-		if _, err := s.store.SlugReservedUntil(ctx, slug); err == nil {
+		if _, err := m.store.SlugReservedUntil(ctx, slug); err == nil {
 			message = fmt.Sprintf("%q belonged to a workspace that was deleted, and stays reserved for %s after that; choose another", slug, input.InDays(storage.SlugReservation))
 		}
 		return w, &input.Invalid{Field: "slug", Message: message, Cause: storage.ErrExists}
@@ -131,16 +131,16 @@ func (s *Server) CreateWorkspace(ctx context.Context, by Authority, name, slug, 
 	return w, nil
 }
 
-func (s *Server) auditWorkspace(ctx context.Context, action, workspaceID, target string, detail map[string]string) error {
-	return s.store.Audit(ctx, storage.AuditEvent{Action: action, WorkspaceID: workspaceID, Target: target, Detail: detail}, "")
+func (m *Manager) auditWorkspace(ctx context.Context, action, workspaceID, target string, detail map[string]string) error {
+	return m.store.Audit(ctx, storage.AuditEvent{Action: action, WorkspaceID: workspaceID, Target: target, Detail: detail}, "")
 }
 
 // inWorkspace decides about an act and runs a change with its audit event in one transaction of the system's.
-func (s *Server) inWorkspace(ctx context.Context, by *Authority, act Act, what string, change func(ctx context.Context) error) error {
+func (m *Manager) inWorkspace(ctx context.Context, by *Authority, act Act, what string, change func(ctx context.Context) error) error {
 	if err := by.Decide(act); err != nil {
 		return err
 	}
-	if err := s.store.InTx(storage.System(ctx), change); err != nil {
+	if err := m.store.InTx(storage.System(ctx), change); err != nil {
 		return fmt.Errorf("%s: %w", what, err)
 	}
 	return nil
@@ -148,12 +148,12 @@ func (s *Server) inWorkspace(ctx context.Context, by *Authority, act Act, what s
 
 // MaySetPlan returns *Forbidden unless the authority may choose the plan of its workspace: as MayAdminister, or, where the
 // configuration lets them, as an owner.
-func (s *Server) MaySetPlan(ctx context.Context, by *Authority) error {
+func (m *Manager) MaySetPlan(ctx context.Context, by *Authority) error {
 	var no *Forbidden
-	if err := s.MayAdminister(ctx, by); !errors.As(err, &no) {
+	if err := m.MayAdminister(ctx, by); !errors.As(err, &no) {
 		return err
 	}
-	if s.ownPlans {
+	if m.ownPlans {
 		return by.Decide(Act{Permission: MayChangeWorkspace, Lasts: true, Light: true})
 	}
 	return &Forbidden{Message: "Administrators of this server set the plans of workspaces; ask one of them."}
@@ -161,7 +161,7 @@ func (s *Server) MaySetPlan(ctx context.Context, by *Authority) error {
 
 // UpdateWorkspace changes the name and plan of the authority's workspace; nil leaves either as it is. Keys of the workspace
 // that have a plan or rate limit of their own above its new plan lose it. Errors are *Invalid and *Forbidden.
-func (s *Server) UpdateWorkspace(ctx context.Context, by Authority, w storage.Workspace, name, plan *string) (storage.Workspace, error) {
+func (m *Manager) UpdateWorkspace(ctx context.Context, by Authority, w storage.Workspace, name, plan *string) (storage.Workspace, error) {
 	detail := map[string]string{}
 	var newName *string
 	if name != nil {
@@ -176,9 +176,9 @@ func (s *Server) UpdateWorkspace(ctx context.Context, by Authority, w storage.Wo
 	}
 	act := Act{Permission: MayChangeWorkspace}
 	if plan != nil {
-		may := s.MaySetPlan(ctx, &by)
+		may := m.MaySetPlan(ctx, &by)
 		if *plan != w.Plan {
-			if err := cmp.Or(may, s.checkPlanName(*plan)); err != nil {
+			if err := cmp.Or(may, m.checkPlanName(*plan)); err != nil {
 				return w, err
 			}
 			w.Plan, detail["plan"] = *plan, *plan
@@ -187,41 +187,41 @@ func (s *Server) UpdateWorkspace(ctx context.Context, by Authority, w storage.Wo
 			act = Act{} // an administrator need not be a member
 		}
 	}
-	err := s.inWorkspace(ctx, &by, act, "update the workspace", func(ctx context.Context) error {
+	err := m.inWorkspace(ctx, &by, act, "update the workspace", func(ctx context.Context) error {
 		if len(detail) == 0 {
 			return nil
 		}
-		if err := s.store.UpdateWorkspace(ctx, w.ID, newName, plan); err != nil {
+		if err := m.store.UpdateWorkspace(ctx, w.ID, newName, plan); err != nil {
 			return err
 		}
 		if _, planned := detail["plan"]; planned {
-			if err := s.lowerKeys(ctx, &by, w); err != nil {
+			if err := m.lowerKeys(ctx, &by, w); err != nil {
 				return err
 			}
 		}
-		return s.auditWorkspace(ctx, "workspace.updated", w.ID, w.ID, detail)
+		return m.auditWorkspace(ctx, "workspace.updated", w.ID, w.ID, detail)
 	})
 	return w, err
 }
 
 // lowerKeys takes plans and rate limits of their own from the keys of a workspace that would have more than its plan.
-func (s *Server) lowerKeys(ctx context.Context, by *Authority, w storage.Workspace) error {
-	list, err := s.store.KeysWithLimits(ctx, w.ID)
+func (m *Manager) lowerKeys(ctx context.Context, by *Authority, w storage.Workspace) error {
+	list, err := m.store.KeysWithLimits(ctx, w.ID)
 	if err != nil {
 		return err
 	}
 	for i := range list {
 		k := &list[i]
 		without := storage.APIKey{Resource: k.Resource, Environment: k.Environment}
-		_, most := s.keys.Plan(&without, w.Plan)
-		if _, has := s.keys.Plan(k, w.Plan); has.Within(most) {
+		_, most := m.keys.Plan(&without, w.Plan)
+		if _, has := m.keys.Plan(k, w.Plan); has.Within(most) {
 			continue
 		}
 		k.Plan, k.RateLimit = "", 0
-		if err := s.store.UpdateKey(ctx, k); err != nil {
+		if err := m.store.UpdateKey(ctx, k); err != nil {
 			return err
 		}
-		if err := s.auditKey(ctx, by, "updated", k, map[string]string{"plan": "", "rate_limit": "0"}); err != nil {
+		if err := m.auditKey(ctx, by, "updated", k, map[string]string{"plan": "", "rate_limit": "0"}); err != nil {
 			return err
 		}
 	}
@@ -230,31 +230,31 @@ func (s *Server) lowerKeys(ctx context.Context, by *Authority, w storage.Workspa
 
 // DeleteWorkspace removes a workspace with all that is its own. storage.ErrConflict: it is a personal one, which goes
 // with its user.
-func (s *Server) DeleteWorkspace(ctx context.Context, by Authority, w storage.Workspace) error {
-	return s.inWorkspace(ctx, &by, Act{Permission: MayDeleteWorkspace}, "delete the workspace", func(ctx context.Context) error {
-		if err := s.store.DeleteWorkspace(ctx, w.ID); err != nil {
+func (m *Manager) DeleteWorkspace(ctx context.Context, by Authority, w storage.Workspace) error {
+	return m.inWorkspace(ctx, &by, Act{Permission: MayDeleteWorkspace}, "delete the workspace", func(ctx context.Context) error {
+		if err := m.store.DeleteWorkspace(ctx, w.ID); err != nil {
 			return err
 		}
-		return s.auditWorkspace(ctx, "workspace.deleted", w.ID, w.ID, nil)
+		return m.auditWorkspace(ctx, "workspace.deleted", w.ID, w.ID, nil)
 	})
 }
 
 // SwitchWorkspace disables a workspace, so that its keys, its apps and whatever else acts in it stop working, or enables
 // it again, also a shared one whose owners are all disabled. It is for administrators and the command.
 // storage.ErrConflict: it is the personal workspace of a disabled user, and works again when they are enabled.
-func (s *Server) SwitchWorkspace(ctx context.Context, by Authority, w storage.Workspace, disable bool) error {
+func (m *Manager) SwitchWorkspace(ctx context.Context, by Authority, w storage.Workspace, disable bool) error {
 	if !by.Administrator {
 		return &Forbidden{Message: "Only an administrator disables and enables workspaces."}
 	}
-	act, done := s.store.EnableWorkspace, "workspace.enabled"
+	act, done := m.store.EnableWorkspace, "workspace.enabled"
 	if disable {
-		act, done = s.store.DisableWorkspace, "workspace.disabled"
+		act, done = m.store.DisableWorkspace, "workspace.disabled"
 	}
-	return s.inWorkspace(ctx, &by, Act{Lasts: !disable}, done, func(ctx context.Context) error {
+	return m.inWorkspace(ctx, &by, Act{Lasts: !disable}, done, func(ctx context.Context) error {
 		if err := act(ctx, w.ID); err != nil {
 			return err
 		}
-		return s.auditWorkspace(ctx, done, w.ID, w.ID, nil)
+		return m.auditWorkspace(ctx, done, w.ID, w.ID, nil)
 	})
 }
 
@@ -284,28 +284,28 @@ func givesRole(role string) Act {
 
 // AddMember makes a user a member of a workspace without asking them; only the command does. Errors of storage pass
 // through: ErrExists, ErrConflict for a personal workspace.
-func (s *Server) AddMember(ctx context.Context, by Authority, w storage.Workspace, userID, role string) error {
+func (m *Manager) AddMember(ctx context.Context, by Authority, w storage.Workspace, userID, role string) error {
 	if !by.Administrator {
 		return &Forbidden{Message: "People join a workspace by invitation."}
 	}
 	if err := checkRole(role); err != nil {
 		return err
 	}
-	return s.inWorkspace(ctx, &by, givesRole(role), "add the member", func(ctx context.Context) error {
-		if err := s.store.AddMember(ctx, w.ID, userID, role); err != nil {
+	return m.inWorkspace(ctx, &by, givesRole(role), "add the member", func(ctx context.Context) error {
+		if err := m.store.AddMember(ctx, w.ID, userID, role); err != nil {
 			return err
 		}
-		return s.auditWorkspace(ctx, "member.added", w.ID, userID, map[string]string{"role": role})
+		return m.auditWorkspace(ctx, "member.added", w.ID, userID, map[string]string{"role": role})
 	})
 }
 
 // stillWorks returns storage.ErrConflict where a change of members left a workspace without an enabled owner, which stops
 // it. Only an administrator may make such a change.
-func (s *Server) stillWorks(ctx context.Context, by *Authority, workspaceID string) error {
+func (m *Manager) stillWorks(ctx context.Context, by *Authority, workspaceID string) error {
 	if by.Administrator {
 		return nil
 	}
-	now, err := s.store.WorkspaceByID(ctx, workspaceID)
+	now, err := m.store.WorkspaceByID(ctx, workspaceID)
 	if err == nil && !now.DisabledAt.IsZero() {
 		err = storage.ErrConflict
 	}
@@ -314,15 +314,15 @@ func (s *Server) stillWorks(ctx context.Context, by *Authority, workspaceID stri
 
 // ChangeRole gives a member another role. storage.ErrConflict: they are the last enabled owner; storage.ErrNotFound: they
 // are not a member.
-func (s *Server) ChangeRole(ctx context.Context, by Authority, w storage.Workspace, userID, role string) error {
+func (m *Manager) ChangeRole(ctx context.Context, by Authority, w storage.Workspace, userID, role string) error {
 	if err := checkRole(role); err != nil {
 		return err
 	}
 	if err := by.outlived(); err != nil { // also a lower role stays
 		return err
 	}
-	return s.inWorkspace(ctx, &by, managesRole(role), "change the role", func(ctx context.Context) error {
-		before, err := s.roleToChange(ctx, &by, w.ID, userID)
+	return m.inWorkspace(ctx, &by, managesRole(role), "change the role", func(ctx context.Context) error {
+		before, err := m.roleToChange(ctx, &by, w.ID, userID)
 		if err != nil || before == role {
 			return err
 		}
@@ -331,23 +331,23 @@ func (s *Server) ChangeRole(ctx context.Context, by Authority, w storage.Workspa
 				return err
 			}
 		}
-		if err := s.store.ChangeRole(ctx, w.ID, userID, role); err != nil {
+		if err := m.store.ChangeRole(ctx, w.ID, userID, role); err != nil {
 			return err
 		}
-		if err := s.stillWorks(ctx, &by, w.ID); err != nil {
+		if err := m.stillWorks(ctx, &by, w.ID); err != nil {
 			return err
 		}
-		return s.auditWorkspace(ctx, "member.role_changed", w.ID, userID, map[string]string{"from": before, "to": role})
+		return m.auditWorkspace(ctx, "member.role_changed", w.ID, userID, map[string]string{"from": before, "to": role})
 	})
 }
 
 // roleToChange is a member's role, which the authority may take from them.
-func (s *Server) roleToChange(ctx context.Context, by *Authority, workspaceID, userID string) (string, error) {
+func (m *Manager) roleToChange(ctx context.Context, by *Authority, workspaceID, userID string) (string, error) {
 	// So that nobody makes them an owner between this look and the change.
-	if err := s.store.HoldWorkspace(ctx, workspaceID); err != nil {
+	if err := m.store.HoldWorkspace(ctx, workspaceID); err != nil {
 		return "", err
 	}
-	before, err := s.store.RoleOf(ctx, workspaceID, userID)
+	before, err := m.store.RoleOf(ctx, workspaceID, userID)
 	if err != nil {
 		return "", err
 	}
@@ -355,30 +355,30 @@ func (s *Server) roleToChange(ctx context.Context, by *Authority, workspaceID, u
 }
 
 // RemoveMember ends a membership; everybody may end their own. Errors are those of ChangeRole.
-func (s *Server) RemoveMember(ctx context.Context, by Authority, w storage.Workspace, userID string) error {
+func (m *Manager) RemoveMember(ctx context.Context, by Authority, w storage.Workspace, userID string) error {
 	act, own := Act{Permission: MayManageMembers}, userID == by.UserID && userID != ""
 	if own {
 		act.Permission = MaySee
 	}
-	return s.inWorkspace(ctx, &by, act, "remove the member", func(ctx context.Context) error {
+	return m.inWorkspace(ctx, &by, act, "remove the member", func(ctx context.Context) error {
 		if !own {
-			if _, err := s.roleToChange(ctx, &by, w.ID, userID); err != nil {
+			if _, err := m.roleToChange(ctx, &by, w.ID, userID); err != nil {
 				return err
 			}
 		}
-		if err := s.store.RemoveMember(ctx, w.ID, userID); err != nil {
+		if err := m.store.RemoveMember(ctx, w.ID, userID); err != nil {
 			return err
 		}
-		if err := s.stillWorks(ctx, &by, w.ID); err != nil {
+		if err := m.stillWorks(ctx, &by, w.ID); err != nil {
 			return err
 		}
-		return s.auditWorkspace(ctx, "member.removed", w.ID, userID, nil)
+		return m.auditWorkspace(ctx, "member.removed", w.ID, userID, nil)
 	})
 }
 
 // Invite offers somebody a place in a workspace, by a link that holds the word returned, which exists nowhere else. One
 // for the same address before ends. storage.ErrConflict: the workspace is a personal one.
-func (s *Server) Invite(ctx context.Context, by Authority, w storage.Workspace, email, role string) (storage.Invitation, string, error) {
+func (m *Manager) Invite(ctx context.Context, by Authority, w storage.Workspace, email, role string) (storage.Invitation, string, error) {
 	if err := cmp.Or(checkRole(role), by.Decide(givesRole(role))); err != nil {
 		return storage.Invitation{}, "", err
 	}
@@ -389,10 +389,10 @@ func (s *Server) Invite(ctx context.Context, by Authority, w storage.Workspace, 
 	word := bearer.NewCredential(prefixInvitation)
 	i := storage.Invitation{
 		ID: storage.NewID("invitation"), Digest: storage.Digest(word), WorkspaceID: w.ID, Email: email, Role: role, CreatedBy: by.UserID,
-		CredentialID: by.credentialID(), ExpiresAt: s.store.Now().Add(InvitationLifetime),
+		CredentialID: by.credentialID(), ExpiresAt: m.store.Now().Add(InvitationLifetime),
 	}
-	err := s.inWorkspace(ctx, &by, givesRole(role), "invite", func(ctx context.Context) error {
-		open, err := s.store.InvitationsOf(ctx, w.ID)
+	err := m.inWorkspace(ctx, &by, givesRole(role), "invite", func(ctx context.Context) error {
+		open, err := m.store.InvitationsOf(ctx, w.ID)
 		if err == nil && len(open) >= MaxMembers {
 			err = &input.Invalid{Field: "email", Message: fmt.Sprintf("is one too many: there are %d open invitations; take some back", len(open))}
 		}
@@ -402,7 +402,7 @@ func (s *Server) Invite(ctx context.Context, by Authority, w storage.Workspace, 
 		if err != nil {
 			return err
 		}
-		members, err := s.store.Members(ctx, w.ID, "", MaxMembers)
+		members, err := m.store.Members(ctx, w.ID, "", MaxMembers)
 		if err == nil && len(members) >= MaxMembers {
 			err = &input.Invalid{Field: "email", Message: fmt.Sprintf("is one too many: the workspace has %d members; remove some", len(members))}
 		}
@@ -411,19 +411,19 @@ func (s *Server) Invite(ctx context.Context, by Authority, w storage.Workspace, 
 		}
 		if err == nil {
 			// What could not be accepted is not sent: the user behind a key may be a member no more.
-			if _, err = s.stillGiven(ctx, i); errors.Is(err, storage.ErrNotFound) {
+			if _, err = m.stillGiven(ctx, i); errors.Is(err, storage.ErrNotFound) {
 				err = &Forbidden{Message: "The user behind this credential may not invite with this role any more, so the invitation would not work; use another credential."}
 			}
 		}
 		if err == nil {
-			err = s.store.InsertInvitation(ctx, i)
+			err = m.store.InsertInvitation(ctx, i)
 		}
 		if err != nil {
 			return err
 		}
-		return s.auditWorkspace(ctx, "invitation.created", w.ID, i.ID, map[string]string{"role": role})
+		return m.auditWorkspace(ctx, "invitation.created", w.ID, i.ID, map[string]string{"role": role})
 	})
-	i.CreatedAt = s.store.Now()
+	i.CreatedAt = m.store.Now()
 	return i, word, err
 }
 
@@ -441,36 +441,36 @@ func (a *Authority) mayEnd(open []storage.Invitation, meant func(storage.Invitat
 const prefixInvitation = "dw_in_"
 
 // InvitationURL is the link of an invitation.
-func (s *Server) InvitationURL(word string) string { return s.issuer + "/join/" + word }
+func (m *Manager) InvitationURL(word string) string { return m.issuer + "/join/" + word }
 
 // DropInvitation takes an invitation back. storage.ErrNotFound: there is none, or it was taken.
-func (s *Server) DropInvitation(ctx context.Context, by Authority, w storage.Workspace, id string) error {
-	return s.inWorkspace(ctx, &by, Act{Permission: MayManageMembers}, "take the invitation back", func(ctx context.Context) error {
-		open, err := s.store.InvitationsOf(ctx, w.ID)
+func (m *Manager) DropInvitation(ctx context.Context, by Authority, w storage.Workspace, id string) error {
+	return m.inWorkspace(ctx, &by, Act{Permission: MayManageMembers}, "take the invitation back", func(ctx context.Context) error {
+		open, err := m.store.InvitationsOf(ctx, w.ID)
 		if err == nil {
 			err = by.mayEnd(open, func(o storage.Invitation) bool { return o.ID == id })
 		}
 		if err != nil {
 			return err
 		}
-		if err := s.store.DropInvitation(ctx, w.ID, id); err != nil {
+		if err := m.store.DropInvitation(ctx, w.ID, id); err != nil {
 			return err
 		}
-		return s.auditWorkspace(ctx, "invitation.withdrawn", w.ID, id, nil)
+		return m.auditWorkspace(ctx, "invitation.withdrawn", w.ID, id, nil)
 	})
 }
 
 // Invitation finds what a word invites to. storage.ErrNotFound: nothing, or not any more.
-func (s *Server) Invitation(ctx context.Context, word string) (storage.Invitation, storage.Workspace, error) {
+func (m *Manager) Invitation(ctx context.Context, word string) (storage.Invitation, storage.Workspace, error) {
 	ctx = storage.System(ctx)
 	if !bearer.WellFormed(prefixInvitation, word) {
 		return storage.Invitation{}, storage.Workspace{}, storage.ErrNotFound
 	}
-	i, err := s.store.InvitationByDigest(ctx, storage.Digest(word))
+	i, err := m.store.InvitationByDigest(ctx, storage.Digest(word))
 	if err != nil {
 		return i, storage.Workspace{}, fmt.Errorf("invitation: %w", err)
 	}
-	w, err := s.stillGiven(ctx, i)
+	w, err := m.stillGiven(ctx, i)
 	if err != nil {
 		return i, w, fmt.Errorf("invitation: %w", err)
 	}
@@ -491,15 +491,15 @@ func (a *Authority) credentialID() string {
 // stillGiven finds the workspace of an invitation. It returns storage.ErrNotFound where the workspace is disabled, and
 // where the sender, with the credential that they sent it with, could not send it now: with what they kept for themselves
 // they would come back.
-func (s *Server) stillGiven(ctx context.Context, i storage.Invitation) (storage.Workspace, error) {
-	w, err := s.store.WorkspaceByID(ctx, i.WorkspaceID)
+func (m *Manager) stillGiven(ctx context.Context, i storage.Invitation) (storage.Workspace, error) {
+	w, err := m.store.WorkspaceByID(ctx, i.WorkspaceID)
 	if err != nil {
 		return w, err
 	}
 	if !w.DisabledAt.IsZero() {
 		return w, storage.ErrNotFound
 	}
-	by, err := s.sender(ctx, i)
+	by, err := m.sender(ctx, i)
 	var no *Forbidden
 	if err == nil && errors.As(by.Decide(givesRole(i.Role)), &no) {
 		err = storage.ErrNotFound
@@ -508,33 +508,33 @@ func (s *Server) stillGiven(ctx context.Context, i storage.Invitation) (storage.
 }
 
 // sender is the authority that the sender of an invitation has now. storage.ErrNotFound: none.
-func (s *Server) sender(ctx context.Context, i storage.Invitation) (Authority, error) {
+func (m *Manager) sender(ctx context.Context, i storage.Invitation) (Authority, error) {
 	if storage.IsID("app", i.CredentialID) { // one that acted for itself
-		c, err := s.readClient(ctx, i.CredentialID)
-		if err == nil && (!c.Manages || c.WorkspaceID != i.WorkspaceID) {
+		c, usable, err := m.store.ClientInUse(ctx, i.CredentialID)
+		if err == nil && (!usable || !c.Manages || c.WorkspaceID != i.WorkspaceID) {
 			err = storage.ErrNotFound
 		}
 		return Authority{WorkspaceID: i.WorkspaceID, Role: catalog.RoleAdmin}, err
 	}
 	if i.CredentialID == "" {
 		if i.CreatedBy == "" {
-			return Command(i.WorkspaceID), nil
+			return CommandLine(i.WorkspaceID), nil
 		}
-		role, err := s.store.ActiveRole(ctx, i.WorkspaceID, i.CreatedBy)
+		role, err := m.store.ActiveRole(ctx, i.WorkspaceID, i.CreatedBy)
 		return Authority{UserID: i.CreatedBy, WorkspaceID: i.WorkspaceID, Role: role}, err
 	}
-	k, err := s.store.KeyByID(ctx, i.CredentialID)
+	k, err := m.store.KeyByID(ctx, i.CredentialID)
 	if err != nil {
 		return Authority{}, err
 	}
-	r, known := s.catalog.Resource(k.Resource)
-	if !known || k.RotatedInto != "" || apikey.StatusOf(&k, s.store.Now(), false) != apikey.Good {
+	r, known := m.catalog.Resource(k.Resource)
+	if !known || k.RotatedInto != "" || apikey.StatusOf(&k, m.store.Now(), false) != apikey.Good {
 		return Authority{}, storage.ErrNotFound
 	}
 	a := Authority{UserID: k.UserID, WorkspaceID: i.WorkspaceID, Role: catalog.RoleAdmin}
 	// Behind an API key is its creator, as far as one is known.
 	if person := cmp.Or(k.UserID, k.CreatedBy); person != "" {
-		role, err := s.store.ActiveRole(ctx, i.WorkspaceID, person)
+		role, err := m.store.ActiveRole(ctx, i.WorkspaceID, person)
 		if err != nil {
 			return a, err
 		}
@@ -556,22 +556,22 @@ func (s *Server) sender(ctx context.Context, i storage.Invitation) (Authority, e
 // TakeInvitation makes a user a member by the word of an invitation, which is for their address alone. *Forbidden: it is
 // for another address; storage.ErrConsumed, storage.ErrNotFound: it was taken or has ended, or whoever made it may no
 // longer give it; storage.ErrExists: they are a member already.
-func (s *Server) TakeInvitation(ctx context.Context, user storage.User, word string) (storage.Workspace, error) {
-	i, w, err := s.Invitation(ctx, word)
+func (m *Manager) TakeInvitation(ctx context.Context, user storage.User, word string) (storage.Workspace, error) {
+	i, w, err := m.Invitation(ctx, word)
 	if err != nil {
 		return w, err
 	}
 	if storage.EmailKey(i.Email) != storage.EmailKey(user.Email) {
 		return w, &Forbidden{Message: "The invitation is for another address; sign in with that one, or ask for a new invitation."}
 	}
-	err = s.store.InTx(storage.System(ctx), func(ctx context.Context) error {
-		if _, err := s.store.TakeInvitation(ctx, i.Digest, user.ID); err != nil {
+	err = m.store.InTx(storage.System(ctx), func(ctx context.Context) error {
+		if _, err := m.store.TakeInvitation(ctx, i.Digest, user.ID); err != nil {
 			return err
 		}
-		if _, err := s.stillGiven(ctx, i); err != nil { // now that nobody's role can change meanwhile
+		if _, err := m.stillGiven(ctx, i); err != nil { // now that nobody's role can change meanwhile
 			return err
 		}
-		return s.auditWorkspace(ctx, "member.added", w.ID, user.ID, map[string]string{"role": i.Role, "invitation": i.ID})
+		return m.auditWorkspace(ctx, "member.added", w.ID, user.ID, map[string]string{"role": i.Role, "invitation": i.ID})
 	})
 	if err != nil {
 		return w, fmt.Errorf("take the invitation: %w", err)
