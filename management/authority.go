@@ -199,9 +199,6 @@ func (a *Authority) MayGivePower() error {
 // looks. For a test key with MayManageKeys it still depends on the key.
 func (a *Authority) May(p Permission) error { return a.Decide(Act{Permission: p}) }
 
-// MustBePerson returns *Forbidden unless a person manages what is theirs alone.
-func (a *Authority) MustBePerson() error { return a.Decide(Act{Own: true}) }
-
 // PersonAuthority is the authority of a signed-in person in one of their workspaces, by its slug, or, where that is
 // empty, in their personal one; with that workspace and all that they belong to. ErrWorkspace: they are in none of that
 // name; ErrSuspended: it is disabled. It is that of a session which is not fresh: the caller sets Fresh where it is.

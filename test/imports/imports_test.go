@@ -22,22 +22,35 @@ const module = "doorward"
 // new arrow are decisions: they are made here, with a word in docs/decisions when the reason is not plain.
 var arrows = map[string][]string{
 	"cmd/doorward": {
-		"migrations", "oauth", "oauth/apikey", "oauth/identity", "oauth/input", "oauth/limit", "oauth/seal", "storage", "templates", "web",
-		"web/api", "web/gateway",
+		"management", "migrations", "oauth", "oauth/apikey", "oauth/bearer", "oauth/catalog", "oauth/identity", "oauth/input", "oauth/limit",
+		"oauth/seal", "storage", "templates", "web", "web/api", "web/gateway",
 	},
 	"web": {
-		"oauth", "oauth/apikey", "oauth/identity", "oauth/input", "oauth/limit", "oauth/redirecturi", "oauth/seal", "storage", "templates",
-		"web/api", "web/gateway",
+		"management", "oauth", "oauth/apikey", "oauth/bearer", "oauth/catalog", "oauth/identity", "oauth/input", "oauth/limit",
+		"oauth/redirecturi", "oauth/seal", "storage", "templates", "web/api", "web/gateway",
 	},
-	"web/api":           {"oauth", "oauth/apikey", "oauth/identity", "oauth/input", "oauth/limit", "oauth/seal", "storage", "web/gateway"},
-	"web/gateway":       {"oauth", "oauth/apikey", "oauth/identity", "oauth/limit", "storage", "templates"},
-	"oauth":             {"oauth/apikey", "oauth/identity", "oauth/input", "oauth/limit", "oauth/redirecturi", "oauth/seal", "storage"},
-	"oauth/apikey":      {"storage"},
+	"web/api": {
+		"management", "oauth", "oauth/apikey", "oauth/bearer", "oauth/catalog", "oauth/identity", "oauth/input", "oauth/limit", "oauth/seal",
+		"storage", "web/gateway",
+	},
+	"web/gateway": {"oauth", "oauth/apikey", "oauth/bearer", "oauth/catalog", "oauth/identity", "oauth/limit", "storage", "templates"},
+
+	// The protocol asks management to revoke a key that is shown to it and, later, to register clients, and never the other
+	// way round: management gets the rules of the grant types by its configuration.
+	"oauth": {
+		"management", "oauth/apikey", "oauth/bearer", "oauth/catalog", "oauth/limit", "oauth/redirecturi", "oauth/seal", "storage",
+	},
+	"management": {
+		"oauth/apikey", "oauth/bearer", "oauth/catalog", "oauth/input", "oauth/limit", "oauth/redirecturi", "storage",
+	},
+	"oauth/bearer":      {"oauth/apikey", "oauth/catalog", "oauth/input", "oauth/limit", "oauth/seal", "storage"},
+	"oauth/apikey":      {"oauth/catalog", "oauth/input", "oauth/limit", "storage"}, // what a key may be given, the catalogue says
+	"oauth/catalog":     {"oauth/limit", "storage"},
 	"oauth/identity":    {"oauth/input", "storage"},
-	"oauth/input":       {}, // what a text may be, and what is wrong with it
 	"oauth/redirecturi": {"oauth/input"},
 	"oauth/seal":        {"storage"},
 	"oauth/limit":       {"storage"},
+	"oauth/input":       {}, // what a text may be, and what is wrong with it
 	"oauth/resource":    {}, // others import it into their APIs, which should get nothing of the server's with it
 	"storage":           {"migrations"},
 	"migrations":        {},
@@ -58,7 +71,7 @@ var arrows = map[string][]string{
 var owners = map[string][]string{
 	"github.com/ory/fosite":      {"oauth"},
 	"github.com/ory/x":           {},
-	"github.com/go-jose":         {"oauth", "oauth/resource"}, // what signs, and what verifies without us
+	"github.com/go-jose":         {"oauth/bearer", "oauth/resource"}, // what signs, and what verifies without us
 	"database/sql":               {"storage"},
 	"github.com/jackc":           {"storage"},
 	"github.com/pressly/goose":   {"storage"},
@@ -67,7 +80,7 @@ var owners = map[string][]string{
 	"github.com/a-h/templ":       {"templates", "web"},
 	"github.com/alecthomas/kong": {"cmd/doorward"},
 	"go.yaml.in/yaml":            {"cmd/doorward"},
-	"net/http":                   {"cmd/doorward", "examples", "oauth", "oauth/identity", "oauth/resource", "web", "web/api", "web/gateway"},
+	"net/http":                   {"cmd/doorward", "examples", "oauth", "oauth/bearer", "oauth/identity", "oauth/resource", "web", "web/api", "web/gateway"},
 	"testing":                    {},
 }
 
