@@ -305,7 +305,7 @@ func (f *Flow) form() url.Values {
 }
 
 func (s *Server) runFosite(ctx context.Context, a *AuthorizeRequest) error {
-	_, err := s.fositeAuthorize(withWork(ctx, &work{client: a.Client, redirect: a.RedirectURI}), &a.Flow)
+	_, err := s.fositeAuthorize(withExchange(ctx, &exchange{client: a.Client, redirect: a.RedirectURI}), &a.Flow)
 	if err == nil {
 		return nil
 	}
@@ -454,11 +454,11 @@ func (s *Server) Approve(ctx context.Context, a *AuthorizeRequest, d Decision) (
 	}
 	f := a.Flow
 	f.Scopes = scopes
-	w := &work{client: a.Client, redirect: a.RedirectURI, challenge: a.Challenge, grant: storage.Grant{
+	x := &exchange{client: a.Client, redirect: a.RedirectURI, challenge: a.Challenge, grant: storage.Grant{
 		ID: storage.NewID("grant"), ClientID: a.Client.ID, UserID: d.UserID, WorkspaceID: d.WorkspaceID, Resource: a.Resource.ID,
 		Scopes: scopes, AuthTime: d.AuthTime, CreatedAt: now, ExpiresAt: now.Add(s.lifetimes.RefreshAbsolute),
 	}}
-	ctx = withWork(storage.System(ctx), w)
+	ctx = withExchange(storage.System(ctx), x)
 	if err := s.mayIssue(ctx, a.Client.ID); errors.Is(err, storage.ErrNotFound) {
 		return "", appGone()
 	} else if err != nil {
@@ -497,9 +497,9 @@ func (s *Server) Approve(ctx context.Context, a *AuthorizeRequest, d Decision) (
 			return storage.ErrNotFound
 		}
 		if d.Remember {
-			err = s.remember(ctx, a, w.grant)
+			err = s.remember(ctx, a, x.grant)
 		} else if !a.Client.FirstParty {
-			err = s.stillAllowed(ctx, w.grant)
+			err = s.stillAllowed(ctx, x.grant)
 		}
 		if err != nil {
 			return err
@@ -519,7 +519,7 @@ func (s *Server) Approve(ctx context.Context, a *AuthorizeRequest, d Decision) (
 		}
 		return s.store.Audit(ctx, storage.AuditEvent{
 			Action: "consent.granted", WorkspaceID: d.WorkspaceID, Target: a.Client.ID,
-			Detail: map[string]string{"grant": w.grant.ID, "scopes": strings.Join(scopes, " "), "resource": a.Resource.ID},
+			Detail: map[string]string{"grant": x.grant.ID, "scopes": strings.Join(scopes, " "), "resource": a.Resource.ID},
 		}, "")
 	})
 	if err != nil {

@@ -31,7 +31,7 @@ func (s *Server) newMetadata() []byte {
 		"scopes_supported":                               scopes,
 		"response_types_supported":                       []string{"code"},
 		"response_modes_supported":                       []string{"query"},
-		"grant_types_supported":                          grantTypes,
+		"grant_types_supported":                          grantNames(),
 		"token_endpoint_auth_methods_supported":          append(slices.Clone(methods), "none"),
 		"revocation_endpoint_auth_methods_supported":     append(slices.Clone(methods), "none"),
 		"introspection_endpoint_auth_methods_supported":  methods,

@@ -25,11 +25,6 @@ type TokenLimits struct {
 	ClientLive     int64 // tokens of one client for itself that can be live at once
 }
 
-// Bounds of what one user and client, or one grant, can add to the database. They are far above what any program needs.
-var (
-	refreshesOfGrant = limit.Rule{Count: 600, Per: time.Hour} // on each node; none without TokenLimits.ClientRequests
-)
-
 // Lifetimes says how long things live. All must be above zero but RefreshReuseWindow, where zero forbids repeats.
 type Lifetimes struct {
 	Access             time.Duration // access tokens
