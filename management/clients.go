@@ -319,30 +319,39 @@ func (m *Manager) auditClient(ctx context.Context, done string, c *storage.Clien
 	return m.store.Audit(ctx, storage.AuditEvent{Action: "app." + done, WorkspaceID: c.WorkspaceID, Target: c.ID, Detail: detail}, "")
 }
 
-// SwitchClient keeps a client and its tokens from working, or lets it work again, for which it takes as much authority
-// as disabled it. *Forbidden, ErrStale: the authority is less; storage.ErrNotFound: there is no such client.
-func (m *Manager) SwitchClient(ctx context.Context, by Authority, id string, disable bool) error {
-	done := "enabled"
-	if disable {
-		done = "disabled"
-	}
-	return m.changeClient(ctx, by, id, done, !disable, func(ctx context.Context, id string) error {
-		if err := m.store.HoldClient(ctx, id); err != nil {
+// DisableClient keeps a client and its tokens from working. *Forbidden, ErrStale: the authority is less than it takes;
+// storage.ErrNotFound: there is no such client.
+func (m *Manager) DisableClient(ctx context.Context, by Authority, id string) error {
+	return m.changeClient(ctx, by, id, "disabled", false, func(ctx context.Context, id string) error {
+		c, err := m.lockClient(ctx, id)
+		if err != nil {
 			return err
 		}
-		c, err := m.store.ClientByID(ctx, id)
-		switch {
-		case err != nil:
+		return m.store.DisableClient(ctx, id, by.stops(c.DisabledBy, false))
+	})
+}
+
+// EnableClient lets a disabled client work again, for which it takes as much authority as disabled it. Errors are those of
+// DisableClient.
+func (m *Manager) EnableClient(ctx context.Context, by Authority, id string) error {
+	return m.changeClient(ctx, by, id, "enabled", true, func(ctx context.Context, id string) error {
+		c, err := m.lockClient(ctx, id)
+		if err == nil && !c.DisabledAt.IsZero() {
+			err = by.MayEnable(&c, "enable")
+		}
+		if err != nil {
 			return err
-		case disable:
-			return m.store.DisableClient(ctx, id, by.stops(c.DisabledBy, false))
-		case !c.DisabledAt.IsZero():
-			if err := by.MayEnable(&c, "enable"); err != nil {
-				return err
-			}
 		}
 		return m.store.EnableClient(ctx, id)
 	})
+}
+
+// lockClient reads a client that stays as it is until the transaction ends.
+func (m *Manager) lockClient(ctx context.Context, id string) (storage.Client, error) {
+	if err := m.store.HoldClient(ctx, id); err != nil {
+		return storage.Client{}, err
+	}
+	return m.store.ClientByID(ctx, id)
 }
 
 // VerifyClient notes that an administrator vouches for a client's name, or no longer.
@@ -357,7 +366,7 @@ func (m *Manager) VerifyClient(ctx context.Context, by Authority, id string, ver
 	return m.changeClient(ctx, by, id, done, false, func(ctx context.Context, id string) error { return m.store.VerifyClient(ctx, id, verified) })
 }
 
-// DeleteClient removes a client and everything that it was given. Errors are those of SwitchClient.
+// DeleteClient removes a client and everything that it was given. Errors are those of DisableClient.
 func (m *Manager) DeleteClient(ctx context.Context, by Authority, id string) error {
 	return m.changeClient(ctx, by, id, "deleted", false, m.store.DeleteClient)
 }
@@ -405,11 +414,8 @@ func (m *Manager) UpdateClient(ctx context.Context, by Authority, id string, p C
 	var c storage.Client
 	err := m.store.InTx(ctx, func(ctx context.Context) error {
 		// What an administrator changes at the same moment must not be written back.
-		err := m.store.HoldClient(ctx, id)
-		if err == nil {
-			c, err = m.store.ClientByID(ctx, id)
-		}
-		if err != nil {
+		var err error
+		if c, err = m.lockClient(ctx, id); err != nil {
 			return fmt.Errorf("update client: %w", err)
 		}
 		if err := by.decideApp(c.WorkspaceID, false, nil, nil); err != nil {
@@ -460,14 +466,14 @@ func (p *ClientSpec) widens(c *storage.Client) bool {
 		p.PKCEOptional && !c.PKCEOptional || p.FirstParty && !c.FirstParty || p.Manages && !c.Manages || p.ResourceServer && !c.ResourceServer
 }
 
-// within tells whether all of list is in set.
+// within reports whether all of list is in set.
 func within(list, set []string) bool {
 	return !slices.ContainsFunc(list, func(x string) bool { return !slices.Contains(set, x) })
 }
 
 // RotateSecret makes a new secret for a confidential client; the one before works for grace longer, 30 days at most.
 // A client that is disabled, or whose workspace is, gets none: *Invalid.
-// Errors are those of SwitchClient, and *Invalid.
+// Errors are those of DisableClient, and *Invalid.
 func (m *Manager) RotateSecret(ctx context.Context, by Authority, id string, grace time.Duration) (string, storage.ClientSecret, error) {
 	if grace < 0 || grace > 30*24*time.Hour {
 		return "", storage.ClientSecret{}, &input.Invalid{Field: "grace", Message: "must be between 0 and 30d"}

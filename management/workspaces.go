@@ -239,19 +239,27 @@ func (m *Manager) DeleteWorkspace(ctx context.Context, by Authority, w storage.W
 	})
 }
 
-// SwitchWorkspace disables a workspace, so that its keys, its apps and whatever else acts in it stop working, or enables
-// it again, also a shared one whose owners are all disabled. It is for administrators and the command.
-// storage.ErrConflict: it is the personal workspace of a disabled user, and works again when they are enabled.
-func (m *Manager) SwitchWorkspace(ctx context.Context, by Authority, w storage.Workspace, disable bool) error {
+// DisableWorkspace keeps the keys and apps of a workspace, and all else that acts in it, from working. It is for
+// administrators and the command line.
+func (m *Manager) DisableWorkspace(ctx context.Context, by Authority, w storage.Workspace) error {
+	return m.switchWorkspace(ctx, by, w, "workspace.disabled", false, m.store.DisableWorkspace)
+}
+
+// EnableWorkspace lets a disabled workspace work again, also a shared one whose owners are all disabled. It is for
+// administrators and the command line. storage.ErrConflict: it is the personal workspace of a disabled user, and works again
+// when they are enabled.
+func (m *Manager) EnableWorkspace(ctx context.Context, by Authority, w storage.Workspace) error {
+	return m.switchWorkspace(ctx, by, w, "workspace.enabled", true, m.store.EnableWorkspace)
+}
+
+func (m *Manager) switchWorkspace(
+	ctx context.Context, by Authority, w storage.Workspace, done string, lasts bool, change func(context.Context, string) error,
+) error {
 	if !by.Administrator {
 		return &Forbidden{Message: "Only an administrator disables and enables workspaces."}
 	}
-	act, done := m.store.EnableWorkspace, "workspace.enabled"
-	if disable {
-		act, done = m.store.DisableWorkspace, "workspace.disabled"
-	}
-	return m.inWorkspace(ctx, &by, Act{Lasts: !disable}, done, func(ctx context.Context) error {
-		if err := act(ctx, w.ID); err != nil {
+	return m.inWorkspace(ctx, &by, Act{Lasts: lasts}, done, func(ctx context.Context) error {
+		if err := change(ctx, w.ID); err != nil {
 			return err
 		}
 		return m.auditWorkspace(ctx, done, w.ID, w.ID, nil)

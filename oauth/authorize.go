@@ -83,7 +83,7 @@ func (s *Server) ParseAuthorize(w http.ResponseWriter, r *http.Request) (*Author
 	if len(form["client_id"]) != 1 || len(form["redirect_uri"]) > 1 {
 		return nil, pageError("The app sent a request that names no app, or names one twice. Its developer must send client_id and redirect_uri once each.")
 	}
-	Note(r.Context()).Client(form.Get("client_id"))
+	LogFieldsOf(r.Context()).Client(form.Get("client_id"))
 	client, err := s.client(r.Context(), form.Get("client_id"))
 	if errors.Is(err, storage.ErrNotFound) {
 		return nil, pageError("There is no such app here. It may have been removed; its developer can tell.")
@@ -91,7 +91,7 @@ func (s *Server) ParseAuthorize(w http.ResponseWriter, r *http.Request) (*Author
 	if err != nil {
 		return nil, err
 	}
-	Note(r.Context()).ClientID = client.ID
+	LogFieldsOf(r.Context()).ClientID = client.ID
 	uri := form.Get("redirect_uri")
 	if uri == "" && len(client.RedirectURIs) == 1 {
 		uri = client.RedirectURIs[0]
@@ -339,7 +339,7 @@ func (s *Server) ReopenAuthorize(ctx context.Context, f *Flow) (*AuthorizeReques
 	if err != nil {
 		return nil, err
 	}
-	Note(ctx).ClientID = client.ID
+	LogFieldsOf(ctx).ClientID = client.ID
 	if !redirecturi.Match(client.RedirectURIs, f.RedirectURI, s.redirectSchemes) {
 		return nil, pageError("The app is no longer registered with the address that it asked to send you to. Start again from the app.")
 	}
@@ -358,7 +358,7 @@ func (s *Server) ReopenAuthorize(ctx context.Context, f *Flow) (*AuthorizeReques
 	return a, nil
 }
 
-// NeedsLogin tells whether the resource owner must sign in before this request may go on: they are not signed in, the
+// NeedsLogin reports whether the resource owner must sign in before this request may go on: they are not signed in, the
 // app asked for it, or they signed in longer ago than it allows. authTime is zero without a session.
 func (f *Flow) NeedsLogin(authTime storage.Time) bool {
 	switch {
@@ -398,7 +398,7 @@ func (s *Server) Remembered(ctx context.Context, a *AuthorizeRequest, userID str
 	return list, nil
 }
 
-// NeedsConsent tells whether the consent page must be shown, given what was allowed before where the request would act.
+// NeedsConsent reports whether the consent page must be shown, given what was allowed before where the request would act.
 func (a *AuthorizeRequest) NeedsConsent(known []string) bool {
 	https := strings.HasPrefix(a.RedirectURI, "https://")
 	switch {
@@ -417,7 +417,7 @@ func (a *AuthorizeRequest) NeedsConsent(known []string) bool {
 // warned of.
 func (a *AuthorizeRequest) BareScheme() bool { return redirecturi.HasBareScheme(a.RedirectURI) }
 
-// MayAnswerUnasked tells whether an answer, a refusal above all, may be sent to the app without a person having seen
+// MayAnswerUnasked reports whether an answer, a refusal above all, may be sent to the app without a person having seen
 // a page: not to an app that anybody could have made here and that this person never allowed anything (RFC 9700
 // section 4.11.2), or it would turn this server into a way to send people anywhere.
 func (a *AuthorizeRequest) MayAnswerUnasked(allowedBefore bool) bool {
@@ -450,7 +450,7 @@ func (s *Server) Approve(ctx context.Context, a *AuthorizeRequest, d Decision) (
 	now := s.store.Now()
 	scopes := a.Granted(d.Scopes, d.Role)
 	if len(scopes) == 0 {
-		return "", s.fail(a, AccessDenied, "Nothing of what was asked for may be granted in this workspace.", nil)
+		return "", s.fail(a, AccessDenied, "None of the requested permissions can be granted in this workspace.", nil)
 	}
 	f := a.Flow
 	f.Scopes = scopes
@@ -525,7 +525,7 @@ func (s *Server) Approve(ctx context.Context, a *AuthorizeRequest, d Decision) (
 	if err != nil {
 		return "", approveError(err)
 	}
-	Note(ctx).Subject = d.UserID
+	LogFieldsOf(ctx).Subject = d.UserID
 	return s.redirectTo(&a.Flow, url.Values{"code": {code}}), nil
 }
 
@@ -536,7 +536,7 @@ func (s *Server) chargeAnswer(ctx context.Context, a *AuthorizeRequest, userID s
 	if errors.As(err, &many) {
 		e := s.fail(a, TemporarilyUnavailable, "This app asks for the same user too often; use the tokens that it has, and try again later.",
 			fmt.Errorf("more than %d answers of one user to one client an hour, or %d a minute", management.ChangeLimit.Hour, management.ChangeLimit.Burst))
-		Note(ctx).ErrorCode, Note(ctx).Cause = e.Code, e
+		LogFieldsOf(ctx).ErrorCode, LogFieldsOf(ctx).Cause = e.Code, e
 		return e
 	}
 	return err

@@ -86,7 +86,7 @@ func (s *Server) authenticate(ctx context.Context, r *http.Request, form url.Val
 		return storage.Client{}, err
 	}
 	refused := &Error{Code: InvalidClient, Description: clientRefused}
-	Note(ctx).Client(c.id)
+	LogFieldsOf(ctx).Client(c.id)
 	if c.id == "" {
 		refused.Description = "The client must authenticate: send client_id and client_secret by HTTP Basic or in the body."
 		return storage.Client{}, refused
@@ -117,7 +117,7 @@ func (s *Server) authenticate(ctx context.Context, r *http.Request, form url.Val
 	if secretID != "" {
 		s.store.TouchSecret(secretID)
 	}
-	Note(ctx).ClientID = client.ID
+	LogFieldsOf(ctx).ClientID = client.ID
 	storage.ActorOf(ctx).ClientID = client.ID
 	return client, nil
 }
@@ -144,7 +144,7 @@ func (s *Server) whyNot(c credentials, client storage.Client, found bool) error 
 	return errors.New("the secret is not one of this client's, or expired after a rotation")
 }
 
-// fit tells whether the credentials are those of a client, and which of its secrets was shown.
+// fit reports whether the credentials are those of a client, and which of its secrets was shown.
 func (c credentials) fit(client storage.Client, known bool, now storage.Time) (secretID string, fits bool) {
 	digest, shown := noDigest, bearer.WellFormed(bearer.PrefixClientSecret, c.secret)
 	if shown {

@@ -126,6 +126,6 @@ func (s *Server) allowOrigin(w http.ResponseWriter, r *http.Request, form url.Va
 		return // setCORS would take that for any client
 	}
 	if err := s.setCORS(w, r, c.id); err != nil {
-		Note(r.Context()).Cause = err // the request itself will find the same, and is answered all the same
+		LogFieldsOf(r.Context()).Cause = err // the request itself will find the same, and is answered all the same
 	}
 }

@@ -88,7 +88,7 @@ func asError(err error) *Error {
 		return &Error{Code: TemporarilyUnavailable, Description: bearer.IssuerKeysUnavailable, RetryAfter: bearer.IssuerKeysRetry, Cause: err}
 	}
 	if errors.Is(err, storage.ErrUnavailable) || errors.Is(err, context.Canceled) || errors.Is(err, context.DeadlineExceeded) {
-		return &Error{Code: TemporarilyUnavailable, Description: "The server cannot reach its storage. Nothing is lost; try again shortly.", RetryAfter: time.Second, Cause: beneath(err)}
+		return &Error{Code: TemporarilyUnavailable, Description: "The server cannot reach its storage. Nothing is lost; try again shortly.", RetryAfter: time.Second, Cause: fositeCause(err)}
 	}
 	var own *Error
 	if errors.As(err, &own) {
@@ -117,8 +117,8 @@ func asError(err error) *Error {
 	return &Error{Code: ServerError, Description: "The server failed. Send the request id to its operator.", Cause: err}
 }
 
-// beneath gives what a fosite error hides: its own text names only a code.
-func beneath(err error) error {
+// fositeCause gives what a fosite error hides: its own text names only a code.
+func fositeCause(err error) error {
 	var f *fosite.RFC6749Error
 	if errors.As(err, &f) && f.Unwrap() != nil {
 		return f.Unwrap()
@@ -129,7 +129,7 @@ func beneath(err error) error {
 // writeError answers an OAuth endpoint's request (RFC 6749 section 5.2), with the request id beside the RFC's members.
 func writeError(w http.ResponseWriter, r *http.Request, err error) {
 	e := asError(err)
-	Note(r.Context()).Error(e)
+	LogFieldsOf(r.Context()).Error(e)
 	h := w.Header()
 	switch {
 	case e.Challenge != "":
@@ -167,9 +167,9 @@ func writeJSON(w http.ResponseWriter, status int, body any) {
 	_, _ = w.Write(append(text, '\n')) // a client that went away is no fault of ours
 }
 
-// Notes is what a request's log line and the metrics learn from this package. The web package puts an empty one
-// into the context of each request; without one, notes go nowhere.
-type Notes struct {
+// LogFields are what a request's log line and the metrics learn from this package. The web package puts empty ones into the
+// context of each request; without them, what is set goes nowhere.
+type LogFields struct {
 	ClientID  string // as the request names it, escaped and cut
 	Subject   string
 	GrantType string // one of the RFCs' names, never a client's own text
@@ -177,23 +177,23 @@ type Notes struct {
 	Cause     error
 }
 
-type notesKey struct{}
+type logFieldsKey struct{}
 
-// WithNotes puts n into ctx.
-func WithNotes(ctx context.Context, n *Notes) context.Context {
-	return context.WithValue(ctx, notesKey{}, n)
+// WithLogFields puts n into ctx.
+func WithLogFields(ctx context.Context, n *LogFields) context.Context {
+	return context.WithValue(ctx, logFieldsKey{}, n)
 }
 
-// Note finds the notes of ctx.
-func Note(ctx context.Context) *Notes {
-	if n, ok := ctx.Value(notesKey{}).(*Notes); ok {
+// LogFieldsOf finds those of ctx.
+func LogFieldsOf(ctx context.Context) *LogFields {
+	if n, ok := ctx.Value(logFieldsKey{}).(*LogFields); ok {
 		return n
 	}
-	return &Notes{}
+	return &LogFields{}
 }
 
 // Error notes what a client was told, and why.
-func (n *Notes) Error(e *Error) {
+func (n *LogFields) Error(e *Error) {
 	n.ErrorCode, n.Cause = e.Code, e.Cause
 	if n.Cause == nil && e.Description != "" {
 		n.Cause = errors.New(e.Description)
@@ -203,7 +203,7 @@ func (n *Notes) Error(e *Error) {
 // Client notes the client id that a request names, whether or not there is such a client. What cannot be one is not
 // repeated: a credential or password may have been sent in its place. Space and line ends around it are kept, escaped,
 // since they are why an id is not found.
-func (n *Notes) Client(id string) {
+func (n *LogFields) Client(id string) {
 	trimmed := strings.TrimSpace(id)
 	if len(id) > 60 || strings.HasPrefix(trimmed, "dw_") || bearer.HoldsSecret(trimmed) || strings.ContainsFunc(trimmed, notOfClientIDs) {
 		n.ClientID = "(no client id)"

@@ -16,7 +16,7 @@ func TestV71_ACredentialIsNotNotedAsAClientID(t *testing.T) {
 		whole := bearer.NewCredential(prefix)
 		secret := whole[len(prefix):]
 		for _, credential := range []string{whole, whole[:len(prefix)+20], whole + "x"} {
-			n := &Notes{}
+			n := &LogFields{}
 			for _, id := range []string{credential, " " + credential, credential + "\n"} {
 				if n.Client(id); strings.Contains(n.ClientID, secret[:16]) {
 					t.Errorf("the client id %q is noted as %q", id, n.ClientID)
@@ -33,7 +33,7 @@ func TestV71_WhatCannotBeAClientIDIsNotNoted(t *testing.T) {
 		"a quiet harbour at dawn": "(no client id)", "alice@example.com": "(no client id)", "<script>": "(no client id)", "pässword": "(no client id)", "a\nb": "(no client id)",
 		"https://app.example/?key=x": "(no client id)", strings.Repeat("x", 61): "(no client id)", "hunter2!": "(no client id)",
 	} {
-		n := &Notes{}
+		n := &LogFields{}
 		if n.Client(id); n.ClientID != want {
 			t.Errorf("the client id %q is noted as %q, want %q", id, n.ClientID, want)
 		}

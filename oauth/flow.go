@@ -76,7 +76,7 @@ func (s *Server) OpenFlow(sealed string) (*Flow, error) {
 	return f, nil
 }
 
-// BoundTo tells whether the flow was begun in the browser that sends this cookie value.
+// BoundTo reports whether the flow was begun in the browser that sends this cookie value.
 func (f *Flow) BoundTo(cookie string) bool {
 	return cookie != "" && subtle.ConstantTimeCompare(f.CookieDigest, cookieDigest(cookie)) == 1
 }

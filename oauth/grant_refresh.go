@@ -148,7 +148,7 @@ func (a adapter) GetRefreshTokenSession(ctx context.Context, signature string, _
 	return x.requester(x.scopes), nil
 }
 
-// reused tells whether a refresh token was used longer ago than honest retries take. Without a window any use is, also
+// reused reports whether a refresh token was used longer ago than honest retries take. Without a window any use is, also
 // one in the future of a node whose clock is behind.
 func (s *Server) reused(t storage.RefreshToken) bool {
 	window := s.lifetimes.RefreshReuseWindow

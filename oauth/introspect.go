@@ -89,9 +89,9 @@ func (s *Server) introspect(w http.ResponseWriter, r *http.Request, form url.Val
 		return err
 	}
 	if err != nil || !maySee(caller, p) {
-		Note(ctx).Cause = err
+		LogFieldsOf(ctx).Cause = err
 		if err == nil {
-			Note(ctx).Cause = errNotTheirs
+			LogFieldsOf(ctx).Cause = errNotTheirs
 		}
 		if counted && err != nil && p.KeyID != "" && maySee(caller, p) {
 			s.bearer.NoteUse(ctx, &p, actionIntrospected, http.StatusOK, bearer.ReasonOf(err), false)
@@ -120,7 +120,7 @@ func (s *Server) introspect(w http.ResponseWriter, r *http.Request, form url.Val
 		}
 	}
 	s.bearer.Touch(ctx, &p)
-	Note(ctx).Subject = p.Subject
+	LogFieldsOf(ctx).Subject = p.Subject
 	writeJSON(w, http.StatusOK, answer)
 	return nil
 }
@@ -227,12 +227,12 @@ func whyNoIntrospector(p bearer.Principal, err error, from netip.Addr) error {
 	return fmt.Errorf("the API key %s may not be used from %s", p.KeyID, from)
 }
 
-// inactive tells whether an error of Principal is an answer, not a failure.
+// inactive reports whether an error of Principal is an answer, not a failure.
 func inactive(err error) bool {
 	return errors.Is(err, bearer.ErrUnknown) || errors.Is(err, bearer.ErrExpired) || errors.Is(err, bearer.ErrRevoked) || errors.Is(err, bearer.ErrSuspended) || errors.Is(err, bearer.ErrWorkspace)
 }
 
-// maySee tells whether the caller may know anything about a credential: a client about its own tokens, a resource
+// maySee reports whether the caller may know anything about a credential: a client about its own tokens, a resource
 // server about what can be used at its resources, which a refresh token cannot.
 func maySee(caller storage.Client, p bearer.Principal) bool {
 	if p.ClientID == caller.ID {

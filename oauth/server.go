@@ -92,8 +92,8 @@ func New(c Config) (*Server, error) {
 // Issuer identifies this server (RFC 8414 section 2).
 func (s *Server) Issuer() string { return s.issuer }
 
-// Horizons says how long what this server issued must be kept after its end.
-func (s *Server) Horizons() storage.PurgeHorizons {
+// Retention says how long what this server issued must be kept after its end.
+func (s *Server) Retention() storage.PurgeHorizons {
 	return storage.PurgeHorizons{AccessTokens: s.lifetimes.Refresh, Families: s.lifetimes.RefreshAbsolute}
 }
 

@@ -38,7 +38,7 @@ func (s *Server) token(w http.ResponseWriter, r *http.Request, form url.Values) 
 	if !known {
 		return &Error{Code: UnsupportedGrantType, Description: "grant_type must be " + grantsInWords() + "."}
 	}
-	Note(ctx).GrantType = name
+	LogFieldsOf(ctx).GrantType = name
 	client, err := s.authenticate(ctx, r, form)
 	if err != nil {
 		return err
@@ -119,7 +119,7 @@ func (s *Server) issue(ctx context.Context, r *http.Request, g *grant, x *exchan
 	}
 	if x.grant.ID != "" {
 		s.store.TouchGrant(x.grant.ID)
-		Note(ctx).Subject = x.grant.UserID
+		LogFieldsOf(ctx).Subject = x.grant.UserID
 	}
 	return resp, nil
 }

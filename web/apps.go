@@ -436,9 +436,9 @@ func (s *Server) switchApp(w http.ResponseWriter, r *http.Request, v *visitor, a
 	base, err := s.app(at.context(r.Context(), v), at, r.PathValue("id"), func(ctx context.Context, c storage.Client) error {
 		if strings.HasSuffix(r.URL.Path, "/disable") {
 			text = "The app is disabled. None of its tokens works."
-			return s.management.SwitchClient(ctx, at.by, c.ID, true)
+			return s.management.DisableClient(ctx, at.by, c.ID)
 		}
-		return s.management.SwitchClient(ctx, at.by, c.ID, false)
+		return s.management.EnableClient(ctx, at.by, c.ID)
 	})
 	return s.appChanged(w, r, v, base, text, err)
 }

@@ -54,7 +54,7 @@ func (s *Server) authorize(w http.ResponseWriter, r *http.Request) error {
 
 // refuse tells the app, or, where it is not trusted with sending people around unasked, the person.
 func (s *Server) refuse(w http.ResponseWriter, r *http.Request, a *oauth.AuthorizeRequest, v *visitor, refused *oauth.AuthorizeError) error {
-	n := oauth.Note(r.Context())
+	n := oauth.LogFieldsOf(r.Context())
 	n.ErrorCode, n.Cause = refused.Code, refused
 	allowedBefore := false
 	if !a.MayAnswerUnasked(false) && v.signedIn() && a.Resource != nil {

@@ -93,7 +93,7 @@ func tooOften(t *identity.Throttled) string {
 // writePageError answers with a page, whatever went wrong.
 func (s *Server) writePageError(w http.ResponseWriter, r *http.Request, err error) {
 	e := asPageError(err)
-	if n := oauth.Note(r.Context()); n.Cause == nil {
+	if n := oauth.LogFieldsOf(r.Context()); n.Cause == nil {
 		n.Cause = err
 	}
 	if e.RetryAfter > 0 {

@@ -31,7 +31,7 @@ func (s *Server) readyz(w http.ResponseWriter, r *http.Request) {
 	case errors.Is(err, storage.ErrOldSchema):
 		writeHealth(w, http.StatusServiceUnavailable, "unavailable", err.Error())
 	case err != nil:
-		oauth.Note(r.Context()).Cause = err
+		oauth.LogFieldsOf(r.Context()).Cause = err
 		writeHealth(w, http.StatusServiceUnavailable, "unavailable", "the database does not answer")
 	default:
 		writeHealth(w, http.StatusOK, "ok", "")

@@ -128,7 +128,7 @@ func (s *Server) login(w http.ResponseWriter, r *http.Request) error {
 		return err
 	}
 	s.metrics.logins.WithLabelValues("ok").Inc()
-	oauth.Note(r.Context()).Subject = user.ID
+	oauth.LogFieldsOf(r.Context()).Subject = user.ID
 	v, err := s.startSession(w, r, old, user)
 	if err != nil {
 		return err

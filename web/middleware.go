@@ -35,7 +35,7 @@ func (s *Server) observe(next http.Handler) http.Handler {
 		o := &observation{ResponseWriter: w, start: time.Now(), id: requestID(r)}
 		w.Header().Set("X-Request-Id", o.id)
 		o.actor = storage.Actor{Address: s.proxies.ClientAddress(r).WithZone("").String(), RequestID: o.id} // a zone is any text
-		r = r.WithContext(storage.WithActor(oauth.WithNotes(r.Context(), &o.notes), &o.actor))
+		r = r.WithContext(storage.WithActor(oauth.WithLogFields(r.Context(), &o.notes), &o.actor))
 		defer func() {
 			if p := recover(); p != nil {
 				if p == http.ErrAbortHandler { //nolint:errorlint // net/http compares it so
@@ -75,7 +75,7 @@ type observation struct {
 	start  time.Time
 	id     string
 	status int
-	notes  oauth.Notes
+	notes  oauth.LogFields
 	actor  storage.Actor
 }
 

@@ -149,7 +149,7 @@ func (w *pagesWorld) fill(f form) (path, body string) {
 	case strings.HasPrefix(path, "/admin/workspaces/"):
 		ws := w.Workspace(fmt.Sprintf("ws%d", w.n), "", w.root)
 		if strings.HasSuffix(path, "/enable") {
-			must(w.Management.SwitchWorkspace(w.System(), management.CommandLine(ws.ID), ws, true))
+			must(w.Management.DisableWorkspace(w.System(), management.CommandLine(ws.ID), ws))
 		}
 		id = ws.ID
 	case strings.Contains(path, "/apps/"):
@@ -161,7 +161,7 @@ func (w *pagesWorld) fill(f form) (path, body string) {
 			by.WorkspaceID = personal.ID
 		}
 		if strings.HasSuffix(path, "/enable") {
-			must(w.Management.SwitchClient(w.System(), by, app.ID, true))
+			must(w.Management.DisableClient(w.System(), by, app.ID))
 		}
 		id = app.ID
 	case strings.Contains(path, "{id}"):

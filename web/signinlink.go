@@ -41,7 +41,7 @@ func (s *Server) signInLink(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return err
 	}
-	oauth.Note(r.Context()).Subject = user.ID
+	oauth.LogFieldsOf(r.Context()).Subject = user.ID
 	if err := s.setNotice(w, r, v, "You are signed in. The link cannot be used again."); err != nil {
 		return err
 	}

@@ -235,11 +235,11 @@ func (s *Server) switchWorkspace(w http.ResponseWriter, r *http.Request, v *visi
 	if err != nil {
 		return err
 	}
-	disable, text := strings.HasSuffix(r.URL.Path, "/disable"), ws.Name+" works again."
-	if disable {
-		text = ws.Name + " is disabled. Nothing that acts in it works."
+	change, text := s.management.EnableWorkspace, ws.Name+" works again."
+	if strings.HasSuffix(r.URL.Path, "/disable") {
+		change, text = s.management.DisableWorkspace, ws.Name+" is disabled. Nothing that acts in it works."
 	}
-	if err := s.management.SwitchWorkspace(r.Context(), s.administrator(v), ws, disable); errors.Is(err, storage.ErrConflict) {
+	if err := change(r.Context(), s.administrator(v), ws); errors.Is(err, storage.ErrConflict) {
 		return &pageError{
 			Status: http.StatusConflict, Heading: "Nothing was changed", Cause: err, BackURL: "/admin/workspaces", BackText: "Go back to the workspaces",
 			Message: "This is the personal workspace of a disabled user. It works again when the user is enabled.",

@@ -163,7 +163,7 @@ type clientDisable struct {
 // Run disables a client.
 func (c clientDisable) Run(ctx context.Context, a *app) error {
 	return c.onClient(ctx, a, c.ID, func(ctx context.Context, s *server) error {
-		return s.management.SwitchClient(ctx, management.CommandLine(""), c.ID, true)
+		return s.management.DisableClient(ctx, management.CommandLine(""), c.ID)
 	})
 }
 
@@ -175,7 +175,7 @@ type clientEnable struct {
 // Run enables a client.
 func (c clientEnable) Run(ctx context.Context, a *app) error {
 	return c.onClient(ctx, a, c.ID, func(ctx context.Context, s *server) error {
-		return s.management.SwitchClient(ctx, management.CommandLine(""), c.ID, false)
+		return s.management.EnableClient(ctx, management.CommandLine(""), c.ID)
 	})
 }
 

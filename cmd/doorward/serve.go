@@ -175,7 +175,7 @@ func (s *server) saveLimits(log *slog.Logger) {
 }
 
 func (s *server) purge(ctx context.Context) error {
-	_, err := s.store.Purge(ctx, s.oauth.Horizons())
+	_, err := s.store.Purge(ctx, s.oauth.Retention())
 	_, errHistory := s.store.PurgeHistory(ctx, s.config.AuditRetention, s.config.UsageRetention)
 	return errors.Join(err, errHistory, s.keyring.Keep(ctx))
 }

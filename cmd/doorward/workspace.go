@@ -103,7 +103,7 @@ type workspaceDisable struct {
 // Run disables a workspace.
 func (c workspaceDisable) Run(ctx context.Context, a *app) error {
 	return c.onWorkspace(ctx, a, c.Slug, "Disabled", func(ctx context.Context, s *server, w storage.Workspace) error {
-		return s.management.SwitchWorkspace(ctx, management.CommandLine(w.ID), w, true)
+		return s.management.DisableWorkspace(ctx, management.CommandLine(w.ID), w)
 	})
 }
 
@@ -115,7 +115,7 @@ type workspaceEnable struct {
 // Run enables a workspace.
 func (c workspaceEnable) Run(ctx context.Context, a *app) error {
 	return c.onWorkspace(ctx, a, c.Slug, "Enabled", func(ctx context.Context, s *server, w storage.Workspace) error {
-		err := s.management.SwitchWorkspace(ctx, management.CommandLine(w.ID), w, false)
+		err := s.management.EnableWorkspace(ctx, management.CommandLine(w.ID), w)
 		if errors.Is(err, storage.ErrConflict) {
 			return fmt.Errorf("%s is the personal workspace of a disabled user; it works again when they are enabled: doorward user enable", quote(w.Slug))
 		}

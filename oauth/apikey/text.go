@@ -90,7 +90,7 @@ func digits(number []byte, width int) string {
 	return string(out)
 }
 
-// WellFormed tells whether text could be a credential with this prefix: length, alphabet and checksum. Whether it
+// WellFormed reports whether text could be a credential with this prefix: length, alphabet and checksum. Whether it
 // is one, only the database knows.
 func WellFormed(prefix, text string) bool {
 	if len(text) != len(prefix)+randomDigits+checksumDigit || !strings.HasPrefix(text, prefix) {

@@ -347,7 +347,7 @@ func (k *remoteKeys) find(ctx context.Context, kid string, algorithm jose.Signat
 	return nil, "", &issuerKeysError{k.url, errors.New("they are being fetched again and again")}
 }
 
-// due tells whether it is time to fetch.
+// due reports whether it is time to fetch.
 func (k *remoteKeys) due(now storage.Time, found bool) bool {
 	if k.triedAt.IsZero() {
 		return true

@@ -9,7 +9,7 @@ import (
 	"doorward/storage"
 )
 
-// Limited tells whether requests of a principal are counted.
+// Limited reports whether requests of a principal are counted.
 func (p *Principal) Limited() bool { return p.Limits != (limit.Plan{}) }
 
 // TakeAnonymous charges a request without a good credential to the address that it comes from. Where a resource does not

@@ -51,7 +51,7 @@ type Principal struct {
 // Has reports whether the principal's scopes cover one.
 func (p *Principal) Has(scope string) bool { return catalog.Covers(p.Scopes, scope, p.Objects) }
 
-// AllowedFrom tells whether the credential may be used from an address.
+// AllowedFrom reports whether the credential may be used from an address.
 func (p *Principal) AllowedFrom(a netip.Addr) bool {
 	return len(p.Addresses) == 0 || slices.ContainsFunc(p.Addresses, func(text string) bool {
 		prefix, err := netip.ParsePrefix(text)

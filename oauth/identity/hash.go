@@ -54,7 +54,7 @@ func (h *hasher) hash(ctx context.Context, password string) (string, error) {
 	return encode(wanted, salt, sum), nil
 }
 
-// verify tells whether a password fits a PHC string. One that is empty or of another kind fits none, after the same
+// verify reports whether a password fits a PHC string. One that is empty or of another kind fits none, after the same
 // work as any.
 func (h *hasher) verify(ctx context.Context, password, phc string) (bool, error) {
 	p, salt, want, known := decode(phc)
@@ -86,7 +86,7 @@ func (h *hasher) compute(ctx context.Context, password string, salt []byte, p pa
 	return h.key([]byte(norm.NFC.String(password)), salt, p.time, p.memory, p.threads, n), nil
 }
 
-// outdated tells whether a PHC string has other parameters than a new one would.
+// outdated reports whether a PHC string has other parameters than a new one would.
 func outdated(phc string) bool {
 	p, salt, sum, ok := decode(phc)
 	return ok && (p != wanted || len(salt) != saltBytes || len(sum) != hashBytes)

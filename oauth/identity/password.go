@@ -174,7 +174,7 @@ func respell(text []rune, one rune) []rune {
 	return out
 }
 
-// isYear tells whether the text is a year that people know by heart.
+// isYear reports whether the text is a year that people know by heart.
 func isYear(text []rune) bool {
 	if len(text) != 4 {
 		return false
@@ -187,7 +187,7 @@ func isYear(text []rune) bool {
 	return string(text[:2]) == "19" || string(text[:2]) == "20"
 }
 
-// isRepeat tells whether text[start:end] has been there before.
+// isRepeat reports whether text[start:end] has been there before.
 func isRepeat(text []rune, start, end int) bool {
 	n := end - start
 	for from := 0; from+n <= start; from++ {

@@ -108,7 +108,7 @@ func (f *Failures) settle(keys []string, outcome func(*entry, Rule, time.Time)) 
 	}
 }
 
-// Check tells whether an attempt may be made, and takes nothing.
+// Check reports whether an attempt may be made, and takes nothing.
 func (f *Failures) Check(keys ...string) (ok bool, retryAfter time.Duration) {
 	f.mu.Lock()
 	defer f.mu.Unlock()

@@ -83,7 +83,7 @@ func setBack(st storage.LimitState, c storage.LimitCharge) storage.LimitState {
 	return st
 }
 
-// exceeds tells whether a cost is more than a window ever holds.
+// exceeds reports whether a cost is more than a window ever holds.
 func exceeds(cost int64, p Plan) bool {
 	return p.Hour > 0 && cost > p.Hour || p.Day > 0 && cost > p.Day || p.Burst > 0 && cost > p.Burst
 }
@@ -132,7 +132,7 @@ func result(st storage.LimitState, c storage.LimitCharge, p Plan, allowed bool) 
 	return r
 }
 
-// storable tells whether a counter may have this name: a row of any database can, and it takes no more than its share
+// storable reports whether a counter may have this name: a row of any database can, and it takes no more than its share
 // of the memory.
 func storable(counter string) bool {
 	return counter != "" && len(counter) <= mostName && strings.IndexByte(counter, 0) < 0 && utf8.ValidString(counter)

@@ -159,9 +159,9 @@ var table = []row{
 	// The workspace.
 	{
 		name: "the workspace is disabled",
-		stop: func(c *cast) { c.ok(c.first().Management.SwitchWorkspace(c.system(), c.command(), c.workspace, true)) },
+		stop: func(c *cast) { c.ok(c.first().Management.DisableWorkspace(c.system(), c.command(), c.workspace)) },
 		then: and(all(suspended, ofGrants), all(suspended, []string{"API key", "personal access token", "invitation"}), all(refused, []string{"silent authorization", "open consent page"})),
-		undo: func(c *cast) { c.ok(c.first().Management.SwitchWorkspace(c.system(), c.command(), c.workspace, false)) },
+		undo: func(c *cast) { c.ok(c.first().Management.EnableWorkspace(c.system(), c.command(), c.workspace)) },
 	},
 	{
 		name: "the workspace's only owner is disabled",
@@ -179,21 +179,21 @@ var table = []row{
 	{
 		name: "the app is disabled",
 		stop: func(c *cast) {
-			c.ok(c.first().Management.SwitchClient(c.system(), management.CommandLine(""), c.app.ID, true))
+			c.ok(c.first().Management.DisableClient(c.system(), management.CommandLine(""), c.app.ID))
 		},
 		then: all(suspended, ofApp),
 		undo: func(c *cast) {
-			c.ok(c.first().Management.SwitchClient(c.system(), management.CommandLine(""), c.app.ID, false))
+			c.ok(c.first().Management.EnableClient(c.system(), management.CommandLine(""), c.app.ID))
 		},
 	},
 	{
 		name: "the app's workspace is disabled",
 		stop: func(c *cast) {
-			c.ok(c.first().Management.SwitchWorkspace(c.system(), management.CommandLine(c.home.ID), c.home, true))
+			c.ok(c.first().Management.DisableWorkspace(c.system(), management.CommandLine(c.home.ID), c.home))
 		},
 		then: all(suspended, ofApp),
 		undo: func(c *cast) {
-			c.ok(c.first().Management.SwitchWorkspace(c.system(), management.CommandLine(c.home.ID), c.home, false))
+			c.ok(c.first().Management.EnableWorkspace(c.system(), management.CommandLine(c.home.ID), c.home))
 		},
 	},
 	{

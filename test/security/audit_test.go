@@ -115,10 +115,10 @@ func TestO05_EachChangeLeavesOneEvent(t *testing.T) {
 				_, err := r.Management.UpdateWorkspace(ctx, command, w, nil, &plan)
 				ok(t, err)
 			}},
-			{"workspace.disabled", w.ID, func() string { return w.ID }, func() { ok(t, r.Management.SwitchWorkspace(ctx, command, w, true)) }},
-			{"workspace.enabled", w.ID, func() string { return w.ID }, func() { ok(t, r.Management.SwitchWorkspace(ctx, command, w, false)) }},
-			{"app.disabled", w.ID, func() string { return app.ID }, func() { ok(t, r.Management.SwitchClient(ctx, management.CommandLine(""), app.ID, true)) }},
-			{"app.enabled", w.ID, func() string { return app.ID }, func() { ok(t, r.Management.SwitchClient(ctx, management.CommandLine(""), app.ID, false)) }},
+			{"workspace.disabled", w.ID, func() string { return w.ID }, func() { ok(t, r.Management.DisableWorkspace(ctx, command, w)) }},
+			{"workspace.enabled", w.ID, func() string { return w.ID }, func() { ok(t, r.Management.EnableWorkspace(ctx, command, w)) }},
+			{"app.disabled", w.ID, func() string { return app.ID }, func() { ok(t, r.Management.DisableClient(ctx, management.CommandLine(""), app.ID)) }},
+			{"app.enabled", w.ID, func() string { return app.ID }, func() { ok(t, r.Management.EnableClient(ctx, management.CommandLine(""), app.ID)) }},
 			{"app.secret_rotated", w.ID, func() string { return app.ID }, func() {
 				_, _, err := r.Management.RotateSecret(ctx, management.CommandLine(""), app.ID, time.Hour)
 				ok(t, err)

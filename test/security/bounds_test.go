@@ -138,7 +138,7 @@ func TestV30_OwnTokensAreDeletedAnHourAfterTheirEnd(t *testing.T) {
 		r.PostAs(app, "/oauth/token", ownForm)
 		rows := func() int {
 			t.Helper()
-			if _, err := r.Store.Purge(r.System(), r.OAuth.Horizons()); err != nil {
+			if _, err := r.Store.Purge(r.System(), r.OAuth.Retention()); err != nil {
 				t.Fatal(err)
 			}
 			var n int
@@ -221,7 +221,7 @@ func TestV30_SilentCodesAreLimitedAndTheirRowsGo(t *testing.T) {
 			t.Errorf("%d codes of 700, want 600 a minute", codes)
 		}
 		r.Advance(2 * time.Hour)
-		if _, err := r.Store.Purge(r.System(), r.OAuth.Horizons()); err != nil {
+		if _, err := r.Store.Purge(r.System(), r.OAuth.Retention()); err != nil {
 			t.Fatal(err)
 		}
 		var n int

@@ -43,7 +43,7 @@ func TestV04_InvitationIsAsValidAsItsSenderIsWhenItIsAccepted(t *testing.T) {
 				return errors.Join(r.Identity.DisableUser(r.System(), x.sender.ID), r.Identity.EnableUser(r.System(), x.sender.ID))
 			},
 			"the workspace was disabled": func(x sent) error {
-				return r.Management.SwitchWorkspace(r.System(), management.CommandLine(x.ws.ID), x.ws, true)
+				return r.Management.DisableWorkspace(r.System(), management.CommandLine(x.ws.ID), x.ws)
 			},
 		}
 		key := map[string]func(x sent) error{

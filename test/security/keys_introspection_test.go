@@ -293,14 +293,14 @@ func TestK09_SuspendedWorkspacesAndUsersAndLeftMembers(t *testing.T) {
 			t.Fatal("new credentials do not work")
 		}
 		command := management.CommandLine(w.ID)
-		ok(t, r.Management.SwitchWorkspace(r.System(), command, w, true))
+		ok(t, r.Management.DisableWorkspace(r.System(), command, w))
 		if !dead(key) || !dead(pat) {
 			t.Error("they work in a disabled workspace")
 		}
 		if a := other.Introspect(api, pat); a.JSON()["active"] != true {
 			t.Errorf("a disabled workspace ends a personal access token elsewhere: %s", a.Body)
 		}
-		ok(t, r.Management.SwitchWorkspace(r.System(), command, w, false))
+		ok(t, r.Management.EnableWorkspace(r.System(), command, w))
 		ok(t, r.Identity.DisableUser(r.System(), bob.ID))
 		if !dead(pat) || dead(key) {
 			t.Error("a disabled user's token works, or takes the workspace's key along")

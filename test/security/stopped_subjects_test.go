@@ -94,17 +94,17 @@ func TestV01_DisabledUserKeepsNoKeyOrApp(t *testing.T) {
 		if _, err := r.Management.CreateWorkspace(r.System(), management.CommandLine(""), "New", "new-one", "", r.Alice.ID); !errors.As(err, &invalid) {
 			t.Errorf("a workspace of a disabled owner: error %v", err)
 		}
-		if err := r.Management.SwitchWorkspace(r.System(), management.CommandLine(own.ID), own, false); !errors.Is(err, storage.ErrConflict) {
+		if err := r.Management.EnableWorkspace(r.System(), management.CommandLine(own.ID), own); !errors.Is(err, storage.ErrConflict) {
 			t.Errorf("enabling the personal workspace of a disabled user: error %v", err)
 		}
 
 		// Another owner brings it back, and so does enabling the only one; what an administrator disabled stays disabled.
 		ok(t, r.Management.ChangeRole(r.System(), management.CommandLine(pair.ID), pair, bob.ID, catalog.RoleOwner))
 		check("with another owner", map[string]bool{"kept": true, "shared": true, "pair": true})
-		ok(t, r.Management.SwitchWorkspace(r.System(), management.CommandLine(sole.ID), sole, true))
+		ok(t, r.Management.DisableWorkspace(r.System(), management.CommandLine(sole.ID), sole))
 		ok(t, r.Identity.EnableUser(r.System(), r.Alice.ID))
 		check("enabled again", map[string]bool{"own": true, "kept": true, "shared": true, "pair": true})
-		ok(t, r.Management.SwitchWorkspace(r.System(), management.CommandLine(sole.ID), sole, false))
+		ok(t, r.Management.EnableWorkspace(r.System(), management.CommandLine(sole.ID), sole))
 		check("and the workspace", all)
 		if !worksWith(t, r, api, pat) {
 			t.Error("the personal access token of an enabled user does not work")
@@ -170,10 +170,10 @@ func TestV02_AppStopsWithItsWorkspace(t *testing.T) {
 		}{
 			"workspace": {
 				func(w storage.Workspace, _ *rig.App) error {
-					return r.Management.SwitchWorkspace(r.System(), management.CommandLine(w.ID), w, true)
+					return r.Management.DisableWorkspace(r.System(), management.CommandLine(w.ID), w)
 				},
 				func(w storage.Workspace, _ *rig.App) error {
-					return r.Management.SwitchWorkspace(r.System(), management.CommandLine(w.ID), w, false)
+					return r.Management.EnableWorkspace(r.System(), management.CommandLine(w.ID), w)
 				},
 			},
 			"developer": {
@@ -182,10 +182,10 @@ func TestV02_AppStopsWithItsWorkspace(t *testing.T) {
 			},
 			"app": {
 				func(_ storage.Workspace, app *rig.App) error {
-					return r.Management.SwitchClient(r.System(), management.CommandLine(""), app.ID, true)
+					return r.Management.DisableClient(r.System(), management.CommandLine(""), app.ID)
 				},
 				func(_ storage.Workspace, app *rig.App) error {
-					return r.Management.SwitchClient(r.System(), management.CommandLine(""), app.ID, false)
+					return r.Management.EnableClient(r.System(), management.CommandLine(""), app.ID)
 				},
 			},
 		}
@@ -266,8 +266,8 @@ func TestV03_OnlyAsMuchAuthorityStartsAgain(t *testing.T) {
 			levels      []management.Authority // the lowest first
 		}{
 			"app": {
-				func(by management.Authority) error { return r.Management.SwitchClient(ctx, by, app.ID, true) },
-				func(by management.Authority) error { return r.Management.SwitchClient(ctx, by, app.ID, false) },
+				func(by management.Authority) error { return r.Management.DisableClient(ctx, by, app.ID) },
+				func(by management.Authority) error { return r.Management.EnableClient(ctx, by, app.ID) },
 				[]management.Authority{admin, owner, command},
 			},
 			"key": {
@@ -322,7 +322,7 @@ func TestV03_TheRefusalNamesThePageOfAdministrators(t *testing.T) {
 	root := r.User("root@example.com", "Root", true)
 	w := personal(t, r, root.ID)
 	app := r.App(management.ClientSpec{WorkspaceID: w.ID})
-	ok(t, r.Management.SwitchClient(r.System(), management.CommandLine(""), app.ID, true))
+	ok(t, r.Management.DisableClient(r.System(), management.CommandLine(""), app.ID))
 	b, want := r.Browser().SignIn(root.Email), "/admin/apps/"+app.ID
 	for what, a := range map[string]*rig.Answer{
 		"API":       b.JSON(http.MethodPatch, "/v1/apps/"+app.ID, `{"disabled":false}`),
@@ -351,7 +351,7 @@ func TestV03_BuilderCannotUndoAnAdministrator(t *testing.T) {
 		_, admin := r.Key(w, apikey.Spec{Scopes: []string{"admin"}})
 		b := r.Browser().SignIn(r.Alice.Email)
 		api := r.ResourceServer()
-		ok(t, r.Management.SwitchClient(r.System(), management.CommandLine(""), app.ID, true))
+		ok(t, r.Management.DisableClient(r.System(), management.CommandLine(""), app.ID))
 		_, err := r.Management.PauseKey(r.System(), management.CommandLine(w.ID), storage.KeyOwner{WorkspaceID: w.ID}, key.ID)
 		ok(t, err)
 
@@ -535,7 +535,7 @@ func TestV08_SlugOfADeletedWorkspaceStaysReserved(t *testing.T) {
 				}
 			}
 			r.Advance(400*24*time.Hour - time.Minute)
-			_, err := r.Store.Purge(r.System(), r.OAuth.Horizons())
+			_, err := r.Store.Purge(r.System(), r.OAuth.Retention())
 			ok(t, err)
 		}
 		r.Advance(time.Minute)
@@ -609,10 +609,16 @@ func TestV02_NothingIsIssuedAfterAnotherProcessDisabledTheApp(t *testing.T) {
 	}
 	for name, disable := range map[string]func(disable bool) error{
 		"app": func(disable bool) error {
-			return other.Management.SwitchClient(other.System(), management.CommandLine(ws.ID), app.ID, disable)
+			if disable {
+				return other.Management.DisableClient(other.System(), management.CommandLine(ws.ID), app.ID)
+			}
+			return other.Management.EnableClient(other.System(), management.CommandLine(ws.ID), app.ID)
 		},
 		"workspace": func(disable bool) error {
-			return other.Management.SwitchWorkspace(other.System(), management.CommandLine(ws.ID), ws, disable)
+			if disable {
+				return other.Management.DisableWorkspace(other.System(), management.CommandLine(ws.ID), ws)
+			}
+			return other.Management.EnableWorkspace(other.System(), management.CommandLine(ws.ID), ws)
 		},
 	} {
 		code := b.Code(app, "read")

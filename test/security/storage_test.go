@@ -139,7 +139,7 @@ func TestS11_ReplayAfterCleanUpStillEndsTheFamily(t *testing.T) {
 	rig.Each(t, rig.Options{}, func(t *testing.T, r *rig.Rig) {
 		clean := func() {
 			t.Helper()
-			_, err := r.Store.Purge(r.System(), r.OAuth.Horizons())
+			_, err := r.Store.Purge(r.System(), r.OAuth.Retention())
 			ok(t, err)
 		}
 		app, api := r.App(management.ClientSpec{}), r.ResourceServer()

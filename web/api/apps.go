@@ -213,7 +213,11 @@ func (a *API) updateApp(ctx context.Context, c *call, _ *none, in *AppChange) (A
 		}
 	}
 	if in.Disabled != nil && *in.Disabled == x.DisabledAt.IsZero() {
-		if err := a.management.SwitchClient(ctx, c.by, x.ID, *in.Disabled); err != nil {
+		change := a.management.EnableClient
+		if *in.Disabled {
+			change = a.management.DisableClient
+		}
+		if err := change(ctx, c.by, x.ID); err != nil {
 			return App{}, err
 		}
 		if x, err = c.findApp(ctx); err != nil {

@@ -41,7 +41,7 @@ func (a *API) serve(w http.ResponseWriter, r *http.Request, o *operation) {
 	reply, err := c.judge(r.Context())
 	if err != nil {
 		refusal := c.anonymous(r.Context(), asRefusal(err))
-		oauth.Note(r.Context()).Cause = refusal
+		oauth.LogFieldsOf(r.Context()).Cause = refusal
 		shape := a.shapeOf(r, c.principal)
 		shape.Write(w, refusal)
 		reply.status, _ = shape.Body(refusal)
@@ -126,7 +126,7 @@ func (c *call) authenticateCredential(ctx context.Context, text string) error {
 	c.principal = &p
 	actor := storage.ActorOf(ctx)
 	actor.UserID, actor.ClientID, actor.Credential, actor.KeyID = p.UserID, p.ClientID, p.Kind, p.KeyID
-	note := oauth.Note(ctx)
+	note := oauth.LogFieldsOf(ctx)
 	note.Subject, note.ClientID = p.Subject, p.ClientID
 	if !p.AllowedFrom(c.address(c.r)) {
 		c.reason = bearer.ReasonAddress
@@ -218,7 +218,7 @@ func (c *call) authenticateSession(ctx context.Context) error {
 		return &gateway.Refusal{Kind: gateway.Missing, Cause: errMissing}
 	}
 	c.visitor = v
-	oauth.Note(ctx).Subject = v.User.ID
+	oauth.LogFieldsOf(ctx).Subject = v.User.ID
 	slug, named := c.named(&c.catalog.Resources()[0])
 	if named && slug == "" {
 		return forbidden(gateway.NotTheirs)

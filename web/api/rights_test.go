@@ -286,7 +286,7 @@ func (w *world) fill(text string) string {
 		"bills":  func() string { return app(management.ClientSpec{Scopes: []string{"bill"}}) },
 		"off": func() string {
 			id := app(management.ClientSpec{Scopes: []string{"read"}})
-			must(w.Management.SwitchClient(w.System(), own, id, true))
+			must(w.Management.DisableClient(w.System(), own, id))
 			return id
 		},
 		"member": func() string {

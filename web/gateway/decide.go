@@ -210,7 +210,7 @@ func (j *judging) credential(ctx context.Context, r *Request, text string) error
 	if !j.dry && !j.again {
 		actor := storage.ActorOf(ctx)
 		actor.UserID, actor.ClientID, actor.Credential, actor.KeyID = p.UserID, p.ClientID, p.Kind, p.KeyID
-		note := oauth.Note(ctx)
+		note := oauth.LogFieldsOf(ctx)
 		note.Subject, note.ClientID = p.Subject, p.ClientID
 	}
 	if !p.AllowedFrom(r.Address) && !j.dry { // a command asks from nowhere

@@ -272,6 +272,6 @@ func (a *API) serveMetadata(w http.ResponseWriter, r *http.Request) {
 
 // Refuse answers with a refusal in the API's shape.
 func (g *Gateway) Refuse(w http.ResponseWriter, r *http.Request, a *API, refusal *Refusal) {
-	oauth.Note(r.Context()).Cause = refusal
+	oauth.LogFieldsOf(r.Context()).Cause = refusal
 	a.Shape.Write(w, refusal)
 }
