@@ -14,18 +14,18 @@ import (
 
 // Authority is who manages something, and how far their rights go. The caller has found out who it is; Decide compares.
 type Authority struct {
-	// Administrator: the command, or an administrator of this server on its pages. No role and no workspace bounds it.
+	// Administrator: the command line, or an administrator of this server on its pages. No role and no workspace bounds it.
 	Administrator bool
-	UserID        string // empty: no person; of the command: whose personal access token it makes
+	UserID        string // empty: no person; of the command line: whose personal access token it creates
 	PersonalID    string // the user's personal workspace; where it is known, what is theirs alone is noted there
 	WorkspaceID   string // in which they act; empty: none
 	Role          string // in it; an API key with the scope admin has that of an admin
-	// Credential is the principal of the credential by which they came; nil for a browser session and the command, whose
+	// Credential is the principal of the credential by which they came; nil for a browser session and the command line, whose
 	// rights are those of the role.
 	Credential *bearer.Principal
 	// Manages: the credential is an access token of an app that the operator allows to create what outlives it.
 	Manages bool
-	// Session: they came with a browser session, and not with a credential or by the command.
+	// Session: they came with a browser session, and not with a credential or by the command line.
 	Session bool
 	// Fresh: in that session they proved who they are a few minutes ago at most.
 	Fresh bool
@@ -36,7 +36,7 @@ func CommandLine(workspaceID string) Authority {
 	return Authority{Administrator: true, WorkspaceID: workspaceID, Role: catalog.RoleOwner}
 }
 
-// Forbidden says that somebody may not do what they asked for.
+// Forbidden says that the caller may not do what they asked for.
 type Forbidden struct {
 	Message string // one sentence that says what would be needed
 	Scope   string // the scope that is missing; empty where it is something else
@@ -49,7 +49,7 @@ func (f *Forbidden) Error() string { return "forbidden: " + f.Message }
 // Nothing was done.
 var ErrStale = errors.New("the sign-in is too long ago for what gives lasting power")
 
-// Act is what somebody asks to do, as far as rights depend on it.
+// Act is what is asked for, as far as rights depend on it.
 type Act struct {
 	// Permission is what it takes in the workspace. Empty: no role is needed.
 	Permission Permission
@@ -77,7 +77,7 @@ type Reach struct {
 	Role      string       // of a personal access token: the most that it may be; empty: it is none
 }
 
-// Decide is the one judge of what may be created, widened or managed: keys, personal access tokens, apps, their secrets,
+// Decide decides what may be created, widened or managed: keys, personal access tokens, apps, their secrets,
 // invitations, members and workspaces alike. It returns *Forbidden, or ErrStale where a person has to prove again who
 // they are.
 func (a *Authority) Decide(act Act) error {
@@ -152,7 +152,7 @@ func mustCover(p *bearer.Principal, r *Reach) error {
 
 // mustReach returns *Forbidden for what goes beyond the credential's own restrictions of time, address and role.
 func mustReach(p *bearer.Principal, ends storage.Time, addresses []string, role string) error {
-	// The end of an access token is not a restriction that somebody chose; whether its work may stay is Manages.
+	// The end of an access token is not a restriction that a person chose; whether its work may stay is Manages.
 	if p.KeyID != "" && !p.ExpiresAt.IsZero() {
 		switch {
 		case ends.IsZero():
@@ -171,8 +171,8 @@ func mustReach(p *bearer.Principal, ends storage.Time, addresses []string, role 
 }
 
 // MayAdminister returns *Forbidden unless the authority is that of an enabled administrator of this server: in a browser, or
-// with a personal access token of their own that is held to no role. No API key, client or access token of an app has it,
-// whoever is behind it.
+// with a personal access token of their own that is held to no role. No API key, client or access token of an app has
+// it, not even one of an administrator.
 func (m *Manager) MayAdminister(ctx context.Context, by *Authority) error {
 	if by.Administrator {
 		return nil
@@ -189,7 +189,7 @@ func (m *Manager) MayAdminister(ctx context.Context, by *Authority) error {
 	return &Forbidden{Message: "This is for administrators of this server: in a browser, or with a personal access token of theirs that has the scope " + catalog.ScopeAdmin + " and is held to no role."}
 }
 
-// MayGivePower decides about making somebody an administrator of this server, giving an account another address or
+// MayGivePower decides about making a user an administrator of this server, giving an account another address or
 // password, and enabling it: what they get has no end and works from anywhere. Errors are those of Decide.
 func (a *Authority) MayGivePower() error {
 	return a.Decide(Act{Lasts: true, GivesRole: catalog.RoleOwner})
@@ -223,7 +223,7 @@ func (m *Manager) PersonAuthority(ctx context.Context, userID, slug string) (Aut
 }
 
 // person is the user who answers for what the authority creates: the user themselves, or the one behind an API key.
-// Empty: the command, or the user is not known.
+// Empty: the command line, or the user is not known.
 func (a *Authority) person() string {
 	if a.UserID == "" && a.Credential != nil {
 		return a.Credential.CreatedBy
@@ -231,8 +231,8 @@ func (a *Authority) person() string {
 	return a.UserID
 }
 
-// CredentialAuthority is the authority of the holder of a credential, with the workspace it acts in, of which it knows
-// id, slug and plan alone; that is empty for a personal access token for which none was named, and for a client of no
+// CredentialAuthority is the authority of the holder of a credential, with the workspace it acts in, with
+// only its id, slug and plan; that is empty for a personal access token for which none was named, and for a client of no
 // workspace.
 func (m *Manager) CredentialAuthority(ctx context.Context, p *bearer.Principal) (Authority, storage.Workspace, error) {
 	a := Authority{UserID: p.UserID, WorkspaceID: p.WorkspaceID, Role: p.Role, Credential: p}

@@ -23,10 +23,10 @@ func (e *TooManyChanges) Error() string {
 	return fmt.Sprintf("more than %d changes a minute, or %d an hour; wait %v", ChangeLimit.Burst, ChangeLimit.Hour, e.RetryAfter)
 }
 
-// TakeChange counts a change that somebody asks for, on all nodes together, before it is made: for their user, whatever
-// they came with, else for the workspace of their credential, else for the client. The pages and the management API ask it
-// for all that can be done in a loop. They do not ask for what ends something once and for good, which is bounded by what
-// was created, so that access can always be taken away; and the command line asks for nothing. It returns *TooManyChanges.
+// TakeChange counts a change that is asked for, on all nodes together, before it is made: for the user, with any credential,
+// else for the workspace of the credential, else for the client. The pages and the management API ask it for all that can
+// be done in a loop. They do not ask for what ends something once and for good, which is bounded by what was created, so
+// that access can always be taken away; and the command line asks for nothing. It returns *TooManyChanges.
 func (m *Manager) TakeChange(ctx context.Context, by *Authority) error {
 	who := cmp.Or(by.UserID, by.WorkspaceID)
 	if who == "" && by.Credential != nil {

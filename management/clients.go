@@ -24,8 +24,8 @@ const (
 	maxResources    = 20
 )
 
-// ClientSpec is what somebody may choose about a client. Administrator says that an administrator or the command
-// chose it; only they may set what only they may set.
+// ClientSpec is what can be chosen about a client. Administrator says that an administrator or the command line chose it; some
+// fields are theirs alone.
 type ClientSpec struct {
 	Name           string
 	Site           string
@@ -40,12 +40,12 @@ type ClientSpec struct {
 	Verified       bool
 	Manages        bool
 	WorkspaceID    string // empty: no workspace, administrators only
-	CreatedBy      string // user id; empty: the command
+	CreatedBy      string // user id; empty: the command line
 	Administrator  bool
 	was            string // the name of the client that is changed
 }
 
-// RegisteredByOperator reports whether a client belongs to no workspace: an administrator or the command registered it,
+// RegisteredByOperator reports whether a client belongs to no workspace: an administrator or the command line registered it,
 // and only they change it.
 func RegisteredByOperator(c *storage.Client) bool { return c.WorkspaceID == "" }
 
@@ -200,8 +200,8 @@ func (m *Manager) checkScopes(p *ClientSpec, fault func(field, message string, a
 	}
 }
 
-// checkAppName checks what an app wants to be called. Nobody calls it what only this server says, and only the operator
-// calls it by the name of the server or an API.
+// checkAppName checks what an app wants to be called. It must not claim what only this server says, and only the operator
+// may give it the name of the server or of an API.
 func (m *Manager) checkAppName(p *ClientSpec, fault func(field, message string, args ...any)) {
 	var why string
 	p.Name, why = input.Line(p.Name, maxAppName)
@@ -292,7 +292,7 @@ func (m *Manager) CreateClient(ctx context.Context, by Authority, p ClientSpec) 
 			return c, "", fmt.Errorf("create client: %w", err)
 		}
 		if n >= MaxClients {
-			return c, "", &input.Invalid{Field: "name", Message: "is one too many: there are " + strconv.Itoa(MaxClients) + " apps already; delete one that nobody uses"}
+			return c, "", &input.Invalid{Field: "name", Message: "is one too many: there are " + strconv.Itoa(MaxClients) + " apps already; delete one that is not used"}
 		}
 	}
 	c = storage.Client{ID: storage.NewID("app"), WorkspaceID: p.WorkspaceID, CreatedBy: p.CreatedBy, Public: p.Public}
@@ -408,7 +408,7 @@ func (m *Manager) EndAccess(ctx context.Context, userID, personalID, clientID st
 }
 
 // UpdateClient changes a client to p; whether it has a secret stays as it is. An app that an administrator vouched
-// for loses that when somebody else changes what people know it by, and a first-party one and one that manages also when
+// for loses that when another user changes what people know it by, and a first-party one and one that manages also when
 // it would get more. Errors are those of CreateClient, and storage.ErrNotFound.
 func (m *Manager) UpdateClient(ctx context.Context, by Authority, id string, p ClientSpec) (storage.Client, error) {
 	var c storage.Client

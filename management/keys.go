@@ -17,8 +17,8 @@ import (
 	"doorward/storage"
 )
 
-// CreateKey makes an API key in the authority's workspace or, with the scope introspect, for a resource server. The text
-// exists nowhere else: storage keeps its digest. What is wrong comes as joined *Invalid errors, what is not allowed as
+// CreateKey creates an API key in the authority's workspace or, with the scope introspect, for a resource server. The secret
+// is returned once: storage keeps its digest. What is wrong comes as joined *Invalid errors, what is not allowed as
 // *Forbidden; apikey.ErrTooMany: the workspace has as many keys as it may.
 func (m *Manager) CreateKey(ctx context.Context, by Authority, workspacePlan string, p apikey.Spec) (storage.APIKey, string, error) {
 	introspects := slices.Contains(p.Scopes, catalog.ScopeIntrospect)
@@ -58,7 +58,7 @@ func (m *Manager) CreateKey(ctx context.Context, by Authority, workspacePlan str
 	return m.issue(ctx, &by, k)
 }
 
-// CreatePersonalToken makes a personal access token for the authority's user. The text exists nowhere else. Errors are
+// CreatePersonalToken creates a personal access token for the authority's user. The text exists nowhere else. Errors are
 // those of CreateKey.
 func (m *Manager) CreatePersonalToken(ctx context.Context, by Authority, p apikey.Spec) (storage.APIKey, string, error) {
 	if err := by.Decide(Act{Own: true, Lasts: true}); err != nil {
@@ -76,7 +76,7 @@ func (m *Manager) CreatePersonalToken(ctx context.Context, by Authority, p apike
 	}
 	createdBy := by.UserID
 	if by.Administrator {
-		createdBy = "" // the command, for its user
+		createdBy = "" // the command line, for its user
 	}
 	k := storage.APIKey{
 		Kind: bearer.KindPersonalAccessToken, UserID: by.UserID, Resource: p.Resource, Prefix: apikey.PrefixPersonalToken, Name: p.Name, Note: p.Note,
@@ -200,7 +200,7 @@ func (m *Manager) applyKeyChange(by *Authority, k *storage.APIKey, workspacePlan
 	set("plan", c.Plan, &p.Plan)
 	for _, field := range []string{"name", "note"} {
 		if _, ok := changed[field]; ok {
-			changed[field] = "changed" // the words themselves are nobody's business later
+			changed[field] = "changed" // the audit log does not keep the words themselves
 		}
 	}
 	if c.RateLimit != nil && *c.RateLimit != p.RateLimit {
@@ -294,7 +294,7 @@ func (m *Manager) ResumeKey(ctx context.Context, by Authority, owner storage.Key
 	})
 }
 
-// RevokeKey ends one of the owner's keys at once and for good. One that is revoked already stays so. Errors are those of
+// RevokeKey revokes one of the owner's keys at once and for good. One that is revoked already stays so. Errors are those of
 // PauseKey.
 func (m *Manager) RevokeKey(ctx context.Context, by Authority, owner storage.KeyOwner, id string) (storage.APIKey, error) {
 	k, err := m.switchKey(ctx, by, owner, id, "revoked", keyAct, m.store.RevokeKey)
@@ -332,7 +332,7 @@ func (m *Manager) switchKey(
 	return k, nil
 }
 
-// RotateKey makes a key that takes the place of one of the owner's, which works for grace longer: 30 days at most. A key
+// RotateKey creates a key that replaces one of the owner's, which works for grace longer: 30 days at most. A key
 // that is paused is not rotated: *Invalid. Other errors are those of CreateKey, storage.ErrNotFound, and apikey.ErrRotated for one that cannot be rotated any more.
 func (m *Manager) RotateKey(ctx context.Context, by Authority, owner storage.KeyOwner, id string, grace time.Duration) (storage.APIKey, string, error) {
 	if err := by.mayManage(owner); err != nil {

@@ -79,7 +79,7 @@ func (m *Manager) checkPlanName(plan string) error {
 	return nil
 }
 
-// CreateWorkspace makes a workspace with its first owner. Only the command chooses a plan with it. What is wrong comes
+// CreateWorkspace creates a workspace with its first owner. Only the command line chooses a plan with it. What is wrong comes
 // as joined *Invalid errors; a slug that is taken also wraps storage.ErrExists.
 func (m *Manager) CreateWorkspace(ctx context.Context, by Authority, name, slug, plan, ownerID string) (storage.Workspace, error) {
 	ctx = storage.System(ctx)
@@ -266,15 +266,15 @@ func (m *Manager) switchWorkspace(
 	})
 }
 
-// checkRole faults what is no role.
+// checkRole returns *input.Invalid for what is not a role.
 func checkRole(role string) error {
 	if !slices.Contains(catalog.Roles, role) {
-		return &input.Invalid{Field: "role", Message: fmt.Sprintf("%q is no role; use %s", input.Shorten(role), strings.Join(catalog.Roles, ", "))}
+		return &input.Invalid{Field: "role", Message: fmt.Sprintf("%q is not a role; use %s", input.Shorten(role), strings.Join(catalog.Roles, ", "))}
 	}
 	return nil
 }
 
-// managesRole is an act by which somebody loses a role.
+// managesRole is an act by which a member loses a role.
 func managesRole(role string) Act {
 	if role == catalog.RoleOwner {
 		return Act{Permission: MayManageOwners}
@@ -282,7 +282,7 @@ func managesRole(role string) Act {
 	return Act{Permission: MayManageMembers}
 }
 
-// givesRole is an act by which somebody gets a role. One below admin can change nothing of the workspace's, and needs no
+// givesRole is an act by which a user gets a role. One below admin can change nothing of the workspace's, and needs no
 // fresh proof.
 func givesRole(role string) Act {
 	act := managesRole(role)
@@ -290,7 +290,7 @@ func givesRole(role string) Act {
 	return act
 }
 
-// AddMember makes a user a member of a workspace without asking them; only the command does. Errors of storage pass
+// AddMember makes a user a member of a workspace without asking them; only the command line does. Errors of storage pass
 // through: ErrExists, ErrConflict for a personal workspace.
 func (m *Manager) AddMember(ctx context.Context, by Authority, w storage.Workspace, userID, role string) error {
 	if !by.Administrator {
@@ -351,7 +351,7 @@ func (m *Manager) ChangeRole(ctx context.Context, by Authority, w storage.Worksp
 
 // roleToChange is a member's role, which the authority may take from them.
 func (m *Manager) roleToChange(ctx context.Context, by *Authority, workspaceID, userID string) (string, error) {
-	// So that nobody makes them an owner between this look and the change.
+	// So that they cannot be made an owner between this look and the change.
 	if err := m.store.HoldWorkspace(ctx, workspaceID); err != nil {
 		return "", err
 	}
@@ -384,15 +384,15 @@ func (m *Manager) RemoveMember(ctx context.Context, by Authority, w storage.Work
 	})
 }
 
-// Invite offers somebody a place in a workspace, by a link that holds the word returned, which exists nowhere else. One
-// for the same address before ends. storage.ErrConflict: the workspace is a personal one.
+// Invite invites a person to a workspace, by a link that contains the returned token, which is not stored. An earlier
+// invitation for the same address ends. storage.ErrConflict: the workspace is a personal one.
 func (m *Manager) Invite(ctx context.Context, by Authority, w storage.Workspace, email, role string) (storage.Invitation, string, error) {
 	if err := cmp.Or(checkRole(role), by.Decide(givesRole(role))); err != nil {
 		return storage.Invitation{}, "", err
 	}
 	email = strings.Trim(email, " ")
 	if !input.Email(email) {
-		return storage.Invitation{}, "", &input.Invalid{Field: "email", Message: "is no address; write one, like name@example.com, with Latin letters only"}
+		return storage.Invitation{}, "", &input.Invalid{Field: "email", Message: "is not a valid address; write one, like name@example.com, with Latin letters only"}
 	}
 	word := bearer.NewCredential(prefixInvitation)
 	i := storage.Invitation{
@@ -562,7 +562,7 @@ func (m *Manager) sender(ctx context.Context, i storage.Invitation) (Authority, 
 }
 
 // TakeInvitation makes a user a member by the word of an invitation, which is for their address alone. *Forbidden: it is
-// for another address; storage.ErrConsumed, storage.ErrNotFound: it was taken or has ended, or whoever made it may no
+// for another address; storage.ErrConsumed, storage.ErrNotFound: it was accepted or has ended, or its sender may no
 // longer give it; storage.ErrExists: they are a member already.
 func (m *Manager) TakeInvitation(ctx context.Context, user storage.User, word string) (storage.Workspace, error) {
 	i, w, err := m.Invitation(ctx, word)
@@ -576,7 +576,7 @@ func (m *Manager) TakeInvitation(ctx context.Context, user storage.User, word st
 		if _, err := m.store.TakeInvitation(ctx, i.Digest, user.ID); err != nil {
 			return err
 		}
-		if _, err := m.stillGiven(ctx, i); err != nil { // now that nobody's role can change meanwhile
+		if _, err := m.stillGiven(ctx, i); err != nil { // now that no role can change meanwhile
 			return err
 		}
 		return m.auditWorkspace(ctx, "member.added", w.ID, user.ID, map[string]string{"role": i.Role, "invitation": i.ID})

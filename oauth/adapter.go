@@ -67,10 +67,10 @@ func (x *exchange) fositeClient() fosite.Client {
 	return c
 }
 
-// errRaced says that between reading a code or refresh token and using it, somebody else used it.
+// errRaced says that another request used the code or refresh token after it was read.
 var errRaced = errors.New("used by another request")
 
-// adapter gives fosite its storage. It is no storage.Transactional: the edge puts one transaction around each
+// adapter gives fosite its storage. It does not implement storage.Transactional: the edge puts one transaction around each
 // response, and what must outlive a refusal runs outside of it.
 type adapter struct{ *Server }
 

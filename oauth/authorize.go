@@ -24,7 +24,7 @@ import (
 )
 
 // AuthorizeError is what is wrong with an authorization request. Without a RedirectTo it is for a page of ours: the
-// client or its redirect URI is not proven, so that nobody may be sent anywhere (RFC 6749 section 4.1.2.1).
+// client or its redirect URI is not proven, so the browser must not be redirected (RFC 6749, section 4.1.2.1).
 type AuthorizeError struct {
 	Code        string
 	Description string
@@ -43,7 +43,7 @@ func (e *AuthorizeError) Error() string {
 // Unwrap gives the cause.
 func (e *AuthorizeError) Unwrap() error { return e.Cause }
 
-// AuthorizeRequest is a valid authorization request (RFC 6749 section 4.1.1).
+// AuthorizeRequest is a valid authorization request (RFC 6749, section 4.1.1).
 type AuthorizeRequest struct {
 	Flow
 	Client   storage.Client
@@ -56,7 +56,7 @@ const (
 	maxState    = 8 << 10 // bytes
 )
 
-// s256 is what RFC 7636 section 4.2 gives for S256: 32 bytes in base64url, whose last character holds four bits.
+// s256 is what RFC 7636, section 4.2 gives for S256: 32 bytes in base64url, whose last character holds four bits.
 var s256 = regexp.MustCompile(`^[A-Za-z0-9_-]{42}[AEIMQUYcgkosw048]$`)
 
 // unregistered is what is wrong with a redirect URI that is not the client's. The page shows it to the developer who wrote
@@ -71,8 +71,8 @@ func pageError(description string) *AuthorizeError {
 	return &AuthorizeError{Code: InvalidRequest, Description: description}
 }
 
-// ParseAuthorize reads and validates an authorization request, by GET or by a form POST (RFC 6749 section 3.1). It
-// asks nobody and writes nothing. Errors are *AuthorizeError or *http.MaxBytesError, or wrap storage.ErrUnavailable;
+// ParseAuthorize reads and validates an authorization request, by GET or by a form POST (RFC 6749, section 3.1). It
+// shows no page and writes nothing. Errors are *AuthorizeError or *http.MaxBytesError, or wrap storage.ErrUnavailable;
 // with one that has a RedirectTo the request is returned as far as it was understood.
 func (s *Server) ParseAuthorize(w http.ResponseWriter, r *http.Request) (*AuthorizeRequest, error) {
 	form, err := authorizeParameters(w, r)
@@ -144,7 +144,7 @@ func authorizeParameters(w http.ResponseWriter, r *http.Request) (url.Values, er
 		return nil, pageError("The app sent a malformed request. Its developer must percent-encode the parameters.")
 	}
 	for name, values := range form {
-		// A parameter sent without a value counts as left out (RFC 6749 section 3.1).
+		// A parameter sent without a value counts as left out (RFC 6749, section 3.1).
 		if len(values) == 1 && values[0] == "" {
 			delete(form, name)
 		}
@@ -175,7 +175,7 @@ func (s *Server) parseProven(a *AuthorizeRequest, form url.Values) error {
 	// First state, since it is part of every answer.
 	switch {
 	case len(form["state"]) > 1:
-		a.HasState = false // which of them to echo, nobody knows
+		a.HasState = false // it is unknown which of them to echo
 		return s.fail(a, InvalidRequest, "state is there twice; send each parameter once.", nil)
 	case len(a.State) > maxState:
 		a.HasState = false
@@ -237,7 +237,7 @@ func (s *Server) parseChallenge(a *AuthorizeRequest, form url.Values) error {
 }
 
 // parseScope checks the scopes asked for against the client and the resource. Without any, those that the client is
-// registered with at this resource are meant (RFC 6749 section 3.3).
+// registered with at this resource are meant (RFC 6749, section 3.3).
 func (s *Server) parseScope(a *AuthorizeRequest, text string) error {
 	asked := scopeNames(text)
 	if len(asked) == 0 {
@@ -388,7 +388,7 @@ func (f *Flow) Selected() *Flow {
 	return &g
 }
 
-// Remembered lists what a resource owner has allowed the client before for the resource of the request, in whatever
+// Remembered lists what a resource owner has allowed the client before for the resource of the request, in any
 // workspace, the last answer first.
 func (s *Server) Remembered(ctx context.Context, a *AuthorizeRequest, userID string) ([]storage.Consent, error) {
 	list, err := s.store.ConsentsFor(storage.System(ctx), userID, a.Client.ID, a.Resource.ID)
@@ -405,7 +405,7 @@ func (a *AuthorizeRequest) NeedsConsent(known []string) bool {
 	case slices.Contains(strings.Fields(a.Prompt), "consent"):
 		return true
 	case a.Client.Public && !https, redirecturi.HasBareScheme(a.RedirectURI):
-		// Any program on the machine could be behind such a redirect (RFC 8252 section 8.6).
+		// Any program on the machine could be behind such a redirect (RFC 8252, section 8.6).
 		return true
 	case a.Client.FirstParty:
 		return false
@@ -433,7 +433,7 @@ type Decision struct {
 	AuthTime    storage.Time
 	Scopes      []string // of those asked for; with Remember, the others are refused
 	Remember    bool     // a person saw the page, so that it need not be shown again for these
-	FlowID      string   // answered once; empty: nobody was asked, and authorize itself answers
+	FlowID      string   // answered once; empty: no page was shown, and authorize itself answers
 	// Choice is what the page's form said. Only the same choice again gets the same answer, see [Server.SameAnswer].
 	Choice string
 }
@@ -487,8 +487,8 @@ func (s *Server) Approve(ctx context.Context, a *AuthorizeRequest, d Decision) (
 				return err
 			}
 		}
-		// The person as they are now, not when the page was made. Whoever removes them at the same moment also ends what is
-		// made here, or makes it impossible.
+		// The person as they are now, not when the page was rendered. Removing them at the same moment also ends
+		// the grant that is created here, or makes it impossible.
 		role, err := s.store.HoldRole(ctx, d.WorkspaceID, d.UserID, d.SessionID)
 		if err != nil {
 			return fmt.Errorf("approve: %w", err)
@@ -515,7 +515,7 @@ func (s *Server) Approve(ctx context.Context, a *AuthorizeRequest, d Decision) (
 			}
 		}
 		if !d.Remember {
-			return nil // nobody was asked
+			return nil // no page was shown
 		}
 		return s.store.Audit(ctx, storage.AuditEvent{
 			Action: "consent.granted", WorkspaceID: d.WorkspaceID, Target: a.Client.ID,
@@ -597,7 +597,7 @@ func (s *Server) keptAnswer(ctx context.Context, flowID string) (x answer, err e
 	return x, nil
 }
 
-// ErrNotAnswered says that nobody has answered the flow yet.
+// ErrNotAnswered says that the flow was not answered yet.
 var ErrNotAnswered = errors.New("the request was not answered yet")
 
 // SameAnswer returns where the browser was sent when the same user made the same choice before, so that a form sent twice
@@ -636,8 +636,8 @@ func (s *Server) OpenAnswer(ctx context.Context, f *Flow, userID string) (string
 	return s.redirectTo(f, x.Response), nil
 }
 
-// stillAllowed checks, where nobody was asked, that what was remembered still is, and keeps it until the transaction
-// ends: whoever ends the app's access at the same moment also ends what is made here, or makes it impossible.
+// stillAllowed checks, where no page was shown, that what was remembered still is, and keeps it until the transaction ends:
+// ending the app's access at the same moment also ends the grant that is created here, or makes it impossible.
 func (s *Server) stillAllowed(ctx context.Context, g storage.Grant) error {
 	c, err := s.store.HoldConsent(ctx, g.UserID, g.ClientID, g.Resource, g.WorkspaceID)
 	if errors.Is(err, storage.ErrNotFound) || err == nil && slices.ContainsFunc(g.Scopes, func(name string) bool { return !c.Scopes.Has(name) }) {

@@ -60,7 +60,7 @@ func readBody(w http.ResponseWriter, r *http.Request, keepEmpty ...string) (url.
 		return nil, err
 	}
 	for name, values := range form {
-		// A parameter sent without a value counts as left out (RFC 6749 section 3.1).
+		// A parameter sent without a value counts as left out (RFC 6749, section 3.1).
 		if values[0] == "" && len(values) == 1 && !slices.Contains(keepEmpty, name) {
 			delete(form, name)
 			continue
@@ -71,7 +71,7 @@ func readBody(w http.ResponseWriter, r *http.Request, keepEmpty ...string) (url.
 			}
 			return nil, badRequest("A parameter is there twice; send each once.")
 		}
-		// A token to introspect or revoke is whatever a stranger sent: text that cannot be one is unknown, not a fault
+		// A token to introspect or revoke may be any text: one that cannot be a token is unknown, not a fault
 		// of the caller.
 		if !isText(name) || (name != "token" && !isText(values[0])) {
 			return nil, badRequest("A parameter holds bytes that are not valid text.")
@@ -80,10 +80,10 @@ func readBody(w http.ResponseWriter, r *http.Request, keepEmpty ...string) (url.
 	return form, nil
 }
 
-// EncodedBody is what is said about a body of which IsEncoded is true; the status is 415 (RFC 9110 section 15.5.16).
+// EncodedBody is the description of the error for a body for which IsEncoded is true; the status is 415 (RFC 9110, section 15.5.16).
 const EncodedBody = "The body is compressed or otherwise encoded, which is not supported; send it without Content-Encoding."
 
-// IsEncoded reports whether a body has a content coding (RFC 9110 section 8.4), which no endpoint decodes.
+// IsEncoded reports whether a body has a content coding (RFC 9110, section 8.4), which no endpoint decodes.
 func IsEncoded(h http.Header) bool {
 	return slices.ContainsFunc(h.Values("Content-Encoding"), func(value string) bool {
 		return slices.ContainsFunc(strings.Split(value, ","), func(coding string) bool {

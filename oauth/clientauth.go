@@ -24,7 +24,7 @@ type credentials struct {
 	basic  bool // by the Authorization header; else in the body, or nothing but the id
 }
 
-// readCredentials finds the one way in which a request authenticates its client (RFC 6749 section 2.3): the
+// readCredentials finds the one way in which a request authenticates its client (RFC 6749, section 2.3): the
 // Authorization header or the body, never both.
 func readCredentials(r *http.Request, form url.Values) (credentials, error) {
 	headers := r.Header.Values("Authorization")
@@ -54,7 +54,7 @@ func readCredentials(r *http.Request, form url.Values) (credentials, error) {
 	if !ok {
 		return c, malformed
 	}
-	// RFC 6749 section 2.3.1: both are form-encoded before they are joined.
+	// RFC 6749, section 2.3.1: both are form-encoded before they are joined.
 	id, errID := url.QueryUnescape(id)
 	secret, errSecret := url.QueryUnescape(secret)
 	if errID != nil || errSecret != nil || !isText(id) || !isText(secret) {
@@ -76,9 +76,9 @@ var errClientDisabled = errors.New("the client, or what it depends on, is disabl
 var noDigest = make([]byte, 32)
 
 // authenticate finds the client of a request and checks its secret. A public client has none and names itself in the
-// body. Whoever fails is told the same whether the client is unknown, disabled, or its secret wrong.
+// body. A failure is described the same way whether the client is unknown, disabled, or its secret wrong.
 //
-// The limits count and stop failures only: a right secret is accepted whatever others at its address got wrong. It is too
+// The limits count and stop failures only: a right secret is accepted whatever failures came from its address. It is too
 // long to be guessed at any rate, and comparing it costs a hash, so there is no need to keep it out.
 func (s *Server) authenticate(ctx context.Context, r *http.Request, form url.Values) (storage.Client, error) {
 	c, err := readCredentials(r, form)
@@ -160,7 +160,7 @@ func (c credentials) fit(client storage.Client, known bool, now storage.Time) (s
 		}
 	}
 	if client.Public {
-		// A public client proves nothing; one that sends a secret is misconfigured or somebody else.
+		// A public client proves nothing; one that sends a secret is misconfigured or another client.
 		fits = c.secret == "" && !c.basic
 	}
 	return secretID, fits && known

@@ -15,7 +15,7 @@ import (
 	"doorward/storage"
 )
 
-// Error codes of RFC 6749 sections 4.1.2.1 and 5.2, RFC 8707 section 2, and OpenID Connect Core section 3.1.2.6.
+// Error codes of RFC 6749, sections 4.1.2.1 and 5.2, RFC 8707, section 2, and OpenID Connect Core section 3.1.2.6.
 const (
 	InvalidRequest          = "invalid_request"
 	InvalidClient           = "invalid_client"
@@ -75,8 +75,8 @@ func badRequest(description string) *Error {
 	return &Error{Code: InvalidRequest, Description: description}
 }
 
-// badGrant is the answer to everything that is wrong with a code or a refresh token: one sentence, so that nobody
-// learns more about one that is not theirs.
+// badGrant is the answer to everything that is wrong with a code or a refresh token: one sentence, so that it
+// tells nothing about one that is another client's.
 func badGrant(cause error) *Error {
 	return &Error{Code: InvalidGrant, Description: "The code or refresh token is not valid: it expired, was used, was revoked, or is not this client's. Start a new authorization.", Cause: cause}
 }
@@ -126,7 +126,7 @@ func fositeCause(err error) error {
 	return err
 }
 
-// writeError answers an OAuth endpoint's request (RFC 6749 section 5.2), with the request id beside the RFC's members.
+// writeError answers an OAuth endpoint's request (RFC 6749, section 5.2), with the request id beside the RFC's members.
 func writeError(w http.ResponseWriter, r *http.Request, err error) {
 	e := asError(err)
 	LogFieldsOf(r.Context()).Error(e)
@@ -135,7 +135,7 @@ func writeError(w http.ResponseWriter, r *http.Request, err error) {
 	case e.Challenge != "":
 		h.Set("WWW-Authenticate", e.Challenge)
 	case e.status() == http.StatusUnauthorized:
-		h.Set("WWW-Authenticate", basicChallenge) // RFC 9110 section 15.5.2: also where the secret was in the body
+		h.Set("WWW-Authenticate", basicChallenge) // RFC 9110, section 15.5.2: also where the secret was in the body
 	}
 	if e.RetryAfter > 0 {
 		h.Set("Retry-After", retryAfter(e.RetryAfter))
@@ -147,12 +147,12 @@ func writeError(w http.ResponseWriter, r *http.Request, err error) {
 	}{e.Code, e.Description, h.Get("X-Request-Id")})
 }
 
-// retryAfter writes a wait in whole seconds, rounded up, at least one (RFC 9110 section 10.2.3).
+// retryAfter writes a wait in whole seconds, rounded up, at least one (RFC 9110, section 10.2.3).
 func retryAfter(d time.Duration) string {
 	return strconv.FormatInt(max(1, int64((d+time.Second-1)/time.Second)), 10)
 }
 
-// writeJSON answers with what must never be stored on the way (RFC 6749 section 5.1).
+// writeJSON answers with what must never be stored on the way (RFC 6749, section 5.1).
 func writeJSON(w http.ResponseWriter, status int, body any) {
 	h := w.Header()
 	h.Set("Content-Type", "application/json")

@@ -60,8 +60,8 @@ func (a adapter) GetAuthorizeCodeSession(ctx context.Context, signature string, 
 		if err != nil {
 			return nil, err
 		}
-		// Before anything else: a code of another client is no code at all, so that whoever finds a used one in a log
-		// cannot end what it gave its owner.
+		// Before anything else: a code of another client counts as unknown, so that a used one that is found in a
+		// log cannot be used to revoke what its owner was given.
 		if c.Grant.ClientID != x.client.ID {
 			x.because("the code was issued to another client, %s", c.Grant.ClientID)
 			return nil, fosite.ErrNotFound
@@ -91,7 +91,7 @@ func (a adapter) GetAuthorizeCodeSession(ctx context.Context, signature string, 
 	}
 	r := x.requester(x.scopes)
 	if sent := x.form.Get("redirect_uri"); sent != "" {
-		// Compared when sent; RFC 6749 section 4.1.3 wants it, OAuth 2.1 does not, and PKCE does its work.
+		// Compared when sent; RFC 6749, section 4.1.3 wants it, OAuth 2.1 does not, and PKCE does its work.
 		r.(*fosite.Request).Form.Set("redirect_uri", x.code.RedirectURI)
 	}
 	return r, nil

@@ -68,7 +68,7 @@ func (x *exchange) fewerScopes() error {
 	if len(asked) == 0 {
 		return nil
 	}
-	// RFC 6749 section 6: fewer for the access token, never more; the refresh token keeps what was granted.
+	// RFC 6749, section 6: fewer for the access token, never more; the refresh token keeps what was granted.
 	var narrowed []string
 	for _, name := range asked {
 		if !slices.Contains(x.grant.Scopes, name) {
@@ -157,7 +157,7 @@ func (s *Server) reused(t storage.RefreshToken) bool {
 
 // useRefreshToken uses the token shown, by the one write that decides who refreshes, and finds what follows it. After a
 // first use that is what this use made, perhaps under a secret that is no longer the first here, or not yet. It looks
-// after the write: by then whoever came first has committed, so that two nodes with their secrets in different orders
+// after the write: by then the request that came first has committed, so that two nodes with their secrets in different orders
 // give the same successor.
 func (s *Server) useRefreshToken(ctx context.Context, x *exchange) error {
 	err := s.store.UseRefreshToken(ctx, x.refresh.Refresh.Digest, s.lifetimes.RefreshReuseWindow)

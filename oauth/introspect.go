@@ -17,7 +17,7 @@ import (
 	"doorward/storage"
 )
 
-// Introspection is the answer of RFC 7662 section 2.2. Inactive, it has no other member.
+// Introspection is the answer of RFC 7662, section 2.2. Inactive, it has no other member.
 type Introspection struct {
 	Active      bool   `json:"active"`
 	Issuer      string `json:"iss,omitempty"`
@@ -175,7 +175,7 @@ func (s *Server) authenticateIntrospector(ctx context.Context, r *http.Request, 
 	return caller, err
 }
 
-// bearerToken is what a request shows as a bearer token (RFC 6750 section 2.1), in the one Authorization header it has.
+// bearerToken is what a request shows as a bearer token (RFC 6750, section 2.1), in the one Authorization header it has.
 func bearerToken(r *http.Request) (text string, ok bool) {
 	headers := r.Header.Values("Authorization")
 	if len(headers) != 1 {
@@ -184,7 +184,7 @@ func bearerToken(r *http.Request) (text string, ok bool) {
 	return bearer.FromHeader(headers[0])
 }
 
-const bearerChallenge = `Bearer realm="doorward", error="invalid_token"` //nolint:gosec // of RFC 6750 section 3
+const bearerChallenge = `Bearer realm="doorward", error="invalid_token"` //nolint:gosec // of RFC 6750, section 3
 
 func (s *Server) introspectionKey(ctx context.Context, r *http.Request, form url.Values, text string) (storage.Client, error) {
 	if form.Has("client_id") || form.Has("client_secret") || form.Has("client_assertion") {
@@ -261,7 +261,7 @@ func (s *Server) describe(p bearer.Principal) Introspection {
 }
 
 // IntrospectCredential is what the server would tell a resource server, or for a refresh token its client, about a
-// credential; for the command. Where a workspace is named, it is asked about in that one. Of one that is not active the
+// credential; for the command line. Where a workspace is named, it is asked about in that one. Of one that is not active the
 // reason says why, which no caller is told.
 func (s *Server) IntrospectCredential(ctx context.Context, text string, workspace *string) (answer Introspection, reason string, err error) {
 	var at bearer.Audience

@@ -11,7 +11,7 @@ import (
 )
 
 // Revoke serves POST /oauth/revoke (RFC 7009). Any token of a family ends the family. An API key or personal access
-// token may be ended by whoever can show it, with or without client authentication.
+// token may be revoked by anyone who can show it, with or without client authentication.
 func (s *Server) Revoke(w http.ResponseWriter, r *http.Request) {
 	form, err := readBody(w, r)
 	s.allowOrigin(w, r, form)
@@ -22,7 +22,7 @@ func (s *Server) Revoke(w http.ResponseWriter, r *http.Request) {
 		writeError(w, r, err)
 		return
 	}
-	// RFC 7009 section 2.2: 200 also for a token that is unknown or somebody else's, and nothing in the body counts.
+	// RFC 7009, section 2.2: 200 also for a token that is unknown or another client's, and nothing in the body counts.
 	writeJSON(w, http.StatusOK, struct{}{})
 }
 

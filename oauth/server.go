@@ -17,7 +17,7 @@ import (
 	"doorward/storage"
 )
 
-// TokenLimits bound what clients get of the token endpoint. Zero is no limit.
+// TokenLimits bound what clients get at the token endpoint. Zero means no limit.
 type TokenLimits struct {
 	// ClientRequests are those of one client for itself (client_credentials), in a minute. Zero lifts the bound of
 	// refreshes too.
@@ -36,7 +36,7 @@ type Lifetimes struct {
 
 // Config is what a Server is made of. Every field is needed but RedirectSchemes.
 type Config struct {
-	Issuer     string // RFC 8414 section 2; no slash at its end
+	Issuer     string // RFC 8414, section 2; no slash at its end
 	Store      *storage.Store
 	Secrets    *seal.Secrets
 	Catalog    *catalog.Catalog
@@ -89,7 +89,7 @@ func New(c Config) (*Server, error) {
 	return s, nil
 }
 
-// Issuer identifies this server (RFC 8414 section 2).
+// Issuer identifies this server (RFC 8414, section 2).
 func (s *Server) Issuer() string { return s.issuer }
 
 // Retention says how long what this server issued must be kept after its end.

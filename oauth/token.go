@@ -16,7 +16,7 @@ import (
 	"doorward/storage"
 )
 
-// Token serves POST /oauth/token (RFC 6749 section 3.2).
+// Token serves POST /oauth/token (RFC 6749, section 3.2).
 func (s *Server) Token(w http.ResponseWriter, r *http.Request) {
 	form, err := readBody(w, r)
 	s.allowOrigin(w, r, form)
@@ -148,7 +148,7 @@ func (s *Server) prepareJWT(ctx context.Context, x *exchange) (err error) {
 	return err
 }
 
-// tokenResponse is RFC 6749 section 5.1.
+// tokenResponse is RFC 6749, section 5.1.
 type tokenResponse struct {
 	AccessToken  string `json:"access_token"`
 	TokenType    string `json:"token_type"`
@@ -203,13 +203,13 @@ func quotedURI(uri string) string {
 
 const maxShown = 300 // bytes
 
-// scopeNames splits a scope parameter (RFC 6749 section 3.3). Spaces alone separate: what other space there is belongs
+// scopeNames splits a scope parameter (RFC 6749, section 3.3). Spaces alone separate: what other space there is belongs
 // to a name, which no catalogue holds then.
 func scopeNames(text string) []string {
 	return strings.FieldsFunc(text, func(c rune) bool { return c == ' ' })
 }
 
-// resourceFor chooses the resource of a request (RFC 8707 section 2): the one named, which must be the client's, or
+// resourceFor chooses the resource of a request (RFC 8707, section 2): the one named, which must be the client's, or
 // the client's first.
 func (s *Server) resourceFor(named string, clients []string) (*catalog.Resource, error) {
 	if named == "" {

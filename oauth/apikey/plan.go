@@ -40,7 +40,7 @@ func (k *Keys) PlansFor(key *storage.APIKey, workspacePlan string) []string {
 	return names
 }
 
-// State is what has become of a key: live, paused, rotating (until its end another works beside it),
+// State is the state of a key itself: live, paused, rotating (until its end another works beside it),
 // expired or revoked.
 func (k *Keys) State(key *storage.APIKey) string {
 	switch StatusOf(key, k.store.Now(), false) {

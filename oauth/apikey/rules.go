@@ -12,7 +12,7 @@ import (
 	"doorward/storage"
 )
 
-// Spec is what somebody may choose about an API key or a personal access token.
+// Spec is what can be chosen about an API key or a personal access token.
 type Spec struct {
 	Name        string
 	Note        string
@@ -67,7 +67,7 @@ func (k *Keys) check(p *Spec, personal bool, r *catalog.Resource) (*catalog.Reso
 	k.checkKeyScopes(p, r, personal, fault)
 	if personal {
 		if p.Role != "" && !slices.Contains(catalog.Roles, p.Role) {
-			fault("role", "%q is no role; use %s", input.Shorten(p.Role), strings.Join(catalog.Roles, ", "))
+			fault("role", "%q is not a role; use %s", input.Shorten(p.Role), strings.Join(catalog.Roles, ", "))
 		}
 		p.Environment = ""
 	} else {
@@ -149,7 +149,7 @@ func (k *Keys) checkAddresses(list []string, fault func(field, message string, a
 		}
 		switch {
 		case err != nil, prefix.Addr().Is4In6(): // requests come from addresses that are not mapped
-			fault("addresses", "%q is no address or range; write one such as 192.0.2.7 or 192.0.2.0/24", input.Shorten(text))
+			fault("addresses", "%q is not an address or range; write one such as 192.0.2.7 or 192.0.2.0/24", input.Shorten(text))
 		case prefix.Masked() != prefix:
 			fault("addresses", "%q has bits after its range; write %s", input.Shorten(text), prefix.Masked())
 		case !slices.Contains(out, prefix.String()):

@@ -51,7 +51,7 @@ func (s *Signer) Sign(t AccessToken) (token, id string, err error) {
 	return token, c.ID, nil
 }
 
-// ownClaims are those of our access tokens (RFC 9068 section 2.2), beside iss. What a verifier would learn by introspection
+// ownClaims are those of our access tokens (RFC 9068, section 2.2), beside iss. What a verifier would learn by introspection
 // bears the same names here, and is what introspection would have said when the token was issued.
 type ownClaims struct {
 	Issuer   string `json:"iss"`

@@ -55,7 +55,7 @@ func (v *Verifier) newTrusts() map[string][]*trust {
 	return trusts
 }
 
-// foreignClaims are the claims of a foreign JWT that are looked at (RFC 7519 section 4.1). What else it says about its
+// foreignClaims are the claims of a foreign JWT that are looked at (RFC 7519, section 4.1). What else it says about its
 // subject's rights counts for nothing here.
 type foreignClaims struct {
 	Subject  string
@@ -71,7 +71,7 @@ func (c *foreignClaims) read(payload []byte) error {
 	})
 }
 
-// audience is one or several (RFC 7519 section 4.1.3).
+// audience is one or several (RFC 7519, section 4.1.3).
 type audience []string
 
 // UnmarshalJSON implements json.Unmarshaler.
@@ -90,10 +90,10 @@ func (a *audience) UnmarshalJSON(text []byte) error {
 }
 
 // foreignTypes are what typ may be in a foreign JWT, in lower case. With another type it is for something else, such as
-// logging out (RFC 8725 section 3.11).
+// logging out (RFC 8725, section 3.11).
 var foreignTypes = []string{"", "jwt", "at+jwt", "application/at+jwt"}
 
-// plain reports whether what an issuer names somebody or something by can be passed on: without characters that could end a
+// plain reports whether an issuer's name for a subject or token can be passed on: without characters that could end a
 // line somewhere, and no longer than OpenID Connect Core section 2 has a sub.
 func plain(name string) bool {
 	return len(name) <= 255 && !strings.ContainsFunc(name, unicode.IsControl)
@@ -220,7 +220,7 @@ func (t *trust) refuses(ctx context.Context, token *parsedJWT, c *foreignClaims)
 }
 
 // refusesAudience says why a JWT is not for the audiences and clients of an entry; empty where it is. Without audiences the
-// token must have no aud: one that it has is of somebody else (RFC 7519 section 4.1.3).
+// token must have no aud: one that it has names another audience (RFC 7519, section 4.1.3).
 func (t *trust) refusesAudience(c *foreignClaims) string {
 	switch {
 	case len(t.Audiences) == 0 && c.Audience != nil:
@@ -279,9 +279,9 @@ const (
 	remoteTimeout  = 3 * time.Second
 	maxRemoteBytes = 64 << 10
 	maxRemoteKeys  = 64
-	remoteAge      = 10 * time.Minute // after which they serve only where they cannot be fetched anew
-	remoteEarly    = 9 * time.Minute  // after which they are fetched anew while they serve
-	remoteStale    = 24 * time.Hour   // after which those that could not be fetched anew count no more
+	remoteAge      = 10 * time.Minute // after which they serve only where they cannot be fetched again
+	remoteEarly    = 9 * time.Minute  // after which they are fetched again while they serve
+	remoteStale    = 24 * time.Hour   // after which those that could not be fetched again no longer count
 	remoteUnknown  = time.Minute      // between two fetches because of a kid that is unknown
 	// IssuerKeysRetry is between two tries when one failed, and what a caller waits before asking again.
 	IssuerKeysRetry = 5 * time.Second
@@ -297,7 +297,7 @@ var remoteClient = &http.Client{
 	},
 }
 
-// remoteKeys is a copy of the keys that somebody else publishes. What a token says decides at most that the configured
+// remoteKeys is a copy of the keys that an issuer publishes. What a token says decides at most that the configured
 // address is asked again, once a minute.
 type remoteKeys struct {
 	url string
@@ -309,7 +309,7 @@ type remoteKeys struct {
 	fetchedAt storage.Time      // when keys were
 	triedAt   storage.Time      // the last time, with success or without; zero: never
 	fault     error             // of the last try
-	fetching  chan struct{}     // closed at its end; nil: nobody fetches
+	fetching  chan struct{}     // closed at its end; nil: no fetch is under way
 }
 
 // find gives the keys that a token may be signed with, or says why there are none. Once the issuer did not answer, what there
@@ -400,7 +400,7 @@ func fetchKeys(url string) (keys []jose.JSONWebKey, skipped []string, err error)
 	return parseKeys(text)
 }
 
-// parseKeys reads a JWK set (RFC 7517 section 5). Keys that are not public ones for signatures, that say that they are for
+// parseKeys reads a JWK set (RFC 7517, section 5). Keys that are not public ones for signatures, that say that they are for
 // something else, or that are of a kind that is unknown or too weak, are left out, and skipped says why. A member that is
 // not understood never makes a key good for more.
 func parseKeys(text []byte) (keys []jose.JSONWebKey, skipped []string, err error) {
@@ -444,7 +444,7 @@ func parseKey(raw []byte) (k jose.JSONWebKey, err error) {
 	if use, ok := members["use"]; ok && use != "sig" {
 		return k, fmt.Errorf("is for the use %s, not for signatures", Quoted(use.(string)))
 	}
-	if value, ok := members["key_ops"]; ok { // RFC 7517 section 4.3
+	if value, ok := members["key_ops"]; ok { // RFC 7517, section 4.3
 		if list, ok := value.([]any); !ok || !slices.Contains(list, any("verify")) {
 			return k, errors.New("has key_ops without verify")
 		}
@@ -458,7 +458,7 @@ func parseKey(raw []byte) (k jose.JSONWebKey, err error) {
 	return k, strong(k.Key)
 }
 
-// Bounds on RSA keys: below, RFC 7518 section 3.3 forbids them; above, verifying takes too long. The least exponent is that
+// Bounds on RSA keys: below, RFC 7518, section 3.3 forbids them; above, verifying takes too long. The least exponent is that
 // of FIPS 186-5 section 5.1.
 const (
 	minRSABits, maxRSABits = 2048, 8192
@@ -524,7 +524,7 @@ func (k *remoteKeys) fitting(kid string, algorithm jose.SignatureAlgorithm) (fou
 	return nil, why
 }
 
-// signs reports whether a key is of the kind that an algorithm needs (RFC 7518 section 3.1, RFC 8037 section 3.1).
+// signs reports whether a key is of the kind that an algorithm needs (RFC 7518, section 3.1, RFC 8037, section 3.1).
 func signs(key any, algorithm jose.SignatureAlgorithm) bool {
 	switch k := key.(type) {
 	case *ecdsa.PublicKey:

@@ -26,16 +26,16 @@ import (
 const (
 	// maxJWT is the size in bytes of the largest JWT that is looked at.
 	maxJWT = 8 << 10
-	// typeAccessToken is the typ of our access tokens (RFC 9068 section 2.1).
+	// typeAccessToken is the typ of our access tokens (RFC 9068, section 2.1).
 	typeAccessToken = "at+jwt"
-	// leeway is by how much the clock of whoever issued a JWT may be ahead, for nbf and iat. A token that has expired has
+	// leeway is how far the clock of a JWT's issuer may be ahead, for nbf and iat. A token that has expired has
 	// expired.
 	leeway = time.Minute
 	// maxMoment is the largest number of seconds that stands for a moment: the end of the year 9999.
 	maxMoment = 253402300799
 )
 
-// parsedJWT is a JWT of which nothing is believed yet.
+// parsedJWT is a JWT that was parsed and not verified.
 type parsedJWT struct {
 	algorithm jose.SignatureAlgorithm
 	typ       string // empty: left out
@@ -43,14 +43,14 @@ type parsedJWT struct {
 	members   int    // of the header
 	issuer    string
 	payload   []byte
-	signed    string // header and payload as they are signed (RFC 7515 section 5.2)
+	signed    string // header and payload as they are signed (RFC 7515, section 5.2)
 	signature []byte
 }
 
 // looksLikeJWT reports whether a credential has three parts, as no other kind has.
 func looksLikeJWT(text string) bool { return strings.Count(text, ".") == 2 }
 
-// parseJWT takes a JWT in compact form (RFC 7515 section 7.1) apart. Only the one right spelling of each part is accepted:
+// parseJWT takes a JWT in compact form (RFC 7515, section 7.1) apart. Only the one right spelling of each part is accepted:
 // base64url without padding, line ends and spare bits, and JSON objects in which no name stands twice. The error wraps
 // ErrUnknown and says what is wrong.
 //
@@ -101,7 +101,7 @@ func parseJWT(text string) (*parsedJWT, error) {
 	return t, nil
 }
 
-// hashes are those that an algorithm signs (RFC 7518 section 3.1).
+// hashes are those that an algorithm signs (RFC 7518, section 3.1).
 var hashes = map[jose.SignatureAlgorithm]crypto.Hash{
 	jose.HS256: crypto.SHA256, jose.ES256: crypto.SHA256, jose.ES384: crypto.SHA384, jose.ES512: crypto.SHA512,
 	jose.RS256: crypto.SHA256, jose.RS384: crypto.SHA384, jose.RS512: crypto.SHA512, jose.PS256: crypto.SHA256, jose.PS384: crypto.SHA384, jose.PS512: crypto.SHA512,
@@ -147,7 +147,7 @@ func (t *parsedJWT) signedBy(key any) bool {
 	return false
 }
 
-// numericDate is a claim about time (RFC 7519 section 2): a JSON number of seconds since 1970, which may have a fraction or
+// numericDate is a claim about time (RFC 7519, section 2): a JSON number of seconds since 1970, which may have a fraction or
 // an exponent. Here it is whole microseconds, rounded down; zero where the claim is left out.
 type numericDate storage.Time
 
@@ -170,7 +170,7 @@ func (d numericDate) MarshalJSON() ([]byte, error) {
 	return strconv.AppendInt(nil, storage.Time(d).Unix(), 10), nil
 }
 
-// times are the claims about time (RFC 7519 section 4.1).
+// times are the claims about time (RFC 7519, section 4.1).
 type times struct {
 	ExpiresAt numericDate `json:"exp"`
 	NotBefore numericDate `json:"nbf,omitempty"`

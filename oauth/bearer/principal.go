@@ -19,7 +19,7 @@ import (
 // Principal is the caller that a credential identifies, and its current permissions.
 type Principal struct {
 	Kind          string
-	Subject       string // the user, or with client_credentials the client (RFC 9068 section 2.2); of a foreign JWT a name for issuer and subject together; empty for an API key
+	Subject       string // the user, or with client_credentials the client (RFC 9068, section 2.2); of a foreign JWT a name for issuer and subject together; empty for an API key
 	UserID        string // empty without a person
 	ClientID      string
 	Audience      string   // id of the resource
@@ -27,9 +27,9 @@ type Principal struct {
 	Objects       []string // of the resource
 	OwnScopes     []string // of a personal access token: effective on what is its user's own, in no workspace
 	ByObject      bool     // the scopes were given as an object of lists
-	ID            string   // names the token without showing it (RFC 7519 section 4.1.7)
+	ID            string   // names the token without showing it (RFC 7519, section 4.1.7)
 	KeyID         string   // of an API key or personal access token
-	CreatedBy     string   // of an API key: the user behind it; empty: the command, or not known
+	CreatedBy     string   // of an API key: the user behind it; empty: the command line, or not known
 	GrantID       string   // empty but for tokens of an authorization
 	WorkspaceID   string
 	Workspace     string   // slug; empty: acts in none
@@ -44,7 +44,7 @@ type Principal struct {
 	AuthTime      storage.Time // zero without a user
 	IssuedAt      storage.Time
 	ExpiresAt     storage.Time // zero: never
-	// ForeignIssuer and ForeignSubject are iss and sub of a foreign JWT, whose subject is nobody that this server knows.
+	// ForeignIssuer and ForeignSubject are iss and sub of a foreign JWT, whose subject is not a user of this server.
 	ForeignIssuer, ForeignSubject string
 }
 
@@ -59,9 +59,9 @@ func (p *Principal) AllowedFrom(a netip.Addr) bool {
 	})
 }
 
-// Why a credential is good for nothing.
+// Why a credential is refused.
 var (
-	// ErrUnknown says that the text never was a credential of this server, or is forgotten. Errors that wrap it say why, for
+	// ErrUnknown says that the text is not a credential of this server, or was deleted. Errors that wrap it say why, for
 	// the operator alone.
 	ErrUnknown = errors.New("unknown credential")
 	// ErrExpired says that its time is over.
@@ -70,12 +70,12 @@ var (
 	ErrRevoked = errors.New("revoked credential")
 	// ErrSuspended says that its client, user or workspace is disabled, or that the key is paused.
 	ErrSuspended = errors.New("credential of a disabled client, user or workspace")
-	// ErrWorkspace says that the workspace that was named is not one in which the credential may act. Whether there is
-	// such a workspace nobody learns.
+	// ErrWorkspace says that the workspace that was named is not one in which the credential may act. It does not tell
+	// whether there is such a workspace.
 	ErrWorkspace = errors.New("not a workspace of this credential")
 )
 
-// unknown is ErrUnknown with what is wrong, for the log and the operator's commands. The caller is told one sentence for all.
+// unknown is ErrUnknown with what is wrong, for the log and the command line. The caller is told one sentence for all.
 func unknown(format string, args ...any) error {
 	return fmt.Errorf("%w: %s", ErrUnknown, fmt.Sprintf(format, args...))
 }
@@ -90,9 +90,9 @@ func Quoted(text string) string { return strconv.Quote(input.Shorten(Redacted(te
 
 // Audience is where a credential is used. The zero value says nothing about it.
 type Audience struct {
-	Resources []string // ids, of which the credential may be for one; what only a resource trusts is judged by it
+	Resources []string // ids; the credential may be for one of them; foreign JWTs are verified by their trusted issuers
 	Workspace string   // slug of the one that is named
-	Named     bool     // a workspace is named, also where its slug is empty, which is no workspace's
+	Named     bool     // a workspace is named, also where its slug is empty, which no workspace has
 }
 
 // Principal identifies the caller by the text of a credential. It is the only judge of credentials. Where a workspace is

@@ -22,7 +22,7 @@ import (
 	"doorward/storage"
 )
 
-// SigningAlgorithm is what JWT access tokens are signed with (RFC 7518 section 3.4).
+// SigningAlgorithm is what JWT access tokens are signed with (RFC 7518, section 3.4).
 const SigningAlgorithm = string(jose.ES256)
 
 const (
@@ -89,7 +89,7 @@ func (r *Keyring) signingKeys(ctx context.Context, wanting *keySet) (*keySet, er
 		}
 		return k
 	}
-	// Without the lock: whoever shows junk that has the keys read again holds nobody else up.
+	// Without the lock: a junk token that has the keys read again delays no other request.
 	if k := fresh(); k != nil {
 		return k, nil
 	}
@@ -232,7 +232,7 @@ func (r *Keyring) newSigningKey(state string) (storage.SigningKey, error) {
 	return k, nil
 }
 
-// inState finds the key that is in a state of which there is one.
+// inState finds the one key that is in a state.
 func inState(keys []storage.SigningKey, state string) (storage.SigningKey, bool) {
 	i := slices.IndexFunc(keys, func(k storage.SigningKey) bool { return k.State == state })
 	if i < 0 {
@@ -304,8 +304,8 @@ func (r *Keyring) auditSigningKey(ctx context.Context, done, kid string, detail 
 var (
 	// ErrTooEarly says that verifiers may not know the next key yet. Its text says from when on they do.
 	ErrTooEarly = errors.New("the next signing key was published too short a time ago for every verifier to know it")
-	// ErrRotated says that somebody else rotated at the same moment.
-	ErrRotated = errors.New("the signing keys were rotated by somebody else at this moment; see what there is with: doorward signing-key list")
+	// ErrRotated says that another call rotated at the same moment.
+	ErrRotated = errors.New("the signing keys were rotated by another command at this moment; list them with: doorward signing-key list")
 	// ErrNoSigningKeys says that there is nothing to rotate.
 	ErrNoSigningKeys = errors.New("there are no signing keys, since access tokens for every resource are opaque; write tokens: jwt at a resource to have them signed")
 )

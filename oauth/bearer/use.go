@@ -42,7 +42,7 @@ func (v *Verifier) NoteUse(ctx context.Context, p *Principal, action string, sta
 	})
 }
 
-// Touch notes that a credential was used, by whoever acts in ctx.
+// Touch notes that a credential was used, by the actor of ctx.
 func (v *Verifier) Touch(ctx context.Context, p *Principal) {
 	switch {
 	case p.KeyID != "":

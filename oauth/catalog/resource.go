@@ -43,13 +43,13 @@ type Resource struct {
 // TrustedIssuer is a foreign issuer of JWTs, or one of several entries for it: a token must satisfy one entry as a whole.
 // Exactly one of HS256Secret and JWKSURL is set, and Audiences or ClientIDs or both.
 type TrustedIssuer struct {
-	Issuer      string   // what stands in iss (RFC 7519 section 4.1.1), byte for byte
+	Issuer      string   // what stands in iss (RFC 7519, section 4.1.1), byte for byte
 	Audiences   []string // one of them must stand in aud, alone or among others; empty: the token must have no aud
 	ClientIDs   []string // one of them must be client_id; empty: it is not looked at
 	HS256Secret []byte   // at least 32 bytes
 	JWKSURL     string   // where the issuer publishes its keys; https unless the host is loopback
-	Algorithms  []string // that its keys sign with (RFC 7518 section 3.1), none of them symmetric
-	Scopes      []string // what its tokens may do here, whatever they say themselves
+	Algorithms  []string // that its keys sign with (RFC 7518, section 3.1), none of them symmetric
+	Scopes      []string // what its tokens may do here, regardless of what they say themselves
 	Plan        string   // empty: the resource's for users
 }
 
@@ -63,13 +63,13 @@ type KeyRules struct {
 	NewText      string // on the button that leads to a new key; empty: the pages' own words
 }
 
-// Scope is one right at a resource (RFC 6749 section 3.3).
+// Scope is one right at a resource (RFC 6749, section 3.3).
 type Scope struct {
-	Name     string   // any that RFC 6749 section 3.3 allows; SplitScope says when it is object:action
+	Name     string   // any that RFC 6749, section 3.3 allows; SplitScope says when it is object:action
 	Text     string   // a sentence for people: what the app may do
 	Implies  []string // other scopes of the same resource that come with it
 	UserOnly bool     // counts only where a person stands behind the credential
-	// Dangerous: whoever has it can do lasting harm, so that a person allows it only with a fresh proof of who they are.
+	// Dangerous: it allows lasting harm, so that a person allows it only with a fresh proof of who they are.
 	// nil: one that is called admin, or that implies two others or more, is.
 	Dangerous *bool
 }
@@ -198,7 +198,7 @@ func (r *Resource) CoveredBy(effective, granted []string) []string {
 	return slices.DeleteFunc(slices.Clone(effective), func(name string) bool { return !r.Covers(held, name) })
 }
 
-// SameResource reports whether two resource identifiers (RFC 8707 section 2) are equal by RFC 3986 sections 6.2.2.1 and
+// SameResource reports whether two resource identifiers (RFC 8707, section 2) are equal by RFC 3986, sections 6.2.2.1 and
 // 6.2.3: scheme and host without regard to case, an empty path as "/", and the port that the scheme has by itself as none.
 // All else is compared byte for byte; a fragment makes an identifier equal to nothing else.
 func SameResource(a, b string) bool { return a == b || CanonicalResource(a) == CanonicalResource(b) }

@@ -26,7 +26,7 @@ const (
 	// maxPasswordBytes is where a password is refused before any work: 256 characters take at most 1 KiB, and NFC
 	// makes no text three times as long.
 	maxPasswordBytes = 16 << 10
-	// hashWait is how long somebody waits for a free slot.
+	// hashWait is how long a request waits for a free slot.
 	hashWait = 3 * time.Second
 )
 
@@ -40,7 +40,7 @@ type hasher struct {
 }
 
 func newHasher(slots int) hasher {
-	// Random bytes in place of a hash cost nothing to make, and nobody knows a password behind them.
+	// Random bytes in place of a hash cost nothing to generate, and no known password is behind them.
 	return hasher{make(chan struct{}, slots), encode(wanted, random(saltBytes), random(hashBytes)), argon2.IDKey}
 }
 

@@ -202,7 +202,7 @@ func (s *Service) ChangePassword(ctx context.Context, userID, sessionID string, 
 		}
 		return s.audit(ctx, "user.password_changed", user.ID)
 	})
-	if errors.Is(err, storage.ErrConflict) { // somebody else changed it just now, so what was given is not the current one
+	if errors.Is(err, storage.ErrConflict) { // another request changed it just now, so what was given is not the current one
 		return ErrWrong
 	}
 	if err != nil {
@@ -420,7 +420,7 @@ func (s *Service) change(ctx context.Context, what, action, userID string, act f
 }
 
 // DisableUser keeps a person out, ends their sessions and the access that they allowed apps for good, and stops their
-// personal access tokens and every workspace of which no other owner is enabled until EnableUser. Shared workspaces whose
+// personal access tokens and every workspace that has no other enabled owner until EnableUser. Shared workspaces whose
 // ids are in keep go on working. storage.ErrConflict: this is the last enabled administrator; storage.ErrNotFound: there
 // is no such user.
 func (s *Service) DisableUser(ctx context.Context, userID string, keep ...string) error {
@@ -436,7 +436,7 @@ func (s *Service) EnableUser(ctx context.Context, userID string) error {
 	return s.change(ctx, "enable the user", "user.enabled", userID, s.withWorkspaces(s.store.EnableUser))
 }
 
-// withWorkspaces is act that also notes in each workspace of which the user is an owner that it was stopped or works
+// withWorkspaces is act that also notes in each workspace that the user owns that it was stopped or works
 // again with them.
 func (s *Service) withWorkspaces(act func(ctx context.Context, userID string) error) func(ctx context.Context, userID string) error {
 	return func(ctx context.Context, userID string) error {

@@ -11,8 +11,8 @@ import (
 )
 
 const (
-	maxEmail = 254 // RFC 5321 section 4.5.3.1.3, less the angle brackets
-	maxLocal = 64  // RFC 5321 section 4.5.3.1.1
+	maxEmail = 254 // RFC 5321, section 4.5.3.1.3, less the angle brackets
+	maxLocal = 64  // RFC 5321, section 4.5.3.1.1
 	maxSite  = 500
 )
 
@@ -45,7 +45,7 @@ func Email(text string) bool {
 	return true
 }
 
-// Host reports whether a text is the host of a URL (RFC 3986 section 3.2.2): a host name in ASCII, of which every xn-- label
+// Host reports whether a text is the host of a URL (RFC 3986, section 3.2.2): a host name in ASCII, where every xn-- label
 // is valid (RFC 5891), an IPv4 address in its plain form, or an IPv6 address in brackets. Forms that readers understand
 // differently, such as percent-encoding, 0x7f.1 or a dot at the end, are none.
 func Host(text string) bool {

@@ -71,7 +71,7 @@ func Length(text string, most int) string {
 const blanks = "\u2800\U0001D159\uFFFC\uFFFD\U00013441\U00013442"
 
 // hidden reports whether a character shows as nothing or changes how others are shown: controls, format characters and
-// whatever else is Default_Ignorable (UAX #44), line and paragraph separators, private use and noncharacters. A joiner
+// all else that is Default_Ignorable (UAX #44), line and paragraph separators, private use and noncharacters. A joiner
 // between two characters that it shapes, and a variation selector after a symbol, are not hidden: several scripts and
 // emoji are written with them.
 func hidden(text []rune, i int) bool {

@@ -177,7 +177,7 @@ func (e *entry) fail(r Rule, now time.Time) {
 	}
 }
 
-// forget drops failures whose time is over. A clock that was set back makes nobody wait for longer than the rule says.
+// forget drops failures whose time is over. A clock that was set back makes no one wait longer than the rule says.
 func (e *entry) forget(r Rule, now time.Time) {
 	if e.failures == 0 {
 		return

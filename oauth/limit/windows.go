@@ -74,7 +74,8 @@ func take(st storage.LimitState, c storage.LimitCharge) (storage.LimitState, boo
 }
 
 // setBack begins windows anew that are ahead of a clock which was set back, with what was used of them: so nobody waits
-// for longer than a window, and nobody gets more by it either.
+// setBack restarts windows that are ahead of a clock which was set back, with what was used of them: so no one waits for
+// longer than a window, and no one gets more by it either.
 func setBack(st storage.LimitState, c storage.LimitCharge) storage.LimitState {
 	st.HourBegan, st.DayBegan = min(st.HourBegan, c.At), min(st.DayBegan, c.At)
 	if st.BurstFull > c.BurstLatest {

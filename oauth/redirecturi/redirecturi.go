@@ -11,7 +11,7 @@ import (
 	"doorward/oauth/input"
 )
 
-// loopbackHosts are the names that http redirect URIs may have (RFC 8252 section 7.3); each matches itself alone.
+// loopbackHosts are the names that http redirect URIs may have (RFC 8252, section 7.3); each matches itself alone.
 var loopbackHosts = []string{"127.0.0.1", "[::1]", "localhost"}
 
 // splitLoopback cuts an http URI of a loopback host into host and what follows the port. Anything else, user
@@ -46,7 +46,7 @@ func splitLoopback(uri string) (host, rest string, ok bool) {
 }
 
 // may reports by its scheme whether a browser may be sent to a URI: https, http on loopback, a private-use
-// scheme with a dot (RFC 8252 section 7), or one of those without that the operator allows.
+// scheme with a dot (RFC 8252, section 7), or one of those without that the operator allows.
 func may(uri string, allowed []string) bool {
 	scheme, _, ok := strings.Cut(uri, ":")
 	if ok && scheme == "http" {
@@ -57,14 +57,14 @@ func may(uri string, allowed []string) bool {
 }
 
 // HasBareScheme reports whether a redirect URI has a scheme that no domain name vouches for, as one with a dot does in part
-// (RFC 8252 section 7.1): any program can claim it.
+// (RFC 8252, section 7.1): any program can claim it.
 func HasBareScheme(uri string) bool {
 	scheme, _, ok := strings.Cut(uri, ":")
 	return ok && scheme != "https" && scheme != "http" && !strings.Contains(scheme, ".")
 }
 
 // Match reports whether a requested redirect URI is a registered one: byte for byte (RFC 6749 section
-// 3.1.2.3, RFC 9700 section 2.1), but for the port of a loopback one, which a program takes as it comes (RFC 8252
+// 3.1.2.3, RFC 9700, section 2.1), but for the port of a loopback one, which a program takes as it comes (RFC 8252
 // section 7.3). A scheme that does not register does not match either, however it came into the database.
 func Match(registered []string, requested string, allowed []string) bool {
 	if slices.Contains(registered, requested) {

@@ -52,7 +52,7 @@ func FromContext(ctx context.Context) (c Claims, ok bool) {
 	return c, ok
 }
 
-// members are those of an introspection answer (RFC 7662 section 2.2) and of a JWT access token (RFC 9068 section 2.2).
+// members are those of an introspection answer (RFC 7662, section 2.2) and of a JWT access token (RFC 9068, section 2.2).
 type members struct {
 	Active         bool     `json:"active"` // of introspection alone
 	Issuer         string   `json:"iss"`
@@ -109,7 +109,7 @@ func (a *audience) UnmarshalJSON(text []byte) error {
 // maxTime is a time that no credential names, in Unix seconds. Beyond, sums of times overflow.
 const maxTime = 1 << 40
 
-// date is a NumericDate (RFC 7519 section 2): seconds since 1970, perhaps with a fraction or an exponent, which JSON numbers
+// date is a NumericDate (RFC 7519, section 2): seconds since 1970, perhaps with a fraction or an exponent, which JSON numbers
 // may have. Here it is whole microseconds, rounded down; zero where the member is left out or null.
 type date int64
 
@@ -135,7 +135,7 @@ func (d date) time() time.Time {
 	return time.UnixMicro(int64(d))
 }
 
-// same reports whether two identifiers of resources are equal by RFC 3986 section 6.2.3: scheme and host without regard to
+// same reports whether two identifiers of resources are equal by RFC 3986, section 6.2.3: scheme and host without regard to
 // case, an empty path as "/", and the port that the scheme has by itself as none.
 func same(a, b string) bool { return a == b || canonical(a) == canonical(b) }
 

@@ -20,13 +20,13 @@ import (
 // a credential: credentials for introspection, or VerifyJWT.
 //
 // With both, an access token in the form of a JWT from Issuer is verified here, and all else, such as API keys, is asked
-// about. A JWT that is verified here is good until its exp, whatever is revoked meanwhile.
+// about. A JWT that is verified here is good until its exp, even if it is revoked meanwhile.
 type Config struct {
-	// Issuer is the authorization server's identifier (RFC 8414 section 2), character for character: https, or http on a
+	// Issuer is the authorization server's identifier (RFC 8414, section 2), character for character: https, or http on a
 	// loopback host.
 	Issuer string
 	// Resource is this API's identifier, the id of the resource in the server's configuration. A credential counts only
-	// when it is its audience (RFC 8707, RFC 9068 section 4).
+	// when it is its audience (RFC 8707, RFC 9068, section 4).
 	Resource string
 
 	// ClientID and ClientSecret are the API's own credentials, made with "client create --resource-server"; they go by
@@ -69,7 +69,7 @@ type Config struct {
 	// OBJECT:read. nil: a scope covers only itself.
 	Objects []string
 
-	// Name, Documentation (a URL) and Scopes are told to clients by Metadata (RFC 9728 section 2). Empty: left out.
+	// Name, Documentation (a URL) and Scopes are told to clients by Metadata (RFC 9728, section 2). Empty: left out.
 	Name, Documentation string
 	Scopes              []string
 
@@ -92,7 +92,7 @@ const (
 type Verifier struct {
 	config      Config
 	client      *http.Client
-	metadataURL string                         // of this API (RFC 9728); empty: its identifier is no https URL
+	metadataURL string                         // of this API (RFC 9728); empty: its identifier is not an https URL
 	cache       *otter.Cache[question, answer] // nil: nothing is kept
 	seen        *otter.Cache[[sha256.Size]byte, seen]
 	discovered  discovered
@@ -104,7 +104,7 @@ var plainURI = regexp.MustCompile(`^[A-Za-z][A-Za-z0-9+.-]*:[A-Za-z0-9._~:/?@!$&
 
 var headerName = regexp.MustCompile("^[A-Za-z0-9!#$%&'*+.^_`|~-]+$")
 
-// New checks c and asks nobody yet: a server that is away at start is no fault. The error tells everything that is
+// New checks c and sends no request yet: a server that is away at start is not an error. The error tells everything that is
 // wrong at once.
 func New(c Config) (*Verifier, error) {
 	var faults []error

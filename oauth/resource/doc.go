@@ -1,4 +1,4 @@
-// Package resource lets an API written in Go ask who is calling: a resource server of RFC 6749 section 1.1. It is
+// Package resource lets an API written in Go ask who is calling: a resource server of RFC 6749, section 1.1. It is
 // middleware for net/http that takes the bearer token of a request (RFC 6750), finds out what it is worth, by asking the
 // introspection endpoint (RFC 7662) or by verifying a signed access token with the server's public keys (RFC 9068), and
 // refuses or lets pass:

@@ -67,7 +67,7 @@ func (v *Verifier) ask(ctx context.Context, token, workspace string, cost int) (
 	}))
 }
 
-// introspect is the request of RFC 7662 section 2.1.
+// introspect is the request of RFC 7662, section 2.1.
 func (v *Verifier) introspect(ctx context.Context, token, workspace string, cost int) (answer, error) {
 	ctx, cancel := context.WithTimeout(ctx, askTimeout)
 	defer cancel()
@@ -95,7 +95,7 @@ func (v *Verifier) introspect(ctx context.Context, token, workspace string, cost
 	if v.config.Key != "" {
 		q.Header.Set("Authorization", "Bearer "+v.config.Key)
 	} else {
-		q.SetBasicAuth(url.QueryEscape(v.config.ClientID), url.QueryEscape(v.config.ClientSecret)) // RFC 6749 section 2.3.1
+		q.SetBasicAuth(url.QueryEscape(v.config.ClientID), url.QueryEscape(v.config.ClientSecret)) // RFC 6749, section 2.3.1
 	}
 	var m members
 	if err := v.fetch(q, &m); err != nil {
