@@ -14,14 +14,15 @@ import (
 
 // Authority is who manages something, and how far their rights go. The caller has found out who it is; Decide compares.
 type Authority struct {
-	// Administrator: the command line, or an administrator of this server on its pages. No role and no workspace bounds it.
+	// Administrator: the command line, or an administrator of this server on its pages. No role and no workspace bounds
+	// it.
 	Administrator bool
 	UserID        string // empty: no person; of the command line: whose personal access token it creates
 	PersonalID    string // the user's personal workspace; where it is known, what is theirs alone is noted there
 	WorkspaceID   string // in which they act; empty: none
 	Role          string // in it; an API key with the scope admin has that of an admin
-	// Credential is the principal of the credential by which they came; nil for a browser session and the command line, whose
-	// rights are those of the role.
+	// Credential is the principal of the credential by which they came; nil for a browser session and the command line,
+	// whose rights are those of the role.
 	Credential *bearer.Principal
 	// Manages: the credential is an access token of an app that the operator allows to create what outlives it.
 	Manages bool
@@ -57,8 +58,8 @@ type Act struct {
 	Own bool
 	// Environment is that of the API key that it is about. Empty: that is not known yet, or it is not about a key.
 	Environment string
-	// Lasts: it creates, widens, enables or replaces something that works on by itself, so that its power stays when the
-	// credential is gone. Everything else takes something away, or changes nothing about what anybody may do.
+	// Lasts: it creates, widens, enables or replaces something that works on by itself, so that its power stays when
+	// the credential is gone. Everything else takes something away, or changes nothing about what anybody may do.
 	Lasts bool
 	// Light: though it lasts, it gives too little to ask a person for their password.
 	Light bool
@@ -95,17 +96,28 @@ func (a *Authority) Decide(act Act) error {
 func (a *Authority) permitted(act *Act) error {
 	c := a.Credential
 	if c != nil && !c.Has(catalog.ScopeAdmin) {
-		return &Forbidden{Message: "The credential lacks the scope " + catalog.ScopeAdmin + "; use one that has it.", Scope: catalog.ScopeAdmin}
+		return &Forbidden{
+			Message: "The credential lacks the scope " + catalog.ScopeAdmin + "; use one that has it.",
+			Scope:   catalog.ScopeAdmin,
+		}
 	}
 	if act.Own && (a.UserID == "" || c != nil && c.Kind != bearer.KindPersonalAccessToken && !a.Manages) {
-		return &Forbidden{Message: "Personal access tokens and new workspaces are their user's own: sign in, or use a personal access token with the scope " + catalog.ScopeAdmin + "."}
+		return &Forbidden{
+			Message: "Personal access tokens and new workspaces are their user's own: sign in, or use a personal " +
+				"access token with the scope " + catalog.ScopeAdmin + ".",
+		}
 	}
 	// A test key is handed out more freely than a live one, so that all that it reaches is test keys.
-	if c != nil && c.Environment == apikey.Test && (act.Permission != MayManageKeys || act.Environment != "" && act.Environment != apikey.Test) {
+	if c != nil && c.Environment == apikey.Test &&
+		(act.Permission != MayManageKeys || act.Environment != "" && act.Environment != apikey.Test) {
 		return &Forbidden{Message: "A test key manages test keys and nothing else; use a live one."}
 	}
 	if act.Permission != "" && !RoleMay(a.Role, act.Permission) {
-		return &Forbidden{Message: "To " + string(act.Permission) + " in this workspace takes the role " + leastRole[act.Permission] + "; ask an owner for it."}
+		return &Forbidden{
+			Message: "To " + string(
+				act.Permission,
+			) + " in this workspace takes the role " + leastRole[act.Permission] + "; ask an owner for it.",
+		}
 	}
 	if !act.Lasts || c == nil {
 		return nil
@@ -127,24 +139,31 @@ func (a *Authority) permitted(act *Act) error {
 	return nil
 }
 
-// outlived returns *Forbidden for an access token: what it made would stay when the access that a user allowed has ended.
+// outlived returns *Forbidden for an access token: what it made would stay when the access that a user allowed has
+// ended.
 func (a *Authority) outlived() error {
 	if c := a.Credential; c != nil && c.Kind == bearer.KindAccessToken && !a.Manages {
-		return &Forbidden{Message: "An app's access token ends, and what it creates, widens or enables here would stay. Use an API key or a personal access token; " +
-			"the operator can allow it to an app with: doorward client update " + c.ClientID + " --manages"}
+		return &Forbidden{
+			Message: "An app's access token ends, and what it creates, widens or enables here would stay. Use an " +
+				"API key or a personal access token; " +
+				"the operator can allow it to an app with: doorward client update " + c.ClientID + " --manages",
+		}
 	}
 	return nil
 }
 
-// mustCover returns *Forbidden for what reaches further than the credential: it holds a scope that the credential does not,
-// is for another resource, lives longer, or may be used from more addresses.
+// mustCover returns *Forbidden for what reaches further than the credential: it holds a scope that the credential does
+// not, is for another resource, lives longer, or may be used from more addresses.
 func mustCover(p *bearer.Principal, r *Reach) error {
 	if !catalog.SameResource(p.Audience, r.Resource) {
 		return &Forbidden{Message: "The credential is for another resource; it can only make what is for the same one."}
 	}
 	for _, name := range r.Scopes {
 		if !p.Has(name) {
-			return &Forbidden{Message: "The credential does not hold the scope " + name + " itself, so it cannot give it.", Scope: name}
+			return &Forbidden{
+				Message: "The credential does not hold the scope " + name + " itself, so it cannot give it.",
+				Scope:   name,
+			}
 		}
 	}
 	return mustReach(p, r.ExpiresAt, r.Addresses, r.Role)
@@ -156,29 +175,38 @@ func mustReach(p *bearer.Principal, ends storage.Time, addresses []string, role 
 	if p.KeyID != "" && !p.ExpiresAt.IsZero() {
 		switch {
 		case ends.IsZero():
-			return &Forbidden{Message: "The credential has an end, and what it would give has none. Give it an earlier end, or use a credential without one."}
+			return &Forbidden{
+				Message: "The credential has an end, and what it would give has none. Give it an earlier end, or " +
+					"use a credential without one.",
+			}
 		case ends > p.ExpiresAt:
 			return &Forbidden{Message: "The credential ends before the new one would; give it an earlier end."}
 		}
 	}
 	if len(p.Addresses) > 0 && !apikey.AddressesWithin(addresses, p.Addresses) {
-		return &Forbidden{Message: "The credential may be used from some addresses only, and what it would give from others too. Name addresses among them, or use a credential without this restriction."}
+		return &Forbidden{
+			Message: "The credential may be used from some addresses only, and what it would give from others too. " +
+				"Name addresses among them, or use a credential without this restriction.",
+		}
 	}
 	if p.TokenRole != "" && role != "" && !catalog.AtLeast(p.TokenRole, role) {
-		return &Forbidden{Message: "The credential is held to the role " + p.TokenRole + ", so it cannot give a higher one."}
+		return &Forbidden{
+			Message: "The credential is held to the role " + p.TokenRole + ", so it cannot give a higher one.",
+		}
 	}
 	return nil
 }
 
-// MayAdminister returns *Forbidden unless the authority is that of an enabled administrator of this server: in a browser, or
-// with a personal access token of their own that is held to no role. No API key, client or access token of an app has
-// it, not even one of an administrator.
+// MayAdminister returns *Forbidden unless the authority is that of an enabled administrator of this server: in a
+// browser, or with a personal access token of their own that is held to no role. No API key, client or access token of
+// an app has it, not even one of an administrator.
 func (m *Manager) MayAdminister(ctx context.Context, by *Authority) error {
 	if by.Administrator {
 		return nil
 	}
 	c := by.Credential
-	if by.Session || c != nil && c.Kind == bearer.KindPersonalAccessToken && c.TokenRole == "" && c.Has(catalog.ScopeAdmin) {
+	if by.Session ||
+		c != nil && c.Kind == bearer.KindPersonalAccessToken && c.TokenRole == "" && c.Has(catalog.ScopeAdmin) {
 		switch u, err := m.store.UserByID(storage.System(ctx), by.UserID); {
 		case err == nil && u.Admin && u.DisabledAt.IsZero():
 			return nil
@@ -186,7 +214,10 @@ func (m *Manager) MayAdminister(ctx context.Context, by *Authority) error {
 			return fmt.Errorf("administer the server: %w", err)
 		}
 	}
-	return &Forbidden{Message: "This is for administrators of this server: in a browser, or with a personal access token of theirs that has the scope " + catalog.ScopeAdmin + " and is held to no role."}
+	return &Forbidden{
+		Message: "This is for administrators of this server: in a browser, or with a personal access token of " +
+			"theirs that has the scope " + catalog.ScopeAdmin + " and is held to no role.",
+	}
 }
 
 // MayGivePower decides about making a user an administrator of this server, giving an account another address or
@@ -202,7 +233,9 @@ func (a *Authority) May(p Permission) error { return a.Decide(Act{Permission: p}
 // PersonAuthority is the authority of a signed-in person in one of their workspaces, by its slug, or, where that is
 // empty, in their personal one; with that workspace and all that they belong to. ErrWorkspace: they are in none of that
 // name; ErrSuspended: it is disabled. It is that of a session which is not fresh: the caller sets Fresh where it is.
-func (m *Manager) PersonAuthority(ctx context.Context, userID, slug string) (Authority, storage.Workspace, []storage.Workspace, error) {
+func (m *Manager) PersonAuthority(
+	ctx context.Context, userID, slug string,
+) (Authority, storage.Workspace, []storage.Workspace, error) {
 	all, err := m.store.WorkspacesOf(storage.System(ctx), userID)
 	if err != nil {
 		return Authority{}, storage.Workspace{}, nil, fmt.Errorf("workspaces: %w", err)
@@ -231,9 +264,8 @@ func (a *Authority) person() string {
 	return a.UserID
 }
 
-// CredentialAuthority is the authority of the holder of a credential, with the workspace it acts in, with
-// only its id, slug and plan; that is empty for a personal access token for which none was named, and for a client of no
-// workspace.
+// CredentialAuthority is the authority of the holder of a credential, with the workspace it acts in, with only its id,
+// slug and plan; that is empty for a personal access token for which none was named, and for a client of no workspace.
 func (m *Manager) CredentialAuthority(ctx context.Context, p *bearer.Principal) (Authority, storage.Workspace, error) {
 	a := Authority{UserID: p.UserID, WorkspaceID: p.WorkspaceID, Role: p.Role, Credential: p}
 	if p.UserID == "" && p.WorkspaceID != "" {

@@ -10,9 +10,9 @@ import (
 	"doorward/storage"
 )
 
-// ChangeLimit bounds what one user, or the keys and apps of one workspace by themselves, can change, how often a user signs in,
-// and how often they answer one client. They are far above what
-// a person does, and a program that needs more can wait. None with Config.UnlimitedChanges.
+// ChangeLimit bounds what one user, or the keys and apps of one workspace by themselves, can change, how often a user
+// signs in, and how often they answer one client. They are far above what a person does, and a program that needs more
+// can wait. None with Config.UnlimitedChanges.
 var ChangeLimit = limit.Plan{Hour: 3600, Burst: 600}
 
 // TooManyChanges says that a change has to wait. Nothing was done.
@@ -20,13 +20,16 @@ type TooManyChanges struct{ RetryAfter time.Duration }
 
 // Error implements error.
 func (e *TooManyChanges) Error() string {
-	return fmt.Sprintf("more than %d changes a minute, or %d an hour; wait %v", ChangeLimit.Burst, ChangeLimit.Hour, e.RetryAfter)
+	return fmt.Sprintf(
+		"more than %d changes a minute, or %d an hour; wait %v", ChangeLimit.Burst, ChangeLimit.Hour, e.RetryAfter,
+	)
 }
 
-// TakeChange counts a change that is asked for, on all nodes together, before it is made: for the user, with any credential,
-// else for the workspace of the credential, else for the client. The pages and the management API ask it for all that can
-// be done in a loop. They do not ask for what ends something once and for good, which is bounded by what was created, so
-// that access can always be taken away; and the command line asks for nothing. It returns *TooManyChanges.
+// TakeChange counts a change that is asked for, on all nodes together, before it is made: for the user, with any
+// credential, else for the workspace of the credential, else for the client. The pages and the management API ask it
+// for all that can be done in a loop. They do not ask for what ends something once and for good, which is bounded by
+// what was created, so that access can always be taken away; and the command line asks for nothing. It returns
+// *TooManyChanges.
 func (m *Manager) TakeChange(ctx context.Context, by *Authority) error {
 	who := cmp.Or(by.UserID, by.WorkspaceID)
 	if who == "" && by.Credential != nil {

@@ -4,16 +4,12 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"net/url"
 	"slices"
 	"strconv"
-	"strings"
 	"time"
 
-	"doorward/oauth/bearer"
 	"doorward/oauth/catalog"
 	"doorward/oauth/input"
-	"doorward/oauth/redirecturi"
 	"doorward/storage"
 )
 
@@ -24,232 +20,11 @@ const (
 	maxResources    = 20
 )
 
-// ClientSpec is what can be chosen about a client. Administrator says that an administrator or the command line chose it; some
-// fields are theirs alone.
-type ClientSpec struct {
-	Name           string
-	Site           string
-	RedirectURIs   []string
-	Grants         []string // nil: what the redirect URIs imply
-	Scopes         []string
-	Resources      []string // nil: the first configured
-	Public         bool
-	PKCEOptional   bool
-	FirstParty     bool
-	ResourceServer bool
-	Verified       bool
-	Manages        bool
-	WorkspaceID    string // empty: no workspace, administrators only
-	CreatedBy      string // user id; empty: the command line
-	Administrator  bool
-	was            string // the name of the client that is changed
-}
-
-// RegisteredByOperator reports whether a client belongs to no workspace: an administrator or the command line registered it,
-// and only they change it.
-func RegisteredByOperator(c *storage.Client) bool { return c.WorkspaceID == "" }
-
-// SpecOf is the spec of a client as it is, to change and give to UpdateClient.
-func SpecOf(c storage.Client) ClientSpec {
-	return ClientSpec{
-		Name: c.Name, Site: c.Site, RedirectURIs: c.RedirectURIs, Grants: c.GrantTypes, Scopes: c.Scopes, Resources: c.Resources,
-		Public: c.Public, PKCEOptional: c.PKCEOptional, FirstParty: c.FirstParty, ResourceServer: c.ResourceServer, Verified: c.Verified, Manages: c.Manages,
-		WorkspaceID: c.WorkspaceID, CreatedBy: c.CreatedBy,
-	}
-}
-
-// check completes a spec and returns all that is wrong with it, as joined *Invalid errors.
-func (m *Manager) check(p *ClientSpec) error {
-	var all input.Faults
-	fault := all.Add
-	if p.Name != p.was || p.was == "" { // what is there was right under the rules of then
-		m.checkAppName(p, fault)
-	}
-	p.Site = strings.TrimSpace(p.Site)
-	if p.Site != "" && !input.Site(p.Site) {
-		fault("site", "must be an https URL of at most 500 characters, in ASCII: percent-encode others, and write a host name in its xn-- form")
-	}
-	for _, list := range []struct {
-		field      string
-		have, most int
-	}{
-		{"redirect_uris", len(p.RedirectURIs), maxRedirectURIs},
-		{"scope", len(p.Scopes), catalog.MaxScopes},
-		{"resource", len(p.Resources), maxResources},
-		{"grant", len(p.Grants), len(m.grants)},
-	} {
-		if list.have > list.most {
-			// Of what is too long, nothing is looked at one by one, nor told about.
-			fault(list.field, "may be %d at most; register fewer", list.most)
-			return errors.Join(all...)
-		}
-	}
-	for i, uri := range p.RedirectURIs {
-		if why := redirecturi.Check(uri, m.redirectSchemes); why != "" {
-			fault("redirect_uris", "%q %s", input.Shorten(uri), why)
-		} else if slices.Contains(p.RedirectURIs[:i], uri) {
-			fault("redirect_uris", "%q is there twice", input.Shorten(uri))
-		}
-	}
-	if !p.Administrator && (p.PKCEOptional || p.FirstParty || p.ResourceServer || p.Verified || p.Manages) {
-		fault("kind", "is for administrators: pkce optional, first party, verified, manages and resource server are theirs to set")
-	}
-	m.checkGrants(p, fault)
-	m.checkScopes(p, fault)
-	if p.Public && p.PKCEOptional {
-		fault("pkce", "cannot be optional for a public client: it has no secret to prove itself by (RFC 9700 section 2.1.1)")
-	}
-	return errors.Join(all...)
-}
-
-// GrantRule is what registering a client for a grant type takes.
-type GrantRule struct {
-	Name        string // grant_type (RFC 6749, section 4)
-	Implied     bool   // a client with redirect URIs that chooses no grants gets it
-	RedirectURI bool   // it needs a redirect URI, and a client with one needs it
-	ForPeople   bool   // a person allows it, and stands behind its tokens
-	With        string // the grant type that it comes with, and not alone; empty: none
-	Secret      bool   // it is for clients with a secret
-}
-
-// ownGrants are the grant types by which clients act for themselves, in words.
-func (m *Manager) ownGrants() string {
-	var names []string
-	for _, g := range m.grants {
-		if !g.ForPeople && g.With == "" {
-			names = append(names, g.Name)
-		}
-	}
-	return strings.Join(names, " or ")
-}
-
-// actForPeople reports whether a person stands behind the tokens of one of the grants.
-func (m *Manager) actForPeople(grants []string) bool {
-	return slices.ContainsFunc(m.grants, func(g GrantRule) bool { return g.ForPeople && slices.Contains(grants, g.Name) })
-}
-
-func (m *Manager) checkGrants(p *ClientSpec, fault func(field, message string, args ...any)) {
-	if p.ResourceServer {
-		if p.Public || p.FirstParty || p.PKCEOptional || p.Manages || len(p.RedirectURIs) > 0 || len(p.Grants) > 0 || len(p.Scopes) > 0 {
-			fault("kind", "resource server asks about tokens and gets none: leave out redirect URIs, grants, scopes, public, pkce, manages and first party")
-		}
-		return
-	}
-	var all []string
-	implied := p.Grants == nil && len(p.RedirectURIs) > 0
-	for _, g := range m.grants {
-		if all = append(all, g.Name); implied && g.Implied {
-			p.Grants = append(p.Grants, g.Name)
-		}
-	}
-	if len(p.Grants) == 0 {
-		fault("grant", "is missing: an app without a redirect URI needs %s", m.ownGrants())
-	}
-	for i, name := range p.Grants {
-		if !slices.Contains(all, name) {
-			fault("grant", "%q is unknown; use %s", input.Shorten(name), strings.Join(all, ", "))
-		} else if slices.Contains(p.Grants[:i], name) {
-			fault("grant", "%q is there twice", name)
-		}
-	}
-	for _, g := range m.grants {
-		has := slices.Contains(p.Grants, g.Name)
-		switch {
-		case g.RedirectURI && has && len(p.RedirectURIs) == 0:
-			fault("redirect_uris", "are missing: %s needs one", g.Name)
-		case g.RedirectURI && !has && len(p.RedirectURIs) > 0 && len(p.Grants) > 0:
-			fault("grant", "needs %s, since there is a redirect URI", g.Name)
-		}
-		if has && g.With != "" && !slices.Contains(p.Grants, g.With) {
-			fault("grant", "%s comes only with %s", g.Name, g.With)
-		}
-		if has && g.Secret && p.Public {
-			fault("grant", "%s needs a client secret, and public clients have none", g.Name)
-		}
-	}
-}
-
-func (m *Manager) checkScopes(p *ClientSpec, fault func(field, message string, args ...any)) {
-	if len(p.Resources) == 0 {
-		p.Resources = []string{m.catalog.Resources()[0].ID}
-	}
-	p.Resources = slices.Clone(p.Resources) // which may be a stored client's
-	var known []*catalog.Resource
-	for i, id := range p.Resources {
-		r, ok := m.catalog.Resource(id)
-		switch {
-		case !ok:
-			fault("resource", "%q is not in the configuration", input.Shorten(id))
-		case catalog.ContainsResource(p.Resources[:i], id):
-			fault("resource", "%q is there twice", id)
-		default:
-			known, p.Resources[i] = append(known, r), r.ID
-		}
-	}
-	if len(p.Scopes) == 0 && !p.ResourceServer {
-		fault("scope", "is missing; choose at least one")
-	}
-	for i, name := range p.Scopes {
-		if slices.Contains(p.Scopes[:i], name) {
-			fault("scope", "%q is there twice", input.Shorten(name))
-		} else if len(known) > 0 && !slices.ContainsFunc(known, func(r *catalog.Resource) bool { _, ok := r.Scope(name); return ok }) {
-			fault("scope", "%q is not a scope of the app's resources", input.Shorten(name))
-		} else if len(known) > 0 && len(p.Grants) > 0 && !m.actForPeople(p.Grants) && !slices.ContainsFunc(known, func(r *catalog.Resource) bool { x, ok := r.Scope(name); return ok && !x.UserOnly }) {
-			fault("scope", "%q counts only where a person stands behind the token, and an app with %s alone acts for itself; leave it out", input.Shorten(name), m.ownGrants())
-		}
-	}
-}
-
-// checkAppName checks what an app wants to be called. It must not claim what only this server says, and only the operator
-// may give it the name of the server or of an API.
-func (m *Manager) checkAppName(p *ClientSpec, fault func(field, message string, args ...any)) {
-	var why string
-	p.Name, why = input.Line(p.Name, maxAppName)
-	if why == "" && p.Name == "" {
-		why = "is missing; give the app a name that people will recognize"
-	}
-	if why == "" {
-		own := []string{"Doorward"}
-		for _, r := range m.catalog.Resources() {
-			own = append(own, r.Name, r.ID)
-			// People know an API by its host as well.
-			if u, err := url.Parse(r.ID); err == nil {
-				own = append(own, u.Hostname())
-			}
-		}
-		why = input.Claim(p.Name, own, p.Administrator)
-	}
-	if why != "" {
-		fault("name", "%s", why)
-	}
-}
-
-func (p *ClientSpec) origins() []string {
-	var out []string
-	for _, uri := range p.RedirectURIs {
-		if o := redirecturi.Origin(uri); o != "" && !slices.Contains(out, o) {
-			out = append(out, o)
-		}
-	}
-	return out
-}
-
-func (p *ClientSpec) apply(c *storage.Client) {
-	c.Name, c.Site, c.RedirectURIs, c.GrantTypes = p.Name, p.Site, p.RedirectURIs, p.Grants
-	c.Scopes, c.Resources = p.Scopes, p.Resources
-	c.PKCEOptional, c.FirstParty, c.ResourceServer, c.Verified, c.Manages = p.PKCEOptional, p.FirstParty, p.ResourceServer, p.Verified, p.Manages
-}
-
-func newSecret(now storage.Time) (string, storage.ClientSecret) {
-	text := bearer.NewCredential(bearer.PrefixClientSecret)
-	return text, storage.ClientSecret{ID: storage.NewID("secret"), Digest: storage.Digest(text), Tail: text[len(text)-4:], CreatedAt: now}
-}
-
 // MaxClients is how many apps a workspace may have. Two made at the same moment may be one more.
 const MaxClients = 200
 
-// appAct is an act about an app of a workspace that takes something away or changes nothing. storage.ErrNotFound: the app
-// belongs to another workspace.
+// appAct is an act about an app of a workspace that takes something away or changes nothing. storage.ErrNotFound: the
+// app belongs to another workspace.
 func (a *Authority) appAct(workspaceID string) (Act, error) {
 	if !a.Administrator && (workspaceID == "" || workspaceID != a.WorkspaceID) {
 		return Act{}, storage.ErrNotFound
@@ -257,8 +32,8 @@ func (a *Authority) appAct(workspaceID string) (Act, error) {
 	return Act{Permission: MayManageApps}, nil
 }
 
-// decideApp decides about an act on an app. One that lasts lets the app do all that its registration allows: it has no end
-// and may be used from anywhere.
+// decideApp decides about an act on an app. One that lasts lets the app do all that its registration allows: it has no
+// end and may be used from anywhere.
 func (a *Authority) decideApp(workspaceID string, lasts bool, scopes, resources []string) error {
 	act, err := a.appAct(workspaceID)
 	if err != nil {
@@ -273,7 +48,9 @@ func (a *Authority) decideApp(workspaceID string, lasts bool, scopes, resources 
 
 // CreateClient registers a client. The secret exists nowhere else: storage keeps its digest; it is empty for a public
 // client. What is wrong comes as joined *Invalid errors, what is not allowed as *Forbidden or ErrStale.
-func (m *Manager) CreateClient(ctx context.Context, by Authority, p ClientSpec) (c storage.Client, secret string, err error) {
+func (m *Manager) CreateClient(
+	ctx context.Context, by Authority, p ClientSpec,
+) (c storage.Client, secret string, err error) {
 	if err := by.decideApp(p.WorkspaceID, true, nil, nil); err != nil {
 		return c, "", err
 	}
@@ -292,7 +69,12 @@ func (m *Manager) CreateClient(ctx context.Context, by Authority, p ClientSpec) 
 			return c, "", fmt.Errorf("create client: %w", err)
 		}
 		if n >= MaxClients {
-			return c, "", &input.Invalid{Field: "name", Message: "is one too many: there are " + strconv.Itoa(MaxClients) + " apps already; delete one that is not used"}
+			return c, "", &input.Invalid{
+				Field: "name",
+				Message: "is one too many: there are " + strconv.Itoa(
+					MaxClients,
+				) + " apps already; delete one that is not used",
+			}
 		}
 	}
 	c = storage.Client{ID: storage.NewID("app"), WorkspaceID: p.WorkspaceID, CreatedBy: p.CreatedBy, Public: p.Public}
@@ -316,7 +98,9 @@ func (m *Manager) CreateClient(ctx context.Context, by Authority, p ClientSpec) 
 
 // auditClient notes what was done to a client, in its workspace.
 func (m *Manager) auditClient(ctx context.Context, done string, c *storage.Client, detail map[string]string) error {
-	return m.store.Audit(ctx, storage.AuditEvent{Action: "app." + done, WorkspaceID: c.WorkspaceID, Target: c.ID, Detail: detail}, "")
+	return m.store.Audit(
+		ctx, storage.AuditEvent{Action: "app." + done, WorkspaceID: c.WorkspaceID, Target: c.ID, Detail: detail}, "",
+	)
 }
 
 // DisableClient keeps a client and its tokens from working. *Forbidden, ErrStale: the authority is less than it takes;
@@ -331,8 +115,8 @@ func (m *Manager) DisableClient(ctx context.Context, by Authority, id string) er
 	})
 }
 
-// EnableClient lets a disabled client work again, for which it takes as much authority as disabled it. Errors are those of
-// DisableClient.
+// EnableClient lets a disabled client work again, for which it takes as much authority as disabled it. Errors are those
+// of DisableClient.
 func (m *Manager) EnableClient(ctx context.Context, by Authority, id string) error {
 	return m.changeClient(ctx, by, id, "enabled", true, func(ctx context.Context, id string) error {
 		c, err := m.lockClient(ctx, id)
@@ -363,7 +147,10 @@ func (m *Manager) VerifyClient(ctx context.Context, by Authority, id string, ver
 	if verified {
 		done = "verified"
 	}
-	return m.changeClient(ctx, by, id, done, false, func(ctx context.Context, id string) error { return m.store.VerifyClient(ctx, id, verified) })
+	return m.changeClient(
+		ctx, by, id, done, false,
+		func(ctx context.Context, id string) error { return m.store.VerifyClient(ctx, id, verified) },
+	)
 }
 
 // DeleteClient removes a client and everything that it was given. Errors are those of DisableClient.
@@ -371,7 +158,9 @@ func (m *Manager) DeleteClient(ctx context.Context, by Authority, id string) err
 	return m.changeClient(ctx, by, id, "deleted", false, m.store.DeleteClient)
 }
 
-func (m *Manager) changeClient(ctx context.Context, by Authority, id, done string, lasts bool, act func(context.Context, string) error) error {
+func (m *Manager) changeClient(
+	ctx context.Context, by Authority, id, done string, lasts bool, act func(context.Context, string) error,
+) error {
 	err := m.store.InTx(ctx, func(ctx context.Context) error {
 		c, err := m.store.ClientByID(ctx, id)
 		if err != nil {
@@ -399,7 +188,9 @@ func (m *Manager) EndAccess(ctx context.Context, userID, personalID, clientID st
 		if err != nil || !ended {
 			return err
 		}
-		return m.store.Audit(ctx, storage.AuditEvent{Action: "access.ended", WorkspaceID: personalID, Target: clientID}, "")
+		return m.store.Audit(
+			ctx, storage.AuditEvent{Action: "access.ended", WorkspaceID: personalID, Target: clientID}, "",
+		)
 	})
 	if err != nil {
 		return fmt.Errorf("end access: %w", err)
@@ -423,11 +214,16 @@ func (m *Manager) UpdateClient(ctx context.Context, by Authority, id string, p C
 		}
 		if !p.Administrator && !c.DisabledAt.IsZero() && c.DisabledBy == StoppedByAdministrator {
 			// What it will be when it works again is what the administrator has seen.
-			return &Forbidden{Message: "An administrator of this server disabled this app, so only an administrator can change it, on the page /admin/apps/" + c.ID + "."}
+			return &Forbidden{
+				Message: "An administrator of this server disabled this app, so only an administrator can change " +
+					"it, on the page /admin/apps/" + c.ID + ".",
+			}
 		}
 		p.was = c.Name
 		if p.Public != c.Public {
-			return &input.Invalid{Field: "kind", Message: "cannot change between public and confidential; register a new app"}
+			return &input.Invalid{
+				Field: "kind", Message: "cannot change between public and confidential; register a new app",
+			}
 		}
 		if !p.Administrator {
 			alike := p.Name == c.Name && p.Site == c.Site && slices.Equal(p.RedirectURIs, c.RedirectURIs)
@@ -440,7 +236,10 @@ func (m *Manager) UpdateClient(ctx context.Context, by Authority, id string, p C
 			}
 			p = checked
 			// What people are not asked about may not grow either.
-			more := !within(p.Scopes, c.Scopes) || slices.ContainsFunc(p.Resources, func(id string) bool { return !catalog.ContainsResource(c.Resources, id) })
+			more := !within(p.Scopes, c.Scopes) ||
+				slices.ContainsFunc(
+					p.Resources, func(id string) bool { return !catalog.ContainsResource(c.Resources, id) },
+				)
 			p.FirstParty, p.Manages = p.FirstParty && !more, p.Manages && !more && within(p.Grants, c.GrantTypes)
 		} else if err := m.check(&p); err != nil {
 			return err
@@ -463,7 +262,9 @@ func (m *Manager) UpdateClient(ctx context.Context, by Authority, id string, p C
 func (p *ClientSpec) widens(c *storage.Client) bool {
 	return !within(p.RedirectURIs, c.RedirectURIs) || !within(p.Grants, c.GrantTypes) || !within(p.Scopes, c.Scopes) ||
 		slices.ContainsFunc(p.Resources, func(id string) bool { return !catalog.ContainsResource(c.Resources, id) }) ||
-		p.PKCEOptional && !c.PKCEOptional || p.FirstParty && !c.FirstParty || p.Manages && !c.Manages || p.ResourceServer && !c.ResourceServer
+		p.PKCEOptional &&
+			!c.PKCEOptional || p.FirstParty && !c.FirstParty || p.Manages && !c.Manages ||
+		p.ResourceServer && !c.ResourceServer
 }
 
 // within reports whether all of list is in set.
@@ -474,7 +275,9 @@ func within(list, set []string) bool {
 // RotateSecret makes a new secret for a confidential client; the one before works for grace longer, 30 days at most.
 // A client that is disabled, or whose workspace is, gets none: *Invalid.
 // Errors are those of DisableClient, and *Invalid.
-func (m *Manager) RotateSecret(ctx context.Context, by Authority, id string, grace time.Duration) (string, storage.ClientSecret, error) {
+func (m *Manager) RotateSecret(
+	ctx context.Context, by Authority, id string, grace time.Duration,
+) (string, storage.ClientSecret, error) {
 	if grace < 0 || grace > 30*24*time.Hour {
 		return "", storage.ClientSecret{}, &input.Invalid{Field: "grace", Message: "must be between 0 and 30d"}
 	}
@@ -491,7 +294,9 @@ func (m *Manager) RotateSecret(ctx context.Context, by Authority, id string, gra
 			return err
 		}
 		if !c.DisabledAt.IsZero() {
-			return &input.Invalid{Field: "kind", Message: "is that of a disabled app, which gets no new secret; enable it first"}
+			return &input.Invalid{
+				Field: "kind", Message: "is that of a disabled app, which gets no new secret; enable it first",
+			}
 		}
 		if err := m.issuesIn(ctx, c.WorkspaceID); err != nil {
 			return err

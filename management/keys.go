@@ -6,8 +6,6 @@ import (
 	"errors"
 	"fmt"
 	"slices"
-	"strconv"
-	"strings"
 	"time"
 
 	"doorward/oauth/apikey"
@@ -17,14 +15,20 @@ import (
 	"doorward/storage"
 )
 
-// CreateKey creates an API key in the authority's workspace or, with the scope introspect, for a resource server. The secret
-// is returned once: storage keeps its digest. What is wrong comes as joined *Invalid errors, what is not allowed as
-// *Forbidden; apikey.ErrTooMany: the workspace has as many keys as it may.
-func (m *Manager) CreateKey(ctx context.Context, by Authority, workspacePlan string, p apikey.Spec) (storage.APIKey, string, error) {
+// CreateKey creates an API key in the authority's workspace or, with the scope introspect, for a resource server. The
+// secret is returned once: storage keeps its digest. What is wrong comes as joined *Invalid errors, what is not allowed
+// as *Forbidden; apikey.ErrTooMany: the workspace has as many keys as it may.
+func (m *Manager) CreateKey(
+	ctx context.Context, by Authority, workspacePlan string, p apikey.Spec,
+) (storage.APIKey, string, error) {
 	introspects := slices.Contains(p.Scopes, catalog.ScopeIntrospect)
 	if introspects {
 		if !by.Administrator || by.WorkspaceID != "" {
-			return storage.APIKey{}, "", &Forbidden{Message: "Keys with the scope " + catalog.ScopeIntrospect + " belong to a resource, not to a workspace; they are made with: doorward key create --scope " + catalog.ScopeIntrospect, Scope: catalog.ScopeIntrospect}
+			return storage.APIKey{}, "", &Forbidden{
+				Message: "Keys with the scope " + catalog.ScopeIntrospect + " belong to a resource, not to a " +
+					"workspace; they are made with: doorward key create --scope " + catalog.ScopeIntrospect,
+				Scope: catalog.ScopeIntrospect,
+			}
 		}
 	} else if err := by.Decide(Act{Permission: MayManageKeys, Lasts: true}); err != nil {
 		return storage.APIKey{}, "", err
@@ -40,8 +44,9 @@ func (m *Manager) CreateKey(ctx context.Context, by Authority, workspacePlan str
 		return storage.APIKey{}, "", err
 	}
 	k := storage.APIKey{
-		Kind: bearer.KindAPIKey, WorkspaceID: by.WorkspaceID, Resource: p.Resource, Environment: p.Environment, Prefix: apikey.Prefix(r.Keys.Prefix, p.Environment),
-		Name: p.Name, Note: p.Note, Scopes: p.Scopes, ScopesByObject: p.ByObject, Plan: p.Plan, RateLimit: p.RateLimit, Addresses: p.Addresses,
+		Kind: bearer.KindAPIKey, WorkspaceID: by.WorkspaceID, Resource: p.Resource, Environment: p.Environment,
+		Prefix: apikey.Prefix(r.Keys.Prefix, p.Environment), Name: p.Name, Note: p.Note, Scopes: p.Scopes,
+		ScopesByObject: p.ByObject, Plan: p.Plan, RateLimit: p.RateLimit, Addresses: p.Addresses,
 		CreatedBy: by.person(), ExpiresAt: p.ExpiresAt,
 	}
 	if !introspects {
@@ -58,15 +63,20 @@ func (m *Manager) CreateKey(ctx context.Context, by Authority, workspacePlan str
 	return m.issue(ctx, &by, k)
 }
 
-// CreatePersonalToken creates a personal access token for the authority's user. The text exists nowhere else. Errors are
-// those of CreateKey.
-func (m *Manager) CreatePersonalToken(ctx context.Context, by Authority, p apikey.Spec) (storage.APIKey, string, error) {
+// CreatePersonalToken creates a personal access token for the authority's user. The text exists nowhere else. Errors
+// are those of CreateKey.
+func (m *Manager) CreatePersonalToken(
+	ctx context.Context, by Authority, p apikey.Spec,
+) (storage.APIKey, string, error) {
 	if err := by.Decide(Act{Own: true, Lasts: true}); err != nil {
 		return storage.APIKey{}, "", err
 	}
 	_, err := m.keys.Check(&p, true)
 	if err == nil && (p.Plan != "" || p.RateLimit != 0) {
-		err = &input.Invalid{Field: "plan", Message: "is that of the workspace a personal access token acts in; leave it and the rate limit out"}
+		err = &input.Invalid{
+			Field:   "plan",
+			Message: "is that of the workspace a personal access token acts in; leave it and the rate limit out",
+		}
 	}
 	if err != nil {
 		return storage.APIKey{}, "", err
@@ -79,8 +89,9 @@ func (m *Manager) CreatePersonalToken(ctx context.Context, by Authority, p apike
 		createdBy = "" // the command line, for its user
 	}
 	k := storage.APIKey{
-		Kind: bearer.KindPersonalAccessToken, UserID: by.UserID, Resource: p.Resource, Prefix: apikey.PrefixPersonalToken, Name: p.Name, Note: p.Note,
-		Scopes: p.Scopes, ScopesByObject: p.ByObject, Role: p.Role, Addresses: p.Addresses, CreatedBy: createdBy, ExpiresAt: p.ExpiresAt,
+		Kind: bearer.KindPersonalAccessToken, UserID: by.UserID, Resource: p.Resource,
+		Prefix: apikey.PrefixPersonalToken, Name: p.Name, Note: p.Note, Scopes: p.Scopes, ScopesByObject: p.ByObject,
+		Role: p.Role, Addresses: p.Addresses, CreatedBy: createdBy, ExpiresAt: p.ExpiresAt,
 	}
 	if err == nil {
 		err = by.Decide(lastingAct(&k))
@@ -126,127 +137,17 @@ func (m *Manager) issue(ctx context.Context, by *Authority, k storage.APIKey) (s
 }
 
 // auditKey notes what was done to a key: in its workspace, or for a personal access token in its user's personal one.
-func (m *Manager) auditKey(ctx context.Context, by *Authority, done string, k *storage.APIKey, detail map[string]string) error {
+func (m *Manager) auditKey(
+	ctx context.Context, by *Authority, done string, k *storage.APIKey, detail map[string]string,
+) error {
 	workspace := k.WorkspaceID
 	if k.UserID != "" && k.UserID == by.UserID {
 		workspace = by.PersonalID
 	}
-	return m.store.Audit(ctx, storage.AuditEvent{Action: k.Kind + "." + done, WorkspaceID: workspace, Target: k.ID, Detail: detail}, k.UserID)
-}
-
-// KeyChange is what is to change about a key or personal access token; nil leaves it as it is.
-type KeyChange struct {
-	Name      *string
-	Note      *string
-	Scopes    *[]string // fewer than it has
-	ByObject  bool      // those scopes were given as an object of lists
-	Role      *string   // of a personal access token; not higher than it was
-	Plan      *string
-	RateLimit *int64
-	Addresses *[]string
-}
-
-// UpdateKey changes one of the owner's keys. It gets no scope that it did not have: for more there are new keys. Errors
-// are those of CreateKey, and storage.ErrNotFound.
-func (m *Manager) UpdateKey(ctx context.Context, by Authority, owner storage.KeyOwner, workspacePlan, id string, c KeyChange) (storage.APIKey, error) {
-	if err := by.mayManage(owner); err != nil {
-		return storage.APIKey{}, err
-	}
-	var k storage.APIKey
-	err := m.store.InTx(ctx, func(ctx context.Context) (err error) {
-		if k, err = m.store.HoldKey(ctx, owner, id); err != nil {
-			return fmt.Errorf("update a key: %w", err)
-		}
-		if err := by.Decide(keyAct(&k)); err != nil {
-			return err
-		}
-		if !k.RevokedAt.IsZero() {
-			return &input.Invalid{Field: "key", Message: "is revoked and cannot change any more; make a new one"}
-		}
-		before := k
-		changed, err := m.applyKeyChange(&by, &k, workspacePlan, c)
-		if err != nil || len(changed) == 0 {
-			return err
-		}
-		// Asking for any address is asking to widen, also where nothing bounded it before.
-		if m.keys.Widens(&before, &k, workspacePlan) || c.Addresses != nil && len(k.Addresses) == 0 {
-			if err := by.Decide(lastingAct(&k)); err != nil {
-				return err
-			}
-		}
-		if err := m.store.UpdateKey(ctx, &k); err != nil {
-			return fmt.Errorf("update a key: %w", err)
-		}
-		return m.auditKey(ctx, &by, "updated", &k, changed)
-	})
-	return k, err
-}
-
-func (m *Manager) applyKeyChange(by *Authority, k *storage.APIKey, workspacePlan string, c KeyChange) (changed map[string]string, err error) {
-	personal := k.Kind == bearer.KindPersonalAccessToken
-	p := apikey.Spec{
-		Name: k.Name, Note: k.Note, Resource: k.Resource, Environment: k.Environment, Scopes: k.Scopes, ByObject: k.ScopesByObject, Role: k.Role,
-		Plan: k.Plan, RateLimit: k.RateLimit, Addresses: k.Addresses,
-	}
-	changed = map[string]string{}
-	set := func(field string, to *string, from *string) {
-		if to != nil && *to != *from {
-			*from, changed[field] = *to, *to
-		}
-	}
-	set("name", c.Name, &p.Name)
-	set("note", c.Note, &p.Note)
-	set("role", c.Role, &p.Role)
-	set("plan", c.Plan, &p.Plan)
-	for _, field := range []string{"name", "note"} {
-		if _, ok := changed[field]; ok {
-			changed[field] = "changed" // the audit log does not keep the words themselves
-		}
-	}
-	if c.RateLimit != nil && *c.RateLimit != p.RateLimit {
-		p.RateLimit, changed["rate_limit"] = *c.RateLimit, strconv.FormatInt(*c.RateLimit, 10)
-	}
-	if c.Addresses != nil {
-		p.Addresses, changed["addresses"] = *c.Addresses, strings.Join(*c.Addresses, " ")
-	}
-	if c.Scopes != nil {
-		p.Scopes, p.ByObject, changed["scopes"] = *c.Scopes, c.ByObject, strings.Join(*c.Scopes, " ")
-	}
-	if len(changed) == 0 {
-		return changed, nil // what is there was right under the rules of then
-	}
-	kept := p
-	if k.Live(m.store.Now()) {
-		kept.ExpiresAt = k.ExpiresAt
-	}
-	r, err := m.keys.CheckExisting(&kept, personal)
-	if r != nil && !personal && c.Scopes != nil {
-		err = errors.Join(err, apikey.CheckPersonOnly(r, kept.Scopes))
-	}
-	// A plan that was right when it was given does not keep the rest from changing.
-	if r != nil && !personal && (c.Plan != nil || c.RateLimit != nil) {
-		err = errors.Join(err, m.keys.CheckPlan(by.Administrator, r, &kept, workspacePlan))
-	}
-	if personal && (c.Plan != nil || c.RateLimit != nil) || !personal && c.Role != nil {
-		err = errors.Join(err, &input.Invalid{Field: "kind", Message: "has no such property: a personal access token has neither plan nor rate limit, an API key no role"})
-	}
-	if err != nil {
-		return nil, err
-	}
-	if c.Scopes != nil {
-		held := append(r.Effective(k.Scopes, "", true), k.Scopes...) // introspect is in no catalogue
-		for _, name := range kept.Scopes {
-			if !r.Covers(held, name) {
-				return nil, &Forbidden{Message: "The key does not hold the scope " + name + ", and a key never gets more; make a new one.", Scope: name}
-			}
-		}
-	}
-	if c.Role != nil && k.Role != "" && (kept.Role == "" || !catalog.AtLeast(k.Role, kept.Role)) {
-		return nil, &Forbidden{Message: "The token is held to the role " + k.Role + ", and never gets a higher one; make a new one."}
-	}
-	k.Name, k.Note, k.Scopes, k.ScopesByObject, k.Role = kept.Name, kept.Note, kept.Scopes, kept.ByObject, kept.Role
-	k.Plan, k.RateLimit, k.Addresses = kept.Plan, kept.RateLimit, kept.Addresses
-	return changed, nil
+	return m.store.Audit(
+		ctx, storage.AuditEvent{Action: k.Kind + "." + done, WorkspaceID: workspace, Target: k.ID, Detail: detail},
+		k.UserID,
+	)
 }
 
 // mayManage returns *Forbidden unless the authority may change the owner's keys.
@@ -267,36 +168,58 @@ func (a *Authority) mayManage(owner storage.KeyOwner) error {
 
 // PauseKey keeps one of the owner's keys from working until ResumeKey. Errors are *Forbidden and storage.ErrNotFound,
 // also for a key that is revoked.
-func (m *Manager) PauseKey(ctx context.Context, by Authority, owner storage.KeyOwner, id string) (storage.APIKey, error) {
-	return m.switchKey(ctx, by, owner, id, "paused", keyAct, func(ctx context.Context, owner storage.KeyOwner, id string) error {
-		k, err := m.store.HoldKey(ctx, owner, id)
-		if err != nil {
-			return err
-		}
-		return m.store.PauseKey(ctx, owner, id, by.stops(k.PausedBy, owner.UserID != ""))
-	})
+func (m *Manager) PauseKey(
+	ctx context.Context, by Authority, owner storage.KeyOwner, id string,
+) (storage.APIKey, error) {
+	return m.switchKey(
+		ctx,
+		by,
+		owner,
+		id,
+		"paused",
+		keyAct,
+		func(ctx context.Context, owner storage.KeyOwner, id string) error {
+			k, err := m.store.HoldKey(ctx, owner, id)
+			if err != nil {
+				return err
+			}
+			return m.store.PauseKey(ctx, owner, id, by.stops(k.PausedBy, owner.UserID != ""))
+		},
+	)
 }
 
 // ResumeKey ends what PauseKey began, for which it takes as much authority as paused the key. Errors are those of
 // PauseKey.
-func (m *Manager) ResumeKey(ctx context.Context, by Authority, owner storage.KeyOwner, id string) (storage.APIKey, error) {
-	return m.switchKey(ctx, by, owner, id, "resumed", lastingAct, func(ctx context.Context, owner storage.KeyOwner, id string) error {
-		k, err := m.store.HoldKey(ctx, owner, id)
-		if err != nil {
-			return err
-		}
-		if !k.PausedAt.IsZero() {
-			if err := by.MayStart(k.PausedBy, owner.UserID != "", "key", "paused", "resume"); err != nil {
+func (m *Manager) ResumeKey(
+	ctx context.Context, by Authority, owner storage.KeyOwner, id string,
+) (storage.APIKey, error) {
+	return m.switchKey(
+		ctx,
+		by,
+		owner,
+		id,
+		"resumed",
+		lastingAct,
+		func(ctx context.Context, owner storage.KeyOwner, id string) error {
+			k, err := m.store.HoldKey(ctx, owner, id)
+			if err != nil {
 				return err
 			}
-		}
-		return m.store.ResumeKey(ctx, owner, id)
-	})
+			if !k.PausedAt.IsZero() {
+				if err := by.MayStart(k.PausedBy, owner.UserID != "", "key", "paused", "resume"); err != nil {
+					return err
+				}
+			}
+			return m.store.ResumeKey(ctx, owner, id)
+		},
+	)
 }
 
-// RevokeKey revokes one of the owner's keys at once and for good. One that is revoked already stays so. Errors are those of
-// PauseKey.
-func (m *Manager) RevokeKey(ctx context.Context, by Authority, owner storage.KeyOwner, id string) (storage.APIKey, error) {
+// RevokeKey revokes one of the owner's keys at once and for good. One that is revoked already stays so. Errors are
+// those of PauseKey.
+func (m *Manager) RevokeKey(
+	ctx context.Context, by Authority, owner storage.KeyOwner, id string,
+) (storage.APIKey, error) {
 	k, err := m.switchKey(ctx, by, owner, id, "revoked", keyAct, m.store.RevokeKey)
 	if errors.Is(err, storage.ErrNotFound) {
 		err = m.store.InTx(ctx, func(ctx context.Context) (err error) {
@@ -308,7 +231,12 @@ func (m *Manager) RevokeKey(ctx context.Context, by Authority, owner storage.Key
 }
 
 func (m *Manager) switchKey(
-	ctx context.Context, by Authority, owner storage.KeyOwner, id, done string, asked func(*storage.APIKey) Act, act func(context.Context, storage.KeyOwner, string) error,
+	ctx context.Context,
+	by Authority,
+	owner storage.KeyOwner,
+	id, done string,
+	asked func(*storage.APIKey) Act,
+	act func(context.Context, storage.KeyOwner, string) error,
 ) (storage.APIKey, error) {
 	if err := by.mayManage(owner); err != nil {
 		return storage.APIKey{}, err
@@ -332,9 +260,12 @@ func (m *Manager) switchKey(
 	return k, nil
 }
 
-// RotateKey creates a key that replaces one of the owner's, which works for grace longer: 30 days at most. A key
-// that is paused is not rotated: *Invalid. Other errors are those of CreateKey, storage.ErrNotFound, and apikey.ErrRotated for one that cannot be rotated any more.
-func (m *Manager) RotateKey(ctx context.Context, by Authority, owner storage.KeyOwner, id string, grace time.Duration) (storage.APIKey, string, error) {
+// RotateKey creates a key that replaces one of the owner's, which works for grace longer: 30 days at most. A key that
+// is paused is not rotated: *Invalid. Other errors are those of CreateKey, storage.ErrNotFound, and apikey.ErrRotated
+// for one that cannot be rotated any more.
+func (m *Manager) RotateKey(
+	ctx context.Context, by Authority, owner storage.KeyOwner, id string, grace time.Duration,
+) (storage.APIKey, string, error) {
 	if err := by.mayManage(owner); err != nil {
 		return storage.APIKey{}, "", err
 	}

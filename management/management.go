@@ -1,5 +1,6 @@
-// Package management is what an administrator, a member or their program changes: workspaces, members, invitations, apps, and
-// keys, and who may change what. It decides by an Authority and writes what was done into the audit log; it knows no HTTP.
+// Package management is what an administrator, a member or their program changes: workspaces, members, invitations,
+// apps, and keys, and who may change what. It decides by an Authority and writes what was done into the audit log; it
+// knows no HTTP.
 package management
 
 import (

@@ -59,11 +59,13 @@ func (a *Authority) MayStart(stoppedBy string, personal bool, thing, done, undo 
 	if stopLevel(a.stopsAs(personal)) >= stopLevel(stoppedBy) {
 		return nil
 	}
-	return &Forbidden{Message: StoppedText(stoppedBy, thing, done) + ", so only " + who(stoppedBy) + " can " + undo + " it."}
+	return &Forbidden{
+		Message: StoppedText(stoppedBy, thing, done) + ", so only " + who(stoppedBy) + " can " + undo + " it.",
+	}
 }
 
-// MayEnable is MayStart for a client. It names the page where an administrator has the authority: on a page or request of
-// a workspace, theirs included, a person has their role in it and no more.
+// MayEnable is MayStart for a client. It names the page where an administrator has the authority: on a page or request
+// of a workspace, theirs included, a person has their role in it and no more.
 func (a *Authority) MayEnable(c *storage.Client, undo string) error {
 	err := a.MayStart(c.DisabledBy, false, "app", "disabled", undo)
 	var no *Forbidden

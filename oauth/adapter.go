@@ -70,8 +70,8 @@ func (x *exchange) fositeClient() fosite.Client {
 // errRaced says that another request used the code or refresh token after it was read.
 var errRaced = errors.New("used by another request")
 
-// adapter gives fosite its storage. It does not implement storage.Transactional: the edge puts one transaction around each
-// response, and what must outlive a refusal runs outside of it.
+// adapter gives fosite its storage. It does not implement storage.Transactional: the edge puts one transaction around
+// each response, and what must outlive a refusal runs outside of it.
 type adapter struct{ *Server }
 
 // GetClient implements fosite.ClientManager: the edge has found the client.
@@ -126,8 +126,15 @@ func (a adapter) narrow(x *exchange, role string) error {
 func (a adapter) CreateAccessTokenSession(ctx context.Context, signature string, _ fosite.Requester) error {
 	x, _ := exchangeOf(ctx)
 	return a.store.InsertAccessToken(ctx, storage.AccessToken{
-		Digest: []byte(signature), GrantID: x.grant.ID, ClientID: x.client.ID, Resource: x.resource.ID, Scopes: x.scopes,
-		CreatedAt: x.issuedAt, ExpiresAt: x.expiresAt,
+		Digest: []byte(
+			signature,
+		),
+		GrantID:   x.grant.ID,
+		ClientID:  x.client.ID,
+		Resource:  x.resource.ID,
+		Scopes:    x.scopes,
+		CreatedAt: x.issuedAt,
+		ExpiresAt: x.expiresAt,
 	})
 }
 
@@ -174,7 +181,9 @@ func (tokenStrategy) GenerateAuthorizeCode(context.Context, fosite.Requester) (c
 	return code, string(storage.Digest(code)), nil
 }
 
-func (t tokenStrategy) GenerateAccessToken(ctx context.Context, _ fosite.Requester) (token, signature string, err error) {
+func (t tokenStrategy) GenerateAccessToken(
+	ctx context.Context, _ fosite.Requester,
+) (token, signature string, err error) {
 	x, ok := exchangeOf(ctx)
 	if !ok {
 		return "", "", fosite.ErrServerError
@@ -193,7 +202,9 @@ func (t tokenStrategy) GenerateAccessToken(ctx context.Context, _ fosite.Request
 	return token, string(storage.Digest(token)), nil
 }
 
-func (tokenStrategy) GenerateRefreshToken(ctx context.Context, _ fosite.Requester) (token, signature string, err error) {
+func (tokenStrategy) GenerateRefreshToken(
+	ctx context.Context, _ fosite.Requester,
+) (token, signature string, err error) {
 	if x, ok := exchangeOf(ctx); ok && x.successor != "" {
 		token = x.successor
 	} else {
@@ -215,8 +226,8 @@ func (tokenStrategy) ValidateRefreshToken(context.Context, fosite.Requester, str
 // accessToken is what a signed access token says. Its signature, in fosite's sense, is the digest of its id.
 func (x *exchange) accessToken() bearer.AccessToken {
 	t := bearer.AccessToken{
-		Audience: x.resource.ID, Subject: x.client.ID, ClientID: x.client.ID, IssuedAt: x.issuedAt, ExpiresAt: x.expiresAt,
-		Scope:       strings.Join(x.resource.Effective(x.scopes, x.role, x.grant.ID != ""), " "),
+		Audience: x.resource.ID, Subject: x.client.ID, ClientID: x.client.ID, IssuedAt: x.issuedAt,
+		ExpiresAt: x.expiresAt, Scope: strings.Join(x.resource.Effective(x.scopes, x.role, x.grant.ID != ""), " "),
 		WorkspaceID: x.workspace.ID, Workspace: x.workspace.Slug, Role: x.role,
 	}
 	if x.grant.ID != "" {

@@ -26,7 +26,9 @@ const (
 func readBody(w http.ResponseWriter, r *http.Request, keepEmpty ...string) (url.Values, error) {
 	if r.Method != http.MethodPost {
 		w.Header().Set("Allow", "POST")
-		return nil, &Error{Code: InvalidRequest, Status: http.StatusMethodNotAllowed, Description: "Send a POST request."}
+		return nil, &Error{
+			Code: InvalidRequest, Status: http.StatusMethodNotAllowed, Description: "Send a POST request.",
+		}
 	}
 	if r.URL.RawQuery != "" {
 		return nil, badRequest("Send the parameters in the body; the query of the URL must be empty.")
@@ -39,9 +41,14 @@ func readBody(w http.ResponseWriter, r *http.Request, keepEmpty ...string) (url.
 	var tooLarge *http.MaxBytesError
 	switch {
 	case errors.As(err, &tooLarge):
-		return nil, &Error{Code: InvalidRequest, Status: http.StatusRequestEntityTooLarge, Description: "The body is larger than 64 KiB."}
+		return nil, &Error{
+			Code: InvalidRequest, Status: http.StatusRequestEntityTooLarge,
+			Description: "The body is larger than 64 KiB.",
+		}
 	case err != nil:
-		return nil, &Error{Code: InvalidRequest, Description: "The body could not be read to its end; send it again.", Cause: err}
+		return nil, &Error{
+			Code: InvalidRequest, Description: "The body could not be read to its end; send it again.", Cause: err,
+		}
 	}
 	mediaType, _, err := mime.ParseMediaType(r.Header.Get("Content-Type"))
 	if err != nil {
@@ -80,8 +87,10 @@ func readBody(w http.ResponseWriter, r *http.Request, keepEmpty ...string) (url.
 	return form, nil
 }
 
-// EncodedBody is the description of the error for a body for which IsEncoded is true; the status is 415 (RFC 9110, section 15.5.16).
-const EncodedBody = "The body is compressed or otherwise encoded, which is not supported; send it without Content-Encoding."
+// EncodedBody is the description of the error for a body for which IsEncoded is true; the status is 415 (RFC 9110,
+// section 15.5.16).
+const EncodedBody = "The body is compressed or otherwise encoded, which is not supported; send it without " +
+	"Content-Encoding."
 
 // IsEncoded reports whether a body has a content coding (RFC 9110, section 8.4), which no endpoint decodes.
 func IsEncoded(h http.Header) bool {

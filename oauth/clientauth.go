@@ -33,7 +33,10 @@ func readCredentials(r *http.Request, form url.Values) (credentials, error) {
 		if len(headers) > 0 || c.secret != "" {
 			return c, badRequest("The client authenticates in two ways at once; use one.")
 		}
-		return c, &Error{Code: InvalidClient, Description: "Client assertions are not supported; use client_secret_basic or client_secret_post."}
+		return c, &Error{
+			Code:        InvalidClient,
+			Description: "Client assertions are not supported; use client_secret_basic or client_secret_post.",
+		}
 	}
 	if len(headers) == 0 {
 		return c, nil
@@ -43,9 +46,15 @@ func readCredentials(r *http.Request, form url.Values) (credentials, error) {
 	}
 	scheme, rest, _ := strings.Cut(headers[0], " ")
 	if !strings.EqualFold(scheme, "Basic") {
-		return c, &Error{Code: InvalidClient, Description: "The client must authenticate with its id and secret, by HTTP Basic or in the body.", Challenge: basicChallenge}
+		return c, &Error{
+			Code:        InvalidClient,
+			Description: "The client must authenticate with its id and secret, by HTTP Basic or in the body.",
+			Challenge:   basicChallenge,
+		}
 	}
-	malformed := badRequest("The Basic credentials are malformed: form-encode id and secret, join them by a colon, then base64.")
+	malformed := badRequest(
+		"The Basic credentials are malformed: form-encode id and secret, join them by a colon, then base64.",
+	)
 	raw, err := base64.StdEncoding.Strict().DecodeString(strings.TrimLeft(rest, " "))
 	if err != nil {
 		return c, malformed
@@ -61,7 +70,10 @@ func readCredentials(r *http.Request, form url.Values) (credentials, error) {
 		return c, malformed
 	}
 	if c.secret != "" || (c.id != "" && c.id != id) {
-		return c, badRequest("The client authenticates in the Authorization header and names another client or a secret in the body; use one way.")
+		return c, badRequest(
+			"The client authenticates in the Authorization header and names another client or a secret in the body; " +
+				"use one way.",
+		)
 	}
 	return credentials{id: id, secret: secret, basic: true}, nil
 }
@@ -78,8 +90,8 @@ var noDigest = make([]byte, 32)
 // authenticate finds the client of a request and checks its secret. A public client has none and names itself in the
 // body. A failure is described the same way whether the client is unknown, disabled, or its secret wrong.
 //
-// The limits count and stop failures only: a right secret is accepted whatever failures came from its address. It is too
-// long to be guessed at any rate, and comparing it costs a hash, so there is no need to keep it out.
+// The limits count and stop failures only: a right secret is accepted whatever failures came from its address. It is
+// too long to be guessed at any rate, and comparing it costs a hash, so there is no need to keep it out.
 func (s *Server) authenticate(ctx context.Context, r *http.Request, form url.Values) (storage.Client, error) {
 	c, err := readCredentials(r, form)
 	if err != nil {
@@ -88,7 +100,8 @@ func (s *Server) authenticate(ctx context.Context, r *http.Request, form url.Val
 	refused := &Error{Code: InvalidClient, Description: clientRefused}
 	LogFieldsOf(ctx).Client(c.id)
 	if c.id == "" {
-		refused.Description = "The client must authenticate: send client_id and client_secret by HTTP Basic or in the body."
+		refused.Description = "The client must authenticate: send client_id and client_secret by HTTP Basic or in " +
+			"the body."
 		return storage.Client{}, refused
 	}
 	begin := time.Now()
@@ -133,13 +146,19 @@ func (s *Server) whyNot(c credentials, client storage.Client, found bool) error 
 		}
 		return errors.New("there is no client with this id")
 	case client.Public && c.basic:
-		return errors.New("the client is public, and the request authenticates it with HTTP Basic; it must send client_id in the body and no secret")
+		return errors.New(
+			"the client is public, and the request authenticates it with HTTP Basic; it must send client_id in the " +
+				"body and no secret",
+		)
 	case client.Public:
 		return errors.New("the client is public, and the request sends a secret; it must send none")
 	case c.secret == "":
 		return errors.New("the request sends no secret of this confidential client")
 	case !bearer.WellFormed(bearer.PrefixClientSecret, c.secret):
-		return errors.New("what was sent as the secret is not a client secret of this server; it may have been cut or changed on the way")
+		return errors.New(
+			"what was sent as the secret is not a client secret of this server; it may have been cut or changed on " +
+				"the way",
+		)
 	}
 	return errors.New("the secret is not one of this client's, or expired after a rotation")
 }

@@ -36,8 +36,8 @@ func (s *Server) cachedClient(id string) (c cachedClient, ok bool) {
 	return c, ok && s.store.Now() < c.until
 }
 
-// client finds a client that may be used: neither it nor its workspace is disabled. Unknown and disabled ones look alike:
-// storage.ErrNotFound.
+// client finds a client that may be used: neither it nor its workspace is disabled. Unknown and disabled ones look
+// alike: storage.ErrNotFound.
 func (s *Server) client(ctx context.Context, id string) (storage.Client, error) {
 	if c, ok := s.cachedClient(id); ok {
 		return enabled(c)

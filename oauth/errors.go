@@ -78,17 +78,30 @@ func badRequest(description string) *Error {
 // badGrant is the answer to everything that is wrong with a code or a refresh token: one sentence, so that it
 // tells nothing about one that is another client's.
 func badGrant(cause error) *Error {
-	return &Error{Code: InvalidGrant, Description: "The code or refresh token is not valid: it expired, was used, was revoked, or is not this client's. Start a new authorization.", Cause: cause}
+	return &Error{
+		Code: InvalidGrant,
+		Description: "The code or refresh token is not valid: it expired, was used, was revoked, or is not this " +
+			"client's. Start a new authorization.",
+		Cause: cause,
+	}
 }
 
 // asError turns any error into the one that a client is told. Fosite's codes outside the RFCs, its hints and the
 // texts of the database go no further than the log.
 func asError(err error) *Error {
 	if errors.Is(err, bearer.ErrIssuerKeys) && !errors.Is(err, context.Canceled) {
-		return &Error{Code: TemporarilyUnavailable, Description: bearer.IssuerKeysUnavailable, RetryAfter: bearer.IssuerKeysRetry, Cause: err}
+		return &Error{
+			Code: TemporarilyUnavailable, Description: bearer.IssuerKeysUnavailable, RetryAfter: bearer.IssuerKeysRetry,
+			Cause: err,
+		}
 	}
-	if errors.Is(err, storage.ErrUnavailable) || errors.Is(err, context.Canceled) || errors.Is(err, context.DeadlineExceeded) {
-		return &Error{Code: TemporarilyUnavailable, Description: "The server cannot reach its storage. Nothing is lost; try again shortly.", RetryAfter: time.Second, Cause: fositeCause(err)}
+	if errors.Is(err, storage.ErrUnavailable) || errors.Is(err, context.Canceled) ||
+		errors.Is(err, context.DeadlineExceeded) {
+		return &Error{
+			Code:        TemporarilyUnavailable,
+			Description: "The server cannot reach its storage. Nothing is lost; try again shortly.",
+			RetryAfter:  time.Second, Cause: fositeCause(err),
+		}
 	}
 	var own *Error
 	if errors.As(err, &own) {
@@ -96,17 +109,25 @@ func asError(err error) *Error {
 	}
 	var f *fosite.RFC6749Error
 	if !errors.As(err, &f) {
-		return &Error{Code: ServerError, Description: "The server failed. Send the request id to its operator.", Cause: err}
+		return &Error{
+			Code: ServerError, Description: "The server failed. Send the request id to its operator.", Cause: err,
+		}
 	}
 	switch f.ErrorField {
 	case InvalidGrant, "token_inactive", "token_expired":
 		return badGrant(err)
 	case InvalidClient:
-		return &Error{Code: InvalidClient, Description: "The client is unknown, or its credentials are wrong.", Cause: err}
+		return &Error{
+			Code: InvalidClient, Description: "The client is unknown, or its credentials are wrong.", Cause: err,
+		}
 	case InvalidScope, "scope_not_granted":
-		return &Error{Code: InvalidScope, Description: "A scope is not one that this client is registered for.", Cause: err}
+		return &Error{
+			Code: InvalidScope, Description: "A scope is not one that this client is registered for.", Cause: err,
+		}
 	case UnauthorizedClient:
-		return &Error{Code: UnauthorizedClient, Description: "The client is not registered for this grant type.", Cause: err}
+		return &Error{
+			Code: UnauthorizedClient, Description: "The client is not registered for this grant type.", Cause: err,
+		}
 	case UnsupportedGrantType:
 		return &Error{Code: UnsupportedGrantType, Description: "The grant type is not supported.", Cause: err}
 	case UnsupportedResponseType:
@@ -167,8 +188,8 @@ func writeJSON(w http.ResponseWriter, status int, body any) {
 	_, _ = w.Write(append(text, '\n')) // a client that went away is no fault of ours
 }
 
-// LogFields are what a request's log line and the metrics learn from this package. The web package puts empty ones into the
-// context of each request; without them, what is set goes nowhere.
+// LogFields are what a request's log line and the metrics learn from this package. The web package puts empty ones into
+// the context of each request; without them, what is set goes nowhere.
 type LogFields struct {
 	ClientID  string // as the request names it, escaped and cut
 	Subject   string
@@ -205,7 +226,8 @@ func (n *LogFields) Error(e *Error) {
 // since they are why an id is not found.
 func (n *LogFields) Client(id string) {
 	trimmed := strings.TrimSpace(id)
-	if len(id) > 60 || strings.HasPrefix(trimmed, "dw_") || bearer.HoldsSecret(trimmed) || strings.ContainsFunc(trimmed, notOfClientIDs) {
+	if len(id) > 60 || strings.HasPrefix(trimmed, "dw_") || bearer.HoldsSecret(trimmed) ||
+		strings.ContainsFunc(trimmed, notOfClientIDs) {
 		n.ClientID = "(no client id)"
 		return
 	}
@@ -217,8 +239,10 @@ func notOfClientIDs(c rune) bool {
 	return (c < '0' || c > '9') && (c < 'A' || c > 'Z') && (c < 'a' || c > 'z') && !strings.ContainsRune("_-.~:/", c)
 }
 
-// CallerGone reports whether an error came of the caller going away: ctx, the request's, was canceled by nothing else. Our
-// own time limits give context.DeadlineExceeded, and a server that cuts requests off cancels with a cause of its own.
+// CallerGone reports whether an error came of the caller going away: ctx, the request's, was canceled by nothing else.
+// Our own time limits give context.DeadlineExceeded, and a server that cuts requests off cancels with a cause of its
+// own.
 func CallerGone(ctx context.Context, err error) bool {
-	return err != nil && errors.Is(err, context.Canceled) && context.Cause(ctx) == context.Canceled //nolint:errorlint // a cause of its own may wrap it
+	return err != nil && errors.Is(err, context.Canceled) &&
+		context.Cause(ctx) == context.Canceled //nolint:errorlint // a cause of its own may wrap it
 }

@@ -28,9 +28,10 @@ type Flow struct {
 	Scopes       []string     `json:"o,omitempty"`
 	Resource     string       `json:"a,omitempty"`
 	Challenge    string       `json:"p,omitempty"`
-	Prompt       string       `json:"m,omitempty"` // none, some of consent, login and select_account, or empty (OpenID Connect Core section 3.1.2.1)
-	MaxAge       int64        `json:"g,omitempty"` // seconds, when HasMaxAge
-	HasMaxAge    bool         `json:"x,omitempty"`
+	// Prompt is none, some of consent, login and select_account, or empty (OpenID Connect Core, section 3.1.2.1).
+	Prompt    string `json:"m,omitempty"`
+	MaxAge    int64  `json:"g,omitempty"` // seconds, when HasMaxAge
+	HasMaxAge bool   `json:"x,omitempty"`
 	// ReturnTo is where a sign-in without an app goes on: a path of ours. No other field is set then.
 	ReturnTo string `json:"u,omitempty"`
 }

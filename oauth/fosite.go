@@ -15,8 +15,8 @@ type fositeConfig struct {
 	handlers map[string]fosite.TokenEndpointHandlers // by grant type
 }
 
-// GetTokenEndpointHandlers implements fosite.TokenEndpointHandlersProvider with those of the request's grant type alone:
-// each other one would say, with a stack trace, that it is not meant.
+// GetTokenEndpointHandlers implements fosite.TokenEndpointHandlersProvider with those of the request's grant type
+// alone: each other one would say, with a stack trace, that it is not meant.
 func (c fositeConfig) GetTokenEndpointHandlers(ctx context.Context) fosite.TokenEndpointHandlers {
 	x, ok := exchangeOf(ctx)
 	if !ok {

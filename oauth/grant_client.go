@@ -22,7 +22,10 @@ var clientGrant = grant{
 	GrantRule: management.GrantRule{Name: GrantClientCredentials, Secret: true},
 	handlers: func(cfg fositeConfig, store adapter, strategy tokenStrategy) handlers {
 		return handlers{token: fosite.TokenEndpointHandlers{&oauth2.ClientCredentialsGrantHandler{
-			HandleHelper: &oauth2.HandleHelper{AccessTokenStrategy: strategy, AccessTokenStorage: store, Config: cfg}, Config: cfg,
+			HandleHelper: &oauth2.HandleHelper{
+				AccessTokenStrategy: strategy, AccessTokenStorage: store, Config: cfg,
+			},
+			Config: cfg,
 		}}}
 	},
 	admit:        (*Server).takeOwnRequest,
@@ -41,9 +44,15 @@ func (s *Server) takeOwnRequest(ctx context.Context, x *exchange) error {
 		return err
 	}
 	return &Error{
-		Code: TemporarilyUnavailable, Status: http.StatusTooManyRequests, RetryAfter: taken.RetryAfter,
-		Description: fmt.Sprintf("This client asks for tokens more than %d times a minute; use each token until it expires, and wait as Retry-After says.", s.tokens.ClientRequests),
-		Cause:       errors.New("more token requests a minute than tokens.client_requests allows"),
+		Code:       TemporarilyUnavailable,
+		Status:     http.StatusTooManyRequests,
+		RetryAfter: taken.RetryAfter,
+		Description: fmt.Sprintf(
+			"This client asks for tokens more than %d times a minute; use each token until it expires, and wait as "+
+				"Retry-After says.",
+			s.tokens.ClientRequests,
+		),
+		Cause: errors.New("more token requests a minute than tokens.client_requests allows"),
 	}
 }
 
@@ -65,10 +74,15 @@ func (s *Server) prepareOwnToken(x *exchange) error {
 	for _, name := range asked {
 		known, ok := r.Scope(name)
 		if !ok || !x.client.Scopes.Has(name) {
-			return &Error{Code: InvalidScope, Description: "A scope is not one that this client is registered for at the resource."}
+			return &Error{
+				Code:        InvalidScope,
+				Description: "A scope is not one that this client is registered for at the resource.",
+			}
 		}
 		if known.UserOnly {
-			return &Error{Code: InvalidScope, Description: "A scope is for people only; get it by the authorization code grant."}
+			return &Error{
+				Code: InvalidScope, Description: "A scope is for people only; get it by the authorization code grant.",
+			}
 		}
 		if !slices.Contains(x.scopes, name) {
 			x.scopes = append(x.scopes, name)
@@ -91,9 +105,15 @@ func (s *Server) reserveOwnToken(ctx context.Context, x *exchange) (release func
 	release, full, err := s.store.ReserveOwnToken(ctx, x.client.ID, int(s.tokens.ClientLive))
 	if errors.Is(err, storage.ErrConflict) {
 		return none, &Error{
-			Code: TemporarilyUnavailable, Status: http.StatusTooManyRequests, RetryAfter: max(full.Sub(s.store.Now()), time.Second),
-			Description: fmt.Sprintf("This client has %d live tokens of its own, which is the most there may be; use each until it expires, or revoke those that are not needed.", s.tokens.ClientLive),
-			Cause:       errors.New("as many live tokens as tokens.client_live allows"),
+			Code:       TemporarilyUnavailable,
+			Status:     http.StatusTooManyRequests,
+			RetryAfter: max(full.Sub(s.store.Now()), time.Second),
+			Description: fmt.Sprintf(
+				"This client has %d live tokens of its own, which is the most there may be; use each until it "+
+					"expires, or revoke those that are not needed.",
+				s.tokens.ClientLive,
+			),
+			Cause: errors.New("as many live tokens as tokens.client_live allows"),
 		}
 	}
 	if err != nil {

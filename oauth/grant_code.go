@@ -39,13 +39,20 @@ var codeGrant = grant{
 func (a adapter) CreateAuthorizeCodeSession(ctx context.Context, signature string, _ fosite.Requester) error {
 	x, _ := exchangeOf(ctx)
 	return a.store.InsertGrant(ctx, x.grant, storage.Code{
-		Digest: []byte(signature), RedirectURI: x.redirect, Challenge: x.challenge, ExpiresAt: x.grant.CreatedAt.Add(a.lifetimes.Code),
+		Digest: []byte(
+			signature,
+		),
+		RedirectURI: x.redirect,
+		Challenge:   x.challenge,
+		ExpiresAt:   x.grant.CreatedAt.Add(a.lifetimes.Code),
 	})
 }
 
 // GetAuthorizeCodeSession implements oauth2.AuthorizeCodeStorage. Fosite calls it twice in an exchange; the second
 // time it gets what the first one found.
-func (a adapter) GetAuthorizeCodeSession(ctx context.Context, signature string, _ fosite.Session) (fosite.Requester, error) {
+func (a adapter) GetAuthorizeCodeSession(
+	ctx context.Context, signature string, _ fosite.Session,
+) (fosite.Requester, error) {
 	x, _ := exchangeOf(ctx)
 	if x.code == nil {
 		if signature == "" {
@@ -68,7 +75,10 @@ func (a adapter) GetAuthorizeCodeSession(ctx context.Context, signature string, 
 		}
 		x.grant = c.Grant
 		if !c.UsedAt.IsZero() {
-			x.because("the code was used before, at %s; its grant %s is revoked", c.UsedAt.Time().UTC().Format(time.RFC3339), c.Grant.ID)
+			x.because(
+				"the code was used before, at %s; its grant %s is revoked", c.UsedAt.Time().UTC().Format(time.RFC3339),
+				c.Grant.ID,
+			)
 			return x.requester(nil), fosite.ErrInvalidatedAuthorizeCode
 		}
 		if c.ExpiresAt <= a.store.Now() || !c.Grant.RevokedAt.IsZero() || c.UserDisabled || c.Role == "" {
@@ -125,8 +135,8 @@ func (a adapter) GetPKCERequestSession(ctx context.Context, _ string, _ fosite.S
 // the challenge stays, so that a second attempt without a verifier finds it.
 func (adapter) DeletePKCERequestSession(context.Context, string) error { return nil }
 
-// burnCode consumes the code of a refused exchange where its verifier was wrong or missing: a code that is shown without its
-// proof was stolen, or is of no use to the one who shows it (RFC 9700, section 2.1.1).
+// burnCode consumes the code of a refused exchange where its verifier was wrong or missing: a code that is shown
+// without its proof was stolen, or is of no use to the one who shows it (RFC 9700, section 2.1.1).
 func (s *Server) burnCode(ctx context.Context, x *exchange, cause error) error {
 	var f *fosite.RFC6749Error
 	if x.code == nil || !errors.As(cause, &f) || asError(cause).Code == TemporarilyUnavailable {
@@ -134,8 +144,12 @@ func (s *Server) burnCode(ctx context.Context, x *exchange, cause error) error {
 	}
 	if sent := x.form.Get("redirect_uri"); sent != "" && sent != x.code.RedirectURI {
 		return &Error{
-			Code: InvalidGrant, Description: "redirect_uri is not the one of the authorization request; send the same, or none.",
-			Cause: fmt.Errorf("redirect_uri %s is not the one of the authorization request, %s", quotedURI(sent), quotedURI(x.code.RedirectURI)),
+			Code:        InvalidGrant,
+			Description: "redirect_uri is not the one of the authorization request; send the same, or none.",
+			Cause: fmt.Errorf(
+				"redirect_uri %s is not the one of the authorization request, %s", quotedURI(sent),
+				quotedURI(x.code.RedirectURI),
+			),
 		}
 	}
 	if err := s.store.ConsumeCode(ctx, x.code.Digest); err != nil && !errors.Is(err, storage.ErrConsumed) {
@@ -150,5 +164,10 @@ func (s *Server) burnCode(ctx context.Context, x *exchange, cause error) error {
 	case len(verifier) < 43 || len(verifier) > 128:
 		why = fmt.Errorf("code_verifier has %d characters instead of 43 to 128; the code is spent", len(verifier))
 	}
-	return &Error{Code: InvalidGrant, Description: "code_verifier does not fit the code_challenge, or is missing. The code is spent; start a new authorization.", Cause: why}
+	return &Error{
+		Code: InvalidGrant,
+		Description: "code_verifier does not fit the code_challenge, or is missing. The code is spent; start a new " +
+			"authorization.",
+		Cause: why,
+	}
 }

@@ -54,9 +54,12 @@ func (s *Server) reserveRefresh(_ context.Context, x *exchange) (release func(),
 	}
 	if ok, wait := s.refreshes.Take(x.grant.ID); !ok {
 		return none, &Error{
-			Code: TemporarilyUnavailable, Status: http.StatusTooManyRequests, RetryAfter: wait,
-			Description: "This grant was refreshed too often; use each access token until it expires, and wait as Retry-After says.",
-			Cause:       fmt.Errorf("more than %d refreshes of one grant an hour", refreshesOfGrant.Count),
+			Code:       TemporarilyUnavailable,
+			Status:     http.StatusTooManyRequests,
+			RetryAfter: wait,
+			Description: "This grant was refreshed too often; use each access token until it expires, and wait as " +
+				"Retry-After says.",
+			Cause: fmt.Errorf("more than %d refreshes of one grant an hour", refreshesOfGrant.Count),
 		}
 	}
 	return none, nil
@@ -72,14 +75,20 @@ func (x *exchange) fewerScopes() error {
 	var narrowed []string
 	for _, name := range asked {
 		if !slices.Contains(x.grant.Scopes, name) {
-			return &Error{Code: InvalidScope, Description: "A scope goes beyond what was granted; start a new authorization for it."}
+			return &Error{
+				Code:        InvalidScope,
+				Description: "A scope goes beyond what was granted; start a new authorization for it.",
+			}
 		}
 		if slices.Contains(x.scopes, name) && !slices.Contains(narrowed, name) {
 			narrowed = append(narrowed, name)
 		}
 	}
 	if len(narrowed) == 0 {
-		return &Error{Code: InvalidScope, Description: "Nothing of what was asked for is left of the grant; start a new authorization."}
+		return &Error{
+			Code:        InvalidScope,
+			Description: "Nothing of what was asked for is left of the grant; start a new authorization.",
+		}
 	}
 	x.scopes = narrowed
 	return nil
@@ -90,14 +99,21 @@ func (a adapter) CreateRefreshTokenSession(ctx context.Context, signature, _ str
 	x, _ := exchangeOf(ctx)
 	now := a.store.Now()
 	return a.store.InsertRefreshToken(ctx, storage.RefreshToken{
-		Digest: []byte(signature), GrantID: x.grant.ID, CreatedAt: now, ExpiresAt: min(now.Add(a.lifetimes.Refresh), x.grant.ExpiresAt),
+		Digest: []byte(
+			signature,
+		),
+		GrantID:   x.grant.ID,
+		CreatedAt: now,
+		ExpiresAt: min(now.Add(a.lifetimes.Refresh), x.grant.ExpiresAt),
 	})
 }
 
 // GetRefreshTokenSession implements oauth2.RefreshTokenStorage. A token that was used long enough ago is
 // fosite.ErrInactiveToken, on which fosite has the family revoked; everything else that is wrong with a token ends
 // nothing.
-func (a adapter) GetRefreshTokenSession(ctx context.Context, signature string, _ fosite.Session) (fosite.Requester, error) {
+func (a adapter) GetRefreshTokenSession(
+	ctx context.Context, signature string, _ fosite.Session,
+) (fosite.Requester, error) {
 	x, _ := exchangeOf(ctx)
 	if signature == "" {
 		x.because("what was sent as the refresh token is not a refresh token of this server")
@@ -113,7 +129,10 @@ func (a adapter) GetRefreshTokenSession(ctx context.Context, signature string, _
 	}
 	// As with codes: another client's token is none at all.
 	if b.Grant.ClientID != x.client.ID || !b.Grant.RevokedAt.IsZero() {
-		x.because("the grant %s of the refresh token was revoked at %s", b.Grant.ID, b.Grant.RevokedAt.Time().UTC().Format(time.RFC3339))
+		x.because(
+			"the grant %s of the refresh token was revoked at %s", b.Grant.ID,
+			b.Grant.RevokedAt.Time().UTC().Format(time.RFC3339),
+		)
 		if b.Grant.ClientID != x.client.ID {
 			x.because("the refresh token was issued to another client, %s", b.Grant.ClientID)
 		}
@@ -122,7 +141,10 @@ func (a adapter) GetRefreshTokenSession(ctx context.Context, signature string, _
 	x.grant = b.Grant
 	now := a.store.Now()
 	if a.reused(b.Refresh) {
-		x.because("the refresh token was used before, at %s; its grant %s is revoked", b.Refresh.UsedAt.Time().UTC().Format(time.RFC3339), b.Grant.ID)
+		x.because(
+			"the refresh token was used before, at %s; its grant %s is revoked",
+			b.Refresh.UsedAt.Time().UTC().Format(time.RFC3339), b.Grant.ID,
+		)
 		return x.requester(nil), fosite.ErrInactiveToken
 	}
 	if b.Refresh.Uses > storage.MaxRefreshRepeats || b.Refresh.ExpiresAt <= now || b.Grant.ExpiresAt <= now ||
@@ -135,9 +157,14 @@ func (a adapter) GetRefreshTokenSession(ctx context.Context, signature string, _
 		case b.Role == "":
 			x.because("the user of the refresh token left the workspace")
 		case b.Refresh.Uses > storage.MaxRefreshRepeats:
-			x.because("the refresh token was repeated more than %d times within the reuse window", storage.MaxRefreshRepeats)
+			x.because(
+				"the refresh token was repeated more than %d times within the reuse window", storage.MaxRefreshRepeats,
+			)
 		default:
-			x.because("the refresh token expired at %s", min(b.Refresh.ExpiresAt, b.Grant.ExpiresAt).Time().UTC().Format(time.RFC3339))
+			x.because(
+				"the refresh token expired at %s",
+				min(b.Refresh.ExpiresAt, b.Grant.ExpiresAt).Time().UTC().Format(time.RFC3339),
+			)
 		}
 		return nil, fosite.ErrNotFound
 	}
@@ -148,8 +175,8 @@ func (a adapter) GetRefreshTokenSession(ctx context.Context, signature string, _
 	return x.requester(x.scopes), nil
 }
 
-// reused reports whether a refresh token was used longer ago than honest retries take. Without a window any use is, also
-// one in the future of a node whose clock is behind.
+// reused reports whether a refresh token was used longer ago than honest retries take. Without a window any use is,
+// also one in the future of a node whose clock is behind.
 func (s *Server) reused(t storage.RefreshToken) bool {
 	window := s.lifetimes.RefreshReuseWindow
 	return !t.UsedAt.IsZero() && (window <= 0 || t.UsedAt <= s.store.Now().Add(-window))
@@ -157,8 +184,8 @@ func (s *Server) reused(t storage.RefreshToken) bool {
 
 // useRefreshToken uses the token shown, by the one write that decides who refreshes, and finds what follows it. After a
 // first use that is what this use made, perhaps under a secret that is no longer the first here, or not yet. It looks
-// after the write: by then the request that came first has committed, so that two nodes with their secrets in different orders
-// give the same successor.
+// after the write: by then the request that came first has committed, so that two nodes with their secrets in different
+// orders give the same successor.
 func (s *Server) useRefreshToken(ctx context.Context, x *exchange) error {
 	err := s.store.UseRefreshToken(ctx, x.refresh.Refresh.Digest, s.lifetimes.RefreshReuseWindow)
 	if errors.Is(err, storage.ErrConsumed) {
@@ -187,7 +214,9 @@ func (s *Server) useRefreshToken(ctx context.Context, x *exchange) error {
 		}
 	}
 	if repeated {
-		return badGrant(errors.New("the successor was derived under a secret that is gone; another one would fork the family"))
+		return badGrant(
+			errors.New("the successor was derived under a secret that is gone; another one would fork the family"),
+		)
 	}
 	return nil
 }

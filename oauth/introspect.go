@@ -84,7 +84,10 @@ func (s *Server) introspect(w http.ResponseWriter, r *http.Request, form url.Val
 		return badRequest("cost and workspace are for resource servers; leave them out.")
 	}
 	begin := time.Now()
-	p, err := s.bearer.Principal(ctx, token, bearer.Audience{Resources: caller.Resources, Workspace: form.Get("workspace"), Named: form.Has("workspace")})
+	p, err := s.bearer.Principal(
+		ctx, token,
+		bearer.Audience{Resources: caller.Resources, Workspace: form.Get("workspace"), Named: form.Has("workspace")},
+	)
 	if err != nil && !inactive(err) {
 		return err
 	}
@@ -115,7 +118,8 @@ func (s *Server) introspect(w http.ResponseWriter, r *http.Request, form url.Val
 		}
 		if p.Limited() {
 			answer.RateLimit = &RateLimit{
-				Allowed: taken.Allowed, Limit: taken.Limit, Remaining: taken.Remaining, Reset: taken.Reset, RetryAfter: int64(taken.RetryAfter / time.Second),
+				Allowed: taken.Allowed, Limit: taken.Limit, Remaining: taken.Remaining, Reset: taken.Reset,
+				RetryAfter: int64(taken.RetryAfter / time.Second),
 			}
 		}
 	}
@@ -156,9 +160,11 @@ func quiet(ctx context.Context, begin time.Time) {
 }
 
 // authenticateIntrospector is client authentication where a public client, which proves nothing, is refused, and the
-// challenge comes always. In its place an API key with the scope introspect may stand as a bearer token, which makes its
-// holder a resource server for the key's resource.
-func (s *Server) authenticateIntrospector(ctx context.Context, r *http.Request, form url.Values) (storage.Client, error) {
+// challenge comes always. In its place an API key with the scope introspect may stand as a bearer token, which makes
+// its holder a resource server for the key's resource.
+func (s *Server) authenticateIntrospector(
+	ctx context.Context, r *http.Request, form url.Values,
+) (storage.Client, error) {
 	if text, ok := bearerToken(r); ok {
 		return s.introspectionKey(ctx, r, form, text)
 	}
@@ -170,12 +176,17 @@ func (s *Server) authenticateIntrospector(ctx context.Context, r *http.Request, 
 		return caller, &refused
 	}
 	if err == nil && caller.Public {
-		return caller, &Error{Code: InvalidClient, Description: "A client without a secret may not introspect; use the credentials of a resource server.", Challenge: basicChallenge}
+		return caller, &Error{
+			Code:        InvalidClient,
+			Description: "A client without a secret may not introspect; use the credentials of a resource server.",
+			Challenge:   basicChallenge,
+		}
 	}
 	return caller, err
 }
 
-// bearerToken is what a request shows as a bearer token (RFC 6750, section 2.1), in the one Authorization header it has.
+// bearerToken is what a request shows as a bearer token (RFC 6750, section 2.1), in the one Authorization header it
+// has.
 func bearerToken(r *http.Request) (text string, ok bool) {
 	headers := r.Header.Values("Authorization")
 	if len(headers) != 1 {
@@ -186,7 +197,9 @@ func bearerToken(r *http.Request) (text string, ok bool) {
 
 const bearerChallenge = `Bearer realm="doorward", error="invalid_token"` //nolint:gosec // of RFC 6750, section 3
 
-func (s *Server) introspectionKey(ctx context.Context, r *http.Request, form url.Values, text string) (storage.Client, error) {
+func (s *Server) introspectionKey(
+	ctx context.Context, r *http.Request, form url.Values, text string,
+) (storage.Client, error) {
 	if form.Has("client_id") || form.Has("client_secret") || form.Has("client_assertion") {
 		return storage.Client{}, badRequest("The request authenticates in two ways at once; use one.")
 	}
@@ -206,8 +219,9 @@ func (s *Server) introspectionKey(ctx context.Context, r *http.Request, form url
 			return storage.Client{}, tooManyFailures(wait)
 		}
 		return storage.Client{}, &Error{
-			Code: InvalidClient, Description: "Only an API key with the scope introspect, or the credentials of a client, may introspect.", Challenge: bearerChallenge,
-			Cause: whyNoIntrospector(p, err, address),
+			Code:        InvalidClient,
+			Description: "Only an API key with the scope introspect, or the credentials of a client, may introspect.",
+			Challenge:   bearerChallenge, Cause: whyNoIntrospector(p, err, address),
 		}
 	}
 	s.bearer.Touch(ctx, &p)
@@ -229,7 +243,10 @@ func whyNoIntrospector(p bearer.Principal, err error, from netip.Addr) error {
 
 // inactive reports whether an error of Principal is an answer, not a failure.
 func inactive(err error) bool {
-	return errors.Is(err, bearer.ErrUnknown) || errors.Is(err, bearer.ErrExpired) || errors.Is(err, bearer.ErrRevoked) || errors.Is(err, bearer.ErrSuspended) || errors.Is(err, bearer.ErrWorkspace)
+	return errors.Is(err, bearer.ErrUnknown) || errors.Is(err, bearer.ErrExpired) ||
+		errors.Is(err, bearer.ErrRevoked) ||
+		errors.Is(err, bearer.ErrSuspended) ||
+		errors.Is(err, bearer.ErrWorkspace)
 }
 
 // maySee reports whether the caller may know anything about a credential: a client about its own tokens, a resource
@@ -238,15 +255,16 @@ func maySee(caller storage.Client, p bearer.Principal) bool {
 	if p.ClientID == caller.ID {
 		return true
 	}
-	return caller.ResourceServer && p.Kind != bearer.KindRefreshToken && catalog.ContainsResource(caller.Resources, p.Audience)
+	return caller.ResourceServer && p.Kind != bearer.KindRefreshToken &&
+		catalog.ContainsResource(caller.Resources, p.Audience)
 }
 
 func (s *Server) describe(p bearer.Principal) Introspection {
 	i := Introspection{
-		Active: true, Issuer: s.issuer, Audience: p.Audience, Subject: p.Subject, ClientID: p.ClientID, Scope: strings.Join(p.Scopes, " "),
-		Credential: p.Kind, IssuedAt: p.IssuedAt.Unix(), ID: p.ID, WorkspaceID: p.WorkspaceID, Workspace: p.Workspace, Role: p.Role,
-		Environment: p.Environment, Plan: p.Plan, KeyID: p.KeyID, Addresses: p.Addresses,
-		ForeignIssuer: p.ForeignIssuer, ForeignSubject: p.ForeignSubject,
+		Active: true, Issuer: s.issuer, Audience: p.Audience, Subject: p.Subject, ClientID: p.ClientID,
+		Scope: strings.Join(p.Scopes, " "), Credential: p.Kind, IssuedAt: p.IssuedAt.Unix(), ID: p.ID,
+		WorkspaceID: p.WorkspaceID, Workspace: p.Workspace, Role: p.Role, Environment: p.Environment, Plan: p.Plan,
+		KeyID: p.KeyID, Addresses: p.Addresses, ForeignIssuer: p.ForeignIssuer, ForeignSubject: p.ForeignSubject,
 	}
 	if !p.ExpiresAt.IsZero() {
 		i.ExpiresAt = p.ExpiresAt.Unix()
@@ -261,9 +279,11 @@ func (s *Server) describe(p bearer.Principal) Introspection {
 }
 
 // IntrospectCredential is what the server would tell a resource server, or for a refresh token its client, about a
-// credential; for the command line. Where a workspace is named, it is asked about in that one. Of one that is not active the
-// reason says why, which no caller is told.
-func (s *Server) IntrospectCredential(ctx context.Context, text string, workspace *string) (answer Introspection, reason string, err error) {
+// credential; for the command line. Where a workspace is named, it is asked about in that one. Of one that is not
+// active the reason says why, which no caller is told.
+func (s *Server) IntrospectCredential(
+	ctx context.Context, text string, workspace *string,
+) (answer Introspection, reason string, err error) {
 	var at bearer.Audience
 	if workspace != nil {
 		at.Workspace, at.Named = *workspace, true

@@ -65,8 +65,8 @@ func writePublic(w http.ResponseWriter, text []byte) {
 
 var publicCache = "public, max-age=" + strconv.Itoa(int(bearer.JWKSMaxAge/time.Second))
 
-// JWKS serves GET /oauth/jwks: the public halves of the signing keys (RFC 7517, section 5). Some of them do not sign yet,
-// and some no longer do.
+// JWKS serves GET /oauth/jwks: the public halves of the signing keys (RFC 7517, section 5). Some of them do not sign
+// yet, and some no longer do.
 func (s *Server) JWKS(w http.ResponseWriter, r *http.Request) {
 	keys, err := s.keyring.JWKS(r.Context())
 	if err != nil {

@@ -61,6 +61,9 @@ func (s *Server) revoke(r *http.Request, form url.Values) error {
 		if err != nil || !ended {
 			return err
 		}
-		return s.store.Audit(ctx, storage.AuditEvent{Action: "app.token_revoked", WorkspaceID: client.WorkspaceID, Target: client.ID}, "")
+		return s.store.Audit(
+			ctx, storage.AuditEvent{Action: "app.token_revoked", WorkspaceID: client.WorkspaceID, Target: client.ID},
+			"",
+		)
 	})
 }

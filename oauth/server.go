@@ -78,8 +78,9 @@ type Server struct {
 // New makes a Server.
 func New(c Config) (*Server, error) {
 	s := &Server{
-		issuer: c.Issuer, store: c.Store, secrets: c.Secrets, catalog: c.Catalog, redirectSchemes: c.RedirectSchemes, lifetimes: c.Lifetimes, tokens: c.Tokens,
-		limiter: c.Limiter, bearer: c.Bearer, keyring: c.Keyring, management: c.Management, address: c.ClientAddress, clients: newClientCache(),
+		issuer: c.Issuer, store: c.Store, secrets: c.Secrets, catalog: c.Catalog, redirectSchemes: c.RedirectSchemes,
+		lifetimes: c.Lifetimes, tokens: c.Tokens, limiter: c.Limiter, bearer: c.Bearer, keyring: c.Keyring,
+		management: c.Management, address: c.ClientAddress, clients: newClientCache(),
 	}
 	s.refreshes = limit.NewRate(func() time.Time { return c.Store.Now().Time() }, refreshesOfGrant)
 	s.failures = newAuthenticationFailures(c.Store)

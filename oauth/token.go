@@ -44,7 +44,9 @@ func (s *Server) token(w http.ResponseWriter, r *http.Request, form url.Values) 
 		return err
 	}
 	if !client.GrantTypes.Has(name) {
-		return &Error{Code: UnauthorizedClient, Description: "This client is not registered for the grant type " + name + "."}
+		return &Error{
+			Code: UnauthorizedClient, Description: "This client is not registered for the grant type " + name + ".",
+		}
 	}
 	if err := s.mayIssue(ctx, client.ID); errors.Is(err, storage.ErrNotFound) {
 		return &Error{Code: InvalidClient, Description: clientRefused, Cause: errClientDisabled}
@@ -72,7 +74,9 @@ func (s *Server) token(w http.ResponseWriter, r *http.Request, form url.Values) 
 }
 
 // issue has fosite run a grant that is prepared, and issues its tokens.
-func (s *Server) issue(ctx context.Context, r *http.Request, g *grant, x *exchange) (resp fosite.AccessResponder, err error) {
+func (s *Server) issue(
+	ctx context.Context, r *http.Request, g *grant, x *exchange,
+) (resp fosite.AccessResponder, err error) {
 	ctx = withExchange(ctx, x)
 	// Fosite takes the form as it is given and does not look at the body again.
 	r = r.WithContext(ctx)
@@ -132,8 +136,8 @@ func (x *exchange) sameResource() error {
 	return nil
 }
 
-// prepareJWT finds, before the transaction that a token is issued in, what is needed to sign it; nothing where it is to be
-// opaque.
+// prepareJWT finds, before the transaction that a token is issued in, what is needed to sign it; nothing where it is to
+// be opaque.
 func (s *Server) prepareJWT(ctx context.Context, x *exchange) (err error) {
 	if !x.resource.JWT {
 		return nil
@@ -162,14 +166,16 @@ func extra(resp fosite.AccessResponder, name string) string {
 	return text
 }
 
-// answerLostRace answers a request that lost to another one with the same code or refresh token. A code used twice ends its
-// family, as does a refresh token whose reuse window is over.
+// answerLostRace answers a request that lost to another one with the same code or refresh token. A code used twice ends
+// its family, as does a refresh token whose reuse window is over.
 func (s *Server) answerLostRace(ctx context.Context, x *exchange) error {
 	if x.code != nil {
 		if err := s.store.RevokeGrant(ctx, x.grant.ID, storage.RevokedCodeReuse); err != nil {
 			return err
 		}
-		return badGrant(fmt.Errorf("the code was used by another request at the same moment; its grant %s is revoked", x.grant.ID))
+		return badGrant(
+			fmt.Errorf("the code was used by another request at the same moment; its grant %s is revoked", x.grant.ID),
+		)
 	}
 	b, err := s.store.RefreshTokenByDigest(ctx, x.refresh.Refresh.Digest)
 	if err != nil && !errors.Is(err, storage.ErrNotFound) {
@@ -180,7 +186,9 @@ func (s *Server) answerLostRace(ctx context.Context, x *exchange) error {
 			return err
 		}
 	}
-	return badGrant(fmt.Errorf("the refresh token of the grant %s was used by another request at the same moment", x.grant.ID))
+	return badGrant(
+		fmt.Errorf("the refresh token of the grant %s was used by another request at the same moment", x.grant.ID),
+	)
 }
 
 // explain puts the true cause of a refusal beside what the client is told.
@@ -214,13 +222,19 @@ func scopeNames(text string) []string {
 func (s *Server) resourceFor(named string, clients []string) (*catalog.Resource, error) {
 	if named == "" {
 		if len(clients) == 0 {
-			return nil, &Error{Code: InvalidTarget, Description: "This app is registered for no resource; register it for one."}
+			return nil, &Error{
+				Code: InvalidTarget, Description: "This app is registered for no resource; register it for one.",
+			}
 		}
 		named = clients[0]
 	}
 	r, ok := s.catalog.Resource(named)
 	if !ok || !catalog.ContainsResource(clients, named) {
-		return nil, &Error{Code: InvalidTarget, Description: "The resource is not one that this app is registered for; leave the parameter out, or send the identifier of a resource of this app."}
+		return nil, &Error{
+			Code: InvalidTarget,
+			Description: "The resource is not one that this app is registered for; leave the parameter out, or send " +
+				"the identifier of a resource of this app.",
+		}
 	}
 	return r, nil
 }

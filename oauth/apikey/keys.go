@@ -38,8 +38,8 @@ type Keys struct {
 // New makes Keys.
 func New(c Config) *Keys { return &Keys{store: c.Store, catalog: c.Catalog} }
 
-// Issue creates a key as key says, whose Prefix begins its secret, and completes key. The secret is returned once: storage
-// keeps its digest. ErrTooMany: the owner has as many as they may; storage.ErrNotFound: there is no such owner.
+// Issue creates a key as key says, whose Prefix begins its secret, and completes key. The secret is returned once:
+// storage keeps its digest. ErrTooMany: the owner has as many as they may; storage.ErrNotFound: there is no such owner.
 func (k *Keys) Issue(ctx context.Context, key *storage.APIKey) (text string, err error) {
 	text = newText(key)
 	err = k.store.InsertKey(ctx, key, MaxKeys)
@@ -62,9 +62,11 @@ func newText(key *storage.APIKey) string {
 	return text
 }
 
-// Rotate creates a key that replaces old, with all its rights and limits and no later end; old works for grace
-// longer, or stays paused if it is. What old itself took the place of ends at once. ErrRotated: old cannot be rotated any more.
-func (k *Keys) Rotate(ctx context.Context, old storage.APIKey, createdBy string, grace time.Duration) (text string, fresh storage.APIKey, err error) {
+// Rotate creates a key that replaces old, with all its rights and limits and no later end; old works for grace longer,
+// or stays paused if it is. What old itself took the place of ends at once. ErrRotated: old cannot be rotated any more.
+func (k *Keys) Rotate(
+	ctx context.Context, old storage.APIKey, createdBy string, grace time.Duration,
+) (text string, fresh storage.APIKey, err error) {
 	fresh = old
 	// Without a person who does it, the user behind the old one stays behind the new one.
 	fresh.CreatedBy, fresh.RotatedInto = cmp.Or(createdBy, old.CreatedBy), ""
@@ -93,9 +95,9 @@ const (
 	Suspended // its user or workspace is disabled
 )
 
-// Verify finds the key of a text and its status now. For a personal access token, workspace is the slug of the one that it is to
-// act in; empty where none was named. Text that cannot be a key reaches no database. An error is storage's, and says
-// nothing about the key.
+// Verify finds the key of a text and its status now. For a personal access token, workspace is the slug of the one that
+// it is to act in; empty where none was named. Text that cannot be a key reaches no database. An error is storage's,
+// and says nothing about the key.
 func (k *Keys) Verify(ctx context.Context, text, workspace string) (storage.KeyBearer, Status, error) {
 	prefix := PrefixOf(text)
 	if prefix == "" {

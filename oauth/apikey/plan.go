@@ -5,9 +5,9 @@ import (
 	"doorward/storage"
 )
 
-// Plan is the plan of a key in a workspace whose own plan is given. A test key has the resource's for tests. Without one,
-// and for other keys, it is the key's own (which a test key does not have), else its workspace's, else the resource's default. A
-// rate limit of the key's own that is lower takes the place of the hour window.
+// Plan is the plan of a key in a workspace whose own plan is given. A test key has the resource's for tests. Without
+// one, and for other keys, it is the key's own (which a test key does not have), else its workspace's, else the
+// resource's default. A rate limit of the key's own that is lower takes the place of the hour window.
 func (k *Keys) Plan(key *storage.APIKey, workspacePlan string) (string, limit.Plan) {
 	r, ok := k.catalog.Resource(key.Resource)
 	if !ok {
@@ -23,8 +23,8 @@ func (k *Keys) Plan(key *storage.APIKey, workspacePlan string) (string, limit.Pl
 	return name, plan
 }
 
-// PlansFor lists the plans, by name, that a key may be given in place of the one it would have: those that allow no more.
-// A test key has no choice.
+// PlansFor lists the plans, by name, that a key may be given in place of the one it would have: those that allow no
+// more. A test key has no choice.
 func (k *Keys) PlansFor(key *storage.APIKey, workspacePlan string) []string {
 	if key.Environment == Test {
 		return nil

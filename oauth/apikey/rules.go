@@ -34,8 +34,8 @@ const (
 	maxRateLimit = 1_000_000_000
 )
 
-// Check completes the spec of a new key and returns its resource, and all that is wrong with it as joined *input.Invalid
-// errors. personal: it is that of a personal access token.
+// Check completes the spec of a new key and returns its resource, and all that is wrong with it as joined
+// *input.Invalid errors. personal: it is that of a personal access token.
 func (k *Keys) Check(p *Spec, personal bool) (*catalog.Resource, error) {
 	return k.check(p, personal, nil)
 }
@@ -96,11 +96,15 @@ func (k *Keys) checkEnvironment(p *Spec, r *catalog.Resource, fault func(field, 
 	case len(has) == 0:
 		fault("resource", "%q has no API keys; use an app or a personal access token", input.Shorten(p.Resource))
 	case !slices.Contains(has, p.Environment):
-		fault("environment", "%q is unknown; this resource has %s", input.Shorten(p.Environment), strings.Join(has, ", "))
+		fault(
+			"environment", "%q is unknown; this resource has %s", input.Shorten(p.Environment), strings.Join(has, ", "),
+		)
 	}
 }
 
-func (k *Keys) checkKeyScopes(p *Spec, r *catalog.Resource, personal bool, fault func(field, message string, args ...any)) {
+func (k *Keys) checkKeyScopes(
+	p *Spec, r *catalog.Resource, personal bool, fault func(field, message string, args ...any),
+) {
 	if len(p.Scopes) == 0 {
 		fault("scope", "is missing; choose at least one")
 	}
@@ -128,7 +132,12 @@ func CheckPersonOnly(r *catalog.Resource, scopes []string) error {
 	var all input.Faults
 	for _, name := range scopes {
 		if x, ok := r.Scope(name); ok && x.UserOnly {
-			all.Add("scope", "%q counts only where a person stands behind the credential, so never for an API key; leave it out, or make a personal access token", name)
+			all.Add(
+				"scope",
+				"%q counts only where a person stands behind the credential, so never for an API key; leave it out, "+
+					"or make a personal access token",
+				name,
+			)
 		}
 	}
 	return errors.Join(all...)
@@ -149,7 +158,10 @@ func (k *Keys) checkAddresses(list []string, fault func(field, message string, a
 		}
 		switch {
 		case err != nil, prefix.Addr().Is4In6(): // requests come from addresses that are not mapped
-			fault("addresses", "%q is not an address or range; write one such as 192.0.2.7 or 192.0.2.0/24", input.Shorten(text))
+			fault(
+				"addresses", "%q is not an address or range; write one such as 192.0.2.7 or 192.0.2.0/24",
+				input.Shorten(text),
+			)
 		case prefix.Masked() != prefix:
 			fault("addresses", "%q has bits after its range; write %s", input.Shorten(text), prefix.Masked())
 		case !slices.Contains(out, prefix.String()):
@@ -184,12 +196,15 @@ func (k *Keys) CheckPlan(anyPlan bool, r *catalog.Resource, p *Spec, workspacePl
 	return errors.Join(all...)
 }
 
-// CheckExisting is Check for a key that exists: its lifetime and environment were checked when it was created, under the
-// rules in force at the time.
+// CheckExisting is Check for a key that exists: its lifetime and environment were checked when it was created, under
+// the rules in force at the time.
 func (k *Keys) CheckExisting(p *Spec, personal bool) (*catalog.Resource, error) {
 	r, ok := k.catalog.Resource(p.Resource)
 	if !ok {
-		return nil, &input.Invalid{Field: "resource", Message: fmt.Sprintf("%q is not in the configuration any more; revoke the key", input.Shorten(p.Resource))}
+		return nil, &input.Invalid{
+			Field:   "resource",
+			Message: fmt.Sprintf("%q is not in the configuration any more; revoke the key", input.Shorten(p.Resource)),
+		}
 	}
 	lenient := *r
 	lenient.Keys.MaxLifetime = 0
@@ -214,7 +229,8 @@ func AddressesWithin(list, bound []string) bool {
 	return len(list) > 0 && !slices.ContainsFunc(list, outside)
 }
 
-// Widens reports whether a key that was changed can do anything that it could not before. Its scopes and role never grow.
+// Widens reports whether a key that was changed can do anything that it could not before. Its scopes and role never
+// grow.
 func (k *Keys) Widens(before, after *storage.APIKey, workspacePlan string) bool {
 	_, had := k.Plan(before, workspacePlan)
 	_, has := k.Plan(after, workspacePlan)

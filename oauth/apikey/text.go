@@ -33,7 +33,8 @@ func PrefixOf(text string) string {
 		return ""
 	}
 	prefix := text[:n]
-	if strings.HasPrefix(prefix, "dw_") || (prefix != PrefixPersonalToken && !keyPrefix.MatchString(prefix)) || !WellFormed(prefix, text) {
+	if strings.HasPrefix(prefix, "dw_") || (prefix != PrefixPersonalToken && !keyPrefix.MatchString(prefix)) ||
+		!WellFormed(prefix, text) {
 		return ""
 	}
 	return prefix

@@ -51,8 +51,8 @@ func (s *Signer) Sign(t AccessToken) (token, id string, err error) {
 	return token, c.ID, nil
 }
 
-// ownClaims are those of our access tokens (RFC 9068, section 2.2), beside iss. What a verifier would learn by introspection
-// bears the same names here, and is what introspection would have said when the token was issued.
+// ownClaims are those of our access tokens (RFC 9068, section 2.2), beside iss. What a verifier would learn by
+// introspection bears the same names here, and is what introspection would have said when the token was issued.
 type ownClaims struct {
 	Issuer   string `json:"iss"`
 	Audience string `json:"aud"`
@@ -73,11 +73,18 @@ func (r *Keyring) verify(ctx context.Context, t *parsedJWT) (ownClaims, error) {
 	var c ownClaims
 	switch {
 	case t.typ != typeAccessToken:
-		return c, unknown("the JWT has our iss and the typ %s, and an access token has %s", Quoted(t.typ), typeAccessToken)
+		return c, unknown(
+			"the JWT has our iss and the typ %s, and an access token has %s", Quoted(t.typ), typeAccessToken,
+		)
 	case t.algorithm != jose.ES256:
-		return c, unknown("the JWT has our iss and is signed with %s, and access tokens are signed with ES256", Quoted(string(t.algorithm)))
+		return c, unknown(
+			"the JWT has our iss and is signed with %s, and access tokens are signed with ES256",
+			Quoted(string(t.algorithm)),
+		)
 	case !storage.IsID(kindSigning, t.kid):
-		return c, unknown("the JWT has our iss and the kid %s, which is not of this server's signing keys", Quoted(t.kid))
+		return c, unknown(
+			"the JWT has our iss and the kid %s, which is not of this server's signing keys", Quoted(t.kid),
+		)
 	case t.members != 3:
 		return c, unknown("the JWT has our iss and more in its header than typ, alg and kid")
 	}
@@ -91,7 +98,10 @@ func (r *Keyring) verify(ctx context.Context, t *parsedJWT) (ownClaims, error) {
 	key := keys.public[t.kid]
 	switch {
 	case key == nil:
-		return c, unknown("the signing key %s of the JWT does not exist, or was dropped; it may be of another server or database", t.kid)
+		return c, unknown(
+			"the signing key %s of the JWT does not exist, or was dropped; it may be of another server or database",
+			t.kid,
+		)
 	case !t.signedBy(key):
 		return c, unknown("the signature of the JWT is wrong: it was changed or cut, or forged")
 	case josejson.Unmarshal(t.payload, &c) != nil || c.Issuer != r.issuer || c.ID == "":

@@ -1,6 +1,6 @@
-// Package bearer turns the text of a credential into the caller that it identifies: access tokens of this server, opaque or
-// signed, JWTs of trusted issuers, API keys and personal access tokens. It keeps the signing keys and the formats of tokens;
-// how they are asked for, and what else an administrator does, it does not know.
+// Package bearer turns the text of a credential into the caller that it identifies: access tokens of this server,
+// opaque or signed, JWTs of trusted issuers, API keys and personal access tokens. It keeps the signing keys and the
+// formats of tokens; how they are asked for, and what else an administrator does, it does not know.
 package bearer
 
 import (
@@ -33,7 +33,9 @@ type Verifier struct {
 
 // New makes a Verifier.
 func New(c Config) *Verifier {
-	v := &Verifier{issuer: c.Issuer, store: c.Store, catalog: c.Catalog, keys: c.APIKeys, keyring: c.Keyring, limiter: c.Limiter}
+	v := &Verifier{
+		issuer: c.Issuer, store: c.Store, catalog: c.Catalog, keys: c.APIKeys, keyring: c.Keyring, limiter: c.Limiter,
+	}
 	v.trusts = v.newTrusts()
 	return v
 }

@@ -32,8 +32,8 @@ func DigestOf(prefix, text string) string {
 	return string(storage.Digest(text))
 }
 
-// FromHeader is the token in the value of an Authorization header; ok is false where its scheme is another. One or more spaces
-// stand between scheme and token (RFC 9110, section 11.4).
+// FromHeader is the token in the value of an Authorization header; ok is false where its scheme is another. One or more
+// spaces stand between scheme and token (RFC 9110, section 11.4).
 func FromHeader(authorization string) (token string, ok bool) {
 	scheme, rest, _ := strings.Cut(authorization, " ")
 	return strings.TrimLeft(rest, " "), strings.EqualFold(scheme, "Bearer")

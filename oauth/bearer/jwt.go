@@ -50,16 +50,21 @@ type parsedJWT struct {
 // looksLikeJWT reports whether a credential has three parts, as no other kind has.
 func looksLikeJWT(text string) bool { return strings.Count(text, ".") == 2 }
 
-// parseJWT takes a JWT in compact form (RFC 7515, section 7.1) apart. Only the one right spelling of each part is accepted:
-// base64url without padding, line ends and spare bits, and JSON objects in which no name stands twice. The error wraps
-// ErrUnknown and says what is wrong.
+// parseJWT takes a JWT in compact form (RFC 7515, section 7.1) apart. Only the one right spelling of each part is
+// accepted: base64url without padding, line ends and spare bits, and JSON objects in which no name stands twice. The
+// error wraps ErrUnknown and says what is wrong.
 //
-// Header members that name or hold a key (jwk, jku, x5u, x5c and the thumbprints) are optional for their reader (RFC 7515
-// section 4.1) and are ignored: keys come from the configuration alone, and nothing that a token says is fetched. crit asks
-// for extensions that must be understood, and none is.
+// Header members that name or hold a key (jwk, jku, x5u, x5c and the thumbprints) are optional for their reader (RFC
+// 7515 section 4.1) and are ignored: keys come from the configuration alone, and nothing that a token says is fetched.
+// crit asks for extensions that must be understood, and none is.
 func parseJWT(text string) (*parsedJWT, error) {
 	if len(text) > maxJWT {
-		return nil, unknown("the JWT has %d bytes, more than the %d that are accepted; have its issuer put less into it, such as fewer groups", len(text), maxJWT)
+		return nil, unknown(
+			"the JWT has %d bytes, more than the %d that are accepted; have its issuer put less into it, such as "+
+				"fewer groups",
+			len(text),
+			maxJWT,
+		)
 	}
 	if !looksLikeJWT(text) || strings.ContainsAny(text, "\r\n") { // which the decoder skips
 		return nil, unknown("the JWT does not have three parts separated by dots")
@@ -68,7 +73,9 @@ func parseJWT(text string) (*parsedJWT, error) {
 	for i, part := range strings.Split(text, ".") {
 		raw, err := base64.RawURLEncoding.Strict().DecodeString(part)
 		if err != nil || len(raw) == 0 {
-			return nil, unknown("the %s of the JWT is not base64url without padding", [3]string{"header", "payload", "signature"}[i])
+			return nil, unknown(
+				"the %s of the JWT is not base64url without padding", [3]string{"header", "payload", "signature"}[i],
+			)
 		}
 		parts[i] = raw
 	}
@@ -85,7 +92,10 @@ func parseJWT(text string) (*parsedJWT, error) {
 	if _, ok := header["crit"]; ok {
 		return nil, unknown("the header of the JWT has crit, and no extension is supported (RFC 7515 section 4.1.11)")
 	}
-	t := &parsedJWT{members: len(header), issuer: claims.Issuer, payload: parts[1], signed: text[:strings.LastIndexByte(text, '.')], signature: parts[2]}
+	t := &parsedJWT{
+		members: len(header), issuer: claims.Issuer, payload: parts[1], signed: text[:strings.LastIndexByte(text, '.')],
+		signature: parts[2],
+	}
 	for name, to := range map[string]*string{"alg": (*string)(&t.algorithm), "typ": &t.typ, "kid": &t.kid} {
 		value, ok := header[name]
 		if !ok {
@@ -104,11 +114,12 @@ func parseJWT(text string) (*parsedJWT, error) {
 // hashes are those that an algorithm signs (RFC 7518, section 3.1).
 var hashes = map[jose.SignatureAlgorithm]crypto.Hash{
 	jose.HS256: crypto.SHA256, jose.ES256: crypto.SHA256, jose.ES384: crypto.SHA384, jose.ES512: crypto.SHA512,
-	jose.RS256: crypto.SHA256, jose.RS384: crypto.SHA384, jose.RS512: crypto.SHA512, jose.PS256: crypto.SHA256, jose.PS384: crypto.SHA384, jose.PS512: crypto.SHA512,
+	jose.RS256: crypto.SHA256, jose.RS384: crypto.SHA384, jose.RS512: crypto.SHA512, jose.PS256: crypto.SHA256,
+	jose.PS384: crypto.SHA384, jose.PS512: crypto.SHA512,
 }
 
-// signedBy reports whether the signature is of a key, by the algorithm that the header names, which must be one that this
-// kind of key is for. A secret verifies nothing but HS256, and a public key never that.
+// signedBy reports whether the signature is of a key, by the algorithm that the header names, which must be one that
+// this kind of key is for. A secret verifies nothing but HS256, and a public key never that.
 //
 // It is not go-jose's, which reads the certificates and the key that a header may hold, and refuses the token where it
 // cannot (docs/decisions/0026).
@@ -132,13 +143,17 @@ func (t *parsedJWT) signedBy(key any) bool {
 		if !signs(k, t.algorithm) || len(t.signature) != 2*size {
 			return false
 		}
-		return ecdsa.Verify(k, digest(), new(big.Int).SetBytes(t.signature[:size]), new(big.Int).SetBytes(t.signature[size:]))
+		return ecdsa.Verify(
+			k, digest(), new(big.Int).SetBytes(t.signature[:size]), new(big.Int).SetBytes(t.signature[size:]),
+		)
 	case *rsa.PublicKey:
 		switch {
 		case !signs(k, t.algorithm):
 			return false
 		case strings.HasPrefix(string(t.algorithm), "PS"):
-			return rsa.VerifyPSS(k, hash, digest(), t.signature, &rsa.PSSOptions{SaltLength: rsa.PSSSaltLengthEqualsHash, Hash: hash}) == nil
+			return rsa.VerifyPSS(
+				k, hash, digest(), t.signature, &rsa.PSSOptions{SaltLength: rsa.PSSSaltLengthEqualsHash, Hash: hash},
+			) == nil
 		}
 		return rsa.VerifyPKCS1v15(k, hash, digest(), t.signature) == nil
 	case ed25519.PublicKey:
@@ -147,11 +162,12 @@ func (t *parsedJWT) signedBy(key any) bool {
 	return false
 }
 
-// numericDate is a claim about time (RFC 7519, section 2): a JSON number of seconds since 1970, which may have a fraction or
-// an exponent. Here it is whole microseconds, rounded down; zero where the claim is left out.
+// numericDate is a claim about time (RFC 7519, section 2): a JSON number of seconds since 1970, which may have a
+// fraction or an exponent. Here it is whole microseconds, rounded down; zero where the claim is left out.
 type numericDate storage.Time
 
-// UnmarshalJSON implements json.Unmarshaler. It refuses what is not a number, and what is before 1970 or after the year 9999.
+// UnmarshalJSON implements json.Unmarshaler. It refuses what is not a number, and what is before 1970 or after the year
+// 9999.
 func (d *numericDate) UnmarshalJSON(text []byte) error {
 	var number josejson.Number
 	if len(text) == 0 || text[0] == '"' || josejson.Unmarshal(text, &number) != nil || number == "" {
@@ -185,9 +201,14 @@ func (x times) check(now storage.Time) error {
 	case x.ExpiresAt == 0:
 		return unknown("the JWT has no exp")
 	case x.NotBefore > latest:
-		return unknown("the JWT is not valid before %s (nbf)", storage.Time(x.NotBefore).Time().UTC().Format(time.RFC3339))
+		return unknown(
+			"the JWT is not valid before %s (nbf)", storage.Time(x.NotBefore).Time().UTC().Format(time.RFC3339),
+		)
 	case x.IssuedAt > latest:
-		return unknown("the JWT says that it was issued at %s, which is in the future (iat); compare the clocks", storage.Time(x.IssuedAt).Time().UTC().Format(time.RFC3339))
+		return unknown(
+			"the JWT says that it was issued at %s, which is in the future (iat); compare the clocks",
+			storage.Time(x.IssuedAt).Time().UTC().Format(time.RFC3339),
+		)
 	}
 	return nil
 }
@@ -195,8 +216,8 @@ func (x times) check(now storage.Time) error {
 // over reports whether a token has ended.
 func (x times) over(now storage.Time) bool { return storage.Time(x.ExpiresAt) <= now }
 
-// readClaims reads claims by their names; those that are left out change nothing. The error wraps ErrUnknown and says which
-// is wrong.
+// readClaims reads claims by their names; those that are left out change nothing. The error wraps ErrUnknown and says
+// which is wrong.
 func readClaims(payload []byte, into map[string]any) error {
 	var all map[string]josejson.RawMessage
 	if josejson.Unmarshal(payload, &all) != nil {

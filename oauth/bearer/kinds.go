@@ -28,12 +28,18 @@ type Kind struct {
 	verify func(v *Verifier, ctx context.Context, text string, at Audience) (Principal, error)
 }
 
-// kinds are all kinds of credentials. The first whose form a text has verifies it; the last takes what has no other form.
+// kinds are all kinds of credentials. The first whose form a text has verifies it; the last takes what has no other
+// form.
 var kinds = []Kind{
 	{KindAccessToken, "access token", true, begins(PrefixAccessToken), (*Verifier).accessTokenPrincipal},
 	{KindRefreshToken, "refresh token", false, begins(PrefixRefreshToken), (*Verifier).refreshTokenPrincipal},
-	{KindForeignJWT, "token of a trusted issuer", true, looksLikeJWT, (*Verifier).jwtPrincipal}, // or an access token of ours
-	{KindPersonalAccessToken, "personal access token", true, begins(apikey.PrefixPersonalToken), (*Verifier).keyPrincipal},
+	{
+		KindForeignJWT, "token of a trusted issuer", true, looksLikeJWT, (*Verifier).jwtPrincipal,
+	}, // or an access token of ours
+	{
+		KindPersonalAccessToken, "personal access token", true, begins(apikey.PrefixPersonalToken),
+		(*Verifier).keyPrincipal,
+	},
 	{KindAPIKey, "API key", true, func(string) bool { return true }, (*Verifier).keyPrincipal},
 }
 

@@ -12,9 +12,11 @@ import (
 // Limited reports whether requests of a principal are counted.
 func (p *Principal) Limited() bool { return p.Limits != (limit.Plan{}) }
 
-// TakeAnonymous charges a request without a good credential to the address that it comes from. Where a resource does not
-// count such, counted is false.
-func (v *Verifier) TakeAnonymous(ctx context.Context, r *catalog.Resource, from netip.Addr) (result limit.Result, counted bool, err error) {
+// TakeAnonymous charges a request without a good credential to the address that it comes from. Where a resource does
+// not count such, counted is false.
+func (v *Verifier) TakeAnonymous(
+	ctx context.Context, r *catalog.Resource, from netip.Addr,
+) (result limit.Result, counted bool, err error) {
 	_, plan := v.catalog.PlanOf(r.AnonymousPlan)
 	if plan == (limit.Plan{}) {
 		return limit.Result{Allowed: true}, false, nil
@@ -33,7 +35,9 @@ func (v *Verifier) Take(ctx context.Context, p *Principal, cost int64) (limit.Re
 }
 
 // Remaining is what is left of a key's plan now, without taking of it; nothing is limited where ok is false.
-func (v *Verifier) Remaining(ctx context.Context, k *storage.APIKey, workspacePlan string) (r limit.Result, ok bool, err error) {
+func (v *Verifier) Remaining(
+	ctx context.Context, k *storage.APIKey, workspacePlan string,
+) (r limit.Result, ok bool, err error) {
 	_, plan := v.keys.Plan(k, workspacePlan)
 	if plan == (limit.Plan{}) {
 		return r, false, nil

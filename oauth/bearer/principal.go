@@ -18,8 +18,10 @@ import (
 
 // Principal is the caller that a credential identifies, and its current permissions.
 type Principal struct {
-	Kind          string
-	Subject       string // the user, or with client_credentials the client (RFC 9068, section 2.2); of a foreign JWT a name for issuer and subject together; empty for an API key
+	Kind string
+	// Subject is the user, or with client_credentials the client (RFC 9068, section 2.2); of a foreign JWT a name for issuer
+	// and subject together; empty for an API key.
+	Subject       string
 	UserID        string // empty without a person
 	ClientID      string
 	Audience      string   // id of the resource
@@ -61,8 +63,8 @@ func (p *Principal) AllowedFrom(a netip.Addr) bool {
 
 // Why a credential is refused.
 var (
-	// ErrUnknown says that the text is not a credential of this server, or was deleted. Errors that wrap it say why, for
-	// the operator alone.
+	// ErrUnknown says that the text is not a credential of this server, or was deleted. Errors that wrap it say why,
+	// for the operator alone.
 	ErrUnknown = errors.New("unknown credential")
 	// ErrExpired says that its time is over.
 	ErrExpired = errors.New("expired credential")
@@ -95,11 +97,11 @@ type Audience struct {
 	Named     bool     // a workspace is named, also where its slug is empty, which no workspace has
 }
 
-// Principal identifies the caller by the text of a credential. It is the only judge of credentials. Where a workspace is
-// named it must be the credential's; a personal access token acts in the one that is named, and has no role without one. The
-// caller compares whether the credential is for the resource at which it is used. The errors are those above, with what is
-// known of the credential, or wrap storage.ErrUnavailable. A refresh token has a Principal too: it may not be used at a
-// resource, but its client may introspect it.
+// Principal identifies the caller by the text of a credential. It is the only judge of credentials. Where a workspace
+// is named it must be the credential's; a personal access token acts in the one that is named, and has no role without
+// one. The caller compares whether the credential is for the resource at which it is used. The errors are those above,
+// with what is known of the credential, or wrap storage.ErrUnavailable. A refresh token has a Principal too: it may not
+// be used at a resource, but its client may introspect it.
 func (v *Verifier) Principal(ctx context.Context, credential string, at Audience) (p Principal, err error) {
 	ctx = storage.System(ctx)
 	i := slices.IndexFunc(kinds, func(k Kind) bool { return k.fits(credential) })
@@ -120,15 +122,21 @@ func (v *Verifier) keyPrincipal(ctx context.Context, text string, at Audience) (
 	case err != nil:
 		return Principal{}, err
 	case status == apikey.Unknown && apikey.PrefixOf(text) == "":
-		return Principal{}, unknown("it does not have the form of a token or key of this server, or was changed or cut when it was copied")
+		return Principal{}, unknown(
+			"it does not have the form of a token or key of this server, or was changed or cut when it was copied",
+		)
 	case status == apikey.Unknown:
-		return Principal{}, unknown("no API key or personal access token of this database has this text; it may be of another server, or was deleted")
+		return Principal{}, unknown(
+			"no API key or personal access token of this database has this text; it may be of another server, or " +
+				"was deleted",
+		)
 	}
 	k := &b.Key
 	p := Principal{
-		Kind: k.Kind, Subject: k.UserID, UserID: k.UserID, Audience: k.Resource, ID: k.ID, KeyID: k.ID, WorkspaceID: b.WorkspaceID, Workspace: b.WorkspaceSlug, WorkspacePlan: b.WorkspacePlan,
-		ByObject: k.ScopesByObject, Environment: k.Environment, Addresses: k.Addresses, IssuedAt: k.CreatedAt, ExpiresAt: k.ExpiresAt,
-		CreatedBy: k.CreatedBy,
+		Kind: k.Kind, Subject: k.UserID, UserID: k.UserID, Audience: k.Resource, ID: k.ID, KeyID: k.ID,
+		WorkspaceID: b.WorkspaceID, Workspace: b.WorkspaceSlug, WorkspacePlan: b.WorkspacePlan,
+		ByObject: k.ScopesByObject, Environment: k.Environment, Addresses: k.Addresses, IssuedAt: k.CreatedAt,
+		ExpiresAt: k.ExpiresAt, CreatedBy: k.CreatedBy,
 	}
 	r, known := v.catalog.Resource(k.Resource)
 	switch status {
@@ -148,8 +156,8 @@ func (v *Verifier) keyPrincipal(ctx context.Context, text string, at Audience) (
 		p.TokenRole, p.OwnScopes = k.Role, r.Effective(k.Scopes, k.Role, true)
 		p.Plan, p.Limits = v.catalog.PlanOf(b.WorkspacePlan, r.UserPlan)
 		p.Counter = userCounter(k.UserID, r.ID)
-		// The role that the token is held to bounds the user's own and is none by itself. Without a workspace there is no
-		// role, and the scopes are those that the token has in every workspace of its user.
+		// The role that the token is held to bounds the user's own and is none by itself. Without a workspace there is
+		// no role, and the scopes are those that the token has in every workspace of its user.
 		least := b.LowestRole
 		if b.Role != "" {
 			p.Role = catalog.LowerRole(b.Role, k.Role)
@@ -183,7 +191,9 @@ func (v *Verifier) accessTokenPrincipal(ctx context.Context, text string, _ Audi
 	}
 	b, err := v.store.AccessTokenByDigest(ctx, []byte(digest))
 	if err != nil {
-		return Principal{}, unknownOr(err, "no access token of this database has this text; it may be of another server, or expired long ago")
+		return Principal{}, unknownOr(
+			err, "no access token of this database has this text; it may be of another server, or expired long ago",
+		)
 	}
 	// Part of a digest of 256 random bits names the token and tells nothing about it.
 	return v.accessPrincipal(b, hex.EncodeToString([]byte(digest[:16])))
@@ -206,10 +216,15 @@ func (v *Verifier) refreshTokenPrincipal(ctx context.Context, text string, _ Aud
 	}
 	b, err := v.store.RefreshTokenByDigest(ctx, []byte(digest))
 	if err != nil {
-		return Principal{}, unknownOr(err, "no refresh token of this database has this text; it may be of another server, or expired long ago")
+		return Principal{}, unknownOr(
+			err, "no refresh token of this database has this text; it may be of another server, or expired long ago",
+		)
 	}
 	t := b.Refresh
-	p := Principal{Kind: KindRefreshToken, Audience: b.Grant.Resource, ID: hex.EncodeToString([]byte(digest[:16])), IssuedAt: t.CreatedAt, ExpiresAt: min(t.ExpiresAt, b.Grant.ExpiresAt)}
+	p := Principal{
+		Kind: KindRefreshToken, Audience: b.Grant.Resource, ID: hex.EncodeToString([]byte(digest[:16])),
+		IssuedAt: t.CreatedAt, ExpiresAt: min(t.ExpiresAt, b.Grant.ExpiresAt),
+	}
 	if !t.UsedAt.IsZero() {
 		return p, ErrRevoked
 	}
@@ -247,7 +262,10 @@ func (v *Verifier) tokenPrincipal(p Principal, b storage.Bearer, clientID string
 	p.Audience, p.Scopes = r.ID, r.Effective(scopes, p.Role, person)
 	if person && !slices.Equal(scopes, []string(b.Grant.Scopes)) {
 		// What the grant lost after the token was issued, the token has lost too.
-		if p.Scopes = r.CoveredBy(p.Scopes, b.Grant.Scopes); len(p.Scopes) == 0 && len(r.CoveredBy(scopes, b.Grant.Scopes)) == 0 {
+		if p.Scopes = r.CoveredBy(
+			p.Scopes, b.Grant.Scopes,
+		); len(p.Scopes) == 0 &&
+			len(r.CoveredBy(scopes, b.Grant.Scopes)) == 0 {
 			return p, ErrRevoked
 		}
 	}
@@ -276,7 +294,11 @@ func (v *Verifier) jwtPrincipal(ctx context.Context, text string, at Audience) (
 	}
 	b, err := v.store.AccessTokenByDigest(ctx, storage.Digest(c.ID))
 	if err != nil {
-		return Principal{}, unknownOr(err, "the access token is not in the database: it expired long ago, or its app, user or authorization was deleted")
+		return Principal{}, unknownOr(
+			err,
+			"the access token is not in the database: it expired long ago, or its app, user or authorization was "+
+				"deleted",
+		)
 	}
 	if c.Audience != b.Access.Resource || c.ClientID != b.Access.ClientID {
 		return Principal{}, unknown("the claims of the JWT are not those that its access token was issued with")

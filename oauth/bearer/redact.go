@@ -9,9 +9,9 @@ import (
 
 const redacted = "[redacted]"
 
-// Redacted is text that was sent to this server, without the credentials in it, for a log or a page. What follows the prefix
-// of a credential of this server is removed, whole or cut, and so is a JWT; a credential may have been sent in the place of
-// anything else, such as a client id. Redacted does not know passwords.
+// Redacted is text that was sent to this server, without the credentials in it, for a log or a page. What follows the
+// prefix of a credential of this server is removed, whole or cut, and so is a JWT; a credential may have been sent in
+// the place of anything else, such as a client id. Redacted does not know passwords.
 func Redacted(text string) string { return eachWord(text, afterPrefix) }
 
 // RedactedURI is a URI that was sent to this server, without what may be secret in it: the values of its query, its
@@ -148,7 +148,8 @@ func afterPrefix(word string) int {
 			if ok && leading(secret) >= 8 {
 				return i + len("dw_") + len(kind) + 1
 			}
-		case strings.HasPrefix(word[i:], "_live_"), strings.HasPrefix(word[i:], "_test_"): // API keys, whatever their prefix
+		case strings.HasPrefix(word[i:], "_live_"),
+			strings.HasPrefix(word[i:], "_test_"): // API keys, whatever their prefix
 			if at := i + len("_live_"); leading(word[at:]) >= 16 {
 				return at
 			}
@@ -182,7 +183,8 @@ func leading(text string) int {
 // HoldsSecret reports whether a word is or holds what may be secret: a credential, or long random text.
 func HoldsSecret(word string) bool { return secretIn(word) >= 0 }
 
-// secretIn is afterPrefix for words of a URI, in which long random text in base64url or base62 is taken for a secret too.
+// secretIn is afterPrefix for words of a URI, in which long random text in base64url or base62 is taken for a secret
+// too.
 func secretIn(word string) int {
 	if at := afterPrefix(word); at >= 0 {
 		return at
@@ -192,7 +194,10 @@ func secretIn(word string) int {
 		end, upper, lower, digit := start, false, false, false
 		for ; end < len(word) && word[end] != '.' && word[end] != '%'; end++ {
 			c := word[end]
-			upper, lower, digit = upper || c >= 'A' && c <= 'Z', lower || c >= 'a' && c <= 'z', digit || c >= '0' && c <= '9'
+			upper, lower, digit = upper ||
+				c >= 'A' && c <= 'Z', lower ||
+				c >= 'a' && c <= 'z', digit ||
+				c >= '0' && c <= '9'
 		}
 		if end-start >= least && upper && lower && digit {
 			return start

@@ -14,9 +14,9 @@ type Resealed struct{ SigningKeys, Answers int }
 // resealBatch is how many answers are read at once.
 const resealBatch = 500
 
-// Reseal seals again, under the first master secret, what lies in the database sealed under another one: the private halves
-// of signing keys, and the answers that are kept for an Idempotency-Key, whose purpose the caller knows. It fails, having
-// done the rest, where something is sealed under a secret that is not in the list.
+// Reseal seals again, under the first master secret, what lies in the database sealed under another one: the private
+// halves of signing keys, and the answers that are kept for an Idempotency-Key, whose purpose the caller knows. It
+// fails, having done the rest, where something is sealed under a secret that is not in the list.
 func (r *Keyring) Reseal(ctx context.Context, answerPurpose func(digest []byte) string) (Resealed, error) {
 	ctx = storage.System(ctx)
 	var done Resealed
@@ -44,7 +44,10 @@ func (r *Keyring) Reseal(ctx context.Context, answerPurpose func(digest []byte) 
 		if k.Sealed == "" {
 			continue
 		}
-		n, err := reseal(signingPurpose(k.ID), k.Sealed, func(after string) error { return r.store.ResealSigningKey(ctx, k.ID, k.Sealed, after) })
+		n, err := reseal(
+			signingPurpose(k.ID), k.Sealed,
+			func(after string) error { return r.store.ResealSigningKey(ctx, k.ID, k.Sealed, after) },
+		)
 		if err != nil {
 			return done, fmt.Errorf("reseal signing keys: %w", err)
 		}
@@ -57,7 +60,10 @@ func (r *Keyring) Reseal(ctx context.Context, answerPurpose func(digest []byte) 
 		}
 		for _, a := range page {
 			after = a.Digest
-			n, err := reseal(answerPurpose(a.Digest), a.Answer, func(sealed string) error { return r.store.ResealAnswer(ctx, a.Digest, a.Answer, sealed) })
+			n, err := reseal(
+				answerPurpose(a.Digest), a.Answer,
+				func(sealed string) error { return r.store.ResealAnswer(ctx, a.Digest, a.Answer, sealed) },
+			)
 			if err != nil {
 				return done, fmt.Errorf("reseal answers: %w", err)
 			}

@@ -51,9 +51,9 @@ type KeyringConfig struct {
 	AccessLifetime time.Duration // of access tokens: for how long a retired key stays published
 }
 
-// Keyring keeps the keys that sign access tokens, signs and verifies with them. It holds a copy that is read again when it is
-// a second old: a key that another process dropped is good for nothing from then on. Its methods are safe for many
-// goroutines.
+// Keyring keeps the keys that sign access tokens, signs and verifies with them. It holds a copy that is read again when
+// it is a second old: a key that another process dropped is good for nothing from then on. Its methods are safe for
+// many goroutines.
 type Keyring struct {
 	issuer         string
 	store          *storage.Store
@@ -67,7 +67,9 @@ type Keyring struct {
 
 // NewKeyring makes a Keyring. It reads nothing yet.
 func NewKeyring(c KeyringConfig) *Keyring {
-	return &Keyring{issuer: c.Issuer, store: c.Store, secrets: c.Secrets, catalog: c.Catalog, accessLifetime: c.AccessLifetime}
+	return &Keyring{
+		issuer: c.Issuer, store: c.Store, secrets: c.Secrets, catalog: c.Catalog, accessLifetime: c.AccessLifetime,
+	}
 }
 
 // keySet is the signing keys as they were at one moment.
@@ -161,7 +163,11 @@ func signingPurpose(kid string) string { return "signing key " + kid }
 func (r *Keyring) openSigningKey(row storage.SigningKey) (crypto.PrivateKey, error) {
 	der, err := r.secrets.Open(signingPurpose(row.ID), row.Sealed)
 	if err != nil {
-		return nil, fmt.Errorf("signing key %s was sealed under a secret that is not in the list: put that back, or run: doorward signing-key rotate --compromised", row.ID)
+		return nil, fmt.Errorf(
+			"signing key %s was sealed under a secret that is not in the list: put that back, or run: doorward "+
+				"signing-key rotate --compromised",
+			row.ID,
+		)
 	}
 	key, err := x509.ParsePKCS8PrivateKey(der)
 	if err != nil {
@@ -224,7 +230,9 @@ func (r *Keyring) newSigningKey(state string) (storage.SigningKey, error) {
 		return k, fmt.Errorf("make a signing key: %w", err)
 	}
 	k.Sealed = r.secrets.Seal(signingPurpose(k.ID), der)
-	public, err := json.Marshal(jose.JSONWebKey{Key: key.Public(), KeyID: k.ID, Algorithm: SigningAlgorithm, Use: "sig"})
+	public, err := json.Marshal(
+		jose.JSONWebKey{Key: key.Public(), KeyID: k.ID, Algorithm: SigningAlgorithm, Use: "sig"},
+	)
 	if err != nil {
 		return k, fmt.Errorf("make a signing key: %w", err)
 	}
@@ -305,13 +313,18 @@ var (
 	// ErrTooEarly says that verifiers may not know the next key yet. Its text says from when on they do.
 	ErrTooEarly = errors.New("the next signing key was published too short a time ago for every verifier to know it")
 	// ErrRotated says that another call rotated at the same moment.
-	ErrRotated = errors.New("the signing keys were rotated by another command at this moment; list them with: doorward signing-key list")
+	ErrRotated = errors.New(
+		"the signing keys were rotated by another command at this moment; list them with: doorward signing-key list",
+	)
 	// ErrNoSigningKeys says that there is nothing to rotate.
-	ErrNoSigningKeys = errors.New("there are no signing keys, since access tokens for every resource are opaque; write tokens: jwt at a resource to have them signed")
+	ErrNoSigningKeys = errors.New(
+		"there are no signing keys, since access tokens for every resource are opaque; write tokens: jwt at a " +
+			"resource to have them signed",
+	)
 )
 
-// Rotate lets the next key sign, and makes another one that is next. The key that signed so far stays published
-// until the last token under it has ended; where it is compromised it is dropped, and all tokens under it end at once. It
+// Rotate lets the next key sign, and makes another one that is next. The key that signed so far stays published until
+// the last token under it has ended; where it is compromised it is dropped, and all tokens under it end at once. It
 // returns the key that signs now. Errors: those above.
 func (r *Keyring) Rotate(ctx context.Context, compromised bool) (storage.SigningKey, error) {
 	ctx = storage.System(ctx)
@@ -326,7 +339,10 @@ func (r *Keyring) Rotate(ctx context.Context, compromised bool) (storage.Signing
 	}
 	now := r.store.Now()
 	if from := next.CreatedAt.Add(prePublication); !compromised && now < from {
-		return storage.SigningKey{}, fmt.Errorf("%w; rotate after %s, or with --compromised if the present key is in other hands", ErrTooEarly, from.Time().Format(time.RFC3339))
+		return storage.SigningKey{}, fmt.Errorf(
+			"%w; rotate after %s, or with --compromised if the present key is in other hands", ErrTooEarly,
+			from.Time().Format(time.RFC3339),
+		)
 	}
 	after, err := r.newSigningKey(storage.SigningNext)
 	if err != nil {
@@ -383,7 +399,9 @@ func (r *Keyring) List(ctx context.Context) ([]storage.SigningKey, error) {
 		return nil, fmt.Errorf("signing keys: %w", err)
 	}
 	now := r.store.Now()
-	return slices.DeleteFunc(keys, func(k storage.SigningKey) bool { return !k.ExpiresAt.IsZero() && k.ExpiresAt <= now }), nil
+	return slices.DeleteFunc(
+		keys, func(k storage.SigningKey) bool { return !k.ExpiresAt.IsZero() && k.ExpiresAt <= now },
+	), nil
 }
 
 // JWKS is the published public keys as a JWK set (RFC 7517, section 5). Some do not sign yet, and some no longer do.

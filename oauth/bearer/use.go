@@ -37,8 +37,8 @@ func ReasonOf(err error) string {
 func (v *Verifier) NoteUse(ctx context.Context, p *Principal, action string, status int, reason string, limited bool) {
 	a := storage.ActorOf(ctx)
 	v.store.NoteUse(storage.Use{
-		WorkspaceID: p.WorkspaceID, CredentialID: cmp.Or(p.KeyID, p.ClientID), Credential: p.Kind, RequestID: a.RequestID, Action: action, Status: status, Reason: reason,
-		Limited: limited, Address: a.Address,
+		WorkspaceID: p.WorkspaceID, CredentialID: cmp.Or(p.KeyID, p.ClientID), Credential: p.Kind,
+		RequestID: a.RequestID, Action: action, Status: status, Reason: reason, Limited: limited, Address: a.Address,
 	})
 }
 

@@ -1,5 +1,5 @@
-// Package catalog is what a client can ask for, as configured: resources with their scopes, the roles that users have, and
-// plans. What is stored about clients and credentials it does not know.
+// Package catalog is what a client can ask for, as configured: resources with their scopes, the roles that users have,
+// and plans. What is stored about clients and credentials it does not know.
 package catalog
 
 import (
@@ -33,8 +33,8 @@ func New(c Config) (*Catalog, error) {
 // Resources lists the configured resources; the first is the default.
 func (c *Catalog) Resources() []Resource { return c.resources }
 
-// Resource finds a configured resource by its id, in any spelling that SameResource takes for it. Its ID is the configured
-// spelling, the one to store and to show.
+// Resource finds a configured resource by its id, in any spelling that SameResource takes for it. Its ID is the
+// configured spelling, the one to store and to show.
 func (c *Catalog) Resource(id string) (*Resource, bool) {
 	for i := range c.resources { // enough for what is stored
 		if c.resources[i].ID == id {

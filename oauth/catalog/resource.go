@@ -13,7 +13,8 @@ const MaxScopes = 200
 const (
 	// ScopeAdmin is what a credential needs to manage anything.
 	ScopeAdmin = "admin"
-	// ScopeIntrospect is the built-in scope of the API keys with which a resource server introspects. It is in no catalogue.
+	// ScopeIntrospect is the built-in scope of the API keys with which a resource server introspects. It is in no
+	// catalogue.
 	ScopeIntrospect = "introspect"
 )
 
@@ -34,14 +35,15 @@ type Resource struct {
 	AnonymousPlan string
 	// WorkspaceHeader names the workspace that a personal access token is to act in.
 	WorkspaceHeader string
-	// JWT has access tokens issued as JWTs (RFC 9068), which a resource server can verify by itself; else they are opaque.
+	// JWT has access tokens issued as JWTs (RFC 9068), which a resource server can verify by itself; else they are
+	// opaque.
 	JWT bool
 	// TrustedIssuers are others whose JWTs are credentials for this resource.
 	TrustedIssuers []TrustedIssuer
 }
 
-// TrustedIssuer is a foreign issuer of JWTs, or one of several entries for it: a token must satisfy one entry as a whole.
-// Exactly one of HS256Secret and JWKSURL is set, and Audiences or ClientIDs or both.
+// TrustedIssuer is a foreign issuer of JWTs, or one of several entries for it: a token must satisfy one entry as a
+// whole. Exactly one of HS256Secret and JWKSURL is set, and Audiences or ClientIDs or both.
 type TrustedIssuer struct {
 	Issuer      string   // what stands in iss (RFC 7519, section 4.1.1), byte for byte
 	Audiences   []string // one of them must stand in aud, alone or among others; empty: the token must have no aud
@@ -104,7 +106,10 @@ func (r *Resource) Scope(name string) (Scope, bool) {
 	if i < 0 {
 		return Scope{}, false
 	}
-	narrowed := Scope{Name: name, Text: r.Scopes[i].Text + " (" + object + " only)", UserOnly: r.Scopes[i].UserOnly, Dangerous: r.Scopes[i].Dangerous}
+	narrowed := Scope{
+		Name: name, Text: r.Scopes[i].Text + " (" + object + " only)", UserOnly: r.Scopes[i].UserOnly,
+		Dangerous: r.Scopes[i].Dangerous,
+	}
 	for _, implied := range r.Scopes[i].Implies {
 		if !strings.Contains(implied, ":") {
 			narrowed.Implies = append(narrowed.Implies, object+":"+implied)
@@ -160,8 +165,8 @@ func (r *Resource) Effective(granted []string, role string, person bool) []strin
 	return slices.DeleteFunc(out, func(name string) bool { return !RoleHolds(role, name) })
 }
 
-// Includes reports whether granting one scope also grants another: the first implies the second, perhaps through others,
-// or is the same action for all objects. Every known scope includes itself.
+// Includes reports whether granting one scope also grants another: the first implies the second, perhaps through
+// others, or is the same action for all objects. Every known scope includes itself.
 func (r *Resource) Includes(scope, other string) bool {
 	return r.Covers(r.Effective([]string{scope}, "", true), other)
 }
@@ -198,14 +203,14 @@ func (r *Resource) CoveredBy(effective, granted []string) []string {
 	return slices.DeleteFunc(slices.Clone(effective), func(name string) bool { return !r.Covers(held, name) })
 }
 
-// SameResource reports whether two resource identifiers (RFC 8707, section 2) are equal by RFC 3986, sections 6.2.2.1 and
-// 6.2.3: scheme and host without regard to case, an empty path as "/", and the port that the scheme has by itself as none.
-// All else is compared byte for byte; a fragment makes an identifier equal to nothing else.
+// SameResource reports whether two resource identifiers (RFC 8707, section 2) are equal by RFC 3986, sections 6.2.2.1
+// and 6.2.3: scheme and host without regard to case, an empty path as "/", and the port that the scheme has by itself
+// as none. All else is compared byte for byte; a fragment makes an identifier equal to nothing else.
 func SameResource(a, b string) bool { return a == b || CanonicalResource(a) == CanonicalResource(b) }
 
-// CanonicalResource is the one spelling of all resource identifiers that SameResource takes for equal. It is for comparing:
-// what is stored and shown is the spelling of the configuration. Text without // after its scheme comes back as it is, but
-// for the case of the scheme.
+// CanonicalResource is the one spelling of all resource identifiers that SameResource takes for equal. It is for
+// comparing: what is stored and shown is the spelling of the configuration. Text without // after its scheme comes back
+// as it is, but for the case of the scheme.
 func CanonicalResource(id string) string {
 	scheme, rest, ok := strings.Cut(id, ":")
 	if !ok {

@@ -37,7 +37,9 @@ type Service struct {
 
 // New makes a Service. It computes and reads nothing yet.
 func New(c Config) *Service {
-	s := &Service{store: c.Store, throttle: c.Throttle, hasher: newHasher(runtime.GOMAXPROCS(0)), context: []string{"doorward"}}
+	s := &Service{
+		store: c.Store, throttle: c.Throttle, hasher: newHasher(runtime.GOMAXPROCS(0)), context: []string{"doorward"},
+	}
 	if u, err := url.Parse(c.Issuer); err == nil {
 		s.context = append(s.context, u.Hostname())
 	}

@@ -58,7 +58,9 @@ func (s *Service) confirm(ctx context.Context, user storage.User, a Attempt) (st
 }
 
 // check does the same work for every account, known or not: one look-up, one hash, one write.
-func (s *Service) check(ctx context.Context, account string, a Attempt, find func(context.Context) (storage.User, error)) (storage.User, error) {
+func (s *Service) check(
+	ctx context.Context, account string, a Attempt, find func(context.Context) (storage.User, error),
+) (storage.User, error) {
 	ctx = storage.System(ctx)
 	ok, retryAfter := s.throttle.Reserve(account, a.Address, a.KnownDevice)
 	if !ok {

@@ -8,7 +8,8 @@ import (
 
 // Invalid says what is wrong with one field of a form or request, in words for the person who filled it in.
 type Invalid struct {
-	// Field is what people call it: name, site, redirect_uris, scope, resource, grant, kind, pkce, grace, slug, and so on.
+	// Field is what people call it: name, site, redirect_uris, scope, resource, grant, kind, pkce, grace, slug, and so
+	// on.
 	Field   string
 	Message string // what to do, without the field's name
 	Cause   error  // of storage, such as storage.ErrExists for a slug that is taken; nil: none

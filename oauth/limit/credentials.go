@@ -72,8 +72,8 @@ func NewClients(now func() time.Time) *Clients {
 	return &Clients{NewFailures(now, Rule{Count: 20, Per: time.Minute}, Rule{Count: 100, Per: time.Minute})}
 }
 
-// Fail counts a failed authentication of a client, which need not exist, from an address. Where ok is false it is one too
-// many, and retryAfter is when to come back.
+// Fail counts a failed authentication of a client, which need not exist, from an address. Where ok is false it is one
+// too many, and retryAfter is when to come back.
 func (c *Clients) Fail(clientID string, a netip.Addr) (ok bool, retryAfter time.Duration) {
 	address := AddressKey(a)
 	return c.f.Add(pair(clientID, address), address)

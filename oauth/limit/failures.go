@@ -222,5 +222,7 @@ func (f *Failures) drop(e *entry) {
 }
 
 func digestOf(rule int, key string) digest {
-	return sha256.Sum256(append(binary.AppendUvarint(make([]byte, 0, 64), uint64(rule)), key...)) //nolint:gosec // an index
+	return sha256.Sum256(
+		append(binary.AppendUvarint(make([]byte, 0, 64), uint64(rule)), key...),
+	) //nolint:gosec // an index
 }

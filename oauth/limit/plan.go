@@ -27,7 +27,8 @@ type Result struct {
 	Limit     int64 // its size
 	Remaining int64 // never below zero
 	Reset     int64 // its end in Unix seconds, rounded up; where it did not begin yet, the end that it would have
-	// setBack begins windows anew that are ahead of a clock which was set back, with what was used of them: so nobody waits
+	// setBack begins windows anew that are ahead of a clock which was set back, with what was used of them: so nobody
+	// waits
 
 	// RetryAfter is the longest wait of the windows that refused: whole seconds, at least one. Where the cost is more
 	// than a window ever holds, it is that window's length.
@@ -36,8 +37,8 @@ type Result struct {
 
 // Limiter counts requests. Memory and SQL give the same answers.
 type Limiter interface {
-	// Take charges a request of the given cost to a counter, if all windows of the plan admit it, and otherwise
-	// charges nothing. A cost of zero is always admitted. An error says that it is not known whether it would have been.
+	// Take charges a request of the given cost to a counter, if all windows of the plan admit it, and otherwise charges
+	// nothing. A cost of zero is always admitted. An error says that it is not known whether it would have been.
 	Take(ctx context.Context, counter string, cost int64, plan Plan) (Result, error)
 }
 
@@ -57,7 +58,9 @@ func check(counter string, cost int64, p Plan) error {
 		return fmt.Errorf("limit: a cost of %d; it is 0 to %d", cost, mostCost)
 	}
 	if !storable(counter) {
-		return fmt.Errorf("limit: a counter's name of %d bytes; it is 1 to %d bytes of UTF-8 without NUL", len(counter), mostName)
+		return fmt.Errorf(
+			"limit: a counter's name of %d bytes; it is 1 to %d bytes of UTF-8 without NUL", len(counter), mostName,
+		)
 	}
 	return nil
 }

@@ -34,11 +34,19 @@ func charge(now storage.Time, cost int64, p Plan) storage.LimitCharge {
 	}
 	full := now + storage.Time(depth)
 	return storage.LimitCharge{
-		At: now, Cost: cost, ExpiresAt: expiry(now, p),
-		HourOver: now.Add(-hour), HourRoom: room(p.Hour), DayOver: now.Add(-day), DayRoom: room(p.Day),
-		// No wait is longer than an empty bucket takes, but where the clock was set back. Clocks of nodes that differ by
-		// less do not empty each other's buckets.
-		BurstNeed: need, BurstBy: full - storage.Time(need), BurstEmpty: full, BurstLatest: full + storage.Time(depth-need),
+		At:        now,
+		Cost:      cost,
+		ExpiresAt: expiry(now, p),
+		HourOver:  now.Add(-hour),
+		HourRoom:  room(p.Hour),
+		DayOver:   now.Add(-day),
+		DayRoom:   room(p.Day),
+		// No wait is longer than an empty bucket takes, but where the clock was set back. Clocks of nodes that differ
+		// by less do not empty each other's buckets.
+		BurstNeed:   need,
+		BurstBy:     full - storage.Time(need),
+		BurstEmpty:  full,
+		BurstLatest: full + storage.Time(depth-need),
 	}
 }
 
@@ -74,8 +82,8 @@ func take(st storage.LimitState, c storage.LimitCharge) (storage.LimitState, boo
 }
 
 // setBack begins windows anew that are ahead of a clock which was set back, with what was used of them: so nobody waits
-// setBack restarts windows that are ahead of a clock which was set back, with what was used of them: so no one waits for
-// longer than a window, and no one gets more by it either.
+// setBack restarts windows that are ahead of a clock which was set back, with what was used of them: so no one waits
+// for longer than a window, and no one gets more by it either.
 func setBack(st storage.LimitState, c storage.LimitCharge) storage.LimitState {
 	st.HourBegan, st.DayBegan = min(st.HourBegan, c.At), min(st.DayBegan, c.At)
 	if st.BurstFull > c.BurstLatest {

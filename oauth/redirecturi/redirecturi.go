@@ -1,5 +1,5 @@
-// Package redirecturi says which redirect URIs of clients can be registered, and which registered one a request means (RFC 6749,
-// section 3.1.2; RFC 8252, section 7). Clients and requests are its callers'.
+// Package redirecturi says which redirect URIs of clients can be registered, and which registered one a request means
+// (RFC 6749, section 3.1.2; RFC 8252, section 7). Clients and requests are its callers'.
 package redirecturi
 
 import (
@@ -56,8 +56,8 @@ func may(uri string, allowed []string) bool {
 	return ok && (scheme == "https" || strings.Contains(scheme, ".") || slices.Contains(allowed, scheme))
 }
 
-// HasBareScheme reports whether a redirect URI has a scheme that no domain name vouches for, as one with a dot does in part
-// (RFC 8252, section 7.1): any program can claim it.
+// HasBareScheme reports whether a redirect URI has a scheme that no domain name vouches for, as one with a dot does in
+// part (RFC 8252, section 7.1): any program can claim it.
 func HasBareScheme(uri string) bool {
 	scheme, _, ok := strings.Cut(uri, ":")
 	return ok && scheme != "https" && scheme != "http" && !strings.Contains(scheme, ".")
@@ -81,7 +81,9 @@ func Match(registered []string, requested string, allowed []string) bool {
 }
 
 // responseParameters may not be in the query of a redirect URI: a client would take them for ours.
-var responseParameters = []string{"code", "state", "error", "error_description", "error_uri", "iss", "response", "access_token", "id_token"}
+var responseParameters = []string{
+	"code", "state", "error", "error_description", "error_uri", "iss", "response", "access_token", "id_token",
+}
 
 // Check says what keeps a URI from being registered, or "". Schemes without a dot must be among allowed.
 func Check(uri string, allowed []string) string {
@@ -110,7 +112,8 @@ func Check(uri string, allowed []string) string {
 	if authority, present := input.AuthorityOf(uri); present && authority != "" {
 		switch {
 		case !input.Host(input.HostOf(authority)):
-			return "has a host that is neither a host name nor an IPv4 address nor an IPv6 address in brackets; correct it"
+			return "has a host that is neither a host name nor an IPv4 address nor an IPv6 address in brackets; " +
+				"correct it"
 		case u.Scheme != "http" && !input.Authority(authority):
 			return "has a port that is not a number from 1 to 65535; correct it, or leave it out"
 		}
@@ -138,12 +141,14 @@ func Check(uri string, allowed []string) string {
 	case u.Scheme == "http":
 		if !may(uri, nil) {
 			if slices.Contains(loopbackHosts, strings.TrimSuffix(u.Host, ":"+u.Port())) && u.Port() != "" {
-				return "has a port that is not a number from 1 to 65535; leave it out, and any port of this loopback host will do (RFC 8252 section 7.3)"
+				return "has a port that is not a number from 1 to 65535; leave it out, and any port of this " +
+					"loopback host will do (RFC 8252 section 7.3)"
 			}
 			return "is plain http; that is allowed for 127.0.0.1, [::1] and localhost only, use https"
 		}
 	case !may(uri, allowed):
-		return "has a scheme that is neither https nor a private-use one with a dot, like com.example.app:/callback (RFC 8252 section 7.1); " +
+		return "has a scheme that is neither https nor a private-use one with a dot, " +
+			"like com.example.app:/callback (RFC 8252 section 7.1); " +
 			"the operator of this server can allow others, such as cursor, with redirect_schemes in the configuration"
 	}
 	return ""

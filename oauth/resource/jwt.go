@@ -27,8 +27,8 @@ const (
 	accessToken = "access_token" // what a JWT that says nothing of its kind is (RFC 9068)
 )
 
-// seen is a JWT whose signature was found good, which stays so. Each time is compared whether the key is still one of the
-// server's, and what the members say.
+// seen is a JWT whose signature was found good, which stays so. Each time is compared whether the key is still one of
+// the server's, and what the members say.
 type seen struct {
 	kid     string
 	key     *ecdsa.PublicKey
@@ -66,13 +66,15 @@ func (v *Verifier) signed(ctx context.Context, token string) (c Claims, ours boo
 	return c, true, err
 }
 
-// ours reads a token as a JWT that says it comes from Issuer. Nothing of it is believed yet; whether it is asked about or
-// verified here, a caller checks it.
+// ours reads a token as a JWT that says it comes from Issuer. Nothing of it is believed yet; whether it is asked about
+// or verified here, a caller checks it.
 func (v *Verifier) ours(token string) (*jwt.JSONWebToken, bool) {
 	if strings.Count(token, ".") != jwtParts-1 {
 		return nil, false
 	}
-	t, err := jwt.ParseSigned(token, []jose.SignatureAlgorithm{jose.ES256}) // no other algorithm, even if the header names one
+	t, err := jwt.ParseSigned(
+		token, []jose.SignatureAlgorithm{jose.ES256},
+	) // no other algorithm, even if the header names one
 	if err != nil {
 		return nil, false
 	}
@@ -85,8 +87,8 @@ func (v *Verifier) ours(token string) (*jwt.JSONWebToken, bool) {
 	return t, true
 }
 
-// verify checks header and signature of a JWT access token (RFC 9068, section 4). Of its header, typ, alg and kid are used;
-// a key or an address in it means nothing.
+// verify checks header and signature of a JWT access token (RFC 9068, section 4). Of its header, typ, alg and kid are
+// used; a key or an address in it means nothing.
 func (v *Verifier) verify(ctx context.Context, t *jwt.JSONWebToken) (seen, error) {
 	header := t.Headers[0]
 	typ, _ := header.ExtraHeaders[jose.HeaderType].(string)
@@ -183,7 +185,9 @@ func (v *Verifier) key(ctx context.Context, kid string) (*ecdsa.PublicKey, error
 	if err != nil {
 		s.failed = now
 		if key != nil {
-			v.config.Log.WarnContext(ctx, "the server's keys cannot be fetched; those from before are used on", "error", err)
+			v.config.Log.WarnContext(
+				ctx, "the server's keys cannot be fetched; those from before are used on", "error", err,
+			)
 			return key, nil
 		}
 		return nil, err
@@ -198,8 +202,8 @@ func (v *Verifier) key(ctx context.Context, kid string) (*ecdsa.PublicKey, error
 	return key, nil
 }
 
-// fetchKeys reads the server's key set (RFC 7517, section 5). Keys that are not for ES256 signatures are passed over, since
-// a server may have others for other ends.
+// fetchKeys reads the server's key set (RFC 7517, section 5). Keys that are not for ES256 signatures are passed over,
+// since a server may have others for other ends.
 func (v *Verifier) fetchKeys(ctx context.Context) (map[string]*ecdsa.PublicKey, error) {
 	address := v.config.JWKSURL
 	if address == "" {
@@ -223,7 +227,8 @@ func (v *Verifier) fetchKeys(ctx context.Context) (map[string]*ecdsa.PublicKey, 
 	keys := map[string]*ecdsa.PublicKey{}
 	for _, text := range set.Keys[:min(len(set.Keys), maxKeys)] {
 		var k jose.JSONWebKey
-		if k.UnmarshalJSON(text) != nil || k.KeyID == "" || (k.Use != "" && k.Use != "sig") || (k.Algorithm != "" && k.Algorithm != string(jose.ES256)) {
+		if k.UnmarshalJSON(text) != nil || k.KeyID == "" || (k.Use != "" && k.Use != "sig") ||
+			(k.Algorithm != "" && k.Algorithm != string(jose.ES256)) {
 			continue
 		}
 		if public, ok := k.Key.(*ecdsa.PublicKey); ok && public.Curve == elliptic.P256() {

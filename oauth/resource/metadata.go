@@ -45,7 +45,10 @@ func (v *Verifier) Metadata() http.Handler {
 		Scopes        []string `json:"scopes_supported,omitempty"`
 		Name          string   `json:"resource_name,omitempty"`
 		Documentation string   `json:"resource_documentation,omitempty"`
-	}{v.config.Resource, []string{v.config.Issuer}, []string{"header"}, v.config.Scopes, v.config.Name, v.config.Documentation})
+	}{
+		v.config.Resource, []string{v.config.Issuer}, []string{"header"}, v.config.Scopes, v.config.Name,
+		v.config.Documentation,
+	})
 	if err != nil {
 		panic(err) // strings
 	}
@@ -141,7 +144,12 @@ func (v *Verifier) discover(ctx context.Context) (serverMetadata, error) {
 	if err != nil {
 		return serverMetadata{}, misused(err) // New has parsed it
 	}
-	q, err := http.NewRequestWithContext(ctx, http.MethodGet, u.Scheme+"://"+u.Host+wellKnown(authorizationServer, u.EscapedPath()), nil)
+	q, err := http.NewRequestWithContext(
+		ctx,
+		http.MethodGet,
+		u.Scheme+"://"+u.Host+wellKnown(authorizationServer, u.EscapedPath()),
+		nil,
+	)
 	if err != nil {
 		return serverMetadata{}, misused(err)
 	}

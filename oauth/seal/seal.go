@@ -1,5 +1,5 @@
-// Package seal keeps the master secret, and seals what comes back from outside or lies in the database under keys derived
-// from it. Which texts are sealed, and for what, its callers know.
+// Package seal keeps the master secret, and seals what comes back from outside or lies in the database under keys
+// derived from it. Which texts are sealed, and for what, its callers know.
 package seal
 
 import (
@@ -65,8 +65,8 @@ func New(masters [][]byte) (*Secrets, error) {
 // errOpen says that a sealed text was not sealed by this server, or for another purpose.
 var errOpen = errors.New("not sealed by this server")
 
-// Seal encrypts text that comes back from outside, or lies in the database. What was sealed for one purpose opens for no
-// other one: a purpose may name the person and the thing that the text is for.
+// Seal encrypts text that comes back from outside, or lies in the database. What was sealed for one purpose opens for
+// no other one: a purpose may name the person and the thing that the text is for.
 func (s *Secrets) Seal(purpose string, text []byte) string {
 	nonce := make([]byte, s.flow[0].NonceSize())
 	_, _ = rand.Read(nonce) // never fails
@@ -108,7 +108,9 @@ func (s *Secrets) FormToken(parts ...string) string { return formToken(s.form[0]
 
 // FormTokenFits reports whether FormToken returned token for the same parts.
 func (s *Secrets) FormTokenFits(token string, parts ...string) bool {
-	return slices.ContainsFunc(s.form, func(key []byte) bool { return hmac.Equal([]byte(token), []byte(formToken(key, parts))) })
+	return slices.ContainsFunc(
+		s.form, func(key []byte) bool { return hmac.Equal([]byte(token), []byte(formToken(key, parts))) },
+	)
 }
 
 func formToken(key []byte, parts []string) string {
@@ -132,11 +134,13 @@ func (s *Secrets) Successors(presented string) [][32]byte {
 }
 
 // ErrOtherSecret says that the database was used with a master secret that this node does not have.
-var ErrOtherSecret = errors.New("the database belongs to servers with another secret: give this one the same, or put theirs into its list")
+var ErrOtherSecret = errors.New(
+	"the database belongs to servers with another secret: give this one the same, or put theirs into its list",
+)
 
-// BindToDatabase checks these secrets against the fingerprint in the database, and writes one where there is none. Where
-// the database knows a later secret of the list, the first takes its place: all nodes have had it for as long. It returns
-// ErrOtherSecret.
+// BindToDatabase checks these secrets against the fingerprint in the database, and writes one where there is none.
+// Where the database knows a later secret of the list, the first takes its place: all nodes have had it for as long. It
+// returns ErrOtherSecret.
 func (s *Secrets) BindToDatabase(ctx context.Context, store *storage.Store) error {
 	ctx = storage.System(ctx)
 	have, err := store.SettingOr(ctx, storage.SettingSecretFingerprint, s.fingerprints[0])
@@ -154,8 +158,8 @@ func (s *Secrets) BindToDatabase(ctx context.Context, store *storage.Store) erro
 	return nil
 }
 
-// CheckBinding returns ErrOtherSecret where the database's fingerprint is of none of these secrets. It changes nothing, and
-// accepts a database without a fingerprint.
+// CheckBinding returns ErrOtherSecret where the database's fingerprint is of none of these secrets. It changes nothing,
+// and accepts a database without a fingerprint.
 func (s *Secrets) CheckBinding(ctx context.Context, store *storage.Store) error {
 	have, err := store.Setting(storage.System(ctx), storage.SettingSecretFingerprint)
 	switch {
