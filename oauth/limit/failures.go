@@ -222,7 +222,6 @@ func (f *Failures) drop(e *entry) {
 }
 
 func digestOf(rule int, key string) digest {
-	return sha256.Sum256(
-		append(binary.AppendUvarint(make([]byte, 0, 64), uint64(rule)), key...),
-	) //nolint:gosec // an index
+	text := binary.AppendUvarint(make([]byte, 0, 64), uint64(rule)) //nolint:gosec // an index
+	return sha256.Sum256(append(text, key...))
 }

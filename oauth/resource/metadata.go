@@ -46,7 +46,10 @@ func (v *Verifier) Metadata() http.Handler {
 		Name          string   `json:"resource_name,omitempty"`
 		Documentation string   `json:"resource_documentation,omitempty"`
 	}{
-		v.config.Resource, []string{v.config.Issuer}, []string{"header"}, v.config.Scopes, v.config.Name,
+		v.config.Resource,
+		[]string{v.config.Issuer},
+		[]string{"header"},
+		v.config.Scopes, v.config.Name,
 		v.config.Documentation,
 	})
 	if err != nil {
