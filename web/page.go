@@ -89,7 +89,7 @@ func (s *Server) memberPage(h func(w http.ResponseWriter, r *http.Request, v *vi
 	})
 }
 
-// uncounted are the last words of the addresses of forms that oauth.Server.TakeChange is not asked about: what ends
+// uncounted are the last words of the addresses of forms that management.Manager.TakeChange is not asked about: what ends
 // something once and for good, or changes nothing; and the password, which TakeSignIn counts, so that programs that act
 // for a person cannot keep them from changing it.
 var uncounted = []string{"revoke", "delete", "remove", "withdraw", "leave", "end", "end-others", "end-all", "password", "search"}

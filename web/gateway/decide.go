@@ -269,7 +269,7 @@ func (j *judging) useless(p *bearer.Principal, err error) error {
 const NotTheirs = "The workspace that was named is not one of this credential."
 
 // Useless is the refusal of a credential that is good for nothing, or not in the workspace that was named; other errors
-// than those of oauth.Server.Principal's judgement come back as they are.
+// than those of bearer.Verifier.Principal's judgement come back as they are.
 func Useless(p *bearer.Principal, err error) error {
 	refusal := &Refusal{AccessToken: p.Kind == bearer.KindAccessToken || p.Kind == bearer.KindForeignJWT, Cause: err}
 	switch {

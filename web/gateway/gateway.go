@@ -42,7 +42,7 @@ type Config struct {
 
 // API is one resource as the gateway serves it.
 type API struct {
-	ID       string   // of a resource of the oauth.Server
+	ID       string   // of a resource of the catalogue
 	Hosts    []string // name, for any port, or name:port, in lower case
 	Upstream *url.URL // where allowed requests go; nil: this server only judges
 	Builtin  []string // paths of this server's own, each with all below it, that the hosts serve before the routes
