@@ -104,8 +104,7 @@ type Audience struct {
 // be used at a resource, but its client may introspect it.
 func (v *Verifier) Principal(ctx context.Context, credential string, at Audience) (p Principal, err error) {
 	ctx = storage.System(ctx)
-	i := slices.IndexFunc(kinds, func(k Kind) bool { return k.fits(credential) })
-	p, err = kinds[i].verify(v, ctx, credential, at)
+	p, err = kindOf(credential).verify(v, ctx, credential, at)
 	if r, ok := v.catalog.Resource(p.Audience); ok {
 		p.Objects = r.Objects
 	}

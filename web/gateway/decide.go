@@ -359,8 +359,8 @@ func (j *judging) permissions(method, object string) error {
 	}
 	name := rule.named(method, object)
 	if len(rule.Credentials) > 0 && !slices.Contains(rule.Credentials, p.Kind) {
-		return j.denied("", fmt.Sprintf("%s takes no %s; use %s.", name, kindNames[p.Kind], listOf(rule.Credentials, kindNames)),
-			fmt.Sprintf("the route %s takes no %s; it takes %s", rule, kindNames[p.Kind], listOf(rule.Credentials, kindNames)))
+		return j.denied("", fmt.Sprintf("%s takes no %s; use %s.", name, bearer.KindInWords(p.Kind), listOf(rule.Credentials)),
+			fmt.Sprintf("the route %s takes no %s; it takes %s", rule, bearer.KindInWords(p.Kind), listOf(rule.Credentials)))
 	}
 	needs := rule.needs(object)
 	for _, scope := range needs {
@@ -390,9 +390,9 @@ func (v *Verdict) Needed(method string) string {
 	}
 	kinds := v.Rule.Credentials
 	if len(kinds) == 0 {
-		kinds = []string{bearer.KindAPIKey, bearer.KindPersonalAccessToken, bearer.KindAccessToken, bearer.KindForeignJWT}
+		kinds = bearer.KindsAtAPI()
 	}
-	text := listOf(kinds, kindNames)
+	text := listOf(kinds)
 	if needs := v.Rule.needs(v.object); len(needs) > 0 {
 		text += " with " + strings.Join(needs, " and ")
 	}
@@ -418,17 +418,13 @@ var knownMethods = map[string]bool{
 	http.MethodGet: true, http.MethodHead: true, http.MethodPost: true, http.MethodPut: true, http.MethodPatch: true, http.MethodDelete: true, http.MethodOptions: true,
 }
 
-// kindNames are the kinds of credentials in words.
-var kindNames = map[string]string{
-	bearer.KindAccessToken: "access token", bearer.KindAPIKey: "API key", bearer.KindPersonalAccessToken: "personal access token", bearer.KindForeignJWT: "token of a trusted issuer",
-}
-
-func listOf(kinds []string, names map[string]string) string {
+func listOf(kinds []string) string {
 	words := make([]string, len(kinds))
 	for i, k := range kinds {
-		words[i] = "a " + names[k]
-		if strings.HasPrefix(names[k], "a") || strings.HasPrefix(names[k], "A") {
-			words[i] = "an " + names[k]
+		name := bearer.KindInWords(k)
+		words[i] = "a " + name
+		if strings.HasPrefix(name, "a") || strings.HasPrefix(name, "A") {
+			words[i] = "an " + name
 		}
 	}
 	return strings.Join(words, " or ")
@@ -443,7 +439,7 @@ func orNone(text string) string {
 
 // describe names a credential without showing it.
 func describe(p *bearer.Principal) string {
-	text := kindNames[p.Kind]
+	text := bearer.KindInWords(p.Kind)
 	if text == "" {
 		text = strings.ReplaceAll(p.Kind, "_", " ")
 	}
