@@ -54,7 +54,7 @@ func (m *Manager) CreateClient(
 	if err := by.decideApp(p.WorkspaceID, true, nil, nil); err != nil {
 		return c, "", err
 	}
-	if err := m.check(&p); err != nil {
+	if err := m.clients.check(&p); err != nil {
 		return c, "", err
 	}
 	if err := by.decideApp(p.WorkspaceID, true, p.Scopes, p.Resources); err != nil {
@@ -231,7 +231,7 @@ func (m *Manager) UpdateClient(ctx context.Context, by Authority, id string, p C
 			p.Verified, p.Manages = c.Verified && alike, c.Manages && alike
 			checked := p
 			checked.Administrator = true // what an administrator set before stays
-			if err := m.check(&checked); err != nil {
+			if err := m.clients.check(&checked); err != nil {
 				return err
 			}
 			p = checked
@@ -241,7 +241,7 @@ func (m *Manager) UpdateClient(ctx context.Context, by Authority, id string, p C
 					p.Resources, func(id string) bool { return !catalog.ContainsResource(c.Resources, id) },
 				)
 			p.FirstParty, p.Manages = p.FirstParty && !more, p.Manages && !more && within(p.Grants, c.GrantTypes)
-		} else if err := m.check(&p); err != nil {
+		} else if err := m.clients.check(&p); err != nil {
 			return err
 		}
 		if p.widens(&c) {

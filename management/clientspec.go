@@ -48,12 +48,19 @@ func SpecOf(c storage.Client) ClientSpec {
 	}
 }
 
+// clientRules are what clients can be registered as.
+type clientRules struct {
+	catalog         *catalog.Catalog
+	grants          []GrantRule
+	redirectSchemes []string
+}
+
 // check completes a spec and returns all that is wrong with it, as joined *Invalid errors.
-func (m *Manager) check(p *ClientSpec) error {
+func (c *clientRules) check(p *ClientSpec) error {
 	var all input.Faults
 	fault := all.Add
 	if p.Name != p.was || p.was == "" { // what is there was right under the rules of then
-		m.checkAppName(p, fault)
+		c.checkAppName(p, fault)
 	}
 	p.Site = strings.TrimSpace(p.Site)
 	if p.Site != "" && !input.Site(p.Site) {
@@ -70,7 +77,7 @@ func (m *Manager) check(p *ClientSpec) error {
 		{"redirect_uris", len(p.RedirectURIs), maxRedirectURIs},
 		{"scope", len(p.Scopes), catalog.MaxScopes},
 		{"resource", len(p.Resources), maxResources},
-		{"grant", len(p.Grants), len(m.grants)},
+		{"grant", len(p.Grants), len(c.grants)},
 	} {
 		if list.have > list.most {
 			// Of what is too long, nothing is looked at one by one, nor told about.
@@ -79,7 +86,7 @@ func (m *Manager) check(p *ClientSpec) error {
 		}
 	}
 	for i, uri := range p.RedirectURIs {
-		if why := redirecturi.Check(uri, m.redirectSchemes); why != "" {
+		if why := redirecturi.Check(uri, c.redirectSchemes); why != "" {
 			fault("redirect_uris", "%q %s", input.Shorten(uri), why)
 		} else if slices.Contains(p.RedirectURIs[:i], uri) {
 			fault("redirect_uris", "%q is there twice", input.Shorten(uri))
@@ -92,8 +99,8 @@ func (m *Manager) check(p *ClientSpec) error {
 				"are theirs to set",
 		)
 	}
-	m.checkGrants(p, fault)
-	m.checkScopes(p, fault)
+	c.checkGrants(p, fault)
+	c.checkScopes(p, fault)
 	if p.Public && p.PKCEOptional {
 		fault(
 			"pkce",
@@ -114,9 +121,9 @@ type GrantRule struct {
 }
 
 // ownGrants are the grant types by which clients act for themselves, in words.
-func (m *Manager) ownGrants() string {
+func (c *clientRules) ownGrants() string {
 	var names []string
-	for _, g := range m.grants {
+	for _, g := range c.grants {
 		if !g.ForPeople && g.With == "" {
 			names = append(names, g.Name)
 		}
@@ -125,13 +132,13 @@ func (m *Manager) ownGrants() string {
 }
 
 // actForPeople reports whether a person stands behind the tokens of one of the grants.
-func (m *Manager) actForPeople(grants []string) bool {
+func (c *clientRules) actForPeople(grants []string) bool {
 	return slices.ContainsFunc(
-		m.grants, func(g GrantRule) bool { return g.ForPeople && slices.Contains(grants, g.Name) },
+		c.grants, func(g GrantRule) bool { return g.ForPeople && slices.Contains(grants, g.Name) },
 	)
 }
 
-func (m *Manager) checkGrants(p *ClientSpec, fault func(field, message string, args ...any)) {
+func (c *clientRules) checkGrants(p *ClientSpec, fault func(field, message string, args ...any)) {
 	if p.ResourceServer {
 		if p.Public || p.FirstParty || p.PKCEOptional || p.Manages || len(p.RedirectURIs) > 0 || len(p.Grants) > 0 ||
 			len(p.Scopes) > 0 {
@@ -145,13 +152,13 @@ func (m *Manager) checkGrants(p *ClientSpec, fault func(field, message string, a
 	}
 	var all []string
 	implied := p.Grants == nil && len(p.RedirectURIs) > 0
-	for _, g := range m.grants {
+	for _, g := range c.grants {
 		if all = append(all, g.Name); implied && g.Implied {
 			p.Grants = append(p.Grants, g.Name)
 		}
 	}
 	if len(p.Grants) == 0 {
-		fault("grant", "is missing: an app without a redirect URI needs %s", m.ownGrants())
+		fault("grant", "is missing: an app without a redirect URI needs %s", c.ownGrants())
 	}
 	for i, name := range p.Grants {
 		if !slices.Contains(all, name) {
@@ -160,7 +167,7 @@ func (m *Manager) checkGrants(p *ClientSpec, fault func(field, message string, a
 			fault("grant", "%q is there twice", name)
 		}
 	}
-	for _, g := range m.grants {
+	for _, g := range c.grants {
 		has := slices.Contains(p.Grants, g.Name)
 		switch {
 		case g.RedirectURI && has && len(p.RedirectURIs) == 0:
@@ -177,14 +184,14 @@ func (m *Manager) checkGrants(p *ClientSpec, fault func(field, message string, a
 	}
 }
 
-func (m *Manager) checkScopes(p *ClientSpec, fault func(field, message string, args ...any)) {
+func (c *clientRules) checkScopes(p *ClientSpec, fault func(field, message string, args ...any)) {
 	if len(p.Resources) == 0 {
-		p.Resources = []string{m.catalog.Resources()[0].ID}
+		p.Resources = []string{c.catalog.Resources()[0].ID}
 	}
 	p.Resources = slices.Clone(p.Resources) // which may be a stored client's
 	var known []*catalog.Resource
 	for i, id := range p.Resources {
-		r, ok := m.catalog.Resource(id)
+		r, ok := c.catalog.Resource(id)
 		switch {
 		case !ok:
 			fault("resource", "%q is not in the configuration", input.Shorten(id))
@@ -208,14 +215,14 @@ func (m *Manager) checkScopes(p *ClientSpec, fault func(field, message string, a
 			fault("scope", "%q is there twice", input.Shorten(name))
 		} else if len(known) > 0 && !anyKnows(func(catalog.Scope) bool { return true }, name) {
 			fault("scope", "%q is not a scope of the app's resources", input.Shorten(name))
-		} else if len(known) > 0 && len(p.Grants) > 0 && !m.actForPeople(p.Grants) &&
+		} else if len(known) > 0 && len(p.Grants) > 0 && !c.actForPeople(p.Grants) &&
 			!anyKnows(func(x catalog.Scope) bool { return !x.UserOnly }, name) {
 			fault(
 				"scope",
 				"%q counts only where a person stands behind the token, and an app with %s alone acts for itself; "+
 					"leave it out",
 				input.Shorten(name),
-				m.ownGrants(),
+				c.ownGrants(),
 			)
 		}
 	}
@@ -223,7 +230,7 @@ func (m *Manager) checkScopes(p *ClientSpec, fault func(field, message string, a
 
 // checkAppName checks what an app wants to be called. It must not claim what only this server says, and only the
 // operator may give it the name of the server or of an API.
-func (m *Manager) checkAppName(p *ClientSpec, fault func(field, message string, args ...any)) {
+func (c *clientRules) checkAppName(p *ClientSpec, fault func(field, message string, args ...any)) {
 	var why string
 	p.Name, why = input.Line(p.Name, maxAppName)
 	if why == "" && p.Name == "" {
@@ -231,7 +238,7 @@ func (m *Manager) checkAppName(p *ClientSpec, fault func(field, message string, 
 	}
 	if why == "" {
 		own := []string{"Doorward"}
-		for _, r := range m.catalog.Resources() {
+		for _, r := range c.catalog.Resources() {
 			own = append(own, r.Name, r.ID)
 			// People know an API by its host as well.
 			if u, err := url.Parse(r.ID); err == nil {

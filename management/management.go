@@ -29,21 +29,21 @@ type Config struct {
 
 // Manager makes every change of what is administered. Its methods are safe for many goroutines.
 type Manager struct {
-	issuer          string
-	store           *storage.Store
-	catalog         *catalog.Catalog
-	keys            *apikey.Keys
-	limiter         limit.Limiter
-	grants          []GrantRule
-	redirectSchemes []string
-	ownPlans        bool // owners set the plan of their workspace
-	unlimited       bool
+	issuer    string
+	store     *storage.Store
+	catalog   *catalog.Catalog
+	keys      *apikey.Keys
+	limiter   limit.Limiter
+	clients   clientRules
+	ownPlans  bool // owners set the plan of their workspace
+	unlimited bool
 }
 
 // New makes a Manager.
 func New(c Config) *Manager {
 	return &Manager{
-		issuer: c.Issuer, store: c.Store, catalog: c.Catalog, keys: c.APIKeys, limiter: c.Limiter, grants: c.Grants,
-		redirectSchemes: c.RedirectSchemes, ownPlans: c.OwnersSetPlans, unlimited: c.UnlimitedChanges,
+		issuer: c.Issuer, store: c.Store, catalog: c.Catalog, keys: c.APIKeys, limiter: c.Limiter,
+		clients:  clientRules{catalog: c.Catalog, grants: c.Grants, redirectSchemes: c.RedirectSchemes},
+		ownPlans: c.OwnersSetPlans, unlimited: c.UnlimitedChanges,
 	}
 }

@@ -72,7 +72,11 @@ var errRaced = errors.New("used by another request")
 
 // adapter gives fosite its storage. It does not implement storage.Transactional: the edge puts one transaction around
 // each response, and what must outlive a refusal runs outside of it.
-type adapter struct{ *Server }
+type adapter struct {
+	store     *storage.Store
+	catalog   *catalog.Catalog
+	lifetimes Lifetimes
+}
 
 // GetClient implements fosite.ClientManager: the edge has found the client.
 func (a adapter) GetClient(ctx context.Context, id string) (fosite.Client, error) {
@@ -162,7 +166,10 @@ func (adapter) RevokeAccessToken(context.Context, string) error { return nil }
 
 // tokenStrategy gives fosite the text of tokens. A signature is the digest that storage finds a token by, or "" for
 // text that cannot be one. What a token is good for, the adapter has decided by then.
-type tokenStrategy struct{ *Server }
+type tokenStrategy struct {
+	store     *storage.Store
+	lifetimes Lifetimes
+}
 
 func (tokenStrategy) AuthorizeCodeSignature(_ context.Context, code string) string {
 	return bearer.DigestOf(bearer.PrefixCode, code)

@@ -57,7 +57,7 @@ func (s *Server) Approve(ctx context.Context, a *AuthorizeRequest, d Decision) (
 		ExpiresAt:   now.Add(s.lifetimes.RefreshAbsolute),
 	}}
 	ctx = withExchange(storage.System(ctx), x)
-	if err := s.mayIssue(ctx, a.Client.ID); errors.Is(err, storage.ErrNotFound) {
+	if err := s.clients.mayIssue(ctx, a.Client.ID); errors.Is(err, storage.ErrNotFound) {
 		return "", appGone()
 	} else if err != nil {
 		return "", err

@@ -93,7 +93,7 @@ func (s *Server) ParseAuthorize(w http.ResponseWriter, r *http.Request) (*Author
 		)
 	}
 	LogFieldsOf(r.Context()).Client(form.Get("client_id"))
-	client, err := s.client(r.Context(), form.Get("client_id"))
+	client, err := s.clients.find(r.Context(), form.Get("client_id"))
 	if errors.Is(err, storage.ErrNotFound) {
 		return nil, pageError("There is no such app here. It may have been removed; its developer can tell.")
 	}
@@ -364,7 +364,7 @@ func appGone() error { return pageError("This app is no longer available.") }
 // ReopenAuthorize makes the request of a flow again, with the client as it is now. Errors are those of
 // ParseAuthorize.
 func (s *Server) ReopenAuthorize(ctx context.Context, f *Flow) (*AuthorizeRequest, error) {
-	client, err := s.client(ctx, f.ClientID)
+	client, err := s.clients.find(ctx, f.ClientID)
 	if errors.Is(err, storage.ErrNotFound) {
 		return nil, appGone()
 	}

@@ -105,13 +105,13 @@ func (s *Server) authenticate(ctx context.Context, r *http.Request, form url.Val
 		return storage.Client{}, refused
 	}
 	begin := time.Now()
-	_, cached := s.cachedClient(c.id)
-	client, err := s.client(ctx, c.id)
+	_, cached := s.clients.cached(c.id)
+	client, err := s.clients.find(ctx, c.id)
 	secretID, fits := c.fit(client, err == nil, s.store.Now())
 	if !fits && cached {
 		// As many look-ups as for a client that is unknown, so that the time does not tell; and the secret may be one
 		// that another process has just made.
-		client, err = s.readClient(ctx, c.id)
+		client, err = s.clients.read(ctx, c.id)
 		secretID, fits = c.fit(client, err == nil, s.store.Now())
 	}
 	if err != nil && !errors.Is(err, storage.ErrNotFound) {
@@ -141,7 +141,7 @@ func (s *Server) whyNot(c credentials, client storage.Client, found bool) error 
 	case !found && !storage.IsID("app", c.id):
 		return errors.New("the client id is not one of this server")
 	case !found:
-		if _, cached := s.cachedClient(c.id); cached {
+		if _, cached := s.clients.cached(c.id); cached {
 			return errClientDisabled
 		}
 		return errors.New("there is no client with this id")

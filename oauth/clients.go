@@ -26,44 +26,50 @@ type clientKey struct {
 // clientCacheTime bounds how long another process's change of a client may go unseen.
 const clientCacheTime = 500 * time.Millisecond
 
-func newClientCache() *otter.Cache[clientKey, cachedClient] {
-	return otter.Must(&otter.Options[clientKey, cachedClient]{MaximumSize: 10_000})
+// clients finds clients, and keeps those that were read a moment ago.
+type clients struct {
+	store *storage.Store
+	cache *otter.Cache[clientKey, cachedClient]
 }
 
-// cachedClient finds a client that was read no longer than clientCacheTime ago, by the store's clock.
-func (s *Server) cachedClient(id string) (c cachedClient, ok bool) {
-	c, ok = s.clients.GetIfPresent(clientKey{s.store.Generation(), id})
-	return c, ok && s.store.Now() < c.until
+func newClients(store *storage.Store) *clients {
+	return &clients{store, otter.Must(&otter.Options[clientKey, cachedClient]{MaximumSize: 10_000})}
 }
 
-// client finds a client that may be used: neither it nor its workspace is disabled. Unknown and disabled ones look
+// cached finds a client that was read no longer than clientCacheTime ago, by the store's clock.
+func (l *clients) cached(id string) (c cachedClient, ok bool) {
+	c, ok = l.cache.GetIfPresent(clientKey{l.store.Generation(), id})
+	return c, ok && l.store.Now() < c.until
+}
+
+// find finds a client that may be used: neither it nor its workspace is disabled. Unknown and disabled ones look
 // alike: storage.ErrNotFound.
-func (s *Server) client(ctx context.Context, id string) (storage.Client, error) {
-	if c, ok := s.cachedClient(id); ok {
+func (l *clients) find(ctx context.Context, id string) (storage.Client, error) {
+	if c, ok := l.cached(id); ok {
 		return enabled(c)
 	}
-	return s.readClient(ctx, id)
+	return l.read(ctx, id)
 }
 
-// readClient is client past the cache.
-func (s *Server) readClient(ctx context.Context, id string) (storage.Client, error) {
+// read is find past the cache.
+func (l *clients) read(ctx context.Context, id string) (storage.Client, error) {
 	if !storage.IsID("app", id) {
 		return storage.Client{}, storage.ErrNotFound
 	}
-	key, until := clientKey{s.store.Generation(), id}, s.store.Now().Add(clientCacheTime)
-	c, usable, err := s.store.ClientInUse(storage.System(ctx), id)
+	key, until := clientKey{l.store.Generation(), id}, l.store.Now().Add(clientCacheTime)
+	c, usable, err := l.store.ClientInUse(storage.System(ctx), id)
 	if err != nil {
 		return storage.Client{}, fmt.Errorf("client: %w", err)
 	}
 	found := cachedClient{c, usable, until}
-	s.clients.Set(key, found)
+	l.cache.Set(key, found)
 	return enabled(found)
 }
 
 // mayIssue returns storage.ErrNotFound for a client that another process disabled since the cache read it, so that
 // nothing is issued for it any more.
-func (s *Server) mayIssue(ctx context.Context, id string) error {
-	usable, err := s.store.ClientUsable(storage.System(ctx), id)
+func (l *clients) mayIssue(ctx context.Context, id string) error {
+	usable, err := l.store.ClientUsable(storage.System(ctx), id)
 	if err != nil {
 		return fmt.Errorf("client: %w", err)
 	}

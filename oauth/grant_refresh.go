@@ -140,7 +140,7 @@ func (a adapter) GetRefreshTokenSession(
 	}
 	x.grant = b.Grant
 	now := a.store.Now()
-	if a.reused(b.Refresh) {
+	if a.lifetimes.reused(b.Refresh, now) {
 		x.because(
 			"the refresh token was used before, at %s; its grant %s is revoked",
 			b.Refresh.UsedAt.Time().UTC().Format(time.RFC3339), b.Grant.ID,
@@ -177,9 +177,9 @@ func (a adapter) GetRefreshTokenSession(
 
 // reused reports whether a refresh token was used longer ago than honest retries take. Without a window any use is,
 // also one in the future of a node whose clock is behind.
-func (s *Server) reused(t storage.RefreshToken) bool {
-	window := s.lifetimes.RefreshReuseWindow
-	return !t.UsedAt.IsZero() && (window <= 0 || t.UsedAt <= s.store.Now().Add(-window))
+func (l *Lifetimes) reused(t storage.RefreshToken, now storage.Time) bool {
+	window := l.RefreshReuseWindow
+	return !t.UsedAt.IsZero() && (window <= 0 || t.UsedAt <= now.Add(-window))
 }
 
 // useRefreshToken uses the token shown, by the one write that decides who refreshes, and finds what follows it. After a

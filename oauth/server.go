@@ -5,7 +5,6 @@ import (
 	"net/netip"
 	"time"
 
-	"github.com/maypok86/otter/v2"
 	"github.com/ory/fosite"
 	"github.com/rs/cors"
 
@@ -65,7 +64,7 @@ type Server struct {
 	refreshes       *limit.Rate
 	limiter         limit.Limiter
 	address         func(*http.Request) netip.Addr
-	clients         *otter.Cache[clientKey, cachedClient]
+	clients         *clients
 	fosite          *fosite.Fosite
 	failures        *limit.Clients
 	cors            *cors.Cors
@@ -80,7 +79,7 @@ func New(c Config) (*Server, error) {
 	s := &Server{
 		issuer: c.Issuer, store: c.Store, secrets: c.Secrets, catalog: c.Catalog, redirectSchemes: c.RedirectSchemes,
 		lifetimes: c.Lifetimes, tokens: c.Tokens, limiter: c.Limiter, bearer: c.Bearer, keyring: c.Keyring,
-		management: c.Management, address: c.ClientAddress, clients: newClientCache(),
+		management: c.Management, address: c.ClientAddress, clients: newClients(c.Store),
 	}
 	s.refreshes = limit.NewRate(func() time.Time { return c.Store.Now().Time() }, refreshesOfGrant)
 	s.failures = newAuthenticationFailures(c.Store)

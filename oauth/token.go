@@ -48,7 +48,7 @@ func (s *Server) token(w http.ResponseWriter, r *http.Request, form url.Values) 
 			Code: UnauthorizedClient, Description: "This client is not registered for the grant type " + name + ".",
 		}
 	}
-	if err := s.mayIssue(ctx, client.ID); errors.Is(err, storage.ErrNotFound) {
+	if err := s.clients.mayIssue(ctx, client.ID); errors.Is(err, storage.ErrNotFound) {
 		return &Error{Code: InvalidClient, Description: clientRefused, Cause: errClientDisabled}
 	} else if err != nil {
 		return err
@@ -181,7 +181,7 @@ func (s *Server) answerLostRace(ctx context.Context, x *exchange) error {
 	if err != nil && !errors.Is(err, storage.ErrNotFound) {
 		return err
 	}
-	if err == nil && s.reused(b.Refresh) {
+	if err == nil && s.lifetimes.reused(b.Refresh, s.store.Now()) {
 		if err := s.store.RevokeGrant(ctx, x.grant.ID, storage.RevokedReuse); err != nil {
 			return err
 		}
