@@ -34,7 +34,7 @@ type UserChange struct {
 	Email *string
 	Name  *string
 	Admin *bool
-	// LeaveNoAdministrator allows a change that leaves the server without an enabled administrator; for the command
+	// LeaveNoAdministrator allows a change that leaves the server without an enabled administrator; for the command line
 	// only.
 	LeaveNoAdministrator bool
 }
@@ -215,7 +215,7 @@ func explain(what string, err error) error {
 		return nil
 	case errors.Is(err, storage.ErrConflict):
 		return fmt.Errorf(
-			"%s: nobody else could administer this server, make or enable another administrator first: %w", what, err,
+			"%s: no one else could administer this server; create or enable another administrator first: %w", what, err,
 		)
 	default:
 		return fmt.Errorf("%s: %w", what, err)

@@ -142,9 +142,9 @@ func (s *Service) CheckSetupWord(ctx context.Context, word string) error {
 	return nil
 }
 
-// CreateFirstAdministrator makes the first user, an administrator whatever u.Admin says, for whoever holds the word of
-// SetupWord. The word is spent in the same transaction, so that of many at once one succeeds; the others, and those who
-// come after any user was made, get ErrSetupWord. Other errors are those of CreateUser, and spend nothing.
+// CreateFirstAdministrator creates the first user, always as an administrator, for the holder of the word of SetupWord.
+// The word is spent in the same transaction, so that of many at once one succeeds; the others, and those who come after
+// any user was made, get ErrSetupWord. Other errors are those of CreateUser, and spend nothing.
 func (s *Service) CreateFirstAdministrator(ctx context.Context, word string, u NewUser) (storage.User, error) {
 	if err := s.CheckSetupWord(ctx, word); err != nil { // before the dear work
 		return storage.User{}, err
@@ -173,7 +173,7 @@ const SignInLinkLifetime = 15 * time.Minute
 
 // SignInLink makes a word of 256 random bits with which an existing user signs in once, without a password, and stores
 // its digest; earlier ones of the user stop working. It is for an operator, who gives it to the user: the way in that
-// nobody can close by guessing at the password. ErrDisabled: the user is disabled.
+// guesses at the password cannot close. ErrDisabled: the user is disabled.
 func (s *Service) SignInLink(ctx context.Context, userID string) (word string, err error) {
 	word = strings.ToLower(base32.StdEncoding.WithPadding(base32.NoPadding).EncodeToString(random(32)))
 	err = s.store.InsertSignInLink(

@@ -106,7 +106,7 @@ func visible(c rune) bool { return unicode.In(c, unicode.L, unicode.N, unicode.P
 // verified or official, or, unless own names may be used, that it is the server or the API themselves. Letters that
 // look alike count as the same. own are the names of the server and its APIs.
 func Claim(name string, own []string, mayOwn bool) string {
-	const claims = "claims that somebody vouches for the app, which only this server says; leave that out"
+	const claims = "claims that the app is verified or official, which only this server says; leave that out"
 	if strings.ContainsAny(name, "✓✔☑✅🗸🗹⍻√\U0001FBB1🏅🎖🛡") {
 		return claims
 	}

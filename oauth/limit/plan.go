@@ -27,8 +27,6 @@ type Result struct {
 	Limit     int64 // its size
 	Remaining int64 // never below zero
 	Reset     int64 // its end in Unix seconds, rounded up; where it did not begin yet, the end that it would have
-	// setBack begins windows anew that are ahead of a clock which was set back, with what was used of them: so nobody
-	// waits
 
 	// RetryAfter is the longest wait of the windows that refused: whole seconds, at least one. Where the cost is more
 	// than a window ever holds, it is that window's length.

@@ -81,7 +81,6 @@ func take(st storage.LimitState, c storage.LimitCharge) (storage.LimitState, boo
 	return st, true
 }
 
-// setBack begins windows anew that are ahead of a clock which was set back, with what was used of them: so nobody waits
 // setBack restarts windows that are ahead of a clock which was set back, with what was used of them: so no one waits
 // for longer than a window, and no one gets more by it either.
 func setBack(st storage.LimitState, c storage.LimitCharge) storage.LimitState {

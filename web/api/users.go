@@ -78,7 +78,7 @@ func (a *API) users() []operation {
 		on(with(operation{
 			method: patch, path: "/v1/users/{id}", id: "updateUser", summary: "Change a user's address or name, disable or enable them, or make them an administrator", status: 200,
 			text:    "All of it or nothing. To make an administrator, change an address or enable somebody takes a sign-in a few minutes old at most, or a personal access token without an end and without a restriction to addresses.",
-			request: ServerUserChange{Name: ptr("Bob")}, answer: shown, conflict: "The address is taken, or nobody else could administer this server.",
+			request: ServerUserChange{Name: ptr("Bob")}, answer: shown, conflict: "The address is taken, or no one else could administer this server.",
 		}), a.updateUser),
 		on(with(operation{
 			method: post, path: "/v1/users/{id}/sign-out", id: "signOutUser", summary: "Sign a user out everywhere", status: 200,
