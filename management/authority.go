@@ -114,9 +114,8 @@ func (a *Authority) permitted(act *Act) error {
 	}
 	if act.Permission != "" && !RoleMay(a.Role, act.Permission) {
 		return &Forbidden{
-			Message: "To " + string(
-				act.Permission,
-			) + " in this workspace takes the role " + leastRole[act.Permission] + "; ask an owner for it.",
+			Message: "To " + string(act.Permission) + " in this workspace takes the role " + leastRole[act.Permission] +
+				"; ask an owner for it.",
 		}
 	}
 	if !act.Lasts || c == nil {

@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"slices"
-	"strconv"
 	"time"
 
 	"doorward/oauth/catalog"
@@ -69,12 +68,9 @@ func (m *Manager) CreateClient(
 			return c, "", fmt.Errorf("create client: %w", err)
 		}
 		if n >= MaxClients {
-			return c, "", &input.Invalid{
-				Field: "name",
-				Message: "is one too many: there are " + strconv.Itoa(
-					MaxClients,
-				) + " apps already; delete one that is not used",
-			}
+			return c, "", &input.Invalid{Field: "name", Message: fmt.Sprintf(
+				"is one too many: there are %d apps already; delete one that is not used", MaxClients,
+			)}
 		}
 	}
 	c = storage.Client{ID: storage.NewID("app"), WorkspaceID: p.WorkspaceID, CreatedBy: p.CreatedBy, Public: p.Public}

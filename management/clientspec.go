@@ -64,11 +64,8 @@ func (c *clientRules) check(p *ClientSpec) error {
 	}
 	p.Site = strings.TrimSpace(p.Site)
 	if p.Site != "" && !input.Site(p.Site) {
-		fault(
-			"site",
-			"must be an https URL of at most 500 characters, in ASCII: percent-encode others, and write a host name "+
-				"in its xn-- form",
-		)
+		fault("site", "must be an https URL of at most 500 characters, in ASCII: percent-encode others, and write a "+
+			"host name in its xn-- form")
 	}
 	for _, list := range []struct {
 		field      string
@@ -93,19 +90,14 @@ func (c *clientRules) check(p *ClientSpec) error {
 		}
 	}
 	if !p.Administrator && (p.PKCEOptional || p.FirstParty || p.ResourceServer || p.Verified || p.Manages) {
-		fault(
-			"kind",
-			"is for administrators: pkce optional, first party, verified, manages and resource server "+
-				"are theirs to set",
-		)
+		fault("kind", "is for administrators: pkce optional, first party, verified, manages and resource server "+
+			"are theirs to set")
 	}
 	c.checkGrants(p, fault)
 	c.checkScopes(p, fault)
 	if p.Public && p.PKCEOptional {
-		fault(
-			"pkce",
-			"cannot be optional for a public client: it has no secret to prove itself by (RFC 9700 section 2.1.1)",
-		)
+		fault("pkce", "cannot be optional for a public client: it has no secret to prove itself by (RFC 9700 "+
+			"section 2.1.1)")
 	}
 	return errors.Join(all...)
 }
@@ -142,11 +134,8 @@ func (c *clientRules) checkGrants(p *ClientSpec, fault func(field, message strin
 	if p.ResourceServer {
 		if p.Public || p.FirstParty || p.PKCEOptional || p.Manages || len(p.RedirectURIs) > 0 || len(p.Grants) > 0 ||
 			len(p.Scopes) > 0 {
-			fault(
-				"kind",
-				"resource server asks about tokens and gets none: leave out redirect URIs, grants, scopes, public, "+
-					"pkce, manages and first party",
-			)
+			fault("kind", "resource server asks about tokens and gets none: leave out redirect URIs, grants, "+
+				"scopes, public, pkce, manages and first party")
 		}
 		return
 	}
@@ -217,13 +206,8 @@ func (c *clientRules) checkScopes(p *ClientSpec, fault func(field, message strin
 			fault("scope", "%q is not a scope of the app's resources", input.Shorten(name))
 		} else if len(known) > 0 && len(p.Grants) > 0 && !c.actForPeople(p.Grants) &&
 			!anyKnows(func(x catalog.Scope) bool { return !x.UserOnly }, name) {
-			fault(
-				"scope",
-				"%q counts only where a person stands behind the token, and an app with %s alone acts for itself; "+
-					"leave it out",
-				input.Shorten(name),
-				c.ownGrants(),
-			)
+			fault("scope", "%q counts only where a person stands behind the token, and an app with %s alone acts "+
+				"for itself; leave it out", input.Shorten(name), c.ownGrants())
 		}
 	}
 }

@@ -62,9 +62,8 @@ var s256 = regexp.MustCompile(`^[A-Za-z0-9_-]{42}[AEIMQUYcgkosw048]$`)
 // wrote the link; what is registered, only the log.
 func unregistered(requested string, registered []string) *AuthorizeError {
 	e := pageError(
-		"The app asked to send you to " + quotedURI(
-			requested,
-		) + ", which it is not registered with. Its developer must register that redirect URI, letter by letter.",
+		"The app asked to send you to " + quotedURI(requested) + ", which it is not registered with. " +
+			"Its developer must register that redirect URI, letter by letter.",
 	)
 	e.Cause = fmt.Errorf(
 		"the redirect URI %s is not registered; %d are, such as %s", quotedURI(requested), len(registered),

@@ -1,5 +1,5 @@
-// Package oauth is the protocol of the OAuth 2.0 authorization server, without HTML: what a request must contain, what is
-// issued, what is answered. It is the only package that imports fosite, which parses and runs the grants.
+// Package oauth is the protocol of the OAuth 2.0 authorization server, without HTML: what a request must contain, what
+// is issued, what is answered. It is the only package that imports fosite, which parses and runs the grants.
 //
 //	authorize.go      RFC 6749, sections 4.1.1 and 4.1.2, RFC 9207: from a request to an error redirect or a page
 //	approve.go        what the resource owner decided: a code, or a refusal

@@ -96,9 +96,8 @@ func (k *Keys) checkEnvironment(p *Spec, r *catalog.Resource, fault func(field, 
 	case len(has) == 0:
 		fault("resource", "%q has no API keys; use an app or a personal access token", input.Shorten(p.Resource))
 	case !slices.Contains(has, p.Environment):
-		fault(
-			"environment", "%q is unknown; this resource has %s", input.Shorten(p.Environment), strings.Join(has, ", "),
-		)
+		fault("environment", "%q is unknown; this resource has %s", input.Shorten(p.Environment),
+			strings.Join(has, ", "))
 	}
 }
 
@@ -158,10 +157,8 @@ func (k *Keys) checkAddresses(list []string, fault func(field, message string, a
 		}
 		switch {
 		case err != nil, prefix.Addr().Is4In6(): // requests come from addresses that are not mapped
-			fault(
-				"addresses", "%q is not an address or range; write one such as 192.0.2.7 or 192.0.2.0/24",
-				input.Shorten(text),
-			)
+			fault("addresses", "%q is not an address or range; write one such as 192.0.2.7 or 192.0.2.0/24",
+				input.Shorten(text))
 		case prefix.Masked() != prefix:
 			fault("addresses", "%q has bits after its range; write %s", input.Shorten(text), prefix.Masked())
 		case !slices.Contains(out, prefix.String()):

@@ -151,9 +151,8 @@ func (t *parsedJWT) signedBy(key any) bool {
 		case !signs(k, t.algorithm):
 			return false
 		case strings.HasPrefix(string(t.algorithm), "PS"):
-			return rsa.VerifyPSS(
-				k, hash, digest(), t.signature, &rsa.PSSOptions{SaltLength: rsa.PSSSaltLengthEqualsHash, Hash: hash},
-			) == nil
+			options := &rsa.PSSOptions{SaltLength: rsa.PSSSaltLengthEqualsHash, Hash: hash}
+			return rsa.VerifyPSS(k, hash, digest(), t.signature, options) == nil
 		}
 		return rsa.VerifyPKCS1v15(k, hash, digest(), t.signature) == nil
 	case ed25519.PublicKey:

@@ -32,9 +32,13 @@ type kind struct {
 // kinds are all kinds of credentials. The first whose form a text has verifies it.
 var kinds = []kind{
 	{KindAPIKey, "API key", true, nil, (*Verifier).keyPrincipal},
-	{KindPersonalAccessToken, "personal access token", true, begins(apikey.PrefixPersonalToken), (*Verifier).keyPrincipal},
+	{
+		KindPersonalAccessToken, "personal access token", true,
+		begins(apikey.PrefixPersonalToken), (*Verifier).keyPrincipal,
+	},
 	{KindAccessToken, "access token", true, begins(PrefixAccessToken), (*Verifier).accessTokenPrincipal},
-	{KindForeignJWT, "token of a trusted issuer", true, looksLikeJWT, (*Verifier).jwtPrincipal}, // or an access token of ours
+	// A signed access token of this server has this form too.
+	{KindForeignJWT, "token of a trusted issuer", true, looksLikeJWT, (*Verifier).jwtPrincipal},
 	{KindRefreshToken, "refresh token", false, begins(PrefixRefreshToken), (*Verifier).refreshTokenPrincipal},
 }
 

@@ -19,8 +19,8 @@ import (
 // Principal is the caller that a credential identifies, and its current permissions.
 type Principal struct {
 	Kind string
-	// Subject is the user, or with client_credentials the client (RFC 9068, section 2.2); of a foreign JWT a name for issuer
-	// and subject together; empty for an API key.
+	// Subject is the user, or with client_credentials the client (RFC 9068, section 2.2); of a foreign JWT a name for
+	// issuer and subject together; empty for an API key.
 	Subject       string
 	UserID        string // empty without a person
 	ClientID      string

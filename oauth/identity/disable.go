@@ -34,8 +34,8 @@ type UserChange struct {
 	Email *string
 	Name  *string
 	Admin *bool
-	// LeaveNoAdministrator allows a change that leaves the server without an enabled administrator; for the command line
-	// only.
+	// LeaveNoAdministrator allows a change that leaves the server without an enabled administrator; for the command
+	// line only.
 	LeaveNoAdministrator bool
 }
 

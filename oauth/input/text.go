@@ -93,11 +93,10 @@ func hidden(text []rune, i int) bool {
 	case c == '\ufe0e' || c == '\ufe0f':
 		return i == 0 || !unicode.In(text[i-1], unicode.So, unicode.Sm, unicode.Po, unicode.Nd)
 	}
-	return unicode.In(
+	return strings.ContainsRune(blanks, c) || unicode.In(
 		c, unicode.C, unicode.Zl, unicode.Zp, unicode.Variation_Selector, unicode.Other_Default_Ignorable_Code_Point,
 		unicode.Noncharacter_Code_Point,
-	) ||
-		strings.ContainsRune(blanks, c)
+	)
 }
 
 func visible(c rune) bool { return unicode.In(c, unicode.L, unicode.N, unicode.P, unicode.S) }
