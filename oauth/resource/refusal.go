@@ -95,7 +95,9 @@ func (v *Verifier) challenge(r *Refusal) string {
 	}
 	c := `Bearer realm="` + v.config.Resource + `"`
 	for _, x := range [][2]string{
-		{"error", r.Code}, {"error_description", r.Description}, {"scope", r.Scope},
+		{"error", r.Code},
+		{"error_description", r.Description},
+		{"scope", r.Scope},
 		{"resource_metadata", v.metadataURL},
 	} {
 		if x[1] == "" || x[0] == "error_description" && r.Code == "" {
