@@ -30,7 +30,6 @@ type Config struct {
 	Store          *storage.Store
 	OAuth          *oauth.Server
 	Management     *management.Manager
-	Keyring        *bearer.Keyring
 	Bearer         *bearer.Verifier
 	APIKeys        *apikey.Keys
 	Catalog        *catalog.Catalog
@@ -48,7 +47,6 @@ type Server struct {
 	store      *storage.Store
 	oauth      *oauth.Server
 	management *management.Manager
-	keyring    *bearer.Keyring
 	bearer     *bearer.Verifier
 	apikey     *apikey.Keys
 	catalog    *catalog.Catalog
