@@ -16,6 +16,8 @@ import (
 
 	"doorward/oauth"
 	"doorward/oauth/apikey"
+	"doorward/oauth/bearer"
+	"doorward/oauth/catalog"
 	"doorward/oauth/input"
 	"doorward/oauth/limit"
 	"doorward/web/gateway"
@@ -74,7 +76,7 @@ func Default() Config {
 			RefreshReuseWindow: 10 * time.Second,
 			Code:               time.Minute,
 		},
-		TokenLimits:    oauth.TokenLimits{ClientRequests: 600, ClientLive: 10_000, UnlimitedChanges: false},
+		TokenLimits:    oauth.TokenLimits{ClientRequests: 600, ClientLive: 10_000},
 		AuditRetention: 400 * input.Day,
 		UsageRetention: 400 * input.Day,
 		Plans:          map[string]limit.Plan{},
@@ -297,14 +299,14 @@ func (p *parser) resource(n *yaml.Node, key string) Resource {
 }
 
 // scopes reads a catalogue in the order written, which is the order of the consent page.
-func (p *parser) scopes(dst *[]oauth.Scope) field {
+func (p *parser) scopes(dst *[]catalog.Scope) field {
 	return func(n *yaml.Node, key string) {
 		*dst = nil
 		p.entries(n, key, func(name string, n *yaml.Node, key string) {
 			if err := input.ScopeName(name); err != nil {
 				p.fault(key, "%v", err)
 			}
-			s := oauth.Scope{Name: name}
+			s := catalog.Scope{Name: name}
 			p.mapping(map[string]field{
 				"text":      p.one(&s.Text, checkText),
 				"implies":   p.scopeNames(&s.Implies),
@@ -322,8 +324,8 @@ func (p *parser) route(n *yaml.Node, key string) route.Route {
 		"methods":     p.many(&r.Methods, route.CheckMethod),
 		"path":        p.one(&r.Path, checkRoutePath),
 		"scopes":      p.scopeNames(&r.Scopes),
-		"credentials": p.many(&r.Credentials, oneOf(oauth.Kinds...)),
-		"role":        p.one(&r.Role, oneOf(oauth.Roles...)),
+		"credentials": p.many(&r.Credentials, oneOf(bearer.KindsAtAPI()...)),
+		"role":        p.one(&r.Role, oneOf(catalog.Roles...)),
 		"cost":        number(p, &r.Cost, 0, 1000),
 		"public":      p.flag(&r.Public),
 		"refuse":      p.flag(&r.Refuse),
@@ -331,8 +333,8 @@ func (p *parser) route(n *yaml.Node, key string) route.Route {
 	return r
 }
 
-func (p *parser) trustedIssuer(n *yaml.Node, key string) oauth.TrustedIssuer {
-	var t oauth.TrustedIssuer
+func (p *parser) trustedIssuer(n *yaml.Node, key string) catalog.TrustedIssuer {
+	var t catalog.TrustedIssuer
 	p.mapping(map[string]field{
 		"issuer":       p.one(&t.Issuer, checkForeignIssuer),
 		"audience":     p.many(&t.Audiences, checkText),

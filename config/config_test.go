@@ -19,6 +19,7 @@ import (
 	"github.com/google/go-cmp/cmp/cmpopts"
 
 	"doorward/oauth"
+	"doorward/oauth/catalog"
 	"doorward/oauth/input"
 	"doorward/oauth/limit"
 	"doorward/web/gateway"
@@ -79,15 +80,15 @@ func TestConfigWithNothingSetIsTheDocumentedDefault(t *testing.T) {
 		PlansBy:        "administrators",
 		Plans:          map[string]limit.Plan{},
 		Resources: []Resource{{
-			Resource: oauth.Resource{
+			Resource: catalog.Resource{
 				ID: "http://localhost:8080", Name: "http://localhost:8080", WorkspaceHeader: "X-Workspace",
-				Scopes: []oauth.Scope{
+				Scopes: []catalog.Scope{
 					{Name: "read", Text: "Read your data"},
 					{Name: "write", Text: "Create and change your data"},
 					{Name: "delete", Text: "Delete your data"},
 					{Name: "admin", Text: "Everything", Implies: []string{"read", "write", "delete"}},
 				},
-				Keys: oauth.KeyRules{Prefix: "sk", Environments: []string{"live", "test"}},
+				Keys: catalog.KeyRules{Prefix: "sk", Environments: []string{"live", "test"}},
 			},
 			API: gateway.API{
 				ID:        "http://localhost:8080",
@@ -175,27 +176,27 @@ func TestConfigReadsEveryKey(t *testing.T) {
 		TrustedProxies:     []netip.Prefix{netip.MustParsePrefix("10.0.0.0/8"), netip.MustParsePrefix("::1/128")},
 		SignUp:             "closed",
 		Lifetimes:          oauth.Lifetimes{Access: 30 * time.Minute, Refresh: 36 * time.Hour, RefreshAbsolute: 48 * time.Hour, Code: 90 * time.Second},
-		TokenLimits:        oauth.TokenLimits{ClientLive: 20_000, UnlimitedChanges: true},
+		TokenLimits:        oauth.TokenLimits{ClientLive: 20_000},
 		AuditRetention:     720 * time.Hour,
 		UsageRetention:     1440 * time.Hour,
 		PlansBy:            "administrators",
 		Plans:              map[string]limit.Plan{"free": {Hour: 100, Burst: 20}, "pro": {Hour: 1000, Day: 5000, Burst: 100}, "unbounded": {}},
 		Resources: []Resource{{
-			Resource: oauth.Resource{
+			Resource: catalog.Resource{
 				ID: "https://api.example.com", Name: "Example API", CORS: []string{"https://app.example.com"}, JWT: true,
 				WorkspaceHeader: "x-sophic-workspace", AnonymousPlan: "free", UserPlan: "pro", ClientPlan: "unbounded",
-				Scopes: []oauth.Scope{
+				Scopes: []catalog.Scope{
 					{Name: "read", Text: "Read your data"},
 					{Name: "write", Text: "Change your data", Implies: []string{"read"}},
 					{Name: "capture", Text: "Add documents as you", UserOnly: true},
 					{Name: "reports:read", Text: "Read reports"},
 				},
 				Objects: []string{"opportunities", "accounts"},
-				Keys: oauth.KeyRules{
+				Keys: catalog.KeyRules{
 					Prefix: "ex", Environments: []string{"live"}, DefaultPlan: "free", TestPlan: "free", MaxLifetime: 90 * input.Day,
 					NewText: "Make one",
 				},
-				TrustedIssuers: []oauth.TrustedIssuer{
+				TrustedIssuers: []catalog.TrustedIssuer{
 					{Issuer: "https://x.supabase.co/auth/v1", Audiences: []string{"authenticated"}, HS256Secret: input.Secret(testSecret + "!"), Scopes: []string{"read"}, Plan: "pro"},
 					{Issuer: "https://idp.example.org", Audiences: []string{"api"}, JWKSURL: "https://idp.example.org/jwks", Algorithms: []string{"ES256"}},
 				},

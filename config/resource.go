@@ -5,22 +5,22 @@ import (
 
 	"go.yaml.in/yaml/v3"
 
-	"doorward/oauth"
 	"doorward/oauth/apikey"
+	"doorward/oauth/catalog"
 	"doorward/web/gateway"
 )
 
 // Resource is an API for which tokens and keys are issued: a protected resource (RFC 6749, section 1.1; RFC 8707). Each
 // key of the configuration is in the struct of the package that uses it.
 type Resource struct {
-	oauth.Resource
+	catalog.Resource
 	// API is how the gateway serves the resource. Its ID is that of the resource.
 	API gateway.API
 }
 
 // Catalogue are the resources as the protocol uses them.
-func (c Config) Catalogue() []oauth.Resource {
-	all := make([]oauth.Resource, len(c.Resources))
+func (c Config) Catalogue() []catalog.Resource {
+	all := make([]catalog.Resource, len(c.Resources))
 	for i := range c.Resources {
 		all[i] = c.Resources[i].Resource
 	}
@@ -39,15 +39,15 @@ func (c Config) APIs() []gateway.API {
 // defaultResource is the resource that exists when none is written, and what a written one leaves out.
 func defaultResource(id string) Resource {
 	return Resource{
-		Resource: oauth.Resource{
+		Resource: catalog.Resource{
 			ID: id, Name: id, WorkspaceHeader: "X-Workspace",
-			Scopes: []oauth.Scope{
+			Scopes: []catalog.Scope{
 				{Name: "read", Text: "Read your data"},
 				{Name: "write", Text: "Create and change your data"},
 				{Name: "delete", Text: "Delete your data"},
-				{Name: oauth.ScopeAdmin, Text: "Everything", Implies: []string{"read", "write", "delete"}},
+				{Name: catalog.ScopeAdmin, Text: "Everything", Implies: []string{"read", "write", "delete"}},
 			},
-			Keys: oauth.KeyRules{Prefix: "sk", Environments: []string{apikey.Live, apikey.Test}},
+			Keys: catalog.KeyRules{Prefix: "sk", Environments: []string{apikey.Live, apikey.Test}},
 		},
 		API: gateway.API{
 			ID: id,

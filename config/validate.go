@@ -12,7 +12,7 @@ import (
 	"strings"
 	"time"
 
-	"doorward/oauth"
+	"doorward/oauth/catalog"
 	"doorward/oauth/input"
 )
 
@@ -47,7 +47,7 @@ func (p *parser) check(c *Config) {
 	ids, hosts := map[string]int{}, map[string]int{}
 	for i, r := range c.Resources {
 		at := fmt.Sprintf("resources[%d]", i)
-		id := oauth.CanonicalResource(r.ID)
+		id := catalog.CanonicalResource(r.ID)
 		if first, twice := ids[id]; twice && id != "" {
 			p.fault(
 				at+".id",
@@ -108,7 +108,6 @@ func IsEveryAddress(host string) bool {
 
 func (p *parser) checkLifetimes(c *Config) {
 	t := c.Lifetimes
-	c.TokenLimits.UnlimitedChanges = c.TokenLimits.ClientRequests == 0
 	if t.Code > 10*time.Minute {
 		p.fault("tokens.code_lifetime", "is longer than 10m, the most that RFC 6749 recommends; write 60s")
 	}
@@ -170,7 +169,7 @@ func (p *parser) checkResource(c *Config, r Resource, at string) {
 		p.checkTrustedIssuer(c, r, t, key)
 		if j := slices.IndexFunc(
 			r.TrustedIssuers[:i],
-			func(earlier oauth.TrustedIssuer) bool { return takesAll(earlier, t) },
+			func(earlier catalog.TrustedIssuer) bool { return takesAll(earlier, t) },
 		); j >= 0 &&
 			p.clean(key) {
 			p.fault(
@@ -267,7 +266,7 @@ func reaches(implies map[string][]string, from, to string, seen map[string]bool)
 	return false
 }
 
-func (p *parser) checkTrustedIssuer(c *Config, r Resource, t oauth.TrustedIssuer, at string) {
+func (p *parser) checkTrustedIssuer(c *Config, r Resource, t catalog.TrustedIssuer, at string) {
 	switch {
 	case t.Issuer == "":
 		p.fault(at+".issuer", "is missing; write the URL that stands in iss of the tokens")
@@ -312,7 +311,7 @@ func (p *parser) checkTrustedIssuer(c *Config, r Resource, t oauth.TrustedIssuer
 
 // takesAll reports whether every token that a second entry accepts is accepted by the first, so that the second decides
 // about none.
-func takesAll(first, second oauth.TrustedIssuer) bool {
+func takesAll(first, second catalog.TrustedIssuer) bool {
 	holds := func(list, part []string) bool { // no list is no condition
 		return len(list) == 0 ||
 			len(part) > 0 && !slices.ContainsFunc(part, func(x string) bool { return !slices.Contains(list, x) })

@@ -5,7 +5,7 @@ import (
 	"slices"
 	"strings"
 
-	"doorward/oauth"
+	"doorward/oauth/catalog"
 	"doorward/oauth/input"
 	"doorward/web/gateway/route"
 )
@@ -33,7 +33,7 @@ func (p *parser) checkScopeUse(c catalogue, key, name, path string) {
 	object, action, qualified := strings.Cut(name, ":")
 	qualified = qualified && !strings.Contains(action, ":") && !strings.HasPrefix(action, "//")
 	switch {
-	case name == oauth.ScopeIntrospect:
+	case name == catalog.ScopeIntrospect:
 		p.fault(key, "introspect is built in and opens no route; write a scope of this resource")
 	case c.known[name]:
 	case !qualified:

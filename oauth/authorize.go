@@ -2,7 +2,6 @@ package oauth
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -17,11 +16,14 @@ import (
 
 	"github.com/ory/fosite"
 
+	"doorward/management"
+	"doorward/oauth/catalog"
+	"doorward/oauth/redirecturi"
 	"doorward/storage"
 )
 
 // AuthorizeError is what is wrong with an authorization request. Without a RedirectTo it is for a page of ours: the
-// client or its redirect URI is not proven, so that nobody may be sent anywhere (RFC 6749 section 4.1.2.1).
+// client or its redirect URI is not proven, so the browser must not be redirected (RFC 6749, section 4.1.2.1).
 type AuthorizeError struct {
 	Code        string
 	Description string
@@ -40,11 +42,11 @@ func (e *AuthorizeError) Error() string {
 // Unwrap gives the cause.
 func (e *AuthorizeError) Unwrap() error { return e.Cause }
 
-// AuthorizeRequest is a valid authorization request (RFC 6749 section 4.1.1).
+// AuthorizeRequest is a valid authorization request (RFC 6749, section 4.1.1).
 type AuthorizeRequest struct {
 	Flow
 	Client   storage.Client
-	Resource *Resource
+	Resource *catalog.Resource
 }
 
 const (
@@ -53,14 +55,20 @@ const (
 	maxState    = 8 << 10 // bytes
 )
 
-// s256 is what RFC 7636 section 4.2 gives for S256: 32 bytes in base64url, whose last character holds four bits.
+// s256 is what RFC 7636, section 4.2 gives for S256: 32 bytes in base64url, whose last character holds four bits.
 var s256 = regexp.MustCompile(`^[A-Za-z0-9_-]{42}[AEIMQUYcgkosw048]$`)
 
-// unregistered is what is wrong with a redirect URI that is not the client's. The page shows it to the developer who wrote
-// the link; what is registered, only the log.
+// unregistered is what is wrong with a redirect URI that is not the client's. The page shows it to the developer who
+// wrote the link; what is registered, only the log.
 func unregistered(requested string, registered []string) *AuthorizeError {
-	e := pageError("The app asked to send you to " + quotedURI(requested) + ", which it is not registered with. Its developer must register that redirect URI, letter by letter.")
-	e.Cause = fmt.Errorf("the redirect URI %s is not registered; %d are, such as %s", quotedURI(requested), len(registered), quotedURI(registered[0]))
+	e := pageError(
+		"The app asked to send you to " + quotedURI(requested) + ", which it is not registered with. " +
+			"Its developer must register that redirect URI, letter by letter.",
+	)
+	e.Cause = fmt.Errorf(
+		"the redirect URI %s is not registered; %d are, such as %s", quotedURI(requested), len(registered),
+		quotedURI(registered[0]),
+	)
 	return e
 }
 
@@ -68,8 +76,8 @@ func pageError(description string) *AuthorizeError {
 	return &AuthorizeError{Code: InvalidRequest, Description: description}
 }
 
-// ParseAuthorize reads and validates an authorization request, by GET or by a form POST (RFC 6749 section 3.1). It
-// asks nobody and writes nothing. Errors are *AuthorizeError or *http.MaxBytesError, or wrap storage.ErrUnavailable;
+// ParseAuthorize reads and validates an authorization request, by GET or by a form POST (RFC 6749, section 3.1). It
+// shows no page and writes nothing. Errors are *AuthorizeError or *http.MaxBytesError, or wrap storage.ErrUnavailable;
 // with one that has a RedirectTo the request is returned as far as it was understood.
 func (s *Server) ParseAuthorize(w http.ResponseWriter, r *http.Request) (*AuthorizeRequest, error) {
 	form, err := authorizeParameters(w, r)
@@ -78,31 +86,37 @@ func (s *Server) ParseAuthorize(w http.ResponseWriter, r *http.Request) (*Author
 	}
 	// First what decides whether the redirect URI may be used at all.
 	if len(form["client_id"]) != 1 || len(form["redirect_uri"]) > 1 {
-		return nil, pageError("The app sent a request that names no app, or names one twice. Its developer must send client_id and redirect_uri once each.")
+		return nil, pageError(
+			"The app sent a request that names no app, or names one twice. Its developer must send client_id and " +
+				"redirect_uri once each.",
+		)
 	}
-	Note(r.Context()).Client(form.Get("client_id"))
-	client, err := s.client(r.Context(), form.Get("client_id"))
+	LogFieldsOf(r.Context()).Client(form.Get("client_id"))
+	client, err := s.clients.find(r.Context(), form.Get("client_id"))
 	if errors.Is(err, storage.ErrNotFound) {
 		return nil, pageError("There is no such app here. It may have been removed; its developer can tell.")
 	}
 	if err != nil {
 		return nil, err
 	}
-	Note(r.Context()).ClientID = client.ID
-	redirect := form.Get("redirect_uri")
-	if redirect == "" && len(client.RedirectURIs) == 1 {
-		redirect = client.RedirectURIs[0]
+	LogFieldsOf(r.Context()).ClientID = client.ID
+	uri := form.Get("redirect_uri")
+	if uri == "" && len(client.RedirectURIs) == 1 {
+		uri = client.RedirectURIs[0]
 	}
 	switch {
 	case len(client.RedirectURIs) == 0:
 		return nil, pageError("This app does not sign people in: it is registered without a redirect URI.")
-	case redirect == "":
-		return nil, pageError("The app did not say where to send you afterwards. It is registered with several redirect URIs, so its developer must send redirect_uri.")
-	case !matchRedirectURI(client.RedirectURIs, redirect, s.redirectSchemes):
-		return nil, unregistered(redirect, client.RedirectURIs)
+	case uri == "":
+		return nil, pageError(
+			"The app did not say where to send you afterwards. It is registered with several redirect URIs, so its " +
+				"developer must send redirect_uri.",
+		)
+	case !redirecturi.Match(client.RedirectURIs, uri, s.redirectSchemes):
+		return nil, unregistered(uri, client.RedirectURIs)
 	}
 	a := &AuthorizeRequest{Client: client}
-	a.ID, a.CreatedAt, a.ClientID, a.RedirectURI = NewFlowID(), s.store.Now(), client.ID, redirect
+	a.ID, a.CreatedAt, a.ClientID, a.RedirectURI = NewFlowID(), s.store.Now(), client.ID, uri
 	if values := form["state"]; len(values) > 0 {
 		a.State, a.HasState = values[0], true
 	}
@@ -120,11 +134,17 @@ func authorizeParameters(w http.ResponseWriter, r *http.Request) (url.Values, er
 	raw := r.URL.RawQuery
 	if r.Method == http.MethodPost {
 		if raw != "" {
-			return nil, pageError("The app sent parameters in the URL and in the body of its request. Its developer must send them in one place.")
+			return nil, pageError(
+				"The app sent parameters in the URL and in the body of its request. Its developer must send them in " +
+					"one place.",
+			)
 		}
 		mediaType, _, err := mime.ParseMediaType(r.Header.Get("Content-Type"))
 		if err != nil || mediaType != "application/x-www-form-urlencoded" {
-			return nil, pageError("The app sent its request in a form that is not understood. Its developer must send application/x-www-form-urlencoded.")
+			return nil, pageError(
+				"The app sent its request in a form that is not understood. Its developer must send " +
+					"application/x-www-form-urlencoded.",
+			)
 		}
 		body, err := io.ReadAll(http.MaxBytesReader(w, r.Body, maxBody))
 		var tooLarge *http.MaxBytesError
@@ -141,7 +161,7 @@ func authorizeParameters(w http.ResponseWriter, r *http.Request) (url.Values, er
 		return nil, pageError("The app sent a malformed request. Its developer must percent-encode the parameters.")
 	}
 	for name, values := range form {
-		// A parameter sent without a value counts as left out (RFC 6749 section 3.1).
+		// A parameter sent without a value counts as left out (RFC 6749, section 3.1).
 		if len(values) == 1 && values[0] == "" {
 			delete(form, name)
 		}
@@ -164,14 +184,7 @@ func (s *Server) redirectTo(f *Flow, response url.Values) string {
 		response.Set("state", f.State)
 	}
 	response.Set("iss", s.issuer)
-	separator := "?"
-	if strings.Contains(f.RedirectURI, "?") {
-		separator = "&"
-		if strings.HasSuffix(f.RedirectURI, "?") || strings.HasSuffix(f.RedirectURI, "&") {
-			separator = ""
-		}
-	}
-	return f.RedirectURI + separator + response.Encode()
+	return redirecturi.AddResponse(f.RedirectURI, response)
 }
 
 // parseProven reads what may be wrong without anything being wrong with client and redirect URI.
@@ -179,7 +192,7 @@ func (s *Server) parseProven(a *AuthorizeRequest, form url.Values) error {
 	// First state, since it is part of every answer.
 	switch {
 	case len(form["state"]) > 1:
-		a.HasState = false // which of them to echo, nobody knows
+		a.HasState = false // it is unknown which of them to echo
 		return s.fail(a, InvalidRequest, "state is there twice; send each parameter once.", nil)
 	case len(a.State) > maxState:
 		a.HasState = false
@@ -229,19 +242,27 @@ func (s *Server) parseChallenge(a *AuthorizeRequest, form url.Values) error {
 	case challenge == "" && method == "" && a.Client.PKCEOptional && !a.Client.Public:
 		return nil
 	case challenge == "":
-		return s.fail(a, InvalidRequest, "PKCE is required: send code_challenge and code_challenge_method=S256 (RFC 7636). "+
-			"For an app older than PKCE that keeps a secret, an administrator can mark PKCE as optional.", nil)
+		return s.fail(
+			a,
+			InvalidRequest,
+			"PKCE is required: send code_challenge and code_challenge_method=S256 (RFC 7636). "+
+				"For an app older than PKCE that keeps a secret, an administrator can mark PKCE as optional.",
+			nil,
+		)
 	case method != "S256":
 		return s.fail(a, InvalidRequest, "code_challenge_method must be S256.", nil)
 	case !s256.MatchString(challenge):
-		return s.fail(a, InvalidRequest, "code_challenge must be the 43 base64url characters of the verifier's SHA-256, without padding.", nil)
+		return s.fail(
+			a, InvalidRequest,
+			"code_challenge must be the 43 base64url characters of the verifier's SHA-256, without padding.", nil,
+		)
 	}
 	a.Challenge = challenge
 	return nil
 }
 
 // parseScope checks the scopes asked for against the client and the resource. Without any, those that the client is
-// registered with at this resource are meant (RFC 6749 section 3.3).
+// registered with at this resource are meant (RFC 6749, section 3.3).
 func (s *Server) parseScope(a *AuthorizeRequest, text string) error {
 	asked := scopeNames(text)
 	if len(asked) == 0 {
@@ -253,7 +274,9 @@ func (s *Server) parseScope(a *AuthorizeRequest, text string) error {
 		case (!known || !a.Client.Scopes.Has(name)) && text == "":
 			continue
 		case !known:
-			return s.fail(a, InvalidScope, "A scope is not one of the resource; ask only for scopes that it lists.", nil)
+			return s.fail(
+				a, InvalidScope, "A scope is not one of the resource; ask only for scopes that it lists.", nil,
+			)
 		case !a.Client.Scopes.Has(name):
 			return s.fail(a, InvalidScope, "A scope is not one that this client is registered for.", nil)
 		}
@@ -273,13 +296,17 @@ func (s *Server) parsePrompt(a *AuthorizeRequest, form url.Values) error {
 	prompts := strings.Fields(form.Get("prompt"))
 	for _, p := range prompts {
 		if !slices.Contains([]string{"none", "login", "consent", "select_account"}, p) {
-			return s.fail(a, InvalidRequest, "prompt must be none, or one or more of login, consent and select_account.", nil)
+			return s.fail(
+				a, InvalidRequest, "prompt must be none, or one or more of login, consent and select_account.", nil,
+			)
 		}
 	}
 	slices.Sort(prompts)
 	if slices.Equal(prompts, []string{"none", promptSelectAccount}) {
 		// What OpenID Connect Core section 3.1.2.6 has for a choice of accounts that may not be shown.
-		return s.fail(a, AccountSelectionRequired, "The user must choose an account; ask again without prompt=none.", nil)
+		return s.fail(
+			a, AccountSelectionRequired, "The user must choose an account; ask again without prompt=none.", nil,
+		)
 	}
 	if slices.Contains(prompts, "none") && len(prompts) > 1 {
 		return s.fail(a, InvalidRequest, "prompt=none excludes all others.", nil)
@@ -309,7 +336,7 @@ func (f *Flow) form() url.Values {
 }
 
 func (s *Server) runFosite(ctx context.Context, a *AuthorizeRequest) error {
-	_, err := s.fositeAuthorize(withWork(ctx, &work{client: a.Client, redirect: a.RedirectURI}), &a.Flow)
+	_, err := s.fositeAuthorize(withExchange(ctx, &exchange{client: a.Client, redirect: a.RedirectURI}), &a.Flow)
 	if err == nil {
 		return nil
 	}
@@ -336,16 +363,18 @@ func appGone() error { return pageError("This app is no longer available.") }
 // ReopenAuthorize makes the request of a flow again, with the client as it is now. Errors are those of
 // ParseAuthorize.
 func (s *Server) ReopenAuthorize(ctx context.Context, f *Flow) (*AuthorizeRequest, error) {
-	client, err := s.client(ctx, f.ClientID)
+	client, err := s.clients.find(ctx, f.ClientID)
 	if errors.Is(err, storage.ErrNotFound) {
 		return nil, appGone()
 	}
 	if err != nil {
 		return nil, err
 	}
-	Note(ctx).ClientID = client.ID
-	if !matchRedirectURI(client.RedirectURIs, f.RedirectURI, s.redirectSchemes) {
-		return nil, pageError("The app is no longer registered with the address that it asked to send you to. Start again from the app.")
+	LogFieldsOf(ctx).ClientID = client.ID
+	if !redirecturi.Match(client.RedirectURIs, f.RedirectURI, s.redirectSchemes) {
+		return nil, pageError(
+			"The app is no longer registered with the address that it asked to send you to. Start again from the app.",
+		)
 	}
 	a := &AuthorizeRequest{Flow: *f, Client: client}
 	if a.Resource, err = s.resourceFor(f.Resource, client.Resources); err != nil {
@@ -357,12 +386,15 @@ func (s *Server) ReopenAuthorize(ctx context.Context, f *Flow) (*AuthorizeReques
 		}
 	}
 	if a.Challenge == "" && (!client.PKCEOptional || client.Public) {
-		return a, s.fail(a, InvalidRequest, "PKCE is required now: send code_challenge and code_challenge_method=S256 (RFC 7636).", nil)
+		return a, s.fail(
+			a, InvalidRequest, "PKCE is required now: send code_challenge and code_challenge_method=S256 (RFC 7636).",
+			nil,
+		)
 	}
 	return a, nil
 }
 
-// NeedsLogin tells whether the resource owner must sign in before this request may go on: they are not signed in, the
+// NeedsLogin reports whether the resource owner must sign in before this request may go on: they are not signed in, the
 // app asked for it, or they signed in longer ago than it allows. authTime is zero without a session.
 func (f *Flow) NeedsLogin(authTime storage.Time) bool {
 	switch {
@@ -379,8 +411,8 @@ func (f *Flow) NeedsLogin(authTime storage.Time) bool {
 // promptSelectAccount asks for a choice of accounts (OpenID Connect Core section 3.1.2.1).
 const promptSelectAccount = "select_account"
 
-// NeedsSelection reports whether the signed-in resource owner must confirm with which account this request goes on: the app
-// asked for it, and they have not signed in for this request.
+// NeedsSelection reports whether the signed-in resource owner must confirm with which account this request goes on: the
+// app asked for it, and they have not signed in for this request.
 func (f *Flow) NeedsSelection(authTime storage.Time) bool {
 	return slices.Contains(strings.Fields(f.Prompt), promptSelectAccount) && authTime < f.CreatedAt
 }
@@ -388,11 +420,13 @@ func (f *Flow) NeedsSelection(authTime storage.Time) bool {
 // Selected is the flow after its resource owner has chosen the account that they are signed in with.
 func (f *Flow) Selected() *Flow {
 	g := *f
-	g.Prompt = strings.Join(slices.DeleteFunc(strings.Fields(f.Prompt), func(p string) bool { return p == promptSelectAccount }), " ")
+	g.Prompt = strings.Join(
+		slices.DeleteFunc(strings.Fields(f.Prompt), func(p string) bool { return p == promptSelectAccount }), " ",
+	)
 	return &g
 }
 
-// Remembered lists what a resource owner has allowed the client before for the resource of the request, in whatever
+// Remembered lists what a resource owner has allowed the client before for the resource of the request, in any
 // workspace, the last answer first.
 func (s *Server) Remembered(ctx context.Context, a *AuthorizeRequest, userID string) ([]storage.Consent, error) {
 	list, err := s.store.ConsentsFor(storage.System(ctx), userID, a.Client.ID, a.Resource.ID)
@@ -402,14 +436,15 @@ func (s *Server) Remembered(ctx context.Context, a *AuthorizeRequest, userID str
 	return list, nil
 }
 
-// NeedsConsent tells whether the consent page must be shown, given what was allowed before where the request would act.
+// NeedsConsent reports whether the consent page must be shown, given what was allowed before where the request would
+// act.
 func (a *AuthorizeRequest) NeedsConsent(known []string) bool {
 	https := strings.HasPrefix(a.RedirectURI, "https://")
 	switch {
 	case slices.Contains(strings.Fields(a.Prompt), "consent"):
 		return true
-	case a.Client.Public && !https, hasBareScheme(a.RedirectURI):
-		// Any program on the machine could be behind such a redirect (RFC 8252 section 8.6).
+	case a.Client.Public && !https, redirecturi.HasBareScheme(a.RedirectURI):
+		// Any program on the machine could be behind such a redirect (RFC 8252, section 8.6).
 		return true
 	case a.Client.FirstParty:
 		return false
@@ -417,314 +452,13 @@ func (a *AuthorizeRequest) NeedsConsent(known []string) bool {
 	return slices.ContainsFunc(a.Scopes, func(name string) bool { return !slices.Contains(known, name) })
 }
 
-// BareScheme reports whether the answer goes to whichever program has claimed a scheme without a dot, which people must be
-// warned of.
-func (a *AuthorizeRequest) BareScheme() bool { return hasBareScheme(a.RedirectURI) }
+// BareScheme reports whether the answer goes to whichever program has claimed a scheme without a dot, which people must
+// be warned of.
+func (a *AuthorizeRequest) BareScheme() bool { return redirecturi.HasBareScheme(a.RedirectURI) }
 
-// MayAnswerUnasked tells whether an answer, a refusal above all, may be sent to the app without a person having seen
+// MayAnswerUnasked reports whether an answer, a refusal above all, may be sent to the app without a person having seen
 // a page: not to an app that anybody could have made here and that this person never allowed anything (RFC 9700
 // section 4.11.2), or it would turn this server into a way to send people anywhere.
 func (a *AuthorizeRequest) MayAnswerUnasked(allowedBefore bool) bool {
-	return RegisteredByOperator(&a.Client) || a.Client.Verified || allowedBefore
-}
-
-// Decision is what the resource owner decided.
-type Decision struct {
-	UserID      string
-	SessionID   string // in which they decided; when it has ended meanwhile, nothing is granted
-	WorkspaceID string // in which the tokens will act
-	Role        string // of the user in it
-	AuthTime    storage.Time
-	Scopes      []string // of those asked for; with Remember, the others are refused
-	Remember    bool     // a person saw the page, so that it need not be shown again for these
-	FlowID      string   // answered once; empty: nobody was asked, and authorize itself answers
-	// Choice is what the page's form said. Only the same choice again gets the same answer, see [Server.SameAnswer].
-	Choice string
-}
-
-// ErrAnswered says that the flow was answered before.
-var ErrAnswered = errors.New("the request was answered before")
-
-// ErrNotAllowed says that what the person had allowed, and was not asked for again, was taken back just now.
-var ErrNotAllowed = errors.New("the consent was taken back")
-
-// Approve issues a code for the request and returns where to send the browser. In one transaction it notes the
-// decision, remembers the consent, and makes the grant with its code.
-func (s *Server) Approve(ctx context.Context, a *AuthorizeRequest, d Decision) (string, error) {
-	now := s.store.Now()
-	scopes := a.Granted(d.Scopes, d.Role)
-	if len(scopes) == 0 {
-		return "", s.fail(a, AccessDenied, "Nothing of what was asked for may be granted in this workspace.", nil)
-	}
-	f := a.Flow
-	f.Scopes = scopes
-	w := &work{client: a.Client, redirect: a.RedirectURI, challenge: a.Challenge, grant: storage.Grant{
-		ID: storage.NewID("grant"), ClientID: a.Client.ID, UserID: d.UserID, WorkspaceID: d.WorkspaceID, Resource: a.Resource.ID,
-		Scopes: scopes, AuthTime: d.AuthTime, CreatedAt: now, ExpiresAt: now.Add(s.lifetimes.RefreshAbsolute),
-	}}
-	ctx = withWork(storage.System(ctx), w)
-	if err := s.mayIssue(ctx, a.Client.ID); errors.Is(err, storage.ErrNotFound) {
-		return "", appGone()
-	} else if err != nil {
-		return "", err
-	}
-	if d.FlowID == "" {
-		if err := s.chargeAnswer(ctx, a, d.UserID); err != nil {
-			return "", approveError(err)
-		}
-	}
-	ar, err := s.fositeAuthorize(ctx, &f)
-	if err != nil {
-		return "", err
-	}
-	for _, name := range scopes {
-		ar.GrantScope(name)
-	}
-	ar.GrantAudience(a.Resource.ID)
-	var code string
-	err = s.store.InTx(ctx, func(ctx context.Context) error {
-		if d.FlowID != "" {
-			if err := s.decide(ctx, d.FlowID, "approved"); err != nil {
-				return err
-			}
-			if err := s.chargeAnswer(ctx, a, d.UserID); err != nil { // not before: the same form sent again counts once
-				return err
-			}
-		}
-		// The person as they are now, not when the page was made. Whoever removes them at the same moment also ends what is
-		// made here, or makes it impossible.
-		role, err := s.store.LockRole(ctx, d.WorkspaceID, d.UserID, d.SessionID)
-		if err != nil {
-			return fmt.Errorf("approve: %w", err)
-		}
-		if !RoleMay(role, MayConsent) {
-			return storage.ErrNotFound
-		}
-		if d.Remember {
-			err = s.remember(ctx, a, w.grant)
-		} else if !a.Client.FirstParty {
-			err = s.stillAllowed(ctx, w.grant)
-		}
-		if err != nil {
-			return err
-		}
-		resp, err := s.fosite.NewAuthorizeResponse(ctx, ar, &fositeSession{subject: d.UserID})
-		if err != nil {
-			return err
-		}
-		code = resp.GetCode()
-		if d.FlowID != "" {
-			if err := s.keepAnswer(ctx, d.FlowID, answer{UserID: d.UserID, Choice: d.Choice, Response: url.Values{"code": {code}}}); err != nil {
-				return err
-			}
-		}
-		if !d.Remember {
-			return nil // nobody was asked
-		}
-		return s.store.Audit(ctx, storage.AuditEvent{
-			Action: "consent.granted", WorkspaceID: d.WorkspaceID, Target: a.Client.ID,
-			Detail: map[string]string{"grant": w.grant.ID, "scopes": strings.Join(scopes, " "), "resource": a.Resource.ID},
-		}, "")
-	})
-	if err != nil {
-		return "", approveError(err)
-	}
-	Note(ctx).Subject = d.UserID
-	return s.redirectTo(&a.Flow, url.Values{"code": {code}}), nil
-}
-
-// chargeAnswer counts an answer of a user to a client, yes or no.
-func (s *Server) chargeAnswer(ctx context.Context, a *AuthorizeRequest, userID string) error {
-	err := s.takeChange(ctx, "grants:"+a.Client.ID+":"+userID)
-	var many *TooManyChanges
-	if errors.As(err, &many) {
-		e := s.fail(a, TemporarilyUnavailable, "This app asks for the same user too often; use the tokens that it has, and try again later.",
-			fmt.Errorf("more than %d answers of one user to one client an hour, or %d a minute", changes.Hour, changes.Burst))
-		Note(ctx).ErrorCode, Note(ctx).Cause = e.Code, e
-		return e
-	}
-	return err
-}
-
-// approveError is an error of Approve as its callers read it.
-func approveError(err error) error {
-	var refused *AuthorizeError
-	if errors.Is(err, ErrAnswered) || errors.Is(err, ErrNotAllowed) || errors.Is(err, storage.ErrNotFound) || errors.As(err, &refused) {
-		return err
-	}
-	return asError(err)
-}
-
-func (s *Server) decide(ctx context.Context, flowID, decision string) error {
-	err := s.store.DecideFlow(ctx, flowID, decision, 2*FlowLifetime)
-	if errors.Is(err, storage.ErrConsumed) {
-		return ErrAnswered
-	}
-	return err
-}
-
-// answer is what is kept, sealed, with a decided flow.
-type answer struct {
-	UserID   string     `json:"u"` // the resource owner who decided
-	Choice   string     `json:"c"`
-	Response url.Values `json:"r"` // the parameters that the app was sent, without state and iss
-}
-
-func flowAnswerPurpose(flowID string) string { return "answer of flow " + flowID }
-
-// keepAnswer keeps the answer to a flow for the lifetime of a code, in the transaction that decides the flow.
-func (s *Server) keepAnswer(ctx context.Context, flowID string, x answer) error {
-	text, err := json.Marshal(x)
-	if err != nil {
-		return fmt.Errorf("keep the answer: %w", err)
-	}
-	return s.store.KeepFlowAnswer(ctx, flowID, s.secrets.seal(flowAnswerPurpose(flowID), text), s.store.Now().Add(s.lifetimes.Code))
-}
-
-// keptAnswer opens what keepAnswer kept. ErrNotAnswered: the flow was not decided. The answer is zero when it is too old,
-// or was sealed under a secret that is not in the list any more.
-func (s *Server) keptAnswer(ctx context.Context, flowID string) (x answer, err error) {
-	sealed, err := s.store.FlowAnswer(storage.System(ctx), flowID)
-	if errors.Is(err, storage.ErrNotFound) {
-		return x, ErrNotAnswered
-	}
-	if err != nil || sealed == "" {
-		return x, err
-	}
-	text, err := s.secrets.open(flowAnswerPurpose(flowID), sealed)
-	if err != nil {
-		return answer{}, nil
-	}
-	if err := json.Unmarshal(text, &x); err != nil {
-		return answer{}, fmt.Errorf("kept answer: %w", err)
-	}
-	return x, nil
-}
-
-// ErrNotAnswered says that nobody has answered the flow yet.
-var ErrNotAnswered = errors.New("the request was not answered yet")
-
-// SameAnswer returns where the browser was sent when the same user made the same choice before, so that a form sent twice
-// leads to one code and to one place. ErrAnswered: the flow was answered, but differently, by another user, or longer ago
-// than a code lives. ErrNotAnswered: the flow is still open.
-func (s *Server) SameAnswer(ctx context.Context, f *Flow, userID, choice string) (string, error) {
-	x, err := s.keptAnswer(ctx, f.ID)
-	if err != nil {
-		return "", err
-	}
-	if x.UserID == "" || x.UserID != userID || x.Choice != choice {
-		return "", ErrAnswered
-	}
-	return s.redirectTo(f, x.Response), nil
-}
-
-// OpenAnswer returns where the user's answer to a flow sent the browser, as long as the app has not redeemed the code in it;
-// empty when there is no such answer. It serves people who go back before the app has signed them in.
-func (s *Server) OpenAnswer(ctx context.Context, f *Flow, userID string) (string, error) {
-	x, err := s.keptAnswer(ctx, f.ID)
-	if errors.Is(err, ErrNotAnswered) {
-		return "", nil
-	}
-	if err != nil || x.UserID == "" || x.UserID != userID {
-		return "", err
-	}
-	if code := x.Response.Get("code"); code != "" {
-		c, err := s.store.CodeByDigest(storage.System(ctx), storage.Digest(code))
-		if errors.Is(err, storage.ErrNotFound) || err == nil && !c.UsedAt.IsZero() {
-			return "", nil
-		}
-		if err != nil {
-			return "", err
-		}
-	}
-	return s.redirectTo(f, x.Response), nil
-}
-
-// stillAllowed checks, where nobody was asked, that what was remembered still is, and keeps it until the transaction
-// ends: whoever ends the app's access at the same moment also ends what is made here, or makes it impossible.
-func (s *Server) stillAllowed(ctx context.Context, g storage.Grant) error {
-	c, err := s.store.LockConsent(ctx, g.UserID, g.ClientID, g.Resource, g.WorkspaceID)
-	if errors.Is(err, storage.ErrNotFound) || err == nil && !within(g.Scopes, c.Scopes) {
-		return ErrNotAllowed
-	}
-	return err
-}
-
-// Granted is what an authorization that allows these of the scopes asked for may hold. What was asked for and is not
-// among them is refused, and a refused scope is never granted by way of another: one that includes it is refused too.
-func (a *AuthorizeRequest) Granted(allowed []string, role string) []string {
-	refused := slices.DeleteFunc(slices.Clone(a.Scopes), func(name string) bool { return slices.Contains(allowed, name) })
-	within := a.Resource.Effective(allowed, role, true)
-	return slices.DeleteFunc(slices.Clone(a.Scopes), func(name string) bool {
-		return !slices.Contains(allowed, name) || !slices.Contains(within, name) ||
-			slices.ContainsFunc(refused, func(no string) bool { return a.Resource.Includes(name, no) })
-	})
-}
-
-// remember keeps what was allowed beside what was remembered, and takes back what the person was asked for now and left
-// out: from what is remembered, and from every grant of theirs to this client for this resource and workspace. The grant
-// of this answer is not made yet.
-func (s *Server) remember(ctx context.Context, a *AuthorizeRequest, g storage.Grant) error {
-	// Held until the transaction ends, so that of two answers at once the later one sees the earlier one's.
-	before, err := s.store.LockConsent(ctx, g.UserID, g.ClientID, g.Resource, g.WorkspaceID)
-	if err != nil && !errors.Is(err, storage.ErrNotFound) {
-		return fmt.Errorf("remember consent: %w", err)
-	}
-	refused := slices.DeleteFunc(slices.Clone(a.Scopes), func(name string) bool { return slices.Contains(g.Scopes, name) })
-	c := storage.Consent{UserID: g.UserID, ClientID: g.ClientID, Resource: g.Resource, WorkspaceID: g.WorkspaceID, Scopes: slices.Clone(g.Scopes)}
-	for _, name := range a.Resource.Without(before.Scopes, refused) {
-		if !c.Scopes.Has(name) {
-			c.Scopes = append(c.Scopes, name)
-		}
-	}
-	if err := s.store.SaveConsent(ctx, c); err != nil {
-		return fmt.Errorf("remember consent: %w", err)
-	}
-	if len(refused) == 0 {
-		return nil
-	}
-	narrowed, err := s.store.NarrowGrants(ctx, g, func(held []string) []string { return a.Resource.Without(held, refused) })
-	if err != nil {
-		return fmt.Errorf("narrow grants: %w", err)
-	}
-	for _, id := range narrowed {
-		err := s.store.Audit(ctx, storage.AuditEvent{
-			Action: "grant.narrowed", WorkspaceID: g.WorkspaceID, Target: id, Detail: map[string]string{"app": g.ClientID, "refused": strings.Join(refused, " ")},
-		}, "")
-		if err != nil {
-			return fmt.Errorf("narrow grants: %w", err)
-		}
-	}
-	return nil
-}
-
-// Deny notes that the resource owner said no, and returns where to send the browser. What they allowed the app before
-// stays as it is: it ends under Connected apps. choice is as in [Decision].
-func (s *Server) Deny(ctx context.Context, a *AuthorizeRequest, userID, choice string) (string, error) {
-	response := url.Values{"error": {AccessDenied}, "error_description": {"The resource owner denied the request."}}
-	err := s.store.InTx(storage.System(ctx), func(ctx context.Context) error {
-		if err := s.decide(ctx, a.ID, "denied"); err != nil {
-			return err
-		}
-		if err := s.chargeAnswer(ctx, a, userID); err != nil { // not before: the same form sent again counts once
-			return err
-		}
-		if err := s.keepAnswer(ctx, a.ID, answer{UserID: userID, Choice: choice, Response: response}); err != nil {
-			return err
-		}
-		return s.store.Audit(ctx, storage.AuditEvent{Action: "consent.denied", Target: a.Client.ID}, userID)
-	})
-	if err != nil {
-		return "", approveError(err)
-	}
-	return s.redirectTo(&a.Flow, response), nil
-}
-
-// Refuse makes the answer to a request under prompt=none that would need a page.
-func (s *Server) Refuse(a *AuthorizeRequest, code string) *AuthorizeError {
-	description := "The user must sign in; ask again without prompt=none."
-	if code == ConsentRequired {
-		description = "The user must agree; ask again without prompt=none."
-	}
-	return s.fail(a, code, description, nil)
+	return management.RegisteredByOperator(&a.Client) || a.Client.Verified || allowedBefore
 }

@@ -11,6 +11,8 @@ import (
 	"slices"
 	"strings"
 	"unicode/utf8"
+
+	"doorward/oauth/bearer"
 )
 
 const (
@@ -24,7 +26,9 @@ const (
 func readBody(w http.ResponseWriter, r *http.Request, keepEmpty ...string) (url.Values, error) {
 	if r.Method != http.MethodPost {
 		w.Header().Set("Allow", "POST")
-		return nil, &Error{Code: InvalidRequest, Status: http.StatusMethodNotAllowed, Description: "Send a POST request."}
+		return nil, &Error{
+			Code: InvalidRequest, Status: http.StatusMethodNotAllowed, Description: "Send a POST request.",
+		}
 	}
 	if r.URL.RawQuery != "" {
 		return nil, badRequest("Send the parameters in the body; the query of the URL must be empty.")
@@ -37,9 +41,14 @@ func readBody(w http.ResponseWriter, r *http.Request, keepEmpty ...string) (url.
 	var tooLarge *http.MaxBytesError
 	switch {
 	case errors.As(err, &tooLarge):
-		return nil, &Error{Code: InvalidRequest, Status: http.StatusRequestEntityTooLarge, Description: "The body is larger than 64 KiB."}
+		return nil, &Error{
+			Code: InvalidRequest, Status: http.StatusRequestEntityTooLarge,
+			Description: "The body is larger than 64 KiB.",
+		}
 	case err != nil:
-		return nil, &Error{Code: InvalidRequest, Description: "The body could not be read to its end; send it again.", Cause: err}
+		return nil, &Error{
+			Code: InvalidRequest, Description: "The body could not be read to its end; send it again.", Cause: err,
+		}
 	}
 	mediaType, _, err := mime.ParseMediaType(r.Header.Get("Content-Type"))
 	if err != nil {
@@ -58,7 +67,7 @@ func readBody(w http.ResponseWriter, r *http.Request, keepEmpty ...string) (url.
 		return nil, err
 	}
 	for name, values := range form {
-		// A parameter sent without a value counts as left out (RFC 6749 section 3.1).
+		// A parameter sent without a value counts as left out (RFC 6749, section 3.1).
 		if values[0] == "" && len(values) == 1 && !slices.Contains(keepEmpty, name) {
 			delete(form, name)
 			continue
@@ -69,7 +78,7 @@ func readBody(w http.ResponseWriter, r *http.Request, keepEmpty ...string) (url.
 			}
 			return nil, badRequest("A parameter is there twice; send each once.")
 		}
-		// A token to introspect or revoke is whatever a stranger sent: text that cannot be one is unknown, not a fault
+		// A token to introspect or revoke may be any text: one that cannot be a token is unknown, not a fault
 		// of the caller.
 		if !isText(name) || (name != "token" && !isText(values[0])) {
 			return nil, badRequest("A parameter holds bytes that are not valid text.")
@@ -78,10 +87,12 @@ func readBody(w http.ResponseWriter, r *http.Request, keepEmpty ...string) (url.
 	return form, nil
 }
 
-// EncodedBody is what is said about a body of which IsEncoded is true; the status is 415 (RFC 9110 section 15.5.16).
-const EncodedBody = "The body is compressed or otherwise encoded, which is not supported; send it without Content-Encoding."
+// EncodedBody is the description of the error for a body for which IsEncoded is true; the status is 415 (RFC 9110,
+// section 15.5.16).
+const EncodedBody = "The body is compressed or otherwise encoded, which is not supported; send it without " +
+	"Content-Encoding."
 
-// IsEncoded reports whether a body has a content coding (RFC 9110 section 8.4), which no endpoint decodes.
+// IsEncoded reports whether a body has a content coding (RFC 9110, section 8.4), which no endpoint decodes.
 func IsEncoded(h http.Header) bool {
 	return slices.ContainsFunc(h.Values("Content-Encoding"), func(value string) bool {
 		return slices.ContainsFunc(strings.Split(value, ","), func(coding string) bool {
@@ -127,7 +138,7 @@ func parseJSON(body []byte) (url.Values, error) {
 		case !ok:
 			return nil, refused
 		case form.Has(key):
-			return nil, badRequest("The member " + shown(key) + " is in the body twice; send it once.")
+			return nil, badRequest("The member " + bearer.Quoted(key) + " is in the body twice; send it once.")
 		case len(form) >= maxParameters:
 			return nil, badRequest("The body has more than 100 members; send only those that the grant needs.")
 		}
@@ -143,9 +154,9 @@ func parseJSON(body []byte) (url.Values, error) {
 		case bool:
 			form.Set(key, map[bool]string{true: "true", false: "false"}[v])
 		case nil:
-			return nil, badRequest("The member " + shown(key) + " is null; leave it out, or send a string.")
+			return nil, badRequest("The member " + bearer.Quoted(key) + " is null; leave it out, or send a string.")
 		default:
-			return nil, badRequest("The member " + shown(key) + " is a list or an object; send a string.")
+			return nil, badRequest("The member " + bearer.Quoted(key) + " is a list or an object; send a string.")
 		}
 	}
 	if t, err := d.Token(); err != nil || t != json.Delim('}') {

@@ -10,6 +10,7 @@ import (
 	"strings"
 	"time"
 
+	"doorward/oauth/bearer"
 	"doorward/oauth/limit"
 	"doorward/storage"
 )
@@ -23,7 +24,7 @@ type credentials struct {
 	basic  bool // by the Authorization header; else in the body, or nothing but the id
 }
 
-// readCredentials finds the one way in which a request authenticates its client (RFC 6749 section 2.3): the
+// readCredentials finds the one way in which a request authenticates its client (RFC 6749, section 2.3): the
 // Authorization header or the body, never both.
 func readCredentials(r *http.Request, form url.Values) (credentials, error) {
 	headers := r.Header.Values("Authorization")
@@ -32,7 +33,10 @@ func readCredentials(r *http.Request, form url.Values) (credentials, error) {
 		if len(headers) > 0 || c.secret != "" {
 			return c, badRequest("The client authenticates in two ways at once; use one.")
 		}
-		return c, &Error{Code: InvalidClient, Description: "Client assertions are not supported; use client_secret_basic or client_secret_post."}
+		return c, &Error{
+			Code:        InvalidClient,
+			Description: "Client assertions are not supported; use client_secret_basic or client_secret_post.",
+		}
 	}
 	if len(headers) == 0 {
 		return c, nil
@@ -42,9 +46,15 @@ func readCredentials(r *http.Request, form url.Values) (credentials, error) {
 	}
 	scheme, rest, _ := strings.Cut(headers[0], " ")
 	if !strings.EqualFold(scheme, "Basic") {
-		return c, &Error{Code: InvalidClient, Description: "The client must authenticate with its id and secret, by HTTP Basic or in the body.", Challenge: basicChallenge}
+		return c, &Error{
+			Code:        InvalidClient,
+			Description: "The client must authenticate with its id and secret, by HTTP Basic or in the body.",
+			Challenge:   basicChallenge,
+		}
 	}
-	malformed := badRequest("The Basic credentials are malformed: form-encode id and secret, join them by a colon, then base64.")
+	malformed := badRequest(
+		"The Basic credentials are malformed: form-encode id and secret, join them by a colon, then base64.",
+	)
 	raw, err := base64.StdEncoding.Strict().DecodeString(strings.TrimLeft(rest, " "))
 	if err != nil {
 		return c, malformed
@@ -53,14 +63,17 @@ func readCredentials(r *http.Request, form url.Values) (credentials, error) {
 	if !ok {
 		return c, malformed
 	}
-	// RFC 6749 section 2.3.1: both are form-encoded before they are joined.
+	// RFC 6749, section 2.3.1: both are form-encoded before they are joined.
 	id, errID := url.QueryUnescape(id)
 	secret, errSecret := url.QueryUnescape(secret)
 	if errID != nil || errSecret != nil || !isText(id) || !isText(secret) {
 		return c, malformed
 	}
 	if c.secret != "" || (c.id != "" && c.id != id) {
-		return c, badRequest("The client authenticates in the Authorization header and names another client or a secret in the body; use one way.")
+		return c, badRequest(
+			"The client authenticates in the Authorization header and names another client or a secret in the body; " +
+				"use one way.",
+		)
 	}
 	return credentials{id: id, secret: secret, basic: true}, nil
 }
@@ -75,29 +88,30 @@ var errClientDisabled = errors.New("the client, or what it depends on, is disabl
 var noDigest = make([]byte, 32)
 
 // authenticate finds the client of a request and checks its secret. A public client has none and names itself in the
-// body. Whoever fails is told the same whether the client is unknown, disabled, or its secret wrong.
+// body. A failure is described the same way whether the client is unknown, disabled, or its secret wrong.
 //
-// The limits count and stop failures only: a right secret is accepted whatever others at its address got wrong. It is too
-// long to be guessed at any rate, and comparing it costs a hash, so there is no need to keep it out.
+// The limits count and stop failures only: a right secret is accepted whatever failures came from its address. It is
+// too long to be guessed at any rate, and comparing it costs a hash, so there is no need to keep it out.
 func (s *Server) authenticate(ctx context.Context, r *http.Request, form url.Values) (storage.Client, error) {
 	c, err := readCredentials(r, form)
 	if err != nil {
 		return storage.Client{}, err
 	}
 	refused := &Error{Code: InvalidClient, Description: clientRefused}
-	Note(ctx).Client(c.id)
+	LogFieldsOf(ctx).Client(c.id)
 	if c.id == "" {
-		refused.Description = "The client must authenticate: send client_id and client_secret by HTTP Basic or in the body."
+		refused.Description = "The client must authenticate: send client_id and client_secret by HTTP Basic or in " +
+			"the body."
 		return storage.Client{}, refused
 	}
 	begin := time.Now()
-	_, cached := s.cachedClient(c.id)
-	client, err := s.client(ctx, c.id)
+	_, cached := s.clients.cached(c.id)
+	client, err := s.clients.find(ctx, c.id)
 	secretID, fits := c.fit(client, err == nil, s.store.Now())
 	if !fits && cached {
 		// As many look-ups as for a client that is unknown, so that the time does not tell; and the secret may be one
 		// that another process has just made.
-		client, err = s.readClient(ctx, c.id)
+		client, err = s.clients.read(ctx, c.id)
 		secretID, fits = c.fit(client, err == nil, s.store.Now())
 	}
 	if err != nil && !errors.Is(err, storage.ErrNotFound) {
@@ -116,7 +130,7 @@ func (s *Server) authenticate(ctx context.Context, r *http.Request, form url.Val
 	if secretID != "" {
 		s.store.TouchSecret(secretID)
 	}
-	Note(ctx).ClientID = client.ID
+	LogFieldsOf(ctx).ClientID = client.ID
 	storage.ActorOf(ctx).ClientID = client.ID
 	return client, nil
 }
@@ -127,25 +141,31 @@ func (s *Server) whyNot(c credentials, client storage.Client, found bool) error 
 	case !found && !storage.IsID("app", c.id):
 		return errors.New("the client id is not one of this server")
 	case !found:
-		if _, cached := s.cachedClient(c.id); cached {
+		if _, cached := s.clients.cached(c.id); cached {
 			return errClientDisabled
 		}
 		return errors.New("there is no client with this id")
 	case client.Public && c.basic:
-		return errors.New("the client is public, and the request authenticates it with HTTP Basic; it must send client_id in the body and no secret")
+		return errors.New(
+			"the client is public, and the request authenticates it with HTTP Basic; it must send client_id in the " +
+				"body and no secret",
+		)
 	case client.Public:
 		return errors.New("the client is public, and the request sends a secret; it must send none")
 	case c.secret == "":
 		return errors.New("the request sends no secret of this confidential client")
-	case !WellFormed(PrefixClientSecret, c.secret):
-		return errors.New("what was sent as the secret is not a client secret of this server; it may have been cut or changed on the way")
+	case !bearer.WellFormed(bearer.PrefixClientSecret, c.secret):
+		return errors.New(
+			"what was sent as the secret is not a client secret of this server; it may have been cut or changed on " +
+				"the way",
+		)
 	}
 	return errors.New("the secret is not one of this client's, or expired after a rotation")
 }
 
-// fit tells whether the credentials are those of a client, and which of its secrets was shown.
+// fit reports whether the credentials are those of a client, and which of its secrets was shown.
 func (c credentials) fit(client storage.Client, known bool, now storage.Time) (secretID string, fits bool) {
-	digest, shown := noDigest, WellFormed(PrefixClientSecret, c.secret)
+	digest, shown := noDigest, bearer.WellFormed(bearer.PrefixClientSecret, c.secret)
 	if shown {
 		digest = storage.Digest(c.secret)
 	}
@@ -159,7 +179,7 @@ func (c credentials) fit(client storage.Client, known bool, now storage.Time) (s
 		}
 	}
 	if client.Public {
-		// A public client proves nothing; one that sends a secret is misconfigured or somebody else.
+		// A public client proves nothing; one that sends a secret is misconfigured or another client.
 		fits = c.secret == "" && !c.basic
 	}
 	return secretID, fits && known

@@ -58,25 +58,34 @@ var safeHeader = regexp.MustCompile("^[A-Za-z0-9-]{1,64}$")
 // maxSafeHeaders bounds how many names are given back.
 const maxSafeHeaders = 64
 
-// unsafeHeader reports whether a name is for browsers and proxies to set, never for a page: what identifies or forwards a
-// request, or belongs to the connection.
+// unsafeHeader reports whether a name is for browsers and proxies to set, never for a page: what identifies or forwards
+// a request, or belongs to the connection.
 func unsafeHeader(name string) bool {
-	for _, head := range []string{"access-control-", "proxy-", "sec-", "x-forwarded", "x-original-", "x-auth-", "cookie"} {
+	for _, head := range []string{
+		"access-control-", "proxy-", "sec-", "x-forwarded", "x-original-", "x-auth-", "cookie",
+	} {
 		if strings.HasPrefix(name, head) {
 			return true
 		}
 	}
-	return slices.Contains([]string{"host", "origin", "forwarded", "via", "x-real-ip", "connection", "keep-alive", "te", "trailer", "transfer-encoding", "upgrade", "content-length", "expect"}, name)
+	return slices.Contains(
+		[]string{
+			"host", "origin", "forwarded", "via", "x-real-ip", "connection", "keep-alive", "te", "trailer",
+			"transfer-encoding", "upgrade", "content-length", "expect",
+		},
+		name,
+	)
 }
 
-// safeHeaders are those that a page may use, of the lists that a preflight asks for; empty: none. Any name will do but those
-// of unsafeHeader, since this server gives no other header a meaning that a page must not choose.
+// safeHeaders are those that a page may use, of the lists that a preflight asks for; empty: none. Any name will do but
+// those of unsafeHeader, since this server gives no other header a meaning that a page must not choose.
 func safeHeaders(lists []string) string {
 	var names []string
 	for _, list := range lists {
 		for name := range strings.SplitSeq(list, ",") {
 			name = strings.ToLower(strings.TrimSpace(name))
-			if safeHeader.MatchString(name) && !unsafeHeader(name) && !slices.Contains(names, name) && len(names) < maxSafeHeaders {
+			if safeHeader.MatchString(name) && !unsafeHeader(name) && !slices.Contains(names, name) &&
+				len(names) < maxSafeHeaders {
 				names = append(names, name)
 			}
 		}
@@ -126,6 +135,6 @@ func (s *Server) allowOrigin(w http.ResponseWriter, r *http.Request, form url.Va
 		return // setCORS would take that for any client
 	}
 	if err := s.setCORS(w, r, c.id); err != nil {
-		Note(r.Context()).Cause = err // the request itself will find the same, and is answered all the same
+		LogFieldsOf(r.Context()).Cause = err // the request itself will find the same, and is answered all the same
 	}
 }

@@ -1,22 +1,19 @@
-// Package oauth is the OAuth 2.0 authorization server behind the wire: what a request must hold, what is issued for
-// it, and what is answered. It is the only package that imports fosite, which parses and runs the grants; the edge
-// around it is ours.
+// Package oauth is the protocol of the OAuth 2.0 authorization server, without HTML: what a request must contain, what
+// is issued, what is answered. It is the only package that imports fosite, which parses and runs the grants.
 //
-//	authorize.go      RFC 6749 section 4.1.1 and 4.1.2, RFC 9207: from a request to a code, or to an error redirect
+//	authorize.go      RFC 6749, sections 4.1.1 and 4.1.2, RFC 9207: from a request to an error redirect or a page
+//	approve.go        what the resource owner decided: a code, or a refusal
 //	flow.go           the sealed request that travels through login and consent
-//	redirect.go       RFC 6749 section 3.1.2, RFC 8252 section 7: which redirect URIs register and match
-//	token.go          RFC 6749 section 3.2, RFC 7636 section 4.5: the token endpoint
+//	token.go          RFC 6749, section 3.2: the token endpoint
+//	grants.go         the table of the grant types; grant_*.go: one file for each
 //	introspect.go     RFC 7662
 //	revoke.go         RFC 7009
-//	metadata.go       RFC 8414
-//	principal.go      from a bearer string to who is calling (RFC 6750)
-//	client.go         who may ask: registration rules (RFC 7591 section 2) and the cached view of a client
-//	clientauth.go     RFC 6749 section 2.3: client authentication
-//	resource.go       the APIs that tokens are for (RFC 8707) and their scopes
-//	credential.go     the text of tokens, codes and secrets
-//	secret.go         the master secret and what is derived from it
-//	body.go           form and JSON bodies; errors.go: RFC 6749 section 5.2; cors.go: who may call from a browser
+//	metadata.go       RFC 8414 and the published keys
+//	clients.go        the cached view of a client
+//	clientauth.go     RFC 6749, section 2.3: client authentication
+//	body.go           form and JSON bodies; errors.go: RFC 6749, section 5.2; cors.go: which pages may call
 //	fosite.go         how fosite is set up; adapter.go: its storage and token strategy over package storage
 //
-// Login, consent pages, cookies and sessions are the web package's.
+// What a credential is worth is package bearer's, who may register clients is package management's, and login, pages,
+// cookies and sessions are package web's.
 package oauth

@@ -11,10 +11,11 @@ import (
 
 	"github.com/ory/fosite"
 
+	"doorward/oauth/bearer"
 	"doorward/storage"
 )
 
-// Error codes of RFC 6749 sections 4.1.2.1 and 5.2, RFC 8707 section 2, and OpenID Connect Core section 3.1.2.6.
+// Error codes of RFC 6749, sections 4.1.2.1 and 5.2, RFC 8707, section 2, and OpenID Connect Core section 3.1.2.6.
 const (
 	InvalidRequest          = "invalid_request"
 	InvalidClient           = "invalid_client"
@@ -74,20 +75,33 @@ func badRequest(description string) *Error {
 	return &Error{Code: InvalidRequest, Description: description}
 }
 
-// badGrant is the answer to everything that is wrong with a code or a refresh token: one sentence, so that nobody
-// learns more about one that is not theirs.
+// badGrant is the answer to everything that is wrong with a code or a refresh token: one sentence, so that it
+// tells nothing about one that is another client's.
 func badGrant(cause error) *Error {
-	return &Error{Code: InvalidGrant, Description: "The code or refresh token is not valid: it expired, was used, was revoked, or is not this client's. Start a new authorization.", Cause: cause}
+	return &Error{
+		Code: InvalidGrant,
+		Description: "The code or refresh token is not valid: it expired, was used, was revoked, or is not this " +
+			"client's. Start a new authorization.",
+		Cause: cause,
+	}
 }
 
 // asError turns any error into the one that a client is told. Fosite's codes outside the RFCs, its hints and the
 // texts of the database go no further than the log.
 func asError(err error) *Error {
-	if errors.Is(err, ErrIssuerKeys) && !errors.Is(err, context.Canceled) {
-		return &Error{Code: TemporarilyUnavailable, Description: IssuerKeysUnavailable, RetryAfter: remoteRetry, Cause: err}
+	if errors.Is(err, bearer.ErrIssuerKeys) && !errors.Is(err, context.Canceled) {
+		return &Error{
+			Code: TemporarilyUnavailable, Description: bearer.IssuerKeysUnavailable, RetryAfter: bearer.IssuerKeysRetry,
+			Cause: err,
+		}
 	}
-	if errors.Is(err, storage.ErrUnavailable) || errors.Is(err, context.Canceled) || errors.Is(err, context.DeadlineExceeded) {
-		return &Error{Code: TemporarilyUnavailable, Description: "The server cannot reach its storage. Nothing is lost; try again shortly.", RetryAfter: time.Second, Cause: beneath(err)}
+	if errors.Is(err, storage.ErrUnavailable) || errors.Is(err, context.Canceled) ||
+		errors.Is(err, context.DeadlineExceeded) {
+		return &Error{
+			Code:        TemporarilyUnavailable,
+			Description: "The server cannot reach its storage. Nothing is lost; try again shortly.",
+			RetryAfter:  time.Second, Cause: fositeCause(err),
+		}
 	}
 	var own *Error
 	if errors.As(err, &own) {
@@ -95,17 +109,25 @@ func asError(err error) *Error {
 	}
 	var f *fosite.RFC6749Error
 	if !errors.As(err, &f) {
-		return &Error{Code: ServerError, Description: "The server failed. Send the request id to its operator.", Cause: err}
+		return &Error{
+			Code: ServerError, Description: "The server failed. Send the request id to its operator.", Cause: err,
+		}
 	}
 	switch f.ErrorField {
 	case InvalidGrant, "token_inactive", "token_expired":
 		return badGrant(err)
 	case InvalidClient:
-		return &Error{Code: InvalidClient, Description: "The client is unknown, or its credentials are wrong.", Cause: err}
+		return &Error{
+			Code: InvalidClient, Description: "The client is unknown, or its credentials are wrong.", Cause: err,
+		}
 	case InvalidScope, "scope_not_granted":
-		return &Error{Code: InvalidScope, Description: "A scope is not one that this client is registered for.", Cause: err}
+		return &Error{
+			Code: InvalidScope, Description: "A scope is not one that this client is registered for.", Cause: err,
+		}
 	case UnauthorizedClient:
-		return &Error{Code: UnauthorizedClient, Description: "The client is not registered for this grant type.", Cause: err}
+		return &Error{
+			Code: UnauthorizedClient, Description: "The client is not registered for this grant type.", Cause: err,
+		}
 	case UnsupportedGrantType:
 		return &Error{Code: UnsupportedGrantType, Description: "The grant type is not supported.", Cause: err}
 	case UnsupportedResponseType:
@@ -116,8 +138,8 @@ func asError(err error) *Error {
 	return &Error{Code: ServerError, Description: "The server failed. Send the request id to its operator.", Cause: err}
 }
 
-// beneath gives what a fosite error hides: its own text names only a code.
-func beneath(err error) error {
+// fositeCause gives what a fosite error hides: its own text names only a code.
+func fositeCause(err error) error {
 	var f *fosite.RFC6749Error
 	if errors.As(err, &f) && f.Unwrap() != nil {
 		return f.Unwrap()
@@ -125,16 +147,16 @@ func beneath(err error) error {
 	return err
 }
 
-// writeError answers an OAuth endpoint's request (RFC 6749 section 5.2), with the request id beside the RFC's members.
+// writeError answers an OAuth endpoint's request (RFC 6749, section 5.2), with the request id beside the RFC's members.
 func writeError(w http.ResponseWriter, r *http.Request, err error) {
 	e := asError(err)
-	Note(r.Context()).Error(e)
+	LogFieldsOf(r.Context()).Error(e)
 	h := w.Header()
 	switch {
 	case e.Challenge != "":
 		h.Set("WWW-Authenticate", e.Challenge)
 	case e.status() == http.StatusUnauthorized:
-		h.Set("WWW-Authenticate", basicChallenge) // RFC 9110 section 15.5.2: also where the secret was in the body
+		h.Set("WWW-Authenticate", basicChallenge) // RFC 9110, section 15.5.2: also where the secret was in the body
 	}
 	if e.RetryAfter > 0 {
 		h.Set("Retry-After", retryAfter(e.RetryAfter))
@@ -146,12 +168,12 @@ func writeError(w http.ResponseWriter, r *http.Request, err error) {
 	}{e.Code, e.Description, h.Get("X-Request-Id")})
 }
 
-// retryAfter writes a wait in whole seconds, rounded up, at least one (RFC 9110 section 10.2.3).
+// retryAfter writes a wait in whole seconds, rounded up, at least one (RFC 9110, section 10.2.3).
 func retryAfter(d time.Duration) string {
 	return strconv.FormatInt(max(1, int64((d+time.Second-1)/time.Second)), 10)
 }
 
-// writeJSON answers with what must never be stored on the way (RFC 6749 section 5.1).
+// writeJSON answers with what must never be stored on the way (RFC 6749, section 5.1).
 func writeJSON(w http.ResponseWriter, status int, body any) {
 	h := w.Header()
 	h.Set("Content-Type", "application/json")
@@ -166,9 +188,9 @@ func writeJSON(w http.ResponseWriter, status int, body any) {
 	_, _ = w.Write(append(text, '\n')) // a client that went away is no fault of ours
 }
 
-// Notes is what a request's log line and the metrics learn from this package. The web package puts an empty one
-// into the context of each request; without one, notes go nowhere.
-type Notes struct {
+// LogFields are what a request's log line and the metrics learn from this package. The web package puts empty ones into
+// the context of each request; without them, what is set goes nowhere.
+type LogFields struct {
 	ClientID  string // as the request names it, escaped and cut
 	Subject   string
 	GrantType string // one of the RFCs' names, never a client's own text
@@ -176,23 +198,23 @@ type Notes struct {
 	Cause     error
 }
 
-type notesKey struct{}
+type logFieldsKey struct{}
 
-// WithNotes puts n into ctx.
-func WithNotes(ctx context.Context, n *Notes) context.Context {
-	return context.WithValue(ctx, notesKey{}, n)
+// WithLogFields puts n into ctx.
+func WithLogFields(ctx context.Context, n *LogFields) context.Context {
+	return context.WithValue(ctx, logFieldsKey{}, n)
 }
 
-// Note finds the notes of ctx.
-func Note(ctx context.Context) *Notes {
-	if n, ok := ctx.Value(notesKey{}).(*Notes); ok {
+// LogFieldsOf finds those of ctx.
+func LogFieldsOf(ctx context.Context) *LogFields {
+	if n, ok := ctx.Value(logFieldsKey{}).(*LogFields); ok {
 		return n
 	}
-	return &Notes{}
+	return &LogFields{}
 }
 
 // Error notes what a client was told, and why.
-func (n *Notes) Error(e *Error) {
+func (n *LogFields) Error(e *Error) {
 	n.ErrorCode, n.Cause = e.Code, e.Cause
 	if n.Cause == nil && e.Description != "" {
 		n.Cause = errors.New(e.Description)
@@ -202,9 +224,10 @@ func (n *Notes) Error(e *Error) {
 // Client notes the client id that a request names, whether or not there is such a client. What cannot be one is not
 // repeated: a credential or password may have been sent in its place. Space and line ends around it are kept, escaped,
 // since they are why an id is not found.
-func (n *Notes) Client(id string) {
+func (n *LogFields) Client(id string) {
 	trimmed := strings.TrimSpace(id)
-	if len(id) > 60 || strings.HasPrefix(trimmed, "dw_") || secretIn(trimmed) >= 0 || strings.ContainsFunc(trimmed, notOfClientIDs) {
+	if len(id) > 60 || strings.HasPrefix(trimmed, "dw_") || bearer.HoldsSecret(trimmed) ||
+		strings.ContainsFunc(trimmed, notOfClientIDs) {
 		n.ClientID = "(no client id)"
 		return
 	}
@@ -213,11 +236,13 @@ func (n *Notes) Client(id string) {
 
 // notOfClientIDs reports the characters that the client ids of no common server have.
 func notOfClientIDs(c rune) bool {
-	return !alphanumeric(c) && !strings.ContainsRune("_-.~:/", c)
+	return (c < '0' || c > '9') && (c < 'A' || c > 'Z') && (c < 'a' || c > 'z') && !strings.ContainsRune("_-.~:/", c)
 }
 
-// CallerGone reports whether an error came of the caller going away: ctx, the request's, was canceled by nothing else. Our
-// own time limits give context.DeadlineExceeded, and a server that cuts requests off cancels with a cause of its own.
+// CallerGone reports whether an error came of the caller going away: ctx, the request's, was canceled by nothing else.
+// Our own time limits give context.DeadlineExceeded, and a server that cuts requests off cancels with a cause of its
+// own.
 func CallerGone(ctx context.Context, err error) bool {
-	return err != nil && errors.Is(err, context.Canceled) && context.Cause(ctx) == context.Canceled //nolint:errorlint // a cause of its own may wrap it
+	return err != nil && errors.Is(err, context.Canceled) &&
+		context.Cause(ctx) == context.Canceled //nolint:errorlint // a cause of its own may wrap it
 }

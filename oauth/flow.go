@@ -28,9 +28,10 @@ type Flow struct {
 	Scopes       []string     `json:"o,omitempty"`
 	Resource     string       `json:"a,omitempty"`
 	Challenge    string       `json:"p,omitempty"`
-	Prompt       string       `json:"m,omitempty"` // none, some of consent, login and select_account, or empty (OpenID Connect Core section 3.1.2.1)
-	MaxAge       int64        `json:"g,omitempty"` // seconds, when HasMaxAge
-	HasMaxAge    bool         `json:"x,omitempty"`
+	// Prompt is none, some of consent, login and select_account, or empty (OpenID Connect Core, section 3.1.2.1).
+	Prompt    string `json:"m,omitempty"`
+	MaxAge    int64  `json:"g,omitempty"` // seconds, when HasMaxAge
+	HasMaxAge bool   `json:"x,omitempty"`
 	// ReturnTo is where a sign-in without an app goes on: a path of ours. No other field is set then.
 	ReturnTo string `json:"u,omitempty"`
 }
@@ -49,7 +50,7 @@ func (s *Server) SealFlow(f *Flow, cookie string) string {
 	if err != nil {
 		panic(err) // a struct of strings and numbers
 	}
-	return s.secrets.seal("flow", text)
+	return s.secrets.Seal("flow", text)
 }
 
 // NewFlowID names a flow, and the cookie that it is bound to.
@@ -61,7 +62,7 @@ func (s *Server) OpenFlow(sealed string) (*Flow, error) {
 	if len(sealed) > maxBody {
 		return nil, ErrFlowForeign
 	}
-	text, err := s.secrets.open("flow", sealed)
+	text, err := s.secrets.Open("flow", sealed)
 	if err != nil {
 		return nil, ErrFlowForeign
 	}
@@ -76,7 +77,7 @@ func (s *Server) OpenFlow(sealed string) (*Flow, error) {
 	return f, nil
 }
 
-// BoundTo tells whether the flow was begun in the browser that sends this cookie value.
+// BoundTo reports whether the flow was begun in the browser that sends this cookie value.
 func (f *Flow) BoundTo(cookie string) bool {
 	return cookie != "" && subtle.ConstantTimeCompare(f.CookieDigest, cookieDigest(cookie)) == 1
 }
@@ -84,12 +85,4 @@ func (f *Flow) BoundTo(cookie string) bool {
 func cookieDigest(cookie string) []byte {
 	sum := sha256.Sum256([]byte("flow cookie " + cookie))
 	return sum[:16]
-}
-
-// FormToken binds a form to the parts it was shown for: a flow and a session, say.
-func (s *Server) FormToken(parts ...string) string { return s.secrets.FormToken(parts...) }
-
-// FormTokenFits tells whether token was made for these parts.
-func (s *Server) FormTokenFits(token string, parts ...string) bool {
-	return s.secrets.FormTokenFits(token, parts...)
 }

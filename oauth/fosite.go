@@ -7,8 +7,6 @@ import (
 	"time"
 
 	"github.com/ory/fosite"
-	"github.com/ory/fosite/handler/oauth2"
-	"github.com/ory/fosite/handler/pkce"
 )
 
 // fositeConfig is fosite's configuration; what depends on the request is answered here.
@@ -17,21 +15,21 @@ type fositeConfig struct {
 	handlers map[string]fosite.TokenEndpointHandlers // by grant type
 }
 
-// GetTokenEndpointHandlers implements fosite.TokenEndpointHandlersProvider with those of the request's grant type alone:
-// each other one would say, with a stack trace, that it is not meant.
+// GetTokenEndpointHandlers implements fosite.TokenEndpointHandlersProvider with those of the request's grant type
+// alone: each other one would say, with a stack trace, that it is not meant.
 func (c fositeConfig) GetTokenEndpointHandlers(ctx context.Context) fosite.TokenEndpointHandlers {
-	w, ok := workOf(ctx)
+	x, ok := exchangeOf(ctx)
 	if !ok {
 		return nil
 	}
-	return c.handlers[w.form.Get("grant_type")]
+	return c.handlers[x.form.Get("grant_type")]
 }
 
 // GetEnforcePKCE implements fosite.EnforcePKCEProvider: every client but one that an administrator excepted. The
 // authorize endpoint has applied the same rule before; here it guards against a change between the two.
 func (c fositeConfig) GetEnforcePKCE(ctx context.Context) bool {
-	w, ok := workOf(ctx)
-	return !ok || !w.client.PKCEOptional || w.client.Public
+	x, ok := exchangeOf(ctx)
+	return !ok || !x.client.PKCEOptional || x.client.Public
 }
 
 func (s *Server) newFosite() *fosite.Fosite {
@@ -54,28 +52,19 @@ func (s *Server) newFosite() *fosite.Fosite {
 		RedirectSecureChecker: func(context.Context, *url.URL) bool { return true },
 		// The edge has authenticated the client before fosite sees the request.
 		ClientAuthenticationStrategy: func(ctx context.Context, _ *http.Request, _ url.Values) (fosite.Client, error) {
-			w, ok := workOf(ctx)
+			x, ok := exchangeOf(ctx)
 			if !ok {
 				return nil, fosite.ErrInvalidClient
 			}
-			return w.fositeClient(), nil
+			return x.fositeClient(), nil
 		},
 	}}
-	store, strategy := adapter{s}, tokenStrategy{s}
-	code := &oauth2.AuthorizeExplicitGrantHandler{
-		AccessTokenStrategy: strategy, RefreshTokenStrategy: strategy, AuthorizeCodeStrategy: strategy,
-		CoreStorage: store, TokenRevocationStorage: store, Config: cfg,
+	store, strategy := adapter{s.store, s.catalog, s.lifetimes}, tokenStrategy{s.store, s.lifetimes}
+	for _, g := range grants {
+		h := g.handlers(cfg, store, strategy)
+		cfg.AuthorizeEndpointHandlers = append(cfg.AuthorizeEndpointHandlers, h.authorize...)
+		cfg.handlers[g.Name] = h.token
 	}
-	proof := &pkce.Handler{AuthorizeCodeStrategy: strategy, Storage: store, Config: cfg}
-	cfg.AuthorizeEndpointHandlers = fosite.AuthorizeEndpointHandlers{code, proof}
-	// In this order: the proof is checked against the code that the first has found.
-	cfg.handlers[GrantAuthorizationCode] = fosite.TokenEndpointHandlers{code, proof}
-	cfg.handlers[GrantRefreshToken] = fosite.TokenEndpointHandlers{
-		&oauth2.RefreshTokenGrantHandler{AccessTokenStrategy: strategy, RefreshTokenStrategy: strategy, TokenRevocationStorage: store, Config: cfg},
-	}
-	cfg.handlers[GrantClientCredentials] = fosite.TokenEndpointHandlers{&oauth2.ClientCredentialsGrantHandler{
-		HandleHelper: &oauth2.HandleHelper{AccessTokenStrategy: strategy, AccessTokenStorage: store, Config: cfg}, Config: cfg,
-	}}
 	return fosite.NewOAuth2Provider(store, cfg)
 }
 

@@ -12,10 +12,12 @@ import (
 	"strings"
 	"time"
 
+	"doorward/oauth/bearer"
+	"doorward/oauth/catalog"
 	"doorward/storage"
 )
 
-// Introspection is the answer of RFC 7662 section 2.2. Inactive, it has no other member.
+// Introspection is the answer of RFC 7662, section 2.2. Inactive, it has no other member.
 type Introspection struct {
 	Active      bool   `json:"active"`
 	Issuer      string `json:"iss,omitempty"`
@@ -82,17 +84,20 @@ func (s *Server) introspect(w http.ResponseWriter, r *http.Request, form url.Val
 		return badRequest("cost and workspace are for resource servers; leave them out.")
 	}
 	begin := time.Now()
-	p, err := s.Principal(ctx, token, At{Resources: caller.Resources, Workspace: form.Get("workspace"), Named: form.Has("workspace")})
+	p, err := s.bearer.Principal(
+		ctx, token,
+		bearer.Audience{Resources: caller.Resources, Workspace: form.Get("workspace"), Named: form.Has("workspace")},
+	)
 	if err != nil && !inactive(err) {
 		return err
 	}
 	if err != nil || !maySee(caller, p) {
-		Note(ctx).Cause = err
+		LogFieldsOf(ctx).Cause = err
 		if err == nil {
-			Note(ctx).Cause = errNotTheirs
+			LogFieldsOf(ctx).Cause = errNotTheirs
 		}
 		if counted && err != nil && p.KeyID != "" && maySee(caller, p) {
-			s.NoteUse(ctx, &p, actionIntrospected, http.StatusOK, ReasonOf(err), false)
+			s.bearer.NoteUse(ctx, &p, actionIntrospected, http.StatusOK, bearer.ReasonOf(err), false)
 		}
 		quiet(ctx, begin)
 		writeJSON(w, http.StatusOK, Introspection{})
@@ -100,25 +105,26 @@ func (s *Server) introspect(w http.ResponseWriter, r *http.Request, form url.Val
 	}
 	answer := s.describe(p)
 	if counted {
-		taken, err := s.Take(ctx, &p, cost)
+		taken, err := s.bearer.Take(ctx, &p, cost)
 		if err != nil {
 			return err
 		}
 		reason := ""
 		if !taken.Allowed {
-			reason = ReasonLimit
+			reason = bearer.ReasonLimit
 		}
 		if cost > 0 {
-			s.NoteUse(ctx, &p, actionIntrospected, http.StatusOK, reason, !taken.Allowed)
+			s.bearer.NoteUse(ctx, &p, actionIntrospected, http.StatusOK, reason, !taken.Allowed)
 		}
 		if p.Limited() {
 			answer.RateLimit = &RateLimit{
-				Allowed: taken.Allowed, Limit: taken.Limit, Remaining: taken.Remaining, Reset: taken.Reset, RetryAfter: int64(taken.RetryAfter / time.Second),
+				Allowed: taken.Allowed, Limit: taken.Limit, Remaining: taken.Remaining, Reset: taken.Reset,
+				RetryAfter: int64(taken.RetryAfter / time.Second),
 			}
 		}
 	}
-	s.Touch(ctx, &p)
-	Note(ctx).Subject = p.Subject
+	s.bearer.Touch(ctx, &p)
+	LogFieldsOf(ctx).Subject = p.Subject
 	writeJSON(w, http.StatusOK, answer)
 	return nil
 }
@@ -142,16 +148,6 @@ func introspectionCost(form url.Values) (cost int64, counted bool, err error) {
 	return cost, true, nil
 }
 
-// Touch notes that a credential was used, by whoever acts in ctx.
-func (s *Server) Touch(ctx context.Context, p *Principal) {
-	switch {
-	case p.KeyID != "":
-		s.store.TouchKey(p.KeyID, storage.ActorOf(ctx).Address)
-	case p.GrantID != "" && p.Kind == KindAccessToken:
-		s.store.TouchGrant(p.GrantID)
-	}
-}
-
 // quiet makes an answer that tells nothing wait until a millisecond after begin. A row that is there takes some
 // hundredths of one longer to read than one that is not, which would tell.
 func quiet(ctx context.Context, begin time.Time) {
@@ -164,10 +160,12 @@ func quiet(ctx context.Context, begin time.Time) {
 }
 
 // authenticateIntrospector is client authentication where a public client, which proves nothing, is refused, and the
-// challenge comes always. In its place an API key with the scope introspect may stand as a bearer token, which makes its
-// holder a resource server for the key's resource.
-func (s *Server) authenticateIntrospector(ctx context.Context, r *http.Request, form url.Values) (storage.Client, error) {
-	if text, ok := bearer(r); ok {
+// challenge comes always. In its place an API key with the scope introspect may stand as a bearer token, which makes
+// its holder a resource server for the key's resource.
+func (s *Server) authenticateIntrospector(
+	ctx context.Context, r *http.Request, form url.Values,
+) (storage.Client, error) {
+	if text, ok := bearerToken(r); ok {
 		return s.introspectionKey(ctx, r, form, text)
 	}
 	caller, err := s.authenticate(ctx, r, form)
@@ -178,90 +176,95 @@ func (s *Server) authenticateIntrospector(ctx context.Context, r *http.Request, 
 		return caller, &refused
 	}
 	if err == nil && caller.Public {
-		return caller, &Error{Code: InvalidClient, Description: "A client without a secret may not introspect; use the credentials of a resource server.", Challenge: basicChallenge}
+		return caller, &Error{
+			Code:        InvalidClient,
+			Description: "A client without a secret may not introspect; use the credentials of a resource server.",
+			Challenge:   basicChallenge,
+		}
 	}
 	return caller, err
 }
 
-// bearer is what a request shows as a bearer token (RFC 6750 section 2.1), in the one Authorization header it has.
-func bearer(r *http.Request) (text string, ok bool) {
+// bearerToken is what a request shows as a bearer token (RFC 6750, section 2.1), in the one Authorization header it
+// has.
+func bearerToken(r *http.Request) (text string, ok bool) {
 	headers := r.Header.Values("Authorization")
 	if len(headers) != 1 {
 		return "", false
 	}
-	return Bearer(headers[0])
+	return bearer.FromHeader(headers[0])
 }
 
-// Bearer is the token in the value of an Authorization header; ok is false where its scheme is another. One or more spaces
-// stand between scheme and token (RFC 9110 section 11.4).
-func Bearer(authorization string) (token string, ok bool) {
-	scheme, rest, _ := strings.Cut(authorization, " ")
-	return strings.TrimLeft(rest, " "), strings.EqualFold(scheme, "Bearer")
-}
+const bearerChallenge = `Bearer realm="doorward", error="invalid_token"` //nolint:gosec // of RFC 6750, section 3
 
-const bearerChallenge = `Bearer realm="doorward", error="invalid_token"` //nolint:gosec // of RFC 6750 section 3
-
-func (s *Server) introspectionKey(ctx context.Context, r *http.Request, form url.Values, text string) (storage.Client, error) {
+func (s *Server) introspectionKey(
+	ctx context.Context, r *http.Request, form url.Values, text string,
+) (storage.Client, error) {
 	if form.Has("client_id") || form.Has("client_secret") || form.Has("client_assertion") {
 		return storage.Client{}, badRequest("The request authenticates in two ways at once; use one.")
 	}
 	// As in authenticate, only failures are counted and stopped.
 	id, address := hex.EncodeToString(storage.Digest(text)[:8]), s.address(r)
 	begin := time.Now()
-	p, err := s.Principal(ctx, text, At{})
+	p, err := s.bearer.Principal(ctx, text, bearer.Audience{})
 	if err != nil && !inactive(err) {
 		return storage.Client{}, err
 	}
-	if err == nil && p.Kind == KindAPIKey && !p.AllowedFrom(address) {
+	if err == nil && p.Kind == bearer.KindAPIKey && !p.AllowedFrom(address) {
 		err = errors.New("the key may not be used from this address")
 	}
-	if err != nil || p.Kind != KindAPIKey || !p.Has(ScopeIntrospect) {
+	if err != nil || p.Kind != bearer.KindAPIKey || !p.Has(catalog.ScopeIntrospect) {
 		quiet(ctx, begin)
 		if ok, wait := s.failures.Fail(id, address); !ok {
 			return storage.Client{}, tooManyFailures(wait)
 		}
 		return storage.Client{}, &Error{
-			Code: InvalidClient, Description: "Only an API key with the scope introspect, or the credentials of a client, may introspect.", Challenge: bearerChallenge,
-			Cause: whyNoIntrospector(p, err, address),
+			Code:        InvalidClient,
+			Description: "Only an API key with the scope introspect, or the credentials of a client, may introspect.",
+			Challenge:   bearerChallenge, Cause: whyNoIntrospector(p, err, address),
 		}
 	}
-	s.Touch(ctx, &p)
+	s.bearer.Touch(ctx, &p)
 	return storage.Client{ID: p.KeyID, ResourceServer: true, Resources: storage.List{p.Audience}}, nil
 }
 
 // whyNoIntrospector says for the log why a bearer token does not make its holder a resource server.
-func whyNoIntrospector(p Principal, err error, from netip.Addr) error {
+func whyNoIntrospector(p bearer.Principal, err error, from netip.Addr) error {
 	switch {
 	case err != nil:
 		return fmt.Errorf("the bearer token: %w", err)
-	case p.Kind != KindAPIKey:
+	case p.Kind != bearer.KindAPIKey:
 		return fmt.Errorf("the bearer token is of the kind %s; introspection takes an API key", p.Kind)
-	case !p.Has(ScopeIntrospect):
-		return fmt.Errorf("the API key %s lacks the scope %s", p.KeyID, ScopeIntrospect)
+	case !p.Has(catalog.ScopeIntrospect):
+		return fmt.Errorf("the API key %s lacks the scope %s", p.KeyID, catalog.ScopeIntrospect)
 	}
 	return fmt.Errorf("the API key %s may not be used from %s", p.KeyID, from)
 }
 
-// inactive tells whether an error of Principal is an answer, not a failure.
+// inactive reports whether an error of Principal is an answer, not a failure.
 func inactive(err error) bool {
-	return errors.Is(err, ErrUnknown) || errors.Is(err, ErrExpired) || errors.Is(err, ErrRevoked) || errors.Is(err, ErrSuspended) || errors.Is(err, ErrWorkspace)
+	return errors.Is(err, bearer.ErrUnknown) || errors.Is(err, bearer.ErrExpired) ||
+		errors.Is(err, bearer.ErrRevoked) ||
+		errors.Is(err, bearer.ErrSuspended) ||
+		errors.Is(err, bearer.ErrWorkspace)
 }
 
-// maySee tells whether the caller may know anything about a credential: a client about its own tokens, a resource
+// maySee reports whether the caller may know anything about a credential: a client about its own tokens, a resource
 // server about what can be used at its resources, which a refresh token cannot.
-func maySee(caller storage.Client, p Principal) bool {
+func maySee(caller storage.Client, p bearer.Principal) bool {
 	if p.ClientID == caller.ID {
 		return true
 	}
-	return caller.ResourceServer && p.Kind != KindRefreshToken && containsResource(caller.Resources, p.Audience)
+	return caller.ResourceServer && p.Kind != bearer.KindRefreshToken &&
+		catalog.ContainsResource(caller.Resources, p.Audience)
 }
 
-func (s *Server) describe(p Principal) Introspection {
+func (s *Server) describe(p bearer.Principal) Introspection {
 	i := Introspection{
-		Active: true, Issuer: s.issuer, Audience: p.Audience, Subject: p.Subject, ClientID: p.ClientID, Scope: strings.Join(p.Scopes, " "),
-		Credential: p.Kind, IssuedAt: p.IssuedAt.Unix(), ID: p.ID, WorkspaceID: p.WorkspaceID, Workspace: p.Workspace, Role: p.Role,
-		Environment: p.Environment, Plan: p.Plan, KeyID: p.KeyID, Addresses: p.Addresses,
-		ForeignIssuer: p.ForeignIssuer, ForeignSubject: p.ForeignSubject,
+		Active: true, Issuer: s.issuer, Audience: p.Audience, Subject: p.Subject, ClientID: p.ClientID,
+		Scope: strings.Join(p.Scopes, " "), Credential: p.Kind, IssuedAt: p.IssuedAt.Unix(), ID: p.ID,
+		WorkspaceID: p.WorkspaceID, Workspace: p.Workspace, Role: p.Role, Environment: p.Environment, Plan: p.Plan,
+		KeyID: p.KeyID, Addresses: p.Addresses, ForeignIssuer: p.ForeignIssuer, ForeignSubject: p.ForeignSubject,
 	}
 	if !p.ExpiresAt.IsZero() {
 		i.ExpiresAt = p.ExpiresAt.Unix()
@@ -269,21 +272,23 @@ func (s *Server) describe(p Principal) Introspection {
 	if !p.AuthTime.IsZero() {
 		i.AuthTime = p.AuthTime.Unix()
 	}
-	if p.Kind != KindRefreshToken {
+	if p.Kind != bearer.KindRefreshToken {
 		i.TokenType = "Bearer"
 	}
 	return i
 }
 
 // IntrospectCredential is what the server would tell a resource server, or for a refresh token its client, about a
-// credential; for the command. Where a workspace is named, it is asked about in that one. Of one that is not active the
-// reason says why, which no caller is told.
-func (s *Server) IntrospectCredential(ctx context.Context, text string, workspace *string) (answer Introspection, reason string, err error) {
-	var at At
+// credential; for the command line. Where a workspace is named, the answer is for that one. Of one that is not
+// active the reason says why, which no caller is told.
+func (s *Server) IntrospectCredential(
+	ctx context.Context, text string, workspace *string,
+) (answer Introspection, reason string, err error) {
+	var at bearer.Audience
 	if workspace != nil {
 		at.Workspace, at.Named = *workspace, true
 	}
-	p, err := s.Principal(ctx, text, at)
+	p, err := s.bearer.Principal(ctx, text, at)
 	switch {
 	case err == nil:
 		return s.describe(p), "", nil

@@ -6,13 +6,15 @@ import (
 	"slices"
 	"strconv"
 	"time"
+
+	"doorward/oauth/bearer"
 )
 
 // newMetadata makes RFC 8414's document once: nothing in it changes while the server runs, and nothing in it comes
 // from a request.
 func (s *Server) newMetadata() []byte {
 	var scopes []string
-	for _, r := range s.resources {
+	for _, r := range s.catalog.Resources() {
 		for _, x := range r.Scopes {
 			if !slices.Contains(scopes, x.Name) {
 				scopes = append(scopes, x.Name)
@@ -29,7 +31,7 @@ func (s *Server) newMetadata() []byte {
 		"scopes_supported":                               scopes,
 		"response_types_supported":                       []string{"code"},
 		"response_modes_supported":                       []string{"query"},
-		"grant_types_supported":                          grantTypes,
+		"grant_types_supported":                          grantNames(),
 		"token_endpoint_auth_methods_supported":          append(slices.Clone(methods), "none"),
 		"revocation_endpoint_auth_methods_supported":     append(slices.Clone(methods), "none"),
 		"introspection_endpoint_auth_methods_supported":  methods,
@@ -38,7 +40,7 @@ func (s *Server) newMetadata() []byte {
 		"request_parameter_supported":                    false,
 		"request_uri_parameter_supported":                false,
 	}
-	if s.signsJWT() {
+	if s.catalog.IssuesJWTs() {
 		document["jwks_uri"] = s.issuer + "/oauth/jwks"
 	}
 	text, err := json.Marshal(document)
@@ -61,4 +63,16 @@ func writePublic(w http.ResponseWriter, text []byte) {
 	_, _ = w.Write(text) // a client that went away is no fault of ours
 }
 
-var publicCache = "public, max-age=" + strconv.Itoa(int(jwksMaxAge/time.Second))
+var publicCache = "public, max-age=" + strconv.Itoa(int(bearer.JWKSMaxAge/time.Second))
+
+// JWKS serves GET /oauth/jwks: the public halves of the signing keys (RFC 7517, section 5). Some of them do not sign
+// yet, and some no longer do.
+func (s *Server) JWKS(w http.ResponseWriter, r *http.Request) {
+	keys, err := s.keyring.JWKS(r.Context())
+	if err != nil {
+		w.Header().Set("Access-Control-Allow-Origin", "*")
+		writeError(w, r, err)
+		return
+	}
+	writePublic(w, keys)
+}

@@ -2,7 +2,6 @@ package oauth
 
 import (
 	"context"
-	"errors"
 	"net/http"
 	"net/url"
 	"time"
@@ -12,7 +11,7 @@ import (
 )
 
 // Revoke serves POST /oauth/revoke (RFC 7009). Any token of a family ends the family. An API key or personal access
-// token may be ended by whoever can show it, with or without client authentication.
+// token may be revoked by anyone who can show it, with or without client authentication.
 func (s *Server) Revoke(w http.ResponseWriter, r *http.Request) {
 	form, err := readBody(w, r)
 	s.allowOrigin(w, r, form)
@@ -23,7 +22,7 @@ func (s *Server) Revoke(w http.ResponseWriter, r *http.Request) {
 		writeError(w, r, err)
 		return
 	}
-	// RFC 7009 section 2.2: 200 also for a token that is unknown or somebody else's, and nothing in the body counts.
+	// RFC 7009, section 2.2: 200 also for a token that is unknown or another client's, and nothing in the body counts.
 	writeJSON(w, http.StatusOK, struct{}{})
 }
 
@@ -41,12 +40,12 @@ func (s *Server) revoke(r *http.Request, form url.Values) error {
 	}
 	switch {
 	case key:
-		return s.RevokeShown(ctx, token)
+		return s.management.RevokeByText(ctx, token)
 	case token == "":
 		return badRequest("token is missing.")
 	}
 	begin := time.Now()
-	b, owner, err := s.revocable(ctx, token)
+	b, owner, err := s.bearer.TokenOf(ctx, token)
 	if err != nil {
 		return err
 	}
@@ -62,28 +61,9 @@ func (s *Server) revoke(r *http.Request, form url.Values) error {
 		if err != nil || !ended {
 			return err
 		}
-		return s.auditClient(ctx, "token_revoked", &client, nil)
+		return s.store.Audit(
+			ctx, storage.AuditEvent{Action: "app.token_revoked", WorkspaceID: client.WorkspaceID, Target: client.ID},
+			"",
+		)
 	})
-}
-
-// revocable finds a token and the client that it was issued to; no client where the token is unknown. The prefix tells
-// the kind, whatever token_type_hint says.
-func (s *Server) revocable(ctx context.Context, token string) (b storage.Bearer, owner string, err error) {
-	if digest := digestOf(PrefixAccessToken, token); digest != "" {
-		b, err = s.store.AccessTokenByDigest(ctx, []byte(digest))
-		owner = b.Access.ClientID
-	} else if digest := digestOf(PrefixRefreshToken, token); digest != "" {
-		b, err = s.store.RefreshTokenByDigest(ctx, []byte(digest))
-		owner = b.Grant.ClientID
-	} else if t, e := parseJWT(token); e == nil && t.issuer == s.issuer {
-		var claims ownClaims
-		if claims, err = s.verifyOwn(ctx, t); err == nil {
-			b, err = s.store.AccessTokenByDigest(ctx, storage.Digest(claims.ID))
-			owner = b.Access.ClientID
-		}
-	}
-	if errors.Is(err, storage.ErrNotFound) || errors.Is(err, ErrUnknown) {
-		return storage.Bearer{}, "", nil
-	}
-	return b, owner, err
 }

@@ -1,102 +1,99 @@
 package oauth
 
 import (
-	"errors"
 	"net/http"
 	"net/netip"
-	"slices"
 	"time"
 
-	"github.com/maypok86/otter/v2"
 	"github.com/ory/fosite"
 	"github.com/rs/cors"
 
-	"doorward/oauth/apikey"
+	"doorward/management"
+	"doorward/oauth/bearer"
+	"doorward/oauth/catalog"
 	"doorward/oauth/limit"
+	"doorward/oauth/seal"
 	"doorward/storage"
 )
 
-// TokenLimits bound what clients get of the token endpoint. Zero is no limit.
+// TokenLimits bound what clients get at the token endpoint. Zero means no limit.
 type TokenLimits struct {
 	// ClientRequests are those of one client for itself (client_credentials), in a minute. Zero lifts the bound of
 	// refreshes too.
 	ClientRequests int64
 	ClientLive     int64 // tokens of one client for itself that can be live at once
-	// UnlimitedChanges lifts the bounds of TakeChange and TakeSignIn, and that of the answers of one user to one client.
-	UnlimitedChanges bool
 }
 
-// Bounds of what one user and client, or one grant, can add to the database. They are far above what any program needs.
-var (
-	refreshesOfGrant = limit.Rule{Count: 600, Per: time.Hour} // on each node; none without TokenLimits.ClientRequests
-)
+// Lifetimes says how long things live. All must be above zero but RefreshReuseWindow, where zero forbids repeats.
+type Lifetimes struct {
+	Access             time.Duration // access tokens
+	Refresh            time.Duration // a refresh token that is not used
+	RefreshAbsolute    time.Duration // a family, however often it is refreshed
+	RefreshReuseWindow time.Duration // in which a used refresh token gives the same successor again
+	Code               time.Duration // authorization codes
+}
 
-// Config is what a Server is made of. Every field is needed but RedirectSchemes and OwnersSetPlans.
+// Config is what a Server is made of. Every field is needed but RedirectSchemes.
 type Config struct {
-	Issuer    string // RFC 8414 section 2; no slash at its end
-	Store     *storage.Store
-	Secrets   *Secrets
-	Resources []Resource // the first is the default
+	Issuer     string // RFC 8414, section 2; no slash at its end
+	Store      *storage.Store
+	Secrets    *seal.Secrets
+	Catalog    *catalog.Catalog
+	Bearer     *bearer.Verifier
+	Keyring    *bearer.Keyring
+	Management *management.Manager
 	// RedirectSchemes are those without a dot that redirect URIs may have; empty: none.
 	RedirectSchemes []string
 	Lifetimes       Lifetimes
 	Tokens          TokenLimits
-	Plans           map[string]limit.Plan // by name
-	// OwnersSetPlans lets the owners of a workspace choose its plan; else administrators of this server do.
-	OwnersSetPlans bool
-	Limiter        limit.Limiter
+	Limiter         limit.Limiter
 	// ClientAddress tells where a request comes from, behind the proxies that are trusted.
 	ClientAddress func(*http.Request) netip.Addr
 }
 
 // Server is the authorization server without its pages. Its methods are safe for many goroutines.
 type Server struct {
-	issuer    string
-	store     *storage.Store
-	secrets   *Secrets
-	resources []Resource
+	issuer  string
+	store   *storage.Store
+	secrets *seal.Secrets
+	catalog *catalog.Catalog
 	// redirectSchemes are those of Config.
 	redirectSchemes []string
 	lifetimes       Lifetimes
 	tokens          TokenLimits
 	refreshes       *limit.Rate
-	plans           map[string]limit.Plan
-	ownPlans        bool // owners set the plan of their workspace
 	limiter         limit.Limiter
-	keys            *apikey.Keys
 	address         func(*http.Request) netip.Addr
-	clients         *otter.Cache[clientKey, cachedClient]
+	clients         *clients
 	fosite          *fosite.Fosite
 	failures        *limit.Clients
 	cors            *cors.Cors
 	metadata        []byte
-	keyring         keyring
-	trusts          map[string][]*trust // by the id of the resource
+	bearer          *bearer.Verifier
+	keyring         *bearer.Keyring
+	management      *management.Manager
 }
 
 // New makes a Server.
 func New(c Config) (*Server, error) {
-	if len(c.Resources) == 0 {
-		return nil, errors.New("no resource configured")
-	}
 	s := &Server{
-		issuer: c.Issuer, store: c.Store, secrets: c.Secrets, resources: slices.Clone(c.Resources), redirectSchemes: c.RedirectSchemes, lifetimes: c.Lifetimes, tokens: c.Tokens,
-		plans: c.Plans, ownPlans: c.OwnersSetPlans, limiter: c.Limiter, keys: apikey.New(c.Store), address: c.ClientAddress, clients: newClientCache(),
+		issuer: c.Issuer, store: c.Store, secrets: c.Secrets, catalog: c.Catalog, redirectSchemes: c.RedirectSchemes,
+		lifetimes: c.Lifetimes, tokens: c.Tokens, limiter: c.Limiter, bearer: c.Bearer, keyring: c.Keyring,
+		management: c.Management, address: c.ClientAddress, clients: newClients(c.Store),
 	}
 	s.refreshes = limit.NewRate(func() time.Time { return c.Store.Now().Time() }, refreshesOfGrant)
 	s.failures = newAuthenticationFailures(c.Store)
 	s.fosite = s.newFosite()
 	s.cors = s.newCORS()
 	s.metadata = s.newMetadata()
-	s.trusts = s.newTrusts()
 	return s, nil
 }
 
-// Issuer identifies this server (RFC 8414 section 2).
+// Issuer identifies this server (RFC 8414, section 2).
 func (s *Server) Issuer() string { return s.issuer }
 
-// Horizons says how long what this server issued must be kept after its end.
-func (s *Server) Horizons() storage.PurgeHorizons {
+// Retention says how long what this server issued must be kept after its end.
+func (s *Server) Retention() storage.PurgeHorizons {
 	return storage.PurgeHorizons{AccessTokens: s.lifetimes.Refresh, Families: s.lifetimes.RefreshAbsolute}
 }
 

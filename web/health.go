@@ -6,6 +6,7 @@ import (
 	"net/http"
 
 	"doorward/oauth"
+	"doorward/oauth/seal"
 	"doorward/storage"
 )
 
@@ -22,15 +23,15 @@ func (s *Server) readyz(w http.ResponseWriter, r *http.Request) {
 	}
 	err := s.store.Ping(ctx)
 	if err == nil {
-		err = s.secrets.Held(ctx, s.store)
+		err = s.secrets.CheckBinding(ctx, s.store)
 	}
 	switch {
-	case errors.Is(err, oauth.ErrOtherSecret):
-		writeHealth(w, http.StatusServiceUnavailable, "unavailable", oauth.ErrOtherSecret.Error())
+	case errors.Is(err, seal.ErrOtherSecret):
+		writeHealth(w, http.StatusServiceUnavailable, "unavailable", seal.ErrOtherSecret.Error())
 	case errors.Is(err, storage.ErrOldSchema):
 		writeHealth(w, http.StatusServiceUnavailable, "unavailable", err.Error())
 	case err != nil:
-		oauth.Note(r.Context()).Cause = err
+		oauth.LogFieldsOf(r.Context()).Cause = err
 		writeHealth(w, http.StatusServiceUnavailable, "unavailable", "the database does not answer")
 	default:
 		writeHealth(w, http.StatusOK, "ok", "")

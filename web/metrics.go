@@ -95,7 +95,7 @@ var methods = map[string]bool{
 	http.MethodDelete: true, http.MethodOptions: true,
 }
 
-func (m *metrics) observe(route, method string, status int, took time.Duration, notes *oauth.Notes) {
+func (m *metrics) observe(route, method string, status int, took time.Duration, notes *oauth.LogFields) {
 	if !methods[method] {
 		method = "other"
 	}

@@ -16,6 +16,7 @@ import (
 	"time"
 
 	"doorward/oauth"
+	"doorward/oauth/bearer"
 	"doorward/storage"
 	"doorward/web/api"
 	"doorward/web/gateway"
@@ -32,7 +33,7 @@ func (s *Server) observe(next http.Handler) http.Handler {
 		o.actor = storage.Actor{
 			Address: s.proxies.ClientAddress(r).WithZone("").String(), RequestID: o.id,
 		}
-		r = r.WithContext(storage.WithActor(oauth.WithNotes(r.Context(), &o.notes), &o.actor))
+		r = r.WithContext(storage.WithActor(oauth.WithLogFields(r.Context(), &o.notes), &o.actor))
 		defer func() {
 			if p := recover(); p != nil {
 				if p == http.ErrAbortHandler { //nolint:errorlint // net/http compares it so
@@ -63,7 +64,7 @@ type observation struct {
 	start  time.Time
 	id     string
 	status int
-	notes  oauth.Notes
+	notes  oauth.LogFields
 	actor  storage.Actor
 }
 
@@ -97,10 +98,10 @@ func (s *Server) finish(o *observation, r *http.Request) {
 	add("subject", o.notes.Subject)
 	add("grant_type", o.notes.GrantType)
 	add("error", o.notes.ErrorCode)
-	add("user_agent", page.Clean(oauth.Redacted(r.UserAgent()), 200))
+	add("user_agent", page.Clean(bearer.Redacted(r.UserAgent()), 200))
 	add("referer", originOnly(r.Referer()))
 	if o.notes.Cause != nil {
-		add("cause", page.Clean(oauth.Redacted(o.notes.Cause.Error()), 500))
+		add("cause", page.Clean(bearer.Redacted(o.notes.Cause.Error()), 500))
 	}
 	s.log.LogAttrs(r.Context(), level, "request", attrs...)
 }

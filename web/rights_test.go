@@ -8,7 +8,9 @@ import (
 	"testing"
 	"time"
 
-	"doorward/oauth"
+	"doorward/management"
+	"doorward/oauth/apikey"
+	"doorward/oauth/catalog"
 	"doorward/storage"
 	"doorward/test/rig"
 )
@@ -32,10 +34,10 @@ const (
 const appFields = "name=Standing+App&kind=web&scope=read&scope=write&scope=delete&refresh=1&redirect_uris="
 
 var (
-	ofKeys    = string(oauth.MayManageKeys)
-	ofApps    = string(oauth.MayManageApps)
-	ofMembers = string(oauth.MayManageMembers)
-	ofOwners  = string(oauth.MayManageOwners)
+	ofKeys    = string(management.MayManageKeys)
+	ofApps    = string(management.MayManageApps)
+	ofMembers = string(management.MayManageMembers)
+	ofOwners  = string(management.MayManageOwners)
 )
 
 func forms() []form {
@@ -56,7 +58,7 @@ func forms() []form {
 		{"POST /settings/connected-apps/end-all", "", "confirmed=yes", own, false},
 
 		{"POST /settings/workspaces", "", "name=Made&slug=made", own, false},
-		{"POST /settings/workspaces/{slug}", "its name", "name=Renamed", string(oauth.MayChangeWorkspace), false},
+		{"POST /settings/workspaces/{slug}", "its name", "name=Renamed", string(management.MayChangeWorkspace), false},
 		{"POST /settings/workspaces/{slug}/leave", "", "confirmed=no", own, false},
 		{"POST /settings/workspaces/{slug}/members/{id}/role", "to admin", "role=admin", ofMembers, true},
 		{"POST /settings/workspaces/{slug}/members/{id}/role", "to owner", "role=owner", ofOwners, true},
@@ -106,7 +108,7 @@ func forms() []form {
 		)
 	}
 	// The last, since nothing is left after it.
-	return append(list, form{"POST /settings/workspaces/{slug}/delete", "", "confirm=engines", string(oauth.MayDeleteWorkspace), false})
+	return append(list, form{"POST /settings/workspaces/{slug}/delete", "", "confirm=engines", string(management.MayDeleteWorkspace), false})
 }
 
 type pagesWorld struct {
@@ -126,7 +128,7 @@ func (w *pagesWorld) fill(f form) (path, body string) {
 		}
 	}
 	_, path, _ = strings.Cut(f.pattern, " ")
-	by := oauth.Authority{UserID: w.root.ID, WorkspaceID: w.ws.ID, Role: oauth.RoleOwner}
+	by := management.Authority{UserID: w.root.ID, WorkspaceID: w.ws.ID, Role: catalog.RoleOwner}
 	var id string
 	switch {
 	case strings.Contains(path, "/members/"):
@@ -134,7 +136,7 @@ func (w *pagesWorld) fill(f form) (path, body string) {
 		w.Join(w.ws, u, "member")
 		id = u.ID
 	case strings.Contains(path, "/invitations/"):
-		i, word, err := w.OAuth.Invite(w.System(), oauth.Command(w.ws.ID), w.ws, fmt.Sprintf("open%d@example.com", w.n), "member")
+		i, word, err := w.Management.Invite(w.System(), management.CommandLine(w.ws.ID), w.ws, fmt.Sprintf("open%d@example.com", w.n), "member")
 		must(err)
 		w.Seen.Add(rig.SecretInvitation, word)
 		id = i.ID
@@ -147,29 +149,29 @@ func (w *pagesWorld) fill(f form) (path, body string) {
 	case strings.HasPrefix(path, "/admin/workspaces/"):
 		ws := w.Workspace(fmt.Sprintf("ws%d", w.n), "", w.root)
 		if strings.HasSuffix(path, "/enable") {
-			must(w.OAuth.SwitchWorkspace(w.System(), oauth.Command(ws.ID), ws, true))
+			must(w.Management.DisableWorkspace(w.System(), management.CommandLine(ws.ID), ws))
 		}
 		id = ws.ID
 	case strings.Contains(path, "/apps/"):
-		app := w.App(oauth.ClientSpec{WorkspaceID: by.WorkspaceID, CreatedBy: w.root.ID, RedirectURIs: []string{"https://app.example/cb", "https://two.example/cb"}})
+		app := w.App(management.ClientSpec{WorkspaceID: by.WorkspaceID, CreatedBy: w.root.ID, RedirectURIs: []string{"https://app.example/cb", "https://two.example/cb"}})
 		if strings.Contains(path, "/settings/developer/") {
 			personal, err := w.Store.PersonalWorkspace(w.System(), w.root.ID)
 			must(err)
-			app = w.App(oauth.ClientSpec{WorkspaceID: personal.ID, CreatedBy: w.root.ID, RedirectURIs: []string{"https://app.example/cb", "https://two.example/cb"}})
+			app = w.App(management.ClientSpec{WorkspaceID: personal.ID, CreatedBy: w.root.ID, RedirectURIs: []string{"https://app.example/cb", "https://two.example/cb"}})
 			by.WorkspaceID = personal.ID
 		}
 		if strings.HasSuffix(path, "/enable") {
-			must(w.OAuth.SwitchClient(w.System(), by, app.ID, true))
+			must(w.Management.DisableClient(w.System(), by, app.ID))
 		}
 		id = app.ID
 	case strings.Contains(path, "{id}"):
-		spec := oauth.KeySpec{Addresses: []string{"192.0.2.1"}}
+		spec := apikey.Spec{Addresses: []string{"192.0.2.1"}}
 		k, _ := w.Key(w.ws, spec)
 		if strings.Contains(path, "personal-access-tokens") {
 			k, _ = w.PersonalToken(w.root, spec)
 		}
 		if strings.HasSuffix(path, "/resume") {
-			_, err := w.OAuth.PauseKey(w.System(), by, k.Owner(), k.ID)
+			_, err := w.Management.PauseKey(w.System(), by, k.Owner(), k.ID)
 			must(err)
 		}
 		id = k.ID
@@ -185,7 +187,7 @@ func TestV13_EveryFormOfEveryPageHasADecision(t *testing.T) {
 	r := rig.Memory(t, rig.Options{})
 	w := &pagesWorld{Rig: r, root: r.User("root@example.com", "Root", true)}
 	w.ws = r.Workspace("engines", "", w.root)
-	r.Join(w.ws, r.Alice, oauth.RoleViewer)
+	r.Join(w.ws, r.Alice, catalog.RoleViewer)
 	root, viewer := r.Browser().SignIn(w.root.Email), r.Browser().SignIn(r.Alice.Email)
 
 	rows := map[string]bool{}
@@ -264,7 +266,7 @@ func TestV13_EveryFormOfEveryPageHasADecision(t *testing.T) {
 func TestV13_ConsentToADangerousScope(t *testing.T) {
 	rig.Each(t, rig.Options{}, func(t *testing.T, r *rig.Rig) {
 		for scope, dangerous := range map[string]bool{"read": false, "read write delete": false, "admin": true, "read admin": true} {
-			app := r.App(oauth.ClientSpec{Scopes: []string{"read", "write", "delete", "admin"}})
+			app := r.App(management.ClientSpec{Scopes: []string{"read", "write", "delete", "admin"}})
 			b := r.Browser().SignIn(r.Alice.Email)
 			r.Advance(5*time.Minute + time.Second)
 			sent := b.Form(b.Authorize(app.Params(scope)), "/oauth/consent")

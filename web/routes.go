@@ -6,6 +6,7 @@ import (
 	"slices"
 	"strings"
 
+	"doorward/management"
 	"doorward/oauth"
 	"doorward/templates"
 	"doorward/web/api"
@@ -110,9 +111,9 @@ func (s *Server) routes() http.Handler {
 	user("POST /settings/workspaces/{slug}/invitations/{id}/withdraw",
 		page.Confirmed(workspaces.In(workspaces.ConfirmWithdrawal), workspaces.In(workspaces.Withdraw)))
 	user("GET /settings/workspaces/{slug}/usage",
-		workspaces.Permitted(oauth.MaySeeUsage, templates.SectionWorkspaces, templates.TabUsage, workspaces.UsagePage))
+		workspaces.Permitted(management.MaySeeUsage, templates.SectionWorkspaces, templates.TabUsage, workspaces.UsagePage))
 	user("GET /settings/workspaces/{slug}/audit",
-		workspaces.Permitted(oauth.MayAudit, templates.SectionWorkspaces, templates.TabAudit, workspaces.AuditPage))
+		workspaces.Permitted(management.MayAudit, templates.SectionWorkspaces, templates.TabAudit, workspaces.AuditPage))
 
 	administrator := func(pattern string, h page.UserHandler) {
 		mux.Handle(pattern, sameOrigin.Handler(s.pages.ForAdministrators(h)))

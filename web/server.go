@@ -11,8 +11,13 @@ import (
 
 	"github.com/prometheus/client_golang/prometheus"
 
+	"doorward/management"
 	"doorward/oauth"
+	"doorward/oauth/apikey"
+	"doorward/oauth/bearer"
+	"doorward/oauth/catalog"
 	"doorward/oauth/identity"
+	"doorward/oauth/seal"
 	"doorward/storage"
 	"doorward/web/admin"
 	"doorward/web/api"
@@ -27,8 +32,12 @@ type Config struct {
 	Issuer         string
 	Store          *storage.Store
 	OAuth          *oauth.Server
+	Management     *management.Manager
+	Bearer         *bearer.Verifier
+	APIKeys        *apikey.Keys
+	Catalog        *catalog.Catalog
 	Identity       *identity.Service
-	Secrets        *oauth.Secrets
+	Secrets        *seal.Secrets
 	APIs           []gateway.API  // how resources are served and their refusals look; without one, flat
 	TrustedProxies []netip.Prefix // peers whose X-Forwarded-* headers count
 	Log            *slog.Logger
@@ -48,7 +57,7 @@ type Server struct {
 	oauth    *oauth.Server
 	api      *api.API
 	gateway  *gateway.Gateway
-	secrets  *oauth.Secrets
+	secrets  *seal.Secrets
 	proxies  Proxies
 	log      *slog.Logger
 	metrics  *metrics
@@ -70,23 +79,30 @@ func New(c Config) (*Server, error) {
 		log: c.Log, metrics: newMetrics(c.Metrics, c.Store),
 	}
 	s.pages = page.New(page.Config{
-		Store: c.Store, OAuth: c.OAuth, Identity: c.Identity, ClientAddress: s.proxies.ClientAddress, Secure: secure,
+		Store: c.Store, OAuth: c.OAuth, Management: c.Management, APIKeys: c.APIKeys, Secrets: c.Secrets, Identity: c.Identity,
+		ClientAddress: s.proxies.ClientAddress, Secure: secure,
 	})
 	s.signIn = signin.New(signin.Config{
-		Pages: s.pages, Store: c.Store, OAuth: c.OAuth, Identity: c.Identity,
+		Pages: s.pages, Store: c.Store, OAuth: c.OAuth, Management: c.Management, Secrets: c.Secrets, Identity: c.Identity,
 		CountLogin: func(outcome string) { s.metrics.logins.WithLabelValues(outcome).Inc() },
 	})
-	s.settings = dashboard.New(dashboard.Config{Pages: s.pages, Store: c.Store, OAuth: c.OAuth, Identity: c.Identity})
-	s.admin = admin.New(admin.Config{Pages: s.pages, Store: c.Store, OAuth: c.OAuth, Identity: c.Identity})
+	s.settings = dashboard.New(dashboard.Config{
+		Pages: s.pages, Store: c.Store, OAuth: c.OAuth, Management: c.Management, Bearer: c.Bearer, APIKeys: c.APIKeys,
+		Catalog: c.Catalog, Identity: c.Identity,
+	})
+	s.admin = admin.New(admin.Config{
+		Pages: s.pages, Store: c.Store, OAuth: c.OAuth, Management: c.Management, Catalog: c.Catalog, Identity: c.Identity,
+	})
 	s.gateway, err = gateway.New(gateway.Config{
-		OAuth: c.OAuth, APIs: c.APIs, ClientAddress: s.proxies.ClientAddress, Trusted: s.proxies.trusted, Secure: secure,
-		Log: c.Log, Now: s.pages.Now,
+		OAuth: c.OAuth, Bearer: c.Bearer, Catalog: c.Catalog, APIs: c.APIs, ClientAddress: s.proxies.ClientAddress,
+		Trusted: s.proxies.trusted, Secure: secure, Log: c.Log, Now: s.pages.Now,
 	})
 	if err != nil {
 		return nil, err
 	}
 	s.api = api.New(api.Config{
-		Store: c.Store, OAuth: c.OAuth, Identity: c.Identity, Gateway: s.gateway, ClientAddress: s.proxies.ClientAddress,
+		Store: c.Store, OAuth: c.OAuth, Management: c.Management, Bearer: c.Bearer, APIKeys: c.APIKeys, Catalog: c.Catalog,
+		Secrets: c.Secrets, Identity: c.Identity, Gateway: s.gateway, ClientAddress: s.proxies.ClientAddress,
 		SessionCookie: s.pages.SessionCookie(), Visitor: s.apiVisitor,
 	})
 	s.handler = s.routes()

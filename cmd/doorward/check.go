@@ -12,8 +12,9 @@ import (
 	"strings"
 
 	"doorward/config"
-	"doorward/oauth"
+	"doorward/oauth/catalog"
 	"doorward/oauth/input"
+	"doorward/oauth/seal"
 	"doorward/storage"
 )
 
@@ -121,9 +122,9 @@ func (r *report) checkSecret(ctx context.Context, c config.Config, store *storag
 		r.fault("secret: %v", err)
 		return
 	}
-	secrets, err := oauth.NewSecrets(masters)
+	secrets, err := seal.New(masters)
 	if err == nil {
-		err = secrets.Held(ctx, store)
+		err = secrets.CheckBinding(ctx, store)
 	}
 	if err != nil {
 		r.fault("secret: %v", err)
@@ -169,15 +170,15 @@ func (r *report) checkClients(ctx context.Context, c config.Config, store *stora
 }
 
 // resourcesByID are the configured resources as the protocol sees them.
-func resourcesByID(c config.Config) map[string]*oauth.Resource {
-	known := map[string]*oauth.Resource{}
+func resourcesByID(c config.Config) map[string]*catalog.Resource {
+	known := map[string]*catalog.Resource{}
 	for _, resource := range c.Catalogue() {
-		known[oauth.CanonicalResource(resource.ID)] = &resource
+		known[catalog.CanonicalResource(resource.ID)] = &resource
 	}
 	return known
 }
 
-func (r *report) checkClient(c storage.Client, known map[string]*oauth.Resource) {
+func (r *report) checkClient(c storage.Client, known map[string]*catalog.Resource) {
 	if !c.DisabledAt.IsZero() {
 		return
 	}
@@ -196,9 +197,9 @@ func (r *report) checkClient(c storage.Client, known map[string]*oauth.Resource)
 			name,
 		)
 	}
-	var resources []*oauth.Resource
+	var resources []*catalog.Resource
 	for _, id := range c.Resources {
-		resource, ok := known[oauth.CanonicalResource(id)]
+		resource, ok := known[catalog.CanonicalResource(id)]
 		if !ok {
 			r.risk(
 				"%s: is registered for the resource %s, which is not configured, and gets no tokens for it; add the resource, or run: doorward client update %s --resource ID",
@@ -212,7 +213,7 @@ func (r *report) checkClient(c storage.Client, known map[string]*oauth.Resource)
 	}
 	for _, scope := range c.Scopes {
 		if len(resources) > 0 &&
-			!slices.ContainsFunc(resources, func(r *oauth.Resource) bool { _, ok := r.Scope(scope); return ok }) {
+			!slices.ContainsFunc(resources, func(r *catalog.Resource) bool { _, ok := r.Scope(scope); return ok }) {
 			r.risk(
 				"%s: is registered for the scope %s, which none of its resources has; run: doorward client update %s --scope \"A B\"",
 				name,
@@ -262,7 +263,7 @@ func (r *report) checkKeys(ctx context.Context, c config.Config, store *storage.
 			return
 		}
 		for _, k := range page {
-			checkKey(k, c, known[oauth.CanonicalResource(k.Resource)], found)
+			checkKey(k, c, known[catalog.CanonicalResource(k.Resource)], found)
 			after = k.ID
 		}
 		if len(page) < pageSize {
@@ -273,7 +274,7 @@ func (r *report) checkKeys(ctx context.Context, c config.Config, store *storage.
 }
 
 // checkKey notes what one key refers to in vain; resource is nil where it is not configured.
-func checkKey(k storage.APIKey, c config.Config, resource *oauth.Resource, found orphans) {
+func checkKey(k storage.APIKey, c config.Config, resource *catalog.Resource, found orphans) {
 	kind, revoke := "API keys", "run: doorward key revoke ID"
 	narrow := `run: doorward key update ID --scope "A B"`
 	if k.Kind == storage.KindPersonalAccessToken {
@@ -293,7 +294,7 @@ func checkKey(k storage.APIKey, c config.Config, resource *oauth.Resource, found
 		return
 	}
 	for _, scope := range k.Scopes {
-		if _, ok := resource.Scope(scope); !ok && scope != oauth.ScopeIntrospect {
+		if _, ok := resource.Scope(scope); !ok && scope != catalog.ScopeIntrospect {
 			found.note(
 				fmt.Sprintf(
 					"%s with the scope %s, which %s does not have, may do less than they say",

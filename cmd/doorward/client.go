@@ -10,7 +10,7 @@ import (
 	"text/tabwriter"
 	"time"
 
-	"doorward/oauth"
+	"doorward/management"
 	"doorward/oauth/input"
 	"doorward/storage"
 )
@@ -51,7 +51,7 @@ func (c clientCreate) Run(ctx context.Context, a *app) error {
 		if err != nil {
 			return err
 		}
-		client, secret, err := s.oauth.CreateClient(ctx, oauth.Command(workspace.ID), oauth.ClientSpec{
+		client, secret, err := s.management.CreateClient(ctx, management.CommandLine(workspace.ID), management.ClientSpec{
 			Name:           c.Name,
 			Site:           c.Site,
 			RedirectURIs:   c.RedirectURI,
@@ -137,7 +137,7 @@ func (c clientUpdate) Run(ctx context.Context, a *app) error {
 		if err != nil {
 			return err
 		}
-		spec := oauth.SpecOf(client)
+		spec := management.SpecOf(client)
 		spec.Administrator = true
 		setIf(&spec.Name, c.Name)
 		setIf(&spec.Site, c.Site)
@@ -155,7 +155,7 @@ func (c clientUpdate) Run(ctx context.Context, a *app) error {
 				*dst = given
 			}
 		}
-		_, err = s.oauth.UpdateClient(ctx, oauth.Command(""), c.ID, spec)
+		_, err = s.management.UpdateClient(ctx, management.CommandLine(""), c.ID, spec)
 		return invalid(err)
 	})
 }
@@ -175,7 +175,7 @@ type clientDisable struct {
 // Run disables a client.
 func (c clientDisable) Run(ctx context.Context, a *app) error {
 	return c.onClient(ctx, a, c.ID, func(ctx context.Context, s *server) error {
-		return s.oauth.SwitchClient(ctx, oauth.Command(""), c.ID, true)
+		return s.management.DisableClient(ctx, management.CommandLine(""), c.ID)
 	})
 }
 
@@ -187,7 +187,7 @@ type clientEnable struct {
 // Run enables a client.
 func (c clientEnable) Run(ctx context.Context, a *app) error {
 	return c.onClient(ctx, a, c.ID, func(ctx context.Context, s *server) error {
-		return s.oauth.SwitchClient(ctx, oauth.Command(""), c.ID, false)
+		return s.management.EnableClient(ctx, management.CommandLine(""), c.ID)
 	})
 }
 
@@ -201,7 +201,7 @@ func (c clientDelete) Run(ctx context.Context, a *app) error {
 	return a.administer(ctx, func(ctx context.Context, s *server) error {
 		client, err := s.store.ClientByID(ctx, c.ID)
 		if err == nil {
-			err = s.oauth.DeleteClient(ctx, oauth.Command(""), c.ID)
+			err = s.management.DeleteClient(ctx, management.CommandLine(""), c.ID)
 		}
 		if err != nil {
 			return noClient(c.ID, err)
@@ -223,7 +223,7 @@ type secretRotate struct {
 // Run makes a new secret and shows it, this once.
 func (c secretRotate) Run(ctx context.Context, a *app) error {
 	return a.administer(ctx, func(ctx context.Context, s *server) error {
-		secret, _, err := s.oauth.RotateSecret(ctx, oauth.Command(""), c.ID, time.Duration(c.Grace))
+		secret, _, err := s.management.RotateSecret(ctx, management.CommandLine(""), c.ID, time.Duration(c.Grace))
 		if err != nil {
 			return noClient(c.ID, invalid(err))
 		}
@@ -301,7 +301,7 @@ var flagOfField = map[string]string{
 
 // invalid says of each thing wrong with a registration which flag it comes from, and what is not allowed.
 func invalid(err error) error {
-	var forbidden *oauth.Forbidden
+	var forbidden *management.Forbidden
 	if errors.As(err, &forbidden) {
 		return usageError{errors.New(forbidden.Message)}
 	}
@@ -309,8 +309,8 @@ func invalid(err error) error {
 		return nil
 	}
 	lines := make([]string, 0, 1)
-	for _, one := range oauth.Unjoin(err) {
-		var wrong *oauth.Invalid
+	for _, one := range input.Flatten(err) {
+		var wrong *input.Invalid
 		if !errors.As(one, &wrong) {
 			return err
 		}

@@ -14,7 +14,7 @@ import (
 
 	"doorward/cmd/doorward/demo"
 	"doorward/config"
-	"doorward/oauth"
+	"doorward/management"
 	"doorward/oauth/identity"
 	"doorward/storage"
 )
@@ -106,7 +106,7 @@ func startDemo(ctx context.Context, s *server, appSocket, apiSocket net.Listener
 		return fmt.Errorf("demo user: %w", err)
 	}
 	system := storage.System(ctx)
-	client, secret, err := s.oauth.CreateClient(system, oauth.Command(""), oauth.ClientSpec{
+	client, secret, err := s.management.CreateClient(system, management.CommandLine(""), management.ClientSpec{
 		Name:          "Fieldnotes",
 		Site:          appURL,
 		RedirectURIs:  []string{appURL + "/callback"},
@@ -116,10 +116,10 @@ func startDemo(ctx context.Context, s *server, appSocket, apiSocket net.Listener
 	if err != nil {
 		return fmt.Errorf("demo app: %w", err)
 	}
-	resourceServer, apiSecret, err := s.oauth.CreateClient(
+	resourceServer, apiSecret, err := s.management.CreateClient(
 		system,
-		oauth.Command(""),
-		oauth.ClientSpec{Name: "Notes API", ResourceServer: true, Administrator: true},
+		management.CommandLine(""),
+		management.ClientSpec{Name: "Notes API", ResourceServer: true, Administrator: true},
 	)
 	if err != nil {
 		return fmt.Errorf("demo API: %w", err)

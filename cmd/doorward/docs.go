@@ -9,7 +9,7 @@ import (
 
 	"doorward/cmd/doorward/guide"
 	"doorward/config"
-	"doorward/oauth"
+	"doorward/oauth/catalog"
 	"doorward/oauth/input"
 )
 
@@ -41,7 +41,7 @@ func resourceIndex(c config.Config, id string) (int, error) {
 	for i, r := range c.Resources {
 		ids[i] = r.ID
 	}
-	switch i := slices.IndexFunc(ids, func(x string) bool { return oauth.SameResource(x, id) }); {
+	switch i := slices.IndexFunc(ids, func(x string) bool { return catalog.SameResource(x, id) }); {
 	case id == "" && len(ids) == 1:
 		return 0, nil
 	case id == "":

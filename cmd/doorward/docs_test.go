@@ -22,7 +22,8 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"doorward/cmd/doorward/guide"
-	"doorward/oauth"
+	"doorward/management"
+	"doorward/oauth/apikey"
 	"doorward/test/rig"
 	"doorward/test/setup"
 )
@@ -289,8 +290,8 @@ func TestDocsStepsOfOAuthRun(t *testing.T) {
 	_, err = exec.LookPath("openssl")
 	setup.Need(t, err)
 	r := rig.Memory(t, rig.Options{})
-	app := r.App(oauth.ClientSpec{RedirectURIs: []string{"https://app.example.net/callback"}})
-	_, admin := r.Key(r.Workspace("acme", "", r.Alice), oauth.KeySpec{Scopes: []string{"admin", "read"}})
+	app := r.App(management.ClientSpec{RedirectURIs: []string{"https://app.example.net/callback"}})
+	_, admin := r.Key(r.Workspace("acme", "", r.Alice), apikey.Spec{Scopes: []string{"admin", "read"}})
 	c := newCLI(t)
 	c.writeConfig("issuer: " + r.Issuer + "\n")
 	page := c.must("", "docs")

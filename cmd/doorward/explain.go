@@ -93,7 +93,7 @@ func (e explainCommand) Run(ctx context.Context, a *app) error {
 			}
 		}
 		if e.Workspace != nil {
-			resource, _ := s.oauth.Resource(api.ID) // which gateway.New has found
+			resource, _ := s.catalog.Resource(api.ID) // which gateway.New has found
 			header.Set(resource.WorkspaceHeader, *e.Workspace)
 		}
 		path := u.EscapedPath()

@@ -10,7 +10,7 @@ import (
 	"text/tabwriter"
 	"time"
 
-	"doorward/oauth"
+	"doorward/management"
 	"doorward/oauth/apikey"
 	"doorward/oauth/input"
 	"doorward/storage"
@@ -52,7 +52,7 @@ func (c keyCreate) Run(ctx context.Context, a *app) error {
 		if c.Test {
 			environment = apikey.Test
 		}
-		k, text, err := s.oauth.CreateKey(ctx, oauth.Command(w.ID), w.Plan, oauth.KeySpec{
+		k, text, err := s.management.CreateKey(ctx, management.CommandLine(w.ID), w.Plan, apikey.Spec{
 			Name:        c.Name,
 			Note:        c.Note,
 			Resource:    c.Resource,
@@ -140,12 +140,12 @@ func (c keyUpdate) Run(ctx context.Context, a *app) error {
 		a,
 		c.ID,
 		func(ctx context.Context, s *server, k storage.APIKey, w storage.Workspace) (storage.APIKey, string, error) {
-			change := oauth.KeyChange{Name: c.Name, Note: c.Note}
+			change := management.KeyChange{Name: c.Name, Note: c.Note}
 			if c.Scope != nil {
 				scopes := strings.Fields(*c.Scope)
 				change.Scopes = &scopes
 			}
-			k, err := s.oauth.UpdateKey(ctx, oauth.Command(w.ID), k.Owner(), w.Plan, k.ID, change)
+			k, err := s.management.UpdateKey(ctx, management.CommandLine(w.ID), k.Owner(), w.Plan, k.ID, change)
 			return k, "", err
 		},
 	)
@@ -163,7 +163,7 @@ func (c keyPause) Run(ctx context.Context, a *app) error {
 		a,
 		c.ID,
 		func(ctx context.Context, s *server, k storage.APIKey, w storage.Workspace) (storage.APIKey, string, error) {
-			k, err := s.oauth.PauseKey(ctx, oauth.Command(w.ID), k.Owner(), k.ID)
+			k, err := s.management.PauseKey(ctx, management.CommandLine(w.ID), k.Owner(), k.ID)
 			return k, "", err
 		},
 	)
@@ -181,7 +181,7 @@ func (c keyResume) Run(ctx context.Context, a *app) error {
 		a,
 		c.ID,
 		func(ctx context.Context, s *server, k storage.APIKey, w storage.Workspace) (storage.APIKey, string, error) {
-			k, err := s.oauth.ResumeKey(ctx, oauth.Command(w.ID), k.Owner(), k.ID)
+			k, err := s.management.ResumeKey(ctx, management.CommandLine(w.ID), k.Owner(), k.ID)
 			return k, "", err
 		},
 	)
@@ -199,7 +199,7 @@ func (c keyRevoke) Run(ctx context.Context, a *app) error {
 		a,
 		c.ID,
 		func(ctx context.Context, s *server, k storage.APIKey, w storage.Workspace) (storage.APIKey, string, error) {
-			k, err := s.oauth.RevokeKey(ctx, oauth.Command(w.ID), k.Owner(), k.ID)
+			k, err := s.management.RevokeKey(ctx, management.CommandLine(w.ID), k.Owner(), k.ID)
 			return k, "", err
 		},
 	)
@@ -218,12 +218,12 @@ func (c keyRotate) Run(ctx context.Context, a *app) error {
 		a,
 		c.ID,
 		func(ctx context.Context, s *server, k storage.APIKey, w storage.Workspace) (storage.APIKey, string, error) {
-			fresh, text, err := s.oauth.RotateKey(ctx, oauth.Command(w.ID), k.Owner(), k.ID, time.Duration(c.Grace))
+			fresh, text, err := s.management.RotateKey(ctx, management.CommandLine(w.ID), k.Owner(), k.ID, time.Duration(c.Grace))
 			if errors.Is(err, apikey.ErrRotated) {
 				err = fmt.Errorf(
 					"API key %s is %s and can no longer be rotated; create a new one",
 					k.ID,
-					s.oauth.KeyState(&k),
+					s.apikey.State(&k),
 				)
 			}
 			return fresh, text, err
@@ -424,7 +424,7 @@ func newKeyJSON(s *server, k *storage.APIKey) keyJSON {
 		Addresses:   k.Addresses,
 		Prefix:      k.Prefix,
 		Tail:        k.Tail,
-		State:       s.oauth.KeyState(k),
+		State:       s.apikey.State(k),
 		PausedBy:    k.PausedBy,
 		CreatedAt: seconds(
 			k.CreatedAt,
@@ -551,9 +551,9 @@ func (o output) printKey(a *app, k keyJSON) error {
 // pausedBy says who paused a key.
 func pausedBy(by string) string {
 	switch by {
-	case oauth.StoppedByAdministrator:
+	case management.StoppedByAdministrator:
 		return "an administrator of this server"
-	case oauth.StoppedByUser:
+	case management.StoppedByUser:
 		return "its user"
 	}
 	return "an " + by + " of the workspace"

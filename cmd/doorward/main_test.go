@@ -281,7 +281,7 @@ func testUserCommands(t *testing.T, c *cli) {
 	if got := c.object("", "user", "enable", "bob@example.com"); got["disabled"] != false {
 		t.Errorf("enabled: %v", got)
 	}
-	c.fails(1, "nobody else could administer", "", "user", "disable", "ada@example.com")
+	c.fails(1, "no one else could administer", "", "user", "disable", "ada@example.com")
 	// V-33: a way in that guessing at the password does not close.
 	if url, _ := c.object("", "user", "sign-in-link", "ADA@example.com")["url"].(string); !strings.HasPrefix(url, "http://localhost:8080/login/link?word=") {
 		t.Errorf("sign-in-link prints %q", url)

@@ -14,9 +14,14 @@ import (
 	"time"
 
 	"doorward/config"
+	"doorward/management"
 	"doorward/oauth"
+	"doorward/oauth/apikey"
+	"doorward/oauth/bearer"
+	"doorward/oauth/catalog"
 	"doorward/oauth/identity"
 	"doorward/oauth/limit"
+	"doorward/oauth/seal"
 	"doorward/storage"
 )
 
@@ -25,12 +30,17 @@ const commandConns = 2
 
 // server is what the server and the administrative commands have in common: the functions that make every change.
 type server struct {
-	config   config.Config
-	store    *storage.Store
-	secrets  *oauth.Secrets
-	oauth    *oauth.Server
-	identity *identity.Service
-	limits   *limit.Memory // what is to be saved of the limits; nil where the database counts
+	config     config.Config
+	store      *storage.Store
+	secrets    *seal.Secrets
+	oauth      *oauth.Server
+	management *management.Manager
+	keyring    *bearer.Keyring
+	bearer     *bearer.Verifier
+	apikey     *apikey.Keys
+	catalog    *catalog.Catalog
+	identity   *identity.Service
+	limits     *limit.Memory // what is to be saved of the limits; nil where the database counts
 }
 
 // openStore connects to the configured database; its schema stays as it is.
@@ -75,16 +85,48 @@ func newServer(
 		limits = limit.NewMemory(store)
 		limiter = limits
 	}
+	offered, err := catalog.New(catalog.Config{Resources: c.Catalogue(), Plans: c.Plans})
+	if err != nil {
+		return nil, fmt.Errorf("catalogue: %w", err)
+	}
+	keys := apikey.New(apikey.Config{Store: store, Catalog: offered})
+	keyring := bearer.NewKeyring(bearer.KeyringConfig{
+		Issuer:         c.Issuer,
+		Store:          store,
+		Secrets:        secrets,
+		Catalog:        offered,
+		AccessLifetime: c.Lifetimes.Access,
+	})
+	verifier := bearer.New(bearer.Config{
+		Issuer:  c.Issuer,
+		Store:   store,
+		Catalog: offered,
+		APIKeys: keys,
+		Keyring: keyring,
+		Limiter: limiter,
+	})
+	manager := management.New(management.Config{
+		Issuer:           c.Issuer,
+		Store:            store,
+		Catalog:          offered,
+		APIKeys:          keys,
+		Limiter:          limiter,
+		Grants:           oauth.GrantRules(),
+		RedirectSchemes:  c.RedirectSchemes,
+		OwnersSetPlans:   c.PlansBy == "owners",
+		UnlimitedChanges: c.TokenLimits.ClientRequests == 0,
+	})
 	protocol, err := oauth.New(oauth.Config{
 		Issuer:          c.Issuer,
 		Store:           store,
 		Secrets:         secrets,
-		Resources:       c.Catalogue(),
+		Catalog:         offered,
+		Management:      manager,
+		Bearer:          verifier,
+		Keyring:         keyring,
 		RedirectSchemes: c.RedirectSchemes,
 		Lifetimes:       c.Lifetimes,
 		Tokens:          c.TokenLimits,
-		Plans:           c.Plans,
-		OwnersSetPlans:  c.PlansBy == "owners",
 		Limiter:         limiter,
 		ClientAddress:   address,
 	})
@@ -96,11 +138,14 @@ func newServer(
 		Throttle: limit.NewSignIns(func() time.Time { return store.Now().Time() }),
 		Issuer:   c.Issuer,
 	})
-	return &server{config: c, store: store, secrets: secrets, oauth: protocol, identity: people, limits: limits}, nil
+	return &server{
+		config: c, store: store, secrets: secrets, oauth: protocol, catalog: offered, apikey: keys, bearer: verifier,
+		keyring: keyring, management: manager, identity: people, limits: limits,
+	}, nil
 }
 
 // claimSecret binds the master secret and the database to each other.
-func claimSecret(ctx context.Context, c config.Config, store *storage.Store) (*oauth.Secrets, error) {
+func claimSecret(ctx context.Context, c config.Config, store *storage.Store) (*seal.Secrets, error) {
 	empty, err := store.Empty(storage.System(ctx))
 	if err != nil {
 		return nil, fmt.Errorf("master secret: %w", err)
@@ -109,11 +154,11 @@ func claimSecret(ctx context.Context, c config.Config, store *storage.Store) (*o
 	if err != nil {
 		return nil, err
 	}
-	secrets, err := oauth.NewSecrets(masters)
+	secrets, err := seal.New(masters)
 	if err != nil {
 		return nil, fmt.Errorf("master secret: %w", err)
 	}
-	if err := secrets.Claim(ctx, store); err != nil {
+	if err := secrets.BindToDatabase(ctx, store); err != nil {
 		return nil, fmt.Errorf("master secret: %w", err)
 	}
 	return secrets, nil

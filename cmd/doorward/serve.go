@@ -101,7 +101,7 @@ func serve(
 	if err != nil {
 		return err
 	}
-	if err := server.oauth.KeepSigningKeys(ctx); err != nil {
+	if err := server.keyring.Keep(ctx); err != nil {
 		return err
 	}
 	if server.limits != nil {
@@ -115,6 +115,10 @@ func serve(
 		Issuer:         c.Issuer,
 		Store:          store,
 		OAuth:          server.oauth,
+		Catalog:        server.catalog,
+		Management:     server.management,
+		Bearer:         server.bearer,
+		APIKeys:        server.apikey,
 		Identity:       server.identity,
 		Secrets:        server.secrets,
 		APIs:           c.APIs(),
@@ -195,9 +199,9 @@ func (s *server) saveLimits(log *slog.Logger) {
 }
 
 func (s *server) purge(ctx context.Context) error {
-	_, err := s.store.Purge(ctx, s.oauth.Horizons())
+	_, err := s.store.Purge(ctx, s.oauth.Retention())
 	_, errHistory := s.store.PurgeHistory(ctx, s.config.AuditRetention, s.config.UsageRetention)
-	return errors.Join(err, errHistory, s.oauth.KeepSigningKeys(ctx))
+	return errors.Join(err, errHistory, s.keyring.Keep(ctx))
 }
 
 // runEvery runs a background job at intervals until ctx is done. A job that fails is logged and waits for its next turn.

@@ -7,7 +7,8 @@ import (
 	"text/tabwriter"
 	"time"
 
-	"doorward/oauth"
+	"doorward/oauth/bearer"
+	"doorward/oauth/seal"
 	"doorward/storage"
 )
 
@@ -30,7 +31,7 @@ type signingKeyJSON struct {
 func newSigningKeyJSON(k *storage.SigningKey) signingKeyJSON {
 	return signingKeyJSON{
 		KeyID:       k.ID,
-		Algorithm:   oauth.SigningAlgorithm,
+		Algorithm:   bearer.SigningAlgorithm,
 		State:       k.State,
 		CreatedAt:   seconds(k.CreatedAt),
 		ActivatedAt: secondsOrNever(k.ActivatedAt),
@@ -44,7 +45,7 @@ type signingKeyList struct{ output }
 // Run lists the signing keys, the newest first.
 func (c signingKeyList) Run(ctx context.Context, a *app) error {
 	return a.administer(ctx, func(ctx context.Context, s *server) error {
-		keys, err := s.oauth.SigningKeys(ctx)
+		keys, err := s.keyring.List(ctx)
 		if err != nil {
 			return err
 		}
@@ -87,7 +88,7 @@ type signingKeyRotate struct {
 // Run lets the next key sign.
 func (c signingKeyRotate) Run(ctx context.Context, a *app) error {
 	return a.administer(ctx, func(ctx context.Context, s *server) error {
-		k, err := s.oauth.RotateSigningKey(ctx, c.Compromised)
+		k, err := s.keyring.Rotate(ctx, c.Compromised)
 		if err != nil {
 			return err
 		}
@@ -104,7 +105,7 @@ type secretReseal struct{ output }
 // Run seals everything under the first master secret.
 func (c secretReseal) Run(ctx context.Context, a *app) error {
 	return a.administer(ctx, func(ctx context.Context, s *server) error {
-		done, err := s.oauth.Reseal(ctx, oauth.AnswerPurpose)
+		done, err := s.keyring.Reseal(ctx, seal.AnswerPurpose)
 		if err != nil {
 			return fmt.Errorf("reseal: %w", err)
 		}

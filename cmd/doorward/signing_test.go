@@ -6,7 +6,7 @@ import (
 	"testing"
 	"time"
 
-	"doorward/oauth"
+	"doorward/oauth/seal"
 	"doorward/storage"
 )
 
@@ -21,7 +21,7 @@ func (c *cli) signing() {
 	c.vars["DOORWARD_CONFIG"] = "doorward.yaml"
 	c.must("", "migrate")
 	c.onServer(func(s *server) {
-		if err := s.oauth.KeepSigningKeys(c.t.Context()); err != nil {
+		if err := s.keyring.Keep(c.t.Context()); err != nil {
 			c.t.Fatal(err)
 		}
 	})
@@ -71,7 +71,7 @@ func testSigningKeys(t *testing.T, c *cli) {
 	}
 	c.onServer(func(s *server) {
 		s.store.SetClock(func() time.Time { return time.Now().Add(10 * time.Minute) })
-		if _, err := s.oauth.RotateSigningKey(c.t.Context(), false); err != nil {
+		if _, err := s.keyring.Rotate(c.t.Context(), false); err != nil {
 			t.Fatal(err)
 		}
 	})
@@ -102,7 +102,7 @@ func testSecretReseal(t *testing.T, c *cli) {
 	c.signing()
 	digest := storage.Digest("answer")
 	c.onServer(func(s *server) {
-		err := s.store.KeepAnswer(storage.System(t.Context()), storage.IdempotentAnswer{Digest: digest, Request: digest, Answer: s.oauth.Seal(oauth.AnswerPurpose(digest), []byte("kept"))})
+		err := s.store.KeepAnswer(storage.System(t.Context()), storage.IdempotentAnswer{Digest: digest, Request: digest, Answer: s.secrets.Seal(seal.AnswerPurpose(digest), []byte("kept"))})
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -119,14 +119,14 @@ func testSecretReseal(t *testing.T, c *cli) {
 	}
 	set(anew)
 	c.onServer(func(s *server) {
-		if err := s.oauth.KeepSigningKeys(t.Context()); err != nil {
+		if err := s.keyring.Keep(t.Context()); err != nil {
 			t.Errorf("without the old secret: %v", err)
 		}
 		kept, err := s.store.KeptAnswer(storage.System(t.Context()), digest)
 		if err != nil {
 			t.Fatal(err)
 		}
-		if body, err := s.oauth.Open(oauth.AnswerPurpose(digest), kept.Answer); string(body) != "kept" || err != nil {
+		if body, err := s.secrets.Open(seal.AnswerPurpose(digest), kept.Answer); string(body) != "kept" || err != nil {
 			t.Errorf("the answer is %q, %v", body, err)
 		}
 	})
@@ -145,7 +145,7 @@ func TestSigningKeysAfterALostSecret(t *testing.T) {
 	})
 	c.vars["DOORWARD_SECRET"] = newSecret
 	c.onServer(func(s *server) {
-		if err := s.oauth.KeepSigningKeys(t.Context()); err == nil || !strings.Contains(err.Error(), "doorward signing-key rotate --compromised") {
+		if err := s.keyring.Keep(t.Context()); err == nil || !strings.Contains(err.Error(), "doorward signing-key rotate --compromised") {
 			t.Errorf("with another secret: %v", err)
 		}
 	})
@@ -156,7 +156,7 @@ func TestSigningKeysAfterALostSecret(t *testing.T) {
 		t.Errorf("keys were %v, are %v", before, after)
 	}
 	c.onServer(func(s *server) {
-		if err := s.oauth.KeepSigningKeys(t.Context()); err != nil {
+		if err := s.keyring.Keep(t.Context()); err != nil {
 			t.Error(err)
 		}
 	})

@@ -4,7 +4,8 @@ import (
 	"context"
 	"strings"
 
-	"doorward/oauth"
+	"doorward/management"
+	"doorward/oauth/apikey"
 	"doorward/storage"
 )
 
@@ -31,9 +32,9 @@ func (c tokenCreate) Run(ctx context.Context, a *app) error {
 		if err != nil {
 			return inFlag("--user", err)
 		}
-		by := oauth.Command("")
+		by := management.CommandLine("")
 		by.UserID = user.ID
-		k, text, err := s.oauth.CreatePersonalToken(ctx, by, oauth.KeySpec{
+		k, text, err := s.management.CreatePersonalToken(ctx, by, apikey.Spec{
 			Name:      c.Name,
 			Resource:  c.Resource,
 			Scopes:    strings.Fields(c.Scope),
@@ -87,7 +88,7 @@ func (c tokenRevoke) Run(ctx context.Context, a *app) error {
 		if err != nil {
 			return err
 		}
-		if k, err = s.oauth.RevokeKey(ctx, oauth.Command(""), k.Owner(), k.ID); err != nil {
+		if k, err = s.management.RevokeKey(ctx, management.CommandLine(""), k.Owner(), k.ID); err != nil {
 			return invalid(err)
 		}
 		return c.printKey(a, newKeyJSON(s, &k))

@@ -11,7 +11,6 @@ import (
 	"text/tabwriter"
 	"time"
 
-	"doorward/oauth"
 	"doorward/oauth/identity"
 	"doorward/oauth/input"
 	"doorward/storage"
@@ -462,7 +461,7 @@ func invalidPerson(err error) error {
 		return nil
 	}
 	lines := make([]string, 0, 1)
-	for _, one := range oauth.Unjoin(err) {
+	for _, one := range input.Flatten(err) {
 		var wrong *identity.Invalid
 		if !errors.As(one, &wrong) {
 			return err

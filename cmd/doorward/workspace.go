@@ -8,7 +8,7 @@ import (
 	"text/tabwriter"
 	"time"
 
-	"doorward/oauth"
+	"doorward/management"
 	"doorward/oauth/input"
 	"doorward/storage"
 )
@@ -43,7 +43,7 @@ func (c workspaceCreate) Run(ctx context.Context, a *app) error {
 		if err != nil {
 			return inFlag("--owner", err)
 		}
-		w, err := s.oauth.CreateWorkspace(ctx, oauth.Command(""), c.Name, c.Slug, c.Plan, owner.ID)
+		w, err := s.management.CreateWorkspace(ctx, management.CommandLine(""), c.Name, c.Slug, c.Plan, owner.ID)
 		if err != nil {
 			return invalid(err)
 		}
@@ -100,7 +100,7 @@ type workspaceUpdate struct {
 // Run changes what was given.
 func (c workspaceUpdate) Run(ctx context.Context, a *app) error {
 	return c.onWorkspace(ctx, a, c.Slug, "Updated", func(ctx context.Context, s *server, w storage.Workspace) error {
-		_, err := s.oauth.UpdateWorkspace(ctx, oauth.Command(w.ID), w, c.Name, c.Plan)
+		_, err := s.management.UpdateWorkspace(ctx, management.CommandLine(w.ID), w, c.Name, c.Plan)
 		return err
 	})
 }
@@ -113,7 +113,7 @@ type workspaceDisable struct {
 // Run disables a workspace.
 func (c workspaceDisable) Run(ctx context.Context, a *app) error {
 	return c.onWorkspace(ctx, a, c.Slug, "Disabled", func(ctx context.Context, s *server, w storage.Workspace) error {
-		return s.oauth.SwitchWorkspace(ctx, oauth.Command(w.ID), w, true)
+		return s.management.DisableWorkspace(ctx, management.CommandLine(w.ID), w)
 	})
 }
 
@@ -125,7 +125,7 @@ type workspaceEnable struct {
 // Run enables a workspace.
 func (c workspaceEnable) Run(ctx context.Context, a *app) error {
 	return c.onWorkspace(ctx, a, c.Slug, "Enabled", func(ctx context.Context, s *server, w storage.Workspace) error {
-		err := s.oauth.SwitchWorkspace(ctx, oauth.Command(w.ID), w, false)
+		err := s.management.EnableWorkspace(ctx, management.CommandLine(w.ID), w)
 		if errors.Is(err, storage.ErrConflict) {
 			return fmt.Errorf(
 				"%s is the personal workspace of a disabled user; it works again when they are enabled: doorward user enable",
@@ -147,7 +147,7 @@ type workspaceDelete struct {
 // Run deletes a workspace and shows what it was.
 func (c workspaceDelete) Run(ctx context.Context, a *app) error {
 	return c.onWorkspace(ctx, a, c.Slug, "Deleted", func(ctx context.Context, s *server, w storage.Workspace) error {
-		err := s.oauth.DeleteWorkspace(ctx, oauth.Command(w.ID), w)
+		err := s.management.DeleteWorkspace(ctx, management.CommandLine(w.ID), w)
 		if errors.Is(err, storage.ErrConflict) {
 			return fmt.Errorf(
 				"%s is a personal workspace, which goes with its user: doorward user delete",
@@ -172,7 +172,7 @@ func (c workspaceInvite) Run(ctx context.Context, a *app) error {
 		if err != nil {
 			return err
 		}
-		i, word, err := s.oauth.Invite(ctx, oauth.Command(w.ID), w, c.Email, c.Role)
+		i, word, err := s.management.Invite(ctx, management.CommandLine(w.ID), w, c.Email, c.Role)
 		if errors.Is(err, storage.ErrConflict) {
 			return othersIn(w)
 		}
@@ -184,7 +184,7 @@ func (c workspaceInvite) Run(ctx context.Context, a *app) error {
 			Workspace: w.Slug,
 			Email:     i.Email,
 			Role:      i.Role,
-			Link:      s.oauth.InvitationURL(word),
+			Link:      s.management.InvitationURL(word),
 			ExpiresAt: seconds(i.ExpiresAt),
 		}
 		return c.print(a, row, func(out io.Writer) {
@@ -218,7 +218,7 @@ func (c memberAdd) Run(ctx context.Context, a *app) error {
 		c.Role,
 		"Added",
 		func(ctx context.Context, s *server, w storage.Workspace, user storage.User) error {
-			err := s.oauth.AddMember(ctx, oauth.Command(w.ID), w, user.ID, c.Role)
+			err := s.management.AddMember(ctx, management.CommandLine(w.ID), w, user.ID, c.Role)
 			switch {
 			case errors.Is(err, storage.ErrExists):
 				return fmt.Errorf(
@@ -250,7 +250,7 @@ func (c memberRemove) Run(ctx context.Context, a *app) error {
 		"",
 		"Removed",
 		func(ctx context.Context, s *server, w storage.Workspace, user storage.User) error {
-			return noMember(w, user, s.oauth.RemoveMember(ctx, oauth.Command(w.ID), w, user.ID))
+			return noMember(w, user, s.management.RemoveMember(ctx, management.CommandLine(w.ID), w, user.ID))
 		},
 	)
 }
@@ -272,7 +272,7 @@ func (c memberRole) Run(ctx context.Context, a *app) error {
 		c.Role,
 		"Changed",
 		func(ctx context.Context, s *server, w storage.Workspace, user storage.User) error {
-			return noMember(w, user, s.oauth.ChangeRole(ctx, oauth.Command(w.ID), w, user.ID, c.Role))
+			return noMember(w, user, s.management.ChangeRole(ctx, management.CommandLine(w.ID), w, user.ID, c.Role))
 		},
 	)
 }

@@ -97,8 +97,8 @@ func testWorkspaceCommands(t *testing.T, c *cli) {
 		t.Errorf("added: %v", got)
 	}
 	c.fails(1, "is a member of \"acme\" already", "", "workspace", "member", "add", "acme", "bob@example.com", "--role", "admin")
-	c.fails(2, `role "boss" is no role; use viewer, member, admin, owner`, "", "workspace", "member", "add", "acme", "cy@example.com", "--role", "boss")
-	c.fails(2, `role "boss" is no role`, "", "workspace", "member", "role", "acme", "bob@example.com", "boss")
+	c.fails(2, `role "boss" is not a role; use viewer, member, admin, owner`, "", "workspace", "member", "add", "acme", "cy@example.com", "--role", "boss")
+	c.fails(2, `role "boss" is not a role`, "", "workspace", "member", "role", "acme", "bob@example.com", "boss")
 	c.fails(1, "is the only owner", "", "workspace", "member", "role", "acme", "ada@example.com", "admin")
 	c.fails(1, "is the only owner", "", "workspace", "member", "remove", "acme", "ada@example.com")
 	c.fails(1, "is not a member of", "", "workspace", "member", "role", "acme", "cy@example.com", "admin")
@@ -122,8 +122,8 @@ func testWorkspaceCommands(t *testing.T, c *cli) {
 		t.Errorf("invite prints %q", out)
 	}
 	c.fails(2, "email belongs to a member already", "", "workspace", "invite", "acme", "bob@example.com", "--role", "viewer")
-	c.fails(2, "email is no address", "", "workspace", "invite", "acme", "somebody", "--role", "viewer")
-	c.fails(2, `role "boss" is no role`, "", "workspace", "invite", "acme", "new@example.com", "--role", "boss")
+	c.fails(2, "email is not a valid address", "", "workspace", "invite", "acme", "somebody", "--role", "viewer")
+	c.fails(2, `role "boss" is not a role`, "", "workspace", "invite", "acme", "new@example.com", "--role", "boss")
 
 	personal := ""
 	for _, row := range c.array("workspace", "list") {

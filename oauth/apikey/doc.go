@@ -1,3 +1,3 @@
-// Package apikey is the text form of credentials, and API keys and personal access tokens: how they are issued,
-// verified, and rotated. What a key may be given, and by whom, it does not know.
+// Package apikey is API keys and personal access tokens, complete: their form, the rules for creating and changing one,
+// how they are issued, rotated and verified, and which plan they have. Who may do that to which key it does not know.
 package apikey

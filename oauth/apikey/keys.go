@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"time"
 
+	"doorward/oauth/catalog"
 	"doorward/storage"
 )
 
@@ -22,14 +23,23 @@ var ErrTooMany = errors.New("too many keys")
 // ErrRotated says that a key has been rotated, revoked, or has ended, so that it cannot be rotated.
 var ErrRotated = errors.New("the key was rotated before, is revoked, or has ended")
 
-// Keys issues and verifies. Its methods are safe for many goroutines.
-type Keys struct{ store *storage.Store }
+// Config is what Keys is made of. Every field is needed.
+type Config struct {
+	Store   *storage.Store
+	Catalog *catalog.Catalog
+}
 
-// New takes the database.
-func New(store *storage.Store) *Keys { return &Keys{store} }
+// Keys checks, issues and verifies. Its methods are safe for many goroutines.
+type Keys struct {
+	store   *storage.Store
+	catalog *catalog.Catalog
+}
 
-// Issue makes a key of what k says, whose Prefix begins its text, and completes k. The text exists nowhere else: storage
-// keeps its digest. ErrTooMany: the owner has as many as they may; storage.ErrNotFound: there is no such owner.
+// New makes Keys.
+func New(c Config) *Keys { return &Keys{store: c.Store, catalog: c.Catalog} }
+
+// Issue creates a key as key says, whose Prefix begins its secret, and completes key. The secret is returned once:
+// storage keeps its digest. ErrTooMany: the owner has as many as they may; storage.ErrNotFound: there is no such owner.
 func (k *Keys) Issue(ctx context.Context, key *storage.APIKey) (text string, err error) {
 	text = newText(key)
 	err = k.store.InsertKey(ctx, key, MaxKeys)
@@ -52,9 +62,11 @@ func newText(key *storage.APIKey) string {
 	return text
 }
 
-// Rotate makes a key that takes the place of old, with all its rights and limits and no later end; old works for grace
-// longer, or stays paused if it is. What old itself took the place of ends at once. ErrRotated: old cannot be rotated any more.
-func (k *Keys) Rotate(ctx context.Context, old storage.APIKey, createdBy string, grace time.Duration) (text string, fresh storage.APIKey, err error) {
+// Rotate creates a key that replaces old, with all its rights and limits and no later end; old works for grace longer,
+// or stays paused if it is. What old itself took the place of ends at once. ErrRotated: old cannot be rotated any more.
+func (k *Keys) Rotate(
+	ctx context.Context, old storage.APIKey, createdBy string, grace time.Duration,
+) (text string, fresh storage.APIKey, err error) {
 	fresh = old
 	// Without a person who does it, the user behind the old one stays behind the new one.
 	fresh.CreatedBy, fresh.RotatedInto = cmp.Or(createdBy, old.CreatedBy), ""
@@ -70,10 +82,10 @@ func (k *Keys) Rotate(ctx context.Context, old storage.APIKey, createdBy string,
 	return text, fresh, nil
 }
 
-// Status is what has become of a key.
+// Status is the status of a key.
 type Status int
 
-// What may have become of a key. Unknown: no key of this server ever had this text, or it is forgotten.
+// The statuses of keys. Unknown: no key of this server has this text, or it was deleted.
 const (
 	Unknown Status = iota
 	Good
@@ -83,9 +95,9 @@ const (
 	Suspended // its user or workspace is disabled
 )
 
-// Verify finds out what a text is worth now. For a personal access token, workspace is the slug of the one that it is to
-// act in; empty where none was named. Text that cannot be a key reaches no database. An error is storage's, and says
-// nothing about the key.
+// Verify finds the key of a text and its status now. For a personal access token, workspace is the slug of the one that
+// it is to act in; empty where none was named. Text that cannot be a key reaches no database. An error is storage's,
+// and says nothing about the key.
 func (k *Keys) Verify(ctx context.Context, text, workspace string) (storage.KeyBearer, Status, error) {
 	prefix := PrefixOf(text)
 	if prefix == "" {
@@ -107,7 +119,7 @@ func (k *Keys) Verify(ctx context.Context, text, workspace string) (storage.KeyB
 	return b, StatusOf(&b.Key, k.store.Now(), b.UserDisabled || b.WorkspaceDisabled), nil
 }
 
-// StatusOf judges a key at a moment.
+// StatusOf is the status of a key at a moment.
 func StatusOf(key *storage.APIKey, now storage.Time, suspended bool) Status {
 	switch {
 	case !key.RevokedAt.IsZero(), key.RotatedInto != "" && !key.Live(now):

@@ -33,7 +33,7 @@ type world struct {
 func onEachEngine(t *testing.T, fn func(t *testing.T, w *world)) {
 	t.Helper()
 	stores.OnEachEngine(t, func(t *testing.T, s *storage.Store) {
-		w := &world{Keys: New(s), t: t, ctx: storage.System(t.Context()), store: s}
+		w := &world{Keys: New(Config{Store: s}), t: t, ctx: storage.System(t.Context()), store: s}
 		w.at(0)
 		w.user = storage.User{ID: storage.NewID("user"), Email: "ada@example.com"}
 		w.must(s.InsertUser(w.ctx, &w.user))

@@ -33,7 +33,8 @@ func PrefixOf(text string) string {
 		return ""
 	}
 	prefix := text[:n]
-	if strings.HasPrefix(prefix, "dw_") || (prefix != PrefixPersonalToken && !keyPrefix.MatchString(prefix)) || !WellFormed(prefix, text) {
+	if strings.HasPrefix(prefix, "dw_") || (prefix != PrefixPersonalToken && !keyPrefix.MatchString(prefix)) ||
+		!WellFormed(prefix, text) {
 		return ""
 	}
 	return prefix
@@ -90,7 +91,7 @@ func digits(number []byte, width int) string {
 	return string(out)
 }
 
-// WellFormed tells whether text could be a credential with this prefix: length, alphabet and checksum. Whether it
+// WellFormed reports whether text could be a credential with this prefix: length, alphabet and checksum. Whether it
 // is one, only the database knows.
 func WellFormed(prefix, text string) bool {
 	if len(text) != len(prefix)+randomDigits+checksumDigit || !strings.HasPrefix(text, prefix) {

@@ -26,7 +26,7 @@ const (
 	// maxPasswordBytes is where a password is refused before any work: 256 characters take at most 1 KiB, and NFC
 	// makes no text three times as long.
 	maxPasswordBytes = 16 << 10
-	// hashWait is how long somebody waits for a free slot.
+	// hashWait is how long a request waits for a free slot.
 	hashWait = 3 * time.Second
 )
 
@@ -42,7 +42,7 @@ type hasher struct {
 }
 
 func newHasher(slots int, cost params) hasher {
-	// Random bytes in place of a hash cost nothing to make, and nobody knows a password behind them.
+	// Random bytes in place of a hash cost nothing to generate, and no known password is behind them.
 	return hasher{make(chan struct{}, slots), cost, encode(cost, random(saltBytes), random(hashBytes)), argon2.IDKey}
 }
 
@@ -56,7 +56,7 @@ func (h *hasher) hash(ctx context.Context, password string) (string, error) {
 	return encode(h.cost, salt, sum), nil
 }
 
-// verify tells whether a password fits a PHC string. One that is empty or of another kind fits none, after the same
+// verify reports whether a password fits a PHC string. One that is empty or of another kind fits none, after the same
 // work as any.
 func (h *hasher) verify(ctx context.Context, password, phc string) (bool, error) {
 	p, salt, want, known := decode(phc)
@@ -88,7 +88,7 @@ func (h *hasher) compute(ctx context.Context, password string, salt []byte, p pa
 	return h.key([]byte(norm.NFC.String(password)), salt, p.time, p.memory, p.threads, n), nil
 }
 
-// outdated tells whether a PHC string has other parameters than a new one would.
+// outdated reports whether a PHC string has other parameters than a new one would.
 func (h *hasher) outdated(phc string) bool {
 	p, salt, sum, ok := decode(phc)
 	return ok && (p != h.cost || len(salt) != saltBytes || len(sum) != hashBytes)

@@ -62,7 +62,7 @@ func New(c Config) *Service {
 
 var (
 	// ErrWrong says that the password does not let this person in: the account is unknown, disabled or without a
-	// password, or the password is another. Which of them it is nobody learns, not even from the time it takes.
+	// password, or the password is another. The error and its timing do not tell which.
 	ErrWrong = errors.New("the address or the password is wrong")
 	// ErrBusy says that too many passwords are being checked; the answer to a caller is 503.
 	ErrBusy = errors.New("too many passwords are being checked, try again in a moment")

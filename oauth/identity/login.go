@@ -14,14 +14,14 @@ import (
 type Attempt struct {
 	Email    string
 	Password string
-	Address  netip.Addr // of the person's machine, behind whatever proxy
+	Address  netip.Addr // of the person's machine, behind any proxy
 	// KnownDevice says that this browser has shown that it signed in to this very account before. It counts for itself:
 	// what others did does not keep it out.
 	KnownDevice bool
 }
 
 // A password is out of use after so many wrong ones in a row, from wherever they came, until an administrator sets
-// a new one or enables the user again. Nobody but a known device is let try beyond the first bound, and its failures
+// a new one or enables the user again. Only a known device may try beyond the first bound, and its failures
 // from there to the second are its own, so that neither guessing at an account for long nor a stolen device goes on
 // for ever, and no stranger locks out a person who comes from where they always do.
 const (
@@ -57,8 +57,10 @@ func (s *Service) confirm(ctx context.Context, user storage.User, a Attempt) (st
 	})
 }
 
-// check does the same work whoever is asked for: one look-up, one hash, one write.
-func (s *Service) check(ctx context.Context, account string, a Attempt, find func(context.Context) (storage.User, error)) (storage.User, error) {
+// check does the same work for every account, known or not: one look-up, one hash, one write.
+func (s *Service) check(
+	ctx context.Context, account string, a Attempt, find func(context.Context) (storage.User, error),
+) (storage.User, error) {
 	ctx = storage.System(ctx)
 	ok, retryAfter := s.throttle.Reserve(account, a.Address, a.KnownDevice)
 	if !ok {
@@ -66,7 +68,7 @@ func (s *Service) check(ctx context.Context, account string, a Attempt, find fun
 	}
 	settle := s.throttle.Release
 	defer func() { settle(account, a.Address, a.KnownDevice) }()
-	if len(a.Password) > maxPasswordBytes { // nobody's, so this tells nothing
+	if len(a.Password) > maxPasswordBytes { // no account has one, so this tells nothing
 		settle = s.throttle.Fail
 		return storage.User{}, ErrWrong
 	}
@@ -84,7 +86,7 @@ func (s *Service) check(ctx context.Context, account string, a Attempt, find fun
 		return storage.User{}, err
 	}
 
-	// The guess is made: it counts, also when nobody waits for the answer any more.
+	// The guess is made: it counts, also when the client no longer waits for the answer.
 	settle = s.throttle.Fail
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), 3*time.Second)
 	defer cancel()
@@ -93,7 +95,7 @@ func (s *Service) check(ctx context.Context, account string, a Attempt, find fun
 			if err := s.store.PasswordFailed(ctx, user.ID, bound); err != nil {
 				return err
 			}
-			// With as many statements for nobody as for somebody, so that the time does not tell.
+			// With as many statements for an unknown account as for a known one, so that the time does not tell.
 			return s.store.AuditSignInFailure(ctx, target)
 		})
 		if err != nil {

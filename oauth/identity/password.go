@@ -40,7 +40,9 @@ func checkPassword(password string, context []string) error {
 	case strings.ContainsFunc(password, unicode.IsControl):
 		return invalid("Leave out line breaks and other control characters.")
 	case effort(password, context) < minEffort:
-		return invalid("This is too easy to guess: leave out well-known passwords, names, and rows or repeats of characters.")
+		return invalid(
+			"This is too easy to guess: leave out well-known passwords, names, and rows or repeats of characters.",
+		)
 	}
 	return nil
 }
@@ -125,7 +127,8 @@ func effortOf(text []rune, words map[string]bool) int {
 	for end := 1; end <= len(text); end++ {
 		least[end] = least[end-1] + 1
 		for start := max(0, end-longestWord); start <= end-3; start++ {
-			if least[start]+1 < least[end] && (known(start, end) || isYear(text[start:end]) || isRepeat(text, start, end)) {
+			if least[start]+1 < least[end] &&
+				(known(start, end) || isYear(text[start:end]) || isRepeat(text, start, end)) {
 				least[end] = least[start] + 1
 			}
 		}
@@ -174,7 +177,7 @@ func respell(text []rune, one rune) []rune {
 	return out
 }
 
-// isYear tells whether the text is a year that people know by heart.
+// isYear reports whether the text is a year that people know by heart.
 func isYear(text []rune) bool {
 	if len(text) != 4 {
 		return false
@@ -187,7 +190,7 @@ func isYear(text []rune) bool {
 	return string(text[:2]) == "19" || string(text[:2]) == "20"
 }
 
-// isRepeat tells whether text[start:end] has been there before.
+// isRepeat reports whether text[start:end] has been there before.
 func isRepeat(text []rune, start, end int) bool {
 	n := end - start
 	for from := 0; from+n <= start; from++ {

@@ -11,7 +11,6 @@ import (
 	"strings"
 	"time"
 
-	"doorward/oauth/input"
 	"doorward/storage"
 )
 
@@ -33,9 +32,11 @@ func (s *Service) CreateUser(ctx context.Context, u NewUser) (storage.User, erro
 	return insert(ctx)
 }
 
-// PrepareUser does the part of CreateUser that takes time, which no transaction should wait for. insert does the rest, in
-// the transaction that it finds or one of its own.
-func (s *Service) PrepareUser(ctx context.Context, u NewUser) (insert func(context.Context) (storage.User, error), err error) {
+// PrepareUser does the part of CreateUser that takes time, which no transaction should wait for. insert does the rest,
+// in the transaction that it finds or one of its own.
+func (s *Service) PrepareUser(
+	ctx context.Context, u NewUser,
+) (insert func(context.Context) (storage.User, error), err error) {
 	prepared, err := s.prepare(storage.System(ctx), u, func(ctx context.Context) error {
 		// The word for the first administrator dies with the first user.
 		return s.store.DropSetting(ctx, storage.SettingSetupWord)
@@ -55,7 +56,9 @@ func (s *Service) create(ctx context.Context, u NewUser, first func(context.Cont
 	return insert(ctx)
 }
 
-func (s *Service) prepare(ctx context.Context, u NewUser, first func(context.Context) error) (func(context.Context) (storage.User, error), error) {
+func (s *Service) prepare(
+	ctx context.Context, u NewUser, first func(context.Context) error,
+) (func(context.Context) (storage.User, error), error) {
 	email, emailErr := checkEmail(u.Email)
 	name, nameErr := checkName(u.Name)
 	if err := errors.Join(emailErr, nameErr, checkPassword(u.Password, s.about(email, name))); err != nil {
@@ -70,7 +73,9 @@ func (s *Service) prepare(ctx context.Context, u NewUser, first func(context.Con
 	}, nil
 }
 
-func (s *Service) insert(ctx context.Context, user storage.User, first func(context.Context) error) (storage.User, error) {
+func (s *Service) insert(
+	ctx context.Context, user storage.User, first func(context.Context) error,
+) (storage.User, error) {
 	err := s.store.InTx(ctx, func(ctx context.Context) error {
 		if err := first(ctx); err != nil {
 			return err
@@ -83,7 +88,9 @@ func (s *Service) insert(ctx context.Context, user storage.User, first func(cont
 	})
 	switch {
 	case errors.Is(err, storage.ErrExists):
-		return storage.User{}, &Invalid{Field: "email", Message: "There is an account with this address already.", cause: storage.ErrExists}
+		return storage.User{}, &Invalid{
+			Field: "email", Message: "There is an account with this address already.", cause: storage.ErrExists,
+		}
 	case err != nil:
 		return storage.User{}, fmt.Errorf("create the user: %w", err)
 	}
@@ -135,16 +142,20 @@ func (s *Service) CheckSetupWord(ctx context.Context, word string) error {
 	return nil
 }
 
-// CreateFirstAdministrator makes the first user, an administrator whatever u.Admin says, for whoever holds the word of
-// SetupWord. The word is spent in the same transaction, so that of many at once one succeeds; the others, and those who
-// come after any user was made, get ErrSetupWord. Other errors are those of CreateUser, and spend nothing.
+// CreateFirstAdministrator creates the first user, always as an administrator, for the holder of the word of SetupWord.
+// The word is spent in the same transaction, so that of many at once one succeeds; the others, and those who come after
+// any user was made, get ErrSetupWord. Other errors are those of CreateUser, and spend nothing.
 func (s *Service) CreateFirstAdministrator(ctx context.Context, word string, u NewUser) (storage.User, error) {
 	if err := s.CheckSetupWord(ctx, word); err != nil { // before the dear work
 		return storage.User{}, err
 	}
 	u.Admin = true
 	return s.create(storage.System(ctx), u, func(ctx context.Context) error {
-		if err := s.store.TakeSetting(ctx, storage.SettingSetupWord, setupDigest(word)); errors.Is(err, storage.ErrConsumed) {
+		if err := s.store.TakeSetting(
+			ctx, storage.SettingSetupWord, setupDigest(word),
+		); errors.Is(
+			err, storage.ErrConsumed,
+		) {
 			return ErrSetupWord
 		} else if err != nil {
 			return err
@@ -160,12 +171,14 @@ func (s *Service) CreateFirstAdministrator(ctx context.Context, word string, u N
 // SignInLinkLifetime is for how long a link of SignInLink works.
 const SignInLinkLifetime = 15 * time.Minute
 
-// SignInLink makes a word of 256 random bits with which an existing user signs in once, without a password, and stores its
-// digest; earlier ones of the user stop working. It is for an operator, who gives it to the user: the way in that nobody
-// can close by guessing at the password. ErrDisabled: the user is disabled.
+// SignInLink makes a word of 256 random bits with which an existing user signs in once, without a password, and stores
+// its digest; earlier ones of the user stop working. It is for an operator, who gives it to the user: the way in that
+// guesses at the password cannot close. ErrDisabled: the user is disabled.
 func (s *Service) SignInLink(ctx context.Context, userID string) (word string, err error) {
 	word = strings.ToLower(base32.StdEncoding.WithPadding(base32.NoPadding).EncodeToString(random(32)))
-	err = s.store.InsertSignInLink(storage.System(ctx), userID, storage.Digest(word), s.store.Now().Add(SignInLinkLifetime))
+	err = s.store.InsertSignInLink(
+		storage.System(ctx), userID, storage.Digest(word), s.store.Now().Add(SignInLinkLifetime),
+	)
 	if errors.Is(err, storage.ErrConflict) {
 		return "", ErrDisabled
 	}
@@ -176,8 +189,11 @@ func (s *Service) SignInLink(ctx context.Context, userID string) (word string, e
 }
 
 // ChangePassword is for the person themselves: it asks for the current password as Confirm does, and ends all sessions
-// but the one named. Apps keep the access that the person allowed, which ends under Connected apps. Errors are those of Confirm, and *Invalid for the new password.
-func (s *Service) ChangePassword(ctx context.Context, userID, sessionID string, current Attempt, password string) error {
+// but the one named. Apps keep the access that the person allowed, which ends under Connected apps. Errors are those of
+// Confirm, and *Invalid for the new password.
+func (s *Service) ChangePassword(
+	ctx context.Context, userID, sessionID string, current Attempt, password string,
+) error {
 	ctx = storage.System(ctx)
 	user, err := s.store.UserByID(ctx, userID)
 	if err != nil {
@@ -202,7 +218,9 @@ func (s *Service) ChangePassword(ctx context.Context, userID, sessionID string, 
 		}
 		return s.audit(ctx, "user.password_changed", user.ID)
 	})
-	if errors.Is(err, storage.ErrConflict) { // somebody else changed it just now, so what was given is not the current one
+	if errors.Is(
+		err, storage.ErrConflict,
+	) { // another request changed it just now, so what was given is not the current one
 		return ErrWrong
 	}
 	if err != nil {
@@ -211,8 +229,8 @@ func (s *Service) ChangePassword(ctx context.Context, userID, sessionID string, 
 	return nil
 }
 
-// SetPassword is for an administrator: it asks for nothing, puts a password that was out of use back into use, and signs
-// the user out as SignOut does. Errors are *Invalid, and storage.ErrNotFound for no such user.
+// SetPassword is for an administrator: it asks for nothing, puts a password that was out of use back into use, and
+// signs the user out as SignOut does. Errors are *Invalid, and storage.ErrNotFound for no such user.
 func (s *Service) SetPassword(ctx context.Context, userID, password string, end Ending) (Ended, error) {
 	ctx = storage.System(ctx)
 	var ended Ended
@@ -234,7 +252,9 @@ func (s *Service) SetPassword(ctx context.Context, userID, password string, end 
 		if ended, err = s.end(ctx, user.ID, end); err != nil {
 			return err
 		}
-		return s.store.Audit(ctx, storage.AuditEvent{Action: "user.password_set", Target: user.ID, Detail: ended.detail()}, user.ID)
+		return s.store.Audit(
+			ctx, storage.AuditEvent{Action: "user.password_set", Target: user.ID, Detail: ended.detail()}, user.ID,
+		)
 	})
 	if err != nil {
 		return ended, fmt.Errorf("set the password: %w", err)
@@ -251,14 +271,20 @@ type Ending struct {
 // Ended is what SignOut or SetPassword ended.
 type Ended struct {
 	Sessions int64
-	Grants   int64            // authorizations of apps, each with its codes, access and refresh tokens
-	Revoked  int64            // personal access tokens
-	Tokens   []storage.APIKey // the personal access tokens that were neither revoked nor expired; they still are unless Ending said otherwise
+	Grants   int64 // authorizations of apps, each with its codes, access and refresh tokens
+	Revoked  int64 // personal access tokens
+	// Tokens are the personal access tokens that were neither revoked nor expired; they still are unless Ending said
+	// otherwise.
+	Tokens []storage.APIKey
 }
 
 func (e *Ended) detail() map[string]string {
 	return map[string]string{
-		"sessions": strconv.FormatInt(e.Sessions, 10), "grants": strconv.FormatInt(e.Grants, 10), "tokens": strconv.FormatInt(e.Revoked, 10),
+		"sessions": strconv.FormatInt(
+			e.Sessions, 10,
+		),
+		"grants": strconv.FormatInt(e.Grants, 10),
+		"tokens": strconv.FormatInt(e.Revoked, 10),
 	}
 }
 
@@ -288,216 +314,13 @@ func (s *Service) end(ctx context.Context, userID string, end Ending) (e Ended, 
 func (s *Service) CurrentTokens(ctx context.Context, userID string) (list []storage.APIKey, err error) {
 	ctx = storage.System(ctx)
 	for _, state := range []string{"active", "paused"} {
-		some, err := s.store.Keys(ctx, storage.KeyOwner{UserID: userID}, storage.KeyFilter{State: state, Limit: maxListed})
+		some, err := s.store.Keys(
+			ctx, storage.KeyOwner{UserID: userID}, storage.KeyFilter{State: state, Limit: maxListed},
+		)
 		if err != nil {
 			return nil, fmt.Errorf("list personal access tokens: %w", err)
 		}
 		list = append(list, some...)
 	}
 	return list, nil
-}
-
-// SignOut ends all of a user's sessions, and what else end says, for good. storage.ErrNotFound: there is no such user.
-func (s *Service) SignOut(ctx context.Context, userID string, end Ending) (ended Ended, err error) {
-	err = s.store.InTx(storage.System(ctx), func(ctx context.Context) (err error) {
-		if _, err := s.store.UserByID(ctx, userID); err != nil {
-			return err
-		}
-		if ended, err = s.end(ctx, userID, end); err != nil {
-			return err
-		}
-		return s.store.Audit(ctx, storage.AuditEvent{Action: "user.signed_out", Target: userID, Detail: ended.detail()}, userID)
-	})
-	if err != nil {
-		return ended, fmt.Errorf("sign the user out: %w", err)
-	}
-	return ended, nil
-}
-
-// UserChange is what an administrator changes about a user; nil leaves it as it is.
-type UserChange struct {
-	Email *string
-	Name  *string
-	Admin *bool
-	// LeaveNoAdministrator allows a change that leaves the server without an enabled administrator; for the command only.
-	LeaveNoAdministrator bool
-}
-
-// UpdateUser changes a user's address or name, makes them an administrator of this server or takes that away. A change of
-// address signs them out of every browser. What is wrong comes as *Invalid, joined when several things are; an address
-// that is taken also wraps storage.ErrExists. storage.ErrConflict: this is the last enabled administrator;
-// storage.ErrNotFound: there is no such user.
-func (s *Service) UpdateUser(ctx context.Context, userID string, c UserChange) (storage.User, error) {
-	ctx = storage.System(ctx)
-	var faults [2]error
-	if c.Email != nil {
-		email, err := checkEmail(*c.Email)
-		c.Email, faults[0] = &email, err
-	}
-	if c.Name != nil {
-		name, err := checkName(*c.Name)
-		c.Name, faults[1] = &name, err
-	}
-	if err := errors.Join(faults[:]...); err != nil {
-		return storage.User{}, err
-	}
-	var user storage.User
-	err := s.store.InTx(ctx, func(ctx context.Context) error {
-		before, err := s.store.UserByID(ctx, userID)
-		if err != nil {
-			return err
-		}
-		update := storage.UserUpdate{Email: c.Email, Name: c.Name, LeaveNoAdministrator: c.LeaveNoAdministrator}
-		if c.Admin != nil && *c.Admin != before.Admin {
-			update.Admin = c.Admin
-		}
-		if err := s.store.UpdateUser(ctx, userID, update); err != nil {
-			return err
-		}
-		if user, err = s.store.UserByID(ctx, userID); err != nil {
-			return err
-		}
-		return s.auditUpdate(ctx, before, user)
-	})
-	switch {
-	case errors.Is(err, storage.ErrExists):
-		return user, &Invalid{Field: "email", Message: "There is an account with this address already.", cause: storage.ErrExists}
-	case err != nil:
-		return user, explain("update the user", err)
-	}
-	return user, nil
-}
-
-// auditUpdate notes each thing that changed about a user, and signs them out where it was their address.
-func (s *Service) auditUpdate(ctx context.Context, before, after storage.User) error {
-	if before.Email != after.Email {
-		if _, err := s.store.SignOut(ctx, after.ID); err != nil {
-			return err
-		}
-	}
-	for _, x := range []struct {
-		action  string
-		changed bool
-	}{
-		{"user.email_changed", before.Email != after.Email},
-		{"user.renamed", before.Name != after.Name},
-		{"user.made_administrator", !before.Admin && after.Admin},
-		{"user.unmade_administrator", before.Admin && !after.Admin},
-	} {
-		if !x.changed {
-			continue
-		}
-		if err := s.audit(ctx, x.action, after.ID); err != nil {
-			return err
-		}
-	}
-	return nil
-}
-
-// Rename changes the name a person is shown by. Errors are *Invalid, and storage.ErrNotFound for no such user.
-func (s *Service) Rename(ctx context.Context, userID, name string) error {
-	name, err := checkName(name)
-	if err != nil {
-		return err
-	}
-	return s.change(ctx, "rename the user", "user.renamed", userID, func(ctx context.Context, id string) error { return s.store.RenameUser(ctx, id, name) })
-}
-
-// audit notes what was done to a user, in their personal workspace.
-func (s *Service) audit(ctx context.Context, action, userID string) error {
-	return s.store.Audit(ctx, storage.AuditEvent{Action: action, Target: userID}, userID)
-}
-
-// change does something to a user and notes it, in one transaction.
-func (s *Service) change(ctx context.Context, what, action, userID string, act func(ctx context.Context, userID string) error) error {
-	return explain(what, s.store.InTx(storage.System(ctx), func(ctx context.Context) error {
-		// First, since a user's personal workspace goes with them.
-		if err := s.audit(ctx, action, userID); err != nil {
-			return err
-		}
-		return act(ctx, userID)
-	}))
-}
-
-// DisableUser keeps a person out, ends their sessions and the access that they allowed apps for good, and stops their
-// personal access tokens and every workspace of which no other owner is enabled until EnableUser. Shared workspaces whose
-// ids are in keep go on working. storage.ErrConflict: this is the last enabled administrator; storage.ErrNotFound: there
-// is no such user.
-func (s *Service) DisableUser(ctx context.Context, userID string, keep ...string) error {
-	return s.change(ctx, "disable the user", "user.disabled", userID, s.withWorkspaces(func(ctx context.Context, id string) error {
-		return s.store.DisableUser(ctx, id, keep...)
-	}))
-}
-
-// EnableUser lets a person in again, and puts a password that was out of use after too many wrong ones back into use.
-// Their personal access tokens and the workspaces that were stopped with them work again; sessions and the access of apps
-// have ended for good. storage.ErrNotFound: there is no such user.
-func (s *Service) EnableUser(ctx context.Context, userID string) error {
-	return s.change(ctx, "enable the user", "user.enabled", userID, s.withWorkspaces(s.store.EnableUser))
-}
-
-// withWorkspaces is act that also notes in each workspace of which the user is an owner that it was stopped or works
-// again with them.
-func (s *Service) withWorkspaces(act func(ctx context.Context, userID string) error) func(ctx context.Context, userID string) error {
-	return func(ctx context.Context, userID string) error {
-		before, err := s.store.OwnedBy(ctx, userID)
-		if err != nil {
-			return err
-		}
-		if err := act(ctx, userID); err != nil {
-			return err
-		}
-		for _, w := range before {
-			now, err := s.store.WorkspaceByID(ctx, w.ID)
-			if err != nil {
-				return err
-			}
-			if now.DisabledAt.IsZero() == w.DisabledAt.IsZero() {
-				continue
-			}
-			action := "workspace.enabled"
-			if w.DisabledAt.IsZero() {
-				action = "workspace.disabled"
-			}
-			if err := s.store.Audit(ctx, storage.AuditEvent{Action: action, WorkspaceID: w.ID, Target: w.ID, Detail: map[string]string{"with_user": userID}}, ""); err != nil {
-				return err
-			}
-		}
-		return nil
-	}
-}
-
-// DeleteUser removes a person and all that is theirs. Errors are those of DisableUser.
-func (s *Service) DeleteUser(ctx context.Context, userID string) error {
-	return s.change(ctx, "delete the user", "user.deleted", userID, s.store.DeleteUser)
-}
-
-func explain(what string, err error) error {
-	switch {
-	case err == nil:
-		return nil
-	case errors.Is(err, storage.ErrConflict):
-		return fmt.Errorf("%s: nobody else could administer this server, make or enable another administrator first: %w", what, err)
-	default:
-		return fmt.Errorf("%s: %w", what, err)
-	}
-}
-
-const maxName = 200
-
-func checkEmail(email string) (string, error) {
-	email = strings.Trim(email, " ")
-	if !input.Email(email) {
-		return "", &Invalid{Field: "email", Message: "Write one address, like name@example.com, with Latin letters only."}
-	}
-	return email, nil
-}
-
-// checkName takes a name, or none.
-func checkName(name string) (string, error) {
-	name, wrong := input.Line(name, maxName)
-	if wrong != "" {
-		return "", &Invalid{Field: "name", Message: "The name " + wrong + "."}
-	}
-	return name, nil
 }

@@ -11,8 +11,8 @@ import (
 )
 
 const (
-	maxEmail = 254 // RFC 5321 section 4.5.3.1.3, less the angle brackets
-	maxLocal = 64  // RFC 5321 section 4.5.3.1.1
+	maxEmail = 254 // RFC 5321, section 4.5.3.1.3, less the angle brackets
+	maxLocal = 64  // RFC 5321, section 4.5.3.1.1
 	maxSite  = 500
 )
 
@@ -26,7 +26,8 @@ var (
 )
 
 // Email reports whether a text is one mail address as people have them: a dot-atom, an at sign, a host name (RFC 5322
-// section 3.4.1), all in ASCII, since letters of other alphabets that look the same would make two accounts look like one.
+// section 3.4.1), all in ASCII, since letters of other alphabets that look the same would make two accounts look like
+// one.
 func Email(text string) bool {
 	local, domain, found := strings.Cut(text, "@")
 	if !found || len(text) > maxEmail || len(local) > maxLocal {
@@ -45,9 +46,9 @@ func Email(text string) bool {
 	return true
 }
 
-// Host reports whether a text is the host of a URL (RFC 3986 section 3.2.2): a host name in ASCII, of which every xn-- label
-// is valid (RFC 5891), an IPv4 address in its plain form, or an IPv6 address in brackets. Forms that readers understand
-// differently, such as percent-encoding, 0x7f.1 or a dot at the end, are none.
+// Host reports whether a text is the host of a URL (RFC 3986, section 3.2.2): a host name in ASCII, where every xn--
+// label is valid (RFC 5891), an IPv4 address in its plain form, or an IPv6 address in brackets. Forms that readers
+// understand differently, such as percent-encoding, 0x7f.1 or a dot at the end, are none.
 func Host(text string) bool {
 	if inner, ok := strings.CutPrefix(text, "["); ok {
 		inner, ok = strings.CutSuffix(inner, "]")
@@ -107,7 +108,10 @@ func AuthorityOf(uri string) (authority string, present bool) {
 
 // Site reports whether a text is the URL of a web site: https, or http on this computer, in ASCII.
 func Site(text string) bool {
-	if len(text) > maxSite || strings.ContainsFunc(text, func(c rune) bool { return c <= ' ' || c > '~' || strings.ContainsRune(`\"<>^{|}`+"`", c) }) {
+	if len(text) > maxSite ||
+		strings.ContainsFunc(
+			text, func(c rune) bool { return c <= ' ' || c > '~' || strings.ContainsRune(`\"<>^{|}`+"`", c) },
+		) {
 		return false
 	}
 	u, err := url.Parse(text)

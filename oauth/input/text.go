@@ -1,6 +1,6 @@
-// Package input checks the texts that people choose: names, notes, addresses, web sites and the hosts in them. Pages, API
-// and command share it, so that each kind of text has one rule. A check returns what is wrong in words that follow the
-// name of the field, such as "is longer than 100 characters", or an empty string.
+// Package input checks the texts that people choose: names, notes, addresses, web sites and the hosts in them. Pages,
+// API and command share it, so that each kind of text has one rule. A check returns what is wrong in words that follow
+// the name of the field, such as "is longer than 100 characters", or an empty string.
 package input
 
 import (
@@ -13,8 +13,8 @@ import (
 	"golang.org/x/text/unicode/norm"
 )
 
-// Line gives a text of one line as it is stored, in NFC (Unicode Standard Annex #15) and without space around it, and says
-// what is wrong with it. It may be empty; where it is not, something of it can be seen.
+// Line gives a text of one line as it is stored, in NFC (Unicode Standard Annex #15) and without space around it, and
+// says what is wrong with it. It may be empty; where it is not, something of it can be seen.
 func Line(text string, most int) (stored, wrong string) {
 	if wrong := Length(text, most); wrong != "" {
 		return "", wrong
@@ -65,13 +65,13 @@ func Length(text string, most int) string {
 	return ""
 }
 
-// blanks show as nothing, or as a box, although Unicode counts them as symbols or letters: BRAILLE PATTERN BLANK, MUSICAL
-// SYMBOL NULL NOTEHEAD, OBJECT REPLACEMENT CHARACTER, REPLACEMENT CHARACTER, and EGYPTIAN HIEROGLYPH FULL BLANK and HALF
-// BLANK.
+// blanks show as nothing, or as a box, although Unicode counts them as symbols or letters: BRAILLE PATTERN BLANK,
+// MUSICAL SYMBOL NULL NOTEHEAD, OBJECT REPLACEMENT CHARACTER, REPLACEMENT CHARACTER, and EGYPTIAN HIEROGLYPH FULL BLANK
+// and HALF BLANK.
 const blanks = "\u2800\U0001D159\uFFFC\uFFFD\U00013441\U00013442"
 
 // hidden reports whether a character shows as nothing or changes how others are shown: controls, format characters and
-// whatever else is Default_Ignorable (UAX #44), line and paragraph separators, private use and noncharacters. A joiner
+// all else that is Default_Ignorable (UAX #44), line and paragraph separators, private use and noncharacters. A joiner
 // between two characters that it shapes, and a variation selector after a symbol, are not hidden: several scripts and
 // emoji are written with them.
 func hidden(text []rune, i int) bool {
@@ -81,7 +81,11 @@ func hidden(text []rune, i int) bool {
 	}
 	shaped := func(c rune) bool {
 		return unicode.In(c, unicode.So, unicode.Sk, unicode.Variation_Selector) ||
-			unicode.In(c, unicode.L, unicode.M) && !unicode.In(c, unicode.Latin, unicode.Greek, unicode.Cyrillic, unicode.Hangul, unicode.Other_Default_Ignorable_Code_Point)
+			unicode.In(c, unicode.L, unicode.M) &&
+				!unicode.In(
+					c, unicode.Latin, unicode.Greek, unicode.Cyrillic, unicode.Hangul,
+					unicode.Other_Default_Ignorable_Code_Point,
+				)
 	}
 	switch {
 	case c == '\u200c' || c == '\u200d':
@@ -89,25 +93,29 @@ func hidden(text []rune, i int) bool {
 	case c == '\ufe0e' || c == '\ufe0f':
 		return i == 0 || !unicode.In(text[i-1], unicode.So, unicode.Sm, unicode.Po, unicode.Nd)
 	}
-	return unicode.In(c, unicode.C, unicode.Zl, unicode.Zp, unicode.Variation_Selector, unicode.Other_Default_Ignorable_Code_Point, unicode.Noncharacter_Code_Point) ||
-		strings.ContainsRune(blanks, c)
+	return strings.ContainsRune(blanks, c) || unicode.In(
+		c, unicode.C, unicode.Zl, unicode.Zp, unicode.Variation_Selector, unicode.Other_Default_Ignorable_Code_Point,
+		unicode.Noncharacter_Code_Point,
+	)
 }
 
 func visible(c rune) bool { return unicode.In(c, unicode.L, unicode.N, unicode.P, unicode.S) }
 
-// Claim says what is wrong with the name of an app that says of itself what only this server may say: that it is verified
-// or official, or, unless own names may be used, that it is the server or the API themselves. Letters that look alike
-// count as the same. own are the names of the server and its APIs.
+// Claim says what is wrong with the name of an app that says of itself what only this server may say: that it is
+// verified or official, or, unless own names may be used, that it is the server or the API themselves. Letters that
+// look alike count as the same. own are the names of the server and its APIs.
 func Claim(name string, own []string, mayOwn bool) string {
-	const claims = "claims that somebody vouches for the app, which only this server says; leave that out"
+	const claims = "claims that the app is verified or official, which only this server says; leave that out"
 	if strings.ContainsAny(name, "✓✔☑✅🗸🗹⍻√\U0001FBB1🏅🎖🛡") {
 		return claims
 	}
 	words := skeleton(name)
 	whole := strings.Join(words, "")
 	// Of the words that claim, only this one is looked for across spaces: no ordinary name holds it by chance.
-	if strings.Contains(whole, badgeWords[0]) || slices.ContainsFunc(words, func(w string) bool { return slices.Contains(badgeWords, w) }) ||
-		strings.Contains(whole, "partofthisservice") || strings.Contains(whole, "registeredbytheoperator") {
+	if strings.Contains(whole, badgeWords[0]) ||
+		slices.ContainsFunc(words, func(w string) bool { return slices.Contains(badgeWords, w) }) ||
+		strings.Contains(whole, "partofthisservice") ||
+		strings.Contains(whole, "registeredbytheoperator") {
 		return claims
 	}
 	vouching := func(w string) bool { return slices.Contains(vouchingWords, w) }
@@ -128,7 +136,8 @@ func Claim(name string, own []string, mayOwn bool) string {
 		if !found {
 			rest, found = strings.CutSuffix(whole, o)
 		}
-		if strings.Contains(whole, o) && slices.ContainsFunc(words, func(w string) bool { return vouching(w) || slices.Contains(staffWords, w) }) ||
+		if strings.Contains(whole, o) &&
+			slices.ContainsFunc(words, func(w string) bool { return vouching(w) || slices.Contains(staffWords, w) }) ||
 			found && (vouching(rest) || slices.Contains(staffWords, rest) || slices.Contains(badgeWords, rest)) {
 			return "reads as if the app were part of this service; leave out its name or what is said of it"
 		}
@@ -138,8 +147,13 @@ func Claim(name string, own []string, mayOwn bool) string {
 
 var (
 	badgeWords    = skeletons("verified", "unverified", "verifled")
-	vouchingWords = skeletons("official", "officially", "certified", "approved", "endorsed", "trusted", "authorized", "authorised", "authentic", "genuine", "checked")
-	staffWords    = skeletons("support", "team", "staff", "security", "admin", "administrator", "administration", "helpdesk", "operator")
+	vouchingWords = skeletons(
+		"official", "officially", "certified", "approved", "endorsed", "trusted", "authorized", "authorised",
+		"authentic", "genuine", "checked",
+	)
+	staffWords = skeletons(
+		"support", "team", "staff", "security", "admin", "administrator", "administration", "helpdesk", "operator",
+	)
 )
 
 func skeletons(words ...string) (out []string) {
@@ -149,8 +163,8 @@ func skeletons(words ...string) (out []string) {
 	return out
 }
 
-// asides are the parts of a name that say something of the rest: what stands in brackets, and what follows a dash, colon,
-// comma or dot between spaces.
+// asides are the parts of a name that say something of the rest: what stands in brackets, and what follows a dash,
+// colon, comma or dot between spaces.
 func asides(name string) (parts []string) {
 	for i, part := range strings.FieldsFunc(norm.NFKC.String(name), func(c rune) bool {
 		return unicode.In(c, unicode.Ps, unicode.Pe, unicode.Pi, unicode.Pf, unicode.Pd) || strings.ContainsRune(":,;|·•/\\*~!.\"'", c) || unicode.Is(unicode.So, c)

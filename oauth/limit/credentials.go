@@ -24,8 +24,8 @@ func AddressKey(a netip.Addr) string {
 func pair(a, b string) string { return strconv.Itoa(len(a)) + ":" + a + b }
 
 // SignIns limits wrong passwords: 10 in 15 minutes for an account from one address, then a wait that doubles from one
-// minute to 15; 100 in 15 minutes from one address, whatever the accounts. A browser that signed in to the account
-// before counts for itself, so that whoever guesses from elsewhere, or from the same address, does not keep it out.
+// minute to 15; 100 in 15 minutes from one address, for all accounts together. A browser that signed in to the account
+// before counts for itself, so that guesses from elsewhere, or from the same address, do not lock it out.
 type SignIns struct{ f *Failures }
 
 // NewSignIns takes the clock.
@@ -63,7 +63,7 @@ func (s *SignIns) Release(account string, a netip.Addr, knownDevice bool) {
 	s.f.Release(s.keys(account, a, knownDevice)...)
 }
 
-// Clients limits failed client authentication (RFC 6749 section 2.3.1): 20 a minute for a client from one address, 100
+// Clients limits failed client authentication (RFC 6749, section 2.3.1): 20 a minute for a client from one address, 100
 // a minute from one address. A right secret is not asked about, so that no failures keep it out.
 type Clients struct{ f *Failures }
 
@@ -72,8 +72,8 @@ func NewClients(now func() time.Time) *Clients {
 	return &Clients{NewFailures(now, Rule{Count: 20, Per: time.Minute}, Rule{Count: 100, Per: time.Minute})}
 }
 
-// Fail counts a failed authentication of a client, which need not exist, from an address. Where ok is false it is one too
-// many, and retryAfter is when to come back.
+// Fail counts a failed authentication of a client, which need not exist, from an address. Where ok is false it is one
+// too many, and retryAfter is when to come back.
 func (c *Clients) Fail(clientID string, a netip.Addr) (ok bool, retryAfter time.Duration) {
 	address := AddressKey(a)
 	return c.f.Add(pair(clientID, address), address)

@@ -108,7 +108,7 @@ func (f *Failures) settle(keys []string, outcome func(*entry, Rule, time.Time)) 
 	}
 }
 
-// Check tells whether an attempt may be made, and takes nothing.
+// Check reports whether an attempt may be made, and takes nothing.
 func (f *Failures) Check(keys ...string) (ok bool, retryAfter time.Duration) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
@@ -177,7 +177,7 @@ func (e *entry) fail(r Rule, now time.Time) {
 	}
 }
 
-// forget drops failures whose time is over. A clock that was set back makes nobody wait for longer than the rule says.
+// forget drops failures whose time is over. A clock that was set back makes no one wait longer than the rule says.
 func (e *entry) forget(r Rule, now time.Time) {
 	if e.failures == 0 {
 		return
@@ -222,5 +222,6 @@ func (f *Failures) drop(e *entry) {
 }
 
 func digestOf(rule int, key string) digest {
-	return sha256.Sum256(append(binary.AppendUvarint(make([]byte, 0, 64), uint64(rule)), key...)) //nolint:gosec // an index
+	text := binary.AppendUvarint(make([]byte, 0, 64), uint64(rule)) //nolint:gosec // an index
+	return sha256.Sum256(append(text, key...))
 }

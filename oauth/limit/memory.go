@@ -71,7 +71,8 @@ func (m *Memory) put(l storage.Limit, now storage.Time) {
 		return
 	}
 	for range 2 { // more than comes in, so that what has expired goes by and by
-		if oldest := m.order.Front(); oldest != nil && (len(m.counters) >= m.bound || oldest.Value.(*counted).ExpiresAt < now) {
+		if oldest := m.order.Front(); oldest != nil &&
+			(len(m.counters) >= m.bound || oldest.Value.(*counted).ExpiresAt < now) {
 			delete(m.counters, m.order.Remove(oldest).(*counted).Counter)
 		}
 	}

@@ -13,6 +13,12 @@ type Plan struct {
 	Burst int64 // at once; they come back evenly over a minute
 }
 
+// Within reports whether a plan allows no more than another in any window.
+func (p Plan) Within(most Plan) bool {
+	fits := func(have, most int64) bool { return most == 0 || have != 0 && have <= most }
+	return fits(p.Hour, most.Hour) && fits(p.Day, most.Day) && fits(p.Burst, most.Burst)
+}
+
 // Result is the answer to one request.
 type Result struct {
 	Allowed bool
@@ -20,7 +26,7 @@ type Result struct {
 	// Of the hour or day window with the fewest left; all zero where the plan has neither.
 	Limit     int64 // its size
 	Remaining int64 // never below zero
-	Reset     int64 // its end in Unix seconds, rounded up; where it has not begun, the end that it would have
+	Reset     int64 // its end in Unix seconds, rounded up; where it did not begin yet, the end that it would have
 
 	// RetryAfter is the longest wait of the windows that refused: whole seconds, at least one. Where the cost is more
 	// than a window ever holds, it is that window's length.
@@ -29,8 +35,8 @@ type Result struct {
 
 // Limiter counts requests. Memory and SQL give the same answers.
 type Limiter interface {
-	// Take charges a request of the given cost to a counter, if all windows of the plan admit it, and otherwise
-	// charges nothing. A cost of zero is always admitted. An error says that it is not known whether it would have been.
+	// Take charges a request of the given cost to a counter, if all windows of the plan admit it, and otherwise charges
+	// nothing. A cost of zero is always admitted. An error says that it is not known whether it would have been.
 	Take(ctx context.Context, counter string, cost int64, plan Plan) (Result, error)
 }
 
@@ -50,7 +56,9 @@ func check(counter string, cost int64, p Plan) error {
 		return fmt.Errorf("limit: a cost of %d; it is 0 to %d", cost, mostCost)
 	}
 	if !storable(counter) {
-		return fmt.Errorf("limit: a counter's name of %d bytes; it is 1 to %d bytes of UTF-8 without NUL", len(counter), mostName)
+		return fmt.Errorf(
+			"limit: a counter's name of %d bytes; it is 1 to %d bytes of UTF-8 without NUL", len(counter), mostName,
+		)
 	}
 	return nil
 }

@@ -2,8 +2,8 @@ package limit
 
 import "time"
 
-// Rate bounds how often something is done under a key: Rule.Count times within Rule.Per, counted in memory, so that each
-// node has its own. Its methods are safe for use by many goroutines.
+// Rate bounds how often something is done under a key: Rule.Count times within Rule.Per, counted in memory, so that
+// each node has its own. Its methods are safe for use by many goroutines.
 type Rate struct{ f *Failures }
 
 // NewRate takes the clock and the bound; DoublingTo and Forgiving of the rule must be zero.

@@ -34,11 +34,19 @@ func charge(now storage.Time, cost int64, p Plan) storage.LimitCharge {
 	}
 	full := now + storage.Time(depth)
 	return storage.LimitCharge{
-		At: now, Cost: cost, ExpiresAt: expiry(now, p),
-		HourOver: now.Add(-hour), HourRoom: room(p.Hour), DayOver: now.Add(-day), DayRoom: room(p.Day),
-		// No wait is longer than an empty bucket takes, but where the clock was set back. Clocks of nodes that differ by
-		// less do not empty each other's buckets.
-		BurstNeed: need, BurstBy: full - storage.Time(need), BurstEmpty: full, BurstLatest: full + storage.Time(depth-need),
+		At:        now,
+		Cost:      cost,
+		ExpiresAt: expiry(now, p),
+		HourOver:  now.Add(-hour),
+		HourRoom:  room(p.Hour),
+		DayOver:   now.Add(-day),
+		DayRoom:   room(p.Day),
+		// No wait is longer than an empty bucket takes, but where the clock was set back. Clocks of nodes that differ
+		// by less do not empty each other's buckets.
+		BurstNeed:   need,
+		BurstBy:     full - storage.Time(need),
+		BurstEmpty:  full,
+		BurstLatest: full + storage.Time(depth-need),
 	}
 }
 
@@ -73,8 +81,8 @@ func take(st storage.LimitState, c storage.LimitCharge) (storage.LimitState, boo
 	return st, true
 }
 
-// setBack begins windows anew that are ahead of a clock which was set back, with what was used of them: so nobody waits
-// for longer than a window, and nobody gets more by it either.
+// setBack restarts windows that are ahead of a clock which was set back, with what was used of them: so no one waits
+// for longer than a window, and no one gets more by it either.
 func setBack(st storage.LimitState, c storage.LimitCharge) storage.LimitState {
 	st.HourBegan, st.DayBegan = min(st.HourBegan, c.At), min(st.DayBegan, c.At)
 	if st.BurstFull > c.BurstLatest {
@@ -83,7 +91,7 @@ func setBack(st storage.LimitState, c storage.LimitCharge) storage.LimitState {
 	return st
 }
 
-// exceeds tells whether a cost is more than a window ever holds.
+// exceeds reports whether a cost is more than a window ever holds.
 func exceeds(cost int64, p Plan) bool {
 	return p.Hour > 0 && cost > p.Hour || p.Day > 0 && cost > p.Day || p.Burst > 0 && cost > p.Burst
 }
@@ -132,7 +140,7 @@ func result(st storage.LimitState, c storage.LimitCharge, p Plan, allowed bool) 
 	return r
 }
 
-// storable tells whether a counter may have this name: a row of any database can, and it takes no more than its share
+// storable reports whether a counter may have this name: a row of any database can, and it takes no more than its share
 // of the memory.
 func storable(counter string) bool {
 	return counter != "" && len(counter) <= mostName && strings.IndexByte(counter, 0) < 0 && utf8.ValidString(counter)

@@ -41,7 +41,8 @@ func (c *Claims) Covers(needed string) bool {
 		return true
 	}
 	object, action, ok := strings.Cut(needed, ":")
-	return ok && action != "" && !strings.Contains(action, ":") && slices.Contains(c.Objects, object) && slices.Contains(c.Scopes, action)
+	return ok && action != "" && !strings.Contains(action, ":") && slices.Contains(c.Objects, object) &&
+		slices.Contains(c.Scopes, action)
 }
 
 type contextKey struct{}
@@ -52,7 +53,8 @@ func FromContext(ctx context.Context) (c Claims, ok bool) {
 	return c, ok
 }
 
-// members are those of an introspection answer (RFC 7662 section 2.2) and of a JWT access token (RFC 9068 section 2.2).
+// members are those of an introspection answer (RFC 7662, section 2.2) and of a JWT access token (RFC 9068, section
+// 2.2).
 type members struct {
 	Active         bool     `json:"active"` // of introspection alone
 	Issuer         string   `json:"iss"`
@@ -109,8 +111,8 @@ func (a *audience) UnmarshalJSON(text []byte) error {
 // maxTime is a time that no credential names, in Unix seconds. Beyond, sums of times overflow.
 const maxTime = 1 << 40
 
-// date is a NumericDate (RFC 7519 section 2): seconds since 1970, perhaps with a fraction or an exponent, which JSON numbers
-// may have. Here it is whole microseconds, rounded down; zero where the member is left out or null.
+// date is a NumericDate (RFC 7519, section 2): seconds since 1970, perhaps with a fraction or an exponent, which JSON
+// numbers may have. Here it is whole microseconds, rounded down; zero where the member is left out or null.
 type date int64
 
 // UnmarshalJSON implements json.Unmarshaler. It refuses what is not a number, or before 1970.
@@ -135,8 +137,8 @@ func (d date) time() time.Time {
 	return time.UnixMicro(int64(d))
 }
 
-// same reports whether two identifiers of resources are equal by RFC 3986 section 6.2.3: scheme and host without regard to
-// case, an empty path as "/", and the port that the scheme has by itself as none.
+// same reports whether two identifiers of resources are equal by RFC 3986, section 6.2.3: scheme and host without
+// regard to case, an empty path as "/", and the port that the scheme has by itself as none.
 func same(a, b string) bool { return a == b || canonical(a) == canonical(b) }
 
 func canonical(id string) string {
@@ -168,8 +170,8 @@ func canonical(id string) string {
 func (m *members) claims() Claims {
 	return Claims{
 		Subject: m.Subject, ClientID: m.ClientID, Scopes: strings.Fields(m.Scope), Credential: m.Credential,
-		WorkspaceID: m.WorkspaceID, Workspace: m.Workspace, Role: m.Role, KeyID: m.KeyID, Environment: m.Environment, Plan: m.Plan, ID: m.ID,
-		ExpiresAt: m.ExpiresAt.time(), IssuedAt: m.IssuedAt.time(), AuthTime: m.AuthTime.time(),
+		WorkspaceID: m.WorkspaceID, Workspace: m.Workspace, Role: m.Role, KeyID: m.KeyID, Environment: m.Environment,
+		Plan: m.Plan, ID: m.ID, ExpiresAt: m.ExpiresAt.time(), IssuedAt: m.IssuedAt.time(), AuthTime: m.AuthTime.time(),
 		ForeignIssuer: m.ForeignIssuer, ForeignSubject: m.ForeignSubject,
 	}
 }

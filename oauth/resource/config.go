@@ -19,14 +19,14 @@ import (
 // Config says which API this is, whom it asks and how. Issuer and Resource are required, and one of two ways to judge
 // a credential: credentials for introspection, or VerifyJWT.
 //
-// With both, an access token in the form of a JWT from Issuer is verified here, and all else, such as API keys, is asked
-// about. A JWT that is verified here is good until its exp, whatever is revoked meanwhile.
+// With both, an access token in the form of a JWT from Issuer is verified here, and all else, such as API keys, is
+// asked about. A JWT that is verified here is good until its exp, even if it is revoked meanwhile.
 type Config struct {
-	// Issuer is the authorization server's identifier (RFC 8414 section 2), character for character: https, or http on a
-	// loopback host.
+	// Issuer is the authorization server's identifier (RFC 8414, section 2), character for character: https, or http on
+	// a loopback host.
 	Issuer string
 	// Resource is this API's identifier, the id of the resource in the server's configuration. A credential counts only
-	// when it is its audience (RFC 8707, RFC 9068 section 4).
+	// when it is its audience (RFC 8707, RFC 9068, section 4).
 	Resource string
 
 	// ClientID and ClientSecret are the API's own credentials, made with "client create --resource-server"; they go by
@@ -41,15 +41,15 @@ type Config struct {
 	// -Remaining and -Reset, and a request over the limit is 429. It needs introspection, is asked each time whatever
 	// CacheFor says, and for JWTs too.
 	Cost func(*http.Request) int
-	// CacheFor is how long an answer of the introspection endpoint may be used again, at most five minutes. A credential
-	// that was revoked works so much longer; never past its exp. Answers that refuse are not kept. 0: each request is
-	// asked about, and revocation holds at once.
+	// CacheFor is how long an answer of the introspection endpoint may be used again, at most five minutes. A
+	// credential that was revoked works so much longer; never past its exp. Answers that refuse are not kept. 0: each
+	// request is asked about, and revocation holds at once.
 	CacheFor time.Duration
 	// CacheSize bounds the answers that are kept; 0: 10,000.
 	CacheSize int
 
-	// VerifyJWT has access tokens in the form of JWTs verified here (RFC 9068, ES256 only). The signatures of the last 10,000
-	// are remembered by the digests of the tokens; key and time are compared each time.
+	// VerifyJWT has access tokens in the form of JWTs verified here (RFC 9068, ES256 only). The signatures of the last
+	// 10,000 are remembered by the digests of the tokens; key and time are compared each time.
 	VerifyJWT bool
 	// JWKSURL is where the server's public keys are; empty: what the issuer's metadata says. No token says so.
 	JWKSURL string
@@ -57,8 +57,8 @@ type Config struct {
 	// WorkspaceHeader is the header in which a caller names a workspace, such as X-Workspace. A personal access token
 	// must name one then, and no credential may name one that is not its own. Empty: none is read.
 	WorkspaceHeader string
-	// ClientAddress tells where a request comes from, for keys that may be used from some addresses only. Behind a proxy
-	// it has to know which headers to believe. nil: the peer of the connection.
+	// ClientAddress tells where a request comes from, for keys that may be used from some addresses only. Behind a
+	// proxy it has to know which headers to believe. nil: the peer of the connection.
 	ClientAddress func(*http.Request) netip.Addr
 
 	// WriteError writes status and body of a refusal; the headers that RFC 6750 and the limits ask for are set already.
@@ -69,7 +69,7 @@ type Config struct {
 	// OBJECT:read. nil: a scope covers only itself.
 	Objects []string
 
-	// Name, Documentation (a URL) and Scopes are told to clients by Metadata (RFC 9728 section 2). Empty: left out.
+	// Name, Documentation (a URL) and Scopes are told to clients by Metadata (RFC 9728, section 2). Empty: left out.
 	Name, Documentation string
 	Scopes              []string
 
@@ -92,7 +92,7 @@ const (
 type Verifier struct {
 	config      Config
 	client      *http.Client
-	metadataURL string                         // of this API (RFC 9728); empty: its identifier is no https URL
+	metadataURL string                         // of this API (RFC 9728); empty: its identifier is not an https URL
 	cache       *otter.Cache[question, answer] // nil: nothing is kept
 	seen        *otter.Cache[[sha256.Size]byte, seen]
 	discovered  discovered
@@ -104,8 +104,8 @@ var plainURI = regexp.MustCompile(`^[A-Za-z][A-Za-z0-9+.-]*:[A-Za-z0-9._~:/?@!$&
 
 var headerName = regexp.MustCompile("^[A-Za-z0-9!#$%&'*+.^_`|~-]+$")
 
-// New checks c and asks nobody yet: a server that is away at start is no fault. The error tells everything that is
-// wrong at once.
+// New checks c and sends no request yet: a server that is away at start is not an error. The error tells everything
+// that is wrong at once.
 func New(c Config) (*Verifier, error) {
 	var faults []error
 	fault := func(format string, args ...any) { faults = append(faults, fmt.Errorf(format, args...)) }
@@ -196,7 +196,8 @@ func client(c *http.Client) *http.Client {
 	} else {
 		own.Timeout = askTimeout
 		own.Transport = &http.Transport{
-			Proxy: http.ProxyFromEnvironment, ForceAttemptHTTP2: true, MaxIdleConns: 100, MaxIdleConnsPerHost: 100, IdleConnTimeout: 90 * time.Second,
+			Proxy: http.ProxyFromEnvironment, ForceAttemptHTTP2: true, MaxIdleConns: 100, MaxIdleConnsPerHost: 100,
+			IdleConnTimeout: 90 * time.Second,
 		}
 	}
 	own.CheckRedirect = func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }

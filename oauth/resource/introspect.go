@@ -54,20 +54,24 @@ func (v *Verifier) ask(ctx context.Context, token, workspace string, cost int) (
 	if a, ok := v.cache.GetIfPresent(key); ok && !v.config.Now().Before(a.until) {
 		v.cache.Invalidate(key)
 	}
-	// Equal questions wait for one answer. That is not done without a cache: a question that was sent before a token was
-	// revoked must not answer one that came after.
-	return v.cache.Get(ctx, key, otter.LoaderFunc[question, answer](func(ctx context.Context, _ question) (answer, error) {
-		sent := v.config.Now()
-		a, err := v.introspect(context.WithoutCancel(ctx), token, workspace, cost) // others may wait for it
-		a.until = sent.Add(v.config.CacheFor)
-		if end := a.claims.ExpiresAt; !end.IsZero() && end.Before(a.until) {
-			a.until = end
-		}
-		return a, err
-	}))
+	// Equal questions wait for one answer. That is not done without a cache: a question that was sent before a token
+	// was revoked must not answer one that came after.
+	return v.cache.Get(
+		ctx,
+		key,
+		otter.LoaderFunc[question, answer](func(ctx context.Context, _ question) (answer, error) {
+			sent := v.config.Now()
+			a, err := v.introspect(context.WithoutCancel(ctx), token, workspace, cost) // others may wait for it
+			a.until = sent.Add(v.config.CacheFor)
+			if end := a.claims.ExpiresAt; !end.IsZero() && end.Before(a.until) {
+				a.until = end
+			}
+			return a, err
+		}),
+	)
 }
 
-// introspect is the request of RFC 7662 section 2.1.
+// introspect is the request of RFC 7662, section 2.1.
 func (v *Verifier) introspect(ctx context.Context, token, workspace string, cost int) (answer, error) {
 	ctx, cancel := context.WithTimeout(ctx, askTimeout)
 	defer cancel()
@@ -95,7 +99,9 @@ func (v *Verifier) introspect(ctx context.Context, token, workspace string, cost
 	if v.config.Key != "" {
 		q.Header.Set("Authorization", "Bearer "+v.config.Key)
 	} else {
-		q.SetBasicAuth(url.QueryEscape(v.config.ClientID), url.QueryEscape(v.config.ClientSecret)) // RFC 6749 section 2.3.1
+		q.SetBasicAuth(
+			url.QueryEscape(v.config.ClientID), url.QueryEscape(v.config.ClientSecret),
+		) // RFC 6749, section 2.3.1
 	}
 	var m members
 	if err := v.fetch(q, &m); err != nil {

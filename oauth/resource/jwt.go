@@ -17,7 +17,7 @@ import (
 )
 
 const (
-	keysFor     = 10 * time.Minute // keys are fetched anew after that
+	keysFor     = 10 * time.Minute // keys are fetched again after that
 	keysAtMost  = time.Hour        // and are not used beyond that, where they cannot be
 	seekEvery   = time.Minute      // a key that is not among them is looked for once in that
 	retryAfter  = 10 * time.Second // a fetch that failed is tried again after that
@@ -27,15 +27,15 @@ const (
 	accessToken = "access_token" // what a JWT that says nothing of its kind is (RFC 9068)
 )
 
-// seen is a JWT whose signature was found good, which stays so. Each time is compared whether the key is still one of the
-// server's, and what the members say.
+// seen is a JWT whose signature was found good, which stays so. Each time is compared whether the key is still one of
+// the server's, and what the members say.
 type seen struct {
 	kid     string
 	key     *ecdsa.PublicKey
 	members *members
 }
 
-// maxSeen bounds how many JWTs are remembered by their digests. Verifying one anew takes some ten times as long as all
+// maxSeen bounds how many JWTs are remembered by their digests. Verifying one again takes some ten times as long as all
 // else that is done for a request.
 const maxSeen = 10_000
 
@@ -66,13 +66,15 @@ func (v *Verifier) signed(ctx context.Context, token string) (c Claims, ours boo
 	return c, true, err
 }
 
-// ours reads a token as a JWT that says it comes from Issuer. Nothing of it is believed yet; whether it is asked about or
-// verified here, somebody checks it.
+// ours reads a token as a JWT that says it comes from Issuer. Nothing of it is believed yet; whether it is asked about
+// or verified here, a caller checks it.
 func (v *Verifier) ours(token string) (*jwt.JSONWebToken, bool) {
 	if strings.Count(token, ".") != jwtParts-1 {
 		return nil, false
 	}
-	t, err := jwt.ParseSigned(token, []jose.SignatureAlgorithm{jose.ES256}) // no algorithm but the one, whatever the header says
+	t, err := jwt.ParseSigned(
+		token, []jose.SignatureAlgorithm{jose.ES256},
+	) // no other algorithm, even if the header names one
 	if err != nil {
 		return nil, false
 	}
@@ -85,8 +87,8 @@ func (v *Verifier) ours(token string) (*jwt.JSONWebToken, bool) {
 	return t, true
 }
 
-// verify checks header and signature of a JWT access token (RFC 9068 section 4). Of its header, typ, alg and kid are used;
-// a key or an address in it means nothing.
+// verify checks header and signature of a JWT access token (RFC 9068, section 4). Of its header, typ, alg and kid are
+// used; a key or an address in it means nothing.
 func (v *Verifier) verify(ctx context.Context, t *jwt.JSONWebToken) (seen, error) {
 	header := t.Headers[0]
 	typ, _ := header.ExtraHeaders[jose.HeaderType].(string)
@@ -124,7 +126,7 @@ func (v *Verifier) accept(m *members) (Claims, error) {
 
 // keySet are the server's public keys by kid.
 type keySet struct {
-	turn chan struct{} // of one: whoever fetches
+	turn chan struct{} // of one: the goroutine that fetches
 
 	mu     sync.RWMutex
 	keys   map[string]*ecdsa.PublicKey
@@ -171,7 +173,7 @@ func (v *Verifier) key(ctx context.Context, kid string) (*ecdsa.PublicKey, error
 	case <-ctx.Done():
 		return nil, unavailable(ctx.Err(), 0)
 	}
-	key, fetch, err = s.look(kid, now) // somebody may have fetched meanwhile
+	key, fetch, err = s.look(kid, now) // another goroutine may have fetched meanwhile
 	if !fetch {
 		return key, err
 	}
@@ -183,7 +185,9 @@ func (v *Verifier) key(ctx context.Context, kid string) (*ecdsa.PublicKey, error
 	if err != nil {
 		s.failed = now
 		if key != nil {
-			v.config.Log.WarnContext(ctx, "the server's keys cannot be fetched; those from before are used on", "error", err)
+			v.config.Log.WarnContext(
+				ctx, "the server's keys cannot be fetched; those from before are used on", "error", err,
+			)
 			return key, nil
 		}
 		return nil, err
@@ -198,8 +202,8 @@ func (v *Verifier) key(ctx context.Context, kid string) (*ecdsa.PublicKey, error
 	return key, nil
 }
 
-// fetchKeys reads the server's key set (RFC 7517 section 5). Keys that are not for ES256 signatures are passed over, since
-// a server may have others for other ends.
+// fetchKeys reads the server's key set (RFC 7517, section 5). Keys that are not for ES256 signatures are passed over,
+// since a server may have others for other ends.
 func (v *Verifier) fetchKeys(ctx context.Context) (map[string]*ecdsa.PublicKey, error) {
 	address := v.config.JWKSURL
 	if address == "" {
@@ -223,7 +227,8 @@ func (v *Verifier) fetchKeys(ctx context.Context) (map[string]*ecdsa.PublicKey, 
 	keys := map[string]*ecdsa.PublicKey{}
 	for _, text := range set.Keys[:min(len(set.Keys), maxKeys)] {
 		var k jose.JSONWebKey
-		if k.UnmarshalJSON(text) != nil || k.KeyID == "" || (k.Use != "" && k.Use != "sig") || (k.Algorithm != "" && k.Algorithm != string(jose.ES256)) {
+		if k.UnmarshalJSON(text) != nil || k.KeyID == "" || (k.Use != "" && k.Use != "sig") ||
+			(k.Algorithm != "" && k.Algorithm != string(jose.ES256)) {
 			continue
 		}
 		if public, ok := k.Key.(*ecdsa.PublicKey); ok && public.Curve == elliptic.P256() {

@@ -13,16 +13,16 @@ import (
 )
 
 const (
-	protectedResource   = "oauth-protected-resource"   // RFC 9728 section 3
-	authorizationServer = "oauth-authorization-server" // RFC 8414 section 3
+	protectedResource   = "oauth-protected-resource"   // RFC 9728, section 3
+	authorizationServer = "oauth-authorization-server" // RFC 8414, section 3
 )
 
-// wellKnown is the path of a metadata document about something with a path of its own (RFC 8414 section 3.1).
+// wellKnown is the path of a metadata document about something with a path of its own (RFC 8414, section 3.1).
 func wellKnown(name, path string) string {
 	return "/.well-known/" + name + strings.TrimSuffix(path, "/")
 }
 
-// MetadataPath is where Metadata belongs on this API's host (RFC 9728 section 3.1). Empty: Resource is no URL, and the
+// MetadataPath is where Metadata belongs on this API's host (RFC 9728, section 3.1). Empty: Resource is no URL, and the
 // challenges name no metadata.
 func (v *Verifier) MetadataPath() string {
 	if v.metadataURL == "" {
@@ -35,7 +35,7 @@ func (v *Verifier) MetadataPath() string {
 	return wellKnown(protectedResource, u.Path)
 }
 
-// Metadata answers with the document of RFC 9728 section 2, by which a client finds out where tokens for this API come
+// Metadata answers with the document of RFC 9728, section 2, by which a client finds out where tokens for this API come
 // from. Any origin may read it.
 func (v *Verifier) Metadata() http.Handler {
 	body, err := json.Marshal(struct {
@@ -45,7 +45,13 @@ func (v *Verifier) Metadata() http.Handler {
 		Scopes        []string `json:"scopes_supported,omitempty"`
 		Name          string   `json:"resource_name,omitempty"`
 		Documentation string   `json:"resource_documentation,omitempty"`
-	}{v.config.Resource, []string{v.config.Issuer}, []string{"header"}, v.config.Scopes, v.config.Name, v.config.Documentation})
+	}{
+		v.config.Resource,
+		[]string{v.config.Issuer},
+		[]string{"header"},
+		v.config.Scopes, v.config.Name,
+		v.config.Documentation,
+	})
 	if err != nil {
 		panic(err) // strings
 	}
@@ -94,7 +100,7 @@ func preflight(h http.Header, r *http.Request) {
 	h.Add("Vary", asked)
 }
 
-// serverMetadata is what is needed of the authorization server's metadata (RFC 8414 section 2).
+// serverMetadata is what is needed of the authorization server's metadata (RFC 8414, section 2).
 type serverMetadata struct {
 	Issuer                string `json:"issuer"`
 	IntrospectionEndpoint string `json:"introspection_endpoint"`
@@ -110,7 +116,7 @@ type discovered struct {
 
 const discoveredFor = time.Hour
 
-// metadata is the authorization server's. One that cannot be had anew is used on.
+// metadata is the authorization server's. While it cannot be fetched again, the copy is used.
 func (v *Verifier) metadata(ctx context.Context) (serverMetadata, error) {
 	d, now := &v.discovered, v.config.Now()
 	d.mu.Lock()
@@ -135,13 +141,18 @@ func (v *Verifier) metadata(ctx context.Context) (serverMetadata, error) {
 	return m, nil
 }
 
-// discover reads the metadata. What contradicts it is a fault of set-up, which no caller can mend.
+// discover reads the metadata. What contradicts it is a fault of set-up, which no caller can fix.
 func (v *Verifier) discover(ctx context.Context) (serverMetadata, error) {
 	u, err := url.Parse(v.config.Issuer)
 	if err != nil {
 		return serverMetadata{}, misused(err) // New has parsed it
 	}
-	q, err := http.NewRequestWithContext(ctx, http.MethodGet, u.Scheme+"://"+u.Host+wellKnown(authorizationServer, u.EscapedPath()), nil)
+	q, err := http.NewRequestWithContext(
+		ctx,
+		http.MethodGet,
+		u.Scheme+"://"+u.Host+wellKnown(authorizationServer, u.EscapedPath()),
+		nil,
+	)
 	if err != nil {
 		return serverMetadata{}, misused(err)
 	}
@@ -150,7 +161,7 @@ func (v *Verifier) discover(ctx context.Context) (serverMetadata, error) {
 	if err := v.fetch(q, &m); err != nil {
 		return m, err
 	}
-	if m.Issuer != v.config.Issuer { // RFC 8414 section 3.3
+	if m.Issuer != v.config.Issuer { // RFC 8414, section 3.3
 		return m, misused(fmt.Errorf("%s is the metadata of another issuer, %q", q.URL, m.Issuer))
 	}
 	for _, x := range []struct {

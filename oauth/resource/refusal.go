@@ -8,7 +8,7 @@ import (
 	"time"
 )
 
-// Error codes of RFC 6750 section 3.1.
+// Error codes of RFC 6750, section 3.1.
 const (
 	InvalidRequest    = "invalid_request"
 	InvalidToken      = "invalid_token"
@@ -18,7 +18,7 @@ const (
 // Refusal is why a request does not pass.
 type Refusal struct {
 	Status      int    // of the answer
-	Code        string // of RFC 6750 section 3.1; empty: no credential was shown, or the reason is none of those
+	Code        string // of RFC 6750, section 3.1; empty: no credential was shown, or the reason is none of those
 	Description string // a sentence that says what to do
 	Scope       string // what the request needs, where Code is insufficient_scope and a scope is missing
 	RetryAfter  time.Duration
@@ -37,8 +37,14 @@ func (r *Refusal) Error() string {
 func (r *Refusal) Unwrap() error { return r.Err }
 
 var (
-	errInvalidToken = &Refusal{Status: http.StatusUnauthorized, Code: InvalidToken, Description: "The credential is unknown, has expired or was revoked, or is for another API."}
-	errWorkspace    = &Refusal{Status: http.StatusForbidden, Code: InsufficientScope, Description: "The credential may not act in the workspace that the request names."}
+	errInvalidToken = &Refusal{
+		Status: http.StatusUnauthorized, Code: InvalidToken,
+		Description: "The credential is unknown, has expired or was revoked, or is for another API.",
+	}
+	errWorkspace = &Refusal{
+		Status: http.StatusForbidden, Code: InsufficientScope,
+		Description: "The credential may not act in the workspace that the request names.",
+	}
 )
 
 func badRequest(description string) *Refusal {
@@ -48,12 +54,18 @@ func badRequest(description string) *Refusal {
 // unavailable says that nothing is known: not a no.
 func unavailable(err error, wait time.Duration) *Refusal {
 	wait = min(max(wait, time.Second), time.Minute)
-	return &Refusal{Status: http.StatusServiceUnavailable, Description: "It cannot be told right now who is calling; try again.", RetryAfter: wait, Err: err}
+	return &Refusal{
+		Status: http.StatusServiceUnavailable, Description: "The caller cannot be verified right now; try again.",
+		RetryAfter: wait, Err: err,
+	}
 }
 
-// misused says that the server refuses the API itself, which is no fault of the caller.
+// misused says that the server refuses the API itself, which is not the caller's fault.
 func misused(err error) *Refusal {
-	return &Refusal{Status: http.StatusInternalServerError, Description: "The API is not set up to tell who is calling; its operator has to mend it.", Err: err}
+	return &Refusal{
+		Status:      http.StatusInternalServerError,
+		Description: "The API is not set up to verify callers; its operator must fix the configuration.", Err: err,
+	}
 }
 
 // show puts what is left of a plan into an answer's header.
@@ -65,7 +77,10 @@ func (l *rateLimit) show(h http.Header) {
 
 func (l *rateLimit) refusal() *Refusal {
 	wait := time.Duration(min(max(l.RetryAfter, 1), int64(366*24*time.Hour/time.Second))) * time.Second
-	return &Refusal{Status: http.StatusTooManyRequests, Description: "Rate limit exceeded; try again in " + seconds(wait) + " seconds.", RetryAfter: wait}
+	return &Refusal{
+		Status:      http.StatusTooManyRequests,
+		Description: "Rate limit exceeded; try again in " + seconds(wait) + " seconds.", RetryAfter: wait,
+	}
 }
 
 // seconds are those of a wait, rounded up.
@@ -73,13 +88,18 @@ func seconds(d time.Duration) string {
 	return strconv.FormatInt(int64((d+time.Second-1)/time.Second), 10)
 }
 
-// challenge is the value of WWW-Authenticate (RFC 6750 section 3, RFC 9728 section 5.1); empty: none.
+// challenge is the value of WWW-Authenticate (RFC 6750, section 3, RFC 9728, section 5.1); empty: none.
 func (v *Verifier) challenge(r *Refusal) string {
 	if r.Status != http.StatusUnauthorized && r.Code == "" {
 		return ""
 	}
 	c := `Bearer realm="` + v.config.Resource + `"`
-	for _, x := range [][2]string{{"error", r.Code}, {"error_description", r.Description}, {"scope", r.Scope}, {"resource_metadata", v.metadataURL}} {
+	for _, x := range [][2]string{
+		{"error", r.Code},
+		{"error_description", r.Description},
+		{"scope", r.Scope},
+		{"resource_metadata", v.metadataURL},
+	} {
 		if x[1] == "" || x[0] == "error_description" && r.Code == "" {
 			continue
 		}
@@ -88,7 +108,7 @@ func (v *Verifier) challenge(r *Refusal) string {
 	return c
 }
 
-// quotable keeps of a text what RFC 6750 section 3 allows in an attribute.
+// quotable keeps of a text what RFC 6750, section 3 allows in an attribute.
 func quotable(text string) string {
 	return strings.Map(func(c rune) rune {
 		switch {

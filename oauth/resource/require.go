@@ -16,15 +16,16 @@ const (
 	maxWorkspaceSlug = 100
 )
 
-// token68 is the syntax of a bearer token (RFC 6750 section 2.1).
+// token68 is the syntax of a bearer token (RFC 6750, section 2.1).
 var token68 = regexp.MustCompile(`^[A-Za-z0-9._~+/-]+=*$`)
 
 // Require is middleware that lets a request pass whose credential covers every scope; without scopes, any credential
-// for this API. The handler behind it finds the caller by FromContext. It reads the one Authorization header and nothing
-// else (RFC 6750 section 2.1), and judges in this order: credential, workspace, address, limit, scopes.
+// for this API. The handler behind it finds the caller by FromContext. It reads the one Authorization header and
+// nothing else (RFC 6750, section 2.1), and judges in this order: credential, workspace, address, limit, scopes.
 //
 // Refusals: 401 without a valid credential, 403 for what it may not do, 400 for a request that says two things at once,
-// 429 over the limit, 503 where the authorization server cannot be asked, 500 where it refuses the API's own credentials.
+// 429 over the limit, 503 where the authorization server cannot be asked, 500 where it refuses the API's own
+// credentials.
 func (v *Verifier) Require(scopes ...string) func(http.Handler) http.Handler {
 	return func(next http.Handler) http.Handler {
 		return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
@@ -66,7 +67,8 @@ func (v *Verifier) admit(h http.Header, r *http.Request, scopes []string) (Claim
 	for _, needed := range scopes {
 		if !c.Covers(needed) {
 			return Claims{}, &Refusal{
-				Status: http.StatusForbidden, Code: InsufficientScope, Description: "The credential does not have the scope " + needed + ".", Scope: strings.Join(scopes, " "),
+				Status: http.StatusForbidden, Code: InsufficientScope,
+				Description: "The credential does not have the scope " + needed + ".", Scope: strings.Join(scopes, " "),
 			}
 		}
 	}
@@ -81,7 +83,7 @@ func bearer(r *http.Request) (string, error) {
 	}
 	if len(headers) == 1 {
 		scheme, token, _ := strings.Cut(headers[0], " ")
-		token = strings.TrimLeft(token, " ") // one or more (RFC 9110 section 11.4)
+		token = strings.TrimLeft(token, " ") // one or more (RFC 9110, section 11.4)
 		switch {
 		case !strings.EqualFold(scheme, "Bearer") || token == "":
 		case len(token) > maxToken || !token68.MatchString(token):
@@ -90,8 +92,11 @@ func bearer(r *http.Request) (string, error) {
 			return token, nil
 		}
 	}
-	// RFC 6750 section 3.1: where nothing was shown, nothing is wrong with it.
-	return "", &Refusal{Status: http.StatusUnauthorized, Description: "Send an access token or API key in the header Authorization, after the word Bearer."}
+	// RFC 6750, section 3.1: where nothing was shown, nothing is wrong with it.
+	return "", &Refusal{
+		Status:      http.StatusUnauthorized,
+		Description: "Send an access token or API key in the header Authorization, after the word Bearer.",
+	}
 }
 
 // workspace is the slug that a request names; empty: none.
@@ -104,7 +109,9 @@ func (v *Verifier) workspace(r *http.Request) (string, error) {
 		return "", nil
 	case 1:
 		if values[0] == "" {
-			return "", badRequest("The header " + v.config.WorkspaceHeader + " is empty; name a workspace or leave it out.")
+			return "", badRequest(
+				"The header " + v.config.WorkspaceHeader + " is empty; name a workspace or leave it out.",
+			)
 		}
 		return values[0], nil
 	}
@@ -149,7 +156,10 @@ func (v *Verifier) judge(r *http.Request, token, workspace string) (answer, erro
 		return answer{}, err
 	}
 	if len(a.addresses) > 0 && !within(a.addresses, v.config.ClientAddress(r)) {
-		return answer{}, &Refusal{Status: http.StatusForbidden, Code: InsufficientScope, Description: "The key may not be used from this address."}
+		return answer{}, &Refusal{
+			Status: http.StatusForbidden, Code: InsufficientScope,
+			Description: "The key may not be used from this address.",
+		}
 	}
 	return a, nil
 }
@@ -160,8 +170,11 @@ func (v *Verifier) refuse(w http.ResponseWriter, r *http.Request, err error) {
 	if !errors.As(err, &refusal) {
 		refusal = unavailable(err, 0)
 	}
-	if refusal.Err != nil && r.Context().Err() == nil { // who has gone away is no news for the operator
-		v.config.Log.ErrorContext(r.Context(), "the authorization server cannot tell who is calling", "error", refusal.Err, "status", refusal.Status)
+	if refusal.Err != nil && r.Context().Err() == nil { // a client that went away is nothing the operator needs to know
+		v.config.Log.ErrorContext(
+			r.Context(), "the authorization server cannot tell who is calling", "error", refusal.Err, "status",
+			refusal.Status,
+		)
 	}
 	h := w.Header()
 	h.Set("Cache-Control", "no-store")

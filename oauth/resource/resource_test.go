@@ -17,7 +17,9 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
-	"doorward/oauth"
+	"doorward/management"
+	"doorward/oauth/apikey"
+	"doorward/oauth/catalog"
 	"doorward/oauth/limit"
 	"doorward/oauth/resource"
 	"doorward/storage"
@@ -28,14 +30,14 @@ const exampleAPI = "https://api.example.com/v2"
 
 // catalogue is a server with two resources, objects and plans.
 func catalogue() rig.Options {
-	scopes := []oauth.Scope{{Name: "read", Text: "Read"}, {Name: "write", Text: "Write"}, {Name: "delete", Text: "Delete"}}
+	scopes := []catalog.Scope{{Name: "read", Text: "Read"}, {Name: "write", Text: "Write"}, {Name: "delete", Text: "Delete"}}
 	return rig.Options{
-		Resources: []oauth.Resource{
+		Resources: []catalog.Resource{
 			{
 				ID: exampleAPI, Name: "Example API", Objects: []string{"accounts"}, Scopes: scopes, WorkspaceHeader: "X-Workspace", UserPlan: "people",
-				Keys: oauth.KeyRules{Prefix: "sk", Environments: []string{"live", "test"}, DefaultPlan: "free"},
+				Keys: catalog.KeyRules{Prefix: "sk", Environments: []string{"live", "test"}, DefaultPlan: "free"},
 			},
-			{ID: "https://other.example.com", Name: "Other", Scopes: scopes, Keys: oauth.KeyRules{Prefix: "other", Environments: []string{"live"}}},
+			{ID: "https://other.example.com", Name: "Other", Scopes: scopes, Keys: catalog.KeyRules{Prefix: "other", Environments: []string{"live"}}},
 		},
 		Plans: map[string]limit.Plan{"free": {Hour: 2}, "people": {Hour: 50}},
 	}
@@ -113,7 +115,7 @@ func (a *api) want(w *httptest.ResponseRecorder, status int, code string) {
 func TestCallerIsKnownToTheHandler(t *testing.T) {
 	r := rig.Memory(t, catalogue())
 	a := newAPI(t, config(r))
-	app := r.App(oauth.ClientSpec{})
+	app := r.App(management.ClientSpec{})
 	access, refresh := r.Tokens(app, "read")
 	w, c := a.ask(request(access), "read", "accounts:read")
 	a.want(w, http.StatusNoContent, "")
@@ -124,7 +126,7 @@ func TestCallerIsKnownToTheHandler(t *testing.T) {
 		t.Errorf("claims of an access token: %+v", c)
 	}
 	ws := r.Workspace("acme", "", r.Alice)
-	key, text := r.Key(ws, oauth.KeySpec{Scopes: []string{"accounts:read"}, Environment: "test"})
+	key, text := r.Key(ws, apikey.Spec{Scopes: []string{"accounts:read"}, Environment: "test"})
 	w, c = a.ask(request(text), "accounts:read")
 	a.want(w, http.StatusNoContent, "")
 	if c.KeyID != key.ID || c.Subject != "" || c.Environment != "test" || c.Workspace != "acme" || c.WorkspaceID != ws.ID || c.Credential != "api_key" || !c.ExpiresAt.IsZero() {
@@ -141,7 +143,7 @@ func TestCallerIsKnownToTheHandler(t *testing.T) {
 func TestRefusalsAreThoseOfRFC6750(t *testing.T) {
 	r := rig.Memory(t, catalogue())
 	a := newAPI(t, config(r))
-	app := r.App(oauth.ClientSpec{Resources: []string{exampleAPI, "https://other.example.com"}})
+	app := r.App(management.ClientSpec{Resources: []string{exampleAPI, "https://other.example.com"}})
 	access, _ := r.Tokens(app, "read")
 	const realm = `Bearer realm="https://api.example.com/v2"`
 	const metadata = `resource_metadata="https://api.example.com/.well-known/oauth-protected-resource/v2"`
@@ -198,7 +200,7 @@ func TestRefusalsAreThoseOfRFC6750(t *testing.T) {
 // machine is an app's own token for a resource.
 func machine(t *testing.T, r *rig.Rig, id string) string {
 	t.Helper()
-	app := r.App(oauth.ClientSpec{Name: "Machine", Grants: []string{"client_credentials"}, Resources: []string{id}, Scopes: []string{"read"}})
+	app := r.App(management.ClientSpec{Name: "Machine", Grants: []string{"client_credentials"}, Resources: []string{id}, Scopes: []string{"read"}})
 	answer := r.PostAs(app, "/oauth/token", map[string][]string{"grant_type": {"client_credentials"}, "resource": {id}})
 	if answer.Status != http.StatusOK {
 		t.Fatalf("client_credentials: %d %s", answer.Status, answer.Body)
@@ -209,7 +211,7 @@ func machine(t *testing.T, r *rig.Rig, id string) string {
 // A resource server that judges for two APIs is told of both. Each API takes its own credentials only.
 func TestAudienceIsThisAPI(t *testing.T) {
 	r := rig.Memory(t, catalogue())
-	server := r.App(oauth.ClientSpec{Name: "Both", ResourceServer: true, Resources: []string{exampleAPI, "https://other.example.com"}})
+	server := r.App(management.ClientSpec{Name: "Both", ResourceServer: true, Resources: []string{exampleAPI, "https://other.example.com"}})
 	c := config(r)
 	c.ClientID, c.ClientSecret = server.ID, server.Secret
 	here := newAPI(t, c)
@@ -225,7 +227,7 @@ func TestAudienceIsThisAPI(t *testing.T) {
 func TestRevocationHoldsAtOnceWithoutACache(t *testing.T) {
 	r := rig.Memory(t, catalogue())
 	a := newAPI(t, config(r))
-	app := r.App(oauth.ClientSpec{})
+	app := r.App(management.ClientSpec{})
 	access, _ := r.Tokens(app, "read")
 	w, _ := a.ask(request(access), "read")
 	a.want(w, http.StatusNoContent, "")
@@ -246,7 +248,7 @@ func TestCacheHoldsForItsTimeAndNeverPastExpiry(t *testing.T) {
 	var asked atomic.Int64
 	c.Client = counting(&asked, "/oauth/introspect")
 	a := newAPI(t, c)
-	app := r.App(oauth.ClientSpec{})
+	app := r.App(management.ClientSpec{})
 	access, _ := r.Tokens(app, "read")
 	for range 3 {
 		w, _ := a.ask(request(access), "read")
@@ -294,7 +296,7 @@ func (f transport) RoundTrip(q *http.Request) (*http.Response, error) { return f
 // Many with one token at once are one question where a cache is allowed.
 func TestEqualQuestionsAtOnceAreOne(t *testing.T) {
 	r := rig.Memory(t, catalogue())
-	access, _ := r.Tokens(r.App(oauth.ClientSpec{}), "read")
+	access, _ := r.Tokens(r.App(management.ClientSpec{}), "read")
 	var asked atomic.Int64
 	c := config(r)
 	c.CacheFor, c.Client = time.Second, counting(&asked, "/oauth/introspect")
@@ -317,7 +319,7 @@ func TestEqualQuestionsAtOnceAreOne(t *testing.T) {
 
 func TestServerAwayIsNeverANo(t *testing.T) {
 	r := rig.Memory(t, catalogue())
-	app := r.App(oauth.ClientSpec{})
+	app := r.App(management.ClientSpec{})
 	access, _ := r.Tokens(app, "read")
 	c := config(r)
 	a := newAPI(t, c)
@@ -405,7 +407,7 @@ func TestLimitsAreToldAndHeld(t *testing.T) {
 	c.Cost = func(*http.Request) int { return cost }
 	a := newAPI(t, c)
 	ws := r.Workspace("acme", "", r.Alice)
-	_, key := r.Key(ws, oauth.KeySpec{})
+	_, key := r.Key(ws, apikey.Spec{})
 	for _, left := range []string{"1", "0"} {
 		w, _ := a.ask(request(key), "read")
 		a.want(w, http.StatusNoContent, "")
@@ -443,8 +445,8 @@ func TestWorkspaceIsTheRequests(t *testing.T) {
 	mine, theirs := r.Workspace("acme", "", r.Alice), r.Workspace("umbrella", "", r.User("bob@example.com", "Bob", false))
 	r.Join(theirs, r.Alice, "viewer")
 	r.Workspace("closed", "", r.User("bob@example.com", "Bob", false))
-	_, pat := r.PersonalToken(r.Alice, oauth.KeySpec{Scopes: []string{"write"}})
-	_, key := r.Key(mine, oauth.KeySpec{Scopes: []string{"write"}})
+	_, pat := r.PersonalToken(r.Alice, apikey.Spec{Scopes: []string{"write"}})
+	_, key := r.Key(mine, apikey.Spec{Scopes: []string{"write"}})
 
 	w, claims := a.ask(request(pat, "X-Workspace", "acme"), "write")
 	a.want(w, http.StatusNoContent, "")
@@ -481,7 +483,7 @@ func TestWorkspaceIsTheRequests(t *testing.T) {
 func TestKeyIsUsedFromItsAddressesOnly(t *testing.T) {
 	r := rig.Memory(t, catalogue())
 	a := newAPI(t, config(r))
-	_, key := r.Key(r.Workspace("acme", "", r.Alice), oauth.KeySpec{Addresses: storage.List{"192.0.2.0/24", "2001:db8::/32"}})
+	_, key := r.Key(r.Workspace("acme", "", r.Alice), apikey.Spec{Addresses: storage.List{"192.0.2.0/24", "2001:db8::/32"}})
 	for address, status := range map[string]int{
 		"192.0.2.7:1": http.StatusNoContent, "[::ffff:192.0.2.7]:1": http.StatusNoContent, "[2001:db8::1%eth0]:1": http.StatusNoContent,
 		"192.0.3.7:1": http.StatusForbidden, "": http.StatusForbidden, "a socket": http.StatusForbidden,
@@ -502,11 +504,11 @@ func TestKeyIsUsedFromItsAddressesOnly(t *testing.T) {
 func TestKeyThatIntrospects(t *testing.T) {
 	r := rig.Memory(t, catalogue())
 	k, text := r.IntrospectionKey()
-	access, _ := r.Tokens(r.App(oauth.ClientSpec{}), "read")
+	access, _ := r.Tokens(r.App(management.ClientSpec{}), "read")
 	a := newAPI(t, resource.Config{Issuer: r.Issuer, Key: text})
 	w, _ := a.ask(request(access), "read")
 	a.want(w, http.StatusNoContent, "")
-	if _, err := r.OAuth.RevokeKey(r.System(), oauth.Command(""), k.Owner(), k.ID); err != nil {
+	if _, err := r.Management.RevokeKey(r.System(), management.CommandLine(""), k.Owner(), k.ID); err != nil {
 		t.Fatal(err)
 	}
 	w, _ = a.ask(request(access), "read")
@@ -607,7 +609,7 @@ func TestV43_ScopeCoverageIsTheServers(t *testing.T) {
 	} {
 		for _, objects := range [][]string{nil, {"accounts", "a"}} {
 			c := resource.Claims{Scopes: strings.Fields(x.have), Objects: objects}
-			r := oauth.Resource{Objects: objects}
+			r := catalog.Resource{Objects: objects}
 			if got, want := c.Covers(x.need), r.Covers(c.Scopes, x.need); got != want {
 				t.Errorf("%q covers %q with objects %v: %v, and the server says %v", x.have, x.need, objects, got, want)
 			}

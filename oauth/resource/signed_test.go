@@ -6,7 +6,8 @@ import (
 	"testing"
 	"time"
 
-	"doorward/oauth"
+	"doorward/management"
+	"doorward/oauth/apikey"
 	"doorward/oauth/resource"
 	"doorward/test/rig"
 )
@@ -16,7 +17,7 @@ func TestJ09_TokensOfTheServerAcrossRotation(t *testing.T) {
 	o := catalogue()
 	o.Resources[0].JWT = true
 	r := rig.Memory(t, o)
-	app := r.App(oauth.ClientSpec{})
+	app := r.App(management.ClientSpec{})
 	a := newAPI(t, resource.Config{Issuer: r.Issuer, VerifyJWT: true, Objects: []string{"accounts"}, Now: func() time.Time { return r.Store.Now().Time() }})
 	before, refresh := r.Tokens(app, "read")
 	w, c := a.ask(request(before), "accounts:read")
@@ -32,7 +33,7 @@ func TestJ09_TokensOfTheServerAcrossRotation(t *testing.T) {
 
 	for range 2 {
 		r.Advance(10 * time.Minute) // the next key has been published for long enough
-		if _, err := r.OAuth.RotateSigningKey(r.System(), false); err != nil {
+		if _, err := r.Keyring.Rotate(r.System(), false); err != nil {
 			t.Fatal(err)
 		}
 		after := r.Refresh(app, refresh)
@@ -52,14 +53,14 @@ func TestSignedTokensAreRevokedWhereTheyAreAskedAbout(t *testing.T) {
 	o := catalogue()
 	o.Resources[0].JWT = true
 	r := rig.Memory(t, o)
-	app := r.App(oauth.ClientSpec{})
+	app := r.App(management.ClientSpec{})
 	access, refresh := r.Tokens(app, "read")
 	asks := config(r)
 	both := asks
 	both.VerifyJWT = true
 	counts := both
 	counts.Cost = func(*http.Request) int { return 1 }
-	_, key := r.Key(r.Workspace("acme", "", r.Alice), oauth.KeySpec{})
+	_, key := r.Key(r.Workspace("acme", "", r.Alice), apikey.Spec{})
 	for _, c := range []resource.Config{asks, both, counts} {
 		a := newAPI(t, c)
 		for _, token := range []string{access, key} {

@@ -13,8 +13,8 @@ import (
 
 	"github.com/jackc/pgx/v5"
 
-	"doorward/oauth"
 	"doorward/oauth/apikey"
+	"doorward/oauth/bearer"
 	"doorward/storage"
 	"doorward/test/postgres"
 )
@@ -98,7 +98,7 @@ func (s *site) keys(ctx context.Context, n int, path string) error {
 		"id", "digest", "counter", "tail", "kind", "workspace_id", "resource", "environment", "prefix", "name", "name_key", "note", "scopes", "scopes_by_object", "role",
 		"plan", "rate_limit", "addresses", "created_by", "created_at",
 	}, pgx.CopyFromSlice(n, func(i int) ([]any, error) {
-		text, id := oauth.NewCredential(prefix), storage.NewID("key")
+		text, id := bearer.NewCredential(prefix), storage.NewID("key")
 		if i%max(1, n/sample) == 0 {
 			if _, err := w.WriteString(keyBody(text) + "\n"); err != nil {
 				return nil, fmt.Errorf("fill: %w", err)
@@ -194,7 +194,7 @@ func (b *bench) sqlite(ctx context.Context) (*site, string, error) {
 	path := filepath.Join(b.dir, "lite-keys")
 	var lines strings.Builder
 	err = store.InTx(storage.System(ctx), func(ctx context.Context) error {
-		keys := apikey.New(store)
+		keys := apikey.New(apikey.Config{Store: store, Catalog: nil}) // only issues
 		for range 1000 {
 			text, err := keys.Issue(ctx, &storage.APIKey{
 				Kind: storage.KindAPIKey, WorkspaceID: s.workspace.ID, Resource: benchIssuer, Environment: apikey.Live, Prefix: apikey.Prefix("sk", apikey.Live),

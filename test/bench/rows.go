@@ -16,9 +16,14 @@ import (
 
 	"github.com/jackc/pgx/v5"
 
+	"doorward/management"
 	"doorward/oauth"
+	"doorward/oauth/apikey"
+	"doorward/oauth/bearer"
+	"doorward/oauth/catalog"
 	"doorward/oauth/identity"
 	"doorward/oauth/limit"
+	"doorward/oauth/seal"
 	"doorward/storage"
 	"doorward/test/postgres"
 )
@@ -90,32 +95,34 @@ func (s *site) register(ctx context.Context) error {
 	if _, err := store.Migrate(ctx); err != nil {
 		return err
 	}
-	secrets, err := oauth.NewSecrets([][]byte{[]byte(benchSecret)})
+	secrets, err := seal.New([][]byte{[]byte(benchSecret)})
 	if err != nil {
 		return err
 	}
-	if err := secrets.Claim(ctx, store); err != nil {
+	if err := secrets.BindToDatabase(ctx, store); err != nil {
+		return err
+	}
+	//nolint:exhaustruct_v5 // no plans
+	offered, err := catalog.New(catalog.Config{Resources: []catalog.Resource{{
+		ID: benchIssuer, Name: "API", Scopes: []catalog.Scope{{Name: "read"}, {Name: "write"}, {Name: "admin", Implies: []string{"read", "write"}}},
+		Keys: catalog.KeyRules{Prefix: "sk", Environments: []string{"live"}},
+	}}})
+	if err != nil {
 		return err
 	}
 	//nolint:exhaustruct_v5 // it only registers
-	server, err := oauth.New(oauth.Config{
-		Issuer: benchIssuer, Store: store, Secrets: secrets,
-		Resources: []oauth.Resource{{
-			ID: benchIssuer, Name: "API", Scopes: []oauth.Scope{{Name: "read"}, {Name: "write"}, {Name: "admin", Implies: []string{"read", "write"}}},
-			Keys: oauth.KeyRules{Prefix: "sk", Environments: []string{"live"}},
-		}},
+	manager := management.New(management.Config{
+		Issuer: benchIssuer, Store: store, Catalog: offered, APIKeys: apikey.New(apikey.Config{Store: store, Catalog: offered}),
+		Grants: oauth.GrantRules(),
 	})
-	if err != nil {
-		return err
-	}
 	system := storage.System(ctx)
-	if s.client, s.secret, err = server.CreateClient(system, oauth.Command(""), oauth.ClientSpec{
+	if s.client, s.secret, err = manager.CreateClient(system, management.CommandLine(""), management.ClientSpec{
 		Name: "Load", RedirectURIs: []string{"https://app.example/cb"},
 		Grants: []string{"authorization_code", "refresh_token", "client_credentials"}, Scopes: []string{"read", "write"}, Administrator: true,
 	}); err != nil {
 		return err
 	}
-	if s.api, s.apiSecret, err = server.CreateClient(system, oauth.Command(""), oauth.ClientSpec{Name: "API", ResourceServer: true, Administrator: true}); err != nil {
+	if s.api, s.apiSecret, err = manager.CreateClient(system, management.CommandLine(""), management.ClientSpec{Name: "API", ResourceServer: true, Administrator: true}); err != nil {
 		return err
 	}
 	people := identity.New(identity.Config{Store: store, Throttle: limit.NewSignIns(time.Now), Issuer: benchIssuer})
@@ -125,16 +132,16 @@ func (s *site) register(ctx context.Context) error {
 	if s.workspace, err = store.PersonalWorkspace(system, s.user.ID); err != nil {
 		return err
 	}
-	admin := oauth.KeySpec{Name: "Load", Scopes: []string{"admin"}}
-	if _, s.adminKey, err = server.CreateKey(system, oauth.Command(s.workspace.ID), "", admin); err != nil {
+	admin := apikey.Spec{Name: "Load", Scopes: []string{"admin"}}
+	if _, s.adminKey, err = manager.CreateKey(system, management.CommandLine(s.workspace.ID), "", admin); err != nil {
 		return err
 	}
 	for i := range 4 {
-		w, err := server.CreateWorkspace(system, oauth.Command(""), "Load", fmt.Sprintf("load-%d", i), "", s.user.ID)
+		w, err := manager.CreateWorkspace(system, management.CommandLine(""), "Load", fmt.Sprintf("load-%d", i), "", s.user.ID)
 		if err != nil {
 			return err
 		}
-		_, key, err := server.CreateKey(system, oauth.Command(w.ID), "", admin)
+		_, key, err := manager.CreateKey(system, management.CommandLine(w.ID), "", admin)
 		if err != nil {
 			return err
 		}
@@ -155,7 +162,7 @@ func (s *site) fill(ctx context.Context, table string, columns []string, n int, 
 	}
 	w := bufio.NewWriter(f)
 	_, err = s.owner.CopyFrom(ctx, pgx.Identifier{table}, append([]string{"digest"}, columns...), pgx.CopyFromSlice(n, func(i int) ([]any, error) {
-		text := oauth.NewCredential(prefix)
+		text := bearer.NewCredential(prefix)
 		if i%max(1, n/keep) == 0 {
 			if _, err := w.WriteString(body(text) + "\n"); err != nil {
 				return nil, fmt.Errorf("fill: %w", err)
@@ -171,7 +178,7 @@ func (s *site) fill(ctx context.Context, table string, columns []string, n int, 
 }
 
 func (s *site) accessTokens(ctx context.Context, n int, path string) error {
-	return s.fill(ctx, "access_tokens", []string{"grant_id", "client_id", "resource", "scopes", "created_at", "expires_at"}, n, oauth.PrefixAccessToken, path, sample,
+	return s.fill(ctx, "access_tokens", []string{"grant_id", "client_id", "resource", "scopes", "created_at", "expires_at"}, n, bearer.PrefixAccessToken, path, sample,
 		func(text string) string { return url.Values{"token": {text}}.Encode() }, s.grantID, s.client.ID, benchIssuer, "read write", now(), now()+day)
 }
 
@@ -332,7 +339,7 @@ func (b *bench) exchange(s *site) *row {
 			if err := s.numbered(ctx, "codes", "redirect_uri, challenge, created_at, expires_at", "'https://app.example/cb', '"+challenge+"', $2::bigint, $3::bigint"); err != nil {
 				return err
 			}
-			return s.fill(ctx, "codes", []string{"grant_id", "redirect_uri", "challenge", "created_at", "expires_at"}, once, oauth.PrefixCode, b.supply("codes", round), once,
+			return s.fill(ctx, "codes", []string{"grant_id", "redirect_uri", "challenge", "created_at", "expires_at"}, once, bearer.PrefixCode, b.supply("codes", round), once,
 				func(code string) string {
 					return url.Values{"grant_type": {"authorization_code"}, "code": {code}, "code_verifier": {verifier}, "redirect_uri": {"https://app.example/cb"}}.Encode()
 				}, s.grantID, "https://app.example/cb", challenge, now(), now()+day)
@@ -360,7 +367,7 @@ func (b *bench) refresh(s *site) *row {
 			if err := s.numbered(ctx, "refresh_tokens", "created_at, expires_at", "$2::bigint, $3::bigint"); err != nil {
 				return err
 			}
-			return s.fill(ctx, "refresh_tokens", []string{"grant_id", "created_at", "expires_at"}, once, oauth.PrefixRefreshToken, b.supply("refresh", round), once,
+			return s.fill(ctx, "refresh_tokens", []string{"grant_id", "created_at", "expires_at"}, once, bearer.PrefixRefreshToken, b.supply("refresh", round), once,
 				func(token string) string {
 					return url.Values{"grant_type": {"refresh_token"}, "refresh_token": {token}}.Encode()
 				}, s.grantID, now(), now()+day)

@@ -21,7 +21,7 @@ import (
 	"testing"
 	"time"
 
-	"doorward/oauth"
+	"doorward/oauth/bearer"
 	"doorward/storage"
 	"doorward/test/rig"
 )
@@ -174,7 +174,7 @@ func TestT41_UnknownClientTakesAsLongAsWrongSecret(t *testing.T) {
 		attempt := func(id func() string) func() (reply, time.Duration) {
 			return func() (reply, time.Duration) {
 				return l.post("/oauth/token", url.Values{"grant_type": {"client_credentials"}},
-					"Authorization", rig.Basic(id(), oauth.NewCredential(oauth.PrefixClientSecret)))
+					"Authorization", rig.Basic(id(), bearer.NewCredential(bearer.PrefixClientSecret)))
 			}
 		}
 		p := judged(t, within5, func() pair {
@@ -207,7 +207,7 @@ func TestI13_RevokedTakesAsLongAsNeverIssued(t *testing.T) {
 		}
 		p := judged(t, within5, func() pair {
 			return compare(t, tries, attempt(func() string { return revoked[rand.IntN(len(revoked))] }),
-				attempt(func() string { return oauth.NewCredential(oauth.PrefixAccessToken) }))
+				attempt(func() string { return bearer.NewCredential(bearer.PrefixAccessToken) }))
 		})
 		report(t, "I-13 "+engineOf(databaseURL), fmt.Sprintf("a revoked token and one never issued in turns, %d of each", tries),
 			"same answer; medians within 5 %", "medians "+p.String())

@@ -13,7 +13,8 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
-	"doorward/oauth"
+	"doorward/management"
+	"doorward/oauth/apikey"
 	"doorward/test/stores"
 )
 
@@ -61,15 +62,15 @@ func TestEveryFrontAnswersAsTheBuiltInProxyDoes(t *testing.T) {
 				lines  func() []string
 				status int
 			}
-			fresh := func(spec oauth.KeySpec, more ...string) func() []string {
+			fresh := func(spec apikey.Spec, more ...string) func() []string {
 				return func() []string {
 					_, text := w.Key(w.shared, spec)
 					return append(slices.Clone(more), "Authorization: Bearer "+text)
 				}
 			}
 			plain := func(lines ...string) func() []string { return func() []string { return lines } }
-			read := oauth.KeySpec{Scopes: []string{"read"}}
-			elsewhere := oauth.KeySpec{Scopes: []string{"read"}, Resource: otherResource}
+			read := apikey.Spec{Scopes: []string{"read"}}
+			elsewhere := apikey.Spec{Scopes: []string{"read"}, Resource: otherResource}
 			calls := []call{
 				{"allowed", "GET", "/x", fresh(read), 200},
 				{"allowed, of a page", "GET", "/x", fresh(read, "Origin: "+page), 200},
@@ -116,7 +117,7 @@ func TestEveryFrontAnswersAsTheBuiltInProxyDoes(t *testing.T) {
 				var want []told
 				for i, f := range w.fronts {
 					var got []told
-					line := fresh(oauth.KeySpec{Scopes: []string{"read"}, Plan: "narrow"})()
+					line := fresh(apikey.Spec{Scopes: []string{"read"}, Plan: "narrow"})()
 					for range 4 {
 						got = append(got, f.tell(t, "GET", "/x", line...))
 					}
@@ -149,7 +150,7 @@ func TestEveryFrontAnswersAsTheBuiltInProxyDoes(t *testing.T) {
 func TestBuiltInPathsAndMetadataComeThroughEveryFront(t *testing.T) {
 	w := memory(t)
 	k, key := w.key("read")
-	app := w.App(oauth.ClientSpec{Scopes: []string{"read"}, Grants: []string{"client_credentials"}})
+	app := w.App(management.ClientSpec{Scopes: []string{"read"}, Grants: []string{"client_credentials"}})
 	w.each(func(t *testing.T, f front) {
 		if a := f.send(t, "GET", "/.well-known/oauth-protected-resource"); a.Status != 200 || a.Text("resource") != resource {
 			t.Errorf("metadata: answered %d %s", a.Status, a.Body)

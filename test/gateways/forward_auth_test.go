@@ -9,7 +9,7 @@ import (
 	"testing"
 	"time"
 
-	"doorward/oauth"
+	"doorward/oauth/apikey"
 	"doorward/storage"
 	"doorward/test/rig"
 	"doorward/test/stores"
@@ -410,12 +410,12 @@ func TestF10_CookiesCountForNothing(t *testing.T) {
 func TestF11_ACredentialForAnotherResourceIs401(t *testing.T) {
 	w := memory(t)
 	_, own := w.key("read")
-	_, text := w.Key(w.shared, oauth.KeySpec{Scopes: []string{"read"}, Resource: otherResource})
+	_, text := w.Key(w.shared, apikey.Spec{Scopes: []string{"read"}, Resource: otherResource})
 	others := map[string]string{"a key": text}
-	_, others["a personal token"] = w.PersonalToken(w.Alice, oauth.KeySpec{Scopes: []string{"read"}, Resource: otherResource})
+	_, others["a personal token"] = w.PersonalToken(w.Alice, apikey.Spec{Scopes: []string{"read"}, Resource: otherResource})
 	soon := storage.Time(w.now.Load()).Add(time.Minute)
-	_, others["a key that has expired"] = w.Key(w.shared, oauth.KeySpec{Scopes: []string{"read"}, Resource: otherResource, ExpiresAt: soon})
-	paused, text := w.Key(w.shared, oauth.KeySpec{Scopes: []string{"read"}, Resource: otherResource})
+	_, others["a key that has expired"] = w.Key(w.shared, apikey.Spec{Scopes: []string{"read"}, Resource: otherResource, ExpiresAt: soon})
+	paused, text := w.Key(w.shared, apikey.Spec{Scopes: []string{"read"}, Resource: otherResource})
 	others["a key that is paused"] = text
 	w.SQL("UPDATE api_keys SET paused_at = 1 WHERE id = $1", paused.ID)
 	w.now.Add(2 * time.Minute.Microseconds())
@@ -498,7 +498,7 @@ func TestF14_TheAddressIsTheLastHopThatNobodyTrusts(t *testing.T) {
 	w := memory(t)
 	const inside = "203.0.113.7"
 	restricted := func(addresses ...string) string {
-		_, text := w.Key(w.shared, oauth.KeySpec{Addresses: addresses})
+		_, text := w.Key(w.shared, apikey.Spec{Addresses: addresses})
 		return "Authorization: Bearer " + text
 	}
 	there, here := restricted(inside), restricted(stranger)
@@ -542,7 +542,7 @@ func TestF14_TheAddressIsTheLastHopThatNobodyTrusts(t *testing.T) {
 // is that of the one known by this very text, or nobody's.
 func TestF15_IdentityHeadersHoldNamesAsWeKnowThem(t *testing.T) {
 	w := memory(t)
-	_, token := w.PersonalToken(w.Alice, oauth.KeySpec{Scopes: []string{"read"}})
+	_, token := w.PersonalToken(w.Alice, apikey.Spec{Scopes: []string{"read"}})
 	w.each(func(t *testing.T, f front) {
 		for _, scheme := range []string{"Bearer", "bearer", "BEARER", "Bearer "} { // one space or more: RFC 9110 section 11.4
 			a := f.send(t, "GET", "/x", "authorization: "+scheme+" "+token, "x-workspace: acme")
@@ -582,7 +582,7 @@ func TestF16_NobodyGetsTheIdentityOfTheOneBefore(t *testing.T) {
 	}
 	var people []person
 	for _, u := range []storage.User{w.Alice, bob} {
-		_, token := w.PersonalToken(u, oauth.KeySpec{Scopes: []string{"read"}})
+		_, token := w.PersonalToken(u, apikey.Spec{Scopes: []string{"read"}})
 		people = append(people, person{u, "Authorization: Bearer " + token})
 	}
 	w.api.does(t, func(rw http.ResponseWriter, r *http.Request) {

@@ -17,7 +17,9 @@ import (
 	"testing"
 	"time"
 
-	"doorward/oauth"
+	"doorward/management"
+	"doorward/oauth/apikey"
+	"doorward/oauth/catalog"
 	"doorward/oauth/limit"
 	"doorward/storage"
 	"doorward/test/rig"
@@ -72,7 +74,7 @@ func alone(t *testing.T, store *storage.Store) *world {
 	api := newCanary(t)
 	upstream, err := url.Parse(api.server.URL)
 	ok(t, err)
-	scopes := []oauth.Scope{
+	scopes := []catalog.Scope{
 		{Name: "read", Text: "Read your data"},
 		{Name: "write", Text: "Change your data"},
 		{Name: "admin", Text: "Everything", Implies: []string{"read", "write"}},
@@ -87,9 +89,9 @@ func alone(t *testing.T, store *storage.Store) *world {
 	r := rig.New(t, store, rig.Options{
 		Issuer: "http://localhost:8080", TrustedProxies: []netip.Prefix{netip.MustParsePrefix("127.0.0.1/32")},
 		Plans: map[string]limit.Plan{"wide": {Hour: 1_000_000}, "narrow": {Hour: 2}},
-		Resources: []oauth.Resource{
-			{ID: resource, Name: "API", Scopes: scopes, Keys: oauth.KeyRules{Prefix: "sk", Environments: []string{"live", "test"}, DefaultPlan: "wide"}, WorkspaceHeader: "X-Workspace", UserPlan: "wide", ClientPlan: "wide", CORS: []string{page}},
-			{ID: otherResource, Name: "Other", Scopes: scopes, Keys: oauth.KeyRules{Prefix: "ok", Environments: []string{"live"}}, WorkspaceHeader: "X-Workspace"},
+		Resources: []catalog.Resource{
+			{ID: resource, Name: "API", Scopes: scopes, Keys: catalog.KeyRules{Prefix: "sk", Environments: []string{"live", "test"}, DefaultPlan: "wide"}, WorkspaceHeader: "X-Workspace", UserPlan: "wide", ClientPlan: "wide", CORS: []string{page}},
+			{ID: otherResource, Name: "Other", Scopes: scopes, Keys: catalog.KeyRules{Prefix: "ok", Environments: []string{"live"}}, WorkspaceHeader: "X-Workspace"},
 		},
 		APIs: []gateway.API{
 			{ID: resource, Hosts: []string{host}, Upstream: upstream, Builtin: own, Anonymous: gateway.Concurrency{Total: 5, PerAddress: 3}, Shape: gateway.Shape{ExpiredStatus: gateway.StatusExpired}, Routes: rules},
@@ -123,14 +125,14 @@ func (w *world) each(fn func(t *testing.T, f front)) {
 // key makes an API key of the shared workspace with some scopes and is its bearer header.
 func (w *world) key(scopes ...string) (storage.APIKey, string) {
 	w.t.Helper()
-	k, text := w.Key(w.shared, oauth.KeySpec{Scopes: scopes})
+	k, text := w.Key(w.shared, apikey.Spec{Scopes: scopes})
 	return k, "Authorization: Bearer " + text
 }
 
 // token is an access token of Alice's for the first resource, by the code grant.
 func (w *world) token(scope string) string {
 	w.t.Helper()
-	app := w.App(oauth.ClientSpec{Scopes: []string{"read", "write"}, Grants: []string{"client_credentials"}})
+	app := w.App(management.ClientSpec{Scopes: []string{"read", "write"}, Grants: []string{"client_credentials"}})
 	a := w.PostAs(app, "/oauth/token", url.Values{"grant_type": {"client_credentials"}, "scope": {scope}})
 	if a.Status != http.StatusOK {
 		w.t.Fatalf("token answered %d %s", a.Status, a.Body)

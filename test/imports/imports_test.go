@@ -22,36 +22,67 @@ const module = "doorward"
 // new arrow are decisions: they are made here, with a word in docs/decisions when the reason is not plain.
 var arrows = map[string][]string{
 	"cmd/doorward": {
-		"cmd/doorward/demo", "cmd/doorward/guide", "config", "migrations", "oauth", "oauth/apikey", "oauth/identity", "oauth/input", "oauth/limit", "storage", "templates", "web", "web/api",
-		"web/gateway", "web/gateway/route", "web/gateway/route/openapi",
+		"cmd/doorward/demo", "cmd/doorward/guide", "config", "management", "oauth", "oauth/apikey", "oauth/bearer",
+		"oauth/catalog", "oauth/identity", "oauth/input", "oauth/limit", "oauth/seal", "storage", "web", "web/gateway",
+		"web/gateway/route/openapi",
 	},
-	"cmd/doorward/demo":  {}, // its app and API are those of others
-	"cmd/doorward/guide": {"config", "oauth", "oauth/input", "oauth/limit", "storage", "web/gateway", "web/gateway/route"},
-	// the parser fills the structs of the packages that use them
-	"config":          {"config/yamlnode", "oauth", "oauth/apikey", "oauth/input", "oauth/limit", "web/gateway", "web/gateway/route"},
+	"cmd/doorward/demo": {}, // its app and API belong to others
+	"cmd/doorward/guide": {
+		"config", "oauth/bearer", "oauth/catalog", "oauth/input", "oauth/limit", "storage", "web/gateway", "web/gateway/route",
+	},
+	// The parser fills the structs of the packages that use them.
+	"config": {
+		"config/yamlnode", "oauth", "oauth/apikey", "oauth/bearer", "oauth/catalog", "oauth/input", "oauth/limit", "web/gateway",
+		"web/gateway/route",
+	},
 	"config/yamlnode": {"oauth/input"},
+
 	"web": {
-		"oauth", "oauth/apikey", "oauth/identity", "oauth/limit", "storage", "templates", "web/api", "web/gateway", "web/page",
-		"web/signin", "web/admin", "web/dashboard",
+		"management", "oauth", "oauth/apikey", "oauth/bearer", "oauth/catalog", "oauth/identity", "oauth/seal", "storage",
+		"templates", "web/admin", "web/api", "web/dashboard", "web/gateway", "web/page", "web/signin",
 	},
-	"web/signin":      {"oauth", "oauth/identity", "storage", "templates", "web/page"},
-	"web/admin":       {"oauth", "oauth/identity", "storage", "templates", "web/page"},
-	"web/dashboard":   {"oauth", "oauth/apikey", "oauth/identity", "oauth/limit", "storage", "templates", "web/page"},
-	"web/page":        {"oauth", "oauth/apikey", "oauth/identity", "storage", "templates"},
-	"web/api":         {"oauth", "oauth/apikey", "oauth/identity", "oauth/limit", "storage", "web/gateway"},
-	"web/gateway":     {"oauth", "oauth/apikey", "oauth/identity", "oauth/limit", "storage", "templates", "web/gateway/route"},
-	// what a route needs is said in the scopes, roles and kinds of credentials of oauth
-	"web/gateway/route":         {"oauth", "oauth/input"},
+	"web/signin": {
+		"management", "oauth", "oauth/catalog", "oauth/identity", "oauth/redirecturi", "oauth/seal", "storage", "templates",
+		"web/page",
+	},
+	"web/dashboard": {
+		"management", "oauth", "oauth/apikey", "oauth/bearer", "oauth/catalog", "oauth/identity", "oauth/input", "oauth/limit",
+		"oauth/redirecturi", "storage", "templates", "web/page",
+	},
+	"web/admin": {"management", "oauth", "oauth/catalog", "oauth/identity", "storage", "templates", "web/page"},
+	"web/page": {
+		"management", "oauth", "oauth/apikey", "oauth/bearer", "oauth/catalog", "oauth/identity", "oauth/input", "oauth/seal",
+		"storage", "templates",
+	},
+	"web/api": {
+		"management", "oauth", "oauth/apikey", "oauth/bearer", "oauth/catalog", "oauth/identity", "oauth/input", "oauth/limit",
+		"oauth/seal", "storage", "web/gateway",
+	},
+	"web/gateway": {"oauth", "oauth/bearer", "oauth/catalog", "oauth/limit", "storage", "web/gateway/route"},
+	// A route says what it needs in scopes, roles and kinds of credentials.
+	"web/gateway/route":         {"oauth/bearer", "oauth/catalog", "oauth/input"},
 	"web/gateway/route/openapi": {"config/yamlnode", "oauth/input", "web/gateway/route"},
-	"oauth":                     {"oauth/apikey", "oauth/identity", "oauth/input", "oauth/limit", "storage"},
-	"oauth/apikey":              {"storage"},
-	"oauth/identity":            {"oauth/input", "storage"},
-	"oauth/input":               {}, // what a text may be, whoever writes it
-	"oauth/limit":               {"storage"},
-	"oauth/resource":            {}, // others import it into their APIs, which should get nothing of the server's with it
-	"storage":                   {"migrations"},
-	"migrations":                {},
-	"templates":                 {},
+
+	// The protocol has management revoke a key that is shown to it, and never the other way round: management gets the rules
+	// of the grant types through its configuration.
+	"oauth": {
+		"management", "oauth/apikey", "oauth/bearer", "oauth/catalog", "oauth/limit", "oauth/redirecturi", "oauth/seal", "storage",
+	},
+	"management": {
+		"oauth/apikey", "oauth/bearer", "oauth/catalog", "oauth/input", "oauth/limit", "oauth/redirecturi", "storage",
+	},
+	"oauth/bearer":      {"oauth/apikey", "oauth/catalog", "oauth/input", "oauth/limit", "oauth/seal", "storage"},
+	"oauth/apikey":      {"oauth/catalog", "oauth/input", "oauth/limit", "storage"}, // the catalogue says what a key can have
+	"oauth/catalog":     {"oauth/input", "oauth/limit", "storage"},
+	"oauth/identity":    {"oauth/input", "storage"},
+	"oauth/redirecturi": {"oauth/input"},
+	"oauth/seal":        {"storage"},
+	"oauth/limit":       {"storage"},
+	"oauth/input":       {}, // what a text may be, and what is wrong with it
+	"oauth/resource":    {}, // others import it into their APIs, which should get nothing of the server's with it
+	"storage":           {"migrations"},
+	"migrations":        {},
+	"templates":         {},
 
 	"examples/resource-server": {"oauth/resource"},
 	"examples/run":             {"examples/generic/api", "examples/scopien/api", "examples/sophic/api", "examples/sophosic/api", "examples/torvus/api"},
@@ -68,7 +99,7 @@ var arrows = map[string][]string{
 var owners = map[string][]string{
 	"github.com/ory/fosite":      {"oauth"},
 	"github.com/ory/x":           {},
-	"github.com/go-jose":         {"oauth", "oauth/resource"}, // what signs, and what verifies without us
+	"github.com/go-jose":         {"oauth/bearer", "oauth/resource"}, // what signs, and what verifies without us
 	"database/sql":               {"storage"},
 	"github.com/jackc":           {"storage"},
 	"github.com/pressly/goose":   {"storage"},
@@ -77,7 +108,7 @@ var owners = map[string][]string{
 	"github.com/a-h/templ":       {"templates", "web/page"},
 	"github.com/alecthomas/kong": {"cmd/doorward"},
 	"go.yaml.in/yaml":            {"config", "config/yamlnode", "web/gateway/route/openapi"},
-	"net/http":                   {"cmd/doorward", "cmd/doorward/demo", "cmd/doorward/guide", "config", "examples", "oauth", "oauth/identity", "oauth/resource", "web", "web/api", "web/gateway", "web/page", "web/signin", "web/admin", "web/dashboard"},
+	"net/http":                   {"cmd/doorward", "cmd/doorward/demo", "cmd/doorward/guide", "config", "examples", "oauth", "oauth/bearer", "oauth/identity", "oauth/resource", "web", "web/api", "web/gateway", "web/page", "web/signin", "web/admin", "web/dashboard"},
 	"testing":                    {},
 }
 

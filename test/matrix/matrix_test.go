@@ -14,7 +14,9 @@ import (
 
 	"golang.org/x/net/websocket"
 
-	"doorward/oauth"
+	"doorward/management"
+	"doorward/oauth/apikey"
+	"doorward/oauth/catalog"
 	"doorward/oauth/identity"
 	"doorward/storage"
 	"doorward/test/rig"
@@ -121,20 +123,22 @@ var table = []row{
 	},
 	{
 		name: "the user leaves the workspace",
-		stop: func(c *cast) { c.ok(c.first().OAuth.RemoveMember(c.system(), c.command(), c.workspace, c.user.ID)) },
+		stop: func(c *cast) {
+			c.ok(c.first().Management.RemoveMember(c.system(), c.command(), c.workspace, c.user.ID))
+		},
 		then: and(all(ended, ofGrants, []string{"invitation"}), all(refused, []string{"silent authorization", "open consent page"}), all(suspended, []string{"personal access token"})),
 	},
 	{
 		name: "the user becomes a member who does not manage",
-		stop: func(c *cast) { c.changeRole(oauth.RoleMember) },
+		stop: func(c *cast) { c.changeRole(catalog.RoleMember) },
 		then: and(all(ended, []string{"invitation"}), at(doorManages, "access token", "JWT", "personal access token")),
-		undo: func(c *cast) { c.changeRole(oauth.RoleAdmin) },
+		undo: func(c *cast) { c.changeRole(catalog.RoleAdmin) },
 	},
 	{
 		name: "the user becomes a viewer",
-		stop: func(c *cast) { c.changeRole(oauth.RoleViewer) },
+		stop: func(c *cast) { c.changeRole(catalog.RoleViewer) },
 		then: and(all(ended, []string{"invitation"}), at(doorManages, "access token", "JWT", "personal access token"), at(doorWrites, "access token", "JWT", "personal access token"), all(refused, []string{"silent authorization", "open consent page"})),
-		undo: func(c *cast) { c.changeRole(oauth.RoleAdmin) },
+		undo: func(c *cast) { c.changeRole(catalog.RoleAdmin) },
 	},
 	{
 		name: "the user signs out",
@@ -155,9 +159,9 @@ var table = []row{
 	// The workspace.
 	{
 		name: "the workspace is disabled",
-		stop: func(c *cast) { c.ok(c.first().OAuth.SwitchWorkspace(c.system(), c.command(), c.workspace, true)) },
+		stop: func(c *cast) { c.ok(c.first().Management.DisableWorkspace(c.system(), c.command(), c.workspace)) },
 		then: and(all(suspended, ofGrants), all(suspended, []string{"API key", "personal access token", "invitation"}), all(refused, []string{"silent authorization", "open consent page"})),
-		undo: func(c *cast) { c.ok(c.first().OAuth.SwitchWorkspace(c.system(), c.command(), c.workspace, false)) },
+		undo: func(c *cast) { c.ok(c.first().Management.EnableWorkspace(c.system(), c.command(), c.workspace)) },
 	},
 	{
 		name: "the workspace's only owner is disabled",
@@ -167,25 +171,29 @@ var table = []row{
 	},
 	{
 		name: "the workspace is deleted",
-		stop: func(c *cast) { c.ok(c.first().OAuth.DeleteWorkspace(c.system(), c.command(), c.workspace)) },
+		stop: func(c *cast) { c.ok(c.first().Management.DeleteWorkspace(c.system(), c.command(), c.workspace)) },
 		then: and(all(ended, ofGrants, []string{"API key", "invitation"}), all(suspended, []string{"personal access token"}), all(refused, []string{"silent authorization", "open consent page"})),
 	},
 
 	// The app.
 	{
 		name: "the app is disabled",
-		stop: func(c *cast) { c.ok(c.first().OAuth.SwitchClient(c.system(), oauth.Command(""), c.app.ID, true)) },
+		stop: func(c *cast) {
+			c.ok(c.first().Management.DisableClient(c.system(), management.CommandLine(""), c.app.ID))
+		},
 		then: all(suspended, ofApp),
-		undo: func(c *cast) { c.ok(c.first().OAuth.SwitchClient(c.system(), oauth.Command(""), c.app.ID, false)) },
+		undo: func(c *cast) {
+			c.ok(c.first().Management.EnableClient(c.system(), management.CommandLine(""), c.app.ID))
+		},
 	},
 	{
 		name: "the app's workspace is disabled",
 		stop: func(c *cast) {
-			c.ok(c.first().OAuth.SwitchWorkspace(c.system(), oauth.Command(c.home.ID), c.home, true))
+			c.ok(c.first().Management.DisableWorkspace(c.system(), management.CommandLine(c.home.ID), c.home))
 		},
 		then: all(suspended, ofApp),
 		undo: func(c *cast) {
-			c.ok(c.first().OAuth.SwitchWorkspace(c.system(), oauth.Command(c.home.ID), c.home, false))
+			c.ok(c.first().Management.EnableWorkspace(c.system(), management.CommandLine(c.home.ID), c.home))
 		},
 	},
 	{
@@ -196,13 +204,15 @@ var table = []row{
 	},
 	{
 		name: "the app is deleted",
-		stop: func(c *cast) { c.ok(c.first().OAuth.DeleteClient(c.system(), oauth.Command(""), c.app.ID)) },
+		stop: func(c *cast) {
+			c.ok(c.first().Management.DeleteClient(c.system(), management.CommandLine(""), c.app.ID))
+		},
 		then: all(ended, ofApp),
 	},
 	{
 		name: "the app's secret is replaced at once",
 		stop: func(c *cast) {
-			_, _, err := c.first().OAuth.RotateSecret(c.system(), oauth.Command(""), c.app.ID, 0)
+			_, _, err := c.first().Management.RotateSecret(c.system(), management.CommandLine(""), c.app.ID, 0)
 			c.ok(err)
 		},
 		then: all(ended, []string{"the app's secret", "client credentials", "refresh token", "code"}),
@@ -211,7 +221,9 @@ var table = []row{
 	// Grants and tokens.
 	{
 		name: "the user ends the app's access",
-		stop: func(c *cast) { c.ok(c.first().OAuth.EndAccess(c.system(), c.user.ID, c.personal(c.user).ID, c.app.ID)) },
+		stop: func(c *cast) {
+			c.ok(c.first().Management.EndAccess(c.system(), c.user.ID, c.personal(c.user).ID, c.app.ID))
+		},
 		then: all(ended, ofGrants, []string{"silent authorization"}),
 	},
 	{
@@ -258,7 +270,7 @@ var table = []row{
 	{
 		name: "the signing key is compromised",
 		stop: func(c *cast) {
-			_, err := c.first().OAuth.RotateSigningKey(c.system(), true)
+			_, err := c.first().Keyring.Rotate(c.system(), true)
 			c.ok(err)
 			c.later(10 * time.Minute) // the longest that keys are remembered; codes and flows are over by then
 		},
@@ -274,19 +286,19 @@ var table = []row{
 	{
 		name: "the API key is paused",
 		stop: func(c *cast) {
-			_, err := c.first().OAuth.PauseKey(c.tenant(), c.command(), c.ownerOfKey(), c.key.ID)
+			_, err := c.first().Management.PauseKey(c.tenant(), c.command(), c.ownerOfKey(), c.key.ID)
 			c.ok(err)
 		},
 		then: all(suspended, []string{"API key"}),
 		undo: func(c *cast) {
-			_, err := c.first().OAuth.ResumeKey(c.tenant(), c.command(), c.ownerOfKey(), c.key.ID)
+			_, err := c.first().Management.ResumeKey(c.tenant(), c.command(), c.ownerOfKey(), c.key.ID)
 			c.ok(err)
 		},
 	},
 	{
 		name: "the API key is rotated and the old one's grace is over",
 		stop: func(c *cast) {
-			_, _, err := c.first().OAuth.RotateKey(c.tenant(), c.command(), c.ownerOfKey(), c.key.ID, time.Minute)
+			_, _, err := c.first().Management.RotateKey(c.tenant(), c.command(), c.ownerOfKey(), c.key.ID, time.Minute)
 			c.ok(err)
 			c.later(time.Minute)
 		},
@@ -304,11 +316,11 @@ var table = []row{
 			n := c.first()
 			for name, make := range map[string]func(storage.Time) string{
 				"API key": func(at storage.Time) string {
-					_, text := n.Key(c.workspace, oauth.KeySpec{Name: "Short", Scopes: []string{"admin"}, ExpiresAt: at})
+					_, text := n.Key(c.workspace, apikey.Spec{Name: "Short", Scopes: []string{"admin"}, ExpiresAt: at})
 					return text
 				},
 				"personal access token": func(at storage.Time) string {
-					_, text := n.PersonalToken(c.user, oauth.KeySpec{Name: "Short", Scopes: []string{"admin"}, ExpiresAt: at})
+					_, text := n.PersonalToken(c.user, apikey.Spec{Name: "Short", Scopes: []string{"admin"}, ExpiresAt: at})
 					return text
 				},
 			} {
@@ -325,7 +337,7 @@ var table = []row{
 	{
 		name: "the invitation is withdrawn",
 		stop: func(c *cast) {
-			c.ok(c.first().OAuth.DropInvitation(c.system(), c.command(), c.workspace, c.invitation.ID))
+			c.ok(c.first().Management.DropInvitation(c.system(), c.command(), c.workspace, c.invitation.ID))
 		},
 		then: all(ended, []string{"invitation"}),
 	},
@@ -416,14 +428,14 @@ func (c *cast) system() context.Context { return c.first().System() }
 
 func (c *cast) tenant() context.Context { return storage.Tenant(c.t.Context(), "", c.workspace.ID) }
 
-func (c *cast) command() oauth.Authority { return oauth.Command(c.workspace.ID) }
+func (c *cast) command() management.Authority { return management.CommandLine(c.workspace.ID) }
 
 func (c *cast) ownerOfKey() storage.KeyOwner { return storage.KeyOwner{WorkspaceID: c.workspace.ID} }
 
 func (c *cast) first() *rig.Rig { return c.nodes[0] }
 
 func (c *cast) changeRole(role string) {
-	c.ok(c.first().OAuth.ChangeRole(c.system(), c.command(), c.workspace, c.user.ID, role))
+	c.ok(c.first().Management.ChangeRole(c.system(), c.command(), c.workspace, c.user.ID, role))
 }
 
 // revoke shows a credential to the revocation endpoint, as its owner may.

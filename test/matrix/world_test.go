@@ -15,7 +15,10 @@ import (
 
 	"golang.org/x/net/websocket"
 
+	"doorward/management"
 	"doorward/oauth"
+	"doorward/oauth/apikey"
+	"doorward/oauth/catalog"
 	"doorward/oauth/limit"
 	"doorward/oauth/resource"
 	"doorward/storage"
@@ -60,7 +63,7 @@ func newWorld(t *testing.T, nodes func(o rig.Options) []*rig.Rig) *world {
 	t.Cleanup(api.Close)
 	upstream, err := url.Parse(api.URL)
 	ok(t, err)
-	scopes := []oauth.Scope{
+	scopes := []catalog.Scope{
 		{Name: "read", Text: "Read your data"},
 		{Name: "write", Text: "Change your data"},
 		{Name: "admin", Text: "Everything", Implies: []string{"read", "write"}},
@@ -70,12 +73,12 @@ func newWorld(t *testing.T, nodes func(o rig.Options) []*rig.Rig) *world {
 		{Methods: []string{"POST"}, Path: "/**", Scopes: []string{"write"}},
 	}
 	builtin := []string{"/v1/api-keys", "/v1/auth/test", "/api/auth/me", "/api/me"}
-	keys := oauth.KeyRules{Prefix: "sk", Environments: []string{"live", "test"}}
+	keys := catalog.KeyRules{Prefix: "sk", Environments: []string{"live", "test"}}
 	w := &world{t: t, clients: map[*rig.Rig]*http.Client{}, online: map[*rig.Rig]map[string]http.Handler{}, offline: map[*rig.Rig]http.Handler{}}
 	w.nodes = nodes(rig.Options{
 		Issuer: "http://localhost:8080", TrustedProxies: []netip.Prefix{netip.MustParsePrefix("127.0.0.1/32")},
 		Plans: map[string]limit.Plan{"wide": {Hour: 1_000_000}, "narrow": {Hour: 1}},
-		Resources: []oauth.Resource{
+		Resources: []catalog.Resource{
 			{ID: opaqueID, Name: "API", Scopes: scopes, Keys: keys, WorkspaceHeader: "X-Workspace"},
 			{ID: jwtID, Name: "JWT API", Scopes: scopes, WorkspaceHeader: "X-Workspace", JWT: true},
 		},
@@ -85,7 +88,7 @@ func newWorld(t *testing.T, nodes func(o rig.Options) []*rig.Rig) *world {
 		},
 	})
 	first, last := w.nodes[0], w.nodes[len(w.nodes)-1]
-	w.server = first.App(oauth.ClientSpec{Name: "The APIs", ResourceServer: true, Resources: []string{opaqueID, jwtID}})
+	w.server = first.App(management.ClientSpec{Name: "The APIs", ResourceServer: true, Resources: []string{opaqueID, jwtID}})
 	w.admin = first.User("operator@example.com", "Operator", true)
 	for _, n := range w.nodes {
 		w.online[n] = map[string]http.Handler{opaqueID: w.middleware(n, opaqueID, false), jwtID: w.middleware(n, jwtID, false)}
@@ -167,11 +170,11 @@ func (w *world) newCast(t *testing.T) *cast {
 	person := func(what string) storage.User { return n.User(what+"@"+id+".example.com", what, false) }
 	c := &cast{world: w, t: t, owner: person("owner"), user: person("user"), maker: person("maker"), guest: person("guest"), texts: map[string]string{}}
 	c.workspace = n.Workspace(id, "wide", c.owner)
-	n.Join(c.workspace, c.user, oauth.RoleAdmin)
+	n.Join(c.workspace, c.user, catalog.RoleAdmin)
 	var err error
 	c.home, err = n.Store.PersonalWorkspace(n.System(), c.maker.ID)
 	ok(t, err)
-	c.app = n.App(oauth.ClientSpec{
+	c.app = n.App(management.ClientSpec{
 		Name: "Clockwork", WorkspaceID: c.home.ID, CreatedBy: c.maker.ID, Scopes: []string{"read", "write", "admin"}, Resources: []string{opaqueID, jwtID},
 		RedirectURIs: []string{"https://app.example/cb"}, Grants: []string{oauth.GrantAuthorizationCode, oauth.GrantRefreshToken, oauth.GrantClientCredentials},
 	})
@@ -184,11 +187,11 @@ func (w *world) newCast(t *testing.T) *cast {
 	for name, id := range map[string]string{"client token": opaqueID, "client JWT": jwtID} {
 		c.texts[name] = n.PostAs(c.app, "/oauth/token", url.Values{"grant_type": {"client_credentials"}, "resource": {id}}).Text("access_token")
 	}
-	c.key, c.texts["API key"] = n.Key(c.workspace, oauth.KeySpec{Scopes: []string{"admin"}})
-	c.pat, c.texts["personal access token"] = n.PersonalToken(c.user, oauth.KeySpec{Scopes: []string{"admin"}})
-	by, _, _, err := n.OAuth.PersonAuthority(n.System(), c.user.ID, c.workspace.Slug)
+	c.key, c.texts["API key"] = n.Key(c.workspace, apikey.Spec{Scopes: []string{"admin"}})
+	c.pat, c.texts["personal access token"] = n.PersonalToken(c.user, apikey.Spec{Scopes: []string{"admin"}})
+	by, _, _, err := n.Management.PersonAuthority(n.System(), c.user.ID, c.workspace.Slug)
 	ok(t, err)
-	c.invitation, c.texts["invitation"], err = n.OAuth.Invite(n.System(), by, c.workspace, c.guest.Email, oauth.RoleMember)
+	c.invitation, c.texts["invitation"], err = n.Management.Invite(n.System(), by, c.workspace, c.guest.Email, catalog.RoleMember)
 	ok(t, err)
 	again := c.app.Params("read write admin")
 	again.Set("prompt", "consent")

@@ -9,7 +9,8 @@ import (
 	"strings"
 	"testing"
 
-	"doorward/oauth"
+	"doorward/management"
+	"doorward/oauth/bearer"
 	"doorward/oauth/identity"
 	"doorward/test/browser"
 	"doorward/test/rig"
@@ -129,7 +130,7 @@ func everyPage(t *testing.T, javaScript bool) {
 	p.Press(`[name=scope][value=read]`)
 	p.Click(`main form[action="/settings/developer/apps"] [type=submit]`)
 	p.judge("secret")
-	if !strings.Contains(p.Text("main"), oauth.PrefixClientSecret) {
+	if !strings.Contains(p.Text("main"), bearer.PrefixClientSecret) {
 		t.Fatalf("no secret on the page: %s", p.Text("main"))
 	}
 	p.open("/settings/developer/apps")
@@ -145,11 +146,11 @@ func everyPage(t *testing.T, javaScript bool) {
 	p.open("/admin/users")
 	p.judge("admin users with two")
 
-	app := r.App(oauth.ClientSpec{Site: "https://app.example"})
+	app := r.App(management.ClientSpec{Site: "https://app.example"})
 	back := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { _, _ = io.WriteString(w, "back at the app") }))
 	t.Cleanup(back.Close)
 	app.Redirect = back.URL + "/cb" // the port of a loopback redirect URI is free
-	native := r.App(oauth.ClientSpec{Name: "Command line", Public: true, RedirectURIs: []string{"http://127.0.0.1/cb"}})
+	native := r.App(management.ClientSpec{Name: "Command line", Public: true, RedirectURIs: []string{"http://127.0.0.1/cb"}})
 	p.ClearCookies()
 	p.authorize(app, "read write")
 	p.judge("login to an app")

@@ -6,7 +6,7 @@ import (
 	"strings"
 	"testing"
 
-	"doorward/oauth"
+	"doorward/management"
 	"doorward/test/rig"
 )
 
@@ -25,7 +25,7 @@ func TestAppsMayRedirectFurtherAfterTheirCallback(t *testing.T) {
 		http.Redirect(w, q, elsewhere+"/welcome", http.StatusFound)
 	}))
 	t.Cleanup(app.Close)
-	client := r.App(oauth.ClientSpec{Name: "Hopper", RedirectURIs: []string{app.URL + "/cb"}})
+	client := r.App(management.ClientSpec{Name: "Hopper", RedirectURIs: []string{app.URL + "/cb"}})
 
 	p := newPerson(t, r)
 	p.authorize(client, "read")

@@ -8,24 +8,27 @@ import (
 	"testing"
 	"time"
 
-	"doorward/oauth"
+	"doorward/management"
+	"doorward/oauth/apikey"
+	"doorward/oauth/bearer"
+	"doorward/oauth/catalog"
 	"doorward/oauth/limit"
 	"doorward/storage"
 	"doorward/test/rig"
 )
 
 // resources are two APIs, one of them with objects.
-func resources() []oauth.Resource {
-	scopes := []oauth.Scope{
+func resources() []catalog.Resource {
+	scopes := []catalog.Scope{
 		{Name: "read", Text: "Read your data"},
 		{Name: "write", Text: "Create and change your data"},
 		{Name: "delete", Text: "Delete your data"},
 		{Name: "admin", Text: "Everything", Implies: []string{"read", "write", "delete"}},
 	}
-	keys := oauth.KeyRules{Prefix: "sk", Environments: []string{"live", "test"}, DefaultPlan: "free", TestPlan: "free"}
+	keys := catalog.KeyRules{Prefix: "sk", Environments: []string{"live", "test"}, DefaultPlan: "free", TestPlan: "free"}
 	crm := keys
 	crm.Prefix = "crm"
-	return []oauth.Resource{
+	return []catalog.Resource{
 		{ID: "https://api.example.com", Name: "Example API", Scopes: scopes, Keys: keys, WorkspaceHeader: "X-Workspace"},
 		{ID: "https://crm.example.com", Name: "Customers", Scopes: scopes, Objects: []string{"opportunities", "accounts", "contacts"}, Keys: crm, WorkspaceHeader: "X-Workspace"},
 	}
@@ -36,13 +39,13 @@ func lived(t *testing.T, r *rig.Rig, w storage.Workspace) {
 	t.Helper()
 	const days = 29
 	r.Advance(-days * 24 * time.Hour)
-	by, _, _, err := r.OAuth.PersonAuthority(t.Context(), r.Alice.ID, w.Slug)
+	by, _, _, err := r.Management.PersonAuthority(t.Context(), r.Alice.ID, w.Slug)
 	if err != nil {
 		t.Fatal(err)
 	}
 	by.Fresh = true
 	var keys []storage.APIKey
-	for _, p := range []oauth.KeySpec{
+	for _, p := range []apikey.Spec{
 		{Name: "Night import", Scopes: []string{"read", "write"}, ExpiresAt: r.Store.Now().Add(90 * 24 * time.Hour)},
 		{Name: "Dashboard", Scopes: []string{"read"}, ExpiresAt: r.Store.Now().Add(39 * 24 * time.Hour)},
 		{Name: "Staging", Scopes: []string{"read", "write", "delete"}, Environment: "test"},
@@ -50,7 +53,7 @@ func lived(t *testing.T, r *rig.Rig, w storage.Workspace) {
 		{Name: "Old dashboard", Scopes: []string{"read"}, ExpiresAt: r.Store.Now().Add(20 * 24 * time.Hour)},
 	} {
 		ctx := storage.WithActor(t.Context(), &storage.Actor{UserID: r.Alice.ID, Credential: "session", Address: "192.0.2.10"})
-		k, _, err := r.OAuth.CreateKey(storage.Tenant(ctx, r.Alice.ID, w.ID), by, w.Plan, p)
+		k, _, err := r.Management.CreateKey(storage.Tenant(ctx, r.Alice.ID, w.ID), by, w.Plan, p)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -65,9 +68,9 @@ func lived(t *testing.T, r *rig.Rig, w storage.Workspace) {
 				}
 				switch {
 				case n%17 == 13 && day%3 == 1:
-					use.Status, use.Reason, use.Limited = http.StatusTooManyRequests, oauth.ReasonLimit, true
+					use.Status, use.Reason, use.Limited = http.StatusTooManyRequests, bearer.ReasonLimit, true
 				case n%23 == 5:
-					use.Status, use.Reason, use.Action = http.StatusForbidden, oauth.ReasonPermissions, "DELETE /v1/documents/17"
+					use.Status, use.Reason, use.Action = http.StatusForbidden, bearer.ReasonPermissions, "DELETE /v1/documents/17"
 				}
 				r.Store.NoteUse(use)
 			}
@@ -99,7 +102,7 @@ func keyPages(t *testing.T, javaScript bool) {
 	r := rig.Memory(t, rig.Options{Resources: resources(), Plans: map[string]limit.Plan{
 		"free": {Hour: 100, Burst: 20}, "pro": {Hour: 1000, Burst: 100}, "enterprise": {Hour: 10_000},
 	}})
-	w, err := r.OAuth.CreateWorkspace(t.Context(), oauth.Command(""), "Analytical Engines", "analytical-engines", "pro", r.Alice.ID)
+	w, err := r.Management.CreateWorkspace(t.Context(), management.CommandLine(""), "Analytical Engines", "analytical-engines", "pro", r.Alice.ID)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -198,7 +201,7 @@ func keyPages(t *testing.T, javaScript bool) {
 	p.Fill(`[name=request]`, fmt.Sprintf("0195a0c0%016x", 28*1000+5))
 	p.Click(`form[action$="#h-requests"] [type=submit]`)
 	p.judge("key with a request that was looked for")
-	if text := p.Text(`[role=status]`); !strings.Contains(text, "DELETE /v1/documents/17") || !strings.Contains(text, oauth.ReasonPermissions) {
+	if text := p.Text(`[role=status]`); !strings.Contains(text, "DELETE /v1/documents/17") || !strings.Contains(text, bearer.ReasonPermissions) {
 		t.Errorf("looked for, the request is told as %s", text)
 	}
 	p.Fill(`[name=request]`, "of-nobody")
@@ -231,7 +234,7 @@ func keyPages(t *testing.T, javaScript bool) {
 	p.judge("tokens")
 
 	bob := r.User("bob@example.com", "Bob", false)
-	r.Join(w, bob, oauth.RoleViewer)
+	r.Join(w, bob, catalog.RoleViewer)
 	p.ClearCookies()
 	p.open(list)
 	p.signIn(bob.Email)

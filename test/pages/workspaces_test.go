@@ -6,7 +6,10 @@ import (
 	"testing"
 	"time"
 
-	"doorward/oauth"
+	"doorward/management"
+	"doorward/oauth/apikey"
+	"doorward/oauth/bearer"
+	"doorward/oauth/catalog"
 	"doorward/oauth/limit"
 	"doorward/storage"
 	"doorward/test/rig"
@@ -106,7 +109,7 @@ func workspacePages(t *testing.T, javaScript bool) {
 	alice.open("/settings/workspaces")
 	alice.judge("workspaces of two")
 
-	app := r.App(oauth.ClientSpec{Name: "Fieldnotes", Site: "https://app.example"})
+	app := r.App(management.ClientSpec{Name: "Fieldnotes", Site: "https://app.example"})
 	alice.authorize(app, "read write")
 	alice.judge("consent with workspaces")
 
@@ -138,25 +141,25 @@ func fill(t *testing.T, r *rig.Rig, ws storage.Workspace, owner, member storage.
 	t.Helper()
 	actor := &storage.Actor{UserID: owner.ID, Credential: "session", Address: "192.0.2.10", RequestID: "5d3649948300d307c15c7cc6"}
 	ctx := storage.WithActor(r.System(), actor)
-	by := oauth.Command(ws.ID)
+	by := management.CommandLine(ws.ID)
 	key := func(name string, scopes ...string) storage.APIKey {
-		k, _, err := r.OAuth.CreateKey(ctx, by, ws.Plan, oauth.KeySpec{Name: name, Resource: r.Issuer, Environment: "live", Scopes: scopes})
+		k, _, err := r.Management.CreateKey(ctx, by, ws.Plan, apikey.Spec{Name: name, Resource: r.Issuer, Environment: "live", Scopes: scopes})
 		ok(t, err)
 		return k
 	}
 	night, deploy := key("Night import", "read", "write"), key("Deployment of the web site", "read")
-	token, _ := r.PersonalToken(member, oauth.KeySpec{Name: "Laptop"})
-	app, _, err := r.OAuth.CreateClient(ctx, oauth.Command(""), oauth.ClientSpec{
+	token, _ := r.PersonalToken(member, apikey.Spec{Name: "Laptop"})
+	app, _, err := r.Management.CreateClient(ctx, management.CommandLine(""), management.ClientSpec{
 		Name: "Calendar sync", WorkspaceID: ws.ID, CreatedBy: owner.ID, RedirectURIs: []string{"https://calendar.example/cb"}, Scopes: []string{"read"},
 	})
 	ok(t, err)
-	ok(t, r.OAuth.ChangeRole(ctx, by, ws, member.ID, oauth.RoleAdmin))
-	actor.UserID, actor.Credential, actor.KeyID, actor.Address = member.ID, oauth.KindPersonalAccessToken, token.ID, "2001:db8::17"
-	_, _, err = r.OAuth.RotateKey(ctx, by, storage.KeyOwner{WorkspaceID: ws.ID}, deploy.ID, time.Hour)
+	ok(t, r.Management.ChangeRole(ctx, by, ws, member.ID, catalog.RoleAdmin))
+	actor.UserID, actor.Credential, actor.KeyID, actor.Address = member.ID, bearer.KindPersonalAccessToken, token.ID, "2001:db8::17"
+	_, _, err = r.Management.RotateKey(ctx, by, storage.KeyOwner{WorkspaceID: ws.ID}, deploy.ID, time.Hour)
 	ok(t, err)
 	*actor = storage.Actor{Credential: "command"}
 	pro := "pro"
-	_, err = r.OAuth.UpdateWorkspace(ctx, by, ws, nil, &pro)
+	_, err = r.Management.UpdateWorkspace(ctx, by, ws, nil, &pro)
 	ok(t, err)
 	use := func(id, kind string, n int, reason string, limited bool) {
 		for range n {
@@ -171,12 +174,12 @@ func fill(t *testing.T, r *rig.Rig, ws storage.Workspace, owner, member storage.
 		if day < 6 {
 			continue
 		}
-		use(night.ID, oauth.KindAPIKey, 40+day*day%37*9, "", false)
-		use(deploy.ID, oauth.KindAPIKey, day%4*30, "", false)
-		use(token.ID, oauth.KindPersonalAccessToken, day%3*5, "", false)
-		use(app.ID, oauth.KindAccessToken, day%5*22, "", false)
-		use(night.ID, oauth.KindAPIKey, day%9/8*80, oauth.ReasonLimit, true)
-		use(deploy.ID, oauth.KindAPIKey, day%6/5*25, oauth.ReasonPermissions, false)
+		use(night.ID, bearer.KindAPIKey, 40+day*day%37*9, "", false)
+		use(deploy.ID, bearer.KindAPIKey, day%4*30, "", false)
+		use(token.ID, bearer.KindPersonalAccessToken, day%3*5, "", false)
+		use(app.ID, bearer.KindAccessToken, day%5*22, "", false)
+		use(night.ID, bearer.KindAPIKey, day%9/8*80, bearer.ReasonLimit, true)
+		use(deploy.ID, bearer.KindAPIKey, day%6/5*25, bearer.ReasonPermissions, false)
 	}
 }
 

@@ -20,7 +20,8 @@ import (
 	"testing"
 	"time"
 
-	"doorward/oauth"
+	"doorward/management"
+	"doorward/oauth/catalog"
 	"doorward/test/browser"
 	"doorward/test/rig"
 	"doorward/test/setup"
@@ -373,11 +374,11 @@ func output(t *testing.T, dir, name string, args ...string) string {
 // TestConsentPagePicture looks at the page that README.md shows, and with -update takes its picture.
 func TestConsentPagePicture(t *testing.T) {
 	tab := browser.New(t)
-	r := rig.Memory(t, rig.Options{Resources: []oauth.Resource{{ID: "https://api.example.com", Name: "Notes", Scopes: []oauth.Scope{
+	r := rig.Memory(t, rig.Options{Resources: []catalog.Resource{{ID: "https://api.example.com", Name: "Notes", Scopes: []catalog.Scope{
 		{Name: "read", Text: "Read your notes"}, {Name: "write", Text: "Write new notes and change old ones"}, {Name: "delete", Text: "Delete notes"},
 	}}}})
 	r.User("dana@example.com", "Dana Reeve", false)
-	app := r.App(oauth.ClientSpec{Name: "Fieldnotes", Site: "https://fieldnotes.example", RedirectURIs: []string{"https://fieldnotes.example/callback"}})
+	app := r.App(management.ClientSpec{Name: "Fieldnotes", Site: "https://fieldnotes.example", RedirectURIs: []string{"https://fieldnotes.example/callback"}})
 	tab.Goto(r.URL + "/oauth/authorize?" + app.Params("read write delete").Encode())
 	tab.Fill(`[name=email]`, "dana@example.com")
 	tab.Fill(`[name=password]`, rig.Password)

@@ -5,7 +5,9 @@ import (
 	"net/url"
 	"strings"
 
-	"doorward/oauth"
+	"doorward/management"
+	"doorward/oauth/apikey"
+	"doorward/oauth/catalog"
 	"doorward/storage"
 )
 
@@ -15,7 +17,7 @@ func (r *Rig) Workspace(slug, plan string, owner storage.User) storage.Workspace
 	if w, err := r.Store.WorkspaceBySlug(r.System(), slug); err == nil {
 		return w
 	}
-	w, err := r.OAuth.CreateWorkspace(r.System(), oauth.Command(""), slug, slug, plan, owner.ID)
+	w, err := r.Management.CreateWorkspace(r.System(), management.CommandLine(""), slug, slug, plan, owner.ID)
 	r.ok(err)
 	return w
 }
@@ -23,24 +25,24 @@ func (r *Rig) Workspace(slug, plan string, owner storage.User) storage.Workspace
 // Join makes a user a member of a workspace.
 func (r *Rig) Join(w storage.Workspace, u storage.User, role string) {
 	r.T.Helper()
-	r.ok(r.OAuth.AddMember(r.System(), oauth.Command(w.ID), w, u.ID, role))
+	r.ok(r.Management.AddMember(r.System(), management.CommandLine(w.ID), w, u.ID, role))
 }
 
 // Key makes an API key in a workspace, as the command does. Without a name and scopes it is one that reads.
-func (r *Rig) Key(w storage.Workspace, p oauth.KeySpec) (storage.APIKey, string) {
+func (r *Rig) Key(w storage.Workspace, p apikey.Spec) (storage.APIKey, string) {
 	r.T.Helper()
-	k, text, err := r.OAuth.CreateKey(r.System(), oauth.Command(w.ID), w.Plan, standing(p))
+	k, text, err := r.Management.CreateKey(r.System(), management.CommandLine(w.ID), w.Plan, standing(p))
 	r.ok(err)
 	r.Seen.Add(SecretKey, text)
 	return k, text
 }
 
 // PersonalToken makes a personal access token, as the command does. Without a name and scopes it is one that reads.
-func (r *Rig) PersonalToken(u storage.User, p oauth.KeySpec) (storage.APIKey, string) {
+func (r *Rig) PersonalToken(u storage.User, p apikey.Spec) (storage.APIKey, string) {
 	r.T.Helper()
-	by := oauth.Command("")
+	by := management.CommandLine("")
 	by.UserID = u.ID
-	k, text, err := r.OAuth.CreatePersonalToken(r.System(), by, standing(p))
+	k, text, err := r.Management.CreatePersonalToken(r.System(), by, standing(p))
 	r.ok(err)
 	r.Seen.Add(SecretPersonalToken, text)
 	return k, text
@@ -49,13 +51,13 @@ func (r *Rig) PersonalToken(u storage.User, p oauth.KeySpec) (storage.APIKey, st
 // IntrospectionKey makes an API key with which a resource server introspects.
 func (r *Rig) IntrospectionKey() (storage.APIKey, string) {
 	r.T.Helper()
-	k, text, err := r.OAuth.CreateKey(r.System(), oauth.Command(""), "", oauth.KeySpec{Name: "Example API", Scopes: []string{oauth.ScopeIntrospect}})
+	k, text, err := r.Management.CreateKey(r.System(), management.CommandLine(""), "", apikey.Spec{Name: "Example API", Scopes: []string{catalog.ScopeIntrospect}})
 	r.ok(err)
 	r.Seen.Add(SecretKey, text)
 	return k, text
 }
 
-func standing(p oauth.KeySpec) oauth.KeySpec {
+func standing(p apikey.Spec) apikey.Spec {
 	if p.Name == "" {
 		p.Name = "Standing Key"
 	}

@@ -21,9 +21,14 @@ import (
 
 	"github.com/prometheus/client_golang/prometheus"
 
+	"doorward/management"
 	"doorward/oauth"
+	"doorward/oauth/apikey"
+	"doorward/oauth/bearer"
+	"doorward/oauth/catalog"
 	"doorward/oauth/identity"
 	"doorward/oauth/limit"
+	"doorward/oauth/seal"
 	"doorward/storage"
 	"doorward/test/stores"
 	"doorward/web"
@@ -35,25 +40,30 @@ const Password = "a quiet harbour at dawn"
 
 // Rig is a running server with one user, Alice, who is no administrator.
 type Rig struct {
-	T        testing.TB
-	Store    *storage.Store
-	OAuth    *oauth.Server
-	Identity *identity.Service
-	Secrets  *oauth.Secrets
-	Web      *web.Server
-	HTTP     *httptest.Server
-	URL      string // where it listens; the issuer unless Options say otherwise
-	Issuer   string
-	Alice    storage.User
-	Metrics  *prometheus.Registry
-	Log      *Log
-	Seen     *Secrets // by all clients of this rig
-	offset   atomic.Int64
+	T          testing.TB
+	Store      *storage.Store
+	OAuth      *oauth.Server
+	Management *management.Manager
+	Keyring    *bearer.Keyring
+	Bearer     *bearer.Verifier
+	APIKeys    *apikey.Keys
+	Catalog    *catalog.Catalog
+	Identity   *identity.Service
+	Secrets    *seal.Secrets
+	Web        *web.Server
+	HTTP       *httptest.Server
+	URL        string // where it listens; the issuer unless Options say otherwise
+	Issuer     string
+	Alice      storage.User
+	Metrics    *prometheus.Registry
+	Log        *Log
+	Seen       *Secrets // by all clients of this rig
+	offset     atomic.Int64
 }
 
 // Options change what a rig is made of; the zero value is a server as it comes.
 type Options struct {
-	Resources       []oauth.Resource // nil: the default one
+	Resources       []catalog.Resource // nil: the default one
 	Plans           map[string]limit.Plan
 	OwnersSetPlans  bool
 	Shapes          map[string]gateway.Shape // of the refusals of resources, by id
@@ -119,18 +129,18 @@ func New(t testing.TB, store *storage.Store, o Options) *Rig {
 		r.Seen.Add(SecretMaster, m)
 	}
 	var err error
-	r.Secrets, err = oauth.NewSecrets(keys)
+	r.Secrets, err = seal.New(keys)
 	r.ok(err)
-	r.ok(r.Secrets.Claim(t.Context(), store))
+	r.ok(r.Secrets.BindToDatabase(t.Context(), store))
 	log := slog.New(slog.NewJSONHandler(r.Log, &slog.HandlerOptions{Level: slog.LevelDebug}))
 	resources := o.Resources
 	if resources == nil {
-		resources = []oauth.Resource{{ID: r.Issuer, Name: "Example API", Scopes: []oauth.Scope{
+		resources = []catalog.Resource{{ID: r.Issuer, Name: "Example API", Scopes: []catalog.Scope{
 			{Name: "read", Text: "Read your data"},
 			{Name: "write", Text: "Create and change your data"},
 			{Name: "delete", Text: "Delete your data"},
 			{Name: "admin", Text: "Everything", Implies: []string{"read", "write", "delete"}},
-		}, Keys: oauth.KeyRules{Prefix: "sk", Environments: []string{"live", "test"}}, WorkspaceHeader: "X-Workspace"}}
+		}, Keys: catalog.KeyRules{Prefix: "sk", Environments: []string{"live", "test"}}, WorkspaceHeader: "X-Workspace"}}
 	}
 	lifetimes := o.Lifetimes
 	for _, x := range []struct {
@@ -153,15 +163,36 @@ func New(t testing.TB, store *storage.Store, o Options) *Rig {
 	if o.Tokens != nil {
 		tokens = *o.Tokens
 	}
-	tokens.UnlimitedChanges = !o.LimitChanges
 	proxies := web.Proxies(o.TrustedProxies)
-	r.OAuth, err = oauth.New(oauth.Config{Issuer: r.Issuer, Store: store, Secrets: r.Secrets, Resources: resources, RedirectSchemes: o.RedirectSchemes, Lifetimes: lifetimes, Tokens: tokens, Plans: o.Plans, OwnersSetPlans: o.OwnersSetPlans, Limiter: r.limiter(), ClientAddress: proxies.ClientAddress})
+	r.Catalog, err = catalog.New(catalog.Config{Resources: resources, Plans: o.Plans})
 	r.ok(err)
-	r.ok(r.OAuth.KeepSigningKeys(r.System()))
+	r.APIKeys = apikey.New(apikey.Config{Store: store, Catalog: r.Catalog})
+	limiter := r.limiter()
+	r.Keyring = bearer.NewKeyring(bearer.KeyringConfig{
+		Issuer: r.Issuer, Store: store, Secrets: r.Secrets, Catalog: r.Catalog, AccessLifetime: lifetimes.Access,
+	})
+	r.Bearer = bearer.New(bearer.Config{
+		Issuer: r.Issuer, Store: store, Catalog: r.Catalog, APIKeys: r.APIKeys, Keyring: r.Keyring, Limiter: limiter,
+	})
+	r.Management = management.New(management.Config{
+		Issuer: r.Issuer, Store: store, Catalog: r.Catalog, APIKeys: r.APIKeys, Limiter: limiter, Grants: oauth.GrantRules(),
+		RedirectSchemes: o.RedirectSchemes, OwnersSetPlans: o.OwnersSetPlans, UnlimitedChanges: !o.LimitChanges,
+	})
+	r.OAuth, err = oauth.New(oauth.Config{
+		Issuer: r.Issuer, Store: store, Secrets: r.Secrets, Catalog: r.Catalog, Bearer: r.Bearer, Keyring: r.Keyring,
+		Management: r.Management, RedirectSchemes: o.RedirectSchemes, Lifetimes: lifetimes, Tokens: tokens, Limiter: limiter,
+		ClientAddress: proxies.ClientAddress,
+	})
+	r.ok(err)
+	r.ok(r.Keyring.Keep(r.System()))
 	r.Identity = identity.New(identity.Config{
 		Store: store, Throttle: limit.NewSignIns(func() time.Time { return store.Now().Time() }), Issuer: r.Issuer, Cost: quick,
 	})
-	r.Web, err = web.New(web.Config{Issuer: r.Issuer, Store: store, OAuth: r.OAuth, Identity: r.Identity, Secrets: r.Secrets, APIs: o.apis(), TrustedProxies: o.TrustedProxies, Log: log, Metrics: r.Metrics})
+	r.Web, err = web.New(web.Config{
+		Issuer: r.Issuer, Store: store, OAuth: r.OAuth, Management: r.Management, Bearer: r.Bearer, APIKeys: r.APIKeys,
+		Catalog: r.Catalog, Identity: r.Identity, Secrets: r.Secrets, APIs: o.apis(), TrustedProxies: o.TrustedProxies,
+		Log: log, Metrics: r.Metrics,
+	})
 	r.ok(err)
 	listener.Start()
 	listener.Client().Transport = &sniffer{listener.Client().Transport, r.Seen}
@@ -252,7 +283,7 @@ type App struct {
 
 // App registers a client as the command does. Empty fields of the spec become those of the standing client: redirect
 // URIs https://app.example/cb and http://127.0.0.1/cb, scopes read, write and delete.
-func (r *Rig) App(p oauth.ClientSpec) *App {
+func (r *Rig) App(p management.ClientSpec) *App {
 	r.T.Helper()
 	p.Administrator = true
 	if p.Name == "" {
@@ -266,7 +297,7 @@ func (r *Rig) App(p oauth.ClientSpec) *App {
 			p.Scopes = []string{"read", "write", "delete"}
 		}
 	}
-	c, secret, err := r.OAuth.CreateClient(r.System(), oauth.Command(""), p)
+	c, secret, err := r.Management.CreateClient(r.System(), management.CommandLine(""), p)
 	r.ok(err)
 	app := &App{Client: c, Secret: secret}
 	if len(c.RedirectURIs) > 0 {
@@ -278,7 +309,7 @@ func (r *Rig) App(p oauth.ClientSpec) *App {
 // ResourceServer registers a client that introspects for the default resource.
 func (r *Rig) ResourceServer() *App {
 	r.T.Helper()
-	return r.App(oauth.ClientSpec{Name: "Example API", ResourceServer: true})
+	return r.App(management.ClientSpec{Name: "Example API", ResourceServer: true})
 }
 
 // The proof key of every request that does not bring one of its own (RFC 7636 appendix B).

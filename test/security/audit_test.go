@@ -7,7 +7,8 @@ import (
 	"testing"
 	"time"
 
-	"doorward/oauth"
+	"doorward/management"
+	"doorward/oauth/apikey"
 	"doorward/oauth/identity"
 	"doorward/storage"
 	"doorward/test/rig"
@@ -32,8 +33,8 @@ func TestO05_EachChangeLeavesOneEvent(t *testing.T) {
 		bobs, err := r.Store.PersonalWorkspace(r.System(), bob.ID)
 		ok(t, err)
 		b := r.Browser()
-		app := r.App(oauth.ClientSpec{WorkspaceID: w.ID})
-		command, owner := oauth.Command(w.ID), storage.KeyOwner{WorkspaceID: w.ID}
+		app := r.App(management.ClientSpec{WorkspaceID: w.ID})
+		command, owner := management.CommandLine(w.ID), storage.KeyOwner{WorkspaceID: w.ID}
 		var k, pat storage.APIKey
 		var text, patText, word string
 		var access, refresh, next string
@@ -68,62 +69,62 @@ func TestO05_EachChangeLeavesOneEvent(t *testing.T) {
 			}},
 			{"access.ended", personal.ID, func() string { return app.ID }, func() { b.Confirm("/settings/connected-apps/"+app.ID+"/end", nil) }},
 			{"api_key.created", w.ID, func() string { return k.ID }, func() {
-				k, text, err = r.OAuth.CreateKey(ctx, command, w.Plan, oauth.KeySpec{Name: "x", Scopes: []string{"read", "write"}})
+				k, text, err = r.Management.CreateKey(ctx, command, w.Plan, apikey.Spec{Name: "x", Scopes: []string{"read", "write"}})
 				ok(t, err)
 			}},
 			{"api_key.updated", w.ID, func() string { return k.ID }, func() {
 				name, scopes := "y", []string{"read"}
-				_, err := r.OAuth.UpdateKey(ctx, command, owner, w.Plan, k.ID, oauth.KeyChange{Name: &name, Scopes: &scopes})
+				_, err := r.Management.UpdateKey(ctx, command, owner, w.Plan, k.ID, management.KeyChange{Name: &name, Scopes: &scopes})
 				ok(t, err)
-				_, err = r.OAuth.UpdateKey(ctx, command, owner, w.Plan, k.ID, oauth.KeyChange{Name: &name}) // no change
+				_, err = r.Management.UpdateKey(ctx, command, owner, w.Plan, k.ID, management.KeyChange{Name: &name}) // no change
 				ok(t, err)
 			}},
 			{"api_key.paused", w.ID, func() string { return k.ID }, func() {
-				_, err := r.OAuth.PauseKey(ctx, command, owner, k.ID)
+				_, err := r.Management.PauseKey(ctx, command, owner, k.ID)
 				ok(t, err)
 			}},
 			{"api_key.resumed", w.ID, func() string { return k.ID }, func() {
-				_, err := r.OAuth.ResumeKey(ctx, command, owner, k.ID)
+				_, err := r.Management.ResumeKey(ctx, command, owner, k.ID)
 				ok(t, err)
 			}},
 			{"api_key.rotated", w.ID, func() string { return k.ID }, func() {
-				_, text, err = r.OAuth.RotateKey(ctx, command, owner, k.ID, time.Hour)
+				_, text, err = r.Management.RotateKey(ctx, command, owner, k.ID, time.Hour)
 				ok(t, err)
 			}},
 			{"api_key.revoked", w.ID, nil, func() {
 				r.Post("/oauth/revoke", url.Values{"token": {text}})
 				r.Post("/oauth/revoke", url.Values{"token": {text}}) // it is already
 			}},
-			{"personal_access_token.created", personal.ID, func() string { return pat.ID }, func() { pat, patText = r.PersonalToken(r.Alice, oauth.KeySpec{}) }},
+			{"personal_access_token.created", personal.ID, func() string { return pat.ID }, func() { pat, patText = r.PersonalToken(r.Alice, apikey.Spec{}) }},
 			{"personal_access_token.revoked", personal.ID, func() string { return pat.ID }, func() { r.Post("/oauth/revoke", url.Values{"token": {patText}}) }},
 			{"invitation.created", w.ID, nil, func() {
-				_, word, err = r.OAuth.Invite(ctx, command, w, bob.Email, "member")
+				_, word, err = r.Management.Invite(ctx, command, w, bob.Email, "member")
 				ok(t, err)
 			}},
 			{"member.added", w.ID, func() string { return bob.ID }, func() {
-				_, err := r.OAuth.TakeInvitation(ctx, bob, word)
+				_, err := r.Management.TakeInvitation(ctx, bob, word)
 				ok(t, err)
 			}},
 			{"member.role_changed", w.ID, func() string { return bob.ID }, func() {
-				ok(t, r.OAuth.ChangeRole(ctx, command, w, bob.ID, "admin"))
-				ok(t, r.OAuth.ChangeRole(ctx, command, w, bob.ID, "admin"))
+				ok(t, r.Management.ChangeRole(ctx, command, w, bob.ID, "admin"))
+				ok(t, r.Management.ChangeRole(ctx, command, w, bob.ID, "admin"))
 			}},
-			{"member.removed", w.ID, func() string { return bob.ID }, func() { ok(t, r.OAuth.RemoveMember(ctx, command, w, bob.ID)) }},
+			{"member.removed", w.ID, func() string { return bob.ID }, func() { ok(t, r.Management.RemoveMember(ctx, command, w, bob.ID)) }},
 			{"workspace.updated", w.ID, func() string { return w.ID }, func() {
 				plan := "free"
-				_, err := r.OAuth.UpdateWorkspace(ctx, command, w, nil, &plan)
+				_, err := r.Management.UpdateWorkspace(ctx, command, w, nil, &plan)
 				ok(t, err)
 			}},
-			{"workspace.disabled", w.ID, func() string { return w.ID }, func() { ok(t, r.OAuth.SwitchWorkspace(ctx, command, w, true)) }},
-			{"workspace.enabled", w.ID, func() string { return w.ID }, func() { ok(t, r.OAuth.SwitchWorkspace(ctx, command, w, false)) }},
-			{"app.disabled", w.ID, func() string { return app.ID }, func() { ok(t, r.OAuth.SwitchClient(ctx, oauth.Command(""), app.ID, true)) }},
-			{"app.enabled", w.ID, func() string { return app.ID }, func() { ok(t, r.OAuth.SwitchClient(ctx, oauth.Command(""), app.ID, false)) }},
+			{"workspace.disabled", w.ID, func() string { return w.ID }, func() { ok(t, r.Management.DisableWorkspace(ctx, command, w)) }},
+			{"workspace.enabled", w.ID, func() string { return w.ID }, func() { ok(t, r.Management.EnableWorkspace(ctx, command, w)) }},
+			{"app.disabled", w.ID, func() string { return app.ID }, func() { ok(t, r.Management.DisableClient(ctx, management.CommandLine(""), app.ID)) }},
+			{"app.enabled", w.ID, func() string { return app.ID }, func() { ok(t, r.Management.EnableClient(ctx, management.CommandLine(""), app.ID)) }},
 			{"app.secret_rotated", w.ID, func() string { return app.ID }, func() {
-				_, _, err := r.OAuth.RotateSecret(ctx, oauth.Command(""), app.ID, time.Hour)
+				_, _, err := r.Management.RotateSecret(ctx, management.CommandLine(""), app.ID, time.Hour)
 				ok(t, err)
 			}},
-			{"app.deleted", w.ID, func() string { return app.ID }, func() { ok(t, r.OAuth.DeleteClient(ctx, oauth.Command(""), app.ID)) }},
-			{"app.created", w.ID, nil, func() { r.App(oauth.ClientSpec{WorkspaceID: w.ID}) }},
+			{"app.deleted", w.ID, func() string { return app.ID }, func() { ok(t, r.Management.DeleteClient(ctx, management.CommandLine(""), app.ID)) }},
+			{"app.created", w.ID, nil, func() { r.App(management.ClientSpec{WorkspaceID: w.ID}) }},
 			{"user.renamed", bobs.ID, func() string { return bob.ID }, func() { ok(t, r.Identity.Rename(ctx, bob.ID, "Robert")) }},
 			{"user.disabled", bobs.ID, func() string { return bob.ID }, func() { ok(t, r.Identity.DisableUser(ctx, bob.ID)) }},
 			{"user.enabled", bobs.ID, func() string { return bob.ID }, func() { ok(t, r.Identity.EnableUser(ctx, bob.ID)) }},
@@ -133,7 +134,7 @@ func TestO05_EachChangeLeavesOneEvent(t *testing.T) {
 			}},
 			{"user.deleted", bobs.ID, func() string { return bob.ID }, func() { ok(t, r.Identity.DeleteUser(ctx, bob.ID)) }},
 			{"session.ended", personal.ID, nil, func() { b.PostForm("/logout", nil) }},
-			{"workspace.deleted", w.ID, func() string { return w.ID }, func() { ok(t, r.OAuth.DeleteWorkspace(ctx, command, w)) }},
+			{"workspace.deleted", w.ID, func() string { return w.ID }, func() { ok(t, r.Management.DeleteWorkspace(ctx, command, w)) }},
 		} {
 			before := len(events(t, r, x.workspace))
 			others := map[string]int{}
@@ -198,13 +199,13 @@ func TestO05_WhatFailsLeavesNoEventOfAChange(t *testing.T) {
 	r := rig.Memory(t, limited())
 	w := r.Workspace("acme", "", r.Alice)
 	before := events(t, r, w.ID)
-	if _, _, err := r.OAuth.CreateKey(r.System(), oauth.Command(w.ID), "", oauth.KeySpec{Name: "x", Scopes: []string{"none"}}); err == nil {
+	if _, _, err := r.Management.CreateKey(r.System(), management.CommandLine(w.ID), "", apikey.Spec{Name: "x", Scopes: []string{"none"}}); err == nil {
 		t.Error("a key with an unknown scope was made")
 	}
-	if err := r.OAuth.ChangeRole(r.System(), oauth.Command(w.ID), w, r.Alice.ID, "viewer"); err == nil {
+	if err := r.Management.ChangeRole(r.System(), management.CommandLine(w.ID), w, r.Alice.ID, "viewer"); err == nil {
 		t.Error("the last owner was made a viewer")
 	}
-	if _, err := r.OAuth.PauseKey(r.System(), oauth.Command(w.ID), storage.KeyOwner{WorkspaceID: w.ID}, "key_none"); err == nil {
+	if _, err := r.Management.PauseKey(r.System(), management.CommandLine(w.ID), storage.KeyOwner{WorkspaceID: w.ID}, "key_none"); err == nil {
 		t.Error("a key that is not there was paused")
 	}
 	if after := events(t, r, w.ID); len(after) != len(before) {

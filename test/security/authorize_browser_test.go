@@ -7,7 +7,7 @@ import (
 	"strings"
 	"testing"
 
-	"doorward/oauth"
+	"doorward/management"
 	"doorward/test/browser"
 	"doorward/test/rig"
 )
@@ -24,7 +24,7 @@ func TestConsentLeadsToEveryKindOfLoopback(t *testing.T) {
 			l, err := net.Listen("tcp", address)
 			if err != nil {
 				r := rig.Memory(t, rig.Options{})
-				client := r.App(oauth.ClientSpec{RedirectURIs: []string{"http://" + host + "/cb"}})
+				client := r.App(management.ClientSpec{RedirectURIs: []string{"http://" + host + "/cb"}})
 				page := r.Browser().SignIn(r.Alice.Email).Authorize(client.Params("read"))
 				if policy := page.Header.Get("Content-Security-Policy"); !strings.Contains(policy+";", " http:;") {
 					t.Errorf("%s lets nobody through to %s (which this machine lacks: %v)", policy, host, err)
@@ -41,7 +41,7 @@ func TestConsentLeadsToEveryKindOfLoopback(t *testing.T) {
 			t.Cleanup(app.Close)
 			_, port, _ := net.SplitHostPort(l.Addr().String())
 			r := rig.Memory(t, rig.Options{})
-			client := r.App(oauth.ClientSpec{RedirectURIs: []string{"http://" + host + "/cb"}})
+			client := r.App(management.ClientSpec{RedirectURIs: []string{"http://" + host + "/cb"}})
 			client.Redirect = "http://" + host + ":" + port + "/cb"
 			tab := browser.New(t)
 			tab.Goto(r.URL + "/oauth/authorize?" + client.Params("read").Encode())

@@ -7,7 +7,8 @@ import (
 	"sync"
 	"testing"
 
-	"doorward/oauth"
+	"doorward/management"
+	"doorward/oauth/catalog"
 	"doorward/storage"
 	"doorward/test/rig"
 )
@@ -37,13 +38,13 @@ func TestFosite_SchemesThatNeverRegisterAreRefusedAtAuthorizeToo(t *testing.T) {
 }
 
 func TestFosite_LoopbackMatchKeepsSchemeAndUserInformation(t *testing.T) { // 3.2 no. 9, F18
-	refuseEach(t, oauth.ClientSpec{RedirectURIs: []string{"https://127.0.0.1/cb"}}, "http://127.0.0.1:9/cb", "http://127.0.0.1/cb")
-	refuseEach(t, oauth.ClientSpec{RedirectURIs: []string{"http://127.0.0.1/cb"}}, "http://user:pw@127.0.0.1:9/cb", "https://127.0.0.1:9/cb")
+	refuseEach(t, management.ClientSpec{RedirectURIs: []string{"https://127.0.0.1/cb"}}, "http://127.0.0.1:9/cb", "http://127.0.0.1/cb")
+	refuseEach(t, management.ClientSpec{RedirectURIs: []string{"http://127.0.0.1/cb"}}, "http://user:pw@127.0.0.1:9/cb", "https://127.0.0.1:9/cb")
 }
 
 func TestFosite_LocalhostMatchesAnyPort(t *testing.T) { // 3.2 no. 9, fosite #873
 	r := rig.Memory(t, rig.Options{})
-	app := r.App(oauth.ClientSpec{Public: true, RedirectURIs: []string{"http://localhost/cb"}})
+	app := r.App(management.ClientSpec{Public: true, RedirectURIs: []string{"http://localhost/cb"}})
 	b := r.Browser().SignIn(r.Alice.Email)
 	sent := altered(app.Params("read"), url.Values{"redirect_uri": {"http://localhost:49152/cb"}})
 	code := wantCode(t, r, b.Decide(b.Authorize(sent), "approve"), sent)
@@ -54,14 +55,14 @@ func TestFosite_LocalhostMatchesAnyPort(t *testing.T) { // 3.2 no. 9, fosite #87
 }
 
 func TestFosite_CVE_2020_15233_15234_RedirectMatchHeedsCaseAndQuery(t *testing.T) { // 3.1
-	refuseEach(t, oauth.ClientSpec{RedirectURIs: []string{"https://app.example/cb?x=1", "http://127.0.0.1/cb?x=1"}}, "https://app.example/CB?x=1", "https://app.example/cb?X=1", "https://app.example/cb", "http://127.0.0.1:9/cb",
+	refuseEach(t, management.ClientSpec{RedirectURIs: []string{"https://app.example/cb?x=1", "http://127.0.0.1/cb?x=1"}}, "https://app.example/CB?x=1", "https://app.example/cb?X=1", "https://app.example/cb", "http://127.0.0.1:9/cb",
 		"http://127.0.0.1:9/CB?x=1", "http://127.0.0.1:9/cb?x=2")
 }
 
 func TestFosite_RequestObjectsAreRefusedWithAndWithoutOpenID(t *testing.T) { // 3.2 no. 8, F11
-	scope := oauth.Resource{ID: "https://api.example", Name: "API", Scopes: []oauth.Scope{{Name: "read"}, {Name: "openid"}}}
-	r := rig.Memory(t, rig.Options{Resources: []oauth.Resource{scope}})
-	app := r.App(oauth.ClientSpec{Scopes: []string{"read", "openid"}}) // a resource may list openid; it means nothing here
+	scope := catalog.Resource{ID: "https://api.example", Name: "API", Scopes: []catalog.Scope{{Name: "read"}, {Name: "openid"}}}
+	r := rig.Memory(t, rig.Options{Resources: []catalog.Resource{scope}})
+	app := r.App(management.ClientSpec{Scopes: []string{"read", "openid"}}) // a resource may list openid; it means nothing here
 	b := r.Browser().SignIn(r.Alice.Email)
 	for _, scope := range []string{"read", "openid", "openid read"} {
 		b.Code(app, scope)
@@ -73,9 +74,9 @@ func TestFosite_RequestObjectsAreRefusedWithAndWithoutOpenID(t *testing.T) { // 
 }
 
 func TestFosite_OpaqueResourcesAreComparedWhole(t *testing.T) { // 3.2 no. 6
-	two := []oauth.Resource{{ID: "urn:svc:a", Name: "A", Scopes: []oauth.Scope{{Name: "read"}}}, {ID: "urn:svc:b", Name: "B", Scopes: []oauth.Scope{{Name: "read"}}}, {ID: "https://api.example/x", Name: "C", Scopes: []oauth.Scope{{Name: "read"}}}}
+	two := []catalog.Resource{{ID: "urn:svc:a", Name: "A", Scopes: []catalog.Scope{{Name: "read"}}}, {ID: "urn:svc:b", Name: "B", Scopes: []catalog.Scope{{Name: "read"}}}, {ID: "https://api.example/x", Name: "C", Scopes: []catalog.Scope{{Name: "read"}}}}
 	r := rig.Memory(t, rig.Options{Resources: two})
-	app := r.App(oauth.ClientSpec{Scopes: []string{"read"}, Resources: []string{"urn:svc:a", "https://api.example/x"}})
+	app := r.App(management.ClientSpec{Scopes: []string{"read"}, Resources: []string{"urn:svc:a", "https://api.example/x"}})
 	b := r.Browser().SignIn(r.Alice.Email)
 	for _, resource := range []string{"urn:svc:b", "urn:svc:", "urn:svc:aa", "urn:SVC:a", "urn:other", "https://api.example/x/../admin", "https://user@api.example/x", "https://api.example/x?y", "https://api.example/x#y", "https://api.example/x/", "https://api.example/x/y", "https://api.example", "x"} {
 		sent := altered(app.Params("read"), url.Values{"resource": {resource}})
@@ -101,12 +102,12 @@ func TestFosite_OpaqueResourcesAreComparedWhole(t *testing.T) { // 3.2 no. 6
 }
 
 func TestFosite_PushedParametersAreNotMixedWithFrontChannelOnes(t *testing.T) { // 3.2 no. 7, F13
-	refuseAsked(t, oauth.ClientSpec{}, "request_uri_not_supported", url.Values{"request_uri": {"urn:ietf:params:oauth:request_uri:x"}, "prompt": {"none"}, "nonce": {"injected"}})
+	refuseAsked(t, management.ClientSpec{}, "request_uri_not_supported", url.Values{"request_uri": {"urn:ietf:params:oauth:request_uri:x"}, "prompt": {"none"}, "nonce": {"injected"}})
 }
 
 func TestFosite_MissingOrShortStateIsNoError(t *testing.T) { // F12
 	r := rig.Memory(t, rig.Options{})
-	app := r.App(oauth.ClientSpec{})
+	app := r.App(management.ClientSpec{})
 	b := r.Browser().SignIn(r.Alice.Email)
 	b.Code(app, "read")
 	for _, state := range [][]string{nil, {"x"}, {"1234567"}} {
@@ -121,7 +122,7 @@ func TestFosite_MissingOrShortStateIsNoError(t *testing.T) { // F12
 
 func TestFosite_RepeatedParametersAndMixedSourcesAreRefused(t *testing.T) { // F16
 	r := rig.Memory(t, rig.Options{})
-	app := r.App(oauth.ClientSpec{})
+	app := r.App(management.ClientSpec{})
 	b := r.Browser()
 	sent := altered(app.Params("read"), url.Values{"scope": {"read", "write"}})
 	wantRefusal(t, r, ask(b, sent), sent, "invalid_request")
@@ -130,7 +131,7 @@ func TestFosite_RepeatedParametersAndMixedSourcesAreRefused(t *testing.T) { // F
 
 func TestFosite_MaxAgeZeroNegativeAndNonsenseAreNotIgnored(t *testing.T) { // F15
 	r := rig.Memory(t, rig.Options{})
-	app := r.App(oauth.ClientSpec{})
+	app := r.App(management.ClientSpec{})
 	b := r.Browser().SignIn(r.Alice.Email)
 	b.Code(app, "read")
 	wantLogin(t, ask(b, altered(app.Params("read"), url.Values{"max_age": {"0"}})))
@@ -141,22 +142,22 @@ func TestFosite_MaxAgeZeroNegativeAndNonsenseAreNotIgnored(t *testing.T) { // F1
 }
 
 func TestFosite_ShortChallengeIsRefusedBeforeAnybodyIsAsked(t *testing.T) { // F19
-	refuseAsked(t, oauth.ClientSpec{Public: true}, "invalid_request", url.Values{"code_challenge": {"short"}})
+	refuseAsked(t, management.ClientSpec{Public: true}, "invalid_request", url.Values{"code_challenge": {"short"}})
 }
 
 func TestFosite_PKCEIsForConfidentialClientsToo(t *testing.T) { // 2.1 EnforcePKCE, F1
-	refuseAsked(t, oauth.ClientSpec{}, "invalid_request", url.Values{"code_challenge": nil, "code_challenge_method": nil})
+	refuseAsked(t, management.ClientSpec{}, "invalid_request", url.Values{"code_challenge": nil, "code_challenge_method": nil})
 }
 
 func TestFosite_ScopesHaveNoWildcardsAndHeedCase(t *testing.T) { // 2.1 ScopeStrategy
-	refuseAsked(t, oauth.ClientSpec{Scopes: []string{"read"}}, "invalid_scope", url.Values{"scope": {"READ"}}, url.Values{"scope": {"read.x"}}, url.Values{"scope": {"*"}}, url.Values{"scope": {"OFFLINE"}})
+	refuseAsked(t, management.ClientSpec{Scopes: []string{"read"}}, "invalid_scope", url.Values{"scope": {"READ"}}, url.Values{"scope": {"read.x"}}, url.Values{"scope": {"*"}}, url.Values{"scope": {"OFFLINE"}})
 }
 
 func TestFosite_AnswerKeepsTheRegisteredQueryAndShowsNoScope(t *testing.T) { // 2.6, 2.1 OmitRedirectScopeParam
 	r := rig.Memory(t, rig.Options{})
 	b := r.Browser().SignIn(r.Alice.Email)
 	for _, uri := range []string{"https://app.example/cb?z=1&a=%7e+x&z=2", "https://app.example/cb?b&a=", "https://app.example/cb?"} {
-		app := r.App(oauth.ClientSpec{RedirectURIs: []string{uri}})
+		app := r.App(management.ClientSpec{RedirectURIs: []string{uri}})
 		where := b.Decide(b.Authorize(app.Params("read")), "approve").Header.Get("Location")
 		rest, ok := strings.CutPrefix(where, uri)
 		q, err := url.ParseQuery(strings.TrimPrefix(rest, "&"))
@@ -168,7 +169,7 @@ func TestFosite_AnswerKeepsTheRegisteredQueryAndShowsNoScope(t *testing.T) { // 
 
 func TestFosite_ErrorsBeforeTheRedirectURIIsProvenAreAPage(t *testing.T) { // F20
 	r := rig.Memory(t, rig.Options{})
-	app := r.App(oauth.ClientSpec{})
+	app := r.App(management.ClientSpec{})
 	for _, change := range []url.Values{{"client_id": {"unknown"}}, {"client_id": nil}, {"redirect_uri": {"https://evil.example/"}}} {
 		a := ask(r.Browser(), altered(app.Params("read"), change))
 		wantPage(t, a, http.StatusBadRequest)
@@ -180,7 +181,7 @@ func TestFosite_ErrorsBeforeTheRedirectURIIsProvenAreAPage(t *testing.T) { // F2
 
 func TestFosite_ErrorTextsAreOurOwnAndRepeatNothing(t *testing.T) { // 2.6, GHSA-7v6r-w4r6-mhch
 	r := rig.Memory(t, rig.Options{})
-	app := r.App(oauth.ClientSpec{})
+	app := r.App(management.ClientSpec{})
 	b := r.Browser().SignIn(r.Alice.Email)
 	const script = `<script>alert("x")</script>`
 	for _, name := range []string{"scope", "prompt", "response_type", "response_mode", "code_challenge", "code_challenge_method", "max_age", "resource", "request", "request_uri", "redirect_uri", "client_id", "error", "error_description", "error_hint"} {
@@ -205,14 +206,14 @@ func TestFosite_ErrorTextsAreOurOwnAndRepeatNothing(t *testing.T) { // 2.6, GHSA
 }
 
 func TestFosite_FormPostAndFragmentAreNotAnswered(t *testing.T) { // 2.6 form_post
-	refuseAsked(t, oauth.ClientSpec{}, "invalid_request", url.Values{"response_mode": {"form_post"}}, url.Values{"response_mode": {"fragment"}})
+	refuseAsked(t, management.ClientSpec{}, "invalid_request", url.Values{"response_mode": {"form_post"}}, url.Values{"response_mode": {"fragment"}})
 }
 
 // Strategies that are nil are filled in by fosite when the first requests come, without a lock; the race detector sees it.
 func TestFosite_ColdServerTakesItsFirstRequestsAtOnce(t *testing.T) { // 2.1
 	r := rig.Memory(t, rig.Options{})
-	app := r.App(oauth.ClientSpec{})
-	service := r.App(oauth.ClientSpec{Grants: []string{"client_credentials"}})
+	app := r.App(management.ClientSpec{})
+	service := r.App(management.ClientSpec{Grants: []string{"client_credentials"}})
 	var group sync.WaitGroup
 	for range 16 {
 		group.Go(func() {
@@ -232,7 +233,7 @@ func TestFosite_ColdServerTakesItsFirstRequestsAtOnce(t *testing.T) { // 2.1
 
 func TestFosite_StorageTroubleAtAuthorizeIs503(t *testing.T) { // F4, 3.2 no. 5
 	rig.Each(t, rig.Options{}, func(t *testing.T, r *rig.Rig) {
-		app := r.App(oauth.ClientSpec{})
+		app := r.App(management.ClientSpec{})
 		b := r.Browser().SignIn(r.Alice.Email)
 		b.Code(app, "read")
 		r.BreakStorage()

@@ -8,7 +8,7 @@ import (
 	"testing"
 	"time"
 
-	"doorward/oauth"
+	"doorward/management"
 	"doorward/test/rig"
 )
 
@@ -28,7 +28,7 @@ func authTime(t *testing.T, r *rig.Rig, app *rig.App, code string) int64 {
 
 func TestA42_PromptNoneWithoutASessionIsLoginRequired(t *testing.T) {
 	rig.Each(t, rig.Options{}, func(t *testing.T, r *rig.Rig) {
-		app := r.App(oauth.ClientSpec{})
+		app := r.App(management.ClientSpec{})
 		sent := altered(app.Params("read"), url.Values{"prompt": {"none"}})
 		b := r.Browser()
 		a := ask(b, sent)
@@ -57,12 +57,12 @@ func TestA43_UnknownAndContradictingPromptsAreRefused(t *testing.T) {
 	for _, prompt := range []string{"none login", "login none", "none consent", "none none", "foo", "None", "login foo", "none foo", "create", "select_accounts", "none login select_account", "login,consent"} {
 		changes = append(changes, url.Values{"prompt": {prompt}})
 	}
-	refuseAsked(t, oauth.ClientSpec{}, "invalid_request", changes...)
+	refuseAsked(t, management.ClientSpec{}, "invalid_request", changes...)
 }
 
 func TestA44_PromptLoginAsksAgain(t *testing.T) {
 	rig.Each(t, rig.Options{}, func(t *testing.T, r *rig.Rig) {
-		app := r.App(oauth.ClientSpec{})
+		app := r.App(management.ClientSpec{})
 		b := r.Browser().SignIn(r.Alice.Email)
 		before := authTime(t, r, app, b.Code(app, "read"))
 		r.Advance(time.Hour)
@@ -94,7 +94,7 @@ func TestA44_PromptLoginAsksAgain(t *testing.T) {
 
 func TestA45_A46_MaxAgeAsksWhoeverSignedInLongerAgo(t *testing.T) {
 	rig.Each(t, rig.Options{}, func(t *testing.T, r *rig.Rig) {
-		app := r.App(oauth.ClientSpec{})
+		app := r.App(management.ClientSpec{})
 		b := r.Browser().SignIn(r.Alice.Email)
 		before := authTime(t, r, app, b.Code(app, "read"))
 		for _, step := range []struct {
@@ -135,12 +135,12 @@ func TestA46_MaxAgeIsAWholeNumber(t *testing.T) {
 	for _, age := range []string{"-1", "+1", "1.5", "x", " 1", "1 ", "0x10", "1e3", "9223372036854775808", "-9223372036854775809", "１", "1_000"} {
 		changes = append(changes, url.Values{"max_age": {age}})
 	}
-	refuseAsked(t, oauth.ClientSpec{}, "invalid_request", changes...)
+	refuseAsked(t, management.ClientSpec{}, "invalid_request", changes...)
 }
 
 func TestA48_PromptNoneWithAnOldSessionIsLoginRequired(t *testing.T) {
 	r := rig.Memory(t, rig.Options{})
-	app := r.App(oauth.ClientSpec{})
+	app := r.App(management.ClientSpec{})
 	b := r.Browser().SignIn(r.Alice.Email)
 	b.Code(app, "read")
 	sent := altered(app.Params("read"), url.Values{"prompt": {"none"}, "max_age": {"60"}})
@@ -158,7 +158,7 @@ func TestA48_PromptNoneWithAnOldSessionIsLoginRequired(t *testing.T) {
 // There are no ID tokens, so that a hint is a parameter that nobody knows: it never chooses a person.
 func TestA49_IDTokenHintChoosesNobody(t *testing.T) {
 	r := rig.Memory(t, rig.Options{})
-	app, api := r.App(oauth.ClientSpec{}), r.ResourceServer()
+	app, api := r.App(management.ClientSpec{}), r.ResourceServer()
 	bob := r.User("bob@example.com", "Bob", false)
 	b := r.Browser().SignIn(r.Alice.Email)
 	b.Code(app, "read")
@@ -180,7 +180,7 @@ func TestA50_A51_RequestObjectsAreNeverIgnored(t *testing.T) {
 			changes = append(changes, url.Values{"request": {object}, "scope": {scope}}, url.Values{"request": {object}, "scope": {scope}, "response_type": nil})
 		}
 	}
-	refuseAsked(t, oauth.ClientSpec{}, "request_not_supported", changes...)
+	refuseAsked(t, management.ClientSpec{}, "request_not_supported", changes...)
 }
 
 // canary listens on loopback and says how many came.
@@ -213,11 +213,11 @@ func canary(t *testing.T) (address string, came func() int) {
 
 func TestA52_RequestURIIsNotFetched(t *testing.T) {
 	address, came := canary(t)
-	refuseAsked(t, oauth.ClientSpec{}, "request_uri_not_supported", url.Values{"request_uri": {"http://" + address + "/"}}, url.Values{"request_uri": {"http://" + address + "/"}, "scope": {"openid"}},
+	refuseAsked(t, management.ClientSpec{}, "request_uri_not_supported", url.Values{"request_uri": {"http://" + address + "/"}}, url.Values{"request_uri": {"http://" + address + "/"}, "scope": {"openid"}},
 		url.Values{"request_uri": {"https://" + address + "/object.jwt#x"}}, url.Values{"request_uri": {"file:///etc/passwd"}})
 	// Other parameters that name an address for servers to fetch are not known, and not fetched either.
 	r := rig.Memory(t, rig.Options{})
-	app := r.App(oauth.ClientSpec{})
+	app := r.App(management.ClientSpec{})
 	sent := app.Params("read")
 	for _, name := range []string{"jwks_uri", "sector_identifier_uri", "client_uri", "logo_uri", "claims_uri", "target_link_uri", "iss"} {
 		sent.Set(name, "http://"+address+"/"+name)
@@ -230,12 +230,12 @@ func TestA52_RequestURIIsNotFetched(t *testing.T) {
 }
 
 func TestA53_RequestTogetherWithRequestURIIsRefused(t *testing.T) {
-	refuseAsked(t, oauth.ClientSpec{}, "invalid_request", url.Values{"request": {"x"}, "request_uri": {"urn:x"}}, url.Values{"request": {"x"}, "request_uri": {"https://evil.example/"}, "scope": {"openid"}})
+	refuseAsked(t, management.ClientSpec{}, "invalid_request", url.Values{"request": {"x"}, "request_uri": {"urn:x"}}, url.Values{"request": {"x"}, "request_uri": {"https://evil.example/"}, "scope": {"openid"}})
 }
 
 func TestA54_A55_A56_A58_A59_A60_ThereAreNoPushedRequests(t *testing.T) {
 	r := rig.Memory(t, rig.Options{})
-	app := r.App(oauth.ClientSpec{})
+	app := r.App(management.ClientSpec{})
 	for _, path := range []string{"/oauth/par", "/par", "/oauth/request"} {
 		if a := r.PostAs(app, path, app.Params("read")); a.Status != http.StatusNotFound {
 			t.Errorf("%s answered %d", path, a.Status)
@@ -246,6 +246,6 @@ func TestA54_A55_A56_A58_A59_A60_ThereAreNoPushedRequests(t *testing.T) {
 		t.Errorf("metadata %v", meta)
 	}
 	pushed := "urn:ietf:params:oauth:request_uri:6esc_11ACC5bwc014ltc14eY22c"
-	refuseAsked(t, oauth.ClientSpec{}, "request_uri_not_supported", url.Values{"request_uri": {pushed}}, url.Values{"request_uri": {pushed}, "response_type": nil, "code_challenge": nil, "scope": nil})
+	refuseAsked(t, management.ClientSpec{}, "request_uri_not_supported", url.Values{"request_uri": {pushed}}, url.Values{"request_uri": {pushed}, "response_type": nil, "code_challenge": nil, "scope": nil})
 	wantPage(t, ask(r.Browser(), url.Values{"client_id": {app.ID}, "request_uri": {pushed}}), http.StatusBadRequest)
 }

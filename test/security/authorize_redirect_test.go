@@ -6,7 +6,7 @@ import (
 	"strings"
 	"testing"
 
-	"doorward/oauth"
+	"doorward/management"
 	"doorward/test/rig"
 )
 
@@ -14,7 +14,7 @@ import (
 
 // refuseEach asks for each redirect URI, signed in and not, with prompt=none and without, and wants a page: never a
 // redirect, and never a 5xx.
-func refuseEach(t *testing.T, app oauth.ClientSpec, uris ...string) {
+func refuseEach(t *testing.T, app management.ClientSpec, uris ...string) {
 	t.Helper()
 	r := rig.Memory(t, rig.Options{})
 	a := r.App(app)
@@ -37,32 +37,32 @@ func refuseEach(t *testing.T, app oauth.ClientSpec, uris ...string) {
 }
 
 func TestA01_UnregisteredHostGetsAPage(t *testing.T) {
-	refuseEach(t, oauth.ClientSpec{}, "https://evil.example/cb", "https://evil.example", "http://evil.example/cb", "//evil.example/cb", "/cb", "cb",
+	refuseEach(t, management.ClientSpec{}, "https://evil.example/cb", "https://evil.example", "http://evil.example/cb", "//evil.example/cb", "/cb", "cb",
 		"https://app.example.evil.example/cb", "https://evilapp.example/cb", "https://sub.app.example/cb", "https://app.example", "https://app.example/",
 		"javascript:alert(1)", "data:text/html,x", "https:app.example/cb", "https:///app.example/cb")
 }
 
 func TestA02_RedirectURIMatchesByteForByte(t *testing.T) {
-	refuseEach(t, oauth.ClientSpec{}, "https://app.example/cb/", "https://app.example/CB", "https://APP.example/cb", "https://app.example:443/cb",
+	refuseEach(t, management.ClientSpec{}, "https://app.example/cb/", "https://app.example/CB", "https://APP.example/cb", "https://app.example:443/cb",
 		"https://app.example/cb?x=1", "https://app.example/cb?", "HTTPS://app.example/cb", "https://app.example./cb", "http://app.example/cb",
 		"https://app.example/c%62", "https://app.example//cb", "https://app.example/cb;x", "https://app.example/c", "https://app.example/cbx")
 }
 
 func TestA03_UserInformationDoesNotHideAnotherHost(t *testing.T) {
-	refuseEach(t, oauth.ClientSpec{}, "https://app.example@evil.example/cb", `https://app.example\@evil.example/cb`, "http://127.0.0.1:80@evil.example",
+	refuseEach(t, management.ClientSpec{}, "https://app.example@evil.example/cb", `https://app.example\@evil.example/cb`, "http://127.0.0.1:80@evil.example",
 		"http://127.0.0.1:80@evil.example/cb", "http://127.0.0.1@evil.example/cb", `http://127.0.0.1\@evil.example/cb`, "http://127.0.0.1:1:2@evil.example/cb",
 		"https://app.example:x@evil.example/cb", "https://evil.example@app.example/cb", "https://app.example%40evil.example/cb",
 		"http://127.0.0.1#@evil.example/cb", "http://127.0.0.1/@evil.example/cb", "http://127.0.0.1.evil.example/cb", "http://127.0.0.1:80.evil.example/cb")
 }
 
 func TestA04_DotSegmentsLeadNowhere(t *testing.T) {
-	refuseEach(t, oauth.ClientSpec{}, "https://app.example/cb/../x", "https://app.example/cb/%2e%2e/x", "https://app.example/cb/%252e%252e/x", "https://app.example/cb%2f..",
+	refuseEach(t, management.ClientSpec{}, "https://app.example/cb/../x", "https://app.example/cb/%2e%2e/x", "https://app.example/cb/%252e%252e/x", "https://app.example/cb%2f..",
 		"https://app.example/x/../cb", "https://app.example/./cb", "https://app.example/cb/.", "https://app.example/cb/..;/x", `https://app.example/cb\..\x`,
 		"http://127.0.0.1:9/cb/../x", "http://127.0.0.1:9/x/../cb", "http://127.0.0.1:9/./cb")
 }
 
 func TestA05_OddBytesGetAPageAndNoFault(t *testing.T) {
-	refuseEach(t, oauth.ClientSpec{}, " https://app.example/cb", "https://app.example/cb ", "\thttps://app.example/cb", "https://app.example/cb\t",
+	refuseEach(t, management.ClientSpec{}, " https://app.example/cb", "https://app.example/cb ", "\thttps://app.example/cb", "https://app.example/cb\t",
 		"https://app.example/cb\n", "https://app.example/cb\r\nSet-Cookie: x=1", "https://app.ex\nample/cb", "https://app.example/cb\x00", "\x00",
 		"https://app.example/cb\x00.evil.example", "https://app。example/cb", "https://app．example/cb", "https://xn--pp-hia.example/cb",
 		"https://аpp.example/cb", "https://app.example/cb\xff", "https://app.example/cb\u200b", "\ufeffhttps://app.example/cb", "http://127.0.0.1:9\t/cb", "http://127.0.0.1:9/cb\n",
@@ -70,7 +70,7 @@ func TestA05_OddBytesGetAPageAndNoFault(t *testing.T) {
 }
 
 func TestA06_FragmentIsNoPartOfARedirectURI(t *testing.T) {
-	refuseEach(t, oauth.ClientSpec{}, "https://app.example/cb#f", "https://app.example/cb%23f", "https://app.example/cb#", "http://127.0.0.1:9/cb#f", "http://127.0.0.1:9#/cb")
+	refuseEach(t, management.ClientSpec{}, "https://app.example/cb#f", "https://app.example/cb%23f", "https://app.example/cb#", "http://127.0.0.1:9/cb#f", "http://127.0.0.1:9#/cb")
 }
 
 func TestA08_LoopbackMatchesAnyPortButNoUserInfo(t *testing.T) {
@@ -84,7 +84,7 @@ func TestA08_LoopbackMatchesAnyPortButNoUserInfo(t *testing.T) {
 	} {
 		t.Run(registered, func(t *testing.T) {
 			r := rig.Memory(t, rig.Options{})
-			app := r.App(oauth.ClientSpec{RedirectURIs: []string{registered}})
+			app := r.App(management.ClientSpec{RedirectURIs: []string{registered}})
 			b := r.Browser().SignIn(r.Alice.Email)
 			for _, uri := range good {
 				sent := altered(app.Params("read"), url.Values{"redirect_uri": {uri}})
@@ -100,20 +100,20 @@ func TestA08_LoopbackMatchesAnyPortButNoUserInfo(t *testing.T) {
 			}
 		})
 	}
-	refuseEach(t, oauth.ClientSpec{RedirectURIs: []string{"http://127.0.0.1/cb"}}, "http://user:pw@127.0.0.1/cb", "http://user@127.0.0.1:9/cb", "http://@127.0.0.1/cb", "http://:@127.0.0.1:9/cb",
+	refuseEach(t, management.ClientSpec{RedirectURIs: []string{"http://127.0.0.1/cb"}}, "http://user:pw@127.0.0.1/cb", "http://user@127.0.0.1:9/cb", "http://@127.0.0.1/cb", "http://:@127.0.0.1:9/cb",
 		"http://127.0.0.1:/cb", "http://127.0.0.1:0/cb", "http://127.0.0.1:00080/cb", "http://127.0.0.1:65536/cb", "http://127.0.0.1:-1/cb", "http://127.0.0.1:+80/cb", "http://127.0.0.1:80x/cb",
 		"http://127.0.0.1:0x50/cb", "http://127.0.0.1:8_0/cb", "http://127.0.0.1:80:80/cb", "http://127.0.0.1: 80/cb", "http://127.0.0.1:99999999999999999999/cb")
 }
 
 func TestA09_PlainHTTPDoesNotMatchARegisteredHTTPSLoopback(t *testing.T) {
-	refuseEach(t, oauth.ClientSpec{RedirectURIs: []string{"https://127.0.0.1/tls"}}, "http://127.0.0.1:9/tls", "http://127.0.0.1/tls", "https://127.0.0.1:9/tls", "https://127.0.0.1:443/tls")
-	refuseEach(t, oauth.ClientSpec{RedirectURIs: []string{"http://127.0.0.1/tls"}}, "https://127.0.0.1/tls", "https://127.0.0.1:9/tls", "HTTP://127.0.0.1:9/tls")
+	refuseEach(t, management.ClientSpec{RedirectURIs: []string{"https://127.0.0.1/tls"}}, "http://127.0.0.1:9/tls", "http://127.0.0.1/tls", "https://127.0.0.1:9/tls", "https://127.0.0.1:443/tls")
+	refuseEach(t, management.ClientSpec{RedirectURIs: []string{"http://127.0.0.1/tls"}}, "https://127.0.0.1/tls", "https://127.0.0.1:9/tls", "HTTP://127.0.0.1:9/tls")
 }
 
 func TestA10_LoopbackPathAndQueryMatchByteForByte(t *testing.T) { // CVE-2020-15233
-	refuseEach(t, oauth.ClientSpec{RedirectURIs: []string{"http://127.0.0.1/cb"}}, "http://127.0.0.1/%63b", "http://127.0.0.1:9/%63b", "http://127.0.0.1/cb?", "http://127.0.0.1/cb?x",
+	refuseEach(t, management.ClientSpec{RedirectURIs: []string{"http://127.0.0.1/cb"}}, "http://127.0.0.1/%63b", "http://127.0.0.1:9/%63b", "http://127.0.0.1/cb?", "http://127.0.0.1/cb?x",
 		"http://127.0.0.1:9/cb?", "http://127.0.0.1:9/cb?x", "http://127.0.0.1:9/cb/", "http://127.0.0.1:9/CB", "http://127.0.0.1:9", "http://127.0.0.1:9/", "http://127.0.0.1:9//cb", "http://127.0.0.1:9/cb&x")
-	refuseEach(t, oauth.ClientSpec{RedirectURIs: []string{"http://127.0.0.1/cb?x=1"}}, "http://127.0.0.1:9/cb", "http://127.0.0.1:9/cb?x=2", "http://127.0.0.1:9/cb?x=1&y=2", "http://127.0.0.1:9/cb?X=1", "http://127.0.0.1:9/cb?x=%31")
+	refuseEach(t, management.ClientSpec{RedirectURIs: []string{"http://127.0.0.1/cb?x=1"}}, "http://127.0.0.1:9/cb", "http://127.0.0.1:9/cb?x=2", "http://127.0.0.1:9/cb?x=1&y=2", "http://127.0.0.1:9/cb?X=1", "http://127.0.0.1:9/cb?x=%31")
 }
 
 func TestA11_LoopbackNamesMatchThemselvesAlone(t *testing.T) {
@@ -125,14 +125,14 @@ func TestA11_LoopbackNamesMatchThemselvesAlone(t *testing.T) {
 	names := []string{"http://127.0.0.1/cb", "http://[::1]/cb", "http://localhost/cb"}
 	for i, registered := range names {
 		t.Run(registered, func(t *testing.T) {
-			refuseEach(t, oauth.ClientSpec{RedirectURIs: []string{registered}}, append([]string{names[(i+1)%3], names[(i+2)%3], strings.Replace(names[(i+1)%3], "/cb", ":9/cb", 1)}, others...)...)
+			refuseEach(t, management.ClientSpec{RedirectURIs: []string{registered}}, append([]string{names[(i+1)%3], names[(i+2)%3], strings.Replace(names[(i+1)%3], "/cb", ":9/cb", 1)}, others...)...)
 		})
 	}
 }
 
 func TestA12_RedirectURIMayBeMissingOnlyWhereOneIsRegistered(t *testing.T) {
 	r := rig.Memory(t, rig.Options{})
-	two, one := r.App(oauth.ClientSpec{}), r.App(oauth.ClientSpec{RedirectURIs: []string{"https://app.example/only"}})
+	two, one := r.App(management.ClientSpec{}), r.App(management.ClientSpec{RedirectURIs: []string{"https://app.example/only"}})
 	b := r.Browser().SignIn(r.Alice.Email)
 	for _, missing := range [][]string{nil, {""}} { // without a value counts as missing (RFC 6749 section 3.1)
 		wantPage(t, ask(b, altered(two.Params("read"), url.Values{"redirect_uri": missing})), http.StatusBadRequest)
@@ -142,7 +142,7 @@ func TestA12_RedirectURIMayBeMissingOnlyWhereOneIsRegistered(t *testing.T) {
 		}
 		wantCode(t, r, a, one.Params("read"))
 	}
-	service := r.App(oauth.ClientSpec{Grants: []string{"client_credentials"}})
+	service := r.App(management.ClientSpec{Grants: []string{"client_credentials"}})
 	wantPage(t, ask(b, altered(service.Params("read"), url.Values{"redirect_uri": nil})), http.StatusBadRequest)
 	wantPage(t, ask(b, altered(service.Params("read"), url.Values{"redirect_uri": {"https://evil.example/cb"}})), http.StatusBadRequest)
 	wantPage(t, ask(b, altered(r.ResourceServer().Params("read"), url.Values{"redirect_uri": {"https://evil.example/cb"}})), http.StatusBadRequest)
@@ -150,7 +150,7 @@ func TestA12_RedirectURIMayBeMissingOnlyWhereOneIsRegistered(t *testing.T) {
 
 func TestA13_RedirectURISentTwiceGetsAPage(t *testing.T) {
 	r := rig.Memory(t, rig.Options{})
-	app := r.App(oauth.ClientSpec{})
+	app := r.App(management.ClientSpec{})
 	b := r.Browser().SignIn(r.Alice.Email)
 	good, bad := app.Redirect, "https://evil.example/cb"
 	for _, pair := range [][]string{{good, bad}, {bad, good}, {good, good}, {good, ""}, {"", good}, {"", bad}} {
@@ -162,7 +162,7 @@ func TestA13_RedirectURISentTwiceGetsAPage(t *testing.T) {
 
 func TestA14_ParametersOfAPostComeFromItsBodyAlone(t *testing.T) {
 	r := rig.Memory(t, rig.Options{})
-	app := r.App(oauth.ClientSpec{})
+	app := r.App(management.ClientSpec{})
 	b := r.Browser().SignIn(r.Alice.Email)
 	good := app.Params("read")
 	bad := altered(good, url.Values{"redirect_uri": {"https://evil.example/cb"}})
@@ -190,7 +190,7 @@ func TestA14_ParametersOfAPostComeFromItsBodyAlone(t *testing.T) {
 
 func TestA16_UnknownDisabledAndDeletedClientsLookAlike(t *testing.T) {
 	rig.Each(t, rig.Options{}, func(t *testing.T, r *rig.Rig) {
-		live, disabled, deleted := r.App(oauth.ClientSpec{}), r.App(oauth.ClientSpec{Name: "Disabled evil.example"}), r.App(oauth.ClientSpec{})
+		live, disabled, deleted := r.App(management.ClientSpec{}), r.App(management.ClientSpec{Name: "Disabled evil.example"}), r.App(management.ClientSpec{})
 		if err := r.Store.DisableClient(r.System(), disabled.ID, "administrator"); err != nil {
 			t.Fatal(err)
 		}
@@ -220,7 +220,7 @@ func TestA16_UnknownDisabledAndDeletedClientsLookAlike(t *testing.T) {
 // 4.11.2): not under prompt=none, and not by a request that is broken on purpose.
 func TestA18_NobodyIsBouncedToAStrangersApp(t *testing.T) {
 	rig.Each(t, rig.Options{}, func(t *testing.T, r *rig.Rig) {
-		app := selfRegistered(t, r, oauth.ClientSpec{RedirectURIs: []string{"https://evil.example/cb"}})
+		app := selfRegistered(t, r, management.ClientSpec{RedirectURIs: []string{"https://evil.example/cb"}})
 		broken := map[string]url.Values{
 			"scope": {"scope": {"nonsense"}}, "response_type": {"response_type": {"token"}}, "pkce": {"code_challenge": nil}, "resource": {"resource": {"https://x.example"}},
 			"prompt": {"prompt": {"foo"}}, "repeat": {"scope": {"read", "read"}}, "request": {"request": {"x"}}, "mode": {"response_mode": {"fragment"}},
@@ -250,9 +250,9 @@ func TestA18_NobodyIsBouncedToAStrangersApp(t *testing.T) {
 		bob := r.Browser().SignIn(r.User("bob@example.com", "Bob", false).Email)
 		wantPage(t, ask(bob, sent), http.StatusBadRequest)
 		// An administrator vouches for an app.
-		spec := oauth.SpecOf(app.Client)
+		spec := management.SpecOf(app.Client)
 		spec.Administrator, spec.Verified = true, true
-		if _, err := r.OAuth.UpdateClient(r.System(), oauth.Command(""), app.ID, spec); err != nil {
+		if _, err := r.Management.UpdateClient(r.System(), management.CommandLine(""), app.ID, spec); err != nil {
 			t.Fatal(err)
 		}
 		wantRefusal(t, r, ask(bob, sent), sent, "consent_required")
@@ -263,13 +263,13 @@ func TestA18_NobodyIsBouncedToAStrangersApp(t *testing.T) {
 // Nor by a request that was good when it began, and that the app's owner broke while the page was open.
 func TestA18_NobodyIsBouncedByAFlowThatWasBrokenLater(t *testing.T) {
 	r := rig.Memory(t, rig.Options{})
-	app := selfRegistered(t, r, oauth.ClientSpec{RedirectURIs: []string{"https://evil.example/cb"}})
+	app := selfRegistered(t, r, management.ClientSpec{RedirectURIs: []string{"https://evil.example/cb"}})
 	alice := r.Browser().SignIn(r.Alice.Email)
 	page := alice.Authorize(app.Params("read write"))
 	flow := alice.Form(page, "/oauth/consent").Get("flow")
-	spec := oauth.SpecOf(app.Client)
+	spec := management.SpecOf(app.Client)
 	spec.Scopes = []string{"read"}
-	if _, err := r.OAuth.UpdateClient(r.System(), oauth.Command(""), app.ID, spec); err != nil {
+	if _, err := r.Management.UpdateClient(r.System(), management.CommandLine(""), app.ID, spec); err != nil {
 		t.Fatal(err)
 	}
 	wantPage(t, alice.Get("/oauth/consent?flow="+flow), http.StatusBadRequest)
@@ -279,7 +279,7 @@ func TestA18_NobodyIsBouncedByAFlowThatWasBrokenLater(t *testing.T) {
 
 func TestA19_FormsAreAnsweredWith303(t *testing.T) {
 	r := rig.Memory(t, rig.Options{})
-	app := r.App(oauth.ClientSpec{})
+	app := r.App(management.ClientSpec{})
 	for _, decision := range []string{"deny", "approve"} {
 		b := r.Browser()
 		page := b.Authorize(app.Params("read"))

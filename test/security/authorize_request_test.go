@@ -10,7 +10,7 @@ import (
 	"strings"
 	"testing"
 
-	"doorward/oauth"
+	"doorward/management"
 	"doorward/test/rig"
 )
 
@@ -18,7 +18,7 @@ import (
 
 // refuseAsked sends the standing request with each change, signed in and not, and wants error at the redirect URI and
 // no code. Where a change is good after all, that shows as a missing error.
-func refuseAsked(t *testing.T, app oauth.ClientSpec, code string, changes ...url.Values) {
+func refuseAsked(t *testing.T, app management.ClientSpec, code string, changes ...url.Values) {
 	t.Helper()
 	r := rig.Memory(t, rig.Options{})
 	a := r.App(app)
@@ -43,20 +43,20 @@ func refuseAsked(t *testing.T, app oauth.ClientSpec, code string, changes ...url
 }
 
 // bothKinds runs fn for a confidential and for a public client.
-func bothKinds(t *testing.T, fn func(t *testing.T, app oauth.ClientSpec)) {
+func bothKinds(t *testing.T, fn func(t *testing.T, app management.ClientSpec)) {
 	t.Helper()
-	t.Run("confidential", func(t *testing.T) { fn(t, oauth.ClientSpec{}) })
-	t.Run("public", func(t *testing.T) { fn(t, oauth.ClientSpec{Public: true}) })
+	t.Run("confidential", func(t *testing.T) { fn(t, management.ClientSpec{}) })
+	t.Run("public", func(t *testing.T) { fn(t, management.ClientSpec{Public: true}) })
 }
 
 func TestA20_EveryClientNeedsPKCE(t *testing.T) {
-	bothKinds(t, func(t *testing.T, app oauth.ClientSpec) {
+	bothKinds(t, func(t *testing.T, app management.ClientSpec) {
 		refuseAsked(t, app, "invalid_request", url.Values{"code_challenge": nil, "code_challenge_method": nil}, url.Values{"code_challenge": {""}, "code_challenge_method": {""}},
 			url.Values{"code_challenge": nil, "code_challenge_method": nil, "prompt": {"none"}}, url.Values{"code_challenge": nil, "code_challenge_method": nil, "nonce": {"0123456789abcdef"}})
 	})
 	t.Run("and is told how to go on", func(t *testing.T) {
 		r := rig.Memory(t, rig.Options{})
-		app := r.App(oauth.ClientSpec{})
+		app := r.App(management.ClientSpec{})
 		a := ask(r.Browser(), altered(app.Params("read"), url.Values{"code_challenge": nil, "code_challenge_method": nil}))
 		for _, word := range []string{"code_challenge_method=S256", "administrator", "optional"} {
 			if !strings.Contains(a.Param("error_description"), word) {
@@ -67,7 +67,7 @@ func TestA20_EveryClientNeedsPKCE(t *testing.T) {
 }
 
 func TestA20_ExceptionIsForOneConfidentialClientAndItsMissingChallengeAlone(t *testing.T) {
-	app := oauth.ClientSpec{PKCEOptional: true}
+	app := management.ClientSpec{PKCEOptional: true}
 	r := rig.Memory(t, rig.Options{})
 	optional := r.App(app)
 	sent := altered(optional.Params("read"), url.Values{"code_challenge": nil, "code_challenge_method": nil})
@@ -77,16 +77,16 @@ func TestA20_ExceptionIsForOneConfidentialClientAndItsMissingChallengeAlone(t *t
 	refuseAsked(t, app, "invalid_request", url.Values{"code_challenge": nil}, url.Values{"code_challenge_method": nil}, url.Values{"code_challenge_method": {"plain"}}, url.Values{"code_challenge": {"short"}})
 	// The exception ends between the request and the answer.
 	page := b.Authorize(altered(sent, url.Values{"prompt": {"consent"}}))
-	spec := oauth.SpecOf(optional.Client)
+	spec := management.SpecOf(optional.Client)
 	spec.Administrator, spec.PKCEOptional = true, false
-	if _, err := r.OAuth.UpdateClient(r.System(), oauth.Command(""), optional.ID, spec); err != nil {
+	if _, err := r.Management.UpdateClient(r.System(), management.CommandLine(""), optional.ID, spec); err != nil {
 		t.Fatal(err)
 	}
 	wantRefusal(t, r, b.Decide(page, "approve"), sent, "invalid_request")
 }
 
 func TestA21_OnlyS256(t *testing.T) {
-	bothKinds(t, func(t *testing.T, app oauth.ClientSpec) {
+	bothKinds(t, func(t *testing.T, app management.ClientSpec) {
 		var changes []url.Values
 		for _, method := range [][]string{{"plain"}, nil, {""}, {"s256"}, {"S256 "}, {" S256"}, {"S512"}, {"none"}, {"S256\x00"}} {
 			changes = append(changes, url.Values{"code_challenge_method": method}, url.Values{"code_challenge_method": method, "code_challenge": {rig.Verifier}})
@@ -104,11 +104,11 @@ func TestA22_ChallengeIsASHA256InBase64URL(t *testing.T) {
 	} {
 		changes = append(changes, url.Values{"code_challenge": {bad}})
 	}
-	refuseAsked(t, oauth.ClientSpec{}, "invalid_request", changes...)
+	refuseAsked(t, management.ClientSpec{}, "invalid_request", changes...)
 }
 
 func TestA23_MethodWithoutChallengeIsRefused(t *testing.T) {
-	bothKinds(t, func(t *testing.T, app oauth.ClientSpec) {
+	bothKinds(t, func(t *testing.T, app management.ClientSpec) {
 		refuseAsked(t, app, "invalid_request", url.Values{"code_challenge": nil}, url.Values{"code_challenge": {""}}, url.Values{"code_challenge": nil, "code_challenge_method": {"plain"}})
 	})
 }
@@ -121,8 +121,8 @@ func TestA24_A25_OnlyTheCodeResponseType(t *testing.T) {
 		}
 		changes = append(changes, url.Values{"response_type": kind})
 	}
-	refuseAsked(t, oauth.ClientSpec{}, "unsupported_response_type", changes...)
-	refuseAsked(t, oauth.ClientSpec{}, "invalid_request", url.Values{"response_type": {"code\x00"}}, url.Values{"response_type": {"code\xff"}})
+	refuseAsked(t, management.ClientSpec{}, "unsupported_response_type", changes...)
+	refuseAsked(t, management.ClientSpec{}, "invalid_request", url.Values{"response_type": {"code\x00"}}, url.Values{"response_type": {"code\xff"}})
 }
 
 func TestA26_OnlyTheQueryResponseMode(t *testing.T) {
@@ -130,9 +130,9 @@ func TestA26_OnlyTheQueryResponseMode(t *testing.T) {
 	for _, mode := range []string{"web_message", "fragment", "form_post", "jwt", "query.jwt", "foo", "QUERY", "query fragment"} {
 		changes = append(changes, url.Values{"response_mode": {mode}})
 	}
-	refuseAsked(t, oauth.ClientSpec{}, "invalid_request", changes...)
+	refuseAsked(t, management.ClientSpec{}, "invalid_request", changes...)
 	r := rig.Memory(t, rig.Options{})
-	app := r.App(oauth.ClientSpec{})
+	app := r.App(management.ClientSpec{})
 	for _, mode := range []string{"query", ""} {
 		wantLogin(t, ask(r.Browser(), altered(app.Params("read"), url.Values{"response_mode": {mode}})))
 	}
@@ -140,7 +140,7 @@ func TestA26_OnlyTheQueryResponseMode(t *testing.T) {
 
 func TestA28_A29_A30_StateIsOptionalAndComesBackAsItWas(t *testing.T) {
 	r := rig.Memory(t, rig.Options{})
-	app := r.App(oauth.ClientSpec{})
+	app := r.App(management.ClientSpec{})
 	every := make([]byte, 256)
 	for i := range every {
 		every[i] = byte(i)
@@ -172,7 +172,7 @@ func TestA28_A29_A30_StateIsOptionalAndComesBackAsItWas(t *testing.T) {
 
 func TestA30_StateTooLongToComeBackIsRefusedWithoutIt(t *testing.T) {
 	r := rig.Memory(t, rig.Options{})
-	app := r.App(oauth.ClientSpec{})
+	app := r.App(management.ClientSpec{})
 	b := r.Browser()
 	sent := altered(app.Params("read"), url.Values{"state": {strings.Repeat("x", 8193)}})
 	wantRefusal(t, r, ask(b, sent), altered(sent, url.Values{"state": nil}), "invalid_request")
@@ -205,7 +205,7 @@ func rawGet(t *testing.T, r *rig.Rig, target string) int {
 // Nonces are OpenID Connect's; to plain OAuth they are parameters that nobody knows.
 func TestA31_NonceIsIgnored(t *testing.T) {
 	r := rig.Memory(t, rig.Options{})
-	app := r.App(oauth.ClientSpec{})
+	app := r.App(management.ClientSpec{})
 	b := r.Browser().SignIn(r.Alice.Email)
 	b.Code(app, "read")
 	for _, nonce := range [][]string{nil, {"x"}, {strings.Repeat("n", 64)}, {strings.Repeat("n", 384)}} {
@@ -219,7 +219,7 @@ func TestA31_NonceIsIgnored(t *testing.T) {
 
 func TestA32_EveryAnswerNamesTheIssuer(t *testing.T) {
 	r := rig.Memory(t, rig.Options{Issuer: "https://auth.example.com"})
-	app := r.App(oauth.ClientSpec{})
+	app := r.App(management.ClientSpec{})
 	meta := r.Send(r.Program(), r.Request(http.MethodGet, "/.well-known/oauth-authorization-server", nil))
 	if meta.Text("issuer") != "https://auth.example.com" || meta.JSON()["authorization_response_iss_parameter_supported"] != true {
 		t.Errorf("metadata %s", meta.Body)
@@ -234,7 +234,7 @@ func TestA32_EveryAnswerNamesTheIssuer(t *testing.T) {
 
 func TestA33_RepeatedParametersAreRefused(t *testing.T) {
 	r := rig.Memory(t, rig.Options{})
-	app := r.App(oauth.ClientSpec{})
+	app := r.App(management.ClientSpec{})
 	b := r.Browser().SignIn(r.Alice.Email)
 	b.Code(app, "read")
 	base := altered(app.Params("read"), url.Values{"nonce": {"n"}, "prompt": {"none"}, "resource": {r.Issuer}, "max_age": {"1000"}, "extra": {"foo"}, "response_mode": {"query"}})
@@ -264,7 +264,7 @@ func TestA33_RepeatedParametersAreRefused(t *testing.T) {
 
 func TestA34_UnknownParametersAreIgnored(t *testing.T) {
 	r := rig.Memory(t, rig.Options{})
-	app := r.App(oauth.ClientSpec{})
+	app := r.App(management.ClientSpec{})
 	b := r.Browser().SignIn(r.Alice.Email)
 	b.Code(app, "read")
 	// Those of OpenID Connect and of others, too, cannot change anything.
@@ -278,7 +278,7 @@ func TestA34_UnknownParametersAreIgnored(t *testing.T) {
 
 func TestA35_MalformedQueriesGetAPage(t *testing.T) {
 	r := rig.Memory(t, rig.Options{})
-	app := r.App(oauth.ClientSpec{})
+	app := r.App(management.ClientSpec{})
 	b := r.Browser().SignIn(r.Alice.Email)
 	good := app.Params("read").Encode()
 	for _, query := range []string{good + "&a=1;b=2", good + "&%zz", good + "&a=%zz", good + "&a=%", good + "&a=%0", good + ";state=x", strings.Replace(good, "&", ";", 1), good + strings.Repeat("&a=b", 200), "", "%", ";", "&&&"} {
@@ -296,10 +296,10 @@ func TestA36_ScopesAreWordsThatTheClientIsRegisteredFor(t *testing.T) {
 	} {
 		changes = append(changes, url.Values{"scope": {scope}})
 	}
-	refuseAsked(t, oauth.ClientSpec{Scopes: []string{"read", "write"}}, "invalid_scope", changes...)
+	refuseAsked(t, management.ClientSpec{Scopes: []string{"read", "write"}}, "invalid_scope", changes...)
 	// None at all are those of the registration (RFC 6749 section 3.3).
 	r := rig.Memory(t, rig.Options{})
-	app := r.App(oauth.ClientSpec{Scopes: []string{"read", "write"}})
+	app := r.App(management.ClientSpec{Scopes: []string{"read", "write"}})
 	b := r.Browser().SignIn(r.Alice.Email)
 	for _, scope := range [][]string{nil, {""}, {" "}, {"read write"}, {"write  read read"}} {
 		sent := altered(app.Params(""), url.Values{"scope": scope})
@@ -316,7 +316,7 @@ func TestA36_ScopesAreWordsThatTheClientIsRegisteredFor(t *testing.T) {
 
 func TestA38_ConsentCannotGrantWhatWasNotAsked(t *testing.T) {
 	rig.Each(t, rig.Options{}, func(t *testing.T, r *rig.Rig) {
-		app := r.App(oauth.ClientSpec{})
+		app := r.App(management.ClientSpec{})
 		b := r.Browser().SignIn(r.Alice.Email)
 		page := b.Authorize(app.Params("read"))
 		for _, scopes := range [][]string{{"write"}, {"read", "write"}, {"read", "admin"}, {"*"}, {"read", ""}, {"read write"}, {"READ"}} {
@@ -338,7 +338,7 @@ func TestA38_ConsentCannotGrantWhatWasNotAsked(t *testing.T) {
 
 func TestA39_NewScopesAreNotCoveredByEarlierConsent(t *testing.T) {
 	rig.Each(t, rig.Options{}, func(t *testing.T, r *rig.Rig) {
-		app, other := r.App(oauth.ClientSpec{Scopes: []string{"read", "write", "admin"}}), r.App(oauth.ClientSpec{})
+		app, other := r.App(management.ClientSpec{Scopes: []string{"read", "write", "admin"}}), r.App(management.ClientSpec{})
 		b := r.Browser().SignIn(r.Alice.Email)
 		b.Code(app, "read")
 		none := url.Values{"prompt": {"none"}}
@@ -362,10 +362,10 @@ func TestA39_NewScopesAreNotCoveredByEarlierConsent(t *testing.T) {
 
 // A refresh token needs no offline_access, but it needs the grant type.
 func TestA40_OfflineAccessIsNoScopeAndTheGrantTypeDecides(t *testing.T) {
-	refuseAsked(t, oauth.ClientSpec{}, "invalid_scope", url.Values{"scope": {"read offline_access"}}, url.Values{"scope": {"offline_access"}, "prompt": {"none"}})
+	refuseAsked(t, management.ClientSpec{}, "invalid_scope", url.Values{"scope": {"read offline_access"}}, url.Values{"scope": {"offline_access"}, "prompt": {"none"}})
 	r := rig.Memory(t, rig.Options{})
 	for refresh, grants := range map[bool][]string{true: nil, false: {"authorization_code"}} {
-		app := r.App(oauth.ClientSpec{RedirectURIs: []string{"https://app.example/cb"}, Grants: grants})
+		app := r.App(management.ClientSpec{RedirectURIs: []string{"https://app.example/cb"}, Grants: grants})
 		if _, token := r.Tokens(app, "read"); (token != "") != refresh {
 			t.Errorf("grants %v: refresh token %q", app.GrantTypes, token)
 		}

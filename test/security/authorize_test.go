@@ -7,7 +7,7 @@ import (
 	"strings"
 	"testing"
 
-	"doorward/oauth"
+	"doorward/management"
 	"doorward/test/rig"
 )
 
@@ -205,7 +205,7 @@ func grantCount(t *testing.T, r *rig.Rig) (n int) {
 }
 
 // selfRegistered is an app that Mallory made on the page, as everybody may.
-func selfRegistered(t *testing.T, r *rig.Rig, p oauth.ClientSpec) *rig.App {
+func selfRegistered(t *testing.T, r *rig.Rig, p management.ClientSpec) *rig.App {
 	t.Helper()
 	mallory := r.User("mallory@example.com", "Mallory", false)
 	ws, err := r.Store.PersonalWorkspace(r.System(), mallory.ID)

@@ -15,7 +15,10 @@ import (
 	"testing"
 	"time"
 
+	"doorward/management"
 	"doorward/oauth"
+	"doorward/oauth/apikey"
+	"doorward/oauth/catalog"
 	"doorward/oauth/identity"
 	"doorward/storage"
 	"doorward/test/rig"
@@ -135,7 +138,7 @@ func TestV30_OwnTokensAreDeletedAnHourAfterTheirEnd(t *testing.T) {
 		r.PostAs(app, "/oauth/token", ownForm)
 		rows := func() int {
 			t.Helper()
-			if _, err := r.Store.Purge(r.System(), r.OAuth.Horizons()); err != nil {
+			if _, err := r.Store.Purge(r.System(), r.OAuth.Retention()); err != nil {
 				t.Fatal(err)
 			}
 			var n int
@@ -157,7 +160,7 @@ func TestV30_OwnTokensAreDeletedAnHourAfterTheirEnd(t *testing.T) {
 
 func TestV30_OldestOfMoreThanFiftyLiveGrantsEnds(t *testing.T) {
 	rig.Each(t, rig.Options{}, func(t *testing.T, r *rig.Rig) {
-		app, other := r.App(oauth.ClientSpec{FirstParty: true}), r.App(oauth.ClientSpec{FirstParty: true})
+		app, other := r.App(management.ClientSpec{FirstParty: true}), r.App(management.ClientSpec{FirstParty: true})
 		b := r.Browser().SignIn(r.Alice.Email)
 		tokens := func(app *rig.App) (access, refresh string) {
 			t.Helper()
@@ -198,7 +201,7 @@ func TestV30_OldestOfMoreThanFiftyLiveGrantsEnds(t *testing.T) {
 func TestV30_SilentCodesAreLimitedAndTheirRowsGo(t *testing.T) {
 	rig.Each(t, rig.Options{LimitChanges: true}, func(t *testing.T, r *rig.Rig) {
 		r.StopClock()
-		app := r.App(oauth.ClientSpec{FirstParty: true})
+		app := r.App(management.ClientSpec{FirstParty: true})
 		b := r.Browser().SignIn(r.Alice.Email)
 		params := altered(app.Params("read"), url.Values{"prompt": {"none"}})
 		codes := 0
@@ -218,7 +221,7 @@ func TestV30_SilentCodesAreLimitedAndTheirRowsGo(t *testing.T) {
 			t.Errorf("%d codes of 700, want 600 a minute", codes)
 		}
 		r.Advance(2 * time.Hour)
-		if _, err := r.Store.Purge(r.System(), r.OAuth.Horizons()); err != nil {
+		if _, err := r.Store.Purge(r.System(), r.OAuth.Retention()); err != nil {
 			t.Fatal(err)
 		}
 		var n int
@@ -233,7 +236,7 @@ func TestV30_SilentCodesAreLimitedAndTheirRowsGo(t *testing.T) {
 
 func TestV30_RefreshesOfOneGrantAreLimited(t *testing.T) {
 	r := rig.Memory(t, rig.Options{})
-	app := r.App(oauth.ClientSpec{})
+	app := r.App(management.ClientSpec{})
 	_, refresh := r.Tokens(app, "read")
 	for i := range 601 {
 		a := r.Refresh(app, refresh)
@@ -260,9 +263,9 @@ func TestV30_ChangesAreLimitedWithoutAPlan(t *testing.T) {
 			n.StopClock()
 		}
 		w := r.Workspace("acme", "", r.Alice)
-		_, personal := r.PersonalToken(r.Alice, oauth.KeySpec{Name: "Robot", Scopes: []string{"admin"}, Role: oauth.RoleOwner})
-		_, key := r.Key(w, oauth.KeySpec{Name: "Admin", Scopes: []string{"admin"}})
-		_, second := r.Key(w, oauth.KeySpec{Name: "Second", Scopes: []string{"admin"}})
+		_, personal := r.PersonalToken(r.Alice, apikey.Spec{Name: "Robot", Scopes: []string{"admin"}, Role: catalog.RoleOwner})
+		_, key := r.Key(w, apikey.Spec{Name: "Admin", Scopes: []string{"admin"}})
+		_, second := r.Key(w, apikey.Spec{Name: "Second", Scopes: []string{"admin"}})
 		inAcme := []string{"X-Workspace", "acme"}
 		n := 0
 		node := func() *rig.Rig { n++; return nodes[n%len(nodes)] }
@@ -304,12 +307,12 @@ func TestV30_ChangesAreLimitedWithoutAPlan(t *testing.T) {
 		}
 		var last string
 		for who, kinds := range loops {
-			by := oauth.Authority{UserID: r.Alice.ID}
+			by := management.Authority{UserID: r.Alice.ID}
 			if who == "a workspace" {
-				by = oauth.Authority{WorkspaceID: w.ID}
+				by = management.Authority{WorkspaceID: w.ID}
 			}
 			for range 540 {
-				ok(t, r.OAuth.TakeChange(r.System(), &by))
+				ok(t, r.Management.TakeChange(r.System(), &by))
 			}
 			done := 0
 			for i := range 100 {
@@ -347,7 +350,7 @@ func TestV30_ChangesAreLimitedWithoutAPlan(t *testing.T) {
 			}
 		}
 		bob := r.User("bob@example.com", "Bob", false)
-		_, others := r.PersonalToken(bob, oauth.KeySpec{Name: "Other", Scopes: []string{"admin"}})
+		_, others := r.PersonalToken(bob, apikey.Spec{Name: "Other", Scopes: []string{"admin"}})
 		if a := r.JSON("POST", "/v1/personal-access-tokens", others, `{"name":"x","scopes":["read"]}`); a.Status != http.StatusCreated {
 			t.Errorf("another user: %d %s", a.Status, a.Body)
 		}
@@ -360,22 +363,22 @@ func TestV30_ChangesAreLimitedWithoutAPlan(t *testing.T) {
 
 func TestV30_ChangesOfAnHourAreLimited(t *testing.T) {
 	rig.Each(t, rig.Options{LimitChanges: true}, func(t *testing.T, r *rig.Rig) {
-		by := oauth.Authority{UserID: r.Alice.ID}
+		by := management.Authority{UserID: r.Alice.ID}
 		for i := range 3600 {
 			if i%600 == 0 {
 				r.Advance(time.Minute)
 			}
-			if err := r.OAuth.TakeChange(r.System(), &by); err != nil {
+			if err := r.Management.TakeChange(r.System(), &by); err != nil {
 				t.Fatalf("change %d: %v", i, err)
 			}
 		}
 		r.Advance(time.Minute)
-		var tooMany *oauth.TooManyChanges
-		if err := r.OAuth.TakeChange(r.System(), &by); !errors.As(err, &tooMany) || tooMany.RetryAfter < 45*time.Minute {
+		var tooMany *management.TooManyChanges
+		if err := r.Management.TakeChange(r.System(), &by); !errors.As(err, &tooMany) || tooMany.RetryAfter < 45*time.Minute {
 			t.Errorf("change 3601 within the hour: %v", err)
 		}
 		r.Advance(time.Hour)
-		if err := r.OAuth.TakeChange(r.System(), &by); err != nil {
+		if err := r.Management.TakeChange(r.System(), &by); err != nil {
 			t.Errorf("an hour later: %v", err)
 		}
 	})
@@ -417,7 +420,7 @@ func TestV30_SignInsAreLimited(t *testing.T) {
 	r := rig.Memory(t, rig.Options{LimitChanges: true})
 	r.StopClock()
 	for range 600 {
-		if err := r.OAuth.TakeSignIn(r.System(), r.Alice.ID); err != nil {
+		if err := r.Management.TakeSignIn(r.System(), r.Alice.ID); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -433,9 +436,9 @@ func TestV30_SignInsAreLimited(t *testing.T) {
 func TestV30_EndingTwiceIsNotedOnce(t *testing.T) {
 	rig.Each(t, rig.Options{}, func(t *testing.T, r *rig.Rig) {
 		w := r.Workspace("acme", "", r.Alice)
-		_, admin := r.Key(w, oauth.KeySpec{Scopes: []string{"admin"}})
-		k, _ := r.Key(w, oauth.KeySpec{Name: "x"})
-		app := r.App(oauth.ClientSpec{})
+		_, admin := r.Key(w, apikey.Spec{Scopes: []string{"admin"}})
+		k, _ := r.Key(w, apikey.Spec{Name: "x"})
+		app := r.App(management.ClientSpec{})
 		r.Tokens(app, "read")
 		b := r.Browser().SignIn(r.Alice.Email)
 		events := func() (n int) {
@@ -480,9 +483,9 @@ func TestV30_RevokedKeysGoAfterTheAuditRetention(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		revoked, _ := r.Key(w, oauth.KeySpec{Name: "Revoked", Scopes: []string{"read"}})
-		live, _ := r.Key(w, oauth.KeySpec{Name: "Live", Scopes: []string{"read"}})
-		expiring, _ := r.PersonalToken(r.Alice, oauth.KeySpec{Name: "Expiring", Scopes: []string{"read"}, ExpiresAt: r.Store.Now().Add(time.Hour)})
+		revoked, _ := r.Key(w, apikey.Spec{Name: "Revoked", Scopes: []string{"read"}})
+		live, _ := r.Key(w, apikey.Spec{Name: "Live", Scopes: []string{"read"}})
+		expiring, _ := r.PersonalToken(r.Alice, apikey.Spec{Name: "Expiring", Scopes: []string{"read"}, ExpiresAt: r.Store.Now().Add(time.Hour)})
 		if err := r.Store.RevokeKey(r.System(), revoked.Owner(), revoked.ID); err != nil {
 			t.Fatal(err)
 		}
@@ -559,8 +562,8 @@ func TestV31_ExistenceIsNotCounted(t *testing.T) {
 // A right secret is accepted at every door, however often others at its address were wrong; a wrong one is not.
 func TestV32_RightSecretIsAcceptedWhateverTheCountersSay(t *testing.T) {
 	rig.Each(t, rig.Options{}, func(t *testing.T, r *rig.Rig) {
-		app, public, api := r.App(oauth.ClientSpec{Grants: []string{"authorization_code", "refresh_token", "client_credentials"}, RedirectURIs: []string{"https://app.example/cb"}}),
-			r.App(oauth.ClientSpec{Public: true}), r.ResourceServer()
+		app, public, api := r.App(management.ClientSpec{Grants: []string{"authorization_code", "refresh_token", "client_credentials"}, RedirectURIs: []string{"https://app.example/cb"}}),
+			r.App(management.ClientSpec{Public: true}), r.ResourceServer()
 		_, key := r.IntrospectionKey()
 		access, refresh := r.Tokens(app, "read")
 		publicAccess, publicRefresh := r.Tokens(public, "read")
@@ -756,7 +759,7 @@ func TestV33_ASignInLinkEnds(t *testing.T) {
 
 func TestV30_RevokingAClientsTokenTwiceIsNotedOnce(t *testing.T) {
 	rig.Each(t, rig.Options{}, func(t *testing.T, r *rig.Rig) {
-		app := r.App(oauth.ClientSpec{Grants: []string{oauth.GrantClientCredentials}, Scopes: []string{"read"}, Resources: []string{r.Issuer}})
+		app := r.App(management.ClientSpec{Grants: []string{oauth.GrantClientCredentials}, Scopes: []string{"read"}, Resources: []string{r.Issuer}})
 		token := r.Post("/oauth/token", url.Values{"grant_type": {oauth.GrantClientCredentials}}, "Authorization", rig.Basic(app.ID, app.Secret)).Text("access_token")
 		for range 3 {
 			if a := r.Post("/oauth/revoke", url.Values{"token": {token}}, "Authorization", rig.Basic(app.ID, app.Secret)); a.Status != http.StatusOK {
@@ -774,7 +777,7 @@ func TestV30_RevokingAClientsTokenTwiceIsNotedOnce(t *testing.T) {
 func TestV30_DenialsAreLimited(t *testing.T) {
 	r := rig.Memory(t, rig.Options{LimitChanges: true})
 	r.StopClock()
-	app := r.App(oauth.ClientSpec{})
+	app := r.App(management.ClientSpec{})
 	b := r.Browser().SignIn(r.Alice.Email)
 	for i := range 601 {
 		a := b.Decide(b.Authorize(app.Params("read")), "deny")

@@ -12,6 +12,7 @@ import (
 	"testing"
 	"time"
 
+	"doorward/management"
 	"doorward/oauth"
 	"doorward/storage"
 	"doorward/test/browser"
@@ -88,7 +89,7 @@ func wantPageHeaders(t *testing.T, name string, a *rig.Answer) {
 func TestB01_NoPageCanBeFramed(t *testing.T) {
 	r := rig.Memory(t, rig.Options{})
 	root := r.User("root@example.com", "Root", true)
-	app := r.App(oauth.ClientSpec{})
+	app := r.App(management.ClientSpec{})
 	stranger := r.Browser()
 	for _, path := range []string{"/login", "/setup", "/no-such-page", "/oauth/consent?flow=x", "/login?flow=x", "/oauth/authorize", "/assets/"} {
 		wantPageHeaders(t, "stranger "+path, stranger.Get(path))
@@ -131,7 +132,7 @@ func TestB01_FramedPageStaysBlank(t *testing.T) {
 
 func TestB02_ConsentTakesItsOwnFormOnly(t *testing.T) {
 	rig.Each(t, rig.Options{}, func(t *testing.T, r *rig.Rig) {
-		app := r.App(oauth.ClientSpec{})
+		app := r.App(management.ClientSpec{})
 		r.User("bob@example.com", "Bob", false)
 		b, other := r.Browser().SignIn(r.Alice.Email), r.Browser().SignIn("bob@example.com")
 		page, foreign := b.Authorize(app.Params("read")), other.Authorize(app.Params("read"))
@@ -186,7 +187,7 @@ func cookieHeader(b *rig.Browser) string {
 
 func TestB03_FlowBegunElsewhereIsRefusedAtEveryStep(t *testing.T) {
 	r := rig.Memory(t, rig.Options{})
-	app := r.App(oauth.ClientSpec{})
+	app := r.App(management.ClientSpec{})
 	mallory := r.User("mallory@example.com", "Mallory", false)
 	attacker := r.Browser()
 	login := attacker.Authorize(app.Params("read"))
@@ -220,7 +221,7 @@ func TestB03_FlowBegunElsewhereIsRefusedAtEveryStep(t *testing.T) {
 
 func TestB04_DecisionCountsOnce(t *testing.T) {
 	rig.Each(t, rig.Options{AtOnce: true}, func(t *testing.T, r *rig.Rig) {
-		app := r.App(oauth.ClientSpec{})
+		app := r.App(management.ClientSpec{})
 		b := r.Browser().SignIn(r.Alice.Email)
 		t.Run("twice", func(t *testing.T) {
 			page := b.Authorize(app.Params("read"))
@@ -276,7 +277,7 @@ func TestB04_DecisionCountsOnce(t *testing.T) {
 
 func TestB05_AnotherPersonSubmitsThePage(t *testing.T) {
 	r := rig.Memory(t, rig.Options{})
-	app := r.App(oauth.ClientSpec{})
+	app := r.App(management.ClientSpec{})
 	bob := r.User("bob@example.com", "Bob", false)
 	b := r.Browser().SignIn(r.Alice.Email)
 	page := b.Authorize(app.Params("read"))
@@ -310,7 +311,7 @@ func TestB05_AnotherPersonSubmitsThePage(t *testing.T) {
 
 func TestB06_FlowThatIsNotGood(t *testing.T) {
 	r := rig.Memory(t, rig.Options{})
-	app := r.App(oauth.ClientSpec{})
+	app := r.App(management.ClientSpec{})
 	b := r.Browser().SignIn(r.Alice.Email)
 	page := b.Authorize(app.Params("read"))
 	sealed := b.Form(page, "/oauth/consent").Get("flow")
@@ -336,7 +337,7 @@ func TestB06_FlowThatIsNotGood(t *testing.T) {
 		"guessed": strings.Repeat("A", len(sealed)), "truncated": sealed[:len(sealed)-4], "first character": flip(0), "a middle one": flip(len(sealed) / 2),
 		"last but one": flip(len(sealed) - 2), "longer": sealed + "AAAA", "padded": sealed + "=", "line break": sealed[:20] + "\n" + sealed[20:],
 		"twice": sealed + sealed, "short": "x", "long": strings.Repeat("x", 60<<10), "an id": oauth.NewFlowID(), "not ASCII": "é\x00\xff",
-		"of another server": foreign.Form(foreign.Authorize(stranger.App(oauth.ClientSpec{}).Params("read")), "/login").Get("flow"),
+		"of another server": foreign.Form(foreign.Authorize(stranger.App(management.ClientSpec{}).Params("read")), "/login").Get("flow"),
 	} {
 		t.Run(name, func(t *testing.T) {
 			if len(flow) > 16<<10 { // no URL that long
@@ -373,7 +374,7 @@ func TestB08_DisabledBetweenPageAndAnswer(t *testing.T) {
 	rig.Each(t, rig.Options{}, func(t *testing.T, r *rig.Rig) {
 		check := func(t *testing.T, off, on func() error) {
 			t.Helper()
-			app := r.App(oauth.ClientSpec{})
+			app := r.App(management.ClientSpec{})
 			if off == nil {
 				off, on = func() error { return r.Store.DisableClient(r.System(), app.ID, "administrator") }, func() error { return r.Store.EnableClient(r.System(), app.ID) }
 			}
@@ -396,7 +397,7 @@ func TestB08_DisabledBetweenPageAndAnswer(t *testing.T) {
 			check(t, func() error { return r.Identity.DisableUser(r.System(), r.Alice.ID) }, func() error { return r.Identity.EnableUser(r.System(), r.Alice.ID) })
 		})
 		t.Run("app deleted", func(t *testing.T) {
-			app := r.App(oauth.ClientSpec{})
+			app := r.App(management.ClientSpec{})
 			b := r.Browser().SignIn(r.Alice.Email)
 			page := b.Authorize(app.Params("read"))
 			if err := r.Store.DeleteClient(r.System(), app.ID); err != nil {
@@ -406,12 +407,12 @@ func TestB08_DisabledBetweenPageAndAnswer(t *testing.T) {
 			wantNothingGranted(t, r, r.Alice.ID)
 		})
 		t.Run("redirect URI taken away", func(t *testing.T) {
-			app := r.App(oauth.ClientSpec{})
+			app := r.App(management.ClientSpec{})
 			b := r.Browser().SignIn(r.Alice.Email)
 			page := b.Authorize(app.Params("read"))
-			spec := oauth.SpecOf(app.Client)
+			spec := management.SpecOf(app.Client)
 			spec.RedirectURIs, spec.Administrator = []string{"https://new.example/cb"}, true
-			if _, err := r.OAuth.UpdateClient(r.System(), oauth.Command(""), app.ID, spec); err != nil {
+			if _, err := r.Management.UpdateClient(r.System(), management.CommandLine(""), app.ID, spec); err != nil {
 				t.Fatal(err)
 			}
 			for _, decision := range []string{"approve", "deny"} {
@@ -471,7 +472,7 @@ func TestB10_SessionCookieIsNewWheneverItsMeaningChanges(t *testing.T) {
 			planted := cookie(attacker, "doorward")
 			b := r.Browser()
 			b.SetCookie(&http.Cookie{Name: "doorward", Value: planted, Path: "/"})
-			sealed := b.Form(b.Authorize(r.App(oauth.ClientSpec{}).Params("read")), "/oauth/consent").Get("flow")
+			sealed := b.Form(b.Authorize(r.App(management.ClientSpec{}).Params("read")), "/oauth/consent").Get("flow")
 			b.LogIn(b.Get("/login?switch=1&flow="+sealed), r.Alice.Email)
 			if got := cookie(b, "doorward"); got == planted || signedIn(r, got) != r.Alice.Email {
 				t.Errorf("the cookie after signing in is %q", got)
@@ -506,7 +507,7 @@ func TestB10_SessionCookieIsNewWheneverItsMeaningChanges(t *testing.T) {
 				}
 				seen = append(seen, now)
 			}
-			app := r.App(oauth.ClientSpec{})
+			app := r.App(management.ClientSpec{})
 			params := app.Params("read")
 			params.Set("prompt", "login")
 			b.LogIn(b.Authorize(params), carol.Email)
@@ -540,7 +541,7 @@ func makeApp(b *rig.Browser, fields ...string) *rig.Answer {
 
 func TestB11_NoOriginMayReadPages(t *testing.T) {
 	r := rig.Memory(t, rig.Options{})
-	app := r.App(oauth.ClientSpec{})
+	app := r.App(management.ClientSpec{})
 	b := r.Browser().SignIn(r.Alice.Email)
 	b.Code(app, "read")
 	for _, origin := range []string{"https://app.example", "https://evil.example", "null", r.Issuer, "http://127.0.0.1:9"} {
@@ -561,7 +562,7 @@ func TestB11_NoOriginMayReadPages(t *testing.T) {
 
 func TestB12_NothingOfAFlowIsKeptOrToldOn(t *testing.T) {
 	r := rig.Memory(t, rig.Options{})
-	app := r.App(oauth.ClientSpec{})
+	app := r.App(management.ClientSpec{})
 	check := func(what string, a *rig.Answer) *rig.Answer {
 		t.Helper()
 		if got := a.Header.Get("Referrer-Policy"); got != "no-referrer" {
@@ -615,7 +616,7 @@ func TestB12_BrowserTellsTheAppNoReferrer(t *testing.T) {
 		_, _ = w.Write([]byte(`<!doctype html><title>App</title><h1 id="app">App</h1>`))
 	}))
 	defer canary.Close()
-	app := r.App(oauth.ClientSpec{})
+	app := r.App(management.ClientSpec{})
 	app.Redirect = canary.URL + "/cb"
 	tab.Goto(r.URL + "/oauth/authorize?" + app.Params("read").Encode())
 	tab.Fill("#f-email", r.Alice.Email)
@@ -635,7 +636,7 @@ func TestB13_WhatStrangersWriteIsText(t *testing.T) {
 	const password = "not her password, but " + evil + " in another one" // the log may name a redirect URI, and no password
 	r := rig.Memory(t, rig.Options{})
 	r.User("root@example.com", evil, true)
-	app := r.App(oauth.ClientSpec{Name: evil})
+	app := r.App(management.ClientSpec{Name: evil})
 	check := func(what string, a *rig.Answer) *rig.Answer {
 		t.Helper()
 		if strings.Contains(a.Body, "<script>alert") || strings.Contains(a.Body, "<img src=x") || strings.Contains(a.Body, `value="">`) {
@@ -676,8 +677,8 @@ func TestB13_WhatStrangersWriteIsText(t *testing.T) {
 func TestB14_EndedAccessIsOverAtOnce(t *testing.T) {
 	rig.Each(t, rig.Options{AtOnce: true}, func(t *testing.T, r *rig.Rig) {
 		for _, all := range []bool{false, true} {
-			app, api := r.App(oauth.ClientSpec{}), r.ResourceServer()
-			kept := r.App(oauth.ClientSpec{Name: "Kept"})
+			app, api := r.App(management.ClientSpec{}), r.ResourceServer()
+			kept := r.App(management.ClientSpec{Name: "Kept"})
 			keptAccess, _ := r.Tokens(kept, "read")
 			access, refresh := r.Tokens(app, "read write")
 			b := r.Browser().SignIn(r.Alice.Email)
@@ -727,7 +728,7 @@ func TestB14_EndedAccessIsOverAtOnce(t *testing.T) {
 
 func TestB14_EndedAccessLosesNoRace(t *testing.T) {
 	rig.Each(t, rig.Options{AtOnce: true}, func(t *testing.T, r *rig.Rig) {
-		app, api := r.App(oauth.ClientSpec{}), r.ResourceServer()
+		app, api := r.App(management.ClientSpec{}), r.ResourceServer()
 		_, refresh := r.Tokens(app, "read")
 		b := r.Browser().SignIn(r.Alice.Email)
 		code := b.Code(app, "read")

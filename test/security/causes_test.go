@@ -14,7 +14,11 @@ import (
 	"testing"
 	"time"
 
+	"doorward/management"
 	"doorward/oauth"
+	"doorward/oauth/apikey"
+	"doorward/oauth/bearer"
+	"doorward/oauth/catalog"
 	"doorward/test/rig"
 	"doorward/web/gateway"
 	"doorward/web/gateway/route"
@@ -33,8 +37,8 @@ func lastLine(t *testing.T, r *rig.Rig) map[string]any {
 
 func TestV71_TheLogStatesTheTrueCause(t *testing.T) {
 	rig.Each(t, rig.Options{}, func(t *testing.T, r *rig.Rig) {
-		app, other, public, disabled := r.App(oauth.ClientSpec{}), r.App(oauth.ClientSpec{}), r.App(oauth.ClientSpec{Public: true}), r.App(oauth.ClientSpec{})
-		if err := r.Store.DisableClient(r.System(), disabled.ID, oauth.StoppedByAdministrator); err != nil {
+		app, other, public, disabled := r.App(management.ClientSpec{}), r.App(management.ClientSpec{}), r.App(management.ClientSpec{Public: true}), r.App(management.ClientSpec{})
+		if err := r.Store.DisableClient(r.System(), disabled.ID, management.StoppedByAdministrator); err != nil {
 			t.Fatal(err)
 		}
 		b := r.Browser().SignIn(r.Alice.Email)
@@ -70,7 +74,7 @@ func TestV71_TheLogStatesTheTrueCause(t *testing.T) {
 		}{
 			{"used", "invalid_grant", "the code was used before, at ", app, exchange(used)},
 			{"expired", "invalid_grant", "the code expired at ", app, exchange(expired)},
-			{"unknown", "invalid_grant", "the code is unknown", app, exchange(oauth.NewCredential(oauth.PrefixCode))},
+			{"unknown", "invalid_grant", "the code is unknown", app, exchange(bearer.NewCredential(bearer.PrefixCode))},
 			{"no code", "invalid_grant", "not an authorization code of this server", app, exchange("nonsense")},
 			{"of another client", "invalid_grant", "issued to another client, " + app.ID, other, exchange(code())},
 			{"wrong verifier", "invalid_grant", "code_verifier does not fit", app, exchange(code(), "code_verifier", strings.Repeat("x", 43))},
@@ -79,7 +83,7 @@ func TestV71_TheLogStatesTheTrueCause(t *testing.T) {
 			{"other redirect URI", "invalid_grant", `redirect_uri \"http://127.0.0.1:9/cb\\nx\" is not the one of the authorization request, \"` + app.Redirect, app, exchange(code(), "redirect_uri", "http://127.0.0.1:9/cb\nx")},
 			{"revoked family", "invalid_grant", "was revoked at ", app, refresh(revoked)},
 			{"refresh of another client", "invalid_grant", "issued to another client, " + app.ID, other, refresh(good)},
-			{"refresh unknown", "invalid_grant", "the refresh token is unknown", app, refresh(oauth.NewCredential(oauth.PrefixRefreshToken))},
+			{"refresh unknown", "invalid_grant", "the refresh token is unknown", app, refresh(bearer.NewCredential(bearer.PrefixRefreshToken))},
 			{"refresh reused", "invalid_grant", "the refresh token was used before, at ", app, refresh(reused)},
 			{"grant type", "unauthorized_client", "not registered for the grant type", app, url.Values{"grant_type": {"client_credentials"}}},
 			{"no code at all", "invalid_request", "code is missing", app, url.Values{"grant_type": {"authorization_code"}}},
@@ -129,7 +133,7 @@ func TestV71_TheLogStatesTheTrueCause(t *testing.T) {
 
 func TestV71_AnUnregisteredRedirectURIIsNamed(t *testing.T) {
 	r := rig.Memory(t, rig.Options{})
-	app := r.App(oauth.ClientSpec{})
+	app := r.App(management.ClientSpec{})
 	for sent, shown := range map[string]string{
 		"https://app.example/other":                        `"https://app.example/other"`,
 		"https://app.example/<script>":                     `"https://app.example/<script>"`,
@@ -162,7 +166,7 @@ func TestV71_AnUnregisteredRedirectURIIsNamed(t *testing.T) {
 // Every 401 says how to authenticate (RFC 9110 section 15.5.2).
 func TestV76_Every401CarriesAChallenge(t *testing.T) {
 	r := rig.Memory(t, rig.Options{})
-	app, public := robot(r), r.App(oauth.ClientSpec{Public: true})
+	app, public := robot(r), r.App(management.ClientSpec{Public: true})
 	n := 0
 	check := func(name string, a *rig.Answer) {
 		t.Helper()
@@ -219,9 +223,9 @@ func gatewayOptions(t *testing.T) rig.Options {
 	const id = "https://" + gatewayHost
 	return rig.Options{
 		TrustedProxies: []netip.Prefix{netip.MustParsePrefix("127.0.0.0/8")},
-		Resources: []oauth.Resource{{
-			ID: id, Name: "An API", Scopes: []oauth.Scope{{Name: "read", Text: "Read"}, {Name: "write", Text: "Write"}, {Name: "delete", Text: "Delete"}}, WorkspaceHeader: "X-Workspace",
-			Keys: oauth.KeyRules{Prefix: "sk", Environments: []string{"live"}},
+		Resources: []catalog.Resource{{
+			ID: id, Name: "An API", Scopes: []catalog.Scope{{Name: "read", Text: "Read"}, {Name: "write", Text: "Write"}, {Name: "delete", Text: "Delete"}}, WorkspaceHeader: "X-Workspace",
+			Keys: catalog.KeyRules{Prefix: "sk", Environments: []string{"live"}},
 		}},
 		APIs: []gateway.API{{ID: id, Hosts: []string{gatewayHost}, Upstream: target, Routes: []route.Route{{Path: "/v1/**", Scopes: []string{"read"}, Cost: 1}}}},
 	}
@@ -250,12 +254,12 @@ func gatewayDoors(r *rig.Rig) map[string]func(header ...string) *http.Request {
 func TestV76_Every401OfTheGatewayCarriesAChallenge(t *testing.T) {
 	r := rig.Memory(t, gatewayOptions(t))
 	w := r.Workspace("acme", "", r.Alice)
-	revoked, revokedText := r.Key(w, oauth.KeySpec{Scopes: []string{"read"}})
+	revoked, revokedText := r.Key(w, apikey.Spec{Scopes: []string{"read"}})
 	if err := r.Store.RevokeKey(r.System(), revoked.Owner(), revoked.ID); err != nil {
 		t.Fatal(err)
 	}
-	_, expired := r.Key(w, oauth.KeySpec{Scopes: []string{"read"}, ExpiresAt: r.Store.Now().Add(time.Minute)})
-	_, good := r.Key(w, oauth.KeySpec{Scopes: []string{"read"}})
+	_, expired := r.Key(w, apikey.Spec{Scopes: []string{"read"}, ExpiresAt: r.Store.Now().Add(time.Minute)})
+	_, good := r.Key(w, apikey.Spec{Scopes: []string{"read"}})
 	r.Advance(time.Hour)
 	for door, ask := range gatewayDoors(r) {
 		if a := r.Send(r.Program(), ask("Authorization", "Bearer "+good)); a.Status != http.StatusOK || a.Header.Get("WWW-Authenticate") != "" {
@@ -268,7 +272,7 @@ func TestV76_Every401OfTheGatewayCarriesAChallenge(t *testing.T) {
 			"unknown":       {"Authorization", "Bearer sk_live_x"},
 			"revoked":       {"Authorization", "Bearer " + revokedText},
 			"expired":       {"Authorization", "Bearer " + expired},
-			"refresh token": {"Authorization", "Bearer " + oauth.PrefixRefreshToken + "x"},
+			"refresh token": {"Authorization", "Bearer " + bearer.PrefixRefreshToken + "x"},
 			"a JWT":         {"Authorization", "Bearer e30.e30.e30"},
 			"other header":  {"X-Api-Key", good},
 		} {
@@ -292,7 +296,7 @@ func TestV78_CallersWhoGoAwayAreNoErrors(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		_, key := r.Key(w, oauth.KeySpec{Name: "Key", Scopes: []string{"read"}})
+		_, key := r.Key(w, apikey.Spec{Name: "Key", Scopes: []string{"read"}})
 		b := r.Browser().SignIn(r.Alice.Email)
 		page := r.Browser()
 		login := page.Form(page.Get("/login"), "/login")

@@ -6,6 +6,7 @@ import (
 	"testing"
 	"time"
 
+	"doorward/management"
 	"doorward/oauth"
 	"doorward/storage"
 	"doorward/test/rig"
@@ -14,8 +15,8 @@ import (
 // What an administrator takes back stays so, also when the app's owner saves at the same moment.
 func TestVerificationThatIsTakenBackIsNotWrittenBack(t *testing.T) {
 	rig.Each(t, rig.Options{AtOnce: true}, func(t *testing.T, r *rig.Rig) {
-		app := selfRegistered(t, r, oauth.ClientSpec{})
-		own := oauth.SpecOf(app.Client)
+		app := selfRegistered(t, r, management.ClientSpec{})
+		own := management.SpecOf(app.Client)
 		for range 20 {
 			if err := r.Store.VerifyClient(r.System(), app.ID, true); err != nil {
 				t.Fatal(err)
@@ -23,7 +24,7 @@ func TestVerificationThatIsTakenBackIsNotWrittenBack(t *testing.T) {
 			rig.AtOnce(8, func(i int) {
 				var err error
 				if i != 4 {
-					_, err = r.OAuth.UpdateClient(r.System(), oauth.Command(""), app.ID, own)
+					_, err = r.Management.UpdateClient(r.System(), management.CommandLine(""), app.ID, own)
 				} else {
 					err = r.Store.VerifyClient(r.System(), app.ID, false)
 				}
@@ -41,7 +42,7 @@ func TestVerificationThatIsTakenBackIsNotWrittenBack(t *testing.T) {
 // An app whose scope has left the configuration can still lose its badge.
 func TestAppWithAnUnknownScopeCanBeUnverified(t *testing.T) {
 	r := rig.Memory(t, rig.Options{})
-	app := r.App(oauth.ClientSpec{Verified: true})
+	app := r.App(management.ClientSpec{Verified: true})
 	c := app.Client
 	c.Scopes = storage.List{"gone"}
 	if err := r.Store.UpdateClient(r.System(), &c, nil); err != nil {
@@ -60,7 +61,7 @@ func TestAppWithAnUnknownScopeCanBeUnverified(t *testing.T) {
 // Whoever ends an app's access while the app asks again without a page has ended what it gets by that, too.
 func TestAccessThatIsEndedIsNotGrantedAgainAtTheSameMoment(t *testing.T) {
 	rig.Each(t, rig.Options{AtOnce: true}, func(t *testing.T, r *rig.Rig) {
-		app := r.App(oauth.ClientSpec{})
+		app := r.App(management.ClientSpec{})
 		alice := r.Browser().SignIn(r.Alice.Email)
 		silent := altered(app.Params("read"), url.Values{"prompt": {"none"}})
 		for range 12 {
@@ -90,7 +91,7 @@ func TestAccessThatIsEndedIsNotGrantedAgainAtTheSameMoment(t *testing.T) {
 // An app of which nothing works any more is not shown as connected, but as allowed.
 func TestGrantOfWhichNothingWorksIsNotLive(t *testing.T) {
 	rig.Each(t, rig.Options{}, func(t *testing.T, r *rig.Rig) {
-		once := r.App(oauth.ClientSpec{Name: "Once", RedirectURIs: []string{"https://app.example/cb"}, Grants: []string{oauth.GrantAuthorizationCode}})
+		once := r.App(management.ClientSpec{Name: "Once", RedirectURIs: []string{"https://app.example/cb"}, Grants: []string{oauth.GrantAuthorizationCode}})
 		alice := r.Browser().SignIn(r.Alice.Email)
 		alice.Code(once, "read") // never redeemed
 		if n := len(r.Grants(r.Alice.ID)); n != 1 {
@@ -114,7 +115,7 @@ func TestGrantOfWhichNothingWorksIsNotLive(t *testing.T) {
 // RFC 6749 section 1.5, and the consent page: nothing works longer than what the person agreed to.
 func TestAccessTokenEndsWithItsFamily(t *testing.T) {
 	rig.Each(t, rig.Options{Lifetimes: oauth.Lifetimes{Refresh: 24 * time.Hour, RefreshAbsolute: 24 * time.Hour}}, func(t *testing.T, r *rig.Rig) {
-		app, api := r.App(oauth.ClientSpec{}), r.ResourceServer()
+		app, api := r.App(management.ClientSpec{}), r.ResourceServer()
 		_, refresh := r.Tokens(app, "read")
 		r.Advance(24*time.Hour - 2*time.Minute)
 		a := r.Refresh(app, refresh)

@@ -6,7 +6,9 @@ import (
 	"strings"
 	"testing"
 
-	"doorward/oauth"
+	"doorward/management"
+	"doorward/oauth/apikey"
+	"doorward/oauth/catalog"
 	"doorward/storage"
 	"doorward/test/rig"
 )
@@ -17,12 +19,12 @@ func TestV63_WhatEndsSomethingAsksFirst(t *testing.T) {
 		root := r.User("root@example.com", "Root", true)
 		bob := r.User("bob@example.com", "Bob", false)
 		ws := r.Workspace("engines", "", r.Alice)
-		r.Join(ws, bob, oauth.RoleMember)
-		key, _ := r.Key(ws, oauth.KeySpec{Name: "Night import"})
-		testKey, _ := r.Key(ws, oauth.KeySpec{Name: "Test import", Environment: "test"})
-		token, _ := r.PersonalToken(bob, oauth.KeySpec{Name: "Laptop"})
-		app := r.App(oauth.ClientSpec{Name: "Acme Sync", WorkspaceID: ws.ID, CreatedBy: r.Alice.ID})
-		invitation, _, err := r.OAuth.Invite(r.System(), oauth.Command(ws.ID), ws, "carol@example.com", oauth.RoleMember)
+		r.Join(ws, bob, catalog.RoleMember)
+		key, _ := r.Key(ws, apikey.Spec{Name: "Night import"})
+		testKey, _ := r.Key(ws, apikey.Spec{Name: "Test import", Environment: "test"})
+		token, _ := r.PersonalToken(bob, apikey.Spec{Name: "Laptop"})
+		app := r.App(management.ClientSpec{Name: "Acme Sync", WorkspaceID: ws.ID, CreatedBy: r.Alice.ID})
+		invitation, _, err := r.Management.Invite(r.System(), management.CommandLine(ws.ID), ws, "carol@example.com", catalog.RoleMember)
 		ok(t, err)
 		admin, alice, bobs := r.Browser().SignIn(root.Email), r.Browser().SignIn(r.Alice.Email), r.Browser().SignIn(bob.Email)
 		r.Browser().SignIn(bob.Email)

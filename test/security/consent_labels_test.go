@@ -7,7 +7,9 @@ import (
 	"strings"
 	"testing"
 
-	"doorward/oauth"
+	"doorward/management"
+	"doorward/oauth/apikey"
+	"doorward/oauth/catalog"
 	"doorward/test/rig"
 )
 
@@ -37,19 +39,19 @@ func TestV15_OneWordForOneFact(t *testing.T) {
 	// What the badge would say stands in the warning, as a sentence.
 	asides := map[string]string{operator: "The operator registered an app with this name.", verified: "An administrator has verified an app with this name.", part: "An app with this name is part of this service."}
 	for _, x := range []struct {
-		spec                      oauth.ClientSpec
+		spec                      management.ClientSpec
 		consent, connected, admin string
 	}{
-		{oauth.ClientSpec{Name: "Command", RedirectURIs: uris}, operator, operator, operator},
-		{oauth.ClientSpec{Name: "Builder", RedirectURIs: uris, WorkspaceID: w.ID}, unchecked, "", ""},
-		{oauth.ClientSpec{Name: "Examined", RedirectURIs: uris, WorkspaceID: w.ID, Verified: true}, verified, verified, verified},
-		{oauth.ClientSpec{Name: "Ours", RedirectURIs: uris, FirstParty: true, WorkspaceID: w.ID}, part, part, part},
-		{oauth.ClientSpec{Name: "Local", RedirectURIs: []string{"http://127.0.0.1/cb"}, Public: true}, "", operator, operator},
-		{oauth.ClientSpec{Name: "LocalExamined", RedirectURIs: []string{"http://127.0.0.1/cb"}, Public: true, WorkspaceID: w.ID, Verified: true}, "", verified, verified},
-		{oauth.ClientSpec{Name: "LocalOurs", RedirectURIs: []string{"http://127.0.0.1/cb"}, Public: true, WorkspaceID: w.ID, FirstParty: true}, "", part, part},
-		{oauth.ClientSpec{Name: "Scheme", RedirectURIs: scheme, Public: true}, "", operator, operator},
-		{oauth.ClientSpec{Name: "SchemeExamined", RedirectURIs: scheme, Public: true, WorkspaceID: w.ID, Verified: true}, "", verified, verified},
-		{oauth.ClientSpec{Name: "SchemeOurs", RedirectURIs: scheme, Public: true, WorkspaceID: w.ID, FirstParty: true}, "", part, part},
+		{management.ClientSpec{Name: "Command", RedirectURIs: uris}, operator, operator, operator},
+		{management.ClientSpec{Name: "Builder", RedirectURIs: uris, WorkspaceID: w.ID}, unchecked, "", ""},
+		{management.ClientSpec{Name: "Examined", RedirectURIs: uris, WorkspaceID: w.ID, Verified: true}, verified, verified, verified},
+		{management.ClientSpec{Name: "Ours", RedirectURIs: uris, FirstParty: true, WorkspaceID: w.ID}, part, part, part},
+		{management.ClientSpec{Name: "Local", RedirectURIs: []string{"http://127.0.0.1/cb"}, Public: true}, "", operator, operator},
+		{management.ClientSpec{Name: "LocalExamined", RedirectURIs: []string{"http://127.0.0.1/cb"}, Public: true, WorkspaceID: w.ID, Verified: true}, "", verified, verified},
+		{management.ClientSpec{Name: "LocalOurs", RedirectURIs: []string{"http://127.0.0.1/cb"}, Public: true, WorkspaceID: w.ID, FirstParty: true}, "", part, part},
+		{management.ClientSpec{Name: "Scheme", RedirectURIs: scheme, Public: true}, "", operator, operator},
+		{management.ClientSpec{Name: "SchemeExamined", RedirectURIs: scheme, Public: true, WorkspaceID: w.ID, Verified: true}, "", verified, verified},
+		{management.ClientSpec{Name: "SchemeOurs", RedirectURIs: scheme, Public: true, WorkspaceID: w.ID, FirstParty: true}, "", part, part},
 	} {
 		app := r.App(x.spec)
 		page := b.Authorize(askedAgain(app, "read"))
@@ -85,7 +87,7 @@ func TestV15_OneWordForOneFact(t *testing.T) {
 func personOnly() rig.Options {
 	o := everything()
 	o.Resources[0].Scopes = append(o.Resources[0].Scopes,
-		oauth.Scope{Name: "capture", Text: "Capture in your name", UserOnly: true}, oauth.Scope{Name: "inbox", Text: "Fill the inbox", Implies: []string{"capture", "write"}})
+		catalog.Scope{Name: "capture", Text: "Capture in your name", UserOnly: true}, catalog.Scope{Name: "inbox", Text: "Fill the inbox", Implies: []string{"capture", "write"}})
 	return o
 }
 
@@ -103,7 +105,7 @@ func TestV16_UserOnlyScopesAreNotForKeysAndServices(t *testing.T) {
 		t.Error("personal access tokens are not offered what is for people")
 	}
 	const why = "counts only where a person stands behind"
-	_, admin := r.PersonalToken(r.Alice, oauth.KeySpec{Name: "admin", Scopes: []string{"admin", "capture"}})
+	_, admin := r.PersonalToken(r.Alice, apikey.Spec{Name: "admin", Scopes: []string{"admin", "capture"}})
 	for _, scope := range []string{"capture", "files:capture"} {
 		form := url.Values{"name": {"x"}, "resource": {"https://api.example"}, "environment": {"live"}, "expires": {"90"}, "scope-0": {"read", scope}}
 		if a := b.PostForm(path, form); a.Status != http.StatusBadRequest || !strings.Contains(a.Body, why) {
@@ -112,31 +114,31 @@ func TestV16_UserOnlyScopesAreNotForKeysAndServices(t *testing.T) {
 		if a := r.CallJSON(http.MethodPost, "/v1/api-keys", admin, `{"name":"x","scopes":["`+scope+`"]}`, "X-Workspace", "acme"); a.Status != http.StatusBadRequest || !strings.Contains(a.Body, why) {
 			t.Errorf("the API took %s: %d %s", scope, a.Status, a.Body)
 		}
-		if _, _, err := r.OAuth.CreateKey(r.System(), oauth.Command(w.ID), "", oauth.KeySpec{Name: "x", Scopes: []string{scope}}); err == nil || !strings.Contains(err.Error(), why) {
+		if _, _, err := r.Management.CreateKey(r.System(), management.CommandLine(w.ID), "", apikey.Spec{Name: "x", Scopes: []string{scope}}); err == nil || !strings.Contains(err.Error(), why) {
 			t.Errorf("the command took %s: %v", scope, err)
 		}
-		service := oauth.ClientSpec{Name: "Service", Grants: []string{"client_credentials"}, Scopes: []string{"read", scope}, Administrator: true}
-		if _, _, err := r.OAuth.CreateClient(r.System(), oauth.Command(""), service); err == nil || !strings.Contains(err.Error(), why) {
+		service := management.ClientSpec{Name: "Service", Grants: []string{"client_credentials"}, Scopes: []string{"read", scope}, Administrator: true}
+		if _, _, err := r.Management.CreateClient(r.System(), management.CommandLine(""), service); err == nil || !strings.Contains(err.Error(), why) {
 			t.Errorf("a service took %s: %v", scope, err)
 		}
 		service.Grants, service.RedirectURIs = nil, []string{"https://app.example/cb"}
-		if _, _, err := r.OAuth.CreateClient(r.System(), oauth.Command(""), service); err != nil {
+		if _, _, err := r.Management.CreateClient(r.System(), management.CommandLine(""), service); err != nil {
 			t.Errorf("an app for people refused %s: %v", scope, err)
 		}
-		_, token := r.PersonalToken(r.Alice, oauth.KeySpec{Name: scope, Scopes: []string{scope}})
+		_, token := r.PersonalToken(r.Alice, apikey.Spec{Name: scope, Scopes: []string{scope}})
 		if got := r.Ask(r.ResourceServer(), token).Text("scope"); got != scope {
 			t.Errorf("a personal access token with %s has %q", scope, got)
 		}
 	}
 	// A key from before keeps its other scopes, its name may change, and nothing is added.
-	old, text := r.Key(w, oauth.KeySpec{Name: "old", Scopes: []string{"read"}})
+	old, text := r.Key(w, apikey.Spec{Name: "old", Scopes: []string{"read"}})
 	r.SQL(`UPDATE api_keys SET scopes = 'read capture' WHERE id = $1`, old.ID)
 	name := "renamed"
-	if _, err := r.OAuth.UpdateKey(r.System(), oauth.Command(w.ID), old.Owner(), "", old.ID, oauth.KeyChange{Name: &name}); err != nil {
+	if _, err := r.Management.UpdateKey(r.System(), management.CommandLine(w.ID), old.Owner(), "", old.ID, management.KeyChange{Name: &name}); err != nil {
 		t.Errorf("an older key cannot be renamed: %v", err)
 	}
 	scopes := []string{"read", "capture"}
-	if _, err := r.OAuth.UpdateKey(r.System(), oauth.Command(w.ID), old.Owner(), "", old.ID, oauth.KeyChange{Scopes: &scopes}); err == nil {
+	if _, err := r.Management.UpdateKey(r.System(), management.CommandLine(w.ID), old.Owner(), "", old.ID, management.KeyChange{Scopes: &scopes}); err == nil {
 		t.Error("an older key was given the scope again")
 	}
 	if got := r.Ask(r.ResourceServer(), text).Text("scope"); got != "read" {
@@ -162,7 +164,7 @@ func TestV14_PagesForKeysShowImpliedScopesUnderTheirOwn(t *testing.T) {
 	}
 	w, err := r.Store.WorkspaceBySlug(r.System(), "acme")
 	ok(t, err)
-	k, _ := r.Key(w, oauth.KeySpec{Name: "y", Scopes: []string{"manage", "read"}})
+	k, _ := r.Key(w, apikey.Spec{Name: "y", Scopes: []string{"manage", "read"}})
 	if body := rig.Plain(b.Get("/settings/workspaces/acme/api-keys/" + k.ID).Body); !strings.Contains(body, "manage read including: write") {
 		t.Errorf("the key's page says %s", body)
 	}

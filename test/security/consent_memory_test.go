@@ -4,14 +4,14 @@ import (
 	"net/url"
 	"testing"
 
-	"doorward/oauth"
+	"doorward/management"
 	"doorward/test/rig"
 )
 
 // What a person leaves out when they are asked again is not remembered from the time before.
 func TestConsentLeftOutIsForgotten(t *testing.T) {
 	rig.Each(t, rig.Options{}, func(t *testing.T, r *rig.Rig) {
-		app := r.App(oauth.ClientSpec{})
+		app := r.App(management.ClientSpec{})
 		b := r.Browser().SignIn(r.Alice.Email)
 		b.Code(app, "read write")
 		again := app.Params("read write")

@@ -9,7 +9,8 @@ import (
 	"testing"
 	"time"
 
-	"doorward/oauth"
+	"doorward/management"
+	"doorward/oauth/catalog"
 	"doorward/storage"
 	"doorward/test/rig"
 )
@@ -32,7 +33,7 @@ func askedAgain(app *rig.App, scope string) url.Values {
 func TestV09_ConsentGivenAgainNarrowsEveryGrant(t *testing.T) {
 	rig.EachNodes(t, rig.Options{}, func(t *testing.T, nodes []*rig.Rig) {
 		r, other := nodes[0], nodes[len(nodes)-1]
-		spec := oauth.ClientSpec{Name: "Narrowed", RedirectURIs: []string{"https://app.example/cb"}, Scopes: []string{"read", "write", "delete"}}
+		spec := management.ClientSpec{Name: "Narrowed", RedirectURIs: []string{"https://app.example/cb"}, Scopes: []string{"read", "write", "delete"}}
 		app, api := r.App(spec), r.ResourceServer()
 		spec.Name = "Another"
 		another := r.App(spec)
@@ -95,8 +96,8 @@ func TestV09_OtherWorkspacesResourcesAndDenialsNarrowNothing(t *testing.T) {
 			t.Fatal(err)
 		}
 		ids := []string{resources[0].ID, resources[1].ID}
-		app := r.App(oauth.ClientSpec{RedirectURIs: []string{"https://app.example/cb"}, Scopes: []string{"read", "write"}, Resources: ids})
-		api := r.App(oauth.ClientSpec{Name: "APIs", ResourceServer: true, Resources: ids})
+		app := r.App(management.ClientSpec{RedirectURIs: []string{"https://app.example/cb"}, Scopes: []string{"read", "write"}, Resources: ids})
+		api := r.App(management.ClientSpec{Name: "APIs", ResourceServer: true, Resources: ids})
 		b := r.Browser().SignIn(r.Alice.Email)
 		personal, err := r.Store.PersonalWorkspace(r.System(), r.Alice.ID)
 		if err != nil {
@@ -133,16 +134,16 @@ func TestV09_OtherWorkspacesResourcesAndDenialsNarrowNothing(t *testing.T) {
 	})
 }
 
-func oneAndTwo() []oauth.Resource {
-	scopes := []oauth.Scope{{Name: "read", Text: "Read"}, {Name: "write", Text: "Write"}}
-	return []oauth.Resource{{ID: "https://one.example", Name: "One", Scopes: scopes}, {ID: "https://two.example", Name: "Two", Scopes: scopes}}
+func oneAndTwo() []catalog.Resource {
+	scopes := []catalog.Scope{{Name: "read", Text: "Read"}, {Name: "write", Text: "Write"}}
+	return []catalog.Resource{{ID: "https://one.example", Name: "One", Scopes: scopes}, {ID: "https://two.example", Name: "Two", Scopes: scopes}}
 }
 
 // However refreshes and answers meet, no token keeps what was refused.
 func TestV09_NarrowingAndRefreshAtOnce(t *testing.T) {
 	rig.EachNodes(t, rig.Options{AtOnce: true}, func(t *testing.T, nodes []*rig.Rig) {
 		r, other := nodes[0], nodes[len(nodes)-1]
-		app, api := r.App(oauth.ClientSpec{}), r.ResourceServer()
+		app, api := r.App(management.ClientSpec{}), r.ResourceServer()
 		b := r.Browser().SignIn(r.Alice.Email)
 		tok := r.Exchange(app, b.Code(app, "read write"))
 		page := b.Authorize(askedAgain(app, "read write"))
@@ -167,7 +168,7 @@ func TestV09_NarrowingAndRefreshAtOnce(t *testing.T) {
 // A right taken back also takes those that would bring it, and leaves what else they brought.
 func TestV09_WhatIncludesARefusedScopeGoesToo(t *testing.T) {
 	rig.Each(t, rig.Options{}, func(t *testing.T, r *rig.Rig) {
-		app, api := r.App(oauth.ClientSpec{Scopes: []string{"read", "write", "delete", "admin"}}), r.ResourceServer()
+		app, api := r.App(management.ClientSpec{Scopes: []string{"read", "write", "delete", "admin"}}), r.ResourceServer()
 		b := r.Browser().SignIn(r.Alice.Email)
 		tok := r.Exchange(app, b.Code(app, "admin"))
 		if a := decideScopes(b, b.Authorize(askedAgain(app, "read write")), "read"); a.Param("code") == "" {
@@ -186,7 +187,7 @@ func TestV09_WhatIncludesARefusedScopeGoesToo(t *testing.T) {
 // JWTs that are issued after the answer do not hold what was refused, and the server refuses it in those issued before.
 func TestV09_JWTsAreNarrowed(t *testing.T) {
 	rig.Each(t, signing(), func(t *testing.T, r *rig.Rig) {
-		app, api := r.App(oauth.ClientSpec{}), r.ResourceServer()
+		app, api := r.App(management.ClientSpec{}), r.ResourceServer()
 		b := r.Browser().SignIn(r.Alice.Email)
 		tok := r.Exchange(app, b.Code(app, "read write"))
 		decideScopes(b, b.Authorize(askedAgain(app, "read write")), "read")
@@ -202,10 +203,10 @@ func TestV09_JWTsAreNarrowed(t *testing.T) {
 
 // everything is a catalogue in which scopes imply others.
 func everything() rig.Options {
-	return rig.Options{Resources: []oauth.Resource{{
+	return rig.Options{Resources: []catalog.Resource{{
 		ID: "https://api.example", Name: "API", Objects: []string{"files"}, WorkspaceHeader: "X-Workspace",
-		Keys: oauth.KeyRules{Prefix: "sk", Environments: []string{"live", "test"}},
-		Scopes: []oauth.Scope{
+		Keys: catalog.KeyRules{Prefix: "sk", Environments: []string{"live", "test"}},
+		Scopes: []catalog.Scope{
 			{Name: "read", Text: "Read"},
 			{Name: "write", Text: "Write"},
 			{Name: "delete", Text: "Delete"},
@@ -219,7 +220,7 @@ func everything() rig.Options {
 func TestV14_ARefusedScopeIsNeverImplied(t *testing.T) {
 	all := "read write delete manage admin files:read files:write"
 	r := rig.Memory(t, everything())
-	app := r.App(oauth.ClientSpec{Scopes: strings.Fields(all)})
+	app := r.App(management.ClientSpec{Scopes: strings.Fields(all)})
 	api := r.ResourceServer()
 	b := r.Browser().SignIn(r.Alice.Email)
 	for _, x := range []struct{ asked, allowed, want string }{
@@ -261,7 +262,7 @@ func TestV14_ARefusedScopeIsNeverImplied(t *testing.T) {
 // The page shows what a scope includes under it, once, and allows and refuses them together.
 func TestV14_TheConsentPageShowsImpliedScopesUnderTheirOwn(t *testing.T) {
 	r := rig.Memory(t, everything())
-	app := r.App(oauth.ClientSpec{Scopes: []string{"read", "write", "delete", "manage", "admin", "files:read"}})
+	app := r.App(management.ClientSpec{Scopes: []string{"read", "write", "delete", "manage", "admin", "files:read"}})
 	b := r.Browser().SignIn(r.Alice.Email)
 	boxes := func(scope string, change ...func(url.Values)) []string {
 		params := app.Params(scope)

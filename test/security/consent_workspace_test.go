@@ -8,7 +8,9 @@ import (
 	"testing"
 	"time"
 
+	"doorward/management"
 	"doorward/oauth"
+	"doorward/oauth/catalog"
 	"doorward/storage"
 	"doorward/test/rig"
 )
@@ -65,9 +67,9 @@ func shared(t *testing.T, r *rig.Rig, slug, role string) storage.Workspace {
 // DESIGN.md section 6: a token acts in the workspace picked on the consent page.
 func TestConsentAsksForTheWorkspaceAndRemembersIt(t *testing.T) {
 	rig.Each(t, rig.Options{}, func(t *testing.T, r *rig.Rig) {
-		app := r.App(oauth.ClientSpec{})
+		app := r.App(management.ClientSpec{})
 		own := personal(t, r, r.Alice.ID)
-		shared(t, r, "engines", oauth.RoleMember)
+		shared(t, r, "engines", catalog.RoleMember)
 		b := r.Browser().SignIn(r.Alice.Email)
 
 		page := b.Authorize(app.Params("read"))
@@ -117,13 +119,13 @@ func TestConsentAsksAgainWhereTheLastChoiceIsGone(t *testing.T) {
 		for name, end := range map[string]func(w storage.Workspace) error{
 			"removed": func(w storage.Workspace) error { return r.Store.RemoveMember(r.System(), w.ID, r.Alice.ID) },
 			"viewer": func(w storage.Workspace) error {
-				return r.Store.ChangeRole(r.System(), w.ID, r.Alice.ID, oauth.RoleViewer)
+				return r.Store.ChangeRole(r.System(), w.ID, r.Alice.ID, catalog.RoleViewer)
 			},
 			"disabled": func(w storage.Workspace) error { return r.Store.DisableWorkspace(r.System(), w.ID) },
 		} {
 			t.Run(name, func(t *testing.T) {
-				app := r.App(oauth.ClientSpec{})
-				w := shared(t, r, "ends-"+name, oauth.RoleMember)
+				app := r.App(management.ClientSpec{})
+				w := shared(t, r, "ends-"+name, catalog.RoleMember)
 				b := r.Browser().SignIn(r.Alice.Email)
 				own := personal(t, r, r.Alice.ID)
 				b.Decide(b.Authorize(app.Params("read")), "approve", inWorkspace(own.Slug))
@@ -149,11 +151,11 @@ func TestConsentAsksAgainWhereTheLastChoiceIsGone(t *testing.T) {
 // K-16 on the page: what is posted is judged by the memberships of now.
 func TestK16_ConsentTakesOnlyWorkspacesInWhichThePersonMayAllowApps(t *testing.T) {
 	rig.Each(t, rig.Options{}, func(t *testing.T, r *rig.Rig) {
-		app := r.App(oauth.ClientSpec{})
+		app := r.App(management.ClientSpec{})
 		shared(t, r, "theirs", "")
-		shared(t, r, "looking", oauth.RoleViewer)
-		off, left := shared(t, r, "switched-off", oauth.RoleAdmin), shared(t, r, "left", oauth.RoleMember)
-		mine := shared(t, r, "mine", oauth.RoleAdmin)
+		shared(t, r, "looking", catalog.RoleViewer)
+		off, left := shared(t, r, "switched-off", catalog.RoleAdmin), shared(t, r, "left", catalog.RoleMember)
+		mine := shared(t, r, "mine", catalog.RoleAdmin)
 		if err := r.Store.DisableWorkspace(r.System(), off.ID); err != nil {
 			t.Fatal(err)
 		}
@@ -180,7 +182,7 @@ func TestK16_ConsentTakesOnlyWorkspacesInWhichThePersonMayAllowApps(t *testing.T
 // Whoever says no need not say where.
 func TestConsentIsDeniedWithoutAWorkspace(t *testing.T) {
 	r := rig.Memory(t, rig.Options{})
-	app, w := r.App(oauth.ClientSpec{}), shared(t, r, "engines", oauth.RoleMember)
+	app, w := r.App(management.ClientSpec{}), shared(t, r, "engines", catalog.RoleMember)
 	b := r.Browser().SignIn(r.Alice.Email)
 	page := b.Authorize(app.Params("read"))
 	if err := r.Store.RemoveMember(r.System(), w.ID, r.Alice.ID); err != nil {
@@ -192,22 +194,22 @@ func TestConsentIsDeniedWithoutAWorkspace(t *testing.T) {
 // Viewers allow no app anything, and what was allowed before they became one shrinks to what a viewer may hold.
 func TestA41_RoleCapsWhatIsGranted(t *testing.T) {
 	rig.Each(t, rig.Options{}, func(t *testing.T, r *rig.Rig) {
-		app, api := r.App(oauth.ClientSpec{}), r.ResourceServer()
-		w := shared(t, r, "engines", oauth.RoleMember)
+		app, api := r.App(management.ClientSpec{}), r.ResourceServer()
+		w := shared(t, r, "engines", catalog.RoleMember)
 		b := r.Browser().SignIn(r.Alice.Email)
 		var codes []string
 		for _, scope := range []string{"read write", "write"} {
 			sent := altered(app.Params(scope), url.Values{"prompt": {"consent"}})
 			codes = append(codes, wantCode(t, r, b.Decide(b.Authorize(sent), "approve", inWorkspace(w.Slug)), sent))
 		}
-		if err := r.Store.ChangeRole(r.System(), w.ID, r.Alice.ID, oauth.RoleViewer); err != nil {
+		if err := r.Store.ChangeRole(r.System(), w.ID, r.Alice.ID, catalog.RoleViewer); err != nil {
 			t.Fatal(err)
 		}
 		tok := r.Exchange(app, codes[0])
 		if tok.Text("scope") != "read" {
 			t.Errorf("the exchange answered %d %s", tok.Status, tok.Body)
 		}
-		if got := r.Introspect(api, tok.Text("access_token")); got.Text("scope") != "read" || got.Text("role") != oauth.RoleViewer {
+		if got := r.Introspect(api, tok.Text("access_token")); got.Text("scope") != "read" || got.Text("role") != catalog.RoleViewer {
 			t.Errorf("introspection says %s", got.Body)
 		}
 		// Where nothing is left, the app is told.
@@ -219,7 +221,7 @@ func TestA41_RoleCapsWhatIsGranted(t *testing.T) {
 		if err := r.Store.DisableWorkspace(r.System(), personal(t, r, r.Alice.ID).ID); err != nil {
 			t.Fatal(err)
 		}
-		for _, app := range []*rig.App{app, r.App(oauth.ClientSpec{}), r.App(oauth.ClientSpec{FirstParty: true})} {
+		for _, app := range []*rig.App{app, r.App(management.ClientSpec{}), r.App(management.ClientSpec{FirstParty: true})} {
 			before := grantCount(t, r)
 			sent := altered(app.Params("read"), url.Values{"prompt": {"none"}})
 			wantRefusal(t, r, ask(b, sent), sent, "consent_required")
@@ -234,11 +236,11 @@ func TestA41_RoleCapsWhatIsGranted(t *testing.T) {
 // Whoever is removed while they answer gets nothing that works, and nothing at all once the removal is done.
 func TestConsentRacesWithRemovalFromTheWorkspace(t *testing.T) {
 	rig.Each(t, rig.Options{AtOnce: true}, func(t *testing.T, r *rig.Rig) {
-		app, w := r.App(oauth.ClientSpec{}), shared(t, r, "engines", "")
+		app, w := r.App(management.ClientSpec{}), shared(t, r, "engines", "")
 		alice := r.Browser().SignIn(r.Alice.Email)
 		var codes []string
 		for range 12 {
-			r.Join(w, r.Alice, oauth.RoleMember)
+			r.Join(w, r.Alice, catalog.RoleMember)
 			page := alice.Authorize(altered(app.Params("read"), url.Values{"prompt": {"consent"}}))
 			var a *rig.Answer
 			rig.AtOnce(2, func(i int) {
@@ -255,7 +257,7 @@ func TestConsentRacesWithRemovalFromTheWorkspace(t *testing.T) {
 			}
 		}
 		// Not even once they are back.
-		r.Join(w, r.Alice, oauth.RoleMember)
+		r.Join(w, r.Alice, catalog.RoleMember)
 		for _, code := range codes {
 			if got := r.Exchange(app, code); got.Status != http.StatusBadRequest || got.Text("error") != "invalid_grant" {
 				t.Fatalf("a code of before the removal gives %d %s", got.Status, got.Body)
@@ -268,12 +270,12 @@ func TestConsentRacesWithRemovalFromTheWorkspace(t *testing.T) {
 		for name, change := range map[string]func(w storage.Workspace) error{
 			"unchanged": func(storage.Workspace) error { return nil },
 			"viewer": func(w storage.Workspace) error {
-				return r.Store.ChangeRole(r.System(), w.ID, r.Alice.ID, oauth.RoleViewer)
+				return r.Store.ChangeRole(r.System(), w.ID, r.Alice.ID, catalog.RoleViewer)
 			},
 			"removed":  func(w storage.Workspace) error { return r.Store.RemoveMember(r.System(), w.ID, r.Alice.ID) },
 			"disabled": func(w storage.Workspace) error { return r.Store.DisableWorkspace(r.System(), w.ID) },
 		} {
-			w := shared(t, r, "becomes-"+name, oauth.RoleMember)
+			w := shared(t, r, "becomes-"+name, catalog.RoleMember)
 			request, err := r.OAuth.ReopenAuthorize(t.Context(), &oauth.Flow{
 				ID: oauth.NewFlowID(), ClientID: app.ID, RedirectURI: app.Redirect, Scopes: []string{"read"}, Resource: r.Issuer, Challenge: rig.Challenge,
 			})
@@ -284,7 +286,7 @@ func TestConsentRacesWithRemovalFromTheWorkspace(t *testing.T) {
 			if err := change(w); err != nil {
 				t.Fatal(err)
 			}
-			d := oauth.Decision{UserID: r.Alice.ID, SessionID: sessionOf(t, r, r.Alice.ID), WorkspaceID: w.ID, Role: oauth.RoleMember, AuthTime: r.Store.Now(), Scopes: []string{"read"}, Remember: true, FlowID: request.ID}
+			d := oauth.Decision{UserID: r.Alice.ID, SessionID: sessionOf(t, r, r.Alice.ID), WorkspaceID: w.ID, Role: catalog.RoleMember, AuthTime: r.Store.Now(), Scopes: []string{"read"}, Remember: true, FlowID: request.ID}
 			to, err := r.OAuth.Approve(t.Context(), request, d)
 			if done := err == nil && strings.Contains(to, "code="); done != (name == "unchanged") || grantCount(t, r) > before != done {
 				t.Errorf("%s: approved %v, error %v", name, done, err)

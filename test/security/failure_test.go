@@ -16,7 +16,9 @@ import (
 	"testing"
 	"time"
 
+	"doorward/management"
 	"doorward/oauth"
+	"doorward/oauth/bearer"
 	"doorward/storage"
 	"doorward/test/rig"
 	"doorward/test/setup"
@@ -39,7 +41,7 @@ func failing(r *rig.Rig) (arm func(n int64), fired func() bool) {
 
 func TestH10_PanicEndsNothingButItsRequest(t *testing.T) {
 	rig.Each(t, rig.Options{}, func(t *testing.T, r *rig.Rig) {
-		app, api := r.App(oauth.ClientSpec{}), r.ResourceServer()
+		app, api := r.App(management.ClientSpec{}), r.ResourceServer()
 		machine := robot(r)
 		access, refresh := r.Tokens(app, "read")
 		b := r.Browser().SignIn(r.Alice.Email)
@@ -277,9 +279,9 @@ func TestT83_EveryRouteSaysThatStorageIsAway(t *testing.T) {
 		turned  = "turned away, whatever storage does"
 	)
 	rig.Each(t, rig.Options{}, func(t *testing.T, r *rig.Rig) {
-		app, api := r.App(oauth.ClientSpec{}), r.ResourceServer()
-		public := r.App(oauth.ClientSpec{Name: "Public", Public: true})
-		unread := r.App(oauth.ClientSpec{Name: "In no cache"})
+		app, api := r.App(management.ClientSpec{}), r.ResourceServer()
+		public := r.App(management.ClientSpec{Name: "Public", Public: true})
+		unread := r.App(management.ClientSpec{Name: "In no cache"})
 		admin := r.User("root@example.com", "Root", true)
 		b, stranger := r.Browser().SignIn(admin.Email), r.Browser()
 		loginPage := stranger.Get("/login")
@@ -314,14 +316,14 @@ func TestT83_EveryRouteSaysThatStorageIsAway(t *testing.T) {
 		table := map[string][]request{
 			"/oauth/token": {
 				{machine, ask(public, "/oauth/token", codeForm(public, code))},
-				{machine, ask(public, "/oauth/token", codeForm(public, oauth.NewCredential(oauth.PrefixCode)))},
+				{machine, ask(public, "/oauth/token", codeForm(public, bearer.NewCredential(bearer.PrefixCode)))},
 				{machine, ask(public, "/oauth/token", refreshForm(refresh))},
 				{machine, ask(app, "/oauth/token", codeForm(app, code))},
 				{machine, ask(app, "/oauth/token", refreshForm(refresh))},
 				{machine, ask(unread, "/oauth/token", refreshForm(refresh))},
 				{machine, ask(&rig.App{Client: unread.Client, Secret: "wrong"}, "/oauth/token", refreshForm(refresh))},
 			},
-			"/oauth/introspect":      {{machine, ask(api, "/oauth/introspect", url.Values{"token": {access}})}, {machine, ask(api, "/oauth/introspect", url.Values{"token": {oauth.NewCredential(oauth.PrefixAccessToken)}})}, {machine, ask(unread, "/oauth/introspect", url.Values{"token": {"x"}})}},
+			"/oauth/introspect":      {{machine, ask(api, "/oauth/introspect", url.Values{"token": {access}})}, {machine, ask(api, "/oauth/introspect", url.Values{"token": {bearer.NewCredential(bearer.PrefixAccessToken)}})}, {machine, ask(unread, "/oauth/introspect", url.Values{"token": {"x"}})}},
 			"/oauth/revoke":          {{machine, ask(public, "/oauth/revoke", url.Values{"token": {access}})}, {machine, ask(app, "/oauth/revoke", url.Values{"token": {refresh}})}, {machine, ask(unread, "/oauth/revoke", url.Values{"token": {"x"}})}},
 			"OPTIONS /oauth/token":   {{machine, preflight("/oauth/token")}},
 			"OPTIONS /oauth/revoke":  {{machine, preflight("/oauth/revoke")}},

@@ -5,13 +5,13 @@ import (
 	"net/url"
 	"testing"
 
-	"doorward/oauth"
+	"doorward/management"
 	"doorward/test/rig"
 )
 
 func TestWholeFlowFromLoginToRevocation(t *testing.T) {
 	rig.Each(t, rig.Options{}, func(t *testing.T, r *rig.Rig) {
-		app, api := r.App(oauth.ClientSpec{}), r.ResourceServer()
+		app, api := r.App(management.ClientSpec{}), r.ResourceServer()
 		b := r.Browser()
 		page := b.Authorize(app.Params("read write"))
 		page = b.Follow(b.LogIn(page, r.Alice.Email))

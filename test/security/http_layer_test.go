@@ -13,7 +13,7 @@ import (
 	"strings"
 	"testing"
 
-	"doorward/oauth"
+	"doorward/management"
 	"doorward/test/rig"
 	"doorward/test/setup"
 )
@@ -438,8 +438,8 @@ func TestH08_OtherMethodsAreNotAllowed(t *testing.T) {
 
 func TestH09_OnlyAnAppsOwnPagesMayReadItsAnswers(t *testing.T) {
 	rig.Each(t, rig.Options{}, func(t *testing.T, r *rig.Rig) {
-		app := r.App(oauth.ClientSpec{Public: true, RedirectURIs: []string{"https://app.example/cb", "http://localhost/cb", "com.example.app:/cb"}})
-		other := r.App(oauth.ClientSpec{Name: "Other", RedirectURIs: []string{"https://other.example:8443/cb"}})
+		app := r.App(management.ClientSpec{Public: true, RedirectURIs: []string{"https://app.example/cb", "http://localhost/cb", "com.example.app:/cb"}})
+		other := r.App(management.ClientSpec{Name: "Other", RedirectURIs: []string{"https://other.example:8443/cb"}})
 		allowed := func(t *testing.T, a *rig.Answer, origin string) {
 			t.Helper()
 			if got := a.Header.Get("Access-Control-Allow-Origin"); got != origin {
@@ -542,7 +542,7 @@ func TestH12_AssetsLeadNowhereElse(t *testing.T) {
 func TestH13_NothingIsCompressed(t *testing.T) {
 	r := rig.Memory(t, rig.Options{})
 	b := r.Browser().SignIn(r.Alice.Email)
-	app := r.App(oauth.ClientSpec{})
+	app := r.App(management.ClientSpec{})
 	for _, path := range []string{
 		"/login", "/logout", "/settings/profile", "/settings/security", "/settings/connected-apps", "/settings/developer/apps", "/settings/developer/apps/new", "/nothing", "/oauth/authorize?client_id=x", "/assets/doorward.css",
 		"/.well-known/oauth-authorization-server", "/healthz",

@@ -8,7 +8,8 @@ import (
 	"testing"
 	"time"
 
-	"doorward/oauth"
+	"doorward/management"
+	"doorward/oauth/bearer"
 	"doorward/test/rig"
 	"doorward/test/stores"
 )
@@ -35,8 +36,8 @@ func twoNodes(t *testing.T, o rig.Options, fn func(t *testing.T, one, two *rig.R
 
 func TestI01_CallerMustAuthenticate(t *testing.T) {
 	r := rig.Memory(t, rig.Options{})
-	app, api := r.App(oauth.ClientSpec{}), r.ResourceServer()
-	public := r.App(oauth.ClientSpec{Public: true})
+	app, api := r.App(management.ClientSpec{}), r.ResourceServer()
+	public := r.App(management.ClientSpec{Public: true})
 	access, _ := r.Tokens(app, "read")
 	for name, a := range map[string]*rig.Answer{
 		"nothing":               r.Post("/oauth/introspect", url.Values{"token": {access}}),
@@ -68,7 +69,7 @@ func TestI01_CallerMustAuthenticate(t *testing.T) {
 
 func TestI02_AccessTokenAuthorisesNothing(t *testing.T) {
 	r := rig.Memory(t, rig.Options{})
-	app, api := r.App(oauth.ClientSpec{}), r.ResourceServer()
+	app, api := r.App(management.ClientSpec{}), r.ResourceServer()
 	access, _ := r.Tokens(app, "read")
 	another, refresh := r.Tokens(app, "write")
 	for _, bearer := range []string{access, another, refresh, api.Secret} {
@@ -82,11 +83,11 @@ func TestI02_AccessTokenAuthorisesNothing(t *testing.T) {
 
 func TestI03_I04_StrangersLearnNothing(t *testing.T) {
 	rig.Each(t, rig.Options{Issuer: "http://localhost:8080", Resources: twoResources()}, func(t *testing.T, r *rig.Rig) {
-		first, second := r.OAuth.Resources()[0], r.OAuth.Resources()[1]
-		app := r.App(oauth.ClientSpec{Resources: []string{first.ID}, Scopes: []string{first.Scopes[0].Name}})
-		other := r.App(oauth.ClientSpec{Name: "Other", Resources: []string{first.ID}, Scopes: []string{first.Scopes[0].Name}})
-		api := r.App(oauth.ClientSpec{ResourceServer: true, Resources: []string{first.ID}})
-		elsewhere := r.App(oauth.ClientSpec{ResourceServer: true, Resources: []string{second.ID}})
+		first, second := r.Catalog.Resources()[0], r.Catalog.Resources()[1]
+		app := r.App(management.ClientSpec{Resources: []string{first.ID}, Scopes: []string{first.Scopes[0].Name}})
+		other := r.App(management.ClientSpec{Name: "Other", Resources: []string{first.ID}, Scopes: []string{first.Scopes[0].Name}})
+		api := r.App(management.ClientSpec{ResourceServer: true, Resources: []string{first.ID}})
+		elsewhere := r.App(management.ClientSpec{ResourceServer: true, Resources: []string{second.ID}})
 		access, refresh := r.Tokens(app, first.Scopes[0].Name)
 		for name, x := range map[string]struct {
 			caller *rig.App
@@ -119,10 +120,10 @@ func TestI03_I04_StrangersLearnNothing(t *testing.T) {
 
 func TestI05_HintChangesNothing(t *testing.T) {
 	r := rig.Memory(t, rig.Options{})
-	app, api := r.App(oauth.ClientSpec{}), r.ResourceServer()
+	app, api := r.App(management.ClientSpec{}), r.ResourceServer()
 	access, refresh := r.Tokens(app, "read")
 	for _, caller := range []*rig.App{app, api} {
-		for _, token := range []string{access, refresh, "unknown", oauth.NewCredential(oauth.PrefixAccessToken)} {
+		for _, token := range []string{access, refresh, "unknown", bearer.NewCredential(bearer.PrefixAccessToken)} {
 			want := r.Introspect(caller, token).Body
 			for _, hint := range []string{"access_token", "refresh_token", "api_key", "id_token", "zzz", "", "é", strings.Repeat("x", 1000)} {
 				if a := r.PostAs(caller, "/oauth/introspect", url.Values{"token": {token}, "token_type_hint": {hint}}); a.Body != want {
@@ -135,7 +136,7 @@ func TestI05_HintChangesNothing(t *testing.T) {
 
 func TestI06_I10_I12_WhatIsNoLiveTokenIsInactive(t *testing.T) {
 	rig.Each(t, rig.Options{}, func(t *testing.T, r *rig.Rig) {
-		app, api := r.App(oauth.ClientSpec{}), r.ResourceServer()
+		app, api := r.App(management.ClientSpec{}), r.ResourceServer()
 		b := r.Browser().SignIn(r.Alice.Email)
 		page := b.Authorize(app.Params("read"))
 		code := b.Decide(page, "approve").Param("code")
@@ -153,8 +154,8 @@ func TestI06_I10_I12_WhatIsNoLiveTokenIsInactive(t *testing.T) {
 			"not UTF-8":             "\xff\xfe",
 			"as long as may be":     strings.Repeat("x", 60<<10),
 			"space":                 " ",
-			"well-formed, unknown":  oauth.NewCredential(oauth.PrefixAccessToken),
-			"unknown refresh token": oauth.NewCredential(oauth.PrefixRefreshToken),
+			"well-formed, unknown":  bearer.NewCredential(bearer.PrefixAccessToken),
+			"unknown refresh token": bearer.NewCredential(bearer.PrefixRefreshToken),
 			"code":                  code,
 			"client secret":         app.Secret,
 			"its own secret":        api.Secret,
@@ -210,7 +211,7 @@ func TestI08_WhoIsDisabledHasNoLiveToken(t *testing.T) {
 			},
 		} {
 			t.Run(name, func(t *testing.T) {
-				app, bystander := one.App(oauth.ClientSpec{}), one.App(oauth.ClientSpec{Name: "Bystander", RedirectURIs: []string{"https://by.example/cb"}, Scopes: []string{"read"}, Grants: []string{"authorization_code", "refresh_token", "client_credentials"}})
+				app, bystander := one.App(management.ClientSpec{}), one.App(management.ClientSpec{Name: "Bystander", RedirectURIs: []string{"https://by.example/cb"}, Scopes: []string{"read"}, Grants: []string{"authorization_code", "refresh_token", "client_credentials"}})
 				access, refresh := one.Tokens(app, "read")
 				own := one.PostAs(bystander, "/oauth/token", url.Values{"grant_type": {"client_credentials"}}).Text("access_token")
 				if err := c.off(app); err != nil {
@@ -242,7 +243,7 @@ func TestI08_WhoIsDisabledHasNoLiveToken(t *testing.T) {
 		} {
 			t.Run(name, func(t *testing.T) {
 				one.Alice = one.User("alice@example.com", "Alice", false)
-				app := one.App(oauth.ClientSpec{})
+				app := one.App(management.ClientSpec{})
 				access, _ := one.Tokens(app, "read")
 				if err := remove(app); err != nil {
 					t.Fatal(err)
@@ -254,7 +255,7 @@ func TestI08_WhoIsDisabledHasNoLiveToken(t *testing.T) {
 		}
 		t.Run("membership ended", func(t *testing.T) {
 			one.Alice = one.User("alice@example.com", "Alice", false)
-			app := one.App(oauth.ClientSpec{})
+			app := one.App(management.ClientSpec{})
 			access, refresh := one.Tokens(app, "read")
 			one.SQL(`DELETE FROM memberships`)
 			for _, node := range []*rig.Rig{one, two} {
@@ -267,14 +268,14 @@ func TestI08_WhoIsDisabledHasNoLiveToken(t *testing.T) {
 
 func TestI09_R04_StorageAwayIsNoAnswer(t *testing.T) {
 	rig.Each(t, rig.Options{}, func(t *testing.T, r *rig.Rig) {
-		app, api := r.App(oauth.ClientSpec{}), r.ResourceServer()
-		public := r.App(oauth.ClientSpec{Public: true})
+		app, api := r.App(management.ClientSpec{}), r.ResourceServer()
+		public := r.App(management.ClientSpec{Public: true})
 		access, refresh := r.Tokens(app, "read")
 		publicAccess, _ := r.Tokens(public, "read")
 		// The clients are known by heart now, so that their authentication still passes.
 		r.Introspect(api, access)
 		r.BreakStorage()
-		for _, token := range []string{access, refresh, oauth.NewCredential(oauth.PrefixAccessToken), oauth.NewCredential(oauth.PrefixRefreshToken)} {
+		for _, token := range []string{access, refresh, bearer.NewCredential(bearer.PrefixAccessToken), bearer.NewCredential(bearer.PrefixRefreshToken)} {
 			for name, a := range map[string]*rig.Answer{
 				"introspection by the API":    r.Introspect(api, token),
 				"introspection by the app":    r.Introspect(app, token),
@@ -289,7 +290,7 @@ func TestI09_R04_StorageAwayIsNoAnswer(t *testing.T) {
 
 func TestR04_RevocationThatCannotBeWrittenIsNoSuccess(t *testing.T) {
 	eachWithOwner(t, rig.Options{}, func(t *testing.T, r *rig.Rig, owner func(string)) {
-		app, api := r.App(oauth.ClientSpec{}), r.ResourceServer()
+		app, api := r.App(management.ClientSpec{}), r.ResourceServer()
 		machine := robot(r)
 		access, refresh := r.Tokens(app, "read")
 		own := r.PostAs(machine, "/oauth/token", url.Values{"grant_type": {"client_credentials"}}).Text("access_token")
@@ -315,7 +316,7 @@ func TestI11_NobodyOverridesTheAnswer(t *testing.T) {
 	r := rig.Memory(t, rig.Options{})
 	spoof := `x","active":true,"sub":"root","cnf":{},"z":"`
 	u := r.User("spoof@example.com", spoof, false)
-	app, api := r.App(oauth.ClientSpec{Name: spoof}), r.ResourceServer()
+	app, api := r.App(management.ClientSpec{Name: spoof}), r.ResourceServer()
 	params := app.Params("read")
 	for _, name := range []string{"active", "iss", "exp", "cnf", "sub", "claims", "username", "role"} {
 		params.Set(name, "evil")
@@ -342,7 +343,7 @@ func TestI11_NobodyOverridesTheAnswer(t *testing.T) {
 
 func TestI14_ParametersComeInTheBodyOfAPost(t *testing.T) {
 	r := rig.Memory(t, rig.Options{})
-	app := r.App(oauth.ClientSpec{})
+	app := r.App(management.ClientSpec{})
 	access, _ := r.Tokens(app, "read")
 	for _, path := range []string{"/oauth/introspect", "/oauth/revoke"} {
 		for _, method := range []string{http.MethodGet, http.MethodHead, http.MethodPut, http.MethodDelete, http.MethodPatch} {
@@ -365,7 +366,7 @@ func TestI14_ParametersComeInTheBodyOfAPost(t *testing.T) {
 
 func TestR01_ConfidentialClientMustAuthenticate(t *testing.T) {
 	r := rig.Memory(t, rig.Options{})
-	app, other := r.App(oauth.ClientSpec{}), r.App(oauth.ClientSpec{Name: "Other"})
+	app, other := r.App(management.ClientSpec{}), r.App(management.ClientSpec{Name: "Other"})
 	access, refresh := r.Tokens(app, "read")
 	for _, token := range []string{access, refresh} {
 		refused(t, r.Post("/oauth/revoke", url.Values{"token": {token}}), http.StatusUnauthorized, "invalid_client")
@@ -380,11 +381,11 @@ func TestR01_ConfidentialClientMustAuthenticate(t *testing.T) {
 
 func TestR02_OthersTokensStayAlive(t *testing.T) {
 	rig.Each(t, rig.Options{}, func(t *testing.T, r *rig.Rig) {
-		app, api := r.App(oauth.ClientSpec{}), r.ResourceServer()
+		app, api := r.App(management.ClientSpec{}), r.ResourceServer()
 		access, refresh := r.Tokens(app, "read")
 		own := r.PostAs(robot(r), "/oauth/token", url.Values{"grant_type": {"client_credentials"}}).Text("access_token")
-		for _, stranger := range []*rig.App{r.App(oauth.ClientSpec{Name: "Other"}), r.App(oauth.ClientSpec{Public: true}), api} {
-			unknown := r.PostAs(stranger, "/oauth/revoke", url.Values{"token": {oauth.NewCredential(oauth.PrefixAccessToken)}})
+		for _, stranger := range []*rig.App{r.App(management.ClientSpec{Name: "Other"}), r.App(management.ClientSpec{Public: true}), api} {
+			unknown := r.PostAs(stranger, "/oauth/revoke", url.Values{"token": {bearer.NewCredential(bearer.PrefixAccessToken)}})
 			for _, token := range []string{access, refresh, own} {
 				a := r.PostAs(stranger, "/oauth/revoke", url.Values{"token": {token}})
 				if a.Status != http.StatusOK || a.Body != unknown.Body || len(a.Header) != len(unknown.Header) {
@@ -400,7 +401,7 @@ func TestR02_OthersTokensStayAlive(t *testing.T) {
 
 func TestR03_R06_AnyTokenEndsItsFamilyWhateverTheHint(t *testing.T) {
 	rig.Each(t, rig.Options{}, func(t *testing.T, r *rig.Rig) {
-		app, api := r.App(oauth.ClientSpec{}), r.ResourceServer()
+		app, api := r.App(management.ClientSpec{}), r.ResourceServer()
 		for _, hint := range []string{"", "access_token", "refresh_token", "zzz"} {
 			for kind := range 4 {
 				access, refresh := r.Tokens(app, "read")
@@ -424,7 +425,7 @@ func TestR03_R06_AnyTokenEndsItsFamilyWhateverTheHint(t *testing.T) {
 				}
 			}
 		}
-		for _, token := range []string{"unknown", oauth.NewCredential(oauth.PrefixAccessToken), oauth.NewCredential(oauth.PrefixRefreshToken), "\x00", "\xff", app.Secret, "sk_live_x", "pat_x"} {
+		for _, token := range []string{"unknown", bearer.NewCredential(bearer.PrefixAccessToken), bearer.NewCredential(bearer.PrefixRefreshToken), "\x00", "\xff", app.Secret, "sk_live_x", "pat_x"} {
 			for _, hint := range []string{"", "access_token", "zzz"} {
 				if a := r.PostAs(app, "/oauth/revoke", url.Values{"token": {token}, "token_type_hint": {hint}}); a.Status != http.StatusOK || a.Body != "{}\n" {
 					t.Errorf("revoking %q answered %d %s", token, a.Status, a.Body)
@@ -442,14 +443,14 @@ func TestR03_R06_AnyTokenEndsItsFamilyWhateverTheHint(t *testing.T) {
 
 func TestR05_HalfATokenRevokesNothing(t *testing.T) {
 	r := rig.Memory(t, rig.Options{})
-	app := r.App(oauth.ClientSpec{})
+	app := r.App(management.ClientSpec{})
 	access, refresh := r.Tokens(app, "read")
 	another, anotherRefresh := r.Tokens(app, "read")
 	for _, x := range []struct{ token, another string }{{access, another}, {refresh, anotherRefresh}} {
 		texts := misspellings(x.token, x.another)
 		texts["garbage before"] = "garbage." + x.token
 		texts["garbage for the first half"] = "garbage." + x.token[len(x.token)/2:]
-		texts["the other kind's prefix"] = map[bool]string{true: oauth.PrefixRefreshToken, false: oauth.PrefixAccessToken}[x.token == access] + x.token[len(oauth.PrefixAccessToken):]
+		texts["the other kind's prefix"] = map[bool]string{true: bearer.PrefixRefreshToken, false: bearer.PrefixAccessToken}[x.token == access] + x.token[len(bearer.PrefixAccessToken):]
 		for name, text := range texts {
 			if text == "" {
 				continue
@@ -466,7 +467,7 @@ func TestR05_HalfATokenRevokesNothing(t *testing.T) {
 
 func TestR08_RevokedHereIsDeadThere(t *testing.T) {
 	twoNodes(t, rig.Options{}, func(t *testing.T, one, two *rig.Rig) {
-		app, api := one.App(oauth.ClientSpec{}), one.ResourceServer()
+		app, api := one.App(management.ClientSpec{}), one.ResourceServer()
 		access, refresh := one.Tokens(app, "read")
 		if !two.Alive(api, access) || !two.Alive(app, refresh) {
 			t.Fatal("the other node does not know the token")
@@ -480,7 +481,7 @@ func TestR08_RevokedHereIsDeadThere(t *testing.T) {
 
 func TestR09_NoJSONP(t *testing.T) {
 	r := rig.Memory(t, rig.Options{})
-	app := r.App(oauth.ClientSpec{})
+	app := r.App(management.ClientSpec{})
 	access, _ := r.Tokens(app, "read")
 	for _, path := range []string{"/oauth/revoke", "/oauth/introspect"} {
 		a := r.PostAs(app, path, url.Values{"token": {"unknown"}, "callback": {"alert"}})
@@ -497,7 +498,7 @@ func TestR09_NoJSONP(t *testing.T) {
 
 func TestU01_NoUserinfoYet(t *testing.T) {
 	r := rig.Memory(t, rig.Options{})
-	access, _ := r.Tokens(r.App(oauth.ClientSpec{}), "read")
+	access, _ := r.Tokens(r.App(management.ClientSpec{}), "read")
 	for _, path := range []string{"/userinfo", "/oauth/userinfo", "/.well-known/openid-configuration", "/oauth/par", "/oauth/register", "/oauth/device", "/signup"} {
 		for _, method := range []string{http.MethodGet, http.MethodPost} {
 			if a := r.Send(r.Program(), r.Request(method, path, nil, "Authorization", "Bearer "+access)); a.Status != http.StatusNotFound {

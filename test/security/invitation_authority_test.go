@@ -8,7 +8,9 @@ import (
 	"testing"
 	"time"
 
-	"doorward/oauth"
+	"doorward/management"
+	"doorward/oauth/apikey"
+	"doorward/oauth/catalog"
 	"doorward/storage"
 	"doorward/test/rig"
 )
@@ -24,42 +26,42 @@ func TestV04_InvitationIsAsValidAsItsSenderIsWhenItIsAccepted(t *testing.T) {
 	}
 	rig.Each(t, rig.Options{}, func(t *testing.T, r *rig.Rig) {
 		owner, guest := r.User("owner@example.com", "Owner", false), r.Browser().SignIn(r.Alice.Email)
-		asOwner := func(x sent) oauth.Authority {
-			return oauth.Authority{UserID: owner.ID, WorkspaceID: x.ws.ID, Role: oauth.RoleOwner}
+		asOwner := func(x sent) management.Authority {
+			return management.Authority{UserID: owner.ID, WorkspaceID: x.ws.ID, Role: catalog.RoleOwner}
 		}
 		user := map[string]func(x sent) error{
 			"its user is as before": func(sent) error { return nil },
-			"its user was removed":  func(x sent) error { return r.OAuth.RemoveMember(r.System(), asOwner(x), x.ws, x.sender.ID) },
+			"its user was removed":  func(x sent) error { return r.Management.RemoveMember(r.System(), asOwner(x), x.ws, x.sender.ID) },
 			"its user became a member": func(x sent) error {
-				return r.OAuth.ChangeRole(r.System(), asOwner(x), x.ws, x.sender.ID, oauth.RoleMember)
+				return r.Management.ChangeRole(r.System(), asOwner(x), x.ws, x.sender.ID, catalog.RoleMember)
 			},
 			"its user became an owner": func(x sent) error {
-				return r.OAuth.ChangeRole(r.System(), asOwner(x), x.ws, x.sender.ID, oauth.RoleOwner)
+				return r.Management.ChangeRole(r.System(), asOwner(x), x.ws, x.sender.ID, catalog.RoleOwner)
 			},
 			"its user was disabled": func(x sent) error { return r.Identity.DisableUser(r.System(), x.sender.ID) },
 			"its user was disabled and enabled": func(x sent) error {
 				return errors.Join(r.Identity.DisableUser(r.System(), x.sender.ID), r.Identity.EnableUser(r.System(), x.sender.ID))
 			},
 			"the workspace was disabled": func(x sent) error {
-				return r.OAuth.SwitchWorkspace(r.System(), oauth.Command(x.ws.ID), x.ws, true)
+				return r.Management.DisableWorkspace(r.System(), management.CommandLine(x.ws.ID), x.ws)
 			},
 		}
 		key := map[string]func(x sent) error{
 			"the key was revoked": func(x sent) error {
-				_, err := r.OAuth.RevokeKey(r.System(), asOwner(x), x.key.Owner(), x.key.ID)
+				_, err := r.Management.RevokeKey(r.System(), asOwner(x), x.key.Owner(), x.key.ID)
 				return err
 			},
 			"the key was paused": func(x sent) error {
-				_, err := r.OAuth.PauseKey(r.System(), asOwner(x), x.key.Owner(), x.key.ID)
+				_, err := r.Management.PauseKey(r.System(), asOwner(x), x.key.Owner(), x.key.ID)
 				return err
 			},
 			"the key was paused and resumed": func(x sent) error {
-				_, paused := r.OAuth.PauseKey(r.System(), asOwner(x), x.key.Owner(), x.key.ID)
-				_, resumed := r.OAuth.ResumeKey(r.System(), asOwner(x), x.key.Owner(), x.key.ID)
+				_, paused := r.Management.PauseKey(r.System(), asOwner(x), x.key.Owner(), x.key.ID)
+				_, resumed := r.Management.ResumeKey(r.System(), asOwner(x), x.key.Owner(), x.key.ID)
 				return errors.Join(paused, resumed)
 			},
 			"the key was rotated": func(x sent) error { // the old one works on for a day
-				_, text, err := r.OAuth.RotateKey(r.System(), asOwner(x), x.key.Owner(), x.key.ID, 24*time.Hour)
+				_, text, err := r.Management.RotateKey(r.System(), asOwner(x), x.key.Owner(), x.key.ID, 24*time.Hour)
 				r.Seen.Add(rig.SecretKey, text)
 				return err
 			},
@@ -68,11 +70,11 @@ func TestV04_InvitationIsAsValidAsItsSenderIsWhenItIsAccepted(t *testing.T) {
 				return nil
 			},
 			"the key lost its scope": func(x sent) error {
-				_, err := r.OAuth.UpdateKey(r.System(), asOwner(x), x.key.Owner(), "", x.key.ID, oauth.KeyChange{Scopes: &[]string{"read"}})
+				_, err := r.Management.UpdateKey(r.System(), asOwner(x), x.key.Owner(), "", x.key.ID, management.KeyChange{Scopes: &[]string{"read"}})
 				return err
 			},
 			"the key got addresses": func(x sent) error {
-				_, err := r.OAuth.UpdateKey(r.System(), asOwner(x), x.key.Owner(), "", x.key.ID, oauth.KeyChange{Addresses: &[]string{"192.0.2.1/32"}})
+				_, err := r.Management.UpdateKey(r.System(), asOwner(x), x.key.Owner(), "", x.key.ID, management.KeyChange{Addresses: &[]string{"192.0.2.1/32"}})
 				return err
 			},
 		}
@@ -83,19 +85,19 @@ func TestV04_InvitationIsAsValidAsItsSenderIsWhenItIsAccepted(t *testing.T) {
 		try := func(way, what string, change func(sent) error) {
 			n++
 			x := sent{ws: r.Workspace(fmt.Sprintf("acme-%d", n), "", owner), sender: r.User(fmt.Sprintf("sender-%d@example.com", n), "Sender", false)}
-			r.Join(x.ws, x.sender, oauth.RoleAdmin)
-			by, _, _, err := r.OAuth.PersonAuthority(t.Context(), x.sender.ID, x.ws.Slug)
+			r.Join(x.ws, x.sender, catalog.RoleAdmin)
+			by, _, _, err := r.Management.PersonAuthority(t.Context(), x.sender.ID, x.ws.Slug)
 			ok(t, err)
 			by.Fresh = true
 			var word string
 			if way == "page" {
-				_, word, err = r.OAuth.Invite(t.Context(), by, x.ws, r.Alice.Email, oauth.RoleAdmin)
+				_, word, err = r.Management.Invite(t.Context(), by, x.ws, r.Alice.Email, catalog.RoleAdmin)
 			} else {
 				var text string
 				if way == "key" {
-					x.key, text, err = r.OAuth.CreateKey(r.System(), by, "", oauth.KeySpec{Name: "x", Scopes: []string{"admin"}})
+					x.key, text, err = r.Management.CreateKey(r.System(), by, "", apikey.Spec{Name: "x", Scopes: []string{"admin"}})
 				} else {
-					x.key, text, err = r.OAuth.CreatePersonalToken(r.System(), by, oauth.KeySpec{Name: "x", Scopes: []string{"admin"}})
+					x.key, text, err = r.Management.CreatePersonalToken(r.System(), by, apikey.Spec{Name: "x", Scopes: []string{"admin"}})
 				}
 				ok(t, err)
 				r.Seen.Add(rig.SecretKey, text)
@@ -109,7 +111,7 @@ func TestV04_InvitationIsAsValidAsItsSenderIsWhenItIsAccepted(t *testing.T) {
 			ok(t, change(x))
 			shown, taken := guest.Get("/join/"+word), guest.PostForm("/join/"+word, nil)
 			role, err := r.Store.RoleOf(r.System(), x.ws.ID, r.Alice.ID)
-			if good[what] != (role == oauth.RoleAdmin) || good[what] != (shown.Status == http.StatusOK) || good[what] != (taken.Status == http.StatusSeeOther) {
+			if good[what] != (role == catalog.RoleAdmin) || good[what] != (shown.Status == http.StatusOK) || good[what] != (taken.Status == http.StatusSeeOther) {
 				t.Errorf("sent with a %s; %s: shown %d, taken %d, role %q %v", way, what, shown.Status, taken.Status, role, err)
 			}
 		}
@@ -131,7 +133,7 @@ func TestV04_InvitationIsAsValidAsItsSenderIsWhenItIsAccepted(t *testing.T) {
 		r.Seen.Add(rig.SecretInvitation, m[1])
 		at.PostForm("/logout", at.Form(at.Get("/logout"), "/logout"))
 		wantSignedOut := at.Get("/settings/profile")
-		if a := guest.PostForm("/join/"+m[1], nil); wantSignedOut.Status != http.StatusSeeOther || a.Status != http.StatusSeeOther || roles(t, r, x)[r.Alice.ID] != oauth.RoleAdmin {
+		if a := guest.PostForm("/join/"+m[1], nil); wantSignedOut.Status != http.StatusSeeOther || a.Status != http.StatusSeeOther || roles(t, r, x)[r.Alice.ID] != catalog.RoleAdmin {
 			t.Errorf("after its sender signed out: %d %s", a.Status, rig.Plain(a.Body))
 		}
 	})
@@ -143,17 +145,17 @@ func TestV04_TheUserBehindAKeyIsBehindItsKeysToo(t *testing.T) {
 	rig.Each(t, rig.Options{}, func(t *testing.T, r *rig.Rig) {
 		owner, bob := r.User("owner@example.com", "Owner", false), r.User("bob@example.com", "Bob", false)
 		ws := r.Workspace("acme", "", owner)
-		by := oauth.Authority{UserID: owner.ID, WorkspaceID: ws.ID, Role: oauth.RoleOwner}
-		ok(t, r.OAuth.AddMember(r.System(), oauth.Command(ws.ID), ws, bob.ID, oauth.RoleAdmin))
-		asBob := oauth.Authority{UserID: bob.ID, WorkspaceID: ws.ID, Role: oauth.RoleAdmin, Session: true, Fresh: true}
-		k, first, err := r.OAuth.CreateKey(r.System(), asBob, ws.Plan, oauth.KeySpec{Name: "First", Scopes: []string{"admin"}, Environment: "live"})
+		by := management.Authority{UserID: owner.ID, WorkspaceID: ws.ID, Role: catalog.RoleOwner}
+		ok(t, r.Management.AddMember(r.System(), management.CommandLine(ws.ID), ws, bob.ID, catalog.RoleAdmin))
+		asBob := management.Authority{UserID: bob.ID, WorkspaceID: ws.ID, Role: catalog.RoleAdmin, Session: true, Fresh: true}
+		k, first, err := r.Management.CreateKey(r.System(), asBob, ws.Plan, apikey.Spec{Name: "First", Scopes: []string{"admin"}, Environment: "live"})
 		ok(t, err)
 		r.Seen.Add(rig.SecretKey, first)
 		invite := func(key string) *rig.Answer {
 			return r.JSON("POST", "/v1/workspaces/acme/invitations", key, `{"role":"admin","email":"mallory@example.com"}`)
 		}
 		child := r.JSON("POST", "/v1/api-keys", first, `{"name":"Child","scopes":["admin"]}`).Text("key")
-		ok(t, r.OAuth.RemoveMember(r.System(), by, ws, bob.ID))
+		ok(t, r.Management.RemoveMember(r.System(), by, ws, bob.ID))
 		later := r.JSON("POST", "/v1/api-keys", first, `{"name":"Later","scopes":["admin"]}`).Text("key")
 		rotated := r.JSON("POST", "/v1/api-keys/"+k.ID+"/rotate", first, `{"grace":"24h"}`).Text("key")
 		for what, key := range map[string]string{"the key": first, "one it created before": child, "one it created after": later, "one in its place": rotated} {

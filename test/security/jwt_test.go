@@ -26,7 +26,10 @@ import (
 	"github.com/go-jose/go-jose/v4"
 	"github.com/google/go-cmp/cmp"
 
+	"doorward/management"
 	"doorward/oauth"
+	"doorward/oauth/bearer"
+	"doorward/oauth/catalog"
 	"doorward/storage"
 	"doorward/test/rig"
 )
@@ -78,7 +81,7 @@ func stolen(t *testing.T, r *rig.Rig) (*ecdsa.PrivateKey, string) {
 		if k.State != storage.SigningActive {
 			continue
 		}
-		der, err := r.OAuth.Open("signing key "+k.ID, k.Sealed)
+		der, err := r.Secrets.Open("signing key "+k.ID, k.Sealed)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -108,7 +111,7 @@ type jwtRig struct {
 }
 
 func newJWTRig(r *rig.Rig) *jwtRig {
-	j := &jwtRig{Rig: r, app: r.App(oauth.ClientSpec{}), api: r.ResourceServer()}
+	j := &jwtRig{Rig: r, app: r.App(management.ClientSpec{}), api: r.ResourceServer()}
 	j.access, j.refresh = r.Tokens(j.app, "read write")
 	return j
 }
@@ -139,7 +142,7 @@ func TestJWTAccessTokensSayWhatIntrospectionSays(t *testing.T) {
 	rig.EachNodes(t, signing(), func(t *testing.T, nodes []*rig.Rig) {
 		r, other := nodes[0], nodes[len(nodes)-1]
 		j := newJWTRig(r)
-		machine := r.App(oauth.ClientSpec{Grants: []string{oauth.GrantClientCredentials}, Scopes: []string{"admin"}, WorkspaceID: r.Workspace("acme", "", r.Alice).ID})
+		machine := r.App(management.ClientSpec{Grants: []string{oauth.GrantClientCredentials}, Scopes: []string{"admin"}, WorkspaceID: r.Workspace("acme", "", r.Alice).ID})
 		credentials := r.PostAs(machine, "/oauth/token", url.Values{"grant_type": {"client_credentials"}})
 		refreshed := r.Refresh(j.app, j.refresh)
 		for name, token := range map[string]string{"code": j.access, "refresh": refreshed.Text("access_token"), "client_credentials": credentials.Text("access_token")} {
@@ -180,8 +183,8 @@ func TestJWTAccessTokenExpires(t *testing.T) {
 	rig.Each(t, signing(), func(t *testing.T, r *rig.Rig) {
 		j := newJWTRig(r)
 		r.Advance(time.Hour)
-		_, err := r.OAuth.Principal(t.Context(), j.access, oauth.At{})
-		if err != oauth.ErrExpired { //nolint:errorlint // the very value
+		_, err := r.Bearer.Principal(t.Context(), j.access, bearer.Audience{})
+		if err != bearer.ErrExpired { //nolint:errorlint // the very value
 			t.Errorf("after its end: %v", err)
 		}
 		j.refused(t, "expired", j.access)
@@ -237,7 +240,7 @@ func TestJ02_KeyIDsThatAreNone(t *testing.T) {
 func TestJ03_KeysInOrNamedByTheHeader(t *testing.T) {
 	outside := newIssuer(t)
 	o := signing()
-	o.Resources[0].TrustedIssuers = []oauth.TrustedIssuer{outside.trusted()}
+	o.Resources[0].TrustedIssuers = []catalog.TrustedIssuer{outside.trusted()}
 	j := newJWTRig(rig.Memory(t, o))
 	key, kid := stolen(t, j.Rig)
 	mine, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
@@ -268,7 +271,7 @@ func TestJ03_KeysInOrNamedByTheHeader(t *testing.T) {
 func TestJ04_OtherTokensAreNoAccessTokens(t *testing.T) {
 	outside := newIssuer(t)
 	o := signing()
-	o.Resources[0].TrustedIssuers = []oauth.TrustedIssuer{outside.trusted()}
+	o.Resources[0].TrustedIssuers = []catalog.TrustedIssuer{outside.trusted()}
 	j := newJWTRig(rig.Memory(t, o))
 	key, kid := stolen(t, j.Rig)
 	for _, typ := range []any{"JWT", "logout+jwt", "oauth-authz-req+jwt", "dpop+jwt", "secevent+jwt", "AT+JWT", "", nil, 1} {
@@ -285,7 +288,7 @@ func TestJ04_OtherTokensAreNoAccessTokens(t *testing.T) {
 func TestJ05_ClaimsThatAreWrong(t *testing.T) {
 	outside := newIssuer(t)
 	o := signing()
-	o.Resources[0].TrustedIssuers = []oauth.TrustedIssuer{outside.trusted()}
+	o.Resources[0].TrustedIssuers = []catalog.TrustedIssuer{outside.trusted()}
 	j := newJWTRig(rig.Memory(t, o))
 	key, kid := stolen(t, j.Rig)
 	now := j.Store.Now().Unix()
@@ -414,15 +417,15 @@ func TestJ08_KeySetIsPublicAndNothingElse(t *testing.T) {
 			t.Errorf("jwks_uri is %q", meta.Text("jwks_uri"))
 		}
 		// A key signs only once every copy of the set has it.
-		if _, err := r.OAuth.RotateSigningKey(r.System(), false); err == nil || !strings.Contains(err.Error(), "rotate after") {
+		if _, err := r.Keyring.Rotate(r.System(), false); err == nil || !strings.Contains(err.Error(), "rotate after") {
 			t.Errorf("rotated to a key that is new: %v", err)
 		}
 		r.Advance(5 * time.Minute)
-		if _, err := r.OAuth.RotateSigningKey(r.System(), false); err == nil {
+		if _, err := r.Keyring.Rotate(r.System(), false); err == nil {
 			t.Error("rotated to a key that a copy of the set may lack")
 		}
 		r.Advance(time.Minute)
-		if _, err := r.OAuth.RotateSigningKey(r.System(), false); err != nil {
+		if _, err := r.Keyring.Rotate(r.System(), false); err != nil {
 			t.Error(err)
 		}
 		r.BreakStorage()
@@ -467,7 +470,7 @@ func TestJ09_RotationIsSeenByNobody(t *testing.T) {
 				}
 			}
 		}()
-		active, err := r.OAuth.RotateSigningKey(r.System(), false)
+		active, err := r.Keyring.Rotate(r.System(), false)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -492,17 +495,17 @@ func TestJ09_RotationIsSeenByNobody(t *testing.T) {
 			t.Error("the old key is still published")
 		}
 		// What it signed is known to have expired for as long as of an opaque token.
-		if _, err := r.OAuth.Principal(t.Context(), j.access, oauth.At{}); err != oauth.ErrExpired { //nolint:errorlint // the very value
+		if _, err := r.Bearer.Principal(t.Context(), j.access, bearer.Audience{}); err != bearer.ErrExpired { //nolint:errorlint // the very value
 			t.Errorf("under a key that is no longer published: %v", err)
 		}
 		// After 30 days it happens by itself, once, however many nodes see to it.
 		advance(30 * 24 * time.Hour)
 		rig.AtOnce(8, func(i int) {
-			if err := nodes[i%len(nodes)].OAuth.KeepSigningKeys(r.System()); err != nil {
+			if err := nodes[i%len(nodes)].Keyring.Keep(r.System()); err != nil {
 				t.Error(err)
 			}
 		})
-		keys, err := r.OAuth.SigningKeys(r.System())
+		keys, err := r.Keyring.List(r.System())
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -532,7 +535,7 @@ func TestJ10_CompromisedKeyEndsItsTokens(t *testing.T) {
 			t.Fatal("the other node refuses a good token")
 		}
 		key, kid := stolen(t, r)
-		if _, err := r.OAuth.RotateSigningKey(r.System(), true); err != nil {
+		if _, err := r.Keyring.Rotate(r.System(), true); err != nil {
 			t.Fatal(err)
 		}
 		j.refused(t, "on this node at once", j.access)
@@ -553,15 +556,15 @@ func TestJ10_CompromisedKeyEndsItsTokens(t *testing.T) {
 		// At once by many: one wins, and there is one of each.
 		var won atomic.Int64
 		rig.AtOnce(64, func(i int) {
-			_, err := nodes[i%len(nodes)].OAuth.RotateSigningKey(r.System(), true)
+			_, err := nodes[i%len(nodes)].Keyring.Rotate(r.System(), true)
 			switch {
 			case err == nil:
 				won.Add(1)
-			case err != oauth.ErrRotated: //nolint:errorlint // the very value
+			case err != bearer.ErrRotated: //nolint:errorlint // the very value
 				t.Error(err)
 			}
 		})
-		keys, err := r.OAuth.SigningKeys(r.System())
+		keys, err := r.Keyring.List(r.System())
 		if err != nil || len(keys) != 2 || won.Load() < 1 {
 			t.Errorf("%d keys after %d rotations, %v", len(keys), won.Load(), err)
 		}
@@ -605,8 +608,8 @@ func (i *issuer) publish(t *testing.T, keys ...jose.JSONWebKey) {
 
 func (i *issuer) answers(h http.HandlerFunc) { i.answer.Store(&h) }
 
-func (i *issuer) trusted() oauth.TrustedIssuer {
-	return oauth.TrustedIssuer{Issuer: i.URL, Audiences: []string{"authenticated"}, JWKSURL: i.URL + "/keys", Algorithms: []string{"ES256"}, Scopes: []string{"read", "capture"}, Plan: "pro"}
+func (i *issuer) trusted() catalog.TrustedIssuer {
+	return catalog.TrustedIssuer{Issuer: i.URL, Audiences: []string{"authenticated"}, JWKSURL: i.URL + "/keys", Algorithms: []string{"ES256"}, Scopes: []string{"read", "capture"}, Plan: "pro"}
 }
 
 func (i *issuer) claims(r *rig.Rig) map[string]any {
@@ -625,9 +628,9 @@ func TestForeignJWTIsACredential(t *testing.T) {
 	outside := newIssuer(t)
 	secret := []byte("the secret of a project, of 32 bytes or more")
 	o := limited()
-	o.Resources[0].TrustedIssuers = []oauth.TrustedIssuer{outside.trusted(), {Issuer: "https://x.supabase.co/auth/v1", Audiences: []string{"authenticated"}, HS256Secret: secret, Scopes: []string{"admin"}}}
+	o.Resources[0].TrustedIssuers = []catalog.TrustedIssuer{outside.trusted(), {Issuer: "https://x.supabase.co/auth/v1", Audiences: []string{"authenticated"}, HS256Secret: secret, Scopes: []string{"admin"}}}
 	rig.Each(t, o, func(t *testing.T, r *rig.Rig) {
-		j := &jwtRig{Rig: r, app: r.App(oauth.ClientSpec{}), api: r.ResourceServer()}
+		j := &jwtRig{Rig: r, app: r.App(management.ClientSpec{}), api: r.ResourceServer()}
 		remote := sign(t, jose.ES256, outside.key, map[string]any{"alg": "ES256", "kid": outside.kid, "typ": "JWT"}, outside.claims(r))
 		a := r.Introspect(j.api, remote)
 		for name, want := range map[string]string{
@@ -679,8 +682,8 @@ func TestForeignJWTIsACredential(t *testing.T) {
 			t.Errorf("another's count: %s", a.Body)
 		}
 		r.Advance(11 * time.Minute)
-		p, err := r.OAuth.Principal(t.Context(), local, oauth.At{})
-		if err != oauth.ErrExpired || p.Kind != "foreign_jwt" || p.ExpiresAt.IsZero() || p.Audience != exampleAPI { //nolint:errorlint // the very value
+		p, err := r.Bearer.Principal(t.Context(), local, bearer.Audience{})
+		if err != bearer.ErrExpired || p.Kind != "foreign_jwt" || p.ExpiresAt.IsZero() || p.Audience != exampleAPI { //nolint:errorlint // the very value
 			t.Errorf("after its end: %+v, %v", p, err)
 		}
 	})
@@ -690,7 +693,7 @@ func TestForeignJWTIsACredential(t *testing.T) {
 func TestForeignKeysAreFetchedSeldom(t *testing.T) {
 	outside := newIssuer(t)
 	o := limited()
-	o.Resources[0].TrustedIssuers = []oauth.TrustedIssuer{outside.trusted()}
+	o.Resources[0].TrustedIssuers = []catalog.TrustedIssuer{outside.trusted()}
 	j := &jwtRig{Rig: rig.Memory(t, o)}
 	j.api = j.ResourceServer()
 	token := func(kid string, key *ecdsa.PrivateKey) string {

@@ -8,7 +8,9 @@ import (
 	"testing"
 	"time"
 
-	"doorward/oauth"
+	"doorward/management"
+	"doorward/oauth/apikey"
+	"doorward/oauth/catalog"
 	"doorward/oauth/limit"
 	"doorward/storage"
 	"doorward/test/rig"
@@ -192,11 +194,11 @@ func TestK10_PagesOfAnothersKeysAreNotThere(t *testing.T) {
 		bob := r.User("bob@example.com", "Bob", false)
 		theirs := r.Workspace("theirs", "", bob)
 		shared := r.Workspace("shared", "", bob)
-		r.Join(shared, r.Alice, oauth.RoleAdmin)
-		foreign, foreignText := r.Key(theirs, oauth.KeySpec{})
-		token, tokenText := r.PersonalToken(bob, oauth.KeySpec{})
-		ownToken, _ := r.PersonalToken(r.Alice, oauth.KeySpec{})
-		inShared, sharedText := r.Key(shared, oauth.KeySpec{})
+		r.Join(shared, r.Alice, catalog.RoleAdmin)
+		foreign, foreignText := r.Key(theirs, apikey.Spec{})
+		token, tokenText := r.PersonalToken(bob, apikey.Spec{})
+		ownToken, _ := r.PersonalToken(r.Alice, apikey.Spec{})
+		inShared, sharedText := r.Key(shared, apikey.Spec{})
 		b := r.Browser().SignIn(r.Alice.Email)
 		own := personalSlug(r, r.Alice.ID)
 		var paths []string
@@ -237,10 +239,10 @@ func TestK10_PagesOfAnothersKeysAreNotThere(t *testing.T) {
 func TestRoles_PagesOfKeysTakeAnAdmin(t *testing.T) {
 	rig.Each(t, rig.Options{}, func(t *testing.T, r *rig.Rig) {
 		bob := r.User("bob@example.com", "Bob", false)
-		for _, role := range oauth.Roles {
+		for _, role := range catalog.Roles {
 			w := r.Workspace("with-"+role, "", bob)
 			r.Join(w, r.Alice, role)
-			k, _ := r.Key(w, oauth.KeySpec{})
+			k, _ := r.Key(w, apikey.Spec{})
 			list := keysPage(w.Slug)
 			b := r.Browser().SignIn(r.Alice.Email)
 			for path, form := range map[string]url.Values{
@@ -251,7 +253,7 @@ func TestRoles_PagesOfKeysTakeAnAdmin(t *testing.T) {
 				if form != nil {
 					a = b.PostForm(path, form)
 				}
-				if oauth.RoleMay(role, oauth.MayManageKeys) {
+				if management.RoleMay(role, management.MayManageKeys) {
 					if a.Status >= 400 {
 						t.Errorf("%s: %s answers %d %s", role, path, a.Status, rig.Plain(a.Body))
 					}
@@ -263,14 +265,14 @@ func TestRoles_PagesOfKeysTakeAnAdmin(t *testing.T) {
 			}
 			made := makeKey(b, list)
 			want := 1
-			if oauth.RoleMay(role, oauth.MayManageKeys) {
+			if management.RoleMay(role, management.MayManageKeys) {
 				want = 3 // with the one rotated
 				keyShown(t, made, "sk_live_")
 			}
 			if n := len(keysOf(r, storage.KeyOwner{WorkspaceID: w.ID})); n != want {
 				t.Errorf("%s: %d keys, want %d", role, n, want)
 			}
-			ok(t, r.OAuth.SwitchWorkspace(r.System(), oauth.Command(w.ID), w, true))
+			ok(t, r.Management.DisableWorkspace(r.System(), management.CommandLine(w.ID), w))
 			if a := b.Get(list); a.Status != http.StatusForbidden || !strings.Contains(a.Body, "disabled") {
 				t.Errorf("%s: the page of a disabled workspace answers %d %s", role, a.Status, rig.Plain(a.Body))
 			}
@@ -377,7 +379,7 @@ func TestTokenPages_ATokenIsItsUsers(t *testing.T) {
 	rig.Each(t, rig.Options{}, func(t *testing.T, r *rig.Rig) {
 		bob := r.User("bob@example.com", "Bob", false)
 		engines := r.Workspace("engines", "", bob)
-		r.Join(engines, r.Alice, oauth.RoleMember)
+		r.Join(engines, r.Alice, catalog.RoleMember)
 		api := r.ResourceServer()
 		b := r.Browser().SignIn(r.Alice.Email)
 		made := makeKey(b, tokensPage, "role", "viewer", "expires", "never")
@@ -409,7 +411,7 @@ func TestKeyPages_ListsAreInTheOrderOfUse(t *testing.T) {
 		w := r.Workspace("engines", "", r.Alice)
 		var ids []string
 		for range 53 {
-			k, _ := r.Key(w, oauth.KeySpec{})
+			k, _ := r.Key(w, apikey.Spec{})
 			ids = append(ids, k.ID)
 		}
 		// All but two were used, in an order that is not that of their age; the first page ends among them.
@@ -440,10 +442,10 @@ func TestKeyPages_ListsAreInTheOrderOfUse(t *testing.T) {
 
 // Where a resource has no keys the form leaves it out, and what is chosen is still for the one that is shown.
 func TestKeyPages_AResourceWithoutKeysIsLeftOut(t *testing.T) {
-	scopes := []oauth.Scope{{Name: "read"}, {Name: "write"}}
-	r := rig.Memory(t, rig.Options{Resources: []oauth.Resource{
+	scopes := []catalog.Scope{{Name: "read"}, {Name: "write"}}
+	r := rig.Memory(t, rig.Options{Resources: []catalog.Resource{
 		{ID: "https://first.example", Name: "First", Scopes: scopes, WorkspaceHeader: "X-Workspace"},
-		{ID: "https://second.example", Name: "Second", Scopes: scopes, Keys: oauth.KeyRules{Prefix: "sec", Environments: []string{"live"}, MaxLifetime: 45 * 24 * time.Hour}},
+		{ID: "https://second.example", Name: "Second", Scopes: scopes, Keys: catalog.KeyRules{Prefix: "sec", Environments: []string{"live"}, MaxLifetime: 45 * 24 * time.Hour}},
 	}})
 	w := r.Workspace("engines", "", r.Alice)
 	b := r.Browser().SignIn(r.Alice.Email)

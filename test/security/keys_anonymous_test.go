@@ -4,7 +4,8 @@ import (
 	"net/http"
 	"testing"
 
-	"doorward/oauth"
+	"doorward/oauth/apikey"
+	"doorward/oauth/bearer"
 	"doorward/oauth/limit"
 	"doorward/test/rig"
 )
@@ -17,12 +18,12 @@ func TestRefusedCredentialsAreCountedByAddress(t *testing.T) {
 	o.Plans["strangers"] = limit.Plan{Hour: 3}
 	defer delete(o.Plans, "strangers")
 	rig.Each(t, o, func(t *testing.T, r *rig.Rig) {
-		_, key := r.Key(r.Workspace("acme", "", r.Alice), oauth.KeySpec{})
+		_, key := r.Key(r.Workspace("acme", "", r.Alice), apikey.Spec{})
 		for i, want := range []struct {
 			status    int
 			remaining string
 		}{{401, "2"}, {401, "1"}, {401, "0"}, {429, "0"}} {
-			a := r.Call(http.MethodGet, "/v1/auth/test", oauth.NewCredential("sk_live_"))
+			a := r.Call(http.MethodGet, "/v1/auth/test", bearer.NewCredential("sk_live_"))
 			if a.Status != want.status || a.Header.Get("X-RateLimit-Limit") != "3" || a.Header.Get("X-RateLimit-Remaining") != want.remaining || (a.Header.Get("Retry-After") != "") != (want.status == 429) {
 				t.Errorf("request %d is answered %d with %v", i+1, a.Status, a.Header)
 			}

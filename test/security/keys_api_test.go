@@ -10,8 +10,11 @@ import (
 	"testing"
 	"time"
 
-	"doorward/oauth"
+	"doorward/management"
+	"doorward/oauth/apikey"
+	"doorward/oauth/bearer"
 	"doorward/oauth/limit"
+	"doorward/oauth/seal"
 	"doorward/storage"
 	"doorward/test/rig"
 	"doorward/web/gateway"
@@ -50,16 +53,16 @@ func TestK10_K11_NobodyMakesAKeyThatIsWiderThanThemselves(t *testing.T) {
 		r, other := nodes[0], nodes[len(nodes)-1]
 		w := r.Workspace("acme", "pro", r.Alice)
 		end := r.Store.Now().Add(time.Hour)
-		_, narrow := r.Key(w, oauth.KeySpec{Scopes: []string{"read", "write"}})
-		_, admin := r.Key(w, oauth.KeySpec{Scopes: []string{"admin"}, ExpiresAt: end, Addresses: []string{"127.0.0.0/8"}})
-		_, test := r.Key(w, oauth.KeySpec{Scopes: []string{"admin"}, Environment: "test"})
-		live, _ := r.Key(w, oauth.KeySpec{})
+		_, narrow := r.Key(w, apikey.Spec{Scopes: []string{"read", "write"}})
+		_, admin := r.Key(w, apikey.Spec{Scopes: []string{"admin"}, ExpiresAt: end, Addresses: []string{"127.0.0.0/8"}})
+		_, test := r.Key(w, apikey.Spec{Scopes: []string{"admin"}, Environment: "test"})
+		live, _ := r.Key(w, apikey.Spec{})
 		viewer := r.User("viewer@example.com", "Viewer", false)
 		r.Join(w, viewer, "viewer")
 		member := r.User("member@example.com", "Member", false)
 		r.Join(w, member, "member")
-		_, pat := r.PersonalToken(member, oauth.KeySpec{Scopes: []string{"admin", "capture"}})
-		_, seen := r.PersonalToken(viewer, oauth.KeySpec{Scopes: []string{"admin"}})
+		_, pat := r.PersonalToken(member, apikey.Spec{Scopes: []string{"admin", "capture"}})
+		_, seen := r.PersonalToken(viewer, apikey.Spec{Scopes: []string{"admin"}})
 		before := liveKeys(r, w)
 		soon := end.Add(-time.Minute).Time().Format(time.RFC3339)
 		for what, x := range map[string]struct{ credential, body, scope string }{
@@ -106,8 +109,8 @@ func workspaceOf(credential, slug string) []string {
 func TestK12_StrangeMembersChangeNothing(t *testing.T) {
 	r := rig.Memory(t, rig.Options{})
 	w := r.Workspace("acme", "", r.Alice)
-	_, admin := r.Key(w, oauth.KeySpec{Scopes: []string{"admin"}})
-	k, _ := r.Key(w, oauth.KeySpec{Name: "Before", Note: "note"})
+	_, admin := r.Key(w, apikey.Spec{Scopes: []string{"admin"}})
+	k, _ := r.Key(w, apikey.Spec{Name: "Before", Note: "note"})
 	path := "/v1/api-keys/" + k.ID
 	before := r.JSON("GET", path, admin, "").Body
 	for body, names := range map[string]string{
@@ -181,14 +184,14 @@ func TestK14_S08_WhatIsAnothersIsNotThere(t *testing.T) {
 		r, other := nodes[0], nodes[len(nodes)-1]
 		bob := r.User("bob@example.com", "Bob", false)
 		w, theirs := r.Workspace("acme", "", r.Alice), r.Workspace("globex", "", bob)
-		_, admin := r.Key(w, oauth.KeySpec{Scopes: []string{"admin"}})
-		_, pat := r.PersonalToken(r.Alice, oauth.KeySpec{Scopes: []string{"admin"}})
-		key, keyText := r.Key(theirs, oauth.KeySpec{})
-		token, tokenText := r.PersonalToken(bob, oauth.KeySpec{})
-		app := r.App(oauth.ClientSpec{WorkspaceID: theirs.ID, CreatedBy: bob.ID})
-		orphan := r.App(oauth.ClientSpec{})
+		_, admin := r.Key(w, apikey.Spec{Scopes: []string{"admin"}})
+		_, pat := r.PersonalToken(r.Alice, apikey.Spec{Scopes: []string{"admin"}})
+		key, keyText := r.Key(theirs, apikey.Spec{})
+		token, tokenText := r.PersonalToken(bob, apikey.Spec{})
+		app := r.App(management.ClientSpec{WorkspaceID: theirs.ID, CreatedBy: bob.ID})
+		orphan := r.App(management.ClientSpec{})
 		intro, _ := r.IntrospectionKey()
-		invitation, _, err := r.OAuth.Invite(r.System(), oauth.Command(theirs.ID), theirs, "carol@example.com", "member")
+		invitation, _, err := r.Management.Invite(r.System(), management.CommandLine(theirs.ID), theirs, "carol@example.com", "member")
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -268,15 +271,15 @@ func TestK15_ListsHoldNothingOfOtherWorkspaces(t *testing.T) {
 		r, other := nodes[0], nodes[len(nodes)-1]
 		bob := r.User("bob@example.com", "Bob", false)
 		w, theirs := r.Workspace("acme", "", r.Alice), r.Workspace("globex", "", bob)
-		_, text := r.Key(w, oauth.KeySpec{Scopes: []string{"admin"}})
-		key, secret := r.Key(theirs, oauth.KeySpec{Name: "Theirs"})
-		r.App(oauth.ClientSpec{WorkspaceID: theirs.ID, CreatedBy: bob.ID})
-		r.PersonalToken(bob, oauth.KeySpec{})
+		_, text := r.Key(w, apikey.Spec{Scopes: []string{"admin"}})
+		key, secret := r.Key(theirs, apikey.Spec{Name: "Theirs"})
+		r.App(management.ClientSpec{WorkspaceID: theirs.ID, CreatedBy: bob.ID})
+		r.PersonalToken(bob, apikey.Spec{})
 		answered(t, "their key", r.JSON("GET", "/v1/auth/test", secret, ""), http.StatusOK)
 		if err := r.Store.FlushUsage(r.System()); err != nil {
 			t.Fatal(err)
 		}
-		_, pat := r.PersonalToken(r.Alice, oauth.KeySpec{Scopes: []string{"admin"}})
+		_, pat := r.PersonalToken(r.Alice, apikey.Spec{Scopes: []string{"admin"}})
 		for path, n := range map[string]int{
 			"/v1/api-keys": 1, "/v1/api-keys?search=Theirs": 0, "/v1/api-keys?createdBy=" + bob.ID: 0, "/v1/apps": 0,
 			"/v1/usage?credential=" + key.ID: 0, "/v1/audit-events?target=" + key.ID: 0, "/v1/audit-events?user=" + bob.ID: 0,
@@ -305,8 +308,8 @@ func TestK16_K18_TheWorkspaceThatIsNamedMustBeTheCallers(t *testing.T) {
 		bob := r.User("bob@example.com", "Bob", false)
 		w := r.Workspace("acme", "", r.Alice)
 		r.Workspace("globex", "", bob)
-		_, key := r.Key(w, oauth.KeySpec{Scopes: []string{"admin"}})
-		_, pat := r.PersonalToken(r.Alice, oauth.KeySpec{Scopes: []string{"admin"}})
+		_, key := r.Key(w, apikey.Spec{Scopes: []string{"admin"}})
+		_, pat := r.PersonalToken(r.Alice, apikey.Spec{Scopes: []string{"admin"}})
 		session := r.Browser().SignIn(r.Alice.Email)
 		never := other.JSON("GET", "/v1/api-keys", pat, "", "X-Workspace", "no-such-one")
 		answered(t, "no such workspace", never, http.StatusForbidden)
@@ -342,7 +345,7 @@ func TestK16_K18_TheWorkspaceThatIsNamedMustBeTheCallers(t *testing.T) {
 func TestK19_ACredentialIsReadFromOneHeaderAlone(t *testing.T) {
 	r := rig.Memory(t, rig.Options{})
 	w := r.Workspace("acme", "", r.Alice)
-	_, admin := r.Key(w, oauth.KeySpec{Scopes: []string{"admin"}})
+	_, admin := r.Key(w, apikey.Spec{Scopes: []string{"admin"}})
 	ask := func(path string, header ...string) *rig.Answer {
 		return r.Send(r.Program(), r.Request("GET", path, nil, header...))
 	}
@@ -367,8 +370,8 @@ func TestK19_ACredentialIsReadFromOneHeaderAlone(t *testing.T) {
 		"a letter that looks so":  ask("/v1/api-keys", "Authorization", "Bearer "+strings.Replace(admin, "s", "ѕ", 1)),
 		"form body of a GET":      r.Send(r.Program(), r.Request("GET", "/v1/api-keys", strings.NewReader("access_token="+admin), "Content-Type", "application/x-www-form-urlencoded")),
 		"the other environment":   ask("/v1/api-keys", "Authorization", "Bearer "+strings.Replace(admin, "live", "test", 1)),
-		"a made-up one":           ask("/v1/api-keys", "Authorization", "Bearer "+oauth.NewCredential("sk_live_")),
-		"a made-up token of mine": ask("/v1/api-keys", "Authorization", "Bearer "+oauth.NewCredential("pat_")),
+		"a made-up one":           ask("/v1/api-keys", "Authorization", "Bearer "+bearer.NewCredential("sk_live_")),
+		"a made-up token of mine": ask("/v1/api-keys", "Authorization", "Bearer "+bearer.NewCredential("pat_")),
 	} {
 		answered(t, what, a, http.StatusUnauthorized)
 		message := "Invalid or missing API key"
@@ -380,7 +383,7 @@ func TestK19_ACredentialIsReadFromOneHeaderAlone(t *testing.T) {
 		}
 	}
 	// What is for the token endpoint alone opens nothing here, however real it is.
-	app := r.App(oauth.ClientSpec{})
+	app := r.App(management.ClientSpec{})
 	code := r.Browser().SignIn(r.Alice.Email).Code(app, "read")
 	_, refresh := r.Tokens(app, "read")
 	for what, text := range map[string]string{"a code": code, "a refresh token": refresh, "a client secret": app.Secret} {
@@ -402,8 +405,8 @@ func TestK19_ACredentialIsReadFromOneHeaderAlone(t *testing.T) {
 func TestK20_SecretsAreShownOnce(t *testing.T) {
 	rig.Each(t, rig.Options{}, func(t *testing.T, r *rig.Rig) {
 		w := r.Workspace("acme", "", r.Alice)
-		_, admin := r.Key(w, oauth.KeySpec{Scopes: []string{"admin"}})
-		_, pat := r.PersonalToken(r.Alice, oauth.KeySpec{Scopes: []string{"admin"}})
+		_, admin := r.Key(w, apikey.Spec{Scopes: []string{"admin"}})
+		_, pat := r.PersonalToken(r.Alice, apikey.Spec{Scopes: []string{"admin"}})
 		var secrets, ids []string
 		issue := func(path, credential, body, member string) {
 			a := r.JSON("POST", path, credential, body)
@@ -452,8 +455,8 @@ func TestK20_SecretsAreShownOnce(t *testing.T) {
 func TestK21_ASessionMakesSecretsOnlyFromThePageAndOnlyWhenFresh(t *testing.T) {
 	rig.Each(t, rig.Options{}, func(t *testing.T, r *rig.Rig) {
 		w := r.Workspace("acme", "", r.Alice)
-		key, _ := r.Key(w, oauth.KeySpec{})
-		app := r.App(oauth.ClientSpec{WorkspaceID: w.ID, CreatedBy: r.Alice.ID})
+		key, _ := r.Key(w, apikey.Spec{})
+		app := r.App(management.ClientSpec{WorkspaceID: w.ID, CreatedBy: r.Alice.ID})
 		b := r.Browser().SignIn(r.Alice.Email)
 		secrets := map[string]string{
 			"/v1/api-keys": `{"name":"x","scopes":["read"]}`, "/v1/personal-access-tokens": `{"name":"x","scopes":["read"]}`,
@@ -524,9 +527,9 @@ func (c cookies) RoundTrip(q *http.Request) (*http.Response, error) {
 // A credential is no session: with it nobody changes a password, or answers a consent page.
 func TestK22_ACredentialOpensNoPage(t *testing.T) {
 	r := rig.Memory(t, rig.Options{})
-	app := r.App(oauth.ClientSpec{})
-	_, pat := r.PersonalToken(r.Alice, oauth.KeySpec{Scopes: []string{"admin"}})
-	_, key := r.Key(r.Workspace("acme", "", r.Alice), oauth.KeySpec{Scopes: []string{"admin"}})
+	app := r.App(management.ClientSpec{})
+	_, pat := r.PersonalToken(r.Alice, apikey.Spec{Scopes: []string{"admin"}})
+	_, key := r.Key(r.Workspace("acme", "", r.Alice), apikey.Spec{Scopes: []string{"admin"}})
 	access, _ := r.Tokens(app, "read")
 	before, err := r.Store.UserByID(r.System(), r.Alice.ID)
 	if err != nil {
@@ -552,7 +555,7 @@ func TestK22_ACredentialOpensNoPage(t *testing.T) {
 
 func TestK25_NamesAndNotesAreTakenAsTheyAreOrRefused(t *testing.T) {
 	r := rig.Memory(t, rig.Options{})
-	_, admin := r.Key(r.Workspace("acme", "", r.Alice), oauth.KeySpec{Scopes: []string{"admin"}})
+	_, admin := r.Key(r.Workspace("acme", "", r.Alice), apikey.Spec{Scopes: []string{"admin"}})
 	body := func(name, note string) string {
 		text, _ := json.Marshal(map[string]any{"name": name, "note": note, "scopes": []string{"read"}})
 		return string(text)
@@ -576,7 +579,7 @@ func TestK25_NamesAndNotesAreTakenAsTheyAreOrRefused(t *testing.T) {
 func TestK26_TheTenThousandAndFirstKeyIsRefused(t *testing.T) {
 	rig.Each(t, rig.Options{}, func(t *testing.T, r *rig.Rig) {
 		w := r.Workspace("acme", "", r.Alice)
-		_, admin := r.Key(w, oauth.KeySpec{Scopes: []string{"admin"}})
+		_, admin := r.Key(w, apikey.Spec{Scopes: []string{"admin"}})
 		last := ""
 		ctx := r.System()
 		err := r.Store.InTx(ctx, func(ctx context.Context) error {
@@ -618,10 +621,10 @@ func TestK05_K06_RefusedCredentialsInEachShape(t *testing.T) {
 			r, other := rigs[0], rigs[len(rigs)-1]
 			alice := nodes[0].Alice
 			w := r.Workspace("acme-"+shape, "", alice)
-			_, text := r.Key(w, oauth.KeySpec{})
-			gone, revoked := r.Key(w, oauth.KeySpec{})
+			_, text := r.Key(w, apikey.Spec{})
+			gone, revoked := r.Key(w, apikey.Spec{})
 			end := r.Store.Now().Add(time.Minute)
-			_, expired := r.Key(w, oauth.KeySpec{ExpiresAt: end})
+			_, expired := r.Key(w, apikey.Spec{ExpiresAt: end})
 			answered := func(what, credential, want string) {
 				t.Helper()
 				if a := other.JSON("GET", "/v1/auth/test", credential, ""); a.Status != http.StatusUnauthorized || a.Body != want+"\n" {
@@ -631,7 +634,7 @@ func TestK05_K06_RefusedCredentialsInEachShape(t *testing.T) {
 			if a := other.JSON("GET", "/v1/auth/test", revoked, ""); a.Status != http.StatusOK {
 				t.Fatalf("before: %d %s", a.Status, a.Body)
 			}
-			if _, err := r.OAuth.RevokeKey(r.System(), oauth.Command(w.ID), storage.KeyOwner{WorkspaceID: w.ID}, gone.ID); err != nil {
+			if _, err := r.Management.RevokeKey(r.System(), management.CommandLine(w.ID), storage.KeyOwner{WorkspaceID: w.ID}, gone.ID); err != nil {
 				t.Fatal(err)
 			}
 			r.Advance(2 * time.Minute)
@@ -656,10 +659,10 @@ func TestK05_K06_RefusedCredentialsInEachShape(t *testing.T) {
 				"envelope": `{"success":false,"error":{"code":"INVALID_API_KEY","message":"The provided API key is invalid","details":{"key_id":"` + gone.ID + `"}}}`,
 			}[shape]
 			answered("missing", "", missing)
-			answered("never made", oauth.NewCredential("sk_live_"), unknown)
+			answered("never made", bearer.NewCredential("sk_live_"), unknown)
 			answered("a typing error", text[:len(text)-1]+"~", unknown)
-			answered("an access token of nobody", oauth.NewCredential("dw_at_"), unknown)
-			answered("a refresh token", oauth.NewCredential("dw_rt_"), unknown)
+			answered("an access token of nobody", bearer.NewCredential("dw_at_"), unknown)
+			answered("a refresh token", bearer.NewCredential("dw_rt_"), unknown)
 			answered("expired", expired, over)
 			answered("revoked", revoked, ended)
 		}
@@ -672,8 +675,8 @@ func TestL06_L08_AnExhaustedKeyWaitsAsItIsTold(t *testing.T) {
 	rig.EachNodes(t, o, func(t *testing.T, nodes []*rig.Rig) {
 		r, other := nodes[0], nodes[len(nodes)-1]
 		w := r.Workspace("acme", "", r.Alice)
-		_, a := r.Key(w, oauth.KeySpec{Name: "a:{1}"})
-		k, b := r.Key(w, oauth.KeySpec{Name: "a:{1}"})
+		_, a := r.Key(w, apikey.Spec{Name: "a:{1}"})
+		k, b := r.Key(w, apikey.Spec{Name: "a:{1}"})
 		for i := range 4 {
 			x := []*rig.Rig{r, other}[i%2].JSON("GET", "/v1/auth/test", a, "")
 			answered(t, "within the limit", x, http.StatusOK)
@@ -718,8 +721,8 @@ func TestL13_ALimitLoweredByTheAPIHoldsOnEveryNode(t *testing.T) {
 	rig.EachNodes(t, limited(), func(t *testing.T, nodes []*rig.Rig) {
 		r, other := nodes[0], nodes[len(nodes)-1]
 		w := r.Workspace("acme", "pro", r.Alice)
-		_, admin := r.Key(w, oauth.KeySpec{Scopes: []string{"admin"}})
-		k, text := r.Key(w, oauth.KeySpec{})
+		_, admin := r.Key(w, apikey.Spec{Scopes: []string{"admin"}})
+		k, text := r.Key(w, apikey.Spec{})
 		for range 3 {
 			answered(t, "before", other.JSON("GET", "/v1/auth/test", text, ""), http.StatusOK)
 		}
@@ -738,8 +741,8 @@ func TestS01_TextIsData(t *testing.T) {
 	rig.Each(t, rig.Options{}, func(t *testing.T, r *rig.Rig) {
 		bob := r.User("bob@example.com", "Bob", false)
 		w, theirs := r.Workspace("acme", "", r.Alice), r.Workspace("globex", "", bob)
-		_, admin := r.Key(w, oauth.KeySpec{Scopes: []string{"admin"}, Name: "mine"})
-		theirsKey, _ := r.Key(theirs, oauth.KeySpec{Name: "secret plan"})
+		_, admin := r.Key(w, apikey.Spec{Scopes: []string{"admin"}, Name: "mine"})
+		theirsKey, _ := r.Key(theirs, apikey.Spec{Name: "secret plan"})
 		for _, text := range []string{"'", `"`, "--", ";", "$1", "';SELECT pg_sleep(5);--", "%", "_", "!", "!%", "%%%", `\`, "a'||'b", "\x00", "\xff", "{}", "a\u0000b", strings.Repeat("%", 3000)} {
 			q := url.QueryEscape(text)
 			for _, path := range []string{
@@ -777,13 +780,13 @@ func TestS02_CursorsAreBound(t *testing.T) {
 		r.Join(w, bob, "admin")
 		var ids []string
 		for range 5 {
-			k, _ := r.Key(w, oauth.KeySpec{})
+			k, _ := r.Key(w, apikey.Spec{})
 			ids = append(ids, k.ID)
-			r.Key(second, oauth.KeySpec{})
-			r.PersonalToken(r.Alice, oauth.KeySpec{})
+			r.Key(second, apikey.Spec{})
+			r.PersonalToken(r.Alice, apikey.Spec{})
 		}
-		_, pat := r.PersonalToken(r.Alice, oauth.KeySpec{Scopes: []string{"admin"}})
-		_, bobs := r.PersonalToken(bob, oauth.KeySpec{Scopes: []string{"admin"}})
+		_, pat := r.PersonalToken(r.Alice, apikey.Spec{Scopes: []string{"admin"}})
+		_, bobs := r.PersonalToken(bob, apikey.Spec{Scopes: []string{"admin"}})
 		in := []string{"X-Workspace", "acme"}
 		list := func(n *rig.Rig, path, credential string, header ...string) *rig.Answer {
 			return n.JSON("GET", path, credential, "", header...)
@@ -821,7 +824,7 @@ func TestS02_CursorsAreBound(t *testing.T) {
 			"with padding":        list(other, "/v1/api-keys?cursor="+cursor+"%3D", pat, in...),
 			"with a line break":   list(other, "/v1/api-keys?cursor="+cursor+"%0A", pat, in...),
 			"an id":               list(other, "/v1/api-keys?cursor="+ids[2], pat, in...),
-			"sealed by us":        list(other, "/v1/api-keys?cursor="+r.OAuth.Seal("cursor", []byte(ids[2])), pat, in...),
+			"sealed by us":        list(other, "/v1/api-keys?cursor="+r.Secrets.Seal("cursor", []byte(ids[2])), pat, in...),
 			"of another secret":   list(other, "/v1/api-keys?cursor="+otherSecret(t).Seal("cursor", []byte(ids[2])), pat, in...),
 			"of another list":     list(other, "/v1/apps?cursor="+cursor, pat, in...),
 			"of another list too": list(other, "/v1/personal-access-tokens?cursor="+cursor, pat, in...),
@@ -848,6 +851,6 @@ func TestS02_CursorsAreBound(t *testing.T) {
 }
 
 // otherSecret is a server that seals under another master secret.
-func otherSecret(t *testing.T) *oauth.Server {
-	return rig.Memory(t, rig.Options{Secrets: []string{"another master secret, of 32 bytes or more"}}).OAuth
+func otherSecret(t *testing.T) *seal.Secrets {
+	return rig.Memory(t, rig.Options{Secrets: []string{"another master secret, of 32 bytes or more"}}).Secrets
 }

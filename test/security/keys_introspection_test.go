@@ -9,24 +9,27 @@ import (
 	"testing"
 	"time"
 
-	"doorward/oauth"
+	"doorward/management"
+	"doorward/oauth/apikey"
+	"doorward/oauth/bearer"
+	"doorward/oauth/catalog"
 	"doorward/oauth/limit"
 	"doorward/storage"
 	"doorward/test/rig"
 )
 
 // catalogue is a resource with all that keys can have: objects, a scope for people alone, and plans.
-func catalogue(r string) []oauth.Resource {
-	return []oauth.Resource{{
+func catalogue(r string) []catalog.Resource {
+	return []catalog.Resource{{
 		ID: r, Name: "Example API", Objects: []string{"accounts", "reports"}, UserPlan: "people", ClientPlan: "machines", WorkspaceHeader: "X-Workspace",
-		Scopes: []oauth.Scope{
+		Scopes: []catalog.Scope{
 			{Name: "read", Text: "Read"},
 			{Name: "write", Text: "Write"},
 			{Name: "delete", Text: "Delete"},
 			{Name: "admin", Text: "Everything", Implies: []string{"read", "write", "delete"}},
 			{Name: "capture", Text: "Capture as you", UserOnly: true},
 		},
-		Keys: oauth.KeyRules{Prefix: "sk", Environments: []string{"live", "test"}, DefaultPlan: "free", TestPlan: "sandbox"},
+		Keys: catalog.KeyRules{Prefix: "sk", Environments: []string{"live", "test"}, DefaultPlan: "free", TestPlan: "sandbox"},
 	}}
 }
 
@@ -55,7 +58,7 @@ func TestKeysAreIntrospected(t *testing.T) {
 		r, other := nodes[0], nodes[len(nodes)-1]
 		api := r.ResourceServer()
 		w := r.Workspace("acme", "pro", r.Alice)
-		k, text := r.Key(w, oauth.KeySpec{Scopes: []string{"write", "accounts:read"}, Addresses: []string{"192.0.2.0/24"}})
+		k, text := r.Key(w, apikey.Spec{Scopes: []string{"write", "accounts:read"}, Addresses: []string{"192.0.2.0/24"}})
 		if !strings.HasPrefix(text, "sk_live_") {
 			t.Errorf("a live key begins with %.8s", text)
 		}
@@ -77,11 +80,11 @@ func TestKeysAreIntrospected(t *testing.T) {
 		if a.JSON()["rate_limit"] != nil {
 			t.Errorf("the answer speaks of limits, though no cost was sent: %s", a.Body)
 		}
-		_, test := r.Key(w, oauth.KeySpec{Environment: "test"})
+		_, test := r.Key(w, apikey.Spec{Environment: "test"})
 		if a := other.Introspect(api, test); !strings.HasPrefix(test, "sk_test_") || a.Text("env") != "test" || a.Text("plan") != "sandbox" {
 			t.Errorf("a test key %.8s: %s", test, a.Body)
 		}
-		pat, text := r.PersonalToken(r.Alice, oauth.KeySpec{Scopes: []string{"admin", "capture"}, ExpiresAt: r.Store.Now().Add(time.Hour)})
+		pat, text := r.PersonalToken(r.Alice, apikey.Spec{Scopes: []string{"admin", "capture"}, ExpiresAt: r.Store.Now().Add(time.Hour)})
 		a = other.Ask(api, text, "workspace", "acme")
 		for name, want := range map[string]string{
 			"credential": "personal_access_token", "key_id": pat.ID, "workspace": "acme", "workspace_id": w.ID, "env": "", "plan": "pro",
@@ -103,24 +106,24 @@ func TestKeysAreIntrospected(t *testing.T) {
 // Who may ask about keys: resource servers of their resource, with a client's credentials or a key that introspects.
 func TestI03_KeysAreSeenByTheirResourceServersOnly(t *testing.T) {
 	rig.Each(t, limited(), func(t *testing.T, r *rig.Rig) {
-		app := r.App(oauth.ClientSpec{})
+		app := r.App(management.ClientSpec{})
 		w := r.Workspace("acme", "", r.Alice)
-		k, text := r.Key(w, oauth.KeySpec{})
-		_, pat := r.PersonalToken(r.Alice, oauth.KeySpec{})
+		k, text := r.Key(w, apikey.Spec{})
+		_, pat := r.PersonalToken(r.Alice, apikey.Spec{})
 		for _, token := range []string{text, pat} {
 			if a := r.Introspect(app, token); !r.Dead(a) {
 				t.Errorf("an app sees a key: %s", a.Body)
 			}
 		}
-		introspector, bearer := r.IntrospectionKey()
+		introspector, introspection := r.IntrospectionKey()
 		ask := func(bearer, token string, more ...string) *rig.Answer {
 			return r.Post("/oauth/introspect", url.Values{"token": {token}}, append([]string{"Authorization", "Bearer " + bearer}, more...)...)
 		}
-		if a := ask(bearer, text); a.Text("key_id") != k.ID {
+		if a := ask(introspection, text); a.Text("key_id") != k.ID {
 			t.Errorf("a key with the scope introspect is told %d %s", a.Status, a.Body)
 		}
 		access, _ := r.Tokens(app, "read")
-		for name, wrong := range map[string]string{"another key": text, "a personal access token": pat, "an access token": access, "an unknown key": oauth.NewCredential("sk_live_"), "nothing": ""} {
+		for name, wrong := range map[string]string{"another key": text, "a personal access token": pat, "an access token": access, "an unknown key": bearer.NewCredential("sk_live_"), "nothing": ""} {
 			a := ask(wrong, text)
 			if a.Status != http.StatusUnauthorized || a.Text("error") != "invalid_client" || a.Header.Get("WWW-Authenticate") == "" {
 				t.Errorf("with %s introspection answers %d %s", name, a.Status, a.Body)
@@ -128,14 +131,14 @@ func TestI03_KeysAreSeenByTheirResourceServersOnly(t *testing.T) {
 		}
 		// It can do nothing else.
 		for _, path := range []string{"/oauth/token", "/oauth/revoke"} {
-			if a := r.Post(path, url.Values{"token": {text}, "grant_type": {"client_credentials"}}, "Authorization", "Bearer "+bearer); a.Status != http.StatusUnauthorized {
+			if a := r.Post(path, url.Values{"token": {text}, "grant_type": {"client_credentials"}}, "Authorization", "Bearer "+introspection); a.Status != http.StatusUnauthorized {
 				t.Errorf("%s takes it: %d %s", path, a.Status, a.Body)
 			}
 		}
-		if _, err := r.OAuth.RevokeKey(r.System(), oauth.Command(""), introspector.Owner(), introspector.ID); err != nil {
+		if _, err := r.Management.RevokeKey(r.System(), management.CommandLine(""), introspector.Owner(), introspector.ID); err != nil {
 			t.Fatal(err)
 		}
-		if a := ask(bearer, text); a.Status != http.StatusUnauthorized {
+		if a := ask(introspection, text); a.Status != http.StatusUnauthorized {
 			t.Errorf("revoked, it still introspects: %d %s", a.Status, a.Body)
 		}
 	})
@@ -145,15 +148,15 @@ func TestI03_KeysAreSeenByTheirResourceServersOnly(t *testing.T) {
 func TestK10_IntrospectIsNotAWorkspacesToGive(t *testing.T) {
 	r := rig.Memory(t, limited())
 	w := r.Workspace("acme", "", r.Alice)
-	by, _, _, err := r.OAuth.PersonAuthority(t.Context(), r.Alice.ID, "acme")
+	by, _, _, err := r.Management.PersonAuthority(t.Context(), r.Alice.ID, "acme")
 	if err != nil {
 		t.Fatal(err)
 	}
 	by.Fresh = true
-	for name, p := range map[string]oauth.KeySpec{
+	for name, p := range map[string]apikey.Spec{
 		"alone": {Name: "x", Scopes: []string{"introspect"}}, "beside another": {Name: "x", Scopes: []string{"read", "introspect"}},
 	} {
-		if _, _, err := r.OAuth.CreateKey(storage.Tenant(t.Context(), r.Alice.ID, w.ID), by, w.Plan, p); err == nil {
+		if _, _, err := r.Management.CreateKey(storage.Tenant(t.Context(), r.Alice.ID, w.ID), by, w.Plan, p); err == nil {
 			t.Errorf("%s: an owner made a key that introspects", name)
 		}
 	}
@@ -164,19 +167,19 @@ func TestK05_K06_RevokedExpiredPausedAndUnknownKeysAreInactiveAtOnce(t *testing.
 		r, other := nodes[0], nodes[len(nodes)-1]
 		api := r.ResourceServer()
 		w := r.Workspace("acme", "", r.Alice)
-		command := oauth.Command(w.ID)
+		command := management.CommandLine(w.ID)
 		owner := storage.KeyOwner{WorkspaceID: w.ID}
 		for name, end := range map[string]func(k storage.APIKey, text string){
 			"revoked": func(k storage.APIKey, _ string) {
-				_, err := r.OAuth.RevokeKey(r.System(), command, owner, k.ID)
+				_, err := r.Management.RevokeKey(r.System(), command, owner, k.ID)
 				ok(t, err)
 			},
 			"paused": func(k storage.APIKey, _ string) {
-				_, err := r.OAuth.PauseKey(r.System(), command, owner, k.ID)
+				_, err := r.Management.PauseKey(r.System(), command, owner, k.ID)
 				ok(t, err)
 			},
 			"rotated without grace": func(k storage.APIKey, _ string) {
-				_, _, err := r.OAuth.RotateKey(r.System(), command, owner, k.ID, 0)
+				_, _, err := r.Management.RotateKey(r.System(), command, owner, k.ID, 0)
 				ok(t, err)
 			},
 			"revoked by whoever shows it": func(_ storage.APIKey, text string) {
@@ -185,12 +188,12 @@ func TestK05_K06_RevokedExpiredPausedAndUnknownKeysAreInactiveAtOnce(t *testing.
 				}
 			},
 			"revoked by a client": func(_ storage.APIKey, text string) {
-				if a := r.PostAs(r.App(oauth.ClientSpec{}), "/oauth/revoke", url.Values{"token": {text}}); a.Status != http.StatusOK {
+				if a := r.PostAs(r.App(management.ClientSpec{}), "/oauth/revoke", url.Values{"token": {text}}); a.Status != http.StatusOK {
 					t.Fatalf("revocation answered %d %s", a.Status, a.Body)
 				}
 			},
 		} {
-			k, text := r.Key(w, oauth.KeySpec{})
+			k, text := r.Key(w, apikey.Spec{})
 			if a := other.Introspect(api, text); a.JSON()["active"] != true {
 				t.Fatalf("%s: a new key is %s", name, a.Body)
 			}
@@ -201,15 +204,15 @@ func TestK05_K06_RevokedExpiredPausedAndUnknownKeysAreInactiveAtOnce(t *testing.
 				}
 			}
 		}
-		k, text := r.Key(w, oauth.KeySpec{})
-		_, err := r.OAuth.PauseKey(r.System(), command, owner, k.ID)
+		k, text := r.Key(w, apikey.Spec{})
+		_, err := r.Management.PauseKey(r.System(), command, owner, k.ID)
 		ok(t, err)
-		_, err = r.OAuth.ResumeKey(r.System(), command, owner, k.ID)
+		_, err = r.Management.ResumeKey(r.System(), command, owner, k.ID)
 		ok(t, err)
 		if a := other.Introspect(api, text); a.JSON()["active"] != true {
 			t.Errorf("resumed, a key is %s", a.Body)
 		}
-		_, short := r.Key(w, oauth.KeySpec{ExpiresAt: r.Store.Now().Add(time.Hour)})
+		_, short := r.Key(w, apikey.Spec{ExpiresAt: r.Store.Now().Add(time.Hour)})
 		for _, node := range nodes {
 			node.Advance(59 * time.Minute)
 		}
@@ -229,8 +232,8 @@ func TestK05_K06_RevokedExpiredPausedAndUnknownKeysAreInactiveAtOnce(t *testing.
 func TestRevokingAKeyWithWrongCredentialsIsRefused(t *testing.T) {
 	r := rig.Memory(t, limited())
 	api := r.ResourceServer()
-	_, text := r.Key(r.Workspace("acme", "", r.Alice), oauth.KeySpec{})
-	a := r.Post("/oauth/revoke", url.Values{"token": {text}}, "Authorization", rig.Basic(api.ID, oauth.NewCredential(oauth.PrefixClientSecret)))
+	_, text := r.Key(r.Workspace("acme", "", r.Alice), apikey.Spec{})
+	a := r.Post("/oauth/revoke", url.Values{"token": {text}}, "Authorization", rig.Basic(api.ID, bearer.NewCredential(bearer.PrefixClientSecret)))
 	if a.Status != http.StatusUnauthorized || r.Introspect(api, text).JSON()["active"] != true {
 		t.Errorf("it answered %d %s", a.Status, a.Body)
 	}
@@ -241,10 +244,10 @@ func TestK08_RotationKeepsBothUntilTheGraceIsOver(t *testing.T) {
 		r, other := nodes[0], nodes[len(nodes)-1]
 		api := r.ResourceServer()
 		w := r.Workspace("acme", "", r.Alice)
-		command, owner := oauth.Command(w.ID), storage.KeyOwner{WorkspaceID: w.ID}
+		command, owner := management.CommandLine(w.ID), storage.KeyOwner{WorkspaceID: w.ID}
 		end := r.Store.Now().Add(48 * time.Hour)
-		first, one := r.Key(w, oauth.KeySpec{Scopes: []string{"read", "reports:write"}, RateLimit: 7, ExpiresAt: end})
-		second, two, err := r.OAuth.RotateKey(r.System(), command, owner, first.ID, 24*time.Hour)
+		first, one := r.Key(w, apikey.Spec{Scopes: []string{"read", "reports:write"}, RateLimit: 7, ExpiresAt: end})
+		second, two, err := r.Management.RotateKey(r.System(), command, owner, first.ID, 24*time.Hour)
 		ok(t, err)
 		if !slices.Equal(second.Scopes, first.Scopes) || second.RateLimit != 7 || second.ExpiresAt != end || second.Counter != first.Counter {
 			t.Errorf("rotation changed the key: %+v", second)
@@ -253,10 +256,10 @@ func TestK08_RotationKeepsBothUntilTheGraceIsOver(t *testing.T) {
 		if !active(one) || !active(two) {
 			t.Error("in the grace, both should work")
 		}
-		if _, _, err := r.OAuth.RotateKey(r.System(), command, owner, first.ID, 0); err == nil {
+		if _, _, err := r.Management.RotateKey(r.System(), command, owner, first.ID, 0); err == nil {
 			t.Error("a key was rotated twice")
 		}
-		_, three, err := r.OAuth.RotateKey(r.System(), command, owner, second.ID, 24*time.Hour)
+		_, three, err := r.Management.RotateKey(r.System(), command, owner, second.ID, 24*time.Hour)
 		ok(t, err)
 		if active(one) || !active(two) || !active(three) {
 			t.Error("rotating the second should end the first at once, and neither of the others")
@@ -283,21 +286,21 @@ func TestK09_SuspendedWorkspacesAndUsersAndLeftMembers(t *testing.T) {
 		bob := r.User("bob@example.com", "Bob", false)
 		w := r.Workspace("acme", "", r.Alice)
 		r.Join(w, bob, "admin")
-		_, key := r.Key(w, oauth.KeySpec{})
-		_, pat := r.PersonalToken(bob, oauth.KeySpec{Scopes: []string{"read", "write"}})
+		_, key := r.Key(w, apikey.Spec{})
+		_, pat := r.PersonalToken(bob, apikey.Spec{Scopes: []string{"read", "write"}})
 		dead := func(text string) bool { return other.Dead(other.Ask(api, text, "workspace", "acme")) }
 		if dead(key) || dead(pat) {
 			t.Fatal("new credentials do not work")
 		}
-		command := oauth.Command(w.ID)
-		ok(t, r.OAuth.SwitchWorkspace(r.System(), command, w, true))
+		command := management.CommandLine(w.ID)
+		ok(t, r.Management.DisableWorkspace(r.System(), command, w))
 		if !dead(key) || !dead(pat) {
 			t.Error("they work in a disabled workspace")
 		}
 		if a := other.Introspect(api, pat); a.JSON()["active"] != true {
 			t.Errorf("a disabled workspace ends a personal access token elsewhere: %s", a.Body)
 		}
-		ok(t, r.OAuth.SwitchWorkspace(r.System(), command, w, false))
+		ok(t, r.Management.EnableWorkspace(r.System(), command, w))
 		ok(t, r.Identity.DisableUser(r.System(), bob.ID))
 		if !dead(pat) || dead(key) {
 			t.Error("a disabled user's token works, or takes the workspace's key along")
@@ -305,7 +308,7 @@ func TestK09_SuspendedWorkspacesAndUsersAndLeftMembers(t *testing.T) {
 		ok(t, r.Identity.EnableUser(r.System(), bob.ID))
 		// K-23: what the membership is now, not what it was.
 		for _, role := range []string{"owner", "viewer", "member"} {
-			ok(t, r.OAuth.ChangeRole(r.System(), command, w, bob.ID, role))
+			ok(t, r.Management.ChangeRole(r.System(), command, w, bob.ID, role))
 			want := []string{"read", "write"}
 			if role == "viewer" {
 				want = []string{"read"}
@@ -314,7 +317,7 @@ func TestK09_SuspendedWorkspacesAndUsersAndLeftMembers(t *testing.T) {
 				t.Errorf("as %s the token is %s", role, a.Body)
 			}
 		}
-		ok(t, r.OAuth.RemoveMember(r.System(), command, w, bob.ID))
+		ok(t, r.Management.RemoveMember(r.System(), command, w, bob.ID))
 		if !dead(pat) {
 			t.Error("who left the workspace still acts in it")
 		}
@@ -324,7 +327,7 @@ func TestK09_SuspendedWorkspacesAndUsersAndLeftMembers(t *testing.T) {
 		if dead(key) {
 			t.Error("a key should outlive its maker's membership")
 		}
-		ok(t, r.OAuth.DeleteWorkspace(r.System(), command, w))
+		ok(t, r.Management.DeleteWorkspace(r.System(), command, w))
 		if !dead(key) {
 			t.Error("a key outlives its workspace")
 		}
@@ -338,10 +341,10 @@ func TestK16_K18_WorkspacesThatAreNotTheCredentials(t *testing.T) {
 		bob := r.User("bob@example.com", "Bob", false)
 		w := r.Workspace("acme", "", r.Alice)
 		r.Workspace("other", "", bob)
-		_, key := r.Key(w, oauth.KeySpec{})
-		_, pat := r.PersonalToken(r.Alice, oauth.KeySpec{})
-		access, _ := r.Tokens(r.App(oauth.ClientSpec{}), "read")
-		machine := r.PostAs(r.App(oauth.ClientSpec{Grants: []string{"client_credentials"}, Scopes: []string{"read"}}), "/oauth/token", url.Values{"grant_type": {"client_credentials"}}).Text("access_token")
+		_, key := r.Key(w, apikey.Spec{})
+		_, pat := r.PersonalToken(r.Alice, apikey.Spec{})
+		access, _ := r.Tokens(r.App(management.ClientSpec{}), "read")
+		machine := r.PostAs(r.App(management.ClientSpec{Grants: []string{"client_credentials"}, Scopes: []string{"read"}}), "/oauth/token", url.Values{"grant_type": {"client_credentials"}}).Text("access_token")
 		for _, slug := range []string{"other", "none", "*", "ACME", "acme ", "%61cme", "acme%", "a_me", strings.Repeat("a", 5000), "é"} {
 			for name, text := range map[string]string{"key": key, "token": pat, "access token": access, "client": machine} {
 				if a := r.Ask(api, text, "workspace", slug); !r.Dead(a) {
@@ -356,7 +359,7 @@ func TestK16_K18_WorkspacesThatAreNotTheCredentials(t *testing.T) {
 		}
 		// Only a resource server has anything to do with it.
 		for _, parameter := range []string{"workspace", "cost"} {
-			if a := r.Ask(r.App(oauth.ClientSpec{}), access, parameter, "1"); a.Status != http.StatusBadRequest || a.Text("error") != "invalid_request" {
+			if a := r.Ask(r.App(management.ClientSpec{}), access, parameter, "1"); a.Status != http.StatusBadRequest || a.Text("error") != "invalid_request" {
 				t.Errorf("an app may send %s: %d %s", parameter, a.Status, a.Body)
 			}
 		}
@@ -367,7 +370,7 @@ func TestIntrospectionChargesACost(t *testing.T) {
 	rig.Each(t, limited(), func(t *testing.T, r *rig.Rig) {
 		api := r.ResourceServer()
 		w := r.Workspace("acme", "", r.Alice)
-		k, key := r.Key(w, oauth.KeySpec{})
+		k, key := r.Key(w, apikey.Spec{})
 		limits := func(a *rig.Answer) map[string]any { m, _ := a.JSON()["rate_limit"].(map[string]any); return m }
 		for _, x := range []struct {
 			cost      string
@@ -394,13 +397,13 @@ func TestIntrospectionChargesACost(t *testing.T) {
 		}
 		recent, err := r.Store.RecentRequestsOf(r.System(), k.ID)
 		ok(t, err)
-		if len(recent) != 6 || recent[0].Reason != oauth.ReasonLimit || recent[1].Reason != oauth.ReasonLimit || recent[2].Reason != "" {
+		if len(recent) != 6 || recent[0].Reason != bearer.ReasonLimit || recent[1].Reason != bearer.ReasonLimit || recent[2].Reason != "" {
 			t.Errorf("the last requests are %+v", recent)
 		}
 		// A plan that a workspace does not have leaves rate_limit out.
 		unlimited := r.Workspace("unlimited", "", r.Alice)
 		r.SQL(`UPDATE workspaces SET plan = 'gone' WHERE id = $1`, unlimited.ID)
-		_, key = r.Key(unlimited, oauth.KeySpec{})
+		_, key = r.Key(unlimited, apikey.Spec{})
 		if a := r.Ask(api, key, "cost", "1"); limits(a)["limit"] != 10.0 {
 			t.Errorf("a plan that is not configured any more should fall back to the default: %s", a.Body)
 		}
@@ -418,20 +421,20 @@ func TestPlansOfEveryKindOfCredential(t *testing.T) {
 			n, _ := m["limit"].(float64)
 			return n
 		}
-		key := func(w storage.Workspace, p oauth.KeySpec) string { _, text := r.Key(w, p); return text }
-		_, pat := r.PersonalToken(r.Alice, oauth.KeySpec{})
-		access, _ := r.Tokens(r.App(oauth.ClientSpec{}), "read")
-		machines := r.App(oauth.ClientSpec{Grants: []string{"client_credentials"}, Scopes: []string{"read"}})
+		key := func(w storage.Workspace, p apikey.Spec) string { _, text := r.Key(w, p); return text }
+		_, pat := r.PersonalToken(r.Alice, apikey.Spec{})
+		access, _ := r.Tokens(r.App(management.ClientSpec{}), "read")
+		machines := r.App(management.ClientSpec{Grants: []string{"client_credentials"}, Scopes: []string{"read"}})
 		machine := func() string {
 			return r.PostAs(machines, "/oauth/token", url.Values{"grant_type": {"client_credentials"}}).Text("access_token")
 		}
 		for name, x := range map[string]struct{ got, want float64 }{
-			"a key of a workspace with a plan":          {limitOf(key(pro, oauth.KeySpec{})), 100},
-			"a key of one without":                      {limitOf(key(free, oauth.KeySpec{})), 10},
-			"a key with a plan of its own":              {limitOf(key(pro, oauth.KeySpec{Plan: "free"})), 10},
-			"a key with a rate of its own":              {limitOf(key(pro, oauth.KeySpec{RateLimit: 42})), 42},
-			"a test key, whatever the workspace's plan": {limitOf(key(pro, oauth.KeySpec{Environment: "test"})), 3},
-			"a test key with a rate of its own":         {limitOf(key(pro, oauth.KeySpec{Environment: "test", RateLimit: 2})), 2},
+			"a key of a workspace with a plan":          {limitOf(key(pro, apikey.Spec{})), 100},
+			"a key of one without":                      {limitOf(key(free, apikey.Spec{})), 10},
+			"a key with a plan of its own":              {limitOf(key(pro, apikey.Spec{Plan: "free"})), 10},
+			"a key with a rate of its own":              {limitOf(key(pro, apikey.Spec{RateLimit: 42})), 42},
+			"a test key, whatever the workspace's plan": {limitOf(key(pro, apikey.Spec{Environment: "test"})), 3},
+			"a test key with a rate of its own":         {limitOf(key(pro, apikey.Spec{Environment: "test", RateLimit: 2})), 2},
 			"a token in a workspace with a plan":        {limitOf(pat, "workspace", "pro"), 100},
 			"a token in one without":                    {limitOf(pat, "workspace", "free"), 20},
 			"a user's access token":                     {limitOf(access), 20},
@@ -442,7 +445,7 @@ func TestPlansOfEveryKindOfCredential(t *testing.T) {
 			}
 		}
 		// All tokens of a user at a resource count together, as do all of a client.
-		_, another := r.PersonalToken(r.Alice, oauth.KeySpec{})
+		_, another := r.PersonalToken(r.Alice, apikey.Spec{})
 		m, _ := r.Ask(api, another, "cost", "1").JSON()["rate_limit"].(map[string]any)
 		if m["remaining"] != 20.0-4 {
 			t.Errorf("after one request by each of three others of the same user there remain %v of 20", m["remaining"])
@@ -458,26 +461,26 @@ func TestPlansOfEveryKindOfCredential(t *testing.T) {
 func TestKeysLimitsStayWithinTheirWorkspaces(t *testing.T) {
 	r := rig.Memory(t, limited())
 	w := r.Workspace("acme", "pro", r.Alice)
-	by, _, _, err := r.OAuth.PersonAuthority(t.Context(), r.Alice.ID, "acme")
+	by, _, _, err := r.Management.PersonAuthority(t.Context(), r.Alice.ID, "acme")
 	ok(t, err)
 	by.Fresh = true
 	ctx := storage.Tenant(t.Context(), r.Alice.ID, w.ID)
 	for name, x := range map[string]struct {
-		p  oauth.KeySpec
+		p  apikey.Spec
 		ok bool
 	}{
-		"as much as the plan":       {oauth.KeySpec{RateLimit: 100}, true},
-		"more than the plan":        {oauth.KeySpec{RateLimit: 101}, false},
-		"negative":                  {oauth.KeySpec{RateLimit: -1}, false},
-		"a smaller plan":            {oauth.KeySpec{Plan: "free"}, false}, // without a day and a burst it allows more
-		"the same plan":             {oauth.KeySpec{Plan: "pro"}, true},
-		"an unknown plan":           {oauth.KeySpec{Plan: "none"}, false},
-		"more than its own plan":    {oauth.KeySpec{Plan: "pro", RateLimit: 101}, false},
-		"a test key above its plan": {oauth.KeySpec{Environment: "test", RateLimit: 4}, false},
-		"a test key within":         {oauth.KeySpec{Environment: "test", RateLimit: 3}, true},
+		"as much as the plan":       {apikey.Spec{RateLimit: 100}, true},
+		"more than the plan":        {apikey.Spec{RateLimit: 101}, false},
+		"negative":                  {apikey.Spec{RateLimit: -1}, false},
+		"a smaller plan":            {apikey.Spec{Plan: "free"}, false}, // without a day and a burst it allows more
+		"the same plan":             {apikey.Spec{Plan: "pro"}, true},
+		"an unknown plan":           {apikey.Spec{Plan: "none"}, false},
+		"more than its own plan":    {apikey.Spec{Plan: "pro", RateLimit: 101}, false},
+		"a test key above its plan": {apikey.Spec{Environment: "test", RateLimit: 4}, false},
+		"a test key within":         {apikey.Spec{Environment: "test", RateLimit: 3}, true},
 	} {
 		x.p.Name, x.p.Scopes = "x", []string{"read"}
-		if _, _, err := r.OAuth.CreateKey(ctx, by, w.Plan, x.p); (err == nil) != x.ok {
+		if _, _, err := r.Management.CreateKey(ctx, by, w.Plan, x.p); (err == nil) != x.ok {
 			t.Errorf("%s: %v", name, err)
 		}
 	}
@@ -490,8 +493,8 @@ func TestL01_L02_KeysGetExactlyTheirLimit(t *testing.T) {
 	rig.EachNodes(t, o, func(t *testing.T, nodes []*rig.Rig) {
 		r := nodes[0]
 		api := r.ResourceServer()
-		_, key := r.Key(r.Workspace("acme", "", r.Alice), oauth.KeySpec{})
-		_, pat := r.PersonalToken(r.Alice, oauth.KeySpec{})
+		_, key := r.Key(r.Workspace("acme", "", r.Alice), apikey.Spec{})
+		_, pat := r.PersonalToken(r.Alice, apikey.Spec{})
 		for name, text := range map[string]string{"key": key, "token": pat} {
 			var allowed atomic.Int64
 			rig.AtOnce(64, func(i int) {
@@ -511,8 +514,8 @@ func TestL06_L12_KeysCountForThemselves(t *testing.T) {
 	rig.Each(t, limited(), func(t *testing.T, r *rig.Rig) {
 		api := r.ResourceServer()
 		w := r.Workspace("acme", "", r.Alice)
-		k, key := r.Key(w, oauth.KeySpec{})
-		_, other := r.Key(w, oauth.KeySpec{})
+		k, key := r.Key(w, apikey.Spec{})
+		_, other := r.Key(w, apikey.Spec{})
 		allowed := func(text string) bool {
 			m, _ := r.Ask(api, text, "cost", "1").JSON()["rate_limit"].(map[string]any)
 			return m["allowed"] == true
@@ -522,14 +525,14 @@ func TestL06_L12_KeysCountForThemselves(t *testing.T) {
 				t.Fatal("a new key is limited")
 			}
 			// Wrong keys under the same prefix are nobody's requests.
-			r.Ask(api, oauth.NewCredential("sk_live_"), "cost", "1")
+			r.Ask(api, bearer.NewCredential("sk_live_"), "cost", "1")
 			r.Ask(api, mistyped(other), "cost", "1")
 		}
 		if allowed(key) || !allowed(other) {
 			t.Error("one key's limit should be its own")
 		}
 		// A key and what it was rotated into share one counter.
-		_, fresh, err := r.OAuth.RotateKey(r.System(), oauth.Command(w.ID), k.Owner(), k.ID, time.Hour)
+		_, fresh, err := r.Management.RotateKey(r.System(), management.CommandLine(w.ID), k.Owner(), k.ID, time.Hour)
 		ok(t, err)
 		if allowed(fresh) || allowed(key) {
 			t.Error("rotating bought new requests")
@@ -542,12 +545,12 @@ func TestL13_ALoweredLimitHoldsOnEveryNodeAtOnce(t *testing.T) {
 		r, other := nodes[0], nodes[len(nodes)-1]
 		api := r.ResourceServer()
 		w := r.Workspace("acme", "pro", r.Alice)
-		k, key := r.Key(w, oauth.KeySpec{RateLimit: 50})
+		k, key := r.Key(w, apikey.Spec{RateLimit: 50})
 		for range 5 {
 			other.Ask(api, key, "cost", "1")
 		}
 		lower := int64(5)
-		_, err := r.OAuth.UpdateKey(r.System(), oauth.Command(w.ID), k.Owner(), w.Plan, k.ID, oauth.KeyChange{RateLimit: &lower})
+		_, err := r.Management.UpdateKey(r.System(), management.CommandLine(w.ID), k.Owner(), w.Plan, k.ID, management.KeyChange{RateLimit: &lower})
 		ok(t, err)
 		m, _ := other.Ask(api, key, "cost", "1").JSON()["rate_limit"].(map[string]any)
 		if m["allowed"] != false || m["limit"] != 5.0 || m["remaining"] != 0.0 {

@@ -5,7 +5,9 @@ import (
 	"strings"
 	"testing"
 
-	"doorward/oauth"
+	"doorward/management"
+	"doorward/oauth/apikey"
+	"doorward/oauth/catalog"
 	"doorward/test/rig"
 )
 
@@ -13,12 +15,12 @@ import (
 // and no scope that a role of its user takes away somewhere.
 func TestV12_APersonalTokenHasNoRoleWithoutAWorkspace(t *testing.T) {
 	rig.Each(t, rig.Options{}, func(t *testing.T, r *rig.Rig) {
-		api, command := r.ResourceServer(), oauth.Command("")
+		api, command := r.ResourceServer(), management.CommandLine("")
 		bob := r.User("bob@example.com", "Bob", false)
 		r.Workspace("acme", "", r.Alice)
 		tokens := map[string]string{}
-		for _, role := range append([]string{""}, oauth.Roles...) {
-			_, tokens[role] = r.PersonalToken(bob, oauth.KeySpec{Name: "as " + role, Role: role, Scopes: []string{"admin"}})
+		for _, role := range append([]string{""}, catalog.Roles...) {
+			_, tokens[role] = r.PersonalToken(bob, apikey.Spec{Name: "as " + role, Role: role, Scopes: []string{"admin"}})
 		}
 		want := func(when string, scopeOf func(role string) string) {
 			t.Helper()
@@ -34,7 +36,7 @@ func TestV12_APersonalTokenHasNoRoleWithoutAWorkspace(t *testing.T) {
 		}
 		everything, reading := "admin read write delete", func(string) string { return "read" }
 		want("of an owner everywhere", func(role string) string {
-			if role == oauth.RoleViewer {
+			if role == catalog.RoleViewer {
 				return "read"
 			}
 			return everything
@@ -42,10 +44,10 @@ func TestV12_APersonalTokenHasNoRoleWithoutAWorkspace(t *testing.T) {
 		w, err := r.Store.WorkspaceBySlug(r.System(), "acme")
 		ok(t, err)
 		command.WorkspaceID = w.ID
-		ok(t, r.OAuth.AddMember(r.System(), command, w, bob.ID, oauth.RoleViewer))
+		ok(t, r.Management.AddMember(r.System(), command, w, bob.ID, catalog.RoleViewer))
 		want("of a viewer somewhere", reading)
 		for role, token := range tokens {
-			if a := r.Ask(api, token, "workspace", "acme"); a.Text("role") != oauth.RoleViewer || a.Text("scope") != "read" {
+			if a := r.Ask(api, token, "workspace", "acme"); a.Text("role") != catalog.RoleViewer || a.Text("scope") != "read" {
 				t.Errorf("in the workspace a token held to %q is %s", role, a.Body)
 			}
 		}
@@ -53,11 +55,11 @@ func TestV12_APersonalTokenHasNoRoleWithoutAWorkspace(t *testing.T) {
 		if a := r.JSON(http.MethodGet, "/v1/personal-access-tokens", tokens[""], ""); a.Status != http.StatusOK {
 			t.Errorf("a viewer's own tokens: %d %s", a.Status, a.Body)
 		}
-		if a := r.JSON(http.MethodGet, "/v1/personal-access-tokens", tokens[oauth.RoleViewer], ""); a.Status != http.StatusForbidden {
+		if a := r.JSON(http.MethodGet, "/v1/personal-access-tokens", tokens[catalog.RoleViewer], ""); a.Status != http.StatusForbidden {
 			t.Errorf("with a token held to viewer: %d %s", a.Status, a.Body)
 		}
 		// Nor do they become members by naming a workspace that they are not in.
-		ok(t, r.OAuth.RemoveMember(r.System(), command, w, bob.ID))
+		ok(t, r.Management.RemoveMember(r.System(), command, w, bob.ID))
 		for role, token := range tokens {
 			if a := r.Ask(api, token, "workspace", "acme"); !r.Dead(a) {
 				t.Errorf("in a workspace of others a token held to %q is %s", role, a.Body)
@@ -71,9 +73,9 @@ func TestV12_AnEmptyWorkspaceIsInvalid(t *testing.T) {
 	rig.Each(t, rig.Options{}, func(t *testing.T, r *rig.Rig) {
 		api := r.ResourceServer()
 		w := r.Workspace("acme", "", r.Alice)
-		_, key := r.Key(w, oauth.KeySpec{Scopes: []string{"admin"}})
-		_, token := r.PersonalToken(r.Alice, oauth.KeySpec{Scopes: []string{"admin"}})
-		access, _ := r.Tokens(r.App(oauth.ClientSpec{}), "read")
+		_, key := r.Key(w, apikey.Spec{Scopes: []string{"admin"}})
+		_, token := r.PersonalToken(r.Alice, apikey.Spec{Scopes: []string{"admin"}})
+		access, _ := r.Tokens(r.App(management.ClientSpec{}), "read")
 		for name, credential := range map[string]string{"an API key": key, "a personal access token": token, "an access token": access} {
 			if a := r.Ask(api, credential, "workspace", ""); !r.Dead(a) {
 				t.Errorf("introspection of %s: %s", name, a.Body)

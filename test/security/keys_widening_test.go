@@ -10,7 +10,9 @@ import (
 	"testing"
 	"time"
 
-	"doorward/oauth"
+	"doorward/management"
+	"doorward/oauth/apikey"
+	"doorward/oauth/catalog"
 	"doorward/storage"
 	"doorward/test/rig"
 )
@@ -19,8 +21,8 @@ import (
 func TestK11_NoKeyOfAWorkspaceBecomesOneThatIntrospects(t *testing.T) {
 	rig.Each(t, rig.Options{}, func(t *testing.T, r *rig.Rig) {
 		w := r.Workspace("acme", "", r.Alice)
-		_, admin := r.Key(w, oauth.KeySpec{Scopes: []string{"admin"}})
-		k, text := r.Key(w, oauth.KeySpec{Scopes: []string{"admin"}})
+		_, admin := r.Key(w, apikey.Spec{Scopes: []string{"admin"}})
+		k, text := r.Key(w, apikey.Spec{Scopes: []string{"admin"}})
 		answered(t, "by the API", r.JSON("PATCH", "/v1/api-keys/"+k.ID, admin, `{"scopes":["introspect"]}`), http.StatusForbidden)
 		b := r.Browser().SignIn(r.Alice.Email)
 		page := b.Get("/settings/workspaces/acme/api-keys/" + k.ID)
@@ -45,14 +47,14 @@ func TestK11_NoKeyOfAWorkspaceBecomesOneThatIntrospects(t *testing.T) {
 
 // What a credential may not register it may not change an app into either, by whatever is left out.
 func TestK11_NoAppGetsMoreThanTheCredentialThatChangesIt(t *testing.T) {
-	o := rig.Options{Resources: []oauth.Resource{
-		{ID: "https://one.example", Scopes: []oauth.Scope{{Name: "admin", Implies: []string{"read"}}, {Name: "read"}}, Keys: oauth.KeyRules{Prefix: "sk", Environments: []string{"live", "test"}}, WorkspaceHeader: "X-Workspace"},
-		{ID: "https://two.example", Scopes: []oauth.Scope{{Name: "admin", Implies: []string{"read"}}, {Name: "read"}}, Keys: oauth.KeyRules{Prefix: "tk", Environments: []string{"live", "test"}}, WorkspaceHeader: "X-Workspace"},
+	o := rig.Options{Resources: []catalog.Resource{
+		{ID: "https://one.example", Scopes: []catalog.Scope{{Name: "admin", Implies: []string{"read"}}, {Name: "read"}}, Keys: catalog.KeyRules{Prefix: "sk", Environments: []string{"live", "test"}}, WorkspaceHeader: "X-Workspace"},
+		{ID: "https://two.example", Scopes: []catalog.Scope{{Name: "admin", Implies: []string{"read"}}, {Name: "read"}}, Keys: catalog.KeyRules{Prefix: "tk", Environments: []string{"live", "test"}}, WorkspaceHeader: "X-Workspace"},
 	}}
 	rig.Each(t, o, func(t *testing.T, r *rig.Rig) {
 		w := r.Workspace("acme", "", r.Alice)
-		_, two := r.Key(w, oauth.KeySpec{Scopes: []string{"admin"}, Resource: "https://two.example"})
-		_, test := r.Key(w, oauth.KeySpec{Scopes: []string{"admin"}, Environment: "test"})
+		_, two := r.Key(w, apikey.Spec{Scopes: []string{"admin"}, Resource: "https://two.example"})
+		_, test := r.Key(w, apikey.Spec{Scopes: []string{"admin"}, Environment: "test"})
 		made := r.JSON("POST", "/v1/apps", two, `{"name":"x","grants":["client_credentials"],"scopes":["admin"]}`)
 		answered(t, "an app for the resource of the key", made, http.StatusCreated)
 		for what, body := range map[string]string{
@@ -71,19 +73,19 @@ func TestK06_K23_ASlowBodyKeepsNoRights(t *testing.T) {
 		w := r.Workspace("acme", "", r.Alice)
 		bob := r.User("bob@example.com", "Bob", false)
 		r.Join(w, bob, "admin")
-		k, key := r.Key(w, oauth.KeySpec{Scopes: []string{"admin"}})
-		_, pat := r.PersonalToken(bob, oauth.KeySpec{Scopes: []string{"admin"}})
+		k, key := r.Key(w, apikey.Spec{Scopes: []string{"admin"}})
+		_, pat := r.PersonalToken(bob, apikey.Spec{Scopes: []string{"admin"}})
 		for what, x := range map[string]struct {
 			credential string
 			end        func() error
 			status     int
 		}{
 			"a key that is revoked meanwhile": {key, func() error {
-				_, err := r.OAuth.RevokeKey(r.System(), oauth.Command(w.ID), k.Owner(), k.ID)
+				_, err := r.Management.RevokeKey(r.System(), management.CommandLine(w.ID), k.Owner(), k.ID)
 				return err
 			}, http.StatusUnauthorized},
 			"an admin who is removed meanwhile": {pat, func() error {
-				return r.OAuth.RemoveMember(r.System(), oauth.Command(w.ID), w, bob.ID)
+				return r.Management.RemoveMember(r.System(), management.CommandLine(w.ID), w, bob.ID)
 			}, http.StatusForbidden},
 		} {
 			body, sender := io.Pipe()
@@ -115,20 +117,24 @@ func TestG34_AnInvitationEndsWithTheRightToGiveIt(t *testing.T) {
 	rig.Each(t, rig.Options{}, func(t *testing.T, r *rig.Rig) {
 		w := r.Workspace("acme", "", r.Alice)
 		for name, lose := range map[string]func(id string) error{
-			"removed":  func(id string) error { return r.OAuth.RemoveMember(r.System(), oauth.Command(w.ID), w, id) },
-			"demoted":  func(id string) error { return r.OAuth.ChangeRole(r.System(), oauth.Command(w.ID), w, id, "member") },
+			"removed": func(id string) error {
+				return r.Management.RemoveMember(r.System(), management.CommandLine(w.ID), w, id)
+			},
+			"demoted": func(id string) error {
+				return r.Management.ChangeRole(r.System(), management.CommandLine(w.ID), w, id, "member")
+			},
 			"disabled": func(id string) error { return r.Store.DisableUser(r.System(), id) },
 			"":         func(string) error { return nil },
 		} {
 			maker := r.User("maker-"+name+"@example.com", "Maker", false)
 			guest := r.User("guest-"+name+"@example.com", "Guest", false)
 			r.Join(w, maker, "admin")
-			by, _, _, err := r.OAuth.PersonAuthority(t.Context(), maker.ID, w.Slug)
+			by, _, _, err := r.Management.PersonAuthority(t.Context(), maker.ID, w.Slug)
 			if err != nil {
 				t.Fatal(err)
 			}
 			by.Fresh = true
-			_, word, err := r.OAuth.Invite(t.Context(), by, w, guest.Email, "admin")
+			_, word, err := r.Management.Invite(t.Context(), by, w, guest.Email, "admin")
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -155,11 +161,11 @@ func TestK02_K11_ATestKeyReachesNothingThatIsLive(t *testing.T) {
 		w := r.Workspace("acme", "", r.Alice)
 		bob := r.User("bob@example.com", "Bob", false)
 		r.Join(w, bob, "member")
-		_, admin := r.Key(w, oauth.KeySpec{Scopes: []string{"admin"}})
-		_, test := r.Key(w, oauth.KeySpec{Scopes: []string{"admin"}, Environment: "test"})
-		live, _ := r.Key(w, oauth.KeySpec{Addresses: []string{"192.0.2.0/24"}})
-		own, _ := r.Key(w, oauth.KeySpec{Environment: "test"})
-		if _, err := r.OAuth.PauseKey(r.System(), oauth.Authority{UserID: r.Alice.ID, WorkspaceID: w.ID, Role: oauth.RoleAdmin}, live.Owner(), live.ID); err != nil {
+		_, admin := r.Key(w, apikey.Spec{Scopes: []string{"admin"}})
+		_, test := r.Key(w, apikey.Spec{Scopes: []string{"admin"}, Environment: "test"})
+		live, _ := r.Key(w, apikey.Spec{Addresses: []string{"192.0.2.0/24"}})
+		own, _ := r.Key(w, apikey.Spec{Environment: "test"})
+		if _, err := r.Management.PauseKey(r.System(), management.Authority{UserID: r.Alice.ID, WorkspaceID: w.ID, Role: catalog.RoleAdmin}, live.Owner(), live.ID); err != nil {
 			t.Fatal(err)
 		}
 		before := r.JSON("GET", "/v1/api-keys/"+live.ID, admin, "").Body
@@ -187,8 +193,8 @@ func TestK02_K11_ATestKeyReachesNothingThatIsLive(t *testing.T) {
 func TestK07_AKeyOfARightThatIsGoneCanStillBePaused(t *testing.T) {
 	rig.Each(t, rig.Options{}, func(t *testing.T, r *rig.Rig) {
 		w := r.Workspace("acme", "", r.Alice)
-		_, admin := r.Key(w, oauth.KeySpec{Scopes: []string{"admin"}})
-		k, text := r.Key(w, oauth.KeySpec{})
+		_, admin := r.Key(w, apikey.Spec{Scopes: []string{"admin"}})
+		k, text := r.Key(w, apikey.Spec{})
 		r.SQL(`UPDATE api_keys SET scopes = 'read gone' WHERE id = $1`, k.ID)
 		path := "/v1/api-keys/" + k.ID
 		answered(t, "a name", r.JSON("PATCH", path, admin, `{"name":"x"}`), http.StatusBadRequest)
@@ -202,7 +208,7 @@ func TestK07_AKeyOfARightThatIsGoneCanStillBePaused(t *testing.T) {
 func TestK25_ARangeOfMappedAddressesIsRefused(t *testing.T) {
 	r := rig.Memory(t, rig.Options{})
 	w := r.Workspace("acme", "", r.Alice)
-	_, admin := r.Key(w, oauth.KeySpec{Scopes: []string{"admin"}})
+	_, admin := r.Key(w, apikey.Spec{Scopes: []string{"admin"}})
 	answered(t, "a range", r.JSON("POST", "/v1/api-keys", admin, `{"name":"x","scopes":["read"],"addresses":["::ffff:127.0.0.0/104"]}`), http.StatusBadRequest)
 	made := r.JSON("POST", "/v1/api-keys", admin, `{"name":"x","scopes":["read"],"addresses":["::ffff:127.0.0.1"]}`)
 	answered(t, "an address", made, http.StatusCreated)
@@ -216,27 +222,27 @@ func TestK11_OwnersInvitationsAndPlansAreTheirs(t *testing.T) {
 		bob := r.User("bob@example.com", "Bob", false)
 		w := r.Workspace("acme", "free", r.Alice)
 		r.Join(w, bob, "admin")
-		owner, _, _, err := r.OAuth.PersonAuthority(t.Context(), r.Alice.ID, "acme")
+		owner, _, _, err := r.Management.PersonAuthority(t.Context(), r.Alice.ID, "acme")
 		ok(t, err)
-		admin, _, _, err := r.OAuth.PersonAuthority(t.Context(), bob.ID, "acme")
+		admin, _, _, err := r.Management.PersonAuthority(t.Context(), bob.ID, "acme")
 		ok(t, err)
 		owner.Fresh, admin.Fresh = true, true
-		i, word, err := r.OAuth.Invite(t.Context(), owner, w, "carol@example.com", "owner")
+		i, word, err := r.Management.Invite(t.Context(), owner, w, "carol@example.com", "owner")
 		ok(t, err)
-		var forbidden *oauth.Forbidden
-		if _, _, err := r.OAuth.Invite(t.Context(), admin, w, "Carol@example.com", "viewer"); !errors.As(err, &forbidden) {
+		var forbidden *management.Forbidden
+		if _, _, err := r.Management.Invite(t.Context(), admin, w, "Carol@example.com", "viewer"); !errors.As(err, &forbidden) {
 			t.Errorf("an administrator replaces the invitation of an owner: %v", err)
 		}
-		if err := r.OAuth.DropInvitation(t.Context(), admin, w, i.ID); !errors.As(err, &forbidden) {
+		if err := r.Management.DropInvitation(t.Context(), admin, w, i.ID); !errors.As(err, &forbidden) {
 			t.Errorf("an administrator takes the invitation of an owner back: %v", err)
 		}
-		if _, _, err := r.OAuth.Invitation(t.Context(), word); err != nil {
+		if _, _, err := r.Management.Invitation(t.Context(), word); err != nil {
 			t.Errorf("the invitation is gone: %v", err)
 		}
 		plan, name := "pro", "Acme & Sons"
-		_, err = r.OAuth.UpdateWorkspace(t.Context(), oauth.Command(w.ID), w, nil, &plan)
+		_, err = r.Management.UpdateWorkspace(t.Context(), management.CommandLine(w.ID), w, nil, &plan)
 		ok(t, err)
-		_, err = r.OAuth.UpdateWorkspace(t.Context(), owner, w, &name, nil) // with the workspace as it was read before
+		_, err = r.Management.UpdateWorkspace(t.Context(), owner, w, &name, nil) // with the workspace as it was read before
 		ok(t, err)
 		if now, err := r.Store.WorkspaceByID(r.System(), w.ID); err != nil || now.Plan != plan || now.Name != name {
 			t.Errorf("the workspace is %+v, error %v", now, err)

@@ -12,7 +12,7 @@ import (
 	"unicode"
 	"unicode/utf8"
 
-	"doorward/oauth"
+	"doorward/management"
 	"doorward/test/rig"
 )
 
@@ -45,7 +45,7 @@ func lines(t *testing.T, r *rig.Rig, from int) []map[string]any {
 
 func TestO02_RequestLogHasNoParametersAndNoPathOfTheReferer(t *testing.T) {
 	r := rig.Memory(t, rig.Options{})
-	app := r.App(oauth.ClientSpec{})
+	app := r.App(management.ClientSpec{})
 	b := r.Browser().SignIn(r.Alice.Email)
 	query := url.Values{}
 	for _, name := range []string{"code", "state", "token", "access_token", "refresh_token", "id_token", "id_token_hint", "client_assertion", "client_secret", "password", "key", "api_key", "login_hint", "scope", "redirect_uri", "word", "flow"} {
@@ -82,7 +82,7 @@ func TestO02_RequestLogHasNoParametersAndNoPathOfTheReferer(t *testing.T) {
 
 func TestO03_NobodyWritesLinesOfTheirOwnIntoTheLog(t *testing.T) {
 	r := rig.Memory(t, rig.Options{})
-	app := r.App(oauth.ClientSpec{})
+	app := r.App(management.ClientSpec{})
 	evil := "x\u202e\u2028\u0085\ufeff\u200b" + strings.Repeat("é", 20<<10)
 	from := len(r.Log.String())
 	b := r.Browser().SignIn(r.Alice.Email)
@@ -133,7 +133,7 @@ func TestO03_NobodyWritesLinesOfTheirOwnIntoTheLog(t *testing.T) {
 // What a database says of a refused statement quotes the values in it.
 func TestO04_WhatTheDatabaseQuotesIsNotLogged(t *testing.T) {
 	eachWithOwner(t, rig.Options{}, func(t *testing.T, r *rig.Rig, owner func(string)) {
-		app := r.App(oauth.ClientSpec{})
+		app := r.App(management.ClientSpec{})
 		admin := r.Browser().SignIn(r.User("root@example.com", "Root", true).Email)
 		code := r.Browser().SignIn(r.Alice.Email).Code(app, "read")
 		from := len(r.Log.String())
@@ -179,7 +179,7 @@ func series(t *testing.T, r *rig.Rig) (n int, text string) {
 
 func TestO06_StrangersMakeNoSeries(t *testing.T) {
 	r := rig.Memory(t, rig.Options{})
-	app := r.App(oauth.ClientSpec{})
+	app := r.App(management.ClientSpec{})
 	r.Browser().Get("/login")
 	before, _ := series(t, r)
 	const inputs = 20_000

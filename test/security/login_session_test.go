@@ -14,7 +14,7 @@ import (
 
 	"github.com/prometheus/client_golang/prometheus"
 
-	"doorward/oauth"
+	"doorward/management"
 	"doorward/oauth/identity"
 	"doorward/oauth/limit"
 	"doorward/test/rig"
@@ -54,7 +54,7 @@ func TestG01_SameAnswerForWhoeverIsAskedFor(t *testing.T) {
 				t.Fatal(err)
 			}
 		}
-		app := r.App(oauth.ClientSpec{})
+		app := r.App(management.ClientSpec{})
 		shape := func(email, password string) string {
 			b := r.Browser()
 			page := b.Authorize(app.Params("read"))
@@ -292,7 +292,7 @@ func TestG20_Cookies(t *testing.T) {
 			if secure {
 				prefix = "__Host-"
 			}
-			app := r.App(oauth.ClientSpec{})
+			app := r.App(management.ClientSpec{})
 			jar := map[string]*http.Cookie{}
 			send := func(method, path string, form url.Values) *rig.Answer {
 				q := r.Request(method, path, strings.NewReader(form.Encode()), "Content-Type", "application/x-www-form-urlencoded", "Sec-Fetch-Site", "same-origin")
@@ -495,7 +495,7 @@ func TestG21_SignInUnderWayDoesNotOutliveANewPassword(t *testing.T) {
 		hook := &interrupted{limit.NewSignIns(func() time.Time { return r.Store.Now().Time() }), func() {}}
 		own := identity.New(identity.Config{Store: r.Store, Throttle: hook, Issuer: r.Issuer})
 		var err error
-		if r.Web, err = web.New(web.Config{Issuer: r.Issuer, Store: r.Store, OAuth: r.OAuth, Identity: own, Secrets: r.Secrets, Log: slog.New(slog.DiscardHandler), Metrics: prometheus.NewRegistry()}); err != nil {
+		if r.Web, err = web.New(web.Config{Issuer: r.Issuer, Store: r.Store, OAuth: r.OAuth, Catalog: r.Catalog, Bearer: r.Bearer, Management: r.Management, APIKeys: r.APIKeys, Identity: own, Secrets: r.Secrets, Log: slog.New(slog.DiscardHandler), Metrics: prometheus.NewRegistry()}); err != nil {
 			t.Fatal(err)
 		}
 		for name, then := range map[string]func(id string) error{
@@ -548,7 +548,7 @@ func TestG21_SignInUnderWayDoesNotOutliveANewPassword(t *testing.T) {
 func TestG22_CookieThatOpensNothing(t *testing.T) {
 	rig.Each(t, rig.Options{}, func(t *testing.T, r *rig.Rig) {
 		good := cookie(r.Browser().SignIn(r.Alice.Email), "doorward")
-		app := r.App(oauth.ClientSpec{})
+		app := r.App(management.ClientSpec{})
 		sessions, err := r.Store.SessionsOf(r.System(), r.Alice.ID, time.Hour)
 		if err != nil || len(sessions) != 1 {
 			t.Fatalf("%d sessions, %v", len(sessions), err)

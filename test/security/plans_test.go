@@ -6,7 +6,8 @@ import (
 	"strings"
 	"testing"
 
-	"doorward/oauth"
+	"doorward/management"
+	"doorward/oauth/apikey"
 	"doorward/oauth/limit"
 	"doorward/test/rig"
 )
@@ -36,7 +37,7 @@ func TestV10_AdministratorsSetPlans(t *testing.T) {
 				t.Fatalf("an administrator made it %q", plan())
 			}
 			w.Plan = "pro"
-			k, _ := r.Key(w, oauth.KeySpec{Plan: "pro"})
+			k, _ := r.Key(w, apikey.Spec{Plan: "pro"})
 			root.PostForm("/admin/workspaces/"+w.ID+"/plan", url.Values{"plan": {"free"}})
 			now, err := r.Store.KeyByID(r.System(), k.ID)
 			if ok(t, err); plan() != "free" || now.Plan != "" {
@@ -51,7 +52,7 @@ func TestV05_ConsentSaysWhatStays(t *testing.T) {
 	r := rig.Memory(t, rig.Options{})
 	b := r.Browser().SignIn(r.Alice.Email)
 	for _, manages := range []bool{false, true} {
-		app := r.App(oauth.ClientSpec{Scopes: []string{"admin"}, Manages: manages})
+		app := r.App(management.ClientSpec{Scopes: []string{"admin"}, Manages: manages})
 		if page := b.Authorize(app.Params("admin")); strings.Contains(page.Body, "remain after you revoke its access") != manages {
 			t.Errorf("manages %t: %s", manages, rig.Plain(page.Body))
 		}

@@ -20,7 +20,11 @@ import (
 
 	"github.com/go-jose/go-jose/v4"
 
+	"doorward/management"
 	"doorward/oauth"
+	"doorward/oauth/apikey"
+	"doorward/oauth/bearer"
+	"doorward/oauth/catalog"
 	"doorward/test/rig"
 )
 
@@ -29,18 +33,18 @@ import (
 func TestV44_ATokenSatisfiesOneEntryOfItsIssuer(t *testing.T) {
 	outside := newIssuer(t)
 	secret, other := []byte("the secret of a project, of 32 bytes or more"), []byte("the secret of another one, of 32 bytes or more")
-	entry := func(change func(*oauth.TrustedIssuer)) oauth.TrustedIssuer {
-		x := oauth.TrustedIssuer{Issuer: outside.URL, Audiences: []string{"a"}, Scopes: []string{"read"}}
+	entry := func(change func(*catalog.TrustedIssuer)) catalog.TrustedIssuer {
+		x := catalog.TrustedIssuer{Issuer: outside.URL, Audiences: []string{"a"}, Scopes: []string{"read"}}
 		change(&x)
 		return x
 	}
 	o := limited()
-	o.Resources[0].TrustedIssuers = []oauth.TrustedIssuer{
-		entry(func(x *oauth.TrustedIssuer) { x.HS256Secret = secret }),
-		entry(func(x *oauth.TrustedIssuer) {
+	o.Resources[0].TrustedIssuers = []catalog.TrustedIssuer{
+		entry(func(x *catalog.TrustedIssuer) { x.HS256Secret = secret }),
+		entry(func(x *catalog.TrustedIssuer) {
 			x.JWKSURL, x.Algorithms, x.Audiences, x.Scopes, x.Plan = outside.URL+"/keys", []string{"ES256"}, []string{"b", "c"}, []string{"write"}, "pro"
 		}),
-		entry(func(x *oauth.TrustedIssuer) {
+		entry(func(x *catalog.TrustedIssuer) {
 			x.HS256Secret, x.Audiences, x.ClientIDs = other, nil, []string{"their app"}
 		}),
 	}
@@ -95,7 +99,7 @@ func TestV44_ATokenSatisfiesOneEntryOfItsIssuer(t *testing.T) {
 func TestV45_DatesMayHaveAFractionAndKeysInTheHeaderAreIgnored(t *testing.T) {
 	outside, bait := newIssuer(t), newIssuer(t)
 	o := limited()
-	o.Resources[0].TrustedIssuers = []oauth.TrustedIssuer{outside.trusted()}
+	o.Resources[0].TrustedIssuers = []catalog.TrustedIssuer{outside.trusted()}
 	j := &jwtRig{Rig: rig.Memory(t, o)}
 	j.api = j.ResourceServer()
 	now := j.Store.Now().Unix()
@@ -146,7 +150,7 @@ func TestV46_TheOperatorLearnsWhyAJWTIsRefused(t *testing.T) {
 	outside := newIssuer(t)
 	o := limited()
 	o.Resources[0].JWT = true
-	o.Resources[0].TrustedIssuers = []oauth.TrustedIssuer{outside.trusted()}
+	o.Resources[0].TrustedIssuers = []catalog.TrustedIssuer{outside.trusted()}
 	j := newJWTRig(rig.Memory(t, o))
 	key, kid := stolen(t, j.Rig)
 	stranger, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
@@ -192,10 +196,10 @@ func TestV46_TheOperatorLearnsWhyAJWTIsRefused(t *testing.T) {
 		"and an access token has at+jwt":               ours(key, map[string]any{"typ": "JWT"}, nil),
 		"not of this server's signing keys":            ours(key, map[string]any{"kid": "x"}, nil),
 		"is not in the database":                       ours(key, nil, map[string]any{"jti": "unknown"}),
-		"no access token of this database":             oauth.NewCredential(oauth.PrefixAccessToken),
-		"starts like an access token and was changed":  oauth.PrefixAccessToken + "x",
+		"no access token of this database":             bearer.NewCredential(bearer.PrefixAccessToken),
+		"starts like an access token and was changed":  bearer.PrefixAccessToken + "x",
 		"does not have the form of a token or key":     "nonsense",
-		"no API key or personal access token of this ": oauth.NewCredential("sk_live_"),
+		"no API key or personal access token of this ": bearer.NewCredential("sk_live_"),
 	} {
 		a := j.Call(http.MethodGet, "/v1/auth/test", token)
 		id := a.Header.Get("X-Request-Id")
@@ -233,11 +237,11 @@ func TestV46_TheOperatorLearnsWhyAJWTIsRefused(t *testing.T) {
 func TestV47_AResourceIsFoundInEverySpelling(t *testing.T) {
 	rig.Each(t, rig.Options{Resources: twoResources()}, func(t *testing.T, r *rig.Rig) {
 		for _, spelling := range []string{"https://two.example", "https://two.example/", "HTTPS://TWO.example:443"} {
-			app := r.App(oauth.ClientSpec{Scopes: []string{"read"}, Resources: []string{"https://one.example/", spelling}})
+			app := r.App(management.ClientSpec{Scopes: []string{"read"}, Resources: []string{"https://one.example/", spelling}})
 			if !slices.Equal(app.Resources, []string{"https://one.example", "https://two.example"}) {
 				t.Errorf("registered for %v", app.Resources)
 			}
-			api := r.App(oauth.ClientSpec{Name: "Two", ResourceServer: true, Resources: []string{spelling}})
+			api := r.App(management.ClientSpec{Name: "Two", ResourceServer: true, Resources: []string{spelling}})
 			b := r.Browser().SignIn(r.Alice.Email)
 			code := b.Decide(b.Authorize(with(app.Params("read"), "resource", spelling)), "approve").Param("code")
 			tokens := r.PostAs(app, "/oauth/token", with(codeForm(app, code), "resource", spelling))
@@ -247,17 +251,17 @@ func TestV47_AResourceIsFoundInEverySpelling(t *testing.T) {
 					t.Errorf("%s: aud is %q", spelling, aud)
 				}
 			}
-			machine := r.App(oauth.ClientSpec{Grants: []string{oauth.GrantClientCredentials}, Scopes: []string{"read"}, Resources: []string{spelling}})
+			machine := r.App(management.ClientSpec{Grants: []string{oauth.GrantClientCredentials}, Scopes: []string{"read"}, Resources: []string{spelling}})
 			access, _ = granted(t, r.PostAs(machine, "/oauth/token", url.Values{"grant_type": {"client_credentials"}, "resource": {spelling}}))
 			if aud := r.Introspect(api, access).Text("aud"); aud != "https://two.example" {
 				t.Errorf("%s: aud of a machine's token is %q", spelling, aud)
 			}
-			k, _ := r.PersonalToken(r.Alice, oauth.KeySpec{Resource: spelling})
+			k, _ := r.PersonalToken(r.Alice, apikey.Spec{Resource: spelling})
 			if k.Resource != "https://two.example" {
 				t.Errorf("a token is for %q", k.Resource)
 			}
 		}
-		if _, _, err := r.OAuth.CreateClient(r.System(), oauth.Command(""), oauth.ClientSpec{Name: "x", Grants: []string{oauth.GrantClientCredentials}, Scopes: []string{"read"}, Resources: []string{"https://two.example", "https://two.example/"}}); err == nil {
+		if _, _, err := r.Management.CreateClient(r.System(), management.CommandLine(""), management.ClientSpec{Name: "x", Grants: []string{oauth.GrantClientCredentials}, Scopes: []string{"read"}, Resources: []string{"https://two.example", "https://two.example/"}}); err == nil {
 			t.Error("one resource twice is accepted")
 		}
 	})
@@ -265,7 +269,7 @@ func TestV47_AResourceIsFoundInEverySpelling(t *testing.T) {
 
 func TestV48_PreflightsAreAnsweredWithAnySafeHeader(t *testing.T) {
 	r := rig.Memory(t, signing())
-	r.App(oauth.ClientSpec{Public: true, RedirectURIs: []string{"http://localhost:6274/oauth/callback"}})
+	r.App(management.ClientSpec{Public: true, RedirectURIs: []string{"http://localhost:6274/oauth/callback"}})
 	ask := func(path, method, headers string) *rig.Answer {
 		return r.Send(r.Program(), r.Request(http.MethodOptions, path, nil, "Origin", "http://localhost:6274", "Access-Control-Request-Method", method, "Access-Control-Request-Headers", headers))
 	}
@@ -306,7 +310,7 @@ var clientRedirects = map[string][2]string{
 func TestV49_RedirectURIsOfRealClientsWork(t *testing.T) {
 	r := rig.Memory(t, rig.Options{RedirectSchemes: []string{"cursor"}})
 	for name, x := range clientRedirects {
-		app := r.App(oauth.ClientSpec{Name: name, Public: true, RedirectURIs: []string{x[0]}})
+		app := r.App(management.ClientSpec{Name: name, Public: true, RedirectURIs: []string{x[0]}})
 		app.Redirect = x[1]
 		b := r.Browser().SignIn(r.Alice.Email)
 		page := b.Authorize(app.Params("read"))
@@ -332,19 +336,19 @@ func TestV49_RedirectURIsOfRealClientsWork(t *testing.T) {
 		if strings.HasPrefix(m[1], "https://mcp.example.com/") || strings.Contains(m[1], "…") {
 			continue // of the server
 		}
-		r.App(oauth.ClientSpec{Name: "As documented", Public: true, RedirectURIs: []string{m[1]}})
+		r.App(management.ClientSpec{Name: "As documented", Public: true, RedirectURIs: []string{m[1]}})
 	}
-	cursor := oauth.ClientSpec{Name: "x", Public: true, Scopes: []string{"read"}, RedirectURIs: []string{"cursor://anysphere.cursor-mcp/oauth/callback"}}
+	cursor := management.ClientSpec{Name: "x", Public: true, Scopes: []string{"read"}, RedirectURIs: []string{"cursor://anysphere.cursor-mcp/oauth/callback"}}
 	plain := rig.Memory(t, rig.Options{})
 	for _, administrator := range []bool{true, false} {
 		cursor.Administrator = administrator
-		if _, _, err := plain.OAuth.CreateClient(plain.System(), oauth.Command(""), cursor); err == nil || !strings.Contains(err.Error(), "redirect_schemes") {
+		if _, _, err := plain.Management.CreateClient(plain.System(), management.CommandLine(""), cursor); err == nil || !strings.Contains(err.Error(), "redirect_schemes") {
 			t.Errorf("without the operator's leave: %v", err)
 		}
 	}
 	for _, uri := range []string{"javascript:alert(1)", "data:text/html,x", "Cursor://x", "curso://x", "vscode://x"} {
 		cursor.RedirectURIs = []string{uri}
-		if _, _, err := r.OAuth.CreateClient(r.System(), oauth.Command(""), cursor); err == nil {
+		if _, _, err := r.Management.CreateClient(r.System(), management.CommandLine(""), cursor); err == nil {
 			t.Errorf("%s is registered", uri)
 		}
 	}
@@ -352,9 +356,9 @@ func TestV49_RedirectURIsOfRealClientsWork(t *testing.T) {
 
 func TestV50_EncodedBodiesAre415AndHEADIssuesNothing(t *testing.T) {
 	r := rig.Memory(t, rig.Options{})
-	app := r.App(oauth.ClientSpec{})
+	app := r.App(management.ClientSpec{})
 	w := r.Workspace("acme", "", r.Alice)
-	_, key := r.Key(w, oauth.KeySpec{Scopes: []string{"admin"}})
+	_, key := r.Key(w, apikey.Spec{Scopes: []string{"admin"}})
 	b := r.Browser().SignIn(r.Alice.Email)
 	var packed bytes.Buffer
 	z := gzip.NewWriter(&packed)
@@ -399,7 +403,7 @@ func TestV50_EncodedBodiesAre415AndHEADIssuesNothing(t *testing.T) {
 		t.Errorf("introspection with spaces after Bearer: %d", a.Status)
 	}
 	for _, uri := range []string{"http://127.0.0.1:0/cb", "http://localhost:0", "https://app.example:0/cb", "http://[::1]:99999/cb"} {
-		_, _, err := r.OAuth.CreateClient(r.System(), oauth.Command(""), oauth.ClientSpec{Name: "x", Scopes: []string{"read"}, RedirectURIs: []string{uri}})
+		_, _, err := r.Management.CreateClient(r.System(), management.CommandLine(""), management.ClientSpec{Name: "x", Scopes: []string{"read"}, RedirectURIs: []string{uri}})
 		if err == nil || !strings.Contains(err.Error(), "port") || strings.Contains(err.Error(), "plain http") {
 			t.Errorf("%s: %v", uri, err)
 		}

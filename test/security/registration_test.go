@@ -8,7 +8,9 @@ import (
 	"strings"
 	"testing"
 
-	"doorward/oauth"
+	"doorward/management"
+	"doorward/oauth/bearer"
+	"doorward/oauth/input"
 	"doorward/test/rig"
 )
 
@@ -16,7 +18,7 @@ import (
 // reference/security.md what holds without dynamic registration: D-02, D-08 and D-10.
 
 // refusedField registers p by the command's way, and by changing a good client, and wants a fault of the field both times.
-func refusedField(t *testing.T, r *rig.Rig, p oauth.ClientSpec, field string) {
+func refusedField(t *testing.T, r *rig.Rig, p management.ClientSpec, field string) {
 	t.Helper()
 	if p.Name == "" {
 		p.Name = "App"
@@ -26,17 +28,17 @@ func refusedField(t *testing.T, r *rig.Rig, p oauth.ClientSpec, field string) {
 	}
 	wrong := func(what string, err error) {
 		t.Helper()
-		var fault *oauth.Invalid
+		var fault *input.Invalid
 		if !errors.As(err, &fault) || fault.Field != field {
 			t.Errorf("%s %+v: %v, want a fault of %s", what, p, err, field)
 		} else if len(fault.Message) < 10 || len(err.Error()) > 5000 {
 			t.Errorf("%s: the message has %d bytes: %.200s", what, len(err.Error()), err)
 		}
 	}
-	_, _, err := r.OAuth.CreateClient(r.System(), oauth.Command(""), p)
+	_, _, err := r.Management.CreateClient(r.System(), management.CommandLine(""), p)
 	wrong("create", err)
-	good := r.App(oauth.ClientSpec{Public: p.Public})
-	_, err = r.OAuth.UpdateClient(r.System(), oauth.Command(""), good.ID, p)
+	good := r.App(management.ClientSpec{Public: p.Public})
+	_, err = r.Management.UpdateClient(r.System(), management.CommandLine(""), good.ID, p)
 	wrong("update", err)
 	if c, err := r.Store.ClientByID(r.System(), good.ID); err != nil || !slices.Equal(c.RedirectURIs, good.RedirectURIs) || c.PKCEOptional {
 		t.Errorf("the client is changed all the same: %+v %v", c, err)
@@ -63,13 +65,13 @@ var wrongRedirectURIs = []string{
 func TestA15_D02_RedirectURIsThatNeverRegister(t *testing.T) {
 	r := rig.Memory(t, rig.Options{})
 	for _, uri := range wrongRedirectURIs {
-		refusedField(t, r, oauth.ClientSpec{RedirectURIs: []string{uri}}, "redirect_uris")
-		refusedField(t, r, oauth.ClientSpec{RedirectURIs: []string{uri}, Public: true}, "redirect_uris")
+		refusedField(t, r, management.ClientSpec{RedirectURIs: []string{uri}}, "redirect_uris")
+		refusedField(t, r, management.ClientSpec{RedirectURIs: []string{uri}, Public: true}, "redirect_uris")
 		// A mixed list fails whole, wherever the bad one stands.
-		refusedField(t, r, oauth.ClientSpec{RedirectURIs: []string{"https://app.example/cb", uri}}, "redirect_uris")
-		refusedField(t, r, oauth.ClientSpec{RedirectURIs: []string{uri, "https://app.example/cb"}}, "redirect_uris")
+		refusedField(t, r, management.ClientSpec{RedirectURIs: []string{"https://app.example/cb", uri}}, "redirect_uris")
+		refusedField(t, r, management.ClientSpec{RedirectURIs: []string{uri, "https://app.example/cb"}}, "redirect_uris")
 	}
-	refusedField(t, r, oauth.ClientSpec{RedirectURIs: []string{"https://app.example/cb", "https://app.example/cb"}}, "redirect_uris")
+	refusedField(t, r, management.ClientSpec{RedirectURIs: []string{"https://app.example/cb", "https://app.example/cb"}}, "redirect_uris")
 }
 
 func TestD02_GoodRedirectURIsRegisterAndAreAnsweredAt(t *testing.T) {
@@ -80,7 +82,7 @@ func TestD02_GoodRedirectURIsRegisterAndAreAnsweredAt(t *testing.T) {
 		"https://app.example?x", "https://app.example/cb?state_of=x&codes=1", "https://xn--e1afmkfd.example/cb", "https://APP.example/cb", "https://app.example/%7Ecb", "https://app.example/a//b", "http://127.0.0.1", "http://127.0.0.1:8080/cb", "http://[::1]/cb",
 		"http://localhost:3000/cb?x=1", "com.example.app:/cb", "com.example.app://host/cb", "com.example.app:cb",
 	} {
-		app := r.App(oauth.ClientSpec{RedirectURIs: []string{uri}})
+		app := r.App(management.ClientSpec{RedirectURIs: []string{uri}})
 		a := b.Decide(b.Authorize(app.Params("read")), "approve")
 		where := a.Header.Get("Location")
 		rest, ok := strings.CutPrefix(where, uri)
@@ -126,7 +128,7 @@ func TestD02_PageRefusesWhatTheCommandRefuses(t *testing.T) {
 			t.Fatalf("%d clients registered, %v", len(list), err)
 		}
 		a := b.Follow(b.Submit(base, fill("https://app.example/page")))
-		if a.Status != http.StatusOK || !strings.Contains(a.Body, oauth.PrefixClientSecret) {
+		if a.Status != http.StatusOK || !strings.Contains(a.Body, bearer.PrefixClientSecret) {
 			t.Fatalf("a good app is refused: %d %s", a.Status, rig.Plain(a.Body))
 		}
 		list, err = r.Store.Clients(r.System(), "", "", 10)
@@ -150,25 +152,25 @@ func TestD02_PageRefusesWhatTheCommandRefuses(t *testing.T) {
 func TestA20_OptionalPKCECannotBeSetOnAPublicClient(t *testing.T) {
 	rig.Each(t, rig.Options{}, func(t *testing.T, r *rig.Rig) {
 		uris := []string{"https://app.example/cb"}
-		refusedField(t, r, oauth.ClientSpec{RedirectURIs: uris, Public: true, PKCEOptional: true, Administrator: true}, "pkce")
+		refusedField(t, r, management.ClientSpec{RedirectURIs: uris, Public: true, PKCEOptional: true, Administrator: true}, "pkce")
 		// By anybody but an administrator it cannot be set at all.
-		_, _, err := r.OAuth.CreateClient(r.System(), oauth.Command(""), oauth.ClientSpec{Name: "App", RedirectURIs: uris, Scopes: []string{"read"}, PKCEOptional: true})
-		var fault *oauth.Invalid
+		_, _, err := r.Management.CreateClient(r.System(), management.CommandLine(""), management.ClientSpec{Name: "App", RedirectURIs: uris, Scopes: []string{"read"}, PKCEOptional: true})
+		var fault *input.Invalid
 		if !errors.As(err, &fault) || fault.Field != "kind" {
 			t.Errorf("a developer may make PKCE optional: %v", err)
 		}
-		own := selfRegistered(t, r, oauth.ClientSpec{RedirectURIs: uris})
-		spec := oauth.SpecOf(own.Client)
+		own := selfRegistered(t, r, management.ClientSpec{RedirectURIs: uris})
+		spec := management.SpecOf(own.Client)
 		spec.PKCEOptional, spec.FirstParty, spec.Verified, spec.ResourceServer = true, true, true, true
-		c, err := r.OAuth.UpdateClient(r.System(), oauth.Command(""), own.ID, spec)
+		c, err := r.Management.UpdateClient(r.System(), management.CommandLine(""), own.ID, spec)
 		if err != nil || c.PKCEOptional || c.FirstParty || c.Verified || c.ResourceServer {
 			t.Errorf("a developer set what is an administrator's: %+v %v", c, err)
 		}
 		// Nor does a confidential client keep it by becoming public.
-		optional := r.App(oauth.ClientSpec{PKCEOptional: true})
-		spec = oauth.SpecOf(optional.Client)
+		optional := r.App(management.ClientSpec{PKCEOptional: true})
+		spec = management.SpecOf(optional.Client)
 		spec.Administrator, spec.Public = true, true
-		if _, err := r.OAuth.UpdateClient(r.System(), oauth.Command(""), optional.ID, spec); !errors.As(err, &fault) {
+		if _, err := r.Management.UpdateClient(r.System(), management.CommandLine(""), optional.ID, spec); !errors.As(err, &fault) {
 			t.Errorf("a confidential client became public: %v", err)
 		}
 		// The page: a developer's form with the field, an administrator's on a public app.
@@ -199,35 +201,35 @@ func TestD08_RegistrationStaysWithinPolicy(t *testing.T) {
 	code := []string{"authorization_code"}
 	for _, x := range []struct {
 		field string
-		spec  oauth.ClientSpec
+		spec  management.ClientSpec
 	}{
-		{"grant", oauth.ClientSpec{Public: true, Grants: []string{"client_credentials"}}},
-		{"grant", oauth.ClientSpec{Public: true, RedirectURIs: uris, Grants: []string{"authorization_code", "client_credentials"}}},
-		{"grant", oauth.ClientSpec{RedirectURIs: uris, Grants: []string{"authorization_code", "implicit"}}},
-		{"grant", oauth.ClientSpec{RedirectURIs: uris, Grants: []string{"authorization_code", "password"}}},
-		{"grant", oauth.ClientSpec{RedirectURIs: uris, Grants: []string{"authorization_code", "authorization_code"}}},
-		{"grant", oauth.ClientSpec{RedirectURIs: uris, Grants: []string{"refresh_token"}}},
-		{"grant", oauth.ClientSpec{Grants: []string{"refresh_token"}}},
-		{"grant", oauth.ClientSpec{}},
-		{"redirect_uris", oauth.ClientSpec{Grants: code}},
-		{"scope", oauth.ClientSpec{RedirectURIs: uris, Scopes: []string{"openid"}}},
-		{"scope", oauth.ClientSpec{RedirectURIs: uris, Scopes: []string{"read", "*"}}},
-		{"scope", oauth.ClientSpec{RedirectURIs: uris, Scopes: []string{"introspect"}}},
-		{"scope", oauth.ClientSpec{RedirectURIs: uris, Scopes: []string{"read", "read"}}},
-		{"scope", oauth.ClientSpec{RedirectURIs: uris, Scopes: []string{}}},
-		{"resource", oauth.ClientSpec{RedirectURIs: uris, Resources: []string{"https://evil.example"}}},
-		{"resource", oauth.ClientSpec{RedirectURIs: uris, Resources: []string{r.Issuer, r.Issuer}}},
-		{"name", oauth.ClientSpec{RedirectURIs: uris, Name: " "}},
-		{"name", oauth.ClientSpec{RedirectURIs: uris, Name: "Bank\u202egpj.exe"}},
-		{"name", oauth.ClientSpec{RedirectURIs: uris, Name: "a\nb"}},
-		{"name", oauth.ClientSpec{RedirectURIs: uris, Name: strings.Repeat("n", 101)}},
-		{"site", oauth.ClientSpec{RedirectURIs: uris, Site: "javascript:alert(1)"}},
-		{"site", oauth.ClientSpec{RedirectURIs: uris, Site: "http://evil.example"}},
+		{"grant", management.ClientSpec{Public: true, Grants: []string{"client_credentials"}}},
+		{"grant", management.ClientSpec{Public: true, RedirectURIs: uris, Grants: []string{"authorization_code", "client_credentials"}}},
+		{"grant", management.ClientSpec{RedirectURIs: uris, Grants: []string{"authorization_code", "implicit"}}},
+		{"grant", management.ClientSpec{RedirectURIs: uris, Grants: []string{"authorization_code", "password"}}},
+		{"grant", management.ClientSpec{RedirectURIs: uris, Grants: []string{"authorization_code", "authorization_code"}}},
+		{"grant", management.ClientSpec{RedirectURIs: uris, Grants: []string{"refresh_token"}}},
+		{"grant", management.ClientSpec{Grants: []string{"refresh_token"}}},
+		{"grant", management.ClientSpec{}},
+		{"redirect_uris", management.ClientSpec{Grants: code}},
+		{"scope", management.ClientSpec{RedirectURIs: uris, Scopes: []string{"openid"}}},
+		{"scope", management.ClientSpec{RedirectURIs: uris, Scopes: []string{"read", "*"}}},
+		{"scope", management.ClientSpec{RedirectURIs: uris, Scopes: []string{"introspect"}}},
+		{"scope", management.ClientSpec{RedirectURIs: uris, Scopes: []string{"read", "read"}}},
+		{"scope", management.ClientSpec{RedirectURIs: uris, Scopes: []string{}}},
+		{"resource", management.ClientSpec{RedirectURIs: uris, Resources: []string{"https://evil.example"}}},
+		{"resource", management.ClientSpec{RedirectURIs: uris, Resources: []string{r.Issuer, r.Issuer}}},
+		{"name", management.ClientSpec{RedirectURIs: uris, Name: " "}},
+		{"name", management.ClientSpec{RedirectURIs: uris, Name: "Bank\u202egpj.exe"}},
+		{"name", management.ClientSpec{RedirectURIs: uris, Name: "a\nb"}},
+		{"name", management.ClientSpec{RedirectURIs: uris, Name: strings.Repeat("n", 101)}},
+		{"site", management.ClientSpec{RedirectURIs: uris, Site: "javascript:alert(1)"}},
+		{"site", management.ClientSpec{RedirectURIs: uris, Site: "http://evil.example"}},
 	} {
 		x.spec.Administrator = true
 		refusedField(t, r, x.spec, x.field)
 	}
-	if _, _, err := r.OAuth.CreateClient(r.System(), oauth.Command(""), oauth.ClientSpec{Name: "API", ResourceServer: true}); err == nil {
+	if _, _, err := r.Management.CreateClient(r.System(), management.CommandLine(""), management.ClientSpec{Name: "API", ResourceServer: true}); err == nil {
 		t.Error("a developer made a resource server")
 	}
 }
@@ -241,10 +243,10 @@ func TestRegistrationOfVeryManyThingsIsRefusedInOneSentence(t *testing.T) {
 		words = append(words, "s"+strings.Repeat("x", i%7))
 	}
 	uris := []string{"https://app.example/cb"}
-	refusedField(t, r, oauth.ClientSpec{RedirectURIs: lines}, "redirect_uris")
-	refusedField(t, r, oauth.ClientSpec{RedirectURIs: uris, Scopes: words}, "scope")
-	refusedField(t, r, oauth.ClientSpec{RedirectURIs: uris, Resources: words}, "resource")
-	refusedField(t, r, oauth.ClientSpec{RedirectURIs: uris, Grants: words}, "grant")
+	refusedField(t, r, management.ClientSpec{RedirectURIs: lines}, "redirect_uris")
+	refusedField(t, r, management.ClientSpec{RedirectURIs: uris, Scopes: words}, "scope")
+	refusedField(t, r, management.ClientSpec{RedirectURIs: uris, Resources: words}, "resource")
+	refusedField(t, r, management.ClientSpec{RedirectURIs: uris, Grants: words}, "grant")
 	b := r.Browser().SignIn(r.Alice.Email)
 	base := "/settings/developer/apps"
 	form := b.Form(b.Get(base+"/new"), base)

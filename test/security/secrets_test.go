@@ -15,7 +15,9 @@ import (
 	"testing"
 	"time"
 
-	"doorward/oauth"
+	"doorward/management"
+	"doorward/oauth/apikey"
+	"doorward/oauth/bearer"
 	"doorward/storage"
 	"doorward/test/postgres"
 	"doorward/test/rig"
@@ -68,7 +70,7 @@ func live(t *testing.T, r *rig.Rig) (access string) {
 
 	// An app of her own, whose secret is shown once and rotated.
 	made := done("app", alice.Submit("/settings/developer/apps", url.Values{
-		"name": {"Hers"}, "kind": {"web"}, "redirect_uris": {"https://hers.example/cb"}, "scope": {"read"}, "resource": {r.OAuth.Resources()[0].ID}, "refresh": {"on"},
+		"name": {"Hers"}, "kind": {"web"}, "redirect_uris": {"https://hers.example/cb"}, "scope": {"read"}, "resource": {r.Catalog.Resources()[0].ID}, "refresh": {"on"},
 	}), 200)
 	own := clientID.FindString(made.Body)
 	done("secret", alice.Submit("/settings/developer/apps/"+own+"/secret", url.Values{"grace": {"1h"}}), 200)
@@ -76,7 +78,7 @@ func live(t *testing.T, r *rig.Rig) (access string) {
 		done(path, alice.Get(path), 200)
 	}
 
-	app, api, machine := r.App(oauth.ClientSpec{}), r.ResourceServer(), robot(r)
+	app, api, machine := r.App(management.ClientSpec{}), r.ResourceServer(), robot(r)
 	form = codeForm(app, alice.Code(app, "read write"))
 	form.Set("code_verifier", "a-wrong-verifier-that-has-43-characters-000")
 	done("a wrong verifier", r.PostAs(app, "/oauth/token", form), 400)
@@ -99,9 +101,9 @@ func live(t *testing.T, r *rig.Rig) (access string) {
 	// Keys, tokens and invitations, by every way there is.
 	w := r.Workspace("acme", "", r.Alice)
 	slug := "/settings/workspaces/acme"
-	_, admin := r.Key(w, oauth.KeySpec{Scopes: []string{"admin"}})
+	_, admin := r.Key(w, apikey.Spec{Scopes: []string{"admin"}})
 	_, introspects := r.IntrospectionKey()
-	_, personal := r.PersonalToken(r.Alice, oauth.KeySpec{Scopes: []string{"admin"}})
+	_, personal := r.PersonalToken(r.Alice, apikey.Spec{Scopes: []string{"admin"}})
 	byAPI := done("key", r.CallJSON(http.MethodPost, "/v1/api-keys", admin, `{"name":"x","scopes":["read"]}`, "Idempotency-Key", "once"), 201)
 	done("key again", r.CallJSON(http.MethodPost, "/v1/api-keys", admin, `{"name":"x","scopes":["read"]}`, "Idempotency-Key", "once"), 201)
 	rotated := done("rotation", r.CallJSON(http.MethodPost, "/v1/api-keys/"+byAPI.Text("id")+"/rotate", admin, `{"grace":"1h"}`), 201)
@@ -109,7 +111,7 @@ func live(t *testing.T, r *rig.Rig) (access string) {
 	invited := done("invitation", r.CallJSON(http.MethodPost, "/v1/workspaces/acme/invitations", personal, `{"email":"bob@example.com","role":"member"}`), 201)
 	word = invited.Text("url")[strings.LastIndex(invited.Text("url"), "/")+1:]
 	done("an invitation of somebody else", alice.Get("/join/"+word), 200, 403)
-	done("secret", r.CallJSON(http.MethodPost, "/v1/apps/"+r.App(oauth.ClientSpec{WorkspaceID: w.ID}).ID+"/secret", admin, `{}`), 200, 201)
+	done("secret", r.CallJSON(http.MethodPost, "/v1/apps/"+r.App(management.ClientSpec{WorkspaceID: w.ID}).ID+"/secret", admin, `{}`), 200, 201)
 	done("revocation", r.Post("/oauth/revoke", url.Values{"token": {byAPI.Text("key")}}), 200)
 	done("revoked", r.Call(http.MethodGet, "/v1/auth/test", byAPI.Text("key")), 401)
 	for _, path := range []string{"/v1/auth/test", "/v1/api-keys", "/v1/api-keys/" + rotated.Text("id"), "/v1/usage", "/v1/audit-events"} {
@@ -123,8 +125,8 @@ func live(t *testing.T, r *rig.Rig) (access string) {
 	// Secrets where they do not belong, live ones and such as could be.
 	others := []string{
 		admin, introspects, personal, byAPI.Text("key"), rotated.Text("key"), byToken.Text("token"), word,
-		access, refresh, next, revoked, machines, app.Secret, form.Get("code"), oauth.NewCredential(oauth.PrefixAccessToken), oauth.NewCredential(oauth.PrefixRefreshToken),
-		oauth.NewCredential(oauth.PrefixCode), oauth.NewCredential(oauth.PrefixClientSecret), "sk_live_" + strings.Repeat("canary", 8), "pat_" + strings.Repeat("canary", 8), rig.Password,
+		access, refresh, next, revoked, machines, app.Secret, form.Get("code"), bearer.NewCredential(bearer.PrefixAccessToken), bearer.NewCredential(bearer.PrefixRefreshToken),
+		bearer.NewCredential(bearer.PrefixCode), bearer.NewCredential(bearer.PrefixClientSecret), "sk_live_" + strings.Repeat("canary", 8), "pat_" + strings.Repeat("canary", 8), rig.Password,
 	}
 	for _, x := range others {
 		r.Seen.Add("a secret out of place", x)
@@ -177,7 +179,7 @@ func live(t *testing.T, r *rig.Rig) (access string) {
 		"token":      func() { r.PostAs(app, "/oauth/token", refreshForm(refresh)) },
 		"introspect": func() { r.Introspect(api, access) },
 		"login": func() {
-			r.Browser().PostForm("/login", url.Values{"flow": {oauth.NewCredential(oauth.PrefixCode)}, "password": {password}})
+			r.Browser().PostForm("/login", url.Values{"flow": {bearer.NewCredential(bearer.PrefixCode)}, "password": {password}})
 		},
 		"page": func() { root.Get("/settings/security?access_token=" + access) },
 	} {
@@ -206,7 +208,7 @@ func TestO01_NeitherLogNorMetricsNorPanicsShowASecret(t *testing.T) {
 	rig.Each(t, rig.Options{NoUser: true}, func(t *testing.T, r *rig.Rig) {
 		access := live(t, r)
 		r.BreakStorage()
-		r.Post("/oauth/introspect", url.Values{"token": {access}}, "Authorization", rig.Basic(oauth.NewCredential(oauth.PrefixClientSecret), rig.Password))
+		r.Post("/oauth/introspect", url.Values{"token": {access}}, "Authorization", rig.Basic(bearer.NewCredential(bearer.PrefixClientSecret), rig.Password))
 		r.Browser().Get("/login?flow=" + access)
 		families, err := r.Metrics.Gather()
 		ok(t, err)
@@ -283,13 +285,13 @@ func TestS10_NoSecretIsStored(t *testing.T) {
 // A digest that somebody read in a dump opens nothing.
 func TestS10_WhatIsStoredOpensNothing(t *testing.T) {
 	rig.Each(t, rig.Options{}, func(t *testing.T, r *rig.Rig) {
-		app, api := r.App(oauth.ClientSpec{}), r.ResourceServer()
+		app, api := r.App(management.ClientSpec{}), r.ResourceServer()
 		b := r.Browser().SignIn(r.Alice.Email)
 		code := b.Code(app, "read")
 		access, refresh := granted(t, r.Exchange(app, b.Code(app, "read")))
 		for kind, secret := range map[string]string{"access": access, "refresh": refresh, "code": code, "secret": app.Secret, "cookie": cookie(b, "doorward")} {
 			digest := storage.Digest(secret)
-			for _, text := range []string{hex.EncodeToString(digest), string(digest), `\x` + hex.EncodeToString(digest), oauth.PrefixAccessToken + hex.EncodeToString(digest)} {
+			for _, text := range []string{hex.EncodeToString(digest), string(digest), `\x` + hex.EncodeToString(digest), bearer.PrefixAccessToken + hex.EncodeToString(digest)} {
 				for _, caller := range []*rig.App{app, api} {
 					wantInactive(t, kind, r.Introspect(caller, text))
 				}

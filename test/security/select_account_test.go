@@ -7,14 +7,14 @@ import (
 	"testing"
 	"time"
 
-	"doorward/oauth"
+	"doorward/management"
 	"doorward/test/rig"
 )
 
 // An app may ask for a choice of accounts, alone or with the password or consent.
 func TestV65_SelectAccountShowsTheChoice(t *testing.T) {
 	rig.Each(t, rig.Options{}, func(t *testing.T, r *rig.Rig) {
-		app := r.App(oauth.ClientSpec{})
+		app := r.App(management.ClientSpec{})
 		bob := r.User("bob@example.com", "Bob", false)
 		subject := func(code string) string {
 			return r.Introspect(app, r.Exchange(app, code).Text("access_token")).Text("sub")

@@ -10,6 +10,7 @@ import (
 	"testing"
 	"time"
 
+	"doorward/management"
 	"doorward/oauth"
 	"doorward/storage"
 	"doorward/test/rig"
@@ -38,7 +39,7 @@ func TestStepUp_SecretsNeedAFreshPassword(t *testing.T) {
 		b := r.Browser().SignIn(root.Email)
 		path := appPath(t, makeApp(b))
 		id := strings.TrimPrefix(path, "/settings/developer/apps/")
-		foreign := r.App(oauth.ClientSpec{})
+		foreign := r.App(management.ClientSpec{})
 		secrets := func(id string) (n int) {
 			c, err := r.Store.ClientByID(r.System(), id)
 			if err != nil {
@@ -134,7 +135,7 @@ func TestAuthorization_AnothersThingsAreNotThere(t *testing.T) {
 		victim := r.Browser().SignIn(bob.Email)
 		bobs := appPath(t, makeApp(victim, "name", "Bob's App"))
 		bobsApp := strings.TrimPrefix(bobs, "/settings/developer/apps/")
-		operators := r.App(oauth.ClientSpec{Name: "Of No Workspace"})
+		operators := r.App(management.ClientSpec{Name: "Of No Workspace"})
 		sessions, err := r.Store.SessionsOf(r.System(), bob.ID, time.Hour)
 		if err != nil || len(sessions) != 1 {
 			t.Fatalf("%d sessions, %v", len(sessions), err)
@@ -216,7 +217,7 @@ func TestAuthorization_AnothersThingsAreNotThere(t *testing.T) {
 func TestAuthorization_AdministrationIsNotThereForOthers(t *testing.T) {
 	rig.Each(t, rig.Options{}, func(t *testing.T, r *rig.Rig) {
 		root := r.User("root@example.com", "Root", true)
-		app := r.App(oauth.ClientSpec{})
+		app := r.App(management.ClientSpec{})
 		b := r.Browser().SignIn(r.Alice.Email)
 		nothing := b.Get("/nothing-at-all")
 		for _, path := range []string{"/admin/", "/admin/users", "/admin/users?q=root", "/admin/apps", "/admin/apps/" + app.ID, "/admin/nothing"} {
@@ -325,10 +326,10 @@ func TestAuthorization_OnlyAdministratorsVouchForApps(t *testing.T) {
 		// What an administrator vouched for lasts while the owner leaves it as it was.
 		vouch := func() {
 			t.Helper()
-			p := oauth.SpecOf(get())
+			p := management.SpecOf(get())
 			p.Name, p.Site, p.RedirectURIs, p.Scopes = "My App", "", []string{"https://mine.example/cb"}, []string{"read"}
 			p.Verified, p.FirstParty, p.PKCEOptional, p.Administrator = true, true, true, true
-			if _, err := r.OAuth.UpdateClient(r.System(), oauth.Command(""), id, p); err != nil {
+			if _, err := r.Management.UpdateClient(r.System(), management.CommandLine(""), id, p); err != nil {
 				t.Fatal(err)
 			}
 		}
@@ -362,7 +363,7 @@ func TestDisabledAppIsOutAtOnce(t *testing.T) {
 	twoNodes(t, rig.Options{}, func(t *testing.T, one, two *rig.Rig) {
 		root := one.User("root@example.com", "Root", true)
 		admin := one.Browser().SignIn(root.Email)
-		app, api := one.App(oauth.ClientSpec{}), one.ResourceServer()
+		app, api := one.App(management.ClientSpec{}), one.ResourceServer()
 		access, refresh := one.Tokens(app, "read")
 		b := one.Browser().SignIn(one.Alice.Email)
 		code := b.Code(app, "read")
@@ -386,7 +387,7 @@ func TestDisabledUserIsOutAtOnce(t *testing.T) {
 	rig.Each(t, rig.Options{AtOnce: true}, func(t *testing.T, r *rig.Rig) {
 		root := r.User("root@example.com", "Root", true)
 		admin := r.Browser().SignIn(root.Email)
-		app, api := r.App(oauth.ClientSpec{}), r.ResourceServer()
+		app, api := r.App(management.ClientSpec{}), r.ResourceServer()
 		access, refresh := r.Tokens(app, "read")
 		b := r.Browser().SignIn(r.Alice.Email)
 		code := b.Code(app, "read")
@@ -517,7 +518,7 @@ func TestSetup_AdministratorIsSignedIn(t *testing.T) {
 
 func TestPromptAndMaxAge_AgainstTheSession(t *testing.T) {
 	r := rig.Memory(t, rig.Options{})
-	app := r.App(oauth.ClientSpec{})
+	app := r.App(management.ClientSpec{})
 	b := r.Browser().SignIn(r.Alice.Email)
 	b.Code(app, "read") // remembered from now on
 	ask := func(extra ...string) *rig.Answer {

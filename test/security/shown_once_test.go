@@ -8,7 +8,9 @@ import (
 	"testing"
 	"time"
 
-	"doorward/oauth"
+	"doorward/management"
+	"doorward/oauth/apikey"
+	"doorward/oauth/bearer"
 	"doorward/storage"
 	"doorward/test/rig"
 )
@@ -19,8 +21,8 @@ func TestV62_ASecretIsShownOnceAndCreatedOnce(t *testing.T) {
 	rig.Each(t, rig.Options{AtOnce: true}, func(t *testing.T, r *rig.Rig) {
 		ws := r.Workspace("engines", "", r.Alice)
 		b := r.Browser().SignIn(r.Alice.Email)
-		key, _ := r.Key(ws, oauth.KeySpec{Name: "Old"})
-		app := r.App(oauth.ClientSpec{WorkspaceID: ws.ID, CreatedBy: r.Alice.ID})
+		key, _ := r.Key(ws, apikey.Spec{Name: "Old"})
+		app := r.App(management.ClientSpec{WorkspaceID: ws.ID, CreatedBy: r.Alice.ID})
 		const base = "/settings/workspaces/engines"
 		keys := func() int { return len(keysOf(r, storage.KeyOwner{WorkspaceID: ws.ID})) }
 		for _, x := range []struct {
@@ -32,12 +34,12 @@ func TestV62_ASecretIsShownOnceAndCreatedOnce(t *testing.T) {
 			{"API key", base + "/api-keys/new", base + "/api-keys", url.Values{"name": {"New"}, "scope-0": {"read"}, "expires": {"90"}, "environment": {"live"}}, "sk_live_", keys},
 			{"rotated key", base + "/api-keys/" + key.ID, base + "/api-keys/" + key.ID + "/rotate", url.Values{"grace": {"1h"}}, "sk_live_", keys},
 			{"token", tokensPage + "/new", tokensPage, url.Values{"name": {"New"}, "scope-0": {"read"}, "expires": {"90"}, "role": {""}}, "pat_", func() int { return len(keysOf(r, storage.KeyOwner{UserID: r.Alice.ID})) }},
-			{"app", base + "/apps/new", base + "/apps", url.Values{"name": {"New app"}, "kind": {"web"}, "redirect_uris": {"https://new.example/cb"}, "scope": {"read"}}, oauth.PrefixClientSecret, func() int {
+			{"app", base + "/apps/new", base + "/apps", url.Values{"name": {"New app"}, "kind": {"web"}, "redirect_uris": {"https://new.example/cb"}, "scope": {"read"}}, bearer.PrefixClientSecret, func() int {
 				n, err := r.Store.CountClientsOfWorkspace(r.System(), ws.ID)
 				ok(t, err)
 				return int(n)
 			}},
-			{"rotated secret", base + "/apps/" + app.ID, base + "/apps/" + app.ID + "/secret", url.Values{"grace": {"24h"}}, oauth.PrefixClientSecret, func() int {
+			{"rotated secret", base + "/apps/" + app.ID, base + "/apps/" + app.ID + "/secret", url.Values{"grace": {"24h"}}, bearer.PrefixClientSecret, func() int {
 				c, err := r.Store.ClientByID(r.System(), app.ID)
 				ok(t, err)
 				return len(c.Secrets)

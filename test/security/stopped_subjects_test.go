@@ -8,8 +8,12 @@ import (
 	"testing"
 	"time"
 
+	"doorward/management"
 	"doorward/oauth"
+	"doorward/oauth/apikey"
+	"doorward/oauth/catalog"
 	"doorward/oauth/identity"
+	"doorward/oauth/input"
 	"doorward/storage"
 	"doorward/test/rig"
 )
@@ -31,17 +35,17 @@ func TestV01_DisabledUserKeepsNoKeyOrApp(t *testing.T) {
 		bob := r.User("bob@example.com", "Bob", false)
 		own, sole, kept := personal(t, r, r.Alice.ID), r.Workspace("sole", "", r.Alice), r.Workspace("kept", "", r.Alice)
 		shared, pair := r.Workspace("shared", "", r.Alice), r.Workspace("pair", "", r.Alice)
-		r.Join(shared, bob, oauth.RoleOwner)
-		r.Join(pair, bob, oauth.RoleAdmin)
+		r.Join(shared, bob, catalog.RoleOwner)
+		r.Join(pair, bob, catalog.RoleAdmin)
 		places := map[string]storage.Workspace{"own": own, "sole": sole, "kept": kept, "shared": shared, "pair": pair}
 		keys, apps, tokens := map[string]string{}, map[string]*rig.App{}, map[string]string{}
 		for name, w := range places {
-			_, keys[name] = r.Key(w, oauth.KeySpec{Scopes: []string{"admin"}})
-			apps[name] = r.App(oauth.ClientSpec{Grants: []string{oauth.GrantClientCredentials}, WorkspaceID: w.ID})
+			_, keys[name] = r.Key(w, apikey.Spec{Scopes: []string{"admin"}})
+			apps[name] = r.App(management.ClientSpec{Grants: []string{oauth.GrantClientCredentials}, WorkspaceID: w.ID})
 			a := r.PostAs(apps[name], "/oauth/token", url.Values{"grant_type": {"client_credentials"}})
 			tokens[name], _ = a.JSON()["access_token"].(string)
 		}
-		_, pat := r.PersonalToken(r.Alice, oauth.KeySpec{Scopes: []string{"admin"}})
+		_, pat := r.PersonalToken(r.Alice, apikey.Spec{Scopes: []string{"admin"}})
 		check := func(when string, want map[string]bool) {
 			t.Helper()
 			for name := range places {
@@ -75,32 +79,32 @@ func TestV01_DisabledUserKeepsNoKeyOrApp(t *testing.T) {
 		check("the other owner enabled again", map[string]bool{"kept": true, "shared": true})
 
 		// Nothing new is made for them either.
-		by := oauth.Command("")
+		by := management.CommandLine("")
 		by.UserID = r.Alice.ID
-		var invalid *oauth.Invalid
-		if _, _, err := r.OAuth.CreatePersonalToken(r.System(), by, oauth.KeySpec{Name: "New", Scopes: []string{"read"}}); !errors.As(err, &invalid) {
+		var invalid *input.Invalid
+		if _, _, err := r.Management.CreatePersonalToken(r.System(), by, apikey.Spec{Name: "New", Scopes: []string{"read"}}); !errors.As(err, &invalid) {
 			t.Errorf("a personal access token for a disabled user: error %v", err)
 		}
-		if _, _, err := r.OAuth.CreateKey(r.System(), oauth.Command(sole.ID), "", oauth.KeySpec{Name: "New", Scopes: []string{"read"}}); !errors.As(err, &invalid) {
+		if _, _, err := r.Management.CreateKey(r.System(), management.CommandLine(sole.ID), "", apikey.Spec{Name: "New", Scopes: []string{"read"}}); !errors.As(err, &invalid) {
 			t.Errorf("a key in a disabled workspace: error %v", err)
 		}
-		if _, _, err := r.OAuth.CreateClient(r.System(), oauth.Command(""), oauth.ClientSpec{Name: "New", Grants: []string{oauth.GrantClientCredentials}, Scopes: []string{"read"}, WorkspaceID: sole.ID, Administrator: true}); !errors.As(err, &invalid) {
+		if _, _, err := r.Management.CreateClient(r.System(), management.CommandLine(""), management.ClientSpec{Name: "New", Grants: []string{oauth.GrantClientCredentials}, Scopes: []string{"read"}, WorkspaceID: sole.ID, Administrator: true}); !errors.As(err, &invalid) {
 			t.Errorf("an app in a disabled workspace: error %v", err)
 		}
-		if _, err := r.OAuth.CreateWorkspace(r.System(), oauth.Command(""), "New", "new-one", "", r.Alice.ID); !errors.As(err, &invalid) {
+		if _, err := r.Management.CreateWorkspace(r.System(), management.CommandLine(""), "New", "new-one", "", r.Alice.ID); !errors.As(err, &invalid) {
 			t.Errorf("a workspace of a disabled owner: error %v", err)
 		}
-		if err := r.OAuth.SwitchWorkspace(r.System(), oauth.Command(own.ID), own, false); !errors.Is(err, storage.ErrConflict) {
+		if err := r.Management.EnableWorkspace(r.System(), management.CommandLine(own.ID), own); !errors.Is(err, storage.ErrConflict) {
 			t.Errorf("enabling the personal workspace of a disabled user: error %v", err)
 		}
 
 		// Another owner brings it back, and so does enabling the only one; what an administrator disabled stays disabled.
-		ok(t, r.OAuth.ChangeRole(r.System(), oauth.Command(pair.ID), pair, bob.ID, oauth.RoleOwner))
+		ok(t, r.Management.ChangeRole(r.System(), management.CommandLine(pair.ID), pair, bob.ID, catalog.RoleOwner))
 		check("with another owner", map[string]bool{"kept": true, "shared": true, "pair": true})
-		ok(t, r.OAuth.SwitchWorkspace(r.System(), oauth.Command(sole.ID), sole, true))
+		ok(t, r.Management.DisableWorkspace(r.System(), management.CommandLine(sole.ID), sole))
 		ok(t, r.Identity.EnableUser(r.System(), r.Alice.ID))
 		check("enabled again", map[string]bool{"own": true, "kept": true, "shared": true, "pair": true})
-		ok(t, r.OAuth.SwitchWorkspace(r.System(), oauth.Command(sole.ID), sole, false))
+		ok(t, r.Management.EnableWorkspace(r.System(), management.CommandLine(sole.ID), sole))
 		check("and the workspace", all)
 		if !worksWith(t, r, api, pat) {
 			t.Error("the personal access token of an enabled user does not work")
@@ -119,13 +123,13 @@ func TestV01_WorkspaceWithoutAnEnabledOwnerStops(t *testing.T) {
 				return r.Identity.DeleteUser(r.System(), owner.ID)
 			}, false},
 			"removed by the command": {func(w storage.Workspace, owner storage.User) error {
-				return r.OAuth.RemoveMember(r.System(), oauth.Command(w.ID), w, owner.ID)
+				return r.Management.RemoveMember(r.System(), management.CommandLine(w.ID), w, owner.ID)
 			}, false},
 			"made a member by the command": {func(w storage.Workspace, owner storage.User) error {
-				return r.OAuth.ChangeRole(r.System(), oauth.Command(w.ID), w, owner.ID, oauth.RoleMember)
+				return r.Management.ChangeRole(r.System(), management.CommandLine(w.ID), w, owner.ID, catalog.RoleMember)
 			}, false},
 			"leaving": {func(w storage.Workspace, owner storage.User) error {
-				err := r.OAuth.RemoveMember(r.System(), oauth.Authority{UserID: owner.ID, WorkspaceID: w.ID, Role: oauth.RoleOwner}, w, owner.ID)
+				err := r.Management.RemoveMember(r.System(), management.Authority{UserID: owner.ID, WorkspaceID: w.ID, Role: catalog.RoleOwner}, w, owner.ID)
 				if !errors.Is(err, storage.ErrConflict) {
 					t.Errorf("the last enabled owner may leave: error %v", err)
 				}
@@ -138,8 +142,8 @@ func TestV01_WorkspaceWithoutAnEnabledOwnerStops(t *testing.T) {
 			suffix := string(rune('a' + n))
 			one, two := r.User("one-"+suffix+"@example.com", "One", false), r.User("two-"+suffix+"@example.com", "Two", false)
 			w := r.Workspace("two-owners-"+suffix, "", one)
-			r.Join(w, two, oauth.RoleOwner)
-			_, key := r.Key(w, oauth.KeySpec{})
+			r.Join(w, two, catalog.RoleOwner)
+			_, key := r.Key(w, apikey.Spec{})
 			ok(t, r.Identity.DisableUser(r.System(), two.ID))
 			if !worksWith(t, r, api, key) {
 				t.Fatalf("%s: an enabled owner is left, and the key does not work", name)
@@ -166,10 +170,10 @@ func TestV02_AppStopsWithItsWorkspace(t *testing.T) {
 		}{
 			"workspace": {
 				func(w storage.Workspace, _ *rig.App) error {
-					return r.OAuth.SwitchWorkspace(r.System(), oauth.Command(w.ID), w, true)
+					return r.Management.DisableWorkspace(r.System(), management.CommandLine(w.ID), w)
 				},
 				func(w storage.Workspace, _ *rig.App) error {
-					return r.OAuth.SwitchWorkspace(r.System(), oauth.Command(w.ID), w, false)
+					return r.Management.EnableWorkspace(r.System(), management.CommandLine(w.ID), w)
 				},
 			},
 			"developer": {
@@ -178,16 +182,16 @@ func TestV02_AppStopsWithItsWorkspace(t *testing.T) {
 			},
 			"app": {
 				func(_ storage.Workspace, app *rig.App) error {
-					return r.OAuth.SwitchClient(r.System(), oauth.Command(""), app.ID, true)
+					return r.Management.DisableClient(r.System(), management.CommandLine(""), app.ID)
 				},
 				func(_ storage.Workspace, app *rig.App) error {
-					return r.OAuth.SwitchClient(r.System(), oauth.Command(""), app.ID, false)
+					return r.Management.EnableClient(r.System(), management.CommandLine(""), app.ID)
 				},
 			},
 		}
 		for name, stop := range stops {
 			w := r.Workspace("of-"+name, "", dev)
-			app := r.App(oauth.ClientSpec{WorkspaceID: w.ID, Grants: []string{"authorization_code", "refresh_token", "client_credentials"}, RedirectURIs: []string{"https://app.example/cb"}})
+			app := r.App(management.ClientSpec{WorkspaceID: w.ID, Grants: []string{"authorization_code", "refresh_token", "client_credentials"}, RedirectURIs: []string{"https://app.example/cb"}})
 			a := r.Exchange(app, b.Code(app, "read"))
 			access, _ := a.JSON()["access_token"].(string)
 			refresh, _ := a.JSON()["refresh_token"].(string)
@@ -234,8 +238,8 @@ func TestV02_AppStopsWithItsWorkspace(t *testing.T) {
 func TestV02_ResourceServerStopsWithItsWorkspace(t *testing.T) {
 	rig.Each(t, rig.Options{}, func(t *testing.T, r *rig.Rig) {
 		w := r.Workspace("apis", "", r.Alice)
-		api := r.App(oauth.ClientSpec{Name: "API", ResourceServer: true, WorkspaceID: w.ID})
-		_, key := r.Key(personal(t, r, r.User("bob@example.com", "Bob", false).ID), oauth.KeySpec{})
+		api := r.App(management.ClientSpec{Name: "API", ResourceServer: true, WorkspaceID: w.ID})
+		_, key := r.Key(personal(t, r, r.User("bob@example.com", "Bob", false).ID), apikey.Spec{})
 		if !r.Alive(api, key) {
 			t.Fatal("it cannot introspect")
 		}
@@ -249,32 +253,44 @@ func TestV02_ResourceServerStopsWithItsWorkspace(t *testing.T) {
 func TestV03_OnlyAsMuchAuthorityStartsAgain(t *testing.T) {
 	rig.Each(t, rig.Options{}, func(t *testing.T, r *rig.Rig) {
 		w := personal(t, r, r.Alice.ID)
-		owner := oauth.Authority{UserID: r.Alice.ID, PersonalID: w.ID, WorkspaceID: w.ID, Role: oauth.RoleOwner}
-		admin, command := owner, oauth.Command(w.ID)
-		admin.Role = oauth.RoleAdmin
-		app := r.App(oauth.ClientSpec{WorkspaceID: w.ID})
-		key, _ := r.Key(w, oauth.KeySpec{})
-		token, _ := r.PersonalToken(r.Alice, oauth.KeySpec{})
+		owner := management.Authority{UserID: r.Alice.ID, PersonalID: w.ID, WorkspaceID: w.ID, Role: catalog.RoleOwner}
+		admin, command := owner, management.CommandLine(w.ID)
+		admin.Role = catalog.RoleAdmin
+		app := r.App(management.ClientSpec{WorkspaceID: w.ID})
+		key, _ := r.Key(w, apikey.Spec{})
+		token, _ := r.PersonalToken(r.Alice, apikey.Spec{})
 		keyOwner, tokenOwner := storage.KeyOwner{WorkspaceID: w.ID}, storage.KeyOwner{UserID: r.Alice.ID}
 		ctx := r.System()
 		for name, thing := range map[string]struct {
-			stop, start func(by oauth.Authority) error
-			levels      []oauth.Authority // the lowest first
+			stop, start func(by management.Authority) error
+			levels      []management.Authority // the lowest first
 		}{
 			"app": {
-				func(by oauth.Authority) error { return r.OAuth.SwitchClient(ctx, by, app.ID, true) },
-				func(by oauth.Authority) error { return r.OAuth.SwitchClient(ctx, by, app.ID, false) },
-				[]oauth.Authority{admin, owner, command},
+				func(by management.Authority) error { return r.Management.DisableClient(ctx, by, app.ID) },
+				func(by management.Authority) error { return r.Management.EnableClient(ctx, by, app.ID) },
+				[]management.Authority{admin, owner, command},
 			},
 			"key": {
-				func(by oauth.Authority) error { _, err := r.OAuth.PauseKey(ctx, by, keyOwner, key.ID); return err },
-				func(by oauth.Authority) error { _, err := r.OAuth.ResumeKey(ctx, by, keyOwner, key.ID); return err },
-				[]oauth.Authority{admin, owner, command},
+				func(by management.Authority) error {
+					_, err := r.Management.PauseKey(ctx, by, keyOwner, key.ID)
+					return err
+				},
+				func(by management.Authority) error {
+					_, err := r.Management.ResumeKey(ctx, by, keyOwner, key.ID)
+					return err
+				},
+				[]management.Authority{admin, owner, command},
 			},
 			"personal access token": {
-				func(by oauth.Authority) error { _, err := r.OAuth.PauseKey(ctx, by, tokenOwner, token.ID); return err },
-				func(by oauth.Authority) error { _, err := r.OAuth.ResumeKey(ctx, by, tokenOwner, token.ID); return err },
-				[]oauth.Authority{owner, command},
+				func(by management.Authority) error {
+					_, err := r.Management.PauseKey(ctx, by, tokenOwner, token.ID)
+					return err
+				},
+				func(by management.Authority) error {
+					_, err := r.Management.ResumeKey(ctx, by, tokenOwner, token.ID)
+					return err
+				},
+				[]management.Authority{owner, command},
 			},
 		} {
 			for i, stops := range thing.levels {
@@ -282,7 +298,7 @@ func TestV03_OnlyAsMuchAuthorityStartsAgain(t *testing.T) {
 					ok(t, thing.stop(stops))
 					ok(t, thing.stop(thing.levels[0])) // stopping it again with less authority changes nothing
 					err := thing.start(starts)
-					var no *oauth.Forbidden
+					var no *management.Forbidden
 					if allowed := j >= i; allowed != (err == nil) || !allowed && !errors.As(err, &no) {
 						t.Errorf("%s stopped at level %d, started at level %d: error %v", name, i, j, err)
 					}
@@ -305,8 +321,8 @@ func TestV03_TheRefusalNamesThePageOfAdministrators(t *testing.T) {
 	r := rig.Memory(t, rig.Options{})
 	root := r.User("root@example.com", "Root", true)
 	w := personal(t, r, root.ID)
-	app := r.App(oauth.ClientSpec{WorkspaceID: w.ID})
-	ok(t, r.OAuth.SwitchClient(r.System(), oauth.Command(""), app.ID, true))
+	app := r.App(management.ClientSpec{WorkspaceID: w.ID})
+	ok(t, r.Management.DisableClient(r.System(), management.CommandLine(""), app.ID))
 	b, want := r.Browser().SignIn(root.Email), "/admin/apps/"+app.ID
 	for what, a := range map[string]*rig.Answer{
 		"API":       b.JSON(http.MethodPatch, "/v1/apps/"+app.ID, `{"disabled":false}`),
@@ -330,13 +346,13 @@ func TestV03_TheRefusalNamesThePageOfAdministrators(t *testing.T) {
 func TestV03_BuilderCannotUndoAnAdministrator(t *testing.T) {
 	rig.Each(t, rig.Options{}, func(t *testing.T, r *rig.Rig) {
 		w := personal(t, r, r.Alice.ID)
-		app := r.App(oauth.ClientSpec{WorkspaceID: w.ID})
-		key, text := r.Key(w, oauth.KeySpec{})
-		_, admin := r.Key(w, oauth.KeySpec{Scopes: []string{"admin"}})
+		app := r.App(management.ClientSpec{WorkspaceID: w.ID})
+		key, text := r.Key(w, apikey.Spec{})
+		_, admin := r.Key(w, apikey.Spec{Scopes: []string{"admin"}})
 		b := r.Browser().SignIn(r.Alice.Email)
 		api := r.ResourceServer()
-		ok(t, r.OAuth.SwitchClient(r.System(), oauth.Command(""), app.ID, true))
-		_, err := r.OAuth.PauseKey(r.System(), oauth.Command(w.ID), storage.KeyOwner{WorkspaceID: w.ID}, key.ID)
+		ok(t, r.Management.DisableClient(r.System(), management.CommandLine(""), app.ID))
+		_, err := r.Management.PauseKey(r.System(), management.CommandLine(w.ID), storage.KeyOwner{WorkspaceID: w.ID}, key.ID)
 		ok(t, err)
 
 		for what, a := range map[string]*rig.Answer{
@@ -361,11 +377,11 @@ func TestV03_BuilderCannotUndoAnAdministrator(t *testing.T) {
 			}
 		}
 		// The operator gets no new one either before it is enabled.
-		var invalid *oauth.Invalid
-		if _, _, err := r.OAuth.RotateSecret(r.System(), oauth.Command(""), app.ID, time.Hour); !errors.As(err, &invalid) {
+		var invalid *input.Invalid
+		if _, _, err := r.Management.RotateSecret(r.System(), management.CommandLine(""), app.ID, time.Hour); !errors.As(err, &invalid) {
 			t.Errorf("secret by the command: error %v", err)
 		}
-		if _, _, err := r.OAuth.RotateKey(r.System(), oauth.Command(w.ID), storage.KeyOwner{WorkspaceID: w.ID}, key.ID, time.Hour); !errors.As(err, &invalid) {
+		if _, _, err := r.Management.RotateKey(r.System(), management.CommandLine(w.ID), storage.KeyOwner{WorkspaceID: w.ID}, key.ID, time.Hour); !errors.As(err, &invalid) {
 			t.Errorf("rotation by the command: error %v", err)
 		}
 		if worksWith(t, r, api, text) {
@@ -386,14 +402,14 @@ func TestV03_BuilderCannotUndoAnAdministrator(t *testing.T) {
 
 func TestV06_EnablingRevivesNothingThatDisablingEnded(t *testing.T) {
 	rig.Each(t, rig.Options{}, func(t *testing.T, r *rig.Rig) {
-		api, app := r.ResourceServer(), r.App(oauth.ClientSpec{})
+		api, app := r.ResourceServer(), r.App(management.ClientSpec{})
 		b := r.Browser().SignIn(r.Alice.Email)
 		a := r.Exchange(app, b.Code(app, "read"))
 		access, _ := a.JSON()["access_token"].(string)
 		refresh, _ := a.JSON()["refresh_token"].(string)
 		code := b.Code(app, "read")
-		_, pat := r.PersonalToken(r.Alice, oauth.KeySpec{})
-		_, key := r.Key(personal(t, r, r.Alice.ID), oauth.KeySpec{})
+		_, pat := r.PersonalToken(r.Alice, apikey.Spec{})
+		_, key := r.Key(personal(t, r, r.Alice.ID), apikey.Spec{})
 
 		ok(t, r.Identity.DisableUser(r.System(), r.Alice.ID))
 		ok(t, r.Identity.EnableUser(r.System(), r.Alice.ID))
@@ -416,7 +432,7 @@ func TestV06_EnablingRevivesNothingThatDisablingEnded(t *testing.T) {
 
 func TestV06_ResetAndSignOutEndWhatActsForAUser(t *testing.T) {
 	rig.Each(t, rig.Options{}, func(t *testing.T, r *rig.Rig) {
-		api, app := r.ResourceServer(), r.App(oauth.ClientSpec{})
+		api, app := r.ResourceServer(), r.App(management.ClientSpec{})
 		reset := func(e identity.Ending) (identity.Ended, error) {
 			return r.Identity.SetPassword(r.System(), r.Alice.ID, rig.Password, e)
 		}
@@ -432,7 +448,7 @@ func TestV06_ResetAndSignOutEndWhatActsForAUser(t *testing.T) {
 				code := b.Code(app, "read")
 				consent := app.Params("write")
 				page := b.Follow(b.Authorize(consent))
-				k, pat := r.PersonalToken(r.Alice, oauth.KeySpec{})
+				k, pat := r.PersonalToken(r.Alice, apikey.Spec{})
 
 				ended, err := act(end)
 				ok(t, err)
@@ -468,10 +484,10 @@ func TestV06_ResetAndSignOutEndWhatActsForAUser(t *testing.T) {
 
 func TestV06_NothingIsGrantedInASessionThatHasEnded(t *testing.T) {
 	rig.Each(t, rig.Options{}, func(t *testing.T, r *rig.Rig) {
-		app := r.App(oauth.ClientSpec{})
+		app := r.App(management.ClientSpec{})
 		r.Browser().SignIn(r.Alice.Email)
 		w := personal(t, r, r.Alice.ID)
-		d := oauth.Decision{UserID: r.Alice.ID, SessionID: sessionOf(t, r, r.Alice.ID), WorkspaceID: w.ID, Role: oauth.RoleOwner, AuthTime: r.Store.Now(), Scopes: []string{"read"}, Remember: true}
+		d := oauth.Decision{UserID: r.Alice.ID, SessionID: sessionOf(t, r, r.Alice.ID), WorkspaceID: w.ID, Role: catalog.RoleOwner, AuthTime: r.Store.Now(), Scopes: []string{"read"}, Remember: true}
 		// The page was checked, then the user is signed out, then the decision is written.
 		for _, end := range []func() error{
 			func() error { return nil },
@@ -502,10 +518,10 @@ func TestV08_SlugOfADeletedWorkspaceStaysReserved(t *testing.T) {
 		carol := r.User("carol@example.com", "Carol", false)
 		deleted, gone := r.Workspace("deleted", "", r.Alice), r.Workspace("gone", "", carol)
 		personal := personal(t, r, carol.ID)
-		ok(t, r.OAuth.DeleteWorkspace(r.System(), oauth.Command(deleted.ID), deleted))
+		ok(t, r.Management.DeleteWorkspace(r.System(), management.CommandLine(deleted.ID), deleted))
 		ok(t, r.Identity.DeleteUser(r.System(), carol.ID))
 		take := func(slug string) error {
-			_, err := r.OAuth.CreateWorkspace(r.System(), oauth.Authority{UserID: r.Alice.ID}, "Mine", slug, "", r.Alice.ID)
+			_, err := r.Management.CreateWorkspace(r.System(), management.Authority{UserID: r.Alice.ID}, "Mine", slug, "", r.Alice.ID)
 			return err
 		}
 		slugs := []string{deleted.Slug, gone.Slug, personal.Slug}
@@ -514,12 +530,12 @@ func TestV08_SlugOfADeletedWorkspaceStaysReserved(t *testing.T) {
 				if err := take(slug); !errors.Is(err, storage.ErrExists) {
 					t.Errorf("%s: error %v", slug, err)
 				}
-				if _, err := r.OAuth.CreateWorkspace(r.System(), oauth.Command(""), "Mine", slug, "", r.Alice.ID); !errors.Is(err, storage.ErrExists) {
+				if _, err := r.Management.CreateWorkspace(r.System(), management.CommandLine(""), "Mine", slug, "", r.Alice.ID); !errors.Is(err, storage.ErrExists) {
 					t.Errorf("%s by the command: error %v", slug, err)
 				}
 			}
 			r.Advance(400*24*time.Hour - time.Minute)
-			_, err := r.Store.Purge(r.System(), r.OAuth.Horizons())
+			_, err := r.Store.Purge(r.System(), r.OAuth.Retention())
 			ok(t, err)
 		}
 		r.Advance(time.Minute)
@@ -586,17 +602,23 @@ func TestV02_NothingIsIssuedAfterAnotherProcessDisabledTheApp(t *testing.T) {
 	nodes := rig.Nodes(t, rig.Options{}, rig.Options{})
 	r, other := nodes[0], nodes[1]
 	ws := r.Workspace("acme", "", r.Alice)
-	app := r.App(oauth.ClientSpec{WorkspaceID: ws.ID, FirstParty: true, RedirectURIs: []string{"https://app.example/cb"}, Grants: []string{oauth.GrantAuthorizationCode, oauth.GrantRefreshToken, oauth.GrantClientCredentials}})
+	app := r.App(management.ClientSpec{WorkspaceID: ws.ID, FirstParty: true, RedirectURIs: []string{"https://app.example/cb"}, Grants: []string{oauth.GrantAuthorizationCode, oauth.GrantRefreshToken, oauth.GrantClientCredentials}})
 	b := r.Browser().SignIn(r.User("visitor@example.com", "Visitor", false).Email)
 	own := func() *rig.Answer {
 		return r.Post("/oauth/token", url.Values{"grant_type": {oauth.GrantClientCredentials}}, "Authorization", rig.Basic(app.ID, app.Secret))
 	}
 	for name, disable := range map[string]func(disable bool) error{
 		"app": func(disable bool) error {
-			return other.OAuth.SwitchClient(other.System(), oauth.Command(ws.ID), app.ID, disable)
+			if disable {
+				return other.Management.DisableClient(other.System(), management.CommandLine(ws.ID), app.ID)
+			}
+			return other.Management.EnableClient(other.System(), management.CommandLine(ws.ID), app.ID)
 		},
 		"workspace": func(disable bool) error {
-			return other.OAuth.SwitchWorkspace(other.System(), oauth.Command(ws.ID), ws, disable)
+			if disable {
+				return other.Management.DisableWorkspace(other.System(), management.CommandLine(ws.ID), ws)
+			}
+			return other.Management.EnableWorkspace(other.System(), management.CommandLine(ws.ID), ws)
 		},
 	} {
 		code := b.Code(app, "read")

@@ -14,7 +14,9 @@ import (
 	"testing"
 	"time"
 
+	"doorward/management"
 	"doorward/oauth"
+	"doorward/oauth/bearer"
 	"doorward/test/rig"
 	"doorward/test/setup"
 )
@@ -31,7 +33,7 @@ var driverSpeaks = regexp.MustCompile(`(?i)\bsqlstate|syntax error|\bsqlite|near
 
 func TestS01_NoInputReachesSQL(t *testing.T) {
 	rig.Each(t, rig.Options{}, func(t *testing.T, r *rig.Rig) {
-		app, api := r.App(oauth.ClientSpec{}), r.ResourceServer()
+		app, api := r.App(management.ClientSpec{}), r.ResourceServer()
 		machine := robot(r)
 		root := r.User("root@example.com", "Root", true)
 		admin := r.Browser().SignIn(root.Email)
@@ -89,7 +91,7 @@ func TestS01_NoInputReachesSQL(t *testing.T) {
 			for _, endpoint := range []string{"/oauth/introspect", "/oauth/revoke"} {
 				for _, caller := range []*rig.App{app, api} {
 					check(endpoint, x, r.PostAs(caller, endpoint, url.Values{"token": {x}, "token_type_hint": {x}}))
-					check(endpoint, x, r.PostAs(caller, endpoint, url.Values{"token": {oauth.PrefixAccessToken + x}}))
+					check(endpoint, x, r.PostAs(caller, endpoint, url.Values{"token": {bearer.PrefixAccessToken + x}}))
 				}
 			}
 			check("origin", x, r.Send(r.Program(), r.Request(http.MethodOptions, "/oauth/token", nil, "Origin", "https://"+path, "Access-Control-Request-Method", "POST")))
@@ -148,10 +150,10 @@ func TestS11_ReplayAfterCleanUpStillEndsTheFamily(t *testing.T) {
 	rig.Each(t, rig.Options{}, func(t *testing.T, r *rig.Rig) {
 		clean := func() {
 			t.Helper()
-			_, err := r.Store.Purge(r.System(), r.OAuth.Horizons())
+			_, err := r.Store.Purge(r.System(), r.OAuth.Retention())
 			ok(t, err)
 		}
-		app, api := r.App(oauth.ClientSpec{}), r.ResourceServer()
+		app, api := r.App(management.ClientSpec{}), r.ResourceServer()
 		for name, replay := range map[string]func(code, first string) *rig.Answer{
 			"code":          func(code, _ string) *rig.Answer { return r.Exchange(app, code) },
 			"refresh token": func(_, first string) *rig.Answer { return r.Refresh(app, first) },

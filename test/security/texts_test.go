@@ -6,7 +6,9 @@ import (
 	"net/url"
 	"testing"
 
-	"doorward/oauth"
+	"doorward/management"
+	"doorward/oauth/apikey"
+	"doorward/oauth/catalog"
 	"doorward/oauth/identity"
 	"doorward/test/rig"
 )
@@ -16,8 +18,8 @@ import (
 func TestV17_OneRuleForEachKindOfText(t *testing.T) {
 	r := rig.Memory(t, rig.Options{})
 	w := r.Workspace("acme", "", r.Alice)
-	_, admin := r.Key(w, oauth.KeySpec{Name: "admin", Scopes: []string{"admin"}})
-	_, pat := r.PersonalToken(r.Alice, oauth.KeySpec{Name: "pat", Scopes: []string{"admin"}})
+	_, admin := r.Key(w, apikey.Spec{Name: "admin", Scopes: []string{"admin"}})
+	_, pat := r.PersonalToken(r.Alice, apikey.Spec{Name: "pat", Scopes: []string{"admin"}})
 	b := r.Browser().SignIn(r.Alice.Email)
 	type doors struct {
 		page    func(text string) *rig.Answer
@@ -47,11 +49,11 @@ func TestV17_OneRuleForEachKindOfText(t *testing.T) {
 		}
 	}
 	same := func(text string) any { return text }
-	app := func(change func(p *oauth.ClientSpec, text string)) func(string) error {
+	app := func(change func(p *management.ClientSpec, text string)) func(string) error {
 		return func(text string) error {
-			p := oauth.ClientSpec{Name: "App", RedirectURIs: []string{"https://app.example/cb"}, Scopes: []string{"read"}, Administrator: true}
+			p := management.ClientSpec{Name: "App", RedirectURIs: []string{"https://app.example/cb"}, Scopes: []string{"read"}, Administrator: true}
 			change(&p, text)
-			_, _, err := r.OAuth.CreateClient(r.System(), oauth.Command(""), p)
+			_, _, err := r.Management.CreateClient(r.System(), management.CommandLine(""), p)
 			return err
 		}
 	}
@@ -60,11 +62,11 @@ func TestV17_OneRuleForEachKindOfText(t *testing.T) {
 	keyForm := url.Values{"name": {"Key"}, "resource": {r.Issuer}, "environment": {"live"}, "expires": {"90"}, "scope-0": {"read"}}
 	keyBody := map[string]any{"name": "Key", "scopes": []string{"read"}}
 	const apps, keys = "/settings/workspaces/acme/apps", "/settings/workspaces/acme/api-keys"
-	key := func(change func(p *oauth.KeySpec, text string)) func(string) error {
+	key := func(change func(p *apikey.Spec, text string)) func(string) error {
 		return func(text string) error {
-			p := oauth.KeySpec{Name: "Key", Scopes: []string{"read"}}
+			p := apikey.Spec{Name: "Key", Scopes: []string{"read"}}
 			change(&p, text)
-			_, _, err := r.OAuth.CreateKey(r.System(), oauth.Command(w.ID), "", p)
+			_, _, err := r.Management.CreateKey(r.System(), management.CommandLine(w.ID), "", p)
 			return err
 		}
 	}
@@ -75,29 +77,29 @@ func TestV17_OneRuleForEachKindOfText(t *testing.T) {
 	}{
 		"app name": {doors{
 			form(apps, appForm, "name"), body("POST", "/v1/apps", admin, appBody, "name", same),
-			app(func(p *oauth.ClientSpec, text string) { p.Name = text }),
+			app(func(p *management.ClientSpec, text string) { p.Name = text }),
 		}, append([]string{"Doorward (verified)", "Acme (vеrified)", "Doorward Official", "Example API official"}, blank...)},
 		"app site": {doors{
 			form(apps, appForm, "site"), body("POST", "/v1/apps", admin, appBody, "site", same),
-			app(func(p *oauth.ClientSpec, text string) { p.Site = text }),
+			app(func(p *management.ClientSpec, text string) { p.Site = text }),
 		}, []string{"https://app.example/\u202ex", "https://app.example/\x1b", "https://app.example/\u3164", "https://app.example]/", "https://app.example:0/", "https://a%41.example/"}},
 		"redirect URI": {doors{
 			form(apps, appForm, "redirect_uris"), body("POST", "/v1/apps", admin, appBody, "redirectUris", func(text string) any { return []string{text} }),
-			app(func(p *oauth.ClientSpec, text string) { p.RedirectURIs = []string{text} }),
+			app(func(p *management.ClientSpec, text string) { p.RedirectURIs = []string{text} }),
 		}, []string{
 			"https://app.example]/cb", "https://[app.example]/cb", "https://[::1/cb", "https://::1/cb", "https://[::1%25lo]/cb", "https://app.example:0/cb", "https://app.example:65536/cb", "https://app.example:/cb", "https://app.example:0443/cb",
 			"https://user@app.example/cb", "https://app%2eexample/cb", "https://app..example/cb", "https://app.example./cb", "https://xn--a/cb", "https://bücher.example/cb", "https://0x7f.1/cb", "https://256.1.1.1/cb", "https:app.example/cb", "https:///cb", "com.example.app://a]b/cb",
 		}},
 		"key name": {doors{
-			form(keys, keyForm, "name"), body("POST", "/v1/api-keys", admin, keyBody, "name", same), key(func(p *oauth.KeySpec, text string) { p.Name = text }),
+			form(keys, keyForm, "name"), body("POST", "/v1/api-keys", admin, keyBody, "name", same), key(func(p *apikey.Spec, text string) { p.Name = text }),
 		}, blank},
 		"key note": {doors{
-			form(keys, keyForm, "note"), body("POST", "/v1/api-keys", admin, keyBody, "note", same), key(func(p *oauth.KeySpec, text string) { p.Note = text }),
+			form(keys, keyForm, "note"), body("POST", "/v1/api-keys", admin, keyBody, "note", same), key(func(p *apikey.Spec, text string) { p.Note = text }),
 		}, []string{"\u3164", "a\u202eb", "a\x1bb"}},
 		"workspace name": {doors{
 			form("/settings/workspaces", url.Values{"slug": {"other"}}, "name"), body("POST", "/v1/workspaces", pat, map[string]any{"slug": "other"}, "name", same),
 			func(text string) error {
-				_, err := r.OAuth.CreateWorkspace(r.System(), oauth.Command(""), text, "other", "", r.Alice.ID)
+				_, err := r.Management.CreateWorkspace(r.System(), management.CommandLine(""), text, "other", "", r.Alice.ID)
 				return err
 			},
 		}, blank},
@@ -105,7 +107,7 @@ func TestV17_OneRuleForEachKindOfText(t *testing.T) {
 			form("/settings/workspaces/acme/invitations", url.Values{"role": {"member"}}, "email"),
 			body("POST", "/v1/workspaces/acme/invitations", admin, map[string]any{"role": "member"}, "email", same),
 			func(text string) error {
-				_, _, err := r.OAuth.Invite(r.System(), oauth.Command(w.ID), w, text, "member")
+				_, _, err := r.Management.Invite(r.System(), management.CommandLine(w.ID), w, text, "member")
 				return err
 			},
 		}, []string{"a@e.example\r\nBcc:b@e.example", "a@e.example\n", "a@e.example,b@e.example", "a@b@e.example", "a\u202e@e.example", "a@e.example\u200b", "a@-e.example", "A <a@e.example>", "a@"}},
@@ -147,9 +149,9 @@ func TestV17_OneRuleForEachKindOfText(t *testing.T) {
 func TestV17_TheHostOfAnAPIIsItsName(t *testing.T) {
 	r := rig.Memory(t, everything())
 	w := r.Workspace("acme", "", r.Alice)
-	by := oauth.Authority{UserID: r.Alice.ID, WorkspaceID: w.ID, Role: oauth.RoleOwner, Session: true, Fresh: true}
+	by := management.Authority{UserID: r.Alice.ID, WorkspaceID: w.ID, Role: catalog.RoleOwner, Session: true, Fresh: true}
 	for name, taken := range map[string]bool{"api.example": true, "API.example": true, "https://api.example": true, "api.example support": true, "Reader for api.example": false} {
-		_, _, err := r.OAuth.CreateClient(r.System(), by, oauth.ClientSpec{Name: name, WorkspaceID: w.ID, CreatedBy: r.Alice.ID, RedirectURIs: []string{"https://app.example/cb"}, Scopes: []string{"read"}})
+		_, _, err := r.Management.CreateClient(r.System(), by, management.ClientSpec{Name: name, WorkspaceID: w.ID, CreatedBy: r.Alice.ID, RedirectURIs: []string{"https://app.example/cb"}, Scopes: []string{"read"}})
 		if refused := err != nil; refused != taken {
 			t.Errorf("%s: error %v", name, err)
 		}
@@ -159,17 +161,17 @@ func TestV17_TheHostOfAnAPIIsItsName(t *testing.T) {
 // An app from before keeps its name as long as it is not given another.
 func TestV17_AnOlderNameStays(t *testing.T) {
 	r := rig.Memory(t, rig.Options{})
-	app := r.App(oauth.ClientSpec{})
+	app := r.App(management.ClientSpec{})
 	r.SQL(`UPDATE clients SET name = 'Doorward (verified)' WHERE id = $1`, app.ID)
 	c, err := r.Store.ClientByID(r.System(), app.ID)
 	ok(t, err)
-	p := oauth.SpecOf(c)
+	p := management.SpecOf(c)
 	p.Administrator, p.Site = true, "https://app.example"
-	if _, err := r.OAuth.UpdateClient(r.System(), oauth.Command(""), app.ID, p); err != nil {
+	if _, err := r.Management.UpdateClient(r.System(), management.CommandLine(""), app.ID, p); err != nil {
 		t.Errorf("its site cannot change: %v", err)
 	}
 	p.Name = "Doorward (Verified)"
-	if _, err := r.OAuth.UpdateClient(r.System(), oauth.Command(""), app.ID, p); err == nil {
+	if _, err := r.Management.UpdateClient(r.System(), management.CommandLine(""), app.ID, p); err == nil {
 		t.Error("it was given another such name")
 	}
 }

@@ -10,6 +10,7 @@ import (
 	"testing"
 	"time"
 
+	"doorward/management"
 	"doorward/oauth"
 	"doorward/test/rig"
 )
@@ -133,7 +134,7 @@ func TestT52_T58_AssertionsAreRefused(t *testing.T) {
 func TestT46_MethodMustFitTheClient(t *testing.T) {
 	rig.Each(t, rig.Options{}, func(t *testing.T, r *rig.Rig) {
 		app := robot(r)
-		public := r.App(oauth.ClientSpec{Public: true, RedirectURIs: []string{"https://app.example/cb"}})
+		public := r.App(management.ClientSpec{Public: true, RedirectURIs: []string{"https://app.example/cb"}})
 		_, refresh := r.Tokens(public, "read")
 		// A confidential client may use either, never none.
 		granted(t, r.Post("/oauth/token", ownForm, "Authorization", rig.Basic(app.ID, app.Secret)))
@@ -205,7 +206,7 @@ func TestT50_RotatedSecretWorksToTheEndOfItsGrace(t *testing.T) {
 		}
 		rotate := func(grace time.Duration) string {
 			t.Helper()
-			secret, _, err := r.OAuth.RotateSecret(r.System(), oauth.Command(""), app.ID, grace)
+			secret, _, err := r.Management.RotateSecret(r.System(), management.CommandLine(""), app.ID, grace)
 			if err != nil {
 				t.Fatal(err)
 			}

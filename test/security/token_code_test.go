@@ -10,7 +10,9 @@ import (
 	"testing"
 	"time"
 
+	"doorward/management"
 	"doorward/oauth"
+	"doorward/oauth/catalog"
 	"doorward/storage"
 	"doorward/test/rig"
 )
@@ -19,7 +21,7 @@ import (
 
 func TestT01_CodeUsedTwiceEndsItsTokens(t *testing.T) {
 	rig.Each(t, rig.Options{}, func(t *testing.T, r *rig.Rig) {
-		app, api := r.App(oauth.ClientSpec{}), r.ResourceServer()
+		app, api := r.App(management.ClientSpec{}), r.ResourceServer()
 		code := r.Browser().SignIn(r.Alice.Email).Code(app, "read")
 		access, refresh := granted(t, r.Exchange(app, code))
 		refused(t, r.Exchange(app, code), http.StatusBadRequest, oauth.InvalidGrant)
@@ -29,7 +31,7 @@ func TestT01_CodeUsedTwiceEndsItsTokens(t *testing.T) {
 
 func TestT01_CodeUsedTwiceEndsTokensRefreshedSince(t *testing.T) {
 	rig.Each(t, rig.Options{}, func(t *testing.T, r *rig.Rig) {
-		app, api := r.App(oauth.ClientSpec{}), r.ResourceServer()
+		app, api := r.App(management.ClientSpec{}), r.ResourceServer()
 		code := r.Browser().SignIn(r.Alice.Email).Code(app, "read")
 		first, refresh := granted(t, r.Exchange(app, code))
 		second, successor := granted(t, r.Refresh(app, refresh))
@@ -42,7 +44,7 @@ func TestT01_CodeUsedTwiceEndsTokensRefreshedSince(t *testing.T) {
 
 func TestT02_CodeUsedAgainHalfAMinuteLater(t *testing.T) {
 	rig.Each(t, rig.Options{}, func(t *testing.T, r *rig.Rig) {
-		app, api := r.App(oauth.ClientSpec{}), r.ResourceServer()
+		app, api := r.App(management.ClientSpec{}), r.ResourceServer()
 		code := r.Browser().SignIn(r.Alice.Email).Code(app, "read")
 		access, refresh := granted(t, r.Exchange(app, code))
 		r.Advance(30 * time.Second)
@@ -53,7 +55,7 @@ func TestT02_CodeUsedAgainHalfAMinuteLater(t *testing.T) {
 
 func TestT02_CodeUsedAgainAfterItExpired(t *testing.T) {
 	r := rig.Memory(t, rig.Options{})
-	app, api := r.App(oauth.ClientSpec{}), r.ResourceServer()
+	app, api := r.App(management.ClientSpec{}), r.ResourceServer()
 	code := r.Browser().SignIn(r.Alice.Email).Code(app, "read")
 	access, refresh := granted(t, r.Exchange(app, code))
 	r.Advance(10 * time.Minute)
@@ -66,7 +68,7 @@ func TestT02_CodeUsedAgainAfterItExpired(t *testing.T) {
 func TestT03_CodeIsRedeemedOnceAmongMany(t *testing.T) {
 	rig.EachNodes(t, rig.Options{AtOnce: true}, func(t *testing.T, nodes []*rig.Rig) {
 		r := nodes[0]
-		app, api := r.App(oauth.ClientSpec{}), r.ResourceServer()
+		app, api := r.App(management.ClientSpec{}), r.ResourceServer()
 		code := r.Browser().SignIn(r.Alice.Email).Code(app, "read")
 		answers := make([]*rig.Answer, crowd)
 		rig.AtOnce(crowd, func(i int) { answers[i] = nodes[i%len(nodes)].Exchange(app, code) })
@@ -93,7 +95,7 @@ func TestT03_CodeIsRedeemedOnceAmongMany(t *testing.T) {
 // two things for one code.
 func TestT03_T06_WrongAndRightVerifierAtOnce(t *testing.T) {
 	rig.EachNodes(t, rig.Options{AtOnce: true}, func(t *testing.T, nodes []*rig.Rig) {
-		app := nodes[0].App(oauth.ClientSpec{})
+		app := nodes[0].App(management.ClientSpec{})
 		b := nodes[0].Browser().SignIn(nodes[0].Alice.Email)
 		for range 20 {
 			code := b.Code(app, "read")
@@ -119,8 +121,8 @@ func TestT03_T06_WrongAndRightVerifierAtOnce(t *testing.T) {
 
 func TestT04_CodeIsBoundToItsClient(t *testing.T) {
 	rig.Each(t, rig.Options{}, func(t *testing.T, r *rig.Rig) {
-		app, api := r.App(oauth.ClientSpec{}), r.ResourceServer()
-		others := []*rig.App{r.App(oauth.ClientSpec{Name: "Other"}), r.App(oauth.ClientSpec{Name: "Other public", Public: true})}
+		app, api := r.App(management.ClientSpec{}), r.ResourceServer()
+		others := []*rig.App{r.App(management.ClientSpec{Name: "Other"}), r.App(management.ClientSpec{Name: "Other public", Public: true})}
 		code := r.Browser().SignIn(r.Alice.Email).Code(app, "read")
 		for _, other := range others {
 			refused(t, r.PostAs(other, "/oauth/token", codeForm(app, code)), http.StatusBadRequest, oauth.InvalidGrant)
@@ -140,7 +142,7 @@ func TestT04_CodeIsBoundToItsClient(t *testing.T) {
 
 func TestT05_OtherRedirectURIIsRefusedAMissingOneIsNot(t *testing.T) {
 	rig.Each(t, rig.Options{}, func(t *testing.T, r *rig.Rig) {
-		app := r.App(oauth.ClientSpec{})
+		app := r.App(management.ClientSpec{})
 		b := r.Browser().SignIn(r.Alice.Email)
 		code := b.Code(app, "read")
 		for _, uri := range []string{app.RedirectURIs[1], app.Redirect + "/", app.Redirect + "?", "https://APP.example/cb", "https://attacker.example/cb", " "} {
@@ -157,7 +159,7 @@ func TestT05_OtherRedirectURIIsRefusedAMissingOneIsNot(t *testing.T) {
 
 func TestT05_LoopbackRedirectKeepsItsPort(t *testing.T) {
 	r := rig.Memory(t, rig.Options{})
-	app := r.App(oauth.ClientSpec{})
+	app := r.App(management.ClientSpec{})
 	app.Redirect = "http://127.0.0.1:49152/cb"
 	code := r.Browser().SignIn(r.Alice.Email).Code(app, "read")
 	for _, uri := range []string{"http://127.0.0.1:49153/cb", "http://127.0.0.1/cb"} {
@@ -170,7 +172,7 @@ func TestT05_LoopbackRedirectKeepsItsPort(t *testing.T) {
 // binds both.
 func bothPKCEClients(r *rig.Rig) []*rig.App {
 	return []*rig.App{
-		r.App(oauth.ClientSpec{}), r.App(oauth.ClientSpec{Name: "Older than PKCE", PKCEOptional: true}), r.App(oauth.ClientSpec{Name: "Public", Public: true}),
+		r.App(management.ClientSpec{}), r.App(management.ClientSpec{Name: "Older than PKCE", PKCEOptional: true}), r.App(management.ClientSpec{Name: "Public", Public: true}),
 	}
 }
 
@@ -218,7 +220,7 @@ func TestT08_MissingVerifierConsumesCode(t *testing.T) {
 // RFC 9700 section 2.1.1: a verifier where no challenge was sent is a sign of a downgrade.
 func TestT08_VerifierWithoutChallengeIsRefused(t *testing.T) {
 	r := rig.Memory(t, rig.Options{})
-	app := r.App(oauth.ClientSpec{PKCEOptional: true})
+	app := r.App(management.ClientSpec{PKCEOptional: true})
 	b := r.Browser().SignIn(r.Alice.Email)
 	code := func() string {
 		a := b.Authorize(with(app.Params("read"), "code_challenge", "", "code_challenge_method", ""))
@@ -233,13 +235,13 @@ func TestT08_VerifierWithoutChallengeIsRefused(t *testing.T) {
 	granted(t, r.PostAs(app, "/oauth/token", with(codeForm(app, code()), "code_verifier", "")))
 	// The exception ends between authorize and token: what was issued without proof is worth nothing.
 	late := code()
-	change(r, app, func(p *oauth.ClientSpec) { p.PKCEOptional = false })
+	change(r, app, func(p *management.ClientSpec) { p.PKCEOptional = false })
 	refused(t, r.PostAs(app, "/oauth/token", with(codeForm(app, late), "code_verifier", "")), http.StatusBadRequest, oauth.InvalidGrant)
 }
 
 func TestT09_MalformedVerifierIsRefused(t *testing.T) {
 	r := rig.Memory(t, rig.Options{})
-	app := r.App(oauth.ClientSpec{})
+	app := r.App(management.ClientSpec{})
 	b := r.Browser().SignIn(r.Alice.Email)
 	for name, verifier := range map[string]string{
 		"42 characters": rig.Verifier[:42], "129 characters": strings.Repeat("a", 129), "a space inside": rig.Verifier[:20] + " " + rig.Verifier[21:],
@@ -254,7 +256,7 @@ func TestT09_MalformedVerifierIsRefused(t *testing.T) {
 
 func TestT10_CodeLivesAMinute(t *testing.T) {
 	rig.Each(t, rig.Options{}, func(t *testing.T, r *rig.Rig) {
-		app := r.App(oauth.ClientSpec{})
+		app := r.App(management.ClientSpec{})
 		b := r.Browser().SignIn(r.Alice.Email)
 		advance := stopClock(r)
 		in, out := b.Code(app, "read"), b.Code(app, "read")
@@ -285,7 +287,7 @@ func misspellings(text, another string) map[string]string {
 
 func TestT11_NearlyTheCodeIsNotTheCode(t *testing.T) {
 	rig.Each(t, rig.Options{}, func(t *testing.T, r *rig.Rig) {
-		app := r.App(oauth.ClientSpec{})
+		app := r.App(management.ClientSpec{})
 		b := r.Browser().SignIn(r.Alice.Email)
 		code, another := b.Code(app, "read"), b.Code(app, "read")
 		for name, text := range misspellings(code, another) {
@@ -299,7 +301,7 @@ func TestT11_NearlyTheCodeIsNotTheCode(t *testing.T) {
 
 func TestT12_OtherSecretsAreNoCodes(t *testing.T) {
 	rig.Each(t, rig.Options{}, func(t *testing.T, r *rig.Rig) {
-		app, api := r.App(oauth.ClientSpec{}), r.ResourceServer()
+		app, api := r.App(management.ClientSpec{}), r.ResourceServer()
 		access, refresh := r.Tokens(app, "read")
 		b := r.Browser()
 		page := b.Get("/oauth/authorize?" + app.Params("read").Encode())
@@ -340,10 +342,10 @@ func TestT13_CodeDiesWithWhatItRestsOn(t *testing.T) {
 		"workspace disabled": {func(_ *testing.T, r *rig.Rig, _ *rig.App) { r.SQL(`UPDATE workspaces SET disabled_at = 1`) }, oauth.InvalidGrant},
 		"consent withdrawn":  {func(_ *testing.T, r *rig.Rig, app *rig.App) { endAccess(r, app) }, oauth.InvalidGrant},
 		"client lost every scope of it": {func(_ *testing.T, r *rig.Rig, app *rig.App) {
-			change(r, app, func(p *oauth.ClientSpec) { p.Scopes = []string{"delete"} })
+			change(r, app, func(p *management.ClientSpec) { p.Scopes = []string{"delete"} })
 		}, oauth.InvalidGrant},
 		"client lost the grant type": {func(_ *testing.T, r *rig.Rig, app *rig.App) {
-			change(r, app, func(p *oauth.ClientSpec) {
+			change(r, app, func(p *management.ClientSpec) {
 				p.RedirectURIs, p.Grants = nil, []string{oauth.GrantClientCredentials}
 			})
 		}, oauth.UnauthorizedClient},
@@ -361,7 +363,7 @@ func TestT13_CodeDiesWithWhatItRestsOn(t *testing.T) {
 	for name, c := range cases {
 		t.Run(name, func(t *testing.T) {
 			rig.Each(t, rig.Options{}, func(t *testing.T, r *rig.Rig) {
-				app := r.App(oauth.ClientSpec{})
+				app := r.App(management.ClientSpec{})
 				b := r.Browser().SignIn(r.Alice.Email)
 				fresh := b.Code(app, "read")
 				_, refresh := granted(t, r.Exchange(app, b.Code(app, "read")))
@@ -380,24 +382,24 @@ func TestT13_CodeDiesWithWhatItRestsOn(t *testing.T) {
 }
 
 // twoResources is a configuration with two APIs that share the names of scopes.
-func twoResources() []oauth.Resource {
-	scopes := []oauth.Scope{
+func twoResources() []catalog.Resource {
+	scopes := []catalog.Scope{
 		{Name: "read", Text: "Read"},
 		{Name: "write", Text: "Write", Implies: []string{"capture"}},
 		{Name: "capture", Text: "Add as you", UserOnly: true},
 		{Name: "me", Text: "Know you", UserOnly: true},
 	}
-	return []oauth.Resource{
+	return []catalog.Resource{
 		{ID: "https://one.example", Name: "One", Scopes: scopes},
 		{ID: "https://two.example", Name: "Two", Scopes: scopes},
-		{ID: "https://three.example", Name: "Three", Scopes: []oauth.Scope{{Name: "other", Text: "Other"}}},
+		{ID: "https://three.example", Name: "Three", Scopes: []catalog.Scope{{Name: "other", Text: "Other"}}},
 	}
 }
 
 func TestT14_ExchangeCannotWidenTheGrant(t *testing.T) {
 	rig.Each(t, rig.Options{Resources: twoResources()}, func(t *testing.T, r *rig.Rig) {
-		app := r.App(oauth.ClientSpec{Scopes: []string{"read", "write"}, Resources: []string{"https://one.example", "https://two.example"}})
-		api := r.App(oauth.ClientSpec{Name: "Two", ResourceServer: true, Resources: []string{"https://two.example"}})
+		app := r.App(management.ClientSpec{Scopes: []string{"read", "write"}, Resources: []string{"https://one.example", "https://two.example"}})
+		api := r.App(management.ClientSpec{Name: "Two", ResourceServer: true, Resources: []string{"https://two.example"}})
 		b := r.Browser().SignIn(r.Alice.Email)
 		params := with(app.Params("read"), "resource", "https://two.example")
 		a := b.Decide(b.Authorize(params), "approve")
@@ -425,7 +427,7 @@ func TestT14_ExchangeCannotWidenTheGrant(t *testing.T) {
 func TestT15_EveryCodeGivesItsOwnUsersTokens(t *testing.T) {
 	rig.EachNodes(t, rig.Options{AtOnce: true}, func(t *testing.T, nodes []*rig.Rig) {
 		r := nodes[0]
-		app, api := r.App(oauth.ClientSpec{FirstParty: true}), r.ResourceServer()
+		app, api := r.App(management.ClientSpec{FirstParty: true}), r.ResourceServer()
 		people := crowd
 		if len(nodes) == 1 || testing.Short() {
 			people = 8 // each costs two password hashes
@@ -464,7 +466,7 @@ func TestCodeSurvivesAFailedExchange(t *testing.T) {
 	for _, step := range []struct{ verb, table string }{{"UPDATE", "codes"}, {"INSERT", "access_tokens"}, {"INSERT", "refresh_tokens"}} {
 		t.Run(step.verb+" "+step.table, func(t *testing.T) {
 			eachWithOwner(t, rig.Options{}, func(t *testing.T, r *rig.Rig, owner func(string)) {
-				app, api := r.App(oauth.ClientSpec{}), r.ResourceServer()
+				app, api := r.App(management.ClientSpec{}), r.ResourceServer()
 				code := r.Browser().SignIn(r.Alice.Email).Code(app, "read")
 				mend := breakWrites(r, owner, step.verb, step.table)
 				refused(t, r.Exchange(app, code), http.StatusServiceUnavailable, oauth.TemporarilyUnavailable)
@@ -481,7 +483,7 @@ func TestCodeSurvivesAFailedExchange(t *testing.T) {
 // A family that could not be revoked must not look as if it had been: the client would take the incident for closed.
 func TestReplayThatCouldNotRevokeSaysSo(t *testing.T) {
 	eachWithOwner(t, rig.Options{}, func(t *testing.T, r *rig.Rig, owner func(string)) {
-		app, api := r.App(oauth.ClientSpec{}), r.ResourceServer()
+		app, api := r.App(management.ClientSpec{}), r.ResourceServer()
 		code := r.Browser().SignIn(r.Alice.Email).Code(app, "read")
 		access, refresh := granted(t, r.Exchange(app, code))
 		second, successor := granted(t, r.Refresh(app, refresh))

@@ -13,6 +13,7 @@ import (
 	"strings"
 	"testing"
 
+	"doorward/management"
 	"doorward/oauth"
 	"doorward/test/rig"
 )
@@ -46,7 +47,7 @@ func TestT71_GrantTypeIsNeededOnce(t *testing.T) {
 
 func TestT71_CodeAndRefreshTokenAreNeeded(t *testing.T) {
 	r := rig.Memory(t, rig.Options{})
-	app := r.App(oauth.ClientSpec{})
+	app := r.App(management.ClientSpec{})
 	for _, form := range []url.Values{
 		{"grant_type": {"authorization_code"}},
 		{"grant_type": {"authorization_code"}, "code": {""}},
@@ -59,7 +60,7 @@ func TestT71_CodeAndRefreshTokenAreNeeded(t *testing.T) {
 
 func TestT72_GrantTypeMustBeRegistered(t *testing.T) {
 	r := rig.Memory(t, rig.Options{})
-	app, machine, public, api := r.App(oauth.ClientSpec{}), robot(r), r.App(oauth.ClientSpec{Public: true}), r.ResourceServer()
+	app, machine, public, api := r.App(management.ClientSpec{}), robot(r), r.App(management.ClientSpec{Public: true}), r.ResourceServer()
 	for name, c := range map[string]struct {
 		app  *rig.App
 		form url.Values
@@ -96,9 +97,9 @@ func TestT73_ClientCredentialsGiveAnAccessTokenOnly(t *testing.T) {
 func TestT73_UserOnlyScopesAreNotForMachines(t *testing.T) {
 	rig.Each(t, rig.Options{Resources: twoResources()}, func(t *testing.T, r *rig.Rig) {
 		machine := func(scopes ...string) *rig.App {
-			return r.App(oauth.ClientSpec{Name: "Machine", Grants: []string{oauth.GrantClientCredentials}, Scopes: scopes})
+			return r.App(management.ClientSpec{Name: "Machine", Grants: []string{oauth.GrantClientCredentials}, Scopes: scopes})
 		}
-		api := r.App(oauth.ClientSpec{Name: "One", ResourceServer: true})
+		api := r.App(management.ClientSpec{Name: "One", ResourceServer: true})
 		// Registration refuses such scopes where no user can be behind them (V-16); these apps are from before that.
 		before := func(app *rig.App, scopes string) *rig.App {
 			r.SQL("UPDATE clients SET scopes = '" + scopes + "' WHERE id = '" + app.ID + "'")
@@ -116,7 +117,7 @@ func TestT73_UserOnlyScopesAreNotForMachines(t *testing.T) {
 			t.Errorf("granted %q, introspection says %q", a.Text("scope"), seen)
 		}
 		// A person behind the token makes them count.
-		person := r.App(oauth.ClientSpec{Scopes: []string{"write"}})
+		person := r.App(management.ClientSpec{Scopes: []string{"write"}})
 		access, _ = r.Tokens(person, "write")
 		if seen := r.Introspect(api, access).Text("scope"); seen != "write capture" {
 			t.Errorf("introspection of a person's token says %q", seen)
@@ -126,7 +127,7 @@ func TestT73_UserOnlyScopesAreNotForMachines(t *testing.T) {
 
 func TestT14_T79_ResourceOfAMachineMustBeItsOwn(t *testing.T) {
 	rig.Each(t, rig.Options{Resources: twoResources()}, func(t *testing.T, r *rig.Rig) {
-		app := r.App(oauth.ClientSpec{Grants: []string{oauth.GrantClientCredentials}, Scopes: []string{"read", "other"}, Resources: []string{"https://two.example", "https://three.example"}})
+		app := r.App(management.ClientSpec{Grants: []string{oauth.GrantClientCredentials}, Scopes: []string{"read", "other"}, Resources: []string{"https://two.example", "https://three.example"}})
 		for _, resource := range []string{"https://one.example", "https://two.example/x", "https://two.example//", "https://two.example#x", "nonsense", "https://two.example https://three.example"} {
 			refused(t, r.PostAs(app, "/oauth/token", with(ownForm, "resource", resource)), http.StatusBadRequest, oauth.InvalidTarget)
 		}
@@ -152,7 +153,7 @@ func TestT14_T79_ResourceOfAMachineMustBeItsOwn(t *testing.T) {
 // RFC 9700 section 4.15: nobody may take a machine's token for a person's.
 func TestT74_AMachineCannotLookLikeAUser(t *testing.T) {
 	rig.Each(t, rig.Options{}, func(t *testing.T, r *rig.Rig) {
-		api, app := r.ResourceServer(), r.App(oauth.ClientSpec{Name: r.Alice.ID, Grants: []string{oauth.GrantClientCredentials}})
+		api, app := r.ResourceServer(), r.App(management.ClientSpec{Name: r.Alice.ID, Grants: []string{oauth.GrantClientCredentials}})
 		if !strings.HasPrefix(app.ID, "app_") || !strings.HasPrefix(r.Alice.ID, "user_") {
 			t.Fatalf("ids %s and %s", app.ID, r.Alice.ID)
 		}
@@ -166,7 +167,7 @@ func TestT74_AMachineCannotLookLikeAUser(t *testing.T) {
 
 func TestT75_JSONIsTakenLikeTheSameForm(t *testing.T) {
 	rig.Each(t, rig.Options{}, func(t *testing.T, r *rig.Rig) {
-		app, api := r.App(oauth.ClientSpec{}), r.ResourceServer()
+		app, api := r.App(management.ClientSpec{}), r.ResourceServer()
 		machine := robot(r)
 		credentials := func(app *rig.App, form url.Values) url.Values {
 			return with(form, "client_id", app.ID, "client_secret", app.Secret)
@@ -334,7 +335,7 @@ func TestT79_RepeatedParametersAreRefused(t *testing.T) {
 
 func TestT80_HostileTextIsRefused(t *testing.T) {
 	rig.Each(t, rig.Options{}, func(t *testing.T, r *rig.Rig) {
-		app := r.App(oauth.ClientSpec{})
+		app := r.App(management.ClientSpec{})
 		_, refresh := r.Tokens(app, "read")
 		base := refreshForm(refresh).Encode()
 		for name, extra := range map[string]string{
@@ -433,8 +434,8 @@ func TestT82_T83_RefusedStatementTellsNothing(t *testing.T) {
 
 func TestT83_StorageAwayIsNeverANo(t *testing.T) {
 	rig.Each(t, rig.Options{}, func(t *testing.T, r *rig.Rig) {
-		app, machine := r.App(oauth.ClientSpec{}), robot(r)
-		public := r.App(oauth.ClientSpec{Public: true, RedirectURIs: []string{"https://app.example/cb"}})
+		app, machine := r.App(management.ClientSpec{}), robot(r)
+		public := r.App(management.ClientSpec{Public: true, RedirectURIs: []string{"https://app.example/cb"}})
 		b := r.Browser().SignIn(r.Alice.Email)
 		code := b.Code(app, "read")
 		access, refresh := granted(t, r.Exchange(app, b.Code(app, "read")))

@@ -7,7 +7,9 @@ import (
 	"testing"
 	"time"
 
+	"doorward/management"
 	"doorward/oauth"
+	"doorward/oauth/bearer"
 	"doorward/storage"
 	"doorward/test/rig"
 	"doorward/test/stores"
@@ -19,7 +21,7 @@ const reuseWindow = 10 * time.Second
 
 func TestT20_ReuseAfterTheWindowEndsTheFamily(t *testing.T) {
 	rig.Each(t, rig.Options{}, func(t *testing.T, r *rig.Rig) {
-		app, api := r.App(oauth.ClientSpec{}), r.ResourceServer()
+		app, api := r.App(management.ClientSpec{}), r.ResourceServer()
 		advance := stopClock(r)
 		access0, refresh0 := r.Tokens(app, "read")
 		access1, refresh1 := granted(t, r.Refresh(app, refresh0))
@@ -38,7 +40,7 @@ func TestT20_ReuseAfterTheWindowEndsTheFamily(t *testing.T) {
 
 func TestT20_ReuseOfAnyGenerationEndsOnlyItsFamily(t *testing.T) {
 	rig.Each(t, rig.Options{}, func(t *testing.T, r *rig.Rig) {
-		app, api := r.App(oauth.ClientSpec{Public: true, RedirectURIs: []string{"https://app.example/cb"}}), r.ResourceServer()
+		app, api := r.App(management.ClientSpec{Public: true, RedirectURIs: []string{"https://app.example/cb"}}), r.ResourceServer()
 		generations := make([]string, 4)
 		_, generations[0] = r.Tokens(app, "read")
 		otherAccess, otherRefresh := r.Tokens(app, "read")
@@ -59,7 +61,7 @@ func TestT20_ReuseOfAnyGenerationEndsOnlyItsFamily(t *testing.T) {
 // Whoever asks to narrow, widen or name a resource with a used token has used it all the same.
 func TestT20_ReuseCountsWhateverElseIsWrong(t *testing.T) {
 	r := rig.Memory(t, rig.Options{})
-	app, api := r.App(oauth.ClientSpec{}), r.ResourceServer()
+	app, api := r.App(management.ClientSpec{}), r.ResourceServer()
 	for name, pair := range map[string][2]string{"wider scope": {"scope", "read delete"}, "foreign resource": {"resource", "https://nowhere.example"}} {
 		t.Run(name, func(t *testing.T) {
 			_, first := r.Tokens(app, "read")
@@ -73,7 +75,7 @@ func TestT20_ReuseCountsWhateverElseIsWrong(t *testing.T) {
 
 func TestT21_RetryWithinTheWindowGetsTheSameSuccessor(t *testing.T) {
 	rig.Each(t, rig.Options{}, func(t *testing.T, r *rig.Rig) {
-		app, api := r.App(oauth.ClientSpec{}), r.ResourceServer()
+		app, api := r.App(management.ClientSpec{}), r.ResourceServer()
 		advance := stopClock(r)
 		_, refresh := r.Tokens(app, "read")
 		access1, successor := granted(t, r.Refresh(app, refresh))
@@ -97,7 +99,7 @@ func TestT21_RetryWithinTheWindowGetsTheSameSuccessor(t *testing.T) {
 
 func TestT21_RepeatsAreBoundedAndEndNothing(t *testing.T) {
 	rig.Each(t, rig.Options{}, func(t *testing.T, r *rig.Rig) {
-		app, api := r.App(oauth.ClientSpec{}), r.ResourceServer()
+		app, api := r.App(management.ClientSpec{}), r.ResourceServer()
 		stopClock(r)
 		_, refresh := r.Tokens(app, "read")
 		access, successor := granted(t, r.Refresh(app, refresh))
@@ -118,7 +120,7 @@ func TestT21_RepeatsAreBoundedAndEndNothing(t *testing.T) {
 
 func TestT21_NoRetryOnceTheFamilyIsRevoked(t *testing.T) {
 	rig.Each(t, rig.Options{}, func(t *testing.T, r *rig.Rig) {
-		app, api := r.App(oauth.ClientSpec{}), r.ResourceServer()
+		app, api := r.App(management.ClientSpec{}), r.ResourceServer()
 		stopClock(r)
 		_, refresh := r.Tokens(app, "read")
 		access, successor := granted(t, r.Refresh(app, refresh))
@@ -150,7 +152,7 @@ func refreshAtOnce(t *testing.T, nodes []*rig.Rig, app *rig.App, token string) (
 func TestT22_ManyRefreshesAtOnceGetOneSuccessor(t *testing.T) {
 	rig.EachNodes(t, rig.Options{AtOnce: true}, func(t *testing.T, nodes []*rig.Rig) {
 		r := nodes[0]
-		app, api := r.App(oauth.ClientSpec{}), r.ResourceServer()
+		app, api := r.App(management.ClientSpec{}), r.ResourceServer()
 		for _, n := range nodes {
 			stopClock(n)
 		}
@@ -173,7 +175,7 @@ func TestT22_ManyRefreshesAtOnceGetOneSuccessor(t *testing.T) {
 func TestT22_WithoutAWindowOneRefreshWins(t *testing.T) {
 	rig.EachNodes(t, rig.Options{AtOnce: true, Lifetimes: oauth.Lifetimes{RefreshReuseWindow: -1}}, func(t *testing.T, nodes []*rig.Rig) {
 		r := nodes[0]
-		app, api := r.App(oauth.ClientSpec{}), r.ResourceServer()
+		app, api := r.App(management.ClientSpec{}), r.ResourceServer()
 		b := r.Browser().SignIn(r.Alice.Email)
 		for range 5 {
 			_, refresh := granted(t, r.Exchange(app, b.Code(app, "read")))
@@ -189,7 +191,7 @@ func TestT22_WithoutAWindowOneRefreshWins(t *testing.T) {
 // Nodes with clocks that differ, as all nodes' do: the window is not to open for one that is behind.
 func TestT22_WithoutAWindowClocksThatDifferDoNotMatter(t *testing.T) {
 	nodes := rig.Nodes(t, rig.Options{Lifetimes: oauth.Lifetimes{RefreshReuseWindow: -1}}, rig.Options{Lifetimes: oauth.Lifetimes{RefreshReuseWindow: -1}})
-	app, api := nodes[0].App(oauth.ClientSpec{}), nodes[0].ResourceServer()
+	app, api := nodes[0].App(management.ClientSpec{}), nodes[0].ResourceServer()
 	access, refresh := nodes[0].Tokens(app, "read")
 	nodes[0].Advance(5 * time.Second)
 	_, successor := granted(t, nodes[0].Refresh(app, refresh))
@@ -203,7 +205,7 @@ func TestT22_NodesInTheMiddleOfASecretRotationGiveOneSuccessor(t *testing.T) {
 	before, after := "the secret of before, of 32 bytes or more", "the secret of after, of 32 bytes or more"
 	nodes := rig.Nodes(t, rig.Options{Secrets: []string{before, after}}, rig.Options{Secrets: []string{after, before}})
 	r := nodes[0]
-	app, api := r.App(oauth.ClientSpec{}), r.ResourceServer()
+	app, api := r.App(management.ClientSpec{}), r.ResourceServer()
 	_, refresh := r.Tokens(app, "read")
 	for range 5 {
 		successors, accesses := refreshAtOnce(t, nodes, app, refresh)
@@ -242,7 +244,7 @@ func TestT21_RetryUnderANewMasterSecretGetsTheSameSuccessor(t *testing.T) {
 	eachURL(t, func(t *testing.T, url string) {
 		r := restart(t, url, nil, rig.Options{Secrets: []string{before}})
 		now := r.Store.Now().Time()
-		app := r.App(oauth.ClientSpec{})
+		app := r.App(management.ClientSpec{})
 		_, refresh := r.Tokens(app, "read")
 		_, unused := r.Tokens(app, "read")
 		_, successor := granted(t, r.Refresh(app, refresh))
@@ -276,8 +278,8 @@ func TestT21_RetryUnderANewMasterSecretGetsTheSameSuccessor(t *testing.T) {
 
 func TestT23_RefreshTokenIsBoundToItsClient(t *testing.T) {
 	rig.Each(t, rig.Options{}, func(t *testing.T, r *rig.Rig) {
-		app, api := r.App(oauth.ClientSpec{}), r.ResourceServer()
-		others := []*rig.App{r.App(oauth.ClientSpec{Name: "Other"}), r.App(oauth.ClientSpec{Name: "Other public", Public: true})}
+		app, api := r.App(management.ClientSpec{}), r.ResourceServer()
+		others := []*rig.App{r.App(management.ClientSpec{Name: "Other"}), r.App(management.ClientSpec{Name: "Other public", Public: true})}
 		access, refresh := r.Tokens(app, "read")
 		_, successor := granted(t, r.Refresh(app, refresh))
 		r.Advance(reuseWindow + time.Second)
@@ -295,7 +297,7 @@ func TestT23_RefreshTokenIsBoundToItsClient(t *testing.T) {
 
 func TestT24_WiderScopeIsRefusedAndConsumesNothing(t *testing.T) {
 	rig.Each(t, rig.Options{}, func(t *testing.T, r *rig.Rig) {
-		app := r.App(oauth.ClientSpec{})
+		app := r.App(management.ClientSpec{})
 		_, refresh := r.Tokens(app, "read write")
 		for _, scope := range []string{"read write delete", "delete", "admin", "openid", "offline_access", "READ", "read,write", "read write read delete"} {
 			a := r.PostAs(app, "/oauth/token", with(refreshForm(refresh), "scope", scope))
@@ -310,7 +312,7 @@ func TestT24_WiderScopeIsRefusedAndConsumesNothing(t *testing.T) {
 
 func TestT25_NarrowerScopeIsForTheAccessTokenOnly(t *testing.T) {
 	rig.Each(t, rig.Options{}, func(t *testing.T, r *rig.Rig) {
-		app, api := r.App(oauth.ClientSpec{}), r.ResourceServer()
+		app, api := r.App(management.ClientSpec{}), r.ResourceServer()
 		_, refresh := r.Tokens(app, "read write")
 		for _, want := range []struct{ asked, got string }{{"read", "read"}, {"write read write", "write read"}, {"", "read write"}} {
 			a := r.PostAs(app, "/oauth/token", with(refreshForm(refresh), "scope", want.asked))
@@ -325,7 +327,7 @@ func TestT25_NarrowerScopeIsForTheAccessTokenOnly(t *testing.T) {
 
 func TestT26_LostScopeIsDropped(t *testing.T) {
 	rig.Each(t, rig.Options{}, func(t *testing.T, r *rig.Rig) {
-		app, api := r.App(oauth.ClientSpec{}), r.ResourceServer()
+		app, api := r.App(management.ClientSpec{}), r.ResourceServer()
 		_, refresh := r.Tokens(app, "read write delete")
 		next := func(want string) {
 			t.Helper()
@@ -336,12 +338,12 @@ func TestT26_LostScopeIsDropped(t *testing.T) {
 				t.Errorf("got %q, introspection says %q, want %q", a.Text("scope"), seen, want)
 			}
 		}
-		change(r, app, func(p *oauth.ClientSpec) { p.Scopes = []string{"read", "write"} })
+		change(r, app, func(p *management.ClientSpec) { p.Scopes = []string{"read", "write"} })
 		next("read write")
 		refused(t, r.PostAs(app, "/oauth/token", with(refreshForm(refresh), "scope", "delete")), http.StatusBadRequest, oauth.InvalidScope)
 		r.SQL(`UPDATE memberships SET role = 'viewer' WHERE user_id = $1`, r.Alice.ID)
 		next("read")
-		change(r, app, func(p *oauth.ClientSpec) { p.Scopes = []string{"write", "delete"} })
+		change(r, app, func(p *management.ClientSpec) { p.Scopes = []string{"write", "delete"} })
 		refused(t, r.Refresh(app, refresh), http.StatusBadRequest, oauth.InvalidGrant)
 	})
 }
@@ -349,7 +351,7 @@ func TestT26_LostScopeIsDropped(t *testing.T) {
 func TestT28_RefreshTokenEndsIdleAndAbsolutely(t *testing.T) {
 	rig.Each(t, rig.Options{}, func(t *testing.T, r *rig.Rig) {
 		const day = 24 * time.Hour
-		app := r.App(oauth.ClientSpec{})
+		app := r.App(management.ClientSpec{})
 		advance := stopClock(r)
 		_, idle := r.Tokens(app, "read")
 		_, busy := r.Tokens(app, "read")
@@ -373,7 +375,7 @@ func TestT28_RefreshTokenEndsIdleAndAbsolutely(t *testing.T) {
 
 func TestT29_NearlyTheRefreshTokenIsNotIt(t *testing.T) {
 	rig.Each(t, rig.Options{}, func(t *testing.T, r *rig.Rig) {
-		app := r.App(oauth.ClientSpec{})
+		app := r.App(management.ClientSpec{})
 		_, refresh := r.Tokens(app, "read")
 		_, another := r.Tokens(app, "read")
 		_, used := granted(t, r.Refresh(app, refresh))
@@ -390,13 +392,13 @@ func TestT29_NearlyTheRefreshTokenIsNotIt(t *testing.T) {
 
 func TestT30_AccessAndRefreshTokensAreNotEachOther(t *testing.T) {
 	rig.Each(t, rig.Options{}, func(t *testing.T, r *rig.Rig) {
-		app, api := r.App(oauth.ClientSpec{}), r.ResourceServer()
+		app, api := r.App(management.ClientSpec{}), r.ResourceServer()
 		b := r.Browser().SignIn(r.Alice.Email)
 		code := b.Code(app, "read")
 		access, refresh := granted(t, r.Exchange(app, b.Code(app, "read")))
 		for name, text := range map[string]string{
 			"access token": access, "code": code, "client secret": app.Secret, "client id": app.ID,
-			"access token under the other prefix": oauth.PrefixRefreshToken + access[len(oauth.PrefixAccessToken):],
+			"access token under the other prefix": bearer.PrefixRefreshToken + access[len(bearer.PrefixAccessToken):],
 		} {
 			t.Run(name, func(t *testing.T) {
 				refused(t, r.Refresh(app, text), http.StatusBadRequest, oauth.InvalidGrant)
@@ -412,7 +414,7 @@ func TestT30_AccessAndRefreshTokensAreNotEachOther(t *testing.T) {
 func TestT31_ReuseAfterARestartEndsTheFamily(t *testing.T) {
 	eachURL(t, func(t *testing.T, url string) {
 		r := restart(t, url, nil, rig.Options{})
-		app, api := r.App(oauth.ClientSpec{}), r.ResourceServer()
+		app, api := r.App(management.ClientSpec{}), r.ResourceServer()
 		_, first := r.Tokens(app, "read")
 		access, second := granted(t, r.Refresh(app, first))
 		r = restart(t, url, r, rig.Options{})
@@ -431,8 +433,8 @@ func TestT31_ReuseAfterARestartEndsTheFamily(t *testing.T) {
 // Here the client's grant types decide; no offline_access is needed.
 func TestT32_RefreshTokenComesWithTheGrantType(t *testing.T) {
 	r := rig.Memory(t, rig.Options{})
-	with := r.App(oauth.ClientSpec{})
-	without := r.App(oauth.ClientSpec{Grants: []string{oauth.GrantAuthorizationCode}, RedirectURIs: []string{"https://app.example/cb"}})
+	with := r.App(management.ClientSpec{})
+	without := r.App(management.ClientSpec{Grants: []string{oauth.GrantAuthorizationCode}, RedirectURIs: []string{"https://app.example/cb"}})
 	b := r.Browser().SignIn(r.Alice.Email)
 	if _, refresh := granted(t, r.Exchange(with, b.Code(with, "read"))); refresh == "" {
 		t.Error("no refresh token")
@@ -443,7 +445,7 @@ func TestT32_RefreshTokenComesWithTheGrantType(t *testing.T) {
 		t.Errorf("a client without the grant type got a refresh token: %s", a.Body)
 	}
 	_, refresh := granted(t, r.Exchange(with, b.Code(with, "read")))
-	change(r, with, func(p *oauth.ClientSpec) { p.Grants = []string{oauth.GrantAuthorizationCode} })
+	change(r, with, func(p *management.ClientSpec) { p.Grants = []string{oauth.GrantAuthorizationCode} })
 	refused(t, r.Refresh(with, refresh), http.StatusBadRequest, oauth.UnauthorizedClient)
 }
 
@@ -454,7 +456,7 @@ func TestT33_RefreshRacingRevocationLeavesNothingAlive(t *testing.T) {
 			rounds = 20
 		}
 		r := nodes[0]
-		app, api := r.App(oauth.ClientSpec{}), r.ResourceServer()
+		app, api := r.App(management.ClientSpec{}), r.ResourceServer()
 		b := r.Browser().SignIn(r.Alice.Email)
 		for i := range rounds {
 			for _, node := range nodes {
@@ -493,7 +495,7 @@ func TestT33_RefreshRacingRevocationLeavesNothingAlive(t *testing.T) {
 func TestT33_RefreshRacingThePersonWhoEndsIt(t *testing.T) {
 	rig.EachNodes(t, rig.Options{AtOnce: true}, func(t *testing.T, nodes []*rig.Rig) {
 		r := nodes[0]
-		app, api := r.App(oauth.ClientSpec{}), r.ResourceServer()
+		app, api := r.App(management.ClientSpec{}), r.ResourceServer()
 		b := r.Browser().SignIn(r.Alice.Email)
 		for range 20 {
 			_, refresh := granted(t, r.Exchange(app, b.Code(app, "read")))
@@ -528,7 +530,7 @@ func TestRefreshTokenSurvivesAFailedRefresh(t *testing.T) {
 	for _, step := range []struct{ verb, table string }{{"UPDATE", "refresh_tokens"}, {"INSERT", "access_tokens"}, {"INSERT", "refresh_tokens"}} {
 		t.Run(step.verb+" "+step.table, func(t *testing.T) {
 			eachWithOwner(t, rig.Options{Lifetimes: oauth.Lifetimes{RefreshReuseWindow: -1}}, func(t *testing.T, r *rig.Rig, owner func(string)) {
-				app, api := r.App(oauth.ClientSpec{}), r.ResourceServer()
+				app, api := r.App(management.ClientSpec{}), r.ResourceServer()
 				_, refresh := r.Tokens(app, "read")
 				mend := breakWrites(r, owner, step.verb, step.table)
 				refused(t, r.Refresh(app, refresh), http.StatusServiceUnavailable, oauth.TemporarilyUnavailable)
@@ -545,7 +547,7 @@ func TestRefreshTokenSurvivesAFailedRefresh(t *testing.T) {
 
 func TestRefreshStopsWithTheUserAndComesBack(t *testing.T) {
 	r := rig.Memory(t, rig.Options{})
-	app, api := r.App(oauth.ClientSpec{}), r.ResourceServer()
+	app, api := r.App(management.ClientSpec{}), r.ResourceServer()
 	access, refresh := r.Tokens(app, "read")
 	r.SQL(`UPDATE users SET disabled_at = 1 WHERE id = $1`, r.Alice.ID)
 	refused(t, r.Refresh(app, refresh), http.StatusBadRequest, oauth.InvalidGrant)

@@ -12,6 +12,7 @@ import (
 
 	"github.com/jackc/pgx/v5"
 
+	"doorward/management"
 	"doorward/oauth"
 	"doorward/storage"
 	"doorward/test/rig"
@@ -115,7 +116,7 @@ var ownForm = url.Values{"grant_type": {"client_credentials"}}
 
 func robot(r *rig.Rig) *rig.App {
 	r.T.Helper()
-	return r.App(oauth.ClientSpec{Name: "Robot", Grants: []string{oauth.GrantClientCredentials}})
+	return r.App(management.ClientSpec{Name: "Robot", Grants: []string{oauth.GrantClientCredentials}})
 }
 
 func postJSON(r *rig.Rig, path, body string, header ...string) *rig.Answer {
@@ -190,12 +191,12 @@ func endAccess(r *rig.Rig, app *rig.App) {
 }
 
 // change applies f to what an app is registered with.
-func change(r *rig.Rig, app *rig.App, f func(*oauth.ClientSpec)) {
+func change(r *rig.Rig, app *rig.App, f func(*management.ClientSpec)) {
 	r.T.Helper()
-	p := oauth.SpecOf(app.Client)
+	p := management.SpecOf(app.Client)
 	p.Administrator = true
 	f(&p)
-	if _, err := r.OAuth.UpdateClient(r.System(), oauth.Command(""), app.ID, p); err != nil {
+	if _, err := r.Management.UpdateClient(r.System(), management.CommandLine(""), app.ID, p); err != nil {
 		r.T.Fatal(err)
 	}
 }

@@ -10,7 +10,8 @@ import (
 	"testing"
 	"time"
 
-	"doorward/oauth"
+	"doorward/management"
+	"doorward/oauth/catalog"
 	"doorward/storage"
 	"doorward/test/rig"
 )
@@ -18,7 +19,7 @@ import (
 // A consent form that is sent twice leads to one code and to one place.
 func TestV60_TheSameAnswerTwiceLeadsToTheSamePlace(t *testing.T) {
 	rig.Each(t, rig.Options{AtOnce: true}, func(t *testing.T, r *rig.Rig) {
-		app := r.App(oauth.ClientSpec{})
+		app := r.App(management.ClientSpec{})
 		b := r.Browser().SignIn(r.Alice.Email)
 		t.Run("64 at once", func(t *testing.T) {
 			for _, decision := range []string{"approve", "deny"} {
@@ -93,11 +94,11 @@ func TestV60_TheSameAnswerTwiceLeadsToTheSamePlace(t *testing.T) {
 // Between the two clicks the app may have been stopped: then nothing leads to it.
 func TestV60_AnAppThatWasDisabledBetweenTwoClicksGetsNothing(t *testing.T) {
 	rig.Each(t, rig.Options{}, func(t *testing.T, r *rig.Rig) {
-		app := r.App(oauth.ClientSpec{})
+		app := r.App(management.ClientSpec{})
 		b := r.Browser().SignIn(r.Alice.Email)
 		page := b.Authorize(app.Params("read"))
 		code := b.Decide(page, "approve").Param("code")
-		ok(t, r.Store.DisableClient(r.System(), app.ID, oauth.StoppedByAdministrator))
+		ok(t, r.Store.DisableClient(r.System(), app.ID, management.StoppedByAdministrator))
 		a := b.Decide(page, "approve")
 		wantAnswered(t, a)
 		if strings.Contains(a.Body, code) || strings.Contains(wayOn(t, a), "app.example") {
@@ -109,7 +110,7 @@ func TestV60_AnAppThatWasDisabledBetweenTwoClicksGetsNothing(t *testing.T) {
 // A sign-in form that is sent twice goes on as it did the first time, whether or not the first answer arrived.
 func TestV60_ASignInSentTwiceGoesOn(t *testing.T) {
 	rig.Each(t, rig.Options{}, func(t *testing.T, r *rig.Rig) {
-		app := r.App(oauth.ClientSpec{FirstParty: true})
+		app := r.App(management.ClientSpec{FirstParty: true})
 		t.Run("to an app that asks nothing", func(t *testing.T) {
 			b := r.Browser()
 			page := b.Authorize(app.Params("read"))
@@ -165,7 +166,7 @@ func TestV60_JoiningTwiceIsJoiningOnce(t *testing.T) {
 	rig.Each(t, rig.Options{AtOnce: true}, func(t *testing.T, r *rig.Rig) {
 		ws := r.Workspace("engines", "", r.Alice)
 		bob := r.User("bob@example.com", "Bob", false)
-		_, word, err := r.OAuth.Invite(r.System(), oauth.Command(ws.ID), ws, bob.Email, oauth.RoleMember)
+		_, word, err := r.Management.Invite(r.System(), management.CommandLine(ws.ID), ws, bob.Email, catalog.RoleMember)
 		ok(t, err)
 		b := r.Browser().SignIn(bob.Email)
 		const members = "/settings/workspaces/engines/members"
@@ -179,7 +180,7 @@ func TestV60_JoiningTwiceIsJoiningOnce(t *testing.T) {
 		}
 		wantPage(t, r.Browser().SignIn(r.Alice.Email).Get("/join/"+word), http.StatusNotFound)
 		// Having joined once is no way back in.
-		ok(t, r.OAuth.RemoveMember(r.System(), oauth.Command(ws.ID), ws, bob.ID))
+		ok(t, r.Management.RemoveMember(r.System(), management.CommandLine(ws.ID), ws, bob.ID))
 		wantPage(t, b.PostForm("/join/"+word, nil), http.StatusNotFound)
 		wantPage(t, b.Get("/join/"+word), http.StatusNotFound)
 	})
@@ -297,17 +298,17 @@ func wayOn(t *testing.T, a *rig.Answer) string {
 // Going back after an answer shows a page with the way on, and none that says something else.
 func TestV61_GoingBackAfterAnAnswerLeadsOn(t *testing.T) {
 	for name, c := range map[string]struct {
-		spec   oauth.ClientSpec
+		spec   management.ClientSpec
 		self   bool
 		after  string // where the page leads once the app has the code
 		begins string
 	}{
-		"https":             {oauth.ClientSpec{}, false, "https://app.example/", "https://app.example/cb?"},
-		"with a site":       {oauth.ClientSpec{Site: "https://site.example"}, false, "https://site.example", "https://app.example/cb?"},
-		"anybody's":         {oauth.ClientSpec{RedirectURIs: []string{"https://theirs.example/cb?x=1"}, Site: "https://site.example"}, true, "https://theirs.example/", "https://theirs.example/cb?x=1&"},
-		"on this computer":  {oauth.ClientSpec{Public: true, RedirectURIs: []string{"http://127.0.0.1:1234/cb"}}, false, "http://127.0.0.1:1234/", "http://127.0.0.1:1234/cb?"},
-		"a program's own":   {oauth.ClientSpec{Public: true, RedirectURIs: []string{"com.example.app:/cb"}}, false, "/", "com.example.app:/cb?"},
-		"an IPv6 interface": {oauth.ClientSpec{Public: true, RedirectURIs: []string{"http://[::1]/cb"}}, false, "http://[::1]/", "http://[::1]/cb?"},
+		"https":             {management.ClientSpec{}, false, "https://app.example/", "https://app.example/cb?"},
+		"with a site":       {management.ClientSpec{Site: "https://site.example"}, false, "https://site.example", "https://app.example/cb?"},
+		"anybody's":         {management.ClientSpec{RedirectURIs: []string{"https://theirs.example/cb?x=1"}, Site: "https://site.example"}, true, "https://theirs.example/", "https://theirs.example/cb?x=1&"},
+		"on this computer":  {management.ClientSpec{Public: true, RedirectURIs: []string{"http://127.0.0.1:1234/cb"}}, false, "http://127.0.0.1:1234/", "http://127.0.0.1:1234/cb?"},
+		"a program's own":   {management.ClientSpec{Public: true, RedirectURIs: []string{"com.example.app:/cb"}}, false, "/", "com.example.app:/cb?"},
+		"an IPv6 interface": {management.ClientSpec{Public: true, RedirectURIs: []string{"http://[::1]/cb"}}, false, "http://[::1]/", "http://[::1]/cb?"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			r := rig.Memory(t, rig.Options{})
@@ -345,7 +346,7 @@ func TestV61_GoingBackAfterAnAnswerLeadsOn(t *testing.T) {
 // Every error page of the flows has a link that leads on, and none leads to an app that nobody vouches for or has answered.
 func TestV61_NoPageOfAFlowIsADeadEnd(t *testing.T) {
 	r := rig.Memory(t, rig.Options{})
-	app, anybodys := r.App(oauth.ClientSpec{}), selfRegistered(t, r, oauth.ClientSpec{RedirectURIs: []string{"https://evil.example/cb"}, Site: "https://evil.example"})
+	app, anybodys := r.App(management.ClientSpec{}), selfRegistered(t, r, management.ClientSpec{RedirectURIs: []string{"https://evil.example/cb"}, Site: "https://evil.example"})
 	b := r.Browser().SignIn(r.Alice.Email)
 	flow := func(app *rig.App) string {
 		return b.Form(b.Authorize(app.Params("read")), "/oauth/consent").Get("flow")
@@ -413,7 +414,7 @@ func workspacesOf(r *rig.Rig, u storage.User) []storage.Workspace {
 // gives one code, and leaves the user signed in.
 func TestV60_AConsentWithThePasswordSentTwiceGivesOneCode(t *testing.T) {
 	rig.Each(t, rig.Options{}, func(t *testing.T, r *rig.Rig) {
-		app := r.App(oauth.ClientSpec{Scopes: []string{"read", "admin"}})
+		app := r.App(management.ClientSpec{Scopes: []string{"read", "admin"}})
 		b := r.Browser().SignIn(r.Alice.Email)
 		r.Advance(5*time.Minute + time.Second)
 		form := b.Form(b.Authorize(app.Params("admin")), "/oauth/consent")

@@ -7,7 +7,9 @@ import (
 	"testing"
 	"time"
 
-	"doorward/oauth"
+	"doorward/management"
+	"doorward/oauth/apikey"
+	"doorward/oauth/catalog"
 	"doorward/storage"
 	"doorward/test/rig"
 )
@@ -16,7 +18,7 @@ func TestV01_PageForDisablingShowsAndKeepsWorkspaces(t *testing.T) {
 	rig.Each(t, rig.Options{}, func(t *testing.T, r *rig.Rig) {
 		root := r.Browser().SignIn(r.User("root@example.com", "Root", true).Email)
 		sole, kept, shared := r.Workspace("sole", "", r.Alice), r.Workspace("kept", "", r.Alice), r.Workspace("shared", "", r.Alice)
-		r.Join(shared, r.User("bob@example.com", "Bob", false), oauth.RoleOwner)
+		r.Join(shared, r.User("bob@example.com", "Bob", false), catalog.RoleOwner)
 		path := "/admin/users/" + r.Alice.ID
 		disabled := func(w storage.Workspace) bool {
 			w, err := r.Store.WorkspaceByID(r.System(), w.ID)
@@ -46,8 +48,8 @@ func TestV01_PageForDisablingShowsAndKeepsWorkspaces(t *testing.T) {
 func TestV06_PagesSignAUserOutAndSetAPassword(t *testing.T) {
 	rig.Each(t, rig.Options{}, func(t *testing.T, r *rig.Rig) {
 		root := r.Browser().SignIn(r.User("root@example.com", "Root", true).Email)
-		api, app := r.ResourceServer(), r.App(oauth.ClientSpec{Name: "Acme Sync"})
-		_, pat := r.PersonalToken(r.Alice, oauth.KeySpec{Name: "Laptop", Scopes: []string{"read"}})
+		api, app := r.ResourceServer(), r.App(management.ClientSpec{Name: "Acme Sync"})
+		_, pat := r.PersonalToken(r.Alice, apikey.Spec{Name: "Laptop", Scopes: []string{"read"}})
 		path := "/admin/users/" + r.Alice.ID
 		access, _ := r.Tokens(app, "read")
 		b := r.Browser().SignIn(r.Alice.Email)
@@ -146,7 +148,7 @@ func TestV64_PageChangesAUser(t *testing.T) {
 
 func TestV03_PageOfAnAppSaysWhyItDoesNotWork(t *testing.T) {
 	rig.Each(t, rig.Options{}, func(t *testing.T, r *rig.Rig) {
-		app := r.App(oauth.ClientSpec{CreatedBy: r.Alice.ID, WorkspaceID: r.Workspace("acme", "", r.Alice).ID})
+		app := r.App(management.ClientSpec{CreatedBy: r.Alice.ID, WorkspaceID: r.Workspace("acme", "", r.Alice).ID})
 		root := r.Browser().SignIn(r.User("root@example.com", "Root", true).Email)
 		says := func(text string, want bool) {
 			t.Helper()
@@ -168,7 +170,7 @@ func TestV03_PageOfADisabledWorkspaceSaysWhy(t *testing.T) {
 	rig.Each(t, rig.Options{}, func(t *testing.T, r *rig.Rig) {
 		ws := r.Workspace("acme", "", r.Alice)
 		bob := r.User("bob@example.com", "Bob", false)
-		ok(t, r.Store.AddMember(r.System(), ws.ID, bob.ID, oauth.RoleMember))
+		ok(t, r.Store.AddMember(r.System(), ws.ID, bob.ID, catalog.RoleMember))
 		root := r.Browser().SignIn(r.User("root@example.com", "Root", true).Email)
 		member := r.Browser().SignIn(bob.Email)
 		says := func(status int, text string) {

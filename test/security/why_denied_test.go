@@ -6,7 +6,9 @@ import (
 	"strings"
 	"testing"
 
-	"doorward/oauth"
+	"doorward/management"
+	"doorward/oauth/apikey"
+	"doorward/oauth/catalog"
 	"doorward/test/rig"
 	"doorward/web/gateway"
 	"doorward/web/gateway/route"
@@ -17,9 +19,9 @@ import (
 func TestTheOwnerFindsWhyARequestWasRefused(t *testing.T) {
 	const api = "https://api.example.com"
 	o := rig.Options{
-		Resources: []oauth.Resource{{
-			ID: api, Name: "Example API", Scopes: []oauth.Scope{{Name: "read", Text: "Read"}, {Name: "write", Text: "Write"}}, WorkspaceHeader: "X-Workspace",
-			Keys: oauth.KeyRules{Prefix: "sk", Environments: []string{"live"}},
+		Resources: []catalog.Resource{{
+			ID: api, Name: "Example API", Scopes: []catalog.Scope{{Name: "read", Text: "Read"}, {Name: "write", Text: "Write"}}, WorkspaceHeader: "X-Workspace",
+			Keys: catalog.KeyRules{Prefix: "sk", Environments: []string{"live"}},
 		}},
 		APIs: []gateway.API{{
 			ID: api, Hosts: []string{"api.example.com"}, Upstream: &url.URL{Scheme: "http", Host: "127.0.0.1:1"},
@@ -29,8 +31,8 @@ func TestTheOwnerFindsWhyARequestWasRefused(t *testing.T) {
 	rig.Each(t, o, func(t *testing.T, r *rig.Rig) {
 		r.User("bob@example.com", "Bob", false)
 		acme := r.Workspace("acme", "", r.Alice)
-		k, key := r.Key(acme, oauth.KeySpec{Scopes: []string{"read"}})
-		app := r.App(oauth.ClientSpec{WorkspaceID: acme.ID, Scopes: []string{"read"}, Resources: []string{api}})
+		k, key := r.Key(acme, apikey.Spec{Scopes: []string{"read"}})
+		app := r.App(management.ClientSpec{WorkspaceID: acme.ID, Scopes: []string{"read"}, Resources: []string{api}})
 		access, _ := r.Tokens(app, "read")
 		refused := func(credential string) string {
 			q := r.Request(http.MethodPost, "/v1/accounts", strings.NewReader("{}"), "Authorization", "Bearer "+credential)

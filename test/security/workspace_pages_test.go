@@ -8,7 +8,10 @@ import (
 	"testing"
 	"time"
 
-	"doorward/oauth"
+	"doorward/management"
+	"doorward/oauth/apikey"
+	"doorward/oauth/bearer"
+	"doorward/oauth/catalog"
 	"doorward/storage"
 	"doorward/test/rig"
 )
@@ -25,12 +28,12 @@ type cast struct {
 func newCast(r *rig.Rig, slug string) cast {
 	r.T.Helper()
 	c := cast{user: map[string]storage.User{}, at: map[string]*rig.Browser{}}
-	for _, role := range append([]string{"stranger"}, oauth.Roles...) {
+	for _, role := range append([]string{"stranger"}, catalog.Roles...) {
 		u := r.User(role+"@"+slug+".example.com", "", false)
 		c.user[role], c.at[role] = u, r.Browser().SignIn(u.Email)
 	}
-	c.ws = r.Workspace(slug, "", c.user[oauth.RoleOwner])
-	for _, role := range oauth.Roles[:3] {
+	c.ws = r.Workspace(slug, "", c.user[catalog.RoleOwner])
+	for _, role := range catalog.Roles[:3] {
 		r.Join(c.ws, c.user[role], role)
 	}
 	return c
@@ -60,38 +63,38 @@ func TestRolesOnTheWorkspacePages(t *testing.T) {
 	rig.Each(t, rig.Options{}, func(t *testing.T, r *rig.Rig) {
 		c := newCast(r, "engines")
 		base, target := workspaces+"/engines", r.User("target@example.com", "", false)
-		r.Join(c.ws, target, oauth.RoleViewer)
+		r.Join(c.ws, target, catalog.RoleViewer)
 		for _, x := range []struct {
 			method, path string
 			form         url.Values
 			least        string
 			status       int
 		}{
-			{"GET", "", nil, oauth.RoleViewer, http.StatusOK},
-			{"GET", "/members", nil, oauth.RoleViewer, http.StatusOK},
-			{"GET", "/apps", nil, oauth.RoleAdmin, http.StatusOK},
-			{"GET", "/apps/new", nil, oauth.RoleAdmin, http.StatusOK},
-			{"POST", "/apps", newApp(), oauth.RoleAdmin, http.StatusOK},
-			{"GET", "/usage", nil, oauth.RoleAdmin, http.StatusOK},
-			{"GET", "/audit", nil, oauth.RoleAdmin, http.StatusOK},
-			{"POST", "/invitations", url.Values{"email": {"new@example.com"}, "role": {"admin"}}, oauth.RoleAdmin, http.StatusOK},
-			{"POST", "/invitations", url.Values{"email": {"new@example.com"}, "role": {"owner"}}, oauth.RoleOwner, http.StatusOK},
-			{"POST", "/members/" + target.ID + "/role", url.Values{"role": {"member"}}, oauth.RoleAdmin, http.StatusSeeOther},
-			{"POST", "/members/" + target.ID + "/role", url.Values{"role": {"owner"}}, oauth.RoleOwner, http.StatusSeeOther},
-			{"POST", "/members/" + target.ID + "/role", url.Values{"role": {"viewer"}}, oauth.RoleOwner, http.StatusSeeOther}, // an owner by now
-			{"POST", "", url.Values{"name": {"Renamed"}}, oauth.RoleOwner, http.StatusSeeOther},
-			{"POST", "/members/" + target.ID + "/remove", url.Values{"confirmed": {"yes"}}, oauth.RoleAdmin, http.StatusSeeOther},
-			{"POST", "/delete", url.Values{"confirm": {"engines"}}, oauth.RoleOwner, http.StatusSeeOther},
+			{"GET", "", nil, catalog.RoleViewer, http.StatusOK},
+			{"GET", "/members", nil, catalog.RoleViewer, http.StatusOK},
+			{"GET", "/apps", nil, catalog.RoleAdmin, http.StatusOK},
+			{"GET", "/apps/new", nil, catalog.RoleAdmin, http.StatusOK},
+			{"POST", "/apps", newApp(), catalog.RoleAdmin, http.StatusOK},
+			{"GET", "/usage", nil, catalog.RoleAdmin, http.StatusOK},
+			{"GET", "/audit", nil, catalog.RoleAdmin, http.StatusOK},
+			{"POST", "/invitations", url.Values{"email": {"new@example.com"}, "role": {"admin"}}, catalog.RoleAdmin, http.StatusOK},
+			{"POST", "/invitations", url.Values{"email": {"new@example.com"}, "role": {"owner"}}, catalog.RoleOwner, http.StatusOK},
+			{"POST", "/members/" + target.ID + "/role", url.Values{"role": {"member"}}, catalog.RoleAdmin, http.StatusSeeOther},
+			{"POST", "/members/" + target.ID + "/role", url.Values{"role": {"owner"}}, catalog.RoleOwner, http.StatusSeeOther},
+			{"POST", "/members/" + target.ID + "/role", url.Values{"role": {"viewer"}}, catalog.RoleOwner, http.StatusSeeOther}, // an owner by now
+			{"POST", "", url.Values{"name": {"Renamed"}}, catalog.RoleOwner, http.StatusSeeOther},
+			{"POST", "/members/" + target.ID + "/remove", url.Values{"confirmed": {"yes"}}, catalog.RoleAdmin, http.StatusSeeOther},
+			{"POST", "/delete", url.Values{"confirm": {"engines"}}, catalog.RoleOwner, http.StatusSeeOther},
 		} {
-			for _, role := range append([]string{"stranger"}, oauth.Roles...) {
+			for _, role := range append([]string{"stranger"}, catalog.Roles...) {
 				want := http.StatusForbidden
 				switch {
 				case role == "stranger":
 					want = http.StatusNotFound
-				case oauth.AtLeast(role, x.least):
+				case catalog.AtLeast(role, x.least):
 					want = x.status
 				}
-				if want == http.StatusSeeOther && role == oauth.RoleAdmin && strings.HasSuffix(x.path, "/remove") {
+				if want == http.StatusSeeOther && role == catalog.RoleAdmin && strings.HasSuffix(x.path, "/remove") {
 					continue // the owner does it
 				}
 				b := c.at[role]
@@ -127,9 +130,9 @@ func TestK14_ForeignWorkspacesAreNotThere(t *testing.T) {
 		c := newCast(r, "theirs")
 		b := r.Browser().SignIn(r.Alice.Email)
 		own := personal(t, r, r.Alice.ID)
-		app := r.App(oauth.ClientSpec{WorkspaceID: c.ws.ID, CreatedBy: c.user[oauth.RoleOwner].ID})
-		key, _ := r.Key(c.ws, oauth.KeySpec{})
-		invitation, _, err := r.OAuth.Invite(r.System(), oauth.Command(c.ws.ID), c.ws, "x@example.com", oauth.RoleMember)
+		app := r.App(management.ClientSpec{WorkspaceID: c.ws.ID, CreatedBy: c.user[catalog.RoleOwner].ID})
+		key, _ := r.Key(c.ws, apikey.Spec{})
+		invitation, _, err := r.Management.Invite(r.System(), management.CommandLine(c.ws.ID), c.ws, "x@example.com", catalog.RoleMember)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -160,7 +163,7 @@ func TestK14_ForeignWorkspacesAreNotThere(t *testing.T) {
 				}
 			}
 		}
-		if after := roles(t, r, c.ws); len(after) != len(before) || after[c.user["viewer"].ID] != oauth.RoleViewer {
+		if after := roles(t, r, c.ws); len(after) != len(before) || after[c.user["viewer"].ID] != catalog.RoleViewer {
 			t.Errorf("the members changed: %v", after)
 		}
 		if now, err := r.Store.ClientByID(r.System(), app.ID); err != nil || now.Name != app.Name || !now.DisabledAt.IsZero() || len(now.Secrets) != 1 {
@@ -178,8 +181,8 @@ func TestK14_ForeignWorkspacesAreNotThere(t *testing.T) {
 func TestLastOwnerStaysOnThePages(t *testing.T) {
 	rig.Each(t, rig.Options{}, func(t *testing.T, r *rig.Rig) {
 		c := newCast(r, "engines")
-		owner, base := c.user[oauth.RoleOwner], workspaces+"/engines"
-		b := c.at[oauth.RoleOwner]
+		owner, base := c.user[catalog.RoleOwner], workspaces+"/engines"
+		b := c.at[catalog.RoleOwner]
 		for path, form := range map[string]url.Values{
 			"/leave": {"confirmed": {"yes"}}, "/members/" + owner.ID + "/remove": {"confirmed": {"yes"}}, "/members/" + owner.ID + "/role": {"role": {"admin"}},
 		} {
@@ -189,7 +192,7 @@ func TestLastOwnerStaysOnThePages(t *testing.T) {
 				t.Errorf("%s says %s", path, rig.Plain(a.Body))
 			}
 		}
-		if roles(t, r, c.ws)[owner.ID] != oauth.RoleOwner {
+		if roles(t, r, c.ws)[owner.ID] != catalog.RoleOwner {
 			t.Fatal("the last owner is none any more")
 		}
 		for _, typed := range []string{"", "Engines", c.ws.ID, "engines-"} {
@@ -223,7 +226,7 @@ func TestB02_WorkspacePagesTakeTheirOwnFormsOnly(t *testing.T) {
 	rig.Each(t, rig.Options{}, func(t *testing.T, r *rig.Rig) {
 		c := newCast(r, "engines")
 		root := r.Browser().SignIn(r.User("root@example.com", "Root", true).Email)
-		invitation, word, err := r.OAuth.Invite(r.System(), oauth.Command(c.ws.ID), c.ws, c.user["stranger"].Email, oauth.RoleOwner)
+		invitation, word, err := r.Management.Invite(r.System(), management.CommandLine(c.ws.ID), c.ws, c.user["stranger"].Email, catalog.RoleOwner)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -254,7 +257,7 @@ func TestB02_WorkspacePagesTakeTheirOwnFormsOnly(t *testing.T) {
 			wantPage(t, r.Browser().PostForm(x.path, x.form), http.StatusUnauthorized)
 		}
 		now, err := r.Store.WorkspaceByID(r.System(), c.ws.ID)
-		if err != nil || now.Name != c.ws.Name || !now.DisabledAt.IsZero() || len(roles(t, r, c.ws)) != len(before) || roles(t, r, c.ws)[viewer] != oauth.RoleViewer {
+		if err != nil || now.Name != c.ws.Name || !now.DisabledAt.IsZero() || len(roles(t, r, c.ws)) != len(before) || roles(t, r, c.ws)[viewer] != catalog.RoleViewer {
 			t.Errorf("something changed: %+v, %v", now, err)
 		}
 		if open, err := r.Store.InvitationsOf(r.System(), c.ws.ID); err != nil || len(open) != 1 || open[0].ID != invitation.ID {
@@ -282,7 +285,7 @@ func TestInvitationsAreForOneAddressOnce(t *testing.T) {
 			}
 			return "/join/" + m[1]
 		}
-		link := invite(strings.ToUpper(r.Alice.Email), oauth.RoleMember)
+		link := invite(strings.ToUpper(r.Alice.Email), catalog.RoleMember)
 
 		// Signed out: by way of the sign-in page, and back.
 		b := r.Browser()
@@ -306,12 +309,12 @@ func TestInvitationsAreForOneAddressOnce(t *testing.T) {
 			t.Fatal("the wrong person joined")
 		}
 
-		if a := b.PostForm(link, nil); a.Status != http.StatusSeeOther || roles(t, r, c.ws)[r.Alice.ID] != oauth.RoleMember {
+		if a := b.PostForm(link, nil); a.Status != http.StatusSeeOther || roles(t, r, c.ws)[r.Alice.ID] != catalog.RoleMember {
 			t.Fatalf("joining answered %d %s", a.Status, rig.Plain(a.Body))
 		}
-		want := b.Get("/join/" + oauth.NewCredential("dw_in_"))
+		want := b.Get("/join/" + bearer.NewCredential("dw_in_"))
 		wantPage(t, want, http.StatusNotFound)
-		withdrawn := invite(c.user["stranger"].Email, oauth.RoleOwner)
+		withdrawn := invite(c.user["stranger"].Email, catalog.RoleOwner)
 		open, err := r.Store.InvitationsOf(r.System(), c.ws.ID)
 		if err != nil || len(open) != 1 {
 			t.Fatalf("%d invitations, error %v", len(open), err)
@@ -319,13 +322,13 @@ func TestInvitationsAreForOneAddressOnce(t *testing.T) {
 		if a := owner.Confirm(base+"/invitations/"+open[0].ID+"/withdraw", nil); a.Status != http.StatusSeeOther {
 			t.Fatalf("taking back answered %d", a.Status)
 		}
-		replaced := invite(c.user["stranger"].Email, oauth.RoleViewer)
-		expired := invite(c.user["stranger"].Email, oauth.RoleAdmin)
-		r.Advance(oauth.InvitationLifetime)
+		replaced := invite(c.user["stranger"].Email, catalog.RoleViewer)
+		expired := invite(c.user["stranger"].Email, catalog.RoleAdmin)
+		r.Advance(management.InvitationLifetime)
 		late := r.Browser().SignIn(c.user["stranger"].Email)
 		for name, path := range map[string]string{
 			"used": link, "taken back": withdrawn, "replaced": replaced, "expired": expired, "cut": link[:len(link)-1], "longer": link + "0", "a word": "/join/x",
-			"not ASCII": "/join/%ff%e2%80%ae", "another kind": "/join/" + oauth.NewCredential("dw_ac_"),
+			"not ASCII": "/join/%ff%e2%80%ae", "another kind": "/join/" + bearer.NewCredential("dw_ac_"),
 		} {
 			for _, a := range []*rig.Answer{late.Get(path), late.PostForm(path, nil)} {
 				if a.Status != want.Status || unvaried(a.Body) != unvaried(want.Body) {
@@ -343,7 +346,7 @@ func TestInvitationsAreForOneAddressOnce(t *testing.T) {
 func TestInvitationIsTakenOnce(t *testing.T) {
 	rig.Each(t, rig.Options{AtOnce: true}, func(t *testing.T, r *rig.Rig) {
 		c := newCast(r, "engines")
-		_, word, err := r.OAuth.Invite(r.System(), oauth.Command(c.ws.ID), c.ws, r.Alice.Email, oauth.RoleMember)
+		_, word, err := r.Management.Invite(r.System(), management.CommandLine(c.ws.ID), c.ws, r.Alice.Email, catalog.RoleMember)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -357,7 +360,7 @@ func TestInvitationIsTakenOnce(t *testing.T) {
 			}
 		}
 		events, err := r.Store.AuditEvents(r.System(), storage.AuditFilter{WorkspaceID: c.ws.ID, Action: "member.added", UserID: r.Alice.ID, Limit: 10})
-		if err != nil || len(events) != 1 || roles(t, r, c.ws)[r.Alice.ID] != oauth.RoleMember {
+		if err != nil || len(events) != 1 || roles(t, r, c.ws)[r.Alice.ID] != catalog.RoleMember {
 			t.Errorf("%d joined, error %v", len(events), err)
 		}
 	})
@@ -367,8 +370,8 @@ func TestInvitationIsTakenOnce(t *testing.T) {
 func TestAdministratorsDisableWorkspacesAndReadNothing(t *testing.T) {
 	rig.Each(t, rig.Options{}, func(t *testing.T, r *rig.Rig) {
 		c := newCast(r, "engines")
-		app := r.App(oauth.ClientSpec{Name: "Inner workings", WorkspaceID: c.ws.ID, CreatedBy: c.user["owner"].ID})
-		_, key := r.Key(c.ws, oauth.KeySpec{Name: "Innermost"})
+		app := r.App(management.ClientSpec{Name: "Inner workings", WorkspaceID: c.ws.ID, CreatedBy: c.user["owner"].ID})
+		_, key := r.Key(c.ws, apikey.Spec{Name: "Innermost"})
 		root := r.Browser().SignIn(r.User("root@example.com", "Root", true).Email)
 		list := root.Get("/admin/workspaces?q=ENGINES")
 		if !strings.Contains(list.Body, "engines") || !strings.Contains(list.Body, "4 members") || strings.Contains(list.Body, "Inner") || strings.Contains(list.Body, r.Alice.Email) {
@@ -427,7 +430,7 @@ func TestAppsBelongToTheirWorkspace(t *testing.T) {
 		}
 		c.at["admin"].Confirm(workspaces+"/engines/leave", nil)
 		wantPage(t, c.at["admin"].Get(base+"/"+id), http.StatusNotFound)
-		if a := c.at["owner"].Submit(base+"/"+id+"/secret", url.Values{"grace": {"now"}}); a.Status != http.StatusOK || !strings.Contains(a.Body, oauth.PrefixClientSecret) {
+		if a := c.at["owner"].Submit(base+"/"+id+"/secret", url.Values{"grace": {"now"}}); a.Status != http.StatusOK || !strings.Contains(a.Body, bearer.PrefixClientSecret) {
 			t.Errorf("a new secret for the owner: %d", a.Status)
 		}
 		if a := c.at["owner"].PostForm(base+"/"+id+"/delete", url.Values{"confirm": {"Made"}}); a.Status != http.StatusSeeOther || a.Location.Path != base {
@@ -461,22 +464,22 @@ func TestWorkspaceIsMadeFromItsName(t *testing.T) {
 func TestUsageAndAuditOfAWorkspace(t *testing.T) {
 	rig.Each(t, rig.Options{}, func(t *testing.T, r *rig.Rig) {
 		c, other := newCast(r, "engines"), newCast(r, "others")
-		key, _ := r.Key(c.ws, oauth.KeySpec{Name: "Night import"})
-		foreign, _ := r.Key(other.ws, oauth.KeySpec{Name: "Somebody's"})
-		token, _ := r.PersonalToken(c.user["member"], oauth.KeySpec{Name: "My own laptop"})
+		key, _ := r.Key(c.ws, apikey.Spec{Name: "Night import"})
+		foreign, _ := r.Key(other.ws, apikey.Spec{Name: "Somebody's"})
+		token, _ := r.PersonalToken(c.user["member"], apikey.Spec{Name: "My own laptop"})
 		use := func(ws storage.Workspace, id, kind string, n int, reason string, limited bool) {
 			for range n {
 				r.Store.NoteUse(storage.Use{WorkspaceID: ws.ID, CredentialID: id, Credential: kind, Status: 200, Reason: reason, Limited: limited})
 			}
 		}
-		use(c.ws, key.ID, oauth.KindAPIKey, 41, "", false)
-		use(c.ws, token.ID, oauth.KindPersonalAccessToken, 3, "", false)
+		use(c.ws, key.ID, bearer.KindAPIKey, 41, "", false)
+		use(c.ws, token.ID, bearer.KindPersonalAccessToken, 3, "", false)
 		r.Advance(29 * 24 * time.Hour)
 		admin := r.Browser().SignIn(c.user["admin"].Email)
-		use(c.ws, key.ID, oauth.KindAPIKey, 7, "", false)
-		use(c.ws, key.ID, oauth.KindAPIKey, 5, oauth.ReasonLimit, true)
-		use(c.ws, key.ID, oauth.KindAPIKey, 2, oauth.ReasonPermissions, false)
-		use(other.ws, foreign.ID, oauth.KindAPIKey, 999, "", false)
+		use(c.ws, key.ID, bearer.KindAPIKey, 7, "", false)
+		use(c.ws, key.ID, bearer.KindAPIKey, 5, bearer.ReasonLimit, true)
+		use(c.ws, key.ID, bearer.KindAPIKey, 2, bearer.ReasonPermissions, false)
+		use(other.ws, foreign.ID, bearer.KindAPIKey, 999, "", false)
 		text := rig.Plain(admin.Get(workspaces + "/engines/usage").Body)
 		for _, want := range []string{"last 30 days: 58, of which 7 were refused", "Night import API key 48 5 2", "Personal access token of member@engines.example.com 3 0 0"} {
 			if !strings.Contains(text, want) {
@@ -497,7 +500,7 @@ func TestUsageAndAuditOfAWorkspace(t *testing.T) {
 		// Audit: newest first, in pages, by what, whom and when, each with its words.
 		owner := r.Browser().SignIn(c.user["owner"].Email)
 		for i := range 60 {
-			role := oauth.Roles[i%2]
+			role := catalog.Roles[i%2]
 			if a := owner.PostForm(workspaces+"/engines/members/"+c.user["viewer"].ID+"/role", url.Values{"role": {role}}); a.Status != http.StatusSeeOther {
 				t.Fatalf("answered %d", a.Status)
 			}

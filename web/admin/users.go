@@ -7,7 +7,9 @@ import (
 	"slices"
 	"strings"
 
+	"doorward/management"
 	"doorward/oauth"
+	"doorward/oauth/catalog"
 	"doorward/oauth/identity"
 	"doorward/storage"
 	"doorward/templates"
@@ -16,23 +18,27 @@ import (
 
 // Config is what the pages for administrators are made of. Every field is needed.
 type Config struct {
-	Pages    *page.Pages
-	Store    *storage.Store
-	OAuth    *oauth.Server
-	Identity *identity.Service
+	Pages      *page.Pages
+	Store      *storage.Store
+	OAuth      *oauth.Server
+	Management *management.Manager
+	Catalog    *catalog.Catalog
+	Identity   *identity.Service
 }
 
 // Handlers serves the pages for administrators of the server.
 type Handlers struct {
 	*page.Pages
-	store    *storage.Store
-	oauth    *oauth.Server
-	identity *identity.Service
+	store      *storage.Store
+	oauth      *oauth.Server
+	management *management.Manager
+	catalog    *catalog.Catalog
+	identity   *identity.Service
 }
 
 // New makes the handlers.
 func New(c Config) *Handlers {
-	return &Handlers{Pages: c.Pages, store: c.Store, oauth: c.OAuth, identity: c.Identity}
+	return &Handlers{Pages: c.Pages, store: c.Store, oauth: c.OAuth, management: c.Management, catalog: c.Catalog, identity: c.Identity}
 }
 
 // lastAdministrator says why the last enabled administrator stays one.

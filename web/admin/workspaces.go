@@ -6,7 +6,7 @@ import (
 	"net/http"
 	"strings"
 
-	"doorward/oauth"
+	"doorward/management"
 	"doorward/storage"
 	"doorward/templates"
 	"doorward/web/page"
@@ -50,7 +50,7 @@ func (s *Handlers) ConfirmDisableWorkspace(w http.ResponseWriter, r *http.Reques
 	if err != nil {
 		return err
 	}
-	members, err := s.store.Members(ctx, ws.ID, "", oauth.MaxMembers)
+	members, err := s.store.Members(ctx, ws.ID, "", management.MaxMembers)
 	if err != nil {
 		return err
 	}
@@ -76,7 +76,7 @@ func (s *Handlers) WorkspacesPage(w http.ResponseWriter, r *http.Request, v *pag
 	if err != nil {
 		return err
 	}
-	view := templates.AdminWorkspacesView{Page: head, Query: query, Plans: s.oauth.Plans()}
+	view := templates.AdminWorkspacesView{Page: head, Query: query, Plans: s.catalog.PlanNames()}
 	list, view.NextURL, view.PrevURL = page.Paginate("/admin/workspaces", query, after, list, func(ws storage.ListedWorkspace) string { return ws.ID })
 	for _, ws := range list {
 		view.Workspaces = append(view.Workspaces, templates.AdminWorkspace{
@@ -93,11 +93,11 @@ func (s *Handlers) SetWorkspaceDisabled(w http.ResponseWriter, r *http.Request, 
 	if err != nil {
 		return err
 	}
-	disable, text := strings.HasSuffix(r.URL.Path, "/disable"), ws.Name+" works again."
-	if disable {
-		text = ws.Name + " is disabled. Its keys and apps no longer work."
+	change, text := s.management.EnableWorkspace, ws.Name+" works again."
+	if strings.HasSuffix(r.URL.Path, "/disable") {
+		change, text = s.management.DisableWorkspace, ws.Name+" is disabled. Its keys and apps no longer work."
 	}
-	if err := s.oauth.SwitchWorkspace(r.Context(), s.Administrator(v), ws, disable); errors.Is(err, storage.ErrConflict) {
+	if err := change(r.Context(), s.Administrator(v), ws); errors.Is(err, storage.ErrConflict) {
 		return &page.Error{
 			Status: http.StatusConflict, Heading: "Nothing was changed", Cause: err, BackURL: "/admin/workspaces",
 			BackText: "Back to workspaces",
@@ -116,7 +116,7 @@ func (s *Handlers) SetPlan(w http.ResponseWriter, r *http.Request, v *page.Visit
 		return err
 	}
 	plan := r.PostForm.Get("plan")
-	_, err = s.oauth.UpdateWorkspace(r.Context(), s.Administrator(v), ws, nil, &plan)
+	_, err = s.management.UpdateWorkspace(r.Context(), s.Administrator(v), ws, nil, &plan)
 	if faults := page.FieldErrors(err); faults != nil {
 		return &page.Error{
 			Status: http.StatusBadRequest, Heading: "Nothing was changed", Message: "The plan " + faults["plan"] + ".",

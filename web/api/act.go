@@ -9,7 +9,7 @@ import (
 	"fmt"
 	"net/http"
 
-	"doorward/oauth"
+	"doorward/oauth/seal"
 	"doorward/storage"
 	"doorward/web/gateway"
 )
@@ -99,7 +99,7 @@ func (c *call) once(ctx context.Context, key string, run func(context.Context) (
 		}
 		err = c.store.KeepAnswer(ctx, storage.IdempotentAnswer{
 			Digest: digest, WorkspaceID: c.by.WorkspaceID, UserID: c.by.UserID, Request: request, Status: done.status,
-			Answer: c.oauth.Seal(oauth.AnswerPurpose(digest), done.body),
+			Answer: c.secrets.Seal(seal.AnswerPurpose(digest), done.body),
 		})
 		if errors.Is(err, storage.ErrExists) {
 			err = errAnswered
@@ -133,7 +133,7 @@ func (c *call) kept(ctx context.Context, digest, request []byte) (reply, error) 
 	if !bytes.Equal(answer.Request, request) {
 		return reply{}, conflict(keyOfAnotherRequest)
 	}
-	body, err := c.oauth.Open(oauth.AnswerPurpose(digest), answer.Answer)
+	body, err := c.secrets.Open(seal.AnswerPurpose(digest), answer.Answer)
 	if err != nil {
 		return reply{}, conflict("The response to this Idempotency-Key is no longer available; use a new one.")
 	}

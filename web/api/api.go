@@ -5,16 +5,26 @@ import (
 	"net/netip"
 	"strings"
 
+	"doorward/management"
 	"doorward/oauth"
+	"doorward/oauth/apikey"
+	"doorward/oauth/bearer"
+	"doorward/oauth/catalog"
 	"doorward/oauth/identity"
+	"doorward/oauth/seal"
 	"doorward/storage"
 	"doorward/web/gateway"
 )
 
 // Config is what an API is made of. Every field is needed.
 type Config struct {
-	Store *storage.Store
-	OAuth *oauth.Server
+	Store      *storage.Store
+	OAuth      *oauth.Server
+	Management *management.Manager
+	Bearer     *bearer.Verifier
+	APIKeys    *apikey.Keys
+	Catalog    *catalog.Catalog
+	Secrets    *seal.Secrets
 	// Identity changes users.
 	Identity *identity.Service
 	// Gateway knows how the refusals of resources look.
@@ -37,6 +47,11 @@ type Visitor struct {
 type API struct {
 	store      *storage.Store
 	oauth      *oauth.Server
+	management *management.Manager
+	bearer     *bearer.Verifier
+	apikey     *apikey.Keys
+	catalog    *catalog.Catalog
+	secrets    *seal.Secrets
 	identity   *identity.Service
 	gateway    *gateway.Gateway
 	address    func(*http.Request) netip.Addr
@@ -49,8 +64,8 @@ type API struct {
 // New makes an API.
 func New(c Config) *API {
 	a := &API{
-		store:      c.Store,
-		oauth:      c.OAuth,
+		store: c.Store,
+		oauth: c.OAuth, management: c.Management, bearer: c.Bearer, apikey: c.APIKeys, catalog: c.Catalog, secrets: c.Secrets,
 		identity:   c.Identity,
 		gateway:    c.Gateway,
 		address:    c.ClientAddress,
@@ -90,6 +105,6 @@ func (a *API) Refuse(w http.ResponseWriter, r *http.Request, refusal *gateway.Re
 
 // shapeOf is how the refusals look of the resource on whose host a request came, else of that which its credential is
 // for.
-func (a *API) shapeOf(r *http.Request, p *oauth.Principal) gateway.Shape {
+func (a *API) shapeOf(r *http.Request, p *bearer.Principal) gateway.Shape {
 	return a.gateway.Shape(a.gateway.ResourceFor(gateway.APIOf(r.Context()), p).ID)
 }

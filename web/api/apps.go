@@ -4,7 +4,9 @@ import (
 	"context"
 	"fmt"
 
+	"doorward/management"
 	"doorward/oauth"
+	"doorward/oauth/bearer"
 	"doorward/storage"
 )
 
@@ -71,7 +73,7 @@ type AppChange struct {
 
 func (a *API) apps() []operation {
 	with := func(o operation) operation {
-		o.tag, o.where, o.may = "Apps", inHeader, oauth.MayManageApps
+		o.tag, o.where, o.may = "Apps", inHeader, management.MayManageApps
 		if o.speaker == asSystem && o.method != remove {
 			o.speaker = asTenant
 		}
@@ -98,7 +100,7 @@ func (a *API) apps() []operation {
 		ChangedAt:    exampleTime,
 	}
 	made := shown
-	made.Secret = oauth.PrefixClientSecret + "…x0Zb"
+	made.Secret = bearer.PrefixClientSecret + "…x0Zb"
 	return []operation{
 		on(with(operation{
 			method:  post,
@@ -202,7 +204,7 @@ func (c *call) findApp(ctx context.Context) (storage.Client, error) {
 }
 
 func (a *API) createApp(ctx context.Context, c *call, _ *none, in *NewApp) (App, error) {
-	p := oauth.ClientSpec{
+	p := management.ClientSpec{
 		Name:          in.Name,
 		Site:          in.Site,
 		RedirectURIs:  in.RedirectURIs,
@@ -220,7 +222,7 @@ func (a *API) createApp(ctx context.Context, c *call, _ *none, in *NewApp) (App,
 	if len(p.Resources) == 0 && c.principal != nil {
 		p.Resources = []string{c.principal.Audience}
 	}
-	x, secret, err := a.oauth.CreateClient(ctx, c.by, p)
+	x, secret, err := a.management.CreateClient(ctx, c.by, p)
 	if err != nil {
 		return App{}, err
 	}
@@ -258,7 +260,7 @@ func (a *API) updateApp(ctx context.Context, c *call, _ *none, in *AppChange) (A
 	if err != nil {
 		return App{}, err
 	}
-	p := oauth.SpecOf(x)
+	p := management.SpecOf(x)
 	p.Administrator = c.administrator()
 	if !p.Administrator && (in.PKCEOptional != nil || in.FirstParty != nil || in.Manages != nil) {
 		return App{}, badRequest("Only administrators can set pkceOptional, firstParty and manages; leave them out.")
@@ -273,12 +275,16 @@ func (a *API) updateApp(ctx context.Context, c *call, _ *none, in *AppChange) (A
 	set(&p.FirstParty, in.FirstParty)
 	set(&p.Manages, in.Manages)
 	if in.changesApp() {
-		if x, err = a.oauth.UpdateClient(ctx, c.by, x.ID, p); err != nil {
+		if x, err = a.management.UpdateClient(ctx, c.by, x.ID, p); err != nil {
 			return App{}, err
 		}
 	}
 	if in.Disabled != nil && *in.Disabled == x.DisabledAt.IsZero() {
-		if err := a.oauth.SwitchClient(ctx, c.by, x.ID, *in.Disabled); err != nil {
+		change := a.management.EnableClient
+		if *in.Disabled {
+			change = a.management.DisableClient
+		}
+		if err := change(ctx, c.by, x.ID); err != nil {
 			return App{}, err
 		}
 		if x, err = c.findApp(ctx); err != nil {
@@ -315,7 +321,7 @@ func (a *API) rotateAppSecret(ctx context.Context, c *call, _ *none, in *Rotatio
 	if err != nil {
 		return App{}, err
 	}
-	secret, _, err := a.oauth.RotateSecret(ctx, c.by, x.ID, grace)
+	secret, _, err := a.management.RotateSecret(ctx, c.by, x.ID, grace)
 	if err == nil {
 		x, err = c.findApp(ctx)
 	}
@@ -335,7 +341,7 @@ func (a *API) deleteApp(ctx context.Context, c *call, _, _ *none) (none, error) 
 		return err
 	})
 	if err == nil {
-		err = a.oauth.DeleteClient(ctx, c.by, x.ID)
+		err = a.management.DeleteClient(ctx, c.by, x.ID)
 	}
 	return none{}, err
 }

@@ -8,7 +8,10 @@ import (
 	"net/http"
 	"strings"
 
+	"doorward/management"
 	"doorward/oauth"
+	"doorward/oauth/bearer"
+	"doorward/oauth/catalog"
 	"doorward/oauth/limit"
 	"doorward/storage"
 	"doorward/web/gateway"
@@ -21,9 +24,9 @@ type call struct {
 	w  http.ResponseWriter
 	r  *http.Request
 
-	principal *oauth.Principal // of the credential, as far as it is known; nil for a browser session
-	signedIn  Visitor          // of a browser session
-	by        oauth.Authority
+	principal *bearer.Principal // of the credential, as far as it is known; nil for a browser session
+	signedIn  Visitor           // of a browser session
+	by        management.Authority
 	workspace storage.Workspace
 	unknown   bool // the workspace that the path names is none of the caller's
 	taken     limit.Result
@@ -38,7 +41,7 @@ func (a *API) serve(w http.ResponseWriter, r *http.Request, o *operation) {
 	reply, err := c.handle(r.Context())
 	if err != nil {
 		refusal := asRefusal(err)
-		oauth.Note(r.Context()).Cause = refusal
+		oauth.LogFieldsOf(r.Context()).Cause = refusal
 		shape := a.shapeOf(r, c.principal)
 		shape.Write(w, refusal)
 		reply.status, _ = shape.Body(refusal)
@@ -51,13 +54,13 @@ func (a *API) serve(w http.ResponseWriter, r *http.Request, o *operation) {
 	}
 	if p := c.principal; p != nil && gateway.WasIssuedHere(p) {
 		limited := reply.status == http.StatusTooManyRequests
-		a.oauth.NoteUse(r.Context(), p, o.method+" "+o.path, reply.status, c.reason, limited)
+		a.bearer.NoteUse(r.Context(), p, o.method+" "+o.path, reply.status, c.reason, limited)
 	}
 }
 
 // reasons are those of refusals of a credential that was admitted. What is wrong with a request otherwise refuses
 // nothing to its credential.
-var reasons = map[gateway.Kind]string{gateway.Forbidden: oauth.ReasonPermissions, gateway.Limited: oauth.ReasonLimit}
+var reasons = map[gateway.Kind]string{gateway.Forbidden: bearer.ReasonPermissions, gateway.Limited: bearer.ReasonLimit}
 
 func (c *call) handle(ctx context.Context) (reply, error) {
 	c.receive()
@@ -69,7 +72,7 @@ func (c *call) handle(ctx context.Context) (reply, error) {
 		err = c.authorize(ctx)
 	}
 	if err == nil && c.op.method != get && c.op.method != remove {
-		err = c.oauth.TakeChange(ctx, &c.by)
+		err = c.management.TakeChange(ctx, &c.by)
 	}
 	if err != nil {
 		return reply{}, err
@@ -119,15 +122,15 @@ func (c *call) authenticateCredential(ctx context.Context) (err error) {
 	if c.op.whoAmI || c.unknown {
 		return nil
 	}
-	c.by, c.workspace, err = c.oauth.CredentialAuthority(ctx, p)
+	c.by, c.workspace, err = c.management.CredentialAuthority(ctx, p)
 	if err == nil && c.op.where != inHeader && c.workspace.ID != "" {
 		// It is about the workspace itself, and the principal does not hold all of that.
 		c.workspace, err = c.store.WorkspaceByID(storage.System(ctx), c.workspace.ID)
 		c.workspace.Role = c.by.Role
 	}
 	if errors.Is(err, storage.ErrNotFound) { // deleted at this moment
-		c.reason = oauth.ReasonRevoked
-		return gateway.CredentialRefusal(p, oauth.ErrRevoked)
+		c.reason = bearer.ReasonRevoked
+		return gateway.CredentialRefusal(p, bearer.ErrRevoked)
 	}
 	return err
 }
@@ -144,22 +147,22 @@ func (c *call) session() (Visitor, error) {
 
 func (c *call) authenticateSession(ctx context.Context, v Visitor) (err error) {
 	c.signedIn = v
-	oauth.Note(ctx).Subject = v.User.ID
+	oauth.LogFieldsOf(ctx).Subject = v.User.ID
 	slug, named := c.r.PathValue("slug"), true
 	if c.op.where != inPath {
-		slug, named = gateway.NamedWorkspace(c.r.Header, c.oauth.Resources()[0].WorkspaceHeader)
+		slug, named = gateway.NamedWorkspace(c.r.Header, c.catalog.Resources()[0].WorkspaceHeader)
 	}
 	if named && slug == "" {
 		return forbidden(gateway.NotTheirs)
 	}
-	c.by, c.workspace, _, err = c.oauth.PersonAuthority(ctx, v.User.ID, slug)
+	c.by, c.workspace, _, err = c.management.PersonAuthority(ctx, v.User.ID, slug)
 	switch {
-	case errors.Is(err, oauth.ErrWorkspace) && c.op.where == inPath:
+	case errors.Is(err, bearer.ErrWorkspace) && c.op.where == inPath:
 		c.unknown = true
 		return nil
-	case errors.Is(err, oauth.ErrWorkspace):
+	case errors.Is(err, bearer.ErrWorkspace):
 		return forbidden(gateway.NotTheirs)
-	case errors.Is(err, oauth.ErrSuspended):
+	case errors.Is(err, bearer.ErrSuspended):
 		return forbidden("The workspace is disabled.")
 	}
 	c.by.Fresh = v.Fresh
@@ -195,8 +198,8 @@ func (c *call) administer(ctx context.Context) error {
 
 // authorize refuses operations that the caller may not use at all.
 func (c *call) authorize(ctx context.Context) error {
-	if p := c.principal; p != nil && !c.op.whoAmI && !p.Has(oauth.ScopeAdmin) {
-		return gateway.MissingScope(oauth.ScopeAdmin, c.op.method+" "+c.op.path)
+	if p := c.principal; p != nil && !c.op.whoAmI && !p.Has(catalog.ScopeAdmin) {
+		return gateway.MissingScope(catalog.ScopeAdmin, c.op.method+" "+c.op.path)
 	}
 	if c.unknown {
 		return storage.ErrNotFound
@@ -205,9 +208,9 @@ func (c *call) authorize(ctx context.Context) error {
 		return nil
 	}
 	if c.op.server {
-		return c.oauth.MayAdminister(ctx, &c.by)
+		return c.management.MayAdminister(ctx, &c.by)
 	}
-	return c.by.Decide(oauth.Act{Permission: c.op.may, Own: c.op.speaker == asPerson})
+	return c.by.Decide(management.Act{Permission: c.op.may, Own: c.op.speaker == asPerson})
 }
 
 // caller names who asks, so that what is theirs alone can be bound to them.

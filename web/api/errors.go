@@ -7,8 +7,9 @@ import (
 	"strconv"
 	"strings"
 
-	"doorward/oauth"
+	"doorward/management"
 	"doorward/oauth/apikey"
+	"doorward/oauth/input"
 	"doorward/storage"
 	"doorward/web/gateway"
 )
@@ -42,8 +43,8 @@ const notFound = "Not found, or you have no access to it."
 // asRefusal is the one place where errors of other packages become answers.
 func asRefusal(err error) *gateway.Refusal {
 	var own *gateway.Refusal
-	var forbidden *oauth.Forbidden
-	var tooMany *oauth.TooManyChanges
+	var forbidden *management.Forbidden
+	var tooMany *management.TooManyChanges
 	invalid := faults(err)
 	switch {
 	case errors.As(err, &own):
@@ -52,7 +53,7 @@ func asRefusal(err error) *gateway.Refusal {
 		errors.Is(err, context.Canceled),
 		errors.Is(err, context.DeadlineExceeded):
 		return gateway.AsRefusal(err)
-	case errors.Is(err, oauth.ErrStale):
+	case errors.Is(err, management.ErrStale):
 		return &gateway.Refusal{
 			Kind:   gateway.StepUp,
 			Detail: "This needs a recent sign-in; sign in again, then repeat the request.",
@@ -80,12 +81,12 @@ func asRefusal(err error) *gateway.Refusal {
 }
 
 // faults are the *oauth.Invalid errors that err joins.
-func faults(err error) []*oauth.Invalid {
+func faults(err error) []*input.Invalid {
 	switch e := err.(type) { //nolint:errorlint // it unwraps by itself
-	case *oauth.Invalid:
-		return []*oauth.Invalid{e}
+	case *input.Invalid:
+		return []*input.Invalid{e}
 	case interface{ Unwrap() []error }:
-		var all []*oauth.Invalid
+		var all []*input.Invalid
 		for _, one := range e.Unwrap() {
 			all = append(all, faults(one)...)
 		}
@@ -107,7 +108,7 @@ var members = map[string]string{
 }
 
 // sentence puts all faults into one.
-func sentence(all []*oauth.Invalid) string {
+func sentence(all []*input.Invalid) string {
 	var parts []string
 	for _, f := range all {
 		name := f.Field

@@ -7,7 +7,8 @@ import (
 	"strings"
 	"time"
 
-	"doorward/oauth"
+	"doorward/management"
+	"doorward/oauth/bearer"
 	"doorward/storage"
 )
 
@@ -66,14 +67,14 @@ func (a *API) history() []operation {
 			status:  200,
 			where:   inHeader,
 			speaker: asTenant,
-			may:     oauth.MaySeeUsage,
+			may:     management.MaySeeUsage,
 			text:    "How often credentials were used, oldest first. Counts lag by a few seconds.",
 			answer: List[Usage]{
 				Data: []Usage{
 					{
 						From:         exampleTime,
 						CredentialID: keyID,
-						Credential:   oauth.KindAPIKey,
+						Credential:   bearer.KindAPIKey,
 						Allowed:      1204,
 						Limited:      3,
 						Refused:      1,
@@ -90,7 +91,7 @@ func (a *API) history() []operation {
 			status:  200,
 			where:   inHeader,
 			speaker: asTenant,
-			may:     oauth.MayAudit,
+			may:     management.MayAudit,
 			text:    "Newest first.",
 			answer: List[Event]{Data: []Event{
 				{

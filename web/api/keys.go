@@ -7,7 +7,7 @@ import (
 	"strconv"
 	"time"
 
-	"doorward/oauth"
+	"doorward/management"
 	"doorward/oauth/apikey"
 	"doorward/storage"
 )
@@ -85,7 +85,7 @@ func (a *API) keys() []operation {
 	made := shown
 	made.Key = shown.Masked
 	with := func(o operation) operation {
-		o.tag, o.where, o.speaker, o.may = "API keys", inHeader, asTenant, oauth.MayManageKeys
+		o.tag, o.where, o.speaker, o.may = "API keys", inHeader, asTenant, management.MayManageKeys
 		return o
 	}
 	return []operation{
@@ -152,14 +152,14 @@ func ptr[T any](v T) *T { return &v }
 
 // exampleNewKey is a key that can be made here: of the default resource's scopes, within its plan.
 func (a *API) exampleNewKey() NewKey {
-	r := a.oauth.Resources()[0]
+	r := a.catalog.Resources()[0]
 	k := NewKey{Name: "Nightly import"}
 	for _, scope := range r.Scopes {
 		if !scope.UserOnly && len(k.Scopes.List) < 2 { // an API key cannot be given the others
 			k.Scopes.List = append(k.Scopes.List, scope.Name)
 		}
 	}
-	_, plan := a.oauth.KeyPlan(&storage.APIKey{Resource: r.ID}, "")
+	_, plan := a.apikey.Plan(&storage.APIKey{Resource: r.ID}, "")
 	if limit := int64(1000); plan.Hour == 0 || plan.Hour >= limit {
 		k.RateLimit = &limit
 	}
@@ -170,7 +170,7 @@ func (a *API) exampleNewKey() NewKey {
 }
 
 func (a *API) exampleKey() Key {
-	r := a.oauth.Resources()[0]
+	r := a.catalog.Resources()[0]
 	example := a.exampleNewKey()
 	environment := "live"
 	if len(r.Keys.Environments) == 1 {
@@ -194,7 +194,7 @@ func (a *API) exampleKey() Key {
 
 // showKey is a key as it is answered.
 func (c *call) showKey(k *storage.APIKey) Key {
-	_, plan := c.oauth.KeyPlan(k, c.workspace.Plan)
+	_, plan := c.apikey.Plan(k, c.workspace.Plan)
 	shown := Key{
 		ID:          k.ID,
 		Name:        k.Name,
@@ -209,7 +209,7 @@ func (c *call) showKey(k *storage.APIKey) Key {
 		Plan:         text(k.Plan),
 		ExpiresAt:    maybe(k.ExpiresAt),
 		Addresses:    list(k.Addresses),
-		Status:       c.oauth.KeyState(k),
+		Status:       c.apikey.State(k),
 		Masked:       k.Prefix + "…" + k.Tail,
 		CreatedAt:    Moment(k.CreatedAt),
 		CreatedBy:    text(k.CreatedBy),
@@ -246,7 +246,7 @@ func (a *API) createKey(ctx context.Context, c *call, _ *none, in *NewKey) (Key,
 	} else if in.Type != "" && in.Type != environment {
 		return Key{}, badRequest("environment and type are aliases and have different values; send only one.")
 	}
-	spec := oauth.KeySpec{
+	spec := apikey.Spec{
 		Name:        in.Name,
 		Note:        in.Note,
 		Resource:    c.resourceOf(in.Resource),
@@ -263,7 +263,7 @@ func (a *API) createKey(ctx context.Context, c *call, _ *none, in *NewKey) (Key,
 	if in.ExpiresAt != nil {
 		spec.ExpiresAt = storage.Time(*in.ExpiresAt)
 	}
-	k, secret, err := a.oauth.CreateKey(ctx, c.by, c.workspace.Plan, spec)
+	k, secret, err := a.management.CreateKey(ctx, c.by, c.workspace.Plan, spec)
 	if err != nil {
 		return Key{}, err
 	}
@@ -329,7 +329,7 @@ func (a *API) getKey(ctx context.Context, c *call, _, _ *none) (Key, error) {
 	if err != nil {
 		return Key{}, fmt.Errorf("show a key: %w", err)
 	}
-	if err := c.by.Decide(oauth.Act{Permission: oauth.MayManageKeys, Environment: k.Environment}); err != nil {
+	if err := c.by.Decide(management.Act{Permission: management.MayManageKeys, Environment: k.Environment}); err != nil {
 		return Key{}, err
 	}
 	return c.showKey(&k), nil
@@ -340,7 +340,7 @@ func (a *API) updateKey(ctx context.Context, c *call, _ *none, in *KeyChange) (K
 	if err != nil {
 		return Key{}, err
 	}
-	change := oauth.KeyChange{
+	change := management.KeyChange{
 		Name:      in.Name,
 		Note:      in.Note.pointer(),
 		Plan:      in.Plan.pointer(),
@@ -365,17 +365,17 @@ func (a *API) changeKey(
 	c *call,
 	owner storage.KeyOwner,
 	id string,
-	change oauth.KeyChange,
+	change management.KeyChange,
 	paused *bool,
 ) (storage.APIKey, error) {
-	k, err := a.oauth.UpdateKey(ctx, c.by, owner, c.workspace.Plan, id, change)
+	k, err := a.management.UpdateKey(ctx, c.by, owner, c.workspace.Plan, id, change)
 	if err != nil || paused == nil || *paused == !k.PausedAt.IsZero() {
 		return k, err
 	}
 	if *paused {
-		return a.oauth.PauseKey(ctx, c.by, owner, id)
+		return a.management.PauseKey(ctx, c.by, owner, id)
 	}
-	return a.oauth.ResumeKey(ctx, c.by, owner, id)
+	return a.management.ResumeKey(ctx, c.by, owner, id)
 }
 
 const defaultGrace = 24 * time.Hour
@@ -408,7 +408,7 @@ func (a *API) rotateKey(ctx context.Context, c *call, _ *none, in *Rotation) (Ke
 	if err != nil {
 		return Key{}, err
 	}
-	k, secret, err := a.oauth.RotateKey(ctx, c.by, c.owner(), id, grace)
+	k, secret, err := a.management.RotateKey(ctx, c.by, c.owner(), id, grace)
 	if err != nil {
 		return Key{}, err
 	}
@@ -422,6 +422,6 @@ func (a *API) revokeKey(ctx context.Context, c *call, _, _ *none) (none, error) 
 	if err != nil {
 		return none{}, err
 	}
-	_, err = a.oauth.RevokeKey(ctx, c.by, c.owner(), id)
+	_, err = a.management.RevokeKey(ctx, c.by, c.owner(), id)
 	return none{}, err
 }

@@ -9,7 +9,10 @@ import (
 	"strings"
 	"testing"
 
-	"doorward/oauth"
+	"doorward/management"
+	"doorward/oauth/apikey"
+	"doorward/oauth/bearer"
+	"doorward/oauth/catalog"
 	"doorward/oauth/limit"
 	"doorward/storage"
 	"doorward/test/rig"
@@ -26,7 +29,7 @@ func want(t *testing.T, a *rig.Answer, status int) map[string]any {
 // adminKey is one with which everything in a workspace may be managed.
 func adminKey(r *rig.Rig, w storage.Workspace) string {
 	r.T.Helper()
-	_, text := r.Key(w, oauth.KeySpec{Name: "Admin", Scopes: []string{"admin"}})
+	_, text := r.Key(w, apikey.Spec{Name: "Admin", Scopes: []string{"admin"}})
 	return text
 }
 
@@ -105,7 +108,7 @@ func TestLifeOfAPersonalAccessToken(t *testing.T) {
 		want(t, r.JSON("POST", "/v1/personal-access-tokens", token, `{"name":"Owner","scopes":["read"],"role":"owner"}`), http.StatusForbidden)
 		want(t, r.JSON("POST", "/v1/personal-access-tokens", token, `{"name":"Owner","scopes":["read"]}`), http.StatusForbidden)
 		want(t, r.JSON("POST", "/v1/personal-access-tokens", token, `{"name":"x","scopes":["read"],"role":"viewer","plan":"pro"}`), http.StatusBadRequest)
-		app := r.App(oauth.ClientSpec{Scopes: []string{"admin"}})
+		app := r.App(management.ClientSpec{Scopes: []string{"admin"}})
 		access, _ := r.Tokens(app, "admin")
 		for _, other := range []string{access, adminKey(r, r.Workspace("acme", "", r.Alice))} {
 			for _, q := range []struct{ method, path, body string }{
@@ -242,7 +245,7 @@ func TestLifeOfAWorkspace(t *testing.T) {
 		}
 		want(t, bobs.JSON("GET", "/v1/workspaces/acme", ""), http.StatusNotFound)
 		word := invited["url"].(string)[len(r.Issuer+"/join/"):]
-		if _, err := r.OAuth.TakeInvitation(r.System(), bob, word); err != nil {
+		if _, err := r.Management.TakeInvitation(r.System(), bob, word); err != nil {
 			t.Fatal(err)
 		}
 		second := want(t, b.JSON("POST", "/v1/workspaces/acme/invitations", `{"email":"carol@example.com","role":"viewer"}`), http.StatusCreated)
@@ -298,8 +301,8 @@ func TestLifeOfAWorkspace(t *testing.T) {
 func TestUsageAndEventsTellWhatTheAPIWasAsked(t *testing.T) {
 	rig.Each(t, rig.Options{Plans: map[string]limit.Plan{"tiny": {Hour: 3}}}, func(t *testing.T, r *rig.Rig) {
 		w := r.Workspace("acme", "", r.Alice)
-		adminID, admin := r.Key(w, oauth.KeySpec{Name: "Admin", Scopes: []string{"admin"}})
-		k, text := r.Key(w, oauth.KeySpec{Plan: "tiny"})
+		adminID, admin := r.Key(w, apikey.Spec{Name: "Admin", Scopes: []string{"admin"}})
+		k, text := r.Key(w, apikey.Spec{Plan: "tiny"})
 		want(t, r.JSON("GET", "/v1/auth/test", text, ""), http.StatusOK)
 		want(t, r.JSON("GET", "/v1/api-keys/"+k.ID, text, ""), http.StatusForbidden)
 		want(t, r.JSON("GET", "/v1/auth/test", text, "", "X-Workspace", "other"), http.StatusForbidden)
@@ -354,8 +357,8 @@ func TestUsageAndEventsTellWhatTheAPIWasAsked(t *testing.T) {
 		}
 		slices.Reverse(told)
 		if want := []string{
-			"GET /v1/auth/test 200 ", "GET /v1/api-keys/{id} 403 " + oauth.ReasonPermissions, "GET /v1/auth/test 403 " + oauth.ReasonWorkspace, "GET /api/me 200 ",
-			"GET /v1/auth/test 429 " + oauth.ReasonLimit, "GET /v1/auth/test 403 " + oauth.ReasonAddress, "GET /v1/auth/test 401 " + oauth.ReasonRevoked,
+			"GET /v1/auth/test 200 ", "GET /v1/api-keys/{id} 403 " + bearer.ReasonPermissions, "GET /v1/auth/test 403 " + bearer.ReasonWorkspace, "GET /api/me 200 ",
+			"GET /v1/auth/test 429 " + bearer.ReasonLimit, "GET /v1/auth/test 403 " + bearer.ReasonAddress, "GET /v1/auth/test 401 " + bearer.ReasonRevoked,
 		}; !slices.Equal(told, want) {
 			t.Errorf("the last requests:\n%s\nwant\n%s", strings.Join(told, "\n"), strings.Join(want, "\n"))
 		}
@@ -379,19 +382,19 @@ func TestUsageAndEventsTellWhatTheAPIWasAsked(t *testing.T) {
 
 func TestWhoAmIForEveryKindOfCredential(t *testing.T) {
 	plans := map[string]limit.Plan{"Free": {Hour: 100}, "pro": {Hour: 1000}, "sandbox": {Hour: 10}}
-	rig.Each(t, rig.Options{Plans: plans, Resources: []oauth.Resource{{
+	rig.Each(t, rig.Options{Plans: plans, Resources: []catalog.Resource{{
 		ID: "https://api.example.com", Name: "Example API", WorkspaceHeader: "X-Workspace", UserPlan: "Free", Objects: []string{"accounts", "reports"},
-		Scopes: []oauth.Scope{{Name: "read", Text: "Read"}, {Name: "write", Text: "Write"}, {Name: "admin", Text: "All", Implies: []string{"read", "write"}}},
-		Keys:   oauth.KeyRules{Prefix: "sk", Environments: []string{"live", "test"}, DefaultPlan: "Free", TestPlan: "sandbox"},
+		Scopes: []catalog.Scope{{Name: "read", Text: "Read"}, {Name: "write", Text: "Write"}, {Name: "admin", Text: "All", Implies: []string{"read", "write"}}},
+		Keys:   catalog.KeyRules{Prefix: "sk", Environments: []string{"live", "test"}, DefaultPlan: "Free", TestPlan: "sandbox"},
 	}}}, func(t *testing.T, r *rig.Rig) {
 		bob := r.User("bob@example.com", "Bob", false)
 		w := r.Workspace("acme", "pro", bob)
 		r.Join(w, r.Alice, "owner")
-		_, live := r.Key(w, oauth.KeySpec{Scopes: []string{"write", "read"}})
-		_, test := r.Key(w, oauth.KeySpec{Environment: "test", Scopes: []string{"reports:read", "accounts:read", "reports:write"}, ByObject: true})
-		_, plain := r.Key(r.Workspace("globex", "", r.Alice), oauth.KeySpec{})
-		_, pat := r.PersonalToken(r.Alice, oauth.KeySpec{})
-		app := r.App(oauth.ClientSpec{Scopes: []string{"read"}})
+		_, live := r.Key(w, apikey.Spec{Scopes: []string{"write", "read"}})
+		_, test := r.Key(w, apikey.Spec{Environment: "test", Scopes: []string{"reports:read", "accounts:read", "reports:write"}, ByObject: true})
+		_, plain := r.Key(r.Workspace("globex", "", r.Alice), apikey.Spec{})
+		_, pat := r.PersonalToken(r.Alice, apikey.Spec{})
+		app := r.App(management.ClientSpec{Scopes: []string{"read"}})
 		access, _ := r.Tokens(app, "read")
 		for what, x := range map[string]struct {
 			credential  string
@@ -430,7 +433,7 @@ func TestWhoAmIForEveryKindOfCredential(t *testing.T) {
 		}
 		_, introspects := r.IntrospectionKey()
 		want(t, r.JSON("GET", "/v1/auth/test", introspects, ""), http.StatusForbidden)
-		machine := r.App(oauth.ClientSpec{Grants: []string{"client_credentials"}, Scopes: []string{"read"}})
+		machine := r.App(management.ClientSpec{Grants: []string{"client_credentials"}, Scopes: []string{"read"}})
 		token := r.PostAs(machine, "/oauth/token", url.Values{"grant_type": {"client_credentials"}}).Text("access_token")
 		if body := want(t, r.JSON("GET", "/v1/auth/test", token, ""), http.StatusOK); body["rateLimit"] != nil || body["keyId"] != nil {
 			t.Errorf("a machine: %v", body)

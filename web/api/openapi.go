@@ -11,7 +11,9 @@ import (
 	"strings"
 	"time"
 
-	"doorward/oauth"
+	"doorward/management"
+	"doorward/oauth/bearer"
+	"doorward/oauth/catalog"
 	"doorward/oauth/limit"
 	"doorward/storage"
 	"doorward/web/gateway"
@@ -181,8 +183,8 @@ func (o *operation) needs() string {
 	case o.speaker == asPerson:
 		return "For users, with a browser session, or a personal access token with the permission admin."
 	case o.may != "":
-		may := func(role string) bool { return oauth.RoleMay(role, o.may) }
-		least := oauth.Roles[slices.IndexFunc(oauth.Roles, may)]
+		may := func(role string) bool { return management.RoleMay(role, o.may) }
+		least := catalog.Roles[slices.IndexFunc(catalog.Roles, may)]
 		return "Needs the role " + least + " or higher in the workspace; credentials also need the permission admin."
 	}
 	return ""
@@ -219,7 +221,7 @@ func (d *document) parameters(o *operation) []object {
 	}
 	if o.where == inHeader {
 		list = append(list, object{
-			"name":   d.oauth.Resources()[0].WorkspaceHeader,
+			"name":   d.catalog.Resources()[0].WorkspaceHeader,
 			"in":     "header",
 			"schema": object{"type": "string"},
 			"description": "Slug of the workspace. Required for personal access tokens; browser sessions default to " +
@@ -287,7 +289,7 @@ func exampleRefusal(kind gateway.Kind) *gateway.Refusal {
 	case gateway.BadRequest:
 		return unknownMember("colour")
 	case gateway.Forbidden:
-		return gateway.MissingScope(oauth.ScopeAdmin, "POST /v1/api-keys")
+		return gateway.MissingScope(catalog.ScopeAdmin, "POST /v1/api-keys")
 	case gateway.Limited:
 		return gateway.TooMany(limit.Result{RetryAfter: 27 * time.Second})
 	case gateway.NotFound:
@@ -303,8 +305,8 @@ func exampleRefusal(kind gateway.Kind) *gateway.Refusal {
 	case gateway.Unavailable:
 		return asRefusal(storage.ErrUnavailable)
 	case gateway.Expired:
-		token := &oauth.Principal{Kind: oauth.KindAccessToken, ExpiresAt: storage.Time(exampleTime)}
-		r := asRefusal(gateway.CredentialRefusal(token, oauth.ErrExpired))
+		token := &bearer.Principal{Kind: bearer.KindAccessToken, ExpiresAt: storage.Time(exampleTime)}
+		r := asRefusal(gateway.CredentialRefusal(token, bearer.ErrExpired))
 		r.Status = gateway.StatusExpired
 		return r
 	default:
@@ -346,7 +348,7 @@ func (d *document) response(status int, text string, refusal *gateway.Refusal) o
 	case http.StatusTooManyRequests, http.StatusServiceUnavailable:
 		more = map[string]string{"Retry-After": "RetryAfter"}
 	}
-	_, example := d.gateway.Shape(d.oauth.Resources()[0].ID).Body(refusal)
+	_, example := d.gateway.Shape(d.catalog.Resources()[0].ID).Body(refusal)
 	return object{
 		"description": text, "headers": headerRefs(rateHeaders, more),
 		"content": object{"application/json": object{"schema": d.errorSchema(refusal), "example": example}},
@@ -356,7 +358,7 @@ func (d *document) response(status int, text string, refusal *gateway.Refusal) o
 // errorSchema is that of a refusal in each of the shapes that resources have here.
 func (d *document) errorSchema(refusal *gateway.Refusal) object {
 	var refs []object
-	for _, r := range d.oauth.Resources() {
+	for _, r := range d.catalog.Resources() {
 		_, body := d.gateway.Shape(r.ID).Body(refusal)
 		ref := d.schema(reflect.TypeOf(body), false)
 		if !slices.ContainsFunc(refs, func(have object) bool { return have["$ref"] == ref["$ref"] }) {

@@ -12,7 +12,9 @@ import (
 	"testing"
 	"time"
 
-	"doorward/oauth"
+	"doorward/management"
+	"doorward/oauth/apikey"
+	"doorward/oauth/catalog"
 	"doorward/oauth/limit"
 	"doorward/storage"
 	"doorward/test/rig"
@@ -165,11 +167,11 @@ func eachOperation(doc object, fn func(method, path string, o object)) {
 func TestEveryRouteIsInTheDocumentAndBack(t *testing.T) {
 	r := rig.Memory(t, rig.Options{})
 	routes := map[string]bool{}
-	g, err := gateway.New(gateway.Config{OAuth: r.OAuth})
+	g, err := gateway.New(gateway.Config{OAuth: r.OAuth, Catalog: r.Catalog, Bearer: r.Bearer})
 	if err != nil {
 		t.Fatal(err)
 	}
-	api.New(api.Config{Store: r.Store, OAuth: r.OAuth, Gateway: g}).Register(func(pattern string, _ http.Handler) { routes[pattern] = true })
+	api.New(api.Config{Store: r.Store, OAuth: r.OAuth, Catalog: r.Catalog, Bearer: r.Bearer, Management: r.Management, APIKeys: r.APIKeys, Gateway: g}).Register(func(pattern string, _ http.Handler) { routes[pattern] = true })
 	delete(routes, "GET /openapi.json")
 	doc := document(t, r)
 	eachOperation(doc, func(method, path string, _ object) {
@@ -195,12 +197,12 @@ func TestEveryRouteIsInTheDocumentAndBack(t *testing.T) {
 }
 
 func TestDocumentIsWhole(t *testing.T) {
-	resources := []oauth.Resource{
+	resources := []catalog.Resource{
 		{
-			ID: "https://one.example", Name: "One", Scopes: []oauth.Scope{{Name: "read", Text: "x"}}, WorkspaceHeader: "X-One",
-			Keys: oauth.KeyRules{Prefix: "one", Environments: []string{"test"}, DefaultPlan: "small", MaxLifetime: time.Hour},
+			ID: "https://one.example", Name: "One", Scopes: []catalog.Scope{{Name: "read", Text: "x"}}, WorkspaceHeader: "X-One",
+			Keys: catalog.KeyRules{Prefix: "one", Environments: []string{"test"}, DefaultPlan: "small", MaxLifetime: time.Hour},
 		},
-		{ID: "https://two.example", Name: "Two", Scopes: []oauth.Scope{{Name: "look", Text: "x"}}, WorkspaceHeader: "X-Two"},
+		{ID: "https://two.example", Name: "Two", Scopes: []catalog.Scope{{Name: "look", Text: "x"}}, WorkspaceHeader: "X-Two"},
 	}
 	for name, o := range map[string]rig.Options{
 		"default": {},
@@ -283,8 +285,8 @@ func TestExamplesRunAsTheyStand(t *testing.T) {
 	r := rig.Memory(t, rig.Options{})
 	doc := document(t, r)
 	bob := r.User("bob@example.com", "Bob", false)
-	_, token := r.PersonalToken(r.Alice, oauth.KeySpec{Scopes: []string{"admin"}})
-	_, ofAdministrator := r.PersonalToken(r.User("root@example.com", "Root", true), oauth.KeySpec{Scopes: []string{"admin"}})
+	_, token := r.PersonalToken(r.Alice, apikey.Spec{Scopes: []string{"admin"}})
+	_, ofAdministrator := r.PersonalToken(r.User("root@example.com", "Root", true), apikey.Spec{Scopes: []string{"admin"}})
 	key := adminKey(r, r.Workspace("usual", "", r.Alice))
 	parents := map[string]object{} // what the example of a POST made, by its path
 	var call func(method, path string) object
@@ -301,7 +303,7 @@ func TestExamplesRunAsTheyStand(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			if err := r.OAuth.AddMember(r.System(), oauth.Command(w.ID), w, bob.ID, "viewer"); err != nil {
+			if err := r.Management.AddMember(r.System(), management.CommandLine(w.ID), w, bob.ID, "viewer"); err != nil {
 				t.Fatal(err)
 			}
 		}
@@ -346,7 +348,7 @@ func TestExamplesRunAsTheyStand(t *testing.T) {
 		call(method, path)
 		w, err := r.Store.WorkspaceBySlug(r.System(), "acme")
 		if err == nil {
-			err = r.OAuth.DeleteWorkspace(r.System(), oauth.Command(w.ID), w)
+			err = r.Management.DeleteWorkspace(r.System(), management.CommandLine(w.ID), w)
 		}
 		if err != nil && !strings.Contains(err.Error(), storage.ErrNotFound.Error()) {
 			t.Fatal(err)

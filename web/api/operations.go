@@ -6,7 +6,7 @@ import (
 	"reflect"
 	"slices"
 
-	"doorward/oauth"
+	"doorward/management"
 	"doorward/web/gateway"
 )
 
@@ -50,13 +50,13 @@ type operation struct {
 	status       int    // of success
 	where        place
 	speaker      speaker
-	administers  bool             // an administrator of this server may name any workspace in the path
-	server       bool             // for administrators of this server alone
-	whoAmI       bool             // any credential may ask, whatever its scopes
-	may          oauth.Permission // in the workspace; empty: what the operation itself checks
-	conflict     string           // when the answer is 409; empty: never
-	request      any              // an example, of the type that is decoded; nil: no body
-	answer       any              // likewise of what is answered; nil: no body
+	administers  bool                  // an administrator of this server may name any workspace in the path
+	server       bool                  // for administrators of this server alone
+	whoAmI       bool                  // any credential may ask, whatever its scopes
+	may          management.Permission // in the workspace; empty: what the operation itself checks
+	conflict     string                // when the answer is 409; empty: never
+	request      any                   // an example, of the type that is decoded; nil: no body
+	answer       any                   // likewise of what is answered; nil: no body
 
 	query, in, out reflect.Type
 	// prepare reads the request and gives what is to be done with it.

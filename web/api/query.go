@@ -117,7 +117,7 @@ func (c *call) after(p *Page) (string, error) {
 	if p.Cursor == "" {
 		return "", nil
 	}
-	text, err := c.oauth.Open(c.cursorPurpose(), p.Cursor)
+	text, err := c.secrets.Open(c.cursorPurpose(), p.Cursor)
 	if err != nil {
 		return "", badRequest(
 			"The cursor is not valid for this list; send nextCursor of the previous page unchanged, with the same " +
@@ -133,7 +133,7 @@ func listOf[Row, T any](c *call, p *Page, rows []Row, place func(*Row) string, s
 	list := List[T]{Data: []T{}}
 	if n := p.size(); len(rows) > n {
 		rows = rows[:n]
-		next := c.oauth.Seal(c.cursorPurpose(), []byte(place(&rows[n-1])))
+		next := c.secrets.Seal(c.cursorPurpose(), []byte(place(&rows[n-1])))
 		list.NextCursor = &next
 	}
 	for i := range rows {

@@ -12,8 +12,10 @@ import (
 	"testing"
 	"time"
 
+	"doorward/management"
 	"doorward/oauth"
 	"doorward/oauth/apikey"
+	"doorward/oauth/catalog"
 	"doorward/oauth/limit"
 	"doorward/storage"
 	"doorward/test/rig"
@@ -40,16 +42,16 @@ func newWorld(t *testing.T) *world {
 	const id = "https://api.example.com"
 	r := rig.Memory(t, rig.Options{
 		Plans: map[string]limit.Plan{"free": {Hour: 100_000}, "enterprise": {Hour: 1_000_000}},
-		Resources: []oauth.Resource{{
+		Resources: []catalog.Resource{{
 			ID: id, Name: "Example API", WorkspaceHeader: "X-Workspace",
-			Scopes: []oauth.Scope{
+			Scopes: []catalog.Scope{
 				{Name: "read", Text: "Read"},
 				{Name: "write", Text: "Write"},
 				{Name: "bill", Text: "Send bills"},
 				{Name: "admin", Text: "Manage", Implies: []string{"read", "write"}},
 			},
-			Keys:           oauth.KeyRules{Prefix: "sk", Environments: []string{"live", "test"}},
-			TrustedIssuers: []oauth.TrustedIssuer{{Issuer: "https://else.example", Audiences: []string{"all"}, HS256Secret: []byte(foreignSecret), Scopes: []string{"admin"}}},
+			Keys:           catalog.KeyRules{Prefix: "sk", Environments: []string{"live", "test"}},
+			TrustedIssuers: []catalog.TrustedIssuer{{Issuer: "https://else.example", Audiences: []string{"all"}, HS256Secret: []byte(foreignSecret), Scopes: []string{"admin"}}},
 		}},
 	})
 	return &world{Rig: r, acme: r.Workspace("acme", "free", r.Alice)}
@@ -64,7 +66,7 @@ func (w *world) session(b *rig.Browser, header ...string) func(method, path, bod
 	return func(method, path, body string) *rig.Answer { return b.JSON(method, path, body, header...) }
 }
 
-func key(p oauth.KeySpec) func(w *world) func(method, path, body string) *rig.Answer {
+func key(p apikey.Spec) func(w *world) func(method, path, body string) *rig.Answer {
 	return func(w *world) func(method, path, body string) *rig.Answer {
 		p := p
 		if p.ExpiresAt > 0 {
@@ -75,7 +77,7 @@ func key(p oauth.KeySpec) func(w *world) func(method, path, body string) *rig.An
 	}
 }
 
-func token(p oauth.KeySpec, header ...string) func(w *world) func(method, path, body string) *rig.Answer {
+func token(p apikey.Spec, header ...string) func(w *world) func(method, path, body string) *rig.Answer {
 	return func(w *world) func(method, path, body string) *rig.Answer {
 		p := p
 		if p.ExpiresAt > 0 {
@@ -87,7 +89,7 @@ func token(p oauth.KeySpec, header ...string) func(w *world) func(method, path, 
 }
 
 // access is the access token that Alice allows an app in acme.
-func access(p oauth.ClientSpec) func(w *world) func(method, path, body string) *rig.Answer {
+func access(p management.ClientSpec) func(w *world) func(method, path, body string) *rig.Answer {
 	return func(w *world) func(method, path, body string) *rig.Answer { return w.bearer(w.allowed(w.App(p))) }
 }
 
@@ -103,7 +105,7 @@ func (w *world) allowed(app *rig.App) string {
 	return text
 }
 
-func machine(p oauth.ClientSpec) func(w *world) func(method, path, body string) *rig.Answer {
+func machine(p management.ClientSpec) func(w *world) func(method, path, body string) *rig.Answer {
 	return func(w *world) func(method, path, body string) *rig.Answer {
 		p := p
 		p.WorkspaceID, p.Grants, p.Scopes = w.acme.ID, []string{oauth.GrantClientCredentials}, []string{"admin"}
@@ -127,20 +129,20 @@ func foreignToken(w *world) string {
 
 // callers are the columns of the matrix, in their order.
 var callers = []caller{
-	{"live key", key(oauth.KeySpec{Scopes: []string{"admin"}})},
-	{"test key", key(oauth.KeySpec{Scopes: []string{"admin"}, Environment: apikey.Test})},
-	{"key that ends", key(oauth.KeySpec{Scopes: []string{"admin"}, ExpiresAt: 1})},
-	{"key of an address", key(oauth.KeySpec{Scopes: []string{"admin"}, Addresses: []string{"127.0.0.0/8"}})},
-	{"key without admin", key(oauth.KeySpec{Scopes: []string{"read"}})},
-	{"personal token", token(oauth.KeySpec{Scopes: []string{"admin"}}, "X-Workspace", "acme")},
-	{"personal token, no workspace", token(oauth.KeySpec{Scopes: []string{"admin"}})},
-	{"personal token, at most admin", token(oauth.KeySpec{Scopes: []string{"admin"}, Role: "admin"}, "X-Workspace", "acme")},
-	{"personal token, at most member", token(oauth.KeySpec{Scopes: []string{"admin"}, Role: "member"}, "X-Workspace", "acme")},
-	{"personal token that ends", token(oauth.KeySpec{Scopes: []string{"admin"}, ExpiresAt: 1}, "X-Workspace", "acme")},
-	{"app", access(oauth.ClientSpec{Scopes: []string{"admin"}})},
-	{"app that manages", access(oauth.ClientSpec{Scopes: []string{"admin"}, Manages: true})},
-	{"machine", machine(oauth.ClientSpec{})},
-	{"machine that manages", machine(oauth.ClientSpec{Manages: true})},
+	{"live key", key(apikey.Spec{Scopes: []string{"admin"}})},
+	{"test key", key(apikey.Spec{Scopes: []string{"admin"}, Environment: apikey.Test})},
+	{"key that ends", key(apikey.Spec{Scopes: []string{"admin"}, ExpiresAt: 1})},
+	{"key of an address", key(apikey.Spec{Scopes: []string{"admin"}, Addresses: []string{"127.0.0.0/8"}})},
+	{"key without admin", key(apikey.Spec{Scopes: []string{"read"}})},
+	{"personal token", token(apikey.Spec{Scopes: []string{"admin"}}, "X-Workspace", "acme")},
+	{"personal token, no workspace", token(apikey.Spec{Scopes: []string{"admin"}})},
+	{"personal token, at most admin", token(apikey.Spec{Scopes: []string{"admin"}, Role: "admin"}, "X-Workspace", "acme")},
+	{"personal token, at most member", token(apikey.Spec{Scopes: []string{"admin"}, Role: "member"}, "X-Workspace", "acme")},
+	{"personal token that ends", token(apikey.Spec{Scopes: []string{"admin"}, ExpiresAt: 1}, "X-Workspace", "acme")},
+	{"app", access(management.ClientSpec{Scopes: []string{"admin"}})},
+	{"app that manages", access(management.ClientSpec{Scopes: []string{"admin"}, Manages: true})},
+	{"machine", machine(management.ClientSpec{})},
+	{"machine that manages", machine(management.ClientSpec{Manages: true})},
 	{"foreign token", func(w *world) func(method, path, body string) *rig.Answer { return w.bearer(foreignToken(w)) }},
 	{"session", func(w *world) func(method, path, body string) *rig.Answer {
 		return w.session(w.Browser().SignIn(w.Alice.Email), "X-Workspace", "acme")
@@ -151,7 +153,7 @@ var callers = []caller{
 		return w.session(b, "X-Workspace", "acme")
 	}},
 	{"administrator's token", func(w *world) func(method, path, body string) *rig.Answer {
-		_, text := w.PersonalToken(w.User("root@example.com", "Root", true), oauth.KeySpec{Scopes: []string{"admin"}})
+		_, text := w.PersonalToken(w.User("root@example.com", "Root", true), apikey.Spec{Scopes: []string{"admin"}})
 		return w.bearer(text)
 	}},
 }
@@ -249,42 +251,42 @@ var matrix = []asked{
 func (w *world) fill(text string) string {
 	w.T.Helper()
 	w.n++
-	app := func(p oauth.ClientSpec) string {
+	app := func(p management.ClientSpec) string {
 		p.WorkspaceID = w.acme.ID
 		return w.App(p).ID
 	}
-	key := func(p oauth.KeySpec) string { k, _ := w.Key(w.acme, p); return k.ID }
+	key := func(p apikey.Spec) string { k, _ := w.Key(w.acme, p); return k.ID }
 	must := func(err error) {
 		if err != nil {
 			w.T.Fatal(err)
 		}
 	}
-	own := oauth.Authority{UserID: w.Alice.ID, WorkspaceID: w.acme.ID, Role: oauth.RoleAdmin}
+	own := management.Authority{UserID: w.Alice.ID, WorkspaceID: w.acme.ID, Role: catalog.RoleAdmin}
 	asleep := func(role string) string {
-		k, _ := w.PersonalToken(w.Alice, oauth.KeySpec{Role: role})
-		_, err := w.OAuth.PauseKey(w.System(), own, k.Owner(), k.ID)
+		k, _ := w.PersonalToken(w.Alice, apikey.Spec{Role: role})
+		_, err := w.Management.PauseKey(w.System(), own, k.Owner(), k.ID)
 		must(err)
 		return k.ID
 	}
 	for name, make := range map[string]func() string{
-		"key":  func() string { return key(oauth.KeySpec{}) },
-		"test": func() string { return key(oauth.KeySpec{Environment: apikey.Test}) },
-		"bill": func() string { return key(oauth.KeySpec{Scopes: []string{"bill"}}) },
+		"key":  func() string { return key(apikey.Spec{}) },
+		"test": func() string { return key(apikey.Spec{Environment: apikey.Test}) },
+		"bill": func() string { return key(apikey.Spec{Scopes: []string{"bill"}}) },
 		"paused": func() string {
-			id := key(oauth.KeySpec{})
-			_, err := w.OAuth.PauseKey(w.System(), own, storage.KeyOwner{WorkspaceID: w.acme.ID}, id)
+			id := key(apikey.Spec{})
+			_, err := w.Management.PauseKey(w.System(), own, storage.KeyOwner{WorkspaceID: w.acme.ID}, id)
 			must(err)
 			return id
 		},
-		"placed": func() string { return key(oauth.KeySpec{Addresses: []string{"192.0.2.1"}, RateLimit: 10}) },
-		"token":  func() string { k, _ := w.PersonalToken(w.Alice, oauth.KeySpec{}); return k.ID },
+		"placed": func() string { return key(apikey.Spec{Addresses: []string{"192.0.2.1"}, RateLimit: 10}) },
+		"token":  func() string { k, _ := w.PersonalToken(w.Alice, apikey.Spec{}); return k.ID },
 		"asleep": func() string { return asleep("") },
 		"viewer": func() string { return asleep("viewer") },
-		"app":    func() string { return app(oauth.ClientSpec{Scopes: []string{"read"}}) },
-		"bills":  func() string { return app(oauth.ClientSpec{Scopes: []string{"bill"}}) },
+		"app":    func() string { return app(management.ClientSpec{Scopes: []string{"read"}}) },
+		"bills":  func() string { return app(management.ClientSpec{Scopes: []string{"bill"}}) },
 		"off": func() string {
-			id := app(oauth.ClientSpec{Scopes: []string{"read"}})
-			must(w.OAuth.SwitchClient(w.System(), own, id, true))
+			id := app(management.ClientSpec{Scopes: []string{"read"}})
+			must(w.Management.DisableClient(w.System(), own, id))
 			return id
 		},
 		"member": func() string {
@@ -294,7 +296,7 @@ func (w *world) fill(text string) string {
 		},
 		"user": func() string { return w.User(fmt.Sprintf("user%d@example.com", w.n), "User", false).ID },
 		"invitation": func() string {
-			i, word, err := w.OAuth.Invite(w.System(), oauth.Command(w.acme.ID), w.acme, fmt.Sprintf("open%d@example.com", w.n), "member")
+			i, word, err := w.Management.Invite(w.System(), management.CommandLine(w.acme.ID), w.acme, fmt.Sprintf("open%d@example.com", w.n), "member")
 			must(err)
 			w.Seen.Add(rig.SecretInvitation, word)
 			return i.ID

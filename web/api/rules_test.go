@@ -8,7 +8,10 @@ import (
 	"testing"
 	"time"
 
-	"doorward/oauth"
+	"doorward/management"
+	"doorward/oauth/apikey"
+	"doorward/oauth/bearer"
+	"doorward/oauth/catalog"
 	"doorward/oauth/limit"
 	"doorward/storage"
 	"doorward/test/rig"
@@ -19,7 +22,7 @@ import (
 func TestTheLimitIsJudgedBeforePermissionAndAfterTheWorkspace(t *testing.T) {
 	r := rig.Memory(t, rig.Options{Plans: map[string]limit.Plan{"tiny": {Hour: 2}}})
 	w := r.Workspace("acme", "", r.Alice)
-	_, text := r.Key(w, oauth.KeySpec{Plan: "tiny"})
+	_, text := r.Key(w, apikey.Spec{Plan: "tiny"})
 	left := func(a *rig.Answer, status int, remaining string) {
 		t.Helper()
 		want(t, a, status)
@@ -39,8 +42,8 @@ func TestTheSameRequestAgainHasTheSameAnswer(t *testing.T) {
 	rig.Each(t, rig.Options{}, func(t *testing.T, r *rig.Rig) {
 		w := r.Workspace("acme", "", r.Alice)
 		admin := adminKey(r, w)
-		_, second := r.Key(w, oauth.KeySpec{Scopes: []string{"admin"}})
-		_, pat := r.PersonalToken(r.Alice, oauth.KeySpec{Scopes: []string{"admin"}})
+		_, second := r.Key(w, apikey.Spec{Scopes: []string{"admin"}})
+		_, pat := r.PersonalToken(r.Alice, apikey.Spec{Scopes: []string{"admin"}})
 		const body = `{"name":"x","scopes":["read"]}`
 		once := func(credential, path, body, key string, header ...string) *rig.Answer {
 			return r.JSON("POST", path, credential, body, append(header, "Idempotency-Key", key)...)
@@ -102,8 +105,8 @@ func TestTheSameRequestAtOnceActsOnce(t *testing.T) {
 		r := nodes[0]
 		w := r.Workspace("acme", "", r.Alice)
 		admin := adminKey(r, w)
-		k, _ := r.Key(w, oauth.KeySpec{})
-		_, pat := r.PersonalToken(r.Alice, oauth.KeySpec{Scopes: []string{"admin"}})
+		k, _ := r.Key(w, apikey.Spec{})
+		_, pat := r.PersonalToken(r.Alice, apikey.Spec{Scopes: []string{"admin"}})
 		for path, x := range map[string]struct{ credential, body string }{
 			"/v1/api-keys": {admin, `{"name":"x","scopes":["read"]}`}, "/v1/api-keys/" + k.ID + "/rotate": {admin, `{}`},
 			"/v1/workspaces": {pat, `{"name":"x","slug":"globex"}`},
@@ -137,11 +140,11 @@ func TestTheSameRequestAtOnceActsOnce(t *testing.T) {
 
 // A refusal has the shape of the resource whose credential was shown, and where none is known, of the default one.
 func TestRefusalsHaveTheShapeOfTheResource(t *testing.T) {
-	scopes := []oauth.Scope{{Name: "read", Text: "Read"}, {Name: "admin", Text: "All", Implies: []string{"read"}}}
-	keys := oauth.KeyRules{Prefix: "sk", Environments: []string{"live"}}
+	scopes := []catalog.Scope{{Name: "read", Text: "Read"}, {Name: "admin", Text: "All", Implies: []string{"read"}}}
+	keys := catalog.KeyRules{Prefix: "sk", Environments: []string{"live"}}
 	const one, two, three = "https://one.example", "https://two.example", "https://three.example"
 	r := rig.Memory(t, rig.Options{
-		Resources: []oauth.Resource{
+		Resources: []catalog.Resource{
 			{ID: one, Name: "One", Scopes: scopes, Keys: keys, WorkspaceHeader: "X-One"},
 			{ID: two, Name: "Two", Scopes: scopes, Keys: keys, WorkspaceHeader: "X-Two"},
 			{ID: three, Name: "Three", Scopes: scopes, Keys: keys, WorkspaceHeader: "X-Three"},
@@ -158,19 +161,19 @@ func TestRefusalsHaveTheShapeOfTheResource(t *testing.T) {
 	}
 	headers := map[string]string{one: "X-One", two: "X-Two", three: "X-Three"}
 	for resource, body := range bodies {
-		_, text := r.Key(w, oauth.KeySpec{Resource: resource})
+		_, text := r.Key(w, apikey.Spec{Resource: resource})
 		if a := r.JSON("GET", "/v1/api-keys", text, ""); a.Status != http.StatusForbidden || a.Body != body+"\n" {
 			t.Errorf("%s: %d %s", resource, a.Status, a.Body)
 		}
 		// The workspace is named in that resource's header, and in no other one's.
-		_, pat := r.PersonalToken(r.Alice, oauth.KeySpec{Resource: resource, Scopes: []string{"admin"}})
+		_, pat := r.PersonalToken(r.Alice, apikey.Spec{Resource: resource, Scopes: []string{"admin"}})
 		for _, name := range headers {
 			if a := r.JSON("GET", "/v1/api-keys", pat, "", name, "acme"); (a.Status == http.StatusOK) != (name == headers[resource]) {
 				t.Errorf("%s with %s: %d", resource, name, a.Status)
 			}
 		}
 		// What is made without a resource is for that of the credential.
-		_, admin := r.Key(w, oauth.KeySpec{Resource: resource, Scopes: []string{"admin"}})
+		_, admin := r.Key(w, apikey.Spec{Resource: resource, Scopes: []string{"admin"}})
 		if made := want(t, r.JSON("POST", "/v1/api-keys", admin, `{"name":"x","scopes":["read"]}`), http.StatusCreated); made["resource"] != resource {
 			t.Errorf("%s: %v", resource, made)
 		}
@@ -187,8 +190,8 @@ func TestRefusalsHaveTheShapeOfTheResource(t *testing.T) {
 		}
 	}
 	// 419 is for access tokens.
-	access, _ := r.Tokens(r.App(oauth.ClientSpec{Scopes: []string{"read"}}), "read")
-	_, key := r.Key(w, oauth.KeySpec{ExpiresAt: r.Store.Now().Add(time.Minute)})
+	access, _ := r.Tokens(r.App(management.ClientSpec{Scopes: []string{"read"}}), "read")
+	_, key := r.Key(w, apikey.Spec{ExpiresAt: r.Store.Now().Add(time.Minute)})
 	r.Advance(2 * time.Hour)
 	if a := r.JSON("GET", "/api/me", access, ""); a.Status != gateway.StatusExpired || a.Text("error") != "Token Expired" || a.Header.Get("WWW-Authenticate") == "" {
 		t.Errorf("an expired access token: %d %s", a.Status, a.Body)
@@ -206,7 +209,7 @@ func TestStorageThatIsAwayIsNoRefusal(t *testing.T) {
 	for what, a := range map[string]*rig.Answer{
 		"a read": r.JSON("GET", "/v1/api-keys", admin, ""), "a change": r.JSON("POST", "/v1/api-keys", admin, `{"name":"x","scopes":["read"]}`),
 		"who am I": r.JSON("GET", "/v1/auth/test", admin, ""), "a session": b.JSON("GET", "/v1/workspaces", ""),
-		"an unknown key": r.JSON("GET", "/v1/auth/test", oauth.NewCredential("sk_live_"), ""),
+		"an unknown key": r.JSON("GET", "/v1/auth/test", bearer.NewCredential("sk_live_"), ""),
 	} {
 		if a.Status != http.StatusServiceUnavailable || a.Header.Get("Retry-After") == "" || a.JSON()["statusCode"] != 503.0 {
 			t.Errorf("%s: %d %s %v", what, a.Status, a.Body, a.Header)
@@ -248,7 +251,7 @@ func TestPathsOfTheAPIAnswerInItsShape(t *testing.T) {
 			}
 		}
 	}
-	_, key := r.Key(r.Workspace("acme", "", r.Alice), oauth.KeySpec{})
+	_, key := r.Key(r.Workspace("acme", "", r.Alice), apikey.Spec{})
 	if a := r.JSON("HEAD", "/v1/auth/test", key, ""); a.Status != http.StatusOK || a.Body != "" {
 		t.Errorf("HEAD: %d %s", a.Status, a.Body)
 	}
@@ -283,7 +286,7 @@ func TestNullIsLikeLeftOut(t *testing.T) {
 	}
 	want(t, r.JSON("PATCH", "/v1/api-keys/"+id, admin, ""), http.StatusBadRequest)
 	// Nothing between the quotes is no way to leave something out: a role left out is the highest there is.
-	_, token := r.PersonalToken(r.Alice, oauth.KeySpec{Scopes: []string{"admin"}})
+	_, token := r.PersonalToken(r.Alice, apikey.Spec{Scopes: []string{"admin"}})
 	for member, path := range map[string]string{"environment": "api-keys", "type": "api-keys", "role": "personal-access-tokens"} {
 		a := r.JSON("POST", "/v1/"+path, token, `{"name":"x","scopes":["read"],"`+member+`":""}`, "X-Workspace", "acme")
 		want(t, a, http.StatusBadRequest)
@@ -304,28 +307,28 @@ func TestK09_K23_APersonalTokenHasTheRightsOfNow(t *testing.T) {
 		bob := r.User("bob@example.com", "Bob", false)
 		w := r.Workspace("acme", "", r.Alice)
 		r.Join(w, bob, "admin")
-		_, pat := r.PersonalToken(bob, oauth.KeySpec{Scopes: []string{"admin"}})
-		_, low := r.PersonalToken(bob, oauth.KeySpec{Scopes: []string{"admin"}, Role: "member"})
+		_, pat := r.PersonalToken(bob, apikey.Spec{Scopes: []string{"admin"}})
+		_, low := r.PersonalToken(bob, apikey.Spec{Scopes: []string{"admin"}, Role: "member"})
 		ask := func(token string) *rig.Answer {
 			return other.JSON("GET", "/v1/api-keys", token, "", "X-Workspace", "acme")
 		}
 		want(t, ask(pat), http.StatusOK)
 		want(t, ask(low), http.StatusForbidden)
 		for _, role := range []string{"member", "viewer"} {
-			if err := r.OAuth.ChangeRole(r.System(), oauth.Command(w.ID), w, bob.ID, role); err != nil {
+			if err := r.Management.ChangeRole(r.System(), management.CommandLine(w.ID), w, bob.ID, role); err != nil {
 				t.Fatal(err)
 			}
 			want(t, ask(pat), http.StatusForbidden)
 		}
-		if err := r.OAuth.RemoveMember(r.System(), oauth.Command(w.ID), w, bob.ID); err != nil {
+		if err := r.Management.RemoveMember(r.System(), management.CommandLine(w.ID), w, bob.ID); err != nil {
 			t.Fatal(err)
 		}
 		want(t, ask(pat), http.StatusForbidden)
 		want(t, other.JSON("GET", "/v1/workspaces/acme", pat, ""), http.StatusNotFound)
 		want(t, other.JSON("GET", "/v1/auth/test", pat, ""), http.StatusOK)
 		// A disabled workspace refuses whoever acts in it.
-		_, key := r.Key(w, oauth.KeySpec{Scopes: []string{"admin"}})
-		_, alices := r.PersonalToken(r.Alice, oauth.KeySpec{Scopes: []string{"admin"}})
+		_, key := r.Key(w, apikey.Spec{Scopes: []string{"admin"}})
+		_, alices := r.PersonalToken(r.Alice, apikey.Spec{Scopes: []string{"admin"}})
 		if err := r.Store.DisableWorkspace(r.System(), w.ID); err != nil {
 			t.Fatal(err)
 		}

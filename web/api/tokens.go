@@ -4,7 +4,9 @@ import (
 	"context"
 	"fmt"
 
-	"doorward/oauth"
+	"doorward/management"
+	"doorward/oauth/apikey"
+	"doorward/oauth/catalog"
 	"doorward/storage"
 )
 
@@ -63,13 +65,13 @@ func (a *API) tokens() []operation {
 		return o
 	}
 	key := a.exampleKey()
-	create := NewToken{Name: "My laptop", Scopes: key.Scopes, Role: oauth.RoleMember, ExpiresAt: key.ExpiresAt}
+	create := NewToken{Name: "My laptop", Scopes: key.Scopes, Role: catalog.RoleMember, ExpiresAt: key.ExpiresAt}
 	shown := Token{
 		ID:        "token_" + exampleUUID,
 		Name:      create.Name,
 		Resource:  key.Resource,
 		Scopes:    key.Scopes,
-		Role:      ptr(oauth.RoleMember),
+		Role:      ptr(catalog.RoleMember),
 		ExpiresAt: key.ExpiresAt,
 		Addresses: []string{},
 		Status:    "active",
@@ -114,7 +116,7 @@ func (a *API) tokens() []operation {
 			id:      "updatePersonalAccessToken",
 			summary: "Update, pause or resume a personal access token",
 			status:  200,
-			request: TokenChange{Name: ptr("My laptop"), Role: ptr(oauth.RoleMember)},
+			request: TokenChange{Name: ptr("My laptop"), Role: ptr(catalog.RoleMember)},
 			answer:  shown,
 		}), a.updateToken),
 		on(with(operation{
@@ -139,7 +141,7 @@ func (c *call) showToken(k *storage.APIKey) Token {
 		Role:         text(k.Role),
 		ExpiresAt:    maybe(k.ExpiresAt),
 		Addresses:    list(k.Addresses),
-		Status:       c.oauth.KeyState(k),
+		Status:       c.apikey.State(k),
 		Masked:       k.Prefix + "…" + k.Tail,
 		CreatedAt:    Moment(k.CreatedAt),
 		LastUsedAt:   maybe(k.LastUsedAt),
@@ -154,7 +156,7 @@ func (c *call) showToken(k *storage.APIKey) Token {
 func (c *call) mine() storage.KeyOwner { return storage.KeyOwner{UserID: c.by.UserID} }
 
 func (a *API) createToken(ctx context.Context, c *call, _ *none, in *NewToken) (Token, error) {
-	spec := oauth.KeySpec{
+	spec := apikey.Spec{
 		Name:      in.Name,
 		Note:      in.Note,
 		Resource:  c.resourceOf(in.Resource),
@@ -166,7 +168,7 @@ func (a *API) createToken(ctx context.Context, c *call, _ *none, in *NewToken) (
 	if in.ExpiresAt != nil {
 		spec.ExpiresAt = storage.Time(*in.ExpiresAt)
 	}
-	k, secret, err := a.oauth.CreatePersonalToken(ctx, c.by, spec)
+	k, secret, err := a.management.CreatePersonalToken(ctx, c.by, spec)
 	if err != nil {
 		return Token{}, err
 	}
@@ -208,7 +210,7 @@ func (a *API) updateToken(ctx context.Context, c *call, _ *none, in *TokenChange
 	if err != nil {
 		return Token{}, err
 	}
-	change := oauth.KeyChange{Name: in.Name, Note: in.Note.pointer(), Role: in.Role, Addresses: in.Addresses.pointer()}
+	change := management.KeyChange{Name: in.Name, Note: in.Note.pointer(), Role: in.Role, Addresses: in.Addresses.pointer()}
 	if in.Scopes != nil {
 		change.Scopes, change.ByObject = &in.Scopes.List, in.Scopes.ByObject
 	}
@@ -221,6 +223,6 @@ func (a *API) revokeToken(ctx context.Context, c *call, _, _ *none) (none, error
 	if err != nil {
 		return none{}, err
 	}
-	_, err = a.oauth.RevokeKey(ctx, c.by, c.mine(), id)
+	_, err = a.management.RevokeKey(ctx, c.by, c.mine(), id)
 	return none{}, err
 }

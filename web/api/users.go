@@ -6,8 +6,8 @@ import (
 	"fmt"
 	"slices"
 
-	"doorward/oauth"
 	"doorward/oauth/identity"
+	"doorward/oauth/input"
 	"doorward/storage"
 )
 
@@ -268,7 +268,7 @@ func userFault(err error) error {
 		return conflict(invalid.Error())
 	}
 	text := ""
-	for _, one := range oauth.Unjoin(err) {
+	for _, one := range input.Flatten(err) {
 		if errors.As(one, &invalid) {
 			text += " " + invalid.Error()
 		}

@@ -8,7 +8,9 @@ import (
 	"testing"
 	"time"
 
-	"doorward/oauth"
+	"doorward/management"
+	"doorward/oauth/apikey"
+	"doorward/oauth/catalog"
 	"doorward/storage"
 	"doorward/test/rig"
 )
@@ -18,14 +20,14 @@ func TestV64_OnlyAdministratorsManageUsers(t *testing.T) {
 	w := newWorld(t)
 	root := w.User("root@example.com", "Root", true)
 	home := w.Workspace("home", "", root)
-	pat := func(p oauth.KeySpec) string {
+	pat := func(p apikey.Spec) string {
 		p.Scopes = append(p.Scopes, "admin")
 		_, text := w.PersonalToken(root, p)
 		return text
 	}
-	_, key := w.Key(home, oauth.KeySpec{Scopes: []string{"admin"}})
-	_, other := w.PersonalToken(root, oauth.KeySpec{Scopes: []string{"read"}})
-	access := func(p oauth.ClientSpec) string {
+	_, key := w.Key(home, apikey.Spec{Scopes: []string{"admin"}})
+	_, other := w.PersonalToken(root, apikey.Spec{Scopes: []string{"read"}})
+	access := func(p management.ClientSpec) string {
 		app := w.App(p)
 		b := w.Browser().SignIn(root.Email)
 		a := b.Decide(b.Authorize(app.Params("admin")), "approve", func(form url.Values) { form.Set("workspace", "home") })
@@ -40,15 +42,15 @@ func TestV64_OnlyAdministratorsManageUsers(t *testing.T) {
 	}{
 		"session":                              {w.session(w.Browser().SignIn(root.Email)), "++++++"},
 		"stale session":                        {w.session(stale), "+++???"},
-		"personal access token":                {w.bearer(pat(oauth.KeySpec{})), "++++++"},
-		"in a workspace":                       {w.bearer(pat(oauth.KeySpec{}), "X-Workspace", "home"), "++++++"},
-		"personal access token that ends":      {w.bearer(pat(oauth.KeySpec{ExpiresAt: w.Store.Now().Add(time.Hour)})), "+++---"},
-		"personal access token of an address":  {w.bearer(pat(oauth.KeySpec{Addresses: []string{"127.0.0.0/8"}})), "+++---"},
-		"personal access token held to a role": {w.bearer(pat(oauth.KeySpec{Role: oauth.RoleOwner})), "------"},
+		"personal access token":                {w.bearer(pat(apikey.Spec{})), "++++++"},
+		"in a workspace":                       {w.bearer(pat(apikey.Spec{}), "X-Workspace", "home"), "++++++"},
+		"personal access token that ends":      {w.bearer(pat(apikey.Spec{ExpiresAt: w.Store.Now().Add(time.Hour)})), "+++---"},
+		"personal access token of an address":  {w.bearer(pat(apikey.Spec{Addresses: []string{"127.0.0.0/8"}})), "+++---"},
+		"personal access token held to a role": {w.bearer(pat(apikey.Spec{Role: catalog.RoleOwner})), "------"},
 		"without the scope admin":              {w.bearer(other), "------"},
 		"API key of a workspace of theirs":     {w.bearer(key), "------"},
-		"app that acts for them":               {w.bearer(access(oauth.ClientSpec{Scopes: []string{"admin"}})), "------"},
-		"app that manages for them":            {w.bearer(access(oauth.ClientSpec{Scopes: []string{"admin"}, Manages: true})), "------"},
+		"app that acts for them":               {w.bearer(access(management.ClientSpec{Scopes: []string{"admin"}})), "------"},
+		"app that manages for them":            {w.bearer(access(management.ClientSpec{Scopes: []string{"admin"}, Manages: true})), "------"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			w.n++
@@ -75,7 +77,7 @@ func TestV64_OnlyAdministratorsManageUsers(t *testing.T) {
 		})
 	}
 	// The right is read for each request.
-	text := pat(oauth.KeySpec{})
+	text := pat(apikey.Spec{})
 	w.User("second@example.com", "Second", true) // so that it is not the last one
 	no := want(t, w.JSON("PATCH", "/v1/users/"+root.ID, text, `{"admin":false}`), http.StatusOK)
 	if no["admin"] != false || letter(w.JSON("GET", "/v1/users", text, "")) != "-" {
@@ -86,7 +88,7 @@ func TestV64_OnlyAdministratorsManageUsers(t *testing.T) {
 func TestV64_ChangesOfAUserByTheAPI(t *testing.T) {
 	rig.Each(t, rig.Options{}, func(t *testing.T, r *rig.Rig) {
 		root := r.User("root@example.com", "Root", true)
-		_, admin := r.PersonalToken(root, oauth.KeySpec{Scopes: []string{"admin"}})
+		_, admin := r.PersonalToken(root, apikey.Spec{Scopes: []string{"admin"}})
 		path := "/v1/users/" + r.Alice.ID
 		change := func(path, body string) *rig.Answer { return r.JSON("PATCH", path, admin, body) }
 
@@ -130,11 +132,11 @@ func TestV64_ChangesOfAUserByTheAPI(t *testing.T) {
 
 func TestV01_DisablingByTheAPIShowsAndKeepsWorkspaces(t *testing.T) {
 	rig.Each(t, rig.Options{}, func(t *testing.T, r *rig.Rig) {
-		_, admin := r.PersonalToken(r.User("root@example.com", "Root", true), oauth.KeySpec{Scopes: []string{"admin"}})
+		_, admin := r.PersonalToken(r.User("root@example.com", "Root", true), apikey.Spec{Scopes: []string{"admin"}})
 		sole, kept, shared := r.Workspace("sole", "", r.Alice), r.Workspace("kept", "", r.Alice), r.Workspace("shared", "", r.Alice)
-		r.Join(shared, r.User("bob@example.com", "Bob", false), oauth.RoleOwner)
-		_, soleKey := r.Key(sole, oauth.KeySpec{})
-		_, keptKey := r.Key(kept, oauth.KeySpec{})
+		r.Join(shared, r.User("bob@example.com", "Bob", false), catalog.RoleOwner)
+		_, soleKey := r.Key(sole, apikey.Spec{})
+		_, keptKey := r.Key(kept, apikey.Spec{})
 		path := "/v1/users/" + r.Alice.ID
 		works := func(key string) bool { return r.JSON("GET", "/v1/auth/test", key, "").Status == http.StatusOK }
 
@@ -166,10 +168,10 @@ func TestV01_DisablingByTheAPIShowsAndKeepsWorkspaces(t *testing.T) {
 
 func TestV06_SignOutByTheAPIEndsWhatItSays(t *testing.T) {
 	rig.Each(t, rig.Options{}, func(t *testing.T, r *rig.Rig) {
-		_, admin := r.PersonalToken(r.User("root@example.com", "Root", true), oauth.KeySpec{Scopes: []string{"admin"}})
-		app := r.App(oauth.ClientSpec{})
+		_, admin := r.PersonalToken(r.User("root@example.com", "Root", true), apikey.Spec{Scopes: []string{"admin"}})
+		app := r.App(management.ClientSpec{})
 		access, _ := r.Tokens(app, "read")
-		k, pat := r.PersonalToken(r.Alice, oauth.KeySpec{Scopes: []string{"read"}})
+		k, pat := r.PersonalToken(r.Alice, apikey.Spec{Scopes: []string{"read"}})
 		b := r.Browser().SignIn(r.Alice.Email)
 		works := func(credential string) bool {
 			return r.JSON("GET", "/v1/auth/test", credential, "").Status == http.StatusOK

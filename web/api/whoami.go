@@ -131,7 +131,7 @@ func (a *API) account(ctx context.Context, c *call, _, _ *none) (Me, error) {
 func (c *call) tier(ctx context.Context) (string, error) {
 	p := c.principal
 	if p == nil {
-		return cmp.Or(c.workspace.Plan, c.oauth.Resources()[0].UserPlan), nil
+		return cmp.Or(c.workspace.Plan, c.catalog.Resources()[0].UserPlan), nil
 	}
 	if p.KeyID == "" || p.UserID != "" || p.WorkspaceID == "" {
 		return p.Plan, nil
@@ -140,7 +140,7 @@ func (c *call) tier(ctx context.Context) (string, error) {
 	if err != nil {
 		return "", fmt.Errorf("tier: %w", err)
 	}
-	tier, _ := c.oauth.KeyPlan(&storage.APIKey{Resource: p.Audience, Environment: apikey.Live}, w.Plan)
+	tier, _ := c.apikey.Plan(&storage.APIKey{Resource: p.Audience, Environment: apikey.Live}, w.Plan)
 	return tier, nil
 }
 

@@ -7,7 +7,9 @@ import (
 	"fmt"
 	"slices"
 
-	"doorward/oauth"
+	"doorward/management"
+	"doorward/oauth/bearer"
+	"doorward/oauth/catalog"
 	"doorward/storage"
 )
 
@@ -67,24 +69,24 @@ type NewInvitation struct {
 }
 
 func (a *API) workspaces() []operation {
-	shown := Workspace{ID: "ws_" + exampleUUID, Slug: "acme", Name: "Acme", Role: ptr(oauth.RoleOwner)}
+	shown := Workspace{ID: "ws_" + exampleUUID, Slug: "acme", Name: "Acme", Role: ptr(catalog.RoleOwner)}
 	member := Member{
 		UserID:   "user_" + exampleUUID,
 		Email:    "bob@example.com",
 		Name:     "Bob",
-		Role:     oauth.RoleMember,
+		Role:     catalog.RoleMember,
 		JoinedAt: exampleTime,
 	}
 	invited := Invitation{
 		ID:        "invitation_" + exampleUUID,
 		Email:     "carol@example.com",
-		Role:      oauth.RoleMember,
+		Role:      catalog.RoleMember,
 		CreatedAt: exampleTime,
 		CreatedBy: ptr("user_" + exampleUUID),
-		ExpiresAt: Moment(storage.Time(exampleTime).Add(oauth.InvitationLifetime)),
+		ExpiresAt: Moment(storage.Time(exampleTime).Add(management.InvitationLifetime)),
 	}
 	made := invited
-	made.URL = a.oauth.InvitationURL("dw_in_…")
+	made.URL = a.management.InvitationURL("dw_in_…")
 	list := func(o operation) operation { o.tag = "Workspaces"; return o }
 	one := func(o operation) operation { o.tag, o.where = "Workspaces", inPath; return o }
 	const base = "/v1/workspaces/{slug}"
@@ -115,7 +117,7 @@ func (a *API) workspaces() []operation {
 			id:      "getWorkspace",
 			summary: "Show a workspace",
 			status:  200,
-			may:     oauth.MaySee,
+			may:     management.MaySee,
 			answer:  shown,
 		}), a.getWorkspace),
 		on(one(operation{
@@ -139,7 +141,7 @@ func (a *API) workspaces() []operation {
 			id:      "listMembers",
 			summary: "List members",
 			status:  200,
-			may:     oauth.MaySee,
+			may:     management.MaySee,
 			answer:  List[Member]{Data: []Member{member}},
 		}), a.listMembers),
 		on(one(operation{
@@ -148,9 +150,9 @@ func (a *API) workspaces() []operation {
 			id:      "updateMember",
 			summary: "Change a member's role",
 			status:  200,
-			may:     oauth.MayManageMembers,
+			may:     management.MayManageMembers,
 			request: MemberChange{
-				Role: oauth.RoleMember,
+				Role: catalog.RoleMember,
 			},
 			answer:   member,
 			conflict: "The workspace would have no owner, or it is a personal workspace.",
@@ -161,7 +163,7 @@ func (a *API) workspaces() []operation {
 			id:       "removeMember",
 			summary:  "Remove a member, or leave a workspace",
 			status:   204,
-			may:      oauth.MaySee,
+			may:      management.MaySee,
 			conflict: "The workspace would have no owner, or it is a personal workspace.",
 		}), a.removeMember),
 		on(one(operation{
@@ -170,7 +172,7 @@ func (a *API) workspaces() []operation {
 			id:      "createInvitation",
 			summary: "Create an invitation",
 			status:  201,
-			may:     oauth.MayManageMembers,
+			may:     management.MayManageMembers,
 			text: "The link is returned in the member `url` of this response and never again; send it to the " +
 				"person. Replaces an earlier invitation to the same address.",
 			request:  NewInvitation{Email: invited.Email, Role: invited.Role},
@@ -183,7 +185,7 @@ func (a *API) workspaces() []operation {
 			id:      "listInvitations",
 			summary: "List open invitations",
 			status:  200,
-			may:     oauth.MayManageMembers,
+			may:     management.MayManageMembers,
 			text:    "Oldest first.",
 			answer:  List[Invitation]{Data: []Invitation{invited}},
 		}), a.listInvitations),
@@ -193,7 +195,7 @@ func (a *API) workspaces() []operation {
 			id:      "withdrawInvitation",
 			summary: "Revoke an invitation",
 			status:  204,
-			may:     oauth.MayManageMembers,
+			may:     management.MayManageMembers,
 		}), a.withdrawInvitation),
 		on(one(operation{
 			method:  remove,
@@ -201,7 +203,7 @@ func (a *API) workspaces() []operation {
 			id:      "deleteWorkspace",
 			summary: "Delete a workspace",
 			status:  204,
-			may:     oauth.MayDeleteWorkspace,
+			may:     management.MayDeleteWorkspace,
 			text: "Also deletes its keys, apps, usage and memberships. Its audit events are kept for the " +
 				"server's administrators.",
 			conflict: "It is a personal workspace, which is deleted with its user.",
@@ -222,7 +224,7 @@ func showWorkspace(w *storage.Workspace) Workspace {
 }
 
 func (a *API) createWorkspace(ctx context.Context, c *call, _ *none, in *NewWorkspace) (Workspace, error) {
-	w, err := a.oauth.CreateWorkspace(ctx, c.by, in.Name, in.Slug, "", c.by.UserID)
+	w, err := a.management.CreateWorkspace(ctx, c.by, in.Name, in.Slug, "", c.by.UserID)
 	return showWorkspace(&w), err
 }
 
@@ -233,7 +235,7 @@ func (a *API) listWorkspaces(ctx context.Context, c *call, q *Page, _ *none) (Li
 	}
 	var rows []storage.Workspace
 	switch {
-	case c.principal == nil || c.principal.Kind == oauth.KindPersonalAccessToken:
+	case c.principal == nil || c.principal.Kind == bearer.KindPersonalAccessToken:
 		if rows, err = a.store.WorkspacesOf(ctx, c.by.UserID); err != nil {
 			return List[Workspace]{}, fmt.Errorf("list workspaces: %w", err)
 		}
@@ -242,7 +244,7 @@ func (a *API) listWorkspaces(ctx context.Context, c *call, q *Page, _ *none) (Li
 	}
 	for i := range rows {
 		if p := c.principal; p != nil {
-			rows[i].Role = oauth.LowerRole(rows[i].Role, p.TokenRole)
+			rows[i].Role = catalog.LowerRole(rows[i].Role, p.TokenRole)
 		}
 	}
 	place := func(w *storage.Workspace) string { return w.ID }
@@ -255,12 +257,12 @@ func (a *API) getWorkspace(_ context.Context, c *call, _, _ *none) (Workspace, e
 }
 
 func (a *API) updateWorkspace(ctx context.Context, c *call, _ *none, in *WorkspaceChange) (Workspace, error) {
-	w, err := a.oauth.UpdateWorkspace(ctx, c.by, c.workspace, in.Name, in.Plan.pointer())
+	w, err := a.management.UpdateWorkspace(ctx, c.by, c.workspace, in.Name, in.Plan.pointer())
 	return showWorkspace(&w), err
 }
 
 func (a *API) deleteWorkspace(ctx context.Context, c *call, _, _ *none) (none, error) {
-	err := a.oauth.DeleteWorkspace(ctx, c.by, c.workspace)
+	err := a.management.DeleteWorkspace(ctx, c.by, c.workspace)
 	if errors.Is(err, storage.ErrConflict) {
 		err = conflict("This is a personal workspace; it is deleted with its user.")
 	}
@@ -305,7 +307,7 @@ func (a *API) updateMember(ctx context.Context, c *call, _ *none, in *MemberChan
 	if err != nil {
 		return Member{}, err
 	}
-	if err := a.oauth.ChangeRole(ctx, c.by, c.workspace, id, in.Role); err != nil {
+	if err := a.management.ChangeRole(ctx, c.by, c.workspace, id, in.Role); err != nil {
 		return Member{}, lastOwner(err)
 	}
 	m, err := a.store.Member(ctx, c.workspace.ID, id)
@@ -315,7 +317,7 @@ func (a *API) updateMember(ctx context.Context, c *call, _ *none, in *MemberChan
 func (a *API) removeMember(ctx context.Context, c *call, _, _ *none) (none, error) {
 	id, err := c.id("userId", "user")
 	if err == nil {
-		err = lastOwner(a.oauth.RemoveMember(ctx, c.by, c.workspace, id))
+		err = lastOwner(a.management.RemoveMember(ctx, c.by, c.workspace, id))
 	}
 	return none{}, err
 }
@@ -332,7 +334,7 @@ func (a *API) showInvitation(i *storage.Invitation) Invitation {
 }
 
 func (a *API) createInvitation(ctx context.Context, c *call, _ *none, in *NewInvitation) (Invitation, error) {
-	i, word, err := a.oauth.Invite(ctx, c.by, c.workspace, in.Email, in.Role)
+	i, word, err := a.management.Invite(ctx, c.by, c.workspace, in.Email, in.Role)
 	if errors.Is(err, storage.ErrConflict) {
 		err = conflict("A personal workspace cannot have other members; create a workspace to share.")
 	}
@@ -340,7 +342,7 @@ func (a *API) createInvitation(ctx context.Context, c *call, _ *none, in *NewInv
 		return Invitation{}, err
 	}
 	shown := a.showInvitation(&i)
-	shown.URL = a.oauth.InvitationURL(word)
+	shown.URL = a.management.InvitationURL(word)
 	return shown, nil
 }
 
@@ -361,7 +363,7 @@ func (a *API) listInvitations(ctx context.Context, c *call, q *Page, _ *none) (L
 func (a *API) withdrawInvitation(ctx context.Context, c *call, _, _ *none) (none, error) {
 	id, err := c.id("id", "invitation")
 	if err == nil {
-		err = a.oauth.DropInvitation(ctx, c.by, c.workspace, id)
+		err = a.management.DropInvitation(ctx, c.by, c.workspace, id)
 	}
 	return none{}, err
 }

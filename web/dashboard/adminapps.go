@@ -5,7 +5,7 @@ import (
 	"net/http"
 	"strings"
 
-	"doorward/oauth"
+	"doorward/management"
 	"doorward/storage"
 	"doorward/templates"
 	"doorward/web/page"
@@ -32,7 +32,7 @@ func (s *Apps) AllAppsPage(w http.ResponseWriter, r *http.Request, v *page.Visit
 		}
 		view.Apps = append(view.Apps, templates.AdminApp{
 			ID: c.ID, Name: c.Name, Owner: owner, Kind: kindOf(c), Verified: c.Verified,
-			Operator: oauth.RegisteredByOperator(&c), FirstParty: c.FirstParty,
+			Operator: management.RegisteredByOperator(&c), FirstParty: c.FirstParty,
 			PKCEOptional: c.PKCEOptional, Disabled: !c.DisabledAt.IsZero(), Created: c.CreatedAt.Time(),
 		})
 	}
@@ -43,7 +43,7 @@ func (s *Apps) AllAppsPage(w http.ResponseWriter, r *http.Request, v *page.Visit
 func (s *Apps) SetVerified(w http.ResponseWriter, r *http.Request, v *page.Visitor, at appPlace) error {
 	verified := strings.HasSuffix(r.URL.Path, "/verify")
 	_, err := s.app(at.context(r.Context(), v), at, r.PathValue("id"), func(ctx context.Context, c storage.Client) error {
-		return s.oauth.VerifyClient(ctx, at.by, c.ID, verified)
+		return s.management.VerifyClient(ctx, at.by, c.ID, verified)
 	})
 	text := "The app is no longer verified."
 	if verified {

@@ -8,6 +8,7 @@ import (
 	"strings"
 	"time"
 
+	"doorward/management"
 	"doorward/oauth"
 	"doorward/storage"
 	"doorward/templates"
@@ -63,7 +64,7 @@ func (s *Apps) AppPage(w http.ResponseWriter, r *http.Request, v *page.Visitor, 
 		return err
 	}
 	return s.showApp(w, r, http.StatusOK, v, at, c, base, templates.AppView{
-		Page: head, AppFields: s.fields(v, oauth.SpecOf(c), kindOf(c)),
+		Page: head, AppFields: s.fields(v, management.SpecOf(c), kindOf(c)),
 	})
 }
 
@@ -81,7 +82,7 @@ func (s *Apps) showApp(
 	view.IntrospectURL, view.MetadataURL = s.oauth.Issuer()+"/oauth/introspect", s.oauth.Issuer()+"/.well-known/oauth-authorization-server"
 	view.NeedPassword = !s.Fresh(v)
 	if view.Disabled {
-		view.Why = oauth.StoppedText(c.DisabledBy, "app", "disabled") + "."
+		view.Why = management.StoppedText(c.DisabledBy, "app", "disabled") + "."
 		view.Held = page.Held(at.by.MayEnable(&c, "change and enable"))
 	}
 	if c.WorkspaceID != "" {
@@ -134,7 +135,7 @@ func (s *Apps) Update(w http.ResponseWriter, r *http.Request, v *page.Visitor, a
 		if c.ResourceServer {
 			p.RedirectURIs, p.Scopes = nil, nil
 		}
-		_, err := s.oauth.UpdateClient(ctx, at.by, c.ID, p)
+		_, err := s.management.UpdateClient(ctx, at.by, c.ID, p)
 		return err
 	})
 	if faults := page.FieldErrors(err); faults != nil {
@@ -178,7 +179,7 @@ func (s *Apps) RotateSecret(w http.ResponseWriter, r *http.Request, v *page.Visi
 		if err != nil {
 			return err
 		}
-		view := templates.AppView{Page: s.NewPage(v, at.section), AppFields: s.fields(v, oauth.SpecOf(c), kindOf(c))}
+		view := templates.AppView{Page: s.NewPage(v, at.section), AppFields: s.fields(v, management.SpecOf(c), kindOf(c))}
 		view.Errors = faults
 		return s.showApp(w, r, status, v, at, c, base, view)
 	}
@@ -192,7 +193,7 @@ func (s *Apps) RotateSecret(w http.ResponseWriter, r *http.Request, v *page.Visi
 	}
 	_, view, err := s.CreateOnce(at.context(r.Context(), v), r, v, at.workspaceID, func(ctx context.Context) (x page.OneTimeSecret, err error) {
 		x.ID, x.OldUntil = c.ID, oldUntil
-		x.Secret, _, err = s.oauth.RotateSecret(ctx, at.by, c.ID, grace)
+		x.Secret, _, err = s.management.RotateSecret(ctx, at.by, c.ID, grace)
 		return x, err
 	})
 	if faults := page.FieldErrors(err); faults != nil {
@@ -213,9 +214,9 @@ func (s *Apps) SetDisabled(w http.ResponseWriter, r *http.Request, v *page.Visit
 	base, err := s.app(at.context(r.Context(), v), at, r.PathValue("id"), func(ctx context.Context, c storage.Client) error {
 		if strings.HasSuffix(r.URL.Path, "/disable") {
 			text = "The app is disabled. Its tokens no longer work."
-			return s.oauth.SwitchClient(ctx, at.by, c.ID, true)
+			return s.management.DisableClient(ctx, at.by, c.ID)
 		}
-		return s.oauth.SwitchClient(ctx, at.by, c.ID, false)
+		return s.management.EnableClient(ctx, at.by, c.ID)
 	})
 	return s.appChanged(w, r, v, base, text, err)
 }
@@ -239,12 +240,12 @@ func (s *Apps) Delete(w http.ResponseWriter, r *http.Request, v *page.Visitor, a
 		return err
 	}
 	if strings.TrimSpace(r.PostForm.Get("confirm")) != c.Name {
-		view := templates.AppView{Page: s.NewPage(v, at.section), AppFields: s.fields(v, oauth.SpecOf(c), kindOf(c))}
+		view := templates.AppView{Page: s.NewPage(v, at.section), AppFields: s.fields(v, management.SpecOf(c), kindOf(c))}
 		view.Errors = map[string]string{"confirm": "Type the app's name exactly as shown. Nothing was deleted."}
 		return s.showApp(w, r, http.StatusBadRequest, v, at, c, base, view)
 	}
 	// Not in the transaction in which it was found to be theirs: there may be much to delete.
-	err = s.oauth.DeleteClient(storage.System(r.Context()), at.by, c.ID)
+	err = s.management.DeleteClient(storage.System(r.Context()), at.by, c.ID)
 	return s.appChanged(w, r, v, at.base, "The app was deleted, and its access revoked.", err)
 }
 

@@ -6,6 +6,7 @@ import (
 	"slices"
 	"strings"
 
+	"doorward/management"
 	"doorward/oauth"
 	"doorward/storage"
 	"doorward/templates"
@@ -37,7 +38,7 @@ func kindOf(c storage.Client) string {
 type appPlace struct {
 	base        string // path of the list
 	section     string
-	by          oauth.Authority
+	by          management.Authority
 	workspaceID string                 // empty: all
 	bar         templates.WorkspaceBar // of the pages about a workspace
 }
@@ -58,8 +59,8 @@ func (s *Apps) Own(h appHandler) page.UserHandler {
 
 // OfWorkspace serves a page about the apps of the workspace that the path names.
 func (s *Apps) OfWorkspace(h appHandler) page.UserHandler {
-	return s.Permitted(oauth.MayManageApps, templates.SectionWorkspaces, templates.TabApps,
-		func(w http.ResponseWriter, r *http.Request, v *page.Visitor, by oauth.Authority, ws storage.Workspace, all []storage.Workspace) error {
+	return s.Permitted(management.MayManageApps, templates.SectionWorkspaces, templates.TabApps,
+		func(w http.ResponseWriter, r *http.Request, v *page.Visitor, by management.Authority, ws storage.Workspace, all []storage.Workspace) error {
 			return h(w, r, v, appPlace{
 				base: page.WorkspacesPath + "/" + ws.Slug + "/" + templates.TabApps, section: templates.SectionWorkspaces, by: by,
 				workspaceID: ws.ID, bar: workspaceBar(ws, all, templates.TabApps),
@@ -120,13 +121,13 @@ func statusOf(c storage.Client) string {
 }
 
 // fields are the form of an app as it is shown: what is registered, or what was typed.
-func (s *Apps) fields(v *page.Visitor, p oauth.ClientSpec, kind string) templates.AppFields {
+func (s *Apps) fields(v *page.Visitor, p management.ClientSpec, kind string) templates.AppFields {
 	f := templates.AppFields{
 		Name: p.Name, Site: p.Site, Kind: kind, RedirectURIs: strings.Join(p.RedirectURIs, "\n"),
 		Refresh: p.Grants == nil || slices.Contains(p.Grants, oauth.GrantRefreshToken), Administrator: v.User.Admin,
 		FirstParty: p.FirstParty, Manages: p.Manages, PKCEOptional: p.PKCEOptional, Verified: p.Verified,
 	}
-	for i, res := range s.oauth.Resources() {
+	for i, res := range s.catalog.Resources() {
 		choice := templates.ResourceChoice{
 			ID: res.ID, Name: res.Name, Selected: slices.Contains(p.Resources, res.ID) || (len(p.Resources) == 0 && i == 0),
 		}
@@ -141,10 +142,10 @@ func (s *Apps) fields(v *page.Visitor, p oauth.ClientSpec, kind string) template
 }
 
 // typed reads the form of an app. What only administrators may set is read only from them.
-func typed(r *http.Request, v *page.Visitor) (p oauth.ClientSpec, kind string) {
+func typed(r *http.Request, v *page.Visitor) (p management.ClientSpec, kind string) {
 	form := r.PostForm
 	kind = form.Get("kind")
-	p = oauth.ClientSpec{
+	p = management.ClientSpec{
 		Name: form.Get("name"), Site: form.Get("site"), Scopes: slices.Compact(slices.Sorted(slices.Values(form["scope"]))),
 		Resources: form["resource"],
 	}
@@ -179,7 +180,7 @@ func typed(r *http.Request, v *page.Visitor) (p oauth.ClientSpec, kind string) {
 func (s *Apps) FormPage(w http.ResponseWriter, r *http.Request, v *page.Visitor, at appPlace) error {
 	view := templates.AppFormView{
 		Page: s.NewPage(v, at.section), Base: at.base, Workspace: at.bar,
-		AppFields: s.fields(v, oauth.ClientSpec{}, templates.KindWeb),
+		AppFields: s.fields(v, management.ClientSpec{}, templates.KindWeb),
 	}
 	view.NeedPassword = !s.Fresh(v)
 	return s.Render(w, r, http.StatusOK, view.Nonce, templates.AppFormPage(view))
@@ -209,7 +210,7 @@ func (s *Apps) Create(w http.ResponseWriter, r *http.Request, v *page.Visitor, a
 	x, view, err := s.CreateOnce(at.context(r.Context(), v), r, v, at.workspaceID, func(ctx context.Context) (x page.OneTimeSecret, err error) {
 		p.WorkspaceID, p.CreatedBy = at.workspaceID, v.User.ID
 		var c storage.Client
-		c, x.Secret, err = s.oauth.CreateClient(ctx, at.by, p)
+		c, x.Secret, err = s.management.CreateClient(ctx, at.by, p)
 		x.ID = c.ID
 		return x, err
 	})

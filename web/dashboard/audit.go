@@ -10,7 +10,7 @@ import (
 	"slices"
 	"time"
 
-	"doorward/oauth"
+	"doorward/management"
 	"doorward/storage"
 	"doorward/templates"
 	"doorward/web/page"
@@ -39,7 +39,7 @@ var auditGroups = []struct {
 
 // AuditPage serves GET /settings/workspaces/{slug}/audit.
 func (s *Workspaces) AuditPage(
-	w http.ResponseWriter, r *http.Request, v *page.Visitor, by oauth.Authority, ws storage.Workspace,
+	w http.ResponseWriter, r *http.Request, v *page.Visitor, by management.Authority, ws storage.Workspace,
 	all []storage.Workspace,
 ) error {
 	head, err := s.PageWithNotice(w, r, v, templates.SectionWorkspaces)
@@ -121,7 +121,7 @@ func (s *Workspaces) AuditPage(
 
 // auditPeople are the people whose doings can be asked for: the members, and the one who is chosen.
 func (s *Workspaces) auditPeople(ctx context.Context, names *page.Names, chosen string) ([]templates.Option, error) {
-	members, err := s.store.Members(storage.System(ctx), names.Workspace.ID, "", oauth.MaxMembers)
+	members, err := s.store.Members(storage.System(ctx), names.Workspace.ID, "", management.MaxMembers)
 	if err != nil {
 		return nil, err
 	}
@@ -140,7 +140,7 @@ func (s *Workspaces) auditPeople(ctx context.Context, names *page.Names, chosen 
 
 // auditEvents reads events, and learns the names of what they are about.
 func (s *Workspaces) auditEvents(
-	ctx context.Context, by oauth.Authority, names *page.Names, f storage.AuditFilter,
+	ctx context.Context, by management.Authority, names *page.Names, f storage.AuditFilter,
 ) (events []storage.AuditEvent, err error) {
 	err = s.readAs(ctx, by, func(ctx context.Context) (err error) {
 		if events, err = s.store.AuditEvents(ctx, f); err != nil {

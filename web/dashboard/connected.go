@@ -7,7 +7,8 @@ import (
 	"strings"
 	"time"
 
-	"doorward/oauth"
+	"doorward/management"
+	"doorward/oauth/redirecturi"
 	"doorward/storage"
 	"doorward/templates"
 	"doorward/web/page"
@@ -121,9 +122,9 @@ func (s *Account) connectedApps(r *http.Request, v *page.Visitor) ([]templates.C
 			return nil, err
 		}
 		app.Name, app.Site, app.Disabled, app.Verified = c.Name, c.Site, !c.DisabledAt.IsZero(), c.Verified
-		app.FirstParty, app.Operator = c.FirstParty, oauth.RegisteredByOperator(&c)
+		app.FirstParty, app.Operator = c.FirstParty, management.RegisteredByOperator(&c)
 		if len(c.RedirectURIs) > 0 {
-			app.Host, _ = oauth.RedirectHost(c.RedirectURIs[0])
+			app.Host, _ = redirecturi.Host(c.RedirectURIs[0])
 		}
 		list = append(list, *app)
 	}
@@ -133,7 +134,7 @@ func (s *Account) connectedApps(r *http.Request, v *page.Visitor) ([]templates.C
 // accessTo names an API, and the workspace where the person has several.
 func (s *Account) accessTo(resource, workspaceID string, workspaces []storage.Workspace) templates.ConnectedAccess {
 	x := templates.ConnectedAccess{Resource: resource}
-	if r, ok := s.oauth.Resource(resource); ok {
+	if r, ok := s.catalog.Resource(resource); ok {
 		x.Resource = r.Name
 	}
 	if len(workspaces) > 1 {
@@ -147,7 +148,7 @@ func (s *Account) accessTo(resource, workspaceID string, workspaces []storage.Wo
 }
 
 func (s *Account) scopeSentence(resource, name string) string {
-	if r, ok := s.oauth.Resource(resource); ok {
+	if r, ok := s.catalog.Resource(resource); ok {
 		if x, ok := r.Scope(name); ok {
 			return page.ScopeText(x)
 		}
@@ -167,7 +168,7 @@ func (s *Account) EndAccess(w http.ResponseWriter, r *http.Request, v *page.Visi
 	if err != nil {
 		return err
 	}
-	if err := s.oauth.EndAccess(own, v.User.ID, personalID, id); err != nil {
+	if err := s.management.EndAccess(own, v.User.ID, personalID, id); err != nil {
 		return err
 	}
 	text := "Access revoked. The app's tokens no longer work."

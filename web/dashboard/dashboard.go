@@ -4,7 +4,11 @@ import (
 	"context"
 	"time"
 
+	"doorward/management"
 	"doorward/oauth"
+	"doorward/oauth/apikey"
+	"doorward/oauth/bearer"
+	"doorward/oauth/catalog"
 	"doorward/oauth/identity"
 	"doorward/storage"
 	"doorward/templates"
@@ -13,10 +17,14 @@ import (
 
 // Config is what a Dashboard is made of. Every field is needed.
 type Config struct {
-	Pages    *page.Pages
-	Store    *storage.Store
-	OAuth    *oauth.Server
-	Identity *identity.Service
+	Pages      *page.Pages
+	Store      *storage.Store
+	OAuth      *oauth.Server
+	Management *management.Manager
+	Bearer     *bearer.Verifier
+	APIKeys    *apikey.Keys
+	Catalog    *catalog.Catalog
+	Identity   *identity.Service
 }
 
 // Dashboard holds the handlers of the settings, by what they are about.
@@ -29,7 +37,7 @@ type Dashboard struct {
 
 // New makes the handlers.
 func New(c Config) *Dashboard {
-	base := &base{Pages: c.Pages, store: c.Store, oauth: c.OAuth, identity: c.Identity}
+	base := &base{Pages: c.Pages, store: c.Store, oauth: c.OAuth, management: c.Management, bearer: c.Bearer, apikey: c.APIKeys, catalog: c.Catalog, identity: c.Identity}
 	return &Dashboard{
 		Account: &Account{base}, Workspaces: &Workspaces{base}, Keys: &Keys{base}, Apps: &Apps{base},
 	}
@@ -38,9 +46,13 @@ func New(c Config) *Dashboard {
 // base is what the handlers have in common.
 type base struct {
 	*page.Pages
-	store    *storage.Store
-	oauth    *oauth.Server
-	identity *identity.Service
+	store      *storage.Store
+	oauth      *oauth.Server
+	management *management.Manager
+	bearer     *bearer.Verifier
+	apikey     *apikey.Keys
+	catalog    *catalog.Catalog
+	identity   *identity.Service
 }
 
 // whyDisabled says why a workspace is disabled; empty: it is not.
@@ -55,7 +67,7 @@ func whyDisabled(ws storage.Workspace) string {
 }
 
 // readAs runs fn in a transaction that reads what is a workspace's own.
-func (s *base) readAs(ctx context.Context, by oauth.Authority, fn func(ctx context.Context) error) error {
+func (s *base) readAs(ctx context.Context, by management.Authority, fn func(ctx context.Context) error) error {
 	return s.store.InTx(storage.Tenant(ctx, by.UserID, by.WorkspaceID), fn)
 }
 

@@ -10,8 +10,8 @@ import (
 	"strings"
 	"time"
 
-	"doorward/oauth"
 	"doorward/oauth/apikey"
+	"doorward/oauth/catalog"
 	"doorward/storage"
 	"doorward/templates"
 	"doorward/web/page"
@@ -36,18 +36,18 @@ func (s *Keys) Create(w http.ResponseWriter, r *http.Request, p keyPlace) error 
 	}
 	err = errors.Join(f.number(), s.end(&f))
 	if err == nil {
-		res, _ := s.oauth.Resource(f.Resource)
+		res, _ := s.catalog.Resource(f.Resource)
 		f.ByObject = res != nil && len(f.Scopes) > 0 && !slices.ContainsFunc(f.Scopes, func(name string) bool {
-			_, _, ok := oauth.SplitScope(name, res.Objects)
+			_, _, ok := catalog.SplitScope(name, res.Objects)
 			return !ok
 		})
 		var view string
 		_, view, err = s.CreateOnce(p.tenant(r.Context()), r, p.v, p.ws.ID, func(ctx context.Context) (x page.OneTimeSecret, err error) {
 			var k storage.APIKey
 			if p.personal() {
-				k, x.Secret, err = s.oauth.CreatePersonalToken(ctx, p.by, f.KeySpec)
+				k, x.Secret, err = s.management.CreatePersonalToken(ctx, p.by, f.Spec)
 			} else {
-				k, x.Secret, err = s.oauth.CreateKey(ctx, p.by, p.ws.Plan, f.KeySpec)
+				k, x.Secret, err = s.management.CreateKey(ctx, p.by, p.ws.Plan, f.Spec)
 			}
 			x.ID = k.ID
 			return x, err
@@ -76,7 +76,7 @@ func (s *Keys) showKeySecret(
 		Page: s.NewPage(p.v, p.section()), KeyPlace: p.view(), Name: k.Name, Key: text, CallURL: s.callURL(),
 		OldUntil: oldUntil, NextURL: p.base + "/" + k.ID,
 	}
-	if res, ok := s.oauth.Resource(k.Resource); ok && p.personal() {
+	if res, ok := s.catalog.Resource(k.Resource); ok && p.personal() {
 		view.Header, view.Slug = res.WorkspaceHeader, p.ws.Slug
 	}
 	return s.Render(w, r, http.StatusOK, view.Nonce, templates.KeySecretPage(view))
@@ -112,7 +112,7 @@ func (s *Keys) KeyPage(w http.ResponseWriter, r *http.Request, p keyPlace) error
 // formOf is the settings of a key as its form shows them.
 func formOf(k *storage.APIKey) keyForm {
 	f := keyForm{
-		KeySpec: oauth.KeySpec{
+		Spec: apikey.Spec{
 			Name: k.Name, Note: k.Note, Resource: k.Resource, Scopes: k.Scopes, Role: k.Role, Plan: k.Plan,
 		},
 		addresses: strings.Join(k.Addresses, "\n"),
@@ -152,7 +152,7 @@ func (s *Keys) showKey(
 		Name: page.Clean(f.Name, 300), Note: f.Note, RateLimit: page.Clean(f.rateLimit, 20), Addresses: f.addresses,
 		NeedPassword: !s.Fresh(p.v), Errors: faults,
 	}
-	if res, ok := s.oauth.Resource(k.Resource); ok {
+	if res, ok := s.catalog.Resource(k.Resource); ok {
 		view.Resource = res.Name
 		view.Includes = slices.DeleteFunc(res.Effective(k.Scopes, "", p.personal()), func(name string) bool { return k.Scopes.Has(name) })
 		view.Resources = []templates.KeyResource{
@@ -182,12 +182,12 @@ func (s *Keys) keyLimits(
 			Value: chosen, Text: chosen, Selected: true,
 		})
 	}
-	name, plan := s.oauth.KeyPlan(k, p.ws.Plan)
+	name, plan := s.apikey.Plan(k, p.ws.Plan)
 	view.LimitText = planText(plan)
 	if name != "" && k.RateLimit == 0 {
 		view.LimitText = strings.TrimPrefix(view.LimitText+" (plan "+name+")", " ")
 	}
-	left, limited, err := s.oauth.Remaining(storage.System(ctx), k, p.ws.Plan)
+	left, limited, err := s.bearer.Remaining(storage.System(ctx), k, p.ws.Plan)
 	if err != nil {
 		return err
 	}
@@ -227,7 +227,7 @@ func (s *Keys) keyHistory(
 		return err
 	}
 	if fresh != nil {
-		view.ReplacedBy = &templates.RelatedKey{ID: fresh.ID, Masked: page.Masked(fresh), State: s.oauth.KeyState(fresh)}
+		view.ReplacedBy = &templates.RelatedKey{ID: fresh.ID, Masked: page.Masked(fresh), State: s.apikey.State(fresh)}
 	}
 	err = s.readUsage(ctx, p, func(ctx context.Context, workspaceIDs []string) (err error) {
 		if view.Days, err = s.usageDays(ctx, k.ID, workspaceIDs...); err != nil {
@@ -238,7 +238,7 @@ func (s *Keys) keyHistory(
 		}
 		for i := range old {
 			related := templates.RelatedKey{
-				ID: old[i].ID, Masked: page.Masked(&old[i]), State: s.oauth.KeyState(&old[i]), Ends: old[i].ExpiresAt.Time(),
+				ID: old[i].ID, Masked: page.Masked(&old[i]), State: s.apikey.State(&old[i]), Ends: old[i].ExpiresAt.Time(),
 				LastUsed: old[i].LastUsedAt.Time(), LastUsedFrom: old[i].LastUsedFrom,
 			}
 			if related.Lately, err = s.last24Hours(ctx, old[i].ID, workspaceIDs); err != nil {

@@ -9,7 +9,7 @@ import (
 	"strings"
 	"time"
 
-	"doorward/oauth"
+	"doorward/management"
 	"doorward/oauth/apikey"
 	"doorward/storage"
 	"doorward/templates"
@@ -75,7 +75,7 @@ func (s *Keys) Update(w http.ResponseWriter, r *http.Request, p keyPlace) error 
 	f.Scopes = slices.Compact(slices.Sorted(slices.Values(r.PostForm["scope-0"])))
 	err = f.number()
 	if err == nil {
-		change := oauth.KeyChange{Name: ptr(strings.TrimSpace(f.Name)), Note: ptr(strings.TrimSpace(f.Note))}
+		change := management.KeyChange{Name: ptr(strings.TrimSpace(f.Name)), Note: ptr(strings.TrimSpace(f.Note))}
 		if !slices.Equal(f.Scopes, slices.Sorted(slices.Values(k.Scopes))) {
 			change.Scopes, change.ByObject = &f.Scopes, k.ScopesByObject
 		}
@@ -90,7 +90,7 @@ func (s *Keys) Update(w http.ResponseWriter, r *http.Request, p keyPlace) error 
 				change.Plan = &f.Plan
 			}
 		}
-		_, err = s.oauth.UpdateKey(p.tenant(r.Context()), p.by, p.owner, p.ws.Plan, k.ID, change)
+		_, err = s.management.UpdateKey(p.tenant(r.Context()), p.by, p.owner, p.ws.Plan, k.ID, change)
 	}
 	if faults := keyFaults(err); faults != nil {
 		return s.showKey(w, r, http.StatusBadRequest, p, &k, s.NewPage(p.v, p.section()), f, faults)
@@ -138,7 +138,7 @@ func (s *Keys) Rotate(w http.ResponseWriter, r *http.Request, p keyPlace) error 
 	}
 	_, view, err := s.CreateOnce(p.tenant(r.Context()), r, p.v, p.ws.ID, func(ctx context.Context) (x page.OneTimeSecret, err error) {
 		var fresh storage.APIKey
-		fresh, x.Secret, err = s.oauth.RotateKey(ctx, p.by, p.owner, k.ID, grace)
+		fresh, x.Secret, err = s.management.RotateKey(ctx, p.by, p.owner, k.ID, grace)
 		x.ID, x.OldUntil = fresh.ID, oldUntil
 		return x, err
 	})
@@ -168,9 +168,9 @@ func (s *Keys) SetPaused(w http.ResponseWriter, r *http.Request, p keyPlace) err
 	if err != nil {
 		return err
 	}
-	act, text := s.oauth.ResumeKey, "It works again."
+	act, text := s.management.ResumeKey, "It works again."
 	if strings.HasSuffix(r.URL.Path, "/pause") {
-		act, text = s.oauth.PauseKey, "Paused. Requests with it are refused."
+		act, text = s.management.PauseKey, "Paused. Requests with it are refused."
 	}
 	_, err = act(p.tenant(r.Context()), p.by, p.owner, k.ID)
 	return s.keyChanged(w, r, p, p.base+"/"+k.ID, text, err)
@@ -187,6 +187,6 @@ func (s *Keys) Revoke(w http.ResponseWriter, r *http.Request, p keyPlace) error 
 		return s.showKey(w, r, http.StatusBadRequest, p, &k, s.NewPage(p.v, p.section()), formOf(&k),
 			map[string]string{"confirm": "Type the name exactly as shown. Nothing was revoked."})
 	}
-	_, err = s.oauth.RevokeKey(p.tenant(r.Context()), p.by, p.owner, k.ID)
+	_, err = s.management.RevokeKey(p.tenant(r.Context()), p.by, p.owner, k.ID)
 	return s.keyChanged(w, r, p, p.base, "Revoked. It no longer works.", err)
 }

@@ -8,8 +8,9 @@ import (
 	"strings"
 	"time"
 
-	"doorward/oauth"
 	"doorward/oauth/apikey"
+	"doorward/oauth/catalog"
+	"doorward/oauth/input"
 	"doorward/oauth/limit"
 	"doorward/storage"
 	"doorward/templates"
@@ -18,15 +19,15 @@ import (
 
 // keyForm is the form of a key as it was typed.
 type keyForm struct {
-	oauth.KeySpec
+	apikey.Spec
 	rateLimit string // as typed
 	expires   string // the choice
 	addresses string
 }
 
 // keyResources are those that the place's keys can be for.
-func (s *Keys) keyResources(p *keyPlace) []oauth.Resource {
-	return slices.DeleteFunc(slices.Clone(s.oauth.Resources()), func(res oauth.Resource) bool { return len(res.Keys.Environments) == 0 && !p.personal() })
+func (s *Keys) keyResources(p *keyPlace) []catalog.Resource {
+	return slices.DeleteFunc(slices.Clone(s.catalog.Resources()), func(res catalog.Resource) bool { return len(res.Keys.Environments) == 0 && !p.personal() })
 }
 
 // typedKey reads the form of a new key, or of the settings of one.
@@ -35,13 +36,13 @@ func (s *Keys) typedKey(r *http.Request, p *keyPlace) keyForm {
 	f := keyForm{
 		rateLimit: strings.TrimSpace(form.Get("rate_limit")), expires: form.Get("expires"), addresses: form.Get("addresses"),
 	}
-	f.KeySpec = oauth.KeySpec{
+	f.Spec = apikey.Spec{
 		Name: form.Get("name"), Note: form.Get("note"), Resource: form.Get("resource"), Environment: form.Get("environment"),
 		Role:      form.Get("role"),
 		Plan:      form.Get("plan"),
 		Addresses: strings.FieldsFunc(f.addresses, func(c rune) bool { return strings.ContainsRune(" ,\t\r\n", c) }),
 	}
-	i := max(0, slices.IndexFunc(s.keyResources(p), func(res oauth.Resource) bool { return res.ID == f.Resource }))
+	i := max(0, slices.IndexFunc(s.keyResources(p), func(res catalog.Resource) bool { return res.ID == f.Resource }))
 	f.Scopes = slices.Compact(slices.Sorted(slices.Values(form["scope-"+strconv.Itoa(i)])))
 	return f
 }
@@ -53,7 +54,7 @@ func (f *keyForm) number() error {
 	}
 	n, err := strconv.ParseInt(f.rateLimit, 10, 64)
 	if err != nil || n < 1 {
-		return &oauth.Invalid{
+		return &input.Invalid{
 			Field: "rate limit", Message: "must be a number above zero; leave it empty to use the plan's limit",
 		}
 	}
@@ -76,9 +77,9 @@ func (s *Keys) end(f *keyForm) error {
 		return nil
 	}
 	if f.expires == longest {
-		res, ok := s.oauth.Resource(f.Resource)
+		res, ok := s.catalog.Resource(f.Resource)
 		if !ok {
-			res = &s.oauth.Resources()[0]
+			res = &s.catalog.Resources()[0]
 		}
 		if res.Keys.MaxLifetime > 0 {
 			f.ExpiresAt = s.store.Now().Add(res.Keys.MaxLifetime)
@@ -87,7 +88,7 @@ func (s *Keys) end(f *keyForm) error {
 	}
 	days, err := strconv.Atoi(f.expires)
 	if err != nil || !slices.Contains(lifetimes, days) {
-		return &oauth.Invalid{Field: "expires", Message: "is missing; choose when it expires"}
+		return &input.Invalid{Field: "expires", Message: "is missing; choose when it expires"}
 	}
 	f.ExpiresAt = s.store.Now().Add(time.Duration(days) * 24 * time.Hour)
 	return nil
@@ -97,7 +98,7 @@ func (s *Keys) end(f *keyForm) error {
 func (s *Keys) expiries(chosen string) (list []templates.Option) {
 	var most time.Duration
 	bounded := true
-	for _, res := range s.oauth.Resources() {
+	for _, res := range s.catalog.Resources() {
 		bounded = bounded && res.Keys.MaxLifetime > 0
 		most = max(most, res.Keys.MaxLifetime)
 	}
@@ -150,7 +151,7 @@ func (s *Keys) keyFields(p *keyPlace, f keyForm) templates.KeyFields {
 		})
 	}
 	fields.PlanText, fields.Plans = s.planFields(p, &storage.APIKey{
-		Resource: s.oauth.Resources()[0].ID, Environment: apikey.Live,
+		Resource: s.catalog.Resources()[0].ID, Environment: apikey.Live,
 	}, f.Plan)
 	return fields
 }
@@ -160,7 +161,7 @@ func (s *Keys) environmentHint(p *keyPlace, name string) string {
 	if name == apikey.Test {
 		text = "For testing."
 	}
-	if _, plan := s.oauth.KeyPlan(&storage.APIKey{Resource: s.oauth.Resources()[0].ID, Environment: name}, p.ws.Plan); plan != (limit.Plan{}) {
+	if _, plan := s.apikey.Plan(&storage.APIKey{Resource: s.catalog.Resources()[0].ID, Environment: name}, p.ws.Plan); plan != (limit.Plan{}) {
 		text += " At most " + planText(plan) + "."
 	}
 	return text
@@ -169,7 +170,7 @@ func (s *Keys) environmentHint(p *keyPlace, name string) string {
 // planFields says what a key's plan allows, and which others it may have.
 func (s *Keys) planFields(p *keyPlace, k *storage.APIKey, chosen string) (text string, options []templates.Option) {
 	without := storage.APIKey{Resource: k.Resource, Environment: k.Environment}
-	_, plan := s.oauth.KeyPlan(&without, p.ws.Plan)
+	_, plan := s.apikey.Plan(&without, p.ws.Plan)
 	text = "Leave empty to use the limit of the workspace's plan."
 	if plan.Hour > 0 {
 		text = fmt.Sprintf("At most %s, the limit of the plan. Leave empty to use that limit.", templates.Number(plan.Hour))
@@ -177,8 +178,8 @@ func (s *Keys) planFields(p *keyPlace, k *storage.APIKey, chosen string) (text s
 		text = "The workspace has no limit. Leave empty for no limit."
 	}
 	options = []templates.Option{{Text: "Same as the workspace" + inBrackets(planText(plan)), Selected: chosen == ""}}
-	for _, name := range s.oauth.PlansFor(k, p.ws.Plan) {
-		fits, _ := s.oauth.Plan(name)
+	for _, name := range s.apikey.PlansFor(k, p.ws.Plan) {
+		fits, _ := s.catalog.Plan(name)
 		options = append(options, templates.Option{
 			Value: name, Text: name + inBrackets(planText(fits)), Selected: name == chosen,
 		})
@@ -189,10 +190,10 @@ func (s *Keys) planFields(p *keyPlace, k *storage.APIKey, chosen string) (text s
 // keyResource is a resource with the scopes that can be chosen: all, or those that effective ones cover. Scopes that
 // count
 // only for people are not offered for API keys.
-func keyResource(res *oauth.Resource, chosen, personal bool, checked, held []string) templates.KeyResource {
+func keyResource(res *catalog.Resource, chosen, personal bool, checked, held []string) templates.KeyResource {
 	out := templates.KeyResource{ID: res.ID, Name: res.Name, Selected: chosen}
 	has := func(name string) bool { return chosen && slices.Contains(checked, name) }
-	offered := func(x *oauth.Scope, name string) bool {
+	offered := func(x *catalog.Scope, name string) bool {
 		return (personal || !x.UserOnly) && (held == nil || res.Covers(held, name))
 	}
 	var names []string
@@ -229,7 +230,7 @@ func keyResource(res *oauth.Resource, chosen, personal bool, checked, held []str
 // scopeTree is scopes to choose from, in the order of the catalogue, each under the one that includes it: those come
 // together. What several include stands under the first of them.
 func scopeTree(
-	res *oauth.Resource, names []string, person bool, checked func(name string) bool,
+	res *catalog.Resource, names []string, person bool, checked func(name string) bool,
 ) (tree []templates.ScopeChoice) {
 	choice := func(name string) templates.ScopeChoice {
 		x, _ := res.Scope(name)

@@ -9,7 +9,7 @@ import (
 	"strconv"
 	"strings"
 
-	"doorward/oauth"
+	"doorward/management"
 	"doorward/oauth/apikey"
 	"doorward/storage"
 	"doorward/templates"
@@ -22,7 +22,7 @@ type Keys struct{ *base }
 // keyPlace is whose keys a page is about: a workspace's API keys, or the visitor's own personal access tokens.
 type keyPlace struct {
 	v     *page.Visitor
-	by    oauth.Authority
+	by    management.Authority
 	ws    storage.Workspace // for personal access tokens the personal one, where what is done to them is noted
 	all   []storage.Workspace
 	owner storage.KeyOwner
@@ -36,11 +36,11 @@ type keyHandler func(w http.ResponseWriter, r *http.Request, p keyPlace) error
 
 // OfWorkspace serves h to those who may manage the keys of the workspace that the path names.
 func (s *Keys) OfWorkspace(h keyHandler) page.UserHandler {
-	return s.Permitted(oauth.MayManageKeys, templates.SectionKeys, templates.TabKeys,
-		func(w http.ResponseWriter, r *http.Request, v *page.Visitor, by oauth.Authority, ws storage.Workspace, all []storage.Workspace) error {
+	return s.Permitted(management.MayManageKeys, templates.SectionKeys, templates.TabKeys,
+		func(w http.ResponseWriter, r *http.Request, v *page.Visitor, by management.Authority, ws storage.Workspace, all []storage.Workspace) error {
 			return h(w, r, keyPlace{
 				v: v, by: by, ws: ws, all: all, owner: storage.KeyOwner{WorkspaceID: ws.ID},
-				base: page.WorkspacesPath + "/" + ws.Slug + "/" + templates.TabKeys, newText: s.oauth.Resources()[0].Keys.NewText,
+				base: page.WorkspacesPath + "/" + ws.Slug + "/" + templates.TabKeys, newText: s.catalog.Resources()[0].Keys.NewText,
 			})
 		})
 }
@@ -71,7 +71,7 @@ func (p *keyPlace) view() templates.KeyPlace {
 
 func (s *Keys) keyRow(k *storage.APIKey, creator string) templates.KeyRow {
 	return templates.KeyRow{
-		ID: k.ID, Name: k.Name, Masked: page.Masked(k), Environment: k.Environment, State: s.oauth.KeyState(k),
+		ID: k.ID, Name: k.Name, Masked: page.Masked(k), Environment: k.Environment, State: s.apikey.State(k),
 		Scopes: k.Scopes, Role: k.Role, Creator: creator,
 		Created: k.CreatedAt.Time(), LastUsed: k.LastUsedAt.Time(), LastUsedFrom: k.LastUsedFrom, Expires: k.ExpiresAt.Time(),
 	}
@@ -162,7 +162,7 @@ func (s *Keys) showKeys(
 		view.Reach = reach(p.all, "")
 	} else {
 		view.Environments = s.environments()
-		res := s.oauth.Resources()[0]
+		res := s.catalog.Resources()[0]
 		// test, where there is one
 		view.Prefix = apikey.Prefix(
 			res.Keys.Prefix, slices.Max(append([]string{apikey.Live}, res.Keys.Environments...)),
@@ -176,7 +176,7 @@ func (s *Keys) callURL() string { return s.oauth.Issuer() + "/v1/auth/test" }
 
 // environments are those that keys of any resource have.
 func (s *Keys) environments() (list []string) {
-	for _, res := range s.oauth.Resources() {
+	for _, res := range s.catalog.Resources() {
 		list = append(list, res.Keys.Environments...)
 	}
 	slices.Sort(list)

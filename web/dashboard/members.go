@@ -7,7 +7,8 @@ import (
 	"slices"
 	"strings"
 
-	"doorward/oauth"
+	"doorward/management"
+	"doorward/oauth/catalog"
 	"doorward/storage"
 	"doorward/templates"
 	"doorward/web/page"
@@ -15,7 +16,7 @@ import (
 
 // MembersPage serves GET /settings/workspaces/{slug}/members.
 func (s *Workspaces) MembersPage(
-	w http.ResponseWriter, r *http.Request, v *page.Visitor, by oauth.Authority, ws storage.Workspace,
+	w http.ResponseWriter, r *http.Request, v *page.Visitor, by management.Authority, ws storage.Workspace,
 	all []storage.Workspace,
 ) error {
 	head, err := s.PageWithNotice(w, r, v, templates.SectionWorkspaces)
@@ -26,7 +27,7 @@ func (s *Workspaces) MembersPage(
 }
 
 // showMembers renders the members of a workspace; role is the one that is chosen in the form of an invitation.
-func (s *Workspaces) showMembers(w http.ResponseWriter, r *http.Request, status int, v *page.Visitor, by oauth.Authority, ws storage.Workspace, all []storage.Workspace,
+func (s *Workspaces) showMembers(w http.ResponseWriter, r *http.Request, status int, v *page.Visitor, by management.Authority, ws storage.Workspace, all []storage.Workspace,
 	view templates.MembersView, role string,
 ) error {
 	ctx := storage.System(r.Context())
@@ -37,13 +38,13 @@ func (s *Workspaces) showMembers(w http.ResponseWriter, r *http.Request, status 
 		return err
 	}
 	members, view.NextURL, view.PrevURL = page.Paginate(base, "", after, members, func(m storage.Member) string { return m.UserID })
-	manages, makesOwners := by.May(oauth.MayManageMembers) == nil && !ws.Personal, by.May(oauth.MayManageOwners) == nil
+	manages, makesOwners := by.May(management.MayManageMembers) == nil && !ws.Personal, by.May(management.MayManageOwners) == nil
 	for _, m := range members {
 		row := templates.MemberRow{
 			ID: m.UserID, Name: m.Name, Email: m.Email, Role: m.Role, Self: m.UserID == v.User.ID, Disabled: m.Disabled,
 			Since: m.Since.Time(),
 		}
-		if manages && (m.Role != oauth.RoleOwner || makesOwners) {
+		if manages && (m.Role != catalog.RoleOwner || makesOwners) {
 			row.Roles, row.MayRemove = rolesToGive(m.Role, makesOwners), !row.Self
 		}
 		view.Members = append(view.Members, row)
@@ -51,7 +52,7 @@ func (s *Workspaces) showMembers(w http.ResponseWriter, r *http.Request, status 
 	if manages {
 		view.MayInvite = true
 		if role == "" {
-			role = oauth.RoleMember
+			role = catalog.RoleMember
 		}
 		view.Roles = rolesToGive(role, makesOwners)
 		open, err := s.store.InvitationsOf(ctx, ws.ID)
@@ -74,8 +75,8 @@ func (s *Workspaces) showMembers(w http.ResponseWriter, r *http.Request, status 
 
 // rolesToGive are the roles that somebody may give, or all below owner.
 func rolesToGive(chosen string, owners bool) (list []templates.Option) {
-	for _, role := range oauth.Roles {
-		if role != oauth.RoleOwner || owners {
+	for _, role := range catalog.Roles {
+		if role != catalog.RoleOwner || owners {
 			list = append(list, templates.Option{
 				Value: role, Text: strings.ToUpper(role[:1]) + role[1:], Selected: role == chosen,
 			})
@@ -86,7 +87,7 @@ func rolesToGive(chosen string, owners bool) (list []templates.Option) {
 
 // memberChanged answers a change of a member: what storage refuses becomes a sentence on their list.
 func (s *Workspaces) memberChanged(
-	w http.ResponseWriter, r *http.Request, v *page.Visitor, by oauth.Authority, ws storage.Workspace,
+	w http.ResponseWriter, r *http.Request, v *page.Visitor, by management.Authority, ws storage.Workspace,
 	all []storage.Workspace, text string, err error,
 ) error {
 	refuse := func(status int, message string) error {
@@ -113,36 +114,36 @@ func (s *Workspaces) memberChanged(
 
 // ChangeRole serves POST …/members/{id}/role.
 func (s *Workspaces) ChangeRole(
-	w http.ResponseWriter, r *http.Request, v *page.Visitor, by oauth.Authority, ws storage.Workspace,
+	w http.ResponseWriter, r *http.Request, v *page.Visitor, by management.Authority, ws storage.Workspace,
 	all []storage.Workspace,
 ) error {
 	role := r.PostForm.Get("role")
-	err := s.oauth.ChangeRole(r.Context(), by, ws, r.PathValue("id"), role)
+	err := s.management.ChangeRole(r.Context(), by, ws, r.PathValue("id"), role)
 	return s.memberChanged(w, r, v, by, ws, all, "The role was changed. It applies from the next request.", err)
 }
 
 // RemoveMember serves POST …/members/{id}/remove.
 func (s *Workspaces) RemoveMember(
-	w http.ResponseWriter, r *http.Request, v *page.Visitor, by oauth.Authority, ws storage.Workspace,
+	w http.ResponseWriter, r *http.Request, v *page.Visitor, by management.Authority, ws storage.Workspace,
 	all []storage.Workspace,
 ) error {
 	id := r.PathValue("id")
 	if id == v.User.ID {
 		return s.Leave(w, r, v, by, ws, all)
 	}
-	err := s.oauth.RemoveMember(r.Context(), by, ws, id)
+	err := s.management.RemoveMember(r.Context(), by, ws, id)
 	return s.memberChanged(w, r, v, by, ws, all, "The member was removed. API keys and apps they created remain.", err)
 }
 
 // Invite serves POST …/invitations. The page that follows shows the link, once.
 func (s *Workspaces) Invite(
-	w http.ResponseWriter, r *http.Request, v *page.Visitor, by oauth.Authority, ws storage.Workspace,
+	w http.ResponseWriter, r *http.Request, v *page.Visitor, by management.Authority, ws storage.Workspace,
 	all []storage.Workspace,
 ) error {
 	email, role := r.PostForm.Get("email"), r.PostForm.Get("role")
 	_, once, err := s.CreateOnce(storage.System(r.Context()), r, v, ws.ID, func(ctx context.Context) (x page.OneTimeSecret, err error) {
 		var i storage.Invitation
-		i, x.Secret, err = s.oauth.Invite(ctx, by, ws, email, role)
+		i, x.Secret, err = s.management.Invite(ctx, by, ws, email, role)
 		x.ID = i.ID
 		return x, err
 	})
@@ -162,16 +163,16 @@ func (s *Workspaces) Invite(
 
 // Withdraw serves POST …/invitations/{id}/withdraw.
 func (s *Workspaces) Withdraw(
-	w http.ResponseWriter, r *http.Request, v *page.Visitor, by oauth.Authority, ws storage.Workspace,
+	w http.ResponseWriter, r *http.Request, v *page.Visitor, by management.Authority, ws storage.Workspace,
 	all []storage.Workspace,
 ) error {
-	err := s.oauth.DropInvitation(r.Context(), by, ws, r.PathValue("id"))
+	err := s.management.DropInvitation(r.Context(), by, ws, r.PathValue("id"))
 	return s.memberChanged(w, r, v, by, ws, all, "The invitation was withdrawn. Its link no longer works.", err)
 }
 
 // ShownInvitation serves GET …/members/shown.
 func (s *Workspaces) ShownInvitation(
-	w http.ResponseWriter, r *http.Request, v *page.Visitor, by oauth.Authority, ws storage.Workspace,
+	w http.ResponseWriter, r *http.Request, v *page.Visitor, by management.Authority, ws storage.Workspace,
 	all []storage.Workspace,
 ) error {
 	x, err := s.TakeSecret(r, v)
@@ -184,27 +185,27 @@ func (s *Workspaces) ShownInvitation(
 			"not copy it, invite the person again to get a new link."
 		return e
 	}
-	i, _, err := s.oauth.Invitation(r.Context(), x.Secret)
+	i, _, err := s.management.Invitation(r.Context(), x.Secret)
 	if err != nil {
 		return err
 	}
 	view := templates.MembersView{Page: s.NewPage(v, templates.SectionWorkspaces)}
 	view.Made = &templates.MadeInvitation{
-		Email: i.Email, URL: s.oauth.InvitationURL(x.Secret), Expires: i.ExpiresAt.Time(),
+		Email: i.Email, URL: s.management.InvitationURL(x.Secret), Expires: i.ExpiresAt.Time(),
 	}
 	return s.showMembers(w, r, http.StatusOK, v, by, ws, all, view, "")
 }
 
 // ConfirmMember serves GET …/members/{id}/remove.
 func (s *Workspaces) ConfirmMember(
-	w http.ResponseWriter, r *http.Request, v *page.Visitor, by oauth.Authority, ws storage.Workspace,
+	w http.ResponseWriter, r *http.Request, v *page.Visitor, by management.Authority, ws storage.Workspace,
 	all []storage.Workspace,
 ) error {
 	id := r.PathValue("id")
 	if id == v.User.ID {
 		return page.Redirect(w, page.WorkspacePath(ws)+"/leave")
 	}
-	if err := by.May(oauth.MayManageMembers); err != nil {
+	if err := by.May(management.MayManageMembers); err != nil {
 		return err
 	}
 	return s.askMember(w, r, v, ws, all, id, false)
@@ -212,7 +213,7 @@ func (s *Workspaces) ConfirmMember(
 
 // ConfirmLeave serves GET /settings/workspaces/{slug}/leave.
 func (s *Workspaces) ConfirmLeave(
-	w http.ResponseWriter, r *http.Request, v *page.Visitor, _ oauth.Authority, ws storage.Workspace,
+	w http.ResponseWriter, r *http.Request, v *page.Visitor, _ management.Authority, ws storage.Workspace,
 	all []storage.Workspace,
 ) error {
 	return s.askMember(w, r, v, ws, all, v.User.ID, true)
@@ -223,7 +224,7 @@ func (s *Workspaces) askMember(
 	self bool,
 ) error {
 	ctx := storage.System(r.Context())
-	members, err := s.store.Members(ctx, ws.ID, "", oauth.MaxMembers)
+	members, err := s.store.Members(ctx, ws.ID, "", management.MaxMembers)
 	if err != nil {
 		return err
 	}
@@ -281,10 +282,10 @@ func aRole(role string) string {
 
 // ConfirmWithdrawal serves GET …/invitations/{id}/withdraw.
 func (s *Workspaces) ConfirmWithdrawal(
-	w http.ResponseWriter, r *http.Request, v *page.Visitor, by oauth.Authority, ws storage.Workspace,
+	w http.ResponseWriter, r *http.Request, v *page.Visitor, by management.Authority, ws storage.Workspace,
 	all []storage.Workspace,
 ) error {
-	if err := by.May(oauth.MayManageMembers); err != nil {
+	if err := by.May(management.MayManageMembers); err != nil {
 		return err
 	}
 	open, err := s.store.InvitationsOf(storage.System(r.Context()), ws.ID)

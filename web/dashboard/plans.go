@@ -34,7 +34,7 @@ func (s *base) planOption(name string) string {
 	if name == "" {
 		return "No plan"
 	}
-	plan, known := s.oauth.Plan(name)
+	plan, known := s.catalog.Plan(name)
 	switch {
 	case !known:
 		return name + " (not in the configuration; has no effect)"

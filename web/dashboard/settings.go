@@ -90,7 +90,7 @@ func (s *Account) ChangePassword(w http.ResponseWriter, r *http.Request, v *page
 	form := r.PostForm
 	// It starts a session of its own: counted before anything is done, and apart from what can be done without the
 	// password.
-	if err := s.oauth.TakeSignIn(r.Context(), v.User.ID); err != nil {
+	if err := s.management.TakeSignIn(r.Context(), v.User.ID); err != nil {
 		return err
 	}
 	current, err := s.Attempt(r, v.User.Email, form.Get("current_password"))

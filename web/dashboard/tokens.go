@@ -5,7 +5,8 @@ import (
 	"net/http"
 	"strings"
 
-	"doorward/oauth"
+	"doorward/oauth/bearer"
+	"doorward/oauth/catalog"
 	"doorward/storage"
 	"doorward/templates"
 	"doorward/web/page"
@@ -17,8 +18,8 @@ const tokensBase = "/settings/developer/personal-access-tokens" //nolint:gosec /
 // Own serves h to the visitor, about their own personal access tokens.
 func (s *Keys) Own(h keyHandler) page.UserHandler {
 	return func(w http.ResponseWriter, r *http.Request, v *page.Visitor) error {
-		by, ws, all, err := s.oauth.PersonAuthority(r.Context(), v.User.ID, "")
-		if err != nil && !errors.Is(err, oauth.ErrSuspended) { // the tokens work in other workspaces
+		by, ws, all, err := s.management.PersonAuthority(r.Context(), v.User.ID, "")
+		if err != nil && !errors.Is(err, bearer.ErrSuspended) { // the tokens work in other workspaces
 			return err
 		}
 		by.Fresh = s.Fresh(v)
@@ -31,7 +32,7 @@ func reach(all []storage.Workspace, role string) (list []templates.Reach) {
 	for _, ws := range all {
 		list = append(list, templates.Reach{
 			Slug: ws.Slug, Name: ws.Name, Disabled: !ws.DisabledAt.IsZero(), As: []templates.RoleAs{
-				{Effective: oauth.LowerRole(ws.Role, role)},
+				{Effective: catalog.LowerRole(ws.Role, role)},
 			},
 		})
 	}
@@ -42,8 +43,8 @@ func reach(all []storage.Workspace, role string) (list []templates.Reach) {
 func reaches(all []storage.Workspace) []templates.Reach {
 	list := reach(all, "")
 	for i := range list {
-		for _, role := range oauth.Roles {
-			list[i].As = append(list[i].As, templates.RoleAs{Token: role, Effective: oauth.LowerRole(all[i].Role, role)})
+		for _, role := range catalog.Roles {
+			list[i].As = append(list[i].As, templates.RoleAs{Token: role, Effective: catalog.LowerRole(all[i].Role, role)})
 		}
 	}
 	return list
@@ -51,15 +52,15 @@ func reaches(all []storage.Workspace) []templates.Reach {
 
 // roleHints say what a token that is held to a role may do.
 var roleHints = map[string]string{
-	"":               "Your role in each workspace.",
-	oauth.RoleViewer: "Can only view.",
-	oauth.RoleMember: "Can do what members can.",
-	oauth.RoleAdmin:  "Can do what admins can, but not what requires an owner.",
+	"":                 "Your role in each workspace.",
+	catalog.RoleViewer: "Can only view.",
+	catalog.RoleMember: "Can do what members can.",
+	catalog.RoleAdmin:  "Can do what admins can, but not what requires an owner.",
 }
 
 // roleOptions are what a token may be held to. Held to owner it would be what it is without.
 func roleOptions(chosen string, hints bool) (list []templates.Option) {
-	for _, role := range []string{"", oauth.RoleViewer, oauth.RoleMember, oauth.RoleAdmin} {
+	for _, role := range []string{"", catalog.RoleViewer, catalog.RoleMember, catalog.RoleAdmin} {
 		o := templates.Option{Value: role, Text: roleText(role), Selected: role == chosen}
 		if hints {
 			o.Hint = roleHints[role]
@@ -79,7 +80,7 @@ func roleText(role string) string {
 // roleOptionsWithin are those of roleOptions that are not above a bound.
 func roleOptionsWithin(chosen, most string) (list []templates.Option) {
 	for _, o := range roleOptions(chosen, false) {
-		if most == "" || o.Value != "" && oauth.AtLeast(most, o.Value) {
+		if most == "" || o.Value != "" && catalog.AtLeast(most, o.Value) {
 			list = append(list, o)
 		}
 	}

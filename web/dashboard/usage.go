@@ -7,7 +7,7 @@ import (
 	"slices"
 	"time"
 
-	"doorward/oauth"
+	"doorward/management"
 	"doorward/storage"
 	"doorward/templates"
 	"doorward/web/page"
@@ -18,7 +18,7 @@ const usageRows = 100
 
 // UsagePage serves GET /settings/workspaces/{slug}/usage.
 func (s *Workspaces) UsagePage(
-	w http.ResponseWriter, r *http.Request, v *page.Visitor, by oauth.Authority, ws storage.Workspace,
+	w http.ResponseWriter, r *http.Request, v *page.Visitor, by management.Authority, ws storage.Workspace,
 	all []storage.Workspace,
 ) error {
 	head, err := s.PageWithNotice(w, r, v, templates.SectionWorkspaces)

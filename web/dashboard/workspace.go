@@ -5,7 +5,8 @@ import (
 	"net/http"
 	"slices"
 
-	"doorward/oauth"
+	"doorward/management"
+	"doorward/oauth/bearer"
 	"doorward/storage"
 	"doorward/templates"
 	"doorward/web/page"
@@ -18,7 +19,7 @@ const valueWorkspace = "workspace"
 // that
 // they belong to, the personal one first.
 type workspaceHandler func(
-	w http.ResponseWriter, r *http.Request, v *page.Visitor, by oauth.Authority, ws storage.Workspace,
+	w http.ResponseWriter, r *http.Request, v *page.Visitor, by management.Authority, ws storage.Workspace,
 	all []storage.Workspace,
 ) error
 
@@ -43,13 +44,13 @@ func (s *base) In(h workspaceHandler) page.UserHandler {
 // one; with that workspace and all that they belong to.
 func (s *base) authority(
 	r *http.Request, v *page.Visitor, slug string,
-) (oauth.Authority, storage.Workspace, []storage.Workspace, error) {
-	by, ws, all, err := s.oauth.PersonAuthority(r.Context(), v.User.ID, slug)
+) (management.Authority, storage.Workspace, []storage.Workspace, error) {
+	by, ws, all, err := s.management.PersonAuthority(r.Context(), v.User.ID, slug)
 	by.Fresh = s.Fresh(v)
 	switch {
-	case errors.Is(err, oauth.ErrWorkspace):
+	case errors.Is(err, bearer.ErrWorkspace):
 		err = page.NotFound()
-	case errors.Is(err, oauth.ErrSuspended):
+	case errors.Is(err, bearer.ErrSuspended):
 		err = &page.Error{
 			Status: http.StatusForbidden, Heading: "This workspace is disabled", Cause: err, BackURL: "/",
 			BackText: "Go to your settings",
@@ -62,12 +63,12 @@ func (s *base) authority(
 // Permitted serves h to those who have a permission in the workspace, and to others a page that says who has it.
 // section
 // and tab are where that page is.
-func (s *base) Permitted(p oauth.Permission, section, tab string, h workspaceHandler) page.UserHandler {
+func (s *base) Permitted(p management.Permission, section, tab string, h workspaceHandler) page.UserHandler {
 	return s.In(func(
-		w http.ResponseWriter, r *http.Request, v *page.Visitor, by oauth.Authority, ws storage.Workspace,
+		w http.ResponseWriter, r *http.Request, v *page.Visitor, by management.Authority, ws storage.Workspace,
 		all []storage.Workspace,
 	) error {
-		var no *oauth.Forbidden
+		var no *management.Forbidden
 		if err := by.May(p); errors.As(err, &no) {
 			view := templates.NoRoleView{Page: s.NewPage(v, section), Workspace: workspaceBar(ws, all, tab), Message: no.Message}
 			return s.Render(w, r, http.StatusForbidden, view.Nonce, templates.NoRolePage(view))

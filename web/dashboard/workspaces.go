@@ -7,7 +7,7 @@ import (
 	"slices"
 	"strings"
 
-	"doorward/oauth"
+	"doorward/management"
 	"doorward/storage"
 	"doorward/templates"
 	"doorward/web/page"
@@ -45,14 +45,14 @@ func (s *Workspaces) Create(w http.ResponseWriter, r *http.Request, v *page.Visi
 	name, slug := r.PostForm.Get("name"), strings.TrimSpace(r.PostForm.Get("slug"))
 	slugs := []string{slug}
 	if slug == "" {
-		slugs = oauth.SlugsFor(name)
+		slugs = management.SlugsFor(name)
 	}
-	by := oauth.Authority{UserID: v.User.ID, Session: true, Fresh: s.Fresh(v)}
+	by := management.Authority{UserID: v.User.ID, Session: true, Fresh: s.Fresh(v)}
 	var made page.OneTimeSecret
 	var err error
 	for _, slug := range slugs {
 		made, _, err = s.CreateOnce(storage.System(r.Context()), r, v, "", func(ctx context.Context) (page.OneTimeSecret, error) {
-			ws, err := s.oauth.CreateWorkspace(ctx, by, name, slug, "", v.User.ID)
+			ws, err := s.management.CreateWorkspace(ctx, by, name, slug, "", v.User.ID)
 			return page.OneTimeSecret{ID: ws.Slug}, err
 		})
 		if !errors.Is(err, storage.ErrExists) {
@@ -76,7 +76,7 @@ func (s *Workspaces) Create(w http.ResponseWriter, r *http.Request, v *page.Visi
 
 // SettingsPage serves GET /settings/workspaces/{slug}.
 func (s *Workspaces) SettingsPage(
-	w http.ResponseWriter, r *http.Request, v *page.Visitor, by oauth.Authority, ws storage.Workspace,
+	w http.ResponseWriter, r *http.Request, v *page.Visitor, by management.Authority, ws storage.Workspace,
 	all []storage.Workspace,
 ) error {
 	head, err := s.PageWithNotice(w, r, v, templates.SectionWorkspaces)
@@ -89,18 +89,18 @@ func (s *Workspaces) SettingsPage(
 }
 
 // showWorkspace renders the settings of a workspace; plan is the one that is chosen in the form.
-func (s *Workspaces) showWorkspace(w http.ResponseWriter, r *http.Request, status int, v *page.Visitor, by oauth.Authority, ws storage.Workspace, all []storage.Workspace,
+func (s *Workspaces) showWorkspace(w http.ResponseWriter, r *http.Request, status int, v *page.Visitor, by management.Authority, ws storage.Workspace, all []storage.Workspace,
 	view templates.WorkspaceView, plan string,
 ) error {
 	view.Workspace, view.ID, view.PlanText = workspaceBar(ws, all, templates.TabSettings), ws.ID, s.planOption(ws.Plan)
-	view.MayChange, view.MayLeave = by.May(oauth.MayChangeWorkspace) == nil, !ws.Personal
-	view.MayDelete = !ws.Personal && by.May(oauth.MayDeleteWorkspace) == nil
-	names := append([]string{""}, s.oauth.Plans()...)
+	view.MayChange, view.MayLeave = by.May(management.MayChangeWorkspace) == nil, !ws.Personal
+	view.MayDelete = !ws.Personal && by.May(management.MayDeleteWorkspace) == nil
+	names := append([]string{""}, s.catalog.PlanNames()...)
 	if !slices.Contains(names, ws.Plan) {
 		names = append(names, ws.Plan) // no longer in the configuration
 	}
-	var no *oauth.Forbidden
-	switch err := s.oauth.MaySetPlan(r.Context(), &by); {
+	var no *management.Forbidden
+	switch err := s.management.MaySetPlan(r.Context(), &by); {
 	case errors.As(err, &no):
 		names = nil
 	case err != nil:
@@ -122,7 +122,7 @@ func (s *Workspaces) showWorkspace(w http.ResponseWriter, r *http.Request, statu
 func (s *Workspaces) contentOf(
 	ctx context.Context, v *page.Visitor, ws storage.Workspace,
 ) (n templates.WorkspaceContent, err error) {
-	members, err := s.store.Members(storage.System(ctx), ws.ID, "", oauth.MaxMembers)
+	members, err := s.store.Members(storage.System(ctx), ws.ID, "", management.MaxMembers)
 	if err != nil {
 		return n, err
 	}
@@ -141,7 +141,7 @@ func (s *Workspaces) contentOf(
 
 // Update serves POST /settings/workspaces/{slug}.
 func (s *Workspaces) Update(
-	w http.ResponseWriter, r *http.Request, v *page.Visitor, by oauth.Authority, ws storage.Workspace,
+	w http.ResponseWriter, r *http.Request, v *page.Visitor, by management.Authority, ws storage.Workspace,
 	all []storage.Workspace,
 ) error {
 	name, plan := r.PostForm.Get("name"), ws.Plan
@@ -150,7 +150,7 @@ func (s *Workspaces) Update(
 		plan = r.PostForm.Get("plan")
 		chosen = &plan
 	}
-	_, err := s.oauth.UpdateWorkspace(r.Context(), by, ws, &name, chosen)
+	_, err := s.management.UpdateWorkspace(r.Context(), by, ws, &name, chosen)
 	if faults := page.FieldErrors(err); faults != nil {
 		return s.showWorkspace(w, r, http.StatusBadRequest, v, by, ws, all,
 			templates.WorkspaceView{
@@ -165,10 +165,10 @@ func (s *Workspaces) Update(
 
 // Leave serves POST /settings/workspaces/{slug}/leave.
 func (s *Workspaces) Leave(
-	w http.ResponseWriter, r *http.Request, v *page.Visitor, by oauth.Authority, ws storage.Workspace,
+	w http.ResponseWriter, r *http.Request, v *page.Visitor, by management.Authority, ws storage.Workspace,
 	_ []storage.Workspace,
 ) error {
-	err := s.oauth.RemoveMember(r.Context(), by, ws, v.User.ID)
+	err := s.management.RemoveMember(r.Context(), by, ws, v.User.ID)
 	if errors.Is(err, storage.ErrConflict) {
 		return &page.Error{
 			Status: http.StatusConflict, Heading: "You cannot leave this workspace", Cause: err,
@@ -185,10 +185,10 @@ func (s *Workspaces) Leave(
 
 // Delete serves POST /settings/workspaces/{slug}/delete. The workspace's slug must be typed.
 func (s *Workspaces) Delete(
-	w http.ResponseWriter, r *http.Request, v *page.Visitor, by oauth.Authority, ws storage.Workspace,
+	w http.ResponseWriter, r *http.Request, v *page.Visitor, by management.Authority, ws storage.Workspace,
 	all []storage.Workspace,
 ) error {
-	if err := by.May(oauth.MayDeleteWorkspace); err != nil {
+	if err := by.May(management.MayDeleteWorkspace); err != nil {
 		return err
 	}
 	if strings.TrimSpace(r.PostForm.Get("confirm")) != ws.Slug {
@@ -197,7 +197,7 @@ func (s *Workspaces) Delete(
 			Errors: map[string]string{"confirm": "Type the slug exactly as shown. Nothing was deleted."},
 		}, ws.Plan)
 	}
-	err := s.oauth.DeleteWorkspace(r.Context(), by, ws)
+	err := s.management.DeleteWorkspace(r.Context(), by, ws)
 	if errors.Is(err, storage.ErrConflict) {
 		return &page.Error{
 			Status: http.StatusConflict, Heading: "This workspace cannot be deleted", Cause: err,

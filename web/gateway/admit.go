@@ -10,6 +10,8 @@ import (
 	"strings"
 
 	"doorward/oauth"
+	"doorward/oauth/bearer"
+	"doorward/oauth/catalog"
 	"doorward/oauth/limit"
 	"doorward/storage"
 )
@@ -55,11 +57,11 @@ const (
 
 // Admission is what Admit found out about the credential of a request.
 type Admission struct {
-	Refusal   *Refusal         // nil: it is admitted
-	Principal *oauth.Principal // of the credential, as far as it is known; nil: none was needed, or it never was one
-	Taken     limit.Result     // of the plan; where Limit is zero nothing was counted
-	Reason    string           // why it was refused, as the credential's owner reads it
-	Steps     []string         // what was found out, one after the other; of Explain alone
+	Refusal   *Refusal          // nil: it is admitted
+	Principal *bearer.Principal // of the credential, as far as it is known; nil: none was needed, or it never was one
+	Taken     limit.Result      // of the plan; where Limit is zero nothing was counted
+	Reason    string            // why it was refused, as the credential's owner reads it
+	Steps     []string          // what was found out, one after the other; of Explain alone
 	// UnknownWorkspace says that the path names a workspace in which the credential may not act. The request is not
 	// refused for it: its caller answers as if there were no such workspace, once it has checked what the credential
 	// may do.
@@ -76,7 +78,7 @@ func (a *Admission) step(why occasion, format string, args ...any) {
 // workspace, and that its plan has room. It is the only such check; what the credential may then do is for the caller
 // to decide. What it refuses is in Admission.Refusal, also that storage cannot be reached.
 func (g *Gateway) Admit(ctx context.Context, d Door, header http.Header, from netip.Addr) Admission {
-	x := admitting{gateway: g, oauth: g.oauth, Door: d, header: header, from: from}
+	x := admitting{gateway: g, Door: d, header: header, from: from}
 	ctx = storage.System(ctx)
 	if err := x.admit(ctx); err != nil {
 		x.Refusal = AsRefusal(err)
@@ -91,10 +93,9 @@ type admitting struct {
 	Door
 	Admission
 	gateway *Gateway
-	oauth   *oauth.Server
 	header  http.Header
 	from    netip.Addr
-	bearer  string // the credential itself
+	text    string // the credential itself
 }
 
 // admissionSteps are the steps of an admission after the credential was read, in their order.
@@ -105,7 +106,7 @@ var admissionSteps = []func(*admitting, context.Context) error{
 
 // admit takes all steps until one refuses.
 func (x *admitting) admit(ctx context.Context) (err error) {
-	if x.bearer, err = bearerOf(x.header); err != nil {
+	if x.text, err = bearerOf(x.header); err != nil {
 		if refusal := AsRefusal(err); refusal.Kind == Missing {
 			x.step("no credential was sent")
 		}
@@ -139,7 +140,7 @@ func bearerOf(h http.Header) (string, error) {
 		}
 		return "", &Refusal{Kind: Missing, Cause: errMissing}
 	case 1:
-		text, ok := oauth.Bearer(headers[0])
+		text, ok := bearer.FromHeader(headers[0])
 		if !ok || text == "" {
 			return "", &Refusal{Kind: Missing, Cause: errMissing}
 		}
@@ -167,10 +168,10 @@ var (
 
 // WasIssuedHere reports whether a principal is that of a credential which this server once issued, whether or not it
 // still works.
-func WasIssuedHere(p *oauth.Principal) bool { return p.KeyID != "" || p.ClientID != "" }
+func WasIssuedHere(p *bearer.Principal) bool { return p.KeyID != "" || p.ClientID != "" }
 
 // at is where the credential is shown.
-func (x *admitting) at() (at oauth.At) {
+func (x *admitting) at() (at bearer.Audience) {
 	if x.API != nil {
 		at.Resources = []string{x.API.ID}
 	}
@@ -179,15 +180,15 @@ func (x *admitting) at() (at oauth.At) {
 
 // identify finds the principal of the credential and checks that it is meant for this API.
 func (x *admitting) identify(ctx context.Context) error {
-	if strings.HasPrefix(x.bearer, oauth.PrefixRefreshToken) {
+	if strings.HasPrefix(x.text, bearer.PrefixRefreshToken) {
 		x.step("%v", errRefreshToken)
 		return &Refusal{Kind: Invalid, Cause: errRefreshToken}
 	}
-	p, err := x.oauth.Principal(ctx, x.bearer, x.at())
+	p, err := x.gateway.bearer.Principal(ctx, x.text, x.at())
 	if err == nil || WasIssuedHere(&p) {
 		x.Principal = &p
 		x.step("the credential is %s", describe(&p))
-		if x.API != nil && !oauth.SameResource(p.Audience, x.API.ID) {
+		if x.API != nil && !catalog.SameResource(p.Audience, x.API.ID) {
 			x.step("it is for %s, not for %s", p.Audience, x.API.ID)
 			x.Reason = errElsewhere.Error()
 			return &Refusal{Kind: Invalid, Cause: errElsewhere}
@@ -199,7 +200,7 @@ func (x *admitting) identify(ctx context.Context) error {
 	if x.why == arrived {
 		actor := storage.ActorOf(ctx)
 		actor.UserID, actor.ClientID, actor.Credential, actor.KeyID = p.UserID, p.ClientID, p.Kind, p.KeyID
-		note := oauth.Note(ctx)
+		note := oauth.LogFieldsOf(ctx)
 		note.Subject, note.ClientID = p.Subject, p.ClientID
 	}
 	return nil
@@ -207,12 +208,12 @@ func (x *admitting) identify(ctx context.Context) error {
 
 // unusable is the error of a credential that does not work, or not in the workspace that was named. Its owner reads
 // why, unless it never was a credential.
-func (x *admitting) unusable(p *oauth.Principal, err error) error {
+func (x *admitting) unusable(p *bearer.Principal, err error) error {
 	x.Principal = nil
 	x.step("%v", err)
 	refusal, cause := (*Refusal)(nil), CredentialRefusal(p, err)
-	if errors.As(cause, &refusal) && WasIssuedHere(p) && !errors.Is(err, oauth.ErrUnknown) {
-		x.Principal, x.Reason = p, oauth.ReasonOf(err)
+	if errors.As(cause, &refusal) && WasIssuedHere(p) && !errors.Is(err, bearer.ErrUnknown) {
+		x.Principal, x.Reason = p, bearer.ReasonOf(err)
 	}
 	return cause
 }
@@ -226,7 +227,7 @@ func (x *admitting) checkAddress(context.Context) error {
 		return nil
 	}
 	if !p.AllowedFrom(x.from) {
-		x.Reason = oauth.ReasonAddress
+		x.Reason = bearer.ReasonAddress
 		return &Refusal{Kind: Forbidden, Detail: "The key may not be used from this address."}
 	}
 	return nil
@@ -235,7 +236,7 @@ func (x *admitting) checkAddress(context.Context) error {
 // touch notes when the credential was last used.
 func (x *admitting) touch(ctx context.Context) error {
 	if x.why == arrived {
-		x.oauth.Touch(ctx, x.Principal)
+		x.gateway.bearer.Touch(ctx, x.Principal)
 	}
 	return nil
 }
@@ -244,9 +245,9 @@ func (x *admitting) touch(ctx context.Context) error {
 func (x *admitting) checkKind(context.Context) error {
 	p := x.Principal
 	switch {
-	case p.Kind == oauth.KindAPIKey && p.Has(oauth.ScopeIntrospect):
+	case p.Kind == bearer.KindAPIKey && p.Has(catalog.ScopeIntrospect):
 		return &Refusal{Kind: Forbidden, Detail: "A key with the scope introspect can only be used for introspection."}
-	case p.Kind == oauth.KindForeignJWT && x.OwnTokensOnly:
+	case p.Kind == bearer.KindForeignJWT && x.OwnTokensOnly:
 		return &Refusal{
 			Kind:   Forbidden,
 			Detail: "Tokens from other issuers cannot use the management API; use a credential issued by this server.",
@@ -257,8 +258,8 @@ func (x *admitting) checkKind(context.Context) error {
 
 // enterWorkspace checks the workspace that the request names; a personal access token then acts in it.
 func (x *admitting) enterWorkspace(ctx context.Context) error {
-	p, header := x.Principal, x.oauth.Resources()[0].WorkspaceHeader
-	if r, ok := x.oauth.Resource(p.Audience); ok { // always: a credential of no resource is unknown
+	p, header := x.Principal, x.gateway.catalog.Resources()[0].WorkspaceHeader
+	if r, ok := x.gateway.catalog.Resource(p.Audience); ok { // always: a credential of no resource is unknown
 		header = r.WorkspaceHeader
 	}
 	slug, named := x.Slug, true
@@ -267,21 +268,21 @@ func (x *admitting) enterWorkspace(ctx context.Context) error {
 	}
 	if named {
 		if err := x.act(ctx, slug); err != nil {
-			if x.Workspace != WorkspaceInPath || !errors.Is(err, oauth.ErrWorkspace) {
+			if x.Workspace != WorkspaceInPath || !errors.Is(err, bearer.ErrWorkspace) {
 				return x.unusable(x.Principal, err)
 			}
 			x.UnknownWorkspace = true
 		}
 		p = x.Principal
 	}
-	token := p.Kind == oauth.KindPersonalAccessToken
+	token := p.Kind == bearer.KindPersonalAccessToken
 	switch {
 	case x.Workspace == WorkspaceNamedForTokens && token && !named,
 		x.Workspace == WorkspaceNeeded && token && p.WorkspaceID == "":
-		x.Reason = oauth.ReasonWorkspace
+		x.Reason = bearer.ReasonWorkspace
 		return &Refusal{Kind: BadRequest, Detail: "Name the workspace in the header " + header + "."}
 	case x.Workspace == WorkspaceNeeded && p.WorkspaceID == "":
-		x.Reason = oauth.ReasonWorkspace
+		x.Reason = bearer.ReasonWorkspace
 		return &Refusal{Kind: Forbidden, Detail: NotTheirs}
 	}
 	return nil
@@ -292,12 +293,12 @@ func (x *admitting) act(ctx context.Context, slug string) error {
 	switch {
 	case slug != "" && slug == x.Principal.Workspace:
 		return nil
-	case slug == "" || x.Principal.Kind != oauth.KindPersonalAccessToken:
-		return oauth.ErrWorkspace
+	case slug == "" || x.Principal.Kind != bearer.KindPersonalAccessToken:
+		return bearer.ErrWorkspace
 	}
 	at := x.at()
 	at.Workspace = slug
-	p, err := x.oauth.Principal(ctx, x.bearer, at)
+	p, err := x.gateway.bearer.Principal(ctx, x.text, at)
 	x.Principal = &p
 	if err == nil {
 		x.step("in the workspace %s it acts as %s", slug, p.Role)
@@ -315,7 +316,7 @@ func (x *admitting) charge(ctx context.Context) (err error) {
 	if x.why == explained {
 		cost = 0
 	}
-	if x.Taken, err = x.oauth.Take(ctx, x.Principal, cost); err != nil {
+	if x.Taken, err = x.gateway.bearer.Take(ctx, x.Principal, cost); err != nil {
 		return err
 	}
 	if x.Taken.Limit > 0 {
@@ -333,7 +334,7 @@ func (x *admitting) chargeUnauthenticated(ctx context.Context) {
 	if x.why != arrived || x.Refusal.Kind != Missing && x.Refusal.Kind != Invalid && x.Refusal.Kind != Expired {
 		return
 	}
-	taken, counted, err := x.oauth.TakeAnonymous(ctx, x.gateway.ResourceFor(x.API, x.Principal), x.from)
+	taken, counted, err := x.gateway.bearer.TakeAnonymous(ctx, x.gateway.ResourceFor(x.API, x.Principal), x.from)
 	switch {
 	case err != nil:
 		x.Refusal = AsRefusal(err)
@@ -348,17 +349,17 @@ func (x *admitting) chargeUnauthenticated(ctx context.Context) {
 
 // ResourceFor is the resource of the API on whose host a request came; without one that which a credential is for, as
 // far as either is known, else the first in the configuration.
-func (g *Gateway) ResourceFor(a *API, p *oauth.Principal) *oauth.Resource {
+func (g *Gateway) ResourceFor(a *API, p *bearer.Principal) *catalog.Resource {
 	id := ""
 	if a != nil {
 		id = a.ID
 	} else if p != nil {
 		id = p.Audience
 	}
-	if known, ok := g.oauth.Resource(id); ok {
+	if known, ok := g.catalog.Resource(id); ok {
 		return known
 	}
-	return &g.oauth.Resources()[0]
+	return &g.catalog.Resources()[0]
 }
 
 // reasonFor is what the owner of a credential, or of the server, reads about a refusal: what was said where it
@@ -368,7 +369,7 @@ func reasonFor(said string, r *Refusal) string {
 	case said != "":
 		return said
 	case r.Kind == Limited:
-		return oauth.ReasonLimit
+		return bearer.ReasonLimit
 	case r.Detail == "" && r.Cause != nil:
 		return r.Cause.Error()
 	}

@@ -7,7 +7,9 @@ import (
 	"testing"
 	"time"
 
-	"doorward/oauth"
+	"doorward/oauth/apikey"
+	"doorward/oauth/bearer"
+	"doorward/oauth/catalog"
 	"doorward/storage"
 	"doorward/test/rig"
 	"doorward/web/gateway"
@@ -17,17 +19,17 @@ import (
 // owner.
 func TestBothDoorsAdmitAlike(t *testing.T) {
 	const viaGateway, viaAPI = "/v1/any", "/v1/api-keys"
-	s := newSite(t, rules, func(r *oauth.Resource, a *gateway.API) { a.Builtin = append(a.Builtin, viaAPI) })
+	s := newSite(t, rules, func(r *catalog.Resource, a *gateway.API) { a.Builtin = append(a.Builtin, viaAPI) })
 	acme := s.Workspace("acme", "", s.Alice)
 	admin := []string{"admin"}
-	key := func(change func(*oauth.KeySpec)) (storage.APIKey, string) {
-		spec := oauth.KeySpec{Scopes: admin}
+	key := func(change func(*apikey.Spec)) (storage.APIKey, string) {
+		spec := apikey.Spec{Scopes: admin}
 		if change != nil {
 			change(&spec)
 		}
 		return s.Key(acme, spec)
 	}
-	personal := func() (storage.APIKey, string) { return s.PersonalToken(s.Alice, oauth.KeySpec{Scopes: admin}) }
+	personal := func() (storage.APIKey, string) { return s.PersonalToken(s.Alice, apikey.Spec{Scopes: admin}) }
 	must := func(err error) {
 		t.Helper()
 		if err != nil {
@@ -44,12 +46,12 @@ func TestBothDoorsAdmitAlike(t *testing.T) {
 	revoked, paused := of(key(nil))(), of(key(nil))()
 	must(s.Store.RevokeKey(s.System(), storage.KeyOwner{WorkspaceID: acme.ID}, revoked.id))
 	must(s.Store.PauseKey(s.System(), storage.KeyOwner{WorkspaceID: acme.ID}, paused.id, "administrator"))
-	ended := of(key(func(k *oauth.KeySpec) { k.ExpiresAt = s.Store.Now().Add(time.Minute) }))()
+	ended := of(key(func(k *apikey.Spec) { k.ExpiresAt = s.Store.Now().Add(time.Minute) }))()
 	s.Advance(2 * time.Minute)
-	spent := of(key(func(k *oauth.KeySpec) { k.RateLimit = 1 }))()
+	spent := of(key(func(k *apikey.Spec) { k.RateLimit = 1 }))()
 	s.call("GET", "/v1/auth/test", spent.text, "")
-	elsewhere := of(key(func(k *oauth.KeySpec) { k.Resource = otherID }))()
-	bound := of(key(func(k *oauth.KeySpec) { k.Addresses = []string{"198.51.100.0/24"} }))()
+	elsewhere := of(key(func(k *apikey.Spec) { k.Resource = otherID }))()
+	bound := of(key(func(k *apikey.Spec) { k.Addresses = []string{"198.51.100.0/24"} }))()
 	const allowed = -1
 	cases := map[string]struct {
 		presented
@@ -61,21 +63,21 @@ func TestBothDoorsAdmitAlike(t *testing.T) {
 		"another scheme":                {presented{header: []string{"Authorization", "Basic YTpi"}}, 401, ""},
 		"twice":                         {presented{text: "sk_live_x", header: []string{"Authorization", "Bearer x"}}, 400, ""},
 		"nonsense":                      {presented{text: "sk_live_nonsense"}, 401, ""},
-		"a refresh token":               {presented{text: oauth.NewCredential(oauth.PrefixRefreshToken)}, 401, ""},
+		"a refresh token":               {presented{text: bearer.NewCredential(bearer.PrefixRefreshToken)}, 401, ""},
 		"a key of another API":          {elsewhere, 401, "the credential is for another API"},
-		"a revoked key":                 {revoked, 401, oauth.ReasonRevoked},
-		"a key that has expired":        {ended, 401, oauth.ReasonExpired},
-		"a paused key":                  {paused, 403, oauth.ReasonSuspended},
-		"a key over its limit":          {spent, 429, oauth.ReasonLimit},
-		"a key from the wrong address":  {bound, 403, oauth.ReasonAddress},
+		"a revoked key":                 {revoked, 401, bearer.ReasonRevoked},
+		"a key that has expired":        {ended, 401, bearer.ReasonExpired},
+		"a paused key":                  {paused, 403, bearer.ReasonSuspended},
+		"a key over its limit":          {spent, 429, bearer.ReasonLimit},
+		"a key from the wrong address":  {bound, 403, bearer.ReasonAddress},
 		"a key that introspects":        {of(s.IntrospectionKey())(), 403, "introspect"},
 		"a key":                         {of(key(nil))(), allowed, ""},
 		"a key with its workspace":      {of(key(nil))("X-Workspace", "acme"), allowed, ""},
-		"a key with another workspace":  {of(key(nil))("X-Workspace", "alice"), 403, oauth.ReasonWorkspace},
-		"a key with an empty workspace": {of(key(nil))("X-Workspace", ""), 403, oauth.ReasonWorkspace},
-		"a token without a workspace":   {of(personal())(), 400, oauth.ReasonWorkspace},
-		"a token with two":              {of(personal())("X-Workspace", "acme", "X-Workspace", "acme"), 403, oauth.ReasonWorkspace},
-		"a token with nobody's":         {of(personal())("X-Workspace", "nobodys"), 403, oauth.ReasonWorkspace},
+		"a key with another workspace":  {of(key(nil))("X-Workspace", "alice"), 403, bearer.ReasonWorkspace},
+		"a key with an empty workspace": {of(key(nil))("X-Workspace", ""), 403, bearer.ReasonWorkspace},
+		"a token without a workspace":   {of(personal())(), 400, bearer.ReasonWorkspace},
+		"a token with two":              {of(personal())("X-Workspace", "acme", "X-Workspace", "acme"), 403, bearer.ReasonWorkspace},
+		"a token with nobody's":         {of(personal())("X-Workspace", "nobodys"), 403, bearer.ReasonWorkspace},
 		"a token with its user's":       {of(personal())("X-Workspace", "acme"), allowed, ""},
 	}
 	answers := map[string][2]*rig.Answer{}

@@ -10,6 +10,8 @@ import (
 	"strings"
 
 	"doorward/oauth"
+	"doorward/oauth/bearer"
+	"doorward/oauth/catalog"
 	"doorward/web/gateway/route"
 )
 
@@ -158,7 +160,7 @@ func (d *decision) permissions(method string) error {
 			return refusal
 		}
 	}
-	if rule.Role != "" && !oauth.AtLeast(p.Role, rule.Role) {
+	if rule.Role != "" && !catalog.AtLeast(p.Role, rule.Role) {
 		return d.denied(
 			name+" requires the role "+rule.Role+" or higher.",
 			fmt.Sprintf("the route %s needs the role %s, and the credential has %s", rule, rule.Role, orNone(p.Role)),
@@ -181,7 +183,7 @@ func (v *Verdict) Needed(method string) string {
 	}
 	kinds := v.Route.Credentials
 	if len(kinds) == 0 {
-		kinds = []string{oauth.KindAPIKey, oauth.KindPersonalAccessToken, oauth.KindAccessToken, oauth.KindForeignJWT}
+		kinds = []string{bearer.KindAPIKey, bearer.KindPersonalAccessToken, bearer.KindAccessToken, bearer.KindForeignJWT}
 	}
 	text := listOf(kinds)
 	if needs := v.Route.ScopesFor(v.object); len(needs) > 0 {
@@ -195,10 +197,10 @@ func (v *Verdict) Needed(method string) string {
 
 // kindNames are the kinds of credentials in words.
 var kindNames = map[string]string{
-	oauth.KindAccessToken:         "access token",
-	oauth.KindAPIKey:              "API key",
-	oauth.KindPersonalAccessToken: "personal access token",
-	oauth.KindForeignJWT:          "token of a trusted issuer",
+	bearer.KindAccessToken:         "access token",
+	bearer.KindAPIKey:              "API key",
+	bearer.KindPersonalAccessToken: "personal access token",
+	bearer.KindForeignJWT:          "token of a trusted issuer",
 }
 
 // listOf names one of some kinds of credentials: an API key or a personal access token.
@@ -226,7 +228,7 @@ func orNone(text string) string {
 }
 
 // describe names a credential without showing it.
-func describe(p *oauth.Principal) string {
+func describe(p *bearer.Principal) string {
 	text := kindNames[p.Kind]
 	if text == "" {
 		text = strings.ReplaceAll(p.Kind, "_", " ")
@@ -263,5 +265,5 @@ func (g *Gateway) Note(ctx context.Context, v *Verdict, method string, status in
 	if v.Refusal != nil && oauth.CallerGone(ctx, v.Refusal.Cause) {
 		status = StatusCallerGone
 	}
-	g.oauth.NoteUse(ctx, v.Principal, action, status, v.Reason, v.Refusal != nil && v.Refusal.Kind == Limited)
+	g.bearer.NoteUse(ctx, v.Principal, action, status, v.Reason, v.Refusal != nil && v.Refusal.Kind == Limited)
 }

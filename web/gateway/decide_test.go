@@ -13,7 +13,9 @@ import (
 	"sync/atomic"
 	"testing"
 
-	"doorward/oauth"
+	"doorward/oauth/apikey"
+	"doorward/oauth/bearer"
+	"doorward/oauth/catalog"
 	"doorward/oauth/limit"
 	"doorward/storage"
 	"doorward/test/rig"
@@ -36,7 +38,7 @@ type site struct {
 	last    atomic.Pointer[http.Request]
 }
 
-func newSite(t *testing.T, rules []route.Route, change func(*oauth.Resource, *gateway.API)) *site {
+func newSite(t *testing.T, rules []route.Route, change func(*catalog.Resource, *gateway.API)) *site {
 	t.Helper()
 	s := &site{}
 	upstream := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
@@ -53,16 +55,16 @@ func newSite(t *testing.T, rules []route.Route, change func(*oauth.Resource, *ga
 	if err != nil {
 		t.Fatal(err)
 	}
-	scopes := []oauth.Scope{
+	scopes := []catalog.Scope{
 		{Name: "read", Text: "Read"},
 		{Name: "write", Text: "Write"},
 		{Name: "capture", Text: "Capture", UserOnly: true},
 		{Name: "admin", Text: "All", Implies: []string{"read", "write"}},
 	}
-	resource := func(id string) oauth.Resource {
-		return oauth.Resource{
+	resource := func(id string) catalog.Resource {
+		return catalog.Resource{
 			ID: id, Name: "An API", Scopes: scopes, Objects: []string{"accounts", "contacts"}, WorkspaceHeader: "X-Workspace",
-			Keys: oauth.KeyRules{Prefix: "sk", Environments: []string{"live", "test"}, DefaultPlan: "small"}, UserPlan: "small",
+			Keys: catalog.KeyRules{Prefix: "sk", Environments: []string{"live", "test"}, DefaultPlan: "small"}, UserPlan: "small",
 		}
 	}
 	first, second := resource(apiID), resource(otherID)
@@ -72,7 +74,7 @@ func newSite(t *testing.T, rules []route.Route, change func(*oauth.Resource, *ga
 		change(&first, &api)
 	}
 	s.Rig = rig.Memory(t, rig.Options{
-		Resources: []oauth.Resource{first, second}, Plans: map[string]limit.Plan{"small": {Hour: 10}, "strangers": {Hour: 3}},
+		Resources: []catalog.Resource{first, second}, Plans: map[string]limit.Plan{"small": {Hour: 10}, "strangers": {Hour: 3}},
 		APIs: []gateway.API{api, {ID: otherID, Hosts: []string{"other.example.com"}}},
 	})
 	if s.gateway, err = gateway.New(gateway.Config{OAuth: s.OAuth, APIs: []gateway.API{api}, Trusted: func(*http.Request) bool { return false }, ClientAddress: func(*http.Request) netip.Addr { return netip.Addr{} }, Log: slog.New(slog.DiscardHandler)}); err != nil {
@@ -108,7 +110,7 @@ func (s *site) call(method, target, credential, body string, header ...string) *
 var rules = []route.Route{
 	{Path: "/health", Public: true},
 	{Methods: []string{"GET"}, Path: "/v1/{object}/**", Scopes: []string{"{object}:read"}, Cost: 1},
-	{Methods: []string{"POST"}, Path: "/v1/capture", Scopes: []string{"capture"}, Credentials: []string{oauth.KindPersonalAccessToken}, Role: oauth.RoleMember, Cost: 1},
+	{Methods: []string{"POST"}, Path: "/v1/capture", Scopes: []string{"capture"}, Credentials: []string{bearer.KindPersonalAccessToken}, Role: catalog.RoleMember, Cost: 1},
 	{Methods: []string{"POST"}, Path: "/v1/heavy", Scopes: []string{"write"}, Cost: 4},
 	{Path: "/v1/any", Scopes: []string{}, Cost: 1},
 }
@@ -116,13 +118,13 @@ var rules = []route.Route{
 func TestTheDecision(t *testing.T) {
 	s := newSite(t, rules, nil)
 	acme := s.Workspace("acme", "", s.Alice)
-	_, reader := s.Key(acme, oauth.KeySpec{Scopes: []string{"accounts:read"}})
-	_, writer := s.Key(acme, oauth.KeySpec{Scopes: []string{"write"}})
-	_, bound := s.Key(acme, oauth.KeySpec{Scopes: []string{"read"}, Addresses: []string{"198.51.100.0/24"}})
-	_, elsewhere := s.Key(acme, oauth.KeySpec{Scopes: []string{"read"}, Resource: otherID})
+	_, reader := s.Key(acme, apikey.Spec{Scopes: []string{"accounts:read"}})
+	_, writer := s.Key(acme, apikey.Spec{Scopes: []string{"write"}})
+	_, bound := s.Key(acme, apikey.Spec{Scopes: []string{"read"}, Addresses: []string{"198.51.100.0/24"}})
+	_, elsewhere := s.Key(acme, apikey.Spec{Scopes: []string{"read"}, Resource: otherID})
 	_, introspector := s.IntrospectionKey()
-	_, token := s.PersonalToken(s.Alice, oauth.KeySpec{Scopes: []string{"capture", "read"}})
-	_, viewing := s.PersonalToken(s.Alice, oauth.KeySpec{Scopes: []string{"capture", "read"}, Role: oauth.RoleViewer})
+	_, token := s.PersonalToken(s.Alice, apikey.Spec{Scopes: []string{"capture", "read"}})
+	_, viewing := s.PersonalToken(s.Alice, apikey.Spec{Scopes: []string{"capture", "read"}, Role: catalog.RoleViewer})
 	for name, c := range map[string]struct {
 		method, path, credential string
 		header                   []string
@@ -136,7 +138,7 @@ func TestTheDecision(t *testing.T) {
 		"two credentials":                 {"GET", "/v1/accounts", reader, []string{"Authorization", "Bearer " + reader}, gateway.BadRequest, ""},
 		"in a header that means nothing":  {"GET", "/v1/accounts", "", []string{"X-Api-Key", reader}, gateway.Missing, ""},
 		"never one":                       {"GET", "/v1/accounts", "sk_live_nonsense", nil, gateway.Invalid, ""},
-		"a refresh token":                 {"GET", "/v1/any", oauth.NewCredential(oauth.PrefixRefreshToken), nil, gateway.Invalid, ""},
+		"a refresh token":                 {"GET", "/v1/any", bearer.NewCredential(bearer.PrefixRefreshToken), nil, gateway.Invalid, ""},
 		"allowed by the object":           {"GET", "/v1/accounts/7", reader, nil, -1, ""},
 		"another object":                  {"GET", "/v1/contacts/7", reader, nil, gateway.Forbidden, "needs the scope contacts:read, and the credential has accounts:read"},
 		"no such object":                  {"GET", "/v1/others/7", reader, nil, gateway.Forbidden, "no route"},
@@ -173,7 +175,7 @@ func TestTheDecision(t *testing.T) {
 // Storage that is away is no answer about a credential.
 func TestF12_StorageAwayIsNoRefusal(t *testing.T) {
 	s := newSite(t, rules, nil)
-	_, key := s.Key(s.Workspace("acme", "", s.Alice), oauth.KeySpec{Scopes: []string{"read"}})
+	_, key := s.Key(s.Workspace("acme", "", s.Alice), apikey.Spec{Scopes: []string{"read"}})
 	ctx, cancel := context.WithCancel(context.Background())
 	cancel()
 	v := s.gateway.Decide(ctx, s.gateway.API(apiID), gateway.Request{Method: "GET", Path: "/v1/any", Header: http.Header{"Authorization": {"Bearer " + key}}})
@@ -186,7 +188,7 @@ func TestF12_StorageAwayIsNoRefusal(t *testing.T) {
 func TestWhatRequestsCost(t *testing.T) {
 	s := newSite(t, rules, nil)
 	acme := s.Workspace("acme", "", s.Alice)
-	_, key := s.Key(acme, oauth.KeySpec{Scopes: []string{"read"}})
+	_, key := s.Key(acme, apikey.Spec{Scopes: []string{"read"}})
 	left := func(v gateway.Verdict, want int64) {
 		t.Helper()
 		if v.Taken.Limit != 10 || v.Taken.Remaining != want {
@@ -211,7 +213,7 @@ func TestWhatRequestsCost(t *testing.T) {
 
 // Whoever guesses is counted by address where there is a plan for that, and told so.
 func TestRefusalsAreCountedByAddress(t *testing.T) {
-	s := newSite(t, rules, func(r *oauth.Resource, _ *gateway.API) { r.AnonymousPlan = "strangers" })
+	s := newSite(t, rules, func(r *catalog.Resource, _ *gateway.API) { r.AnonymousPlan = "strangers" })
 	for i := range 3 {
 		if v := s.decide("GET", "/v1/any", ""); v.Refusal.Kind != gateway.Missing || v.Taken.Limit != 3 || v.Taken.Remaining != int64(2-i) {
 			t.Errorf("call %d: %v, %+v", i, v.Refusal, v.Taken)
@@ -228,7 +230,7 @@ func TestRefusalsAreCountedByAddress(t *testing.T) {
 func TestTheProxyPassesOnWhatIsAllowed(t *testing.T) {
 	s := newSite(t, rules, nil)
 	acme := s.Workspace("acme", "", s.Alice)
-	k, key := s.Key(acme, oauth.KeySpec{Scopes: []string{"admin"}})
+	k, key := s.Key(acme, apikey.Spec{Scopes: []string{"admin"}})
 	answer := s.call("POST", "/v1/heavy?q=a;b&c=%zz+d", key, "the body", "X-Auth-Subject", "somebody", "X_Auth_Role", "owner", "Remote-User", "root", "Connection", "X-Auth-Key",
 		"Cookie", "doorward=abc; other=1; __Host-doorward-device=2", "X-Forwarded-For", "203.0.113.9")
 	if answer.Status != http.StatusTeapot || answer.Body != "/v1/heavy?q=a;b&c=%zz+d the body" {
@@ -269,8 +271,8 @@ func TestTheProxyPassesOnWhatIsAllowed(t *testing.T) {
 // The host decides: an API's serves its routes and the paths of ours that it lists, no page and no cookie.
 func TestHostDecides(t *testing.T) {
 	s := newSite(t, rules, nil)
-	_, key := s.Key(s.Workspace("acme", "", s.Alice), oauth.KeySpec{Scopes: []string{"read"}})
-	_, elsewhere := s.Key(s.Workspace("acme", "", s.Alice), oauth.KeySpec{Scopes: []string{"read"}, Resource: otherID})
+	_, key := s.Key(s.Workspace("acme", "", s.Alice), apikey.Spec{Scopes: []string{"read"}})
+	_, elsewhere := s.Key(s.Workspace("acme", "", s.Alice), apikey.Spec{Scopes: []string{"read"}, Resource: otherID})
 	for name, c := range map[string]struct {
 		host, method, path, credential string
 		status                         int
@@ -309,10 +311,10 @@ func TestHostDecides(t *testing.T) {
 // other APIs are not (RFC 9728, section 3.1).
 func TestMetadataOfAnAPIAtTheIssuersAddress(t *testing.T) {
 	const issuer = "http://localhost:8080"
-	var resources []oauth.Resource
+	var resources []catalog.Resource
 	var apis []gateway.API
 	for _, id := range []string{issuer, issuer + "/mcp/", otherID + "/other"} {
-		resources = append(resources, oauth.Resource{ID: id, Name: id, Scopes: []oauth.Scope{{Name: "read", Text: "Read"}}})
+		resources = append(resources, catalog.Resource{ID: id, Name: id, Scopes: []catalog.Scope{{Name: "read", Text: "Read"}}})
 		apis = append(apis, gateway.API{ID: id})
 	}
 	r := rig.Memory(t, rig.Options{Issuer: issuer, Resources: resources, APIs: apis})
@@ -340,8 +342,8 @@ func TestMetadataOfAnAPIAtTheIssuersAddress(t *testing.T) {
 
 // Pages of the origins in the configuration may call, and read what they are told about limits; others may not.
 func TestH09_PagesOfOtherOrigins(t *testing.T) {
-	s := newSite(t, rules, func(r *oauth.Resource, _ *gateway.API) { r.CORS = []string{"https://app.example.com"} })
-	_, key := s.Key(s.Workspace("acme", "", s.Alice), oauth.KeySpec{Scopes: []string{"read"}})
+	s := newSite(t, rules, func(r *catalog.Resource, _ *gateway.API) { r.CORS = []string{"https://app.example.com"} })
+	_, key := s.Key(s.Workspace("acme", "", s.Alice), apikey.Spec{Scopes: []string{"read"}})
 	preflight := s.call("OPTIONS", "/v1/accounts", "", "", "Origin", "https://app.example.com", "Access-Control-Request-Method", "PUT", "Access-Control-Request-Headers", "authorization,x-workspace")
 	if h := preflight.Header; preflight.Status != http.StatusNoContent || h.Get("Access-Control-Allow-Origin") != "https://app.example.com" || h.Get("Access-Control-Allow-Credentials") != "" ||
 		!strings.Contains(h.Get("Access-Control-Allow-Headers"), "authorization") || h.Get("Access-Control-Allow-Methods") != "PUT" {
@@ -364,7 +366,7 @@ func TestH09_PagesOfOtherOrigins(t *testing.T) {
 // Its owner reads why a request was refused, and what would have passed.
 func TestTheOwnerLearnsWhy(t *testing.T) {
 	s := newSite(t, rules, nil)
-	k, key := s.Key(s.Workspace("acme", "", s.Alice), oauth.KeySpec{Scopes: []string{"accounts:read"}})
+	k, key := s.Key(s.Workspace("acme", "", s.Alice), apikey.Spec{Scopes: []string{"accounts:read"}})
 	refused := s.call("GET", "/v1/contacts/7", key, "")
 	s.call("GET", "/v1/accounts/7?secret=1", key, "")
 	s.HTTP.Close() // what is passed on is noted at its end

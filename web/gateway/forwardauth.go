@@ -36,7 +36,7 @@ func Asks(path string) (endpoint string, ok bool) {
 func (g *Gateway) ForwardAuth(w http.ResponseWriter, r *http.Request) {
 	shape, _, v := g.ask(w, r, ForwardPath)
 	if v.Refusal != nil {
-		oauth.Note(r.Context()).Cause = v.Refusal
+		oauth.LogFieldsOf(r.Context()).Cause = v.Refusal
 		shape.Write(w, v.Refusal)
 		return
 	}
@@ -52,7 +52,7 @@ func (g *Gateway) EnvoyAuth(w http.ResponseWriter, r *http.Request) {
 		for _, name := range IdentityHeaders() { // Envoy passes all headers of a refusal on
 			h.Del(name)
 		}
-		oauth.Note(r.Context()).Cause = v.Refusal
+		oauth.LogFieldsOf(r.Context()).Cause = v.Refusal
 		shape.Write(w, v.Refusal)
 		return
 	}
@@ -76,7 +76,7 @@ func (g *Gateway) NginxAuth(w http.ResponseWriter, r *http.Request) {
 		w.WriteHeader(http.StatusOK)
 		return
 	}
-	oauth.Note(r.Context()).Cause = v.Refusal
+	oauth.LogFieldsOf(r.Context()).Cause = v.Refusal
 	status, body := shape.Body(v.Refusal)
 	text, err := json.Marshal(body)
 	if err != nil {

@@ -18,13 +18,17 @@ import (
 	"github.com/rs/cors"
 
 	"doorward/oauth"
+	"doorward/oauth/bearer"
+	"doorward/oauth/catalog"
 	"doorward/web/gateway/route"
 )
 
 // Config is what a Gateway is made of. Every field is needed but APIs.
 type Config struct {
-	OAuth *oauth.Server
-	APIs  []API
+	OAuth   *oauth.Server
+	Bearer  *bearer.Verifier
+	Catalog *catalog.Catalog
+	APIs    []API
 	// ClientAddress is where a request comes from, behind the proxies that are trusted.
 	ClientAddress func(*http.Request) netip.Addr
 	// Trusted reports whether a request comes from a proxy whose forwarding headers count.
@@ -51,7 +55,7 @@ type API struct {
 	Anonymous Concurrency
 
 	crowd    *crowd
-	resource *oauth.Resource
+	resource *catalog.Resource
 	table    *route.Table // of Routes
 	cors     *cors.Cors   // nil: none
 	metadata []byte       // RFC 9728; nil: the id is not a web address
@@ -62,6 +66,8 @@ type API struct {
 // goroutines.
 type Gateway struct {
 	oauth   *oauth.Server
+	bearer  *bearer.Verifier
+	catalog *catalog.Catalog
 	apis    []*API
 	hosts   map[string]*API
 	address func(*http.Request) netip.Addr
@@ -79,7 +85,7 @@ const wellKnown = "/.well-known/oauth-protected-resource"
 // New makes a Gateway.
 func New(c Config) (*Gateway, error) {
 	g := &Gateway{
-		oauth:   c.OAuth,
+		oauth: c.OAuth, bearer: c.Bearer, catalog: c.Catalog,
 		hosts:   map[string]*API{},
 		address: c.ClientAddress,
 		trusted: c.Trusted,
@@ -92,7 +98,7 @@ func New(c Config) (*Gateway, error) {
 		g.now = time.Now
 	}
 	for _, a := range c.APIs {
-		r, ok := c.OAuth.Resource(a.ID)
+		r, ok := c.Catalog.Resource(a.ID)
 		if !ok {
 			return nil, fmt.Errorf("gateway: unknown resource %s", a.ID)
 		}
@@ -196,7 +202,7 @@ func (g *Gateway) Host(host string) *API {
 
 // API finds the API of a resource by its id; nil: none.
 func (g *Gateway) API(id string) *API {
-	i := slices.IndexFunc(g.apis, func(a *API) bool { return oauth.SameResource(a.ID, id) })
+	i := slices.IndexFunc(g.apis, func(a *API) bool { return catalog.SameResource(a.ID, id) })
 	if i < 0 {
 		return nil
 	}
@@ -296,6 +302,6 @@ func (a *API) serveMetadata(w http.ResponseWriter, r *http.Request) {
 
 // Refuse answers with a refusal in the API's shape.
 func (g *Gateway) Refuse(w http.ResponseWriter, r *http.Request, a *API, refusal *Refusal) {
-	oauth.Note(r.Context()).Cause = refusal
+	oauth.LogFieldsOf(r.Context()).Cause = refusal
 	a.Shape.Write(w, refusal)
 }

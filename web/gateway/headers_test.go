@@ -6,7 +6,7 @@ import (
 	"strings"
 	"testing"
 
-	"doorward/oauth"
+	"doorward/oauth/bearer"
 )
 
 // A name passes only when it is of letters, digits and hyphens and of no family that gateways write.
@@ -38,7 +38,7 @@ func TestV24_FreeTextsAreEncodedSoThatNoTwoAreEqual(t *testing.T) {
 	seen := map[string]string{}
 	for _, text := range texts {
 		h := http.Header{}
-		setIdentity(h, &oauth.Principal{ForeignSubject: text})
+		setIdentity(h, &bearer.Principal{ForeignSubject: text})
 		value := h.Get("X-Auth-Foreign-Subject")
 		if other, ok := seen[value]; ok {
 			t.Errorf("%q and %q are both %q", text, other, value)
@@ -52,7 +52,7 @@ func TestV24_FreeTextsAreEncodedSoThatNoTwoAreEqual(t *testing.T) {
 		}
 	}
 	h := http.Header{}
-	setIdentity(h, &oauth.Principal{Workspace: "a%41", Role: "é", Subject: "x%"})
+	setIdentity(h, &bearer.Principal{Workspace: "a%41", Role: "é", Subject: "x%"})
 	if h.Get("X-Auth-Workspace") != "a%2541" || h.Get("X-Auth-Role") != "%C3%A9" || h.Get("X-Auth-Subject") != "x%25" {
 		t.Errorf("the headers are %v", h)
 	}

@@ -4,33 +4,33 @@ import (
 	"net/http"
 	"strings"
 
-	"doorward/oauth"
+	"doorward/oauth/bearer"
 )
 
 // identityHeaders tell the API behind the gateway who the caller is. All are set on each request, empty where there is
 // nothing to say, so that none of the caller's own gets through.
 var identityHeaders = []struct {
 	name  string
-	value func(*oauth.Principal) string
+	value func(*bearer.Principal) string
 }{
-	{"X-Auth-Subject", func(p *oauth.Principal) string { return encoded(p.Subject) }},
-	{"X-Auth-Client", func(p *oauth.Principal) string { return encoded(p.ClientID) }},
+	{"X-Auth-Subject", func(p *bearer.Principal) string { return encoded(p.Subject) }},
+	{"X-Auth-Client", func(p *bearer.Principal) string { return encoded(p.ClientID) }},
 	// A list, whose entries hold neither spaces nor characters beyond printable ASCII (RFC 6749, section 3.3); never
 	// escaped.
-	{"X-Auth-Scope", func(p *oauth.Principal) string { return strings.Join(p.Scopes, " ") }},
-	{"X-Auth-Credential", func(p *oauth.Principal) string { return encoded(p.Kind) }},
-	{"X-Auth-Workspace-Id", func(p *oauth.Principal) string { return encoded(p.WorkspaceID) }},
-	{"X-Auth-Workspace", func(p *oauth.Principal) string { return encoded(p.Workspace) }},
-	{"X-Auth-Role", func(p *oauth.Principal) string { return encoded(p.Role) }},
-	{"X-Auth-Env", func(p *oauth.Principal) string { return encoded(p.Environment) }},
-	{"X-Auth-Plan", func(p *oauth.Principal) string { return encoded(p.Plan) }},
-	{"X-Auth-Key", func(p *oauth.Principal) string { return encoded(p.KeyID) }},
-	{"X-Auth-Foreign-Issuer", func(p *oauth.Principal) string { return encoded(p.ForeignIssuer) }},
-	{"X-Auth-Foreign-Subject", func(p *oauth.Principal) string { return encoded(p.ForeignSubject) }},
+	{"X-Auth-Scope", func(p *bearer.Principal) string { return strings.Join(p.Scopes, " ") }},
+	{"X-Auth-Credential", func(p *bearer.Principal) string { return encoded(p.Kind) }},
+	{"X-Auth-Workspace-Id", func(p *bearer.Principal) string { return encoded(p.WorkspaceID) }},
+	{"X-Auth-Workspace", func(p *bearer.Principal) string { return encoded(p.Workspace) }},
+	{"X-Auth-Role", func(p *bearer.Principal) string { return encoded(p.Role) }},
+	{"X-Auth-Env", func(p *bearer.Principal) string { return encoded(p.Environment) }},
+	{"X-Auth-Plan", func(p *bearer.Principal) string { return encoded(p.Plan) }},
+	{"X-Auth-Key", func(p *bearer.Principal) string { return encoded(p.KeyID) }},
+	{"X-Auth-Foreign-Issuer", func(p *bearer.Principal) string { return encoded(p.ForeignIssuer) }},
+	{"X-Auth-Foreign-Subject", func(p *bearer.Principal) string { return encoded(p.ForeignSubject) }},
 }
 
 // setIdentity writes the headers that identify the caller; nil: empty ones.
-func setIdentity(h http.Header, p *oauth.Principal) {
+func setIdentity(h http.Header, p *bearer.Principal) {
 	for _, x := range identityHeaders {
 		value := ""
 		if p != nil {

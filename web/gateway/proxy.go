@@ -87,7 +87,7 @@ func (g *Gateway) forward(w http.ResponseWriter, r *http.Request, a *API) {
 	// Also when the upstream breaks off in the middle, which ends in a panic of net/http's own.
 	defer func() {
 		if closed := closedBy(ctx); closed != nil {
-			oauth.Note(ctx).Cause = closed
+			oauth.LogFieldsOf(ctx).Cause = closed
 			f.verdict.Reason = closed.verdict.Reason
 		}
 		g.Note(context.WithoutCancel(ctx), &f.verdict, r.Method, cmp.Or(f.status, StatusCallerGone))
@@ -181,7 +181,7 @@ func (g *Gateway) newProxy(a *API) http.Handler {
 			if errors.Is(err, context.Canceled) && r.Context().Err() != nil {
 				// One who has sent less than they said, with nothing more to come, may still be there to read why.
 				if byCaller = f.body.last(); byCaller == nil {
-					oauth.Note(r.Context()).Cause = err
+					oauth.LogFieldsOf(r.Context()).Cause = err
 					panic(http.ErrAbortHandler) // the caller has gone
 				}
 			}

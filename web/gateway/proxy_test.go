@@ -11,7 +11,8 @@ import (
 	"testing"
 	"time"
 
-	"doorward/oauth"
+	"doorward/oauth/apikey"
+	"doorward/oauth/catalog"
 	"doorward/web/gateway"
 	"doorward/web/gateway/route"
 )
@@ -22,8 +23,8 @@ func TestUpstreamAway(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	s := newSite(t, rules, func(_ *oauth.Resource, a *gateway.API) { a.Upstream, a.Shape.Name = away, "nested" })
-	_, key := s.Key(s.Workspace("acme", "", s.Alice), oauth.KeySpec{Scopes: []string{"read"}})
+	s := newSite(t, rules, func(_ *catalog.Resource, a *gateway.API) { a.Upstream, a.Shape.Name = away, "nested" })
+	_, key := s.Key(s.Workspace("acme", "", s.Alice), apikey.Spec{Scopes: []string{"read"}})
 	answer := s.call("GET", "/v1/any", key, "")
 	if answer.Status != http.StatusBadGateway || !strings.Contains(answer.Body, `"code":"bad_gateway"`) || answer.Header.Get("X-RateLimit-Limit") == "" {
 		t.Errorf("%d %s %v", answer.Status, answer.Body, answer.Header)
@@ -42,8 +43,8 @@ func TestACallerWhoGoesAwayIsNoted(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	s := newSite(t, rules, func(_ *oauth.Resource, a *gateway.API) { a.Upstream = target })
-	k, key := s.Key(s.Workspace("acme", "", s.Alice), oauth.KeySpec{Scopes: []string{"read"}})
+	s := newSite(t, rules, func(_ *catalog.Resource, a *gateway.API) { a.Upstream = target })
+	k, key := s.Key(s.Workspace("acme", "", s.Alice), apikey.Spec{Scopes: []string{"read"}})
 	r := httptest.NewRequestWithContext(ctx, http.MethodGet, "/v1/any", nil)
 	r.Host = apiHost
 	r.Header.Set("Authorization", "Bearer "+key)

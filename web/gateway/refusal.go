@@ -7,7 +7,7 @@ import (
 	"strings"
 	"time"
 
-	"doorward/oauth"
+	"doorward/oauth/bearer"
 	"doorward/oauth/limit"
 	"doorward/storage"
 )
@@ -92,8 +92,8 @@ func AsRefusal(err error) *Refusal {
 	switch {
 	case errors.As(err, &own):
 		return own
-	case errors.Is(err, oauth.ErrIssuerKeys) && !errors.Is(err, context.Canceled):
-		return &Refusal{Kind: Unavailable, Detail: oauth.IssuerKeysUnavailable, RetryAfter: 5 * time.Second, Cause: err}
+	case errors.Is(err, bearer.ErrIssuerKeys) && !errors.Is(err, context.Canceled):
+		return &Refusal{Kind: Unavailable, Detail: bearer.IssuerKeysUnavailable, RetryAfter: 5 * time.Second, Cause: err}
 	case errors.Is(err, storage.ErrUnavailable),
 		errors.Is(err, context.Canceled),
 		errors.Is(err, context.DeadlineExceeded):
@@ -126,22 +126,22 @@ const NotTheirs = "The workspace does not exist, or you have no access to it."
 
 // CredentialRefusal is the refusal of a credential that does not work, or not in the workspace that was named. Other
 // errors than those that oauth.Server.Principal has for credentials come back as they are.
-func CredentialRefusal(p *oauth.Principal, err error) error {
-	refusal := &Refusal{AccessToken: p.Kind == oauth.KindAccessToken || p.Kind == oauth.KindForeignJWT, Cause: err}
+func CredentialRefusal(p *bearer.Principal, err error) error {
+	refusal := &Refusal{AccessToken: p.Kind == bearer.KindAccessToken || p.Kind == bearer.KindForeignJWT, Cause: err}
 	switch {
-	case errors.Is(err, oauth.ErrUnknown):
+	case errors.Is(err, bearer.ErrUnknown):
 		refusal.Kind = Invalid
-	case errors.Is(err, oauth.ErrRevoked):
+	case errors.Is(err, bearer.ErrRevoked):
 		refusal.Kind, refusal.KeyID = Invalid, p.KeyID
-	case errors.Is(err, oauth.ErrExpired):
+	case errors.Is(err, bearer.ErrExpired):
 		refusal.Kind, refusal.ExpiredAt, refusal.Detail = Expired, p.ExpiresAt.Time(), "The API key has expired; "+
 			"use another one."
 		if refusal.AccessToken {
 			refusal.Detail = "The access token has expired; refresh it."
 		}
-	case errors.Is(err, oauth.ErrSuspended):
+	case errors.Is(err, bearer.ErrSuspended):
 		refusal.Kind, refusal.Detail = Forbidden, "The key is paused, or its app, user or workspace is disabled."
-	case errors.Is(err, oauth.ErrWorkspace):
+	case errors.Is(err, bearer.ErrWorkspace):
 		refusal.Kind, refusal.Detail = Forbidden, NotTheirs
 	default:
 		return err

@@ -63,7 +63,7 @@ func (s *Pages) ActiveKeyNames(
 		return nil, err
 	}
 	for i := range list {
-		if state := s.oauth.KeyState(&list[i]); state != "revoked" && state != "expired" {
+		if state := s.apikey.State(&list[i]); state != "revoked" && state != "expired" {
 			names = append(names, list[i].Name)
 		}
 	}

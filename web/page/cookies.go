@@ -53,7 +53,7 @@ func (s *Pages) SetCookie(w http.ResponseWriter, name, value string, lifetime ti
 // deviceMark tells a browser in which this account signed in before. It opens nothing: it only lets its owner try a
 // password while somebody elsewhere keeps the account throttled. A changed password makes it worthless.
 func (s *Pages) deviceMark(user storage.User) string {
-	return s.oauth.FormToken(
+	return s.secrets.FormToken(
 		"device", storage.EmailKey(user.Email), user.PasswordChangedAt.Time().Format(time.RFC3339Nano),
 	)
 }
@@ -71,7 +71,7 @@ func (s *Pages) knownDevice(ctx context.Context, r *http.Request, email string) 
 	if err != nil {
 		return false, fmt.Errorf("known device: %w", err)
 	}
-	return s.oauth.FormTokenFits(
+	return s.secrets.FormTokenFits(
 		c.Value, "device", storage.EmailKey(u.Email), u.PasswordChangedAt.Time().Format(time.RFC3339Nano),
 	), nil
 }

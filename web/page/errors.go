@@ -10,6 +10,7 @@ import (
 
 	"github.com/a-h/templ"
 
+	"doorward/management"
 	"doorward/oauth"
 	"doorward/oauth/identity"
 	"doorward/storage"
@@ -63,8 +64,8 @@ func asPageError(err error) *Error {
 	var authorize *oauth.AuthorizeError
 	var protocol *oauth.Error
 	var tooLarge *http.MaxBytesError
-	var no *oauth.Forbidden
-	var tooMany *oauth.TooManyChanges
+	var no *management.Forbidden
+	var tooMany *management.TooManyChanges
 	switch {
 	case errors.Is(err, storage.ErrUnavailable), errors.Is(err, identity.ErrBusy), errors.Is(err, context.DeadlineExceeded), errors.Is(err, context.Canceled),
 		errors.As(err, &protocol) && protocol.Code == oauth.TemporarilyUnavailable:
@@ -112,7 +113,7 @@ func TooManyAttempts(t *identity.Throttled) string {
 // WriteError answers with a page, whatever went wrong.
 func (s *Pages) WriteError(w http.ResponseWriter, r *http.Request, err error) {
 	e := asPageError(err)
-	if n := oauth.Note(r.Context()); n.Cause == nil {
+	if n := oauth.LogFieldsOf(r.Context()); n.Cause == nil {
 		n.Cause = err
 	}
 	if e.RetryAfter > 0 {

@@ -12,7 +12,7 @@ import (
 	"net/http"
 	"time"
 
-	"doorward/oauth"
+	"doorward/oauth/seal"
 	"doorward/storage"
 )
 
@@ -60,7 +60,7 @@ func (s *Pages) CreateOnce(
 		}
 		err = s.store.KeepAnswer(ctx, storage.IdempotentAnswer{
 			Digest: digest, WorkspaceID: workspaceID, UserID: v.User.ID, Request: digest, Status: http.StatusSeeOther,
-			Answer: s.oauth.Seal(oauth.AnswerPurpose(digest), text),
+			Answer: s.secrets.Seal(seal.AnswerPurpose(digest), text),
 		})
 		if errors.Is(err, storage.ErrExists) {
 			return errSentTwice
@@ -87,7 +87,7 @@ func (s *Pages) keptSecret(ctx context.Context, digest []byte) (x OneTimeSecret,
 	if err != nil {
 		return x, "", err
 	}
-	text, err := s.oauth.Open(oauth.AnswerPurpose(digest), kept.Answer)
+	text, err := s.secrets.Open(seal.AnswerPurpose(digest), kept.Answer)
 	if err != nil {
 		return x, kept.Answer, nil
 	}
@@ -117,7 +117,7 @@ func (s *Pages) TakeSecret(r *http.Request, v *Visitor) (x OneTimeSecret, err er
 	if err != nil {
 		return OneTimeSecret{}, fmt.Errorf("kept secret: %w", err)
 	}
-	err = s.store.ResealAnswer(ctx, digest, sealed, s.oauth.Seal(oauth.AnswerPurpose(digest), text))
+	err = s.store.ResealAnswer(ctx, digest, sealed, s.secrets.Seal(seal.AnswerPurpose(digest), text))
 	if errors.Is(err, storage.ErrConsumed) {
 		return shown, nil // another request was quicker
 	}

@@ -15,8 +15,11 @@ import (
 
 	"github.com/a-h/templ"
 
+	"doorward/management"
 	"doorward/oauth"
+	"doorward/oauth/apikey"
 	"doorward/oauth/identity"
+	"doorward/oauth/seal"
 	"doorward/storage"
 	"doorward/templates"
 )
@@ -25,6 +28,9 @@ import (
 type Config struct {
 	Store         *storage.Store
 	OAuth         *oauth.Server
+	Management    *management.Manager
+	APIKeys       *apikey.Keys
+	Secrets       *seal.Secrets
 	Identity      *identity.Service
 	ClientAddress func(*http.Request) netip.Addr // where a request comes from
 	Secure        bool                           // the issuer is https: cookies are Secure
@@ -32,18 +38,21 @@ type Config struct {
 
 // Pages is what every page needs. Other packages embed it beside what their own pages are about.
 type Pages struct {
-	store    *storage.Store
-	oauth    *oauth.Server
-	identity *identity.Service
-	address  func(*http.Request) netip.Addr
-	secure   bool
-	sessions *sessionStore
+	store      *storage.Store
+	oauth      *oauth.Server
+	management *management.Manager
+	apikey     *apikey.Keys
+	secrets    *seal.Secrets
+	identity   *identity.Service
+	address    func(*http.Request) netip.Addr
+	secure     bool
+	sessions   *sessionStore
 }
 
 // New makes Pages.
 func New(c Config) *Pages {
 	return &Pages{
-		store: c.Store, oauth: c.OAuth, identity: c.Identity, address: c.ClientAddress,
+		store: c.Store, oauth: c.OAuth, management: c.Management, apikey: c.APIKeys, secrets: c.Secrets, identity: c.Identity, address: c.ClientAddress,
 		secure: c.Secure, sessions: newSessionStore(c.Store, c.Secure),
 	}
 }

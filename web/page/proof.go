@@ -7,7 +7,7 @@ import (
 	"path"
 	"slices"
 
-	"doorward/oauth"
+	"doorward/management"
 	"doorward/oauth/identity"
 	"doorward/templates"
 )
@@ -53,12 +53,12 @@ var uncounted = []string{
 // more, so that every form that gives lasting power asks in the same way.
 func (s *Pages) proven(w http.ResponseWriter, r *http.Request, v *Visitor, h UserHandler) error {
 	if r.Method == http.MethodPost && !slices.Contains(uncounted, path.Base(r.URL.Path)) {
-		if err := s.oauth.TakeChange(r.Context(), &oauth.Authority{UserID: v.User.ID}); err != nil {
+		if err := s.management.TakeChange(r.Context(), &management.Authority{UserID: v.User.ID}); err != nil {
 			return err
 		}
 	}
 	err := h(w, r, v)
-	if !errors.Is(err, oauth.ErrStale) {
+	if !errors.Is(err, management.ErrStale) {
 		return err
 	}
 	v, done, err := s.Prove(w, r, v)
@@ -100,6 +100,6 @@ func (s *Pages) Fresh(v *Visitor) bool {
 }
 
 // Administrator is the authority of an administrator on the pages for them.
-func (s *Pages) Administrator(v *Visitor) oauth.Authority {
-	return oauth.Authority{Administrator: true, UserID: v.User.ID, Session: true, Fresh: s.Fresh(v)}
+func (s *Pages) Administrator(v *Visitor) management.Authority {
+	return management.Authority{Administrator: true, UserID: v.User.ID, Session: true, Fresh: s.Fresh(v)}
 }

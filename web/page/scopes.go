@@ -4,12 +4,12 @@ import (
 	"slices"
 	"strings"
 
-	"doorward/oauth"
+	"doorward/oauth/catalog"
 	"doorward/templates"
 )
 
 // ScopeText is a scope in words; one without words stands for itself.
-func ScopeText(x oauth.Scope) string {
+func ScopeText(x catalog.Scope) string {
 	if x.Text != "" {
 		return x.Text
 	}
@@ -17,7 +17,7 @@ func ScopeText(x oauth.Scope) string {
 }
 
 // ScopeKind sorts a scope by how careful a person should be: by what its name says, and by whether it brings others.
-func ScopeKind(x oauth.Scope) string {
+func ScopeKind(x catalog.Scope) string {
 	words := strings.FieldsFunc(strings.ToLower(x.Name), func(c rune) bool { return c == ':' || c == '/' || c == '.' || c == '?' || c == '#' })
 	action := x.Name
 	if len(words) > 0 {

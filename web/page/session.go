@@ -11,7 +11,7 @@ import (
 
 	"github.com/gorilla/sessions"
 
-	"doorward/oauth"
+	"doorward/oauth/bearer"
 	"doorward/storage"
 )
 
@@ -185,7 +185,7 @@ func (s *Pages) holder(r *http.Request) (*Visitor, error) {
 func (s *Pages) StartSession(
 	w http.ResponseWriter, r *http.Request, old *Visitor, user storage.User,
 ) (*Visitor, error) {
-	if err := s.oauth.TakeSignIn(r.Context(), user.ID); err != nil {
+	if err := s.management.TakeSignIn(r.Context(), user.ID); err != nil {
 		return nil, err
 	}
 	return s.StartSessionBy(w, r, old, user, "password", func(context.Context) error { return nil })
@@ -200,7 +200,7 @@ func (s *Pages) StartSessionBy(
 	now, text := s.store.Now(), RandomText()
 	row := storage.Session{
 		ID: storage.NewID("session"), Digest: storage.Digest(text), UserID: user.ID, Data: "{}", AuthTime: now,
-		UserAgent: Clean(oauth.Redacted(r.UserAgent()), 300), Address: s.address(r).String(),
+		UserAgent: Clean(bearer.Redacted(r.UserAgent()), 300), Address: s.address(r).String(),
 		CreatedAt: now, SeenAt: now, ExpiresAt: now.Add(sessionAbsolute),
 	}
 	if old.SignedIn() && old.User.ID == user.ID {
@@ -231,11 +231,11 @@ const renewGrace = time.Minute
 // before: a form that was sent twice proves the same twice, and is answered with the same cookie, whichever answer the
 // browser takes.
 func (s *Pages) renewSession(w http.ResponseWriter, r *http.Request, v *Visitor) (*Visitor, error) {
-	if err := s.oauth.TakeSignIn(r.Context(), v.User.ID); err != nil {
+	if err := s.management.TakeSignIn(r.Context(), v.User.ID); err != nil {
 		return nil, err
 	}
 	before := r.CookiesNamed(s.sessions.name)[0].Value // visitor has found the session by it
-	text := s.oauth.FormToken("session", v.Row.ID, before)
+	text := s.secrets.FormToken("session", v.Row.ID, before)
 	now := s.store.Now()
 	err := s.openSession(w, r, v.User, "password", text, v.Row.ExpiresAt.Sub(now), func(ctx context.Context) error {
 		err := s.store.RenewSession(ctx, v.Row.ID, storage.Digest(text), storage.Digest(before), now.Add(renewGrace), now)

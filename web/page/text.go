@@ -9,8 +9,9 @@ import (
 	"time"
 	"unicode"
 
-	"doorward/oauth"
+	"doorward/management"
 	"doorward/oauth/identity"
+	"doorward/oauth/input"
 )
 
 // inWords says how long to wait.
@@ -64,7 +65,7 @@ func Joined(faults map[string]string) string {
 
 // Held is why something that is stopped cannot be started by whoever looks at it; empty: they can.
 func Held(err error) string {
-	var no *oauth.Forbidden
+	var no *management.Forbidden
 	if errors.As(err, &no) {
 		return no.Message
 	}
@@ -80,9 +81,9 @@ func FieldErrors(err error) map[string]string {
 		}
 		faults[field] = message
 	}
-	for _, e := range oauth.Unjoin(err) {
+	for _, e := range input.Flatten(err) {
 		var person *identity.Invalid
-		var app *oauth.Invalid
+		var app *input.Invalid
 		switch {
 		case errors.As(e, &person):
 			add(person.Field, Sentence(person.Message))

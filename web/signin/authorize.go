@@ -6,8 +6,10 @@ import (
 	"net/http"
 	"slices"
 
+	"doorward/management"
 	"doorward/oauth"
 	"doorward/oauth/identity"
+	"doorward/oauth/seal"
 	"doorward/storage"
 	"doorward/web/page"
 )
@@ -17,6 +19,8 @@ type Config struct {
 	Pages      *page.Pages
 	Store      *storage.Store
 	OAuth      *oauth.Server
+	Management *management.Manager
+	Secrets    *seal.Secrets
 	Identity   *identity.Service
 	CountLogin func(outcome string) // "ok", "wrong" or "throttled"
 }
@@ -26,13 +30,15 @@ type Handlers struct {
 	*page.Pages
 	store      *storage.Store
 	oauth      *oauth.Server
+	management *management.Manager
+	secrets    *seal.Secrets
 	identity   *identity.Service
 	countLogin func(outcome string)
 }
 
 // New makes the handlers.
 func New(c Config) *Handlers {
-	return &Handlers{Pages: c.Pages, store: c.Store, oauth: c.OAuth, identity: c.Identity, countLogin: c.CountLogin}
+	return &Handlers{Pages: c.Pages, store: c.Store, oauth: c.OAuth, management: c.Management, secrets: c.Secrets, identity: c.Identity, countLogin: c.CountLogin}
 }
 
 // Authorize serves GET and POST /oauth/authorize (RFC 6749 section 4.1.1). It validates and asks nothing: where
@@ -80,7 +86,7 @@ func (s *Handlers) Authorize(w http.ResponseWriter, r *http.Request) error {
 func (s *Handlers) refuse(
 	w http.ResponseWriter, r *http.Request, a *oauth.AuthorizeRequest, v *page.Visitor, refused *oauth.AuthorizeError,
 ) error {
-	n := oauth.Note(r.Context())
+	n := oauth.LogFieldsOf(r.Context())
 	n.ErrorCode, n.Cause = refused.Code, refused
 	allowedBefore := false
 	if !a.MayAnswerUnasked(false) && v.SignedIn() && a.Resource != nil {
@@ -142,7 +148,7 @@ func (s *Handlers) place(ctx context.Context, a *oauth.AuthorizeRequest, v *page
 	}
 	p := &place{visitor: v}
 	for _, ws := range all {
-		if ws.DisabledAt.IsZero() && oauth.RoleMay(ws.Role, oauth.MayConsent) {
+		if ws.DisabledAt.IsZero() && management.RoleMay(ws.Role, management.MayConsent) {
 			p.workspaces = append(p.workspaces, ws)
 		}
 	}

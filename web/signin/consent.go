@@ -7,7 +7,10 @@ import (
 	"slices"
 	"strings"
 
+	"doorward/management"
 	"doorward/oauth"
+	"doorward/oauth/catalog"
+	"doorward/oauth/redirecturi"
 	"doorward/storage"
 	"doorward/templates"
 	"doorward/web/page"
@@ -29,7 +32,7 @@ func (s *Handlers) openConsent(
 		return nil, nil, false, err
 	}
 	if decided {
-		if choice != "" && s.oauth.FormTokenFits(r.PostForm.Get("token"), s.consentToken(f, v)...) {
+		if choice != "" && s.secrets.FormTokenFits(r.PostForm.Get("token"), s.consentToken(f, v)...) {
 			return nil, nil, true, s.sameAnswer(w, r, f, v, choice)
 		}
 		return nil, nil, true, s.answered(r, f, v)
@@ -93,12 +96,12 @@ func (s *Handlers) showConsent(
 	w http.ResponseWriter, r *http.Request, status int, a *oauth.AuthorizeRequest, p *place, sealed string,
 	checked []string, fault string,
 ) error {
-	host, loopback := oauth.RedirectHost(a.RedirectURI)
+	host, loopback := redirecturi.Host(a.RedirectURI)
 	view := templates.ConsentView{
-		Page: s.NewPage(p.visitor, ""), Flow: sealed, Token: s.oauth.FormToken(s.consentToken(&a.Flow, p.visitor)...),
+		Page: s.NewPage(p.visitor, ""), Flow: sealed, Token: s.secrets.FormToken(s.consentToken(&a.Flow, p.visitor)...),
 		App: templates.ConsentApp{
 			Name: a.Client.Name, Site: a.Client.Site, RedirectHost: host, Loopback: loopback, BareScheme: a.BareScheme(),
-			Verified: a.Client.Verified, Operator: oauth.RegisteredByOperator(&a.Client), FirstParty: a.Client.FirstParty,
+			Verified: a.Client.Verified, Operator: management.RegisteredByOperator(&a.Client), FirstParty: a.Client.FirstParty,
 		},
 		SwitchURL: switchURL(sealed), ResourceName: a.Resource.Name, Error: fault,
 		NotGranted: "It will not see your password or get any permissions beyond those listed here.",
@@ -109,7 +112,7 @@ func (s *Handlers) showConsent(
 	} else {
 		view.Lasts = "It gets access once, for " + page.DurationText(s.oauth.Lifetimes().Access) + "."
 	}
-	if a.Client.Manages && slices.Contains(a.Scopes, oauth.ScopeAdmin) {
+	if a.Client.Manages && slices.Contains(a.Scopes, catalog.ScopeAdmin) {
 		view.Lasts += " API keys, apps and members it creates for you remain after you revoke its access."
 	}
 	// What was allowed before is folded, but where another workspace may be chosen, for which it may be new.
@@ -157,7 +160,7 @@ func (s *Handlers) Consent(w http.ResponseWriter, r *http.Request) error {
 	if err != nil || done {
 		return err
 	}
-	if !s.oauth.FormTokenFits(form.Get("token"), s.consentToken(&a.Flow, v)...) {
+	if !s.secrets.FormTokenFits(form.Get("token"), s.consentToken(&a.Flow, v)...) {
 		e := page.NotVerified("This page is for another account, or you have signed in again since. No access was granted. " +
 			"Reload the page and answer again.")
 		e.BackURL, e.BackText = "/oauth/consent?flow="+url.QueryEscape(sealed), "Reload the page"
@@ -243,7 +246,7 @@ func includesFresh(a *oauth.AuthorizeRequest, p *place, known templates.ConsentS
 // scopeGroups are the scopes that were asked for, each with what it includes under it: those asked for too, which it is
 // granted and refused together with, and those that it would bring unasked. A scope that another one includes is shown
 // there only.
-func scopeGroups(r *oauth.Resource, asked []string) (list []templates.ConsentScope) {
+func scopeGroups(r *catalog.Resource, asked []string) (list []templates.ConsentScope) {
 	for i, name := range asked {
 		inside := slices.ContainsFunc(asked, func(other string) bool {
 			// Of two that include each other the first is the one above.

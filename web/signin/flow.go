@@ -8,6 +8,7 @@ import (
 	"strconv"
 	"strings"
 
+	"doorward/management"
 	"doorward/oauth"
 	"doorward/storage"
 	"doorward/web/page"
@@ -85,7 +86,7 @@ func (s *Handlers) startAgain(r *http.Request, f *oauth.Flow, e *page.Error) *pa
 // operator registered or verified, and to one that the person has just answered, whose host the page had named.
 func linkToApp(e *page.Error, a *oauth.AuthorizeRequest, answered bool) {
 	text := "Go back to " + a.Client.Name
-	known := a.Client.Verified || oauth.RegisteredByOperator(&a.Client)
+	known := a.Client.Verified || management.RegisteredByOperator(&a.Client)
 	if known && a.Client.Site != "" {
 		e.BackURL, e.BackText = a.Client.Site, text
 		return

@@ -6,7 +6,8 @@ import (
 	"net/http"
 	"slices"
 
-	"doorward/oauth"
+	"doorward/management"
+	"doorward/oauth/seal"
 	"doorward/storage"
 	"doorward/templates"
 	"doorward/web/page"
@@ -24,7 +25,7 @@ func noInvitation(err error) *page.Error {
 // JoinPage serves GET /join/{word}. People who have joined by the link go on to the workspace.
 func (s *Handlers) JoinPage(w http.ResponseWriter, r *http.Request, v *page.Visitor) error {
 	word := r.PathValue("word")
-	i, ws, err := s.oauth.Invitation(r.Context(), word)
+	i, ws, err := s.management.Invitation(r.Context(), word)
 	if errors.Is(err, storage.ErrNotFound) {
 		before, joined, lookup := s.joinedBy(r.Context(), v, word)
 		switch {
@@ -58,7 +59,7 @@ func (s *Handlers) joinedBy(
 	if err != nil {
 		return ws, false, err
 	}
-	id, err := s.oauth.Open(oauth.AnswerPurpose(digest), kept.Answer)
+	id, err := s.secrets.Open(seal.AnswerPurpose(digest), kept.Answer)
 	if err != nil {
 		return ws, false, nil
 	}
@@ -94,19 +95,19 @@ func (s *Handlers) Join(w http.ResponseWriter, r *http.Request, v *page.Visitor)
 	word := r.PathValue("word")
 	var ws storage.Workspace
 	err := s.store.InTx(storage.System(r.Context()), func(ctx context.Context) (err error) {
-		if ws, err = s.oauth.TakeInvitation(ctx, v.User, word); err != nil {
+		if ws, err = s.management.TakeInvitation(ctx, v.User, word); err != nil {
 			return err
 		}
 		digest := joinedDigest(v, word)
 		return s.store.KeepAnswer(ctx, storage.IdempotentAnswer{
 			Digest: digest, WorkspaceID: ws.ID, UserID: v.User.ID, Request: digest, Status: http.StatusSeeOther,
-			Answer: s.oauth.Seal(oauth.AnswerPurpose(digest), []byte(ws.ID)),
+			Answer: s.secrets.Seal(seal.AnswerPurpose(digest), []byte(ws.ID)),
 		})
 	})
-	var other *oauth.Forbidden
+	var other *management.Forbidden
 	switch {
 	case errors.As(err, &other):
-		i, ws, err := s.oauth.Invitation(r.Context(), word)
+		i, ws, err := s.management.Invitation(r.Context(), word)
 		if errors.Is(err, storage.ErrNotFound) {
 			return noInvitation(err)
 		}

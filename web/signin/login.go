@@ -45,7 +45,7 @@ func (s *Handlers) LoginPage(w http.ResponseWriter, r *http.Request) error {
 	if query.Get("switch") == "" && v.SignedIn() && a.NeedsSelection(v.AuthTime()) {
 		head := s.NewPage(v, "")
 		view := templates.SelectView{
-			Page: head, Flow: sealed, Token: s.oauth.FormToken(selectToken(f, v)...), AppName: a.Client.Name,
+			Page: head, Flow: sealed, Token: s.secrets.FormToken(selectToken(f, v)...), AppName: a.Client.Name,
 			SwitchURL: switchURL(sealed), NeedPassword: a.NeedsLogin(v.AuthTime()),
 		}
 		return s.Render(w, r, http.StatusOK, view.Nonce, templates.SelectPage(view), formTarget(f)...)
@@ -134,7 +134,7 @@ func (s *Handlers) Login(w http.ResponseWriter, r *http.Request) error {
 		return err
 	}
 	s.countLogin("ok")
-	oauth.Note(r.Context()).Subject = user.ID
+	oauth.LogFieldsOf(r.Context()).Subject = user.ID
 	v, err := s.StartSession(w, r, old, user)
 	if err != nil {
 		return err
@@ -155,7 +155,7 @@ func (s *Handlers) selectAccount(
 	w http.ResponseWriter, r *http.Request, f *oauth.Flow, a *oauth.AuthorizeRequest, v *page.Visitor, token string,
 ) error {
 	slot, bound := s.boundSlot(r, f)
-	if !bound || !v.SignedIn() || !s.oauth.FormTokenFits(token, selectToken(f, v)...) {
+	if !bound || !v.SignedIn() || !s.secrets.FormTokenFits(token, selectToken(f, v)...) {
 		e := page.NotVerified("This page is for another account, or you have signed in again since. Reload the page and choose again.")
 		e.BackURL, e.BackText = "/login?flow="+url.QueryEscape(r.PostForm.Get("flow")), "Reload the page"
 		return e

@@ -42,7 +42,7 @@ func (s *Handlers) SignInLink(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return err
 	}
-	oauth.Note(r.Context()).Subject = user.ID
+	oauth.LogFieldsOf(r.Context()).Subject = user.ID
 	if err := s.SetNotice(w, r, v, "You are signed in. The link cannot be used again."); err != nil {
 		return err
 	}

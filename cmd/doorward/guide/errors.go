@@ -7,7 +7,8 @@ import (
 	"time"
 
 	"doorward/config"
-	"doorward/oauth"
+	"doorward/oauth/bearer"
+	"doorward/oauth/catalog"
 	"doorward/oauth/limit"
 	"doorward/storage"
 	"doorward/web/gateway"
@@ -15,27 +16,27 @@ import (
 
 // documentErrors has the gateway write each refusal, as it does for requests.
 func (p *authPage) documentErrors(r config.Resource, shape gateway.Shape) {
-	key := &oauth.Principal{
-		Kind:      oauth.KindAPIKey,
+	key := &bearer.Principal{
+		Kind:      bearer.KindAPIKey,
 		KeyID:     ExampleKeyID,
 		ExpiresAt: storage.Time(exampleMoment.UnixMicro()),
 	}
-	token := &oauth.Principal{Kind: oauth.KindAccessToken, ExpiresAt: key.ExpiresAt}
+	token := &bearer.Principal{Kind: bearer.KindAccessToken, ExpiresAt: key.ExpiresAt}
 	scope, request := missingScope(r)
 	if scope == "" {
-		scope, request = oauth.ScopeAdmin, "GET /v1/api-keys"
+		scope, request = catalog.ScopeAdmin, "GET /v1/api-keys"
 	}
 	cases := []struct {
 		when string
 		err  error
 	}{
 		{"no credential was sent", &gateway.Refusal{Kind: gateway.Missing}},
-		{"the credential is unknown", gateway.CredentialRefusal(&oauth.Principal{}, oauth.ErrUnknown)},
-		{"the key was revoked", gateway.CredentialRefusal(key, oauth.ErrRevoked)},
-		{"the key has expired", gateway.CredentialRefusal(key, oauth.ErrExpired)},
-		{"the access token has expired", gateway.CredentialRefusal(token, oauth.ErrExpired)},
+		{"the credential is unknown", gateway.CredentialRefusal(&bearer.Principal{}, bearer.ErrUnknown)},
+		{"the key was revoked", gateway.CredentialRefusal(key, bearer.ErrRevoked)},
+		{"the key has expired", gateway.CredentialRefusal(key, bearer.ErrExpired)},
+		{"the access token has expired", gateway.CredentialRefusal(token, bearer.ErrExpired)},
 		{"a permission is missing", gateway.MissingScope(scope, request)},
-		{"the credential is paused, or its user or workspace disabled", gateway.CredentialRefusal(key, oauth.ErrSuspended)},
+		{"the credential is paused, or its user or workspace disabled", gateway.CredentialRefusal(key, bearer.ErrSuspended)},
 		{
 			"a personal access token came without the header `" + r.WorkspaceHeader + "`",
 			&gateway.Refusal{

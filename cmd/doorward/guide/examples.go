@@ -9,7 +9,8 @@ import (
 	"time"
 
 	"doorward/config"
-	"doorward/oauth"
+	"doorward/oauth/bearer"
+	"doorward/oauth/catalog"
 	"doorward/web/gateway/route"
 )
 
@@ -22,16 +23,16 @@ type sample struct {
 }
 
 // firstForKeys is the first scope that an API key may have; where there is none, the first.
-func firstForKeys(scopes []oauth.Scope) string {
-	return scopes[max(0, slices.IndexFunc(scopes, func(s oauth.Scope) bool { return !s.UserOnly }))].Name
+func firstForKeys(scopes []catalog.Scope) string {
+	return scopes[max(0, slices.IndexFunc(scopes, func(s catalog.Scope) bool { return !s.UserOnly }))].Name
 }
 
 // userOnly reports whether a scope of a resource counts only where a person stands behind the credential.
 func userOnly(r config.Resource, scope string) bool {
-	_, action, _ := oauth.SplitScope(strings.Replace(scope, "{object}", "{}", 1), append([]string{"{}"}, r.Objects...))
+	_, action, _ := catalog.SplitScope(strings.Replace(scope, "{object}", "{}", 1), append([]string{"{}"}, r.Objects...))
 	return slices.ContainsFunc(
 		r.Scopes,
-		func(s oauth.Scope) bool { return s.UserOnly && (s.Name == scope || s.Name == action) },
+		func(s catalog.Scope) bool { return s.UserOnly && (s.Name == scope || s.Name == action) },
 	)
 }
 
@@ -59,24 +60,24 @@ func ownURL(c config.Config, r config.Resource, path string) string {
 // Where no route is for them, they ask who they are.
 func samples(c config.Config, r config.Resource) (first, personal sample) {
 	whoAmI := ownURL(c, r, "/v1/auth/test")
-	first = sample{Variable: "ACCESS_TOKEN", Placeholder: oauth.PrefixAccessToken + "…"}
+	first = sample{Variable: "ACCESS_TOKEN", Placeholder: bearer.PrefixAccessToken + "…"}
 	if r.JWT {
 		first.Placeholder = "eyJ…"
 	}
-	kind := oauth.KindAccessToken
+	kind := bearer.KindAccessToken
 	if len(r.Keys.Environments) > 0 {
 		first = sample{
 			Variable:    "API_KEY",
 			Placeholder: r.Keys.Prefix + "_" + r.Keys.Environments[0] + "_…",
 			IsKey:       true,
 		}
-		kind = oauth.KindAPIKey
+		kind = bearer.KindAPIKey
 	}
 	first.URL, personal.URL = whoAmI, whoAmI
 	if path := readable(r, kind); path != "" {
 		first.URL = apiBase(c, r) + path
 	}
-	if path := readable(r, oauth.KindPersonalAccessToken); path != "" {
+	if path := readable(r, bearer.KindPersonalAccessToken); path != "" {
 		personal.URL = apiBase(c, r) + path
 	}
 	return first, personal
@@ -86,7 +87,7 @@ func samples(c config.Config, r config.Resource) (first, personal sample) {
 func readable(r config.Resource, kind string) string {
 	table := route.NewTable(r.API.Routes, r.Objects, false)
 	for i, one := range r.API.Routes {
-		isKey := kind == oauth.KindAPIKey
+		isKey := kind == bearer.KindAPIKey
 		if one.Public || one.Refuse || (one.Credentials != nil && !slices.Contains(one.Credentials, kind)) ||
 			(isKey && (one.Role != "" || slices.ContainsFunc(one.Scopes, func(name string) bool { return userOnly(r, name) }))) {
 			continue

@@ -15,7 +15,8 @@ import (
 	"time"
 
 	"doorward/config"
-	"doorward/oauth"
+	"doorward/oauth/bearer"
+	"doorward/oauth/catalog"
 	"doorward/oauth/input"
 	"doorward/oauth/limit"
 	"doorward/web/gateway"
@@ -72,7 +73,7 @@ type authPage struct {
 	TrustedIssuers                    []string
 	Sample, Personal                  sample
 	WorkspaceHeader                   string
-	Scopes                            []oauth.Scope
+	Scopes                            []catalog.Scope
 	Implies                           bool // some scope does
 	Objects                           []string
 	Routes                            []docsRoute
@@ -148,7 +149,7 @@ func Page(c config.Config, index int) (string, error) {
 	}
 	for _, s := range r.Scopes {
 		p.Implies = p.Implies || len(s.Implies) > 0
-		p.Admin = p.Admin || s.Name == oauth.ScopeAdmin
+		p.Admin = p.Admin || s.Name == catalog.ScopeAdmin
 	}
 	for _, t := range r.TrustedIssuers {
 		p.TrustedIssuers = append(p.TrustedIssuers, t.Issuer)
@@ -214,10 +215,10 @@ func (p *authPage) documentRoutes(r config.Resource) {
 
 // kindWords are the kinds of credentials as customers know them.
 var kindWords = map[string]string{
-	oauth.KindAccessToken:         "an access token",
-	oauth.KindAPIKey:              "an API key",
-	oauth.KindPersonalAccessToken: "a personal access token",
-	oauth.KindForeignJWT:          "a session's token",
+	bearer.KindAccessToken:         "an access token",
+	bearer.KindAPIKey:              "an API key",
+	bearer.KindPersonalAccessToken: "a personal access token",
+	bearer.KindForeignJWT:          "a session's token",
 }
 
 func (p *authPage) documentPlans(c config.Config, r config.Resource) {
@@ -318,7 +319,7 @@ func (p *authPage) documentOAuth(c config.Config, r config.Resource) {
 		query += "&resource=" + url.QueryEscape(r.ID)
 	}
 	p.AuthorizeURL = c.Issuer + "/oauth/authorize?" + query
-	access := oauth.PrefixAccessToken + "…"
+	access := bearer.PrefixAccessToken + "…"
 	if p.JWT {
 		access = "eyJ…"
 	}
@@ -331,7 +332,7 @@ func (p *authPage) documentOAuth(c config.Config, r config.Resource) {
 		"expires_in",
 		c.Lifetimes.Access/time.Second,
 		"refresh_token",
-		oauth.PrefixRefreshToken+"…",
+		bearer.PrefixRefreshToken+"…",
 		"scope",
 		scope,
 	)

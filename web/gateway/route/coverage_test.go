@@ -7,7 +7,7 @@ import (
 	"strings"
 	"testing"
 
-	"doorward/oauth"
+	"doorward/oauth/catalog"
 )
 
 func TestRouteIsUnreachableWhenEarlierOnesTakeAllItsRequests(t *testing.T) {
@@ -164,7 +164,7 @@ func manyRoutes(n int) (routes []Route) {
 // BenchmarkCheckRoutes judges ten thousand routes: what check does of them, and of that what serve does at its start.
 func BenchmarkCheckRoutes(b *testing.B) {
 	routes, objects := manyRoutes(10_000), []string{"accounts", "contacts"}
-	resource := &oauth.Resource{ID: "https://a.example", Objects: objects, Scopes: []oauth.Scope{
+	resource := &catalog.Resource{ID: "https://a.example", Objects: objects, Scopes: []catalog.Scope{
 		{Name: "read"}, {Name: "write"}, {Name: "admin", Implies: []string{"read", "write"}},
 	}}
 	b.Run("unreachable", func(b *testing.B) {
@@ -185,7 +185,7 @@ func BenchmarkCheckRoutes(b *testing.B) {
 
 // TestComparingRoutesIsBounded: a table with too many routes to compare each with all before it says how many it compared.
 func TestComparingRoutesIsBounded(t *testing.T) {
-	resource := &oauth.Resource{Scopes: []oauth.Scope{{Name: "read"}}}
+	resource := &catalog.Resource{Scopes: []catalog.Scope{{Name: "read"}}}
 	routes := []Route{{Path: "/*/x", Public: true}}
 	for i := range 10_100 {
 		routes = append(routes, Route{Path: fmt.Sprintf("/%d/*", i), Scopes: []string{"read"}})

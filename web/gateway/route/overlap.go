@@ -6,7 +6,8 @@ import (
 	"unicode"
 	"unicode/utf8"
 
-	"doorward/oauth"
+	"doorward/oauth/bearer"
+	"doorward/oauth/catalog"
 )
 
 // maxComparisons bounds how many pairs of routes Overlaps compares, which takes about two seconds.
@@ -30,7 +31,7 @@ type Overlaps struct {
 // Overlaps finds for each route the first route before it that needs less and takes some, not all, of its requests. A route
 // that is a special case of the later one, as /health is of /**, is an exception that was meant. r is the resource of the
 // routes. At most limit pairs are found.
-func (t *Table) Overlaps(r *oauth.Resource, limit int) Overlaps {
+func (t *Table) Overlaps(r *catalog.Resource, limit int) Overlaps {
 	c := t.compare(r)
 	var out Overlaps
 	for pairs := 0; out.Compared < len(t.routes); out.Compared++ {
@@ -61,7 +62,7 @@ func (t *Table) Overlaps(r *oauth.Resource, limit int) Overlaps {
 // the end or in another case, and lets a credential pass that the route itself would refuse. An API that compares paths
 // loosely takes both for the same. r is the resource of the routes. At most limit pairs are found; more reports whether
 // there are others. Where the table itself compares loosely there are none.
-func (t *Table) OtherSpellings(r *oauth.Resource, limit int) (found []Overlap, more bool) {
+func (t *Table) OtherSpellings(r *catalog.Resource, limit int) (found []Overlap, more bool) {
 	if t.loose {
 		return nil, false
 	}
@@ -82,7 +83,7 @@ func (t *Table) OtherSpellings(r *oauth.Resource, limit int) (found []Overlap, m
 // comparison compares what the routes of a table need.
 type comparison struct {
 	*Table
-	resource *oauth.Resource
+	resource *catalog.Resource
 	needs    []needs
 }
 
@@ -92,7 +93,7 @@ type needs struct {
 	effective []string // its scopes and those that they imply
 }
 
-func (t *Table) compare(r *oauth.Resource) *comparison {
+func (t *Table) compare(r *catalog.Resource) *comparison {
 	c := &comparison{Table: t, resource: r, needs: make([]needs, len(t.routes))}
 	for i := range t.routes {
 		c.needs[i] = needs{t.routes[i].methods(), c.effective(t.routes[i].Scopes)}
@@ -190,10 +191,10 @@ func (c *comparison) passes(has, needs int) bool {
 		return held.Refuse
 	case held.Public || needed.Public:
 		return needed.Public
-	case !oauth.AtLeast(held.Role, needed.Role):
+	case !catalog.AtLeast(held.Role, needed.Role):
 		return false
 	}
-	for _, kind := range oauth.Kinds {
+	for _, kind := range bearer.KindsAtAPI() {
 		may := held.Credentials == nil || slices.Contains(held.Credentials, kind)
 		if may && needed.Credentials != nil && !slices.Contains(needed.Credentials, kind) {
 			return false

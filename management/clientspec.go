@@ -1,0 +1,261 @@
+package management
+
+import (
+	"errors"
+	"net/url"
+	"slices"
+	"strings"
+
+	"doorward/oauth/bearer"
+	"doorward/oauth/catalog"
+	"doorward/oauth/input"
+	"doorward/oauth/redirecturi"
+	"doorward/storage"
+)
+
+// ClientSpec is what can be chosen about a client. Administrator says that an administrator or the command line chose
+// it; some fields are theirs alone.
+type ClientSpec struct {
+	Name           string
+	Site           string
+	RedirectURIs   []string
+	Grants         []string // nil: what the redirect URIs imply
+	Scopes         []string
+	Resources      []string // nil: the first configured
+	Public         bool
+	PKCEOptional   bool
+	FirstParty     bool
+	ResourceServer bool
+	Verified       bool
+	Manages        bool
+	WorkspaceID    string // empty: no workspace, administrators only
+	CreatedBy      string // user id; empty: the command line
+	Administrator  bool
+	was            string // the name of the client that is changed
+}
+
+// RegisteredByOperator reports whether a client belongs to no workspace: an administrator or the command line
+// registered it, and only they change it.
+func RegisteredByOperator(c *storage.Client) bool { return c.WorkspaceID == "" }
+
+// SpecOf is the spec of a client as it is, to change and give to UpdateClient.
+func SpecOf(c storage.Client) ClientSpec {
+	return ClientSpec{
+		Name: c.Name, Site: c.Site, RedirectURIs: c.RedirectURIs, Grants: c.GrantTypes, Scopes: c.Scopes,
+		Resources: c.Resources, Public: c.Public, PKCEOptional: c.PKCEOptional, FirstParty: c.FirstParty,
+		ResourceServer: c.ResourceServer, Verified: c.Verified, Manages: c.Manages, WorkspaceID: c.WorkspaceID,
+		CreatedBy: c.CreatedBy,
+	}
+}
+
+// clientRules are what clients can be registered as.
+type clientRules struct {
+	catalog         *catalog.Catalog
+	grants          []GrantRule
+	redirectSchemes []string
+}
+
+// check completes a spec and returns all that is wrong with it, as joined *Invalid errors.
+func (c *clientRules) check(p *ClientSpec) error {
+	var all input.Faults
+	fault := all.Add
+	if p.Name != p.was || p.was == "" { // what is there was right under the rules of then
+		c.checkAppName(p, fault)
+	}
+	p.Site = strings.TrimSpace(p.Site)
+	if p.Site != "" && !input.Site(p.Site) {
+		fault("site", "must be an https URL of at most 500 characters, in ASCII: percent-encode others, and write a "+
+			"host name in its xn-- form")
+	}
+	for _, list := range []struct {
+		field      string
+		have, most int
+	}{
+		{"redirect_uris", len(p.RedirectURIs), maxRedirectURIs},
+		{"scope", len(p.Scopes), catalog.MaxScopes},
+		{"resource", len(p.Resources), maxResources},
+		{"grant", len(p.Grants), len(c.grants)},
+	} {
+		if list.have > list.most {
+			// Of what is too long, nothing is looked at one by one, nor told about.
+			fault(list.field, "may be %d at most; register fewer", list.most)
+			return errors.Join(all...)
+		}
+	}
+	for i, uri := range p.RedirectURIs {
+		if why := redirecturi.Check(uri, c.redirectSchemes); why != "" {
+			fault("redirect_uris", "%q %s", input.Shorten(uri), why)
+		} else if slices.Contains(p.RedirectURIs[:i], uri) {
+			fault("redirect_uris", "%q is there twice", input.Shorten(uri))
+		}
+	}
+	if !p.Administrator && (p.PKCEOptional || p.FirstParty || p.ResourceServer || p.Verified || p.Manages) {
+		fault("kind", "is for administrators: pkce optional, first party, verified, manages and resource server "+
+			"are theirs to set")
+	}
+	c.checkGrants(p, fault)
+	c.checkScopes(p, fault)
+	if p.Public && p.PKCEOptional {
+		fault("pkce", "cannot be optional for a public client: it has no secret to prove itself by (RFC 9700 "+
+			"section 2.1.1)")
+	}
+	return errors.Join(all...)
+}
+
+// GrantRule is what registering a client for a grant type takes.
+type GrantRule struct {
+	Name        string // grant_type (RFC 6749, section 4)
+	Implied     bool   // a client with redirect URIs that chooses no grants gets it
+	RedirectURI bool   // it needs a redirect URI, and a client with one needs it
+	ForPeople   bool   // a person allows it, and stands behind its tokens
+	With        string // the grant type that it comes with, and not alone; empty: none
+	Secret      bool   // it is for clients with a secret
+}
+
+// ownGrants are the grant types by which clients act for themselves, in words.
+func (c *clientRules) ownGrants() string {
+	var names []string
+	for _, g := range c.grants {
+		if !g.ForPeople && g.With == "" {
+			names = append(names, g.Name)
+		}
+	}
+	return strings.Join(names, " or ")
+}
+
+// actForPeople reports whether a person stands behind the tokens of one of the grants.
+func (c *clientRules) actForPeople(grants []string) bool {
+	return slices.ContainsFunc(
+		c.grants, func(g GrantRule) bool { return g.ForPeople && slices.Contains(grants, g.Name) },
+	)
+}
+
+func (c *clientRules) checkGrants(p *ClientSpec, fault func(field, message string, args ...any)) {
+	if p.ResourceServer {
+		if p.Public || p.FirstParty || p.PKCEOptional || p.Manages || len(p.RedirectURIs) > 0 || len(p.Grants) > 0 ||
+			len(p.Scopes) > 0 {
+			fault("kind", "resource server asks about tokens and gets none: leave out redirect URIs, grants, "+
+				"scopes, public, pkce, manages and first party")
+		}
+		return
+	}
+	var all []string
+	implied := p.Grants == nil && len(p.RedirectURIs) > 0
+	for _, g := range c.grants {
+		if all = append(all, g.Name); implied && g.Implied {
+			p.Grants = append(p.Grants, g.Name)
+		}
+	}
+	if len(p.Grants) == 0 {
+		fault("grant", "is missing: an app without a redirect URI needs %s", c.ownGrants())
+	}
+	for i, name := range p.Grants {
+		if !slices.Contains(all, name) {
+			fault("grant", "%q is unknown; use %s", input.Shorten(name), strings.Join(all, ", "))
+		} else if slices.Contains(p.Grants[:i], name) {
+			fault("grant", "%q is there twice", name)
+		}
+	}
+	for _, g := range c.grants {
+		has := slices.Contains(p.Grants, g.Name)
+		switch {
+		case g.RedirectURI && has && len(p.RedirectURIs) == 0:
+			fault("redirect_uris", "are missing: %s needs one", g.Name)
+		case g.RedirectURI && !has && len(p.RedirectURIs) > 0 && len(p.Grants) > 0:
+			fault("grant", "needs %s, since there is a redirect URI", g.Name)
+		}
+		if has && g.With != "" && !slices.Contains(p.Grants, g.With) {
+			fault("grant", "%s comes only with %s", g.Name, g.With)
+		}
+		if has && g.Secret && p.Public {
+			fault("grant", "%s needs a client secret, and public clients have none", g.Name)
+		}
+	}
+}
+
+func (c *clientRules) checkScopes(p *ClientSpec, fault func(field, message string, args ...any)) {
+	if len(p.Resources) == 0 {
+		p.Resources = []string{c.catalog.Resources()[0].ID}
+	}
+	p.Resources = slices.Clone(p.Resources) // which may be a stored client's
+	var known []*catalog.Resource
+	for i, id := range p.Resources {
+		r, ok := c.catalog.Resource(id)
+		switch {
+		case !ok:
+			fault("resource", "%q is not in the configuration", input.Shorten(id))
+		case catalog.ContainsResource(p.Resources[:i], id):
+			fault("resource", "%q is there twice", id)
+		default:
+			known, p.Resources[i] = append(known, r), r.ID
+		}
+	}
+	if len(p.Scopes) == 0 && !p.ResourceServer {
+		fault("scope", "is missing; choose at least one")
+	}
+	anyKnows := func(accept func(catalog.Scope) bool, name string) bool {
+		return slices.ContainsFunc(known, func(r *catalog.Resource) bool {
+			x, ok := r.Scope(name)
+			return ok && accept(x)
+		})
+	}
+	for i, name := range p.Scopes {
+		if slices.Contains(p.Scopes[:i], name) {
+			fault("scope", "%q is there twice", input.Shorten(name))
+		} else if len(known) > 0 && !anyKnows(func(catalog.Scope) bool { return true }, name) {
+			fault("scope", "%q is not a scope of the app's resources", input.Shorten(name))
+		} else if len(known) > 0 && len(p.Grants) > 0 && !c.actForPeople(p.Grants) &&
+			!anyKnows(func(x catalog.Scope) bool { return !x.UserOnly }, name) {
+			fault("scope", "%q counts only where a person stands behind the token, and an app with %s alone acts "+
+				"for itself; leave it out", input.Shorten(name), c.ownGrants())
+		}
+	}
+}
+
+// checkAppName checks what an app wants to be called. It must not claim what only this server says, and only the
+// operator may give it the name of the server or of an API.
+func (c *clientRules) checkAppName(p *ClientSpec, fault func(field, message string, args ...any)) {
+	var why string
+	p.Name, why = input.Line(p.Name, maxAppName)
+	if why == "" && p.Name == "" {
+		why = "is missing; give the app a name that people will recognize"
+	}
+	if why == "" {
+		own := []string{"Doorward"}
+		for _, r := range c.catalog.Resources() {
+			own = append(own, r.Name, r.ID)
+			// People know an API by its host as well.
+			if u, err := url.Parse(r.ID); err == nil {
+				own = append(own, u.Hostname())
+			}
+		}
+		why = input.Claim(p.Name, own, p.Administrator)
+	}
+	if why != "" {
+		fault("name", "%s", why)
+	}
+}
+
+func (p *ClientSpec) origins() []string {
+	var out []string
+	for _, uri := range p.RedirectURIs {
+		if o := redirecturi.Origin(uri); o != "" && !slices.Contains(out, o) {
+			out = append(out, o)
+		}
+	}
+	return out
+}
+
+func (p *ClientSpec) apply(c *storage.Client) {
+	c.Name, c.Site, c.RedirectURIs, c.GrantTypes = p.Name, p.Site, p.RedirectURIs, p.Grants
+	c.Scopes, c.Resources = p.Scopes, p.Resources
+	c.PKCEOptional, c.FirstParty, c.ResourceServer = p.PKCEOptional, p.FirstParty, p.ResourceServer
+	c.Verified, c.Manages = p.Verified, p.Manages
+}
+
+func newSecret(now storage.Time) (string, storage.ClientSecret) {
+	text := bearer.NewCredential(bearer.PrefixClientSecret)
+	return text, storage.ClientSecret{
+		ID: storage.NewID("secret"), Digest: storage.Digest(text), Tail: text[len(text)-4:], CreatedAt: now,
+	}
+}

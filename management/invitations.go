@@ -1,0 +1,257 @@
+package management
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+
+	"doorward/oauth/apikey"
+	"doorward/oauth/bearer"
+	"doorward/oauth/catalog"
+	"doorward/oauth/input"
+	"doorward/storage"
+)
+
+// Invite invites a person to a workspace, by a link that contains the returned token, which is not stored. An earlier
+// invitation for the same address ends. storage.ErrConflict: the workspace is a personal one.
+func (m *Manager) Invite(
+	ctx context.Context, by Authority, w storage.Workspace, email, role string,
+) (storage.Invitation, string, error) {
+	if err := cmp.Or(checkRole(role), by.Decide(givesRole(role))); err != nil {
+		return storage.Invitation{}, "", err
+	}
+	email = strings.Trim(email, " ")
+	if !input.Email(email) {
+		return storage.Invitation{}, "", &input.Invalid{
+			Field:   "email",
+			Message: "is not a valid address; write one, like name@example.com, with Latin letters only",
+		}
+	}
+	word := bearer.NewCredential(prefixInvitation)
+	i := storage.Invitation{
+		ID: storage.NewID(
+			"invitation",
+		),
+		Digest:       storage.Digest(word),
+		WorkspaceID:  w.ID,
+		Email:        email,
+		Role:         role,
+		CreatedBy:    by.UserID,
+		CredentialID: by.credentialID(),
+		ExpiresAt:    m.store.Now().Add(InvitationLifetime),
+	}
+	err := m.inWorkspace(ctx, &by, givesRole(role), "invite", func(ctx context.Context) error {
+		open, err := m.store.InvitationsOf(ctx, w.ID)
+		if err == nil && len(open) >= MaxMembers {
+			err = &input.Invalid{
+				Field:   "email",
+				Message: fmt.Sprintf("is one too many: there are %d open invitations; take some back", len(open)),
+			}
+		}
+		if err == nil {
+			err = by.mayEnd(
+				open, func(o storage.Invitation) bool { return storage.EmailKey(o.Email) == storage.EmailKey(email) },
+			)
+		}
+		if err != nil {
+			return err
+		}
+		members, err := m.store.Members(ctx, w.ID, "", MaxMembers)
+		if err == nil && len(members) >= MaxMembers {
+			err = &input.Invalid{
+				Field:   "email",
+				Message: fmt.Sprintf("is one too many: the workspace has %d members; remove some", len(members)),
+			}
+		}
+		if err == nil &&
+			slices.ContainsFunc(
+				members, func(m storage.Member) bool { return storage.EmailKey(m.Email) == storage.EmailKey(email) },
+			) {
+			err = &input.Invalid{Field: "email", Message: "belongs to a member already; change their role instead"}
+		}
+		if err == nil {
+			// What could not be accepted is not sent: the user behind a key may be a member no more.
+			if _, err = m.stillGiven(ctx, i); errors.Is(err, storage.ErrNotFound) {
+				err = &Forbidden{
+					Message: "The user behind this credential may not invite with this role any more, so the " +
+						"invitation would not work; use another credential.",
+				}
+			}
+		}
+		if err == nil {
+			err = m.store.InsertInvitation(ctx, i)
+		}
+		if err != nil {
+			return err
+		}
+		return m.auditWorkspace(ctx, "invitation.created", w.ID, i.ID, map[string]string{"role": role})
+	})
+	i.CreatedAt = m.store.Now()
+	return i, word, err
+}
+
+// mayEnd returns *Forbidden where one of the invitations that are meant makes an owner, and the authority may not.
+func (a *Authority) mayEnd(open []storage.Invitation, meant func(storage.Invitation) bool) error {
+	for _, i := range open {
+		if meant(i) && i.Role == catalog.RoleOwner {
+			return a.Decide(managesRole(i.Role))
+		}
+	}
+	return nil
+}
+
+// prefixInvitation begins the word of an invitation's link.
+const prefixInvitation = "dw_in_"
+
+// InvitationURL is the link of an invitation.
+func (m *Manager) InvitationURL(word string) string { return m.issuer + "/join/" + word }
+
+// DropInvitation takes an invitation back. storage.ErrNotFound: there is none, or it was taken.
+func (m *Manager) DropInvitation(ctx context.Context, by Authority, w storage.Workspace, id string) error {
+	return m.inWorkspace(
+		ctx,
+		&by,
+		Act{Permission: MayManageMembers},
+		"take the invitation back",
+		func(ctx context.Context) error {
+			open, err := m.store.InvitationsOf(ctx, w.ID)
+			if err == nil {
+				err = by.mayEnd(open, func(o storage.Invitation) bool { return o.ID == id })
+			}
+			if err != nil {
+				return err
+			}
+			if err := m.store.DropInvitation(ctx, w.ID, id); err != nil {
+				return err
+			}
+			return m.auditWorkspace(ctx, "invitation.withdrawn", w.ID, id, nil)
+		},
+	)
+}
+
+// Invitation finds what a word invites to. storage.ErrNotFound: nothing, or not any more.
+func (m *Manager) Invitation(ctx context.Context, word string) (storage.Invitation, storage.Workspace, error) {
+	ctx = storage.System(ctx)
+	if !bearer.WellFormed(prefixInvitation, word) {
+		return storage.Invitation{}, storage.Workspace{}, storage.ErrNotFound
+	}
+	i, err := m.store.InvitationByDigest(ctx, storage.Digest(word))
+	if err != nil {
+		return i, storage.Workspace{}, fmt.Errorf("invitation: %w", err)
+	}
+	w, err := m.stillGiven(ctx, i)
+	if err != nil {
+		return i, w, fmt.Errorf("invitation: %w", err)
+	}
+	return i, w, nil
+}
+
+// credentialID names the credential that an invitation ends with. One that was sent from a page, or by an app that
+// manages for a user, belongs to the user alone.
+func (a *Authority) credentialID() string {
+	switch c := a.Credential; {
+	case c == nil, c.KeyID == "" && c.UserID != "":
+		return ""
+	default:
+		return cmp.Or(c.KeyID, c.ClientID)
+	}
+}
+
+// stillGiven finds the workspace of an invitation. It returns storage.ErrNotFound where the workspace is disabled, and
+// where the sender, with the credential that they sent it with, could not send it now: with what they kept for
+// themselves they would come back.
+func (m *Manager) stillGiven(ctx context.Context, i storage.Invitation) (storage.Workspace, error) {
+	w, err := m.store.WorkspaceByID(ctx, i.WorkspaceID)
+	if err != nil {
+		return w, err
+	}
+	if !w.DisabledAt.IsZero() {
+		return w, storage.ErrNotFound
+	}
+	by, err := m.sender(ctx, i)
+	var no *Forbidden
+	if err == nil && errors.As(by.Decide(givesRole(i.Role)), &no) {
+		err = storage.ErrNotFound
+	}
+	return w, err
+}
+
+// sender is the authority that the sender of an invitation has now. storage.ErrNotFound: none.
+func (m *Manager) sender(ctx context.Context, i storage.Invitation) (Authority, error) {
+	if storage.IsID("app", i.CredentialID) { // one that acted for itself
+		c, usable, err := m.store.ClientInUse(ctx, i.CredentialID)
+		if err == nil && (!usable || !c.Manages || c.WorkspaceID != i.WorkspaceID) {
+			err = storage.ErrNotFound
+		}
+		return Authority{WorkspaceID: i.WorkspaceID, Role: catalog.RoleAdmin}, err
+	}
+	if i.CredentialID == "" {
+		if i.CreatedBy == "" {
+			return CommandLine(i.WorkspaceID), nil
+		}
+		role, err := m.store.ActiveRole(ctx, i.WorkspaceID, i.CreatedBy)
+		return Authority{UserID: i.CreatedBy, WorkspaceID: i.WorkspaceID, Role: role}, err
+	}
+	k, err := m.store.KeyByID(ctx, i.CredentialID)
+	if err != nil {
+		return Authority{}, err
+	}
+	r, known := m.catalog.Resource(k.Resource)
+	if !known || k.RotatedInto != "" || apikey.StatusOf(&k, m.store.Now(), false) != apikey.Good {
+		return Authority{}, storage.ErrNotFound
+	}
+	a := Authority{UserID: k.UserID, WorkspaceID: i.WorkspaceID, Role: catalog.RoleAdmin}
+	// Behind an API key is its creator, as far as one is known.
+	if person := cmp.Or(k.UserID, k.CreatedBy); person != "" {
+		role, err := m.store.ActiveRole(ctx, i.WorkspaceID, person)
+		if err != nil {
+			return a, err
+		}
+		if a.Role = catalog.LowerRole(role, k.Role); k.UserID == "" {
+			a.Role = catalog.LowerRole(role, catalog.RoleAdmin)
+		}
+	}
+	scopeRole := a.Role
+	if k.UserID == "" {
+		scopeRole = ""
+	}
+	a.Credential = &bearer.Principal{
+		Kind: k.Kind, UserID: k.UserID, Audience: k.Resource, KeyID: k.ID, Environment: k.Environment,
+		Addresses: k.Addresses, ExpiresAt: k.ExpiresAt, TokenRole: k.Role, Role: a.Role,
+		Scopes: r.Effective(k.Scopes, scopeRole, k.UserID != ""),
+	}
+	return a, nil
+}
+
+// TakeInvitation makes a user a member by the word of an invitation, which is for their address alone. *Forbidden: it
+// is for another address; storage.ErrConsumed, storage.ErrNotFound: it was accepted or has ended, or its sender may no
+// longer give it; storage.ErrExists: they are a member already.
+func (m *Manager) TakeInvitation(ctx context.Context, user storage.User, word string) (storage.Workspace, error) {
+	i, w, err := m.Invitation(ctx, word)
+	if err != nil {
+		return w, err
+	}
+	if storage.EmailKey(i.Email) != storage.EmailKey(user.Email) {
+		return w, &Forbidden{
+			Message: "The invitation is for another address; sign in with that one, or ask for a new invitation.",
+		}
+	}
+	err = m.store.InTx(storage.System(ctx), func(ctx context.Context) error {
+		if _, err := m.store.TakeInvitation(ctx, i.Digest, user.ID); err != nil {
+			return err
+		}
+		if _, err := m.stillGiven(ctx, i); err != nil { // now that no role can change meanwhile
+			return err
+		}
+		return m.auditWorkspace(
+			ctx, "member.added", w.ID, user.ID, map[string]string{"role": i.Role, "invitation": i.ID},
+		)
+	})
+	if err != nil {
+		return w, fmt.Errorf("take the invitation: %w", err)
+	}
+	return w, nil
+}

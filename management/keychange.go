@@ -1,0 +1,146 @@
+package management
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strconv"
+	"strings"
+
+	"doorward/oauth/apikey"
+	"doorward/oauth/bearer"
+	"doorward/oauth/catalog"
+	"doorward/oauth/input"
+	"doorward/storage"
+)
+
+// KeyChange is what is to change about a key or personal access token; nil leaves it as it is.
+type KeyChange struct {
+	Name      *string
+	Note      *string
+	Scopes    *[]string // fewer than it has
+	ByObject  bool      // those scopes were given as an object of lists
+	Role      *string   // of a personal access token; not higher than it was
+	Plan      *string
+	RateLimit *int64
+	Addresses *[]string
+}
+
+// UpdateKey changes one of the owner's keys. It gets no scope that it did not have: for more there are new keys. Errors
+// are those of CreateKey, and storage.ErrNotFound.
+func (m *Manager) UpdateKey(
+	ctx context.Context, by Authority, owner storage.KeyOwner, workspacePlan, id string, c KeyChange,
+) (storage.APIKey, error) {
+	if err := by.mayManage(owner); err != nil {
+		return storage.APIKey{}, err
+	}
+	var k storage.APIKey
+	err := m.store.InTx(ctx, func(ctx context.Context) (err error) {
+		if k, err = m.store.LockKey(ctx, owner, id); err != nil {
+			return fmt.Errorf("update a key: %w", err)
+		}
+		if err := by.Decide(keyAct(&k)); err != nil {
+			return err
+		}
+		if !k.RevokedAt.IsZero() {
+			return &input.Invalid{Field: "key", Message: "is revoked and cannot change any more; make a new one"}
+		}
+		before := k
+		changed, err := m.applyKeyChange(&by, &k, workspacePlan, c)
+		if err != nil || len(changed) == 0 {
+			return err
+		}
+		// Asking for any address is asking to widen, also where nothing bounded it before.
+		if m.keys.Widens(&before, &k, workspacePlan) || c.Addresses != nil && len(k.Addresses) == 0 {
+			if err := by.Decide(lastingAct(&k)); err != nil {
+				return err
+			}
+		}
+		if err := m.store.UpdateKey(ctx, &k); err != nil {
+			return fmt.Errorf("update a key: %w", err)
+		}
+		return m.auditKey(ctx, &by, "updated", &k, changed)
+	})
+	return k, err
+}
+
+func (m *Manager) applyKeyChange(
+	by *Authority, k *storage.APIKey, workspacePlan string, c KeyChange,
+) (changed map[string]string, err error) {
+	personal := k.Kind == bearer.KindPersonalAccessToken
+	p := apikey.Spec{
+		Name: k.Name, Note: k.Note, Resource: k.Resource, Environment: k.Environment, Scopes: k.Scopes,
+		ByObject: k.ScopesByObject, Role: k.Role, Plan: k.Plan, RateLimit: k.RateLimit, Addresses: k.Addresses,
+	}
+	changed = map[string]string{}
+	set := func(field string, to *string, from *string) {
+		if to != nil && *to != *from {
+			*from, changed[field] = *to, *to
+		}
+	}
+	set("name", c.Name, &p.Name)
+	set("note", c.Note, &p.Note)
+	set("role", c.Role, &p.Role)
+	set("plan", c.Plan, &p.Plan)
+	for _, field := range []string{"name", "note"} {
+		if _, ok := changed[field]; ok {
+			changed[field] = "changed" // the audit log does not keep the words themselves
+		}
+	}
+	if c.RateLimit != nil && *c.RateLimit != p.RateLimit {
+		p.RateLimit, changed["rate_limit"] = *c.RateLimit, strconv.FormatInt(*c.RateLimit, 10)
+	}
+	if c.Addresses != nil {
+		p.Addresses, changed["addresses"] = *c.Addresses, strings.Join(*c.Addresses, " ")
+	}
+	if c.Scopes != nil {
+		p.Scopes, p.ByObject, changed["scopes"] = *c.Scopes, c.ByObject, strings.Join(*c.Scopes, " ")
+	}
+	if len(changed) == 0 {
+		return changed, nil // what is there was right under the rules of then
+	}
+	kept := p
+	if k.Live(m.store.Now()) {
+		kept.ExpiresAt = k.ExpiresAt
+	}
+	r, err := m.keys.CheckExisting(&kept, personal)
+	if r != nil && !personal && c.Scopes != nil {
+		err = errors.Join(err, apikey.CheckPersonOnly(r, kept.Scopes))
+	}
+	// A plan that was right when it was given does not keep the rest from changing.
+	if r != nil && !personal && (c.Plan != nil || c.RateLimit != nil) {
+		err = errors.Join(err, m.keys.CheckPlan(by.Administrator, r, &kept, workspacePlan))
+	}
+	if personal && (c.Plan != nil || c.RateLimit != nil) || !personal && c.Role != nil {
+		err = errors.Join(
+			err,
+			&input.Invalid{
+				Field: "kind",
+				Message: "has no such property: a personal access token has neither plan nor rate limit, an API key " +
+					"no role",
+			},
+		)
+	}
+	if err != nil {
+		return nil, err
+	}
+	if c.Scopes != nil {
+		held := append(r.Effective(k.Scopes, "", true), k.Scopes...) // introspect is in no catalogue
+		for _, name := range kept.Scopes {
+			if !r.Covers(held, name) {
+				return nil, &Forbidden{
+					Message: "The key does not hold the scope " + name + ", and a key never gets more; make a new one.",
+					Scope:   name,
+				}
+			}
+		}
+	}
+	if c.Role != nil && k.Role != "" && (kept.Role == "" || !catalog.AtLeast(k.Role, kept.Role)) {
+		return nil, &Forbidden{
+			Message: "The token is held to the role " + k.Role + ", and never gets a higher one; make a new one.",
+		}
+	}
+	k.Name, k.Note, k.Scopes, k.ScopesByObject, k.Role = kept.Name, kept.Note, kept.Scopes, kept.ByObject, kept.Role
+	k.Plan, k.RateLimit, k.Addresses = kept.Plan, kept.RateLimit, kept.Addresses
+	return changed, nil
+}

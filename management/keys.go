@@ -1,0 +1,326 @@
+package management
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"time"
+
+	"doorward/oauth/apikey"
+	"doorward/oauth/bearer"
+	"doorward/oauth/catalog"
+	"doorward/oauth/input"
+	"doorward/storage"
+)
+
+// CreateKey creates an API key in the authority's workspace or, with the scope introspect, for a resource server. The
+// secret is returned once: storage keeps its digest. What is wrong comes as joined *Invalid errors, what is not allowed
+// as *Forbidden; apikey.ErrTooMany: the workspace has as many keys as it may.
+func (m *Manager) CreateKey(
+	ctx context.Context, by Authority, workspacePlan string, p apikey.Spec,
+) (storage.APIKey, string, error) {
+	introspects := slices.Contains(p.Scopes, catalog.ScopeIntrospect)
+	if introspects {
+		if !by.Administrator || by.WorkspaceID != "" {
+			return storage.APIKey{}, "", &Forbidden{
+				Message: "Keys with the scope " + catalog.ScopeIntrospect + " belong to a resource, not to a " +
+					"workspace; they are made with: doorward key create --scope " + catalog.ScopeIntrospect,
+				Scope: catalog.ScopeIntrospect,
+			}
+		}
+	} else if err := by.Decide(Act{Permission: MayManageKeys, Lasts: true}); err != nil {
+		return storage.APIKey{}, "", err
+	}
+	r, err := m.keys.Check(&p, false)
+	if r != nil {
+		err = errors.Join(err, m.keys.CheckPlan(by.Administrator, r, &p, workspacePlan))
+	}
+	if err == nil && by.WorkspaceID == "" && !introspects {
+		err = &input.Invalid{Field: "workspace", Message: "is missing; a key belongs to one"}
+	}
+	if err != nil {
+		return storage.APIKey{}, "", err
+	}
+	k := storage.APIKey{
+		Kind: bearer.KindAPIKey, WorkspaceID: by.WorkspaceID, Resource: p.Resource, Environment: p.Environment,
+		Prefix: apikey.Prefix(r.Keys.Prefix, p.Environment), Name: p.Name, Note: p.Note, Scopes: p.Scopes,
+		ScopesByObject: p.ByObject, Plan: p.Plan, RateLimit: p.RateLimit, Addresses: p.Addresses,
+		CreatedBy: by.person(), ExpiresAt: p.ExpiresAt,
+	}
+	if !introspects {
+		if err := by.Decide(lastingAct(&k)); err != nil {
+			return storage.APIKey{}, "", err
+		}
+	}
+	if err := apikey.CheckPersonOnly(r, p.Scopes); err != nil {
+		return storage.APIKey{}, "", err
+	}
+	if err := m.issuesIn(ctx, k.WorkspaceID); err != nil {
+		return storage.APIKey{}, "", err
+	}
+	return m.issue(ctx, &by, k)
+}
+
+// CreatePersonalToken creates a personal access token for the authority's user. The text exists nowhere else. Errors
+// are those of CreateKey.
+func (m *Manager) CreatePersonalToken(
+	ctx context.Context, by Authority, p apikey.Spec,
+) (storage.APIKey, string, error) {
+	if err := by.Decide(Act{Own: true, Lasts: true}); err != nil {
+		return storage.APIKey{}, "", err
+	}
+	_, err := m.keys.Check(&p, true)
+	if err == nil && (p.Plan != "" || p.RateLimit != 0) {
+		err = &input.Invalid{
+			Field:   "plan",
+			Message: "is that of the workspace a personal access token acts in; leave it and the rate limit out",
+		}
+	}
+	if err != nil {
+		return storage.APIKey{}, "", err
+	}
+	if err := m.issuesTo(ctx, by.UserID); err != nil {
+		return storage.APIKey{}, "", err
+	}
+	createdBy := by.UserID
+	if by.Administrator {
+		createdBy = "" // the command line, for its user
+	}
+	k := storage.APIKey{
+		Kind: bearer.KindPersonalAccessToken, UserID: by.UserID, Resource: p.Resource,
+		Prefix: apikey.PrefixPersonalToken, Name: p.Name, Note: p.Note, Scopes: p.Scopes, ScopesByObject: p.ByObject,
+		Role: p.Role, Addresses: p.Addresses, CreatedBy: createdBy, ExpiresAt: p.ExpiresAt,
+	}
+	if err == nil {
+		err = by.Decide(lastingAct(&k))
+	}
+	if err != nil {
+		return storage.APIKey{}, "", err
+	}
+	return m.issue(ctx, &by, k)
+}
+
+// keyAct is an act about a key or personal access token that takes something away or changes nothing.
+func keyAct(k *storage.APIKey) Act {
+	if k.UserID != "" {
+		return Act{Own: true}
+	}
+	return Act{Permission: MayManageKeys, Environment: k.Environment}
+}
+
+// lastingAct is an act after which a key or personal access token can be used as it is.
+func lastingAct(k *storage.APIKey) Act {
+	act := keyAct(k)
+	act.Lasts = true
+	r := Reach{Resource: k.Resource, Scopes: k.Scopes, ExpiresAt: k.ExpiresAt, Addresses: k.Addresses}
+	if k.UserID != "" {
+		r.Role = cmp.Or(k.Role, catalog.RoleOwner)
+	}
+	act.Gives = []Reach{r}
+	return act
+}
+
+func (m *Manager) issue(ctx context.Context, by *Authority, k storage.APIKey) (storage.APIKey, string, error) {
+	var text string
+	err := m.store.InTx(ctx, func(ctx context.Context) (err error) {
+		if text, err = m.keys.Issue(ctx, &k); err != nil {
+			return err
+		}
+		return m.auditKey(ctx, by, "created", &k, map[string]string{"scopes": k.Scopes.String()})
+	})
+	if err != nil {
+		return storage.APIKey{}, "", err
+	}
+	return k, text, nil
+}
+
+// auditKey notes what was done to a key: in its workspace, or for a personal access token in its user's personal one.
+func (m *Manager) auditKey(
+	ctx context.Context, by *Authority, done string, k *storage.APIKey, detail map[string]string,
+) error {
+	workspace := k.WorkspaceID
+	if k.UserID != "" && k.UserID == by.UserID {
+		workspace = by.PersonalID
+	}
+	return m.store.Audit(
+		ctx, storage.AuditEvent{Action: k.Kind + "." + done, WorkspaceID: workspace, Target: k.ID, Detail: detail},
+		k.UserID,
+	)
+}
+
+// mayManage returns *Forbidden unless the authority may change the owner's keys.
+func (a *Authority) mayManage(owner storage.KeyOwner) error {
+	switch {
+	case a.Administrator:
+		return nil
+	case owner.UserID != "":
+		if owner.UserID != a.UserID {
+			return &Forbidden{Message: "Personal access tokens are their user's own."}
+		}
+		return a.Decide(Act{Own: true})
+	case owner.WorkspaceID == "" || owner.WorkspaceID != a.WorkspaceID:
+		return &Forbidden{Message: "The key is of another workspace."}
+	}
+	return a.May(MayManageKeys)
+}
+
+// PauseKey keeps one of the owner's keys from working until ResumeKey. Errors are *Forbidden and storage.ErrNotFound,
+// also for a key that is revoked.
+func (m *Manager) PauseKey(
+	ctx context.Context, by Authority, owner storage.KeyOwner, id string,
+) (storage.APIKey, error) {
+	return m.switchKey(
+		ctx,
+		by,
+		owner,
+		id,
+		"paused",
+		keyAct,
+		func(ctx context.Context, owner storage.KeyOwner, id string) error {
+			k, err := m.store.LockKey(ctx, owner, id)
+			if err != nil {
+				return err
+			}
+			return m.store.PauseKey(ctx, owner, id, by.stops(k.PausedBy, owner.UserID != ""))
+		},
+	)
+}
+
+// ResumeKey ends what PauseKey began, for which it takes as much authority as paused the key. Errors are those of
+// PauseKey.
+func (m *Manager) ResumeKey(
+	ctx context.Context, by Authority, owner storage.KeyOwner, id string,
+) (storage.APIKey, error) {
+	return m.switchKey(
+		ctx,
+		by,
+		owner,
+		id,
+		"resumed",
+		lastingAct,
+		func(ctx context.Context, owner storage.KeyOwner, id string) error {
+			k, err := m.store.LockKey(ctx, owner, id)
+			if err != nil {
+				return err
+			}
+			if !k.PausedAt.IsZero() {
+				if err := by.MayStart(k.PausedBy, owner.UserID != "", "key", "paused", "resume"); err != nil {
+					return err
+				}
+			}
+			return m.store.ResumeKey(ctx, owner, id)
+		},
+	)
+}
+
+// RevokeKey revokes one of the owner's keys at once and for good. One that is revoked already stays so. Errors are
+// those of PauseKey.
+func (m *Manager) RevokeKey(
+	ctx context.Context, by Authority, owner storage.KeyOwner, id string,
+) (storage.APIKey, error) {
+	k, err := m.switchKey(ctx, by, owner, id, "revoked", keyAct, m.store.RevokeKey)
+	if errors.Is(err, storage.ErrNotFound) {
+		err = m.store.InTx(ctx, func(ctx context.Context) (err error) {
+			k, err = m.store.Key(ctx, owner, id)
+			return err
+		})
+	}
+	return k, err
+}
+
+func (m *Manager) switchKey(
+	ctx context.Context,
+	by Authority,
+	owner storage.KeyOwner,
+	id, done string,
+	asked func(*storage.APIKey) Act,
+	act func(context.Context, storage.KeyOwner, string) error,
+) (storage.APIKey, error) {
+	if err := by.mayManage(owner); err != nil {
+		return storage.APIKey{}, err
+	}
+	var k storage.APIKey
+	err := m.store.InTx(ctx, func(ctx context.Context) (err error) {
+		if err := act(ctx, owner, id); err != nil {
+			return err
+		}
+		if k, err = m.store.Key(ctx, owner, id); err != nil {
+			return err
+		}
+		if err := by.Decide(asked(&k)); err != nil {
+			return err
+		}
+		return m.auditKey(ctx, &by, done, &k, nil)
+	})
+	if err != nil {
+		return k, fmt.Errorf("%s key: %w", done, err)
+	}
+	return k, nil
+}
+
+// RotateKey creates a key that replaces one of the owner's, which works for grace longer: 30 days at most. A key that
+// is paused is not rotated: *Invalid. Other errors are those of CreateKey, storage.ErrNotFound, and apikey.ErrRotated
+// for one that cannot be rotated any more.
+func (m *Manager) RotateKey(
+	ctx context.Context, by Authority, owner storage.KeyOwner, id string, grace time.Duration,
+) (storage.APIKey, string, error) {
+	if err := by.mayManage(owner); err != nil {
+		return storage.APIKey{}, "", err
+	}
+	if grace < 0 || grace > apikey.MaxGrace {
+		return storage.APIKey{}, "", &input.Invalid{Field: "grace", Message: "must be between 0 and 30d"}
+	}
+	var fresh storage.APIKey
+	var text string
+	err := m.store.InTx(ctx, func(ctx context.Context) error {
+		old, err := m.store.LockKey(ctx, owner, id)
+		if err != nil {
+			return fmt.Errorf("rotate a key: %w", err)
+		}
+		act := lastingAct(&old)
+		if by.Credential != nil && by.Credential.KeyID == old.ID {
+			act.Gives = nil // what takes its own place has its own rights and end
+		}
+		if err := by.Decide(act); err != nil {
+			return err
+		}
+		if !old.Live(m.store.Now()) || old.RotatedInto != "" {
+			return apikey.ErrRotated
+		}
+		if !old.PausedAt.IsZero() {
+			return &input.Invalid{Field: "key", Message: "is paused, so nothing takes its place; resume it first"}
+		}
+		if err := cmp.Or(m.issuesIn(ctx, old.WorkspaceID), m.issuesTo(ctx, old.UserID)); err != nil {
+			return err
+		}
+		if text, fresh, err = m.keys.Rotate(ctx, old, by.UserID, grace); err != nil {
+			return err
+		}
+		return m.auditKey(ctx, &by, "rotated", &old, map[string]string{"into": fresh.ID, "grace": grace.String()})
+	})
+	if err != nil {
+		return storage.APIKey{}, "", err
+	}
+	return fresh, text, nil
+}
+
+// RevokeByText revokes the key with a text: who can show it may revoke it. For any other text it does nothing.
+func (m *Manager) RevokeByText(ctx context.Context, text string) error {
+	ctx = storage.System(ctx)
+	b, status, err := m.keys.Verify(ctx, text, "")
+	if err != nil || status == apikey.Unknown || status == apikey.Revoked {
+		return err
+	}
+	k := b.Key
+	by := Authority{Administrator: true}
+	if a := storage.ActorOf(ctx); a.Credential == "" {
+		a.UserID, a.Credential, a.KeyID = k.UserID, k.Kind, k.ID
+	}
+	_, err = m.RevokeKey(ctx, by, k.Owner(), k.ID)
+	if errors.Is(err, storage.ErrNotFound) {
+		err = nil // deleted meanwhile
+	}
+	return err
+}

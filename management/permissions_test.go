@@ -1,0 +1,44 @@
+package management
+
+import (
+	"slices"
+	"testing"
+
+	"doorward/oauth/bearer"
+	"doorward/oauth/catalog"
+)
+
+// What each role may do in a workspace (DESIGN.md section 6).
+func TestRolesAndPermissions(t *testing.T) {
+	may := map[Permission][]string{
+		MaySee:             {catalog.RoleViewer, catalog.RoleMember, catalog.RoleAdmin, catalog.RoleOwner},
+		MayConsent:         {catalog.RoleMember, catalog.RoleAdmin, catalog.RoleOwner},
+		MayManageKeys:      {catalog.RoleAdmin, catalog.RoleOwner},
+		MayManageApps:      {catalog.RoleAdmin, catalog.RoleOwner},
+		MayManageMembers:   {catalog.RoleAdmin, catalog.RoleOwner},
+		MaySeeUsage:        {catalog.RoleAdmin, catalog.RoleOwner},
+		MayAudit:           {catalog.RoleAdmin, catalog.RoleOwner},
+		MayManageOwners:    {catalog.RoleOwner},
+		MayChangeWorkspace: {catalog.RoleOwner},
+		MayDeleteWorkspace: {catalog.RoleOwner},
+	}
+	if len(may) != len(leastRole) {
+		t.Errorf("%d permissions are tested, there are %d", len(may), len(leastRole))
+	}
+	for p, roles := range may {
+		for _, role := range append([]string{"", "administrator"}, catalog.Roles...) {
+			if got := RoleMay(role, p); got != slices.Contains(roles, role) {
+				t.Errorf("%q may %s: %v", role, p, got)
+			}
+			by := Authority{Role: role}
+			if err := by.May(p); (err == nil) != slices.Contains(roles, role) {
+				t.Errorf("%q may %s: %v", role, p, err)
+			}
+			// A credential needs the scope admin besides.
+			by.Credential = &bearer.Principal{Scopes: []string{"read", "write"}}
+			if by.May(p) == nil {
+				t.Errorf("%q may %s with a credential that does not administer", role, p)
+			}
+		}
+	}
+}

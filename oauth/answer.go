@@ -1,7 +1,0 @@
-package oauth
-
-import "encoding/hex"
-
-// AnswerPurpose is the purpose for which Seal and Open keep the answer to a request that may be sent twice: one with an
-// Idempotency-Key, or a form. The digest is that of the request.
-func AnswerPurpose(digest []byte) string { return "idempotent answer " + hex.EncodeToString(digest) }

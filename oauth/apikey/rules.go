@@ -1,0 +1,235 @@
+package apikey
+
+import (
+	"errors"
+	"fmt"
+	"net/netip"
+	"slices"
+	"strings"
+
+	"doorward/oauth/catalog"
+	"doorward/oauth/input"
+	"doorward/storage"
+)
+
+// Spec is what can be chosen about an API key or a personal access token.
+type Spec struct {
+	Name        string
+	Note        string
+	Resource    string // empty: the first configured
+	Environment string // of an API key; empty: live, or what the resource has
+	Scopes      []string
+	ByObject    bool         // the scopes were given as an object of lists
+	Role        string       // of a personal access token: the most that it may be; empty: what its user is
+	Plan        string       // of an API key; empty: the workspace's
+	RateLimit   int64        // requests an hour in place of the plan's; zero: the plan's
+	ExpiresAt   storage.Time // zero: never
+	Addresses   []string     // ranges or single addresses that it may come from; empty: any
+}
+
+const (
+	maxKeyName   = 100
+	maxKeyNote   = 1000
+	maxAddresses = 50
+	maxRateLimit = 1_000_000_000
+)
+
+// Check completes the spec of a new key and returns its resource, and all that is wrong with it as joined
+// *input.Invalid errors. personal: it is that of a personal access token.
+func (k *Keys) Check(p *Spec, personal bool) (*catalog.Resource, error) {
+	return k.check(p, personal, nil)
+}
+
+// check is Check where a resource that is given stands for the one in the configuration.
+func (k *Keys) check(p *Spec, personal bool, r *catalog.Resource) (*catalog.Resource, error) {
+	var all input.Faults
+	fault := all.Add
+	var why string
+	if p.Name, why = input.Line(p.Name, maxKeyName); why != "" {
+		fault("name", "%s", why)
+	} else if p.Name == "" {
+		fault("name", "is missing; say what the key is for")
+	}
+	if p.Note, why = input.Lines(p.Note, maxKeyNote); why != "" {
+		fault("note", "%s", why)
+	}
+	if p.Resource == "" {
+		p.Resource = k.catalog.Resources()[0].ID
+	}
+	if r == nil {
+		var known bool
+		if r, known = k.catalog.Resource(p.Resource); !known {
+			fault("resource", "%q is not in the configuration", input.Shorten(p.Resource))
+			return nil, errors.Join(all...)
+		}
+		p.Resource = r.ID
+	}
+	k.checkKeyScopes(p, r, personal, fault)
+	if personal {
+		if p.Role != "" && !slices.Contains(catalog.Roles, p.Role) {
+			fault("role", "%q is not a role; use %s", input.Shorten(p.Role), strings.Join(catalog.Roles, ", "))
+		}
+		p.Environment = ""
+	} else {
+		k.checkEnvironment(p, r, fault)
+	}
+	now := k.store.Now()
+	switch longest := r.Keys.MaxLifetime; {
+	case !p.ExpiresAt.IsZero() && p.ExpiresAt <= now:
+		fault("expires", "is in the past; choose a later moment")
+	case longest > 0 && (p.ExpiresAt.IsZero() || p.ExpiresAt > now.Add(longest)):
+		fault("expires", "must be within %s; choose an earlier moment", input.InDays(longest))
+	}
+	p.Addresses = k.checkAddresses(p.Addresses, fault)
+	return r, errors.Join(all...)
+}
+
+func (k *Keys) checkEnvironment(p *Spec, r *catalog.Resource, fault func(field, message string, args ...any)) {
+	has := r.Keys.Environments
+	if p.Environment == "" && len(has) > 0 {
+		p.Environment = has[0]
+		if slices.Contains(has, Live) {
+			p.Environment = Live
+		}
+	}
+	switch {
+	case len(has) == 0:
+		fault("resource", "%q has no API keys; use an app or a personal access token", input.Shorten(p.Resource))
+	case !slices.Contains(has, p.Environment):
+		fault("environment", "%q is unknown; this resource has %s", input.Shorten(p.Environment),
+			strings.Join(has, ", "))
+	}
+}
+
+func (k *Keys) checkKeyScopes(
+	p *Spec, r *catalog.Resource, personal bool, fault func(field, message string, args ...any),
+) {
+	if len(p.Scopes) == 0 {
+		fault("scope", "is missing; choose at least one")
+	}
+	if len(p.Scopes) > catalog.MaxScopes {
+		fault("scope", "may be %d at most", catalog.MaxScopes)
+		return
+	}
+	for i, name := range p.Scopes {
+		if name == catalog.ScopeIntrospect && !personal {
+			if len(p.Scopes) > 1 {
+				fault("scope", "%s stands alone: a key that introspects can do nothing else", catalog.ScopeIntrospect)
+			}
+			continue
+		}
+		if _, ok := r.Scope(name); !ok {
+			fault("scope", "%q is not a scope of %s", input.Shorten(name), r.Name)
+		} else if slices.Contains(p.Scopes[:i], name) {
+			fault("scope", "%q is there twice", name)
+		}
+	}
+}
+
+// CheckPersonOnly refuses scopes for an API key that would never count for it.
+func CheckPersonOnly(r *catalog.Resource, scopes []string) error {
+	var all input.Faults
+	for _, name := range scopes {
+		if x, ok := r.Scope(name); ok && x.UserOnly {
+			all.Add(
+				"scope",
+				"%q counts only where a person stands behind the credential, so never for an API key; leave it out, "+
+					"or make a personal access token",
+				name,
+			)
+		}
+	}
+	return errors.Join(all...)
+}
+
+// checkAddresses gives ranges as they are stored.
+func (k *Keys) checkAddresses(list []string, fault func(field, message string, args ...any)) []string {
+	if len(list) > maxAddresses {
+		fault("addresses", "may be %d at most", maxAddresses)
+		return nil
+	}
+	var out []string
+	for _, text := range list {
+		prefix, err := netip.ParsePrefix(text)
+		if a, errAddress := netip.ParseAddr(text); errAddress == nil && a.Zone() == "" {
+			a = a.Unmap()
+			prefix, err = netip.PrefixFrom(a, a.BitLen()), nil
+		}
+		switch {
+		case err != nil, prefix.Addr().Is4In6(): // requests come from addresses that are not mapped
+			fault("addresses", "%q is not an address or range; write one such as 192.0.2.7 or 192.0.2.0/24",
+				input.Shorten(text))
+		case prefix.Masked() != prefix:
+			fault("addresses", "%q has bits after its range; write %s", input.Shorten(text), prefix.Masked())
+		case !slices.Contains(out, prefix.String()):
+			out = append(out, prefix.String())
+		}
+	}
+	return out
+}
+
+// CheckPlan refuses a plan or rate limit of a key's own that allows more than its workspace has, unless any is allowed.
+func (k *Keys) CheckPlan(anyPlan bool, r *catalog.Resource, p *Spec, workspacePlan string) error {
+	var all input.Faults
+	fault := all.Add
+	if p.RateLimit < 0 || p.RateLimit > maxRateLimit {
+		fault("rate limit", "must be between 0 and %d requests an hour", maxRateLimit)
+	}
+	own, known := k.catalog.Plan(p.Plan)
+	if p.Plan != "" && !known {
+		fault("plan", "%q is not in the configuration", input.Shorten(p.Plan))
+	}
+	// What the key would have without a choice of its own.
+	_, most := k.Plan(&storage.APIKey{Resource: r.ID, Environment: p.Environment}, workspacePlan)
+	if p.Plan != "" && known && !anyPlan && !own.Within(most) {
+		fault("plan", "%q allows more than the workspace's plan; choose a smaller one", p.Plan)
+	}
+	if known && p.Environment != Test {
+		most = own
+	}
+	if p.RateLimit > 0 && most.Hour > 0 && p.RateLimit > most.Hour {
+		fault("rate limit", "is more than the %d requests an hour that the plan allows; choose less", most.Hour)
+	}
+	return errors.Join(all...)
+}
+
+// CheckExisting is Check for a key that exists: its lifetime and environment were checked when it was created, under
+// the rules in force at the time.
+func (k *Keys) CheckExisting(p *Spec, personal bool) (*catalog.Resource, error) {
+	r, ok := k.catalog.Resource(p.Resource)
+	if !ok {
+		return nil, &input.Invalid{
+			Field:   "resource",
+			Message: fmt.Sprintf("%q is not in the configuration any more; revoke the key", input.Shorten(p.Resource)),
+		}
+	}
+	lenient := *r
+	lenient.Keys.MaxLifetime = 0
+	if !personal && !slices.Contains(r.Keys.Environments, p.Environment) {
+		lenient.Keys.Environments = append(slices.Clone(r.Keys.Environments), p.Environment)
+	}
+	return k.check(p, personal, &lenient)
+}
+
+// AddressesWithin reports whether ranges lie within others. No ranges mean any address.
+func AddressesWithin(list, bound []string) bool {
+	if len(bound) == 0 {
+		return true
+	}
+	outside := func(text string) bool {
+		p, err := netip.ParsePrefix(text)
+		return err != nil || !slices.ContainsFunc(bound, func(own string) bool {
+			o, err := netip.ParsePrefix(own)
+			return err == nil && o.Bits() <= p.Bits() && o.Contains(p.Addr())
+		})
+	}
+	return len(list) > 0 && !slices.ContainsFunc(list, outside)
+}
+
+// Widens reports whether a key that was changed can do anything that it could not before. Its scopes and role never
+// grow.
+func (k *Keys) Widens(before, after *storage.APIKey, workspacePlan string) bool {
+	_, had := k.Plan(before, workspacePlan)
+	_, has := k.Plan(after, workspacePlan)
+	return !AddressesWithin(after.Addresses, before.Addresses) || !has.Within(had)
+}

@@ -1,0 +1,351 @@
+package oauth
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"net/url"
+	"slices"
+	"strings"
+
+	"doorward/management"
+	"doorward/storage"
+)
+
+// Decision is what the resource owner decided.
+type Decision struct {
+	UserID      string
+	SessionID   string // in which they decided; when it has ended meanwhile, nothing is granted
+	WorkspaceID string // in which the tokens will act
+	Role        string // of the user in it
+	AuthTime    storage.Time
+	Scopes      []string // of those asked for; with Remember, the others are refused
+	Remember    bool     // a person saw the page, so that it need not be shown again for these
+	FlowID      string   // answered once; empty: no page was shown, and authorize itself answers
+	// Choice is what the page's form said. Only the same choice again gets the same answer, see [Server.SameAnswer].
+	Choice string
+}
+
+// ErrAnswered says that the flow was answered before.
+var ErrAnswered = errors.New("the request was answered before")
+
+// ErrNotAllowed says that what the person had allowed, and was not asked for again, was taken back just now.
+var ErrNotAllowed = errors.New("the consent was taken back")
+
+// Approve issues a code for the request and returns where to send the browser. In one transaction it notes the
+// decision, remembers the consent, and makes the grant with its code.
+func (s *Server) Approve(ctx context.Context, a *AuthorizeRequest, d Decision) (string, error) {
+	now := s.store.Now()
+	scopes := a.Granted(d.Scopes, d.Role)
+	if len(scopes) == 0 {
+		return "", s.fail(a, AccessDenied, "None of the requested permissions can be granted in this workspace.", nil)
+	}
+	f := a.Flow
+	f.Scopes = scopes
+	x := &exchange{client: a.Client, redirect: a.RedirectURI, challenge: a.Challenge, grant: storage.Grant{
+		ID: storage.NewID(
+			"grant",
+		),
+		ClientID:    a.Client.ID,
+		UserID:      d.UserID,
+		WorkspaceID: d.WorkspaceID,
+		Resource:    a.Resource.ID,
+		Scopes:      scopes,
+		AuthTime:    d.AuthTime,
+		CreatedAt:   now,
+		ExpiresAt:   now.Add(s.lifetimes.RefreshAbsolute),
+	}}
+	ctx = withExchange(storage.System(ctx), x)
+	if err := s.clients.mayIssue(ctx, a.Client.ID); errors.Is(err, storage.ErrNotFound) {
+		return "", appGone()
+	} else if err != nil {
+		return "", err
+	}
+	if d.FlowID == "" {
+		if err := s.chargeAnswer(ctx, a, d.UserID); err != nil {
+			return "", approveError(err)
+		}
+	}
+	ar, err := s.fositeAuthorize(ctx, &f)
+	if err != nil {
+		return "", err
+	}
+	for _, name := range scopes {
+		ar.GrantScope(name)
+	}
+	ar.GrantAudience(a.Resource.ID)
+	var code string
+	err = s.store.InTx(ctx, func(ctx context.Context) error {
+		if d.FlowID != "" {
+			if err := s.decide(ctx, d.FlowID, "approved"); err != nil {
+				return err
+			}
+			if err := s.chargeAnswer(ctx, a, d.UserID); err != nil { // not before: the same form sent again counts once
+				return err
+			}
+		}
+		// The person as they are now, not when the page was rendered. Removing them at the same moment also ends
+		// the grant that is created here, or makes it impossible.
+		role, err := s.store.LockRole(ctx, d.WorkspaceID, d.UserID, d.SessionID)
+		if err != nil {
+			return fmt.Errorf("approve: %w", err)
+		}
+		if !management.RoleMay(role, management.MayConsent) {
+			return storage.ErrNotFound
+		}
+		if d.Remember {
+			err = s.remember(ctx, a, x.grant)
+		} else if !a.Client.FirstParty {
+			err = s.stillAllowed(ctx, x.grant)
+		}
+		if err != nil {
+			return err
+		}
+		resp, err := s.fosite.NewAuthorizeResponse(ctx, ar, &fositeSession{subject: d.UserID})
+		if err != nil {
+			return err
+		}
+		code = resp.GetCode()
+		if d.FlowID != "" {
+			if err := s.keepAnswer(
+				ctx, d.FlowID, answer{UserID: d.UserID, Choice: d.Choice, Response: url.Values{"code": {code}}},
+			); err != nil {
+				return err
+			}
+		}
+		if !d.Remember {
+			return nil // no page was shown
+		}
+		return s.store.Audit(ctx, storage.AuditEvent{
+			Action:      "consent.granted",
+			WorkspaceID: d.WorkspaceID,
+			Target:      a.Client.ID,
+			Detail: map[string]string{
+				"grant": x.grant.ID, "scopes": strings.Join(scopes, " "), "resource": a.Resource.ID,
+			},
+		}, "")
+	})
+	if err != nil {
+		return "", approveError(err)
+	}
+	LogFieldsOf(ctx).Subject = d.UserID
+	return s.redirectTo(&a.Flow, url.Values{"code": {code}}), nil
+}
+
+// chargeAnswer counts an answer of a user to a client, yes or no.
+func (s *Server) chargeAnswer(ctx context.Context, a *AuthorizeRequest, userID string) error {
+	err := s.management.TakeAnswer(ctx, a.Client.ID, userID)
+	var many *management.TooManyChanges
+	if errors.As(err, &many) {
+		e := s.fail(
+			a,
+			TemporarilyUnavailable,
+			"This app asks for the same user too often; use the tokens that it has, and try again later.",
+			fmt.Errorf(
+				"more than %d answers of one user to one client an hour, or %d a minute", management.ChangeLimit.Hour,
+				management.ChangeLimit.Burst,
+			),
+		)
+		LogFieldsOf(ctx).ErrorCode, LogFieldsOf(ctx).Cause = e.Code, e
+		return e
+	}
+	return err
+}
+
+// approveError is an error of Approve as its callers read it.
+func approveError(err error) error {
+	var refused *AuthorizeError
+	if errors.Is(err, ErrAnswered) || errors.Is(err, ErrNotAllowed) || errors.Is(err, storage.ErrNotFound) ||
+		errors.As(err, &refused) {
+		return err
+	}
+	return asError(err)
+}
+
+func (s *Server) decide(ctx context.Context, flowID, decision string) error {
+	err := s.store.DecideFlow(ctx, flowID, decision, 2*FlowLifetime)
+	if errors.Is(err, storage.ErrConsumed) {
+		return ErrAnswered
+	}
+	return err
+}
+
+// answer is what is kept, sealed, with a decided flow.
+type answer struct {
+	UserID   string     `json:"u"` // the resource owner who decided
+	Choice   string     `json:"c"`
+	Response url.Values `json:"r"` // the parameters that the app was sent, without state and iss
+}
+
+func flowAnswerPurpose(flowID string) string { return "answer of flow " + flowID }
+
+// keepAnswer keeps the answer to a flow for the lifetime of a code, in the transaction that decides the flow.
+func (s *Server) keepAnswer(ctx context.Context, flowID string, x answer) error {
+	text, err := json.Marshal(x)
+	if err != nil {
+		return fmt.Errorf("keep the answer: %w", err)
+	}
+	return s.store.KeepFlowAnswer(
+		ctx, flowID, s.secrets.Seal(flowAnswerPurpose(flowID), text), s.store.Now().Add(s.lifetimes.Code),
+	)
+}
+
+// keptAnswer opens what keepAnswer kept. ErrNotAnswered: the flow was not decided. The answer is zero when it is too
+// old, or was sealed under a secret that is not in the list any more.
+func (s *Server) keptAnswer(ctx context.Context, flowID string) (x answer, err error) {
+	sealed, err := s.store.FlowAnswer(storage.System(ctx), flowID)
+	if errors.Is(err, storage.ErrNotFound) {
+		return x, ErrNotAnswered
+	}
+	if err != nil || sealed == "" {
+		return x, err
+	}
+	text, err := s.secrets.Open(flowAnswerPurpose(flowID), sealed)
+	if err != nil {
+		return answer{}, nil
+	}
+	if err := json.Unmarshal(text, &x); err != nil {
+		return answer{}, fmt.Errorf("kept answer: %w", err)
+	}
+	return x, nil
+}
+
+// ErrNotAnswered says that the flow was not answered yet.
+var ErrNotAnswered = errors.New("the request was not answered yet")
+
+// SameAnswer returns where the browser was sent when the same user made the same choice before, so that a form sent
+// twice leads to one code and to one place. ErrAnswered: the flow was answered, but differently, by another user, or
+// longer ago than a code lives. ErrNotAnswered: the flow is still open.
+func (s *Server) SameAnswer(ctx context.Context, f *Flow, userID, choice string) (string, error) {
+	x, err := s.keptAnswer(ctx, f.ID)
+	if err != nil {
+		return "", err
+	}
+	if x.UserID == "" || x.UserID != userID || x.Choice != choice {
+		return "", ErrAnswered
+	}
+	return s.redirectTo(f, x.Response), nil
+}
+
+// OpenAnswer returns where the user's answer to a flow sent the browser, as long as the app has not redeemed the code
+// in it; empty when there is no such answer. It serves people who go back before the app has signed them in.
+func (s *Server) OpenAnswer(ctx context.Context, f *Flow, userID string) (string, error) {
+	x, err := s.keptAnswer(ctx, f.ID)
+	if errors.Is(err, ErrNotAnswered) {
+		return "", nil
+	}
+	if err != nil || x.UserID == "" || x.UserID != userID {
+		return "", err
+	}
+	if code := x.Response.Get("code"); code != "" {
+		c, err := s.store.CodeByDigest(storage.System(ctx), storage.Digest(code))
+		if errors.Is(err, storage.ErrNotFound) || err == nil && !c.UsedAt.IsZero() {
+			return "", nil
+		}
+		if err != nil {
+			return "", err
+		}
+	}
+	return s.redirectTo(f, x.Response), nil
+}
+
+// stillAllowed checks, where no page was shown, that what was remembered still is, and keeps it until the transaction
+// ends: ending the app's access at the same moment also ends the grant that is created here, or makes it impossible.
+func (s *Server) stillAllowed(ctx context.Context, g storage.Grant) error {
+	c, err := s.store.LockConsent(ctx, g.UserID, g.ClientID, g.Resource, g.WorkspaceID)
+	if errors.Is(err, storage.ErrNotFound) ||
+		err == nil && slices.ContainsFunc(g.Scopes, func(name string) bool { return !c.Scopes.Has(name) }) {
+		return ErrNotAllowed
+	}
+	return err
+}
+
+// Granted is what an authorization that allows these of the scopes asked for may hold. What was asked for and is not
+// among them is refused, and a refused scope is never granted by way of another: one that includes it is refused too.
+func (a *AuthorizeRequest) Granted(allowed []string, role string) []string {
+	refused := slices.DeleteFunc(
+		slices.Clone(a.Scopes), func(name string) bool { return slices.Contains(allowed, name) },
+	)
+	within := a.Resource.Effective(allowed, role, true)
+	return slices.DeleteFunc(slices.Clone(a.Scopes), func(name string) bool {
+		return !slices.Contains(allowed, name) || !slices.Contains(within, name) ||
+			slices.ContainsFunc(refused, func(no string) bool { return a.Resource.Includes(name, no) })
+	})
+}
+
+// remember keeps what was allowed beside what was remembered, and takes back what the person was asked for now and left
+// out: from what is remembered, and from every grant of theirs to this client for this resource and workspace. The
+// grant of this answer is not made yet.
+func (s *Server) remember(ctx context.Context, a *AuthorizeRequest, g storage.Grant) error {
+	// Held until the transaction ends, so that of two answers at once the later one sees the earlier one's.
+	before, err := s.store.LockConsent(ctx, g.UserID, g.ClientID, g.Resource, g.WorkspaceID)
+	if err != nil && !errors.Is(err, storage.ErrNotFound) {
+		return fmt.Errorf("remember consent: %w", err)
+	}
+	refused := slices.DeleteFunc(
+		slices.Clone(a.Scopes), func(name string) bool { return slices.Contains(g.Scopes, name) },
+	)
+	c := storage.Consent{
+		UserID: g.UserID, ClientID: g.ClientID, Resource: g.Resource, WorkspaceID: g.WorkspaceID,
+		Scopes: slices.Clone(g.Scopes),
+	}
+	for _, name := range a.Resource.Without(before.Scopes, refused) {
+		if !c.Scopes.Has(name) {
+			c.Scopes = append(c.Scopes, name)
+		}
+	}
+	if err := s.store.SaveConsent(ctx, c); err != nil {
+		return fmt.Errorf("remember consent: %w", err)
+	}
+	if len(refused) == 0 {
+		return nil
+	}
+	narrowed, err := s.store.NarrowGrants(
+		ctx, g, func(held []string) []string { return a.Resource.Without(held, refused) },
+	)
+	if err != nil {
+		return fmt.Errorf("narrow grants: %w", err)
+	}
+	for _, id := range narrowed {
+		err := s.store.Audit(ctx, storage.AuditEvent{
+			Action: "grant.narrowed", WorkspaceID: g.WorkspaceID, Target: id,
+			Detail: map[string]string{"app": g.ClientID, "refused": strings.Join(refused, " ")},
+		}, "")
+		if err != nil {
+			return fmt.Errorf("narrow grants: %w", err)
+		}
+	}
+	return nil
+}
+
+// Deny notes that the resource owner said no, and returns where to send the browser. What they allowed the app before
+// stays as it is: it ends under Connected apps. choice is as in [Decision].
+func (s *Server) Deny(ctx context.Context, a *AuthorizeRequest, userID, choice string) (string, error) {
+	response := url.Values{"error": {AccessDenied}, "error_description": {"The resource owner denied the request."}}
+	err := s.store.InTx(storage.System(ctx), func(ctx context.Context) error {
+		if err := s.decide(ctx, a.ID, "denied"); err != nil {
+			return err
+		}
+		if err := s.chargeAnswer(ctx, a, userID); err != nil { // not before: the same form sent again counts once
+			return err
+		}
+		if err := s.keepAnswer(ctx, a.ID, answer{UserID: userID, Choice: choice, Response: response}); err != nil {
+			return err
+		}
+		return s.store.Audit(ctx, storage.AuditEvent{Action: "consent.denied", Target: a.Client.ID}, userID)
+	})
+	if err != nil {
+		return "", approveError(err)
+	}
+	return s.redirectTo(&a.Flow, response), nil
+}
+
+// Refuse makes the answer to a request under prompt=none that would need a page.
+func (s *Server) Refuse(a *AuthorizeRequest, code string) *AuthorizeError {
+	description := "The user must sign in; ask again without prompt=none."
+	if code == ConsentRequired {
+		description = "The user must agree; ask again without prompt=none."
+	}
+	return s.fail(a, code, description, nil)
+}

@@ -1,0 +1,41 @@
+// Package bearer turns the text of a credential into the caller that it identifies: access tokens of this server,
+// opaque or signed, JWTs of trusted issuers, API keys and personal access tokens. It keeps the signing keys and the
+// formats of tokens; how they are asked for, and what else an administrator does, it does not know.
+package bearer
+
+import (
+	"doorward/oauth/apikey"
+	"doorward/oauth/catalog"
+	"doorward/oauth/limit"
+	"doorward/storage"
+)
+
+// Config is what a Verifier is made of. Every field is needed.
+type Config struct {
+	Issuer  string // of this server's own access tokens
+	Store   *storage.Store
+	Catalog *catalog.Catalog
+	APIKeys *apikey.Keys
+	Keyring *Keyring
+	Limiter limit.Limiter
+}
+
+// Verifier verifies credentials and counts their requests. Its methods are safe for many goroutines.
+type Verifier struct {
+	issuer  string
+	store   *storage.Store
+	catalog *catalog.Catalog
+	keys    *apikey.Keys
+	keyring *Keyring
+	limiter limit.Limiter
+	trusts  map[string][]*trust // by the id of the resource
+}
+
+// New makes a Verifier.
+func New(c Config) *Verifier {
+	v := &Verifier{
+		issuer: c.Issuer, store: c.Store, catalog: c.Catalog, keys: c.APIKeys, keyring: c.Keyring, limiter: c.Limiter,
+	}
+	v.trusts = v.newTrusts()
+	return v
+}

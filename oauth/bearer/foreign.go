@@ -1,0 +1,261 @@
+package bearer
+
+import (
+	"context"
+	"crypto/sha256"
+	"encoding/base32"
+	"fmt"
+	"slices"
+	"strings"
+	"unicode"
+
+	"github.com/go-jose/go-jose/v4"
+	josejson "github.com/go-jose/go-jose/v4/json"
+
+	"doorward/oauth/catalog"
+	"doorward/storage"
+)
+
+// trust is a trusted issuer at one resource, with what verifies its tokens.
+type trust struct {
+	catalog.TrustedIssuer
+	algorithms []jose.SignatureAlgorithm
+	remote     *remoteKeys // nil: HS256Secret
+}
+
+// newTrusts prepares the trusted issuers of every resource. Entries with the same address share one copy of its keys.
+func (v *Verifier) newTrusts() map[string][]*trust {
+	trusts, remotes := map[string][]*trust{}, map[string]*remoteKeys{}
+	for _, r := range v.catalog.Resources() {
+		for _, issuer := range r.TrustedIssuers {
+			t := &trust{TrustedIssuer: issuer, algorithms: []jose.SignatureAlgorithm{jose.HS256}}
+			if issuer.JWKSURL != "" {
+				t.algorithms = nil
+				for _, name := range issuer.Algorithms {
+					t.algorithms = append(t.algorithms, jose.SignatureAlgorithm(name))
+				}
+				t.remote = remotes[issuer.JWKSURL]
+				if t.remote == nil {
+					t.remote = &remoteKeys{url: issuer.JWKSURL, now: v.store.Now}
+					remotes[issuer.JWKSURL] = t.remote
+				}
+			}
+			trusts[r.ID] = append(trusts[r.ID], t)
+		}
+	}
+	return trusts
+}
+
+// foreignClaims are the claims of a foreign JWT that are looked at (RFC 7519, section 4.1). What else it says about its
+// subject's rights counts for nothing here.
+type foreignClaims struct {
+	Subject  string
+	Audience audience // nil: left out
+	ID       string
+	ClientID any // of no meaning where it is not a string
+	times
+}
+
+func (c *foreignClaims) read(payload []byte) error {
+	return readClaims(payload, map[string]any{
+		"sub": &c.Subject, "aud": &c.Audience, "jti": &c.ID, "client_id": &c.ClientID,
+		"exp": &c.ExpiresAt, "nbf": &c.NotBefore, "iat": &c.IssuedAt,
+	})
+}
+
+// audience is one or several (RFC 7519, section 4.1.3).
+type audience []string
+
+// UnmarshalJSON implements json.Unmarshaler.
+func (a *audience) UnmarshalJSON(text []byte) error {
+	var one string
+	if josejson.Unmarshal(text, &one) == nil {
+		*a = audience{one}
+		return nil
+	}
+	var several []string
+	if err := josejson.Unmarshal(text, &several); err != nil {
+		return err
+	}
+	*a = several
+	return nil
+}
+
+// foreignTypes are what typ may be in a foreign JWT, in lower case. With another type it is for something else, such as
+// logging out (RFC 8725, section 3.11).
+var foreignTypes = []string{"", "jwt", "at+jwt", "application/at+jwt"}
+
+// plain reports whether an issuer's name for a subject or token can be passed on: without characters that could end a
+// line somewhere, and no longer than OpenID Connect Core section 2 has a sub.
+func plain(name string) bool {
+	return len(name) <= 255 && !strings.ContainsFunc(name, unicode.IsControl)
+}
+
+// candidate is an entry of trusted_issuers that names the issuer of a JWT.
+type candidate struct {
+	*trust
+	resource *catalog.Resource
+	index    int // in the resource's list
+}
+
+// candidates are the entries for an issuer, at the named resources, or at all where none is named.
+func (v *Verifier) candidates(issuer string, resources []string) []candidate {
+	var found []candidate
+	configured := v.catalog.Resources()
+	for i := range configured {
+		r := &configured[i]
+		if len(resources) > 0 && !catalog.ContainsResource(resources, r.ID) {
+			continue
+		}
+		for j, t := range v.trusts[r.ID] {
+			if t.Issuer == issuer {
+				found = append(found, candidate{t, r, j})
+			}
+		}
+	}
+	return found
+}
+
+// foreignPrincipal is whom a JWT of a trusted issuer speaks of, by the first entry that it satisfies as a whole: the
+// key, the algorithm and the audience of one. The first is that of the first of the resources; all of them where none
+// is named.
+func (v *Verifier) foreignPrincipal(ctx context.Context, t *parsedJWT, resources []string) (Principal, error) {
+	candidates := v.candidates(t.issuer, resources)
+	if len(candidates) == 0 {
+		where := "any resource"
+		if len(resources) > 0 {
+			where = strings.Join(resources, " or ")
+		}
+		return Principal{}, unknown(
+			"the issuer of the JWT is %s, which is neither this server nor among the trusted_issuers of %s",
+			Quoted(t.issuer), where,
+		)
+	}
+	if !slices.Contains(foreignTypes, strings.ToLower(t.typ)) {
+		return Principal{}, unknown("the typ of the JWT is %s, so it is for something else than access", Quoted(t.typ))
+	}
+	var c foreignClaims
+	if err := c.read(t.payload); err != nil {
+		return Principal{}, err
+	}
+	var whys []string
+	var away error
+	for _, x := range candidates {
+		why, err := x.refuses(ctx, t, &c)
+		switch {
+		case err != nil && away == nil:
+			away = err
+		case err != nil:
+		case why == "":
+			return v.foreigner(x.resource, x.trust, &c)
+		case len(candidates) > 1:
+			whys = append(whys, fmt.Sprintf("trusted_issuers[%d] of %s: %s", x.index, x.resource.ID, why))
+		default:
+			whys = append(whys, why)
+		}
+	}
+	if away != nil {
+		return Principal{}, away
+	}
+	return Principal{}, unknown("%s", strings.Join(whys, "; "))
+}
+
+// foreigner judges the claims of a JWT whose signature is good.
+func (v *Verifier) foreigner(r *catalog.Resource, issuer *trust, c *foreignClaims) (Principal, error) {
+	now := v.store.Now()
+	if err := c.check(now); err != nil {
+		return Principal{}, err
+	}
+	if c.Subject == "" || !plain(c.Subject) || !plain(c.ID) {
+		return Principal{}, unknown(
+			"sub or jti of the JWT is missing, longer than 255 bytes, or holds control characters",
+		)
+	}
+	p := Principal{
+		Kind: KindForeignJWT, Subject: foreignSubject(issuer.Issuer, c.Subject), Audience: r.ID, ID: c.ID,
+		IssuedAt: storage.Time(c.IssuedAt), ExpiresAt: storage.Time(c.ExpiresAt), ForeignIssuer: issuer.Issuer,
+		ForeignSubject: c.Subject,
+	}
+	if c.over(now) {
+		return p, ErrExpired
+	}
+	// The operator has listed the scopes for these people: one that is for people only counts.
+	p.Scopes = r.Effective(issuer.Scopes, "", true)
+	p.Plan, p.Limits = v.catalog.PlanOf(issuer.Plan, r.UserPlan)
+	p.Counter = p.Subject + ":" + r.ID
+	return p, nil
+}
+
+// foreignSubject names issuer and subject together, in letters and digits: neither alone says who it is.
+func foreignSubject(issuer, subject string) string {
+	sum := sha256.New()
+	fmt.Fprintf(sum, "%d:%s%s", len(issuer), issuer, subject)
+	return "foreign:" + strings.ToLower(base32.StdEncoding.WithPadding(base32.NoPadding).EncodeToString(sum.Sum(nil)))
+}
+
+// refuses says what of an entry a JWT does not satisfy; empty where it satisfies all. An error says that the issuer's
+// keys cannot be read, and is ErrIssuerKeys.
+func (t *trust) refuses(ctx context.Context, token *parsedJWT, c *foreignClaims) (why string, err error) {
+	if !slices.Contains(t.algorithms, token.algorithm) {
+		return fmt.Sprintf(
+			"the alg of the JWT is %s, and the issuer signs with %s", Quoted(string(token.algorithm)),
+			joined(t.algorithms),
+		), nil
+	}
+	if why := t.refusesAudience(c); why != "" {
+		return why, nil
+	}
+	if t.remote == nil {
+		if !token.signedBy([]byte(t.HS256Secret)) {
+			return "the signature of the JWT is not by hs256_secret", nil
+		}
+		return "", nil
+	}
+	keys, why, err := t.remote.find(ctx, token.kid, token.algorithm)
+	if err != nil || why != "" {
+		return why, err
+	}
+	if !slices.ContainsFunc(keys, func(k jose.JSONWebKey) bool { return token.signedBy(k.Key) }) {
+		return "the signature of the JWT is not by the key that its kid names at " + t.JWKSURL, nil
+	}
+	return "", nil
+}
+
+// refusesAudience says why a JWT is not for the audiences and clients of an entry; empty where it is. Without audiences
+// the token must have no aud: one that it has names another audience (RFC 7519, section 4.1.3).
+func (t *trust) refusesAudience(c *foreignClaims) string {
+	switch {
+	case len(t.Audiences) == 0 && c.Audience != nil:
+		return fmt.Sprintf(
+			"the JWT has the aud %s, and the entry has no audience; write it there",
+			Quoted(strings.Join(c.Audience, " ")),
+		)
+	case len(t.Audiences) > 0 && c.Audience == nil:
+		return "the JWT has no aud; where the issuer's access tokens have none, write client_ids and leave out audience"
+	case len(t.Audiences) > 0 &&
+		!slices.ContainsFunc(t.Audiences, func(a string) bool { return slices.Contains(c.Audience, a) }):
+		return fmt.Sprintf(
+			"the aud of the JWT is %s, which is not among %s", Quoted(strings.Join(c.Audience, " ")),
+			joined(t.Audiences),
+		)
+	}
+	if len(t.ClientIDs) == 0 {
+		return ""
+	}
+	id, ok := c.ClientID.(string)
+	switch {
+	case !ok:
+		return "the JWT has no client_id, and the entry has client_ids"
+	case !slices.Contains(t.ClientIDs, id):
+		return fmt.Sprintf("the client_id of the JWT is %s, which is not among client_ids", Quoted(id))
+	}
+	return ""
+}
+
+func joined[T ~string](list []T) string {
+	words := make([]string, len(list))
+	for i, x := range list {
+		words[i] = string(x)
+	}
+	return strings.Join(words, ", ")
+}

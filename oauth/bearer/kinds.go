@@ -1,0 +1,76 @@
+package bearer
+
+import (
+	"context"
+	"slices"
+	"strings"
+
+	"doorward/oauth/apikey"
+	"doorward/storage"
+)
+
+// Kinds of credentials, as introspection and the gateway name them.
+const (
+	KindAccessToken         = "access_token"
+	KindRefreshToken        = "refresh_token"
+	KindAPIKey              = storage.KindAPIKey
+	KindPersonalAccessToken = storage.KindPersonalAccessToken
+	KindForeignJWT          = "foreign_jwt"
+)
+
+// kind is one kind of credential.
+type kind struct {
+	name  string // as introspection and the configuration name it
+	words string // as people call it, such as API key
+	atAPI bool   // it can be used at a resource
+	// fits reports whether a text has the form of this kind; nil: it has no other kind's form.
+	fits func(text string) bool
+	// verify finds the caller that a text of this form identifies.
+	verify func(v *Verifier, ctx context.Context, text string, at Audience) (Principal, error)
+}
+
+// kinds are all kinds of credentials. The first whose form a text has verifies it.
+var kinds = []kind{
+	{KindAPIKey, "API key", true, nil, (*Verifier).keyPrincipal},
+	{
+		KindPersonalAccessToken, "personal access token", true,
+		begins(apikey.PrefixPersonalToken), (*Verifier).keyPrincipal,
+	},
+	{KindAccessToken, "access token", true, begins(PrefixAccessToken), (*Verifier).accessTokenPrincipal},
+	// A signed access token of this server has this form too.
+	{KindForeignJWT, "token of a trusted issuer", true, looksLikeJWT, (*Verifier).jwtPrincipal},
+	{KindRefreshToken, "refresh token", false, begins(PrefixRefreshToken), (*Verifier).refreshTokenPrincipal},
+}
+
+func begins(prefix string) func(string) bool {
+	return func(text string) bool { return strings.HasPrefix(text, prefix) }
+}
+
+// kindOf is the kind whose form a text has.
+func kindOf(text string) kind {
+	i := slices.IndexFunc(kinds, func(k kind) bool { return k.fits != nil && k.fits(text) })
+	if i < 0 {
+		i = slices.IndexFunc(kinds, func(k kind) bool { return k.fits == nil })
+	}
+	return kinds[i]
+}
+
+// KindsAtAPI lists the kinds of credentials that can be used at a resource.
+func KindsAtAPI() []string {
+	var names []string
+	for _, k := range kinds {
+		if k.atAPI {
+			names = append(names, k.name)
+		}
+	}
+	return names
+}
+
+// KindInWords is what people call a kind that Principal.Kind names; empty for any other text.
+func KindInWords(name string) string {
+	i := slices.IndexFunc(kinds, func(k kind) bool { return k.name == name })
+	if i < 0 {
+		return ""
+	}
+	return kinds[i].words
+}

@@ -1,0 +1,317 @@
+package bearer
+
+import (
+	"context"
+	"crypto/ecdsa"
+	"crypto/ed25519"
+	"crypto/rsa"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"slices"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/go-jose/go-jose/v4"
+	josejson "github.com/go-jose/go-jose/v4/json"
+
+	"doorward/storage"
+)
+
+// ErrIssuerKeys says that the published keys of a trusted issuer cannot be read, so that nothing can be said about its
+// tokens. It is storage.ErrUnavailable too: no caller takes it for a "no".
+var ErrIssuerKeys = errors.New("the keys of a trusted issuer cannot be read")
+
+// IssuerKeysUnavailable is what a caller is told about ErrIssuerKeys; the address and the cause are for the log.
+const IssuerKeysUnavailable = "The keys of the token's issuer cannot be read right now; try again shortly."
+
+// issuerKeysError is ErrIssuerKeys with the address and what is wrong there.
+type issuerKeysError struct {
+	url   string
+	cause error
+}
+
+func (e *issuerKeysError) Error() string {
+	return ErrIssuerKeys.Error() + ": " + e.url + ": " + e.cause.Error()
+}
+
+func (e *issuerKeysError) Unwrap() error { return e.cause }
+
+func (e *issuerKeysError) Is(target error) bool {
+	return target == ErrIssuerKeys || target == storage.ErrUnavailable // what errors.Is asks for
+}
+
+// How keys of others are fetched and kept.
+const (
+	remoteTimeout  = 3 * time.Second
+	maxRemoteBytes = 64 << 10
+	maxRemoteKeys  = 64
+	remoteAge      = 10 * time.Minute // after which they serve only where they cannot be fetched again
+	remoteEarly    = 9 * time.Minute  // after which they are fetched again while they serve
+	remoteStale    = 24 * time.Hour   // after which those that could not be fetched again no longer count
+	remoteUnknown  = time.Minute      // between two fetches because of a kid that is unknown
+	// IssuerKeysRetry is between two tries when one failed, and what a caller waits before asking again.
+	IssuerKeysRetry = 5 * time.Second
+)
+
+// remoteClient fetches the keys of others, from the addresses in the configuration and nowhere else.
+var remoteClient = &http.Client{
+	Timeout:       remoteTimeout,
+	CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
+	Transport: &http.Transport{
+		Proxy: http.ProxyFromEnvironment, MaxConnsPerHost: 4, IdleConnTimeout: time.Minute,
+		TLSHandshakeTimeout: remoteTimeout, MaxResponseHeaderBytes: maxRemoteBytes, ForceAttemptHTTP2: true,
+	},
+}
+
+// remoteKeys is a copy of the keys that an issuer publishes. What a token says decides at most that the configured
+// address is asked again, once a minute.
+type remoteKeys struct {
+	url string
+	now func() storage.Time
+
+	mu        sync.Mutex
+	keys      []jose.JSONWebKey // nil: never fetched
+	skipped   []string          // why other keys of the set are not used
+	fetchedAt storage.Time      // when keys were
+	triedAt   storage.Time      // the last time, with success or without; zero: never
+	fault     error             // of the last try
+	fetching  chan struct{}     // closed at its end; nil: no fetch is under way
+}
+
+// find gives the keys that a token may be signed with, or says why there are none. Once the issuer did not answer, what
+// there is serves without waiting for the next try. An error is ErrIssuerKeys: whether the key is known cannot be said.
+func (k *remoteKeys) find(
+	ctx context.Context, kid string, algorithm jose.SignatureAlgorithm,
+) (keys []jose.JSONWebKey, why string, err error) {
+	for range 2 {
+		k.mu.Lock()
+		now := k.now()
+		have := k.keys != nil && now.Sub(k.fetchedAt).Abs() < remoteStale
+		var found []jose.JSONWebKey
+		if have {
+			found, why = k.fitting(kid, algorithm)
+		}
+		if k.fetching == nil && k.due(now, len(found) > 0) {
+			k.fetching = make(chan struct{})
+			go k.fetch(k.fetching) //nolint:contextcheck // others wait for it too, so it does not end with this request
+		}
+		fetching, fault := k.fetching, k.fault
+		old := now.Sub(k.fetchedAt).Abs() >= remoteAge
+		k.mu.Unlock()
+		switch {
+		case len(found) > 0 && (!old || fault != nil || fetching == nil):
+			return found, "", nil
+		case fetching == nil && have && fault == nil:
+			return nil, why, nil // the issuer has no such key
+		case fetching == nil:
+			return nil, "", &issuerKeysError{k.url, fault}
+		}
+		select {
+		case <-fetching:
+		case <-ctx.Done():
+			return nil, "", &issuerKeysError{k.url, ctx.Err()}
+		}
+	}
+	return nil, "", &issuerKeysError{k.url, errors.New("they are being fetched again and again")}
+}
+
+// due reports whether it is time to fetch.
+func (k *remoteKeys) due(now storage.Time, found bool) bool {
+	if k.triedAt.IsZero() {
+		return true
+	}
+	since := now.Sub(k.triedAt).Abs()
+	switch {
+	case k.fault != nil:
+		return since >= IssuerKeysRetry
+	case !found:
+		return since >= remoteUnknown
+	}
+	return since >= remoteEarly
+}
+
+// fetch asks for the keys, and lets those who wait go on.
+func (k *remoteKeys) fetch(done chan struct{}) {
+	keys, skipped, err := fetchKeys(k.url)
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	k.triedAt, k.fault, k.fetching = k.now(), err, nil
+	if err == nil {
+		k.keys, k.skipped, k.fetchedAt = keys, skipped, k.triedAt
+	}
+	close(done)
+}
+
+func fetchKeys(url string) (keys []jose.JSONWebKey, skipped []string, err error) {
+	ctx, cancel := context.WithTimeout(context.Background(), remoteTimeout)
+	defer cancel()
+	q, err := http.NewRequestWithContext(ctx, http.MethodGet, url, http.NoBody)
+	if err != nil {
+		return nil, nil, err
+	}
+	q.Header.Set("Accept", "application/jwk-set+json, application/json")
+	resp, err := remoteClient.Do(q)
+	if err != nil {
+		return nil, nil, err
+	}
+	defer resp.Body.Close() //nolint:errcheck // it was only read
+	if resp.StatusCode != http.StatusOK {
+		return nil, nil, fmt.Errorf("the answer is %s", resp.Status)
+	}
+	text, err := io.ReadAll(io.LimitReader(resp.Body, maxRemoteBytes+1))
+	if err == nil && len(text) > maxRemoteBytes {
+		err = fmt.Errorf("the answer has more than %d bytes", maxRemoteBytes)
+	}
+	if err != nil {
+		return nil, nil, err
+	}
+	return parseKeys(text)
+}
+
+// parseKeys reads a JWK set (RFC 7517, section 5). Keys that are not public ones for signatures, that say that they are
+// for something else, or that are of a kind that is unknown or too weak, are left out, and skipped says why. A member
+// that is not understood never makes a key good for more.
+func parseKeys(text []byte) (keys []jose.JSONWebKey, skipped []string, err error) {
+	var set struct {
+		Keys []josejson.RawMessage `json:"keys"`
+	}
+	if err := josejson.Unmarshal(text, &set); err != nil {
+		return nil, nil, errors.New("the answer is not a JWK set, a JSON object with each name once and a list of keys")
+	}
+	if set.Keys == nil {
+		return nil, nil, errors.New("the answer is not a JWK set: it has no list of keys")
+	}
+	if len(set.Keys) > maxRemoteKeys {
+		return nil, nil, fmt.Errorf(
+			"the JWK set has %d keys, more than the %d that are accepted", len(set.Keys), maxRemoteKeys,
+		)
+	}
+	keys = []jose.JSONWebKey{}
+	for i, raw := range set.Keys {
+		k, err := parseKey(raw)
+		if err != nil {
+			skipped = append(skipped, fmt.Sprintf("keys[%d] %v", i, err))
+			continue
+		}
+		keys = append(keys, k)
+	}
+	return keys, skipped, nil
+}
+
+// parseKey reads one key; the error says why it is not one for signatures.
+func parseKey(raw []byte) (k jose.JSONWebKey, err error) {
+	var members map[string]any
+	if josejson.Unmarshal(raw, &members) != nil || members == nil {
+		return k, errors.New("is not a JSON object with each name once")
+	}
+	for _, name := range []string{"use", "alg", "kid"} {
+		if value, ok := members[name]; ok {
+			if text, ok := value.(string); !ok || text == "" {
+				return k, fmt.Errorf("has a %s that is not a string, or is empty", name)
+			}
+		}
+	}
+	if use, ok := members["use"]; ok && use != "sig" {
+		return k, fmt.Errorf("is for the use %s, not for signatures", Quoted(use.(string)))
+	}
+	if value, ok := members["key_ops"]; ok { // RFC 7517, section 4.3
+		if list, ok := value.([]any); !ok || !slices.Contains(list, any("verify")) {
+			return k, errors.New("has key_ops without verify")
+		}
+	}
+	if err := k.UnmarshalJSON(raw); err != nil {
+		return k, errors.New("cannot be read as a key of a known kind")
+	}
+	if !k.Valid() || !k.IsPublic() {
+		return k, errors.New("is not a public key")
+	}
+	return k, strong(k.Key)
+}
+
+// Bounds on RSA keys: below, RFC 7518, section 3.3 forbids them; above, verifying takes too long. The least exponent is
+// that of FIPS 186-5 section 5.1.
+const (
+	minRSABits, maxRSABits = 2048, 8192
+	minRSAExponent         = 1<<16 + 1
+)
+
+// strong says why a public key is not accepted, though it is well formed.
+func strong(key any) error {
+	switch k := key.(type) {
+	case *rsa.PublicKey:
+		switch bits := k.N.BitLen(); {
+		case bits < minRSABits:
+			return fmt.Errorf(
+				"is an RSA key of %d bits; at least %d are needed (RFC 7518 section 3.3)", bits, minRSABits,
+			)
+		case bits > maxRSABits:
+			return fmt.Errorf("is an RSA key of %d bits; at most %d are accepted", bits, maxRSABits)
+		case k.E < minRSAExponent || k.E%2 == 0 || k.N.Bit(0) == 0:
+			return errors.New("is an RSA key with an exponent below 65537, or an even exponent or modulus")
+		}
+		return nil
+	case *ecdsa.PublicKey:
+		return nil // of P-256, P-384 or P-521, and on it: go-jose reads no other
+	case ed25519.PublicKey:
+		if slices.Contains(smallOrder, hex.EncodeToString(append(slices.Clone(k[:31]), k[31]&0x7f))) {
+			return errors.New("is an Ed25519 key of small order, for which anybody can sign")
+		}
+		return nil
+	}
+	return errors.New("is not a key for signatures of a known kind")
+}
+
+// smallOrder are the points of Ed25519 whose order divides 8, without their sign, in hexadecimal; two are not
+// canonical.
+var smallOrder = []string{
+	"0000000000000000000000000000000000000000000000000000000000000000",
+	"0100000000000000000000000000000000000000000000000000000000000000",
+	"26e8958fc2b227b045c3f489f2ef98f0d5dfac05d3c63339b13802886d53fc05",
+	"c7176a703d4dd84fba3c0b760d10670f2a2053fa2c39ccc64ec7fd7792ac037a",
+	"ecffffffffffffffffffffffffffffffffffffffffffffffffffffffffffff7f",
+	"edffffffffffffffffffffffffffffffffffffffffffffffffffffffffffff7f",
+	"eeffffffffffffffffffffffffffffffffffffffffffffffffffffffffffff7f",
+}
+
+// fitting are the keys with a kid that can be for an algorithm, or why there are none. Without a kid it must be plain
+// which one is meant.
+func (k *remoteKeys) fitting(kid string, algorithm jose.SignatureAlgorithm) (found []jose.JSONWebKey, why string) {
+	for _, key := range k.keys {
+		if (kid == "" || key.KeyID == kid) && (key.Algorithm == "" || key.Algorithm == string(algorithm)) &&
+			signs(key.Key, algorithm) {
+			found = append(found, key)
+		}
+	}
+	switch {
+	case kid == "" && len(found) > 1:
+		return nil, fmt.Sprintf("the JWT names no kid, and %s has %d keys for %s", k.url, len(found), algorithm)
+	case len(found) > 0:
+		return found, ""
+	}
+	why = fmt.Sprintf("%s has no key for %s", k.url, algorithm)
+	if kid != "" {
+		why += " with the kid " + Quoted(kid)
+	}
+	if len(k.skipped) > 0 {
+		why += "; not used there: " + strings.Join(k.skipped[:min(len(k.skipped), 3)], ", ")
+	}
+	return nil, why
+}
+
+// signs reports whether a key is of the kind that an algorithm needs (RFC 7518, section 3.1, RFC 8037, section 3.1).
+func signs(key any, algorithm jose.SignatureAlgorithm) bool {
+	switch k := key.(type) {
+	case *ecdsa.PublicKey:
+		bySize := map[int]jose.SignatureAlgorithm{256: jose.ES256, 384: jose.ES384, 521: jose.ES512}
+		return bySize[k.Curve.Params().BitSize] == algorithm
+	case *rsa.PublicKey:
+		return strings.HasPrefix(string(algorithm), "RS") || strings.HasPrefix(string(algorithm), "PS")
+	case ed25519.PublicKey:
+		return algorithm == jose.EdDSA
+	}
+	return false
+}

@@ -1,0 +1,76 @@
+package bearer
+
+import (
+	"context"
+	"errors"
+	"fmt"
+
+	"doorward/storage"
+)
+
+// Resealed is how many sealed texts of the database there are under the first master secret now that were not before.
+type Resealed struct{ SigningKeys, Answers int }
+
+// resealBatch is how many answers are read at once.
+const resealBatch = 500
+
+// Reseal seals again, under the first master secret, what lies in the database sealed under another one: the private
+// halves of signing keys, and the answers that are kept for an Idempotency-Key, whose purpose the caller knows. It
+// fails, having done the rest, where something is sealed under a secret that is not in the list.
+func (r *Keyring) Reseal(ctx context.Context, answerPurpose func(digest []byte) string) (Resealed, error) {
+	ctx = storage.System(ctx)
+	var done Resealed
+	var lost []error
+	reseal := func(purpose, sealed string, write func(after string) error) (int, error) {
+		after, changed, err := r.secrets.Reseal(purpose, sealed)
+		if err != nil {
+			lost = append(lost, fmt.Errorf("%s: %w", purpose, err))
+		}
+		if err != nil || !changed {
+			return 0, nil
+		}
+		if err := write(after); errors.Is(err, storage.ErrConsumed) {
+			return 0, nil // it is gone, or another call was quicker
+		} else if err != nil {
+			return 0, err
+		}
+		return 1, nil
+	}
+	keys, err := r.store.SigningKeys(ctx)
+	if err != nil {
+		return done, fmt.Errorf("reseal signing keys: %w", err)
+	}
+	for _, k := range keys {
+		if k.Sealed == "" {
+			continue
+		}
+		n, err := reseal(
+			signingPurpose(k.ID), k.Sealed,
+			func(after string) error { return r.store.ResealSigningKey(ctx, k.ID, k.Sealed, after) },
+		)
+		if err != nil {
+			return done, fmt.Errorf("reseal signing keys: %w", err)
+		}
+		done.SigningKeys += n
+	}
+	for after := []byte(nil); ; {
+		page, err := r.store.SealedAnswers(ctx, after, resealBatch)
+		if err != nil {
+			return done, fmt.Errorf("reseal answers: %w", err)
+		}
+		for _, a := range page {
+			after = a.Digest
+			n, err := reseal(
+				answerPurpose(a.Digest), a.Answer,
+				func(sealed string) error { return r.store.ResealAnswer(ctx, a.Digest, a.Answer, sealed) },
+			)
+			if err != nil {
+				return done, fmt.Errorf("reseal answers: %w", err)
+			}
+			done.Answers += n
+		}
+		if len(page) < resealBatch {
+			return done, errors.Join(lost...)
+		}
+	}
+}

@@ -1,0 +1,53 @@
+package bearer
+
+import (
+	"cmp"
+	"context"
+	"errors"
+
+	"doorward/storage"
+)
+
+// Why a request with a credential was refused, as its owner reads it.
+const (
+	ReasonLimit       = "rate limit exceeded"
+	ReasonExpired     = "the credential has expired"
+	ReasonRevoked     = "the credential was revoked"
+	ReasonSuspended   = "the key is paused, or its user or workspace disabled"
+	ReasonWorkspace   = "not a workspace of this credential"
+	ReasonAddress     = "the address is not one that the key may be used from"
+	ReasonPermissions = "the credential lacks a scope or role"
+)
+
+// ReasonOf puts an error of Principal into words.
+func ReasonOf(err error) string {
+	switch {
+	case errors.Is(err, ErrExpired):
+		return ReasonExpired
+	case errors.Is(err, ErrRevoked):
+		return ReasonRevoked
+	case errors.Is(err, ErrWorkspace):
+		return ReasonWorkspace
+	}
+	return ReasonSuspended
+}
+
+// NoteUse counts a request with a credential for its workspace, and keeps it among a key's last ones. The action is the
+// server's own words for what was asked; the reason is empty where the request was allowed.
+func (v *Verifier) NoteUse(ctx context.Context, p *Principal, action string, status int, reason string, limited bool) {
+	a := storage.ActorOf(ctx)
+	v.store.NoteUse(storage.Use{
+		WorkspaceID: p.WorkspaceID, CredentialID: cmp.Or(p.KeyID, p.ClientID), Credential: p.Kind,
+		RequestID: a.RequestID, Action: action, Status: status, Reason: reason, Limited: limited, Address: a.Address,
+	})
+}
+
+// Touch notes that a credential was used, by the actor of ctx.
+func (v *Verifier) Touch(ctx context.Context, p *Principal) {
+	switch {
+	case p.KeyID != "":
+		v.store.TouchKey(p.KeyID, storage.ActorOf(ctx).Address)
+	case p.GrantID != "" && p.Kind == KindAccessToken:
+		v.store.TouchGrant(p.GrantID)
+	}
+}

@@ -1,0 +1,74 @@
+// Package catalog is what a client can ask for, as configured: resources with their scopes, the roles that users have,
+// and plans. What is stored about clients and credentials it does not know.
+package catalog
+
+import (
+	"errors"
+	"maps"
+	"slices"
+
+	"doorward/oauth/limit"
+)
+
+// Config is what a Catalog is made of.
+type Config struct {
+	Resources []Resource            // at least one; the first is the default
+	Plans     map[string]limit.Plan // by name
+}
+
+// Catalog is the configured resources and plans. It does not change; its methods are safe for many goroutines.
+type Catalog struct {
+	resources []Resource
+	plans     map[string]limit.Plan
+}
+
+// New makes a Catalog. It fails without a resource.
+func New(c Config) (*Catalog, error) {
+	if len(c.Resources) == 0 {
+		return nil, errors.New("no resource configured")
+	}
+	return &Catalog{resources: slices.Clone(c.Resources), plans: c.Plans}, nil
+}
+
+// Resources lists the configured resources; the first is the default.
+func (c *Catalog) Resources() []Resource { return c.resources }
+
+// Resource finds a configured resource by its id, in any spelling that SameResource takes for it. Its ID is the
+// configured spelling, the one to store and to show.
+func (c *Catalog) Resource(id string) (*Resource, bool) {
+	for i := range c.resources { // enough for what is stored
+		if c.resources[i].ID == id {
+			return &c.resources[i], true
+		}
+	}
+	for i := range c.resources {
+		if SameResource(c.resources[i].ID, id) {
+			return &c.resources[i], true
+		}
+	}
+	return nil, false
+}
+
+// IssuesJWTs reports whether access tokens for any resource are JWTs.
+func (c *Catalog) IssuesJWTs() bool {
+	return slices.ContainsFunc(c.resources, func(r Resource) bool { return r.JWT })
+}
+
+// Plan finds a plan of the configuration.
+func (c *Catalog) Plan(name string) (limit.Plan, bool) {
+	p, ok := c.plans[name]
+	return p, ok
+}
+
+// PlanNames lists the names of the plans of the configuration, sorted.
+func (c *Catalog) PlanNames() []string { return slices.Sorted(maps.Keys(c.plans)) }
+
+// PlanOf is the first of these plans that exists, with its name; without one, nothing is limited.
+func (c *Catalog) PlanOf(names ...string) (string, limit.Plan) {
+	for _, name := range names {
+		if p, ok := c.plans[name]; ok {
+			return name, p
+		}
+	}
+	return "", limit.Plan{}
+}

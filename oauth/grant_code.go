@@ -1,0 +1,173 @@
+package oauth
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/ory/fosite"
+	"github.com/ory/fosite/handler/oauth2"
+	"github.com/ory/fosite/handler/pkce"
+
+	"doorward/management"
+	"doorward/storage"
+)
+
+// codeGrant is the authorization code grant with PKCE (RFC 6749, section 4.1; RFC 7636).
+var codeGrant = grant{
+	GrantRule: management.GrantRule{Name: GrantAuthorizationCode, Implied: true, RedirectURI: true, ForPeople: true},
+	handlers: func(cfg fositeConfig, store adapter, strategy tokenStrategy) handlers {
+		code := &oauth2.AuthorizeExplicitGrantHandler{
+			AccessTokenStrategy: strategy, RefreshTokenStrategy: strategy, AuthorizeCodeStrategy: strategy,
+			CoreStorage: store, TokenRevocationStorage: store, Config: cfg,
+		}
+		proof := &pkce.Handler{AuthorizeCodeStrategy: strategy, Storage: store, Config: cfg}
+		// In this order: the proof is checked against the code that the first has found.
+		return handlers{fosite.AuthorizeEndpointHandlers{code, proof}, fosite.TokenEndpointHandlers{code, proof}}
+	},
+	prepare: func(_ *Server, x *exchange) error {
+		if x.presented = x.form.Get("code"); x.presented == "" {
+			return badRequest("code is missing.")
+		}
+		return nil
+	},
+	finish: func(_ *Server, x *exchange) error { return x.sameResource() },
+}
+
+// CreateAuthorizeCodeSession implements oauth2.AuthorizeCodeStorage: the grant and its code, the challenge inside.
+func (a adapter) CreateAuthorizeCodeSession(ctx context.Context, signature string, _ fosite.Requester) error {
+	x, _ := exchangeOf(ctx)
+	return a.store.InsertGrant(ctx, x.grant, storage.Code{
+		Digest: []byte(
+			signature,
+		),
+		RedirectURI: x.redirect,
+		Challenge:   x.challenge,
+		ExpiresAt:   x.grant.CreatedAt.Add(a.lifetimes.Code),
+	})
+}
+
+// GetAuthorizeCodeSession implements oauth2.AuthorizeCodeStorage. Fosite calls it twice in an exchange; the second
+// time it gets what the first one found.
+func (a adapter) GetAuthorizeCodeSession(
+	ctx context.Context, signature string, _ fosite.Session,
+) (fosite.Requester, error) {
+	x, _ := exchangeOf(ctx)
+	if x.code == nil {
+		if signature == "" {
+			x.because("what was sent as the code is not an authorization code of this server")
+			return nil, fosite.ErrNotFound
+		}
+		c, err := a.store.CodeByDigest(ctx, []byte(signature))
+		if errors.Is(err, storage.ErrNotFound) {
+			x.because("the code is unknown: it was never issued, or was deleted after it ended")
+			return nil, fosite.ErrNotFound
+		}
+		if err != nil {
+			return nil, err
+		}
+		// Before anything else: a code of another client counts as unknown, so that a used one that is found in a
+		// log cannot be used to revoke what its owner was given.
+		if c.Grant.ClientID != x.client.ID {
+			x.because("the code was issued to another client, %s", c.Grant.ClientID)
+			return nil, fosite.ErrNotFound
+		}
+		x.grant = c.Grant
+		if !c.UsedAt.IsZero() {
+			x.because(
+				"the code was used before, at %s; its grant %s is revoked", c.UsedAt.Time().UTC().Format(time.RFC3339),
+				c.Grant.ID,
+			)
+			return x.requester(nil), fosite.ErrInvalidatedAuthorizeCode
+		}
+		if c.ExpiresAt <= a.store.Now() || !c.Grant.RevokedAt.IsZero() || c.UserDisabled || c.Role == "" {
+			switch {
+			case !c.Grant.RevokedAt.IsZero():
+				x.because("the grant %s of the code was revoked: %s", c.Grant.ID, c.Grant.RevokedReason)
+			case c.UserDisabled:
+				x.because("the user of the code, or the workspace, is disabled")
+			case c.Role == "":
+				x.because("the user of the code left the workspace")
+			default:
+				x.because("the code expired at %s", c.ExpiresAt.Time().UTC().Format(time.RFC3339))
+			}
+			return nil, fosite.ErrNotFound
+		}
+		if err := a.narrow(x, c.Role); err != nil {
+			return nil, err
+		}
+		x.code, x.workspace, x.role = &c, storage.Workspace{ID: c.Grant.WorkspaceID, Slug: c.WorkspaceSlug}, c.Role
+	}
+	r := x.requester(x.scopes)
+	if sent := x.form.Get("redirect_uri"); sent != "" {
+		// Compared when sent; RFC 6749, section 4.1.3 wants it, OAuth 2.1 does not, and PKCE does its work.
+		r.(*fosite.Request).Form.Set("redirect_uri", x.code.RedirectURI)
+	}
+	return r, nil
+}
+
+// InvalidateAuthorizeCodeSession implements oauth2.AuthorizeCodeStorage: the one write that decides who redeems.
+func (a adapter) InvalidateAuthorizeCodeSession(ctx context.Context, signature string) error {
+	err := a.store.ConsumeCode(ctx, []byte(signature))
+	if errors.Is(err, storage.ErrConsumed) {
+		return errRaced
+	}
+	return err
+}
+
+// CreatePKCERequestSession implements pkce.PKCERequestStorage: the challenge is in the code's row already.
+func (adapter) CreatePKCERequestSession(context.Context, string, fosite.Requester) error { return nil }
+
+// GetPKCERequestSession implements pkce.PKCERequestStorage from the code's row.
+func (a adapter) GetPKCERequestSession(ctx context.Context, _ string, _ fosite.Session) (fosite.Requester, error) {
+	x, _ := exchangeOf(ctx)
+	if x.code == nil || x.code.Challenge == "" {
+		return nil, fosite.ErrNotFound
+	}
+	r := x.requester(x.scopes).(*fosite.Request)
+	r.Form.Set("code_challenge", x.code.Challenge)
+	r.Form.Set("code_challenge_method", "S256")
+	return r, nil
+}
+
+// DeletePKCERequestSession implements pkce.PKCERequestStorage. Fosite calls it before it has checked the verifier;
+// the challenge stays, so that a second attempt without a verifier finds it.
+func (adapter) DeletePKCERequestSession(context.Context, string) error { return nil }
+
+// burnCode consumes the code of a refused exchange where its verifier was wrong or missing: a code that is shown
+// without its proof was stolen, or is of no use to the one who shows it (RFC 9700, section 2.1.1).
+func (s *Server) burnCode(ctx context.Context, x *exchange, cause error) error {
+	var f *fosite.RFC6749Error
+	if x.code == nil || !errors.As(cause, &f) || asError(cause).Code == TemporarilyUnavailable {
+		return cause
+	}
+	if sent := x.form.Get("redirect_uri"); sent != "" && sent != x.code.RedirectURI {
+		return &Error{
+			Code:        InvalidGrant,
+			Description: "redirect_uri is not the one of the authorization request; send the same, or none.",
+			Cause: fmt.Errorf(
+				"redirect_uri %s is not the one of the authorization request, %s", quotedURI(sent),
+				quotedURI(x.code.RedirectURI),
+			),
+		}
+	}
+	if err := s.store.ConsumeCode(ctx, x.code.Digest); err != nil && !errors.Is(err, storage.ErrConsumed) {
+		return err
+	}
+	why := errors.New("code_verifier does not fit the code_challenge; the code is spent")
+	switch verifier := x.form.Get("code_verifier"); {
+	case verifier == "":
+		why = errors.New("code_verifier is missing; the code is spent")
+	case x.code.Challenge == "":
+		why = errors.New("code_verifier was sent for a code that was issued without code_challenge; the code is spent")
+	case len(verifier) < 43 || len(verifier) > 128:
+		why = fmt.Errorf("code_verifier has %d characters instead of 43 to 128; the code is spent", len(verifier))
+	}
+	return &Error{
+		Code: InvalidGrant,
+		Description: "code_verifier does not fit the code_challenge, or is missing. The code is spent; start a new " +
+			"authorization.",
+		Cause: why,
+	}
+}

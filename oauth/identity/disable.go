@@ -1,0 +1,244 @@
+package identity
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strings"
+
+	"doorward/oauth/input"
+	"doorward/storage"
+)
+
+// SignOut ends all of a user's sessions, and what else end says, for good. storage.ErrNotFound: there is no such user.
+func (s *Service) SignOut(ctx context.Context, userID string, end Ending) (ended Ended, err error) {
+	err = s.store.InTx(storage.System(ctx), func(ctx context.Context) (err error) {
+		if _, err := s.store.UserByID(ctx, userID); err != nil {
+			return err
+		}
+		if ended, err = s.end(ctx, userID, end); err != nil {
+			return err
+		}
+		return s.store.Audit(
+			ctx, storage.AuditEvent{Action: "user.signed_out", Target: userID, Detail: ended.detail()}, userID,
+		)
+	})
+	if err != nil {
+		return ended, fmt.Errorf("sign the user out: %w", err)
+	}
+	return ended, nil
+}
+
+// UserChange is what an administrator changes about a user; nil leaves it as it is.
+type UserChange struct {
+	Email *string
+	Name  *string
+	Admin *bool
+	// LeaveNoAdministrator allows a change that leaves the server without an enabled administrator; for the command
+	// line only.
+	LeaveNoAdministrator bool
+}
+
+// UpdateUser changes a user's address or name, makes them an administrator of this server or takes that away. A change
+// of address signs them out of every browser. What is wrong comes as *Invalid, joined when several things are; an
+// address that is taken also wraps storage.ErrExists. storage.ErrConflict: this is the last enabled administrator;
+// storage.ErrNotFound: there is no such user.
+func (s *Service) UpdateUser(ctx context.Context, userID string, c UserChange) (storage.User, error) {
+	ctx = storage.System(ctx)
+	var faults [2]error
+	if c.Email != nil {
+		email, err := checkEmail(*c.Email)
+		c.Email, faults[0] = &email, err
+	}
+	if c.Name != nil {
+		name, err := checkName(*c.Name)
+		c.Name, faults[1] = &name, err
+	}
+	if err := errors.Join(faults[:]...); err != nil {
+		return storage.User{}, err
+	}
+	var user storage.User
+	err := s.store.InTx(ctx, func(ctx context.Context) error {
+		before, err := s.store.UserByID(ctx, userID)
+		if err != nil {
+			return err
+		}
+		update := storage.UserUpdate{Email: c.Email, Name: c.Name, LeaveNoAdministrator: c.LeaveNoAdministrator}
+		if c.Admin != nil && *c.Admin != before.Admin {
+			update.Admin = c.Admin
+		}
+		if err := s.store.UpdateUser(ctx, userID, update); err != nil {
+			return err
+		}
+		if user, err = s.store.UserByID(ctx, userID); err != nil {
+			return err
+		}
+		return s.auditUpdate(ctx, before, user)
+	})
+	switch {
+	case errors.Is(err, storage.ErrExists):
+		return user, &Invalid{
+			Field: "email", Message: "There is an account with this address already.", cause: storage.ErrExists,
+		}
+	case err != nil:
+		return user, explain("update the user", err)
+	}
+	return user, nil
+}
+
+// auditUpdate notes each thing that changed about a user, and signs them out where it was their address.
+func (s *Service) auditUpdate(ctx context.Context, before, after storage.User) error {
+	if before.Email != after.Email {
+		if _, err := s.store.SignOut(ctx, after.ID); err != nil {
+			return err
+		}
+	}
+	for _, x := range []struct {
+		action  string
+		changed bool
+	}{
+		{"user.email_changed", before.Email != after.Email},
+		{"user.renamed", before.Name != after.Name},
+		{"user.made_administrator", !before.Admin && after.Admin},
+		{"user.unmade_administrator", before.Admin && !after.Admin},
+	} {
+		if !x.changed {
+			continue
+		}
+		if err := s.audit(ctx, x.action, after.ID); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// Rename changes the name a person is shown by. Errors are *Invalid, and storage.ErrNotFound for no such user.
+func (s *Service) Rename(ctx context.Context, userID, name string) error {
+	name, err := checkName(name)
+	if err != nil {
+		return err
+	}
+	return s.change(
+		ctx, "rename the user", "user.renamed", userID,
+		func(ctx context.Context, id string) error { return s.store.RenameUser(ctx, id, name) },
+	)
+}
+
+// audit notes what was done to a user, in their personal workspace.
+func (s *Service) audit(ctx context.Context, action, userID string) error {
+	return s.store.Audit(ctx, storage.AuditEvent{Action: action, Target: userID}, userID)
+}
+
+// change does something to a user and notes it, in one transaction.
+func (s *Service) change(
+	ctx context.Context, what, action, userID string, act func(ctx context.Context, userID string) error,
+) error {
+	return explain(what, s.store.InTx(storage.System(ctx), func(ctx context.Context) error {
+		// First, since a user's personal workspace goes with them.
+		if err := s.audit(ctx, action, userID); err != nil {
+			return err
+		}
+		return act(ctx, userID)
+	}))
+}
+
+// DisableUser keeps a person out, ends their sessions and the access that they allowed apps for good, and stops their
+// personal access tokens and every workspace that has no other enabled owner until EnableUser. Shared workspaces whose
+// ids are in keep go on working. storage.ErrConflict: this is the last enabled administrator; storage.ErrNotFound:
+// there is no such user.
+func (s *Service) DisableUser(ctx context.Context, userID string, keep ...string) error {
+	return s.change(
+		ctx,
+		"disable the user",
+		"user.disabled",
+		userID,
+		s.withWorkspaces(func(ctx context.Context, id string) error {
+			return s.store.DisableUser(ctx, id, keep...)
+		}),
+	)
+}
+
+// EnableUser lets a person in again, and puts a password that was out of use after too many wrong ones back into use.
+// Their personal access tokens and the workspaces that were stopped with them work again; sessions and the access of
+// apps have ended for good. storage.ErrNotFound: there is no such user.
+func (s *Service) EnableUser(ctx context.Context, userID string) error {
+	return s.change(ctx, "enable the user", "user.enabled", userID, s.withWorkspaces(s.store.EnableUser))
+}
+
+// withWorkspaces is act that also notes in each workspace that the user owns that it was stopped or works
+// again with them.
+func (s *Service) withWorkspaces(
+	act func(ctx context.Context, userID string) error,
+) func(ctx context.Context, userID string) error {
+	return func(ctx context.Context, userID string) error {
+		before, err := s.store.OwnedBy(ctx, userID)
+		if err != nil {
+			return err
+		}
+		if err := act(ctx, userID); err != nil {
+			return err
+		}
+		for _, w := range before {
+			now, err := s.store.WorkspaceByID(ctx, w.ID)
+			if err != nil {
+				return err
+			}
+			if now.DisabledAt.IsZero() == w.DisabledAt.IsZero() {
+				continue
+			}
+			action := "workspace.enabled"
+			if w.DisabledAt.IsZero() {
+				action = "workspace.disabled"
+			}
+			if err := s.store.Audit(
+				ctx,
+				storage.AuditEvent{
+					Action: action, WorkspaceID: w.ID, Target: w.ID, Detail: map[string]string{"with_user": userID},
+				},
+				"",
+			); err != nil {
+				return err
+			}
+		}
+		return nil
+	}
+}
+
+// DeleteUser removes a person and all that is theirs. Errors are those of DisableUser.
+func (s *Service) DeleteUser(ctx context.Context, userID string) error {
+	return s.change(ctx, "delete the user", "user.deleted", userID, s.store.DeleteUser)
+}
+
+func explain(what string, err error) error {
+	switch {
+	case err == nil:
+		return nil
+	case errors.Is(err, storage.ErrConflict):
+		return fmt.Errorf(
+			"%s: no one else could administer this server; create or enable another administrator first: %w", what, err,
+		)
+	default:
+		return fmt.Errorf("%s: %w", what, err)
+	}
+}
+
+const maxName = 200
+
+func checkEmail(email string) (string, error) {
+	email = strings.Trim(email, " ")
+	if !input.Email(email) {
+		return "", &Invalid{
+			Field: "email", Message: "Write one address, like name@example.com, with Latin letters only.",
+		}
+	}
+	return email, nil
+}
+
+// checkName takes a name, or none.
+func checkName(name string) (string, error) {
+	name, wrong := input.Line(name, maxName)
+	if wrong != "" {
+		return "", &Invalid{Field: "name", Message: "The name " + wrong + "."}
+	}
+	return name, nil
+}

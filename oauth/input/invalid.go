@@ -1,0 +1,62 @@
+package input
+
+import (
+	"fmt"
+	"strconv"
+	"time"
+)
+
+// Invalid says what is wrong with one field of a form or request, in words for the person who filled it in.
+type Invalid struct {
+	// Field is what people call it: name, site, redirect_uris, scope, resource, grant, kind, pkce, grace, slug, and so
+	// on.
+	Field   string
+	Message string // what to do, without the field's name
+	Cause   error  // of storage, such as storage.ErrExists for a slug that is taken; nil: none
+}
+
+// Error implements error.
+func (i *Invalid) Error() string { return i.Field + " " + i.Message }
+
+// Unwrap returns the cause.
+func (i *Invalid) Unwrap() error { return i.Cause }
+
+// Faults gathers all that is wrong with a form or request. The zero value is empty; errors.Join makes one error of it.
+type Faults []error
+
+// Add appends an *Invalid.
+func (f *Faults) Add(field, message string, args ...any) {
+	*f = append(*f, &Invalid{Field: field, Message: fmt.Sprintf(message, args...)})
+}
+
+// Flatten lists the errors that errors.Join has joined, one after the other. For nil the list is empty.
+func Flatten(err error) []error {
+	joined, ok := err.(interface{ Unwrap() []error })
+	switch {
+	case err == nil:
+		return nil
+	case !ok:
+		return []error{err}
+	}
+	var all []error
+	for _, one := range joined.Unwrap() {
+		all = append(all, Flatten(one)...)
+	}
+	return all
+}
+
+// Shorten cuts what a caller sent to 100 characters, so that it does not fill a message.
+func Shorten(text string) string {
+	if r := []rune(text); len(r) > 100 {
+		return string(r[:100]) + "…"
+	}
+	return text
+}
+
+// InDays writes a duration of whole days as such.
+func InDays(d time.Duration) string {
+	if d%(24*time.Hour) == 0 {
+		return strconv.Itoa(int(d/(24*time.Hour))) + " days"
+	}
+	return d.String()
+}

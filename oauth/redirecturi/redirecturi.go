@@ -1,0 +1,197 @@
+// Package redirecturi says which redirect URIs of clients can be registered, and which registered one a request means
+// (RFC 6749, section 3.1.2; RFC 8252, section 7). Clients and requests are its callers'.
+package redirecturi
+
+import (
+	"net/url"
+	"slices"
+	"strconv"
+	"strings"
+
+	"doorward/oauth/input"
+)
+
+// loopbackHosts are the names that http redirect URIs may have (RFC 8252, section 7.3); each matches itself alone.
+var loopbackHosts = []string{"127.0.0.1", "[::1]", "localhost"}
+
+// splitLoopback cuts an http URI of a loopback host into host and what follows the port. Anything else, user
+// information say, is not one.
+func splitLoopback(uri string) (host, rest string, ok bool) {
+	after, ok := strings.CutPrefix(uri, "http://")
+	if !ok {
+		return "", "", false
+	}
+	for _, host := range loopbackHosts {
+		rest, ok := strings.CutPrefix(after, host)
+		if !ok {
+			continue
+		}
+		if port, isPort := strings.CutPrefix(rest, ":"); isPort {
+			end := strings.IndexAny(port, "/?")
+			if end < 0 {
+				end = len(port)
+			}
+			n, err := strconv.ParseUint(port[:end], 10, 16)
+			if err != nil || n == 0 || port[0] == '0' || port[0] == '+' {
+				return "", "", false
+			}
+			rest = port[end:]
+		}
+		if rest != "" && rest[0] != '/' && rest[0] != '?' {
+			return "", "", false
+		}
+		return host, rest, true
+	}
+	return "", "", false
+}
+
+// may reports by its scheme whether a browser may be sent to a URI: https, http on loopback, a private-use
+// scheme with a dot (RFC 8252, section 7), or one of those without that the operator allows.
+func may(uri string, allowed []string) bool {
+	scheme, _, ok := strings.Cut(uri, ":")
+	if ok && scheme == "http" {
+		_, _, ok = splitLoopback(uri)
+		return ok
+	}
+	return ok && (scheme == "https" || strings.Contains(scheme, ".") || slices.Contains(allowed, scheme))
+}
+
+// HasBareScheme reports whether a redirect URI has a scheme that no domain name vouches for, as one with a dot does in
+// part (RFC 8252, section 7.1): any program can claim it.
+func HasBareScheme(uri string) bool {
+	scheme, _, ok := strings.Cut(uri, ":")
+	return ok && scheme != "https" && scheme != "http" && !strings.Contains(scheme, ".")
+}
+
+// Match reports whether a requested redirect URI is a registered one: byte for byte (RFC 6749 section
+// 3.1.2.3, RFC 9700, section 2.1), but for the port of a loopback one, which a program takes as it comes (RFC 8252
+// section 7.3). A scheme that does not register does not match either, however it came into the database.
+func Match(registered []string, requested string, allowed []string) bool {
+	if slices.Contains(registered, requested) {
+		return may(requested, allowed)
+	}
+	host, rest, ok := splitLoopback(requested)
+	if !ok {
+		return false
+	}
+	return slices.ContainsFunc(registered, func(uri string) bool {
+		h, r, ok := splitLoopback(uri)
+		return ok && h == host && r == rest
+	})
+}
+
+// responseParameters may not be in the query of a redirect URI: a client would take them for ours.
+var responseParameters = []string{
+	"code", "state", "error", "error_description", "error_uri", "iss", "response", "access_token", "id_token",
+}
+
+// Check says what keeps a URI from being registered, or "". Schemes without a dot must be among allowed.
+func Check(uri string, allowed []string) string {
+	switch {
+	case uri == "":
+		return "is empty"
+	case len(uri) > 2000:
+		return "is longer than 2,000 characters"
+	case strings.ContainsFunc(uri, func(r rune) bool { return r <= ' ' || r > '~' }):
+		return "holds spaces or characters outside ASCII; percent-encode them, and write a host name in its xn-- form"
+	case strings.ContainsAny(uri, `\*"<>^{|}`+"`"):
+		return "holds a character that no URI may hold, or a wildcard; write each URI out"
+	case strings.Contains(uri, "#"):
+		return "has a fragment; remove # and what follows (RFC 6749 section 3.1.2)"
+	}
+	u, err := url.Parse(uri)
+	if err != nil || u.Scheme == "" {
+		return "is not an absolute URI"
+	}
+	if !strings.HasPrefix(uri, u.Scheme+":") {
+		return "has capital letters in its scheme; write it in small ones"
+	}
+	if u.User != nil {
+		return "holds user information; remove what stands before the @"
+	}
+	if authority, present := input.AuthorityOf(uri); present && authority != "" {
+		switch {
+		case !input.Host(input.HostOf(authority)):
+			return "has a host that is neither a host name nor an IPv4 address nor an IPv6 address in brackets; " +
+				"correct it"
+		case u.Scheme != "http" && !input.Authority(authority):
+			return "has a port that is not a number from 1 to 65535; correct it, or leave it out"
+		}
+	}
+	path := strings.ToLower(u.EscapedPath())
+	for _, segment := range strings.Split(strings.ReplaceAll(strings.ReplaceAll(path, "%2e", "."), "%2f", "/"), "/") {
+		if segment == "." || segment == ".." {
+			return "holds . or .. segments; write the path that is meant"
+		}
+	}
+	query, err := url.ParseQuery(u.RawQuery)
+	if err != nil {
+		return "has a malformed query"
+	}
+	for _, name := range responseParameters {
+		if query.Has(name) {
+			return "has " + name + " in its query, which is a parameter of the response; use another name"
+		}
+	}
+	switch {
+	case u.Scheme == "https":
+		if u.Hostname() == "" || u.Opaque != "" {
+			return "names no host"
+		}
+	case u.Scheme == "http":
+		if !may(uri, nil) {
+			if slices.Contains(loopbackHosts, strings.TrimSuffix(u.Host, ":"+u.Port())) && u.Port() != "" {
+				return "has a port that is not a number from 1 to 65535; leave it out, and any port of this " +
+					"loopback host will do (RFC 8252 section 7.3)"
+			}
+			return "is plain http; that is allowed for 127.0.0.1, [::1] and localhost only, use https"
+		}
+	case !may(uri, allowed):
+		return "has a scheme that is neither https nor a private-use one with a dot, " +
+			"like com.example.app:/callback (RFC 8252 section 7.1); " +
+			"the operator of this server can allow others, such as cursor, with redirect_schemes in the configuration"
+	}
+	return ""
+}
+
+// AddResponse adds the parameters of a response to a redirect URI, whose registered query stays as it is (RFC 6749,
+// section 3.1.2).
+func AddResponse(uri string, response url.Values) string {
+	separator := "?"
+	if strings.Contains(uri, "?") {
+		separator = "&"
+		if strings.HasSuffix(uri, "?") || strings.HasSuffix(uri, "&") {
+			separator = ""
+		}
+	}
+	return uri + separator + response.Encode()
+}
+
+// Origin is the web origin of a redirect URI (RFC 6454), or "" where a browser has none for it.
+func Origin(uri string) string {
+	u, err := url.Parse(uri)
+	if err != nil || (u.Scheme != "https" && u.Scheme != "http") {
+		return ""
+	}
+	host := strings.ToLower(u.Host)
+	if (u.Scheme == "https" && u.Port() == "443") || (u.Scheme == "http" && u.Port() == "80") {
+		host = strings.TrimSuffix(host, ":"+u.Port())
+	}
+	return u.Scheme + "://" + host
+}
+
+// Host is what a person is shown as the place that an answer goes to: the host, or the scheme of an app's
+// own; loopback tells that it is a program on their own machine.
+func Host(uri string) (host string, loopback bool) {
+	u, err := url.Parse(uri)
+	if err != nil {
+		return "", false
+	}
+	if _, _, ok := splitLoopback(uri); ok {
+		return u.Hostname(), true
+	}
+	if u.Scheme == "https" {
+		return u.Host, false
+	}
+	return u.Scheme, false
+}
