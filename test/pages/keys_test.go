@@ -169,7 +169,7 @@ func keyPages(t *testing.T, javaScript bool) {
 	}
 	p.Click(`a.btn.main`)
 	p.judge("key that replaces another")
-	if text := p.Text("main"); !strings.Contains(text, "2 requests came with it in the last 24 hours") {
+	if text := p.Text("main"); !strings.Contains(text, "2 requests in the last 24 hours") {
 		t.Errorf("the page does not say what still comes with the old one: %s", text)
 	}
 	freshPage := p.URL().Path
