@@ -23,7 +23,7 @@ func TestConfigurationDescribesEveryKey(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	file, err := parser.ParseFile(token.NewFileSet(), filepath.Join(root, "cmd", "doorward", "config.go"), nil, 0)
+	file, err := parser.ParseFile(token.NewFileSet(), filepath.Join(root, "config", "config.go"), nil, 0)
 	if err != nil {
 		t.Fatal(err)
 	}
