@@ -22,11 +22,12 @@ const module = "doorward"
 // new arrow are decisions: they are made here, with a word in docs/decisions when the reason is not plain.
 var arrows = map[string][]string{
 	"cmd/doorward": {
-		"cmd/doorward/demo", "cmd/doorward/guide", "config", "management", "oauth", "oauth/apikey", "oauth/bearer",
-		"oauth/catalog", "oauth/identity", "oauth/input", "oauth/limit", "oauth/seal", "storage", "web", "web/gateway",
+		"cmd/doorward/demo", "cmd/doorward/guide", "cmd/doorward/process", "config", "management", "oauth",
+		"oauth/apikey", "oauth/bearer", "oauth/catalog", "oauth/identity", "oauth/input", "oauth/limit", "oauth/seal", "storage", "web", "web/gateway",
 		"web/gateway/route/openapi",
 	},
-	"cmd/doorward/demo": {}, // its app and API belong to others
+	"cmd/doorward/demo":    {},         // its app and API belong to others
+	"cmd/doorward/process": {"config"}, // sockets and the log
 	"cmd/doorward/guide": {
 		"config", "oauth/bearer", "oauth/catalog", "oauth/input", "oauth/limit", "storage", "web/gateway", "web/gateway/route",
 	},
@@ -108,7 +109,7 @@ var owners = map[string][]string{
 	"github.com/a-h/templ":       {"templates", "web/page"},
 	"github.com/alecthomas/kong": {"cmd/doorward"},
 	"go.yaml.in/yaml":            {"config", "config/yamlnode", "web/gateway/route/openapi"},
-	"net/http":                   {"cmd/doorward", "cmd/doorward/demo", "cmd/doorward/guide", "config", "examples", "oauth", "oauth/bearer", "oauth/identity", "oauth/resource", "web", "web/api", "web/gateway", "web/page", "web/signin", "web/admin", "web/dashboard"},
+	"net/http":                   {"cmd/doorward", "cmd/doorward/demo", "cmd/doorward/guide", "cmd/doorward/process", "config", "examples", "oauth", "oauth/bearer", "oauth/identity", "oauth/resource", "web", "web/api", "web/gateway", "web/page", "web/signin", "web/admin", "web/dashboard"},
 	"testing":                    {},
 }
 
