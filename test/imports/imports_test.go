@@ -22,11 +22,12 @@ const module = "doorward"
 // new arrow are decisions: they are made here, with a word in docs/decisions when the reason is not plain.
 var arrows = map[string][]string{
 	"cmd/doorward": {
-		"cmd/doorward/demo", "cmd/doorward/guide", "cmd/doorward/process", "config", "management", "oauth",
+		"cmd/doorward/demo", "cmd/doorward/guide", "cmd/doorward/inspect", "cmd/doorward/process", "config", "management", "oauth",
 		"oauth/apikey", "oauth/bearer", "oauth/catalog", "oauth/identity", "oauth/input", "oauth/limit", "oauth/seal", "storage", "web", "web/gateway",
 		"web/gateway/route/openapi",
 	},
-	"cmd/doorward/demo":    {},         // its app and API belong to others
+	"cmd/doorward/demo":    {}, // its app and API belong to others
+	"cmd/doorward/inspect": {"config", "oauth/catalog", "oauth/input", "oauth/seal", "storage"},
 	"cmd/doorward/process": {"config"}, // sockets and the log
 	"cmd/doorward/guide": {
 		"config", "oauth/bearer", "oauth/catalog", "oauth/input", "oauth/limit", "storage", "web/gateway", "web/gateway/route",
