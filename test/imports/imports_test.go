@@ -60,7 +60,7 @@ var arrows = map[string][]string{
 		"management", "oauth", "oauth/apikey", "oauth/bearer", "oauth/catalog", "oauth/identity", "oauth/input", "oauth/limit",
 		"oauth/seal", "storage", "web/gateway",
 	},
-	"web/gateway": {"oauth", "oauth/bearer", "oauth/catalog", "oauth/limit", "storage", "web/gateway/route"},
+	"web/gateway": {"oauth", "oauth/bearer", "oauth/catalog", "oauth/input", "oauth/limit", "storage", "web/gateway/route"},
 	// A route says what it needs in scopes, roles and kinds of credentials.
 	"web/gateway/route":         {"oauth/bearer", "oauth/catalog", "oauth/input"},
 	"web/gateway/route/openapi": {"config/yamlnode", "oauth/input", "web/gateway/route"},
@@ -68,7 +68,8 @@ var arrows = map[string][]string{
 	// The protocol has management revoke a key that is shown to it, and never the other way round: management gets the rules
 	// of the grant types through its configuration.
 	"oauth": {
-		"management", "oauth/apikey", "oauth/bearer", "oauth/catalog", "oauth/limit", "oauth/redirecturi", "oauth/seal", "storage",
+		"management", "oauth/apikey", "oauth/bearer", "oauth/catalog", "oauth/input", "oauth/limit", "oauth/redirecturi",
+		"oauth/seal", "storage",
 	},
 	"management": {
 		"oauth/apikey", "oauth/bearer", "oauth/catalog", "oauth/input", "oauth/limit", "oauth/redirecturi", "storage",
