@@ -33,7 +33,9 @@ func pseudoTerminal(t *testing.T) (ours, theirs *os.File) {
 		t.Helper()
 		var errno syscall.Errno
 		err := raw.Control(func(fd uintptr) {
-			_, _, errno = syscall.Syscall(syscall.SYS_IOCTL, fd, request, uintptr(unsafe.Pointer(value)))
+			_, _, errno = syscall.Syscall(
+				syscall.SYS_IOCTL, fd, request, uintptr(unsafe.Pointer(value)), //nolint:gosec // as ioctl takes it
+			)
 		})
 		if err != nil || errno != 0 {
 			t.Fatalf("ioctl %#x: %v, %v", request, err, errno)
