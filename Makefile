@@ -6,9 +6,14 @@ GOLANGCI := go tool -modfile=tools/go.mod golangci-lint
 help: ## what there is
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-16s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
+# At a terminal, the demo runs as a job of its own (set -m), so that Ctrl-C reaches the demo only: it stops and succeeds.
+# Else make would get the signal too and fail, and so does "go run", whatever the program returns.
+DEMO := bin/doorward
+
 .PHONY: run
 run: ## the demo: Doorward, an app that signs in through it and an API, to be seen in a browser
-	CGO_ENABLED=0 go run ./cmd/doorward demo
+	@CGO_ENABLED=0 go build -o $(DEMO) ./cmd/doorward
+	@if [ -t 0 ]; then set -m; fi; $(DEMO) demo
 
 .PHONY: example-generic
 example-generic: ## an API behind Doorward, with its page for customers in examples/generic: an AI API

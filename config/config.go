@@ -273,7 +273,7 @@ func (p *parser) resource(n *yaml.Node, key string) Resource {
 		"objects":     p.many(&r.Objects, input.ObjectName),
 		"keys": p.mapping(map[string]field{
 			"prefix":       p.one(&r.Keys.Prefix, checkKeyPrefix),
-			"kinds":        p.many(&r.Keys.Environments, oneOf(apikey.Live, apikey.Test)),
+			"environments": p.many(&r.Keys.Environments, oneOf(apikey.Live, apikey.Test)),
 			"default_plan": p.one(&r.Keys.DefaultPlan, nil),
 			"test_plan":    p.one(&r.Keys.TestPlan, nil),
 			"max_lifetime": p.duration(&r.Keys.MaxLifetime, 0),

@@ -146,7 +146,7 @@ resources:
       capture: {text: Add documents as you, user_only: true}
       "reports:read": {text: Read reports}
     objects: [opportunities, accounts]
-    keys: {prefix: ex, kinds: [live], default_plan: free, test_plan: free, max_lifetime: 90d, new_text: Make one}
+    keys: {prefix: ex, environments: [live], default_plan: free, test_plan: free, max_lifetime: 90d, new_text: Make one}
     routes:
       - {methods: [GET], path: "/v1/{object}/**", scopes: ["{object}:read", "accounts:write"]}
       - {methods: POST, path: /v1/capture, scopes: [capture], credentials: [personal_access_token, access_token], role: member}
@@ -394,7 +394,8 @@ func TestConfigResourceFaultsSayWhatToWrite(t *testing.T) {
 		"key prefix":            {"keys: {prefix: SK_}", at + `keys.prefix: "SK_" is not a prefix; write up to 20 lower-case letters`},
 		"key prefix dw":         {"keys: {prefix: dw}", at + "keys.prefix: gives keys that start with dw_live_, and Doorward's own tokens start with dw_"},
 		"key prefix pat":        {"keys: {prefix: pat}", at + "keys.prefix: gives keys that start with pat_live_, and personal access tokens start with pat_"},
-		"key kind":              {"keys: {kinds: [prod]}", at + `keys.kinds[0]: "prod" is not one of the values it can have; write one of: live, test`},
+		"key environment":       {"keys: {environments: [prod]}", at + `keys.environments[0]: "prod" is not one of the values it can have; write one of: live, test`},
+		"key kinds of old":      {"keys: {kinds: [live]}", at + "keys.kinds: keys.kinds is now keys.environments"},
 		"route unknown scope":   {"routes: [{path: /a, scopes: [reed]}]", at + `routes[0].scopes[0]: "reed" is not a scope of this resource; write one of read, write, delete, admin`},
 		"route introspect":      {"routes: [{path: /a, scopes: [introspect]}]", at + "routes[0].scopes[0]: introspect is built in and opens no route"},
 		"route object":          {"routes: [{path: /a, scopes: ['accounts:read']}]", at + `routes[0].scopes[0]: "accounts" is not in objects; add it there`},
@@ -586,11 +587,11 @@ func FuzzConfig(f *testing.F) {
 // Resources that leave their key prefix out start side by side, and none takes a prefix that another one wrote.
 func TestV77_KeyPrefixesAreDerived(t *testing.T) {
 	for text, want := range map[string]string{
-		"[{id: urn:a}, {id: urn:b}, {id: urn:c}]":                                                     "sk sk2 sk3",
-		"[{id: urn:a, keys: {prefix: sk2}}, {id: urn:b}, {id: urn:c}]":                                "sk2 sk sk3",
-		"[{id: urn:a}, {id: urn:b, keys: {prefix: sk}}, {id: urn:c, keys: {kinds: []}}, {id: urn:d}]": "sk2 sk sk3 sk4",
-		"[{id: urn:a, keys: {prefix: acme}}, {id: urn:b, keys: {prefix: other}}]":                     "acme other",
-		"[{id: urn:a, keys: {kinds: [live]}}, {id: urn:b, keys: {kinds: [test], max_lifetime: 90d}}]": "sk sk2",
+		"[{id: urn:a}, {id: urn:b}, {id: urn:c}]":                                                                   "sk sk2 sk3",
+		"[{id: urn:a, keys: {prefix: sk2}}, {id: urn:b}, {id: urn:c}]":                                              "sk2 sk sk3",
+		"[{id: urn:a}, {id: urn:b, keys: {prefix: sk}}, {id: urn:c, keys: {environments: []}}, {id: urn:d}]":        "sk2 sk sk3 sk4",
+		"[{id: urn:a, keys: {prefix: acme}}, {id: urn:b, keys: {prefix: other}}]":                                   "acme other",
+		"[{id: urn:a, keys: {environments: [live]}}, {id: urn:b, keys: {environments: [test], max_lifetime: 90d}}]": "sk sk2",
 	} {
 		c := mustLoad(t, "resources: "+text, nil)
 		var got []string

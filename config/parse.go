@@ -137,6 +137,8 @@ func (p *parser) mapping(fields map[string]field) field {
 		p.entries(n, key, func(name string, value *yaml.Node, at string) {
 			if read, ok := fields[name]; ok {
 				read(value, at)
+			} else if hint := renamed(at); hint != "" {
+				p.fault(at, "%s", hint)
 			} else if like := nearest(name, known); like != "" {
 				p.fault(at, "is not a known key; did you mean %s?", like)
 			} else {
@@ -144,6 +146,19 @@ func (p *parser) mapping(fields map[string]field) field {
 			}
 		})
 	}
+}
+
+// oldNames are keys that earlier versions read, with the key that each is now.
+var oldNames = map[string]string{"keys.kinds": "keys.environments"}
+
+// renamed says what a key is called now, if it is one of the oldNames; else it is empty.
+func renamed(key string) string {
+	for old, now := range oldNames {
+		if strings.HasSuffix("."+key, "."+old) {
+			return old + " is now " + now
+		}
+	}
+	return ""
 }
 
 // entries calls each for every entry of a mapping, in the order written, and faults names that come twice.

@@ -137,7 +137,7 @@ func (m *Manager) CreateWorkspace(
 		if _, err := m.store.SlugReservedUntil(ctx, slug); err == nil {
 			message = fmt.Sprintf(
 				"%q belonged to a workspace that was deleted, and stays reserved for %s after that; choose another",
-				slug, input.InDays(storage.SlugReservation),
+				slug, input.DurationInWords(storage.SlugReservation),
 			)
 		}
 		return w, &input.Invalid{Field: "slug", Message: message, Cause: storage.ErrExists}

@@ -12,6 +12,7 @@ import (
 	"github.com/ory/fosite"
 
 	"doorward/oauth/bearer"
+	"doorward/oauth/input"
 	"doorward/storage"
 )
 
@@ -170,7 +171,7 @@ func writeError(w http.ResponseWriter, r *http.Request, err error) {
 
 // retryAfter writes a wait in whole seconds, rounded up, at least one (RFC 9110, section 10.2.3).
 func retryAfter(d time.Duration) string {
-	return strconv.FormatInt(max(1, int64((d+time.Second-1)/time.Second)), 10)
+	return strconv.FormatInt(max(1, input.CeilSeconds(d)), 10)
 }
 
 // writeJSON answers with what must never be stored on the way (RFC 6749, section 5.1).

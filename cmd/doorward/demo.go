@@ -124,12 +124,14 @@ func startDemo(ctx context.Context, s *server, appSocket, apiSocket net.Listener
 	if err != nil {
 		return fmt.Errorf("demo API: %w", err)
 	}
+	trace := &demo.Trace{}
 	api := &demo.API{
 		Introspect:   s.config.Issuer + "/oauth/introspect",
 		ClientID:     resourceServer.ID,
 		ClientSecret: apiSecret,
+		Client:       trace.Client(),
 	}
-	thirdParty, err := demo.NewApp(s.config.Issuer, apiURL, appURL, client.ID, secret)
+	thirdParty, err := demo.NewApp(s.config.Issuer, apiURL, appURL, client.ID, secret, trace)
 	if err != nil {
 		return err
 	}

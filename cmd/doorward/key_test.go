@@ -185,7 +185,7 @@ func testKeysForIntrospection(t *testing.T, c *cli) {
 
 func TestKeyCommandsUsedWrongly(t *testing.T) {
 	c := newCLI(t)
-	c.writeConfig("resources: [{id: https://a.example, objects: [notes], keys: {kinds: live, max_lifetime: 30d}}]\nplans: {free: {hour: 5}}\n")
+	c.writeConfig("resources: [{id: https://a.example, objects: [notes], keys: {environments: live, max_lifetime: 30d}}]\nplans: {free: {hour: 5}}\n")
 	c.must("", "migrate")
 	c.people("ann@example.com")
 	c.must("", "workspace", "create", "--name", "Acme", "--slug", "acme", "--owner", "ann@example.com")

@@ -11,6 +11,7 @@ import (
 
 	"github.com/prometheus/client_golang/prometheus"
 
+	"doorward/cmd/doorward/process"
 	"doorward/config"
 	"doorward/storage"
 	"doorward/web"
@@ -57,8 +58,8 @@ func (s serveCommand) Run(ctx context.Context, a *app) error {
 	if err != nil {
 		return err
 	}
-	buffer := newLogBuffer(a.stderr)
-	defer buffer.flush()
+	buffer := process.NewLogBuffer(a.stderr)
+	defer buffer.Flush()
 	log := slog.New(slog.NewJSONHandler(buffer, nil))
 	if a.getenv("GOGC") == "" {
 		// A few megabytes are alive at any time: by Go's default the collector would run tens of times a second under
@@ -129,12 +130,12 @@ func serve(
 	if err != nil {
 		return fmt.Errorf("pages: %w", err)
 	}
-	sockets, err := listen(ctx, c)
+	sockets, err := process.Listen(ctx, c)
 	if err != nil {
 		return err
 	}
-	if err := ready(server, sockets.addresses()); err != nil {
-		sockets.close()
+	if err := ready(server, sockets.Addresses()); err != nil {
+		sockets.Close()
 		return err
 	}
 
@@ -165,13 +166,14 @@ func serve(
 		"issuer",
 		c.Issuer,
 		"listen",
-		sockets.addresses(),
+		sockets.Addresses(),
 		"admin_listen",
 		c.AdminListen,
 		"database",
 		store.Engine(),
 	)
-	err = sockets.serve(ctx, log, pages, namedHosts(c.AdminListen, adminHandler(metrics)), drainTimeout)
+	admin := process.NamedHosts(c.AdminListen, process.AdminHandler(metrics))
+	err = sockets.Serve(ctx, log, pages, admin, process.DrainTimeout)
 	log.Info("stopped")
 	return err
 }

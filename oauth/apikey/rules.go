@@ -78,7 +78,7 @@ func (k *Keys) check(p *Spec, personal bool, r *catalog.Resource) (*catalog.Reso
 	case !p.ExpiresAt.IsZero() && p.ExpiresAt <= now:
 		fault("expires", "is in the past; choose a later moment")
 	case longest > 0 && (p.ExpiresAt.IsZero() || p.ExpiresAt > now.Add(longest)):
-		fault("expires", "must be within %s; choose an earlier moment", input.InDays(longest))
+		fault("expires", "must be within %s; choose an earlier moment", input.DurationInWords(longest))
 	}
 	p.Addresses = k.checkAddresses(p.Addresses, fault)
 	return r, errors.Join(all...)

@@ -2,8 +2,6 @@ package input
 
 import (
 	"fmt"
-	"strconv"
-	"time"
 )
 
 // Invalid says what is wrong with one field of a form or request, in words for the person who filled it in.
@@ -51,12 +49,4 @@ func Shorten(text string) string {
 		return string(r[:100]) + "…"
 	}
 	return text
-}
-
-// InDays writes a duration of whole days as such.
-func InDays(d time.Duration) string {
-	if d%(24*time.Hour) == 0 {
-		return strconv.Itoa(int(d/(24*time.Hour))) + " days"
-	}
-	return d.String()
 }

@@ -22,11 +22,13 @@ const module = "doorward"
 // new arrow are decisions: they are made here, with a word in docs/decisions when the reason is not plain.
 var arrows = map[string][]string{
 	"cmd/doorward": {
-		"cmd/doorward/demo", "cmd/doorward/guide", "config", "management", "oauth", "oauth/apikey", "oauth/bearer",
-		"oauth/catalog", "oauth/identity", "oauth/input", "oauth/limit", "oauth/seal", "storage", "web", "web/gateway",
+		"cmd/doorward/demo", "cmd/doorward/guide", "cmd/doorward/inspect", "cmd/doorward/process", "config", "management", "oauth",
+		"oauth/apikey", "oauth/bearer", "oauth/catalog", "oauth/identity", "oauth/input", "oauth/limit", "oauth/seal", "storage", "web", "web/gateway",
 		"web/gateway/route/openapi",
 	},
-	"cmd/doorward/demo": {}, // its app and API belong to others
+	"cmd/doorward/demo":    {}, // its app and API belong to others
+	"cmd/doorward/inspect": {"config", "oauth/catalog", "oauth/input", "oauth/seal", "storage"},
+	"cmd/doorward/process": {"config"}, // sockets and the log
 	"cmd/doorward/guide": {
 		"config", "oauth/bearer", "oauth/catalog", "oauth/input", "oauth/limit", "storage", "web/gateway", "web/gateway/route",
 	},
@@ -58,7 +60,7 @@ var arrows = map[string][]string{
 		"management", "oauth", "oauth/apikey", "oauth/bearer", "oauth/catalog", "oauth/identity", "oauth/input", "oauth/limit",
 		"oauth/seal", "storage", "web/gateway",
 	},
-	"web/gateway": {"oauth", "oauth/bearer", "oauth/catalog", "oauth/limit", "storage", "web/gateway/route"},
+	"web/gateway": {"oauth", "oauth/bearer", "oauth/catalog", "oauth/input", "oauth/limit", "storage", "web/gateway/route"},
 	// A route says what it needs in scopes, roles and kinds of credentials.
 	"web/gateway/route":         {"oauth/bearer", "oauth/catalog", "oauth/input"},
 	"web/gateway/route/openapi": {"config/yamlnode", "oauth/input", "web/gateway/route"},
@@ -66,7 +68,8 @@ var arrows = map[string][]string{
 	// The protocol has management revoke a key that is shown to it, and never the other way round: management gets the rules
 	// of the grant types through its configuration.
 	"oauth": {
-		"management", "oauth/apikey", "oauth/bearer", "oauth/catalog", "oauth/limit", "oauth/redirecturi", "oauth/seal", "storage",
+		"management", "oauth/apikey", "oauth/bearer", "oauth/catalog", "oauth/input", "oauth/limit", "oauth/redirecturi",
+		"oauth/seal", "storage",
 	},
 	"management": {
 		"oauth/apikey", "oauth/bearer", "oauth/catalog", "oauth/input", "oauth/limit", "oauth/redirecturi", "storage",
@@ -108,7 +111,7 @@ var owners = map[string][]string{
 	"github.com/a-h/templ":       {"templates", "web/page"},
 	"github.com/alecthomas/kong": {"cmd/doorward"},
 	"go.yaml.in/yaml":            {"config", "config/yamlnode", "web/gateway/route/openapi"},
-	"net/http":                   {"cmd/doorward", "cmd/doorward/demo", "cmd/doorward/guide", "config", "examples", "oauth", "oauth/bearer", "oauth/identity", "oauth/resource", "web", "web/api", "web/gateway", "web/page", "web/signin", "web/admin", "web/dashboard"},
+	"net/http":                   {"cmd/doorward", "cmd/doorward/demo", "cmd/doorward/guide", "cmd/doorward/process", "config", "examples", "oauth", "oauth/bearer", "oauth/identity", "oauth/resource", "web", "web/api", "web/gateway", "web/page", "web/signin", "web/admin", "web/dashboard"},
 	"testing":                    {},
 }
 

@@ -39,7 +39,7 @@ resources:
     workspace_header: X-Tenant
     objects: [opportunities, accounts]
     scopes: {read: {text: Read}, admin: {text: Everything, implies: [read]}, capture: {text: Add, user_only: true}}
-    keys: {prefix: ex, kinds: [live, test], default_plan: large}
+    keys: {prefix: ex, environments: [live, test], default_plan: large}
   - {id: https://other.example.com, errors: nested, expired_status: 419, keys: {prefix: other}}
 `
 

@@ -4,6 +4,7 @@ package pages
 import (
 	"bufio"
 	"context"
+	"fmt"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -54,8 +55,8 @@ func demo(t *testing.T) (appURL, email, password string) {
 	return found["Open"], found["Sign in as"], found["Password"]
 }
 
-// The README's promise: one command, a printed URL and login, and the whole circle in the browser.
-func TestDemoShowsTheWholeCircle(t *testing.T) {
+// The README's promise: one command, a printed URL and login, and in the browser every request of the whole circle.
+func TestV68_DemoShowsTheWholeCircle(t *testing.T) {
 	tab := browser.New(t)
 	appURL, email, password := demo(t)
 	tab.Goto(appURL)
@@ -77,7 +78,7 @@ func TestDemoShowsTheWholeCircle(t *testing.T) {
 	steps := func(button, want string) {
 		t.Helper()
 		tab.Click(button)
-		if text := tab.Text(".steps li"); !strings.Contains(text, want) {
+		if text := tab.Text("#latest"); !strings.Contains(text, want) {
 			t.Errorf("after %s: %s, want %s", button, text, want)
 		}
 	}
@@ -88,11 +89,73 @@ func TestDemoShowsTheWholeCircle(t *testing.T) {
 	steps(`form:has([value=GET]) button`, "200 OK")
 	steps(`form[action="/revoke"] button`, "200 OK")
 	steps(`form:has([value=GET]) button`, "401 Unauthorized")
-	shot(t, tab, "demo-4-connected")
-	for _, violation := range tab.Axe() {
-		t.Error(violation)
+	showsEveryRequest(t, tab)
+	for _, width := range []int{320, 1280} {
+		tab.Viewport(width, 900)
+		for _, dark := range []bool{false, true} {
+			tab.Dark(dark)
+			shot(t, tab, fmt.Sprintf("demo-4-connected-%d-%v", width, dark))
+			for _, violation := range tab.Axe() {
+				t.Errorf("%d px, dark %v: %v", width, dark, violation)
+			}
+			if over := tab.Overflow(); over > 0 {
+				t.Errorf("at %d px the page is %d px too wide", width, over)
+			}
+		}
 	}
 	if foreign := tab.Foreign("127.0.0.1", "localhost"); len(foreign) > 0 {
 		t.Errorf("loaded from elsewhere: %v", foreign)
+	}
+}
+
+// showsEveryRequest: the demo's page lists the requests of the whole flow in order, each with who sends it to whom and
+// with its response. No secret is shown in whole.
+func showsEveryRequest(t *testing.T, tab *browser.Tab) {
+	t.Helper()
+	html := tab.HTML()
+	const asksAPI, asksServer = "app to API", "API to Doorward"
+	api := func(method, status string, active bool) [][]string {
+		inner := []string{asksServer, "/oauth/introspect", "Authorization: Basic ", "token=dw_at_", "200 OK", `"active": true`}
+		if !active {
+			inner[5] = `"active": false`
+		}
+		return [][]string{{asksAPI, method + " http", "/notes", "Authorization: Bearer dw_at_", status}, inner}
+	}
+	want := [][]string{
+		{
+			"browser to Doorward", "GET http://localhost:", "/oauth/authorize", "client_id=app_", "code_challenge=",
+			"code_challenge_method=S256", "redirect_uri=", "response_type=code", "scope=read", "state=",
+		},
+		{"browser to app", "/callback", "code=", "iss=", "state=", "303 See Other"},
+		{
+			"app to Doorward", "POST http://localhost:", "/oauth/token", "Authorization: Basic ", "code=", "code_verifier=",
+			"grant_type=authorization_code", "200 OK", "Content-Type: application/json", "Cache-Control: no-store",
+			`"access_token": "dw_at_`, `"refresh_token": "dw_rt_`,
+		},
+	}
+	want = append(want, api("POST", "200 OK", true)...)
+	want = append(want, api("GET", "200 OK", true)...)
+	want = append(want, api("DELETE", "403 Forbidden", true)...)
+	want = append(want, []string{"app to Doorward", "grant_type=refresh_token", "refresh_token=dw_rt_", "200 OK", `"dw_at_`})
+	want = append(want, api("GET", "200 OK", true)...)
+	want = append(want, []string{"app to Doorward", "/oauth/revoke", "token=dw_rt_", "200 OK"})
+	want = append(want, api("GET", "401 Unauthorized", false)...)
+	for i, parts := range want {
+		step := fmt.Sprintf(".steps > li:nth-child(%d)", i+1)
+		if !tab.Has(step) {
+			t.Fatalf("the page shows %d requests, want %d", i, len(want))
+		}
+		text := strings.Join(strings.Fields(strings.ReplaceAll(tab.Text(step), "→", "")), " ")
+		for _, part := range parts {
+			if !strings.Contains(text, part) {
+				t.Errorf("request %d does not show %q:\n%s", i+1, part, text)
+			}
+		}
+	}
+	if tab.Has(fmt.Sprintf(".steps > li:nth-child(%d)", len(want)+1)) {
+		t.Errorf("the page shows more than %d requests", len(want))
+	}
+	if secret := regexp.MustCompile(`dw_[a-z]+_[\w-]{12,}|Basic [\w+/=]{20,}|[?&;](code|code_verifier|token)=[\w-]{20,}`).FindString(html); secret != "" {
+		t.Errorf("the page shows a secret in whole: %s", secret)
 	}
 }

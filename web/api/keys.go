@@ -4,11 +4,11 @@ import (
 	"context"
 	"fmt"
 	"regexp"
-	"strconv"
 	"time"
 
 	"doorward/management"
 	"doorward/oauth/apikey"
+	"doorward/oauth/input"
 	"doorward/storage"
 )
 
@@ -387,16 +387,14 @@ func (r *Rotation) grace() (time.Duration, error) {
 	if r.Grace == nil {
 		return defaultGrace, nil
 	}
-	m := graceForm.FindStringSubmatch(*r.Grace)
-	if m == nil {
+	if !graceForm.MatchString(*r.Grace) {
 		return 0, badRequest("grace must be a duration such as 24h or 7d.")
 	}
-	n, _ := strconv.ParseInt(m[1], 10, 64) // nine digits
-	unit := map[string]time.Duration{"s": time.Second, "m": time.Minute, "h": time.Hour, "d": 24 * time.Hour}[m[2]]
-	if n > int64(365*24*time.Hour/unit) {
-		n = int64(365 * 24 * time.Hour / unit) // more than is allowed, and no overflow
+	d, err := input.ParseDuration(*r.Grace)
+	if err != nil { // too long to be read, and so more than is allowed
+		d = 365 * input.Day
 	}
-	return time.Duration(n) * unit, nil
+	return d, nil
 }
 
 func (a *API) rotateKey(ctx context.Context, c *call, _ *none, in *Rotation) (Key, error) {

@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"doorward/oauth/bearer"
+	"doorward/oauth/input"
 	"doorward/oauth/limit"
 	"doorward/storage"
 )
@@ -84,7 +85,7 @@ func (r *Refusal) Error() string {
 func (r *Refusal) Unwrap() error { return r.Cause }
 
 // seconds is the wait in whole seconds, rounded up, at least one.
-func (r *Refusal) seconds() int64 { return max(1, int64((r.RetryAfter+time.Second-1)/time.Second)) }
+func (r *Refusal) seconds() int64 { return max(1, input.CeilSeconds(r.RetryAfter)) }
 
 // AsRefusal makes an error into one that has a shape.
 func AsRefusal(err error) *Refusal {

@@ -17,7 +17,7 @@ import (
 // inWords says how long to wait.
 func inWords(d time.Duration) string {
 	if d <= 90*time.Second {
-		n := int64((d + time.Second - 1) / time.Second)
+		n := input.CeilSeconds(d)
 		if n <= 1 {
 			return "a second"
 		}
@@ -124,7 +124,7 @@ func Sentence(text string) string {
 
 // Seconds is a wait for Retry-After: whole seconds, at least one.
 func Seconds(d time.Duration) string {
-	return strconv.FormatInt(max(1, int64((d+time.Second-1)/time.Second)), 10)
+	return strconv.FormatInt(max(1, input.CeilSeconds(d)), 10)
 }
 
 // DurationText says how long something lasts, in the two largest units that it has, rounded down: it is a promise.

@@ -4,16 +4,12 @@ import (
 	"context"
 	"crypto/rand"
 	_ "embed"
-	"encoding/json"
-	"errors"
 	"fmt"
 	"html/template"
-	"io"
 	"net/http"
 	"net/url"
 	"strings"
 	"sync"
-	"time"
 
 	"golang.org/x/oauth2"
 )
@@ -24,8 +20,9 @@ type app struct {
 	oauth  oauth2.Config
 	issuer string
 	apiURL string
+	appURL string
 	page   *template.Template
-	style  []byte
+	trace  *Trace
 
 	mu       sync.Mutex
 	visitors map[string]*visitor // by cookie
@@ -36,13 +33,9 @@ type visitor struct {
 	state, verifier string // of the authorization that is under way
 	token           *oauth2.Token
 	scope           string
-	steps           []event // what happened, the last first
-}
-
-// event is one thing that happened, as the page shows it.
-type event struct {
-	Title, Request, Response string
-	Failed                   bool
+	shown           []exchange // the first one first
+	dropped         int        // how many before them are no longer kept
+	latest          int        // index in shown of the first one of the last action
 }
 
 var (
@@ -52,16 +45,20 @@ var (
 	style []byte
 )
 
-const maxVisitors = 1000 // browsers remembered at most
+const (
+	maxVisitors = 1000 // browsers remembered at most
+	maxKept     = 60   // exchanges that the page of each shows at most
+)
 
-// NewApp creates the app, which is registered with a client id and secret at an issuer.
-func NewApp(issuer, apiURL, appURL, clientID, secret string) (http.Handler, error) {
+// NewApp creates the app, which is registered with a client id and secret at an issuer. Its page shows the requests of
+// the app, and those of the API that trace has kept.
+func NewApp(issuer, apiURL, appURL, clientID, secret string, trace *Trace) (http.Handler, error) {
 	page, err := template.New("app").Parse(pageText)
 	if err != nil {
 		return nil, fmt.Errorf("demo app: %w", err)
 	}
 	d := &app{
-		issuer: issuer, apiURL: apiURL, page: page, style: style, visitors: map[string]*visitor{},
+		issuer: issuer, apiURL: apiURL, appURL: appURL, page: page, trace: trace, visitors: map[string]*visitor{},
 		oauth: oauth2.Config{
 			ClientID:     clientID,
 			ClientSecret: secret,
@@ -78,7 +75,7 @@ func NewApp(issuer, apiURL, appURL, clientID, secret string) (http.Handler, erro
 	mux.HandleFunc("GET /{$}", d.home)
 	mux.HandleFunc("GET /app.css", func(w http.ResponseWriter, _ *http.Request) {
 		w.Header().Set("Content-Type", "text/css; charset=utf-8")
-		_, _ = w.Write(d.style) // a browser that went away
+		_, _ = w.Write(style) // a browser that went away
 	})
 	mux.HandleFunc("POST /connect", d.connect)
 	mux.HandleFunc("GET /callback", d.callback)
@@ -105,15 +102,33 @@ func (d *app) visitor(w http.ResponseWriter, r *http.Request) *visitor {
 	return v
 }
 
-// with runs one step for the browser behind a request and shows the page again.
-func (d *app) with(w http.ResponseWriter, r *http.Request, do func(ctx context.Context, v *visitor) event) {
+// with runs one action for the browser behind a request and shows the page again, with all the exchanges of the action.
+func (d *app) with(w http.ResponseWriter, r *http.Request, do func(ctx context.Context, v *visitor)) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	v := d.visitor(w, r)
-	if step := do(r.Context(), v); step.Title != "" {
-		v.steps = append([]event{step}, v.steps[:min(len(v.steps), 9)]...)
+	v.latest = len(v.shown)
+	do(r.Context(), v)
+	http.Redirect(w, r, "/#latest", http.StatusSeeOther)
+}
+
+// show adds an exchange to the page.
+func (v *visitor) show(x exchange) {
+	v.shown = append(v.shown, x)
+	if more := len(v.shown) - maxKept; more > 0 {
+		v.shown = v.shown[more:]
+		v.dropped += more
+		v.latest = max(0, v.latest-more)
 	}
-	http.Redirect(w, r, "/", http.StatusSeeOther)
+}
+
+// recording returns a context whose requests to a party, by package oauth2 and by send, are shown under a title. Where
+// names the section of the RFC.
+func (v *visitor) recording(ctx context.Context, to, title, where string) context.Context {
+	return context.WithValue(ctx, oauth2.HTTPClient, recordingClient(partyApp, to, func(_ string, x exchange) {
+		x.Title, x.Where = title, where
+		v.show(x)
+	}))
 }
 
 func (d *app) home(w http.ResponseWriter, r *http.Request) {
@@ -124,8 +139,12 @@ func (d *app) home(w http.ResponseWriter, r *http.Request) {
 		Connected            bool
 		Issuer, API, Expires string
 		Scopes               []string
-		Steps                []event
-	}{Connected: v.token != nil, Issuer: d.issuer, API: d.apiURL, Scopes: strings.Fields(v.scope), Steps: v.steps}
+		Shown                []exchange
+		First, Latest        int
+	}{
+		Connected: v.token != nil, Issuer: d.issuer, API: d.apiURL, Scopes: strings.Fields(v.scope), Shown: v.shown,
+		First: v.dropped + 1, Latest: v.latest,
+	}
 	if v.token != nil {
 		view.Expires = v.token.Expiry.Format("15:04:05")
 	}
@@ -138,197 +157,126 @@ func (d *app) home(w http.ResponseWriter, r *http.Request) {
 	_ = d.page.Execute(w, view) // a browser that went away
 }
 
-// connect sends the browser to Doorward (RFC 6749, section 4.1.1), with state against forged answers and a PKCE challenge.
+// connect sends the browser to Doorward (RFC 6749, section 4.1.1), with a state against forged answers and a PKCE
+// challenge.
 func (d *app) connect(w http.ResponseWriter, r *http.Request) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	v := d.visitor(w, r)
 	v.state, v.verifier = rand.Text(), oauth2.GenerateVerifier()
-	http.Redirect(w, r, d.oauth.AuthCodeURL(v.state, oauth2.S256ChallengeOption(v.verifier)), http.StatusSeeOther)
+	to := d.oauth.AuthCodeURL(v.state, oauth2.S256ChallengeOption(v.verifier))
+	v.latest = len(v.shown)
+	v.show(exchange{
+		Title: "Authorization request: the app redirects the browser to Doorward",
+		Where: "RFC 6749, section 4.1.1; RFC 7636, section 4.3",
+		From:  partyBrowser, To: partyServer,
+		Request: "GET " + showURL(to),
+		Note: "Doorward answers with its pages: you sign in, and allow or deny the request. " +
+			"Then it redirects the browser back to the redirect_uri.",
+	})
+	http.Redirect(w, r, to, http.StatusSeeOther)
 }
 
 // callback takes the answer: is it ours (state), of the server that was asked (iss, RFC 9207), and a yes?
 func (d *app) callback(w http.ResponseWriter, r *http.Request) {
-	d.with(w, r, func(ctx context.Context, v *visitor) event {
+	d.with(w, r, func(ctx context.Context, v *visitor) {
 		q := r.URL.Query()
-		step := event{Title: "Doorward sent you back", Request: "GET /callback?" + shortenSecrets(r.URL.RawQuery)}
+		x := exchange{
+			Title: "Authorization response: Doorward redirects the browser to the app",
+			Where: "RFC 6749, section 4.1.2; RFC 9207, section 2",
+			From:  partyBrowser, To: partyApp,
+			Request:  "GET " + showURL(d.appURL+r.URL.RequestURI()),
+			Response: "303 See Other\nLocation: /#latest",
+			Note:     "The app compares state and iss with what it sent. It answers after the token request that follows.",
+		}
 		state, verifier := v.state, v.verifier
 		v.state, v.verifier = "", ""
 		switch {
 		case state == "" || q.Get("state") != state:
-			step.Failed, step.Response = true, "The state is not the one that was sent, so this answer is not to our question."
-			return step
+			x.Failed, x.Note = true, "The state is not the one that the app sent, so the app ignores this response."
 		case q.Get("iss") != d.issuer:
-			step.Failed, step.Response = true, "The answer is of another server."
-			return step
+			x.Failed, x.Note = true, "The issuer is not the server that the app asked, so the app ignores this response."
 		case q.Get("error") != "":
-			step.Failed, step.Response = true, q.Get("error")+": "+q.Get("error_description")
-			return step
+			x.Failed, x.Note = true, q.Get("error")+": "+q.Get("error_description")
+		default:
+			if len(v.shown) > 0 { // the authorization request and all that follows are one action
+				v.latest = len(v.shown) - 1
+			}
 		}
-		token, err := d.oauth.Exchange(ctx, q.Get("code"), oauth2.VerifierOption(verifier))
-		if err != nil {
-			step.Failed, step.Response = true, plainError(err)
-			return step
+		v.show(x)
+		if x.Failed {
+			return
 		}
-		return d.took(v, token, "The code was exchanged for tokens", "POST /oauth/token\ngrant_type=authorization_code")
+		ctx = v.recording(ctx, partyServer, "Token request: the app exchanges the code for tokens", "RFC 6749, section 4.1.3")
+		if token, err := d.oauth.Exchange(ctx, q.Get("code"), oauth2.VerifierOption(verifier)); err == nil {
+			v.keep(token)
+		}
 	})
 }
 
-// took keeps new tokens and tells about them.
-func (d *app) took(v *visitor, token *oauth2.Token, title, request string) event {
+// keep keeps new tokens.
+func (v *visitor) keep(token *oauth2.Token) {
 	v.token = token
 	if scope, ok := token.Extra("scope").(string); ok {
 		v.scope = scope
-	}
-	return event{
-		Title:   title,
-		Request: request,
-		Response: fmt.Sprintf(
-			"{\n  \"access_token\": %q,\n  \"token_type\": %q,\n  \"expires_in\": %d,\n  \"refresh_token\": %q,\n  \"scope\": %q\n}",
-			shortenSecret(
-				token.AccessToken,
-			),
-			token.TokenType,
-			int(time.Until(token.Expiry).Round(time.Second).Seconds()),
-			shortenSecret(token.RefreshToken),
-			v.scope,
-		),
 	}
 }
 
 // call calls the API with the access token as it is.
 func (d *app) call(w http.ResponseWriter, r *http.Request) {
 	method := r.PostFormValue("method")
-	d.with(w, r, func(ctx context.Context, v *visitor) event {
+	d.with(w, r, func(ctx context.Context, v *visitor) {
 		if v.token == nil || (method != http.MethodGet && method != http.MethodPost && method != http.MethodDelete) {
-			return event{}
+			return
 		}
-		step := event{
-			Title:   "The API answered",
-			Request: method + " /notes\nAuthorization: Bearer " + shortenSecret(v.token.AccessToken),
+		d.trace.take(v.token.AccessToken) // what others may have had it ask
+		ctx = v.recording(ctx, partyAPI, "API request: the app calls the API", "RFC 6750, section 2.1")
+		send(ctx, method, d.apiURL+"/notes", nil, v.token.SetAuthHeader)
+		for _, x := range d.trace.take(v.token.AccessToken) {
+			v.show(x)
 		}
-		status, body, err := d.fetch(
-			ctx,
-			method,
-			d.apiURL+"/notes",
-			nil,
-			func(q *http.Request) { v.token.SetAuthHeader(q) },
-		)
-		if err != nil {
-			step.Failed, step.Response = true, plainError(err)
-			return step
-		}
-		step.Failed, step.Response = status != http.StatusOK, fmt.Sprintf(
-			"%d %s\n%s",
-			status,
-			http.StatusText(status),
-			body,
-		)
-		return step
 	})
 }
 
 // refresh gets a new access token, and with it a new refresh token (RFC 6749, section 6).
 func (d *app) refresh(w http.ResponseWriter, r *http.Request) {
-	d.with(w, r, func(ctx context.Context, v *visitor) event {
+	d.with(w, r, func(ctx context.Context, v *visitor) {
 		if v.token == nil {
-			return event{}
+			return
 		}
-		request := "POST /oauth/token\ngrant_type=refresh_token"
-		token, err := d.oauth.TokenSource(ctx, &oauth2.Token{RefreshToken: v.token.RefreshToken}).Token()
-		if err != nil {
-			return event{
-				Title:    "Doorward gave no new tokens",
-				Request:  request,
-				Response: plainError(err),
-				Failed:   true,
-			}
+		ctx = v.recording(ctx, partyServer, "Refresh: the app gets new tokens", "RFC 6749, section 6")
+		old := &oauth2.Token{RefreshToken: v.token.RefreshToken}
+		if token, err := d.oauth.TokenSource(ctx, old).Token(); err == nil {
+			v.keep(token)
 		}
-		return d.took(v, token, "The tokens were renewed", request)
 	})
 }
 
-// revoke ends it from the app's side (RFC 7009). The tokens are kept on purpose: call the API and see.
+// revoke ends the access from the app's side (RFC 7009). The tokens are kept on purpose: call the API and see.
 func (d *app) revoke(w http.ResponseWriter, r *http.Request) {
-	d.with(w, r, func(ctx context.Context, v *visitor) event {
+	d.with(w, r, func(ctx context.Context, v *visitor) {
 		if v.token == nil {
-			return event{}
+			return
 		}
-		step := event{
-			Title:   "The access was ended; the API will refuse the token now",
-			Request: "POST /oauth/revoke\ntoken=" + shortenSecret(v.token.RefreshToken),
-		}
-		status, body, err := d.fetch(
-			ctx,
-			http.MethodPost,
-			d.issuer+"/oauth/revoke",
-			url.Values{"token": {v.token.RefreshToken}},
-			func(q *http.Request) {
-				q.SetBasicAuth(url.QueryEscape(d.oauth.ClientID), url.QueryEscape(d.oauth.ClientSecret))
-			},
-		)
-		if err != nil {
-			step.Failed, step.Response = true, plainError(err)
-			return step
-		}
-		step.Response = fmt.Sprintf("%d %s\n%s", status, http.StatusText(status), body)
-		return step
+		title := "Revocation: the app revokes its tokens, which the API refuses from now on"
+		ctx = v.recording(ctx, partyServer, title, "RFC 7009, section 2.1")
+		form := url.Values{"token": {v.token.RefreshToken}}
+		send(ctx, http.MethodPost, d.issuer+"/oauth/revoke", form, func(q *http.Request) {
+			q.Header.Set("Content-Type", "application/x-www-form-urlencoded")
+			q.SetBasicAuth(url.QueryEscape(d.oauth.ClientID), url.QueryEscape(d.oauth.ClientSecret))
+		})
 	})
 }
 
-// fetch sends one request and reads the answer, a little of it.
-func (d *app) fetch(
-	ctx context.Context,
-	method, to string,
-	form url.Values,
-	prepare func(*http.Request),
-) (status int, body string, err error) {
+// send sends one request with the recording client of ctx, which shows the response; nothing else is done with it.
+func send(ctx context.Context, method, to string, form url.Values, prepare func(*http.Request)) {
+	client, ok := ctx.Value(oauth2.HTTPClient).(*http.Client)
 	q, err := http.NewRequestWithContext(ctx, method, to, strings.NewReader(form.Encode()))
-	if err != nil {
-		return 0, "", fmt.Errorf("request: %w", err)
+	if !ok || err != nil {
+		return
 	}
-	q.Header.Set("Content-Type", "application/x-www-form-urlencoded")
 	prepare(q)
-	resp, err := (&http.Client{Timeout: 5 * time.Second}).Do(q)
-	if err != nil {
-		return 0, "", fmt.Errorf("request: %w", err)
+	if resp, err := client.Do(q); err == nil {
+		_ = resp.Body.Close()
 	}
-	defer resp.Body.Close() //nolint:errcheck // read below
-	raw, err := io.ReadAll(io.LimitReader(resp.Body, 8<<10))
-	if err != nil {
-		return 0, "", fmt.Errorf("answer: %w", err)
-	}
-	var v any
-	if json.Unmarshal(raw, &v) == nil {
-		if pretty, err := json.MarshalIndent(v, "", "  "); err == nil {
-			raw = pretty
-		}
-	}
-	return resp.StatusCode, string(raw), nil
-}
-
-// plainError is what the server said, or that it said nothing.
-func plainError(err error) string {
-	var refused *oauth2.RetrieveError
-	if errors.As(err, &refused) {
-		return fmt.Sprintf("%s\n%s: %s", refused.Response.Status, refused.ErrorCode, refused.ErrorDescription)
-	}
-	return err.Error()
-}
-
-// shortenSecret shows enough of a token to tell it by.
-func shortenSecret(token string) string {
-	if len(token) < 16 {
-		return token
-	}
-	return token[:10] + "…" + token[len(token)-4:]
-}
-
-func shortenSecrets(query string) string {
-	parts := strings.Split(query, "&")
-	for i, p := range parts {
-		name, value, _ := strings.Cut(p, "=")
-		parts[i] = name + "=" + shortenSecret(value)
-	}
-	return strings.Join(parts, "&")
 }

@@ -331,6 +331,7 @@ var rules = map[string]string{
 	"V-64": "Administrators can be added and removed, and addresses changed, by page, API and command, and one " +
 		"administrator always remains.",
 	"V-65": "prompt=select_account lets the user choose the account.",
+	"V-68": "The demo shows every request of the flow, and Ctrl-C ends it without an error.",
 	"V-70": "A failed database connection gives one sentence with the server, the user and what to do, and never the " +
 		"password.",
 	"V-71": "The log states the true cause of every refusal in the protocol, with the client id and what was " +

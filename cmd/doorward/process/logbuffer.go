@@ -1,4 +1,4 @@
-package main
+package process
 
 import (
 	"bufio"
@@ -8,9 +8,9 @@ import (
 	"time"
 )
 
-// logBuffer gathers the lines about requests and writes them together: one system call for each line is a tenth of
+// LogBuffer gathers the lines about requests and writes them together: one system call for each line is a tenth of
 // what a request costs. Anything but an INFO line goes out at once, with all before it.
-type logBuffer struct {
+type LogBuffer struct {
 	mu        sync.Mutex
 	w         *bufio.Writer
 	scheduled bool
@@ -19,10 +19,11 @@ type logBuffer struct {
 // logDelay is how long a line may wait, and how much of the log a crash of the whole process may cost.
 const logDelay = 100 * time.Millisecond
 
-func newLogBuffer(w io.Writer) *logBuffer { return &logBuffer{w: bufio.NewWriterSize(w, 64<<10)} }
+// NewLogBuffer returns a buffer in front of w. Flush it at the end.
+func NewLogBuffer(w io.Writer) *LogBuffer { return &LogBuffer{w: bufio.NewWriterSize(w, 64<<10)} }
 
 // Write implements io.Writer for slog's JSON handler, which writes one line at a time.
-func (l *logBuffer) Write(line []byte) (int, error) {
+func (l *LogBuffer) Write(line []byte) (int, error) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	n, err := l.w.Write(line)
@@ -32,12 +33,13 @@ func (l *logBuffer) Write(line []byte) (int, error) {
 	}
 	if !l.scheduled {
 		l.scheduled = true
-		time.AfterFunc(logDelay, l.flush)
+		time.AfterFunc(logDelay, l.Flush)
 	}
 	return n, nil
 }
 
-func (l *logBuffer) flush() {
+// Flush writes what is kept back.
+func (l *LogBuffer) Flush() {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	l.scheduled = false

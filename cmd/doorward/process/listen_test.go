@@ -1,4 +1,4 @@
-package main
+package process
 
 import (
 	"context"
@@ -6,6 +6,7 @@ import (
 	"log/slog"
 	"net"
 	"net/http"
+	"net/http/httptest"
 	"strings"
 	"sync/atomic"
 	"testing"
@@ -38,11 +39,11 @@ func (s *slowServer) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	_, _ = io.WriteString(w, "done")
 }
 
-func freeListeners(t *testing.T) *listeners {
+func freeListeners(t *testing.T) *Listeners {
 	t.Helper()
 	c := config.Default()
 	c.Listen, c.AdminListen = []string{"127.0.0.1:0", "127.0.0.1:0"}, "127.0.0.1:0"
-	l, err := listen(t.Context(), c)
+	l, err := Listen(t.Context(), c)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -54,11 +55,11 @@ func TestDrainFinishesRunningRequestsAndTakesNoNew(t *testing.T) {
 	ctx, stop := context.WithCancel(t.Context())
 	ended := make(chan error, 1)
 	go func() {
-		ended <- l.serve(ctx, slog.New(slog.DiscardHandler), handler, adminHandler(prometheus.NewRegistry()), time.Minute)
+		ended <- l.Serve(ctx, slog.New(slog.DiscardHandler), handler, AdminHandler(prometheus.NewRegistry()), time.Minute)
 	}()
 	answer := make(chan string, 1)
 	go func() {
-		response, err := http.Get("http://" + l.addresses()[1])
+		response, err := http.Get("http://" + l.Addresses()[1])
 		if err != nil {
 			answer <- err.Error()
 			return
@@ -70,7 +71,7 @@ func TestDrainFinishesRunningRequestsAndTakesNoNew(t *testing.T) {
 	<-handler.started
 	stop()
 	for refused := false; !refused; { // until the listeners are closed
-		conn, err := net.Dial("tcp", l.addresses()[0])
+		conn, err := net.Dial("tcp", l.Addresses()[0])
 		if refused = err != nil; !refused {
 			_ = conn.Close()
 		}
@@ -92,9 +93,9 @@ func TestDrainCutsOffWhatDoesNotEnd(t *testing.T) {
 	defer close(handler.release)
 	ctx, stop := context.WithCancel(t.Context())
 	ended := make(chan error, 1)
-	go func() { ended <- l.serve(ctx, slog.New(slog.DiscardHandler), handler, http.NotFoundHandler(), 0) }()
+	go func() { ended <- l.Serve(ctx, slog.New(slog.DiscardHandler), handler, http.NotFoundHandler(), 0) }()
 	go func() {
-		if response, err := http.Get("http://" + l.addresses()[0]); err == nil {
+		if response, err := http.Get("http://" + l.Addresses()[0]); err == nil {
 			_ = response.Body.Close()
 		}
 	}()
@@ -112,11 +113,11 @@ func TestListenOpensAllOrNone(t *testing.T) {
 	}
 	defer taken.Close() //nolint:errcheck // a test's
 	free := freeListeners(t)
-	address := free.addresses()[0]
-	free.close()
+	address := free.Addresses()[0]
+	free.Close()
 	c := config.Default()
 	c.Listen, c.AdminListen = []string{address}, taken.Addr().String()
-	if _, err := listen(t.Context(), c); err == nil || !strings.Contains(err.Error(), "admin_listen: ") {
+	if _, err := Listen(t.Context(), c); err == nil || !strings.Contains(err.Error(), "admin_listen: ") {
 		t.Fatalf("listen gave %v", err)
 	}
 	again, err := net.Listen("tcp", address)
@@ -140,7 +141,7 @@ func TestO01_AdminListenerDoesNotShowTheCommandLine(t *testing.T) {
 	ctx, stop := context.WithCancel(t.Context())
 	ended := make(chan error, 1)
 	go func() {
-		ended <- l.serve(ctx, slog.New(slog.DiscardHandler), newSlowServer(), adminHandler(prometheus.NewRegistry()), time.Minute)
+		ended <- l.Serve(ctx, slog.New(slog.DiscardHandler), newSlowServer(), AdminHandler(prometheus.NewRegistry()), time.Minute)
 	}()
 	for path, want := range map[string]int{"/metrics": 200, "/debug/pprof/": 200, "/debug/pprof/goroutine": 200, "/debug/pprof/cmdline": 404} {
 		response, err := http.Get("http://" + l.admin.Addr().String() + path)
@@ -155,5 +156,24 @@ func TestO01_AdminListenerDoesNotShowTheCommandLine(t *testing.T) {
 	stop()
 	if err := <-ended; err != nil {
 		t.Error(err)
+	}
+}
+
+func TestV75_AdminListenerAnswersForItsOwnNames(t *testing.T) {
+	ok := http.HandlerFunc(func(http.ResponseWriter, *http.Request) {})
+	for listen, hosts := range map[string]map[string]bool{
+		"127.0.0.1:8081":      {"127.0.0.1:8081": true, "localhost:8081": true, "LOCALHOST": true, "[::1]:8081": true, "evil.example:8081": false, "evil.example": false, "doorward": false, "": false, "127.0.0.1.evil.example": false},
+		":8081":               {"10.0.0.7:8081": true, "doorward:8081": true, "evil.example": false},
+		"admin.internal:8081": {"admin.internal:8081": true, "Admin.Internal.": true, "evil.example": false},
+	} {
+		for host, want := range hosts {
+			q := httptest.NewRequestWithContext(t.Context(), "GET", "http://x/metrics", nil)
+			q.Host = host
+			w := httptest.NewRecorder()
+			NamedHosts(listen, ok).ServeHTTP(w, q)
+			if got := w.Code == http.StatusOK; got != want {
+				t.Errorf("%s, host %q: %d", listen, host, w.Code)
+			}
+		}
 	}
 }

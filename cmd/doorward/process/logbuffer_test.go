@@ -1,4 +1,4 @@
-package main
+package process
 
 import (
 	"log/slog"
@@ -28,7 +28,7 @@ func (l *lockedText) String() string {
 // A warning is never kept back, and takes along what was; the rest goes out when the buffer is flushed.
 func TestLogKeepsOnlyRequestsBack(t *testing.T) {
 	var out lockedText
-	buffer := newLogBuffer(&out)
+	buffer := NewLogBuffer(&out)
 	log := slog.New(slog.NewJSONHandler(buffer, nil))
 	log.Info("first")
 	log.Warn("second")
@@ -36,7 +36,7 @@ func TestLogKeepsOnlyRequestsBack(t *testing.T) {
 		t.Errorf("after a warning the log is %q", got)
 	}
 	log.Info("third")
-	buffer.flush()
+	buffer.Flush()
 	if got := out.String(); !strings.Contains(got, "third") {
 		t.Errorf("after a flush the log is %q", got)
 	}

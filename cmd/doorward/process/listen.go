@@ -1,4 +1,4 @@
-package main
+package process
 
 import (
 	"context"
@@ -18,33 +18,34 @@ import (
 	"doorward/config"
 )
 
-// drainTimeout is how long requests may take to finish after the signal to stop; orchestrators kill after 30 s.
-const drainTimeout = 25 * time.Second
+// DrainTimeout is how long requests may take to finish after the signal to stop; orchestrators kill after 30 s.
+const DrainTimeout = 25 * time.Second
 
-// errCutOff is why requests end that are still running after drainTimeout.
+// errCutOff is why requests end that are still running after DrainTimeout.
 var errCutOff = errors.New("the server was stopped")
 
-// drainer answers requests and can say that it wants no more.
-type drainer interface {
+// Drainer answers requests and can say that it wants no more.
+type Drainer interface {
 	http.Handler
 	// Drain makes the answer about readiness a no.
 	Drain()
 }
 
-// listeners are the open sockets of a server. All are open before the first request is answered, so that a port
+// Listeners are the open sockets of a server. All are open before the first request is answered, so that a port
 // that is taken stops the start and not a half-started server.
-type listeners struct {
+type Listeners struct {
 	public []net.Listener
 	admin  net.Listener // nil: none
 }
 
-func listen(ctx context.Context, c config.Config) (*listeners, error) {
-	var l listeners
+// Listen opens the sockets that the configuration names, all of them or none.
+func Listen(ctx context.Context, c config.Config) (*Listeners, error) {
+	var l Listeners
 	var lc net.ListenConfig
 	for _, address := range c.Listen {
 		one, err := lc.Listen(ctx, "tcp", address)
 		if err != nil {
-			l.close()
+			l.Close()
 			return nil, fmt.Errorf("listen: %w; stop what listens there, or write another address", err)
 		}
 		l.public = append(l.public, one)
@@ -52,7 +53,7 @@ func listen(ctx context.Context, c config.Config) (*listeners, error) {
 	if c.AdminListen != "" {
 		admin, err := lc.Listen(ctx, "tcp", c.AdminListen)
 		if err != nil {
-			l.close()
+			l.Close()
 			return nil, fmt.Errorf("admin_listen: %w; stop what listens there, or write another address", err)
 		}
 		l.admin = admin
@@ -60,8 +61,8 @@ func listen(ctx context.Context, c config.Config) (*listeners, error) {
 	return &l, nil
 }
 
-// close gives up sockets that no server has taken over.
-func (l *listeners) close() {
+// Close gives up sockets that no server has taken over.
+func (l *Listeners) Close() {
 	for _, one := range l.public {
 		_ = one.Close()
 	}
@@ -70,8 +71,8 @@ func (l *listeners) close() {
 	}
 }
 
-// addresses are where the public sockets listen; a port of 0 is one that was free.
-func (l *listeners) addresses() []string {
+// Addresses are where the public sockets listen; a port of 0 is one that was free.
+func (l *Listeners) Addresses() []string {
 	var all []string
 	for _, one := range l.public {
 		all = append(all, one.Addr().String())
@@ -79,12 +80,12 @@ func (l *listeners) addresses() []string {
 	return all
 }
 
-// serve answers requests until ctx is done, then turns readiness off, closes the public listeners, lets what is
+// Serve answers requests until ctx is done, then turns readiness off, closes the public listeners, lets what is
 // running finish for at most drain, and ends the admin listener last, so that the end can be watched there.
-func (l *listeners) serve(
+func (l *Listeners) Serve(
 	ctx context.Context,
 	log *slog.Logger,
-	public drainer,
+	public Drainer,
 	admin http.Handler,
 	drain time.Duration,
 ) error {
@@ -146,8 +147,8 @@ func adminServer(handler http.Handler, log *slog.Logger) *http.Server {
 	return server
 }
 
-// adminHandler serves metrics and pprof, but not pprof's command line, which may hold a password of --database-url.
-func adminHandler(metrics prometheus.Gatherer) http.Handler {
+// AdminHandler serves metrics and pprof, but not pprof's command line, which may hold a password of --database-url.
+func AdminHandler(metrics prometheus.Gatherer) http.Handler {
 	mux := http.NewServeMux()
 	mux.Handle("GET /metrics", promhttp.HandlerFor(metrics, promhttp.HandlerOpts{}))
 	mux.HandleFunc("GET /debug/pprof/", pprof.Index)
@@ -157,10 +158,10 @@ func adminHandler(metrics prometheus.Gatherer) http.Handler {
 	return mux
 }
 
-// namedHosts answers only requests whose Host is the configured one, an address, localhost or, where the listener is on
+// NamedHosts answers only requests whose Host is the configured one, an address, localhost or, where the listener is on
 // all addresses, a name without a dot, as container networks give. A page of another site that has its own name resolve
 // to this machine (DNS rebinding) sends that name, and reads nothing.
-func namedHosts(listen string, next http.Handler) http.Handler {
+func NamedHosts(listen string, next http.Handler) http.Handler {
 	configured := strings.ToLower(config.HostOf(listen))
 	ip, err := netip.ParseAddr(configured)
 	everywhere := configured == "" || err == nil && ip.IsUnspecified()
