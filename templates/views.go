@@ -57,6 +57,8 @@ type Page struct {
 	// Section is the current entry of the settings navigation, one of the
 	// Section constants.
 	Section string
+	// Navigation is the workspace that the sidebar begins with.
+	Navigation Navigation
 	// Notice is one sentence about what just succeeded, shown above the
 	// content; empty for none.
 	Notice string

@@ -13,6 +13,7 @@ import (
 
 	"doorward/oauth/bearer"
 	"doorward/storage"
+	"doorward/templates"
 )
 
 const (
@@ -118,6 +119,7 @@ type Visitor struct {
 	session *sessions.Session
 	Row     storage.Session
 	User    storage.User
+	nav     templates.Navigation // where the page is; ForUsers and EnterWorkspace set it
 }
 
 // SignedIn reports whether the visitor is signed in.
