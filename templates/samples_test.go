@@ -316,6 +316,10 @@ func samples() []sample {
 		{"login-reauth", templates.LoginPage(templates.LoginView{
 			Page: page("", nil), Flow: "sealed-flow", AppName: "Acme Sync", Email: "ada@example.com", Reauth: true, SwitchURL: "/login?switch=1&flow=sealed-flow",
 		})},
+		{"login-invitation", templates.LoginPage(templates.LoginView{
+			Page: page("", nil), Flow: "sealed-flow", Email: "ada@example.com",
+			Invitation: &templates.InvitedTo{Workspace: longName, For: "ada@example.com"},
+		})},
 		{"logout", templates.LogoutPage(templates.LogoutView{Page: page("", ada)})},
 		{"sign-in-link", templates.SignInLinkPage(templates.SignInLinkView{Page: page("", nil), Word: "one-time-word", Email: "ada@example.com"})},
 		{"setup", templates.SetupPage(templates.SetupView{Page: page("", nil), Word: "one-time-word"})},

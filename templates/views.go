@@ -90,6 +90,15 @@ type LoginView struct {
 	// SetupHint says that there is no user yet and that the set-up link is
 	// in the server's output.
 	SetupHint bool
+	// Invitation is the one that the sign-in leads to; nil for none.
+	Invitation *InvitedTo
+}
+
+// InvitedTo is an invitation as the sign-in page names it. It says nothing about
+// accounts.
+type InvitedTo struct {
+	Workspace string // name
+	For       string // the address that was invited
 }
 
 // SelectView is /login for a person who is signed in and must confirm with which account they go on. It posts flow and
