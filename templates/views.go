@@ -7,7 +7,8 @@ import (
 )
 
 // The values of Page.Section: which entry of the settings navigation is the
-// current one. Pages outside the settings area leave Section empty.
+// current one. Pages outside the settings area leave Section empty; on pages
+// about a workspace the entry is that of Navigation.
 const (
 	SectionProfile         = "profile"
 	SectionSecurity        = "security"
