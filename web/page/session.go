@@ -16,6 +16,7 @@ import (
 	"doorward/templates"
 )
 
+// How long sessions and their proofs last.
 const (
 	SessionIdle     = 24 * time.Hour      // without a request
 	sessionAbsolute = 14 * 24 * time.Hour // whatever happens
