@@ -19,8 +19,20 @@ const (
 	longURI  = "https://synchronisation-companion.development.eu-central-1.example.com/integrations/oauth/callback/a-very-long-path-segment-that-does-not-end"
 )
 
+// page is what pages have in common that are not about a workspace.
 func page(section string, user *templates.Viewer) templates.Page {
-	return templates.Page{Nonce: "bm9uY2U", Now: now, User: user, Section: section}
+	p := templates.Page{Nonce: "bm9uY2U", Now: now, User: user, Section: section}
+	if user != nil {
+		p.Navigation.Workspace = engines("owner", templates.TabKeys)
+	}
+	return p
+}
+
+// inside is a page about a workspace.
+func inside(bar templates.WorkspaceBar, user *templates.Viewer) templates.Page {
+	p := page("", user)
+	p.Navigation = templates.Navigation{Workspace: bar, Inside: true}
+	return p
 }
 
 func ago(d time.Duration) time.Time { return now.Add(-d) }
@@ -69,7 +81,7 @@ func consent() templates.ConsentView {
 
 func secret(kind string) templates.SecretView {
 	return templates.SecretView{
-		Page: page(templates.SectionApps, ada), AppName: "Acme Sync", Kind: kind,
+		Page: inside(alone(templates.TabApps), ada), AppName: "Acme Sync", Kind: kind,
 		ClientID: "app_0195a0c0example", Secret: "dw_cs_EXAMPLEexampleEXAMPLEexampleEXAMPLEexampleEXAMPLE",
 		AuthorizeURL: "https://auth.example.com/oauth/authorize", TokenURL: "https://auth.example.com/oauth/token",
 		IntrospectURL: "https://auth.example.com/oauth/introspect",
@@ -185,7 +197,7 @@ func key() templates.KeyView {
 	f := keyFields()
 	f.Name, f.Note, f.Environments, f.Expiries = "Night import", "Runs on the second machine.", nil, nil
 	return templates.KeyView{
-		Page: page(templates.SectionKeys, ada), KeyPlace: keyPlace(), KeyFields: f, KeyRow: keyRows()[0], Resource: "Example API", CanRotate: true, Confirm: true,
+		Page: inside(keyPlace().Workspace, ada), KeyPlace: keyPlace(), KeyFields: f, KeyRow: keyRows()[0], Resource: "Example API", CanRotate: true, Confirm: true,
 		Ranges: []string{"192.0.2.0/24", "2001:db8::/32"}, LimitText: "1,000 requests an hour, 100 at once (plan pro)", Left: "988 of 1,000, all of it again at 10:40 UTC on 4 March",
 		OldDays: 97,
 		Replaces: []templates.RelatedKey{
@@ -264,7 +276,7 @@ func samples() []sample {
 	}
 
 	app := templates.AppView{
-		Page: page(templates.SectionApps, ada), AppFields: fields(false),
+		Page: inside(alone(templates.TabApps), ada), AppFields: fields(false),
 		Base: "/settings/developer/apps/app_0195a0c0example", ClientID: "app_0195a0c0example", SavedName: "Acme Sync",
 		Created: ago(90 * aDay), Users: 12,
 		Secrets: []templates.SecretRow{
@@ -315,6 +327,10 @@ func samples() []sample {
 		})},
 		{"login-reauth", templates.LoginPage(templates.LoginView{
 			Page: page("", nil), Flow: "sealed-flow", AppName: "Acme Sync", Email: "ada@example.com", Reauth: true, SwitchURL: "/login?switch=1&flow=sealed-flow",
+		})},
+		{"login-invitation", templates.LoginPage(templates.LoginView{
+			Page: page("", nil), Flow: "sealed-flow", Email: "ada@example.com",
+			Invitation: &templates.InvitedTo{Workspace: longName, For: "ada@example.com"},
 		})},
 		{"logout", templates.LogoutPage(templates.LogoutView{Page: page("", ada)})},
 		{"sign-in-link", templates.SignInLinkPage(templates.SignInLinkView{Page: page("", nil), Word: "one-time-word", Email: "ada@example.com"})},
@@ -367,7 +383,7 @@ func samples() []sample {
 		})},
 		{"connected-apps-empty", templates.ConnectedAppsPage(templates.ConnectedAppsView{Page: page(templates.SectionConnectedApps, ada)})},
 		{"apps", templates.AppsPage(templates.AppsView{
-			Page: page(templates.SectionApps, ada), Base: "/settings/developer/apps",
+			Page: inside(alone(templates.TabApps), ada), Base: "/settings/developer/apps",
 			AuthorizeURL: "https://auth.example.com/oauth/authorize", TokenURL: "https://auth.example.com/oauth/token",
 			Apps: []templates.AppRow{
 				{ID: "app_1", Name: "Acme Sync", Kind: templates.KindWeb, Status: "active", Created: ago(90 * aDay), Users: 12},
@@ -376,11 +392,11 @@ func samples() []sample {
 			},
 		})},
 		{"apps-empty", templates.AppsPage(templates.AppsView{
-			Page: page(templates.SectionApps, ada), Base: "/settings/developer/apps",
+			Page: inside(alone(templates.TabApps), ada), Base: "/settings/developer/apps",
 			AuthorizeURL: "https://auth.example.com/oauth/authorize", TokenURL: "https://auth.example.com/oauth/token",
 		})},
-		{"app-new", templates.AppFormPage(templates.AppFormView{Page: page(templates.SectionApps, ada), Base: "/settings/developer/apps", AppFields: templates.AppFields{Resources: fields(false).Resources, Refresh: true}})},
-		{"app-new-errors", templates.AppFormPage(templates.AppFormView{Page: page(templates.SectionApps, admin), Base: "/settings/developer/apps", AppFields: several})},
+		{"app-new", templates.AppFormPage(templates.AppFormView{Page: inside(alone(templates.TabApps), ada), Base: "/settings/developer/apps", AppFields: templates.AppFields{Resources: fields(false).Resources, Refresh: true}})},
+		{"app-new-errors", templates.AppFormPage(templates.AppFormView{Page: inside(alone(templates.TabApps), admin), Base: "/settings/developer/apps", AppFields: several})},
 		{"app", templates.AppPage(app)},
 		{"app-admin", templates.AppPage(adminApp)},
 		{"app-public", templates.AppPage(publicApp)},
@@ -389,22 +405,22 @@ func samples() []sample {
 		{"secret-service", templates.SecretPage(secret(templates.KindService))},
 		{"secret-resource-server", templates.SecretPage(secret(templates.KindResourceServer))},
 		{"keys", templates.KeysPage(templates.KeysView{
-			Page: page(templates.SectionKeys, ada), KeyPlace: keyPlace(), Environments: []string{"live", "test"}, Keys: keyRows(),
+			Page: inside(keyPlace().Workspace, ada), KeyPlace: keyPlace(), Environments: []string{"live", "test"}, Keys: keyRows(),
 			NextURL: "/settings/workspaces/engines/api-keys?after=key_5&used=0", CallURL: "https://auth.example.com/v1/auth/test", Prefix: "sk_test_",
 		})},
 		{"keys-missing", templates.KeysPage(templates.KeysView{
-			Page: page(templates.SectionKeys, ada), KeyPlace: keyPlace(), Environments: []string{"live"}, Missing: true,
+			Page: inside(keyPlace().Workspace, ada), KeyPlace: keyPlace(), Environments: []string{"live"}, Missing: true,
 		})},
 		{"keys-none-fits", templates.KeysPage(templates.KeysView{
-			Page: page(templates.SectionKeys, ada), KeyPlace: keyPlace(), Environments: []string{"live", "test"}, Query: "import", Environment: "test", State: "paused",
+			Page: inside(keyPlace().Workspace, ada), KeyPlace: keyPlace(), Environments: []string{"live", "test"}, Query: "import", Environment: "test", State: "paused",
 		})},
 		{"keys-empty", templates.KeysPage(templates.KeysView{
-			Page: page(templates.SectionKeys, ada), KeyPlace: keyPlace(), Environments: []string{"live", "test"}, CallURL: "https://auth.example.com/v1/auth/test", Prefix: "sk_test_",
+			Page: inside(keyPlace().Workspace, ada), KeyPlace: keyPlace(), Environments: []string{"live", "test"}, CallURL: "https://auth.example.com/v1/auth/test", Prefix: "sk_test_",
 		})},
-		{"key-new", templates.KeyFormPage(templates.KeyFormView{Page: page(templates.SectionKeys, ada), KeyPlace: keyPlace(), KeyFields: keyFields()})},
-		{"key-new-errors", templates.KeyFormPage(templates.KeyFormView{Page: page(templates.SectionKeys, ada), KeyPlace: keyPlace(), KeyFields: objectFields()})},
+		{"key-new", templates.KeyFormPage(templates.KeyFormView{Page: inside(keyPlace().Workspace, ada), KeyPlace: keyPlace(), KeyFields: keyFields()})},
+		{"key-new-errors", templates.KeyFormPage(templates.KeyFormView{Page: inside(keyPlace().Workspace, ada), KeyPlace: keyPlace(), KeyFields: objectFields()})},
 		{"key-secret", templates.KeySecretPage(templates.KeySecretView{
-			Page: page(templates.SectionKeys, ada), KeyPlace: keyPlace(), Name: "Night import", Key: "sk_live_EXAMPLEexampleEXAMPLEexampleEXAMPLEexampleEXAMPLE",
+			Page: inside(keyPlace().Workspace, ada), KeyPlace: keyPlace(), Name: "Night import", Key: "sk_live_EXAMPLEexampleEXAMPLEexampleEXAMPLEexampleEXAMPLE",
 			CallURL: "https://auth.example.com/v1/auth/test", OldUntil: now.Add(aDay), NextURL: "/settings/workspaces/engines/api-keys/key_1",
 		})},
 		{"key", templates.KeyPage(key())},
@@ -429,7 +445,7 @@ func samples() []sample {
 			Page: page("", ada), Action: "/settings/workspaces/engines/invitations", BackURL: "/settings/workspaces/engines/members", Fault: "Incorrect password.",
 		})},
 		{"no-role", templates.NoRolePage(templates.NoRoleView{
-			Page: page(templates.SectionKeys, ada), Workspace: keyPlace().Workspace, Message: "To manage keys in this workspace takes the role admin; ask an owner for it.",
+			Page: inside(keyPlace().Workspace, ada), Workspace: keyPlace().Workspace, Message: "To manage keys in this workspace takes the role admin; ask an owner for it.",
 		})},
 		{"admin-users", templates.AdminUsersPage(templates.AdminUsersView{
 			Page: page(templates.SectionAdminUsers, admin), Users: users, NextURL: "/admin/users?after=user_03",

@@ -189,43 +189,60 @@ type navGroup struct {
 	Items []navItem
 }
 
-// navItem is one entry; Section is what Page.Section holds on its pages.
-type navItem struct{ Section, Text, URL string }
-
-// navigation is what the viewer can reach. A new page is one line here.
-func navigation(admin bool) []navGroup {
-	groups := []navGroup{
-		{"Account", []navItem{
-			{SectionProfile, "Profile", "/settings/profile"},
-			{SectionSecurity, "Security", "/settings/security"},
-			{SectionConnectedApps, "Connected apps", "/settings/connected-apps"},
-			{SectionWorkspaces, "Workspaces", "/settings/workspaces"},
-		}},
-		{"Developer", []navItem{
-			{SectionKeys, "API keys", "/settings/developer/api-keys"},
-			{SectionTokens, "Personal access tokens", "/settings/developer/personal-access-tokens"},
-			{SectionApps, "My apps", "/settings/developer/apps"},
-		}},
-	}
-	if admin {
-		groups = append(groups, navGroup{"Administration", []navItem{
-			{SectionAdminUsers, "Users", "/admin/users"},
-			{SectionAdminWorkspaces, "All workspaces", "/admin/workspaces"},
-			{SectionAdminApps, "All apps", "/admin/apps"},
-		}})
-	}
-	return groups
+// navItem is one entry.
+type navItem struct {
+	Text, URL string
+	Current   bool // the page belongs to it
 }
 
-// workspaceTabs are the pages about one workspace. A new page is one line here;
-// Tab is what its path has after the slug.
+// workspaceTabs are the sections of a workspace. A new one is one line here; Tab is
+// what its path has after the slug.
 var workspaceTabs = []struct{ Tab, Text string }{
 	{TabKeys, "API keys"},
 	{TabApps, "Apps"},
 	{TabMembers, "Members"},
 	{TabUsage, "Usage"},
-	{TabAudit, "Audit"},
+	{TabAudit, "Audit log"},
 	{TabSettings, "Settings"},
+}
+
+// sections are those of the current workspace; none where all are disabled.
+func (n Navigation) sections() (list []navItem) {
+	if n.Workspace.Slug == "" {
+		return nil
+	}
+	for _, x := range workspaceTabs {
+		list = append(list, navItem{
+			Text: x.Text, URL: path("/settings/workspaces/", n.Workspace.Slug, tabPath(x.Tab)),
+			Current: n.Inside && x.Tab == n.Workspace.Tab,
+		})
+	}
+	return list
+}
+
+// listsWorkspaces reports whether the page is the list of the viewer's workspaces.
+func (p Page) listsWorkspaces() bool { return !p.Navigation.Inside && p.Section == SectionWorkspaces }
+
+// navigation is what the viewer can reach below the current workspace. A new page is
+// one line here.
+func navigation(p Page) []navGroup {
+	item := func(section, text, to string) navItem {
+		return navItem{Text: text, URL: to, Current: !p.Navigation.Inside && p.Section == section}
+	}
+	groups := []navGroup{{"Your account", []navItem{
+		item(SectionProfile, "Profile", "/settings/profile"),
+		item(SectionSecurity, "Security", "/settings/security"),
+		item(SectionConnectedApps, "Connected apps", "/settings/connected-apps"),
+		item(SectionTokens, "Personal access tokens", "/settings/developer/personal-access-tokens"),
+	}}}
+	if p.User != nil && p.User.Admin {
+		groups = append(groups, navGroup{"Administration", []navItem{
+			item(SectionAdminUsers, "Users", "/admin/users"),
+			item(SectionAdminWorkspaces, "All workspaces", "/admin/workspaces"),
+			item(SectionAdminApps, "All apps", "/admin/apps"),
+		}})
+	}
+	return groups
 }
 
 // tabPath is the end of the path of a page about a workspace.
@@ -239,11 +256,15 @@ func article(role string) string {
 	return "a " + role
 }
 
-// sectionText is the text of the current entry, for the folded navigation.
-func sectionText(section string) string {
-	for _, group := range navigation(true) {
+// currentText is the text of the current entry, for the folded navigation.
+func currentText(p Page) string {
+	if p.listsWorkspaces() {
+		return "Your workspaces"
+	}
+	groups := append(navigation(p), navGroup{Items: p.Navigation.sections()})
+	for _, group := range groups {
 		for _, item := range group.Items {
-			if item.Section == section {
+			if item.Current {
 				return item.Text
 			}
 		}

@@ -86,14 +86,15 @@ func TestSecretCallCannotLeaveItsQuotes(t *testing.T) {
 }
 
 func TestNavigationShowsAdministrationToAdministratorsOnly(t *testing.T) {
-	for _, group := range navigation(false) {
+	page, administrators := Page{User: &Viewer{}}, Page{User: &Viewer{Admin: true}}
+	for _, group := range navigation(page) {
 		for _, item := range group.Items {
 			if strings.HasPrefix(item.URL, "/admin") {
 				t.Errorf("%s is shown to everybody", item.URL)
 			}
 		}
 	}
-	if len(navigation(true)) != len(navigation(false))+1 {
+	if len(navigation(administrators)) != len(navigation(page))+1 {
 		t.Error("administrators do not see their group")
 	}
 }

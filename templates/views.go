@@ -7,7 +7,8 @@ import (
 )
 
 // The values of Page.Section: which entry of the settings navigation is the
-// current one. Pages outside the settings area leave Section empty.
+// current one. Pages outside the settings area leave Section empty; on pages
+// about a workspace the entry is that of Navigation.
 const (
 	SectionProfile         = "profile"
 	SectionSecurity        = "security"
@@ -57,6 +58,8 @@ type Page struct {
 	// Section is the current entry of the settings navigation, one of the
 	// Section constants.
 	Section string
+	// Navigation is the workspace that the sidebar begins with.
+	Navigation Navigation
 	// Notice is one sentence about what just succeeded, shown above the
 	// content; empty for none.
 	Notice string
@@ -88,6 +91,15 @@ type LoginView struct {
 	// SetupHint says that there is no user yet and that the set-up link is
 	// in the server's output.
 	SetupHint bool
+	// Invitation is the one that the sign-in leads to; nil for none.
+	Invitation *InvitedTo
+}
+
+// InvitedTo is an invitation as the sign-in page names it. It says nothing about
+// accounts.
+type InvitedTo struct {
+	Workspace string // name
+	For       string // the address that was invited
 }
 
 // SelectView is /login for a person who is signed in and must confirm with which account they go on. It posts flow and

@@ -30,7 +30,7 @@ func roleOptions(chosen string) []templates.Option {
 
 func workspaceSamples() []sample {
 	members := templates.MembersView{
-		Page: page(templates.SectionWorkspaces, ada), Workspace: engines("owner", templates.TabMembers), MayInvite: true, Roles: roleOptions("member"),
+		Page: inside(engines("owner", templates.TabMembers), ada), Workspace: engines("owner", templates.TabMembers), MayInvite: true, Roles: roleOptions("member"),
 		Members: []templates.MemberRow{
 			{ID: "user_01", Name: "Ada Lovelace", Email: "ada@example.com", Role: "owner", Self: true, Since: ago(300 * aDay), Roles: roleOptions("owner")},
 			{ID: "user_02", Name: "Charles Babbage", Email: "charles@example.com", Role: "admin", Since: ago(20 * aDay), Roles: roleOptions("admin"), MayRemove: true},
@@ -55,7 +55,7 @@ func workspaceSamples() []sample {
 	wrong.Errors = map[string]string{"email": "The address is none; write one, like name@example.com."}
 
 	shared := templates.WorkspaceView{
-		Page: page(templates.SectionWorkspaces, ada), Workspace: engines("owner", templates.TabSettings), ID: "ws_0195a0c0example", Name: "Analytical Engines Ltd",
+		Page: inside(engines("owner", templates.TabSettings), ada), Workspace: engines("owner", templates.TabSettings), ID: "ws_0195a0c0example", Name: "Analytical Engines Ltd",
 		Plans:     []templates.Option{{Text: "No plan"}, {Value: "pro", Text: "pro (1,000 requests an hour, 100 at once)", Selected: true}},
 		MayChange: true, MayDelete: true, MayLeave: true, Goes: templates.WorkspaceContent{Keys: 3, Apps: 1, Members: 12},
 	}
@@ -65,7 +65,7 @@ func workspaceSamples() []sample {
 	own.Workspace, own.MayDelete, own.MayLeave = alone(templates.TabSettings), false, false
 
 	apps := templates.AppsView{
-		Page: page(templates.SectionWorkspaces, ada), Base: "/settings/workspaces/engines/apps", Workspace: engines("admin", templates.TabApps),
+		Page: inside(engines("admin", templates.TabApps), ada), Base: "/settings/workspaces/engines/apps", Workspace: engines("admin", templates.TabApps),
 		AuthorizeURL: "https://auth.example.com/oauth/authorize", TokenURL: "https://auth.example.com/oauth/token",
 		Apps: []templates.AppRow{{ID: "app_1", Name: "Acme Sync", Kind: templates.KindWeb, Status: "active", Created: ago(90 * aDay), Users: 12}},
 	}
@@ -77,7 +77,7 @@ func workspaceSamples() []sample {
 	elsewhere.For, elsewhere.By, elsewhere.Role, elsewhere.Other = "mary@example.com", "", "member", true
 
 	usage := templates.UsageView{
-		Page: page(templates.SectionWorkspaces, ada), Workspace: engines("admin", templates.TabUsage), PlanText: "Plan: pro (1,000 requests an hour, 100 at once)", Days: month(1200),
+		Page: inside(engines("admin", templates.TabUsage), ada), Workspace: engines("admin", templates.TabUsage), PlanText: "Plan: pro (1,000 requests an hour, 100 at once)", Days: month(1200),
 		Rows: []templates.UsageRow{
 			{Who: templates.Named{Text: "Night import", URL: "/settings/workspaces/engines/api-keys/key_1"}, Kind: "api_key", Total: templates.UsageDay{Allowed: 14_202, Limited: 560, Refused: 12}},
 			{Who: templates.Named{Text: longName, URL: "/settings/workspaces/engines/apps/app_1"}, Kind: "access_token", Total: templates.UsageDay{Allowed: 902}},
@@ -88,7 +88,7 @@ func workspaceSamples() []sample {
 	}
 
 	audit := templates.AuditView{
-		Page: page(templates.SectionWorkspaces, ada), Workspace: engines("owner", templates.TabAudit),
+		Page: inside(engines("owner", templates.TabAudit), ada), Workspace: engines("owner", templates.TabAudit),
 		What:    []templates.Option{{Text: "Everything"}, {Value: "api_key.", Text: "API keys"}, {Value: "member.", Text: "Members"}},
 		Who:     []templates.Option{{Text: "Everyone"}, {Value: "user_01", Text: "Ada Lovelace"}},
 		NextURL: "/settings/workspaces/engines/audit?after=event_1",
@@ -132,7 +132,7 @@ func workspaceSamples() []sample {
 		{"workspace-errors", templates.WorkspacePage(faulty)},
 		{"workspace-personal", templates.WorkspacePage(own)},
 		{"workspace-member", templates.WorkspacePage(templates.WorkspaceView{
-			Page: page(templates.SectionWorkspaces, ada), Workspace: engines("member", templates.TabSettings), ID: "ws_0195a0c0example", Name: "Analytical Engines Ltd", PlanText: "No plan", MayLeave: true,
+			Page: inside(engines("member", templates.TabSettings), ada), Workspace: engines("member", templates.TabSettings), ID: "ws_0195a0c0example", Name: "Analytical Engines Ltd", PlanText: "No plan", MayLeave: true,
 		})},
 		{"workspace-apps", templates.AppsPage(apps)},
 		{"members", templates.MembersPage(members)},
@@ -140,14 +140,14 @@ func workspaceSamples() []sample {
 		{"members-made", templates.MembersPage(made)},
 		{"members-errors", templates.MembersPage(wrong)},
 		{"members-personal", templates.MembersPage(templates.MembersView{
-			Page: page(templates.SectionWorkspaces, ada), Workspace: alone(templates.TabMembers),
+			Page: inside(alone(templates.TabMembers), ada), Workspace: alone(templates.TabMembers),
 			Members: []templates.MemberRow{{ID: "user_01", Name: "Ada Lovelace", Email: "ada@example.com", Role: "owner", Self: true, Since: ago(300 * aDay)}},
 		})},
 		{"join", templates.JoinPage(join)},
 		{"join-other", templates.JoinPage(elsewhere)},
 		{"usage", templates.UsagePage(usage)},
 		{"usage-empty", templates.UsagePage(templates.UsageView{
-			Page: page(templates.SectionWorkspaces, ada), Workspace: alone(templates.TabUsage), Days: []templates.UsageDay{{Day: now.Truncate(aDay).AddDate(0, 0, -1)}, {Day: now.Truncate(aDay)}},
+			Page: inside(alone(templates.TabUsage), ada), Workspace: alone(templates.TabUsage), Days: []templates.UsageDay{{Day: now.Truncate(aDay).AddDate(0, 0, -1)}, {Day: now.Truncate(aDay)}},
 		})},
 		{"audit", templates.AuditPage(audit)},
 		{"audit-nothing", templates.AuditPage(nothing)},

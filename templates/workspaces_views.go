@@ -14,6 +14,17 @@ const (
 	TabAudit    = "audit"
 )
 
+// Navigation is where a page of the settings is: the workspace that the sidebar
+// begins with, and whether the page is about it.
+type Navigation struct {
+	// Workspace is the current one. Without a slug the viewer has none that
+	// is enabled.
+	Workspace WorkspaceBar
+	// Inside says that the page is about the workspace: its Tab is then the
+	// current entry, and not Page.Section.
+	Inside bool
+}
+
 // WorkspacesView is /settings/workspaces: those that the viewer belongs to. It
 // posts name and slug there.
 type WorkspacesView struct {

@@ -90,7 +90,7 @@ func (s *Server) routes() http.Handler {
 	user("GET /settings/connected-apps/end-all", account.ConfirmEndAccess)
 	user("POST /settings/connected-apps/end-all", page.Confirmed(account.ConfirmEndAccess, account.EndAccess))
 
-	user("GET /join/{word}", s.signIn.JoinPage)
+	anyone("GET /join/{word}", s.signIn.JoinPage)
 	user("POST /join/{word}", s.signIn.Join)
 	user("GET /settings/workspaces", workspaces.ListPage)
 	user("POST /settings/workspaces", workspaces.Create)

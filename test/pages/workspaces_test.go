@@ -71,6 +71,7 @@ func workspacePages(t *testing.T, javaScript bool) {
 	b := newPerson(t, r)
 	b.JavaScript(javaScript)
 	b.open(word)
+	b.judge("login to an invitation")
 	b.signIn(bob.Email)
 	b.judge("invitation")
 	b.Click(`form[action^="/join/"] [type=submit]`)

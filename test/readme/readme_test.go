@@ -329,6 +329,10 @@ func TestReadmeRunsAsPrinted(t *testing.T) {
 	if strings.Count(ended, `"active": true`) != 1 || strings.Index(ended, `"active": false`) > strings.Index(ended, `"active": true`) || strings.Contains(ended, key.Key) {
 		t.Errorf("rotated and revoked:\n%s", ended)
 	}
+	tab.Goto("http://localhost:" + server + "/settings/workspaces/acme/api-keys")
+	if text := tab.Text("main"); !strings.Contains(text, "Nightly import") {
+		t.Errorf("the page that the chapter ends at does not show the key: %s", text)
+	}
 	if len(all) > 0 {
 		t.Errorf("blocks that nobody runs: %+v", all)
 	}

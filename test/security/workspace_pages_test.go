@@ -290,8 +290,8 @@ func TestInvitationsAreForOneAddressOnce(t *testing.T) {
 		// Signed out: by way of the sign-in page, and back.
 		b := r.Browser()
 		login := b.Follow(b.Get(link))
-		if strings.Contains(login.Body, "engines") {
-			t.Error("the invitation shows before anybody has signed in")
+		if !strings.Contains(login.Body, "engines") {
+			t.Error("the sign-in page does not name the invitation")
 		}
 		page := b.Follow(b.LogIn(login, r.Alice.Email))
 		if page.Status != http.StatusOK || !strings.Contains(page.Body, "engines") || !strings.Contains(page.Body, "a member") {

@@ -49,10 +49,11 @@ type appHandler func(w http.ResponseWriter, r *http.Request, v *page.Visitor, at
 // Own serves a page about the apps of the visitor's personal workspace.
 func (s *Apps) Own(h appHandler) page.UserHandler {
 	return func(w http.ResponseWriter, r *http.Request, v *page.Visitor) error {
-		by, ws, _, err := s.authority(r, v, "")
+		by, ws, all, err := s.authority(r, v, "")
 		if err != nil {
 			return err
 		}
+		s.EnterWorkspace(w, r, v, ws, all, templates.TabApps)
 		return h(w, r, v, appPlace{base: appsBase, section: templates.SectionApps, by: by, workspaceID: ws.ID})
 	}
 }

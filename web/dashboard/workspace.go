@@ -3,7 +3,6 @@ package dashboard
 import (
 	"errors"
 	"net/http"
-	"slices"
 
 	"doorward/management"
 	"doorward/oauth/bearer"
@@ -12,12 +11,8 @@ import (
 	"doorward/web/page"
 )
 
-// valueWorkspace is the session's key for the slug of the workspace that was looked at last.
-const valueWorkspace = "workspace"
-
 // workspaceHandler answers a page about one of the visitor's workspaces. by is what they may do in it; all are those
-// that
-// they belong to, the personal one first.
+// that they belong to, the personal one first.
 type workspaceHandler func(
 	w http.ResponseWriter, r *http.Request, v *page.Visitor, by management.Authority, ws storage.Workspace,
 	all []storage.Workspace,
@@ -30,18 +25,13 @@ func (s *base) In(h workspaceHandler) page.UserHandler {
 		if err != nil {
 			return err
 		}
-		if v.Value(valueWorkspace) != ws.Slug {
-			if err := s.SetValue(w, r, v, valueWorkspace, ws.Slug); err != nil {
-				return err
-			}
-		}
+		s.EnterWorkspace(w, r, v, ws, all, page.WorkspaceTab(r.URL.Path))
 		return h(w, r, v, by, ws, all)
 	}
 }
 
 // authority is what the visitor may do in one of their workspaces, by its slug, or, where that is empty, in their
-// personal
-// one; with that workspace and all that they belong to.
+// personal one; with that workspace and all that they belong to.
 func (s *base) authority(
 	r *http.Request, v *page.Visitor, slug string,
 ) (management.Authority, storage.Workspace, []storage.Workspace, error) {
@@ -61,8 +51,7 @@ func (s *base) authority(
 }
 
 // Permitted serves h to those who have a permission in the workspace, and to others a page that says who has it.
-// section
-// and tab are where that page is.
+// section and tab are where that page is.
 func (s *base) Permitted(p management.Permission, section, tab string, h workspaceHandler) page.UserHandler {
 	return s.In(func(
 		w http.ResponseWriter, r *http.Request, v *page.Visitor, by management.Authority, ws storage.Workspace,
@@ -79,41 +68,15 @@ func (s *base) Permitted(p management.Permission, section, tab string, h workspa
 
 // workspaceBar is what each page about a workspace begins with.
 func workspaceBar(ws storage.Workspace, all []storage.Workspace, tab string) templates.WorkspaceBar {
-	bar := templates.WorkspaceBar{Slug: ws.Slug, Name: ws.Name, Role: ws.Role, Personal: ws.Personal, Tab: tab}
-	for _, x := range all {
-		bar.All = append(bar.All, templates.WorkspaceLink{
-			Slug: x.Slug, Name: x.Name, Current: x.ID == ws.ID, Disabled: !x.DisabledAt.IsZero(),
-		})
-	}
-	return bar
+	return page.WorkspaceBar(ws, all, tab)
 }
 
-// lastWorkspace is the workspace that the visitor looked at last, or their personal one.
-func (s *base) lastWorkspace(r *http.Request, v *page.Visitor) (storage.Workspace, error) {
-	all, err := s.store.WorkspacesOf(storage.System(r.Context()), v.User.ID)
-	if err != nil {
-		return storage.Workspace{}, err
-	}
-	last := v.Value(valueWorkspace)
-	if i := slices.IndexFunc(all, func(ws storage.Workspace) bool {
-		return ws.Slug == last &&
-			ws.DisabledAt.IsZero()
-	}); i >= 0 {
-		return all[i], nil
-	}
-	if len(all) == 0 {
-		return storage.Workspace{}, storage.ErrNotFound
-	}
-	return all[0], nil
-}
-
-// ToWorkspace sends the visitor on to a tab of the workspace they looked at last.
+// ToWorkspace sends the visitor on to a section of their current workspace.
 func (s *base) ToWorkspace(tab string) page.UserHandler {
-	return func(w http.ResponseWriter, r *http.Request, v *page.Visitor) error {
-		ws, err := s.lastWorkspace(r, v)
-		if err != nil {
-			return err
+	return func(w http.ResponseWriter, _ *http.Request, v *page.Visitor) error {
+		if v.Workspace() == "" {
+			return page.Redirect(w, page.WorkspacesPath)
 		}
-		return page.Redirect(w, page.WorkspacesPath+"/"+ws.Slug+"/"+tab)
+		return page.Redirect(w, page.WorkspacesPath+"/"+v.Workspace()+"/"+tab)
 	}
 }

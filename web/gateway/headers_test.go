@@ -66,6 +66,7 @@ func TestV21_OurOwnCookiesDoNotPass(t *testing.T) {
 		"a=1;doorward=x;flow-0=y;flow-15=z":  "a=1",
 		"__Host-doorward=x; __Host-flow-3=y": "",
 		"doorward-device=x; __Host-doorward-device=y; __HOST-DOORWARD=z; c=3": "c=3",
+		"doorward-workspace=ws_1; __Host-doorward-workspace=ws_2; d=4":        "d=4",
 		` "doorward"=x; d=4`:                 "d=4",
 		"flow-=1; flow-x=2; flows=3; flow=4": "flow-=1; flow-x=2; flows=3; flow=4",
 		`e="a b"; f=%C3%A9; g`:               `e="a b"; f=%C3%A9; g`,

@@ -4,21 +4,10 @@ import (
 	"net/http"
 )
 
-// Value is what SetValue kept in the session under a key; empty where nothing was kept.
-func (v *Visitor) Value(key string) string {
-	text, _ := v.session.Values[key].(string)
-	return text
-}
-
-// SetValue keeps a text in the session.
-func (s *Pages) SetValue(w http.ResponseWriter, r *http.Request, v *Visitor, key, text string) error {
-	v.session.Values[key] = text
-	return s.sessions.Save(r, w, v.session)
-}
-
 // SetNotice keeps a sentence for the next page that this browser is shown.
 func (s *Pages) SetNotice(w http.ResponseWriter, r *http.Request, v *Visitor, text string) error {
-	return s.SetValue(w, r, v, valueNotice, text)
+	v.session.Values[valueNotice] = text
+	return s.sessions.Save(r, w, v.session)
 }
 
 // takeNotice gives the sentence that SetNotice kept, once, and the path that undoes what it says.

@@ -135,6 +135,9 @@ func (s *Pages) ForUsers(h UserHandler) http.Handler {
 			return err
 		}
 		if v.SignedIn() {
+			if err := s.locate(r, v); err != nil {
+				return err
+			}
 			return s.proven(w, r, v, h)
 		}
 		if r.Method != http.MethodGet && r.Method != http.MethodHead {
@@ -164,6 +167,7 @@ func (s *Pages) NewPage(v *Visitor, section string) templates.Page {
 	p := templates.Page{Nonce: base64.RawStdEncoding.EncodeToString(b[:]), Now: s.Now(), Section: section}
 	if v != nil && v.SignedIn() {
 		p.Form = RandomText()
+		p.Navigation = v.nav
 		p.User = &templates.Viewer{Name: v.User.Name, Email: v.User.Email, Admin: v.User.Admin}
 	}
 	return p

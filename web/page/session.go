@@ -13,6 +13,7 @@ import (
 
 	"doorward/oauth/bearer"
 	"doorward/storage"
+	"doorward/templates"
 )
 
 // How long sessions and the cookies beside them last.
@@ -119,6 +120,7 @@ type Visitor struct {
 	session *sessions.Session
 	Row     storage.Session
 	User    storage.User
+	nav     templates.Navigation // where the page is; ForUsers and EnterWorkspace set it
 }
 
 // SignedIn reports whether the visitor is signed in.

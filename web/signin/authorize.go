@@ -133,6 +133,7 @@ type place struct {
 	workspaces []storage.Workspace // in which they may let an app act, the personal one first
 	more       bool                // they belong to others, in which they may not
 	workspace  storage.Workspace   // the one of their last answer, else the first; zero where there is none
+	answered   bool                // workspace is that of their last answer to this app
 	known      []string
 }
 
@@ -162,9 +163,22 @@ func (s *Handlers) place(ctx context.Context, a *oauth.AuthorizeRequest, v *page
 		return nil, err
 	}
 	if len(before) > 0 && p.choose(func(ws storage.Workspace) bool { return ws.ID == before[0].WorkspaceID }) {
-		p.known = before[0].Scopes
+		p.answered, p.known = true, before[0].Scopes
 	}
 	return p, nil
+}
+
+// preselect chooses the workspace that the consent page offers first: that of the last answer to this app, else the one
+// used last, else the app's own, else the personal one.
+func (s *Handlers) preselect(r *http.Request, a *oauth.AuthorizeRequest, p *place) {
+	if p.answered {
+		return
+	}
+	if last, ok := s.LastWorkspace(r, p.workspaces); ok {
+		p.workspace = last
+		return
+	}
+	p.choose(func(ws storage.Workspace) bool { return ws.ID == a.Client.WorkspaceID })
 }
 
 // choose chooses another workspace, if there is one like that.

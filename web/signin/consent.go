@@ -63,6 +63,7 @@ func (s *Handlers) ConsentPage(w http.ResponseWriter, r *http.Request) error {
 	if !a.NeedsConsent(p.known) {
 		return s.resume(w, r, a, v, sealed)
 	}
+	s.preselect(r, a, p)
 	return s.showConsent(w, r, http.StatusOK, a, p, sealed, nil, "")
 }
 
@@ -233,6 +234,7 @@ func (s *Handlers) Consent(w http.ResponseWriter, r *http.Request) error {
 		return s.approveFailed(w, a, err)
 	}
 	s.endFlow(w, r, &a.Flow)
+	s.RememberWorkspace(w, r, p.workspace.ID)
 	return page.Redirect(w, to)
 }
 

@@ -4,7 +4,9 @@ import (
 	"context"
 	"errors"
 	"net/http"
+	"net/url"
 	"slices"
+	"strings"
 
 	"doorward/management"
 	"doorward/oauth/seal"
@@ -13,20 +15,39 @@ import (
 	"doorward/web/page"
 )
 
-// noInvitation is told whoever shows a word that is good for nothing, whatever the reason.
+// noInvitation is the answer to a link that cannot be used, the same for every reason.
 func noInvitation(err error) *page.Error {
 	return &page.Error{
 		Status: http.StatusNotFound, Heading: "This invitation is not valid", Cause: err, BackURL: "/",
 		BackText: "Go to your settings",
-		Message:  "It was used or withdrawn, it has expired, or its link is incomplete. Ask the person who invited you for a new one.",
+		Message: "It was used or withdrawn, it has expired, or its link is incomplete. Ask the person who invited you " +
+			"for a new one.",
 	}
 }
 
-// JoinPage serves GET /join/{word}. People who have joined by the link go on to the workspace.
-func (s *Handlers) JoinPage(w http.ResponseWriter, r *http.Request, v *page.Visitor) error {
+// JoinPage serves GET /join/{word}. A visitor who is not signed in is asked to sign in first, if the invitation is
+// still open. Users who joined with the link go on to the workspace.
+func (s *Handlers) JoinPage(w http.ResponseWriter, r *http.Request) error {
+	v, err := s.Visitor(r)
+	if err != nil {
+		return err
+	}
 	word := r.PathValue("word")
 	i, ws, err := s.management.Invitation(r.Context(), word)
-	if errors.Is(err, storage.ErrNotFound) {
+	if err != nil && !errors.Is(err, storage.ErrNotFound) {
+		return err
+	}
+	if !v.SignedIn() {
+		signIn := "/login?return_to=" + url.QueryEscape(r.URL.RequestURI())
+		if err == nil {
+			return page.Redirect(w, signIn)
+		}
+		e := noInvitation(err)
+		e.Message += " If you have already joined with this link, sign in."
+		e.BackURL, e.BackText = signIn, "Sign in"
+		return e
+	}
+	if err != nil {
 		before, joined, lookup := s.joinedBy(r.Context(), v, word)
 		switch {
 		case lookup != nil:
@@ -36,18 +57,30 @@ func (s *Handlers) JoinPage(w http.ResponseWriter, r *http.Request, v *page.Visi
 		}
 		return noInvitation(err)
 	}
-	if err != nil {
-		return err
-	}
 	return s.showJoin(w, r, http.StatusOK, v, i, ws)
+}
+
+// invitedTo is the invitation that a path leads to; nil if it leads to none that is still open.
+func (s *Handlers) invitedTo(ctx context.Context, path string) (*templates.InvitedTo, error) {
+	word, ok := strings.CutPrefix(path, page.JoinPath)
+	if !ok {
+		return nil, nil
+	}
+	i, ws, err := s.management.Invitation(ctx, word)
+	if errors.Is(err, storage.ErrNotFound) {
+		return nil, nil
+	}
+	if err != nil {
+		return nil, err
+	}
+	return &templates.InvitedTo{Workspace: ws.Name, For: i.Email}, nil
 }
 
 // joinedDigest is what it is remembered by that somebody joined by a link.
 func joinedDigest(v *page.Visitor, word string) []byte { return page.Digest("joined", v.User.ID, word) }
 
 // joinedBy finds the workspace that the visitor joined by a link, while they are a member of it. The invitation itself
-// is
-// gone, so that the link is good for nothing else.
+// is gone, so that the link is good for nothing else.
 func (s *Handlers) joinedBy(
 	ctx context.Context, v *page.Visitor, word string,
 ) (ws storage.Workspace, joined bool, err error) {

@@ -69,6 +69,12 @@ func (s *Handlers) showLogin(
 			return err
 		}
 		view.SetupHint = !had
+		if view.Invitation, err = s.invitedTo(r.Context(), f.ReturnTo); err != nil {
+			return err
+		}
+		if view.Invitation != nil && view.Email == "" {
+			view.Email = view.Invitation.For
+		}
 	} else {
 		view.AppName = a.Client.Name
 	}

@@ -331,6 +331,8 @@ var rules = map[string]string{
 	"V-64": "Administrators can be added and removed, and addresses changed, by page, API and command, and one " +
 		"administrator always remains.",
 	"V-65": "prompt=select_account lets the user choose the account.",
+	"V-66": "The sign-in page names the invitation that leads to it, consent preselects the workspace used last, and " +
+		"one navigation keeps the workspace from section to section.",
 	"V-68": "The demo shows every request of the flow, and Ctrl-C ends it without an error.",
 	"V-70": "A failed database connection gives one sentence with the server, the user and what to do, and never the " +
 		"password.",
