@@ -77,7 +77,7 @@ func newSite(t *testing.T, rules []route.Route, change func(*catalog.Resource, *
 		Resources: []catalog.Resource{first, second}, Plans: map[string]limit.Plan{"small": {Hour: 10}, "strangers": {Hour: 3}},
 		APIs: []gateway.API{api, {ID: otherID, Hosts: []string{"other.example.com"}}},
 	})
-	if s.gateway, err = gateway.New(gateway.Config{OAuth: s.OAuth, APIs: []gateway.API{api}, Trusted: func(*http.Request) bool { return false }, ClientAddress: func(*http.Request) netip.Addr { return netip.Addr{} }, Log: slog.New(slog.DiscardHandler)}); err != nil {
+	if s.gateway, err = gateway.New(gateway.Config{OAuth: s.OAuth, Catalog: s.Catalog, Bearer: s.Bearer, APIs: []gateway.API{api}, Trusted: func(*http.Request) bool { return false }, ClientAddress: func(*http.Request) netip.Addr { return netip.Addr{} }, Log: slog.New(slog.DiscardHandler)}); err != nil {
 		t.Fatal(err)
 	}
 	return s
@@ -378,13 +378,13 @@ func TestTheOwnerLearnsWhy(t *testing.T) {
 		t.Fatalf("%v, %v", requests, err)
 	}
 	want := storage.Request{
-		Action: "GET /v1/{object}/**", Status: 403, RequestID: refused.Header.Get("X-Request-Id"),
+		Action: "GET /v1/contacts/7", Status: 403, RequestID: refused.Header.Get("X-Request-Id"),
 		Reason: "the route GET /v1/{object}/** needs the scope contacts:read, and the credential has accounts:read",
 	}
 	if got := requests[1]; got.Action != want.Action || got.Status != want.Status || got.RequestID != want.RequestID || got.Reason != want.Reason {
 		t.Errorf("%+v, want %+v", got, want)
 	}
-	if got := requests[0]; got.Status != http.StatusTeapot || got.Reason != "" {
+	if got := requests[0]; got.Status != http.StatusTeapot || got.Reason != "" || got.Action != "GET /v1/accounts/7" {
 		t.Errorf("%+v", got)
 	}
 }
