@@ -30,7 +30,8 @@ func roleOptions(chosen string) []templates.Option {
 
 func workspaceSamples() []sample {
 	members := templates.MembersView{
-		Page: page(templates.SectionWorkspaces, ada), Workspace: engines("owner", templates.TabMembers), MayInvite: true, Roles: roleOptions("member"),
+		Columns: columns("name", "Member", "role", "Role", "joined", "Joined", "", "Actions"),
+		Page:    page(templates.SectionWorkspaces, ada), Workspace: engines("owner", templates.TabMembers), MayInvite: true, Roles: roleOptions("member"),
 		Members: []templates.MemberRow{
 			{ID: "user_01", Name: "Ada Lovelace", Email: "ada@example.com", Role: "owner", Self: true, Since: ago(300 * aDay), Roles: roleOptions("owner")},
 			{ID: "user_02", Name: "Charles Babbage", Email: "charles@example.com", Role: "admin", Since: ago(20 * aDay), Roles: roleOptions("admin"), MayRemove: true},
@@ -65,7 +66,8 @@ func workspaceSamples() []sample {
 	own.Workspace, own.MayDelete, own.MayLeave = alone(templates.TabSettings), false, false
 
 	apps := templates.AppsView{
-		Page: page(templates.SectionWorkspaces, ada), Base: "/settings/workspaces/engines/apps", Workspace: engines("admin", templates.TabApps),
+		Columns: columns("name", "App", "type", "Type", "created", "Created", "people", "Used by"),
+		Page:    page(templates.SectionWorkspaces, ada), Base: "/settings/workspaces/engines/apps", Workspace: engines("admin", templates.TabApps),
 		AuthorizeURL: "https://auth.example.com/oauth/authorize", TokenURL: "https://auth.example.com/oauth/token",
 		Apps: []templates.AppRow{{ID: "app_1", Name: "Acme Sync", Kind: templates.KindWeb, Status: "active", Created: ago(90 * aDay), Users: 12}},
 	}
@@ -140,7 +142,8 @@ func workspaceSamples() []sample {
 		{"members-made", templates.MembersPage(made)},
 		{"members-errors", templates.MembersPage(wrong)},
 		{"members-personal", templates.MembersPage(templates.MembersView{
-			Page: page(templates.SectionWorkspaces, ada), Workspace: alone(templates.TabMembers),
+			Columns: columns("name", "Member", "role", "Role", "joined", "Joined", "", "Actions"),
+			Page:    page(templates.SectionWorkspaces, ada), Workspace: alone(templates.TabMembers),
 			Members: []templates.MemberRow{{ID: "user_01", Name: "Ada Lovelace", Email: "ada@example.com", Role: "owner", Self: true, Since: ago(300 * aDay)}},
 		})},
 		{"join", templates.JoinPage(join)},
@@ -152,12 +155,13 @@ func workspaceSamples() []sample {
 		{"audit", templates.AuditPage(audit)},
 		{"audit-nothing", templates.AuditPage(nothing)},
 		{"admin-workspaces", templates.AdminWorkspacesPage(templates.AdminWorkspacesView{
-			Page: page(templates.SectionAdminWorkspaces, admin), Query: "eng", PrevURL: "/admin/workspaces?q=eng", NextURL: "/admin/workspaces?after=ws_2&q=eng",
+			Columns: columns("name", "Workspace", "members", "Members", "created", "Created", "", "Actions"),
+			Page:    page(templates.SectionAdminWorkspaces, admin), Query: "eng", PrevURL: "/admin/workspaces?q=eng", NextURL: "/admin/workspaces?after=ws_2&q=eng",
 			Workspaces: []templates.AdminWorkspace{
 				{ID: "ws_1", Slug: "personal-01a205da6a79", Name: "Ada Lovelace", Members: 1, Personal: true, Created: ago(90 * aDay)},
 				{ID: "ws_2", Slug: "engines", Name: longName, Plan: "pro", Members: 12, Disabled: true, Created: ago(2 * aDay)},
 			},
 		})},
-		{"admin-workspaces-none", templates.AdminWorkspacesPage(templates.AdminWorkspacesView{Page: page(templates.SectionAdminWorkspaces, admin), Query: "zzz"})},
+		{"admin-workspaces-none", templates.AdminWorkspacesPage(templates.AdminWorkspacesView{Columns: columns("name", "Workspace", "members", "Members", "created", "Created", "", "Actions"), Page: page(templates.SectionAdminWorkspaces, admin), Query: "zzz"})},
 	}
 }

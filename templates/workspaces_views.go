@@ -66,6 +66,7 @@ type WorkspaceContent struct{ Keys, Apps, Members int }
 type MembersView struct {
 	Page
 	Workspace WorkspaceBar
+	Columns   []Column // name, role, joined and the forms
 	Members   []MemberRow
 	NextURL   string // empty on the last page
 	PrevURL   string // empty on the first page
@@ -200,7 +201,8 @@ type Fact struct{ Name, Value string }
 // /admin/workspaces with q.
 type AdminWorkspacesView struct {
 	Page
-	Query      string // what was searched for; empty shows all
+	Query      string   // what was searched for; empty shows all
+	Columns    []Column // name, members, created and the forms
 	Workspaces []AdminWorkspace
 	NextURL    string // empty on the last page
 	PrevURL    string // empty on the first page
