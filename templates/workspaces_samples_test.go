@@ -78,7 +78,16 @@ func workspaceSamples() []sample {
 	elsewhere := join
 	elsewhere.For, elsewhere.By, elsewhere.Role, elsewhere.Other = "mary@example.com", "", "member", true
 
+	ranges := []templates.RangeLink{
+		{Text: "24 hours", URL: "/settings/workspaces/engines/usage?range=24h"},
+		{Text: "30 days", URL: "/settings/workspaces/engines/usage?range=30d", Current: true},
+	}
+	day := make([]templates.UsageDay, 24)
+	for i := range day {
+		day[i] = templates.UsageDay{Day: now.Truncate(time.Hour).Add(time.Duration(i-23) * time.Hour), Allowed: int64(i * i % 31)}
+	}
 	usage := templates.UsageView{
+		Ranges: ranges, CSVURL: "/settings/workspaces/engines/usage.csv?range=30d",
 		Page: page(templates.SectionWorkspaces, ada), Workspace: engines("admin", templates.TabUsage), PlanText: "Plan: pro (1,000 requests an hour, 100 at once)", Days: month(1200),
 		Rows: []templates.UsageRow{
 			{Who: templates.Named{Text: "Night import", URL: "/settings/workspaces/engines/api-keys/key_1"}, Kind: "api_key", Total: templates.UsageDay{Allowed: 14_202, Limited: 560, Refused: 12}},
@@ -149,6 +158,10 @@ func workspaceSamples() []sample {
 		{"join", templates.JoinPage(join)},
 		{"join-other", templates.JoinPage(elsewhere)},
 		{"usage", templates.UsagePage(usage)},
+		{"usage-day", templates.UsagePage(templates.UsageView{
+			Page: page(templates.SectionWorkspaces, ada), Workspace: engines("admin", templates.TabUsage), Days: day,
+			Ranges: ranges, CSVURL: "/settings/workspaces/engines/usage.csv?range=24h",
+		})},
 		{"usage-empty", templates.UsagePage(templates.UsageView{
 			Page: page(templates.SectionWorkspaces, ada), Workspace: alone(templates.TabUsage), Days: []templates.UsageDay{{Day: now.Truncate(aDay).AddDate(0, 0, -1)}, {Day: now.Truncate(aDay)}},
 		})},

@@ -687,7 +687,7 @@ func AdminWorkspacesPage(v AdminWorkspacesView) templ.Component {
 								var templ_7745c5c3_Var28 templ.SafeURL
 								templ_7745c5c3_Var28, templ_7745c5c3_Err = templ.JoinURLErrs(templ.SafeURL(path("/admin/workspaces/", w.ID, "/plan")))
 								if templ_7745c5c3_Err != nil {
-									return templ.Error{Err: templ_7745c5c3_Err, FileName: `templates/workspaces.templ`, Line: 196, Col: 108}
+									return templ.Error{Err: templ_7745c5c3_Err, FileName: `templates/workspaces.templ`, Line: 196, Col: 109}
 								}
 								_, templ_7745c5c3_Err = templ_7745c5c3_Buffer.WriteString(templ.EscapeString(templ_7745c5c3_Var28))
 								if templ_7745c5c3_Err != nil {
@@ -700,7 +700,7 @@ func AdminWorkspacesPage(v AdminWorkspacesView) templ.Component {
 								var templ_7745c5c3_Var29 string
 								templ_7745c5c3_Var29, templ_7745c5c3_Err = templ.JoinStringErrs("workspace-" + w.ID)
 								if templ_7745c5c3_Err != nil {
-									return templ.Error{Err: templ_7745c5c3_Err, FileName: `templates/workspaces.templ`, Line: 197, Col: 85}
+									return templ.Error{Err: templ_7745c5c3_Err, FileName: `templates/workspaces.templ`, Line: 197, Col: 86}
 								}
 								_, templ_7745c5c3_Err = templ_7745c5c3_Buffer.WriteString(templ.EscapeString(templ_7745c5c3_Var29))
 								if templ_7745c5c3_Err != nil {
@@ -718,7 +718,7 @@ func AdminWorkspacesPage(v AdminWorkspacesView) templ.Component {
 									var templ_7745c5c3_Var30 string
 									templ_7745c5c3_Var30, templ_7745c5c3_Err = templ.JoinStringErrs(o.Value)
 									if templ_7745c5c3_Err != nil {
-										return templ.Error{Err: templ_7745c5c3_Err, FileName: `templates/workspaces.templ`, Line: 199, Col: 34}
+										return templ.Error{Err: templ_7745c5c3_Err, FileName: `templates/workspaces.templ`, Line: 199, Col: 35}
 									}
 									_, templ_7745c5c3_Err = templ_7745c5c3_Buffer.WriteString(templ.EscapeString(templ_7745c5c3_Var30))
 									if templ_7745c5c3_Err != nil {
@@ -741,7 +741,7 @@ func AdminWorkspacesPage(v AdminWorkspacesView) templ.Component {
 									var templ_7745c5c3_Var31 string
 									templ_7745c5c3_Var31, templ_7745c5c3_Err = templ.JoinStringErrs(o.Text)
 									if templ_7745c5c3_Err != nil {
-										return templ.Error{Err: templ_7745c5c3_Err, FileName: `templates/workspaces.templ`, Line: 199, Col: 70}
+										return templ.Error{Err: templ_7745c5c3_Err, FileName: `templates/workspaces.templ`, Line: 199, Col: 71}
 									}
 									_, templ_7745c5c3_Err = templ_7745c5c3_Buffer.WriteString(templ.EscapeString(templ_7745c5c3_Var31))
 									if templ_7745c5c3_Err != nil {
@@ -759,7 +759,7 @@ func AdminWorkspacesPage(v AdminWorkspacesView) templ.Component {
 								var templ_7745c5c3_Var32 string
 								templ_7745c5c3_Var32, templ_7745c5c3_Err = templ.JoinStringErrs("workspace-" + w.ID)
 								if templ_7745c5c3_Err != nil {
-									return templ.Error{Err: templ_7745c5c3_Err, FileName: `templates/workspaces.templ`, Line: 202, Col: 87}
+									return templ.Error{Err: templ_7745c5c3_Err, FileName: `templates/workspaces.templ`, Line: 202, Col: 88}
 								}
 								_, templ_7745c5c3_Err = templ_7745c5c3_Buffer.WriteString(templ.EscapeString(templ_7745c5c3_Var32))
 								if templ_7745c5c3_Err != nil {
@@ -782,7 +782,7 @@ func AdminWorkspacesPage(v AdminWorkspacesView) templ.Component {
 								var templ_7745c5c3_Var33 templ.SafeURL
 								templ_7745c5c3_Var33, templ_7745c5c3_Err = templ.JoinURLErrs(templ.SafeURL(path("/admin/workspaces/", w.ID, "/enable")))
 								if templ_7745c5c3_Err != nil {
-									return templ.Error{Err: templ_7745c5c3_Err, FileName: `templates/workspaces.templ`, Line: 206, Col: 95}
+									return templ.Error{Err: templ_7745c5c3_Err, FileName: `templates/workspaces.templ`, Line: 206, Col: 96}
 								}
 								_, templ_7745c5c3_Err = templ_7745c5c3_Buffer.WriteString(templ.EscapeString(templ_7745c5c3_Var33))
 								if templ_7745c5c3_Err != nil {
@@ -795,7 +795,7 @@ func AdminWorkspacesPage(v AdminWorkspacesView) templ.Component {
 								var templ_7745c5c3_Var34 string
 								templ_7745c5c3_Var34, templ_7745c5c3_Err = templ.JoinStringErrs("workspace-" + w.ID)
 								if templ_7745c5c3_Err != nil {
-									return templ.Error{Err: templ_7745c5c3_Err, FileName: `templates/workspaces.templ`, Line: 207, Col: 87}
+									return templ.Error{Err: templ_7745c5c3_Err, FileName: `templates/workspaces.templ`, Line: 207, Col: 88}
 								}
 								_, templ_7745c5c3_Err = templ_7745c5c3_Buffer.WriteString(templ.EscapeString(templ_7745c5c3_Var34))
 								if templ_7745c5c3_Err != nil {
@@ -813,7 +813,7 @@ func AdminWorkspacesPage(v AdminWorkspacesView) templ.Component {
 								var templ_7745c5c3_Var35 templ.SafeURL
 								templ_7745c5c3_Var35, templ_7745c5c3_Err = templ.JoinURLErrs(templ.SafeURL(path("/admin/workspaces/", w.ID, "/disable")))
 								if templ_7745c5c3_Err != nil {
-									return templ.Error{Err: templ_7745c5c3_Err, FileName: `templates/workspaces.templ`, Line: 210, Col: 96}
+									return templ.Error{Err: templ_7745c5c3_Err, FileName: `templates/workspaces.templ`, Line: 210, Col: 97}
 								}
 								_, templ_7745c5c3_Err = templ_7745c5c3_Buffer.WriteString(templ.EscapeString(templ_7745c5c3_Var35))
 								if templ_7745c5c3_Err != nil {
@@ -826,7 +826,7 @@ func AdminWorkspacesPage(v AdminWorkspacesView) templ.Component {
 								var templ_7745c5c3_Var36 string
 								templ_7745c5c3_Var36, templ_7745c5c3_Err = templ.JoinStringErrs("workspace-" + w.ID)
 								if templ_7745c5c3_Err != nil {
-									return templ.Error{Err: templ_7745c5c3_Err, FileName: `templates/workspaces.templ`, Line: 211, Col: 87}
+									return templ.Error{Err: templ_7745c5c3_Err, FileName: `templates/workspaces.templ`, Line: 211, Col: 88}
 								}
 								_, templ_7745c5c3_Err = templ_7745c5c3_Buffer.WriteString(templ.EscapeString(templ_7745c5c3_Var36))
 								if templ_7745c5c3_Err != nil {

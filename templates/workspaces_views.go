@@ -133,13 +133,21 @@ type JoinView struct {
 type UsageView struct {
 	Page
 	Workspace WorkspaceBar
-	PlanText  string // what the workspace's plan allows; empty: no plan of its own
-	Days      []UsageDay
-	Rows      []UsageRow // the most used first
+	PlanText  string      // what the workspace's plan allows; empty: no plan of its own
+	Ranges    []RangeLink // the periods to choose from
+	CSVURL    string      // the same usage as a file
+	Days      []UsageDay  // of the period; hours where it is a day
+	Rows      []UsageRow  // the most used first
 	// More is how many credentials were used beside those in Rows, and Rest
 	// what they were used for.
 	More int
 	Rest UsageDay
+}
+
+// RangeLink is a period of the usage page.
+type RangeLink struct {
+	Text, URL string
+	Current   bool
 }
 
 // UsageRow is how often a credential was used in all days of the page.
@@ -306,7 +314,7 @@ func auditText(action string) string {
 func factText(name string) string { return strings.ReplaceAll(name, "_", " ") }
 
 // clock is a time of a day.
-func clock(t time.Time) string { return t.UTC().Format("15:04") }
+func clock(t time.Time) string { return t.UTC().Format("15:04 UTC") }
 
 // planOptions are the plans that a workspace may be given, the one it has chosen.
 func planOptions(names []string, chosen string) []Option {

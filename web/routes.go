@@ -112,6 +112,8 @@ func (s *Server) routes() http.Handler {
 		page.Confirmed(workspaces.In(workspaces.ConfirmWithdrawal), workspaces.In(workspaces.Withdraw)))
 	user("GET /settings/workspaces/{slug}/usage",
 		workspaces.Permitted(management.MaySeeUsage, templates.SectionWorkspaces, templates.TabUsage, workspaces.UsagePage))
+	user("GET /settings/workspaces/{slug}/usage.csv",
+		workspaces.Permitted(management.MaySeeUsage, templates.SectionWorkspaces, templates.TabUsage, workspaces.UsageCSV))
 	user("GET /settings/workspaces/{slug}/audit",
 		workspaces.Permitted(management.MayAudit, templates.SectionWorkspaces, templates.TabAudit, workspaces.AuditPage))
 
