@@ -212,6 +212,7 @@ func navigation(admin bool) []navGroup {
 			{SectionAdminUsers, "Users", "/admin/users"},
 			{SectionAdminWorkspaces, "All workspaces", "/admin/workspaces"},
 			{SectionAdminApps, "All apps", "/admin/apps"},
+			{SectionAdminAudit, "Audit log", "/admin/audit"},
 		}})
 	}
 	return groups

@@ -19,6 +19,7 @@ const (
 	SectionAdminUsers      = "admin-users"
 	SectionAdminWorkspaces = "admin-workspaces"
 	SectionAdminApps       = "admin-apps"
+	SectionAdminAudit      = "admin-audit"
 )
 
 // The kinds of an app, as the field "kind" posts them.

@@ -122,6 +122,17 @@ func workspaceSamples() []sample {
 			}},
 		},
 	}
+	audit.Base, audit.CSVURL = "/settings/workspaces/engines/audit", "/settings/workspaces/engines/audit.csv"
+	server := templates.AdminAuditView{AuditView: audit, In: "engines", By: "nobody@example.com"}
+	server.Page, server.Base, server.CSVURL = page(templates.SectionAdminAudit, admin), "/admin/audit", "/admin/audit.csv?workspace=engines"
+	server.Filtered, server.Errors = true, map[string]string{"who": "No user has this email address. Check it, or enter the user ID."}
+	server.Days = []templates.AuditDay{{Day: now.Truncate(aDay), Events: []templates.AuditRow{
+		{ID: "event_7", At: now, Action: "signing_key.created", With: "command"},
+		{
+			ID: "event_6", At: now, Action: "workspace.created", Who: templates.Named{Text: "Ada Lovelace"}, With: "session",
+			Workspace: templates.Named{Text: "Analytical Engines Ltd"}, Address: "192.0.2.10", Request: "9aa87760e82a14d15426521e",
+		},
+	}}}
 	nothing := audit
 	nothing.Days, nothing.NextURL, nothing.Filtered, nothing.From, nothing.PrevURL = nil, "", true, "2026-33-01", "/settings/workspaces/engines/audit"
 	nothing.Errors = map[string]string{"from": "Write the day like 2026-03-04."}
@@ -167,6 +178,7 @@ func workspaceSamples() []sample {
 		})},
 		{"audit", templates.AuditPage(audit)},
 		{"audit-nothing", templates.AuditPage(nothing)},
+		{"admin-audit", templates.AdminAuditPage(server)},
 		{"admin-workspaces", templates.AdminWorkspacesPage(templates.AdminWorkspacesView{
 			Columns: columns("name", "Workspace", "members", "Members", "created", "Created", "", "Actions"),
 			Page:    page(templates.SectionAdminWorkspaces, admin), Query: "eng", PrevURL: "/admin/workspaces?q=eng", NextURL: "/admin/workspaces?after=ws_2&q=eng",

@@ -140,7 +140,7 @@ func (s *Workspaces) UsageCSV(
 	names := s.NamesIn(ws)
 	err := s.readAs(r.Context(), by, func(ctx context.Context) (err error) {
 		if list, err = s.store.UsagePage(ctx, filter); err != nil || len(list) > page.MaxCSVRows {
-			return err // too many, which Add says
+			return cmp.Or(err, page.TooManyRows())
 		}
 		for i := range list {
 			if err = names.Learn(ctx, list[i].CredentialID); err != nil {
@@ -158,11 +158,9 @@ func (s *Workspaces) UsageCSV(
 	}
 	file := page.NewCSV(unit, "credential_id", "credential_type", "name", "allowed", "over_limit", "refused")
 	for _, x := range list {
-		name := templates.Named{}
-		if len(list) <= page.MaxCSVRows {
-			if name, err = names.Of(r.Context(), x.CredentialID); err != nil {
-				return err
-			}
+		name, err := names.Of(r.Context(), x.CredentialID)
+		if err != nil {
+			return err
 		}
 		if err := file.Add(page.CSVTime(x.Hour.Time()), x.CredentialID, x.Credential, name.Text,
 			strconv.FormatInt(x.Allowed, 10), strconv.FormatInt(x.Limited, 10), strconv.FormatInt(x.Refused, 10),

@@ -31,16 +31,21 @@ func NewCSV(columns ...string) *CSV {
 // Add adds a row. An Error says that there are too many.
 func (c *CSV) Add(values ...string) error {
 	if c.rows++; c.rows > MaxCSVRows {
-		return &Error{
-			Status: http.StatusUnprocessableEntity, Heading: "Too many rows for one file",
-			Message: fmt.Sprintf("An export can have up to %d rows. Go back and choose a shorter period or a narrower filter.",
-				MaxCSVRows),
-		}
+		return TooManyRows()
 	}
 	for i := range values {
 		values[i] = harmless(values[i])
 	}
 	return c.w.Write(values)
+}
+
+// TooManyRows says that an export has more rows than a file may.
+func TooManyRows() error {
+	return &Error{
+		Status: http.StatusUnprocessableEntity, Heading: "Too many rows for one file",
+		Message: fmt.Sprintf("An export can have up to %d rows. Go back and choose a shorter period or a narrower filter.",
+			MaxCSVRows),
+	}
 }
 
 // harmless is a value that no spreadsheet takes for a formula: before what could begin one there is an apostrophe.
