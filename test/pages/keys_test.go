@@ -207,7 +207,7 @@ func keyPages(t *testing.T, javaScript bool) {
 	p.Fill(`[name=request]`, "of-nobody")
 	p.Click(`form[action$="#h-requests"] [type=submit]`)
 	p.judge("key with a request that is not there")
-	if text := p.Text(`[role=status]`); !strings.Contains(text, "No request with the id of-nobody") {
+	if text := p.Text(`[role=status]`); !strings.Contains(text, "No stored request has the ID of-nobody") {
 		t.Errorf("the page says %s", text)
 	}
 
