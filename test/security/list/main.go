@@ -51,7 +51,7 @@ var sections = []section{
 	{"Gateway", "V-20…V-25", ""},
 	{"Bounds", "V-30…V-34", ""},
 	{"Input from outside", "V-40…V-54", ""},
-	{"Pages", "V-60…V-65", ""},
+	{"Pages", "V-60…V-65 V-67", ""},
 	{"Messages and documents", "V-70…V-79", ""},
 	{"Faults", "Z-1 Z-2 Z-4a Z-4b Z-4c Z-13", "Z-3 Z-4 Z-4d Z-5…Z-27"},
 }

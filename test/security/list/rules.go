@@ -331,6 +331,9 @@ var rules = map[string]string{
 	"V-64": "Administrators can be added and removed, and addresses changed, by page, API and command, and one " +
 		"administrator always remains.",
 	"V-65": "prompt=select_account lets the user choose the account.",
+	"V-67": "Lists are sorted and paged without losing a row, and their charts share one scale; last requests show their " +
+		"path without secrets; exports hold no formulas and have the rights of their pages; only administrators read the " +
+		"server's audit log.",
 	"V-70": "A failed database connection gives one sentence with the server, the user and what to do, and never the " +
 		"password.",
 	"V-71": "The log states the true cause of every refusal in the protocol, with the client id and what was " +
