@@ -98,8 +98,10 @@ func (s *Keys) ListPage(w http.ResponseWriter, r *http.Request, p keyPlace) erro
 // keyList is how the list of the place's keys is shown, the last used first. A search that was posted is in no link.
 func keyList(r *http.Request, p *keyPlace, f storage.KeyFilter) page.List {
 	columns := []templates.Column{
-		{By: "name", Text: "Name"}, {By: "last_used", Text: "Last used", Down: true},
-		{By: "created", Text: "Created", Down: true}, {By: "expires", Text: "Expires"},
+		{By: "name", Text: "Name"},
+		{By: "last_used", Text: "Last used", Down: true},
+		{By: "created", Text: "Created", Down: true},
+		{By: "expires", Text: "Expires"},
 	}
 	if !p.personal() {
 		columns = append(columns, templates.Column{Text: "Requests"})
