@@ -80,7 +80,8 @@ func (s *Store) Audit(ctx context.Context, e AuditEvent, personalOf string) erro
 
 // AuditFilter says which events are wanted. The zero value of a field wants all.
 type AuditFilter struct {
-	WorkspaceID string // needed
+	WorkspaceID string // this one's; empty: the server's own events
+	Everywhere  bool   // the server's own events and those of all workspaces; WorkspaceID is not looked at
 	Action      string // this one, or, ending in a dot, all that begin so
 	UserID      string
 	Target      string
@@ -90,12 +91,16 @@ type AuditFilter struct {
 	Limit       int
 }
 
-// AuditEvents lists a workspace's events, the newest first.
+// AuditEvents lists events of a workspace or the server, the newest first.
 func (s *Store) AuditEvents(ctx context.Context, f AuditFilter) ([]AuditEvent, error) {
-	where, args := []string{"workspace_id = $1"}, []any{f.WorkspaceID}
+	var where []string
+	var args []any
 	add := func(condition string, value any) {
 		args = append(args, value)
 		where = append(where, fmt.Sprintf(condition, len(args)))
+	}
+	if !f.Everywhere {
+		add("workspace_id = $%d", f.WorkspaceID)
 	}
 	if strings.HasSuffix(f.Action, ".") {
 		add(`action LIKE $%d ESCAPE '!'`, likeEscaper.Replace(f.Action)+"%")
@@ -116,6 +121,9 @@ func (s *Store) AuditEvents(ctx context.Context, f AuditFilter) ([]AuditEvent, e
 	}
 	if f.After != "" {
 		add("id < $%d", f.After)
+	}
+	if len(where) == 0 {
+		where = []string{"TRUE"}
 	}
 	args = append(args, f.Limit)
 	var list []AuditEvent

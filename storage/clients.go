@@ -176,9 +176,14 @@ func (s *Store) clientByID(ctx context.Context, id, column string) (c Client, va
 // Clients lists all clients in the order in which they were created, from after the one named (empty: from the first),
 // at most limit of them. A search keeps those whose name or id holds it, in any case.
 func (s *Store) Clients(ctx context.Context, search, after string, limit int) ([]Client, error) {
-	return s.clients(ctx, `WHERE c.id > $1 AND (c.name_key LIKE $2 ESCAPE '!' OR c.id LIKE $2 ESCAPE '!') ORDER BY c.id
-		LIMIT $3`,
-		after, likePattern(search), limit)
+	return s.SortedClients(ctx, search, Order{After: after}, limit)
+}
+
+// SortedClients is Clients in another order: by name or created.
+func (s *Store) SortedClients(ctx context.Context, search string, o Order, limit int) ([]Client, error) {
+	after, order, args := o.clause(clientOrders, "c.id", 3)
+	return s.clients(ctx, `WHERE (c.name_key LIKE $2 ESCAPE '!' OR c.id LIKE $2 ESCAPE '!') AND `+after+`
+		ORDER BY `+order+` LIMIT $1`, append([]any{limit, likePattern(search)}, args...)...)
 }
 
 // CountClientsOfWorkspace returns how many apps a workspace has.

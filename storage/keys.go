@@ -166,13 +166,12 @@ type KeyFilter struct {
 	Environment string // live or test
 	State       string // active, paused, expired or revoked
 	CreatedBy   string // a user
-	ByUse       bool   // in the order of their last use, the latest first, instead of the newest first
-	After       string // id of the last one of the page before; empty: the first page
-	AfterUse    Time   // when that one was last used, where the order is by use
+	After       string // id of the last one of the page before; empty: the first page; used where Order is zero
+	Order       Order  // by name, created, last_used or expires; zero: the newest first
 	Limit       int
 }
 
-// Keys lists an owner's keys, the newest first, or in the order of their use.
+// Keys lists an owner's keys, the newest first, or in the order that the filter names.
 func (s *Store) Keys(ctx context.Context, owner KeyOwner, f KeyFilter) ([]APIKey, error) {
 	clause, args := owner.clause(1)
 	where := []string{clause}
@@ -197,13 +196,10 @@ func (s *Store) Keys(ctx context.Context, owner KeyOwner, f KeyFilter) ([]APIKey
 		add(`k.created_by = $%d`, f.CreatedBy)
 	}
 	order := `k.id DESC`
-	if f.ByUse {
-		order = `COALESCE(k.last_used_at, 0) DESC, k.id DESC`
-	}
-	switch {
-	case f.After != "" && f.ByUse:
-		add(`(COALESCE(k.last_used_at, 0), k.id) < (CAST($%d AS BIGINT), $%d)`, int64(f.AfterUse), f.After)
-	case f.After != "":
+	if _, sorted := keyOrders[f.Order.By]; sorted {
+		condition, by, values := f.Order.clause(keyOrders, "k.id", len(args)+1)
+		where, args, order = append(where, condition), append(args, values...), by
+	} else if f.After != "" {
 		add(`k.id < $%d`, f.After)
 	}
 	switch f.State {

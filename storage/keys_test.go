@@ -262,14 +262,14 @@ func TestKeysAreFilteredAndPaged(t *testing.T) {
 		at(2*time.Second, live)
 		at(2*time.Second, test)
 		pages = nil
-		filter := storage.KeyFilter{ByUse: true, Limit: 2}
+		filter := storage.KeyFilter{Order: storage.Order{By: "last_used", Descending: true}, Limit: 2}
 		for range 5 {
 			list, err := s.Keys(ctx, owner, filter)
 			pages = append(pages, names(t, list, err))
 			if len(list) == 0 {
 				break
 			}
-			filter.After, filter.AfterUse = list[len(list)-1].ID, list[len(list)-1].LastUsedAt
+			filter.Order.After, filter.Order.Value = list[len(list)-1].ID, list[len(list)-1].OrderValue("last_used")
 		}
 		if got := strings.Join(pages, "|"); got != "test live|paused revoked-ended|revoked paused-ended|ended|" {
 			t.Errorf("pages by use %q", got)

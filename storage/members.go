@@ -40,9 +40,16 @@ func (s *Store) FirstOwner(ctx context.Context, workspaceID string) (User, error
 // Members lists the members of a workspace in the order in which they joined, from after the user named (empty: from
 // the first), at most limit of them.
 func (s *Store) Members(ctx context.Context, workspaceID, after string, limit int) ([]Member, error) {
+	return s.SortedMembers(ctx, workspaceID, Order{After: after}, limit)
+}
+
+// SortedMembers is Members in another order: by name, role or joined.
+func (s *Store) SortedMembers(ctx context.Context, workspaceID string, o Order, limit int) ([]Member, error) {
+	after, order, args := o.clause(memberOrders, "u.id", 3)
 	return collect(ctx, s, (*Member).fields, plain(`SELECT `+memberColumns+` FROM memberships m
 		JOIN users u ON u.id = m.user_id
-		WHERE m.workspace_id = $1 AND u.id > $2 ORDER BY u.id LIMIT $3`), workspaceID, after, limit)
+		WHERE m.workspace_id = $1 AND `+after+` ORDER BY `+order+` LIMIT $2`),
+		append([]any{workspaceID, limit}, args...)...)
 }
 
 // RoleOf is a user's role in a workspace. ErrNotFound: they are no member.

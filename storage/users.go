@@ -90,9 +90,15 @@ func (s *Store) UserByEmail(ctx context.Context, email string) (User, error) {
 // Users lists users in the order in which they were created, from after the one named (empty: from the first), at most
 // limit of them. A search keeps those whose address or name holds it, in any case.
 func (s *Store) Users(ctx context.Context, search, after string, limit int) ([]User, error) {
-	return collect(ctx, s, (*User).fields, plain(`SELECT `+userColumns+` FROM users WHERE id > $1
-		AND (email_key LIKE $2 ESCAPE '!' OR name_key LIKE $2 ESCAPE '!') ORDER BY id LIMIT $3`),
-		after, likePattern(search), limit)
+	return s.SortedUsers(ctx, search, Order{After: after}, limit)
+}
+
+// SortedUsers is Users in another order: by name, email, created or last_seen.
+func (s *Store) SortedUsers(ctx context.Context, search string, o Order, limit int) ([]User, error) {
+	after, order, args := o.clause(userOrders, "id", 3)
+	return collect(ctx, s, (*User).fields, plain(`SELECT `+userColumns+` FROM users
+		WHERE (email_key LIKE $2 ESCAPE '!' OR name_key LIKE $2 ESCAPE '!') AND `+after+` ORDER BY `+order+`
+		LIMIT $1`), append([]any{limit, likePattern(search)}, args...)...)
 }
 
 // likePattern finds text that holds search, in which wildcards stand for themselves.

@@ -127,11 +127,16 @@ type ListedWorkspace struct {
 
 // SearchWorkspaces is Workspaces for those whose slug or name holds a text, in any case.
 func (s *Store) SearchWorkspaces(ctx context.Context, search, after string, limit int) ([]ListedWorkspace, error) {
+	return s.SortedWorkspaces(ctx, search, Order{After: after}, limit)
+}
+
+// SortedWorkspaces is SearchWorkspaces in another order: by name, members or created.
+func (s *Store) SortedWorkspaces(ctx context.Context, search string, o Order, limit int) ([]ListedWorkspace, error) {
+	after, order, args := o.clause(workspaceOrders, "w.id", 3)
 	return collect(ctx, s, func(w *ListedWorkspace) []any { return append(w.fields(), &w.Members, &w.CreatedAt) },
-		plain(`SELECT `+workspaceColumns+`, (SELECT count(*) FROM memberships m WHERE m.workspace_id = w.id),
-			w.created_at FROM workspaces w
-		WHERE w.id > $1 AND (w.slug LIKE $2 ESCAPE '!' OR w.name_key LIKE $2 ESCAPE '!') ORDER BY w.id LIMIT $3`),
-		after, likePattern(search), limit)
+		plain(`SELECT `+workspaceColumns+`, `+memberCount+`, w.created_at FROM workspaces w
+		WHERE (w.slug LIKE $2 ESCAPE '!' OR w.name_key LIKE $2 ESCAPE '!') AND `+after+` ORDER BY `+order+`
+		LIMIT $1`), append([]any{limit, likePattern(search)}, args...)...)
 }
 
 // UpdateWorkspace changes a workspace's name and plan; nil leaves either as it is.

@@ -66,6 +66,7 @@ type KeysView struct {
 	Environments []string
 	// Missing says that what was pasted is a key, and none of these.
 	Missing bool
+	Columns []Column // name, last_used, created and expires, and for API keys the charts
 	Keys    []KeyRow
 	NextURL string // empty on the last page
 	PrevURL string // empty on the first page

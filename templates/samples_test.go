@@ -35,6 +35,21 @@ func inside(bar templates.WorkspaceBar, user *templates.Viewer) templates.Page {
 	return p
 }
 
+// columns are those of a list that is sorted by the first, in the order of their names and texts.
+func columns(pairs ...string) (list []templates.Column) {
+	for i := 0; i+1 < len(pairs); i += 2 {
+		c := templates.Column{By: pairs[i], Text: pairs[i+1]}
+		if c.By != "" {
+			c.URL = "?sort=" + c.By
+		}
+		if i == 0 {
+			c.Sorted, c.URL = "ascending", "?sort=-"+c.By
+		}
+		list = append(list, c)
+	}
+	return list
+}
+
 func ago(d time.Duration) time.Time { return now.Add(-d) }
 
 const aDay = 24 * time.Hour
@@ -383,7 +398,8 @@ func samples() []sample {
 		})},
 		{"connected-apps-empty", templates.ConnectedAppsPage(templates.ConnectedAppsView{Page: page(templates.SectionConnectedApps, ada)})},
 		{"apps", templates.AppsPage(templates.AppsView{
-			Page: inside(alone(templates.TabApps), ada), Base: "/settings/developer/apps",
+			Columns: columns("name", "App", "type", "Type", "created", "Created", "people", "Used by"),
+			Page:    inside(alone(templates.TabApps), ada), Base: "/settings/developer/apps",
 			AuthorizeURL: "https://auth.example.com/oauth/authorize", TokenURL: "https://auth.example.com/oauth/token",
 			Apps: []templates.AppRow{
 				{ID: "app_1", Name: "Acme Sync", Kind: templates.KindWeb, Status: "active", Created: ago(90 * aDay), Users: 12},
@@ -392,7 +408,8 @@ func samples() []sample {
 			},
 		})},
 		{"apps-empty", templates.AppsPage(templates.AppsView{
-			Page: inside(alone(templates.TabApps), ada), Base: "/settings/developer/apps",
+			Columns: columns("name", "App", "type", "Type", "created", "Created", "people", "Used by"),
+			Page:    inside(alone(templates.TabApps), ada), Base: "/settings/developer/apps",
 			AuthorizeURL: "https://auth.example.com/oauth/authorize", TokenURL: "https://auth.example.com/oauth/token",
 		})},
 		{"app-new", templates.AppFormPage(templates.AppFormView{Page: inside(alone(templates.TabApps), ada), Base: "/settings/developer/apps", AppFields: templates.AppFields{Resources: fields(false).Resources, Refresh: true}})},
@@ -405,17 +422,21 @@ func samples() []sample {
 		{"secret-service", templates.SecretPage(secret(templates.KindService))},
 		{"secret-resource-server", templates.SecretPage(secret(templates.KindResourceServer))},
 		{"keys", templates.KeysPage(templates.KeysView{
-			Page: inside(keyPlace().Workspace, ada), KeyPlace: keyPlace(), Environments: []string{"live", "test"}, Keys: keyRows(),
+			Columns: columns("name", "Name", "last_used", "Last used", "created", "Created", "expires", "Expires", "", "Requests"),
+			Page:    inside(keyPlace().Workspace, ada), KeyPlace: keyPlace(), Environments: []string{"live", "test"}, Keys: keyRows(),
 			NextURL: "/settings/workspaces/engines/api-keys?after=key_5&used=0", CallURL: "https://auth.example.com/v1/auth/test", Prefix: "sk_test_",
 		})},
 		{"keys-missing", templates.KeysPage(templates.KeysView{
-			Page: inside(keyPlace().Workspace, ada), KeyPlace: keyPlace(), Environments: []string{"live"}, Missing: true,
+			Columns: columns("name", "Name", "last_used", "Last used", "created", "Created", "expires", "Expires", "", "Requests"),
+			Page:    inside(keyPlace().Workspace, ada), KeyPlace: keyPlace(), Environments: []string{"live"}, Missing: true,
 		})},
 		{"keys-none-fits", templates.KeysPage(templates.KeysView{
-			Page: inside(keyPlace().Workspace, ada), KeyPlace: keyPlace(), Environments: []string{"live", "test"}, Query: "import", Environment: "test", State: "paused",
+			Columns: columns("name", "Name", "last_used", "Last used", "created", "Created", "expires", "Expires", "", "Requests"),
+			Page:    inside(keyPlace().Workspace, ada), KeyPlace: keyPlace(), Environments: []string{"live", "test"}, Query: "import", Environment: "test", State: "paused",
 		})},
 		{"keys-empty", templates.KeysPage(templates.KeysView{
-			Page: inside(keyPlace().Workspace, ada), KeyPlace: keyPlace(), Environments: []string{"live", "test"}, CallURL: "https://auth.example.com/v1/auth/test", Prefix: "sk_test_",
+			Columns: columns("name", "Name", "last_used", "Last used", "created", "Created", "expires", "Expires", "", "Requests"),
+			Page:    inside(keyPlace().Workspace, ada), KeyPlace: keyPlace(), Environments: []string{"live", "test"}, CallURL: "https://auth.example.com/v1/auth/test", Prefix: "sk_test_",
 		})},
 		{"key-new", templates.KeyFormPage(templates.KeyFormView{Page: inside(keyPlace().Workspace, ada), KeyPlace: keyPlace(), KeyFields: keyFields()})},
 		{"key-new-errors", templates.KeyFormPage(templates.KeyFormView{Page: inside(keyPlace().Workspace, ada), KeyPlace: keyPlace(), KeyFields: objectFields()})},
@@ -428,7 +449,8 @@ func samples() []sample {
 		{"key-revoked", templates.KeyPage(ended)},
 		{"key-errors", templates.KeyPage(wrong)},
 		{"tokens", templates.KeysPage(templates.KeysView{
-			Page: page(templates.SectionTokens, ada), KeyPlace: tokenPlace(), Keys: []templates.KeyRow{token.KeyRow}, Reach: reachNow(),
+			Columns: columns("name", "Name", "last_used", "Last used", "created", "Created", "expires", "Expires"),
+			Page:    page(templates.SectionTokens, ada), KeyPlace: tokenPlace(), Keys: []templates.KeyRow{token.KeyRow}, Reach: reachNow(),
 			CallURL: "https://auth.example.com/v1/auth/test", Prefix: "pat_",
 		})},
 		{"token-new", templates.KeyFormPage(templates.KeyFormView{Page: page(templates.SectionTokens, ada), KeyPlace: tokenPlace(), KeyFields: tokenFields(), Reach: reachNow()})},
@@ -448,10 +470,12 @@ func samples() []sample {
 			Page: inside(keyPlace().Workspace, ada), Workspace: keyPlace().Workspace, Message: "To manage keys in this workspace takes the role admin; ask an owner for it.",
 		})},
 		{"admin-users", templates.AdminUsersPage(templates.AdminUsersView{
-			Page: page(templates.SectionAdminUsers, admin), Users: users, NextURL: "/admin/users?after=user_03",
+			Columns: columns("name", "User", "email", "Email", "created", "Added", "last_seen", "Last signed in", "", "Actions"),
+			Page:    page(templates.SectionAdminUsers, admin), Users: users, NextURL: "/admin/users?after=user_03",
 		})},
 		{"admin-users-errors", templates.AdminUsersPage(templates.AdminUsersView{
-			Page: page(templates.SectionAdminUsers, admin), Query: "lovelace", NewName: "Ada", NewEmail: "ada@example.com", NewAdmin: true,
+			Columns: columns("name", "User", "email", "Email", "created", "Added", "last_seen", "Last signed in", "", "Actions"),
+			Page:    page(templates.SectionAdminUsers, admin), Query: "lovelace", NewName: "Ada", NewEmail: "ada@example.com", NewAdmin: true,
 			NeedPassword: true, PrevURL: "/admin/users?q=lovelace",
 			Errors: map[string]string{"email": "There is already an account with this address."},
 		})},
@@ -464,7 +488,8 @@ func samples() []sample {
 			NeedPassword: true, Errors: map[string]string{"email": "Write one address.", "admin": "Nobody else could administer this server.", "current_password": "Incorrect password."},
 		})},
 		{"admin-apps", templates.AdminAppsPage(templates.AdminAppsView{
-			Page: page(templates.SectionAdminApps, admin), PrevURL: "/admin/apps", NextURL: "/admin/apps?after=app_2",
+			Columns: columns("name", "App", "", "Type", "", "Created by", "created", "Created", "", "Actions"),
+			Page:    page(templates.SectionAdminApps, admin), PrevURL: "/admin/apps", NextURL: "/admin/apps?after=app_2",
 			Apps: []templates.AdminApp{
 				{ID: "app_1", Name: "Acme Sync", Owner: "ada@example.com", Kind: templates.KindWeb, Verified: true, FirstParty: true, Created: ago(90 * aDay)},
 				{ID: "app_2", Name: longName, Kind: templates.KindResourceServer, PKCEOptional: true, Disabled: true, Created: ago(2 * aDay)},

@@ -319,7 +319,7 @@ func TestHostileTextComesOutEscaped(t *testing.T) {
 		templates.ProfilePage, templates.SecurityPage, templates.ConnectedAppsPage, templates.AppsPage, templates.AppFormPage,
 		templates.AppPage, templates.SecretPage, templates.AdminUsersPage, templates.AdminUserPage, templates.AdminAppsPage,
 		templates.WorkspacesPage, templates.WorkspacePage, templates.MembersPage, templates.JoinPage, templates.UsagePage, templates.AuditPage,
-		templates.AdminWorkspacesPage,
+		templates.AdminWorkspacesPage, templates.AdminAuditPage,
 		templates.KeysPage, templates.KeyFormPage, templates.KeySecretPage, templates.KeyPage, templates.NoRolePage,
 	}
 	for _, p := range pages {

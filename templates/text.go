@@ -240,6 +240,7 @@ func navigation(p Page) []navGroup {
 			item(SectionAdminUsers, "Users", "/admin/users"),
 			item(SectionAdminWorkspaces, "All workspaces", "/admin/workspaces"),
 			item(SectionAdminApps, "All apps", "/admin/apps"),
+			item(SectionAdminAudit, "Audit log", "/admin/audit"),
 		}})
 	}
 	return groups

@@ -20,6 +20,7 @@ const (
 	SectionAdminUsers      = "admin-users"
 	SectionAdminWorkspaces = "admin-workspaces"
 	SectionAdminApps       = "admin-apps"
+	SectionAdminAudit      = "admin-audit"
 )
 
 // The kinds of an app, as the field "kind" posts them.
@@ -286,6 +287,7 @@ type AppsView struct {
 	Page
 	Base         string       // path of this page
 	Workspace    WorkspaceBar // zero: not said
+	Columns      []Column     // name, type, created and people
 	Apps         []AppRow
 	AuthorizeURL string // authorization endpoint (RFC 6749 §3.1)
 	TokenURL     string // token endpoint (RFC 6749 §3.2)
@@ -443,7 +445,8 @@ type SecretView struct {
 // of /admin/users with q.
 type AdminUsersView struct {
 	Page
-	Query   string // what was searched for; empty shows all
+	Query   string   // what was searched for; empty shows all
+	Columns []Column // name, email, created, last_seen and the forms
 	Users   []AdminUser
 	NextURL string // empty on the last page
 	PrevURL string // empty on the first page
@@ -476,7 +479,8 @@ type AdminUser struct {
 // enable, verify and unverify. The search is a GET of /admin/apps with q.
 type AdminAppsView struct {
 	Page
-	Query   string // what was searched for; empty shows all
+	Query   string   // what was searched for; empty shows all
+	Columns []Column // name, type, owner, created and the forms
 	Apps    []AdminApp
 	NextURL string // empty on the last page
 	PrevURL string // empty on the first page

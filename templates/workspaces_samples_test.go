@@ -30,7 +30,8 @@ func roleOptions(chosen string) []templates.Option {
 
 func workspaceSamples() []sample {
 	members := templates.MembersView{
-		Page: inside(engines("owner", templates.TabMembers), ada), Workspace: engines("owner", templates.TabMembers), MayInvite: true, Roles: roleOptions("member"),
+		Columns: columns("name", "Member", "role", "Role", "joined", "Joined", "", "Actions"),
+		Page:    inside(engines("owner", templates.TabMembers), ada), Workspace: engines("owner", templates.TabMembers), MayInvite: true, Roles: roleOptions("member"),
 		Members: []templates.MemberRow{
 			{ID: "user_01", Name: "Ada Lovelace", Email: "ada@example.com", Role: "owner", Self: true, Since: ago(300 * aDay), Roles: roleOptions("owner")},
 			{ID: "user_02", Name: "Charles Babbage", Email: "charles@example.com", Role: "admin", Since: ago(20 * aDay), Roles: roleOptions("admin"), MayRemove: true},
@@ -65,7 +66,8 @@ func workspaceSamples() []sample {
 	own.Workspace, own.MayDelete, own.MayLeave = alone(templates.TabSettings), false, false
 
 	apps := templates.AppsView{
-		Page: inside(engines("admin", templates.TabApps), ada), Base: "/settings/workspaces/engines/apps", Workspace: engines("admin", templates.TabApps),
+		Columns: columns("name", "App", "type", "Type", "created", "Created", "people", "Used by"),
+		Page:    inside(engines("admin", templates.TabApps), ada), Base: "/settings/workspaces/engines/apps", Workspace: engines("admin", templates.TabApps),
 		AuthorizeURL: "https://auth.example.com/oauth/authorize", TokenURL: "https://auth.example.com/oauth/token",
 		Apps: []templates.AppRow{{ID: "app_1", Name: "Acme Sync", Kind: templates.KindWeb, Status: "active", Created: ago(90 * aDay), Users: 12}},
 	}
@@ -76,7 +78,16 @@ func workspaceSamples() []sample {
 	elsewhere := join
 	elsewhere.For, elsewhere.By, elsewhere.Role, elsewhere.Other = "mary@example.com", "", "member", true
 
+	ranges := []templates.RangeLink{
+		{Text: "24 hours", URL: "/settings/workspaces/engines/usage?range=24h"},
+		{Text: "30 days", URL: "/settings/workspaces/engines/usage?range=30d", Current: true},
+	}
+	day := make([]templates.UsageDay, 24)
+	for i := range day {
+		day[i] = templates.UsageDay{Day: now.Truncate(time.Hour).Add(time.Duration(i-23) * time.Hour), Allowed: int64(i * i % 31)}
+	}
 	usage := templates.UsageView{
+		Ranges: ranges, CSVURL: "/settings/workspaces/engines/usage.csv?range=30d",
 		Page: inside(engines("admin", templates.TabUsage), ada), Workspace: engines("admin", templates.TabUsage), PlanText: "Plan: pro (1,000 requests an hour, 100 at once)", Days: month(1200),
 		Rows: []templates.UsageRow{
 			{Who: templates.Named{Text: "Night import", URL: "/settings/workspaces/engines/api-keys/key_1"}, Kind: "api_key", Total: templates.UsageDay{Allowed: 14_202, Limited: 560, Refused: 12}},
@@ -111,6 +122,17 @@ func workspaceSamples() []sample {
 			}},
 		},
 	}
+	audit.Base, audit.CSVURL = "/settings/workspaces/engines/audit", "/settings/workspaces/engines/audit.csv"
+	server := templates.AdminAuditView{AuditView: audit, In: "engines", By: "nobody@example.com"}
+	server.Page, server.Base, server.CSVURL = page(templates.SectionAdminAudit, admin), "/admin/audit", "/admin/audit.csv?workspace=engines"
+	server.Filtered, server.Errors = true, map[string]string{"who": "No user has this email address. Check it, or enter the user ID."}
+	server.Days = []templates.AuditDay{{Day: now.Truncate(aDay), Events: []templates.AuditRow{
+		{ID: "event_7", At: now, Action: "signing_key.created", With: "command"},
+		{
+			ID: "event_6", At: now, Action: "workspace.created", Who: templates.Named{Text: "Ada Lovelace"}, With: "session",
+			Workspace: templates.Named{Text: "Analytical Engines Ltd"}, Address: "192.0.2.10", Request: "9aa87760e82a14d15426521e",
+		},
+	}}}
 	nothing := audit
 	nothing.Days, nothing.NextURL, nothing.Filtered, nothing.From, nothing.PrevURL = nil, "", true, "2026-33-01", "/settings/workspaces/engines/audit"
 	nothing.Errors = map[string]string{"from": "Write the day like 2026-03-04."}
@@ -140,24 +162,31 @@ func workspaceSamples() []sample {
 		{"members-made", templates.MembersPage(made)},
 		{"members-errors", templates.MembersPage(wrong)},
 		{"members-personal", templates.MembersPage(templates.MembersView{
-			Page: inside(alone(templates.TabMembers), ada), Workspace: alone(templates.TabMembers),
+			Columns: columns("name", "Member", "role", "Role", "joined", "Joined", "", "Actions"),
+			Page:    inside(alone(templates.TabMembers), ada), Workspace: alone(templates.TabMembers),
 			Members: []templates.MemberRow{{ID: "user_01", Name: "Ada Lovelace", Email: "ada@example.com", Role: "owner", Self: true, Since: ago(300 * aDay)}},
 		})},
 		{"join", templates.JoinPage(join)},
 		{"join-other", templates.JoinPage(elsewhere)},
 		{"usage", templates.UsagePage(usage)},
+		{"usage-day", templates.UsagePage(templates.UsageView{
+			Page: inside(engines("admin", templates.TabUsage), ada), Workspace: engines("admin", templates.TabUsage), Days: day,
+			Ranges: ranges, CSVURL: "/settings/workspaces/engines/usage.csv?range=24h",
+		})},
 		{"usage-empty", templates.UsagePage(templates.UsageView{
 			Page: inside(alone(templates.TabUsage), ada), Workspace: alone(templates.TabUsage), Days: []templates.UsageDay{{Day: now.Truncate(aDay).AddDate(0, 0, -1)}, {Day: now.Truncate(aDay)}},
 		})},
 		{"audit", templates.AuditPage(audit)},
 		{"audit-nothing", templates.AuditPage(nothing)},
+		{"admin-audit", templates.AdminAuditPage(server)},
 		{"admin-workspaces", templates.AdminWorkspacesPage(templates.AdminWorkspacesView{
-			Page: page(templates.SectionAdminWorkspaces, admin), Query: "eng", PrevURL: "/admin/workspaces?q=eng", NextURL: "/admin/workspaces?after=ws_2&q=eng",
+			Columns: columns("name", "Workspace", "members", "Members", "created", "Created", "", "Actions"),
+			Page:    page(templates.SectionAdminWorkspaces, admin), Query: "eng", PrevURL: "/admin/workspaces?q=eng", NextURL: "/admin/workspaces?after=ws_2&q=eng",
 			Workspaces: []templates.AdminWorkspace{
 				{ID: "ws_1", Slug: "personal-01a205da6a79", Name: "Ada Lovelace", Members: 1, Personal: true, Created: ago(90 * aDay)},
 				{ID: "ws_2", Slug: "engines", Name: longName, Plan: "pro", Members: 12, Disabled: true, Created: ago(2 * aDay)},
 			},
 		})},
-		{"admin-workspaces-none", templates.AdminWorkspacesPage(templates.AdminWorkspacesView{Page: page(templates.SectionAdminWorkspaces, admin), Query: "zzz"})},
+		{"admin-workspaces-none", templates.AdminWorkspacesPage(templates.AdminWorkspacesView{Columns: columns("name", "Workspace", "members", "Members", "created", "Created", "", "Actions"), Page: page(templates.SectionAdminWorkspaces, admin), Query: "zzz"})},
 	}
 }

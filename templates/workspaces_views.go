@@ -77,6 +77,7 @@ type WorkspaceContent struct{ Keys, Apps, Members int }
 type MembersView struct {
 	Page
 	Workspace WorkspaceBar
+	Columns   []Column // name, role, joined and the forms
 	Members   []MemberRow
 	NextURL   string // empty on the last page
 	PrevURL   string // empty on the first page
@@ -143,13 +144,21 @@ type JoinView struct {
 type UsageView struct {
 	Page
 	Workspace WorkspaceBar
-	PlanText  string // what the workspace's plan allows; empty: no plan of its own
-	Days      []UsageDay
-	Rows      []UsageRow // the most used first
+	PlanText  string      // what the workspace's plan allows; empty: no plan of its own
+	Ranges    []RangeLink // the periods to choose from
+	CSVURL    string      // the same usage as a file
+	Days      []UsageDay  // of the period; hours where it is a day
+	Rows      []UsageRow  // the most used first
 	// More is how many credentials were used beside those in Rows, and Rest
 	// what they were used for.
 	More int
 	Rest UsageDay
+}
+
+// RangeLink is a period of the usage page.
+type RangeLink struct {
+	Text, URL string
+	Current   bool
 }
 
 // UsageRow is how often a credential was used in all days of the page.
@@ -176,11 +185,22 @@ type AuditView struct {
 	Who       []Option // people
 	From, To  string   // days, as typed
 	Filtered  bool
+	Base      string // path of this page
+	CSVURL    string // all that the filter finds, as a file
 	Days      []AuditDay
 	NextURL   string // empty on the last page
 	PrevURL   string // empty on the first page
 	// Errors is one sentence by field name: from, to.
 	Errors map[string]string
+}
+
+// AdminAuditView is /admin/audit: the events of the server and of all workspaces. Its form is a GET of the same page
+// with what, workspace, server ("1"), who, from and to.
+type AdminAuditView struct {
+	AuditView
+	In     string // slug or id of a workspace, as typed; empty: all
+	Server bool   // only the server's own events
+	By     string // email address or id of a user, as typed; empty: all
 }
 
 // AuditDay is what happened on one day (UTC), the newest first.
@@ -191,16 +211,18 @@ type AuditDay struct {
 
 // AuditRow is one event.
 type AuditRow struct {
-	ID      string
-	At      time.Time
-	Action  string // such as api_key.created
-	Who     Named  // empty: the server itself
-	With    string // the kind of credential; empty: none
-	Key     Named  // the key or token that it came with
-	Target  Named
-	Facts   []Fact
-	Address string
-	Request string // its id
+	ID     string
+	At     time.Time
+	Action string // such as api_key.created
+	Who    Named  // empty: the server itself
+	With   string // the kind of credential; empty: none
+	Key    Named  // the key or token that it came with
+	Target Named
+	// Workspace is where it happened, on the page about all; empty: the server itself.
+	Workspace Named
+	Facts     []Fact
+	Address   string
+	Request   string // its id
 }
 
 // Fact is a further detail.
@@ -211,7 +233,8 @@ type Fact struct{ Name, Value string }
 // /admin/workspaces with q.
 type AdminWorkspacesView struct {
 	Page
-	Query      string // what was searched for; empty shows all
+	Query      string   // what was searched for; empty shows all
+	Columns    []Column // name, members, created and the forms
 	Workspaces []AdminWorkspace
 	NextURL    string // empty on the last page
 	PrevURL    string // empty on the first page
@@ -287,7 +310,11 @@ var auditTexts = map[string]string{ //nolint:gosec // what was done, no secret
 	"personal_access_token.rotated": "Rotated a personal access token",
 	"personal_access_token.updated": "Changed a personal access token",
 	"session.ended":                 "Signed out a browser",
+	"session.started":               "Started a session",
 	"session.others_ended":          "Signed out all other browsers",
+	"signing_key.created":           "Created a signing key",
+	"signing_key.activated":         "Activated a signing key",
+	"signing_key.retired":           "Retired a signing key",
 	"user.created":                  "Created an account",
 	"user.disabled":                 "Disabled an account",
 	"user.enabled":                  "Enabled an account",
@@ -299,6 +326,7 @@ var auditTexts = map[string]string{ //nolint:gosec // what was done, no secret
 	"user.unmade_administrator":     "Removed a user's server administrator role",
 	"user.signed_out":               "Signed a user out everywhere",
 	"workspace.created":             "Created the workspace",
+	"workspace.deleted":             "Deleted the workspace",
 	"workspace.disabled":            "Disabled the workspace",
 	"workspace.enabled":             "Enabled the workspace",
 	"workspace.updated":             "Changed the workspace",
@@ -315,7 +343,7 @@ func auditText(action string) string {
 func factText(name string) string { return strings.ReplaceAll(name, "_", " ") }
 
 // clock is a time of a day.
-func clock(t time.Time) string { return t.UTC().Format("15:04") }
+func clock(t time.Time) string { return t.UTC().Format("15:04 UTC") }
 
 // planOptions are the plans that a workspace may be given, the one it has chosen.
 func planOptions(names []string, chosen string) []Option {

@@ -112,8 +112,12 @@ func (s *Server) routes() http.Handler {
 		page.Confirmed(workspaces.In(workspaces.ConfirmWithdrawal), workspaces.In(workspaces.Withdraw)))
 	user("GET /settings/workspaces/{slug}/usage",
 		workspaces.Permitted(management.MaySeeUsage, templates.SectionWorkspaces, templates.TabUsage, workspaces.UsagePage))
+	user("GET /settings/workspaces/{slug}/usage.csv",
+		workspaces.Permitted(management.MaySeeUsage, templates.SectionWorkspaces, templates.TabUsage, workspaces.UsageCSV))
 	user("GET /settings/workspaces/{slug}/audit",
 		workspaces.Permitted(management.MayAudit, templates.SectionWorkspaces, templates.TabAudit, workspaces.AuditPage))
+	user("GET /settings/workspaces/{slug}/audit.csv",
+		workspaces.Permitted(management.MayAudit, templates.SectionWorkspaces, templates.TabAudit, workspaces.AuditCSV))
 
 	administrator := func(pattern string, h page.UserHandler) {
 		mux.Handle(pattern, sameOrigin.Handler(s.pages.ForAdministrators(h)))
@@ -138,6 +142,8 @@ func (s *Server) routes() http.Handler {
 	administrator("POST /admin/workspaces/{id}/enable", s.admin.SetWorkspaceDisabled)
 	administrator("POST /admin/workspaces/{id}/plan", s.admin.SetPlan)
 	administrator("GET /admin/apps", apps.AllAppsPage)
+	administrator("GET /admin/audit", workspaces.AllAuditPage)
+	administrator("GET /admin/audit.csv", workspaces.AllAuditCSV)
 	administrator("POST /admin/apps/{id}/verify", apps.All(apps.SetVerified))
 	administrator("POST /admin/apps/{id}/unverify", apps.All(apps.SetVerified))
 

@@ -58,6 +58,54 @@ func RedactedURI(uri string) string {
 	return out
 }
 
+// shownPath is how much of a path is kept, in bytes, and longSegment how long a run of letters and digits may be before
+// it is taken for a secret, which no identifier is.
+const (
+	shownPath   = 160
+	longSegment = 32
+)
+
+// ShownPath is the path of a request, as it came with its escapes, for a page: with the ids in it, and without what may
+// be secret. It is at most 160 bytes and an ellipsis long. Credentials are removed as in RedactedURI, and of other
+// long runs of letters and digits the first 8 characters stay. The path must not hold the query.
+func ShownPath(path string) string {
+	path, _, _ = strings.Cut(path, "?")
+	path, _, _ = strings.Cut(path, "#")
+	if i := encodedQuestionMark(path); i >= 0 {
+		path = path[:i] + redacted
+	}
+	path = strings.Map(func(c rune) rune {
+		if c <= ' ' || c > '~' {
+			return '?'
+		}
+		return c
+	}, path)
+	path = shortenRuns(eachWord(path, secretIn))
+	if len(path) > shownPath {
+		path = path[:shownPath] + "…"
+	}
+	return path
+}
+
+// shortenRuns cuts what is long and unbroken to its beginning. The ids of this server and UUIDs have hyphens.
+func shortenRuns(path string) string {
+	var out strings.Builder
+	for i := 0; i < len(path); {
+		n := leading(path[i:])
+		switch {
+		case n == 0:
+			out.WriteByte(path[i])
+			n = 1
+		case n < longSegment:
+			out.WriteString(path[i : i+n])
+		default:
+			out.WriteString(path[i:i+8] + "…")
+		}
+		i += n
+	}
+	return out.String()
+}
+
 // encodedQuestionMark is where a percent-encoded question mark is, also one that was encoded twice; -1 without one.
 func encodedQuestionMark(text string) int {
 	for i := strings.IndexByte(text, '%'); i >= 0 && i < len(text); i++ {

@@ -195,7 +195,7 @@ func keyPages(t *testing.T, javaScript bool) {
 	p.open(list)
 	p.Fill(`[name=q]`, "night")
 	p.Click(`.key-search [type=submit]`)
-	p.Click(`main .rows a[href^="` + list + `/key_"]`)
+	p.Click(`main .list a[href^="` + list + `/key_"]`)
 	p.judge("api key")
 	// Somebody complains about a request, and sends the id that came with the answer.
 	p.Fill(`[name=request]`, fmt.Sprintf("0195a0c0%016x", 28*1000+5))

@@ -374,6 +374,8 @@ func TestT83_EveryRouteSaysThatStorageIsAway(t *testing.T) {
 			"GET /join/{word}":                                        {{page, get("/join/x")}},
 			"POST /join/{word}":                                       {{page, post("/join/x", nil)}},
 			"GET /admin/workspaces":                                   {{page, get("/admin/workspaces")}},
+			"GET /admin/audit":                                        {{page, get("/admin/audit")}},
+			"GET /admin/audit.csv":                                    {{page, get("/admin/audit.csv")}},
 			"POST /admin/workspaces/{id}/plan":                        {{page, post("/admin/workspaces/x/plan", url.Values{"plan": {""}})}},
 			"GET /admin/users/{id}":                                   {{page, get("/admin/users/" + r.Alice.ID)}},
 			"POST /admin/users/{id}":                                  {{page, post("/admin/users/"+r.Alice.ID, url.Values{"name": {"A"}, "email": {"a@example.com"}})}},
@@ -440,7 +442,7 @@ func TestT83_EveryRouteSaysThatStorageIsAway(t *testing.T) {
 			at := strings.Replace(path, "{id}", r.Alice.ID, 1)
 			table["POST /settings/workspaces/{slug}"+path] = []request{{page, post("/settings/workspaces/"+slug+at, form)}}
 		}
-		for _, path := range []string{"", "/members", "/usage", "/audit", "/leave", "/members/{id}/remove", "/members/shown", "/invitations/{id}/withdraw"} {
+		for _, path := range []string{"", "/members", "/usage", "/usage.csv", "/audit", "/audit.csv", "/leave", "/members/{id}/remove", "/members/shown", "/invitations/{id}/withdraw"} {
 			table["GET /settings/workspaces/{slug}"+path] = []request{{page, get("/settings/workspaces/" + slug + strings.Replace(path, "{id}", r.Alice.ID, 1))}}
 		}
 		registered := patterns(t)

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"net/http"
+	"net/url"
 	"slices"
 	"strings"
 
@@ -289,12 +290,17 @@ func (s *Handlers) UsersPage(w http.ResponseWriter, r *http.Request, v *page.Vis
 func (s *Handlers) showUsers(
 	w http.ResponseWriter, r *http.Request, status int, v *page.Visitor, view templates.AdminUsersView,
 ) error {
-	query, after := page.Clean(r.URL.Query().Get("q"), 200), page.Clean(r.URL.Query().Get("after"), 64)
-	list, err := s.store.Users(storage.System(r.Context()), query, after, page.ListLength+1)
+	query := page.Clean(r.URL.Query().Get("q"), 200)
+	rows := page.ReadList(r, "/admin/users", "created", url.Values{"q": {query}},
+		templates.Column{By: "name", Text: "User"}, templates.Column{By: "email", Text: "Email"},
+		templates.Column{By: "created", Text: "Added", Down: true},
+		templates.Column{By: "last_seen", Text: "Last signed in", Down: true}, templates.Column{Text: "Actions"})
+	list, err := s.store.SortedUsers(storage.System(r.Context()), query, rows.Order, page.ListLength+1)
 	if err != nil {
 		return err
 	}
-	list, view.NextURL, view.PrevURL = page.Paginate("/admin/users", query, after, list, func(u storage.User) string { return u.ID })
+	list, view.NextURL, view.PrevURL = page.Paginate(&rows, list, func(u *storage.User) string { return u.ID })
+	view.Columns = rows.Head()
 	view.Query, view.NeedPassword = query, !s.Fresh(v)
 	for _, u := range list {
 		view.Users = append(view.Users, templates.AdminUser{

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"net/http"
+	"net/url"
 	"strings"
 
 	"doorward/management"
@@ -71,13 +72,17 @@ func (s *Handlers) WorkspacesPage(w http.ResponseWriter, r *http.Request, v *pag
 	if err != nil {
 		return err
 	}
-	query, after := page.Clean(r.URL.Query().Get("q"), 200), page.Clean(r.URL.Query().Get("after"), 64)
-	list, err := s.store.SearchWorkspaces(storage.System(r.Context()), query, after, page.ListLength+1)
+	query := page.Clean(r.URL.Query().Get("q"), 200)
+	rows := page.ReadList(r, "/admin/workspaces", "created", url.Values{"q": {query}},
+		templates.Column{By: "name", Text: "Workspace"}, templates.Column{By: "members", Text: "Members", Down: true},
+		templates.Column{By: "created", Text: "Created", Down: true}, templates.Column{Text: "Actions"})
+	list, err := s.store.SortedWorkspaces(storage.System(r.Context()), query, rows.Order, page.ListLength+1)
 	if err != nil {
 		return err
 	}
 	view := templates.AdminWorkspacesView{Page: head, Query: query, Plans: s.catalog.PlanNames()}
-	list, view.NextURL, view.PrevURL = page.Paginate("/admin/workspaces", query, after, list, func(ws storage.ListedWorkspace) string { return ws.ID })
+	list, view.NextURL, view.PrevURL = page.Paginate(&rows, list, func(ws *storage.ListedWorkspace) string { return ws.ID })
+	view.Columns = rows.Head()
 	for _, ws := range list {
 		view.Workspaces = append(view.Workspaces, templates.AdminWorkspace{
 			ID: ws.ID, Slug: ws.Slug, Name: ws.Name, Plan: ws.Plan, Members: int(ws.Members), Personal: ws.Personal,

@@ -54,7 +54,7 @@ func (a *API) serve(w http.ResponseWriter, r *http.Request, o *operation) {
 	}
 	if p := c.principal; p != nil && gateway.WasIssuedHere(p) {
 		limited := reply.status == http.StatusTooManyRequests
-		a.bearer.NoteUse(r.Context(), p, o.method+" "+o.path, reply.status, c.reason, limited)
+		a.bearer.NoteUse(r.Context(), p, o.method+" "+bearer.ShownPath(r.URL.EscapedPath()), reply.status, c.reason, limited)
 	}
 }
 

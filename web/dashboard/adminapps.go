@@ -3,6 +3,7 @@ package dashboard
 import (
 	"context"
 	"net/http"
+	"net/url"
 	"strings"
 
 	"doorward/management"
@@ -17,14 +18,18 @@ func (s *Apps) AllAppsPage(w http.ResponseWriter, r *http.Request, v *page.Visit
 	if err != nil {
 		return err
 	}
-	query, after := page.Clean(r.URL.Query().Get("q"), 200), page.Clean(r.URL.Query().Get("after"), 64)
+	query := page.Clean(r.URL.Query().Get("q"), 200)
+	rows := page.ReadList(r, adminAppsBase, "created", url.Values{"q": {query}},
+		templates.Column{By: "name", Text: "App"}, templates.Column{Text: "Type"}, templates.Column{Text: "Created by"},
+		templates.Column{By: "created", Text: "Created", Down: true}, templates.Column{Text: "Actions"})
 	ctx := storage.System(r.Context())
-	list, err := s.store.Clients(ctx, query, after, page.ListLength+1)
+	list, err := s.store.SortedClients(ctx, query, rows.Order, page.ListLength+1)
 	if err != nil {
 		return err
 	}
 	view := templates.AdminAppsView{Page: head, Query: query}
-	list, view.NextURL, view.PrevURL = page.Paginate(adminAppsBase, query, after, list, func(c storage.Client) string { return c.ID })
+	list, view.NextURL, view.PrevURL = page.Paginate(&rows, list, func(c *storage.Client) string { return c.ID })
+	view.Columns = rows.Head()
 	for _, c := range list {
 		owner, err := s.ownerOf(ctx, c)
 		if err != nil {

@@ -1,6 +1,7 @@
 package dashboard
 
 import (
+	"cmp"
 	"context"
 	"net/http"
 	"slices"
@@ -111,7 +112,31 @@ func (s *Apps) ListPage(w http.ResponseWriter, r *http.Request, v *page.Visitor,
 			ID: c.ID, Name: c.Name, Kind: kindOf(c), Status: statusOf(c), Created: c.CreatedAt.Time(), Users: int(n),
 		})
 	}
+	rows := page.ReadList(r, at.base, "created", nil,
+		templates.Column{By: "name", Text: "App"}, templates.Column{By: "type", Text: "Type"},
+		templates.Column{By: "created", Text: "Created", Down: true},
+		templates.Column{By: "people", Text: "Used by", Down: true})
+	sortApps(view.Apps, rows.Order)
+	view.Columns = rows.Head()
 	return s.Render(w, r, http.StatusOK, view.Nonce, templates.AppsPage(view))
+}
+
+// sortApps sorts the apps of a workspace, which are read whole.
+func sortApps(list []templates.AppRow, o storage.Order) {
+	slices.SortStableFunc(list, func(a, b templates.AppRow) int {
+		if o.Descending {
+			a, b = b, a
+		}
+		switch o.By {
+		case "name":
+			return cmp.Compare(strings.ToLower(a.Name), strings.ToLower(b.Name))
+		case "type":
+			return cmp.Compare(a.Kind, b.Kind)
+		case "people":
+			return cmp.Compare(a.Users, b.Users)
+		}
+		return a.Created.Compare(b.Created)
+	})
 }
 
 func statusOf(c storage.Client) string {

@@ -6,7 +6,6 @@ import (
 	"net/url"
 	"regexp"
 	"slices"
-	"strconv"
 	"strings"
 
 	"doorward/management"
@@ -87,17 +86,29 @@ func (s *Keys) ListPage(w http.ResponseWriter, r *http.Request, p keyPlace) erro
 	f := storage.KeyFilter{
 		Search: page.Clean(query.Get("q"), 100), Environment: page.Clean(query.Get("environment"), 10),
 		State: page.Clean(query.Get("state"), 10),
-		After: page.Clean(query.Get("after"), 64),
 	}
 	if looksLikeSecret.MatchString(f.Search) {
 		f.Search = "" // it came by hand, and is not shown again
 	}
-	if n, err := strconv.ParseInt(query.Get("used"), 10, 64); err == nil {
-		f.AfterUse = storage.Time(n)
-	}
 	return s.showKeys(w, r, p, f, templates.KeysView{
 		Page: head, Query: f.Search, Environment: f.Environment, State: f.State,
 	})
+}
+
+// keyList is how the list of the place's keys is shown, the last used first. A search that was posted is in no link.
+func keyList(r *http.Request, p *keyPlace, f storage.KeyFilter) page.List {
+	columns := []templates.Column{
+		{By: "name", Text: "Name"},
+		{By: "last_used", Text: "Last used", Down: true},
+		{By: "created", Text: "Created", Down: true},
+		{By: "expires", Text: "Expires"},
+	}
+	if !p.personal() {
+		columns = append(columns, templates.Column{Text: "Requests"})
+	}
+	return page.ReadList(r, p.base, "-last_used", url.Values{
+		"q": {f.Search}, "environment": {f.Environment}, "state": {f.State},
+	}, columns...)
 }
 
 func (s *Keys) showKeys(
@@ -106,7 +117,8 @@ func (s *Keys) showKeys(
 	s.flushUsage(r.Context())
 	var list []storage.APIKey
 	days := map[string][]templates.UsageDay{}
-	f.ByUse, f.Limit = true, page.ListLength+1
+	rows := keyList(r, &p, f)
+	f.Order, f.Limit = rows.Order, page.ListLength+1
 	err := s.store.InTx(p.tenant(r.Context()), func(ctx context.Context) (err error) {
 		if view.Missing {
 			return nil
@@ -125,29 +137,8 @@ func (s *Keys) showKeys(
 		return err
 	}
 	view.KeyPlace, view.CallURL, view.Prefix = p.view(), s.callURL(), apikey.PrefixPersonalToken
-	link := func(last *storage.APIKey) string {
-		v := url.Values{}
-		set := func(name, value string) {
-			if value != "" {
-				v.Set(name, value)
-			}
-		}
-		set("q", f.Search)
-		set("environment", f.Environment)
-		set("state", f.State)
-		if last != nil {
-			v.Set("after", last.ID)
-			v.Set("used", strconv.FormatInt(int64(last.LastUsedAt), 10))
-		}
-		return strings.TrimSuffix(p.base+"?"+v.Encode(), "?")
-	}
-	if f.After != "" {
-		view.PrevURL = link(nil)
-	}
-	if len(list) > page.ListLength {
-		list = list[:page.ListLength]
-		view.NextURL = link(&list[len(list)-1])
-	}
+	view.Columns = rows.Head()
+	list, view.NextURL, view.PrevURL = page.Paginate(&rows, list, func(k *storage.APIKey) string { return k.ID })
 	names := s.NewPeople()
 	for i := range list {
 		creator, err := names.Name(r.Context(), list[i].CreatedBy)

@@ -32,12 +32,15 @@ func (s *Workspaces) showMembers(w http.ResponseWriter, r *http.Request, status 
 ) error {
 	ctx := storage.System(r.Context())
 	view.Workspace = workspaceBar(ws, all, templates.TabMembers)
-	base, after := page.WorkspacePath(ws)+"/"+templates.TabMembers, page.Clean(r.URL.Query().Get("after"), 64)
-	members, err := s.store.Members(ctx, ws.ID, after, page.ListLength+1)
+	rows := page.ReadList(r, page.WorkspacePath(ws)+"/"+templates.TabMembers, "joined", nil,
+		templates.Column{By: "name", Text: "Member"}, templates.Column{By: "role", Text: "Role", Down: true},
+		templates.Column{By: "joined", Text: "Joined", Down: true}, templates.Column{Text: "Actions"})
+	members, err := s.store.SortedMembers(ctx, ws.ID, rows.Order, page.ListLength+1)
 	if err != nil {
 		return err
 	}
-	members, view.NextURL, view.PrevURL = page.Paginate(base, "", after, members, func(m storage.Member) string { return m.UserID })
+	members, view.NextURL, view.PrevURL = page.Paginate(&rows, members, func(m *storage.Member) string { return m.UserID })
+	view.Columns = rows.Head()
 	manages, makesOwners := by.May(management.MayManageMembers) == nil && !ws.Personal, by.May(management.MayManageOwners) == nil
 	for _, m := range members {
 		row := templates.MemberRow{

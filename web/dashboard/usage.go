@@ -5,6 +5,7 @@ import (
 	"context"
 	"net/http"
 	"slices"
+	"strconv"
 	"time"
 
 	"doorward/management"
@@ -16,6 +17,38 @@ import (
 // usageRows is how many credentials the page of a workspace's usage names.
 const usageRows = 100
 
+// period is for how long the page shows usage.
+type period struct {
+	name, text string // as the address and the page have it
+	bars       int
+	bar        time.Duration // an hour or a day
+}
+
+var periods = []period{
+	{"24h", "24 hours", 24, time.Hour},
+	{"7d", "7 days", 7, 24 * time.Hour},
+	{"30d", "30 days", usageDays, 24 * time.Hour},
+	{"90d", "90 days", 90, 24 * time.Hour},
+}
+
+// periodOf is what ?range asks for; by default 30 days.
+func periodOf(r *http.Request) period {
+	i := slices.IndexFunc(periods, func(p period) bool { return p.name == r.URL.Query().Get("range") })
+	if i < 0 {
+		i = 2
+	}
+	return periods[i]
+}
+
+// filter is the usage of a workspace in the period up to and with the current hour or day.
+func (p period) filter(now time.Time, workspaceID string) storage.UsageFilter {
+	last := now.UTC().Truncate(p.bar)
+	return storage.UsageFilter{
+		WorkspaceID: workspaceID, ByDay: p.bar == 24*time.Hour,
+		Since: storage.At(last.Add(-time.Duration(p.bars-1) * p.bar)), Until: storage.At(last.Add(p.bar)),
+	}
+}
+
 // UsagePage serves GET /settings/workspaces/{slug}/usage.
 func (s *Workspaces) UsagePage(
 	w http.ResponseWriter, r *http.Request, v *page.Visitor, by management.Authority, ws storage.Workspace,
@@ -26,23 +59,29 @@ func (s *Workspaces) UsagePage(
 		return err
 	}
 	s.flushUsage(r.Context())
-	view := templates.UsageView{Page: head, Workspace: workspaceBar(ws, all, templates.TabUsage)}
+	chosen, base := periodOf(r), page.WorkspacePath(ws)+"/"+templates.TabUsage
+	view := templates.UsageView{
+		Page: head, Workspace: workspaceBar(ws, all, templates.TabUsage), CSVURL: base + ".csv?range=" + chosen.name,
+	}
+	for _, p := range periods {
+		view.Ranges = append(view.Ranges, templates.RangeLink{
+			Text: p.text, URL: base + "?range=" + p.name, Current: p == chosen,
+		})
+	}
 	if ws.Plan != "" {
 		view.PlanText = "Plan: " + s.planOption(ws.Plan)
 	}
 	names := s.NamesIn(ws)
 	totals := map[string]*templates.UsageRow{}
 	var ids []string
+	filter := chosen.filter(s.Now(), ws.ID)
 	err = s.readAs(r.Context(), by, func(ctx context.Context) (err error) {
-		if view.Days, err = s.usageDays(ctx, "", ws.ID); err != nil {
-			return err
-		}
-		first, last := view.Days[0].Day, view.Days[len(view.Days)-1].Day
-		list, err := s.store.UsageByDay(ctx, ws.ID, "", storage.At(first), storage.At(last.Add(24*time.Hour)))
+		list, err := s.store.UsagePage(ctx, filter)
 		if err != nil {
 			return err
 		}
 		clear(totals)
+		view.Days = bars(chosen, filter, list)
 		for _, x := range list {
 			row := totals[x.CredentialID]
 			if row == nil {
@@ -71,6 +110,65 @@ func (s *Workspaces) UsagePage(
 		view.Rows = append(view.Rows, row)
 	}
 	return s.Render(w, r, http.StatusOK, view.Nonce, templates.UsagePage(view))
+}
+
+// bars is a chart of usage: one bar for each hour or day of the period.
+func bars(p period, f storage.UsageFilter, list []storage.Usage) []templates.UsageDay {
+	days := make([]templates.UsageDay, p.bars)
+	for i := range days {
+		days[i].Day = f.Since.Time().UTC().Add(time.Duration(i) * p.bar)
+	}
+	for _, x := range list {
+		if i := int(x.Hour.Time().Sub(days[0].Day) / p.bar); i >= 0 && i < len(days) {
+			days[i].Add(x.Allowed, x.Limited, x.Refused)
+		}
+	}
+	return days
+}
+
+// UsageCSV serves GET /settings/workspaces/{slug}/usage.csv: a row for each credential and each hour or day of the
+// period in which it was used, the oldest first.
+func (s *Workspaces) UsageCSV(
+	w http.ResponseWriter, r *http.Request, _ *page.Visitor, by management.Authority, ws storage.Workspace,
+	_ []storage.Workspace,
+) error {
+	s.flushUsage(r.Context())
+	chosen := periodOf(r)
+	filter := chosen.filter(s.Now(), ws.ID)
+	filter.Limit = page.MaxCSVRows + 1
+	var list []storage.Usage
+	names := s.NamesIn(ws)
+	err := s.readAs(r.Context(), by, func(ctx context.Context) (err error) {
+		if list, err = s.store.UsagePage(ctx, filter); err != nil || len(list) > page.MaxCSVRows {
+			return cmp.Or(err, page.TooManyRows())
+		}
+		for i := range list {
+			if err = names.Learn(ctx, list[i].CredentialID); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+	if err != nil {
+		return err
+	}
+	unit := "hour"
+	if filter.ByDay {
+		unit = "day"
+	}
+	file := page.NewCSV(unit, "credential_id", "credential_type", "name", "allowed", "over_limit", "refused")
+	for _, x := range list {
+		name, err := names.Of(r.Context(), x.CredentialID)
+		if err != nil {
+			return err
+		}
+		if err := file.Add(page.CSVTime(x.Hour.Time()), x.CredentialID, x.Credential, name.Text,
+			strconv.FormatInt(x.Allowed, 10), strconv.FormatInt(x.Limited, 10), strconv.FormatInt(x.Refused, 10),
+		); err != nil {
+			return err
+		}
+	}
+	return file.Serve(w, "usage-"+ws.Slug+"-"+chosen.name+".csv")
 }
 
 // mostUsed are the ids of credentials, the most used first.

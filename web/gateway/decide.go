@@ -28,6 +28,7 @@ type Verdict struct {
 	Admission
 	Route  *route.Route // the one that decides; nil: none matches
 	object string       // what {object} stands for in the route
+	path   string       // of the request, as it came, with its escapes; empty: not known
 }
 
 // Decide decides about a request for a resource's API: the credential, its workspace and limit, and last what the route
@@ -54,6 +55,7 @@ func (d *decision) step(format string, args ...any) { d.Admission.step(d.why, fo
 
 func (g *Gateway) decideFor(ctx context.Context, a *API, r Request, why occasion) Verdict {
 	d := decision{API: a, gateway: g, why: why}
+	d.path = r.Path
 	if err := d.request(ctx, &r); err != nil {
 		d.Refusal = AsRefusal(err)
 		d.Reason = reasonFor(d.Reason, d.Refusal)
@@ -250,13 +252,17 @@ func describe(p *bearer.Principal) string {
 	return text
 }
 
-// Note counts a request with its credential, and keeps it among a key's last ones.
+// Note counts a request with its credential, and keeps it among a key's last ones, with its path, or with the pattern of
+// its route where the path is not known.
 func (g *Gateway) Note(ctx context.Context, v *Verdict, method string, status int) {
 	if v.Principal == nil || !WasIssuedHere(v.Principal) {
 		return
 	}
 	action := "a request that no route matches"
-	if v.Route != nil {
+	switch {
+	case v.path != "":
+		action = bearer.ShownPath(v.path)
+	case v.Route != nil:
 		action = v.Route.Path
 	}
 	if slices.Contains(route.Methods, method) {

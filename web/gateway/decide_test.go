@@ -378,13 +378,13 @@ func TestTheOwnerLearnsWhy(t *testing.T) {
 		t.Fatalf("%v, %v", requests, err)
 	}
 	want := storage.Request{
-		Action: "GET /v1/{object}/**", Status: 403, RequestID: refused.Header.Get("X-Request-Id"),
+		Action: "GET /v1/contacts/7", Status: 403, RequestID: refused.Header.Get("X-Request-Id"),
 		Reason: "the route GET /v1/{object}/** needs the scope contacts:read, and the credential has accounts:read",
 	}
 	if got := requests[1]; got.Action != want.Action || got.Status != want.Status || got.RequestID != want.RequestID || got.Reason != want.Reason {
 		t.Errorf("%+v, want %+v", got, want)
 	}
-	if got := requests[0]; got.Status != http.StatusTeapot || got.Reason != "" {
+	if got := requests[0]; got.Status != http.StatusTeapot || got.Reason != "" || got.Action != "GET /v1/accounts/7" {
 		t.Errorf("%+v", got)
 	}
 }

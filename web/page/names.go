@@ -19,7 +19,8 @@ type Names struct {
 	invited map[string]string
 }
 
-// NamesIn returns an empty Names for the pages of a workspace.
+// NamesIn returns an empty Names for the pages of a workspace or, where it is zero, for those of administrators, who see
+// the names of workspaces, apps and people, and the ids of keys.
 func (s *Pages) NamesIn(ws storage.Workspace) *Names {
 	return &Names{
 		s: s, Workspace: ws, people: s.NewPeople(), known: map[string]templates.Named{}, Owners: map[string]string{},
@@ -80,6 +81,10 @@ func (n *Names) Of(ctx context.Context, id string) (templates.Named, error) {
 		err = name(u.Name, err)
 	case id == n.Workspace.ID:
 		err = name(n.Workspace.Name, nil)
+	case n.Workspace.ID == "" && storage.IsID("ws", id):
+		var ws storage.Workspace
+		ws, err = n.s.store.WorkspaceByID(ctx, id)
+		err = name(ws.Name, err)
 	case storage.IsID("token", id):
 		var k storage.APIKey
 		if k, err = n.s.store.KeyByID(ctx, id); err == nil {
