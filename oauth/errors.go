@@ -15,7 +15,7 @@ import (
 	"doorward/storage"
 )
 
-// Error codes of RFC 6749, sections 4.1.2.1 and 5.2, RFC 8707, section 2, and OpenID Connect Core section 3.1.2.6.
+// Error codes of RFC 6749, sections 4.1.2.1 and 5.2, RFC 8707, section 2, and OpenID Connect Core, section 3.1.2.6.
 const (
 	InvalidRequest          = "invalid_request"
 	InvalidClient           = "invalid_client"

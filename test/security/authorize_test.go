@@ -99,10 +99,10 @@ func wantPage(t *testing.T, a *rig.Answer, status int) {
 	}
 }
 
-// descriptionChars are those that an error_description may hold (RFC 6749 section 4.1.2.1).
+// descriptionChars are those that an error_description may hold (RFC 6749, section 4.1.2.1).
 var descriptionChars = regexp.MustCompile(`^[\x20-\x21\x23-\x5B\x5D-\x7E]{10,}$`)
 
-// wantRefusal says that the app is told of an error at exactly its redirect URI, by RFC 6749 section 4.1.2.1 and RFC
+// wantRefusal says that the app is told of an error at exactly its redirect URI, by RFC 6749, section 4.1.2.1 and RFC
 // 9207, with the state that it sent, and without a code or token.
 func wantRefusal(t *testing.T, r *rig.Rig, a *rig.Answer, sent url.Values, code string) {
 	t.Helper()

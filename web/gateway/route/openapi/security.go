@@ -113,7 +113,7 @@ func (d *document) readScheme(e entry) scheme {
 	if err != nil {
 		return scheme{err: err}
 	}
-	last := layers[len(layers)-1] // keys beside a $ref have no meaning (OpenAPI 3.1 section 4.8.23)
+	last := layers[len(layers)-1] // keys beside a $ref have no meaning (OpenAPI 3.1, section 4.8.23)
 	value := func(key string) string {
 		v, ok, err := last.get(key)
 		if !ok || err != nil {
