@@ -185,7 +185,7 @@ func writeJSON(w http.ResponseWriter, status int, body any) {
 		status, text = http.StatusInternalServerError, []byte(`{"error":"server_error"}`)
 	}
 	w.WriteHeader(status)
-	_, _ = w.Write(append(text, '\n')) // a client that went away is no fault of ours
+	_, _ = w.Write(append(text, '\n')) // the client may have gone away
 }
 
 // LogFields are what a request's log line and the metrics learn from this package. The web package puts empty ones into

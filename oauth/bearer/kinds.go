@@ -25,7 +25,7 @@ type kind struct {
 	atAPI bool   // it can be used at a resource
 	// fits reports whether a text has the form of this kind; nil: it has no other kind's form.
 	fits func(text string) bool
-	// verify finds the caller that a text of this form identifies.
+	// verify finds the caller that a credential of this form identifies.
 	verify func(v *Verifier, ctx context.Context, text string, at Audience) (Principal, error)
 }
 

@@ -243,7 +243,7 @@ func (r *Rig) User(email, name string, admin bool) storage.User {
 	}
 	u := storage.User{ID: storage.NewID("user"), Email: email, Name: name, PasswordHash: passwordHash(), Admin: admin}
 	r.ok(r.Store.InTx(r.System(), func(ctx context.Context) error {
-		if err := r.Store.DropSetting(ctx, storage.SettingSetupWord); err != nil {
+		if err := r.Store.DropSetting(ctx, storage.SettingSetupToken); err != nil {
 			return err
 		}
 		return r.Store.InsertUser(ctx, &u)

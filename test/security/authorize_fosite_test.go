@@ -13,8 +13,8 @@ import (
 	"doorward/test/rig"
 )
 
-// Defects of fosite v0.49.0 that reach the authorization endpoint (reference/fosite.md section 3.2 and 2, F numbers of
-// reference/security.md section 0.1), each in the words of its rule.
+// Defects of fosite v0.49.0 that reach the authorization endpoint (the cases with an F; docs/security-tests.md gives
+// their rules).
 
 // plant puts a client into the database as no registration would.
 func plant(t *testing.T, r *rig.Rig, c storage.Client) *rig.App {

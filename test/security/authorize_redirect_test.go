@@ -10,7 +10,7 @@ import (
 	"doorward/test/rig"
 )
 
-// Section 1.1 of reference/security.md: the redirect URI of an authorization request.
+// The redirect URI of an authorization request.
 
 // refuseEach asks for each redirect URI, signed in and not, with prompt=none and without, and wants a page: never a
 // redirect, and never a 5xx.

@@ -14,7 +14,7 @@ import (
 	"doorward/test/rig"
 )
 
-// Section 1.2 of reference/security.md: PKCE, response type and mode, state, repeats, scope.
+// An authorization request: PKCE, response type and mode, state, repeats, scope.
 
 // refuseAsked sends the standing request with each change, signed in and not, and wants error at the redirect URI and
 // no code. Where a change is good after all, that shows as a missing error.

@@ -11,8 +11,8 @@ import (
 	"doorward/test/rig"
 )
 
-// What the cases on authorize share: how to send a request as it is written, and what the three outcomes of
-// reference/security.md section 1 look like: a page, a redirect with an error, a success.
+// What the tests of the authorization endpoint share: how to send a request exactly as written, and the three outcomes:
+// a page, a redirect with an error, and a success.
 
 // altered is the request of the standing client with some parameters set; an empty list removes one.
 func altered(params url.Values, changes url.Values) url.Values {

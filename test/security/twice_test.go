@@ -248,7 +248,7 @@ func TestV60_FormsThatCreateCountOnce(t *testing.T) {
 
 func TestV60_SettingUpTwiceSignsTheAdministratorIn(t *testing.T) {
 	rig.Each(t, rig.Options{AtOnce: true, NoUser: true}, func(t *testing.T, r *rig.Rig) {
-		word, _, err := r.Identity.SetupWord(t.Context())
+		word, _, err := r.Identity.SetupToken(t.Context())
 		ok(t, err)
 		form := url.Values{"word": {word}, "name": {"Ada"}, "email": {"ada@example.com"}, "password": {rig.Password}}
 		rig.AtOnce(4, func(int) {

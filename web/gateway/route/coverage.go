@@ -95,7 +95,7 @@ func (t *Table) takesAll(f frontier, rest Pattern, atRoot bool, wanted methodSet
 	for i, segment := range rest {
 		switch segment {
 		case restSegment:
-			// With no segment more (which at the root is no path), with a slash, and with one more, and so on, until no
+			// With no segment more (which at the root is not a path), with a slash, and with one more, and so on, until no
 			// route tells them apart.
 			for ; ; atRoot, f = false, f.step(anything) {
 				if (!atRoot && !taken(f)) || !taken(f.step(t.text(""))) {

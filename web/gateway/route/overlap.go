@@ -13,7 +13,7 @@ import (
 // maxComparisons bounds how many pairs of routes Overlaps compares, which takes about two seconds.
 const maxComparisons = 50_000_000
 
-// Overlap is a pair of routes of which one takes a request that the other would judge more strictly.
+// Overlap is a pair of routes: the first takes a request that the second would judge more strictly.
 type Overlap struct {
 	Taker, Loser int    // by their indexes
 	Example      string // such a request: METHOD path

@@ -111,7 +111,7 @@ func (p *pattern) candidates(method string) []candidate {
 	case method == "GET" && len(all) > 0:
 		for _, s := range p.sources["HEAD"] {
 			if s.kind == sourceExact {
-				s.kind = sourceVariant // a request for GET may be meant for a more general path, whatever HEAD is here
+				s.kind = sourceVariant // a request for GET may be meant for a more general path, even if HEAD is declared here
 			}
 			all = append(all, candidate{s, p, "GET"})
 		}
