@@ -306,7 +306,7 @@ func TestCopyBesideTheFileBeforeAMigration(t *testing.T) {
 }
 
 func TestDurabilitySettings(t *testing.T) {
-	s := stores.Open(t, stores.NoSQLite(t))
+	s := open(t, stores.NoSQLite(t))
 	for pragma, want := range map[string]string{
 		"journal_mode": "wal", "synchronous": "2", "foreign_keys": "1",
 		"busy_timeout": "3000",

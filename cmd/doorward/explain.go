@@ -72,6 +72,8 @@ func (e explainCommand) Run(ctx context.Context, a *app) error {
 	return a.administer(ctx, func(ctx context.Context, s *server) error {
 		g, err := gateway.New(gateway.Config{ //nolint:contextcheck // requests bring their own
 			OAuth:         s.oauth,
+			Bearer:        s.bearer,
+			Catalog:       s.catalog,
 			APIs:          s.config.APIs(),
 			Secure:        strings.HasPrefix(s.config.Issuer, "https:"),
 			ClientAddress: func(*http.Request) netip.Addr { return netip.Addr{} },

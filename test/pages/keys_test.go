@@ -169,7 +169,7 @@ func keyPages(t *testing.T, javaScript bool) {
 	}
 	p.Click(`a.btn.main`)
 	p.checkPage("key that replaces another")
-	if text := p.Text("main"); !strings.Contains(text, "2 requests came with it in the last 24 hours") {
+	if text := p.Text("main"); !strings.Contains(text, "2 requests in the last 24 hours") {
 		t.Errorf("the page does not say what still comes with the old one: %s", text)
 	}
 	freshPage := p.URL().Path
@@ -207,7 +207,7 @@ func keyPages(t *testing.T, javaScript bool) {
 	p.Fill(`[name=request]`, "of-nobody")
 	p.Click(`form[action$="#h-requests"] [type=submit]`)
 	p.checkPage("key with a request that is not there")
-	if text := p.Text(`[role=status]`); !strings.Contains(text, "No request with the id of-nobody") {
+	if text := p.Text(`[role=status]`); !strings.Contains(text, "No stored request has the ID of-nobody") {
 		t.Errorf("the page says %s", text)
 	}
 

@@ -23,7 +23,7 @@ func TestConfigurationDescribesEveryKey(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	file, err := parser.ParseFile(token.NewFileSet(), filepath.Join(root, "cmd", "doorward", "config.go"), nil, 0)
+	names, err := filepath.Glob(filepath.Join(root, "config", "*.go"))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -35,7 +35,7 @@ func TestConfigurationDescribesEveryKey(t *testing.T) {
 			}
 		}
 	}
-	ast.Inspect(file, func(n ast.Node) bool {
+	find := func(n ast.Node) bool {
 		literal, ok := n.(*ast.CompositeLit)
 		if !ok {
 			return true
@@ -50,9 +50,16 @@ func TestConfigurationDescribesEveryKey(t *testing.T) {
 			}
 		}
 		return true
-	})
+	}
+	for _, name := range names {
+		file, err := parser.ParseFile(token.NewFileSet(), name, nil, 0)
+		if err != nil {
+			t.Fatal(err)
+		}
+		ast.Inspect(file, find)
+	}
 	if len(keys) < 40 {
-		t.Fatalf("only %d keys were found in config.go; did its shape change?", len(keys))
+		t.Fatalf("only %d keys were found in package config; did its shape change?", len(keys))
 	}
 	text := page(t, filepath.Join("docs", "configuration.md"))
 	for key := range keys {

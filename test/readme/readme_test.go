@@ -421,7 +421,7 @@ func TestReadmeMapsEveryPackage(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	way := chapter(t, page(t, "README.md"), "The way of a request")
+	way := chapter(t, page(t, "README.md"), "The path of a request")
 	for path := range strings.FieldsSeq(output(t, root, "go", "list", "./...")) {
 		name := strings.TrimPrefix(path, "doorward/")
 		if !strings.HasPrefix(name, "test/") && !strings.Contains(way, "("+name+")") {

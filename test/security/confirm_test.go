@@ -80,7 +80,7 @@ func TestV63_WhatEndsSomethingAsksFirst(t *testing.T) {
 				ok(t, err)
 				return len(list) == 1
 			}, ""},
-			{"disable a user", admin, "/admin/users/" + r.Alice.ID + "/disable", []string{"alice@example.com cannot sign in", "1 session", "The workspace engines, of which no other owner is enabled", "Night import"}, func() bool { return !user(r.Alice.ID).DisabledAt.IsZero() }, "/enable"},
+			{"disable a user", admin, "/admin/users/" + r.Alice.ID + "/disable", []string{"alice@example.com cannot sign in", "1 session", "The workspace engines has no other enabled owner", "Night import"}, func() bool { return !user(r.Alice.ID).DisabledAt.IsZero() }, "/enable"},
 		} {
 			for _, form := range []url.Values{nil, {"confirmed": {"no"}}, {"confirmed": {""}}, {"confirm": {"yes"}}} {
 				a := x.b.PostForm(x.path, form)

@@ -183,7 +183,7 @@ func patterns(t *testing.T) []string {
 						function = f.Sel.Name
 					}
 				}
-				if slices.Contains([]string{"Handle", "HandleFunc", "machine", "page", "member", "admin", "register"}, function) && len(n.Args) >= 2 {
+				if slices.Contains([]string{"Handle", "HandleFunc", "machine", "anyone", "user", "administrator"}, function) && len(n.Args) >= 2 {
 					if name, isName := n.Args[0].(*ast.Ident); isName && name.Name == "pattern" {
 						return true // inside one of the helpers
 					}

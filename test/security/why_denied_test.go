@@ -53,7 +53,7 @@ func TestTheOwnerFindsWhyARequestWasRefused(t *testing.T) {
 			if a.Status != http.StatusOK || !searched || !strings.Contains(rig.Plain(found), why) || !strings.Contains(found, id) {
 				t.Errorf("%s: %d %s", page, a.Status, rig.Plain(found))
 			}
-			if a := alice.Get(page + "?request=nosuchrequest"); !strings.Contains(rig.Plain(a.Body), "No request with the id nosuchrequest is among those that are kept") {
+			if a := alice.Get(page + "?request=nosuchrequest"); !strings.Contains(rig.Plain(a.Body), "No stored request has the ID nosuchrequest") {
 				t.Errorf("%s: %s", page, rig.Plain(a.Body))
 			}
 		}

@@ -77,7 +77,7 @@ func newSite(t *testing.T, rules []route.Route, change func(*catalog.Resource, *
 		Resources: []catalog.Resource{first, second}, Plans: map[string]limit.Plan{"small": {Hour: 10}, "strangers": {Hour: 3}},
 		APIs: []gateway.API{api, {ID: otherID, Hosts: []string{"other.example.com"}}},
 	})
-	if s.gateway, err = gateway.New(gateway.Config{OAuth: s.OAuth, APIs: []gateway.API{api}, Trusted: func(*http.Request) bool { return false }, ClientAddress: func(*http.Request) netip.Addr { return netip.Addr{} }, Log: slog.New(slog.DiscardHandler)}); err != nil {
+	if s.gateway, err = gateway.New(gateway.Config{OAuth: s.OAuth, Bearer: s.Bearer, Catalog: s.Catalog, APIs: []gateway.API{api}, Trusted: func(*http.Request) bool { return false }, ClientAddress: func(*http.Request) netip.Addr { return netip.Addr{} }, Log: slog.New(slog.DiscardHandler)}); err != nil {
 		t.Fatal(err)
 	}
 	return s

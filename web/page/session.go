@@ -15,10 +15,11 @@ import (
 	"doorward/storage"
 )
 
+// How long sessions and the cookies beside them last.
 const (
 	SessionIdle     = 24 * time.Hour      // without a request
-	sessionAbsolute = 14 * 24 * time.Hour // whatever happens
-	freshness       = 5 * time.Minute     // after which making a secret asks for the password again
+	sessionAbsolute = 14 * 24 * time.Hour // since the sign-in
+	freshness       = 5 * time.Minute     // after which creating a secret asks for the password again
 	deviceLifetime  = 90 * 24 * time.Hour // of the cookie that tells a known browser
 )
 

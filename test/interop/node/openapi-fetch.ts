@@ -51,7 +51,7 @@ const admin = await step('create a key', async () => {
 const made = await step('create one with it', async () => {
   const expiresAt = new Date(Date.now() + 86_400_000).toISOString()
   const made: Key = ok(await admin.POST('/v1/api-keys', { body: { name: 'Nightly import', scopes: ['read', 'write'], rateLimit: 1000, expiresAt } }))
-  check(made.workspace === slug && made.status === 'live' && made.environment === 'live' && made.rateLimit === 1000, JSON.stringify(made))
+  check(made.workspace === slug && made.status === 'active' && made.environment === 'live' && made.rateLimit === 1000, JSON.stringify(made))
   // The server knows whole seconds.
   check(made.expiresAt !== null && Math.abs(Date.parse(made.expiresAt) - Date.parse(expiresAt)) < 1000, String(made.expiresAt))
   return { value: made, alive: made.key }
