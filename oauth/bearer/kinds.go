@@ -66,11 +66,20 @@ func KindsAtAPI() []string {
 	return names
 }
 
-// KindInWords is what people call a kind that Principal.Kind names; empty for any other text.
+// KindInWords is what people call a kind that Principal.Kind names, such as API key; empty for an unknown name.
 func KindInWords(name string) string {
 	i := slices.IndexFunc(kinds, func(k kind) bool { return k.name == name })
 	if i < 0 {
 		return ""
 	}
 	return kinds[i].words
+}
+
+// OneOfKind is KindInWords with its article, such as an API key.
+func OneOfKind(name string) string {
+	words := KindInWords(name)
+	if strings.HasPrefix(words, "a") || strings.HasPrefix(words, "A") {
+		return "an " + words
+	}
+	return "a " + words
 }
