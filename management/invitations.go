@@ -226,9 +226,9 @@ func (m *Manager) sender(ctx context.Context, i storage.Invitation) (Authority, 
 	return a, nil
 }
 
-// TakeInvitation makes a user a member by an invitation's token, which works only for the invited address. *Forbidden: it
-// is for another address; storage.ErrConsumed, storage.ErrNotFound: it was accepted or has ended, or its sender may no
-// longer give it; storage.ErrExists: they are a member already.
+// TakeInvitation makes a user a member by an invitation's token, which works only for the invited address. *Forbidden:
+// it is for another address; storage.ErrConsumed, storage.ErrNotFound: it was accepted or has ended, or its sender may
+// no longer give it; storage.ErrExists: they are a member already.
 func (m *Manager) TakeInvitation(ctx context.Context, user storage.User, token string) (storage.Workspace, error) {
 	i, w, err := m.Invitation(ctx, token)
 	if err != nil {

@@ -25,8 +25,8 @@ func (s *Store) InsertSignInLink(ctx context.Context, userID string, digest []by
 const signInLinkWorks = `l.digest = $1 AND l.expires_at > $2 AND EXISTS (
 	SELECT 1 FROM users u WHERE u.id = l.user_id AND u.disabled_at IS NULL AND u.password_changed_at <= l.created_at)`
 
-// UserOfSignInLink finds the user of a link that works, and changes nothing. ErrNotFound: the link does not exist, or it
-// was used or is over.
+// UserOfSignInLink finds the user of a link that works, and changes nothing. ErrNotFound: the link does not exist, or
+// it was used or is over.
 func (s *Store) UserOfSignInLink(ctx context.Context, digest []byte) (User, error) {
 	var id string
 	if err := s.one(ctx, []any{&id}, plain(`SELECT l.user_id FROM sign_in_links l WHERE `+signInLinkWorks), digest,

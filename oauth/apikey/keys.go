@@ -39,7 +39,8 @@ type Keys struct {
 func New(c Config) *Keys { return &Keys{store: c.Store, catalog: c.Catalog} }
 
 // Issue creates a key as key says, whose Prefix begins its secret, and completes key. The secret is returned once:
-// storage keeps its digest. ErrTooMany: the owner has as many as they may; storage.ErrNotFound: the owner does not exist.
+// storage keeps its digest. ErrTooMany: the owner has as many as they may; storage.ErrNotFound: the owner does not
+// exist.
 func (k *Keys) Issue(ctx context.Context, key *storage.APIKey) (text string, err error) {
 	text = newText(key)
 	err = k.store.InsertKey(ctx, key, MaxKeys)

@@ -10,7 +10,8 @@ import (
 	"doorward/storage"
 )
 
-// SignOut ends all of a user's sessions, and what else end says, for good. storage.ErrNotFound: the user does not exist.
+// SignOut ends all of a user's sessions, and what else end says, for good. storage.ErrNotFound: the user does not
+// exist.
 func (s *Service) SignOut(ctx context.Context, userID string, end Ending) (ended Ended, err error) {
 	err = s.store.InTx(storage.System(ctx), func(ctx context.Context) (err error) {
 		if _, err := s.store.UserByID(ctx, userID); err != nil {

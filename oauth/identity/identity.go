@@ -28,8 +28,8 @@ type Config struct {
 	Cost Cost // of new hashes
 }
 
-// Cost is the work of one hash by Argon2id (RFC 9106). The zero value is what protects passwords: 19 MiB and two passes.
-// Tests that sign in a thousand times take less.
+// Cost is the work of one hash by Argon2id (RFC 9106). The zero value is what protects passwords: 19 MiB and two
+// passes. Tests that sign in a thousand times take less.
 type Cost struct {
 	Memory uint32 // in KiB, 8 or more
 	Passes uint32

@@ -102,8 +102,8 @@ func (s *Service) about(email, name string) []string {
 	return append([]string{email, name}, s.context...)
 }
 
-// SetupToken creates the token that creates the first administrator: 160 random bits, stored as a digest. It replaces an
-// earlier one. needed is false, and token empty, once there is a user.
+// SetupToken creates the token that creates the first administrator: 160 random bits, stored as a digest. It replaces
+// an earlier one. needed is false, and token empty, once there is a user.
 func (s *Service) SetupToken(ctx context.Context) (token string, needed bool, err error) {
 	token = strings.ToLower(base32.StdEncoding.EncodeToString(random(20)))
 	err = s.store.InTx(storage.System(ctx), func(ctx context.Context) error {
@@ -142,9 +142,9 @@ func (s *Service) CheckSetupToken(ctx context.Context, token string) error {
 	return nil
 }
 
-// CreateFirstAdministrator creates the first user, always as an administrator, for the holder of the token of SetupToken.
-// The token is spent in the same transaction, so that of many at once one succeeds; the others, and those who come after
-// any user was made, get ErrSetupToken. Other errors are those of CreateUser, and spend nothing.
+// CreateFirstAdministrator creates the first user, always as an administrator, for the holder of the token of
+// SetupToken. The token is spent in the same transaction, so that of many at once one succeeds; the others, and those
+// who come after any user was made, get ErrSetupToken. Other errors are those of CreateUser, and spend nothing.
 func (s *Service) CreateFirstAdministrator(ctx context.Context, token string, u NewUser) (storage.User, error) {
 	if err := s.CheckSetupToken(ctx, token); err != nil { // before the dear work
 		return storage.User{}, err
@@ -171,9 +171,9 @@ func (s *Service) CreateFirstAdministrator(ctx context.Context, token string, u 
 // SignInLinkLifetime is for how long a link of SignInLink works.
 const SignInLinkLifetime = 15 * time.Minute
 
-// SignInLink creates a token of 256 random bits with which an existing user signs in once, without a password, and stores
-// its digest. The user's earlier links stop working. An operator gives it to the user: it works even while guesses at the
-// password have locked the account. ErrDisabled: the user is disabled.
+// SignInLink creates a token of 256 random bits with which an existing user signs in once, without a password, and
+// stores its digest. The user's earlier links stop working. An operator gives it to the user: it works even while
+// guesses at the password have locked the account. ErrDisabled: the user is disabled.
 func (s *Service) SignInLink(ctx context.Context, userID string) (token string, err error) {
 	token = strings.ToLower(base32.StdEncoding.WithPadding(base32.NoPadding).EncodeToString(random(32)))
 	err = s.store.InsertSignInLink(

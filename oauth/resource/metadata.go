@@ -22,8 +22,8 @@ func wellKnown(name, path string) string {
 	return "/.well-known/" + name + strings.TrimSuffix(path, "/")
 }
 
-// MetadataPath is where Metadata belongs on this API's host (RFC 9728, section 3.1). Empty: Resource is not a URL, and the
-// challenges name no metadata.
+// MetadataPath is where Metadata belongs on this API's host (RFC 9728, section 3.1). Empty: Resource is not a URL, and
+// the challenges name no metadata.
 func (v *Verifier) MetadataPath() string {
 	if v.metadataURL == "" {
 		return ""

@@ -278,7 +278,8 @@ func TestF08_AHostIsKnownByEverySpellingAndNoOther(t *testing.T) {
 			}
 		}
 		w.nothing(t)
-		// Two names for one request: the address of the request line counts (RFC 9112, section 3.2.2), to all on the way.
+		// Two names for one request: the address of the request line counts (RFC 9112, section 3.2.2), to all on the
+		// way.
 		a := f.send(t, "GET", "http://"+otherHost+"/x", "Host: "+host, key)
 		if a.Status == http.StatusOK {
 			t.Errorf("a credential for %s passed at %s: %v", host, otherHost, w.api.take())

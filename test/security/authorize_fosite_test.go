@@ -209,7 +209,8 @@ func TestFosite_FormPostAndFragmentAreNotAnswered(t *testing.T) { // 2.6 form_po
 	refuseAsked(t, management.ClientSpec{}, "invalid_request", url.Values{"response_mode": {"form_post"}}, url.Values{"response_mode": {"fragment"}})
 }
 
-// Strategies that are nil are filled in by fosite when the first requests come, without a lock; the race detector sees it.
+// Strategies that are nil are filled in by fosite when the first requests come, without a lock; the race detector sees
+// it.
 func TestFosite_ColdServerTakesItsFirstRequestsAtOnce(t *testing.T) { // 2.1
 	r := rig.Memory(t, rig.Options{})
 	app := r.App(management.ClientSpec{})

@@ -48,8 +48,8 @@ const strangerHost = "evil.example"
 // requestedURI is the place of a page that names the redirect URI of the request, for the developer who wrote it.
 var requestedURI = regexp.MustCompile(`The app asked to send you to (&#34;[^<]*?&#34;), which it is not registered with\.`)
 
-// wantInertURI checks that a page names the requested redirect URI at most once, as text that is escaped and cut, and gives
-// the page without it.
+// wantInertURI checks that a page names the requested redirect URI at most once, as text that is escaped and cut, and
+// gives the page without it.
 func wantInertURI(t *testing.T, body string) (rest string) {
 	t.Helper()
 	found := requestedURI.FindAllStringSubmatchIndex(body, -1)

@@ -137,7 +137,8 @@ func (j *jwtRig) taken(t *testing.T, name, token string) {
 	}
 }
 
-// A JWT access token says what introspection says (RFC 9068, section 2.2), by every grant, and is revoked as an opaque one.
+// A JWT access token says what introspection says (RFC 9068, section 2.2), by every grant, and is revoked as an opaque
+// one.
 func TestJWTAccessTokensSayWhatIntrospectionSays(t *testing.T) {
 	rig.EachNodes(t, signing(), func(t *testing.T, nodes []*rig.Rig) {
 		r, other := nodes[0], nodes[len(nodes)-1]

@@ -21,8 +21,8 @@ const (
 // end stands behind the last segment of a pattern.
 const end = "\x00"
 
-// Pattern is the path of a route in segments: text, * for any one segment, {object} for one of the resource's objects, and
-// ** at the end for any number of segments. The path / has one segment, which is empty.
+// Pattern is the path of a route in segments: text, * for any one segment, {object} for one of the resource's objects,
+// and ** at the end for any number of segments. The path / has one segment, which is empty.
 type Pattern []string
 
 // Parse reads the path of a route, such as /v1/{object}/**. The error says what to write instead.
@@ -113,8 +113,8 @@ func (p Pattern) covers(narrow Pattern, known objects) bool {
 	return len(p) == len(narrow)
 }
 
-// Cross is the pattern of the paths that two patterns both match; ok is false if there is none. Neither may have {object}.
-// Example: /a/* and /*/b have /a/b.
+// Cross is the pattern of the paths that two patterns both match; ok is false if there is none. Neither may have
+// {object}. Example: /a/* and /*/b have /a/b.
 func (p Pattern) Cross(q Pattern) (both Pattern, ok bool) { return p.cross(q, nil) }
 
 func (p Pattern) cross(q Pattern, known objects) (both Pattern, ok bool) {

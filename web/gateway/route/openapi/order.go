@@ -147,8 +147,8 @@ func (p *pattern) noteHead(d *document) {
 	}
 }
 
-// routes are the routes of one pattern, one for each kind of needs. HEAD has one of its own, before that of GET, where it
-// does not need the same.
+// routes are the routes of one pattern, one for each kind of needs. HEAD has one of its own, before that of GET, where
+// it does not need the same.
 func (p *pattern) routes() []route.Route {
 	var all []route.Route
 	var needed []needs
