@@ -66,7 +66,7 @@ lint: ## go vet and golangci-lint
 	$(GOLANGCI) run
 
 .PHONY: vuln
-vuln: ## known holes in what the programs call; asks Go's vulnerability database
+vuln: ## known vulnerabilities in dependencies; asks the Go vulnerability database
 	go tool -modfile=tools/go.mod govulncheck ./...
 
 .PHONY: generate

@@ -14,25 +14,25 @@ import (
 
 // Authority is who manages something, and how far their rights go. The caller has found out who it is; Decide compares.
 type Authority struct {
-	// Administrator: the command line, or an administrator of this server on its pages. No role and no workspace bounds
+	// Administrator: the CLI, or an administrator of this server on its pages. No role and no workspace bounds
 	// it.
 	Administrator bool
-	UserID        string // empty: no person; of the command line: whose personal access token it creates
+	UserID        string // empty: no person; of the CLI: whose personal access token it creates
 	PersonalID    string // the user's personal workspace; where it is known, what is theirs alone is noted there
 	WorkspaceID   string // in which they act; empty: none
 	Role          string // in it; an API key with the scope admin has that of an admin
-	// Credential is the principal of the credential by which they came; nil for a browser session and the command line,
+	// Credential is the principal of the credential by which they came; nil for a browser session and the CLI,
 	// whose rights are those of the role.
 	Credential *bearer.Principal
 	// Manages: the credential is an access token of an app that the operator allows to create what outlives it.
 	Manages bool
-	// Session: they came with a browser session, and not with a credential or by the command line.
+	// Session: they came with a browser session, and not with a credential or by the CLI.
 	Session bool
 	// Fresh: in that session they proved who they are a few minutes ago at most.
 	Fresh bool
 }
 
-// CommandLine is the authority of the command line, in a workspace or, where it is empty, in none.
+// CommandLine is the authority of the CLI, in a workspace or, where it is empty, in none.
 func CommandLine(workspaceID string) Authority {
 	return Authority{Administrator: true, WorkspaceID: workspaceID, Role: catalog.RoleOwner}
 }
@@ -255,7 +255,7 @@ func (m *Manager) PersonAuthority(
 }
 
 // person is the user who answers for what the authority creates: the user themselves, or the one behind an API key.
-// Empty: the command line, or the user is not known.
+// Empty: the CLI, or the user is not known.
 func (a *Authority) person() string {
 	if a.UserID == "" && a.Credential != nil {
 		return a.Credential.CreatedBy

@@ -28,7 +28,7 @@ func (e *TooManyChanges) Error() string {
 // TakeChange counts a change that is asked for, on all nodes together, before it is made: for the user, with any
 // credential, else for the workspace of the credential, else for the client. The pages and the management API ask it
 // for all that can be done in a loop. They do not ask for what ends something once and for good, which is bounded by
-// what was created, so that access can always be taken away; and the command line asks for nothing. It returns
+// what was created, so that access can always be taken away; and the CLI is not bounded. It returns
 // *TooManyChanges.
 func (m *Manager) TakeChange(ctx context.Context, by *Authority) error {
 	who := cmp.Or(by.UserID, by.WorkspaceID)

@@ -100,7 +100,7 @@ func (m *Manager) auditClient(ctx context.Context, done string, c *storage.Clien
 }
 
 // DisableClient keeps a client and its tokens from working. *Forbidden, ErrStale: the authority is less than it takes;
-// storage.ErrNotFound: there is no such client.
+// storage.ErrNotFound: the client does not exist.
 func (m *Manager) DisableClient(ctx context.Context, by Authority, id string) error {
 	return m.changeClient(ctx, by, id, "disabled", false, func(ctx context.Context, id string) error {
 		c, err := m.lockClient(ctx, id)

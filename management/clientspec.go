@@ -13,7 +13,7 @@ import (
 	"doorward/storage"
 )
 
-// ClientSpec is what can be chosen about a client. Administrator says that an administrator or the command line chose
+// ClientSpec is what can be chosen about a client. Administrator says that an administrator or the CLI chose
 // it; some fields are theirs alone.
 type ClientSpec struct {
 	Name           string
@@ -29,12 +29,12 @@ type ClientSpec struct {
 	Verified       bool
 	Manages        bool
 	WorkspaceID    string // empty: no workspace, administrators only
-	CreatedBy      string // user id; empty: the command line
+	CreatedBy      string // user id; empty: the CLI
 	Administrator  bool
 	was            string // the name of the client that is changed
 }
 
-// RegisteredByOperator reports whether a client belongs to no workspace: an administrator or the command line
+// RegisteredByOperator reports whether a client belongs to no workspace: an administrator or the CLI
 // registered it, and only they change it.
 func RegisteredByOperator(c *storage.Client) bool { return c.WorkspaceID == "" }
 
@@ -59,7 +59,7 @@ type clientRules struct {
 func (c *clientRules) check(p *ClientSpec) error {
 	var all input.Faults
 	fault := all.Add
-	if p.Name != p.was || p.was == "" { // what is there was right under the rules of then
+	if p.Name != p.was || p.was == "" { // the old name was valid under the rules at the time
 		c.checkAppName(p, fault)
 	}
 	p.Site = strings.TrimSpace(p.Site)

@@ -30,12 +30,12 @@ func (m *Manager) Invite(
 			Message: "is not a valid address; write one, like name@example.com, with Latin letters only",
 		}
 	}
-	word := bearer.NewCredential(prefixInvitation)
+	token := bearer.NewCredential(prefixInvitation)
 	i := storage.Invitation{
 		ID: storage.NewID(
 			"invitation",
 		),
-		Digest:       storage.Digest(word),
+		Digest:       storage.Digest(token),
 		WorkspaceID:  w.ID,
 		Email:        email,
 		Role:         role,
@@ -90,7 +90,7 @@ func (m *Manager) Invite(
 		return m.auditWorkspace(ctx, "invitation.created", w.ID, i.ID, map[string]string{"role": role})
 	})
 	i.CreatedAt = m.store.Now()
-	return i, word, err
+	return i, token, err
 }
 
 // mayEnd returns *Forbidden where one of the invitations that are meant makes an owner, and the authority may not.
@@ -103,11 +103,11 @@ func (a *Authority) mayEnd(open []storage.Invitation, meant func(storage.Invitat
 	return nil
 }
 
-// prefixInvitation begins the word of an invitation's link.
+// prefixInvitation begins the token in an invitation's link.
 const prefixInvitation = "dw_in_"
 
 // InvitationURL is the link of an invitation.
-func (m *Manager) InvitationURL(word string) string { return m.issuer + "/join/" + word }
+func (m *Manager) InvitationURL(token string) string { return m.issuer + "/join/" + token }
 
 // DropInvitation takes an invitation back. storage.ErrNotFound: there is none, or it was taken.
 func (m *Manager) DropInvitation(ctx context.Context, by Authority, w storage.Workspace, id string) error {
@@ -132,13 +132,13 @@ func (m *Manager) DropInvitation(ctx context.Context, by Authority, w storage.Wo
 	)
 }
 
-// Invitation finds what a word invites to. storage.ErrNotFound: nothing, or not any more.
-func (m *Manager) Invitation(ctx context.Context, word string) (storage.Invitation, storage.Workspace, error) {
+// Invitation finds the invitation of a token, and its workspace. storage.ErrNotFound: it does not exist, or has ended.
+func (m *Manager) Invitation(ctx context.Context, token string) (storage.Invitation, storage.Workspace, error) {
 	ctx = storage.System(ctx)
-	if !bearer.WellFormed(prefixInvitation, word) {
+	if !bearer.WellFormed(prefixInvitation, token) {
 		return storage.Invitation{}, storage.Workspace{}, storage.ErrNotFound
 	}
-	i, err := m.store.InvitationByDigest(ctx, storage.Digest(word))
+	i, err := m.store.InvitationByDigest(ctx, storage.Digest(token))
 	if err != nil {
 		return i, storage.Workspace{}, fmt.Errorf("invitation: %w", err)
 	}
@@ -226,11 +226,11 @@ func (m *Manager) sender(ctx context.Context, i storage.Invitation) (Authority, 
 	return a, nil
 }
 
-// TakeInvitation makes a user a member by the word of an invitation, which is for their address alone. *Forbidden: it
-// is for another address; storage.ErrConsumed, storage.ErrNotFound: it was accepted or has ended, or its sender may no
-// longer give it; storage.ErrExists: they are a member already.
-func (m *Manager) TakeInvitation(ctx context.Context, user storage.User, word string) (storage.Workspace, error) {
-	i, w, err := m.Invitation(ctx, word)
+// TakeInvitation makes a user a member by an invitation's token, which works only for the invited address. *Forbidden:
+// it is for another address; storage.ErrConsumed, storage.ErrNotFound: it was accepted or has ended, or its sender may
+// no longer give it; storage.ErrExists: they are a member already.
+func (m *Manager) TakeInvitation(ctx context.Context, user storage.User, token string) (storage.Workspace, error) {
+	i, w, err := m.Invitation(ctx, token)
 	if err != nil {
 		return w, err
 	}

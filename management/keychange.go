@@ -97,7 +97,7 @@ func (m *Manager) applyKeyChange(
 		p.Scopes, p.ByObject, changed["scopes"] = *c.Scopes, c.ByObject, strings.Join(*c.Scopes, " ")
 	}
 	if len(changed) == 0 {
-		return changed, nil // what is there was right under the rules of then
+		return changed, nil // the old value was valid under the rules at the time
 	}
 	kept := p
 	if k.Live(m.store.Now()) {

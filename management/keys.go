@@ -86,7 +86,7 @@ func (m *Manager) CreatePersonalToken(
 	}
 	createdBy := by.UserID
 	if by.Administrator {
-		createdBy = "" // the command line, for its user
+		createdBy = "" // the CLI, for its user
 	}
 	k := storage.APIKey{
 		Kind: bearer.KindPersonalAccessToken, UserID: by.UserID, Resource: p.Resource,
@@ -171,7 +171,7 @@ func (a *Authority) mayManage(owner storage.KeyOwner) error {
 func (m *Manager) PauseKey(
 	ctx context.Context, by Authority, owner storage.KeyOwner, id string,
 ) (storage.APIKey, error) {
-	return m.switchKey(
+	return m.changeKey(
 		ctx,
 		by,
 		owner,
@@ -193,7 +193,7 @@ func (m *Manager) PauseKey(
 func (m *Manager) ResumeKey(
 	ctx context.Context, by Authority, owner storage.KeyOwner, id string,
 ) (storage.APIKey, error) {
-	return m.switchKey(
+	return m.changeKey(
 		ctx,
 		by,
 		owner,
@@ -220,7 +220,7 @@ func (m *Manager) ResumeKey(
 func (m *Manager) RevokeKey(
 	ctx context.Context, by Authority, owner storage.KeyOwner, id string,
 ) (storage.APIKey, error) {
-	k, err := m.switchKey(ctx, by, owner, id, "revoked", keyAct, m.store.RevokeKey)
+	k, err := m.changeKey(ctx, by, owner, id, "revoked", keyAct, m.store.RevokeKey)
 	if errors.Is(err, storage.ErrNotFound) {
 		err = m.store.InTx(ctx, func(ctx context.Context) (err error) {
 			k, err = m.store.Key(ctx, owner, id)
@@ -230,7 +230,7 @@ func (m *Manager) RevokeKey(
 	return k, err
 }
 
-func (m *Manager) switchKey(
+func (m *Manager) changeKey(
 	ctx context.Context,
 	by Authority,
 	owner storage.KeyOwner,
@@ -306,10 +306,10 @@ func (m *Manager) RotateKey(
 	return fresh, text, nil
 }
 
-// RevokeByText revokes the key with a text: who can show it may revoke it. For any other text it does nothing.
-func (m *Manager) RevokeByText(ctx context.Context, text string) error {
+// RevokeBySecret revokes a key: a caller who can present it may revoke it. Any other string is ignored.
+func (m *Manager) RevokeBySecret(ctx context.Context, secret string) error {
 	ctx = storage.System(ctx)
-	b, status, err := m.keys.Verify(ctx, text, "")
+	b, status, err := m.keys.Verify(ctx, secret, "")
 	if err != nil || status == apikey.Unknown || status == apikey.Revoked {
 		return err
 	}

@@ -38,7 +38,7 @@ func givesRole(role string) Act {
 	return act
 }
 
-// AddMember makes a user a member of a workspace without asking them; only the command line does. Errors of storage
+// AddMember makes a user a member of a workspace without asking them; only the CLI does. Errors of storage
 // pass through: ErrExists, ErrConflict for a personal workspace.
 func (m *Manager) AddMember(ctx context.Context, by Authority, w storage.Workspace, userID, role string) error {
 	if !by.Administrator {

@@ -8,7 +8,7 @@ import (
 	"doorward/oauth/catalog"
 )
 
-// What each role may do in a workspace (DESIGN.md section 6).
+// What each role may do in a workspace.
 func TestRolesAndPermissions(t *testing.T) {
 	may := map[Permission][]string{
 		MaySee:             {catalog.RoleViewer, catalog.RoleMember, catalog.RoleAdmin, catalog.RoleOwner},

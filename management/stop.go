@@ -15,7 +15,7 @@ import (
 // How much authority stopped something (disabled an app, paused a key), beside the roles of its members in its
 // workspace: what was stopped is started again only by as much.
 const (
-	// StoppedByAdministrator: an administrator of this server or the command line.
+	// StoppedByAdministrator: an administrator of this server or the CLI.
 	StoppedByAdministrator = "administrator"
 	// StoppedByUser: the user whose personal access token it is.
 	StoppedByUser = "user"

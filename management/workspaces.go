@@ -78,7 +78,7 @@ func (m *Manager) checkPlanName(plan string) error {
 	return nil
 }
 
-// CreateWorkspace creates a workspace with its first owner. Only the command line chooses a plan with it. What is wrong
+// CreateWorkspace creates a workspace with its first owner. Only the CLI chooses a plan with it. What is wrong
 // comes as joined *Invalid errors; a slug that is taken also wraps storage.ErrExists.
 func (m *Manager) CreateWorkspace(
 	ctx context.Context, by Authority, name, slug, plan, ownerID string,
@@ -271,13 +271,13 @@ func (m *Manager) DeleteWorkspace(ctx context.Context, by Authority, w storage.W
 }
 
 // DisableWorkspace keeps the keys and apps of a workspace, and all else that acts in it, from working. It is for
-// administrators and the command line.
+// administrators and the CLI.
 func (m *Manager) DisableWorkspace(ctx context.Context, by Authority, w storage.Workspace) error {
 	return m.switchWorkspace(ctx, by, w, "workspace.disabled", false, m.store.DisableWorkspace)
 }
 
 // EnableWorkspace lets a disabled workspace work again, also a shared one whose owners are all disabled. It is for
-// administrators and the command line. storage.ErrConflict: it is the personal workspace of a disabled user, and works
+// administrators and the CLI. storage.ErrConflict: it is the personal workspace of a disabled user, and works
 // again when they are enabled.
 func (m *Manager) EnableWorkspace(ctx context.Context, by Authority, w storage.Workspace) error {
 	return m.switchWorkspace(ctx, by, w, "workspace.enabled", true, m.store.EnableWorkspace)

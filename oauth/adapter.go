@@ -164,7 +164,7 @@ func (a adapter) RevokeRefreshToken(ctx context.Context, grantID string) error {
 // RevokeAccessToken implements oauth2.TokenRevocationStorage: an access token ends with its grant.
 func (adapter) RevokeAccessToken(context.Context, string) error { return nil }
 
-// tokenStrategy gives fosite the text of tokens. A signature is the digest that storage finds a token by, or "" for
+// tokenStrategy gives fosite the values of tokens. A signature is the digest that storage finds a token by, or "" for
 // text that cannot be one. What a token is good for, the adapter has decided by then.
 type tokenStrategy struct {
 	store     *storage.Store

@@ -290,7 +290,7 @@ func (s *Server) parseScope(a *AuthorizeRequest, text string) error {
 	return nil
 }
 
-// parsePrompt reads what the app wants to be asked (OpenID Connect Core section 3.1.2.1); it holds for plain OAuth
+// parsePrompt reads what the app wants to be asked (OpenID Connect Core, section 3.1.2.1); it holds for plain OAuth
 // as well.
 func (s *Server) parsePrompt(a *AuthorizeRequest, form url.Values) error {
 	prompts := strings.Fields(form.Get("prompt"))
@@ -303,7 +303,7 @@ func (s *Server) parsePrompt(a *AuthorizeRequest, form url.Values) error {
 	}
 	slices.Sort(prompts)
 	if slices.Equal(prompts, []string{"none", promptSelectAccount}) {
-		// What OpenID Connect Core section 3.1.2.6 has for a choice of accounts that may not be shown.
+		// What OpenID Connect Core, section 3.1.2.6 has for a choice of accounts that may not be shown.
 		return s.fail(
 			a, AccountSelectionRequired, "The user must choose an account; ask again without prompt=none.", nil,
 		)
@@ -408,7 +408,7 @@ func (f *Flow) NeedsLogin(authTime storage.Time) bool {
 	return false
 }
 
-// promptSelectAccount asks for a choice of accounts (OpenID Connect Core section 3.1.2.1).
+// promptSelectAccount asks for a choice of accounts (OpenID Connect Core, section 3.1.2.1).
 const promptSelectAccount = "select_account"
 
 // NeedsSelection reports whether the signed-in resource owner must confirm with which account this request goes on: the
@@ -457,7 +457,7 @@ func (a *AuthorizeRequest) NeedsConsent(known []string) bool {
 func (a *AuthorizeRequest) BareScheme() bool { return redirecturi.HasBareScheme(a.RedirectURI) }
 
 // MayAnswerUnasked reports whether an answer, a refusal above all, may be sent to the app without a person having seen
-// a page: not to an app that anybody could have made here and that this person never allowed anything (RFC 9700
+// a page: not to an app that anybody could have made here and that this person never allowed anything (RFC 9700,
 // section 4.11.2), or it would turn this server into a way to send people anywhere.
 func (a *AuthorizeRequest) MayAnswerUnasked(allowedBefore bool) bool {
 	return management.RegisteredByOperator(&a.Client) || a.Client.Verified || allowedBefore

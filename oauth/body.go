@@ -21,7 +21,7 @@ const (
 )
 
 // readBody reads the parameters of a POST to an OAuth endpoint, from a form (RFC 6749 appendix B) or from a JSON
-// object of strings, which count the same. The query is no part of it, and a request that has one is refused before
+// object of strings, which count the same. The query is not part of it, and a request that has one is refused before
 // a secret in it is taken for granted. A parameter without a value is left out, but for those in keepEmpty.
 func readBody(w http.ResponseWriter, r *http.Request, keepEmpty ...string) (url.Values, error) {
 	if r.Method != http.MethodPost {

@@ -84,14 +84,14 @@ const clientRefused = "The client is unknown, or its credentials are wrong."
 // errClientDisabled is for the log.
 var errClientDisabled = errors.New("the client, or what it depends on, is disabled")
 
-// noDigest is compared where there is no client or no secret, so that the answer takes as long as for a wrong one.
+// noDigest is compared if the client or the secret does not exist, so that the answer takes as long as for a wrong one.
 var noDigest = make([]byte, 32)
 
 // authenticate finds the client of a request and checks its secret. A public client has none and names itself in the
 // body. A failure is described the same way whether the client is unknown, disabled, or its secret wrong.
 //
-// The limits count and stop failures only: a right secret is accepted whatever failures came from its address. It is
-// too long to be guessed at any rate, and comparing it costs a hash, so there is no need to keep it out.
+// The limits count and stop failures only: a right secret is accepted after any number of failures from its address. It
+// is too long to be guessed at any rate, and comparing it costs a hash, so there is no need to keep it out.
 func (s *Server) authenticate(ctx context.Context, r *http.Request, form url.Values) (storage.Client, error) {
 	c, err := readCredentials(r, form)
 	if err != nil {

@@ -16,7 +16,7 @@ import (
 	"doorward/storage"
 )
 
-// Error codes of RFC 6749, sections 4.1.2.1 and 5.2, RFC 8707, section 2, and OpenID Connect Core section 3.1.2.6.
+// Error codes of RFC 6749, sections 4.1.2.1 and 5.2, RFC 8707, section 2, and OpenID Connect Core, section 3.1.2.6.
 const (
 	InvalidRequest          = "invalid_request"
 	InvalidClient           = "invalid_client"
@@ -186,7 +186,7 @@ func writeJSON(w http.ResponseWriter, status int, body any) {
 		status, text = http.StatusInternalServerError, []byte(`{"error":"server_error"}`)
 	}
 	w.WriteHeader(status)
-	_, _ = w.Write(append(text, '\n')) // a client that went away is no fault of ours
+	_, _ = w.Write(append(text, '\n')) // the client may have gone away
 }
 
 // LogFields are what a request's log line and the metrics learn from this package. The web package puts empty ones into

@@ -42,7 +42,7 @@ var ErrFlowExpired = errors.New("the flow has expired")
 // ErrFlowForeign says that a flow was not sealed here, or belongs to another browser.
 var ErrFlowForeign = errors.New("the flow is not of this server or browser")
 
-// SealFlow makes the text of a flow, bound to a cookie's value.
+// SealFlow seals a flow, bound to a cookie's value.
 func (s *Server) SealFlow(f *Flow, cookie string) string {
 	f.CookieDigest = cookieDigest(cookie)
 	f.StateBytes = []byte(f.State)

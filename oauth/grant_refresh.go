@@ -87,7 +87,7 @@ func (x *exchange) fewerScopes() error {
 	if len(narrowed) == 0 {
 		return &Error{
 			Code:        InvalidScope,
-			Description: "Nothing of what was asked for is left of the grant; start a new authorization.",
+			Description: "The grant has none of the requested permissions any more; start a new authorization.",
 		}
 	}
 	x.scopes = narrowed
@@ -196,7 +196,7 @@ func (s *Server) useRefreshToken(ctx context.Context, x *exchange) error {
 	}
 	var candidates []string
 	for _, random := range s.secrets.Successors(x.presented) {
-		candidates = append(candidates, apikey.TextOf(bearer.PrefixRefreshToken, random))
+		candidates = append(candidates, apikey.SecretOf(bearer.PrefixRefreshToken, random))
 	}
 	repeated := x.refresh.Refresh.Uses > 0
 	x.successor = candidates[0]

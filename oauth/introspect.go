@@ -279,7 +279,7 @@ func (s *Server) describe(p bearer.Principal) Introspection {
 }
 
 // IntrospectCredential is what the server would tell a resource server, or for a refresh token its client, about a
-// credential; for the command line. Where a workspace is named, the answer is for that one. Of one that is not
+// credential; for the CLI. Where a workspace is named, the answer is for that one. Of one that is not
 // active the reason says why, which no caller is told.
 func (s *Server) IntrospectCredential(
 	ctx context.Context, text string, workspace *string,

@@ -60,7 +60,7 @@ func writePublic(w http.ResponseWriter, text []byte) {
 	h.Set("Cache-Control", publicCache)
 	h.Set("Access-Control-Allow-Origin", "*")
 	h.Set("X-Content-Type-Options", "nosniff")
-	_, _ = w.Write(text) // a client that went away is no fault of ours
+	_, _ = w.Write(text) // the client may have gone away
 }
 
 var publicCache = "public, max-age=" + strconv.Itoa(int(bearer.JWKSMaxAge/time.Second))

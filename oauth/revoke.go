@@ -40,7 +40,7 @@ func (s *Server) revoke(r *http.Request, form url.Values) error {
 	}
 	switch {
 	case key:
-		return s.management.RevokeByText(ctx, token)
+		return s.management.RevokeBySecret(ctx, token)
 	case token == "":
 		return badRequest("token is missing.")
 	}

@@ -93,8 +93,8 @@ func New(c Config) (*Server, error) {
 func (s *Server) Issuer() string { return s.issuer }
 
 // Retention says how long what this server issued must be kept after its end.
-func (s *Server) Retention() storage.PurgeHorizons {
-	return storage.PurgeHorizons{AccessTokens: s.lifetimes.Refresh, Families: s.lifetimes.RefreshAbsolute}
+func (s *Server) Retention() storage.Retention {
+	return storage.Retention{AccessTokens: s.lifetimes.Refresh, Families: s.lifetimes.RefreshAbsolute}
 }
 
 // Lifetimes are how long what this server issues lasts.

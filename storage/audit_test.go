@@ -217,7 +217,7 @@ func TestHistoryGoesByItsAge(t *testing.T) {
 		purge(5*time.Hour, 5*time.Hour, old-5, "5 6")
 		s.SetClock(func() time.Time { return noon })
 		purge(0, 0, 8, "1 2")
-		if _, err := s.Purge(ctx, storage.PurgeHorizons{}); err != nil || rows() != "1 2" {
+		if _, err := s.Purge(ctx, storage.Retention{}); err != nil || rows() != "1 2" {
 			t.Errorf("error %v: what is kept by age went with what expires", err)
 		}
 	})

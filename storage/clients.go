@@ -10,8 +10,8 @@ import (
 // Client is an application that asks for tokens (RFC 6749, section 1.1), or a resource server that asks about them.
 type Client struct {
 	ID           string
-	WorkspaceID  string // empty: made by the command, seen by administrators only
-	CreatedBy    string // user id; empty: the command
+	WorkspaceID  string // empty: created by the CLI, visible to administrators only
+	CreatedBy    string // user id; empty: the CLI
 	Name         string
 	Site         string // the app's home page; may be empty
 	Public       bool   // has no secret (RFC 6749, section 2.1)
@@ -36,7 +36,7 @@ type Client struct {
 type ClientSecret struct {
 	ID         string
 	Digest     []byte // SHA-256 of the secret
-	Tail       string // its last four characters, to tell it by
+	Tail       string // its last four characters, to recognise it
 	CreatedAt  Time
 	ExpiresAt  Time // zero: never
 	LastUsedAt Time

@@ -12,7 +12,7 @@ type Invitation struct {
 	WorkspaceID string
 	Email       string
 	Role        string
-	CreatedBy   string // user id; empty: the command, or a credential without a person
+	CreatedBy   string // user id; empty: the CLI, or a credential without a person
 	// CredentialID is the key, personal access token or app that it was sent with, and that it ends with; empty: none.
 	CredentialID string
 	CreatedAt    Time
@@ -49,7 +49,7 @@ func (i *Invitation) fields() []any {
 	}
 }
 
-// InvitationByDigest finds an invitation that has not ended. ErrNotFound: there is none.
+// InvitationByDigest finds an open invitation. ErrNotFound: there is none.
 func (s *Store) InvitationByDigest(ctx context.Context, digest []byte) (Invitation, error) {
 	var i Invitation
 	err := s.one(ctx, i.fields(), plain(`SELECT `+invitationColumns+` FROM invitations i WHERE i.digest = $1
@@ -57,7 +57,7 @@ func (s *Store) InvitationByDigest(ctx context.Context, digest []byte) (Invitati
 	return i, err
 }
 
-// InvitationsOf lists a workspace's invitations that have not ended, the newest first.
+// InvitationsOf lists a workspace's open invitations, the newest first.
 func (s *Store) InvitationsOf(ctx context.Context, workspaceID string) ([]Invitation, error) {
 	return collect(ctx, s, (*Invitation).fields, plain(`SELECT `+invitationColumns+` FROM invitations i
 		WHERE i.workspace_id = $1 AND i.expires_at > $2 ORDER BY i.id DESC LIMIT 1000`), workspaceID, s.Now())

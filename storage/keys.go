@@ -36,7 +36,7 @@ type APIKey struct {
 	Addresses      List   // ranges that it may come from; empty: any
 	Counter        string // what limits count it as: the first key of a chain of rotations
 	RotatedInto    string // the key that takes its place; empty: none
-	CreatedBy      string // user id; empty: the command
+	CreatedBy      string // user id; empty: the CLI
 	CreatedAt      Time
 	ExpiresAt      Time   // zero: never
 	PausedAt       Time   // zero: not paused
@@ -82,7 +82,7 @@ var InsertKeyStatement = Statement{
 }
 
 // InsertKey adds a key. ErrConflict: its owner has as many live keys as allowed; ErrNotFound, in a transaction perhaps
-// only from its commit: there is no such owner. Keys that are created at the same moment, or within a second on other
+// only from its commit: the owner does not exist. Keys that are created at the same moment, or within a second on other
 // nodes, may exceed the limit.
 func (s *Store) InsertKey(ctx context.Context, k *APIKey, most int) error {
 	if err := s.checkKeyLimit(ctx, k.Owner(), most); err != nil {
@@ -162,7 +162,7 @@ func (o KeyOwner) clause(n int) (string, []any) {
 // KeyFilter says which of an owner's keys are wanted. The zero value wants all.
 type KeyFilter struct {
 	Search      string // part of the name, in any case
-	Digest      []byte // of the text of one
+	Digest      []byte // of its secret
 	Environment string // live or test
 	State       string // active, paused, expired or revoked
 	CreatedBy   string // a user

@@ -97,7 +97,7 @@ func ignoreNotFound(err error) error {
 	return err
 }
 
-// LimitState reads what a counter has used; ErrNotFound where it was not used lately.
+// LimitState reads what a counter has used; ErrNotFound if it was not used recently.
 func (s *Store) LimitState(ctx context.Context, counter string) (LimitState, error) {
 	var st LimitState
 	err := s.one(ctx, st.fields(), plain(`SELECT `+limitColumns+` FROM limits WHERE counter = $1`), counter)

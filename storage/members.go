@@ -28,7 +28,7 @@ func (s *Store) Member(ctx context.Context, workspaceID, userID string) (Member,
 	return m, err
 }
 
-// FirstOwner is the owner who has been in a workspace for longest. ErrNotFound: there is no such workspace.
+// FirstOwner is the owner who has been in a workspace for longest. ErrNotFound: the workspace does not exist.
 func (s *Store) FirstOwner(ctx context.Context, workspaceID string) (User, error) {
 	var u User
 	err := s.one(ctx, u.fields(), plain(`SELECT `+userColumns+` FROM users WHERE id = (
@@ -52,7 +52,7 @@ func (s *Store) SortedMembers(ctx context.Context, workspaceID string, o Order, 
 		append([]any{workspaceID, limit}, args...)...)
 }
 
-// RoleOf is a user's role in a workspace. ErrNotFound: they are no member.
+// RoleOf is a user's role in a workspace. ErrNotFound: they are not a member.
 func (s *Store) RoleOf(ctx context.Context, workspaceID, userID string) (string, error) {
 	var role string
 	err := s.one(ctx, []any{&role}, plain(`SELECT role FROM memberships WHERE workspace_id = $1 AND user_id = $2`),
@@ -91,7 +91,7 @@ func (s *Store) LockRole(ctx context.Context, workspaceID, userID, sessionID str
 }
 
 // AddMember makes a user a member. ErrExists: they are one already; ErrConflict: the workspace is a personal one;
-// ErrNotFound: there is no such user or workspace.
+// ErrNotFound: the user or workspace does not exist.
 func (s *Store) AddMember(ctx context.Context, workspaceID, userID, role string) error {
 	return s.InTx(ctx, func(ctx context.Context) error {
 		if err := s.LockWorkspace(ctx, workspaceID); err != nil {

@@ -128,7 +128,7 @@ func ensureRoles(ctx context.Context, url, migrateURL, migrateKey string) error 
 		}
 		lines = append(lines, grant(role)+";")
 	}
-	return fmt.Errorf("the database lacks %s, or %s is not a member, and may not change that; let somebody who may "+
+	return fmt.Errorf("the database lacks %s, or %s is not a member, and may not change that; as a role that may, "+
 		"run:\n\n%s",
 		strings.Join(missing, " and "), login, strings.Join(lines, "\n"))
 }

@@ -7,11 +7,11 @@ import (
 	"time"
 )
 
-// PurgeHorizons says for how long expired rows stay. Both must be the lifetimes that the server issues with.
-type PurgeHorizons struct {
-	// AccessTokens stay for so long after their end, so that "expired" can be told from "unknown".
+// Retention is how long expired rows are kept. Both must be the lifetimes that the server issues with.
+type Retention struct {
+	// AccessTokens are kept for this long after they expire, so that "expired" differs from "unknown".
 	AccessTokens time.Duration
-	// Families: codes, refresh tokens and grants stay for so long after their end, so that a replay is seen as one.
+	// Families: codes, refresh tokens and grants are kept for this long after they end, so that a replay is recognised.
 	Families time.Duration
 }
 
@@ -20,7 +20,7 @@ const purgeBatch = 1000
 
 // Purge deletes rows that have expired and whose replay horizon is over, in batches, each a transaction of its own,
 // until none is left or ctx ends. It returns how many rows went.
-func (s *Store) Purge(ctx context.Context, h PurgeHorizons) (int64, error) {
+func (s *Store) Purge(ctx context.Context, h Retention) (int64, error) {
 	now := s.Now()
 	var total int64
 	for _, x := range []struct {

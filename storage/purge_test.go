@@ -12,7 +12,7 @@ import (
 	"doorward/storage"
 )
 
-var horizons = storage.PurgeHorizons{AccessTokens: 7 * 24 * time.Hour, Families: 30 * 24 * time.Hour}
+var horizons = storage.Retention{AccessTokens: 7 * 24 * time.Hour, Families: 30 * 24 * time.Hour}
 
 // Each row is there a microsecond before its time and gone after it.
 func TestS11_NothingGoesBeforeItsReplayHorizon(t *testing.T) {
@@ -123,7 +123,7 @@ func TestS11_PurgeGoesByBatches(t *testing.T) {
 				t.Fatal(err)
 			}
 		}
-		n, err := s.Purge(ctx, storage.PurgeHorizons{})
+		n, err := s.Purge(ctx, storage.Retention{})
 		if n != rows || err != nil {
 			t.Fatalf("%d rows went, error %v; want %d", n, err, rows)
 		}

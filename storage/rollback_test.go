@@ -343,7 +343,7 @@ var writes = map[string]func(ctx context.Context, s *storage.Store, w *world) er
 	"Purge": func(ctx context.Context, s *storage.Store, _ *world) error {
 		s.SetClock(func() time.Time { return noon.AddDate(1, 0, 0) })
 		defer stopped(s)
-		_, err := s.Purge(ctx, storage.PurgeHorizons{})
+		_, err := s.Purge(ctx, storage.Retention{})
 		return err
 	},
 }

@@ -103,7 +103,7 @@ func (s *Store) RenewSession(ctx context.Context, id string, digest, before []by
 		id, digest, before, graceEnd, authTime)
 }
 
-// SessionsOf lists a user's sessions that have not ended, the last used first.
+// SessionsOf lists a user's sessions that still work, the last used first.
 func (s *Store) SessionsOf(ctx context.Context, userID string, idle time.Duration) ([]Session, error) {
 	now := s.Now()
 	return collect(ctx, s, (*Session).fields, plain(`SELECT `+sessionColumns+` FROM sessions WHERE user_id = $1

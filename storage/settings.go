@@ -7,8 +7,8 @@ import (
 // Keys of settings.
 const (
 	SettingSecretFingerprint = "secret_fingerprint" // of the first master secret
-	// SettingSetupWord is the hex SHA-256 of the code with which the first administrator is created.
-	SettingSetupWord = "setup_word"
+	// SettingSetupToken is the hex SHA-256 of the code with which the first administrator is created.
+	SettingSetupToken = "setup_word"
 
 	// settingUncounted is when a wrong password was last given that counted for no account.
 	settingUncounted      = "password_failure_uncounted"

@@ -5,7 +5,7 @@ import (
 )
 
 // InsertSignInLink adds a link with which a user signs in once, until expiresAt, by the digest of the token in it.
-// Earlier links of the user stop working. ErrConflict: the user is disabled; ErrNotFound: there is no such user.
+// Earlier links of the user stop working. ErrConflict: the user is disabled; ErrNotFound: the user does not exist.
 func (s *Store) InsertSignInLink(ctx context.Context, userID string, digest []byte, expiresAt Time) error {
 	return s.InTx(ctx, func(ctx context.Context) error {
 		if _, err := s.exec(ctx, plain(`DELETE FROM sign_in_links WHERE user_id = $1`), userID); err != nil {
@@ -25,8 +25,8 @@ func (s *Store) InsertSignInLink(ctx context.Context, userID string, digest []by
 const signInLinkWorks = `l.digest = $1 AND l.expires_at > $2 AND EXISTS (
 	SELECT 1 FROM users u WHERE u.id = l.user_id AND u.disabled_at IS NULL AND u.password_changed_at <= l.created_at)`
 
-// UserOfSignInLink finds the user of a link that works, and changes nothing. ErrNotFound: there is no such link, or it
-// was used or is over.
+// UserOfSignInLink finds the user of a link that works, and changes nothing. ErrNotFound: the link does not exist, or
+// it was used or is over.
 func (s *Store) UserOfSignInLink(ctx context.Context, digest []byte) (User, error) {
 	var id string
 	if err := s.one(ctx, []any{&id}, plain(`SELECT l.user_id FROM sign_in_links l WHERE `+signInLinkWorks), digest,

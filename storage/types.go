@@ -73,8 +73,8 @@ func ParseList(text string) List { return strings.Fields(text) }
 // String joins the words by single spaces.
 func (l List) String() string { return strings.Join(l, " ") }
 
-// Has reports whether word is in the list.
-func (l List) Has(word string) bool { return slices.Contains(l, word) }
+// Has reports whether the list contains s.
+func (l List) Has(s string) bool { return slices.Contains(l, s) }
 
 // Value implements driver.Valuer.
 func (l List) Value() (driver.Value, error) { return l.String(), nil }

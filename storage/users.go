@@ -38,7 +38,7 @@ func EmailKey(email string) string { return strings.ToLower(norm.NFC.String(stri
 // searchKey is what a search looks for in a name: SQLite's lower() knows ASCII only.
 func searchKey(text string) string { return strings.ToLower(norm.NFC.String(text)) }
 
-// InsertUser adds a user and the personal workspace that comes with each, of which they are the owner. ErrExists
+// InsertUser adds a user and their personal workspace, which they own. ErrExists
 // says that the address is taken. A zero CreatedAt is now.
 func (s *Store) InsertUser(ctx context.Context, u *User) error {
 	if u.CreatedAt == 0 {
@@ -295,7 +295,7 @@ type UserUpdate struct {
 }
 
 // UpdateUser changes a user. ErrExists: another user has the address; ErrConflict: this is the last enabled
-// administrator; ErrNotFound: there is no such user.
+// administrator; ErrNotFound: the user does not exist.
 func (s *Store) UpdateUser(ctx context.Context, userID string, c UserUpdate) error {
 	var emailKey, nameKey *string
 	if c.Email != nil {

@@ -75,7 +75,7 @@ func (s *Store) SlugReservedUntil(ctx context.Context, slug string) (Time, error
 }
 
 // InsertWorkspace adds a workspace with its first owner. ErrExists: the slug is taken, or reserved because a workspace
-// had it that was deleted; ErrNotFound: there is no such user.
+// had it that was deleted; ErrNotFound: the user does not exist.
 func (s *Store) InsertWorkspace(ctx context.Context, w Workspace, ownerID string) error {
 	return s.InTx(ctx, func(ctx context.Context) error {
 		if _, err := s.exec(ctx, plain(`INSERT INTO workspaces (id, slug, name, name_key, plan, created_at)

@@ -26,13 +26,13 @@ const (
 // The kinds of an app, as the field "kind" posts them.
 const (
 	// KindWeb is a confidential client: a server that can keep a secret
-	// (RFC 6749 §2.1).
+	// (RFC 6749, section 2.1).
 	KindWeb = "web"
 	// KindPublic is a public client: browser, mobile or command-line app
-	// without a secret (RFC 6749 §2.1).
+	// without a secret (RFC 6749, section 2.1).
 	KindPublic = "public"
 	// KindService is a confidential client that acts for itself
-	// (RFC 6749 §4.4).
+	// (RFC 6749, section 4.4).
 	KindService = "service"
 	// KindResourceServer is a client that only asks the introspection
 	// endpoint (RFC 7662).
@@ -138,7 +138,7 @@ type SetupView struct {
 	Errors map[string]string
 }
 
-// ConsentView asks the resource owner for a decision (RFC 6749 §4.1.1). It
+// ConsentView asks the resource owner for a decision (RFC 6749, section 4.1.1). It
 // posts flow, token, scope (repeated), workspace and decision ("approve" or
 // "deny") to /oauth/consent. Page.User is who decides and must be set.
 type ConsentView struct {
@@ -178,7 +178,7 @@ type ConsentApp struct {
 	Verified     bool // an administrator has checked name and site
 	Operator     bool // registered by the operator of this server
 	FirstParty   bool // belongs to whoever runs this server
-	Loopback     bool // the redirect goes to a program on the same computer (RFC 8252 §7.3)
+	Loopback     bool // the redirect goes to a program on the same computer (RFC 8252, section 7.3)
 	BareScheme   bool // RedirectHost is a scheme without a dot, which any program can claim
 }
 
@@ -289,8 +289,8 @@ type AppsView struct {
 	Workspace    WorkspaceBar // zero: not said
 	Columns      []Column     // name, type, created and people
 	Apps         []AppRow
-	AuthorizeURL string // authorization endpoint (RFC 6749 §3.1)
-	TokenURL     string // token endpoint (RFC 6749 §3.2)
+	AuthorizeURL string // authorization endpoint (RFC 6749, section 3.1)
+	TokenURL     string // token endpoint (RFC 6749, section 3.2)
 }
 
 // AppRow is one client in a list.
@@ -404,10 +404,10 @@ type AppView struct {
 	// Secrets are the live ones; public clients have none.
 	Secrets       []SecretRow
 	Requests      Requests // with its tokens
-	AuthorizeURL  string   // authorization endpoint (RFC 6749 §3.1)
-	TokenURL      string   // token endpoint (RFC 6749 §3.2)
-	IntrospectURL string   // introspection endpoint (RFC 7662 §2); shown for KindResourceServer only
-	MetadataURL   string   // RFC 8414 §3; empty leaves the line out
+	AuthorizeURL  string   // authorization endpoint (RFC 6749, section 3.1)
+	TokenURL      string   // token endpoint (RFC 6749, section 3.2)
+	IntrospectURL string   // introspection endpoint (RFC 7662, section 2); shown for KindResourceServer only
+	MetadataURL   string   // RFC 8414, section 3; empty leaves the line out
 }
 
 // SecretRow is one live client secret; the secret itself is known to nobody

@@ -178,7 +178,7 @@ func (s *Server) guard(next http.Handler) http.Handler {
 		}
 		if len(r.TransferEncoding) > 0 || !r.ProtoAtLeast(1, 1) {
 			// Where a proxy may have seen another end of the body than net/http did, which has dropped a Content-Length
-			// beside a Transfer-Encoding by now, nothing after it is a request of anybody's (RFC 9112 section 6.1).
+			// beside a Transfer-Encoding by now, nothing after it is a request of anybody's (RFC 9112, section 6.1).
 			h.Set("Connection", "close")
 		}
 		if s.toGateway(w, r, next) {

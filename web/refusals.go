@@ -27,7 +27,7 @@ func (s *Server) writeFailure(w http.ResponseWriter, r *http.Request) {
 	)
 }
 
-// writeRefusal answers what must reach no route: callers of an API in its shape, other programs in that of RFC 6749
+// writeRefusal answers what must reach no route: callers of an API in its shape, other programs in that of RFC 6749,
 // section
 // 5.2, all others with a line of text.
 func (s *Server) writeRefusal(w http.ResponseWriter, r *http.Request, status int, description string) {

@@ -53,7 +53,7 @@ func (s *Server) routes() http.Handler {
 	mux.Handle("GET /oauth/authorize", s.pages.ForAnyone(s.signIn.Authorize))
 	mux.Handle("POST /oauth/authorize", s.pages.ForAnyoneRaw(s.signIn.Authorize))
 
-	// A GET of these may issue a code. HEAD asks for the headers alone (RFC 9110 section 9.3.2) and must issue nothing.
+	// A GET of these may issue a code. HEAD asks for the headers alone (RFC 9110, section 9.3.2) and must issue nothing.
 	mux.HandleFunc("HEAD /oauth/authorize", headOnly)
 	mux.HandleFunc("HEAD /oauth/consent", headOnly)
 	mux.HandleFunc("HEAD /login", headOnly)

@@ -28,7 +28,7 @@ func (c setupLinkCommand) Run(ctx context.Context, a *app) error {
 
 // setupLink is where the first administrator is made, or "" when there is any user.
 func (s *server) setupLink(ctx context.Context) (string, error) {
-	word, needed, err := s.identity.SetupWord(ctx)
+	word, needed, err := s.identity.SetupToken(ctx)
 	if err != nil || !needed {
 		return "", err
 	}

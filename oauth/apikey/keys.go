@@ -39,7 +39,8 @@ type Keys struct {
 func New(c Config) *Keys { return &Keys{store: c.Store, catalog: c.Catalog} }
 
 // Issue creates a key as key says, whose Prefix begins its secret, and completes key. The secret is returned once:
-// storage keeps its digest. ErrTooMany: the owner has as many as they may; storage.ErrNotFound: there is no such owner.
+// storage keeps its digest. ErrTooMany: the owner has as many as they may; storage.ErrNotFound: the owner does not
+// exist.
 func (k *Keys) Issue(ctx context.Context, key *storage.APIKey) (text string, err error) {
 	text = newText(key)
 	err = k.store.InsertKey(ctx, key, MaxKeys)
@@ -57,7 +58,7 @@ func newText(key *storage.APIKey) string {
 	if key.Kind == storage.KindPersonalAccessToken {
 		kind = "token"
 	}
-	text := NewText(key.Prefix)
+	text := NewSecret(key.Prefix)
 	key.ID, key.Digest, key.Tail = storage.NewID(kind), storage.Digest(text), text[len(text)-4:]
 	return text
 }
@@ -85,7 +86,7 @@ func (k *Keys) Rotate(
 // Status is the status of a key.
 type Status int
 
-// The statuses of keys. Unknown: no key of this server has this text, or it was deleted.
+// The statuses of keys. Unknown: it is not a key of this server, or was deleted.
 const (
 	Unknown Status = iota
 	Good

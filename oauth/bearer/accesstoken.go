@@ -25,7 +25,7 @@ type AccessToken struct {
 	Role        string
 }
 
-// Sign makes the text of an access token and the id that it says (jti), by whose digest it is stored.
+// Sign creates a signed access token, and its id (jti), whose digest it is stored by.
 func (s *Signer) Sign(t AccessToken) (token, id string, err error) {
 	c := ownClaims{
 		Issuer: s.issuer, Audience: t.Audience, Subject: t.Subject, ClientID: t.ClientID,

@@ -1,4 +1,4 @@
-// Package bearer turns the text of a credential into the caller that it identifies: access tokens of this server,
+// Package bearer turns a credential into the caller that it identifies: access tokens of this server,
 // opaque or signed, JWTs of trusted issuers, API keys and personal access tokens. It keeps the signing keys and the
 // formats of tokens; how they are asked for, and what else an administrator does, it does not know.
 package bearer

@@ -16,9 +16,9 @@ const (
 	PrefixClientSecret = "dw_cs_"
 )
 
-// NewCredential makes the text of a new credential: the prefix, 256 random bits, and a checksum by which a typing
-// error is known without asking the database.
-func NewCredential(prefix string) string { return apikey.NewText(prefix) }
+// NewCredential creates a secret: the prefix, 256 random bits, and a checksum that reveals typing errors without a
+// database query.
+func NewCredential(prefix string) string { return apikey.NewSecret(prefix) }
 
 // WellFormed reports whether text could be a credential with this prefix: length, alphabet and checksum. Whether it
 // is one, only the database knows.

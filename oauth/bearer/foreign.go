@@ -86,7 +86,7 @@ func (a *audience) UnmarshalJSON(text []byte) error {
 var foreignTypes = []string{"", "jwt", "at+jwt", "application/at+jwt"}
 
 // plain reports whether an issuer's name for a subject or token can be passed on: without characters that could end a
-// line somewhere, and no longer than OpenID Connect Core section 2 has a sub.
+// line somewhere, and no longer than OpenID Connect Core, section 2 has a sub.
 func plain(name string) bool {
 	return len(name) <= 255 && !strings.ContainsFunc(name, unicode.IsControl)
 }

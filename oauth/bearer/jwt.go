@@ -90,7 +90,7 @@ func parseJWT(text string) (*parsedJWT, error) {
 		return nil, unknown("the payload of the JWT is not a JSON object with each name once, or iss is not a string")
 	}
 	if _, ok := header["crit"]; ok {
-		return nil, unknown("the header of the JWT has crit, and no extension is supported (RFC 7515 section 4.1.11)")
+		return nil, unknown("the header of the JWT has crit, and no extension is supported (RFC 7515, section 4.1.11)")
 	}
 	t := &parsedJWT{
 		members: len(header), issuer: claims.Issuer, payload: parts[1], signed: text[:strings.LastIndexByte(text, '.')],

@@ -11,8 +11,8 @@ import (
 	josejson "github.com/go-jose/go-jose/v4/json"
 )
 
-// Whatever is parsed is spelled in the one right way and asks for no extension, and a secret verifies HS256 alone. What is
-// refused is refused with a reason.
+// Whatever is parsed is spelled in the one right way and asks for no extension, and a secret verifies HS256 alone. What
+// is refused is refused with a reason.
 func FuzzParseJWT(f *testing.F) {
 	b64 := base64.RawURLEncoding.EncodeToString
 	for _, header := range []string{`{"alg":"HS256"}`, `{"alg":"none"}`, `{"alg":"ES256","kid":"a","typ":"at+jwt"}`, `{"alg":"HS256","jwk":{}}`, `{"alg":"HS256","alg":"none"}`, `{"alg":1}`, `null`, ``} {

@@ -25,7 +25,7 @@ type kind struct {
 	atAPI bool   // it can be used at a resource
 	// fits reports whether a text has the form of this kind; nil: it has no other kind's form.
 	fits func(text string) bool
-	// verify finds the caller that a text of this form identifies.
+	// verify finds the caller that a credential of this form identifies.
 	verify func(v *Verifier, ctx context.Context, text string, at Audience) (Principal, error)
 }
 
@@ -66,11 +66,20 @@ func KindsAtAPI() []string {
 	return names
 }
 
-// KindInWords is what people call a kind that Principal.Kind names; empty for any other text.
+// KindInWords is what people call a kind that Principal.Kind names, such as API key; empty for an unknown name.
 func KindInWords(name string) string {
 	i := slices.IndexFunc(kinds, func(k kind) bool { return k.name == name })
 	if i < 0 {
 		return ""
 	}
 	return kinds[i].words
+}
+
+// OneOfKind is KindInWords with its article, such as an API key.
+func OneOfKind(name string) string {
+	words := KindInWords(name)
+	if strings.HasPrefix(words, "a") || strings.HasPrefix(words, "A") {
+		return "an " + words
+	}
+	return "a " + words
 }

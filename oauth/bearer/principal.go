@@ -31,13 +31,13 @@ type Principal struct {
 	ByObject      bool     // the scopes were given as an object of lists
 	ID            string   // names the token without showing it (RFC 7519, section 4.1.7)
 	KeyID         string   // of an API key or personal access token
-	CreatedBy     string   // of an API key: the user behind it; empty: the command line, or not known
+	CreatedBy     string   // of an API key: the user behind it; empty: the CLI, or not known
 	GrantID       string   // empty but for tokens of an authorization
 	WorkspaceID   string
 	Workspace     string   // slug; empty: acts in none
 	WorkspacePlan string   // name of the workspace\'s own plan, which need not be the one that counts; empty: none
 	Role          string   // effective role in the workspace; empty without a user or a workspace
-	TokenRole     string   // the most that a personal access token may be by its own word; empty: no bound
+	TokenRole     string   // the most that a personal access token may be as it says itself; empty: no bound
 	Environment   string   // live or test, of an API key
 	Addresses     []string // ranges that the credential may come from; empty: any
 	Plan          string   // name; empty: none
@@ -77,7 +77,7 @@ var (
 	ErrWorkspace = errors.New("not a workspace of this credential")
 )
 
-// unknown is ErrUnknown with what is wrong, for the log and the command line. The caller is told one sentence for all.
+// unknown is ErrUnknown with what is wrong, for the log and the CLI. The caller gets the same sentence for all.
 func unknown(format string, args ...any) error {
 	return fmt.Errorf("%w: %s", ErrUnknown, fmt.Sprintf(format, args...))
 }
@@ -97,7 +97,7 @@ type Audience struct {
 	Named     bool     // a workspace is named, also where its slug is empty, which no workspace has
 }
 
-// Principal identifies the caller by the text of a credential. It is the only judge of credentials. Where a workspace
+// Principal identifies the caller by a credential. It is the only judge of credentials. Where a workspace
 // is named it must be the credential's; a personal access token acts in the one that is named, and has no role without
 // one. The caller compares whether the credential is for the resource at which it is used. The errors are those above,
 // with what is known of the credential, or wrap storage.ErrUnavailable. A refresh token has a Principal too: it may not
@@ -114,7 +114,7 @@ func (v *Verifier) Principal(ctx context.Context, credential string, at Audience
 	return p, err
 }
 
-// keyPrincipal is who stands behind an API key or a personal access token.
+// keyPrincipal is the caller that an API key or a personal access token identifies.
 func (v *Verifier) keyPrincipal(ctx context.Context, text string, at Audience) (Principal, error) {
 	b, status, err := v.keys.Verify(ctx, text, at.Workspace)
 	switch {
@@ -126,7 +126,7 @@ func (v *Verifier) keyPrincipal(ctx context.Context, text string, at Audience) (
 		)
 	case status == apikey.Unknown:
 		return Principal{}, unknown(
-			"no API key or personal access token of this database has this text; it may be of another server, or " +
+			"no API key or personal access token of this database matches; it may be of another server, or " +
 				"was deleted",
 		)
 	}
@@ -191,7 +191,7 @@ func (v *Verifier) accessTokenPrincipal(ctx context.Context, text string, _ Audi
 	b, err := v.store.AccessTokenByDigest(ctx, []byte(digest))
 	if err != nil {
 		return Principal{}, unknownOr(
-			err, "no access token of this database has this text; it may be of another server, or expired long ago",
+			err, "no access token of this database matches; it may be of another server, or expired long ago",
 		)
 	}
 	// Part of a digest of 256 random bits names the token and tells nothing about it.
@@ -216,7 +216,7 @@ func (v *Verifier) refreshTokenPrincipal(ctx context.Context, text string, _ Aud
 	b, err := v.store.RefreshTokenByDigest(ctx, []byte(digest))
 	if err != nil {
 		return Principal{}, unknownOr(
-			err, "no refresh token of this database has this text; it may be of another server, or expired long ago",
+			err, "no refresh token of this database matches; it may be of another server, or expired long ago",
 		)
 	}
 	t := b.Refresh

@@ -197,7 +197,7 @@ func afterPrefix(word string) int {
 				return i + len("dw_") + len(kind) + 1
 			}
 		case strings.HasPrefix(word[i:], "_live_"),
-			strings.HasPrefix(word[i:], "_test_"): // API keys, whatever their prefix
+			strings.HasPrefix(word[i:], "_test_"): // API keys of any prefix
 			if at := i + len("_live_"); leading(word[at:]) >= 16 {
 				return at
 			}

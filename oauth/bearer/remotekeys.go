@@ -233,7 +233,7 @@ func parseKey(raw []byte) (k jose.JSONWebKey, err error) {
 }
 
 // Bounds on RSA keys: below, RFC 7518, section 3.3 forbids them; above, verifying takes too long. The least exponent is
-// that of FIPS 186-5 section 5.1.
+// that of FIPS 186-5, section 5.1.
 const (
 	minRSABits, maxRSABits = 2048, 8192
 	minRSAExponent         = 1<<16 + 1
@@ -246,7 +246,7 @@ func strong(key any) error {
 		switch bits := k.N.BitLen(); {
 		case bits < minRSABits:
 			return fmt.Errorf(
-				"is an RSA key of %d bits; at least %d are needed (RFC 7518 section 3.3)", bits, minRSABits,
+				"is an RSA key of %d bits; at least %d are needed (RFC 7518, section 3.3)", bits, minRSABits,
 			)
 		case bits > maxRSABits:
 			return fmt.Errorf("is an RSA key of %d bits; at most %d are accepted", bits, maxRSABits)

@@ -87,8 +87,8 @@ func TestAnActionCoversItForEveryObject(t *testing.T) {
 	}
 }
 
-// TestV43_AColonMeansSomethingForDeclaredObjectsOnly: a scope is any that RFC 6749, section 3.3 allows, and object:action
-// has its meaning where the object is declared and the action is one word.
+// TestV43_AColonMeansSomethingForDeclaredObjectsOnly: a scope is any that RFC 6749, section 3.3 allows, and
+// object:action has its meaning where the object is declared and the action is one word.
 func TestV43_AColonMeansSomethingForDeclaredObjectsOnly(t *testing.T) {
 	r := Resource{Objects: []string{"accounts"}, Scopes: []Scope{
 		{Name: "read", Implies: []string{"https://a.example/auth/list"}},

@@ -10,7 +10,8 @@ import (
 	"doorward/storage"
 )
 
-// SignOut ends all of a user's sessions, and what else end says, for good. storage.ErrNotFound: there is no such user.
+// SignOut ends all of a user's sessions, and what else end says, for good. storage.ErrNotFound: the user does not
+// exist.
 func (s *Service) SignOut(ctx context.Context, userID string, end Ending) (ended Ended, err error) {
 	err = s.store.InTx(storage.System(ctx), func(ctx context.Context) (err error) {
 		if _, err := s.store.UserByID(ctx, userID); err != nil {
@@ -34,7 +35,7 @@ type UserChange struct {
 	Email *string
 	Name  *string
 	Admin *bool
-	// LeaveNoAdministrator allows a change that leaves the server without an enabled administrator; for the command
+	// LeaveNoAdministrator allows a change that leaves the server without an enabled administrator; for the CLI
 	// line only.
 	LeaveNoAdministrator bool
 }
@@ -42,7 +43,7 @@ type UserChange struct {
 // UpdateUser changes a user's address or name, makes them an administrator of this server or takes that away. A change
 // of address signs them out of every browser. What is wrong comes as *Invalid, joined when several things are; an
 // address that is taken also wraps storage.ErrExists. storage.ErrConflict: this is the last enabled administrator;
-// storage.ErrNotFound: there is no such user.
+// storage.ErrNotFound: the user does not exist.
 func (s *Service) UpdateUser(ctx context.Context, userID string, c UserChange) (storage.User, error) {
 	ctx = storage.System(ctx)
 	var faults [2]error
@@ -145,7 +146,7 @@ func (s *Service) change(
 // DisableUser keeps a person out, ends their sessions and the access that they allowed apps for good, and stops their
 // personal access tokens and every workspace that has no other enabled owner until EnableUser. Shared workspaces whose
 // ids are in keep go on working. storage.ErrConflict: this is the last enabled administrator; storage.ErrNotFound:
-// there is no such user.
+// the user does not exist.
 func (s *Service) DisableUser(ctx context.Context, userID string, keep ...string) error {
 	return s.change(
 		ctx,
@@ -160,7 +161,7 @@ func (s *Service) DisableUser(ctx context.Context, userID string, keep ...string
 
 // EnableUser lets a person in again, and puts a password that was out of use after too many wrong ones back into use.
 // Their personal access tokens and the workspaces that were stopped with them work again; sessions and the access of
-// apps have ended for good. storage.ErrNotFound: there is no such user.
+// apps have ended for good. storage.ErrNotFound: the user does not exist.
 func (s *Service) EnableUser(ctx context.Context, userID string) error {
 	return s.change(ctx, "enable the user", "user.enabled", userID, s.withWorkspaces(s.store.EnableUser))
 }

@@ -28,8 +28,8 @@ type Config struct {
 	Cost Cost // of new hashes
 }
 
-// Cost is the work of one hash by Argon2id (RFC 9106). The zero value is what protects passwords: 19 MiB and two passes.
-// Tests that sign in a thousand times take less.
+// Cost is the work of one hash by Argon2id (RFC 9106). The zero value is what protects passwords: 19 MiB and two
+// passes. Tests that sign in a thousand times take less.
 type Cost struct {
 	Memory uint32 // in KiB, 8 or more
 	Passes uint32
@@ -68,8 +68,8 @@ var (
 	ErrBusy = errors.New("too many passwords are being checked, try again in a moment")
 	// ErrDisabled says that the user is disabled and cannot be let in.
 	ErrDisabled = errors.New("the user is disabled; enable them first with doorward user enable")
-	// ErrSetupWord says that this is not the word with which the first administrator is made, or no longer.
-	ErrSetupWord = errors.New("this set-up link is not valid any more: ask for a new one with doorward setup-link")
+	// ErrSetupToken: this is not, or no longer, the token that creates the first administrator.
+	ErrSetupToken = errors.New("this set-up link is not valid any more: ask for a new one with doorward setup-link")
 )
 
 // Throttled says that too many attempts have failed. It is the same for accounts that do not exist.

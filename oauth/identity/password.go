@@ -20,7 +20,7 @@ const (
 
 // checkPassword refuses what is too short, too long, or easily guessed: what stands in lists of stolen passwords, what
 // the account's own texts give away, runs, repeats and keyboard walks, and what is put together from these. There
-// are no rules of composition; spaces, emoji and all scripts are fine (NIST SP 800-63B).
+// are no composition rules; spaces, emoji and all scripts are fine (NIST SP 800-63B).
 func checkPassword(password string, context []string) error {
 	invalid := func(format string, args ...any) error {
 		return &Invalid{Field: "password", Message: fmt.Sprintf(format, args...)}

@@ -38,8 +38,8 @@ func (s *Service) PrepareUser(
 	ctx context.Context, u NewUser,
 ) (insert func(context.Context) (storage.User, error), err error) {
 	prepared, err := s.prepare(storage.System(ctx), u, func(ctx context.Context) error {
-		// The word for the first administrator dies with the first user.
-		return s.store.DropSetting(ctx, storage.SettingSetupWord)
+		// The token for the first administrator dies with the first user.
+		return s.store.DropSetting(ctx, storage.SettingSetupToken)
 	})
 	if err != nil {
 		return nil, err
@@ -102,67 +102,67 @@ func (s *Service) about(email, name string) []string {
 	return append([]string{email, name}, s.context...)
 }
 
-// SetupWord makes the word with which the first administrator is made, 160 random bits, and stores its digest: a word
-// that was made before is worth nothing now. It is needed as long as there is no user; afterwards word is empty.
-func (s *Service) SetupWord(ctx context.Context) (word string, needed bool, err error) {
-	word = strings.ToLower(base32.StdEncoding.EncodeToString(random(20)))
+// SetupToken creates the token that creates the first administrator: 160 random bits, stored as a digest. It replaces
+// an earlier one. needed is false, and token empty, once there is a user.
+func (s *Service) SetupToken(ctx context.Context) (token string, needed bool, err error) {
+	token = strings.ToLower(base32.StdEncoding.EncodeToString(random(20)))
 	err = s.store.InTx(storage.System(ctx), func(ctx context.Context) error {
 		has, err := s.store.HasUser(ctx)
 		if err != nil {
 			return err
 		}
 		if needed = !has; !needed {
-			return s.store.DropSetting(ctx, storage.SettingSetupWord)
+			return s.store.DropSetting(ctx, storage.SettingSetupToken)
 		}
-		return s.store.SetSetting(ctx, storage.SettingSetupWord, setupDigest(word))
+		return s.store.SetSetting(ctx, storage.SettingSetupToken, setupDigest(token))
 	})
 	if err != nil {
-		return "", false, fmt.Errorf("make the set-up word: %w", err)
+		return "", false, fmt.Errorf("create the set-up token: %w", err)
 	}
 	if !needed {
-		word = ""
+		token = ""
 	}
-	return word, needed, nil
+	return token, needed, nil
 }
 
-func setupDigest(word string) string { return hex.EncodeToString(storage.Digest(word)) }
+func setupDigest(token string) string { return hex.EncodeToString(storage.Digest(token)) }
 
-// CheckSetupWord returns ErrSetupWord unless word is the one that CreateFirstAdministrator would take now.
-func (s *Service) CheckSetupWord(ctx context.Context, word string) error {
-	have, err := s.store.Setting(storage.System(ctx), storage.SettingSetupWord)
+// CheckSetupToken returns ErrSetupToken unless token is the one that CreateFirstAdministrator would take now.
+func (s *Service) CheckSetupToken(ctx context.Context, token string) error {
+	have, err := s.store.Setting(storage.System(ctx), storage.SettingSetupToken)
 	if errors.Is(err, storage.ErrNotFound) {
-		return ErrSetupWord
+		return ErrSetupToken
 	}
 	if err != nil {
-		return fmt.Errorf("look up the set-up word: %w", err)
+		return fmt.Errorf("look up the set-up token: %w", err)
 	}
-	if subtle.ConstantTimeCompare([]byte(have), []byte(setupDigest(word))) != 1 {
-		return ErrSetupWord
+	if subtle.ConstantTimeCompare([]byte(have), []byte(setupDigest(token))) != 1 {
+		return ErrSetupToken
 	}
 	return nil
 }
 
-// CreateFirstAdministrator creates the first user, always as an administrator, for the holder of the word of SetupWord.
-// The word is spent in the same transaction, so that of many at once one succeeds; the others, and those who come after
-// any user was made, get ErrSetupWord. Other errors are those of CreateUser, and spend nothing.
-func (s *Service) CreateFirstAdministrator(ctx context.Context, word string, u NewUser) (storage.User, error) {
-	if err := s.CheckSetupWord(ctx, word); err != nil { // before the dear work
+// CreateFirstAdministrator creates the first user, always as an administrator, for the holder of the token of
+// SetupToken. The token is spent in the same transaction, so that of many at once one succeeds; the others, and those
+// who come after any user was made, get ErrSetupToken. Other errors are those of CreateUser, and spend nothing.
+func (s *Service) CreateFirstAdministrator(ctx context.Context, token string, u NewUser) (storage.User, error) {
+	if err := s.CheckSetupToken(ctx, token); err != nil { // before the dear work
 		return storage.User{}, err
 	}
 	u.Admin = true
 	return s.create(storage.System(ctx), u, func(ctx context.Context) error {
 		if err := s.store.TakeSetting(
-			ctx, storage.SettingSetupWord, setupDigest(word),
+			ctx, storage.SettingSetupToken, setupDigest(token),
 		); errors.Is(
 			err, storage.ErrConsumed,
 		) {
-			return ErrSetupWord
+			return ErrSetupToken
 		} else if err != nil {
 			return err
 		}
 		has, err := s.store.HasUser(ctx)
 		if err == nil && has {
-			err = ErrSetupWord
+			err = ErrSetupToken
 		}
 		return err
 	})
@@ -171,21 +171,21 @@ func (s *Service) CreateFirstAdministrator(ctx context.Context, word string, u N
 // SignInLinkLifetime is for how long a link of SignInLink works.
 const SignInLinkLifetime = 15 * time.Minute
 
-// SignInLink makes a word of 256 random bits with which an existing user signs in once, without a password, and stores
-// its digest; earlier ones of the user stop working. It is for an operator, who gives it to the user: the way in that
-// guesses at the password cannot close. ErrDisabled: the user is disabled.
-func (s *Service) SignInLink(ctx context.Context, userID string) (word string, err error) {
-	word = strings.ToLower(base32.StdEncoding.WithPadding(base32.NoPadding).EncodeToString(random(32)))
+// SignInLink creates a token of 256 random bits with which an existing user signs in once, without a password, and
+// stores its digest. The user's earlier links stop working. An operator gives it to the user: it works even while
+// guesses at the password have locked the account. ErrDisabled: the user is disabled.
+func (s *Service) SignInLink(ctx context.Context, userID string) (token string, err error) {
+	token = strings.ToLower(base32.StdEncoding.WithPadding(base32.NoPadding).EncodeToString(random(32)))
 	err = s.store.InsertSignInLink(
-		storage.System(ctx), userID, storage.Digest(word), s.store.Now().Add(SignInLinkLifetime),
+		storage.System(ctx), userID, storage.Digest(token), s.store.Now().Add(SignInLinkLifetime),
 	)
 	if errors.Is(err, storage.ErrConflict) {
 		return "", ErrDisabled
 	}
 	if err != nil {
-		return "", fmt.Errorf("make a sign-in link: %w", err)
+		return "", fmt.Errorf("create a sign-in link: %w", err)
 	}
-	return word, nil
+	return token, nil
 }
 
 // ChangePassword is for the person themselves: it asks for the current password as Confirm does, and ends all sessions

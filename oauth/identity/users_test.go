@@ -156,40 +156,40 @@ func TestG31_ParallelSignUpsInDifferentCaseMakeOneAccount(t *testing.T) {
 	})
 }
 
-func TestSetupWordIsForTheFirstUserOnly(t *testing.T) {
+func TestSetupTokenIsForTheFirstUserOnly(t *testing.T) {
 	stores.OnEachEngine(t, func(t *testing.T, store *storage.Store) {
 		r := newRig(store, false)
 		u := NewUser{Email: "root@example.com", Password: goodPassword}
-		for _, word := range []string{"", "guess"} {
-			_, err := r.CreateFirstAdministrator(t.Context(), word, u)
-			mustBe(t, err, ErrSetupWord)
+		for _, token := range []string{"", "guess"} {
+			_, err := r.CreateFirstAdministrator(t.Context(), token, u)
+			mustBe(t, err, ErrSetupToken)
 		}
-		first, needed, err := r.SetupWord(t.Context())
+		first, needed, err := r.SetupToken(t.Context())
 		if err != nil || !needed || len(first) != 32 {
-			t.Fatalf("word %q, needed %v, error %v", first, needed, err)
+			t.Fatalf("token %q, needed %v, error %v", first, needed, err)
 		}
-		second, _, err := r.SetupWord(t.Context())
+		second, _, err := r.SetupToken(t.Context())
 		if err != nil || first == second {
 			t.Fatalf("words %q and %q, error %v", first, second, err)
 		}
-		stored, err := store.Setting(storage.System(t.Context()), storage.SettingSetupWord)
+		stored, err := store.Setting(storage.System(t.Context()), storage.SettingSetupToken)
 		if err != nil || strings.Contains(stored, second) {
-			t.Errorf("the word is stored as %q, error %v", stored, err)
+			t.Errorf("the token is stored as %q, error %v", stored, err)
 		}
 		before := r.hashes.Load()
-		for _, word := range []string{first, stored, "", second + "x", second + "\x00"} { // of an earlier start, from a dump, none, longer
-			mustBe(t, r.CheckSetupWord(t.Context(), word), ErrSetupWord)
-			_, err := r.CreateFirstAdministrator(t.Context(), word, u)
-			mustBe(t, err, ErrSetupWord)
+		for _, token := range []string{first, stored, "", second + "x", second + "\x00"} { // of an earlier start, from a dump, none, longer
+			mustBe(t, r.CheckSetupToken(t.Context(), token), ErrSetupToken)
+			_, err := r.CreateFirstAdministrator(t.Context(), token, u)
+			mustBe(t, err, ErrSetupToken)
 		}
 		if r.hashes.Load() != before {
-			t.Error("a wrong word bought a hash")
+			t.Error("a wrong token bought a hash")
 		}
 		if _, err := r.CreateFirstAdministrator(t.Context(), second, NewUser{Email: "root"}); !cmp.Equal(fields(err), []string{"email", "password"}) {
 			t.Fatalf("error %v, want Invalid", err)
 		}
-		if err := r.CheckSetupWord(t.Context(), second); err != nil {
-			t.Fatalf("a refused form spent the word: %v", err)
+		if err := r.CheckSetupToken(t.Context(), second); err != nil {
+			t.Fatalf("a refused form spent the token: %v", err)
 		}
 		got, err := r.CreateFirstAdministrator(t.Context(), second, u)
 		if err != nil || !got.Admin {
@@ -199,48 +199,48 @@ func TestSetupWordIsForTheFirstUserOnly(t *testing.T) {
 			t.Errorf("the administrator can not sign in: %v", err)
 		}
 		_, err = r.CreateFirstAdministrator(t.Context(), second, NewUser{Email: "other@example.com", Password: goodPassword})
-		mustBe(t, err, ErrSetupWord)
-		if word, needed, err := r.SetupWord(t.Context()); word != "" || needed || err != nil {
-			t.Errorf("with a user: word %q, needed %v, error %v", word, needed, err)
+		mustBe(t, err, ErrSetupToken)
+		if token, needed, err := r.SetupToken(t.Context()); token != "" || needed || err != nil {
+			t.Errorf("with a user: token %q, needed %v, error %v", token, needed, err)
 		}
 	})
 }
 
-func TestSetupWordDiesWithAnyFirstUser(t *testing.T) {
+func TestSetupTokenDiesWithAnyFirstUser(t *testing.T) {
 	stores.OnEachEngine(t, func(t *testing.T, store *storage.Store) {
 		r := newRig(store, false)
-		word, _, err := r.SetupWord(t.Context())
+		token, _, err := r.SetupToken(t.Context())
 		if err != nil {
 			t.Fatal(err)
 		}
 		r.user(t, "a@example.com")
-		_, err = r.CreateFirstAdministrator(t.Context(), word, NewUser{Email: "root@example.com", Password: goodPassword})
-		mustBe(t, err, ErrSetupWord)
+		_, err = r.CreateFirstAdministrator(t.Context(), token, NewUser{Email: "root@example.com", Password: goodPassword})
+		mustBe(t, err, ErrSetupToken)
 		// Even one that was stored when it was too late.
-		if err := store.SetSetting(storage.System(t.Context()), storage.SettingSetupWord, setupDigest(word)); err != nil {
+		if err := store.SetSetting(storage.System(t.Context()), storage.SettingSetupToken, setupDigest(token)); err != nil {
 			t.Fatal(err)
 		}
-		_, err = r.CreateFirstAdministrator(t.Context(), word, NewUser{Email: "root@example.com", Password: goodPassword})
-		mustBe(t, err, ErrSetupWord)
+		_, err = r.CreateFirstAdministrator(t.Context(), token, NewUser{Email: "root@example.com", Password: goodPassword})
+		mustBe(t, err, ErrSetupToken)
 	})
 }
 
-func TestSetupWordMakesOneAdministratorHoweverManyTry(t *testing.T) {
+func TestSetupTokenMakesOneAdministratorHoweverManyTry(t *testing.T) {
 	stores.OnEachEngineParallel(t, func(t *testing.T, store *storage.Store) {
 		r := newRig(store, false)
-		word, _, err := r.SetupWord(t.Context())
+		token, _, err := r.SetupToken(t.Context())
 		if err != nil {
 			t.Fatal(err)
 		}
 		wins, errs := atOnce(64, func(i int) error {
-			_, err := r.CreateFirstAdministrator(t.Context(), word, NewUser{Email: fmt.Sprintf("root%d@example.com", i), Password: goodPassword})
+			_, err := r.CreateFirstAdministrator(t.Context(), token, NewUser{Email: fmt.Sprintf("root%d@example.com", i), Password: goodPassword})
 			return err
 		})
 		if wins != 1 {
 			t.Errorf("%d administrators were made, want 1", wins)
 		}
 		for _, err := range errs {
-			mustBe(t, err, ErrSetupWord)
+			mustBe(t, err, ErrSetupToken)
 		}
 		if n, err := store.CountUsers(storage.System(t.Context())); n != 1 || err != nil {
 			t.Errorf("%d users, %v", n, err)

@@ -25,7 +25,7 @@ var (
 	number = regexp.MustCompile(`^(?:[0-9]+|0[xX][0-9A-Fa-f]*)$`)
 )
 
-// Email reports whether a text is one mail address as people have them: a dot-atom, an at sign, a host name (RFC 5322
+// Email reports whether a text is one mail address as people have them: a dot-atom, an at sign, a host name (RFC 5322,
 // section 3.4.1), all in ASCII, since letters of other alphabets that look the same would make two accounts look like
 // one.
 func Email(text string) bool {

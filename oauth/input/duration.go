@@ -19,8 +19,8 @@ var durationUnits = []struct {
 	size         time.Duration
 }{{"d", "day", Day}, {"h", "hour", time.Hour}, {"m", "minute", time.Minute}, {"s", "second", time.Second}}
 
-// ParseDuration reads whole days, hours, minutes and seconds, the largest unit first: 90s, 1h30m, 7d. A plain 0 needs no
-// unit. The error says what to write instead.
+// ParseDuration reads whole days, hours, minutes and seconds, the largest unit first: 90s, 1h30m, 7d. A plain 0 needs
+// no unit. The error says what to write instead.
 func ParseDuration(s string) (time.Duration, error) {
 	switch {
 	case s == "0":

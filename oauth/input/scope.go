@@ -27,7 +27,7 @@ func ScopeName(s string) error {
 		return errors.New("holds {object}, which in a route stands for an object; choose another name")
 	case !scopeName.MatchString(s) || len(s) > MaxScopeName:
 		return fmt.Errorf("is not a scope's name; write up to %d printable ASCII characters without spaces, quotes and "+
-			"backslashes (RFC 6749 section 3.3), such as read, accounts:read or https://api.example.com/auth/read", MaxScopeName)
+			"backslashes (RFC 6749, section 3.3), such as read, accounts:read or https://api.example.com/auth/read", MaxScopeName)
 	}
 	return nil
 }

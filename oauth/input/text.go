@@ -1,5 +1,5 @@
 // Package input checks the texts that people choose: names, notes, addresses, web sites and the hosts in them. Pages,
-// API and command share it, so that each kind of text has one rule. A check returns what is wrong in words that follow
+// API and CLI share it, so that each kind of text has one rule. A check returns what is wrong in words that follow
 // the name of the field, such as "is longer than 100 characters", or an empty string.
 package input
 

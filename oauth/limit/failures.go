@@ -25,7 +25,7 @@ type Rule struct {
 const (
 	firstDelay = time.Minute
 	// keysBound is how many keys are remembered; the one that was used longest ago makes room. A key takes about 250
-	// bytes whatever its length.
+	// bytes at any length.
 	keysBound = 1 << 16
 	// pendingDelay is the wait where nothing has failed yet but attempts that are under way may.
 	pendingDelay = time.Second

@@ -560,7 +560,7 @@ func TestAllLimitersAgree(t *testing.T) {
 				take(r.IntN(len(windows)), step)
 				if !back && r.IntN(20) == 0 {
 					for _, s := range []*storage.Store{lite, pg} {
-						if _, err := s.Purge(storage.System(t.Context()), storage.PurgeHorizons{}); err != nil {
+						if _, err := s.Purge(storage.System(t.Context()), storage.Retention{}); err != nil {
 							t.Fatal(err)
 						}
 					}

@@ -63,8 +63,8 @@ func HasBareScheme(uri string) bool {
 	return ok && scheme != "https" && scheme != "http" && !strings.Contains(scheme, ".")
 }
 
-// Match reports whether a requested redirect URI is a registered one: byte for byte (RFC 6749 section
-// 3.1.2.3, RFC 9700, section 2.1), but for the port of a loopback one, which a program takes as it comes (RFC 8252
+// Match reports whether a requested redirect URI is a registered one: byte for byte (RFC 6749, section
+// 3.1.2.3, RFC 9700, section 2.1), but for the port of a loopback one, which a program takes as it comes (RFC 8252,
 // section 7.3). A scheme that does not register does not match either, however it came into the database.
 func Match(registered []string, requested string, allowed []string) bool {
 	if slices.Contains(registered, requested) {
@@ -97,7 +97,7 @@ func Check(uri string, allowed []string) string {
 	case strings.ContainsAny(uri, `\*"<>^{|}`+"`"):
 		return "holds a character that no URI may hold, or a wildcard; write each URI out"
 	case strings.Contains(uri, "#"):
-		return "has a fragment; remove # and what follows (RFC 6749 section 3.1.2)"
+		return "has a fragment; remove # and what follows (RFC 6749, section 3.1.2)"
 	}
 	u, err := url.Parse(uri)
 	if err != nil || u.Scheme == "" {
@@ -142,13 +142,13 @@ func Check(uri string, allowed []string) string {
 		if !may(uri, nil) {
 			if slices.Contains(loopbackHosts, strings.TrimSuffix(u.Host, ":"+u.Port())) && u.Port() != "" {
 				return "has a port that is not a number from 1 to 65535; leave it out, and any port of this " +
-					"loopback host will do (RFC 8252 section 7.3)"
+					"loopback host will do (RFC 8252, section 7.3)"
 			}
 			return "is plain http; that is allowed for 127.0.0.1, [::1] and localhost only, use https"
 		}
 	case !may(uri, allowed):
 		return "has a scheme that is neither https nor a private-use one with a dot, " +
-			"like com.example.app:/callback (RFC 8252 section 7.1); " +
+			"like com.example.app:/callback (RFC 8252, section 7.1); " +
 			"the operator of this server can allow others, such as cursor, with redirect_schemes in the configuration"
 	}
 	return ""

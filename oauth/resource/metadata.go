@@ -22,8 +22,8 @@ func wellKnown(name, path string) string {
 	return "/.well-known/" + name + strings.TrimSuffix(path, "/")
 }
 
-// MetadataPath is where Metadata belongs on this API's host (RFC 9728, section 3.1). Empty: Resource is no URL, and the
-// challenges name no metadata.
+// MetadataPath is where Metadata belongs on this API's host (RFC 9728, section 3.1). Empty: Resource is not a URL, and
+// the challenges name no metadata.
 func (v *Verifier) MetadataPath() string {
 	if v.metadataURL == "" {
 		return ""
@@ -72,7 +72,7 @@ func (v *Verifier) Metadata() http.Handler {
 		h.Set("Content-Type", "application/json")
 		h.Set("Access-Control-Allow-Origin", "*")
 		h.Set("Cache-Control", "public, max-age=300")
-		_, _ = w.Write(append(body[:len(body):len(body)], '\n')) // a client that went away is no fault of ours
+		_, _ = w.Write(append(body[:len(body):len(body)], '\n')) // the client may have gone away
 	})
 }
 

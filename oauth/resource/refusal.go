@@ -135,5 +135,5 @@ func writeError(w http.ResponseWriter, _ *http.Request, r *Refusal) {
 	w.Header().Set("Content-Type", "application/json")
 	w.Header().Set("X-Content-Type-Options", "nosniff")
 	w.WriteHeader(r.Status)
-	_ = json.NewEncoder(w).Encode(body) // a client that went away is no fault of ours
+	_ = json.NewEncoder(w).Encode(body) // the client may have gone away
 }

@@ -317,7 +317,7 @@ func (r reply) away() bool {
 	return r.err == nil && r.status == http.StatusServiceUnavailable && r.header.Get("Retry-After") != ""
 }
 
-// refused tells whether the answer is an error of RFC 6749 section 5.2 with this code.
+// refused tells whether the answer is an error of RFC 6749, section 5.2 with this code.
 func (r reply) refused(code string) bool {
 	return r.err == nil && r.status == http.StatusBadRequest && r.text("error") == code
 }

@@ -48,8 +48,8 @@ func (f front) tell(t *testing.T, method, target string, lines ...string) told {
 	return out
 }
 
-// The answer is the same whichever proxy stands in front, byte for byte but that nginx gets letters which are no ASCII as
-// escapes of JSON. Counters count for each request, so each front has keys of its own, and time stands still.
+// The answer is the same whichever proxy stands in front, byte for byte but that nginx gets letters which are no ASCII
+// as escapes of JSON. Counters count for each request, so each front has keys of its own, and time stands still.
 func TestEveryFrontAnswersAsTheBuiltInProxyDoes(t *testing.T) {
 	for engine, url := range map[string]func(testing.TB) string{"sqlite": stores.SQLite, "postgresql": stores.PostgreSQL} {
 		t.Run(engine, func(t *testing.T) {

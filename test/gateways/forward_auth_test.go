@@ -278,7 +278,8 @@ func TestF08_AHostIsKnownByEverySpellingAndNoOther(t *testing.T) {
 			}
 		}
 		w.nothing(t)
-		// Two names for one request: the address of the request line counts (RFC 9112 section 3.2.2), to all on the way.
+		// Two names for one request: the address of the request line counts (RFC 9112, section 3.2.2), to all on the
+		// way.
 		a := f.send(t, "GET", "http://"+otherHost+"/x", "Host: "+host, key)
 		if a.Status == http.StatusOK {
 			t.Errorf("a credential for %s passed at %s: %v", host, otherHost, w.api.take())
@@ -544,7 +545,7 @@ func TestF15_IdentityHeadersHoldNamesAsWeKnowThem(t *testing.T) {
 	w := memory(t)
 	_, token := w.PersonalToken(w.Alice, apikey.Spec{Scopes: []string{"read"}})
 	w.each(func(t *testing.T, f front) {
-		for _, scheme := range []string{"Bearer", "bearer", "BEARER", "Bearer "} { // one space or more: RFC 9110 section 11.4
+		for _, scheme := range []string{"Bearer", "bearer", "BEARER", "Bearer "} { // one space or more: RFC 9110, section 11.4
 			a := f.send(t, "GET", "/x", "authorization: "+scheme+" "+token, "x-workspace: acme")
 			if a.Status != http.StatusOK {
 				t.Errorf("%s: answered %d %s", scheme, a.Status, a.Body)

@@ -1,5 +1,5 @@
-// Package gateways starts the proxies of examples/ with the files that are there, in front of an API and with a Doorward
-// to ask. Its tests send the same requests through them and through Doorward's own proxy.
+// Package gateways starts the proxies of examples/ with the files that are there, in front of an API and with a
+// Doorward to ask. Its tests send the same requests through them and through Doorward's own proxy.
 package gateways
 
 import (
@@ -19,8 +19,8 @@ import (
 	"doorward/test/setup"
 )
 
-// Nginx runs nginx with examples/nginx/nginx.conf until the test ends, and gives the address that it listens on. It asks
-// doorward and passes on to api, which are addresses as well.
+// Nginx runs nginx with examples/nginx/nginx.conf until the test ends, and gives the address that it listens on. It
+// asks doorward and passes on to api, which are addresses as well.
 func Nginx(tb testing.TB, doorward, api string) (address string) {
 	tb.Helper()
 	setup.Long(tb)
@@ -40,8 +40,8 @@ func Nginx(tb testing.TB, doorward, api string) (address string) {
 	return address
 }
 
-// NginxConfiguration is examples/nginx/nginx.conf for a folder and addresses: where nginx listens, whom it asks, and where
-// the API is.
+// NginxConfiguration is examples/nginx/nginx.conf for a folder and addresses: where nginx listens, whom it asks, and
+// where the API is.
 func NginxConfiguration(folder, address, doorward, api string) (string, error) {
 	root, err := setup.Root()
 	if err != nil {
@@ -147,8 +147,8 @@ func free(tb testing.TB) string {
 	return net.JoinHostPort("127.0.0.1", strconv.Itoa(port))
 }
 
-// serve runs a server until the test ends, or this process however it does, and waits until it listens. The folder is its
-// own, and goes with it.
+// serve runs a server until the test ends, or this process however it does, and waits until it listens. The folder is
+// its own, and goes with it.
 func serve(tb testing.TB, folder, address string, env []string, binary string, args ...string) {
 	tb.Helper()
 	log := &rig.Log{}

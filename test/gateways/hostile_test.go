@@ -42,8 +42,8 @@ var unknownNames = []string{
 	"X-Forwarded-Client-Cert-Chain", "X-Forwarded_Whatever", "Ssl-Client-Whatever", "X-Middleware-Whatever", "X-Original-Whatever", "X-Script-Whatever", "X-HTTP-Method-Override-Whatever", "X-Authenticated-Whatever",
 }
 
-// program is an API in some language that answers with all that it knows of a request as JSON: its headers as the language
-// shows them, or its variables.
+// program is an API in some language that answers with all that it knows of a request as JSON: its headers as the
+// language shows them, or its variables.
 func program(t *testing.T, language string) (address string) {
 	t.Helper()
 	folder, address := t.TempDir(), free(t)
@@ -86,8 +86,8 @@ http.createServer((q, a) => {
 	return address
 }
 
-// What a caller sends under a name that stands for who calls, where from, what is asked for and how never reaches an API,
-// in whatever language that is, by any of the proxies.
+// What a caller sends under a name that stands for who calls, where from, what is asked for and how never reaches an
+// API, in whatever language that is, by any of the proxies.
 func TestV20_NoAPISeesAnIdentityOfTheCallersOwn(t *testing.T) {
 	w := memory(t)
 	_, key := w.key("read", "write")

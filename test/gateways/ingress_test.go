@@ -88,7 +88,8 @@ http {
 	return front{"ingress-nginx", address}
 }
 
-// ingress-nginx asks Doorward with its own question and passes the answer on; what callers may not send does not come through.
+// ingress-nginx asks Doorward with its own question and passes the answer on; what callers may not send does not come
+// through.
 func TestV23_IngressNginxAsks(t *testing.T) {
 	setup.Long(t)
 	w := alone(t, stores.Open(t, "sqlite::memory:"))

@@ -14,8 +14,8 @@ import (
 	"doorward/test/stores"
 )
 
-// A WebSocket or a stream of the built-in proxy is judged again while it lasts, and ends when it would be refused: without
-// charge, and on account of nothing but what is refused then.
+// A WebSocket or a stream of the built-in proxy is judged again while it lasts, and ends when it would be refused:
+// without charge, and on account of nothing but what is refused then.
 func TestV07_WhatLastsEndsWithItsCredential(t *testing.T) {
 	for engine, url := range map[string]func(testing.TB) string{"sqlite": stores.SQLite, "postgresql": stores.PostgreSQL} {
 		t.Run(engine, func(t *testing.T) {

@@ -12,7 +12,7 @@ import (
 	"doorward/web/gateway"
 )
 
-// separators are the characters that the names of HTTP headers may have beside letters, digits and hyphens (RFC 9110
+// separators are the characters that the names of HTTP headers may have beside letters, digits and hyphens (RFC 9110,
 // section 5.6.2).
 const separators = "!#$%&'*+.^_`|~"
 

@@ -223,7 +223,8 @@ func TestACallerWhoGoesAwayEndsTheRequest(t *testing.T) {
 	})
 }
 
-// Nobody's requests stay out of log and metrics because they go away before the answer, or because the API breaks off in it.
+// Nobody's requests stay out of log and metrics because they go away before the answer, or because the API breaks off
+// in it.
 func TestH10_RequestsThatBreakOffAreLogged(t *testing.T) {
 	w := memory(t)
 	_, key := w.key("read")
@@ -263,8 +264,8 @@ func TestH10_RequestsThatBreakOffAreLogged(t *testing.T) {
 	}
 }
 
-// Where somebody before us may have seen another end of a body, nothing after it is a request of anybody's; not even where
-// the caller asks for an interim answer, after which the header of the answer is made anew.
+// Where somebody before us may have seen another end of a body, nothing after it is a request of anybody's; not even
+// where the caller asks for an interim answer, after which the header of the answer is made anew.
 func TestH03_NothingFollowsABodyWithTwoEnds(t *testing.T) {
 	w := memory(t)
 	_, key := w.key("read", "write")

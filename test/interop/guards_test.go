@@ -53,7 +53,7 @@ var guards = []guard{
 // judgement is what a guard made of a request.
 type judgement struct {
 	status int
-	code   string // the error of WWW-Authenticate (RFC 6750 section 3.1)
+	code   string // the error of WWW-Authenticate (RFC 6750, section 3.1)
 }
 
 // guarded is what came of the guards of one kind.

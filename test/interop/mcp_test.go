@@ -84,7 +84,7 @@ func TestMCP(t *testing.T) {
 	}
 }
 
-// metadataOf follows a refusal to the authorization server (RFC 9728 section 5.1).
+// metadataOf follows a refusal to the authorization server (RFC 9728, section 5.1).
 func metadataOf(t *testing.T, mcp, issuer string) {
 	t.Helper()
 	client := &http.Client{Timeout: 10 * time.Second}

@@ -25,7 +25,7 @@ func TestPostgreSQLByALoginThatMakesNoRoles(t *testing.T) {
 	if err == nil {
 		t.Fatal("the server started without its roles")
 	}
-	_, sql, found := strings.Cut(err.Error(), "let somebody who may run:\n\n")
+	_, sql, found := strings.Cut(err.Error(), "as a role that may, run:\n\n")
 	if !found {
 		t.Fatalf("the server prints no SQL: %v", err)
 	}

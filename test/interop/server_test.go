@@ -27,7 +27,7 @@ const (
 	email    = "ada@example.com"
 	password = "nineteen llamas dance badly"
 	scope    = "read write"                // what the clients ask for
-	callback = "http://127.0.0.1/callback" // what they register; the port is theirs to choose (RFC 8252 section 7.3)
+	callback = "http://127.0.0.1/callback" // what they register; the port is theirs to choose (RFC 8252, section 7.3)
 )
 
 // binary is the server.

@@ -51,9 +51,9 @@ func (p *person) signIn(email string) {
 	p.Click(`form[action="/login"] [type=submit]`)
 }
 
-// judge looks at the page that is shown, narrow and wide, light and dark: it is never too wide for its window, and axe
+// checkPage looks at the page that is shown, narrow and wide, light and dark: it is never too wide for its window, and axe
 // finds nothing. All rules of axe see the page narrow and, with scripts, wide. Between the themes only colours change.
-func (p *person) judge(name string) {
+func (p *person) checkPage(name string) {
 	p.t.Helper()
 	for _, width := range []int{320, 1280} {
 		for _, dark := range []bool{false, true} {
@@ -94,57 +94,57 @@ func everyPage(t *testing.T, javaScript bool) {
 	r := rig.Memory(t, rig.Options{NoUser: true})
 	p := newPerson(t, r)
 	p.JavaScript(javaScript)
-	word, _, err := r.Identity.SetupWord(t.Context())
+	word, _, err := r.Identity.SetupToken(t.Context())
 	if err != nil {
 		t.Fatal(err)
 	}
 
 	p.open("/login")
-	p.judge("login of an empty server")
+	p.checkPage("login of an empty server")
 	p.open("/setup?word=" + word)
-	p.judge("setup")
+	p.checkPage("setup")
 	p.Fill(`[name=name]`, "Ada Admin")
 	p.Fill(`[name=email]`, "ada@example.com")
 	p.Fill(`[name=password]`, "short")
 	p.Click(`form[action="/setup"] [type=submit]`)
-	p.judge("setup with a fault")
+	p.checkPage("setup with a fault")
 	p.Fill(`[name=password]`, rig.Password)
 	p.Click(`form[action="/setup"] [type=submit]`)
-	p.judge("profile")
+	p.checkPage("profile")
 	if got := p.URL().Path; got != "/settings/profile" {
 		t.Fatalf("after set-up the page is %s", got)
 	}
 
 	for _, page := range []string{"/settings/security", "/settings/connected-apps", "/settings/developer/apps", "/settings/developer/apps/new", "/admin/users", "/admin/apps", "/logout", "/nothing/here"} {
 		p.open(page)
-		p.judge(strings.ReplaceAll(strings.TrimPrefix(page, "/"), "/", " "))
+		p.checkPage(strings.ReplaceAll(strings.TrimPrefix(page, "/"), "/", " "))
 	}
 
 	p.open("/settings/developer/apps/new")
 	p.Fill(`[name=name]`, " ")
 	p.Fill(`[name=redirect_uris]`, "http://elsewhere.example/cb")
 	p.Click(`main form[action="/settings/developer/apps"] [type=submit]`)
-	p.judge("app form with faults")
+	p.checkPage("app form with faults")
 	p.Fill(`[name=name]`, "A rather long-winded name for an application")
 	p.Fill(`[name=redirect_uris]`, "https://an-application-with-a-long-host-name.customers.example.com/oauth/callback")
 	p.Press(`[name=scope][value=read]`)
 	p.Click(`main form[action="/settings/developer/apps"] [type=submit]`)
-	p.judge("secret")
+	p.checkPage("secret")
 	if !strings.Contains(p.Text("main"), bearer.PrefixClientSecret) {
 		t.Fatalf("no secret on the page: %s", p.Text("main"))
 	}
 	p.open("/settings/developer/apps")
-	p.judge("apps")
+	p.checkPage("apps")
 	p.Click(`main a[href^="/settings/developer/apps/app_"]`)
-	p.judge("app")
+	p.checkPage("app")
 	p.open("/admin/apps")
-	p.judge("admin apps with one")
+	p.checkPage("admin apps with one")
 
 	if _, err := r.Identity.CreateUser(t.Context(), identity.NewUser{Email: "bo@example.com", Name: "Bo", Password: rig.Password}); err != nil {
 		t.Fatal(err)
 	}
 	p.open("/admin/users")
-	p.judge("admin users with two")
+	p.checkPage("admin users with two")
 
 	app := r.App(management.ClientSpec{Site: "https://app.example"})
 	back := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { _, _ = io.WriteString(w, "back at the app") }))
@@ -153,26 +153,26 @@ func everyPage(t *testing.T, javaScript bool) {
 	native := r.App(management.ClientSpec{Name: "Command line", Public: true, RedirectURIs: []string{"http://127.0.0.1/cb"}})
 	p.ClearCookies()
 	p.authorize(app, "read write")
-	p.judge("login to an app")
+	p.checkPage("login to an app")
 	p.signIn("nobody@example.com")
-	p.judge("login that failed")
+	p.checkPage("login that failed")
 	p.signIn("bo@example.com")
-	p.judge("consent")
+	p.checkPage("consent")
 	p.Press(`input[name=scope][value=write]`)
 	p.Click(`[name=decision][value=approve]`)
 	if got := p.Text("body"); got != "back at the app" {
 		t.Fatalf("after allowing, the page says %q", got)
 	}
 	p.authorize(app, "read write delete")
-	p.judge("consent to more")
+	p.checkPage("consent to more")
 	p.authorize(native, "read", "redirect_uri", "http://127.0.0.1:9/cb")
-	p.judge("consent to a program on this computer")
+	p.checkPage("consent to a program on this computer")
 	p.open("/settings/connected-apps")
-	p.judge("connected apps with one")
+	p.checkPage("connected apps with one")
 	p.open("/oauth/authorize?" + url.Values{"client_id": {"app_unknown"}}.Encode())
-	p.judge("wrong client")
+	p.checkPage("wrong client")
 	p.authorize(app, "read", "redirect_uri", "https://elsewhere.example/cb")
-	p.judge("wrong redirect")
+	p.checkPage("wrong redirect")
 	if foreign := p.Foreign(strings.TrimPrefix(r.URL, "http://"), strings.TrimPrefix(back.URL, "http://")); len(foreign) > 0 {
 		t.Errorf("loaded from elsewhere: %v", foreign)
 	}

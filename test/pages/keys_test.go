@@ -117,35 +117,35 @@ func keyPages(t *testing.T, javaScript bool) {
 
 	p.open("/settings/developer/api-keys")
 	p.signIn(r.Alice.Email)
-	p.judge("keys of none")
+	p.checkPage("keys of none")
 	p.Press(`.ws-switch summary`)
-	p.judge("workspace switcher")
+	p.checkPage("workspace switcher")
 	p.Click(`.ws-switch a[href="` + list + `"]`)
 	if got := p.URL().Path; got != list {
 		t.Fatalf("the switcher leads to %s", got)
 	}
-	p.judge("api keys")
+	p.checkPage("api keys")
 	p.Fill(`[name=q]`, "nothing like it")
 	p.Click(`.key-search [type=submit]`)
-	p.judge("keys of which none fits")
+	p.checkPage("keys of which none fits")
 
 	p.open(list + "/new")
-	p.judge("new key")
+	p.checkPage("new key")
 	p.Fill(`[name=name]`, " ")
 	p.Fill(`[name=rate_limit]`, "5000")
 	p.Fill(`[name=addresses]`, "somewhere")
 	p.Click(`.key-form [type=submit]`)
-	p.judge("new key with faults")
+	p.checkPage("new key with faults")
 	p.Fill(`[name=name]`, "Reports")
 	p.Fill(`[name=rate_limit]`, "")
 	p.Fill(`[name=addresses]`, "")
 	p.Press(`[name=resource][value="https://crm.example.com"]`)
 	p.Press(`[name=scope-1][value="read"]`)
-	p.judge("new key for the other API")
+	p.checkPage("new key for the other API")
 	p.Press(`[name=resource][value="https://api.example.com"]`)
 	p.Press(`[name=scope-0][value="read"]`)
 	p.Click(`.key-form [type=submit]`)
-	p.judge("key shown")
+	p.checkPage("key shown")
 	key := p.Text("#key")
 	if got := call(key); got != http.StatusOK {
 		t.Fatalf("a call with the new key answers %d", got)
@@ -154,13 +154,13 @@ func keyPages(t *testing.T, javaScript bool) {
 	if n := p.Warned(); n > 0 {
 		t.Errorf("a person who says that the key is stored is asked %d times", n)
 	}
-	p.judge("key with a call")
+	p.checkPage("key with a call")
 	if text := p.Text("main"); !strings.Contains(text, "Requests in the last 30 days: 1, none of them refused") || !strings.Contains(text, "GET /v1/auth/test") || strings.Contains(text, key) {
 		t.Errorf("after a call the page of its key says %s", text)
 	}
 	page := p.URL().Path
 	p.Press(`details.unfold summary`)
-	p.judge("key settings")
+	p.checkPage("key settings")
 
 	p.Click(`form[action$="/rotate"] [type=submit]`)
 	fresh := p.Text("#key")
@@ -168,77 +168,77 @@ func keyPages(t *testing.T, javaScript bool) {
 		t.Error("while one replaces the other, not both work")
 	}
 	p.Click(`a.btn.main`)
-	p.judge("key that replaces another")
+	p.checkPage("key that replaces another")
 	if text := p.Text("main"); !strings.Contains(text, "2 requests in the last 24 hours") {
 		t.Errorf("the page does not say what still comes with the old one: %s", text)
 	}
 	freshPage := p.URL().Path
 	p.open(page)
-	p.judge("key being replaced")
+	p.checkPage("key being replaced")
 	p.open(freshPage)
 	p.Click(`form[action$="/pause"] [type=submit]`)
-	p.judge("a key is about to be paused")
+	p.checkPage("a key is about to be paused")
 	p.Click(`form[action$="/pause"] [type=submit]`)
-	p.judge("key paused")
+	p.checkPage("key paused")
 	if got := call(fresh); got == http.StatusOK {
 		t.Error("a paused key works")
 	}
 	p.Click(`form[action$="/resume"] [type=submit]`)
 	p.Fill(`[name=confirm]`, "Reports")
 	p.Click(`form[action$="/revoke"] [type=submit]`)
-	p.judge("keys after one was revoked")
+	p.checkPage("keys after one was revoked")
 	if got := call(fresh); got != http.StatusUnauthorized {
 		t.Errorf("a revoked key is answered with %d", got)
 	}
 	p.open(freshPage)
-	p.judge("key revoked")
+	p.checkPage("key revoked")
 	p.open(list)
 	p.Fill(`[name=q]`, "night")
 	p.Click(`.key-search [type=submit]`)
 	p.Click(`main .list a[href^="` + list + `/key_"]`)
-	p.judge("api key")
+	p.checkPage("api key")
 	// Somebody complains about a request, and sends the id that came with the answer.
 	p.Fill(`[name=request]`, fmt.Sprintf("0195a0c0%016x", 28*1000+5))
 	p.Click(`form[action$="#h-requests"] [type=submit]`)
-	p.judge("key with a request that was looked for")
+	p.checkPage("key with a request that was looked for")
 	if text := p.Text(`[role=status]`); !strings.Contains(text, "DELETE /v1/documents/17") || !strings.Contains(text, bearer.ReasonPermissions) {
 		t.Errorf("looked for, the request is told as %s", text)
 	}
 	p.Fill(`[name=request]`, "of-nobody")
 	p.Click(`form[action$="#h-requests"] [type=submit]`)
-	p.judge("key with a request that is not there")
+	p.checkPage("key with a request that is not there")
 	if text := p.Text(`[role=status]`); !strings.Contains(text, "No stored request has the ID of-nobody") {
 		t.Errorf("the page says %s", text)
 	}
 
 	const tokens = "/settings/developer/personal-access-tokens"
 	p.open(tokens)
-	p.judge("tokens of none")
+	p.checkPage("tokens of none")
 	p.open(tokens + "/new")
 	p.Fill(`[name=name]`, "Editor")
 	p.Press(`[name=scope-0][value="read"]`)
 	p.Press(`[name=role][value="viewer"]`)
-	p.judge("new token")
+	p.checkPage("new token")
 	if text := p.Text(".key-form .reach"); strings.Contains(text, "owner") {
 		t.Errorf("held to viewer, the token would be %s", text)
 	}
 	p.Click(`.key-form [type=submit]`)
-	p.judge("token shown")
+	p.checkPage("token shown")
 	token := p.Text("#key")
 	if got := call(token, "X-Workspace", w.Slug); got != http.StatusOK {
 		t.Errorf("a call with the new token answers %d", got)
 	}
 	p.Click(`a.btn.main`)
-	p.judge("token with a call")
+	p.checkPage("token with a call")
 	p.open(tokens)
-	p.judge("tokens")
+	p.checkPage("tokens")
 
 	bob := r.User("bob@example.com", "Bob", false)
 	r.Join(w, bob, catalog.RoleViewer)
 	p.ClearCookies()
 	p.open(list)
 	p.signIn(bob.Email)
-	p.judge("keys for a viewer")
+	p.checkPage("keys for a viewer")
 	if foreign := p.Foreign(strings.TrimPrefix(r.URL, "http://")); len(foreign) > 0 {
 		t.Errorf("loaded from elsewhere: %v", foreign)
 	}

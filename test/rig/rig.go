@@ -243,7 +243,7 @@ func (r *Rig) User(email, name string, admin bool) storage.User {
 	}
 	u := storage.User{ID: storage.NewID("user"), Email: email, Name: name, PasswordHash: passwordHash(), Admin: admin}
 	r.ok(r.Store.InTx(r.System(), func(ctx context.Context) error {
-		if err := r.Store.DropSetting(ctx, storage.SettingSetupWord); err != nil {
+		if err := r.Store.DropSetting(ctx, storage.SettingSetupToken); err != nil {
 			return err
 		}
 		return r.Store.InsertUser(ctx, &u)
@@ -421,7 +421,7 @@ func (r *Rig) PostAs(app *App, path string, form url.Values, header ...string) *
 	return r.Post(path, form, append([]string{"Authorization", Basic(app.ID, app.Secret)}, header...)...)
 }
 
-// Basic is the value of an Authorization header (RFC 6749 section 2.3.1).
+// Basic is the value of an Authorization header (RFC 6749, section 2.3.1).
 func Basic(id, secret string) string {
 	q := &http.Request{Header: http.Header{}}
 	q.SetBasicAuth(url.QueryEscape(id), url.QueryEscape(secret))

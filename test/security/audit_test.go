@@ -23,7 +23,8 @@ func events(t *testing.T, r *rig.Rig, workspaceID string) []storage.AuditEvent {
 	return list
 }
 
-// O-05: each of these leaves exactly one event, in the workspace it concerns, that says who did it, with what, from where.
+// O-05: each of these leaves exactly one event, in the workspace it concerns, that says who did it, with what, from
+// where.
 func TestO05_EachChangeLeavesOneEvent(t *testing.T) {
 	rig.Each(t, limited(), func(t *testing.T, r *rig.Rig) {
 		bob := r.User("bob@example.com", "Bob", false)

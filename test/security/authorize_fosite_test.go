@@ -13,8 +13,8 @@ import (
 	"doorward/test/rig"
 )
 
-// Defects of fosite v0.49.0 that reach the authorization endpoint (reference/fosite.md section 3.2 and 2, F numbers of
-// reference/security.md section 0.1), each in the words of its rule.
+// Defects of fosite v0.49.0 that reach the authorization endpoint (the cases with an F; docs/security-tests.md gives
+// their rules).
 
 // plant puts a client into the database as no registration would.
 func plant(t *testing.T, r *rig.Rig, c storage.Client) *rig.App {
@@ -209,7 +209,8 @@ func TestFosite_FormPostAndFragmentAreNotAnswered(t *testing.T) { // 2.6 form_po
 	refuseAsked(t, management.ClientSpec{}, "invalid_request", url.Values{"response_mode": {"form_post"}}, url.Values{"response_mode": {"fragment"}})
 }
 
-// Strategies that are nil are filled in by fosite when the first requests come, without a lock; the race detector sees it.
+// Strategies that are nil are filled in by fosite when the first requests come, without a lock; the race detector sees
+// it.
 func TestFosite_ColdServerTakesItsFirstRequestsAtOnce(t *testing.T) { // 2.1
 	r := rig.Memory(t, rig.Options{})
 	app := r.App(management.ClientSpec{})

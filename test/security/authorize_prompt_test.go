@@ -12,8 +12,8 @@ import (
 	"doorward/test/rig"
 )
 
-// Section 1.3 of reference/security.md: prompt, age, hints, request objects, PAR. Of id_token_hint, request objects
-// that are verified and PAR there is none yet; here stands that they are refused or change nothing.
+// The parameters prompt, max_age and the hints; request objects and PAR. id_token_hint, verified request objects
+// and PAR do not exist yet; these tests show that they are refused or change nothing.
 
 // authTime is what introspection says about when the person behind a code signed in.
 func authTime(t *testing.T, r *rig.Rig, app *rig.App, code string) int64 {

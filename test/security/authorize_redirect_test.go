@@ -10,7 +10,7 @@ import (
 	"doorward/test/rig"
 )
 
-// Section 1.1 of reference/security.md: the redirect URI of an authorization request.
+// The redirect URI of an authorization request.
 
 // refuseEach asks for each redirect URI, signed in and not, with prompt=none and without, and wants a page: never a
 // redirect, and never a 5xx.
@@ -134,7 +134,7 @@ func TestA12_RedirectURIMayBeMissingOnlyWhereOneIsRegistered(t *testing.T) {
 	r := rig.Memory(t, rig.Options{})
 	two, one := r.App(management.ClientSpec{}), r.App(management.ClientSpec{RedirectURIs: []string{"https://app.example/only"}})
 	b := r.Browser().SignIn(r.Alice.Email)
-	for _, missing := range [][]string{nil, {""}} { // without a value counts as missing (RFC 6749 section 3.1)
+	for _, missing := range [][]string{nil, {""}} { // without a value counts as missing (RFC 6749, section 3.1)
 		wantPage(t, ask(b, altered(two.Params("read"), url.Values{"redirect_uri": missing})), http.StatusBadRequest)
 		a := ask(b, altered(one.Params("read"), url.Values{"redirect_uri": missing}))
 		if a.Location != nil && a.Location.Path == "/oauth/consent" {
@@ -180,7 +180,7 @@ func TestA14_ParametersOfAPostComeFromItsBodyAlone(t *testing.T) {
 	// The body of a GET is no part of it.
 	q := r.Request(http.MethodGet, "/oauth/authorize", strings.NewReader(good.Encode()), "Content-Type", "application/x-www-form-urlencoded")
 	wantPage(t, r.Send(r.Program(), q), http.StatusBadRequest)
-	// By itself a POST is as good as a GET, from any site (RFC 6749 section 3.1), but only as a form.
+	// By itself a POST is as good as a GET, from any site (RFC 6749, section 3.1), but only as a form.
 	wantConsent(t, b.PostForm("/oauth/authorize", good, "Origin", "https://app.example", "Sec-Fetch-Site", "cross-site"))
 	for _, kind := range []string{"application/json", "multipart/form-data; boundary=x", "text/plain", "", "application/x-www-form-urlencoded, text/plain"} {
 		q := r.Request(http.MethodPost, "/oauth/authorize", strings.NewReader(good.Encode()), "Content-Type", kind)
@@ -216,7 +216,7 @@ func TestA16_UnknownDisabledAndDeletedClientsLookAlike(t *testing.T) {
 	})
 }
 
-// A page that a stranger could have registered must not be where this server sends people unasked (RFC 9700 section
+// A page that a stranger could have registered must not be where this server sends people unasked (RFC 9700, section
 // 4.11.2): not under prompt=none, and not by a request that is broken on purpose.
 func TestA18_NobodyIsBouncedToAStrangersApp(t *testing.T) {
 	rig.Each(t, rig.Options{}, func(t *testing.T, r *rig.Rig) {

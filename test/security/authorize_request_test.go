@@ -14,7 +14,7 @@ import (
 	"doorward/test/rig"
 )
 
-// Section 1.2 of reference/security.md: PKCE, response type and mode, state, repeats, scope.
+// An authorization request: PKCE, response type and mode, state, repeats, scope.
 
 // refuseAsked sends the standing request with each change, signed in and not, and wants error at the redirect URI and
 // no code. Where a change is good after all, that shows as a missing error.
@@ -297,7 +297,7 @@ func TestA36_ScopesAreWordsThatTheClientIsRegisteredFor(t *testing.T) {
 		changes = append(changes, url.Values{"scope": {scope}})
 	}
 	refuseAsked(t, management.ClientSpec{Scopes: []string{"read", "write"}}, "invalid_scope", changes...)
-	// None at all are those of the registration (RFC 6749 section 3.3).
+	// None at all are those of the registration (RFC 6749, section 3.3).
 	r := rig.Memory(t, rig.Options{})
 	app := r.App(management.ClientSpec{Scopes: []string{"read", "write"}})
 	b := r.Browser().SignIn(r.Alice.Email)

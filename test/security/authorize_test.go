@@ -11,8 +11,8 @@ import (
 	"doorward/test/rig"
 )
 
-// What the cases on authorize share: how to send a request as it is written, and what the three outcomes of
-// reference/security.md section 1 look like: a page, a redirect with an error, a success.
+// What the tests of the authorization endpoint share: how to send a request exactly as written, and the three outcomes:
+// a page, a redirect with an error, and a success.
 
 // altered is the request of the standing client with some parameters set; an empty list removes one.
 func altered(params url.Values, changes url.Values) url.Values {
@@ -48,8 +48,8 @@ const strangerHost = "evil.example"
 // requestedURI is the place of a page that names the redirect URI of the request, for the developer who wrote it.
 var requestedURI = regexp.MustCompile(`The app asked to send you to (&#34;[^<]*?&#34;), which it is not registered with\.`)
 
-// wantInertURI checks that a page names the requested redirect URI at most once, as text that is escaped and cut, and gives
-// the page without it.
+// wantInertURI checks that a page names the requested redirect URI at most once, as text that is escaped and cut, and
+// gives the page without it.
 func wantInertURI(t *testing.T, body string) (rest string) {
 	t.Helper()
 	found := requestedURI.FindAllStringSubmatchIndex(body, -1)
@@ -99,10 +99,10 @@ func wantPage(t *testing.T, a *rig.Answer, status int) {
 	}
 }
 
-// descriptionChars are those that an error_description may hold (RFC 6749 section 4.1.2.1).
+// descriptionChars are those that an error_description may hold (RFC 6749, section 4.1.2.1).
 var descriptionChars = regexp.MustCompile(`^[\x20-\x21\x23-\x5B\x5D-\x7E]{10,}$`)
 
-// wantRefusal says that the app is told of an error at exactly its redirect URI, by RFC 6749 section 4.1.2.1 and RFC
+// wantRefusal says that the app is told of an error at exactly its redirect URI, by RFC 6749, section 4.1.2.1 and RFC
 // 9207, with the state that it sent, and without a code or token.
 func wantRefusal(t *testing.T, r *rig.Rig, a *rig.Answer, sent url.Values, code string) {
 	t.Helper()

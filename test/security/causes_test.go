@@ -163,7 +163,7 @@ func TestV71_AnUnregisteredRedirectURIIsNamed(t *testing.T) {
 	}
 }
 
-// Every 401 says how to authenticate (RFC 9110 section 15.5.2).
+// Every 401 says how to authenticate (RFC 9110, section 15.5.2).
 func TestV76_Every401CarriesAChallenge(t *testing.T) {
 	r := rig.Memory(t, rig.Options{})
 	app, public := robot(r), r.App(management.ClientSpec{Public: true})

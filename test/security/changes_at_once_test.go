@@ -112,7 +112,7 @@ func TestGrantOfWhichNothingWorksIsNotLive(t *testing.T) {
 	})
 }
 
-// RFC 6749 section 1.5, and the consent page: nothing works longer than what the person agreed to.
+// RFC 6749, section 1.5, and the consent page: nothing works longer than what the person agreed to.
 func TestAccessTokenEndsWithItsFamily(t *testing.T) {
 	rig.Each(t, rig.Options{Lifetimes: oauth.Lifetimes{Refresh: 24 * time.Hour, RefreshAbsolute: 24 * time.Hour}}, func(t *testing.T, r *rig.Rig) {
 		app, api := r.App(management.ClientSpec{}), r.ResourceServer()

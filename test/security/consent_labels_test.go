@@ -13,8 +13,8 @@ import (
 	"doorward/test/rig"
 )
 
-// An app is called verified where an administrator verified it, and nowhere else; what the operator registered is called
-// that; and a warning about programs on the user's computer stands beside no badge.
+// An app is called verified where an administrator verified it, and nowhere else; what the operator registered is
+// called that; and a warning about programs on the user's computer stands beside no badge.
 func TestV15_OneWordForOneFact(t *testing.T) {
 	r := rig.Memory(t, rig.Options{RedirectSchemes: []string{"cursor"}})
 	admin := r.User("root@example.com", "Root", true)

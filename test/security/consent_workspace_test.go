@@ -64,7 +64,7 @@ func shared(t *testing.T, r *rig.Rig, slug, role string) storage.Workspace {
 	return w
 }
 
-// DESIGN.md section 6: a token acts in the workspace picked on the consent page.
+// A token acts in the workspace picked on the consent page.
 func TestConsentAsksForTheWorkspaceAndRemembersIt(t *testing.T) {
 	rig.Each(t, rig.Options{}, func(t *testing.T, r *rig.Rig) {
 		app := r.App(management.ClientSpec{})

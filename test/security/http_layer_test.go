@@ -67,7 +67,7 @@ func TestH02_HeadersAreBounded(t *testing.T) {
 }
 
 // Where a proxy and this server could see the end of a request differently, nothing after it may be taken for a
-// request (RFC 9112 section 11.2). net/http reads a line folded over two and a line ended by a bare LF as RFC 9112
+// request (RFC 9112, section 11.2). net/http reads a line folded over two and a line ended by a bare LF as RFC 9112
 // lets it (sections 5.2 and 2.2): as one line with spaces, and as a line. All else is refused or closed after.
 func TestH03_NobodySmugglesARequest(t *testing.T) {
 	p := startProcess(t)

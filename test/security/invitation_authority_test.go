@@ -15,9 +15,9 @@ import (
 	"doorward/test/rig"
 )
 
-// An invitation is as valid as the credential and the user behind it are when it is accepted. One that was sent with a key
-// ends with that key and with the key's creator; one that was sent from a page belongs to the member, and no longer to the
-// session.
+// An invitation is as valid as the credential and the user behind it are when it is accepted. One that was sent with a
+// key ends with that key and with the key's creator; one that was sent from a page belongs to the member, and no longer
+// to the session.
 func TestV04_InvitationIsAsValidAsItsSenderIsWhenItIsAccepted(t *testing.T) {
 	type sent struct {
 		ws     storage.Workspace
@@ -139,8 +139,8 @@ func TestV04_InvitationIsAsValidAsItsSenderIsWhenItIsAccepted(t *testing.T) {
 	})
 }
 
-// The user behind a key stays behind the keys that it creates and that take its place. What could not be accepted is not
-// sent.
+// The user behind a key stays behind the keys that it creates and that take its place. What could not be accepted is
+// not sent.
 func TestV04_TheUserBehindAKeyIsBehindItsKeysToo(t *testing.T) {
 	rig.Each(t, rig.Options{}, func(t *testing.T, r *rig.Rig) {
 		owner, bob := r.User("owner@example.com", "Owner", false), r.User("bob@example.com", "Bob", false)

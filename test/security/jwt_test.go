@@ -137,7 +137,8 @@ func (j *jwtRig) taken(t *testing.T, name, token string) {
 	}
 }
 
-// A JWT access token says what introspection says (RFC 9068 section 2.2), by every grant, and is revoked as an opaque one.
+// A JWT access token says what introspection says (RFC 9068, section 2.2), by every grant, and is revoked as an opaque
+// one.
 func TestJWTAccessTokensSayWhatIntrospectionSays(t *testing.T) {
 	rig.EachNodes(t, signing(), func(t *testing.T, nodes []*rig.Rig) {
 		r, other := nodes[0], nodes[len(nodes)-1]
@@ -776,7 +777,7 @@ func TestForeignKeysAreFetchedSeldom(t *testing.T) {
 	unavailable("keys of yesterday", token("key 2", next))
 }
 
-// rawSignature signs bytes as JWS does (RFC 7515 section 5.1), whatever the header in them says.
+// rawSignature signs bytes as JWS does (RFC 7515, section 5.1), whatever the header in them says.
 func rawSignature(t *testing.T, algorithm jose.SignatureAlgorithm, key any, input string) []byte {
 	t.Helper()
 	switch k := key.(type) {

@@ -410,7 +410,7 @@ func TestIntrospectionChargesACost(t *testing.T) {
 	})
 }
 
-// Who is counted as whom, under which plan (DESIGN.md section 9).
+// Which requests count together, and under which plan.
 func TestPlansOfEveryKindOfCredential(t *testing.T) {
 	rig.Each(t, limited(), func(t *testing.T, r *rig.Rig) {
 		api := r.ResourceServer()

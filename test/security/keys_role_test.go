@@ -11,8 +11,8 @@ import (
 	"doorward/test/rig"
 )
 
-// The role that a personal access token is held to is a bound that its holder typed. Without a workspace there is no role,
-// and no scope that a role of its user takes away somewhere.
+// The role that a personal access token is held to is a bound that its holder typed. Without a workspace there is no
+// role, and no scope that a role of its user takes away somewhere.
 func TestV12_APersonalTokenHasNoRoleWithoutAWorkspace(t *testing.T) {
 	rig.Each(t, rig.Options{}, func(t *testing.T, r *rig.Rig) {
 		api, command := r.ResourceServer(), management.CommandLine("")

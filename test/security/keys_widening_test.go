@@ -215,8 +215,8 @@ func TestK25_ARangeOfMappedAddressesIsRefused(t *testing.T) {
 	answered(t, "using it", r.JSON("GET", "/v1/auth/test", made.Text("key"), ""), http.StatusOK)
 }
 
-// An administrator of a workspace neither takes back nor replaces an invitation that makes an owner, and a rename leaves
-// the plan alone that was chosen meanwhile.
+// An administrator of a workspace neither takes back nor replaces an invitation that makes an owner, and a rename
+// leaves the plan alone that was chosen meanwhile.
 func TestK11_OwnersInvitationsAndPlansAreTheirs(t *testing.T) {
 	rig.Each(t, limited(), func(t *testing.T, r *rig.Rig) {
 		bob := r.User("bob@example.com", "Bob", false)

@@ -12,8 +12,8 @@ import (
 	"doorward/test/rig"
 )
 
-// Administrators set plans, on their page too; owners do where the configuration lets them. A key with more than the new
-// plan loses its own.
+// Administrators set plans, on their page too; owners do where the configuration lets them. A key with more than the
+// new plan loses its own.
 func TestV10_AdministratorsSetPlans(t *testing.T) {
 	plans := map[string]limit.Plan{"free": {Hour: 5}, "pro": {Hour: 1000}}
 	for _, owners := range []bool{false, true} {

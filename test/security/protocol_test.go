@@ -28,8 +28,8 @@ import (
 	"doorward/test/rig"
 )
 
-// An issuer may have several entries, and a token satisfies one of them as a whole: never the key of one with the audience
-// of another.
+// An issuer may have several entries, and a token satisfies one of them as a whole: never the key of one with the
+// audience of another.
 func TestV44_ATokenSatisfiesOneEntryOfItsIssuer(t *testing.T) {
 	outside := newIssuer(t)
 	secret, other := []byte("the secret of a project, of 32 bytes or more"), []byte("the secret of another one, of 32 bytes or more")

@@ -14,10 +14,10 @@ import (
 	"doorward/test/rig"
 )
 
-// Registration by the command and by the page: A-15, the exception of A-20, and of section 1.14 of
-// reference/security.md what holds without dynamic registration: D-02, D-08 and D-10.
+// Registration by the CLI and on the page: A-15, the exception of A-20, and the rules of dynamic registration that hold
+// without it: D-02, D-08 and D-10.
 
-// refusedField registers p by the command's way, and by changing a good client, and wants a fault of the field both times.
+// refusedField registers p as the CLI does, and by changing a good client, and wants a fault of the field both times.
 func refusedField(t *testing.T, r *rig.Rig, p management.ClientSpec, field string) {
 	t.Helper()
 	if p.Name == "" {

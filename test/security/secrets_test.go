@@ -43,7 +43,7 @@ func live(t *testing.T, r *rig.Rig) (access string) {
 		t.Fatalf("%s: answered %d %s", what, a.Status, rig.Plain(a.Body))
 		return nil
 	}
-	word, _, err := r.Identity.SetupWord(t.Context())
+	word, _, err := r.Identity.SetupToken(t.Context())
 	ok(t, err)
 	r.Seen.Add(rig.SecretWord, word)
 	root := r.Browser()

@@ -412,7 +412,7 @@ func TestSetup_OneWordOneAdministrator(t *testing.T) {
 	rig.Each(t, rig.Options{AtOnce: true, NoUser: true}, func(t *testing.T, r *rig.Rig) {
 		mint := func() string {
 			t.Helper()
-			word, needed, err := r.Identity.SetupWord(r.System())
+			word, needed, err := r.Identity.SetupToken(r.System())
 			if err != nil || !needed {
 				t.Fatalf("no word: %v", err)
 			}
@@ -462,10 +462,10 @@ func TestSetup_OneWordOneAdministrator(t *testing.T) {
 			wantPage(t, b.PostForm("/setup", form(again)), http.StatusNotFound)
 		}
 		wantPage(t, b.Get("/setup?word="+word), http.StatusNotFound)
-		if _, needed, err := r.Identity.SetupWord(r.System()); needed || err != nil {
+		if _, needed, err := r.Identity.SetupToken(r.System()); needed || err != nil {
 			t.Errorf("a new word is given out: %v", err)
 		}
-		if err := r.Store.SetSetting(r.System(), storage.SettingSetupWord, "left over"); err != nil {
+		if err := r.Store.SetSetting(r.System(), storage.SettingSetupToken, "left over"); err != nil {
 			t.Fatal(err)
 		}
 		wantPage(t, b.PostForm("/setup", form(word)), http.StatusNotFound)
@@ -477,7 +477,7 @@ func TestSetup_OneWordOneAdministrator(t *testing.T) {
 
 func TestSetup_WordDiesWithTheFirstUser(t *testing.T) {
 	rig.Each(t, rig.Options{NoUser: true}, func(t *testing.T, r *rig.Rig) {
-		word, _, err := r.Identity.SetupWord(r.System())
+		word, _, err := r.Identity.SetupToken(r.System())
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -497,7 +497,7 @@ func TestSetup_WordDiesWithTheFirstUser(t *testing.T) {
 
 func TestSetup_AdministratorIsSignedIn(t *testing.T) {
 	r := rig.Memory(t, rig.Options{NoUser: true})
-	word, _, err := r.Identity.SetupWord(r.System())
+	word, _, err := r.Identity.SetupToken(r.System())
 	if err != nil {
 		t.Fatal(err)
 	}

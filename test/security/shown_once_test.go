@@ -15,8 +15,8 @@ import (
 	"doorward/test/rig"
 )
 
-// A secret that a page creates is shown once, to the session that created it, and neither a reload nor a form that is sent
-// twice creates another one.
+// A secret that a page creates is shown once, to the session that created it, and neither a reload nor a form that is
+// sent twice creates another one.
 func TestV62_ASecretIsShownOnceAndCreatedOnce(t *testing.T) {
 	rig.Each(t, rig.Options{AtOnce: true}, func(t *testing.T, r *rig.Rig) {
 		ws := r.Workspace("engines", "", r.Alice)
@@ -110,8 +110,8 @@ func TestV62_ASecretIsShownOnceAndCreatedOnce(t *testing.T) {
 	})
 }
 
-// twiceWithAPassword sends a form that asks for the password again as a browser does that drops the first answer: twice with
-// the same cookies. Both lead to one place, one thing is created, and each answer's cookie opens the session.
+// twiceWithAPassword sends a form that asks for the password again as a browser does that drops the first answer: twice
+// with the same cookies. Both lead to one place, one thing is created, and each answer's cookie opens the session.
 func twiceWithAPassword(t *testing.T, r *rig.Rig, b *rig.Browser, page, action string, form url.Values, count func() int) {
 	t.Helper()
 	for _, apart := range []bool{true, false} {

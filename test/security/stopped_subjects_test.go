@@ -98,7 +98,8 @@ func TestV01_DisabledUserKeepsNoKeyOrApp(t *testing.T) {
 			t.Errorf("enabling the personal workspace of a disabled user: error %v", err)
 		}
 
-		// Another owner brings it back, and so does enabling the only one; what an administrator disabled stays disabled.
+		// Another owner brings it back, and so does enabling the only one; what an administrator disabled stays
+		// disabled.
 		ok(t, r.Management.ChangeRole(r.System(), management.CommandLine(pair.ID), pair, bob.ID, catalog.RoleOwner))
 		check("with another owner", map[string]bool{"kept": true, "shared": true, "pair": true})
 		ok(t, r.Management.DisableWorkspace(r.System(), management.CommandLine(sole.ID), sole))

@@ -42,7 +42,8 @@ func TestS01_NoInputReachesSQL(t *testing.T) {
 			b := r.Browser()
 			return b, b.Form(b.Get("/login"), "/login")
 		}
-		// What a password is made of is in no log, so none is a text that is sent as a client id or redirect URI as well.
+		// What a password is made of is in no log, so none is a text that is sent as a client id or redirect URI as
+		// well.
 		password := func(x string) string { return "'p" + x + "p'" }
 		typed := func(field, x string) string {
 			if field == "password" || field == "code_verifier" {
@@ -163,7 +164,8 @@ func TestS11_ReplayAfterCleanUpStillEndsTheFamily(t *testing.T) {
 				code := b.Code(app, "read")
 				_, first := granted(t, r.Exchange(app, code))
 				newest, access := first, ""
-				// The app refreshes every five days; what is used and expired meanwhile stays for the whole family's life.
+				// The app refreshes every five days; what is used and expired meanwhile stays for the whole family's
+				// life.
 				for range 5 {
 					r.Advance(5 * 24 * time.Hour)
 					clean()

@@ -217,7 +217,7 @@ func TestT08_MissingVerifierConsumesCode(t *testing.T) {
 	})
 }
 
-// RFC 9700 section 2.1.1: a verifier where no challenge was sent is a sign of a downgrade.
+// RFC 9700, section 2.1.1: a verifier where no challenge was sent is a sign of a downgrade.
 func TestT08_VerifierWithoutChallengeIsRefused(t *testing.T) {
 	r := rig.Memory(t, rig.Options{})
 	app := r.App(management.ClientSpec{PKCEOptional: true})

@@ -150,7 +150,7 @@ func TestT14_T79_ResourceOfAMachineMustBeItsOwn(t *testing.T) {
 	})
 }
 
-// RFC 9700 section 4.15: nobody may take a machine's token for a person's.
+// RFC 9700, section 4.15: nobody may take a machine's token for a person's.
 func TestT74_AMachineCannotLookLikeAUser(t *testing.T) {
 	rig.Each(t, rig.Options{}, func(t *testing.T, r *rig.Rig) {
 		api, app := r.ResourceServer(), r.App(management.ClientSpec{Name: r.Alice.ID, Grants: []string{oauth.GrantClientCredentials}})

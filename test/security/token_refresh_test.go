@@ -171,7 +171,7 @@ func TestT22_ManyRefreshesAtOnceGetOneSuccessor(t *testing.T) {
 }
 
 // Without a reuse window one wins. That the others showed a used token ends the family: nobody can tell which of them
-// is the thief (RFC 9700 section 4.14.2).
+// is the thief (RFC 9700, section 4.14.2).
 func TestT22_WithoutAWindowOneRefreshWins(t *testing.T) {
 	rig.EachNodes(t, rig.Options{AtOnce: true, Lifetimes: oauth.Lifetimes{RefreshReuseWindow: -1}}, func(t *testing.T, nodes []*rig.Rig) {
 		r := nodes[0]

@@ -40,7 +40,7 @@ func machineHeaders(t *testing.T, a *rig.Answer) {
 	}
 }
 
-// refused checks an error answer (RFC 6749 section 5.2) and what it may not say.
+// refused checks an error answer (RFC 6749, section 5.2) and what it may not say.
 func refused(t *testing.T, a *rig.Answer, status int, code string) {
 	t.Helper()
 	if a.Status != status || a.Text("error") != code {

@@ -248,7 +248,7 @@ func TestV60_FormsThatCreateCountOnce(t *testing.T) {
 
 func TestV60_SettingUpTwiceSignsTheAdministratorIn(t *testing.T) {
 	rig.Each(t, rig.Options{AtOnce: true, NoUser: true}, func(t *testing.T, r *rig.Rig) {
-		word, _, err := r.Identity.SetupWord(t.Context())
+		word, _, err := r.Identity.SetupToken(t.Context())
 		ok(t, err)
 		form := url.Values{"word": {word}, "name": {"Ada"}, "email": {"ada@example.com"}, "password": {rig.Password}}
 		rig.AtOnce(4, func(int) {
@@ -343,7 +343,8 @@ func TestV61_GoingBackAfterAnAnswerLeadsOn(t *testing.T) {
 	}
 }
 
-// Every error page of the flows has a link that leads on, and none leads to an app that nobody vouches for or has answered.
+// Every error page of the flows has a link that leads on, and none leads to an app that nobody vouches for or has
+// answered.
 func TestV61_NoPageOfAFlowIsADeadEnd(t *testing.T) {
 	r := rig.Memory(t, rig.Options{})
 	app, anybodys := r.App(management.ClientSpec{}), selfRegistered(t, r, management.ClientSpec{RedirectURIs: []string{"https://evil.example/cb"}, Site: "https://evil.example"})
@@ -410,8 +411,8 @@ func workspacesOf(r *rig.Rig, u storage.User) []storage.Workspace {
 	return list
 }
 
-// The form that asks for the password before a dangerous scope is granted, sent twice with the cookies of the first time,
-// gives one code, and leaves the user signed in.
+// The form that asks for the password before a dangerous scope is granted, sent twice with the cookies of the first
+// time, gives one code, and leaves the user signed in.
 func TestV60_AConsentWithThePasswordSentTwiceGivesOneCode(t *testing.T) {
 	rig.Each(t, rig.Options{}, func(t *testing.T, r *rig.Rig) {
 		app := r.App(management.ClientSpec{Scopes: []string{"read", "admin"}})

@@ -57,8 +57,8 @@ func newApp() url.Values {
 	return url.Values{"name": {"Made"}, "kind": {"web"}, "redirect_uris": {"https://app.example/cb"}, "scope": {"read"}}
 }
 
-// DESIGN.md section 6: who may do what in a workspace, on its pages. What a role may not is told to it and changes nothing;
-// to those who are in no role the workspace is not there.
+// Who may do what on a workspace's pages. A member whose role is too low gets an explanation, and nothing changes; for
+// everyone else the workspace does not exist.
 func TestRolesOnTheWorkspacePages(t *testing.T) {
 	rig.Each(t, rig.Options{}, func(t *testing.T, r *rig.Rig) {
 		c := newCast(r, "engines")
@@ -366,7 +366,7 @@ func TestInvitationIsTakenOnce(t *testing.T) {
 	})
 }
 
-// Administrators see that a workspace is there and switch it off, and read nothing in it (DESIGN.md section 6).
+// Administrators see that a workspace is there and switch it off, and read nothing in it.
 func TestAdministratorsDisableWorkspacesAndReadNothing(t *testing.T) {
 	rig.Each(t, rig.Options{}, func(t *testing.T, r *rig.Rig) {
 		c := newCast(r, "engines")

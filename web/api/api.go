@@ -89,7 +89,7 @@ func (a *API) Register(handle func(pattern string, h http.Handler)) {
 	handle("GET "+documentPath, http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
 		w.Header().Set("Content-Type", "application/json")
 		w.Header().Set("Cache-Control", "no-cache")
-		_, _ = w.Write(a.document) // a client that went away is no fault of ours
+		_, _ = w.Write(a.document) // the client may have gone away
 	}))
 }
 

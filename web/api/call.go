@@ -178,7 +178,7 @@ func (c *call) administer(ctx context.Context) error {
 	}
 	u, err := c.store.UserByID(ctx, userID)
 	if errors.Is(err, storage.ErrNotFound) || err == nil && !u.Admin {
-		return nil // to them there is no such workspace
+		return nil // to them the workspace does not exist
 	}
 	if err != nil {
 		return fmt.Errorf("administrator: %w", err)

@@ -229,8 +229,8 @@ func (c *call) readBody() error {
 	return nil
 }
 
-// decode reads a JSON object into a struct: no member that the struct has not, none twice, nothing after it. A null
-// counts as left out, but for a Change. What is wrong is named, and no value is repeated.
+// decode reads a JSON object into a struct: every member must be in the struct, none may occur twice, and nothing may
+// follow it. A null counts as left out, but for a Change. What is wrong is named, and no value is repeated.
 func decode(body []byte, into any) error {
 	target := reflect.ValueOf(into).Elem()
 	if len(body) == 0 {

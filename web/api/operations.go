@@ -52,7 +52,7 @@ type operation struct {
 	speaker      speaker
 	administers  bool                  // an administrator of this server may name any workspace in the path
 	server       bool                  // for administrators of this server alone
-	whoAmI       bool                  // any credential may ask, whatever its scopes
+	whoAmI       bool                  // any credential may ask, with any scopes
 	may          management.Permission // in the workspace; empty: what the operation itself checks
 	conflict     string                // when the answer is 409; empty: never
 	request      any                   // an example, of the type that is decoded; nil: no body

@@ -22,7 +22,7 @@ type Page struct {
 	Cursor string `query:"cursor" doc:"nextCursor of the previous page, with the same filters."`
 }
 
-// readQuery reads the query into a struct. What the struct has not, or twice, is refused.
+// readQuery reads the query into a struct. A parameter that the struct does not have, or that occurs twice, is refused.
 func (c *call) readQuery(into any) error {
 	values, err := url.ParseQuery(c.r.URL.RawQuery)
 	if err != nil {

@@ -241,7 +241,7 @@ func (x *admitting) touch(ctx context.Context) error {
 	return nil
 }
 
-// checkKind refuses the kinds of credentials that have no business here, whatever their scopes.
+// checkKind refuses the kinds of credentials that the API or route does not accept, with any scopes.
 func (x *admitting) checkKind(context.Context) error {
 	p := x.Principal
 	switch {

@@ -7,8 +7,8 @@ import (
 	"time"
 )
 
-// The body of an anonymous request has a minute, and as long more as its bytes take at the slowest rate; that of another
-// has new time for each piece. What comes drop by drop ends.
+// The body of an anonymous request has a minute, and as long more as its bytes take at the slowest rate; that of
+// another has new time for each piece. What comes drop by drop ends.
 func TestV25_ASlowAnonymousBodyEnds(t *testing.T) {
 	now := time.Unix(1_000_000, 0)
 	for name, anonymous := range map[string]bool{"anonymous": true, "with a credential": false} {

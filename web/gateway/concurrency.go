@@ -8,7 +8,7 @@ import (
 	"doorward/oauth/limit"
 )
 
-// Concurrency bounds how many requests are under way at once that no credential answers for. Zero is no bound.
+// Concurrency bounds how many requests without a good credential are under way at once. Zero: no bound.
 type Concurrency struct {
 	Total      int
 	PerAddress int // of one address of IPv4, or one /64 of IPv6

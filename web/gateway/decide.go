@@ -148,8 +148,8 @@ func (d *decision) permissions(method string) error {
 	if len(rule.Credentials) > 0 && !slices.Contains(rule.Credentials, p.Kind) {
 		accepted := listOf(rule.Credentials)
 		return d.denied(
-			fmt.Sprintf("%s does not accept %s; use %s.", name, article(kindNames[p.Kind]), accepted),
-			fmt.Sprintf("the route %s does not accept %s; it accepts %s", rule, article(kindNames[p.Kind]), accepted),
+			fmt.Sprintf("%s does not accept %s; use %s.", name, bearer.OneOfKind(p.Kind), accepted),
+			fmt.Sprintf("the route %s does not accept %s; it accepts %s", rule, bearer.OneOfKind(p.Kind), accepted),
 		)
 	}
 	needs := rule.ScopesFor(d.object)
@@ -185,7 +185,7 @@ func (v *Verdict) Needed(method string) string {
 	}
 	kinds := v.Route.Credentials
 	if len(kinds) == 0 {
-		kinds = []string{bearer.KindAPIKey, bearer.KindPersonalAccessToken, bearer.KindAccessToken, bearer.KindForeignJWT}
+		kinds = bearer.KindsAtAPI()
 	}
 	text := listOf(kinds)
 	if needs := v.Route.ScopesFor(v.object); len(needs) > 0 {
@@ -197,29 +197,13 @@ func (v *Verdict) Needed(method string) string {
 	return text + ", for " + v.Route.Named(method, v.object)
 }
 
-// kindNames are the kinds of credentials in words.
-var kindNames = map[string]string{
-	bearer.KindAccessToken:         "access token",
-	bearer.KindAPIKey:              "API key",
-	bearer.KindPersonalAccessToken: "personal access token",
-	bearer.KindForeignJWT:          "token of a trusted issuer",
-}
-
 // listOf names one of some kinds of credentials: an API key or a personal access token.
 func listOf(kinds []string) string {
 	words := make([]string, len(kinds))
 	for i, k := range kinds {
-		words[i] = article(kindNames[k])
+		words[i] = bearer.OneOfKind(k)
 	}
 	return strings.Join(words, " or ")
-}
-
-// article puts a or an before a name.
-func article(name string) string {
-	if strings.HasPrefix(name, "a") || strings.HasPrefix(name, "A") {
-		return "an " + name
-	}
-	return "a " + name
 }
 
 func orNone(text string) string {
@@ -231,10 +215,7 @@ func orNone(text string) string {
 
 // describe names a credential without showing it.
 func describe(p *bearer.Principal) string {
-	text := kindNames[p.Kind]
-	if text == "" {
-		text = strings.ReplaceAll(p.Kind, "_", " ")
-	}
+	text := bearer.KindInWords(p.Kind)
 	if p.KeyID != "" {
 		text += " " + p.KeyID
 	} else if p.ClientID != "" {

@@ -297,7 +297,7 @@ func (a *API) serveMetadata(w http.ResponseWriter, r *http.Request) {
 	h.Set("Content-Type", "application/json")
 	h.Set("Cache-Control", "public, max-age=300")
 	h.Set("X-Content-Type-Options", "nosniff")
-	_, _ = bytes.NewReader(a.metadata).WriteTo(w) // a client that went away is no fault of ours
+	_, _ = bytes.NewReader(a.metadata).WriteTo(w) // the client may have gone away
 }
 
 // Refuse answers with a refusal in the API's shape.

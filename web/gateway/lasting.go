@@ -22,7 +22,7 @@ func (e *closedError) Error() string { return "no longer allowed: " + e.verdict.
 
 func (e *closedError) Unwrap() error { return e.verdict.Refusal }
 
-// lastingRequest is a request that was allowed by its credential and has not ended.
+// lastingRequest is a request that was allowed and is still under way.
 type lastingRequest struct {
 	api     *API
 	request Request

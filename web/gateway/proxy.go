@@ -40,7 +40,7 @@ const StatusCallerGone = 499
 // forwarded is what the parts of one request's way through the proxy know of each other.
 type forwarded struct {
 	verdict Verdict
-	status  int          // of the upstream; zero: it has not answered
+	status  int          // of the upstream; zero: no answer yet
 	body    *patientBody // nil: there is none
 }
 
@@ -269,7 +269,7 @@ type patientBody struct {
 	io.ReadCloser
 	deadline func(time.Time) error
 	now      func() time.Time
-	until    time.Time // when it must have come, at the slowest rate; zero: there is no bound
+	until    time.Time // when it must have come, at the slowest rate; zero: no bound
 	failed   atomic.Pointer[error]
 	reading  sync.Mutex // held while a piece is read
 }

@@ -94,7 +94,9 @@ func AsRefusal(err error) *Refusal {
 	case errors.As(err, &own):
 		return own
 	case errors.Is(err, bearer.ErrIssuerKeys) && !errors.Is(err, context.Canceled):
-		return &Refusal{Kind: Unavailable, Detail: bearer.IssuerKeysUnavailable, RetryAfter: 5 * time.Second, Cause: err}
+		return &Refusal{
+			Kind: Unavailable, Detail: bearer.IssuerKeysUnavailable, RetryAfter: 5 * time.Second, Cause: err,
+		}
 	case errors.Is(err, storage.ErrUnavailable),
 		errors.Is(err, context.Canceled),
 		errors.Is(err, context.DeadlineExceeded):

@@ -80,7 +80,7 @@ type shape struct {
 	body        func(status int, w words, r *Refusal) any
 }
 
-// shapes are all shapes, the default first. What they say word for word is promised by vendors. A new shape is an entry
+// shapes are all shapes, the default first. Vendors promise their exact words. A new shape is an entry
 // here, with the type of its body.
 var shapes = []shape{
 	{
@@ -231,7 +231,7 @@ func (s Shape) Body(r *Refusal) (status int, body any) {
 			w.message = cmp.Or(s.Texts.Expired, own.texts.Expired)
 		case Forbidden:
 			w.message = cmp.Or(s.Texts.Forbidden, own.texts.Forbidden)
-		default: // the others are not for a vendor to word
+		default: // vendors cannot change the others
 		}
 	}
 	if r.Kind == Expired && r.AccessToken && s.ExpiredStatus != 0 {
@@ -272,5 +272,5 @@ func WriteJSON(w http.ResponseWriter, status int, text []byte) {
 	h.Set("Cache-Control", "no-store")
 	h.Set("X-Content-Type-Options", "nosniff")
 	w.WriteHeader(status)
-	_, _ = w.Write(append(text, '\n')) // a client that went away is no fault of ours
+	_, _ = w.Write(append(text, '\n')) // the client may have gone away
 }

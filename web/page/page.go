@@ -202,7 +202,7 @@ func (s *Pages) pageHeaders(w http.ResponseWriter, nonce string, formTargets ...
 	h.Set("Cache-Control", "no-store")
 }
 
-// challenge says beside a 401 on a page how to sign in: by a form, which has no scheme of its own (RFC 9110 section
+// challenge says beside a 401 on a page how to sign in: by a form, which has no scheme of its own (RFC 9110, section
 // 15.5.2). Browsers ignore a scheme that they do not know.
 func challenge(w http.ResponseWriter, status int) {
 	if status == http.StatusUnauthorized {
@@ -231,7 +231,7 @@ func (s *Pages) Render(
 	return nil
 }
 
-// Redirect sends the browser on after a form (RFC 9700 section 4.12: 303, so that no form is sent on).
+// Redirect sends the browser on after a form (RFC 9700, section 4.12: 303, so that no form is sent on).
 func Redirect(w http.ResponseWriter, to string) error {
 	h := w.Header()
 	h.Set("Location", to)

@@ -41,7 +41,7 @@ func New(c Config) *Handlers {
 	return &Handlers{Pages: c.Pages, store: c.Store, oauth: c.OAuth, management: c.Management, secrets: c.Secrets, identity: c.Identity, countLogin: c.CountLogin}
 }
 
-// Authorize serves GET and POST /oauth/authorize (RFC 6749 section 4.1.1). It validates and asks nothing: where
+// Authorize serves GET and POST /oauth/authorize (RFC 6749, section 4.1.1). It validates and asks nothing: where
 // nothing has to be asked it answers with a code, else it sends the browser to login or consent.
 func (s *Handlers) Authorize(w http.ResponseWriter, r *http.Request) error {
 	if r.Method == http.MethodPost && oauth.IsEncoded(r.Header) {

@@ -153,7 +153,7 @@ func (s *Handlers) showConsent(
 	return s.Render(w, r, status, view.Nonce, templates.ConsentPage(view), formTarget(&a.Flow)...)
 }
 
-// Consent serves POST /oauth/consent: the resource owner's decision (RFC 6749 section 4.1.1).
+// Consent serves POST /oauth/consent: the resource owner's decision (RFC 6749, section 4.1.1).
 func (s *Handlers) Consent(w http.ResponseWriter, r *http.Request) error {
 	form := r.PostForm
 	sealed, choice := form.Get("flow"), choiceOf(form)

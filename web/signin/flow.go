@@ -180,7 +180,7 @@ func formTarget(f *oauth.Flow) []string {
 	host, _, _ := strings.Cut(strings.TrimPrefix(rest, "//"), "/")
 	host, _, _ = strings.Cut(host, "?")
 	if strings.HasPrefix(host, "[") {
-		return []string{scheme + ":"} // a policy has no word for IPv6 addresses (CSP Level 3 section 2.3.1)
+		return []string{scheme + ":"} // a policy has no word for IPv6 addresses (CSP Level 3, section 2.3.1)
 	}
 	return []string{scheme + "://" + host, scheme + ":"}
 }

@@ -156,7 +156,7 @@ func selectToken(f *oauth.Flow, v *page.Visitor) []string {
 	return []string{"select", f.ID, v.Row.ID, v.User.ID}
 }
 
-// selectAccount goes on with the account that the visitor is signed in with (OpenID Connect Core section 3.1.2.1).
+// selectAccount goes on with the account that the visitor is signed in with (OpenID Connect Core, section 3.1.2.1).
 func (s *Handlers) selectAccount(
 	w http.ResponseWriter, r *http.Request, f *oauth.Flow, a *oauth.AuthorizeRequest, v *page.Visitor, token string,
 ) error {

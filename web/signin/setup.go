@@ -60,7 +60,7 @@ func (s *Handlers) Setup(w http.ResponseWriter, r *http.Request) error {
 		Page: s.NewPage(nil, ""), Word: page.Clean(form.Get("word"), 100), Name: page.Clean(form.Get("name"), 300),
 		Email: page.Clean(form.Get("email"), 320),
 	}
-	if errors.Is(err, identity.ErrSetupWord) {
+	if errors.Is(err, identity.ErrSetupToken) {
 		if has, lookup := s.store.HasUser(storage.System(r.Context())); lookup == nil && has {
 			return s.setUpAlready(w, r) // the same form was quicker
 		}

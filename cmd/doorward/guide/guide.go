@@ -199,7 +199,7 @@ func (p *authPage) documentRoutes(r config.Resource) {
 		if one.Credentials != nil {
 			kinds := make([]string, len(one.Credentials))
 			for j, kind := range one.Credentials {
-				kinds[j] = kindWords[kind]
+				kinds[j] = kindForCustomers(kind)
 			}
 			d.Needs += ", with " + strings.Join(kinds, " or ")
 		}
@@ -213,12 +213,12 @@ func (p *authPage) documentRoutes(r config.Resource) {
 	}
 }
 
-// kindWords are the kinds of credentials as customers know them.
-var kindWords = map[string]string{
-	bearer.KindAccessToken:         "an access token",
-	bearer.KindAPIKey:              "an API key",
-	bearer.KindPersonalAccessToken: "a personal access token",
-	bearer.KindForeignJWT:          "a session's token",
+// kindForCustomers is a kind of credential as the API's customers know it.
+func kindForCustomers(kind string) string {
+	if kind == bearer.KindForeignJWT {
+		return "a session's token"
+	}
+	return bearer.OneOfKind(kind)
 }
 
 func (p *authPage) documentPlans(c config.Config, r config.Resource) {

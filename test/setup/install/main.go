@@ -113,7 +113,7 @@ func installPrograms(wanted []need) error {
 	command := append([]string{"sh", "-c", apt, "apt"}, packages...)
 	if os.Geteuid() != 0 {
 		if _, err := exec.LookPath("sudo"); err != nil {
-			return errors.New(list + "\nYou are not root and there is no sudo; let somebody who may run\n  apt-get install " +
+			return errors.New(list + "\nYou are not root and there is no sudo; as root, run\n  apt-get install " +
 				strings.Join(packages, " ") + "\nand try again; `make test-short` needs only Go.")
 		}
 		command = append([]string{"sudo"}, command...)

@@ -61,9 +61,9 @@ func anyObject(n *node, to []*node) []*node {
 	return appendNode(appendNode(to, n.object), n.any)
 }
 
-// TakenBefore are the indexes of the routes of the table that together take every request of another route, in their order;
-// none where that one has requests left. A route that matches a path made of segments that no route writes out matches all
-// such paths. Therefore one such path stands for all of them, and the answer is exact.
+// TakenBefore are the indexes of the routes of the table that together take every request of another route, in their
+// order; none where that one has requests left. A route that matches a path made of segments that no route writes out
+// matches all such paths. Therefore one such path stands for all of them, and the answer is exact.
 func (t *Table) TakenBefore(r Route) []int {
 	wanted := r.methods()
 	found := map[int32]bool{}
@@ -95,8 +95,8 @@ func (t *Table) takesAll(f frontier, rest Pattern, atRoot bool, wanted methodSet
 	for i, segment := range rest {
 		switch segment {
 		case restSegment:
-			// With no segment more (which at the root is no path), with a slash, and with one more, and so on, until no
-			// route tells them apart.
+			// With no segment more (which at the root is not a path), with a slash, and with one more, and so on, until
+			// no route tells them apart.
 			for ; ; atRoot, f = false, f.step(anything) {
 				if (!atRoot && !taken(f)) || !taken(f.step(t.text(""))) {
 					return false

@@ -183,7 +183,8 @@ func BenchmarkCheckRoutes(b *testing.B) {
 	})
 }
 
-// TestComparingRoutesIsBounded: a table with too many routes to compare each with all before it says how many it compared.
+// TestComparingRoutesIsBounded: a table with too many routes to compare each with all before it says how many it
+// compared.
 func TestComparingRoutesIsBounded(t *testing.T) {
 	resource := &catalog.Resource{Scopes: []catalog.Scope{{Name: "read"}}}
 	routes := []Route{{Path: "/*/x", Public: true}}

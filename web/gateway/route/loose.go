@@ -23,11 +23,11 @@ func looseText(text string) string {
 // SameLoosely reports whether two texts are the same to an API that compares loosely.
 func SameLoosely(a, b string) bool { return looseText(a) == looseText(b) }
 
-// Find finds the route that decides about a request with a path, which was decoded from its escaped form, and the object
-// that {object} stands for in it; nil: there is none. It is not ok where an API that compares loosely might take the path for
-// one of another route. Frameworks differ in whether they decode a letter before they compare (Express does not), in which
-// letters beyond ASCII are the same as one of ASCII, and in whether an ending such as .json is part of the path (in Rails it
-// is not).
+// Find finds the route that decides about a request with a path, which was decoded from its escaped form, and the
+// object that {object} stands for in it; nil: there is none. It is not ok where an API that compares loosely might take
+// the path for one of another route. Frameworks differ in whether they decode a letter before they compare (Express
+// does not), in which letters beyond ASCII are the same as one of ASCII, and in whether an ending such as .json is part
+// of the path (in Rails it is not).
 func (t *Table) Find(method, path, escaped string) (route *Route, object string, ok bool) {
 	if !t.loose {
 		index, object := t.match(method, path)
@@ -67,8 +67,8 @@ func (t *Table) route(index int) *Route {
 	return &t.routes[index]
 }
 
-// keepingLetters decodes a path but for the escapes of letters, digits, hyphens and underscores, which nothing needs; empty
-// where it has none of these.
+// keepingLetters decodes a path but for the escapes of letters, digits, hyphens and underscores, which nothing needs;
+// empty where it has none of these.
 func keepingLetters(escaped string) string {
 	var b strings.Builder
 	found := false

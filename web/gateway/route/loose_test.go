@@ -2,8 +2,8 @@ package route
 
 import "testing"
 
-// An API that compares paths loosely is judged as it will route: every spelling of a stricter route's path is judged by that
-// route, and a path that could be another route's too is refused.
+// An API that compares paths loosely is judged as it will route: every spelling of a stricter route's path is judged by
+// that route, and a path that could be another route's too is refused.
 func TestV22_LoosePathsAreJudgedInEverySpelling(t *testing.T) {
 	routes := []Route{
 		{Path: "/v1/Capture", Methods: []string{"POST"}, Scopes: []string{"admin"}},

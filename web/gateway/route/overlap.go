@@ -13,7 +13,7 @@ import (
 // maxComparisons bounds how many pairs of routes Overlaps compares, which takes about two seconds.
 const maxComparisons = 50_000_000
 
-// Overlap is a pair of routes of which one takes a request that the other would judge more strictly.
+// Overlap is a pair of routes: the first takes a request that the second would judge more strictly.
 type Overlap struct {
 	Taker, Loser int    // by their indexes
 	Example      string // such a request: METHOD path
@@ -23,14 +23,14 @@ type Overlap struct {
 type Overlaps struct {
 	Found []Overlap
 	More  bool // there are more than were asked for
-	// Compared is the number of routes, from the first on, that were compared with all those before them. It is less than
-	// the number of routes only where there are so many that comparing them all would take too long.
+	// Compared is the number of routes, from the first on, that were compared with all those before them. It is less
+	// than the number of routes only where there are so many that comparing them all would take too long.
 	Compared int
 }
 
-// Overlaps finds for each route the first route before it that needs less and takes some, not all, of its requests. A route
-// that is a special case of the later one, as /health is of /**, is an exception that was meant. r is the resource of the
-// routes. At most limit pairs are found.
+// Overlaps finds for each route the first route before it that needs less and takes some, not all, of its requests. A
+// route that is a special case of the later one, as /health is of /**, is an exception that was meant. r is the
+// resource of the routes. At most limit pairs are found.
 func (t *Table) Overlaps(r *catalog.Resource, limit int) Overlaps {
 	c := t.compare(r)
 	var out Overlaps
@@ -58,10 +58,10 @@ func (t *Table) Overlaps(r *catalog.Resource, limit int) Overlaps {
 	return out
 }
 
-// OtherSpellings finds for each route another one that takes a request for its path in another spelling, with a slash at
-// the end or in another case, and lets a credential pass that the route itself would refuse. An API that compares paths
-// loosely takes both for the same. r is the resource of the routes. At most limit pairs are found; more reports whether
-// there are others. Where the table itself compares loosely there are none.
+// OtherSpellings finds for each route another one that takes a request for its path in another spelling, with a slash
+// at the end or in another case, and lets a credential pass that the route itself would refuse. An API that compares
+// paths loosely takes both for the same. r is the resource of the routes. At most limit pairs are found; more reports
+// whether there are others. Where the table itself compares loosely there are none.
 func (t *Table) OtherSpellings(r *catalog.Resource, limit int) (found []Overlap, more bool) {
 	if t.loose {
 		return nil, false
@@ -118,8 +118,8 @@ func (c *comparison) effective(scopes []string) []string {
 	return all
 }
 
-// otherSpelling is another route than the i-th that takes a request in another spelling and needs less, with that request;
-// -1: there is none.
+// otherSpelling is another route than the i-th that takes a request in another spelling and needs less, with that
+// request; -1: there is none.
 func (c *comparison) otherSpelling(i int) (taker int, example string) {
 	pattern := c.patterns[i]
 	path := pattern.Example("x", c.object)
@@ -146,8 +146,8 @@ func (c *comparison) otherSpelling(i int) (taker int, example string) {
 	return -1, ""
 }
 
-// otherCase changes the case of the first letter of the last segment that is written out and has one. It is not ok where
-// there is no such letter.
+// otherCase changes the case of the first letter of the last segment that is written out and has one. It is not ok
+// where there is no such letter.
 func (p Pattern) otherCase() (other Pattern, ok bool) {
 	for i := len(p) - 1; i >= 0; i-- {
 		if p[i] == objectSegment {
@@ -168,8 +168,8 @@ func (p Pattern) otherCase() (other Pattern, ok bool) {
 	return nil, false
 }
 
-// isException reports whether the earlier route is a special case of the later: its path is narrower, or the same for no
-// further methods.
+// isException reports whether the earlier route is a special case of the later: its path is narrower, or the same for
+// no further methods.
 func (c *comparison) isException(earlier, later int) bool {
 	a, b := c.patterns[earlier], c.patterns[later]
 	if !b.covers(a, c.objects) {

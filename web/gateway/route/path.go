@@ -6,8 +6,8 @@ import (
 	"unicode/utf8"
 )
 
-// DecodePath decodes the path of a request once. It refuses a path that some server on the way might take for another one:
-// with . or .. segments, empty ones, backslashes or semicolons (which begin parameters for some), with escapes of
+// DecodePath decodes the path of a request once. It refuses a path that some server on the way might take for another
+// one: with . or .. segments, empty ones, backslashes or semicolons (which begin parameters for some), with escapes of
 // these or of what would be one, and with what is not text.
 func DecodePath(escaped string) (path string, ok bool) {
 	if escaped == "" || escaped[0] != '/' || strings.Contains(escaped, "//") || strings.ContainsAny(escaped, `\;#?`) {

@@ -21,8 +21,8 @@ const (
 // end stands behind the last segment of a pattern.
 const end = "\x00"
 
-// Pattern is the path of a route in segments: text, * for any one segment, {object} for one of the resource's objects, and
-// ** at the end for any number of segments. The path / has one segment, which is empty.
+// Pattern is the path of a route in segments: text, * for any one segment, {object} for one of the resource's objects,
+// and ** at the end for any number of segments. The path / has one segment, which is empty.
 type Pattern []string
 
 // Parse reads the path of a route, such as /v1/{object}/**. The error says what to write instead.
@@ -94,7 +94,7 @@ func (o objects) have(segment string) bool {
 	return ok
 }
 
-// Covers reports whether the pattern matches every path that another one matches, neither of which has {object}.
+// Covers reports whether the pattern matches every path that another one matches. Neither may have {object}.
 func (p Pattern) Covers(narrow Pattern) bool { return p.covers(narrow, nil) }
 
 func (p Pattern) covers(narrow Pattern, known objects) bool {
@@ -113,8 +113,8 @@ func (p Pattern) covers(narrow Pattern, known objects) bool {
 	return len(p) == len(narrow)
 }
 
-// Cross is the pattern of the paths that two patterns both match, neither of which has {object}; ok is false where there
-// is no such path.
+// Cross is the pattern of the paths that two patterns both match; ok is false if there is none. Neither may have
+// {object}. Example: /a/* and /*/b have /a/b.
 func (p Pattern) Cross(q Pattern) (both Pattern, ok bool) { return p.cross(q, nil) }
 
 func (p Pattern) cross(q Pattern, known objects) (both Pattern, ok bool) {

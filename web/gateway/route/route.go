@@ -15,7 +15,7 @@ type Route struct {
 	Methods     []string // none: all; GET includes HEAD
 	Path        string   // as Parse reads it
 	Scopes      []string // all of them are needed; {object} stands for the object in the path
-	Credentials []string // kinds (oauth.Kinds), one of which it must be; none: any
+	Credentials []string // kinds that are accepted (bearer.KindsAtAPI); none: any
 	Role        string   // the least role in the workspace; empty: any, also none
 	Cost        int64    // of the plan
 	Public      bool     // nothing is needed, and nothing is counted

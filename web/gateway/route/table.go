@@ -4,8 +4,8 @@ import (
 	"strings"
 )
 
-// Table holds the routes of a resource in a tree of segments, so that the cost of a request does not grow with the number
-// of routes.
+// Table holds the routes of a resource in a tree of segments, so that the cost of a request does not grow with the
+// number of routes.
 type Table struct {
 	routes   []Route
 	patterns []Pattern // in the spelling that requests are compared with
@@ -55,8 +55,8 @@ func (m *matchers) covers(set methodSet) bool {
 	return true
 }
 
-// NewTable creates a table of routes, in their order. Where loose is true, paths and objects are compared without regard to
-// case and to a slash at the end.
+// NewTable creates a table of routes, in their order. Where loose is true, paths and objects are compared without
+// regard to case and to a slash at the end.
 func NewTable(routes []Route, objects []string, loose bool) *Table {
 	t := &Table{objects: make(map[string]string, len(objects)), loose: loose}
 	for _, object := range objects {
@@ -124,15 +124,15 @@ func (n *node) child(segment string) *node {
 	return *slot
 }
 
-// First is the index of the route that decides about a request with a decoded path, as a table without loose compares it;
-// -1: none.
+// First is the index of the route that decides about a request with a decoded path, as a table without loose compares
+// it; -1: none.
 func (t *Table) First(method, path string) int {
 	index, _ := t.match(method, path)
 	return index
 }
 
-// match finds the first route for a method and a decoded path, and the object that {object} stands for in it; -1: there is
-// none.
+// match finds the first route for a method and a decoded path, and the object that {object} stands for in it; -1: there
+// is none.
 func (t *Table) match(method, path string) (index int, object string) {
 	s := search{objects: t.objects, bit: methodBit(method)}
 	s.walk(&t.root, path[1:], true, "")

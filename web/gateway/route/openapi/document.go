@@ -1,5 +1,5 @@
-// Package openapi makes routes of an OpenAPI document. It does not know which routes a configuration already has, and it
-// reads nothing outside the document's folder.
+// Package openapi makes routes of an OpenAPI document. It does not know which routes a configuration already has, and
+// it reads nothing outside the document's folder.
 package openapi
 
 import (
@@ -24,8 +24,8 @@ const (
 // Source is an OpenAPI document in JSON or YAML.
 type Source struct {
 	Name string // for people
-	// Folder and File say where the document is, so that its references to other files can be followed. They lead to files in
-	// the folder and below it, never elsewhere and never over the network. Both are empty for standard input.
+	// Folder and File say where the document is, so that its references to other files can be followed. They lead to
+	// files in the folder and below it, never elsewhere and never over the network. Both are empty for standard input.
 	Folder, File string
 	Data         []byte
 }
@@ -44,9 +44,9 @@ type Result struct {
 	Warning string
 }
 
-// Import makes routes of the operations of an OpenAPI document (3.0, 3.1) or a Swagger one (2.0). An element that is not
-// understood never makes a route less strict: what cannot be read becomes a route that refuses, and a note says so. It is an
-// error where no route can be made at all.
+// Import makes routes of the operations of an OpenAPI document (3.0, 3.1) or a Swagger one (2.0). An element that is
+// not understood never makes a route less strict: what cannot be read becomes a route that refuses, and a note says so.
+// It is an error where no route can be made at all.
 func Import(from Source, options Options) (Result, error) {
 	d := &document{
 		fileSet: newFileSet(from.Folder), name: from.Name, noted: map[string]*decided{}, schemes: map[string]scheme{},

@@ -141,8 +141,8 @@ func runImportCases(t *testing.T, cases map[string]importCase) {
 	}
 }
 
-// TestV40_ReferencesKeepTheirSecurity: references are followed within the document and to files beside it, wherever they
-// may stand. What cannot be read becomes a route that refuses.
+// TestV40_ReferencesKeepTheirSecurity: references are followed within the document and to files beside it, wherever
+// they may stand. What cannot be read becomes a route that refuses.
 func TestV40_ReferencesKeepTheirSecurity(t *testing.T) {
 	const admin = "{security: [{oauth: [admin]}]}"
 	runImportCases(t, map[string]importCase{
@@ -232,8 +232,8 @@ func TestV40_AFileOutsideTheFolderIsNotReadThroughALink(t *testing.T) {
 	}
 }
 
-// TestV40_WhatIsNotUnderstoodRefuses: an element that cannot be read never makes a route less strict, and the rest of the
-// document is imported.
+// TestV40_WhatIsNotUnderstoodRefuses: an element that cannot be read never makes a route less strict, and the rest of
+// the document is imported.
 func TestV40_WhatIsNotUnderstoodRefuses(t *testing.T) {
 	one := func(security string) string { return "security: []\npaths: {/a: {get: {security: " + security + "}}}" }
 	refused := []string{"GET /a refuse"}
@@ -291,8 +291,8 @@ func TestV40_WhatIsNotUnderstoodRefuses(t *testing.T) {
 	}
 }
 
-// TestV41_MergeKeysBringTheirSecurity: keys that merge keys bring count, those of the mapping itself before them, and of
-// several the first.
+// TestV41_MergeKeysBringTheirSecurity: keys that merge keys bring count, those of the mapping itself before them, and
+// of several the first.
 func TestV41_MergeKeysBringTheirSecurity(t *testing.T) {
 	const anchors = "security: []\nx-a: &a {security: [{oauth: [a]}]}\nx-b: &b {security: [{oauth: [b]}], get: {security: [{oauth: [get]}]}}\nx-s: &s [{oauth: [s]}]\n"
 	runImportCases(t, map[string]importCase{
@@ -441,7 +441,7 @@ func TestV53_OnlyTheRoutesOfThisHost(t *testing.T) {
 		"unknown host": {
 			"servers: [{url: /}]\nsecurity: []\npaths: {'/{a}': {get: {}}, /admin: {get: {servers: [{url: 'https://api.example.com'}], security: [{oauth: [admin]}]}}}", nil,
 			[]string{"GET /admin admin", "GET /* public"},
-			"Once, at GET /admin: the document does not reports whether the host",
+			"Once, at GET /admin: the document does not say whether the host",
 		},
 		"no servers": {
 			"security: []\npaths: {'/{a}': {get: {}}, /admin: {servers: [{url: 'https://api.example.com'}], get: {security: [{oauth: [admin]}]}}}", nil,

@@ -27,7 +27,7 @@ const (
 	noteBasic        = "a security scheme other than a bearer token in the header Authorization, which Doorward does not read; clients must send theirs there"
 	noteTrace        = "TRACE was left out; the gateway does not forward it"
 	noteServers      = "the path of the first server; others have other paths, and each operation has a route for each of them"
-	noteHost         = "the document does not reports whether the host of its servers is the API's; it only adds to what a route needs, and makes none public"
+	noteHost         = "the document does not say whether the host of its servers is the API's; it only adds to what a route needs, and makes none public"
 	noteRelative     = "the first server is relative to where the document is published; it was read from the root"
 )
 

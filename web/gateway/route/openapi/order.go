@@ -111,7 +111,7 @@ func (p *pattern) candidates(method string) []candidate {
 	case method == "GET" && len(all) > 0:
 		for _, s := range p.sources["HEAD"] {
 			if s.kind == sourceExact {
-				s.kind = sourceVariant // a request for GET may be meant for a more general path, whatever HEAD is here
+				s.kind = sourceVariant // a request for GET may be meant for a more general path, even if HEAD is declared here
 			}
 			all = append(all, candidate{s, p, "GET"})
 		}
@@ -147,8 +147,8 @@ func (p *pattern) noteHead(d *document) {
 	}
 }
 
-// routes are the routes of one pattern, one for each kind of needs. HEAD has one of its own, before that of GET, where it
-// does not need the same.
+// routes are the routes of one pattern, one for each kind of needs. HEAD has one of its own, before that of GET, where
+// it does not need the same.
 func (p *pattern) routes() []route.Route {
 	var all []route.Route
 	var needed []needs

@@ -152,8 +152,8 @@ func TestV40_ImportedRoutesAreNeverLooser(t *testing.T) {
 	}
 }
 
-// FuzzOpenAPI: whatever the document holds, it gives routes that the configuration accepts and that are never looser than
-// the document, or a fault in one line.
+// FuzzOpenAPI: whatever the document holds, it gives routes that the configuration accepts and that are never looser
+// than the document, or a fault in one line.
 func FuzzOpenAPI(f *testing.F) {
 	pets, err := os.ReadFile("testdata/pets.yaml")
 	if err != nil {

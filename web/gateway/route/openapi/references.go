@@ -28,7 +28,8 @@ type entry struct {
 	value place
 }
 
-// get finds the value of a name. A name that is written twice is a fault, because programs differ in which one they use.
+// get finds the value of a name. A name that is written twice is a fault, because programs differ in which one they
+// use.
 func (m *mapping) get(name string) (value place, ok bool, err error) {
 	i, ok := m.index[name]
 	if !ok {

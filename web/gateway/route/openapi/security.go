@@ -113,7 +113,7 @@ func (d *document) readScheme(e entry) scheme {
 	if err != nil {
 		return scheme{err: err}
 	}
-	last := layers[len(layers)-1] // keys beside a $ref have no meaning (OpenAPI 3.1 section 4.8.23)
+	last := layers[len(layers)-1] // keys beside a $ref have no meaning (OpenAPI 3.1, section 4.8.23)
 	value := func(key string) string {
 		v, ok, err := last.get(key)
 		if !ok || err != nil {
@@ -168,7 +168,7 @@ type securityKey struct {
 	node any
 }
 
-// requirements reads a list of requirements, one of which is enough. That nothing is looser than the document holds for
+// requirements reads a list of requirements; one is enough. That nothing is looser than the document holds for
 // each of them alone, so that those that cannot be read are left out where one can be.
 func (d *document) requirements(p place) *requirement {
 	key := securityKey{p.file, yamlnode.Deref(p.node)}
@@ -220,7 +220,7 @@ func (d *document) requirements(p place) *requirement {
 	return r
 }
 
-// alternative reads one requirement, all schemes of which are needed.
+// alternative reads one requirement; all its schemes are needed.
 func (d *document) alternative(p place, r *requirement) (one needs, schemes int, err error) {
 	p, err = d.value(p, "a security requirement")
 	if err != nil {

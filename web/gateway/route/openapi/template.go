@@ -15,7 +15,7 @@ type pathPattern struct {
 	segments []string
 	partial  bool  // a segment became *, though not every text there is of the path
 	widened  []int // which
-	variant  bool  // it has a query, of which routes know nothing
+	variant  bool  // it has a query, which routes do not see
 	maybe    bool  // whether the path is of this API is not known
 	deep     bool  // a template or * may stand for several segments: from here on
 	deepFrom int

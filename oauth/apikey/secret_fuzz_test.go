@@ -15,14 +15,14 @@ var issued = []string{"dw_ac_", "dw_at_", "dw_rt_", "dw_cs_", PrefixPersonalToke
 // passed no more when anything about it changes.
 func FuzzWellFormed(f *testing.F) {
 	for _, prefix := range issued {
-		f.Add(prefix, TextOf(prefix, [32]byte{}), 7, byte('x'))
-		f.Add(prefix, TextOf(prefix, [32]byte{0: 0xff, 31: 0xff}), 54, byte(' '))
-		f.Add(prefix, TextOf("dw_ac_", [32]byte{1}), 0, byte(0))
+		f.Add(prefix, SecretOf(prefix, [32]byte{}), 7, byte('x'))
+		f.Add(prefix, SecretOf(prefix, [32]byte{0: 0xff, 31: 0xff}), 54, byte(' '))
+		f.Add(prefix, SecretOf("dw_ac_", [32]byte{1}), 0, byte(0))
 		f.Add(prefix, prefix+strings.Repeat("0", randomDigits+checksumDigit), 20, byte('\n'))
 		f.Add(prefix, prefix+strings.Repeat("é", 24)+"0", 20, byte(0xc3))
 	}
 	f.Add("", "", 0, byte(0))
-	f.Add("dw_", TextOf("dw_at_", [32]byte{2}), 3, byte('r'))
+	f.Add("dw_", SecretOf("dw_at_", [32]byte{2}), 3, byte('r'))
 	f.Fuzz(func(t *testing.T, prefix, text string, at int, other byte) {
 		if WellFormed(prefix, text) {
 			body, sum := text[:len(text)-checksumDigit], text[len(text)-checksumDigit:]
@@ -75,7 +75,7 @@ func FuzzCredentialText(f *testing.F) {
 		var random [32]byte
 		copy(random[:], b)
 		for _, prefix := range issued {
-			text := TextOf(prefix, random)
+			text := SecretOf(prefix, random)
 			if !WellFormed(prefix, text) || len(text) != len(prefix)+randomDigits+checksumDigit {
 				t.Fatalf("%q", text)
 			}

@@ -26,7 +26,7 @@ var keyPrefix = regexp.MustCompile(`^[a-z][a-z0-9]*(?:_[a-z0-9]+)*_(?:live|test)
 // maxPrefix is longer than any prefix that the configuration takes.
 const maxPrefix = 32
 
-// PrefixOf is the prefix of a text that could be an API key or a personal access token; empty for all other text.
+// PrefixOf is the prefix of a string that could be an API key or a personal access token; empty for any other string.
 func PrefixOf(text string) string {
 	n := len(text) - randomDigits - checksumDigit
 	if n <= 0 || n > maxPrefix {
@@ -46,16 +46,16 @@ const (
 	checksumDigit = 6
 )
 
-// NewText makes the text of a new credential: the prefix, 256 random bits, and a checksum by which a typing error is
-// known without asking the database.
-func NewText(prefix string) string {
+// NewSecret creates a secret: the prefix, 256 random bits, and a checksum that reveals typing errors without a database
+// query. Example: sk_live_ and 49 characters.
+func NewSecret(prefix string) string {
 	var b [32]byte
 	_, _ = rand.Read(b[:]) // it never fails; where the system has no randomness, Go ends the process
-	return TextOf(prefix, b)
+	return SecretOf(prefix, b)
 }
 
-// TextOf is the text of a credential whose random bits are given.
-func TextOf(prefix string, random [32]byte) string {
+// SecretOf is the secret with the given random bits.
+func SecretOf(prefix string, random [32]byte) string {
 	body := prefix + digits(random[:], randomDigits)
 	return body + checksum(body)
 }
