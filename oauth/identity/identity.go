@@ -68,7 +68,7 @@ var (
 	ErrBusy = errors.New("too many passwords are being checked, try again in a moment")
 	// ErrDisabled says that the user is disabled and cannot be let in.
 	ErrDisabled = errors.New("the user is disabled; enable them first with doorward user enable")
-	// ErrSetupToken: this is not, or no longer, the token that creates the first administrator.
+	// ErrSetupToken says that a token is not, or no longer, the one that creates the first administrator.
 	ErrSetupToken = errors.New("this set-up link is not valid any more: ask for a new one with doorward setup-link")
 )
 
