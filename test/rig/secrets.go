@@ -140,7 +140,9 @@ func (s *sniffer) RoundTrip(q *http.Request) (*http.Response, error) {
 	_ = response.Body.Close()
 	response.Body = io.NopCloser(io.MultiReader(bytes.NewReader(body), failed{err}))
 	for _, c := range response.Cookies() {
-		s.secrets.Add(SecretCookie, c.Value)
+		if !strings.HasSuffix(c.Name, "doorward-workspace") { // it holds an ID, which is no secret
+			s.secrets.Add(SecretCookie, c.Value)
+		}
 	}
 	location := response.Header.Get("Location")
 	if u, err := url.Parse(location); err == nil {

@@ -1,6 +1,7 @@
 package security
 
 import (
+	"net/http"
 	"net/url"
 	"slices"
 	"strings"
@@ -54,6 +55,7 @@ func TestO05_EachChangeLeavesOneEvent(t *testing.T) {
 			}},
 			{"login.succeeded", personal.ID, func() string { return r.Alice.ID }, func() { b.SignIn(r.Alice.Email) }},
 			{"consent.granted", personal.ID, func() string { return app.ID }, func() {
+				b.SetCookie(&http.Cookie{Name: "doorward-workspace", Value: personal.ID, Path: "/"})
 				a := r.Exchange(app, b.Code(app, "read"))
 				access, refresh = a.Text("access_token"), a.Text("refresh_token")
 			}},
