@@ -203,7 +203,7 @@ func TestGeneric12_UsageCanBeWatched(t *testing.T) {
 		}
 		page, err := w.person.visit(http.MethodGet, w.app+"/settings/workspaces/standard/api-keys/"+k.id, nil)
 		ok(t, err)
-		if !strings.Contains(page.body, "POST /v1/**") || !strings.Contains(page.body, "write") {
+		if !strings.Contains(page.body, "POST "+prompts) || !strings.Contains(page.body, "write") {
 			t.Error("the page of the key does not say what was refused")
 		}
 	})
