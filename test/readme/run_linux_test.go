@@ -20,9 +20,7 @@ import (
 func pseudoTerminal(t *testing.T) (ours, theirs *os.File) {
 	t.Helper()
 	ours, err := os.OpenFile("/dev/ptmx", os.O_RDWR|syscall.O_NOCTTY, 0)
-	if err != nil {
-		t.Skipf("no pseudo-terminals here: %v", err)
-	}
+	setup.Need(t, err)
 	t.Cleanup(func() { _ = ours.Close() })
 	raw, err := ours.SyscallConn()
 	if err != nil {
@@ -57,9 +55,8 @@ func TestV68_CtrlCEndsMakeRunWithoutAnError(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if _, err := exec.LookPath("make"); err != nil {
-		t.Skip("needs make")
-	}
+	_, err = exec.LookPath("make")
+	setup.Need(t, err)
 	ours, theirs := pseudoTerminal(t)
 	ctx, cancel := context.WithTimeout(t.Context(), 5*time.Minute)
 	defer cancel()

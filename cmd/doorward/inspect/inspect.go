@@ -102,7 +102,7 @@ func (r *Report) checkSecret(ctx context.Context, c config.Config, store *storag
 	}
 }
 
-// checkAdministrators reports a server that nobody administers.
+// checkAdministrators reports a server without an administrator.
 func (r *Report) checkAdministrators(ctx context.Context, store *storage.Store) {
 	users, err := store.CountUsers(ctx)
 	var administrators int64
