@@ -170,63 +170,34 @@ func patterns(t *testing.T) []string {
 	var all []string
 	for _, file := range parsed {
 		ast.Inspect(file, func(n ast.Node) bool {
-			switch n := n.(type) {
-			case *ast.RangeStmt:
-				each(n, constants)
-			case *ast.CallExpr:
-				function := ""
-				switch f := n.Fun.(type) {
-				case *ast.Ident:
-					function = f.Name
-				case *ast.SelectorExpr:
-					if of, ok := f.X.(*ast.Ident); ok && (of.Name == "mux" || f.Sel.Name == "register") {
-						function = f.Sel.Name
-					}
+			call, isCall := n.(*ast.CallExpr)
+			if !isCall {
+				return true
+			}
+			function := ""
+			switch f := call.Fun.(type) {
+			case *ast.Ident:
+				function = f.Name
+			case *ast.SelectorExpr:
+				if of, ok := f.X.(*ast.Ident); ok && (of.Name == "mux" || f.Sel.Name == "register") {
+					function = f.Sel.Name
 				}
-				if slices.Contains([]string{"Handle", "HandleFunc", "machine", "anyone", "user", "administrator"}, function) && len(n.Args) >= 2 {
-					if name, isName := n.Args[0].(*ast.Ident); isName && name.Name == "pattern" {
-						return true // inside one of the helpers
-					}
-					list, fault := texts(n.Args[0], constants)
-					if fault != "" {
-						t.Fatalf("a route of package web cannot be read: %s", fault)
-					}
-					all = append(all, list...)
+			}
+			if slices.Contains([]string{"Handle", "HandleFunc", "machine", "anyone", "user", "administrator"}, function) && len(call.Args) >= 2 {
+				if name, isName := call.Args[0].(*ast.Ident); isName && name.Name == "pattern" {
+					return true // inside one of the helpers
 				}
+				list, fault := texts(call.Args[0], constants)
+				if fault != "" {
+					t.Fatalf("a route of package web cannot be read: %s", fault)
+				}
+				all = append(all, list...)
 			}
 			return true
 		})
 	}
 	slices.Sort(all)
 	return slices.Compact(all)
-}
-
-// each takes what a loop runs over, the keys of a map or the first fields of structs, as the texts that its variable
-// stands for.
-func each(loop *ast.RangeStmt, constants map[string][]string) {
-	over, isLiteral := loop.X.(*ast.CompositeLit)
-	if !isLiteral {
-		return
-	}
-	list, variable := []string{}, ""
-	for _, element := range over.Elts {
-		switch element := element.(type) {
-		case *ast.KeyValueExpr:
-			keys, _ := texts(element.Key, constants)
-			list = append(list, keys...)
-			if key, isName := loop.Key.(*ast.Ident); isName {
-				variable = key.Name
-			}
-		case *ast.CompositeLit:
-			if value, isName := loop.Value.(*ast.Ident); isName && len(element.Elts) > 0 {
-				first, _ := texts(element.Elts[0], constants)
-				list, variable = append(list, first...), value.Name+".base"
-			}
-		}
-	}
-	if variable != "" && len(list) > 0 {
-		constants[variable] = list
-	}
 }
 
 // texts evaluates literals, constants and sums of them; a name may stand for several texts.
