@@ -40,7 +40,7 @@ example-torvus: ## an API behind Doorward, with its page for customers in exampl
 # The last run has all tests without the detector, but for test/gateways, which the first run has whole.
 # The detector leaves out SQLite itself, which is C translated to Go: watching each of its steps takes ten times as long.
 RACE := -race -gcflags=modernc.org/sqlite/lib=-race=false
-DETECTED := ./test/gateways ./test/security ./storage ./web/... ./oauth/... ./cmd/doorward/process
+DETECTED := ./test/gateways ./test/security ./storage ./web ./web/api ./web/gateway ./web/page ./oauth/... ./cmd/doorward/process
 LONGEST := ./test/interop ./test/security ./storage ./test/pages ./test/vendors ./cmd/doorward
 REST = $$(go list ./... | grep -vxF "$$(go list $(LONGEST) ./test/gateways)")
 
