@@ -62,7 +62,10 @@ func (n *notes) list(w http.ResponseWriter, r *http.Request) {
 	caller, _ := resource.FromContext(r.Context()) // Require has seen to it
 	n.mu.Lock()
 	defer n.mu.Unlock()
-	answer(w, http.StatusOK, map[string]any{"workspace": caller.Workspace, "notes": append([]string{}, n.of[caller.WorkspaceID]...)})
+	answer(w, http.StatusOK, map[string]any{
+		"workspace": caller.Workspace,
+		"notes":     append([]string{}, n.of[caller.WorkspaceID]...),
+	})
 }
 
 func (n *notes) add(w http.ResponseWriter, r *http.Request) {
@@ -77,7 +80,9 @@ func (n *notes) add(w http.ResponseWriter, r *http.Request) {
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	if len(n.of[caller.WorkspaceID]) >= 100 {
-		answer(w, http.StatusConflict, map[string]string{"message": "This workspace has 100 notes; that is all there is room for."})
+		answer(w, http.StatusConflict, map[string]string{
+			"message": "This workspace has 100 notes; that is all there is room for.",
+		})
 		return
 	}
 	n.of[caller.WorkspaceID] = append(n.of[caller.WorkspaceID], note.Text)

@@ -1,6 +1,6 @@
 // Command run starts one of the examples: Doorward with the example's configuration and a database of its own, the API
-// behind it, and sample people and credentials, as its sample.json says. It prints what to open and what the commands of
-// the example's README.md need, and takes everything away again when it is interrupted.
+// behind it, and sample people and credentials, as its sample.json says. It prints what to open and what the commands
+// of the example's README.md need, and takes everything away again when it is interrupted.
 package main
 
 import (
@@ -36,7 +36,13 @@ import (
 )
 
 // apis are those behind Doorward.
-var apis = map[string]func() http.Handler{"generic": generic.New, "scopien": scopien.New, "sophic": sophic.New, "sophosic": sophosic.New, "torvus": torvus.New}
+var apis = map[string]func() http.Handler{
+	"generic":  generic.New,
+	"scopien":  scopien.New,
+	"sophic":   sophic.New,
+	"sophosic": sophosic.New,
+	"torvus":   torvus.New,
+}
 
 // sample is what an example begins with.
 type sample struct {
@@ -68,7 +74,8 @@ func main() {
 func run(ctx context.Context, args []string, out io.Writer) (err error) {
 	flags := flag.NewFlagSet("run", flag.ContinueOnError)
 	doorward := flags.String("doorward", "", "the program, where it is built already")
-	ports := flags.String("ports", "", "ports of the app, of the API and of what is behind it, in place of the configuration's: A,B,C")
+	ports := flags.String("ports", "",
+		"ports of the app, of the API and of what is behind it, in place of the configuration's: A,B,C")
 	if len(args) == 0 || apis[args[0]] == nil {
 		return errors.New("say which: generic, scopien, sophic, sophosic or torvus")
 	}

@@ -93,17 +93,32 @@ func (b *bench) gatewayRows(ctx context.Context, s *site) (rows []*row, closeAll
 		}
 	}
 	return []*row{
-		{name: "gateway: nginx with auth_request", limit: "nginx asking the bare handler", want: 0.50, ours: get(asking), against: get(askingBare)},
-		{name: "gateway: built-in proxy", limit: "bare httputil.ReverseProxy", want: 0.40, ours: get(ten), against: get(pass)},
+		{
+			name:    "gateway: nginx with auth_request",
+			limit:   "nginx asking the bare handler",
+			want:    0.50,
+			ours:    get(asking),
+			against: get(askingBare),
+		},
+		{
+			name: "gateway: built-in proxy", limit: "bare httputil.ReverseProxy", want: 0.40, ours: get(ten), against: get(pass),
+		},
 		{name: "gateway: 10000 routes", limit: "with ten", want: 0.83, ours: get(many), against: get(ten)}, // 1 / 1.2
-		{name: "gateway: a JWT verified offline", limit: "bare handler", want: 0.30, ours: withJWT(guarded), against: withJWT(bare)},
+		{
+			name:    "gateway: a JWT verified offline",
+			limit:   "bare handler",
+			want:    0.30,
+			ours:    withJWT(guarded),
+			against: withJWT(bare),
+		},
 	}, closeAll, nil
 }
 
 // gatewayConfig has the API behind the built-in proxy, and as many routes; nothing is limited.
 func gatewayConfig(upstream string, routes int) string {
 	var text strings.Builder
-	fmt.Fprintf(&text, "trusted_proxies: [127.0.0.1]\nresources:\n  - id: %s\n    hosts: [%s]\n    upstream: %s\n    routes:\n", benchIssuer, gatewayHost, upstream)
+	fmt.Fprintf(&text, "trusted_proxies: [127.0.0.1]\nresources:\n  - id: %s\n    hosts: [%s]\n    upstream: %s\n    "+
+		"routes:\n", benchIssuer, gatewayHost, upstream)
 	for i := range routes {
 		fmt.Fprintf(&text, "      - {methods: [GET], path: \"/v1/thing%d/*\", scopes: [read]}\n", i)
 	}
@@ -116,7 +131,8 @@ func (b *bench) program(ctx context.Context, name string, args ...string) (*proc
 	if err != nil {
 		return nil, err
 	}
-	cmd := exec.Command(filepath.Join(b.dir, "bench"), append([]string{name, address}, args...)...) //nolint:noctx // stop ends it
+	//nolint:noctx // stop ends it
+	cmd := exec.Command(filepath.Join(b.dir, "bench"), append([]string{name, address}, args...)...)
 	return startProcess(ctx, cmd, "http://"+address, "/")
 }
 
@@ -126,13 +142,15 @@ func (b *bench) programListening(ctx context.Context, name string, args ...strin
 	if err != nil {
 		return nil, err
 	}
-	cmd := exec.Command(filepath.Join(b.dir, "bench"), append([]string{name, address}, args...)...) //nolint:noctx // stop ends it
+	//nolint:noctx // stop ends it
+	cmd := exec.Command(filepath.Join(b.dir, "bench"), append([]string{name, address}, args...)...)
 	return startListener(ctx, cmd, "http://"+address)
 }
 
 // clientCredentials gets an access token.
 func clientCredentials(ctx context.Context, server string, s *site) (string, error) {
-	q, err := http.NewRequestWithContext(ctx, http.MethodPost, server+"/oauth/token", strings.NewReader("grant_type=client_credentials&scope=read"))
+	q, err := http.NewRequestWithContext(ctx, http.MethodPost, server+"/oauth/token",
+		strings.NewReader("grant_type=client_credentials&scope=read"))
 	if err != nil {
 		return "", fmt.Errorf("token: %w", err)
 	}
@@ -160,10 +178,11 @@ func serveGuarded(address, jwks string) error {
 		return fmt.Errorf("guarded API: %w", err)
 	}
 	answer := bytes.Repeat([]byte("x"), bareBody)
-	s := &http.Server{Addr: address, ReadHeaderTimeout: 5 * time.Second, Handler: guard.Require("read")(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
-		w.Header().Set("Content-Type", "application/json")
-		_, _ = w.Write(answer) // the driver may be gone
-	}))}
+	s := &http.Server{Addr: address, ReadHeaderTimeout: 5 * time.Second,
+		Handler: guard.Require("read")(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+			w.Header().Set("Content-Type", "application/json")
+			_, _ = w.Write(answer) // the driver may be gone
+		}))}
 	if err := s.ListenAndServe(); !errors.Is(err, http.ErrServerClosed) {
 		return fmt.Errorf("guarded API: %w", err)
 	}
@@ -177,8 +196,9 @@ func serveBareProxy(address, upstream string) error {
 		return fmt.Errorf("upstream: %w", err)
 	}
 	proxy := &httputil.ReverseProxy{
-		Rewrite:   func(p *httputil.ProxyRequest) { p.SetURL(target) },
-		Transport: &http.Transport{MaxIdleConns: 512, MaxIdleConnsPerHost: 512, DisableCompression: true}, // else it would be slower than it is
+		Rewrite: func(p *httputil.ProxyRequest) { p.SetURL(target) },
+		// else it would be slower than it is
+		Transport: &http.Transport{MaxIdleConns: 512, MaxIdleConnsPerHost: 512, DisableCompression: true},
 	}
 	s := &http.Server{Addr: address, ReadHeaderTimeout: 5 * time.Second, Handler: proxy}
 	if err := s.ListenAndServe(); !errors.Is(err, http.ErrServerClosed) {
@@ -201,7 +221,8 @@ func (b *bench) nginx(ctx context.Context, asked, api string) (*process, error) 
 	if err := os.Mkdir(folder, 0o755); err != nil { //nolint:gosec // nothing secret is in it
 		return nil, fmt.Errorf("nginx: %w", err)
 	}
-	conf, err := gateways.NginxConfiguration(folder, address, strings.TrimPrefix(asked, "http://"), strings.TrimPrefix(api, "http://"))
+	conf, err := gateways.NginxConfiguration(folder, address, strings.TrimPrefix(asked, "http://"),
+		strings.TrimPrefix(api, "http://"))
 	if err != nil {
 		return nil, err
 	}
@@ -209,13 +230,17 @@ func (b *bench) nginx(ctx context.Context, asked, api string) (*process, error) 
 	if err := os.WriteFile(file, []byte(conf), 0o600); err != nil {
 		return nil, fmt.Errorf("nginx: %w", err)
 	}
-	cmd := exec.Command(binary, "-p", folder, "-c", file, "-e", "stderr", "-g", "daemon off; error_log stderr crit; pid "+filepath.Join(folder, "pid")+";") //nolint:noctx // stop ends it
+	//nolint:noctx // stop ends it
+	cmd := exec.Command(binary, "-p", folder, "-c", file, "-e", "stderr", "-g", "daemon off; error_log stderr crit; pid "+
+		filepath.Join(folder, "pid")+";")
 	return startListener(ctx, cmd, "http://"+address)
 }
 
 // wrkGet drives url by GET with some headers. Any answer but 2xx is an error.
 func (b *bench) wrkGet(ctx context.Context, url string, headers ...string) (float64, error) {
-	args := []string{"-t", strconv.Itoa(wrkThreads), "-c", strconv.Itoa(wrkConns), "-d", strconv.Itoa(int(b.length.Seconds())) + "s"}
+	args := []string{
+		"-t", strconv.Itoa(wrkThreads), "-c", strconv.Itoa(wrkConns), "-d", strconv.Itoa(int(b.length.Seconds())) + "s",
+	}
 	for _, h := range headers {
 		args = append(args, "-H", h)
 	}

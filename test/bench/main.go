@@ -25,7 +25,10 @@ func main() {
 		serveBare()
 		return
 	}
-	for name, serve := range map[string]func(address, of string) error{"bare-proxy": serveBareProxy, "guarded": serveGuarded} {
+	for name, serve := range map[string]func(address, of string) error{
+		"bare-proxy": serveBareProxy,
+		"guarded":    serveGuarded,
+	} {
 		if len(os.Args) > 3 && os.Args[1] == name {
 			if err := serve(os.Args[2], os.Args[3]); err != nil {
 				fmt.Fprintln(os.Stderr, err)

@@ -140,10 +140,12 @@ func (b *bench) serverWith(ctx context.Context, database, configuration string) 
 	cmd.Dir = b.dir
 	config := filepath.Join(b.dir, "doorward-"+strings.ReplaceAll(address, ":", "-")+".yaml")
 	// One client takes the part of many.
-	if err := os.WriteFile(config, []byte("tokens: {client_requests: 0, client_live: 0}\n"+configuration), 0o600); err != nil {
+	if err := os.WriteFile(config, []byte("tokens: {client_requests: 0, client_live: 0}\n"+configuration),
+		0o600); err != nil {
 		return nil, fmt.Errorf("configuration: %w", err)
 	}
-	cmd.Env = append(os.Environ(), "DOORWARD_CONFIG="+config, "DOORWARD_ISSUER="+benchIssuer, "DOORWARD_LISTEN="+address, "DOORWARD_ADMIN_LISTEN=127.0.0.1:0",
+	cmd.Env = append(os.Environ(), "DOORWARD_CONFIG="+config, "DOORWARD_ISSUER="+benchIssuer, "DOORWARD_LISTEN="+address,
+		"DOORWARD_ADMIN_LISTEN=127.0.0.1:0",
 		"DOORWARD_DATABASE_URL="+database, "DOORWARD_SECRET="+benchSecret)
 	return startProcess(ctx, cmd, "http://"+address, "/readyz")
 }
@@ -165,14 +167,15 @@ func serveBare() {
 		os.Exit(2) //nolint:forbidigo // this is the whole of the bare process
 	}
 	answer := bytes.Repeat([]byte("x"), size)
-	s := &http.Server{Addr: os.Args[2], ReadHeaderTimeout: 5 * time.Second, ReadTimeout: 10 * time.Second, WriteTimeout: 30 * time.Second, Handler: http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		if r.ParseForm() != nil {
-			w.WriteHeader(http.StatusBadRequest)
-			return
-		}
-		w.Header().Set("Content-Type", "application/json")
-		_, _ = w.Write(answer) // the driver may be gone
-	})}
+	s := &http.Server{Addr: os.Args[2], ReadHeaderTimeout: 5 * time.Second, ReadTimeout: 10 * time.Second,
+		WriteTimeout: 30 * time.Second, Handler: http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+			if r.ParseForm() != nil {
+				w.WriteHeader(http.StatusBadRequest)
+				return
+			}
+			w.Header().Set("Content-Type", "application/json")
+			_, _ = w.Write(answer) // the driver may be gone
+		})}
 	if err := s.ListenAndServe(); !errors.Is(err, http.ErrServerClosed) {
 		fmt.Fprintln(os.Stderr, err)
 		os.Exit(1) //nolint:forbidigo // as above
@@ -212,7 +215,9 @@ var (
 // wrk drives url for the run's length: by GET, or with the lines of a file as forms, or, where they begin with a brace,
 // as JSON. Authorization may be several values, separated by commas. Any answer but 2xx is an error.
 func (b *bench) wrk(ctx context.Context, url, bodies, authorization string) (float64, error) {
-	args := []string{"-t", strconv.Itoa(wrkThreads), "-c", strconv.Itoa(wrkConns), "-d", strconv.Itoa(int(b.length.Seconds())) + "s"}
+	args := []string{
+		"-t", strconv.Itoa(wrkThreads), "-c", strconv.Itoa(wrkConns), "-d", strconv.Itoa(int(b.length.Seconds())) + "s",
+	}
 	if bodies == "" {
 		args = append(args, url)
 	} else {

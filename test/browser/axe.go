@@ -48,7 +48,8 @@ var axeSource = sync.OnceValues(func() (string, error) {
 })
 
 // Axe checks the page as it is shown now: by the rules that are named, or else by all rules of axe but the experimental
-// ones, with WCAG 2.2's size of targets. It works in a JavaScript world of its own, also where pages may not run scripts.
+// ones, with WCAG 2.2's size of targets. It works in a JavaScript world of its own, also where pages may not run
+// scripts.
 func (t *Tab) Axe(rules ...string) []Violation {
 	t.tb.Helper()
 	options := map[string]any{"resultTypes": []string{"violations"}}

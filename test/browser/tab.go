@@ -39,12 +39,12 @@ type Request struct {
 	Location string // the Location header of the answer
 }
 
-// aborted is what Chromium says of a navigation that gave way to another one. It says so now and then of one that follows
-// redirects, although its page arrives.
+// aborted is what Chromium says of a navigation that gave way to another one. It says so now and then of one that
+// follows redirects, although its page arrives.
 const aborted = "net::ERR_ABORTED"
 
-// Goto loads a page and waits for the load event of the page that arrives. Any HTTP status will do, see [Tab.Status]; an
-// address where nothing answers will not.
+// Goto loads a page and waits for the load event of the page that arrives. Any HTTP status will do, see [Tab.Status];
+// an address where nothing answers will not.
 func (t *Tab) Goto(address string) {
 	t.tb.Helper()
 	t.load(chromedp.Func(func(ctx context.Context, target *chromedp.Target) error {
@@ -181,8 +181,8 @@ func (t *Tab) Viewport(width, height int) {
 	t.do(chromedp.EmulateViewport(int64(width), int64(height)))
 }
 
-// Dark says whether the person prefers dark pages. It holds for the page shown and all after it. Transitions are off then,
-// so that nothing is judged half-way between two colours.
+// Dark says whether the person prefers dark pages. It holds for the page shown and all after it. Transitions are off
+// then, so that nothing is judged half-way between two colours.
 func (t *Tab) Dark(dark bool) {
 	t.tb.Helper()
 	scheme := "light"
@@ -190,7 +190,10 @@ func (t *Tab) Dark(dark bool) {
 		scheme = "dark"
 	}
 	call(t, emulation.SetEmulatedMedia, emulation.SetEmulatedMediaParams{
-		Features: []*emulation.MediaFeature{{Name: "prefers-color-scheme", Value: scheme}, {Name: "prefers-reduced-motion", Value: "reduce"}},
+		Features: []*emulation.MediaFeature{
+			{Name: "prefers-color-scheme", Value: scheme},
+			{Name: "prefers-reduced-motion", Value: "reduce"},
+		},
 	})
 }
 
@@ -272,7 +275,8 @@ func (t *Tab) listen(event any) {
 	}
 }
 
-// leave answers a page that asks before it is left that the person means to. A tab that closes meanwhile needs no answer.
+// leave answers a page that asks before it is left that the person means to. A tab that closes meanwhile needs no
+// answer.
 func (t *Tab) leave() {
 	_ = chromedp.Do(t.ctx, chromedp.Func(func(ctx context.Context, target *chromedp.Target) error {
 		_, err := cdp.Call(ctx, target, page.HandleJavaScriptDialog, page.HandleJavaScriptDialogParams{Accept: true})

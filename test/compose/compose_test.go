@@ -140,7 +140,9 @@ func instruction(t *testing.T, name string) (list []string) {
 func TestImageHasNoShellAndNoPrivileges(t *testing.T) {
 	text := read(t, "Dockerfile")
 	stage := text[strings.LastIndex(text, "\nFROM "):]
-	for _, want := range []string{"\nFROM scratch\n", "\nUSER 65532:65532\n", "\nVOLUME /data\n", `CMD ["/doorward", "health"]`} {
+	for _, want := range []string{
+		"\nFROM scratch\n", "\nUSER 65532:65532\n", "\nVOLUME /data\n", `CMD ["/doorward", "health"]`,
+	} {
 		if !strings.Contains(stage, want) {
 			t.Errorf("the last stage of the Dockerfile lacks %q", strings.TrimSpace(want))
 		}

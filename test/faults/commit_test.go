@@ -64,7 +64,8 @@ func (x *torn) tokens() reply {
 // tokensOf counts the tokens of the family of a code.
 func (x *torn) tokensOf(code string) (access, refresh, families int) {
 	x.t.Helper()
-	row := x.db.QueryRowContext(x.t.Context(), `SELECT (SELECT count(*) FROM access_tokens a WHERE a.grant_id = k.grant_id),
+	row := x.db.QueryRowContext(x.t.Context(),
+		`SELECT (SELECT count(*) FROM access_tokens a WHERE a.grant_id = k.grant_id),
 		(SELECT count(*) FROM refresh_tokens r WHERE r.grant_id = k.grant_id), (SELECT count(*) FROM grants g WHERE g.id = k.grant_id)
 		FROM codes k WHERE digest = $1`, storage.Digest(code))
 	ok(x.t, row.Scan(&access, &refresh, &families))
@@ -96,7 +97,13 @@ func (x *torn) consent() (cookies string, form url.Values) {
 	if flow == "" || token == nil || workspace == nil {
 		x.t.Fatalf("consent answered %s", page)
 	}
-	return bound, url.Values{"flow": {flow}, "token": {string(token[1])}, "scope": {"read"}, "workspace": {string(workspace[1])}, "decision": {"approve"}}
+	return bound, url.Values{
+		"flow":      {flow},
+		"token":     {string(token[1])},
+		"scope":     {"read"},
+		"workspace": {string(workspace[1])},
+		"decision":  {"approve"},
+	}
 }
 
 // operation is something that changes what is stored.
@@ -106,7 +113,8 @@ type operation struct {
 	at func([]string, string) bool
 	// begin prepares it; do may be called again, as whoever got no answer does.
 	begin func() (do func() reply)
-	// after judges the second attempt, made after a cut before (false) or after (true) the change, and what is stored then.
+	// after judges the second attempt, made after a cut before (false) or after (true) the change, and what is stored
+	// then.
 	after func(t *testing.T, second reply, done bool)
 }
 
@@ -117,7 +125,8 @@ func (x *torn) operations() []operation {
 	var tables string // the number of rows before
 	rows := func() string {
 		n := func(q string) int { return number(ctx, x.t, x.db, q) }
-		return fmt.Sprint(n(`SELECT count(*) FROM grants`), n(`SELECT count(*) FROM codes`), n(`SELECT count(*) FROM access_tokens`),
+		return fmt.Sprint(n(`SELECT count(*) FROM grants`), n(`SELECT count(*) FROM codes`),
+			n(`SELECT count(*) FROM access_tokens`),
 			n(`SELECT count(*) FROM refresh_tokens`), n(`SELECT count(*) FROM decided_flows`))
 	}
 	succeeds := func(t *testing.T, second reply, _ bool) {
@@ -160,7 +169,9 @@ func (x *torn) operations() []operation {
 			if second.text("refresh_token") == "" || second.text("refresh_token") != third.text("refresh_token") {
 				t.Errorf("the second and the third attempt gave different refresh tokens: %s and %s", second, third)
 			}
-			n := number(ctx, t, x.db, `SELECT count(*) FROM refresh_tokens WHERE grant_id = (SELECT grant_id FROM refresh_tokens WHERE digest = $1)`, storage.Digest(token))
+			n := number(ctx, t, x.db,
+				`SELECT count(*) FROM refresh_tokens WHERE grant_id = (SELECT grant_id FROM refresh_tokens WHERE digest = $1)`,
+				storage.Digest(token))
 			if n != 2 {
 				t.Errorf("the family has %d refresh tokens, want the first and its successor", n)
 			}
@@ -256,8 +267,11 @@ func (x *torn) cut(t *testing.T, act action) (attempts int) {
 func TestZ04a_CutBeforeCommit(t *testing.T) {
 	x := newTorn(t)
 	n := x.cut(t, cutBefore)
-	report(t, "Z-4a", "connection cut before COMMIT, or before the one statement, reaches PostgreSQL: exchange, refresh, authorize, consent, sign-in, client credentials, revoke",
-		"503 with Retry-After; the same code or refresh token then succeeds", fmt.Sprintf("%d cuts, each 503 and then done", n))
+	report(t, "Z-4a",
+		"connection cut before COMMIT, or before the one statement, reaches PostgreSQL: exchange, refresh, authorize, "+
+			"consent, sign-in, client credentials, revoke",
+		"503 with Retry-After; the same code or refresh token then succeeds",
+		fmt.Sprintf("%d cuts, each 503 and then done", n))
 }
 
 // A commit whose answer was lost has happened once: whoever tries again gets the same, or what a second use gets.
@@ -265,7 +279,8 @@ func TestZ04b_CutAfterCommit(t *testing.T) {
 	x := newTorn(t)
 	n := x.cut(t, cutAfter)
 	report(t, "Z-4b", "connection cut after COMMIT, before its answer; the same operations",
-		"503 with Retry-After; nothing doubled; a refresh again gives the same successor, a code again invalid_grant and no second family",
+		"503 with Retry-After; nothing doubled; a refresh again gives the same successor, a code again invalid_grant and "+
+			"no second family",
 		fmt.Sprintf("%d cuts, each 503 and nothing doubled", n))
 }
 
@@ -299,7 +314,8 @@ func TestZ04_HeldCommitMakesOthersWait(t *testing.T) {
 	if len(successors) != 1 {
 		t.Errorf("%d different successors, want one", len(successors))
 	}
-	report(t, "Z-4 held", "COMMIT of a refresh held back while others show the same refresh token", "all wait and get one successor",
+	report(t, "Z-4 held", "COMMIT of a refresh held back while others show the same refresh token",
+		"all wait and get one successor",
 		fmt.Sprintf("%d refreshes, %d successor", 1+others, len(successors)))
 }
 
@@ -338,7 +354,9 @@ func (x *torn) contents(ctx context.Context) string {
 			columns = "(t.id, t.revoked_at)::text" // when it was last used is written later, and is no fact
 		}
 		var text string
-		ok(x.t, x.db.QueryRowContext(ctx, `SELECT COALESCE(md5(string_agg(`+columns+`, ',' ORDER BY `+columns+`)), '') FROM `+table+` t`).Scan(&text))
+		ok(x.t,
+			x.db.QueryRowContext(ctx, `SELECT COALESCE(md5(string_agg(`+columns+`, ',' ORDER BY `+columns+
+				`)), '') FROM `+table+` t`).Scan(&text))
 		parts = append(parts, text)
 	}
 	return strings.Join(parts, " ")
@@ -350,7 +368,10 @@ func TestZ04c_FailureInsideTheTransaction(t *testing.T) {
 	ctx := t.Context()
 	var retried, refused int
 	for _, op := range []struct{ name, table string }{
-		{"exchange", "access_tokens"}, {"refresh", "access_tokens"}, {"client credentials", "access_tokens"}, {"authorize", "grants"},
+		{"exchange", "access_tokens"},
+		{"refresh", "access_tokens"},
+		{"client credentials", "access_tokens"},
+		{"authorize", "grants"},
 	} {
 		begin := func() func() reply {
 			for _, o := range x.operations() {
@@ -381,7 +402,15 @@ func TestZ04c_FailureInsideTheTransaction(t *testing.T) {
 			tries int
 		}{
 			{"40001", 4}, {"40P01", 4}, // no end of it
-			{"P0001", 1}, {"53100", 1}, {"53200", 1}, {"57014", 1}, {"23514", 1}, {"XX000", 1}, {"08006", 1}, {"55P03", 1}, {"25006", 1},
+			{"P0001", 1},
+			{"53100", 1},
+			{"53200", 1},
+			{"57014", 1},
+			{"23514", 1},
+			{"XX000", 1},
+			{"08006", 1},
+			{"55P03", 1},
+			{"25006", 1},
 		} {
 			heal()
 			do := begin()
@@ -407,8 +436,10 @@ func TestZ04c_FailureInsideTheTransaction(t *testing.T) {
 			refused++
 		}
 	}
-	report(t, "Z-4c PostgreSQL", "a trigger fails the insertion: SQLSTATE 40001 and 40P01 once to three times, and for good with these and 9 others",
-		"40001 and 40P01 tried again, at most three times, and no 5xx; others 503, rows unchanged, and the same code or refresh token then succeeds",
+	report(t, "Z-4c PostgreSQL",
+		"a trigger fails the insertion: SQLSTATE 40001 and 40P01 once to three times, and for good with these and 9 others",
+		"40001 and 40P01 tried again, at most three times, and no 5xx; others 503, rows unchanged, and the same code or "+
+			"refresh token then succeeds",
 		fmt.Sprintf("%d retried and done, %d times 503 with rows unchanged and then done", retried, refused))
 }
 
@@ -423,7 +454,8 @@ func TestZ04c_FailureInsideTheTransactionSQLite(t *testing.T) {
 	}
 	count := func() string {
 		var text string
-		ok(t, x.db.QueryRowContext(ctx, `SELECT (SELECT count(*) FROM access_tokens) || ' ' || (SELECT count(*) FROM grants) || ' ' ||
+		ok(t, x.db.QueryRowContext(ctx,
+			`SELECT (SELECT count(*) FROM access_tokens) || ' ' || (SELECT count(*) FROM grants) || ' ' ||
 			(SELECT count(*) FROM refresh_tokens) || ' ' || (SELECT count(*) FROM refresh_tokens WHERE used_at IS NULL) || ' ' ||
 			(SELECT count(*) FROM codes WHERE used_at IS NULL)`).Scan(&text))
 		return text
@@ -463,6 +495,8 @@ func TestZ04c_FailureInsideTheTransactionSQLite(t *testing.T) {
 	if half := number(ctx, t, x.db, halfDone); half > 0 {
 		t.Error(errors.New("authorizations are half-done"), half)
 	}
-	report(t, "Z-4c SQLite", "a trigger fails the insertion in each table of exchange, refresh, authorize, client credentials",
-		"503, rows unchanged, and the same code or refresh token then succeeds", fmt.Sprintf("%d times 503 with rows unchanged and then done", n))
+	report(t, "Z-4c SQLite",
+		"a trigger fails the insertion in each table of exchange, refresh, authorize, client credentials",
+		"503, rows unchanged, and the same code or refresh token then succeeds",
+		fmt.Sprintf("%d times 503 with rows unchanged and then done", n))
 }

@@ -92,7 +92,8 @@ func (k slow) attack(ctx context.Context, address string, limit time.Duration) (
 
 // steady asks the server as an ordinary API does, at a rate that leaves it time, and gives what each request took, by
 // the slice of time in which it was sent.
-func (w *world) steady(ctx context.Context, tokens []string, slice time.Duration) (took map[int][]time.Duration, wrong int) {
+func (w *world) steady(ctx context.Context, tokens []string,
+	slice time.Duration) (took map[int][]time.Duration, wrong int) {
 	took = map[int][]time.Duration{}
 	start := time.Now()
 	const (
@@ -160,7 +161,10 @@ func TestH01_SlowClientsAreCutOff(t *testing.T) {
 	unread := 1 + (1<<20)/len(style.body) // more than the kernel takes on the way
 	kinds := []slow{
 		{"slow headers", "GET /login HTTP/1.1\r\nHost: " + w.address + "\r\nX-Slow: ", "x", 0},
-		{"slow bodies", "POST /oauth/token HTTP/1.1\r\nHost: " + w.address + "\r\nContent-Type: application/x-www-form-urlencoded\r\nContent-Length: 60000\r\n\r\na=", "x", 0},
+		{
+			"slow bodies", "POST /oauth/token HTTP/1.1\r\nHost: " + w.address +
+				"\r\nContent-Type: application/x-www-form-urlencoded\r\nContent-Length: 60000\r\n\r\na=", "x", 0,
+		},
 		{"slow readers", strings.Repeat(get, unread), "", int64(unread) * int64(len(style.body))},
 	}
 	// The p99 of each slice of time, of which the median is taken: what else the machine does is now and then, and what
@@ -221,9 +225,12 @@ func TestH01_SlowClientsAreCutOff(t *testing.T) {
 	if busy > factor*calm {
 		t.Errorf("the p99 of other clients is %s, and %s when it is quiet", busy, calm)
 	}
-	report(t, "H-01", fmt.Sprintf("%d slow-header, %d slow-body and %d slow-read connections at a time for %s, beside 200 introspections a second", each, each, each, lasting),
+	report(t, "H-01",
+		fmt.Sprintf("%d slow-header, %d slow-body and %d slow-read connections at a time for %s, beside 200 introspections "+
+			"a second", each, each, each, lasting),
 		"each cut within 10 s; the others' p99 at most three times the quiet one",
-		fmt.Sprintf("%s; p99 %s, quiet %s (medians over slices of %s)", strings.Join(numbers, ", "), busy.Round(10*time.Microsecond),
+		fmt.Sprintf("%s; p99 %s, quiet %s (medians over slices of %s)", strings.Join(numbers, ", "),
+			busy.Round(10*time.Microsecond),
 			median(append(before, after...)).Round(10*time.Microsecond), slice))
 }
 
@@ -285,6 +292,9 @@ func TestH14_IdleConnectionsAreInNobodysWay(t *testing.T) {
 	if slowest := slices.Max(took); slowest > limit {
 		t.Errorf("a new request took %s, want %s at most", slowest, limit)
 	}
-	report(t, "H-14", fmt.Sprintf("%d idle connections, then %d requests for a token on connections of their own", idle, tries), "each served within 1 s",
-		fmt.Sprintf("opened in %.1f s; median %s, slowest %s", opened.Seconds(), median(took).Round(10*time.Microsecond), slices.Max(took).Round(10*time.Microsecond)))
+	report(t, "H-14",
+		fmt.Sprintf("%d idle connections, then %d requests for a token on connections of their own", idle, tries),
+		"each served within 1 s",
+		fmt.Sprintf("opened in %.1f s; median %s, slowest %s", opened.Seconds(), median(took).Round(10*time.Microsecond),
+			slices.Max(took).Round(10*time.Microsecond)))
 }

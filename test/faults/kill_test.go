@@ -19,7 +19,8 @@ func TestZ01_KilledServerLosesNothingAcknowledged(t *testing.T) {
 		var families atomic.Int64
 		var wrong, lost, done, checked int
 		var slowest time.Duration
-		for limit := time.Now().Add(time.Duration(*rounds) * 6 * time.Second); done < *rounds || b.acknowledged() < *facts; done++ {
+		for limit := time.Now().Add(time.Duration(*rounds) * 6 * time.Second); done < *rounds ||
+			b.acknowledged() < *facts; done++ {
 			if time.Now().After(limit) {
 				t.Errorf("after %d rounds only %d facts were acknowledged", done, b.acknowledged())
 				break
@@ -61,8 +62,10 @@ func TestZ01_KilledServerLosesNothingAcknowledged(t *testing.T) {
 		if n := w.logged(`"msg":"panic"`) + w.logged(`"status":500`); n > 0 {
 			t.Errorf("the log has %d panics and answers 500", n)
 		}
-		report(t, "Z-1 "+engineOf(databaseURL), "kill -9 at a random moment of 50-500 ms under 32 workers, restart, check of every acknowledged fact",
-			"0 lost, 0 half-done", fmt.Sprintf("%d rounds, %d acknowledged facts, %d checks, %d lost, %d half-done, ready again within %d ms",
+		report(t, "Z-1 "+engineOf(databaseURL),
+			"kill -9 at a random moment of 50-500 ms under 32 workers, restart, check of every acknowledged fact",
+			"0 lost, 0 half-done",
+			fmt.Sprintf("%d rounds, %d acknowledged facts, %d checks, %d lost, %d half-done, ready again within %d ms",
 				done, b.acknowledged(), checked, lost, half, slowest.Milliseconds()))
 	})
 }

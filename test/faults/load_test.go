@@ -233,7 +233,14 @@ func (l *load) redeem(id int, code string) (refresh string, going bool) {
 			return "", false
 		}
 		done, _ := l.judge("exchange", r)
-		l.book.write(fact{Op: factExchange, Family: id, Sure: done, Code: code, Access: r.text("access_token"), Refresh: r.text("refresh_token")})
+		l.book.write(fact{
+			Op:      factExchange,
+			Family:  id,
+			Sure:    done,
+			Code:    code,
+			Access:  r.text("access_token"),
+			Refresh: r.text("refresh_token"),
+		})
 		if done || !l.patient || l.stopped.Load() {
 			return r.text("refresh_token"), done
 		}
@@ -245,7 +252,14 @@ func (l *load) renew(id int, refresh string) (next string, going bool) {
 	for {
 		r := l.refresh(l.inFlight, refresh)
 		done, _ := l.judge("refresh", r)
-		l.book.write(fact{Op: factRefresh, Family: id, Sure: done, Shown: refresh, Access: r.text("access_token"), Refresh: r.text("refresh_token")})
+		l.book.write(fact{
+			Op:      factRefresh,
+			Family:  id,
+			Sure:    done,
+			Shown:   refresh,
+			Access:  r.text("access_token"),
+			Refresh: r.text("refresh_token"),
+		})
 		if done || !l.patient || l.stopped.Load() {
 			return r.text("refresh_token"), done
 		}
@@ -335,7 +349,14 @@ func (p *replay) family(s *story) {
 		switch {
 		case r.done():
 			p.expect(true, "", r)
-			f := fact{Op: factExchange, Family: s.id, Sure: true, Code: s.code, Access: r.text("access_token"), Refresh: r.text("refresh_token")}
+			f := fact{
+				Op:      factExchange,
+				Family:  s.id,
+				Sure:    true,
+				Code:    s.code,
+				Access:  r.text("access_token"),
+				Refresh: r.text("refresh_token"),
+			}
 			p.book.write(f)
 			s.add(f)
 		case s.exchanged == maybe && r.refused("invalid_grant"):
@@ -350,7 +371,14 @@ func (p *replay) family(s *story) {
 		r := p.refresh(ctx, s.refresh)
 		p.expect(r.done(), name("a refresh token shown again"), r)
 		if r.done() {
-			f := fact{Op: factRefresh, Family: s.id, Sure: true, Shown: s.refresh, Access: r.text("access_token"), Refresh: r.text("refresh_token")}
+			f := fact{
+				Op:      factRefresh,
+				Family:  s.id,
+				Sure:    true,
+				Shown:   s.refresh,
+				Access:  r.text("access_token"),
+				Refresh: r.text("refresh_token"),
+			}
 			p.book.write(f)
 			s.add(f)
 		}

@@ -24,7 +24,8 @@ import (
 
 var (
 	rounds = flag.Int("rounds", 200, "kills in Z-1 on each engine")
-	facts  = flag.Int("facts", 5000, "acknowledged facts that Z-1 collects at least on each engine, in more rounds if need be")
+	facts  = flag.Int("facts", 5000,
+		"acknowledged facts that Z-1 collects at least on each engine, in more rounds if need be")
 	update = flag.Bool("update", false, "put the figures of this run into docs/faults.md")
 )
 
@@ -102,7 +103,8 @@ func report(t *testing.T, name, did, want, got string) {
 
 const preamble = `# Faults
 
-These are the results of the last ` + "`make faults`" + `, which writes this file. The real binary was killed, restarted,
+These are the results of the last ` + "`make faults`" +
+	`, which writes this file. The real binary was killed, restarted,
 disconnected and flooded under load. A load driver recorded everything that the server had acknowledged, and checked it
 again afterwards.
 
@@ -135,7 +137,8 @@ func writeFigures() error {
 	maps.Copy(lines, figures.lines)
 	var text strings.Builder
 	text.WriteString(preamble)
-	fmt.Fprintf(&text, "%s, %d processors, %s.\n\n", time.Now().UTC().Format("2006-01-02"), runtime.NumCPU(), runtime.Version())
+	fmt.Fprintf(&text, "%s, %d processors, %s.\n\n", time.Now().UTC().Format("2006-01-02"),
+		runtime.NumCPU(), runtime.Version())
 	text.WriteString("| Case | What was done | Wanted | Measured |\n| --- | --- | --- | --- |\n")
 	for _, name := range slices.SortedFunc(maps.Keys(lines), inOrder) {
 		f := lines[name]

@@ -76,14 +76,19 @@ func TestZ13_TwoNodesMigrateAtOnce(t *testing.T) {
 			slowest = max(slowest, time.Since(begin))
 			db := a.openDatabase(a.database)
 			ctx := t.Context()
-			if n := number(ctx, t, db, `SELECT count(*) FROM (SELECT version_id FROM goose_db_version WHERE version_id > 0 GROUP BY version_id HAVING count(*) <> 1) x`); n > 0 {
+			if n := number(ctx, t, db,
+				`SELECT count(*) FROM (SELECT version_id FROM goose_db_version WHERE version_id > 0 GROUP BY version_id HAVING count(*) <> 1) x`); n > 0 {
 				t.Errorf("%d migrations were applied more than once", n)
 			}
-			if have, want := number(ctx, t, db, `SELECT count(*) FROM goose_db_version WHERE version_id > 0 AND is_applied`), newest(t, a.database); have != want {
+			have, want := number(ctx, t, db, `SELECT count(*) FROM goose_db_version WHERE version_id > 0 AND is_applied`),
+				newest(t, a.database)
+			if have != want {
 				t.Errorf("%d migrations are applied, want %d", have, want)
 			}
 			if a.database != sqliteURL {
-				if n := number(ctx, t, db, `SELECT count(*) FROM pg_locks WHERE locktype = 'advisory' AND database = (SELECT oid FROM pg_database WHERE datname = current_database())`); n > 0 {
+				n := number(ctx, t, db,
+					`SELECT count(*) FROM pg_locks WHERE locktype = 'advisory' AND database = (SELECT oid FROM pg_database WHERE datname = current_database())`)
+				if n > 0 {
 					t.Errorf("%d advisory locks are still held", n)
 				}
 			}
@@ -112,7 +117,8 @@ func TestZ13_TwoNodesMigrateAtOnce(t *testing.T) {
 			}
 		}
 		report(t, "Z-13 "+name, "two processes started at once",
-			"both come up, each migration ran once, the lock is free", fmt.Sprintf("%d starts, both ready within %d ms", times, slowest.Milliseconds()))
+			"both come up, each migration ran once, the lock is free",
+			fmt.Sprintf("%d starts, both ready within %d ms", times, slowest.Milliseconds()))
 	}
 
 	for _, state := range []string{"empty", "old"} {

@@ -138,7 +138,9 @@ func (p *proxy) accept() {
 		p.mu.Lock()
 		p.conns[client], p.conns[server] = true, true
 		p.mu.Unlock()
-		x := &exchange{proxy: p, client: client, server: server, statements: map[string]string{}, portals: map[string]string{}}
+		x := &exchange{
+			proxy: p, client: client, server: server, statements: map[string]string{}, portals: map[string]string{},
+		}
 		go x.answers()
 		go x.questions()
 	}

@@ -48,10 +48,13 @@ func newServer(t testing.TB, databaseURL string, settings ...string) *server {
 	t.Helper()
 	port, err := setup.FreePort(t.Context())
 	ok(t, err)
-	s := &server{t: t, folder: t.TempDir(), database: databaseURL, address: net.JoinHostPort("127.0.0.1", strconv.Itoa(port))}
+	s := &server{
+		t: t, folder: t.TempDir(), database: databaseURL, address: net.JoinHostPort("127.0.0.1", strconv.Itoa(port)),
+	}
 	s.url = "http://" + s.address
 	s.env = append([]string{
-		"DOORWARD_ISSUER=" + s.url, "DOORWARD_LISTEN=" + s.address, "DOORWARD_ADMIN_LISTEN=127.0.0.1:0", "DOORWARD_DATABASE_URL=" + databaseURL,
+		"DOORWARD_ISSUER=" + s.url, "DOORWARD_LISTEN=" + s.address, "DOORWARD_ADMIN_LISTEN=127.0.0.1:0",
+		"DOORWARD_DATABASE_URL=" + databaseURL,
 		"DOORWARD_TRUSTED_PROXIES=127.0.0.1", // so that a client can be many addresses
 	}, settings...)
 	t.Cleanup(s.kill)
@@ -253,8 +256,8 @@ func newWorld(t testing.TB, databaseURL string, settings ...string) *world {
 	return w
 }
 
-// crowd makes so many people who are signed in, with the rig's password. Of the live grants of one of them and the app, and
-// of the sessions of one, only so many are kept.
+// crowd makes so many people who are signed in, with the rig's password. Of the live grants of one of them and the app,
+// and of the sessions of one, only so many are kept.
 func (w *world) crowd(n int) {
 	w.t.Helper()
 	address := w.database
@@ -268,7 +271,12 @@ func (w *world) crowd(n int) {
 	first, err := store.UserByEmail(ctx, alice)
 	ok(w.t, err)
 	for i := range n {
-		u := storage.User{ID: storage.NewID("user"), Email: fmt.Sprintf("person%d@example.com", i), Name: "Person", PasswordHash: first.PasswordHash}
+		u := storage.User{
+			ID:           storage.NewID("user"),
+			Email:        fmt.Sprintf("person%d@example.com", i),
+			Name:         "Person",
+			PasswordHash: first.PasswordHash,
+		}
 		ok(w.t, store.InsertUser(ctx, &u))
 		r := w.login(ctx, u.Email, rig.Password)
 		if r.status != http.StatusSeeOther || r.cookie == "" {
@@ -309,7 +317,9 @@ type reply struct {
 
 // done tells whether the server has acknowledged the request.
 func (r reply) done() bool {
-	return r.err == nil && (r.status == http.StatusOK || r.status == http.StatusSeeOther || r.status == http.StatusCreated || r.status == http.StatusNoContent)
+	return r.err == nil &&
+		(r.status == http.StatusOK || r.status == http.StatusSeeOther || r.status == http.StatusCreated ||
+			r.status == http.StatusNoContent)
 }
 
 // away tells whether the server has said, in the one way it may, that its storage is away.
@@ -432,7 +442,11 @@ func (w *world) params(c client) url.Values {
 }
 
 func (w *world) exchange(ctx context.Context, code string) reply {
-	return w.call(ctx, w.app, "/oauth/token", url.Values{"grant_type": {"authorization_code"}, "code": {code}, "code_verifier": {rig.Verifier}})
+	return w.call(ctx, w.app, "/oauth/token", url.Values{
+		"grant_type":    {"authorization_code"},
+		"code":          {code},
+		"code_verifier": {rig.Verifier},
+	})
 }
 
 func (w *world) refresh(ctx context.Context, token string) reply {
@@ -491,5 +505,6 @@ func (w *world) login(ctx context.Context, email, password string) reply {
 // submit sends a page's form.
 func (w *world) submit(ctx context.Context, path, cookies string, form url.Values, header ...string) reply {
 	return w.send(ctx, http.MethodPost, path, form,
-		append([]string{"Cookie", strings.TrimPrefix(cookies, "; "), "Origin", w.url, "Sec-Fetch-Site", "same-origin"}, header...)...)
+		append([]string{"Cookie", strings.TrimPrefix(cookies, "; "), "Origin", w.url, "Sec-Fetch-Site", "same-origin"},
+			header...)...)
 }

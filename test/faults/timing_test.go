@@ -61,7 +61,9 @@ func (l *line) post(path string, form url.Values, header ...string) (reply, time
 	l.t.Helper()
 	var q bytes.Buffer
 	body := form.Encode()
-	fmt.Fprintf(&q, "POST %s HTTP/1.1\r\nHost: %s\r\nX-Forwarded-For: %s\r\nContent-Type: application/x-www-form-urlencoded\r\nContent-Length: %d\r\n", path, l.host, l.address(), len(body))
+	fmt.Fprintf(&q,
+		"POST %s HTTP/1.1\r\nHost: %s\r\nX-Forwarded-For: %s\r\nContent-Type: "+
+			"application/x-www-form-urlencoded\r\nContent-Length: %d\r\n", path, l.host, l.address(), len(body))
 	for i := 0; i+1 < len(header); i += 2 {
 		fmt.Fprintf(&q, "%s: %s\r\n", header[i], header[i+1])
 	}
@@ -178,9 +180,11 @@ func TestT41_UnknownClientTakesAsLongAsWrongSecret(t *testing.T) {
 			}
 		}
 		p := judged(t, within5, func() pair {
-			return compare(t, tries, attempt(func() string { return w.app.ID }), attempt(func() string { return storage.NewID("app") }))
+			return compare(t, tries, attempt(func() string { return w.app.ID }),
+				attempt(func() string { return storage.NewID("app") }))
 		})
-		report(t, "T-41 "+engineOf(databaseURL), fmt.Sprintf("wrong secret and unknown client in turns, %d of each, each from an address of its own", tries),
+		report(t, "T-41 "+engineOf(databaseURL),
+			fmt.Sprintf("wrong secret and unknown client in turns, %d of each, each from an address of its own", tries),
 			"same status, body and headers; medians within 5 %", "medians "+p.String())
 	})
 }
@@ -202,14 +206,16 @@ func TestI13_RevokedTakesAsLongAsNeverIssued(t *testing.T) {
 		}
 		attempt := func(token func() string) func() (reply, time.Duration) {
 			return func() (reply, time.Duration) {
-				return l.post("/oauth/introspect", url.Values{"token": {token()}}, "Authorization", rig.Basic(w.api.ID, w.api.Secret))
+				return l.post("/oauth/introspect", url.Values{"token": {token()}}, "Authorization",
+					rig.Basic(w.api.ID, w.api.Secret))
 			}
 		}
 		p := judged(t, within5, func() pair {
 			return compare(t, tries, attempt(func() string { return revoked[rand.IntN(len(revoked))] }),
 				attempt(func() string { return bearer.NewCredential(bearer.PrefixAccessToken) }))
 		})
-		report(t, "I-13 "+engineOf(databaseURL), fmt.Sprintf("a revoked token and one never issued in turns, %d of each", tries),
+		report(t, "I-13 "+engineOf(databaseURL),
+			fmt.Sprintf("a revoked token and one never issued in turns, %d of each", tries),
 			"same answer; medians within 5 %", "medians "+p.String())
 	})
 }
@@ -235,12 +241,17 @@ func TestG01_AbsentAccountTakesAsLongAsExisting(t *testing.T) {
 		attempt := func(kind string) func() (reply, time.Duration) {
 			return func() (reply, time.Duration) {
 				n++
-				return l.post("/login", url.Values{"flow": {flow}, "email": {email(kind, n/2%accounts)}, "password": {"no password of anybody"}},
+				return l.post("/login", url.Values{
+					"flow":     {flow},
+					"email":    {email(kind, n/2%accounts)},
+					"password": {"no password of anybody"},
+				},
 					"Cookie", strings.TrimPrefix(cookies, "; "), "Origin", w.url, "Sec-Fetch-Site", "same-origin")
 			}
 		}
 		p := judged(t, within5, func() pair { return compare(t, tries, attempt("somebody"), attempt("nobody11")) })
-		report(t, "G-01 "+engineOf(databaseURL), fmt.Sprintf("sign-in with an existing and an absent account in turns, %d of each", tries),
+		report(t, "G-01 "+engineOf(databaseURL),
+			fmt.Sprintf("sign-in with an existing and an absent account in turns, %d of each", tries),
 			"same status, length and headers; medians within 5 %", "medians "+p.String())
 	})
 }
@@ -262,7 +273,9 @@ func TestT51_HugeSecretIsRefusedAtOnce(t *testing.T) {
 		begin := time.Now()
 		go func() {
 			// The server need not read it to the end.
-			_, _ = fmt.Fprintf(conn, "POST /oauth/token HTTP/1.1\r\nHost: %s\r\nContent-Type: application/x-www-form-urlencoded\r\nContent-Length: %d\r\n\r\n%s", w.address, len(form), form)
+			_, _ = fmt.Fprintf(conn,
+				"POST /oauth/token HTTP/1.1\r\nHost: %s\r\nContent-Type: application/x-www-form-urlencoded\r\nContent-Length: "+
+					"%d\r\n\r\n%s", w.address, len(form), form)
 		}()
 		response, err := http.ReadResponse(bufio.NewReader(conn), nil)
 		ok(t, err)
@@ -278,5 +291,6 @@ func TestT51_HugeSecretIsRefusedAtOnce(t *testing.T) {
 		t.Errorf("nine of ten are answered within %s, want %s", m, limit)
 	}
 	report(t, "T-51", fmt.Sprintf("a client secret of 1 MB, %d times", tries), "413 within 50 ms",
-		fmt.Sprintf("413, median %s, 90 %% within %s, slowest %s", median(took).Round(10*time.Microsecond), quantile(took, 0.9).Round(10*time.Microsecond), slices.Max(took).Round(10*time.Microsecond)))
+		fmt.Sprintf("413, median %s, 90 %% within %s, slowest %s", median(took).Round(10*time.Microsecond),
+			quantile(took, 0.9).Round(10*time.Microsecond), slices.Max(took).Round(10*time.Microsecond)))
 }

@@ -27,7 +27,8 @@ type told struct {
 
 // words are the headers that Doorward words.
 var words = []string{
-	"Content-Type", "Cache-Control", "X-Content-Type-Options", "Www-Authenticate", "Retry-After", "X-Ratelimit-Limit", "X-Ratelimit-Remaining", "X-Ratelimit-Reset", "X-Request-Id",
+	"Content-Type", "Cache-Control", "X-Content-Type-Options", "Www-Authenticate", "Retry-After", "X-Ratelimit-Limit",
+	"X-Ratelimit-Remaining", "X-Ratelimit-Reset", "X-Request-Id",
 	"Access-Control-Allow-Origin", "Access-Control-Expose-Headers",
 }
 
@@ -121,7 +122,8 @@ func TestEveryFrontAnswersAsTheBuiltInProxyDoes(t *testing.T) {
 					for range 4 {
 						got = append(got, f.tell(t, "GET", "/x", line...))
 					}
-					if got[1].Status != 200 || got[2].Status != 429 || got[1].Header["X-Ratelimit-Remaining"][0] != "0" || got[2].Header["Retry-After"][0] != "3600" {
+					if got[1].Status != 200 || got[2].Status != 429 || got[1].Header["X-Ratelimit-Remaining"][0] != "0" ||
+						got[2].Header["Retry-After"][0] != "3600" {
 						t.Errorf("%s answered %v", f.name, got)
 					}
 					for j := range 2 {
@@ -138,7 +140,8 @@ func TestEveryFrontAnswersAsTheBuiltInProxyDoes(t *testing.T) {
 			compare([]call{{"an expired token", "GET", "/x", plain(token), 419}})
 			// To the byte, where all letters are ASCII.
 			for _, f := range w.fronts {
-				if a := f.send(t, "GET", "/x", token); a.Body != `{"error":"Token Expired","message":"Invalid or missing API key","statusCode":419}`+"\n" {
+				a := f.send(t, "GET", "/x", token)
+				if a.Body != `{"error":"Token Expired","message":"Invalid or missing API key","statusCode":419}`+"\n" {
 					t.Errorf("%s answered %q", f.name, a.Body)
 				}
 			}
@@ -155,31 +158,37 @@ func TestBuiltInPathsAndMetadataComeThroughEveryFront(t *testing.T) {
 		if a := f.send(t, "GET", "/.well-known/oauth-protected-resource"); a.Status != 200 || a.Text("resource") != resource {
 			t.Errorf("metadata: answered %d %s", a.Status, a.Body)
 		}
-		if a := f.send(t, "GET", "/.well-known/oauth-protected-resource", "Host: "+otherHost); a.Status != 200 || a.Text("resource") != otherResource {
+		if a := f.send(t, "GET", "/.well-known/oauth-protected-resource", "Host: "+otherHost); a.Status != 200 ||
+			a.Text("resource") != otherResource {
 			t.Errorf("metadata of the other: answered %d %s", a.Status, a.Body)
 		}
 		lines := []string{key, "X-Forwarded-Host: " + otherHost}
 		if f.name != envoy { // which refuses a request that has others drop its headers
 			lines = append(lines, "Connection: X-Forwarded-Host")
 		}
-		if a := f.send(t, "GET", "/v1/auth/test", lines...); a.Status != 200 || a.Text("keyId") != k.ID || a.Header.Get("X-RateLimit-Limit") == "" {
+		if a := f.send(t, "GET", "/v1/auth/test", lines...); a.Status != 200 || a.Text("keyId") != k.ID ||
+			a.Header.Get("X-RateLimit-Limit") == "" {
 			t.Errorf("/v1/auth/test: answered %d %s", a.Status, a.Body)
 		}
-		if a := f.send(t, "GET", "/v1/api-keys/none", key); a.Status != http.StatusForbidden && a.Status != http.StatusNotFound {
+		if a := f.send(t, "GET", "/v1/api-keys/none", key); a.Status != http.StatusForbidden &&
+			a.Status != http.StatusNotFound {
 			t.Errorf("/v1/api-keys/none: answered %d %s", a.Status, a.Body)
 		}
 		c := f.dial(t)
-		c.write("POST", "/oauth/token", "grant_type=client_credentials", "Content-Type: application/x-www-form-urlencoded", "Authorization: Basic "+strings.TrimPrefix(basic(app.ID, app.Secret), "Basic "))
+		c.write("POST", "/oauth/token", "grant_type=client_credentials", "Content-Type: application/x-www-form-urlencoded",
+			"Authorization: Basic "+strings.TrimPrefix(basic(app.ID, app.Secret), "Basic "))
 		if a := c.answer("POST"); a.Status != 200 || a.Text("access_token") == "" {
 			t.Errorf("/oauth/token: answered %d %s", a.Status, a.Body)
 		}
 		for _, target := range []string{
-			"/login", "/settings/profile", "/oauth/authorize", "/v1/api-keysx", "/V1/AUTH/TEST", "/oauth/token/../../login", "/v1/auth/test/%2e%2e/x", "/v1/api-keys//x",
+			"/login", "/settings/profile", "/oauth/authorize", "/v1/api-keysx", "/V1/AUTH/TEST", "/oauth/token/../../login",
+			"/v1/auth/test/%2e%2e/x", "/v1/api-keys//x",
 			"/oauth/token/x", "/v1/auth/test/x", "/v1/auth/test/", "/api/me/x", "/oauth/token/",
 		} {
 			// Of nginx itself are the pages that a path gets which leads nowhere.
 			a := f.send(t, "GET", target)
-			if a.Status < 400 || strings.HasPrefix(a.Header.Get("Content-Type"), "text/html") && (f.name != nginx || a.Status != 400) || a.Header.Get("Set-Cookie") != "" || a.Header.Get("Location") != "" {
+			if a.Status < 400 || strings.HasPrefix(a.Header.Get("Content-Type"), "text/html") &&
+				(f.name != nginx || a.Status != 400) || a.Header.Get("Set-Cookie") != "" || a.Header.Get("Location") != "" {
 				t.Errorf("%s: answered %d %v", target, a.Status, a.Header)
 			}
 		}
@@ -200,7 +209,8 @@ func TestPathsAndQueriesArriveAsTheyWereSent(t *testing.T) {
 	w.each(func(t *testing.T, f front) {
 		for _, target := range []string{
 			"/a%20b", "/%C3%A9", "/%c3%a9", "/a+b", "/a%2Bb", "/a%25", "/a%25b", "/a'b(c)!*@:$&=,~", "/%41", "/x/", "/",
-			"/x?a=1;b=2", "/x?a;b", "/x?q=%20+%2B%ZZ", "/x?", "/x?a=1&a=2&&", "/x?q=%C3%A9&r=/../y", "/x?a=b?c=d", "/x?a=%00", "/x?%2e%2e/",
+			"/x?a=1;b=2", "/x?a;b", "/x?q=%20+%2B%ZZ", "/x?", "/x?a=1&a=2&&", "/x?q=%C3%A9&r=/../y", "/x?a=b?c=d",
+			"/x?a=%00", "/x?%2e%2e/",
 		} {
 			a := f.send(t, "GET", target, key)
 			if a.Status != http.StatusOK {
@@ -219,18 +229,22 @@ func TestTheAPISeesMethodBodyAndWhereItCameFrom(t *testing.T) {
 	_, key := w.key("write")
 	w.each(func(t *testing.T, f front) {
 		c := f.dial(t)
-		c.write("POST", "/x", `{"a":1}`, key, "Content-Type: application/json", "Cookie: theirs=1; doorward=x", "X-Request-Id: short", "Accept: application/json")
-		if a := c.answer("POST"); a.Status != http.StatusOK || a.Body != "from the API" || len(a.Header.Get("X-Request-Id")) < 8 {
+		c.write("POST", "/x", `{"a":1}`, key, "Content-Type: application/json", "Cookie: theirs=1; doorward=x",
+			"X-Request-Id: short", "Accept: application/json")
+		a := c.answer("POST")
+		if a.Status != http.StatusOK || a.Body != "from the API" || len(a.Header.Get("X-Request-Id")) < 8 {
 			t.Fatalf("answered %d %v %s", a.Status, a.Header, a.Body)
 		}
 		s := w.api.one(t)
-		if s.method != "POST" || s.body != `{"a":1}` || s.header.Get("Content-Type") != "application/json" || s.header.Get("Accept") != "application/json" || !strings.Contains(s.header.Get("Cookie"), "theirs=1") {
+		if s.method != "POST" || s.body != `{"a":1}` || s.header.Get("Content-Type") != "application/json" ||
+			s.header.Get("Accept") != "application/json" || !strings.Contains(s.header.Get("Cookie"), "theirs=1") {
 			t.Errorf("the API sees %+v", s)
 		}
 		if id := s.header.Get("X-Request-Id"); len(id) < 8 {
 			t.Errorf("the API sees the request id %q", id)
 		}
-		if s.header.Get("X-Forwarded-For") != stranger || s.header.Get("X-Forwarded-Proto") != "http" || !strings.HasPrefix(s.header.Get("X-Forwarded-Host"), host) {
+		if s.header.Get("X-Forwarded-For") != stranger || s.header.Get("X-Forwarded-Proto") != "http" ||
+			!strings.HasPrefix(s.header.Get("X-Forwarded-Host"), host) {
 			t.Errorf("the API sees %v", s.header)
 		}
 	})
@@ -246,11 +260,15 @@ func TestAnAPIThatIsAwayIs502(t *testing.T) {
 		if a.Status != http.StatusBadGateway {
 			t.Errorf("answered %d %s", a.Status, a.Body)
 		}
-		if f.name == builtin && a.Body != `{"error":"Bad Gateway","message":"The API cannot be reached right now; try again shortly.","statusCode":502}`+"\n" {
+		if f.name == builtin &&
+			a.Body !=
+				`{"error":"Bad Gateway","message":"The API cannot be reached right now; try again shortly.","statusCode":502}`+
+					"\n" {
 			t.Errorf("answered %s", a.Body)
 		}
 		other := f.send(t, "GET", "/public", "Host: "+otherHost)
-		if f.name == builtin && (other.Status != http.StatusBadGateway || !strings.Contains(other.Body, `{"error":{"code":"bad_gateway"`)) {
+		if f.name == builtin &&
+			(other.Status != http.StatusBadGateway || !strings.Contains(other.Body, `{"error":{"code":"bad_gateway"`)) {
 			t.Errorf("answered %d %s", other.Status, other.Body)
 		}
 		if a := f.send(t, "GET", "/x"); a.Status != http.StatusUnauthorized {
@@ -269,7 +287,9 @@ func TestWithoutDoorwardItIs503AndTheAPISeesNothing(t *testing.T) {
 		for _, lines := range [][]string{{key}, nil} {
 			for _, target := range []string{"/x", "/public"} {
 				a := f.send(t, "GET", target, lines...)
-				if seconds, err := strconv.Atoi(a.Header.Get("Retry-After")); a.Status != http.StatusServiceUnavailable || err != nil || seconds < 1 || a.JSON()["statusCode"] != 503.0 || a.Header.Get("Content-Type") != "application/json" {
+				seconds, err := strconv.Atoi(a.Header.Get("Retry-After"))
+				if a.Status != http.StatusServiceUnavailable || err != nil || seconds < 1 || a.JSON()["statusCode"] != 503.0 ||
+					a.Header.Get("Content-Type") != "application/json" {
 					t.Errorf("%s: answered %d %v %s", target, a.Status, a.Header, a.Body)
 				}
 			}
@@ -303,7 +323,8 @@ func TestABodyOverTheLimitIs413(t *testing.T) {
 				response := c.head("POST")
 				_ = response.Body.Close()
 				// Caddy of Debian 12 takes the end that it made itself for one that the API made.
-				if response.StatusCode != http.StatusRequestEntityTooLarge && (f.name != caddy || response.StatusCode != http.StatusBadGateway) {
+				if response.StatusCode != http.StatusRequestEntityTooLarge &&
+					(f.name != caddy || response.StatusCode != http.StatusBadGateway) {
 					t.Errorf("answered %d", response.StatusCode)
 				}
 				if all := w.api.take(); len(all) > 0 && len(all[0].body) > 64<<20 {
@@ -347,7 +368,8 @@ func TestInterimAnswersTakeNothingAway(t *testing.T) {
 				}
 				defer response.Body.Close() //nolint:errcheck // a test's
 				h := response.Header
-				if response.StatusCode != http.StatusOK || h.Get("X-RateLimit-Limit") != "1000000" || h.Get("X-Request-Id") == "" || h.Get("Access-Control-Allow-Origin") != page {
+				if response.StatusCode != http.StatusOK || h.Get("X-RateLimit-Limit") != "1000000" || h.Get("X-Request-Id") == "" ||
+					h.Get("Access-Control-Allow-Origin") != page {
 					t.Errorf("answered %d %v", response.StatusCode, h)
 				}
 			})
@@ -359,9 +381,11 @@ func TestInterimAnswersTakeNothingAway(t *testing.T) {
 		_, _ = io.WriteString(rw, "done")
 	})
 	old := w.fronts[0].dial(t)
-	_, err := io.WriteString(old, "POST /x HTTP/1.0\r\nHost: "+host+"\r\n"+key+"\r\nExpect: 100-continue\r\nContent-Length: 4\r\n\r\nbody")
+	_, err := io.WriteString(old, "POST /x HTTP/1.0\r\nHost: "+host+"\r\n"+key+
+		"\r\nExpect: 100-continue\r\nContent-Length: 4\r\n\r\nbody")
 	ok(t, err)
-	if all, err := io.ReadAll(old); err != nil || strings.Count(string(all), "HTTP/1.") != 1 || !strings.HasPrefix(string(all), "HTTP/1.0 200") {
+	if all, err := io.ReadAll(old); err != nil || strings.Count(string(all), "HTTP/1.") != 1 ||
+		!strings.HasPrefix(string(all), "HTTP/1.0 200") {
 		t.Errorf("to HTTP/1.0 it answered %q, %v", all, err)
 	}
 	families, err := w.Metrics.Gather()

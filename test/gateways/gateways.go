@@ -57,7 +57,12 @@ func NginxConfiguration(folder, address, doorward, api string) (string, error) {
 		{"server 127.0.0.1:9000;", "server " + api + ";"},
 		{"listen 80;", "listen " + address + ";"},
 		// What a machine's own nginx.conf says, for a folder that anybody may write to.
-		{"\nhttp {\n", fmt.Sprintf("\nhttp {\naccess_log off; client_body_temp_path %[1]s/body; proxy_temp_path %[1]s/proxy; fastcgi_temp_path %[1]s/fastcgi; uwsgi_temp_path %[1]s/uwsgi; scgi_temp_path %[1]s/scgi; keepalive_requests 1000000;\n", folder)},
+		{
+			"\nhttp {\n",
+			fmt.Sprintf("\nhttp {\naccess_log off; client_body_temp_path %[1]s/body; proxy_temp_path %[1]s/proxy; "+
+				"fastcgi_temp_path %[1]s/fastcgi; uwsgi_temp_path %[1]s/uwsgi; scgi_temp_path %[1]s/scgi; keepalive_requests "+
+				"1000000;\n", folder),
+		},
 	} {
 		if strings.Count(text, change[0]) != 1 {
 			return "", fmt.Errorf("nginx.conf has %q not once", change[0])
@@ -84,7 +89,8 @@ func Caddy(tb testing.TB, doorward, api string) (address string) {
 		tb.Fatal(err)
 	}
 	serve(tb, folder, address, []string{
-		"SITE=http://:" + port, "DOORWARD=" + doorward, "UPSTREAM=" + api, "HOME=" + folder, "XDG_CONFIG_HOME=" + folder, "XDG_DATA_HOME=" + folder,
+		"SITE=http://:" + port, "DOORWARD=" + doorward, "UPSTREAM=" + api, "HOME=" + folder, "XDG_CONFIG_HOME=" + folder,
+		"XDG_DATA_HOME=" + folder,
 	}, binary, "run", "--adapter", "caddyfile", "--config", file)
 	return address
 }
@@ -111,7 +117,8 @@ func Envoy(tb testing.TB, doorward, api string) (address string) {
 	if err := os.WriteFile(file, []byte(text), 0o600); err != nil {
 		tb.Fatal(err)
 	}
-	serve(tb, folder, address, nil, binary, "-c", file, "--use-dynamic-base-id", "--concurrency", "1", "--log-level", "warning")
+	serve(tb, folder, address, nil, binary, "-c", file, "--use-dynamic-base-id", "--concurrency", "1",
+		"--log-level", "warning")
 	return address
 }
 

@@ -38,8 +38,10 @@ func hostileNames() []string {
 
 // unknownNames are of the families, and in no list of names.
 var unknownNames = []string{
-	"X-Auth-Whatever", "Remote-Whatever", "X-Remote-Extra-Whatever", "X-Webauth-Whatever", "X-Consumer-Whatever", "X-Forwarded-Whatever", "X-Forwarded-Fo", "X-Forwarded-Fort", "X-Forwarded-Proto-Version",
-	"X-Forwarded-Client-Cert-Chain", "X-Forwarded_Whatever", "Ssl-Client-Whatever", "X-Middleware-Whatever", "X-Original-Whatever", "X-Script-Whatever", "X-HTTP-Method-Override-Whatever", "X-Authenticated-Whatever",
+	"X-Auth-Whatever", "Remote-Whatever", "X-Remote-Extra-Whatever", "X-Webauth-Whatever", "X-Consumer-Whatever",
+	"X-Forwarded-Whatever", "X-Forwarded-Fo", "X-Forwarded-Fort", "X-Forwarded-Proto-Version",
+	"X-Forwarded-Client-Cert-Chain", "X-Forwarded_Whatever", "Ssl-Client-Whatever", "X-Middleware-Whatever",
+	"X-Original-Whatever", "X-Script-Whatever", "X-HTTP-Method-Override-Whatever", "X-Authenticated-Whatever",
 }
 
 // program is an API in some language that answers with all that it knows of a request as JSON: its headers as the
@@ -56,7 +58,8 @@ func program(t *testing.T, language string) (address string) {
 	case "PHP":
 		php, err := setup.PHP()
 		setup.Need(t, err)
-		file := write("api.php", `<?php header('Content-Type: application/json'); echo json_encode(['server' => $_SERVER, 'cookie' => $_COOKIE, 'env' => getenv()], JSON_INVALID_UTF8_SUBSTITUTE);`)
+		file := write("api.php",
+			`<?php header('Content-Type: application/json'); echo json_encode(['server' => $_SERVER, 'cookie' => $_COOKIE, 'env' => getenv()], JSON_INVALID_UTF8_SUBSTITUTE);`)
 		serve(t, folder, address, nil, php, "-S", address, file)
 	case "Node":
 		node, err := setup.Node()
@@ -101,7 +104,10 @@ func TestV20_NoAPISeesAnIdentityOfTheCallersOwn(t *testing.T) {
 					some := all[:min(60, len(all))]
 					all = all[len(some):]
 					for _, target := range []string{"/x", "/public"} {
-						lines := []string{"Cookie: theirs=1; doorward=" + evil + "; flow-3=" + evil, "Cookie: __Host-doorward=" + evil + ";__Host-flow-0=" + evil + "; doorward-device=" + evil + "; kept=2"}
+						lines := []string{
+							"Cookie: theirs=1; doorward=" + evil + "; flow-3=" + evil,
+							"Cookie: __Host-doorward=" + evil + ";__Host-flow-0=" + evil + "; doorward-device=" + evil + "; kept=2",
+						}
 						for _, name := range some {
 							lines = append(lines, name+": "+evil)
 						}
@@ -144,7 +150,8 @@ func TestV20_NoAPISeesAnIdentityOfTheCallersOwn(t *testing.T) {
 						t.Errorf("%q answered %d %s", lines, a.Status, a.Body)
 					}
 					shows(t, a.Body, lines)
-					if a.Status == http.StatusOK && !strings.Contains(strings.ToLower(strings.ReplaceAll(a.Body, "_", "-")), "x-auth-key") {
+					if a.Status == http.StatusOK &&
+						!strings.Contains(strings.ToLower(strings.ReplaceAll(a.Body, "_", "-")), "x-auth-key") {
 						t.Errorf("%q: the API is not told who calls: %s", lines, a.Body)
 					}
 				}
@@ -160,7 +167,8 @@ func TestV20_NoAPISeesAnIdentityOfTheCallersOwn(t *testing.T) {
 
 // relay passes a request on to a program as it came, header for header, and its answer back.
 func relay(rw http.ResponseWriter, r *http.Request, address string) {
-	q, err := http.NewRequestWithContext(context.WithoutCancel(r.Context()), r.Method, "http://"+address+r.RequestURI, r.Body)
+	q, err := http.NewRequestWithContext(context.WithoutCancel(r.Context()), r.Method, "http://"+address+r.RequestURI,
+		r.Body)
 	if err != nil {
 		http.Error(rw, err.Error(), http.StatusInternalServerError)
 		return

@@ -32,7 +32,8 @@ func ingressNginx(t *testing.T, doorward, api string) front {
 	var set strings.Builder
 	for i, name := range strings.Split(annotation("auth-response-headers"), ",") {
 		variable := strings.ReplaceAll(strings.ToLower(name), "-", "_")
-		fmt.Fprintf(&set, "auth_request_set $authHeader%d $upstream_http_%s;\nproxy_set_header '%s' $authHeader%[1]d;\n", i, variable, name)
+		fmt.Fprintf(&set, "auth_request_set $authHeader%d $upstream_http_%s;\nproxy_set_header '%s' $authHeader%[1]d;\n", i,
+			variable, name)
 	}
 	for _, found := range regexp.MustCompile(`(?m)^  ([A-Za-z0-9-]+): ""$`).FindAllStringSubmatch(headers, -1) {
 		fmt.Fprintf(&set, "proxy_set_header %s \"\";\n", found[1])
@@ -84,7 +85,8 @@ http {
 `, folder, address, question, set.String(), api, host, annotation("proxy-buffer-size"))
 	file := filepath.Join(folder, "nginx.conf")
 	ok(t, os.WriteFile(file, []byte(text), 0o600))
-	serve(t, folder, address, nil, binary, "-p", folder, "-c", file, "-e", "stderr", "-g", "daemon off; master_process off; error_log stderr warn; pid "+filepath.Join(folder, "pid")+";")
+	serve(t, folder, address, nil, binary, "-p", folder, "-c", file, "-e", "stderr", "-g",
+		"daemon off; master_process off; error_log stderr warn; pid "+filepath.Join(folder, "pid")+";")
 	return front{"ingress-nginx", address}
 }
 
@@ -99,7 +101,8 @@ func TestV23_IngressNginxAsks(t *testing.T) {
 	if a.Status != http.StatusOK {
 		t.Fatalf("answered %d %s", a.Status, a.Body)
 	}
-	if s := w.api.one(t); s.target != "/x?q=%2e" || s.header.Get("X-Auth-Key") != k.ID || s.header.Get("X-Auth-Scope") != "read" || s.header.Get("Cookie") != "a=1" {
+	if s := w.api.one(t); s.target != "/x?q=%2e" || s.header.Get("X-Auth-Key") != k.ID ||
+		s.header.Get("X-Auth-Scope") != "read" || s.header.Get("Cookie") != "a=1" {
 		t.Errorf("the API sees %s %v", s.target, s.header)
 	}
 	for name, test := range map[string]struct {

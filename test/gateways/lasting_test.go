@@ -34,12 +34,18 @@ func TestV07_WhatLastsEndsWithItsCredential(t *testing.T) {
 				<-r.Context().Done()
 			})
 			for name, take := range map[string]func(k storage.APIKey) string{
-				"the key is revoked": func(k storage.APIKey) string { return "UPDATE api_keys SET revoked_at = 1 WHERE id = '" + k.ID + "'" },
-				"the key is paused":  func(k storage.APIKey) string { return "UPDATE api_keys SET paused_at = 1 WHERE id = '" + k.ID + "'" },
+				"the key is revoked": func(k storage.APIKey) string {
+					return "UPDATE api_keys SET revoked_at = 1 WHERE id = '" + k.ID + "'"
+				},
+				"the key is paused": func(k storage.APIKey) string {
+					return "UPDATE api_keys SET paused_at = 1 WHERE id = '" + k.ID + "'"
+				},
 				"the key has fewer scopes": func(k storage.APIKey) string {
 					return "UPDATE api_keys SET scopes = '[\"write\"]' WHERE id = '" + k.ID + "'"
 				},
-				"the key has expired": func(k storage.APIKey) string { return "UPDATE api_keys SET expires_at = 1 WHERE id = '" + k.ID + "'" },
+				"the key has expired": func(k storage.APIKey) string {
+					return "UPDATE api_keys SET expires_at = 1 WHERE id = '" + k.ID + "'"
+				},
 				"the workspace is stopped": func(storage.APIKey) string {
 					return "UPDATE workspaces SET disabled_at = 1 WHERE id = '" + w.shared.ID + "'"
 				},

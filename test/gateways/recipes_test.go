@@ -80,7 +80,8 @@ func blocks() map[string]map[string]string {
 		patterns = append(patterns, familyPattern(f))
 		if !f.Only {
 			caddy = append(caddy, "request_header -"+f.Prefix+"*")
-			envoy = append(envoy, fmt.Sprintf("- remove_on_match: {key_matcher: {prefix: %s, ignore_case: true}}", strings.ToLower(f.Prefix)))
+			envoy = append(envoy,
+				fmt.Sprintf("- remove_on_match: {key_matcher: {prefix: %s, ignore_case: true}}", strings.ToLower(f.Prefix)))
 			continue
 		}
 		for _, rest := range f.Known {
@@ -93,10 +94,12 @@ func blocks() map[string]map[string]string {
 		ingress = append(ingress, name+`: ""`)
 	}
 	return map[string]map[string]string{
-		"caddy/Caddyfile":            {"headers": "\t\t" + strings.Join(caddy, "\n\t\t") + "\n"},
-		"envoy/envoy.yaml":           {"headers": indent(24, envoy), "identity": indent(30, identityLines("- {exact: %s}"))},
-		"nginx/nginx.conf":           {"headers": indent(12, nginx)},
-		"traefik/dynamic.yml":        {"headers": indent(8, []string{"authResponseHeadersRegex: '(?i)[^a-z0-9-]|^(" + strings.Join(patterns, "|") + ")'"})},
+		"caddy/Caddyfile":  {"headers": "\t\t" + strings.Join(caddy, "\n\t\t") + "\n"},
+		"envoy/envoy.yaml": {"headers": indent(24, envoy), "identity": indent(30, identityLines("- {exact: %s}"))},
+		"nginx/nginx.conf": {"headers": indent(12, nginx)},
+		"traefik/dynamic.yml": {
+			"headers": indent(8, []string{"authResponseHeadersRegex: '(?i)[^a-z0-9-]|^(" + strings.Join(patterns, "|") + ")'"}),
+		},
 		"ingress-nginx/headers.yaml": {"headers": indent(2, ingress)},
 	}
 }
@@ -128,7 +131,8 @@ func TestV21_RecipesRemoveWhatTheProxyRemoves(t *testing.T) {
 				continue
 			}
 			if !*update {
-				t.Errorf("%s does not have the list of web/gateway/headers.go: run go test ./test/gateways -run 'V21|Printed' -update", name)
+				t.Errorf("%s does not have the list of web/gateway/headers.go: run go test ./test/gateways -run 'V21|Printed' "+
+					"-update", name)
 			}
 			text = before + "# " + mark + ": begin\n" + want + tail + "# " + mark + ": end\n" + after
 		}

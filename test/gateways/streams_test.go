@@ -35,7 +35,8 @@ func TestAnswersFlowPieceByPiece(t *testing.T) {
 		c.write("GET", "/events", "", key, "Accept: text/event-stream")
 		response := c.head("GET")
 		defer response.Body.Close() //nolint:errcheck // read to its end
-		if response.StatusCode != http.StatusOK || response.Header.Get("Content-Type") != "text/event-stream" || response.Header.Get("X-RateLimit-Limit") == "" {
+		if response.StatusCode != http.StatusOK || response.Header.Get("Content-Type") != "text/event-stream" ||
+			response.Header.Get("X-RateLimit-Limit") == "" {
 			t.Fatalf("answered %d %v", response.StatusCode, response.Header)
 		}
 		lines := bufio.NewReader(response.Body)
@@ -256,7 +257,8 @@ func TestH10_RequestsThatBreakOffAreLogged(t *testing.T) {
 	for id, status := range map[string]string{"goes-away": `"status":499`, "breaks-off": `"status":200`} {
 		found := false
 		for line := range strings.Lines(w.Log.String()) {
-			found = found || strings.Contains(line, `"msg":"request"`) && strings.Contains(line, `"request_id":"`+id+`"`) && strings.Contains(line, status)
+			found = found || strings.Contains(line, `"msg":"request"`) && strings.Contains(line, `"request_id":"`+id+`"`) &&
+				strings.Contains(line, status)
 		}
 		if !found {
 			t.Errorf("the log has no request %s with %s", id, status)
@@ -270,14 +272,16 @@ func TestH03_NothingFollowsABodyWithTwoEnds(t *testing.T) {
 	w := memory(t)
 	_, key := w.key("read", "write")
 	for name, lines := range map[string]string{
-		"two lengths":                 "Content-Length: 4\r\nTransfer-Encoding: chunked\r\n",
-		"two lengths and an interim":  "Content-Length: 4\r\nTransfer-Encoding: chunked\r\nExpect: 100-continue\r\n",
-		"two lengths and an upgrade":  "Content-Length: 4\r\nTransfer-Encoding: chunked\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n",
+		"two lengths":                "Content-Length: 4\r\nTransfer-Encoding: chunked\r\n",
+		"two lengths and an interim": "Content-Length: 4\r\nTransfer-Encoding: chunked\r\nExpect: 100-continue\r\n",
+		"two lengths and an upgrade": "Content-Length: 4\r\nTransfer-Encoding: chunked\r\nConnection: Upgrade\r\nUpgrade: " +
+			"websocket\r\n",
 		"chunks and a trailer for us": "Transfer-Encoding: chunked\r\nTrailer: X-Auth-Subject\r\n",
 	} {
 		c := w.fronts[0].dial(t)
 		next := "GET /admin/x HTTP/1.1\r\nHost: " + host + "\r\n" + key + "\r\n\r\n"
-		_, err := io.WriteString(c, "POST /x HTTP/1.1\r\nHost: "+host+"\r\n"+key+"\r\n"+lines+"\r\n1\r\nx\r\n0\r\nX-Auth-Subject: evil\r\n\r\n"+next)
+		_, err := io.WriteString(c, "POST /x HTTP/1.1\r\nHost: "+host+"\r\n"+key+"\r\n"+lines+
+			"\r\n1\r\nx\r\n0\r\nX-Auth-Subject: evil\r\n\r\n"+next)
 		ok(t, err)
 		all, err := io.ReadAll(c) // to the end of the connection
 		ok(t, err)
@@ -299,7 +303,8 @@ func TestF05_NoFrontFollowsARedirect(t *testing.T) {
 	})
 	w.each(func(t *testing.T, f front) {
 		a := f.send(t, "GET", "/x", key)
-		if n := w.api.count.Load(); a.Status != http.StatusTemporaryRedirect || a.Header.Get("Location") != "/admin/x" || n != 1 {
+		n := w.api.count.Load()
+		if a.Status != http.StatusTemporaryRedirect || a.Header.Get("Location") != "/admin/x" || n != 1 {
 			t.Errorf("answered %d %v after %d requests", a.Status, a.Header, n)
 		}
 	})

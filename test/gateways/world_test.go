@@ -64,7 +64,8 @@ func newWorld(t *testing.T, store *storage.Store) *world {
 	t.Helper()
 	w := alone(t, store)
 	doorward, behind := w.fronts[0].address, w.api.server.Listener.Addr().String()
-	w.fronts = append(w.fronts, front{nginx, Nginx(t, doorward, behind)}, front{caddy, Caddy(t, doorward, behind)}, front{envoy, Envoy(t, doorward, behind)})
+	w.fronts = append(w.fronts, front{nginx, Nginx(t, doorward, behind)}, front{caddy, Caddy(t, doorward, behind)},
+		front{envoy, Envoy(t, doorward, behind)})
 	return w
 }
 
@@ -85,17 +86,49 @@ func alone(t *testing.T, store *storage.Store) *world {
 		{Methods: []string{"GET"}, Path: "/**", Scopes: []string{"read"}, Cost: 1},
 		{Methods: []string{"POST"}, Path: "/**", Scopes: []string{"write"}, Cost: 1},
 	}
-	own := []string{"/oauth/token", "/oauth/revoke", "/oauth/introspect", "/v1/api-keys", "/v1/auth/test", "/api/auth/me", "/api/me"}
+	own := []string{
+		"/oauth/token", "/oauth/revoke", "/oauth/introspect", "/v1/api-keys", "/v1/auth/test", "/api/auth/me", "/api/me",
+	}
 	r := rig.New(t, store, rig.Options{
 		Issuer: "http://localhost:8080", TrustedProxies: []netip.Prefix{netip.MustParsePrefix("127.0.0.1/32")},
 		Plans: map[string]limit.Plan{"wide": {Hour: 1_000_000}, "narrow": {Hour: 2}},
 		Resources: []catalog.Resource{
-			{ID: resource, Name: "API", Scopes: scopes, Keys: catalog.KeyRules{Prefix: "sk", Environments: []string{"live", "test"}, DefaultPlan: "wide"}, WorkspaceHeader: "X-Workspace", UserPlan: "wide", ClientPlan: "wide", CORS: []string{page}},
-			{ID: otherResource, Name: "Other", Scopes: scopes, Keys: catalog.KeyRules{Prefix: "ok", Environments: []string{"live"}}, WorkspaceHeader: "X-Workspace"},
+			{
+				ID:              resource,
+				Name:            "API",
+				Scopes:          scopes,
+				Keys:            catalog.KeyRules{Prefix: "sk", Environments: []string{"live", "test"}, DefaultPlan: "wide"},
+				WorkspaceHeader: "X-Workspace",
+				UserPlan:        "wide",
+				ClientPlan:      "wide",
+				CORS:            []string{page},
+			},
+			{
+				ID:              otherResource,
+				Name:            "Other",
+				Scopes:          scopes,
+				Keys:            catalog.KeyRules{Prefix: "ok", Environments: []string{"live"}},
+				WorkspaceHeader: "X-Workspace",
+			},
 		},
 		APIs: []gateway.API{
-			{ID: resource, Hosts: []string{host}, Upstream: upstream, Builtin: own, Anonymous: gateway.Concurrency{Total: 5, PerAddress: 3}, Shape: gateway.Shape{ExpiredStatus: gateway.StatusExpired}, Routes: rules},
-			{ID: otherResource, Hosts: []string{otherHost}, Upstream: upstream, Builtin: own, Shape: gateway.Shape{Name: "nested", Texts: gateway.Texts{Forbidden: "Ça ne va pas 🚪"}}, Routes: rules},
+			{
+				ID:        resource,
+				Hosts:     []string{host},
+				Upstream:  upstream,
+				Builtin:   own,
+				Anonymous: gateway.Concurrency{Total: 5, PerAddress: 3},
+				Shape:     gateway.Shape{ExpiredStatus: gateway.StatusExpired},
+				Routes:    rules,
+			},
+			{
+				ID:       otherResource,
+				Hosts:    []string{otherHost},
+				Upstream: upstream,
+				Builtin:  own,
+				Shape:    gateway.Shape{Name: "nested", Texts: gateway.Texts{Forbidden: "Ça ne va pas 🚪"}},
+				Routes:   rules,
+			},
 		},
 	})
 	w := &world{Rig: r, t: t, api: api, now: &atomic.Int64{}}

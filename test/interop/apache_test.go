@@ -24,8 +24,8 @@ import (
 func apacheFiles(t *testing.T, s *server, api credentials) string {
 	t.Helper()
 	// The module keeps an answer for five minutes unless it is told otherwise. Its own oauth2_claim compares the whole of
-	// scope with one word; an expression finds the word in it. Apache first tries it before it looks for a user, where it must
-	// not be what refuses.
+	// scope with one word; an expression finds the word in it. Apache first tries it before it looks for a user, where it
+	// must not be what refuses.
 	return apache(t, fmt.Sprintf(`<Location /files/>
 AuthType oauth2
 OAuth2TokenVerify introspect %s/oauth/introspect introspect.auth=client_secret_basic&client_id=%s&client_secret=%s&expiry=0
@@ -46,8 +46,8 @@ Require expr "-z %%{reqenv:OAUTH2_CLAIM_active} || %%{reqenv:OAUTH2_CLAIM_scope}
 // apacheSignedFiles has Apache guard files by mod_oauth2, which verifies signed tokens with our public keys.
 func apacheSignedFiles(t *testing.T, s *server, _ credentials) string {
 	t.Helper()
-	// The module checks signature and time. Who issued the token and for whom is ours to ask, by expressions for the reason
-	// given above.
+	// The module checks signature and time. Who issued the token and for whom is ours to ask, by expressions for the
+	// reason given above.
 	return apache(t, fmt.Sprintf(`<Location /files/>
 AuthType oauth2
 OAuth2TokenVerify jwks_uri %s/oauth/jwks verify.exp=required
@@ -87,8 +87,8 @@ func revoke(t *testing.T, s *server, c credentials, token *oauth2.Token) {
 	}
 }
 
-// apache starts a private Apache with two files, as configuration says, and gives its address. It ends with the test, or
-// else with the process.
+// apache starts a private Apache with two files, as configuration says, and gives its address. It ends with the test,
+// or else with the process.
 func apache(t *testing.T, configuration string) (address string) {
 	t.Helper()
 	program, modules, err := setup.Apache()
@@ -132,7 +132,11 @@ func apache(t *testing.T, configuration string) (address string) {
 	if err := os.MkdirAll(filepath.Join(dir, "www", "files", "write"), 0o755); err != nil {
 		t.Fatal(err)
 	}
-	for name, text := range map[string]string{"httpd.conf": b.String(), "www/files/note.txt": "a note\n", "www/files/write/note.txt": "a note\n"} {
+	for name, text := range map[string]string{
+		"httpd.conf":               b.String(),
+		"www/files/note.txt":       "a note\n",
+		"www/files/write/note.txt": "a note\n",
+	} {
 		path := filepath.Join(dir, name)
 		if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
 			t.Fatal(err)

@@ -23,7 +23,8 @@ type party struct {
 	run     func(t *testing.T, e *encounter)
 }
 
-// steps are what a client can do, in the order of the page. What a library has no function for is in lacks of its party.
+// steps are what a client can do, in the order of the page. What a library has no function for is in lacks of its
+// party.
 var steps = []string{
 	"metadata", "code", "refresh", "introspect", "revoke", "client_credentials", "public_code", "public_refresh",
 	"denied", "used_refresh", "state", "iss",
@@ -141,7 +142,12 @@ func script(file string) func(*testing.T, *encounter) {
 // follow runs a client's script and does what its lines ask for.
 func (e *encounter) follow(program string, args ...string) {
 	e.t.Helper()
-	settings := map[string]any{"issuer": e.server.issuer, "scope": scope, "confidential": e.confidential, "public": e.public}
+	settings := map[string]any{
+		"issuer":       e.server.issuer,
+		"scope":        scope,
+		"confidential": e.confidential,
+		"public":       e.public,
+	}
 	listen(e.t, settings, func(l line) (waits bool) {
 		if l.Open != "" {
 			visit(e.t, e.tab, l.Open, l.Decision)
@@ -152,7 +158,8 @@ func (e *encounter) follow(program string, args ...string) {
 	}, program, args...)
 }
 
-// listen runs a script and hands over what it tells, line by line. heard says whether the script waits until it is done.
+// listen runs a script and hands over what it tells, line by line. heard says whether the script waits until it is
+// done.
 func listen(t *testing.T, settings any, heard func(line) (waits bool), program string, args ...string) {
 	t.Helper()
 	c := exec.CommandContext(t.Context(), program, args...)
@@ -223,7 +230,8 @@ func TestProgramsByOthers(t *testing.T) {
 	t.Run("signed tokens", func(t *testing.T) { verifying = resourceServers(t, true) })
 	var d document
 	t.Run("management API", func(t *testing.T) { d = managementAPI(t) })
-	if t.Failed() || len(rows) < len(clients) || asking.got == nil || verifying.got == nil || d.steps == nil || d.calls == 0 {
+	if t.Failed() || len(rows) < len(clients) || asking.got == nil || verifying.got == nil ||
+		d.steps == nil || d.calls == 0 {
 		return // a part was left out or went wrong, so there is no page
 	}
 	comparePage(t, rows, []guarded{asking, verifying}, d)

@@ -42,12 +42,49 @@ type guard struct {
 
 var guards = []guard{
 	{name: "Apache, mod_oauth2", version: modOAuth2Version, source: "apache_test.go", start: apacheFiles},
-	{name: "oauth4webapi", version: nodePackage("oauth4webapi"), pinned: true, source: "node/guard-oauth4webapi.js", start: nodeGuard("oauth4webapi", opaqueResource)},
-	{name: "Authlib, Flask", version: python("authlib"), source: "python/authlib_guard.py", start: authlibGuard("introspection", opaqueResource)},
-	{name: "Apache, mod_oauth2", version: modOAuth2Version, source: "apache_test.go", signed: true, start: apacheSignedFiles},
-	{name: "express-oauth2-jwt-bearer", version: nodePackage("express-oauth2-jwt-bearer"), pinned: true, source: "node/guard-express-oauth2-jwt-bearer.js", signed: true, start: nodeGuard("express-oauth2-jwt-bearer", signedResource)},
-	{name: "jose", version: nodePackage("jose"), pinned: true, source: "node/guard-jose.js", signed: true, start: nodeGuard("jose", signedResource)},
-	{name: "Authlib, Flask", version: python("authlib"), source: "python/authlib_guard.py", signed: true, start: authlibGuard("jwks", signedResource)},
+	{
+		name:    "oauth4webapi",
+		version: nodePackage("oauth4webapi"),
+		pinned:  true,
+		source:  "node/guard-oauth4webapi.js",
+		start:   nodeGuard("oauth4webapi", opaqueResource),
+	},
+	{
+		name:    "Authlib, Flask",
+		version: python("authlib"),
+		source:  "python/authlib_guard.py",
+		start:   authlibGuard("introspection", opaqueResource),
+	},
+	{
+		name:    "Apache, mod_oauth2",
+		version: modOAuth2Version,
+		source:  "apache_test.go",
+		signed:  true,
+		start:   apacheSignedFiles,
+	},
+	{
+		name:    "express-oauth2-jwt-bearer",
+		version: nodePackage("express-oauth2-jwt-bearer"),
+		pinned:  true,
+		source:  "node/guard-express-oauth2-jwt-bearer.js",
+		signed:  true,
+		start:   nodeGuard("express-oauth2-jwt-bearer", signedResource),
+	},
+	{
+		name:    "jose",
+		version: nodePackage("jose"),
+		pinned:  true,
+		source:  "node/guard-jose.js",
+		signed:  true,
+		start:   nodeGuard("jose", signedResource),
+	},
+	{
+		name:    "Authlib, Flask",
+		version: python("authlib"),
+		source:  "python/authlib_guard.py",
+		signed:  true,
+		start:   authlibGuard("jwks", signedResource),
+	},
 }
 
 // judgement is what a guard made of a request.
@@ -70,7 +107,8 @@ func resourceServers(t *testing.T, signed bool) guarded {
 	s := start(t, "sqlite:data/doorward.db", `resources:
   - {id: `+opaqueResource+`, name: Files}
   - {id: `+signedResource+`, name: Signed, tokens: jwt, keys: {prefix: signed}}
-  - {id: `+otherResource+`, name: Other, tokens: `+map[bool]string{false: "opaque", true: "jwt"}[signed]+`, keys: {prefix: other}}
+  - {id: `+otherResource+`, name: Other, tokens: `+map[bool]string{false: "opaque", true: "jwt"}[signed]+
+		`, keys: {prefix: other}}
 `)
 	resource := map[bool]string{false: opaqueResource, true: signedResource}[signed]
 	api := s.resourceServer(resource)
@@ -102,7 +140,8 @@ func resourceServers(t *testing.T, signed bool) guarded {
 		}
 	}
 
-	c := s.client("Reader", "--redirect-uri", callback, "--scope", scope, "--resource", resource, "--resource", otherResource,
+	c := s.client("Reader", "--redirect-uri", callback, "--scope", scope, "--resource", resource,
+		"--resource", otherResource,
 		"--grant", "authorization_code", "--grant", "refresh_token", "--grant", "client_credentials")
 	tab := browser.New(t)
 	reader := newApp(t, s, tab, c, "read").exchange()

@@ -19,8 +19,8 @@ import (
 	"doorward/test/setup"
 )
 
-// TestMCP: the client of the Model Context Protocol's own SDK, which knows an address and a client id, gets from a refusal
-// to a working call at a server without authentication of its own, behind the built-in proxy and behind nginx.
+// TestMCP: the client of the Model Context Protocol's own SDK, which knows an address and a client id, gets from a
+// refusal to a working call at a server without authentication of its own, behind the built-in proxy and behind nginx.
 func TestMCP(t *testing.T) {
 	setup.Long(t)
 	program, err := setup.Node()
@@ -34,10 +34,14 @@ func TestMCP(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	fronts := map[string]string{"proxy": "127.0.0.1:" + issuer.Port(), "nginx": gateways.Nginx(t, "127.0.0.1:"+issuer.Port(), api)}
+	fronts := map[string]string{
+		"proxy": "127.0.0.1:" + issuer.Port(),
+		"nginx": gateways.Nginx(t, "127.0.0.1:"+issuer.Port(), api),
+	}
 	configuration := "trusted_proxies: [127.0.0.1]\nresources:\n"
 	for _, name := range []string{"proxy", "nginx"} {
-		configuration += fmt.Sprintf("  - {id: \"http://%[1]s/mcp\", hosts: [\"%[1]s\"], upstream: \"http://%[2]s\", keys: {prefix: %[3]s}, routes: [{path: /mcp, scopes: [read]}]}\n", fronts[name], api, name)
+		configuration += fmt.Sprintf("  - {id: \"http://%[1]s/mcp\", hosts: [\"%[1]s\"], upstream: \"http://%[2]s\", keys: "+
+			"{prefix: %[3]s}, routes: [{path: /mcp, scopes: [read]}]}\n", fronts[name], api, name)
 	}
 	file := filepath.Join(s.folder, "doorward.yaml")
 	before, err := os.ReadFile(file)
@@ -58,7 +62,8 @@ func TestMCP(t *testing.T) {
 			s.t = t
 			mcp := "http://" + front + "/mcp"
 			metadataOf(t, mcp, s.issuer)
-			app := s.client("An assistant by "+name, "--public", "--redirect-uri", callback, "--scope", "read", "--resource", mcp)
+			app := s.client("An assistant by "+name, "--public", "--redirect-uri", callback, "--scope",
+				"read", "--resource", mcp)
 			judge := s.resourceServer(mcp)
 			tab := browser.New(t)
 			var got []string
@@ -95,7 +100,8 @@ func metadataOf(t *testing.T, mcp, issuer string) {
 	_ = refused.Body.Close()
 	_, rest, found := strings.Cut(refused.Header.Get("WWW-Authenticate"), `resource_metadata="`)
 	address, _, _ := strings.Cut(rest, `"`)
-	if refused.StatusCode != http.StatusUnauthorized || !found || !strings.Contains(refused.Header.Get("WWW-Authenticate"), `scope="read"`) {
+	if refused.StatusCode != http.StatusUnauthorized || !found ||
+		!strings.Contains(refused.Header.Get("WWW-Authenticate"), `scope="read"`) {
 		t.Fatalf("%d %s", refused.StatusCode, refused.Header.Get("WWW-Authenticate"))
 	}
 	answer, err := client.Get(address)
@@ -108,7 +114,8 @@ func metadataOf(t *testing.T, mcp, issuer string) {
 		Servers  []string `json:"authorization_servers"`
 	}
 	text, _ := io.ReadAll(answer.Body)
-	if err := json.Unmarshal(text, &metadata); err != nil || metadata.Resource != mcp || !slices.Equal(metadata.Servers, []string{issuer}) {
+	if err := json.Unmarshal(text, &metadata); err != nil || metadata.Resource != mcp ||
+		!slices.Equal(metadata.Servers, []string{issuer}) {
 		t.Errorf("%s: %s", address, text)
 	}
 }

@@ -19,7 +19,8 @@ const callsSeed = 20261122
 
 // openAPIPackages are the Node packages that deal with the document.
 var openAPIPackages = []string{
-	"openapi-typescript", "typescript", "openapi-fetch", "@seriousme/openapi-schema-validator", "@redocly/openapi-core", "fast-check", "ajv",
+	"openapi-typescript", "typescript", "openapi-fetch", "@seriousme/openapi-schema-validator",
+	"@redocly/openapi-core", "fast-check", "ajv",
 }
 
 // document is what programs by others made of /openapi.json.
@@ -55,7 +56,8 @@ func managementAPI(t *testing.T) document {
 		d.versions[name] = nodePackage(name)(t)
 	}
 	plain := start(t, "sqlite:data/doorward.db", "")
-	other := start(t, loginOf(t, postgres.Private(t, postgres.Options{}), postgres.Login{CreateRole: true, Database: true}), vendor)
+	other := start(t,
+		loginOf(t, postgres.Private(t, postgres.Options{}), postgres.Login{CreateRole: true, Database: true}), vendor)
 	on := func(name string, fn func(t *testing.T, s *server)) {
 		for _, s := range []*server{plain, other} {
 			t.Run(name, func(t *testing.T) {
@@ -116,12 +118,19 @@ func callAll(t *testing.T, program string, s *server) (calls, kinds int) {
 	s.command("", "user", "update", email, "--admin") // without it the operations about users are 403
 	var users []any
 	for _, name := range []string{"bob", "dave", "frank"} {
-		users = append(users, s.command(password, "user", "create", "--email", name+"@example.com", "--name", name, "--password-stdin")["id"])
+		users = append(users,
+			s.command(password, "user", "create", "--email", name+"@example.com", "--name", name, "--password-stdin")["id"])
 		s.command("", "workspace", "member", "add", slug, name+"@example.com", "--role", "viewer")
 	}
 	var got struct{ Calls, Operations, Succeeded int }
 	nodeScript(t, program, "openapi-calls.js", map[string]any{
-		"issuer": s.issuer, "key": key["key"], "token": token["token"], "workspace": slug, "users": users, "keep": []any{slug, key["id"], token["id"]}, "seed": callsSeed,
+		"issuer":    s.issuer,
+		"key":       key["key"],
+		"token":     token["token"],
+		"workspace": slug,
+		"users":     users,
+		"keep":      []any{slug, key["id"], token["id"]},
+		"seed":      callsSeed,
 	}, &got)
 	t.Logf("%+v, seed %d", got, callsSeed)
 	return got.Calls, got.Operations
@@ -153,7 +162,8 @@ func lifeOfAKey(t *testing.T, program string, s *server) (steps []string, mistak
 		{"openapi-typescript/bin/cli.js", s.issuer + "/openapi.json", "-o", "doorward.d.ts"},
 		{"typescript/bin/tsc", "--outDir", "made"},
 	} {
-		c := exec.CommandContext(t.Context(), program, append([]string{filepath.Join("node_modules", args[0])}, args[1:]...)...)
+		c := exec.CommandContext(t.Context(), program,
+			append([]string{filepath.Join("node_modules", args[0])}, args[1:]...)...)
 		c.Dir = dir
 		if out, err := c.CombinedOutput(); err != nil {
 			t.Fatalf("%s: %v\n%s", args[0], err, out)

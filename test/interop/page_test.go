@@ -84,8 +84,10 @@ func page(rows []row, kinds []guarded, d document) string {
 	table(titles, lines)
 
 	b.WriteString(`
-Failures arrive as the library's own error: a denied consent as ` + "`access_denied`" + `, and a refresh token that was used before
-as ` + "`invalid_grant`" + `, which also revokes every token of that consent. (The server runs with ` + "`refresh_reuse_window: 0s`" + ` here.
+Failures arrive as the library's own error: a denied consent as ` + "`access_denied`" +
+		`, and a refresh token that was used before
+as ` + "`invalid_grant`" + `, which also revokes every token of that consent. (The server runs with ` +
+		"`refresh_reuse_window: 0s`" + ` here.
 By default, a second use within ten seconds counts as a retry.) If an answer was changed in transit, the library refuses
 it before it sends the code. "the app" means that the library leaves the answer's query to the app, which found
 ` + "`access_denied`" + ` there.
@@ -116,7 +118,8 @@ it before it sends the code. "the app" means that the library leaves the answer'
 ## Resource servers
 
 Each of these guards two files. It either introspects, with the credentials of a client created by
-` + "`doorward client create --resource-server`" + `, or verifies signed access tokens (RFC 9068) with the keys at ` + "`/oauth/jwks`" + `.
+` + "`doorward client create --resource-server`" + `, or verifies signed access tokens (RFC 9068) with the keys at ` +
+		"`/oauth/jwks`" + `.
 [resource-servers.md](resource-servers.md) helps you choose. Each cell is the status, and the error in
 ` + "`WWW-Authenticate`" + `.
 
@@ -133,16 +136,24 @@ With signed tokens, which stay valid until they expire:
 	fmt.Fprintf(&b, `
 ## The management API
 
-These programs know only the document at `+"`/openapi.json`"+`. They read it once as it is without a configuration, and once
+These programs know only the document at `+"`/openapi.json`"+
+		`. They read it once as it is without a configuration, and once
 with plans, objects and other error shapes.
 `)
 	table([]string{"program", "version", "result"}, [][]string{
-		{"@seriousme/openapi-schema-validator", d.versions["@seriousme/openapi-schema-validator"], "the document fits the schema of OpenAPI 3.1"},
-		{"@redocly/openapi-core", d.versions["@redocly/openapi-core"], "its linter's recommended rules find nothing, once it may be on localhost"},
+		{
+			"@seriousme/openapi-schema-validator", d.versions["@seriousme/openapi-schema-validator"],
+			"the document fits the schema of OpenAPI 3.1",
+		},
+		{
+			"@redocly/openapi-core", d.versions["@redocly/openapi-core"],
+			"its linter's recommended rules find nothing, once it may be on localhost",
+		},
 		{"openapi-typescript", d.versions["openapi-typescript"], "generates the types of a client"},
 		{
 			"typescript", d.versions["typescript"],
-			fmt.Sprintf("finds nothing wrong in the program below, strictly checked, and each of %d mistakes in the use of the client", d.mistakes),
+			fmt.Sprintf("finds nothing wrong in the program below, strictly checked, and each of %d mistakes in the use of "+
+				"the client", d.mistakes),
 		},
 		{"openapi-fetch", d.versions["openapi-fetch"], "goes through the whole life of a key, as below"},
 		{
@@ -194,7 +205,8 @@ func comparePage(t *testing.T, rows []row, kinds []guarded, d document) {
 		t.Fatal(err)
 	}
 	if diff := cmp.Diff(anyVersion(string(kept), rows), anyVersion(text, rows)); diff != "" {
-		t.Errorf("docs/interoperability.md differs from the results (-written +happened); if they are right: go test ./test/interop -update\n%s", diff)
+		t.Errorf("docs/interoperability.md differs from the results (-written +happened); if they are right: go test "+
+			"./test/interop -update\n%s", diff)
 	}
 }
 
@@ -203,7 +215,8 @@ func anyVersion(text string, rows []row) string {
 	text = regexp.MustCompile(`(?m)^\| version \| .*`).ReplaceAllString(text, "| version |") // of resource servers
 	for _, r := range rows {
 		if !r.pinned {
-			text = regexp.MustCompile(`(?m)^\| `+regexp.QuoteMeta(r.name)+` \| [^|]*\d[^|]* \|`).ReplaceAllString(text, "| "+r.name+" |  |")
+			text = regexp.MustCompile(`(?m)^\| `+regexp.QuoteMeta(r.name)+` \| [^|]*\d[^|]* \|`).
+				ReplaceAllString(text, "| "+r.name+" |  |")
 		}
 	}
 	return text
@@ -246,7 +259,8 @@ func python(module string) func(*testing.T) string {
 		t.Helper()
 		program, err := setup.Python()
 		setup.Need(t, err)
-		out, err := exec.CommandContext(t.Context(), program, "-c", "import "+module+"; print("+module+".__version__)").Output()
+		out, err := exec.CommandContext(t.Context(), program, "-c", "import "+module+"; print("+module+".__version__)").
+			Output()
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -1,5 +1,6 @@
 // Package interop has programs written by others sign in through Doorward, and check its tokens: the real binary, real
-// pages in a real browser, and each library used as its own documentation says. What came out is docs/interoperability.md.
+// pages in a real browser, and each library used as its own documentation says. What came out is
+// docs/interoperability.md.
 package interop
 
 import (
@@ -85,7 +86,8 @@ func newServer(t *testing.T, database, configuration string) *server {
 		t.Fatal(err)
 	}
 	s := &server{t: t, issuer: fmt.Sprintf("http://localhost:%d", port), folder: t.TempDir(), log: &lines{}}
-	text := fmt.Sprintf("issuer: %s\nlisten: [127.0.0.1:%d]\nadmin_listen: \"\"\ndatabase_url: %q\n%s", s.issuer, port, database, configuration)
+	text := fmt.Sprintf("issuer: %s\nlisten: [127.0.0.1:%d]\nadmin_listen: \"\"\ndatabase_url: %q\n%s", s.issuer,
+		port, database, configuration)
 	if err := os.WriteFile(filepath.Join(s.folder, "doorward.yaml"), []byte(text), 0o600); err != nil {
 		t.Fatal(err)
 	}
@@ -214,7 +216,8 @@ func (s *server) resourceServer(resource string) credentials {
 // introspect asks about a token as a client does (RFC 7662).
 func (s *server) introspect(c credentials, token string) map[string]any {
 	s.t.Helper()
-	request, err := http.NewRequestWithContext(s.t.Context(), http.MethodPost, s.issuer+"/oauth/introspect", strings.NewReader("token="+token))
+	request, err := http.NewRequestWithContext(s.t.Context(), http.MethodPost, s.issuer+"/oauth/introspect",
+		strings.NewReader("token="+token))
 	if err != nil {
 		s.t.Fatal(err)
 	}

@@ -98,7 +98,10 @@ func xoauth2(t *testing.T, e *encounter) {
 	e.report(line{Step: "refresh", OK: fresh.RefreshToken != token.RefreshToken, Alive: fresh.AccessToken})
 
 	machine := clientcredentials.Config{
-		ClientID: e.confidential.ID, ClientSecret: e.confidential.Secret, TokenURL: a.config.Endpoint.TokenURL, Scopes: []string{"read"},
+		ClientID:     e.confidential.ID,
+		ClientSecret: e.confidential.Secret,
+		TokenURL:     a.config.Endpoint.TokenURL,
+		Scopes:       []string{"read"},
 	}
 	own, err := machine.Token(t.Context())
 	if err != nil {
@@ -119,7 +122,12 @@ func xoauth2(t *testing.T, e *encounter) {
 	if !errors.As(err, &refused) {
 		t.Fatalf("a used refresh token gives %v", err)
 	}
-	e.report(line{Step: "used_refresh", OK: refused.ErrorCode == "invalid_grant", Detail: "oauth2.RetrieveError", Dead: second.AccessToken})
+	e.report(line{
+		Step:   "used_refresh",
+		OK:     refused.ErrorCode == "invalid_grant",
+		Detail: "oauth2.RetrieveError",
+		Dead:   second.AccessToken,
+	})
 }
 
 // get asks for something with a token, or without when it is empty.

@@ -24,8 +24,10 @@ const (
 
 // things are what a row of the table has, in the order in which the doors are tried: what uses a thing up comes last.
 var things = []string{
-	"access token", "JWT", "JWT verified offline", "client token", "client JWT", "client JWT verified offline", "API key", "personal access token",
-	"session", "silent authorization", "the app's secret", "client credentials", "refresh token", "open consent page", "code", "invitation",
+	"access token", "JWT", "JWT verified offline", "client token", "client JWT", "client JWT verified offline",
+	"API key", "personal access token",
+	"session", "silent authorization", "the app's secret", "client credentials", "refresh token",
+	"open consent page", "code", "invitation",
 }
 
 // door is one way to use a thing, and how it answered.
@@ -63,9 +65,13 @@ func (c *cast) doors(n *rig.Rig, thing string) []door {
 		return c.bearer(n, c.texts[thing], jwtID, jwtHost)
 	case "JWT verified offline", "client JWT verified offline":
 		text := c.texts[strings.TrimSuffix(thing, " verified offline")]
-		return []door{{"oauth/resource, offline", c.through(c.offline[n], text), []string{"200"}, []string{"401"}, []string{"401"}}}
+		return []door{
+			{"oauth/resource, offline", c.through(c.offline[n], text), []string{"200"}, []string{"401"}, []string{"401"}},
+		}
 	case "session":
-		return []door{{"pages", status(c.at(n, c.browser).Get("/settings/profile")), []string{"200"}, []string{"303"}, []string{"303"}}}
+		return []door{
+			{"pages", status(c.at(n, c.browser).Get("/settings/profile")), []string{"200"}, []string{"303"}, []string{"303"}},
+		}
 	case "silent authorization":
 		params := c.app.Params("read")
 		params.Set("prompt", "none")
@@ -82,8 +88,14 @@ func (c *cast) doors(n *rig.Rig, thing string) []door {
 	case "the app's secret":
 		no := []string{"401"}
 		return []door{
-			{"introspection, by the app", status(n.PostAs(c.app, "/oauth/introspect", url.Values{"token": {"x"}})), []string{"200"}, no, no},
-			{"revocation, by the app", status(n.PostAs(c.app, "/oauth/revoke", url.Values{"token": {"x"}})), []string{"200"}, no, no},
+			{
+				"introspection, by the app", status(n.PostAs(c.app, "/oauth/introspect", url.Values{"token": {"x"}})),
+				[]string{"200"}, no, no,
+			},
+			{
+				"revocation, by the app", status(n.PostAs(c.app, "/oauth/revoke", url.Values{"token": {"x"}})), []string{"200"}, no,
+				no,
+			},
 		}
 	case "client credentials":
 		no := []string{"invalid_client"}
@@ -148,7 +160,8 @@ func (c *cast) bearer(n *rig.Rig, text, id, host string) []door {
 		}
 		return n.Send(n.Program(), q)
 	}
-	nginx := ask("GET", "/gateway/nginx", "X-Original-Method", "GET", "X-Original-Host", host, "X-Original-Uri", "/x", "X-Forwarded-For", "192.0.2.7")
+	nginx := ask("GET", "/gateway/nginx", "X-Original-Method", "GET", "X-Original-Host", host, "X-Original-Uri", "/x",
+		"X-Forwarded-For", "192.0.2.7")
 	nginxStatus := nginx.Header.Get("X-Doorward-Status")
 	if nginxStatus == "" {
 		nginxStatus = status(nginx)
@@ -157,9 +170,16 @@ func (c *cast) bearer(n *rig.Rig, text, id, host string) []door {
 		{"introspection", active, []string{"active"}, []string{"inactive"}, []string{"inactive"}},
 		{"gateway, built-in proxy", status(ask("GET", "/x", "Host", host)), yes, no, over},
 		{doorWrites, status(ask("POST", "/x", "Host", host)), yes, no, over},
-		{"gateway, forward (Caddy, Traefik)", status(ask("GET", "/gateway/forward", "X-Forwarded-Method", "GET", "X-Forwarded-Host", host, "X-Forwarded-Uri", "/x", "X-Forwarded-For", "192.0.2.7")), yes, no, over},
+		{
+			"gateway, forward (Caddy, Traefik)",
+			status(ask("GET", "/gateway/forward", "X-Forwarded-Method", "GET", "X-Forwarded-Host", host, "X-Forwarded-Uri", "/x",
+				"X-Forwarded-For", "192.0.2.7")), yes, no, over,
+		},
 		{"gateway, nginx", nginxStatus, yes, no, over},
-		{"gateway, Envoy", status(ask("GET", "/gateway/envoy/x", "Host", host, "X-Forwarded-For", "192.0.2.7")), yes, no, over},
+		{
+			"gateway, Envoy", status(ask("GET", "/gateway/envoy/x", "Host", host, "X-Forwarded-For", "192.0.2.7")), yes, no,
+			over,
+		},
 		{"who am I", status(ask("GET", "/api/auth/me")), yes, no, over},
 		{doorManages, status(ask("GET", "/v1/api-keys")), yes, no, over},
 		{"oauth/resource, online", c.through(c.online[n][id], text), yes, []string{"401", "403"}, over},

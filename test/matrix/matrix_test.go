@@ -35,7 +35,10 @@ type row struct {
 // Groups of things that share a fate.
 var (
 	ofGrants = []string{"access token", "JWT", "refresh token", "code"}
-	ofApp    = []string{"access token", "JWT", "client token", "client JWT", "refresh token", "code", "the app's secret", "client credentials", "silent authorization", "open consent page"}
+	ofApp    = []string{
+		"access token", "JWT", "client token", "client JWT", "refresh token", "code", "the app's secret",
+		"client credentials", "silent authorization", "open consent page",
+	}
 	// offline are JWTs where they are verified without asking: these end with their time or their key alone.
 	offline   = []string{"JWT verified offline", "client JWT verified offline"}
 	ofSession = []string{"session", "silent authorization", "open consent page"}
@@ -76,9 +79,10 @@ var table = []row{
 
 	// The user.
 	{
-		name:  "the user is disabled",
-		stop:  func(c *cast) { c.ok(c.first().Identity.DisableUser(c.system(), c.user.ID)) },
-		then:  and(all(refused, ofGrants, ofSession), all(suspended, []string{"personal access token"}), all(refused, []string{"invitation"})),
+		name: "the user is disabled",
+		stop: func(c *cast) { c.ok(c.first().Identity.DisableUser(c.system(), c.user.ID)) },
+		then: and(all(refused, ofGrants, ofSession), all(suspended, []string{"personal access token"}),
+			all(refused, []string{"invitation"})),
 		undo:  func(c *cast) { c.ok(c.first().Identity.EnableUser(c.system(), c.user.ID)) },
 		again: and(all(ended, ofGrants, ofSession)),
 	},
@@ -90,7 +94,8 @@ var table = []row{
 	{
 		name: "the user's password is reset by an administrator",
 		stop: func(c *cast) {
-			_, err := c.first().Identity.SetPassword(c.system(), c.user.ID, "another harbour at dusk", identity.Ending{Apps: true})
+			_, err := c.first().Identity.SetPassword(c.system(), c.user.ID, "another harbour at dusk",
+				identity.Ending{Apps: true})
 			c.ok(err)
 		},
 		then: all(ended, ofGrants, ofSession),
@@ -114,7 +119,10 @@ var table = []row{
 	{
 		name: "the user changes their own password in another browser",
 		stop: func(c *cast) {
-			a := c.other.PostForm("/settings/security/password", url.Values{"current_password": {rig.Password}, "new_password": {"another harbour at dusk"}})
+			a := c.other.PostForm("/settings/security/password", url.Values{
+				"current_password": {rig.Password},
+				"new_password":     {"another harbour at dusk"},
+			})
 			if a.Status != http.StatusSeeOther {
 				c.t.Fatalf("changing the password answered %d %s", a.Status, rig.Plain(a.Body))
 			}
@@ -126,7 +134,9 @@ var table = []row{
 		stop: func(c *cast) {
 			c.ok(c.first().Management.RemoveMember(c.system(), c.command(), c.workspace, c.user.ID))
 		},
-		then: and(all(ended, ofGrants, []string{"invitation"}), all(refused, []string{"silent authorization", "open consent page"}), all(suspended, []string{"personal access token"})),
+		then: and(all(ended, ofGrants, []string{"invitation"}),
+			all(refused, []string{"silent authorization", "open consent page"}),
+			all(suspended, []string{"personal access token"})),
 	},
 	{
 		name: "the user becomes a member who does not manage",
@@ -137,7 +147,9 @@ var table = []row{
 	{
 		name: "the user becomes a viewer",
 		stop: func(c *cast) { c.changeRole(catalog.RoleViewer) },
-		then: and(all(ended, []string{"invitation"}), at(doorManages, "access token", "JWT", "personal access token"), at(doorWrites, "access token", "JWT", "personal access token"), all(refused, []string{"silent authorization", "open consent page"})),
+		then: and(all(ended, []string{"invitation"}), at(doorManages, "access token", "JWT", "personal access token"),
+			at(doorWrites, "access token", "JWT", "personal access token"),
+			all(refused, []string{"silent authorization", "open consent page"})),
 		undo: func(c *cast) { c.changeRole(catalog.RoleAdmin) },
 	},
 	{
@@ -153,26 +165,30 @@ var table = []row{
 	{
 		name: "the session is idle too long",
 		stop: func(c *cast) { c.later(25 * time.Hour) },
-		then: and(all(ended, ofSession), all(ended, []string{"access token", "JWT", "client token", "client JWT", "code"}, offline)),
+		then: and(all(ended, ofSession),
+			all(ended, []string{"access token", "JWT", "client token", "client JWT", "code"}, offline)),
 	},
 
 	// The workspace.
 	{
 		name: "the workspace is disabled",
 		stop: func(c *cast) { c.ok(c.first().Management.DisableWorkspace(c.system(), c.command(), c.workspace)) },
-		then: and(all(suspended, ofGrants), all(suspended, []string{"API key", "personal access token", "invitation"}), all(refused, []string{"silent authorization", "open consent page"})),
+		then: and(all(suspended, ofGrants), all(suspended, []string{"API key", "personal access token", "invitation"}),
+			all(refused, []string{"silent authorization", "open consent page"})),
 		undo: func(c *cast) { c.ok(c.first().Management.EnableWorkspace(c.system(), c.command(), c.workspace)) },
 	},
 	{
 		name: "the workspace's only owner is disabled",
 		stop: func(c *cast) { c.ok(c.first().Identity.DisableUser(c.system(), c.owner.ID)) },
-		then: and(all(suspended, ofGrants), all(suspended, []string{"API key", "personal access token", "invitation"}), all(refused, []string{"silent authorization", "open consent page"})),
+		then: and(all(suspended, ofGrants), all(suspended, []string{"API key", "personal access token", "invitation"}),
+			all(refused, []string{"silent authorization", "open consent page"})),
 		undo: func(c *cast) { c.ok(c.first().Identity.EnableUser(c.system(), c.owner.ID)) },
 	},
 	{
 		name: "the workspace is deleted",
 		stop: func(c *cast) { c.ok(c.first().Management.DeleteWorkspace(c.system(), c.command(), c.workspace)) },
-		then: and(all(ended, ofGrants, []string{"API key", "invitation"}), all(suspended, []string{"personal access token"}), all(refused, []string{"silent authorization", "open consent page"})),
+		then: and(all(ended, ofGrants, []string{"API key", "invitation"}), all(suspended, []string{"personal access token"}),
+			all(refused, []string{"silent authorization", "open consent page"})),
 	},
 
 	// The app.
@@ -232,7 +248,10 @@ var table = []row{
 			params := c.app.Params("read write admin")
 			params.Set("prompt", "consent")
 			page := c.other.Authorize(params)
-			if a := c.other.Decide(page, "approve", func(v url.Values) { v["scope"], v["workspace"] = []string{"read"}, []string{c.workspace.Slug} }); a.Param("code") == "" {
+			a := c.other.Decide(page, "approve", func(v url.Values) {
+				v["scope"], v["workspace"] = []string{"read"}, []string{c.workspace.Slug}
+			})
+			if a.Param("code") == "" {
 				c.t.Fatalf("consent answered %d %s", a.Status, rig.Plain(a.Body))
 			}
 		},
@@ -344,7 +363,9 @@ var table = []row{
 	{
 		name: "the invitation expires",
 		stop: func(c *cast) { c.later(7*24*time.Hour + time.Second) },
-		then: and(all(ended, []string{"invitation", "access token", "JWT", "client token", "client JWT", "code", "refresh token"}, ofSession, offline)),
+		then: and(all(ended, []string{
+			"invitation", "access token", "JWT", "client token", "client JWT", "code", "refresh token",
+		}, ofSession, offline)),
 	},
 }
 
@@ -405,7 +426,8 @@ func (c *cast) check(when string, want, before map[string]state) {
 	c.t.Helper()
 	for i, n := range c.nodes {
 		for _, thing := range things {
-			if slices.Contains(usedUp, thing) && (i < len(c.nodes)-1 || before != nil && (before[thing] == "" || thing == "open consent page")) {
+			if slices.Contains(usedUp, thing) &&
+				(i < len(c.nodes)-1 || before != nil && (before[thing] == "" || thing == "open consent page")) {
 				continue
 			}
 			s := cmp.Or(want[thing], works)

@@ -74,7 +74,12 @@ func newWorld(t *testing.T, nodes func(o rig.Options) []*rig.Rig) *world {
 	}
 	builtin := []string{"/v1/api-keys", "/v1/auth/test", "/api/auth/me", "/api/me"}
 	keys := catalog.KeyRules{Prefix: "sk", Environments: []string{"live", "test"}}
-	w := &world{t: t, clients: map[*rig.Rig]*http.Client{}, online: map[*rig.Rig]map[string]http.Handler{}, offline: map[*rig.Rig]http.Handler{}}
+	w := &world{
+		t:       t,
+		clients: map[*rig.Rig]*http.Client{},
+		online:  map[*rig.Rig]map[string]http.Handler{},
+		offline: map[*rig.Rig]http.Handler{},
+	}
 	w.nodes = nodes(rig.Options{
 		Issuer: "http://localhost:8080", TrustedProxies: []netip.Prefix{netip.MustParsePrefix("127.0.0.1/32")},
 		Plans: map[string]limit.Plan{"wide": {Hour: 1_000_000}, "narrow": {Hour: 1}},
@@ -88,10 +93,15 @@ func newWorld(t *testing.T, nodes func(o rig.Options) []*rig.Rig) *world {
 		},
 	})
 	first, last := w.nodes[0], w.nodes[len(w.nodes)-1]
-	w.server = first.App(management.ClientSpec{Name: "The APIs", ResourceServer: true, Resources: []string{opaqueID, jwtID}})
+	w.server = first.App(management.ClientSpec{
+		Name: "The APIs", ResourceServer: true, Resources: []string{opaqueID, jwtID},
+	})
 	w.admin = first.User("operator@example.com", "Operator", true)
 	for _, n := range w.nodes {
-		w.online[n] = map[string]http.Handler{opaqueID: w.middleware(n, opaqueID, false), jwtID: w.middleware(n, jwtID, false)}
+		w.online[n] = map[string]http.Handler{
+			opaqueID: w.middleware(n, opaqueID, false),
+			jwtID:    w.middleware(n, jwtID, false),
+		}
 		w.offline[n] = w.middleware(n, jwtID, true)
 	}
 	if !testing.Short() {
@@ -159,8 +169,9 @@ type cast struct {
 	flow               *rig.Answer  // a consent page that the user has open in it
 	other              *rig.Browser // another of the user's, for what ends sessions other than the one at hand
 
-	texts   map[string]string          // of the credentials, by the name of the thing
-	sockets map[string]*websocket.Conn // opened with a credential through the proxy of the last node, by the name of the thing
+	texts map[string]string // of the credentials, by the name of the thing
+	// opened with a credential through the proxy of the last node, by the name of the thing
+	sockets map[string]*websocket.Conn
 }
 
 func (w *world) newCast(t *testing.T) *cast {
@@ -168,30 +179,46 @@ func (w *world) newCast(t *testing.T) *cast {
 	w.rows++
 	n, id := w.nodes[0], strings.ToLower(strings.ReplaceAll(rowName(w.rows), " ", "-"))
 	person := func(what string) storage.User { return n.User(what+"@"+id+".example.com", what, false) }
-	c := &cast{world: w, t: t, owner: person("owner"), user: person("user"), maker: person("maker"), guest: person("guest"), texts: map[string]string{}}
+	c := &cast{
+		world: w,
+		t:     t,
+		owner: person("owner"),
+		user:  person("user"),
+		maker: person("maker"),
+		guest: person("guest"),
+		texts: map[string]string{},
+	}
 	c.workspace = n.Workspace(id, "wide", c.owner)
 	n.Join(c.workspace, c.user, catalog.RoleAdmin)
 	var err error
 	c.home, err = n.Store.PersonalWorkspace(n.System(), c.maker.ID)
 	ok(t, err)
 	c.app = n.App(management.ClientSpec{
-		Name: "Clockwork", WorkspaceID: c.home.ID, CreatedBy: c.maker.ID, Scopes: []string{"read", "write", "admin"}, Resources: []string{opaqueID, jwtID},
-		RedirectURIs: []string{"https://app.example/cb"}, Grants: []string{oauth.GrantAuthorizationCode, oauth.GrantRefreshToken, oauth.GrantClientCredentials},
+		Name:         "Clockwork",
+		WorkspaceID:  c.home.ID,
+		CreatedBy:    c.maker.ID,
+		Scopes:       []string{"read", "write", "admin"},
+		Resources:    []string{opaqueID, jwtID},
+		RedirectURIs: []string{"https://app.example/cb"},
+		Grants:       []string{oauth.GrantAuthorizationCode, oauth.GrantRefreshToken, oauth.GrantClientCredentials},
 	})
 	c.browser, c.other = n.Browser().SignIn(c.user.Email), n.Browser().SignIn(c.user.Email)
 
 	opaque := n.Exchange(c.app, c.code(opaqueID))
 	signed := n.Exchange(c.app, c.code(jwtID))
-	c.texts["access token"], c.texts["refresh token"], c.texts["JWT"] = opaque.Text("access_token"), opaque.Text("refresh_token"), signed.Text("access_token")
+	c.texts["access token"], c.texts["refresh token"], c.texts["JWT"] = opaque.Text("access_token"),
+		opaque.Text("refresh_token"), signed.Text("access_token")
 	c.texts["code"] = c.code(opaqueID)
 	for name, id := range map[string]string{"client token": opaqueID, "client JWT": jwtID} {
-		c.texts[name] = n.PostAs(c.app, "/oauth/token", url.Values{"grant_type": {"client_credentials"}, "resource": {id}}).Text("access_token")
+		c.texts[name] = n.PostAs(c.app, "/oauth/token", url.Values{"grant_type": {"client_credentials"}, "resource": {id}}).
+			Text("access_token")
 	}
 	c.key, c.texts["API key"] = n.Key(c.workspace, apikey.Spec{Scopes: []string{"admin"}})
 	c.pat, c.texts["personal access token"] = n.PersonalToken(c.user, apikey.Spec{Scopes: []string{"admin"}})
 	by, _, _, err := n.Management.PersonAuthority(n.System(), c.user.ID, c.workspace.Slug)
 	ok(t, err)
-	c.invitation, c.texts["invitation"], err = n.Management.Invite(n.System(), by, c.workspace, c.guest.Email, catalog.RoleMember)
+	c.invitation, c.texts["invitation"], err = n.Management.Invite(n.System(), by, c.workspace,
+		c.guest.Email, catalog.RoleMember)
 	ok(t, err)
 	again := c.app.Params("read write admin")
 	again.Set("prompt", "consent")

@@ -478,7 +478,8 @@ func isTemplate(segment string) bool { return brace.FindString(segment) == segme
 
 // moreSpecific reports whether one operation's path is a special case of another's, segment by segment.
 func (o *Operation) moreSpecific(other *Operation) bool {
-	if o.Unsure || slices.Equal(o.segments, other.segments) || len(o.segments) != len(other.segments) || strings.Contains(o.Template, "?") {
+	if o.Unsure || slices.Equal(o.segments, other.segments) || len(o.segments) != len(other.segments) ||
+		strings.Contains(o.Template, "?") {
 		return false
 	}
 	special := false
@@ -559,7 +560,8 @@ func (d *Document) Looser(routes []Route, method, path string) string {
 			return !slices.ContainsFunc(scopes, func(s string) bool { return !slices.Contains(r.Scopes, s) })
 		})
 		if !o.Public && (r.Public || !enough) {
-			return fmt.Sprintf("%s %s passes with public %v, scopes %v by %s, and %s %s needs one of %v", method, path, r.Public, r.Scopes, r.Path, o.Method, o.Template, o.Security)
+			return fmt.Sprintf("%s %s passes with public %v, scopes %v by %s, and %s %s needs one of %v", method, path, r.Public,
+				r.Scopes, r.Path, o.Method, o.Template, o.Security)
 		}
 	}
 	return ""
@@ -572,7 +574,8 @@ func (d *Document) Examples() []string {
 	texts := map[int][]string{}
 	for _, o := range d.Operations {
 		for i, segment := range o.segments {
-			if !strings.ContainsAny(segment, "{}") && !slices.Contains(texts[i], unescape(segment)) && segment != "" && len(texts[i]) < 6 {
+			if !strings.ContainsAny(segment, "{}") && !slices.Contains(texts[i], unescape(segment)) &&
+				segment != "" && len(texts[i]) < 6 {
 				texts[i] = append(texts[i], unescape(segment))
 			}
 		}

@@ -115,7 +115,9 @@ func showsEveryRequest(t *testing.T, tab *browser.Tab) {
 	html := tab.HTML()
 	const asksAPI, asksServer = "app to API", "API to Doorward"
 	api := func(method, status string, active bool) [][]string {
-		inner := []string{asksServer, "/oauth/introspect", "Authorization: Basic ", "token=dw_at_", "200 OK", `"active": true`}
+		inner := []string{
+			asksServer, "/oauth/introspect", "Authorization: Basic ", "token=dw_at_", "200 OK", `"active": true`,
+		}
 		if !active {
 			inner[5] = `"active": false`
 		}
@@ -136,7 +138,9 @@ func showsEveryRequest(t *testing.T, tab *browser.Tab) {
 	want = append(want, api("POST", "200 OK", true)...)
 	want = append(want, api("GET", "200 OK", true)...)
 	want = append(want, api("DELETE", "403 Forbidden", true)...)
-	want = append(want, []string{"app to Doorward", "grant_type=refresh_token", "refresh_token=dw_rt_", "200 OK", `"dw_at_`})
+	want = append(want, []string{
+		"app to Doorward", "grant_type=refresh_token", "refresh_token=dw_rt_", "200 OK", `"dw_at_`,
+	})
 	want = append(want, api("GET", "200 OK", true)...)
 	want = append(want, []string{"app to Doorward", "/oauth/revoke", "token=dw_rt_", "200 OK"})
 	want = append(want, api("GET", "401 Unauthorized", false)...)
@@ -155,7 +159,9 @@ func showsEveryRequest(t *testing.T, tab *browser.Tab) {
 	if tab.Has(fmt.Sprintf(".steps > li:nth-child(%d)", len(want)+1)) {
 		t.Errorf("the page shows more than %d requests", len(want))
 	}
-	if secret := regexp.MustCompile(`dw_[a-z]+_[\w-]{12,}|Basic [\w+/=]{20,}|[?&;](code|code_verifier|token)=[\w-]{20,}`).FindString(html); secret != "" {
+	secret := regexp.MustCompile(`dw_[a-z]+_[\w-]{12,}|Basic [\w+/=]{20,}|[?&;](code|code_verifier|token)=[\w-]{20,}`).
+		FindString(html)
+	if secret != "" {
 		t.Errorf("the page shows a secret in whole: %s", secret)
 	}
 }

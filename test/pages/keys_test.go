@@ -30,7 +30,14 @@ func resources() []catalog.Resource {
 	crm.Prefix = "crm"
 	return []catalog.Resource{
 		{ID: "https://api.example.com", Name: "Example API", Scopes: scopes, Keys: keys, WorkspaceHeader: "X-Workspace"},
-		{ID: "https://crm.example.com", Name: "Customers", Scopes: scopes, Objects: []string{"opportunities", "accounts", "contacts"}, Keys: crm, WorkspaceHeader: "X-Workspace"},
+		{
+			ID:              "https://crm.example.com",
+			Name:            "Customers",
+			Scopes:          scopes,
+			Objects:         []string{"opportunities", "accounts", "contacts"},
+			Keys:            crm,
+			WorkspaceHeader: "X-Workspace",
+		},
 	}
 }
 
@@ -49,10 +56,16 @@ func lived(t *testing.T, r *rig.Rig, w storage.Workspace) {
 		{Name: "Night import", Scopes: []string{"read", "write"}, ExpiresAt: r.Store.Now().Add(90 * 24 * time.Hour)},
 		{Name: "Dashboard", Scopes: []string{"read"}, ExpiresAt: r.Store.Now().Add(39 * 24 * time.Hour)},
 		{Name: "Staging", Scopes: []string{"read", "write", "delete"}, Environment: "test"},
-		{Name: "Sales sync", Resource: "https://crm.example.com", Scopes: []string{"opportunities:read", "opportunities:write", "accounts:read"}},
+		{
+			Name:     "Sales sync",
+			Resource: "https://crm.example.com",
+			Scopes:   []string{"opportunities:read", "opportunities:write", "accounts:read"},
+		},
 		{Name: "Old dashboard", Scopes: []string{"read"}, ExpiresAt: r.Store.Now().Add(20 * 24 * time.Hour)},
 	} {
-		ctx := storage.WithActor(t.Context(), &storage.Actor{UserID: r.Alice.ID, Credential: "session", Address: "192.0.2.10"})
+		ctx := storage.WithActor(t.Context(), &storage.Actor{
+			UserID: r.Alice.ID, Credential: "session", Address: "192.0.2.10",
+		})
 		k, _, err := r.Management.CreateKey(storage.Tenant(ctx, r.Alice.ID, w.ID), by, w.Plan, p)
 		if err != nil {
 			t.Fatal(err)
@@ -87,8 +100,8 @@ func lived(t *testing.T, r *rig.Rig, w storage.Workspace) {
 	}
 }
 
-// The pages of API keys and personal access tokens, with scripts and without: a person makes a key, copies it, calls with
-// it, sees the call, replaces the key, revokes it, and it is refused at once.
+// The pages of API keys and personal access tokens, with scripts and without: a person makes a key, copies it, calls
+// with it, sees the call, replaces the key, revokes it, and it is refused at once.
 func TestKeyPagesForEverybody(t *testing.T) {
 	for _, javaScript := range []bool{true, false} {
 		t.Run(fmt.Sprintf("javascript %v", javaScript), func(t *testing.T) {
@@ -102,7 +115,8 @@ func keyPages(t *testing.T, javaScript bool) {
 	r := rig.Memory(t, rig.Options{Resources: resources(), Plans: map[string]limit.Plan{
 		"free": {Hour: 100, Burst: 20}, "pro": {Hour: 1000, Burst: 100}, "enterprise": {Hour: 10_000},
 	}})
-	w, err := r.Management.CreateWorkspace(t.Context(), management.CommandLine(""), "Analytical Engines", "analytical-engines", "pro", r.Alice.ID)
+	w, err := r.Management.CreateWorkspace(t.Context(), management.CommandLine(""), "Analytical Engines",
+		"analytical-engines", "pro", r.Alice.ID)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -155,7 +169,8 @@ func keyPages(t *testing.T, javaScript bool) {
 		t.Errorf("a person who says that the key is stored is asked %d times", n)
 	}
 	p.checkPage("key with a call")
-	if text := p.Text("main"); !strings.Contains(text, "Requests in the last 30 days: 1, none of them refused") || !strings.Contains(text, "GET /v1/auth/test") || strings.Contains(text, key) {
+	if text := p.Text("main"); !strings.Contains(text, "Requests in the last 30 days: 1, none of them refused") ||
+		!strings.Contains(text, "GET /v1/auth/test") || strings.Contains(text, key) {
 		t.Errorf("after a call the page of its key says %s", text)
 	}
 	page := p.URL().Path
@@ -201,7 +216,8 @@ func keyPages(t *testing.T, javaScript bool) {
 	p.Fill(`[name=request]`, fmt.Sprintf("0195a0c0%016x", 28*1000+5))
 	p.Click(`form[action$="#h-requests"] [type=submit]`)
 	p.checkPage("key with a request that was looked for")
-	if text := p.Text(`[role=status]`); !strings.Contains(text, "DELETE /v1/documents/17") || !strings.Contains(text, bearer.ReasonPermissions) {
+	if text := p.Text(`[role=status]`); !strings.Contains(text, "DELETE /v1/documents/17") ||
+		!strings.Contains(text, bearer.ReasonPermissions) {
 		t.Errorf("looked for, the request is told as %s", text)
 	}
 	p.Fill(`[name=request]`, "of-nobody")

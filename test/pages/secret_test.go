@@ -40,7 +40,8 @@ func TestV62_LeavingASecretAsksFirst(t *testing.T) {
 		{"goes away", func() { p.open(list) }, 1},
 		{"says that it is stored", func() { p.Click("[data-stored]") }, 0},
 		{"copies it by hand", func() {
-			_ = browser.Evaluate[bool](p.Tab, `document.getSelection().selectAllChildren(document.getElementById("key")), document.execCommand("copy")`)
+			_ = browser.Evaluate[bool](p.Tab,
+				`document.getSelection().selectAllChildren(document.getElementById("key")), document.execCommand("copy")`)
 			p.open(list)
 		}, 0},
 	} {

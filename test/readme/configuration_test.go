@@ -16,8 +16,8 @@ import (
 	"doorward/test/setup"
 )
 
-// TestConfigurationDescribesEveryKey reads the keys out of the program: those of every mapping that it parses, and those
-// that are settings.
+// TestConfigurationDescribesEveryKey reads the keys out of the program: those of every mapping that it parses, and
+// those that are settings.
 func TestConfigurationDescribesEveryKey(t *testing.T) {
 	root, err := setup.Root()
 	if err != nil {
@@ -80,8 +80,9 @@ func TestConfigurationExamplesHold(t *testing.T) {
 			dir := t.TempDir()
 			secret := filepath.Join(dir, "secret")
 			for path, text := range map[string]string{
-				secret:                              "kN2vq8Xw4bTzR7mLcYhPdG5sJfA9uEoQ1iVxWnC3tBk6",
-				filepath.Join(dir, "doorward.yaml"): regexp.MustCompile(`/etc/doorward/\S*?secret\b`).ReplaceAllString(b.text, secret),
+				secret: "kN2vq8Xw4bTzR7mLcYhPdG5sJfA9uEoQ1iVxWnC3tBk6",
+				filepath.Join(dir, "doorward.yaml"): regexp.MustCompile(`/etc/doorward/\S*?secret\b`).
+					ReplaceAllString(b.text, secret),
 			} {
 				if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
 					t.Fatal(err)

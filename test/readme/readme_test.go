@@ -190,7 +190,8 @@ func freePort(t *testing.T) string {
 }
 
 // TestReadmeRunsAsPrinted does what the chapters for newcomers say, block by block, in an empty folder: in one terminal
-// the server, in another the rest, and a browser for what is to be opened. Changed are only ports and the folder's name.
+// the server, in another the rest, and a browser for what is to be opened. Changed are only ports and the folder's
+// name.
 func TestReadmeRunsAsPrinted(t *testing.T) {
 	setup.Need(t, setup.ReadmePrograms())
 	tab := browser.New(t)
@@ -201,7 +202,8 @@ func TestReadmeRunsAsPrinted(t *testing.T) {
 	folder := filepath.Join(t.TempDir(), "try")
 	server, app := freePort(t), freePort(t)
 	text := strings.NewReplacer("8080", server, "8099", app, "../try", folder).
-		Replace(chapter(t, page(t, "README.md"), "Connect your own app") + chapter(t, page(t, "README.md"), "Create an API key"))
+		Replace(chapter(t, page(t, "README.md"), "Connect your own app") + chapter(t,
+			page(t, "README.md"), "Create an API key"))
 	all := blocks(text)
 	next := func(language, contains string) block {
 		t.Helper()
@@ -214,15 +216,19 @@ func TestReadmeRunsAsPrinted(t *testing.T) {
 	}
 	var env []string
 	for _, one := range os.Environ() {
-		if !strings.HasPrefix(one, "DOORWARD_") && !strings.HasPrefix(one, "GOFLAGS=") && !strings.HasPrefix(one, "GOPROXY=") {
+		if !strings.HasPrefix(one, "DOORWARD_") && !strings.HasPrefix(one, "GOFLAGS=") &&
+			!strings.HasPrefix(one, "GOPROXY=") {
 			env = append(env, one)
 		}
 	}
 	// A newcomer has the network; a test is content with what building Doorward has downloaded.
 	cache := strings.TrimSpace(output(t, root, "go", "env", "GOMODCACHE"))
-	env = append(env, "GOPROXY=file://"+cache+"/cache/download,"+strings.TrimSpace(output(t, root, "go", "env", "GOPROXY")), "GONOSUMDB=*")
+	env = append(env, "GOPROXY=file://"+cache+"/cache/download,"+
+		strings.TrimSpace(output(t, root, "go", "env", "GOPROXY")), "GONOSUMDB=*")
 
-	one := open(t, root, append(env, "DOORWARD_LISTEN=127.0.0.1:"+server, "DOORWARD_ISSUER=http://localhost:"+server, "DOORWARD_ADMIN_LISTEN=127.0.0.1:"+freePort(t)))
+	one := open(t, root,
+		append(env, "DOORWARD_LISTEN=127.0.0.1:"+server, "DOORWARD_ISSUER=http://localhost:"+server,
+			"DOORWARD_ADMIN_LISTEN=127.0.0.1:"+freePort(t)))
 	one.paste(next("sh", "./doorward serve").text)
 	link := one.await(0, `(http://localhost:\d+/setup\?\S+)`)[1]
 	one.await(0, `"msg":"ready"`)
@@ -326,7 +332,8 @@ func TestReadmeRunsAsPrinted(t *testing.T) {
 		t.Errorf("introspection of the key: %+v", about)
 	}
 	ended := three.run(next("sh", "key rotate").text)
-	if strings.Count(ended, `"active": true`) != 1 || strings.Index(ended, `"active": false`) > strings.Index(ended, `"active": true`) || strings.Contains(ended, key.Key) {
+	if strings.Count(ended, `"active": true`) != 1 ||
+		strings.Index(ended, `"active": false`) > strings.Index(ended, `"active": true`) || strings.Contains(ended, key.Key) {
 		t.Errorf("rotated and revoked:\n%s", ended)
 	}
 	tab.Goto("http://localhost:" + server + "/settings/workspaces/acme/api-keys")
@@ -354,7 +361,8 @@ func listens(address string) bool {
 func answered(t *testing.T, tab *browser.Tab, prefix string) string {
 	t.Helper()
 	for _, r := range slices.Backward(tab.Requests()) {
-		if m := regexp.MustCompile(`[?&]code=([^&]+)`).FindStringSubmatch(r.Location); m != nil && strings.HasPrefix(r.Location, prefix) {
+		m := regexp.MustCompile(`[?&]code=([^&]+)`).FindStringSubmatch(r.Location)
+		if m != nil && strings.HasPrefix(r.Location, prefix) {
 			return m[1]
 		}
 	}
@@ -378,16 +386,23 @@ func output(t *testing.T, dir, name string, args ...string) string {
 // TestConsentPagePicture looks at the page that README.md shows, and with -update takes its picture.
 func TestConsentPagePicture(t *testing.T) {
 	tab := browser.New(t)
-	r := rig.Memory(t, rig.Options{Resources: []catalog.Resource{{ID: "https://api.example.com", Name: "Notes", Scopes: []catalog.Scope{
-		{Name: "read", Text: "Read your notes"}, {Name: "write", Text: "Write new notes and change old ones"}, {Name: "delete", Text: "Delete notes"},
-	}}}})
+	r := rig.Memory(t,
+		rig.Options{Resources: []catalog.Resource{{ID: "https://api.example.com", Name: "Notes", Scopes: []catalog.Scope{
+			{Name: "read", Text: "Read your notes"},
+			{Name: "write", Text: "Write new notes and change old ones"},
+			{Name: "delete", Text: "Delete notes"},
+		}}}})
 	r.User("dana@example.com", "Dana Reeve", false)
-	app := r.App(management.ClientSpec{Name: "Fieldnotes", Site: "https://fieldnotes.example", RedirectURIs: []string{"https://fieldnotes.example/callback"}})
+	app := r.App(management.ClientSpec{
+		Name: "Fieldnotes", Site: "https://fieldnotes.example", RedirectURIs: []string{"https://fieldnotes.example/callback"},
+	})
 	tab.Goto(r.URL + "/oauth/authorize?" + app.Params("read write delete").Encode())
 	tab.Fill(`[name=email]`, "dana@example.com")
 	tab.Fill(`[name=password]`, rig.Password)
 	tab.Click(`form[action="/login"] [type=submit]`)
-	for _, want := range []string{"Fieldnotes", "Notes", "dana@example.com", "Read your notes", "Delete notes", "fieldnotes.example"} {
+	for _, want := range []string{
+		"Fieldnotes", "Notes", "dana@example.com", "Read your notes", "Delete notes", "fieldnotes.example",
+	} {
 		if !strings.Contains(tab.Text("main"), want) {
 			t.Errorf("the consent page lacks %q", want)
 		}
@@ -441,7 +456,8 @@ func TestLinksLeadSomewhere(t *testing.T) {
 		t.Fatal(err)
 	}
 	for _, name := range pages(t, root) {
-		for _, m := range regexp.MustCompile(`\]\(([^)\s]+)\)`).FindAllStringSubmatch(fence.ReplaceAllString(page(t, name), ""), -1) {
+		for _, m := range regexp.MustCompile(`\]\(([^)\s]+)\)`).
+			FindAllStringSubmatch(fence.ReplaceAllString(page(t, name), ""), -1) {
 			target, anchor, _ := strings.Cut(m[1], "#")
 			if strings.Contains(target, "://") || strings.HasPrefix(target, "mailto:") {
 				continue
@@ -502,7 +518,8 @@ func TestDecisionsAreWhole(t *testing.T) {
 		}
 		n++
 		number := fmt.Sprintf("%04d", n)
-		if text := page(t, name); !strings.HasPrefix(filepath.Base(name), number+"-") || !strings.HasPrefix(text, "# "+strconv.Itoa(n)+". ") {
+		if text := page(t, name); !strings.HasPrefix(filepath.Base(name), number+"-") ||
+			!strings.HasPrefix(text, "# "+strconv.Itoa(n)+". ") {
 			t.Errorf("%s is not record %s by its name and title", name, number)
 		} else {
 			for _, part := range []string{"Status: ", "## Context", "## Decision", "## Consequences", "## Alternatives"} {
@@ -524,7 +541,8 @@ func TestDependenciesHaveReasons(t *testing.T) {
 		t.Fatal(err)
 	}
 	record := page(t, filepath.Join("docs", "decisions", "0010-dependencies.md"))
-	for path := range strings.FieldsSeq(output(t, root, "go", "list", "-m", "-f", "{{if not (or .Indirect .Main)}}{{.Path}}{{end}}", "all")) {
+	for path := range strings.FieldsSeq(
+		output(t, root, "go", "list", "-m", "-f", "{{if not (or .Indirect .Main)}}{{.Path}}{{end}}", "all")) {
 		name := regexp.MustCompile(`/v\d+$`).ReplaceAllString(strings.TrimPrefix(path, "github.com/"), "")
 		if !strings.Contains(record, "| "+name) {
 			t.Errorf("docs/decisions/0010-dependencies.md has no reason for %s", path)

@@ -9,8 +9,8 @@ import (
 	"doorward/test/setup"
 )
 
-// TestResourceServerExampleRunsAsPrinted does what the example's README says, in two terminals. The answers must be those
-// printed. Changed are only ports and the folder's name.
+// TestResourceServerExampleRunsAsPrinted does what the example's README says, in two terminals. The answers must be
+// those printed. Changed are only ports and the folder's name.
 func TestResourceServerExampleRunsAsPrinted(t *testing.T) {
 	setup.Long(t)
 	setup.Need(t, setup.ReadmePrograms())
@@ -20,7 +20,8 @@ func TestResourceServerExampleRunsAsPrinted(t *testing.T) {
 	}
 	folder := filepath.Join(t.TempDir(), "notes")
 	server, api := freePort(t), freePort(t)
-	all := blocks(strings.NewReplacer("8080", server, "9000", api, "../notes", folder).Replace(page(t, "examples/resource-server/README.md")))
+	all := blocks(strings.NewReplacer("8080", server, "9000", api, "../notes", folder).
+		Replace(page(t, "examples/resource-server/README.md")))
 	var env []string
 	for _, one := range os.Environ() {
 		if !strings.HasPrefix(one, "DOORWARD_") && !strings.HasPrefix(one, "GOFLAGS=") {

@@ -100,11 +100,12 @@ func Chromium() (string, error) {
 	return program("Chromium", "chromium", "chromium-browser", "google-chrome")
 }
 
-// Python is the interpreter that has authlib, flask, requests and requests_oauthlib. Debian's packages serve Debian's own interpreter
-// only, and PATH may have another before it.
+// Python is the interpreter that has authlib, flask, requests and requests_oauthlib. Debian's packages serve Debian's
+// own interpreter only, and PATH may have another before it.
 func Python() (string, error) {
 	for _, path := range []string{"/usr/bin/python3", "python3"} {
-		if exec.Command(path, "-c", "import authlib, flask, requests, requests_oauthlib").Run() == nil { //nolint:noctx // at once
+		//nolint:noctx // at once
+		if exec.Command(path, "-c", "import authlib, flask, requests, requests_oauthlib").Run() == nil {
 			return exec.LookPath(path)
 		}
 	}
@@ -128,7 +129,8 @@ func Apache() (server, modules string, err error) {
 // PHP is the interpreter, for the command line, with its curl extension.
 func PHP() (string, error) {
 	path, err := program("PHP", "php")
-	if err == nil && exec.Command(path, "-r", "exit(function_exists('curl_init') ? 0 : 1);").Run() != nil { //nolint:noctx // at once
+	//nolint:noctx // at once
+	if err == nil && exec.Command(path, "-r", "exit(function_exists('curl_init') ? 0 : 1);").Run() != nil {
 		err = errors.New("PHP lacks its curl extension: run `make setup`")
 	}
 	return path, err

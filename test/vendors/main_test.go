@@ -121,7 +121,8 @@ func (r *registry) write() error {
 Five API vendors each publish a page about authentication for their customers. For each vendor, [examples](../examples) has a
 configuration of Doorward, a small API without any code for keys and tokens, and such a page, whose commands work as printed.
 This page lists the promises point by point, with the test for each one. The tests run against the real server with that
-configuration, through its own proxy and through nginx. ` + "`go test ./test/vendors -args -update`" + ` writes this page.
+configuration, through its own proxy and through nginx. ` + "`go test ./test/vendors -args -update`" +
+		` writes this page.
 
 | vendor | points | in scope | holding |
 | --- | --- | --- | --- |
@@ -129,7 +130,10 @@ configuration, through its own proxy and through nginx. ` + "`go test ./test/ven
 	var rest strings.Builder
 	for _, v := range all {
 		points, scope, holding := 0, 0, 0
-		fmt.Fprintf(&rest, "\n## %s\n\nThe [configuration](../examples/%s/doorward.yaml), the [API](../examples/%[2]s/api/api.go), the [page](../examples/%[2]s/README.md): `make example-%[2]s`.\n\n| | point | test |\n| --- | --- | --- |\n", v.title, v.name)
+		fmt.Fprintf(&rest,
+			"\n## %s\n\nThe [configuration](../examples/%s/doorward.yaml), the [API](../examples/%[2]s/api/api.go), the "+
+				"[page](../examples/%[2]s/README.md): `make example-%[2]s`.\n\n| | point | test |\n| --- | --- | --- |\n", v.title,
+			v.name)
 		for _, p := range pointsOf[v.name] {
 			points++
 			name, ran, holds := r.test(v.name, p.number)
@@ -137,7 +141,8 @@ configuration, through its own proxy and through nginx. ` + "`go test ./test/ven
 			case p.outside != "":
 				name = "out of scope: " + p.outside
 			case !ran:
-				_, _ = fmt.Fprintf(os.Stderr, "docs/vendors.md is written when all tests run; there was none of %s %d\n", v.title, p.number)
+				_, _ = fmt.Fprintf(os.Stderr, "docs/vendors.md is written when all tests run; there was none of %s %d\n", v.title,
+					p.number)
 				return nil
 			default:
 				name = "`" + name + "`"
@@ -150,7 +155,8 @@ configuration, through its own proxy and through nginx. ` + "`go test ./test/ven
 			}
 			fmt.Fprintf(&rest, "| %d | %s | %s |\n", p.number, p.text, name)
 		}
-		fmt.Fprintf(&b, "| [%s](#%s) | %d | %d | %d |\n", v.title, strings.ReplaceAll(strings.ToLower(v.title), " ", "-"), points, scope, holding)
+		fmt.Fprintf(&b, "| [%s](#%s) | %d | %d | %d |\n", v.title, strings.ReplaceAll(strings.ToLower(v.title), " ", "-"),
+			points, scope, holding)
 	}
 	return os.WriteFile(filepath.Join(root, "docs", "vendors.md"), []byte(b.String()+rest.String()), 0o600)
 }

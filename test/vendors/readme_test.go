@@ -23,7 +23,10 @@ import (
 
 // languages are the programs that run blocks of code.
 var languages = map[string]struct{ program, file string }{
-	"js": {"node", "sample.mjs"}, "python": {"python", "sample.py"}, "php": {"php", "sample.php"}, "ruby": {"ruby", "sample.rb"},
+	"js":     {"node", "sample.mjs"},
+	"python": {"python", "sample.py"},
+	"php":    {"php", "sample.php"},
+	"ruby":   {"ruby", "sample.rb"},
 }
 
 // generated are the values that differ from run to run, and how a page shows them.
@@ -187,7 +190,8 @@ func startExample(t *testing.T, root, name string, ports [3]string) (exports str
 		ok(t, syscall.Kill(-cmd.Process.Pid, syscall.SIGINT)) // Ctrl-C
 		_, _ = io.Copy(io.Discard, pipe)
 		_ = cmd.Wait() // make and go run say that they were interrupted
-		if left, _ := filepath.Glob(filepath.Join(os.TempDir(), "doorward-"+name+"-*", "data", "doorward.db")); len(left) > 0 {
+		left, _ := filepath.Glob(filepath.Join(os.TempDir(), "doorward-"+name+"-*", "data", "doorward.db"))
+		if len(left) > 0 {
 			t.Errorf("the example leaves %v behind", left)
 		}
 	})
@@ -195,7 +199,8 @@ func startExample(t *testing.T, root, name string, ports [3]string) (exports str
 	for lines := bufio.NewScanner(pipe); lines.Scan(); {
 		all = append(all, lines.Text())
 		if strings.HasPrefix(lines.Text(), "Stop with Ctrl-C") {
-			return strings.Join(slices.DeleteFunc(all, func(line string) bool { return !strings.HasPrefix(line, "export ") }), "\n") + "\n"
+			return strings.Join(slices.DeleteFunc(all, func(line string) bool { return !strings.HasPrefix(line, "export ") }),
+				"\n") + "\n"
 		}
 	}
 	t.Fatalf("make example-%s: %s\n%s", name, strings.Join(all, "\n"), complaint.String())

@@ -47,7 +47,8 @@ func TestSophic01_BothAreMadeUnderDeveloper(t *testing.T) {
 		return shown
 	}
 	w.want("the key", w.get(documents, create("/settings/developer/api-keys", "sophic_live_")), http.StatusOK)
-	w.want("the token", w.get(documents, create("/settings/developer/personal-access-tokens", "pat_"), inTeam), http.StatusOK)
+	w.want("the token", w.get(documents, create("/settings/developer/personal-access-tokens", "pat_"), inTeam),
+		http.StatusOK)
 }
 
 func TestSophic02_OnlyDigestsAreStored(t *testing.T) {
@@ -61,7 +62,8 @@ func TestSophic02_OnlyDigestsAreStored(t *testing.T) {
 		dump = nil
 		conn := w.connect(t)
 		var tables []string
-		ok(t, conn.QueryRow(t.Context(), `SELECT array_agg(tablename::text) FROM pg_tables WHERE schemaname = current_schema()`).Scan(&tables))
+		ok(t, conn.QueryRow(t.Context(),
+			`SELECT array_agg(tablename::text) FROM pg_tables WHERE schemaname = current_schema()`).Scan(&tables))
 		for _, table := range tables {
 			var text string
 			ok(t, conn.QueryRow(t.Context(), `SELECT COALESCE(string_agg(t::text, E'\n'), '') FROM `+table+` t`).Scan(&text))
@@ -88,7 +90,8 @@ func TestSophic03_ShownOnce(t *testing.T) {
 		made := w.request(http.MethodPost, keysPath, admin.text, `{"name":"Once",`+readOnly+`}`)
 		for what, a := range map[string]*answer{
 			"list": w.get(keysPath+"?limit=100", admin.text), "shown": w.get(keysPath+"/"+made.text("id"), admin.text),
-			"about itself": w.get("/v1/auth/test", made.text("key")), "audit": w.manage(http.MethodGet, "/v1/audit-events", team, ""),
+			"about itself": w.get("/v1/auth/test", made.text("key")),
+			"audit":        w.manage(http.MethodGet, "/v1/audit-events", team, ""),
 		} {
 			if a.status != http.StatusOK || strings.Contains(a.body, made.text("key")) {
 				t.Errorf("%s: answered %s", what, a)
@@ -115,16 +118,21 @@ func TestSophic04_KeyOfOneWorkspace(t *testing.T) {
 		other := w.another()
 		token := w.token(capture)
 		secret := "of another workspace " + w.next()
-		w.want("capturing", w.request(http.MethodPost, ingest, token.text, `{"text":"`+secret+`"}`, header("x-sophic-workspace", other)), http.StatusCreated)
+		w.want("capturing",
+			w.request(http.MethodPost, ingest, token.text, `{"text":"`+secret+`"}`, header("x-sophic-workspace", other)),
+			http.StatusCreated)
 		k := w.key(team, readOnly)
 		for what, a := range map[string]*answer{
-			"its own": w.get(documents, k.text), "by a parameter": w.get(documents+"?workspace="+other, k.text), "by another header": w.get(documents, k.text, header("X-Auth-Workspace", other), header("X-Workspace", other)),
+			"its own":           w.get(documents, k.text),
+			"by a parameter":    w.get(documents+"?workspace="+other, k.text),
+			"by another header": w.get(documents, k.text, header("X-Auth-Workspace", other), header("X-Workspace", other)),
 		} {
 			if a.status != http.StatusOK || strings.Contains(a.body, secret) || a.text("workspace") != team {
 				t.Errorf("%s: answered %s", what, a)
 			}
 		}
-		if a := w.get(documents, k.text, header("x-sophic-workspace", other)); a.status != http.StatusForbidden || strings.Contains(a.body, secret) {
+		if a := w.get(documents, k.text, header("x-sophic-workspace", other)); a.status != http.StatusForbidden ||
+			strings.Contains(a.body, secret) {
 			t.Errorf("by the header: answered %s", a)
 		}
 		if a := w.get(documents, w.key(other, readOnly).text); !strings.Contains(a.body, secret) {
@@ -188,7 +196,11 @@ func TestSophic07_CaptureNeedsAUser(t *testing.T) {
 
 func TestSophic08_KeyWithCaptureIsRefused(t *testing.T) {
 	each(t, func(t *testing.T, w *way) {
-		for scopes, k := range map[string]key{"capture": w.oldKey("capture"), "read capture": w.oldKey("read capture"), "admin": w.key(team, adminKey)} {
+		for scopes, k := range map[string]key{
+			"capture":      w.oldKey("capture"),
+			"read capture": w.oldKey("read capture"),
+			"admin":        w.key(team, adminKey),
+		} {
 			a := w.request(http.MethodPost, ingest, k.text, note1)
 			w.same(scopes, a, http.StatusForbidden, sophosic403)
 			if w.told(a) != nil {
@@ -200,7 +212,8 @@ func TestSophic08_KeyWithCaptureIsRefused(t *testing.T) {
 
 func TestSophic09_TokenWithCapture(t *testing.T) {
 	each(t, func(t *testing.T, w *way) {
-		w.want("with capture", w.request(http.MethodPost, ingest, w.token(`"scopes":["capture"]`).text, note1, inTeam), http.StatusCreated)
+		w.want("with capture", w.request(http.MethodPost, ingest, w.token(`"scopes":["capture"]`).text, note1, inTeam),
+			http.StatusCreated)
 		w.want("without", w.request(http.MethodPost, ingest, w.token(readOnly).text, note1, inTeam), http.StatusForbidden)
 	})
 }
@@ -209,7 +222,8 @@ func TestSophic10_TokenActsInEachWorkspace(t *testing.T) {
 	each(t, func(t *testing.T, w *way) {
 		token := w.token(readOnly)
 		for _, slug := range []string{team, w.another(), w.another()} {
-			if a := w.get(documents, token.text, header("x-sophic-workspace", slug)); a.status != http.StatusOK || a.text("workspace") != slug {
+			a := w.get(documents, token.text, header("x-sophic-workspace", slug))
+			if a.status != http.StatusOK || a.text("workspace") != slug {
 				t.Errorf("in %s: answered %s", slug, a)
 			}
 		}
@@ -233,7 +247,8 @@ var roles = []string{"viewer", "member", "admin", "owner"}
 func TestSophic12_TheLowerRoleCounts(t *testing.T) {
 	v := running(t)
 	w := &way{vendor: v, t: t, base: v.api}
-	// One person with each role in a workspace of the owner's, and of each a token of each downscope; made once for both ways.
+	// One person with each role in a workspace of the owner's, and of each a token of each downscope; made once for both
+	// ways.
 	slug := w.another()
 	tokens := map[string]map[string]string{}
 	for _, role := range roles {
@@ -266,7 +281,8 @@ func TestSophic12_TheLowerRoleCounts(t *testing.T) {
 				if want == "viewer" {
 					status = http.StatusForbidden
 				}
-				w.want(role+" with a token for "+down+" captures", w.request(http.MethodPost, ingest, tokens[role][down], note1, header("x-sophic-workspace", slug)), status)
+				w.want(role+" with a token for "+down+" captures",
+					w.request(http.MethodPost, ingest, tokens[role][down], note1, header("x-sophic-workspace", slug)), status)
 			}
 		}
 	})
@@ -280,7 +296,8 @@ func TestSophic13_RolesCountAtOnce(t *testing.T) {
 		for _, slug := range []string{one, two} {
 			w.command(t, "", "workspace", "member", "add", slug, email, "--role", "member")
 		}
-		token, _ := w.command(t, "", "token", "create", "--user", email, "--name", "T", "--scope", "read capture")["token"].(string)
+		token, _ := w.command(t, "", "token", "create", "--user", email, "--name", "T", "--scope",
+			"read capture")["token"].(string)
 		add := func(slug string) *answer {
 			return w.request(http.MethodPost, ingest, token, note1, header("x-sophic-workspace", slug))
 		}
@@ -320,14 +337,18 @@ func TestSophic15_WithoutAndWithAWrongHeader(t *testing.T) {
 		if a.status != http.StatusBadRequest || !strings.Contains(a.text("message"), "sophic-workspace") {
 			t.Errorf("a token without the header: %s", a)
 		}
-		w.want("a key with another's", w.get(documents, w.key(team, readOnly).text, header("x-sophic-workspace", w.another())), http.StatusForbidden)
+		w.want("a key with another's",
+			w.get(documents, w.key(team, readOnly).text, header("x-sophic-workspace", w.another())), http.StatusForbidden)
 	})
 }
 
 func TestSophic16_KeyNeedsNoHeader(t *testing.T) {
 	each(t, func(t *testing.T, w *way) {
 		k := w.key(team, readOnly)
-		for what, a := range map[string]*answer{"without": w.get(documents, k.text), "with its own": w.get(documents, k.text, inTeam)} {
+		for what, a := range map[string]*answer{
+			"without":      w.get(documents, k.text),
+			"with its own": w.get(documents, k.text, inTeam),
+		} {
 			if a.status != http.StatusOK || a.text("workspace") != team {
 				t.Errorf("%s: answered %s", what, a)
 			}
@@ -350,7 +371,8 @@ func TestSophic17_WritesAreAttributed(t *testing.T) {
 		if len(events) != 1 {
 			t.Fatalf("the log has %s", log)
 		}
-		if e := events[0].(map[string]any); e["userId"] != a.text("by") || e["keyId"] != token.id || e["credential"] != "personal_access_token" {
+		e := events[0].(map[string]any)
+		if e["userId"] != a.text("by") || e["keyId"] != token.id || e["credential"] != "personal_access_token" {
 			t.Errorf("the event is %v", e)
 		}
 	})
@@ -360,11 +382,13 @@ func TestSophic18_MCPTools(t *testing.T) {
 	each(t, func(t *testing.T, w *way) {
 		k, token, weak := w.oldKey("read capture"), w.token(capture), w.token(readOnly)
 		call := func(credential, tool, argument string) *answer {
-			return w.request(http.MethodPost, "/mcp", credential, `{"jsonrpc":"2.0","id":1,"method":"tools/call","params":{"name":"`+tool+`","arguments":{`+argument+`}}}`, func(q *http.Request) {
-				if strings.HasPrefix(credential, "pat_") {
-					inTeam(q)
-				}
-			})
+			return w.request(http.MethodPost, "/mcp", credential,
+				`{"jsonrpc":"2.0","id":1,"method":"tools/call","params":{"name":"`+tool+`","arguments":{`+argument+`}}}`,
+				func(q *http.Request) {
+					if strings.HasPrefix(credential, "pat_") {
+						inTeam(q)
+					}
+				})
 		}
 		for what, x := range map[string]struct {
 			credential, tool, argument string
@@ -376,11 +400,13 @@ func TestSophic18_MCPTools(t *testing.T) {
 			"a token captures":                 {token.text, "capture", `"text":"by a token"`, false},
 			"a token without capture captures": {weak.text, "capture", `"text":"by a weak token"`, true},
 		} {
-			if a := call(x.credential, x.tool, x.argument); a.status != http.StatusOK || a.member("result.isError") != x.refused {
+			a := call(x.credential, x.tool, x.argument)
+			if a.status != http.StatusOK || a.member("result.isError") != x.refused {
 				t.Errorf("%s: answered %s", what, a)
 			}
 		}
-		if a := w.get(documents, k.text); strings.Contains(a.body, "by a key") || strings.Contains(a.body, "by a weak token") {
+		if a := w.get(documents, k.text); strings.Contains(a.body, "by a key") ||
+			strings.Contains(a.body, "by a weak token") {
 			t.Errorf("it was captured: %s", a)
 		}
 		w.want("without a credential", call("", "search", ""), http.StatusUnauthorized)
@@ -395,7 +421,8 @@ func TestSophic19_EnvironmentDrivesAProgram(t *testing.T) {
 		run := func(args ...string) string {
 			t.Helper()
 			cmd := exec.CommandContext(t.Context(), filepath.Join(root, "examples", "sophic", "sophic"), args...)
-			cmd.Env = append(os.Environ(), "SOPHIC_PAT="+w.token(capture).text, "SOPHIC_WORKSPACE="+slug, "SOPHIC_API_URL="+w.base)
+			cmd.Env = append(os.Environ(), "SOPHIC_PAT="+w.token(capture).text, "SOPHIC_WORKSPACE="+slug,
+				"SOPHIC_API_URL="+w.base)
 			out, err := cmd.CombinedOutput()
 			if err != nil {
 				t.Fatalf("sophic %v: %v\n%s", args, err, out)
@@ -405,7 +432,8 @@ func TestSophic19_EnvironmentDrivesAProgram(t *testing.T) {
 		if out := run("capture", "from a build"); !strings.Contains(out, `"text":"from a build"`) {
 			t.Errorf("it prints %s", out)
 		}
-		if out := run("search", "from a build"); !strings.Contains(out, `"workspace":"`+slug+`"`) || !strings.Contains(out, "from a build") {
+		if out := run("search", "from a build"); !strings.Contains(out, `"workspace":"`+slug+`"`) ||
+			!strings.Contains(out, "from a build") {
 			t.Errorf("it prints %s", out)
 		}
 	})
@@ -419,8 +447,27 @@ func TestSophic20_WhatTheAPIIsTold(t *testing.T) {
 			a    *answer
 			want map[string]string
 		}{
-			"a key":   {w.get(documents, k.text), map[string]string{"Credential": "api_key", "Workspace": team, "Subject": "", "Scope": "read", "Key": k.id, "Env": "live", "Plan": team}},
-			"a token": {w.get(documents, token.text, inTeam), map[string]string{"Credential": "personal_access_token", "Workspace": team, "Scope": "read capture", "Role": "member", "Key": token.id, "Plan": team}},
+			"a key": {
+				w.get(documents, k.text), map[string]string{
+					"Credential": "api_key",
+					"Workspace":  team,
+					"Subject":    "",
+					"Scope":      "read",
+					"Key":        k.id,
+					"Env":        "live",
+					"Plan":       team,
+				},
+			},
+			"a token": {
+				w.get(documents, token.text, inTeam), map[string]string{
+					"Credential": "personal_access_token",
+					"Workspace":  team,
+					"Scope":      "read capture",
+					"Role":       "member",
+					"Key":        token.id,
+					"Plan":       team,
+				},
+			},
 		} {
 			told := w.told(x.a)
 			for name, want := range x.want {
@@ -432,23 +479,39 @@ func TestSophic20_WhatTheAPIIsTold(t *testing.T) {
 				t.Errorf("%s: the workspace's id is %q", what, id)
 			}
 		}
-		if told := w.told(w.get(documents, token.text, inTeam, header("X-Auth-Subject", "user_admin"), header("X-Auth-Role", "owner"))); told.Get("X-Auth-Role") != "member" || !strings.HasPrefix(told.Get("X-Auth-Subject"), "user_") || told.Get("X-Auth-Subject") == "user_admin" || len(told.Values("X-Auth-Subject")) != 1 {
+		if told := w.told(w.get(documents, token.text, inTeam, header("X-Auth-Subject", "user_admin"),
+			header("X-Auth-Role", "owner"))); told.Get("X-Auth-Role") != "member" ||
+			!strings.HasPrefix(told.Get("X-Auth-Subject"), "user_") || told.Get("X-Auth-Subject") == "user_admin" ||
+			len(told.Values("X-Auth-Subject")) != 1 {
 			t.Errorf("a caller's own headers get through: %v", told)
 		}
 		// Introspection says the same.
-		api := w.command(t, "", "client", "create", "--name", "API "+w.next(), "--resource-server", "--resource", w.resource(t))
+		api := w.command(t, "", "client", "create", "--name", "API "+w.next(), "--resource-server",
+			"--resource", w.resource(t))
 		for what, x := range map[string]struct {
 			text, workspace string
 			want            map[string]any
 		}{
-			"a key":   {k.text, "", map[string]any{"credential": "api_key", "workspace": team, "scope": "read", "sub": nil, "key_id": k.id}},
-			"a token": {token.text, team, map[string]any{"credential": "personal_access_token", "workspace": team, "scope": "read capture", "role": "member", "key_id": token.id}},
+			"a key": {
+				k.text, "", map[string]any{"credential": "api_key", "workspace": team, "scope": "read", "sub": nil, "key_id": k.id},
+			},
+			"a token": {
+				token.text, team, map[string]any{
+					"credential": "personal_access_token",
+					"workspace":  team,
+					"scope":      "read capture",
+					"role":       "member",
+					"key_id":     token.id,
+				},
+			},
 		} {
 			form := "token=" + x.text
 			if x.workspace != "" {
 				form += "&workspace=" + x.workspace
 			}
-			a := w.request(http.MethodPost, "/oauth/introspect", "", form, func(q *http.Request) { q.SetBasicAuth(api["client_id"].(string), api["client_secret"].(string)) })
+			a := w.request(http.MethodPost, "/oauth/introspect", "", form, func(q *http.Request) {
+				q.SetBasicAuth(api["client_id"].(string), api["client_secret"].(string))
+			})
 			for name, want := range x.want {
 				if got := a.member(name); got != want {
 					t.Errorf("%s: introspection says %s %v, want %v: %s", what, name, got, want, a)

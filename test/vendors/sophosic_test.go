@@ -26,7 +26,8 @@ func TestSophosic01_KeyAuthenticates(t *testing.T) {
 		k := w.key("free", readData)
 		a := w.get(data, k.text)
 		w.want("with a key", a, http.StatusOK)
-		if told := w.told(a); told.Get("X-Auth-Key") != k.id || told.Get("X-Auth-Credential") != "api_key" || told.Get("X-Auth-Plan") != "free" {
+		if told := w.told(a); told.Get("X-Auth-Key") != k.id || told.Get("X-Auth-Credential") != "api_key" ||
+			told.Get("X-Auth-Plan") != "free" {
 			t.Errorf("the API was told %v", told)
 		}
 		w.want("the scheme in small letters", w.get(data, "", header("Authorization", "bearer "+k.text)), http.StatusOK)
@@ -60,7 +61,8 @@ func TestSophosic04_GenerateNewKey(t *testing.T) {
 	tab.Fill(`[name=name]`, "Made in the dashboard")
 	tab.Press(`[value=read_data]`)
 	tab.Click(`form.key-form [type=submit]`)
-	shown := browser.Evaluate[string](tab, `(document.querySelector("main").innerText + " " + [...document.querySelectorAll("main input")].map(i => i.value).join(" ")).match(/sk_live_[0-9A-Za-z]{49}/)?.[0] ?? ""`)
+	shown := browser.Evaluate[string](tab,
+		`(document.querySelector("main").innerText + " " + [...document.querySelectorAll("main input")].map(i => i.value).join(" ")).match(/sk_live_[0-9A-Za-z]{49}/)?.[0] ?? ""`)
 	if shown == "" {
 		t.Fatalf("no key is shown: %s", tab.Text("main"))
 	}
@@ -72,7 +74,9 @@ func TestSophosic04_GenerateNewKey(t *testing.T) {
 
 func TestSophosic05_SeveralKeysOfAUser(t *testing.T) {
 	each(t, func(t *testing.T, w *way) {
-		for _, members := range []string{readData + `,"note":"development","environment":"test"`, readData + `,"note":"production"`} {
+		for _, members := range []string{
+			readData + `,"note":"development","environment":"test"`, readData + `,"note":"production"`,
+		} {
 			w.want(members, w.get(data, w.key("free", members).text), http.StatusOK)
 		}
 	})
@@ -100,7 +104,8 @@ func asTenant(t *testing.T, w *way, user, workspace string, do func(tx pgx.Tx)) 
 	_, err = tx.Exec(t.Context(), `SET LOCAL ROLE doorward_tenant`)
 	ok(t, err)
 	if user != "" {
-		_, err = tx.Exec(t.Context(), `SELECT set_config('app.user_id', $1, true), set_config('app.workspace_id', $2, true)`, user, workspace)
+		_, err = tx.Exec(t.Context(), `SELECT set_config('app.user_id', $1, true), set_config('app.workspace_id', $2, true)`,
+			user, workspace)
 		ok(t, err)
 	}
 	do(tx)
@@ -112,8 +117,10 @@ func neighbours(t *testing.T, w *way) (users, workspaces [2]string) {
 	for i := range users {
 		n := w.next()
 		email := "neighbour" + n + "@example.com"
-		users[i], _ = w.command(t, password, "user", "create", "--email", email, "--name", "Neighbour", "--password-stdin")["id"].(string)
-		workspaces[i], _ = w.command(t, "", "workspace", "create", "--name", "Neighbour "+n, "--slug", "neighbour-"+n, "--owner", email)["id"].(string)
+		users[i], _ = w.command(t, password, "user", "create", "--email", email, "--name", "Neighbour",
+			"--password-stdin")["id"].(string)
+		workspaces[i], _ = w.command(t, "", "workspace", "create", "--name", "Neighbour "+n, "--slug", "neighbour-"+n,
+			"--owner", email)["id"].(string)
 		w.command(t, "", "key", "create", "--workspace", "neighbour-"+n, "--name", "Theirs", "--scope", "read_data")
 		w.command(t, "", "token", "create", "--user", email, "--name", "Theirs", "--scope", "read_data")
 	}
@@ -159,7 +166,8 @@ func TestSophosic08_TenantsAreIsolated(t *testing.T) {
 		} {
 			_, err := tx.Exec(t.Context(), `SAVEPOINT s`)
 			ok(t, err)
-			if _, err = tx.Exec(t.Context(), statement, workspaces[1], workspaces[0]); err == nil || !strings.Contains(err.Error(), "row-level security") {
+			if _, err = tx.Exec(t.Context(), statement, workspaces[1], workspaces[0]); err == nil ||
+				!strings.Contains(err.Error(), "row-level security") {
 				t.Errorf("%s: %v, want a refusal by row-level security", what, err)
 			}
 			_, err = tx.Exec(t.Context(), `ROLLBACK TO s`)
@@ -186,7 +194,8 @@ func TestSophosic10_DeletingAnAccountDeletesWhatIsTheirs(t *testing.T) {
 	each(t, func(t *testing.T, w *way) {
 		n := w.next()
 		email, slug := "leaver"+n+"@example.com", "leaver-"+n
-		user, _ := w.command(t, password, "user", "create", "--email", email, "--name", "Lea", "--password-stdin")["id"].(string)
+		user, _ := w.command(t, password, "user", "create", "--email", email, "--name", "Lea",
+			"--password-stdin")["id"].(string)
 		w.command(t, "", "workspace", "create", "--name", "Lea's "+n, "--slug", slug, "--owner", email)
 		k := w.command(t, "", "key", "create", "--workspace", slug, "--name", "K", "--scope", "read_data")
 		pat := w.command(t, "", "token", "create", "--user", email, "--name", "T", "--scope", "read_data")
@@ -207,7 +216,14 @@ func TestSophosic10_DeletingAnAccountDeletesWhatIsTheirs(t *testing.T) {
 			w.same(what+" after", call(), http.StatusUnauthorized, sophosic401)
 		}
 		conn := w.connect(t)
-		for table, column := range map[string]string{"sessions": "user_id", "grants": "user_id", "consents": "user_id", "memberships": "user_id", "api_keys": "user_id", "users": "id"} {
+		for table, column := range map[string]string{
+			"sessions":    "user_id",
+			"grants":      "user_id",
+			"consents":    "user_id",
+			"memberships": "user_id",
+			"api_keys":    "user_id",
+			"users":       "id",
+		} {
 			var rows int
 			ok(t, conn.QueryRow(t.Context(), `SELECT count(*) FROM `+table+` WHERE `+column+` = $1`, user).Scan(&rows))
 			if rows != 0 {
@@ -215,7 +231,8 @@ func TestSophosic10_DeletingAnAccountDeletesWhatIsTheirs(t *testing.T) {
 			}
 		}
 		var rows int
-		ok(t, conn.QueryRow(t.Context(), `SELECT (SELECT count(*) FROM api_keys WHERE id = $1) + (SELECT count(*) FROM access_tokens a WHERE NOT EXISTS (SELECT 1 FROM grants g WHERE g.id = a.grant_id) AND a.grant_id IS NOT NULL)`, k["id"]).Scan(&rows))
+		ok(t, conn.QueryRow(t.Context(),
+			`SELECT (SELECT count(*) FROM api_keys WHERE id = $1) + (SELECT count(*) FROM access_tokens a WHERE NOT EXISTS (SELECT 1 FROM grants g WHERE g.id = a.grant_id) AND a.grant_id IS NOT NULL)`, k["id"]).Scan(&rows))
 		if rows != 0 {
 			t.Errorf("%d keys and tokens are left", rows)
 		}
@@ -313,10 +330,14 @@ func TestSophosic15_RateHeaders(t *testing.T) {
 	each(t, func(t *testing.T, w *way) {
 		k := w.key("free", readData)
 		for what, a := range map[string]*answer{
-			"200": w.get(data, k.text), "403": w.request(http.MethodPost, data, k.text, `{"text":"x"}`), "404": w.get(data+"/none", k.text), "builtin": w.get("/api/auth/me", k.text),
+			"200":     w.get(data, k.text),
+			"403":     w.request(http.MethodPost, data, k.text, `{"text":"x"}`),
+			"404":     w.get(data+"/none", k.text),
+			"builtin": w.get("/api/auth/me", k.text),
 		} {
 			reset := time.Unix(a.number("X-RateLimit-Reset"), 0)
-			if a.number("X-RateLimit-Limit") != 100 || a.number("X-RateLimit-Remaining") < 0 || time.Until(reset) <= 0 || time.Until(reset) > time.Hour+time.Second {
+			if a.number("X-RateLimit-Limit") != 100 || a.number("X-RateLimit-Remaining") < 0 || time.Until(reset) <= 0 ||
+				time.Until(reset) > time.Hour+time.Second {
 				t.Errorf("%s: %v", what, a.header)
 			}
 			if n := len(a.header.Values("X-RateLimit-Limit")); n != 1 {
@@ -331,12 +352,15 @@ func TestSophosic16_RemainingFallsToZero(t *testing.T) {
 		k := w.key("free", readData+`,"rateLimit":5`)
 		for want := int64(4); want >= 0; want-- {
 			a := w.get(data, k.text)
-			if a.status != http.StatusOK || a.number("X-RateLimit-Remaining") != want || a.number("X-RateLimit-Reset") <= time.Now().Unix() {
+			if a.status != http.StatusOK || a.number("X-RateLimit-Remaining") != want ||
+				a.number("X-RateLimit-Reset") <= time.Now().Unix() {
 				t.Errorf("want %d left, got %s", want, a)
 			}
 		}
 		for range 2 {
-			if a := w.get(data, k.text); a.status != http.StatusTooManyRequests || a.number("X-RateLimit-Remaining") != 0 || a.number("X-RateLimit-Reset") <= time.Now().Unix() {
+			a := w.get(data, k.text)
+			if a.status != http.StatusTooManyRequests || a.number("X-RateLimit-Remaining") != 0 ||
+				a.number("X-RateLimit-Reset") <= time.Now().Unix() {
 				t.Errorf("then %s", a)
 			}
 		}
@@ -347,7 +371,8 @@ func TestSophosic16_RemainingFallsToZero(t *testing.T) {
 func (w *way) expired(plan, members string) key {
 	w.t.Helper()
 	k := w.key(plan, members+`,"expiresAt":"`+time.Now().Add(time.Hour).UTC().Format(time.RFC3339)+`"`)
-	_, err := w.connect(w.t).Exec(w.t.Context(), `UPDATE api_keys SET expires_at = $2 WHERE id = $1`, k.id, time.Now().Add(-time.Hour).UnixMicro())
+	_, err := w.connect(w.t).Exec(w.t.Context(), `UPDATE api_keys SET expires_at = $2 WHERE id = $1`, k.id,
+		time.Now().Add(-time.Hour).UnixMicro())
 	ok(w.t, err)
 	return k
 }
@@ -372,10 +397,12 @@ func TestSophosic17_OneBodyForEveryUselessKey(t *testing.T) {
 		} {
 			want := sophosic401
 			if what == "in another place" { // it says where it is read
-				want = strings.Replace(want, "API key", "API key. The header X-Api-Key is not read; send the key in the Authorization header, as a Bearer token.", 1)
+				want = strings.Replace(want, "API key",
+					"API key. The header X-Api-Key is not read; send the key in the Authorization header, as a Bearer token.", 1)
 			}
 			w.same(what, a, http.StatusUnauthorized, want)
-			if !strings.HasPrefix(a.header.Get("WWW-Authenticate"), "Bearer ") || !strings.HasPrefix(a.header.Get("Content-Type"), "application/json") {
+			if !strings.HasPrefix(a.header.Get("WWW-Authenticate"), "Bearer ") ||
+				!strings.HasPrefix(a.header.Get("Content-Type"), "application/json") {
 				t.Errorf("%s: %v", what, a.header)
 			}
 			if w.told(a) != nil {
@@ -395,17 +422,21 @@ func TestSophosic18_OneBodyForWhatIsNotTheirs(t *testing.T) {
 		w.same("another user's resource", w.get(mine, w.key("pro", readData).text), http.StatusForbidden, sophosic403)
 		w.same("outside the tier", w.get("/api/exports", writer.text), http.StatusForbidden, sophosic403)
 		w.want("inside the tier", w.get("/api/exports", w.key("pro", readData).text), http.StatusOK)
-		w.same("without the permission", w.request(http.MethodPost, data, w.key("free", readData).text, `{"text":"x"}`), http.StatusForbidden, sophosic403)
+		w.same("without the permission", w.request(http.MethodPost, data, w.key("free", readData).text, `{"text":"x"}`),
+			http.StatusForbidden, sophosic403)
 
 		n := w.next()
 		email := "suspended" + n + "@example.com"
 		w.command(t, password, "user", "create", "--email", email, "--name", "Sus", "--password-stdin")
 		w.command(t, "", "workspace", "create", "--name", "Sus "+n, "--slug", "sus-"+n, "--owner", email)
-		token, _ := w.command(t, "", "token", "create", "--user", email, "--name", "T", "--scope", "read_data")["token"].(string)
-		k, _ := w.command(t, "", "key", "create", "--workspace", "sus-"+n, "--name", "K", "--scope", "read_data")["key"].(string)
+		token, _ := w.command(t, "", "token", "create", "--user", email, "--name", "T", "--scope",
+			"read_data")["token"].(string)
+		k, _ := w.command(t, "", "key", "create", "--workspace", "sus-"+n, "--name", "K", "--scope",
+			"read_data")["key"].(string)
 		w.command(t, "", "user", "disable", email)
 		w.command(t, "", "workspace", "disable", "sus-"+n)
-		w.same("a suspended account's token", w.get(data, token, header("X-Workspace", "sus-"+n)), http.StatusForbidden, sophosic403)
+		w.same("a suspended account's token", w.get(data, token, header("X-Workspace", "sus-"+n)),
+			http.StatusForbidden, sophosic403)
 		w.same("a suspended account's key", w.get(data, k), http.StatusForbidden, sophosic403)
 	})
 }
@@ -419,7 +450,9 @@ func TestSophosic19_RateLimitBody(t *testing.T) {
 		if !isNumber || seconds != float64(int64(seconds)) || seconds < 1 || seconds > 3600 {
 			t.Fatalf("answered %s", a)
 		}
-		w.same("the body", a, http.StatusTooManyRequests, fmt.Sprintf(`{"error":"Too Many Requests","message":"Rate limit exceeded","statusCode":429,"retryAfter":%d}`, int64(seconds)))
+		w.same("the body", a, http.StatusTooManyRequests,
+			fmt.Sprintf(`{"error":"Too Many Requests","message":"Rate limit exceeded","statusCode":429,"retryAfter":%d}`,
+				int64(seconds)))
 	})
 }
 
@@ -454,13 +487,15 @@ type app struct{ id, secret, redirect, scope string }
 func (w *way) oldApp(t *testing.T, scope string) app {
 	t.Helper()
 	const redirect = "https://app.example/callback"
-	made := w.command(t, "", "client", "create", "--name", "Old app "+w.next(), "--redirect-uri", redirect, "--scope", scope, "--pkce", "optional")
+	made := w.command(t, "", "client", "create", "--name", "Old app "+w.next(), "--redirect-uri", redirect, "--scope",
+		scope, "--pkce", "optional")
 	return app{id: made["client_id"].(string), secret: made["client_secret"].(string), redirect: redirect, scope: scope}
 }
 
 // address is an authorization request as old examples write it: no state, no PKCE, %20 between scopes.
 func (a app) address(host string) string {
-	return host + "/oauth/authorize?client_id=" + a.id + "&redirect_uri=" + url.QueryEscape(a.redirect) + "&response_type=code&scope=" + strings.ReplaceAll(a.scope, " ", "%20")
+	return host + "/oauth/authorize?client_id=" + a.id + "&redirect_uri=" + url.QueryEscape(a.redirect) +
+		"&response_type=code&scope=" + strings.ReplaceAll(a.scope, " ", "%20")
 }
 
 // redeem exchanges a code on the app's host, as a form without redirect_uri and code_verifier.
@@ -504,7 +539,9 @@ func TestSophosic23_TokenWithoutRedirectAndVerifier(t *testing.T) {
 func TestSophosic24_TwoHosts(t *testing.T) {
 	each(t, func(t *testing.T, w *way) {
 		app := w.oldApp(t, "read_data")
-		for _, path := range []string{"/oauth/authorize?client_id=" + app.id, "/oauth/token", "/login", "/settings/developer/api-keys"} {
+		for _, path := range []string{
+			"/oauth/authorize?client_id=" + app.id, "/oauth/token", "/login", "/settings/developer/api-keys",
+		} {
 			if a := w.get(path, ""); a.status != http.StatusUnauthorized || a.header.Get("Set-Cookie") != "" {
 				t.Errorf("on the API's host %s answers %s", path, a)
 			}
@@ -524,7 +561,8 @@ func TestSophosic25_Me(t *testing.T) {
 			var me map[string]any
 			ok(t, json.Unmarshal([]byte(a.body), &me))
 			_, err := time.Parse(time.RFC3339, a.text("created_at"))
-			if a.status != http.StatusOK || len(me) != 4 || !strings.HasPrefix(a.text("id"), "user_") || a.text("email") != ownerEmail || a.text("tier") != plan || err != nil {
+			if a.status != http.StatusOK || len(me) != 4 || !strings.HasPrefix(a.text("id"), "user_") ||
+				a.text("email") != ownerEmail || a.text("tier") != plan || err != nil {
 				t.Errorf("answered %s", a)
 			}
 		}

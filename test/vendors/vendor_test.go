@@ -42,8 +42,8 @@ const (
 	supabaseSecret = "a secret that a vendor shares with Supabase"
 )
 
-// vendor is one of the five, running: the real server with the configuration of examples/ on PostgreSQL, the vendor's API
-// behind it, and nginx. It serves all tests of the vendor.
+// vendor is one of the five, running: the real server with the configuration of examples/ on PostgreSQL, the vendor's
+// API behind it, and nginx. It serves all tests of the vendor.
 type vendor struct {
 	name     string
 	title    string
@@ -130,19 +130,24 @@ func (v *vendor) start(cluster *postgres.Cluster, nginx string) error {
 	if err := os.WriteFile(filepath.Join(v.folder, "doorward.yaml"), []byte(text), 0o600); err != nil {
 		return err
 	}
-	v.env = append(os.Environ(), "DOORWARD_CONFIG=doorward.yaml", "DOORWARD_DATABASE_URL="+v.database, "DOORWARD_TRUSTED_PROXIES=127.0.0.1",
+	v.env = append(os.Environ(), "DOORWARD_CONFIG=doorward.yaml", "DOORWARD_DATABASE_URL="+v.database,
+		"DOORWARD_TRUSTED_PROXIES=127.0.0.1",
 		"DOORWARD_SECRET=a-master-secret-of-the-tests-of-vendors", "SUPABASE_JWT_SECRET="+supabaseSecret)
 	if err := v.run(v.app+"/readyz", binary, "serve"); err != nil {
 		return err
 	}
-	if err := v.startNginx(ctx, nginx, strings.TrimPrefix(v.api, "http://"), strings.TrimPrefix(upstream.URL, "http://")); err != nil {
+	if err := v.startNginx(ctx, nginx, strings.TrimPrefix(v.api, "http://"),
+		strings.TrimPrefix(upstream.URL, "http://")); err != nil {
 		return err
 	}
-	if _, err := v.doorward(password, "user", "create", "--email", ownerEmail, "--name", "Olive", "--admin", "--password-stdin"); err != nil {
+	if _, err := v.doorward(password, "user", "create", "--email", ownerEmail, "--name", "Olive", "--admin",
+		"--password-stdin"); err != nil {
 		return err
 	}
 	for _, plan := range v.plans {
-		if _, err := v.doorward("", "workspace", "create", "--name", v.title+" "+plan, "--slug", plan, "--owner", ownerEmail, "--plan", plan); err != nil {
+		_, err := v.doorward("", "workspace", "create", "--name", v.title+" "+plan, "--slug", plan, "--owner",
+			ownerEmail, "--plan", plan)
+		if err != nil {
 			return err
 		}
 	}
@@ -150,8 +155,8 @@ func (v *vendor) start(cluster *postgres.Cluster, nginx string) error {
 	return err
 }
 
-// configuration is the vendor's, with free ports in place of its own and without limits on changes, of which the tests make
-// more than a person does. Ports of the kind "2" are the upstream's.
+// configuration is the vendor's, with free ports in place of its own and without limits on changes, of which the tests
+// make more than a person does. Ports of the kind "2" are the upstream's.
 func (v *vendor) configuration(ctx context.Context, taken map[string]string) (string, error) {
 	root, err := setup.Root()
 	if err != nil {
@@ -198,7 +203,8 @@ func (v *vendor) run(ready string, name string, args ...string) error {
 		close(ended)
 	}()
 	// Also where this process ends in a panic.
-	end, err := setup.Sweep(filepath.Join(v.folder, "run-"+strconv.Itoa(cmd.Process.Pid)), fmt.Sprintf("echo %d", cmd.Process.Pid))
+	end, err := setup.Sweep(filepath.Join(v.folder, "run-"+strconv.Itoa(cmd.Process.Pid)),
+		fmt.Sprintf("echo %d", cmd.Process.Pid))
 	if err != nil {
 		_ = cmd.Process.Kill()
 		return err
@@ -245,7 +251,8 @@ func (v *vendor) startNginx(ctx context.Context, program, doorward, upstream str
 		"server 127.0.0.1:8080;": "server " + doorward + ";",
 		"server 127.0.0.1:9000;": "server " + upstream + ";",
 		"listen 80;":             fmt.Sprintf("listen 127.0.0.1:%d;", port),
-		"\nhttp {\n": fmt.Sprintf("\nhttp {\naccess_log off; client_body_temp_path %[1]s/body; proxy_temp_path %[1]s/proxy; fastcgi_temp_path %[1]s/fastcgi; "+
+		"\nhttp {\n": fmt.Sprintf("\nhttp {\naccess_log off; client_body_temp_path %[1]s/body; proxy_temp_path "+
+			"%[1]s/proxy; fastcgi_temp_path %[1]s/fastcgi; "+
 			"uwsgi_temp_path %[1]s/uwsgi; scgi_temp_path %[1]s/scgi; keepalive_requests 100000;\n", v.folder),
 		"worker_processes auto;": "worker_processes 1;",
 	} {
@@ -270,7 +277,9 @@ func (v *vendor) startNginx(ctx context.Context, program, doorward, upstream str
 
 // builtin are the paths that the configuration has Doorward serve on the API's host, as regular expressions.
 func (v *vendor) builtin() []string {
-	own := []string{"/oauth/token", "/oauth/revoke", "/oauth/introspect", "/v1/api-keys", "/v1/auth/test", "/api/auth/me", "/api/me"}
+	own := []string{
+		"/oauth/token", "/oauth/revoke", "/oauth/introspect", "/v1/api-keys", "/v1/auth/test", "/api/auth/me", "/api/me",
+	}
 	text, _ := os.ReadFile(filepath.Join(v.folder, "doorward.yaml")) // it has just been written
 	if m := regexp.MustCompile(`\n +builtin: \[([^\]]*)\]`).FindStringSubmatch(string(text)); m != nil {
 		own = strings.Split(strings.ReplaceAll(m[1], " ", ""), ",")
@@ -318,8 +327,9 @@ func (v *vendor) connect(t *testing.T) *pgx.Conn {
 	return conn
 }
 
-// pass lets time pass: all that the database knows the time of becomes older by so much, but for the sessions of browsers
-// and the keys that sign. The clock of a running server cannot be moved, and what matters here is all in the database.
+// pass lets time pass: all that the database knows the time of becomes older by so much, but for the sessions of
+// browsers and the keys that sign. The clock of a running server cannot be moved, and what matters here is all in the
+// database.
 func (v *vendor) pass(t *testing.T, d time.Duration) {
 	t.Helper()
 	conn := v.connect(t)
@@ -334,7 +344,9 @@ func (v *vendor) pass(t *testing.T, d time.Duration) {
 		t.Fatalf("only %d columns hold times", len(columns))
 	}
 	for _, c := range columns {
-		_, err := conn.Exec(t.Context(), fmt.Sprintf(`UPDATE %s SET %[2]s = %[2]s - $1 WHERE %[2]s > 0`, pgx.Identifier{c.Table}.Sanitize(), pgx.Identifier{c.Column}.Sanitize()), d.Microseconds())
+		_, err := conn.Exec(t.Context(),
+			fmt.Sprintf(`UPDATE %s SET %[2]s = %[2]s - $1 WHERE %[2]s > 0`, pgx.Identifier{c.Table}.Sanitize(),
+				pgx.Identifier{c.Column}.Sanitize()), d.Microseconds())
 		ok(t, err)
 	}
 }
@@ -554,7 +566,8 @@ func fields(page, action string) url.Values {
 			}
 			return strings.NewReplacer("&amp;", "&", "&#34;", `"`, "&#43;", "+").Replace(m[1])
 		}
-		if kind := attribute("type"); kind == "hidden" || (kind == "checkbox" || kind == "radio") && strings.Contains(tag, " checked") {
+		kind := attribute("type")
+		if kind == "hidden" || (kind == "checkbox" || kind == "radio") && strings.Contains(tag, " checked") {
 			form.Add(attribute("name"), attribute("value"))
 		}
 	}
@@ -625,7 +638,8 @@ type key struct{ id, text string }
 // key makes an API key in the workspace of a plan. The members are those of POST /v1/api-keys beside the name.
 func (w *way) key(plan string, members string) key {
 	w.t.Helper()
-	a := w.manage(http.MethodPost, "/v1/api-keys", plan, `{"name":"A key of `+w.t.Name()[:min(60, len(w.t.Name()))]+`",`+members+`}`)
+	a := w.manage(http.MethodPost, "/v1/api-keys", plan,
+		`{"name":"A key of `+w.t.Name()[:min(60, len(w.t.Name()))]+`",`+members+`}`)
 	w.want("making a key", a, http.StatusCreated)
 	return key{a.text("id"), a.text("key")}
 }
@@ -668,8 +682,12 @@ func (w *way) secure(t *testing.T) string {
 	port, err := setup.FreePort(t.Context())
 	ok(t, err)
 	listen := net.JoinHostPort("127.0.0.1", strconv.Itoa(port))
-	v := &vendor{folder: w.folder, env: append(slices.Clone(w.env), "DOORWARD_ISSUER=https://torvus.example", "DOORWARD_LISTEN="+listen)}
+	v := &vendor{
+		folder: w.folder,
+		env:    append(slices.Clone(w.env), "DOORWARD_ISSUER=https://torvus.example", "DOORWARD_LISTEN="+listen),
+	}
 	t.Cleanup(v.close)
-	ok(t, v.run("http://"+strings.Replace(listen, "127.0.0.1", "localhost", 1)+"/healthz", binary, "serve")) // 127.0.0.1 is the API's host
+	// 127.0.0.1 is the API's host
+	ok(t, v.run("http://"+strings.Replace(listen, "127.0.0.1", "localhost", 1)+"/healthz", binary, "serve"))
 	return "http://" + listen
 }

@@ -1,5 +1,5 @@
-// Package api is an AI API with nothing clever in it. It knows nothing of keys: who calls is in the headers that Doorward
-// sets, and nobody reaches it but through Doorward.
+// Package api is an AI API with nothing clever in it. It knows nothing of keys: who calls is in the headers that
+// Doorward sets, and nobody reaches it but through Doorward.
 package api
 
 import (
@@ -111,7 +111,10 @@ func value(w http.ResponseWriter, r *http.Request) (string, bool) {
 }
 
 func refuse(w http.ResponseWriter, status int, code, message string) {
-	answer(w, status, map[string]any{"success": false, "error": map[string]any{"code": code, "message": message, "details": struct{}{}}})
+	answer(w, status, map[string]any{
+		"success": false,
+		"error":   map[string]any{"code": code, "message": message, "details": struct{}{}},
+	})
 }
 
 func answer(w http.ResponseWriter, status int, body any) {

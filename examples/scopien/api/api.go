@@ -1,5 +1,5 @@
-// Package api is Scopien's API, a small CRM. It knows nothing of keys: who calls, and whether with a key for tests, is in
-// the headers that Doorward sets, and nobody reaches it but through Doorward.
+// Package api is Scopien's API, a small CRM. It knows nothing of keys: who calls, and whether with a key for tests, is
+// in the headers that Doorward sets, and nobody reaches it but through Doorward.
 package api
 
 import (

@@ -1,6 +1,6 @@
-// Package api is Sophic's API: documents of workspaces, and an MCP server over them. It knows nothing of keys and tokens:
-// who calls, in which workspace and as what is in the headers that Doorward sets, and nobody reaches it but through
-// Doorward.
+// Package api is Sophic's API: documents of workspaces, and an MCP server over them. It knows nothing of keys and
+// tokens: who calls, in which workspace and as what is in the headers that Doorward sets, and nobody reaches it but
+// through Doorward.
 package api
 
 import (
@@ -38,7 +38,10 @@ func New() http.Handler {
 }
 
 func (s *service) find(w http.ResponseWriter, r *http.Request) {
-	answer(w, http.StatusOK, map[string]any{"workspace": r.Header.Get("X-Auth-Workspace"), "documents": s.search(r, r.URL.Query().Get("q"))})
+	answer(w, http.StatusOK, map[string]any{
+		"workspace": r.Header.Get("X-Auth-Workspace"),
+		"documents": s.search(r, r.URL.Query().Get("q")),
+	})
 }
 
 func (s *service) search(r *http.Request, text string) []document {
@@ -66,16 +69,23 @@ func (s *service) add(r *http.Request, text string) document {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	workspace := r.Header.Get("X-Auth-Workspace-Id")
-	d := document{ID: "doc_" + strconv.Itoa(len(s.documents[workspace])+1), Text: text, By: r.Header.Get("X-Auth-Subject"), Token: r.Header.Get("X-Auth-Key")}
+	d := document{
+		ID:    "doc_" + strconv.Itoa(len(s.documents[workspace])+1),
+		Text:  text,
+		By:    r.Header.Get("X-Auth-Subject"),
+		Token: r.Header.Get("X-Auth-Key"),
+	}
 	s.documents[workspace] = append(s.documents[workspace], d)
 	return d
 }
 
-// mayCapture asks what the gateway cannot know of a tool, which is named inside the body alone: the same as its route for
-// /api/ingest/cli.
+// mayCapture asks what the gateway cannot know of a tool, which is named inside the body alone: the same as its route
+// for /api/ingest/cli.
 func mayCapture(r *http.Request) bool {
 	return r.Header.Get("X-Auth-Credential") == "personal_access_token" && r.Header.Get("X-Auth-Role") != "viewer" &&
-		slices.ContainsFunc(strings.Fields(r.Header.Get("X-Auth-Scope")), func(scope string) bool { return scope == "capture" || scope == "admin" })
+		slices.ContainsFunc(strings.Fields(r.Header.Get("X-Auth-Scope")), func(scope string) bool {
+			return scope == "capture" || scope == "admin"
+		})
 }
 
 var tools = []map[string]any{
@@ -85,7 +95,9 @@ var tools = []map[string]any{
 
 func tool(name, description, argument string) map[string]any {
 	return map[string]any{"name": name, "description": description, "inputSchema": map[string]any{
-		"type": "object", "properties": map[string]any{argument: map[string]any{"type": "string"}}, "required": []string{argument},
+		"type":       "object",
+		"properties": map[string]any{argument: map[string]any{"type": "string"}},
+		"required":   []string{argument},
 	}}
 }
 

@@ -1,5 +1,5 @@
-// Package api is Sophosic's API. It knows nothing of keys and tokens: who calls is in the headers that Doorward sets, and
-// nobody reaches it but through Doorward.
+// Package api is Sophosic's API. It knows nothing of keys and tokens: who calls is in the headers that Doorward sets,
+// and nobody reaches it but through Doorward.
 package api
 
 import (
@@ -26,7 +26,9 @@ type service struct {
 func New() http.Handler {
 	s := &service{}
 	mux := http.NewServeMux()
-	mux.HandleFunc("GET /api/status", func(w http.ResponseWriter, _ *http.Request) { answer(w, http.StatusOK, map[string]any{"status": "up"}) })
+	mux.HandleFunc("GET /api/status", func(w http.ResponseWriter, _ *http.Request) {
+		answer(w, http.StatusOK, map[string]any{"status": "up"})
+	})
 	mux.HandleFunc("GET /api/profile", func(w http.ResponseWriter, r *http.Request) {
 		answer(w, http.StatusOK, map[string]any{"account": owner(r), "tier": r.Header.Get("X-Auth-Plan")})
 	})

