@@ -1,5 +1,5 @@
-// Command resource-server is an API that asks Doorward who is calling, by the middleware of package oauth/resource. Its
-// README says how to run it.
+// Command resource-server is an API that uses the middleware of package oauth/resource to learn from Doorward who is
+// calling. Its README explains how to run it.
 package main
 
 import (
@@ -52,14 +52,14 @@ func routes(auth *resource.Verifier) http.Handler {
 	return mux
 }
 
-// notes are kept in memory, by workspace.
+// notes holds the notes of each workspace in memory.
 type notes struct {
 	mu sync.Mutex
 	of map[string][]string
 }
 
 func (n *notes) list(w http.ResponseWriter, r *http.Request) {
-	caller, _ := resource.FromContext(r.Context()) // Require has seen to it
+	caller, _ := resource.FromContext(r.Context()) // Require has put it there
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	answer(w, http.StatusOK, map[string]any{
@@ -92,5 +92,5 @@ func (n *notes) add(w http.ResponseWriter, r *http.Request) {
 func answer(w http.ResponseWriter, status int, body any) {
 	w.Header().Set("Content-Type", "application/json")
 	w.WriteHeader(status)
-	_ = json.NewEncoder(w).Encode(body) // whoever asked may be gone
+	_ = json.NewEncoder(w).Encode(body) // the client may have disconnected
 }

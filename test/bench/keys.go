@@ -19,8 +19,8 @@ import (
 	"doorward/test/postgres"
 )
 
-// keyRows measures what is done with API keys: checking one together with its limit, with few and many of them and on
-// either engine, and making one.
+// keyRows measures API keys: creating one, and checking one together with its rate limit, with few and with many keys,
+// on both engines.
 func (b *bench) keyRows(ctx context.Context, cluster *postgres.Cluster,
 	small *site) (rows []*row, closeAll func(), err error) {
 	var closers []func()
@@ -41,7 +41,7 @@ func (b *bench) keyRows(ctx context.Context, cluster *postgres.Cluster,
 			return b.wrk(ctx, s.process.url+"/oauth/introspect", bodies, basic(s.api.ID, s.apiSecret))
 		}
 	}
-	// As it comes: the limits have rows of their own.
+	// With the default limits, which have rows of their own.
 	unlimited, err := b.serverWith(ctx, small.database, "# nothing\n")
 	closers = append(closers, unlimited.stop)
 	if err != nil {
@@ -54,7 +54,7 @@ func (b *bench) keyRows(ctx context.Context, cluster *postgres.Cluster,
 	if err != nil {
 		return nil, closeAll, err
 	}
-	bare, err := b.bare(ctx, 600) // bytes, as such an answer has
+	bare, err := b.bare(ctx, 600) // bytes, the size of such an answer
 	if err != nil {
 		return nil, closeAll, err
 	}
@@ -87,7 +87,7 @@ func (b *bench) keyRows(ctx context.Context, cluster *postgres.Cluster,
 
 func keyBody(text string) string { return url.Values{"token": {text}, "cost": {"1"}}.Encode() }
 
-// keys fills in n API keys.
+// keys inserts n API keys.
 func (s *site) keys(ctx context.Context, n int, path string) error {
 	f, err := os.Create(path)
 	if err != nil {
@@ -115,11 +115,11 @@ func (s *site) keys(ctx context.Context, n int, path string) error {
 	if err = errors.Join(err, w.Flush(), f.Close()); err != nil {
 		return fmt.Errorf("fill api_keys: %w", err)
 	}
-	_, err = s.owner.Exec(ctx, "VACUUM ANALYZE api_keys") // so that nothing does it while something is measured
+	_, err = s.owner.Exec(ctx, "VACUUM ANALYZE api_keys") // so that autovacuum does not run during a measurement
 	return err
 }
 
-// The limit of a key check is its two statements: what decides about the key, and what takes from its plan.
+// The limit of a key check is its two statements: the one that reads the key, and the one that charges its plan.
 func (b *bench) keyCheck(s *site, ours func(context.Context, int) (float64, error)) *row {
 	prepared := false
 	return &row{
@@ -149,8 +149,9 @@ func (b *bench) keyCheck(s *site, ours func(context.Context, int) (float64, erro
 	}
 }
 
-// Making a key is one transaction: whose it is, the key, and the audit event. Keys are made in several workspaces,
-// since one holds no more than 10,000 live ones, which a fast machine makes within a measurement.
+// Creating a key is one transaction: read the creator, insert the key and the audit event. Keys are created in several
+// workspaces, because a workspace holds at most 10,000 active ones and a fast machine creates more than that within one
+// measurement.
 func (b *bench) makingKeys(s *site, server *process) *row {
 	bodies := filepath.Join(b.dir, "making-keys")
 	clean := func(ctx context.Context) error {
@@ -173,7 +174,7 @@ func (b *bench) makingKeys(s *site, server *process) *row {
 		against: func(ctx context.Context, _ int) (float64, error) {
 			at := strconv.FormatInt(now(), 10)
 			id := "'key_' || gen_random_uuid()"
-			// As the same role, so that the same policies are checked.
+			// The same role, so that the same policies are checked.
 			rate, err := b.pgbench(ctx, s.database, "making-keys", `BEGIN;
 select set_config('app.user_id', '', true), set_config('app.workspace_id', `+text(s.workspace.ID)+`, true);
 `+bind(storage.InsertKeyStatement, id, fresh, "'api_key'", text(s.workspace.ID), "NULL", text(benchIssuer), "'live'",
@@ -188,7 +189,7 @@ COMMIT;
 	}
 }
 
-// sqlite is a site on SQLite with a thousand keys.
+// sqlite starts a site on SQLite with a thousand keys.
 func (b *bench) sqlite(ctx context.Context) (*site, string, error) {
 	s := &site{database: "sqlite:" + filepath.Join(b.dir, "lite", "doorward.db")}
 	if err := s.register(ctx); err != nil {
@@ -202,7 +203,7 @@ func (b *bench) sqlite(ctx context.Context) (*site, string, error) {
 	path := filepath.Join(b.dir, "lite-keys")
 	var lines strings.Builder
 	err = store.InTx(storage.System(ctx), func(ctx context.Context) error {
-		keys := apikey.New(apikey.Config{Store: store, Catalog: nil}) // only issues
+		keys := apikey.New(apikey.Config{Store: store, Catalog: nil}) // it only creates keys
 		for range 1000 {
 			text, err := keys.Issue(ctx, &storage.APIKey{
 				Kind:        storage.KindAPIKey,

@@ -11,7 +11,7 @@ import (
 	"time"
 )
 
-// report prints the table, keeps it when everything was measured, and fails when a row is below its figure.
+// report prints the table, saves it if every row was measured, and fails if a row is below its target.
 func (b *bench) report(rows []*row, starts []start) error {
 	var t strings.Builder
 	missed := 0
@@ -75,7 +75,7 @@ are cached.
 `, time.Now().UTC().Format("2006-01-02"), runtime.NumCPU(), runtime.Version(), b.rounds, b.length,
 		poolConns, wrkConns, table)
 	path := filepath.Join("docs", "benchmarks.md")
-	if err := os.MkdirAll("docs", 0o755); err != nil { //nolint:gosec // a folder of the repository
+	if err := os.MkdirAll("docs", 0o755); err != nil { //nolint:gosec // part of the repository
 		return fmt.Errorf("keep the table: %w", err)
 	}
 	if err := os.WriteFile(path, []byte(text), 0o644); err != nil {

@@ -33,14 +33,14 @@ const (
 	benchSecret = "a-master-secret-for-measuring-of-32-bytes-or-more"
 	verifier    = "dBjftJeZ4CVP-mB92K27uhbUJU1p1r_wW1gFWFOEjXk" // RFC 7636 appendix B
 	challenge   = "E9Melhoa2OwvFrEMTJguCHaoeK1t8URWbuGJSstw-cM"
-	once        = 40_000 // single-use codes or tokens made for each round of a row
+	once        = 40_000 // single-use codes or tokens created for each round of a row
 	sample      = 100_000
 )
 
-// site is one server on one database.
+// site is one server with one database.
 type site struct {
 	database  string
-	owner     *pgx.Conn // past every policy, for filling
+	owner     *pgx.Conn // bypasses row-level security, to insert rows
 	process   *process
 	client    storage.Client
 	secret    string
@@ -50,7 +50,7 @@ type site struct {
 	workspace storage.Workspace
 	grantID   string
 	adminKey  string
-	makers    []string // keys of several workspaces, which make keys
+	makers    []string // keys of several workspaces that may create keys
 }
 
 func (s *site) close() {
@@ -63,7 +63,7 @@ func (s *site) close() {
 	}
 }
 
-// open makes a database with its clients and user by the functions that the commands use, and starts a server on it.
+// open creates a database with its clients and user through the same functions as the CLI, and starts a server with it.
 func (b *bench) open(ctx context.Context, cluster *postgres.Cluster) (*site, error) {
 	s := &site{}
 	var err error
@@ -89,7 +89,7 @@ func (b *bench) open(ctx context.Context, cluster *postgres.Cluster) (*site, err
 	return s, err
 }
 
-// register makes what the database begins with, by the functions that the commands use.
+// register creates the initial rows through the same functions as the CLI.
 func (s *site) register(ctx context.Context) error {
 	store, err := storage.Open(ctx, s.database, storage.Options{MaxConns: 2})
 	if err != nil {
@@ -169,7 +169,7 @@ const day = int64(24 * 3600 * 1e6) // microseconds
 
 func now() int64 { return time.Now().UnixMicro() }
 
-// fill copies n rows into a table and writes the text of their credentials as form bodies, one on each line.
+// fill copies n rows into a table and writes their credentials as form bodies, one on each line.
 func (s *site) fill(ctx context.Context, table string, columns []string, n int, prefix, path string, keep int,
 	body func(text string) string, rest ...any) error {
 	f, err := os.Create(path)
@@ -190,7 +190,7 @@ func (s *site) fill(ctx context.Context, table string, columns []string, n int, 
 	if err = errors.Join(err, w.Flush(), f.Close()); err != nil {
 		return fmt.Errorf("fill %s: %w", table, err)
 	}
-	_, err = s.owner.Exec(ctx, "VACUUM ANALYZE "+table) // so that nothing does it while something is measured
+	_, err = s.owner.Exec(ctx, "VACUUM ANALYZE "+table) // so that autovacuum does not run during a measurement
 	return err
 }
 
@@ -202,7 +202,7 @@ func (s *site) accessTokens(ctx context.Context, n int, path string) error {
 		"read write", now(), now()+day)
 }
 
-// rows makes everything that is measured. closeAll ends it, also after an error.
+// rows prepares everything to measure. closeAll stops it, and must be called after an error, too.
 func (b *bench) rows(ctx context.Context) (rows []*row, closeAll func(), err error) {
 	var closers []func()
 	closeAll = func() {
@@ -276,7 +276,7 @@ func (b *bench) rows(ctx context.Context) (rows []*row, closeAll func(), err err
 	return rows, closeAll, nil
 }
 
-// The limit of introspection is the one statement that it runs, for tokens as they are.
+// The limit of introspection is the one statement that it runs, with tokens as they are stored.
 func (b *bench) introspection(s *site, bodies string) *row {
 	prepared := false
 	return &row{
@@ -286,7 +286,7 @@ func (b *bench) introspection(s *site, bodies string) *row {
 				return nil
 			}
 			prepared = true
-			// pgbench cannot hash: it takes tokens whose digest is a number.
+			// pgbench cannot hash, so it uses tokens whose digest is a number.
 			_, err := s.owner.Exec(ctx,
 				`INSERT INTO access_tokens (digest, grant_id, client_id, resource, scopes, created_at, expires_at)
 				SELECT decode(lpad(to_hex(i), 64, '0'), 'hex'), $1, $2, $3, 'read write', $4::bigint, $5::bigint FROM generate_series(1, 1000) i`,
@@ -303,15 +303,15 @@ func (b *bench) introspection(s *site, bodies string) *row {
 	}
 }
 
-// numberedID is the digest whose number is in pgbench's variable id.
+// numberedID is the digest made from pgbench's variable id.
 const numberedID = "decode(lpad(to_hex(:id::bigint), 64, '0'), 'hex')"
 
-// fresh is a digest that nobody has had.
+// fresh is a digest that is not in use.
 const fresh = "(uuid_send(gen_random_uuid()) || uuid_send(gen_random_uuid()))"
 
 var placeholder = regexp.MustCompile(`\$(\d+)`)
 
-// bind puts expressions into a statement of ours where its parameters are.
+// bind replaces the parameters of a Doorward statement with expressions.
 func bind(statement storage.Statement, args ...string) string {
 	return placeholder.ReplaceAllStringFunc(strings.Join(strings.Fields(statement.SQL()), " "), func(p string) string {
 		n, err := strconv.Atoi(p[1:])
@@ -350,7 +350,7 @@ func (b *bench) clientCredentials(s *site) *row {
 	}
 }
 
-// supply names the file with the single-use things of a round.
+// supply names the file with the single-use credentials of a round.
 func (b *bench) supply(kind string, round int) string {
 	return filepath.Join(b.dir, fmt.Sprintf("once-%s-%d", kind, round))
 }
@@ -421,10 +421,10 @@ COMMIT;
 	}
 }
 
-// numbered is how many rows pgbench has to choose from; enough that most are chosen for the first time.
+// numbered is the number of rows that pgbench chooses from; there are enough that most are chosen for the first time.
 const numbered = 200_000
 
-// numbered renews the rows that pgbench uses up.
+// numbered replaces the rows that pgbench has used up.
 func (s *site) numbered(ctx context.Context, table, columns, values string) error {
 	if _, err := s.owner.Exec(ctx, `DELETE FROM `+table); err != nil {
 		return fmt.Errorf("renew %s: %w", table, err)

@@ -186,7 +186,8 @@ func TestPagesAreSeenSmallAndDark(t *testing.T) {
 	}
 }
 
-// Chromium may call a navigation aborted although a page arrives: that page is judged, not what Chromium called it.
+// Chromium may report a navigation as aborted although a page arrives: the test checks that page, not Chromium's
+// report.
 func TestV79_AnAbortedNavigationIsJudgedByThePageThatArrives(t *testing.T) {
 	begun := make(chan struct{})
 	mux := http.NewServeMux()
@@ -204,7 +205,7 @@ func TestV79_AnAbortedNavigationIsJudgedByThePageThatArrives(t *testing.T) {
 		}
 	})
 	mux.HandleFunc("GET /aborted", func(w http.ResponseWriter, _ *http.Request) {
-		w.WriteHeader(http.StatusNoContent) // for Chromium an aborted navigation
+		w.WriteHeader(http.StatusNoContent) // Chromium reports an aborted navigation
 		close(begun)
 	})
 	mux.HandleFunc("GET /arrives", func(w http.ResponseWriter, _ *http.Request) { write(w, "<h1>Arrived</h1>") })

@@ -10,7 +10,7 @@ import (
 	"time"
 )
 
-// A server that is killed in the middle of its work has lost nothing that it acknowledged, and done nothing by halves.
+// A server that is killed in the middle of its work has lost nothing that it acknowledged, and left nothing half done.
 func TestZ01_KilledServerLosesNothingAcknowledged(t *testing.T) {
 	onEachEngine(t, func(t *testing.T, databaseURL string) {
 		w := newWorld(t, databaseURL)
@@ -52,7 +52,7 @@ func TestZ01_KilledServerLosesNothingAcknowledged(t *testing.T) {
 		if half > 0 {
 			t.Errorf("%d authorizations and keys are half-done", half)
 		}
-		// Once more for all of them, and what was used up is shown again.
+		// Check all of them once more, and show again what was used up.
 		p := w.replay(b, 0, true)
 		checked += p.checked
 		if n, text := p.lostFacts(); n > 0 {

@@ -29,7 +29,7 @@ var (
 	update = flag.Bool("update", false, "put the figures of this run into docs/faults.md")
 )
 
-// scratch is the folder of this run.
+// scratch is the temporary folder of this run.
 var scratch string
 
 func TestMain(m *testing.M) {
@@ -39,11 +39,11 @@ func TestMain(m *testing.M) {
 		fmt.Fprintln(os.Stderr, err)
 		code = max(code, 1)
 	}
-	os.Exit(code) //nolint:forbidigo // TestMain is main here
+	os.Exit(code) //nolint:forbidigo // TestMain is the main function here
 }
 
 func run(m *testing.M) (code int, err error) {
-	// The floods need a descriptor for each connection, here and in the server, which inherits the bound.
+	// The floods need a file descriptor for each connection, here and in the server, which inherits the limit.
 	var limit syscall.Rlimit
 	if err := syscall.Getrlimit(syscall.RLIMIT_NOFILE, &limit); err != nil {
 		return 1, err
@@ -63,7 +63,7 @@ func run(m *testing.M) (code int, err error) {
 	return code, err
 }
 
-// builtBinary is the path of the program under test, built once.
+// builtBinary returns the path of the program under test, which is built once.
 var builtBinary = sync.OnceValues(func() (string, error) {
 	root, err := setup.Root()
 	if err != nil {
@@ -86,7 +86,7 @@ var figures struct {
 	lines map[string]figure
 }
 
-// report prints the one line of a case and keeps it for docs/faults.md. What the test has judged is over by then.
+// report prints the line of a case and keeps it for docs/faults.md. It is called after the checks of the test.
 func report(t *testing.T, name, did, want, got string) {
 	t.Helper()
 	if t.Failed() {
@@ -114,7 +114,7 @@ which also ran the load driver.
 
 `
 
-// writeFigures replaces the lines of the cases that ran, and leaves the others as an earlier run wrote them.
+// writeFigures replaces the lines of the cases that ran, and leaves the others as they are.
 func writeFigures() error {
 	root, err := setup.Root()
 	if err != nil {
@@ -150,7 +150,7 @@ func writeFigures() error {
 	return os.WriteFile(path, []byte(text.String()), 0o644)
 }
 
-// inOrder puts faults first, and Z-2 before Z-13.
+// inOrder sorts the fault cases first, and Z-2 before Z-13.
 func inOrder(a, b string) int {
 	rank := func(name string) string {
 		id, rest, _ := strings.Cut(name, " ")

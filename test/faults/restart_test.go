@@ -13,8 +13,8 @@ import (
 	"doorward/test/setup"
 )
 
-// PostgreSQL that crashes and comes back costs no acknowledged fact; meanwhile everybody is told to come again, and
-// nobody that they, or their token, are unknown.
+// A crash of PostgreSQL loses no acknowledged fact. Meanwhile clients are told to try again, and never that they or
+// their tokens are unknown.
 func TestZ02_DatabaseCrashGivesOnly503(t *testing.T) {
 	setup.Long(t)
 	const (

@@ -18,21 +18,21 @@ import (
 	"doorward/test/stores"
 )
 
-// told is what an answer says that Doorward words.
+// told is the part of an answer that Doorward writes.
 type told struct {
 	Status int
 	Header map[string][]string
-	Body   any // JSON, or text
+	Body   any // decoded JSON, or a string
 }
 
-// words are the headers that Doorward words.
+// words are the headers that Doorward writes.
 var words = []string{
 	"Content-Type", "Cache-Control", "X-Content-Type-Options", "Www-Authenticate", "Retry-After", "X-Ratelimit-Limit",
 	"X-Ratelimit-Remaining", "X-Ratelimit-Reset", "X-Request-Id",
 	"Access-Control-Allow-Origin", "Access-Control-Expose-Headers",
 }
 
-// tell sends a request and reads what Doorward said.
+// tell sends a request and returns what Doorward wrote in the answer.
 func (f front) tell(t *testing.T, method, target string, lines ...string) told {
 	t.Helper()
 	a := f.send(t, method, target, append(lines, "X-Request-Id: the-same-for-all")...)
@@ -49,8 +49,8 @@ func (f front) tell(t *testing.T, method, target string, lines ...string) told {
 	return out
 }
 
-// The answer is the same whichever proxy stands in front, byte for byte but that nginx gets letters which are no ASCII
-// as escapes of JSON. Counters count for each request, so each front has keys of its own, and time stands still.
+// The answer is the same through every proxy, byte for byte, except that nginx receives letters outside ASCII as JSON
+// escapes. Counters count each request, so each front has its own keys, and the clock stands still.
 func TestEveryFrontAnswersAsTheBuiltInProxyDoes(t *testing.T) {
 	for engine, url := range map[string]func(testing.TB) string{"sqlite": stores.SQLite, "postgresql": stores.PostgreSQL} {
 		t.Run(engine, func(t *testing.T) {
@@ -101,7 +101,7 @@ func TestEveryFrontAnswersAsTheBuiltInProxyDoes(t *testing.T) {
 								t.Errorf("%s answered %d %v", f.name, got.Status, got.Body)
 							}
 							if got.Status == http.StatusOK {
-								// The API's own answer; these are what it says by itself.
+								// The API's own answer, for which these headers are the whole of what Doorward writes.
 								delete(got.Header, "Content-Type")
 							}
 							if i == 0 {
@@ -138,7 +138,7 @@ func TestEveryFrontAnswersAsTheBuiltInProxyDoes(t *testing.T) {
 			})
 			w.now.Add(2 * time.Hour.Microseconds())
 			compare([]call{{"an expired token", "GET", "/x", plain(token), 419}})
-			// To the byte, where all letters are ASCII.
+			// Byte for byte if all letters are ASCII.
 			for _, f := range w.fronts {
 				a := f.send(t, "GET", "/x", token)
 				if a.Body != `{"error":"Token Expired","message":"Invalid or missing API key","statusCode":419}`+"\n" {
@@ -149,7 +149,7 @@ func TestEveryFrontAnswersAsTheBuiltInProxyDoes(t *testing.T) {
 	}
 }
 
-// What Doorward serves itself on the host of an API, it serves through each front.
+// The paths that Doorward itself serves on an API's host work through each front.
 func TestBuiltInPathsAndMetadataComeThroughEveryFront(t *testing.T) {
 	w := memory(t)
 	k, key := w.key("read")
@@ -163,7 +163,7 @@ func TestBuiltInPathsAndMetadataComeThroughEveryFront(t *testing.T) {
 			t.Errorf("metadata of the other: answered %d %s", a.Status, a.Body)
 		}
 		lines := []string{key, "X-Forwarded-Host: " + otherHost}
-		if f.name != envoy { // which refuses a request that has others drop its headers
+		if f.name != envoy { // which refuses a request whose Connection header drops other headers
 			lines = append(lines, "Connection: X-Forwarded-Host")
 		}
 		if a := f.send(t, "GET", "/v1/auth/test", lines...); a.Status != 200 || a.Text("keyId") != k.ID ||
@@ -185,7 +185,7 @@ func TestBuiltInPathsAndMetadataComeThroughEveryFront(t *testing.T) {
 			"/v1/auth/test/%2e%2e/x", "/v1/api-keys//x",
 			"/oauth/token/x", "/v1/auth/test/x", "/v1/auth/test/", "/api/me/x", "/oauth/token/",
 		} {
-			// Of nginx itself are the pages that a path gets which leads nowhere.
+			// nginx answers paths without a location with its own pages.
 			a := f.send(t, "GET", target)
 			if a.Status < 400 || strings.HasPrefix(a.Header.Get("Content-Type"), "text/html") &&
 				(f.name != nginx || a.Status != 400) || a.Header.Get("Set-Cookie") != "" || a.Header.Get("Location") != "" {
@@ -202,7 +202,7 @@ func basic(id, secret string) string {
 	return r.Header.Get("Authorization")
 }
 
-// Nothing but the path decides, and what was sent is what arrives.
+// Only the path decides, and the API receives the request target as it was sent.
 func TestPathsAndQueriesArriveAsTheyWereSent(t *testing.T) {
 	w := memory(t)
 	_, key := w.key("read")
@@ -250,7 +250,7 @@ func TestTheAPISeesMethodBodyAndWhereItCameFrom(t *testing.T) {
 	})
 }
 
-// What is wrong with the API is told by who stands before it.
+// The front that stands before the API reports its failures.
 func TestAnAPIThatIsAwayIs502(t *testing.T) {
 	w := memory(t)
 	_, key := w.key("read")
@@ -302,8 +302,8 @@ func TestABodyOverTheLimitIs413(t *testing.T) {
 	w := memory(t)
 	_, key := w.key("write")
 	for name, line := range map[string]string{
-		"":                            "X-Nothing: 1",
-		", also one that would speak": "Upgrade: websocket", // what a WebSocket begins with has no body
+		"":                          "X-Nothing: 1",
+		", also one of a WebSocket": "Upgrade: websocket", // the request that opens a WebSocket has no body
 	} {
 		t.Run("a body over the limit"+name, func(t *testing.T) {
 			w.each(func(t *testing.T, f front) {
@@ -314,7 +314,7 @@ func TestABodyOverTheLimitIs413(t *testing.T) {
 				c.write("POST", "/x", "", key, line, "Content-Length: "+strconv.Itoa(64<<20+1), "Connection: close")
 				piece := make([]byte, 1<<20)
 				go func() {
-					for range 65 { // it may stop listening
+					for range 65 { // it may stop reading
 						if _, err := c.Write(piece); err != nil {
 							return
 						}
@@ -322,7 +322,7 @@ func TestABodyOverTheLimitIs413(t *testing.T) {
 				}()
 				response := c.head("POST")
 				_ = response.Body.Close()
-				// Caddy of Debian 12 takes the end that it made itself for one that the API made.
+				// Caddy of Debian 12 mistakes the close that it caused for one by the API.
 				if response.StatusCode != http.StatusRequestEntityTooLarge &&
 					(f.name != caddy || response.StatusCode != http.StatusBadGateway) {
 					t.Errorf("answered %d", response.StatusCode)
@@ -335,8 +335,8 @@ func TestABodyOverTheLimitIs413(t *testing.T) {
 	}
 }
 
-// An interim answer of the API, which a caller can ask for, takes nothing away from what Doorward says in the answer
-// itself, and is not taken for it.
+// An interim answer of the API, which a caller can ask for, does not remove Doorward's headers from the final answer,
+// and is not mistaken for it.
 func TestInterimAnswersTakeNothingAway(t *testing.T) {
 	w := memory(t)
 	_, key := w.key("read", "write")
@@ -358,7 +358,7 @@ func TestInterimAnswersTakeNothingAway(t *testing.T) {
 			w.api.does(t, test.serve)
 			w.each(func(t *testing.T, f front) {
 				if f.name == nginx && test.lines == nil {
-					return // the one that Debian has knows no interim answer that nobody asked for
+					return // Debian's version does not support unsolicited interim answers
 				}
 				c := f.dial(t)
 				c.write("POST", "/x", "body", append(test.lines, key, "Origin: "+page)...)
@@ -375,7 +375,7 @@ func TestInterimAnswersTakeNothingAway(t *testing.T) {
 			})
 		})
 	}
-	// A caller of HTTP/1.0 would take it for the answer.
+	// An HTTP/1.0 caller would mistake it for the final answer.
 	w.api.does(t, func(rw http.ResponseWriter, _ *http.Request) {
 		rw.WriteHeader(http.StatusEarlyHints)
 		_, _ = io.WriteString(rw, "done")

@@ -13,7 +13,7 @@ import (
 var update = flag.Bool("update", false,
 	"write the configurations in docs/gateways.md, and the lists of headers in examples/, as they are to be")
 
-// What docs/gateways.md prints is what these tests start.
+// The configurations printed in docs/gateways.md are the ones that these tests start.
 func TestPrintedConfigurationsAreThoseThatRun(t *testing.T) {
 	root, err := setup.Root()
 	ok(t, err)
@@ -26,7 +26,7 @@ func TestPrintedConfigurationsAreThoseThatRun(t *testing.T) {
 		"caddyfile": {"caddy", "Caddyfile"},
 	} {
 		want, begin := example(t, path...), "\n```"+language+"\n"
-		// The names of some two hundred headers are in the file alone.
+		// The names of about two hundred headers are only in the file.
 		head, rest, _ := strings.Cut(want, "# headers: begin\n")
 		_, tail, _ := strings.Cut(rest, "# headers: end\n")
 		want = head + "# headers: as in the file, which removes them one by one\n" + tail

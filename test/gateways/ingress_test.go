@@ -14,8 +14,8 @@ import (
 	"doorward/web/gateway"
 )
 
-// ingressNginx runs nginx as the controller of ingress-nginx configures it for the files in examples/ingress-nginx: the
-// question and what is set on requests are as its template has them.
+// ingressNginx runs nginx as the ingress-nginx controller configures it for the files in examples/ingress-nginx: the
+// question and the headers are those of its template.
 func ingressNginx(t *testing.T, doorward, api string) front {
 	t.Helper()
 	binary, err := setup.Nginx()
@@ -90,8 +90,8 @@ http {
 	return front{"ingress-nginx", address}
 }
 
-// ingress-nginx asks Doorward with its own question and passes the answer on; what callers may not send does not come
-// through.
+// ingress-nginx asks Doorward with its own question and passes the answer on; headers that callers may not send do not
+// come through.
 func TestV23_IngressNginxAsks(t *testing.T) {
 	setup.Long(t)
 	w := alone(t, stores.Open(t, "sqlite::memory:"))
@@ -116,7 +116,7 @@ func TestV23_IngressNginxAsks(t *testing.T) {
 		"a crooked path":                {"GET", "/public/%2e%2e/admin", []string{key}, 403},
 		"another host in the Host line": {"GET", "http://" + host + "/public", []string{"Host: " + otherHost}, 403},
 		"another address in a header":   {"GET", "/admin", []string{key, "X-Forwarded-Uri: /public"}, 403},
-		"an unknown name of a family":   {"GET", "/x", []string{key, "X-Consumer-Whatever: evil"}, 403},
+		"an unknown name of a family":   {"GET", "/x", []string{key, "X-Consumer-Example: evil"}, 403},
 	} {
 		a := f.send(t, test.method, test.target, test.lines...)
 		if a.Status != test.status || (a.Status == http.StatusUnauthorized) != (a.Header.Get("WWW-Authenticate") != "") {
@@ -130,7 +130,7 @@ func TestV23_IngressNginxAsks(t *testing.T) {
 		all = all[len(some):]
 		lines := []string{key}
 		for _, name := range some {
-			switch name { // these would make two descriptions of one request
+			switch name { // these would describe one request in two ways
 			case "X-Forwarded-Uri", "X-Forwarded-Method", "X-Original-Uri", "X-Original-Host", "X-Rewrite-Url":
 			default:
 				lines = append(lines, name+": evil", strings.ReplaceAll(name, "-", ".")+": evil")

@@ -12,14 +12,14 @@ import (
 	"doorward/web/gateway"
 )
 
-// separators are the characters that the names of HTTP headers may have beside letters, digits and hyphens (RFC 9110,
+// separators are the characters that names of HTTP headers may have besides letters, digits and hyphens (RFC 9110,
 // section 5.6.2).
 const separators = "!#$%&'*+.^_`|~"
 
-// passed are the headers of the families that each proxy writes over what the caller sent.
+// passed lists the headers of the families that each proxy overwrites.
 var passed = []string{"For", "Host", "Proto"}
 
-// others is a regular expression of RE2 for all texts but some, which are of letters.
+// others returns a regular expression (RE2) for all texts except some words, which consist of letters.
 func others(words []string) string {
 	if len(words) == 0 {
 		return "."
@@ -53,7 +53,7 @@ func others(words []string) string {
 	return strings.Join(branches, "|")
 }
 
-// familyPattern is a regular expression of RE2, without regard to case, for a family.
+// familyPattern returns a case-insensitive regular expression (RE2) for a family of headers.
 func familyPattern(f gateway.Family) string {
 	switch {
 	case f.Only:
@@ -64,7 +64,8 @@ func familyPattern(f gateway.Family) string {
 	return f.Prefix
 }
 
-// blocks are the parts of the recipes that come from the list of headers: by file, by the name of the mark around them.
+// blocks returns the parts of the example files that are generated from the list of headers: by file, then by the name
+// of the marker around them.
 func blocks() map[string]map[string]string {
 	indent := func(spaces int, lines []string) string {
 		return strings.Repeat(" ", spaces) + strings.Join(lines, "\n"+strings.Repeat(" ", spaces)) + "\n"
@@ -111,7 +112,7 @@ func identityLines(format string) (lines []string) {
 	return lines
 }
 
-// The files for proxies remove the headers that Doorward's own proxy does.
+// The configurations of the proxies remove the same headers as Doorward's own proxy.
 func TestV21_RecipesRemoveWhatTheProxyRemoves(t *testing.T) {
 	root, err := setup.Root()
 	ok(t, err)
@@ -126,7 +127,7 @@ func TestV21_RecipesRemoveWhatTheProxyRemoves(t *testing.T) {
 			if !begun || !ended {
 				t.Fatalf("%s has no part between the lines # %s: begin and # %s: end", name, mark, mark)
 			}
-			tail := have[strings.LastIndexByte(have, '\n')+1:] // the indentation of the end mark
+			tail := have[strings.LastIndexByte(have, '\n')+1:] // the indentation of the end marker
 			if have == want+tail {
 				continue
 			}

@@ -40,7 +40,7 @@ Each client runs the authorization code grant with PKCE, once as a confidential 
 without a secret. – means that the library has no function for it. After each step, the test also introspects the tokens.
 `
 
-// columns of the first table, by step.
+// columns are the columns of the first table, by step.
 var columns = []struct{ step, title string }{
 	{"metadata", "finds the endpoints (RFC 8414)"},
 	{"code", "code + PKCE"},
@@ -181,8 +181,8 @@ func mark(r row, step string) string {
 	return "–"
 }
 
-// comparePage holds docs/interoperability.md against what happened. Versions that the machine chose are not compared,
-// or the next security update of a distribution would make the page wrong.
+// comparePage compares docs/interoperability.md with the results. Versions that the machine chose are not compared;
+// otherwise the next security update of a distribution would make the page wrong.
 func comparePage(t *testing.T, rows []row, kinds []guarded, d document) {
 	t.Helper()
 	root, err := setup.Root()
@@ -210,7 +210,7 @@ func comparePage(t *testing.T, rows []row, kinds []guarded, d document) {
 	}
 }
 
-// anyVersion leaves out the versions that the machine chose.
+// anyVersion removes the versions that the machine chose.
 func anyVersion(text string, rows []row) string {
 	text = regexp.MustCompile(`(?m)^\| version \| .*`).ReplaceAllString(text, "| version |") // of resource servers
 	for _, r := range rows {
@@ -268,7 +268,7 @@ func python(module string) func(*testing.T) string {
 	}
 }
 
-// dpkgVersion is what Debian installed, without the number of Debian's own changes.
+// dpkgVersion returns the version that Debian installed, without Debian's own revision.
 func dpkgVersion(t *testing.T, name string) string {
 	t.Helper()
 	out, err := exec.CommandContext(t.Context(), "dpkg-query", "--show", "--showformat=${Version}", name).Output()

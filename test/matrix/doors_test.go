@@ -11,18 +11,19 @@ import (
 	"doorward/test/rig"
 )
 
-// state is what became of something that opens doors.
+// state is what has happened to a thing.
 type state string
 
 const (
 	works     state = "works"
-	suspended state = "is suspended"  // not accepted, and works again when the suspension ends
+	suspended state = "is suspended"  // not accepted, and accepted again when the suspension ends
 	ended     state = "is over"       // never accepted again
 	forbidden state = "is not enough" // accepted, without the permission that is needed here
-	refused   state = "is refused"    // one or the other: the caller cannot tell
+	refused   state = "is refused"    // one of these: the answer does not say which
 )
 
-// things are what a row of the table has, in the order in which the doors are tried: what uses a thing up comes last.
+// things are the columns of the table, in the order in which the doors are tried: a door that uses a thing up comes
+// last.
 var things = []string{
 	"access token", "JWT", "JWT verified offline", "client token", "client JWT", "client JWT verified offline",
 	"API key", "personal access token",
@@ -30,16 +31,16 @@ var things = []string{
 	"open consent page", "code", "invitation",
 }
 
-// door is one way to use a thing, and how it answered.
+// door is one way to use a thing, and the answer there.
 type door struct {
 	name   string
-	answer string   // what was seen
-	works  []string // what is seen there while the thing works
-	stop   []string // while it is suspended
-	end    []string // when it is over
+	answer string   // the answer
+	works  []string // answers while the thing works
+	stop   []string // answers while it is suspended
+	end    []string // answers when it is over
 }
 
-// want is whether the answer is one of a state.
+// want reports whether the answer is one of a state.
 func (d *door) want(s state) bool {
 	switch s {
 	case works:
@@ -55,7 +56,7 @@ func (d *door) want(s state) bool {
 	return slices.Contains(d.stop, d.answer) || slices.Contains(d.end, d.answer)
 }
 
-// doors tries a thing at every door of a node. What a door uses up is used up then.
+// doors tries a thing at every door of a node. What a door uses up stays used up.
 func (c *cast) doors(n *rig.Rig, thing string) []door {
 	c.t.Helper()
 	switch thing {
@@ -128,14 +129,14 @@ func (c *cast) doors(n *rig.Rig, thing string) []door {
 	return nil
 }
 
-// Doors that need more than to be let in.
+// Doors that need a permission besides access.
 const (
 	doorWrites  = "gateway, a route that writes"
 	doorManages = "management API"
 )
 
-// bearer tries a credential at every door that takes bearer tokens. As a personal access token has to, it names the
-// workspace, unless it acts in none of that name.
+// bearer tries a credential at every door that accepts bearer tokens. A personal access token must name the workspace,
+// so it does, unless it does not act in a workspace of that name.
 func (c *cast) bearer(n *rig.Rig, text, id, host string) []door {
 	c.t.Helper()
 	header := []string{"Authorization", "Bearer " + text}
@@ -194,7 +195,7 @@ func (c *cast) bearer(n *rig.Rig, text, id, host string) []door {
 	return doors
 }
 
-// through calls an API behind the middleware for Go.
+// through calls an API protected by the Go middleware.
 func (c *cast) through(api http.Handler, text string) string {
 	q := httptest.NewRequestWithContext(c.t.Context(), http.MethodGet, "/x", nil)
 	q.Header.Set("Authorization", "Bearer "+text)
@@ -206,7 +207,7 @@ func (c *cast) through(api http.Handler, text string) string {
 	return strconv.Itoa(w.Code)
 }
 
-// at is a browser of the first node, with its cookies, at another.
+// at returns a browser with the cookies of the first node's browser, at another node.
 func (c *cast) at(n *rig.Rig, b *rig.Browser) *rig.Browser {
 	if b.Rig == n {
 		return b
@@ -220,7 +221,7 @@ func (c *cast) at(n *rig.Rig, b *rig.Browser) *rig.Browser {
 
 func status(a *rig.Answer) string { return strconv.Itoa(a.Status) }
 
-// token is "token", or the error of the token endpoint.
+// token returns "token", or the error code of the token endpoint.
 func token(a *rig.Answer) string {
 	if a.Status == http.StatusOK {
 		return "token"

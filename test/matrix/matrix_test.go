@@ -22,29 +22,31 @@ import (
 	"doorward/test/rig"
 )
 
-// row is one way to stop a subject. The maps name things, or things at one door; what they do not name works.
+// row is one way to stop a subject. The maps name things, or things at one door; things that they do not name keep
+// working.
 type row struct {
 	name string
 	stop func(c *cast)
 	then map[string]state
-	// undo ends a suspension; nil: there is no way back. What was used up at the doors before is not tried again.
+	// undo ends a suspension; nil if there is no way back. What the doors used up before is not tried again.
 	undo  func(c *cast)
 	again map[string]state
 }
 
-// Groups of things that share a fate.
+// Groups of things that are stopped together.
 var (
 	ofGrants = []string{"access token", "JWT", "refresh token", "code"}
 	ofApp    = []string{
 		"access token", "JWT", "client token", "client JWT", "refresh token", "code", "the app's secret",
 		"client credentials", "silent authorization", "open consent page",
 	}
-	// offline are JWTs where they are verified without asking: these end with their time or their key alone.
+	// offline are JWTs that are verified without asking the server: they stop working only when they expire or their
+	// signing key is removed.
 	offline   = []string{"JWT verified offline", "client JWT verified offline"}
 	ofSession = []string{"session", "silent authorization", "open consent page"}
 )
 
-// all gives each thing of some groups a state.
+// all assigns a state to each thing of some groups.
 func all(s state, groups ...[]string) map[string]state {
 	m := map[string]state{}
 	for _, name := range slices.Concat(groups...) {
@@ -53,7 +55,7 @@ func all(s state, groups ...[]string) map[string]state {
 	return m
 }
 
-// at is that things are accepted at a door, and no longer enough there.
+// at says that things are accepted at a door, but lack a permission there.
 func at(door string, things ...string) map[string]state {
 	m := map[string]state{}
 	for _, name := range things {
@@ -62,7 +64,7 @@ func at(door string, things ...string) map[string]state {
 	return m
 }
 
-// and joins several such maps; the later wins.
+// and joins such maps; later ones override earlier ones.
 func and(list ...map[string]state) map[string]state {
 	m := map[string]state{}
 	for _, x := range list {
@@ -77,7 +79,7 @@ var table = []row{
 		stop: func(*cast) {},
 	},
 
-	// The user.
+	// Users.
 	{
 		name: "the user is disabled",
 		stop: func(c *cast) { c.ok(c.first().Identity.DisableUser(c.system(), c.user.ID)) },
@@ -169,7 +171,7 @@ var table = []row{
 			all(ended, []string{"access token", "JWT", "client token", "client JWT", "code"}, offline)),
 	},
 
-	// The workspace.
+	// Workspaces.
 	{
 		name: "the workspace is disabled",
 		stop: func(c *cast) { c.ok(c.first().Management.DisableWorkspace(c.system(), c.command(), c.workspace)) },
@@ -191,7 +193,7 @@ var table = []row{
 			all(refused, []string{"silent authorization", "open consent page"})),
 	},
 
-	// The app.
+	// Apps.
 	{
 		name: "the app is disabled",
 		stop: func(c *cast) {
@@ -291,7 +293,7 @@ var table = []row{
 		stop: func(c *cast) {
 			_, err := c.first().Keyring.Rotate(c.system(), true)
 			c.ok(err)
-			c.later(10 * time.Minute) // the longest that keys are remembered; codes and flows are over by then
+			c.later(10 * time.Minute) // the longest time that keys are cached; codes and flows have expired by then
 		},
 		then: all(ended, []string{"JWT", "client JWT", "code", "open consent page"}, offline),
 	},
@@ -369,10 +371,10 @@ var table = []row{
 	},
 }
 
-// usedUp are things that a door uses up when they work, so that each is tried at one door of one node only.
+// usedUp are things that a door uses up when they work, so each is tried at only one door of one node.
 var usedUp = []string{"open consent page", "code", "invitation"}
 
-func TestV01_V02_V04_V06_V07_V09_AccessThatWasTakenAwayStaysAway(t *testing.T) {
+func TestV01_V02_V04_V06_V07_V09_StoppedAccessStaysStopped(t *testing.T) {
 	eachWorld(t, func(t *testing.T, w *world) {
 		for _, row := range table {
 			t.Run(row.name, func(t *testing.T) {
@@ -395,15 +397,15 @@ func TestV01_V02_V04_V06_V07_V09_AccessThatWasTakenAwayStaysAway(t *testing.T) {
 	})
 }
 
-// elapse lets the second pass within which a change takes effect on other nodes.
+// elapse advances the clocks by the second within which a change takes effect on other nodes.
 func (w *world) elapse() {
 	if len(w.nodes) > 1 {
 		w.later(time.Second)
 	}
 }
 
-// checkSockets has the connections that last judged again, as each node does by itself at least once a minute: those of
-// what works go on, and the others are closed.
+// checkSockets has the open connections checked again, as each node does by itself at least once a minute: those with a
+// working credential stay open, and the others are closed.
 func (c *cast) checkSockets(want map[string]state) {
 	c.t.Helper()
 	last := c.nodes[len(c.nodes)-1]
@@ -421,7 +423,7 @@ func (c *cast) checkSockets(want map[string]state) {
 	}
 }
 
-// check tries everything at every door. What was used up while it worked before is left out.
+// check tries everything at every door. What was used up while it still worked is left out.
 func (c *cast) check(when string, want, before map[string]state) {
 	c.t.Helper()
 	for i, n := range c.nodes {
@@ -460,7 +462,7 @@ func (c *cast) changeRole(role string) {
 	c.ok(c.first().Management.ChangeRole(c.system(), c.command(), c.workspace, c.user.ID, role))
 }
 
-// revoke shows a credential to the revocation endpoint, as its owner may.
+// revoke sends a credential to the revocation endpoint, as its owner may.
 func (c *cast) revoke(thing string) {
 	c.t.Helper()
 	if a := c.first().PostAs(c.app, "/oauth/revoke", url.Values{"token": {c.texts[thing]}}); a.Status != http.StatusOK {

@@ -1,5 +1,5 @@
-// Package matrix holds the one table of access that was taken away: for every subject that can be stopped, every way to
-// stop it and every door, what must hold afterwards, on one node and on another.
+// Package matrix holds one table about stopped access: for every subject that can be stopped, every way to stop it and
+// every door, it says what must hold afterwards, on the same node and on another.
 package matrix
 
 import (
@@ -35,12 +35,12 @@ const (
 	jwtID, jwtHost       = "https://jwt.example.com", "jwt.example.com"
 )
 
-// world is one server, of one node or two, with its APIs and everything that stands in front of them. Whatever stops a
-// subject happens on the first node; the doors are tried on each.
+// world is one server, with one node or two, its APIs and everything in front of them. Subjects are stopped on the
+// first node; the doors are tried on each node.
 type world struct {
 	t       *testing.T
 	nodes   []*rig.Rig
-	fronts  []front // real proxies that ask the last node
+	fronts  []front // other proxies, which ask the last node
 	server  *rig.App
 	clients map[*rig.Rig]*http.Client
 	online  map[*rig.Rig]map[string]http.Handler // middleware that introspects at a node, by the id of the API
@@ -111,7 +111,7 @@ func newWorld(t *testing.T, nodes func(o rig.Options) []*rig.Rig) *world {
 	return w
 }
 
-// middleware is an API behind oauth/resource, which asks a node or has its keys.
+// middleware returns an API behind oauth/resource, which introspects at a node or has its keys.
 func (w *world) middleware(n *rig.Rig, id string, offline bool) http.Handler {
 	w.t.Helper()
 	c := resource.Config{
@@ -155,22 +155,23 @@ func eachWorld(t *testing.T, fn func(t *testing.T, w *world)) {
 	})
 }
 
-// cast is what one row of the table is about: people, a workspace, an app, and one of everything that opens a door.
+// cast holds the subjects of one row of the table: users, a workspace, an app, and one credential for each kind of
+// thing.
 type cast struct {
 	*world
 	t                  *testing.T
-	owner, user, maker storage.User      // of the workspace; who signs in and grants; who built the app
-	guest              storage.User      // who is invited
-	workspace, home    storage.Workspace // where the user acts; the app's
+	owner, user, maker storage.User      // the workspace's owner; the user who signs in and grants; the app's developer
+	guest              storage.User      // the invited user
+	workspace, home    storage.Workspace // the workspace in which the user acts; the app's workspace
 	app                *rig.App
 	key, pat           storage.APIKey
 	invitation         storage.Invitation
-	browser            *rig.Browser // the user's, signed in
+	browser            *rig.Browser // the user's browser, signed in
 	flow               *rig.Answer  // a consent page that the user has open in it
-	other              *rig.Browser // another of the user's, for what ends sessions other than the one at hand
+	other              *rig.Browser // another browser of the user, for actions that end the other sessions
 
-	texts map[string]string // of the credentials, by the name of the thing
-	// opened with a credential through the proxy of the last node, by the name of the thing
+	texts map[string]string // credentials by the name of the thing
+	// WebSockets opened with a credential through the proxy of the last node, by the name of the thing
 	sockets map[string]*websocket.Conn
 }
 
@@ -257,7 +258,7 @@ func (c *cast) open(thing, host string, header ...string) {
 	c.sockets[thing] = ws
 }
 
-// code is one that the user gave the app for an API, in the workspace.
+// code returns a code that the user gave the app for an API, in the workspace.
 func (c *cast) code(id string) string {
 	c.t.Helper()
 	params := c.app.Params("read write admin")

@@ -16,7 +16,7 @@ import (
 	"doorward/test/rig"
 )
 
-// person is somebody at a browser.
+// person is a user at a browser.
 type person struct {
 	*browser.Tab
 	t        *testing.T
@@ -29,7 +29,7 @@ func newPerson(t *testing.T, r *rig.Rig) *person {
 	return &person{Tab: browser.New(t), t: t, r: r}
 }
 
-// JavaScript says whether pages may run scripts.
+// JavaScript sets whether pages may run scripts.
 func (p *person) JavaScript(on bool) {
 	p.noScript = !on
 	p.Tab.JavaScript(on)
@@ -51,9 +51,9 @@ func (p *person) signIn(email string) {
 	p.Click(`form[action="/login"] [type=submit]`)
 }
 
-// checkPage looks at the page that is shown, narrow and wide, light and dark: it is never too wide for its window, and
-// axe finds nothing. All rules of axe see the page narrow and, with scripts, wide. Between the themes only colours
-// change.
+// checkPage checks the current page, narrow and wide, light and dark: it must not be wider than its window, and axe
+// must find nothing. All axe rules run on the narrow page and, with scripts, on the wide page. Between the themes only
+// colours change.
 func (p *person) checkPage(name string) {
 	p.t.Helper()
 	for _, width := range []int{320, 1280} {
@@ -83,8 +83,8 @@ func (p *person) checkPage(name string) {
 	p.Dark(false)
 }
 
-// Every page, as it is when a person meets it: with scripts, and without, where everything must work as well.
-func TestEveryPageForEverybody(t *testing.T) {
+// Every page as a user meets it: with scripts, and without, when everything must work as well.
+func TestEveryPage(t *testing.T) {
 	for _, javaScript := range []bool{true, false} {
 		t.Run(fmt.Sprintf("javascript %v", javaScript), func(t *testing.T) {
 			everyPage(t, javaScript)
@@ -159,14 +159,14 @@ func everyPage(t *testing.T, javaScript bool) {
 		_, _ = io.WriteString(w, "back at the app")
 	}))
 	t.Cleanup(back.Close)
-	app.Redirect = back.URL + "/cb" // the port of a loopback redirect URI is free
+	app.Redirect = back.URL + "/cb" // a loopback redirect URI may have any port
 	native := r.App(management.ClientSpec{
 		Name: "Command line", Public: true, RedirectURIs: []string{"http://127.0.0.1/cb"},
 	})
 	p.ClearCookies()
 	p.authorize(app, "read write")
 	p.checkPage("login to an app")
-	p.signIn("nobody@example.com")
+	p.signIn("unknown@example.com")
 	p.checkPage("login that failed")
 	p.signIn("bo@example.com")
 	p.checkPage("consent")

@@ -1,4 +1,4 @@
-// Package pages looks at every page in a real browser, as a person would.
+// Package pages checks every page in a real browser, as a user sees it.
 package pages
 
 import (
@@ -18,7 +18,7 @@ import (
 	"doorward/test/setup"
 )
 
-// shot writes a picture of the page into the folder that DOORWARD_TEST_SCREENSHOTS names, for people to look at.
+// shot saves a screenshot of the page to the folder in DOORWARD_TEST_SCREENSHOTS, for people to look at.
 func shot(t *testing.T, tab *browser.Tab, name string) {
 	t.Helper()
 	if dir := os.Getenv("DOORWARD_TEST_SCREENSHOTS"); dir != "" {
@@ -26,7 +26,7 @@ func shot(t *testing.T, tab *browser.Tab, name string) {
 	}
 }
 
-// demo starts "doorward demo" as a person does and gives what it prints.
+// demo starts "doorward demo" as a user does, and returns its output.
 func demo(t *testing.T) (appURL, email, password string) {
 	t.Helper()
 	binary := setup.Doorward(t)
@@ -55,7 +55,7 @@ func demo(t *testing.T) (appURL, email, password string) {
 	return found["Open"], found["Sign in as"], found["Password"]
 }
 
-// The README's promise: one command, a printed URL and login, and in the browser every request of the whole circle.
+// The README's promise: one command prints a URL and a login, and the browser shows every request of the whole flow.
 func TestV68_DemoShowsTheWholeCircle(t *testing.T) {
 	tab := browser.New(t)
 	appURL, email, password := demo(t)
@@ -108,8 +108,8 @@ func TestV68_DemoShowsTheWholeCircle(t *testing.T) {
 	}
 }
 
-// showsEveryRequest: the demo's page lists the requests of the whole flow in order, each with who sends it to whom and
-// with its response. No secret is shown in whole.
+// showsEveryRequest checks that the demo's page lists the requests of the whole flow in order, each with its sender,
+// its receiver and its response. No secret is shown in full.
 func showsEveryRequest(t *testing.T, tab *browser.Tab) {
 	t.Helper()
 	html := tab.HTML()

@@ -17,7 +17,7 @@ import (
 	"doorward/test/rig"
 )
 
-// resources are two APIs, one of them with objects.
+// resources are two APIs, one of which has objects.
 func resources() []catalog.Resource {
 	scopes := []catalog.Scope{
 		{Name: "read", Text: "Read your data"},
@@ -41,7 +41,7 @@ func resources() []catalog.Resource {
 	}
 }
 
-// lived makes keys that have been in use for a month, and leaves the clock where it was.
+// lived creates keys that have been in use for a month, and puts the clock back.
 func lived(t *testing.T, r *rig.Rig, w storage.Workspace) {
 	t.Helper()
 	const days = 29
@@ -100,9 +100,9 @@ func lived(t *testing.T, r *rig.Rig, w storage.Workspace) {
 	}
 }
 
-// The pages of API keys and personal access tokens, with scripts and without: a person makes a key, copies it, calls
-// with it, sees the call, replaces the key, revokes it, and it is refused at once.
-func TestKeyPagesForEverybody(t *testing.T) {
+// The pages of API keys and personal access tokens, with scripts and without: a user creates a key, copies it, calls
+// with it, sees the call, rotates the key and revokes it, and then it is refused at once.
+func TestKeyPages(t *testing.T) {
 	for _, javaScript := range []bool{true, false} {
 		t.Run(fmt.Sprintf("javascript %v", javaScript), func(t *testing.T) {
 			keyPages(t, javaScript)
@@ -141,7 +141,7 @@ func keyPages(t *testing.T, javaScript bool) {
 	p.checkPage("api keys")
 	p.Fill(`[name=q]`, "nothing like it")
 	p.Click(`.key-search [type=submit]`)
-	p.checkPage("keys of which none fits")
+	p.checkPage("keys without matches")
 
 	p.open(list + "/new")
 	p.checkPage("new key")
@@ -212,7 +212,7 @@ func keyPages(t *testing.T, javaScript bool) {
 	p.Click(`.key-search [type=submit]`)
 	p.Click(`main .list a[href^="` + list + `/key_"]`)
 	p.checkPage("api key")
-	// Somebody complains about a request, and sends the id that came with the answer.
+	// A user asks about a request, with the id that came with the answer.
 	p.Fill(`[name=request]`, fmt.Sprintf("0195a0c0%016x", 28*1000+5))
 	p.Click(`form[action$="#h-requests"] [type=submit]`)
 	p.checkPage("key with a request that was looked for")
@@ -220,10 +220,10 @@ func keyPages(t *testing.T, javaScript bool) {
 		!strings.Contains(text, bearer.ReasonPermissions) {
 		t.Errorf("looked for, the request is told as %s", text)
 	}
-	p.Fill(`[name=request]`, "of-nobody")
+	p.Fill(`[name=request]`, "unknown-id")
 	p.Click(`form[action$="#h-requests"] [type=submit]`)
 	p.checkPage("key with a request that is not there")
-	if text := p.Text(`[role=status]`); !strings.Contains(text, "No stored request has the ID of-nobody") {
+	if text := p.Text(`[role=status]`); !strings.Contains(text, "No stored request has the ID unknown-id") {
 		t.Errorf("the page says %s", text)
 	}
 

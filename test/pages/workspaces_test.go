@@ -15,9 +15,9 @@ import (
 	"doorward/test/rig"
 )
 
-// The pages about workspaces, their members, usage and audit, and the choice of one on the way to an app, with scripts
-// and without.
-func TestWorkspacePagesForEverybody(t *testing.T) {
+// The pages of workspaces, their members, usage and audit log, and the choice of a workspace on the way to an app, with
+// scripts and without.
+func TestWorkspacePages(t *testing.T) {
 	for _, javaScript := range []bool{true, false} {
 		t.Run(fmt.Sprintf("javascript %v", javaScript), func(t *testing.T) {
 			workspacePages(t, javaScript)
@@ -63,13 +63,13 @@ func workspacePages(t *testing.T, javaScript bool) {
 	link := alice.Text("#invitation-url")
 	r.Seen.Add(rig.SecretInvitation, link[strings.LastIndex(link, "/")+1:])
 
-	// Another person opens the link, then the one it is for.
+	// Another user opens the link, then the invited one.
 	word := strings.TrimPrefix(link, r.Issuer)
 	other := newPerson(t, r)
 	other.JavaScript(javaScript)
 	other.open(word)
 	other.signIn(root.Email)
-	other.checkPage("invitation of somebody else")
+	other.checkPage("invitation for another user")
 	b := newPerson(t, r)
 	b.JavaScript(javaScript)
 	b.open(word)
@@ -93,7 +93,7 @@ func workspacePages(t *testing.T, javaScript bool) {
 	r.Seen.Add(rig.SecretInvitation, carols[strings.LastIndex(carols, "/")+1:])
 	alice.open(base + "/members")
 	alice.checkPage("members and an invitation")
-	alice.Click(`form[action$="/members/` + r.Alice.ID + `/role"] [type=submit]`) // what is chosen is what she is
+	alice.Click(`form[action$="/members/` + r.Alice.ID + `/role"] [type=submit]`) // the current role is selected
 	for _, page := range []string{"", "/apps", "/apps/new", "/usage"} {
 		alice.open(base + page)
 		alice.checkPage("workspace " + strings.ReplaceAll(strings.TrimPrefix(page, "/"), "/", " "))

@@ -10,7 +10,7 @@ import (
 )
 
 // TestResourceServerExampleRunsAsPrinted does what the example's README says, in two terminals. The answers must be
-// those printed. Changed are only ports and the folder's name.
+// those printed. Only the ports and the folder's name are changed.
 func TestResourceServerExampleRunsAsPrinted(t *testing.T) {
 	setup.Long(t)
 	setup.Need(t, setup.ReadmePrograms())
@@ -43,7 +43,7 @@ func TestResourceServerExampleRunsAsPrinted(t *testing.T) {
 		if strings.Contains(b.text, "./resource-server") {
 			two.await(from, `the API is at http://127\.0\.0\.1:`+api)
 			if !listens("http://127.0.0.1:" + api) {
-				t.Fatal("nobody listens where the API says that it is")
+				t.Fatal("no server listens where the API says that it does")
 			}
 		}
 		if next := all[1+i:]; len(next) > 1 && next[1].language == "json" {

@@ -44,7 +44,7 @@ func TestGeneric02_ManyKeysWithAPurpose(t *testing.T) {
 	})
 }
 
-// may tries what each permission is for, and compares with those who may.
+// may tries each permission, and compares the permissions that succeed with who.
 func may(w *way, method, path, body string, who ...string) {
 	w.t.Helper()
 	for _, scope := range []string{"read", "write", "webhook", "admin"} {
@@ -173,7 +173,7 @@ func TestGeneric10_EveryErrorHasAMessage(t *testing.T) {
 
 func TestGeneric11_Rotation(t *testing.T) {
 	each(t, func(t *testing.T, w *way) {
-		// By hand: create, switch, test, delete.
+		// By hand: create, switch, test, revoke.
 		admin, old := w.key("standard", adminKey), w.key("standard", readOnly)
 		fresh := w.request(http.MethodPost, keysPath, admin.text, `{"name":"Next",`+readOnly+`}`)
 		w.want("the old one meanwhile", w.get(prompts, old.text), http.StatusOK)
@@ -182,7 +182,7 @@ func TestGeneric11_Rotation(t *testing.T) {
 			http.StatusNoContent)
 		w.want("the old one then", w.get(prompts, old.text), http.StatusUnauthorized)
 		w.want("the new one then", w.get(prompts, fresh.text("key")), http.StatusOK)
-		// In one call, with a time in which both are valid.
+		// In one call, with a grace period in which both are valid.
 		next := w.request(http.MethodPost, keysPath+"/"+fresh.text("id")+"/rotate", admin.text, `{"grace":"1h"}`)
 		w.want("rotating", next, http.StatusCreated)
 		w.want("the one before", w.get(prompts, fresh.text("key")), http.StatusOK)

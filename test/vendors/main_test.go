@@ -17,7 +17,7 @@ import (
 
 var update = flag.Bool("update", false, "write docs/vendors.md and the answers in the READMEs of examples/")
 
-// binary is the server.
+// binary is the path of the server's binary.
 var binary string
 
 func TestMain(m *testing.M) {
@@ -50,10 +50,10 @@ func whole(m *testing.M) int {
 	return status
 }
 
-// pointName is how tests of points are called.
+// pointName matches the names of tests of points.
 var pointName = regexp.MustCompile(`^Test(Sophosic|Sophic|Torvus|Scopien|Generic)([0-9]{2})_\w+`)
 
-// outcomes are those of the tests that ran, by the names of the tests.
+// outcomes holds the results of the tests that ran, by test name.
 var outcomes = registry{failed: map[string]bool{}}
 
 type registry struct {
@@ -61,7 +61,7 @@ type registry struct {
 	failed map[string]bool
 }
 
-// note remembers at its end how a test went.
+// note records the result of a test when it ends.
 func note(t *testing.T) {
 	t.Helper()
 	t.Cleanup(func() {
@@ -72,7 +72,7 @@ func note(t *testing.T) {
 	})
 }
 
-// test is the name of the one about a point, and whether it ran and holds.
+// test returns the name of the test of a point, and whether it ran and passed.
 func (r *registry) test(vendor string, number int) (name string, ran, holds bool) {
 	for name, failed := range r.failed {
 		m := pointName.FindStringSubmatch(name)
@@ -83,7 +83,7 @@ func (r *registry) test(vendor string, number int) (name string, ran, holds bool
 	return "", false, false
 }
 
-// print says how many points hold of those that were looked at.
+// print reports how many of the tested points hold.
 func (r *registry) print() {
 	if len(r.failed) == 0 {
 		return
@@ -109,7 +109,7 @@ func (r *registry) print() {
 	_ = w.Flush()
 }
 
-// write makes docs/vendors.md.
+// write writes docs/vendors.md.
 func (r *registry) write() error {
 	root, err := setup.Root()
 	if err != nil {

@@ -15,10 +15,10 @@ import (
 type point struct {
 	number  int
 	text    string
-	outside string // why it is out of scope; empty: it is tested
+	outside string // why it is out of scope; empty if it is tested
 }
 
-// list numbers the points in their order.
+// list numbers the points in order.
 func list(texts ...string) []point {
 	points := make([]point, len(texts))
 	for i, text := range texts {
@@ -28,7 +28,7 @@ func list(texts ...string) []point {
 	return points
 }
 
-// pointsOf are the points of each vendor. What stands after || is why one is out of scope.
+// pointsOf holds the points of each vendor. The text after || says why a point is out of scope.
 var pointsOf = map[string][]point{
 	"sophosic": list(
 		"an API key in `Authorization: Bearer` authenticates",
@@ -149,7 +149,7 @@ var pointsOf = map[string][]point{
 	),
 }
 
-// TestEveryPointHasItsTest holds the list and the tests together.
+// TestEveryPointHasItsTest checks that the list and the tests match.
 func TestEveryPointHasItsTest(t *testing.T) {
 	packages := map[string]int{}
 	entries, err := os.ReadDir(".")
@@ -182,6 +182,6 @@ func TestEveryPointHasItsTest(t *testing.T) {
 		}
 	}
 	for name := range packages {
-		t.Errorf("there is no point %v", two.FindStringSubmatch(name)[1:])
+		t.Errorf("no point %v", two.FindStringSubmatch(name)[1:])
 	}
 }

@@ -4,7 +4,6 @@ import (
 	"encoding/json"
 	"fmt"
 	"net/http"
-	"net/url"
 	"regexp"
 	"slices"
 	"strings"
@@ -76,7 +75,7 @@ func TestScopien02_TheDashboardsForm(t *testing.T) {
 	}
 }
 
-// shownKey is the key that a page shows; empty: none.
+// shownKey returns the key that a page shows; empty if there is none.
 func shownKey(tab *browser.Tab, prefix string) string {
 	return browser.Evaluate[string](tab,
 		`(document.querySelector("main").innerText + " " + [...document.querySelectorAll("main input")].map(i => i.value).join(" ")).match(/`+prefix+`[0-9A-Za-z]{49}/)?.[0] ?? ""`)
@@ -100,7 +99,7 @@ func TestScopien03_KeyIsShownOnce(t *testing.T) {
 	})
 }
 
-func TestScopien04_MakingAKeyByAPI(t *testing.T) {
+func TestScopien04_CreatingAKeyByAPI(t *testing.T) {
 	each(t, func(t *testing.T, w *way) {
 		admin := w.key("starter", adminKey)
 		a := w.request(http.MethodPost, keysPath, admin.text,
@@ -131,7 +130,7 @@ func TestScopien05_NoKeyGrantsMoreThanItHas(t *testing.T) {
 				t.Errorf("%s: answered %s", scopes, a)
 			}
 		}
-		// Nor does one with admin grant what is its own for a time, or for an address, for longer or to others.
+		// A key with admin that expires, or is bound to an address, does not create keys that last longer or work elsewhere.
 		for _, bound := range []string{
 			`"expiresAt":"` + time.Now().Add(time.Hour).UTC().Format(time.RFC3339) + `"`, `"addresses":["127.0.0.1"]`,
 		} {
@@ -326,7 +325,7 @@ func TestScopien16_Plans(t *testing.T) {
 				w.pass(t, time.Minute)
 				burst(w, call, x.depth)
 			}
-			// The day is used up before the hour where so much was used in the hours before.
+			// A day's limit can be used up before the hour's, if earlier hours used enough.
 			_, err := w.connect(t).
 				Exec(t.Context(),
 					`UPDATE limits SET day_used = $2, hour_began = hour_began - 3600000000, burst_full = 1 WHERE counter LIKE '%' || $1 || '%'`, k.id, 10*x.hour)
@@ -448,7 +447,7 @@ func TestScopien22_RevocationExpiryUsage(t *testing.T) {
 			}
 			return n
 		}
-		// Counts are written every few seconds; until then they are asked for again.
+		// Counts are written every few seconds; the test repeats the request until then.
 		deadline := time.Now().Add(30 * time.Second)
 		for used(one) != 3 || used(two) != 1 {
 			if time.Now().After(deadline) {
@@ -476,62 +475,6 @@ func TestScopien23_AgeIsShown(t *testing.T) {
 		ok(t, err)
 		if page.status != http.StatusOK || !strings.Contains(page.body, made.Format("2006-01-02")) {
 			t.Errorf("the page answers %d and does not say when it was made", page.status)
-		}
-	})
-}
-
-// exchange redeems a code by a JSON body on the API's host.
-func (w *way) exchange(a app, code string) *answer {
-	w.t.Helper()
-	body, _ := json.Marshal(map[string]string{
-		"grant_type":    "authorization_code",
-		"code":          code,
-		"client_id":     a.id,
-		"client_secret": a.secret,
-		"redirect_uri":  a.redirect,
-	})
-	return w.request(http.MethodPost, "/oauth/token", "", string(body))
-}
-
-func TestScopien24_OAuthWithAJSONBody(t *testing.T) {
-	each(t, func(t *testing.T, w *way) {
-		app := w.oldApp(t, "read write")
-		query := w.person.authorize(t, w.app+"/oauth/authorize?"+url.Values{
-			"client_id":     {app.id},
-			"redirect_uri":  {app.redirect},
-			"response_type": {"code"},
-			"scope":         {"read write"},
-		}.Encode())
-		token := w.exchange(app, query.Get("code"))
-		if token.status != http.StatusOK || token.text("access_token") == "" || token.text("refresh_token") == "" ||
-			token.text("scope") != "read write" {
-			t.Fatalf("answered %s", token)
-		}
-		w.want("with the token", w.get(accounts, token.text("access_token")), http.StatusOK)
-		body, _ := json.Marshal(map[string]string{
-			"grant_type":    "refresh_token",
-			"refresh_token": token.text("refresh_token"),
-			"client_id":     app.id,
-			"client_secret": app.secret,
-		})
-		fresh := w.request(http.MethodPost, "/oauth/token", "", string(body))
-		if fresh.status != http.StatusOK {
-			t.Fatalf("refreshing: %s", fresh)
-		}
-		w.want("with the new token", w.request(http.MethodPost, accounts, fresh.text("access_token"), `{"name":"By an app"}`),
-			http.StatusCreated)
-	})
-}
-
-func TestScopien25_InvalidGrantForJSON(t *testing.T) {
-	each(t, func(t *testing.T, w *way) {
-		app := w.oldApp(t, "read")
-		code := w.person.authorize(t, app.address(w.app)).Get("code")
-		w.want("the first time", w.exchange(app, code), http.StatusOK)
-		for what, code := range map[string]string{"used": code, "wrong": "dw_ac_" + strings.Repeat("0", 49), "no code": "x"} {
-			if a := w.exchange(app, code); a.status != http.StatusBadRequest || a.text("error") != "invalid_grant" {
-				t.Errorf("%s: answered %s", what, a)
-			}
 		}
 	})
 }

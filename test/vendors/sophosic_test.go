@@ -2,7 +2,6 @@ package vendors
 
 import (
 	"encoding/json"
-	"fmt"
 	"net/http"
 	"net/url"
 	"strings"
@@ -67,7 +66,7 @@ func TestSophosic04_GenerateNewKey(t *testing.T) {
 		t.Fatalf("no key is shown: %s", tab.Text("main"))
 	}
 	if !tab.Has("main button.copy, main [data-copy]") {
-		t.Error("there is no button to copy it")
+		t.Error("no button to copy it")
 	}
 	w.want("with the key that was shown", w.get(data, shown), http.StatusOK)
 }
@@ -95,12 +94,13 @@ func TestSophosic06_RotationWithoutDowntime(t *testing.T) {
 	})
 }
 
-// asTenant runs statements as the role of the application, for a user and workspace; empty: without setting any.
+// asTenant runs statements as the application's role, with the settings for a user and a workspace, or without settings
+// if both are empty.
 func asTenant(t *testing.T, w *way, user, workspace string, do func(tx pgx.Tx)) {
 	t.Helper()
 	tx, err := w.connect(t).Begin(t.Context())
 	ok(t, err)
-	defer tx.Rollback(t.Context()) //nolint:errcheck // it is what is wanted
+	defer tx.Rollback(t.Context()) //nolint:errcheck // the test changes nothing
 	_, err = tx.Exec(t.Context(), `SET LOCAL ROLE doorward_tenant`)
 	ok(t, err)
 	if user != "" {
@@ -111,7 +111,7 @@ func asTenant(t *testing.T, w *way, user, workspace string, do func(tx pgx.Tx)) 
 	do(tx)
 }
 
-// neighbours are two people with a workspace, a key and a personal access token each.
+// neighbours are two users, each with a workspace, a key and a personal access token.
 func neighbours(t *testing.T, w *way) (users, workspaces [2]string) {
 	t.Helper()
 	for i := range users {
@@ -239,135 +239,7 @@ func TestSophosic10_DeletingAnAccountDeletesWhatIsTheirs(t *testing.T) {
 	})
 }
 
-// exhaust calls until a limit refuses, and gives how many passed, how long that took and the refusal.
-func exhaust(w *way, call func() *answer, most int) (passed int, took time.Duration, refused *answer) {
-	w.t.Helper()
-	began := time.Now()
-	for range most {
-		switch a := call(); a.status {
-		case http.StatusOK:
-			passed++
-		case http.StatusTooManyRequests:
-			return passed, time.Since(began), a
-		default:
-			w.t.Fatalf("answered %s", a)
-		}
-	}
-	w.t.Fatalf("%d requests and no limit", most)
-	return 0, 0, nil
-}
-
-// burst checks that a bucket of a depth that fills in a minute holds what it should.
-func burst(w *way, call func() *answer, depth int) *answer {
-	w.t.Helper()
-	passed, took, refused := exhaust(w, call, 10*depth)
-	if most := depth + int(float64(depth)*took.Minutes()) + 1; passed < depth || passed > most {
-		w.t.Errorf("%d requests passed in %s, want %d to %d", passed, took, depth, most)
-	}
-	return refused
-}
-
-func TestSophosic11_TierFree(t *testing.T) {
-	each(t, func(t *testing.T, w *way) {
-		k := w.key("free", readData)
-		call := func() *answer { return w.get(data, k.text) }
-		if a := call(); a.number("X-RateLimit-Limit") != 100 || a.number("X-RateLimit-Remaining") != 99 {
-			t.Errorf("the first answer says %v", a.header)
-		}
-		w.pass(t, time.Minute)
-		burst(w, call, 20)
-		total := 0
-		for range 10 { // minute by minute, until the hour is used up
-			w.pass(t, time.Minute)
-			passed, _, refused := exhaust(w, call, 1000)
-			total += passed
-			if refused.number("X-RateLimit-Remaining") == 0 && refused.number("Retry-After") > 60 {
-				return
-			}
-		}
-		t.Errorf("after %d more requests the hour is not used up", total)
-	})
-}
-
-func TestSophosic12_TierPro(t *testing.T) {
-	each(t, func(t *testing.T, w *way) {
-		k := w.key("pro", readData)
-		call := func() *answer { return w.get(data, k.text) }
-		if a := call(); a.number("X-RateLimit-Limit") != 1000 || a.number("X-RateLimit-Remaining") != 999 {
-			t.Errorf("the first answer says %v", a.header)
-		}
-		w.pass(t, time.Minute)
-		burst(w, call, 100)
-	})
-}
-
-func TestSophosic13_TierEnterprise(t *testing.T) {
-	each(t, func(t *testing.T, w *way) {
-		for members, limit := range map[string]int64{readData: 20000, readData + `,"rateLimit":12345`: 12345} {
-			k := w.key("enterprise", members)
-			for range 150 { // more than the burst of the tier before
-				if a := w.get(data, k.text); a.status != http.StatusOK || a.number("X-RateLimit-Limit") != limit {
-					t.Fatalf("%s: answered %s", members, a)
-				}
-			}
-		}
-	})
-}
-
-func TestSophosic14_EachKeyCountsForItself(t *testing.T) {
-	each(t, func(t *testing.T, w *way) {
-		one, two := w.key("free", readData), w.key("free", readData)
-		for range 3 {
-			w.get(data, one.text)
-		}
-		if a := w.get(data, two.text); a.number("X-RateLimit-Remaining") != 99 {
-			t.Errorf("the other key has %v", a.header)
-		}
-	})
-}
-
-func TestSophosic15_RateHeaders(t *testing.T) {
-	each(t, func(t *testing.T, w *way) {
-		k := w.key("free", readData)
-		for what, a := range map[string]*answer{
-			"200":     w.get(data, k.text),
-			"403":     w.request(http.MethodPost, data, k.text, `{"text":"x"}`),
-			"404":     w.get(data+"/none", k.text),
-			"builtin": w.get("/api/auth/me", k.text),
-		} {
-			reset := time.Unix(a.number("X-RateLimit-Reset"), 0)
-			if a.number("X-RateLimit-Limit") != 100 || a.number("X-RateLimit-Remaining") < 0 || time.Until(reset) <= 0 ||
-				time.Until(reset) > time.Hour+time.Second {
-				t.Errorf("%s: %v", what, a.header)
-			}
-			if n := len(a.header.Values("X-RateLimit-Limit")); n != 1 {
-				t.Errorf("%s: the header is there %d times", what, n)
-			}
-		}
-	})
-}
-
-func TestSophosic16_RemainingFallsToZero(t *testing.T) {
-	each(t, func(t *testing.T, w *way) {
-		k := w.key("free", readData+`,"rateLimit":5`)
-		for want := int64(4); want >= 0; want-- {
-			a := w.get(data, k.text)
-			if a.status != http.StatusOK || a.number("X-RateLimit-Remaining") != want ||
-				a.number("X-RateLimit-Reset") <= time.Now().Unix() {
-				t.Errorf("want %d left, got %s", want, a)
-			}
-		}
-		for range 2 {
-			a := w.get(data, k.text)
-			if a.status != http.StatusTooManyRequests || a.number("X-RateLimit-Remaining") != 0 ||
-				a.number("X-RateLimit-Reset") <= time.Now().Unix() {
-				t.Errorf("then %s", a)
-			}
-		}
-	})
-}
-
-// expired is a key whose time is over.
+// expired creates an expired key.
 func (w *way) expired(plan, members string) key {
 	w.t.Helper()
 	k := w.key(plan, members+`,"expiresAt":"`+time.Now().Add(time.Hour).UTC().Format(time.RFC3339)+`"`)
@@ -384,7 +256,7 @@ func (w *way) revoked(plan, members string) key {
 	return k
 }
 
-func TestSophosic17_OneBodyForEveryUselessKey(t *testing.T) {
+func TestSophosic17_OneBodyForEveryInvalidKey(t *testing.T) {
 	each(t, func(t *testing.T, w *way) {
 		for what, a := range map[string]*answer{
 			"missing":          w.get(data, ""),
@@ -396,7 +268,7 @@ func TestSophosic17_OneBodyForEveryUselessKey(t *testing.T) {
 			"in another place": w.get(data, "", header("X-API-Key", w.key("free", readData).text)),
 		} {
 			want := sophosic401
-			if what == "in another place" { // it says where it is read
+			if what == "in another place" { // it says which header is read
 				want = strings.Replace(want, "API key",
 					"API key. The header X-Api-Key is not read; send the key in the Authorization header, as a Bearer token.", 1)
 			}
@@ -412,7 +284,7 @@ func TestSophosic17_OneBodyForEveryUselessKey(t *testing.T) {
 	})
 }
 
-func TestSophosic18_OneBodyForWhatIsNotTheirs(t *testing.T) {
+func TestSophosic18_OneBodyForOthersRecords(t *testing.T) {
 	each(t, func(t *testing.T, w *way) {
 		writer := w.key("free", `"scopes":["read_data","write_data"]`)
 		made := w.request(http.MethodPost, data, writer.text, `{"text":"mine"}`)
@@ -441,49 +313,10 @@ func TestSophosic18_OneBodyForWhatIsNotTheirs(t *testing.T) {
 	})
 }
 
-func TestSophosic19_RateLimitBody(t *testing.T) {
-	each(t, func(t *testing.T, w *way) {
-		k := w.key("free", readData+`,"rateLimit":1`)
-		w.get(data, k.text)
-		a := w.get(data, k.text)
-		seconds, isNumber := a.member("retryAfter").(float64)
-		if !isNumber || seconds != float64(int64(seconds)) || seconds < 1 || seconds > 3600 {
-			t.Fatalf("answered %s", a)
-		}
-		w.same("the body", a, http.StatusTooManyRequests,
-			fmt.Sprintf(`{"error":"Too Many Requests","message":"Rate limit exceeded","statusCode":429,"retryAfter":%d}`,
-				int64(seconds)))
-	})
-}
-
-func TestSophosic20_RetryAfterHeader(t *testing.T) {
-	each(t, func(t *testing.T, w *way) {
-		k := w.key("free", readData+`,"rateLimit":1`)
-		w.get(data, k.text)
-		a := w.get(data, k.text)
-		if seconds, _ := a.member("retryAfter").(float64); a.number("Retry-After") != int64(seconds) || seconds < 1 {
-			t.Errorf("answered %s", a)
-		}
-	})
-}
-
-func TestSophosic21_AfterTheResetItWorksAgain(t *testing.T) {
-	each(t, func(t *testing.T, w *way) {
-		k := w.key("free", readData+`,"rateLimit":1`)
-		w.get(data, k.text)
-		a := w.get(data, k.text)
-		w.want("at the limit", a, http.StatusTooManyRequests)
-		w.pass(t, time.Until(time.Unix(a.number("X-RateLimit-Reset"), 0))-time.Minute)
-		w.want("a minute before the reset", w.get(data, k.text), http.StatusTooManyRequests)
-		w.pass(t, time.Minute)
-		w.want("after the reset", w.get(data, k.text), http.StatusOK)
-	})
-}
-
-// app is a third party's.
+// app is a third-party app.
 type app struct{ id, secret, redirect, scope string }
 
-// oldApp registers an app that is older than PKCE, for scopes.
+// oldApp registers an app from before PKCE, with some scopes.
 func (w *way) oldApp(t *testing.T, scope string) app {
 	t.Helper()
 	const redirect = "https://app.example/callback"
@@ -492,13 +325,13 @@ func (w *way) oldApp(t *testing.T, scope string) app {
 	return app{id: made["client_id"].(string), secret: made["client_secret"].(string), redirect: redirect, scope: scope}
 }
 
-// address is an authorization request as old examples write it: no state, no PKCE, %20 between scopes.
+// address returns an authorization request as old examples write it: no state, no PKCE, %20 between scopes.
 func (a app) address(host string) string {
 	return host + "/oauth/authorize?client_id=" + a.id + "&redirect_uri=" + url.QueryEscape(a.redirect) +
 		"&response_type=code&scope=" + strings.ReplaceAll(a.scope, " ", "%20")
 }
 
-// redeem exchanges a code on the app's host, as a form without redirect_uri and code_verifier.
+// redeem exchanges a code on the app's host, with a form without redirect_uri and code_verifier.
 func (w *way) redeem(t *testing.T, a app, code string) *answer {
 	t.Helper()
 	host := *w

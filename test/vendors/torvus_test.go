@@ -22,7 +22,7 @@ const (
 	vaults    = "/api/vaults"
 )
 
-// claims are those of a session of the vendor's Supabase project, changed.
+// claims returns the claims of a session of the vendor's Supabase project, with changes.
 func claims(name string, change map[string]any) map[string]any {
 	now := time.Now().Unix()
 	c := map[string]any{
@@ -46,7 +46,7 @@ func hs256(secret string, claims map[string]any) string {
 	part := func(v any) string {
 		text, err := json.Marshal(v)
 		if err != nil {
-			panic(err) // maps of strings and numbers
+			panic(err) // maps of strings and numbers can always be encoded
 		}
 		return base64.RawURLEncoding.EncodeToString(text)
 	}
@@ -56,13 +56,13 @@ func hs256(secret string, claims map[string]any) string {
 	return signed + "." + base64.RawURLEncoding.EncodeToString(mac.Sum(nil))
 }
 
-// session is a token of somebody who is signed in to the app, changed.
+// session returns a token of a user who is signed in to the app, with changes to its claims.
 func (w *way) session(change map[string]any) string {
 	if change == nil {
 		change = map[string]any{}
 	}
 	if change["sub"] == nil {
-		change["sub"] = "user " + w.next() // limits count for each
+		change["sub"] = "user " + w.next() // each user has a limit of its own
 	}
 	return hs256(supabaseSecret, claims(w.name, change))
 }
@@ -86,10 +86,10 @@ func TestSophosic02_SupabaseSession(t *testing.T) {
 	})
 }
 
-// tokens is what an app has of a person.
+// tokens are the tokens that an app has for a user.
 type tokens struct{ access, refresh string }
 
-// connect has the owner allow an app what it asks.
+// connect has the owner allow everything that an app asks for.
 func (w *way) tokens(t *testing.T, a app) tokens {
 	t.Helper()
 	answer := w.exchange(a, w.person.authorize(t, a.address(w.app)).Get("code"))
@@ -119,7 +119,7 @@ func TestTorvus01_JWTAsBearer(t *testing.T) {
 
 func TestTorvus02_PasswordAndOAuthYieldTokens(t *testing.T) {
 	each(t, func(t *testing.T, w *way) {
-		// The person signs in by password, and the app gets both.
+		// The user signs in by password, and the app gets both tokens.
 		p, err := w.signIn(ownerEmail)
 		ok(t, err)
 		app := w.oldApp(t, "read write")
@@ -237,7 +237,7 @@ func TestTorvus07_TabsRefreshAtOnce(t *testing.T) {
 				if err != nil {
 					return
 				}
-				defer resp.Body.Close() //nolint:errcheck // read to its end
+				defer resp.Body.Close() //nolint:errcheck // read to the end
 				var body map[string]any
 				_ = json.NewDecoder(resp.Body).Decode(&body)
 				text, _ := json.Marshal(body)
@@ -260,7 +260,7 @@ func TestTorvus08_UnauthorizedBody(t *testing.T) {
 		for what, text := range map[string]string{
 			"missing":      "",
 			"no JWT":       "x",
-			"a random JWT": hs256("a secret of nobody with 32 bytes!", claims("nobody", nil)),
+			"a random JWT": hs256("an unknown secret with 32 bytes!!", claims("unknown", nil)),
 			"three dots":   "...",
 		} {
 			w.same(what, w.get(vaults, text), http.StatusUnauthorized, torvus401)
@@ -286,7 +286,7 @@ func TestTorvus10_ExpiredIs419(t *testing.T) {
 		if c := a.header.Get("WWW-Authenticate"); !strings.Contains(c, `error="invalid_token"`) {
 			t.Errorf("challenge: %s", c)
 		}
-		w.same("of nobody",
+		w.same("signed by an unknown key",
 			w.get(vaults, hs256("another secret of no less than 32 bytes", claims(w.name, map[string]any{"exp": 1}))),
 			http.StatusUnauthorized, torvus401)
 	})
@@ -296,7 +296,7 @@ func TestTorvus11_RefreshingOn419(t *testing.T) {
 	each(t, func(t *testing.T, w *way) {
 		app := w.oldApp(t, "read")
 		first := w.tokens(t, app)
-		// Nothing moves the clock of a JWT, but it is also over where its row is.
+		// The clock of a JWT cannot be moved, but an access token has also expired when its row has.
 		w.pass(t, time.Hour)
 		a := w.get(vaults, first.access)
 		w.same("an hour later", a, 419, torvus419)
@@ -322,7 +322,7 @@ func TestTorvus12_Limits(t *testing.T) {
 				t.Errorf("%s: answered %s", what, a)
 			}
 		}
-		// Without a token it is the address that counts.
+		// Without a token, the limit is that of the address.
 		c := from(t, "127.0.0."+map[string]string{w.api: "11", w.nginx: "12"}[w.base])
 		ask := func() *answer {
 			q, err := http.NewRequestWithContext(t.Context(), http.MethodGet, w.base+vaults, http.NoBody)
@@ -463,7 +463,7 @@ func TestTorvus19_KeysAndAppsOfOthers(t *testing.T) {
 		if told := w.told(a); told.Get("X-Auth-Subject") != "" || told.Get("X-Auth-Key") != k.id {
 			t.Errorf("the API was told %v", told)
 		}
-		// An app for its own account, without a person.
+		// An app that acts for itself, without a user.
 		made := w.command(t, "", "client", "create", "--name", "Batch "+w.next(), "--scope", "read",
 			"--grant", "client_credentials")
 		token := w.request(http.MethodPost, "/oauth/token", "", url.Values{
@@ -473,7 +473,7 @@ func TestTorvus19_KeysAndAppsOfOthers(t *testing.T) {
 		}.Encode())
 		w.want("client_credentials", token, http.StatusOK)
 		w.want("with its token", w.get(vaults, token.text("access_token")), http.StatusOK)
-		// And one for a person.
+		// An app that acts for a user.
 		w.want("a third party's", w.get(vaults, w.tokens(t, w.oldApp(t, "read")).access), http.StatusOK)
 	})
 }

@@ -1,6 +1,6 @@
-// Package api is Sophic's API: documents of workspaces, and an MCP server over them. It knows nothing of keys and
-// tokens: who calls, in which workspace and as what is in the headers that Doorward sets, and nobody reaches it but
-// through Doorward.
+// Package api is Sophic's API: documents of workspaces, and an MCP server that searches them. It does not handle keys
+// and tokens: the headers that Doorward sets identify the caller, the workspace and the role. The API can only be
+// reached through Doorward.
 package api
 
 import (
@@ -12,7 +12,7 @@ import (
 	"sync"
 )
 
-// document is one of a workspace, with who added it and by which token.
+// document belongs to a workspace, and records who added it and with which token.
 type document struct {
 	ID    string `json:"id"`
 	Text  string `json:"text"`
@@ -25,7 +25,7 @@ type service struct {
 	documents map[string][]document // by workspace
 }
 
-// New makes the API with nothing in it.
+// New returns the API without any documents.
 func New() http.Handler {
 	s := &service{documents: map[string][]document{}}
 	mux := http.NewServeMux()
@@ -79,8 +79,8 @@ func (s *service) add(r *http.Request, text string) document {
 	return d
 }
 
-// mayCapture asks what the gateway cannot know of a tool, which is named inside the body alone: the same as its route
-// for /api/ingest/cli.
+// mayCapture checks what the gateway cannot check, because the tool is named only in the body. The rule is the same as
+// that of the route /api/ingest/cli.
 func mayCapture(r *http.Request) bool {
 	return r.Header.Get("X-Auth-Credential") == "personal_access_token" && r.Header.Get("X-Auth-Role") != "viewer" &&
 		slices.ContainsFunc(strings.Fields(r.Header.Get("X-Auth-Scope")), func(scope string) bool {
@@ -101,7 +101,7 @@ func tool(name, description, argument string) map[string]any {
 	}}
 }
 
-// mcp serves the Model Context Protocol over streamable HTTP, each message answered by one.
+// mcp serves the Model Context Protocol over streamable HTTP, with one response for each message.
 func (s *service) mcp(w http.ResponseWriter, r *http.Request) {
 	var in struct {
 		ID     any
@@ -138,14 +138,14 @@ func (s *service) mcp(w http.ResponseWriter, r *http.Request) {
 	case in.Method == "tools/call" && in.Params.Name == "capture":
 		reply["result"] = content(false, s.add(r, in.Params.Arguments.Text))
 	default:
-		reply["error"] = map[string]any{"code": -32601, "message": "There is no such method or tool."}
+		reply["error"] = map[string]any{"code": -32601, "message": "No such method or tool."}
 	}
 	answer(w, http.StatusOK, reply)
 }
 
-// content is what a tool gives, as text.
+// content returns the result of a tool as text content.
 func content(isError bool, of any) map[string]any {
-	text, _ := json.Marshal(of) // structs of strings
+	text, _ := json.Marshal(of) // structs of strings can always be encoded
 	return map[string]any{"isError": isError, "content": []map[string]any{{"type": "text", "text": string(text)}}}
 }
 
@@ -160,5 +160,5 @@ func refuse(w http.ResponseWriter, status int, message string) {
 func answer(w http.ResponseWriter, status int, body any) {
 	w.Header().Set("Content-Type", "application/json")
 	w.WriteHeader(status)
-	_ = json.NewEncoder(w).Encode(body) // a client that went away is no fault of ours
+	_ = json.NewEncoder(w).Encode(body) // the client may have disconnected
 }

@@ -1,6 +1,5 @@
-// Command figures imports OpenAPI documents with `doorward routes from-openapi` and prints what came of each, as a line
-// of the table in docs/routes.md. It fails where a route lets a request pass that an operation of the document would
-// not:
+// Command figures imports OpenAPI documents with `doorward routes from-openapi` and prints the result of each as a line
+// of the table in docs/routes.md. It fails if a route lets a request pass that an operation of the document would not:
 //
 //	go run ./test/openapi/figures DOORWARD FILE…
 package main
@@ -37,10 +36,10 @@ func main() {
 	}
 }
 
-// figures imports one document and tries each of its operations, and paths that several templates match.
+// figures imports one document and tries each of its operations, as well as paths that several templates match.
 func figures(doorward, file string) (line string, problems []string, err error) {
 	folder := filepath.Dir(file)
-	// the developer names the file
+	// The developer names the file.
 	d, err := openapi.Read(filepath.Base(file), func(name string) ([]byte, error) {
 		return os.ReadFile(filepath.Join(folder, name))
 	})
