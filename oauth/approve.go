@@ -81,7 +81,7 @@ func (s *Server) Approve(ctx context.Context, a *AuthorizeRequest, d Decision) (
 			if err := s.decide(ctx, d.FlowID, "approved"); err != nil {
 				return err
 			}
-			if err := s.chargeAnswer(ctx, a, d.UserID); err != nil { // not before: the same form sent again counts once
+			if err := s.chargeAnswer(ctx, a, d.UserID); err != nil { // after decide: a form sent twice counts once
 				return err
 			}
 		}
@@ -327,7 +327,7 @@ func (s *Server) Deny(ctx context.Context, a *AuthorizeRequest, userID, choice s
 		if err := s.decide(ctx, a.ID, "denied"); err != nil {
 			return err
 		}
-		if err := s.chargeAnswer(ctx, a, userID); err != nil { // not before: the same form sent again counts once
+		if err := s.chargeAnswer(ctx, a, userID); err != nil { // after decide: a form sent twice counts once
 			return err
 		}
 		if err := s.keepAnswer(ctx, a.ID, answer{UserID: userID, Choice: choice, Response: response}); err != nil {

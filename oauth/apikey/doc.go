@@ -1,3 +1,3 @@
-// Package apikey is API keys and personal access tokens, complete: their form, the rules for creating and changing one,
-// how they are issued, rotated and verified, and which plan they have. Who may do that to which key it does not know.
+// Package apikey issues, rotates and verifies API keys and personal access tokens, with their format, their rules and
+// their plans. It does not know who may do that to which key; package management does.
 package apikey

@@ -11,36 +11,37 @@ import (
 	"doorward/storage"
 )
 
-// MaxKeys is how many live API keys a workspace, and how many live personal access tokens a user, may have.
+// MaxKeys is how many API keys a workspace, and how many personal access tokens a user, may have that are neither
+// revoked nor expired.
 const MaxKeys = 10_000
 
-// MaxGrace is the longest for which a key works beside the one that takes its place.
+// MaxGrace is the longest time for which a rotated key may work beside its replacement.
 const MaxGrace = 30 * 24 * time.Hour
 
-// ErrTooMany says that the owner has MaxKeys live keys.
+// ErrTooMany means that the owner has MaxKeys keys.
 var ErrTooMany = errors.New("too many keys")
 
-// ErrRotated says that a key has been rotated, revoked, or has ended, so that it cannot be rotated.
-var ErrRotated = errors.New("the key was rotated before, is revoked, or has ended")
+// ErrRotated means that a key cannot be rotated, since it was rotated before, is revoked, or has expired.
+var ErrRotated = errors.New("the key was rotated before, is revoked, or has expired")
 
-// Config is what Keys is made of. Every field is needed.
+// Config holds what Keys needs. Every field is required.
 type Config struct {
 	Store   *storage.Store
 	Catalog *catalog.Catalog
 }
 
-// Keys checks, issues and verifies. Its methods are safe for many goroutines.
+// Keys checks, issues, rotates and verifies keys. Its methods are safe for concurrent use.
 type Keys struct {
 	store   *storage.Store
 	catalog *catalog.Catalog
 }
 
-// New makes Keys.
+// New returns Keys.
 func New(c Config) *Keys { return &Keys{store: c.Store, catalog: c.Catalog} }
 
-// Issue creates a key as key says, whose Prefix begins its secret, and completes key. The secret is returned once:
-// storage keeps its digest. ErrTooMany: the owner has as many as they may; storage.ErrNotFound: the owner does not
-// exist.
+// Issue creates the key that key describes, and completes key. Its secret begins with key.Prefix and is returned only
+// here: storage keeps a digest. It returns ErrTooMany if the owner has MaxKeys keys, and storage.ErrNotFound if the
+// owner does not exist.
 func (k *Keys) Issue(ctx context.Context, key *storage.APIKey) (text string, err error) {
 	text = newText(key)
 	err = k.store.InsertKey(ctx, key, MaxKeys)
@@ -63,13 +64,14 @@ func newText(key *storage.APIKey) string {
 	return text
 }
 
-// Rotate creates a key that replaces old, with all its rights and limits and no later end; old works for grace longer,
-// or stays paused if it is. What old itself took the place of ends at once. ErrRotated: old cannot be rotated any more.
+// Rotate creates a key that replaces old, with the same permissions and limits, and expires no later. old works until
+// grace is over, or stays paused if it is. A key that old itself replaced stops working at once. It returns ErrRotated
+// if old cannot be rotated.
 func (k *Keys) Rotate(
 	ctx context.Context, old storage.APIKey, createdBy string, grace time.Duration,
 ) (text string, fresh storage.APIKey, err error) {
 	fresh = old
-	// Without a person who does it, the user behind the old one stays behind the new one.
+	// Without a user who rotates it, the new key keeps the old one's creator.
 	fresh.CreatedBy, fresh.RotatedInto = cmp.Or(createdBy, old.CreatedBy), ""
 	fresh.PausedAt, fresh.LastUsedAt, fresh.LastUsedFrom = 0, 0, ""
 	text = newText(&fresh)
@@ -83,10 +85,10 @@ func (k *Keys) Rotate(
 	return text, fresh, nil
 }
 
-// Status is the status of a key.
+// Status is the status of a key, as Verify finds it.
 type Status int
 
-// The statuses of keys. Unknown: it is not a key of this server, or was deleted.
+// The statuses of keys. Unknown means that the secret is not a key of this server, or that the key was deleted.
 const (
 	Unknown Status = iota
 	Good
@@ -96,9 +98,9 @@ const (
 	Suspended // its user or workspace is disabled
 )
 
-// Verify finds the key of a text and its status now. For a personal access token, workspace is the slug of the one that
-// it is to act in; empty where none was named. Text that cannot be a key reaches no database. An error is storage's,
-// and says nothing about the key.
+// Verify finds the key with a secret, and its status now. For a personal access token, workspace is the slug of the
+// workspace to act in, or "" if the request names none. A value that cannot be a key is Unknown without a query. An
+// error comes from storage, and says nothing about the key.
 func (k *Keys) Verify(ctx context.Context, text, workspace string) (storage.KeyBearer, Status, error) {
 	prefix := PrefixOf(text)
 	if prefix == "" {
@@ -120,7 +122,7 @@ func (k *Keys) Verify(ctx context.Context, text, workspace string) (storage.KeyB
 	return b, StatusOf(&b.Key, k.store.Now(), b.UserDisabled || b.WorkspaceDisabled), nil
 }
 
-// StatusOf is the status of a key at a moment.
+// StatusOf returns the status of a key at the time now.
 func StatusOf(key *storage.APIKey, now storage.Time, suspended bool) Status {
 	switch {
 	case !key.RevokedAt.IsZero(), key.RotatedInto != "" && !key.Live(now):

@@ -5,9 +5,9 @@ import (
 	"doorward/storage"
 )
 
-// Plan is the plan of a key in a workspace whose own plan is given. A test key has the resource's for tests. Without
-// one, and for other keys, it is the key's own (which a test key does not have), else its workspace's, else the
-// resource's default. A rate limit of the key's own that is lower takes the place of the hour window.
+// Plan returns the plan of a key, with its name. A test key has the resource's test plan, if there is one. Any other
+// key has its own plan, or else workspacePlan, the plan of its workspace, or else the resource's default. If the key's
+// own rate limit is lower than the hour window of that plan, it replaces the window.
 func (k *Keys) Plan(key *storage.APIKey, workspacePlan string) (string, limit.Plan) {
 	r, ok := k.catalog.Resource(key.Resource)
 	if !ok {
@@ -23,8 +23,8 @@ func (k *Keys) Plan(key *storage.APIKey, workspacePlan string) (string, limit.Pl
 	return name, plan
 }
 
-// PlansFor lists the plans, by name, that a key may be given in place of the one it would have: those that allow no
-// more. A test key has no choice.
+// PlansFor lists the names of the plans that a key may have instead of its default: those that allow no more. A test
+// key has no choice.
 func (k *Keys) PlansFor(key *storage.APIKey, workspacePlan string) []string {
 	if key.Environment == Test {
 		return nil
@@ -40,8 +40,8 @@ func (k *Keys) PlansFor(key *storage.APIKey, workspacePlan string) []string {
 	return names
 }
 
-// State is the state of a key itself: live, paused, rotating (until its end another works beside it),
-// expired or revoked.
+// State returns the state of a key, whatever its user and workspace: active, paused, rotating (it works beside its
+// replacement for a while), expired or revoked.
 func (k *Keys) State(key *storage.APIKey) string {
 	switch StatusOf(key, k.store.Now(), false) {
 	case Revoked:
@@ -50,7 +50,7 @@ func (k *Keys) State(key *storage.APIKey) string {
 		return "expired"
 	case Paused:
 		return "paused"
-	case Unknown, Good, Suspended: // which is not the key's own
+	case Unknown, Good, Suspended: // Suspended concerns its user or workspace
 	}
 	if key.RotatedInto != "" {
 		return "rotating"

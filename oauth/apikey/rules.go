@@ -12,19 +12,19 @@ import (
 	"doorward/storage"
 )
 
-// Spec is what can be chosen about an API key or a personal access token.
+// Spec holds the choices for an API key or a personal access token.
 type Spec struct {
 	Name        string
 	Note        string
 	Resource    string // empty: the first configured
-	Environment string // of an API key; empty: live, or what the resource has
+	Environment string // of an API key; empty: live, or else the first that the resource has
 	Scopes      []string
 	ByObject    bool         // the scopes were given as an object of lists
-	Role        string       // of a personal access token: the most that it may be; empty: what its user is
+	Role        string       // of a personal access token: the highest role that it may act with; empty: its user's
 	Plan        string       // of an API key; empty: the workspace's
 	RateLimit   int64        // requests an hour in place of the plan's; zero: the plan's
 	ExpiresAt   storage.Time // zero: never
-	Addresses   []string     // ranges or single addresses that it may come from; empty: any
+	Addresses   []string     // allowed IP addresses or ranges; empty: any
 }
 
 const (
@@ -34,13 +34,13 @@ const (
 	maxRateLimit = 1_000_000_000
 )
 
-// Check completes the spec of a new key and returns its resource, and all that is wrong with it as joined
-// *input.Invalid errors. personal: it is that of a personal access token.
+// Check completes the spec of a new key and returns its resource. It returns every fault of the spec, as joined
+// *input.Invalid errors. personal says that the key is a personal access token.
 func (k *Keys) Check(p *Spec, personal bool) (*catalog.Resource, error) {
 	return k.check(p, personal, nil)
 }
 
-// check is Check where a resource that is given stands for the one in the configuration.
+// check is Check with a resource that replaces the configured one, unless it is nil.
 func (k *Keys) check(p *Spec, personal bool, r *catalog.Resource) (*catalog.Resource, error) {
 	var all input.Faults
 	fault := all.Add
@@ -76,9 +76,9 @@ func (k *Keys) check(p *Spec, personal bool, r *catalog.Resource) (*catalog.Reso
 	now := k.store.Now()
 	switch longest := r.Keys.MaxLifetime; {
 	case !p.ExpiresAt.IsZero() && p.ExpiresAt <= now:
-		fault("expires", "is in the past; choose a later moment")
+		fault("expires", "is in the past; choose a later time")
 	case longest > 0 && (p.ExpiresAt.IsZero() || p.ExpiresAt > now.Add(longest)):
-		fault("expires", "must be within %s; choose an earlier moment", input.DurationInWords(longest))
+		fault("expires", "must be within %s; choose an earlier time", input.DurationInWords(longest))
 	}
 	p.Addresses = k.checkAddresses(p.Addresses, fault)
 	return r, errors.Join(all...)
@@ -114,27 +114,27 @@ func (k *Keys) checkKeyScopes(
 	for i, name := range p.Scopes {
 		if name == catalog.ScopeIntrospect && !personal {
 			if len(p.Scopes) > 1 {
-				fault("scope", "%s stands alone: a key that introspects can do nothing else", catalog.ScopeIntrospect)
+				fault("scope", "%s cannot be combined with other scopes; create a key of its own for introspection", catalog.ScopeIntrospect)
 			}
 			continue
 		}
 		if _, ok := r.Scope(name); !ok {
 			fault("scope", "%q is not a scope of %s", input.Shorten(name), r.Name)
 		} else if slices.Contains(p.Scopes[:i], name) {
-			fault("scope", "%q is there twice", name)
+			fault("scope", "%q appears twice; send it once", name)
 		}
 	}
 }
 
-// CheckPersonOnly refuses scopes for an API key that would never count for it.
+// CheckPersonOnly refuses scopes for users only, which would never count for an API key.
 func CheckPersonOnly(r *catalog.Resource, scopes []string) error {
 	var all input.Faults
 	for _, name := range scopes {
 		if x, ok := r.Scope(name); ok && x.UserOnly {
 			all.Add(
 				"scope",
-				"%q counts only where a person stands behind the credential, so never for an API key; leave it out, "+
-					"or make a personal access token",
+				"%q counts only for credentials of a user, never for an API key; leave it out, "+
+					"or create a personal access token",
 				name,
 			)
 		}
@@ -142,7 +142,7 @@ func CheckPersonOnly(r *catalog.Resource, scopes []string) error {
 	return errors.Join(all...)
 }
 
-// checkAddresses gives ranges as they are stored.
+// checkAddresses returns addresses and ranges in the form in which they are stored.
 func (k *Keys) checkAddresses(list []string, fault func(field, message string, args ...any)) []string {
 	if len(list) > maxAddresses {
 		fault("addresses", "may be %d at most", maxAddresses)
@@ -156,7 +156,7 @@ func (k *Keys) checkAddresses(list []string, fault func(field, message string, a
 			prefix, err = netip.PrefixFrom(a, a.BitLen()), nil
 		}
 		switch {
-		case err != nil, prefix.Addr().Is4In6(): // requests come from addresses that are not mapped
+		case err != nil, prefix.Addr().Is4In6(): // the addresses of requests are not mapped
 			fault("addresses", "%q is not an address or range; write one such as 192.0.2.7 or 192.0.2.0/24",
 				input.Shorten(text))
 		case prefix.Masked() != prefix:
@@ -168,7 +168,8 @@ func (k *Keys) checkAddresses(list []string, fault func(field, message string, a
 	return out
 }
 
-// CheckPlan refuses a plan or rate limit of a key's own that allows more than its workspace has, unless any is allowed.
+// CheckPlan refuses a plan or rate limit of a key that allows more than its workspace's plan. With anyPlan, any
+// configured plan is allowed.
 func (k *Keys) CheckPlan(anyPlan bool, r *catalog.Resource, p *Spec, workspacePlan string) error {
 	var all input.Faults
 	fault := all.Add
@@ -179,7 +180,7 @@ func (k *Keys) CheckPlan(anyPlan bool, r *catalog.Resource, p *Spec, workspacePl
 	if p.Plan != "" && !known {
 		fault("plan", "%q is not in the configuration", input.Shorten(p.Plan))
 	}
-	// What the key would have without a choice of its own.
+	// The plan that the key would have without its own.
 	_, most := k.Plan(&storage.APIKey{Resource: r.ID, Environment: p.Environment}, workspacePlan)
 	if p.Plan != "" && known && !anyPlan && !own.Within(most) {
 		fault("plan", "%q allows more than the workspace's plan; choose a smaller one", p.Plan)
@@ -193,8 +194,8 @@ func (k *Keys) CheckPlan(anyPlan bool, r *catalog.Resource, p *Spec, workspacePl
 	return errors.Join(all...)
 }
 
-// CheckExisting is Check for a key that exists: its lifetime and environment were checked when it was created, under
-// the rules in force at the time.
+// CheckExisting is Check for an existing key. It leaves out the lifetime and environment, which were checked when the
+// key was created, under the rules in force at the time.
 func (k *Keys) CheckExisting(p *Spec, personal bool) (*catalog.Resource, error) {
 	r, ok := k.catalog.Resource(p.Resource)
 	if !ok {
@@ -211,7 +212,7 @@ func (k *Keys) CheckExisting(p *Spec, personal bool) (*catalog.Resource, error) 
 	return k.check(p, personal, &lenient)
 }
 
-// AddressesWithin reports whether ranges lie within others. No ranges mean any address.
+// AddressesWithin reports whether each range of list lies within one of bound. An empty list means any address.
 func AddressesWithin(list, bound []string) bool {
 	if len(bound) == 0 {
 		return true
@@ -226,8 +227,7 @@ func AddressesWithin(list, bound []string) bool {
 	return len(list) > 0 && !slices.ContainsFunc(list, outside)
 }
 
-// Widens reports whether a key that was changed can do anything that it could not before. Its scopes and role never
-// grow.
+// Widens reports whether a change lets a key do anything that it could not do before. Its scopes and role never grow.
 func (k *Keys) Widens(before, after *storage.APIKey, workspacePlan string) bool {
 	_, had := k.Plan(before, workspacePlan)
 	_, has := k.Plan(after, workspacePlan)

@@ -18,15 +18,15 @@ const (
 	Test = "test"
 )
 
-// Prefix begins the API keys of a resource, whose prefix is given, in an environment.
+// Prefix returns the prefix of the API keys of an environment, given that of the resource, such as sk_live_.
 func Prefix(resource, environment string) string { return resource + "_" + environment + "_" }
 
 var keyPrefix = regexp.MustCompile(`^[a-z][a-z0-9]*(?:_[a-z0-9]+)*_(?:live|test)_$`)
 
-// maxPrefix is longer than any prefix that the configuration takes.
+// maxPrefix is longer than any prefix that the configuration accepts.
 const maxPrefix = 32
 
-// PrefixOf is the prefix of a string that could be an API key or a personal access token; empty for any other string.
+// PrefixOf returns the prefix of a string that could be an API key or a personal access token, and "" for any other.
 func PrefixOf(text string) string {
 	n := len(text) - randomDigits - checksumDigit
 	if n <= 0 || n > maxPrefix {
@@ -50,11 +50,11 @@ const (
 // query. Example: sk_live_ and 49 characters.
 func NewSecret(prefix string) string {
 	var b [32]byte
-	_, _ = rand.Read(b[:]) // it never fails; where the system has no randomness, Go ends the process
+	_, _ = rand.Read(b[:]) // never fails: without randomness Go ends the process
 	return SecretOf(prefix, b)
 }
 
-// SecretOf is the secret with the given random bits.
+// SecretOf returns the secret with the given random bits.
 func SecretOf(prefix string, random [32]byte) string {
 	body := prefix + digits(random[:], randomDigits)
 	return body + checksum(body)
@@ -66,7 +66,7 @@ func checksum(body string) string {
 	return digits(sum[:], checksumDigit)
 }
 
-// digits writes a number of at most 256 bits, big end first, in base62, padded with zeros to width.
+// digits formats a big-endian number of at most 256 bits in base62, padded with zeros to width.
 func digits(number []byte, width int) string {
 	var padded [32]byte
 	copy(padded[32-len(number):], number)
@@ -74,8 +74,8 @@ func digits(number []byte, width int) string {
 	for i := range limbs {
 		limbs[i] = binary.BigEndian.Uint64(padded[8*i:])
 	}
-	// Ten digits at a time: 62^10 is the largest power that a machine word holds, and math/big would take ten times as
-	// long, on every token.
+	// Ten digits at a time: 62^10 is the largest power that a machine word holds. math/big would take ten times as long,
+	// on every token.
 	const digitsAtOnce, power = 10, 62 * 62 * 62 * 62 * 62 * 62 * 62 * 62 * 62 * 62
 	out := make([]byte, width)
 	for end := width; end > 0; end -= digitsAtOnce {
@@ -91,8 +91,8 @@ func digits(number []byte, width int) string {
 	return string(out)
 }
 
-// WellFormed reports whether text could be a credential with this prefix: length, alphabet and checksum. Whether it
-// is one, only the database knows.
+// WellFormed reports whether text could be a credential with this prefix, by its length, alphabet and checksum. Only
+// the database knows whether it is one.
 func WellFormed(prefix, text string) bool {
 	if len(text) != len(prefix)+randomDigits+checksumDigit || !strings.HasPrefix(text, prefix) {
 		return false

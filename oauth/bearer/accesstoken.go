@@ -11,7 +11,7 @@ import (
 	"doorward/storage"
 )
 
-// AccessToken is what a signed access token says (RFC 9068, section 2.2), beside who issued it and its id.
+// AccessToken holds the claims of a signed access token (RFC 9068, section 2.2), except for iss and jti.
 type AccessToken struct {
 	Audience    string // id of the resource
 	Subject     string // the user, or the client that acts for itself
@@ -20,12 +20,12 @@ type AccessToken struct {
 	IssuedAt    storage.Time
 	ExpiresAt   storage.Time
 	AuthTime    storage.Time // zero without a user
-	WorkspaceID string       // empty: none, as are the next two
+	WorkspaceID string       // empty: none; the same holds for the next two
 	Workspace   string       // slug
 	Role        string
 }
 
-// Sign creates a signed access token, and its id (jti), whose digest it is stored by.
+// Sign creates a signed access token and its id (jti). The token is stored by the digest of the id.
 func (s *Signer) Sign(t AccessToken) (token, id string, err error) {
 	c := ownClaims{
 		Issuer: s.issuer, Audience: t.Audience, Subject: t.Subject, ClientID: t.ClientID,
@@ -51,8 +51,8 @@ func (s *Signer) Sign(t AccessToken) (token, id string, err error) {
 	return token, c.ID, nil
 }
 
-// ownClaims are those of our access tokens (RFC 9068, section 2.2), beside iss. What a verifier would learn by
-// introspection bears the same names here, and is what introspection would have said when the token was issued.
+// ownClaims are the claims of our access tokens (RFC 9068, section 2.2), except for iss. Members of the introspection
+// response have the same names here, and the values that they had when the token was issued.
 type ownClaims struct {
 	Issuer   string `json:"iss"`
 	Audience string `json:"aud"`
@@ -68,29 +68,30 @@ type ownClaims struct {
 	Credential  string `json:"credential"`
 }
 
-// verify checks all of an access token of ours but its end and what its row says. ErrUnknown: it is none.
+// verify checks an access token of ours, except for its expiry and its row. It returns ErrUnknown if the JWT is not an
+// access token of this server.
 func (r *Keyring) verify(ctx context.Context, t *parsedJWT) (ownClaims, error) {
 	var c ownClaims
 	switch {
 	case t.typ != typeAccessToken:
 		return c, unknown(
-			"the JWT has our iss and the typ %s, and an access token has %s", Quoted(t.typ), typeAccessToken,
+			"the JWT has our iss and the typ %s; an access token has %s", Quoted(t.typ), typeAccessToken,
 		)
 	case t.algorithm != jose.ES256:
 		return c, unknown(
-			"the JWT has our iss and is signed with %s, and access tokens are signed with ES256",
+			"the JWT has our iss and is signed with %s; access tokens are signed with ES256",
 			Quoted(string(t.algorithm)),
 		)
 	case !storage.IsID(kindSigning, t.kid):
 		return c, unknown(
-			"the JWT has our iss and the kid %s, which is not of this server's signing keys", Quoted(t.kid),
+			"the JWT has our iss and the kid %s, which is not the form of this server's key ids", Quoted(t.kid),
 		)
 	case t.members != 3:
-		return c, unknown("the JWT has our iss and more in its header than typ, alg and kid")
+		return c, unknown("the JWT has our iss and a header with more members than typ, alg and kid")
 	}
 	keys, err := r.signingKeys(ctx, nil)
 	if err == nil && keys.public[t.kid] == nil {
-		keys, err = r.signingKeys(ctx, keys) // another node may have made it a moment ago
+		keys, err = r.signingKeys(ctx, keys) // another node may have just created it
 	}
 	if err != nil {
 		return c, err
@@ -99,11 +100,11 @@ func (r *Keyring) verify(ctx context.Context, t *parsedJWT) (ownClaims, error) {
 	switch {
 	case key == nil:
 		return c, unknown(
-			"the signing key %s of the JWT does not exist, or was dropped; it may be of another server or database",
+			"the signing key %s of the JWT does not exist, or was dropped; it may belong to another server or database",
 			t.kid,
 		)
 	case !t.signedBy(key):
-		return c, unknown("the signature of the JWT is wrong: it was changed or cut, or forged")
+		return c, unknown("the signature of the JWT is wrong: the JWT was changed, truncated or forged")
 	case josejson.Unmarshal(t.payload, &c) != nil || c.Issuer != r.issuer || c.ID == "":
 		return c, unknown("the claims of the JWT are not those of an access token")
 	}

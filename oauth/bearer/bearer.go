@@ -1,6 +1,6 @@
-// Package bearer turns a credential into the caller that it identifies: access tokens of this server,
-// opaque or signed, JWTs of trusted issuers, API keys and personal access tokens. It keeps the signing keys and the
-// formats of tokens; how they are asked for, and what else an administrator does, it does not know.
+// Package bearer verifies credentials and finds the caller that each identifies: access tokens, opaque or signed, JWTs
+// of trusted issuers, API keys and personal access tokens. It keeps the signing keys and the formats of tokens, but
+// does not know how tokens are requested.
 package bearer
 
 import (
@@ -10,7 +10,7 @@ import (
 	"doorward/storage"
 )
 
-// Config is what a Verifier is made of. Every field is needed.
+// Config holds what a Verifier needs. Every field is required.
 type Config struct {
 	Issuer  string // of this server's own access tokens
 	Store   *storage.Store
@@ -20,7 +20,7 @@ type Config struct {
 	Limiter limit.Limiter
 }
 
-// Verifier verifies credentials and counts their requests. Its methods are safe for many goroutines.
+// Verifier verifies credentials and counts their requests. Its methods are safe for concurrent use.
 type Verifier struct {
 	issuer  string
 	store   *storage.Store
@@ -31,7 +31,7 @@ type Verifier struct {
 	trusts  map[string][]*trust // by the id of the resource
 }
 
-// New makes a Verifier.
+// New returns a Verifier.
 func New(c Config) *Verifier {
 	v := &Verifier{
 		issuer: c.Issuer, store: c.Store, catalog: c.Catalog, keys: c.APIKeys, keyring: c.Keyring, limiter: c.Limiter,

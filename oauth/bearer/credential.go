@@ -7,7 +7,7 @@ import (
 	"doorward/storage"
 )
 
-// The prefixes of what this server issues, beside those of API keys, which the configuration chooses. A text with
+// The prefixes of the codes and tokens that this server issues; the configuration sets those of API keys. A value with
 // another kind's prefix is never accepted.
 const (
 	PrefixCode         = "dw_ac_"
@@ -20,11 +20,11 @@ const (
 // database query.
 func NewCredential(prefix string) string { return apikey.NewSecret(prefix) }
 
-// WellFormed reports whether text could be a credential with this prefix: length, alphabet and checksum. Whether it
-// is one, only the database knows.
+// WellFormed reports whether text could be a credential with this prefix, by its length, alphabet and checksum. Only
+// the database knows whether it is one.
 func WellFormed(prefix, text string) bool { return apikey.WellFormed(prefix, text) }
 
-// DigestOf is the digest that a credential is stored by, or "" for text that cannot be one.
+// DigestOf returns the digest by which a credential is stored, or "" for a value that cannot be a credential.
 func DigestOf(prefix, text string) string {
 	if !WellFormed(prefix, text) {
 		return ""
@@ -32,8 +32,8 @@ func DigestOf(prefix, text string) string {
 	return string(storage.Digest(text))
 }
 
-// FromHeader is the token in the value of an Authorization header; ok is false where its scheme is another. One or more
-// spaces stand between scheme and token (RFC 9110, section 11.4).
+// FromHeader returns the token in the value of an Authorization header; ok is false if the scheme is not Bearer. One or
+// more spaces separate scheme and token (RFC 9110, section 11.4).
 func FromHeader(authorization string) (token string, ok bool) {
 	scheme, rest, _ := strings.Cut(authorization, " ")
 	return strings.TrimLeft(rest, " "), strings.EqualFold(scheme, "Bearer")

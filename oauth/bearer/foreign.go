@@ -16,14 +16,14 @@ import (
 	"doorward/storage"
 )
 
-// trust is a trusted issuer at one resource, with what verifies its tokens.
+// trust is a trusted issuer at one resource, with the keys that verify its tokens.
 type trust struct {
 	catalog.TrustedIssuer
 	algorithms []jose.SignatureAlgorithm
 	remote     *remoteKeys // nil: HS256Secret
 }
 
-// newTrusts prepares the trusted issuers of every resource. Entries with the same address share one copy of its keys.
+// newTrusts prepares the trusted issuers of every resource. Entries with the same JWKSURL share one copy of the keys.
 func (v *Verifier) newTrusts() map[string][]*trust {
 	trusts, remotes := map[string][]*trust{}, map[string]*remoteKeys{}
 	for _, r := range v.catalog.Resources() {
@@ -46,13 +46,13 @@ func (v *Verifier) newTrusts() map[string][]*trust {
 	return trusts
 }
 
-// foreignClaims are the claims of a foreign JWT that are looked at (RFC 7519, section 4.1). What else it says about its
-// subject's rights counts for nothing here.
+// foreignClaims are the claims of a foreign JWT that are read (RFC 7519, section 4.1). All others, such as the
+// permissions of the subject at the issuer, are ignored.
 type foreignClaims struct {
 	Subject  string
 	Audience audience // nil: left out
 	ID       string
-	ClientID any // of no meaning where it is not a string
+	ClientID any // ignored unless it is a string
 	times
 }
 
@@ -63,7 +63,7 @@ func (c *foreignClaims) read(payload []byte) error {
 	})
 }
 
-// audience is one or several (RFC 7519, section 4.1.3).
+// audience is an aud claim, a string or a list of strings (RFC 7519, section 4.1.3).
 type audience []string
 
 // UnmarshalJSON implements json.Unmarshaler.
@@ -81,12 +81,12 @@ func (a *audience) UnmarshalJSON(text []byte) error {
 	return nil
 }
 
-// foreignTypes are what typ may be in a foreign JWT, in lower case. With another type it is for something else, such as
-// logging out (RFC 8725, section 3.11).
+// foreignTypes are the values that typ may have in a foreign JWT, in lower case. A JWT with another type has another
+// purpose, such as logout (RFC 8725, section 3.11).
 var foreignTypes = []string{"", "jwt", "at+jwt", "application/at+jwt"}
 
-// plain reports whether an issuer's name for a subject or token can be passed on: without characters that could end a
-// line somewhere, and no longer than OpenID Connect Core, section 2 has a sub.
+// plain reports whether the sub or jti of an issuer is safe to pass on: without control characters, and no longer than
+// OpenID Connect Core, section 2 allows for sub.
 func plain(name string) bool {
 	return len(name) <= 255 && !strings.ContainsFunc(name, unicode.IsControl)
 }
@@ -98,7 +98,7 @@ type candidate struct {
 	index    int // in the resource's list
 }
 
-// candidates are the entries for an issuer, at the named resources, or at all where none is named.
+// candidates returns the entries for an issuer at the named resources, or at all if none is named.
 func (v *Verifier) candidates(issuer string, resources []string) []candidate {
 	var found []candidate
 	configured := v.catalog.Resources()
@@ -116,9 +116,8 @@ func (v *Verifier) candidates(issuer string, resources []string) []candidate {
 	return found
 }
 
-// foreignPrincipal is whom a JWT of a trusted issuer speaks of, by the first entry that it satisfies as a whole: the
-// key, the algorithm and the audience of one. The first is that of the first of the resources; all of them where none
-// is named.
+// foreignPrincipal returns the caller that a JWT of a trusted issuer identifies. The first entry whose key, algorithm
+// and audience it satisfies decides, in the order of resources, or of all resources if none is named.
 func (v *Verifier) foreignPrincipal(ctx context.Context, t *parsedJWT, resources []string) (Principal, error) {
 	candidates := v.candidates(t.issuer, resources)
 	if len(candidates) == 0 {
@@ -127,12 +126,12 @@ func (v *Verifier) foreignPrincipal(ctx context.Context, t *parsedJWT, resources
 			where = strings.Join(resources, " or ")
 		}
 		return Principal{}, unknown(
-			"the issuer of the JWT is %s, which is neither this server nor among the trusted_issuers of %s",
+			"the issuer of the JWT is %s, which is neither this server nor one of the trusted_issuers of %s",
 			Quoted(t.issuer), where,
 		)
 	}
 	if !slices.Contains(foreignTypes, strings.ToLower(t.typ)) {
-		return Principal{}, unknown("the typ of the JWT is %s, so it is for something else than access", Quoted(t.typ))
+		return Principal{}, unknown("the typ of the JWT is %s, so it is not an access token", Quoted(t.typ))
 	}
 	var c foreignClaims
 	if err := c.read(t.payload); err != nil {
@@ -160,7 +159,7 @@ func (v *Verifier) foreignPrincipal(ctx context.Context, t *parsedJWT, resources
 	return Principal{}, unknown("%s", strings.Join(whys, "; "))
 }
 
-// foreigner judges the claims of a JWT whose signature is good.
+// foreignCaller checks the claims of a JWT whose signature is valid.
 func (v *Verifier) foreigner(r *catalog.Resource, issuer *trust, c *foreignClaims) (Principal, error) {
 	now := v.store.Now()
 	if err := c.check(now); err != nil {
@@ -168,7 +167,7 @@ func (v *Verifier) foreigner(r *catalog.Resource, issuer *trust, c *foreignClaim
 	}
 	if c.Subject == "" || !plain(c.Subject) || !plain(c.ID) {
 		return Principal{}, unknown(
-			"sub or jti of the JWT is missing, longer than 255 bytes, or holds control characters",
+			"sub or jti of the JWT is missing, longer than 255 bytes, or contains control characters",
 		)
 	}
 	p := Principal{
@@ -179,26 +178,27 @@ func (v *Verifier) foreigner(r *catalog.Resource, issuer *trust, c *foreignClaim
 	if c.over(now) {
 		return p, ErrExpired
 	}
-	// The operator has listed the scopes for these people: one that is for people only counts.
+	// The operator has listed the scopes for this issuer's users, so scopes for users only count.
 	p.Scopes = r.Effective(issuer.Scopes, "", true)
 	p.Plan, p.Limits = v.catalog.PlanOf(issuer.Plan, r.UserPlan)
 	p.Counter = p.Subject + ":" + r.ID
 	return p, nil
 }
 
-// foreignSubject names issuer and subject together, in letters and digits: neither alone says who it is.
+// foreignSubject combines issuer and subject into one name of letters and digits, since a subject is unique only at its
+// issuer.
 func foreignSubject(issuer, subject string) string {
 	sum := sha256.New()
 	fmt.Fprintf(sum, "%d:%s%s", len(issuer), issuer, subject)
 	return "foreign:" + strings.ToLower(base32.StdEncoding.WithPadding(base32.NoPadding).EncodeToString(sum.Sum(nil)))
 }
 
-// refuses says what of an entry a JWT does not satisfy; empty where it satisfies all. An error says that the issuer's
-// keys cannot be read, and is ErrIssuerKeys.
+// refuses returns why a JWT does not satisfy an entry, or "" if it does. An error is ErrIssuerKeys: the issuer's keys
+// cannot be read.
 func (t *trust) refuses(ctx context.Context, token *parsedJWT, c *foreignClaims) (why string, err error) {
 	if !slices.Contains(t.algorithms, token.algorithm) {
 		return fmt.Sprintf(
-			"the alg of the JWT is %s, and the issuer signs with %s", Quoted(string(token.algorithm)),
+			"the alg of the JWT is %s, but the issuer signs with %s", Quoted(string(token.algorithm)),
 			joined(t.algorithms),
 		), nil
 	}
@@ -207,7 +207,7 @@ func (t *trust) refuses(ctx context.Context, token *parsedJWT, c *foreignClaims)
 	}
 	if t.remote == nil {
 		if !token.signedBy([]byte(t.HS256Secret)) {
-			return "the signature of the JWT is not by hs256_secret", nil
+			return "the signature of the JWT does not match hs256_secret", nil
 		}
 		return "", nil
 	}
@@ -216,26 +216,26 @@ func (t *trust) refuses(ctx context.Context, token *parsedJWT, c *foreignClaims)
 		return why, err
 	}
 	if !slices.ContainsFunc(keys, func(k jose.JSONWebKey) bool { return token.signedBy(k.Key) }) {
-		return "the signature of the JWT is not by the key that its kid names at " + t.JWKSURL, nil
+		return "the signature of the JWT does not match the key that its kid names at " + t.JWKSURL, nil
 	}
 	return "", nil
 }
 
-// refusesAudience says why a JWT is not for the audiences and clients of an entry; empty where it is. Without audiences
-// the token must have no aud: one that it has names another audience (RFC 7519, section 4.1.3).
+// refusesAudience returns why a JWT is not for the audiences and clients of an entry, or "" if it is. If the entry has
+// no audiences, the JWT must not have aud, which would name another audience (RFC 7519, section 4.1.3).
 func (t *trust) refusesAudience(c *foreignClaims) string {
 	switch {
 	case len(t.Audiences) == 0 && c.Audience != nil:
 		return fmt.Sprintf(
-			"the JWT has the aud %s, and the entry has no audience; write it there",
+			"the JWT has the aud %s, but the entry has no audience; add it there",
 			Quoted(strings.Join(c.Audience, " ")),
 		)
 	case len(t.Audiences) > 0 && c.Audience == nil:
-		return "the JWT has no aud; where the issuer's access tokens have none, write client_ids and leave out audience"
+		return "the JWT has no aud; if the issuer's access tokens have none, set client_ids and leave out audience"
 	case len(t.Audiences) > 0 &&
 		!slices.ContainsFunc(t.Audiences, func(a string) bool { return slices.Contains(c.Audience, a) }):
 		return fmt.Sprintf(
-			"the aud of the JWT is %s, which is not among %s", Quoted(strings.Join(c.Audience, " ")),
+			"the aud of the JWT is %s, which is not one of %s", Quoted(strings.Join(c.Audience, " ")),
 			joined(t.Audiences),
 		)
 	}
@@ -245,9 +245,9 @@ func (t *trust) refusesAudience(c *foreignClaims) string {
 	id, ok := c.ClientID.(string)
 	switch {
 	case !ok:
-		return "the JWT has no client_id, and the entry has client_ids"
+		return "the JWT has no client_id, but the entry has client_ids"
 	case !slices.Contains(t.ClientIDs, id):
-		return fmt.Sprintf("the client_id of the JWT is %s, which is not among client_ids", Quoted(id))
+		return fmt.Sprintf("the client_id of the JWT is %s, which is not one of client_ids", Quoted(id))
 	}
 	return ""
 }

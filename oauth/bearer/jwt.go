@@ -6,7 +6,7 @@ import (
 	"crypto/ed25519"
 	"crypto/hmac"
 	"crypto/rsa"
-	_ "crypto/sha512" // for hashes
+	_ "crypto/sha512" // registers the hashes
 	"encoding/base64"
 	"errors"
 	"maps"
@@ -24,49 +24,48 @@ import (
 )
 
 const (
-	// maxJWT is the size in bytes of the largest JWT that is looked at.
+	// maxJWT is the size in bytes of the largest JWT that is parsed.
 	maxJWT = 8 << 10
 	// typeAccessToken is the typ of our access tokens (RFC 9068, section 2.1).
 	typeAccessToken = "at+jwt"
-	// leeway is how far the clock of a JWT's issuer may be ahead, for nbf and iat. A token that has expired has
-	// expired.
+	// leeway is how far the clock of a JWT's issuer may be ahead, for nbf and iat. There is none for exp.
 	leeway = time.Minute
-	// maxMoment is the largest number of seconds that stands for a moment: the end of the year 9999.
+	// maxMoment is the largest time that a claim may have, in Unix seconds: the end of the year 9999.
 	maxMoment = 253402300799
 )
 
-// parsedJWT is a JWT that was parsed and not verified.
+// parsedJWT is a JWT that is parsed but not verified.
 type parsedJWT struct {
 	algorithm jose.SignatureAlgorithm
 	typ       string // empty: left out
 	kid       string // empty: left out
-	members   int    // of the header
+	members   int    // how many the header has
 	issuer    string
 	payload   []byte
-	signed    string // header and payload as they are signed (RFC 7515, section 5.2)
+	signed    string // the signing input: header and payload (RFC 7515, section 5.2)
 	signature []byte
 }
 
-// looksLikeJWT reports whether a credential has three parts, as no other kind has.
+// looksLikeJWT reports whether a credential has three parts, which no other kind has.
 func looksLikeJWT(text string) bool { return strings.Count(text, ".") == 2 }
 
-// parseJWT takes a JWT in compact form (RFC 7515, section 7.1) apart. Only the one right spelling of each part is
-// accepted: base64url without padding, line ends and spare bits, and JSON objects in which no name stands twice. The
-// error wraps ErrUnknown and says what is wrong.
+// parseJWT parses a JWT in compact form (RFC 7515, section 7.1). It accepts only the canonical encoding of each part:
+// base64url without padding, line ends and spare bits, and JSON objects without duplicate names. The error wraps
+// ErrUnknown and says what is wrong.
 //
-// Header members that name or hold a key (jwk, jku, x5u, x5c and the thumbprints) are optional for their reader (RFC
-// 7515 section 4.1) and are ignored: keys come from the configuration alone, and nothing that a token says is fetched.
-// crit asks for extensions that must be understood, and none is.
+// It ignores header members that name or contain a key (jwk, jku, x5u, x5c and the thumbprints), which readers need not
+// use (RFC 7515, section 4.1): keys come only from the configuration, and no URL in a token is fetched. A JWT with crit
+// is refused, since no extension is supported.
 func parseJWT(text string) (*parsedJWT, error) {
 	if len(text) > maxJWT {
 		return nil, unknown(
-			"the JWT has %d bytes, more than the %d that are accepted; have its issuer put less into it, such as "+
+			"the JWT has %d bytes, more than the %d that are accepted; configure its issuer to put less into it, such as "+
 				"fewer groups",
 			len(text),
 			maxJWT,
 		)
 	}
-	if !looksLikeJWT(text) || strings.ContainsAny(text, "\r\n") { // which the decoder skips
+	if !looksLikeJWT(text) || strings.ContainsAny(text, "\r\n") { // the decoder would skip them
 		return nil, unknown("the JWT does not have three parts separated by dots")
 	}
 	var parts [3][]byte
@@ -111,18 +110,18 @@ func parseJWT(text string) (*parsedJWT, error) {
 	return t, nil
 }
 
-// hashes are those that an algorithm signs (RFC 7518, section 3.1).
+// hashes maps each algorithm to the hash that it signs (RFC 7518, section 3.1).
 var hashes = map[jose.SignatureAlgorithm]crypto.Hash{
 	jose.HS256: crypto.SHA256, jose.ES256: crypto.SHA256, jose.ES384: crypto.SHA384, jose.ES512: crypto.SHA512,
 	jose.RS256: crypto.SHA256, jose.RS384: crypto.SHA384, jose.RS512: crypto.SHA512, jose.PS256: crypto.SHA256,
 	jose.PS384: crypto.SHA384, jose.PS512: crypto.SHA512,
 }
 
-// signedBy reports whether the signature is of a key, by the algorithm that the header names, which must be one that
-// this kind of key is for. A secret verifies nothing but HS256, and a public key never that.
+// signedBy reports whether the signature was made with key, by the algorithm that the header names, which must fit the
+// type of the key. A secret verifies only HS256, and a public key never does.
 //
-// It is not go-jose's, which reads the certificates and the key that a header may hold, and refuses the token where it
-// cannot (docs/decisions/0026).
+// It replaces go-jose's verification, which parses the certificates and the key that a header may contain, and refuses
+// the token if it cannot (docs/decisions/0026).
 func (t *parsedJWT) signedBy(key any) bool {
 	hash := hashes[t.algorithm]
 	digest := func() []byte {
@@ -161,12 +160,12 @@ func (t *parsedJWT) signedBy(key any) bool {
 	return false
 }
 
-// numericDate is a claim about time (RFC 7519, section 2): a JSON number of seconds since 1970, which may have a
-// fraction or an exponent. Here it is whole microseconds, rounded down; zero where the claim is left out.
+// numericDate is a NumericDate (RFC 7519, section 2): a JSON number of seconds since 1970, which may have a fraction or
+// an exponent. It is stored in whole microseconds, rounded down; zero if the claim is left out.
 type numericDate storage.Time
 
-// UnmarshalJSON implements json.Unmarshaler. It refuses what is not a number, and what is before 1970 or after the year
-// 9999.
+// UnmarshalJSON implements json.Unmarshaler. It refuses values that are not numbers, and times before 1970 or after the
+// year 9999.
 func (d *numericDate) UnmarshalJSON(text []byte) error {
 	var number josejson.Number
 	if len(text) == 0 || text[0] == '"' || josejson.Unmarshal(text, &number) != nil || number == "" {
@@ -174,7 +173,7 @@ func (d *numericDate) UnmarshalJSON(text []byte) error {
 	}
 	seconds, err := strconv.ParseFloat(string(number), 64) // an exponent that is too large is an error
 	if err != nil || seconds < 0 || seconds > maxMoment {
-		return errors.New("is not a moment between 1970 and 9999")
+		return errors.New("is not a time between 1970 and 9999")
 	}
 	*d = numericDate(math.Floor(seconds * 1e6))
 	return nil
@@ -185,15 +184,14 @@ func (d numericDate) MarshalJSON() ([]byte, error) {
 	return strconv.AppendInt(nil, storage.Time(d).Unix(), 10), nil
 }
 
-// times are the claims about time (RFC 7519, section 4.1).
+// times are the claims exp, nbf and iat (RFC 7519, section 4.1).
 type times struct {
 	ExpiresAt numericDate `json:"exp"`
 	NotBefore numericDate `json:"nbf,omitempty"`
 	IssuedAt  numericDate `json:"iat,omitempty"`
 }
 
-// check reports what keeps a token from being good, but its end: it must have one, and must have begun. The error wraps
-// ErrUnknown.
+// check checks that a token has an expiry and is valid already; over checks the expiry. The error wraps ErrUnknown.
 func (x times) check(now storage.Time) error {
 	latest := numericDate(now.Add(leeway))
 	switch {
@@ -205,18 +203,18 @@ func (x times) check(now storage.Time) error {
 		)
 	case x.IssuedAt > latest:
 		return unknown(
-			"the JWT says that it was issued at %s, which is in the future (iat); compare the clocks",
+			"the JWT was issued at %s, which is in the future (iat); compare the clocks",
 			storage.Time(x.IssuedAt).Time().UTC().Format(time.RFC3339),
 		)
 	}
 	return nil
 }
 
-// over reports whether a token has ended.
+// over reports whether a token has expired.
 func (x times) over(now storage.Time) bool { return storage.Time(x.ExpiresAt) <= now }
 
-// readClaims reads claims by their names; those that are left out change nothing. The error wraps ErrUnknown and says
-// which is wrong.
+// readClaims decodes the named claims; a missing one leaves its target unchanged. The error wraps ErrUnknown and names
+// the wrong claim.
 func readClaims(payload []byte, into map[string]any) error {
 	var all map[string]josejson.RawMessage
 	if josejson.Unmarshal(payload, &all) != nil {

@@ -21,15 +21,15 @@ const (
 // kind is one kind of credential.
 type kind struct {
 	name  string // as introspection and the configuration name it
-	words string // as people call it, such as API key
+	words string // for sentences, such as API key
 	atAPI bool   // it can be used at a resource
-	// fits reports whether a text has the form of this kind; nil: it has no other kind's form.
+	// fits reports whether text has the form of this kind; nil: any form that fits no other kind.
 	fits func(text string) bool
 	// verify finds the caller that a credential of this form identifies.
 	verify func(v *Verifier, ctx context.Context, text string, at Audience) (Principal, error)
 }
 
-// kinds are all kinds of credentials. The first whose form a text has verifies it.
+// kinds lists all kinds of credentials. The first kind whose form a credential has verifies it.
 var kinds = []kind{
 	{KindAPIKey, "API key", true, nil, (*Verifier).keyPrincipal},
 	{
@@ -37,7 +37,7 @@ var kinds = []kind{
 		begins(apikey.PrefixPersonalToken), (*Verifier).keyPrincipal,
 	},
 	{KindAccessToken, "access token", true, begins(PrefixAccessToken), (*Verifier).accessTokenPrincipal},
-	// A signed access token of this server has this form too.
+	// Signed access tokens of this server have this form too.
 	{KindForeignJWT, "token of a trusted issuer", true, looksLikeJWT, (*Verifier).jwtPrincipal},
 	{KindRefreshToken, "refresh token", false, begins(PrefixRefreshToken), (*Verifier).refreshTokenPrincipal},
 }
@@ -46,7 +46,7 @@ func begins(prefix string) func(string) bool {
 	return func(text string) bool { return strings.HasPrefix(text, prefix) }
 }
 
-// kindOf is the kind whose form a text has.
+// kindOf returns the kind whose form a credential has.
 func kindOf(text string) kind {
 	i := slices.IndexFunc(kinds, func(k kind) bool { return k.fits != nil && k.fits(text) })
 	if i < 0 {
@@ -66,7 +66,7 @@ func KindsAtAPI() []string {
 	return names
 }
 
-// KindInWords is what people call a kind that Principal.Kind names, such as API key; empty for an unknown name.
+// KindInWords returns the readable name of a kind as in Principal.Kind, such as API key; "" for an unknown kind.
 func KindInWords(name string) string {
 	i := slices.IndexFunc(kinds, func(k kind) bool { return k.name == name })
 	if i < 0 {
@@ -75,7 +75,7 @@ func KindInWords(name string) string {
 	return kinds[i].words
 }
 
-// OneOfKind is KindInWords with its article, such as an API key.
+// OneOfKind returns KindInWords with its article, such as an API key.
 func OneOfKind(name string) string {
 	words := KindInWords(name)
 	if strings.HasPrefix(words, "a") || strings.HasPrefix(words, "A") {

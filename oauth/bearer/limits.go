@@ -12,8 +12,8 @@ import (
 // Limited reports whether requests of a principal are counted.
 func (p *Principal) Limited() bool { return p.Limits != (limit.Plan{}) }
 
-// TakeAnonymous charges a request without a good credential to the address that it comes from. Where a resource does
-// not count such, counted is false.
+// TakeAnonymous charges a request without a valid credential to the address that it comes from. counted is false if the
+// resource has no plan for such requests.
 func (v *Verifier) TakeAnonymous(
 	ctx context.Context, r *catalog.Resource, from netip.Addr,
 ) (result limit.Result, counted bool, err error) {
@@ -25,8 +25,8 @@ func (v *Verifier) TakeAnonymous(
 	return result, true, err
 }
 
-// Take charges a request to the plan of a principal. Where they have none, everything is allowed and the result says
-// nothing else.
+// Take charges a request to the plan of a principal. Without a plan the request is allowed, and the rest of the result
+// is zero.
 func (v *Verifier) Take(ctx context.Context, p *Principal, cost int64) (limit.Result, error) {
 	if !p.Limited() {
 		return limit.Result{Allowed: true}, nil
@@ -34,7 +34,7 @@ func (v *Verifier) Take(ctx context.Context, p *Principal, cost int64) (limit.Re
 	return v.limiter.Take(ctx, p.Counter, cost, p.Limits)
 }
 
-// Remaining is what is left of a key's plan now, without taking of it; nothing is limited where ok is false.
+// Remaining returns what is left of a key's plan now, and charges nothing. ok is false if the key is not limited.
 func (v *Verifier) Remaining(
 	ctx context.Context, k *storage.APIKey, workspacePlan string,
 ) (r limit.Result, ok bool, err error) {

@@ -19,30 +19,30 @@ import (
 // Principal is the caller that a credential identifies, and its current permissions.
 type Principal struct {
 	Kind string
-	// Subject is the user, or with client_credentials the client (RFC 9068, section 2.2); of a foreign JWT a name for
-	// issuer and subject together; empty for an API key.
+	// Subject is the user, or with client_credentials the client (RFC 9068, section 2.2). For a foreign JWT it is a name
+	// that combines issuer and subject, and for an API key it is empty.
 	Subject       string
-	UserID        string // empty without a person
+	UserID        string // empty without a user
 	ClientID      string
 	Audience      string   // id of the resource
-	Scopes        []string // effective: with what they imply, within the role
+	Scopes        []string // effective: including implied ones, within the role
 	Objects       []string // of the resource
-	OwnScopes     []string // of a personal access token: effective on what is its user's own, in no workspace
+	OwnScopes     []string // of a personal access token: effective on its user's own account, outside workspaces
 	ByObject      bool     // the scopes were given as an object of lists
-	ID            string   // names the token without showing it (RFC 7519, section 4.1.7)
+	ID            string   // identifies the token without revealing it (RFC 7519, section 4.1.7)
 	KeyID         string   // of an API key or personal access token
-	CreatedBy     string   // of an API key: the user behind it; empty: the CLI, or not known
-	GrantID       string   // empty but for tokens of an authorization
+	CreatedBy     string   // of an API key: the user who created it; empty: the CLI, or unknown
+	GrantID       string   // of a token that a user authorized; otherwise empty
 	WorkspaceID   string
-	Workspace     string   // slug; empty: acts in none
-	WorkspacePlan string   // name of the workspace\'s own plan, which need not be the one that counts; empty: none
+	Workspace     string   // slug of the workspace that it acts in; empty: none
+	WorkspacePlan string   // name of the workspace's own plan, which need not be the one that applies; empty: none
 	Role          string   // effective role in the workspace; empty without a user or a workspace
-	TokenRole     string   // the most that a personal access token may be as it says itself; empty: no bound
+	TokenRole     string   // of a personal access token: the highest role that it may act with; empty: its user's
 	Environment   string   // live or test, of an API key
-	Addresses     []string // ranges that the credential may come from; empty: any
+	Addresses     []string // ranges from which the credential may be used; empty: any
 	Plan          string   // name; empty: none
 	Limits        limit.Plan
-	Counter       string       // what limits count it as
+	Counter       string       // the name under which limits count it
 	AuthTime      storage.Time // zero without a user
 	IssuedAt      storage.Time
 	ExpiresAt     storage.Time // zero: never
@@ -50,7 +50,7 @@ type Principal struct {
 	ForeignIssuer, ForeignSubject string
 }
 
-// Has reports whether the principal's scopes cover one.
+// Has reports whether the principal's scopes cover scope.
 func (p *Principal) Has(scope string) bool { return catalog.Covers(p.Scopes, scope, p.Objects) }
 
 // AllowedFrom reports whether the credential may be used from an address.
@@ -61,47 +61,47 @@ func (p *Principal) AllowedFrom(a netip.Addr) bool {
 	})
 }
 
-// Why a credential is refused.
+// The reasons why a credential is refused.
 var (
-	// ErrUnknown says that the text is not a credential of this server, or was deleted. Errors that wrap it say why,
-	// for the operator alone.
+	// ErrUnknown means that the value is not a credential of this server, or that the credential was deleted. Errors that
+	// wrap it say why, for the operator only.
 	ErrUnknown = errors.New("unknown credential")
-	// ErrExpired says that its time is over.
+	// ErrExpired means that the credential has expired.
 	ErrExpired = errors.New("expired credential")
-	// ErrRevoked says that it was revoked or used up.
+	// ErrRevoked means that the credential was revoked or used up.
 	ErrRevoked = errors.New("revoked credential")
-	// ErrSuspended says that its client, user or workspace is disabled, or that the key is paused.
+	// ErrSuspended means that the credential's client, user or workspace is disabled, or that the key is paused.
 	ErrSuspended = errors.New("credential of a disabled client, user or workspace")
-	// ErrWorkspace says that the workspace that was named is not one in which the credential may act. It does not tell
-	// whether there is such a workspace.
+	// ErrWorkspace means that the credential may not act in the named workspace. It does not reveal whether that workspace
+	// exists.
 	ErrWorkspace = errors.New("not a workspace of this credential")
 )
 
-// unknown is ErrUnknown with what is wrong, for the log and the CLI. The caller gets the same sentence for all.
+// unknown wraps ErrUnknown with the cause, for the log and the CLI. Callers get the same answer for every cause.
 func unknown(format string, args ...any) error {
 	return fmt.Errorf("%w: %s", ErrUnknown, fmt.Sprintf(format, args...))
 }
 
-// errRemoved is why a credential of a resource that was removed is unknown.
+// errRemoved is the error for a credential of a resource that was removed from the configuration.
 func errRemoved(resource string) error {
-	return unknown("its resource %s is no longer in the configuration", Quoted(resource))
+	return unknown("its resource %s is not in the configuration any more", Quoted(resource))
 }
 
-// Quoted is what a stranger sent, quoted for a sentence: without credentials, and cut where it is long.
+// Quoted quotes an untrusted value for a sentence, without credentials, and truncated if it is long.
 func Quoted(text string) string { return strconv.Quote(input.Shorten(Redacted(text))) }
 
-// Audience is where a credential is used. The zero value says nothing about it.
+// Audience is where a credential is used. The zero value means that this is not known.
 type Audience struct {
-	Resources []string // ids; the credential may be for one of them; foreign JWTs are verified by their trusted issuers
-	Workspace string   // slug of the one that is named
-	Named     bool     // a workspace is named, also where its slug is empty, which no workspace has
+	Resources []string // ids; their trusted issuers verify foreign JWTs
+	Workspace string   // slug that the request names
+	Named     bool     // the request names a workspace, perhaps with an empty slug, which matches none
 }
 
-// Principal identifies the caller by a credential. It is the only judge of credentials. Where a workspace
-// is named it must be the credential's; a personal access token acts in the one that is named, and has no role without
-// one. The caller compares whether the credential is for the resource at which it is used. The errors are those above,
-// with what is known of the credential, or wrap storage.ErrUnavailable. A refresh token has a Principal too: it may not
-// be used at a resource, but its client may introspect it.
+// Principal returns the caller that a credential identifies. Every check of a credential goes through it. If at names a
+// workspace, it must be the credential's own; a personal access token acts in the named workspace, and without one it
+// has no role. The caller of Principal must check that p.Audience is the resource at which the credential is used. The
+// errors are those above, with a p that holds what is known of the credential, or wrap storage.ErrUnavailable. A
+// refresh token has a Principal too: it cannot be used at a resource, but its client may introspect it.
 func (v *Verifier) Principal(ctx context.Context, credential string, at Audience) (p Principal, err error) {
 	ctx = storage.System(ctx)
 	p, err = kindOf(credential).verify(v, ctx, credential, at)
@@ -114,7 +114,7 @@ func (v *Verifier) Principal(ctx context.Context, credential string, at Audience
 	return p, err
 }
 
-// keyPrincipal is the caller that an API key or a personal access token identifies.
+// keyPrincipal returns the caller that an API key or a personal access token identifies.
 func (v *Verifier) keyPrincipal(ctx context.Context, text string, at Audience) (Principal, error) {
 	b, status, err := v.keys.Verify(ctx, text, at.Workspace)
 	switch {
@@ -122,11 +122,11 @@ func (v *Verifier) keyPrincipal(ctx context.Context, text string, at Audience) (
 		return Principal{}, err
 	case status == apikey.Unknown && apikey.PrefixOf(text) == "":
 		return Principal{}, unknown(
-			"it does not have the form of a token or key of this server, or was changed or cut when it was copied",
+			"it does not have the form of a token or key of this server, or was changed or truncated when it was copied",
 		)
 	case status == apikey.Unknown:
 		return Principal{}, unknown(
-			"no API key or personal access token of this database matches; it may be of another server, or " +
+			"no API key or personal access token of this database matches; it may belong to another server, or " +
 				"was deleted",
 		)
 	}
@@ -155,8 +155,8 @@ func (v *Verifier) keyPrincipal(ctx context.Context, text string, at Audience) (
 		p.TokenRole, p.OwnScopes = k.Role, r.Effective(k.Scopes, k.Role, true)
 		p.Plan, p.Limits = v.catalog.PlanOf(b.WorkspacePlan, r.UserPlan)
 		p.Counter = userCounter(k.UserID, r.ID)
-		// The role that the token is held to bounds the user's own and is none by itself. Without a workspace there is
-		// no role, and the scopes are those that the token has in every workspace of its user.
+		// The token's role limits that of its user. Without a workspace there is no role, and the scopes are those that the
+		// token has in every workspace of its user.
 		least := b.LowestRole
 		if b.Role != "" {
 			p.Role = catalog.LowerRole(b.Role, k.Role)
@@ -169,7 +169,7 @@ func (v *Verifier) keyPrincipal(ctx context.Context, text string, at Audience) (
 	}
 	p.Plan, p.Limits = v.keys.Plan(k, b.WorkspacePlan)
 	p.Counter = keyCounter(k)
-	if k.Scopes.Has(catalog.ScopeIntrospect) && k.WorkspaceID == "" { // it would see the credentials of every workspace
+	if k.Scopes.Has(catalog.ScopeIntrospect) && k.WorkspaceID == "" { // it could introspect the credentials of every workspace
 		p.Scopes, p.Plan, p.Limits = []string{catalog.ScopeIntrospect}, "", limit.Plan{}
 		return p, nil
 	}
@@ -177,28 +177,28 @@ func (v *Verifier) keyPrincipal(ctx context.Context, text string, at Audience) (
 	return p, nil
 }
 
-// keyCounter is what an API key is counted as: the same as what it took the place of.
+// keyCounter returns the counter of an API key, which is also that of the key that it replaced.
 func keyCounter(k *storage.APIKey) string { return "key:" + k.Counter }
 
-// userCounter is what a user's tokens at a resource are counted as, however many there are.
+// userCounter returns the one counter of all of a user's tokens at a resource.
 func userCounter(userID, resource string) string { return "user:" + userID + ":" + resource }
 
 func (v *Verifier) accessTokenPrincipal(ctx context.Context, text string, _ Audience) (Principal, error) {
 	digest := DigestOf(PrefixAccessToken, text)
 	if digest == "" {
-		return Principal{}, unknown("it starts like an access token and was changed or cut when it was copied")
+		return Principal{}, unknown("it starts like an access token, but was changed or truncated when it was copied")
 	}
 	b, err := v.store.AccessTokenByDigest(ctx, []byte(digest))
 	if err != nil {
 		return Principal{}, unknownOr(
-			err, "no access token of this database matches; it may be of another server, or expired long ago",
+			err, "no access token of this database matches; it may belong to another server, or have expired long ago",
 		)
 	}
-	// Part of a digest of 256 random bits names the token and tells nothing about it.
+	// Part of a digest of 256 random bits identifies the token and reveals nothing about it.
 	return v.accessPrincipal(b, hex.EncodeToString([]byte(digest[:16])))
 }
 
-// accessPrincipal is who stands behind an access token of either form; id names it.
+// accessPrincipal returns the caller that an access token of either format identifies; id is the token's.
 func (v *Verifier) accessPrincipal(b storage.Bearer, id string) (Principal, error) {
 	t := b.Access
 	p := Principal{Kind: KindAccessToken, Audience: t.Resource, ID: id, IssuedAt: t.CreatedAt, ExpiresAt: t.ExpiresAt}
@@ -211,12 +211,12 @@ func (v *Verifier) accessPrincipal(b storage.Bearer, id string) (Principal, erro
 func (v *Verifier) refreshTokenPrincipal(ctx context.Context, text string, _ Audience) (Principal, error) {
 	digest := DigestOf(PrefixRefreshToken, text)
 	if digest == "" {
-		return Principal{}, unknown("it starts like a refresh token and was changed or cut when it was copied")
+		return Principal{}, unknown("it starts like a refresh token, but was changed or truncated when it was copied")
 	}
 	b, err := v.store.RefreshTokenByDigest(ctx, []byte(digest))
 	if err != nil {
 		return Principal{}, unknownOr(
-			err, "no refresh token of this database matches; it may be of another server, or expired long ago",
+			err, "no refresh token of this database matches; it may belong to another server, or have expired long ago",
 		)
 	}
 	t := b.Refresh
@@ -237,7 +237,7 @@ func unknownOr(err error, why string) error {
 	return err
 }
 
-// tokenPrincipal decides what both kinds of tokens have in common.
+// tokenPrincipal makes the checks that access and refresh tokens share.
 func (v *Verifier) tokenPrincipal(p Principal, b storage.Bearer, clientID string, scopes []string) (Principal, error) {
 	person := b.Grant.ID != ""
 	p.ClientID, p.Subject, p.GrantID = clientID, clientID, b.Grant.ID
@@ -260,7 +260,7 @@ func (v *Verifier) tokenPrincipal(p Principal, b storage.Bearer, clientID string
 	}
 	p.Audience, p.Scopes = r.ID, r.Effective(scopes, p.Role, person)
 	if person && !slices.Equal(scopes, []string(b.Grant.Scopes)) {
-		// What the grant lost after the token was issued, the token has lost too.
+		// Scopes that the grant lost after the token was issued are lost to the token too.
 		if p.Scopes = r.CoveredBy(
 			p.Scopes, b.Grant.Scopes,
 		); len(p.Scopes) == 0 &&
@@ -278,7 +278,7 @@ func (v *Verifier) tokenPrincipal(p Principal, b storage.Bearer, clientID string
 	return p, nil
 }
 
-// jwtPrincipal is who stands behind a JWT, ours or that of an issuer that a resource trusts.
+// jwtPrincipal returns the caller that a JWT identifies, one of ours or of a trusted issuer.
 func (v *Verifier) jwtPrincipal(ctx context.Context, text string, at Audience) (Principal, error) {
 	t, err := parseJWT(text)
 	if err != nil {
@@ -300,7 +300,7 @@ func (v *Verifier) jwtPrincipal(ctx context.Context, text string, at Audience) (
 		)
 	}
 	if c.Audience != b.Access.Resource || c.ClientID != b.Access.ClientID {
-		return Principal{}, unknown("the claims of the JWT are not those that its access token was issued with")
+		return Principal{}, unknown("the claims of the JWT differ from those of the access token that was issued")
 	}
 	p, err := v.accessPrincipal(b, c.ID)
 	if err == nil && c.over(v.store.Now()) {

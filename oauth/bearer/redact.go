@@ -9,13 +9,13 @@ import (
 
 const redacted = "[redacted]"
 
-// Redacted is text that was sent to this server, without the credentials in it, for a log or a page. What follows the
-// prefix of a credential of this server is removed, whole or cut, and so is a JWT; a credential may have been sent in
-// the place of anything else, such as a client id. Redacted does not know passwords.
+// Redacted removes the credentials from untrusted text, for a log or a page: a credential may have been sent in place
+// of any other value, such as a client id. It removes what follows the prefix of a credential of this server, complete
+// or truncated, and JWTs. It does not recognise passwords.
 func Redacted(text string) string { return eachWord(text, afterPrefix) }
 
-// RedactedURI is a URI that was sent to this server, without what may be secret in it: the values of its query, its
-// fragment, its user information, and random text in its path. It need not be a valid URI.
+// RedactedURI removes what may be secret from an untrusted URI: the values of its query, its fragment, its user
+// information, and random text in its path. The URI need not be valid.
 func RedactedURI(uri string) string {
 	rest, fragment, hasFragment := strings.Cut(uri, "#")
 	rest, query, hasQuery := strings.Cut(rest, "?")
@@ -58,16 +58,16 @@ func RedactedURI(uri string) string {
 	return out
 }
 
-// shownPath is how much of a path is kept, in bytes, and longSegment how long a run of letters and digits may be before
-// it is taken for a secret, which no identifier is.
+// shownPath is how many bytes of a path are kept. A run of letters and digits longer than longSegment is taken for a
+// secret; identifiers are shorter.
 const (
 	shownPath   = 160
 	longSegment = 32
 )
 
-// ShownPath is the path of a request, as it came with its escapes, for a page: with the ids in it, and without what may
-// be secret. It is at most 160 bytes and an ellipsis long. Credentials are removed as in RedactedURI, and of other
-// long runs of letters and digits the first 8 characters stay. The path must not hold the query.
+// ShownPath prepares the escaped path of a request for a page: it keeps ids, removes credentials as RedactedURI does,
+// and cuts other long runs of letters and digits to their first 8 characters. The result has at most 160 bytes and an
+// ellipsis. The path must not include the query.
 func ShownPath(path string) string {
 	path, _, _ = strings.Cut(path, "?")
 	path, _, _ = strings.Cut(path, "#")
@@ -87,7 +87,7 @@ func ShownPath(path string) string {
 	return path
 }
 
-// shortenRuns cuts what is long and unbroken to its beginning. The ids of this server and UUIDs have hyphens.
+// shortenRuns cuts long runs of letters and digits to their beginning. The ids of this server and UUIDs have hyphens.
 func shortenRuns(path string) string {
 	var out strings.Builder
 	for i := 0; i < len(path); {
@@ -106,7 +106,7 @@ func shortenRuns(path string) string {
 	return out.String()
 }
 
-// encodedQuestionMark is where a percent-encoded question mark is, also one that was encoded twice; -1 without one.
+// encodedQuestionMark returns the index of a percent-encoded question mark, even one that was encoded twice, or -1.
 func encodedQuestionMark(text string) int {
 	for i := strings.IndexByte(text, '%'); i >= 0 && i < len(text); i++ {
 		if text[i] != '%' {
@@ -120,11 +120,11 @@ func encodedQuestionMark(text string) int {
 	return -1
 }
 
-// eachWord replaces the words of text, from where find says that a secret begins in one to its end. find answers -1 for
-// a word without a secret.
+// eachWord replaces the secrets in the words of text. find returns the index at which the secret begins in a word,
+// which is replaced from there to its end, or -1.
 func eachWord(text string, find func(word string) int) string {
 	var out strings.Builder
-	done := 0 // up to where text is in out
+	done := 0 // how much of text is in out
 	for i := 0; i < len(text); {
 		if !ofWord(text[i]) {
 			i++
@@ -141,7 +141,7 @@ func eachWord(text string, find func(word string) int) string {
 		at := find(word)
 		if at < 0 && strings.Contains(word, "%") {
 			plain := word
-			for range 3 { // what was encoded more often than that, nothing on the way decoded
+			for range 3 { // no proxy or client decodes more often
 				decoded, err := url.PathUnescape(plain)
 				if err != nil || decoded == plain {
 					break
@@ -175,7 +175,7 @@ func hasSecret(text string, find func(word string) int) bool {
 	return false
 }
 
-// minSecret is less than the length of anything that is redacted.
+// minSecret is less than the length of any secret that is redacted.
 const minSecret = 14
 
 func ofWord[C byte | rune](c C) bool {
@@ -186,8 +186,8 @@ func alphanumeric[C byte | rune](c C) bool {
 	return c >= '0' && c <= '9' || c >= 'A' && c <= 'Z' || c >= 'a' && c <= 'z'
 }
 
-// afterPrefix is where the secret part of a credential begins in a word, after its prefix; -1 without one. Part of a
-// credential is as secret as the whole: all of it but a few characters may be there.
+// afterPrefix returns the index at which the secret part of a credential begins in a word, after its prefix, or -1. A
+// truncated credential is as secret as a complete one, since only a few characters may be missing.
 func afterPrefix(word string) int {
 	for i := range len(word) {
 		switch {
@@ -228,11 +228,10 @@ func leading(text string) int {
 	return len(text)
 }
 
-// HoldsSecret reports whether a word is or holds what may be secret: a credential, or long random text.
+// HoldsSecret reports whether a word contains something that may be secret: a credential, or long random text.
 func HoldsSecret(word string) bool { return secretIn(word) >= 0 }
 
-// secretIn is afterPrefix for words of a URI, in which long random text in base64url or base62 is taken for a secret
-// too.
+// secretIn is afterPrefix for words of a URI. It also takes long random text in base64url or base62 for a secret.
 func secretIn(word string) int {
 	if at := afterPrefix(word); at >= 0 {
 		return at

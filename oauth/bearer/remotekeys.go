@@ -21,14 +21,14 @@ import (
 	"doorward/storage"
 )
 
-// ErrIssuerKeys says that the published keys of a trusted issuer cannot be read, so that nothing can be said about its
-// tokens. It is storage.ErrUnavailable too: no caller takes it for a "no".
+// ErrIssuerKeys means that the published keys of a trusted issuer cannot be read, so that its tokens can be neither
+// accepted nor refused. It is storage.ErrUnavailable too, so that no caller takes it for a refusal.
 var ErrIssuerKeys = errors.New("the keys of a trusted issuer cannot be read")
 
-// IssuerKeysUnavailable is what a caller is told about ErrIssuerKeys; the address and the cause are for the log.
+// IssuerKeysUnavailable is the answer to a caller for ErrIssuerKeys; the URL and the cause are for the log.
 const IssuerKeysUnavailable = "The keys of the token's issuer cannot be read right now; try again shortly."
 
-// issuerKeysError is ErrIssuerKeys with the address and what is wrong there.
+// issuerKeysError is ErrIssuerKeys with the URL and the cause.
 type issuerKeysError struct {
 	url   string
 	cause error
@@ -41,23 +41,23 @@ func (e *issuerKeysError) Error() string {
 func (e *issuerKeysError) Unwrap() error { return e.cause }
 
 func (e *issuerKeysError) Is(target error) bool {
-	return target == ErrIssuerKeys || target == storage.ErrUnavailable // what errors.Is asks for
+	return target == ErrIssuerKeys || target == storage.ErrUnavailable // for errors.Is
 }
 
-// How keys of others are fetched and kept.
+// How the keys of trusted issuers are fetched and cached.
 const (
 	remoteTimeout  = 3 * time.Second
 	maxRemoteBytes = 64 << 10
 	maxRemoteKeys  = 64
-	remoteAge      = 10 * time.Minute // after which they serve only where they cannot be fetched again
-	remoteEarly    = 9 * time.Minute  // after which they are fetched again while they serve
-	remoteStale    = 24 * time.Hour   // after which those that could not be fetched again no longer count
-	remoteUnknown  = time.Minute      // between two fetches because of a kid that is unknown
-	// IssuerKeysRetry is between two tries when one failed, and what a caller waits before asking again.
+	remoteAge      = 10 * time.Minute // keys older than this are used only if they cannot be fetched again
+	remoteEarly    = 9 * time.Minute  // keys older than this are fetched again in the background
+	remoteStale    = 24 * time.Hour   // keys older than this are never used
+	remoteUnknown  = time.Minute      // between two fetches for an unknown kid
+	// IssuerKeysRetry is the wait after a failed fetch, and the Retry-After for callers.
 	IssuerKeysRetry = 5 * time.Second
 )
 
-// remoteClient fetches the keys of others, from the addresses in the configuration and nowhere else.
+// remoteClient fetches the keys of trusted issuers, only from the URLs in the configuration.
 var remoteClient = &http.Client{
 	Timeout:       remoteTimeout,
 	CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
@@ -67,8 +67,8 @@ var remoteClient = &http.Client{
 	},
 }
 
-// remoteKeys is a copy of the keys that an issuer publishes. What a token says decides at most that the configured
-// address is asked again, once a minute.
+// remoteKeys is a cached copy of the keys that an issuer publishes. A token can cause no more than a fetch from the
+// configured URL, once a minute.
 type remoteKeys struct {
 	url string
 	now func() storage.Time
@@ -76,14 +76,14 @@ type remoteKeys struct {
 	mu        sync.Mutex
 	keys      []jose.JSONWebKey // nil: never fetched
 	skipped   []string          // why other keys of the set are not used
-	fetchedAt storage.Time      // when keys were
-	triedAt   storage.Time      // the last time, with success or without; zero: never
+	fetchedAt storage.Time      // when keys were fetched
+	triedAt   storage.Time      // of the last try, successful or not; zero: never
 	fault     error             // of the last try
-	fetching  chan struct{}     // closed at its end; nil: no fetch is under way
+	fetching  chan struct{}     // closed when the fetch ends; nil: none is running
 }
 
-// find gives the keys that a token may be signed with, or says why there are none. Once the issuer did not answer, what
-// there is serves without waiting for the next try. An error is ErrIssuerKeys: whether the key is known cannot be said.
+// find returns the keys that a token may be signed with, or why there are none. After a failed fetch it uses the cached
+// keys without waiting for the next try. An error is ErrIssuerKeys: it is unknown whether the issuer has the key.
 func (k *remoteKeys) find(
 	ctx context.Context, kid string, algorithm jose.SignatureAlgorithm,
 ) (keys []jose.JSONWebKey, why string, err error) {
@@ -97,7 +97,7 @@ func (k *remoteKeys) find(
 		}
 		if k.fetching == nil && k.due(now, len(found) > 0) {
 			k.fetching = make(chan struct{})
-			go k.fetch(k.fetching) //nolint:contextcheck // others wait for it too, so it does not end with this request
+			go k.fetch(k.fetching) //nolint:contextcheck // other requests wait for it too, so it must not end with this one
 		}
 		fetching, fault := k.fetching, k.fault
 		old := now.Sub(k.fetchedAt).Abs() >= remoteAge
@@ -116,7 +116,7 @@ func (k *remoteKeys) find(
 			return nil, "", &issuerKeysError{k.url, ctx.Err()}
 		}
 	}
-	return nil, "", &issuerKeysError{k.url, errors.New("they are being fetched again and again")}
+	return nil, "", &issuerKeysError{k.url, errors.New("a new fetch started each time one ended")}
 }
 
 // due reports whether it is time to fetch.
@@ -134,7 +134,7 @@ func (k *remoteKeys) due(now storage.Time, found bool) bool {
 	return since >= remoteEarly
 }
 
-// fetch asks for the keys, and lets those who wait go on.
+// fetch fetches the keys, and then closes done.
 func (k *remoteKeys) fetch(done chan struct{}) {
 	keys, skipped, err := fetchKeys(k.url)
 	k.mu.Lock()
@@ -158,9 +158,9 @@ func fetchKeys(url string) (keys []jose.JSONWebKey, skipped []string, err error)
 	if err != nil {
 		return nil, nil, err
 	}
-	defer resp.Body.Close() //nolint:errcheck // it was only read
+	defer resp.Body.Close() //nolint:errcheck // only read
 	if resp.StatusCode != http.StatusOK {
-		return nil, nil, fmt.Errorf("the answer is %s", resp.Status)
+		return nil, nil, fmt.Errorf("the status is %s", resp.Status)
 	}
 	text, err := io.ReadAll(io.LimitReader(resp.Body, maxRemoteBytes+1))
 	if err == nil && len(text) > maxRemoteBytes {
@@ -172,15 +172,14 @@ func fetchKeys(url string) (keys []jose.JSONWebKey, skipped []string, err error)
 	return parseKeys(text)
 }
 
-// parseKeys reads a JWK set (RFC 7517, section 5). Keys that are not public ones for signatures, that say that they are
-// for something else, or that are of a kind that is unknown or too weak, are left out, and skipped says why. A member
-// that is not understood never makes a key good for more.
+// parseKeys reads a JWK set (RFC 7517, section 5). It leaves out keys that are not public, not for signatures, of an
+// unknown type or too weak; skipped says why. An unknown member never extends what a key may be used for.
 func parseKeys(text []byte) (keys []jose.JSONWebKey, skipped []string, err error) {
 	var set struct {
 		Keys []josejson.RawMessage `json:"keys"`
 	}
 	if err := josejson.Unmarshal(text, &set); err != nil {
-		return nil, nil, errors.New("the answer is not a JWK set, a JSON object with each name once and a list of keys")
+		return nil, nil, errors.New("the answer is not a JWK set: a JSON object with each name once and a list of keys")
 	}
 	if set.Keys == nil {
 		return nil, nil, errors.New("the answer is not a JWK set: it has no list of keys")
@@ -202,7 +201,7 @@ func parseKeys(text []byte) (keys []jose.JSONWebKey, skipped []string, err error
 	return keys, skipped, nil
 }
 
-// parseKey reads one key; the error says why it is not one for signatures.
+// parseKey reads one key; the error says why it cannot verify signatures.
 func parseKey(raw []byte) (k jose.JSONWebKey, err error) {
 	var members map[string]any
 	if josejson.Unmarshal(raw, &members) != nil || members == nil {
@@ -232,14 +231,14 @@ func parseKey(raw []byte) (k jose.JSONWebKey, err error) {
 	return k, strong(k.Key)
 }
 
-// Bounds on RSA keys: below, RFC 7518, section 3.3 forbids them; above, verifying takes too long. The least exponent is
-// that of FIPS 186-5, section 5.1.
+// Bounds on RSA keys: RFC 7518, section 3.3 forbids smaller ones, and verifying with larger ones takes too long. The
+// minimum exponent is that of FIPS 186-5, section 5.1.
 const (
 	minRSABits, maxRSABits = 2048, 8192
 	minRSAExponent         = 1<<16 + 1
 )
 
-// strong says why a public key is not accepted, though it is well formed.
+// strong returns why a well-formed public key is not accepted, or nil.
 func strong(key any) error {
 	switch k := key.(type) {
 	case *rsa.PublicKey:
@@ -255,18 +254,18 @@ func strong(key any) error {
 		}
 		return nil
 	case *ecdsa.PublicKey:
-		return nil // of P-256, P-384 or P-521, and on it: go-jose reads no other
+		return nil // go-jose reads only points on P-256, P-384 and P-521
 	case ed25519.PublicKey:
 		if slices.Contains(smallOrder, hex.EncodeToString(append(slices.Clone(k[:31]), k[31]&0x7f))) {
-			return errors.New("is an Ed25519 key of small order, for which anybody can sign")
+			return errors.New("is an Ed25519 key of small order, whose signatures can be forged")
 		}
 		return nil
 	}
 	return errors.New("is not a key for signatures of a known kind")
 }
 
-// smallOrder are the points of Ed25519 whose order divides 8, without their sign, in hexadecimal; two are not
-// canonical.
+// smallOrder lists the points of Ed25519 whose order divides 8, without their sign, in hexadecimal; two encodings are
+// not canonical.
 var smallOrder = []string{
 	"0000000000000000000000000000000000000000000000000000000000000000",
 	"0100000000000000000000000000000000000000000000000000000000000000",
@@ -277,8 +276,8 @@ var smallOrder = []string{
 	"eeffffffffffffffffffffffffffffffffffffffffffffffffffffffffffff7f",
 }
 
-// fitting are the keys with a kid that can be for an algorithm, or why there are none. Without a kid it must be plain
-// which one is meant.
+// fitting returns the keys with this kid that can verify the algorithm, or why there are none. Without a kid, there
+// must be exactly one candidate.
 func (k *remoteKeys) fitting(kid string, algorithm jose.SignatureAlgorithm) (found []jose.JSONWebKey, why string) {
 	for _, key := range k.keys {
 		if (kid == "" || key.KeyID == kid) && (key.Algorithm == "" || key.Algorithm == string(algorithm)) &&
@@ -288,7 +287,7 @@ func (k *remoteKeys) fitting(kid string, algorithm jose.SignatureAlgorithm) (fou
 	}
 	switch {
 	case kid == "" && len(found) > 1:
-		return nil, fmt.Sprintf("the JWT names no kid, and %s has %d keys for %s", k.url, len(found), algorithm)
+		return nil, fmt.Sprintf("the JWT has no kid, and %s has %d keys for %s", k.url, len(found), algorithm)
 	case len(found) > 0:
 		return found, ""
 	}
@@ -297,12 +296,12 @@ func (k *remoteKeys) fitting(kid string, algorithm jose.SignatureAlgorithm) (fou
 		why += " with the kid " + Quoted(kid)
 	}
 	if len(k.skipped) > 0 {
-		why += "; not used there: " + strings.Join(k.skipped[:min(len(k.skipped), 3)], ", ")
+		why += "; these keys were skipped: " + strings.Join(k.skipped[:min(len(k.skipped), 3)], ", ")
 	}
 	return nil, why
 }
 
-// signs reports whether a key is of the kind that an algorithm needs (RFC 7518, section 3.1, RFC 8037, section 3.1).
+// signs reports whether a key has the type that an algorithm needs (RFC 7518, section 3.1; RFC 8037, section 3.1).
 func signs(key any, algorithm jose.SignatureAlgorithm) bool {
 	switch k := key.(type) {
 	case *ecdsa.PublicKey:

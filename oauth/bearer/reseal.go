@@ -8,15 +8,15 @@ import (
 	"doorward/storage"
 )
 
-// Resealed is how many sealed texts of the database there are under the first master secret now that were not before.
+// Resealed counts the values in the database that Reseal has sealed under the first master secret.
 type Resealed struct{ SigningKeys, Answers int }
 
-// resealBatch is how many answers are read at once.
+// resealBatch is how many answers one query reads.
 const resealBatch = 500
 
-// Reseal seals again, under the first master secret, what lies in the database sealed under another one: the private
-// halves of signing keys, and the answers that are kept for an Idempotency-Key, whose purpose the caller knows. It
-// fails, having done the rest, where something is sealed under a secret that is not in the list.
+// Reseal seals, under the first master secret, the values in the database that are sealed under another one: the
+// private halves of signing keys, and the answers stored for an Idempotency-Key, whose purpose answerPurpose returns.
+// If a value is sealed under a secret that is not in the list, it does the others and returns an error.
 func (r *Keyring) Reseal(ctx context.Context, answerPurpose func(digest []byte) string) (Resealed, error) {
 	ctx = storage.System(ctx)
 	var done Resealed
@@ -30,7 +30,7 @@ func (r *Keyring) Reseal(ctx context.Context, answerPurpose func(digest []byte) 
 			return 0, nil
 		}
 		if err := write(after); errors.Is(err, storage.ErrConsumed) {
-			return 0, nil // it is gone, or another call was quicker
+			return 0, nil // it was deleted, or another call resealed it first
 		} else if err != nil {
 			return 0, err
 		}

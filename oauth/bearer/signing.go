@@ -22,38 +22,39 @@ import (
 	"doorward/storage"
 )
 
-// SigningAlgorithm is what JWT access tokens are signed with (RFC 7518, section 3.4).
+// SigningAlgorithm is the algorithm that signs JWT access tokens (RFC 7518, section 3.4).
 const SigningAlgorithm = string(jose.ES256)
 
 const (
-	// JWKSMaxAge is how long a verifier may keep the published keys without asking for them again.
+	// JWKSMaxAge is how long a verifier may cache the published keys.
 	JWKSMaxAge = 5 * time.Minute
-	// prePublication is how long a key is published at least before it signs, so that every verifier has it by then: as
-	// long as its copy may be old, and a little more for a node that learns of the key late.
+	// prePublication is how long a key is published before it signs, so that every verifier has it by then: the maximum
+	// age of a cached copy, and a margin for a node that learns of the key late.
 	prePublication = JWKSMaxAge + 10*time.Second
-	// signingKeyLifetime is how long a key signs before another one takes its place.
+	// signingKeyLifetime is how long a key signs before the next one replaces it.
 	signingKeyLifetime = 30 * 24 * time.Hour
-	// stillSigning is for how long another node may sign with a key that was retired here, its clock included.
+	// stillSigning is how long another node may go on signing with a key that was retired here, including the difference
+	// of their clocks.
 	stillSigning = time.Minute
-	// keysAge is how old the copy of the keys that this process has may be.
+	// keysAge is the maximum age of this process's copy of the keys.
 	keysAge = time.Second
 )
 
 // kindSigning begins the ids of signing keys.
 const kindSigning = "signing"
 
-// KeyringConfig is what a Keyring is made of. Every field is needed.
+// KeyringConfig holds what a Keyring needs. Every field is required.
 type KeyringConfig struct {
 	Issuer         string // of the tokens that it signs
 	Store          *storage.Store
 	Secrets        *seal.Secrets
 	Catalog        *catalog.Catalog
-	AccessLifetime time.Duration // of access tokens: for how long a retired key stays published
+	AccessLifetime time.Duration // of access tokens; a retired key stays published for as long
 }
 
-// Keyring keeps the keys that sign access tokens, signs and verifies with them. It holds a copy that is read again when
-// it is a second old: a key that another process dropped is good for nothing from then on. Its methods are safe for
-// many goroutines.
+// Keyring manages the keys that sign access tokens, signs and verifies. It reads the keys again when its copy is a
+// second old, and from then on a key that another process dropped verifies nothing. Its methods are safe for concurrent
+// use.
 type Keyring struct {
 	issuer         string
 	store          *storage.Store
@@ -65,24 +66,25 @@ type Keyring struct {
 	keys atomic.Pointer[keySet]
 }
 
-// NewKeyring makes a Keyring. It reads nothing yet.
+// NewKeyring returns a Keyring. It reads nothing yet.
 func NewKeyring(c KeyringConfig) *Keyring {
 	return &Keyring{
 		issuer: c.Issuer, store: c.Store, secrets: c.Secrets, catalog: c.Catalog, accessLifetime: c.AccessLifetime,
 	}
 }
 
-// keySet is the signing keys as they were at one moment.
+// keySet is a snapshot of the signing keys.
 type keySet struct {
 	readAt storage.Time
-	public map[string]*ecdsa.PublicKey // by kid, those that are no longer published too
+	public map[string]*ecdsa.PublicKey // by kid, including keys that are not published any more
 	signer jose.Signer                 // nil: there is no active key
 	kid    string                      // of the signer
 	fault  error                       // why there is an active key and no signer
 	jwks   []byte
 }
 
-// signingKeys is a copy of the keys that is a second old at most, or newer than one that was found wanting.
+// signingKeys returns a copy of the keys that is at most a second old. If stale is not nil, the copy is newer than
+// stale, which lacked a key.
 func (r *Keyring) signingKeys(ctx context.Context, wanting *keySet) (*keySet, error) {
 	fresh := func() *keySet {
 		k := r.keys.Load()
@@ -91,7 +93,7 @@ func (r *Keyring) signingKeys(ctx context.Context, wanting *keySet) (*keySet, er
 		}
 		return k
 	}
-	// Without the lock: a junk token that has the keys read again delays no other request.
+	// Check without the lock, so that a forged token that causes a read delays no other request.
 	if k := fresh(); k != nil {
 		return k, nil
 	}
@@ -114,14 +116,14 @@ func (r *Keyring) signingKeys(ctx context.Context, wanting *keySet) (*keySet, er
 	return keys, nil
 }
 
-// forget has the keys read again: this process has changed them.
+// forget discards the copy, after this process has changed the keys.
 func (r *Keyring) forget() {
-	r.mu.Lock() // so that what is being read now is forgotten too
+	r.mu.Lock() // so that a read that is running is discarded too
 	defer r.mu.Unlock()
 	r.keys.Store(nil)
 }
 
-// newKeySet reads the rows of the keys; what it had to open before it takes from the set before.
+// newKeySet builds a set from the rows of the keys. It reuses the signer of the set before, if the key is the same.
 func (r *Keyring) newKeySet(rows []storage.SigningKey, before *keySet) (*keySet, error) {
 	set := &keySet{public: map[string]*ecdsa.PublicKey{}}
 	published := []json.RawMessage{}
@@ -164,7 +166,7 @@ func (r *Keyring) openSigningKey(row storage.SigningKey) (crypto.PrivateKey, err
 	der, err := r.secrets.Open(signingPurpose(row.ID), row.Sealed)
 	if err != nil {
 		return nil, fmt.Errorf(
-			"signing key %s was sealed under a secret that is not in the list: put that back, or run: doorward "+
+			"signing key %s was sealed under a secret that is not in the list; put that secret back, or run: doorward "+
 				"signing-key rotate --compromised",
 			row.ID,
 		)
@@ -189,14 +191,14 @@ func (r *Keyring) newSigner(row storage.SigningKey) (jose.Signer, error) {
 	return signer, nil
 }
 
-// Signer signs access tokens with the key that was active when it was asked for.
+// Signer signs access tokens with the key that was active when Keyring.Signer returned it.
 type Signer struct {
 	issuer string
 	signer jose.Signer
 }
 
-// Signer is what signs now. Where there is no key yet it creates them. The error wraps storage.ErrUnavailable where the
-// active key cannot be used.
+// Signer returns a Signer with the active key. If there are no keys yet, it creates them. The error wraps
+// storage.ErrUnavailable if the active key cannot be used.
 func (r *Keyring) Signer(ctx context.Context) (*Signer, error) {
 	keys, err := r.signingKeys(ctx, nil)
 	if err == nil && keys.signer == nil && keys.fault == nil {
@@ -208,18 +210,18 @@ func (r *Keyring) Signer(ctx context.Context) (*Signer, error) {
 	case err != nil:
 		return nil, err
 	case keys.fault != nil:
-		return nil, fmt.Errorf("%w: %w", storage.ErrUnavailable, keys.fault) // the client can do nothing but wait
+		return nil, fmt.Errorf("%w: %w", storage.ErrUnavailable, keys.fault) // the client can only wait
 	case keys.signer == nil:
 		return nil, fmt.Errorf("%w: there is no active signing key", storage.ErrUnavailable)
 	}
 	return &Signer{r.issuer, keys.signer}, nil
 }
 
-// newSigningKey makes a key in a state.
+// newSigningKey generates a key in a state.
 func (r *Keyring) newSigningKey(state string) (storage.SigningKey, error) {
 	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
 	if err != nil {
-		return storage.SigningKey{}, fmt.Errorf("make a signing key: %w", err)
+		return storage.SigningKey{}, fmt.Errorf("create a signing key: %w", err)
 	}
 	k := storage.SigningKey{ID: storage.NewID(kindSigning), State: state, CreatedAt: r.store.Now()}
 	if state == storage.SigningActive {
@@ -227,14 +229,14 @@ func (r *Keyring) newSigningKey(state string) (storage.SigningKey, error) {
 	}
 	der, err := x509.MarshalPKCS8PrivateKey(key)
 	if err != nil {
-		return k, fmt.Errorf("make a signing key: %w", err)
+		return k, fmt.Errorf("create a signing key: %w", err)
 	}
 	k.Sealed = r.secrets.Seal(signingPurpose(k.ID), der)
 	public, err := json.Marshal(
 		jose.JSONWebKey{Key: key.Public(), KeyID: k.ID, Algorithm: SigningAlgorithm, Use: "sig"},
 	)
 	if err != nil {
-		return k, fmt.Errorf("make a signing key: %w", err)
+		return k, fmt.Errorf("create a signing key: %w", err)
 	}
 	k.Public = string(public)
 	return k, nil
@@ -249,9 +251,9 @@ func inState(keys []storage.SigningKey, state string) (storage.SigningKey, bool)
 	return keys[i], true
 }
 
-// Keep sees to it that there is a key that signs and one that is next, and lets the next one sign when the
-// active one has signed for 30 days. Several nodes may call it at once. Where no access token is a JWT it does nothing.
-// It fails where the private half of either cannot be opened.
+// Keep makes sure that there are an active key and a next key, and makes the next key active after the active one has
+// signed for 30 days. Several nodes may call it at once. It does nothing if no resource has JWT access tokens. It fails
+// if the private half of either key cannot be opened.
 func (r *Keyring) Keep(ctx context.Context) error {
 	if !r.catalog.IssuesJWTs() {
 		return nil
@@ -283,14 +285,14 @@ func (r *Keyring) Keep(ctx context.Context) error {
 	return err
 }
 
-// addSigningKey adds a key where there is none in its state.
+// addSigningKey adds a key in a state, unless there is one.
 func (r *Keyring) addSigningKey(ctx context.Context, state string) error {
 	k, err := r.newSigningKey(state)
 	if err != nil {
 		return err
 	}
 	err = r.store.InTx(ctx, func(ctx context.Context) error { return r.insertSigningKey(ctx, k) })
-	if err != nil && !errors.Is(err, storage.ErrExists) { // another node's will do
+	if err != nil && !errors.Is(err, storage.ErrExists) { // another node has added one
 		return fmt.Errorf("add a signing key: %w", err)
 	}
 	r.forget()
@@ -308,24 +310,24 @@ func (r *Keyring) auditSigningKey(ctx context.Context, done, kid string, detail 
 	return r.store.Audit(ctx, storage.AuditEvent{Action: "signing_key." + done, Target: kid, Detail: detail}, "")
 }
 
-// Why signing keys were not rotated.
+// The reasons why signing keys are not rotated.
 var (
-	// ErrTooEarly says that verifiers may not know the next key yet. Its text says from when on they do.
-	ErrTooEarly = errors.New("the next signing key was published too short a time ago for every verifier to know it")
-	// ErrRotated says that another call rotated at the same moment.
+	// ErrTooEarly means that verifiers may not know the next key yet. The message says when the keys can be rotated.
+	ErrTooEarly = errors.New("the next signing key was published too recently for every verifier to know it")
+	// ErrRotated means that another call rotated the keys at the same moment.
 	ErrRotated = errors.New(
-		"the signing keys were rotated by another command at this moment; list them with: doorward signing-key list",
+		"another command rotated the signing keys at the same moment; list them with: doorward signing-key list",
 	)
-	// ErrNoSigningKeys says that there is nothing to rotate.
+	// ErrNoSigningKeys means that there are no keys to rotate.
 	ErrNoSigningKeys = errors.New(
-		"there are no signing keys, since access tokens for every resource are opaque; write tokens: jwt at a " +
+		"there are no signing keys, since the access tokens for all resources are opaque; set tokens: jwt for a " +
 			"resource to have them signed",
 	)
 )
 
-// Rotate lets the next key sign, and makes another one that is next. The key that signed so far stays published until
-// the last token under it has ended; where it is compromised it is dropped, and all tokens under it end at once. It
-// returns the key that signs now. Errors: those above.
+// Rotate makes the next key active, and creates a new next key. It returns the active key. The old key stays published
+// until the last token that it signed has expired; with compromised it is dropped, and its tokens stop working at once.
+// Errors are those above.
 func (r *Keyring) Rotate(ctx context.Context, compromised bool) (storage.SigningKey, error) {
 	ctx = storage.System(ctx)
 	keys, err := r.store.SigningKeys(ctx)
@@ -340,7 +342,7 @@ func (r *Keyring) Rotate(ctx context.Context, compromised bool) (storage.Signing
 	now := r.store.Now()
 	if from := next.CreatedAt.Add(prePublication); !compromised && now < from {
 		return storage.SigningKey{}, fmt.Errorf(
-			"%w; rotate after %s, or with --compromised if the present key is in other hands", ErrTooEarly,
+			"%w; rotate after %s, or use --compromised if the current key has leaked", ErrTooEarly,
 			from.Time().Format(time.RFC3339),
 		)
 	}
@@ -350,7 +352,7 @@ func (r *Keyring) Rotate(ctx context.Context, compromised bool) (storage.Signing
 	}
 	signs := next
 	signs.State, signs.ActivatedAt = storage.SigningActive, now
-	// The secret that the next one is sealed under may be lost.
+	// The secret under which the next key is sealed may be lost.
 	_, err = r.openSigningKey(next)
 	lost := compromised && err != nil
 	if lost {
@@ -392,7 +394,7 @@ func (r *Keyring) Rotate(ctx context.Context, compromised bool) (storage.Signing
 	return signs, nil
 }
 
-// List lists the signing keys, the newest first, without those that no token is left of.
+// List lists the signing keys, the newest first, without retired keys whose tokens have all expired.
 func (r *Keyring) List(ctx context.Context) ([]storage.SigningKey, error) {
 	keys, err := r.store.SigningKeys(storage.System(ctx))
 	if err != nil {
@@ -404,7 +406,8 @@ func (r *Keyring) List(ctx context.Context) ([]storage.SigningKey, error) {
 	), nil
 }
 
-// JWKS is the published public keys as a JWK set (RFC 7517, section 5). Some do not sign yet, and some no longer do.
+// JWKS returns the published public keys as a JWK set (RFC 7517, section 5). They include keys that do not sign yet and
+// keys that have stopped signing.
 func (r *Keyring) JWKS(ctx context.Context) ([]byte, error) {
 	keys, err := r.signingKeys(ctx, nil)
 	if err != nil {

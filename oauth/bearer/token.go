@@ -7,8 +7,8 @@ import (
 	"doorward/storage"
 )
 
-// TokenOf finds a token of this server and the client that it was issued to; no client where the token is unknown. The
-// prefix tells the kind; token_type_hint is ignored.
+// TokenOf finds a token of this server and the client that it was issued to; owner is "" if the token is unknown. The
+// prefix determines the kind; token_type_hint is ignored.
 func (v *Verifier) TokenOf(ctx context.Context, token string) (b storage.Bearer, owner string, err error) {
 	if digest := DigestOf(PrefixAccessToken, token); digest != "" {
 		b, err = v.store.AccessTokenByDigest(ctx, []byte(digest))

@@ -8,7 +8,7 @@ import (
 	"doorward/storage"
 )
 
-// Why a request with a credential was refused, as its owner reads it.
+// The reasons why a request with a credential was refused, for the owner of the credential.
 const (
 	ReasonLimit       = "rate limit exceeded"
 	ReasonExpired     = "the credential has expired"
@@ -19,7 +19,7 @@ const (
 	ReasonPermissions = "the credential lacks a scope or role"
 )
 
-// ReasonOf puts an error of Principal into words.
+// ReasonOf returns the reason for an error of Principal.
 func ReasonOf(err error) string {
 	switch {
 	case errors.Is(err, ErrExpired):
@@ -32,8 +32,8 @@ func ReasonOf(err error) string {
 	return ReasonSuspended
 }
 
-// NoteUse counts a request with a credential for its workspace, and keeps it among a key's last ones. The action is the
-// server's own words for what was asked; the reason is empty where the request was allowed.
+// NoteUse counts a request with a credential for its workspace, and records it among the key's recent requests. The
+// action is this server's name for the request; the reason is empty if the request was allowed.
 func (v *Verifier) NoteUse(ctx context.Context, p *Principal, action string, status int, reason string, limited bool) {
 	a := storage.ActorOf(ctx)
 	v.store.NoteUse(storage.Use{
@@ -42,7 +42,7 @@ func (v *Verifier) NoteUse(ctx context.Context, p *Principal, action string, sta
 	})
 }
 
-// Touch notes that a credential was used, by the actor of ctx.
+// Touch records that the actor of ctx used a credential.
 func (v *Verifier) Touch(ctx context.Context, p *Principal) {
 	switch {
 	case p.KeyID != "":

@@ -1,5 +1,5 @@
-// Package catalog is what a client can ask for, as configured: resources with their scopes, the roles that users have,
-// and plans. What is stored about clients and credentials it does not know.
+// Package catalog holds what clients can request, as configured: resources with their scopes, roles, and plans. It does
+// not know stored clients and credentials.
 package catalog
 
 import (
@@ -10,19 +10,19 @@ import (
 	"doorward/oauth/limit"
 )
 
-// Config is what a Catalog is made of.
+// Config holds what a Catalog needs.
 type Config struct {
 	Resources []Resource            // at least one; the first is the default
 	Plans     map[string]limit.Plan // by name
 }
 
-// Catalog is the configured resources and plans. It does not change; its methods are safe for many goroutines.
+// Catalog holds the configured resources and plans. It does not change, and its methods are safe for concurrent use.
 type Catalog struct {
 	resources []Resource
 	plans     map[string]limit.Plan
 }
 
-// New makes a Catalog. It fails without a resource.
+// New returns a Catalog. It fails without a resource.
 func New(c Config) (*Catalog, error) {
 	if len(c.Resources) == 0 {
 		return nil, errors.New("no resource configured")
@@ -33,10 +33,10 @@ func New(c Config) (*Catalog, error) {
 // Resources lists the configured resources; the first is the default.
 func (c *Catalog) Resources() []Resource { return c.resources }
 
-// Resource finds a configured resource by its id, in any spelling that SameResource takes for it. Its ID is the
+// Resource finds a configured resource by its id, in any spelling that SameResource finds equal. Its ID is the
 // configured spelling, the one to store and to show.
 func (c *Catalog) Resource(id string) (*Resource, bool) {
-	for i := range c.resources { // enough for what is stored
+	for i := range c.resources { // stored ids have the configured spelling
 		if c.resources[i].ID == id {
 			return &c.resources[i], true
 		}
@@ -54,16 +54,17 @@ func (c *Catalog) IssuesJWTs() bool {
 	return slices.ContainsFunc(c.resources, func(r Resource) bool { return r.JWT })
 }
 
-// Plan finds a plan of the configuration.
+// Plan finds a configured plan.
 func (c *Catalog) Plan(name string) (limit.Plan, bool) {
 	p, ok := c.plans[name]
 	return p, ok
 }
 
-// PlanNames lists the names of the plans of the configuration, sorted.
+// PlanNames lists the names of the configured plans, sorted.
 func (c *Catalog) PlanNames() []string { return slices.Sorted(maps.Keys(c.plans)) }
 
-// PlanOf is the first of these plans that exists, with its name; without one, nothing is limited.
+// PlanOf returns the first of these plans that exists, with its name. If none does, it returns the zero plan, which has
+// no limits.
 func (c *Catalog) PlanOf(names ...string) (string, limit.Plan) {
 	for _, name := range names {
 		if p, ok := c.plans[name]; ok {

@@ -11,70 +11,70 @@ import (
 // MaxScopes is how many scopes one client or key may have.
 const MaxScopes = 200
 
-// The scopes that this server itself gives a meaning.
+// The scopes that have a meaning to this server.
 const (
-	// ScopeAdmin is what a credential needs to manage anything.
+	// ScopeAdmin is the scope that a credential needs for management.
 	ScopeAdmin = "admin"
 	// ScopeIntrospect is the built-in scope of the API keys with which a resource server introspects. It is in no
 	// catalogue.
 	ScopeIntrospect = "introspect"
 )
 
-// Resource is an API that access tokens are for; its ID is their audience (RFC 8707).
+// Resource is an API for which access tokens are issued; its ID is their audience (RFC 8707).
 type Resource struct {
 	ID     string // an absolute URI
-	Name   string // shown to people
+	Name   string // shown to users
 	Scopes []Scope
-	// Objects are what a scope may be narrowed to: with the scope read and the object accounts there is accounts:read.
+	// Objects are what scopes may be narrowed to: the scope read and the object accounts give accounts:read.
 	Objects []string
 	CORS    []string // origins that may call the API from a browser
 	Keys    KeyRules
-	// UserPlan limits people outside of a workspace with a plan, ClientPlan clients that act for themselves; empty: no
-	// limit.
+	// UserPlan limits users outside workspaces that have a plan, and ClientPlan limits clients that act for themselves;
+	// empty: no limit.
 	UserPlan, ClientPlan string
-	// AnonymousPlan limits requests that are refused for want of a good credential, by the address that they come from;
-	// empty: they are not counted.
+	// AnonymousPlan limits requests without a valid credential, by the address that they come from; empty: they are not
+	// counted.
 	AnonymousPlan string
-	// WorkspaceHeader names the workspace that a personal access token is to act in.
+	// WorkspaceHeader is the header in which a request names the workspace that a personal access token acts in.
 	WorkspaceHeader string
-	// JWT has access tokens issued as JWTs (RFC 9068), which a resource server can verify by itself; else they are
+	// JWT issues access tokens as JWTs (RFC 9068), which a resource server can verify by itself; otherwise they are
 	// opaque.
 	JWT bool
-	// TrustedIssuers are others whose JWTs are credentials for this resource.
+	// TrustedIssuers are other issuers whose JWTs are credentials for this resource.
 	TrustedIssuers []TrustedIssuer
 }
 
-// TrustedIssuer is a foreign issuer of JWTs, or one of several entries for it: a token must satisfy one entry as a
-// whole. Exactly one of HS256Secret and JWKSURL is set, and Audiences or ClientIDs or both.
+// TrustedIssuer is an entry for a foreign issuer of JWTs, which may have several: a token must satisfy one entry
+// completely. Exactly one of HS256Secret and JWKSURL is set, and at least one of Audiences and ClientIDs.
 type TrustedIssuer struct {
-	Issuer      string       // what stands in iss (RFC 7519, section 4.1.1), byte for byte
-	Audiences   []string     // one of them must stand in aud, alone or among others; empty: the token must have no aud
-	ClientIDs   []string     // one of them must be client_id; empty: it is not looked at
+	Issuer      string       // the value of iss (RFC 7519, section 4.1.1), byte for byte
+	Audiences   []string     // aud must contain one of them; empty: the token must have no aud
+	ClientIDs   []string     // client_id must be one of them; empty: it is ignored
 	HS256Secret input.Secret // at least 32 bytes
 	JWKSURL     string       // where the issuer publishes its keys; https unless the host is loopback
-	Algorithms  []string     // that its keys sign with (RFC 7518, section 3.1), none of them symmetric
-	Scopes      []string     // what its tokens may do here, regardless of what they say themselves
+	Algorithms  []string     // asymmetric ones that its keys sign with (RFC 7518, section 3.1)
+	Scopes      []string     // of its tokens at this resource; their own scope claims are ignored
 	Plan        string       // empty: the resource's for users
 }
 
-// KeyRules says what the API keys of a resource look like and how they are limited.
+// KeyRules holds the format and the limits of the API keys of a resource.
 type KeyRules struct {
 	Prefix       string
 	Environments []string // live, test; none: the resource has no API keys
-	DefaultPlan  string   // where neither the key nor its workspace has one; empty: no limit
+	DefaultPlan  string   // for keys that have no plan, and whose workspace has none; empty: no limit
 	TestPlan     string   // of every test key
 	MaxLifetime  time.Duration
-	NewText      string // on the button that leads to a new key; empty: the pages' own words
+	NewText      string // of the button that leads to a new key; empty: the default
 }
 
-// Scope is one right at a resource (RFC 6749, section 3.3).
+// Scope is one permission at a resource (RFC 6749, section 3.3).
 type Scope struct {
-	Name     string   // any that RFC 6749, section 3.3 allows; SplitScope says when it is object:action
-	Text     string   // a sentence for people: what the app may do
-	Implies  []string // other scopes of the same resource that come with it
-	UserOnly bool     // counts only where a person stands behind the credential
-	// Dangerous: it allows lasting harm, so that a person allows it only with a fresh proof of who they are.
-	// nil: one that is called admin, or that implies two others or more, is.
+	Name     string   // any that RFC 6749, section 3.3 allows; see SplitScope for object:action
+	Text     string   // a sentence for users: what the app may do
+	Implies  []string // other scopes of the same resource that it includes
+	UserOnly bool     // counts only for credentials of a user
+	// Dangerous says that the scope allows lasting harm, so that users must confirm their password to allow it. nil: a
+	// scope is dangerous if it is named admin or implies at least two others.
 	Dangerous *bool
 }
 
@@ -87,7 +87,7 @@ func (x *Scope) IsDangerous() bool {
 	return x.Name == ScopeAdmin || narrowed && action == ScopeAdmin || len(x.Implies) > 1
 }
 
-// Dangerous reports whether scopes, with what they imply, include one that is dangerous.
+// Dangerous reports whether scopes, or scopes that they imply, include a dangerous one.
 func (r *Resource) Dangerous(scopes []string) bool {
 	return slices.ContainsFunc(r.Effective(scopes, "", true), func(name string) bool {
 		x, _ := r.Scope(name)
@@ -95,7 +95,7 @@ func (r *Resource) Dangerous(scopes []string) bool {
 	})
 }
 
-// Scope finds a scope of the catalogue, or one of its scopes for one of its objects.
+// Scope finds a scope of the catalogue, or such a scope narrowed to one of the objects.
 func (r *Resource) Scope(name string) (Scope, bool) {
 	if i := slices.IndexFunc(r.Scopes, func(s Scope) bool { return s.Name == name }); i >= 0 {
 		return r.Scopes[i], true
@@ -120,8 +120,8 @@ func (r *Resource) Scope(name string) (Scope, bool) {
 	return narrowed, true
 }
 
-// SplitScope splits a scope object:action. Only where the object is one of objects, and the action has no colon of its
-// own, does a colon have this meaning; other scopes may hold colons too, such as https://api.example.com/auth/read.
+// SplitScope splits a scope object:action. ok is false unless the object is one of objects and the action has no colon:
+// other scopes may contain colons too, such as https://api.example.com/auth/read.
 func SplitScope(name string, objects []string) (object, action string, ok bool) {
 	object, action, ok = strings.Cut(name, ":")
 	if !ok || action == "" || strings.Contains(action, ":") || !slices.Contains(objects, object) {
@@ -130,13 +130,13 @@ func SplitScope(name string, objects []string) (object, action string, ok bool) 
 	return object, action, true
 }
 
-// Covers reports whether effective scopes hold one that is needed: itself or, where it is for one of the resource's
-// objects, the same action for all of them.
+// Covers reports whether effective scopes include the needed one. If that is for one of the resource's objects, the
+// same action for all objects includes it.
 func (r *Resource) Covers(effective []string, needed string) bool {
 	return Covers(effective, needed, r.Objects)
 }
 
-// Covers reports whether effective scopes hold one that is needed, at a resource with these objects.
+// Covers reports whether effective scopes include the needed one, at a resource with these objects.
 func Covers(effective []string, needed string, objects []string) bool {
 	if slices.Contains(effective, needed) {
 		return true
@@ -145,9 +145,9 @@ func Covers(effective []string, needed string, objects []string) bool {
 	return ok && slices.Contains(effective, action)
 }
 
-// Effective is what granted scopes amount to at this resource: those that the catalogue still holds, what they
-// imply, less what a role may not have and, without a person behind it, less what is for persons only. The order
-// is that of granted, implied ones after.
+// Effective returns the scopes that granted ones amount to at this resource: those that are still in the catalogue and
+// the scopes that they imply, without those that the role may not have and, unless person is true, without those for
+// users only. The order is that of granted, followed by implied ones.
 func (r *Resource) Effective(granted []string, role string, person bool) []string {
 	var out []string
 	var add func(name string)
@@ -173,8 +173,9 @@ func (r *Resource) Includes(scope, other string) bool {
 	return r.Covers(r.Effective([]string{scope}, "", true), other)
 }
 
-// Without is what remains of granted scopes once others are refused. No refused scope is covered by the result: a scope
-// that includes a refused one is replaced by those scopes that it implies and that include none.
+// Without returns the granted scopes that remain once others are refused. The result covers no refused scope: a scope
+// that includes a refused one is replaced by the scopes that it implies, except for those that include a refused one
+// too.
 func (r *Resource) Without(granted, refused []string) []string {
 	var out []string
 	var keep func(name string)
@@ -199,20 +200,20 @@ func (r *Resource) Without(granted, refused []string) []string {
 	return out
 }
 
-// CoveredBy is what of effective scopes granted ones still cover.
+// CoveredBy returns the effective scopes that the granted ones cover.
 func (r *Resource) CoveredBy(effective, granted []string) []string {
 	held := r.Effective(granted, "", true)
 	return slices.DeleteFunc(slices.Clone(effective), func(name string) bool { return !r.Covers(held, name) })
 }
 
 // SameResource reports whether two resource identifiers (RFC 8707, section 2) are equal by RFC 3986, sections 6.2.2.1
-// and 6.2.3: scheme and host without regard to case, an empty path as "/", and the port that the scheme has by itself
-// as none. All else is compared byte for byte; a fragment makes an identifier equal to nothing else.
+// and 6.2.3: the case of scheme and host does not matter, an empty path equals "/", and the default port of the scheme
+// may be left out. All else is compared byte for byte. An identifier with a fragment equals only itself.
 func SameResource(a, b string) bool { return a == b || CanonicalResource(a) == CanonicalResource(b) }
 
-// CanonicalResource is the one spelling of all resource identifiers that SameResource takes for equal. It is for
-// comparing: what is stored and shown is the spelling of the configuration. Text without // after its scheme comes back
-// as it is, but for the case of the scheme.
+// CanonicalResource returns one spelling for all resource identifiers that SameResource finds equal. It is only for
+// comparing; store and show the configured spelling. In an identifier without // after its scheme, only the case of the
+// scheme changes.
 func CanonicalResource(id string) string {
 	scheme, rest, ok := strings.Cut(id, ":")
 	if !ok {
@@ -228,7 +229,7 @@ func CanonicalResource(id string) string {
 		end = len(after)
 	}
 	host, path := after[:end], after[end:]
-	if strings.Contains(host, "@") { // user information, whose case counts and which no resource has
+	if strings.Contains(host, "@") { // user information is case-sensitive, and no resource has it
 		return id
 	}
 	host = strings.ToLower(host)
@@ -244,7 +245,7 @@ func CanonicalResource(id string) string {
 	return scheme + "://" + host + path
 }
 
-// ContainsResource reports whether a list of identifiers holds one.
+// ContainsResource reports whether a list of identifiers contains id, by SameResource.
 func ContainsResource(list []string, id string) bool {
 	return slices.Contains(list, id) || slices.ContainsFunc(list, func(x string) bool { return SameResource(x, id) })
 }

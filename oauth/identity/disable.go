@@ -10,8 +10,8 @@ import (
 	"doorward/storage"
 )
 
-// SignOut ends all of a user's sessions, and what else end says, for good. storage.ErrNotFound: the user does not
-// exist.
+// SignOut ends all of a user's sessions, and revokes what else end asks for. It returns storage.ErrNotFound if the user
+// does not exist.
 func (s *Service) SignOut(ctx context.Context, userID string, end Ending) (ended Ended, err error) {
 	err = s.store.InTx(storage.System(ctx), func(ctx context.Context) (err error) {
 		if _, err := s.store.UserByID(ctx, userID); err != nil {
@@ -30,20 +30,19 @@ func (s *Service) SignOut(ctx context.Context, userID string, end Ending) (ended
 	return ended, nil
 }
 
-// UserChange is what an administrator changes about a user; nil leaves it as it is.
+// UserChange is a change of a user by an administrator; a nil field stays as it is.
 type UserChange struct {
 	Email *string
 	Name  *string
 	Admin *bool
-	// LeaveNoAdministrator allows a change that leaves the server without an enabled administrator; for the CLI
-	// line only.
+	// LeaveNoAdministrator allows a change that leaves the server without an enabled administrator; only for the CLI.
 	LeaveNoAdministrator bool
 }
 
-// UpdateUser changes a user's address or name, makes them an administrator of this server or takes that away. A change
-// of address signs them out of every browser. What is wrong comes as *Invalid, joined when several things are; an
-// address that is taken also wraps storage.ErrExists. storage.ErrConflict: this is the last enabled administrator;
-// storage.ErrNotFound: the user does not exist.
+// UpdateUser changes a user's address or name, or whether they are an administrator of this server. A change of address
+// signs them out of every browser. Wrong fields are *Invalid errors, joined; for an address that is taken the error
+// also wraps storage.ErrExists. It returns storage.ErrConflict for the last enabled administrator, and
+// storage.ErrNotFound if the user does not exist.
 func (s *Service) UpdateUser(ctx context.Context, userID string, c UserChange) (storage.User, error) {
 	ctx = storage.System(ctx)
 	var faults [2]error
@@ -87,7 +86,7 @@ func (s *Service) UpdateUser(ctx context.Context, userID string, c UserChange) (
 	return user, nil
 }
 
-// auditUpdate notes each thing that changed about a user, and signs them out where it was their address.
+// auditUpdate records each change of a user in the audit log, and signs them out if their address changed.
 func (s *Service) auditUpdate(ctx context.Context, before, after storage.User) error {
 	if before.Email != after.Email {
 		if _, err := s.store.SignOut(ctx, after.ID); err != nil {
@@ -113,7 +112,7 @@ func (s *Service) auditUpdate(ctx context.Context, before, after storage.User) e
 	return nil
 }
 
-// Rename changes the name a person is shown by. Errors are *Invalid, and storage.ErrNotFound for no such user.
+// Rename changes the display name of a user. Errors are *Invalid, and storage.ErrNotFound if the user does not exist.
 func (s *Service) Rename(ctx context.Context, userID, name string) error {
 	name, err := checkName(name)
 	if err != nil {
@@ -125,17 +124,17 @@ func (s *Service) Rename(ctx context.Context, userID, name string) error {
 	)
 }
 
-// audit notes what was done to a user, in their personal workspace.
+// audit records an action on a user in the audit log of their personal workspace.
 func (s *Service) audit(ctx context.Context, action, userID string) error {
 	return s.store.Audit(ctx, storage.AuditEvent{Action: action, Target: userID}, userID)
 }
 
-// change does something to a user and notes it, in one transaction.
+// change does act to a user and records it in the audit log, in one transaction.
 func (s *Service) change(
 	ctx context.Context, what, action, userID string, act func(ctx context.Context, userID string) error,
 ) error {
 	return explain(what, s.store.InTx(storage.System(ctx), func(ctx context.Context) error {
-		// First, since a user's personal workspace goes with them.
+		// Record it first, since deleting a user deletes their personal workspace.
 		if err := s.audit(ctx, action, userID); err != nil {
 			return err
 		}
@@ -143,10 +142,10 @@ func (s *Service) change(
 	}))
 }
 
-// DisableUser keeps a person out, ends their sessions and the access that they allowed apps for good, and stops their
-// personal access tokens and every workspace that has no other enabled owner until EnableUser. Shared workspaces whose
-// ids are in keep go on working. storage.ErrConflict: this is the last enabled administrator; storage.ErrNotFound:
-// the user does not exist.
+// DisableUser disables a user. It ends their sessions and revokes the grants of their apps for good. Until EnableUser,
+// it also disables their personal access tokens and each workspace that has no other enabled owner, except for shared
+// workspaces whose ids are in keep. It returns storage.ErrConflict for the last enabled administrator, and
+// storage.ErrNotFound if the user does not exist.
 func (s *Service) DisableUser(ctx context.Context, userID string, keep ...string) error {
 	return s.change(
 		ctx,
@@ -159,15 +158,15 @@ func (s *Service) DisableUser(ctx context.Context, userID string, keep ...string
 	)
 }
 
-// EnableUser lets a person in again, and puts a password that was out of use after too many wrong ones back into use.
-// Their personal access tokens and the workspaces that were stopped with them work again; sessions and the access of
-// apps have ended for good. storage.ErrNotFound: the user does not exist.
+// EnableUser enables a user again, and unlocks a password that was locked after too many wrong ones. Their personal
+// access tokens and the workspaces that were disabled with them work again; sessions and grants of apps do not come
+// back. It returns storage.ErrNotFound if the user does not exist.
 func (s *Service) EnableUser(ctx context.Context, userID string) error {
 	return s.change(ctx, "enable the user", "user.enabled", userID, s.withWorkspaces(s.store.EnableUser))
 }
 
-// withWorkspaces is act that also notes in each workspace that the user owns that it was stopped or works
-// again with them.
+// withWorkspaces returns act, extended to record in each workspace of the user's that it was disabled or enabled with
+// them.
 func (s *Service) withWorkspaces(
 	act func(ctx context.Context, userID string) error,
 ) func(ctx context.Context, userID string) error {
@@ -205,7 +204,7 @@ func (s *Service) withWorkspaces(
 	}
 }
 
-// DeleteUser removes a person and all that is theirs. Errors are those of DisableUser.
+// DeleteUser deletes a user and all that belongs to them. Errors are those of DisableUser.
 func (s *Service) DeleteUser(ctx context.Context, userID string) error {
 	return s.change(ctx, "delete the user", "user.deleted", userID, s.store.DeleteUser)
 }
@@ -216,7 +215,7 @@ func explain(what string, err error) error {
 		return nil
 	case errors.Is(err, storage.ErrConflict):
 		return fmt.Errorf(
-			"%s: no one else could administer this server; create or enable another administrator first: %w", what, err,
+			"%s: this is the last enabled administrator; create or enable another one first: %w", what, err,
 		)
 	default:
 		return fmt.Errorf("%s: %w", what, err)
@@ -235,7 +234,7 @@ func checkEmail(email string) (string, error) {
 	return email, nil
 }
 
-// checkName takes a name, or none.
+// checkName accepts a name, or none.
 func checkName(name string) (string, error) {
 	name, wrong := input.Line(name, maxName)
 	if wrong != "" {

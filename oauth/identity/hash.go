@@ -13,7 +13,7 @@ import (
 	"golang.org/x/text/unicode/norm"
 )
 
-// params are those of Argon2id (RFC 9106).
+// params are the parameters of Argon2id (RFC 9106).
 type params struct {
 	memory  uint32 // KiB
 	time    uint32
@@ -23,30 +23,30 @@ type params struct {
 const (
 	saltBytes = 16
 	hashBytes = 32
-	// maxPasswordBytes is where a password is refused before any work: 256 characters take at most 1 KiB, and NFC
-	// makes no text three times as long.
+	// maxPasswordBytes bounds a password before any work is done: 256 characters have at most 1 KiB, and NFC makes no text
+	// three times as long.
 	maxPasswordBytes = 16 << 10
 	// hashWait is how long a request waits for a free slot.
 	hashWait = 3 * time.Second
 )
 
-// wanted is what a server takes for each password.
+// wanted are the parameters of new hashes.
 var wanted = params{memory: 19 << 10, time: 2, threads: 1}
 
-// hasher computes Argon2id, for as many at once as there are slots: each takes 19 MiB and a core.
+// hasher computes Argon2id hashes, only as many at once as there are slots: each takes 19 MiB and a core.
 type hasher struct {
 	slots chan struct{}
 	cost  params // of new hashes
-	dummy string // fits no password
+	dummy string // matches no password
 	key   func(password, salt []byte, time, memory uint32, threads uint8, keyLen uint32) []byte
 }
 
 func newHasher(slots int, cost params) hasher {
-	// Random bytes in place of a hash cost nothing to generate, and no known password is behind them.
+	// Random bytes instead of a hash cost nothing to generate, and match no known password.
 	return hasher{make(chan struct{}, slots), cost, encode(cost, random(saltBytes), random(hashBytes)), argon2.IDKey}
 }
 
-// hash gives the PHC string of a password.
+// hash returns the PHC string of a password.
 func (h *hasher) hash(ctx context.Context, password string) (string, error) {
 	salt := random(saltBytes)
 	sum, err := h.compute(ctx, password, salt, h.cost, hashBytes)
@@ -56,8 +56,7 @@ func (h *hasher) hash(ctx context.Context, password string) (string, error) {
 	return encode(h.cost, salt, sum), nil
 }
 
-// verify reports whether a password fits a PHC string. One that is empty or of another kind fits none, after the same
-// work as any.
+// verify reports whether a password matches a PHC string. An empty or foreign string matches none, after the same work.
 func (h *hasher) verify(ctx context.Context, password, phc string) (bool, error) {
 	p, salt, want, known := decode(phc)
 	if !known {
@@ -88,7 +87,7 @@ func (h *hasher) compute(ctx context.Context, password string, salt []byte, p pa
 	return h.key([]byte(norm.NFC.String(password)), salt, p.time, p.memory, p.threads, n), nil
 }
 
-// outdated reports whether a PHC string has other parameters than a new one would.
+// outdated reports whether the parameters of a PHC string differ from those of new ones.
 func (h *hasher) outdated(phc string) bool {
 	p, salt, sum, ok := decode(phc)
 	return ok && (p != h.cost || len(salt) != saltBytes || len(sum) != hashBytes)
@@ -101,7 +100,7 @@ func encode(p params, salt, sum []byte) string {
 		phcBase64.EncodeToString(salt), phcBase64.EncodeToString(sum))
 }
 
-// decode reads a PHC string of Argon2id, within bounds that keep a broken row from taking all memory.
+// decode reads a PHC string of Argon2id. It bounds the parameters, so that a broken row cannot use up the memory.
 func decode(phc string) (p params, salt, sum []byte, ok bool) {
 	parts := strings.Split(phc, "$")
 	if len(parts) != 6 || parts[0] != "" || parts[1] != "argon2id" || parts[2] != fmt.Sprintf("v=%d", argon2.Version) {

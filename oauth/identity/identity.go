@@ -10,8 +10,8 @@ import (
 	"doorward/storage"
 )
 
-// Throttle limits wrong passwords by account and address; limit.SignIns is one. Reserve asks for one attempt, and
-// one of the other three settles it.
+// Throttle limits wrong passwords by account and address; limit.SignIns implements it. Reserve asks for one attempt,
+// and one of the other three settles it.
 type Throttle interface {
 	Reserve(account string, address netip.Addr, knownDevice bool) (ok bool, retryAfter time.Duration)
 	Succeed(account string, address netip.Addr, knownDevice bool)
@@ -19,24 +19,24 @@ type Throttle interface {
 	Release(account string, address netip.Addr, knownDevice bool)
 }
 
-// Config is what a Service needs; all of it but Cost is required.
+// Config holds what a Service needs; all fields are required, except Cost.
 type Config struct {
 	Store    *storage.Store
 	Throttle Throttle
-	Issuer   string // whose name no password may rest on
+	Issuer   string // passwords must not be derived from its name
 	//exhaustruct:optional // no server sets it
 	Cost Cost // of new hashes
 }
 
-// Cost is the work of one hash by Argon2id (RFC 9106). The zero value is what protects passwords: 19 MiB and two
-// passes. Tests that sign in a thousand times take less.
+// Cost is the work of one hash by Argon2id (RFC 9106). The zero value is the cost that protects passwords: 19 MiB and
+// two passes. Tests that sign in a thousand times use less.
 type Cost struct {
 	Memory uint32 // in KiB, 8 or more
 	Passes uint32
 }
 
-// Service tells who people are. Its methods are safe for use by many goroutines, and mark the context they are given
-// as storage.System themselves. Errors of storage pass through wrapped: storage.ErrUnavailable is never a "no".
+// Service manages users and signs them in. Its methods are safe for concurrent use, and mark their context as
+// storage.System themselves. Errors of storage are returned wrapped: storage.ErrUnavailable is never a refusal.
 type Service struct {
 	store    *storage.Store
 	throttle Throttle
@@ -44,7 +44,7 @@ type Service struct {
 	context  []string // words of the product and the issuer
 }
 
-// New makes a Service. It computes and reads nothing yet.
+// New returns a Service. It computes and reads nothing yet.
 func New(c Config) *Service {
 	cost := wanted
 	if c.Cost != (Cost{}) {
@@ -61,34 +61,34 @@ func New(c Config) *Service {
 }
 
 var (
-	// ErrWrong says that the password does not let this person in: the account is unknown, disabled or without a
-	// password, or the password is another. The error and its timing do not tell which.
+	// ErrWrong means that the address and the password do not sign in a user: the account is unknown, disabled or without
+	// a password, or the password is wrong. Neither the error nor its timing reveals which.
 	ErrWrong = errors.New("the address or the password is wrong")
-	// ErrBusy says that too many passwords are being checked; the answer to a caller is 503.
-	ErrBusy = errors.New("too many passwords are being checked, try again in a moment")
-	// ErrDisabled says that the user is disabled and cannot be let in.
+	// ErrBusy means that too many passwords are being checked; answer with 503.
+	ErrBusy = errors.New("too many passwords are being checked; try again in a moment")
+	// ErrDisabled means that the user is disabled and cannot sign in.
 	ErrDisabled = errors.New("the user is disabled; enable them first with doorward user enable")
-	// ErrSetupToken says that a token is not, or no longer, the one that creates the first administrator.
-	ErrSetupToken = errors.New("this set-up link is not valid any more: ask for a new one with doorward setup-link")
+	// ErrSetupToken means that a token does not, or does not any more, create the first administrator.
+	ErrSetupToken = errors.New("this set-up link is not valid any more; create a new one with doorward setup-link")
 )
 
-// Throttled says that too many attempts have failed. It is the same for accounts that do not exist.
+// Throttled means that too many attempts have failed. It is the same for accounts that do not exist.
 type Throttled struct {
 	RetryAfter time.Duration // always above zero
 }
 
 func (t *Throttled) Error() string {
-	return "too many attempts have failed, try again in " + t.RetryAfter.Round(time.Second).String()
+	return "too many attempts have failed; try again in " + t.RetryAfter.Round(time.Second).String()
 }
 
-// Invalid says what is wrong with one thing that a person wrote. Several are joined with errors.Join.
+// Invalid says what is wrong with one field of a user. Several are joined with errors.Join.
 type Invalid struct {
 	Field   string // email, name or password
-	Message string // one sentence for that person, which says what to do
+	Message string // a sentence for the user, which says what to do
 	cause   error
 }
 
 func (i *Invalid) Error() string { return i.Field + ": " + i.Message }
 
-// Unwrap gives the error of storage behind it, such as storage.ErrExists for an address that is taken.
+// Unwrap returns the error of storage that caused it, such as storage.ErrExists for an address that is taken.
 func (i *Invalid) Unwrap() error { return i.cause }

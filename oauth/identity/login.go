@@ -10,20 +10,19 @@ import (
 	"doorward/storage"
 )
 
-// Attempt is one try to sign in.
+// Attempt is one attempt to sign in.
 type Attempt struct {
 	Email    string
 	Password string
-	Address  netip.Addr // of the person's machine, behind any proxy
-	// KnownDevice says that this browser has shown that it signed in to this very account before. It counts for itself:
-	// what others did does not keep it out.
+	Address  netip.Addr // of the user's machine, behind any proxy
+	// KnownDevice says that this browser has proved that it signed in to this account before. Its attempts are counted
+	// separately, so that the failures of others do not lock it out.
 	KnownDevice bool
 }
 
-// A password is out of use after so many wrong ones in a row, from wherever they came, until an administrator sets
-// a new one or enables the user again. Only a known device may try beyond the first bound, and its failures
-// from there to the second are its own, so that neither guessing at an account for long nor a stolen device goes on
-// for ever, and no stranger locks out a person who comes from where they always do.
+// A password is locked after this many wrong ones in a row, from any address, until an administrator sets a new one or
+// enables the user again. Only a known device may try beyond the first bound, up to the second. So neither long
+// guessing nor a stolen device can go on for ever, and strangers cannot lock out a user on their usual device.
 const (
 	failuresBound            = 100
 	failuresBoundKnownDevice = 110
@@ -36,16 +35,16 @@ func boundOf(knownDevice bool) int64 {
 	return failuresBound
 }
 
-// Login gives the user whom an address and a password belong to. Its errors are ErrWrong, *Throttled, ErrBusy, or one
-// that wraps storage.ErrUnavailable.
+// Login returns the user with this address and password. Its errors are ErrWrong, *Throttled, ErrBusy, or one that
+// wraps storage.ErrUnavailable.
 func (s *Service) Login(ctx context.Context, a Attempt) (storage.User, error) {
 	return s.check(ctx, storage.EmailKey(a.Email), a, func(ctx context.Context) (storage.User, error) {
 		return s.store.UserByEmail(ctx, a.Email)
 	})
 }
 
-// Confirm asks a person who is signed in for the password again. It is throttled together with Login, so that it
-// opens no second way to guess; errors are the same. The Email of the attempt does not count.
+// Confirm checks the password of a signed-in user again. It shares its limits with Login, so that it is not a second
+// way to guess. Errors are those of Login. It ignores the Email of the attempt.
 func (s *Service) Confirm(ctx context.Context, user storage.User, a Attempt) error {
 	_, err := s.confirm(ctx, user, a)
 	return err
@@ -68,7 +67,7 @@ func (s *Service) check(
 	}
 	settle := s.throttle.Release
 	defer func() { settle(account, a.Address, a.KnownDevice) }()
-	if len(a.Password) > maxPasswordBytes { // no account has one, so this tells nothing
+	if len(a.Password) > maxPasswordBytes { // no account has such a password, so this reveals nothing
 		settle = s.throttle.Fail
 		return storage.User{}, ErrWrong
 	}
@@ -79,14 +78,14 @@ func (s *Service) check(
 	}
 	bound, target := boundOf(a.KnownDevice), user.ID
 	if err != nil || !user.DisabledAt.IsZero() || user.PasswordFailures >= bound {
-		user = storage.User{} // no hash: none fits
+		user = storage.User{} // without a hash, no password matches
 	}
 	fits, err := s.hasher.verify(ctx, a.Password, user.PasswordHash)
 	if err != nil {
 		return storage.User{}, err
 	}
 
-	// The guess is made: it counts, also when the client no longer waits for the answer.
+	// The guess is made, and counts even if the client has stopped waiting for the answer.
 	settle = s.throttle.Fail
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), 3*time.Second)
 	defer cancel()
@@ -95,7 +94,7 @@ func (s *Service) check(
 			if err := s.store.PasswordFailed(ctx, user.ID, bound); err != nil {
 				return err
 			}
-			// With as many statements for an unknown account as for a known one, so that the time does not tell.
+			// Run as many statements for an unknown account as for a known one, so that the time reveals nothing.
 			return s.store.AuditSignInFailure(ctx, target)
 		})
 		if err != nil {
@@ -104,16 +103,16 @@ func (s *Service) check(
 		return storage.User{}, ErrWrong
 	}
 	switch err := s.store.PasswordFitted(ctx, user.ID, user.PasswordHash, bound); {
-	case errors.Is(err, storage.ErrConflict): // changed, disabled or out of use since it was looked up
+	case errors.Is(err, storage.ErrConflict): // changed, disabled or locked since it was looked up
 		return storage.User{}, ErrWrong
 	case err != nil:
 		settle = s.throttle.Release
-		return storage.User{}, fmt.Errorf("note a sign-in: %w", err)
+		return storage.User{}, fmt.Errorf("record a sign-in: %w", err)
 	}
 	settle = s.throttle.Succeed
 	user.PasswordFailures, user.SeenAt = 0, s.store.Now()
 	if s.hasher.outdated(user.PasswordHash) {
-		// Not worth failing a sign-in for: the next one does it.
+		// An error is not worth failing a sign-in for: the next one tries again.
 		if hash, err := s.hasher.hash(ctx, a.Password); err == nil {
 			if err := s.store.RehashPassword(ctx, user.ID, user.PasswordHash, hash); err == nil {
 				user.PasswordHash = hash

@@ -12,15 +12,15 @@ import (
 )
 
 const (
-	minPassword = 15 // characters, as it is the only factor
+	minPassword = 15 // characters, since the password is the only factor
 	maxPassword = 256
-	// minEffort is how much a password must hold beside what is guessed first.
+	// minEffort is the least effort, as effort returns it, that guessing a password must take.
 	minEffort = 8
 )
 
-// checkPassword refuses what is too short, too long, or easily guessed: what stands in lists of stolen passwords, what
-// the account's own texts give away, runs, repeats and keyboard walks, and what is put together from these. There
-// are no composition rules; spaces, emoji and all scripts are fine (NIST SP 800-63B).
+// checkPassword refuses passwords that are too short, too long, or easily guessed: those in lists of stolen passwords,
+// those derived from the account's address and name, runs, repeats and keyboard walks, and combinations of these. There
+// are no composition rules: spaces, emoji and all scripts are allowed (NIST SP 800-63B).
 func checkPassword(password string, context []string) error {
 	invalid := func(format string, args ...any) error {
 		return &Invalid{Field: "password", Message: fmt.Sprintf(format, args...)}
@@ -29,7 +29,7 @@ func checkPassword(password string, context []string) error {
 		return invalid("Use at most %d characters.", maxPassword)
 	}
 	if !utf8.ValidString(password) {
-		return invalid("This is not readable text: send it as UTF-8.")
+		return invalid("This is not valid text; send it as UTF-8.")
 	}
 	password = norm.NFC.String(password)
 	switch n := utf8.RuneCountInString(password); {
@@ -41,7 +41,7 @@ func checkPassword(password string, context []string) error {
 		return invalid("Leave out line breaks and other control characters.")
 	case effort(password, context) < minEffort:
 		return invalid(
-			"This is too easy to guess: leave out well-known passwords, names, and rows or repeats of characters.",
+			"This is too easy to guess; leave out well-known passwords, names, and runs or repeats of characters.",
 		)
 	}
 	return nil
@@ -50,7 +50,7 @@ func checkPassword(password string, context []string) error {
 //go:embed common.txt
 var commonText string
 
-// common holds the words of common.txt, and longest is the length of the longest.
+// common holds the words of common.txt; longest is the length of the longest one.
 var common, longest = func() (map[string]bool, int) {
 	words, longest := map[string]bool{}, 0
 	for line := range strings.Lines(commonText) {
@@ -65,8 +65,8 @@ var common, longest = func() (map[string]bool, int) {
 	return words, longest
 }()
 
-// effort is how many single guesses a password is made of, at the least: one for each common word, word of the
-// context, run, keyboard walk, year or repetition of what went before, and one for each character that is in none.
+// effort returns the least number of single guesses that make up a password: one for each common word, word of the
+// context, run, keyboard walk, year or repetition, and one for each character outside these.
 func effort(password string, context []string) int {
 	folded := strings.ToLower(norm.NFKC.String(password))
 	words := map[string]bool{}
@@ -79,7 +79,7 @@ func effort(password string, context []string) int {
 			}
 		}
 	}
-	// Separators are what people put between the words of a list.
+	// These are the separators that people put between words.
 	joined := strings.Map(func(r rune) rune {
 		if unicode.IsSpace(r) || strings.ContainsRune("-_.,:;/+*#|", r) {
 			return -1
@@ -89,8 +89,8 @@ func effort(password string, context []string) int {
 	return min(effortOf(runes(folded), words), effortOf(runes(joined), words)+1)
 }
 
-// runes are as many characters of a text as a password may have. Folding makes up to 18 of one, and the work grows with
-// their cube.
+// runes returns the characters of a text, at most as many as a password may have. Case folding can turn one character
+// into 18, and the work grows with the cube of their number.
 func runes(text string) []rune {
 	all := []rune(text)
 	return all[:min(len(all), maxPassword)]
@@ -122,7 +122,7 @@ func effortOf(text []rune, words map[string]bool) int {
 		}
 		return false
 	}
-	// least[i] is the effort of the first i characters.
+	// least[i] is the least effort of the first i characters.
 	least := make([]int, len(text)+1)
 	for end := 1; end <= len(text); end++ {
 		least[end] = least[end-1] + 1
@@ -153,7 +153,7 @@ func effortOf(text []rune, words map[string]bool) int {
 	return least[len(text)]
 }
 
-// respell undoes what is written for letters; one is what 1 stands for.
+// respell replaces digits and signs with the letters that they stand for; one is the letter for 1.
 func respell(text []rune, one rune) []rune {
 	out := slices.Clone(text)
 	for i, r := range out {
@@ -177,7 +177,7 @@ func respell(text []rune, one rune) []rune {
 	return out
 }
 
-// isYear reports whether the text is a year that people know by heart.
+// isYear reports whether the text is a year from 1900 to 2099.
 func isYear(text []rune) bool {
 	if len(text) != 4 {
 		return false
@@ -190,7 +190,7 @@ func isYear(text []rune) bool {
 	return string(text[:2]) == "19" || string(text[:2]) == "20"
 }
 
-// isRepeat reports whether text[start:end] has been there before.
+// isRepeat reports whether text[start:end] occurs before start.
 func isRepeat(text []rune, start, end int) bool {
 	n := end - start
 	for from := 0; from+n <= start; from++ {
@@ -201,14 +201,14 @@ func isRepeat(text []rune, start, end int) bool {
 	return false
 }
 
-// rows are the keyboards of three countries. A key touches those beside it and those above and below.
+// rows are the keyboard layouts of three countries. A key is adjacent to those beside, above and below it.
 var rows = [][]string{
 	{"1234567890-=", "qwertyuiop[]", "asdfghjkl;'", "zxcvbnm,./"},
 	{"1234567890ß´", "qwertzuiopü+", "asdfghjklöä#", "yxcvbnm,.-"},
 	{"&é\"'(-è_çà)=", "azertyuiop^$", "qsdfghjklmù*", "wxcvbn,;:!"},
 }
 
-// touching holds each pair of keys that touch.
+// touching holds each pair of adjacent keys.
 var touching = func() map[[2]rune]bool {
 	pairs := map[[2]rune]bool{}
 	for _, keyboard := range rows {
@@ -218,7 +218,7 @@ var touching = func() map[[2]rune]bool {
 		}
 		for y, row := range grid {
 			for x, key := range row {
-				for _, step := range [][2]int{{1, 0}, {0, 1}, {-1, 1}} { // each row stands half a key to the right
+				for _, step := range [][2]int{{1, 0}, {0, 1}, {-1, 1}} { // each row is shifted half a key to the right
 					if y2, x2 := y+step[1], x+step[0]; y2 < len(grid) && x2 >= 0 && x2 < len(grid[y2]) {
 						pairs[[2]rune{key, grid[y2][x2]}] = true
 						pairs[[2]rune{grid[y2][x2], key}] = true

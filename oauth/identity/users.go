@@ -14,7 +14,7 @@ import (
 	"doorward/storage"
 )
 
-// NewUser is a person to be made.
+// NewUser describes a user to create.
 type NewUser struct {
 	Email    string
 	Name     string // may be empty
@@ -22,8 +22,8 @@ type NewUser struct {
 	Admin    bool // an administrator of this server
 }
 
-// CreateUser makes a person with their personal workspace. What is wrong with u comes as *Invalid, joined when several
-// things are; an address that is taken also wraps storage.ErrExists.
+// CreateUser creates a user with their personal workspace. Wrong fields are *Invalid errors, joined; for an address
+// that is taken the error also wraps storage.ErrExists.
 func (s *Service) CreateUser(ctx context.Context, u NewUser) (storage.User, error) {
 	insert, err := s.PrepareUser(ctx, u)
 	if err != nil {
@@ -32,13 +32,13 @@ func (s *Service) CreateUser(ctx context.Context, u NewUser) (storage.User, erro
 	return insert(ctx)
 }
 
-// PrepareUser does the part of CreateUser that takes time, which no transaction should wait for. insert does the rest,
-// in the transaction that it finds or one of its own.
+// PrepareUser does the slow part of CreateUser, which no transaction should wait for. insert does the rest, in the
+// transaction of its context or in one of its own.
 func (s *Service) PrepareUser(
 	ctx context.Context, u NewUser,
 ) (insert func(context.Context) (storage.User, error), err error) {
 	prepared, err := s.prepare(storage.System(ctx), u, func(ctx context.Context) error {
-		// The token for the first administrator dies with the first user.
+		// The token for the first administrator expires with the first user.
 		return s.store.DropSetting(ctx, storage.SettingSetupToken)
 	})
 	if err != nil {
@@ -47,7 +47,7 @@ func (s *Service) PrepareUser(
 	return func(ctx context.Context) (storage.User, error) { return prepared(storage.System(ctx)) }, nil
 }
 
-// create inserts a user in one transaction with what first does.
+// create calls first and inserts a user, in one transaction.
 func (s *Service) create(ctx context.Context, u NewUser, first func(context.Context) error) (storage.User, error) {
 	insert, err := s.prepare(ctx, u, first)
 	if err != nil {
@@ -97,13 +97,13 @@ func (s *Service) insert(
 	return user, nil
 }
 
-// about lists the texts that a password of theirs must not rest on.
+// about lists the words from which the user's password must not be derived.
 func (s *Service) about(email, name string) []string {
 	return append([]string{email, name}, s.context...)
 }
 
-// SetupToken creates the token that creates the first administrator: 160 random bits, stored as a digest. It replaces
-// an earlier one. needed is false, and token empty, once there is a user.
+// SetupToken creates the token with which the first administrator is created: 160 random bits, stored as a digest. It
+// replaces an earlier one. Once there is a user, needed is false and token is empty.
 func (s *Service) SetupToken(ctx context.Context) (token string, needed bool, err error) {
 	token = strings.ToLower(base32.StdEncoding.EncodeToString(random(20)))
 	err = s.store.InTx(storage.System(ctx), func(ctx context.Context) error {
@@ -127,7 +127,7 @@ func (s *Service) SetupToken(ctx context.Context) (token string, needed bool, er
 
 func setupDigest(token string) string { return hex.EncodeToString(storage.Digest(token)) }
 
-// CheckSetupToken returns ErrSetupToken unless token is the one that CreateFirstAdministrator would take now.
+// CheckSetupToken returns ErrSetupToken unless CreateFirstAdministrator would accept the token now.
 func (s *Service) CheckSetupToken(ctx context.Context, token string) error {
 	have, err := s.store.Setting(storage.System(ctx), storage.SettingSetupToken)
 	if errors.Is(err, storage.ErrNotFound) {
@@ -143,10 +143,11 @@ func (s *Service) CheckSetupToken(ctx context.Context, token string) error {
 }
 
 // CreateFirstAdministrator creates the first user, always as an administrator, for the holder of the token of
-// SetupToken. The token is spent in the same transaction, so that of many at once one succeeds; the others, and those
-// who come after any user was made, get ErrSetupToken. Other errors are those of CreateUser, and spend nothing.
+// SetupToken. It consumes the token in the same transaction, so that only one of many calls at once succeeds. The
+// others, and all calls after any user was created, get ErrSetupToken. Other errors are those of CreateUser, and do not
+// consume the token.
 func (s *Service) CreateFirstAdministrator(ctx context.Context, token string, u NewUser) (storage.User, error) {
-	if err := s.CheckSetupToken(ctx, token); err != nil { // before the dear work
+	if err := s.CheckSetupToken(ctx, token); err != nil { // before the expensive work
 		return storage.User{}, err
 	}
 	u.Admin = true
@@ -168,12 +169,12 @@ func (s *Service) CreateFirstAdministrator(ctx context.Context, token string, u 
 	})
 }
 
-// SignInLinkLifetime is for how long a link of SignInLink works.
+// SignInLinkLifetime is how long a link of SignInLink works.
 const SignInLinkLifetime = 15 * time.Minute
 
-// SignInLink creates a token of 256 random bits with which an existing user signs in once, without a password, and
-// stores its digest. The user's earlier links stop working. An operator gives it to the user: it works even while
-// guesses at the password have locked the account. ErrDisabled: the user is disabled.
+// SignInLink creates a token of 256 random bits with which an existing user can sign in once, without a password, and
+// stores its digest. The user's earlier links stop working. It is for an operator to give to the user, and works even
+// while the password is locked. It returns ErrDisabled if the user is disabled.
 func (s *Service) SignInLink(ctx context.Context, userID string) (token string, err error) {
 	token = strings.ToLower(base32.StdEncoding.WithPadding(base32.NoPadding).EncodeToString(random(32)))
 	err = s.store.InsertSignInLink(
@@ -188,9 +189,9 @@ func (s *Service) SignInLink(ctx context.Context, userID string) (token string, 
 	return token, nil
 }
 
-// ChangePassword is for the person themselves: it asks for the current password as Confirm does, and ends all sessions
-// but the one named. Apps keep the access that the person allowed, which ends under Connected apps. Errors are those of
-// Confirm, and *Invalid for the new password.
+// ChangePassword is for the user themselves: it checks the current password as Confirm does, and ends all sessions
+// except for the named one. Apps keep their access, which the user can withdraw under Connected apps. Errors are those
+// of Confirm, and *Invalid for the new password.
 func (s *Service) ChangePassword(
 	ctx context.Context, userID, sessionID string, current Attempt, password string,
 ) error {
@@ -220,7 +221,7 @@ func (s *Service) ChangePassword(
 	})
 	if errors.Is(
 		err, storage.ErrConflict,
-	) { // another request changed it just now, so what was given is not the current one
+	) { // another request has just changed it, so the given one is not the current one
 		return ErrWrong
 	}
 	if err != nil {
@@ -229,8 +230,8 @@ func (s *Service) ChangePassword(
 	return nil
 }
 
-// SetPassword is for an administrator: it asks for nothing, puts a password that was out of use back into use, and
-// signs the user out as SignOut does. Errors are *Invalid, and storage.ErrNotFound for no such user.
+// SetPassword is for an administrator: it does not need the current password, unlocks a locked one, and signs the user
+// out as SignOut does. Errors are *Invalid, and storage.ErrNotFound if the user does not exist.
 func (s *Service) SetPassword(ctx context.Context, userID, password string, end Ending) (Ended, error) {
 	ctx = storage.System(ctx)
 	var ended Ended
@@ -262,19 +263,18 @@ func (s *Service) SetPassword(ctx context.Context, userID, password string, end 
 	return ended, nil
 }
 
-// Ending is what else ends when a user is signed out of every browser.
+// Ending says what else to revoke when a user is signed out of every browser.
 type Ending struct {
-	Apps   bool // what apps were allowed: their grants end, and each app has to ask again
+	Apps   bool // the grants of apps, each of which must then ask the user again
 	Tokens bool // the user's personal access tokens
 }
 
-// Ended is what SignOut or SetPassword ended.
+// Ended says what SignOut or SetPassword ended or revoked.
 type Ended struct {
 	Sessions int64
-	Grants   int64 // authorizations of apps, each with its codes, access and refresh tokens
+	Grants   int64 // of apps, each with its codes, access and refresh tokens
 	Revoked  int64 // personal access tokens
-	// Tokens are the personal access tokens that were neither revoked nor expired; they still are unless Ending said
-	// otherwise.
+	// Tokens are the personal access tokens that were neither revoked nor expired before. Ending.Tokens revokes them.
 	Tokens []storage.APIKey
 }
 
@@ -310,7 +310,7 @@ func (s *Service) end(ctx context.Context, userID string, end Ending) (e Ended, 
 	return e, err
 }
 
-// CurrentTokens lists a user's personal access tokens that are neither revoked nor expired, paused ones among them.
+// CurrentTokens lists a user's personal access tokens that are neither revoked nor expired, including paused ones.
 func (s *Service) CurrentTokens(ctx context.Context, userID string) (list []storage.APIKey, err error) {
 	ctx = storage.System(ctx)
 	for _, state := range []string{"active", "paused"} {

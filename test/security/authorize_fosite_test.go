@@ -212,7 +212,7 @@ func TestFosite_FormPostAndFragmentAreNotAnswered(t *testing.T) { // 2.6 form_po
 // Strategies that are nil are filled in by fosite when the first requests come, without a lock; the race detector sees
 // it.
 func TestFosite_ColdServerTakesItsFirstRequestsAtOnce(t *testing.T) { // 2.1
-	r := rig.Memory(t, rig.Options{})
+	r := rig.Memory(t, rig.Options{AtOnce: true})
 	app := r.App(management.ClientSpec{})
 	service := r.App(management.ClientSpec{Grants: []string{"client_credentials"}})
 	var group sync.WaitGroup

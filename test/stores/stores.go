@@ -6,6 +6,7 @@ import (
 	"crypto/sha256"
 	"encoding/hex"
 	"io/fs"
+	"os"
 	"path/filepath"
 	"strings"
 	"sync"
@@ -16,10 +17,21 @@ import (
 	"doorward/test/postgres"
 )
 
+// OnlyVariable names the environment variable that keeps a run to tests in which goroutines meet, with the value
+// "at-once". `make test` sets it for the run with the race detector, which has nothing to see in other tests and makes
+// them take several times as long; the run without the detector has them all.
+const OnlyVariable = "DOORWARD_TEST_ONLY"
+
+// OnlyAtOnce reports whether this run is for tests in which goroutines meet, so that others have nothing to do.
+func OnlyAtOnce() bool { return os.Getenv(OnlyVariable) == "at-once" }
+
 // OnEachEngine runs fn on SQLite in memory and on PostgreSQL, each with an empty migrated database. Where goroutines
-// are to meet in the database, take OnEachEngineParallel.
+// meet in the database, use OnEachEngineParallel.
 func OnEachEngine(t *testing.T, fn func(t *testing.T, s *storage.Store)) {
 	t.Helper()
+	if OnlyAtOnce() {
+		return
+	}
 	t.Run("sqlite", func(t *testing.T) { fn(t, Open(t, memory)) })
 	t.Run("postgresql", func(t *testing.T) { fn(t, Open(t, PostgreSQL(t))) })
 }
