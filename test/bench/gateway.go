@@ -179,11 +179,13 @@ func serveGuarded(address, jwks string) error {
 		return fmt.Errorf("guarded API: %w", err)
 	}
 	answer := bytes.Repeat([]byte("x"), bareBody)
-	s := &http.Server{Addr: address, ReadHeaderTimeout: 5 * time.Second,
+	s := &http.Server{
+		Addr: address, ReadHeaderTimeout: 5 * time.Second,
 		Handler: guard.Require("read")(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
 			w.Header().Set("Content-Type", "application/json")
 			_, _ = w.Write(answer) // the load driver may have disconnected
-		}))}
+		})),
+	}
 	if err := s.ListenAndServe(); !errors.Is(err, http.ErrServerClosed) {
 		return fmt.Errorf("guarded API: %w", err)
 	}

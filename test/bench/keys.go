@@ -22,7 +22,8 @@ import (
 // keyRows measures API keys: creating one, and checking one together with its rate limit, with few and with many keys,
 // on both engines.
 func (b *bench) keyRows(ctx context.Context, cluster *postgres.Cluster,
-	small *site) (rows []*row, closeAll func(), err error) {
+	small *site,
+) (rows []*row, closeAll func(), err error) {
 	var closers []func()
 	closeAll = func() {
 		for _, f := range closers {

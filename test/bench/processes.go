@@ -167,7 +167,8 @@ func serveBare() {
 		os.Exit(2) //nolint:forbidigo // the whole of the bare process is here
 	}
 	answer := bytes.Repeat([]byte("x"), size)
-	s := &http.Server{Addr: os.Args[2], ReadHeaderTimeout: 5 * time.Second, ReadTimeout: 10 * time.Second,
+	s := &http.Server{
+		Addr: os.Args[2], ReadHeaderTimeout: 5 * time.Second, ReadTimeout: 10 * time.Second,
 		WriteTimeout: 30 * time.Second, Handler: http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 			if r.ParseForm() != nil {
 				w.WriteHeader(http.StatusBadRequest)
@@ -175,7 +176,8 @@ func serveBare() {
 			}
 			w.Header().Set("Content-Type", "application/json")
 			_, _ = w.Write(answer) // the load driver may have disconnected
-		})}
+		}),
+	}
 	if err := s.ListenAndServe(); !errors.Is(err, http.ErrServerClosed) {
 		fmt.Fprintln(os.Stderr, err)
 		os.Exit(1) //nolint:forbidigo // as above

@@ -171,7 +171,8 @@ func now() int64 { return time.Now().UnixMicro() }
 
 // fill copies n rows into a table and writes their credentials as form bodies, one on each line.
 func (s *site) fill(ctx context.Context, table string, columns []string, n int, prefix, path string, keep int,
-	body func(text string) string, rest ...any) error {
+	body func(text string) string, rest ...any,
+) error {
 	f, err := os.Create(path)
 	if err != nil {
 		return fmt.Errorf("fill: %w", err)

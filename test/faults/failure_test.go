@@ -93,7 +93,8 @@ func TestZ04c_FailureInsideTheTransaction(t *testing.T) {
 			state string
 			tries int
 		}{
-			{"40001", 4}, {"40P01", 4}, // it never succeeds
+			{"40001", 4},
+			{"40P01", 4}, // it never succeeds
 			{"P0001", 1},
 			{"53100", 1},
 			{"53200", 1},

@@ -94,7 +94,8 @@ func (k slow) attack(ctx context.Context, address string, limit time.Duration) (
 // steady sends requests as an ordinary API does, at a rate well below the server's capacity. It returns how long each
 // request took, by the slice of time in which it was sent.
 func (w *world) steady(ctx context.Context, tokens []string,
-	slice time.Duration) (took map[int][]time.Duration, wrong int) {
+	slice time.Duration,
+) (took map[int][]time.Duration, wrong int) {
 	took = map[int][]time.Duration{}
 	start := time.Now()
 	const (

@@ -91,10 +91,13 @@ func (c *cast) doors(n *rig.Rig, thing string) []door {
 		return []door{
 			{
 				"introspection, by the app", status(n.PostAs(c.app, "/oauth/introspect", url.Values{"token": {"x"}})),
-				[]string{"200"}, no, no,
+				[]string{"200"},
+				no, no,
 			},
 			{
-				"revocation, by the app", status(n.PostAs(c.app, "/oauth/revoke", url.Values{"token": {"x"}})), []string{"200"}, no,
+				"revocation, by the app", status(n.PostAs(c.app, "/oauth/revoke", url.Values{"token": {"x"}})),
+				[]string{"200"},
+				no,
 				no,
 			},
 		}
