@@ -24,9 +24,9 @@ import (
 	"doorward/test/rig"
 )
 
-// Nothing that any account can do in a loop adds rows without a bound.
+// No account can add an unlimited number of rows by repeating an operation.
 
-// tooMany expects 429 with a time to come back.
+// tooMany checks for 429 with a Retry-After.
 func tooMany(t *testing.T, a *rig.Answer) time.Duration {
 	t.Helper()
 	refused(t, a, http.StatusTooManyRequests, oauth.TemporarilyUnavailable)
@@ -53,7 +53,7 @@ func TestV30_OwnTokenRequestsAreLimitedOnAllNodesTogether(t *testing.T) {
 		if good != 6 {
 			t.Errorf("%d requests were answered, want 6", good)
 		}
-		// The limit is each client's own.
+		// Each client has its own limit.
 		if a := r.PostAs(other, "/oauth/token", ownForm); a.Status != http.StatusOK {
 			t.Errorf("another client: %d %s", a.Status, a.Body)
 		}
@@ -66,7 +66,7 @@ func TestV30_OwnTokenRequestsAreLimitedOnAllNodesTogether(t *testing.T) {
 	})
 }
 
-func TestV30_OwnLiveTokensAreLimitedAndNoneEnds(t *testing.T) {
+func TestV30_OwnActiveTokensAreLimitedAndNoneIsRevoked(t *testing.T) {
 	rig.EachNodes(t, rig.Options{Tokens: &oauth.TokenLimits{ClientLive: 5}}, func(t *testing.T, nodes []*rig.Rig) {
 		r := nodes[0]
 		app := robot(r)
@@ -93,7 +93,7 @@ func TestV30_OwnLiveTokensAreLimitedAndNoneEnds(t *testing.T) {
 				t.Errorf("token %d was ended to make room", i)
 			}
 		}
-		// A revoked token is not live, nor is an expired one.
+		// A revoked or expired token does not count.
 		if a := r.PostAs(app, "/oauth/revoke", url.Values{"token": {tokens[3]}}); a.Status != http.StatusOK {
 			t.Fatal(a.Body)
 		}
@@ -110,7 +110,7 @@ func TestV30_OwnLiveTokensAreLimitedAndNoneEnds(t *testing.T) {
 	})
 }
 
-func TestV30_ParallelRequestsStayWithinTheLiveTokens(t *testing.T) {
+func TestV30_ParallelRequestsStayWithinTheActiveTokens(t *testing.T) {
 	rig.Each(t, rig.Options{AtOnce: true, Tokens: &oauth.TokenLimits{ClientLive: 10}}, func(t *testing.T, r *rig.Rig) {
 		app := robot(r)
 		var good, refused atomic.Int64
@@ -132,7 +132,7 @@ func TestV30_ParallelRequestsStayWithinTheLiveTokens(t *testing.T) {
 	})
 }
 
-func TestV30_OwnTokensAreDeletedAnHourAfterTheirEnd(t *testing.T) {
+func TestV30_OwnTokensAreDeletedAnHourAfterTheyExpire(t *testing.T) {
 	rig.Each(t, rig.Options{}, func(t *testing.T, r *rig.Rig) {
 		app := robot(r)
 		r.PostAs(app, "/oauth/token", ownForm)
@@ -142,7 +142,8 @@ func TestV30_OwnTokensAreDeletedAnHourAfterTheirEnd(t *testing.T) {
 				t.Fatal(err)
 			}
 			var n int
-			if err := r.Store.Pools()["system"].QueryRowContext(t.Context(), `SELECT count(*) FROM access_tokens`).Scan(&n); err != nil {
+			if err := r.Store.Pools()["system"].QueryRowContext(t.Context(), `SELECT count(*) FROM access_tokens`).
+				Scan(&n); err != nil {
 				t.Fatal(err)
 			}
 			return n
@@ -158,13 +159,13 @@ func TestV30_OwnTokensAreDeletedAnHourAfterTheirEnd(t *testing.T) {
 	})
 }
 
-func TestV30_OldestOfMoreThanFiftyLiveGrantsEnds(t *testing.T) {
+func TestV30_OldestOfMoreThanFiftyGrantsIsRevoked(t *testing.T) {
 	rig.Each(t, rig.Options{}, func(t *testing.T, r *rig.Rig) {
 		app, other := r.App(management.ClientSpec{FirstParty: true}), r.App(management.ClientSpec{FirstParty: true})
 		b := r.Browser().SignIn(r.Alice.Email)
 		tokens := func(app *rig.App) (access, refresh string) {
 			t.Helper()
-			r.Advance(2 * time.Second) // slower than the limit of authorizations
+			r.Advance(2 * time.Second) // slower than the rate limit of authorizations
 			a := r.Exchange(app, b.Code(app, "read"))
 			if a.Status != http.StatusOK {
 				t.Fatalf("%d %s", a.Status, a.Body)
@@ -175,7 +176,7 @@ func TestV30_OldestOfMoreThanFiftyLiveGrantsEnds(t *testing.T) {
 		_, first := tokens(app)
 		second, _ := tokens(app)
 		_, others := tokens(other)
-		// A grant whose code is never redeemed stops counting when the code ends.
+		// A grant whose code is never redeemed stops counting when the code expires.
 		b.Code(app, "read")
 		r.Advance(2 * time.Minute)
 		for range storage.MaxLiveGrants - 2 {
@@ -198,7 +199,7 @@ func TestV30_OldestOfMoreThanFiftyLiveGrantsEnds(t *testing.T) {
 	})
 }
 
-func TestV30_SilentCodesAreLimitedAndTheirRowsGo(t *testing.T) {
+func TestV30_SilentCodesAreLimitedAndTheirRowsDeleted(t *testing.T) {
 	rig.Each(t, rig.Options{LimitChanges: true}, func(t *testing.T, r *rig.Rig) {
 		r.StopClock()
 		app := r.App(management.ClientSpec{FirstParty: true})
@@ -225,7 +226,8 @@ func TestV30_SilentCodesAreLimitedAndTheirRowsGo(t *testing.T) {
 			t.Fatal(err)
 		}
 		var n int
-		if err := r.Store.Pools()["system"].QueryRowContext(t.Context(), `SELECT (SELECT count(*) FROM grants) + (SELECT count(*) FROM codes)`).Scan(&n); err != nil || n != 0 {
+		if err := r.Store.Pools()["system"].QueryRowContext(t.Context(),
+			`SELECT (SELECT count(*) FROM grants) + (SELECT count(*) FROM codes)`).Scan(&n); err != nil || n != 0 {
 			t.Errorf("%d rows (error %v) are left of codes that were not redeemed", n, err)
 		}
 		if a := b.Authorize(params); a.Location == nil || a.Location.Query().Get("code") == "" {
@@ -255,7 +257,7 @@ func TestV30_RefreshesOfOneGrantAreLimited(t *testing.T) {
 	}
 }
 
-// One who creates and revokes in a loop is stopped, whatever they come with; without any plan.
+// A caller who keeps creating and revoking is stopped with every kind of credential, even without a plan.
 func TestV30_ChangesAreLimitedWithoutAPlan(t *testing.T) {
 	rig.EachNodes(t, rig.Options{LimitChanges: true}, func(t *testing.T, nodes []*rig.Rig) {
 		r := nodes[0]
@@ -263,7 +265,9 @@ func TestV30_ChangesAreLimitedWithoutAPlan(t *testing.T) {
 			n.StopClock()
 		}
 		w := r.Workspace("acme", "", r.Alice)
-		_, personal := r.PersonalToken(r.Alice, apikey.Spec{Name: "Robot", Scopes: []string{"admin"}, Role: catalog.RoleOwner})
+		_, personal := r.PersonalToken(r.Alice, apikey.Spec{
+			Name: "Robot", Scopes: []string{"admin"}, Role: catalog.RoleOwner,
+		})
 		_, key := r.Key(w, apikey.Spec{Name: "Admin", Scopes: []string{"admin"}})
 		_, second := r.Key(w, apikey.Spec{Name: "Second", Scopes: []string{"admin"}})
 		inAcme := []string{"X-Workspace", "acme"}
@@ -279,13 +283,16 @@ func TestV30_ChangesAreLimitedWithoutAPlan(t *testing.T) {
 					return node().JSON("POST", "/v1/personal-access-tokens", personal, `{"name":"x","scopes":["read"]}`)
 				},
 				func() *rig.Answer {
-					return node().JSON("POST", "/v1/apps", personal, `{"name":"x","redirectUris":["https://x.example/"],"scopes":["read"]}`, inAcme...)
+					return node().JSON("POST", "/v1/apps", personal,
+						`{"name":"x","redirectUris":["https://x.example/"],"scopes":["read"]}`, inAcme...)
 				},
 				func() *rig.Answer {
-					return node().JSON("POST", "/v1/workspaces", personal, `{"name":"x","slug":"`+slug()+`"}`, "Idempotency-Key", slug())
+					return node().JSON("POST", "/v1/workspaces", personal, `{"name":"x","slug":"`+slug()+`"}`,
+						"Idempotency-Key", slug())
 				},
 				func() *rig.Answer {
-					return node().JSON("POST", "/v1/workspaces/acme/invitations", personal, `{"role":"member","email":"`+slug()+`@example.com"}`)
+					return node().JSON("POST", "/v1/workspaces/acme/invitations", personal,
+						`{"role":"member","email":"`+slug()+`@example.com"}`)
 				},
 				func() *rig.Answer {
 					return node().JSON("PATCH", "/v1/workspaces/acme", personal, `{"name":"`+slug()+`"}`)
@@ -335,7 +342,7 @@ func TestV30_ChangesAreLimitedWithoutAPlan(t *testing.T) {
 				stopped(who+" "+strconv.Itoa(i), change())
 			}
 		}
-		// The pages count for the same user.
+		// Changes on the pages count for the same user.
 		b := r.Browser().SignIn(r.Alice.Email)
 		form := func() url.Values { return b.Form(b.Get("/settings/profile"), "/settings/profile") }
 		a := b.PostForm("/settings/profile", form())
@@ -343,7 +350,7 @@ func TestV30_ChangesAreLimitedWithoutAPlan(t *testing.T) {
 		if !strings.Contains(a.Body, "Too many changes") || !strings.Contains(a.Header.Get("Content-Type"), "text/html") {
 			t.Errorf("no page: %s", a.Body)
 		}
-		// What reads, and what takes access away, is not counted.
+		// Operations that read, revoke or delete are not counted.
 		for path, want := range map[string]string{"GET": "/v1/api-keys", "DELETE": "/v1/api-keys/" + last} {
 			if a := r.JSON(path, want, personal, "", inAcme...); a.Status >= 300 {
 				t.Errorf("%s %s: %d %s", path, want, a.Status, a.Body)
@@ -351,7 +358,8 @@ func TestV30_ChangesAreLimitedWithoutAPlan(t *testing.T) {
 		}
 		bob := r.User("bob@example.com", "Bob", false)
 		_, others := r.PersonalToken(bob, apikey.Spec{Name: "Other", Scopes: []string{"admin"}})
-		if a := r.JSON("POST", "/v1/personal-access-tokens", others, `{"name":"x","scopes":["read"]}`); a.Status != http.StatusCreated {
+		if a := r.JSON("POST", "/v1/personal-access-tokens", others,
+			`{"name":"x","scopes":["read"]}`); a.Status != http.StatusCreated {
 			t.Errorf("another user: %d %s", a.Status, a.Body)
 		}
 		r.Advance(time.Minute)
@@ -395,7 +403,14 @@ func TestV30_TheOldestOfTooManySessionsEnds(t *testing.T) {
 			now := r.Store.Now()
 			id := storage.NewID("session")
 			if err := r.Store.InsertSession(r.System(), storage.Session{
-				ID: id, Digest: storage.Digest(id), UserID: r.Alice.ID, Data: "{}", AuthTime: now, CreatedAt: now, SeenAt: now, ExpiresAt: now.Add(time.Hour),
+				ID:        id,
+				Digest:    storage.Digest(id),
+				UserID:    r.Alice.ID,
+				Data:      "{}",
+				AuthTime:  now,
+				CreatedAt: now,
+				SeenAt:    now,
+				ExpiresAt: now.Add(time.Hour),
 			}); err != nil {
 				t.Fatal(err)
 			}
@@ -425,15 +440,16 @@ func TestV30_SignInsAreLimited(t *testing.T) {
 		}
 	}
 	b := r.Browser()
-	if a := b.LogIn(b.Get("/login"), r.Alice.Email); a.Status != http.StatusTooManyRequests || a.Header.Get("Retry-After") == "" {
+	a := b.LogIn(b.Get("/login"), r.Alice.Email)
+	if a.Status != http.StatusTooManyRequests || a.Header.Get("Retry-After") == "" {
 		t.Errorf("sign-in 601 in a minute: %d", a.Status)
 	}
 	r.Advance(time.Minute)
 	r.Browser().SignIn(r.Alice.Email)
 }
 
-// Ending what has ended notes nothing, so that nothing that takes away grows without a bound.
-func TestV30_EndingTwiceIsNotedOnce(t *testing.T) {
+// Revoking again what is revoked already records nothing, so repeated revocations do not add rows.
+func TestV30_RevokingTwiceIsRecordedOnce(t *testing.T) {
 	rig.Each(t, rig.Options{}, func(t *testing.T, r *rig.Rig) {
 		w := r.Workspace("acme", "", r.Alice)
 		_, admin := r.Key(w, apikey.Spec{Scopes: []string{"admin"}})
@@ -443,7 +459,8 @@ func TestV30_EndingTwiceIsNotedOnce(t *testing.T) {
 		b := r.Browser().SignIn(r.Alice.Email)
 		events := func() (n int) {
 			t.Helper()
-			if err := r.Store.Pools()["system"].QueryRowContext(t.Context(), `SELECT count(*) FROM audit_events`).Scan(&n); err != nil {
+			err := r.Store.Pools()["system"].QueryRowContext(t.Context(), `SELECT count(*) FROM audit_events`).Scan(&n)
+			if err != nil {
 				t.Fatal(err)
 			}
 			return n
@@ -485,7 +502,9 @@ func TestV30_RevokedKeysGoAfterTheAuditRetention(t *testing.T) {
 		}
 		revoked, _ := r.Key(w, apikey.Spec{Name: "Revoked", Scopes: []string{"read"}})
 		live, _ := r.Key(w, apikey.Spec{Name: "Live", Scopes: []string{"read"}})
-		expiring, _ := r.PersonalToken(r.Alice, apikey.Spec{Name: "Expiring", Scopes: []string{"read"}, ExpiresAt: r.Store.Now().Add(time.Hour)})
+		expiring, _ := r.PersonalToken(r.Alice, apikey.Spec{
+			Name: "Expiring", Scopes: []string{"read"}, ExpiresAt: r.Store.Now().Add(time.Hour),
+		})
 		if err := r.Store.RevokeKey(r.System(), revoked.Owner(), revoked.ID); err != nil {
 			t.Fatal(err)
 		}
@@ -512,7 +531,7 @@ func TestV30_RevokedKeysGoAfterTheAuditRetention(t *testing.T) {
 	})
 }
 
-// Doors that any visitor can knock at count no rows: they ask whether there is one.
+// Pages for any visitor do not count rows: they only check whether one exists.
 func TestV31_PagesForAnyVisitorCountNoRows(t *testing.T) {
 	rig.Each(t, rig.Options{NoUser: true}, func(t *testing.T, r *rig.Rig) {
 		hint := "set-up link when it started"
@@ -533,7 +552,7 @@ func TestV31_PagesForAnyVisitorCountNoRows(t *testing.T) {
 				t.Errorf("set-up with a user: %d", a.Status)
 			}
 		}
-		// Once a user was seen, /login no longer asks.
+		// Once a user exists, /login no longer checks.
 		r.SQL(`DELETE FROM users`)
 		if a := r.Browser().Get("/login"); strings.Contains(a.Body, hint) {
 			t.Error("/login asked the database again")
@@ -541,9 +560,10 @@ func TestV31_PagesForAnyVisitorCountNoRows(t *testing.T) {
 	})
 }
 
-// No statement counts rows to learn whether there are any.
+// No statement counts rows to find out whether any exist.
 func TestV31_ExistenceIsNotCounted(t *testing.T) {
-	counted := regexp.MustCompile(`func \(s \*Store\) (\w+)\([^{]*\) \(bool, error\) \{(?:[^}]|\}[^\n])*?SELECT count\(\*\)`)
+	counted := regexp.MustCompile(
+		`func \(s \*Store\) (\w+)\([^{]*\) \(bool, error\) \{(?:[^}]|\}[^\n])*?SELECT count\(\*\)`)
 	files, err := filepath.Glob("../../storage/*.go")
 	if err != nil || len(files) < 10 {
 		t.Fatal(files, err)
@@ -559,16 +579,19 @@ func TestV31_ExistenceIsNotCounted(t *testing.T) {
 	}
 }
 
-// A right secret is accepted at every door, however often others at its address were wrong; a wrong one is not.
-func TestV32_RightSecretIsAcceptedWhateverTheCountersSay(t *testing.T) {
+// A correct secret is always accepted, even after many wrong attempts from the same address; a wrong one is not.
+func TestV32_CorrectSecretIsAcceptedDespiteTheCounters(t *testing.T) {
 	rig.Each(t, rig.Options{}, func(t *testing.T, r *rig.Rig) {
-		app, public, api := r.App(management.ClientSpec{Grants: []string{"authorization_code", "refresh_token", "client_credentials"}, RedirectURIs: []string{"https://app.example/cb"}}),
+		app, public, api := r.App(management.ClientSpec{
+			Grants:       []string{"authorization_code", "refresh_token", "client_credentials"},
+			RedirectURIs: []string{"https://app.example/cb"},
+		}),
 			r.App(management.ClientSpec{Public: true}), r.ResourceServer()
 		_, key := r.IntrospectionKey()
 		access, refresh := r.Tokens(app, "read")
 		publicAccess, publicRefresh := r.Tokens(public, "read")
 		stopClock(r)
-		// Both limits: of the address, and of each client at it.
+		// Both limits: that of the address, and that of each client from this address.
 		for i := range 120 {
 			id := storage.NewID("app")
 			r.Post("/oauth/token", with(ownForm, "client_id", id, "client_secret", wrongSecret))
@@ -590,7 +613,8 @@ func TestV32_RightSecretIsAcceptedWhateverTheCountersSay(t *testing.T) {
 		if !r.Alive(api, access) {
 			t.Error("introspection with a client's secret is refused")
 		}
-		if a := r.Post("/oauth/introspect", url.Values{"token": {access}}, "Authorization", "Bearer "+key); a.Status != http.StatusOK || a.JSON()["active"] != true {
+		if a := r.Post("/oauth/introspect", url.Values{"token": {access}}, "Authorization",
+			"Bearer "+key); a.Status != http.StatusOK || a.JSON()["active"] != true {
 			t.Errorf("introspection with an API key: %d %s", a.Status, a.Body)
 		}
 		if a := r.PostAs(public, "/oauth/revoke", url.Values{"token": {publicAccess}}); a.Status != http.StatusOK {
@@ -613,12 +637,16 @@ func count(t *testing.T, r *rig.Rig, query string) (n int) {
 
 func TestV33_FailedSignInsAreCountedInFewRows(t *testing.T) {
 	rig.Each(t, rig.Options{}, func(t *testing.T, r *rig.Rig) {
-		events, rows := `SELECT count(*) FROM audit_events WHERE action = 'login.failed'`, `SELECT count(*) FROM sign_in_failures`
+		events, rows := `SELECT count(*) FROM audit_events WHERE action = 'login.failed'`,
+			`SELECT count(*) FROM sign_in_failures`
 		fail := func(email string, n int) {
 			t.Helper()
 			for i := range n {
 				address := netip.AddrFrom4([4]byte{10, 0, byte(i / 250), byte(i % 250)})
-				if _, err := r.Identity.Login(t.Context(), identity.Attempt{Email: strings.ReplaceAll(email, "#", strconv.Itoa(i)), Password: "not this one, surely", Address: address}); !errors.Is(err, identity.ErrWrong) {
+				_, err := r.Identity.Login(t.Context(), identity.Attempt{
+					Email: strings.ReplaceAll(email, "#", strconv.Itoa(i)), Password: "not this one, surely", Address: address,
+				})
+				if !errors.Is(err, identity.ErrWrong) {
 					t.Fatal(err)
 				}
 			}
@@ -645,7 +673,7 @@ func TestV33_FailedSignInsAreCountedInFewRows(t *testing.T) {
 	})
 }
 
-// signInLink is what doorward user sign-in-link prints, less the issuer.
+// signInLink returns the output of doorward user sign-in-link, without the issuer.
 func signInLink(t *testing.T, r *rig.Rig, u storage.User) string {
 	t.Helper()
 	word, err := r.Identity.SignInLink(r.System(), u.ID)
@@ -656,10 +684,10 @@ func signInLink(t *testing.T, r *rig.Rig, u storage.User) string {
 	return "/login/link?word=" + word
 }
 
-func TestV33_AnAdministratorGetsInWhateverWasGuessed(t *testing.T) {
+func TestV33_AnAdministratorCanAlwaysSignIn(t *testing.T) {
 	rig.Each(t, rig.Options{NoUser: true}, func(t *testing.T, r *rig.Rig) {
 		admin := r.User("root@example.com", "Root", true)
-		for range 100 { // as wrong passwords from twelve addresses
+		for range 100 { // like wrong passwords from twelve addresses
 			if err := r.Store.PasswordFailed(r.System(), admin.ID, 100); err != nil {
 				t.Fatal(err)
 			}
@@ -669,15 +697,16 @@ func TestV33_AnAdministratorGetsInWhateverWasGuessed(t *testing.T) {
 
 		first := signInLink(t, r, admin)
 		link := signInLink(t, r, admin)
-		// Programs that look at links change nothing.
+		// Programs that fetch links change nothing.
 		for range 3 {
 			page := r.Browser().Get(link)
 			wantPage(t, page, http.StatusOK)
-			if !strings.Contains(page.Body, admin.Email) || page.Header.Get("Referrer-Policy") != "no-referrer" || page.Header.Get("Cache-Control") != "no-store" {
+			if !strings.Contains(page.Body, admin.Email) || page.Header.Get("Referrer-Policy") != "no-referrer" ||
+				page.Header.Get("Cache-Control") != "no-store" {
 				t.Errorf("page %v %s", page.Header, page.Body)
 			}
 			if len(page.Cookies) > 0 && count(t, r, `SELECT count(*) FROM sessions`) != 0 {
-				t.Error("a GET signed somebody in")
+				t.Error("a GET signed the user in")
 			}
 		}
 		wantPage(t, r.Browser().Get(first), http.StatusForbidden) // replaced by the newer one
@@ -689,7 +718,7 @@ func TestV33_AnAdministratorGetsInWhateverWasGuessed(t *testing.T) {
 		wantPage(t, b.Follow(a), http.StatusOK)
 		wantPage(t, r.Browser().Get(link), http.StatusForbidden)
 		wantPage(t, b.PostForm("/login/link", b.Form(page, "/login/link")), http.StatusForbidden)
-		// The link stands for the right password: what was guessed is forgotten.
+		// The link counts as a correct password: failed attempts are forgotten.
 		fresh := r.Browser()
 		if a := fresh.LogIn(fresh.Get("/login"), admin.Email); a.Status != http.StatusSeeOther {
 			t.Errorf("the password stays out of use: %d", a.Status)
@@ -699,7 +728,8 @@ func TestV33_AnAdministratorGetsInWhateverWasGuessed(t *testing.T) {
 				t.Errorf("%d events %s, want %d", n, action, want)
 			}
 		}
-		if n := count(t, r, `SELECT count(*) FROM audit_events WHERE action = 'login.succeeded' AND credential = 'sign_in_link'`); n != 1 {
+		if n := count(t, r,
+			`SELECT count(*) FROM audit_events WHERE action = 'login.succeeded' AND credential = 'sign_in_link'`); n != 1 {
 			t.Errorf("%d sign-ins by a link are in the audit log", n)
 		}
 	})
@@ -711,7 +741,8 @@ func TestV33_ASignInLinkGivesOneSession(t *testing.T) {
 		word := strings.TrimPrefix(link, "/login/link?word=")
 		var good atomic.Int64
 		rig.AtOnce(64, func(int) {
-			if r.Browser().PostForm("/login/link", url.Values{"word": {word}}, "Origin", r.Issuer).Status == http.StatusSeeOther {
+			if r.Browser().PostForm("/login/link", url.Values{"word": {word}}, "Origin", r.Issuer).
+				Status == http.StatusSeeOther {
 				good.Add(1)
 			}
 		})
@@ -721,7 +752,7 @@ func TestV33_ASignInLinkGivesOneSession(t *testing.T) {
 	})
 }
 
-func TestV33_ASignInLinkEnds(t *testing.T) {
+func TestV33_ASignInLinkExpires(t *testing.T) {
 	rig.Each(t, rig.Options{}, func(t *testing.T, r *rig.Rig) {
 		for name, end := range map[string]func(u storage.User){
 			"after 15 minutes": func(storage.User) { r.Advance(identity.SignInLinkLifetime) },
@@ -736,13 +767,14 @@ func TestV33_ASignInLinkEnds(t *testing.T) {
 			},
 			"with the user": func(u storage.User) { _ = r.Store.DeleteUser(r.System(), u.ID) },
 		} {
-			u := r.User(strings.ReplaceAll(name, " ", "-")+"@example.com", "Somebody", false)
+			u := r.User(strings.ReplaceAll(name, " ", "-")+"@example.com", "Person", false)
 			link := signInLink(t, r, u)
 			wantPage(t, r.Browser().Get(link), http.StatusOK)
 			end(u)
 			b := r.Browser()
 			wantPage(t, b.Get(link), http.StatusForbidden)
-			wantPage(t, b.PostForm("/login/link", url.Values{"word": {strings.TrimPrefix(link, "/login/link?word=")}}), http.StatusForbidden)
+			wantPage(t, b.PostForm("/login/link", url.Values{"word": {strings.TrimPrefix(link, "/login/link?word=")}}),
+				http.StatusForbidden)
 		}
 		disabled := r.User("disabled@example.com", "Disabled", false)
 		if err := r.Store.DisableUser(r.System(), disabled.ID); err != nil {
@@ -757,17 +789,22 @@ func TestV33_ASignInLinkEnds(t *testing.T) {
 	})
 }
 
-func TestV30_RevokingAClientsTokenTwiceIsNotedOnce(t *testing.T) {
+func TestV30_RevokingAClientsTokenTwiceIsRecordedOnce(t *testing.T) {
 	rig.Each(t, rig.Options{}, func(t *testing.T, r *rig.Rig) {
-		app := r.App(management.ClientSpec{Grants: []string{oauth.GrantClientCredentials}, Scopes: []string{"read"}, Resources: []string{r.Issuer}})
-		token := r.Post("/oauth/token", url.Values{"grant_type": {oauth.GrantClientCredentials}}, "Authorization", rig.Basic(app.ID, app.Secret)).Text("access_token")
+		app := r.App(management.ClientSpec{
+			Grants: []string{oauth.GrantClientCredentials}, Scopes: []string{"read"}, Resources: []string{r.Issuer},
+		})
+		token := r.Post("/oauth/token", url.Values{"grant_type": {oauth.GrantClientCredentials}}, "Authorization",
+			rig.Basic(app.ID, app.Secret)).Text("access_token")
 		for range 3 {
-			if a := r.Post("/oauth/revoke", url.Values{"token": {token}}, "Authorization", rig.Basic(app.ID, app.Secret)); a.Status != http.StatusOK {
+			a := r.Post("/oauth/revoke", url.Values{"token": {token}}, "Authorization", rig.Basic(app.ID, app.Secret))
+			if a.Status != http.StatusOK {
 				t.Fatalf("revoking: %d %s", a.Status, a.Body)
 			}
 		}
 		var n int
-		err := r.Store.Pools()["system"].QueryRowContext(t.Context(), `SELECT count(*) FROM audit_events WHERE action = 'app.token_revoked'`).Scan(&n)
+		err := r.Store.Pools()["system"].QueryRowContext(t.Context(),
+			`SELECT count(*) FROM audit_events WHERE action = 'app.token_revoked'`).Scan(&n)
 		if err != nil || n != 1 || token == "" {
 			t.Errorf("revoked three times: %d events (error %v)", n, err)
 		}
@@ -781,7 +818,8 @@ func TestV30_DenialsAreLimited(t *testing.T) {
 	b := r.Browser().SignIn(r.Alice.Email)
 	for i := range 601 {
 		a := b.Decide(b.Authorize(app.Params("read")), "deny")
-		if want := map[bool]string{false: oauth.AccessDenied, true: oauth.TemporarilyUnavailable}[i == 600]; a.Param("error") != want {
+		want := map[bool]string{false: oauth.AccessDenied, true: oauth.TemporarilyUnavailable}[i == 600]
+		if a.Param("error") != want {
 			t.Fatalf("denial %d: %d %v, want %s", i+1, a.Status, a.Location, want)
 		}
 	}

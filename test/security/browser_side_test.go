@@ -19,7 +19,7 @@ import (
 	"doorward/test/rig"
 )
 
-// grantsOf is what a person has given: live grants and remembered consents.
+// grantsOf returns what a user has allowed: active grants and remembered consents.
 func grantsOf(t *testing.T, r *rig.Rig, userID string) (grants []storage.Grant, consents []storage.Consent) {
 	t.Helper()
 	consents, err := r.Store.ConsentsOf(storage.Tenant(t.Context(), userID, ""), userID)
@@ -36,7 +36,7 @@ func wantNothingGranted(t *testing.T, r *rig.Rig, userID string) {
 	}
 }
 
-// cookie is the value of a browser's cookie, or "".
+// cookie returns the value of a browser's cookie, or "".
 func cookie(b *rig.Browser, name string) string {
 	for _, c := range b.Cookies() {
 		if c.Name == name {
@@ -46,7 +46,7 @@ func cookie(b *rig.Browser, name string) string {
 	return ""
 }
 
-// signedIn is the address of the person whom a session cookie stands for, or "".
+// signedIn returns the email address of the session's user, or "".
 func signedIn(r *rig.Rig, value string) string {
 	r.T.Helper()
 	a := r.Send(r.Program(), r.Request(http.MethodGet, "/settings/profile", nil, "Cookie", "doorward="+value))
@@ -64,11 +64,13 @@ func wantPageHeaders(t *testing.T, name string, a *rig.Answer) {
 	t.Helper()
 	h := a.Header
 	if !strings.HasPrefix(h.Get("Content-Type"), "text/html") {
-		t.Errorf("%s: %d is no page: %s", name, a.Status, h.Get("Content-Type"))
+		t.Errorf("%s: %d is not a page: %s", name, a.Status, h.Get("Content-Type"))
 		return
 	}
 	policy := h.Get("Content-Security-Policy")
-	for _, part := range []string{"default-src 'none'", "frame-ancestors 'none'", "base-uri 'none'", "form-action 'self'", "script-src 'nonce-"} {
+	for _, part := range []string{
+		"default-src 'none'", "frame-ancestors 'none'", "base-uri 'none'", "form-action 'self'", "script-src 'nonce-",
+	} {
 		if !strings.Contains(policy, part) {
 			t.Errorf("%s: the policy %q lacks %s", name, policy, part)
 		}
@@ -77,7 +79,10 @@ func wantPageHeaders(t *testing.T, name string, a *rig.Answer) {
 		t.Errorf("%s: the policy is open: %s", name, policy)
 	}
 	for header, want := range map[string]string{
-		"X-Frame-Options": "DENY", "X-Content-Type-Options": "nosniff", "Referrer-Policy": "no-referrer", "Cache-Control": "no-store",
+		"X-Frame-Options":              "DENY",
+		"X-Content-Type-Options":       "nosniff",
+		"Referrer-Policy":              "no-referrer",
+		"Cache-Control":                "no-store",
 		"Cross-Origin-Resource-Policy": "same-origin", "Access-Control-Allow-Origin": "",
 	} {
 		if got := h.Get(header); got != want {
@@ -91,7 +96,9 @@ func TestB01_NoPageCanBeFramed(t *testing.T) {
 	root := r.User("root@example.com", "Root", true)
 	app := r.App(management.ClientSpec{})
 	stranger := r.Browser()
-	for _, path := range []string{"/login", "/setup", "/no-such-page", "/oauth/consent?flow=x", "/login?flow=x", "/oauth/authorize", "/assets/"} {
+	for _, path := range []string{
+		"/login", "/setup", "/no-such-page", "/oauth/consent?flow=x", "/login?flow=x", "/oauth/authorize", "/assets/",
+	} {
 		wantPageHeaders(t, "stranger "+path, stranger.Get(path))
 	}
 	wantPageHeaders(t, "method", stranger.PostForm("/settings/profile/", nil))
@@ -103,9 +110,11 @@ func TestB01_NoPageCanBeFramed(t *testing.T) {
 	wantPageHeaders(t, "consent", stranger.Follow(stranger.LogIn(login, r.Alice.Email)))
 	admin := r.Browser().SignIn("root@example.com")
 	for _, path := range []string{
-		"/settings/profile", "/settings/security", "/settings/connected-apps", "/settings/developer/apps", "/settings/developer/apps/new",
-		"/admin/users", "/admin/apps", "/admin/apps/" + app.ID, "/logout", "/settings/developer/apps/nobody",
-		keysPage(personalSlug(r, root.ID)), keysPage(personalSlug(r, root.ID)) + "/new", tokensPage, tokensPage + "/new", keysPage("nobody"),
+		"/settings/profile", "/settings/security", "/settings/connected-apps", "/settings/developer/apps",
+		"/settings/developer/apps/new",
+		"/admin/users", "/admin/apps", "/admin/apps/" + app.ID, "/logout", "/settings/developer/apps/unknown",
+		keysPage(personalSlug(r, root.ID)), keysPage(personalSlug(r, root.ID)) + "/new", tokensPage,
+		tokensPage + "/new", keysPage("unknown"),
 	} {
 		wantPageHeaders(t, "administrator "+path, admin.Get(path))
 	}
@@ -119,7 +128,7 @@ func TestB01_FramedPageStaysBlank(t *testing.T) {
 		_, _ = w.Write([]byte(`<!doctype html><title>Trap</title><iframe src="` + r.URL + `/login"></iframe>`))
 	}))
 	defer trap.Close()
-	// A page that is shown loads its style sheet; one that is refused loads nothing.
+	// A page that is shown loads its style sheet; one that is blocked loads nothing.
 	const styled = `"route":"GET /assets/"`
 	tab.Goto(trap.URL)
 	if !strings.Contains(r.Log.String(), `"route":"GET /login"`) || strings.Contains(r.Log.String(), styled) {
@@ -136,7 +145,7 @@ func TestB02_ConsentTakesItsOwnFormOnly(t *testing.T) {
 		r.User("bob@example.com", "Bob", false)
 		b, other := r.Browser().SignIn(r.Alice.Email), r.Browser().SignIn("bob@example.com")
 		page, foreign := b.Authorize(app.Params("read")), other.Authorize(app.Params("read"))
-		again := b.Authorize(app.Params("read")) // the same person, another request
+		again := b.Authorize(app.Params("read")) // the same user, another request
 		token := func(p *rig.Answer) string { return b.Form(p, "/oauth/consent").Get("token") }
 		for name, change := range map[string]func(url.Values){
 			"no token":                 func(v url.Values) { v.Del("token") },
@@ -176,7 +185,7 @@ func TestB02_ConsentTakesItsOwnFormOnly(t *testing.T) {
 	})
 }
 
-// cookieHeader is what a browser would send.
+// cookieHeader returns the Cookie header that a browser would send.
 func cookieHeader(b *rig.Browser) string {
 	var parts []string
 	for _, c := range b.Cookies() {
@@ -214,7 +223,8 @@ func TestB03_FlowBegunElsewhereIsRefusedAtEveryStep(t *testing.T) {
 	}
 	if a := attacker.Decide(consent, "approve"); a.Param("code") == "" {
 		t.Fatalf("no code for the attacker's own account: %d", a.Status)
-	} else if tok := r.Exchange(app, a.Param("code")); r.Introspect(app, tok.Text("access_token")).Text("sub") != mallory.ID {
+	} else if tok := r.Exchange(app, a.Param("code")); r.Introspect(app, tok.Text("access_token")).
+		Text("sub") != mallory.ID {
 		t.Errorf("the attacker's flow gave %s", tok.Body)
 	}
 }
@@ -243,7 +253,12 @@ func TestB04_DecisionCountsOnce(t *testing.T) {
 			count := func(m *sync.Map) (n int) { m.Range(func(any, any) bool { n++; return true }); return n }
 			requests := make([]*http.Request, 64)
 			for i := range requests {
-				v := url.Values{"flow": form["flow"], "token": form["token"], "scope": {"write"}, "decision": {[]string{"approve", "deny"}[i%2]}}
+				v := url.Values{
+					"flow":     form["flow"],
+					"token":    form["token"],
+					"scope":    {"write"},
+					"decision": {[]string{"approve", "deny"}[i%2]},
+				}
 				requests[i] = r.Request(http.MethodPost, "/oauth/consent", strings.NewReader(v.Encode()),
 					"Content-Type", "application/x-www-form-urlencoded", "Sec-Fetch-Site", "same-origin", "Cookie", cookies)
 			}
@@ -262,7 +277,8 @@ func TestB04_DecisionCountsOnce(t *testing.T) {
 				}
 			})
 			if count(&answers) != 1 || same.Load() != 32 || different.Load() != 32 {
-				t.Errorf("%d answers, sent %d times; %d told that it was answered, %d others", count(&answers), same.Load(), different.Load(), count(&other))
+				t.Errorf("%d answers, sent %d times; %d told that it was answered, %d others", count(&answers), same.Load(),
+					different.Load(), count(&other))
 			}
 			grants, _ := grantsOf(t, r, r.Alice.ID)
 			answers.Range(func(to, _ any) bool {
@@ -302,7 +318,8 @@ func TestB05_AnotherPersonSubmitsThePage(t *testing.T) {
 		b := r.Browser().SignIn(bob.Email)
 		page := b.Authorize(app.Params("read"))
 		b.PostForm("/logout", nil)
-		if a := b.Decide(page, "approve"); a.Status != http.StatusSeeOther || !strings.HasPrefix(a.Location.String(), "/login?flow=") {
+		a := b.Decide(page, "approve")
+		if a.Status != http.StatusSeeOther || !strings.HasPrefix(a.Location.String(), "/login?flow=") {
 			t.Errorf("answer %d %v, want the sign-in page", a.Status, a.Location)
 		}
 		wantNothingGranted(t, r, bob.ID)
@@ -334,13 +351,24 @@ func TestB06_FlowThatIsNotGood(t *testing.T) {
 	stranger := rig.Memory(t, rig.Options{Secrets: []string{"another master secret, of 32 bytes or more"}})
 	foreign := stranger.Browser()
 	for name, flow := range map[string]string{
-		"guessed": strings.Repeat("A", len(sealed)), "truncated": sealed[:len(sealed)-4], "first character": flip(0), "a middle one": flip(len(sealed) / 2),
-		"last but one": flip(len(sealed) - 2), "longer": sealed + "AAAA", "padded": sealed + "=", "line break": sealed[:20] + "\n" + sealed[20:],
-		"twice": sealed + sealed, "short": "x", "long": strings.Repeat("x", 60<<10), "an id": oauth.NewFlowID(), "not ASCII": "é\x00\xff",
-		"of another server": foreign.Form(foreign.Authorize(stranger.App(management.ClientSpec{}).Params("read")), "/login").Get("flow"),
+		"guessed":         strings.Repeat("A", len(sealed)),
+		"truncated":       sealed[:len(sealed)-4],
+		"first character": flip(0),
+		"a middle one":    flip(len(sealed) / 2),
+		"last but one":    flip(len(sealed) - 2),
+		"longer":          sealed + "AAAA",
+		"padded":          sealed + "=",
+		"line break":      sealed[:20] + "\n" + sealed[20:],
+		"twice":           sealed + sealed,
+		"short":           "x",
+		"long":            strings.Repeat("x", 60<<10),
+		"an id":           oauth.NewFlowID(),
+		"not ASCII":       "é\x00\xff",
+		"of another server": foreign.Form(foreign.Authorize(stranger.App(management.ClientSpec{}).Params("read")), "/login").
+			Get("flow"),
 	} {
 		t.Run(name, func(t *testing.T) {
-			if len(flow) > 16<<10 { // no URL that long
+			if len(flow) > 16<<10 { // not a URL of that length
 				wantPage(t, b.Decide(page, "approve", func(v url.Values) { v.Set("flow", flow) }), http.StatusBadRequest)
 				return
 			}
@@ -364,7 +392,7 @@ func TestB06_FlowThatIsNotGood(t *testing.T) {
 		r.Advance(oauth.FlowLifetime + time.Second)
 		wantPage(t, x.LogIn(login, r.Alice.Email), http.StatusBadRequest)
 		if cookie(x, "doorward") != "" {
-			t.Error("an expired flow signed somebody in")
+			t.Error("an expired flow signed a user in")
 		}
 	})
 	wantNothingGranted(t, r, r.Alice.ID)
@@ -376,7 +404,8 @@ func TestB08_DisabledBetweenPageAndAnswer(t *testing.T) {
 			t.Helper()
 			app := r.App(management.ClientSpec{})
 			if off == nil {
-				off, on = func() error { return r.Store.DisableClient(r.System(), app.ID, "administrator") }, func() error { return r.Store.EnableClient(r.System(), app.ID) }
+				off, on = func() error { return r.Store.DisableClient(r.System(), app.ID, "administrator") },
+					func() error { return r.Store.EnableClient(r.System(), app.ID) }
 			}
 			b := r.Browser().SignIn(r.Alice.Email)
 			page := b.Authorize(app.Params("read"))
@@ -394,7 +423,8 @@ func TestB08_DisabledBetweenPageAndAnswer(t *testing.T) {
 		}
 		t.Run("app", func(t *testing.T) { check(t, nil, nil) })
 		t.Run("user", func(t *testing.T) {
-			check(t, func() error { return r.Identity.DisableUser(r.System(), r.Alice.ID) }, func() error { return r.Identity.EnableUser(r.System(), r.Alice.ID) })
+			check(t, func() error { return r.Identity.DisableUser(r.System(), r.Alice.ID) },
+				func() error { return r.Identity.EnableUser(r.System(), r.Alice.ID) })
 		})
 		t.Run("app deleted", func(t *testing.T) {
 			app := r.App(management.ClientSpec{})
@@ -438,7 +468,11 @@ func TestB09_LoginNeedsItsOwnFlow(t *testing.T) {
 	own := victim.Form(victim.Get("/login"), "/login")
 	own.Set("email", "mallory@example.com")
 	own.Set("password", rig.Password)
-	for _, header := range [][]string{{"Sec-Fetch-Site", "cross-site"}, {"Sec-Fetch-Site", "same-site"}, {"Origin", "https://evil.example"}} {
+	for _, header := range [][]string{
+		{"Sec-Fetch-Site", "cross-site"},
+		{"Sec-Fetch-Site", "same-site"},
+		{"Origin", "https://evil.example"},
+	} {
 		q := r.Request(http.MethodPost, "/login", strings.NewReader(own.Encode()),
 			append([]string{"Content-Type", "application/x-www-form-urlencoded", "Cookie", cookieHeader(victim)}, header...)...)
 		a := r.Send(r.Program(), q)
@@ -448,7 +482,7 @@ func TestB09_LoginNeedsItsOwnFlow(t *testing.T) {
 		}
 	}
 	if cookie(victim, "doorward") != "" {
-		t.Error("somebody else's form signed the victim in")
+		t.Error("the attacker's form signed the victim in")
 	}
 }
 
@@ -483,7 +517,10 @@ func TestB10_SessionCookieIsNewWheneverItsMeaningChanges(t *testing.T) {
 		})
 		t.Run("two cookies", func(t *testing.T) {
 			value := cookie(r.Browser().SignIn(r.Alice.Email), "doorward")
-			for _, pair := range []string{"doorward=" + value + "; doorward=" + strings.Repeat("A", 43), "doorward=" + strings.Repeat("A", 43) + "; doorward=" + value} {
+			for _, pair := range []string{
+				"doorward=" + value + "; doorward=" + strings.Repeat("A", 43),
+				"doorward=" + strings.Repeat("A", 43) + "; doorward=" + value,
+			} {
 				a := r.Send(r.Program(), r.Request(http.MethodGet, "/settings/profile", nil, "Cookie", pair))
 				if a.Status != http.StatusSeeOther {
 					t.Errorf("of two cookies one was taken: %d", a.Status)
@@ -517,7 +554,10 @@ func TestB10_SessionCookieIsNewWheneverItsMeaningChanges(t *testing.T) {
 				t.Fatalf("step-up answered %d %s", a.Status, rig.Plain(a.Body))
 			}
 			renewed("step-up")
-			if a := b.PostForm("/settings/security/password", url.Values{"current_password": {rig.Password}, "new_password": {"an entirely other harbour"}}); a.Status != http.StatusSeeOther {
+			if a := b.PostForm("/settings/security/password", url.Values{
+				"current_password": {rig.Password},
+				"new_password":     {"an entirely other harbour"},
+			}); a.Status != http.StatusSeeOther {
 				t.Fatalf("change of password answered %d %s", a.Status, rig.Plain(a.Body))
 			}
 			renewed("a new password")
@@ -529,10 +569,17 @@ func TestB10_SessionCookieIsNewWheneverItsMeaningChanges(t *testing.T) {
 	})
 }
 
-// makeApp sends the form of a new confidential app, with further fields in pairs.
+// makeApp submits the form for a new confidential app, with further fields in pairs.
 func makeApp(b *rig.Browser, fields ...string) *rig.Answer {
 	b.T.Helper()
-	v := url.Values{"name": {"My App"}, "kind": {"web"}, "redirect_uris": {"https://mine.example/cb"}, "scope": {"read"}, "resource": {b.Issuer}, "refresh": {"1"}}
+	v := url.Values{
+		"name":          {"My App"},
+		"kind":          {"web"},
+		"redirect_uris": {"https://mine.example/cb"},
+		"scope":         {"read"},
+		"resource":      {b.Issuer},
+		"refresh":       {"1"},
+	}
 	for i := 0; i+1 < len(fields); i += 2 {
 		v.Set(fields[i], fields[i+1])
 	}
@@ -544,23 +591,31 @@ func TestB11_NoOriginMayReadPages(t *testing.T) {
 	app := r.App(management.ClientSpec{})
 	b := r.Browser().SignIn(r.Alice.Email)
 	b.Code(app, "read")
-	for _, origin := range []string{"https://app.example", "https://evil.example", "null", r.Issuer, "http://127.0.0.1:9"} {
-		for _, path := range []string{"/oauth/authorize?" + app.Params("read").Encode(), "/oauth/authorize?client_id=nobody", "/login", "/oauth/consent", "/settings/profile", "/logout", "/nothing"} {
+	for _, origin := range []string{
+		"https://app.example", "https://evil.example", "null", r.Issuer, "http://127.0.0.1:9",
+	} {
+		for _, path := range []string{
+			"/oauth/authorize?" + app.Params("read").Encode(), "/oauth/authorize?client_id=unknown", "/login", "/oauth/consent",
+			"/settings/profile", "/logout", "/nothing",
+		} {
 			a := b.Get(path, "Origin", origin)
-			for _, h := range []string{"Access-Control-Allow-Origin", "Access-Control-Allow-Credentials", "Access-Control-Expose-Headers"} {
+			for _, h := range []string{
+				"Access-Control-Allow-Origin", "Access-Control-Allow-Credentials", "Access-Control-Expose-Headers",
+			} {
 				if got := a.Header.Get(h); got != "" {
 					t.Errorf("%s for %s: %s is %q", path, origin, h, got)
 				}
 			}
 		}
-		preflight := r.Send(r.Program(), r.Request(http.MethodOptions, "/oauth/authorize", nil, "Origin", origin, "Access-Control-Request-Method", "POST"))
+		preflight := r.Send(r.Program(),
+			r.Request(http.MethodOptions, "/oauth/authorize", nil, "Origin", origin, "Access-Control-Request-Method", "POST"))
 		if got := preflight.Header.Get("Access-Control-Allow-Origin"); got != "" {
 			t.Errorf("a preflight of authorize for %s allows %q", origin, got)
 		}
 	}
 }
 
-func TestB12_NothingOfAFlowIsKeptOrToldOn(t *testing.T) {
+func TestB12_NothingOfAFlowIsCachedOrPassedOn(t *testing.T) {
 	r := rig.Memory(t, rig.Options{})
 	app := r.App(management.ClientSpec{})
 	check := func(what string, a *rig.Answer) *rig.Answer {
@@ -599,7 +654,9 @@ func TestB12_NothingOfAFlowIsKeptOrToldOn(t *testing.T) {
 	check("login while signed in", b.Get("/login"))
 	check("after a form", b.PostForm("/settings/profile", url.Values{"name": {"Alice"}}))
 	check("sign out", b.PostForm("/logout", nil))
-	for _, secret := range []string{code.Param("code"), code.Param("state"), rig.Password, b.Form(login, "/login").Get("flow")} {
+	for _, secret := range []string{
+		code.Param("code"), code.Param("state"), rig.Password, b.Form(login, "/login").Get("flow"),
+	} {
 		if strings.Contains(r.Log.String(), secret) {
 			t.Errorf("the log holds %q", secret)
 		}
@@ -631,15 +688,17 @@ func TestB12_BrowserTellsTheAppNoReferrer(t *testing.T) {
 	}
 }
 
-func TestB13_WhatStrangersWriteIsText(t *testing.T) {
+func TestB13_TextOfOthersIsEscaped(t *testing.T) {
 	const evil = `"><script>alert(1)</script><img src=x onerror=alert(1)>'`
-	const password = "not her password, but " + evil + " in another one" // the log may name a redirect URI, and no password
+	// The log may contain a redirect URI, but no password.
+	const password = "not her password, but " + evil + " in another one"
 	r := rig.Memory(t, rig.Options{})
 	r.User("root@example.com", evil, true)
 	app := r.App(management.ClientSpec{Name: evil})
 	check := func(what string, a *rig.Answer) *rig.Answer {
 		t.Helper()
-		if strings.Contains(a.Body, "<script>alert") || strings.Contains(a.Body, "<img src=x") || strings.Contains(a.Body, `value="">`) {
+		if strings.Contains(a.Body, "<script>alert") || strings.Contains(a.Body, "<img src=x") ||
+			strings.Contains(a.Body, `value="">`) {
 			t.Errorf("%s shows a stranger's markup as markup (%d)", what, a.Status)
 		}
 		return a
@@ -647,9 +706,12 @@ func TestB13_WhatStrangersWriteIsText(t *testing.T) {
 	b := r.Browser()
 	q := url.QueryEscape(evil)
 	for _, path := range []string{
-		"/oauth/authorize?error=" + q + "&error_description=" + q + "&error_hint=" + q, "/oauth/authorize?client_id=" + q + "&redirect_uri=" + q,
-		"/oauth/authorize?client_id=" + app.ID + "&redirect_uri=" + q, "/login?return_to=" + q + "&error=" + q + "&error_description=" + q, "/login?flow=" + q,
-		"/oauth/consent?flow=" + q + "&error_description=" + q, "/setup?word=" + q, "/" + url.PathEscape(evil), "/logout?error=" + q,
+		"/oauth/authorize?error=" + q + "&error_description=" + q + "&error_hint=" + q,
+		"/oauth/authorize?client_id=" + q + "&redirect_uri=" + q,
+		"/oauth/authorize?client_id=" + app.ID + "&redirect_uri=" + q, "/login?return_to=" + q + "&error=" + q +
+			"&error_description=" + q, "/login?flow=" + q,
+		"/oauth/consent?flow=" + q + "&error_description=" + q, "/setup?word=" + q, "/" + url.PathEscape(evil),
+		"/logout?error=" + q,
 	} {
 		check(path, b.Get(path))
 	}
@@ -660,21 +722,24 @@ func TestB13_WhatStrangersWriteIsText(t *testing.T) {
 	check("a failed sign-in", b.PostForm("/login", form))
 	check("consent", b.Follow(b.LogIn(login, "root@example.com")))
 	for _, path := range []string{
-		"/settings/profile", "/settings/security", "/settings/connected-apps", "/admin/users?q=" + q + "&after=" + q, "/admin/apps?q=" + q + "&after=" + q,
+		"/settings/profile", "/settings/security", "/settings/connected-apps", "/admin/users?q=" + q + "&after=" + q,
+		"/admin/apps?q=" + q + "&after=" + q,
 		"/admin/apps", "/admin/apps/" + app.ID, "/settings/developer/apps/" + url.PathEscape(evil),
 	} {
 		check(path, b.Get(path))
 	}
 	check("profile", b.PostForm("/settings/profile", url.Values{"name": {evil + "\x00"}}))
 	check("a new user", b.PostForm("/admin/users", url.Values{"name": {evil}, "email": {evil}, "password": {password}}))
-	check("a new app", makeApp(b, "name", evil+"\x01", "redirect_uris", "javascript:"+evil, "site", "javascript:alert(1)", "kind", evil, "scope", evil, "resource", evil))
+	check("a new app",
+		makeApp(b, "name", evil+"\x01", "redirect_uris", "javascript:"+evil, "site", "javascript:alert(1)", "kind", evil,
+			"scope", evil, "resource", evil))
 	check("a deletion", b.PostForm("/admin/apps/"+app.ID+"/delete", url.Values{"confirm": {evil}}))
 	if a := makeApp(b, "site", "javascript:alert(1)"); a.Status != http.StatusBadRequest {
 		t.Errorf("a javascript: site was registered: %d", a.Status)
 	}
 }
 
-func TestB14_EndedAccessIsOverAtOnce(t *testing.T) {
+func TestB14_RevokedAccessStopsAtOnce(t *testing.T) {
 	rig.Each(t, rig.Options{AtOnce: true}, func(t *testing.T, r *rig.Rig) {
 		for _, all := range []bool{false, true} {
 			app, api := r.App(management.ClientSpec{}), r.ResourceServer()
@@ -683,19 +748,26 @@ func TestB14_EndedAccessIsOverAtOnce(t *testing.T) {
 			access, refresh := r.Tokens(app, "read write")
 			b := r.Browser().SignIn(r.Alice.Email)
 			code := b.Code(app, "read")
-			narrowed := r.PostAs(app, "/oauth/token", url.Values{"grant_type": {"refresh_token"}, "refresh_token": {refresh}, "scope": {"read"}})
+			narrowed := r.PostAs(app, "/oauth/token", url.Values{
+				"grant_type":    {"refresh_token"},
+				"refresh_token": {refresh},
+				"scope":         {"read"},
+			})
 			path := "/settings/connected-apps/" + app.ID + "/end"
 			if all {
 				path = "/settings/connected-apps/end-all"
 			}
-			// Without the answer to the question that the page asks, nothing ends.
+			// Without the confirmation that the page asks for, nothing is revoked.
 			if a := b.PostForm(path, nil); a.Status != http.StatusOK || !r.Alive(api, access) {
 				t.Fatalf("%s without a confirmation answered %d %s", path, a.Status, rig.Plain(a.Body))
 			}
 			if a := b.Confirm(path, nil); a.Status != http.StatusSeeOther {
 				t.Fatalf("%s answered %d %s", path, a.Status, rig.Plain(a.Body))
 			}
-			for name, token := range map[string]string{"access token": access, "access token of a refresh": narrowed.Text("access_token")} {
+			for name, token := range map[string]string{
+				"access token":              access,
+				"access token of a refresh": narrowed.Text("access_token"),
+			} {
 				if r.Alive(api, token) || r.Alive(app, token) {
 					t.Errorf("%s: the %s still works", path, name)
 				}
@@ -726,7 +798,7 @@ func TestB14_EndedAccessIsOverAtOnce(t *testing.T) {
 	})
 }
 
-func TestB14_EndedAccessLosesNoRace(t *testing.T) {
+func TestB14_RevokedAccessStaysRevokedInRaces(t *testing.T) {
 	rig.Each(t, rig.Options{AtOnce: true}, func(t *testing.T, r *rig.Rig) {
 		app, api := r.App(management.ClientSpec{}), r.ResourceServer()
 		_, refresh := r.Tokens(app, "read")

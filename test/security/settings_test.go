@@ -16,7 +16,7 @@ import (
 	"doorward/test/rig"
 )
 
-// appsOf lists the apps in a person's workspace.
+// appsOf lists the apps in a user's workspace.
 func appsOf(t *testing.T, r *rig.Rig, userID string) (list []storage.Client) {
 	t.Helper()
 	ws, err := r.Store.PersonalWorkspace(r.System(), userID)
@@ -33,7 +33,7 @@ func appsOf(t *testing.T, r *rig.Rig, userID string) (list []storage.Client) {
 	return list
 }
 
-func TestStepUp_SecretsNeedAFreshPassword(t *testing.T) {
+func TestStepUp_SecretsNeedARecentSignIn(t *testing.T) {
 	rig.Each(t, rig.Options{}, func(t *testing.T, r *rig.Rig) {
 		root := r.User("root@example.com", "Root", true)
 		b := r.Browser().SignIn(root.Email)
@@ -51,8 +51,14 @@ func TestStepUp_SecretsNeedAFreshPassword(t *testing.T) {
 			do    func(password string) *rig.Answer
 			count func() int
 		}{
-			"an app":       {func(p string) *rig.Answer { return makeApp(b, "password", p) }, func() int { return len(appsOf(t, r, root.ID)) }},
-			"a public app": {func(p string) *rig.Answer { return makeApp(b, "password", p, "kind", "public") }, func() int { return len(appsOf(t, r, root.ID)) }},
+			"an app": {
+				func(p string) *rig.Answer { return makeApp(b, "password", p) },
+				func() int { return len(appsOf(t, r, root.ID)) },
+			},
+			"a public app": {
+				func(p string) *rig.Answer { return makeApp(b, "password", p, "kind", "public") },
+				func() int { return len(appsOf(t, r, root.ID)) },
+			},
 			"a secret": {func(p string) *rig.Answer {
 				return b.Submit(path+"/secret", url.Values{"grace": {"24h"}, "password": {p}})
 			}, func() int { return secrets(id) }},
@@ -60,7 +66,11 @@ func TestStepUp_SecretsNeedAFreshPassword(t *testing.T) {
 				return b.Submit("/admin/apps/"+foreign.ID+"/secret", url.Values{"grace": {"24h"}, "password": {p}})
 			}, func() int { return secrets(foreign.ID) }},
 			"a user": {func(p string) *rig.Answer {
-				return b.PostForm("/admin/users", url.Values{"email": {"new@example.com"}, "password": {rig.Password}, "current_password": {p}})
+				return b.PostForm("/admin/users", url.Values{
+					"email":            {"new@example.com"},
+					"password":         {rig.Password},
+					"current_password": {p},
+				})
 			}, func() int {
 				list, err := r.Store.Users(r.System(), "", "", 1000)
 				if err != nil {
@@ -112,7 +122,11 @@ func TestStepUp_SecretsNeedAFreshPassword(t *testing.T) {
 		t.Run("a new password always asks for the old one", func(t *testing.T) {
 			b := r.Browser().SignIn(r.Alice.Email)
 			for _, wrong := range []string{"", "wrong"} {
-				wantPage(t, b.PostForm("/settings/security/password", url.Values{"current_password": {wrong}, "new_password": {"an entirely other harbour"}}), http.StatusForbidden)
+				wantPage(t,
+					b.PostForm("/settings/security/password", url.Values{
+						"current_password": {wrong},
+						"new_password":     {"an entirely other harbour"},
+					}), http.StatusForbidden)
 			}
 			r.Browser().SignIn(r.Alice.Email)
 		})
@@ -129,7 +143,7 @@ func TestStepUp_SecretsNeedAFreshPassword(t *testing.T) {
 	})
 }
 
-func TestAuthorization_AnothersThingsAreNotThere(t *testing.T) {
+func TestAuthorization_ObjectsOfOthersAreNotFound(t *testing.T) {
 	rig.Each(t, rig.Options{}, func(t *testing.T, r *rig.Rig) {
 		bob := r.User("bob@example.com", "Bob", false)
 		victim := r.Browser().SignIn(bob.Email)
@@ -146,11 +160,14 @@ func TestAuthorization_AnothersThingsAreNotThere(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			return strings.Join([]string{c.Name, c.Scopes.String(), strings.Join(c.RedirectURIs, " "), c.ChangedAt.Time().String(), c.DisabledAt.Time().String(), string(rune(len(c.Secrets)))}, "|")
+			return strings.Join([]string{
+				c.Name, c.Scopes.String(), strings.Join(c.RedirectURIs, " "), c.ChangedAt.Time().String(),
+				c.DisabledAt.Time().String(), string(rune(len(c.Secrets))),
+			}, "|")
 		}
 		before := snapshot()
-		// same wants one answer for ids that are somebody's and ids that are nobody's.
-		same := func(method, path string, form url.Values, theirs []string, nobodys string) {
+		// same checks that the answer for another user's ids equals the answer for ids that do not exist.
+		same := func(method, path string, form url.Values, theirs []string, unknown string) {
 			t.Helper()
 			send := func(id string) *rig.Answer {
 				if method == http.MethodGet {
@@ -158,21 +175,32 @@ func TestAuthorization_AnothersThingsAreNotThere(t *testing.T) {
 				}
 				return b.PostForm(strings.ReplaceAll(path, "ID", id), form)
 			}
-			want := send(nobodys)
+			want := send(unknown)
 			wantPage(t, want, http.StatusNotFound)
-			for _, id := range append(theirs, "", "%20", "x", "%ff", "a%00b", "..", "%2e%2e", "app_%25", strings.Repeat("x", 5000), strings.ToUpper(theirs[0])) {
+			for _, id := range append(theirs, "", "%20", "x", "%ff", "a%00b", "..", "%2e%2e", "app_%25",
+				strings.Repeat("x", 5000), strings.ToUpper(theirs[0])) {
 				if a := send(id); a.Status != want.Status || unvaried(a.Body) != unvaried(want.Body) {
-					if id == "" && (a.Status == http.StatusMethodNotAllowed || a.Status == http.StatusNotFound || a.Status == http.StatusOK) {
+					if id == "" &&
+						(a.Status == http.StatusMethodNotAllowed || a.Status == http.StatusNotFound || a.Status == http.StatusOK) {
 						continue // another page
 					}
-					t.Errorf("%s %s with %q answered %d %s, an unknown id %d %s", method, path, id, a.Status, rig.Plain(a.Body), want.Status, rig.Plain(want.Body))
+					t.Errorf("%s %s with %q answered %d %s, an unknown id %d %s", method, path, id, a.Status, rig.Plain(a.Body),
+						want.Status, rig.Plain(want.Body))
 				}
 			}
 		}
 		same(http.MethodPost, "/settings/security/sessions/ID/end", nil, []string{sessions[0].ID}, storage.NewID("session"))
-		appForm := url.Values{"name": {"Stolen"}, "kind": {"web"}, "redirect_uris": {"https://evil.example/cb"}, "scope": {"read"}, "grace": {"now"}, "confirm": {"Bob's App"}}
+		appForm := url.Values{
+			"name":          {"Stolen"},
+			"kind":          {"web"},
+			"redirect_uris": {"https://evil.example/cb"},
+			"scope":         {"read"},
+			"grace":         {"now"},
+			"confirm":       {"Bob's App"},
+		}
 		for _, action := range []string{"", "/secret", "/disable", "/enable", "/delete"} {
-			same(http.MethodPost, "/settings/developer/apps/ID"+action, appForm, []string{bobsApp, operators.ID}, storage.NewID("app"))
+			same(http.MethodPost, "/settings/developer/apps/ID"+action, appForm, []string{bobsApp, operators.ID},
+				storage.NewID("app"))
 			same(http.MethodPost, "/admin/apps/ID"+action, appForm, []string{bobsApp, operators.ID}, storage.NewID("app"))
 		}
 		same(http.MethodGet, "/settings/developer/apps/ID", nil, []string{bobsApp, operators.ID}, storage.NewID("app"))
@@ -189,7 +217,8 @@ func TestAuthorization_AnothersThingsAreNotThere(t *testing.T) {
 		if signedIn(r, cookie(victim, "doorward")) != bob.Email {
 			t.Error("another's session ended")
 		}
-		if list := b.Get("/settings/developer/apps"); strings.Contains(list.Body, bobsApp) || strings.Contains(list.Body, operators.ID) {
+		list := b.Get("/settings/developer/apps")
+		if strings.Contains(list.Body, bobsApp) || strings.Contains(list.Body, operators.ID) {
 			t.Error("the list shows another's app")
 		}
 		if page := b.Get("/settings/security"); strings.Contains(page.Body, sessions[0].ID) {
@@ -202,8 +231,13 @@ func TestAuthorization_AnothersThingsAreNotThere(t *testing.T) {
 				return a.Text("access_token"), a.Text("refresh_token")
 			}()
 			want := b.Confirm("/settings/connected-apps/"+storage.NewID("app")+"/end", nil)
-			for _, path := range []string{"/settings/connected-apps/" + operators.ID + "/end", "/settings/connected-apps/%ff/end", "/settings/connected-apps/end-all"} {
-				if a := b.Confirm(path, nil); a.Status != want.Status && a.Status != http.StatusNotFound && (a.Status != http.StatusSeeOther || !strings.HasSuffix(path, "end-all")) {
+			for _, path := range []string{
+				"/settings/connected-apps/" + operators.ID + "/end", "/settings/connected-apps/%ff/end",
+				"/settings/connected-apps/end-all",
+			} {
+				a := b.Confirm(path, nil)
+				if a.Status != want.Status && a.Status != http.StatusNotFound &&
+					(a.Status != http.StatusSeeOther || !strings.HasSuffix(path, "end-all")) {
 					t.Errorf("%s answered %d %s", path, a.Status, rig.Plain(a.Body))
 				}
 			}
@@ -214,33 +248,49 @@ func TestAuthorization_AnothersThingsAreNotThere(t *testing.T) {
 	})
 }
 
-func TestAuthorization_AdministrationIsNotThereForOthers(t *testing.T) {
+func TestAuthorization_AdministrationIsHiddenFromOthers(t *testing.T) {
 	rig.Each(t, rig.Options{}, func(t *testing.T, r *rig.Rig) {
 		root := r.User("root@example.com", "Root", true)
 		app := r.App(management.ClientSpec{})
 		b := r.Browser().SignIn(r.Alice.Email)
 		nothing := b.Get("/nothing-at-all")
-		for _, path := range []string{"/admin/", "/admin/users", "/admin/users?q=root", "/admin/apps", "/admin/apps/" + app.ID, "/admin/nothing"} {
+		for _, path := range []string{
+			"/admin/", "/admin/users", "/admin/users?q=root", "/admin/apps", "/admin/apps/" + app.ID, "/admin/nothing",
+		} {
 			if a := b.Get(path); a.Status != http.StatusNotFound || unvaried(a.Body) != unvaried(nothing.Body) {
 				t.Errorf("%s answered %d %s", path, a.Status, rig.Plain(a.Body))
 			}
 		}
-		for _, path := range []string{"/admin/users", "/admin/users/" + root.ID + "/disable", "/admin/apps/" + app.ID, "/admin/apps/" + app.ID + "/disable", "/admin/apps/" + app.ID + "/verify"} {
-			a := b.PostForm(path, url.Values{"email": {"made@example.com"}, "password": {rig.Password}, "admin": {"1"}, "name": {"x"}, "kind": {"web"}})
+		for _, path := range []string{
+			"/admin/users", "/admin/users/" + root.ID + "/disable", "/admin/apps/" + app.ID,
+			"/admin/apps/" + app.ID + "/disable", "/admin/apps/" + app.ID + "/verify",
+		} {
+			a := b.PostForm(path, url.Values{
+				"email":    {"made@example.com"},
+				"password": {rig.Password},
+				"admin":    {"1"},
+				"name":     {"x"},
+				"kind":     {"web"},
+			})
 			if a.Status != http.StatusNotFound || unvaried(a.Body) != unvaried(nothing.Body) {
 				t.Errorf("POST %s answered %d %s", path, a.Status, rig.Plain(a.Body))
 			}
 		}
 		if _, err := r.Store.UserByEmail(r.System(), "made@example.com"); err == nil {
-			t.Error("a user was made by somebody who is no administrator")
+			t.Error("a user who is not an administrator created a user")
 		}
 		for _, path := range []string{"/settings/profile", "/settings/developer/apps", "/settings/developer/apps/new"} {
 			if strings.Contains(b.Get(path).Body, "/admin") {
 				t.Errorf("%s shows a way to administration", path)
 			}
 		}
-		// Nobody makes themselves one.
-		b.PostForm("/settings/profile", url.Values{"name": {"Alice"}, "admin": {"1"}, "email": {"root@example.com"}, "id": {root.ID}})
+		// A user cannot become an administrator by themselves.
+		b.PostForm("/settings/profile", url.Values{
+			"name":  {"Alice"},
+			"admin": {"1"},
+			"email": {"root@example.com"},
+			"id":    {root.ID},
+		})
 		if u, err := r.Store.UserByID(r.System(), r.Alice.ID); err != nil || u.Admin || u.Email != r.Alice.Email {
 			t.Errorf("the profile form made %+v, %v", u, err)
 		}
@@ -248,16 +298,18 @@ func TestAuthorization_AdministrationIsNotThereForOthers(t *testing.T) {
 		if a := stranger.Get("/admin/users"); a.Location == nil || a.Location.Path != "/login" {
 			t.Errorf("a stranger is answered %d", a.Status)
 		}
-		wantPage(t, stranger.PostForm("/admin/users", url.Values{"email": {"made@example.com"}, "password": {rig.Password}}), http.StatusUnauthorized)
+		wantPage(t, stranger.PostForm("/admin/users", url.Values{"email": {"made@example.com"}, "password": {rig.Password}}),
+			http.StatusUnauthorized)
 
-		// An administrator is one only as long as they are enabled.
+		// A disabled administrator is not an administrator.
 		admin := r.Browser().SignIn(root.Email)
 		if a := admin.Get("/admin/users"); a.Status != http.StatusOK {
 			t.Fatalf("the administrator is answered %d", a.Status)
 		}
-		wantPage(t, admin.Confirm("/admin/users/"+root.ID+"/disable", nil), http.StatusBadRequest) // themselves
+		wantPage(t, admin.Confirm("/admin/users/"+root.ID+"/disable", nil), http.StatusBadRequest) // their own account
 		second := r.User("second@example.com", "Second", true)
-		if a := r.Browser().SignIn(second.Email).Confirm("/admin/users/"+root.ID+"/disable", nil); a.Status != http.StatusSeeOther {
+		if a := r.Browser().SignIn(second.Email).Confirm("/admin/users/"+root.ID+"/disable",
+			nil); a.Status != http.StatusSeeOther {
 			t.Fatalf("disable answered %d", a.Status)
 		}
 		if a := admin.Get("/admin/users"); a.Status == http.StatusOK {
@@ -266,13 +318,17 @@ func TestAuthorization_AdministrationIsNotThereForOthers(t *testing.T) {
 	})
 }
 
-func TestAuthorization_OnlyAdministratorsVouchForApps(t *testing.T) {
+func TestAuthorization_OnlyAdministratorsVerifyApps(t *testing.T) {
 	rig.Each(t, rig.Options{}, func(t *testing.T, r *rig.Rig) {
 		b := r.Browser().SignIn(r.Alice.Email)
-		all := []string{"verified", "1", "first_party", "1", "pkce_optional", "1", "resource_server", "1", "administrator", "1", "Administrator", "true", "workspace_id", "", "WorkspaceID", "", "created_by", ""}
+		all := []string{
+			"verified", "1", "first_party", "1", "pkce_optional", "1", "resource_server", "1", "administrator", "1",
+			"Administrator", "true", "workspace_id", "", "WorkspaceID", "", "created_by", "",
+		}
 		plain := func(c storage.Client) {
 			t.Helper()
-			if c.Verified || c.FirstParty || c.PKCEOptional || c.ResourceServer || c.WorkspaceID == "" || c.CreatedBy != r.Alice.ID {
+			if c.Verified || c.FirstParty || c.PKCEOptional || c.ResourceServer || c.WorkspaceID == "" ||
+				c.CreatedBy != r.Alice.ID {
 				t.Errorf("the form made %+v", c)
 			}
 		}
@@ -306,14 +362,17 @@ func TestAuthorization_OnlyAdministratorsVouchForApps(t *testing.T) {
 		}
 		edit(all...)
 		plain(get())
-		for _, kind := range []string{"resource_server", "public", "service", ""} { // what it is, an edit does not change
+		for _, kind := range []string{"resource_server", "public", "service", ""} { // an edit does not change the kind of app
 			before := get()
 			form := b.Form(b.Get(path), path)
 			form["scope"] = []string{"read"}
 			form.Set("redirect_uris", "https://mine.example/cb")
 			form.Set("kind", kind)
 			b.PostForm(path, form)
-			if c := get(); c.Public || c.ResourceServer || !c.GrantTypes.Has(oauth.GrantAuthorizationCode) || c.GrantTypes.Has(oauth.GrantClientCredentials) || len(c.Secrets) != len(before.Secrets) || len(c.RedirectURIs) != 1 {
+			c := get()
+			if c.Public || c.ResourceServer || !c.GrantTypes.Has(oauth.GrantAuthorizationCode) ||
+				c.GrantTypes.Has(oauth.GrantClientCredentials) || len(c.Secrets) != len(before.Secrets) ||
+				len(c.RedirectURIs) != 1 {
 				t.Errorf("an edit with kind %q made %+v", kind, c)
 			}
 		}
@@ -323,7 +382,7 @@ func TestAuthorization_OnlyAdministratorsVouchForApps(t *testing.T) {
 			}
 		}
 
-		// What an administrator vouched for lasts while the owner leaves it as it was.
+		// An administrator's verification lasts until the owner changes what was verified.
 		vouch := func() {
 			t.Helper()
 			p := management.SpecOf(get())
@@ -336,10 +395,12 @@ func TestAuthorization_OnlyAdministratorsVouchForApps(t *testing.T) {
 		vouch()
 		edit("refresh", "")
 		if c := get(); !c.Verified || !c.FirstParty || !c.PKCEOptional {
-			t.Errorf("an edit that concerns nobody took away what an administrator set: %+v", c)
+			t.Errorf("an edit of other fields removed the verification: %+v", c)
 		}
 		for name, change := range map[string][]string{
-			"name": {"name", "Your Bank"}, "site": {"site", "https://bank.example"}, "redirect URI": {"redirect_uris", "https://evil.example/cb"},
+			"name":                  {"name", "Your Bank"},
+			"site":                  {"site", "https://bank.example"},
+			"redirect URI":          {"redirect_uris", "https://evil.example/cb"},
 			"one redirect URI more": {"redirect_uris", "https://mine.example/cb\nhttps://evil.example/cb"},
 		} {
 			vouch()
@@ -408,7 +469,7 @@ func TestDisabledUserIsOutAtOnce(t *testing.T) {
 	})
 }
 
-func TestSetup_OneWordOneAdministrator(t *testing.T) {
+func TestSetup_OneTokenOneAdministrator(t *testing.T) {
 	rig.Each(t, rig.Options{AtOnce: true, NoUser: true}, func(t *testing.T, r *rig.Rig) {
 		mint := func() string {
 			t.Helper()
@@ -426,7 +487,16 @@ func TestSetup_OneWordOneAdministrator(t *testing.T) {
 		if page := b.Get("/login"); strings.Contains(page.Body, word) || !strings.Contains(page.Body, "set-up link") {
 			t.Error("the sign-in page tells the word, or not how to begin")
 		}
-		for name, wrong := range map[string]string{"none": "", "another": strings.Repeat("a", 32), "one that was replaced": older, "in capitals": strings.ToUpper(word), "cut": word[1:], "longer": word + "a", "NUL": word + "\x00", "not UTF-8": word + "\xff"} {
+		for name, wrong := range map[string]string{
+			"none":                  "",
+			"another":               strings.Repeat("a", 32),
+			"one that was replaced": older,
+			"in capitals":           strings.ToUpper(word),
+			"cut":                   word[1:],
+			"longer":                word + "a",
+			"NUL":                   word + "\x00",
+			"not UTF-8":             word + "\xff",
+		} {
 			a := b.PostForm("/setup", form(wrong))
 			wantPage(t, a, http.StatusForbidden)
 			if len(a.Cookies) > 0 || !strings.Contains(a.Body, "doorward setup-link") {
@@ -437,7 +507,7 @@ func TestSetup_OneWordOneAdministrator(t *testing.T) {
 		wantPage(t, q, http.StatusForbidden)
 		weak := form(word)
 		weak.Set("password", "short")
-		wantPage(t, b.PostForm("/setup", weak), http.StatusBadRequest) // and the word is not spent
+		wantPage(t, b.PostForm("/setup", weak), http.StatusBadRequest) // and the token is not used up
 
 		var made, refused atomic.Int64
 		rig.AtOnce(64, func(i int) {
@@ -449,7 +519,7 @@ func TestSetup_OneWordOneAdministrator(t *testing.T) {
 				made.Add(1)
 			case http.StatusForbidden, http.StatusNotFound:
 				refused.Add(1)
-			case http.StatusServiceUnavailable: // no slot for a hash in time
+			case http.StatusServiceUnavailable: // no slot for hashing a password in time
 			default:
 				t.Errorf("answered %d %s", a.Status, rig.Plain(a.Body))
 			}
@@ -475,13 +545,13 @@ func TestSetup_OneWordOneAdministrator(t *testing.T) {
 	})
 }
 
-func TestSetup_WordDiesWithTheFirstUser(t *testing.T) {
+func TestSetup_TokenExpiresWithTheFirstUser(t *testing.T) {
 	rig.Each(t, rig.Options{NoUser: true}, func(t *testing.T, r *rig.Rig) {
 		word, _, err := r.Identity.SetupToken(r.System())
 		if err != nil {
 			t.Fatal(err)
 		}
-		u := r.User("first@example.com", "First", false) // by the command
+		u := r.User("first@example.com", "First", false) // with the CLI
 		b := r.Browser()
 		form := url.Values{"word": {word}, "email": {"second@example.com"}, "password": {rig.Password}}
 		wantPage(t, b.PostForm("/setup", form), http.StatusNotFound)
@@ -549,7 +619,9 @@ func TestPromptAndMaxAge_AgainstTheSession(t *testing.T) {
 	wantConsent(t, ask("prompt", "consent"))
 
 	t.Run("the pages cannot be skipped", func(t *testing.T) {
-		for _, extra := range [][]string{{"prompt", "login"}, {"prompt", "login consent"}, {"max_age", "0"}, {"max_age", "599"}} {
+		for _, extra := range [][]string{
+			{"prompt", "login"}, {"prompt", "login consent"}, {"max_age", "0"}, {"max_age", "599"},
+		} {
 			a := ask(extra...)
 			sealed := a.Location.Query().Get("flow")
 			for _, path := range []string{"/login?flow=" + sealed, "/login?switch=1&flow=" + sealed} {
@@ -560,10 +632,14 @@ func TestPromptAndMaxAge_AgainstTheSession(t *testing.T) {
 			if a := b.Get("/oauth/consent?flow=" + sealed); a.Location == nil || a.Location.Path != "/login" {
 				t.Errorf("%v: consent came without signing in: %d", extra, a.Status)
 			}
-			if a := b.PostForm("/oauth/consent", url.Values{"flow": {sealed}, "decision": {"approve"}, "scope": {"read"}}); a.Location == nil || a.Location.Path != "/login" {
+			if a := b.PostForm("/oauth/consent", url.Values{
+				"flow":     {sealed},
+				"decision": {"approve"},
+				"scope":    {"read"},
+			}); a.Location == nil || a.Location.Path != "/login" {
 				t.Errorf("%v: an answer came without signing in: %d", extra, a.Status)
 			}
-			// Signing in somewhere else in this browser counts, since it is the same person at the same time.
+			// A new sign-in in the same browser counts, since it is the same user at that time.
 			wrong := b.Form(b.Get("/login?flow="+sealed), "/login")
 			wrong.Set("email", r.Alice.Email)
 			wrong.Set("password", "wrong")
@@ -596,7 +672,7 @@ func TestPromptAndMaxAge_AgainstTheSession(t *testing.T) {
 			t.Errorf("auth_time %v became %v", want, got)
 		}
 	})
-	t.Run("an ended session signs nobody in, whatever the app asks", func(t *testing.T) {
+	t.Run("an ended session never signs the user in", func(t *testing.T) {
 		b.PostForm("/logout", nil)
 		wantLogin(t, ask())
 		if a := ask("prompt", "none"); a.Param("error") != "login_required" {

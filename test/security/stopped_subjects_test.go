@@ -18,12 +18,13 @@ import (
 	"doorward/test/rig"
 )
 
-// worksWith reports whether a credential is let in by the management API and active at introspection, which must agree.
-// One that is not, but is known, is forbidden there.
+// worksWith reports whether a credential is accepted by the management API and active at introspection, which must
+// agree. A credential that is known but not accepted gets 403.
 func worksWith(t *testing.T, r *rig.Rig, api *rig.App, credential string) bool {
 	t.Helper()
 	a, alive := r.Call(http.MethodGet, "/v1/auth/test", credential), r.Alive(api, credential)
-	if (a.Status == http.StatusOK) != alive || a.Status != http.StatusOK && a.Status != http.StatusForbidden && a.Status != http.StatusUnauthorized {
+	if (a.Status == http.StatusOK) != alive || a.Status != http.StatusOK && a.Status != http.StatusForbidden &&
+		a.Status != http.StatusUnauthorized {
 		t.Errorf("management API %d %s, introspection active %v", a.Status, a.Body, alive)
 	}
 	return alive
@@ -68,7 +69,7 @@ func TestV01_DisabledUserKeepsNoKeyOrApp(t *testing.T) {
 		all := map[string]bool{"own": true, "sole": true, "kept": true, "shared": true, "pair": true}
 		check("enabled", all)
 
-		ok(t, r.Identity.DisableUser(r.System(), r.Alice.ID, kept.ID, own.ID)) // the personal one is never kept
+		ok(t, r.Identity.DisableUser(r.System(), r.Alice.ID, kept.ID, own.ID)) // the personal workspace is never kept
 		check("disabled", map[string]bool{"kept": true, "shared": true})
 		if worksWith(t, r, api, pat) {
 			t.Error("the personal access token of a disabled user works")
@@ -78,27 +79,38 @@ func TestV01_DisabledUserKeepsNoKeyOrApp(t *testing.T) {
 		ok(t, r.Identity.EnableUser(r.System(), bob.ID))
 		check("the other owner enabled again", map[string]bool{"kept": true, "shared": true})
 
-		// Nothing new is made for them either.
+		// Nothing can be created for them either.
 		by := management.CommandLine("")
 		by.UserID = r.Alice.ID
 		var invalid *input.Invalid
-		if _, _, err := r.Management.CreatePersonalToken(r.System(), by, apikey.Spec{Name: "New", Scopes: []string{"read"}}); !errors.As(err, &invalid) {
+		if _, _, err := r.Management.CreatePersonalToken(r.System(), by,
+			apikey.Spec{Name: "New", Scopes: []string{"read"}}); !errors.As(err, &invalid) {
 			t.Errorf("a personal access token for a disabled user: error %v", err)
 		}
-		if _, _, err := r.Management.CreateKey(r.System(), management.CommandLine(sole.ID), "", apikey.Spec{Name: "New", Scopes: []string{"read"}}); !errors.As(err, &invalid) {
+		if _, _, err := r.Management.CreateKey(r.System(), management.CommandLine(sole.ID), "",
+			apikey.Spec{Name: "New", Scopes: []string{"read"}}); !errors.As(err, &invalid) {
 			t.Errorf("a key in a disabled workspace: error %v", err)
 		}
-		if _, _, err := r.Management.CreateClient(r.System(), management.CommandLine(""), management.ClientSpec{Name: "New", Grants: []string{oauth.GrantClientCredentials}, Scopes: []string{"read"}, WorkspaceID: sole.ID, Administrator: true}); !errors.As(err, &invalid) {
+		if _, _, err := r.Management.CreateClient(r.System(), management.CommandLine(""),
+			management.ClientSpec{
+				Name:          "New",
+				Grants:        []string{oauth.GrantClientCredentials},
+				Scopes:        []string{"read"},
+				WorkspaceID:   sole.ID,
+				Administrator: true,
+			}); !errors.As(err, &invalid) {
 			t.Errorf("an app in a disabled workspace: error %v", err)
 		}
-		if _, err := r.Management.CreateWorkspace(r.System(), management.CommandLine(""), "New", "new-one", "", r.Alice.ID); !errors.As(err, &invalid) {
+		if _, err := r.Management.CreateWorkspace(r.System(), management.CommandLine(""), "New", "new-one", "",
+			r.Alice.ID); !errors.As(err, &invalid) {
 			t.Errorf("a workspace of a disabled owner: error %v", err)
 		}
-		if err := r.Management.EnableWorkspace(r.System(), management.CommandLine(own.ID), own); !errors.Is(err, storage.ErrConflict) {
+		if err := r.Management.EnableWorkspace(r.System(), management.CommandLine(own.ID),
+			own); !errors.Is(err, storage.ErrConflict) {
 			t.Errorf("enabling the personal workspace of a disabled user: error %v", err)
 		}
 
-		// Another owner brings it back, and so does enabling the only one; what an administrator disabled stays
+		// Another owner makes it work again, and so does enabling the only owner; what an administrator disabled stays
 		// disabled.
 		ok(t, r.Management.ChangeRole(r.System(), management.CommandLine(pair.ID), pair, bob.ID, catalog.RoleOwner))
 		check("with another owner", map[string]bool{"kept": true, "shared": true, "pair": true})
@@ -118,7 +130,7 @@ func TestV01_WorkspaceWithoutAnEnabledOwnerStops(t *testing.T) {
 		api := r.ResourceServer()
 		ways := map[string]struct {
 			do   func(w storage.Workspace, owner storage.User) error
-			want bool // it works afterwards
+			want bool // whether it works afterwards
 		}{
 			"deleted": {func(_ storage.Workspace, owner storage.User) error {
 				return r.Identity.DeleteUser(r.System(), owner.ID)
@@ -130,7 +142,9 @@ func TestV01_WorkspaceWithoutAnEnabledOwnerStops(t *testing.T) {
 				return r.Management.ChangeRole(r.System(), management.CommandLine(w.ID), w, owner.ID, catalog.RoleMember)
 			}, false},
 			"leaving": {func(w storage.Workspace, owner storage.User) error {
-				err := r.Management.RemoveMember(r.System(), management.Authority{UserID: owner.ID, WorkspaceID: w.ID, Role: catalog.RoleOwner}, w, owner.ID)
+				err := r.Management.RemoveMember(r.System(), management.Authority{
+					UserID: owner.ID, WorkspaceID: w.ID, Role: catalog.RoleOwner,
+				}, w, owner.ID)
 				if !errors.Is(err, storage.ErrConflict) {
 					t.Errorf("the last enabled owner may leave: error %v", err)
 				}
@@ -192,11 +206,15 @@ func TestV02_AppStopsWithItsWorkspace(t *testing.T) {
 		}
 		for name, stop := range stops {
 			w := r.Workspace("of-"+name, "", dev)
-			app := r.App(management.ClientSpec{WorkspaceID: w.ID, Grants: []string{"authorization_code", "refresh_token", "client_credentials"}, RedirectURIs: []string{"https://app.example/cb"}})
+			app := r.App(management.ClientSpec{
+				WorkspaceID:  w.ID,
+				Grants:       []string{"authorization_code", "refresh_token", "client_credentials"},
+				RedirectURIs: []string{"https://app.example/cb"},
+			})
 			a := r.Exchange(app, b.Code(app, "read"))
 			access, _ := a.JSON()["access_token"].(string)
 			refresh, _ := a.JSON()["refresh_token"].(string)
-			code := b.Code(app, "read") // without a page: consent is remembered
+			code := b.Code(app, "read") // without a page, because consent is remembered
 
 			ok(t, stop.off(w, app))
 			if worksWith(t, r, api, access) {
@@ -216,7 +234,10 @@ func TestV02_AppStopsWithItsWorkspace(t *testing.T) {
 					t.Errorf("%s, %s: %d %s", name, what, answer.Status, answer.Body)
 				}
 			}
-			for what, params := range map[string]url.Values{"authorize": app.Params("read"), "authorize unasked": app.Params("read")} {
+			for what, params := range map[string]url.Values{
+				"authorize":         app.Params("read"),
+				"authorize unasked": app.Params("read"),
+			} {
 				if what == "authorize unasked" {
 					params.Set("prompt", "none")
 				}
@@ -251,7 +272,7 @@ func TestV02_ResourceServerStopsWithItsWorkspace(t *testing.T) {
 	})
 }
 
-func TestV03_OnlyAsMuchAuthorityStartsAgain(t *testing.T) {
+func TestV03_EnablingNeedsAsMuchAuthorityAsDisabling(t *testing.T) {
 	rig.Each(t, rig.Options{}, func(t *testing.T, r *rig.Rig) {
 		w := personal(t, r, r.Alice.ID)
 		owner := management.Authority{UserID: r.Alice.ID, PersonalID: w.ID, WorkspaceID: w.ID, Role: catalog.RoleOwner}
@@ -264,7 +285,7 @@ func TestV03_OnlyAsMuchAuthorityStartsAgain(t *testing.T) {
 		ctx := r.System()
 		for name, thing := range map[string]struct {
 			stop, start func(by management.Authority) error
-			levels      []management.Authority // the lowest first
+			levels      []management.Authority // lowest first
 		}{
 			"app": {
 				func(by management.Authority) error { return r.Management.DisableClient(ctx, by, app.ID) },
@@ -297,7 +318,7 @@ func TestV03_OnlyAsMuchAuthorityStartsAgain(t *testing.T) {
 			for i, stops := range thing.levels {
 				for j, starts := range thing.levels {
 					ok(t, thing.stop(stops))
-					ok(t, thing.stop(thing.levels[0])) // stopping it again with less authority changes nothing
+					ok(t, thing.stop(thing.levels[0])) // disabling it again with less authority changes nothing
 					err := thing.start(starts)
 					var no *management.Forbidden
 					if allowed := j >= i; allowed != (err == nil) || !allowed && !errors.As(err, &no) {
@@ -306,7 +327,7 @@ func TestV03_OnlyAsMuchAuthorityStartsAgain(t *testing.T) {
 					ok(t, thing.start(command))
 				}
 			}
-			// More authority than it was stopped with counts from then on.
+			// Disabling with more authority counts from then on.
 			ok(t, thing.stop(thing.levels[0]))
 			ok(t, thing.stop(command))
 			if err := thing.start(thing.levels[0]); err == nil {
@@ -317,7 +338,8 @@ func TestV03_OnlyAsMuchAuthorityStartsAgain(t *testing.T) {
 	})
 }
 
-// An administrator who is refused on the page of their own workspace, or in the API, is told where they are not.
+// When an administrator is refused on the page of their own workspace, or in the API, the refusal names the
+// administrators' page.
 func TestV03_TheRefusalNamesThePageOfAdministrators(t *testing.T) {
 	r := rig.Memory(t, rig.Options{})
 	root := r.User("root@example.com", "Root", true)
@@ -330,7 +352,8 @@ func TestV03_TheRefusalNamesThePageOfAdministrators(t *testing.T) {
 		"page":      b.PostForm("/settings/developer/apps/"+app.ID+"/enable", nil),
 		"its state": b.Get("/settings/developer/apps/" + app.ID),
 	} {
-		if (a.Status != http.StatusForbidden && what != "its state") || !strings.Contains(a.Body+a.Header.Get("WWW-Authenticate"), want) {
+		if (a.Status != http.StatusForbidden && what != "its state") ||
+			!strings.Contains(a.Body+a.Header.Get("WWW-Authenticate"), want) {
 			t.Errorf("%s: %d %v %s", what, a.Status, a.Header, rig.Plain(a.Body))
 		}
 	}
@@ -357,8 +380,9 @@ func TestV03_BuilderCannotUndoAnAdministrator(t *testing.T) {
 		ok(t, err)
 
 		for what, a := range map[string]*rig.Answer{
-			"PATCH app":              r.JSON(http.MethodPatch, "/v1/apps/"+app.ID, admin, `{"disabled":false}`),
-			"PATCH redirect URIs":    r.JSON(http.MethodPatch, "/v1/apps/"+app.ID, admin, `{"redirectUris":["https://other.example/cb"]}`),
+			"PATCH app": r.JSON(http.MethodPatch, "/v1/apps/"+app.ID, admin, `{"disabled":false}`),
+			"PATCH redirect URIs": r.JSON(http.MethodPatch, "/v1/apps/"+app.ID, admin,
+				`{"redirectUris":["https://other.example/cb"]}`),
 			"PATCH app in a session": b.JSON(http.MethodPatch, "/v1/apps/"+app.ID, `{"disabled":false}`),
 			"PATCH key":              r.JSON(http.MethodPatch, "/v1/api-keys/"+key.ID, admin, `{"paused":false}`),
 			"page of the app":        b.PostForm("/settings/developer/apps/"+app.ID+"/enable", nil),
@@ -377,21 +401,24 @@ func TestV03_BuilderCannotUndoAnAdministrator(t *testing.T) {
 				t.Errorf("%s: %d %s", what, a.Status, a.Body)
 			}
 		}
-		// The operator gets no new one either before it is enabled.
+		// The operator cannot create a new one either before it is enabled.
 		var invalid *input.Invalid
-		if _, _, err := r.Management.RotateSecret(r.System(), management.CommandLine(""), app.ID, time.Hour); !errors.As(err, &invalid) {
+		if _, _, err := r.Management.RotateSecret(r.System(), management.CommandLine(""), app.ID, time.Hour); !errors.As(err,
+			&invalid) {
 			t.Errorf("secret by the command: error %v", err)
 		}
-		if _, _, err := r.Management.RotateKey(r.System(), management.CommandLine(w.ID), storage.KeyOwner{WorkspaceID: w.ID}, key.ID, time.Hour); !errors.As(err, &invalid) {
+		if _, _, err := r.Management.RotateKey(r.System(), management.CommandLine(w.ID), storage.KeyOwner{WorkspaceID: w.ID},
+			key.ID, time.Hour); !errors.As(err, &invalid) {
 			t.Errorf("rotation by the command: error %v", err)
 		}
 		if worksWith(t, r, api, text) {
 			t.Error("the paused key works")
 		}
-		if c, err := r.Store.ClientByID(r.System(), app.ID); err != nil || c.DisabledAt.IsZero() || len(c.Secrets) != 1 || c.RedirectURIs[0] != app.Redirect {
+		if c, err := r.Store.ClientByID(r.System(), app.ID); err != nil || c.DisabledAt.IsZero() || len(c.Secrets) != 1 ||
+			c.RedirectURIs[0] != app.Redirect {
 			t.Errorf("the app is %+v, error %v", c, err)
 		}
-		// The builder sees why.
+		// The developer sees why.
 		if shown := r.JSON(http.MethodGet, "/v1/apps/"+app.ID, admin, "").JSON(); shown["disabledBy"] != "administrator" {
 			t.Errorf("the app is shown as %v", shown)
 		}
@@ -401,7 +428,7 @@ func TestV03_BuilderCannotUndoAnAdministrator(t *testing.T) {
 	})
 }
 
-func TestV06_EnablingRevivesNothingThatDisablingEnded(t *testing.T) {
+func TestV06_EnablingRestoresNothingThatDisablingRevoked(t *testing.T) {
 	rig.Each(t, rig.Options{}, func(t *testing.T, r *rig.Rig) {
 		api, app := r.ResourceServer(), r.App(management.ClientSpec{})
 		b := r.Browser().SignIn(r.Alice.Email)
@@ -431,7 +458,7 @@ func TestV06_EnablingRevivesNothingThatDisablingEnded(t *testing.T) {
 	})
 }
 
-func TestV06_ResetAndSignOutEndWhatActsForAUser(t *testing.T) {
+func TestV06_ResetAndSignOutRevokeWhatActsForAUser(t *testing.T) {
 	rig.Each(t, rig.Options{}, func(t *testing.T, r *rig.Rig) {
 		api, app := r.ResourceServer(), r.App(management.ClientSpec{})
 		reset := func(e identity.Ending) (identity.Ended, error) {
@@ -488,8 +515,16 @@ func TestV06_NothingIsGrantedInASessionThatHasEnded(t *testing.T) {
 		app := r.App(management.ClientSpec{})
 		r.Browser().SignIn(r.Alice.Email)
 		w := personal(t, r, r.Alice.ID)
-		d := oauth.Decision{UserID: r.Alice.ID, SessionID: sessionOf(t, r, r.Alice.ID), WorkspaceID: w.ID, Role: catalog.RoleOwner, AuthTime: r.Store.Now(), Scopes: []string{"read"}, Remember: true}
-		// The page was checked, then the user is signed out, then the decision is written.
+		d := oauth.Decision{
+			UserID:      r.Alice.ID,
+			SessionID:   sessionOf(t, r, r.Alice.ID),
+			WorkspaceID: w.ID,
+			Role:        catalog.RoleOwner,
+			AuthTime:    r.Store.Now(),
+			Scopes:      []string{"read"},
+			Remember:    true,
+		}
+		// The page was checked, then the user is signed out, then the decision is stored.
 		for _, end := range []func() error{
 			func() error { return nil },
 			func() error {
@@ -498,13 +533,20 @@ func TestV06_NothingIsGrantedInASessionThatHasEnded(t *testing.T) {
 			},
 		} {
 			request, err := r.OAuth.ReopenAuthorize(t.Context(), &oauth.Flow{
-				ID: oauth.NewFlowID(), ClientID: app.ID, RedirectURI: app.Redirect, Scopes: []string{"read"}, Resource: r.Issuer, Challenge: rig.Challenge,
+				ID:          oauth.NewFlowID(),
+				ClientID:    app.ID,
+				RedirectURI: app.Redirect,
+				Scopes:      []string{"read"},
+				Resource:    r.Issuer,
+				Challenge:   rig.Challenge,
 			})
 			ok(t, err)
 			ok(t, end())
 			before := len(r.Grants(r.Alice.ID))
 			_, err = r.OAuth.Approve(t.Context(), request, d)
-			if made := len(r.Grants(r.Alice.ID)) > before; made != (err == nil) || made != (before == 0 && err == nil) || err != nil && !errors.Is(err, storage.ErrNotFound) {
+			made := len(r.Grants(r.Alice.ID)) > before
+			if made != (err == nil) || made != (before == 0 && err == nil) || err != nil &&
+				!errors.Is(err, storage.ErrNotFound) {
 				t.Errorf("granted %v, error %v", made, err)
 			}
 		}
@@ -522,7 +564,8 @@ func TestV08_SlugOfADeletedWorkspaceStaysReserved(t *testing.T) {
 		ok(t, r.Management.DeleteWorkspace(r.System(), management.CommandLine(deleted.ID), deleted))
 		ok(t, r.Identity.DeleteUser(r.System(), carol.ID))
 		take := func(slug string) error {
-			_, err := r.Management.CreateWorkspace(r.System(), management.Authority{UserID: r.Alice.ID}, "Mine", slug, "", r.Alice.ID)
+			_, err := r.Management.CreateWorkspace(r.System(), management.Authority{UserID: r.Alice.ID},
+				"Mine", slug, "", r.Alice.ID)
 			return err
 		}
 		slugs := []string{deleted.Slug, gone.Slug, personal.Slug}
@@ -531,7 +574,8 @@ func TestV08_SlugOfADeletedWorkspaceStaysReserved(t *testing.T) {
 				if err := take(slug); !errors.Is(err, storage.ErrExists) {
 					t.Errorf("%s: error %v", slug, err)
 				}
-				if _, err := r.Management.CreateWorkspace(r.System(), management.CommandLine(""), "Mine", slug, "", r.Alice.ID); !errors.Is(err, storage.ErrExists) {
+				if _, err := r.Management.CreateWorkspace(r.System(), management.CommandLine(""), "Mine", slug, "",
+					r.Alice.ID); !errors.Is(err, storage.ErrExists) {
 					t.Errorf("%s by the command: error %v", slug, err)
 				}
 			}
@@ -550,7 +594,8 @@ func TestV64_UsersAreChangedWithTheLastAdministratorRule(t *testing.T) {
 	rig.Each(t, rig.Options{}, func(t *testing.T, r *rig.Rig) {
 		root := r.User("root@example.com", "Root", true)
 		yes, no, email, name := true, false, "renamed@example.com", "Renamed"
-		if _, err := r.Identity.UpdateUser(r.System(), root.ID, identity.UserChange{Admin: &no}); !errors.Is(err, storage.ErrConflict) {
+		if _, err := r.Identity.UpdateUser(r.System(), root.ID, identity.UserChange{Admin: &no}); !errors.Is(err,
+			storage.ErrConflict) {
 			t.Errorf("the last administrator: error %v", err)
 		}
 		b := r.Browser().SignIn(r.Alice.Email)
@@ -563,7 +608,8 @@ func TestV64_UsersAreChangedWithTheLastAdministratorRule(t *testing.T) {
 			_, err := r.Identity.UpdateUser(r.System(), root.ID, identity.UserChange{Admin: &no})
 			return err
 		}())
-		if _, err := r.Identity.UpdateUser(r.System(), r.Alice.ID, identity.UserChange{Email: &root.Email}); !errors.Is(err, storage.ErrExists) {
+		if _, err := r.Identity.UpdateUser(r.System(), r.Alice.ID, identity.UserChange{Email: &root.Email}); !errors.Is(err,
+			storage.ErrExists) {
 			t.Errorf("an address that is taken: error %v", err)
 		}
 		_, err = r.Identity.UpdateUser(r.System(), r.Alice.ID, identity.UserChange{Email: &email})
@@ -582,7 +628,8 @@ func TestV64_UsersAreChangedWithTheLastAdministratorRule(t *testing.T) {
 func TestV64_SetUpPageSaysWhenThereIsNoAdministrator(t *testing.T) {
 	rig.Each(t, rig.Options{}, func(t *testing.T, r *rig.Rig) {
 		page := func() string { return r.Browser().Get("/setup").Body }
-		if body := page(); !strings.Contains(body, "no administrator") || !strings.Contains(body, "doorward user update ADDRESS --admin") {
+		if body := page(); !strings.Contains(body, "no administrator") ||
+			!strings.Contains(body, "doorward user update ADDRESS --admin") {
 			t.Errorf("with a user and no administrator: %s", body)
 		}
 		root := r.User("root@example.com", "Root", true)
@@ -598,15 +645,22 @@ func TestV64_SetUpPageSaysWhenThereIsNoAdministrator(t *testing.T) {
 	})
 }
 
-// Nothing is issued for what another process disabled a moment ago, while this one still remembers the app as it was.
+// Nothing is issued for an app that another process disabled a moment ago, although this process still has the enabled
+// app in its cache.
 func TestV02_NothingIsIssuedAfterAnotherProcessDisabledTheApp(t *testing.T) {
 	nodes := rig.Nodes(t, rig.Options{}, rig.Options{})
 	r, other := nodes[0], nodes[1]
 	ws := r.Workspace("acme", "", r.Alice)
-	app := r.App(management.ClientSpec{WorkspaceID: ws.ID, FirstParty: true, RedirectURIs: []string{"https://app.example/cb"}, Grants: []string{oauth.GrantAuthorizationCode, oauth.GrantRefreshToken, oauth.GrantClientCredentials}})
+	app := r.App(management.ClientSpec{
+		WorkspaceID:  ws.ID,
+		FirstParty:   true,
+		RedirectURIs: []string{"https://app.example/cb"},
+		Grants:       []string{oauth.GrantAuthorizationCode, oauth.GrantRefreshToken, oauth.GrantClientCredentials},
+	})
 	b := r.Browser().SignIn(r.User("visitor@example.com", "Visitor", false).Email)
 	own := func() *rig.Answer {
-		return r.Post("/oauth/token", url.Values{"grant_type": {oauth.GrantClientCredentials}}, "Authorization", rig.Basic(app.ID, app.Secret))
+		return r.Post("/oauth/token", url.Values{"grant_type": {oauth.GrantClientCredentials}}, "Authorization",
+			rig.Basic(app.ID, app.Secret))
 	}
 	for name, disable := range map[string]func(disable bool) error{
 		"app": func(disable bool) error {
@@ -628,7 +682,11 @@ func TestV02_NothingIsIssuedAfterAnotherProcessDisabledTheApp(t *testing.T) {
 			t.Fatalf("before: %d %s", a.Status, a.Body)
 		}
 		ok(t, disable(true))
-		for what, a := range map[string]*rig.Answer{"client_credentials": own(), "a code": r.Exchange(app, code), "a refresh token": r.Refresh(app, refresh)} {
+		for what, a := range map[string]*rig.Answer{
+			"client_credentials": own(),
+			"a code":             r.Exchange(app, code),
+			"a refresh token":    r.Refresh(app, refresh),
+		} {
 			if a.Status != http.StatusUnauthorized || a.Text("error") != oauth.InvalidClient {
 				t.Errorf("%s disabled, %s: %d %s", name, what, a.Status, a.Body)
 			}
