@@ -127,8 +127,22 @@ func TestA23_MethodWithoutChallengeIsRefused(t *testing.T) {
 func TestA24_A25_OnlyTheCodeResponseType(t *testing.T) {
 	var changes []url.Values
 	for _, kind := range [][]string{
-		nil, {""}, {"token"}, {"id_token"}, {"code token"}, {"token code"}, {"code id_token"}, {"id_token token"}, {"none"},
-		{"code code"}, {"Code"}, {" code"}, {"code "}, {"code\x00"}, {"code+token"}, {"*"},
+		nil,
+		{""},
+		{"token"},
+		{"id_token"},
+		{"code token"},
+		{"token code"},
+		{"code id_token"},
+		{"id_token token"},
+		{"none"},
+		{"code code"},
+		{"Code"},
+		{" code"},
+		{"code "},
+		{"code\x00"},
+		{"code+token"},
+		{"*"},
 	} {
 		if len(kind) == 1 && kind[0] == "code\x00" {
 			continue // not valid text: below

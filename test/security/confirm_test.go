@@ -53,11 +53,13 @@ func TestV63_DestructiveActionsAskFirst(t *testing.T) {
 			undo  string
 		}{
 			{
-				"pause a key", alice, base + "/api-keys/" + key.ID + "/pause", []string{"Night import", "resume"},
+				"pause a key", alice, base + "/api-keys/" + key.ID + "/pause",
+				[]string{"Night import", "resume"},
 				func() bool { return !keyNow(inWorkspace, key.ID).PausedAt.IsZero() }, "/resume",
 			},
 			{
-				"revoke a test key", alice, base + "/api-keys/" + testKey.ID + "/revoke", []string{"Test import", "never used"},
+				"revoke a test key", alice, base + "/api-keys/" + testKey.ID + "/revoke",
+				[]string{"Test import", "never used"},
 				func() bool { return !keyNow(inWorkspace, testKey.ID).RevokedAt.IsZero() }, "",
 			},
 			{"disable an app", alice, base + "/apps/" + app.ID + "/disable", []string{
@@ -67,45 +69,60 @@ func TestV63_DestructiveActionsAskFirst(t *testing.T) {
 				ok(t, err)
 				return !c.DisabledAt.IsZero()
 			}, "/enable"},
-			{"withdraw an invitation", alice, base + "/invitations/" + invitation.ID + "/withdraw",
-				[]string{"carol@example.com"}, func() bool {
+			{
+				"withdraw an invitation", alice, base + "/invitations/" + invitation.ID + "/withdraw",
+				[]string{"carol@example.com"},
+				func() bool {
 					list, err := r.Store.InvitationsOf(r.System(), ws.ID)
 					ok(t, err)
 					return len(list) == 0
-				}, ""},
-			{"disable a workspace", admin, "/admin/workspaces/" + ws.ID + "/disable",
-				[]string{"engines", "Night import", "Acme Sync", "2 members"}, func() bool {
+				}, "",
+			},
+			{
+				"disable a workspace", admin, "/admin/workspaces/" + ws.ID + "/disable",
+				[]string{"engines", "Night import", "Acme Sync", "2 members"},
+				func() bool {
 					w, err := r.Store.WorkspaceByID(r.System(), ws.ID)
 					ok(t, err)
 					return !w.DisabledAt.IsZero()
-				}, "/enable"},
+				}, "/enable",
+			},
 			{
-				"end access", bobs, "/settings/connected-apps/" + app.ID + "/end", []string{"Acme Sync", "1 connection ends"},
+				"end access", bobs, "/settings/connected-apps/" + app.ID + "/end",
+				[]string{"Acme Sync", "1 connection ends"},
 				func() bool { return len(r.Grants(bob.ID)) == 0 || !r.Grants(bob.ID)[0].RevokedAt.IsZero() }, "",
 			},
 			{"end all access", bobs, "/settings/connected-apps/end-all", []string{"No apps have access"}, nil, ""},
 			{
-				"revoke a token", bobs, tokensPage + "/" + token.ID + "/revoke", []string{"Laptop"},
+				"revoke a token", bobs, tokensPage + "/" + token.ID + "/revoke",
+				[]string{"Laptop"},
 				func() bool { return !keyNow(storage.KeyOwner{UserID: bob.ID}, token.ID).RevokedAt.IsZero() }, "",
 			},
-			{"end the other sessions", bobs, "/settings/security/sessions/end-others", []string{"Sign out everywhere else?"},
+			{
+				"end the other sessions", bobs, "/settings/security/sessions/end-others",
+				[]string{"Sign out everywhere else?"},
 				func() bool {
 					list, err := r.Store.SessionsOf(r.System(), bob.ID, 1<<50)
 					ok(t, err)
 					return len(list) == 1
-				}, ""},
-			{"remove a member", alice, base + "/members/" + bob.ID + "/remove",
-				[]string{"bob@example.com", "no longer a member of engines"}, func() bool {
+				}, "",
+			},
+			{
+				"remove a member", alice, base + "/members/" + bob.ID + "/remove",
+				[]string{"bob@example.com", "no longer a member of engines"},
+				func() bool {
 					list, err := r.Store.Members(r.System(), ws.ID, "", 10)
 					ok(t, err)
 					return len(list) == 1
-				}, ""},
+				}, "",
+			},
 			{
 				"disable a user", admin, "/admin/users/" + r.Alice.ID + "/disable",
 				[]string{
 					"alice@example.com cannot sign in", "1 session", "The workspace engines has no other enabled owner",
 					"Night import",
-				}, func() bool { return !user(r.Alice.ID).DisabledAt.IsZero() }, "/enable",
+				},
+				func() bool { return !user(r.Alice.ID).DisabledAt.IsZero() }, "/enable",
 			},
 		} {
 			for _, form := range []url.Values{nil, {"confirmed": {"no"}}, {"confirmed": {""}}, {"confirm": {"yes"}}} {

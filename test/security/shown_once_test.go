@@ -40,7 +40,8 @@ func TestV62_ASecretIsShownOnceAndCreatedOnce(t *testing.T) {
 				}, "sk_live_", keys,
 			},
 			{
-				"rotated key", base + "/api-keys/" + key.ID, base + "/api-keys/" + key.ID + "/rotate", url.Values{"grace": {"1h"}},
+				"rotated key", base + "/api-keys/" + key.ID, base + "/api-keys/" + key.ID + "/rotate",
+				url.Values{"grace": {"1h"}},
 				"sk_live_", keys,
 			},
 			{
@@ -61,12 +62,15 @@ func TestV62_ASecretIsShownOnceAndCreatedOnce(t *testing.T) {
 				ok(t, err)
 				return int(n)
 			}},
-			{"rotated secret", base + "/apps/" + app.ID, base + "/apps/" + app.ID + "/secret", url.Values{"grace": {"24h"}},
+			{
+				"rotated secret", base + "/apps/" + app.ID, base + "/apps/" + app.ID + "/secret",
+				url.Values{"grace": {"24h"}},
 				bearer.PrefixClientSecret, func() int {
 					c, err := r.Store.ClientByID(r.System(), app.ID)
 					ok(t, err)
 					return len(c.Secrets)
-				}},
+				},
+			},
 			{"invitation", base + "/members", base + "/invitations", url.Values{
 				"email": {"carol@example.com"},
 				"role":  {"member"},
@@ -141,7 +145,8 @@ func TestV62_ASecretIsShownOnceAndCreatedOnce(t *testing.T) {
 // with the same cookies. Both lead to the same place, one object is created, and the cookie in each response opens the
 // session.
 func twiceWithAPassword(t *testing.T, r *rig.Rig, b *rig.Browser, page, action string,
-	form url.Values, count func() int) {
+	form url.Values, count func() int,
+) {
 	t.Helper()
 	for _, apart := range []bool{true, false} {
 		r.Advance(5*time.Minute + time.Second)

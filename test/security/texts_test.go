@@ -37,7 +37,8 @@ func TestV17_OneRuleForEachKindOfText(t *testing.T) {
 		}
 	}
 	body := func(method, path, credential string, base map[string]any, field string,
-		value func(string) any) func(string) *rig.Answer {
+		value func(string) any,
+	) func(string) *rig.Answer {
 		return func(text string) *rig.Answer {
 			m := map[string]any{}
 			for name, x := range base {

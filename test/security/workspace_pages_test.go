@@ -6,7 +6,6 @@ import (
 	"regexp"
 	"strings"
 	"testing"
-	"time"
 
 	"doorward/management"
 	"doorward/oauth/apikey"
@@ -78,11 +77,13 @@ func TestRolesOnTheWorkspacePages(t *testing.T) {
 			{"GET", "/usage", nil, catalog.RoleAdmin, http.StatusOK},
 			{"GET", "/audit", nil, catalog.RoleAdmin, http.StatusOK},
 			{
-				"POST", "/invitations", url.Values{"email": {"new@example.com"}, "role": {"admin"}},
+				"POST", "/invitations",
+				url.Values{"email": {"new@example.com"}, "role": {"admin"}},
 				catalog.RoleAdmin, http.StatusOK,
 			},
 			{
-				"POST", "/invitations", url.Values{"email": {"new@example.com"}, "role": {"owner"}},
+				"POST", "/invitations",
+				url.Values{"email": {"new@example.com"}, "role": {"owner"}},
 				catalog.RoleOwner, http.StatusOK,
 			},
 			{"POST", "/members/" + target.ID + "/role", url.Values{"role": {"member"}}, catalog.RoleAdmin, http.StatusSeeOther},
@@ -91,7 +92,8 @@ func TestRolesOnTheWorkspacePages(t *testing.T) {
 			{"POST", "/members/" + target.ID + "/role", url.Values{"role": {"viewer"}}, catalog.RoleOwner, http.StatusSeeOther},
 			{"POST", "", url.Values{"name": {"Renamed"}}, catalog.RoleOwner, http.StatusSeeOther},
 			{
-				"POST", "/members/" + target.ID + "/remove", url.Values{"confirmed": {"yes"}},
+				"POST", "/members/" + target.ID + "/remove",
+				url.Values{"confirmed": {"yes"}},
 				catalog.RoleAdmin, http.StatusSeeOther,
 			},
 			{"POST", "/delete", url.Values{"confirm": {"engines"}}, catalog.RoleOwner, http.StatusSeeOther},
@@ -308,118 +310,6 @@ func TestB02_WorkspacePagesTakeTheirOwnFormsOnly(t *testing.T) {
 	})
 }
 
-var joinLink = regexp.MustCompile(`/join/(dw_in_[0-9A-Za-z]+)`)
-
-// An invitation is shown once, is for one address, and works once; a user who may not use it does not learn why.
-func TestInvitationsAreForOneAddressOnce(t *testing.T) {
-	rig.Each(t, rig.Options{}, func(t *testing.T, r *rig.Rig) {
-		c := newCast(r, "engines")
-		owner, base := c.at["owner"], workspaces+"/engines"
-		invite := func(email, role string) string {
-			a := owner.Submit(base+"/invitations", url.Values{"email": {email}, "role": {role}})
-			m := joinLink.FindStringSubmatch(a.Body)
-			if a.Status != http.StatusOK || m == nil {
-				t.Fatalf("no link: %d %s", a.Status, rig.Plain(a.Body))
-			}
-			r.Seen.Add(rig.SecretInvitation, m[1])
-			if strings.Contains(owner.Get(base+"/members").Body, m[1]) {
-				t.Error("the link is shown again")
-			}
-			return "/join/" + m[1]
-		}
-		link := invite(strings.ToUpper(r.Alice.Email), catalog.RoleMember)
-
-		// Signed out: through the sign-in page, and back.
-		b := r.Browser()
-		login := b.Follow(b.Get(link))
-		if !strings.Contains(login.Body, "engines") {
-			t.Error("the sign-in page does not name the invitation")
-		}
-		page := b.Follow(b.LogIn(login, r.Alice.Email))
-		if page.Status != http.StatusOK || !strings.Contains(page.Body, "engines") ||
-			!strings.Contains(page.Body, "a member") {
-			t.Fatalf("after signing in: %d %s", page.Status, rig.Plain(page.Body))
-		}
-		wantPageHeaders(t, "invitation", page)
-
-		// Another user's address.
-		other := c.at["stranger"].Get(link)
-		if other.Status != http.StatusOK || !strings.Contains(other.Body, "a different email address") ||
-			strings.Contains(other.Body, `action="/join/`) {
-			t.Errorf("to another address the page says %s", rig.Plain(other.Body))
-		}
-		wantPage(t, c.at["stranger"].PostForm(link, nil), http.StatusForbidden)
-		if len(roles(t, r, c.ws)) != 4 {
-			t.Fatal("the wrong person joined")
-		}
-
-		if a := b.PostForm(link, nil); a.Status != http.StatusSeeOther ||
-			roles(t, r, c.ws)[r.Alice.ID] != catalog.RoleMember {
-			t.Fatalf("joining answered %d %s", a.Status, rig.Plain(a.Body))
-		}
-		want := b.Get("/join/" + bearer.NewCredential("dw_in_"))
-		wantPage(t, want, http.StatusNotFound)
-		withdrawn := invite(c.user["stranger"].Email, catalog.RoleOwner)
-		open, err := r.Store.InvitationsOf(r.System(), c.ws.ID)
-		if err != nil || len(open) != 1 {
-			t.Fatalf("%d invitations, error %v", len(open), err)
-		}
-		if a := owner.Confirm(base+"/invitations/"+open[0].ID+"/withdraw", nil); a.Status != http.StatusSeeOther {
-			t.Fatalf("taking back answered %d", a.Status)
-		}
-		replaced := invite(c.user["stranger"].Email, catalog.RoleViewer)
-		expired := invite(c.user["stranger"].Email, catalog.RoleAdmin)
-		r.Advance(management.InvitationLifetime)
-		late := r.Browser().SignIn(c.user["stranger"].Email)
-		for name, path := range map[string]string{
-			"used":       link,
-			"taken back": withdrawn,
-			"replaced":   replaced,
-			"expired":    expired,
-			"cut":        link[:len(link)-1],
-			"longer":     link + "0",
-			"a word":     "/join/x",
-			"not ASCII":  "/join/%ff%e2%80%ae", "another kind": "/join/" + bearer.NewCredential("dw_ac_"),
-		} {
-			for _, a := range []*rig.Answer{late.Get(path), late.PostForm(path, nil)} {
-				if a.Status != want.Status || unvaried(a.Body) != unvaried(want.Body) {
-					t.Errorf("%s answered %d %s", name, a.Status, rig.Plain(a.Body))
-				}
-			}
-		}
-		if len(roles(t, r, c.ws)) != 5 {
-			t.Errorf("the members are %v", roles(t, r, c.ws))
-		}
-	})
-}
-
-// Of many users who accept an invitation at once, one succeeds, with any role.
-func TestInvitationIsAcceptedOnce(t *testing.T) {
-	rig.Each(t, rig.Options{AtOnce: true}, func(t *testing.T, r *rig.Rig) {
-		c := newCast(r, "engines")
-		_, word, err := r.Management.Invite(r.System(), management.CommandLine(c.ws.ID), c.ws,
-			r.Alice.Email, catalog.RoleMember)
-		if err != nil {
-			t.Fatal(err)
-		}
-		r.Seen.Add(rig.SecretInvitation, word)
-		b := r.Browser().SignIn(r.Alice.Email)
-		var answers [16]*rig.Answer
-		rig.AtOnce(len(answers), func(i int) { answers[i] = b.PostForm("/join/"+word, nil) })
-		for _, a := range answers {
-			if a.Status != http.StatusSeeOther && a.Status != http.StatusNotFound {
-				t.Errorf("answered %d %s", a.Status, rig.Plain(a.Body))
-			}
-		}
-		events, err := r.Store.AuditEvents(r.System(), storage.AuditFilter{
-			WorkspaceID: c.ws.ID, Action: "member.added", UserID: r.Alice.ID, Limit: 10,
-		})
-		if err != nil || len(events) != 1 || roles(t, r, c.ws)[r.Alice.ID] != catalog.RoleMember {
-			t.Errorf("%d joined, error %v", len(events), err)
-		}
-	})
-}
-
 // Administrators see that a workspace exists and may disable it, but read nothing in it.
 func TestAdministratorsDisableWorkspacesAndReadNothing(t *testing.T) {
 	rig.Each(t, rig.Options{}, func(t *testing.T, r *rig.Rig) {
@@ -528,98 +418,4 @@ func TestSlugIsMadeFromTheName(t *testing.T) {
 	} {
 		wantPage(t, b.PostForm(workspaces, form), http.StatusBadRequest)
 	}
-}
-
-func TestUsageAndAuditOfAWorkspace(t *testing.T) {
-	rig.Each(t, rig.Options{}, func(t *testing.T, r *rig.Rig) {
-		c, other := newCast(r, "engines"), newCast(r, "others")
-		key, _ := r.Key(c.ws, apikey.Spec{Name: "Night import"})
-		foreign, _ := r.Key(other.ws, apikey.Spec{Name: "Foreign key"})
-		token, _ := r.PersonalToken(c.user["member"], apikey.Spec{Name: "My own laptop"})
-		use := func(ws storage.Workspace, id, kind string, n int, reason string, limited bool) {
-			for range n {
-				r.Store.NoteUse(storage.Use{
-					WorkspaceID: ws.ID, CredentialID: id, Credential: kind, Status: 200, Reason: reason, Limited: limited,
-				})
-			}
-		}
-		use(c.ws, key.ID, bearer.KindAPIKey, 41, "", false)
-		use(c.ws, token.ID, bearer.KindPersonalAccessToken, 3, "", false)
-		r.Advance(29 * 24 * time.Hour)
-		admin := r.Browser().SignIn(c.user["admin"].Email)
-		use(c.ws, key.ID, bearer.KindAPIKey, 7, "", false)
-		use(c.ws, key.ID, bearer.KindAPIKey, 5, bearer.ReasonLimit, true)
-		use(c.ws, key.ID, bearer.KindAPIKey, 2, bearer.ReasonPermissions, false)
-		use(other.ws, foreign.ID, bearer.KindAPIKey, 999, "", false)
-		text := rig.Plain(admin.Get(workspaces + "/engines/usage").Body)
-		for _, want := range []string{
-			"last 30 days: 58, of which 7 were refused", "Night import API key 48 5 2",
-			"Personal access token of member@engines.example.com 3 0 0",
-		} {
-			if !strings.Contains(text, want) {
-				t.Errorf("the page lacks %q: %s", want, text)
-			}
-		}
-		for _, no := range []string{"999", "Foreign key", "My own laptop", foreign.ID} {
-			if strings.Contains(text, no) {
-				t.Errorf("the page says %q", no)
-			}
-		}
-		r.Advance(24 * time.Hour)
-		admin = r.Browser().SignIn(c.user["admin"].Email)
-		if text := rig.Plain(admin.Get(workspaces + "/engines/usage").Body); !strings.Contains(text, "last 30 days: 14,") {
-			t.Errorf("a day later the page says %s", text)
-		}
-
-		// Audit log: newest first, in pages, filtered by action, actor and time, each with its description.
-		owner := r.Browser().SignIn(c.user["owner"].Email)
-		for i := range 60 {
-			role := catalog.Roles[i%2]
-			a := owner.PostForm(workspaces+"/engines/members/"+c.user["viewer"].ID+"/role", url.Values{"role": {role}})
-			if a.Status != http.StatusSeeOther {
-				t.Fatalf("answered %d", a.Status)
-			}
-		}
-		page := admin.Get(workspaces + "/engines/audit?what=member.")
-		next := regexp.MustCompile(`rel="next" href="([^"]+)"`).FindStringSubmatch(page.Body)
-		if strings.Count(page.Body, "Changed a member") != 50 || next == nil {
-			t.Fatalf("the first page has %d events: %s", strings.Count(page.Body, "Changed a member"), rig.Plain(page.Body))
-		}
-		second := admin.Get(strings.ReplaceAll(next[1], "&amp;", "&"))
-		if n := strings.Count(second.Body, "Changed a member"); n != 9 ||
-			!strings.Contains(second.Body, "Joined the workspace") {
-			t.Errorf("the second page has %d changes: %s", n, rig.Plain(second.Body))
-		}
-		count := func(query, text string) int {
-			return strings.Count(admin.Get(workspaces+"/engines/audit?"+query).Body, text)
-		}
-		today := r.Store.Now().Time().UTC().Format(time.DateOnly)
-		for query, want := range map[string]int{
-			"who=" + c.user["owner"].ID:  50,
-			"who=" + c.user["viewer"].ID: 0,
-			"what=api_key.":              0,
-			"from=" + today:              50,
-			"to=" + today:                50,
-			"from=2100-01-01":            0,
-			"to=2020-01-01":              0,
-			"what=nonsense":              50,
-			"after=event_x":              50,
-			"after=event_":               0,
-			"who=unknown":                50,
-			"what=%25":                   50,
-			"what=member.&who=" + c.user["owner"].ID + "&from=" + today + "&to=" + today: 50,
-		} {
-			if got := count(query, "Changed a member"); got != want {
-				t.Errorf("?%s shows %d changes, want %d", query, got, want)
-			}
-		}
-		if n := count("what=api_key.", "Night import"); n == 0 {
-			t.Error("the key that was made has no name in the audit")
-		}
-		wantPage(t, admin.Get(workspaces+"/engines/audit?from=yesterday"), http.StatusBadRequest)
-		body := admin.Get(workspaces + "/engines/audit").Body
-		if strings.Contains(body, other.ws.ID) || strings.Contains(body, "Foreign key") {
-			t.Error("the audit shows another workspace's events")
-		}
-	})
 }
