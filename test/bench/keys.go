@@ -30,7 +30,7 @@ func (b *bench) keyRows(ctx context.Context, cluster *postgres.Cluster,
 			f()
 		}
 	}
-	if b.only != "" && !strings.Contains("key check making keys", b.only) && !strings.Contains(b.only, "key") {
+	if b.only != "" && !strings.Contains("key check creating keys", b.only) && !strings.Contains(b.only, "key") {
 		return nil, closeAll, nil
 	}
 	thousand := filepath.Join(b.dir, "thousand-keys")
@@ -160,7 +160,7 @@ func (b *bench) makingKeys(s *site, server *process) *row {
 		return err
 	}
 	return &row{
-		name: "making keys", limit: "pgbench, its statements", want: 0.50,
+		name: "creating keys", limit: "pgbench, its statements", want: 0.50,
 		prepare: func(ctx context.Context, _ int) error {
 			if err := clean(ctx); err != nil {
 				return err

@@ -41,7 +41,7 @@ func main() {
 	flag.StringVar(&b.only, "only", "", "measure the row whose name holds this text; writes no file")
 	flag.DurationVar(&b.length, "length", 4*time.Second, "of each measurement")
 	flag.IntVar(&b.rounds, "rounds", 5, "rounds; each measures every row once, in a different order")
-	flag.IntVar(&b.many, "tokens", 1_000_000, "live tokens of the large database")
+	flag.IntVar(&b.many, "tokens", 1_000_000, "active tokens in the large database")
 	flag.BoolVar(&b.lenient, "lenient", false, "do not fail when a row is below its figure")
 	flag.Parse()
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)

@@ -253,8 +253,8 @@ func (b *bench) rows(ctx context.Context) (rows []*row, closeAll func(), err err
 		return nil, closeAll, err
 	}
 	rows = append(rows, gateways...)
-	if b.only == "" || strings.Contains("live tokens", b.only) {
-		say("filling a database with %d live tokens", b.many)
+	if b.only == "" || strings.Contains("active tokens", b.only) {
+		say("filling a database with %d active tokens", b.many)
 		large, err := b.open(ctx, cluster)
 		closers = append(closers, large.close)
 		if err != nil {
@@ -265,7 +265,7 @@ func (b *bench) rows(ctx context.Context) (rows []*row, closeAll func(), err err
 			return nil, closeAll, err
 		}
 		rows = append(rows, &row{
-			name: fmt.Sprintf("introspection, %d live tokens", b.many), limit: "with 1000", want: 0.90,
+			name: fmt.Sprintf("introspection, %d active tokens", b.many), limit: "with 1000", want: 0.90,
 			ours: func(ctx context.Context, _ int) (float64, error) {
 				return b.wrk(ctx, large.process.url+"/oauth/introspect", million, basic(large.api.ID, large.apiSecret))
 			},
