@@ -131,9 +131,11 @@ func (b *bench) keyCheck(s *site, ours func(context.Context, int) (float64, erro
 			}
 			prepared = true
 			_, err := s.owner.Exec(ctx,
-				`INSERT INTO api_keys (id, digest, counter, tail, kind, workspace_id, resource, environment, prefix, name, name_key, note, scopes,
+				`INSERT INTO api_keys (id, digest, counter, tail, kind, workspace_id, resource, environment, prefix,
+					name, name_key, note, scopes,
 				scopes_by_object, role, plan, rate_limit, addresses, created_by, created_at)
-				SELECT 'key_' || i, decode(lpad(to_hex(i), 64, '0'), 'hex'), 'key_' || i, 'tail', 'api_key', $1, $2, 'live', 'sk_live_', 'Load', 'load', '', 'read write',
+				SELECT 'key_' || i, decode(lpad(to_hex(i), 64, '0'), 'hex'), 'key_' || i, 'tail', 'api_key', $1, $2, 'live', 'sk_live_',
+					'Load', 'load', '', 'read write',
 				FALSE, '', '', 0, '', '', $3::bigint FROM generate_series(1, 1000) i`, s.workspace.ID, benchIssuer, now())
 			return err
 		},

@@ -290,7 +290,8 @@ func (b *bench) introspection(s *site, bodies string) *row {
 			// pgbench cannot hash, so it uses tokens whose digest is a number.
 			_, err := s.owner.Exec(ctx,
 				`INSERT INTO access_tokens (digest, grant_id, client_id, resource, scopes, created_at, expires_at)
-				SELECT decode(lpad(to_hex(i), 64, '0'), 'hex'), $1, $2, $3, 'read write', $4::bigint, $5::bigint FROM generate_series(1, 1000) i`,
+				SELECT decode(lpad(to_hex(i), 64, '0'), 'hex'), $1, $2, $3, 'read write', $4::bigint, $5::bigint
+				FROM generate_series(1, 1000) i`,
 				s.grantID, s.client.ID, benchIssuer, now(), now()+day)
 			return err
 		},

@@ -69,7 +69,7 @@ func load(t *testing.T, variables map[string]string) composeFile {
 		name := required.FindStringSubmatch(use)[1]
 		value, ok := variables[name]
 		if !ok {
-			t.Errorf("docker-compose.yml wants the variable %s, which `make up` does not make", name)
+			t.Errorf("docker-compose.yml wants the variable %s, which `make up` does not set", name)
 		}
 		return value
 	})
@@ -248,7 +248,7 @@ func (h host) start(t *testing.T) (stop func(syscall.Signal) error) {
 		select {
 		case err := <-exited:
 			exited <- err
-			t.Fatalf("the server ended: %v\n%s", err, log.String())
+			t.Fatalf("the server exited: %v\n%s", err, log.String())
 		case <-t.Context().Done(): // go test's time limit is near
 			t.Fatalf("the server did not become healthy: %s", out)
 		case <-tick.C:
@@ -276,7 +276,7 @@ func TestServerStartsWithComposesEnvironment(t *testing.T) {
 	_ = stop(syscall.SIGKILL) // as `docker compose kill` does
 	stop = h.start(t)
 	if err := stop(syscall.SIGTERM); err != nil { // as `docker compose stop` does
-		t.Errorf("the server ended by SIGTERM with %v", err)
+		t.Errorf("the server exited by SIGTERM with %v", err)
 	}
 	if err := h.command(t.Context(), "/doorward", "health").Run(); err == nil {
 		t.Error("the health check finds a server that has ended")

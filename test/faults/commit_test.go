@@ -63,7 +63,8 @@ func (x *torn) tokensOf(code string) (access, refresh, families int) {
 	x.t.Helper()
 	row := x.db.QueryRowContext(x.t.Context(),
 		`SELECT (SELECT count(*) FROM access_tokens a WHERE a.grant_id = k.grant_id),
-		(SELECT count(*) FROM refresh_tokens r WHERE r.grant_id = k.grant_id), (SELECT count(*) FROM grants g WHERE g.id = k.grant_id)
+		(SELECT count(*) FROM refresh_tokens r WHERE r.grant_id = k.grant_id),
+		(SELECT count(*) FROM grants g WHERE g.id = k.grant_id)
 		FROM codes k WHERE digest = $1`, storage.Digest(code))
 	ok(x.t, row.Scan(&access, &refresh, &families))
 	return access, refresh, families
@@ -173,7 +174,7 @@ func (x *torn) operations() []operation {
 				t.Errorf("the family has %d refresh tokens, want the first and its successor", n)
 			}
 			if active, r := x.active(ctx, second.text("refresh_token")); !active {
-				t.Errorf("the successor is not alive: %s", r)
+				t.Errorf("the successor is not active: %s", r)
 			}
 		}},
 		{"authorize", commitOf("INSERT INTO codes"), func() func() reply {
@@ -218,7 +219,7 @@ func (x *torn) operations() []operation {
 			t.Helper()
 			succeeds(t, second, done)
 			if active, r := x.active(ctx, second.text("access_token")); !active {
-				t.Errorf("the second token is not alive: %s", r)
+				t.Errorf("the second token is not active: %s", r)
 			}
 		}},
 		{"revoke", commitOf("UPDATE grants SET revoked_at"), func() func() reply {

@@ -86,11 +86,14 @@ const halfDone = `SELECT count(*) FROM (SELECT
 	(SELECT count(*) FROM refresh_tokens r WHERE r.grant_id = g.id AND r.used_at IS NOT NULL) AS used,
 	(SELECT COALESCE(sum(r.uses), 0) FROM refresh_tokens r WHERE r.grant_id = g.id) AS uses
 	FROM grants g) x
-	WHERE NOT (codes = 1 AND ((spent = 0 AND access = 0 AND refresh = 0) OR (spent = 1 AND access = 1 + uses AND refresh = 1 + used)))`
+	WHERE NOT (codes = 1 AND ((spent = 0 AND access = 0 AND refresh = 0)
+		OR (spent = 1 AND access = 1 + uses AND refresh = 1 + used)))`
 
 // halfDoneKeys counts API keys without the audit event of their creation or revocation, and rotated keys without a
 // replacement.
 const halfDoneKeys = `SELECT count(*) FROM api_keys k WHERE
-	(k.id NOT IN (SELECT target FROM audit_events WHERE action = 'api_key.created') AND k.id NOT IN (SELECT rotated_into FROM api_keys))
+	(k.id NOT IN (SELECT target FROM audit_events WHERE action = 'api_key.created')
+		AND k.id NOT IN (SELECT rotated_into FROM api_keys))
 	OR (k.revoked_at IS NOT NULL AND k.id NOT IN (SELECT target FROM audit_events WHERE action = 'api_key.revoked'))
-	OR (k.rotated_into <> '' AND (k.rotated_into NOT IN (SELECT id FROM api_keys) OR k.id NOT IN (SELECT target FROM audit_events WHERE action = 'api_key.rotated')))`
+	OR (k.rotated_into <> '' AND (k.rotated_into NOT IN (SELECT id FROM api_keys)
+		OR k.id NOT IN (SELECT target FROM audit_events WHERE action = 'api_key.rotated')))`

@@ -77,7 +77,8 @@ func TestZ13_TwoNodesMigrateAtOnce(t *testing.T) {
 			db := a.openDatabase(a.database)
 			ctx := t.Context()
 			if n := number(ctx, t, db,
-				`SELECT count(*) FROM (SELECT version_id FROM goose_db_version WHERE version_id > 0 GROUP BY version_id HAVING count(*) <> 1) x`); n > 0 {
+				`SELECT count(*) FROM (SELECT version_id FROM goose_db_version WHERE version_id > 0
+					GROUP BY version_id HAVING count(*) <> 1) x`); n > 0 {
 				t.Errorf("%d migrations were applied more than once", n)
 			}
 			have, want := number(ctx, t, db, `SELECT count(*) FROM goose_db_version WHERE version_id > 0 AND is_applied`),
@@ -87,7 +88,8 @@ func TestZ13_TwoNodesMigrateAtOnce(t *testing.T) {
 			}
 			if a.database != sqliteURL {
 				n := number(ctx, t, db,
-					`SELECT count(*) FROM pg_locks WHERE locktype = 'advisory' AND database = (SELECT oid FROM pg_database WHERE datname = current_database())`)
+					`SELECT count(*) FROM pg_locks WHERE locktype = 'advisory'
+						AND database = (SELECT oid FROM pg_database WHERE datname = current_database())`)
 				if n > 0 {
 					t.Errorf("%d advisory locks are still held", n)
 				}

@@ -114,7 +114,7 @@ func (s *server) await(limit time.Duration) {
 		}
 		select {
 		case <-s.exited:
-			s.t.Fatalf("the server ended at its start:\n%s", s.complaints())
+			s.t.Fatalf("the server exited at its start:\n%s", s.complaints())
 		case <-ctx.Done():
 			s.t.Fatalf("the server is not ready after %s: %v\n%s", limit, err, s.complaints())
 		default:

@@ -97,6 +97,6 @@ func connectAndSurvive(t *testing.T, s *server) {
 		t.Error("a revocation was lost")
 	}
 	if _, err := a.refresh(fresh); err == nil {
-		t.Error("a revoked refresh token was taken")
+		t.Error("a revoked refresh token was accepted")
 	}
 }

@@ -166,7 +166,7 @@ func keyPages(t *testing.T, javaScript bool) {
 	}
 	p.Click(`a.btn.main`)
 	if n := p.Warned(); n > 0 {
-		t.Errorf("a person who says that the key is stored is asked %d times", n)
+		t.Errorf("a user who confirms that the key is stored is asked %d times", n)
 	}
 	p.checkPage("key with a call")
 	if text := p.Text("main"); !strings.Contains(text, "Requests in the last 30 days: 1, none of them refused") ||

@@ -119,7 +119,7 @@ func TestDecisionsAreWhole(t *testing.T) {
 		}
 	}
 	if n == 0 {
-		t.Error("there are no decisions")
+		t.Error("no decision records")
 	}
 }
 

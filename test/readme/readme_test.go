@@ -322,7 +322,7 @@ func TestReadmeRunsAsPrinted(t *testing.T) {
 	var key struct{ ID, Key string }
 	object("\n"+strings.SplitN(three.run(next("sh", "key create --workspace acme").text), "\n", 2)[1], &key)
 	if !strings.HasPrefix(key.Key, "sk_live_") || !strings.HasPrefix(key.ID, "key_") {
-		t.Errorf("made the key %+v", key)
+		t.Errorf("created the key %+v", key)
 	}
 	about.Active, about.Scope = nil, ""
 	object("\n"+three.run(next("sh", "/oauth/introspect").text), &about)

@@ -245,10 +245,10 @@ func TestO05_WhatFailsLeavesNoEventOfAChange(t *testing.T) {
 	before := events(t, r, w.ID)
 	if _, _, err := r.Management.CreateKey(r.System(), management.CommandLine(w.ID), "",
 		apikey.Spec{Name: "x", Scopes: []string{"none"}}); err == nil {
-		t.Error("a key with an unknown scope was made")
+		t.Error("a key with an unknown scope was created")
 	}
 	if err := r.Management.ChangeRole(r.System(), management.CommandLine(w.ID), w, r.Alice.ID, "viewer"); err == nil {
-		t.Error("the last owner was made a viewer")
+		t.Error("the last owner became a viewer")
 	}
 	if _, err := r.Management.PauseKey(r.System(), management.CommandLine(w.ID), storage.KeyOwner{WorkspaceID: w.ID},
 		"key_none"); err == nil {

@@ -412,7 +412,7 @@ func TestA38_ConsentCannotGrantWhatWasNotAsked(t *testing.T) {
 		}
 		wantPage(t, b.Decide(page, "approve", func(v url.Values) { delete(v, "scope") }), http.StatusBadRequest)
 		if n := grantCount(t, r); n != 0 {
-			t.Errorf("%d grants were made", n)
+			t.Errorf("%d grants were created", n)
 		}
 		// No part of it is remembered, and the request is still open.
 		sent := altered(app.Params("read"), url.Values{"prompt": {"none"}})

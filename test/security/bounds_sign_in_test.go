@@ -48,7 +48,7 @@ func TestV30_TheOldestOfTooManySessionsEnds(t *testing.T) {
 		}
 		add()
 		if signedIn(first) {
-			t.Error("the oldest session lives on")
+			t.Error("the oldest session is still active")
 		}
 		if !signedIn(second) {
 			t.Error("more than the oldest ended")
@@ -278,7 +278,7 @@ func TestV33_ASignInLinkExpires(t *testing.T) {
 			t.Errorf("a link for a disabled user: %v", err)
 		}
 		if n := count(t, r, `SELECT count(*) FROM sign_in_links WHERE length(digest) <> 32`); n != 0 {
-			t.Error("a word is stored, not its digest")
+			t.Error("the link's token is stored instead of its digest")
 		}
 	})
 }

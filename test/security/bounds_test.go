@@ -178,7 +178,7 @@ func TestV30_OldestOfMoreThanFiftyGrantsIsRevoked(t *testing.T) {
 			tokens(app)
 		}
 		if a := r.Refresh(app, first); a.Status != http.StatusOK {
-			t.Fatalf("of %d live grants one ended: %d %s", storage.MaxLiveGrants, a.Status, a.Body)
+			t.Fatalf("one of %d active grants was revoked: %d %s", storage.MaxLiveGrants, a.Status, a.Body)
 		}
 		r.Advance(time.Minute)
 		last, _ := tokens(app)

@@ -307,7 +307,7 @@ func TestB14_RevokedAccessStopsAtOnce(t *testing.T) {
 				}
 			}
 			if r.Alive(api, keptAccess) == all {
-				t.Errorf("%s: another app's token is alive: %v", path, !all)
+				t.Errorf("%s: another app's token is active: %v", path, !all)
 			}
 			quiet := app.Params("read")
 			quiet.Set("prompt", "none")
@@ -342,7 +342,7 @@ func TestB14_RevokedAccessStaysRevokedInRaces(t *testing.T) {
 		})
 		tokens.Range(func(access, refresh any) bool {
 			if access != "" && (r.Alive(api, access.(string)) || r.Refresh(app, refresh.(string)).Status == http.StatusOK) {
-				t.Error("a token that was made while the access was ended outlives it")
+				t.Error("a token issued while the access was revoked still works")
 			}
 			return true
 		})

@@ -99,7 +99,7 @@ func TestB02_ConsentTakesItsOwnFormOnly(t *testing.T) {
 		})
 		wantNothingGranted(t, r, r.Alice.ID)
 		if a := b.Decide(page, "approve"); a.Param("code") == "" {
-			t.Errorf("what was refused spent the person's own answer: %d %s", a.Status, rig.Plain(a.Body))
+			t.Errorf("what was refused spent the user's own answer: %d %s", a.Status, rig.Plain(a.Body))
 		}
 	})
 }
@@ -229,7 +229,7 @@ func TestB05_AnotherPersonSubmitsThePage(t *testing.T) {
 		wantPage(t, b.Decide(page, "approve"), http.StatusForbidden)
 		wantNothingGranted(t, r, bob.ID)
 		if a := b.Decide(b.Follow(next), "approve"); a.Param("code") == "" {
-			t.Errorf("the page made for the other person gave %d %s", a.Status, rig.Plain(a.Body))
+			t.Errorf("the page created for the other user gave %d %s", a.Status, rig.Plain(a.Body))
 		}
 		wantNothingGranted(t, r, bob.ID)
 	})
@@ -442,7 +442,7 @@ func TestB10_SessionCookieIsNewWheneverItsMeaningChanges(t *testing.T) {
 			} {
 				a := r.Send(r.Program(), r.Request(http.MethodGet, "/settings/profile", nil, "Cookie", pair))
 				if a.Status != http.StatusSeeOther {
-					t.Errorf("of two cookies one was taken: %d", a.Status)
+					t.Errorf("one of two cookies was accepted: %d", a.Status)
 				}
 			}
 		})

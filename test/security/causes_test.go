@@ -398,11 +398,11 @@ func TestV78_CallersWhoDisconnectAreNotErrors(t *testing.T) {
 			gone, cancel := context.WithCancel(t.Context())
 			cancel()
 			if line := ask(gone, door()); line["level"] != "INFO" || line["status"] != 499.0 || line["error"] != nil {
-				t.Errorf("%s: a caller who went away is logged as %v", name, line)
+				t.Errorf("%s: a caller who disconnected is logged as %v", name, line)
 			}
 		}
 		if metrics("500") || metrics("502") || metrics("503") || metrics("504") {
-			t.Error("the metrics count callers who went away as failures")
+			t.Error("the metrics count callers who disconnected as failures")
 		}
 		for name, door := range doors {
 			late, cancel := context.WithDeadline(t.Context(), time.Unix(0, 0))

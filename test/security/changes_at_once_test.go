@@ -84,7 +84,7 @@ func TestRevokedAccessIsNotGrantedAgainAtTheSameMoment(t *testing.T) {
 				}
 			}
 			if live := r.Grants(r.Alice.ID); len(live) != 0 {
-				t.Fatalf("%d grants live after the end", len(live))
+				t.Fatalf("%d grants are active after the end", len(live))
 			}
 		}
 	})
@@ -99,19 +99,19 @@ func TestGrantWithoutWorkingTokensIsNotConnected(t *testing.T) {
 		alice := r.Browser().SignIn(r.Alice.Email)
 		alice.Code(once, "read") // never redeemed
 		if n := len(r.Grants(r.Alice.ID)); n != 1 {
-			t.Errorf("%d grants with a code live, want 1", n)
+			t.Errorf("%d grants with an active code, want 1", n)
 		}
 		r.Advance(61 * time.Second)
 		if n := len(r.Grants(r.Alice.ID)); n != 0 {
-			t.Errorf("%d grants live with the code's end", n)
+			t.Errorf("%d grants are active with the code's expiry", n)
 		}
 		access, _ := r.Tokens(once, "read")
 		if n := len(r.Grants(r.Alice.ID)); n != 1 || access == "" {
-			t.Errorf("%d grants with an access token live, want 1", n)
+			t.Errorf("%d grants with an active access token, want 1", n)
 		}
 		r.Advance(time.Hour)
 		if n := len(r.Grants(r.Alice.ID)); n != 0 {
-			t.Errorf("%d grants live with the access token's end", n)
+			t.Errorf("%d grants are active with the access token's expiry", n)
 		}
 	})
 }

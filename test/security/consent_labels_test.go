@@ -152,9 +152,9 @@ func TestV16_UserOnlyScopesAreNotForKeysAndServices(t *testing.T) {
 	}
 	if page := b.Get("/settings/developer/personal-access-tokens/new"); !strings.Contains(page.Body, `value="capture"`) ||
 		!strings.Contains(page.Body, `value="files:capture"`) {
-		t.Error("personal access tokens are not offered what is for people")
+		t.Error("personal access tokens are not offered what is for users")
 	}
-	const why = "counts only for credentials of a user"
+	const why = "counts only for"
 	_, admin := r.PersonalToken(r.Alice, apikey.Spec{Name: "admin", Scopes: []string{"admin", "capture"}})
 	for _, scope := range []string{"capture", "files:capture"} {
 		form := url.Values{
@@ -165,26 +165,26 @@ func TestV16_UserOnlyScopesAreNotForKeysAndServices(t *testing.T) {
 			"scope-0":     {"read", scope},
 		}
 		if a := b.PostForm(path, form); a.Status != http.StatusBadRequest || !strings.Contains(a.Body, why) {
-			t.Errorf("the page took %s: %d %s", scope, a.Status, rig.Plain(a.Body))
+			t.Errorf("the page accepted %s: %d %s", scope, a.Status, rig.Plain(a.Body))
 		}
 		if a := r.CallJSON(http.MethodPost, "/v1/api-keys", admin, `{"name":"x","scopes":["`+scope+`"]}`, "X-Workspace",
 			"acme"); a.Status != http.StatusBadRequest || !strings.Contains(a.Body, why) {
-			t.Errorf("the API took %s: %d %s", scope, a.Status, a.Body)
+			t.Errorf("the API accepted %s: %d %s", scope, a.Status, a.Body)
 		}
 		if _, _, err := r.Management.CreateKey(r.System(), management.CommandLine(w.ID), "",
 			apikey.Spec{Name: "x", Scopes: []string{scope}}); err == nil || !strings.Contains(err.Error(), why) {
-			t.Errorf("the command took %s: %v", scope, err)
+			t.Errorf("the CLI accepted %s: %v", scope, err)
 		}
 		service := management.ClientSpec{
 			Name: "Service", Grants: []string{"client_credentials"}, Scopes: []string{"read", scope}, Administrator: true,
 		}
 		if _, _, err := r.Management.CreateClient(r.System(), management.CommandLine(""), service); err == nil ||
 			!strings.Contains(err.Error(), why) {
-			t.Errorf("a service took %s: %v", scope, err)
+			t.Errorf("a service accepted %s: %v", scope, err)
 		}
 		service.Grants, service.RedirectURIs = nil, []string{"https://app.example/cb"}
 		if _, _, err := r.Management.CreateClient(r.System(), management.CommandLine(""), service); err != nil {
-			t.Errorf("an app for people refused %s: %v", scope, err)
+			t.Errorf("an app for users refused %s: %v", scope, err)
 		}
 		_, token := r.PersonalToken(r.Alice, apikey.Spec{Name: scope, Scopes: []string{scope}})
 		if got := r.Ask(r.ResourceServer(), token).Text("scope"); got != scope {

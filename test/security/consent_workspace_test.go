@@ -181,7 +181,7 @@ func TestK16_ConsentTakesOnlyWorkspacesInWhichThePersonMayAllowApps(t *testing.T
 		wantNothingGranted(t, r, r.Alice.ID)
 		a := b.Decide(page, "approve", inWorkspace("mine"))
 		if actsIn(t, r, app, wantCode(t, r, a, app.Params("read"))) != "mine" {
-			t.Error("what was refused spent the person's answer")
+			t.Error("what was refused spent the user's answer")
 		}
 	})
 }
@@ -272,7 +272,7 @@ func TestConsentRacesWithRemovalFromTheWorkspace(t *testing.T) {
 			}
 		}
 		if live := r.Grants(r.Alice.ID); len(live) != 0 {
-			t.Errorf("%d grants live after the removal", len(live))
+			t.Errorf("%d grants are active after the removal", len(live))
 		}
 		// In the order that would be dangerous: membership checked, member removed, consent approved.
 		for name, change := range map[string]func(w storage.Workspace) error{

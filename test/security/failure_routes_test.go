@@ -372,7 +372,7 @@ func TestT83_EveryRouteSaysThatStorageIsAway(t *testing.T) {
 		for _, pattern := range registered {
 			requests, known := table[pattern]
 			if !known {
-				t.Errorf("%s is a new route: say in this table what it answers while the database is away", pattern)
+				t.Errorf("%s is a new route: say in this table what it answers while the database is unavailable", pattern)
 			}
 			for _, x := range requests {
 				t.Run(pattern, func(t *testing.T) {

@@ -52,7 +52,7 @@ func TestV66_TheSignInPageNamesTheInvitation(t *testing.T) {
 			}
 		}
 		if pages[r.Alice.Email] != pages["noone@example.com"] {
-			t.Errorf("the page tells whether there is an account: %v", pages)
+			t.Errorf("the page reveals whether there is an account: %v", pages)
 		}
 		for _, to := range []string{"", "/settings/profile", "/join/x", "/join/dw_in_x?a=b"} {
 			page := r.Browser().Get("/login?return_to=" + url.QueryEscape(to))

@@ -186,7 +186,7 @@ func TestJ10_CompromisedKeyInvalidatesItsTokens(t *testing.T) {
 		forged := sign(t, jose.ES256, key, map[string]any{"typ": "at+jwt", "alg": "ES256", "kid": kid}, part(t, j.access, 1))
 		for name, token := range map[string]string{"issued": j.access, "forged": forged} {
 			if !other.Dead(other.Introspect(j.api, token)) {
-				t.Errorf("%s: the other node takes a token under a dropped key after a second", name)
+				t.Errorf("%s: the other node accepts a token under a dropped key after a second", name)
 			}
 		}
 		for _, node := range nodes {

@@ -181,7 +181,7 @@ func TestJWTAccessTokensSayWhatIntrospectionSays(t *testing.T) {
 		r.PostAs(j.app, "/oauth/revoke", url.Values{"token": {j.access}})
 		j.refused(t, "of a revoked family", refreshed.Text("access_token"))
 		if !other.Dead(other.Introspect(j.api, j.access)) {
-			t.Error("the other node takes a revoked token")
+			t.Error("the other node accepts a revoked token")
 		}
 	})
 }

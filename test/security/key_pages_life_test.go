@@ -123,7 +123,7 @@ func TestKeyPages_TheWholeLifeOfAKey(t *testing.T) {
 		}
 		if a := b.PostForm(path2+"/revoke", url.Values{"confirm": {"Renamed"}}); a.Header.Get("Location") != list ||
 			r.Alive(api, fresh) {
-			t.Errorf("revoking answers %d, or the key works on", a.Status)
+			t.Errorf("revoking answers %d, or the key still works", a.Status)
 		}
 		if page := rig.Plain(b.Get(path2).Body); !strings.Contains(page, "Revoked") || strings.Contains(page, "Rotate") {
 			t.Errorf("revoked: %s", page)
@@ -168,7 +168,7 @@ func TestTokenPages_ATokenIsItsUsers(t *testing.T) {
 			t.Errorf("a higher role answers %d", a.Status)
 		}
 		if a := b.Confirm(path+"/revoke", nil); a.Header.Get("Location") != tokensPage || !r.Dead(r.Introspect(api, text)) {
-			t.Errorf("revoking answers %d, or the token works on", a.Status)
+			t.Errorf("revoking answers %d, or the token still works", a.Status)
 		}
 	})
 }

@@ -123,7 +123,7 @@ func TestK21_KeysAreCreatedOnPagesAfterARecentSignIn(t *testing.T) {
 					}
 				}
 				if len(keysOf(r, owner)) != before || cookie(b, "doorward") != old {
-					t.Fatal("it was made without the password")
+					t.Fatal("it was created without the password")
 				}
 				keyShown(t, makeKey(b, list, "password", rig.Password), prefix)
 				r.Advance(5*time.Minute + time.Second)

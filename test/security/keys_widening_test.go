@@ -259,7 +259,7 @@ func TestK11_OwnersInvitationsAndPlansAreTheirs(t *testing.T) {
 			t.Errorf("an administrator replaces the invitation of an owner: %v", err)
 		}
 		if err := r.Management.DropInvitation(t.Context(), admin, w, i.ID); !errors.As(err, &forbidden) {
-			t.Errorf("an administrator takes the invitation of an owner back: %v", err)
+			t.Errorf("an administrator withdraws the invitation of an owner: %v", err)
 		}
 		if _, _, err := r.Management.Invitation(t.Context(), word); err != nil {
 			t.Errorf("the invitation is gone: %v", err)

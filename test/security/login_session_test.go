@@ -182,7 +182,7 @@ func appPath(t *testing.T, made *rig.Answer) string {
 	t.Helper()
 	_, rest, ok := strings.Cut(made.Body, "/settings/developer/apps/app_")
 	if !ok || made.Status != http.StatusOK {
-		t.Fatalf("no app was made: %d %s", made.Status, rig.Plain(made.Body))
+		t.Fatalf("no app was created: %d %s", made.Status, rig.Plain(made.Body))
 	}
 	id, _, _ := strings.Cut(rest, `"`)
 	return "/settings/developer/apps/app_" + id
@@ -317,7 +317,7 @@ func TestG24_PasswordsOnThePages(t *testing.T) {
 				return
 			}
 			if a := attempt(r.Browser(), email, x.password); a.Status != http.StatusSeeOther {
-				t.Errorf("it does not let the person in: %d", a.Status)
+				t.Errorf("it does not let the user in: %d", a.Status)
 			}
 			if name == "more than 72 bytes" {
 				wantPage(t, attempt(r.Browser(), email, tail+"dusk"), http.StatusUnauthorized)
@@ -370,7 +370,8 @@ func TestG31_ParallelSignUpsCreateOneAccount(t *testing.T) {
 		})
 		users, err := r.Store.Users(r.System(), "newcomer", "", 100)
 		if err != nil || len(users) != 1 || made.Load() != 1 {
-			t.Errorf("%d accounts, %d answers that one was made, %d that it is taken, %v", len(users), made.Load(), taken.Load(),
+			t.Errorf("%d accounts, %d answers that one was created, %d that the address is in use, %v", len(users),
+				made.Load(), taken.Load(),
 				err)
 		}
 	})

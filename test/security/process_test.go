@@ -89,7 +89,7 @@ func (p *process) start() {
 	})
 	var up bool
 	if p.address, up = <-ready; !up {
-		p.t.Fatalf("serve ended at its start:\n%s", p.log)
+		p.t.Fatalf("serve exited at the start:\n%s", p.log)
 	}
 }
 

@@ -237,7 +237,7 @@ func TestV46_TheOperatorLearnsWhyAJWTIsRefused(t *testing.T) {
 		bodies[a.Body] = true
 		_, reason, err := j.OAuth.IntrospectCredential(t.Context(), token, nil)
 		if err != nil || !strings.Contains(reason, want) {
-			t.Errorf("%s: the command says %q, %v", want, reason, err)
+			t.Errorf("%s: the CLI says %q, %v", want, reason, err)
 		}
 		if b := j.Introspect(j.api, token); !j.Dead(b) {
 			t.Errorf("%s: introspection says %s", want, b.Body)

@@ -164,7 +164,7 @@ func TestD02_PageRefusesWhatTheCommandRefuses(t *testing.T) {
 		} {
 			edit.Set("redirect_uris", "https://app.example/page\n"+uri)
 			if a := b.PostForm(base+"/"+id, edit); a.Status != http.StatusBadRequest {
-				t.Errorf("%q is taken in a change: %d", uri, a.Status)
+				t.Errorf("%q is accepted in a change: %d", uri, a.Status)
 			}
 		}
 		if c, err := r.Store.ClientByID(r.System(), id); err != nil ||
@@ -191,7 +191,7 @@ func TestA20_OptionalPKCECannotBeSetOnAPublicClient(t *testing.T) {
 		spec.PKCEOptional, spec.FirstParty, spec.Verified, spec.ResourceServer = true, true, true, true
 		c, err := r.Management.UpdateClient(r.System(), management.CommandLine(""), own.ID, spec)
 		if err != nil || c.PKCEOptional || c.FirstParty || c.Verified || c.ResourceServer {
-			t.Errorf("a developer set what is an administrator's: %+v %v", c, err)
+			t.Errorf("a developer set what only an administrator may set: %+v %v", c, err)
 		}
 		// Nor does a confidential client keep it by becoming public.
 		optional := r.App(management.ClientSpec{PKCEOptional: true})

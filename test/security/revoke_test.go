@@ -68,14 +68,14 @@ func TestR03_R06_AnyTokenRevokesItsFamilyWithAnyHint(t *testing.T) {
 				}
 				for i, token := range family {
 					if r.Alive(app, token) || r.Alive(api, token) {
-						t.Errorf("hint %q: after revoking token %d of the family token %d is alive", hint, kind, i)
+						t.Errorf("hint %q: after revoking token %d of the family token %d is active", hint, kind, i)
 					}
 				}
 				for _, token := range []string{refresh, next.Text("refresh_token")} {
 					refused(t, r.Refresh(app, token), http.StatusBadRequest, "invalid_grant")
 				}
 				if !r.Alive(api, bystander) || !r.Alive(app, bystanderRefresh) {
-					t.Error("another family of the same app and person died")
+					t.Error("another family of the same app and user was revoked")
 				}
 			}
 		}

@@ -282,7 +282,7 @@ func live(t *testing.T, r *rig.Rig) (access string) {
 		}
 	}
 	if !r.Alive(api, access) {
-		t.Error("the access token that is left is dead")
+		t.Error("the remaining access token is inactive")
 	}
 	return access
 }

@@ -413,7 +413,7 @@ func TestG23_SessionEnds(t *testing.T) {
 			value := cookie(r.Browser().SignIn(r.Alice.Email), "doorward")
 			r.Advance(day - time.Minute)
 			if signedIn(r, value) == "" {
-				t.Fatal("ended before a day without a request")
+				t.Fatal("expired before a day without a request")
 			}
 			flush()
 			r.Advance(day - time.Minute)
@@ -423,7 +423,7 @@ func TestG23_SessionEnds(t *testing.T) {
 			flush()
 			r.Advance(day + time.Second)
 			if signedIn(r, value) != "" {
-				t.Error("alive after more than a day without a request")
+				t.Error("active after more than a day without a request")
 			}
 			a := r.Send(r.Program(),
 				r.Request(http.MethodPost, "/settings/profile", strings.NewReader("name=Eve"), "Content-Type",

@@ -276,7 +276,7 @@ func TestAuthorization_OnlyAdministratorsVerifyApps(t *testing.T) {
 			vouch()
 			edit(change...)
 			if c := get(); c.Verified || c.FirstParty {
-				t.Errorf("after a change of %s the app is still vouched for", name)
+				t.Errorf("after a change of %s the app is still verified", name)
 			}
 		}
 		vouch()

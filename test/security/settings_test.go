@@ -85,7 +85,7 @@ func TestStepUp_SecretsNeedARecentSignIn(t *testing.T) {
 					wantPage(t, x.do(wrong), http.StatusForbidden)
 				}
 				if x.count() != before || cookie(b, "doorward") != old {
-					t.Fatal("it was made without the password")
+					t.Fatal("it was created without the password")
 				}
 				if a := x.do(rig.Password); a.Status != http.StatusOK && a.Status != http.StatusSeeOther {
 					t.Fatalf("with the password it answered %d %s", a.Status, rig.Plain(a.Body))
@@ -134,7 +134,7 @@ func TestStepUp_SecretsNeedARecentSignIn(t *testing.T) {
 				wantPage(t, b.Submit(path+"/secret", url.Values{"grace": {grace}}), http.StatusBadRequest)
 			}
 			if secrets(id) != before {
-				t.Error("a secret was made")
+				t.Error("a secret was created")
 			}
 		})
 	})

@@ -28,7 +28,7 @@ func TestSetup_OneTokenOneAdministrator(t *testing.T) {
 		}
 		b := r.Browser()
 		if page := b.Get("/login"); strings.Contains(page.Body, word) || !strings.Contains(page.Body, "set-up link") {
-			t.Error("the sign-in page tells the word, or not how to begin")
+			t.Error("the sign-in page shows the set-up token, or not how to begin")
 		}
 		for name, wrong := range map[string]string{
 			"none":                  "",
@@ -69,14 +69,14 @@ func TestSetup_OneTokenOneAdministrator(t *testing.T) {
 		})
 		users, err := r.Store.Users(r.System(), "", "", 100)
 		if err != nil || len(users) != 1 || made.Load() != 1 || !users[0].Admin {
-			t.Fatalf("%d accounts, %d made, %d refused, %v", len(users), made.Load(), refused.Load(), err)
+			t.Fatalf("%d accounts, %d created, %d refused, %v", len(users), made.Load(), refused.Load(), err)
 		}
 		for _, again := range []string{word, older, ""} {
 			wantPage(t, b.PostForm("/setup", form(again)), http.StatusNotFound)
 		}
 		wantPage(t, b.Get("/setup?word="+word), http.StatusNotFound)
 		if _, needed, err := r.Identity.SetupToken(r.System()); needed || err != nil {
-			t.Errorf("a new word is given out: %v", err)
+			t.Errorf("a new set-up token is issued: %v", err)
 		}
 		if err := r.Store.SetSetting(r.System(), storage.SettingSetupToken, "left over"); err != nil {
 			t.Fatal(err)
@@ -103,7 +103,7 @@ func TestSetup_TokenExpiresWithTheFirstUser(t *testing.T) {
 		}
 		wantPage(t, b.PostForm("/setup", form), http.StatusForbidden)
 		if _, err := r.Store.UserByEmail(r.System(), "second@example.com"); err == nil {
-			t.Error("a word from before the first user made an administrator")
+			t.Error("a token from before the first user created an administrator")
 		}
 	})
 }

@@ -404,11 +404,11 @@ func TestV03_BuilderCannotUndoAnAdministrator(t *testing.T) {
 		var invalid *input.Invalid
 		if _, _, err := r.Management.RotateSecret(r.System(), management.CommandLine(""), app.ID, time.Hour); !errors.As(err,
 			&invalid) {
-			t.Errorf("secret by the command: error %v", err)
+			t.Errorf("secret by the CLI: error %v", err)
 		}
 		if _, _, err := r.Management.RotateKey(r.System(), management.CommandLine(w.ID), storage.KeyOwner{WorkspaceID: w.ID},
 			key.ID, time.Hour); !errors.As(err, &invalid) {
-			t.Errorf("rotation by the command: error %v", err)
+			t.Errorf("rotation by the CLI: error %v", err)
 		}
 		if worksWith(t, r, api, text) {
 			t.Error("the paused key works")

@@ -164,7 +164,7 @@ func TestV08_SlugOfADeletedWorkspaceStaysReserved(t *testing.T) {
 				}
 				if _, err := r.Management.CreateWorkspace(r.System(), management.CommandLine(""), "Mine", slug, "",
 					r.Alice.ID); !errors.Is(err, storage.ErrExists) {
-					t.Errorf("%s by the command: error %v", slug, err)
+					t.Errorf("%s by the CLI: error %v", slug, err)
 				}
 			}
 			r.Advance(400*24*time.Hour - time.Minute)
@@ -198,7 +198,7 @@ func TestV64_UsersAreChangedWithTheLastAdministratorRule(t *testing.T) {
 		}())
 		if _, err := r.Identity.UpdateUser(r.System(), r.Alice.ID, identity.UserChange{Email: &root.Email}); !errors.Is(err,
 			storage.ErrExists) {
-			t.Errorf("an address that is taken: error %v", err)
+			t.Errorf("an address that is in use: error %v", err)
 		}
 		_, err = r.Identity.UpdateUser(r.System(), r.Alice.ID, identity.UserChange{Email: &email})
 		ok(t, err)

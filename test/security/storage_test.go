@@ -211,7 +211,7 @@ func TestS11_ReplayAfterCleanUpStillRevokesTheFamily(t *testing.T) {
 					access, newest = granted(t, r.Refresh(app, newest))
 				}
 				if !r.Alive(api, access) {
-					t.Fatal("the access token is not alive before")
+					t.Fatal("the access token is not active before")
 				}
 				refused(t, replay(code, first), http.StatusBadRequest, oauth.InvalidGrant)
 				dead(t, r, app, api, access, newest)
@@ -292,10 +292,10 @@ func TestS12_TwoServersOnOneFileAgree(t *testing.T) {
 	for range 50 {
 		token := ask(one, "/oauth/token", "grant_type=client_credentials").Text("access_token")
 		if token == "" || !active(two, token) {
-			t.Fatalf("the token %q is not alive at the other server", token)
+			t.Fatalf("the token %q is not active at the other server", token)
 		}
 		if a := ask(two, "/oauth/revoke", "token="+token); a.Status != http.StatusOK || active(one, token) {
-			t.Fatalf("revocation answered %d, and the token is alive at the other server", a.Status)
+			t.Fatalf("revocation answered %d, and the token is active at the other server", a.Status)
 		}
 	}
 	statuses := make([]int, 64)

@@ -166,7 +166,7 @@ func TestV17_OneRuleForEachKindOfText(t *testing.T) {
 				}
 			}
 			if err := x.command(bad); err == nil {
-				t.Errorf("%s: the command took %q", kind, bad)
+				t.Errorf("%s: the CLI accepted %q", kind, bad)
 			}
 		}
 	}

@@ -83,7 +83,7 @@ func TestT12_OtherSecretsAreNotCodes(t *testing.T) {
 			})
 		}
 		if !r.Alive(api, access) || !r.Alive(app, refresh) {
-			t.Error("a token shown as a code died of it")
+			t.Error("a token shown as a code was revoked")
 		}
 	})
 }

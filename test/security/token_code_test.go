@@ -83,7 +83,7 @@ func TestT03_CodeIsRedeemedOnceAmongMany(t *testing.T) {
 			t.Errorf("%d redeemed the code, want 1", winners)
 		}
 		if left := r.Grants(r.Alice.ID); len(left) != 0 {
-			t.Errorf("%d families are alive after a code was used %d times", len(left), crowd)
+			t.Errorf("%d families are active after a code was used %d times", len(left), crowd)
 		}
 	})
 }
@@ -135,7 +135,7 @@ func TestT04_CodeIsBoundToItsClient(t *testing.T) {
 			refused(t, r.PostAs(other, "/oauth/token", codeForm(app, code)), http.StatusBadRequest, oauth.InvalidGrant)
 		}
 		if !r.Alive(api, access) || !r.Alive(app, refresh) {
-			t.Error("another client's replay ended the family")
+			t.Error("another client's replay revoked the family")
 		}
 	})
 }
@@ -298,7 +298,7 @@ func TestCodeSurvivesAFailedExchange(t *testing.T) {
 				restore()
 				access, refresh := granted(t, r.Exchange(app, code))
 				if !r.Alive(api, access) || !r.Alive(app, refresh) {
-					t.Error("tokens after the retry are dead")
+					t.Error("tokens after the retry are inactive")
 				}
 			})
 		})

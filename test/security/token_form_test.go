@@ -128,7 +128,7 @@ func TestT73_UserOnlyScopesAreNotForMachines(t *testing.T) {
 		person := r.App(management.ClientSpec{Scopes: []string{"write"}})
 		access, _ = r.Tokens(person, "write")
 		if seen := r.Introspect(api, access).Text("scope"); seen != "write capture" {
-			t.Errorf("introspection of a person's token says %q", seen)
+			t.Errorf("introspection of a user's token says %q", seen)
 		}
 	})
 }

@@ -231,7 +231,7 @@ func TestT33_RefreshRacingTheUserWhoRevokesIt(t *testing.T) {
 				dead(t, r, app, api, access, next)
 			}
 			if left := r.Grants(r.Alice.ID); len(left) != 0 {
-				t.Fatalf("%d families are alive", len(left))
+				t.Fatalf("%d families are active", len(left))
 			}
 		}
 	})

@@ -31,7 +31,7 @@ func TestT20_ReuseAfterTheWindowRevokesTheFamily(t *testing.T) {
 		dead(t, r, app, api, access1, refresh1)
 		dead(t, r, app, api, access2, refresh2)
 		if left := r.Grants(r.Alice.ID); len(left) != 0 {
-			t.Errorf("%d families are alive", len(left))
+			t.Errorf("%d families are active", len(left))
 		}
 	})
 }
@@ -88,7 +88,7 @@ func TestT21_RetryWithinTheWindowGetsTheSameSuccessor(t *testing.T) {
 			t.Errorf("the retry gave another successor, or the same access token")
 		}
 		if !r.Alive(api, access1) || !r.Alive(api, access2) || !r.Alive(app, successor) || r.Alive(app, refresh) {
-			t.Error("tokens are not alive as they should be")
+			t.Error("tokens are not active as they should be")
 		}
 		_, third := granted(t, r.Refresh(app, successor))
 		// Also after the successor was used: the successor of the successor is not returned.
@@ -115,7 +115,7 @@ func TestT21_RepeatsAreBoundedAndRevokeNothing(t *testing.T) {
 			refused(t, r.Refresh(app, refresh), http.StatusBadRequest, oauth.InvalidGrant)
 		}
 		if !r.Alive(api, access) {
-			t.Error("too many repeats ended the family")
+			t.Error("too many repeats revoked the family")
 		}
 		granted(t, r.Refresh(app, successor))
 	})
@@ -151,7 +151,7 @@ func TestT23_RefreshTokenIsBoundToItsClient(t *testing.T) {
 			refused(t, r.Refresh(other, refresh), http.StatusBadRequest, oauth.InvalidGrant)
 		}
 		if !r.Alive(api, access) || !r.Alive(app, successor) {
-			t.Error("another client ended the family")
+			t.Error("another client revoked the family")
 		}
 		granted(t, r.Refresh(app, successor))
 	})
@@ -235,7 +235,7 @@ func TestT28_RefreshTokenHasIdleAndAbsoluteExpiry(t *testing.T) {
 		advance(time.Microsecond) // 30 days after the authorization
 		refused(t, r.Refresh(app, busy), http.StatusBadRequest, oauth.InvalidGrant)
 		if r.Alive(app, busy) {
-			t.Error("introspection takes the token for alive")
+			t.Error("introspection reports the token as active")
 		}
 	})
 }
@@ -272,7 +272,7 @@ func TestT30_AccessAndRefreshTokensAreNotEachOther(t *testing.T) {
 			})
 		}
 		if !r.Alive(api, access) || r.Alive(api, refresh) {
-			t.Error("a resource server takes a refresh token, or the access token died of being shown")
+			t.Error("a resource server accepts a refresh token, or the access token was revoked by being shown")
 		}
 		refused(t, r.Post("/oauth/introspect", url.Values{"token": {access}}, "Authorization", "Bearer "+refresh),
 			http.StatusUnauthorized, oauth.InvalidClient)
@@ -288,7 +288,7 @@ func TestT31_ReuseAfterARestartRevokesTheFamily(t *testing.T) {
 		r = restart(t, url, r, rig.Options{})
 		r.Store.SetClock(func() time.Time { return time.Now().Add(time.Minute) })
 		if !r.Alive(api, access) {
-			t.Fatal("the restart ended the family")
+			t.Fatal("the restart revoked the family")
 		}
 		refused(t, r.Refresh(app, first), http.StatusBadRequest, oauth.InvalidGrant)
 		dead(t, r, app, api, access, second)
@@ -334,7 +334,7 @@ func TestRefreshTokenSurvivesAFailedRefresh(t *testing.T) {
 					// Without a reuse window, a token that counted as used would revoke its family now.
 					access, next := granted(t, r.Refresh(app, refresh))
 					if !r.Alive(api, access) || !r.Alive(app, next) {
-						t.Error("tokens after the retry are dead")
+						t.Error("tokens after the retry are inactive")
 					}
 				})
 		})
@@ -348,7 +348,7 @@ func TestRefreshStopsWithTheUserAndComesBack(t *testing.T) {
 	r.SQL(`UPDATE users SET disabled_at = 1 WHERE id = $1`, r.Alice.ID)
 	refused(t, r.Refresh(app, refresh), http.StatusBadRequest, oauth.InvalidGrant)
 	if r.Alive(api, access) {
-		t.Error("the access token of a disabled user is alive")
+		t.Error("the access token of a disabled user is active")
 	}
 	r.SQL(`UPDATE users SET disabled_at = NULL WHERE id = $1`, r.Alice.ID)
 	granted(t, r.Refresh(app, refresh))

@@ -189,7 +189,8 @@ func breakWrites(r *rig.Rig, owner func(string), verb, table string) (restore fu
 			` BEGIN SELECT RAISE(ABORT, 'select goroutine panic'); END`)
 		return func() { owner(`DROP TRIGGER broken`) }
 	}
-	owner(`CREATE OR REPLACE FUNCTION broken() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN RAISE EXCEPTION 'select goroutine panic'; END $$`)
+	owner(`CREATE OR REPLACE FUNCTION broken() RETURNS trigger LANGUAGE plpgsql AS $$
+		BEGIN RAISE EXCEPTION 'select goroutine panic'; END $$`)
 	owner(`CREATE TRIGGER broken BEFORE ` + verb + ` ON ` + table + ` FOR EACH ROW EXECUTE FUNCTION broken()`)
 	return func() { owner(`DROP TRIGGER broken ON ` + table) }
 }

@@ -446,10 +446,10 @@ func TestV61_NoPageOfAFlowIsADeadEnd(t *testing.T) {
 	}
 	r.BreakStorage()
 	if a := b.Get("/settings/profile?x=1"); wayOn(t, a) != "/settings/profile?x=1" {
-		t.Errorf("while storage is away the page leads to %q", wayOn(t, a))
+		t.Errorf("while storage is unavailable the page leads to %q", wayOn(t, a))
 	}
 	if a := b.PostForm("/settings/profile", url.Values{"name": {"x"}}); wayOn(t, a) != "/" {
-		t.Errorf("while storage is away a form leads to %q", wayOn(t, a))
+		t.Errorf("while storage is unavailable a form leads to %q", wayOn(t, a))
 	}
 }
 

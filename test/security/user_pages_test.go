@@ -150,7 +150,7 @@ func TestV64_PageChangesAUser(t *testing.T) {
 		}
 		if a := root.PostForm(path, url.Values{"name": {"x"}, "email": {first.Email}}); a.Status != http.StatusBadRequest ||
 			now(r.Alice.ID).Name == "x" {
-			t.Errorf("an address that is taken: %d, %+v", a.Status, now(r.Alice.ID))
+			t.Errorf("an address that is in use: %d, %+v", a.Status, now(r.Alice.ID))
 		}
 	})
 }

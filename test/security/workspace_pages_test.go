@@ -224,7 +224,7 @@ func TestLastOwnerStaysOnThePages(t *testing.T) {
 			}
 		}
 		if roles(t, r, c.ws)[owner.ID] != catalog.RoleOwner {
-			t.Fatal("the last owner is none any more")
+			t.Fatal("the last owner is no longer an owner")
 		}
 		for _, typed := range []string{"", "Engines", c.ws.ID, "engines-"} {
 			wantPage(t, b.PostForm(base+"/delete", url.Values{"confirm": {typed}}), http.StatusBadRequest)

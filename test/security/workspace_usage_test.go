@@ -99,7 +99,7 @@ func TestUsageAndAuditOfAWorkspace(t *testing.T) {
 			}
 		}
 		if n := count("what=api_key.", "Night import"); n == 0 {
-			t.Error("the key that was made has no name in the audit")
+			t.Error("the created key has no name in the audit log")
 		}
 		wantPage(t, admin.Get(workspaces+"/engines/audit?from=yesterday"), http.StatusBadRequest)
 		body := admin.Get(workspaces + "/engines/audit").Body

@@ -59,7 +59,7 @@ func TestScopien02_TheDashboardsForm(t *testing.T) {
 	}
 	if text := tab.Text(`form.key-form [name=expires]`); !strings.Contains(strings.ToLower(tab.Text("form.key-form")),
 		"never") {
-		t.Errorf("a key cannot be made for ever: %s", text)
+		t.Errorf("a key that never expires cannot be created: %s", text)
 	}
 	if text := tab.Text("form.key-form [type=submit]"); text != "Generate" {
 		t.Errorf("the button says %q", text)
@@ -86,7 +86,7 @@ func TestScopien03_KeyIsShownOnce(t *testing.T) {
 		admin := w.key("starter", adminKey)
 		made := w.request(http.MethodPost, keysPath, admin.text, `{"name":"Once",`+readOnly+`}`)
 		secret := made.text("key")
-		w.want("making it", made, http.StatusCreated)
+		w.want("creating it", made, http.StatusCreated)
 		for what, a := range map[string]*answer{
 			"list":   w.get(keysPath+"?limit=100", admin.text),
 			"shown":  w.get(keysPath+"/"+made.text("id"), admin.text),
@@ -137,7 +137,7 @@ func TestScopien05_NoKeyGrantsMoreThanItHas(t *testing.T) {
 			admin := w.key("starter", adminKey+","+bound)
 			a := w.request(http.MethodPost, keysPath, admin.text, `{"name":"More","scopes":["admin"],"expiresAt":null}`)
 			if a.status == http.StatusCreated {
-				t.Errorf("one with %s makes %s", bound, a)
+				t.Errorf("one with %s creates %s", bound, a)
 			}
 		}
 	})
@@ -328,7 +328,8 @@ func TestScopien16_Plans(t *testing.T) {
 			// A day's limit can be used up before the hour's, if earlier hours used enough.
 			_, err := w.connect(t).
 				Exec(t.Context(),
-					`UPDATE limits SET day_used = $2, hour_began = hour_began - 3600000000, burst_full = 1 WHERE counter LIKE '%' || $1 || '%'`, k.id, 10*x.hour)
+					`UPDATE limits SET day_used = $2, hour_began = hour_began - 3600000000, burst_full = 1
+						WHERE counter LIKE '%' || $1 || '%'`, k.id, 10*x.hour)
 			ok(t, err)
 			a := call()
 			if want := map[bool]int{true: http.StatusTooManyRequests, false: http.StatusOK}[x.daily]; a.status != want {
@@ -474,7 +475,7 @@ func TestScopien23_AgeIsShown(t *testing.T) {
 		page, err := w.person.visit(http.MethodGet, w.app+"/settings/workspaces/starter/api-keys/"+k.id, nil)
 		ok(t, err)
 		if page.status != http.StatusOK || !strings.Contains(page.body, made.Format("2006-01-02")) {
-			t.Errorf("the page answers %d and does not say when it was made", page.status)
+			t.Errorf("the page answers %d and does not say when it was created", page.status)
 		}
 	})
 }

@@ -265,7 +265,7 @@ func TestSophic17_WritesAreAttributed(t *testing.T) {
 		}
 		// Changes in Doorward itself are in its audit log.
 		made := w.request(http.MethodPost, keysPath, token.text, `{"name":"By a token",`+readOnly+`}`, inTeam)
-		w.want("making a key", made, http.StatusCreated)
+		w.want("creating a key", made, http.StatusCreated)
 		log := w.manage(http.MethodGet, "/v1/audit-events?target="+made.text("id"), team, "")
 		events, _ := log.member("data").([]any)
 		if len(events) != 1 {

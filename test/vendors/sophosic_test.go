@@ -161,8 +161,10 @@ func TestSophosic08_TenantsAreIsolated(t *testing.T) {
 			t.Error("another tenant's row was updated")
 		}
 		for what, statement := range map[string]string{
-			"moving a row to another tenant":    `UPDATE api_keys SET workspace_id = $1 WHERE workspace_id = $2`,
-			"inserting a row of another tenant": `INSERT INTO api_keys SELECT (jsonb_populate_record(k, jsonb_build_object('id', 'key_x', 'digest', '\x00', 'workspace_id', $1::text))).* FROM api_keys k WHERE workspace_id = $2`,
+			"moving a row to another tenant": `UPDATE api_keys SET workspace_id = $1 WHERE workspace_id = $2`,
+			"inserting a row of another tenant": `INSERT INTO api_keys
+				SELECT (jsonb_populate_record(k, jsonb_build_object('id', 'key_x', 'digest', '\x00', 'workspace_id', $1::text))).* FROM api_keys k
+				WHERE workspace_id = $2`,
 		} {
 			_, err := tx.Exec(t.Context(), `SAVEPOINT s`)
 			ok(t, err)
@@ -232,7 +234,8 @@ func TestSophosic10_DeletingAnAccountDeletesWhatIsTheirs(t *testing.T) {
 		}
 		var rows int
 		ok(t, conn.QueryRow(t.Context(),
-			`SELECT (SELECT count(*) FROM api_keys WHERE id = $1) + (SELECT count(*) FROM access_tokens a WHERE NOT EXISTS (SELECT 1 FROM grants g WHERE g.id = a.grant_id) AND a.grant_id IS NOT NULL)`, k["id"]).Scan(&rows))
+			`SELECT (SELECT count(*) FROM api_keys WHERE id = $1) + (SELECT count(*) FROM access_tokens a
+				WHERE NOT EXISTS (SELECT 1 FROM grants g WHERE g.id = a.grant_id) AND a.grant_id IS NOT NULL)`, k["id"]).Scan(&rows))
 		if rows != 0 {
 			t.Errorf("%d keys and tokens are left", rows)
 		}

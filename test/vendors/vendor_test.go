@@ -221,7 +221,7 @@ func (v *vendor) run(ready string, name string, args ...string) error {
 		}
 		select {
 		case <-ended:
-			return fmt.Errorf("%s has ended: %s", name, v.log.String())
+			return fmt.Errorf("%s has exited: %s", name, v.log.String())
 		case <-time.After(20 * time.Millisecond):
 		}
 	}

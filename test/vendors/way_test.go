@@ -302,7 +302,7 @@ func (w *way) key(plan string, members string) key {
 	w.t.Helper()
 	a := w.manage(http.MethodPost, "/v1/api-keys", plan,
 		`{"name":"A key of `+w.t.Name()[:min(60, len(w.t.Name()))]+`",`+members+`}`)
-	w.want("making a key", a, http.StatusCreated)
+	w.want("creating a key", a, http.StatusCreated)
 	return key{a.text("id"), a.text("key")}
 }
 
@@ -310,7 +310,7 @@ func (w *way) key(plan string, members string) key {
 func (w *way) token(members string) key {
 	w.t.Helper()
 	a := w.manage(http.MethodPost, "/v1/personal-access-tokens", "", `{"name":"A token",`+members+`}`)
-	w.want("making a token", a, http.StatusCreated)
+	w.want("creating a token", a, http.StatusCreated)
 	k := key{a.text("id"), a.text("token")}
 	if k.text == "" {
 		k.text = a.text("key")
